@@ -1,0 +1,188 @@
+/**
+ * The whole surface of the native addon, and how its binary is found.
+ *
+ * Every operation checks shapes, dtypes and devices when it is called (a `NativeError` that names the operation, what
+ * was expected and what came), enqueues on the device's stream and returns at once. Outputs are arguments: the caller
+ * allocates them. An error on the stream rejects the next promise of that device.
+ *
+ * Letters in shapes: T tokens, D hidden, F features, H query heads, K key-value heads, E head size, V vocabulary,
+ * R side of MoRA's matrix, B documents.
+ */
+import { loadBinary } from './native-binary.js'
+
+export type FloatDType = 'float32' | 'bfloat16' | 'float16'
+export type PlainDType = FloatDType | 'int32' | 'int64' | 'uint8'
+/** Block formats of GGUF: storage of frozen weights only. */
+export type BlockDType =
+  | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0'
+  | 'q2_k' | 'q3_k' | 'q4_k' | 'q5_k' | 'q6_k'
+  | 'iq4_nl' | 'iq4_xs' | 'mxfp4' | 'tq1_0' | 'tq2_0'
+export type DType = PlainDType | BlockDType
+
+export interface MemoryFigures {
+  /** Bytes in live blocks. */
+  inUse: number
+  /** Highest `inUse` since `resetPeak`. */
+  peak: number
+  /** Bytes held from the system and not in use. */
+  cached: number
+  /** Bytes past which an allocation fails; 0 is no limit. */
+  limit: number
+}
+
+export interface DeviceFacts {
+  name: string
+  totalMemory: number
+  threads: number
+  /** True where bfloat16 products are faster than float32 ones. */
+  fastBfloat16: boolean
+  detail: string
+}
+
+export interface ProfileEntry {
+  operation: string
+  label: string
+  calls: number
+  seconds: number
+  flops: number
+  bytes: number
+}
+
+/** A device of this process. Opened once; later calls of `openDevice` return the same stream. */
+export interface NativeDevice {
+  readonly kind: string
+  readonly index: number
+  facts(): DeviceFacts
+  memory(): MemoryFigures
+  setMemoryLimit(bytes: number): void
+  resetPeak(): void
+  /** Gives cached memory back to the system. */
+  trim(): void
+  setThreads(threads: number): void
+  /** Operations enqueued and not finished. */
+  queueDepth(): number
+  /** Resolves when everything enqueued so far is done; rejects with the first error since the last wait. */
+  synchronize(): Promise<void>
+  profile(on: boolean): void
+  /** After `synchronize`. */
+  profileReport(): ProfileEntry[]
+}
+
+/** A strided view of device memory. Views share their storage, which is freed with the last of them. */
+export interface NativeTensor {
+  readonly device: NativeDevice
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** In elements. */
+  readonly strides: readonly number[]
+  readonly disposed: boolean
+  /** Another view of the same storage; `offset` in elements from this view's start. */
+  view(shape: readonly number[], strides: readonly number[], offset: number): NativeTensor
+  /** A dense copy of the values in a typed array of the dtype (bfloat16 and float16 as their bits in a Uint16Array). */
+  read(): Promise<Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array>
+  dispose(): void
+}
+
+/** A file mapped read-only into memory. */
+export interface NativeFile {
+  readonly size: number
+  /** A copy of bytes [offset, offset + length); throws past the end. */
+  bytes(offset: number, length: number): Uint8Array
+  /** Unmaps once every enqueued read of it is done. */
+  close(): void
+}
+
+export type GroupKind = 'tile' | 'runs'
+/** How `width` columns fall into `side` groups; `wrap`: the padding of `tile` repeats the start. See native/mora/geometry.h. */
+export interface Grouping { kind: GroupKind; wrap: boolean; width: number; side: number }
+/** Rotation, decoupling, truncation as products of blocks. See native/mora/geometry.h. */
+export interface BlockPlan {
+  inFeatures: number; outFeatures: number; side: number
+  rotate: boolean; truncate: boolean; foldOutput: boolean
+}
+/** The mask of (row, column) depends on `key` and the row's key only. */
+export interface DropoutKey { key: readonly [number, number]; probability: number }
+export interface AdamWStep {
+  learningRate: number; beta1: number; beta2: number; epsilon: number; weightDecay: number
+  /** Counted from 1. */
+  step: number
+}
+
+type T = NativeTensor
+type Optional = NativeTensor | null
+
+export interface Native {
+  readonly version: string
+  /** Opens `cpu` or `cuda`; throws with the reason where the backend is absent. `threads` 0: all cores. */
+  openDevice(kind: string, index: number, threads: number): NativeDevice
+  /** Why a backend cannot be used here, or null when it can. */
+  whyUnavailable(kind: string): string | null
+  /** Names and versions of the native libraries in use. */
+  libraries(): { name: string; version: string }[]
+  openFile(path: string): NativeFile
+
+  empty(device: NativeDevice, dtype: DType, shape: readonly number[]): T
+  /** Copies a typed array's values (Uint16Array holds bits of bfloat16 or float16; Uint8Array also whole blocks). */
+  fromArray(device: NativeDevice, dtype: DType, shape: readonly number[], values: ArrayBufferView): T
+  /** Loads bytes of a mapped file. */
+  fromFile(device: NativeDevice, dtype: DType, shape: readonly number[], file: NativeFile, offset: number): T
+
+  fill(target: T, value: number): void
+  /** target = scale * source, converting. */
+  copy(source: T, target: T, scale: number): void
+  /** target += scale * source */
+  add(source: T, target: T, scale: number): void
+  dequantise(source: T, target: T): void
+
+  /** c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. */
+  matmul(a: T, transposeA: boolean, b: T, transposeB: boolean, c: T, alpha: number, accumulate: boolean): void
+  addBias(bias: T, y: T): void
+  columnSums(x: T, sums: T, accumulate: boolean): void
+
+  embedding(table: T, ids: T, y: T): void
+  embeddingBackward(dY: T, ids: T, dTable: T): void
+  gatherRows(x: T, rows: T, y: T): void
+  scatterRows(x: T, rows: T, y: T): void
+
+  /** x += residual in place if given; y = x rstd weight; rstd [T]. */
+  rmsNorm(x: T, residual: Optional, weight: T, epsilon: number, y: Optional, rstd: Optional): void
+  rmsNormApply(x: T, weight: T, rstd: T, y: T): void
+  rmsNormBackward(dY: T, x: T, weight: T, rstd: T, dX: T, accumulate: boolean, dWeight: Optional): void
+  rope(x: T, positions: T, cosines: T, sines: T, inverse: boolean): void
+  swiglu(gate: T, up: T, y: T): void
+  swigluBackward(dY: T, gate: T, up: T, dGate: T, dUp: T): void
+  dropout(x: T, rowKeys: T, key: DropoutKey, y: T): void
+
+  attention(q: T, k: T, v: T, queryOffsets: T, keyOffsets: T, scale: number, out: T, lse: Optional): void
+  attentionBackward(
+    dOut: T, q: T, k: T, v: T, out: T, lse: T, queryOffsets: T, keyOffsets: T, scale: number, dQ: T, dK: T, dV: T,
+  ): void
+
+  crossEntropy(logits: T, targets: T, losses: T, dLogits: Optional): void
+  sum(x: T, total: T, accumulate: boolean): void
+
+  globalNorm(gradients: readonly T[], norm: T): void
+  clipScale(norm: T, gradientScale: number, maxNorm: number, scale: T): void
+  adamw(
+    parameters: readonly T[], gradients: readonly T[], firstMoments: readonly T[], secondMoments: readonly T[],
+    step: AdamWStep, scale: T,
+  ): void
+  countNonFinite(x: T, count: T, accumulate: boolean): void
+
+  groupSum(grouping: Grouping, source: T, target: T, accumulate: boolean): void
+  groupSpread(grouping: Grouping, source: T, target: T, accumulate: boolean): void
+  foldBlocks(plan: BlockPlan, matrix: T, folded: T): void
+  unfoldBlocks(plan: BlockPlan, dFolded: T, dMatrix: T): void
+  blocksForward(plan: BlockPlan, x: T, folded: T, y: T, accumulate: boolean): void
+  blocksBackwardInput(plan: BlockPlan, dY: T, folded: T, dX: T, accumulate: boolean): void
+  blocksBackwardWeight(plan: BlockPlan, x: T, dY: T, dFolded: T): void
+  mergeGroups(input: Grouping, output: Grouping, matrix: T, scale: number, weight: T, nonFinite: T): void
+  mergeBlocks(plan: BlockPlan, folded: T, scale: number, weight: T, nonFinite: T): void
+}
+
+/** The addon. Loaded at the first use, so that help and errors need no binary. */
+export const native: Native = new Proxy({} as Native, {
+  get(_, name) {
+    return Reflect.get(loadBinary() as object, name)
+  },
+})

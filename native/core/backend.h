@@ -1,0 +1,217 @@
+// The contract between the core and a device: a C table of functions over plain descriptors. Nothing of the
+// standard library and no exception crosses it, because a backend may be a shared library built elsewhere.
+//
+// A backend executes in order on a stream. Every operation below copies its descriptors, enqueues and returns;
+// shapes, dtypes and devices were checked by core/operations before. What fails later, on the stream, is
+// reported to the next callback. Memory is stream-ordered: a released block may be handed out again at once,
+// because whatever uses it next is enqueued after whatever used it before.
+//
+// Letters: T tokens (rows of activations), D hidden, H query heads, K key-value heads, E head size, V vocabulary,
+// R side of MoRA's square matrix, B documents of a packed batch.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "mora/geometry.h"
+
+namespace mora {
+
+constexpr uint32_t kBackendAbi = 1;
+constexpr int kMaxRank = 4;
+
+/// A strided view of device memory. Strides count elements; a block format is dense in its last dimension.
+struct TensorDesc {
+  void* data;
+  DType dtype;
+  int32_t rank;
+  int64_t shape[kMaxRank];
+  int64_t strides[kMaxRank];
+};
+
+enum class Status : int32_t { ok = 0, invalidArgument, unsupported, outOfMemory, failed };
+
+struct Stream;  // opaque, one per device: owns its queue, its allocator and its library handles
+
+struct MemoryFigures {
+  uint64_t inUse;   // bytes in live blocks
+  uint64_t peak;    // highest inUse since the last reset
+  uint64_t cached;  // bytes held from the system and not in use
+  uint64_t limit;   // allocations past this fail; 0 is no limit
+};
+
+struct DeviceFacts {
+  char name[256];
+  uint64_t totalMemory;
+  int32_t threads;       // worker threads, or multiprocessors
+  int32_t fastBfloat16;  // 1 where bf16 products are faster than f32
+  char detail[512];      // instruction sets, compute capability
+};
+
+/// What went wrong on the stream, with the operation's name; message is empty when nothing did.
+struct StreamError {
+  Status status;
+  char operation[64];
+  char message[448];
+};
+
+/// Identity of a dropout mask: the mask of element (row, column) is a function of this and of rowKeys[row] only,
+/// so it depends neither on micro-batches nor on packing. Philox4x32-10, see core/philox.h.
+struct DropoutKey {
+  uint32_t key[2];
+  float probability;  // of dropping
+};
+
+struct AdamWStep {
+  float learningRate, beta1, beta2, epsilon, weightDecay;
+  float biasCorrection1, biasCorrection2;  // 1 - beta^step
+};
+
+/// One trained tensor of a list; all four have `count` dense float32 elements.
+struct AdamWTensor {
+  float* parameter;
+  const float* gradient;
+  float* firstMoment;
+  float* secondMoment;
+  int64_t count;
+};
+
+struct Backend {
+  uint32_t abi;  // kBackendAbi
+  const char* name;
+
+  // --- device and stream -------------------------------------------------------------------------------------
+  int32_t (*deviceCount)();
+  Status (*deviceFacts)(int32_t device, DeviceFacts* facts);
+  Status (*streamCreate)(int32_t device, int32_t threads, Stream** stream);
+  Status (*setThreads)(Stream*, int32_t threads);
+  uint64_t (*queueDepth)(Stream*);  // operations enqueued and not finished
+  /// Calls `done(user, error)` from a thread of the backend once everything before it is done, then forgets the error.
+  Status (*callback)(Stream*, void (*done)(void* user, const StreamError* error), void* user);
+  /// Drops what has not started, waits for what has, and refuses further work: for the end of the process.
+  void (*shutdown)(Stream*);
+
+  // --- memory ------------------------------------------------------------------------------------------------
+  Status (*allocate)(Stream*, size_t bytes, void** data);  // 64-byte aligned
+  void (*release)(Stream*, void* data);
+  void (*memoryFigures)(Stream*, MemoryFigures* figures);
+  void (*setMemoryLimit)(Stream*, uint64_t bytes);
+  void (*resetPeak)(Stream*);
+  Status (*trim)(Stream*);  // gives cached memory back to the system
+  /// Host memory must stay valid until `done(user)`.
+  Status (*copyFromHost)(Stream*, void* target, const void* host, size_t bytes, void (*done)(void*), void* user);
+  Status (*copyToHost)(Stream*, void* host, const void* source, size_t bytes);
+
+  // --- profile -----------------------------------------------------------------------------------------------
+  /// While on, every operation is timed under its name and the label that was set when it was enqueued.
+  Status (*profile)(Stream*, bool on);
+  Status (*profileReport)(Stream*, char* json, size_t capacity, size_t* needed);  // call after a callback
+
+  // --- copies ------------------------------------------------------------------------------------------------
+  Status (*fill)(Stream*, TensorDesc target, double value);
+  /// target = scale * source, converting; shapes equal, any strides, any float types; integers only same to same.
+  Status (*copy)(Stream*, TensorDesc source, TensorDesc target, float scale);
+  /// target += scale * source
+  Status (*add)(Stream*, TensorDesc source, TensorDesc target, float scale);
+  /// target [.., n] = values of the block format `source` [.., n], to a float type. Plain floats are accepted too.
+  Status (*dequantise)(Stream*, TensorDesc source, TensorDesc target);
+
+  // --- products ----------------------------------------------------------------------------------------------
+  /// c = alpha * op(a) op(b) + (accumulate ? c : 0). Rank 2, or rank 3 with a leading batch that strides may
+  /// interleave (a stride of 0 repeats). op transposes the last two dimensions. f32 accumulation.
+  Status (*matmul)(Stream*, TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, TensorDesc c, float alpha,
+                   bool accumulate);
+  /// y [T, d] += bias [d]
+  Status (*addBias)(Stream*, TensorDesc bias, TensorDesc y);
+  /// sums [d] (f32) = (accumulate ? sums : 0) + column sums of x [T, d], in a fixed order
+  Status (*columnSums)(Stream*, TensorDesc x, TensorDesc sums, bool accumulate);
+
+  // --- rows --------------------------------------------------------------------------------------------------
+  /// y [T, D] = table [V, D] at ids [T]; the table may be a block format.
+  Status (*embedding)(Stream*, TensorDesc table, TensorDesc ids, TensorDesc y);
+  /// dTable [V, D] (f32) += dY [T, D] at ids, rows in order of T
+  Status (*embeddingBackward)(Stream*, TensorDesc dY, TensorDesc ids, TensorDesc dTable);
+  /// y [N, D] = x [T, D] at rows [N] (i32)
+  Status (*gatherRows)(Stream*, TensorDesc x, TensorDesc rows, TensorDesc y);
+  /// y [T, D] = 0, then y at rows [N] = x [N, D]; rows are distinct
+  Status (*scatterRows)(Stream*, TensorDesc x, TensorDesc rows, TensorDesc y);
+
+  // --- layers ------------------------------------------------------------------------------------------------
+  /// If residual has data: x += residual, in place, first. y = x * rstd * weight, rstd [T] (f32) = 1/sqrt(mean(x^2) +
+  /// epsilon). weight [D] is f32. y may lack data (only rstd wanted); rstd may lack data.
+  Status (*rmsNorm)(Stream*, TensorDesc x, TensorDesc residual, TensorDesc weight, float epsilon, TensorDesc y,
+                    TensorDesc rstd);
+  /// y = x * rstd * weight from a kept rstd.
+  Status (*rmsNormApply)(Stream*, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc y);
+  /// dX (+)= gradient through x; dWeight [D] (f32, optional) += gradient of weight, fixed order.
+  Status (*rmsNormBackward)(Stream*, TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc dX,
+                            bool accumulate, TensorDesc dWeight);
+  /// Rotates x [T, heads, E] in place, half-split: pair (j, j + E/2) by angle table[positions[t]][j];
+  /// cosines, sines [P, E/2] f32. inverse turns back (the backward pass).
+  Status (*rope)(Stream*, TensorDesc x, TensorDesc positions, TensorDesc cosines, TensorDesc sines, bool inverse);
+  /// y = silu(gate) * up, all [T, F]
+  Status (*swiglu)(Stream*, TensorDesc gate, TensorDesc up, TensorDesc y);
+  Status (*swigluBackward)(Stream*, TensorDesc dY, TensorDesc gate, TensorDesc up, TensorDesc dGate, TensorDesc dUp);
+  /// y = mask * x / (1 - p); rowKeys [T] i64 identify rows. The backward pass is the same call on dY. May be in place.
+  Status (*dropout)(Stream*, TensorDesc x, TensorDesc rowKeys, DropoutKey key, TensorDesc y);
+
+  // --- attention ---------------------------------------------------------------------------------------------
+  /// Causal grouped-query attention over packed documents. q [Tq, H, E], k, v [Tk, K, E], out [Tq, H, E], lse [H, Tq]
+  /// (f32, may lack data); queryOffsets, keyOffsets [B + 1] i32 in device memory. Document b's last query sees its
+  /// last key (a cache has more keys than queries). Softmax in f32, blocked: no T x T buffer.
+  Status (*attention)(Stream*, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets, TensorDesc keyOffsets,
+                      float scale, TensorDesc out, TensorDesc lse);
+  /// dQ, dK, dV are written (not accumulated); fixed order.
+  Status (*attentionBackward)(Stream*, TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc out,
+                              TensorDesc lse, TensorDesc queryOffsets, TensorDesc keyOffsets, float scale,
+                              TensorDesc dQ, TensorDesc dK, TensorDesc dV);
+
+  // --- loss --------------------------------------------------------------------------------------------------
+  /// logits [N, V], targets [N] i32 (negative: no target). losses [N] f32 = logsumexp - logit of the target, 0 without
+  /// one. dLogits (optional, may be the logits' own memory when dtypes agree) = softmax - onehot, 0 without a target.
+  Status (*crossEntropy)(Stream*, TensorDesc logits, TensorDesc targets, TensorDesc losses, TensorDesc dLogits);
+  /// total [1] f32 = (accumulate ? total : 0) + sum of x, in a fixed order, accumulated in f64
+  Status (*sum)(Stream*, TensorDesc x, TensorDesc total, bool accumulate);
+
+  // --- optimizer ---------------------------------------------------------------------------------------------
+  /// norm [1] f32 = sqrt of the sum of squares over all gradients (accumulated in f64, fixed order)
+  Status (*globalNorm)(Stream*, const AdamWTensor* tensors, int64_t count, TensorDesc norm);
+  /// scale [1] f32 = s * min(1, maxNorm / (s * norm + 1e-6)) with s = gradientScale; maxNorm 0: s. NaN if norm is not
+  /// finite.
+  Status (*clipScale)(Stream*, TensorDesc norm, float gradientScale, float maxNorm, TensorDesc scale);
+  /// One AdamW step over a list of tensors, gradients multiplied by scale [1]; a scale that is not finite changes
+  /// nothing.
+  Status (*adamw)(Stream*, const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale);
+  /// count [1] i32 = (accumulate ? count : 0) + how many elements are not finite
+  Status (*countNonFinite)(Stream*, TensorDesc x, TensorDesc count, bool accumulate);
+
+  // --- MoRA (mora/geometry.h) ----------------------------------------------------------------------------------
+  /// Sums groups: target [T, R] = (accumulate ? target : 0) + sum over source [T, width] of each group. Compress, and
+  /// the transpose of decompress.
+  Status (*groupSum)(Stream*, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate);
+  /// Spreads: target [T, width] (+)= source [T, R] at each column's groups. Decompress, and the transpose of compress.
+  Status (*groupSpread)(Stream*, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate);
+  /// folded [n, R, R] (f32 or bf16) = M R_b for every live block b; matrix is f32 [R, R].
+  Status (*foldBlocks)(Stream*, BlockPlan plan, TensorDesc matrix, TensorDesc folded);
+  /// dMatrix [R, R] (f32) += the sum over live blocks of dFolded_b R_b^T; dFolded is f32 [n, R, R].
+  Status (*unfoldBlocks)(Stream*, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix);
+  /// y [T, d] = blocks applied to x [T, k]; columns that no block reaches become 0, repeats are copied.
+  Status (*blocksForward)(Stream*, BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate);
+  /// dX [T, k] (+)= transpose of the blocks applied to dY [T, d]
+  Status (*blocksBackwardInput)(Stream*, BlockPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX,
+                                bool accumulate);
+  /// dFolded [n, R, R] (f32) = dY_b^T x_b for every live block
+  Status (*blocksBackwardWeight)(Stream*, BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded);
+  /// weight [d, k] += scale * delta W of the sharing operators, one gather pass; nonFinite [1] i32 += results not
+  /// finite.
+  Status (*mergeGroups)(Stream*, Grouping input, Grouping output, TensorDesc matrix, float scale, TensorDesc weight,
+                        TensorDesc nonFinite);
+  /// The same for rotation, decoupling and truncation, from folded f32 blocks.
+  Status (*mergeBlocks)(Stream*, BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight,
+                        TensorDesc nonFinite);
+};
+
+/// Looks a backend up: "cpu" is linked in; others are opened at run time. Returns null with the reason in `why`.
+const Backend* findBackend(const char* name, char* why, size_t capacity);
+
+}  // namespace mora

@@ -1,0 +1,115 @@
+// Where MoRA's operators read and write: index maps of the sharing operators and the product plan of the block
+// operators (rotation, decoupling, truncation). Pure arithmetic, shared by every backend; no device code here.
+//
+// k inputs, d outputs, R side of the square matrix, n = ceil(k / R) input blocks, pad = n R - k.
+// Paper: arXiv 2405.12130, Eq. 4, 6, 8, 9 and Appendix B.
+#pragma once
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define MORA_HOST_DEVICE __host__ __device__
+#else
+#define MORA_HOST_DEVICE
+#endif
+
+namespace mora {
+
+/// How `width` columns fall into `side` groups.
+enum class GroupKind : int32_t {
+  tile,  // column c belongs to group c mod side; with `wrap`, the columns are continued by x[i mod width] up to a
+         // multiple of side
+  runs,  // neighbours: the first (width mod side) groups are one longer than the rest
+};
+
+struct Grouping {
+  GroupKind kind;
+  int32_t wrap;  // 1: inputs of tile, whose padding repeats the start of x (as often as needed)
+  int64_t width;
+  int64_t side;
+
+  /// Number of virtual columns: width, or width rounded up to a multiple of side with `wrap`.
+  MORA_HOST_DEVICE int64_t extent() const { return wrap ? (width + side - 1) / side * side : width; }
+
+  /// Group of a virtual column c in [0, extent()).
+  MORA_HOST_DEVICE int64_t groupOf(int64_t c) const {
+    if (kind == GroupKind::tile) return c % side;
+    const int64_t shorter = width / side, longer = width % side, split = longer * (shorter + 1);
+    return c < split ? c / (shorter + 1) : longer + (c - split) / shorter;
+  }
+
+  /// First column of group g of runs, and (g + 1) its end.
+  MORA_HOST_DEVICE int64_t runStart(int64_t g) const {
+    const int64_t shorter = width / side, longer = width % side;
+    return g * shorter + (g < longer ? g : longer);
+  }
+};
+
+/// Rotation, decoupling and truncation as products of blocks, in place in x and y.
+struct BlockPlan {
+  int64_t inFeatures, outFeatures, side;
+  int32_t rotate;      // 1: block b of the matrix is M R_b, angles b * 10000^(-2j/R) of pairs (j, j + R/2)
+  int32_t truncate;    // 1: one block, no padding, zeros after it (Eq. 4)
+  int32_t foldOutput;  // 1: block b's output is added to rows (b R + i) mod d and nothing is cut (ours)
+
+  MORA_HOST_DEVICE int64_t blocks() const { return truncate ? 1 : (inFeatures + side - 1) / side; }
+  /// Blocks whose output is kept: the rest is cut by d and never computed.
+  MORA_HOST_DEVICE int64_t liveBlocks() const {
+    if (foldOutput) return blocks();
+    const int64_t needed = (outFeatures + side - 1) / side;
+    return needed < blocks() ? needed : blocks();
+  }
+  /// Output columns before repetition starts: min(d, n R).
+  MORA_HOST_DEVICE int64_t distinctOutputs() const {
+    const int64_t all = blocks() * side;
+    return all < outFeatures ? all : outFeatures;
+  }
+};
+
+/// One strided-batched product of the plan. For i in [0, count):
+/// y[:, output + i R ..+ rows) (+)= x[:, input + i R ..+ depth) * folded[block + i][row ..+ rows)[column ..+ depth)^T.
+struct BlockProduct {
+  int64_t output, rows, row;
+  int64_t input, depth, column;
+  int64_t block, count;
+  bool first;  // writes outputs that no earlier product has written
+};
+
+/// Calls `visit(BlockProduct)` for the products of the plan, in a fixed order. Each run of output rows is met by its
+/// block's own columns first, then by the wrap-around padding of the last input block, which accumulates.
+template <typename Visit>
+void visitBlockProducts(const BlockPlan& plan, Visit&& visit) {
+  const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side;
+  if (plan.truncate) {
+    visit(BlockProduct{0, R < d ? R : d, 0, 0, R < k ? R : k, 0, 0, 1, true});
+    return;
+  }
+  const int64_t n = plan.blocks(), tail = k - (n - 1) * R;  // inputs of the last block before padding
+
+  // Blocks [block, block + count) produce `rows` rows each from `row` on, at `output`.
+  const auto emit = [&](int64_t output, int64_t rows, int64_t row, int64_t block, int64_t count, bool first) {
+    const bool ragged = block + count == n && tail < R;
+    const int64_t whole = count - (ragged ? 1 : 0);
+    if (whole > 0) visit(BlockProduct{output, rows, row, block * R, R, 0, block, whole, first});
+    if (!ragged) return;
+    const int64_t at = output + whole * R;
+    visit(BlockProduct{at, rows, row, (n - 1) * R, tail, 0, n - 1, 1, first});
+    for (int64_t column = tail; column < R; column += k)
+      visit(BlockProduct{at, rows, row, 0, R - column < k ? R - column : k, column, n - 1, 1, false});
+  };
+
+  if (!plan.foldOutput) {
+    const int64_t distinct = plan.distinctOutputs(), full = distinct / R;
+    if (full > 0) emit(0, R, 0, 0, full, true);
+    if (distinct % R > 0) emit(full * R, distinct % R, 0, full, 1, true);
+    return;
+  }
+  for (int64_t block = 0; block < n; ++block) {
+    for (int64_t row = 0; row < R;) {
+      const int64_t at = (block * R + row) % d, rows = R - row < d - at ? R - row : d - at;
+      emit(at, rows, row, block, 1, block * R + row < d);
+      row += rows;
+    }
+  }
+}
+
+}  // namespace mora
