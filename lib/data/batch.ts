@@ -1,0 +1,21 @@
+/**
+ * What one forward pass sees: documents laid end to end, without padding. All arrays live in JavaScript memory.
+ *
+ * T tokens in B documents. Attention never crosses a document, positions start at 0 in each.
+ */
+export interface Batch {
+  /** [T] token ids. */
+  readonly ids: Int32Array
+  /** [T] the id to predict after this token, or -1 where nothing is trained (always at a document's last token). */
+  readonly targets: Int32Array
+  /** [T] position within the document. */
+  readonly positions: Int32Array
+  /** [B + 1] start of each document, then T. */
+  readonly offsets: Int32Array
+  /** [T] identity of (row of the optimizer step, position): what dropout masks are keyed by, whatever the packing. */
+  readonly rowKeys: BigInt64Array
+  /** How many targets are not -1. */
+  readonly targetTokens: number
+  /** Rows of the data set in this batch. */
+  readonly rows: number
+}

@@ -1,0 +1,26 @@
+/** Base of every error that this package raises on purpose: one sentence for a person and a code for a script. */
+export class MoraError extends Error {
+  /** Exit code of the command line. */
+  readonly exitCode: 1 | 2 = 1
+
+  constructor(
+    /** Stable, in kebab-case: `missing-file`, `malformed-file`, `non-finite`, ... */
+    readonly code: string,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options)
+    this.name = new.target.name
+  }
+}
+
+/** Wrong usage, found before work starts: an unknown option or value, a missing file, things that do not fit together. */
+export class UsageError extends MoraError {
+  override readonly exitCode = 2
+}
+
+/** A file or a row whose content is not what its format says; the message names the file. */
+export class InputError extends MoraError {}
+
+/** What failed while working: out of memory, a non-finite loss, a full disk. */
+export class RunError extends MoraError {}
