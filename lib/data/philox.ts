@@ -1,0 +1,122 @@
+/**
+ * Philox4x32-10, a counter-based generator: the n-th number of a stream is a function of (key, n), so that streams are
+ * independent of each other and of the order in which they are read.
+ *
+ * Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011).
+ */
+import { createHash } from 'node:crypto'
+
+const MULTIPLIER_0 = 0xd2511f53
+const MULTIPLIER_1 = 0xcd9e8d57
+const WEYL_0 = 0x9e3779b9
+const WEYL_1 = 0xbb67ae85
+const ROUNDS = 10
+
+/** Upper 32 bits of the product of two unsigned 32-bit numbers. */
+function multiplyHigh(a: number, b: number): number {
+  const aLow = a & 0xffff
+  const aHigh = a >>> 16
+  const bLow = b & 0xffff
+  const bHigh = b >>> 16
+  const middle = aHigh * bLow + ((aLow * bLow) >>> 16)
+  const carry = aLow * bHigh + (middle & 0xffff)
+  return (aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(carry / 0x10000)) >>> 0
+}
+
+type Words4 = readonly [number, number, number, number]
+type Words2 = readonly [number, number]
+
+/** One block: four unsigned 32-bit words from a counter of four words and a key of two. */
+export function philox4x32(counter: Words4, key: Words2): [number, number, number, number] {
+  let [c0, c1, c2, c3] = counter
+  let [k0, k1] = key
+  for (let round = 0; round < ROUNDS; round++) {
+    const high0 = multiplyHigh(MULTIPLIER_0, c0)
+    const low0 = Math.imul(MULTIPLIER_0, c0) >>> 0
+    const high1 = multiplyHigh(MULTIPLIER_1, c2)
+    const low1 = Math.imul(MULTIPLIER_1, c2) >>> 0
+    c0 = (high1 ^ c1 ^ k0) >>> 0
+    c1 = low1
+    c2 = (high0 ^ c3 ^ k1) >>> 0
+    c3 = low0
+    k0 = (k0 + WEYL_0) >>> 0
+    k1 = (k1 + WEYL_1) >>> 0
+  }
+  return [c0, c1, c2, c3]
+}
+
+/** A stream of random numbers, read from its start. */
+export class RandomStream {
+  private block = 0
+  private words: number[] = []
+  private spareNormal: number | undefined
+
+  constructor(private readonly key: Words2) {}
+
+  /** An unsigned 32-bit integer. */
+  uint32(): number {
+    if (this.words.length === 0) {
+      const counter: Words4 = [this.block >>> 0, Math.floor(this.block / 2 ** 32), 0, 0]
+      this.words = philox4x32(counter, this.key).reverse()
+      this.block++
+    }
+    return this.words.pop()!
+  }
+
+  /** Uniform in [0, 1), with 53 random bits. */
+  uniform(): number {
+    const high = this.uint32() >>> 5
+    const low = this.uint32() >>> 6
+    return (high * 2 ** 26 + low) / 2 ** 53
+  }
+
+  /** A uniform integer in [0, bound), without modulo bias; `bound` from 1 to 2^32. */
+  integer(bound: number): number {
+    const limit = 2 ** 32 - (2 ** 32 % bound)
+    let word = this.uint32()
+    while (word >= limit) word = this.uint32()
+    return word % bound
+  }
+
+  /** Standard normal, by the Box-Muller transform. */
+  normal(): number {
+    if (this.spareNormal !== undefined) {
+      const spare = this.spareNormal
+      this.spareNormal = undefined
+      return spare
+    }
+    const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()))
+    const angle = 2 * Math.PI * this.uniform()
+    this.spareNormal = radius * Math.sin(angle)
+    return radius * Math.cos(angle)
+  }
+
+  /** Shuffles in place (Fisher-Yates) and returns its argument. */
+  shuffle<T extends Uint32Array | unknown[]>(items: T): T {
+    for (let last = items.length - 1; last > 0; last--) {
+      const other = this.integer(last + 1)
+      const kept = items[last]
+      items[last] = items[other]
+      items[other] = kept
+    }
+    return items
+  }
+}
+
+/** The key of (seed, name, counters): two words that select a stream, here or in a kernel (dropout). */
+export function streamKey(seed: number | bigint, name: string, ...counters: (number | string)[]): [number, number] {
+  const digest = createHash('sha256')
+    .update(JSON.stringify([String(seed), name, ...counters]))
+    .digest()
+  return [digest.readUInt32LE(0), digest.readUInt32LE(4)]
+}
+
+/**
+ * The stream of (seed, name, counters): a function of these alone, so nothing that reads one stream moves another.
+ *
+ * @param name what it is for: `init`, `shuffle`, ...
+ * @param counters which one of that name: an epoch, a layer, ...
+ */
+export function randomStream(seed: number | bigint, name: string, ...counters: (number | string)[]): RandomStream {
+  return new RandomStream(streamKey(seed, name, ...counters))
+}

@@ -1,0 +1,112 @@
+/**
+ * How byte-level BPE tokenizers cut text into words, by the name that a GGUF file gives in `tokenizer.ggml.pre`.
+ *
+ * The patterns are those of the models' own tokenizer.json files; a name stands for a family of models.
+ */
+import { InputError } from '../errors.js'
+
+export interface PreTokenizerRecipe {
+  /** Of tokenizer.json. */
+  normalizer: object | null
+  /** Of tokenizer.json. */
+  preTokenizer: object
+  /** A word that is a token by itself is taken whole, whatever the merges say. */
+  ignoreMerges: boolean
+  /** BOS rule where the file has no `add_bos_token`. */
+  addsBos: boolean
+}
+
+const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+const WORD = '[^\\r\\n\\p{L}\\p{N}]?\\p{L}+'
+const PUNCTUATION = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*'
+const PUNCTUATION_OR_PATH = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*'
+const SPACES = '\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+'
+const UPPER = '[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]'
+const LOWER = '[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]'
+const CAPITALISED_WORD = `[^\\r\\n\\p{L}\\p{N}]?${UPPER}*${LOWER}+`
+const CAPITALS = `[^\\r\\n\\p{L}\\p{N}]?${UPPER}+${LOWER}*`
+
+const byteLevel = (useRegex: boolean) => ({
+  type: 'ByteLevel',
+  add_prefix_space: false,
+  trim_offsets: true,
+  use_regex: useRegex,
+})
+const split = (...patterns: string[]) => ({
+  type: 'Sequence',
+  pretokenizers: [
+    ...patterns.map((pattern) => ({ type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false })),
+    byteLevel(false),
+  ],
+})
+const recipe = (preTokenizer: object, more: Partial<PreTokenizerRecipe> = {}): PreTokenizerRecipe => ({
+  normalizer: null,
+  preTokenizer,
+  ignoreMerges: false,
+  addsBos: false,
+  ...more,
+})
+
+const gpt2 = recipe(byteLevel(true))
+const digits = recipe({
+  type: 'Sequence',
+  pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(true)],
+})
+const threeDigits = split([CONTRACTIONS, WORD, '\\p{N}{1,3}', PUNCTUATION, SPACES].join('|'))
+const qwen2 = recipe(split([CONTRACTIONS, WORD, '\\p{N}', PUNCTUATION, SPACES].join('|')), {
+  normalizer: { type: 'NFC' },
+})
+const llama3 = recipe(threeDigits, { ignoreMerges: true, addsBos: true })
+const gpt4o = recipe(
+  split(
+    [
+      `${CAPITALISED_WORD}${CONTRACTIONS}?`,
+      `${CAPITALS}${CONTRACTIONS}?`,
+      '\\p{N}{1,3}',
+      PUNCTUATION_OR_PATH,
+      SPACES,
+    ].join('|'),
+  ),
+)
+const tekken = recipe(split([CAPITALISED_WORD, CAPITALS, '\\p{N}', PUNCTUATION_OR_PATH, SPACES].join('|')), {
+  ignoreMerges: true,
+  addsBos: true,
+})
+
+const RECIPES: Record<string, PreTokenizerRecipe> = {
+  default: gpt2,
+  'gpt-2': gpt2,
+  'phi-2': gpt2,
+  mpt: gpt2,
+  olmo: gpt2,
+  smollm: digits,
+  starcoder: digits,
+  refact: digits,
+  'command-r': digits,
+  codeshell: digits,
+  exaone: digits,
+  'llama-bpe': llama3,
+  'llama-v3': llama3,
+  llama3,
+  dbrx: recipe(threeDigits),
+  'smaug-bpe': recipe(threeDigits),
+  qwen2,
+  'deepseek-r1-qwen': qwen2,
+  'gpt-4o': gpt4o,
+  llama4: gpt4o,
+  tekken,
+}
+
+/**
+ * @param name value of `tokenizer.ggml.pre`; a file without it is read as `default`
+ * @throws InputError of a name that is not known: guessing would give wrong ids silently
+ */
+export function preTokenizerRecipe(name: string, file: string): PreTokenizerRecipe {
+  const found = Object.hasOwn(RECIPES, name) ? RECIPES[name] : undefined
+  if (found) return found
+  throw new InputError(
+    'unknown-pre-tokenizer',
+    `${file} names the pre-tokenizer "${name}" (tokenizer.ggml.pre), which is not among the known ones ` +
+      `(${Object.keys(RECIPES).sort().join(', ')}); load the model from a folder with its tokenizer.json instead.`,
+  )
+}

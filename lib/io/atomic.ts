@@ -1,0 +1,162 @@
+/**
+ * Files and folders that are either whole or absent: everything is written beside its place, synced to the disk, and
+ * then renamed into place.
+ */
+import { createHash, randomBytes } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { appendFile, type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rm } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { RunError, UsageError } from '../errors.js'
+
+/** `write` and FileHandle.write take at most 2^31 - 1 bytes at once. */
+const maxWrite = 2 ** 30
+
+/**
+ * Replaces a file's content as one step. Folders on the way are made.
+ * @throws RunError `write-failed`; the old file is then untouched
+ */
+export async function writeFileAtomic(path: string, data: string | Uint8Array): Promise<void> {
+  const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data
+  await writeStreamAtomic(path, (handle) => writeFully(handle, bytes))
+}
+
+/** Like `writeFileAtomic`, with the content written by `write` to a handle that is positioned at the start. */
+export async function writeStreamAtomic(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
+  const folder = dirname(resolve(path))
+  const temporary = siblingOf(path, 'tmp')
+  try {
+    await mkdir(folder, { recursive: true })
+    const handle = await open(temporary, 'wx')
+    try {
+      await write(handle)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(temporary, path)
+    await syncFolder(folder)
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => {})
+    throw explain(error, path)
+  }
+}
+
+/** Writes all bytes at the handle's position. */
+export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+  let written = 0
+  while (written < bytes.byteLength) {
+    const length = Math.min(bytes.byteLength - written, maxWrite)
+    written += (await handle.write(bytes, written, length)).bytesWritten
+  }
+}
+
+/**
+ * Builds a folder beside `target`, syncs it, and puts it in the place of `target` (which may exist already, and is then
+ * removed as a whole). When `build` throws, `target` is untouched and the temporary folder is gone.
+ *
+ * Two renames replace an existing folder: a crash exactly between them leaves the old one under a hidden name that
+ * ends in `.old`, and nothing under `target`; never a mixture.
+ *
+ * @param build receives the path of the empty temporary folder
+ * @throws UsageError `not-a-folder` if `target` is a file; RunError `write-failed`
+ */
+export async function replaceFolder<Result>(
+  target: string,
+  build: (temporary: string) => Promise<Result>,
+): Promise<Result> {
+  const place = await folderPlace(target)
+  const temporary = siblingOf(place, 'tmp')
+  try {
+    await mkdir(temporary, { recursive: true })
+    const result = await build(temporary)
+    await syncTree(temporary)
+    await swap(temporary, place)
+    await syncFolder(dirname(place))
+    return result
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => {})
+    throw explain(error, target)
+  }
+}
+
+/** Makes renames and new names inside a folder survive a power cut. */
+export async function syncFolder(folder: string): Promise<void> {
+  await sync(folder)
+}
+
+/** SHA-256 of a file's content, in lower-case hexadecimal. */
+export async function sha256File(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk as Buffer)
+  return hash.digest('hex')
+}
+
+/** Appends one line in one write, so that lines of several writers do not mix. Not synced. */
+export async function appendLine(path: string, line: string): Promise<void> {
+  try {
+    await appendFile(path, `${line}\n`)
+  } catch (error) {
+    throw explain(error, path)
+  }
+}
+
+/** Where the folder really is: behind symbolic links, so that the link itself survives a replacement. */
+async function folderPlace(target: string): Promise<string> {
+  const path = resolve(target)
+  const real = await realpath(path).catch(() => path)
+  const facts = await lstat(real).catch(() => null)
+  if (facts && !facts.isDirectory()) {
+    throw new UsageError('not-a-folder', `${target} exists and is not a folder: remove it or choose another path.`)
+  }
+  return real
+}
+
+async function swap(temporary: string, place: string): Promise<void> {
+  const old = siblingOf(place, 'old')
+  const existed = await rename(place, old).then(
+    () => true,
+    (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return false
+      throw error
+    },
+  )
+  try {
+    await rename(temporary, place)
+  } catch (error) {
+    if (existed) await rename(old, place)
+    throw error
+  }
+  // The new folder is in place: failing to remove the old one is no reason to fail.
+  if (existed) await rm(old, { recursive: true, force: true }).catch(() => {})
+}
+
+async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) await syncTree(path)
+    else if (entry.isFile()) await sync(path)
+  }
+  await sync(folder)
+}
+
+async function sync(path: string): Promise<void> {
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+function siblingOf(path: string, ending: string): string {
+  const full = resolve(path)
+  return join(dirname(full), `.${basename(full)}.${process.pid}-${randomBytes(4).toString('hex')}.${ending}`)
+}
+
+/** Errors of the file system as a sentence about `path`; others as they are. */
+function explain(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || !('syscall' in error)) return error
+  const full = (error as NodeJS.ErrnoException).code === 'ENOSPC'
+  const reason = full ? 'the disk is full' : error.message
+  return new RunError(full ? 'disk-full' : 'write-failed', `${path} could not be written: ${reason}.`, { cause: error })
+}

@@ -1,0 +1,30 @@
+import { statfs } from 'node:fs/promises'
+import { RunError } from '../errors.js'
+
+/**
+ * Checks that a folder's file system has room, before hours of work are lost to a full disk.
+ * @throws RunError `disk-full` with both figures
+ */
+export async function requireFreeSpace(folder: string, bytes: number, what: string): Promise<void> {
+  const facts = await statfs(folder)
+  // Some network file systems do not say how large they are.
+  if (facts.blocks === 0) return
+  const free = facts.bavail * facts.bsize
+  if (free >= bytes) return
+  throw new RunError(
+    'disk-full',
+    `${what} takes ${formatBytes(bytes)}, but only ${formatBytes(free)} are free in ${folder}: free some space or choose another folder.`,
+  )
+}
+
+/** Bytes for people: `1.2 GB`. Powers of 1000, as disks are sold. */
+export function formatBytes(bytes: number): string {
+  const units = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB']
+  let value = bytes
+  let unit = 0
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000
+    unit++
+  }
+  return `${unit === 0 ? value : Number(value.toPrecision(3))} ${units[unit]}`
+}

@@ -1,0 +1,132 @@
+/** Finds where a JSON text breaks, which JSON.parse does not always tell, and keys that are given twice, which it accepts. */
+
+export interface JsonProblem {
+  /** Index into the text. */
+  position: number
+  /** Completes the sentence "at line 1, column 2 …". */
+  problem: string
+}
+
+/** Deeper nesting than this is refused: no file of this package's formats comes near it. */
+const maxDepth = 512
+
+/** The first problem of a text, or null if it is valid JSON whose objects have no repeated keys. */
+export function findJsonProblem(text: string): JsonProblem | null {
+  try {
+    new Scanner(text).scan()
+    return null
+  } catch (error) {
+    if (error instanceof Problem) return { position: error.position, problem: error.message }
+    throw error
+  }
+}
+
+/** 1-based line and column of a position, as editors count them. */
+export function lineAndColumn(text: string, position: number): { line: number; column: number } {
+  let line = 1
+  let lineStart = 0
+  for (let end = text.indexOf('\n'); end !== -1 && end < position; end = text.indexOf('\n', end + 1)) {
+    line++
+    lineStart = end + 1
+  }
+  return { line, column: position - lineStart + 1 }
+}
+
+class Problem extends Error {
+  constructor(
+    readonly position: number,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+const space = /[ \t\n\r]*/y
+const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
+const word = /true|false|null/y
+const escape = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y
+
+class Scanner {
+  private position = 0
+
+  constructor(private readonly text: string) {}
+
+  scan(): void {
+    this.value(0)
+    if (this.position < this.text.length) this.fail('there is text after the end of the value')
+  }
+
+  private value(depth: number): void {
+    if (depth > maxDepth) this.fail(`values are nested more than ${maxDepth} deep`)
+    this.match(space)
+    const first = this.text[this.position]
+    if (first === '{') this.object(depth)
+    else if (first === '[') this.array(depth)
+    else if (first === '"') this.string('a string')
+    else if (this.match(number) === null && this.match(word) === null) this.failExpected('a value')
+    this.match(space)
+  }
+
+  private object(depth: number): void {
+    const keys = new Set<string>()
+    this.position++
+    this.match(space)
+    if (this.accept('}')) return
+    do {
+      this.match(space)
+      const start = this.position
+      const key = JSON.parse(this.string('a key in double quotes')) as string
+      if (keys.has(key)) throw new Problem(start, `the key ${JSON.stringify(key)} is given twice`)
+      keys.add(key)
+      this.match(space)
+      if (!this.accept(':')) this.failExpected("':'")
+      this.value(depth + 1)
+    } while (this.accept(','))
+    if (!this.accept('}')) this.failExpected("',' or '}'")
+  }
+
+  private array(depth: number): void {
+    this.position++
+    this.match(space)
+    if (this.accept(']')) return
+    do this.value(depth + 1)
+    while (this.accept(','))
+    if (!this.accept(']')) this.failExpected("',' or ']'")
+  }
+
+  private string(what: string): string {
+    if (this.text[this.position] !== '"') this.failExpected(what)
+    const start = this.position++
+    for (;;) {
+      const code = this.text.charCodeAt(this.position)
+      if (code === 0x22) return this.text.slice(start, ++this.position)
+      if (Number.isNaN(code)) throw new Problem(start, 'a string begins that is not closed')
+      if (code < 0x20) this.fail('a string has a raw control character')
+      if (code !== 0x5c) this.position++
+      else if (this.match(escape) === null) this.fail('a string has an unknown escape')
+    }
+  }
+
+  private accept(character: string): boolean {
+    if (this.text[this.position] !== character) return false
+    this.position++
+    return true
+  }
+
+  private match(pattern: RegExp): string | null {
+    pattern.lastIndex = this.position
+    const found = pattern.exec(this.text)
+    if (!found) return null
+    this.position += found[0].length
+    return found[0]
+  }
+
+  private failExpected(what: string): never {
+    const came = this.text[this.position]
+    this.fail(`${what} was expected but ${came === undefined ? 'the text ends' : `${JSON.stringify(came)} came`}`)
+  }
+
+  private fail(problem: string): never {
+    throw new Problem(this.position, problem)
+  }
+}

@@ -1,0 +1,93 @@
+import { access } from 'node:fs/promises'
+import { isAbsolute, join, normalize } from 'node:path'
+import { UsageError } from '../errors.js'
+import { isJsonObject, readJsonObject } from './json.js'
+import { malformed } from './open.js'
+import { readSafetensorsHeader } from './safetensors-reader.js'
+import { indexName, singleName } from './safetensors-writer.js'
+import type { TensorLocation } from './stored-dtype.js'
+
+/**
+ * Where the tensors of a model folder lie: of `model.safetensors`, or of the shards that `model.safetensors.index.json` lists.
+ * @throws UsageError `missing-file` that names every missing shard, or says what the folder has instead
+ * @throws InputError `malformed-file`, also if a shard lacks tensors that the index puts there
+ */
+export async function readModelFolder(folder: string): Promise<Map<string, TensorLocation>> {
+  if (await exists(join(folder, singleName))) return (await readSafetensorsHeader(join(folder, singleName))).tensors
+  if (await exists(join(folder, indexName))) return readShards(folder, await readIndex(join(folder, indexName)))
+  throw new UsageError(
+    'missing-file',
+    `${folder} has neither ${singleName} nor ${indexName}${await otherFormat(folder)}.`,
+  )
+}
+
+/** Tensor names by shard, in the order of the index. */
+async function readIndex(path: string): Promise<Map<string, string[]>> {
+  const { weight_map: weightMap } = await readJsonObject(path, { uniqueKeys: true })
+  if (!isJsonObject(weightMap)) throw malformed(path, 'it has no object weight_map')
+  const shards = new Map<string, string[]>()
+  for (const [tensor, shard] of Object.entries(weightMap)) {
+    if (typeof shard !== 'string' || !staysInside(shard)) {
+      throw malformed(
+        path,
+        `it puts ${JSON.stringify(tensor)} into ${JSON.stringify(shard)}, which is no file of this folder`,
+      )
+    }
+    const tensors = shards.get(shard)
+    if (tensors) tensors.push(tensor)
+    else shards.set(shard, [tensor])
+  }
+  if (shards.size === 0) throw malformed(path, 'its weight_map is empty')
+  return shards
+}
+
+async function readShards(folder: string, shards: Map<string, string[]>): Promise<Map<string, TensorLocation>> {
+  const present = await Promise.all([...shards.keys()].map((shard) => exists(join(folder, shard))))
+  const missing = [...shards.keys()].filter((_, index) => !present[index])
+  if (missing.length > 0) {
+    throw new UsageError(
+      'missing-file',
+      `${folder} lacks ${missing.length} of ${shards.size} files that ${indexName} lists: ${missing.join(', ')}.`,
+    )
+  }
+  const locations = new Map<string, TensorLocation>()
+  for (const [shard, names] of shards) {
+    const { path, tensors } = await readSafetensorsHeader(join(folder, shard))
+    const absent = names.filter((name) => !tensors.has(name))
+    if (absent.length > 0) throw malformed(path, `${indexName} puts tensors there that it lacks: ${listSome(absent)}`)
+    for (const name of names) locations.set(name, tensors.get(name)!)
+  }
+  return locations
+}
+
+function staysInside(path: string): boolean {
+  return (
+    path !== '' &&
+    !isAbsolute(path) &&
+    !path.includes('\\') &&
+    !path.includes('\0') &&
+    !/^\.\.?(\/|$)/.test(normalize(path))
+  )
+}
+
+function listSome(names: string[]): string {
+  const shown = names.slice(0, 10).join(', ')
+  return names.length > 10 ? `${shown} and ${names.length - 10} more` : shown
+}
+
+async function otherFormat(folder: string): Promise<string> {
+  if (!(await exists(folder))) return ': the folder does not exist'
+  for (const name of ['pytorch_model.bin', 'pytorch_model.bin.index.json']) {
+    if (await exists(join(folder, name)))
+      return ` but ${name}, a pickle that this package does not read: convert it to safetensors`
+  }
+  if (await exists(join(folder, 'adapter_model.safetensors'))) return ': it is the folder of an adapter, not of a model'
+  return ''
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  )
+}

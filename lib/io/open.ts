@@ -1,0 +1,67 @@
+/** Opening input files, with errors that say which file and what to do. */
+import { type FileHandle, open } from 'node:fs/promises'
+import { InputError, UsageError } from '../errors.js'
+
+/**
+ * Calls `use` with an open file and its size in bytes, then closes it.
+ * @throws UsageError `missing-file`, `not-a-file` or `unreadable-file`
+ */
+export async function withInputFile<Result>(
+  path: string,
+  use: (handle: FileHandle, size: number) => Promise<Result>,
+): Promise<Result> {
+  const handle = await openInput(path)
+  try {
+    const facts = await handle.stat()
+    if (!facts.isFile()) throw new UsageError('not-a-file', `${path} is not a regular file.`)
+    return await use(handle, facts.size)
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Reads exactly `length` bytes at `offset`. */
+export async function readExactly(handle: FileHandle, path: string, offset: number, length: number): Promise<Buffer> {
+  const bytes = Buffer.allocUnsafe(length)
+  let filled = 0
+  while (filled < length) {
+    const { bytesRead } = await handle.read(bytes, filled, Math.min(length - filled, 2 ** 30), offset + filled)
+    if (bytesRead === 0) throw malformed(path, `it ended at byte ${offset + filled} while being read`)
+    filled += bytesRead
+  }
+  return bytes
+}
+
+/** Decodes UTF-8, refusing bytes that are not. A byte order mark at the start is dropped. */
+export function decodeUtf8(bytes: Uint8Array, path: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    throw malformed(path, 'its text is not UTF-8')
+  }
+}
+
+/** An InputError about the content of a file: `path: problem.` */
+export function malformed(path: string, problem: string): InputError {
+  return new InputError('malformed-file', `${path} is malformed: ${problem}.`)
+}
+
+/** A hint for files that stand in for the real ones, from their first bytes; empty if there is none. */
+export function impostorHint(start: Uint8Array): string {
+  const text = Buffer.from(start.subarray(0, 64)).toString('latin1').trimStart().toLowerCase()
+  if (text.startsWith('version https://git-lfs'))
+    return ' (it is a Git LFS pointer: run `git lfs pull` to get the file)'
+  if (text.startsWith('<!doctype') || text.startsWith('<html'))
+    return ' (it is a web page, not the file it was asked for)'
+  return ''
+}
+
+async function openInput(path: string): Promise<FileHandle> {
+  try {
+    return await open(path, 'r')
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    if (code === 'ENOENT' || code === 'ENOTDIR') throw new UsageError('missing-file', `There is no file ${path}.`)
+    throw new UsageError('unreadable-file', `${path} cannot be opened: ${(error as Error).message}.`, { cause: error })
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * Reads the header of a safetensors file: 8 bytes little-endian length, that many bytes of JSON, then the tensors' bytes
+ * one after the other. Nothing in the header is believed before it was checked against the file.
+ */
+import { isJsonObject, parseJson } from './json.js'
+import { decodeUtf8, impostorHint, malformed, readExactly, withInputFile } from './open.js'
+import { dtypeOfSafetensorsName } from './safetensors-dtype.js'
+import { countElements, type StoredDType, storedBytes, type TensorLocation } from './stored-dtype.js'
+
+export interface SafetensorsFile {
+  path: string
+  /** Of the file, in bytes. */
+  size: number
+  /** The file's `__metadata__`; empty if it has none. */
+  metadata: Record<string, string>
+  /** In the order of their bytes. */
+  tensors: Map<string, TensorLocation>
+}
+
+/** A longer header is refused, as the format's own library does. */
+const maxHeaderBytes = 100_000_000
+const lengthBytes = 8
+
+/**
+ * The checked header of a safetensors file. Tensor offsets are from the start of the file.
+ * @throws UsageError `missing-file`
+ * @throws InputError `malformed-file`, `malformed-json` with the file and what is wrong
+ */
+export async function readSafetensorsHeader(path: string): Promise<SafetensorsFile> {
+  return withInputFile(path, async (handle, size) => {
+    if (size < lengthBytes) throw malformed(path, `it has ${size} bytes, fewer than a safetensors header`)
+    const start = await readExactly(handle, path, 0, Math.min(size, 64))
+    const length = start.readBigUInt64LE(0)
+    if (length > maxHeaderBytes || length > size - lengthBytes) {
+      const limit = length > maxHeaderBytes ? `at most ${maxHeaderBytes} are allowed` : `the file has ${size} bytes`
+      throw malformed(path, `its header claims ${length} bytes, but ${limit}${impostorHint(start)}`)
+    }
+    const header = await readExactly(handle, path, lengthBytes, Number(length))
+    return { path, size, ...parseHeader(header, path, size) }
+  })
+}
+
+function parseHeader(header: Buffer, path: string, size: number): Pick<SafetensorsFile, 'metadata' | 'tensors'> {
+  if (header[0] !== 0x7b) throw malformed(path, "its header does not start with '{'")
+  const json = parseJson(decodeUtf8(header, path), `The header of ${path}`, { uniqueKeys: true })
+  if (!isJsonObject(json)) throw malformed(path, 'its header is not an object')
+  const dataStart = lengthBytes + header.length
+  const entries: [string, TensorLocation][] = []
+  let metadata: Record<string, string> = {}
+  for (const [name, entry] of Object.entries(json)) {
+    if (name === '__metadata__') metadata = checkMetadata(entry, path)
+    else entries.push([name, checkTensor(name, entry, path, dataStart, size)])
+  }
+  entries.sort(([, a], [, b]) => a.offset - b.offset || a.bytes - b.bytes)
+  checkCoverage(entries, path, dataStart, size)
+  return { metadata, tensors: new Map(entries) }
+}
+
+function checkMetadata(value: unknown, path: string): Record<string, string> {
+  if (!isJsonObject(value)) throw malformed(path, '__metadata__ is not an object')
+  for (const [key, text] of Object.entries(value)) {
+    if (typeof text !== 'string')
+      throw malformed(path, `__metadata__ has ${JSON.stringify(key)}, which is not a string`)
+  }
+  return value as Record<string, string>
+}
+
+function checkTensor(name: string, entry: unknown, path: string, dataStart: number, size: number): TensorLocation {
+  const fail = (problem: string) => malformed(path, `tensor ${JSON.stringify(name)} ${problem}`)
+  if (!isJsonObject(entry)) throw fail('is not described by an object')
+  const { dtype: dtypeName, shape, data_offsets: offsets } = entry
+  const dtype: StoredDType | null = typeof dtypeName === 'string' ? dtypeOfSafetensorsName(dtypeName) : null
+  if (dtype === null) throw fail(`has the unknown dtype ${JSON.stringify(dtypeName)}`)
+  if (!Array.isArray(shape)) throw fail('has no shape')
+  const count = countElements(shape)
+  const bytes = count === null ? null : storedBytes(dtype, count)
+  if (bytes === null) throw fail(`has the impossible shape ${JSON.stringify(shape)} for ${dtypeName}`)
+  if (!isRange(offsets)) throw fail(`has the impossible data_offsets ${JSON.stringify(offsets)}`)
+  const [begin, end] = offsets
+  if (dataStart + end > size) {
+    throw fail(`ends at byte ${dataStart + end}, but the file has ${size} bytes (was it cut off?)`)
+  }
+  if (end - begin !== bytes) {
+    throw fail(`of shape [${shape}] and ${dtypeName} takes ${bytes} bytes, but its data_offsets give ${end - begin}`)
+  }
+  return { path, dtype, shape, offset: dataStart + begin, bytes }
+}
+
+function isRange(value: unknown): value is [number, number] {
+  if (!Array.isArray(value) || value.length !== 2) return false
+  const [begin, end] = value
+  return Number.isSafeInteger(begin) && Number.isSafeInteger(end) && begin >= 0 && end >= begin
+}
+
+/** Tensors lie one after the other from the header's end to the file's end. */
+function checkCoverage(entries: [string, TensorLocation][], path: string, dataStart: number, size: number): void {
+  let end = dataStart
+  let previous = 'the header'
+  for (const [name, { offset, bytes }] of entries) {
+    const quoted = JSON.stringify(name)
+    if (offset < end) throw malformed(path, `tensor ${quoted} overlaps ${previous}`)
+    if (offset > end)
+      throw malformed(path, `${offset - end} bytes between ${previous} and tensor ${quoted} belong to no tensor`)
+    end = offset + bytes
+    previous = `tensor ${quoted}`
+  }
+  if (end !== size) throw malformed(path, `${size - end} bytes after ${previous} belong to no tensor`)
+}

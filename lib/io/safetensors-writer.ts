@@ -1,0 +1,186 @@
+import { mkdir, readdir } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { RunError, UsageError } from '../errors.js'
+import { writeFileAtomic, writeFully, writeStreamAtomic } from './atomic.js'
+import { requireFreeSpace } from './disk-space.js'
+import { type SafetensorsDType, safetensorsNameOf } from './safetensors-dtype.js'
+import { blockBytes, countElements, storedBytes } from './stored-dtype.js'
+
+/**
+ * A tensor to write. Each storage is passed once: of tensors that share memory (tied embeddings) the caller passes one,
+ * under its first name, and lets the model's configuration say that they are tied.
+ */
+export interface SafetensorsEntry {
+  name: string
+  dtype: SafetensorsDType
+  shape: readonly number[]
+  /** The bytes, row-major and little-endian. Called once, when they are written, so that one tensor at a time is in memory. */
+  data: () => Promise<Uint8Array>
+}
+
+export interface ShardOptions {
+  /** Of a file, without its header. A larger tensor gets a file of its own. 5e9. */
+  maxShardBytes?: number
+  /** Of every file. `{ format: 'pt' }`, without which transformers refuses the file. */
+  metadata?: Record<string, string>
+}
+
+/** What readers of the Hugging Face world look for: the layout of tensors is PyTorch's. */
+const defaultMetadata = { format: 'pt' }
+
+/**
+ * Writes a safetensors file, tensor by tensor, as a whole or not at all. Tensors of wider elements come first, so that each
+ * is aligned to its elements; otherwise they keep their order.
+ * @throws UsageError `duplicate-tensor`, `unfit-tensor`
+ * @throws RunError `disk-full` before anything is written, `write-failed`, `tensor-size` if `data` has not the shape's bytes
+ */
+export async function writeSafetensors(
+  path: string,
+  entries: readonly SafetensorsEntry[],
+  metadata: Record<string, string> = defaultMetadata,
+): Promise<void> {
+  const sized = sizeEntries(entries)
+  const folder = dirname(resolve(path))
+  await mkdir(folder, { recursive: true })
+  await requireFreeSpace(folder, fileBytes(sized, metadata), path)
+  await writeFile(path, sized, metadata)
+}
+
+/**
+ * Writes tensors into a folder in Hugging Face's layout: `model.safetensors`, or, past `maxShardBytes`,
+ * `model-00001-of-0000N.safetensors` and, last of all, `model.safetensors.index.json`.
+ *
+ * The folder must not hold a model yet; `replaceFolder` gives a fresh one.
+ * @returns the names of the files written
+ * @throws UsageError `output-exists`, and what `writeSafetensors` throws
+ */
+export async function writeShardedSafetensors(
+  folder: string,
+  entries: readonly SafetensorsEntry[],
+  { maxShardBytes = 5e9, metadata = defaultMetadata }: ShardOptions = {},
+): Promise<string[]> {
+  const sized = sizeEntries(entries)
+  const shards = splitIntoShards(sized, maxShardBytes)
+  await mkdir(folder, { recursive: true })
+  await requireNoModel(folder)
+  const total = shards.reduce((sum, shard) => sum + fileBytes(shard, metadata), 0)
+  await requireFreeSpace(folder, total, 'The model')
+
+  const names = shards.map((_, index) => shardName(index, shards.length))
+  for (const [index, shard] of shards.entries()) await writeFile(join(folder, names[index]!), shard, metadata)
+  if (shards.length === 1) return names
+
+  const weightMap = shards.flatMap((shard, index) => shard.map(({ entry }) => [entry.name, names[index]!] as const))
+  const index = {
+    metadata: { total_size: sized.reduce((sum, { bytes }) => sum + bytes, 0) },
+    weight_map: Object.fromEntries(weightMap),
+  }
+  await writeFileAtomic(join(folder, indexName), `${JSON.stringify(index, null, 2)}\n`)
+  return [...names, indexName]
+}
+
+export const singleName = 'model.safetensors'
+export const indexName = 'model.safetensors.index.json'
+
+interface SizedEntry {
+  entry: SafetensorsEntry
+  dtypeName: string
+  bytes: number
+}
+
+function sizeEntries(entries: readonly SafetensorsEntry[]): SizedEntry[] {
+  const names = new Set<string>(['__metadata__'])
+  return entries.map((entry) => {
+    const { name, dtype, shape } = entry
+    if (names.has(name))
+      throw new UsageError('duplicate-tensor', `Two tensors are to be written under the name ${name}.`)
+    names.add(name)
+    const dtypeName = safetensorsNameOf(dtype)
+    if (dtypeName === null) {
+      throw new UsageError(
+        'unfit-tensor',
+        `${name} has dtype ${dtype}, which safetensors cannot hold: dequantise it first.`,
+      )
+    }
+    const count = countElements(shape)
+    const bytes = count === null ? null : storedBytes(dtype, count)
+    if (bytes === null)
+      throw new UsageError('unfit-tensor', `${name} has the impossible shape [${shape}] for ${dtype}.`)
+    return { entry, dtypeName, bytes }
+  })
+}
+
+function splitIntoShards(sized: SizedEntry[], maxShardBytes: number): SizedEntry[][] {
+  const shards: SizedEntry[][] = [[]]
+  let filled = 0
+  for (const tensor of sized) {
+    if (filled > 0 && filled + tensor.bytes > maxShardBytes) {
+      shards.push([])
+      filled = 0
+    }
+    shards.at(-1)!.push(tensor)
+    filled += tensor.bytes
+  }
+  return shards
+}
+
+function shardName(index: number, count: number): string {
+  if (count === 1) return singleName
+  const five = (number: number) => String(number).padStart(5, '0')
+  return `model-${five(index + 1)}-of-${five(count)}.safetensors`
+}
+
+async function requireNoModel(folder: string): Promise<void> {
+  const found = (await readdir(folder)).find((name) => /^model(-\d+-of-\d+)?\.safetensors(\.index\.json)?$/.test(name))
+  if (found) {
+    throw new UsageError(
+      'output-exists',
+      `${folder} already holds a model (${found}): choose another folder or remove it.`,
+    )
+  }
+}
+
+async function writeFile(path: string, sized: SizedEntry[], metadata: Record<string, string>): Promise<void> {
+  const ordered = inFileOrder(sized)
+  await writeStreamAtomic(path, async (handle) => {
+    await writeFully(handle, header(ordered, metadata))
+    for (const { entry, bytes } of ordered) {
+      const data = await entry.data()
+      if (data.byteLength !== bytes) {
+        throw new RunError(
+          'tensor-size',
+          `${entry.name} of shape [${entry.shape}] and ${entry.dtype} takes ${bytes} bytes, but ${data.byteLength} came.`,
+        )
+      }
+      await writeFully(handle, data)
+    }
+  })
+}
+
+function inFileOrder(sized: SizedEntry[]): SizedEntry[] {
+  return sized.toSorted((a, b) => blockBytes(b.entry.dtype) - blockBytes(a.entry.dtype))
+}
+
+function fileBytes(sized: SizedEntry[], metadata: Record<string, string>): number {
+  return sized.reduce((sum, { bytes }) => sum + bytes, header(inFileOrder(sized), metadata).byteLength)
+}
+
+/** Length and JSON, padded with spaces so that the tensors start at a multiple of 8. */
+function header(ordered: SizedEntry[], metadata: Record<string, string>): Uint8Array {
+  let end = 0
+  const tensors = ordered.map(({ entry, dtypeName, bytes }) => {
+    const begin = end
+    end += bytes
+    return [entry.name, { dtype: dtypeName, shape: entry.shape, data_offsets: [begin, end] }] as const
+  })
+  const hasMetadata = Object.keys(metadata).length > 0
+  const json = JSON.stringify(
+    Object.fromEntries([...(hasMetadata ? [['__metadata__', metadata] as const] : []), ...tensors]),
+  )
+  const length = Buffer.byteLength(json)
+  const padded = Math.ceil(length / 8) * 8
+  const bytes = Buffer.alloc(8 + padded, ' ')
+  bytes.writeBigUInt64LE(BigInt(padded), 0)
+  bytes.write(json, 8)
+  return bytes
+}

@@ -1,0 +1,121 @@
+/**
+ * Learning-rate schedules: pure functions of the optimizer step and the total, by the formulas of Hugging Face's
+ * transformers (`get_*_schedule*` in optimization.py), and the jagged cosine of ReMoRA and ReLoRA.
+ */
+import { UsageError } from '../errors.js'
+
+export type Scheduler = 'constant' | 'linear' | 'cosine' | 'cosine-restarts'
+
+export interface ScheduleOptions {
+  /** Peak learning rate. */
+  learningRate: number
+  /** Default `cosine`. */
+  scheduler?: Scheduler
+  /** Optimizer steps of the whole run. */
+  totalSteps: number
+  /** Steps of linear warm-up from 0. Default 0. */
+  warmupSteps?: number
+  /** Warm-up as a fraction of the total, rounded up; used where `warmupSteps` is 0. Default 0. */
+  warmupRatio?: number
+  /** The decay ends at this fraction of the peak. Default 0. */
+  minLearningRateRatio?: number
+  /** Period of `cosine-restarts`, in steps. */
+  mergeEvery?: number
+  /** Warm-up after each restart of `cosine-restarts`. Default 50. */
+  restartWarmupSteps?: number
+}
+
+/** Fraction of the peak learning rate at a schedule step. */
+type Factor = (step: number) => number
+
+/**
+ * Returns the learning rate of each schedule step, counted from 0: step `s` is used by optimizer step `s + 1`.
+ * Throws a `UsageError` when a number is out of range or `cosine-restarts` has no period.
+ */
+export function schedule(options: ScheduleOptions): (step: number) => number {
+  const { learningRate, scheduler = 'cosine', totalSteps } = options
+  requireNumber('learningRate', learningRate, 0)
+  requireNumber('totalSteps', totalSteps, 0)
+  const minimum = options.minLearningRateRatio ?? 0
+  requireNumber('minLearningRateRatio', minimum, 0)
+  const warmup = warmupLength(options)
+  const factor = factorOf(scheduler, totalSteps, warmup, minimum, options)
+  return (step) => learningRate * factor(step)
+}
+
+/** Warm-up steps as Hugging Face counts them: `warmupSteps`, else ⌈`warmupRatio` · total⌉. */
+export function warmupLength({ totalSteps, warmupSteps = 0, warmupRatio = 0 }: ScheduleOptions): number {
+  requireNumber('warmupSteps', warmupSteps, 0)
+  requireNumber('warmupRatio', warmupRatio, 0)
+  return warmupSteps > 0 ? warmupSteps : Math.ceil(warmupRatio * totalSteps)
+}
+
+function factorOf(
+  scheduler: Scheduler,
+  total: number,
+  warmup: number,
+  minimum: number,
+  { mergeEvery, restartWarmupSteps = 50 }: ScheduleOptions,
+): Factor {
+  switch (scheduler) {
+    case 'constant':
+      return warmUp(warmup, () => 1)
+    case 'linear':
+      return warmUp(warmup, (step) => {
+        const remaining = Math.max(0, (total - step) / Math.max(1, total - warmup))
+        return minimum + (1 - minimum) * remaining
+      })
+    case 'cosine':
+      return warmUp(warmup, cosine(total, warmup, minimum))
+    case 'cosine-restarts': {
+      if (mergeEvery === undefined) {
+        throw new UsageError(
+          'unfit-options',
+          'The scheduler cosine-restarts needs a period: give mergeEvery, or take the scheduler cosine.',
+        )
+      }
+      requireNumber('mergeEvery', mergeEvery, 1)
+      requireNumber('restartWarmupSteps', restartWarmupSteps, 0)
+      return jaggedCosine(total, warmup, minimum, mergeEvery, restartWarmupSteps)
+    }
+    default:
+      throw new UsageError(
+        'unknown-value',
+        `Expected constant, linear, cosine or cosine-restarts for scheduler but received ${String(scheduler)}.`,
+      )
+  }
+}
+
+function warmUp(warmup: number, after: Factor): Factor {
+  return (step) => (step < warmup ? step / Math.max(1, warmup) : after(step))
+}
+
+function cosine(total: number, warmup: number, minimum: number): Factor {
+  return (step) => {
+    const progress = Math.min(1, (step - warmup) / Math.max(1, total - warmup))
+    const decayed = 0.5 * (1 + Math.cos(Math.PI * progress))
+    return minimum + (1 - minimum) * decayed
+  }
+}
+
+/**
+ * A cosine over the whole run (padded to whole periods) which every period after the first enters with a linear
+ * warm-up to where the cosine has come by then (MoRA, arXiv 2405.12130, section 5.3; ReLoRA, arXiv 2307.05695).
+ */
+function jaggedCosine(total: number, warmup: number, minimum: number, period: number, restart: number): Factor {
+  const decay = cosine(Math.ceil(total / period) * period, warmup, minimum)
+  return warmUp(warmup, (step) => {
+    const intoPeriod = step % period
+    if (step < period || intoPeriod >= restart) return decay(step)
+    return (intoPeriod / restart) * decay(step - intoPeriod + restart)
+  })
+}
+
+function requireNumber(name: string, value: number, least: number): void {
+  if (!Number.isFinite(value) || value < least) {
+    throw new UsageError(
+      'bad-value',
+      `Expected a finite number of at least ${least} for ${name} but received ${value}.`,
+    )
+  }
+}

@@ -1,0 +1,124 @@
+/** Options that are fine one by one and do not fit together. */
+import { UsageError } from '../errors.js'
+import { newAdapterOptions } from './defaults.js'
+import type { EvalOptions } from './eval.js'
+import { type OptionSource, optionName } from './names.js'
+import type { OptionsSchema } from './option.js'
+import type { TrainOptions } from './train.js'
+
+/** Throws a `UsageError` that names the first of `required` that was left out. */
+export function requireOptions(
+  schema: OptionsSchema,
+  options: Readonly<Record<string, unknown>>,
+  required: readonly string[],
+  source: OptionSource,
+): void {
+  const missing = required.filter((key) => Object.hasOwn(schema.shape, key) && options[key] === undefined)
+  if (missing.length === 0) return
+  const list = missing.map((key) => optionName(key, source)).join(', ')
+  throw new UsageError('missing-option', `Missing ${list}; ${missing.length === 1 ? 'it is' : 'they are'} required.`)
+}
+
+/** Collects the reasons why options do not fit; the first is thrown. */
+class Fit {
+  constructor(readonly source: OptionSource) {}
+
+  name(key: string): string {
+    return optionName(key, this.source)
+  }
+
+  refuse(unfit: boolean, message: string): void {
+    if (unfit) throw new UsageError('unfit-options', message)
+  }
+
+  /** Refuses two options given together. */
+  exclude(options: object, first: string, second: string, why: string): void {
+    this.refuse(
+      isGiven(options, first) && isGiven(options, second),
+      `${this.name(first)} does not go with ${this.name(second)}: ${why}.`,
+    )
+  }
+}
+
+function isGiven(options: object, key: string): boolean {
+  const value = (options as Record<string, unknown>)[key]
+  return value !== undefined && value !== false && value !== 0
+}
+
+/** Throws a `UsageError` for options of training that exclude each other. */
+export function checkTrainOptions(options: TrainOptions, source: OptionSource): void {
+  const fit = new Fit(source)
+  fit.exclude(options, 'init', 'adapter', 'an adapter belongs to the weights that it was trained on')
+  fit.exclude(options, 'resume', 'overwrite', 'one continues the run, the other replaces it')
+  fit.exclude(options, 'warmupSteps', 'warmupRatio', 'give one of them')
+  checkAdapterOptions(fit, options)
+  checkEvaluation(fit, options)
+  fit.refuse(
+    options.microBatchSize !== undefined && options.microBatchSize > options.batchSize,
+    `${fit.name('microBatchSize')} ${options.microBatchSize} is more than the ${options.batchSize} rows of a step (${fit.name('batchSize')}).`,
+  )
+}
+
+function checkAdapterOptions(fit: Fit, options: TrainOptions): void {
+  // With an adapter file, what is given is compared with the file when that is read.
+  if (options.adapter !== undefined) {
+    fit.refuse(
+      options.method === 'full',
+      `${fit.name('adapter')} does not go with ${fit.name('method')} full: full training has no adapter.`,
+    )
+    return
+  }
+  const { method } = newAdapterOptions(options)
+  const belongsTo = {
+    operator: ['mora'],
+    alpha: ['lora'],
+    rank: ['mora', 'lora'],
+    dropout: ['mora', 'lora'],
+    targetModules: ['mora', 'lora'],
+  }
+  for (const [key, methods] of Object.entries(belongsTo)) {
+    fit.refuse(
+      (options as Record<string, unknown>)[key] !== undefined && !methods.includes(method),
+      `${fit.name(key)} does not go with method ${method}: it is an option of ${methods.join(' and ')}.`,
+    )
+  }
+  fit.refuse(
+    method === 'full' && options.modulesToSave !== undefined,
+    `${fit.name('modulesToSave')} does not go with method full, which trains every module.`,
+  )
+}
+
+function checkEvaluation(fit: Fit, options: TrainOptions): void {
+  for (const key of ['evalEvery', 'keepBest', 'patience']) {
+    fit.refuse(
+      isGiven(options, key) && options.evalData === undefined,
+      `${fit.name(key)} needs ${fit.name('evalData')}.`,
+    )
+  }
+  fit.refuse(
+    options.patience !== undefined && options.evalEvery === undefined,
+    `${fit.name('patience')} needs ${fit.name('evalEvery')}.`,
+  )
+}
+
+/** Throws a `UsageError` for options of evaluation that belong to another task. */
+export function checkEvalOptions(options: EvalOptions, source: OptionSource): void {
+  const fit = new Fit(source)
+  const onlyOf = (key: string, task: string) =>
+    fit.refuse(
+      isGiven(options, key) && options.task !== task,
+      `${fit.name(key)} belongs to the task ${task}, not to ${options.task}.`,
+    )
+  onlyOf('window', 'perplexity')
+  onlyOf('stride', 'perplexity')
+  onlyOf('shots', 'choices')
+  onlyOf('shotsData', 'choices')
+  fit.refuse(
+    options.shots > 0 && options.shotsData === undefined,
+    `${fit.name('shots')} needs ${fit.name('shotsData')}.`,
+  )
+  fit.refuse(
+    options.window !== undefined && options.stride !== undefined && options.stride >= options.window,
+    `${fit.name('stride')} ${options.stride} must be less than ${fit.name('window')} ${options.window}.`,
+  )
+}

@@ -1,0 +1,58 @@
+/** Options that every command takes, and those that several share. */
+import { z } from 'zod'
+import { choice, flag, integer, optionalInteger, pattern, text, texts, textWithDefault } from './option.js'
+
+const group = 'Every command:'
+
+export const commonOptions = {
+  json: flag('print one JSON document on stdout and nothing else there; logs go to stderr', false, { group }),
+  device: pattern('where to compute', 'auto|cpu|cuda[:n]', /^(auto|cpu|cuda(:\d+)?)$/, 'auto', {
+    group,
+    expects: 'auto, cpu, cuda or cuda:n',
+  }),
+  threads: optionalInteger('CPU threads', { min: 1, defaultText: 'every core', group }),
+  dtype: choice(
+    'dtype of activations and frozen weights; auto is bfloat16 where the device multiplies it fast, else float32',
+    ['auto', 'float32', 'bfloat16', 'float16'],
+    'auto',
+    { group },
+  ),
+  allowTf32: flag('let float32 products of a GPU round their inputs to TF32', false, { group }),
+  seed: integer('start of every random stream', 42, {
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    group,
+    expects: 'a whole number of at least 0',
+  }),
+  config: text('read options from this file; flags win', 'FILE.yaml', { group, expects: 'the path of a YAML file' }),
+  quiet: flag('print no progress and no notices', false, { group }),
+}
+
+export const CommonOptionsSchema = z.strictObject(commonOptions)
+export type CommonOptions = z.output<typeof CommonOptionsSchema>
+
+export const modelOption = text('a folder with config.json and safetensors, or a .gguf file', 'M', {
+  expects: 'the path of a model',
+})
+
+export const adapterOption = text('a folder with adapter_config.json; the output of a training run is one', 'A', {
+  expects: 'the path of an adapter folder',
+})
+
+/** How rows become tokens: the same words in training, evaluation and inspection. */
+export const rowOptions = {
+  data: texts('a file or folder of rows, or - for stdin; given again, it adds', 'D'),
+  maxLength: optionalInteger('tokens of a row at most', {
+    min: 2,
+    defaultText: "1024, or the model's limit where that is less",
+  }),
+  template: textWithDefault(
+    "auto: the model's own; none: prompt and completion joined; or a file with a Jinja template",
+    'auto|none|FILE',
+    'auto',
+  ),
+  trainOn: choice('what is trained of a row with a prompt', ['completion', 'all'], 'completion'),
+}
+
+export const limitOption = (what: string) =>
+  optionalInteger(`use the first N ${what} only`, { min: 1, defaultText: 'all' })

@@ -1,0 +1,57 @@
+/** Options from a YAML file: the same names as in the library, below what flags say. */
+import { readFileSync } from 'node:fs'
+import { parse } from 'yaml'
+import type { z } from 'zod'
+import { UsageError } from '../errors.js'
+import type { OptionsSchema } from './option.js'
+import { type RawOptions, resolveOptions } from './parse.js'
+
+/**
+ * Reads options by name. A file may hold them at its top or under `options`, as the `run.yaml` of a run does. Throws a
+ * `UsageError` when the file is missing, is not YAML, or holds no mapping.
+ */
+export function readConfigFile(path: string): RawOptions {
+  const content = parseYaml(path)
+  if (content === null) return {}
+  const mapping = isMapping(content) && isMapping(content.options) ? content.options : content
+  if (!isMapping(mapping)) {
+    throw new UsageError('malformed-config', `Expected options by name in ${path} but found ${kindOf(mapping)}.`)
+  }
+  if (Object.hasOwn(mapping, 'config')) {
+    throw new UsageError('malformed-config', `The option config is for the command line only; remove it from ${path}.`)
+  }
+  return Object.fromEntries(Object.entries(mapping).filter(([, value]) => value !== null))
+}
+
+/** Defaults, then the file of `config`, then flags. */
+export function resolveWithConfig<S extends OptionsSchema>(schema: S, flags: RawOptions): z.output<S> {
+  const { config } = flags
+  const layers = [{ raw: flags, source: 'flags' as const }]
+  if (typeof config !== 'string') return resolveOptions(schema, layers)
+  return resolveOptions(schema, [{ raw: readConfigFile(config), source: { file: config } }, ...layers])
+}
+
+function parseYaml(path: string): unknown {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (error) {
+    const reason =
+      (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : (error as Error).message
+    throw new UsageError('missing-file', `Cannot read the options in ${path}: ${reason}.`, { cause: error })
+  }
+  try {
+    return parse(text) as unknown
+  } catch (error) {
+    const [firstLine] = (error as Error).message.split('\n')
+    throw new UsageError('malformed-config', `${path} is not YAML: ${firstLine?.replace(/:$/, '')}.`, { cause: error })
+  }
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function kindOf(value: unknown): string {
+  return Array.isArray(value) ? 'a list' : `a ${typeof value}`
+}

@@ -1,0 +1,43 @@
+/** Defaults of training that depend on other options. */
+import type { Method, Operator, TrainOptions } from './train.js'
+
+/** Below this rank MoRA rotates, from it on it shares. */
+const SHARING_FROM_RANK = 64
+
+export interface NewAdapterOptions {
+  method: Method
+  rank: number
+  operator: Operator
+  /** LoRA's; its scale is alpha / rank. */
+  alpha: number
+  dropout: number
+  targetModules: 'all-linear' | string[] | RegExp
+}
+
+type AdapterOptions = Pick<
+  TrainOptions,
+  'method' | 'rank' | 'operator' | 'alpha' | 'dropout' | 'targetModules' | 'init'
+>
+
+/** What a new adapter is when these options are given: the rest is the paper's. */
+export function newAdapterOptions(options: Partial<AdapterOptions>): NewAdapterOptions {
+  const rank = options.rank ?? 8
+  return {
+    method: options.method ?? (options.init === undefined ? 'mora' : 'full'),
+    rank,
+    operator: options.operator ?? (rank < SHARING_FROM_RANK ? 'rotation' : 'sharing'),
+    alpha: options.alpha ?? 2 * rank,
+    dropout: options.dropout ?? 0,
+    targetModules: options.targetModules ?? 'all-linear',
+  }
+}
+
+/**
+ * Learning rates of the paper (arXiv 2405.12130, section 5.2: the best of a search on Tulu v2 and MetaMathQA); from
+ * scratch, one that is usual for small models.
+ */
+export function defaultLearningRate(method: Method, operator: Operator, { fromScratch = false } = {}): number {
+  if (method === 'full') return fromScratch ? 5e-4 : 2e-5
+  if (method === 'lora') return 2e-4
+  return operator.startsWith('sharing') ? 5e-5 : 3e-4
+}

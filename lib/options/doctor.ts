@@ -1,0 +1,6 @@
+/** Options of `mora doctor`. */
+import { z } from 'zod'
+import { commonOptions } from './common.js'
+
+export const DoctorSchema = z.strictObject(commonOptions)
+export type DoctorOptions = z.output<typeof DoctorSchema>

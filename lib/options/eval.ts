@@ -1,0 +1,37 @@
+/** Options of `mora eval` and `evaluate()`. */
+import { z } from 'zod'
+import { adapterOption, commonOptions, limitOption, modelOption, rowOptions } from './common.js'
+import { choice, integer, optionalChoice, optionalInteger, text, texts } from './option.js'
+
+export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall'] as const
+export type Task = (typeof TASKS)[number]
+
+const task = 'Of one task:'
+
+export const EvalSchema = z.strictObject({
+  model: modelOption,
+  adapter: adapterOption,
+  task: optionalChoice('what to measure', TASKS),
+  ...rowOptions,
+  limit: limitOption('rows (of a text, windows)'),
+  batchSize: integer('rows per forward pass', 8, { min: 1 }),
+  output: text('write a line of JSON per row to this file', 'FILE', { expects: 'the path of a file' }),
+  window: optionalInteger('perplexity of a text: tokens that are seen at once', {
+    min: 2,
+    defaultText: '--max-length',
+    group: task,
+  }),
+  stride: optionalInteger('perplexity of a text: tokens from one window to the next', {
+    min: 1,
+    defaultText: '--window',
+    group: task,
+  }),
+  maxNewTokens: integer('exact-match: tokens to generate at most', 256, { min: 1, group: task }),
+  score: choice('choices: compare the letters, or the whole choices', ['letter', 'text'], 'letter', { group: task }),
+  shots: integer('choices: solved examples before each question', 0, { min: 0, group: task }),
+  shotsData: texts('choices: rows that the examples are taken from', 'D', { group: task }),
+  ...commonOptions,
+})
+
+export type EvalOptions = z.output<typeof EvalSchema>
+export type EvalInput = z.input<typeof EvalSchema>

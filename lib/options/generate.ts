@@ -1,0 +1,21 @@
+/** Options of `mora generate` and `generate()`. */
+import { z } from 'zod'
+import { adapterOption, commonOptions, modelOption, rowOptions } from './common.js'
+import { flag, integer, real, text } from './option.js'
+
+export const GenerateSchema = z.strictObject({
+  model: modelOption,
+  adapter: adapterOption,
+  prompt: text('what to continue or answer; absent on a terminal: a chat', 'P', { expects: 'a non-empty text' }),
+  system: text('the system message of the chat template', 'TEXT', { expects: 'a non-empty text' }),
+  raw: flag('no template: continue the prompt as it stands'),
+  template: rowOptions.template,
+  maxNewTokens: integer('tokens to generate at most', 256, { min: 1 }),
+  temperature: real('divides the logits; 0 is greedy', 0, { min: 0 }),
+  topP: real('keep the likeliest tokens that together have this probability', 1, { above: 0, max: 1 }),
+  topK: integer('keep the K likeliest tokens; 0 keeps all', 0, { min: 0 }),
+  ...commonOptions,
+})
+
+export type GenerateOptions = z.output<typeof GenerateSchema>
+export type GenerateInput = z.input<typeof GenerateSchema>

@@ -1,0 +1,25 @@
+/** Options of every command and of the library's functions, from one schema each. */
+export { checkEvalOptions, checkTrainOptions, requireOptions } from './checks.js'
+export { type CommonOptions, CommonOptionsSchema } from './common.js'
+export { readConfigFile, resolveWithConfig } from './config-file.js'
+export { defaultLearningRate, type NewAdapterOptions, newAdapterOptions } from './defaults.js'
+export { type DoctorOptions, DoctorSchema } from './doctor.js'
+export { type EvalInput, type EvalOptions, EvalSchema, TASKS, type Task } from './eval.js'
+export { type GenerateInput, type GenerateOptions, GenerateSchema } from './generate.js'
+export { type InspectInput, type InspectOptions, InspectSchema } from './inspect.js'
+export { LATER_COMMANDS } from './later.js'
+export { type MergeInput, type MergeOptions, MergeSchema } from './merge.js'
+export type { OptionSource } from './names.js'
+export { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from './option.js'
+export { parseOptions, plainOptions } from './parse.js'
+export {
+  LATER_METHODS,
+  METHODS,
+  type Method,
+  OPERATORS,
+  type Operator,
+  SCHEDULERS,
+  type TrainInput,
+  type TrainOptions,
+  TrainSchema,
+} from './train.js'

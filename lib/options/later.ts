@@ -1,0 +1,24 @@
+/** Promised options and commands whose part is not there yet: refused by name instead of as unknown. */
+import { UsageError } from '../errors.js'
+import { camelCase, type OptionSource, optionPlace } from './names.js'
+
+const LATER_OPTIONS: Readonly<Record<string, string>> = {
+  mergeEvery: 'ReMoRA',
+  cycle: 'ReMoRA',
+  regroup: 'ReMoRA',
+  restartWarmupSteps: 'ReMoRA',
+  profile: 'profiling',
+  memory: 'a memory limit',
+  compute: 'int8 products',
+  deterministic: 'a deterministic GPU',
+  matchParametersOf: 'matching parameter counts',
+}
+
+export const LATER_COMMANDS: readonly string[] = ['export', 'analyze', 'dashboard', 'report']
+
+/** Throws when `key` names an option that is promised and not available. */
+export function refuseLater(key: string, source: OptionSource): void {
+  const name = camelCase(key.replace(/^-+/, ''))
+  if (!Object.hasOwn(LATER_OPTIONS, name)) return
+  throw new UsageError('not-available', `${optionPlace(name, source)} (${LATER_OPTIONS[name]}) is not available yet.`)
+}

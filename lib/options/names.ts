@@ -1,0 +1,55 @@
+/** Names of options as each kind of user writes them, and what a misspelled one may have meant. */
+
+/** Where options come from: decides how messages spell their names. */
+export type OptionSource = 'flags' | 'api' | { file: string }
+
+/** `learningRate` → `learning-rate`. */
+export function kebabCase(name: string): string {
+  return name.replace(/([a-z])([A-Z0-9])/g, (match, before: string, after: string) =>
+    /[A-Z]/.test(after) ? `${before}-${after.toLowerCase()}` : match,
+  )
+}
+
+/** `learning-rate` → `learningRate`. */
+export function camelCase(name: string): string {
+  return name.replace(/-+([a-z0-9])/g, (_, letter: string) => letter.toUpperCase())
+}
+
+/** `--learning-rate` on the command line, `learningRate` elsewhere. */
+export function optionName(key: string, source: OptionSource): string {
+  return source === 'flags' ? `--${kebabCase(key)}` : key
+}
+
+/** The name, and the file that it stands in. */
+export function optionPlace(key: string, source: OptionSource): string {
+  return typeof source === 'object' ? `${key} in ${source.file}` : optionName(key, source)
+}
+
+/** Least number of insertions, deletions and substitutions of a letter between two words. */
+export function editDistance(from: string, to: string): number {
+  let previous = Array.from({ length: to.length + 1 }, (_, column) => column)
+  for (let row = 1; row <= from.length; row++) {
+    const current = [row]
+    for (let column = 1; column <= to.length; column++) {
+      const substitution = previous[column - 1]! + (from[row - 1] === to[column - 1] ? 0 : 1)
+      current.push(Math.min(substitution, previous[column]! + 1, current[column - 1]! + 1))
+    }
+    previous = current
+  }
+  return previous[to.length]!
+}
+
+/** The candidate nearest to a misspelled word, or undefined when none is near. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  const plain = (value: string) => value.toLowerCase().replace(/[-_]/g, '')
+  let best: string | undefined
+  let bestDistance = Math.max(1, Math.floor(plain(word).length / 3)) + 1
+  for (const candidate of candidates) {
+    const distance = editDistance(plain(word), plain(candidate))
+    if (distance < bestDistance) {
+      best = candidate
+      bestDistance = distance
+    }
+  }
+  return best
+}

@@ -1,0 +1,259 @@
+/**
+ * How one option is declared: a zod schema (its type, range and default) with what a person needs to know beside it.
+ * The command line, its help, YAML files and the library's arguments are all read from these declarations.
+ */
+import { z } from 'zod'
+
+export type OptionKind = 'flag' | 'number' | 'text' | 'choice' | 'list' | 'texts' | 'optional-text'
+
+export interface OptionFacts {
+  kind: OptionKind
+  /** One sentence for help. */
+  description: string
+  /** What a value is called in help: `N`, `FILE`. */
+  placeholder: string
+  /** What a valid value is, to follow "Expected". */
+  expects: string
+  /** The default as help shows it, where it is worked out later or a bare value would not say enough. */
+  defaultText?: string
+  choices?: readonly string[]
+  /** Values that are understood and refused, because their part is not there yet. */
+  laterChoices?: readonly string[]
+  /** Heading in help. */
+  group?: string
+}
+
+/** A schema of named options; unknown names are errors. */
+export type OptionsSchema = z.ZodObject<Record<string, z.ZodType>>
+
+const registry = z.registry<OptionFacts>()
+
+/** What was declared beside the schema of an option. */
+export function optionFacts(schema: z.ZodType): OptionFacts {
+  const facts = registry.get(schema)
+  if (!facts) throw new TypeError('Expected a schema that was declared with lib/options/option.ts.')
+  return facts
+}
+
+/** The default of an option, or undefined when it has none or a computed one. */
+export function optionDefault(schema: z.ZodType): unknown {
+  const parsed = schema.safeParse(undefined)
+  return parsed.success ? parsed.data : undefined
+}
+
+function declare<S extends z.ZodType>(schema: S, facts: OptionFacts): S {
+  registry.add(schema, facts)
+  return schema
+}
+
+type Words = Partial<Pick<OptionFacts, 'placeholder' | 'expects' | 'defaultText' | 'group'>>
+
+export interface NumberRange extends Words {
+  /** Least value allowed; with `above`, the value itself is not. */
+  min?: number
+  above?: number
+  max?: number
+  /** Values must be less than this. */
+  below?: number
+}
+
+function rangeText({ min, above, max, below }: NumberRange): string {
+  const parts = [
+    min !== undefined && `of at least ${min}`,
+    above !== undefined && `above ${above}`,
+    max !== undefined && `up to ${max}`,
+    below !== undefined && `below ${below}`,
+  ]
+  return parts
+    .filter((part) => part !== false)
+    .map((part) => ` ${part}`)
+    .join('')
+}
+
+function ranged(schema: z.ZodNumber, { min, above, max, below }: NumberRange): z.ZodNumber {
+  let bounded = schema
+  if (min !== undefined) bounded = bounded.min(min)
+  if (above !== undefined) bounded = bounded.gt(above)
+  if (max !== undefined) bounded = bounded.max(max)
+  if (below !== undefined) bounded = bounded.lt(below)
+  return bounded
+}
+
+function numberFacts(description: string, noun: string, placeholder: string, range: NumberRange): OptionFacts {
+  return { kind: 'number', description, placeholder, expects: `${noun}${rangeText(range)}`, ...wordsOf(range) }
+}
+
+function wordsOf({ placeholder, expects, defaultText, group }: Words): Words {
+  return Object.fromEntries(
+    Object.entries({ placeholder, expects, defaultText, group }).filter(([, value]) => value !== undefined),
+  )
+}
+
+/** A whole number with a default. */
+export function integer(description: string, fallback: number, range: NumberRange = {}) {
+  const schema = ranged(z.int(), range).default(fallback)
+  return declare(schema, numberFacts(description, 'a whole number', 'N', range))
+}
+
+/** A whole number that may be left out. */
+export function optionalInteger(description: string, range: NumberRange = {}) {
+  return declare(ranged(z.int(), range).optional(), numberFacts(description, 'a whole number', 'N', range))
+}
+
+/** A finite number with a default. */
+export function real(description: string, fallback: number, range: NumberRange = {}) {
+  return declare(ranged(z.number(), range).default(fallback), numberFacts(description, 'a number', 'X', range))
+}
+
+/** A finite number that may be left out. */
+export function optionalReal(description: string, range: NumberRange = {}) {
+  return declare(ranged(z.number(), range).optional(), numberFacts(description, 'a number', 'X', range))
+}
+
+/** True or false, with a default. */
+export function flag(description: string, fallback = false, words: Words = {}) {
+  return declare(z.boolean().default(fallback), {
+    kind: 'flag',
+    description,
+    placeholder: '',
+    expects: 'true or false',
+    ...words,
+  })
+}
+
+/** A string that may be left out: a path, a name, a text. */
+export function text(description: string, placeholder: string, words: Words = {}) {
+  return declare(z.string().min(1).optional(), {
+    kind: 'text',
+    description,
+    placeholder,
+    expects: `a non-empty ${placeholder.toLowerCase()}`,
+    ...words,
+  })
+}
+
+/** A string with a default; `schema` may narrow it. */
+export function textWithDefault(description: string, placeholder: string, fallback: string, words: Words = {}) {
+  return declare(z.string().min(1).default(fallback), {
+    kind: 'text',
+    description,
+    placeholder,
+    expects: `a non-empty ${placeholder.toLowerCase()}`,
+    ...words,
+  })
+}
+
+/** A string of a given pattern, with a default. */
+export function pattern(description: string, placeholder: string, form: RegExp, fallback: string, words: Words) {
+  return declare(z.string().regex(form).default(fallback), {
+    kind: 'text',
+    description,
+    placeholder,
+    expects: placeholder,
+    ...words,
+  })
+}
+
+function choiceFacts(description: string, values: readonly string[], later: readonly string[], words: Words) {
+  const facts: OptionFacts = {
+    kind: 'choice',
+    description,
+    placeholder: values.join('|'),
+    expects: `one of ${values.join(', ')}`,
+    choices: values,
+    ...words,
+  }
+  return later.length > 0 ? { ...facts, laterChoices: later } : facts
+}
+
+/** One of a few words, with a default. */
+export function choice<const Values extends readonly [string, ...string[]]>(
+  description: string,
+  values: Values,
+  fallback: Values[number],
+  words: Words = {},
+) {
+  return declare(
+    z
+      .enum(values)
+      .optional()
+      .transform((value): Values[number] => value ?? fallback),
+    {
+      ...choiceFacts(description, values, [], words),
+    },
+  )
+}
+
+/** One of a few words, or left out. `later` are words that are refused by name, because their part is not there yet. */
+export function optionalChoice<const Values extends readonly [string, ...string[]]>(
+  description: string,
+  values: Values,
+  { later = [], ...words }: Words & { later?: readonly string[] } = {},
+) {
+  return declare(z.enum(values).optional(), choiceFacts(description, values, later, words))
+}
+
+/** Names, with commas between them on the command line; the last occurrence counts. */
+export function names(description: string, words: Words = {}) {
+  const schema = z.union([z.string().min(1).transform(splitNames), z.array(z.string().min(1)).min(1)]).optional()
+  return declare(schema, { kind: 'list', description, placeholder: 'NAMES', expects: 'names with commas', ...words })
+}
+
+/** Names, a regular expression, or a word that stands for many names. */
+export function namesOrPattern<const Word extends string>(description: string, word: Word, words: Words = {}) {
+  const schema = z
+    .union([
+      z.instanceof(RegExp),
+      z.string().min(1).transform(parseTargets<Word>(word)),
+      z.array(z.string().min(1)).min(1),
+    ])
+    .optional()
+  return declare(schema, {
+    kind: 'list',
+    description,
+    placeholder: 'NAMES',
+    expects: `${word}, names with commas, or a regular expression between slashes`,
+    ...words,
+  })
+}
+
+/** Paths: each occurrence on the command line adds one. */
+export function texts(description: string, placeholder: string, words: Words = {}) {
+  const schema = z
+    .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
+    .transform((value) => (typeof value === 'string' ? [value] : value))
+    .optional()
+  return declare(schema, { kind: 'texts', description, placeholder, expects: 'a path, or a list of paths', ...words })
+}
+
+/** A flag that may carry a value: true without, the value with it. */
+export function optionalText(description: string, placeholder: string, words: Words = {}) {
+  return declare(z.union([z.boolean(), z.string().min(1)]).default(false), {
+    kind: 'optional-text',
+    description,
+    placeholder,
+    expects: `nothing or a ${placeholder.toLowerCase()}`,
+    ...words,
+  })
+}
+
+function splitNames(value: string): string[] {
+  return value
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '')
+}
+
+function parseTargets<Word extends string>(word: Word) {
+  return (value: string, context: z.RefinementCtx): Word | string[] | RegExp => {
+    if (value === word) return word
+    const slashes = /^\/(.+)\/([a-z]*)$/s.exec(value)
+    if (!slashes) return splitNames(value)
+    try {
+      return new RegExp(slashes[1]!, slashes[2])
+    } catch (error) {
+      context.addIssue({ code: 'custom', message: (error as Error).message })
+      return z.NEVER
+    }
+  }
+}

@@ -1,0 +1,94 @@
+/** From what a user gave to checked options: errors name the option, what was expected and what came. */
+import type { z } from 'zod'
+import { UsageError } from '../errors.js'
+import { refuseLater } from './later.js'
+import { camelCase, nearest, type OptionSource, optionName, optionPlace } from './names.js'
+import { type OptionsSchema, optionFacts } from './option.js'
+
+export interface ParseContext {
+  source: OptionSource
+}
+
+/** Options by name, not checked yet. */
+export type RawOptions = Readonly<Record<string, unknown>>
+
+/**
+ * Checks options and fills in defaults. Throws a `UsageError` for an unknown option (with a suggestion) and for a value
+ * of the wrong type or range. A value of `undefined` counts as left out.
+ */
+export function parseOptions<S extends OptionsSchema>(schema: S, raw: unknown, context: ParseContext): z.output<S> {
+  return resolveOptions(schema, [{ raw: checkIsObject(raw, context.source), source: context.source }])
+}
+
+/** Like `parseOptions`, of several layers: each is checked by its own source's names, and a later one wins. */
+export function resolveOptions<S extends OptionsSchema>(
+  schema: S,
+  layers: readonly { raw: RawOptions; source: OptionSource }[],
+): z.output<S> {
+  const merged: Record<string, unknown> = {}
+  for (const { raw, source } of layers) {
+    for (const [key, value] of Object.entries(raw)) {
+      if (value === undefined) continue
+      checkOption(schema, key, value, source)
+      merged[key] = value
+    }
+  }
+  return schema.parse(merged) as z.output<S>
+}
+
+function checkIsObject(raw: unknown, source: OptionSource): RawOptions {
+  if (typeof raw === 'object' && raw !== null && !Array.isArray(raw)) return raw as RawOptions
+  const place = typeof source === 'object' ? ` in ${source.file}` : ''
+  throw new UsageError('bad-value', `Expected options by name${place} but received ${shown(raw)}.`)
+}
+
+function checkOption(schema: OptionsSchema, key: string, value: unknown, source: OptionSource): void {
+  const option = Object.hasOwn(schema.shape, key) ? schema.shape[key] : undefined
+  if (!option) throw unknownOption(schema, key, source)
+  if (option.safeParse(value).success) return
+  const facts = optionFacts(option)
+  const name = optionPlace(key, source)
+  if (typeof value === 'string' && facts.laterChoices?.includes(value)) {
+    throw new UsageError(
+      'not-available',
+      `${name}: ${key} "${value}" is not available yet; available: ${facts.choices?.join(', ')}.`,
+    )
+  }
+  const suggestion = typeof value === 'string' ? nearest(value, facts.choices ?? []) : undefined
+  throw new UsageError(
+    'bad-value',
+    `Expected ${facts.expects} for ${name} but received ${shown(value)}${suggestion ? `; did you mean ${suggestion}?` : '.'}`,
+  )
+}
+
+/** The error for a name that no option has. `key` is as the user wrote it, without leading dashes. */
+export function unknownOption(schema: OptionsSchema, key: string, source: OptionSource): UsageError {
+  refuseLater(key, source)
+  const known = Object.keys(schema.shape)
+  const written = source === 'flags' ? `--${key.replace(/^-+/, '')}` : key
+  const place = typeof source === 'object' ? ` in ${source.file}` : ''
+  const near = known.includes(camelCase(key)) ? camelCase(key) : nearest(key, known)
+  const way = near
+    ? `did you mean ${optionName(near, source)}?`
+    : `known: ${known.map((k) => optionName(k, source)).join(', ')}.`
+  return new UsageError('unknown-option', `Unknown option ${written}${place}; ${way}`)
+}
+
+/** A value as a message quotes it. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
+    return String(value)
+  if (typeof value === 'function' || typeof value === 'symbol' || typeof value === 'bigint') return `a ${typeof value}`
+  const text = JSON.stringify(value) ?? 'an object'
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+/** Options as plain values that YAML and JSON can hold; regular expressions between slashes, what is left out left out. */
+export function plainOptions(options: RawOptions): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(options)
+      .filter(([, value]) => value !== undefined)
+      .map(([key, value]) => [key, value instanceof RegExp ? String(value) : value]),
+  )
+}

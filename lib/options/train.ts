@@ -1,0 +1,132 @@
+/** Options of `mora train` and `train()`. */
+import { z } from 'zod'
+import { adapterOption, commonOptions, modelOption, rowOptions } from './common.js'
+import {
+  choice,
+  flag,
+  integer,
+  names,
+  namesOrPattern,
+  optionalChoice,
+  optionalInteger,
+  optionalReal,
+  optionalText,
+  real,
+  text,
+  texts,
+} from './option.js'
+
+export const METHODS = ['mora', 'lora', 'full'] as const
+/** Methods whose part is not there yet. */
+export const LATER_METHODS = ['rslora', 'lora-plus', 'asylora', 'lora-fa', 'dora', 'pissa', 'miss', 'hira'] as const
+export const OPERATORS = [
+  'rotation',
+  'sharing',
+  'sharing-grouped',
+  'sharing-grouped-in',
+  'sharing-grouped-out',
+  'decoupling',
+  'truncation',
+] as const
+export const SCHEDULERS = ['constant', 'linear', 'cosine'] as const
+
+export type Method = (typeof METHODS)[number]
+export type Operator = (typeof OPERATORS)[number]
+
+const adapter = 'What is trained:'
+const rate = 'Learning rate and AdamW:'
+const steps = 'Steps and rows:'
+const run = 'Run:'
+
+/**
+ * What describes the adapter has no default in the schema, since with `adapter` it comes from a file:
+ * `newAdapterOptions` in defaults.ts fills it in for a new one.
+ */
+export const TrainSchema = z.strictObject({
+  model: modelOption,
+  data: rowOptions.data,
+  output: text('folder that the run is written to', 'O', { expects: 'the path of a folder' }),
+
+  method: optionalChoice('how to train: an adapter of this kind, or full for every weight', METHODS, {
+    later: LATER_METHODS,
+    defaultText: 'mora; full with --init',
+    group: adapter,
+  }),
+  rank: optionalInteger('the budget: as many parameters as LoRA of this rank', {
+    min: 1,
+    defaultText: '8',
+    group: adapter,
+  }),
+  operator: optionalChoice("MoRA's compression", OPERATORS, {
+    defaultText: 'rotation below rank 64, sharing from there on',
+    group: adapter,
+  }),
+  alpha: optionalReal("LoRA's scale is alpha / rank", { above: 0, defaultText: '2 * rank', group: adapter }),
+  dropout: optionalReal("of the adapter's input: the probability to drop", {
+    min: 0,
+    below: 1,
+    defaultText: '0',
+    group: adapter,
+  }),
+  targetModules: namesOrPattern(
+    'layers that get an adapter: all-linear (every linear layer of the blocks), names, or /regex/',
+    'all-linear',
+    { defaultText: 'all-linear', group: adapter },
+  ),
+  adapter: adapterOption,
+  modulesToSave: names('trained whole beside the adapter: embeddings, norms, head, or names', { group: adapter }),
+  init: text('train from scratch: random weights by this configuration; --model names the tokenizer', 'config.json', {
+    expects: 'the path of a config.json',
+    group: adapter,
+  }),
+
+  learningRate: optionalReal('peak learning rate', { above: 0, defaultText: 'by method, from the paper', group: rate }),
+  scheduler: choice('course of the learning rate, by the formulas of Hugging Face', SCHEDULERS, 'cosine', {
+    group: rate,
+  }),
+  warmupSteps: integer('steps of linear warm-up', 0, { min: 0, group: rate }),
+  warmupRatio: real('warm-up as a fraction of all steps', 0, { min: 0, max: 1, group: rate }),
+  minLearningRateRatio: real('the decay ends at this fraction of the peak', 0, { min: 0, max: 1, group: rate }),
+  weightDecay: real('decoupled weight decay', 0, { min: 0, group: rate }),
+  beta1: real('decay of the first moment', 0.9, { min: 0, below: 1, group: rate }),
+  beta2: real('decay of the second moment', 0.999, { min: 0, below: 1, group: rate }),
+  epsilon: real('added to the root of the second moment', 1e-8, { above: 0, group: rate }),
+  maxGradNorm: real('clip the global gradient norm to this; 0 is no clipping', 1, { min: 0, group: rate }),
+
+  epochs: real('passes over the data', 1, { above: 0, group: steps }),
+  maxSteps: optionalInteger('optimizer steps; wins over --epochs', { min: 1, group: steps }),
+  batchSize: integer('rows per optimizer step', 8, { min: 1, group: steps }),
+  microBatchSize: optionalInteger('rows per forward pass; the result does not depend on it', {
+    min: 1,
+    defaultText: 'chosen to fit memory',
+    group: steps,
+  }),
+  maxLength: rowOptions.maxLength,
+  packing: flag('arrange the rows of a step without padding', true, { group: steps }),
+  shuffle: flag('draw rows in a new random order each epoch', true, { group: steps }),
+  trainOn: rowOptions.trainOn,
+  template: rowOptions.template,
+  gradientCheckpointing: flag('recompute activations: slower, less memory', false, { group: steps }),
+
+  evalData: texts('rows to evaluate on; given again, it adds', 'D', { group: run }),
+  evalEvery: optionalInteger('evaluate every N steps', { min: 1, defaultText: 'at the end', group: run }),
+  saveEvery: optionalInteger('write a checkpoint every N steps', { min: 1, defaultText: 'at the end', group: run }),
+  keepCheckpoints: optionalInteger('keep the newest N checkpoints', { min: 1, defaultText: 'all', group: run }),
+  keepBest: flag('keep the checkpoint with the lowest evaluation loss', false, { group: run }),
+  patience: optionalInteger('stop after N evaluations without a better one', {
+    min: 1,
+    defaultText: 'never',
+    group: run,
+  }),
+  resume: optionalText('continue the run in --output (or DIR) from its newest intact checkpoint', 'DIR', {
+    group: run,
+  }),
+  overwrite: flag('replace the run that --output holds', false, { group: run }),
+
+  ...commonOptions,
+})
+
+/** Options of a run, in the library as on the command line. */
+export type TrainOptions = z.output<typeof TrainSchema>
+/** What a caller may pass: everything may be left out. */
+export type TrainInput = z.input<typeof TrainSchema>

@@ -1,0 +1,94 @@
+/** Events kept for a reader who has not come yet. */
+const KEPT_BEFORE_READER = 1000
+
+/**
+ * Hands events from a producer to at most one reader. With a reader the two take turns: `send` resolves when the
+ * reader comes back for more, so that a loop body never runs beside a training step. Without one, `send` never waits.
+ */
+export class EventChannel<Event> implements AsyncIterator<Event, void> {
+  readonly #events: Event[] = []
+  readonly #onLeave: () => void
+  #waitingReader: { resolve(result: IteratorResult<Event, void>): void; reject(error: unknown): void } | null = null
+  #waitingSender: (() => void) | null = null
+  #attached = false
+  #freeRunning = false
+  #closed = false
+  #failure: { error: unknown } | null = null
+
+  /** `onLeave` is called when the reader leaves its loop early. */
+  constructor(onLeave: () => void) {
+    this.#onLeave = onLeave
+  }
+
+  /** Returns true for the first reader; there is no second. */
+  attach(): boolean {
+    if (this.#attached) return false
+    this.#attached = true
+    return true
+  }
+
+  send(event: Event): Promise<void> {
+    if (this.#waitingReader) {
+      this.#waitingReader.resolve({ done: false, value: event })
+      this.#waitingReader = null
+    } else {
+      this.#events.push(event)
+      if (!this.#attached && this.#events.length > KEPT_BEFORE_READER) this.#events.shift()
+    }
+    if (!this.#attached || this.#freeRunning) return Promise.resolve()
+    return new Promise((resolve) => {
+      this.#waitingSender = resolve
+    })
+  }
+
+  /** From now on `send` does not wait. */
+  runFreely(): void {
+    this.#freeRunning = true
+    this.#releaseSender()
+  }
+
+  /** No event follows; with a failure, the reader's loop throws it after the events sent before. */
+  close(failure?: { error: unknown }): void {
+    this.#closed = true
+    this.#failure = failure ?? null
+    if (!this.#waitingReader) return
+    const reader = this.#waitingReader
+    this.#waitingReader = null
+    this.#finish(reader)
+  }
+
+  next(): Promise<IteratorResult<Event, void>> {
+    const event = this.#events.shift()
+    if (event !== undefined) return Promise.resolve({ done: false, value: event })
+    return new Promise((resolve, reject) => {
+      const reader = { resolve, reject }
+      if (this.#closed) {
+        this.#finish(reader)
+        return
+      }
+      this.#waitingReader = reader
+      this.#releaseSender()
+    })
+  }
+
+  return(): Promise<IteratorResult<Event, void>> {
+    this.runFreely()
+    if (!this.#closed) this.#onLeave()
+    return Promise.resolve({ done: true, value: undefined })
+  }
+
+  #releaseSender(): void {
+    this.#waitingSender?.()
+    this.#waitingSender = null
+  }
+
+  #finish(reader: { resolve(result: IteratorResult<Event, void>): void; reject(error: unknown): void }): void {
+    if (this.#failure) {
+      const { error } = this.#failure
+      this.#failure = null
+      reader.reject(error)
+    } else {
+      reader.resolve({ done: true, value: undefined })
+    }
+  }
+}

@@ -1,0 +1,66 @@
+/** What a training run reports. */
+
+export interface StepEvent {
+  type: 'step'
+  /** Optimizer step, from 1. */
+  step: number
+  totalSteps: number
+  /** Passes over the data so far; a fraction within a pass. */
+  epoch: number
+  /** Mean over the step's target tokens, before the update. */
+  loss: number
+  /** Global norm of the mean gradient, before clipping. */
+  gradNorm: number
+  learningRate: number
+  targetTokens: number
+  tokens: number
+  /** Of this step, forward to update. */
+  tokensPerSecond: number
+  /** In use on the device after the step. */
+  memoryBytes: number
+}
+
+export interface EvaluationEvent {
+  type: 'evaluation'
+  step: number
+  epoch: number
+  /** Mean over the target tokens of the evaluation data. */
+  evalLoss: number
+  /** Whether no earlier evaluation of this run was lower. */
+  best: boolean
+}
+
+export interface CheckpointEvent {
+  type: 'checkpoint'
+  step: number
+  path: string
+}
+
+/** Something the user should know and need not act on. */
+export interface NoticeEvent {
+  type: 'notice'
+  message: string
+}
+
+export interface TrainResult {
+  /** Optimizer steps done, those before a resume included. */
+  steps: number
+  /** Loss of the last step; null when none was taken. */
+  loss: number | null
+  /** Loss of the last evaluation; null without evaluation data. */
+  evalLoss: number | null
+  trainableParameters: number
+  /** Of the whole run since it started or resumed. */
+  tokensPerSecond: number
+  peakMemoryBytes: number
+  /** The output folder, or null when nothing was written. */
+  output: string | null
+  /** True when `stop()` ended the run before its last step. */
+  stopped: boolean
+}
+
+export interface EndEvent extends TrainResult {
+  type: 'end'
+}
+
+export type TrainEvent = StepEvent | EvaluationEvent | CheckpointEvent | NoticeEvent | EndEvent

@@ -1,0 +1,107 @@
+import { EventChannel } from './event-channel.js'
+import type { TrainEvent, TrainResult } from './events.js'
+
+/** What the training recipe sees of its run. */
+export interface RunControl {
+  readonly stopRequested: boolean
+  emit(event: TrainEvent): Promise<void>
+  /** Resolves at once, or when a paused run goes on or is stopped. */
+  whilePaused(): Promise<void>
+  /** Runs `work` while no other exclusive work runs: a step and a `save()` never overlap. */
+  exclusive<Value>(work: () => Promise<Value>): Promise<Value>
+  /** Tells how `save()` writes a checkpoint; resolves with its folder. */
+  onSave(save: () => Promise<string>): void
+}
+
+export type TrainRecipe = (control: RunControl) => Promise<TrainResult>
+
+/**
+ * A training run that has begun. Iterate it to see its events (the loop body and the training steps take turns;
+ * leaving the loop early stops the run), or only `await run.finished`.
+ */
+export class Run implements AsyncIterable<TrainEvent> {
+  /** Resolves when the run has ended and everything is saved; rejects with what made it fail. */
+  readonly finished: Promise<TrainResult>
+
+  readonly #channel: EventChannel<TrainEvent>
+  #stopRequested = false
+  #paused: { promise: Promise<void>; release: () => void } | null = null
+  #turn: Promise<unknown> = Promise.resolve()
+  #save: (() => Promise<string>) | null = null
+
+  constructor(recipe: TrainRecipe) {
+    this.#channel = new EventChannel(() => void this.#requestStop())
+    this.finished = Promise.resolve().then(() => this.#execute(recipe))
+  }
+
+  /** After the current step, waits until `resume()`. */
+  pause(): void {
+    if (this.#paused || this.#stopRequested) return
+    let release = () => {}
+    const promise = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    this.#paused = { promise, release }
+  }
+
+  resume(): void {
+    this.#paused?.release()
+    this.#paused = null
+  }
+
+  /** Ends the run after the current step, with a checkpoint and the adapter as it is then. */
+  stop(): Promise<TrainResult> {
+    this.#requestStop()
+    return this.finished
+  }
+
+  /** Writes a checkpoint after the current step, also while paused. Resolves with its folder. */
+  save(): Promise<string> {
+    return this.#exclusive(async () => {
+      if (!this.#save) throw new Error('The run ended before it had anything to save.')
+      return this.#save()
+    })
+  }
+
+  /** The events from now on, and up to 1,000 earlier ones. A run has one reader. */
+  [Symbol.asyncIterator](): AsyncIterator<TrainEvent, void> {
+    if (!this.#channel.attach()) throw new Error('Expected one reader of a run, but its events are already being read.')
+    this.finished.catch(() => {}) // the reader's loop throws it
+    return this.#channel
+  }
+
+  #requestStop(): void {
+    this.#stopRequested = true
+    this.#channel.runFreely()
+    this.resume()
+  }
+
+  async #execute(recipe: TrainRecipe): Promise<TrainResult> {
+    const run = this
+    try {
+      const result = await recipe({
+        get stopRequested() {
+          return run.#stopRequested
+        },
+        emit: (event) => run.#channel.send(event),
+        whilePaused: () => run.#paused?.promise ?? Promise.resolve(),
+        exclusive: (work) => run.#exclusive(work),
+        onSave: (save) => {
+          run.#save = save
+        },
+      })
+      await this.#channel.send({ type: 'end', ...result })
+      this.#channel.close()
+      return result
+    } catch (error) {
+      this.#channel.close({ error })
+      throw error
+    }
+  }
+
+  #exclusive<Value>(work: () => Promise<Value>): Promise<Value> {
+    const result = this.#turn.then(work)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+}

@@ -1,0 +1,86 @@
+#include "addon/environment.h"
+
+#include <cstdlib>
+
+namespace mora::addon {
+
+struct Completions::Pending {
+  Napi::Promise::Deferred deferred;
+  std::function<Napi::Value(Napi::Env)> result;
+  std::shared_ptr<Completions> owner;
+  StreamError error{};
+};
+
+Completions::Completions(Napi::Env env) : function_(Function::New(env, "mora completions", 0, 1)) {
+  function_.Unref(env);
+}
+
+Napi::Promise Completions::whenDone(Napi::Env env, Device& device, std::function<Napi::Value(Napi::Env)> result) {
+  auto* const pending = new Pending{Napi::Promise::Deferred::New(env), std::move(result), shared_from_this()};
+  const Napi::Promise promise = pending->deferred.Promise();
+  if (pending_++ == 0) function_.Ref(env);  // an awaited promise keeps the process alive
+  try {
+    device.callback([pending](const StreamError& error) {
+      pending->error = error;
+      pending->owner->deliver(pending);
+    });
+  } catch (...) {
+    if (--pending_ == 0) function_.Unref(env);
+    delete pending;
+    throw;
+  }
+  return promise;
+}
+
+void Completions::deliver(Pending* pending) {
+  const std::shared_ptr<Completions> self = pending->owner;
+  const std::lock_guard lock(mutex_);
+  if (closed_ || function_.NonBlockingCall(pending) != napi_ok) delete pending;
+}
+
+void Completions::close() {
+  const std::lock_guard lock(mutex_);
+  closed_ = true;
+}
+
+void Completions::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* raw) {
+  const std::unique_ptr<Pending> pending(raw);
+  if (static_cast<napi_env>(env) == nullptr) return;
+  Completions& owner = *pending->owner;
+  if (--owner.pending_ == 0) owner.function_.Unref(env);
+  if (pending->error.status != Status::ok) {
+    const bool memory = pending->error.status == Status::outOfMemory;
+    const std::string message = std::string(pending->error.operation) + " failed: " + pending->error.message + ".";
+    pending->deferred.Reject(toJavaScript(env, memory ? "out-of-memory" : "operation-failed", message).Value());
+    return;
+  }
+  try {
+    pending->deferred.Resolve(pending->result(env));
+  } catch (const Napi::Error& error) {
+    pending->deferred.Reject(error.Value());
+  }
+}
+
+Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::string& message) {
+  Environment& environment = Environment::of(env);
+  if (environment.errorClass.IsEmpty()) {
+    Napi::Error error = Napi::Error::New(env, message);
+    error.Set("code", Napi::String::New(env, code));
+    return error;
+  }
+  const Napi::Object value = environment.errorClass.New({Napi::String::New(env, code), Napi::String::New(env, message)});
+  return Napi::Error(env, value);
+}
+
+void reportBytes(Napi::Env env, int64_t bytes) {
+  constexpr int64_t kChunk = int64_t{64} << 20;
+  Environment& environment = Environment::of(env);
+  environment.unreportedBytes += bytes;
+  while (std::abs(environment.unreportedBytes) >= kChunk) {
+    const int64_t part = environment.unreportedBytes > 0 ? kChunk : -kChunk;
+    Napi::MemoryManagement::AdjustExternalMemory(env, part);
+    environment.unreportedBytes -= part;
+  }
+}
+
+}  // namespace mora::addon

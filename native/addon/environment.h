@@ -1,0 +1,61 @@
+// What the addon keeps for each JavaScript environment (the main thread and every worker thread have their own).
+#pragma once
+#include <napi.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "core/device.h"
+
+namespace mora::addon {
+
+/// Carries completions from a backend's thread to the event loop, and outlives the environment if it must.
+class Completions : public std::enable_shared_from_this<Completions> {
+ public:
+  explicit Completions(Napi::Env env);
+
+  /// A promise that settles once everything enqueued on the device is done: rejected with the stream's error, else
+  /// resolved with `result(env)`.
+  Napi::Promise whenDone(Napi::Env env, Device& device, std::function<Napi::Value(Napi::Env)> result);
+  /// No completion is delivered from here on.
+  void close();
+
+ private:
+  struct Pending;
+  void deliver(Pending* pending);
+  static void settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* pending);
+
+  using Function = Napi::TypedThreadSafeFunction<std::nullptr_t, Pending, settle>;
+  std::mutex mutex_;
+  bool closed_ = false;
+  size_t pending_ = 0;
+  Function function_;
+};
+
+struct Environment {
+  std::shared_ptr<Completions> completions;
+  Napi::FunctionReference errorClass;  // called as new errorClass(code, message)
+  Napi::FunctionReference deviceClass, tensorClass, fileClass;
+  int64_t unreportedBytes = 0;
+
+  static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
+};
+
+/// Makes the JavaScript error of a core error.
+Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::string& message);
+
+/// Tells the garbage collector about device memory, in chunks, so that forgotten tensors are found in time.
+void reportBytes(Napi::Env env, int64_t bytes);
+
+/// Runs `body` and turns core errors into JavaScript errors.
+template <typename Body>
+auto guarded(Napi::Env env, Body&& body) {
+  try {
+    return body();
+  } catch (const Error& error) {
+    throw toJavaScript(env, error.code(), error.what());
+  }
+}
+
+}  // namespace mora::addon

@@ -1,0 +1,151 @@
+// The addon's entry: classes, functions and clean-up. lib/native.ts describes this surface.
+#include <napi.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+
+#include "addon/arguments.h"
+#include "addon/environment.h"
+#include "addon/objects.h"
+#include "cpu/matmul.h"
+
+namespace mora::addon {
+namespace {
+
+Napi::Value openDevice(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    return DeviceObject::create(info.Env(), Device::open(info[0].ToString(), info[1].ToNumber(), info[2].ToNumber()));
+  });
+}
+
+Napi::Value whyUnavailable(const Napi::CallbackInfo& info) {
+  char why[512] = "";
+  if (findBackend(info[0].ToString().Utf8Value().c_str(), why, sizeof why)) return info.Env().Null();
+  return Napi::String::New(info.Env(), why);
+}
+
+Napi::Value libraries(const Napi::CallbackInfo& info) {
+  Napi::Array list = Napi::Array::New(info.Env());
+  for (const auto& [name, version] : cpu::libraries()) {
+    Napi::Object entry = Napi::Object::New(info.Env());
+    entry.Set("name", name);
+    entry.Set("version", version);
+    list.Set(list.Length(), entry);
+  }
+  return list;
+}
+
+Napi::Value openFile(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return FileObject::create(info.Env(), info[0].ToString()); });
+}
+
+void setErrorClass(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
+}
+
+Tensor emptyOf(const Napi::CallbackInfo& info) {
+  return Tensor::empty(DeviceObject::unwrap(info[0]), dtypeFromName(info.Env(), info[1]), integers(info[2], "shape"));
+}
+
+Napi::Value empty(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return TensorObject::create(info.Env(), emptyOf(info)); });
+}
+
+Napi::Value fromArray(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    if (!info[3].IsTypedArray()) throw Error("invalid-argument", "fromArray: expected a typed array for values.");
+    const Napi::TypedArray values = info[3].As<Napi::TypedArray>();
+    Tensor tensor = emptyOf(info);
+    const size_t bytes = values.ByteLength();
+    if (bytes != tensor.bytes())
+      throw Error("invalid-argument", "fromArray: expected " + std::to_string(tensor.bytes()) + " bytes for " +
+                                          tensor.describe() + " but received " + std::to_string(bytes) + ".");
+    const std::shared_ptr<std::byte[]> kept(new std::byte[bytes]);
+    if (bytes > 0)
+      std::memcpy(kept.get(), static_cast<const std::byte*>(values.ArrayBuffer().Data()) + values.ByteOffset(), bytes);
+    tensor.device().copyFromHost(tensor.desc().data, kept.get(), bytes, kept);
+    return TensorObject::create(info.Env(), std::move(tensor));
+  });
+}
+
+Napi::Value fromFile(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const std::shared_ptr<MappedFile> file = FileObject::unwrap(info[3]);
+    Tensor tensor = emptyOf(info);
+    const std::byte* data = file->range(static_cast<uint64_t>(info[4].ToNumber().DoubleValue()), tensor.bytes());
+    tensor.device().copyFromHost(tensor.desc().data, data, tensor.bytes(), file);
+    return TensorObject::create(info.Env(), std::move(tensor));
+  });
+}
+
+Napi::Object initialise(Napi::Env env, Napi::Object exports) {
+  auto environment = std::make_unique<Environment>();
+  environment->completions = std::make_shared<Completions>(env);
+  env.AddCleanupHook([completions = environment->completions] { completions->close(); });
+  Environment& kept = *environment;
+  env.SetInstanceData(environment.release());
+  kept.deviceClass = Napi::Persistent(DeviceObject::define(env));
+  kept.tensorClass = Napi::Persistent(TensorObject::define(env));
+  kept.fileClass = Napi::Persistent(FileObject::define(env));
+
+  // At the end of the process, however it comes, no operation may run while libraries are torn down.
+  static const int registered = std::atexit(Device::shutdownAll);
+  (void)registered;
+
+  exports.Set("version", MORA_VERSION);
+  const auto function = [&](const char* name, auto body) { exports.Set(name, Napi::Function::New(env, body, name)); };
+  function("openDevice", openDevice);
+  function("whyUnavailable", whyUnavailable);
+  function("libraries", libraries);
+  function("openFile", openFile);
+  function("setErrorClass", setErrorClass);
+  function("empty", empty);
+  function("fromArray", fromArray);
+  function("fromFile", fromFile);
+
+#define MORA_EXPOSE(name) function(#name, Exposed<&operations::name>::call)
+  MORA_EXPOSE(fill);
+  MORA_EXPOSE(copy);
+  MORA_EXPOSE(add);
+  MORA_EXPOSE(dequantise);
+  MORA_EXPOSE(matmul);
+  MORA_EXPOSE(addBias);
+  MORA_EXPOSE(columnSums);
+  MORA_EXPOSE(embedding);
+  MORA_EXPOSE(embeddingBackward);
+  MORA_EXPOSE(gatherRows);
+  MORA_EXPOSE(scatterRows);
+  MORA_EXPOSE(rmsNorm);
+  MORA_EXPOSE(rmsNormApply);
+  MORA_EXPOSE(rmsNormBackward);
+  MORA_EXPOSE(rope);
+  MORA_EXPOSE(swiglu);
+  MORA_EXPOSE(swigluBackward);
+  MORA_EXPOSE(dropout);
+  MORA_EXPOSE(attention);
+  MORA_EXPOSE(attentionBackward);
+  MORA_EXPOSE(crossEntropy);
+  MORA_EXPOSE(sum);
+  MORA_EXPOSE(globalNorm);
+  MORA_EXPOSE(clipScale);
+  MORA_EXPOSE(adamw);
+  MORA_EXPOSE(countNonFinite);
+  MORA_EXPOSE(groupSum);
+  MORA_EXPOSE(groupSpread);
+  MORA_EXPOSE(foldBlocks);
+  MORA_EXPOSE(unfoldBlocks);
+  MORA_EXPOSE(blocksForward);
+  MORA_EXPOSE(blocksBackwardInput);
+  MORA_EXPOSE(blocksBackwardWeight);
+  MORA_EXPOSE(mergeGroups);
+  MORA_EXPOSE(mergeBlocks);
+#undef MORA_EXPOSE
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(mora, initialise)
+
+}  // namespace mora::addon

@@ -1,0 +1,285 @@
+#include "addon/objects.h"
+
+#include <cstring>
+
+#include "core/operations.h"
+
+namespace mora::addon {
+namespace {
+
+constexpr napi_type_tag kDeviceTag{0x6d6f72612d646576, 1}, kTensorTag{0x6d6f72612d74656e, 1},
+    kFileTag{0x6d6f72612d66696c, 1};
+
+template <typename Wrapper>
+Wrapper* unwrapTagged(const Napi::Value& value, const napi_type_tag& tag, const char* what) {
+  if (value.IsObject()) {
+    const Napi::Object object = value.As<Napi::Object>();
+    if (object.CheckTypeTag(&tag)) return Napi::ObjectWrap<Wrapper>::Unwrap(object);
+  }
+  throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected ") + what + " but received something else.");
+}
+
+// The classes are made by the addon alone: their constructors take what only C++ can pass.
+template <typename T>
+T& fromExternal(const Napi::CallbackInfo& info, const char* maker) {
+  if (!info[0].IsExternal())
+    throw toJavaScript(info.Env(), "invalid-argument", std::string("These objects are made by ") + maker + ".");
+  return *info[0].As<Napi::External<T>>().Data();
+}
+
+template <typename Numbers>
+Napi::Array toArray(Napi::Env env, const Numbers* numbers, int32_t count) {
+  Napi::Array array = Napi::Array::New(env, static_cast<size_t>(count));
+  for (int32_t i = 0; i < count; ++i)
+    array.Set(static_cast<uint32_t>(i), Napi::Number::New(env, static_cast<double>(numbers[i])));
+  return array;
+}
+
+}  // namespace
+
+DType dtypeFromName(Napi::Env env, const Napi::Value& name) {
+  const std::string wanted = name.ToString().Utf8Value();
+  for (int32_t i = 0; i < 64; ++i) {
+    const char* known = traitsOf(static_cast<DType>(i)).name;
+    if (known && wanted == known) return static_cast<DType>(i);
+  }
+  throw toJavaScript(env, "invalid-argument", "Expected a dtype but received \"" + wanted + "\".");
+}
+
+std::vector<int64_t> integers(const Napi::Value& value, const char* what) {
+  if (!value.IsArray())
+    throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected an array of integers for ") + what + ".");
+  const Napi::Array array = value.As<Napi::Array>();
+  std::vector<int64_t> numbers(array.Length());
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const double number = array.Get(i).ToNumber().DoubleValue();
+    if (!(number > -9e15 && number < 9e15) || static_cast<double>(static_cast<int64_t>(number)) != number)
+      throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected integers for ") + what + ".");
+    numbers[i] = static_cast<int64_t>(number);
+  }
+  return numbers;
+}
+
+// --- device -----------------------------------------------------------------------------------------------------
+
+Napi::Function DeviceObject::define(Napi::Env env) {
+  return DefineClass(env, "NativeDevice",
+                     {InstanceAccessor<&DeviceObject::kind>("kind"), InstanceAccessor<&DeviceObject::index>("index"),
+                      InstanceMethod<&DeviceObject::facts>("facts"), InstanceMethod<&DeviceObject::memory>("memory"),
+                      InstanceMethod<&DeviceObject::queueDepth>("queueDepth"),
+                      InstanceMethod<&DeviceObject::synchronize>("synchronize"),
+                      InstanceMethod<&DeviceObject::profileReport>("profileReport"),
+                      InstanceMethod<&DeviceObject::setMemoryLimit>("setMemoryLimit"),
+                      InstanceMethod<&DeviceObject::resetPeak>("resetPeak"), InstanceMethod<&DeviceObject::trim>("trim"),
+                      InstanceMethod<&DeviceObject::setThreads>("setThreads"),
+                      InstanceMethod<&DeviceObject::profile>("profile")});
+}
+
+DeviceObject::DeviceObject(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<DeviceObject>(info), device_(&fromExternal<Device>(info, "openDevice")) {
+  info.This().As<Napi::Object>().TypeTag(&kDeviceTag);
+}
+
+Napi::Object DeviceObject::create(Napi::Env env, Device& device) {
+  return Environment::of(env).deviceClass.New({Napi::External<Device>::New(env, &device)});
+}
+
+Device& DeviceObject::unwrap(const Napi::Value& value) {
+  return *unwrapTagged<DeviceObject>(value, kDeviceTag, "a device")->device_;
+}
+
+Napi::Value DeviceObject::facts(Info info) {
+  DeviceFacts facts{};
+  guarded(info.Env(), [&] { device_->check(device_->backend().deviceFacts(device_->index(), &facts), "facts"); });
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("name", facts.name);
+  result.Set("totalMemory", static_cast<double>(facts.totalMemory));
+  result.Set("threads", facts.threads);
+  result.Set("fastBfloat16", facts.fastBfloat16 != 0);
+  result.Set("detail", facts.detail);
+  return result;
+}
+
+Napi::Value DeviceObject::memory(Info info) {
+  MemoryFigures figures{};
+  device_->backend().memoryFigures(device_->stream(), &figures);
+  Napi::Object result = Napi::Object::New(info.Env());
+  result.Set("inUse", static_cast<double>(figures.inUse));
+  result.Set("peak", static_cast<double>(figures.peak));
+  result.Set("cached", static_cast<double>(figures.cached));
+  result.Set("limit", static_cast<double>(figures.limit));
+  return result;
+}
+
+Napi::Value DeviceObject::queueDepth(Info info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(device_->backend().queueDepth(device_->stream())));
+}
+
+Napi::Value DeviceObject::synchronize(Info info) {
+  return guarded(info.Env(), [&] {
+    return Environment::of(info.Env()).completions->whenDone(info.Env(), *device_, [](Napi::Env env) {
+      return env.Undefined();
+    });
+  });
+}
+
+Napi::Value DeviceObject::profileReport(Info info) {
+  size_t needed = 0;
+  device_->backend().profileReport(device_->stream(), nullptr, 0, &needed);
+  std::string json(needed, '\0');
+  guarded(info.Env(), [&] {
+    device_->check(device_->backend().profileReport(device_->stream(), json.data(), json.size(), &needed), "profileReport");
+  });
+  const Napi::Object parser = info.Env().Global().Get("JSON").As<Napi::Object>();
+  return parser.Get("parse").As<Napi::Function>().Call(parser, {Napi::String::New(info.Env(), json.c_str())});
+}
+
+void DeviceObject::setMemoryLimit(Info info) {
+  device_->backend().setMemoryLimit(device_->stream(), static_cast<uint64_t>(info[0].ToNumber().DoubleValue()));
+}
+
+void DeviceObject::resetPeak(Info) { device_->backend().resetPeak(device_->stream()); }
+
+void DeviceObject::trim(Info) { device_->backend().trim(device_->stream()); }
+
+void DeviceObject::setThreads(Info info) {
+  device_->backend().setThreads(device_->stream(), info[0].ToNumber().Int32Value());
+}
+
+void DeviceObject::profile(Info info) { device_->backend().profile(device_->stream(), info[0].ToBoolean()); }
+
+// --- tensor -----------------------------------------------------------------------------------------------------
+
+Napi::Function TensorObject::define(Napi::Env env) {
+  return DefineClass(
+      env, "NativeTensor",
+      {InstanceAccessor<&TensorObject::device>("device"), InstanceAccessor<&TensorObject::dtype>("dtype"),
+       InstanceAccessor<&TensorObject::shape>("shape"), InstanceAccessor<&TensorObject::strides>("strides"),
+       InstanceAccessor<&TensorObject::disposed>("disposed"), InstanceMethod<&TensorObject::view>("view"),
+       InstanceMethod<&TensorObject::read>("read"), InstanceMethod<&TensorObject::dispose>("dispose")});
+}
+
+TensorObject::TensorObject(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<TensorObject>(info), tensor_(std::move(fromExternal<Tensor>(info, "empty, fromArray and fromFile"))) {
+  info.This().As<Napi::Object>().TypeTag(&kTensorTag);
+  if (tensor_.storage().use_count() == 1) ownBytes_ = static_cast<int64_t>(tensor_.storage()->bytes);
+  reportBytes(info.Env(), ownBytes_);
+}
+
+TensorObject::~TensorObject() { drop(Env()); }
+
+void TensorObject::drop(Napi::Env env) {
+  if (!tensor_) return;
+  tensor_.reset();
+  reportBytes(env, -ownBytes_);
+}
+
+Napi::Object TensorObject::create(Napi::Env env, Tensor tensor) {
+  return Environment::of(env).tensorClass.New({Napi::External<Tensor>::New(env, &tensor)});
+}
+
+Tensor TensorObject::unwrap(const Napi::Value& value) {
+  if (value.IsNull() || value.IsUndefined()) return {};
+  return unwrapTagged<TensorObject>(value, kTensorTag, "a tensor")->alive(value.Env());
+}
+
+const Tensor& TensorObject::alive(Napi::Env env) const {
+  if (!tensor_) throw toJavaScript(env, "disposed", "This tensor was disposed of and cannot be used any more.");
+  return tensor_;
+}
+
+Napi::Value TensorObject::device(Info info) { return DeviceObject::create(info.Env(), alive(info.Env()).device()); }
+
+Napi::Value TensorObject::dtype(Info info) {
+  return Napi::String::New(info.Env(), traitsOf(tensor_.dtype()).name);
+}
+
+Napi::Value TensorObject::shape(Info info) { return toArray(info.Env(), tensor_.desc().shape, tensor_.rank()); }
+
+Napi::Value TensorObject::strides(Info info) { return toArray(info.Env(), tensor_.desc().strides, tensor_.rank()); }
+
+Napi::Value TensorObject::view(Info info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    return create(env, alive(env).view(integers(info[0], "shape"), integers(info[1], "strides"),
+                                       info[2].ToNumber().Int64Value()));
+  });
+}
+
+Napi::Value TensorObject::read(Info info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    Tensor source = alive(env);
+    if (!source.dense()) {
+      const TensorDesc& desc = source.desc();
+      const Tensor dense = Tensor::empty(source.device(), source.dtype(), {desc.shape, desc.shape + desc.rank});
+      operations::copy(source, dense, 1);
+      source = dense;
+    }
+    // The copy is made into memory of our own: the environment, and with it an ArrayBuffer, may end before it is done.
+    const std::shared_ptr<std::byte[]> bytes(new std::byte[source.bytes()]);
+    Device& device = source.device();
+    device.check(device.backend().copyToHost(device.stream(), bytes.get(), source.desc().data, source.bytes()), "read");
+    return Environment::of(env).completions->whenDone(env, device, [source, bytes](Napi::Env now) -> Napi::Value {
+      const size_t size = source.bytes();
+      Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(now, size);
+      std::memcpy(buffer.Data(), bytes.get(), size);
+      switch (source.dtype()) {
+        case DType::f32: return Napi::Float32Array::New(now, size / 4, buffer, 0);
+        case DType::bf16:
+        case DType::f16: return Napi::Uint16Array::New(now, size / 2, buffer, 0);
+        case DType::i32: return Napi::Int32Array::New(now, size / 4, buffer, 0);
+        case DType::i64: return Napi::BigInt64Array::New(now, size / 8, buffer, 0);
+        default: return Napi::Uint8Array::New(now, size, buffer, 0);
+      }
+    });
+  });
+}
+
+void TensorObject::dispose(Info info) { drop(info.Env()); }
+
+// --- file -------------------------------------------------------------------------------------------------------
+
+Napi::Function FileObject::define(Napi::Env env) {
+  return DefineClass(env, "NativeFile",
+                     {InstanceAccessor<&FileObject::size>("size"), InstanceMethod<&FileObject::bytes>("bytes"),
+                      InstanceMethod<&FileObject::close>("close")});
+}
+
+FileObject::FileObject(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<FileObject>(info), file_(fromExternal<std::shared_ptr<MappedFile>>(info, "openFile")) {
+  info.This().As<Napi::Object>().TypeTag(&kFileTag);
+}
+
+Napi::Object FileObject::create(Napi::Env env, const std::string& path) {
+  std::shared_ptr<MappedFile> file = MappedFile::open(path);
+  return Environment::of(env).fileClass.New({Napi::External<std::shared_ptr<MappedFile>>::New(env, &file)});
+}
+
+std::shared_ptr<MappedFile> FileObject::unwrap(const Napi::Value& value) {
+  const FileObject* object = unwrapTagged<FileObject>(value, kFileTag, "a mapped file");
+  object->open(value.Env());
+  return object->file_;
+}
+
+const MappedFile& FileObject::open(Napi::Env env) const {
+  if (!file_) throw toJavaScript(env, "disposed", "This file was closed and cannot be read any more.");
+  return *file_;
+}
+
+Napi::Value FileObject::size(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(open(info.Env()).size()));
+}
+
+Napi::Value FileObject::bytes(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const auto length = static_cast<uint64_t>(info[1].ToNumber().DoubleValue());
+    const std::byte* data = open(env).range(static_cast<uint64_t>(info[0].ToNumber().DoubleValue()), length);
+    Napi::Uint8Array copy = Napi::Uint8Array::New(env, length);
+    if (length > 0) std::memcpy(copy.Data(), data, length);
+    return copy;
+  });
+}
+
+}  // namespace mora::addon

@@ -1,0 +1,69 @@
+// Argument checks of the operations, chained: `Check("rope").tensor("x", x).rank(3).floats()`.
+#pragma once
+#include <initializer_list>
+#include <string>
+
+#include "core/tensor.h"
+
+namespace mora {
+
+class Check {
+ public:
+  explicit Check(const char* operation) : operation_(operation) {}
+
+  /// Starts on an argument, which must be present and on the device of the ones before.
+  Check& tensor(const char* name, const Tensor& tensor) {
+    name_ = name;
+    tensor_ = &tensor;
+    if (!tensor) fail("a tensor", "nothing");
+    if (!device_) device_ = &tensor.device();
+    if (&tensor.device() != device_)
+      fail("a tensor on " + device_->describe(), "one on " + tensor.device().describe());
+    return *this;
+  }
+  Check& rank(int32_t rank) { return require(tensor_->rank() == rank, std::to_string(rank) + " dimensions"); }
+  Check& shape(std::initializer_list<int64_t> shape) {
+    bool equal = static_cast<size_t>(tensor_->rank()) == shape.size();
+    int32_t i = 0;
+    for (const int64_t length : shape) equal = equal && tensor_->size(i++) == length;
+    return require(equal, "the shape " + describeShape(shape.begin(), shape.size()));
+  }
+  Check& sameShape(const Tensor& other) {
+    bool equal = tensor_->rank() == other.rank();
+    for (int32_t i = 0; equal && i < other.rank(); ++i) equal = tensor_->size(i) == other.size(i);
+    return require(equal, "the shape " + describeShape(other.desc().shape, static_cast<size_t>(other.rank())));
+  }
+  Check& dtype(DType dtype) { return require(tensor_->dtype() == dtype, traitsOf(dtype).name); }
+  /// What activations may be: float32 or bfloat16.
+  Check& activation() {
+    return require(tensor_->dtype() == DType::f32 || tensor_->dtype() == DType::bf16, "float32 or bfloat16");
+  }
+  Check& floats() { return require(isFloat(tensor_->dtype()), "float32, bfloat16 or float16"); }
+  /// Elements of a row lie side by side; rows may be apart.
+  Check& rows() {
+    return require(tensor_->rank() == 0 || tensor_->size(-1) <= 1 || tensor_->stride(-1) == 1,
+                   "a last dimension of stride 1");
+  }
+  Check& dense() { return require(tensor_->dense(), "dense memory"); }
+  Check& that(bool holds, const std::string& expected) { return require(holds, expected); }
+
+  Device& device() const { return *device_; }
+  const char* operation() const { return operation_; }
+
+ private:
+  Check& require(bool holds, const std::string& expected) {
+    if (!holds) fail(expected, tensor_->describe());
+    return *this;
+  }
+  [[noreturn]] void fail(const std::string& expected, const std::string& came) const {
+    throw Error("invalid-argument",
+                std::string(operation_) + ": expected " + expected + " for " + name_ + " but received " + came + ".");
+  }
+
+  const char* operation_;
+  const char* name_ = "";
+  const Tensor* tensor_ = nullptr;
+  Device* device_ = nullptr;
+};
+
+}  // namespace mora

@@ -1,0 +1,101 @@
+#include "core/device.h"
+
+#include <cstdio>
+#include <map>
+#include <mutex>
+
+namespace mora {
+
+const Backend* cpuBackend();
+
+// CUDA's table will be opened here from its own shared library; until it is built, this is the stub that says so.
+const Backend* findBackend(const char* name, char* why, size_t capacity) {
+  const std::string kind(name);
+  if (kind == "cpu") return cpuBackend();
+  if (kind == "cuda")
+    std::snprintf(why, capacity, "the CUDA backend is not compiled into this build");
+  else
+    std::snprintf(why, capacity, "there is no backend of that name; known are cpu and cuda");
+  return nullptr;
+}
+
+namespace {
+
+struct Registry {
+  std::mutex mutex;
+  std::map<std::pair<std::string, int32_t>, std::unique_ptr<Device>> devices;
+};
+
+Registry& registry() {
+  static auto* const instance = new Registry;  // outlives static destructors: the worker may still run
+  return *instance;
+}
+
+std::string mebibytes(uint64_t bytes) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.1f MiB", static_cast<double>(bytes) / (1 << 20));
+  return text;
+}
+
+}  // namespace
+
+Device& Device::open(const std::string& kind, int32_t index, int32_t threads) {
+  Registry& known = registry();
+  const std::lock_guard lock(known.mutex);
+  auto& slot = known.devices[{kind, index}];
+  if (slot) return *slot;
+  char why[512] = "";
+  const Backend* backend = findBackend(kind.c_str(), why, sizeof why);
+  if (!backend) throw Error("device-unavailable", "Device " + kind + " cannot be used: " + why + ".");
+  if (index < 0 || index >= backend->deviceCount())
+    throw Error("device-unavailable", "Device " + kind + ":" + std::to_string(index) + " does not exist: this machine has " +
+                                          std::to_string(backend->deviceCount()) + ".");
+  Stream* stream = nullptr;
+  if (backend->streamCreate(index, threads, &stream) != Status::ok)
+    throw Error("device-unavailable", "Device " + kind + " could not be opened.");
+  slot.reset(new Device(kind, index, backend, stream));
+  return *slot;
+}
+
+void Device::shutdownAll() {
+  Registry& known = registry();
+  const std::lock_guard lock(known.mutex);
+  for (const auto& [key, device] : known.devices)
+    if (device) device->backend_->shutdown(device->stream_);
+}
+
+void* Device::allocate(size_t bytes) {
+  void* data = nullptr;
+  if (backend_->allocate(stream_, bytes, &data) == Status::ok) return data;
+  MemoryFigures figures;
+  backend_->memoryFigures(stream_, &figures);
+  throw Error("out-of-memory", "Out of memory on " + describe() + ": " + mebibytes(bytes) + " were asked for, " +
+                                   mebibytes(figures.inUse) + " are in use (peak " + mebibytes(figures.peak) + ", cached " +
+                                   mebibytes(figures.cached) + ") of a limit of " + mebibytes(figures.limit) + ".");
+}
+
+void Device::copyFromHost(void* target, const void* host, size_t bytes, std::shared_ptr<const void> keep) {
+  auto* const kept = new std::shared_ptr<const void>(std::move(keep));
+  const Status status = backend_->copyFromHost(
+      stream_, target, host, bytes, [](void* user) { delete static_cast<std::shared_ptr<const void>*>(user); }, kept);
+  check(status, "copyFromHost");
+}
+
+void Device::callback(std::function<void(const StreamError&)> done) {
+  auto* const kept = new std::function<void(const StreamError&)>(std::move(done));
+  const auto call = [](void* user, const StreamError* error) {
+    const std::unique_ptr<std::function<void(const StreamError&)>> owned(
+        static_cast<std::function<void(const StreamError&)>*>(user));
+    (*owned)(*error);
+  };
+  check(backend_->callback(stream_, call, kept), "callback");
+}
+
+void Device::check(Status status, const char* operation) const {
+  if (status == Status::ok) return;
+  if (status == Status::unsupported)
+    throw Error("unsupported", std::string(operation) + " is not supported on " + describe() + ".");
+  throw Error("stream-closed", std::string(operation) + ": device " + describe() + " takes no more work.");
+}
+
+}  // namespace mora

@@ -1,0 +1,47 @@
+// A device of this process: a backend and its one stream. Devices are opened once and never closed, so that every
+// JavaScript environment (worker threads too) shares them.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "core/backend.h"
+#include "core/error.h"
+
+namespace mora {
+
+class Device {
+ public:
+  /// The device of that kind and index; opened at the first call (later calls keep its threads). Throws Error with the
+  /// reason where the backend is absent.
+  static Device& open(const std::string& kind, int32_t index, int32_t threads);
+  /// Stops every open device: for the end of the process.
+  static void shutdownAll();
+
+  const std::string& kind() const { return kind_; }
+  int32_t index() const { return index_; }
+  std::string describe() const { return kind_ == "cpu" ? kind_ : kind_ + ":" + std::to_string(index_); }
+  const Backend& backend() const { return *backend_; }
+  Stream* stream() const { return stream_; }
+
+  /// Throws Error("out-of-memory") with the figures when it cannot be met.
+  void* allocate(size_t bytes);
+  void release(void* data) { backend_->release(stream_, data); }
+  /// Copies from host memory in stream order; `keep` stays alive until then.
+  void copyFromHost(void* target, const void* host, size_t bytes, std::shared_ptr<const void> keep);
+  /// Calls `done` on a thread of the backend when all before it is done.
+  void callback(std::function<void(const StreamError&)> done);
+  /// Throws Error unless status is ok: the stream takes no more work.
+  void check(Status status, const char* operation) const;
+
+ private:
+  Device(std::string kind, int32_t index, const Backend* backend, Stream* stream)
+      : kind_(std::move(kind)), index_(index), backend_(backend), stream_(stream) {}
+
+  std::string kind_;
+  int32_t index_;
+  const Backend* backend_;
+  Stream* stream_;
+};
+
+}  // namespace mora

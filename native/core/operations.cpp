@@ -1,0 +1,398 @@
+#include "core/operations.h"
+
+#include "core/check.h"
+
+namespace mora::operations {
+namespace {
+
+TensorDesc optional(const Tensor& tensor) { return tensor ? tensor.desc() : TensorDesc{}; }
+
+#define MORA_ENQUEUE(check, name, ...) \
+  (check).device().check((check).device().backend().name((check).device().stream(), __VA_ARGS__), #name)
+
+void requireSide(const char* operation, int64_t side) {
+  if (side < 1)
+    throw Error("invalid-argument",
+                std::string(operation) + ": the side of the square matrix must be positive, not " + std::to_string(side) + ".");
+}
+
+void requirePlan(const char* operation, const BlockPlan& plan) {
+  requireSide(operation, plan.side);
+  if (plan.inFeatures < 1 || plan.outFeatures < 1 || (plan.rotate && plan.side % 2 != 0))
+    throw Error("invalid-argument", std::string(operation) + ": no plan for " + std::to_string(plan.inFeatures) + " -> " +
+                                        std::to_string(plan.outFeatures) + " with side " + std::to_string(plan.side) +
+                                        (plan.rotate ? " (rotation needs an even side)." : "."));
+}
+
+// Merging gathers into dense rows of a weight; a count of what went wrong comes beside it.
+void checkMerge(Check& check, const Tensor& weight, int64_t outFeatures, int64_t inFeatures, const Tensor& nonFinite) {
+  check.tensor("weight", weight).shape({outFeatures, inFeatures}).floats().rows();
+  check.tensor("nonFinite", nonFinite).shape({1}).dtype(DType::i32);
+}
+
+}  // namespace
+
+void fill(const Tensor& target, double value) {
+  Check check("fill");
+  check.tensor("target", target).that(!isQuantised(target.dtype()), "a plain dtype");
+  MORA_ENQUEUE(check, fill, target.desc(), value);
+}
+
+void copy(const Tensor& source, const Tensor& target, double scale) {
+  Check check("copy");
+  check.tensor("source", source).that(!isQuantised(source.dtype()), "a plain dtype (dequantise converts blocks)");
+  check.tensor("target", target).sameShape(source);
+  check.that(source.dtype() == target.dtype() || (isFloat(source.dtype()) && isFloat(target.dtype())),
+             std::string("a dtype that ") + traitsOf(source.dtype()).name + " converts to");
+  MORA_ENQUEUE(check, copy, source.desc(), target.desc(), static_cast<float>(scale));
+}
+
+void add(const Tensor& source, const Tensor& target, double scale) {
+  Check check("add");
+  check.tensor("source", source).floats();
+  check.tensor("target", target).sameShape(source).floats();
+  MORA_ENQUEUE(check, add, source.desc(), target.desc(), static_cast<float>(scale));
+}
+
+void dequantise(const Tensor& source, const Tensor& target) {
+  Check check("dequantise");
+  check.tensor("source", source).that(isQuantised(source.dtype()) || isFloat(source.dtype()), "a float or block dtype");
+  check.dense();
+  check.tensor("target", target).sameShape(source).floats().rows();
+  MORA_ENQUEUE(check, dequantise, source.desc(), target.desc());
+}
+
+void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, const Tensor& c, double alpha,
+            bool accumulate) {
+  Check check("matmul");
+  check.tensor("c", c).that(c.rank() == 2 || c.rank() == 3, "2 or 3 dimensions").activation();
+  const int64_t m = c.size(-2), n = c.size(-1);
+  check.tensor("a", a).rank(c.rank()).activation();
+  const int64_t k = a.size(transposeA ? -2 : -1);
+  const int64_t batch = c.rank() == 3 ? c.size(0) : 1;
+  const auto fits = [&](const Tensor& operand, bool transpose, int64_t rows, int64_t columns) {
+    const int64_t first = transpose ? columns : rows, second = transpose ? rows : columns;
+    if (operand.rank() == 3)
+      check.shape({batch, first, second});
+    else
+      check.shape({first, second});
+  };
+  fits(a, transposeA, m, k);
+  check.tensor("b", b).rank(c.rank()).dtype(a.dtype());
+  fits(b, transposeB, k, n);
+  check.tensor("c", c).that(a.dtype() == c.dtype() || c.dtype() == DType::f32,
+                            std::string(traitsOf(a.dtype()).name) + " or float32");
+  MORA_ENQUEUE(check, matmul, a.desc(), transposeA, b.desc(), transposeB, c.desc(), static_cast<float>(alpha), accumulate);
+}
+
+void addBias(const Tensor& bias, const Tensor& y) {
+  Check check("addBias");
+  check.tensor("y", y).rank(2).activation().rows();
+  check.tensor("bias", bias).shape({y.size(1)}).activation().rows();
+  MORA_ENQUEUE(check, addBias, bias.desc(), y.desc());
+}
+
+void columnSums(const Tensor& x, const Tensor& sums, bool accumulate) {
+  Check check("columnSums");
+  check.tensor("x", x).rank(2).activation().rows();
+  check.tensor("sums", sums).shape({x.size(1)}).dtype(DType::f32).dense();
+  MORA_ENQUEUE(check, columnSums, x.desc(), sums.desc(), accumulate);
+}
+
+void embedding(const Tensor& table, const Tensor& ids, const Tensor& y) {
+  Check check("embedding");
+  check.tensor("table", table).rank(2).rows();
+  check.that(isFloat(table.dtype()) || isQuantised(table.dtype()), "a float or block dtype");
+  check.tensor("ids", ids).rank(1).dtype(DType::i32).dense();
+  check.tensor("y", y).shape({ids.size(0), table.size(1)}).activation().rows();
+  MORA_ENQUEUE(check, embedding, table.desc(), ids.desc(), y.desc());
+}
+
+void embeddingBackward(const Tensor& dY, const Tensor& ids, const Tensor& dTable) {
+  Check check("embeddingBackward");
+  check.tensor("dTable", dTable).rank(2).dtype(DType::f32).rows();
+  check.tensor("ids", ids).rank(1).dtype(DType::i32).dense();
+  check.tensor("dY", dY).shape({ids.size(0), dTable.size(1)}).activation().rows();
+  MORA_ENQUEUE(check, embeddingBackward, dY.desc(), ids.desc(), dTable.desc());
+}
+
+void gatherRows(const Tensor& x, const Tensor& rows, const Tensor& y) {
+  Check check("gatherRows");
+  check.tensor("x", x).rank(2).activation().rows();
+  check.tensor("rows", rows).rank(1).dtype(DType::i32).dense();
+  check.tensor("y", y).shape({rows.size(0), x.size(1)}).dtype(x.dtype()).rows();
+  MORA_ENQUEUE(check, gatherRows, x.desc(), rows.desc(), y.desc());
+}
+
+void scatterRows(const Tensor& x, const Tensor& rows, const Tensor& y) {
+  Check check("scatterRows");
+  check.tensor("y", y).rank(2).activation().rows();
+  check.tensor("rows", rows).rank(1).dtype(DType::i32).dense();
+  check.tensor("x", x).shape({rows.size(0), y.size(1)}).dtype(y.dtype()).rows();
+  MORA_ENQUEUE(check, scatterRows, x.desc(), rows.desc(), y.desc());
+}
+
+void rmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, double epsilon, const Tensor& y,
+             const Tensor& rstd) {
+  Check check("rmsNorm");
+  check.tensor("x", x).rank(2).activation().rows();
+  if (residual) check.tensor("residual", residual).sameShape(x).dtype(x.dtype()).rows();
+  check.tensor("weight", weight).shape({x.size(1)}).dtype(DType::f32).dense();
+  if (y) check.tensor("y", y).sameShape(x).dtype(x.dtype()).rows();
+  if (rstd) check.tensor("rstd", rstd).shape({x.size(0)}).dtype(DType::f32).dense();
+  MORA_ENQUEUE(check, rmsNorm, x.desc(), optional(residual), weight.desc(), static_cast<float>(epsilon), optional(y),
+               optional(rstd));
+}
+
+void rmsNormApply(const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& y) {
+  Check check("rmsNormApply");
+  check.tensor("x", x).rank(2).activation().rows();
+  check.tensor("weight", weight).shape({x.size(1)}).dtype(DType::f32).dense();
+  check.tensor("rstd", rstd).shape({x.size(0)}).dtype(DType::f32).dense();
+  check.tensor("y", y).sameShape(x).dtype(x.dtype()).rows();
+  MORA_ENQUEUE(check, rmsNormApply, x.desc(), weight.desc(), rstd.desc(), y.desc());
+}
+
+void rmsNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& dX,
+                     bool accumulate, const Tensor& dWeight) {
+  Check check("rmsNormBackward");
+  check.tensor("x", x).rank(2).activation().rows();
+  check.tensor("dY", dY).sameShape(x).dtype(x.dtype()).rows();
+  check.tensor("weight", weight).shape({x.size(1)}).dtype(DType::f32).dense();
+  check.tensor("rstd", rstd).shape({x.size(0)}).dtype(DType::f32).dense();
+  check.tensor("dX", dX).sameShape(x).dtype(x.dtype()).rows();
+  if (dWeight) check.tensor("dWeight", dWeight).sameShape(weight).dtype(DType::f32).dense();
+  MORA_ENQUEUE(check, rmsNormBackward, dY.desc(), x.desc(), weight.desc(), rstd.desc(), dX.desc(), accumulate,
+               optional(dWeight));
+}
+
+void rope(const Tensor& x, const Tensor& positions, const Tensor& cosines, const Tensor& sines, bool inverse) {
+  Check check("rope");
+  check.tensor("x", x).rank(3).activation().rows().that(x.size(2) % 2 == 0, "an even head size");
+  check.tensor("positions", positions).shape({x.size(0)}).dtype(DType::i32).dense();
+  check.tensor("cosines", cosines).shape({cosines.rank() > 0 ? cosines.size(0) : 0, x.size(2) / 2});
+  check.dtype(DType::f32).dense();
+  check.tensor("sines", sines).sameShape(cosines).dtype(DType::f32).dense();
+  MORA_ENQUEUE(check, rope, x.desc(), positions.desc(), cosines.desc(), sines.desc(), inverse);
+}
+
+void swiglu(const Tensor& gate, const Tensor& up, const Tensor& y) {
+  Check check("swiglu");
+  check.tensor("gate", gate).rank(2).activation().rows();
+  check.tensor("up", up).sameShape(gate).dtype(gate.dtype()).rows();
+  check.tensor("y", y).sameShape(gate).dtype(gate.dtype()).rows();
+  MORA_ENQUEUE(check, swiglu, gate.desc(), up.desc(), y.desc());
+}
+
+void swigluBackward(const Tensor& dY, const Tensor& gate, const Tensor& up, const Tensor& dGate, const Tensor& dUp) {
+  Check check("swigluBackward");
+  check.tensor("gate", gate).rank(2).activation().rows();
+  check.tensor("dY", dY).sameShape(gate).dtype(gate.dtype()).rows();
+  check.tensor("up", up).sameShape(gate).dtype(gate.dtype()).rows();
+  check.tensor("dGate", dGate).sameShape(gate).dtype(gate.dtype()).rows();
+  check.tensor("dUp", dUp).sameShape(gate).dtype(gate.dtype()).rows();
+  MORA_ENQUEUE(check, swigluBackward, dY.desc(), gate.desc(), up.desc(), dGate.desc(), dUp.desc());
+}
+
+void dropout(const Tensor& x, const Tensor& rowKeys, DropoutKey key, const Tensor& y) {
+  Check check("dropout");
+  check.tensor("x", x).rank(2).activation().rows();
+  check.that(key.probability >= 0 && key.probability < 1, "a probability in [0, 1)");
+  check.tensor("rowKeys", rowKeys).shape({x.size(0)}).dtype(DType::i64).dense();
+  check.tensor("y", y).sameShape(x).dtype(x.dtype()).rows();
+  MORA_ENQUEUE(check, dropout, x.desc(), rowKeys.desc(), key, y.desc());
+}
+
+namespace {
+
+void checkAttention(Check& check, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& queryOffsets,
+                    const Tensor& keyOffsets) {
+  check.tensor("q", q).rank(3).activation().rows();
+  check.tensor("k", k).rank(3).dtype(q.dtype()).rows().that(k.size(2) == q.size(2), "the head size of q");
+  check.that(k.size(1) > 0 && q.size(1) % k.size(1) == 0, "a divisor of " + std::to_string(q.size(1)) + " heads");
+  check.tensor("v", v).sameShape(k).dtype(q.dtype()).rows();
+  check.tensor("queryOffsets", queryOffsets).rank(1).dtype(DType::i32).dense();
+  check.that(queryOffsets.size(0) >= 1, "at least one offset");
+  check.tensor("keyOffsets", keyOffsets).sameShape(queryOffsets).dtype(DType::i32).dense();
+}
+
+}  // namespace
+
+void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& queryOffsets, const Tensor& keyOffsets,
+               double scale, const Tensor& out, const Tensor& lse) {
+  Check check("attention");
+  checkAttention(check, q, k, v, queryOffsets, keyOffsets);
+  check.tensor("out", out).sameShape(q).dtype(q.dtype()).rows();
+  if (lse) check.tensor("lse", lse).shape({q.size(1), q.size(0)}).dtype(DType::f32).dense();
+  MORA_ENQUEUE(check, attention, q.desc(), k.desc(), v.desc(), queryOffsets.desc(), keyOffsets.desc(),
+               static_cast<float>(scale), out.desc(), optional(lse));
+}
+
+void attentionBackward(const Tensor& dOut, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
+                       const Tensor& lse, const Tensor& queryOffsets, const Tensor& keyOffsets, double scale,
+                       const Tensor& dQ, const Tensor& dK, const Tensor& dV) {
+  Check check("attentionBackward");
+  checkAttention(check, q, k, v, queryOffsets, keyOffsets);
+  check.tensor("dOut", dOut).sameShape(q).dtype(q.dtype()).rows();
+  check.tensor("out", out).sameShape(q).dtype(q.dtype()).rows();
+  check.tensor("lse", lse).shape({q.size(1), q.size(0)}).dtype(DType::f32).dense();
+  check.tensor("dQ", dQ).sameShape(q).dtype(q.dtype()).rows();
+  check.tensor("dK", dK).sameShape(k).dtype(q.dtype()).rows();
+  check.tensor("dV", dV).sameShape(k).dtype(q.dtype()).rows();
+  MORA_ENQUEUE(check, attentionBackward, dOut.desc(), q.desc(), k.desc(), v.desc(), out.desc(), lse.desc(),
+               queryOffsets.desc(), keyOffsets.desc(), static_cast<float>(scale), dQ.desc(), dK.desc(), dV.desc());
+}
+
+void crossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& losses, const Tensor& dLogits) {
+  Check check("crossEntropy");
+  check.tensor("logits", logits).rank(2).activation().rows();
+  check.tensor("targets", targets).shape({logits.size(0)}).dtype(DType::i32).dense();
+  check.tensor("losses", losses).shape({logits.size(0)}).dtype(DType::f32).dense();
+  if (dLogits) check.tensor("dLogits", dLogits).sameShape(logits).activation().rows();
+  MORA_ENQUEUE(check, crossEntropy, logits.desc(), targets.desc(), losses.desc(), optional(dLogits));
+}
+
+void sum(const Tensor& x, const Tensor& total, bool accumulate) {
+  Check check("sum");
+  check.tensor("x", x).activation().dense();
+  check.tensor("total", total).shape({1}).dtype(DType::f32);
+  MORA_ENQUEUE(check, sum, x.desc(), total.desc(), accumulate);
+}
+
+namespace {
+
+std::vector<AdamWTensor> listOf(Check& check, const std::vector<Tensor>& parameters,
+                                const std::vector<Tensor>& gradients, const std::vector<Tensor>& firstMoments,
+                                const std::vector<Tensor>& secondMoments) {
+  std::vector<AdamWTensor> list;
+  list.reserve(gradients.size());
+  const auto data = [&](const char* name, const std::vector<Tensor>& tensors, size_t i, int64_t count) -> float* {
+    if (tensors.empty()) return nullptr;
+    if (tensors.size() != gradients.size())
+      throw Error("invalid-argument", std::string(check.operation()) + ": expected " + std::to_string(gradients.size()) +
+                                          " " + name + " but received " + std::to_string(tensors.size()) + ".");
+    check.tensor(name, tensors[i]).dtype(DType::f32).dense();
+    check.that(tensors[i].elements() == count, std::to_string(count) + " elements");
+    return static_cast<float*>(tensors[i].desc().data);
+  };
+  for (size_t i = 0; i < gradients.size(); ++i) {
+    const int64_t count = gradients[i] ? gradients[i].elements() : 0;
+    const float* gradient = data("gradients", gradients, i, count);
+    list.push_back({data("parameters", parameters, i, count), gradient, data("firstMoments", firstMoments, i, count),
+                    data("secondMoments", secondMoments, i, count), count});
+  }
+  return list;
+}
+
+}  // namespace
+
+void globalNorm(const std::vector<Tensor>& gradients, const Tensor& norm) {
+  Check check("globalNorm");
+  check.tensor("norm", norm).shape({1}).dtype(DType::f32);
+  const auto list = listOf(check, {}, gradients, {}, {});
+  MORA_ENQUEUE(check, globalNorm, list.data(), static_cast<int64_t>(list.size()), norm.desc());
+}
+
+void clipScale(const Tensor& norm, double gradientScale, double maxNorm, const Tensor& scale) {
+  Check check("clipScale");
+  check.tensor("norm", norm).shape({1}).dtype(DType::f32);
+  check.tensor("scale", scale).shape({1}).dtype(DType::f32);
+  MORA_ENQUEUE(check, clipScale, norm.desc(), static_cast<float>(gradientScale), static_cast<float>(maxNorm), scale.desc());
+}
+
+void adamw(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
+           const std::vector<Tensor>& firstMoments, const std::vector<Tensor>& secondMoments, AdamWStep step,
+           const Tensor& scale) {
+  Check check("adamw");
+  check.tensor("scale", scale).shape({1}).dtype(DType::f32);
+  const auto list = listOf(check, parameters, gradients, firstMoments, secondMoments);
+  MORA_ENQUEUE(check, adamw, list.data(), static_cast<int64_t>(list.size()), step, scale.desc());
+}
+
+void countNonFinite(const Tensor& x, const Tensor& count, bool accumulate) {
+  Check check("countNonFinite");
+  check.tensor("x", x).floats().dense();
+  check.tensor("count", count).shape({1}).dtype(DType::i32);
+  MORA_ENQUEUE(check, countNonFinite, x.desc(), count.desc(), accumulate);
+}
+
+void groupSum(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate) {
+  requireSide("groupSum", grouping.side);
+  Check check("groupSum");
+  check.tensor("source", source).rank(2).activation().rows();
+  check.that(source.size(1) == grouping.width, std::to_string(grouping.width) + " columns");
+  check.tensor("target", target).shape({source.size(0), grouping.side}).activation().rows();
+  MORA_ENQUEUE(check, groupSum, grouping, source.desc(), target.desc(), accumulate);
+}
+
+void groupSpread(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate) {
+  requireSide("groupSpread", grouping.side);
+  Check check("groupSpread");
+  check.tensor("target", target).rank(2).activation().rows();
+  check.that(target.size(1) == grouping.width, std::to_string(grouping.width) + " columns");
+  check.tensor("source", source).shape({target.size(0), grouping.side}).activation().rows();
+  MORA_ENQUEUE(check, groupSpread, grouping, source.desc(), target.desc(), accumulate);
+}
+
+void foldBlocks(BlockPlan plan, const Tensor& matrix, const Tensor& folded) {
+  requirePlan("foldBlocks", plan);
+  Check check("foldBlocks");
+  check.tensor("matrix", matrix).shape({plan.side, plan.side}).dtype(DType::f32).dense();
+  check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).activation().dense();
+  MORA_ENQUEUE(check, foldBlocks, plan, matrix.desc(), folded.desc());
+}
+
+void unfoldBlocks(BlockPlan plan, const Tensor& dFolded, const Tensor& dMatrix) {
+  requirePlan("unfoldBlocks", plan);
+  Check check("unfoldBlocks");
+  check.tensor("dFolded", dFolded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(DType::f32).dense();
+  check.tensor("dMatrix", dMatrix).shape({plan.side, plan.side}).dtype(DType::f32).dense();
+  MORA_ENQUEUE(check, unfoldBlocks, plan, dFolded.desc(), dMatrix.desc());
+}
+
+void blocksForward(BlockPlan plan, const Tensor& x, const Tensor& folded, const Tensor& y, bool accumulate) {
+  requirePlan("blocksForward", plan);
+  Check check("blocksForward");
+  check.tensor("x", x).rank(2).activation().rows().that(x.size(1) == plan.inFeatures, std::to_string(plan.inFeatures) + " columns");
+  check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(x.dtype()).dense();
+  check.tensor("y", y).shape({x.size(0), plan.outFeatures}).activation().rows();
+  MORA_ENQUEUE(check, blocksForward, plan, x.desc(), folded.desc(), y.desc(), accumulate);
+}
+
+void blocksBackwardInput(BlockPlan plan, const Tensor& dY, const Tensor& folded, const Tensor& dX, bool accumulate) {
+  requirePlan("blocksBackwardInput", plan);
+  Check check("blocksBackwardInput");
+  check.tensor("dY", dY).rank(2).activation().rows();
+  check.that(dY.size(1) == plan.outFeatures, std::to_string(plan.outFeatures) + " columns");
+  check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(dY.dtype()).dense();
+  check.tensor("dX", dX).shape({dY.size(0), plan.inFeatures}).activation().rows();
+  MORA_ENQUEUE(check, blocksBackwardInput, plan, dY.desc(), folded.desc(), dX.desc(), accumulate);
+}
+
+void blocksBackwardWeight(BlockPlan plan, const Tensor& x, const Tensor& dY, const Tensor& dFolded) {
+  requirePlan("blocksBackwardWeight", plan);
+  Check check("blocksBackwardWeight");
+  check.tensor("x", x).rank(2).activation().rows().that(x.size(1) == plan.inFeatures, std::to_string(plan.inFeatures) + " columns");
+  check.tensor("dY", dY).shape({x.size(0), plan.outFeatures}).dtype(x.dtype()).rows();
+  check.tensor("dFolded", dFolded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(DType::f32).dense();
+  MORA_ENQUEUE(check, blocksBackwardWeight, plan, x.desc(), dY.desc(), dFolded.desc());
+}
+
+void mergeGroups(Grouping input, Grouping output, const Tensor& matrix, double scale, const Tensor& weight,
+                 const Tensor& nonFinite) {
+  requireSide("mergeGroups", input.side);
+  Check check("mergeGroups");
+  check.tensor("matrix", matrix).shape({output.side, input.side}).dtype(DType::f32).dense();
+  checkMerge(check, weight, output.width, input.width, nonFinite);
+  MORA_ENQUEUE(check, mergeGroups, input, output, matrix.desc(), static_cast<float>(scale), weight.desc(), nonFinite.desc());
+}
+
+void mergeBlocks(BlockPlan plan, const Tensor& folded, double scale, const Tensor& weight, const Tensor& nonFinite) {
+  requirePlan("mergeBlocks", plan);
+  Check check("mergeBlocks");
+  check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(DType::f32).dense();
+  checkMerge(check, weight, plan.outFeatures, plan.inFeatures, nonFinite);
+  MORA_ENQUEUE(check, mergeBlocks, plan, folded.desc(), static_cast<float>(scale), weight.desc(), nonFinite.desc());
+}
+
+}  // namespace mora::operations

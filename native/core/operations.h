@@ -1,0 +1,62 @@
+// Every operation with its arguments checked: shapes, dtypes and devices must fit, or an Error names the operation, what
+// was expected and what came. Then it is enqueued. Outputs are arguments. Semantics: core/backend.h, same names.
+#pragma once
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace mora::operations {
+
+void fill(const Tensor& target, double value);
+void copy(const Tensor& source, const Tensor& target, double scale);
+void add(const Tensor& source, const Tensor& target, double scale);
+void dequantise(const Tensor& source, const Tensor& target);
+
+void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, const Tensor& c, double alpha,
+            bool accumulate);
+void addBias(const Tensor& bias, const Tensor& y);
+void columnSums(const Tensor& x, const Tensor& sums, bool accumulate);
+
+void embedding(const Tensor& table, const Tensor& ids, const Tensor& y);
+void embeddingBackward(const Tensor& dY, const Tensor& ids, const Tensor& dTable);
+void gatherRows(const Tensor& x, const Tensor& rows, const Tensor& y);
+void scatterRows(const Tensor& x, const Tensor& rows, const Tensor& y);
+
+void rmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, double epsilon, const Tensor& y,
+             const Tensor& rstd);
+void rmsNormApply(const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& y);
+void rmsNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& dX,
+                     bool accumulate, const Tensor& dWeight);
+void rope(const Tensor& x, const Tensor& positions, const Tensor& cosines, const Tensor& sines, bool inverse);
+void swiglu(const Tensor& gate, const Tensor& up, const Tensor& y);
+void swigluBackward(const Tensor& dY, const Tensor& gate, const Tensor& up, const Tensor& dGate, const Tensor& dUp);
+void dropout(const Tensor& x, const Tensor& rowKeys, DropoutKey key, const Tensor& y);
+
+void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& queryOffsets, const Tensor& keyOffsets,
+               double scale, const Tensor& out, const Tensor& lse);
+void attentionBackward(const Tensor& dOut, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
+                       const Tensor& lse, const Tensor& queryOffsets, const Tensor& keyOffsets, double scale,
+                       const Tensor& dQ, const Tensor& dK, const Tensor& dV);
+
+void crossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& losses, const Tensor& dLogits);
+void sum(const Tensor& x, const Tensor& total, bool accumulate);
+
+void globalNorm(const std::vector<Tensor>& gradients, const Tensor& norm);
+void clipScale(const Tensor& norm, double gradientScale, double maxNorm, const Tensor& scale);
+void adamw(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
+           const std::vector<Tensor>& firstMoments, const std::vector<Tensor>& secondMoments, AdamWStep step,
+           const Tensor& scale);
+void countNonFinite(const Tensor& x, const Tensor& count, bool accumulate);
+
+void groupSum(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate);
+void groupSpread(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate);
+void foldBlocks(BlockPlan plan, const Tensor& matrix, const Tensor& folded);
+void unfoldBlocks(BlockPlan plan, const Tensor& dFolded, const Tensor& dMatrix);
+void blocksForward(BlockPlan plan, const Tensor& x, const Tensor& folded, const Tensor& y, bool accumulate);
+void blocksBackwardInput(BlockPlan plan, const Tensor& dY, const Tensor& folded, const Tensor& dX, bool accumulate);
+void blocksBackwardWeight(BlockPlan plan, const Tensor& x, const Tensor& dY, const Tensor& dFolded);
+void mergeGroups(Grouping input, Grouping output, const Tensor& matrix, double scale, const Tensor& weight,
+                 const Tensor& nonFinite);
+void mergeBlocks(BlockPlan plan, const Tensor& folded, double scale, const Tensor& weight, const Tensor& nonFinite);
+
+}  // namespace mora::operations

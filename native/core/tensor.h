@@ -1,0 +1,55 @@
+// A reference-counted block of device memory and strided views of it.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/device.h"
+
+namespace mora {
+
+struct Storage {
+  Storage(Device& owner, size_t size) : device(owner), data(owner.allocate(size)), bytes(size) {}
+  ~Storage() { device.release(data); }
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  Device& device;
+  void* data;
+  size_t bytes;
+};
+
+class Tensor {
+ public:
+  Tensor() = default;
+  /// Dense and uninitialised. Throws Error for more than four dimensions, a negative one, or ragged blocks.
+  static Tensor empty(Device& device, DType dtype, const std::vector<int64_t>& shape);
+
+  explicit operator bool() const { return storage_ != nullptr; }
+  Device& device() const { return storage_->device; }
+  const std::shared_ptr<Storage>& storage() const { return storage_; }
+  const TensorDesc& desc() const { return desc_; }
+  DType dtype() const { return desc_.dtype; }
+  int32_t rank() const { return desc_.rank; }
+  int64_t size(int32_t dimension) const { return desc_.shape[dimension < 0 ? desc_.rank + dimension : dimension]; }
+  int64_t stride(int32_t dimension) const { return desc_.strides[dimension < 0 ? desc_.rank + dimension : dimension]; }
+  int64_t elements() const;
+  bool dense() const;
+  /// Bytes of the elements when dense.
+  size_t bytes() const;
+  /// Throws Error when the view would leave the storage.
+  Tensor view(const std::vector<int64_t>& shape, const std::vector<int64_t>& strides, int64_t offset) const;
+  void reset() { storage_.reset(); }
+  /// Like "bfloat16 [4, 576]", for messages.
+  std::string describe() const;
+
+ private:
+  std::shared_ptr<Storage> storage_;
+  TensorDesc desc_{};
+};
+
+std::string describeShape(const int64_t* shape, size_t rank);
+/// Bytes of `elements` dense values of a type.
+size_t bytesFor(DType dtype, int64_t elements);
+
+}  // namespace mora

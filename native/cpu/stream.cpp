@@ -1,0 +1,188 @@
+#include "cpu/stream.h"
+
+#include <omp.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <stdexcept>
+
+namespace mora {
+namespace {
+
+uint64_t physicalMemory() {
+  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+// Addresses cost nothing until they are touched; less is taken where the system allows less.
+std::byte* reserve(uint64_t& capacity) {
+  for (capacity = 2 * physicalMemory(); capacity >= (uint64_t{1} << 28); capacity /= 2) {
+    void* base = mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (base == MAP_FAILED) continue;
+#ifdef MADV_HUGEPAGE
+    madvise(base, capacity, MADV_HUGEPAGE);
+#endif
+    return static_cast<std::byte*>(base);
+  }
+  throw std::bad_alloc();
+}
+
+}  // namespace
+
+Stream::Stream(int32_t threads)
+    : base_(reserve(capacity_)), limit_(physicalMemory()), arena_(capacity_), worker_([this] { run(); }) {
+  worker_.detach();
+  setThreads(threads);
+}
+
+void Stream::setThreads(int32_t threads) {
+  enqueue("setThreads", [threads] { omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs()); });
+}
+
+Status Stream::enqueue(const char* operation, std::function<void()> work, Cost cost) {
+  {
+    const std::lock_guard lock(queueMutex_);
+    if (closed_) return Status::failed;
+    queue_.push_back({operation, std::move(work), std::move(cost)});
+  }
+  wake_.notify_one();
+  return Status::ok;
+}
+
+Status Stream::callback(void (*done)(void*, const StreamError*), void* user) {
+  return enqueue("callback", [this, done, user] {
+    StreamError error{};
+    {
+      const std::lock_guard lock(queueMutex_);
+      std::swap(error, error_);
+    }
+    done(user, &error);
+  });
+}
+
+uint64_t Stream::depth() {
+  const std::lock_guard lock(queueMutex_);
+  return queue_.size() + (busy_ ? 1 : 0);
+}
+
+void Stream::shutdown() {
+  std::unique_lock lock(queueMutex_);
+  closed_ = true;
+  queue_.clear();
+  idle_.wait(lock, [this] { return !busy_; });
+}
+
+void Stream::run() {
+  for (;;) {
+    Task task;
+    {
+      std::unique_lock lock(queueMutex_);
+      busy_ = false;
+      idle_.notify_all();
+      wake_.wait(lock, [this] { return !queue_.empty(); });
+      task = std::move(queue_.front());
+      queue_.pop_front();
+      busy_ = true;
+    }
+    execute(task);
+  }
+}
+
+void Stream::execute(Task& task) {
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
+  try {
+    task.work();
+  } catch (const std::bad_alloc&) {
+    remember(task.operation, Status::outOfMemory, "the system has no memory left for working space");
+  } catch (const std::exception& failure) {
+    remember(task.operation, Status::failed, failure.what());
+  }
+  const std::lock_guard lock(profileMutex_);
+  if (!profiling_) return;
+  Measured& entry = measured_[{task.operation, task.cost.label}];
+  entry.calls += 1;
+  entry.seconds += std::chrono::duration<double>(Clock::now() - start).count();
+  entry.flops += task.cost.flops;
+  entry.bytes += task.cost.bytes;
+}
+
+// The first error is the cause; what follows it is usually its consequence.
+void Stream::remember(const char* operation, Status status, const char* message) {
+  const std::lock_guard lock(queueMutex_);
+  if (error_.status != Status::ok) return;
+  error_.status = status;
+  std::snprintf(error_.operation, sizeof error_.operation, "%s", operation);
+  std::snprintf(error_.message, sizeof error_.message, "%s", message);
+}
+
+Status Stream::allocate(size_t bytes, void** data) {
+  const std::lock_guard lock(memoryMutex_);
+  if (limit_ > 0 && (bytes > limit_ || arena_.inUse() > limit_ - bytes)) return Status::outOfMemory;
+  const uint64_t offset = arena_.allocate(bytes);
+  if (offset == Arena::kNone) return Status::outOfMemory;
+  *data = base_ + offset;
+  return Status::ok;
+}
+
+void Stream::release(void* data) {
+  const std::lock_guard lock(memoryMutex_);
+  arena_.release(static_cast<uint64_t>(static_cast<std::byte*>(data) - base_));
+}
+
+MemoryFigures Stream::memoryFigures() {
+  const std::lock_guard lock(memoryMutex_);
+  return {arena_.inUse(), arena_.peak(), arena_.cached(), limit_};
+}
+
+void Stream::setMemoryLimit(uint64_t bytes) {
+  const std::lock_guard lock(memoryMutex_);
+  limit_ = bytes;
+}
+
+void Stream::resetPeak() {
+  const std::lock_guard lock(memoryMutex_);
+  arena_.resetPeak();
+}
+
+// In stream order: blocks allocated from these ranges later are first written by operations that come later.
+Status Stream::trim() {
+  const std::lock_guard lock(memoryMutex_);
+  return enqueue("trim", [this, ranges = arena_.takeCached()] {
+    const uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    for (const auto& [offset, bytes] : ranges) {
+      const uint64_t from = (offset + page - 1) / page * page, to = (offset + bytes) / page * page;
+      if (to > from) madvise(base_ + from, to - from, MADV_DONTNEED);
+    }
+  });
+}
+
+void Stream::profile(bool on) {
+  const std::lock_guard lock(profileMutex_);
+  profiling_ = on;
+  if (on) measured_.clear();
+}
+
+bool Stream::profiling() {
+  const std::lock_guard lock(profileMutex_);
+  return profiling_;
+}
+
+std::string Stream::profileReport() {
+  const std::lock_guard lock(profileMutex_);
+  std::string json = "[";
+  for (const auto& [key, entry] : measured_) {
+    char line[512];
+    std::snprintf(line, sizeof line,
+                  "%s{\"operation\":\"%s\",\"label\":\"%s\",\"calls\":%llu,\"seconds\":%.9g,\"flops\":%.9g,\"bytes\":%.9g}",
+                  json.size() > 1 ? "," : "", key.first.c_str(), key.second.c_str(),
+                  static_cast<unsigned long long>(entry.calls), entry.seconds, entry.flops, entry.bytes);
+    json += line;
+  }
+  return json + "]";
+}
+
+}  // namespace mora

@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { UsageError } from '../../lib/errors.js'
+import { type ScheduleOptions, schedule, warmupLength } from '../../lib/optim/schedule.js'
+
+interface Golden {
+  runs: { name: string; options: ScheduleOptions; learningRates: number[] }[]
+}
+const golden = JSON.parse(readFileSync(new URL('../golden/schedules.json', import.meta.url), 'utf8')) as Golden
+
+describe('schedule', () => {
+  it.each(golden.runs)('gives the learning rates of the reference: $name', ({ options, learningRates }) => {
+    const rate = schedule(options)
+    for (const [step, expected] of learningRates.entries()) {
+      expect(Math.abs(rate(step) - expected)).toBeLessThanOrEqual(1e-15)
+    }
+  })
+
+  it('warms a constant rate up and then keeps it', () => {
+    const rate = schedule({ learningRate: 0.4, scheduler: 'constant', totalSteps: 10, warmupSteps: 4 })
+    expect([0, 1, 2, 3, 4, 9, 100].map(rate)).toEqual([0, 0.1, 0.2, 0.4 * 0.75, 0.4, 0.4, 0.4])
+  })
+
+  it('ends the cosine at the minimum ratio', () => {
+    const rate = schedule({ learningRate: 1, scheduler: 'cosine', totalSteps: 10, minLearningRateRatio: 0.1 })
+    expect(rate(0)).toBe(1)
+    expect(rate(5)).toBeCloseTo(0.55, 12)
+    expect(rate(10)).toBeCloseTo(0.1, 12)
+    expect(rate(15)).toBeCloseTo(0.1, 12)
+  })
+
+  it('ends the linear decay at the minimum ratio', () => {
+    const rate = schedule({ learningRate: 1, scheduler: 'linear', totalSteps: 10, minLearningRateRatio: 0.25 })
+    expect([0, 5, 10, 12].map(rate)).toEqual([1, 0.625, 0.25, 0.25])
+  })
+
+  it('rounds a warm-up ratio up, and lets warm-up steps win', () => {
+    expect(warmupLength({ learningRate: 1, totalSteps: 15, warmupRatio: 0.1 })).toBe(2)
+    expect(warmupLength({ learningRate: 1, totalSteps: 15, warmupRatio: 0.1, warmupSteps: 7 })).toBe(7)
+  })
+
+  it('T4 does not depend on how often or in which order it is asked', () => {
+    const rate = schedule({ learningRate: 1, totalSteps: 20, warmupSteps: 3 })
+    const forwards = Array.from({ length: 20 }, (_, step) => rate(step))
+    const backwards = Array.from({ length: 20 }, (_, step) => rate(19 - step)).reverse()
+    expect(backwards).toEqual(forwards)
+  })
+
+  it('refuses restarts without a period, and numbers out of range', () => {
+    expect(() => schedule({ learningRate: 1, scheduler: 'cosine-restarts', totalSteps: 10 })).toThrow(UsageError)
+    expect(() => schedule({ learningRate: Number.NaN, totalSteps: 10 })).toThrow(/learningRate/)
+    expect(() => schedule({ learningRate: 1, totalSteps: 10, warmupSteps: -1 })).toThrow(/warmupSteps/)
+  })
+})
