@@ -14,9 +14,21 @@ export type FloatDType = 'float32' | 'bfloat16' | 'float16'
 export type PlainDType = FloatDType | 'int32' | 'int64' | 'uint8'
 /** Block formats of GGUF: storage of frozen weights only. */
 export type BlockDType =
-  | 'q4_0' | 'q4_1' | 'q5_0' | 'q5_1' | 'q8_0'
-  | 'q2_k' | 'q3_k' | 'q4_k' | 'q5_k' | 'q6_k'
-  | 'iq4_nl' | 'iq4_xs' | 'mxfp4' | 'tq1_0' | 'tq2_0'
+  | 'q4_0'
+  | 'q4_1'
+  | 'q5_0'
+  | 'q5_1'
+  | 'q8_0'
+  | 'q2_k'
+  | 'q3_k'
+  | 'q4_k'
+  | 'q5_k'
+  | 'q6_k'
+  | 'iq4_nl'
+  | 'iq4_xs'
+  | 'mxfp4'
+  | 'tq1_0'
+  | 'tq2_0'
 export type DType = PlainDType | BlockDType
 
 export interface MemoryFigures {
@@ -94,16 +106,32 @@ export interface NativeFile {
 
 export type GroupKind = 'tile' | 'runs'
 /** How `width` columns fall into `side` groups; `wrap`: the padding of `tile` repeats the start. See native/mora/geometry.h. */
-export interface Grouping { kind: GroupKind; wrap: boolean; width: number; side: number }
+export interface Grouping {
+  kind: GroupKind
+  wrap: boolean
+  width: number
+  side: number
+}
 /** Rotation, decoupling, truncation as products of blocks. See native/mora/geometry.h. */
 export interface BlockPlan {
-  inFeatures: number; outFeatures: number; side: number
-  rotate: boolean; truncate: boolean; foldOutput: boolean
+  inFeatures: number
+  outFeatures: number
+  side: number
+  rotate: boolean
+  truncate: boolean
+  foldOutput: boolean
 }
 /** The mask of (row, column) depends on `key` and the row's key only. */
-export interface DropoutKey { key: readonly [number, number]; probability: number }
+export interface DropoutKey {
+  key: readonly [number, number]
+  probability: number
+}
 export interface AdamWStep {
-  learningRate: number; beta1: number; beta2: number; epsilon: number; weightDecay: number
+  learningRate: number
+  beta1: number
+  beta2: number
+  epsilon: number
+  weightDecay: number
   /** Counted from 1. */
   step: number
 }
@@ -155,7 +183,18 @@ export interface Native {
 
   attention(q: T, k: T, v: T, queryOffsets: T, keyOffsets: T, scale: number, out: T, lse: Optional): void
   attentionBackward(
-    dOut: T, q: T, k: T, v: T, out: T, lse: T, queryOffsets: T, keyOffsets: T, scale: number, dQ: T, dK: T, dV: T,
+    dOut: T,
+    q: T,
+    k: T,
+    v: T,
+    out: T,
+    lse: T,
+    queryOffsets: T,
+    keyOffsets: T,
+    scale: number,
+    dQ: T,
+    dK: T,
+    dV: T,
   ): void
 
   crossEntropy(logits: T, targets: T, losses: T, dLogits: Optional): void
@@ -164,8 +203,12 @@ export interface Native {
   globalNorm(gradients: readonly T[], norm: T): void
   clipScale(norm: T, gradientScale: number, maxNorm: number, scale: T): void
   adamw(
-    parameters: readonly T[], gradients: readonly T[], firstMoments: readonly T[], secondMoments: readonly T[],
-    step: AdamWStep, scale: T,
+    parameters: readonly T[],
+    gradients: readonly T[],
+    firstMoments: readonly T[],
+    secondMoments: readonly T[],
+    step: AdamWStep,
+    scale: T,
   ): void
   countNonFinite(x: T, count: T, accumulate: boolean): void
 

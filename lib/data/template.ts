@@ -36,7 +36,7 @@ export class ChatTemplate {
   ) {
     this.hash = createHash('sha256').update(source).digest('hex')
     try {
-      this.template = new Template(source)
+      this.template = new Template(withFixedDate(source))
     } catch (cause) {
       throw new InputError('malformed-template', `The chat template of ${origin} cannot be read: ${reason(cause)}.`, {
         cause,
@@ -53,7 +53,7 @@ export class ChatTemplate {
         tools: null,
         documents: null,
         add_generation_prompt: addGenerationPrompt,
-        strftime_now: (format: string) => formatDate(TEMPLATE_DATE, format),
+        fixed_strftime_now: (format: string) => formatDate(TEMPLATE_DATE, format),
       })
     } catch (cause) {
       throw new InputError(
@@ -83,6 +83,13 @@ export async function resolveTemplate(option: string, tokenizer: Tokenizer): Pro
     )
   }
   return new ChatTemplate(source, tokenizer.specialTokens, option)
+}
+
+/** The library's own `strftime_now` reads the clock and cannot be given; a template may assign over it, though. */
+function withFixedDate(source: string): string {
+  if (!source.includes('strftime_now')) return source
+  const newlineThatTheBlockEats = source.startsWith('\n') ? '\n' : ''
+  return `{% set strftime_now = fixed_strftime_now %}${newlineThatTheBlockEats}${source}`
 }
 
 /**

@@ -9,7 +9,13 @@ import type { TokenizerSource } from './tokenizer-source.js'
 const OTHER_FORMATS = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'tekken.json', 'spiece.model']
 
 const SPECIAL_TOKEN_NAMES = [
-  'bos_token', 'eos_token', 'unk_token', 'pad_token', 'sep_token', 'cls_token', 'mask_token',
+  'bos_token',
+  'eos_token',
+  'unk_token',
+  'pad_token',
+  'sep_token',
+  'cls_token',
+  'mask_token',
 ] as const
 
 /**

@@ -44,7 +44,7 @@ class Problem extends Error {
 const space = /[ \t\n\r]*/y
 const number = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?/y
 const word = /true|false|null/y
-const escape = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y
+const escapeSequence = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y
 
 class Scanner {
   private position = 0
@@ -103,7 +103,7 @@ class Scanner {
       if (Number.isNaN(code)) throw new Problem(start, 'a string begins that is not closed')
       if (code < 0x20) this.fail('a string has a raw control character')
       if (code !== 0x5c) this.position++
-      else if (this.match(escape) === null) this.fail('a string has an unknown escape')
+      else if (this.match(escapeSequence) === null) this.fail('a string has an unknown escape')
     }
   }
 

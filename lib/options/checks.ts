@@ -118,7 +118,7 @@ export function checkEvalOptions(options: EvalOptions, source: OptionSource): vo
     `${fit.name('shots')} needs ${fit.name('shotsData')}.`,
   )
   fit.refuse(
-    options.window !== undefined && options.stride !== undefined && options.stride >= options.window,
-    `${fit.name('stride')} ${options.stride} must be less than ${fit.name('window')} ${options.window}.`,
+    options.window !== undefined && options.stride !== undefined && options.stride > options.window,
+    `${fit.name('stride')} ${options.stride} must not be more than ${fit.name('window')} ${options.window}.`,
   )
 }

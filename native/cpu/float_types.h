@@ -1,4 +1,4 @@
-// From an element type in a descriptor to a C++ type in a template, and the checks that guard such a step.
+// From an element type in a descriptor to a C++ type in a template, and the check of indices that come as data.
 #pragma once
 #include <hwy/base.h>
 
@@ -33,34 +33,14 @@ void withFloatType(DType type, const char* operation, Body&& body) {
   withActivationType(type, operation, body);
 }
 
-inline void requireType(const char* operation, const TensorDesc& tensor, DType type) {
-  if (tensor.dtype == type) return;
-  throw std::invalid_argument(std::string(operation) + " expected " + traitsOf(type).name + " but received " +
-                              traitsOf(tensor.dtype).name + "; convert it with copy first");
-}
-
-/// Rows may lie anywhere, but the elements of a row must follow each other.
-inline void requireContiguousRows(const char* operation, const TensorDesc& tensor) {
-  if (tensor.rank == 0 || columnsOf(tensor) <= 1 || tensor.strides[tensor.rank - 1] == 1) return;
-  throw std::invalid_argument(std::string(operation) + " expected a last dimension of stride 1 but received stride " +
-                              std::to_string(tensor.strides[tensor.rank - 1]) + "; make the tensor contiguous first");
-}
-
-/// Element i of a rank 1 view (or the only element of a scalar).
-template <typename T>
-T& elementOf(const TensorDesc& tensor, int64_t i) {
-  return static_cast<T*>(tensor.data)[tensor.rank == 0 ? 0 : i * tensor.strides[tensor.rank - 1]];
-}
-
-/// Every index of the i32 list `indices` must lie in [0, limit).
+/// Every index of the dense i32 list `indices` must lie in [0, limit).
 inline void requireIndices(const char* operation, const TensorDesc& indices, int64_t limit) {
-  requireType(operation, indices, DType::i32);
   const int64_t count = elementsOf(indices);
+  const auto* values = static_cast<const int32_t*>(indices.data);
   for (int64_t i = 0; i < count; ++i) {
-    const int32_t index = elementOf<const int32_t>(indices, i);
-    if (index >= 0 && index < limit) continue;
-    throw std::out_of_range(std::string(operation) + " expected indices below " + std::to_string(limit) +
-                            " but index " + std::to_string(i) + " is " + std::to_string(index));
+    if (values[i] >= 0 && values[i] < limit) continue;
+    throw std::out_of_range(std::string(operation) + " expected indices in [0, " + std::to_string(limit) +
+                            ") but index " + std::to_string(i) + " is " + std::to_string(values[i]));
   }
 }
 

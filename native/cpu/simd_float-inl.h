@@ -1,5 +1,5 @@
 // f32 arithmetic on f32, bf16 or f16 storage with Highway vectors, for one instruction set at a time: include it after
-// hwy/foreach_target.h, once per file. Rounding to bf16 is to nearest even on every instruction set, subnormal numbers
+// hwy/foreach_target.h, once per file. Rounding is to nearest even on every instruction set, subnormal numbers
 // included, and NaN stays NaN.
 #if defined(MORA_CPU_SIMD_FLOAT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MORA_CPU_SIMD_FLOAT_INL_H_
@@ -53,26 +53,67 @@ HWY_INLINE void storeRaw(D d, hn::Vec<D> v, hn::TFromD<D>* to, PartVector part) 
   hn::StoreN(v, d, to, part.count);
 }
 
+using BitsTag = hn::RebindToUnsigned<FloatTag>;
+using BitsVector = hn::Vec<BitsTag>;
+using Bfloat16Tag = hn::Rebind<hwy::bfloat16_t, FloatTag>;
+using Float16Tag = hn::Rebind<hwy::float16_t, FloatTag>;
+using ShortTag = hn::Rebind<uint16_t, FloatTag>;
+
+HWY_INLINE FloatVector broadcast(float value) { return hn::Set(FloatTag(), value); }
+HWY_INLINE BitsVector broadcastBits(uint32_t value) { return hn::Set(BitsTag(), value); }
+
+/// f16 to f32, exact. Own arithmetic, because Highway's for SSE2 knows neither infinity nor NaN.
+HWY_INLINE FloatVector fromFloat16(hn::Vec<Float16Tag> half) {
+  const BitsVector bits = hn::PromoteTo(BitsTag(), hn::BitCast(ShortTag(), half));
+  const BitsVector sign = hn::ShiftLeft<16>(hn::And(bits, broadcastBits(0x8000)));
+  const BitsVector magnitude = hn::ShiftLeft<13>(hn::And(bits, broadcastBits(0x7FFF)));
+  // The exponents' biases differ by 112; a product moves subnormal numbers too.
+  const FloatVector finite = hn::Mul(hn::BitCast(FloatTag(), magnitude), broadcast(0x1p112f));
+  const auto special = hn::Ge(magnitude, broadcastBits(0x0F800000));
+  const BitsVector infinite = hn::Or(magnitude, broadcastBits(0x7F800000));
+  return hn::BitCast(FloatTag(), hn::Or(sign, hn::IfThenElse(special, infinite, hn::BitCast(BitsTag(), finite))));
+}
+
+/// bits + half of a last place, to even, where the last place of the result is bit `Shift`.
+template <int Shift>
+HWY_INLINE BitsVector roundBits(BitsVector bits) {
+  const BitsVector odd = hn::And(hn::ShiftRight<Shift>(bits), broadcastBits(1));
+  return hn::Add(hn::Add(bits, broadcastBits((1u << (Shift - 1)) - 1)), odd);
+}
+
+/// f32 to f16, to nearest even, overflow to infinity.
+HWY_INLINE hn::Vec<Float16Tag> toFloat16(FloatVector v) {
+  const BitsVector bits = hn::BitCast(BitsTag(), v), magnitude = hn::And(bits, broadcastBits(0x7FFFFFFF));
+  const BitsVector normal = hn::ShiftRight<13>(hn::Sub(roundBits<13>(magnitude), broadcastBits(112u << 23)));
+  // Beside 0.5, the last place of f32 is the last place of f16's subnormal numbers.
+  const FloatVector shifted = hn::Add(hn::BitCast(FloatTag(), magnitude), broadcast(0.5f));
+  const BitsVector subnormal = hn::Sub(hn::BitCast(BitsTag(), shifted), broadcastBits(0x3F000000));
+  BitsVector half = hn::IfThenElse(hn::Lt(magnitude, broadcastBits(0x38800000)), subnormal, normal);
+  half = hn::IfThenElse(hn::Ge(magnitude, broadcastBits(0x47800000)), broadcastBits(0x7C00), half);
+  half = hn::IfThenElse(hn::Gt(magnitude, broadcastBits(0x7F800000)), broadcastBits(0x7E00), half);
+  half = hn::Or(half, hn::ShiftRight<16>(hn::And(bits, broadcastBits(0x80000000))));
+  return hn::BitCast(Float16Tag(), hn::TruncateTo(ShortTag(), half));
+}
+
+/// f32 to bf16, to nearest even. Own arithmetic, because the instruction of AVX-512 flushes subnormal numbers to zero.
+HWY_INLINE hn::Vec<Bfloat16Tag> toBfloat16(FloatVector v) {
+  const BitsVector bits = hn::BitCast(BitsTag(), v), quiet = hn::Or(bits, broadcastBits(0x400000));
+  const BitsVector chosen = hn::IfThenElse(hn::RebindMask(BitsTag(), hn::IsNaN(v)), quiet, roundBits<16>(bits));
+  return hn::BitCast(Bfloat16Tag(), hn::TruncateTo(ShortTag(), hn::ShiftRight<16>(chosen)));
+}
+
 /// Loads f32, bf16 or f16 as f32.
 template <class Part>
 HWY_INLINE FloatVector load(const float* from, Part part) {
   return loadRaw(FloatTag(), from, part);
 }
-template <typename T, class Part>
-HWY_INLINE FloatVector load(const T* from, Part part) {
-  return hn::PromoteTo(FloatTag(), loadRaw(hn::Rebind<T, FloatTag>(), from, part));
+template <class Part>
+HWY_INLINE FloatVector load(const hwy::bfloat16_t* from, Part part) {
+  return hn::PromoteTo(FloatTag(), loadRaw(Bfloat16Tag(), from, part));
 }
-
-/// Rounds f32 to bf16. Integer arithmetic, because the instruction of AVX-512 flushes subnormal numbers to zero.
-HWY_INLINE hn::Vec<hn::Rebind<hwy::bfloat16_t, FloatTag>> roundToBfloat16(FloatVector v) {
-  const hn::RebindToUnsigned<FloatTag> bitsTag;
-  const auto bits = hn::BitCast(bitsTag, v);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(bitsTag, 1u));
-  const auto rounded = hn::Add(hn::Add(bits, hn::Set(bitsTag, 0x7FFFu)), odd);
-  const auto quiet = hn::Or(bits, hn::Set(bitsTag, 0x400000u));
-  const auto chosen = hn::IfThenElse(hn::RebindMask(bitsTag, hn::IsNaN(v)), quiet, rounded);
-  const hn::Rebind<uint16_t, FloatTag> halfTag;
-  return hn::BitCast(hn::Rebind<hwy::bfloat16_t, FloatTag>(), hn::TruncateTo(halfTag, hn::ShiftRight<16>(chosen)));
+template <class Part>
+HWY_INLINE FloatVector load(const hwy::float16_t* from, Part part) {
+  return fromFloat16(loadRaw(Float16Tag(), from, part));
 }
 
 /// Stores f32 as f32, bf16 or f16.
@@ -82,12 +123,11 @@ HWY_INLINE void store(FloatVector v, float* to, Part part) {
 }
 template <class Part>
 HWY_INLINE void store(FloatVector v, hwy::bfloat16_t* to, Part part) {
-  storeRaw(hn::Rebind<hwy::bfloat16_t, FloatTag>(), roundToBfloat16(v), to, part);
+  storeRaw(Bfloat16Tag(), toBfloat16(v), to, part);
 }
 template <class Part>
 HWY_INLINE void store(FloatVector v, hwy::float16_t* to, Part part) {
-  const hn::Rebind<hwy::float16_t, FloatTag> tag;
-  storeRaw(tag, hn::DemoteTo(tag, v), to, part);
+  storeRaw(Float16Tag(), toFloat16(v), to, part);
 }
 
 /// Stores one value, rounded to T.
@@ -95,8 +135,6 @@ template <typename T>
 HWY_INLINE void storeOne(float value, T* to) {
   store(hn::Set(FloatTag(), value), to, PartVector{1});
 }
-
-HWY_INLINE FloatVector broadcast(float value) { return hn::Set(FloatTag(), value); }
 
 /// 2^n for whole n in [-126, 127].
 HWY_INLINE FloatVector powerOfTwo(hn::Vec<hn::RebindToSigned<FloatTag>> n) {
@@ -137,9 +175,8 @@ HWY_INLINE FloatVector sigmoid(FloatVector x) {
 /// target[0, count) += source[0, count)
 template <typename T>
 HWY_INLINE void addTo(float* target, const T* source, int64_t count) {
-  forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
-    store(hn::Add(load(target + i, part), load(source + i, part)), target + i, part);
-  });
+  forVectors(count, [&](int64_t i, auto part)
+                        HWY_ATTR { store(hn::Add(load(target + i, part), load(source + i, part)), target + i, part); });
 }
 
 }  // namespace mora::cpu::HWY_NAMESPACE

@@ -1,0 +1,71 @@
+import type { NativeDevice } from '../native.js'
+import type { LinearInput } from '../nn/linear-input.js'
+import type { Destination } from '../tensor/destination.js'
+import type { Parameter } from '../tensor/parameter.js'
+import type { Tensor } from '../tensor/tensor.js'
+
+/** `all-linear` is every linear layer of the blocks, not the head; names match the end of a module path. */
+export type TargetModules = 'all-linear' | readonly string[] | RegExp
+
+/** What every method's configuration has. */
+export interface AdapterConfigBase {
+  readonly method: string
+  /** The budget: as many parameters as a LoRA of this rank. */
+  readonly rank: number
+  readonly targetModules: TargetModules
+  /** Probability with which an element of the adapter's input is dropped while training. */
+  readonly dropout: number
+  /** Ranks of layers whose path ends with (or, as a regular expression, matches) the key. */
+  readonly rankPattern: Readonly<Record<string, number>>
+}
+
+/** A linear layer as an adapter sees it. */
+export interface LayerFacts {
+  /** Module path. */
+  readonly name: string
+  readonly inFeatures: number
+  readonly outFeatures: number
+}
+
+/** The part of an adapter that sits beside one linear layer. */
+export interface LayerAdapter {
+  readonly parameters: readonly Parameter[]
+  /** Writes (or adds) the adapter's contribution [T, d] for `input.x` [T, k]; differentiable. */
+  forward(input: LinearInput, into: Destination): Tensor
+  /** weight [d, k] += ΔW, in place; adds the number of results that are not finite to nonFinite [1] int32. */
+  mergeInto(weight: Tensor, nonFinite: Tensor): void
+  /** For people: what `inspect` shows of a layer beside its shape. */
+  describe(): Readonly<Record<string, number>>
+  dispose(): void
+}
+
+export interface LayerOptions {
+  readonly layer: LayerFacts
+  readonly device: NativeDevice
+  /** Name of the adapter within the model: keys its dropout. */
+  readonly adapter: string
+}
+
+/** One method: how its layers are made, and how they lie in the files of Hugging Face PEFT (or the reference). */
+export interface AdapterMethod<Config extends AdapterConfigBase = AdapterConfigBase> {
+  readonly name: string
+  /** A fresh layer. Initial values depend on the seed and the layer's name alone. */
+  create(config: Config, options: LayerOptions, seed: number): LayerAdapter
+  /** Number of trained values for a layer, without making it. */
+  countParameters(config: Config, layer: LayerFacts): number
+  /** A layer from the file's tensors; `tensor` gives one by its suffix (`lora_A.weight`), or null. */
+  read(config: Config, options: LayerOptions, tensor: (suffix: string) => StoredTensor | null): LayerAdapter
+  /** What to store, by suffix. */
+  tensors(layer: LayerAdapter): { suffix: string; tensor: Tensor }[]
+  /** The method's configuration from `adapter_config.json`; null when the file is another method's. */
+  fromPeft(json: Readonly<Record<string, unknown>>, source: string): Config | null
+  /** The method's entries of `adapter_config.json`. */
+  toPeft(config: Config): Record<string, unknown>
+}
+
+/** A tensor of an adapter file, as float32. */
+export interface StoredTensor {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly values: Float32Array
+}

@@ -1,0 +1,209 @@
+import { InputError, UsageError } from '../errors.js'
+import { type BlockPlan, type Grouping, native } from '../native.js'
+import type { LinearInput } from '../nn/linear-input.js'
+import type { Destination } from '../tensor/destination.js'
+import { factor } from '../tensor/operations/linear.js'
+import { blocks, foldBlocks, groupSpread, groupSum } from '../tensor/operations/mora.js'
+import { Parameter } from '../tensor/parameter.js'
+import { scope } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import type { AdapterConfigBase, AdapterMethod, LayerAdapter, LayerFacts, LayerOptions, StoredTensor } from './adapter.js'
+import { rankOf, requireRank } from './patterns.js'
+import { squareSide } from './square-side.js'
+
+/** Compression and decompression of MoRA; see docs/design.md. Numbers are `mora_type` of the reference's files. */
+export const moraTypes = {
+  sharing: 1,
+  'sharing-grouped': 2,
+  'sharing-grouped-in': 3,
+  'sharing-grouped-out': 4,
+  rotation: 6,
+  decoupling: null,
+  truncation: null,
+} as const
+export type Operator = keyof typeof moraTypes
+export const operators = Object.keys(moraTypes) as Operator[]
+
+export interface MoraConfig extends AdapterConfigBase {
+  readonly method: 'mora'
+  readonly operator: Operator
+  /** ΔW is multiplied by this; 1 as in the reference. */
+  readonly scale: number
+  /** Rotation only: outputs past d are added to the first ones instead of being cut. */
+  readonly foldOutput: boolean
+}
+
+/** MoRA (arXiv 2405.12130): high-rank updating by one square matrix of about 2 · rank · √(k d) … parameters. */
+export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraConfig {
+  const rank = requireRank(options.rank ?? 8)
+  const operator = options.operator ?? (rank < 64 ? 'rotation' : 'sharing')
+  if (!operators.includes(operator)) {
+    throw new UsageError('unknown-operator', `Expected one of ${operators.join(', ')} for operator but received ${operator}.`)
+  }
+  return {
+    targetModules: 'all-linear',
+    dropout: 0,
+    rankPattern: {},
+    scale: 1,
+    foldOutput: false,
+    ...definedOf(options),
+    method: 'mora',
+    rank,
+    operator,
+  }
+}
+
+function definedOf<T extends object>(options: T): Partial<T> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>
+}
+
+/** How an operator compresses k inputs to R values and spreads R values over d outputs: groups, or a plan of blocks. */
+export type MoraGeometry =
+  | { kind: 'groups'; input: Grouping; output: Grouping }
+  | { kind: 'blocks'; plan: BlockPlan }
+
+export function moraGeometry(
+  operator: Operator,
+  inFeatures: number,
+  outFeatures: number,
+  side: number,
+  foldOutput = false,
+): MoraGeometry {
+  const groups = (kind: 'tile' | 'runs', width: number, wrap: boolean): Grouping => ({ kind, wrap, width, side })
+  const inRuns = operator === 'sharing-grouped' || operator === 'sharing-grouped-in'
+  const outRuns = operator === 'sharing-grouped' || operator === 'sharing-grouped-out'
+  if (operator.startsWith('sharing')) {
+    const input = inRuns ? groups('runs', inFeatures, false) : groups('tile', inFeatures, true)
+    return { kind: 'groups', input, output: groups(outRuns ? 'runs' : 'tile', outFeatures, false) }
+  }
+  const rotate = operator === 'rotation'
+  const truncate = operator === 'truncation'
+  return { kind: 'blocks', plan: { inFeatures, outFeatures, side, rotate, truncate, foldOutput } }
+}
+
+export class MoraLayer implements LayerAdapter {
+  readonly parameters: readonly Parameter[]
+  readonly #geometry: MoraGeometry
+
+  constructor(
+    readonly config: Pick<MoraConfig, 'operator' | 'scale' | 'foldOutput' | 'dropout'>,
+    readonly options: LayerOptions,
+    /** M [R, R], rows are outputs. */
+    readonly matrix: Parameter,
+  ) {
+    const { inFeatures, outFeatures } = options.layer
+    this.parameters = [matrix]
+    this.#geometry = moraGeometry(config.operator, inFeatures, outFeatures, matrix.shape[0]!, config.foldOutput)
+    if (config.scale !== 1) {
+      throw new UsageError('unfit-scale', 'A scale other than 1 is not available for MoRA yet; leave it out.')
+    }
+  }
+
+  forward(input: LinearInput, into: Destination): Tensor {
+    const { layer, adapter } = this.options
+    const seen = input.dropped(this.config.dropout, layer.name, adapter)
+    if (this.#geometry.kind === 'blocks') return blocks(seen.x, this.matrix, this.#geometry.plan, into)
+    const { input: compress, output } = this.#geometry
+    const z = seen.derive(`${compress.kind} ${compress.side}`, () => groupSum(seen.x, compress))
+    return groupSpread(factor(z, this.matrix), output, into)
+  }
+
+  mergeInto(weight: Tensor, nonFinite: Tensor): void {
+    const { matrix } = this
+    const geometry = this.#geometry
+    if (geometry.kind === 'groups') {
+      native.mergeGroups(geometry.input, geometry.output, matrix.native, 1, weight.native, nonFinite.native)
+      return
+    }
+    scope(() => {
+      const folded = foldBlocks(geometry.plan, matrix, 'float32')
+      native.mergeBlocks(geometry.plan, folded.native, 1, weight.native, nonFinite.native)
+    })
+  }
+
+  describe(): { squareSide: number } {
+    return { squareSide: this.matrix.shape[0]! }
+  }
+
+  dispose(): void {
+    this.matrix.dispose()
+  }
+}
+
+const sideOf = (config: MoraConfig, layer: LayerFacts): number =>
+  squareSide(layer.inFeatures, layer.outFeatures, rankOf(config, layer), config.operator)
+
+const matrixName = (layer: LayerFacts): string => `${layer.name}.mora`
+
+export const moraMethod: AdapterMethod<MoraConfig> = {
+  name: 'mora',
+
+  create(config, options) {
+    const side = sideOf(config, options.layer)
+    const zeros = Tensor.zeros([side, side], { device: options.device })
+    return new MoraLayer(config, options, new Parameter(matrixName(options.layer), zeros))
+  },
+
+  countParameters: (config, layer) => sideOf(config, layer) ** 2,
+
+  read(config, options, tensor) {
+    const { layer, device } = options
+    const [a, b] = [tensor('lora_A.weight'), tensor('lora_B.weight')]
+    const stored = a ?? b
+    const side = sideOf(config, layer)
+    if (!stored) throw new InputError('unfit-adapter', `The adapter has no lora_A.weight for ${layer.name}.`)
+    for (const one of [a, b]) if (one) requireSquare(one, side, config, layer)
+    if (a && b && !sameBits(a.values, b.values)) {
+      throw new InputError(
+        'unfit-adapter',
+        `The adapter's lora_A and lora_B of ${layer.name} differ; a MoRA adapter holds the same matrix under both names.`,
+      )
+    }
+    const matrix = Tensor.from(stored.values, [side, side], { device })
+    return new MoraLayer(config, options, new Parameter(matrixName(layer), matrix))
+  },
+
+  tensors(layer) {
+    const { matrix } = layer as MoraLayer
+    return [
+      { suffix: 'lora_A.weight', tensor: matrix },
+      { suffix: 'lora_B.weight', tensor: matrix },
+    ]
+  },
+
+  fromPeft(json, source) {
+    if (json.use_mora !== true) return null
+    const own = json.mora_operator
+    const operator = own ?? operators.find((name) => moraTypes[name] !== null && moraTypes[name] === json.mora_type)
+    if (typeof operator !== 'string' || !operators.includes(operator as Operator)) {
+      const known = Object.entries(moraTypes).flatMap(([name, type]) => (type ? [`${type} (${name})`] : []))
+      throw new UsageError(
+        'unknown-operator',
+        `${source} has mora_type ${JSON.stringify(json.mora_type)}; known are ${known.join(', ')}.`,
+      )
+    }
+    const scale = typeof json.mora_scale === 'number' ? json.mora_scale : 1
+    return { ...mora(), operator: operator as Operator, scale, foldOutput: json.mora_fold_output === true }
+  },
+
+  toPeft({ operator, scale, foldOutput, rank }) {
+    const extra: Record<string, unknown> = {}
+    if (moraTypes[operator] === null) extra.mora_operator = operator
+    if (scale !== 1) extra.mora_scale = scale
+    if (foldOutput) extra.mora_fold_output = true
+    return { use_mora: true, mora_type: moraTypes[operator], lora_alpha: rank, ...extra }
+  },
+}
+
+function requireSquare({ name, shape }: StoredTensor, side: number, config: MoraConfig, layer: LayerFacts): void {
+  if (shape.length === 2 && shape[0] === side && shape[1] === side) return
+  throw new UsageError(
+    'unfit-adapter',
+    `${name} is [${shape.join(', ')}], but rank ${rankOf(config, layer)} of ${config.operator} for ` +
+      `${layer.inFeatures} → ${layer.outFeatures} gives a matrix of [${side}, ${side}].`,
+  )
+}
+
+function sameBits(a: Float32Array, b: Float32Array): boolean {
+  return a.length === b.length && a.every((value, i) => Object.is(value, b[i]))
+}

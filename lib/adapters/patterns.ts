@@ -1,0 +1,48 @@
+import { UsageError } from '../errors.js'
+import type { AdapterConfigBase, LayerFacts, TargetModules } from './adapter.js'
+
+export function requireRank(rank: number): number {
+  if (Number.isInteger(rank) && rank > 0) return rank
+  throw new UsageError('invalid-rank', `Expected a positive integer for rank but received ${rank}.`)
+}
+
+/** The rank of a layer: the first pattern that fits it, else the adapter's. */
+export function rankOf(config: AdapterConfigBase, layer: LayerFacts): number {
+  return patternValue(config.rankPattern, layer.name) ?? config.rank
+}
+
+/** As PEFT matches `rank_pattern` and `alpha_pattern`: the key is a regular expression at the end of the module path. */
+export function patternValue(patterns: Readonly<Record<string, number>>, name: string): number | undefined {
+  for (const [pattern, value] of Object.entries(patterns)) {
+    if (new RegExp(`^(?:.*\\.)?(?:${pattern})$`).test(name)) return value
+  }
+  return undefined
+}
+
+/** Whether an adapter goes to a layer. As in PEFT: a name fits a path that is it or ends with `.` and it. */
+export function isTarget(targets: TargetModules, name: string): boolean {
+  if (targets === 'all-linear') return true
+  if (targets instanceof RegExp) return new RegExp(`^(?:${targets.source})$`, targets.flags).test(name) || targets.test(name)
+  return targets.some((target) => name === target || name.endsWith(`.${target}`))
+}
+
+/** The layers that an adapter goes to; throws a UsageError with the candidates when a name or pattern fits none. */
+export function selectTargets<L extends LayerFacts>(targets: TargetModules, layers: readonly L[]): L[] {
+  const unmatched =
+    targets === 'all-linear' || targets instanceof RegExp
+      ? []
+      : targets.filter((target) => !layers.some(({ name }) => isTarget([target], name)))
+  const selected = layers.filter(({ name }) => isTarget(targets, name))
+  if (unmatched.length === 0 && selected.length > 0) return selected
+  const candidates = [...new Set(layers.map(({ name }) => name.split('.').at(-1)!))]
+  const what = unmatched.length > 0 ? unmatched.join(', ') : String(targets)
+  throw new UsageError(
+    'no-target',
+    `Target modules ${what} match no linear layer of the model; candidates: ${candidates.join(', ')}.`,
+  )
+}
+
+/** For messages and files. */
+export function describeTargets(targets: TargetModules): string | string[] {
+  return targets === 'all-linear' ? 'all-linear' : targets instanceof RegExp ? targets.source : [...targets]
+}

@@ -1,0 +1,38 @@
+import type { DoctorReport } from '../../doctor.js'
+import { DoctorSchema } from '../../options/index.js'
+import { defineCommand } from '../command.js'
+import { formatBytes, formatFacts } from '../format.js'
+
+export const doctorCommand = defineCommand({
+  name: 'doctor',
+  summary: 'say what this machine can do: CPU features, devices, libraries, and how to get what is missing',
+  schema: DoctorSchema,
+  required: [],
+  examples: ['mora doctor', 'mora doctor --json'],
+  check() {},
+  async run({ threads }) {
+    const { examine } = await import('../../doctor.js')
+    const report = examine({ threads })
+    return { json: report, text: describe(report) }
+  },
+})
+
+function describe({ version, cpu, threads, devices, libraries, problems }: DoctorReport): string {
+  const facts = formatFacts([
+    ['node-mora', version],
+    ['CPU', `${cpu.name} (${cpu.architecture}, ${cpu.cores} cores)`],
+    ['features', cpu.features.join(' ') || 'unknown'],
+    ['memory', formatBytes(cpu.memory)],
+    ['threads', String(threads)],
+    ...devices.map(
+      ({ kind, index, name, detail, totalMemory, fastBfloat16 }) =>
+        [
+          `device ${kind}:${index}`,
+          `${name}, ${formatBytes(totalMemory)}, dtype ${fastBfloat16 ? 'bfloat16' : 'float32'}${detail ? ` (${detail})` : ''}`,
+        ] as const,
+    ),
+    ...libraries.map(({ name, version: found }) => [name, found] as const),
+  ])
+  const lines = problems.map(({ level, problem, remedy }) => `${level}: ${problem}${remedy ? `\n  ${remedy}` : ''}`)
+  return [facts, ...(lines.length > 0 ? ['', ...lines] : [])].join('\n')
+}

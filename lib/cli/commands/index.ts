@@ -1,0 +1,17 @@
+/** Every command. Each loads what it works with when it runs, so that help is fast and needs no addon. */
+import type { AnyCommand } from '../command.js'
+import { doctorCommand } from './doctor.js'
+import { evalCommand } from './eval.js'
+import { generateCommand } from './generate.js'
+import { inspectCommand } from './inspect.js'
+import { mergeCommand } from './merge.js'
+import { trainCommand } from './train.js'
+
+export const commands: readonly AnyCommand[] = [
+  trainCommand,
+  evalCommand,
+  generateCommand,
+  mergeCommand,
+  inspectCommand,
+  doctorCommand,
+]

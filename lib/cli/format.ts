@@ -1,0 +1,53 @@
+/** Numbers, sizes, times and tables as a person reads them. */
+
+const UNITS = ['B', 'KB', 'MB', 'GB', 'TB'] as const
+
+/** `1.4 GB`, in powers of 1000. */
+export function formatBytes(bytes: number): string {
+  let value = bytes
+  let unit = 0
+  while (value >= 999.5 && unit < UNITS.length - 1) {
+    value /= 1000
+    unit++
+  }
+  return `${unit > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`
+}
+
+/** `1,234,567`. */
+export function formatCount(count: number): string {
+  return Math.round(count).toLocaleString('en-US')
+}
+
+/** `3h05m`, `2m10s`, `9s`. */
+export function formatDuration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds))
+  const two = (value: number) => String(value).padStart(2, '0')
+  if (whole >= 3600) return `${Math.floor(whole / 3600)}h${two(Math.floor((whole % 3600) / 60))}m`
+  if (whole >= 60) return `${Math.floor(whole / 60)}m${two(whole % 60)}s`
+  return `${whole}s`
+}
+
+/** A loss, or another number of which the first digits matter. */
+export function formatNumber(value: number): string {
+  if (value !== 0 && (Math.abs(value) < 1e-3 || Math.abs(value) >= 1e6)) return value.toExponential(3)
+  return value.toFixed(4)
+}
+
+/** Names and values in two columns. */
+export function formatFacts(facts: readonly (readonly [name: string, value: string])[]): string {
+  const width = Math.max(0, ...facts.map(([name]) => name.length))
+  return facts.map(([name, value]) => `${name.padEnd(width)}  ${value}`).join('\n')
+}
+
+/** Rows under a heading; columns of numbers are aligned at their end. */
+export function formatTable(heading: readonly string[], rows: readonly (readonly (string | number)[])[]): string {
+  const cells = [heading, ...rows.map((row) => row.map(String))]
+  const widths = heading.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
+  const numeric = heading.map((_, column) => rows.every((row) => typeof row[column] === 'number'))
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => (numeric[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!)))
+      .join('  ')
+      .trimEnd()
+  return cells.map(line).join('\n')
+}

@@ -1,0 +1,163 @@
+/** The command line, built from the schemas: what help says and what is parsed cannot differ. */
+import { Command as Commander, CommanderError, Option } from 'commander'
+import { UsageError } from '../errors.js'
+import { LATER_COMMANDS } from '../options/index.js'
+import { camelCase, kebabCase, nearest } from '../options/names.js'
+import { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from '../options/option.js'
+import { unknownOption } from '../options/parse.js'
+import type { AnyCommand } from './command.js'
+
+/** What a command line asks for: a command with the options given, or a text (help, the version). */
+export type Parsed =
+  | { kind: 'command'; command: AnyCommand; given: Record<string, unknown> }
+  | { kind: 'text'; text: string }
+
+/** Longest list of choices that help shows in place of a value's name. */
+const LONGEST_PLACEHOLDER = 32
+
+/**
+ * Parses arguments (without node and script). Values are converted to the option's type where they look like it, and
+ * not checked. Throws a `UsageError` for an unknown command or option, a missing value or a stray argument.
+ */
+export function parseArguments(
+  argv: readonly string[],
+  commands: readonly AnyCommand[],
+  { version, columns = 80 }: { version: string; columns?: number },
+): Parsed {
+  checkCommandName(argv, commands)
+  let parsed: Parsed | undefined
+  let output = ''
+  const program = buildProgram(commands, version, (command, given) => {
+    parsed = { kind: 'command', command, given }
+  })
+  const write = (text: string) => {
+    output += text
+  }
+  for (const part of [program, ...program.commands]) {
+    part.exitOverride().configureOutput({
+      writeOut: write,
+      writeErr: () => {},
+      getOutHelpWidth: () => columns,
+      getErrHelpWidth: () => columns,
+    })
+  }
+  if (argv.length === 0) return { kind: 'text', text: program.helpInformation() }
+  try {
+    program.parse([...argv], { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    if (error.exitCode === 0 || error.code === 'commander.help') return { kind: 'text', text: output }
+    throw usageErrorOf(
+      error,
+      commands.find(({ name }) => name === argv[0]),
+    )
+  }
+  return parsed ?? { kind: 'text', text: output }
+}
+
+function checkCommandName([first]: readonly string[], commands: readonly AnyCommand[]): void {
+  const known = commands.map(({ name }) => name)
+  if (first === undefined || first.startsWith('-') || first === 'help' || known.includes(first)) return
+  if (LATER_COMMANDS.includes(first)) {
+    throw new UsageError('not-available', `The command ${first} is not available yet; available: ${known.join(', ')}.`)
+  }
+  const near = nearest(first, known)
+  const way = near ? `did you mean ${near}?` : `known: ${known.join(', ')}.`
+  throw new UsageError('unknown-command', `Unknown command "${first}"; ${way}`)
+}
+
+type OnCommand = (command: AnyCommand, given: Record<string, unknown>) => void
+
+function buildProgram(commands: readonly AnyCommand[], version: string, onCommand: OnCommand): Commander {
+  const program = new Commander('mora')
+    .description('Fine-tune language models with MoRA and its relatives.')
+    .version(version, '--version', 'print the version')
+    .helpOption('--help', 'print this help')
+    .helpCommand('help [command]', 'print the help of a command')
+    .addHelpText('after', '\nOptions of a command: mora COMMAND --help')
+  for (const command of commands) program.addCommand(buildCommand(command, onCommand))
+  return program
+}
+
+function buildCommand(command: AnyCommand, onCommand: OnCommand): Commander {
+  const built = new Commander(command.name)
+    .description(command.summary)
+    .helpOption('--help', 'print this help')
+    .allowExcessArguments(false)
+    .action((given: Record<string, unknown>) => onCommand(command, given))
+  for (const option of buildOptions(command.schema, command.required)) built.addOption(option)
+  if (command.examples.length > 0) {
+    built.addHelpText('after', `\nExamples:\n${command.examples.map((example) => `  ${example}`).join('\n')}`)
+  }
+  return built
+}
+
+function buildOptions(schema: OptionsSchema, required: readonly string[]): Option[] {
+  return Object.entries(schema.shape).flatMap(([key, option]) => {
+    const facts = optionFacts(option)
+    const flag = `--${kebabCase(key)}`
+    const fallback = optionDefault(option)
+    const help = helpOf(facts, fallback, required.includes(key))
+    const main = new Option(`${flag}${valueName(facts)}`, help).argParser((value, previous) =>
+      convert(facts, value, previous),
+    )
+    if (facts.group) main.helpGroup(facts.group)
+    if (facts.kind !== 'flag') return [main]
+    // Every flag can be negated, so that the command line can win over a file; help shows it where it is of use.
+    const flagOption = new Option(flag, help)
+    const negation = new Option(`--no-${kebabCase(key)}`, `turn ${flag} off`).hideHelp(fallback !== true)
+    for (const part of [flagOption, negation]) if (facts.group) part.helpGroup(facts.group)
+    return [flagOption, negation]
+  })
+}
+
+function valueName({ kind, placeholder, choices }: OptionFacts): string {
+  if (kind === 'flag') return ''
+  if (kind === 'optional-text') return ` [${placeholder}]`
+  return choices && placeholder.length > LONGEST_PLACEHOLDER ? ' <NAME>' : ` <${placeholder}>`
+}
+
+function helpOf(
+  { kind, description, placeholder, choices, defaultText }: OptionFacts,
+  fallback: unknown,
+  required: boolean,
+) {
+  const oneOf = choices && placeholder.length > LONGEST_PLACEHOLDER ? `: ${choices.join(', ')}` : ''
+  if (required) return `${description}${oneOf} (required)`
+  const silent = fallback === undefined || fallback === false
+  const standard = defaultText ?? (silent ? undefined : kind === 'flag' ? 'on' : String(fallback))
+  return `${description}${oneOf}${standard === undefined ? '' : ` (default: ${standard})`}`
+}
+
+const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i
+
+/** The value of an occurrence; what is not a number stays a string, for the check to name. */
+function convert({ kind }: OptionFacts, value: string, previous: unknown): unknown {
+  if (kind === 'number') return NUMBER.test(value) ? Number(value) : value
+  if (kind === 'texts') return [...((previous as string[] | undefined) ?? []), value]
+  return value
+}
+
+function usageErrorOf(error: CommanderError, command: AnyCommand | undefined): UsageError {
+  const message = error.message.replace(/^error: /, '')
+  const quoted = /'([^']+)'/.exec(message)?.[1] ?? ''
+  if (error.code === 'commander.unknownOption') {
+    if (command) return unknownOption(command.schema, quoted.split('=')[0]!.replace(/^-+/, ''), 'flags')
+    return new UsageError('unknown-option', `Unknown option ${quoted}; options follow a command: mora train ${quoted}.`)
+  }
+  if (error.code === 'commander.optionMissingArgument' && command) {
+    const flag = quoted.split(' ')[0]!
+    const option = command.schema.shape[camelCase(flag.replace(/^--/, ''))]
+    return new UsageError(
+      'missing-value',
+      `Expected ${option ? optionFacts(option).expects : 'a value'} for ${flag} but received nothing.`,
+    )
+  }
+  if (error.code === 'commander.excessArguments') {
+    return new UsageError(
+      'stray-argument',
+      `Expected options only but received more arguments; values follow their option: ${command?.examples[0] ?? 'mora --help'}`,
+    )
+  }
+  return new UsageError('wrong-usage', `${message.replaceAll('\n', ' ')}.`)
+}

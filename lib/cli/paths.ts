@@ -1,0 +1,72 @@
+/** Missing files are found before work starts. */
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { UsageError } from '../errors.js'
+import { type OptionSource, optionName } from '../options/names.js'
+
+const HUB_ID = /^[\w.-]+\/[\w.-]+$/
+
+function missing(key: string, path: string, source: OptionSource): UsageError {
+  const hub = HUB_ID.test(path)
+    ? ' (models and data of the Hugging Face hub are not available yet: download them first)'
+    : ''
+  return new UsageError('missing-file', `${optionName(key, source)}: there is no file or folder "${path}"${hub}.`)
+}
+
+/** Throws unless something lies at the path. */
+export function requirePath(key: string, path: string | undefined, source: OptionSource): void {
+  if (path !== undefined && !existsSync(path)) throw missing(key, path, source)
+}
+
+/** Throws unless each is there; `-` is stdin. */
+export function requireData(key: string, paths: readonly string[] | undefined, source: OptionSource): void {
+  for (const path of paths ?? []) if (path !== '-') requirePath(key, path, source)
+}
+
+/** Throws unless the path is a .gguf file or a folder with config.json. */
+export function requireModel(path: string | undefined, source: OptionSource): void {
+  if (path === undefined) return
+  requirePath('model', path, source)
+  if (statSync(path).isFile() || existsSync(join(path, 'config.json'))) return
+  const base = existsSync(join(path, 'adapter_config.json')) ? '; it holds an adapter: give it as --adapter' : ''
+  const nested = existsSync(join(path, 'model', 'config.json')) ? `; use ${join(path, 'model')}` : ''
+  throw new UsageError(
+    'not-a-model',
+    `${optionName('model', source)}: expected a .gguf file or a folder with config.json but "${path}" has none${base || nested}.`,
+  )
+}
+
+/** Throws unless the path is a folder with adapter_config.json. */
+export function requireAdapter(path: string | undefined, source: OptionSource): void {
+  if (path === undefined) return
+  requirePath('adapter', path, source)
+  if (existsSync(join(path, 'adapter_config.json'))) return
+  const name = optionName('adapter', source)
+  if (existsSync(join(path, 'model', 'config.json'))) {
+    throw new UsageError(
+      'not-an-adapter',
+      `${name}: the run in "${path}" changed the whole model and has no adapter; use ${join(path, 'model')} as the model.`,
+    )
+  }
+  throw new UsageError('not-an-adapter', `${name}: expected a folder with adapter_config.json but "${path}" has none.`)
+}
+
+/** Throws when a folder to write to is a file, lies where an input lies, or (without `overwrite`) is not empty. */
+export function requireFreeOutput(
+  output: string,
+  { inputs, overwrite }: { inputs: readonly (string | undefined)[]; overwrite: boolean },
+  source: OptionSource,
+): void {
+  const name = optionName('output', source)
+  if (inputs.some((input) => input !== undefined && resolve(input) === resolve(output))) {
+    throw new UsageError('unfit-options', `${name}: "${output}" is read by this command; choose another folder.`)
+  }
+  if (!existsSync(output)) return
+  if (!statSync(output).isDirectory())
+    throw new UsageError('bad-value', `${name}: "${output}" is a file; expected a folder.`)
+  if (overwrite || readdirSync(output).length === 0) return
+  throw new UsageError(
+    'output-exists',
+    `${name}: "${output}" is not empty; choose another folder or give ${optionName('overwrite', source)}.`,
+  )
+}

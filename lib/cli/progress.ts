@@ -1,0 +1,114 @@
+/** How long work shows that it lives: one line that changes on a terminal, a plain line now and then elsewhere. */
+import { formatBytes, formatCount, formatDuration, formatNumber } from './format.js'
+import type { Output } from './terminal.js'
+
+/** Milliseconds between two plain lines. */
+const PLAIN_INTERVAL = 10_000
+/** Milliseconds between two changes of the live line. */
+const LIVE_INTERVAL = 100
+
+export interface ProgressOptions {
+  quiet?: boolean
+  /** Milliseconds; a test brings its own. */
+  now?: () => number
+}
+
+/** Writes to one output, where nothing else may be written while a live line stands. */
+export class Progress {
+  readonly #output: Output
+  readonly #quiet: boolean
+  readonly #now: () => number
+  #lastShown = Number.NEGATIVE_INFINITY
+  #pending: string | null = null
+  #standing = false
+
+  constructor(output: Output, { quiet = false, now = Date.now }: ProgressOptions = {}) {
+    this.#output = output
+    this.#quiet = quiet
+    this.#now = now
+  }
+
+  /** Shows how far the work is; `important` lines (the first, the last) are not skipped. */
+  show(line: string, important = false): void {
+    if (this.#quiet) return
+    const interval = this.#output.isTTY ? LIVE_INTERVAL : PLAIN_INTERVAL
+    if (!important && this.#now() - this.#lastShown < interval) {
+      this.#pending = line
+      return
+    }
+    this.#lastShown = this.#now()
+    this.#pending = null
+    this.#write(line)
+  }
+
+  /** Prints a line that stays. */
+  note(line: string): void {
+    if (this.#quiet) return
+    this.#clear()
+    this.#output.write(`${line}\n`)
+  }
+
+  /** Leaves the live line as it stands, with the newest state. */
+  end(): void {
+    if (this.#pending !== null && this.#output.isTTY) this.#write(this.#pending)
+    this.#pending = null
+    if (this.#standing) this.#output.write('\n')
+    this.#standing = false
+  }
+
+  #write(line: string): void {
+    if (!this.#output.isTTY) {
+      this.#output.write(`${line}\n`)
+      return
+    }
+    const width = (this.#output.columns ?? 80) - 1
+    this.#output.write(`\r\u001b[K${line.slice(0, width)}`)
+    this.#standing = true
+  }
+
+  #clear(): void {
+    if (this.#standing) this.#output.write('\r\u001b[K')
+    this.#standing = false
+  }
+}
+
+/** What a line of training is made of. */
+export interface StepFigures {
+  step: number
+  totalSteps: number
+  loss: number
+  tokensPerSecond: number
+  memoryBytes: number
+}
+
+/** Turns steps into lines with the time that is left, estimated from the steps seen here. */
+export class StepLine {
+  readonly #now: () => number
+  #first: { step: number; time: number } | null = null
+
+  constructor(now: () => number = Date.now) {
+    this.#now = now
+  }
+
+  format({ step, totalSteps, loss, tokensPerSecond, memoryBytes }: StepFigures): string {
+    const parts = [
+      `step ${step}/${totalSteps}`,
+      `loss ${formatNumber(loss)}`,
+      `${formatCount(tokensPerSecond)} tokens/s`,
+      formatBytes(memoryBytes),
+    ]
+    const left = this.#secondsLeft(step, totalSteps)
+    if (left !== null) parts.push(`${formatDuration(left)} left`)
+    return parts.join('  ')
+  }
+
+  #secondsLeft(step: number, totalSteps: number): number | null {
+    const time = this.#now()
+    if (!this.#first) {
+      this.#first = { step, time }
+      return null
+    }
+    const done = step - this.#first.step
+    return done > 0 ? ((time - this.#first.time) / 1000 / done) * (totalSteps - step) : null
+  }
+}

@@ -1,0 +1,68 @@
+/** Runs a command line: options, checks, work; one document or a text out; failures as sentences with an exit code. */
+import { MoraError } from '../errors.js'
+import { type CommonOptions, type OptionsSchema, requireOptions, resolveWithConfig } from '../options/index.js'
+import type { AnyCommand, CommandContext, CommandResult } from './command.js'
+import { parseArguments } from './parser.js'
+import type { Terminal } from './terminal.js'
+
+export type ExitCode = 0 | 1 | 2 | 130
+
+/** Runs `mora` with these arguments (without node and script) and returns its exit code. Never throws. */
+export async function runCommandLine(
+  argv: readonly string[],
+  { commands, version, terminal }: { commands: readonly AnyCommand[]; version: string; terminal: Terminal },
+): Promise<ExitCode> {
+  let json = argv.includes('--json')
+  try {
+    const parsed = parseArguments(argv, commands, { version, columns: terminal.stdout.columns ?? 80 })
+    if (parsed.kind === 'text') {
+      const output = argv.length === 0 ? terminal.stderr : terminal.stdout
+      output.write(parsed.text)
+      return argv.length === 0 ? 2 : 0
+    }
+    const options = resolveWithConfig<OptionsSchema>(parsed.command.schema, parsed.given) as CommonOptions
+    json = options.json
+    return await runCommand(parsed.command, options, terminal)
+  } catch (error) {
+    return report(error, json, terminal)
+  }
+}
+
+async function runCommand(command: AnyCommand, options: CommonOptions, terminal: Terminal): Promise<ExitCode> {
+  requireOptions(command.schema, options, command.required, 'flags')
+  command.check(options, 'flags')
+  const context: CommandContext = {
+    terminal,
+    log: (line) => {
+      if (!options.quiet) terminal.stderr.write(`${line}\n`)
+    },
+  }
+  const result = await command.run(options, context)
+  print(result, options.json, terminal)
+  return result.exitCode ?? 0
+}
+
+function print({ json, text }: CommandResult, asJson: boolean, terminal: Terminal): void {
+  if (asJson) terminal.stdout.write(`${JSON.stringify(json)}\n`)
+  else if (text !== '') terminal.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+}
+
+/** Prints a failure: a sentence on stderr, with `json` also a document on stdout; a stack only if MORA_DEBUG is set. */
+function report(error: unknown, json: boolean, terminal: Terminal): ExitCode {
+  const { code, message, exitCode } = failureOf(error)
+  terminal.stderr.write(`mora: ${message}\n`)
+  if (terminal.environment.MORA_DEBUG && error instanceof Error) terminal.stderr.write(`${error.stack ?? ''}\n`)
+  if (json) terminal.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`)
+  return exitCode
+}
+
+function failureOf(error: unknown): { code: string; message: string; exitCode: 1 | 2 } {
+  if (error instanceof MoraError) return { code: error.code, message: oneLine(error.message), exitCode: error.exitCode }
+  const { code } = (error ?? {}) as { code?: unknown }
+  const message = oneLine(error instanceof Error ? error.message : String(error))
+  return { code: typeof code === 'string' ? code.toLowerCase() : 'unexpected', message, exitCode: 1 }
+}
+
+function oneLine(message: string): string {
+  return message.replace(/\s*\n\s*/g, ' ').trim()
+}

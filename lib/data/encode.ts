@@ -1,0 +1,144 @@
+/** Rows to token ids and loss masks, by the rules of README's "Special tokens". */
+import { UsageError } from '../errors.js'
+import { maskChat } from './chat-mask.js'
+import { IGNORED_LABEL, malformedRow, type Row } from './rows.js'
+import type { ChatTemplate, Message } from './template.js'
+import type { Tokenizer } from './tokenizer.js'
+
+/** One document: token ids and which of them are trained. */
+export interface TokenRow {
+  ids: Int32Array
+  /** 1 for each trained token. The first token of a row is never predicted, whatever its mask says. */
+  mask: Uint8Array
+}
+
+export interface EncodeOptions {
+  /** Null: only `input_ids` rows can be read. */
+  tokenizer: Tokenizer | null
+  /** Null: prompt and completion are joined. */
+  template: ChatTemplate | null
+  /** Longest row, in tokens; at least 2. */
+  maxLength: number
+  /** `all` also trains the prompt. */
+  trainOn: 'completion' | 'all'
+}
+
+export interface EncodedRow {
+  /** Several where a long text was cut. */
+  rows: TokenRow[]
+  truncated: boolean
+  /** Turns whose opening differs from the generation prompt. */
+  foreignOpenings: number
+}
+
+/**
+ * @param where names the row in errors
+ * @throws InputError of a row that cannot be trained as it stands
+ * @throws UsageError `no-tokenizer`, `no-chat-template`
+ */
+export function encodeRow(row: Row, where: string, options: EncodeOptions): EncodedRow {
+  const { maxLength } = options
+  if (row.kind === 'tokenised') {
+    const mask = Uint8Array.from(row.ids, (_, i) => (row.labels?.[i] === IGNORED_LABEL ? 0 : 1))
+    return oneRow(tokenRow(row.ids, mask), maxLength, undefined)
+  }
+  const { tokenizer } = options
+  if (!tokenizer) {
+    throw new UsageError(
+      'no-tokenizer',
+      `${where}: the model has no tokenizer, so rows of text cannot be read; give {input_ids, labels} rows.`,
+    )
+  }
+  if (row.kind === 'text') {
+    const ids = withEos(tokenizer.encodeText(row.text), tokenizer)
+    return { rows: cutText(ids, maxLength), truncated: false, foreignOpenings: 0 }
+  }
+  if (options.template) return chatRow(messagesOf(row), where, tokenizer, options.template, options)
+  if (row.kind === 'messages') {
+    throw new UsageError(
+      'no-chat-template',
+      `${where}: messages need a chat template, and there is none; name one with --template, or give prompt and completion.`,
+    )
+  }
+  const prompt = tokenizer.encodeText(row.prompt)
+  const completion = withEos(tokenizer.encodeContinuation(row.completion), tokenizer)
+  const mask = new Uint8Array(prompt.length + completion.length).fill(1)
+  if (options.trainOn === 'completion') mask.fill(0, 0, prompt.length)
+  return oneRow(tokenRow([...prompt, ...completion], mask), maxLength, tokenizer.bosId)
+}
+
+function messagesOf(row: Exclude<Row, { kind: 'text' | 'tokenised' }>): Message[] {
+  if (row.kind === 'messages') return row.messages
+  return [
+    { role: 'user', content: row.prompt },
+    { role: 'assistant', content: row.completion },
+  ]
+}
+
+function chatRow(
+  messages: readonly Message[],
+  where: string,
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+  { maxLength, trainOn }: EncodeOptions,
+): EncodedRow {
+  const { ids, mask, foreignOpenings } = maskChat(tokenizer, template, messages, where)
+  if (trainOn === 'all') mask.fill(1)
+  return { ...oneRow(tokenRow(ids, mask), maxLength, tokenizer.bosId), foreignOpenings }
+}
+
+function tokenRow(ids: readonly number[], mask: Uint8Array): TokenRow {
+  return { ids: Int32Array.from(ids), mask }
+}
+
+function withEos(ids: number[], tokenizer: Tokenizer): number[] {
+  return tokenizer.eosId === undefined || ids.at(-1) === tokenizer.eosId ? ids : [...ids, tokenizer.eosId]
+}
+
+/** Consecutive rows of at most `maxLength`; a last row of a single token, which predicts nothing, borrows one. */
+function cutText(ids: readonly number[], maxLength: number): TokenRow[] {
+  const rows: TokenRow[] = []
+  for (let start = 0; start < ids.length; ) {
+    const left = ids.length - start
+    const length = left === maxLength + 1 && maxLength > 2 ? maxLength - 1 : Math.min(left, maxLength)
+    rows.push(tokenRow(ids.slice(start, start + length), new Uint8Array(length).fill(1)))
+    start += length
+  }
+  return rows
+}
+
+/**
+ * A row that is too long loses the start of its prompt (but not BOS); the completion's end goes only where the completion
+ * alone is too long, so that targets are never cut away for the sake of the prompt.
+ */
+function oneRow(row: TokenRow, maxLength: number, bosId: number | undefined): EncodedRow {
+  if (row.ids.length <= maxLength) return { rows: [row], truncated: false, foreignOpenings: 0 }
+  const firstTarget = row.mask.indexOf(1, 1)
+  const head = bosId !== undefined && row.ids[0] === bosId && firstTarget !== 1 ? 1 : 0
+  // One token before the first target has to stay: it predicts it.
+  const latestStart = Math.max(head, firstTarget < 0 ? row.ids.length : firstTarget - 1)
+  const start = Math.min(row.ids.length - (maxLength - head), latestStart)
+  const kept = <Values extends Int32Array | Uint8Array>(values: Values): Values => {
+    const result = new (values.constructor as new (length: number) => Values)(maxLength)
+    result.set(values.subarray(0, head))
+    result.set(values.subarray(start, start + maxLength - head), head)
+    return result
+  }
+  return { rows: [{ ids: kept(row.ids), mask: kept(row.mask) }], truncated: true, foreignOpenings: 0 }
+}
+
+/** How many tokens of a row are predicted and trained. */
+export function countTargets(mask: Uint8Array): number {
+  let count = 0
+  for (let i = 1; i < mask.length; i++) count += mask[i]!
+  return count
+}
+
+/** @throws InputError of an id that the model's embedding does not have */
+export function checkIds(ids: Int32Array, vocabSize: number, where: string): void {
+  for (const [i, id] of ids.entries()) {
+    if (id >= vocabSize) {
+      throw malformedRow(where, `id ${id} at position ${i} is not below the model's vocabulary size ${vocabSize}`)
+    }
+  }
+}

@@ -1,0 +1,120 @@
+/** The forms that a training row may have. */
+import { z } from 'zod'
+import { InputError } from '../errors.js'
+import type { Message } from './template.js'
+
+/** Continued text: all of it is trained. */
+export interface TextRow {
+  kind: 'text'
+  text: string
+}
+
+/** A question and its answer. */
+export interface CompletionRow {
+  kind: 'completion'
+  prompt: string
+  completion: string
+}
+
+/** A conversation. */
+export interface MessagesRow {
+  kind: 'messages'
+  messages: Message[]
+}
+
+/** Already tokenised; a label of -100 is not trained. */
+export interface TokenisedRow {
+  kind: 'tokenised'
+  ids: number[]
+  labels: number[] | undefined
+}
+
+export type Row = TextRow | CompletionRow | MessagesRow | TokenisedRow
+
+/** Label of a token that is not trained. */
+export const IGNORED_LABEL = -100
+
+const message = z.looseObject({
+  role: z.string().min(1),
+  content: z
+    .union([z.string(), z.array(z.looseObject({ type: z.literal('text'), text: z.string() })), z.null()])
+    .optional(),
+})
+const tokenId = z.int32().min(0)
+
+const forms = {
+  tokenised: z.looseObject({ input_ids: z.array(tokenId).min(1), labels: z.array(z.int32()).optional() }),
+  messages: z.looseObject({ messages: z.array(message).min(1) }),
+  completion: z.looseObject({ prompt: z.string(), completion: z.string() }),
+  instruction: z.looseObject({
+    instruction: z.string(),
+    input: z.string().nullable().optional(),
+    output: z.string(),
+  }),
+  text: z.looseObject({ text: z.string() }),
+}
+
+/**
+ * Recognises a row by its keys and checks it; further keys are ignored. `instruction` and `input` become the prompt.
+ *
+ * @param where names the row in errors, `train.jsonl:12`
+ * @throws InputError `malformed-row`
+ */
+export function parseRow(value: unknown, where: string): Row {
+  const row = checked(z.record(z.string(), z.unknown()), value, where)
+  if ('input_ids' in row) return tokenisedRow(checked(forms.tokenised, row, where), where)
+  if ('messages' in row) {
+    return { kind: 'messages', messages: checked(forms.messages, row, where).messages.map(plainMessage) }
+  }
+  if ('prompt' in row || 'completion' in row) {
+    const { prompt, completion } = checked(forms.completion, row, where)
+    return { kind: 'completion', prompt, completion }
+  }
+  if ('instruction' in row) {
+    const { instruction, input, output } = checked(forms.instruction, row, where)
+    return { kind: 'completion', prompt: input ? `${instruction}\n\n${input}` : instruction, completion: output }
+  }
+  if ('text' in row) return { kind: 'text', text: checked(forms.text, row, where).text }
+  throw malformedRow(
+    where,
+    `expected the keys text, prompt and completion, messages, instruction and output, or input_ids, but it has ${
+      Object.keys(row).join(', ') || 'none'
+    }`,
+  )
+}
+
+function checked<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]!
+  const path = issue.path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('')
+  const problem = issue.message.replace(/^Invalid input: /, '')
+  throw malformedRow(where, path === '' ? `the row: ${problem}` : `${path.replace(/^\./, '')}: ${problem}`)
+}
+
+export function malformedRow(where: string, problem: string): InputError {
+  return new InputError('malformed-row', `${where}: ${problem}.`)
+}
+
+function tokenisedRow({ input_ids, labels }: z.output<typeof forms.tokenised>, where: string): TokenisedRow {
+  if (labels && labels.length !== input_ids.length) {
+    throw malformedRow(
+      where,
+      `labels: expected ${input_ids.length} entries, one for each id, but ${labels.length} came`,
+    )
+  }
+  const odd = labels?.findIndex((label, i) => label !== IGNORED_LABEL && label !== input_ids[i]) ?? -1
+  if (odd >= 0) {
+    throw malformedRow(
+      where,
+      `labels[${odd}]: expected ${IGNORED_LABEL} or the id at its place, ${input_ids[odd]}, but ${labels![odd]} came`,
+    )
+  }
+  return { kind: 'tokenised', ids: input_ids, labels }
+}
+
+/** Templates expect text: a list of text parts is joined, an absent content (a turn of tool calls) is empty. */
+function plainMessage(value: z.output<typeof message>): Message {
+  const content = Array.isArray(value.content) ? value.content.map((part) => part.text).join('') : value.content
+  return { ...value, content: content ?? '' }
+}

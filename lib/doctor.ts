@@ -1,0 +1,136 @@
+/** What this machine can do for training, and what is missing. Works without the native addon too. */
+import { readFileSync } from 'node:fs'
+import { arch, availableParallelism, cpus, totalmem } from 'node:os'
+import { type Native, native } from './native.js'
+import { loadBinary } from './native-binary.js'
+import { packageVersion } from './package-facts.js'
+
+export interface DoctorReport {
+  version: string
+  cpu: {
+    name: string
+    architecture: string
+    /** Instruction sets that matter here, of those that the CPU has. */
+    features: string[]
+    cores: number
+    /** In bytes. */
+    memory: number
+  }
+  /** That a device uses when not told otherwise. */
+  threads: number
+  devices: DoctorDevice[]
+  libraries: { name: string; version: string }[]
+  problems: DoctorProblem[]
+}
+
+export interface DoctorDevice {
+  kind: string
+  index: number
+  name: string
+  detail: string
+  /** In bytes. */
+  totalMemory: number
+  /** True where `--dtype auto` is bfloat16. */
+  fastBfloat16: boolean
+}
+
+export interface DoctorProblem {
+  /** `error`: nothing can be trained before it is mended. `note`: something is slower or absent. */
+  level: 'error' | 'note'
+  problem: string
+  remedy: string | null
+}
+
+/** Looks at the machine. `threads` overrides the default as `--threads` does. */
+export function examine({ threads, addon = native }: { threads?: number; addon?: Native } = {}): DoctorReport {
+  const report: DoctorReport = {
+    version: packageVersion(),
+    cpu: cpuFacts(),
+    threads: threads ?? availableParallelism(),
+    devices: [],
+    libraries: [],
+    problems: [],
+  }
+  try {
+    if (addon === native) loadBinary()
+    examineAddon(report, addon, threads ?? 0)
+  } catch (error) {
+    const [problem, remedy] = (error as Error).message.split(/ Build it with: /)
+    report.problems.push({ level: 'error', problem: problem!, remedy: remedy ?? null })
+  }
+  if (report.cpu.architecture === 'x64' && !report.cpu.features.includes('avx2')) {
+    report.problems.push({ level: 'note', problem: 'This CPU has no AVX2: training will be slow.', remedy: null })
+  }
+  return report
+}
+
+function examineAddon(report: DoctorReport, addon: Native, threads: number): void {
+  report.libraries = addon.libraries()
+  const facts = addon.openDevice('cpu', 0, threads).facts()
+  report.threads = facts.threads
+  report.devices.push({ kind: 'cpu', index: 0, ...deviceFacts(facts) })
+  const why = addon.whyUnavailable('cuda')
+  if (why !== null) {
+    report.problems.push({ level: 'note', problem: `No CUDA device can be used: ${why}`, remedy: null })
+    return
+  }
+  report.devices.push({ kind: 'cuda', index: 0, ...deviceFacts(addon.openDevice('cuda', 0, 0).facts()) })
+}
+
+function deviceFacts({
+  name,
+  detail,
+  totalMemory,
+  fastBfloat16,
+}: ReturnType<ReturnType<Native['openDevice']>['facts']>) {
+  return { name, detail, totalMemory, fastBfloat16 }
+}
+
+/** Flags of /proc/cpuinfo (x86 `flags`, Arm `Features`) that the kernels or oneDNN make use of. */
+const FEATURES = [
+  'sse4_2',
+  'fma',
+  'f16c',
+  'avx',
+  'avx2',
+  'avx_vnni',
+  'avx512f',
+  'avx512bw',
+  'avx512dq',
+  'avx512vl',
+  'avx512_vnni',
+  'avx512_bf16',
+  'avx512_fp16',
+  'amx_tile',
+  'amx_int8',
+  'amx_bf16',
+  'amx_fp16',
+  'asimd',
+  'asimdhp',
+  'asimddp',
+  'i8mm',
+  'bf16',
+  'sve',
+  'sve2',
+]
+
+function cpuFacts(): DoctorReport['cpu'] {
+  const flags = new Set(cpuFlags())
+  return {
+    name: cpus()[0]?.model ?? 'unknown',
+    architecture: arch(),
+    features: FEATURES.filter((feature) => flags.has(feature)),
+    cores: availableParallelism(),
+    memory: totalmem(),
+  }
+}
+
+function cpuFlags(): string[] {
+  let text: string
+  try {
+    text = readFileSync('/proc/cpuinfo', 'utf8')
+  } catch {
+    return [] // not Linux: the addon's own device facts tell
+  }
+  return /^(?:flags|Features)\s*:(.*)$/m.exec(text)?.[1]?.trim().split(/\s+/) ?? []
+}

@@ -1,0 +1,71 @@
+import { UsageError } from '../errors.js'
+
+/** The `rope_scaling` of a Llama configuration. */
+export type RopeScaling =
+  | { rope_type: 'linear'; factor: number }
+  | { rope_type: 'yarn'; factor: number; original_max_position_embeddings: number }
+  | {
+      rope_type: 'llama3'
+      factor: number
+      low_freq_factor: number
+      high_freq_factor: number
+      original_max_position_embeddings: number
+    }
+
+interface RopeFactors {
+  /** Divisors [headDim / 2] of the rotary frequencies, as `rope_freqs.weight` gives them. */
+  factors: Float32Array
+  theta: number
+  headDim: number
+  /** The context length of pretraining, where the file tells it. */
+  original: number | null
+  /** Names the file in errors. */
+  path: string
+}
+
+/** Of every Llama 3 model; a GGUF file does not tell them. */
+const lowFrequencyFactor = 1
+const highFrequencyFactor = 4
+
+/**
+ * The Llama-3 scaling that a GGUF file holds only as a table. The table's largest divisor is the factor; the context length
+ * of pretraining is the power of two whose table is equal.
+ * @returns null if every divisor is 1
+ * @throws UsageError `unsupported-option` if no Llama-3 scaling gives this table
+ */
+export function ropeScalingFromFactors({ factors, theta, headDim, original, path }: RopeFactors): RopeScaling | null {
+  const factor = factors.reduce((largest, value) => Math.max(largest, value), 0)
+  if (factors.length === headDim / 2 && factors.every((value) => value === 1)) return null
+  const contextLengths = original === null ? Array.from({ length: 15 }, (_, power) => 64 * 2 ** power) : [original]
+  for (const contextLength of contextLengths) {
+    const expected = llama3Factors(factor, contextLength, theta, headDim)
+    if (expected.length !== factors.length) break
+    if (!expected.every((value, index) => Math.abs(value - factors[index]!) <= 1e-4 * value)) continue
+    return {
+      rope_type: 'llama3',
+      factor,
+      low_freq_factor: lowFrequencyFactor,
+      high_freq_factor: highFrequencyFactor,
+      original_max_position_embeddings: contextLength,
+    }
+  }
+  throw new UsageError(
+    'unsupported-option',
+    `${path} has a rope_freqs.weight that is not Llama 3's table for head size ${headDim} and base ${theta}.`,
+  )
+}
+
+/**
+ * Divisors [headDim / 2] of the rotary frequencies: 1 for wavelengths short beside the context of pretraining, `factor`
+ * for long ones, and between them the inverse of a mean of both inverses, weighted by the turns made in that context.
+ */
+export function llama3Factors(factor: number, contextLength: number, theta: number, headDim: number): number[] {
+  return Array.from({ length: headDim / 2 }, (_, pair) => {
+    const wavelength = 2 * Math.PI * theta ** ((2 * pair) / headDim)
+    const turns = contextLength / wavelength
+    if (turns > highFrequencyFactor) return 1
+    if (turns < lowFrequencyFactor) return factor
+    const smooth = (turns - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor)
+    return 1 / ((1 - smooth) / factor + smooth)
+  })
+}

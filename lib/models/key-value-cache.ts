@@ -1,0 +1,32 @@
+import type { FloatDType, NativeDevice } from '../native.js'
+import { keep } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import type { ModelConfig } from './config.js'
+
+/** Keys and values of the tokens seen so far, [capacity, K, E] for each layer. */
+export class KeyValueCache {
+  /** Tokens seen. */
+  length = 0
+  readonly layers: readonly { keys: Tensor; values: Tensor }[]
+
+  constructor(
+    config: ModelConfig,
+    readonly capacity: number,
+    dtype: FloatDType,
+    device: NativeDevice,
+  ) {
+    const empty = () => keep(Tensor.empty([capacity, config.keyValueHeads, config.headSize], { device, dtype }))
+    this.layers = Array.from({ length: config.layers }, () => ({ keys: empty(), values: empty() }))
+  }
+
+  dispose(): void {
+    for (const { keys, values } of this.layers) {
+      keys.dispose()
+      values.dispose()
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}

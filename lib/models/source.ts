@@ -1,0 +1,146 @@
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createHash } from 'node:crypto'
+import { InputError, UsageError } from '../errors.js'
+import { llamaConfigFromGguf } from '../io/gguf-config.js'
+import { readGguf } from '../io/gguf.js'
+import { huggingFaceName, ropeFactorsName, rowOrder } from '../io/hugging-face-names.js'
+import { readJsonObject } from '../io/json.js'
+import { readModelFolder } from '../io/model-folder.js'
+import { isComputable, type TensorLocation } from '../io/stored-dtype.js'
+import { type FloatDType, type NativeDevice, type NativeFile, native } from '../native.js'
+import { scope } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import { type ModelConfig, parseConfig } from './config.js'
+
+interface StoredWeight extends TensorLocation {
+  /** Row r of the weight is row `rowOrder[r]` of the file; null where they agree. */
+  readonly rowOrder: Int32Array | null
+}
+
+/** A checkpoint on disk, under Hugging Face's tensor names: a folder with safetensors, or a GGUF file. */
+export class ModelSource {
+  readonly #files = new Map<string, NativeFile>()
+
+  private constructor(
+    readonly path: string,
+    readonly format: 'folder' | 'gguf',
+    readonly config: ModelConfig,
+    readonly weights: ReadonlyMap<string, StoredWeight>,
+  ) {}
+
+  static async open(path: string): Promise<ModelSource> {
+    const facts = await stat(path).catch(() => null)
+    if (!facts) {
+      throw new UsageError('missing-file', `${path} does not exist; expected a folder with config.json and safetensors, or a .gguf file.`)
+    }
+    return facts.isDirectory() ? ModelSource.#openFolder(path) : ModelSource.#openGguf(path)
+  }
+
+  static async #openFolder(path: string): Promise<ModelSource> {
+    const configPath = join(path, 'config.json')
+    const config = parseConfig(await readJsonObject(configPath), configPath)
+    const weights = new Map<string, StoredWeight>()
+    for (const [name, location] of await readModelFolder(path)) weights.set(name, { ...location, rowOrder: null })
+    return new ModelSource(path, 'folder', config, weights)
+  }
+
+  static async #openGguf(path: string): Promise<ModelSource> {
+    const file = await readGguf(path)
+    const factors = file.tensors.get(ropeFactorsName)
+    const json = llamaConfigFromGguf(file, factors && floatsOf(factors))
+    const weights = new Map<string, StoredWeight>()
+    for (const [name, location] of file.tensors) {
+      if (name !== ropeFactorsName) weights.set(huggingFaceName(name), { ...location, rowOrder: rowOrder(name, json) })
+    }
+    return new ModelSource(path, 'gguf', parseConfig({ ...json }, path), weights)
+  }
+
+  has(name: string): boolean {
+    return this.weights.has(name)
+  }
+
+  /** The dtype that most values are stored in, for people and for defaults. */
+  storedDType(): string {
+    const counts = new Map<string, number>()
+    for (const { dtype, bytes } of this.weights.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + bytes)
+    return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'float32'
+  }
+
+  /** A weight's shape; throws naming the file where it is absent. */
+  shape(name: string): readonly number[] {
+    return this.#location(name).shape
+  }
+
+  /** Reads a weight of the shape that the configuration asks for into `target`, converting to its dtype. */
+  loadInto(name: string, target: Tensor): void {
+    const { path, dtype, shape, offset, rowOrder: order } = this.#location(name)
+    if (shape.join() !== target.shape.join()) {
+      throw new InputError(
+        'malformed-file',
+        `${path}: ${name} is [${shape.join(', ')}], but the configuration asks for [${target.shape.join(', ')}].`,
+      )
+    }
+    if (!isComputable(dtype) || dtype.startsWith('int') || dtype === 'uint8') {
+      throw new UsageError('unsupported-dtype', `${path}: ${name} is stored as ${dtype}, which weights here cannot be.`)
+    }
+    scope(() => {
+      const { device } = target
+      const raw = native.fromFile(device, dtype, shape, this.#file(path), offset)
+      if (order) {
+        const matrix = [order.length, target.elements / order.length]
+        const values = Tensor.empty(matrix, { device, dtype: 'float32' })
+        native.dequantise(raw.view(matrix, [matrix[1]!, 1], 0), values.native)
+        const sorted = Tensor.empty(matrix, { device, dtype: 'float32' })
+        native.gatherRows(values.native, Tensor.from(order, [order.length], { device, dtype: 'int32' }).native, sorted.native)
+        native.copy(sorted.view(shape).native, target.native, 1)
+      } else {
+        native.dequantise(raw, target.native)
+      }
+      raw.dispose()
+    })
+  }
+
+  /** A weight as a new tensor. */
+  load(name: string, shape: readonly number[], dtype: FloatDType, device: NativeDevice): Tensor {
+    const tensor = Tensor.empty(shape, { device, dtype })
+    this.loadInto(name, tensor)
+    return tensor
+  }
+
+  /** Identity of the checkpoint: its configuration, and every tensor's name, place and first and last bytes. */
+  hash(): string {
+    const hash = createHash('sha256').update(JSON.stringify(this.config.json))
+    for (const [name, { path, dtype, shape, offset, bytes }] of this.weights) {
+      hash.update(JSON.stringify([name, dtype, shape, bytes]))
+      const file = this.#file(path)
+      for (const start of [offset, offset + Math.max(0, bytes - 4096)]) hash.update(file.bytes(start, Math.min(4096, bytes)))
+    }
+    return hash.digest('hex')
+  }
+
+  /** Unmaps the files; a later load maps them again. */
+  unmap(): void {
+    for (const file of this.#files.values()) file.close()
+    this.#files.clear()
+  }
+
+  #location(name: string): StoredWeight {
+    const location = this.weights.get(name)
+    if (!location) throw new InputError('malformed-file', `${this.path} has no tensor ${name}, which its configuration asks for.`)
+    return location
+  }
+
+  #file(path: string): NativeFile {
+    let file = this.#files.get(path)
+    if (!file) this.#files.set(path, (file = native.openFile(path)))
+    return file
+  }
+}
+
+function floatsOf({ path, offset, bytes }: TensorLocation): Float32Array {
+  const file = native.openFile(path)
+  const copy = file.bytes(offset, bytes)
+  file.close()
+  return new Float32Array(copy.buffer, copy.byteOffset, bytes / 4)
+}

@@ -1,0 +1,39 @@
+import type { DropoutKey } from '../native.js'
+import { dropout } from '../tensor/operations/dropout.js'
+import type { Tensor } from '../tensor/tensor.js'
+
+/** Keys of the dropout masks of one forward pass: rows [T] int64, and a key for each layer and adapter. */
+export interface DropoutState {
+  readonly rowKeys: Tensor
+  key(layer: string, adapter: string): readonly [number, number]
+}
+
+/**
+ * What several linear layers read: x [T, k], and what their adapters compute from it, made once. Projections that read
+ * the same x (query, key and value; gate and up) share one of these.
+ */
+export class LinearInput {
+  readonly #derived = new Map<string, Tensor>()
+
+  constructor(
+    readonly x: Tensor,
+    readonly dropoutState: DropoutState | null = null,
+  ) {}
+
+  /** The value of that key, computed at the first call. */
+  derive(key: string, make: () => Tensor): Tensor {
+    const known = this.#derived.get(key)
+    if (known) return known
+    const value = make()
+    this.#derived.set(key, value)
+    return value
+  }
+
+  /** x as one adapter of one layer sees it: each drops its own elements. */
+  dropped(probability: number, layer: string, adapter: string): LinearInput {
+    const state = this.dropoutState
+    if (!state || probability === 0) return this
+    const key: DropoutKey = { key: state.key(layer, adapter), probability }
+    return new LinearInput(dropout(this.x, state.rowKeys, key))
+  }
+}

@@ -1,0 +1,85 @@
+import type { LayerAdapter } from '../adapters/adapter.js'
+import { assemble, type Part } from '../tensor/destination.js'
+import { addBias, linear } from '../tensor/operations/linear.js'
+import { Parameter } from '../tensor/parameter.js'
+import type { Tensor } from '../tensor/tensor.js'
+import type { LinearInput } from './linear-input.js'
+
+/** y = x Wᵀ + b with adapters beside W. W [d, k] is frozen (any dtype), or a float32 Parameter. */
+export class Linear {
+  /** Adapters by name, in the order in which they were added; only active ones take part. */
+  readonly adapters = new Map<string, { layer: LayerAdapter; active: boolean }>()
+
+  constructor(
+    /** Module path as in Hugging Face's checkpoints, without `.weight`. */
+    readonly name: string,
+    public weight: Tensor,
+    public bias: Tensor | null,
+  ) {}
+
+  get inFeatures(): number {
+    return this.weight.shape[1]!
+  }
+
+  get outFeatures(): number {
+    return this.weight.shape[0]!
+  }
+
+  activeAdapters(): LayerAdapter[] {
+    return [...this.adapters.values()].filter(({ active }) => active).map(({ layer }) => layer)
+  }
+
+  forward(input: LinearInput): Tensor {
+    return forwardTogether([this], null, input)
+  }
+}
+
+/**
+ * Linear layers that read the same input, as one matrix [T, Σ d]: their weights lie in one tensor, so one product serves
+ * all of them as long as none is trained.
+ */
+export class LinearGroup {
+  constructor(
+    readonly layers: readonly Linear[],
+    /** [Σ d, k]; the layers' weights are views of it. */
+    readonly fused: Tensor,
+  ) {}
+
+  forward(input: LinearInput): Tensor {
+    const frozen = this.layers.every(({ weight }) => !(weight instanceof Parameter))
+    return forwardTogether(this.layers, frozen ? this.fused : null, input)
+  }
+}
+
+function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input: LinearInput): Tensor {
+  const base: Part[] = []
+  const adapted: Part[] = []
+  let adaptedLayers = 0
+  const columns = ranges(layers)
+  const width = columns.at(-1)?.to ?? 0
+  for (const [i, layer] of layers.entries()) {
+    const { from, to } = columns[i]!
+    const active = layer.activeAdapters()
+    if (active.length > 0) adaptedLayers++
+    adapted.push(...active.map((adapter) => ({ from, to, write: adapter.forward.bind(adapter, input) })))
+    if (!fused) base.push({ from, to, write: (into) => linear(input.x, layer.weight, into) })
+  }
+  if (fused) base.push({ from: 0, to: width, write: (into) => linear(input.x, fused, into) })
+  // Adapters first where all columns have one: repeated outputs are then copies, and the base product adds to them.
+  const parts = adaptedLayers === layers.length ? [...adapted, ...base] : [...base, ...adapted]
+  for (const [i, part] of columns.entries()) {
+    const { bias } = layers[i]!
+    if (bias) parts.push({ ...part, write: (into) => addBias(bias, into) })
+  }
+  return assemble([input.x.shape[0]!, width], parts, input.x)
+}
+
+/** The columns of each layer in their common matrix. */
+function ranges(layers: readonly Linear[]): { from: number; to: number }[] {
+  let to = 0
+  return layers.map((layer) => {
+    const from = to
+    to += layer.outFeatures
+    return { from, to }
+  })
+}

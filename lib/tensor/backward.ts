@@ -1,0 +1,104 @@
+import { native } from '../native.js'
+import { keep, scope } from './scope.js'
+import { type GradientTarget, noGrad, type TapeNode } from './tape.js'
+import { Tensor } from './tensor.js'
+
+/** Nodes that are enqueued before the loop waits for the device, so that JavaScript cannot run ahead without end. */
+const nodesAhead = 48
+
+/** Walks the tape from a scalar to its parameters; see `Tensor.backward`. */
+export async function backward(root: Tensor): Promise<void> {
+  if (!root.node) return
+  const seed = noGrad(() => keep(Tensor.empty(root.shape, { device: root.device, dtype: root.dtype })))
+  native.fill(seed.native, 1)
+  root.node.gradient = seed
+  let reached: Promise<void> = Promise.resolve()
+  let enqueued = 0
+  for (const node of laterFirst(root.node)) {
+    noGrad(() => step(node))
+    if (++enqueued % nodesAhead === 0) {
+      const previous = reached
+      reached = root.device.synchronize()
+      reached.catch(() => {}) // whoever awaits it next learns of the failure
+      await previous
+    }
+  }
+  await reached
+}
+
+/** Runs one node whose gradient is complete, and frees what it held. For walks of part of a tape too. */
+export function step(node: TapeNode): void {
+  if (node.leaf) return
+  const gradient = node.gradient
+  node.gradient = null
+  const { backward } = node
+  if (gradient && backward) scope(() => backward(gradient, node.saved(), node.inputs.map(targetOf)))
+  gradient?.release()
+  node.forgetSaved()
+}
+
+/** Every node that `root` depends on, each before those that it depends on. */
+export function laterFirst(root: TapeNode): TapeNode[] {
+  const seen = new Set<TapeNode>([root])
+  const open = [root]
+  for (let node = open.pop(); node; node = open.pop()) {
+    for (const input of node.inputs) {
+      if (!input || seen.has(input)) continue
+      seen.add(input)
+      open.push(input)
+    }
+  }
+  return [...seen].sort((a, b) => b.order - a.order)
+}
+
+const nothing: GradientTarget = { needed: false, write: () => {}, pass: () => {} }
+
+function targetOf(node: TapeNode | null): GradientTarget {
+  if (!node) return nothing
+  if (node.leaf) return leafTarget(node, node.leaf)
+  return {
+    needed: true,
+    write(write) {
+      if (!node.gradient) {
+        node.gradient = keep(Tensor.empty(node.like.shape, node.like))
+        node.borrowed = false
+        write(node.gradient, false)
+        return
+      }
+      if (node.borrowed) {
+        const own = keep(Tensor.empty(node.like.shape, node.like))
+        native.copy(node.gradient.native, own.native, 1)
+        node.gradient.release()
+        node.gradient = own
+        node.borrowed = false
+      }
+      write(node.gradient, true)
+    },
+    pass(gradient) {
+      if (node.gradient) {
+        this.write((target) => native.add(gradient.native, target.native, 1))
+        return
+      }
+      node.gradient = gradient.retain()
+      node.borrowed = true
+    },
+  }
+}
+
+/** A parameter's gradient stays: it adds up over backward passes until `zeroGrad`. */
+function leafTarget(node: TapeNode, leaf: { grad: Tensor | null }): GradientTarget {
+  return {
+    needed: true,
+    write(write) {
+      const accumulate = leaf.grad !== null
+      leaf.grad ??= keep(Tensor.empty(node.like.shape, { device: node.like.device, dtype: 'float32' }))
+      write(leaf.grad, accumulate)
+    },
+    pass(gradient) {
+      this.write((target, accumulate) => {
+        if (accumulate) native.add(gradient.native, target.native, 1)
+        else native.copy(gradient.native, target.native, 1)
+      })
+    },
+  }
+}

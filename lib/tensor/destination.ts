@@ -1,0 +1,53 @@
+import { native } from '../native.js'
+import { record } from './tape.js'
+import { Tensor, type TensorOptions } from './tensor.js'
+
+/** Where an operation puts its result: a view of a larger matrix, and whether it adds to what is there. */
+export interface Destination {
+  readonly target: Tensor
+  readonly accumulate: boolean
+}
+
+/** The destination that was given, or a fresh matrix. */
+export function destinationOr(into: Destination | undefined, shape: readonly number[], options: TensorOptions): Destination {
+  return into ?? { target: Tensor.empty(shape, options), accumulate: false }
+}
+
+/** One contribution to some columns of an assembled matrix. */
+export interface Part {
+  readonly from: number
+  readonly to: number
+  /** Writes (or adds) its columns and returns the destination's tensor, with its place on the tape. */
+  readonly write: (into: Destination) => Tensor
+}
+
+/**
+ * Builds a matrix [T, columns] out of parts that are written in place, in order: the first part to reach a column writes
+ * it, later ones add to it, so no part needs memory of its own. Parts that share a column must cover the same columns.
+ * In the backward pass every part reads its columns of the one gradient.
+ */
+export function assemble(shape: readonly [number, number], parts: readonly Part[], options: TensorOptions): Tensor {
+  const whole = Tensor.empty(shape, options)
+  const written = new Uint8Array(shape[1])
+  const pieces = parts.map(({ from, to, write }) => {
+    const accumulate = written[from] === 1
+    const view = from === 0 && to === shape[1] ? whole.view(shape) : whole.columns(from, to)
+    written.fill(1, from, to)
+    return write({ target: view, accumulate })
+  })
+  const missing = written.indexOf(0)
+  if (missing >= 0 && shape[1] > 0) throw new RangeError(`assemble: no part writes column ${missing}`)
+  return record(whole, pieces, [], (gradient, _, targets) => {
+    for (const [i, { from, to }] of parts.entries()) {
+      if (!targets[i]!.needed) continue
+      targets[i]!.pass(gradient.columns(from, to))
+    }
+  })
+}
+
+/** Adds `source` to a destination (or stores it there). */
+export function moveInto(source: Tensor, into: Destination): Tensor {
+  if (into.accumulate) native.add(source.native, into.target.native, 1)
+  else native.copy(source.native, into.target.native, 1)
+  return record(into.target, [source], [], (gradient, _, [target]) => target!.pass(gradient))
+}

@@ -1,0 +1,89 @@
+import { native } from '../../native.js'
+import { record } from '../tape.js'
+import { Tensor } from '../tensor.js'
+
+/** Shape of grouped-query attention: H query heads, K key-value heads of size E. */
+export interface AttentionShape {
+  readonly heads: number
+  readonly keyValueHeads: number
+  readonly headSize: number
+}
+
+/** Rotary tables [P, E/2] float32 and each token's position [T] int32. */
+export interface RotaryInput {
+  readonly cosines: Tensor
+  readonly sines: Tensor
+  readonly positions: Tensor
+}
+
+/** Views of q [T, H, E], k and v [T, K, E] in one matrix [T, (H + 2K) E]. */
+export function splitHeads(qkv: Tensor, { heads, keyValueHeads, headSize }: AttentionShape): [Tensor, Tensor, Tensor] {
+  const tokens = qkv.shape[0]!
+  const strides = [qkv.strides[0]!, headSize, 1]
+  const part = (count: number, from: number) => qkv.view([tokens, count, headSize], strides, from * headSize)
+  return [part(heads, 0), part(keyValueHeads, heads), part(keyValueHeads, heads + keyValueHeads)]
+}
+
+/**
+ * Rotary embedding and causal attention over packed documents: qkv [T, (H + 2K) E] → [T, H E]. offsets [B + 1] int32 are
+ * the documents' starts. Rotates q and k in place, so qkv must be used by nobody else.
+ */
+export function selfAttention(qkv: Tensor, shape: AttentionShape, rotary: RotaryInput, offsets: Tensor): Tensor {
+  const { heads, headSize } = shape
+  const tokens = qkv.shape[0]!
+  const scale = 1 / Math.sqrt(headSize)
+  const { cosines, sines, positions } = rotary
+  const [q, k, v] = splitHeads(qkv, shape)
+  for (const part of [q, k]) native.rope(part.native, positions.native, cosines.native, sines.native, false)
+  const out = Tensor.empty([tokens, heads * headSize], qkv)
+  const lse = Tensor.empty([heads, tokens], { device: qkv.device })
+  const byHead = (tensor: Tensor) => tensor.view([tokens, heads, headSize])
+  const headsOut = byHead(out)
+  native.attention(q.native, k.native, v.native, offsets.native, offsets.native, scale, headsOut.native, lse.native)
+
+  const saved = [qkv, out, lse, positions, cosines, sines, offsets]
+  return record(out, [qkv], saved, (dOut, [savedQkv, o, l, at, cos, sin, starts], [dQkv]) => {
+    const forward = splitHeads(savedQkv!, shape)
+    const written = (target: Tensor) => {
+      const [dQ, dK, dV] = splitHeads(target, shape)
+      const views = [byHead(dOut), byHead(o!), ...forward, dQ, dK, dV]
+      const [dO, oHeads, fq, fk, fv] = views.map((view) => view.native)
+      const offset = starts!.native
+      native.attentionBackward(dO!, fq!, fk!, fv!, oHeads!, l!.native, offset, offset, scale, dQ.native, dK.native, dV.native)
+      for (const part of [dQ, dK]) native.rope(part.native, at!.native, cos!.native, sin!.native, true)
+    }
+    dQkv!.write((target, accumulate) => {
+      if (!accumulate) return written(target)
+      const own = Tensor.empty(target.shape, target)
+      written(own)
+      native.add(own.native, target.native, 1)
+    })
+  })
+}
+
+/**
+ * Attention of new tokens of one document over a cache: qkv [T, (H + 2K) E]; their keys and values are stored at `start`
+ * of keys and values [capacity, K, E]. → [T, H E]. No gradients.
+ */
+export function attentionWithCache(
+  qkv: Tensor,
+  shape: AttentionShape,
+  { cosines, sines, positions }: RotaryInput,
+  cache: { readonly keys: Tensor; readonly values: Tensor },
+  start: number,
+): Tensor {
+  const { heads, headSize } = shape
+  const { device } = qkv
+  const tokens = qkv.shape[0]!
+  const [q, k, v] = splitHeads(qkv, shape)
+  for (const part of [q, k]) native.rope(part.native, positions.native, cosines.native, sines.native, false)
+  native.copy(k.native, cache.keys.rows(start, start + tokens).native, 1)
+  native.copy(v.native, cache.values.rows(start, start + tokens).native, 1)
+  const [keys, values] = [cache.keys.rows(0, start + tokens), cache.values.rows(0, start + tokens)]
+  const offsets = (length: number) => Tensor.from(Int32Array.of(0, length), [2], { device, dtype: 'int32' }).native
+  const out = Tensor.empty([tokens, heads * headSize], qkv)
+  const headsOut = out.view([tokens, heads, headSize]).native
+  const scale = 1 / Math.sqrt(headSize)
+  native.attention(q.native, keys.native, values.native, offsets(tokens), offsets(start + tokens), scale, headsOut, null)
+  return out
+}

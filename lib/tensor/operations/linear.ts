@@ -1,0 +1,52 @@
+import { type FloatDType, native } from '../../native.js'
+import { type Destination, destinationOr } from '../destination.js'
+import { Parameter } from '../parameter.js'
+import { record } from '../tape.js'
+import { Tensor } from '../tensor.js'
+
+/** A weight as the product of `dtype` needs it: itself, a parameter's cast, or block formats as values. */
+function operand(weight: Tensor, dtype: FloatDType): Tensor {
+  if (weight.dtype === dtype) return weight
+  if (weight instanceof Parameter) return weight.as(dtype)
+  const values = Tensor.empty(weight.shape, { device: weight.device, dtype })
+  native.dequantise(weight.native, values.native)
+  return values
+}
+
+/**
+ * y [T, d] = x [T, k] weight [d, k]ᵀ, in x's dtype with float32 accumulation. A frozen weight of any dtype gets no
+ * gradient; a Parameter's is float32.
+ */
+export function linear(x: Tensor, weight: Tensor, into?: Destination): Tensor {
+  const dtype = x.dtype as FloatDType
+  const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
+  native.matmul(x.native, false, operand(weight, dtype).native, true, y.native, 1, accumulate)
+  const saved = weight.requiresGrad ? [weight, x] : [weight]
+  return record(y, [x, weight], saved, (dY, [w, input], [dX, dWeight]) => {
+    dX!.write((target, add) => native.matmul(dY.native, false, operand(w!, dtype).native, false, target.native, 1, add))
+    if (input) {
+      dWeight!.write((target, add) => native.matmul(dY.native, true, input.native, false, target.native, 1, add))
+    }
+  })
+}
+
+/** Adds bias [d] to every row of a destination that holds values already. */
+export function addBias(bias: Tensor, { target: y }: Destination): Tensor {
+  native.addBias(bias.native, y.native)
+  return record(y, [bias], [], (dY, _, [dBias]) => {
+    dBias!.write((target, add) => native.columnSums(dY.native, target.native, add))
+  })
+}
+
+/** y [T, r] = scale · x [T, k] aᵀ for a float32 Parameter a [r, k]: a factor of a low-rank adapter. */
+export function factor(x: Tensor, a: Parameter, scale = 1, into?: Destination): Tensor {
+  const dtype = x.dtype as FloatDType
+  const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, a.shape[0]!], x)
+  native.matmul(x.native, false, a.as(dtype).native, true, y.native, scale, accumulate)
+  return record(y, [x, a], [x], (dY, [input], [dX, dA]) => {
+    dX!.write((target, add) => native.matmul(dY.native, false, a.as(dtype).native, false, target.native, scale, add))
+    if (dA!.needed) {
+      dA!.write((target, add) => native.matmul(dY.native, true, input!.native, false, target.native, scale, add))
+    }
+  })
+}

@@ -1,0 +1,84 @@
+import { type FloatDType, native } from '../../native.js'
+import { Parameter } from '../parameter.js'
+import { isRecording, record } from '../tape.js'
+import { Tensor } from '../tensor.js'
+
+/** Bytes of logits that exist at one time. */
+const logitsBudget = 48 * 2 ** 20
+
+/**
+ * Sum of cross-entropies [1] (float32) of hidden [N, D] through the head [V, D] against targets [N] (int32, negative: no
+ * target). Logits are made in chunks of rows and never whole; with gradients on, each chunk's gradient is taken at once,
+ * so the backward pass only scales. A frozen head gets no weight gradient.
+ */
+export function linearCrossEntropy(hidden: Tensor, head: Tensor, targets: Tensor): Tensor {
+  const { device } = hidden
+  const dtype = hidden.dtype as FloatDType
+  const rows = hidden.shape[0]!
+  const total = Tensor.zeros([1], { device })
+  const wanted = isRecording() && (hidden.requiresGrad || head.requiresGrad)
+  const dHidden = wanted && hidden.requiresGrad ? Tensor.empty(hidden.shape, hidden) : null
+  const dHead = wanted && head.requiresGrad ? Tensor.zeros(head.shape, { device }) : null
+  for (const [from, to] of chunks(rows, head.shape[0]!)) {
+    const x = hidden.rows(from, to)
+    const logits = logitsOf(x, head)
+    const losses = Tensor.empty([to - from], { device })
+    const at = targets.rows(from, to)
+    const dLogits = wanted ? (dtype === 'float32' ? logits : Tensor.empty(logits.shape, { device, dtype })) : null
+    native.crossEntropy(logits.native, at.native, losses.native, dLogits?.native ?? null)
+    native.sum(losses.native, total.native, true)
+    const weight = head instanceof Parameter ? head.as(dtype) : head
+    if (dHidden) {
+      const slice = dHidden.rows(from, to)
+      native.matmul(dLogits!.native, false, weight.native, false, slice.native, 1, false)
+      slice.dispose()
+    }
+    if (dHead) native.matmul(dLogits!.native, true, x.native, false, dHead.native, 1, true)
+    for (const tensor of new Set([x, logits, losses, at, ...(dLogits ? [dLogits] : [])])) tensor.dispose()
+  }
+  const saved = [dHidden, dHead].filter((tensor) => tensor !== null)
+  return record(total, [hidden, head], saved, (gradient, kept, [toHidden, toHead]) => {
+    const [first, second] = dHidden ? [kept[0], kept[1]] : [undefined, kept[0]]
+    if (first) toHidden!.write(scaledBy(gradient, first))
+    if (second) toHead!.write(scaledBy(gradient, second))
+  })
+}
+
+/** Stores or adds gradient [1] · values. The gradient of a loss that is a root is 1; others cost a product of one row. */
+function scaledBy(gradient: Tensor, values: Tensor) {
+  return (target: Tensor, accumulate: boolean): void => {
+    const flat = (tensor: Tensor) => tensor.view([tensor.elements, 1])
+    const factor = Tensor.empty([1, 1], { device: values.device, dtype: values.dtype })
+    native.copy(gradient.view([1, 1]).native, factor.native, 1)
+    native.matmul(flat(values).native, false, factor.native, false, flat(target).native, 1, accumulate)
+  }
+}
+
+/** Float32 logits [N, V] of hidden states. */
+export function logitsOf(hidden: Tensor, head: Tensor): Tensor {
+  const dtype = hidden.dtype as FloatDType
+  const logits = Tensor.empty([hidden.shape[0]!, head.shape[0]!], { device: hidden.device })
+  const weight = head instanceof Parameter ? head.as(dtype) : head
+  native.matmul(hidden.native, false, weight.native, true, logits.native, 1, false)
+  return logits
+}
+
+/** Log-probabilities [N] (float32) of the targets, chunk by chunk like the loss. No gradients. */
+export function targetLogProbs(hidden: Tensor, head: Tensor, targets: Tensor): Tensor {
+  const { device } = hidden
+  const losses = Tensor.empty([hidden.shape[0]!], { device })
+  for (const [from, to] of chunks(hidden.shape[0]!, head.shape[0]!)) {
+    const x = hidden.rows(from, to)
+    const logits = logitsOf(x, head)
+    const [at, slice] = [targets.rows(from, to), losses.rows(from, to)]
+    native.crossEntropy(logits.native, at.native, slice.native, null)
+    for (const tensor of [x, logits, at, slice]) tensor.dispose()
+  }
+  native.copy(losses.native, losses.native, -1)
+  return losses
+}
+
+function* chunks(rows: number, vocabulary: number): Generator<[number, number]> {
+  const size = Math.max(1, Math.min(rows, Math.floor(logitsBudget / (4 * vocabulary))))
+  for (let from = 0; from < rows; from += size) yield [from, Math.min(rows, from + size)]
+}

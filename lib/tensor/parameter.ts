@@ -1,0 +1,65 @@
+import { type DType, native } from '../native.js'
+import { keep } from './scope.js'
+import { TapeNode } from './tape.js'
+import { assign, Tensor } from './tensor.js'
+
+/**
+ * A trained tensor: float32, with a float32 gradient that adds up over backward passes. It lives until `dispose`, outside
+ * every scope.
+ */
+export class Parameter extends Tensor {
+  /** Counts changes of the values: caches made from them compare it. */
+  version = 0
+  #casts = new Map<string, { version: number; value: Tensor }>()
+
+  /** Takes over the memory of a float32 tensor. */
+  constructor(
+    readonly name: string,
+    values: Tensor,
+  ) {
+    super(values.native, values.device, 'float32', values.shape, values.strides)
+    keep(this)
+    keep(values)
+    this.node = new TapeNode([], [], null, this, this)
+  }
+
+  /** A value computed from the current values, made again when they have changed. It belongs to this parameter. */
+  derived(key: string, make: () => Tensor): Tensor {
+    const known = this.#casts.get(key)
+    if (known && known.version === this.version) return known.value
+    known?.value.release()
+    const value = keep(make())
+    this.#casts.set(key, { version: this.version, value })
+    return value
+  }
+
+  /** The values in another dtype, scaled; converted once per change. */
+  as(dtype: DType, scale = 1): Tensor {
+    if (dtype === 'float32' && scale === 1) return this
+    return this.derived(`${dtype} ${scale}`, () => {
+      const copy = Tensor.empty(this.shape, { device: this.device, dtype })
+      native.copy(this.native, copy.native, scale)
+      return copy
+    })
+  }
+
+  /** Replaces the values. */
+  assign(values: Float32Array): void {
+    assign(this, values)
+    this.version++
+  }
+
+  /** Forgets the gradient: the next backward pass starts a new sum. */
+  zeroGrad(): void {
+    this.grad?.release()
+    this.grad = null
+  }
+
+  override release(): void {
+    super.release()
+    if (!this.disposed) return
+    this.zeroGrad()
+    for (const { value } of this.#casts.values()) value.release()
+    this.#casts.clear()
+  }
+}

@@ -1,0 +1,55 @@
+import type { Tensor } from './tensor.js'
+
+/** Tensors made inside the innermost running scope; they are freed with it. */
+let current: Set<Tensor> | null = null
+
+/** Called by every new tensor. */
+export function adopt(tensor: Tensor): void {
+  current?.add(tensor)
+}
+
+/** Takes a tensor out of the running scope, so that somebody else frees it. Returns whether it was there. */
+export function forget(tensor: Tensor): boolean {
+  return current?.delete(tensor) ?? false
+}
+
+/** Takes a tensor out of the running scope: its maker frees it. */
+export function keep<T extends Tensor>(tensor: T): T {
+  forget(tensor)
+  return tensor
+}
+
+/**
+ * Runs `body` and frees every tensor that was made in it, except those that it returns (alone, in an array or as the
+ * values of an object) and what the tape saved. Scopes nest; what is returned belongs to the outer one. `body` must be
+ * synchronous: read values outside.
+ */
+export function scope<R>(body: () => R): R {
+  const outer = current
+  const own = new Set<Tensor>()
+  current = own
+  let result: R
+  try {
+    result = body()
+  } catch (error) {
+    current = outer
+    for (const tensor of own) tensor.release()
+    throw error
+  }
+  current = outer
+  for (const tensor of tensorsIn(result)) {
+    if (own.delete(tensor)) outer?.add(tensor)
+  }
+  for (const tensor of own) tensor.release()
+  return result
+}
+
+function tensorsIn(value: unknown): Tensor[] {
+  if (isTensor(value)) return [value]
+  if (typeof value !== 'object' || value === null) return []
+  return Object.values(value).filter(isTensor)
+}
+
+function isTensor(value: unknown): value is Tensor {
+  return typeof value === 'object' && value !== null && 'retain' in value && 'native' in value
+}

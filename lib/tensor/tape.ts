@@ -1,0 +1,155 @@
+/**
+ * The tape: one node for each operation whose result depends on a parameter. A node knows its inputs, what it saved and
+ * how to turn the gradient of its output into gradients of its inputs. Nodes are counted: a result that is dropped frees
+ * what was saved for it.
+ */
+import { keep } from './scope.js'
+import type { Tensor } from './tensor.js'
+
+let nodesMade = 0
+let recording = true
+
+/** Runs `body` without recording: nothing is saved, results need no gradient. */
+export function noGrad<R>(body: () => R): R {
+  return withRecording(false, body)
+}
+
+export function withRecording<R>(on: boolean, body: () => R): R {
+  const before = recording
+  recording = on
+  try {
+    return body()
+  } finally {
+    recording = before
+  }
+}
+
+export function isRecording(): boolean {
+  return recording
+}
+
+/** Where the gradient of one input goes. */
+export interface GradientTarget {
+  /** False where no gradient is wanted: skip the arithmetic. */
+  readonly needed: boolean
+  /**
+   * Calls `write(target, accumulate)`: it must store the gradient in `target` (the input's shape; its dtype, or float32
+   * of a parameter), or add it to what is there if `accumulate`.
+   */
+  write(write: (target: Tensor, accumulate: boolean) => void): void
+  /** The input's gradient is the output's (or a view of it) as it stands. */
+  pass(gradient: Tensor): void
+}
+
+export type Backward = (gradient: Tensor, saved: readonly Tensor[], targets: readonly GradientTarget[]) => void
+
+export class TapeNode {
+  /** Later nodes have larger numbers: an order in which to walk backwards. */
+  readonly order = nodesMade++
+  /** Gradient of the output, while the backward pass runs. */
+  gradient: Tensor | null = null
+  /** True if `gradient` is also somebody else's: it may not be written to. */
+  borrowed = false
+  #references = 1
+  #saved: Saved[]
+
+  constructor(
+    readonly inputs: readonly (TapeNode | null)[],
+    saved: readonly Tensor[],
+    readonly backward: Backward | null,
+    /** Shape and dtype of the output's gradient are those of this tensor. */
+    readonly like: Pick<Tensor, 'shape' | 'dtype' | 'device'>,
+    /** Of a parameter: receives its gradient. */
+    readonly leaf: { grad: Tensor | null } | null = null,
+  ) {
+    for (const input of inputs) input?.retain()
+    this.#saved = saved.map((tensor) => new Saved(tensor))
+  }
+
+  retain(): void {
+    this.#references++
+  }
+
+  release(): void {
+    if (--this.#references > 0) return
+    this.forgetSaved()
+    for (const input of this.inputs) input?.release()
+  }
+
+  saved(): Tensor[] {
+    return this.#saved.map((entry) => entry.get())
+  }
+
+  /** Frees what was saved; the node cannot run backwards again. */
+  forgetSaved(): void {
+    for (const entry of this.#saved) entry.release()
+    this.#saved = []
+  }
+}
+
+/** A tensor kept for the backward pass, or the way to make it again. */
+class Saved {
+  readonly #tensor: Tensor | null
+  readonly #recipe: Recipe | null
+
+  constructor(tensor: Tensor) {
+    this.#recipe = tensor.recipe
+    this.#tensor = tensor.recipe ? null : tensor.retain()
+    this.#recipe?.retain()
+  }
+
+  get(): Tensor {
+    return this.#tensor ?? this.#recipe!.value()
+  }
+
+  release(): void {
+    this.#tensor?.release()
+    this.#recipe?.release()
+  }
+}
+
+/** Makes a cheap value again at the backward pass, once for all who saved it; it keeps what it is made from. */
+export class Recipe {
+  #references = 1
+  #value: Tensor | null = null
+
+  constructor(
+    readonly ingredients: readonly Tensor[],
+    readonly make: () => Tensor,
+  ) {
+    for (const tensor of ingredients) tensor.retain()
+  }
+
+  value(): Tensor {
+    this.#value ??= keep(this.make())
+    return this.#value
+  }
+
+  retain(): void {
+    this.#references++
+  }
+
+  release(): void {
+    if (--this.#references > 0) return
+    this.#value?.release()
+    for (const tensor of this.ingredients) tensor.release()
+  }
+}
+
+/**
+ * Puts an operation on the tape, if gradients are on and any input wants one. `inputs` are the tensors that gradients
+ * flow to, in the order of `targets`; `saved` come back to `backward` in their order.
+ */
+export function record(output: Tensor, inputs: readonly Tensor[], saved: readonly Tensor[], backward: Backward): Tensor {
+  if (recording && inputs.some((input) => input.requiresGrad)) {
+    const nodes = inputs.map((input) => input.node)
+    output.node = new TapeNode(nodes, saved, backward, output)
+  }
+  return output
+}
+
+/** Lets the tape make `output` again from `ingredients` instead of keeping it. */
+export function recomputable(output: Tensor, ingredients: readonly Tensor[], make: () => Tensor): Tensor {
+  if (recording && output.requiresGrad) output.recipe = new Recipe(ingredients, make)
+  return output
+}

@@ -1,0 +1,170 @@
+import { type DType, type NativeDevice, type NativeTensor, native } from '../native.js'
+import { backward } from './backward.js'
+import { bfloat16BitsToFloat32, float16BitsToFloat32, float32ToBfloat16Bits, float32ToFloat16Bits } from './half.js'
+import { adopt, forget } from './scope.js'
+import type { Recipe, TapeNode } from './tape.js'
+
+export type TypedValues = Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array
+
+export interface TensorOptions {
+  device: NativeDevice
+  /** Default `float32`. */
+  dtype?: DType
+}
+
+/**
+ * A strided array on a device, and, where gradients flow, its place on the tape.
+ *
+ * Lifetimes are explicit: a tensor belongs to the `scope` that it was made in and is freed with it, or by `dispose`.
+ * What the tape saves for the backward pass is kept alive by the tape. Values are read with `await data()`; everything
+ * else enqueues work and returns at once.
+ */
+export class Tensor implements Disposable {
+  readonly device: NativeDevice
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** In elements. */
+  readonly strides: readonly number[]
+  /** Where gradients of this tensor go; null for constants. */
+  node: TapeNode | null = null
+  /** Of parameters: the sum of gradients so far. */
+  grad: Tensor | null = null
+  /** How to make this value again instead of saving it, if that is cheap. */
+  recipe: Recipe | null = null
+  #native: NativeTensor
+  #references = 1
+
+  constructor(handle: NativeTensor, device: NativeDevice, dtype: DType, shape: readonly number[], strides: readonly number[]) {
+    this.#native = handle
+    this.device = device
+    this.dtype = dtype
+    this.shape = shape
+    this.strides = strides
+    adopt(this)
+  }
+
+  /** An uninitialised dense tensor. Throws `out-of-memory` with the device's figures. */
+  static empty(shape: readonly number[], { device, dtype = 'float32' }: TensorOptions): Tensor {
+    return new Tensor(native.empty(device, dtype, shape), device, dtype, shape, denseStrides(shape))
+  }
+
+  static zeros(shape: readonly number[], options: TensorOptions): Tensor {
+    const tensor = Tensor.empty(shape, options)
+    native.fill(tensor.native, 0)
+    return tensor
+  }
+
+  /** Copies values; numbers and Float32Arrays are rounded to `dtype`, other typed arrays must hold its bits. */
+  static from(values: TypedValues | readonly number[], shape: readonly number[], { device, dtype = 'float32' }: TensorOptions): Tensor {
+    const handle = native.fromArray(device, dtype, shape, encode(values, dtype))
+    return new Tensor(handle, device, dtype, shape, denseStrides(shape))
+  }
+
+  /** True for parameters and for what was computed from them while gradients were on. */
+  get requiresGrad(): boolean {
+    return this.node !== null
+  }
+
+  get native(): NativeTensor {
+    return this.#native
+  }
+
+  get disposed(): boolean {
+    return this.#references <= 0
+  }
+
+  get elements(): number {
+    return this.shape.reduce((product, length) => product * length, 1)
+  }
+
+  /** Another view of the same memory; constants only (it is not on the tape). */
+  view(shape: readonly number[], strides: readonly number[] = denseStrides(shape), offset = 0): Tensor {
+    return new Tensor(this.#native.view(shape, strides, offset), this.device, this.dtype, shape, strides)
+  }
+
+  /** Columns [from, to) of a matrix, as a view that is not on the tape. */
+  columns(from: number, to: number): Tensor {
+    return this.view([this.shape[0]!, to - from], this.strides, from)
+  }
+
+  /** Rows [from, to) along the first dimension, as a view that is not on the tape. */
+  rows(from: number, to: number): Tensor {
+    return this.view([to - from, ...this.shape.slice(1)], this.strides, from * this.strides[0]!)
+  }
+
+  /** The values in the dtype's typed array (bfloat16 and float16 as bits); rejects with what failed on the device. */
+  bits(): Promise<TypedValues> {
+    return this.#native.read()
+  }
+
+  /** The values as float32 (integers as they are). */
+  async data(): Promise<Float32Array | Int32Array | BigInt64Array | Uint8Array> {
+    const values = await this.#native.read()
+    if (!(values instanceof Uint16Array)) return values
+    return Float32Array.from(values, this.dtype === 'bfloat16' ? bfloat16BitsToFloat32 : float16BitsToFloat32)
+  }
+
+  /** The only value of a tensor of one element. */
+  async item(): Promise<number> {
+    return Number((await this.data())[0])
+  }
+
+  /**
+   * Adds d(this)/d(parameter) to `.grad` of every parameter that this scalar was computed from, and frees what the
+   * tape saved. Resolves when everything is enqueued.
+   */
+  async backward(): Promise<void> {
+    await backward(this)
+  }
+
+  /** Keeps the memory until one more `release`. */
+  retain(): this {
+    this.#references++
+    return this
+  }
+
+  /** Gives up one hold; the last one frees the memory (enqueued work still finds it) and the tape behind it. */
+  release(): void {
+    if (--this.#references !== 0) return
+    this.#native.dispose()
+    this.node?.release()
+    this.recipe?.release()
+  }
+
+  /** Frees this tensor now instead of at the end of its scope. */
+  dispose(): void {
+    if (forget(this) || this.#references > 0) this.release()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+export function denseStrides(shape: readonly number[]): number[] {
+  const strides = new Array<number>(shape.length)
+  let stride = 1
+  for (let i = shape.length - 1; i >= 0; i--) {
+    strides[i] = stride
+    stride *= shape[i]!
+  }
+  return strides
+}
+
+/** Replaces the values of a dense tensor, in stream order. */
+export function assign(tensor: Tensor, values: Float32Array): void {
+  const loaded = native.fromArray(tensor.device, 'float32', tensor.shape, values)
+  native.copy(loaded, tensor.native, 1)
+  loaded.dispose()
+}
+
+function encode(values: TypedValues | readonly number[], dtype: DType): ArrayBufferView {
+  const floats = Array.isArray(values) || values instanceof Float32Array
+  if (!floats) return values as TypedValues
+  const numbers = values as ArrayLike<number>
+  if (dtype === 'bfloat16') return Uint16Array.from(numbers, float32ToBfloat16Bits)
+  if (dtype === 'float16') return Uint16Array.from(numbers, float32ToFloat16Bits)
+  if (dtype === 'int32') return Int32Array.from(numbers)
+  if (dtype === 'int64') return BigInt64Array.from(Array.from(numbers, BigInt))
+  return values instanceof Float32Array ? values : Float32Array.from(numbers)
+}

@@ -1,0 +1,84 @@
+/** Tensors of a checkpoint as float32 safetensors, and the manifest that makes a checkpoint whole. */
+import { open, readdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { InputError } from '../errors.js'
+import { sha256File, writeFileAtomic } from '../io/atomic.js'
+import { isJsonObject, readJsonObject } from '../io/json.js'
+import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
+import { finiteValues } from './finite.js'
+import type { StoredValues } from './trainable.js'
+
+const MANIFEST = 'manifest.json'
+
+/** Writes tensors one by one; throws a `RunError` when one holds a value that is not finite. */
+export async function writeTensors(path: string, tensors: readonly { name: string; tensor: StoredValues }[]) {
+  await writeSafetensors(
+    path,
+    tensors.map(({ name, tensor }) => ({
+      name,
+      dtype: 'float32' as const,
+      shape: tensor.shape,
+      data: async () => {
+        const values = await finiteValues(name, tensor)
+        return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+      },
+    })),
+  )
+}
+
+/** Reads a file of float32 tensors, one at a time. */
+export async function* readTensors(path: string): AsyncGenerator<{ name: string; values: Float32Array }> {
+  const { tensors } = await readSafetensorsHeader(path)
+  const handle = await open(path)
+  try {
+    for (const [name, { dtype, offset, bytes }] of tensors) {
+      if (dtype !== 'float32') {
+        throw new InputError('malformed-file', `Expected float32 for ${name} in ${path}, but it is ${dtype}.`)
+      }
+      const values = new Float32Array(bytes / 4)
+      await handle.read(new Uint8Array(values.buffer), 0, bytes, offset)
+      yield { name, values }
+    }
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Lists every file of a folder with its size and hash. Written last, it says that the folder is complete. */
+export async function writeManifest(folder: string, step: number): Promise<void> {
+  const files: Record<string, { bytes: number; sha256: string }> = {}
+  for (const name of await filesIn(folder)) {
+    const path = join(folder, name)
+    files[name] = { bytes: (await stat(path)).size, sha256: await sha256File(path) }
+  }
+  await writeFileAtomic(join(folder, MANIFEST), `${JSON.stringify({ step, files }, null, 2)}\n`)
+}
+
+/** What is wrong with a folder that should have a manifest, or null when every file is as the manifest says. */
+export async function whyTorn(folder: string): Promise<string | null> {
+  let manifest: Record<string, unknown>
+  try {
+    manifest = await readJsonObject(join(folder, MANIFEST))
+  } catch (error) {
+    return `${MANIFEST} is missing or malformed (${(error as Error).message})`
+  }
+  const files = manifest.files
+  if (!isJsonObject(files)) return `${MANIFEST} lists no files`
+  for (const [name, expected] of Object.entries(files)) {
+    const path = join(folder, name)
+    const facts = await stat(path).catch(() => null)
+    if (!facts) return `${name} is missing`
+    const { bytes, sha256 } = isJsonObject(expected) ? expected : {}
+    if (facts.size !== bytes) return `${name} has ${facts.size} bytes instead of ${String(bytes)}`
+    if ((await sha256File(path)) !== sha256) return `${name} is not what was written`
+  }
+  return null
+}
+
+async function filesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true })
+  return entries
+    .filter((entry) => entry.isFile() && entry.name !== MANIFEST)
+    .map((entry) => entry.name)
+    .sort()
+}

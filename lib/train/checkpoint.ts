@@ -1,0 +1,146 @@
+/** `checkpoints/step-000100/`: everything that a run needs to go on as if it had never ended. */
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { InputError } from '../errors.js'
+import { replaceFolder, writeFileAtomic } from '../io/atomic.js'
+import { isJsonObject, readJsonObject } from '../io/json.js'
+import { readTensors, whyTorn, writeManifest, writeTensors } from './checkpoint-files.js'
+import type { RunFacts } from './run-facts.js'
+import type { Optimizer, TrainedParameter } from './trainable.js'
+import type { TrainerState } from './trainer-state.js'
+
+const FORMAT = 1
+const WEIGHTS = 'weights.safetensors'
+const OPTIMIZER = 'optimizer.safetensors'
+const STATE = 'state.json'
+
+/** The parts of a run that a checkpoint holds. */
+export interface CheckpointParts {
+  parameters: readonly TrainedParameter[]
+  optimizer: Optimizer
+  state: TrainerState
+  facts: RunFacts
+  /** Writes the adapter's own files too, so that a checkpoint can be used as an adapter. */
+  saveAdapter: ((folder: string) => Promise<void>) | null
+}
+
+export interface CheckpointRecord {
+  state: TrainerState
+  facts: RunFacts
+  optimizerStep: number
+}
+
+export function checkpointPath(checkpoints: string, step: number): string {
+  return join(checkpoints, `step-${String(step).padStart(6, '0')}`)
+}
+
+/** Writes a checkpoint, as a whole or not at all. Throws a `RunError` when a value is not finite. */
+export async function writeCheckpoint(checkpoints: string, parts: CheckpointParts): Promise<string> {
+  const { parameters, optimizer, state, facts, saveAdapter } = parts
+  const path = checkpointPath(checkpoints, state.step)
+  await replaceFolder(path, async (folder) => {
+    await writeTensors(
+      join(folder, WEIGHTS),
+      parameters.map((parameter) => ({ name: parameter.name, tensor: parameter })),
+    )
+    const { step: optimizerStep, tensors } = optimizer.state()
+    await writeTensors(join(folder, OPTIMIZER), tensors)
+    await saveAdapter?.(folder)
+    const record = { format: FORMAT, state, optimizerStep, facts }
+    await writeFileAtomic(join(folder, STATE), `${JSON.stringify(record, null, 2)}\n`)
+    await writeManifest(folder, state.step)
+  })
+  return path
+}
+
+/** Reads what a checkpoint says of its run. */
+export async function readCheckpointRecord(path: string): Promise<CheckpointRecord> {
+  const record = await readJsonObject(join(path, STATE))
+  if (record.format !== FORMAT || !isJsonObject(record.state) || !isJsonObject(record.facts)) {
+    throw new InputError(
+      'malformed-file',
+      `${join(path, STATE)} is not the state of a checkpoint of format ${FORMAT} (it says ${String(record.format)}).`,
+    )
+  }
+  return record as unknown as CheckpointRecord
+}
+
+/**
+ * Puts weights and moments of a checkpoint into parameters and an optimizer that were set up as for a new run. Throws an
+ * `InputError` when they are not those that were saved (traps.md T22).
+ */
+export async function loadCheckpoint(
+  path: string,
+  record: CheckpointRecord,
+  parameters: readonly TrainedParameter[],
+  optimizer: Optimizer,
+): Promise<void> {
+  const missing = new Map(parameters.map((parameter) => [parameter.name, parameter]))
+  for await (const { name, values } of readTensors(join(path, WEIGHTS))) {
+    const parameter = missing.get(name)
+    const expected = parameter?.shape.reduce((product, length) => product * length, 1)
+    if (!parameter || expected !== values.length) {
+      throw new InputError(
+        'unfit-checkpoint',
+        `${path} holds ${name} with ${values.length} values, but this run trains ${parameter ? expected : 'no such tensor'}.`,
+      )
+    }
+    parameter.assign(values)
+    missing.delete(name)
+  }
+  const [left] = missing.keys()
+  if (left !== undefined) {
+    throw new InputError('unfit-checkpoint', `${path} does not hold ${left}, which this run trains.`)
+  }
+  const moments = new Map<string, Float32Array>()
+  for await (const { name, values } of readTensors(join(path, OPTIMIZER))) moments.set(name, values)
+  optimizer.load({ step: record.optimizerStep, tensors: moments })
+}
+
+export interface FoundCheckpoint {
+  step: number
+  path: string
+}
+
+/** Checkpoints of a run, whole or torn, the newest first. */
+export async function listCheckpoints(checkpoints: string): Promise<FoundCheckpoint[]> {
+  const names = await readdir(checkpoints).catch(() => [])
+  return names
+    .flatMap((name) => {
+      const step = /^step-(\d+)$/.exec(name)?.[1]
+      return step === undefined ? [] : [{ step: Number(step), path: join(checkpoints, name) }]
+    })
+    .sort((a, b) => b.step - a.step)
+}
+
+/** The newest checkpoint whose files are all as its manifest says; each torn one before it is told to `notice`. */
+export async function newestIntactCheckpoint(
+  checkpoints: string,
+  notice: (message: string) => void,
+): Promise<string | null> {
+  for (const { path } of await listCheckpoints(checkpoints)) {
+    const problem = await whyTorn(path)
+    if (problem === null) return path
+    notice(`The checkpoint ${path} is skipped: ${problem}.`)
+  }
+  return null
+}
+
+/** Removes all but the newest `keep` checkpoints and the protected one. */
+export async function pruneCheckpoints(
+  checkpoints: string,
+  keep: number | undefined,
+  protectedStep: number | null,
+): Promise<void> {
+  if (keep === undefined) return
+  for (const { step, path } of (await listCheckpoints(checkpoints)).slice(keep)) {
+    if (step !== protectedStep) await rm(path, { recursive: true, force: true })
+  }
+}
+
+/** Removes checkpoints of later steps, which a run that went back to `step` will write anew. */
+export async function removeLaterCheckpoints(checkpoints: string, step: number): Promise<void> {
+  for (const found of await listCheckpoints(checkpoints)) {
+    if (found.step > step) await rm(found.path, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,27 @@
+import type { Batch } from '../data/batch.js'
+import { RunError } from '../errors.js'
+import { noGrad } from '../tensor/tape.js'
+import type { TrainableModel } from './trainable.js'
+
+/** Mean loss over the target tokens of all batches. Keeps sums only: memory does not grow with the data. */
+export async function meanLoss(
+  model: Pick<TrainableModel, 'loss' | 'setDropout'>,
+  batches: Iterable<Batch> | AsyncIterable<Batch>,
+): Promise<number> {
+  model.setDropout(null)
+  let sum = 0
+  let tokens = 0
+  for await (const batch of batches) {
+    const { loss, targetTokens } = noGrad(() => model.loss(batch))
+    try {
+      sum += await loss.item()
+    } finally {
+      loss.dispose()
+    }
+    tokens += targetTokens
+  }
+  if (tokens === 0) {
+    throw new RunError('no-targets', 'The evaluation data has no target token, so its mean loss is undefined.')
+  }
+  return sum / tokens
+}

@@ -1,0 +1,31 @@
+import { RunError } from '../errors.js'
+import type { StoredValues } from './trainable.js'
+
+/** The values as float32; throws a `RunError` that names the tensor when one is not finite. */
+export async function finiteValues(name: string, tensor: StoredValues): Promise<Float32Array> {
+  const values = await tensor.data()
+  if (!(values instanceof Float32Array)) {
+    throw new RunError('unexpected-dtype', `Expected ${name} to hold float32 values, but it holds another dtype.`)
+  }
+  if (!isFinite(values)) {
+    throw new RunError('non-finite', `${name} holds a value that is not finite, so nothing of this step was saved.`)
+  }
+  return values
+}
+
+/** The name of the first tensor that holds a value that is not finite; null when all are finite. */
+export async function firstNonFinite(
+  tensors: readonly { name: string; tensor: StoredValues }[],
+): Promise<string | null> {
+  for (const { name, tensor } of tensors) {
+    if (!isFinite(await tensor.data())) return name
+  }
+  return null
+}
+
+function isFinite(values: ArrayLike<number> | ArrayLike<bigint>): boolean {
+  for (let i = 0; i < values.length; i++) {
+    if (!Number.isFinite(Number(values[i]))) return false
+  }
+  return true
+}

@@ -1,0 +1,79 @@
+/** The folder that a run is written to. */
+import { existsSync, rmdirSync } from 'node:fs'
+import { rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { stringify } from 'yaml'
+import { UsageError } from '../errors.js'
+import { writeFileAtomic } from '../io/atomic.js'
+import { type Lock, lockFolder } from './lock.js'
+import type { RunFacts } from './run-facts.js'
+
+/** Names that say that a folder holds a run or its result. */
+const RUN_NAMES = ['run.yaml', 'metrics.jsonl', 'checkpoints', 'adapter_config.json', 'adapter_model.safetensors', 'model']
+
+export class OutputFolder {
+  private constructor(
+    readonly path: string,
+    readonly lock: Lock,
+  ) {}
+
+  /**
+   * Locks the folder, which is made if absent. Throws a `UsageError` when it is a file, when another process writes to
+   * it, or when it holds a run and neither `resume` nor `overwrite` is given (traps.md T32).
+   */
+  static async claim(path: string, { resume, overwrite }: { resume: boolean; overwrite: boolean }) {
+    const facts = await stat(path).catch(() => null)
+    if (facts && !facts.isDirectory()) {
+      throw new UsageError('not-a-folder', `Expected a folder for output, but ${path} is a file.`)
+    }
+    const folder = new OutputFolder(path, lockFolder(path))
+    const found = RUN_NAMES.find((name) => existsSync(join(path, name)))
+    if (found && !resume && !overwrite) {
+      folder.close()
+      throw new UsageError(
+        'output-exists',
+        `${path} already holds a run (${found}): continue it with resume, replace it with overwrite, or choose another output folder.`,
+      )
+    }
+    return folder
+  }
+
+  get checkpoints(): string {
+    return join(this.path, 'checkpoints')
+  }
+
+  get metrics(): string {
+    return join(this.path, 'metrics.jsonl')
+  }
+
+  get model(): string {
+    return join(this.path, 'model')
+  }
+
+  /** Removes what an earlier run left, and nothing else. */
+  async clear(): Promise<void> {
+    for (const name of [...RUN_NAMES, 'README.md']) {
+      await rm(join(this.path, name), { recursive: true, force: true })
+    }
+  }
+
+  /** `run.yaml`: what this run is made of. */
+  async writeRun(facts: RunFacts, resumedFrom: number | null): Promise<void> {
+    const record = { ...facts, resumedFromStep: resumedFrom ?? undefined }
+    await writeFileAtomic(join(this.path, 'run.yaml'), stringify(record, { lineWidth: 0 }))
+  }
+
+  async writeModelCard(text: string): Promise<void> {
+    await writeFileAtomic(join(this.path, 'README.md'), text)
+  }
+
+  /** Unlocks the folder, and removes it if nothing was written to it. */
+  close(): void {
+    this.lock.release()
+    try {
+      rmdirSync(this.path)
+    } catch {
+      // it holds files
+    }
+  }
+}

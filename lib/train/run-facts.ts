@@ -1,0 +1,113 @@
+/** What a run is made of, as `run.yaml` and checkpoints record it, and what may change when it is resumed. */
+import { UsageError } from '../errors.js'
+
+export interface RunFacts {
+  /** Every option as resolved, by its name; `maxSteps` is the total, the adapter's options are those in use. */
+  options: Record<string, unknown>
+  /** The device, threads and dtype in use; results are the same bits only on the same. */
+  machine: { device: string; threads: number; dtype: string }
+  versions: Record<string, string>
+  /** sha256 of the model's files, of the tokenised rows, and of the evaluation rows. */
+  hashes: { model: string; data: string; evalData: string | null }
+  /** Numbers of trained tensors and values. */
+  trainable: { tensors: number; parameters: number }
+}
+
+/** Options that do not change what is computed, or that are compared by what they lead to (hashes, machine). */
+const FREE_OPTIONS = new Set([
+  'model',
+  'data',
+  'output',
+  'evalData',
+  'evalEvery',
+  'saveEvery',
+  'keepCheckpoints',
+  'keepBest',
+  'patience',
+  'resume',
+  'overwrite',
+  'allowChanges',
+  'config',
+  'json',
+  'quiet',
+  'device',
+  'dtype',
+  'threads',
+  'adapter',
+  'epochs',
+])
+
+/** Options that change the order of additions at most: results agree within rounding. */
+const ROUNDING_OPTIONS = new Set(['microBatchSize', 'gradientCheckpointing', 'packing'])
+
+/**
+ * Compares a run with the one that it continues. Throws a `UsageError` that names the first difference which is neither
+ * harmless nor in `allowed` (names of options, `model`, `data`, `threads`, `dtype`, `device`, or `all`). Returns notices
+ * about differences after which results are not the same bits.
+ */
+export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: readonly string[]): string[] {
+  requireSameParameters(before, now)
+  const notices: string[] = []
+  for (const { name, was, is } of differences(before, now)) {
+    if (name === 'maxSteps' && !lengthMatters(now.options)) continue
+    if (!ROUNDING_OPTIONS.has(name) && !allowed.includes(name) && !allowed.includes('all')) {
+      throw new UsageError(
+        'changed-run',
+        `The run to resume had ${name} ${was}, but now it is ${is}: use what it had, start a new run, or allow the change (allowChanges: ${name}).`,
+      )
+    }
+    notices.push(`${name} is ${is} and was ${was} before: the run goes on, but not bit for bit as it would have.`)
+  }
+  return notices
+}
+
+interface Difference {
+  name: string
+  was: string
+  is: string
+}
+
+function differences(before: RunFacts, now: RunFacts): Difference[] {
+  const found: Difference[] = []
+  const compare = (name: string, was: unknown, is: unknown) => {
+    if (shown(was) !== shown(is)) found.push({ name, was: shown(was), is: shown(is) })
+  }
+  compare('model', hashText(before.hashes.model), hashText(now.hashes.model))
+  for (const name of new Set([...Object.keys(before.options), ...Object.keys(now.options)])) {
+    if (!FREE_OPTIONS.has(name)) compare(name, before.options[name], now.options[name])
+  }
+  compare('data', hashText(before.hashes.data), hashText(now.hashes.data))
+  compare('device', before.machine.device, now.machine.device)
+  compare('dtype', before.machine.dtype, now.machine.dtype)
+  compare('threads', before.machine.threads, now.machine.threads)
+  return found
+}
+
+/** A resumed run that trains other tensors than before has lost or thawed some: never allowed (traps.md T22). */
+function requireSameParameters(before: RunFacts, now: RunFacts): void {
+  const [was, is] = [before.trainable, now.trainable]
+  const adapterOptions = ['method', 'rank', 'operator', 'targetModules', 'modulesToSave']
+  if (was.tensors === is.tensors && was.parameters === is.parameters) return
+  const changed = adapterOptions.find((name) => shown(before.options[name]) !== shown(now.options[name]))
+  const cause = changed
+    ? `${changed} was ${shown(before.options[changed])} and is ${shown(now.options[changed])}`
+    : 'use the same model and adapter options'
+  throw new UsageError(
+    'changed-run',
+    `The run to resume trained ${was.parameters} values in ${was.tensors} tensors, but now there are ${is.parameters} in ${is.tensors}: ${cause}.`,
+  )
+}
+
+/** Whether the steps done already depend on how many there are in all. */
+function lengthMatters(options: Record<string, unknown>): boolean {
+  return options.scheduler !== 'constant' || Number(options.warmupRatio ?? 0) > 0
+}
+
+function hashText(hash: string): string {
+  return `with sha256 ${hash.slice(0, 12)}…`
+}
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'not given'
+  return typeof value === 'string' ? value : JSON.stringify(value)
+}

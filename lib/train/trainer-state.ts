@@ -1,0 +1,42 @@
+/** Where a run stands: what a checkpoint needs besides weights and moments. */
+export interface TrainerState {
+  /** Optimizer steps done. */
+  step: number
+  /** Input tokens and target tokens seen so far. */
+  tokens: number
+  targetTokens: number
+  /** Of the last step; null before the first. */
+  loss: number | null
+  /** Of the last evaluation; null before the first. */
+  evalLoss: number | null
+  /** Step of the last evaluation; null before the first. */
+  evaluatedAt: number | null
+  /** Lowest evaluation loss and its step; null before the first evaluation. */
+  best: { evalLoss: number; step: number } | null
+  evaluationsWithoutBetter: number
+}
+
+export function initialState(): TrainerState {
+  return {
+    step: 0,
+    tokens: 0,
+    targetTokens: 0,
+    loss: null,
+    evalLoss: null,
+    evaluatedAt: null,
+    best: null,
+    evaluationsWithoutBetter: 0,
+  }
+}
+
+/** The state after an evaluation. Only a strictly lower loss is better. */
+export function afterEvaluation(state: TrainerState, evalLoss: number): TrainerState {
+  const better = state.best === null || evalLoss < state.best.evalLoss
+  return {
+    ...state,
+    evalLoss,
+    evaluatedAt: state.step,
+    best: better ? { evalLoss, step: state.step } : state.best,
+    evaluationsWithoutBetter: better ? 0 : state.evaluationsWithoutBetter + 1,
+  }
+}

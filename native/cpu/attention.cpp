@@ -1,0 +1,158 @@
+// Causal grouped-query attention over packed documents and its gradient, for f32 and bf16, without a T x T buffer.
+//
+//   q, out [Tq, H, E], k, v [Tk, K, E] with any row and head strides; lse [H, Tq] f32; offsets [B + 1] i32.
+//   Query i of a document sees its keys up to i + (keys - queries). H is a multiple of K: heads of a group share keys.
+//
+// Work is cut into tasks of one document, one key-value head and some queries or keys (attention_plan.h). A task packs
+// a block of keys once and brings all rows of its queries to it in tiles of 6 rows: products with accumulators in
+// registers (attention_products-inl.h), elementwise work between them on tiles in the nearest cache
+// (attention_softmax-inl.h). What a task computes does not depend on the number of threads or on who runs it, so
+// results have the same bits for any team.
+#include <stdexcept>
+#include <string>
+
+#include "cpu/attention_plan.h"
+#include "cpu/float_types.h"
+#include "cpu/kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/attention.cpp"
+#include <hwy/foreach_target.h>
+
+#include "cpu/attention_backward-inl.h"
+#include "cpu/attention_forward-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+template <class P, typename T>
+void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan) {
+  const AttentionSizes& sizes = arguments.sizes;
+  const int team = teamFor(plan.tasks, sizes.E);
+  const auto taskCount = static_cast<int64_t>(plan.tasks.size()), splitCount = static_cast<int64_t>(plan.splits.size());
+  const size_t bytes = ForwardBuffers<P>::bytes(sizes);
+  auto* const memory = static_cast<std::byte*>(scratch<30>(bytes * static_cast<size_t>(team)));
+  Carver measure(nullptr);
+  SoftmaxSums(measure, kMostSplitRows, sizes.E);
+  auto* const partials = static_cast<std::byte*>(scratch<31>(measure.used() * static_cast<size_t>(plan.partials)));
+  const auto partial = [&](int64_t index) {
+    Carver carver(partials + static_cast<size_t>(index) * measure.used());
+    return SoftmaxSums(carver, kMostSplitRows, sizes.E);
+  };
+#pragma omp parallel num_threads(team)
+  {
+    const ForwardBuffers<P> buffers(Carver(memory + bytes * static_cast<size_t>(omp_get_thread_num())), sizes);
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t i = 0; i < taskCount; ++i) {
+      const AttentionTask& task = plan.tasks[static_cast<size_t>(i)];
+      const QueryRows rows{task, task.queries, sizes.group};
+      const SoftmaxSums sums = task.partial < 0 ? buffers.sums : partial(task.partial);
+      sumRows<P>(arguments, rows, buffers, sums);
+      if (task.partial < 0) finishRows(arguments, rows, sums);
+    }
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t i = 0; i < splitCount; ++i) {
+      const AttentionTask& task = plan.splits[static_cast<size_t>(i)];
+      const QueryRows rows{task, task.queries, sizes.group};
+      const int64_t end = i + 1 < splitCount ? plan.splits[static_cast<size_t>(i) + 1].partial : plan.partials;
+      const SoftmaxSums sums = partial(task.partial);
+      for (int64_t part = task.partial + 1; part < end; ++part) {
+        mergeSums(sums, partial(part), rows.count(), sizes.E, arguments.scale);
+      }
+      finishRows(arguments, rows, sums);
+    }
+  }
+}
+
+void ForwardAttention(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
+                      const std::vector<Document>& documents, float scale, const TensorDesc& out,
+                      const TensorDesc& lse) {
+  withActivationType(q.dtype, "attention", [&](auto type) {
+    using T = decltype(type);
+    using P = PackedType<T>;
+    const int64_t kvHeads = k.shape[1], group = q.shape[1] / kvHeads;
+    const AttentionSizes sizes = attentionSizes<P>(q.shape[2], group);
+    const ForwardArguments<T> arguments{
+        Heads<const T>(q), Heads<const T>(k), Heads<const T>(v), Heads<T>(out), lse, scale, sizes};
+    forwardTasks<P>(arguments, planForward(documents, kvHeads, group, sizes.chunkQueries));
+  });
+}
+
+template <class P, typename T>
+void backwardTasks(const BackwardArguments<T>& arguments, const std::vector<AttentionTask>& tasks) {
+  const AttentionSizes& sizes = arguments.sizes;
+  int64_t mostKeys = 0;
+  for (const AttentionTask& task : tasks) mostKeys = std::max(mostKeys, task.writesKeys ? task.keys.size() : 0);
+  const int team = teamFor(tasks, sizes.E);
+  const size_t bytes = BackwardBuffers<P>::bytes(sizes, mostKeys);
+  auto* const memory = static_cast<std::byte*>(scratch<30>(bytes * static_cast<size_t>(team)));
+#pragma omp parallel num_threads(team)
+  {
+    const BackwardBuffers<P> buffers(Carver(memory + bytes * static_cast<size_t>(omp_get_thread_num())), sizes,
+                                     mostKeys);
+#pragma omp for schedule(dynamic, 1)
+    for (size_t i = 0; i < tasks.size(); ++i) backwardTask<P>(arguments, tasks[i], buffers);
+  }
+}
+
+void BackwardAttention(const TensorDesc& dOut, const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
+                       const TensorDesc& out, const TensorDesc& lse, const std::vector<Document>& documents,
+                       float scale, const TensorDesc& dQ, const TensorDesc& dK, const TensorDesc& dV) {
+  withActivationType(q.dtype, "attentionBackward", [&](auto type) {
+    using T = decltype(type);
+    using P = PackedType<T>;
+    const int64_t kvHeads = k.shape[1];
+    const AttentionSizes sizes = attentionSizes<P>(q.shape[2], q.shape[1] / kvHeads);
+    const BackwardArguments<T> arguments{Heads<const T>(dOut),
+                                         Heads<const T>(q),
+                                         Heads<const T>(k),
+                                         Heads<const T>(v),
+                                         Heads<const T>(out),
+                                         lse,
+                                         Heads<T>(dQ),
+                                         Heads<T>(dK),
+                                         Heads<T>(dV),
+                                         scale,
+                                         sizes};
+    backwardTasks<P>(arguments, planBackward(documents, kvHeads, sizes.chunkQueries,
+                                             roundUp(kTaskKeys, sizes.blockKeys), omp_get_max_threads()));
+  });
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mora::cpu {
+namespace {
+
+void requireScale(const char* operation, float scale) {
+  if (scale > 0 && scale < std::numeric_limits<float>::infinity()) return;
+  throw std::invalid_argument(std::string(operation) + " expected a positive finite scale but received " +
+                              std::to_string(scale));
+}
+
+}  // namespace
+
+HWY_EXPORT(ForwardAttention);
+HWY_EXPORT(BackwardAttention);
+
+void attention(TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets, TensorDesc keyOffsets, float scale,
+               TensorDesc out, TensorDesc lse) {
+  constexpr const char* kName = "attention";
+  requireScale(kName, scale);
+  const auto documents = documentsOf(kName, queryOffsets, keyOffsets, q.shape[0], k.shape[0], true);
+  HWY_DYNAMIC_DISPATCH(ForwardAttention)(q, k, v, documents, scale, out, lse);
+}
+
+void attentionBackward(TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc out, TensorDesc lse,
+                       TensorDesc queryOffsets, TensorDesc keyOffsets, float scale, TensorDesc dQ, TensorDesc dK,
+                       TensorDesc dV) {
+  constexpr const char* kName = "attentionBackward";
+  requireScale(kName, scale);
+  const auto documents = documentsOf(kName, queryOffsets, keyOffsets, q.shape[0], k.shape[0], false);
+  HWY_DYNAMIC_DISPATCH(BackwardAttention)(dOut, q, k, v, out, lse, documents, scale, dQ, dK, dV);
+}
+
+}  // namespace mora::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,160 @@
+// The forward pass of attention for one task: the rows of a chunk of queries against the keys that they see, block by
+// block, with the online softmax (Milakov and Gimelshein 2018; Dao 2023, FlashAttention-2, algorithm 1).
+//
+// Include it after hwy/foreach_target.h, once per file.
+#if defined(MORA_CPU_ATTENTION_FORWARD_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MORA_CPU_ATTENTION_FORWARD_INL_H_
+#undef MORA_CPU_ATTENTION_FORWARD_INL_H_
+#else
+#define MORA_CPU_ATTENTION_FORWARD_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <cmath>
+#include <limits>
+
+#include "cpu/attention_rows-inl.h"
+#include "cpu/attention_softmax-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+template <typename T>
+struct ForwardArguments {
+  Heads<const T> q, k, v;
+  Heads<T> out;
+  TensorDesc lse;
+  float scale;
+  AttentionSizes sizes;
+};
+
+/// Sums over keys of some rows, before division: exponentials are relative to the row's largest score.
+struct SoftmaxSums {
+  float* out;     // [rows, columnStride(E)]
+  float* maxima;  // [rows]
+  float* totals;  // [rows]
+
+  SoftmaxSums(Carver& carver, int64_t rows, int64_t E)
+      : out(carver.take<float>(rows * columnStride(E))),
+        maxima(carver.take<float>(rows)),
+        totals(carver.take<float>(rows)) {}
+};
+
+template <class P>
+struct ForwardBuffers {
+  Unit *q, *k, *v, *kTransposed, *vPairs, *p;
+  float *scores, *laneSums;
+  int64_t* visible;
+  SoftmaxSums sums;
+
+  ForwardBuffers(Carver carver, const AttentionSizes& sizes) : ForwardBuffers(&carver, sizes) {}
+  static size_t bytes(const AttentionSizes& sizes) {
+    Carver carver(nullptr);
+    ForwardBuffers(&carver, sizes);
+    return carver.used();
+  }
+
+ private:
+  ForwardBuffers(Carver* carver, const AttentionSizes& sizes)
+      : q(carver->take<Unit>(sizes.chunkRows * packedStride<P>(sizes.E))),
+        k(carver->take<Unit>(sizes.blockKeys * packedStride<P>(sizes.E))),
+        v(carver->take<Unit>(sizes.blockKeys * packedStride<P>(sizes.E))),
+        kTransposed(carver->take<Unit>(sizes.blockKeys * packedStride<P>(sizes.E))),
+        vPairs(carver->take<Unit>(kTerms<P> == 1 ? 0 : sizes.blockKeys / 2 * columnStride(sizes.E))),
+        p(carver->take<Unit>(kTerms<P> == 1 ? 0 : kTileRows * sizes.blockKeys / 2)),
+        scores(carver->take<float>(kTileRows * sizes.blockKeys)),
+        laneSums(carver->take<float>(sizes.chunkRows * kLanes)),
+        visible(carver->take<int64_t>(sizes.chunkRows)),
+        sums(*carver, sizes.chunkRows, sizes.E) {}
+};
+
+/// Divides and stores: out, and lse where it is wanted. A row that sees no key gives 0 and -infinity.
+template <typename T>
+HWY_INLINE void finishRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const SoftmaxSums& sums) {
+  const TensorDesc& lse = arguments.lse;
+  const int64_t E = arguments.sizes.E;
+  rows.forEach([&](int64_t row, int64_t token, int64_t head) HWY_ATTR {
+    const float total = sums.totals[row];
+    storeRow(sums.out + row * columnStride(E), total == 0 ? 0.0f : 1.0f / total, E, arguments.out.at(token, head));
+    if (present(lse)) {
+      static_cast<float*>(lse.data)[head * lse.strides[0] + token * lse.strides[1]] =
+          total == 0 ? -std::numeric_limits<float>::infinity() : sums.maxima[row] * arguments.scale + std::log(total);
+    }
+  });
+}
+
+/// The sums of the task's rows over the task's keys.
+template <class P, typename T>
+void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const ForwardBuffers<P>& buffers,
+             const SoftmaxSums& sums) {
+  const auto& [E, group, chunkQueries, chunkRows, blockKeys] = arguments.sizes;
+  const AttentionTask& task = rows.task;
+  const int64_t stride = packedStride<P>(E), columns = columnStride(E), steps = (E + kTerms<P> - 1) / kTerms<P>;
+  const float slope = arguments.scale * kLog2E;
+  rows.countVisible(buffers.visible);
+  packQueries<P>(rows, arguments.q, E, buffers.q);
+  std::fill_n(sums.out, rows.padded() * columns, 0.0f);
+  std::fill_n(sums.maxima, rows.padded(), -std::numeric_limits<float>::infinity());
+  std::fill_n(buffers.laneSums, rows.padded() * kLanes, 0.0f);
+
+  const int64_t keysEnd = std::min(task.keys.end, rows.mostVisible());
+  for (int64_t block = task.keys.begin; block < keysEnd; block += blockKeys) {
+    const int64_t keys = std::min(blockKeys, keysEnd - block), firstKey = task.document.firstKey + block;
+    packKeys<P>(arguments.k, firstKey, keys, task.kvHead, E, buffers.k);
+    transposeUnits(buffers.k, stride, keys, steps, buffers.kTransposed, blockKeys);
+    packKeys<P>(arguments.v, firstKey, keys, task.kvHead, E, buffers.v);
+    const Unit* v = reducedRows<P>(buffers.v, roundUp(keys, 2), E, buffers.vPairs);
+
+    for (int64_t row = 0; row < rows.count(); row += kTileRows) {
+      int64_t visible[kTileRows], width = 0;
+      for (int64_t i = 0; i < kTileRows; ++i) {
+        visible[i] = std::clamp<int64_t>(buffers.visible[row + i] - block, 0, keys);
+        width = std::max(width, visible[i]);
+      }
+      if (width == 0) continue;
+      float factors[kTileRows];
+      multiplyRows<P, Left::byRows, Start::zero>(buffers.q + row * stride, stride, buffers.kTransposed, blockKeys,
+                                                 steps, buffers.scores, blockKeys, width);
+      softmaxTile(buffers.scores, blockKeys, visible, width, slope, sums.maxima + row, buffers.laneSums + row * kLanes,
+                  factors);
+      const Unit* p = reinterpret_cast<const Unit*>(buffers.scores);
+      if constexpr (kTerms<P> == 2) {
+        for (int64_t i = 0; i < kTileRows; ++i) {
+          roundRow(buffers.scores + i * blockKeys, width, buffers.p + i * blockKeys / 2);
+        }
+        p = buffers.p;
+      }
+      multiplyRows<P, Left::byRows, Start::scaledResult>(p, blockKeys / kTerms<P>, v, columns,
+                                                         (width + kTerms<P> - 1) / kTerms<P>, sums.out + row * columns,
+                                                         columns, E, factors);
+    }
+  }
+  for (int64_t row = 0; row < rows.count(); ++row) {
+    sums.totals[row] = hn::ReduceSum(FloatTag(), hn::LoadU(FloatTag(), buffers.laneSums + row * kLanes));
+  }
+}
+
+/// Adds the sums of a split of the keys, `part`, to `sums`.
+HWY_INLINE void mergeSums(const SoftmaxSums& sums, const SoftmaxSums& part, int64_t rows, int64_t E, float scale) {
+  const int64_t columns = columnStride(E);
+  for (int64_t row = 0; row < rows; ++row) {
+    if (part.totals[row] == 0) continue;
+    const float larger = std::max(sums.maxima[row], part.maxima[row]);
+    const float mine = std::exp((sums.maxima[row] - larger) * scale);
+    const float other = std::exp((part.maxima[row] - larger) * scale);
+    sums.maxima[row] = larger;
+    sums.totals[row] = sums.totals[row] * mine + part.totals[row] * other;
+    float* out = sums.out + row * columns;
+    const float* added = part.out + row * columns;
+    for (int64_t i = 0; i < columns; i += kLanes) {
+      const FloatVector kept = hn::Mul(hn::LoadU(FloatTag(), out + i), broadcast(mine));
+      hn::StoreU(hn::MulAdd(hn::LoadU(FloatTag(), added + i), broadcast(other), kept), FloatTag(), out + i);
+    }
+  }
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard per target

@@ -1,0 +1,190 @@
+// What attention does for which part of the input, apart from any arithmetic: documents, tasks and their order, and
+// memory for the threads.
+#pragma once
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "cpu/parallel.h"
+#include "cpu/tensor_view.h"
+
+namespace mora::cpu {
+
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+/// One document of a packed batch. Positions in tasks count from its first query and its first key.
+struct Document {
+  int64_t firstQuery, queries, firstKey, keys;
+
+  /// How many of the keys query `query` sees: the last query sees all.
+  int64_t visibleKeys(int64_t query) const { return std::clamp<int64_t>(query + 1 + keys - queries, 0, keys); }
+
+  /// The first query that sees key `key`.
+  int64_t firstQueryOf(int64_t key) const { return std::clamp<int64_t>(key + queries - keys, 0, queries); }
+};
+
+/// A rank 3 tensor [T, heads, E].
+template <typename T>
+struct Heads {
+  T* data;
+  int64_t rowStride, headStride;
+
+  explicit Heads(const TensorDesc& tensor)
+      : data(static_cast<T*>(tensor.data)), rowStride(tensor.strides[0]), headStride(tensor.strides[1]) {}
+  T* at(int64_t row, int64_t head) const { return data + row * rowStride + head * headStride; }
+};
+
+/// A part of the work whose result depends on nothing but the part. `keys` limits the keys that are looked at.
+struct AttentionTask {
+  Document document;
+  int64_t kvHead;
+  Range queries, keys;
+  bool writesQueries, writesKeys;  // backward: dQ of `queries`, dK and dV of `keys`
+  int64_t partial = -1;            // forward: where the result of a split of the keys is kept, or -1
+
+  /// Products of a query and a key, roughly.
+  int64_t cost() const {
+    const int64_t seen = document.visibleKeys((queries.begin + queries.end) / 2);
+    return 64 + queries.size() * std::clamp<int64_t>(seen - keys.begin, 16, std::max<int64_t>(keys.size(), 16));
+  }
+};
+
+/// Heavy tasks first, so that the team finishes together. The order of equals is the given one.
+inline void sortByCost(std::vector<AttentionTask>& tasks) {
+  std::stable_sort(tasks.begin(), tasks.end(),
+                   [](const AttentionTask& a, const AttentionTask& b) { return a.cost() > b.cost(); });
+}
+
+inline int64_t totalCost(const std::vector<AttentionTask>& tasks) {
+  int64_t cost = 0;
+  for (const AttentionTask& task : tasks) cost += task.cost();
+  return cost;
+}
+
+/// When a team takes tasks in the given order, the time until the last is done.
+inline int64_t makespan(const std::vector<AttentionTask>& tasks, int64_t threads) {
+  std::vector<int64_t> busy(static_cast<size_t>(threads), 0);
+  for (const AttentionTask& task : tasks) *std::min_element(busy.begin(), busy.end()) += task.cost();
+  return *std::max_element(busy.begin(), busy.end());
+}
+
+/// Threads worth waking for work of this cost with head size E.
+inline int teamFor(const std::vector<AttentionTask>& tasks, int64_t E) {
+  if (totalCost(tasks) * E < 8 * kSmallWork) return 1;
+  return static_cast<int>(std::min<int64_t>(omp_get_max_threads(), static_cast<int64_t>(tasks.size())));
+}
+
+/// Calls body(begin, end) for consecutive parts of [0, count).
+template <typename Body>
+void forChunks(int64_t count, int64_t chunk, Body&& body) {
+  for (int64_t begin = 0; begin < count; begin += chunk) body(Range{begin, std::min(begin + chunk, count)});
+}
+
+constexpr int64_t kMostSplitRows = 16;  // rows of a document whose keys are split
+constexpr int64_t kTaskKeys = 512;      // keys of a task that writes only their gradients
+
+struct ForwardPlan {
+  std::vector<AttentionTask> tasks;
+  std::vector<AttentionTask> splits;  // whole tasks that were split: partial is the first of those before the next's
+  int64_t partials = 0;
+};
+
+/// A document of few rows and many keys (decoding with a cache) is split by keys, the others by queries. The plan does
+/// not depend on the number of threads.
+inline ForwardPlan planForward(const std::vector<Document>& documents, int64_t kvHeads, int64_t group,
+                               int64_t chunkQueries) {
+  constexpr int64_t kSplitKeys = 1024;
+  ForwardPlan plan;
+  for (const Document& document : documents) {
+    const Range all{0, document.keys};
+    for (int64_t head = 0; head < kvHeads; ++head) {
+      forChunks(document.queries, chunkQueries, [&](Range queries) {
+        const AttentionTask task{document, head, queries, all, true, false};
+        if (document.queries * group > kMostSplitRows || document.keys <= kSplitKeys) return plan.tasks.push_back(task);
+        plan.splits.push_back(task);
+        plan.splits.back().partial = plan.partials;
+        forChunks(document.keys, kSplitKeys, [&](Range keys) {
+          plan.tasks.push_back({document, head, queries, keys, true, false, plan.partials++});
+        });
+      });
+    }
+  }
+  sortByCost(plan.tasks);
+  return plan;
+}
+
+/// One task for each document and head, or where that keeps the team less busy, separate tasks for dQ and for dK and
+/// dV: those compute probabilities twice, 7 products instead of 5, but can be as small as one likes.
+inline std::vector<AttentionTask> planBackward(const std::vector<Document>& documents, int64_t kvHeads,
+                                               int64_t chunkQueries, int64_t chunkKeys, int64_t threads) {
+  std::vector<AttentionTask> whole, parts;
+  for (const Document& document : documents) {
+    const Range queries{0, document.queries}, keys{0, document.keys};
+    for (int64_t head = 0; head < kvHeads; ++head) {
+      whole.push_back({document, head, queries, keys, true, true});
+      forChunks(document.queries, chunkQueries, [&](Range chunk) {
+        parts.push_back({document, head, chunk, keys, true, false});
+      });
+      forChunks(document.keys, chunkKeys, [&](Range chunk) {
+        parts.push_back({document, head, queries, chunk, false, true});
+      });
+    }
+  }
+  sortByCost(whole);
+  sortByCost(parts);
+  if (makespan(whole, threads) * 5 * threads <= totalCost(whole) * 7) return whole;
+  return parts;
+}
+
+/// The documents between offsets [B + 1]. They cover all queries; keys may follow the last document (an unfilled cache)
+/// where `keysMayRemain`.
+inline std::vector<Document> documentsOf(const char* operation, const TensorDesc& queryOffsets,
+                                         const TensorDesc& keyOffsets, int64_t queries, int64_t keys,
+                                         bool keysMayRemain) {
+  const int64_t count = elementsOf(queryOffsets) - 1;
+  const auto* const queryStarts = static_cast<const int32_t*>(queryOffsets.data);
+  const auto* const keyStarts = static_cast<const int32_t*>(keyOffsets.data);
+  std::vector<Document> documents;
+  int64_t query = queryStarts[0], key = keyStarts[0];
+  bool valid = query == 0 && key == 0;
+  for (int64_t i = 0; i < count && valid; ++i) {
+    const int64_t nextQuery = queryStarts[i + 1], nextKey = keyStarts[i + 1];
+    valid = nextQuery >= query && nextKey >= key;
+    documents.push_back({query, nextQuery - query, key, nextKey - key});
+    query = nextQuery, key = nextKey;
+  }
+  if (!valid || query != queries || key > keys || (key < keys && !keysMayRemain)) {
+    throw std::invalid_argument(std::string(operation) + " expected offsets that rise from 0 to the " +
+                                std::to_string(queries) + " queries and " + std::to_string(keys) +
+                                " keys but they end at " + std::to_string(query) + " and " + std::to_string(key));
+  }
+  return documents;
+}
+
+/// Lays buffers out one after the other, 64-byte aligned. A carver over no memory measures how much is needed.
+class Carver {
+ public:
+  explicit Carver(void* memory) : base_(reinterpret_cast<uintptr_t>(memory)) {}
+
+  template <typename T>
+  T* take(int64_t count) {
+    const uintptr_t start = base_ + used_;
+    used_ += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    return reinterpret_cast<T*>(start);
+  }
+  size_t used() const { return used_; }
+
+ private:
+  uintptr_t base_;
+  size_t used_ = 0;
+};
+
+inline int64_t roundUp(int64_t value, int64_t multiple) { return (value + multiple - 1) / multiple * multiple; }
+
+}  // namespace mora::cpu

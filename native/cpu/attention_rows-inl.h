@@ -1,0 +1,110 @@
+// How attention reads and writes rows of its tensors: packed for the products, and as f32 accumulators.
+//
+// The rows of a range of queries are those of all query heads of one key-value head, position by position:
+// row = (query - first query) * group + head of the group. All of them meet the same keys.
+//
+// Include it after hwy/foreach_target.h, once per file.
+#if defined(MORA_CPU_ATTENTION_ROWS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MORA_CPU_ATTENTION_ROWS_INL_H_
+#undef MORA_CPU_ATTENTION_ROWS_INL_H_
+#else
+#define MORA_CPU_ATTENTION_ROWS_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include "cpu/attention_products-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+/// Sizes of one call, the same for every task.
+struct AttentionSizes {
+  int64_t E, group;      // head size, query heads per key-value head
+  int64_t chunkQueries;  // queries that share one packing of the keys
+  int64_t chunkRows;     // their rows, rounded up to whole tiles
+  int64_t blockKeys;     // keys of a block; a block of K and V stays in the nearest caches
+};
+
+template <class P>
+AttentionSizes attentionSizes(int64_t E, int64_t group) {
+  constexpr int64_t kChunkRows = 384, kBlockUnits = 8192, kMostKeys = 256;
+  const int64_t queries = std::max<int64_t>(1, kChunkRows / std::max<int64_t>(1, group));
+  const int64_t keys = kBlockUnits / std::max<int64_t>(1, packedStride<P>(E)) / kPanel * kPanel;
+  return {E, group, queries, roundUp(queries * group, kTileRows), std::clamp(keys, kPanel, kMostKeys)};
+}
+
+/// The rows of a range of queries of one document and one key-value head.
+struct QueryRows {
+  const AttentionTask& task;
+  Range queries;
+  int64_t group;
+
+  int64_t count() const { return queries.size() * group; }
+  int64_t padded() const { return roundUp(count(), kTileRows); }
+
+  /// Calls body(row, row of the tensor, head) for every row.
+  template <class Body>
+  HWY_INLINE void forEach(Body&& body) const {
+    int64_t row = 0;
+    for (int64_t query = queries.begin; query < queries.end; ++query) {
+      for (int64_t i = 0; i < group; ++i) body(row++, task.document.firstQuery + query, task.kvHead * group + i);
+    }
+  }
+
+  /// visible [padded] = how many of the document's keys each row sees.
+  void countVisible(int64_t* visible) const {
+    int64_t row = 0;
+    for (int64_t query = queries.begin; query < queries.end; ++query) {
+      for (int64_t i = 0; i < group; ++i) visible[row++] = task.document.visibleKeys(query);
+    }
+    while (row < padded()) visible[row++] = 0;
+  }
+
+  /// The keys that the last row sees: no row sees more.
+  int64_t mostVisible() const { return task.document.visibleKeys(queries.end - 1); }
+};
+
+/// Packs the rows along E, with rows of zeros to fill the last tile.
+template <class P, typename T>
+HWY_INLINE void packQueries(const QueryRows& rows, const Heads<const T>& from, int64_t E, Unit* to) {
+  const int64_t stride = packedStride<P>(E);
+  rows.forEach([&](int64_t row, int64_t token, int64_t head)
+                   HWY_ATTR { packRow<P>(from.at(token, head), E, to + row * stride); });
+  clearRows(to + rows.count() * stride, rows.padded() - rows.count(), stride);
+}
+
+/// Packs `count` rows of one head along E, with rows of zeros up to a multiple of 4.
+template <class P, typename T>
+HWY_INLINE void packKeys(const Heads<const T>& from, int64_t first, int64_t count, int64_t head, int64_t E, Unit* to) {
+  const int64_t stride = packedStride<P>(E);
+  for (int64_t i = 0; i < count; ++i) packRow<P>(from.at(first + i, head), E, to + i * stride);
+  clearRows(to + count * stride, roundUp(count, 4) - count, stride);
+}
+
+/// The right operand of a reduction over rows that packRow made: themselves for f32, pairs of rows for bf16.
+template <class P>
+HWY_INLINE const Unit* reducedRows(const Unit* rows, int64_t count, int64_t E, Unit* pairs) {
+  if constexpr (kTerms<P> == 1) return rows;
+  pairRows(rows, packedStride<P>(E), count, columnStride(E), pairs, columnStride(E));
+  return pairs;
+}
+
+/// Stores a row of f32 accumulators times `factor`.
+template <typename T>
+HWY_INLINE void storeRow(const float* from, float factor, int64_t E, T* to) {
+  forVectors(E, [&](int64_t i, auto part)
+                    HWY_ATTR { store(hn::Mul(hn::LoadU(FloatTag(), from + i), broadcast(factor)), to + i, part); });
+}
+
+template <typename T>
+HWY_INLINE float dotRow(const T* a, const T* b, int64_t E) {
+  FloatVector sum = hn::Zero(FloatTag());
+  forVectors(E, [&](int64_t i, auto part) HWY_ATTR { sum = hn::MulAdd(load(a + i, part), load(b + i, part), sum); });
+  return hn::ReduceSum(FloatTag(), sum);
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard per target

@@ -1,0 +1,115 @@
+// The elementwise half of attention on rows of scores: the online softmax and the gradient through it, in f32.
+// Scores are q.k before scaling; `slope` = scale * log2(e) turns them into exponents of 2.
+//
+// Include it after hwy/foreach_target.h, once per file.
+#if defined(MORA_CPU_ATTENTION_SOFTMAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MORA_CPU_ATTENTION_SOFTMAX_INL_H_
+#undef MORA_CPU_ATTENTION_SOFTMAX_INL_H_
+#else
+#define MORA_CPU_ATTENTION_SOFTMAX_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <limits>
+
+#include "cpu/attention_products-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+constexpr float kLog2E = 0x1.715476p+0f;
+
+/// Of the polynomial of degree 5 with the least relative error for 2^r, |r| <= 1/2, among those with 2^0 = 1.
+constexpr float kExp2Coefficients[] = {1.0f,           0x1.62e42ap-1f, 0x1.ebf9bcp-3f,
+                                       0x1.c6b752p-5f, 0x1.3cea88p-7f, 0x1.5bba14p-10f};
+
+/// 2^x for x up to about 127, 0 below -126; NaN stays NaN. Half the work of expFloat, with which it shares the idea:
+/// x = n + r with |r| <= 1/2, and a polynomial for 2^r. Relative error below 2e-7.
+HWY_INLINE FloatVector exp2Float(FloatVector x) {
+  const hn::RebindToSigned<FloatTag> bitsTag;
+  // Adding 1.5 * 2^23 rounds to a whole number, which the low bits then hold; 127 more makes them an exponent.
+  const FloatVector magic = broadcast(0x1.8p+23f + 127.0f);
+  const FloatVector shifted = hn::Add(x, magic);
+  const FloatVector r = hn::Sub(x, hn::Sub(shifted, magic));
+  FloatVector sum = broadcast(kExp2Coefficients[5]);
+  for (int i = 4; i >= 0; --i) sum = hn::MulAdd(sum, r, broadcast(kExp2Coefficients[i]));
+  const FloatVector power = hn::BitCast(FloatTag(), hn::ShiftLeft<23>(hn::BitCast(bitsTag, shifted)));
+  return hn::IfThenZeroElse(hn::Lt(x, broadcast(-126.0f)), hn::Mul(sum, power));
+}
+
+/// Writes zeros to row [from, to rounded up to whole vectors); a vector that holds earlier elements is whole already.
+HWY_INLINE void clearTail(float* row, int64_t from, int64_t to) {
+  for (int64_t i = roundUp(from, kLanes); i < to; i += kLanes) hn::StoreU(hn::Zero(FloatTag()), FloatTag(), row + i);
+}
+
+/// One block of the online softmax over a tile of 6 rows. Scores [6, stride] become 2^(slope (score - maximum)) for the
+/// first visible[row] of a row and 0 after that, up to `width` rounded up to whole vectors. `maxima` [6] and the
+/// lane-wise `sums` [6, lanes] are carried from block to block; `factors` [6] tell by how much older results shrink.
+HWY_INLINE void softmaxTile(float* scores, int64_t stride, const int64_t* visible, int64_t width, float slope,
+                            float* maxima, float* sums, float* factors) {
+  const FloatTag tag;
+  constexpr int64_t kPadded = (kTileRows + kLanes - 1) / kLanes * kLanes;
+  alignas(64) float before[kPadded] = {}, now[kPadded] = {}, shrink[kPadded];
+  for (int64_t row = 0; row < kTileRows; ++row) {
+    const float* from = scores + row * stride;
+    FloatVector largest = broadcast(maxima[row]);
+    forVectors(visible[row], [&](int64_t i, auto part) HWY_ATTR {
+      if constexpr (std::is_same_v<decltype(part), WholeVector>) {
+        largest = hn::Max(largest, hn::LoadU(tag, from + i));
+      } else {
+        largest = hn::IfThenElse(hn::FirstN(tag, part.count), hn::Max(largest, hn::LoadU(tag, from + i)), largest);
+      }
+    });
+    before[row] = maxima[row];
+    now[row] = maxima[row] = hn::ReduceMax(tag, largest);
+  }
+  for (int64_t i = 0; i < kPadded; i += kLanes) {
+    const FloatVector a = hn::Load(tag, before + i), b = hn::Load(tag, now + i);
+    // Equal maxima may be infinite: of a row that has seen no key yet.
+    const FloatVector factor = exp2Float(hn::Mul(hn::Sub(a, b), broadcast(slope)));
+    hn::Store(hn::IfThenElse(hn::Eq(a, b), broadcast(1.0f), factor), tag, shrink + i);
+  }
+  for (int64_t row = 0; row < kTileRows; ++row) {
+    float* values = scores + row * stride;
+    factors[row] = shrink[row];
+    const FloatVector offset = broadcast(-slope * now[row]);
+    FloatVector sum = hn::Mul(hn::LoadU(tag, sums + row * kLanes), broadcast(shrink[row]));
+    forVectors(visible[row], [&](int64_t i, auto part) HWY_ATTR {
+      FloatVector p = exp2Float(hn::MulAdd(hn::LoadU(tag, values + i), broadcast(slope), offset));
+      if constexpr (!std::is_same_v<decltype(part), WholeVector>) {
+        p = hn::IfThenElseZero(hn::FirstN(tag, part.count), p);
+      }
+      sum = hn::Add(sum, p);
+      hn::StoreU(p, tag, values + i);
+    });
+    hn::StoreU(sum, tag, sums + row * kLanes);
+    clearTail(values, visible[row], width);
+  }
+}
+
+/// Of one row: scores become probabilities p = 2^(slope score - logSum2), and gradients of p become those of the scaled
+/// scores, p (dP - delta); both 0 from `visible` to `width` rounded up to whole vectors. delta is the sum of dOut *
+/// out.
+HWY_INLINE void softmaxBackwardRow(float* scores, float* gradients, int64_t visible, int64_t width, float slope,
+                                   float logSum2, float delta) {
+  const FloatTag tag;
+  const FloatVector offset = broadcast(-logSum2);
+  forVectors(visible, [&](int64_t i, auto part) HWY_ATTR {
+    FloatVector p = exp2Float(hn::MulAdd(hn::LoadU(tag, scores + i), broadcast(slope), offset));
+    FloatVector gradient = hn::Mul(p, hn::Sub(hn::LoadU(tag, gradients + i), broadcast(delta)));
+    if constexpr (!std::is_same_v<decltype(part), WholeVector>) {
+      p = hn::IfThenElseZero(hn::FirstN(tag, part.count), p);
+      gradient = hn::IfThenElseZero(hn::FirstN(tag, part.count), gradient);
+    }
+    hn::StoreU(p, tag, scores + i);
+    hn::StoreU(gradient, tag, gradients + i);
+  });
+  clearTail(scores, visible, width);
+  clearTail(gradients, visible, width);
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard per target

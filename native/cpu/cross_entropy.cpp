@@ -1,0 +1,108 @@
+// Softmax cross-entropy of rows of logits and its gradient. A row is read three times (maximum, sum, gradient) and
+// comes from memory once: it fits the cache.
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+#include "cpu/float_types.h"
+#include "cpu/kernels.h"
+#include "cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/cross_entropy.cpp"
+#include <hwy/foreach_target.h>
+
+#include "cpu/simd_float-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+/// The largest element; one that is NaN may be passed over, the sum of exponentials will meet it.
+template <typename T>
+float maximumOf(const T* x, int64_t count) {
+  FloatVector maximum = broadcast(-INFINITY);
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag())), whole = count / lanes * lanes;
+  forVectors(whole, [&](int64_t i, auto part) HWY_ATTR { maximum = hn::Max(maximum, load(x + i, part)); });
+  float largest = hn::ReduceMax(FloatTag(), maximum);
+  for (int64_t i = whole; i < count; ++i) largest = std::max(largest, hn::GetLane(load(x + i, PartVector{1})));
+  return largest;
+}
+
+/// Sum of exp(x - maximum), in f64: with f32 the other classes would drown beside a certain one.
+template <typename T>
+double sumOfExponentials(const T* x, float maximum, int64_t count) {
+  const hn::Repartition<double, FloatTag> wide;
+  const FloatVector shift = broadcast(maximum);
+  auto lower = hn::Zero(wide), upper = hn::Zero(wide);
+  forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
+    FloatVector v = expFloat(hn::Sub(load(x + i, part), shift));
+    if constexpr (std::is_same_v<decltype(part), PartVector>)
+      v = hn::IfThenElseZero(hn::FirstN(FloatTag(), part.count), v);
+    lower = hn::Add(lower, hn::PromoteLowerTo(wide, v));
+    upper = hn::Add(upper, hn::PromoteUpperTo(wide, v));
+  });
+  return hn::ReduceSum(wide, hn::Add(lower, upper));
+}
+
+/// dLogits = exp(x - maximum) / sum, which may be the memory of x.
+template <typename T, typename G>
+void writeSoftmax(const T* x, float maximum, double sum, G* dLogits, int64_t count) {
+  const FloatVector shift = broadcast(maximum), factor = broadcast(static_cast<float>(1.0 / sum));
+  forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
+    store(hn::Mul(expFloat(hn::Sub(load(x + i, part), shift)), factor), dLogits + i, part);
+  });
+}
+
+/// The loss of one row; its gradient goes to dLogits unless that is null.
+template <typename T, typename G>
+float lossOfRow(const T* logits, int32_t target, int64_t count, G* dLogits) {
+  if (target < 0) {
+    if (dLogits) std::fill_n(dLogits, count, G{});
+    return 0;
+  }
+  const float maximum = maximumOf(logits, count);
+  const double sum = sumOfExponentials(logits, maximum, count);
+  const double chosen = hn::GetLane(load(logits + target, PartVector{1}));
+  const double loss = std::log(sum) - (chosen - maximum);
+  if (dLogits) {
+    writeSoftmax(logits, maximum, sum, dLogits, count);
+    // softmax - 1 = exp(-loss) - 1, without the cancellation of subtracting 1 from a probability near 1.
+    storeOne(static_cast<float>(std::expm1(-loss)), dLogits + target);
+  }
+  return static_cast<float>(loss);
+}
+
+void LossRows(const TensorDesc& logits, const int32_t* targets, float* losses, const TensorDesc& dLogits, int64_t begin,
+              int64_t end) {
+  const DType gradientType = present(dLogits) ? dLogits.dtype : logits.dtype;
+  withActivationType(logits.dtype, "crossEntropy", [&](auto type) HWY_ATTR {
+    withActivationType(gradientType, "crossEntropy", [&](auto gradientType) HWY_ATTR {
+      for (int64_t row = begin; row < end; ++row) {
+        auto* const gradient = present(dLogits) ? rowOf<decltype(gradientType)>(dLogits, row) : nullptr;
+        losses[row] = lossOfRow(rowOf<const decltype(type)>(logits, row), targets[row], columnsOf(logits), gradient);
+      }
+    });
+  });
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mora::cpu {
+
+HWY_EXPORT(LossRows);
+
+void crossEntropy(TensorDesc logits, TensorDesc targets, TensorDesc losses, TensorDesc dLogits) {
+  const auto* const wanted = static_cast<const int32_t*>(targets.data);
+  for (int64_t row = 0; row < logits.shape[0]; ++row)
+    if (wanted[row] >= columnsOf(logits))
+      throw std::out_of_range("crossEntropy expected targets below " + std::to_string(columnsOf(logits)) +
+                              " but target " + std::to_string(row) + " is " + std::to_string(wanted[row]));
+  parallelRanges(logits.shape[0], columnsOf(logits), [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(LossRows)(logits, wanted, static_cast<float*>(losses.data), dLogits, begin, end);
+  });
+}
+
+}  // namespace mora::cpu
+#endif  // HWY_ONCE

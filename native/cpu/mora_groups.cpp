@@ -1,0 +1,201 @@
+// Sums over groups of columns, their transpose, and merging: the sharing operators of MoRA (mora/geometry.h).
+#include <algorithm>
+#include <atomic>
+#include <cstring>
+#include <limits>
+
+#include "cpu/float_types.h"
+#include "cpu/kernels.h"
+#include "cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/mora_groups.cpp"
+#include <hwy/foreach_target.h>
+
+#include "cpu/simd_float-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+HWY_INLINE int64_t vectorLanes() { return static_cast<int64_t>(hn::Lanes(FloatTag())); }
+
+/// Calls segment(group, count) for what `wrap` repeats: real columns [0, count) fall into groups [group, group + count)
+/// once more.
+template <typename Segment>
+void forWrapped(const Grouping& grouping, Segment&& segment) {
+  if (grouping.extent() == grouping.width) return;
+  for (int64_t group = grouping.width % grouping.side; group < grouping.side; group += grouping.width)
+    segment(group, std::min(grouping.width, grouping.side - group));
+}
+
+/// sums[g] += the columns of group g
+template <typename T>
+void sumTiles(const Grouping& grouping, const T* x, float* sums) {
+  const int64_t side = grouping.side, tiles = grouping.width / side;
+  forVectors(side, [&](int64_t i, auto part) HWY_ATTR {
+    FloatVector sum = load(sums + i, part);
+    for (int64_t tile = 0; tile < tiles; ++tile) sum = hn::Add(sum, load(x + tile * side + i, part));
+    store(sum, sums + i, part);
+  });
+  addTo(sums, x + tiles * side, grouping.width % side);
+  forWrapped(grouping, [&](int64_t group, int64_t count) HWY_ATTR { addTo(sums + group, x, count); });
+}
+
+HWY_INLINE float sumRun(const float* x, int64_t count) {
+  if (count < vectorLanes()) {
+    float sum = 0;
+    for (int64_t i = 0; i < count; ++i) sum += x[i];
+    return sum;
+  }
+  FloatVector sum = broadcast(0.0f);
+  forVectors(count, [&](int64_t i, auto part) HWY_ATTR { sum = hn::Add(sum, load(x + i, part)); });
+  return hn::ReduceSum(FloatTag(), sum);
+}
+
+void sumRuns(const Grouping& grouping, const float* x, float* sums) {
+  for (int64_t group = 0; group < grouping.side; ++group) {
+    const int64_t start = grouping.runStart(group);
+    sums[group] += sumRun(x + start, grouping.runStart(group + 1) - start);
+  }
+}
+
+template <typename S, typename T>
+void convert(const S* source, T* target, int64_t count) {
+  forVectors(count, [&](int64_t i, auto part) HWY_ATTR { store(load(source + i, part), target + i, part); });
+}
+
+/// columns[c] = the sum of z over the groups of column c; `columns` has room for a vector more than width.
+void spreadRow(const Grouping& grouping, const float* z, float* columns) {
+  const int64_t side = grouping.side, width = grouping.width;
+  if (grouping.kind == GroupKind::tile) {
+    for (int64_t start = 0; start < width; start += side)
+      std::memcpy(columns + start, z, static_cast<size_t>(std::min(side, width - start)) * sizeof(float));
+    forWrapped(grouping, [&](int64_t group, int64_t count) HWY_ATTR { addTo(columns, z + group, count); });
+    return;
+  }
+  for (int64_t group = 0; group < side; ++group) {
+    const int64_t end = grouping.runStart(group + 1);
+    // Whole vectors: what runs over the end is overwritten by the next group, or lies in the room beyond width.
+    for (int64_t c = grouping.runStart(group); c < end; c += vectorLanes())
+      hn::StoreU(broadcast(z[group]), FloatTag(), columns + c);
+  }
+}
+
+/// Two f32 rows of scratch memory.
+struct Buffers {
+  float *narrow, *wide;
+
+  explicit Buffers(const Grouping& grouping) {
+    const int64_t room = vectorLanes();
+    narrow = static_cast<float*>(scratch<1>(static_cast<size_t>(grouping.side + room) * sizeof(float)));
+    wide = static_cast<float*>(scratch<2>(static_cast<size_t>(grouping.width + room) * sizeof(float)));
+  }
+};
+
+void SumGroupRows(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target, bool accumulate,
+                  int64_t begin, int64_t end) {
+  const Buffers buffers(grouping);
+  withActivationType(source.dtype, "groupSum", [&](auto from) HWY_ATTR {
+    withActivationType(target.dtype, "groupSum", [&](auto to) HWY_ATTR {
+      for (int64_t row = begin; row < end; ++row) {
+        const auto* const x = rowOf<const decltype(from)>(source, row);
+        auto* const sums = rowOf<decltype(to)>(target, row);
+        if (accumulate)
+          convert(sums, buffers.narrow, grouping.side);
+        else
+          std::fill_n(buffers.narrow, grouping.side, 0.0f);
+        if (grouping.kind == GroupKind::tile) {
+          sumTiles(grouping, x, buffers.narrow);
+        } else {
+          convert(x, buffers.wide, grouping.width);
+          sumRuns(grouping, buffers.wide, buffers.narrow);
+        }
+        convert(buffers.narrow, sums, grouping.side);
+      }
+    });
+  });
+}
+
+void SpreadGroupRows(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target, bool accumulate,
+                     int64_t begin, int64_t end) {
+  const Buffers buffers(grouping);
+  withActivationType(source.dtype, "groupSpread", [&](auto from) HWY_ATTR {
+    withActivationType(target.dtype, "groupSpread", [&](auto to) HWY_ATTR {
+      for (int64_t row = begin; row < end; ++row) {
+        convert(rowOf<const decltype(from)>(source, row), buffers.narrow, grouping.side);
+        spreadRow(grouping, buffers.narrow, buffers.wide);
+        auto* const y = rowOf<decltype(to)>(target, row);
+        forVectors(grouping.width, [&](int64_t i, auto part) HWY_ATTR {
+          FloatVector v = load(buffers.wide + i, part);
+          if (accumulate) v = hn::Add(v, load(y + i, part));
+          store(v, y + i, part);
+        });
+      }
+    });
+  });
+}
+
+/// weight[i] += scale * delta[i], and the number of results that are not finite.
+template <typename T>
+int64_t mergeRow(const float* delta, float scale, T* weight, int64_t count) {
+  const FloatVector factor = broadcast(scale);
+  int64_t nonFinite = 0;
+  forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
+    store(hn::MulAdd(factor, load(delta + i, part), load(weight + i, part)), weight + i, part);
+    const auto finite = hn::IsFinite(load(weight + i, part));  // as rounded: float16 overflows
+    nonFinite += static_cast<int64_t>(hn::CountTrue(FloatTag(), hn::Not(finite)));
+  });
+  return nonFinite;
+}
+
+int64_t MergeGroupRows(const Grouping& input, const Grouping& output, const TensorDesc& matrix, float scale,
+                       const TensorDesc& weight, int64_t begin, int64_t end) {
+  const Buffers buffers(input);
+  int64_t nonFinite = 0;
+  withFloatType(weight.dtype, "mergeGroups", [&](auto type) HWY_ATTR {
+    int64_t spread = -1;  // group whose row of the matrix is spread
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t group = output.groupOf(row);
+      if (group != spread) spreadRow(input, rowOf<const float>(matrix, group), buffers.wide);
+      spread = group;
+      nonFinite += mergeRow(buffers.wide, scale, rowOf<decltype(type)>(weight, row), input.width);
+    }
+  });
+  return nonFinite;
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mora::cpu {
+
+HWY_EXPORT(SumGroupRows);
+HWY_EXPORT(SpreadGroupRows);
+HWY_EXPORT(MergeGroupRows);
+
+void groupSum(Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate) {
+  parallelRanges(source.shape[0], grouping.width, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(SumGroupRows)(grouping, source, target, accumulate, begin, end);
+  });
+}
+
+void groupSpread(Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate) {
+  parallelRanges(source.shape[0], grouping.width, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(SpreadGroupRows)(grouping, source, target, accumulate, begin, end);
+  });
+}
+
+void mergeGroups(Grouping input, Grouping output, TensorDesc matrix, float scale, TensorDesc weight,
+                 TensorDesc nonFinite) {
+  std::atomic<int64_t> found{0};
+  parallelRanges(weight.shape[0], input.width, [&](int64_t begin, int64_t end) {
+    found += HWY_DYNAMIC_DISPATCH(MergeGroupRows)(input, output, matrix, scale, weight, begin, end);
+  });
+  if (!present(nonFinite)) return;
+  auto* const count = static_cast<int32_t*>(nonFinite.data);
+  *count = static_cast<int32_t>(std::min<int64_t>(*count + found, std::numeric_limits<int32_t>::max()));
+}
+
+}  // namespace mora::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,143 @@
+// RMSNorm (arXiv 1910.07467) over rows, with an optional residual added first, and its gradient.
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/float_types.h"
+#include "cpu/kernels.h"
+#include "cpu/parallel.h"
+#include "cpu/row_blocks.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/rms_norm.cpp"
+#include <hwy/foreach_target.h>
+
+#include "cpu/simd_float-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+template <typename T>
+float sumOfSquares(const T* x, int64_t count) {
+  FloatVector sum = broadcast(0.0f);
+  forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
+    const FloatVector v = load(x + i, part);
+    sum = hn::MulAdd(v, v, sum);
+  });
+  return hn::ReduceSum(FloatTag(), sum);
+}
+
+template <typename T>
+void normaliseRow(const T* x, const float* weight, float rstd, T* y, int64_t count) {
+  const FloatVector factor = broadcast(rstd);
+  forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
+    store(hn::Mul(hn::Mul(load(x + i, part), factor), load(weight + i, part)), y + i, part);
+  });
+}
+
+template <typename T>
+void addRow(T* x, const T* residual, int64_t count) {
+  forVectors(count, [&](int64_t i, auto part)
+                        HWY_ATTR { store(hn::Add(load(x + i, part), load(residual + i, part)), x + i, part); });
+}
+
+void NormRows(const TensorDesc& x, const TensorDesc& residual, const float* weight, float epsilon, const TensorDesc& y,
+              float* rstd, int64_t begin, int64_t end) {
+  withActivationType(x.dtype, "rmsNorm", [&](auto type) HWY_ATTR {
+    using T = decltype(type);
+    const int64_t columns = columnsOf(x);
+    for (int64_t row = begin; row < end; ++row) {
+      T* const values = rowOf<T>(x, row);
+      // The statistic is that of the stored sum, rounded: the backward pass sees the same x.
+      if (present(residual)) addRow(values, rowOf<const T>(residual, row), columns);
+      const double mean = static_cast<double>(sumOfSquares(values, columns)) / static_cast<double>(columns);
+      const float factor = static_cast<float>(1.0 / std::sqrt(mean + epsilon));
+      if (rstd) rstd[row] = factor;
+      if (present(y)) normaliseRow(values, weight, factor, rowOf<T>(y, row), columns);
+    }
+  });
+}
+
+void ApplyRows(const TensorDesc& x, const float* weight, const float* rstd, const TensorDesc& y, int64_t begin,
+               int64_t end) {
+  withActivationType(x.dtype, "rmsNormApply", [&](auto type) HWY_ATTR {
+    using T = decltype(type);
+    for (int64_t row = begin; row < end; ++row)
+      normaliseRow(rowOf<const T>(x, row), weight, rstd[row], rowOf<T>(y, row), columnsOf(x));
+  });
+}
+
+/// With x^ = x rstd: dX = rstd (w dY - x^ mean(w dY x^)), dWeight += dY x^. Rows of dX may be those of dY.
+template <typename T>
+void backwardRow(const T* dY, const T* x, const float* weight, float rstd, T* dX, bool accumulate, float* dWeight,
+                 int64_t count) {
+  const FloatVector factor = broadcast(rstd);
+  FloatVector sum = broadcast(0.0f);
+  forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
+    const FloatVector product = hn::Mul(load(dY + i, part), hn::Mul(load(x + i, part), factor));
+    sum = hn::MulAdd(product, load(weight + i, part), sum);
+    if (dWeight) store(hn::Add(load(dWeight + i, part), product), dWeight + i, part);
+  });
+  const FloatVector mean = broadcast(hn::ReduceSum(FloatTag(), sum) / static_cast<float>(count));
+  forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
+    const FloatVector normalised = hn::Mul(load(x + i, part), factor);
+    const FloatVector inner = hn::Mul(load(dY + i, part), load(weight + i, part));
+    FloatVector gradient = hn::Mul(factor, hn::NegMulAdd(normalised, mean, inner));
+    if (accumulate) gradient = hn::Add(gradient, load(dX + i, part));
+    store(gradient, dX + i, part);
+  });
+}
+
+void BackwardRows(const TensorDesc& dY, const TensorDesc& x, const float* weight, const float* rstd,
+                  const TensorDesc& dX, bool accumulate, float* dWeight, int64_t begin, int64_t end) {
+  withActivationType(x.dtype, "rmsNormBackward", [&](auto type) HWY_ATTR {
+    using T = decltype(type);
+    for (int64_t row = begin; row < end; ++row)
+      backwardRow(rowOf<const T>(dY, row), rowOf<const T>(x, row), weight, rstd[row], rowOf<T>(dX, row), accumulate,
+                  dWeight, columnsOf(x));
+  });
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mora::cpu {
+
+HWY_EXPORT(NormRows);
+HWY_EXPORT(ApplyRows);
+HWY_EXPORT(BackwardRows);
+
+void rmsNorm(TensorDesc x, TensorDesc residual, TensorDesc weight, float epsilon, TensorDesc y, TensorDesc rstd) {
+  parallelRanges(x.shape[0], columnsOf(x), [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(NormRows)
+    (x, residual, static_cast<const float*>(weight.data), epsilon, y, static_cast<float*>(rstd.data), begin, end);
+  });
+}
+
+void rmsNormApply(TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc y) {
+  parallelRanges(x.shape[0], columnsOf(x), [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(ApplyRows)
+    (x, static_cast<const float*>(weight.data), static_cast<const float*>(rstd.data), y, begin, end);
+  });
+}
+
+void rmsNormBackward(TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc dX, bool accumulate,
+                     TensorDesc dWeight) {
+  const int64_t columns = columnsOf(x);
+  const RowBlocks blocks(x.shape[0]);
+  const size_t partialBytes = present(dWeight) ? static_cast<size_t>(blocks.count * columns) * sizeof(float) : 0;
+  auto* const partials = static_cast<float*>(scratch<0>(partialBytes));
+  parallelRanges(blocks.count, blocks.perBlock * columns, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      float* const partial = present(dWeight) ? partials + block * columns : nullptr;
+      if (partial) std::fill_n(partial, columns, 0.0f);
+      HWY_DYNAMIC_DISPATCH(BackwardRows)
+      (dY, x, static_cast<const float*>(weight.data), static_cast<const float*>(rstd.data), dX, accumulate, partial,
+       blocks.begin(block), blocks.end(block));
+    }
+  });
+  if (present(dWeight)) combineBlocks(partials, blocks.count, columns, static_cast<float*>(dWeight.data), true);
+}
+
+}  // namespace mora::cpu
+#endif  // HWY_ONCE

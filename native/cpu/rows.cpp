@@ -1,0 +1,97 @@
+// Rows picked by index: embedding tables, and rows of activations.
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/convert.h"
+#include "cpu/dequantise.h"
+#include "cpu/float_types.h"
+#include "cpu/kernels.h"
+#include "cpu/parallel.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/rows.cpp"
+#include <hwy/foreach_target.h>
+
+#include "cpu/simd_float-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+/// dTable[ids[t]] += dY[t] for t in order, columns [begin, end) only.
+void AddRowsAt(const TensorDesc& dY, const int32_t* ids, const TensorDesc& dTable, int64_t begin, int64_t end) {
+  withActivationType(dY.dtype, "embeddingBackward", [&](auto type) HWY_ATTR {
+    for (int64_t t = 0; t < dY.shape[0]; ++t)
+      addTo(rowOf<float>(dTable, ids[t]) + begin, rowOf<const decltype(type)>(dY, t) + begin, end - begin);
+  });
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mora::cpu {
+
+HWY_EXPORT(AddRowsAt);
+
+namespace {
+
+/// Start of a row of a table of any type; a block format counts its strides in values.
+std::byte* tableRow(const TensorDesc& table, int64_t row) {
+  const DTypeTraits traits = traitsOf(table.dtype);
+  return static_cast<std::byte*>(table.data) + row * (table.strides[0] / traits.blockSize) * traits.blockBytes;
+}
+
+}  // namespace
+
+void embedding(TensorDesc table, TensorDesc ids, TensorDesc y) {
+  requireIndices("embedding", ids, table.shape[0]);
+  const int64_t columns = columnsOf(y);
+  const auto* const rows = static_cast<const int32_t*>(ids.data);
+  parallelRanges(y.shape[0], columns, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const std::byte* const source = tableRow(table, rows[t]);
+      std::byte* const target = tableRow(y, t);
+      if (!isQuantised(table.dtype)) {
+        convertRow(table.dtype, source, y.dtype, target, columns);
+      } else if (y.dtype == DType::f32) {
+        dequantiseRow(table.dtype, source, columns, reinterpret_cast<float*>(target));
+      } else {
+        auto* const values = static_cast<float*>(scratch<0>(static_cast<size_t>(columns) * sizeof(float)));
+        dequantiseRow(table.dtype, source, columns, values);
+        convertRow(DType::f32, values, y.dtype, target, columns);
+      }
+    }
+  });
+}
+
+void embeddingBackward(TensorDesc dY, TensorDesc ids, TensorDesc dTable) {
+  requireIndices("embeddingBackward", ids, dTable.shape[0]);
+  const auto* const rows = static_cast<const int32_t*>(ids.data);
+  const auto addColumns = [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(AddRowsAt)(dY, rows, dTable, begin, end);
+  };
+  // Threads share columns: equal ids then never meet, and every sum runs over t in order.
+  parallelRanges(columnsOf(dY), dY.shape[0], addColumns, 16);
+}
+
+void gatherRows(TensorDesc x, TensorDesc rows, TensorDesc y) {
+  requireIndices("gatherRows", rows, x.shape[0]);
+  const auto* const at = static_cast<const int32_t*>(rows.data);
+  parallelRanges(y.shape[0], columnsOf(y), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      convertRow(x.dtype, tableRow(x, at[i]), y.dtype, tableRow(y, i), columnsOf(y));
+  });
+}
+
+void scatterRows(TensorDesc x, TensorDesc rows, TensorDesc y) {
+  requireIndices("scatterRows", rows, y.shape[0]);
+  fill(y, 0);
+  const auto* const at = static_cast<const int32_t*>(rows.data);
+  parallelRanges(x.shape[0], columnsOf(x), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      convertRow(x.dtype, tableRow(x, i), y.dtype, tableRow(y, at[i]), columnsOf(y));
+  });
+}
+
+}  // namespace mora::cpu
+#endif  // HWY_ONCE

@@ -1,0 +1,110 @@
+/**
+ * Builds the native addon with CMake (through cmake-js) into build/Release/mora.node.
+ *
+ *   --debug                        into build/Debug
+ *   --sanitize=address,undefined   into build-asan/RelWithDebInfo, with these sanitizers
+ *   --sanitize=thread              into build-tsan/RelWithDebInfo
+ *   --if-needed                    nothing when the addon is newer than its sources; without a toolchain, a message and
+ *                                  success, so that npm install does not fail
+ *   --required                     with --if-needed: without a toolchain, failure
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+
+const { values: options } = parseArgs({
+  options: {
+    debug: { type: 'boolean', default: false },
+    sanitize: { type: 'string' },
+    'if-needed': { type: 'boolean', default: false },
+    required: { type: 'boolean', default: false },
+  },
+})
+
+const { folder, configuration } = placeOf(options)
+const binary = join(folder, configuration, 'mora.node')
+// CMake has a folder of its own: node-gyp keeps its makefile in build/ when it drives this script through binding.gyp.
+const cmakeFolder = join(folder, 'cmake', configuration)
+
+if (options['if-needed'] && isUpToDate()) process.exit(0)
+const missing = missingTools()
+if (missing.length > 0) giveUp(`not found: ${missing.join(', ')}`)
+if (!isConfigured()) {
+  // A configuration that failed leaves a cache behind that must not be built from.
+  rmSync(join(cmakeFolder, 'CMakeCache.txt'), { force: true })
+  if (!runCMake('configure')) giveUp('CMake could not configure the build (see above)')
+}
+if (!runCMake('build')) process.exit(1)
+const now = new Date()
+utimesSync(binary, now, now)
+if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
+
+function placeOf({ debug, sanitize }) {
+  if (!sanitize) return { folder: join(root, 'build'), configuration: debug ? 'Debug' : 'Release' }
+  return { folder: join(root, sanitize === 'thread' ? 'build-tsan' : 'build-asan'), configuration: 'RelWithDebInfo' }
+}
+
+function isUpToDate() {
+  if (!existsSync(binary)) return false
+  const built = statSync(binary).mtimeMs
+  const sources = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+  return [...sources, join(root, 'CMakeLists.txt')].every((source) => statSync(source).mtimeMs <= built)
+}
+
+function missingTools() {
+  const works = (...command) => spawnSync(command[0], command.slice(1), { stdio: 'ignore' }).status === 0
+  const compilers = [process.env.CXX, 'c++', 'g++', 'clang++'].filter(Boolean)
+  const tools = []
+  if (!works('cmake', '--version')) tools.push('cmake')
+  if (!compilers.some((compiler) => works(compiler, '--version'))) tools.push('a C++20 compiler')
+  if (!works('make', '--version') && !works('ninja', '--version')) tools.push('make')
+  if (!existsSync(join(root, 'node_modules')) && !canResolve('cmake-js/package.json'))
+    tools.push('cmake-js (npm install)')
+  return tools
+}
+
+function canResolve(name) {
+  try {
+    return Boolean(createRequire(import.meta.url).resolve(name))
+  } catch {
+    return false
+  }
+}
+
+function isConfigured() {
+  return ['Makefile', 'build.ninja'].some((file) => existsSync(join(cmakeFolder, file)))
+}
+
+function runCMake(step) {
+  const cmakeJs = join(dirname(createRequire(import.meta.url).resolve('cmake-js/package.json')), 'bin', 'cmake-js')
+  const variables = { CMAKE_LIBRARY_OUTPUT_DIRECTORY: dirname(binary), MORA_SANITIZE: options.sanitize ?? '' }
+  const child = spawnSync(
+    process.execPath,
+    [
+      cmakeJs,
+      step,
+      `--directory=${root}`,
+      `--out=${cmakeFolder}`,
+      `--config=${configuration}`,
+      `--parallel=${process.env.MORA_JOBS ?? availableParallelism()}`,
+      '--log-level=error',
+      ...Object.entries(variables).map(([name, value]) => `--CD${name}=${value}`),
+    ],
+    { cwd: root, stdio: ['ignore', 2, 2] },
+  )
+  return child.status === 0
+}
+
+function giveUp(reason) {
+  console.error(`node-mora: the native addon was not built: ${reason}.`)
+  console.error('Install what is missing with "npm run setup", then "npm run build:native".')
+  process.exit(options['if-needed'] && !options.required ? 0 : 1)
+}

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Brings a checkout to where tests and the demo run: system packages, node_modules, the addon, dist. Each only if needed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bash scripts/setup.sh
+
+if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+  npm ci --no-audit --no-fund --loglevel=error
+  touch node_modules/.package-lock.json
+fi
+
+node scripts/build-native.mjs --if-needed --required
+
+# A source newer than the last complete build, or one that is gone from under its output.
+if [ ! -e dist/.built ] || [ -n "$(find lib package.json tsconfig.json tsconfig.build.json -newer dist/.built -print -quit)" ]; then
+  rm -rf dist
+  npm run --silent build:lib
+  touch dist/.built
+fi

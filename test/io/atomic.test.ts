@@ -1,0 +1,96 @@
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { appendLine, replaceFolder, sha256File, writeFileAtomic, writeStreamAtomic } from '../../lib/io/atomic.js'
+import { formatBytes, requireFreeSpace } from '../../lib/io/disk-space.js'
+import { expectRejection, fileOf, useTemporaryFolder } from './temporary.js'
+
+const folder = useTemporaryFolder()
+
+describe('writeFileAtomic', () => {
+  it('makes folders, replaces the content and leaves nothing else', async () => {
+    const path = join(folder(), 'a/b/file.txt')
+    await writeFileAtomic(path, 'old and longer')
+    await writeFileAtomic(path, 'neü')
+    expect(readFileSync(path, 'utf8')).toBe('neü')
+    expect(readdirSync(join(folder(), 'a/b'))).toEqual(['file.txt'])
+  })
+
+  it('keeps the old file when writing fails', async () => {
+    const path = fileOf(folder(), 'file.txt', 'old')
+    const failing = writeStreamAtomic(path, async (handle) => {
+      await handle.write('half')
+      throw new Error('stopped')
+    })
+    await expect(failing).rejects.toThrow('stopped')
+    expect(readFileSync(path, 'utf8')).toBe('old')
+    expect(readdirSync(folder())).toEqual(['file.txt'])
+  })
+
+  it('says why a path cannot be written', async () => {
+    const file = fileOf(folder(), 'file', '')
+    await expectRejection(writeFileAtomic(join(file, 'below'), ''), 'write-failed', /below could not be written/)
+  })
+})
+
+describe('replaceFolder', () => {
+  it('T20 puts a whole folder in the place of the old one', async () => {
+    const target = join(folder(), 'out')
+    const build = (name: string) => async (temporary: string) => {
+      mkdirSync(join(temporary, 'deep'))
+      writeFileSync(join(temporary, 'deep', name), name)
+      return name
+    }
+    expect(await replaceFolder(target, build('one'))).toBe('one')
+    expect(await replaceFolder(target, build('two'))).toBe('two')
+    expect(readdirSync(join(target, 'deep'))).toEqual(['two'])
+    expect(readdirSync(folder())).toEqual(['out'])
+  })
+
+  it('T20 leaves the old folder and no other when building fails', async () => {
+    const target = join(folder(), 'out')
+    mkdirSync(target)
+    writeFileSync(join(target, 'kept'), '')
+    const failing = replaceFolder(target, async (temporary) => {
+      writeFileSync(join(temporary, 'half'), '')
+      throw new Error('stopped')
+    })
+    await expect(failing).rejects.toThrow('stopped')
+    expect(readdirSync(target)).toEqual(['kept'])
+    expect(readdirSync(folder())).toEqual(['out'])
+  })
+
+  it('replaces the folder behind a symbolic link', async () => {
+    mkdirSync(join(folder(), 'real'))
+    symlinkSync('real', join(folder(), 'link'))
+    await replaceFolder(join(folder(), 'link'), async (temporary) => writeFileSync(join(temporary, 'new'), ''))
+    expect(readdirSync(join(folder(), 'real'))).toEqual(['new'])
+  })
+
+  it('refuses to replace a file', async () => {
+    const path = fileOf(folder(), 'file', '')
+    await expectRejection(replaceFolder(path, async () => {}), 'not-a-folder', /file exists and is not a folder/)
+  })
+})
+
+it('sha256File hashes the content', async () => {
+  // The FIPS 180-2 example of "abc".
+  const expected = 'ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad'
+  expect(await sha256File(fileOf(folder(), 'abc', 'abc'))).toBe(expected)
+})
+
+it('appendLine adds a line', async () => {
+  const path = join(folder(), 'log.jsonl')
+  await appendLine(path, '{"a":1}')
+  await appendLine(path, '{"a":2}')
+  expect(readFileSync(path, 'utf8')).toBe('{"a":1}\n{"a":2}\n')
+})
+
+it('T19 requireFreeSpace refuses what no disk has room for', async () => {
+  await requireFreeSpace(folder(), 1, 'A byte')
+  await expectRejection(requireFreeSpace(folder(), 1e18, 'The model'), 'disk-full', /The model takes 1000 PB, but only .* are free/)
+})
+
+it('formatBytes uses powers of 1000', () => {
+  expect([0, 999, 1000, 1_234_567, 5e9].map(formatBytes)).toEqual(['0 bytes', '999 bytes', '1 kB', '1.23 MB', '5 GB'])
+})

@@ -1,0 +1,45 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { resolveWithConfig, TrainSchema } from '../../lib/options/index.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'mora-config-'))
+
+function file(content: string): string {
+  const path = join(folder, 'options.yaml')
+  writeFileSync(path, content)
+  return path
+}
+
+const resolve = (content: string, flags: object = {}) =>
+  resolveWithConfig(TrainSchema, { config: file(content), ...flags })
+
+describe('options from a YAML file', () => {
+  it('are below flags and above defaults', () => {
+    const options = resolve('rank: 4\nlearningRate: 3e-4\npacking: false\n', { rank: 16 })
+    expect(options).toMatchObject({ rank: 16, learningRate: 3e-4, packing: false, batchSize: 8 })
+  })
+
+  it('may be lists, and null is left out', () => {
+    const options = resolve('data: [a.jsonl, b.jsonl]\ntargetModules: [q_proj]\nmaxSteps: null\n')
+    expect(options).toMatchObject({ data: ['a.jsonl', 'b.jsonl'], targetModules: ['q_proj'] })
+    expect(options.maxSteps).toBeUndefined()
+  })
+
+  it('may be empty, or stand under options', () => {
+    expect(resolve('# nothing\n').rank).toBeUndefined()
+    expect(resolve('version: 1\noptions:\n  rank: 3\n').rank).toBe(3)
+  })
+
+  it('are named with their file when they are wrong', () => {
+    expect(() => resolve('rank: eight\n')).toThrow(/for rank in .*options\.yaml but received "eight"/)
+    expect(() => resolve('batch-size: 2\n')).toThrow(/Unknown option batch-size in .*; did you mean batchSize\?/)
+    expect(() => resolve('rank: 8\nrank: 9\n')).toThrow(/is not YAML/)
+    expect(() => resolve('- rank\n')).toThrow(/Expected options by name in .* but found a list/)
+    expect(() => resolve('config: other.yaml\n')).toThrow('for the command line only')
+    expect(() => resolveWithConfig(TrainSchema, { config: join(folder, 'absent.yaml') })).toThrow(
+      /Cannot read the options in .*absent\.yaml: there is no such file\./,
+    )
+  })
+})

@@ -1,0 +1,158 @@
+import { describe, expect, it } from 'vitest'
+import { UsageError } from '../../lib/errors.js'
+import {
+  checkEvalOptions,
+  checkTrainOptions,
+  EvalSchema,
+  MergeSchema,
+  newAdapterOptions,
+  parseOptions,
+  plainOptions,
+  TrainSchema,
+} from '../../lib/options/index.js'
+
+const train = (raw: unknown) => parseOptions(TrainSchema, raw, { source: 'api' })
+const flags = (raw: unknown) => parseOptions(TrainSchema, raw, { source: 'flags' })
+
+describe('options of training', () => {
+  it('have the defaults of the interface', () => {
+    expect(train({})).toEqual({
+      scheduler: 'cosine',
+      warmupSteps: 0,
+      warmupRatio: 0,
+      minLearningRateRatio: 0,
+      weightDecay: 0,
+      beta1: 0.9,
+      beta2: 0.999,
+      epsilon: 1e-8,
+      maxGradNorm: 1,
+      epochs: 1,
+      batchSize: 8,
+      packing: true,
+      shuffle: true,
+      trainOn: 'completion',
+      template: 'auto',
+      gradientCheckpointing: false,
+      keepBest: false,
+      resume: false,
+      overwrite: false,
+      json: false,
+      device: 'auto',
+      dtype: 'auto',
+      allowTf32: false,
+      seed: 42,
+      quiet: false,
+    })
+  })
+
+  it('take one path or several as data', () => {
+    expect(train({ data: 'a.jsonl' }).data).toEqual(['a.jsonl'])
+    expect(train({ data: ['a.jsonl', 'b.jsonl'] }).data).toEqual(['a.jsonl', 'b.jsonl'])
+  })
+
+  it('take target modules as a word, names or a regular expression', () => {
+    expect(train({ targetModules: 'all-linear' }).targetModules).toBe('all-linear')
+    expect(train({ targetModules: 'q_proj, v_proj' }).targetModules).toEqual(['q_proj', 'v_proj'])
+    expect(train({ targetModules: ['q_proj'] }).targetModules).toEqual(['q_proj'])
+    expect(train({ targetModules: '/layers\\.[0-3]\\./' }).targetModules).toEqual(/layers\.[0-3]\./)
+    expect(train({ targetModules: /q_proj/ }).targetModules).toEqual(/q_proj/)
+    expect(() => train({ targetModules: '/(/' })).toThrow('for targetModules but received "/(/"')
+  })
+
+  it('survive a round trip through plain values', () => {
+    const options = train({ data: 'a', targetModules: /q_proj$/i, rank: 4 })
+    const plain = JSON.parse(JSON.stringify(plainOptions(options)))
+    expect(plain.targetModules).toBe('/q_proj$/i')
+    expect(train(plain)).toEqual(options)
+  })
+})
+
+describe('errors of options', () => {
+  it('name an unknown option and suggest the nearest', () => {
+    expect(() => train({ learningrate: 1 })).toThrow('Unknown option learningrate; did you mean learningRate?')
+    expect(() => train({ 'learning-rate': 1 })).toThrow('did you mean learningRate?')
+    expect(() => flags({ bathSize: 1 })).toThrow('did you mean --batch-size?')
+    expect(() => train({ constructor: 1 })).toThrow('Unknown option constructor')
+  })
+
+  it('say what was expected and what came', () => {
+    expect(() => train({ rank: 0 })).toThrow('Expected a whole number of at least 1 for rank but received 0.')
+    expect(() => train({ rank: 2.5 })).toThrow('for rank but received 2.5.')
+    expect(() => flags({ learningRate: 'fast' })).toThrow(
+      'Expected a number above 0 for --learning-rate but received "fast".',
+    )
+    expect(() => train({ learningRate: Number.POSITIVE_INFINITY })).toThrow('for learningRate but received Infinity.')
+    expect(() => train({ beta1: 1 })).toThrow('Expected a number of at least 0 below 1 for beta1')
+    expect(() => train({ scheduler: 'cosin' })).toThrow('did you mean cosine?')
+    expect(() => train({ device: 'gpu' })).toThrow('Expected auto, cpu, cuda or cuda:n for device but received "gpu".')
+    expect(() => train([1])).toThrow('Expected options by name but received [1].')
+  })
+
+  it('are usage errors with a code', () => {
+    const error = (() => {
+      try {
+        train({ rank: -1 })
+      } catch (thrown) {
+        return thrown
+      }
+    })()
+    expect(error).toBeInstanceOf(UsageError)
+    expect(error).toMatchObject({ code: 'bad-value', exitCode: 2 })
+  })
+
+  it('refuse by name what is promised and not available', () => {
+    expect(() => flags({ method: 'dora' })).toThrow('method "dora" is not available yet; available: mora, lora, full.')
+    expect(() => flags({ mergeEvery: 5 })).toThrow('--merge-every (ReMoRA) is not available yet.')
+    expect(() => parseOptions(MergeSchema, { format: 'gguf' }, { source: 'flags' })).toThrow('format "gguf" is not')
+  })
+})
+
+describe('options that do not fit together', () => {
+  const check = (raw: object) => () => checkTrainOptions(flags({ data: 'd', output: 'o', ...raw }), 'flags')
+
+  it('pass when they fit', () => {
+    expect(check({})).not.toThrow()
+    expect(check({ method: 'lora', rank: 4, alpha: 8 })).not.toThrow()
+    expect(check({ operator: 'sharing', dropout: 0.1 })).not.toThrow()
+    expect(check({ evalData: 'e', evalEvery: 10, patience: 3, keepBest: true })).not.toThrow()
+    expect(check({ adapter: 'a', method: 'lora', alpha: 3 })).not.toThrow()
+  })
+
+  it.each([
+    [{ init: 'c', adapter: 'a' }, '--init does not go with --adapter'],
+    [{ resume: true, overwrite: true }, '--resume does not go with --overwrite'],
+    [{ warmupSteps: 3, warmupRatio: 0.1 }, '--warmup-steps does not go with --warmup-ratio'],
+    [{ operator: 'sharing', method: 'lora' }, '--operator does not go with method lora'],
+    [{ alpha: 8 }, '--alpha does not go with method mora'],
+    [{ method: 'full', rank: 8 }, '--rank does not go with method full'],
+    [{ init: 'c', rank: 8 }, '--rank does not go with method full'],
+    [{ method: 'full', modulesToSave: 'norms' }, '--modules-to-save does not go with method full'],
+    [{ adapter: 'a', method: 'full' }, '--adapter does not go with --method full'],
+    [{ patience: 3 }, '--patience needs --eval-data'],
+    [{ evalData: 'e', patience: 3 }, '--patience needs --eval-every'],
+    [{ microBatchSize: 9 }, '--micro-batch-size 9 is more than the 8 rows of a step'],
+  ])('are refused: %o', (raw, message) => {
+    expect(check(raw)).toThrow(message)
+  })
+
+  it('are refused in evaluation where they belong to another task', () => {
+    const check = (raw: object) => () => checkEvalOptions(parseOptions(EvalSchema, raw, { source: 'flags' }), 'flags')
+    expect(check({ task: 'logprobs', window: 8 })).toThrow('--window belongs to the task perplexity, not to logprobs.')
+    expect(check({ task: 'choices', shots: 2 })).toThrow('--shots needs --shots-data.')
+    expect(check({ task: 'perplexity', window: 8, stride: 9 })).toThrow('--stride 9 must not be more than --window 8.')
+    expect(check({ task: 'perplexity', window: 8, stride: 4 })).not.toThrow()
+  })
+})
+
+describe('a new adapter', () => {
+  it('rotates below rank 64 and shares from there on', () => {
+    expect(newAdapterOptions({}).operator).toBe('rotation')
+    expect(newAdapterOptions({ rank: 63 }).operator).toBe('rotation')
+    expect(newAdapterOptions({ rank: 64 }).operator).toBe('sharing')
+  })
+
+  it('is MoRA of rank 8 unless told, and full training from scratch', () => {
+    expect(newAdapterOptions({})).toMatchObject({ method: 'mora', rank: 8, alpha: 16, targetModules: 'all-linear' })
+    expect(newAdapterOptions({ init: 'config.json' }).method).toBe('full')
+  })
+})
