@@ -62,9 +62,8 @@ export function encodeRow(row: Row, where: string, options: EncodeOptions): Enco
   }
   const prompt = tokenizer.encodeText(row.prompt)
   const completion = withEos(tokenizer.encodeContinuation(row.completion), tokenizer)
-  const mask = new Uint8Array(prompt.length + completion.length).fill(1)
-  if (options.trainOn === 'completion') mask.fill(0, 0, prompt.length)
-  return oneRow(tokenRow([...prompt, ...completion], mask), maxLength, tokenizer.bosId)
+  const mask = new Uint8Array(prompt.length + completion.length).fill(1, prompt.length)
+  return promptedRow(tokenRow([...prompt, ...completion], mask), tokenizer, options)
 }
 
 function messagesOf(row: Exclude<Row, { kind: 'text' | 'tokenised' }>): Message[] {
@@ -80,11 +79,17 @@ function chatRow(
   where: string,
   tokenizer: Tokenizer,
   template: ChatTemplate,
-  { maxLength, trainOn }: EncodeOptions,
+  options: EncodeOptions,
 ): EncodedRow {
   const { ids, mask, foreignOpenings } = maskChat(tokenizer, template, messages, where)
-  if (trainOn === 'all') mask.fill(1)
-  return { ...oneRow(tokenRow(ids, mask), maxLength, tokenizer.bosId), foreignOpenings }
+  return { ...promptedRow(tokenRow(ids, mask), tokenizer, options), foreignOpenings }
+}
+
+/** The mask marks the answer: what is cut off a long row depends on it, also where the prompt is trained too. */
+function promptedRow(row: TokenRow, tokenizer: Tokenizer, { maxLength, trainOn }: EncodeOptions): EncodedRow {
+  const encoded = oneRow(row, maxLength, tokenizer.bosId)
+  if (trainOn === 'all') for (const { mask } of encoded.rows) mask.fill(1)
+  return encoded
 }
 
 function tokenRow(ids: readonly number[], mask: Uint8Array): TokenRow {

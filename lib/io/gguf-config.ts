@@ -64,7 +64,8 @@ export function llamaConfigFromGguf(file: GgufFile, ropeFactors?: Float32Array):
   const theta = read.number('llama.rope.freq_base', 10000)
   const contextLength = read.count('llama.context_length')
   const layers = read.count('llama.block_count')
-  if (layers > file.tensors.size) throw malformed(file.path, `it claims ${layers} blocks but has ${file.tensors.size} tensors`)
+  if (layers > file.tensors.size)
+    throw malformed(file.path, `it claims ${layers} blocks but has ${file.tensors.size} tensors`)
   if (theta <= 0) throw malformed(file.path, `its llama.rope.freq_base is ${theta}`)
   const config: LlamaConfigJson = {
     architectures: ['LlamaForCausalLM'],

@@ -51,6 +51,10 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
   fit.exclude(options, 'init', 'adapter', 'an adapter belongs to the weights that it was trained on')
   fit.exclude(options, 'resume', 'overwrite', 'one continues the run, the other replaces it')
   fit.exclude(options, 'warmupSteps', 'warmupRatio', 'give one of them')
+  fit.refuse(
+    options.allowChanges !== undefined && options.resume === false,
+    `${fit.name('allowChanges')} needs ${fit.name('resume')}.`,
+  )
   checkAdapterOptions(fit, options)
   checkEvaluation(fit, options)
   fit.refuse(

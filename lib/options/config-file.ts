@@ -13,11 +13,12 @@ import { type RawOptions, resolveOptions } from './parse.js'
 export function readConfigFile(path: string): RawOptions {
   const content = parseYaml(path)
   if (content === null) return {}
-  const mapping = isMapping(content) && isMapping(content.options) ? content.options : content
+  const ofRun = isMapping(content) && isMapping(content.options) ? content.options : null
+  const mapping = ofRun ? { ...ofRun, config: null } : content
   if (!isMapping(mapping)) {
     throw new UsageError('malformed-config', `Expected options by name in ${path} but found ${kindOf(mapping)}.`)
   }
-  if (Object.hasOwn(mapping, 'config')) {
+  if (mapping.config) {
     throw new UsageError('malformed-config', `The option config is for the command line only; remove it from ${path}.`)
   }
   return Object.fromEntries(Object.entries(mapping).filter(([, value]) => value !== null))

@@ -122,6 +122,9 @@ export const TrainSchema = z.strictObject({
     group: run,
   }),
   allowChanges: names('what may differ from the run that is resumed: options, model, data, threads, or all', { group: run }),
+  allowChanges: names('with --resume: options, or model, data, threads, dtype, device or all, that may differ from before', {
+    group: run,
+  }),
   overwrite: flag('replace the run that --output holds', false, { group: run }),
 
   ...commonOptions,

@@ -92,6 +92,11 @@ export class Tensor implements Disposable {
     return this.view([to - from, ...this.shape.slice(1)], this.strides, from * this.strides[0]!)
   }
 
+  /** Replaces the values by those of a tensor of the same shape, converting and in stream order. */
+  copyFrom(source: Tensor): void {
+    native.copy(source.native, this.#native, 1)
+  }
+
   /** The values in the dtype's typed array (bfloat16 and float16 as bits); rejects with what failed on the device. */
   bits(): Promise<TypedValues> {
     return this.#native.read()

@@ -1,11 +1,11 @@
 import type { Batch } from '../data/batch.js'
 import { RunError } from '../errors.js'
 import { noGrad } from '../tensor/tape.js'
-import type { TrainableModel } from './trainable.js'
+import type { LossModel } from './trainable.js'
 
 /** Mean loss over the target tokens of all batches. Keeps sums only: memory does not grow with the data. */
 export async function meanLoss(
-  model: Pick<TrainableModel, 'loss' | 'setDropout'>,
+  model: LossModel,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
 ): Promise<number> {
   model.setDropout(null)

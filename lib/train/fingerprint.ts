@@ -45,10 +45,10 @@ async function fileFingerprint(path: string): Promise<string> {
 }
 
 /** sha256, hexadecimal, over the rows in order: each one's ids and which of them are trained. */
-export function rowsFingerprint(rows: Iterable<{ ids: Int32Array; targets: Int32Array }>): string {
+export function rowsFingerprint(rows: Iterable<{ ids: Int32Array; mask: Uint8Array }>): string {
   const hash = createHash('sha256')
-  for (const { ids, targets } of rows) {
-    hash.update(Int32Array.of(ids.length)).update(ids).update(targets)
+  for (const { ids, mask } of rows) {
+    hash.update(Int32Array.of(ids.length)).update(ids).update(mask)
   }
   return hash.digest('hex')
 }

@@ -2,7 +2,7 @@ import type { Batch } from '../data/batch.js'
 import { RunError } from '../errors.js'
 import { firstNonFinite } from './finite.js'
 import type { Ranks } from './ranks.js'
-import type { HeldValues, Optimizer, StepOptions, TrainableModel, TrainedParameter } from './trainable.js'
+import type { HeldValues, LossModel, Optimizer, StepOptions, TrainedParameter } from './trainable.js'
 
 export interface StepReport {
   /** Mean over the step's target tokens, before the update. */
@@ -20,7 +20,7 @@ export interface StepReport {
  * step; so the result does not depend on how the rows were cut into micro-batches.
  */
 export async function trainStep(
-  model: Pick<TrainableModel, 'loss'>,
+  model: Pick<LossModel, 'loss'>,
   parameters: readonly TrainedParameter[],
   optimizer: Optimizer,
   batches: Iterable<Batch>,

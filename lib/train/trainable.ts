@@ -1,5 +1,9 @@
 /** What training needs of a model, its parameters and an optimizer. `Model`, `Parameter` and `AdamW` fit; so do fakes. */
+import type { AdapterConfigBase, LayerFacts } from '../adapters/adapter.js'
+import type { AdapterProvenance } from '../adapters/adapter-folder.js'
 import type { Batch } from '../data/batch.js'
+import type { Tokenizer } from '../data/tokenizer.js'
+import type { FloatDType } from '../native.js'
 
 /** Values on a device. */
 export interface StoredValues {
@@ -28,12 +32,51 @@ export interface LossTensor {
   dispose(): void
 }
 
-export interface TrainableModel {
-  trainableParameters(): { name: string; parameter: TrainedParameter }[]
+/** Where the model lives. */
+export interface TrainingDevice {
+  readonly kind: string
+  facts(): { totalMemory: number; threads: number }
+  /** Bytes. */
+  memory(): { inUse: number; peak: number }
+  resetPeak(): void
+}
+
+/** A forward pass that ends in a loss. */
+export interface LossModel {
   /** `loss` is the sum over the batch's target tokens, [1] float32. */
   loss(batch: Batch): { loss: LossTensor; targetTokens: number }
   /** Keys the dropout masks of the following forward passes; null turns dropout off. */
   setDropout(key: { seed: number; step: number } | null): void
+}
+
+export interface TrainableModel extends LossModel {
+  /** Empty for a model that was made from random numbers. */
+  readonly path: string
+  readonly config: {
+    readonly maxPositions: number
+    readonly vocabularySize: number
+    readonly layers: number
+    readonly hiddenSize: number
+    readonly intermediateSize: number
+    readonly json: Readonly<Record<string, unknown>>
+  }
+  readonly tokenizer: Tokenizer | null
+  readonly device: TrainingDevice
+  readonly dtype: FloatDType
+  readonly adapters: ReadonlyMap<string, AdapterConfigBase>
+  readonly adapterSet: {
+    activeNames(): string[]
+    provenance(name: string): AdapterProvenance
+    setProvenance(name: string, provenance: AdapterProvenance): void
+  }
+  gradientCheckpointing: boolean
+  linears(): readonly LayerFacts[]
+  addAdapter(name: string, config: AdapterConfigBase, options: { seed: number }): void
+  loadAdapter(folder: string, name: string): Promise<AdapterConfigBase>
+  saveAdapter(name: string, folder: string): Promise<void>
+  trainAll(): void
+  trainableParameters(): { name: string; parameter: TrainedParameter }[]
+  save(folder: string, options: { dtype: FloatDType }): Promise<void>
 }
 
 export interface OptimizerState {

@@ -69,7 +69,11 @@ describe('replaceFolder', () => {
 
   it('refuses to replace a file', async () => {
     const path = fileOf(folder(), 'file', '')
-    await expectRejection(replaceFolder(path, async () => {}), 'not-a-folder', /file exists and is not a folder/)
+    await expectRejection(
+      replaceFolder(path, async () => {}),
+      'not-a-folder',
+      /file exists and is not a folder/,
+    )
   })
 })
 
@@ -88,7 +92,11 @@ it('appendLine adds a line', async () => {
 
 it('T19 requireFreeSpace refuses what no disk has room for', async () => {
   await requireFreeSpace(folder(), 1, 'A byte')
-  await expectRejection(requireFreeSpace(folder(), 1e18, 'The model'), 'disk-full', /The model takes 1000 PB, but only .* are free/)
+  await expectRejection(
+    requireFreeSpace(folder(), 1e18, 'The model'),
+    'disk-full',
+    /The model takes 1000 PB, but only .* are free/,
+  )
 })
 
 it('formatBytes uses powers of 1000', () => {

@@ -13,7 +13,11 @@ describe('readJson', () => {
 
   it('names the file, line and column of what is wrong', async () => {
     const path = fileOf(folder(), 'bad.json', '{\n  "a": 1,\n  "b": tru\n}')
-    await expectRejection(readJson(path), 'malformed-json', /bad\.json .*line 3, column 8 a value was expected but "t" came/)
+    await expectRejection(
+      readJson(path),
+      'malformed-json',
+      /bad\.json .*line 3, column 8 a value was expected but "t" came/,
+    )
   })
 
   it('says that a file is missing, is a folder, or is not UTF-8', async () => {
@@ -35,11 +39,39 @@ describe('readJson', () => {
 
 describe('findJsonProblem', () => {
   const valid = [
-    '0', '-0.5e+3', '"\\u00e9\\n"', '[]', '{}', ' [1 , {"a":[{}]} ]\n', 'true', '{"":0,"__proto__":1}', `"${'x'.repeat(2e6)}"`,
+    '0',
+    '-0.5e+3',
+    '"\\u00e9\\n"',
+    '[]',
+    '{}',
+    ' [1 , {"a":[{}]} ]\n',
+    'true',
+    '{"":0,"__proto__":1}',
+    `"${'x'.repeat(2e6)}"`,
   ]
   const invalid = [
-    '', '01', '1.', '+1', '.5', '"', '"\n"', '"\\x"', '"\\u12g4"', '[1,]', '[1 2]', '{"a"}', '{a:1}', '{"a":1,}', 'nul', '1 1', '[', '{"a":',
-    '\u00a01', 'NaN', "{'a':1}", '[}',
+    '',
+    '01',
+    '1.',
+    '+1',
+    '.5',
+    '"',
+    '"\n"',
+    '"\\x"',
+    '"\\u12g4"',
+    '[1,]',
+    '[1 2]',
+    '{"a"}',
+    '{a:1}',
+    '{"a":1,}',
+    'nul',
+    '1 1',
+    '[',
+    '{"a":',
+    '\u00a01',
+    'NaN',
+    "{'a':1}",
+    '[}',
   ]
 
   it.each(valid)('accepts what JSON.parse accepts: %j', (text) => {

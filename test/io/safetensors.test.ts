@@ -49,7 +49,11 @@ describe('readSafetensorsHeader', () => {
 
   const malformed: [string, Uint8Array, RegExp][] = [
     ['an empty file', new Uint8Array(), /0 bytes/],
-    ['a header that claims more than the file', safetensorsBytes({}, 0, 1000), /claims 1000 bytes, but the file has 10/],
+    [
+      'a header that claims more than the file',
+      safetensorsBytes({}, 0, 1000),
+      /claims 1000 bytes, but the file has 10/,
+    ],
     ['a header past 100 MB', safetensorsBytes({}, 0, 2n ** 63n), /at most 100000000 are allowed/],
     ['a Git LFS pointer', Buffer.from('version https://git-lfs.github.com/spec/v1\noid sha256:0'), /git lfs pull/],
     ['a header that starts otherwise', safetensorsBytes(' {}', 0), /does not start with '\{'/],
@@ -69,9 +73,17 @@ describe('readSafetensorsHeader', () => {
     ['swapped offsets', safetensorsBytes({ a: { ...one, data_offsets: [24, 0] } }, 24), /impossible data_offsets/],
     ['three offsets', safetensorsBytes({ a: { ...one, data_offsets: [0, 24, 24] } }, 24), /impossible data_offsets/],
     ['a tensor past the end', safetensorsBytes({ a: one }, 23), /was it cut off\?/],
-    ['a size that is not the shape’s', safetensorsBytes({ a: { ...one, shape: [2, 2] } }, 24), /takes 16 bytes, but .* 24/],
+    [
+      'a size that is not the shape’s',
+      safetensorsBytes({ a: { ...one, shape: [2, 2] } }, 24),
+      /takes 16 bytes, but .* 24/,
+    ],
     ['bytes after the tensors', safetensorsBytes({ a: one }, 25), /1 bytes after tensor "a"/],
-    ['a hole', safetensorsBytes({ a: { ...one, data_offsets: [8, 32] } }, 32), /8 bytes between the header and tensor "a"/],
+    [
+      'a hole',
+      safetensorsBytes({ a: { ...one, data_offsets: [8, 32] } }, 32),
+      /8 bytes between the header and tensor "a"/,
+    ],
     ['an overlap', safetensorsBytes({ a: one, b: { ...one, data_offsets: [20, 44] } }, 44), /"b" overlaps tensor "a"/],
     ['shared bytes', safetensorsBytes({ a: one, b: one }, 24), /overlaps/],
   ]
@@ -81,7 +93,11 @@ describe('readSafetensorsHeader', () => {
 
   it('refuses broken JSON and repeated names', async () => {
     const broken = fileOf(folder(), 'x', safetensorsBytes('{"a": }', 0))
-    await expectRejection(readSafetensorsHeader(broken), 'malformed-json', /The header of .*x is not valid JSON: .*column 7/)
+    await expectRejection(
+      readSafetensorsHeader(broken),
+      'malformed-json',
+      /The header of .*x is not valid JSON: .*column 7/,
+    )
     const twice = fileOf(folder(), 'y', safetensorsBytes(`{"a":${JSON.stringify(one)},"a":${JSON.stringify(one)}}`, 24))
     await expectRejection(readSafetensorsHeader(twice), 'malformed-json', /"a" is given twice/)
   })
@@ -112,13 +128,14 @@ describe('writeSafetensors', () => {
     expect(metadata).toEqual({ note: 'ü' })
     expect([...tensors.keys()].sort()).toEqual(['byte', 'half', 'naïve', 'none', 'wide'])
     const bytes = readFileSync(path)
+    const elementBytes: Record<string, number> = { byte: 1, half: 2, wide: 8, naïve: 4, none: 4 }
     for (const { name, dtype, shape, data } of entries) {
       const found = tensors.get(name)!
       expect(found).toMatchObject({ dtype, shape })
-      expect(found.offset % (found.bytes / Math.max(1, shape.reduce((a, b) => a * b, 1)) || 1)).toBe(0)
+      expect(found.offset % elementBytes[name]!).toBe(0)
       expect(new Uint8Array(bytes.subarray(found.offset, found.offset + found.bytes))).toEqual(await data())
     }
-    expect((size - 3 - 6 - 8 - 8) % 8).toBe(0)
+    expect((size - (3 + 6 + 8 + 8)) % 8).toBe(0)
   })
 
   it('T19 asks for one tensor at a time', async () => {
@@ -154,7 +171,7 @@ describe('writeSafetensors', () => {
   })
 
   it('T19 checks the free space before it writes', async () => {
-    const huge = { ...entry('a', 'uint8', [1e15], 0) }
+    const huge = entry('a', 'uint8', [1e15], 0)
     await expectRejection(writeSafetensors(join(folder(), 'x'), [huge]), 'disk-full', /1 PB/)
     await expectRejection(writeShardedSafetensors(folder(), [huge]), 'disk-full', /The model takes 1 PB/)
     expect(readdirSync(folder())).toEqual([])
@@ -203,14 +220,20 @@ describe('model folders', () => {
     writeFileSync(second!, readFileSync(first!))
     await expectRejection(readModelFolder(folder()), 'malformed-file', /model-00002-of-00003.*lacks: model\.b/)
     mkdirSync(join(folder(), 'other'))
-    writeFileSync(join(folder(), 'other/model.safetensors.index.json'), '{"weight_map": {"a": "x", "b": "y", "c": "x"}}')
+    writeFileSync(
+      join(folder(), 'other/model.safetensors.index.json'),
+      '{"weight_map": {"a": "x", "b": "y", "c": "x"}}',
+    )
     await expectRejection(readModelFolder(join(folder(), 'other')), 'missing-file', /lacks 2 of 2 .*: x, y/)
   })
 
-  it.each(['../x', '/etc/x', 'a/../../x', '..', '.', '', 'a\\b', 7])('refuses a shard outside the folder: %j', async (shard) => {
-    fileOf(folder(), 'model.safetensors.index.json', JSON.stringify({ weight_map: { a: shard } }))
-    await expectRejection(readModelFolder(folder()), 'malformed-file', /which is no file of this folder/)
-  })
+  it.each(['../x', '/etc/x', 'a/../../x', '..', '.', '', 'a\\b', 7])(
+    'refuses a shard outside the folder: %j',
+    async (shard) => {
+      fileOf(folder(), 'model.safetensors.index.json', JSON.stringify({ weight_map: { a: shard } }))
+      await expectRejection(readModelFolder(folder()), 'malformed-file', /which is no file of this folder/)
+    },
+  )
 
   it.each([
     ['{}', /weight_map/],
@@ -218,7 +241,11 @@ describe('model folders', () => {
     ['{"weight_map": {"a": "x", "a": "y"}}', /twice/],
   ])('refuses the index %s', async (text, message) => {
     fileOf(folder(), 'model.safetensors.index.json', text)
-    await expectRejection(readModelFolder(folder()), text.includes('"y"') ? 'malformed-json' : 'malformed-file', message)
+    await expectRejection(
+      readModelFolder(folder()),
+      text.includes('"y"') ? 'malformed-json' : 'malformed-file',
+      message,
+    )
   })
 
   it('says what a folder without a model has instead', async () => {
@@ -226,5 +253,31 @@ describe('model folders', () => {
     await expectRejection(readModelFolder(folder()), 'missing-file', /neither model\.safetensors nor/)
     fileOf(folder(), 'pytorch_model.bin', '')
     await expectRejection(readModelFolder(folder()), 'missing-file', /convert it to safetensors/)
+  })
+})
+
+const assets = process.env.MORA_TEST_ASSETS
+describe.skipIf(!assets)('files that other tools wrote (MORA_TEST_ASSETS)', () => {
+  const files = assets
+    ? readdirSync(join(assets, 'golden'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+        name.endsWith('.safetensors'),
+      )
+    : []
+
+  it('are all accepted', async () => {
+    expect(files.length).toBeGreaterThan(0)
+    for (const name of files) {
+      const { tensors } = await readSafetensorsHeader(join(assets!, 'golden', name))
+      expect(tensors.size, name).toBeGreaterThan(0)
+    }
+  })
+
+  it('have the tensors of a bfloat16 checkpoint where its configuration says so', async () => {
+    const tensors = await readModelFolder(join(assets!, 'golden/tiny-tied-llama3-rope/model'))
+    expect(tensors.get('model.embed_tokens.weight')).toMatchObject({
+      dtype: 'bfloat16',
+      shape: [300, 48],
+      bytes: 28800,
+    })
   })
 })

@@ -1,0 +1,150 @@
+import { join } from 'node:path'
+import { InputError, UsageError } from '../errors.js'
+import { isJsonObject, readJsonObject } from '../io/json.js'
+import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
+import { writeFileAtomic } from '../io/atomic.js'
+import { withInputFile, readExactly } from '../io/open.js'
+import { bfloat16BitsToFloat32, float16BitsToFloat32 } from '../tensor/half.js'
+import type { Tensor } from '../tensor/tensor.js'
+import type { AdapterConfigBase, StoredTensor, TargetModules } from './adapter.js'
+import { adapterMethod, configFromPeft } from './registry.js'
+import { describeTargets, requireRank } from './patterns.js'
+
+const configName = 'adapter_config.json'
+const weightsName = 'adapter_model.safetensors'
+const prefix = 'base_model.model.'
+
+/** What this package stores in `adapter_config.json` beside PEFT's entries, under `node_mora`. */
+export interface AdapterProvenance {
+  /** Identity of the base model that the adapter was trained on. */
+  readonly baseHash?: string
+  /** Identity of the chat template that its rows were rendered with. */
+  readonly templateHash?: string
+}
+
+export interface StoredAdapter {
+  readonly folder: string
+  readonly config: AdapterConfigBase
+  readonly provenance: AdapterProvenance
+  /** Names of the layers in the file. */
+  readonly layers: readonly string[]
+  /** Every tensor by its full name. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+}
+
+/** Reads an adapter in the layout of Hugging Face PEFT 0.9 and later, or of the MoRA reference. */
+export async function readAdapterFolder(folder: string): Promise<StoredAdapter> {
+  const configPath = join(folder, configName)
+  const json = await readJsonObject(configPath)
+  const base = configFromPeft(json, configPath)
+  for (const option of ['fan_in_fan_out', 'use_qalora', 'trainable_token_indices', 'layer_replication']) {
+    if (json[option]) throw new UsageError('unsupported-option', `${configPath} has ${option}, which is not supported.`)
+  }
+  if (json.bias !== undefined && json.bias !== 'none') {
+    throw new UsageError('unsupported-option', `${configPath} has bias ${JSON.stringify(json.bias)}; only "none" is supported.`)
+  }
+  const config = {
+    ...base,
+    rank: requireRank(json.r as number),
+    dropout: typeof json.lora_dropout === 'number' ? json.lora_dropout : 0,
+    rankPattern: (json.rank_pattern ?? {}) as Record<string, number>,
+    targetModules: targetsFrom(json.target_modules, configPath),
+  }
+  const tensors = await readTensors(join(folder, weightsName))
+  const layers = new Set<string>()
+  for (const name of tensors.keys()) {
+    const match = /^base_model\.model\.(.+)\.lora_[AB]\.weight$/.exec(name)
+    if (!match) throw new UsageError('unsupported-option', `${join(folder, weightsName)} holds ${name}, which is not supported here.`)
+    layers.add(match[1]!)
+  }
+  if (layers.size === 0) throw new InputError('malformed-file', `${join(folder, weightsName)} holds no adapter tensors.`)
+  const provenance = isJsonObject(json.node_mora) ? (json.node_mora as AdapterProvenance) : {}
+  return { folder, config, provenance, layers: [...layers], tensors }
+}
+
+function targetsFrom(value: unknown, source: string): TargetModules {
+  if (value === undefined || value === null || value === 'all-linear') return 'all-linear'
+  if (typeof value === 'string') return new RegExp(value)
+  if (Array.isArray(value) && value.every((entry) => typeof entry === 'string')) return value
+  throw new InputError('malformed-file', `${source}: expected names for target_modules but found ${JSON.stringify(value)}.`)
+}
+
+async function readTensors(path: string): Promise<Map<string, StoredTensor>> {
+  const { tensors } = await readSafetensorsHeader(path)
+  return withInputFile(path, async (handle) => {
+    const read = new Map<string, StoredTensor>()
+    for (const [name, { dtype, shape, offset, bytes }] of tensors) {
+      const data = new Uint8Array(await readExactly(handle, path, offset, bytes)).buffer
+      const values =
+        dtype === 'float32'
+          ? new Float32Array(data)
+          : dtype === 'bfloat16'
+            ? Float32Array.from(new Uint16Array(data), bfloat16BitsToFloat32)
+            : dtype === 'float16'
+              ? Float32Array.from(new Uint16Array(data), float16BitsToFloat32)
+              : null
+      if (!values) throw new InputError('malformed-file', `${path}: ${name} is stored as ${dtype}; expected floats.`)
+      const bad = values.findIndex((value) => !Number.isFinite(value))
+      if (bad >= 0) throw new InputError('non-finite', `${path}: value ${bad} of ${name} is ${values[bad]}, not a finite number.`)
+      read.set(name, { name, shape, values })
+    }
+    return read
+  })
+}
+
+/** The stored tensors of one layer by their suffix. */
+export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix: string) => StoredTensor | null {
+  return (suffix) => tensors.get(`${prefix}${layer}.${suffix}`) ?? null
+}
+
+/** Writes both files; a reader never finds half of one. `base` names the model as the user gave it. */
+export async function writeAdapterFolder(
+  folder: string,
+  config: AdapterConfigBase,
+  layers: ReadonlyMap<string, { suffix: string; tensor: Tensor }[]>,
+  { base, provenance }: { base: string; provenance: AdapterProvenance },
+): Promise<void> {
+  const entries = [...layers].flatMap(([layer, tensors]) =>
+    tensors.map(({ suffix, tensor }) => ({
+      name: `${prefix}${layer}.${suffix}`,
+      dtype: 'float32' as const,
+      shape: [...tensor.shape],
+      data: async () => finiteBytes(await tensor.data(), layer),
+    })),
+  )
+  entries.sort((a, b) => (a.name < b.name ? -1 : 1))
+  await writeSafetensors(join(folder, weightsName), entries, { format: 'pt' })
+  const json = {
+    ...adapterMethod(config.method).toPeft(config),
+    auto_mapping: null,
+    base_model_name_or_path: base,
+    bias: 'none',
+    fan_in_fan_out: false,
+    inference_mode: true,
+    init_lora_weights: true,
+    layers_pattern: null,
+    layers_to_transform: null,
+    lora_dropout: config.dropout,
+    modules_to_save: null,
+    peft_type: 'LORA',
+    r: config.rank,
+    rank_pattern: config.rankPattern,
+    revision: null,
+    target_modules:
+      config.targetModules === 'all-linear'
+        ? [...new Set([...layers.keys()].map((name) => name.split('.').at(-1)!))]
+        : describeTargets(config.targetModules),
+    task_type: 'CAUSAL_LM',
+    node_mora: provenance,
+  }
+  const sorted = Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)))
+  await writeFileAtomic(join(folder, configName), `${JSON.stringify(sorted, null, 2)}\n`)
+}
+
+function finiteBytes(values: ArrayLike<number> | ArrayLike<bigint>, layer: string): Uint8Array {
+  const floats = values as Float32Array
+  if (!floats.every(Number.isFinite)) {
+    throw new InputError('non-finite', `The adapter of ${layer} holds values that are not finite; it is not saved.`)
+  }
+  return new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength)
+}

@@ -1,0 +1,54 @@
+import { checkEvalOptions, EvalSchema } from '../../options/index.js'
+import { defineCommand } from '../command.js'
+import { formatFacts, formatNumber } from '../format.js'
+import { requireAdapter, requireData, requireModel, requirePath } from '../paths.js'
+import { Progress } from '../progress.js'
+
+export const evalCommand = defineCommand({
+  name: 'eval',
+  summary: 'measure: log-probabilities, perplexity, exact answers, multiple choice, recall',
+  schema: EvalSchema,
+  required: ['model', 'task', 'data'],
+  examples: [
+    'mora eval --model model --task perplexity --data valid.txt',
+    'mora eval --model model --adapter out --task exact-match --data test.jsonl --limit 200',
+  ],
+  check(options, source) {
+    checkEvalOptions(options, source)
+    requireModel(options.model, source)
+    requireAdapter(options.adapter, source)
+    requireData('data', options.data, source)
+    requireData('shotsData', options.shotsData, source)
+    if (!['auto', 'none'].includes(options.template)) requirePath('template', options.template, source)
+  },
+  async run(options, { terminal }) {
+    const [{ loadModel }, { evaluate }] = await Promise.all([
+      import('../../models/index.js'),
+      import('../../eval/index.js'),
+    ])
+    const model = await loadModel(options.model!, options)
+    const progress = new Progress(terminal.stderr, options)
+    try {
+      if (options.adapter !== undefined) await model.loadAdapter(options.adapter)
+      const result = await evaluate(model, options)
+      return { json: result, text: describe(result as unknown as Record<string, unknown>) }
+    } finally {
+      progress.end()
+      model.dispose()
+    }
+  },
+})
+
+/** Figures by name; what is long is counted, since `--json` and `--output` have it whole. */
+function describe(result: Record<string, unknown>): string {
+  return formatFacts(
+    Object.entries(result).flatMap(([name, value]): [string, string][] => {
+      if (typeof value === 'number') return [[name, Number.isInteger(value) ? String(value) : formatNumber(value)]]
+      if (Array.isArray(value)) return [[name, String(value.length)]]
+      if (typeof value === 'object' && value !== null) {
+        return Object.entries(value).map(([key, figure]) => [`${name} ${key}`, formatNumber(figure as number)])
+      }
+      return [[name, String(value)]]
+    }),
+  )
+}

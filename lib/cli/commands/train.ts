@@ -1,0 +1,108 @@
+import type { TrainEvent, TrainResult } from '../../train/events.js'
+import type { Run } from '../../train/run.js'
+import { checkTrainOptions, type OptionSource, type TrainOptions, TrainSchema } from '../../options/index.js'
+import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
+import { formatBytes, formatCount, formatFacts, formatNumber } from '../format.js'
+import { interruptible } from '../interrupt.js'
+import { requireAdapter, requireData, requireModel, requirePath } from '../paths.js'
+import { Progress, StepLine } from '../progress.js'
+
+export const trainCommand = defineCommand({
+  name: 'train',
+  summary: 'train an adapter, the whole model, or a model from scratch',
+  schema: TrainSchema,
+  required: ['model', 'data', 'output'],
+  examples: [
+    'mora train --model SmolLM2-135M-Instruct.Q4_1.gguf --data train.jsonl --output out',
+    'mora train --config out/run.yaml --resume',
+  ],
+  check(options, source) {
+    checkTrainOptions(options, source)
+    checkPaths(options, source)
+  },
+  async run(options, context) {
+    const [{ loadModel }, { train }] = await Promise.all([
+      import('../../models/index.js'),
+      import('../../train/index.js'),
+    ])
+    const model = await loadModel(options.model!, options)
+    try {
+      return await follow(train(model, options), options, context)
+    } finally {
+      model.dispose()
+    }
+  },
+})
+
+function checkPaths(options: TrainOptions, source: OptionSource): void {
+  // With random weights, the model's folder is there for its tokenizer only.
+  if (options.init === undefined) requireModel(options.model, source)
+  else requirePath('model', options.model, source)
+  requirePath('init', options.init, source)
+  requireAdapter(options.adapter, source)
+  requireData('data', options.data, source)
+  requireData('evalData', options.evalData, source)
+  if (!['auto', 'none'].includes(options.template)) requirePath('template', options.template, source)
+}
+
+/** Shows a run until it ends; the first interruption stops it with its state saved. */
+async function follow(run: Run, { quiet }: TrainOptions, { terminal }: CommandContext): Promise<CommandResult> {
+  const progress = new Progress(terminal.stderr, { quiet })
+  const showEvent = eventPrinter(progress)
+  try {
+    const { value: result, interrupted } = await interruptible(
+      async () => {
+        for await (const event of run) showEvent(event)
+        return await run.finished
+      },
+      () => {
+        progress.note('stopping after this step; once more to stop at once')
+        run.stop().catch(() => {}) // the loop above throws it
+      },
+    )
+    progress.end()
+    const { stopped: _, ...json } = result
+    return { json, text: summary(result), exitCode: interrupted ? 130 : 0 }
+  } finally {
+    progress.end()
+  }
+}
+
+function eventPrinter(progress: Progress): (event: TrainEvent) => void {
+  const line = new StepLine()
+  let isFirst = true
+  return (event) => {
+    switch (event.type) {
+      case 'step':
+        progress.show(line.format(event), isFirst || event.step === event.totalSteps)
+        isFirst = false
+        break
+      case 'evaluation':
+        progress.note(
+          `step ${event.step}: evaluation loss ${formatNumber(event.evalLoss)}${event.best ? ' (the best so far)' : ''}`,
+        )
+        break
+      case 'checkpoint':
+        progress.note(`step ${event.step}: saved ${event.path}`)
+        break
+      case 'notice':
+        progress.note(`note: ${event.message}`)
+        break
+      case 'end':
+        break
+    }
+  }
+}
+
+function summary(result: TrainResult): string {
+  const facts: [string, string][] = [
+    ['steps', `${formatCount(result.steps)}${result.stopped ? ' (stopped; go on with --resume)' : ''}`],
+    ['trained parameters', formatCount(result.trainableParameters)],
+    ['speed', `${formatCount(result.tokensPerSecond)} tokens/s`],
+    ['peak memory', formatBytes(result.peakMemoryBytes)],
+  ]
+  if (result.loss !== null) facts.splice(1, 0, ['loss', formatNumber(result.loss)])
+  if (result.evalLoss !== null) facts.splice(2, 0, ['evaluation loss', formatNumber(result.evalLoss)])
+  if (result.output !== null) facts.push(['output', result.output])
+  return formatFacts(facts)
+}

@@ -1,0 +1,109 @@
+/** Tokenised data sets on disk, found by the hash of everything that decides them. */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { writeFully, writeStreamAtomic } from '../io/atomic.js'
+import type { DataSummary } from './dataset.js'
+import type { DataFile } from './readers.js'
+import { allocate, bytesOf, hashArrays, type TokenArrays } from './token-store.js'
+
+/** Rises whenever the same rows would be tokenised or masked otherwise. */
+const VERSION = 1
+
+interface Header {
+  version: number
+  key: string
+  rows: number
+  tokens: number
+  hash: string
+  summary: DataSummary
+}
+
+export interface CachedDataset {
+  arrays: TokenArrays
+  summary: DataSummary
+  hash: string
+}
+
+/** `$MORA_CACHE`, else `$XDG_CACHE_HOME/node-mora`, else `~/.cache/node-mora`. */
+export function defaultCacheFolder(): string {
+  const { MORA_CACHE, XDG_CACHE_HOME } = process.env
+  return MORA_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'node-mora')
+}
+
+/** Hash of the files' content and of whatever else decides the tokens. */
+export async function cacheKey(files: readonly DataFile[], settings: object): Promise<string> {
+  const hash = createHash('sha256').update(JSON.stringify({ version: VERSION, ...settings }))
+  for (const { path, format } of files) {
+    const content = createHash('sha256')
+    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) content.update(chunk as Buffer)
+    hash.update(`\n${format} ${content.digest('hex')}`)
+  }
+  return hash.digest('hex')
+}
+
+function pathOf(folder: string, key: string): string {
+  return join(folder, 'datasets', `${key}.tokens`)
+}
+
+export async function writeCache(folder: string, key: string, { arrays, summary, hash }: CachedDataset): Promise<void> {
+  const header: Header = {
+    version: VERSION,
+    key,
+    rows: arrays.offsets.length - 1,
+    tokens: arrays.ids.length,
+    hash,
+    summary,
+  }
+  const text = Buffer.from(JSON.stringify(header))
+  const length = Buffer.alloc(4)
+  length.writeUInt32LE(text.length)
+  await writeStreamAtomic(pathOf(folder, key), async (handle) => {
+    for (const bytes of [length, text, ...bytesOf(arrays)]) await writeFully(handle, bytes)
+  })
+}
+
+/** Null where nothing whole is stored under the key: absent, cut off or changed files are all the same. */
+export async function readCache(folder: string, key: string): Promise<CachedDataset | null> {
+  let handle: FileHandle | undefined
+  try {
+    handle = await open(pathOf(folder, key))
+    return await readFrom(handle, key)
+  } catch {
+    return null
+  } finally {
+    await handle?.close()
+  }
+}
+
+async function readFrom(handle: FileHandle, key: string): Promise<CachedDataset | null> {
+  const { size } = await handle.stat()
+  const length = Buffer.alloc(4)
+  await fill(handle, length, 0)
+  const headerLength = length.readUInt32LE()
+  if (headerLength > size) return null
+  const text = Buffer.alloc(headerLength)
+  await fill(handle, text, 4)
+  const header = JSON.parse(text.toString()) as Header
+  const payload = 8 * (header.rows + 1) + 5 * header.tokens
+  if (header.version !== VERSION || header.key !== key || 4 + headerLength + payload !== size) return null
+  const arrays = allocate(header.rows, header.tokens)
+  let position = 4 + headerLength
+  for (const bytes of bytesOf(arrays)) {
+    await fill(handle, bytes, position)
+    position += bytes.length
+  }
+  const { summary, hash } = header
+  return hashArrays(arrays) === hash ? { arrays, summary, hash } : null
+}
+
+async function fill(handle: FileHandle, target: Uint8Array, position: number): Promise<void> {
+  for (let done = 0; done < target.length; ) {
+    const length = Math.min(target.length - done, 1 << 30)
+    const { bytesRead } = await handle.read(target, done, length, position + done)
+    if (bytesRead === 0) throw new Error('unexpected end of file')
+    done += bytesRead
+  }
+}

@@ -1,0 +1,214 @@
+/** Data files as rows of token ids, tokenised once. */
+import { InputError, UsageError } from '../errors.js'
+import { type CachedDataset, cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
+import { checkIds, countTargets, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
+import { type DataRecord, findDataFiles, readRecords } from './readers.js'
+import { parseRow } from './rows.js'
+import { resolveTemplate } from './template.js'
+import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
+import type { Tokenizer } from './tokenizer.js'
+
+export interface DatasetOptions {
+  /** Of the model; null where it has none: only `input_ids` rows can then be read. */
+  tokenizer: Tokenizer | null
+  /** Longest row, in tokens; 1024. */
+  maxLength?: number
+  /** `auto` (the model's own, the default), `none`, or the path of a Jinja file. */
+  template?: string
+  /** `all` also trains the prompt; `completion`. */
+  trainOn?: 'completion' | 'all'
+  /** Rows of the model's embedding: a larger id is refused. */
+  vocabSize?: number
+  /** Keeps rows without any target, and accepts data without any: for looking, not for training. */
+  keepWithoutTarget?: boolean
+  /** Folder of tokenised data; null: none. By default the user's cache, from 256 KiB of data on. */
+  cacheDir?: string | null
+  /** Called now and then while rows are tokenised. */
+  onProgress?: (progress: { rows: number; tokens: number }) => void
+  /** Called with each thing that the user should know. */
+  onWarning?: (message: string) => void
+}
+
+export interface DataSummary {
+  /** Rows of the data set; a long text makes several. */
+  rows: number
+  tokens: number
+  /** Tokens that are predicted and trained. */
+  targetTokens: number
+  /** Rows that lost tokens to `maxLength`. */
+  truncated: number
+  /** Rows in which nothing is trained. */
+  withoutTarget: number
+  /** Rows left out for that. */
+  dropped: number
+  /** Assistant's turns whose opening differs from the generation prompt. */
+  foreignOpenings: number
+  /** Control tokens that are trained as targets. */
+  trainedSpecialTokens: { id: number; token: string; count: number }[]
+}
+
+/** Token rows in compact arrays. */
+export class Dataset {
+  constructor(
+    private readonly arrays: TokenArrays,
+    readonly summary: DataSummary,
+    /** sha256, hexadecimal, of all rows and masks. */
+    readonly hash: string,
+  ) {}
+
+  get length(): number {
+    return this.arrays.offsets.length - 1
+  }
+
+  /** Views of a row; valid as long as the data set, not to be written. */
+  row(index: number): TokenRow {
+    if (!Number.isInteger(index) || index < 0 || index >= this.length) {
+      throw new RangeError(`Expected a row from 0 to ${this.length - 1} but received ${index}.`)
+    }
+    const start = this.arrays.offsets[index]!
+    const end = this.arrays.offsets[index + 1]!
+    return { ids: this.arrays.ids.subarray(start, end), mask: this.arrays.mask.subarray(start, end) }
+  }
+
+  /** Tokens of a row. */
+  rowLength(index: number): number {
+    return this.arrays.offsets[index + 1]! - this.arrays.offsets[index]!
+  }
+}
+
+const SMALL_DATA_BYTES = 256 * 1024
+const PROGRESS_EVERY = 256
+
+/**
+ * Reads, tokenises and masks data; the result is kept in a cache and found again by content.
+ *
+ * @param source a file, a folder, `-`, or several
+ * @throws UsageError of missing or unfit sources
+ * @throws InputError of malformed rows (file and line), ids past `vocabSize`, and data in which nothing is trained
+ */
+export async function loadDataset(source: string | readonly string[], options: DatasetOptions): Promise<Dataset> {
+  const files = await findDataFiles(source)
+  const settings = await encodeOptions(options)
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
+  const folder = options.cacheDir === undefined && bytes >= SMALL_DATA_BYTES ? defaultCacheFolder() : options.cacheDir
+  const usesCache = folder && !files.some((file) => file.path === '-')
+  const name = files.map((file) => file.path).join(', ')
+  if (!usesCache) return announced(await build(readRecords(files), settings, options), name, options)
+
+  const key = await cacheKey(files, {
+    tokenizer: options.tokenizer?.hash ?? null,
+    template: settings.template?.hash ?? null,
+    specialTokens: settings.template ? options.tokenizer?.specialTokens : null,
+    maxLength: settings.maxLength,
+    trainOn: settings.trainOn,
+    vocabSize: options.vocabSize ?? null,
+    keepWithoutTarget: options.keepWithoutTarget ?? false,
+  })
+  let found = await readCache(folder, key)
+  if (!found) {
+    found = await build(readRecords(files), settings, options)
+    await writeCache(folder, key, found).catch((error: Error) => {
+      options.onWarning?.(`The tokenised data could not be kept in ${folder}: ${error.message}`)
+    })
+  }
+  return announced(found, name, options)
+}
+
+/**
+ * Like `loadDataset`, of rows that are already in memory or come from elsewhere.
+ * @param rows in any form that a data file may have
+ */
+export async function datasetFromRows(
+  rows: Iterable<unknown> | AsyncIterable<unknown>,
+  options: DatasetOptions,
+): Promise<Dataset> {
+  const records = async function* (): AsyncGenerator<DataRecord> {
+    let number = 0
+    for await (const value of rows) yield { value, where: `row ${++number}` }
+  }
+  return announced(await build(records(), await encodeOptions(options), options), 'the rows', options)
+}
+
+/** Options with their defaults, and the template loaded. */
+export async function encodeOptions(options: DatasetOptions): Promise<EncodeOptions> {
+  const { tokenizer, maxLength = 1024, template = 'auto', trainOn = 'completion' } = options
+  if (!Number.isInteger(maxLength) || maxLength < 2) {
+    throw new UsageError('bad-option', `Expected an integer of at least 2 for maxLength but received ${maxLength}.`)
+  }
+  return { tokenizer, maxLength, trainOn, template: tokenizer ? await resolveTemplate(template, tokenizer) : null }
+}
+
+async function build(
+  records: AsyncIterable<DataRecord>,
+  settings: EncodeOptions,
+  options: DatasetOptions,
+): Promise<CachedDataset> {
+  const store = new TokenStore()
+  const specialCounts = new Map<number, number>()
+  const specialIds = options.tokenizer?.specialIds ?? new Set<number>()
+  const summary: DataSummary = {
+    rows: 0,
+    tokens: 0,
+    targetTokens: 0,
+    truncated: 0,
+    withoutTarget: 0,
+    dropped: 0,
+    foreignOpenings: 0,
+    trainedSpecialTokens: [],
+  }
+  let read = 0
+  for await (const { value, where } of records) {
+    const encoded = encodeRow(parseRow(value, where), where, settings)
+    if (encoded.truncated) summary.truncated++
+    summary.foreignOpenings += encoded.foreignOpenings
+    for (const row of encoded.rows) {
+      if (options.vocabSize !== undefined) checkIds(row.ids, options.vocabSize, where)
+      const targets = countTargets(row.mask)
+      if (targets === 0) {
+        summary.withoutTarget++
+        if (!options.keepWithoutTarget) {
+          summary.dropped++
+          continue
+        }
+      }
+      store.push(row)
+      summary.tokens += row.ids.length
+      summary.targetTokens += targets
+      for (let i = 1; i < row.ids.length; i++) {
+        const id = row.ids[i]!
+        if (row.mask[i] && specialIds.has(id)) specialCounts.set(id, (specialCounts.get(id) ?? 0) + 1)
+      }
+    }
+    if (++read % PROGRESS_EVERY === 0) options.onProgress?.({ rows: read, tokens: summary.tokens })
+  }
+  options.onProgress?.({ rows: read, tokens: summary.tokens })
+  summary.rows = store.length
+  summary.trainedSpecialTokens = [...specialCounts]
+    .sort(([a], [b]) => a - b)
+    .map(([id, count]) => ({ id, token: options.tokenizer?.tokenOf(id) ?? '', count }))
+  const arrays = store.finish()
+  return { arrays, summary, hash: hashArrays(arrays) }
+}
+
+function announced({ arrays, summary, hash }: CachedDataset, name: string, options: DatasetOptions): Dataset {
+  const { rows, withoutTarget, dropped, truncated, targetTokens, foreignOpenings } = summary
+  const warn = (message: string) => options.onWarning?.(message)
+  if (rows === 0 && withoutTarget === 0) throw new InputError('empty-data', `${name}: no row was found.`)
+  if (targetTokens === 0 && !options.keepWithoutTarget) {
+    throw new InputError(
+      'nothing-to-train',
+      `${name}: nothing would be trained in any of its ${withoutTarget} rows (no assistant's turn, all labels ${-100}, or answers that are empty).`,
+    )
+  }
+  if (dropped > 0) warn(`${name}: ${dropped} rows in which nothing is trained were left out.`)
+  if (truncated > 0)
+    warn(
+      `${name}: ${truncated} rows were longer than max-length and lost the start of their prompt (or the end of the answer where that alone was too long).`,
+    )
+  if (foreignOpenings > 0) {
+    warn(
+      `${name}: the chat template opens ${foreignOpenings} of the assistant's turns otherwise than it prompts for one (a thinking block?).`,
+    )
+  }
+  return new Dataset(arrays, summary, hash)
+}

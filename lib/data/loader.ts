@@ -1,0 +1,143 @@
+/** Batches for a training loop of one's own. */
+import { InputError, UsageError } from '../errors.js'
+import type { Batch } from './batch.js'
+import { Dataset, encodeOptions } from './dataset.js'
+import { countTargets, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
+import { type PackedRow, packBatch } from './packing.js'
+import { parseRow } from './rows.js'
+import { Sampler } from './sampler.js'
+import type { Tokenizer } from './tokenizer.js'
+
+/** Token ids with an optional mask (all trained), or a row in any form that a data file may have. */
+export type LoaderRow = { ids: ArrayLike<number>; mask?: ArrayLike<number> } | Record<string, unknown>
+
+export interface LoaderOptions {
+  /** Rows of a batch, which is one optimizer step; 8. */
+  batchSize?: number
+  /** Of the order; 0. */
+  seed?: number
+  /** False pads every row to the longest of its batch; true. */
+  packing?: boolean
+  /** By default true where the rows can be counted, false of a stream. */
+  shuffle?: boolean
+  /** 1; of a stream only 1. */
+  epochs?: number
+  /** For rows of text. */
+  tokenizer?: Tokenizer | null
+  /** For rows of text, as in `loadDataset`. */
+  maxLength?: number
+  template?: string
+  trainOn?: 'completion' | 'all'
+  /** Where to go on: what `state()` returned. */
+  state?: LoaderState
+}
+
+export interface LoaderState {
+  /** Batches already given out. */
+  step: number
+}
+
+export class DataLoader implements AsyncIterable<Batch> {
+  private step: number
+  private readonly batchSize: number
+
+  /** @throws UsageError of options that do not fit the rows */
+  constructor(
+    private readonly rows: Dataset | readonly LoaderRow[] | Iterable<LoaderRow> | AsyncIterable<LoaderRow>,
+    private readonly options: LoaderOptions = {},
+  ) {
+    this.step = options.state?.step ?? 0
+    this.batchSize = options.batchSize ?? 8
+    if (!Number.isInteger(this.batchSize) || this.batchSize < 1) {
+      throw new UsageError('bad-option', `Expected a positive integer for batchSize but received ${options.batchSize}.`)
+    }
+    if (isCounted(rows)) return
+    if (options.shuffle) {
+      throw new UsageError('bad-option', 'A stream cannot be shuffled: collect its rows in an array first.')
+    }
+    if ((options.epochs ?? 1) !== 1) {
+      throw new UsageError('bad-option', 'A stream has one epoch: collect its rows in an array for more.')
+    }
+  }
+
+  /** Where the loader stands, for the option `state` of another one over the same rows. */
+  state(): LoaderState {
+    return { step: this.step }
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Batch> {
+    const batches = isCounted(this.rows) ? this.sampled(this.rows) : this.streamed(this.rows)
+    for await (const batch of batches) {
+      this.step++
+      yield batch
+    }
+    this.step = 0
+  }
+
+  private async *sampled(rows: Dataset | readonly LoaderRow[]): AsyncGenerator<Batch> {
+    if (rows.length === 0) throw new InputError('empty-data', 'The data set has no row.')
+    const { seed = 0, shuffle = true, epochs = 1 } = this.options
+    const sampler = new Sampler({ rows: rows.length, batchSize: this.batchSize, seed, shuffle, epochs })
+    const tokens = rows instanceof Dataset ? undefined : await this.tokenRows()
+    for (let step = this.step; step < sampler.steps; step++) {
+      const picked = sampler.rowsOfStep(step).map(({ index, row }) => ({
+        ...(rows instanceof Dataset ? rows.row(index) : tokens!(rows[index]!, index)),
+        row,
+      }))
+      yield this.pack(picked)
+    }
+  }
+
+  private async *streamed(rows: Iterable<LoaderRow> | AsyncIterable<LoaderRow>): AsyncGenerator<Batch> {
+    const tokens = await this.tokenRows()
+    let skip = this.step * this.batchSize
+    let index = 0
+    let picked: PackedRow[] = []
+    for await (const row of rows) {
+      if (skip-- > 0) {
+        index++
+        continue
+      }
+      picked.push({ ...tokens(row, index++), row: picked.length })
+      if (picked.length < this.batchSize) continue
+      yield this.pack(picked)
+      picked = []
+    }
+    if (picked.length > 0) yield this.pack(picked)
+  }
+
+  private pack(rows: readonly PackedRow[]): Batch {
+    const longest = Math.max(...rows.map(({ ids }) => ids.length))
+    return packBatch(rows, this.options.packing === false ? { padTo: longest } : {})
+  }
+
+  /** Encodes rows as they are needed. A text is one row here: what exceeds `maxLength` is refused. */
+  private async tokenRows(): Promise<(row: LoaderRow, index: number) => TokenRow> {
+    const { tokenizer = null, maxLength, template, trainOn } = this.options
+    const settings = await encodeOptions({ tokenizer, maxLength, template, trainOn })
+    return (row, index) => tokenRow(row, `row ${index + 1}`, settings)
+  }
+}
+
+function isCounted(rows: unknown): rows is Dataset | readonly LoaderRow[] {
+  return rows instanceof Dataset || Array.isArray(rows)
+}
+
+function tokenRow(row: LoaderRow, where: string, settings: EncodeOptions): TokenRow {
+  if ('ids' in row) {
+    const { ids, mask } = row as { ids: ArrayLike<number>; mask?: ArrayLike<number> }
+    if (mask && mask.length !== ids.length) {
+      throw new InputError('malformed-row', `${where}: mask: expected ${ids.length} entries but ${mask.length} came.`)
+    }
+    return { ids: Int32Array.from(ids), mask: mask ? Uint8Array.from(mask) : new Uint8Array(ids.length).fill(1) }
+  }
+  const { rows } = encodeRow(parseRow(row, where), where, settings)
+  if (rows.length !== 1) {
+    throw new InputError(
+      'row-too-long',
+      `${where}: its text has more than ${settings.maxLength} tokens; use loadDataset, which cuts it into several rows.`,
+    )
+  }
+  if (countTargets(rows[0]!.mask) === 0) throw new InputError('nothing-to-train', `${where}: nothing in it is trained.`)
+  return rows[0]!
+}

@@ -1,0 +1,90 @@
+/** Rows laid end to end for a forward pass, and which rows go together. */
+import { UsageError } from '../errors.js'
+import type { Batch } from './batch.js'
+
+export interface PackedRow {
+  ids: ArrayLike<number>
+  /** 1 for each trained token. */
+  mask: ArrayLike<number>
+  /** Index within the optimizer step: dropout masks follow it, whatever the packing. */
+  row: number
+}
+
+export interface PackOptions {
+  /**
+   * Length that every document is padded to at its end. Pads are id 0 without a target; nothing before them sees them,
+   * so they cost time and change nothing else.
+   */
+  padTo?: number
+}
+
+/** One batch of documents; attention and positions start anew in each. */
+export function packBatch(rows: readonly PackedRow[], { padTo = 0 }: PackOptions = {}): Batch {
+  const lengths = rows.map(({ ids }) => Math.max(ids.length, padTo))
+  const tokens = lengths.reduce((sum, length) => sum + length, 0)
+  const ids = new Int32Array(tokens)
+  const targets = new Int32Array(tokens).fill(-1)
+  const positions = new Int32Array(tokens)
+  const offsets = new Int32Array(rows.length + 1)
+  const rowKeys = new BigInt64Array(tokens)
+  let targetTokens = 0
+  let start = 0
+  for (const [document, row] of rows.entries()) {
+    const length = lengths[document]!
+    const rowKey = BigInt(row.row) << 32n
+    ids.set(row.ids, start)
+    for (let t = 0; t < length; t++) {
+      positions[start + t] = t
+      rowKeys[start + t] = rowKey | BigInt(t)
+    }
+    for (let t = 0; t + 1 < row.ids.length; t++) {
+      if (!row.mask[t + 1]) continue
+      targets[start + t] = row.ids[t + 1]!
+      targetTokens++
+    }
+    start += length
+    offsets[document + 1] = start
+  }
+  return { ids, targets, positions, offsets, rowKeys, targetTokens, rows: rows.length }
+}
+
+export interface MicroBatchLimits {
+  /** Most tokens in a forward pass; a longer row has one of its own. */
+  tokenBudget?: number
+  /** Most rows in a forward pass. */
+  microBatchSize?: number
+}
+
+/**
+ * Divides the rows of a step into forward passes, few and full: longest first, each into the fullest pass that still has
+ * room (best fit decreasing). A function of its arguments alone.
+ *
+ * @param lengths tokens of each row
+ * @returns indices into `lengths`; ascending in each pass, passes by their first index
+ */
+export function planMicroBatches(lengths: ArrayLike<number>, limits: MicroBatchLimits = {}): number[][] {
+  const { tokenBudget = Number.POSITIVE_INFINITY, microBatchSize = Number.POSITIVE_INFINITY } = limits
+  if (!(tokenBudget >= 1 && microBatchSize >= 1)) {
+    throw new UsageError(
+      'bad-option',
+      `Expected at least 1 for tokenBudget and microBatchSize but received ${tokenBudget} and ${microBatchSize}.`,
+    )
+  }
+  const order = Array.from(lengths, (_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b)
+  const passes: { rows: number[]; room: number }[] = []
+  for (const index of order) {
+    const length = lengths[index]!
+    let best: (typeof passes)[number] | undefined
+    for (const pass of passes) {
+      if (pass.rows.length >= microBatchSize || pass.room < length) continue
+      if (!best || pass.room < best.room) best = pass
+    }
+    if (!best) {
+      best = { rows: [], room: tokenBudget }
+      passes.push(best)
+    }
+    best.rows.push(index)
+    best.room -= length
+  }
+  return passes.map((pass) => pass.rows.sort((a, b) => a - b)).sort((a, b) => a[0]! - b[0]!)
+}

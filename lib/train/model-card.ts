@@ -1,0 +1,40 @@
+import { basename } from 'node:path'
+import { stringify } from 'yaml'
+import type { RunFacts } from './run-facts.js'
+import type { TrainerState } from './trainer-state.js'
+
+/** `README.md` of an output folder: what was trained on what, and how to use it. */
+export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boolean): string {
+  const { options, hashes, trainable, versions } = facts
+  const model = String(options.model ?? 'unknown')
+  const method = String(options.method)
+  const header = {
+    base_model: model,
+    library_name: isAdapter ? 'peft' : 'transformers',
+    pipeline_tag: 'text-generation',
+    tags: ['node-mora', method],
+  }
+  const rows: [string, unknown][] = [
+    ['Base model', `${model} (sha256 ${hashes.model.slice(0, 16)})`],
+    ['Method', [method, options.operator, options.rank && `rank ${options.rank}`].filter(Boolean).join(', ')],
+    ['Trained values', trainable.parameters.toLocaleString('en-US')],
+    ['Data', [options.data].flat().map(String).join(', ')],
+    ['Steps', state.step],
+    ['Tokens', state.tokens.toLocaleString('en-US')],
+    ['Learning rate', `${options.learningRate}, ${options.scheduler}`],
+    ['Rows per step', options.batchSize],
+    ['Loss of the last step', state.loss?.toPrecision(5) ?? 'none'],
+    ['Loss on evaluation data', state.evalLoss?.toPrecision(5) ?? 'not measured'],
+  ]
+  const use = isAdapter
+    ? 'mora generate --model BASE_MODEL --adapter THIS_FOLDER --prompt "…"'
+    : 'mora generate --model THIS_FOLDER/model --prompt "…"'
+  return [
+    `---\n${stringify(header)}---`,
+    `# ${basename(model)}, trained with ${method}`,
+    `Made by node-mora ${versions['node-mora'] ?? ''}. Every option is in \`run.yaml\`, every step in \`metrics.jsonl\`.`,
+    ['| | |', '|---|---|', ...rows.map(([name, value]) => `| ${name} | ${String(value)} |`)].join('\n'),
+    `## Use\n\n\`\`\`sh\n${use}\n\`\`\``,
+    '',
+  ].join('\n\n')
+}

@@ -1,0 +1,76 @@
+import type { TrainResult } from './events.js'
+import type { RunControl } from './run.js'
+import { evaluateSession, saveResult, saveSession } from './save-session.js'
+import type { Session } from './session.js'
+import { takeStep } from './take-step.js'
+
+/**
+ * Training from beginning to end. Each round first does what the steps so far call for (an evaluation, a checkpoint) and
+ * then takes the next step; so a run that is resumed at any point goes on as if it had never ended. Every piece of work is
+ * exclusive, and events are sent between them: there the reader of the run may save, pause or use the model.
+ */
+export async function runTraining(control: RunControl, setUp: () => Promise<Session>): Promise<TrainResult> {
+  const session = await control.exclusive(async () => {
+    const ready = await setUp()
+    control.onSave(async () => (await saveSession(ready)).path)
+    return ready
+  })
+  try {
+    for (const message of session.notices) await control.emit({ type: 'notice', message })
+    while (!control.stopRequested) {
+      if (evaluationIsDue(session)) await control.emit(await control.exclusive(() => evaluateSession(session)))
+      if (checkpointIsDue(session)) await control.emit(await control.exclusive(() => saveSession(session)))
+      if (patienceIsOver(session)) {
+        await control.emit({ type: 'notice', message: patienceNotice(session) })
+        break
+      }
+      if (session.state.step >= session.data.totalSteps) break
+      await control.whilePaused()
+      if (control.stopRequested) break
+      await control.emit(await control.exclusive(() => takeStep(session)))
+    }
+    const saved = session.lastCheckpoint?.step === session.state.step
+    if (session.output && !saved) await control.emit(await control.exclusive(() => saveSession(session)))
+    await control.exclusive(() => saveResult(session))
+    return resultOf(session, control.stopRequested)
+  } finally {
+    session.ended = true
+    session.optimizer.dispose()
+    session.output?.close()
+  }
+}
+
+function evaluationIsDue({ state, options, data }: Session): boolean {
+  if (!data.hasEvaluation || state.step === 0 || state.evaluatedAt === state.step) return false
+  const every = options.evalEvery
+  return state.step === data.totalSteps || (every !== undefined && state.step % every === 0)
+}
+
+function checkpointIsDue({ state, options, output, lastCheckpoint }: Session): boolean {
+  if (!output || state.step === 0 || lastCheckpoint?.step === state.step) return false
+  if (options.saveEvery !== undefined && state.step % options.saveEvery === 0) return true
+  return options.keepBest && state.best?.step === state.step
+}
+
+function patienceIsOver({ state, options }: Session): boolean {
+  return options.patience !== undefined && state.evaluationsWithoutBetter >= options.patience
+}
+
+function patienceNotice({ state, options }: Session): string {
+  const best = `${state.best?.evalLoss.toPrecision(5)} at step ${state.best?.step}`
+  return `Training ends at step ${state.step}: ${options.patience} evaluations were not better than ${best}.`
+}
+
+function resultOf(session: Session, stopRequested: boolean): TrainResult {
+  const { state, data, facts, seconds, tokens, model, output } = session
+  return {
+    steps: state.step,
+    loss: state.loss,
+    evalLoss: state.evalLoss,
+    trainableParameters: facts.trainable.parameters,
+    tokensPerSecond: seconds > 0 ? tokens / seconds : 0,
+    peakMemoryBytes: model.device.memory().peak,
+    output: output?.path ?? null,
+    stopped: stopRequested && state.step < data.totalSteps,
+  }
+}

@@ -1,0 +1,56 @@
+import { RunError, UsageError } from '../errors.js'
+import { checkpointPath, pruneCheckpoints, writeCheckpoint } from './checkpoint.js'
+import type { CheckpointEvent, EvaluationEvent } from './events.js'
+import { meanLoss } from './evaluate.js'
+import { appendEvaluation } from './metrics-file.js'
+import { modelCard } from './model-card.js'
+import type { Session } from './session.js'
+import { afterEvaluation } from './trainer-state.js'
+
+/** Measures the evaluation data, and writes a line of metrics. */
+export async function evaluateSession(session: Session): Promise<EvaluationEvent> {
+  const { model, data, output } = session
+  const evalLoss = await meanLoss(model, data.evaluationBatches())
+  session.state = afterEvaluation(session.state, evalLoss)
+  const { step, best } = session.state
+  const event: EvaluationEvent = {
+    type: 'evaluation',
+    step,
+    epoch: data.epochAfter(step),
+    evalLoss,
+    best: best?.step === step,
+  }
+  if (output) await appendEvaluation(output.metrics, event)
+  return event
+}
+
+/** Writes a checkpoint of the current step, unless there is one, and removes those that are not to be kept. */
+export async function saveSession(session: Session): Promise<CheckpointEvent> {
+  const { output, options, state, lastCheckpoint } = session
+  if (!output) {
+    throw new UsageError('missing-option', 'A checkpoint needs a folder: give the option output.')
+  }
+  if (lastCheckpoint?.step === state.step) return { type: 'checkpoint', ...lastCheckpoint }
+  if (session.ended) {
+    throw new RunError('ended', `The run has ended; its last checkpoint is ${lastCheckpoint?.path ?? 'none'}.`)
+  }
+  const path = await writeCheckpoint(output.checkpoints, {
+    parameters: session.parameters,
+    optimizer: session.optimizer,
+    state,
+    facts: session.facts,
+    saveAdapter: session.result.saveAdapter,
+  })
+  session.lastCheckpoint = { step: state.step, path }
+  const protectedStep = options.keepBest ? (state.best?.step ?? null) : null
+  await pruneCheckpoints(output.checkpoints, options.keepCheckpoints, protectedStep)
+  return { type: 'checkpoint', step: state.step, path: checkpointPath(output.checkpoints, state.step) }
+}
+
+/** Writes the trained adapter or model and the model card to the output folder. */
+export async function saveResult(session: Session): Promise<void> {
+  const { output, result, facts, state } = session
+  if (!output) return
+  await result.saveResult(output)
+  await output.writeModelCard(modelCard(facts, state, result.saveAdapter !== null))
+}

@@ -1,0 +1,39 @@
+import type { TrainOptions } from '../options/index.js'
+import type { FoundCheckpoint } from './checkpoint.js'
+import type { OutputFolder } from './output-folder.js'
+import type { Ranks } from './ranks.js'
+import type { RunFacts } from './run-facts.js'
+import type { Optimizer, TrainableModel, TrainedParameter } from './trainable.js'
+import type { TrainerState } from './trainer-state.js'
+import type { TrainingData } from './training-data.js'
+
+/** How the trained weights leave the run. */
+export interface ResultWriter {
+  /** Into a checkpoint, beside the weights: the adapter's own files. Null when there is no adapter. */
+  saveAdapter: ((folder: string) => Promise<void>) | null
+  /** Into the output folder, at the end. */
+  saveResult(output: OutputFolder): Promise<void>
+}
+
+/** A run that is set up: everything that its steps read, and the little that they change. */
+export interface Session {
+  readonly model: TrainableModel
+  readonly options: TrainOptions
+  readonly parameters: readonly TrainedParameter[]
+  readonly optimizer: Optimizer
+  readonly data: TrainingData
+  readonly ranks: Ranks
+  readonly learningRate: (scheduleStep: number) => number
+  readonly facts: RunFacts
+  readonly result: ResultWriter
+  /** Null when nothing is written. */
+  readonly output: OutputFolder | null
+  /** What the user should know of the set-up. */
+  readonly notices: readonly string[]
+  state: TrainerState
+  lastCheckpoint: FoundCheckpoint | null
+  /** Since the run started or resumed: seconds in steps and tokens of them. */
+  seconds: number
+  tokens: number
+  ended: boolean
+}

@@ -1,0 +1,107 @@
+/** Which tensors a run trains: the same code for a new run and a resumed one (traps.md T22). */
+import { isTarget } from '../adapters/patterns.js'
+import type { AdapterConfigBase, TargetModules } from '../adapters/adapter.js'
+import { lora } from '../adapters/lora.js'
+import { mora } from '../adapters/mora.js'
+import { UsageError } from '../errors.js'
+import { type Method, newAdapterOptions, type Operator, type TrainOptions } from '../options/index.js'
+import type { TrainableModel } from './trainable.js'
+
+/** Options that say what an adapter is. */
+const ADAPTER_OPTIONS = ['method', 'rank', 'operator', 'alpha', 'dropout', 'targetModules'] as const
+type AdapterOption = (typeof ADAPTER_OPTIONS)[number]
+
+export interface TrainedPart {
+  /** Name of the adapter in the model; null when the whole model is trained. */
+  adapter: string | null
+  /** The method, and the adapter's options as they are: given, read from its file, or defaults. */
+  resolved: { method: Method; operator?: Operator; rank?: number; [option: string]: unknown }
+}
+
+/**
+ * Makes what is to be trained trainable: the adapter that is active already, the one in the folder `adapter`, a new one, or
+ * every weight. Throws a `UsageError` when options contradict an adapter that exists.
+ */
+export async function setUpModel(model: TrainableModel, options: TrainOptions): Promise<TrainedPart> {
+  if (options.modulesToSave) {
+    throw new UsageError('not-available', 'modulesToSave is not available yet: train an adapter, or method full.')
+  }
+  model.gradientCheckpointing = options.gradientCheckpointing
+  const active = model.adapterSet.activeNames()
+  if (active.length > 0) return existingAdapter(model, active, options)
+  if (options.adapter !== undefined) {
+    const name = freeName(model)
+    const config = await model.loadAdapter(options.adapter, name)
+    requireSameOptions(model, options, config, `the adapter ${options.adapter}`)
+    return { adapter: name, resolved: optionsOf(config) }
+  }
+  const wanted = newAdapterOptions(options)
+  if (wanted.method === 'full') {
+    model.trainAll()
+    return { adapter: null, resolved: { method: 'full' } }
+  }
+  const name = freeName(model)
+  const { rank, operator, alpha, dropout, targetModules } = wanted
+  const config =
+    wanted.method === 'mora'
+      ? mora({ rank, operator, dropout, targetModules })
+      : lora({ rank, alpha, dropout, targetModules })
+  model.addAdapter(name, config, { seed: options.seed })
+  return { adapter: name, resolved: optionsOf(config) }
+}
+
+function existingAdapter(model: TrainableModel, active: readonly string[], options: TrainOptions): TrainedPart {
+  const [name, second] = active
+  if (second !== undefined) {
+    throw new UsageError(
+      'several-adapters',
+      `The model has ${active.length} active adapters (${active.join(', ')}): leave the one to train with setActiveAdapters.`,
+    )
+  }
+  if (options.adapter !== undefined || options.init !== undefined) {
+    const option = options.adapter === undefined ? 'init' : 'adapter'
+    throw new UsageError('unfit-options', `The model has the active adapter ${name}, so the option ${option} is refused.`)
+  }
+  const config = model.adapters.get(name!)!
+  requireSameOptions(model, options, config, `the active adapter ${name}`)
+  return { adapter: name!, resolved: optionsOf(config) }
+}
+
+/** Options that were given must be what the adapter is. */
+function requireSameOptions(model: TrainableModel, options: TrainOptions, config: AdapterConfigBase, whose: string) {
+  const is: Partial<Record<AdapterOption, unknown>> = { ...config }
+  for (const option of ADAPTER_OPTIONS) {
+    const given = options[option]
+    if (given === undefined || given === is[option]) continue
+    if (option === 'targetModules' && sameTargets(model, given as TargetModules, config.targetModules)) continue
+    throw new UsageError(
+      'unfit-options',
+      `The option ${option} is ${shown(given)}, but ${whose} has ${shown(is[option])}: leave the option out, or start a new adapter.`,
+    )
+  }
+}
+
+function sameTargets(model: TrainableModel, one: TargetModules, other: TargetModules): boolean {
+  return model.linears().every(({ name }) => isTarget(one, name) === isTarget(other, name))
+}
+
+function optionsOf(config: AdapterConfigBase): TrainedPart['resolved'] {
+  const { method, targetModules, ...rest } = config
+  return {
+    ...rest,
+    method: method as Method,
+    targetModules: targetModules instanceof RegExp ? String(targetModules) : targetModules,
+  }
+}
+
+/** `default`, or another name when the model has an inactive adapter of that name. */
+function freeName(model: TrainableModel): string {
+  let name = 'default'
+  for (let i = 2; model.adapters.has(name); i++) name = `default-${i}`
+  return name
+}
+
+function shown(value: unknown): string {
+  if (value === undefined) return 'none'
+  return typeof value === 'string' ? value : value instanceof RegExp ? String(value) : JSON.stringify(value)
+}

@@ -1,0 +1,63 @@
+import { RunError } from '../errors.js'
+import type { StepEvent } from './events.js'
+import { appendStep } from './metrics-file.js'
+import type { Session } from './session.js'
+import { type StepReport, trainStep } from './train-step.js'
+
+/**
+ * The next optimizer step of a run: trains it, and writes its line of metrics. Throws a `RunError` that names the step,
+ * the layer and the last good checkpoint when loss or gradients are not finite (traps.md T13).
+ */
+export async function takeStep(session: Session): Promise<StepEvent> {
+  const { model, options, data, parameters, optimizer, ranks, output } = session
+  const before = session.state
+  const step = before.step + 1
+  const learningRate = session.learningRate(before.step)
+  const start = performance.now()
+  model.setDropout({ seed: options.seed, step })
+  const report = await trainStep(model, parameters, optimizer, data.batches(before.step), ranks, {
+    learningRate,
+    maxGradNorm: options.maxGradNorm,
+  })
+  if (report.nonFinite) throw nonFiniteStep(step, report, session)
+
+  const seconds = (performance.now() - start) / 1000
+  const { loss, gradNorm, targetTokens, tokens } = report
+  session.state = {
+    ...before,
+    step,
+    loss,
+    tokens: before.tokens + tokens,
+    targetTokens: before.targetTokens + targetTokens,
+  }
+  session.seconds += seconds
+  session.tokens += tokens
+  const event: StepEvent = {
+    type: 'step',
+    step,
+    totalSteps: data.totalSteps,
+    epoch: data.epochAfter(step),
+    loss,
+    gradNorm,
+    learningRate,
+    targetTokens,
+    tokens,
+    tokensPerSecond: tokens / seconds,
+    memoryBytes: model.device.memory().inUse,
+  }
+  if (output) await appendStep(output.metrics, event)
+  return event
+}
+
+function nonFiniteStep(step: number, report: StepReport, { lastCheckpoint }: Session): RunError {
+  const what = Number.isFinite(report.loss) ? `the gradient norm is ${report.gradNorm}` : `the loss is ${report.loss}`
+  const layer = report.nonFinite?.parameter
+  const where = layer ? `, first in the gradient of ${layer}` : ''
+  const checkpoint = lastCheckpoint
+    ? `the last good checkpoint is ${lastCheckpoint.path}`
+    : 'no checkpoint was written before it'
+  return new RunError(
+    'non-finite',
+    `Training stopped at step ${step}: ${what}${where}; the update was not made and ${checkpoint}; a lower learning rate may help.`,
+  )
+}

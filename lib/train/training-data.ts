@@ -1,0 +1,107 @@
+import type { Batch } from '../data/batch.js'
+import { type Dataset, loadDataset } from '../data/dataset.js'
+import { packBatch, planMicroBatches } from '../data/packing.js'
+import { Sampler } from '../data/sampler.js'
+import type { TrainOptions } from '../options/index.js'
+import type { Ranks } from './ranks.js'
+import type { TrainableModel } from './trainable.js'
+
+/** Rows as the steps of a run take them. */
+export interface TrainingData {
+  readonly totalSteps: number
+  /** Tokens of a row at most. */
+  readonly maxLength: number
+  readonly hash: string
+  readonly evaluationHash: string | null
+  readonly hasEvaluation: boolean
+  /** Passes over the data after `step` optimizer steps. */
+  epochAfter(step: number): number
+  /** Micro-batches of a schedule step, from 0. */
+  batches(step: number): Iterable<Batch>
+  evaluationBatches(): Iterable<Batch>
+}
+
+export interface TrainingDataOptions {
+  ranks: Ranks
+  /** Most tokens of a forward pass where `microBatchSize` is not given. */
+  tokenBudget: number
+  notice: (message: string) => void
+}
+
+type DataOptions = Pick<
+  TrainOptions,
+  'data' | 'evalData' | 'maxLength' | 'template' | 'trainOn' | 'batchSize' | 'seed' | 'shuffle' | 'epochs' | 'maxSteps' | 'microBatchSize' | 'packing'
+>
+
+/** Reads and tokenises the rows of a run. */
+export async function loadTrainingData(
+  model: Pick<TrainableModel, 'tokenizer' | 'config'>,
+  options: DataOptions,
+  { ranks, tokenBudget, notice }: TrainingDataOptions,
+): Promise<TrainingData> {
+  const { maxPositions, vocabularySize } = model.config
+  const maxLength = options.maxLength ?? Math.min(1024, maxPositions)
+  const load = (source: readonly string[]) =>
+    loadDataset(source, {
+      tokenizer: model.tokenizer,
+      maxLength,
+      template: options.template,
+      trainOn: options.trainOn,
+      vocabSize: vocabularySize,
+      onWarning: notice,
+    })
+  const rows = await load(options.data ?? [])
+  const evaluation = options.evalData ? await load(options.evalData) : null
+  const { batchSize, seed, shuffle, epochs, maxSteps, microBatchSize } = options
+  const sampler = new Sampler({
+    rows: rows.length,
+    batchSize,
+    seed,
+    shuffle,
+    epochs: maxSteps === undefined ? epochs : undefined,
+    rank: ranks.rank,
+    size: ranks.size,
+  })
+  const limits = microBatchSize === undefined ? { tokenBudget } : { microBatchSize }
+  const cut = (set: Dataset, picked: readonly PickedRow[]) => microBatches(set, picked, limits, options.packing)
+  return {
+    totalSteps: maxSteps ?? sampler.steps,
+    maxLength,
+    hash: rows.hash,
+    evaluationHash: evaluation?.hash ?? null,
+    hasEvaluation: evaluation !== null,
+    epochAfter: (step) => sampler.epochAfter(step),
+    batches: (step) => cut(rows, sampler.rowsOfStep(step)),
+    *evaluationBatches() {
+      if (!evaluation) return
+      for (let start = 0; start < evaluation.length; start += batchSize) {
+        const length = Math.min(batchSize, evaluation.length - start)
+        yield* cut(
+          evaluation,
+          Array.from({ length }, (_, row) => ({ index: start + row, row })),
+        )
+      }
+    },
+  }
+}
+
+interface PickedRow {
+  index: number
+  row: number
+}
+
+/** The rows of a step in forward passes. Without packing each row is padded to the longest of its pass. */
+function* microBatches(
+  rows: Dataset,
+  picked: readonly PickedRow[],
+  limits: { tokenBudget?: number; microBatchSize?: number },
+  packing: boolean,
+): Iterable<Batch> {
+  const lengths = picked.map(({ index }) => rows.rowLength(index))
+  const longest = Math.max(0, ...lengths)
+  for (const pass of planMicroBatches(packing ? lengths : lengths.map(() => longest), limits)) {
+    const packed = pass.map((i) => ({ ...rows.row(picked[i]!.index), row: picked[i]!.row }))
+    const padTo = packing ? 0 : Math.max(...pass.map((i) => lengths[i]!))
+    yield packBatch(packed, { padTo })
+  }
+}

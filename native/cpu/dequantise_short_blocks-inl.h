@@ -1,0 +1,119 @@
+// Blocks of 32 values of GGUF, and what all its blocks share. One function unpacks one block; loops are plain, for the
+// compiler to vectorise for one instruction set at a time: include it after hwy/foreach_target.h.
+//
+// Sixteen bytes hold 32 codes of 4 bits: the low halves are the first 16 values, the high halves the last.
+#if defined(MORA_CPU_DEQUANTISE_SHORT_BLOCKS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MORA_CPU_DEQUANTISE_SHORT_BLOCKS_INL_H_
+#undef MORA_CPU_DEQUANTISE_SHORT_BLOCKS_INL_H_
+#else
+#define MORA_CPU_DEQUANTISE_SHORT_BLOCKS_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <bit>
+#include <cstdint>
+#include <cstring>
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+/// The f16 at `bytes`, exact, with infinities and NaN.
+HWY_INLINE float halfAt(const uint8_t* bytes) {
+  const uint32_t bits = bytes[0] | static_cast<uint32_t>(bytes[1]) << 8;
+  const uint32_t sign = (bits & 0x8000) << 16, magnitude = (bits & 0x7FFF) << 13;
+  // The exponents' biases differ by 112; a product moves subnormal numbers too.
+  const uint32_t finite = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) * 0x1p112f);
+  return std::bit_cast<float>(sign | (magnitude < 0x0F800000 ? finite : magnitude | 0x7F800000));
+}
+
+HWY_INLINE uint32_t wordAt(const uint8_t* bytes) {
+  return bytes[0] | static_cast<uint32_t>(bytes[1]) << 8 | static_cast<uint32_t>(bytes[2]) << 16 |
+         static_cast<uint32_t>(bytes[3]) << 24;
+}
+
+/// d, 16 bytes of codes; value = d (code - 8)
+HWY_INLINE void unpackQ4_0(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
+  const float scale = halfAt(block);
+  const uint8_t* const codes = block + 2;
+  for (int i = 0; i < 16; ++i) {
+    values[i] = scale * static_cast<float>((codes[i] & 15) - 8);
+    values[i + 16] = scale * static_cast<float>((codes[i] >> 4) - 8);
+  }
+}
+
+/// d, m, 16 bytes of codes; value = d code + m
+HWY_INLINE void unpackQ4_1(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
+  const float scale = halfAt(block), minimum = halfAt(block + 2);
+  const uint8_t* const codes = block + 4;
+  for (int i = 0; i < 16; ++i) {
+    values[i] = scale * static_cast<float>(codes[i] & 15) + minimum;
+    values[i + 16] = scale * static_cast<float>(codes[i] >> 4) + minimum;
+  }
+}
+
+/// d, 32 fifth bits, 16 bytes of the lower four; value = d (code - 16)
+HWY_INLINE void unpackQ5_0(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
+  const float scale = halfAt(block);
+  const uint32_t fifth = wordAt(block + 2);
+  const uint8_t* const codes = block + 6;
+  for (int i = 0; i < 16; ++i) {
+    const int low = (codes[i] & 15) | (fifth >> i & 1) << 4;
+    const int high = codes[i] >> 4 | (fifth >> (i + 16) & 1) << 4;
+    values[i] = scale * static_cast<float>(low - 16);
+    values[i + 16] = scale * static_cast<float>(high - 16);
+  }
+}
+
+/// d, m, 32 fifth bits, 16 bytes of the lower four; value = d code + m
+HWY_INLINE void unpackQ5_1(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
+  const float scale = halfAt(block), minimum = halfAt(block + 2);
+  const uint32_t fifth = wordAt(block + 4);
+  const uint8_t* const codes = block + 8;
+  for (int i = 0; i < 16; ++i) {
+    const int low = (codes[i] & 15) | (fifth >> i & 1) << 4;
+    const int high = codes[i] >> 4 | (fifth >> (i + 16) & 1) << 4;
+    values[i] = scale * static_cast<float>(low) + minimum;
+    values[i + 16] = scale * static_cast<float>(high) + minimum;
+  }
+}
+
+/// d, 32 signed bytes; value = d code
+HWY_INLINE void unpackQ8_0(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
+  const float scale = halfAt(block);
+  const uint8_t* const codes = block + 2;
+  for (int i = 0; i < 32; ++i) values[i] = scale * static_cast<float>(static_cast<int8_t>(codes[i]));
+}
+
+/// Levels of the 4-bit codes of IQ4, denser near zero.
+constexpr float kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+/// d, 16 bytes of codes; value = d level
+HWY_INLINE void unpackIq4Nl(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
+  const float scale = halfAt(block);
+  const uint8_t* const codes = block + 2;
+  for (int i = 0; i < 16; ++i) {
+    values[i] = scale * kIq4Levels[codes[i] & 15];
+    values[i + 16] = scale * kIq4Levels[codes[i] >> 4];
+  }
+}
+
+/// Twice the sixteen numbers of FP4 (E2M1); its negative zero is plain zero here.
+constexpr float kFp4Doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/// Exponent e, 16 bytes of codes; value = 2^(e - 127) fp4
+HWY_INLINE void unpackMxfp4(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
+  // Half of 2^(e - 127), which is subnormal for the two smallest e.
+  const uint32_t exponent = block[0];
+  const float half = std::bit_cast<float>(exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
+  const uint8_t* const codes = block + 1;
+  for (int i = 0; i < 16; ++i) {
+    values[i] = half * kFp4Doubled[codes[i] & 15];
+    values[i + 16] = half * kFp4Doubled[codes[i] >> 4];
+  }
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // MORA_CPU_DEQUANTISE_SHORT_BLOCKS_INL_H_

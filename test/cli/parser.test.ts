@@ -1,0 +1,118 @@
+import { describe, expect, it } from 'vitest'
+import { commands } from '../../lib/cli/commands/index.js'
+import { parseArguments } from '../../lib/cli/parser.js'
+import { resolveWithConfig } from '../../lib/options/index.js'
+import { kebabCase } from '../../lib/options/names.js'
+import { optionDefault, optionFacts } from '../../lib/options/option.js'
+
+const parse = (...argv: string[]) => parseArguments(argv, commands, { version: '1.2.3', columns: 100 })
+
+function given(...argv: string[]): Record<string, unknown> {
+  const parsed = parse(...argv)
+  if (parsed.kind !== 'command') throw new Error(`Expected a command but received: ${parsed.text}`)
+  return parsed.given
+}
+
+function textOf(...argv: string[]): string {
+  const parsed = parse(...argv)
+  if (parsed.kind !== 'text') throw new Error('Expected a text but received a command.')
+  return parsed.text
+}
+
+/** A value that the option accepts, as a user would type it. */
+function sample({ kind, choices, expects }: ReturnType<typeof optionFacts>): string {
+  if (choices) return choices[0]!
+  if (kind === 'number') return /below 1/.test(expects) ? '0.5' : '1000000'
+  return expects.includes('cuda') ? 'cuda:1' : 'x'
+}
+
+describe('T31 help and parser are both made from the schemas', () => {
+  it('mora --help names every command', () => {
+    const help = textOf('--help')
+    for (const { name, summary } of commands) {
+      expect(help).toMatch(new RegExp(`^  ${name} `, 'm'))
+      expect(help.replace(/\s+/g, ' ')).toContain(summary)
+    }
+  })
+
+  describe.each(commands.map((command) => ({ name: command.name, command })))('mora $name', ({ name, command }) => {
+    const help = textOf(name, '--help').replace(/\s+/g, ' ')
+
+    it.each(Object.entries(command.schema.shape))('--help shows %s and the parser takes it', (key, schema) => {
+      const facts = optionFacts(schema)
+      const flag = `--${kebabCase(key)}`
+      expect(help).toContain(` ${flag}${facts.kind === 'flag' ? '' : facts.kind === 'optional-text' ? ' [' : ' <'}`)
+      expect(help).toContain(facts.description)
+      for (const choice of facts.choices ?? []) expect(help).toContain(choice)
+      const standard = facts.defaultText ?? optionDefault(schema)
+      const isShown = typeof standard === 'string' || typeof standard === 'number'
+      if (isShown && !command.required.includes(key)) expect(help).toContain(`(default: ${standard})`)
+
+      if (facts.kind === 'flag') {
+        expect(given(name, flag)).toEqual({ [key]: true })
+        expect(given(name, `--no-${kebabCase(key)}`)).toEqual({ [key]: false })
+        return
+      }
+      const value = sample(facts)
+      // A number whose range ends below the sample is tried with one inside it.
+      const typed = facts.kind === 'number' && !schema.safeParse(Number(value)).success ? '1' : value
+      const parsed = given(name, flag, typed)
+      expect(Object.keys(parsed)).toEqual([key])
+      const { config: _, ...checkable } = parsed
+      expect(() => resolveWithConfig(command.schema, checkable)).not.toThrow()
+    })
+  })
+})
+
+describe('the command line', () => {
+  it('reads numbers as people write them', () => {
+    expect(given('train', '--learning-rate', '3e-4', '--rank=16', '--dropout', '.5')).toEqual({
+      learningRate: 3e-4,
+      rank: 16,
+      dropout: 0.5,
+    })
+  })
+
+  it('keeps what is no number for the check to name', () => {
+    for (const text of ['eight', '', '0x10', '1_000', '5 ', 'Infinity']) {
+      expect(given('train', '--rank', text)).toEqual({ rank: text })
+    }
+  })
+
+  it('counts the last of a repeated option, except --data, which adds', () => {
+    expect(given('train', '--rank', '4', '--rank', '8')).toEqual({ rank: 8 })
+    expect(given('train', '--packing', '--no-packing')).toEqual({ packing: false })
+    expect(given('train', '--no-packing', '--packing')).toEqual({ packing: true })
+    expect(given('train', '--data', 'a', '--data', '-', '--data=b')).toEqual({ data: ['a', '-', 'b'] })
+  })
+
+  it('takes --resume with and without a folder', () => {
+    expect(given('train', '--resume')).toEqual({ resume: true })
+    expect(given('train', '--resume', 'folder')).toEqual({ resume: 'folder' })
+    expect(given('train', '--resume', '--quiet')).toEqual({ resume: true, quiet: true })
+  })
+
+  it('takes values that begin with a dash', () => {
+    expect(given('generate', '--prompt', '- one')).toEqual({ prompt: '- one' })
+    expect(given('train', '--seed', '-1')).toEqual({ seed: -1 })
+  })
+
+  it('prints the version, and the help of a command in two ways', () => {
+    expect(textOf('--version')).toBe('1.2.3\n')
+    expect(textOf('help', 'merge')).toBe(textOf('merge', '--help'))
+  })
+
+  it.each([
+    [['trian'], 'unknown-command', 'Unknown command "trian"; did you mean train?'],
+    [['export'], 'not-available', 'The command export is not available yet'],
+    [['train', '--rnak', '8'], 'unknown-option', 'Unknown option --rnak; did you mean --rank?'],
+    [['train', '--learning_rate=1'], 'unknown-option', 'Unknown option --learning_rate; did you mean --learning-rate?'],
+    [['train', '--merge-every', '5'], 'not-available', '--merge-every (ReMoRA) is not available yet.'],
+    [['train', '--rank'], 'missing-value', 'Expected a whole number of at least 1 for --rank but received nothing.'],
+    [['train', 'rows.jsonl'], 'stray-argument', 'Expected options only'],
+    [['--rank', '8'], 'unknown-option', 'Unknown option --rank; options follow a command'],
+    [['merge', '--scheduler', 'cosine'], 'unknown-option', 'Unknown option --scheduler'],
+  ])('refuses %j', (argv, code, message) => {
+    expect(() => parse(...argv)).toThrow(expect.objectContaining({ code, message: expect.stringContaining(message) }))
+  })
+})

@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest'
+import { Progress, StepLine } from '../../lib/cli/progress.js'
+import { testTerminal } from './terminal.js'
+
+function clocked(options: { isTTY: boolean; columns?: number; quiet?: boolean }) {
+  const clock = { time: 0 }
+  const terminal = testTerminal(options)
+  const progress = new Progress(terminal.stderr, { quiet: options.quiet ?? false, now: () => clock.time })
+  return { clock, progress, text: () => terminal.written.stderr }
+}
+
+describe('progress', () => {
+  it('is one line that changes on a terminal', () => {
+    const { clock, progress, text } = clocked({ isTTY: true, columns: 10 })
+    progress.show('step 1 of very many')
+    clock.time = 50
+    progress.show('step 2')
+    clock.time = 150
+    progress.show('step 3')
+    progress.show('step 4')
+    progress.end()
+    expect(text()).toBe('\r\u001b[Kstep 1 of\r\u001b[Kstep 3\r\u001b[Kstep 4\n')
+  })
+
+  it('makes room for lines that stay', () => {
+    const { progress, text } = clocked({ isTTY: true })
+    progress.show('step 1')
+    progress.note('a notice')
+    progress.end()
+    expect(text()).toBe('\r\u001b[Kstep 1\r\u001b[Ka notice\n')
+  })
+
+  it('is a plain line now and then elsewhere', () => {
+    const { clock, progress, text } = clocked({ isTTY: false })
+    progress.show('step 1')
+    clock.time = 9_999
+    progress.show('step 2')
+    clock.time = 10_000
+    progress.show('step 3')
+    progress.show('step 4', true)
+    progress.end()
+    expect(text()).toBe('step 1\nstep 3\nstep 4\n')
+  })
+
+  it('is silent when quiet', () => {
+    const { progress, text } = clocked({ isTTY: true, quiet: true })
+    progress.show('step 1', true)
+    progress.note('a notice')
+    progress.end()
+    expect(text()).toBe('')
+  })
+})
+
+describe('the line of a step', () => {
+  it('has step, loss, speed, memory and, from the second on, the time left', () => {
+    let time = 0
+    const line = new StepLine(() => time)
+    const figures = { totalSteps: 101, tokensPerSecond: 12_345.6, memoryBytes: 512_000_000 }
+    expect(line.format({ ...figures, step: 1, loss: 1.23456 })).toBe(
+      'step 1/101  loss 1.2346  12,346 tokens/s  512 MB',
+    )
+    time = 2_000
+    expect(line.format({ ...figures, step: 2, loss: 1 })).toBe(
+      'step 2/101  loss 1.0000  12,346 tokens/s  512 MB  3m18s left',
+    )
+  })
+})

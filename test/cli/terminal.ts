@@ -1,0 +1,20 @@
+/** A terminal that keeps what is written, for tests. */
+import { Readable } from 'node:stream'
+import type { Terminal } from '../../lib/cli/terminal.js'
+
+export interface TestTerminal extends Terminal {
+  written: { stdout: string; stderr: string }
+}
+
+export function testTerminal({ isTTY = false, columns = 80, environment = {}, input = '' } = {}): TestTerminal {
+  const written = { stdout: '', stderr: '' }
+  const output = (name: 'stdout' | 'stderr') => ({
+    isTTY,
+    columns,
+    write: (text: string) => {
+      written[name] += text
+    },
+  })
+  const stdin = Object.assign(Readable.from([input]), { isTTY })
+  return { written, stdin, stdout: output('stdout'), stderr: output('stderr'), environment }
+}
