@@ -1,14 +1,14 @@
 import { join } from 'node:path'
 import { InputError, UsageError } from '../errors.js'
-import { isJsonObject, readJsonObject } from '../io/json.js'
-import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
 import { writeFileAtomic } from '../io/atomic.js'
-import { withInputFile, readExactly } from '../io/open.js'
+import { isJsonObject, readJsonObject } from '../io/json.js'
+import { readExactly, withInputFile } from '../io/open.js'
+import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
 import { bfloat16BitsToFloat32, float16BitsToFloat32 } from '../tensor/half.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, StoredTensor, TargetModules } from './adapter.js'
-import { adapterMethod, configFromPeft } from './registry.js'
 import { describeTargets, requireRank } from './patterns.js'
+import { adapterMethod, configFromPeft } from './registry.js'
 
 const configName = 'adapter_config.json'
 const weightsName = 'adapter_model.safetensors'
@@ -41,7 +41,10 @@ export async function readAdapterFolder(folder: string): Promise<StoredAdapter> 
     if (json[option]) throw new UsageError('unsupported-option', `${configPath} has ${option}, which is not supported.`)
   }
   if (json.bias !== undefined && json.bias !== 'none') {
-    throw new UsageError('unsupported-option', `${configPath} has bias ${JSON.stringify(json.bias)}; only "none" is supported.`)
+    throw new UsageError(
+      'unsupported-option',
+      `${configPath} has bias ${JSON.stringify(json.bias)}; only "none" is supported.`,
+    )
   }
   const config = {
     ...base,
@@ -54,10 +57,15 @@ export async function readAdapterFolder(folder: string): Promise<StoredAdapter> 
   const layers = new Set<string>()
   for (const name of tensors.keys()) {
     const match = /^base_model\.model\.(.+)\.lora_[AB]\.weight$/.exec(name)
-    if (!match) throw new UsageError('unsupported-option', `${join(folder, weightsName)} holds ${name}, which is not supported here.`)
+    if (!match)
+      throw new UsageError(
+        'unsupported-option',
+        `${join(folder, weightsName)} holds ${name}, which is not supported here.`,
+      )
     layers.add(match[1]!)
   }
-  if (layers.size === 0) throw new InputError('malformed-file', `${join(folder, weightsName)} holds no adapter tensors.`)
+  if (layers.size === 0)
+    throw new InputError('malformed-file', `${join(folder, weightsName)} holds no adapter tensors.`)
   const provenance = isJsonObject(json.node_mora) ? (json.node_mora as AdapterProvenance) : {}
   return { folder, config, provenance, layers: [...layers], tensors }
 }
@@ -66,7 +74,10 @@ function targetsFrom(value: unknown, source: string): TargetModules {
   if (value === undefined || value === null || value === 'all-linear') return 'all-linear'
   if (typeof value === 'string') return new RegExp(value)
   if (Array.isArray(value) && value.every((entry) => typeof entry === 'string')) return value
-  throw new InputError('malformed-file', `${source}: expected names for target_modules but found ${JSON.stringify(value)}.`)
+  throw new InputError(
+    'malformed-file',
+    `${source}: expected names for target_modules but found ${JSON.stringify(value)}.`,
+  )
 }
 
 async function readTensors(path: string): Promise<Map<string, StoredTensor>> {
@@ -85,7 +96,8 @@ async function readTensors(path: string): Promise<Map<string, StoredTensor>> {
               : null
       if (!values) throw new InputError('malformed-file', `${path}: ${name} is stored as ${dtype}; expected floats.`)
       const bad = values.findIndex((value) => !Number.isFinite(value))
-      if (bad >= 0) throw new InputError('non-finite', `${path}: value ${bad} of ${name} is ${values[bad]}, not a finite number.`)
+      if (bad >= 0)
+        throw new InputError('non-finite', `${path}: value ${bad} of ${name} is ${values[bad]}, not a finite number.`)
       read.set(name, { name, shape, values })
     }
     return read

@@ -127,11 +127,15 @@ export const loraMethod: AdapterMethod<LoraConfig> = {
   fromPeft(json, source) {
     if (json.peft_type !== 'LORA' || json.use_mora === true) return null
     for (const option of ['use_dora', 'use_rslora']) {
-      if (json[option] === true) throw new UsageError('unsupported-option', `${source} has ${option}, which is not available yet.`)
+      if (json[option] === true)
+        throw new UsageError('unsupported-option', `${source} has ${option}, which is not available yet.`)
     }
     const alpha = json.lora_alpha
     if (typeof alpha !== 'number' || !(alpha > 0)) {
-      throw new InputError('malformed-file', `${source}: expected a positive number for lora_alpha but found ${JSON.stringify(alpha)}.`)
+      throw new InputError(
+        'malformed-file',
+        `${source}: expected a positive number for lora_alpha but found ${JSON.stringify(alpha)}.`,
+      )
     }
     return { ...lora(), alpha, alphaPattern: (json.alpha_pattern ?? {}) as Record<string, number> }
   },

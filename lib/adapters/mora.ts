@@ -7,7 +7,14 @@ import { blocks, foldBlocks, groupSpread, groupSum } from '../tensor/operations/
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerAdapter, LayerFacts, LayerOptions, StoredTensor } from './adapter.js'
+import type {
+  AdapterConfigBase,
+  AdapterMethod,
+  LayerAdapter,
+  LayerFacts,
+  LayerOptions,
+  StoredTensor,
+} from './adapter.js'
 import { rankOf, requireRank } from './patterns.js'
 import { squareSide } from './square-side.js'
 
@@ -38,7 +45,10 @@ export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraCon
   const rank = requireRank(options.rank ?? 8)
   const operator = options.operator ?? (rank < 64 ? 'rotation' : 'sharing')
   if (!operators.includes(operator)) {
-    throw new UsageError('unknown-operator', `Expected one of ${operators.join(', ')} for operator but received ${operator}.`)
+    throw new UsageError(
+      'unknown-operator',
+      `Expected one of ${operators.join(', ')} for operator but received ${operator}.`,
+    )
   }
   return {
     targetModules: 'all-linear',
@@ -58,9 +68,7 @@ function definedOf<T extends object>(options: T): Partial<T> {
 }
 
 /** How an operator compresses k inputs to R values and spreads R values over d outputs: groups, or a plan of blocks. */
-export type MoraGeometry =
-  | { kind: 'groups'; input: Grouping; output: Grouping }
-  | { kind: 'blocks'; plan: BlockPlan }
+export type MoraGeometry = { kind: 'groups'; input: Grouping; output: Grouping } | { kind: 'blocks'; plan: BlockPlan }
 
 export function moraGeometry(
   operator: Operator,

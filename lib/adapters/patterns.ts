@@ -22,7 +22,8 @@ export function patternValue(patterns: Readonly<Record<string, number>>, name: s
 /** Whether an adapter goes to a layer. As in PEFT: a name fits a path that is it or ends with `.` and it. */
 export function isTarget(targets: TargetModules, name: string): boolean {
   if (targets === 'all-linear') return true
-  if (targets instanceof RegExp) return new RegExp(`^(?:${targets.source})$`, targets.flags).test(name) || targets.test(name)
+  if (targets instanceof RegExp)
+    return new RegExp(`^(?:${targets.source})$`, targets.flags).test(name) || targets.test(name)
   return targets.some((target) => name === target || name.endsWith(`.${target}`))
 }
 

@@ -9,7 +9,10 @@ const methods: readonly AdapterMethod[] = [moraMethod, loraMethod] as unknown as
 export function adapterMethod(name: string): AdapterMethod {
   const method = methods.find((candidate) => candidate.name === name)
   if (method) return method
-  throw new UsageError('unknown-method', `Method ${name} is not available; available: ${methods.map((m) => m.name).join(', ')}.`)
+  throw new UsageError(
+    'unknown-method',
+    `Method ${name} is not available; available: ${methods.map((m) => m.name).join(', ')}.`,
+  )
 }
 
 /** The method and configuration that an `adapter_config.json` describes. */
@@ -18,5 +21,8 @@ export function configFromPeft(json: Readonly<Record<string, unknown>>, source: 
     const config = method.fromPeft(json, source)
     if (config) return config
   }
-  throw new UsageError('unknown-method', `${source} has peft_type ${JSON.stringify(json.peft_type)}, which is not available.`)
+  throw new UsageError(
+    'unknown-method',
+    `${source} has peft_type ${JSON.stringify(json.peft_type)}, which is not available.`,
+  )
 }

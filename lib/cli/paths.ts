@@ -1,6 +1,6 @@
 /** Missing files are found before work starts. */
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { join, resolve, sep } from 'node:path'
 import { UsageError } from '../errors.js'
 import { type OptionSource, optionName } from '../options/names.js'
 
@@ -51,15 +51,20 @@ export function requireAdapter(path: string | undefined, source: OptionSource): 
   throw new UsageError('not-an-adapter', `${name}: expected a folder with adapter_config.json but "${path}" has none.`)
 }
 
-/** Throws when a folder to write to is a file, lies where an input lies, or (without `overwrite`) is not empty. */
+/** Throws when a folder to write to is a file, holds an input, or (without `overwrite`) is not empty. */
 export function requireFreeOutput(
   output: string,
   { inputs, overwrite }: { inputs: readonly (string | undefined)[]; overwrite: boolean },
   source: OptionSource,
 ): void {
   const name = optionName('output', source)
-  if (inputs.some((input) => input !== undefined && resolve(input) === resolve(output))) {
-    throw new UsageError('unfit-options', `${name}: "${output}" is read by this command; choose another folder.`)
+  const isInside = (input: string) => `${resolve(input)}${sep}`.startsWith(`${resolve(output)}${sep}`)
+  const threatened = inputs.find((input) => input !== undefined && isInside(input))
+  if (threatened !== undefined) {
+    throw new UsageError(
+      'unfit-options',
+      `${name}: "${output}" would replace "${threatened}", which this command reads; choose another folder.`,
+    )
   }
   if (!existsSync(output)) return
   if (!statSync(output).isDirectory())
@@ -69,4 +74,9 @@ export function requireFreeOutput(
     'output-exists',
     `${name}: "${output}" is not empty; choose another folder or give ${optionName('overwrite', source)}.`,
   )
+}
+
+/** Throws when a template that is a file is missing. */
+export function requireTemplate(template: string, source: OptionSource): void {
+  if (template !== 'auto' && template !== 'none') requirePath('template', template, source)
 }

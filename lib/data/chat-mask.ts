@@ -162,9 +162,10 @@ function tokenSpans(
   let previous = 0
   for (const cut of cuts) {
     const piece = text.slice(previous, cut)
+    const agrees = (pieceIds: number[]) => pieceIds.every((id, i) => ids[position + i] === id)
+    let agreed: number[] | undefined = tokenizer.encodeContinuation(piece)
     // After a special token some tokenizers begin anew, others go on.
-    const encodings = [tokenizer.encodeContinuation, tokenizer.encode].map((encode) => encode.call(tokenizer, piece))
-    const agreed = encodings.find((pieceIds) => pieceIds.every((id, i) => ids[position + i] === id))
+    if (!agrees(agreed)) agreed = [tokenizer.encode(piece)].find(agrees)
     if (!agreed) return searchedSpans(text, ids, spans, tokenizer, where)
     position += agreed.length
     places.push(position)

@@ -1,4 +1,9 @@
-/** Rows to token ids and loss masks, by the rules of README's "Special tokens". */
+/**
+ * Rows to token ids and loss masks.
+ *
+ * `input_ids` are taken as given. A text has BOS by the tokenizer's own rule and EOS once at its end. Prompt and completion
+ * are a chat where there is a template, else they are joined and EOS is appended.
+ */
 import { UsageError } from '../errors.js'
 import { maskChat } from './chat-mask.js'
 import { IGNORED_LABEL, malformedRow, type Row } from './rows.js'
@@ -119,7 +124,7 @@ function cutText(ids: readonly number[], maxLength: number): TokenRow[] {
 function oneRow(row: TokenRow, maxLength: number, bosId: number | undefined): EncodedRow {
   if (row.ids.length <= maxLength) return { rows: [row], truncated: false, foreignOpenings: 0 }
   const firstTarget = row.mask.indexOf(1, 1)
-  const head = bosId !== undefined && row.ids[0] === bosId && firstTarget !== 1 ? 1 : 0
+  const head = bosId !== undefined && row.ids[0] === bosId && firstTarget !== 1 && maxLength > 2 ? 1 : 0
   // One token before the first target has to stay: it predicts it.
   const latestStart = Math.max(head, firstTarget < 0 ? row.ids.length : firstTarget - 1)
   const start = Math.min(row.ids.length - (maxLength - head), latestStart)
@@ -141,9 +146,7 @@ export function countTargets(mask: Uint8Array): number {
 
 /** @throws InputError of an id that the model's embedding does not have */
 export function checkIds(ids: Int32Array, vocabSize: number, where: string): void {
-  for (const [i, id] of ids.entries()) {
-    if (id >= vocabSize) {
-      throw malformedRow(where, `id ${id} at position ${i} is not below the model's vocabulary size ${vocabSize}`)
-    }
-  }
+  const odd = ids.findIndex((id) => id >= vocabSize)
+  if (odd < 0) return
+  throw malformedRow(where, `id ${ids[odd]} at position ${odd} is not below the model's vocabulary size ${vocabSize}`)
 }

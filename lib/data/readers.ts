@@ -60,7 +60,8 @@ async function filesOf(path: string): Promise<DataFile[]> {
 }
 
 function missing(path: string, cause: unknown): UsageError {
-  const isHubId = /^[\w.-]+\/[\w.-]+$/.test(path) && !FORMATS[extname(path).toLowerCase()]
+  const extension = extname(path).toLowerCase()
+  const isHubId = /^[\w.-]+\/[\w.-]+$/.test(path) && !FORMATS[extension] && !LATER.has(extension)
   const hint = isHubId ? '; data sets of the hub come later: download it and give the files' : ''
   return new UsageError('missing-file', `The data ${path} does not exist${hint}.`, { cause })
 }

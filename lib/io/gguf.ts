@@ -1,6 +1,6 @@
 /**
- * Reads the header of a GGUF file (versions 2 and 3, little-endian): metadata, and where each tensor lies. Counts and lengths
- * are checked against the rest of the file before anything is allocated for them.
+ * Reads the header of a GGUF file (versions 2 and 3, little-endian): metadata, and where each tensor lies. Counts and
+ * lengths are checked against the rest of the file before anything is allocated for them.
  */
 import { GgufCursor, NeedMoreBytes } from './gguf-cursor.js'
 import {
@@ -55,7 +55,8 @@ interface TensorInfo {
 
 function parseHeader(cursor: GgufCursor): GgufFile {
   const version = readVersion(cursor)
-  // A tensor takes at least the length of its name, its rank, type and offset; a metadata entry the length of its key, its type and a byte.
+  // A tensor takes at least the length of its name, its rank, type and offset; a metadata entry the length of its key,
+  // its type and a byte.
   const tensorCount = cursor.count('the number of tensors', 24)
   const metadataCount = cursor.count('the number of metadata entries', 13)
   const metadata = readMetadata(cursor, metadataCount)

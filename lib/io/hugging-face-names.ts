@@ -20,8 +20,8 @@ const inLayer: Record<string, string> = {
 }
 
 /**
- * The divisors [headDim / 2] of the rotary frequencies. Hugging Face has no such tensor: it is kept under GGUF's name, and
- * `ropeScalingFromFactors` turns its values into the configuration's `rope_scaling`.
+ * The divisors [headDim / 2] of the rotary frequencies. Hugging Face has no such tensor: it is kept under GGUF's name,
+ * and `ropeScalingFromFactors` turns its values into the configuration's `rope_scaling`.
  */
 export const ropeFactorsName = 'rope_freqs.weight'
 
@@ -48,8 +48,9 @@ export function huggingFaceName(ggufName: string): string {
  * The order that turns GGUF's query and key rows into Hugging Face's: row r of the Hugging Face weight (or bias) is row
  * `order[r]` of GGUF's.
  *
- * llama.cpp rotates adjacent pairs (2j, 2j + 1) of a head, Hugging Face the pairs (j, j + headDim / 2): the same rotation
- * after the rows of each head are interleaved. Rows are whole blocks of a quantised format, so raw rows may be permuted.
+ * llama.cpp rotates adjacent pairs (2j, 2j + 1) of a head, Hugging Face the pairs (j, j + headDim / 2): the same
+ * rotation after the rows of each head are interleaved. Rows are whole blocks of a quantised format, so raw rows may be
+ * permuted.
  *
  * @param heads query heads for `attn_q`, key-value heads for `attn_k`
  * @returns [heads · headDim]

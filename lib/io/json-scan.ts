@@ -1,4 +1,7 @@
-/** Finds where a JSON text breaks, which JSON.parse does not always tell, and keys that are given twice, which it accepts. */
+/**
+ * Finds where a JSON text breaks, which JSON.parse does not always tell, and keys that are given twice, which it
+ * accepts.
+ */
 
 export interface JsonProblem {
   /** Index into the text. */

@@ -8,7 +8,8 @@ import { indexName, singleName } from './safetensors-writer.js'
 import type { TensorLocation } from './stored-dtype.js'
 
 /**
- * Where the tensors of a model folder lie: of `model.safetensors`, or of the shards that `model.safetensors.index.json` lists.
+ * Where the tensors of a model folder lie: of `model.safetensors`, or of the shards that `model.safetensors.index.json`
+ * lists.
  * @throws UsageError `missing-file` that names every missing shard, or says what the folder has instead
  * @throws InputError `malformed-file`, also if a shard lacks tensors that the index puts there
  */

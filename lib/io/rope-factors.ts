@@ -28,8 +28,8 @@ const lowFrequencyFactor = 1
 const highFrequencyFactor = 4
 
 /**
- * The Llama-3 scaling that a GGUF file holds only as a table. The table's largest divisor is the factor; the context length
- * of pretraining is the power of two whose table is equal.
+ * The Llama-3 scaling that a GGUF file holds only as a table. The table's largest divisor is the factor; the context
+ * length of pretraining is the power of two whose table is equal.
  * @returns null if every divisor is 1
  * @throws UsageError `unsupported-option` if no Llama-3 scaling gives this table
  */

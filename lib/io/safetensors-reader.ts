@@ -1,6 +1,6 @@
 /**
- * Reads the header of a safetensors file: 8 bytes little-endian length, that many bytes of JSON, then the tensors' bytes
- * one after the other. Nothing in the header is believed before it was checked against the file.
+ * Reads the header of a safetensors file: 8 bytes little-endian length, that many bytes of JSON, then the tensors'
+ * bytes one after the other. Nothing in the header is believed before it was checked against the file.
  */
 import { isJsonObject, parseJson } from './json.js'
 import { decodeUtf8, impostorHint, malformed, readExactly, withInputFile } from './open.js'

@@ -14,7 +14,10 @@ export interface SafetensorsEntry {
   name: string
   dtype: SafetensorsDType
   shape: readonly number[]
-  /** The bytes, row-major and little-endian. Called once, when they are written, so that one tensor at a time is in memory. */
+  /**
+   * The bytes, row-major and little-endian. Called once, when they are written, so that one tensor at a time is in
+   * memory.
+   */
   data: () => Promise<Uint8Array>
 }
 
@@ -29,10 +32,11 @@ export interface ShardOptions {
 const defaultMetadata = { format: 'pt' }
 
 /**
- * Writes a safetensors file, tensor by tensor, as a whole or not at all. Tensors of wider elements come first, so that each
- * is aligned to its elements; otherwise they keep their order.
+ * Writes a safetensors file, tensor by tensor, as a whole or not at all. Tensors of wider elements come first, so that
+ * each is aligned to its elements; otherwise they keep their order.
  * @throws UsageError `duplicate-tensor`, `unfit-tensor`
- * @throws RunError `disk-full` before anything is written, `write-failed`, `tensor-size` if `data` has not the shape's bytes
+ * @throws RunError `disk-full` before anything is written, `write-failed`, `tensor-size` if `data` has not the shape's
+ * bytes
  */
 export async function writeSafetensors(
   path: string,

@@ -1,5 +1,10 @@
-import { type AdapterProvenance, layerTensors, readAdapterFolder, writeAdapterFolder } from '../adapters/adapter-folder.js'
 import type { AdapterConfigBase, LayerAdapter } from '../adapters/adapter.js'
+import {
+  type AdapterProvenance,
+  layerTensors,
+  readAdapterFolder,
+  writeAdapterFolder,
+} from '../adapters/adapter-folder.js'
 import { selectTargets } from '../adapters/patterns.js'
 import { adapterMethod } from '../adapters/registry.js'
 import { RunError, UsageError } from '../errors.js'
@@ -108,7 +113,8 @@ export class ModelAdapters {
   activate(names: readonly string[]): void {
     for (const name of names) this.#get(name)
     for (const [name, { layers }] of this.#adapters) {
-      for (const linear of layers.keys()) linear.adapters.get(name)!.active = names.includes(name) && !this.#merged.includes(name)
+      for (const linear of layers.keys())
+        linear.adapters.get(name)!.active = names.includes(name) && !this.#merged.includes(name)
     }
   }
 
@@ -122,7 +128,10 @@ export class ModelAdapters {
       if (!this.model.source && !this.#pristine.has(linear)) this.#pristine.set(linear, copyOf(linear.weight))
       before.set(linear, (await linear.weight.data()) as Float32Array)
       layer.mergeInto(linear.weight, nonFinite)
-      maxAbsoluteChange = Math.max(maxAbsoluteChange, largestChange(before.get(linear)!, (await linear.weight.data()) as Float32Array))
+      maxAbsoluteChange = Math.max(
+        maxAbsoluteChange,
+        largestChange(before.get(linear)!, (await linear.weight.data()) as Float32Array),
+      )
       before.delete(linear)
       linear.adapters.get(name)!.active = false
     }
@@ -131,7 +140,10 @@ export class ModelAdapters {
     nonFinite.dispose()
     if (bad > 0) {
       await this.unmerge(name)
-      throw new RunError('non-finite', `Merging adapter ${name} gives ${bad} weights that are not finite; nothing was changed.`)
+      throw new RunError(
+        'non-finite',
+        `Merging adapter ${name} gives ${bad} weights that are not finite; nothing was changed.`,
+      )
     }
     return { merged: layers.size, maxAbsoluteChange }
   }

@@ -52,7 +52,10 @@ export function parseConfig(json: Json, source: string): ModelConfig {
   const architecture = Object.hasOwn(architectures, modelType) ? architectures[modelType] : undefined
   if (!architecture) {
     const known = Object.keys(architectures).join(', ')
-    throw new UsageError('unsupported-architecture', `${source}: architecture ${modelType} is not supported; supported: ${known}.`)
+    throw new UsageError(
+      'unsupported-architecture',
+      `${source}: architecture ${modelType} is not supported; supported: ${known}.`,
+    )
   }
   read.require('hidden_act', ['silu', 'swish'], 'silu')
   read.require('rope_interleaved', [false], false)
@@ -188,10 +191,16 @@ class ConfigReader {
   }
 
   malformed(key: string, expected: string, value: unknown): InputError {
-    return new InputError('malformed-file', `${this.source}: expected ${expected} for ${key} but found ${JSON.stringify(value)}.`)
+    return new InputError(
+      'malformed-file',
+      `${this.source}: expected ${expected} for ${key} but found ${JSON.stringify(value)}.`,
+    )
   }
 
   unsupported(key: string, value: unknown, why: string): UsageError {
-    return new UsageError('unsupported-option', `${this.source}: ${key} ${JSON.stringify(value)} is not supported: ${why}.`)
+    return new UsageError(
+      'unsupported-option',
+      `${this.source}: ${key} ${JSON.stringify(value)} is not supported: ${why}.`,
+    )
   }
 }

@@ -1,4 +1,3 @@
-
 import { Linear, LinearGroup } from '../nn/linear.js'
 import { LinearInput } from '../nn/linear-input.js'
 import { attentionWithCache, selfAttention } from '../tensor/operations/attention.js'
@@ -13,7 +12,11 @@ import type { KeyValueCache } from './key-value-cache.js'
 /** Gives a weight by its Hugging Face name; `into` is memory to use. */
 export interface WeightLoader {
   matrix(name: string, shape: readonly [number, number]): Tensor
-  fused(names: readonly string[], outFeatures: readonly number[], inFeatures: number): { whole: Tensor; parts: Tensor[] }
+  fused(
+    names: readonly string[],
+    outFeatures: readonly number[],
+    inFeatures: number,
+  ): { whole: Tensor; parts: Tensor[] }
   /** Norm weights and the like, float32. */
   vector(name: string, length: number): Tensor
   bias(name: string, length: number): Tensor
@@ -39,7 +42,10 @@ export class LlamaBlock {
       const paths = names.map((name) => `${path}.${name}`)
       const { whole, parts } = weights.fused(paths, widths, hiddenSize)
       const bias = (i: number) => (hasBias ? weights.bias(`${paths[i]}.bias`, widths[i]!) : null)
-      return new LinearGroup(parts.map((part, i) => new Linear(paths[i]!, part, bias(i))), whole)
+      return new LinearGroup(
+        parts.map((part, i) => new Linear(paths[i]!, part, bias(i))),
+        whole,
+      )
     }
     const single = (name: string, inFeatures: number, hasBias: boolean): Linear => {
       const weight = weights.matrix(`${path}.${name}.weight`, [hiddenSize, inFeatures])
@@ -90,7 +96,10 @@ export function llamaWeightNames(config: ModelConfig): string[] {
   const names = ['model.embed_tokens.weight']
   for (let i = 0; i < config.layers; i++) {
     const path = `model.layers.${i}`
-    const linear = (name: string, bias: boolean) => [`${path}.${name}.weight`, ...(bias ? [`${path}.${name}.bias`] : [])]
+    const linear = (name: string, bias: boolean) => [
+      `${path}.${name}.weight`,
+      ...(bias ? [`${path}.${name}.bias`] : []),
+    ]
     names.push(`${path}.input_layernorm.weight`)
     for (const name of ['q', 'k', 'v', 'o']) names.push(...linear(`self_attn.${name}_proj`, config.attentionBias))
     names.push(`${path}.post_attention_layernorm.weight`)
@@ -100,4 +109,3 @@ export function llamaWeightNames(config: ModelConfig): string[] {
   if (!config.tiedEmbeddings) names.push('lm_head.weight')
   return names
 }
-

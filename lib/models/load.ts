@@ -1,5 +1,5 @@
-import { loadTokenizer } from '../data/tokenizer.js'
 import type { Tokenizer } from '../data/tokenizer.js'
+import { loadTokenizer } from '../data/tokenizer.js'
 import { UsageError } from '../errors.js'
 import { readJsonObject } from '../io/json.js'
 import { type FloatDType, type NativeDevice, native } from '../native.js'
@@ -15,6 +15,11 @@ export interface DeviceOptions {
   dtype?: 'auto' | FloatDType
   /** CPU threads; 0 (default) is all cores. */
   threads?: number
+  /**
+   * Precision of the rotary frequencies. `float32` (default) is what Hugging Face computes when it loads a checkpoint;
+   * `bfloat16` reproduces a PyTorch model that was cast as a whole with `model.to(bfloat16)`, frequencies included.
+   */
+  rotaryDType?: 'float32' | 'bfloat16'
 }
 
 /** Opens a device; throws a sentence that says why where it is absent. */
@@ -34,7 +39,10 @@ export function openDevice({ device = 'auto', threads = 0 }: DeviceOptions = {})
 function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDType {
   if (dtype === 'auto') return device.facts().fastBfloat16 ? 'bfloat16' : 'float32'
   if (dtype === 'float16' && device.kind === 'cpu') {
-    throw new UsageError('unfit-dtype', 'The CPU computes in float32 or bfloat16, not in float16; choose one of them for dtype.')
+    throw new UsageError(
+      'unfit-dtype',
+      'The CPU computes in float32 or bfloat16, not in float16; choose one of them for dtype.',
+    )
   }
   return dtype
 }
@@ -48,7 +56,8 @@ export async function loadModel(path: string, options: DeviceOptions = {}): Prom
   const source = await ModelSource.open(path)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
   const tokenizer = await loadTokenizer(path)
-  const model = new Model({ config: source.config, tokenizer, weights: storedWeights(source, dtype, device), source })
+  const weights = storedWeights(source, dtype, device)
+  const model = new Model({ config: source.config, tokenizer, weights, source, rotaryDType: options.rotaryDType })
   await device.synchronize()
   source.unmap()
   return model

@@ -1,7 +1,7 @@
+import type { AdapterConfigBase } from '../adapters/adapter.js'
 import type { Batch } from '../data/batch.js'
 import { streamKey } from '../data/philox.js'
 import type { Tokenizer } from '../data/tokenizer.js'
-import type { AdapterConfigBase } from '../adapters/adapter.js'
 import type { FloatDType, NativeDevice } from '../native.js'
 import type { Linear } from '../nn/linear.js'
 import type { DropoutState } from '../nn/linear-input.js'
@@ -29,6 +29,7 @@ export interface ModelParts {
   weights: Weights
   /** Where pristine weights can be read again; null for a model that was made from random numbers. */
   source: ModelSource | null
+  rotaryDType?: 'float32' | 'bfloat16'
 }
 
 /** A causal language model with adapters: what `loadModel` returns. */
@@ -51,7 +52,7 @@ export class Model implements Disposable {
   readonly #rotary: RotaryTables
   #dropout: { seed: number; step: number } | null = null
 
-  constructor({ config, tokenizer, weights, source }: ModelParts) {
+  constructor({ config, tokenizer, weights, source, rotaryDType = 'float32' }: ModelParts) {
     this.config = config
     this.tokenizer = tokenizer
     this.source = source
@@ -63,7 +64,7 @@ export class Model implements Disposable {
     this.finalNorm = weights.vector('model.norm.weight', config.hiddenSize)
     this.untiedHead = config.tiedEmbeddings ? null : weights.matrix('lm_head.weight', matrix)
     const { ropeTheta: theta, headSize, ropeScaling: scaling } = config
-    this.#rotary = new RotaryTables({ theta, headSize, scaling }, this.device)
+    this.#rotary = new RotaryTables({ theta, headSize, scaling, dtype: rotaryDType }, this.device)
     this.adapterSet = new ModelAdapters(this)
   }
 
@@ -255,11 +256,16 @@ export class Model implements Disposable {
     let longest = 1
     for (const position of batch.positions) longest = Math.max(longest, position + 1)
     const rotary = { ...this.#rotary.upTo(longest), positions: this.#integers(batch.positions) }
-    const context: ForwardContext = { rotary, offsets: this.#integers(batch.offsets), dropout: this.#dropoutState(batch) }
+    const context: ForwardContext = {
+      rotary,
+      offsets: this.#integers(batch.offsets),
+      dropout: this.#dropoutState(batch),
+    }
+    const constants = [...Object.values(rotary), context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
     let x = embedding(this.embeddings, this.#integers(batch.ids), this.dtype)
     for (const block of this.blocks) {
       const forward = (input: Tensor) => block.forward(input, context)
-      x = this.gradientCheckpointing ? recomputed(forward, x, this.#parametersOf(block)) : forward(x)
+      x = this.gradientCheckpointing ? recomputed(forward, x, this.#parametersOf(block), constants) : forward(x)
     }
     return x
   }
@@ -281,4 +287,3 @@ export class Model implements Disposable {
     return { rowKeys, key: (layer, adapter) => streamKey(on.seed, 'dropout', on.step, layer, adapter) }
   }
 }
-

@@ -1,12 +1,12 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { RunError } from '../errors.js'
 import { replaceFolder, writeFileAtomic } from '../io/atomic.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../io/safetensors.js'
 import type { FloatDType } from '../native.js'
 import { Parameter } from '../tensor/parameter.js'
 import { keep, scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { RunError } from '../errors.js'
 import { llamaWeightNames } from './llama.js'
 import type { Model } from './model.js'
 
@@ -19,7 +19,12 @@ export async function saveModel(model: Model, folder: string, { dtype }: { dtype
   const kind = dtype ?? (stored === 'float32' || stored === 'float16' || stored === 'bfloat16' ? stored : 'bfloat16')
   const names = llamaWeightNames(model.config)
   const entries = names.map(
-    (name): SafetensorsEntry => ({ name, dtype: kind, shape: shapeOf(model, name), data: () => bytesOf(model, name, kind) }),
+    (name): SafetensorsEntry => ({
+      name,
+      dtype: kind,
+      shape: shapeOf(model, name),
+      data: () => bytesOf(model, name, kind),
+    }),
   )
   await replaceFolder(folder, async (temporary) => {
     await writeShardedSafetensors(temporary, entries)
@@ -77,7 +82,8 @@ async function bytesOf(model: Model, name: string, dtype: FloatDType): Promise<U
 async function companions(model: Model): Promise<Map<string, string | Uint8Array>> {
   const files = new Map<string, string | Uint8Array>(model.tokenizer?.files() ?? [])
   if (model.source?.format === 'folder') {
-    const kept = /^(tokenizer.*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template.*|generation_config\.json)$/
+    const kept =
+      /^(tokenizer.*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template.*|generation_config\.json)$/
     for (const name of await readdir(model.path)) {
       if (kept.test(basename(name))) files.set(name, await readFile(join(model.path, name)))
     }

@@ -1,9 +1,9 @@
+import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { createHash } from 'node:crypto'
 import { InputError, UsageError } from '../errors.js'
-import { llamaConfigFromGguf } from '../io/gguf-config.js'
 import { readGguf } from '../io/gguf.js'
+import { llamaConfigFromGguf } from '../io/gguf-config.js'
 import { huggingFaceName, ropeFactorsName, rowOrder } from '../io/hugging-face-names.js'
 import { readJsonObject } from '../io/json.js'
 import { readModelFolder } from '../io/model-folder.js'
@@ -32,7 +32,10 @@ export class ModelSource {
   static async open(path: string): Promise<ModelSource> {
     const facts = await stat(path).catch(() => null)
     if (!facts) {
-      throw new UsageError('missing-file', `${path} does not exist; expected a folder with config.json and safetensors, or a .gguf file.`)
+      throw new UsageError(
+        'missing-file',
+        `${path} does not exist; expected a folder with config.json and safetensors, or a .gguf file.`,
+      )
     }
     return facts.isDirectory() ? ModelSource.#openFolder(path) : ModelSource.#openGguf(path)
   }
@@ -92,7 +95,11 @@ export class ModelSource {
         const values = Tensor.empty(matrix, { device, dtype: 'float32' })
         native.dequantise(raw.view(matrix, [matrix[1]!, 1], 0), values.native)
         const sorted = Tensor.empty(matrix, { device, dtype: 'float32' })
-        native.gatherRows(values.native, Tensor.from(order, [order.length], { device, dtype: 'int32' }).native, sorted.native)
+        native.gatherRows(
+          values.native,
+          Tensor.from(order, [order.length], { device, dtype: 'int32' }).native,
+          sorted.native,
+        )
         native.copy(sorted.view(shape).native, target.native, 1)
       } else {
         native.dequantise(raw, target.native)
@@ -114,7 +121,8 @@ export class ModelSource {
     for (const [name, { path, dtype, shape, offset, bytes }] of this.weights) {
       hash.update(JSON.stringify([name, dtype, shape, bytes]))
       const file = this.#file(path)
-      for (const start of [offset, offset + Math.max(0, bytes - 4096)]) hash.update(file.bytes(start, Math.min(4096, bytes)))
+      for (const start of [offset, offset + Math.max(0, bytes - 4096)])
+        hash.update(file.bytes(start, Math.min(4096, bytes)))
     }
     return hash.digest('hex')
   }
@@ -127,7 +135,8 @@ export class ModelSource {
 
   #location(name: string): StoredWeight {
     const location = this.weights.get(name)
-    if (!location) throw new InputError('malformed-file', `${this.path} has no tensor ${name}, which its configuration asks for.`)
+    if (!location)
+      throw new InputError('malformed-file', `${this.path} has no tensor ${name}, which its configuration asks for.`)
     return location
   }
 

@@ -26,7 +26,11 @@ export class Weights implements WeightLoader {
     return this.#make(name, [length], this.dtype)
   }
 
-  fused(names: readonly string[], outFeatures: readonly number[], inFeatures: number): { whole: Tensor; parts: Tensor[] } {
+  fused(
+    names: readonly string[],
+    outFeatures: readonly number[],
+    inFeatures: number,
+  ): { whole: Tensor; parts: Tensor[] } {
     const rows = outFeatures.reduce((sum, count) => sum + count, 0)
     const whole = keep(Tensor.empty([rows, inFeatures], this))
     let from = 0
@@ -54,8 +58,15 @@ export function storedWeights(source: ModelSource, dtype: FloatDType, device: Na
 export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDType, device: NativeDevice): Weights {
   return new Weights(device, dtype, (name, target) => {
     const random = randomStream(seed, 'init', name)
-    const value = name.endsWith('norm.weight') ? () => 1 : name.endsWith('bias') ? () => 0 : () => random.normal() * config.initializerRange
-    const values = Tensor.from(Float32Array.from({ length: target.elements }, value), target.shape, { device, dtype: 'float32' })
+    const value = name.endsWith('norm.weight')
+      ? () => 1
+      : name.endsWith('bias')
+        ? () => 0
+        : () => random.normal() * config.initializerRange
+    const values = Tensor.from(Float32Array.from({ length: target.elements }, value), target.shape, {
+      device,
+      dtype: 'float32',
+    })
     target.copyFrom(values)
     values.dispose()
   })

@@ -1,4 +1,5 @@
 import type { NativeDevice } from '../native.js'
+import { bfloat16BitsToFloat32, float32ToBfloat16Bits } from '../tensor/half.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 
@@ -6,7 +7,13 @@ import { Tensor } from '../tensor/tensor.js'
 export type RotaryScaling =
   | { type: 'default' }
   | { type: 'linear'; factor: number }
-  | { type: 'llama3'; factor: number; lowFrequencyFactor: number; highFrequencyFactor: number; originalPositions: number }
+  | {
+      type: 'llama3'
+      factor: number
+      lowFrequencyFactor: number
+      highFrequencyFactor: number
+      originalPositions: number
+    }
   | {
       type: 'yarn'
       factor: number
@@ -22,10 +29,12 @@ export interface RotaryConfig {
   readonly theta: number
   readonly headSize: number
   readonly scaling: RotaryScaling
+  /** Frequencies are rounded to this; see `DeviceOptions.rotaryDType`. */
+  readonly dtype: 'float32' | 'bfloat16'
 }
 
 /** Angle per position of each pair, [headSize / 2]. */
-export function inverseFrequencies({ theta, headSize, scaling }: RotaryConfig): Float64Array {
+export function inverseFrequencies({ theta, headSize, scaling }: Omit<RotaryConfig, 'dtype'>): Float64Array {
   const half = headSize / 2
   const plain = Float64Array.from({ length: half }, (_, j) => theta ** ((-2 * j) / headSize))
   switch (scaling.type) {
@@ -72,7 +81,9 @@ export class RotaryTables {
     if (!this.#cosines || !this.#sines || this.#cosines.shape[0]! < positions) {
       this.dispose()
       const length = Math.max(256, 2 ** Math.ceil(Math.log2(positions)))
-      const frequencies = inverseFrequencies(this.config)
+      const exact = inverseFrequencies(this.config)
+      const rounded = (value: number) => bfloat16BitsToFloat32(float32ToBfloat16Bits(value))
+      const frequencies = this.config.dtype === 'bfloat16' ? exact.map(rounded) : exact
       const half = frequencies.length
       const factor = this.config.scaling.type === 'yarn' ? this.config.scaling.attentionFactor : 1
       const table = (of: (angle: number) => number) => {

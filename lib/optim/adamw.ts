@@ -96,7 +96,10 @@ export class AdamW {
     for (const { name, tensor } of own) {
       const came = tensors.get(name)?.length
       if (came === tensor.elements) continue
-      throw new RunError('unfit-state', `AdamW: expected ${tensor.elements} values for ${name} but received ${came ?? 'none'}.`)
+      throw new RunError(
+        'unfit-state',
+        `AdamW: expected ${tensor.elements} values for ${name} but received ${came ?? 'none'}.`,
+      )
     }
     this.#step = step
     for (const { name, tensor } of own) assign(tensor, tensors.get(name)!)

@@ -6,22 +6,31 @@ import { UsageError } from '../errors.js'
 import type { OptionsSchema } from './option.js'
 import { type RawOptions, resolveOptions } from './parse.js'
 
+/** Options of a run that say how it was called, not what it computes. */
+const OF_THE_CALL = ['config', 'resume', 'overwrite', 'allowChanges', 'json', 'quiet']
+
 /**
- * Reads options by name. A file may hold them at its top or under `options`, as the `run.yaml` of a run does. Throws a
- * `UsageError` when the file is missing, is not YAML, or holds no mapping.
+ * Reads options by name from the top of a file, or from the `run.yaml` of a run, which holds them under `options` beside
+ * facts of its own. Throws a `UsageError` when the file is missing, is not YAML, or holds no mapping.
  */
-export function readConfigFile(path: string): RawOptions {
-  const content = parseYaml(path)
-  if (content === null) return {}
-  const ofRun = isMapping(content) && isMapping(content.options) ? content.options : null
-  const mapping = ofRun ? { ...ofRun, config: null } : content
-  if (!isMapping(mapping)) {
-    throw new UsageError('malformed-config', `Expected options by name in ${path} but found ${kindOf(mapping)}.`)
+export function readConfigFile(path: string, schema: OptionsSchema): RawOptions {
+  const content = parseYaml(path) ?? {}
+  if (!isMapping(content)) {
+    throw new UsageError('malformed-config', `Expected options by name in ${path} but found ${kindOf(content)}.`)
   }
-  if (mapping.config) {
+  if (isMapping(content.options)) {
+    const isOption = (key: string) => Object.hasOwn(schema.shape, key) && !OF_THE_CALL.includes(key)
+    return given(content.options, isOption)
+  }
+  if (Object.hasOwn(content, 'config')) {
     throw new UsageError('malformed-config', `The option config is for the command line only; remove it from ${path}.`)
   }
-  return Object.fromEntries(Object.entries(mapping).filter(([, value]) => value !== null))
+  return given(content, () => true)
+}
+
+/** Without what is null: a way to leave an option out in YAML. */
+function given(options: RawOptions, isOption: (key: string) => boolean): RawOptions {
+  return Object.fromEntries(Object.entries(options).filter(([key, value]) => value !== null && isOption(key)))
 }
 
 /** Defaults, then the file of `config`, then flags. */
@@ -29,7 +38,7 @@ export function resolveWithConfig<S extends OptionsSchema>(schema: S, flags: Raw
   const { config } = flags
   const layers = [{ raw: flags, source: 'flags' as const }]
   if (typeof config !== 'string') return resolveOptions(schema, layers)
-  return resolveOptions(schema, [{ raw: readConfigFile(config), source: { file: config } }, ...layers])
+  return resolveOptions(schema, [{ raw: readConfigFile(config, schema), source: { file: config } }, ...layers])
 }
 
 function parseYaml(path: string): unknown {

@@ -41,3 +41,8 @@ export function defaultLearningRate(method: Method, operator: Operator, { fromSc
   if (method === 'lora') return 2e-4
   return operator.startsWith('sharing') ? 5e-5 : 3e-4
 }
+
+/** Tokens of a row at most, for a model that is made for `modelLimit` positions. */
+export function maxLengthOf(maxLength: number | undefined, modelLimit: number): number {
+  return maxLength ?? Math.min(1024, modelLimit)
+}

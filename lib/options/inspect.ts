@@ -1,12 +1,16 @@
 /** Options of `mora inspect`. */
 import { z } from 'zod'
-import { adapterOption, commonOptions, limitOption, modelOption, rowOptions } from './common.js'
+import { adapterOption, commonOptions, modelOption, rowOptions } from './common.js'
+import { optionalInteger } from './option.js'
 
 export const InspectSchema = z.strictObject({
   model: modelOption,
   adapter: adapterOption,
   ...rowOptions,
-  limit: limitOption('rows'),
+  limit: optionalInteger('show the first N rows; the summary is of all', {
+    min: 1,
+    defaultText: '5; with --json all',
+  }),
   ...commonOptions,
 })
 

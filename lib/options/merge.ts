@@ -11,7 +11,7 @@ export const MergeSchema = z.strictObject({
     later: ['gguf'],
     defaultText: 'safetensors',
   }),
-  overwrite: flag('write into a folder that is not empty'),
+  overwrite: flag('replace a folder that is not empty'),
   ...commonOptions,
   dtype: choice(
     "dtype of the merged weights; auto is the source's, bfloat16 if that is quantised",

@@ -121,8 +121,7 @@ export const TrainSchema = z.strictObject({
   resume: optionalText('continue the run in --output (or DIR) from its newest intact checkpoint', 'DIR', {
     group: run,
   }),
-  allowChanges: names('what may differ from the run that is resumed: options, model, data, threads, or all', { group: run }),
-  allowChanges: names('with --resume: options, or model, data, threads, dtype, device or all, that may differ from before', {
+  allowChanges: names('what may differ from the run that is resumed: options, model, data, threads, or all', {
     group: run,
   }),
   overwrite: flag('replace the run that --output holds', false, { group: run }),

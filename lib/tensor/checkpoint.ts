@@ -1,16 +1,21 @@
 import { laterFirst, step } from './backward.js'
-import { isRecording, record, TapeNode, withRecording } from './tape.js'
+import { isRecording, noGrad, record, TapeNode, withRecording } from './tape.js'
 import type { Tensor } from './tensor.js'
-import { noGrad } from './tape.js'
 
 /**
  * Runs `body(x)` without keeping anything but x, and runs it again in the backward pass: slower, less memory. `parameters`
- * are the trained tensors that it uses. The second run must do what the first did.
+ * are the trained tensors that it uses, `constants` the others (frozen weights aside, which live as long as the model). The
+ * second run must do what the first did.
  */
-export function recomputed(body: (x: Tensor) => Tensor, x: Tensor, parameters: readonly Tensor[]): Tensor {
+export function recomputed(
+  body: (x: Tensor) => Tensor,
+  x: Tensor,
+  parameters: readonly Tensor[],
+  constants: readonly Tensor[],
+): Tensor {
   if (!isRecording()) return body(x)
   const y = noGrad(() => body(x))
-  return record(y, [x, ...parameters], [x], (dY, [input], [dX]) => {
+  return record(y, [x, ...parameters], [x, ...constants], (dY, [input], [dX]) => {
     const start = input!.view(input!.shape, input!.strides)
     start.node = dX!.needed ? new TapeNode([], [], null, start) : null
     const again = withRecording(true, () => body(start))

@@ -9,7 +9,11 @@ export interface Destination {
 }
 
 /** The destination that was given, or a fresh matrix. */
-export function destinationOr(into: Destination | undefined, shape: readonly number[], options: TensorOptions): Destination {
+export function destinationOr(
+  into: Destination | undefined,
+  shape: readonly number[],
+  options: TensorOptions,
+): Destination {
   return into ?? { target: Tensor.empty(shape, options), accumulate: false }
 }
 

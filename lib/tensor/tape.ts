@@ -140,7 +140,12 @@ export class Recipe {
  * Puts an operation on the tape, if gradients are on and any input wants one. `inputs` are the tensors that gradients
  * flow to, in the order of `targets`; `saved` come back to `backward` in their order.
  */
-export function record(output: Tensor, inputs: readonly Tensor[], saved: readonly Tensor[], backward: Backward): Tensor {
+export function record(
+  output: Tensor,
+  inputs: readonly Tensor[],
+  saved: readonly Tensor[],
+  backward: Backward,
+): Tensor {
   if (recording && inputs.some((input) => input.requiresGrad)) {
     const nodes = inputs.map((input) => input.node)
     output.node = new TapeNode(nodes, saved, backward, output)

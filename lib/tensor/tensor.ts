@@ -34,7 +34,13 @@ export class Tensor implements Disposable {
   #native: NativeTensor
   #references = 1
 
-  constructor(handle: NativeTensor, device: NativeDevice, dtype: DType, shape: readonly number[], strides: readonly number[]) {
+  constructor(
+    handle: NativeTensor,
+    device: NativeDevice,
+    dtype: DType,
+    shape: readonly number[],
+    strides: readonly number[],
+  ) {
     this.#native = handle
     this.device = device
     this.dtype = dtype
@@ -55,7 +61,11 @@ export class Tensor implements Disposable {
   }
 
   /** Copies values; numbers and Float32Arrays are rounded to `dtype`, other typed arrays must hold its bits. */
-  static from(values: TypedValues | readonly number[], shape: readonly number[], { device, dtype = 'float32' }: TensorOptions): Tensor {
+  static from(
+    values: TypedValues | readonly number[],
+    shape: readonly number[],
+    { device, dtype = 'float32' }: TensorOptions,
+  ): Tensor {
     const handle = native.fromArray(device, dtype, shape, encode(values, dtype))
     return new Tensor(handle, device, dtype, shape, denseStrides(shape))
   }

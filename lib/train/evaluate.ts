@@ -4,10 +4,7 @@ import { noGrad } from '../tensor/tape.js'
 import type { LossModel } from './trainable.js'
 
 /** Mean loss over the target tokens of all batches. Keeps sums only: memory does not grow with the data. */
-export async function meanLoss(
-  model: LossModel,
-  batches: Iterable<Batch> | AsyncIterable<Batch>,
-): Promise<number> {
+export async function meanLoss(model: LossModel, batches: Iterable<Batch> | AsyncIterable<Batch>): Promise<number> {
   model.setDropout(null)
   let sum = 0
   let tokens = 0

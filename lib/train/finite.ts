@@ -7,7 +7,7 @@ export async function finiteValues(name: string, tensor: StoredValues): Promise<
   if (!(values instanceof Float32Array)) {
     throw new RunError('unexpected-dtype', `Expected ${name} to hold float32 values, but it holds another dtype.`)
   }
-  if (!isFinite(values)) {
+  if (!allFinite(values)) {
     throw new RunError('non-finite', `${name} holds a value that is not finite, so nothing of this step was saved.`)
   }
   return values
@@ -18,12 +18,12 @@ export async function firstNonFinite(
   tensors: readonly { name: string; tensor: StoredValues }[],
 ): Promise<string | null> {
   for (const { name, tensor } of tensors) {
-    if (!isFinite(await tensor.data())) return name
+    if (!allFinite(await tensor.data())) return name
   }
   return null
 }
 
-function isFinite(values: ArrayLike<number> | ArrayLike<bigint>): boolean {
+function allFinite(values: ArrayLike<number> | ArrayLike<bigint>): boolean {
   for (let i = 0; i < values.length; i++) {
     if (!Number.isFinite(Number(values[i]))) return false
   }

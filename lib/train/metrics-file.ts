@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { appendLine, writeFileAtomic } from '../io/atomic.js'
 import type { EvaluationEvent, StepEvent } from './events.js'
+import type { TrainerState } from './trainer-state.js'
 
 export function appendStep(path: string, event: StepEvent): Promise<void> {
   const { step, epoch, loss, gradNorm, learningRate, targetTokens, tokens, tokensPerSecond, memoryBytes } = event
@@ -13,18 +14,21 @@ export function appendEvaluation(path: string, { step, epoch, evalLoss }: Evalua
   return appendLine(path, JSON.stringify({ step, epoch, evalLoss }))
 }
 
-/** Drops lines of steps after `step`, and lines that a crash cut off: a resumed run writes them again. */
-export async function truncateMetrics(path: string, step: number): Promise<void> {
+/**
+ * Drops the lines that a run resumed from this state will write again: of later steps, of an evaluation that the state
+ * does not know, and what a crash cut off.
+ */
+export async function truncateMetrics(path: string, state: Pick<TrainerState, 'step' | 'evaluatedAt'>): Promise<void> {
   const text = await readFile(path, 'utf8').catch(() => '')
-  const lines = text.split('\n').filter((line) => stepOf(line) <= step)
+  const lines = text.split('\n').filter((line) => isKept(line, state))
   await writeFileAtomic(path, lines.map((line) => `${line}\n`).join(''))
 }
 
-function stepOf(line: string): number {
+function isKept(line: string, { step, evaluatedAt }: Pick<TrainerState, 'step' | 'evaluatedAt'>): boolean {
   try {
-    const { step } = JSON.parse(line) as { step?: unknown }
-    return typeof step === 'number' ? step : Number.POSITIVE_INFINITY
+    const entry = JSON.parse(line) as { step: number; evalLoss?: number }
+    return entry.evalLoss === undefined ? entry.step <= step : entry.step <= (evaluatedAt ?? 0)
   } catch {
-    return Number.POSITIVE_INFINITY
+    return false
   }
 }

@@ -9,7 +9,14 @@ import { type Lock, lockFolder } from './lock.js'
 import type { RunFacts } from './run-facts.js'
 
 /** Names that say that a folder holds a run or its result. */
-const RUN_NAMES = ['run.yaml', 'metrics.jsonl', 'checkpoints', 'adapter_config.json', 'adapter_model.safetensors', 'model']
+const RUN_NAMES = [
+  'run.yaml',
+  'metrics.jsonl',
+  'checkpoints',
+  'adapter_config.json',
+  'adapter_model.safetensors',
+  'model',
+]
 
 export class OutputFolder {
   private constructor(

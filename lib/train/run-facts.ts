@@ -4,8 +4,11 @@ import { UsageError } from '../errors.js'
 export interface RunFacts {
   /** Every option as resolved, by its name; `maxSteps` is the total, the adapter's options are those in use. */
   options: Record<string, unknown>
-  /** The device, threads and dtype in use; results are the same bits only on the same. */
-  machine: { device: string; threads: number; dtype: string }
+  /**
+   * The device, threads and dtype in use: results are the same bits only on the same. `tokenBudget` cuts the steps into
+   * forward passes, and stays what it was when a run is resumed.
+   */
+  machine: { device: string; threads: number; dtype: string; tokenBudget: number }
   versions: Record<string, string>
   /** sha256 of the model's files, of the tokenised rows, and of the evaluation rows. */
   hashes: { model: string; data: string; evalData: string | null }

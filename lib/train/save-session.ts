@@ -1,7 +1,7 @@
 import { RunError, UsageError } from '../errors.js'
 import { checkpointPath, pruneCheckpoints, writeCheckpoint } from './checkpoint.js'
-import type { CheckpointEvent, EvaluationEvent } from './events.js'
 import { meanLoss } from './evaluate.js'
+import type { CheckpointEvent, EvaluationEvent } from './events.js'
 import { appendEvaluation } from './metrics-file.js'
 import { modelCard } from './model-card.js'
 import type { Session } from './session.js'

@@ -1,8 +1,9 @@
 /** Which tensors a run trains: the same code for a new run and a resumed one (traps.md T22). */
-import { isTarget } from '../adapters/patterns.js'
+
 import type { AdapterConfigBase, TargetModules } from '../adapters/adapter.js'
 import { lora } from '../adapters/lora.js'
 import { mora } from '../adapters/mora.js'
+import { isTarget } from '../adapters/patterns.js'
 import { UsageError } from '../errors.js'
 import { type Method, newAdapterOptions, type Operator, type TrainOptions } from '../options/index.js'
 import type { TrainableModel } from './trainable.js'
@@ -60,7 +61,10 @@ function existingAdapter(model: TrainableModel, active: readonly string[], optio
   }
   if (options.adapter !== undefined || options.init !== undefined) {
     const option = options.adapter === undefined ? 'init' : 'adapter'
-    throw new UsageError('unfit-options', `The model has the active adapter ${name}, so the option ${option} is refused.`)
+    throw new UsageError(
+      'unfit-options',
+      `The model has the active adapter ${name}, so the option ${option} is refused.`,
+    )
   }
   const config = model.adapters.get(name!)!
   requireSameOptions(model, options, config, `the active adapter ${name}`)

@@ -30,7 +30,18 @@ export interface TrainingDataOptions {
 
 type DataOptions = Pick<
   TrainOptions,
-  'data' | 'evalData' | 'maxLength' | 'template' | 'trainOn' | 'batchSize' | 'seed' | 'shuffle' | 'epochs' | 'maxSteps' | 'microBatchSize' | 'packing'
+  | 'data'
+  | 'evalData'
+  | 'maxLength'
+  | 'template'
+  | 'trainOn'
+  | 'batchSize'
+  | 'seed'
+  | 'shuffle'
+  | 'epochs'
+  | 'maxSteps'
+  | 'microBatchSize'
+  | 'packing'
 >
 
 /** Reads and tokenises the rows of a run. */

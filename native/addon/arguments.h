@@ -65,7 +65,8 @@ struct Argument<Grouping> {
   static Grouping from(const Napi::Value& value) {
     const Fields fields(value);
     const bool runs = fields.value("kind").ToString().Utf8Value() == "runs";
-    return {runs ? GroupKind::runs : GroupKind::tile, fields.flag("wrap"), fields.integer("width"), fields.integer("side")};
+    return {runs ? GroupKind::runs : GroupKind::tile, fields.flag("wrap"), fields.integer("width"),
+            fields.integer("side")};
   }
 };
 template <>
@@ -73,7 +74,7 @@ struct Argument<BlockPlan> {
   static BlockPlan from(const Napi::Value& value) {
     const Fields fields(value);
     return {fields.integer("inFeatures"), fields.integer("outFeatures"), fields.integer("side"),
-            fields.flag("rotate"), fields.flag("truncate"), fields.flag("foldOutput")};
+            fields.flag("rotate"),        fields.flag("truncate"),       fields.flag("foldOutput")};
   }
 };
 template <>
@@ -90,9 +91,13 @@ struct Argument<AdamWStep> {
   static AdamWStep from(const Napi::Value& value) {
     const Fields fields(value);
     const double beta1 = fields.number("beta1"), beta2 = fields.number("beta2"), step = fields.number("step");
-    return {fields.real("learningRate"), static_cast<float>(beta1), static_cast<float>(beta2),
-            fields.real("epsilon"), fields.real("weightDecay"),
-            static_cast<float>(1 - std::pow(beta1, step)), static_cast<float>(1 - std::pow(beta2, step))};
+    return {fields.real("learningRate"),
+            static_cast<float>(beta1),
+            static_cast<float>(beta2),
+            fields.real("epsilon"),
+            fields.real("weightDecay"),
+            static_cast<float>(1 - std::pow(beta1, step)),
+            static_cast<float>(1 - std::pow(beta2, step))};
   }
 };
 

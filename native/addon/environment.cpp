@@ -68,7 +68,8 @@ Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::stri
     error.Set("code", Napi::String::New(env, code));
     return error;
   }
-  const Napi::Object value = environment.errorClass.New({Napi::String::New(env, code), Napi::String::New(env, message)});
+  const Napi::Object value =
+      environment.errorClass.New({Napi::String::New(env, code), Napi::String::New(env, message)});
   return Napi::Error(env, value);
 }
 

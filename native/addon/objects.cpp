@@ -16,7 +16,8 @@ Wrapper* unwrapTagged(const Napi::Value& value, const napi_type_tag& tag, const 
     const Napi::Object object = value.As<Napi::Object>();
     if (object.CheckTypeTag(&tag)) return Napi::ObjectWrap<Wrapper>::Unwrap(object);
   }
-  throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected ") + what + " but received something else.");
+  throw toJavaScript(value.Env(), "invalid-argument",
+                     std::string("Expected ") + what + " but received something else.");
 }
 
 // The classes are made by the addon alone: their constructors take what only C++ can pass.
@@ -63,16 +64,16 @@ std::vector<int64_t> integers(const Napi::Value& value, const char* what) {
 // --- device -----------------------------------------------------------------------------------------------------
 
 Napi::Function DeviceObject::define(Napi::Env env) {
-  return DefineClass(env, "NativeDevice",
-                     {InstanceAccessor<&DeviceObject::kind>("kind"), InstanceAccessor<&DeviceObject::index>("index"),
-                      InstanceMethod<&DeviceObject::facts>("facts"), InstanceMethod<&DeviceObject::memory>("memory"),
-                      InstanceMethod<&DeviceObject::queueDepth>("queueDepth"),
-                      InstanceMethod<&DeviceObject::synchronize>("synchronize"),
-                      InstanceMethod<&DeviceObject::profileReport>("profileReport"),
-                      InstanceMethod<&DeviceObject::setMemoryLimit>("setMemoryLimit"),
-                      InstanceMethod<&DeviceObject::resetPeak>("resetPeak"), InstanceMethod<&DeviceObject::trim>("trim"),
-                      InstanceMethod<&DeviceObject::setThreads>("setThreads"),
-                      InstanceMethod<&DeviceObject::profile>("profile")});
+  return DefineClass(
+      env, "NativeDevice",
+      {InstanceAccessor<&DeviceObject::kind>("kind"), InstanceAccessor<&DeviceObject::index>("index"),
+       InstanceMethod<&DeviceObject::facts>("facts"), InstanceMethod<&DeviceObject::memory>("memory"),
+       InstanceMethod<&DeviceObject::queueDepth>("queueDepth"),
+       InstanceMethod<&DeviceObject::synchronize>("synchronize"),
+       InstanceMethod<&DeviceObject::profileReport>("profileReport"),
+       InstanceMethod<&DeviceObject::setMemoryLimit>("setMemoryLimit"),
+       InstanceMethod<&DeviceObject::resetPeak>("resetPeak"), InstanceMethod<&DeviceObject::trim>("trim"),
+       InstanceMethod<&DeviceObject::setThreads>("setThreads"), InstanceMethod<&DeviceObject::profile>("profile")});
 }
 
 DeviceObject::DeviceObject(const Napi::CallbackInfo& info)
@@ -128,7 +129,8 @@ Napi::Value DeviceObject::profileReport(Info info) {
   device_->backend().profileReport(device_->stream(), nullptr, 0, &needed);
   std::string json(needed, '\0');
   guarded(info.Env(), [&] {
-    device_->check(device_->backend().profileReport(device_->stream(), json.data(), json.size(), &needed), "profileReport");
+    device_->check(device_->backend().profileReport(device_->stream(), json.data(), json.size(), &needed),
+                   "profileReport");
   });
   const Napi::Object parser = info.Env().Global().Get("JSON").As<Napi::Object>();
   return parser.Get("parse").As<Napi::Function>().Call(parser, {Napi::String::New(info.Env(), json.c_str())});
@@ -160,7 +162,8 @@ Napi::Function TensorObject::define(Napi::Env env) {
 }
 
 TensorObject::TensorObject(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<TensorObject>(info), tensor_(std::move(fromExternal<Tensor>(info, "empty, fromArray and fromFile"))) {
+    : Napi::ObjectWrap<TensorObject>(info),
+      tensor_(std::move(fromExternal<Tensor>(info, "empty, fromArray and fromFile"))) {
   info.This().As<Napi::Object>().TypeTag(&kTensorTag);
   if (tensor_.storage().use_count() == 1) ownBytes_ = static_cast<int64_t>(tensor_.storage()->bytes);
   reportBytes(info.Env(), ownBytes_);
@@ -190,9 +193,7 @@ const Tensor& TensorObject::alive(Napi::Env env) const {
 
 Napi::Value TensorObject::device(Info info) { return DeviceObject::create(info.Env(), alive(info.Env()).device()); }
 
-Napi::Value TensorObject::dtype(Info info) {
-  return Napi::String::New(info.Env(), traitsOf(tensor_.dtype()).name);
-}
+Napi::Value TensorObject::dtype(Info info) { return Napi::String::New(info.Env(), traitsOf(tensor_.dtype()).name); }
 
 Napi::Value TensorObject::shape(Info info) { return toArray(info.Env(), tensor_.desc().shape, tensor_.rank()); }
 
@@ -225,12 +226,17 @@ Napi::Value TensorObject::read(Info info) {
       Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(now, size);
       std::memcpy(buffer.Data(), bytes.get(), size);
       switch (source.dtype()) {
-        case DType::f32: return Napi::Float32Array::New(now, size / 4, buffer, 0);
+        case DType::f32:
+          return Napi::Float32Array::New(now, size / 4, buffer, 0);
         case DType::bf16:
-        case DType::f16: return Napi::Uint16Array::New(now, size / 2, buffer, 0);
-        case DType::i32: return Napi::Int32Array::New(now, size / 4, buffer, 0);
-        case DType::i64: return Napi::BigInt64Array::New(now, size / 8, buffer, 0);
-        default: return Napi::Uint8Array::New(now, size, buffer, 0);
+        case DType::f16:
+          return Napi::Uint16Array::New(now, size / 2, buffer, 0);
+        case DType::i32:
+          return Napi::Int32Array::New(now, size / 4, buffer, 0);
+        case DType::i64:
+          return Napi::BigInt64Array::New(now, size / 8, buffer, 0);
+        default:
+          return Napi::Uint8Array::New(now, size, buffer, 0);
       }
     });
   });

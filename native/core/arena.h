@@ -34,7 +34,7 @@ class Arena {
   void addFree(uint64_t offset, uint64_t bytes);
   void removeFree(std::map<uint64_t, uint64_t>::iterator block);
 
-  std::map<uint64_t, uint64_t> used_, free_;           // offset -> bytes
+  std::map<uint64_t, uint64_t> used_, free_;            // offset -> bytes
   std::set<std::pair<uint64_t, uint64_t>> freeBySize_;  // {bytes, offset}: the smallest that fits, lowest first
   uint64_t inUse_ = 0, peak_ = 0, highWater_ = 0, returned_ = 0;
 };

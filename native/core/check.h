@@ -17,8 +17,7 @@ class Check {
     tensor_ = &tensor;
     if (!tensor) fail("a tensor", "nothing");
     if (!device_) device_ = &tensor.device();
-    if (&tensor.device() != device_)
-      fail("a tensor on " + device_->describe(), "one on " + tensor.device().describe());
+    if (&tensor.device() != device_) fail("a tensor on " + device_->describe(), "one on " + tensor.device().describe());
     return *this;
   }
   Check& rank(int32_t rank) { return require(tensor_->rank() == rank, std::to_string(rank) + " dimensions"); }

@@ -48,7 +48,8 @@ Device& Device::open(const std::string& kind, int32_t index, int32_t threads) {
   const Backend* backend = findBackend(kind.c_str(), why, sizeof why);
   if (!backend) throw Error("device-unavailable", "Device " + kind + " cannot be used: " + why + ".");
   if (index < 0 || index >= backend->deviceCount())
-    throw Error("device-unavailable", "Device " + kind + ":" + std::to_string(index) + " does not exist: this machine has " +
+    throw Error("device-unavailable", "Device " + kind + ":" + std::to_string(index) +
+                                          " does not exist: this machine has " +
                                           std::to_string(backend->deviceCount()) + ".");
   Stream* stream = nullptr;
   if (backend->streamCreate(index, threads, &stream) != Status::ok)
@@ -70,8 +71,9 @@ void* Device::allocate(size_t bytes) {
   MemoryFigures figures;
   backend_->memoryFigures(stream_, &figures);
   throw Error("out-of-memory", "Out of memory on " + describe() + ": " + mebibytes(bytes) + " were asked for, " +
-                                   mebibytes(figures.inUse) + " are in use (peak " + mebibytes(figures.peak) + ", cached " +
-                                   mebibytes(figures.cached) + ") of a limit of " + mebibytes(figures.limit) + ".");
+                                   mebibytes(figures.inUse) + " are in use (peak " + mebibytes(figures.peak) +
+                                   ", cached " + mebibytes(figures.cached) + ") of a limit of " +
+                                   mebibytes(figures.limit) + ".");
 }
 
 void Device::copyFromHost(void* target, const void* host, size_t bytes, std::shared_ptr<const void> keep) {

@@ -24,8 +24,7 @@ std::shared_ptr<MappedFile> MappedFile::open(const std::string& path) {
   const int problem = errno;
   ::close(descriptor);
   if (!regular) throw Error("unreadable-file", "Cannot map " + path + ": it is not a regular file.");
-  if (data == MAP_FAILED)
-    throw Error("unreadable-file", "Cannot map " + path + ": " + std::strerror(problem) + ".");
+  if (data == MAP_FAILED) throw Error("unreadable-file", "Cannot map " + path + ": " + std::strerror(problem) + ".");
   return std::shared_ptr<MappedFile>(new MappedFile(path, static_cast<const std::byte*>(data), size));
 }
 
@@ -36,7 +35,8 @@ MappedFile::~MappedFile() {
 const std::byte* MappedFile::range(uint64_t offset, uint64_t length) const {
   if (offset > size_ || length > size_ - offset)
     throw Error("malformed-file", path_ + " ends at byte " + std::to_string(size_) + ", but bytes " +
-                                      std::to_string(offset) + " to " + std::to_string(offset + length) + " were expected.");
+                                      std::to_string(offset) + " to " + std::to_string(offset + length) +
+                                      " were expected.");
   return data_ + offset;
 }
 

@@ -20,7 +20,8 @@ class MappedFile {
   const std::byte* range(uint64_t offset, uint64_t length) const;
 
  private:
-  MappedFile(std::string path, const std::byte* data, uint64_t size) : path_(std::move(path)), data_(data), size_(size) {}
+  MappedFile(std::string path, const std::byte* data, uint64_t size)
+      : path_(std::move(path)), data_(data), size_(size) {}
 
   std::string path_;
   const std::byte* data_;

@@ -12,15 +12,16 @@ TensorDesc optional(const Tensor& tensor) { return tensor ? tensor.desc() : Tens
 
 void requireSide(const char* operation, int64_t side) {
   if (side < 1)
-    throw Error("invalid-argument",
-                std::string(operation) + ": the side of the square matrix must be positive, not " + std::to_string(side) + ".");
+    throw Error("invalid-argument", std::string(operation) + ": the side of the square matrix must be positive, not " +
+                                        std::to_string(side) + ".");
 }
 
 void requirePlan(const char* operation, const BlockPlan& plan) {
   requireSide(operation, plan.side);
   if (plan.inFeatures < 1 || plan.outFeatures < 1 || (plan.rotate && plan.side % 2 != 0))
-    throw Error("invalid-argument", std::string(operation) + ": no plan for " + std::to_string(plan.inFeatures) + " -> " +
-                                        std::to_string(plan.outFeatures) + " with side " + std::to_string(plan.side) +
+    throw Error("invalid-argument", std::string(operation) + ": no plan for " + std::to_string(plan.inFeatures) +
+                                        " -> " + std::to_string(plan.outFeatures) + " with side " +
+                                        std::to_string(plan.side) +
                                         (plan.rotate ? " (rotation needs an even side)." : "."));
 }
 
@@ -82,7 +83,8 @@ void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, 
   fits(b, transposeB, k, n);
   check.tensor("c", c).that(a.dtype() == c.dtype() || c.dtype() == DType::f32,
                             std::string(traitsOf(a.dtype()).name) + " or float32");
-  MORA_ENQUEUE(check, matmul, a.desc(), transposeA, b.desc(), transposeB, c.desc(), static_cast<float>(alpha), accumulate);
+  MORA_ENQUEUE(check, matmul, a.desc(), transposeA, b.desc(), transposeB, c.desc(), static_cast<float>(alpha),
+               accumulate);
 }
 
 void addBias(const Tensor& bias, const Tensor& y) {
@@ -269,8 +271,9 @@ std::vector<AdamWTensor> listOf(Check& check, const std::vector<Tensor>& paramet
   const auto data = [&](const char* name, const std::vector<Tensor>& tensors, size_t i, int64_t count) -> float* {
     if (tensors.empty()) return nullptr;
     if (tensors.size() != gradients.size())
-      throw Error("invalid-argument", std::string(check.operation()) + ": expected " + std::to_string(gradients.size()) +
-                                          " " + name + " but received " + std::to_string(tensors.size()) + ".");
+      throw Error("invalid-argument", std::string(check.operation()) + ": expected " +
+                                          std::to_string(gradients.size()) + " " + name + " but received " +
+                                          std::to_string(tensors.size()) + ".");
     check.tensor(name, tensors[i]).dtype(DType::f32).dense();
     check.that(tensors[i].elements() == count, std::to_string(count) + " elements");
     return static_cast<float*>(tensors[i].desc().data);
@@ -297,7 +300,8 @@ void clipScale(const Tensor& norm, double gradientScale, double maxNorm, const T
   Check check("clipScale");
   check.tensor("norm", norm).shape({1}).dtype(DType::f32);
   check.tensor("scale", scale).shape({1}).dtype(DType::f32);
-  MORA_ENQUEUE(check, clipScale, norm.desc(), static_cast<float>(gradientScale), static_cast<float>(maxNorm), scale.desc());
+  MORA_ENQUEUE(check, clipScale, norm.desc(), static_cast<float>(gradientScale), static_cast<float>(maxNorm),
+               scale.desc());
 }
 
 void adamw(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
@@ -353,7 +357,8 @@ void unfoldBlocks(BlockPlan plan, const Tensor& dFolded, const Tensor& dMatrix) 
 void blocksForward(BlockPlan plan, const Tensor& x, const Tensor& folded, const Tensor& y, bool accumulate) {
   requirePlan("blocksForward", plan);
   Check check("blocksForward");
-  check.tensor("x", x).rank(2).activation().rows().that(x.size(1) == plan.inFeatures, std::to_string(plan.inFeatures) + " columns");
+  check.tensor("x", x).rank(2).activation().rows().that(x.size(1) == plan.inFeatures,
+                                                        std::to_string(plan.inFeatures) + " columns");
   check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(x.dtype()).dense();
   check.tensor("y", y).shape({x.size(0), plan.outFeatures}).activation().rows();
   MORA_ENQUEUE(check, blocksForward, plan, x.desc(), folded.desc(), y.desc(), accumulate);
@@ -372,7 +377,8 @@ void blocksBackwardInput(BlockPlan plan, const Tensor& dY, const Tensor& folded,
 void blocksBackwardWeight(BlockPlan plan, const Tensor& x, const Tensor& dY, const Tensor& dFolded) {
   requirePlan("blocksBackwardWeight", plan);
   Check check("blocksBackwardWeight");
-  check.tensor("x", x).rank(2).activation().rows().that(x.size(1) == plan.inFeatures, std::to_string(plan.inFeatures) + " columns");
+  check.tensor("x", x).rank(2).activation().rows().that(x.size(1) == plan.inFeatures,
+                                                        std::to_string(plan.inFeatures) + " columns");
   check.tensor("dY", dY).shape({x.size(0), plan.outFeatures}).dtype(x.dtype()).rows();
   check.tensor("dFolded", dFolded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(DType::f32).dense();
   MORA_ENQUEUE(check, blocksBackwardWeight, plan, x.desc(), dY.desc(), dFolded.desc());
@@ -384,7 +390,8 @@ void mergeGroups(Grouping input, Grouping output, const Tensor& matrix, double s
   Check check("mergeGroups");
   check.tensor("matrix", matrix).shape({output.side, input.side}).dtype(DType::f32).dense();
   checkMerge(check, weight, output.width, input.width, nonFinite);
-  MORA_ENQUEUE(check, mergeGroups, input, output, matrix.desc(), static_cast<float>(scale), weight.desc(), nonFinite.desc());
+  MORA_ENQUEUE(check, mergeGroups, input, output, matrix.desc(), static_cast<float>(scale), weight.desc(),
+               nonFinite.desc());
 }
 
 void mergeBlocks(BlockPlan plan, const Tensor& folded, double scale, const Tensor& weight, const Tensor& nonFinite) {

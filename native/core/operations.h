@@ -1,5 +1,5 @@
-// Every operation with its arguments checked: shapes, dtypes and devices must fit, or an Error names the operation, what
-// was expected and what came. Then it is enqueued. Outputs are arguments. Semantics: core/backend.h, same names.
+// Every operation with its arguments checked: shapes, dtypes and devices must fit, or an Error names the operation,
+// what was expected and what came. Then it is enqueued. Outputs are arguments. Semantics: core/backend.h, same names.
 #pragma once
 #include <vector>
 

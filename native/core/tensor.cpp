@@ -30,7 +30,8 @@ Tensor Tensor::empty(Device& device, DType dtype, const std::vector<int64_t>& sh
   for (int32_t i = tensor.desc_.rank - 1; i >= 0; --i) {
     const int64_t length = shape[static_cast<size_t>(i)];
     if (length < 0 || (length > 0 && count > std::numeric_limits<int64_t>::max() / 256 / length))
-      throw Error("invalid-argument", "A tensor cannot have the shape " + describeShape(shape.data(), shape.size()) + ".");
+      throw Error("invalid-argument",
+                  "A tensor cannot have the shape " + describeShape(shape.data(), shape.size()) + ".");
     tensor.desc_.shape[i] = length;
     tensor.desc_.strides[i] = count;
     count *= length;
@@ -79,8 +80,8 @@ Tensor Tensor::view(const std::vector<int64_t>& shape, const std::vector<int64_t
   const int64_t whole = (last / traits.blockSize + 1) * traits.blockSize;
   if (negative || misaligned || (count > 0 && begin + bytesFor(desc_.dtype, whole) > storage_->bytes))
     throw Error("invalid-argument", "view: shape " + describeShape(shape.data(), shape.size()) + ", strides " +
-                                        describeShape(strides.data(), strides.size()) + " at " + std::to_string(offset) +
-                                        " leaves the memory of " + describe() + ".");
+                                        describeShape(strides.data(), strides.size()) + " at " +
+                                        std::to_string(offset) + " leaves the memory of " + describe() + ".");
   result.desc_.data = static_cast<std::byte*>(desc_.data) + bytesFor(desc_.dtype, offset);
   return result;
 }

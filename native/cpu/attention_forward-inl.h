@@ -84,6 +84,33 @@ HWY_INLINE void finishRows(const ForwardArguments<T>& arguments, const QueryRows
   });
 }
 
+template <class P>
+HWY_INLINE void startSums(const QueryRows& rows, const ForwardBuffers<P>& buffers, const SoftmaxSums& sums, int64_t E) {
+  rows.countVisible(buffers.visible);
+  std::fill_n(sums.out, rows.padded() * columnStride(E), 0.0f);
+  std::fill_n(sums.maxima, rows.padded(), -std::numeric_limits<float>::infinity());
+  std::fill_n(buffers.laneSums, rows.padded() * kLanes, 0.0f);
+}
+
+template <class P>
+HWY_INLINE void addLanes(const QueryRows& rows, const ForwardBuffers<P>& buffers, const SoftmaxSums& sums) {
+  for (int64_t row = 0; row < rows.count(); ++row) {
+    sums.totals[row] = hn::ReduceSum(FloatTag(), hn::LoadU(FloatTag(), buffers.laneSums + row * kLanes));
+  }
+}
+
+/// How many keys of a block each row of a tile sees, and the most of them.
+struct TileKeys {
+  int64_t visible[kTileRows], width = 0;
+
+  TileKeys(const int64_t* visibleKeys, Range block) {
+    for (int64_t i = 0; i < kTileRows; ++i) {
+      visible[i] = std::clamp<int64_t>(visibleKeys[i] - block.begin, 0, block.size());
+      width = std::max(width, visible[i]);
+    }
+  }
+};
+
 /// The sums of the task's rows over the task's keys.
 template <class P, typename T>
 void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const ForwardBuffers<P>& buffers,
@@ -94,9 +121,7 @@ void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const 
   const float slope = arguments.scale * kLog2E;
   rows.countVisible(buffers.visible);
   packQueries<P>(rows, arguments.q, E, buffers.q);
-  std::fill_n(sums.out, rows.padded() * columns, 0.0f);
-  std::fill_n(sums.maxima, rows.padded(), -std::numeric_limits<float>::infinity());
-  std::fill_n(buffers.laneSums, rows.padded() * kLanes, 0.0f);
+  startSums(rows, buffers, sums, E);
 
   const int64_t keysEnd = std::min(task.keys.end, rows.mostVisible());
   for (int64_t block = task.keys.begin; block < keysEnd; block += blockKeys) {

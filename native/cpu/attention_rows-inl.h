@@ -11,6 +11,7 @@
 #define MORA_CPU_ATTENTION_ROWS_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "cpu/attention_products-inl.h"
@@ -78,7 +79,13 @@ HWY_INLINE void packQueries(const QueryRows& rows, const Heads<const T>& from, i
 template <class P, typename T>
 HWY_INLINE void packKeys(const Heads<const T>& from, int64_t first, int64_t count, int64_t head, int64_t E, Unit* to) {
   const int64_t stride = packedStride<P>(E);
-  for (int64_t i = 0; i < count; ++i) packRow<P>(from.at(first + i, head), E, to + i * stride);
+  constexpr int64_t kAhead = 8, kLineElements = 64 / sizeof(T);
+  for (int64_t i = 0; i < count; ++i) {
+    // Heads lie between each other, which hardware does not foresee.
+    const T* later = from.at(first + std::min(i + kAhead, count - 1), head);
+    for (int64_t e = 0; e < E; e += kLineElements) hwy::Prefetch(later + e);
+    packRow<P>(from.at(first + i, head), E, to + i * stride);
+  }
   clearRows(to + count * stride, roundUp(count, 4) - count, stride);
 }
 

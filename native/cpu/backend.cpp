@@ -70,7 +70,8 @@ struct Enqueue<name, kernel> {
   static Status call(Stream* stream, Args... args) {
     Cost cost;
     if (stream->profiling()) cost = costOf(args...);
-    return stream->enqueue(name.value, [=] { kernel(args...); }, std::move(cost));
+    return stream->enqueue(
+        name.value, [=] { kernel(args...); }, std::move(cost));
   }
 };
 
@@ -90,7 +91,8 @@ Status enqueueBlocks(Stream* stream, BlockPlan plan, TensorDesc rows, Args... ar
   Cost cost;
   if (stream->profiling())
     cost = {blockFlops(plan, rows.shape[0]), bytesOf(rows) + (bytesOf(args) + ... + 0.0), planLabel(plan)};
-  return stream->enqueue(name.value, [=] { kernel(plan, rows, args...); }, std::move(cost));
+  return stream->enqueue(
+      name.value, [=] { kernel(plan, rows, args...); }, std::move(cost));
 }
 
 Status globalNorm(Stream* stream, const AdamWTensor* tensors, int64_t count, TensorDesc norm) {
@@ -135,8 +137,7 @@ std::string cpuModel() {
 
 Status deviceFacts(int32_t, DeviceFacts* facts) {
   std::snprintf(facts->name, sizeof facts->name, "%s", cpuModel().c_str());
-  facts->totalMemory =
-      static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  facts->totalMemory = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   facts->threads = omp_get_num_procs();
   facts->fastBfloat16 = cpu::hasFastBfloat16() ? 1 : 0;
   std::snprintf(facts->detail, sizeof facts->detail, "%s", cpu::instructionSets().c_str());

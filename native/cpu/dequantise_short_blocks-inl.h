@@ -1,5 +1,6 @@
-// Blocks of 32 values of GGUF, and what all its blocks share. One function unpacks one block; loops are plain, for the
-// compiler to vectorise for one instruction set at a time: include it after hwy/foreach_target.h.
+// Blocks of 32 values of GGUF, and what all its blocks share. One function unpacks one block, for one instruction set
+// at a time: include it after hwy/foreach_target.h. The formats of most files are written with vectors; the loops of
+// the others are plain, for the compiler to vectorise.
 //
 // Sixteen bytes hold 32 codes of 4 bits: the low halves are the first 16 values, the high halves the last.
 #if defined(MORA_CPU_DEQUANTISE_SHORT_BLOCKS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -32,24 +33,43 @@ HWY_INLINE uint32_t wordAt(const uint8_t* bytes) {
          static_cast<uint32_t>(bytes[3]) << 24;
 }
 
+namespace hn = hwy::HWY_NAMESPACE;
+
+/// Vectors of at most 16 values: they divide the halves of a block.
+using BlockTag = hn::CappedTag<float, 16>;
+using BlockVector = hn::Vec<BlockTag>;
+
+using BlockIntegers = hn::Vec<hn::Rebind<int32_t, BlockTag>>;
+
+/// values [32] = valuesOf(codes) for 16 bytes of two codes each; valuesOf maps a vector of integers to one of floats.
+template <class ValuesOf>
+HWY_INLINE void unpackPairs(const uint8_t* HWY_RESTRICT pairs, float* HWY_RESTRICT values, ValuesOf valuesOf) {
+  const BlockTag floats;
+  const hn::Rebind<int32_t, BlockTag> integers;
+  const hn::Rebind<uint8_t, BlockTag> bytes;
+  for (size_t i = 0; i < 16; i += hn::Lanes(floats)) {
+    const BlockIntegers pair = hn::PromoteTo(integers, hn::LoadU(bytes, pairs + i));
+    hn::StoreU(valuesOf(hn::And(pair, hn::Set(integers, 15))), floats, values + i);
+    hn::StoreU(valuesOf(hn::ShiftRight<4>(pair)), floats, values + 16 + i);
+  }
+}
+
 /// d, 16 bytes of codes; value = d (code - 8)
 HWY_INLINE void unpackQ4_0(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const float scale = halfAt(block);
-  const uint8_t* const codes = block + 2;
-  for (int i = 0; i < 16; ++i) {
-    values[i] = scale * static_cast<float>((codes[i] & 15) - 8);
-    values[i + 16] = scale * static_cast<float>((codes[i] >> 4) - 8);
-  }
+  const BlockTag floats;
+  const BlockVector scale = hn::Set(floats, halfAt(block));
+  const BlockIntegers middle = hn::Set(hn::Rebind<int32_t, BlockTag>(), 8);
+  unpackPairs(block + 2, values, [&](BlockIntegers codes) HWY_ATTR {
+    return hn::Mul(scale, hn::ConvertTo(floats, hn::Sub(codes, middle)));
+  });
 }
 
 /// d, m, 16 bytes of codes; value = d code + m
 HWY_INLINE void unpackQ4_1(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const float scale = halfAt(block), minimum = halfAt(block + 2);
-  const uint8_t* const codes = block + 4;
-  for (int i = 0; i < 16; ++i) {
-    values[i] = scale * static_cast<float>(codes[i] & 15) + minimum;
-    values[i + 16] = scale * static_cast<float>(codes[i] >> 4) + minimum;
-  }
+  const BlockTag floats;
+  const BlockVector scale = hn::Set(floats, halfAt(block)), minimum = hn::Set(floats, halfAt(block + 2));
+  unpackPairs(block + 4, values,
+              [&](BlockIntegers codes) HWY_ATTR { return hn::MulAdd(scale, hn::ConvertTo(floats, codes), minimum); });
 }
 
 /// d, 32 fifth bits, 16 bytes of the lower four; value = d (code - 16)
@@ -80,9 +100,15 @@ HWY_INLINE void unpackQ5_1(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRIC
 
 /// d, 32 signed bytes; value = d code
 HWY_INLINE void unpackQ8_0(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const float scale = halfAt(block);
-  const uint8_t* const codes = block + 2;
-  for (int i = 0; i < 32; ++i) values[i] = scale * static_cast<float>(static_cast<int8_t>(codes[i]));
+  const BlockTag floats;
+  const hn::Rebind<int32_t, BlockTag> integers;
+  const hn::Rebind<int8_t, BlockTag> bytes;
+  const auto* const codes = reinterpret_cast<const int8_t*>(block + 2);
+  const BlockVector scale = hn::Set(floats, halfAt(block));
+  for (size_t i = 0; i < 32; i += hn::Lanes(floats)) {
+    const BlockVector code = hn::ConvertTo(floats, hn::PromoteTo(integers, hn::LoadU(bytes, codes + i)));
+    hn::StoreU(hn::Mul(scale, code), floats, values + i);
+  }
 }
 
 /// Levels of the 4-bit codes of IQ4, denser near zero.

@@ -141,7 +141,8 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     copy(wideC, c, 1);
     return;
   }
-  const Key key{Operand(a, transposeA), Operand(b, transposeB), Operand(c, false), alpha, accumulate, omp_get_max_threads()};
+  const Key key{Operand(a, transposeA), Operand(b, transposeB), Operand(c, false), alpha, accumulate,
+                omp_get_max_threads()};
   const bool batched = key.c.dims[0] > 1;
   primitiveFor(key).execute(stream(), {{DNNL_ARG_SRC, memory(key.a.desc(batched), engine(), a.data)},
                                        {DNNL_ARG_WEIGHTS, memory(key.b.desc(batched), engine(), b.data)},
@@ -154,8 +155,10 @@ bool hasFastBfloat16() {
     case dnnl::cpu_isa::avx10_1_512:
     case dnnl::cpu_isa::avx10_1_512_amx:
     case dnnl::cpu_isa::avx10_1_512_amx_fp16:
-    case dnnl::cpu_isa::avx2_vnni_2: return true;
-    default: return false;
+    case dnnl::cpu_isa::avx2_vnni_2:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -167,9 +170,10 @@ std::string instructionSets() {
 
 std::vector<std::pair<std::string, std::string>> libraries() {
   const dnnl_version_t* dnnl = dnnl_version();
-  return {{"oneDNN", std::to_string(dnnl->major) + "." + std::to_string(dnnl->minor) + "." + std::to_string(dnnl->patch)},
-          {"Highway", std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) + "." + std::to_string(HWY_PATCH)},
-          {"OpenMP", std::to_string(_OPENMP)}};
+  return {
+      {"oneDNN", std::to_string(dnnl->major) + "." + std::to_string(dnnl->minor) + "." + std::to_string(dnnl->patch)},
+      {"Highway", std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) + "." + std::to_string(HWY_PATCH)},
+      {"OpenMP", std::to_string(_OPENMP)}};
 }
 
 }  // namespace mora::cpu

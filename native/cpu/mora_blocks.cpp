@@ -145,14 +145,13 @@ void unfoldBlocks(BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix) {
 void blocksForward(BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate) {
   const int64_t R = plan.side, distinct = plan.distinctOutputs(), repeats = repeatsOf(plan);
   const auto run = [&](const BlockProduct& product) {
-    matmul(columnBlocks(x, product.input, product.depth, product.count, R), false, matrixBlocks(folded, product, R), true,
-           columnBlocks(y, product.output, product.rows, product.count, R), 1, accumulate || !product.first);
+    matmul(columnBlocks(x, product.input, product.depth, product.count, R), false, matrixBlocks(folded, product, R),
+           true, columnBlocks(y, product.output, product.rows, product.count, R), 1, accumulate || !product.first);
   };
   // Repeats are copies of the first outputs, unless those hold more than the adapter's part.
   for (int64_t repeat = 0; repeat < (accumulate ? repeats : 1); ++repeat)
-    visitBlockProducts(plan, [&](const BlockProduct& product) {
-      visitShifted(product, repeat * distinct, plan.outFeatures, R, run);
-    });
+    visitBlockProducts(
+        plan, [&](const BlockProduct& product) { visitShifted(product, repeat * distinct, plan.outFeatures, R, run); });
   if (accumulate) return;
   if (plan.truncate) return zeroColumns(y, std::min(R, plan.outFeatures), plan.outFeatures);
   for (int64_t at = distinct; at < plan.outFeatures; at += distinct) {
@@ -168,8 +167,8 @@ void blocksBackwardInput(BlockPlan plan, TensorDesc dY, TensorDesc folded, Tenso
   const bool overwrite = !accumulate && !plan.foldOutput && !plan.truncate;
   if (!accumulate) zeroColumns(dX, overwrite ? std::min(plan.liveBlocks() * R, plan.inFeatures) : 0, plan.inFeatures);
   visitBlockProducts(plan, [&](const BlockProduct& product) {
-    matmul(columnBlocks(gradient, product.output, product.rows, product.count, R), false, matrixBlocks(folded, product, R),
-           false, columnBlocks(dX, product.input, product.depth, product.count, R), 1,
+    matmul(columnBlocks(gradient, product.output, product.rows, product.count, R), false,
+           matrixBlocks(folded, product, R), false, columnBlocks(dX, product.input, product.depth, product.count, R), 1,
            !(overwrite && product.column == 0));
   });
 }

@@ -176,10 +176,11 @@ std::string Stream::profileReport() {
   std::string json = "[";
   for (const auto& [key, entry] : measured_) {
     char line[512];
-    std::snprintf(line, sizeof line,
-                  "%s{\"operation\":\"%s\",\"label\":\"%s\",\"calls\":%llu,\"seconds\":%.9g,\"flops\":%.9g,\"bytes\":%.9g}",
-                  json.size() > 1 ? "," : "", key.first.c_str(), key.second.c_str(),
-                  static_cast<unsigned long long>(entry.calls), entry.seconds, entry.flops, entry.bytes);
+    std::snprintf(
+        line, sizeof line,
+        "%s{\"operation\":\"%s\",\"label\":\"%s\",\"calls\":%llu,\"seconds\":%.9g,\"flops\":%.9g,\"bytes\":%.9g}",
+        json.size() > 1 ? "," : "", key.first.c_str(), key.second.c_str(), static_cast<unsigned long long>(entry.calls),
+        entry.seconds, entry.flops, entry.bytes);
     json += line;
   }
   return json + "]";

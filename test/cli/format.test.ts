@@ -22,7 +22,20 @@ describe('figures for people', () => {
   })
 
   it('align columns', () => {
-    expect(formatFacts([['a', '1'], ['long', '2']])).toBe('a     1\nlong  2')
-    expect(formatTable(['name', 'n'], [['a', 5], ['bcdef', 10]])).toBe('name    n\na       5\nbcdef  10')
+    expect(
+      formatFacts([
+        ['a', '1'],
+        ['long', '2'],
+      ]),
+    ).toBe('a     1\nlong  2')
+    expect(
+      formatTable(
+        ['name', 'n'],
+        [
+          ['a', 5],
+          ['bcdef', 10],
+        ],
+      ),
+    ).toBe('name    n\na       5\nbcdef  10')
   })
 })

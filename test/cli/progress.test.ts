@@ -56,9 +56,7 @@ describe('the line of a step', () => {
     let time = 0
     const line = new StepLine(() => time)
     const figures = { totalSteps: 101, tokensPerSecond: 12_345.6, memoryBytes: 512_000_000 }
-    expect(line.format({ ...figures, step: 1, loss: 1.23456 })).toBe(
-      'step 1/101  loss 1.2346  12,346 tokens/s  512 MB',
-    )
+    expect(line.format({ ...figures, step: 1, loss: 1.23456 })).toBe('step 1/101  loss 1.2346  12,346 tokens/s  512 MB')
     time = 2_000
     expect(line.format({ ...figures, step: 2, loss: 1 })).toBe(
       'step 2/101  loss 1.0000  12,346 tokens/s  512 MB  3m18s left',

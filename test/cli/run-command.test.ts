@@ -7,7 +7,11 @@ import { commonOptions } from '../../lib/options/common.js'
 import { integer, text } from '../../lib/options/option.js'
 import { testTerminal } from './terminal.js'
 
-const schema = z.strictObject({ model: text('a model', 'M'), count: integer('a count', 1, { min: 1 }), ...commonOptions })
+const schema = z.strictObject({
+  model: text('a model', 'M'),
+  count: integer('a count', 1, { min: 1 }),
+  ...commonOptions,
+})
 
 async function run(argv: string[], work: () => CommandResult, environment: Record<string, string> = {}) {
   const terminal = testTerminal({ environment })
@@ -63,11 +67,19 @@ describe('a command that fails', () => {
 
   it.each([
     [['work'], 'missing-option', 'Missing --model; it is required.'],
-    [['work', '--model', 'm', '--count', '0'], 'bad-value', 'Expected a whole number of at least 1 for --count but received 0.'],
+    [
+      ['work', '--model', 'm', '--count', '0'],
+      'bad-value',
+      'Expected a whole number of at least 1 for --count but received 0.',
+    ],
     [['work', '--model', 'm', '--count', '13'], 'unfit-options', 'Thirteen does not fit.'],
     [['work', '--modl', 'm'], 'unknown-option', 'Unknown option --modl; did you mean --model?'],
     [['play'], 'unknown-command', 'Unknown command "play"; known: work.'],
-    [['work', '--config', '/absent.yaml'], 'missing-file', 'Cannot read the options in /absent.yaml: there is no such file.'],
+    [
+      ['work', '--config', '/absent.yaml'],
+      'missing-file',
+      'Cannot read the options in /absent.yaml: there is no such file.',
+    ],
   ])('before work ends with 2: %j', async (argv, code, message) => {
     const plain = await run(argv, done)
     expect(plain).toEqual({ exitCode: 2, stdout: '', stderr: `mora: ${message}\n` })
@@ -78,7 +90,10 @@ describe('a command that fails', () => {
   })
 
   it('while working ends with 1 and one sentence', async () => {
-    const result = await run(['work', '--json', '--model', 'm'], fail(new RunError('non-finite', 'The loss\n  is NaN.')))
+    const result = await run(
+      ['work', '--json', '--model', 'm'],
+      fail(new RunError('non-finite', 'The loss\n  is NaN.')),
+    )
     expect(result.exitCode).toBe(1)
     expect(JSON.parse(result.stdout)).toEqual({ error: { code: 'non-finite', message: 'The loss is NaN.' } })
     expect(result.stderr).toBe('a log line\nmora: The loss is NaN.\n')

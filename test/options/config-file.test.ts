@@ -27,9 +27,13 @@ describe('options from a YAML file', () => {
     expect(options.maxSteps).toBeUndefined()
   })
 
-  it('may be empty, or stand under options', () => {
+  it('may be none', () => {
     expect(resolve('# nothing\n').rank).toBeUndefined()
-    expect(resolve('version: 1\noptions:\n  rank: 3\n').rank).toBe(3)
+  })
+
+  it('may be those of a run, to run it again', () => {
+    const run = 'options:\n  rank: 3\n  overwrite: true\n  rankPattern: {}\nversions: { node: v20 }\n'
+    expect(resolve(run)).toMatchObject({ rank: 3, overwrite: false })
   })
 
   it('are named with their file when they are wrong', () => {

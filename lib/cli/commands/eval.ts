@@ -1,7 +1,7 @@
 import { checkEvalOptions, EvalSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { formatFacts, formatNumber } from '../format.js'
-import { requireAdapter, requireData, requireModel, requirePath } from '../paths.js'
+import { requireAdapter, requireData, requireModel, requireTemplate } from '../paths.js'
 import { Progress } from '../progress.js'
 
 export const evalCommand = defineCommand({
@@ -19,7 +19,7 @@ export const evalCommand = defineCommand({
     requireAdapter(options.adapter, source)
     requireData('data', options.data, source)
     requireData('shotsData', options.shotsData, source)
-    if (!['auto', 'none'].includes(options.template)) requirePath('template', options.template, source)
+    requireTemplate(options.template, source)
   },
   async run(options, { terminal }) {
     const [{ loadModel }, { evaluate }] = await Promise.all([

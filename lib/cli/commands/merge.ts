@@ -23,7 +23,7 @@ export const mergeCommand = defineCommand({
       log(`merging ${options.adapter} into ${options.model}`)
       await model.loadAdapter(options.adapter!, 'merged')
       const { merged, maxAbsoluteChange } = await model.mergeAdapter('merged')
-      await model.save(output!, { dtype })
+      await model.save(output!, { dtype: dtype === 'auto' ? undefined : dtype })
       const json = { output, merged, maxAbsoluteChange }
       const text = formatFacts([
         ['output', output!],

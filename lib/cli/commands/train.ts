@@ -1,10 +1,10 @@
+import { checkTrainOptions, type OptionSource, type TrainOptions, TrainSchema } from '../../options/index.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
 import type { Run } from '../../train/run.js'
-import { checkTrainOptions, type OptionSource, type TrainOptions, TrainSchema } from '../../options/index.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { formatBytes, formatCount, formatFacts, formatNumber } from '../format.js'
 import { interruptible } from '../interrupt.js'
-import { requireAdapter, requireData, requireModel, requirePath } from '../paths.js'
+import { requireAdapter, requireData, requireModel, requirePath, requireTemplate } from '../paths.js'
 import { Progress, StepLine } from '../progress.js'
 
 export const trainCommand = defineCommand({
@@ -42,7 +42,7 @@ function checkPaths(options: TrainOptions, source: OptionSource): void {
   requireAdapter(options.adapter, source)
   requireData('data', options.data, source)
   requireData('evalData', options.evalData, source)
-  if (!['auto', 'none'].includes(options.template)) requirePath('template', options.template, source)
+  requireTemplate(options.template, source)
 }
 
 /** Shows a run until it ends; the first interruption stops it with its state saved. */

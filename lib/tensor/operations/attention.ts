@@ -49,7 +49,20 @@ export function selfAttention(qkv: Tensor, shape: AttentionShape, rotary: Rotary
       const views = [byHead(dOut), byHead(o!), ...forward, dQ, dK, dV]
       const [dO, oHeads, fq, fk, fv] = views.map((view) => view.native)
       const offset = starts!.native
-      native.attentionBackward(dO!, fq!, fk!, fv!, oHeads!, l!.native, offset, offset, scale, dQ.native, dK.native, dV.native)
+      native.attentionBackward(
+        dO!,
+        fq!,
+        fk!,
+        fv!,
+        oHeads!,
+        l!.native,
+        offset,
+        offset,
+        scale,
+        dQ.native,
+        dK.native,
+        dV.native,
+      )
       for (const part of [dQ, dK]) native.rope(part.native, at!.native, cos!.native, sin!.native, true)
     }
     dQkv!.write((target, accumulate) => {
@@ -84,6 +97,15 @@ export function attentionWithCache(
   const out = Tensor.empty([tokens, heads * headSize], qkv)
   const headsOut = out.view([tokens, heads, headSize]).native
   const scale = 1 / Math.sqrt(headSize)
-  native.attention(q.native, keys.native, values.native, offsets(tokens), offsets(start + tokens), scale, headsOut, null)
+  native.attention(
+    q.native,
+    keys.native,
+    values.native,
+    offsets(tokens),
+    offsets(start + tokens),
+    scale,
+    headsOut,
+    null,
+  )
   return out
 }

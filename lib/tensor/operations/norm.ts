@@ -15,11 +15,27 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
   record(y, [x, weight], [x, weight, rstd], (dY, [input, w, r], [dX, dWeight]) => {
     const weightGradient = dWeight!.needed ? parameterGradient(w as Parameter) : null
     dX!.write((target, add) => {
-      native.rmsNormBackward(dY.native, input!.native, w!.native, r!.native, target.native, add, weightGradient?.native ?? null)
+      native.rmsNormBackward(
+        dY.native,
+        input!.native,
+        w!.native,
+        r!.native,
+        target.native,
+        add,
+        weightGradient?.native ?? null,
+      )
     })
     if (weightGradient && !dX!.needed) {
       const unused = Tensor.empty(input!.shape, input!)
-      native.rmsNormBackward(dY.native, input!.native, w!.native, r!.native, unused.native, false, weightGradient.native)
+      native.rmsNormBackward(
+        dY.native,
+        input!.native,
+        w!.native,
+        r!.native,
+        unused.native,
+        false,
+        weightGradient.native,
+      )
     }
   })
   return recomputable(y, [x, weight, rstd], () => {

@@ -1,0 +1,61 @@
+import { UsageError } from '../../errors.js'
+import type { Model } from '../../models/index.js'
+import { type GenerateOptions, GenerateSchema } from '../../options/index.js'
+import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
+import { formatCount } from '../format.js'
+import { requireAdapter, requireModel, requireTemplate } from '../paths.js'
+
+export const generateCommand = defineCommand({
+  name: 'generate',
+  summary: 'write text, streamed; a chat when there is no prompt, on a terminal',
+  schema: GenerateSchema,
+  required: ['model'],
+  examples: [
+    'mora generate --model model --adapter out --prompt "How many legs have 3 cats?"',
+    'mora generate --model model --adapter out',
+  ],
+  check({ model, adapter, template, raw, system }, source) {
+    if (raw && system !== undefined) {
+      throw new UsageError(
+        'unfit-options',
+        '--raw does not go with --system: without a template there is no system message.',
+      )
+    }
+    requireModel(model, source)
+    requireAdapter(adapter, source)
+    requireTemplate(template, source)
+  },
+  async run(options, context) {
+    const { prompt, json } = options
+    const isTerminal = context.terminal.stdin.isTTY === true && context.terminal.stdout.isTTY === true
+    if (prompt === undefined && (json || !isTerminal)) {
+      throw new UsageError('missing-option', 'Missing --prompt; it is required where there is no terminal to chat on.')
+    }
+    const { loadModel } = await import('../../models/index.js')
+    const model = await loadModel(options.model!, options)
+    try {
+      if (options.adapter !== undefined) await model.loadAdapter(options.adapter)
+      return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)
+    } finally {
+      model.dispose()
+    }
+  },
+})
+
+async function answer(model: Model, options: GenerateOptions, context: CommandContext): Promise<CommandResult> {
+  const { generate } = await import('../../generate/index.js')
+  const { stdout } = context.terminal
+  const onText = options.json ? undefined : (text: string) => void stdout.write(text)
+  const result = await generate(model, { ...options, prompt: options.prompt!, onText })
+  if (!options.json) {
+    stdout.write('\n')
+    context.log(`${result.newTokens} tokens, ${formatCount(result.tokensPerSecond)} tokens/s, ${result.finishReason}`)
+  }
+  return { json: result, text: '' }
+}
+
+async function chatOn(model: Model, options: GenerateOptions, context: CommandContext): Promise<CommandResult> {
+  const { chat } = await import('../chat.js')
+  await chat(model, options, context)
+  return { json: null, text: '' }
+}

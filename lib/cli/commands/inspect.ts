@@ -1,0 +1,41 @@
+import { UsageError } from '../../errors.js'
+import { InspectSchema } from '../../options/index.js'
+import { type CommandResult, defineCommand } from '../command.js'
+import { requireAdapter, requireData, requireModel, requireTemplate } from '../paths.js'
+import { hasColours } from '../terminal.js'
+
+export const inspectCommand = defineCommand({
+  name: 'inspect',
+  summary: 'tell what a model, an adapter or data is; with a model and data, which tokens of each row are trained',
+  schema: InspectSchema,
+  required: [],
+  examples: ['mora inspect --model model', 'mora inspect --model model --data train.jsonl --limit 3'],
+  check(options, source) {
+    const { model, adapter, data } = options
+    if (model === undefined && adapter === undefined && data === undefined) {
+      throw new UsageError('missing-option', 'Nothing to inspect; give --model, --adapter or --data.')
+    }
+    requireModel(model, source)
+    requireAdapter(adapter, source)
+    requireData('data', data, source)
+    requireTemplate(options.template, source)
+  },
+  async run(options, { terminal, log }): Promise<CommandResult> {
+    const [{ describeModel, modelFacts }, { adapterFacts, describeAdapter }, { dataFacts, describeData }] =
+      await Promise.all([import('../inspect-model.js'), import('../inspect-adapter.js'), import('../inspect-data.js')])
+    const model = options.model === undefined ? null : await modelFacts(options.model)
+    const adapter = options.adapter === undefined ? null : await adapterFacts(options.adapter, options.model)
+    if (options.data === undefined) {
+      const texts = [model && describeModel(model), adapter && describeAdapter(adapter)]
+      const json = adapter ? { ...adapter, ...(model && { model }) } : model
+      return { json, text: texts.filter((text) => text !== null).join('\n\n') }
+    }
+    const data = await dataFacts(options, { maxPositions: model?.maxLength, warn: log })
+    const text = describeData(data, {
+      limit: options.limit ?? 5,
+      colours: hasColours(terminal.stdout, terminal.environment),
+    })
+    const rows = data.rows.slice(0, options.limit)
+    return { json: { rows, summary: data.summary, ...(adapter && { adapter }) }, text }
+  },
+})

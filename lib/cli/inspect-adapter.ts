@@ -1,0 +1,91 @@
+/** What an adapter is, from its files; the shapes of its layers from the model, where that is at hand. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { layerTensors, readAdapterFolder, type StoredAdapter } from '../adapters/adapter-folder.js'
+import { readJsonObject } from '../io/json.js'
+import { ModelSource } from '../models/index.js'
+import { formatCount, formatFacts, formatTable } from './format.js'
+
+export interface AdapterLayerFacts {
+  name: string
+  /** Null where neither the adapter's tensors nor a model tell. */
+  inFeatures: number | null
+  outFeatures: number | null
+  /** R of MoRA's matrix [R, R]; null for other methods. */
+  squareSide: number | null
+}
+
+export interface AdapterFacts {
+  method: string
+  rank: number
+  operator: string | null
+  alpha: number | null
+  dropout: number
+  /** Trained numbers. */
+  parameters: number
+  /** Path of the model that it was trained on, as its file says. */
+  baseModel: string | null
+  layers: AdapterLayerFacts[]
+}
+
+export async function adapterFacts(folder: string, modelPath: string | undefined): Promise<AdapterFacts> {
+  const stored = await readAdapterFolder(folder)
+  const config = stored.config as StoredAdapter['config'] & { operator?: string; alpha?: number }
+  const { base_model_name_or_path: base } = await readJsonObject(join(folder, 'adapter_config.json'))
+  const baseModel = typeof base === 'string' && base !== '' ? base : null
+  const path = modelPath ?? (baseModel !== null && existsSync(baseModel) ? baseModel : undefined)
+  const source = path === undefined ? null : await ModelSource.open(path)
+  const layers = stored.layers.map((name) => layerFacts(stored, name, source))
+  return {
+    method: config.method,
+    rank: config.rank,
+    operator: config.operator ?? null,
+    alpha: config.alpha ?? null,
+    dropout: config.dropout,
+    parameters: layers.reduce((sum, { name }) => sum + trainedNumbers(stored, name), 0),
+    baseModel,
+    layers,
+  }
+}
+
+function layerFacts(stored: StoredAdapter, name: string, source: ModelSource | null): AdapterLayerFacts {
+  const tensor = layerTensors(stored, name)
+  const [a, b] = [tensor('lora_A.weight'), tensor('lora_B.weight')]
+  const isMora = stored.config.method === 'mora'
+  const weight = source?.has(`${name}.weight`) ? source.shape(`${name}.weight`) : null
+  return {
+    name,
+    inFeatures: weight?.[1] ?? (isMora ? null : (a?.shape[1] ?? null)),
+    outFeatures: weight?.[0] ?? (isMora ? null : (b?.shape[0] ?? null)),
+    squareSide: isMora ? ((a ?? b)?.shape[0] ?? null) : null,
+  }
+}
+
+/** The reference's files hold MoRA's one matrix under two names. */
+function trainedNumbers(stored: StoredAdapter, name: string): number {
+  const tensor = layerTensors(stored, name)
+  const [a, b] = [tensor('lora_A.weight')?.values.length ?? 0, tensor('lora_B.weight')?.values.length ?? 0]
+  return stored.config.method === 'mora' ? Math.max(a, b) : a + b
+}
+
+export function describeAdapter(adapter: AdapterFacts): string {
+  const facts: [string, string][] = [
+    ['method', adapter.method],
+    ['rank', String(adapter.rank)],
+    ['dropout', String(adapter.dropout)],
+    ['parameters', formatCount(adapter.parameters)],
+    ['base model', adapter.baseModel ?? 'unknown'],
+  ]
+  if (adapter.operator !== null) facts.splice(2, 0, ['operator', adapter.operator])
+  if (adapter.alpha !== null) facts.splice(2, 0, ['alpha', String(adapter.alpha)])
+  const table = formatTable(
+    ['layer', 'in', 'out', 'R'],
+    adapter.layers.map(({ name, inFeatures, outFeatures, squareSide }) => [
+      name,
+      inFeatures ?? '?',
+      outFeatures ?? '?',
+      squareSide ?? '-',
+    ]),
+  )
+  return `${formatFacts(facts)}\n\n${table}`
+}

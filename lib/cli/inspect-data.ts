@@ -1,0 +1,87 @@
+/** What training would see of data: each row's tokens, and which of them are trained. */
+import { type Dataset, loadDataset } from '../data/dataset.js'
+import { loadTokenizer, type Tokenizer } from '../data/tokenizer.js'
+import { type InspectOptions, maxLengthOf } from '../options/index.js'
+import { formatCount, formatFacts } from './format.js'
+
+export interface DataRowFacts {
+  ids: number[]
+  /** 1 for each token that is predicted and trained: never the first of a row. */
+  mask: number[]
+  /** Null without a tokenizer. */
+  text: string | null
+}
+
+export interface DataFacts {
+  rows: DataRowFacts[]
+  summary: { rows: number; tokens: number; targetTokens: number; truncated: number; withoutTarget: number }
+  tokenizer: Tokenizer | null
+}
+
+type DataOptions = Pick<InspectOptions, 'model' | 'data' | 'maxLength' | 'template' | 'trainOn'>
+
+export async function dataFacts(
+  { model, data, maxLength, template, trainOn }: DataOptions,
+  { maxPositions = Number.POSITIVE_INFINITY, warn }: { maxPositions?: number; warn: (message: string) => void },
+): Promise<DataFacts> {
+  const tokenizer = model === undefined ? null : await loadTokenizer(model)
+  const dataset = await loadDataset(data!, {
+    tokenizer,
+    maxLength: maxLengthOf(maxLength, maxPositions),
+    template,
+    trainOn,
+    keepWithoutTarget: true,
+    onWarning: warn,
+  })
+  const { rows, tokens, targetTokens, truncated, withoutTarget } = dataset.summary
+  return {
+    rows: Array.from({ length: dataset.length }, (_, index) => rowFacts(dataset, index, tokenizer)),
+    summary: { rows, tokens, targetTokens, truncated, withoutTarget },
+    tokenizer,
+  }
+}
+
+function rowFacts(dataset: Dataset, index: number, tokenizer: Tokenizer | null): DataRowFacts {
+  const row = dataset.row(index)
+  const mask = Array.from(row.mask)
+  mask[0] = 0
+  return { ids: Array.from(row.ids), mask, text: tokenizer ? tokenizer.decode(row.ids) : null }
+}
+
+const GREEN = '\u001b[32m'
+const RESET = '\u001b[0m'
+
+export function describeData(
+  { rows, summary, tokenizer }: DataFacts,
+  { limit, colours }: { limit: number; colours: boolean },
+): string {
+  const [open, close] = colours ? [GREEN, RESET] : ['⟦', '⟧']
+  const shown = rows.slice(0, limit).map((row, index) => {
+    const trained = row.mask.reduce((sum, value) => sum + value, 0)
+    return `row ${index + 1}: ${row.ids.length} tokens, ${trained} trained\n${markedText(row, tokenizer, open, close)}\n`
+  })
+  if (rows.length > limit) shown.push(`... and ${formatCount(rows.length - limit)} more rows\n`)
+  const facts = formatFacts([
+    ['rows', formatCount(summary.rows)],
+    ['tokens', formatCount(summary.tokens)],
+    ['trained tokens', formatCount(summary.targetTokens)],
+    ['truncated rows', formatCount(summary.truncated)],
+    ['rows without a target', formatCount(summary.withoutTarget)],
+    ['legend', `${open}trained${close} and not trained`],
+  ])
+  return `${shown.join('\n')}\n${facts}`
+}
+
+/** The row's text, or its ids, with what is trained between two marks. */
+function markedText({ ids, mask }: DataRowFacts, tokenizer: Tokenizer | null, open: string, close: string): string {
+  let marked = ''
+  for (let start = 0; start < ids.length; ) {
+    let end = start + 1
+    while (end < ids.length && mask[end] === mask[start]) end++
+    const run = ids.slice(start, end)
+    const text = tokenizer ? tokenizer.decode(run) : `${run.join(' ')} `
+    marked += mask[start] ? `${open}${text}${close}` : text
+    start = end
+  }
+  return marked
+}

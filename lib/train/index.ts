@@ -1,0 +1,14 @@
+/** Training runs: `train`, what a run reports, and the pieces for a loop of one's own. */
+export { newestIntactCheckpoint } from './checkpoint.js'
+export { meanLoss } from './evaluate.js'
+export type {
+  CheckpointEvent,
+  EndEvent,
+  EvaluationEvent,
+  NoticeEvent,
+  StepEvent,
+  TrainEvent,
+  TrainResult,
+} from './events.js'
+export { Run } from './run.js'
+export { train } from './train.js'

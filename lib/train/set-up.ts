@@ -1,0 +1,155 @@
+import { createHash } from 'node:crypto'
+import { resolve } from 'node:path'
+import { sha256File } from '../io/atomic.js'
+import { schedule } from '../optim/schedule.js'
+import { defaultLearningRate, plainOptions, type TrainOptions } from '../options/index.js'
+import { loadCheckpoint, removeLaterCheckpoints } from './checkpoint.js'
+import { modelFingerprint } from './fingerprint.js'
+import { truncateMetrics } from './metrics-file.js'
+import { OutputFolder } from './output-folder.js'
+import { type Ranks, singleRank } from './ranks.js'
+import { findResumePoint, type ResumePoint, runFolderOf } from './resume.js'
+import { compareWithResumed, type RunFacts } from './run-facts.js'
+import type { ResultWriter, Session } from './session.js'
+import { setUpModel, type TrainedPart } from './set-up-model.js'
+import { tokenBudget } from './token-budget.js'
+import type { Optimizer, TrainableModel, TrainedParameter } from './trainable.js'
+import { initialState } from './trainer-state.js'
+import { loadTrainingData, type TrainingData } from './training-data.js'
+import { versions } from './versions.js'
+
+/** What differs between training on a device and testing without one. */
+export interface TrainingParts {
+  createOptimizer(
+    parameters: readonly TrainedParameter[],
+    options: Pick<TrainOptions, 'beta1' | 'beta2' | 'epsilon' | 'weightDecay'>,
+  ): Optimizer
+  ranks?: Ranks
+}
+
+/**
+ * Makes a run ready for its next step: claims the output folder, finds where to go on, reads the data, makes the model's
+ * adapter, and loads weights and moments of the checkpoint. Nothing of an earlier run is touched before all of that is done.
+ */
+export async function setUp(model: TrainableModel, options: TrainOptions, parts: TrainingParts): Promise<Session> {
+  const { output: path, resume, overwrite } = options
+  const goesOn = resume !== false && path !== undefined && isOutput(resume, path)
+  const output = path === undefined ? null : await OutputFolder.claim(path, { resume: goesOn, overwrite })
+  try {
+    return await setUpIn(output, model, options, parts)
+  } catch (error) {
+    output?.close()
+    throw error
+  }
+}
+
+/** Whether what is resumed is the run in the output folder, and not another one that is only read. */
+function isOutput(resume: true | string, output: string): boolean {
+  return resume === true || resolve(runFolderOf(resume)) === resolve(output)
+}
+
+async function setUpIn(
+  output: OutputFolder | null,
+  model: TrainableModel,
+  options: TrainOptions,
+  { createOptimizer, ranks = singleRank }: TrainingParts,
+): Promise<Session> {
+  const notices: string[] = []
+  const notice = (message: string) => notices.push(message)
+  const from = options.resume === true ? options.output : options.resume
+  const point = from ? await findResumePoint(from, notice) : null
+
+  const budget = point?.record.facts.machine.tokenBudget ?? tokenBudget(model)
+  const data = await loadTrainingData(model, options, { ranks, tokenBudget: budget, notice })
+  const part = await setUpModel(model, options)
+  const parameters = model.trainableParameters().map(({ parameter }) => parameter)
+  const resolved = withDefaults(options, part, data)
+  const facts = await factsOf(model, resolved, part, parameters, data, budget)
+  if (point) notices.push(...compareWithResumed(point.record.facts, facts, options.allowChanges ?? []))
+
+  const optimizer = createOptimizer(parameters, options)
+  if (point) await loadCheckpoint(point.path, point.record, parameters, optimizer)
+  const state = point?.record.state ?? initialState()
+  if (point) notice(`The run goes on from step ${state.step} (${point.path}).`)
+  if (output) await beginIn(output, facts, point, options)
+  model.device.resetPeak()
+
+  const { learningRate } = resolved
+  return {
+    model,
+    options,
+    parameters,
+    optimizer,
+    data,
+    ranks,
+    learningRate: schedule({ ...options, learningRate, totalSteps: data.totalSteps }),
+    facts,
+    result: resultWriter(model, part),
+    output,
+    notices,
+    state,
+    lastCheckpoint: point ? { step: state.step, path: point.path } : null,
+    seconds: 0,
+    tokens: 0,
+    ended: false,
+  }
+}
+
+/** From here on the folder is this run's: an earlier one is removed, or cut off where it goes on. */
+async function beginIn(output: OutputFolder, facts: RunFacts, point: ResumePoint | null, options: TrainOptions) {
+  if (point) {
+    await truncateMetrics(output.metrics, point.record.state)
+    await removeLaterCheckpoints(output.checkpoints, point.record.state.step)
+  } else if (options.overwrite || options.resume !== false) {
+    await output.clear()
+  }
+  await output.writeRun(facts, point?.record.state.step ?? null)
+}
+
+type ResolvedOptions = TrainOptions & { learningRate: number }
+
+function withDefaults(options: TrainOptions, { resolved }: TrainedPart, data: TrainingData): ResolvedOptions {
+  const fromScratch = options.init !== undefined
+  const learningRate =
+    options.learningRate ?? defaultLearningRate(resolved.method, resolved.operator ?? 'rotation', { fromScratch })
+  return { ...options, learningRate, maxLength: data.maxLength, maxSteps: data.totalSteps }
+}
+
+async function factsOf(
+  model: TrainableModel,
+  options: ResolvedOptions,
+  { resolved }: TrainedPart,
+  parameters: readonly TrainedParameter[],
+  data: TrainingData,
+  budget: number,
+): Promise<RunFacts> {
+  const count = (shape: readonly number[]) => shape.reduce((product, length) => product * length, 1)
+  const { device, dtype } = model
+  return {
+    options: plainOptions({ ...options, ...resolved, model: options.model ?? model.path }),
+    machine: { device: device.kind, threads: device.facts().threads, dtype, tokenBudget: budget },
+    versions: versions(),
+    hashes: { model: await modelHash(model, options), data: data.hash, evalData: data.evaluationHash },
+    trainable: {
+      tensors: parameters.length,
+      parameters: parameters.reduce((sum, { shape }) => sum + count(shape), 0),
+    },
+  }
+}
+
+/** Of the files; of a model made from random numbers, of its configuration (the seed is an option). */
+function modelHash(model: TrainableModel, options: TrainOptions): Promise<string> | string {
+  if (options.init !== undefined) return sha256File(options.init)
+  if (model.path !== '') return modelFingerprint(model.path)
+  return createHash('sha256').update(JSON.stringify(model.config.json)).digest('hex')
+}
+
+function resultWriter(model: TrainableModel, { adapter }: TrainedPart): ResultWriter {
+  if (adapter === null) {
+    return { saveAdapter: null, saveResult: (output) => model.save(output.model, { dtype: model.dtype }) }
+  }
+  return {
+    saveAdapter: (folder) => model.saveAdapter(adapter, folder),
+    saveResult: (output) => model.saveAdapter(adapter, output.path),
+  }
+}

@@ -1,0 +1,130 @@
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type DatasetOptions, datasetFromRows, loadDataset } from '../../lib/data/dataset.js'
+import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import { loadSmallTokenizer, templatePath } from './small-tokenizer.js'
+
+let folder: string
+let file: string
+let tokenizer: Tokenizer
+const lines = [
+  { prompt: 'How many boats?', completion: 'six' },
+  { messages: [{ role: 'user', content: 'hi' }] },
+  { input_ids: [7, 8, 9], labels: [-100, -100, 9] },
+  { text: 'The river runs past the old mill.' },
+]
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mora-dataset-'))
+  file = join(folder, 'rows.jsonl')
+  await writeFile(file, lines.map((row) => `${JSON.stringify(row)}\n`).join(''))
+  tokenizer = await loadSmallTokenizer()
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const load = (options: Partial<DatasetOptions> = {}) =>
+  loadDataset(file, { tokenizer, template: templatePath('chatml'), ...options })
+
+describe('loadDataset', () => {
+  it('counts rows, tokens and targets, and leaves rows without a target out with a warning', async () => {
+    const warnings: string[] = []
+    const data = await load({ onWarning: (message) => warnings.push(message) })
+    expect(data.length).toBe(3)
+    expect([...data.row(1).ids]).toEqual([7, 8, 9])
+    expect([...data.row(1).mask]).toEqual([0, 0, 1])
+    const rows = [0, 1, 2].map((i) => data.row(i))
+    expect(data.summary).toMatchObject({
+      rows: 3,
+      tokens: rows.reduce((sum, { ids }) => sum + ids.length, 0),
+      targetTokens: rows.reduce((sum, { mask }) => sum + mask.slice(1).reduce((a, b) => a + b, 0), 0),
+      truncated: 0,
+      withoutTarget: 1,
+      dropped: 1,
+    })
+    expect(warnings).toEqual([expect.stringMatching(/1 rows in which nothing is trained/)])
+  })
+
+  it('T12 reports which special tokens are trained', async () => {
+    const { trainedSpecialTokens } = (await load()).summary
+    expect(trainedSpecialTokens).toEqual([
+      { id: 1, token: '<|end|>', count: 1 },
+      { id: 3, token: '<|im_end|>', count: 1 },
+    ])
+  })
+
+  it('T5 refuses data in which nothing is trained, except to look at it', async () => {
+    const rows = [{ input_ids: [1, 2], labels: [-100, -100] }, { input_ids: [5] }]
+    await expect(datasetFromRows(rows, { tokenizer })).rejects.toThrow(/nothing would be trained in any of its 2 rows/)
+    const kept = await datasetFromRows(rows, { tokenizer, keepWithoutTarget: true })
+    expect(kept.summary).toMatchObject({ rows: 2, withoutTarget: 2, dropped: 0, targetTokens: 0 })
+    await expect(datasetFromRows([], { tokenizer })).rejects.toThrow(/no row was found/)
+  })
+
+  it('names the line of an id past the vocabulary and of a malformed row', async () => {
+    await expect(load({ vocabSize: 9 })).rejects.toThrow(/rows\.jsonl:\d: id \d+ at position \d+/)
+    await expect(datasetFromRows([{ text: 1 }], { tokenizer })).rejects.toThrow(/^row 1: text: expected string/)
+  })
+
+  it('has a hash that follows tokens and masks only', async () => {
+    const a = await datasetFromRows([{ input_ids: [1, 2, 3] }], { tokenizer: null })
+    const b = await datasetFromRows([{ input_ids: [1, 2, 3], labels: [1, 2, 3] }], { tokenizer })
+    const c = await datasetFromRows([{ input_ids: [1, 2, 3], labels: [1, -100, 3] }], { tokenizer })
+    expect(b.hash).toBe(a.hash)
+    expect(c.hash).not.toBe(a.hash)
+  })
+
+  it('keeps tens of thousands of rows whole', async () => {
+    const rows = Array.from({ length: 20000 }, (_, i) => ({ input_ids: [i, i + 1, (i * 7) % 1000] }))
+    const data = await datasetFromRows(rows, { tokenizer: null })
+    expect(data.length).toBe(20000)
+    for (const i of [0, 255, 256, 9999, 19999]) expect([...data.row(i).ids]).toEqual(rows[i]!.input_ids)
+  })
+})
+
+describe('the cache', () => {
+  const cached = async () => (await readdir(join(folder, 'cache', 'datasets')).catch(() => [])).sort()
+
+  it('is found again by content and options, and made anew when it is damaged', async () => {
+    const cacheDir = join(folder, 'cache')
+    const first = await load({ cacheDir })
+    const [name, ...others] = await cached()
+    expect(others).toEqual([])
+    let reads = 0
+    const again = () => load({ cacheDir, onProgress: () => reads++ })
+    expect((await again()).hash).toBe(first.hash)
+    expect(reads).toBe(0)
+
+    const path = join(cacheDir, 'datasets', name!)
+    const bytes = await readFile(path)
+    const flipped = Buffer.from(bytes)
+    flipped[flipped.length - 40]! ^= 1
+    for (const damaged of [flipped, bytes.subarray(0, -3), Buffer.from('no cache'), Buffer.alloc(0)]) {
+      await writeFile(path, damaged)
+      reads = 0
+      const rebuilt = await again()
+      expect(rebuilt.hash).toBe(first.hash)
+      expect(rebuilt.summary).toEqual(first.summary)
+      expect(reads).toBeGreaterThan(0)
+      expect(await readFile(path)).toEqual(bytes)
+    }
+  })
+
+  it('keeps other lengths, templates and contents apart', async () => {
+    const cacheDir = join(folder, 'cache')
+    const before = (await cached()).length
+    await load({ cacheDir, maxLength: 8 })
+    await load({ cacheDir, trainOn: 'all' })
+    await load({ cacheDir, template: templatePath('begin-trimmed') })
+    expect(await cached()).toHaveLength(before + 3)
+  })
+
+  it('is not used for small data by default', async () => {
+    const previous = process.env.MORA_CACHE
+    process.env.MORA_CACHE = join(folder, 'default-cache')
+    await load()
+    expect(await readdir(folder)).not.toContain('default-cache')
+    if (previous === undefined) delete process.env.MORA_CACHE
+    else process.env.MORA_CACHE = previous
+  })
+})

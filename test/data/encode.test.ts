@@ -1,0 +1,125 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import { checkIds, countTargets, type EncodeOptions, encodeRow } from '../../lib/data/encode.js'
+import { parseRow } from '../../lib/data/rows.js'
+import type { ChatTemplate } from '../../lib/data/template.js'
+import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import { loadSmallTokenizer, loadTemplate } from './small-tokenizer.js'
+
+let tokenizer: Tokenizer
+let chatml: ChatTemplate
+beforeAll(async () => {
+  tokenizer = await loadSmallTokenizer()
+  chatml = await loadTemplate('chatml', tokenizer)
+})
+
+function encode(value: unknown, options: Partial<EncodeOptions> = {}) {
+  const settings: EncodeOptions = { tokenizer, template: null, maxLength: 1024, trainOn: 'completion', ...options }
+  return encodeRow(parseRow(value, 'row 1'), 'row 1', settings)
+}
+
+function only(value: unknown, options: Partial<EncodeOptions> = {}) {
+  const { rows } = encode(value, options)
+  expect(rows).toHaveLength(1)
+  return { ids: [...rows[0]!.ids], mask: [...rows[0]!.mask] }
+}
+
+describe('a text row', () => {
+  it('has BOS by rule and EOS once, all trained', () => {
+    const ids = [0, ...tokenizer.encode('The river'), 1]
+    expect(only({ text: 'The river' })).toEqual({ ids, mask: ids.map(() => 1) })
+    expect(only({ text: 'The river<|end|>' }).ids).toEqual(ids)
+  })
+
+  it('T6 is cut into rows of maxLength, none of which is without a target', () => {
+    const text = 'The river runs past the old mill and into the quiet harbour'
+    const whole = only({ text }).ids
+    for (let maxLength = 3; maxLength <= whole.length; maxLength++) {
+      const { rows, truncated } = encode({ text }, { maxLength })
+      expect(rows.flatMap(({ ids }) => [...ids])).toEqual(whole)
+      expect(truncated).toBe(false)
+      for (const { ids, mask } of rows) {
+        expect(ids.length).toBeLessThanOrEqual(maxLength)
+        expect(countTargets(mask)).toBe(ids.length - 1)
+      }
+    }
+  })
+})
+
+describe('a prompt and its completion', () => {
+  const row = { prompt: 'How many boats?', completion: ' six' }
+
+  it('are joined without a template, EOS trained', () => {
+    const prompt = [0, ...tokenizer.encode(row.prompt)]
+    const completion = [...tokenizer.encode(row.completion), 1]
+    expect(only(row)).toEqual({
+      ids: [...prompt, ...completion],
+      mask: [...prompt.map(() => 0), ...completion.map(() => 1)],
+    })
+  })
+
+  it('are two turns of a chat with one', () => {
+    const messages = [
+      { role: 'user', content: row.prompt },
+      { role: 'assistant', content: row.completion },
+    ]
+    expect(only(row, { template: chatml })).toEqual(only({ messages }, { template: chatml }))
+  })
+
+  it('are both trained with trainOn all', () => {
+    expect(only(row, { trainOn: 'all' }).mask).not.toContain(0)
+    expect(only(row, { trainOn: 'all', template: chatml }).mask).not.toContain(0)
+  })
+
+  it('T6 loses the start of the prompt where it is too long, BOS and the answer stay', () => {
+    const full = only(row)
+    const answer = full.mask.filter((trained) => trained).length
+    for (const trainOn of ['completion', 'all'] as const) {
+      const { rows, truncated } = encode(row, { maxLength: answer + 3, trainOn })
+      expect(truncated).toBe(true)
+      expect([...rows[0]!.ids]).toEqual([0, ...full.ids.slice(-answer - 2)])
+      expect(countTargets(rows[0]!.mask)).toBe(trainOn === 'all' ? answer + 2 : answer)
+    }
+  })
+
+  it('T6 loses the end of the answer only where that alone is too long', () => {
+    const long = { prompt: 'How many boats?', completion: 'one two three four five six seven' }
+    const full = only(long)
+    const { rows } = encode(long, { maxLength: 6 })
+    const first = full.mask.indexOf(1)
+    expect([...rows[0]!.ids]).toEqual([0, ...full.ids.slice(first - 1, first + 4)])
+    expect([...rows[0]!.mask]).toEqual([0, 0, 1, 1, 1, 1])
+  })
+
+  it('T6 keeps a target at every length', () => {
+    for (const template of [null, chatml]) {
+      const { ids } = only(row, { template })
+      for (let maxLength = 2; maxLength < ids.length; maxLength++) {
+        const { rows } = encode(row, { template, maxLength })
+        expect(rows[0]!.ids.length).toBe(maxLength)
+        expect(countTargets(rows[0]!.mask)).toBeGreaterThan(0)
+      }
+    }
+  })
+
+  it('T10 keeps EOS trained although it is the pad token', () => {
+    const { ids, mask } = only(row)
+    expect(ids.at(-1)).toBe(tokenizer.padId)
+    expect(mask.at(-1)).toBe(1)
+  })
+})
+
+describe('other rows', () => {
+  it('takes input_ids and labels as they are', () => {
+    expect(only({ input_ids: [7, 8, 9], labels: [-100, 8, 9] })).toEqual({ ids: [7, 8, 9], mask: [0, 1, 1] })
+    expect(only({ input_ids: [7, 8, 9] }, { tokenizer: null })).toEqual({ ids: [7, 8, 9], mask: [1, 1, 1] })
+  })
+
+  it('refuses messages without a template and text without a tokenizer', () => {
+    expect(() => encode({ messages: [{ role: 'user', content: 'x' }] })).toThrow(/row 1: messages need a chat template/)
+    expect(() => encode({ text: 'x' }, { tokenizer: null })).toThrow(/row 1: the model has no tokenizer/)
+  })
+
+  it('names the row of an id past the vocabulary', () => {
+    expect(() => checkIds(Int32Array.of(1, 12), 12, 'a.jsonl:4')).toThrow(/a\.jsonl:4: id 12 at position 1 .* 12/)
+  })
+})

@@ -1,0 +1,73 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import type { Batch } from '../../lib/data/batch.js'
+import { datasetFromRows } from '../../lib/data/dataset.js'
+import { DataLoader } from '../../lib/data/loader.js'
+import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import { loadSmallTokenizer } from './small-tokenizer.js'
+
+const rows = Array.from({ length: 7 }, (_, i) => ({ ids: Array.from({ length: i + 2 }, () => 10 * i) }))
+let tokenizer: Tokenizer
+beforeAll(async () => {
+  tokenizer = await loadSmallTokenizer()
+})
+
+async function collect(loader: AsyncIterable<Batch>): Promise<Batch[]> {
+  const batches: Batch[] = []
+  for await (const batch of loader) batches.push(batch)
+  return batches
+}
+
+const firstIds = (batches: Batch[]) =>
+  batches.map(({ ids, offsets }) => [...offsets.slice(0, -1)].map((at) => ids[at]! / 10))
+
+describe('DataLoader', () => {
+  it('gives all rows of a step as one batch', async () => {
+    const batches = await collect(new DataLoader(rows, { batchSize: 3, shuffle: false }))
+    expect(firstIds(batches)).toEqual([[0, 1, 2], [3, 4, 5], [6]])
+    expect(batches[0]).toMatchObject({ rows: 3, targetTokens: 1 + 2 + 3 })
+    expect([...batches[1]!.rowKeys].at(-1)).toBe((2n << 32n) + 6n)
+  })
+
+  it('pads to the longest row of the batch without packing', async () => {
+    const [batch] = await collect(new DataLoader(rows, { batchSize: 3, shuffle: false, packing: false }))
+    expect([...batch!.offsets]).toEqual([0, 4, 8, 12])
+    expect(batch!.targetTokens).toBe(6)
+  })
+
+  it('takes a data set, an iterable and an async iterable of the same rows', async () => {
+    const values = rows.map(({ ids }) => ({ input_ids: ids }))
+    const data = await datasetFromRows(values, { tokenizer: null })
+    const async = async function* () {
+      yield* values
+    }
+    const expected = await collect(new DataLoader(rows, { batchSize: 3, shuffle: false }))
+    for (const source of [data, new Set(values), async()]) {
+      expect(await collect(new DataLoader(source, { batchSize: 3, shuffle: false }))).toEqual(expected)
+    }
+  })
+
+  it('tokenises rows of text', async () => {
+    const [batch] = await collect(new DataLoader([{ prompt: 'How many?', completion: 'six' }], { tokenizer }))
+    expect(tokenizer.decode(batch!.ids)).toBe('<|begin|>How many?six<|end|>')
+    expect(batch!.targetTokens).toBe(tokenizer.encode('six').length + 1)
+  })
+
+  it('T21 goes on where another one stopped', async () => {
+    const options = { batchSize: 2, seed: 3, epochs: 2 }
+    const all = await collect(new DataLoader(rows, options))
+    const stopped = new DataLoader(rows, options)
+    for await (const _ of stopped) if (stopped.state().step === 3) break
+    expect(await collect(new DataLoader(rows, { ...options, state: stopped.state() }))).toEqual(all.slice(3))
+    const stream = async function* () {
+      yield* rows
+    }
+    const inOrder = await collect(new DataLoader(rows, { batchSize: 2, shuffle: false }))
+    expect(await collect(new DataLoader(stream(), { batchSize: 2, state: { step: 1 } }))).toEqual(inOrder.slice(1))
+  })
+
+  it('refuses to shuffle or repeat a stream, and malformed rows by their number', async () => {
+    expect(() => new DataLoader(new Set(rows), { shuffle: true })).toThrow(/stream cannot be shuffled/)
+    expect(() => new DataLoader(new Set(rows), { epochs: 2 })).toThrow(/stream has one epoch/)
+    await expect(collect(new DataLoader([{ foo: 1 }], {}))).rejects.toThrow(/row 1: expected the keys/)
+  })
+})

@@ -1,0 +1,67 @@
+import { describe, expect, it } from 'vitest'
+import { packBatch, planMicroBatches } from '../../lib/data/packing.js'
+
+const rows = [
+  { ids: [5, 6, 7], mask: [0, 0, 1], row: 4 },
+  { ids: [8, 9], mask: [1, 1], row: 1 },
+]
+
+describe('packBatch', () => {
+  it('T14 starts positions anew and never predicts across documents', () => {
+    const batch = packBatch(rows)
+    expect([...batch.ids]).toEqual([5, 6, 7, 8, 9])
+    expect([...batch.targets]).toEqual([-1, 7, -1, 9, -1])
+    expect([...batch.positions]).toEqual([0, 1, 2, 0, 1])
+    expect([...batch.offsets]).toEqual([0, 3, 5])
+    expect(batch).toMatchObject({ targetTokens: 2, rows: 2 })
+  })
+
+  it('T14 keys dropout by row and position, whatever the packing', () => {
+    const keys = [...packBatch(rows).rowKeys]
+    expect(keys).toEqual([4n << 32n, (4n << 32n) + 1n, (4n << 32n) + 2n, 1n << 32n, (1n << 32n) + 1n])
+    expect([...packBatch([rows[1]!]).rowKeys]).toEqual(keys.slice(3))
+  })
+
+  it('T13 pads at the end of a document, without a target', () => {
+    const batch = packBatch(rows, { padTo: 4 })
+    expect([...batch.ids]).toEqual([5, 6, 7, 0, 8, 9, 0, 0])
+    expect([...batch.targets]).toEqual([-1, 7, -1, -1, 9, -1, -1, -1])
+    expect([...batch.offsets]).toEqual([0, 4, 8])
+    expect([...batch.positions]).toEqual([0, 1, 2, 3, 0, 1, 2, 3])
+    expect(batch.targetTokens).toBe(2)
+  })
+})
+
+describe('planMicroBatches', () => {
+  it('fits the longest first into the fullest pass with room', () => {
+    expect(planMicroBatches([5, 3, 7, 3, 2], { tokenBudget: 10 })).toEqual([
+      [0, 3, 4],
+      [1, 2],
+    ])
+  })
+
+  it('gives a row past the budget a pass of its own', () => {
+    expect(planMicroBatches([20, 1, 1], { tokenBudget: 10 })).toEqual([[0], [1, 2]])
+  })
+
+  it('holds at most microBatchSize rows', () => {
+    expect(planMicroBatches([1, 1, 1, 1, 1], { microBatchSize: 2 })).toEqual([[0, 1], [2, 3], [4]])
+    expect(planMicroBatches([3, 2, 1])).toEqual([[0, 1, 2]])
+  })
+
+  it('takes every row once, within the limits, for any lengths', () => {
+    for (let n = 0; n < 40; n++) {
+      const lengths = Array.from({ length: n }, (_, i) => ((i * 37 + n * 11) % 29) + 1)
+      const plan = planMicroBatches(lengths, { tokenBudget: 40, microBatchSize: 5 })
+      expect(plan.flat().sort((a, b) => a - b)).toEqual(lengths.map((_, i) => i))
+      for (const pass of plan) {
+        expect(pass.length).toBeLessThanOrEqual(5)
+        expect(pass.reduce((sum, i) => sum + lengths[i]!, 0)).toBeLessThanOrEqual(40)
+      }
+    }
+  })
+
+  it('refuses limits below 1', () => {
+    expect(() => planMicroBatches([1], { tokenBudget: 0 })).toThrow(/at least 1/)
+  })
+})

@@ -1,0 +1,51 @@
+/** The real model's tokenizer and template against the reference (golden/smollm2-135m.json of MORA_TEST_ASSETS). */
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { maskChat } from '../../lib/data/chat-mask.js'
+import { loadDataset } from '../../lib/data/dataset.js'
+import type { Message } from '../../lib/data/template.js'
+import { loadTokenizer, type Tokenizer } from '../../lib/data/tokenizer.js'
+
+interface Golden {
+  tokenisation: { text: string; ids: number[] }[]
+  chat: { messages: Message[]; rendered: string; ids: number[]; mask: number[] }[]
+}
+
+const assets = process.env.MORA_TEST_ASSETS
+
+describe.skipIf(!assets)('SmolLM2 from GGUF (needs MORA_TEST_ASSETS)', () => {
+  let tokenizer: Tokenizer
+  let golden: Golden
+  beforeAll(async () => {
+    tokenizer = (await loadTokenizer(join(assets!, 'models/SmolLM2-135M-Instruct.Q4_1.gguf')))!
+    golden = JSON.parse(await readFile(join(assets!, 'golden/smollm2-135m.json'), 'utf8'))
+  })
+
+  it('tokenises as the reference and decodes back', () => {
+    for (const { text, ids } of golden.tokenisation) {
+      expect(tokenizer.encode(text)).toEqual(ids)
+      expect(tokenizer.encodeText(text)).toEqual(ids)
+      expect(tokenizer.decode(ids)).toBe(text)
+    }
+  })
+
+  it('T7 T9 renders, tokenises and masks conversations as the reference', () => {
+    for (const { messages, rendered, ids, mask } of golden.chat) {
+      expect(tokenizer.renderChat(messages, { addGenerationPrompt: false })).toBe(rendered)
+      const chat = maskChat(tokenizer, tokenizer.template!, messages, 'golden')
+      expect(chat.ids).toEqual(ids)
+      expect([...chat.mask]).toEqual(mask)
+      expect(chat.foreignOpenings).toBe(0)
+    }
+  })
+
+  it('reads a data set of conversations, and finds every one trained', async () => {
+    const file = join(assets!, 'data/gsm-symbolic/chat.jsonl')
+    const data = await loadDataset(file, { tokenizer, cacheDir: null })
+    expect(data.length).toBe(300)
+    expect(data.summary).toMatchObject({ truncated: 0, withoutTarget: 0, dropped: 0, foreignOpenings: 0 })
+    expect(data.summary.trainedSpecialTokens.map(({ token }) => token)).toEqual(['<|im_end|>'])
+    expect(data.summary.trainedSpecialTokens[0]!.count).toBeGreaterThanOrEqual(300)
+  })
+})

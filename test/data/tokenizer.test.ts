@@ -1,0 +1,196 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createTokenizer, loadTokenizer, type Tokenizer } from '../../lib/data/tokenizer.js'
+import { tokenizerFromGguf } from '../../lib/data/tokenizer-gguf.js'
+import { loadSmallTokenizer, smallTokenizerFolder } from './small-tokenizer.js'
+
+let folder: string
+let tokenizer: Tokenizer
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mora-tokenizer-'))
+  tokenizer = await loadSmallTokenizer()
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+describe('a tokenizer folder', () => {
+  it('gives back every text that it encodes', () => {
+    for (const text of [
+      'The river',
+      '  two  spaces\n\n\n',
+      'Жизнь 你好 😀',
+      "they'll\tnever",
+      '<|im_start|>user\n',
+      '',
+    ]) {
+      expect(tokenizer.decode(tokenizer.encode(text))).toBe(text)
+    }
+  })
+
+  it('parses special tokens inside text and adds none', () => {
+    const ids = tokenizer.encode('<|im_start|>user')
+    expect(ids[0]).toBe(tokenizer.idOf('<|im_start|>'))
+    expect(ids).not.toContain(tokenizer.bosId)
+  })
+
+  it('T11 adds BOS by the rule of the post-processor, once', () => {
+    const ids = tokenizer.encode('river')
+    expect(tokenizer.encodeText('river')).toEqual([tokenizer.bosId, ...ids])
+    expect(tokenizer.encodeText('<|begin|>river')).toEqual([tokenizer.bosId, ...ids])
+  })
+
+  it('follows add_bos_token of tokenizer_config.json before the post-processor', async () => {
+    await cp(smallTokenizerFolder, folder, { recursive: true })
+    const path = join(folder, 'tokenizer_config.json')
+    const config = JSON.parse(await readFile(path, 'utf8'))
+    await writeFile(path, JSON.stringify({ ...config, add_bos_token: false }))
+    const other = (await loadTokenizer(folder))!
+    expect(other.encodeText('river')).toEqual(tokenizer.encode('river'))
+    expect(other.hash).not.toBe(tokenizer.hash)
+  })
+
+  it('knows its special tokens', () => {
+    expect(tokenizer.bosToken).toBe('<|begin|>')
+    expect(tokenizer.eosId).toBe(1)
+    expect(tokenizer.padId).toBe(1)
+    expect(tokenizer.vocabSize).toBe(502)
+    const ids = tokenizer.encode('<|im_start|>hi<|im_end|>')
+    expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe('hi')
+  })
+
+  it('decodes nothing to the empty string and skips ids without a token', () => {
+    expect(tokenizer.decode([])).toBe('')
+    expect(tokenizer.decode([99999])).toBe('')
+  })
+
+  it('writes files that load to the same tokenizer', async () => {
+    const copy = await mkdtemp(join(tmpdir(), 'mora-tokenizer-'))
+    for (const [name, text] of tokenizer.files()) await writeFile(join(copy, name), text)
+    expect((await loadTokenizer(copy))!.hash).toBe(tokenizer.hash)
+    await rm(copy, { recursive: true })
+  })
+
+  it('is null where there is none, and an error where it has another format', async () => {
+    const empty = await mkdtemp(join(tmpdir(), 'mora-tokenizer-'))
+    expect(await loadTokenizer(empty)).toBeNull()
+    await writeFile(join(empty, 'tokenizer.model'), '')
+    await expect(loadTokenizer(empty)).rejects.toThrow(/tokenizer\.model but no tokenizer\.json/)
+    await expect(loadTokenizer(join(empty, 'absent'))).rejects.toThrow(/neither a folder nor a \.gguf file/)
+    await rm(empty, { recursive: true })
+  })
+
+  it('takes the template called default of a list, and chat_template.jinja before all', async () => {
+    await cp(smallTokenizerFolder, folder, { recursive: true })
+    const path = join(folder, 'tokenizer_config.json')
+    const config = JSON.parse(await readFile(path, 'utf8'))
+    const named = [
+      { name: 'tool_use', template: 'tools' },
+      { name: 'default', template: 'plain {{ messages[0].content }}' },
+    ]
+    await writeFile(path, JSON.stringify({ ...config, chat_template: named }))
+    const messages = [{ role: 'user', content: 'x' }]
+    const render = async () => (await loadTokenizer(folder))!.renderChat(messages, { addGenerationPrompt: false })
+    expect(await render()).toBe('plain x')
+    await writeFile(join(folder, 'chat_template.jinja'), 'file {{ messages[0].content }}')
+    expect(await render()).toBe('file x')
+    await rm(join(folder, 'chat_template.jinja'))
+  })
+
+  it('refuses what the tokenizer library would do otherwise', async () => {
+    const json = JSON.parse(await readFile(join(smallTokenizerFolder, 'tokenizer.json'), 'utf8'))
+    json.pre_tokenizer.pretokenizers[0].behavior = 'MergedWithNext'
+    await writeFile(join(folder, 'tokenizer.json'), JSON.stringify(json))
+    await expect(loadTokenizer(folder)).rejects.toThrow(/MergedWithNext, which is not supported/)
+  })
+})
+
+describe('a GGUF tokenizer', () => {
+  const byteLevel = async (pre: string) => {
+    const { model } = JSON.parse(await readFile(join(smallTokenizerFolder, 'tokenizer.json'), 'utf8'))
+    const tokens: string[] = []
+    for (const [token, id] of Object.entries<number>(model.vocab)) tokens[id] = token
+    return new Map<string, unknown>([
+      ['tokenizer.ggml.model', 'gpt2'],
+      ['tokenizer.ggml.pre', pre],
+      ['tokenizer.ggml.tokens', tokens],
+      ['tokenizer.ggml.token_type', tokens.map((_, id) => (id < 5 ? 3 : 1))],
+      ['tokenizer.ggml.merges', model.merges],
+      ['tokenizer.ggml.bos_token_id', 0],
+      ['tokenizer.ggml.eos_token_id', 1],
+      ['tokenizer.ggml.add_bos_token', true],
+    ])
+  }
+
+  it('gives the ids of the tokenizer.json that it was made from', async () => {
+    const fromGguf = createTokenizer(tokenizerFromGguf(await byteLevel('qwen2'), 'm.gguf')!)
+    for (const text of ["The river's 405 boats\n\n\n and <|im_end|> more", 'She said: "they\'d"', '  x\r\n']) {
+      expect(fromGguf.encodeText(text)).toEqual(tokenizer.encodeText(text))
+    }
+  })
+
+  it('cuts numbers as the named pre-tokenizer does', async () => {
+    const words = async (pre: string) => {
+      const source = tokenizerFromGguf(await byteLevel(pre), 'm.gguf')!
+      const model = source.json.model as { merges: string[] }
+      model.merges.push('1 0', '10 0', '100 0', 'Ġ 1')
+      Object.assign(model, {
+        vocab: { ...(source.json.model as { vocab: object }).vocab, 10: 600, 100: 601, 1000: 602, Ġ1: 603 },
+      })
+      const made = createTokenizer(source)
+      return made.encode('a 1000').map((id) => made.tokenOf(id))
+    }
+    expect(await words('smollm')).toEqual(['a', 'Ġ', '1', '0', '0', '0'])
+    expect(await words('llama-bpe')).toEqual(['a', 'Ġ', '100', '0'])
+    expect(await words('qwen2')).toEqual(['a', 'Ġ', '1', '0', '0', '0'])
+    expect(await words('gpt-2')).toEqual(['a', 'Ġ', '1000'])
+  })
+
+  it('refuses a pre-tokenizer or a kind that it does not know, by name', async () => {
+    const metadata = await byteLevel('dialect-7')
+    expect(() => tokenizerFromGguf(metadata, 'm.gguf')).toThrow(/m\.gguf names the pre-tokenizer "dialect-7"/)
+    expect(() => tokenizerFromGguf(new Map([...metadata, ['tokenizer.ggml.model', 't5']]), 'm.gguf')).toThrow(
+      /kind "t5"/,
+    )
+    expect(tokenizerFromGguf(new Map(), 'm.gguf')).toBeNull()
+  })
+
+  const sentencePiece = () => {
+    const bytes = Array.from({ length: 256 }, (_, i) => `<0x${i.toString(16).toUpperCase().padStart(2, '0')}>`)
+    const pieces = ['▁', 't', 'h', 'e', 'r', 'n', '▁t', 'he', '▁the', 're', '▁▁', 'en']
+    const tokens = ['<unk>', '<s>', '</s>', ...bytes, ...pieces]
+    return new Map<string, unknown>([
+      ['tokenizer.ggml.model', 'llama'],
+      ['tokenizer.ggml.tokens', tokens],
+      ['tokenizer.ggml.token_type', tokens.map((_, id) => (id === 0 ? 2 : id < 3 ? 3 : id < 259 ? 6 : 1))],
+      // Later pieces score better.
+      ['tokenizer.ggml.scores', tokens.map((_, id) => (id < 259 ? 0 : id - 1000))],
+    ])
+  }
+
+  it('merges SentencePiece pieces by score, falls back to bytes and adds the leading space', () => {
+    const made = createTokenizer(tokenizerFromGguf(sentencePiece(), 'm.gguf')!)
+    const tokens = (ids: number[]) => ids.map((id) => made.tokenOf(id))
+    expect(tokens(made.encode('the then'))).toEqual(['▁the', '▁t', 'h', 'en'])
+    expect(tokens(made.encodeContinuation('the'))).toEqual(['t', 'he'])
+    expect(tokens(made.encode('é'))).toEqual(['▁', '<0xC3>', '<0xA9>'])
+    expect(tokens(made.encodeText('the</s>'))).toEqual(['<s>', '▁the', '</s>'])
+    expect(made.decode(made.encode('the é then'))).toBe('the é then')
+  })
+
+  it('encodes a long text of SentencePiece in pieces with the ids of the whole', () => {
+    const source = tokenizerFromGguf(sentencePiece(), 'm.gguf')!
+    const made = createTokenizer(source)
+    // With the end-of-word suffix of no token, the cuts are off.
+    const whole = createTokenizer({
+      ...source,
+      json: {
+        ...source.json,
+        model: { ...(source.json.model as object), byte_fallback: false, unk_token: '<unk>', fuse_unk: false },
+      },
+    })
+    const words = ['the', 'then', 'there', 'her', '  ', 'rent', 'ethen']
+    const text = Array.from({ length: 300 }, (_, i) => words[(i * i + 3 * i) % 7]).join(' ')
+    expect(made.encode(text)).toEqual(whole.encode(text))
+  })
+})

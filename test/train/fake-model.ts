@@ -1,0 +1,247 @@
+/**
+ * A model small enough to be computed in JavaScript: a table of next-token logits W [V, V], trained by AdamW. It fits
+ * what the trainer needs, and shows what the trainer does with it.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { AdapterConfigBase } from '../../lib/adapters/adapter.js'
+import type { Batch } from '../../lib/data/batch.js'
+import { randomStream } from '../../lib/data/philox.js'
+import { writeTensors } from '../../lib/train/checkpoint-files.js'
+import type { Optimizer, StepOptions, TrainableModel, TrainedParameter } from '../../lib/train/trainable.js'
+
+export const VOCABULARY = 11
+
+export class FakeParameter implements TrainedParameter {
+  values: Float32Array
+  grad: { shape: readonly number[]; data(): Promise<Float32Array>; retain(): void; release(): void } | null = null
+
+  constructor(
+    readonly name: string,
+    readonly shape: readonly number[],
+    values: Float32Array,
+  ) {
+    this.values = values
+  }
+
+  data(): Promise<Float32Array> {
+    return Promise.resolve(this.values.slice())
+  }
+
+  assign(values: Float32Array): void {
+    this.values = values.slice()
+  }
+
+  addGradient(gradient: Float32Array): void {
+    const sum = gradient.slice()
+    const before = this.gradient
+    if (before) for (let i = 0; i < sum.length; i++) sum[i]! += before[i]!
+    this.gradient = sum
+    this.grad = { shape: this.shape, data: () => Promise.resolve(sum), retain() {}, release() {} }
+  }
+
+  gradient: Float32Array | null = null
+
+  forgetGradient(): void {
+    this.gradient = null
+    this.grad = null
+  }
+}
+
+export interface FakeOptions {
+  /** Changes a gradient before it is added: for runs that go wrong. */
+  disturb?: (gradient: Float32Array, step: number) => void
+  layers?: number
+}
+
+/** Each layer is a table; logits are the sum of their rows. */
+export class FakeModel implements TrainableModel {
+  readonly path = ''
+  readonly config = {
+    maxPositions: 64,
+    vocabularySize: VOCABULARY,
+    layers: 1,
+    hiddenSize: VOCABULARY,
+    intermediateSize: VOCABULARY,
+    json: { model_type: 'fake' } as Record<string, unknown>,
+  }
+  readonly tokenizer = null
+  readonly dtype = 'float32' as const
+  threads = 1
+  readonly device = {
+    kind: 'cpu',
+    facts: () => ({ totalMemory: 2 ** 34, threads: this.threads }),
+    memory: () => ({ inUse: 1000, peak: 2000 }),
+    resetPeak: () => {},
+  }
+  gradientCheckpointing = false
+  readonly adapters = new Map<string, AdapterConfigBase>()
+  readonly #provenance = new Map<string, object>()
+  readonly adapterSet = {
+    activeNames: () => [...this.adapters.keys()],
+    provenance: (name: string) => this.#provenance.get(name) ?? {},
+    setProvenance: (name: string, provenance: object) => void this.#provenance.set(name, provenance),
+  }
+  parameters: FakeParameter[] = []
+  dropoutKey: { seed: number; step: number } | null = null
+  /** Every batch that a loss was computed of. */
+  readonly seen: { batch: Batch; step: number | null }[] = []
+
+  constructor(readonly options: FakeOptions = {}) {}
+
+  linears() {
+    const names = Array.from({ length: this.options.layers ?? 2 }, (_, i) => `model.layers.${i}.mlp.up_proj`)
+    return names.map((name) => ({ name, inFeatures: VOCABULARY, outFeatures: VOCABULARY }))
+  }
+
+  addAdapter(name: string, config: AdapterConfigBase, { seed }: { seed: number }): void {
+    this.adapters.set(name, config)
+    for (const layer of this.linears()) {
+      const random = randomStream(seed, 'init', layer.name)
+      const values = Float32Array.from({ length: VOCABULARY ** 2 }, () => 0.2 * random.uniform() - 0.1)
+      this.parameters.push(new FakeParameter(`${layer.name}.mora`, [VOCABULARY, VOCABULARY], values))
+    }
+  }
+
+  loadAdapter(): Promise<AdapterConfigBase> {
+    throw new Error('not needed here')
+  }
+
+  async saveAdapter(name: string, folder: string): Promise<void> {
+    const tensors = this.parameters.map((parameter) => ({ name: parameter.name, tensor: parameter }))
+    await writeTensors(join(folder, 'adapter_model.safetensors'), tensors)
+    writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(this.adapters.get(name)))
+  }
+
+  trainAll(): void {
+    const zeros = new Float32Array(VOCABULARY ** 2)
+    this.parameters.push(new FakeParameter('model.embed_tokens.weight', [VOCABULARY, VOCABULARY], zeros))
+  }
+
+  trainableParameters() {
+    return this.parameters.map((parameter) => ({ name: parameter.name, parameter }))
+  }
+
+  save(folder: string): Promise<void> {
+    mkdirSync(folder, { recursive: true })
+    return writeTensors(
+      join(folder, 'model.safetensors'),
+      this.parameters.map((parameter) => ({ name: parameter.name, tensor: parameter })),
+    )
+  }
+
+  setDropout(key: { seed: number; step: number } | null): void {
+    this.dropoutKey = key
+  }
+
+  loss(batch: Batch) {
+    const key = this.dropoutKey
+    this.seen.push({ batch, step: key?.step ?? null })
+    const gradients = this.parameters.map(({ values }) => new Float32Array(values.length))
+    const probability = [...this.adapters.values()][0]?.dropout ?? 0
+    let sum = 0
+    for (const [t, target] of batch.targets.entries()) {
+      if (target < 0) continue
+      const weight = key ? keptWeight(key, batch.rowKeys[t]!, probability) : 1
+      sum += weight * this.#token(batch.ids[t]!, target, weight, gradients)
+    }
+    const loss = {
+      item: () => Promise.resolve(sum),
+      backward: async () => {
+        for (const [i, parameter] of this.parameters.entries()) {
+          this.options.disturb?.(gradients[i]!, key?.step ?? 0)
+          parameter.addGradient(gradients[i]!)
+        }
+      },
+      dispose: () => {},
+    }
+    return { loss, targetTokens: batch.targetTokens }
+  }
+
+  /** Cross-entropy of one token; adds its gradient. */
+  #token(id: number, target: number, weight: number, gradients: Float32Array[]): number {
+    const at = (j: number) => id * VOCABULARY + j
+    const logits = Array.from({ length: VOCABULARY }, (_, j) =>
+      this.parameters.reduce((logit, { values }) => logit + values[at(j)]!, 0),
+    )
+    const total = logits.reduce((acc, logit) => acc + Math.exp(logit), 0)
+    for (let j = 0; j < VOCABULARY; j++) {
+      const gradient = weight * (Math.exp(logits[j]!) / total - (j === target ? 1 : 0))
+      for (const one of gradients) one[at(j)]! += gradient
+    }
+    return Math.log(total) - logits[target]!
+  }
+}
+
+function keptWeight(key: { seed: number; step: number }, rowKey: bigint, probability: number): number {
+  const kept = randomStream(key.seed, 'dropout', key.step, String(rowKey)).uniform() >= probability
+  return kept ? 1 / (1 - probability) : 0
+}
+
+interface Moments {
+  first: Float32Array
+  second: Float32Array
+}
+
+/** AdamW in float32, as the contract of lib/train/trainable.ts describes it. */
+export class FakeAdamW implements Optimizer {
+  #step = 0
+  readonly #moments: Map<FakeParameter, Moments>
+
+  constructor(
+    readonly parameters: readonly FakeParameter[],
+    readonly options: { beta1: number; beta2: number; epsilon: number; weightDecay: number },
+  ) {
+    const zeros = (parameter: FakeParameter) => new Float32Array(parameter.values.length)
+    this.#moments = new Map(parameters.map((one) => [one, { first: zeros(one), second: zeros(one) }]))
+  }
+
+  step({ learningRate, scaleGradients, maxGradNorm }: StepOptions) {
+    let squares = 0
+    for (const { gradient } of this.parameters) for (const value of gradient ?? []) squares += value * value
+    const norm = Math.sqrt(squares) * scaleGradients
+    const scale = scaleGradients * (maxGradNorm > 0 ? Math.min(1, maxGradNorm / (norm + 1e-6)) : 1)
+    if (Number.isFinite(norm)) this.#update(learningRate, scale)
+    for (const parameter of this.parameters) parameter.forgetGradient()
+    return { item: () => Promise.resolve(norm), dispose: () => {} }
+  }
+
+  #update(learningRate: number, scale: number): void {
+    const { beta1, beta2, epsilon, weightDecay } = this.options
+    const step = ++this.#step
+    for (const parameter of this.parameters) {
+      const { first, second } = this.#moments.get(parameter)!
+      const { values, gradient } = parameter
+      for (let i = 0; i < values.length; i++) {
+        const g = gradient![i]! * scale
+        first[i] = beta1 * first[i]! + (1 - beta1) * g
+        second[i] = beta2 * second[i]! + (1 - beta2) * g * g
+        const mean = first[i]! / (1 - beta1 ** step)
+        const spread = Math.sqrt(second[i]! / (1 - beta2 ** step)) + epsilon
+        values[i] = values[i]! * (1 - learningRate * weightDecay) - (learningRate * mean) / spread
+      }
+    }
+  }
+
+  state() {
+    const tensors = this.parameters.flatMap((parameter) => {
+      const { first, second } = this.#moments.get(parameter)!
+      const stored = (values: Float32Array) => ({ shape: parameter.shape, data: () => Promise.resolve(values) })
+      return [
+        { name: `${parameter.name}.first_moment`, tensor: stored(first) },
+        { name: `${parameter.name}.second_moment`, tensor: stored(second) },
+      ]
+    })
+    return { step: this.#step, tensors }
+  }
+
+  load({ step, tensors }: { step: number; tensors: ReadonlyMap<string, Float32Array> }): void {
+    this.#step = step
+    for (const [parameter, { first, second }] of this.#moments) {
+      first.set(tensors.get(`${parameter.name}.first_moment`)!)
+      second.set(tensors.get(`${parameter.name}.second_moment`)!)
+    }
+  }
+
+  dispose(): void {}
+}

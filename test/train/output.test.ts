@@ -1,0 +1,262 @@
+import { spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import { lora } from '../../lib/adapters/lora.js'
+import { mora } from '../../lib/adapters/mora.js'
+import type { TrainInput } from '../../lib/options/index.js'
+import { whyTorn } from '../../lib/train/checkpoint-files.js'
+import { thisProcess } from '../../lib/train/process-identity.js'
+import { trainWith } from '../../lib/train/train.js'
+import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
+import { FakeModel } from './fake-model.js'
+import { fakeParts, notices, rows, steps, trainFake, writeRows } from './fake-run.js'
+
+const folder = useTemporaryFolder()
+
+function optionsOf(changes: Partial<TrainInput> = {}): TrainInput & { output: string } {
+  const data = writeRows(folder(), 'train.jsonl', rows(13))
+  return { data, output: join(folder(), 'out'), batchSize: 4, maxSteps: 4, ...changes }
+}
+
+describe('the output folder', () => {
+  it('holds the adapter, the run, its metrics, a checkpoint and a model card', async () => {
+    const options = optionsOf({ evalData: writeRows(folder(), 'eval.jsonl', rows(3)), evalEvery: 2 })
+    const { output } = options
+    await trainFake(options)
+    expect(readdirSync(output).sort()).toEqual([
+      'README.md',
+      'adapter_config.json',
+      'adapter_model.safetensors',
+      'checkpoints',
+      'metrics.jsonl',
+      'run.yaml',
+    ])
+    const run = parse(readFileSync(join(output, 'run.yaml'), 'utf8'))
+    expect(run.options).toMatchObject({
+      method: 'mora',
+      rank: 8,
+      operator: 'rotation',
+      learningRate: 0.05,
+      scheduler: 'cosine',
+      maxSteps: 4,
+      maxLength: 64,
+      seed: 7,
+    })
+    expect(run.hashes).toEqual({
+      model: expect.stringMatching(/^[0-9a-f]{64}$/),
+      data: expect.stringMatching(/^[0-9a-f]{64}$/),
+      evalData: expect.stringMatching(/^[0-9a-f]{64}$/),
+    })
+    expect(run.versions.node).toBe(process.versions.node)
+    const lines = readFileSync(join(output, 'metrics.jsonl'), 'utf8').trim().split('\n')
+    expect(lines.map((line) => Object.keys(JSON.parse(line)))).toEqual(
+      [1, 2, 'evaluation', 3, 4, 'evaluation'].map((line) =>
+        line === 'evaluation'
+          ? ['step', 'epoch', 'evalLoss']
+          : [
+              'step',
+              'epoch',
+              'loss',
+              'gradNorm',
+              'learningRate',
+              'targetTokens',
+              'tokens',
+              'tokensPerSecond',
+              'memoryBytes',
+            ],
+      ),
+    )
+    expect(readdirSync(join(output, 'checkpoints'))).toEqual(['step-000004'])
+    expect(readdirSync(join(output, 'checkpoints', 'step-000004'))).toContain('adapter_config.json')
+    expect(await whyTorn(join(output, 'checkpoints', 'step-000004'))).toBeNull()
+    expect(readFileSync(join(output, 'README.md'), 'utf8')).toMatch(/^---\n[^]*\n---\n[^]*mora, rotation, rank 8/)
+  })
+
+  it('holds the whole model, and no adapter, after method full', async () => {
+    const options = optionsOf({ method: 'full' })
+    await trainFake(options)
+    expect(readdirSync(options.output).sort()).toEqual([
+      'README.md',
+      'checkpoints',
+      'metrics.jsonl',
+      'model',
+      'run.yaml',
+    ])
+  })
+
+  it('T32 is refused when it holds a run, and nothing in it changes', async () => {
+    const options = optionsOf()
+    await trainFake(options)
+    const before = readFileSync(join(options.output, 'metrics.jsonl'), 'utf8')
+    await expectRejection(trainFake(options), 'output-exists', /holds a run.*resume.*overwrite/)
+    expect(readFileSync(join(options.output, 'metrics.jsonl'), 'utf8')).toBe(before)
+    expect(existsSync(join(options.output, '.lock'))).toBe(false)
+  })
+
+  it('T32 is replaced when told, but only what a run wrote', async () => {
+    const options = optionsOf({ saveEvery: 1 })
+    await trainFake(options)
+    writeFileSync(join(options.output, 'notes.txt'), 'mine')
+    await trainFake({ ...options, saveEvery: undefined, maxSteps: 2, overwrite: true })
+    expect(readdirSync(join(options.output, 'checkpoints'))).toEqual(['step-000002'])
+    expect(readFileSync(join(options.output, 'metrics.jsonl'), 'utf8').trim().split('\n').length).toBe(2)
+    expect(readFileSync(join(options.output, 'notes.txt'), 'utf8')).toBe('mine')
+  })
+
+  it('keeps an earlier run when its replacement fails to begin', async () => {
+    const options = optionsOf()
+    await trainFake(options)
+    const broken = writeRows(folder(), 'broken.jsonl', [{ nothing: true }])
+    await expect(trainFake({ ...options, data: broken, overwrite: true })).rejects.toThrow(/broken\.jsonl/)
+    expect(existsSync(join(options.output, 'adapter_model.safetensors'))).toBe(true)
+  })
+
+  it('is not left behind empty when a run fails to begin', async () => {
+    const options = optionsOf({ data: join(folder(), 'absent.jsonl') })
+    await expect(trainFake(options)).rejects.toThrow(/absent\.jsonl/)
+    expect(existsSync(options.output)).toBe(false)
+  })
+})
+
+describe('the lock', () => {
+  it('of a living process refuses the folder', async () => {
+    const options = optionsOf()
+    const first = trainWith(new FakeModel(), options, fakeParts)
+    first.pause()
+    for await (const event of first) {
+      if (event.type !== 'step') continue
+      await expectRejection(trainFake({ ...options, resume: true }), 'locked', new RegExp(`process ${process.pid}`))
+      break
+    }
+    await first.finished
+    await trainFake({ ...options, resume: true })
+  })
+
+  it('of a dead process, or of an earlier one with the same number, is ignored', async () => {
+    const ended = spawn(process.execPath, ['-e', ''])
+    await new Promise((resolve) => ended.on('exit', resolve))
+    const holders = [
+      { ...thisProcess(), pid: ended.pid, started: null },
+      { ...thisProcess(), started: 'another start' },
+      'half a lo',
+    ]
+    for (const [i, holder] of holders.entries()) {
+      const options = optionsOf({ output: join(folder(), `out-${i}`) })
+      mkdirSync(options.output)
+      const content = typeof holder === 'string' ? holder : JSON.stringify(holder)
+      writeFileSync(join(options.output, '.lock'), content)
+      const { result } = await trainFake(options)
+      expect(result.steps).toBe(4)
+      expect(existsSync(join(options.output, '.lock'))).toBe(false)
+    }
+  })
+
+  it('of another machine refuses the folder and names the file', async () => {
+    const options = optionsOf()
+    mkdirSync(options.output)
+    writeFileSync(join(options.output, '.lock'), JSON.stringify({ pid: 1, host: 'elsewhere', started: null }))
+    await expectRejection(trainFake(options), 'locked', /elsewhere.*delete .*\.lock/)
+  })
+})
+
+describe('checkpoints', () => {
+  it('are pruned to the newest ones, without losing the best', async () => {
+    const data = writeRows(folder(), 'eval.jsonl', rows(13))
+    const options = optionsOf({ evalData: data, evalEvery: 1, saveEvery: 1, keepCheckpoints: 2, keepBest: true })
+    const disturb = (gradient: Float32Array, step: number) => {
+      if (step > 2) gradient.forEach((value, i) => (gradient[i] = -4 * value))
+    }
+    await trainFake({ ...options, maxSteps: 6, scheduler: 'constant', learningRate: 0.5 }, { disturb })
+    const kept = readdirSync(join(options.output, 'checkpoints'))
+    expect(kept).toEqual(['step-000002', 'step-000005', 'step-000006'])
+  })
+
+  it('end a run whose evaluation no longer gets better', async () => {
+    const data = writeRows(folder(), 'eval.jsonl', rows(13))
+    const disturb = (gradient: Float32Array) => gradient.forEach((value, i) => (gradient[i] = -value))
+    const run = await trainFake(optionsOf({ evalData: data, evalEvery: 1, patience: 2, maxSteps: 9 }), { disturb })
+    expect(run.result).toMatchObject({ steps: 3, stopped: false })
+    expect(notices(run).at(-1)).toMatch(/2 evaluations were not better/)
+  })
+
+  it('T13 never hold a value that is not finite, nor does the result', async () => {
+    const options = optionsOf({ saveEvery: 2 })
+    const failed = trainFake(options, {}, async (event, run) => {
+      if (event.type !== 'step' || event.step !== 3) return
+      // What an update can do although loss and gradients were finite.
+      const model = models.at(-1)!
+      model.parameters[0]!.values[5] = Number.POSITIVE_INFINITY
+      await run.save()
+    })
+    const models: FakeModel[] = []
+    const model = new FakeModel()
+    models.push(model)
+    await failed.catch(() => {})
+    const output = join(folder(), 'other')
+    const run = trainWith(model, { ...options, output }, fakeParts)
+    const outcome = (async () => {
+      for await (const event of run) {
+        if (event.type === 'step' && event.step === 3) model.parameters[0]!.values[5] = Number.POSITIVE_INFINITY
+      }
+    })()
+    await expectRejection(outcome, 'non-finite', /loss is NaN|not finite/)
+    expect(readdirSync(join(output, 'checkpoints'))).toEqual(['step-000002'])
+    expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(false)
+    expect(statSync(join(output, 'metrics.jsonl')).size).toBeGreaterThan(0)
+  })
+})
+
+describe('the trained adapter', () => {
+  it('T23 starts from the seed alone', async () => {
+    const begin = async (seed: number, scheduler: 'cosine' | 'constant') => {
+      const { output: _, ...options } = optionsOf({ seed, scheduler, maxSteps: 1, learningRate: 1e-30 })
+      const { model } = await trainFake(options)
+      return model.parameters.map(({ values }) => [...values])
+    }
+    const first = await begin(3, 'cosine')
+    expect(await begin(3, 'constant')).toEqual(first)
+    expect(await begin(4, 'cosine')).not.toEqual(first)
+  })
+
+  it('is the active one where the model has one', async () => {
+    const model = new FakeModel()
+    model.addAdapter('mine', mora({ rank: 4 }), { seed: 1 })
+    const options = optionsOf({ rank: 4 })
+    await trainWith(model, options, fakeParts).finished
+    expect([...model.adapters.keys()]).toEqual(['mine'])
+    expect(existsSync(join(options.output, 'adapter_model.safetensors'))).toBe(true)
+  })
+
+  it('refuses options that would make another', async () => {
+    const cases: [Partial<TrainInput>, RegExp][] = [
+      [{ rank: 8 }, /rank is 8.*active adapter mine has 4/],
+      [{ method: 'lora' }, /method is lora.*has mora/],
+      [{ operator: 'sharing' }, /operator is sharing.*has rotation/],
+      [{ targetModules: ['q_proj'] }, /targetModules is \["q_proj"\].*has all-linear/],
+      [{ adapter: 'elsewhere' }, /option adapter is refused/],
+    ]
+    for (const [change, message] of cases) {
+      const model = new FakeModel()
+      model.addAdapter('mine', mora({ rank: 4 }), { seed: 1 })
+      await expectRejection(trainWith(model, optionsOf(change), fakeParts).finished, 'unfit-options', message)
+    }
+  })
+
+  it('has the default learning rate of its method', async () => {
+    const rateOf = async (options: Partial<TrainInput>, adapter?: 'lora') => {
+      const model = new FakeModel()
+      if (adapter) model.addAdapter('mine', lora(), { seed: 1 })
+      const { output: _, ...base } = optionsOf({ ...options, maxSteps: 1 })
+      const events = []
+      for await (const event of trainWith(model, base, fakeParts)) events.push(event)
+      return steps({ events })[0]!.learningRate
+    }
+    expect(await rateOf({})).toBe(3e-4)
+    expect(await rateOf({ rank: 256 })).toBe(5e-5)
+    expect(await rateOf({ method: 'lora' })).toBe(2e-4)
+    expect(await rateOf({}, 'lora')).toBe(2e-4)
+    expect(await rateOf({ method: 'full' })).toBe(2e-5)
+  })
+})

@@ -1,0 +1,171 @@
+import {
+  appendFileSync,
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import type { TrainInput } from '../../lib/options/index.js'
+import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
+import { notices, type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
+
+const folder = useTemporaryFolder()
+
+const metricsOf = (output: string) =>
+  readFileSync(join(output, 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { step: number; loss?: number; evalLoss?: number })
+
+const bits = ({ model }: Outcome) => model.parameters.map(({ values }) => Buffer.from(values.buffer).toString('hex'))
+const course = (outcome: Outcome) => steps(outcome).map(({ step, loss, gradNorm }) => ({ step, loss, gradNorm }))
+
+function optionsOf(output: string): TrainInput {
+  const data = writeRows(folder(), 'train.jsonl', rows(13))
+  return { data, evalData: data, evalEvery: 3, output, batchSize: 4, maxSteps: 10, dropout: 0.2, warmupSteps: 2 }
+}
+
+/** Stops a run of ten steps after five. */
+const stopAfterFive = (options: TrainInput) =>
+  trainFake(options, {}, (event, run) => {
+    if (event.type === 'step' && event.step === 5) void run.stop()
+  })
+
+describe('a resumed run', () => {
+  it('T21 goes on bit for bit: ten steps are five, a resume, and five', async () => {
+    const whole = await trainFake(optionsOf(join(folder(), 'whole')))
+    const output = join(folder(), 'halves')
+    const first = await stopAfterFive(optionsOf(output))
+    expect(first.result).toMatchObject({ steps: 5, stopped: true })
+    const second = await trainFake({ ...optionsOf(output), resume: true })
+    expect(second.result).toMatchObject({ steps: 10, stopped: false, evalLoss: whole.result.evalLoss })
+    expect(bits(second)).toEqual(bits(whole))
+    expect([...course(first), ...course(second)]).toEqual(course(whole))
+    const plain = (path: string) => metricsOf(path).map(({ step, loss, evalLoss }) => ({ step, loss, evalLoss }))
+    expect(plain(output)).toEqual(plain(join(folder(), 'whole')))
+    const final = (path: string) => readFileSync(join(path, 'adapter_model.safetensors')).toString('hex')
+    expect(final(output)).toBe(final(join(folder(), 'whole')))
+  })
+
+  it('T21 cuts metrics of lost steps off', async () => {
+    const output = join(folder(), 'out')
+    const options = { ...optionsOf(output), saveEvery: 4 }
+    await trainFake(options)
+    rmSync(join(output, 'checkpoints', 'step-000010'), { recursive: true })
+    appendFileSync(join(output, 'metrics.jsonl'), '{"step": 11, "lo')
+    await trainFake({ ...options, resume: true })
+    expect(metricsOf(output).flatMap(({ step, loss }) => (loss === undefined ? [] : [step]))).toEqual([
+      1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
+    ])
+  })
+
+  it('T20 skips a torn checkpoint with a notice, and takes the newest intact one', async () => {
+    const output = join(folder(), 'out')
+    const options = { ...optionsOf(output), saveEvery: 2 }
+    const whole = await trainFake(options)
+    const torn = join(output, 'checkpoints', 'step-000010')
+    truncateSync(join(torn, 'optimizer.safetensors'), 100)
+    rmSync(join(output, 'checkpoints', 'step-000008', 'manifest.json'))
+    const changed = join(output, 'checkpoints', 'step-000006', 'weights.safetensors')
+    const bytes = readFileSync(changed)
+    bytes[bytes.length - 1]! ^= 1
+    writeFileSync(changed, bytes)
+    const resumed = await trainFake({ ...options, resume: true })
+    expect(notices(resumed).filter((notice) => notice.includes('skipped')).length).toBe(3)
+    expect(steps(resumed)[0]!.step).toBe(5)
+    expect(bits(resumed)).toEqual(bits(whole))
+  })
+
+  it('T22 refuses to go on with other trained tensors', async () => {
+    const output = join(folder(), 'out')
+    await stopAfterFive(optionsOf(output))
+    const resumed = trainFake({ ...optionsOf(output), resume: true, allowChanges: ['all'] }, { layers: 3 })
+    await expectRejection(resumed, 'changed-run', /242 values in 2 tensors.*363 in 3/)
+  })
+
+  it.each<[string, Partial<TrainInput>, RegExp]>([
+    ['learningRate', { learningRate: 0.01 }, /learningRate 0\.05.*0\.01/],
+    ['batchSize', { batchSize: 2 }, /batchSize 4.*2/],
+    ['seed', { seed: 8 }, /seed 7.*8/],
+    ['dropout', { dropout: 0.5 }, /dropout 0\.2.*0\.5/],
+    ['maxSteps', { maxSteps: 12 }, /maxSteps 10.*12/],
+  ])('refuses a changed %s by name, unless told', async (name, change, message) => {
+    const output = join(folder(), 'out')
+    await stopAfterFive(optionsOf(output))
+    const options = { ...optionsOf(output), ...change, resume: true }
+    await expectRejection(trainFake(options), 'changed-run', message)
+    const told = await trainFake({ ...options, allowChanges: [name] })
+    expect(notices(told).some((notice) => notice.startsWith(`${name} is`))).toBe(true)
+  })
+
+  it('refuses changed rows, and another number of threads', async () => {
+    const output = join(folder(), 'out')
+    await stopAfterFive(optionsOf(output))
+    const data = writeRows(folder(), 'other.jsonl', rows(12))
+    await expectRejection(
+      trainFake({ ...optionsOf(output), data, resume: true }),
+      'changed-run',
+      /had data with sha256/,
+    )
+    const threads = trainFake({ ...optionsOf(output), resume: true }, { threads: 2 })
+    await expectRejection(threads, 'changed-run', /threads 1.*2/)
+    await trainFake({ ...optionsOf(output), resume: true, allowChanges: ['threads'] }, { threads: 2 })
+  })
+
+  it('may save, evaluate and report otherwise than before, and move its data', async () => {
+    const output = join(folder(), 'out')
+    await stopAfterFive(optionsOf(output))
+    const moved = join(folder(), 'moved.jsonl')
+    cpSync(join(folder(), 'train.jsonl'), moved)
+    const options = { ...optionsOf(output), data: moved, saveEvery: 1, evalEvery: 1, keepCheckpoints: 2, quiet: true }
+    const { result } = await trainFake({ ...options, resume: true })
+    expect(result.steps).toBe(10)
+    expect(readdirSync(join(output, 'checkpoints')).sort()).toEqual(['step-000009', 'step-000010'])
+  })
+
+  it('may go on for longer when the schedule does not depend on the length', async () => {
+    const constant = (name: string) => ({ ...optionsOf(join(folder(), name)), scheduler: 'constant' as const })
+    const whole = await trainFake(constant('whole'))
+    await trainFake({ ...constant('longer'), maxSteps: 5 })
+    const longer = await trainFake({ ...constant('longer'), resume: true })
+    expect(bits(longer)).toEqual(bits(whole))
+  })
+
+  it('starts at step 0 with a notice when there is nothing to resume from', async () => {
+    const output = join(folder(), 'out')
+    const run = await trainFake({ ...optionsOf(output), resume: true })
+    expect(notices(run).some((notice) => /no checkpoint.*starts at step 0/.test(notice))).toBe(true)
+    expect(steps(run).length).toBe(10)
+    rmSync(join(output, 'checkpoints'), { recursive: true })
+    const again = await trainFake({ ...optionsOf(output), resume: true })
+    expect(metricsOf(output).filter(({ loss }) => loss !== undefined).length).toBe(10)
+    expect(bits(again)).toEqual(bits(run))
+  })
+
+  it('goes on from one named checkpoint, and drops the later ones', async () => {
+    const output = join(folder(), 'out')
+    const options = { ...optionsOf(output), saveEvery: 2 }
+    const whole = await trainFake(options)
+    const resumed = await trainFake({
+      ...options,
+      saveEvery: undefined,
+      resume: join(output, 'checkpoints/step-000004'),
+    })
+    expect(steps(resumed)[0]!.step).toBe(5)
+    expect(bits(resumed)).toEqual(bits(whole))
+    expect(existsSync(join(output, 'checkpoints/step-000008'))).toBe(false)
+  })
+
+  it('has nothing left to do after its last step', async () => {
+    const output = join(folder(), 'out')
+    const whole = await trainFake(optionsOf(output))
+    const again = await trainFake({ ...optionsOf(output), resume: true })
+    expect(steps(again).length).toBe(0)
+    expect(again.result).toMatchObject({ steps: 10, loss: whole.result.loss, evalLoss: whole.result.evalLoss })
+  })
+})

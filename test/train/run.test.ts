@@ -1,0 +1,133 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { UsageError } from '../../lib/errors.js'
+import type { TrainInput } from '../../lib/options/index.js'
+import { trainWith } from '../../lib/train/train.js'
+import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
+import { FakeModel } from './fake-model.js'
+import { fakeParts, rows, steps, trainFake, writeRows } from './fake-run.js'
+
+const folder = useTemporaryFolder()
+
+function optionsOf(changes: Partial<TrainInput> = {}): TrainInput & { output: string } {
+  const data = writeRows(folder(), 'train.jsonl', rows(13))
+  return { data, output: join(folder(), 'out'), batchSize: 4, maxSteps: 6, ...changes }
+}
+const checkpoints = (output: string) => readdirSync(join(output, 'checkpoints'))
+
+describe('a run', () => {
+  it('trains without being iterated', async () => {
+    const result = await trainWith(new FakeModel(), optionsOf(), fakeParts).finished
+    expect(result).toMatchObject({ steps: 6, stopped: false, peakMemoryBytes: 2000 })
+  })
+
+  it('ends its events with the result', async () => {
+    const { events, result } = await trainFake(optionsOf())
+    expect(events.at(-1)).toEqual({ type: 'end', ...result })
+    expect(steps({ events }).map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6])
+    expect(steps({ events }).map(({ epoch }) => epoch)).toEqual([4, 8, 12, 16, 20, 24].map((row) => row / 13))
+  })
+
+  it('does not train while the loop body runs', async () => {
+    let inBody = false
+    const model = new FakeModel()
+    const loss = model.loss.bind(model)
+    model.loss = (batch) => {
+      expect(inBody).toBe(false)
+      return loss(batch)
+    }
+    for await (const _ of trainWith(model, optionsOf(), fakeParts)) {
+      inBody = true
+      await new Promise((resolve) => setTimeout(resolve, 2))
+      inBody = false
+    }
+    expect(model.seen.length).toBe(6)
+  })
+
+  it('stops after the current step, with a checkpoint and the adapter', async () => {
+    const options = optionsOf()
+    const { result } = await trainFake(options, {}, (event, run) => {
+      if (event.type === 'step' && event.step === 2) void run.stop()
+    })
+    expect(result).toMatchObject({ steps: 2, stopped: true })
+    expect(checkpoints(options.output)).toEqual(['step-000002'])
+    expect(readdirSync(options.output)).toContain('adapter_model.safetensors')
+  })
+
+  it('can be stopped and awaited from within the loop', async () => {
+    const { result } = await trainFake(optionsOf(), {}, async (event, run) => {
+      if (event.type === 'step' && event.step === 3) expect((await run.stop()).steps).toBe(3)
+    })
+    expect(result.stopped).toBe(true)
+  })
+
+  it('stops when its reader leaves the loop', async () => {
+    const options = optionsOf()
+    const run = trainWith(new FakeModel(), options, fakeParts)
+    for await (const event of run) if (event.type === 'step' && event.step === 2) break
+    expect(await run.finished).toMatchObject({ steps: 2, stopped: true })
+    expect(checkpoints(options.output)).toEqual(['step-000002'])
+  })
+
+  it('saves from within the loop', async () => {
+    const options = optionsOf()
+    const saved: string[] = []
+    await trainFake(options, {}, async (event, run) => {
+      if (event.type === 'step' && event.step % 2 === 1) saved.push(await run.save())
+    })
+    expect(saved).toEqual([1, 3, 5].map((step) => join(options.output, 'checkpoints', `step-00000${step}`)))
+    expect(checkpoints(options.output)).toEqual([1, 3, 5, 6].map((step) => `step-00000${step}`))
+  })
+
+  it('pauses between steps, saves meanwhile, and goes on', async () => {
+    const options = optionsOf()
+    const model = new FakeModel()
+    const run = trainWith(model, options, fakeParts)
+    run.pause()
+    const saved = await run.save()
+    expect(saved).toMatch(/step-000000$/)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(model.seen.length).toBe(0)
+    run.resume()
+    expect((await run.finished).steps).toBe(6)
+  })
+
+  it('can be stopped while it is paused', async () => {
+    const run = trainWith(new FakeModel(), optionsOf(), fakeParts)
+    run.pause()
+    expect(await run.stop()).toMatchObject({ steps: 0, stopped: true })
+  })
+
+  it('has one reader', async () => {
+    const run = trainWith(new FakeModel(), optionsOf(), fakeParts)
+    run[Symbol.asyncIterator]()
+    expect(() => run[Symbol.asyncIterator]()).toThrow(/one reader/)
+    await run.stop()
+  })
+
+  it('fails in its loop and in finished alike', async () => {
+    const run = trainWith(new FakeModel(), optionsOf({ data: 'absent.jsonl' }), fakeParts)
+    const read = (async () => {
+      for await (const _ of run);
+    })()
+    await expect(read).rejects.toThrow(/absent\.jsonl/)
+    await expect(run.finished).rejects.toThrow(/absent\.jsonl/)
+  })
+
+  it('refuses wrong options at once', () => {
+    const start = (options: object) => () => trainWith(new FakeModel(), options as TrainInput, fakeParts)
+    expect(start({})).toThrow(/Missing data/)
+    expect(start({ data: 'a', learningRat: 1 })).toThrow(/learningRat.*did you mean learningRate/)
+    expect(start({ data: 'a', learningRate: -1 })).toThrow(UsageError)
+    expect(start({ data: 'a', saveEvery: 3 })).toThrow(/saveEvery needs a folder/)
+    expect(start({ data: 'a', output: 'o', resume: true, overwrite: true })).toThrow(/resume.*overwrite/)
+  })
+
+  it('cannot save without an output folder', async () => {
+    const { output: _, ...options } = optionsOf()
+    const run = trainWith(new FakeModel(), options, fakeParts)
+    await expectRejection(run.save(), 'missing-option', /output/)
+    expect((await run.finished).output).toBeNull()
+  })
+})
