@@ -141,8 +141,10 @@ export class ModelSource {
   }
 
   #file(path: string): NativeFile {
-    let file = this.#files.get(path)
-    if (!file) this.#files.set(path, (file = native.openFile(path)))
+    const known = this.#files.get(path)
+    if (known) return known
+    const file = native.openFile(path)
+    this.#files.set(path, file)
     return file
   }
 }

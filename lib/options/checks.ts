@@ -55,6 +55,9 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
     options.allowChanges !== undefined && options.resume === false,
     `${fit.name('allowChanges')} needs ${fit.name('resume')}.`,
   )
+  if (options.modulesToSave !== undefined) {
+    throw new UsageError('not-available', `${fit.name('modulesToSave')} is not available yet.`)
+  }
   checkAdapterOptions(fit, options)
   checkEvaluation(fit, options)
   fit.refuse(
@@ -86,10 +89,6 @@ function checkAdapterOptions(fit: Fit, options: TrainOptions): void {
       `${fit.name(key)} does not go with method ${method}: it is an option of ${methods.join(' and ')}.`,
     )
   }
-  fit.refuse(
-    method === 'full' && options.modulesToSave !== undefined,
-    `${fit.name('modulesToSave')} does not go with method full, which trains every module.`,
-  )
 }
 
 function checkEvaluation(fit: Fit, options: TrainOptions): void {

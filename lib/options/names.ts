@@ -43,7 +43,9 @@ export function editDistance(from: string, to: string): number {
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   const plain = (value: string) => value.toLowerCase().replace(/[-_]/g, '')
   let best: string | undefined
-  let bestDistance = Math.max(1, Math.floor(plain(word).length / 3)) + 1
+  // Two letters swapped are two edits.
+  const { length } = plain(word)
+  let bestDistance = (length < 4 ? 1 : Math.max(2, Math.floor(length / 3))) + 1
   for (const candidate of candidates) {
     const distance = editDistance(plain(word), plain(candidate))
     if (distance < bestDistance) {

@@ -68,9 +68,8 @@ export function unknownOption(schema: OptionsSchema, key: string, source: Option
   const written = source === 'flags' ? `--${key.replace(/^-+/, '')}` : key
   const place = typeof source === 'object' ? ` in ${source.file}` : ''
   const near = known.includes(camelCase(key)) ? camelCase(key) : nearest(key, known)
-  const way = near
-    ? `did you mean ${optionName(near, source)}?`
-    : `known: ${known.map((k) => optionName(k, source)).join(', ')}.`
+  const list = source === 'flags' ? 'see --help for those that there are.' : `known: ${known.join(', ')}.`
+  const way = near ? `did you mean ${optionName(near, source)}?` : list
   return new UsageError('unknown-option', `Unknown option ${written}${place}; ${way}`)
 }
 

@@ -74,7 +74,7 @@ export const TrainSchema = z.strictObject({
     { defaultText: 'all-linear', group: adapter },
   ),
   adapter: adapterOption,
-  modulesToSave: names('trained whole beside the adapter: embeddings, norms, head, or names', { group: adapter }),
+  modulesToSave: names('not available yet: modules that are trained whole beside the adapter', { group: adapter }),
   init: text('train from scratch: random weights by this configuration; --model names the tokenizer', 'config.json', {
     expects: 'the path of a config.json',
     group: adapter,

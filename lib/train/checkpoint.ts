@@ -138,9 +138,11 @@ export async function pruneCheckpoints(
   }
 }
 
-/** Removes checkpoints of later steps, which a run that went back to `step` will write anew. */
+/** Removes what a run that goes on from `step` will write anew: later checkpoints, and halves that a crash left. */
 export async function removeLaterCheckpoints(checkpoints: string, step: number): Promise<void> {
-  for (const found of await listCheckpoints(checkpoints)) {
-    if (found.step > step) await rm(found.path, { recursive: true, force: true })
-  }
+  const halves = (await readdir(checkpoints).catch(() => []))
+    .filter((name) => /^\.step-\d+\..*\.(tmp|old)$/.test(name))
+    .map((name) => join(checkpoints, name))
+  const later = (await listCheckpoints(checkpoints)).filter((found) => found.step > step).map(({ path }) => path)
+  for (const path of [...halves, ...later]) await rm(path, { recursive: true, force: true })
 }

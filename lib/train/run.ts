@@ -31,7 +31,7 @@ export class Run implements AsyncIterable<TrainEvent> {
 
   constructor(recipe: TrainRecipe) {
     this.#channel = new EventChannel(() => void this.#requestStop())
-    this.finished = Promise.resolve().then(() => this.#execute(recipe))
+    this.finished = this.#execute(recipe)
   }
 
   /** After the current step, waits until `resume()`. */

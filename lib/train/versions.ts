@@ -1,9 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { packageVersion } from '../package-facts.js'
 
 /** Versions of this package and of what runs it. */
 export function versions(): Record<string, string> {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string
-  }
-  return { 'node-mora': version, node: process.versions.node, platform: `${process.platform}-${process.arch}` }
+  return { 'node-mora': packageVersion(), node: process.versions.node, platform: `${process.platform}-${process.arch}` }
 }

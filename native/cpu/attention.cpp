@@ -20,6 +20,7 @@
 #include <hwy/foreach_target.h>
 
 #include "cpu/attention_backward-inl.h"
+#include "cpu/attention_decode-inl.h"
 #include "cpu/attention_forward-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -47,7 +48,11 @@ void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan)
       const AttentionTask& task = plan.tasks[static_cast<size_t>(i)];
       const QueryRows rows{task, task.queries, sizes.group};
       const SoftmaxSums sums = task.partial < 0 ? buffers.sums : partial(task.partial);
-      sumRows<P>(arguments, rows, buffers, sums);
+      if (rows.count() <= kFewRows) {
+        sumFewRows(arguments, rows, buffers, sums);
+      } else {
+        sumRows(arguments, rows, buffers, sums);
+      }
       if (task.partial < 0) finishRows(arguments, rows, sums);
     }
 #pragma omp for schedule(dynamic, 1)

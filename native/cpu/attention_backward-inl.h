@@ -100,28 +100,28 @@ HWY_INLINE void packChunk(const BackwardArguments<T>& arguments, const QueryRows
 template <class P, typename T>
 HWY_INLINE std::pair<const Unit*, int64_t> differentiateTile(const BackwardArguments<T>& arguments,
                                                              const BackwardBuffers<P>& buffers, int64_t row,
-                                                             const int64_t* visible, int64_t width, int64_t target) {
+                                                             const TileKeys& tile, int64_t target) {
   const AttentionSizes& sizes = arguments.sizes;
   const int64_t stride = packedStride<P>(sizes.E), steps = (sizes.E + kTerms<P> - 1) / kTerms<P>;
-  const int64_t rowLength = scoreStride(sizes), cleared = width + kTileRows;
+  const int64_t rowLength = scoreStride(sizes), cleared = tile.width + kTileRows;
   constexpr bool kPaired = kTerms<P> == 2;
   float* scores = kPaired ? buffers.scores : reinterpret_cast<float*>(buffers.p) + target * rowLength;
   float* gradients = kPaired ? buffers.gradients : reinterpret_cast<float*>(buffers.dS) + target * rowLength;
   multiplyRows<P, Left::byRows, Start::zero>(buffers.q + row * stride, stride, buffers.kTransposed, sizes.blockKeys,
-                                             steps, scores, rowLength, width);
+                                             steps, scores, rowLength, tile.width);
   multiplyRows<P, Left::byRows, Start::zero>(buffers.dOut + row * stride, stride, buffers.vTransposed, sizes.blockKeys,
-                                             steps, gradients, rowLength, width);
+                                             steps, gradients, rowLength, tile.width);
   for (int64_t i = 0; i < kTileRows; ++i) {
-    softmaxBackwardRow(scores + i * rowLength, gradients + i * rowLength, visible[i], cleared, arguments.scale * kLog2E,
-                       buffers.logSums[row + i], buffers.deltas[row + i]);
+    softmaxBackwardRow(scores + i * rowLength, gradients + i * rowLength, tile.visible[i], cleared,
+                       arguments.scale * kLog2E, buffers.logSums[row + i], buffers.deltas[row + i]);
   }
   if constexpr (!kPaired) return {reinterpret_cast<const Unit*>(gradients), rowLength};
   for (int64_t i = 0; i < kTileRows; i += 2) {
     const int64_t from = i * rowLength, to = (target + i) / 2 * rowLength;
     roundRowPair(scores + from, scores + from + rowLength, cleared, buffers.p + to);
     roundRowPair(gradients + from, gradients + from + rowLength, cleared, buffers.dS + to);
-    roundRow(gradients + from, width, buffers.dSRows + from / 2);
-    roundRow(gradients + from + rowLength, width, buffers.dSRows + (from + rowLength) / 2);
+    roundRow(gradients + from, tile.width, buffers.dSRows + from / 2);
+    roundRow(gradients + from + rowLength, tile.width, buffers.dSRows + (from + rowLength) / 2);
   }
   return {buffers.dSRows, rowLength / 2};
 }
@@ -168,16 +168,12 @@ HWY_INLINE void backwardBlock(const BackwardArguments<T>& arguments, const Backw
     const Range block{begin, std::min(begin + kBlockRows, rows.padded())};
     bool seen = false;
     for (int64_t row = block.begin; row < block.end; row += kTileRows) {
-      int64_t visible[kTileRows], width = 0;
-      for (int64_t i = 0; i < kTileRows; ++i) {
-        visible[i] = std::clamp<int64_t>(buffers.visible[row + i] - keys.begin, 0, keys.size());
-        width = std::max(width, visible[i]);
-      }
-      if (width == 0) continue;
+      const TileKeys tile(buffers.visible + row, keys);
+      if (tile.width == 0) continue;
       seen = true;
-      const auto [dS, dSStride] = differentiateTile<P>(arguments, buffers, row, visible, width, row - block.begin);
+      const auto [dS, dSStride] = differentiateTile<P>(arguments, buffers, row, tile, row - block.begin);
       if (!task.writesQueries) continue;
-      multiplyRows<P, Left::byRows, Start::result>(dS, dSStride, k, columns, (width + kTerms<P> - 1) / kTerms<P>,
+      multiplyRows<P, Left::byRows, Start::result>(dS, dSStride, k, columns, (tile.width + kTerms<P> - 1) / kTerms<P>,
                                                    buffers.dQ + row * columns, columns, E);
     }
     if (seen && task.writesKeys) addToKeys<P>(arguments, buffers, rows, block, keys);

@@ -41,10 +41,13 @@ struct SoftmaxSums {
         totals(carver.take<float>(rows)) {}
 };
 
+constexpr int64_t kFewRows = 2 * kTileRows;  // so many rows are not worth packing keys for
+
 template <class P>
 struct ForwardBuffers {
   Unit *q, *k, *v, *kTransposed, *vPairs, *p;
   float *scores, *laneSums;
+  float* fewQueries;  // decoding
   int64_t* visible;
   SoftmaxSums sums;
 
@@ -65,6 +68,7 @@ struct ForwardBuffers {
         p(carver->take<Unit>(kTerms<P> == 1 ? 0 : kTileRows * sizes.blockKeys / 2)),
         scores(carver->take<float>(kTileRows * sizes.blockKeys)),
         laneSums(carver->take<float>(sizes.chunkRows * kLanes)),
+        fewQueries(carver->take<float>(kFewRows * columnStride(sizes.E))),
         visible(carver->take<int64_t>(sizes.chunkRows)),
         sums(*carver, sizes.chunkRows, sizes.E) {}
 };
@@ -99,18 +103,6 @@ HWY_INLINE void addLanes(const QueryRows& rows, const ForwardBuffers<P>& buffers
   }
 }
 
-/// How many keys of a block each row of a tile sees, and the most of them.
-struct TileKeys {
-  int64_t visible[kTileRows], width = 0;
-
-  TileKeys(const int64_t* visibleKeys, Range block) {
-    for (int64_t i = 0; i < kTileRows; ++i) {
-      visible[i] = std::clamp<int64_t>(visibleKeys[i] - block.begin, 0, block.size());
-      width = std::max(width, visible[i]);
-    }
-  }
-};
-
 /// The sums of the task's rows over the task's keys.
 template <class P, typename T>
 void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const ForwardBuffers<P>& buffers,
@@ -118,46 +110,38 @@ void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const 
   const auto& [E, group, chunkQueries, chunkRows, blockKeys] = arguments.sizes;
   const AttentionTask& task = rows.task;
   const int64_t stride = packedStride<P>(E), columns = columnStride(E), steps = (E + kTerms<P> - 1) / kTerms<P>;
-  const float slope = arguments.scale * kLog2E;
-  rows.countVisible(buffers.visible);
   packQueries<P>(rows, arguments.q, E, buffers.q);
   startSums(rows, buffers, sums, E);
-
   const int64_t keysEnd = std::min(task.keys.end, rows.mostVisible());
-  for (int64_t block = task.keys.begin; block < keysEnd; block += blockKeys) {
-    const int64_t keys = std::min(blockKeys, keysEnd - block), firstKey = task.document.firstKey + block;
-    packKeys<P>(arguments.k, firstKey, keys, task.kvHead, E, buffers.k);
-    transposeUnits(buffers.k, stride, keys, steps, buffers.kTransposed, blockKeys);
-    packKeys<P>(arguments.v, firstKey, keys, task.kvHead, E, buffers.v);
-    const Unit* v = reducedRows<P>(buffers.v, roundUp(keys, 2), E, buffers.vPairs);
+  for (int64_t begin = task.keys.begin; begin < keysEnd; begin += blockKeys) {
+    const Range block{begin, std::min(begin + blockKeys, keysEnd)};
+    const int64_t firstKey = task.document.firstKey + begin;
+    packKeys<P>(arguments.k, firstKey, block.size(), task.kvHead, E, buffers.k);
+    transposeUnits(buffers.k, stride, block.size(), steps, buffers.kTransposed, blockKeys);
+    packKeys<P>(arguments.v, firstKey, block.size(), task.kvHead, E, buffers.v);
+    const Unit* v = reducedRows<P>(buffers.v, roundUp(block.size(), 2), E, buffers.vPairs);
 
     for (int64_t row = 0; row < rows.count(); row += kTileRows) {
-      int64_t visible[kTileRows], width = 0;
-      for (int64_t i = 0; i < kTileRows; ++i) {
-        visible[i] = std::clamp<int64_t>(buffers.visible[row + i] - block, 0, keys);
-        width = std::max(width, visible[i]);
-      }
-      if (width == 0) continue;
-      float factors[kTileRows];
+      const TileKeys seen(buffers.visible + row, block);
+      if (seen.width == 0) continue;
       multiplyRows<P, Left::byRows, Start::zero>(buffers.q + row * stride, stride, buffers.kTransposed, blockKeys,
-                                                 steps, buffers.scores, blockKeys, width);
-      softmaxTile(buffers.scores, blockKeys, visible, width, slope, sums.maxima + row, buffers.laneSums + row * kLanes,
-                  factors);
+                                                 steps, buffers.scores, blockKeys, seen.width);
+      float factors[kTileRows];
+      softmaxTile(buffers.scores, blockKeys, seen.visible, seen.width, arguments.scale * kLog2E, sums.maxima + row,
+                  buffers.laneSums + row * kLanes, factors);
       const Unit* p = reinterpret_cast<const Unit*>(buffers.scores);
       if constexpr (kTerms<P> == 2) {
         for (int64_t i = 0; i < kTileRows; ++i) {
-          roundRow(buffers.scores + i * blockKeys, width, buffers.p + i * blockKeys / 2);
+          roundRow(buffers.scores + i * blockKeys, seen.width, buffers.p + i * blockKeys / 2);
         }
         p = buffers.p;
       }
       multiplyRows<P, Left::byRows, Start::scaledResult>(p, blockKeys / kTerms<P>, v, columns,
-                                                         (width + kTerms<P> - 1) / kTerms<P>, sums.out + row * columns,
-                                                         columns, E, factors);
+                                                         (seen.width + kTerms<P> - 1) / kTerms<P>,
+                                                         sums.out + row * columns, columns, E, factors);
     }
   }
-  for (int64_t row = 0; row < rows.count(); ++row) {
-    sums.totals[row] = hn::ReduceSum(FloatTag(), hn::LoadU(FloatTag(), buffers.laneSums + row * kLanes));
-  }
+  addLanes(rows, buffers, sums);
 }
 
 /// Adds the sums of a split of the keys, `part`, to `sums`.

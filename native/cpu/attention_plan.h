@@ -86,7 +86,7 @@ void forChunks(int64_t count, int64_t chunk, Body&& body) {
   for (int64_t begin = 0; begin < count; begin += chunk) body(Range{begin, std::min(begin + chunk, count)});
 }
 
-constexpr int64_t kMostSplitRows = 16;  // rows of a document whose keys are split
+constexpr int64_t kMostSplitRows = 32;  // rows of a document whose keys are split
 constexpr int64_t kTaskKeys = 512;      // keys of a task that writes only their gradients
 
 struct ForwardPlan {

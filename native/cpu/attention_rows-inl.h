@@ -11,7 +11,6 @@
 #define MORA_CPU_ATTENTION_ROWS_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "cpu/attention_products-inl.h"
@@ -66,6 +65,18 @@ struct QueryRows {
   int64_t mostVisible() const { return task.document.visibleKeys(queries.end - 1); }
 };
 
+/// How many keys of a block each row of a tile sees, and the most of them.
+struct TileKeys {
+  int64_t visible[kTileRows], width = 0;
+
+  TileKeys(const int64_t* visibleKeys, Range block) {
+    for (int64_t i = 0; i < kTileRows; ++i) {
+      visible[i] = std::clamp<int64_t>(visibleKeys[i] - block.begin, 0, block.size());
+      width = std::max(width, visible[i]);
+    }
+  }
+};
+
 /// Packs the rows along E, with rows of zeros to fill the last tile.
 template <class P, typename T>
 HWY_INLINE void packQueries(const QueryRows& rows, const Heads<const T>& from, int64_t E, Unit* to) {
@@ -79,13 +90,7 @@ HWY_INLINE void packQueries(const QueryRows& rows, const Heads<const T>& from, i
 template <class P, typename T>
 HWY_INLINE void packKeys(const Heads<const T>& from, int64_t first, int64_t count, int64_t head, int64_t E, Unit* to) {
   const int64_t stride = packedStride<P>(E);
-  constexpr int64_t kAhead = 8, kLineElements = 64 / sizeof(T);
-  for (int64_t i = 0; i < count; ++i) {
-    // Heads lie between each other, which hardware does not foresee.
-    const T* later = from.at(first + std::min(i + kAhead, count - 1), head);
-    for (int64_t e = 0; e < E; e += kLineElements) hwy::Prefetch(later + e);
-    packRow<P>(from.at(first + i, head), E, to + i * stride);
-  }
+  for (int64_t i = 0; i < count; ++i) packRow<P>(from.at(first + i, head), E, to + i * stride);
   clearRows(to + count * stride, roundUp(count, 4) - count, stride);
 }
 

@@ -28,6 +28,19 @@ void forWrapped(const Grouping& grouping, Segment&& segment) {
     segment(group, std::min(grouping.width, grouping.side - group));
 }
 
+/// Neighbouring groups of `runs` that have the same length.
+struct EqualRuns {
+  int64_t group, start, length, count;
+};
+
+/// Calls visit(EqualRuns) for the longer groups, then for the shorter ones.
+template <typename Visit>
+HWY_INLINE void forRuns(const Grouping& grouping, Visit&& visit) {
+  const int64_t shorter = grouping.width / grouping.side, longer = grouping.width % grouping.side;
+  visit(EqualRuns{0, 0, shorter + 1, longer});
+  if (shorter > 0) visit(EqualRuns{longer, grouping.runStart(longer), shorter, grouping.side - longer});
+}
+
 /// sums[g] += the columns of group g
 template <typename T>
 void sumTiles(const Grouping& grouping, const T* x, float* sums) {
@@ -52,16 +65,49 @@ HWY_INLINE float sumRun(const float* x, int64_t count) {
   return hn::ReduceSum(FloatTag(), sum);
 }
 
-void sumRuns(const Grouping& grouping, const float* x, float* sums) {
-  for (int64_t group = 0; group < grouping.side; ++group) {
-    const int64_t start = grouping.runStart(group);
-    sums[group] += sumRun(x + start, grouping.runStart(group + 1) - start);
+/// Sums of as many groups of 2, 3 or 4 columns as a vector has lanes.
+HWY_INLINE FloatVector sumShortRuns(const float* x, int64_t length) {
+  const FloatTag tag;
+  FloatVector a, b, c, d;
+  if (length == 2) {
+    hn::LoadInterleaved2(tag, x, a, b);
+    return hn::Add(a, b);
   }
+  if (length == 3) {
+    hn::LoadInterleaved3(tag, x, a, b, c);
+    return hn::Add(hn::Add(a, b), c);
+  }
+  hn::LoadInterleaved4(tag, x, a, b, c, d);
+  return hn::Add(hn::Add(a, b), hn::Add(c, d));
+}
+
+void sumRuns(const Grouping& grouping, const float* x, float* sums) {
+  forRuns(grouping, [&](const EqualRuns& runs) HWY_ATTR {
+    const float* const from = x + runs.start;
+    float* const to = sums + runs.group;
+    if (runs.length == 1) return addTo(to, from, runs.count);
+    int64_t group = 0;
+    if (runs.length <= 4) {
+      for (; group + vectorLanes() <= runs.count; group += vectorLanes()) {
+        const FloatVector added = sumShortRuns(from + group * runs.length, runs.length);
+        store(hn::Add(load(to + group, WholeVector()), added), to + group, WholeVector());
+      }
+    }
+    for (; group < runs.count; ++group) to[group] += sumRun(from + group * runs.length, runs.length);
+  });
 }
 
 template <typename S, typename T>
 void convert(const S* source, T* target, int64_t count) {
   forVectors(count, [&](int64_t i, auto part) HWY_ATTR { store(load(source + i, part), target + i, part); });
+}
+
+/// Repeats each lane 2, 3 or 4 times in a row.
+HWY_INLINE void spreadShortRuns(FloatVector v, int64_t length, float* to) {
+  const FloatTag tag;
+  if (length == 2) return hn::StoreInterleaved2(v, v, tag, to);
+  if (length == 3) return hn::StoreInterleaved3(v, v, v, tag, to);
+  hn::StoreInterleaved4(v, v, v, v, tag, to);
 }
 
 /// columns[c] = the sum of z over the groups of column c; `columns` has room for a vector more than width.
@@ -73,12 +119,25 @@ void spreadRow(const Grouping& grouping, const float* z, float* columns) {
     forWrapped(grouping, [&](int64_t group, int64_t count) HWY_ATTR { addTo(columns, z + group, count); });
     return;
   }
-  for (int64_t group = 0; group < side; ++group) {
-    const int64_t end = grouping.runStart(group + 1);
-    // Whole vectors: what runs over the end is overwritten by the next group, or lies in the room beyond width.
-    for (int64_t c = grouping.runStart(group); c < end; c += vectorLanes())
-      hn::StoreU(broadcast(z[group]), FloatTag(), columns + c);
-  }
+  forRuns(grouping, [&](const EqualRuns& runs) HWY_ATTR {
+    const float* const from = z + runs.group;
+    float* const to = columns + runs.start;
+    if (runs.length == 1) {
+      std::memcpy(to, from, static_cast<size_t>(runs.count) * sizeof(float));
+      return;
+    }
+    int64_t group = 0;
+    if (runs.length <= 4) {
+      for (; group + vectorLanes() <= runs.count; group += vectorLanes())
+        spreadShortRuns(load(from + group, WholeVector()), runs.length, to + group * runs.length);
+    }
+    for (; group < runs.count; ++group) {
+      // Whole vectors: what runs over the end is overwritten by the next group, or lies in the room beyond width.
+      const FloatVector value = broadcast(from[group]);
+      float* const run = to + group * runs.length;
+      for (int64_t c = 0; c < runs.length; c += vectorLanes()) hn::StoreU(value, FloatTag(), run + c);
+    }
+  });
 }
 
 /// Two f32 rows of scratch memory.

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
@@ -71,7 +71,7 @@ describe('the output folder', () => {
     expect(readdirSync(join(output, 'checkpoints'))).toEqual(['step-000004'])
     expect(readdirSync(join(output, 'checkpoints', 'step-000004'))).toContain('adapter_config.json')
     expect(await whyTorn(join(output, 'checkpoints', 'step-000004'))).toBeNull()
-    expect(readFileSync(join(output, 'README.md'), 'utf8')).toMatch(/^---\n[^]*\n---\n[^]*mora, rotation, rank 8/)
+    expect(readFileSync(join(output, 'README.md'), 'utf8')).toMatch(/^---\n.*\n---\n.*mora, rotation, rank 8/s)
   })
 
   it('holds the whole model, and no adapter, after method full', async () => {
@@ -124,14 +124,13 @@ describe('the lock', () => {
   it('of a living process refuses the folder', async () => {
     const options = optionsOf()
     const first = trainWith(new FakeModel(), options, fakeParts)
-    first.pause()
     for await (const event of first) {
       if (event.type !== 'step') continue
       await expectRejection(trainFake({ ...options, resume: true }), 'locked', new RegExp(`process ${process.pid}`))
       break
     }
     await first.finished
-    await trainFake({ ...options, resume: true })
+    await trainWith(new FakeModel(), { ...options, resume: true }, fakeParts).finished
   })
 
   it('of a dead process, or of an earlier one with the same number, is ignored', async () => {
@@ -161,12 +160,17 @@ describe('the lock', () => {
   })
 })
 
+/** Makes a run climb. */
+function negate(gradient: Float32Array): void {
+  for (let i = 0; i < gradient.length; i++) gradient[i] = -gradient[i]!
+}
+
 describe('checkpoints', () => {
   it('are pruned to the newest ones, without losing the best', async () => {
     const data = writeRows(folder(), 'eval.jsonl', rows(13))
     const options = optionsOf({ evalData: data, evalEvery: 1, saveEvery: 1, keepCheckpoints: 2, keepBest: true })
     const disturb = (gradient: Float32Array, step: number) => {
-      if (step > 2) gradient.forEach((value, i) => (gradient[i] = -4 * value))
+      if (step > 2) negate(gradient)
     }
     await trainFake({ ...options, maxSteps: 6, scheduler: 'constant', learningRate: 0.5 }, { disturb })
     const kept = readdirSync(join(options.output, 'checkpoints'))
@@ -175,36 +179,26 @@ describe('checkpoints', () => {
 
   it('end a run whose evaluation no longer gets better', async () => {
     const data = writeRows(folder(), 'eval.jsonl', rows(13))
-    const disturb = (gradient: Float32Array) => gradient.forEach((value, i) => (gradient[i] = -value))
-    const run = await trainFake(optionsOf({ evalData: data, evalEvery: 1, patience: 2, maxSteps: 9 }), { disturb })
+    const options = optionsOf({ evalData: data, evalEvery: 1, patience: 2, maxSteps: 9 })
+    const run = await trainFake(options, { disturb: negate })
     expect(run.result).toMatchObject({ steps: 3, stopped: false })
     expect(notices(run).at(-1)).toMatch(/2 evaluations were not better/)
   })
 
   it('T13 never hold a value that is not finite, nor does the result', async () => {
-    const options = optionsOf({ saveEvery: 2 })
-    const failed = trainFake(options, {}, async (event, run) => {
-      if (event.type !== 'step' || event.step !== 3) return
-      // What an update can do although loss and gradients were finite.
-      const model = models.at(-1)!
-      model.parameters[0]!.values[5] = Number.POSITIVE_INFINITY
-      await run.save()
-    })
-    const models: FakeModel[] = []
+    const options = optionsOf({ saveEvery: 2, maxSteps: 8 })
     const model = new FakeModel()
-    models.push(model)
-    await failed.catch(() => {})
-    const output = join(folder(), 'other')
-    const run = trainWith(model, { ...options, output }, fakeParts)
-    const outcome = (async () => {
+    const run = trainWith(model, options, fakeParts)
+    const read = async () => {
       for await (const event of run) {
-        if (event.type === 'step' && event.step === 3) model.parameters[0]!.values[5] = Number.POSITIVE_INFINITY
+        if (event.type !== 'step' || event.step !== 3) continue
+        model.parameters[0]!.values[5] = Number.POSITIVE_INFINITY
+        await expectRejection(run.save(), 'non-finite', /model\.layers\.0\.mlp\.up_proj.*not finite/)
       }
-    })()
-    await expectRejection(outcome, 'non-finite', /loss is NaN|not finite/)
-    expect(readdirSync(join(output, 'checkpoints'))).toEqual(['step-000002'])
-    expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(false)
-    expect(statSync(join(output, 'metrics.jsonl')).size).toBeGreaterThan(0)
+    }
+    await expectRejection(read(), 'non-finite', /step 4: the loss is (NaN|Infinity).*step-000002/)
+    expect(readdirSync(join(options.output, 'checkpoints'))).toEqual(['step-000002'])
+    expect(readdirSync(options.output).sort()).toEqual(['checkpoints', 'metrics.jsonl', 'run.yaml'])
   })
 })
 

@@ -4,6 +4,7 @@ import {
   existsSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   truncateSync,
   writeFileSync,
@@ -56,12 +57,13 @@ describe('a resumed run', () => {
     const output = join(folder(), 'out')
     const options = { ...optionsOf(output), saveEvery: 4 }
     await trainFake(options)
-    rmSync(join(output, 'checkpoints', 'step-000010'), { recursive: true })
+    renameSync(join(output, 'checkpoints', 'step-000010'), join(output, 'checkpoints', '.step-000010.1-abcd.tmp'))
     appendFileSync(join(output, 'metrics.jsonl'), '{"step": 11, "lo')
     await trainFake({ ...options, resume: true })
     expect(metricsOf(output).flatMap(({ step, loss }) => (loss === undefined ? [] : [step]))).toEqual([
       1, 2, 3, 4, 5, 6, 7, 8, 9, 10,
     ])
+    expect(readdirSync(join(output, 'checkpoints')).sort()).toEqual(['step-000004', 'step-000008', 'step-000010'])
   })
 
   it('T20 skips a torn checkpoint with a notice, and takes the newest intact one', async () => {

@@ -1,0 +1,151 @@
+// The forward pass of attention for a task of a few rows, as when decoding with a cache: every key and value is read
+// once, straight from its tensor, and meets all rows. The limit is memory bandwidth, so products are plain f32.
+//
+// Include it after hwy/foreach_target.h, once per file.
+#if defined(MORA_CPU_ATTENTION_DECODE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MORA_CPU_ATTENTION_DECODE_INL_H_
+#undef MORA_CPU_ATTENTION_DECODE_INL_H_
+#else
+#define MORA_CPU_ATTENTION_DECODE_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include "cpu/attention_forward-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+/// Rows [first, first + stride, ..] of E elements of one head.
+template <typename T>
+struct HeadRows {
+  const T* first;
+  int64_t stride, count, E;
+
+  const T* at(int64_t row) const { return first + row * stride; }
+
+  /// Other heads lie between the rows, so hardware does not foresee what comes next.
+  HWY_INLINE void prefetchAfter(int64_t row) const {
+    constexpr int64_t kAhead = 8, kLine = 64 / sizeof(T);
+    const T* later = at(std::min(row + kAhead, count - 1));
+    for (int64_t i = 0; i < E; i += kLine) hwy::Prefetch(later + i);
+  }
+};
+
+/// result [kRows, keys] = q [kRows, E] keys^T; rows of q are padded with zeros to whole vectors.
+template <int kRows, typename T>
+HWY_INLINE void dotKeys(const float* HWY_RESTRICT q, int64_t qStride, const HeadRows<T>& keys,
+                        float* HWY_RESTRICT result, int64_t resultStride) {
+  for (int64_t key = 0; key < keys.count; ++key) {
+    keys.prefetchAfter(key);
+    FloatVector sums[kRows];
+    for (FloatVector& sum : sums) sum = hn::Zero(FloatTag());
+    forVectors(keys.E, [&](int64_t i, auto part) HWY_ATTR {
+      const FloatVector k = load(keys.at(key) + i, part);
+#pragma GCC unroll 3
+      for (int row = 0; row < kRows; ++row) {
+        sums[row] = hn::MulAdd(hn::LoadU(FloatTag(), q + row * qStride + i), k, sums[row]);
+      }
+    });
+#pragma GCC unroll 3
+    for (int row = 0; row < kRows; ++row) result[row * resultStride + key] = hn::ReduceSum(FloatTag(), sums[row]);
+  }
+}
+
+/// kVectors vectors of out [kRows, E] from `column`, times factors [kRows], plus p [kRows, values] values.
+template <int kRows, int kVectors, typename T, class Part>
+HWY_INLINE void addValueColumns(const float* HWY_RESTRICT p, int64_t pStride, const HeadRows<T>& values, int64_t column,
+                                Part part, const float* factors, float* HWY_RESTRICT out, int64_t outStride) {
+  FloatVector sums[kRows][kVectors];
+#pragma GCC unroll 3
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) {
+      const float* start = out + row * outStride + column + i * kLanes;
+      sums[row][i] = hn::Mul(hn::LoadU(FloatTag(), start), broadcast(factors[row]));
+    }
+  }
+  for (int64_t key = 0; key < values.count; ++key) {
+    if (column == 0) values.prefetchAfter(key);
+    FloatVector v[kVectors];
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) v[i] = load(values.at(key) + column + i * kLanes, part);
+#pragma GCC unroll 3
+    for (int row = 0; row < kRows; ++row) {
+      const FloatVector weight = broadcast(p[row * pStride + key]);
+#pragma GCC unroll 4
+      for (int i = 0; i < kVectors; ++i) sums[row][i] = hn::MulAdd(weight, v[i], sums[row][i]);
+    }
+  }
+#pragma GCC unroll 3
+  for (int row = 0; row < kRows; ++row) {
+#pragma GCC unroll 4
+    for (int i = 0; i < kVectors; ++i) {
+      hn::StoreU(sums[row][i], FloatTag(), out + row * outStride + column + i * kLanes);
+    }
+  }
+}
+
+/// out [kRows, E] = factors out + p values
+template <int kRows, typename T>
+HWY_INLINE void addValues(const float* p, int64_t pStride, const HeadRows<T>& values, const float* factors, float* out,
+                          int64_t outStride) {
+  int64_t column = 0;
+  for (; column + kPanel <= values.E; column += kPanel) {
+    addValueColumns<kRows, kTileVectors>(p, pStride, values, column, WholeVector{}, factors, out, outStride);
+  }
+  forVectors(values.E - column, [&](int64_t i, auto part) HWY_ATTR {
+    addValueColumns<kRows, 1>(p, pStride, values, column + i, part, factors, out, outStride);
+  });
+}
+
+/// Calls body(row, rows as a constant) for up to 3 rows at a time.
+template <class Body>
+HWY_INLINE void byThrees(int64_t rows, Body&& body) {
+  int64_t row = 0;
+  for (; row + 3 <= rows; row += 3) body(row, std::integral_constant<int, 3>());
+  if (rows - row == 2) body(row, std::integral_constant<int, 2>());
+  if (rows - row == 1) body(row, std::integral_constant<int, 1>());
+}
+
+/// The sums of the task's rows, at most kFewRows, over the task's keys.
+template <class P, typename T>
+void sumFewRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const ForwardBuffers<P>& buffers,
+                const SoftmaxSums& sums) {
+  const int64_t E = arguments.sizes.E, blockKeys = arguments.sizes.blockKeys, columns = columnStride(E);
+  const AttentionTask& task = rows.task;
+  startSums(rows, buffers, sums, E);
+  rows.forEach([&](int64_t row, int64_t token, int64_t head) HWY_ATTR {
+    packRow<float>(arguments.q.at(token, head), E, reinterpret_cast<Unit*>(buffers.fewQueries + row * columns));
+  });
+  const int64_t keysEnd = std::min(task.keys.end, rows.mostVisible());
+  for (int64_t begin = task.keys.begin; begin < keysEnd; begin += blockKeys) {
+    const Range block{begin, std::min(begin + blockKeys, keysEnd)};
+    const int64_t firstKey = task.document.firstKey + begin;
+    for (int64_t tile = 0; tile < rows.count(); tile += kTileRows) {
+      const TileKeys seen(buffers.visible + tile, block);
+      if (seen.width == 0) continue;
+      const int64_t count = std::min(kTileRows, rows.count() - tile);
+      const HeadRows<T> k{arguments.k.at(firstKey, task.kvHead), arguments.k.rowStride, seen.width, E};
+      const HeadRows<T> v{arguments.v.at(firstKey, task.kvHead), arguments.v.rowStride, seen.width, E};
+      float factors[kTileRows];
+      byThrees(count, [&](int64_t row, auto three) HWY_ATTR {
+        dotKeys<decltype(three)::value>(buffers.fewQueries + (tile + row) * columns, columns, k,
+                                        buffers.scores + row * blockKeys, blockKeys);
+      });
+      softmaxTile(buffers.scores, blockKeys, seen.visible, seen.width, arguments.scale * kLog2E, sums.maxima + tile,
+                  buffers.laneSums + tile * kLanes, factors);
+      byThrees(count, [&](int64_t row, auto three) HWY_ATTR {
+        addValues<decltype(three)::value>(buffers.scores + row * blockKeys, blockKeys, v, factors + row,
+                                          sums.out + (tile + row) * columns, columns);
+      });
+    }
+  }
+  addLanes(rows, buffers, sums);
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard per target
