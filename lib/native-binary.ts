@@ -29,10 +29,10 @@ export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): 
 
 /**
  * Loads the addon once. Throws a `MoraError` (`no-binary`) that lists each path tried with its cause and the command
- * that builds it.
+ * that builds it. `reload` looks again although it is loaded.
  */
-export function loadBinary(candidates = binaryCandidates()): object {
-  if (loaded) return loaded
+export function loadBinary(candidates = binaryCandidates(), { reload = false } = {}): object {
+  if (loaded && !reload) return loaded
   const causes: string[] = []
   for (const path of candidates) {
     try {

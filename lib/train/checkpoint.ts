@@ -67,7 +67,7 @@ export async function readCheckpointRecord(path: string): Promise<CheckpointReco
 
 /**
  * Puts weights and moments of a checkpoint into parameters and an optimizer that were set up as for a new run. Throws an
- * `InputError` when they are not those that were saved (traps.md T22).
+ * `InputError` when they are not those that were saved.
  */
 export async function loadCheckpoint(
   path: string,

@@ -26,7 +26,7 @@ export class OutputFolder {
 
   /**
    * Locks the folder, which is made if absent. Throws a `UsageError` when it is a file, when another process writes to
-   * it, or when it holds a run and neither `resume` nor `overwrite` is given (traps.md T32).
+   * it, or when it holds a run and neither `resume` nor `overwrite` is given.
    */
   static async claim(path: string, { resume, overwrite }: { resume: boolean; overwrite: boolean }) {
     const facts = await stat(path).catch(() => null)

@@ -86,7 +86,7 @@ function differences(before: RunFacts, now: RunFacts): Difference[] {
   return found
 }
 
-/** A resumed run that trains other tensors than before has lost or thawed some: never allowed (traps.md T22). */
+/** A resumed run that trains other tensors than before has lost or thawed some: never allowed. */
 function requireSameParameters(before: RunFacts, now: RunFacts): void {
   const [was, is] = [before.trainable, now.trainable]
   const adapterOptions = ['method', 'rank', 'operator', 'targetModules', 'modulesToSave']

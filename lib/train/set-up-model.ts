@@ -1,4 +1,4 @@
-/** Which tensors a run trains: the same code for a new run and a resumed one (traps.md T22). */
+/** Which tensors a run trains: the same code for a new run and a resumed one. */
 
 import type { AdapterConfigBase, TargetModules } from '../adapters/adapter.js'
 import { lora } from '../adapters/lora.js'

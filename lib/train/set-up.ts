@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
+import { resolveTemplate } from '../data/template.js'
 import { sha256File } from '../io/atomic.js'
 import { schedule } from '../optim/schedule.js'
 import { defaultLearningRate, plainOptions, type TrainOptions } from '../options/index.js'
@@ -62,6 +63,7 @@ async function setUpIn(
   const budget = point?.record.facts.machine.tokenBudget ?? tokenBudget(model)
   const data = await loadTrainingData(model, options, { ranks, tokenBudget: budget, notice })
   const part = await setUpModel(model, options)
+  await recordTemplate(model, options, part)
   const parameters = model.trainableParameters().map(({ parameter }) => parameter)
   const resolved = withDefaults(options, part, data)
   const facts = await factsOf(model, resolved, part, parameters, data, budget)
@@ -104,6 +106,14 @@ async function beginIn(output: OutputFolder, facts: RunFacts, point: ResumePoint
     await output.clear()
   }
   await output.writeRun(facts, point?.record.state.step ?? null)
+}
+
+/** The adapter remembers the template of its rows, so that another one can be noticed later. */
+async function recordTemplate(model: TrainableModel, { template }: TrainOptions, { adapter }: TrainedPart) {
+  if (adapter === null || !model.tokenizer) return
+  const resolved = await resolveTemplate(template, model.tokenizer)
+  const { adapterSet } = model
+  adapterSet.setProvenance(adapter, { ...adapterSet.provenance(adapter), templateHash: resolved?.hash })
 }
 
 type ResolvedOptions = TrainOptions & { learningRate: number }

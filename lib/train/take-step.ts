@@ -6,7 +6,7 @@ import { type StepReport, trainStep } from './train-step.js'
 
 /**
  * The next optimizer step of a run: trains it, and writes its line of metrics. Throws a `RunError` that names the step,
- * the layer and the last good checkpoint when loss or gradients are not finite (traps.md T13).
+ * the layer and the last good checkpoint when loss or gradients are not finite.
  */
 export async function takeStep(session: Session): Promise<StepEvent> {
   const { model, options, data, parameters, optimizer, ranks, output } = session

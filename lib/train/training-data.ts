@@ -52,6 +52,11 @@ export async function loadTrainingData(
 ): Promise<TrainingData> {
   const { maxPositions, vocabularySize } = model.config
   const maxLength = options.maxLength ?? Math.min(1024, maxPositions)
+  if (maxLength > maxPositions) {
+    notice(
+      `Rows may have ${maxLength} tokens, but the model was made for ${maxPositions}: later positions are new to it.`,
+    )
+  }
   const load = (source: readonly string[]) =>
     loadDataset(source, {
       tokenizer: model.tokenizer,

@@ -6,7 +6,8 @@
 // Work is cut into tasks of one document, one key-value head and some queries or keys (attention_plan.h). A task packs
 // a block of keys once and brings all rows of its queries to it in tiles of 6 rows: products with accumulators in
 // registers (attention_products-inl.h), elementwise work between them on tiles in the nearest cache
-// (attention_softmax-inl.h). What a task computes does not depend on the number of threads or on who runs it, so
+// (attention_softmax-inl.h). Tasks of a few rows, as when decoding, read the keys where they are
+// (attention_decode-inl.h). What a task computes does not depend on the number of threads or on who runs it, so
 // results have the same bits for any team.
 #include <stdexcept>
 #include <string>

@@ -42,13 +42,18 @@ std::string sizes(int64_t m, int64_t n, int64_t k) {
 
 template <typename... Args>
 Cost costOf(const Args&... args) {
-  return {0, (bytesOf(args) + ... + 0.0), ""};
+  Cost cost;
+  cost.bytes = (bytesOf(args) + ... + 0.0);
+  return cost;
 }
 
 Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& c) {
   const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
   const int64_t batch = c.rank == 3 ? c.shape[0] : 1;
-  return {2.0 * static_cast<double>(m * n) * static_cast<double>(k * batch), 0, sizes(m, n, k)};
+  Cost cost;
+  cost.flops = 2.0 * static_cast<double>(m * n) * static_cast<double>(k * batch);
+  cost.label = sizes(m, n, k);
+  return cost;
 }
 
 double blockFlops(const BlockPlan& plan, int64_t rows) {
@@ -89,22 +94,86 @@ Status matmul(Stream* stream, TensorDesc a, bool transposeA, TensorDesc b, bool 
 template <Name name, auto kernel, typename... Args>
 Status enqueueBlocks(Stream* stream, BlockPlan plan, TensorDesc rows, Args... args) {
   Cost cost;
-  if (stream->profiling())
-    cost = {blockFlops(plan, rows.shape[0]), bytesOf(rows) + (bytesOf(args) + ... + 0.0), planLabel(plan)};
+  if (stream->profiling()) {
+    cost = costOf(rows, args...);
+    cost.flops = blockFlops(plan, rows.shape[0]);
+    cost.label = planLabel(plan);
+  }
   return stream->enqueue(
       name.value, [=] { kernel(plan, rows, args...); }, std::move(cost));
 }
 
+// Pairs of a query and a key that it sees.
+double causalPairs(const TensorDesc& queryOffsets, const TensorDesc& keyOffsets) {
+  const auto* const query = static_cast<const int32_t*>(queryOffsets.data);
+  const auto* const key = static_cast<const int32_t*>(keyOffsets.data);
+  double pairs = 0;
+  for (int64_t i = 0; i + 1 < cpu::elementsOf(queryOffsets); ++i) {
+    const double queries = query[i + 1] - query[i], keys = key[i + 1] - key[i];
+    pairs += queries * (keys - queries) + queries * (queries + 1) / 2;
+  }
+  return pairs;
+}
+
+// Each product of the algorithm costs 2 E operations for every pair and head.
+void addAttentionFlops(Cost& cost, const TensorDesc& q, const TensorDesc& k, const TensorDesc& queryOffsets,
+                       const TensorDesc& keyOffsets, int products) {
+  const auto perPair = static_cast<double>(2 * products * q.shape[1] * q.shape[2]);
+  cost.flopsOnceRun = [=] { return perPair * causalPairs(queryOffsets, keyOffsets); };
+  cost.label =
+      "H=" + std::to_string(q.shape[1]) + " K=" + std::to_string(k.shape[1]) + " E=" + std::to_string(q.shape[2]);
+}
+
+Status attention(Stream* stream, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets,
+                 TensorDesc keyOffsets, float scale, TensorDesc out, TensorDesc lse) {
+  Cost cost;
+  if (stream->profiling()) {
+    cost = costOf(q, k, v, out, lse);
+    addAttentionFlops(cost, q, k, queryOffsets, keyOffsets, 2);  // scores, output
+  }
+  return stream->enqueue(
+      "attention", [=] { cpu::attention(q, k, v, queryOffsets, keyOffsets, scale, out, lse); }, std::move(cost));
+}
+
+Status attentionBackward(Stream* stream, TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc out,
+                         TensorDesc lse, TensorDesc queryOffsets, TensorDesc keyOffsets, float scale, TensorDesc dQ,
+                         TensorDesc dK, TensorDesc dV) {
+  Cost cost;
+  if (stream->profiling()) {
+    cost = costOf(dOut, q, k, v, out, lse, dQ, dK, dV);
+    addAttentionFlops(cost, q, k, queryOffsets, keyOffsets, 5);  // scores again, dV, d(scores), dQ, dK
+  }
+  return stream->enqueue(
+      "attentionBackward",
+      [=] { cpu::attentionBackward(dOut, q, k, v, out, lse, queryOffsets, keyOffsets, scale, dQ, dK, dV); },
+      std::move(cost));
+}
+
+// `passes`: how often the optimizer reads or writes 4 bytes of each element.
+Cost costOfList(const std::vector<AdamWTensor>& list, int passes) {
+  Cost cost;
+  for (const AdamWTensor& tensor : list) cost.bytes += 4.0 * passes * static_cast<double>(tensor.count);
+  return cost;
+}
+
 Status globalNorm(Stream* stream, const AdamWTensor* tensors, int64_t count, TensorDesc norm) {
-  return stream->enqueue("globalNorm", [list = std::vector(tensors, tensors + count), norm] {
-    cpu::globalNorm(list.data(), static_cast<int64_t>(list.size()), norm);
-  });
+  std::vector list(tensors, tensors + count);
+  Cost cost = costOfList(list, 1);
+  return stream->enqueue(
+      "globalNorm",
+      [list = std::move(list), norm] { cpu::globalNorm(list.data(), static_cast<int64_t>(list.size()), norm); },
+      std::move(cost));
 }
 
 Status adamw(Stream* stream, const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale) {
-  return stream->enqueue("adamw", [list = std::vector(tensors, tensors + count), step, scale] {
-    cpu::adamw(list.data(), static_cast<int64_t>(list.size()), step, scale);
-  });
+  std::vector list(tensors, tensors + count);
+  Cost cost = costOfList(list, 7);  // reads all four, writes all but the gradient
+  return stream->enqueue(
+      "adamw",
+      [list = std::move(list), step, scale] {
+        cpu::adamw(list.data(), static_cast<int64_t>(list.size()), step, scale);
+      },
+      std::move(cost));
 }
 
 Status copyFromHost(Stream* stream, void* target, const void* host, size_t bytes, void (*done)(void*), void* user) {
@@ -197,8 +266,8 @@ constexpr Backend kCpu{
     MORA_OPERATION(swiglu),
     MORA_OPERATION(swigluBackward),
     MORA_OPERATION(dropout),
-    MORA_OPERATION(attention),
-    MORA_OPERATION(attentionBackward),
+    .attention = attention,
+    .attentionBackward = attentionBackward,
     MORA_OPERATION(crossEntropy),
     MORA_OPERATION(sum),
     .globalNorm = globalNorm,

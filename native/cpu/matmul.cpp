@@ -95,18 +95,25 @@ const dnnl::matmul& primitiveFor(const Key& key) {
   return kept->emplace(key, make(key)).first->second;
 }
 
-/// A dense float32 copy of a tensor, for processors on which oneDNN has no bfloat16.
-TensorDesc widened(const TensorDesc& tensor, void* memory, bool read) {
-  TensorDesc wide = tensor;
-  wide.data = memory;
-  wide.dtype = DType::f32;
+/// A dense copy of a tensor in `dtype`; without `read`, memory for one.
+TensorDesc packed(const TensorDesc& tensor, DType dtype, void* memory, bool read) {
+  TensorDesc dense = tensor;
+  dense.data = memory;
+  dense.dtype = dtype;
   int64_t stride = 1;
   for (int32_t i = tensor.rank - 1; i >= 0; --i) {
-    wide.strides[i] = stride;
+    dense.strides[i] = stride;
     stride *= tensor.shape[i];
   }
-  if (read) copy(tensor, wide, 1);
-  return wide;
+  if (read) copy(tensor, dense, 1);
+  return dense;
+}
+
+/// A row or a column whose elements are apart: oneDNN takes it for a dense one.
+bool isStridedVector(const TensorDesc& tensor) {
+  const int32_t row = tensor.rank - 2, column = tensor.rank - 1;
+  return (tensor.shape[row] == 1 && tensor.shape[column] > 1 && tensor.strides[column] != 1) ||
+         (tensor.shape[column] == 1 && tensor.shape[row] > 1 && tensor.strides[row] != 1);
 }
 
 bool bfloat16Products() {
@@ -133,12 +140,17 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     if (!accumulate) fill(c, 0);
     return;
   }
-  if (a.dtype == DType::bf16 && !bfloat16Products()) {
-    const auto size = [](const TensorDesc& tensor) { return static_cast<size_t>(elementsOf(tensor)) * sizeof(float); };
-    const TensorDesc wideA = widened(a, scratch<20>(size(a)), true), wideB = widened(b, scratch<21>(size(b)), true);
-    const TensorDesc wideC = widened(c, scratch<22>(size(c)), accumulate);
-    matmul(wideA, transposeA, wideB, transposeB, wideC, alpha, accumulate);
-    copy(wideC, c, 1);
+  const bool widen = a.dtype == DType::bf16 && !bfloat16Products();
+  if (widen || isStridedVector(a) || isStridedVector(b) || isStridedVector(c)) {
+    const auto pack = [&](const TensorDesc& tensor, void* (*memory)(size_t), bool read) {
+      if (!widen && !isStridedVector(tensor)) return tensor;
+      const size_t bytes = static_cast<size_t>(elementsOf(tensor)) * sizeof(float);
+      return packed(tensor, widen ? DType::f32 : tensor.dtype, memory(bytes), read);
+    };
+    const TensorDesc denseA = pack(a, scratch<20>, true), denseB = pack(b, scratch<21>, true);
+    const TensorDesc denseC = pack(c, scratch<22>, accumulate);
+    matmul(denseA, transposeA, denseB, transposeB, denseC, alpha, accumulate);
+    if (denseC.data != c.data) copy(denseC, c, 1);
     return;
   }
   const Key key{Operand(a, transposeA), Operand(b, transposeB), Operand(c, false), alpha, accumulate,

@@ -101,12 +101,13 @@ void Stream::execute(Task& task) {
   } catch (const std::exception& failure) {
     remember(task.operation, Status::failed, failure.what());
   }
+  const auto end = Clock::now();
   const std::lock_guard lock(profileMutex_);
   if (!profiling_) return;
   Measured& entry = measured_[{task.operation, task.cost.label}];
   entry.calls += 1;
-  entry.seconds += std::chrono::duration<double>(Clock::now() - start).count();
-  entry.flops += task.cost.flops;
+  entry.seconds += std::chrono::duration<double>(end - start).count();
+  entry.flops += task.cost.flops + (task.cost.flopsOnceRun ? task.cost.flopsOnceRun() : 0);
   entry.bytes += task.cost.bytes;
 }
 

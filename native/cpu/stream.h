@@ -18,6 +18,7 @@ namespace mora {
 struct Cost {
   double flops = 0, bytes = 0;
   std::string label;
+  std::function<double()> flopsOnceRun;  // added to flops; of what only the tensors' values tell
 };
 
 struct Stream {

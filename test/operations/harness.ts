@@ -6,7 +6,12 @@
 import { expect } from 'vitest'
 import { type RandomStream, randomStream } from '../../lib/data/philox.js'
 import { type DType, type Native, type NativeDevice, type NativeTensor, native } from '../../lib/native.js'
-import { bfloat16BitsToFloat32, float16BitsToFloat32, float32ToBfloat16Bits, float32ToFloat16Bits } from '../../lib/tensor/half.js'
+import {
+  bfloat16BitsToFloat32,
+  float16BitsToFloat32,
+  float32ToBfloat16Bits,
+  float32ToFloat16Bits,
+} from '../../lib/tensor/half.js'
 import { Host, indices } from './host.js'
 
 type NotOperations =
@@ -67,6 +72,8 @@ export function testDevice(): NativeDevice {
 }
 
 const defaultSlack = 4e-6
+/** Smaller results may become 0. */
+const underflow = 2 ** -126
 /** Half a unit in the last place of each result dtype, and as much again for a result that is rounded twice. */
 const rounding: Partial<Record<DType, number>> = { float32: 2 ** -22, bfloat16: 2 ** -8, float16: 2 ** -10 }
 
@@ -96,7 +103,7 @@ async function runOnce(test: OperationCase, dtype: ActivationDType, layout: Layo
     const where = `${name}, ${dtype}, ${layout}`
     const bits = after[i]!
     const inside = new Set(operand.role === undefined || operand.role === 'in' ? [] : offsets)
-    const touched = bits.findIndex((value, at) => !inside.has(at) && value !== before[at] && value === value)
+    const touched = bits.findIndex((value, at) => !inside.has(at) && !Object.is(value, before[at]))
     expect(touched, `${where}: element ${touched} of the memory is not the operation's to write`).toBe(-1)
     if (inside.size === 0) continue
     const wanted = expected[name]
@@ -112,10 +119,13 @@ async function runOnce(test: OperationCase, dtype: ActivationDType, layout: Layo
 /** Compares numbers with their reference; the error may be a rounding of the result plus `slack` of the largest. */
 export function expectClose(got: Float64Array, wanted: Host, dtype: DType, slack: number, where: string): void {
   expect(got.length, where).toBe(wanted.values.length)
-  const largest = wanted.values.reduce((most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most), 0)
+  const largest = wanted.values.reduce(
+    (most, value) => (Number.isFinite(value) ? Math.max(most, Math.abs(value)) : most),
+    0,
+  )
   const unit = rounding[dtype]
   for (const [i, value] of wanted.values.entries()) {
-    const allowed = unit === undefined ? 0 : unit * Math.abs(value) + slack * largest
+    const allowed = unit === undefined ? 0 : unit * Math.abs(value) + slack * largest + underflow
     if (Math.abs(got[i]! - value) <= allowed || Object.is(got[i], value)) continue
     const index = [...indices(wanted.shape)][i]
     expect.fail(`${where}: element [${index}] is ${got[i]}, expected ${value} within ${allowed}`)

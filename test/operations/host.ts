@@ -38,7 +38,8 @@ export class Host {
     let offset = 0
     for (const [i, size] of this.shape.entries()) {
       const at = index[i]!
-      if (!(at >= 0 && at < size)) throw new RangeError(`[${index.join(', ')}] is outside of [${this.shape.join(', ')}]`)
+      if (!(at >= 0 && at < size))
+        throw new RangeError(`[${index.join(', ')}] is outside of [${this.shape.join(', ')}]`)
       offset = offset * size + at
     }
     return offset

@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { mora } from '../../lib/adapters/mora.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { FakeModel } from './fake-model.js'
 import { rows, steps, trainFake, writeRows } from './fake-run.js'
 
 const folder = useTemporaryFolder()
@@ -31,12 +33,27 @@ describe('the steps of a run', () => {
     )
   })
 
-  it('T1 reports the mean over target tokens, not the mean of means', async () => {
+  it('T1 reports loss and gradient as means over the target tokens of the whole step', async () => {
     const data = writeRows(folder(), 'train.jsonl', rows(4))
-    const { model, events } = await trainFake({ data, batchSize: 4, maxSteps: 1, microBatchSize: 1, shuffle: false })
-    const targets = model.seen.map(({ batch }) => batch.targetTokens)
-    expect(new Set(targets).size).toBeGreaterThan(1)
-    expect(steps({ events })[0]!.targetTokens).toBe(targets.reduce((sum, count) => sum + count, 0))
+    const options = { data, batchSize: 4, maxSteps: 1, microBatchSize: 1, shuffle: false, seed: 7 }
+    const { model, events } = await trainFake(options)
+    const [step] = steps({ events })
+
+    const fresh = new FakeModel()
+    fresh.addAdapter('default', mora(), { seed: 7 })
+    let lossSum = 0
+    let targets = 0
+    for (const { batch } of model.seen) {
+      const { loss } = fresh.loss(batch)
+      await loss.backward()
+      lossSum += await loss.item()
+      targets += batch.targetTokens
+    }
+    const squares = fresh.parameters.flatMap(({ gradient }) => [...gradient!]).reduce((sum, g) => sum + g * g, 0)
+    expect(new Set(model.seen.map(({ batch }) => batch.targetTokens)).size).toBeGreaterThan(1)
+    expect(step!.targetTokens).toBe(targets)
+    expect(step!.loss).toBeCloseTo(lossSum / targets, 6)
+    expect(step!.gradNorm).toBeCloseTo(Math.sqrt(squares) / targets, 6)
   })
 
   it('T3 divides a last partial step by its own target tokens, and drops no row', async () => {

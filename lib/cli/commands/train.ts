@@ -1,3 +1,4 @@
+import type { Model } from '../../models/index.js'
 import { checkTrainOptions, type OptionSource, type TrainOptions, TrainSchema } from '../../options/index.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
 import type { Run } from '../../train/run.js'
@@ -21,11 +22,8 @@ export const trainCommand = defineCommand({
     checkPaths(options, source)
   },
   async run(options, context) {
-    const [{ loadModel }, { train }] = await Promise.all([
-      import('../../models/index.js'),
-      import('../../train/index.js'),
-    ])
-    const model = await loadModel(options.model!, options)
+    const { train } = await import('../../train/index.js')
+    const model = await openModel(options)
     try {
       return await follow(train(model, options), options, context)
     } finally {
@@ -33,6 +31,13 @@ export const trainCommand = defineCommand({
     }
   },
 })
+
+async function openModel(options: TrainOptions): Promise<Model> {
+  const { initModel, loadModel } = await import('../../models/index.js')
+  if (options.init === undefined) return loadModel(options.model!, options)
+  const { loadTokenizer } = await import('../../data/tokenizer.js')
+  return initModel(options.init, { ...options, tokenizer: await loadTokenizer(options.model!) })
+}
 
 function checkPaths(options: TrainOptions, source: OptionSource): void {
   // With random weights, the model's folder is there for its tokenizer only.

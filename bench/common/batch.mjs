@@ -1,0 +1,24 @@
+import { readFileSync } from 'node:fs'
+
+const text = new URL('../../LICENSE', import.meta.url)
+
+/** Token ids [rows × (length + 1)] of a text that every checkout has, repeated where it is too short. */
+export function textIds(tokenizer, rows, length) {
+  const ids = tokenizer.encode(readFileSync(text, 'utf8'))
+  return Int32Array.from({ length: rows * (length + 1) }, (_, i) => ids[i % ids.length])
+}
+
+/** Each row is a document whose every token has a target: the last one's is the id after the row. */
+export function packedBatch(ids, rows, length) {
+  const tokens = rows * length
+  const at = (i) => Math.floor(i / length) * (length + 1) + (i % length)
+  return {
+    ids: Int32Array.from({ length: tokens }, (_, i) => ids[at(i)]),
+    targets: Int32Array.from({ length: tokens }, (_, i) => ids[at(i) + 1]),
+    positions: Int32Array.from({ length: tokens }, (_, i) => i % length),
+    offsets: Int32Array.from({ length: rows + 1 }, (_, i) => i * length),
+    rowKeys: BigInt64Array.from({ length: tokens }, (_, i) => BigInt(i)),
+    targetTokens: tokens,
+    rows,
+  }
+}

@@ -1,0 +1,11 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** The model to measure: as given, else the first GGUF file of the test assets. */
+export function modelPath(given) {
+  if (given) return given
+  const folder = process.env.MORA_TEST_ASSETS && join(process.env.MORA_TEST_ASSETS, 'models')
+  const file = folder && readdirSync(folder).find((name) => name.endsWith('.gguf'))
+  if (file) return join(folder, file)
+  throw new Error('Name a model (a folder or a .gguf file), or set MORA_TEST_ASSETS to a folder with models/*.gguf.')
+}

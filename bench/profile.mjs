@@ -1,0 +1,95 @@
+// Where the time of a training step goes: runs a few steps with the device's profile on and prints a row for each
+// operation and size, with its share, its arithmetic rate and its traffic.
+//   node bench/profile.mjs [MODEL] --method rotation:8 --dtype bfloat16 --steps 2
+import { writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { loadModel } from '../dist/models/index.js'
+import { AdamW } from '../dist/optim/adamw.js'
+import { packedBatch, textIds } from './common/batch.mjs'
+import { adapterConfig, parseMethod } from './common/methods.mjs'
+import { modelPath } from './common/model-path.mjs'
+import { mebibytes, table } from './common/table.mjs'
+import { trainStep } from './common/train-step.mjs'
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    method: { type: 'string', default: 'rotation:8' },
+    dtype: { type: 'string', default: 'bfloat16' },
+    steps: { type: 'string', default: '2' },
+    rows: { type: 'string', default: '4' },
+    length: { type: 'string', default: '512' },
+    threads: { type: 'string', default: '0' },
+    checkpointing: { type: 'boolean', default: false },
+    json: { type: 'string' },
+  },
+})
+const [steps, rows, length] = [options.steps, options.rows, options.length].map(Number)
+
+const model = await loadModel(modelPath(positionals[0]), {
+  device: 'cpu',
+  dtype: options.dtype,
+  threads: Number(options.threads),
+})
+const method = parseMethod(options.method)
+model.addAdapter('profiled', adapterConfig(method))
+model.gradientCheckpointing = options.checkpointing
+const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
+const batch = packedBatch(textIds(model.tokenizer, rows, length), rows, length)
+const step = () => trainStep(model, optimizer, batch, 3e-4)
+
+await step()
+model.device.resetPeak()
+model.device.profile(true)
+const start = performance.now()
+for (let i = 0; i < steps; i++) await step()
+const seconds = (performance.now() - start) / 1000 / steps
+await model.device.synchronize()
+const entries = model.device
+  .profileReport()
+  .filter(({ operation }) => operation !== 'callback')
+  .sort((a, b) => b.seconds - a.seconds)
+model.device.profile(false)
+
+const busy = entries.reduce((sum, entry) => sum + entry.seconds, 0) / steps
+print('By operation', merged(entries), [])
+print('By operation and size', entries, ['size'])
+const tokens = (rows * length) / seconds
+console.log(
+  `${method.label}, ${options.dtype}, ${rows} × ${length} tokens, ${model.device.facts().detail}\n` +
+    `step ${seconds.toFixed(3)} s (${tokens.toFixed(0)} tokens/s), of which operations ${busy.toFixed(3)} s and ` +
+    `waiting ${(seconds - busy).toFixed(3)} s; memory at most ${mebibytes(model.device.memory().peak)} MiB`,
+)
+if (options.json) {
+  writeFileSync(options.json, JSON.stringify({ method, dtype: options.dtype, rows, length, steps, seconds, entries }))
+}
+optimizer.dispose()
+model.dispose()
+
+function merged(all) {
+  const sums = new Map()
+  for (const { operation, calls, seconds, flops, bytes } of all) {
+    const sum = sums.get(operation) ?? { operation, calls: 0, seconds: 0, flops: 0, bytes: 0 }
+    sums.set(operation, sum)
+    sum.calls += calls
+    sum.seconds += seconds
+    sum.flops += flops
+    sum.bytes += bytes
+  }
+  return [...sums.values()].sort((a, b) => b.seconds - a.seconds)
+}
+
+/** Figures of one step. */
+function print(title, all, sizes) {
+  const rate = (amount, time) => (amount > 0 ? (amount / time / 1e9).toFixed(1) : '-')
+  const lines = all.map(({ operation, label, calls, seconds: time, flops, bytes }) => [
+    operation,
+    ...sizes.map(() => label),
+    (calls / steps).toFixed(0),
+    (time / steps).toFixed(4),
+    `${((100 * time) / steps / busy).toFixed(1)}%`,
+    rate(flops, time),
+    rate(bytes, time),
+  ])
+  console.log(`${title}\n${table(['operation', ...sizes, 'calls', 'seconds', 'share', 'GFLOP/s', 'GB/s'], lines)}\n`)
+}

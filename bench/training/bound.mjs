@@ -1,0 +1,75 @@
+// The least time that a training step can take on this machine, from what it was measured to do (peaks.mjs):
+//
+//   bound = Σ products (flops / peak of that shape and form)         frozen weights: forward and dX, no dW
+//         + adapters' flops (forward, dX, dW) / best peak             dX only where somebody wants it
+//         + attention's flops over causal pairs / best peak           2 products forward, 5 backward, of 2 E H a pair
+//         + bytes of the operations between products / bandwidth      each input read once, each output written once
+//
+// Letters: T tokens, D hidden, F features of the MLP, H, K query and key-value heads, E head size, V vocabulary; a bytes
+// of an activation.
+import { adaptersOf, productsOf } from './model-sizes.mjs'
+
+/** Seconds of each part and their sum. `lengths`: tokens of each document. */
+export function boundOf({ config, linears, method, lengths, dtype, peaks }) {
+  const tokens = lengths.reduce((sum, length) => sum + length, 0)
+  const adapters = adaptersOf(method, linears)
+  const a = dtype === 'bfloat16' ? 2 : 4
+  const best = peaks.best * 1e9
+  const parts = {
+    products: productSeconds(productsOf(config, tokens), peaks.products),
+    adapters: adapters.reduce((sum, layer) => sum + adapterFlops(layer, tokens), 0) / best,
+    attention: attentionFlops(config, lengths) / best,
+    memory: (blockBytes(config, tokens, a) + adapterBytes(adapters, tokens, a)) / (peaks.bandwidth * 1e9),
+  }
+  return { parts, seconds: Object.values(parts).reduce((sum, part) => sum + part, 0) }
+}
+
+function productSeconds(products, peaks) {
+  let seconds = 0
+  for (const { name, rows, inFeatures, outFeatures, forward, dX } of products) {
+    const flops = 2 * rows * inFeatures * outFeatures
+    seconds += (flops * forward) / (peaks[name].forward * 1e9) + (flops * dX) / (peaks[name].dX * 1e9)
+  }
+  return seconds
+}
+
+const adapterFlops = ({ multiplied, wantsInputGradient, kind, side, inFeatures }, tokens) => {
+  // Of LoRA's two factors the second always passes a gradient on, to the first one's output.
+  const passedOn = kind === 'factors' && !wantsInputGradient ? multiplied - side0(multiplied, inFeatures) : multiplied
+  const dX = wantsInputGradient || kind === 'factors' ? passedOn : 0
+  return 2 * tokens * (2 * multiplied + dX)
+}
+
+function attentionFlops({ layers, heads, headSize }, lengths) {
+  const pairs = lengths.reduce((sum, length) => sum + (length * (length + 1)) / 2, 0)
+  return layers * (2 + 5) * 2 * headSize * heads * pairs
+}
+
+/** What lies between the products of the model itself. */
+function blockBytes(config, T, a) {
+  const { layers, hiddenSize: D, intermediateSize: F, heads: H, keyValueHeads: K, headSize: E, vocabularySize: V } = config
+  const residualAndNorm = 2 * 4 * T * D * a // forward: read x and what is added, write their sum and the normed
+  const normBackward = 2 * 4 * T * D * a // read dY, x and the residual's gradient, write the sum
+  const rotary = 2 * 2 * T * (H + K) * E * a // forward and backward: read and write q and k
+  const gate = 3 * T * F * a // read gate and up, write their product
+  const gateBackward = 5 * T * F * a // read dY, gate and up, write two gradients
+  const block = residualAndNorm + normBackward + rotary + gate + gateBackward
+  const embedding = 2 * T * D * a
+  const loss = T * V * (4 + a) // read float32 logits, write their gradient
+  return layers * block + embedding + loss
+}
+
+/** Passes over activations that the sharing operators add, and the optimizer's over parameters. */
+function adapterBytes(adapters, T, a) {
+  let bytes = 0
+  for (const { kind, side, inFeatures, outFeatures, wantsInputGradient, parameters } of adapters) {
+    // AdamW reads parameter, gradient and two moments, writes three; the norm reads the gradient once more.
+    bytes += parameters * 4 * (7 + 1)
+    if (kind !== 'groups') continue
+    const compress = inFeatures + side
+    const spread = side + 2 * outFeatures
+    const backward = outFeatures + side + (wantsInputGradient ? side + 2 * inFeatures : 0)
+    bytes += T * a * (compress + spread + backward)
+  }
+  return bytes
+}

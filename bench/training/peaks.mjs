@@ -1,0 +1,67 @@
+// What this machine can do: the speed of products at a model's own shapes, and of memory.
+import { native } from '../../dist/native.js'
+
+const repetitions = 3
+const secondsEach = 0.12
+
+/**
+ * Best GFLOP/s of each product in its three forms, and best GB/s (bytes read and bytes written) of a copy that no cache
+ * holds: `{ products: { qkv: { forward, dX, dW } }, best, bandwidth }`.
+ */
+export async function measurePeaks(device, dtype, products) {
+  const figures = {}
+  for (const { name, rows, inFeatures, outFeatures } of products) {
+    figures[name] = await productPeaks(device, dtype, name === 'head', rows, inFeatures, outFeatures)
+  }
+  const best = Math.max(...Object.values(figures).flatMap((forms) => Object.values(forms)))
+  return { products: figures, best, bandwidth: await copyBandwidth(device) }
+}
+
+async function productPeaks(device, dtype, floatOutput, rows, inFeatures, outFeatures) {
+  const x = filled(device, dtype, [rows, inFeatures])
+  const weight = filled(device, dtype, [outFeatures, inFeatures])
+  const dY = filled(device, dtype, [rows, outFeatures])
+  const y = native.empty(device, floatOutput ? 'float32' : dtype, [rows, outFeatures])
+  const dX = native.empty(device, dtype, [rows, inFeatures])
+  const dW = native.empty(device, 'float32', [outFeatures, inFeatures])
+  const forms = {
+    forward: () => native.matmul(x, false, weight, true, y, 1, false),
+    dX: () => native.matmul(dY, false, weight, false, dX, 1, false),
+    dW: () => native.matmul(dY, true, x, false, dW, 1, false),
+  }
+  const flops = 2 * rows * inFeatures * outFeatures
+  const peaks = {}
+  for (const [form, run] of Object.entries(forms)) peaks[form] = flops / (await bestSeconds(device, run)) / 1e9
+  for (const tensor of [x, weight, dY, y, dX, dW]) tensor.dispose()
+  return peaks
+}
+
+async function copyBandwidth(device) {
+  const elements = 96 * 2 ** 20
+  const [source, target] = [0, 1].map(() => filled(device, 'float32', [elements]))
+  const seconds = await bestSeconds(device, () => native.copy(source, target, 1))
+  source.dispose()
+  target.dispose()
+  return (2 * 4 * elements) / seconds / 1e9
+}
+
+function filled(device, dtype, shape) {
+  const tensor = native.empty(device, dtype, shape)
+  native.fill(tensor, 0.5)
+  return tensor
+}
+
+/** The fastest of a few rounds, each long enough for the clock. */
+async function bestSeconds(device, run) {
+  const timed = async (count) => {
+    const start = performance.now()
+    for (let i = 0; i < count; i++) run()
+    await device.synchronize()
+    return (performance.now() - start) / 1000 / count
+  }
+  await timed(1)
+  const count = Math.max(1, Math.min(1000, Math.round(secondsEach / (await timed(1)))))
+  let best = Number.POSITIVE_INFINITY
+  for (let i = 0; i < repetitions; i++) best = Math.min(best, await timed(count))
+  return best
+}

@@ -1,0 +1,81 @@
+/** Answers of worked solutions, and when two of them are the same. */
+
+/**
+ * The answer in a text: what follows the last `####` on its line, else what is inside the last `\boxed{}`.
+ * @returns null where there is neither
+ */
+export function extractAnswer(text: string): string | null {
+  const mark = text.lastIndexOf('####')
+  if (mark >= 0)
+    return text
+      .slice(mark + 4)
+      .trimStart()
+      .split('\n', 1)[0]!
+      .trim()
+  return lastBoxed(text)
+}
+
+function lastBoxed(text: string): string | null {
+  const command = '\\boxed{'
+  const start = text.lastIndexOf(command)
+  if (start < 0) return null
+  let depth = 1
+  for (let i = start + command.length; i < text.length; i++) {
+    if (text[i] === '{') depth++
+    else if (text[i] === '}' && --depth === 0) return text.slice(start + command.length, i).trim()
+  }
+  return null
+}
+
+/** The answer that a row expects: a worked solution may stand for its answer. */
+export function expectedAnswer(answer: string): string {
+  return extractAnswer(answer) ?? answer.trim()
+}
+
+/**
+ * Whether an answer is the expected one: as numbers where both are (with thousands commas, signs of money and percent, a
+ * trailing dot, and in the given answer a unit in letters), else as text without the space around and a trailing dot.
+ */
+export function isSameAnswer(given: string, expected: string): boolean {
+  const number = numberOf(expected)
+  if (number === null) return plainText(given) === plainText(expected)
+  return (numberOf(given) ?? numberOf(withoutUnit(given))) === number
+}
+
+const MONEY = /[$€£¥]/g
+
+/** A canonical spelling of a number, so that digits beyond float64 count too; null of what is no number. */
+export function numberOf(text: string): string | null {
+  const bare = text
+    .replace(/\\[,!;\s]/g, '')
+    .replace(/\\(?=[$%])/g, '')
+    .replace(MONEY, '')
+    .trim()
+    .replace(/\.$/, '')
+    .replace(/\s*%$/, '')
+    .replace(/^([+-])\s+/, '$1')
+  const decimal = /^([+-]?)(\d{1,3}(?:,\d{3})+|\d+)?(?:\.(\d*))?$/.exec(bare)
+  if (decimal && (decimal[2] !== undefined || decimal[3])) {
+    const whole = (decimal[2] ?? '').replaceAll(',', '').replace(/^0+/, '')
+    const fraction = (decimal[3] ?? '').replace(/0+$/, '')
+    const digits = `${whole || '0'}${fraction && `.${fraction}`}`
+    return digits === '0' ? '0' : `${decimal[1] === '-' ? '-' : ''}${digits}`
+  }
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+$/i.test(bare)) return null
+  // Small and large numbers in full, so that 1e3 is 1000.
+  const value = Number(bare)
+  return Number.isFinite(value) ? (numberOf(value.toLocaleString('en', FULL)) ?? String(value)) : null
+}
+
+const FULL = { useGrouping: false, maximumSignificantDigits: 17 } as const
+
+function withoutUnit(text: string): string {
+  return text
+    .trim()
+    .replace(/\.$/, '')
+    .replace(/(?<=[\d.%])\s*[\p{L}][\p{L} ]*$/u, '')
+}
+
+function plainText(text: string): string {
+  return text.trim().replace(/\.$/, '').trim().replace(/\s+/g, ' ')
+}

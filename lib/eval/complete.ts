@@ -1,0 +1,22 @@
+import { randomStream } from '../data/philox.js'
+import { continueTokens, drain, GREEDY, type PromptCache } from '../generate/index.js'
+
+const NO_STOPS: ReadonlySet<number> = new Set()
+/** Greedy sampling never reads it. */
+const UNUSED = randomStream(0, 'greedy')
+
+/**
+ * Greedy continuation, without the token that ended it.
+ * @param name names the prompt in errors
+ */
+export async function complete(
+  cache: PromptCache,
+  ids: readonly number[],
+  { maxNewTokens, stopIds = NO_STOPS, name }: { maxNewTokens: number; stopIds?: ReadonlySet<number>; name: string },
+): Promise<number[]> {
+  const generated: number[] = []
+  const request = { ids, maxNewTokens, stopIds, sampling: GREEDY, random: UNUSED, name }
+  await drain(continueTokens(cache, request), (id) => generated.push(id))
+  if (stopIds.has(generated.at(-1)!)) generated.pop()
+  return generated
+}

@@ -1,0 +1,37 @@
+import type { PromptCache } from '../generate/index.js'
+import { scoreRows, sum } from './score.js'
+import type { EvaluatedModel } from './task.js'
+
+/**
+ * The log-probability of each continuation of a prompt. Where each is one token, the prompt is read once, and only as far
+ * as it differs from the last one.
+ */
+export async function scoreContinuations(
+  model: EvaluatedModel,
+  cache: PromptCache,
+  prompt: readonly number[],
+  continuations: readonly (readonly number[])[],
+  batchSize: number,
+): Promise<number[]> {
+  if (continuations.every((ids) => ids.length === 1)) {
+    const logits = await cache.read(prompt)
+    const normaliser = logSumExp(logits)
+    return continuations.map(([id]) => logits[id!]! - normaliser)
+  }
+  const rows = continuations.map((ids) => {
+    const row = Int32Array.from([...prompt, ...ids])
+    return { ids: row, mask: new Uint8Array(row.length).fill(1, prompt.length) }
+  })
+  const scores: number[] = []
+  for await (const { logprobs } of scoreRows(model, rows, batchSize)) scores.push(sum(logprobs))
+  return scores
+}
+
+/** In float64. */
+function logSumExp(logits: Float32Array): number {
+  let max = Number.NEGATIVE_INFINITY
+  for (const logit of logits) max = Math.max(max, logit)
+  let total = 0
+  for (const logit of logits) total += Math.exp(logit - max)
+  return max + Math.log(total)
+}

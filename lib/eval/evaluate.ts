@@ -1,0 +1,101 @@
+import { UsageError } from '../errors.js'
+import { promptTemplate } from '../generate/index.js'
+import { writeFully, writeStreamAtomic } from '../io/atomic.js'
+import {
+  checkEvalOptions,
+  type EvalInput,
+  type EvalOptions,
+  EvalSchema,
+  maxLengthOf,
+  parseOptions,
+  requireOptions,
+  type Task,
+} from '../options/index.js'
+import { choices } from './choices.js'
+import { exactMatch } from './exact-match.js'
+import { logprobs } from './logprobs.js'
+import { perplexity } from './perplexity.js'
+import { recall } from './recall.js'
+import type { EvalProgress, EvalResults, EvaluatedModel, RunTask, TaskContext } from './task.js'
+
+const TASKS: { [T in Task]: RunTask<T> } = { logprobs, perplexity, 'exact-match': exactMatch, choices, recall }
+
+export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task'> & {
+  task?: T
+  /** Called after each row; of a text, after each window. */
+  onProgress?: (progress: EvalProgress) => void
+  /** Called with each thing that the user should know. */
+  onWarning?: (message: string) => void
+}
+
+/**
+ * Measures a model with its active adapters. The options are those of `mora eval`; `task` and `data` are required.
+ *
+ * ```ts
+ * const { perplexity } = await evaluate(model, { task: 'perplexity', data: 'valid.txt', window: 512 })
+ * ```
+ *
+ * With `output`, a line of JSON for each row (or window) is written there; the file appears when all is done.
+ *
+ * @throws UsageError of options that are wrong or do not fit the model
+ * @throws InputError of malformed rows
+ */
+export async function evaluate<T extends Task = Task>(
+  model: EvaluatedModel,
+  input: EvaluateOptions<T>,
+): Promise<EvalResults[T]> {
+  const { onProgress, onWarning = () => {}, ...given } = input
+  const options = parseOptions(EvalSchema, given, { source: 'api' })
+  requireOptions(EvalSchema, options, ['task', 'data'], 'api')
+  checkEvalOptions(options, 'api')
+  const run = TASKS[options.task as T] as RunTask<T>
+  const settings = {
+    model,
+    options: { ...options, data: options.data! },
+    template: model.tokenizer ? await promptTemplate(model, options, onWarning) : null,
+    maxLength: rowLimit(options, model.config.maxPositions),
+    warn: onWarning,
+  }
+  model.setDropout(null)
+  const progress = new ProgressCounter(options.limit ?? null, onProgress)
+  if (options.output === undefined) return run({ ...settings, done: async (_line, summary) => progress.count(summary) })
+  return withLines(options.output, (write) => {
+    const done: TaskContext['done'] = async (line, summary) => {
+      await write(line)
+      progress.count(summary)
+    }
+    return run({ ...settings, done })
+  })
+}
+
+function rowLimit({ maxLength }: EvalOptions, maxPositions: number): number {
+  if (maxLength === undefined || maxLength <= maxPositions) return maxLengthOf(maxLength, maxPositions)
+  throw new UsageError('bad-value', `maxLength ${maxLength} exceeds the model's ${maxPositions} positions.`)
+}
+
+class ProgressCounter {
+  #done = 0
+
+  constructor(
+    readonly total: number | null,
+    readonly tell: ((progress: EvalProgress) => void) | undefined,
+  ) {}
+
+  count(summary = ''): void {
+    this.#done++
+    this.tell?.({ done: this.#done, total: this.total, summary })
+  }
+}
+
+/** Gives `work` a function that writes a line of JSON to a file that is whole at the end, or absent. */
+async function withLines<Result>(
+  path: string,
+  work: (write: (line: object) => Promise<void>) => Promise<Result>,
+): Promise<Result> {
+  let result: Result
+  await writeStreamAtomic(path, async (handle) => {
+    const encoder = new TextEncoder()
+    result = await work((line) => writeFully(handle, encoder.encode(`${JSON.stringify(line)}\n`)))
+  })
+  return result!
+}

@@ -1,0 +1,37 @@
+import { z } from 'zod'
+import { continuationText, PromptCache, promptTokens, requireTokenizer, stopTokens } from '../generate/index.js'
+import { expectedAnswer, extractAnswer, isSameAnswer } from './answers.js'
+import { complete } from './complete.js'
+import { checkRow, recordsOf } from './records.js'
+import type { ExactMatchResult, TaskContext } from './task.js'
+
+const exactMatchRow = z.looseObject({
+  prompt: z.string(),
+  answer: z.union([z.string().min(1), z.number().transform(String)]),
+})
+
+/** Generates a solution of each problem and compares its answer. A solution without one is wrong. */
+export async function exactMatch({ model, options, template, done }: TaskContext): Promise<ExactMatchResult> {
+  const tokenizer = requireTokenizer(model)
+  const stopIds = await stopTokens(model, template)
+  const { maxNewTokens } = options
+  const result: ExactMatchResult = { correct: 0, rows: 0, accuracy: 0 }
+  using cache = new PromptCache(model)
+  for await (const record of recordsOf(options.data, options.limit)) {
+    const { prompt, answer } = checkRow(exactMatchRow, record)
+    const ids = promptTokens(model, template, { prompt })
+    const name = `${record.where}: the prompt`
+    const generated = continuationText(tokenizer, ids, await complete(cache, ids, { maxNewTokens, stopIds, name }))
+    const expected = expectedAnswer(answer)
+    const given = extractAnswer(generated)
+    const correct = given !== null && isSameAnswer(given, expected)
+    result.rows++
+    if (correct) result.correct++
+    result.accuracy = result.correct / result.rows
+    await done(
+      { prompt, answer: expected, generated, extracted: given, correct },
+      `accuracy ${result.accuracy.toFixed(3)}`,
+    )
+  }
+  return result
+}

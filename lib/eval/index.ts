@@ -1,0 +1,13 @@
+/** How good a model is at something. */
+export { extractAnswer, isSameAnswer } from './answers.js'
+export { type EvaluateOptions, evaluate } from './evaluate.js'
+export type {
+  ChoicesResult,
+  EvalProgress,
+  EvalResults,
+  EvaluatedModel,
+  ExactMatchResult,
+  LogProbsResult,
+  PerplexityResult,
+  RecallResult,
+} from './task.js'

@@ -1,0 +1,24 @@
+import { parseRow } from '../data/rows.js'
+import { recordsOf } from './records.js'
+import { scoreRows } from './score.js'
+import type { LogProbsResult, TaskContext } from './task.js'
+import { tokenRowsOf } from './token-rows.js'
+
+/** The log-probability of each token after the first, whatever is trained of a row. */
+export async function logprobs(context: TaskContext): Promise<LogProbsResult> {
+  const { model, options, done } = context
+  const result: LogProbsResult = { rows: [] }
+  const rows = async function* () {
+    for await (const { value, where } of recordsOf(options.data, options.limit)) {
+      for (const { ids } of tokenRowsOf(parseRow(value, where), where, context)) {
+        yield { ids, mask: new Uint8Array(ids.length).fill(1) }
+      }
+    }
+  }
+  for await (const { row, logprobs } of scoreRows(model, rows(), options.batchSize)) {
+    const line = { ids: [...row.ids], logprobs: [...logprobs] }
+    result.rows.push(line)
+    await done(line)
+  }
+  return result
+}

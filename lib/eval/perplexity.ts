@@ -1,0 +1,78 @@
+import { checkIds, type TokenRow } from '../data/encode.js'
+import { parseRow } from '../data/rows.js'
+import { InputError, UsageError } from '../errors.js'
+import { requireTokenizer } from '../generate/index.js'
+import { recordsOf } from './records.js'
+import { scoreRows, sum } from './score.js'
+import type { PerplexityResult, TaskContext } from './task.js'
+import { tokenRowsOf } from './token-rows.js'
+import { type WindowOptions, windowsOf } from './windows.js'
+
+interface Part extends TokenRow {
+  newTokens: number
+}
+
+/**
+ * exp of the mean negative log-probability: of texts over windows, of other rows over their target tokens. Keeps sums
+ * only: memory does not grow with the data.
+ */
+export async function perplexity(context: TaskContext): Promise<PerplexityResult> {
+  const { model, options, done } = context
+  let total = 0
+  let tokens = 0
+  let targets = 0
+  for await (const { row, logprobs } of scoreRows(model, partsOf(context), options.batchSize)) {
+    const loss = -sum(logprobs)
+    total += loss
+    tokens += row.newTokens
+    targets += logprobs.length
+    const line = { tokens: row.newTokens, targets: logprobs.length, loss: loss / logprobs.length }
+    await done(line, `perplexity ${Math.exp(total / targets).toPrecision(5)}`)
+  }
+  if (targets === 0) {
+    throw new InputError('no-targets', `${options.data.join(', ')}: no token is predicted, so there is no perplexity.`)
+  }
+  const loss = total / targets
+  return { perplexity: Math.exp(loss), loss, tokens, targets }
+}
+
+/** Windows of texts, and token rows with a target of anything else; `limit` of them. */
+async function* partsOf(context: TaskContext): AsyncGenerator<Part> {
+  const { options } = context
+  let count = 0
+  for await (const { value, where } of recordsOf(options.data)) {
+    const row = parseRow(value, where)
+    const parts =
+      row.kind === 'text' ? textWindows(row.text, where, context) : rowParts(tokenRowsOf(row, where, context))
+    for (const part of parts) {
+      yield part
+      if (++count === options.limit) return
+    }
+  }
+}
+
+function textWindows(text: string, where: string, { model, options, maxLength }: TaskContext): Iterable<Part> {
+  const ids = Int32Array.from(requireTokenizer(model).encodeText(text))
+  checkIds(ids, model.config.vocabularySize, where)
+  return windowsOf(ids, windowOptions(options, maxLength, model.config.maxPositions))
+}
+
+function windowOptions(
+  options: { window?: number; stride?: number },
+  maxLength: number,
+  maxPositions: number,
+): WindowOptions {
+  const { window = maxLength } = options
+  const { stride = window } = options
+  if (window > maxPositions) {
+    throw new UsageError('bad-value', `The window of ${window} tokens exceeds the model's ${maxPositions} positions.`)
+  }
+  if (stride > window) {
+    throw new UsageError('unfit-options', `The stride of ${stride} tokens exceeds the window of ${window}.`)
+  }
+  return { window, stride }
+}
+
+function rowParts(rows: readonly TokenRow[]): Part[] {
+  return rows.filter(({ mask }) => mask.includes(1, 1)).map((row) => ({ ...row, newTokens: row.ids.length }))
+}

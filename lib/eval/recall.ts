@@ -1,0 +1,101 @@
+import { encodeRow } from '../data/encode.js'
+import { malformedRow, parseRow } from '../data/rows.js'
+import { continuationText, PromptCache, requireTokenizer } from '../generate/index.js'
+import { complete } from './complete.js'
+import { recordsOf } from './records.js'
+import type { RecallResult, TaskContext } from './task.js'
+
+interface RecallRow {
+  prompt: string
+  completion: string
+}
+
+/** What training on a row teaches: after these ids, those. */
+interface Lesson {
+  prompt: number[]
+  /** Tokens of the completion, without the one that ends it. */
+  expected: number[]
+}
+
+/**
+ * How well completions are known by heart: as many tokens as each has are generated, greedily, and compared character by
+ * character, place by place.
+ */
+export async function recall(context: TaskContext): Promise<RecallResult> {
+  const { model, options, done } = context
+  const tokenizer = requireTokenizer(model)
+  let characters = 0
+  let right = 0
+  let rows = 0
+  let exact = 0
+  using cache = new PromptCache(model)
+  for await (const { value, where } of recordsOf(options.data, options.limit)) {
+    const row = parseRow(value, where)
+    if (row.kind !== 'completion' || row.completion === '') {
+      throw malformedRow(where, 'recall needs rows of a prompt and a completion that is not empty')
+    }
+    const { prompt, expected } = lessonOf(row, where, context)
+    const name = `${where}: the prompt`
+    const ids = await complete(cache, prompt, { maxNewTokens: expected.length, name })
+    const generated = completionIn(
+      continuationText(tokenizer, prompt, ids),
+      continuationText(tokenizer, prompt, expected),
+      row.completion,
+    )
+    const wanted = [...row.completion]
+    const matched = matchingCharacters([...generated], wanted)
+    const isExact = generated === row.completion
+    rows++
+    characters += wanted.length
+    right += matched
+    if (isExact) exact++
+    await done(
+      { ...rowLine(row), generated, characterAccuracy: matched / wanted.length, exact: isExact },
+      `character accuracy ${(right / characters).toFixed(3)}`,
+    )
+  }
+  return { characterAccuracy: right / characters, exactAccuracy: exact / rows }
+}
+
+const rowLine = ({ prompt, completion }: RecallRow) => ({ prompt, completion })
+
+/** The row as training sees it, so that the answer is asked for where it was learnt. */
+function lessonOf(row: RecallRow, where: string, { model, template }: TaskContext): Lesson {
+  const { tokenizer, config } = model
+  const encoded = encodeRow({ kind: 'completion', ...row }, where, {
+    tokenizer,
+    template,
+    maxLength: Number.MAX_SAFE_INTEGER,
+    trainOn: 'completion',
+  })
+  const { ids, mask } = encoded.rows[0]!
+  if (ids.length > config.maxPositions) {
+    throw malformedRow(where, `the row has ${ids.length} tokens and the model ${config.maxPositions} positions`)
+  }
+  const first = mask.indexOf(1)
+  const afterLast = mask.lastIndexOf(1) + 1
+  const hasEnd = template !== null || tokenizer?.eosId === ids[afterLast - 1]
+  return {
+    prompt: [...ids.subarray(0, first)],
+    expected: [...ids.subarray(first, hasEnd ? afterLast - 1 : afterLast)],
+  }
+}
+
+/**
+ * The part of a generated text that stands where the completion does: a template may put space, or an empty thinking
+ * block, before and after it.
+ */
+function completionIn(generated: string, expected: string, completion: string): string {
+  const at = Math.max(0, expected.indexOf(completion.trim()) - leadingSpace(completion))
+  const after = expected.slice(at + completion.length)
+  const rest = generated.slice(at)
+  return after !== '' && rest.endsWith(after) ? rest.slice(0, rest.length - after.length) : rest
+}
+
+function leadingSpace(text: string): number {
+  return text.length - text.trimStart().length
+}
+
+function matchingCharacters(generated: readonly string[], wanted: readonly string[]): number {
+  return wanted.reduce((count, character, i) => (generated[i] === character ? count + 1 : count), 0)
+}

@@ -1,0 +1,33 @@
+import type { TokenRow } from '../data/encode.js'
+
+export interface WindowOptions {
+  /** Tokens that are seen at once. */
+  window: number
+  /** Tokens from one window to the next; at most `window`. */
+  stride: number
+}
+
+export interface Window extends TokenRow {
+  /** Tokens that no window before had. */
+  newTokens: number
+}
+
+/**
+ * Windows over a text. Each predicts the tokens that no window before had, but never its own first: that is context. With
+ * a stride below the window, so are the tokens that it shares with the window before.
+ */
+export function* windowsOf(ids: Int32Array, { window, stride }: WindowOptions): Generator<Window> {
+  let seen = 0
+  for (let start = 0; seen < ids.length; start += stride) {
+    const end = Math.min(start + window, ids.length)
+    const firstTarget = Math.max(seen - start, 1)
+    const newTokens = end - seen
+    seen = end
+    if (firstTarget >= end - start) continue
+    yield {
+      ids: ids.subarray(start, end),
+      mask: new Uint8Array(end - start).fill(1, firstTarget),
+      newTokens,
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import { randomStream } from '../data/philox.js'
+import type { Message } from '../data/template.js'
+import { UsageError } from '../errors.js'
+import type { GenerateOptions } from '../options/index.js'
+import { continueText, type GenerateResult } from './continuation.js'
+import { type GenerateCall, type GenerateExtras, limitsOf, splitCall } from './generate.js'
+import type { LanguageModel } from './language-model.js'
+import { promptTemplate, promptTokens } from './prompt.js'
+import { PromptCache } from './prompt-cache.js'
+import { stopTokens } from './stop-tokens.js'
+
+/**
+ * A conversation. What was read for one answer is kept for the next, as far as the rendered conversation begins alike.
+ *
+ * ```ts
+ * const chat = new Chat(model, { system: 'Answer in one sentence.' })
+ * for await (const piece of chat.say('Hello!')) process.stdout.write(piece)
+ * ```
+ */
+export class Chat implements Disposable {
+  /** Everything said so far, without the system message. */
+  readonly messages: Message[] = []
+  readonly #options: GenerateOptions
+  readonly #extras: GenerateExtras
+  readonly #cache: PromptCache
+
+  /** @throws UsageError of options that are wrong; a model without a chat template is found by the first `say` */
+  constructor(
+    readonly model: LanguageModel,
+    call: Omit<GenerateCall, 'prompt' | 'messages' | 'onText'> = {},
+  ) {
+    const { options, extras } = splitCall(call)
+    this.#options = options
+    this.#extras = extras
+    this.#cache = new PromptCache(model)
+  }
+
+  /**
+   * Streams the answer to a message; the generator's return value is the result. An answer that is left early is kept as
+   * far as it came.
+   */
+  async *say(text: string): AsyncGenerator<string, GenerateResult> {
+    const options = this.#options
+    const template = await promptTemplate(
+      this.model,
+      options,
+      this.messages.length === 0 ? this.#extras.onWarning : undefined,
+    )
+    if (!template) {
+      throw new UsageError(
+        'no-chat-template',
+        'A chat needs a chat template, and none is in use; name a template file, or give a prompt.',
+      )
+    }
+    const messages = [...this.messages, { role: 'user', content: text }]
+    const ids = promptTokens(this.model, template, { messages, system: options.system })
+    const random = randomStream(options.seed, 'generate', this.messages.length / 2)
+    const stopIds = await stopTokens(this.model, template)
+    const request = { ...limitsOf(options, this.#extras), ids, random, stopIds }
+    let answer = ''
+    try {
+      const pieces = continueText(this.#cache, request)
+      for (;;) {
+        const next = await pieces.next()
+        if (next.done) return next.value
+        answer += next.value
+        yield next.value
+      }
+    } catch (error) {
+      this.#cache.clear()
+      throw error
+    } finally {
+      if (answer !== '') this.messages.push(messages.at(-1)!, { role: 'assistant', content: answer })
+    }
+  }
+
+  /** Starts a new conversation. */
+  reset(): void {
+    this.messages.length = 0
+  }
+
+  dispose(): void {
+    this.#cache.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}

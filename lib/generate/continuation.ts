@@ -1,0 +1,116 @@
+/** Token after token, until a stop or a limit. */
+import type { RandomStream } from '../data/philox.js'
+import { UsageError } from '../errors.js'
+import { requireTokenizer } from './prompt.js'
+import type { PromptCache } from './prompt-cache.js'
+import { type Sampling, sampleToken } from './sampler.js'
+import { StopStrings } from './stop-strings.js'
+import { TextStream } from './text-stream.js'
+
+export type FinishReason = 'stop' | 'length'
+
+export interface ContinuationRequest {
+  /** The prompt. */
+  ids: readonly number[]
+  maxNewTokens: number
+  sampling: Sampling
+  random: RandomStream
+  stopIds: ReadonlySet<number>
+  /** The text ends before the first of these. */
+  stopStrings?: readonly string[]
+  /** Names the prompt in errors; `The prompt`. */
+  name?: string
+}
+
+export interface GenerateResult {
+  /** What was generated, without control tokens. */
+  text: string
+  /** Every generated token, the one that ended it included. */
+  ids: number[]
+  promptTokens: number
+  newTokens: number
+  /** `length`: `maxNewTokens` were generated, or the model has no position left. */
+  finishReason: FinishReason
+  /** New tokens over the time since the prompt was handed over. */
+  tokensPerSecond: number
+}
+
+/**
+ * Generated ids, a stop token included.
+ * @throws UsageError `prompt-too-long`
+ */
+export async function* continueTokens(
+  cache: PromptCache,
+  { ids, maxNewTokens, sampling, random, stopIds, name = 'The prompt' }: ContinuationRequest,
+): AsyncGenerator<number, FinishReason> {
+  const { maxPositions } = cache.model.config
+  const limit = Math.min(maxNewTokens, maxPositions - ids.length)
+  if (limit < 1) {
+    throw new UsageError(
+      'prompt-too-long',
+      `${name} has ${ids.length} tokens, which leaves no room for an answer within the model's ${maxPositions} positions; shorten it.`,
+    )
+  }
+  let logits = await cache.read(ids, limit)
+  for (let count = 1; ; count++) {
+    const id = sampleToken(logits, sampling, random)
+    yield id
+    if (stopIds.has(id)) return 'stop'
+    if (count === limit) return 'length'
+    logits = await cache.append(id)
+  }
+}
+
+/** Generated text in pieces of whole characters; ends with what all of it is. */
+export async function* continueText(
+  cache: PromptCache,
+  request: ContinuationRequest,
+): AsyncGenerator<string, GenerateResult> {
+  const start = performance.now()
+  const text = new TextStream(requireTokenizer(cache.model), request.ids)
+  const stops = new StopStrings(request.stopStrings ?? [])
+  const pieces: string[] = []
+  const ids: number[] = []
+  const told = (piece: string): string => {
+    pieces.push(piece)
+    return piece
+  }
+  let finishReason: FinishReason = 'stop'
+  const tokens = continueTokens(cache, request)
+  while (!stops.found) {
+    const next = await tokens.next()
+    if (next.done) {
+      finishReason = next.value
+      break
+    }
+    ids.push(next.value)
+    // A stop token has no text, even where the tokenizer does not call it special.
+    const piece = request.stopIds.has(next.value) ? '' : stops.push(text.push(next.value))
+    if (piece !== '') yield told(piece)
+  }
+  if (!stops.found) {
+    const rest = stops.push(text.end()) + (stops.found ? '' : stops.end())
+    if (stops.found) finishReason = 'stop'
+    if (rest !== '') yield told(rest)
+  }
+  return {
+    text: pieces.join(''),
+    ids,
+    promptTokens: request.ids.length,
+    newTokens: ids.length,
+    finishReason,
+    tokensPerSecond: ids.length / Math.max((performance.now() - start) / 1000, 1e-6),
+  }
+}
+
+/** Hands out the pieces of a stream and returns its result. */
+export async function drain<Piece, Result>(
+  stream: AsyncGenerator<Piece, Result>,
+  onPiece: (piece: Piece) => void = () => {},
+): Promise<Result> {
+  for (;;) {
+    const next = await stream.next()
+    if (next.done) return next.value
+    onPiece(next.value)
+  }
+}

@@ -1,0 +1,77 @@
+import { randomStream } from '../data/philox.js'
+import type { Message } from '../data/template.js'
+import { UsageError } from '../errors.js'
+import { type GenerateInput, type GenerateOptions, GenerateSchema, parseOptions } from '../options/index.js'
+import { type ContinuationRequest, continueText, drain, type GenerateResult } from './continuation.js'
+import type { LanguageModel } from './language-model.js'
+import { promptTemplate, promptTokens } from './prompt.js'
+import { PromptCache } from './prompt-cache.js'
+import { stopTokens } from './stop-tokens.js'
+
+/** What a library call may say beside the options of the command line. */
+export interface GenerateExtras {
+  /** A conversation to go on with, instead of `prompt`. */
+  messages?: readonly Message[]
+  /** The text ends before the first of these. */
+  stop?: string | readonly string[]
+  /** Called with each piece of text, whole characters only. */
+  onText?: (piece: string) => void
+  /** Called with each thing that the user should know. */
+  onWarning?: (message: string) => void
+}
+
+export type GenerateCall = GenerateInput & GenerateExtras
+
+/**
+ * Generates text after a prompt. With the model's chat template (unless `raw`) the prompt is a user's turn, and the text
+ * is the assistant's answer.
+ *
+ * ```ts
+ * const { text } = await generate(model, { prompt: 'How many legs have 3 cats?', maxNewTokens: 64 })
+ * ```
+ *
+ * @throws UsageError of options that are wrong or do not fit the model, and of prompts that fill its context
+ */
+export function generate(model: LanguageModel, call: GenerateCall): Promise<GenerateResult> {
+  return drain(generateStream(model, call), call.onText)
+}
+
+/**
+ * Like `generate`, piece by piece: iterate for the text, whole characters at a time; the generator's return value is the
+ * result. To stop early, leave the loop. `onText` is not called.
+ */
+export async function* generateStream(
+  model: LanguageModel,
+  call: GenerateCall,
+): AsyncGenerator<string, GenerateResult> {
+  const { options, extras } = splitCall(call)
+  const template = await promptTemplate(model, options, extras.onWarning)
+  const { prompt, system } = options
+  const ids = promptTokens(model, template, { prompt, system, messages: extras.messages })
+  const cache = new PromptCache(model)
+  try {
+    const random = randomStream(options.seed, 'generate')
+    const stopIds = await stopTokens(model, template)
+    return yield* continueText(cache, { ...limitsOf(options, extras), ids, random, stopIds })
+  } finally {
+    cache.dispose()
+  }
+}
+
+/** Checks the options and fills in defaults. */
+export function splitCall(call: GenerateCall): { options: GenerateOptions; extras: GenerateExtras } {
+  const { messages, stop, onText, onWarning, ...given } = call
+  const options = parseOptions(GenerateSchema, given, { source: 'api' })
+  if (options.raw && (options.system !== undefined || messages !== undefined)) {
+    throw new UsageError('unfit-options', 'raw does not go with system or messages: they need a template.')
+  }
+  return { options, extras: { messages, stop, onText, onWarning } }
+}
+
+export function limitsOf(
+  { maxNewTokens, temperature, topK, topP }: GenerateOptions,
+  { stop = [] }: GenerateExtras,
+): Pick<ContinuationRequest, 'maxNewTokens' | 'sampling' | 'stopStrings'> {
+  const stopStrings = [stop].flat().filter((text) => text !== '')
+  return { maxNewTokens, sampling: { temperature, topK, topP }, stopStrings }
+}

@@ -1,0 +1,17 @@
+/** Text from a model. */
+export { Chat } from './chat.js'
+export {
+  type ContinuationRequest,
+  continueText,
+  continueTokens,
+  drain,
+  type FinishReason,
+  type GenerateResult,
+} from './continuation.js'
+export { type GenerateCall, type GenerateExtras, generate, generateStream } from './generate.js'
+export type { LanguageModel, TokenCache } from './language-model.js'
+export { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
+export { PromptCache } from './prompt-cache.js'
+export { GREEDY, type Sampling, sampleToken } from './sampler.js'
+export { stopTokens } from './stop-tokens.js'
+export { continuationText } from './text-stream.js'

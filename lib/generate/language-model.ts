@@ -1,0 +1,28 @@
+import type { Tokenizer } from '../data/tokenizer.js'
+
+/** Keys and values of the tokens that were read. */
+export interface TokenCache {
+  /** Tokens in use; lowering it forgets the last ones. */
+  length: number
+  readonly capacity: number
+  dispose(): void
+}
+
+/** What generation needs of a model. `Model` fits; so do fakes. */
+export interface LanguageModel {
+  /** Folder or file that the model was loaded from; empty for a model that was made from random numbers. */
+  readonly path: string
+  readonly config: {
+    readonly eosIds: readonly number[]
+    readonly maxPositions: number
+    readonly vocabularySize: number
+  }
+  readonly tokenizer: Tokenizer | null
+  readonly adapterSet: {
+    activeNames(): string[]
+    provenance(name: string): { readonly templateHash?: string }
+  }
+  createCache(capacity: number): TokenCache
+  /** Reads `ids` after what the cache holds, and gives the logits [V] of what comes next. */
+  next(ids: ArrayLike<number>, cache: TokenCache): Promise<Float32Array>
+}

@@ -1,0 +1,76 @@
+/** From what the user said to the ids that the model reads. */
+import { checkIds } from '../data/encode.js'
+import { type ChatTemplate, type Message, resolveTemplate } from '../data/template.js'
+import type { Tokenizer } from '../data/tokenizer.js'
+import { UsageError } from '../errors.js'
+import type { LanguageModel } from './language-model.js'
+
+export interface Prompt {
+  prompt?: string
+  /** A conversation instead; its last turn is usually the user's. */
+  messages?: readonly Message[]
+  /** The system message before a prompt. */
+  system?: string
+}
+
+/** @throws UsageError `no-tokenizer` */
+export function requireTokenizer({ tokenizer, path }: Pick<LanguageModel, 'tokenizer' | 'path'>): Tokenizer {
+  if (tokenizer) return tokenizer
+  throw new UsageError(
+    'no-tokenizer',
+    `The model${path ? ` ${path}` : ''} has no tokenizer, so it can neither read nor write text; put tokenizer.json beside it.`,
+  )
+}
+
+/**
+ * With a template the prompt is a user's turn, and the ids end where the assistant's turn begins. Without one it is
+ * continued as it stands, with BOS by the tokenizer's own rule.
+ *
+ * @throws UsageError of parts that do not fit together
+ */
+export function promptTokens(model: LanguageModel, template: ChatTemplate | null, request: Prompt): number[] {
+  const tokenizer = requireTokenizer(model)
+  const { prompt, messages, system } = request
+  if ((prompt === undefined) === (messages === undefined)) {
+    throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
+  }
+  const ids = template
+    ? tokenizer.encode(template.render(conversation(request), { addGenerationPrompt: true }))
+    : tokenizer.encodeText(plainPrompt(prompt, system))
+  if (ids.length === 0) {
+    throw new UsageError('empty-prompt', 'The prompt has no token, so there is nothing to go on from; give a text.')
+  }
+  checkIds(Int32Array.from(ids), model.config.vocabularySize, 'the prompt')
+  return ids
+}
+
+function conversation({ prompt, messages, system }: Prompt): Message[] {
+  const turns = messages ? [...messages] : [{ role: 'user', content: prompt! }]
+  return system === undefined ? turns : [{ role: 'system', content: system }, ...turns]
+}
+
+function plainPrompt(prompt: string | undefined, system: string | undefined): string {
+  if (prompt !== undefined && system === undefined) return prompt
+  throw new UsageError(
+    'no-chat-template',
+    `${prompt === undefined ? 'Messages need' : 'A system message needs'} a chat template, and none is in use; name a template file, or give a prompt alone.`,
+  )
+}
+
+/** The template of a prompt: null for `raw` and for a model without. Warns where an active adapter learned another. */
+export async function promptTemplate(
+  model: LanguageModel,
+  { template, raw = false }: { template: string; raw?: boolean },
+  onWarning: (message: string) => void = () => {},
+): Promise<ChatTemplate | null> {
+  if (raw) return null
+  const resolved = await resolveTemplate(template, requireTokenizer(model))
+  for (const name of model.adapterSet.activeNames()) {
+    const { templateHash } = model.adapterSet.provenance(name)
+    if (templateHash === undefined || templateHash === resolved?.hash) continue
+    onWarning(
+      `The adapter ${name} was trained with ${resolved ? 'another chat template than the one' : 'a chat template, and none is'} in use, so its answers may be worse; name the template of its training.`,
+    )
+  }
+  return resolved
+}

@@ -1,0 +1,200 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { commands } from '../../lib/cli/commands/index.js'
+import { runCommandLine } from '../../lib/cli/run-command.js'
+import { testTerminal } from './terminal.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'mora-commands-'))
+const at = (name: string) => join(folder, name)
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+async function mora(...argv: string[]) {
+  const terminal = testTerminal()
+  const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
+  return { exitCode, ...terminal.written }
+}
+
+/** Runs with --json and gives the document that stdout holds, and nothing else. */
+async function moraJson(...argv: string[]) {
+  const { exitCode, stdout, stderr } = await mora(...argv, '--json', '--quiet')
+  expect(stdout.trim().split('\n'), stderr).toHaveLength(1)
+  return { exitCode, json: JSON.parse(stdout) }
+}
+
+const CONFIG = {
+  model_type: 'llama',
+  vocab_size: 32,
+  hidden_size: 16,
+  intermediate_size: 24,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 64,
+}
+/** Linear layers of the blocks: q, k, v, o, gate, up, down of both. */
+const LINEARS = 14
+
+beforeAll(async () => {
+  mkdirSync(at('empty'))
+  writeFileSync(at('config.json'), JSON.stringify(CONFIG))
+  const rows = Array.from({ length: 8 }, (_, row) => ({
+    input_ids: Array.from({ length: 6 + row }, (_, i) => (3 * i + row) % 32),
+    labels: Array.from({ length: 6 + row }, (_, i) => (i < 2 ? -100 : (3 * i + row) % 32)),
+  }))
+  writeFileSync(at('rows.jsonl'), rows.map((row) => JSON.stringify(row)).join('\n'))
+  const { exitCode } = await moraJson(
+    ...['train', '--init', at('config.json'), '--model', at('empty'), '--data', at('rows.jsonl')],
+    ...['--output', at('base'), '--max-steps', '2', '--dtype', 'float32'],
+  )
+  expect(exitCode).toBe(0)
+})
+
+const model = () => at('base/model')
+const trained = (output: string, ...more: string[]) => [
+  ...['train', '--model', model(), '--data', at('rows.jsonl'), '--output', at(output)],
+  ...['--max-steps', '4', '--batch-size', '4', '--rank', '2', '--dtype', 'float32', ...more],
+]
+
+describe('mora train', () => {
+  it('writes an adapter and says how it went, in the keys of the interface', async () => {
+    const { exitCode, json } = await moraJson(...trained('adapter', '--eval-data', at('rows.jsonl')))
+    expect(exitCode).toBe(0)
+    expect(json).toEqual({
+      steps: 4,
+      loss: expect.any(Number),
+      evalLoss: expect.any(Number),
+      trainableParameters: expect.any(Number),
+      tokensPerSecond: expect.any(Number),
+      peakMemoryBytes: expect.any(Number),
+      output: at('adapter'),
+    })
+    for (const name of ['adapter_config.json', 'adapter_model.safetensors', 'run.yaml', 'metrics.jsonl']) {
+      expect(existsSync(join(at('adapter'), name)), name).toBe(true)
+    }
+  })
+
+  it('shows steps on stderr and figures on stdout', async () => {
+    const { stdout, stderr } = await mora(...trained('shown'))
+    expect(stderr).toMatch(/^step 1\/4 {2}loss \d\.\d{4} {2}/m)
+    expect(stderr).toMatch(/^step 4\/4 {2}/m)
+    expect(stdout).toMatch(/^steps +4$/m)
+  })
+
+  it('T32 refuses a folder that holds a run, and continues or replaces it when asked', async () => {
+    expect((await moraJson(...trained('twice'))).exitCode).toBe(0)
+    const refused = await moraJson(...trained('twice'))
+    expect(refused).toMatchObject({ exitCode: 2, json: { error: { code: 'output-exists' } } })
+    expect((await moraJson(...trained('twice', '--resume'))).json).toMatchObject({ steps: 4 })
+    expect((await moraJson(...trained('twice', '--overwrite'))).json).toMatchObject({ steps: 4 })
+  })
+
+  it('runs again from the options that a run recorded', async () => {
+    await moraJson(...trained('recorded', '--seed', '7'))
+    const { exitCode } = await moraJson('train', '--config', at('recorded/run.yaml'), '--output', at('again'))
+    expect(exitCode).toBe(0)
+    const losses = (run: string) =>
+      readFileSync(at(`${run}/metrics.jsonl`), 'utf8')
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line).loss)
+    expect(losses('again')).toEqual(losses('recorded'))
+  })
+
+  it.each([
+    [['--data', 'absent.jsonl'], 'missing-file', 'absent.jsonl'],
+    [['--eval-data', 'absent.jsonl'], 'missing-file', '--eval-data'],
+    [['--template', 'absent.jinja'], 'missing-file', '--template'],
+    [['--adapter', 'absent'], 'missing-file', '--adapter'],
+    [['--target-modules', 'nothing'], 'no-target', 'q_proj'],
+    [['--method', 'dora'], 'not-available', 'mora, lora, full'],
+  ])('ends with 2 for %j', async (more, code, message) => {
+    const { exitCode, json } = await moraJson(...trained('refused', ...more))
+    expect(exitCode).toBe(2)
+    expect(json.error).toMatchObject({ code, message: expect.stringContaining(message) })
+    expect(existsSync(at('refused'))).toBe(false)
+  })
+})
+
+describe('mora merge', () => {
+  it('writes a model that needs no adapter', async () => {
+    await moraJson(...trained('to-merge'))
+    const merge = ['merge', '--model', model(), '--adapter', at('to-merge'), '--output', at('merged')]
+    const { exitCode, json } = await moraJson(...merge)
+    expect(exitCode).toBe(0)
+    expect(json).toEqual({ output: at('merged'), merged: LINEARS, maxAbsoluteChange: expect.any(Number) })
+    expect(json.maxAbsoluteChange).toBeGreaterThan(0)
+    expect((await moraJson('inspect', '--model', at('merged'))).json).toMatchObject({ layers: 2, dtype: 'float32' })
+    expect(await moraJson(...merge)).toMatchObject({ exitCode: 2, json: { error: { code: 'output-exists' } } })
+    expect((await moraJson(...merge, '--overwrite')).exitCode).toBe(0)
+  })
+
+  it('never writes over what it reads', async () => {
+    await moraJson(...trained('kept'))
+    for (const output of [model(), at('base'), at('kept')]) {
+      const argv = ['merge', '--model', model(), '--adapter', at('kept'), '--output', output, '--overwrite']
+      expect(await moraJson(...argv)).toMatchObject({ exitCode: 2, json: { error: { code: 'unfit-options' } } })
+    }
+    expect(existsSync(join(model(), 'config.json'))).toBe(true)
+  })
+
+  it('sends a run that changed the whole model to its model folder', async () => {
+    const { exitCode, json } = await moraJson(
+      ...['merge', '--model', model(), '--adapter', at('base'), '--output', at('no')],
+    )
+    expect(exitCode).toBe(2)
+    expect(json.error.message).toContain(`use ${model()}`)
+  })
+})
+
+describe('mora inspect', () => {
+  it('tells what a model is', async () => {
+    const { json } = await moraJson('inspect', '--model', model())
+    // Embeddings and head, two norms a block and one after, and the blocks' linear layers.
+    const [d, f, v, kv] = [16, 24, 32, 8]
+    const parameters = 2 * v * d + 5 * d + 2 * (2 * d * d + 2 * d * kv + 3 * d * f)
+    expect(json).toMatchObject({ architecture: 'llama', parameters, layers: 2, maxLength: 64, tokenizer: null })
+  })
+
+  it('tells what an adapter is, with the shapes of its layers', async () => {
+    await moraJson(...trained('inspected', '--operator', 'sharing'))
+    const { json } = await moraJson('inspect', '--adapter', at('inspected'))
+    expect(json).toMatchObject({ method: 'mora', rank: 2, operator: 'sharing' })
+    expect(json.layers).toHaveLength(LINEARS)
+    // R = floor(sqrt((16 + 24) * 2) + 0.5) = 9
+    expect(json.layers).toContainEqual({
+      name: 'model.layers.0.mlp.up_proj',
+      inFeatures: 16,
+      outFeatures: 24,
+      squareSide: 9,
+    })
+    const sides: number[] = json.layers.map(({ squareSide }: { squareSide: number }) => squareSide)
+    expect(json.parameters).toBe(sides.reduce((sum, side) => sum + side * side, 0))
+  })
+
+  it('shows which tokens of each row are trained', async () => {
+    const { json } = await moraJson('inspect', '--model', model(), '--data', at('rows.jsonl'))
+    expect(json.rows).toHaveLength(8)
+    expect(json.rows[0]).toEqual({ ids: [0, 3, 6, 9, 12, 15], mask: [0, 0, 1, 1, 1, 1], text: null })
+    const tokens = 8 * 6 + 28
+    expect(json.summary).toEqual({ rows: 8, tokens, targetTokens: tokens - 16, truncated: 0, withoutTarget: 0 })
+    const { stdout } = await mora('inspect', '--model', model(), '--data', at('rows.jsonl'), '--limit', '1')
+    expect(stdout).toContain('row 1: 6 tokens, 4 trained\n0 3 ⟦6 9 12 15 ⟧\n')
+    expect(stdout).toContain('and 7 more rows')
+  })
+
+  it('needs something to inspect', async () => {
+    expect(await moraJson('inspect')).toMatchObject({ exitCode: 2, json: { error: { code: 'missing-option' } } })
+  })
+})
+
+describe('mora doctor', () => {
+  it('says what this machine can do', async () => {
+    const { exitCode, json } = await moraJson('doctor', '--threads', '1')
+    expect(exitCode).toBe(0)
+    expect(json).toMatchObject({ threads: 1, devices: [{ kind: 'cpu', index: 0 }] })
+    expect(json.libraries.map(({ name }: { name: string }) => name)).toContain('oneDNN')
+    expect((await mora('doctor')).stdout).toMatch(/^device cpu:0 /m)
+  })
+})

@@ -1,0 +1,57 @@
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { interruptible } from '../../lib/cli/interrupt.js'
+
+afterEach(() => vi.restoreAllMocks())
+
+/** Delivers the signal to listeners, as the process would on Ctrl-C. */
+const interrupt = () => process.emit('SIGINT', 'SIGINT')
+
+describe('work that can be interrupted', () => {
+  it('is asked to stop by the first signal and may end in its own time', async () => {
+    let stop = () => {}
+    const stopped = new Promise<void>((resolve) => {
+      stop = resolve
+    })
+    const result = interruptible(async () => {
+      await stopped
+      return 'saved'
+    }, stop)
+    interrupt()
+    expect(await result).toEqual({ value: 'saved', interrupted: true })
+  })
+
+  it('ends the process at the second signal', async () => {
+    const exit = vi.spyOn(process, 'exit').mockImplementation((() => undefined) as unknown as typeof process.exit)
+    let release = () => {}
+    const result = interruptible(
+      () =>
+        new Promise<void>((resolve) => {
+          release = resolve
+        }),
+      () => {},
+    )
+    interrupt()
+    expect(exit).not.toHaveBeenCalled()
+    interrupt()
+    expect(exit).toHaveBeenCalledWith(130)
+    release()
+    await result
+  })
+
+  it('leaves no listener behind, whatever happens', async () => {
+    const before = process.listenerCount('SIGINT')
+    expect(
+      await interruptible(
+        async () => 1,
+        () => {},
+      ),
+    ).toEqual({ value: 1, interrupted: false })
+    await expect(
+      interruptible(
+        () => Promise.reject(new Error('no')),
+        () => {},
+      ),
+    ).rejects.toThrow('no')
+    expect(process.listenerCount('SIGINT')).toBe(before)
+  })
+})

@@ -1,0 +1,65 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { examine } from '../lib/doctor.js'
+import type { Native } from '../lib/native.js'
+import { binaryCandidates, loadBinary } from '../lib/native-binary.js'
+
+const facts = { name: 'a CPU', totalMemory: 1e9, threads: 3, fastBfloat16: false, detail: '' }
+
+/** An addon on a machine without CUDA, or with a given answer. */
+function addon(whyNoCuda: string | null): Native {
+  return {
+    libraries: () => [{ name: 'oneDNN', version: '3.7' }],
+    whyUnavailable: () => whyNoCuda,
+    openDevice: (kind: string) => ({ kind, index: 0, facts: () => ({ ...facts, name: kind }) }),
+  } as unknown as Native
+}
+
+describe('the doctor', () => {
+  it('says why there is no CUDA device', () => {
+    const report = examine({ addon: addon('no driver') })
+    expect(report.devices.map(({ kind }) => kind)).toEqual(['cpu'])
+    expect(report.threads).toBe(3)
+    expect(report.problems).toContainEqual({
+      level: 'note',
+      problem: 'No CUDA device can be used: no driver',
+      remedy: null,
+    })
+  })
+
+  it('lists a CUDA device that is there', () => {
+    expect(examine({ addon: addon(null) }).devices.map(({ kind }) => kind)).toEqual(['cpu', 'cuda'])
+  })
+
+  it('works without the addon, and says how to build it', () => {
+    const broken = new Proxy({} as Native, {
+      get() {
+        loadBinary(['/absent/mora.node'], { reload: true })
+      },
+    })
+    const report = examine({ addon: broken })
+    expect(report.cpu.cores).toBeGreaterThan(0)
+    expect(report.devices).toEqual([])
+    expect(report.problems[0]).toMatchObject({
+      level: 'error',
+      problem: 'The native addon could not be loaded; tried /absent/mora.node (not there).',
+      remedy: expect.stringMatching(/^cd .* && npm run build:native$/),
+    })
+  })
+})
+
+describe('the addon', () => {
+  it('is looked for in the build folder, or only where MORA_BINARY or MORA_BUILD says', () => {
+    expect(binaryCandidates({})[0]).toMatch(/build\/Release\/mora\.node$/)
+    expect(binaryCandidates({ MORA_BINARY: '/x/mora.node' })).toEqual(['/x/mora.node'])
+    expect(binaryCandidates({ MORA_BUILD: '/y' })).toContain('/y/RelWithDebInfo/mora.node')
+  })
+
+  it('that is no addon is named with what the loader says', () => {
+    const path = join(mkdtempSync(join(tmpdir(), 'mora-binary-')), 'mora.node')
+    writeFileSync(path, 'not a library')
+    expect(() => loadBinary([path], { reload: true })).toThrow(/tried .*mora\.node \(.+\)\. Build it with: cd /)
+  })
+})

@@ -1,0 +1,162 @@
+import { native } from '../../../lib/native.js'
+import { type OperationCase, operationCase } from '../harness.js'
+import { Host, sum } from '../host.js'
+
+interface Packed {
+  /** Queries and keys of each document. */
+  documents: readonly (readonly [number, number])[]
+  heads: number
+  keyValueHeads: number
+  headSize: number
+}
+
+/** Softmax weights [Tq] × [keys] of one head, with the logarithm of each sum; query i sees keys up to i + keys - queries. */
+function attend({ documents, heads, keyValueHeads, headSize }: Packed, q: Host, k: Host, scale: number) {
+  const rows: { query: number; head: number; from: number; weights: number[]; lse: number }[] = []
+  let [query0, key0] = [0, 0]
+  for (const [queries, keys] of documents) {
+    for (let i = 0; i < queries; i++) {
+      for (let head = 0; head < heads; head++) {
+        const shared = Math.floor(head / (heads / keyValueHeads))
+        const seen = i + 1 + keys - queries
+        const score = (j: number) => scale * sum(headSize, (e) => q.at(query0 + i, head, e) * k.at(key0 + j, shared, e))
+        const scores = Array.from({ length: seen }, (_, j) => score(j))
+        const most = Math.max(...scores)
+        const lse = most + Math.log(scores.reduce((total, s) => total + Math.exp(s - most), 0))
+        rows.push({ query: query0 + i, head, from: key0, weights: scores.map((s) => Math.exp(s - lse)), lse })
+      }
+    }
+    query0 += queries
+    key0 += keys
+  }
+  return rows
+}
+
+const offsets = (lengths: readonly number[]): number[] => {
+  const starts = [0]
+  for (const length of lengths) starts.push(starts.at(-1)! + length)
+  return starts
+}
+
+function facts(packed: Packed) {
+  const queryOffsets = offsets(packed.documents.map(([queries]) => queries))
+  const keyOffsets = offsets(packed.documents.map(([, keys]) => keys))
+  const { heads, keyValueHeads, headSize } = packed
+  const [queries, keys] = [queryOffsets.at(-1)!, keyOffsets.at(-1)!]
+  const name = `documents ${JSON.stringify(packed.documents)}, ${heads}/${keyValueHeads} heads of ${headSize}`
+  return { queryOffsets, keyOffsets, queries, keys, name, scale: 1 / Math.sqrt(headSize) }
+}
+
+const even = (...lengths: number[]) => lengths.map((length) => [length, length] as const)
+
+const shapes: Packed[] = [
+  { documents: even(1), heads: 1, keyValueHeads: 1, headSize: 2 },
+  { documents: even(5), heads: 2, keyValueHeads: 2, headSize: 4 },
+  { documents: even(3, 1, 17), heads: 4, keyValueHeads: 2, headSize: 16 },
+  { documents: even(7, 13), heads: 3, keyValueHeads: 1, headSize: 5 },
+  { documents: even(2, 0, 9), heads: 6, keyValueHeads: 3, headSize: 33 },
+  { documents: [], heads: 2, keyValueHeads: 1, headSize: 8 },
+  { documents: even(150, 67), heads: 2, keyValueHeads: 1, headSize: 64 },
+]
+
+// With a cache, a document has more keys than queries.
+const withCache: Packed[] = [
+  { documents: [[1, 1]], heads: 2, keyValueHeads: 1, headSize: 8 },
+  { documents: [[1, 37]], heads: 4, keyValueHeads: 2, headSize: 16 },
+  {
+    documents: [
+      [5, 23],
+      [1, 9],
+    ],
+    heads: 3,
+    keyValueHeads: 3,
+    headSize: 7,
+  },
+  { documents: [[1, 700]], heads: 9, keyValueHeads: 3, headSize: 64 },
+]
+
+const attention = [...shapes, ...withCache].map((packed) => {
+  const { heads, keyValueHeads, headSize } = packed
+  const { queryOffsets, keyOffsets, queries, keys, name, scale } = facts(packed)
+  return operationCase({
+    name: `attention of ${name}`,
+    operands: {
+      q: { shape: [queries, heads, headSize], dtype: 'activation' },
+      k: { shape: [keys, keyValueHeads, headSize], dtype: 'activation' },
+      v: { shape: [keys, keyValueHeads, headSize], dtype: 'activation' },
+      starts: { shape: [queryOffsets.length], dtype: 'int32', values: queryOffsets },
+      keyStarts: { shape: [keyOffsets.length], dtype: 'int32', values: keyOffsets },
+      out: { shape: [queries, heads, headSize], dtype: 'activation', role: 'out' },
+      lse: { shape: [heads, queries], dtype: 'float32', role: 'out', layouts: 'dense' },
+    },
+    // In bfloat16 the softmax weights are rounded before they meet v.
+    slack: { bfloat16: 2 ** -8 },
+    call: ({ q, k, v, starts, keyStarts, out, lse }) => native.attention(q, k, v, starts, keyStarts, scale, out, lse),
+    reference: ({ q, k, v }) => {
+      const [out, lse] = [new Host(q.shape), new Host([heads, queries])]
+      for (const row of attend(packed, q, k, scale)) {
+        const shared = Math.floor(row.head / (heads / keyValueHeads))
+        lse.set(row.lse, row.head, row.query)
+        for (let e = 0; e < headSize; e++) {
+          const value = sum(row.weights.length, (j) => row.weights[j]! * v.at(row.from + j, shared, e))
+          out.set(value, row.query, row.head, e)
+        }
+      }
+      return { out, lse }
+    },
+  })
+})
+
+const attentionBackward = shapes.map((packed) => {
+  const { heads, keyValueHeads, headSize } = packed
+  const { queryOffsets, queries, keys, name, scale } = facts(packed)
+  const q = { shape: [queries, heads, headSize], dtype: 'activation' } as const
+  const k = { shape: [keys, keyValueHeads, headSize], dtype: 'activation' } as const
+  return operationCase({
+    name: `attentionBackward of ${name}`,
+    operands: {
+      dOut: q,
+      q,
+      k,
+      v: k,
+      starts: { shape: [queryOffsets.length], dtype: 'int32', values: queryOffsets },
+      out: { ...q, role: 'out' },
+      lse: { shape: [heads, queries], dtype: 'float32', role: 'out', layouts: 'dense' },
+      dQ: { ...q, role: 'out' },
+      dK: { ...k, role: 'out' },
+      dV: { ...k, role: 'out' },
+    },
+    // bfloat16: out comes rounded from the forward pass, softmax weights and their gradients are rounded before products.
+    slack: { float32: 1e-5, bfloat16: 2 ** -6 },
+    call: ({ dOut, q, k, v, starts, out, lse, dQ, dK, dV }) => {
+      native.attention(q, k, v, starts, starts, scale, out, lse)
+      native.attentionBackward(dOut, q, k, v, out, lse, starts, starts, scale, dQ, dK, dV)
+    },
+    // dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP - Σ P dP), dQ = scale dS K, dK = scale dSᵀ Q.
+    reference: ({ dOut, q, k, v }) => {
+      const [out, lse] = [new Host(q.shape), new Host([heads, queries])]
+      const [dQ, dK, dV] = [new Host(q.shape), new Host(k.shape), new Host(k.shape)]
+      for (const { query, head, from, weights, lse: logSum } of attend(packed, q, k, scale)) {
+        const shared = Math.floor(head / (heads / keyValueHeads))
+        lse.set(logSum, head, query)
+        const dP = weights.map((_, j) => sum(headSize, (e) => dOut.at(query, head, e) * v.at(from + j, shared, e)))
+        const mean = sum(weights.length, (j) => weights[j]! * dP[j]!)
+        for (const [j, weight] of weights.entries()) {
+          const dS = weight * (dP[j]! - mean) * scale
+          for (let e = 0; e < headSize; e++) {
+            out.add(weight * v.at(from + j, shared, e), query, head, e)
+            dV.add(weight * dOut.at(query, head, e), from + j, shared, e)
+            dQ.add(dS * k.at(from + j, shared, e), query, head, e)
+            dK.add(dS * q.at(query, head, e), from + j, shared, e)
+          }
+        }
+      }
+      return { out, lse, dQ, dK, dV }
+    },
+  })
+})
+
+export const attentionOperations: Record<'attention' | 'attentionBackward', OperationCase[]> = {
+  attention,
+  attentionBackward,
+}

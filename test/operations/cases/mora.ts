@@ -1,0 +1,314 @@
+import { type BlockPlan, type Grouping, native } from '../../../lib/native.js'
+import { liveBlocks } from '../../../lib/tensor/operations/mora.js'
+import { blockTerms, deltaOfBlocks, deltaOfGroups, foldedOf, groupsOf, rotationOf } from '../delta.js'
+import { type OperationCase, operationCase } from '../harness.js'
+import { Host, sum } from '../host.js'
+
+const tile = (width: number, side: number, wrap: boolean): Grouping => ({ kind: 'tile', wrap, width, side })
+const runs = (width: number, side: number): Grouping => ({ kind: 'runs', wrap: false, width, side })
+
+// Exact and ragged groups, one group, one column, more groups than columns (and so much padding that x repeats whole).
+const groupings = [
+  tile(1, 1, true),
+  tile(7, 7, true),
+  tile(12, 4, false),
+  tile(13, 5, true),
+  tile(13, 5, false),
+  tile(5, 13, true),
+  tile(5, 13, false),
+  tile(3, 11, true),
+  tile(130, 33, true),
+  runs(12, 4),
+  runs(13, 5),
+  runs(5, 13),
+  runs(17, 1),
+  runs(97, 31),
+  runs(130, 17),
+]
+
+const describe = ({ kind, wrap, width, side }: Grouping) => `${kind}${wrap ? ' wrapped' : ''} ${width} to ${side}`
+const tokenCounts = [1, 3, 0]
+
+const forGroupings = (
+  make: (grouping: Grouping, tokens: number, accumulate: boolean) => OperationCase,
+): OperationCase[] => [
+  ...groupings.flatMap((grouping) => tokenCounts.map((tokens) => make(grouping, tokens, tokens === 3))),
+  make(tile(190, 31, true), 211, true),
+  make(runs(190, 31), 211, false),
+]
+
+const groupSum = forGroupings((grouping, tokens, accumulate) =>
+  operationCase({
+    name: `groupSum ${describe(grouping)} of ${tokens} tokens${accumulate ? ', added' : ''}`,
+    operands: {
+      source: { shape: [tokens, grouping.width], dtype: 'activation' },
+      target: { shape: [tokens, grouping.side], dtype: 'activation', role: accumulate ? 'inout' : 'out' },
+    },
+    call: ({ source, target }) => native.groupSum(grouping, source, target, accumulate),
+    reference: ({ source, target }) => {
+      const sums = accumulate ? new Host(target.shape, target.values) : new Host(target.shape)
+      for (const { column, group } of groupsOf(grouping))
+        for (let t = 0; t < tokens; t++) sums.add(source.at(t, column), t, group)
+      return { target: sums }
+    },
+  }),
+)
+
+const groupSpread = forGroupings((grouping, tokens, accumulate) =>
+  operationCase({
+    name: `groupSpread ${describe(grouping)} of ${tokens} tokens${accumulate ? ', added' : ''}`,
+    operands: {
+      source: { shape: [tokens, grouping.side], dtype: 'activation' },
+      target: { shape: [tokens, grouping.width], dtype: 'activation', role: accumulate ? 'inout' : 'out' },
+    },
+    call: ({ source, target }) => native.groupSpread(grouping, source, target, accumulate),
+    reference: ({ source, target }) => {
+      const spread = accumulate ? new Host(target.shape, target.values) : new Host(target.shape)
+      for (const { column, group } of groupsOf(grouping))
+        for (let t = 0; t < tokens; t++) spread.add(source.at(t, group), t, column)
+      return { target: spread }
+    },
+  }),
+)
+
+const mergeGroups = [
+  { input: tile(13, 5, true), output: tile(9, 5, false) },
+  { input: tile(3, 11, true), output: tile(20, 11, false) },
+  { input: runs(13, 5), output: runs(9, 5) },
+  { input: runs(4, 7), output: tile(9, 7, false) },
+  { input: tile(190, 31, true), output: runs(261, 31) },
+].flatMap(({ input, output }) =>
+  (['activation', 'float16'] as const).map((dtype) =>
+    operationCase({
+      name: `mergeGroups ${describe(input)} and ${describe(output)} into ${dtype}`,
+      operands: {
+        matrix: { shape: [output.side, input.side], dtype: 'float32', layouts: 'dense' },
+        weight: { shape: [output.width, input.width], dtype, role: 'inout' },
+        nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [2] },
+      },
+      call: ({ matrix, weight, nonFinite }) => native.mergeGroups(input, output, matrix, -0.5, weight, nonFinite),
+      reference: ({ matrix, weight, nonFinite }) => {
+        const delta = deltaOfGroups(input, output, matrix)
+        return {
+          weight: new Host(
+            weight.shape,
+            weight.values.map((value, i) => value - 0.5 * delta.values[i]!),
+          ),
+          nonFinite,
+        }
+      },
+    }),
+  ),
+)
+
+const plan = (
+  inFeatures: number,
+  outFeatures: number,
+  side: number,
+  kind: 'rotate' | 'decouple' | 'truncate' | 'fold',
+): BlockPlan => ({
+  inFeatures,
+  outFeatures,
+  side,
+  rotate: kind === 'rotate' || kind === 'fold',
+  truncate: kind === 'truncate',
+  foldOutput: kind === 'fold',
+})
+
+// Whole blocks; ragged last block; outputs that repeat; outputs that are cut (dead blocks); R = k; R > k; R > 2k.
+const plans = [
+  plan(12, 12, 4, 'rotate'),
+  plan(13, 11, 4, 'rotate'),
+  plan(13, 45, 4, 'rotate'),
+  plan(40, 11, 6, 'rotate'),
+  plan(8, 8, 8, 'rotate'),
+  plan(5, 17, 8, 'rotate'),
+  plan(3, 10, 8, 'rotate'),
+  plan(3, 5, 10, 'rotate'),
+  plan(1, 1, 2, 'rotate'),
+  plan(13, 45, 5, 'decouple'),
+  plan(17, 9, 7, 'decouple'),
+  plan(2, 3, 7, 'decouple'),
+  plan(9, 14, 5, 'truncate'),
+  plan(3, 4, 7, 'truncate'),
+  plan(9, 3, 5, 'truncate'),
+  plan(13, 5, 4, 'fold'),
+  plan(40, 11, 6, 'fold'),
+  plan(13, 45, 4, 'fold'),
+  plan(7, 3, 10, 'fold'),
+  plan(190, 134, 36, 'rotate'),
+]
+
+const nameOf = (of: BlockPlan) => {
+  const kind = of.truncate ? 'truncation' : of.foldOutput ? 'folded rotation' : of.rotate ? 'rotation' : 'decoupling'
+  return `${kind} ${of.inFeatures} to ${of.outFeatures} with side ${of.side}`
+}
+const foldedShape = (of: BlockPlan) => [liveBlocks(of), of.side, of.side]
+
+const foldBlocks = plans.map((of) =>
+  operationCase({
+    name: `foldBlocks of ${nameOf(of)}`,
+    operands: {
+      matrix: { shape: [of.side, of.side], dtype: 'float32', layouts: 'dense' },
+      folded: { shape: foldedShape(of), dtype: 'activation', role: 'out', layouts: 'dense' },
+    },
+    call: ({ matrix, folded }) => native.foldBlocks(of, matrix, folded),
+    reference: ({ matrix }) => ({ folded: foldedOf(of, matrix, liveBlocks(of)) }),
+  }),
+)
+
+const unfoldBlocks = plans.map((of) =>
+  operationCase({
+    name: `unfoldBlocks of ${nameOf(of)}`,
+    dtypes: ['float32'],
+    operands: {
+      dFolded: { shape: foldedShape(of), dtype: 'float32', layouts: 'dense' },
+      dMatrix: { shape: [of.side, of.side], dtype: 'float32', role: 'inout', layouts: 'dense' },
+    },
+    call: ({ dFolded, dMatrix }) => native.unfoldBlocks(of, dFolded, dMatrix),
+    // M R_b is linear in M: dM = Σ over b of dFolded_b R_bᵀ.
+    reference: ({ dFolded, dMatrix }) => {
+      const rotations = Array.from({ length: liveBlocks(of) }, (_, b) => rotationOf(b, of))
+      const added = (i: number, j: number) =>
+        sum(rotations.length, (b) => sum(of.side, (l) => dFolded.at(b, i, l) * rotations[b]!.at(j, l)))
+      return { dMatrix: Host.of([of.side, of.side], (i, j) => dMatrix.at(i, j) + added(i, j)) }
+    },
+  }),
+)
+
+const forPlans = (make: (of: BlockPlan, tokens: number, accumulate: boolean) => OperationCase): OperationCase[] =>
+  plans.flatMap((of) => [make(of, 5, false), make(of, 1, true), make(of, 0, false)])
+
+// With several products for one output, bfloat16 stores and reads what the earlier ones left.
+const rewritten = { bfloat16: 2 ** -7 }
+
+const blocksForward = forPlans((of, tokens, accumulate) =>
+  operationCase({
+    name: `blocksForward of ${nameOf(of)}, ${tokens} tokens${accumulate ? ', added' : ''}`,
+    operands: {
+      x: { shape: [tokens, of.inFeatures], dtype: 'activation' },
+      folded: { shape: foldedShape(of), dtype: 'activation', layouts: 'dense' },
+      y: { shape: [tokens, of.outFeatures], dtype: 'activation', role: accumulate ? 'inout' : 'out' },
+    },
+    slack: rewritten,
+    call: ({ x, folded, y }) => native.blocksForward(of, x, folded, y, accumulate),
+    reference: ({ x, folded, y }) => {
+      const result = accumulate ? new Host(y.shape, y.values) : new Host(y.shape)
+      for (const { output, input, block, row, column } of blockTerms(of))
+        for (let t = 0; t < tokens; t++) result.add(folded.at(block, row, column) * x.at(t, input), t, output)
+      return { y: result }
+    },
+  }),
+)
+
+const blocksBackwardInput = forPlans((of, tokens, accumulate) =>
+  operationCase({
+    name: `blocksBackwardInput of ${nameOf(of)}, ${tokens} tokens${accumulate ? ', added' : ''}`,
+    operands: {
+      dY: { shape: [tokens, of.outFeatures], dtype: 'activation' },
+      folded: { shape: foldedShape(of), dtype: 'activation', layouts: 'dense' },
+      dX: { shape: [tokens, of.inFeatures], dtype: 'activation', role: accumulate ? 'inout' : 'out' },
+    },
+    slack: rewritten,
+    call: ({ dY, folded, dX }) => native.blocksBackwardInput(of, dY, folded, dX, accumulate),
+    reference: ({ dY, folded, dX }) => {
+      const result = accumulate ? new Host(dX.shape, dX.values) : new Host(dX.shape)
+      for (const { output, input, block, row, column } of blockTerms(of))
+        for (let t = 0; t < tokens; t++) result.add(folded.at(block, row, column) * dY.at(t, output), t, input)
+      return { dX: result }
+    },
+  }),
+)
+
+const blocksBackwardWeight = forPlans((of, tokens) =>
+  operationCase({
+    name: `blocksBackwardWeight of ${nameOf(of)}, ${tokens} tokens`,
+    operands: {
+      x: { shape: [tokens, of.inFeatures], dtype: 'activation' },
+      dY: { shape: [tokens, of.outFeatures], dtype: 'activation' },
+      dFolded: { shape: foldedShape(of), dtype: 'float32', role: 'out', layouts: 'dense' },
+    },
+    // Gradients of repeated outputs are summed in the activations' dtype first.
+    slack: { bfloat16: 2 ** -8 },
+    call: ({ x, dY, dFolded }) => native.blocksBackwardWeight(of, x, dY, dFolded),
+    reference: ({ x, dY }) => {
+      const result = new Host(foldedShape(of))
+      for (const { output, input, block, row, column } of blockTerms(of))
+        for (let t = 0; t < tokens; t++) result.add(dY.at(t, output) * x.at(t, input), block, row, column)
+      return { dFolded: result }
+    },
+  }),
+)
+
+const mergeBlocks = plans.flatMap((of) =>
+  (['activation', 'float16'] as const).map((dtype) =>
+    operationCase({
+      name: `mergeBlocks of ${nameOf(of)} into ${dtype}`,
+      operands: {
+        matrix: { shape: [of.side, of.side], dtype: 'float32', layouts: 'dense' },
+        folded: { shape: foldedShape(of), dtype: 'float32', role: 'out', layouts: 'dense' },
+        weight: { shape: [of.outFeatures, of.inFeatures], dtype, role: 'inout' },
+        nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [0] },
+      },
+      slack: { bfloat16: 2 ** -8 },
+      call: ({ matrix, folded, weight, nonFinite }) => {
+        native.foldBlocks(of, matrix, folded)
+        native.mergeBlocks(of, folded, 2, weight, nonFinite)
+      },
+      reference: ({ matrix, weight, nonFinite }) => {
+        const delta = deltaOfBlocks(of, matrix)
+        return {
+          folded: foldedOf(of, matrix, liveBlocks(of)),
+          weight: new Host(
+            weight.shape,
+            weight.values.map((value, i) => value + 2 * delta.values[i]!),
+          ),
+          nonFinite,
+        }
+      },
+    }),
+  ),
+)
+
+const overflow = operationCase({
+  name: 'mergeBlocks counts results that are not finite',
+  operands: {
+    folded: { shape: [2, 2, 2], dtype: 'float32', layouts: 'dense', values: [1, 1, 1, 1, 1, 1, 1, 1] },
+    weight: {
+      shape: [4, 4],
+      dtype: 'float16',
+      role: 'inout',
+      values: (_, i) => (i === 1 ? Number.NaN : i === 4 ? 65504 : 0),
+    },
+    nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [1] },
+  },
+  call: ({ folded, weight, nonFinite }) =>
+    native.mergeBlocks(plan(4, 4, 2, 'decouple'), folded, 60000, weight, nonFinite),
+  reference: ({ weight }) => {
+    const merged = Host.of([4, 4], (i, j) => weight.at(i, j) + (i >> 1 === j >> 1 ? 60000 : 0))
+    merged.set(Number.POSITIVE_INFINITY, 1, 0) // 65504 + 60000 is past float16
+    return { weight: merged, nonFinite: new Host([1], [3]) }
+  },
+})
+
+type MoraOperations =
+  | 'groupSum'
+  | 'groupSpread'
+  | 'mergeGroups'
+  | 'foldBlocks'
+  | 'unfoldBlocks'
+  | 'blocksForward'
+  | 'blocksBackwardInput'
+  | 'blocksBackwardWeight'
+  | 'mergeBlocks'
+export const moraOperations: Record<MoraOperations, OperationCase[]> = {
+  groupSum,
+  groupSpread,
+  mergeGroups,
+  foldBlocks,
+  unfoldBlocks,
+  blocksForward,
+  blocksBackwardInput,
+  blocksBackwardWeight,
+  mergeBlocks: [...mergeBlocks, overflow],
+}

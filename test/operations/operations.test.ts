@@ -1,0 +1,47 @@
+import { describe, expect, test } from 'vitest'
+import { loadBinary } from '../../lib/native-binary.js'
+import { attentionOperations } from './cases/attention.js'
+import { copies } from './cases/copies.js'
+import { layers } from './cases/layers.js'
+import { moraOperations } from './cases/mora.js'
+import { products } from './cases/products.js'
+import { rowOperations } from './cases/rows.js'
+import { training } from './cases/training.js'
+import { type OperationCase, type OperationName, runCase } from './harness.js'
+
+const notOperations = [
+  'openDevice',
+  'whyUnavailable',
+  'libraries',
+  'openFile',
+  'setErrorClass',
+  'empty',
+  'fromArray',
+  'fromFile',
+]
+
+// An operation of `Native` without cases does not compile here.
+const table: Record<OperationName, readonly OperationCase[]> = {
+  ...copies,
+  ...products,
+  ...rowOperations,
+  ...layers,
+  ...attentionOperations,
+  ...training,
+  ...moraOperations,
+}
+
+test('every operation of the addon has cases', () => {
+  const exported = Object.entries(loadBinary()).filter(([, value]) => typeof value === 'function')
+  const operations = exported.map(([name]) => name).filter((name) => !notOperations.includes(name))
+  expect(Object.keys(table).sort()).toEqual(operations.sort())
+  for (const [operation, cases] of Object.entries(table)) expect(cases.length, operation).toBeGreaterThan(0)
+})
+
+describe.each(Object.entries(table))('%s', (_, cases) => {
+  for (const description of cases) {
+    for (const dtype of description.dtypes ?? (['float32', 'bfloat16'] as const)) {
+      test(`${description.name} in ${dtype}`, () => runCase(description, dtype))
+    }
+  }
+})

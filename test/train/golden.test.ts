@@ -1,0 +1,109 @@
+/** Whole runs on the native core, against runs of the reference implementation (golden/tiny-untied of MORA_TEST_ASSETS). */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { packBatch } from '../../lib/data/packing.js'
+import { loadModel, type Model } from '../../lib/models/index.js'
+import type { TrainInput } from '../../lib/options/index.js'
+import { type StepEvent, train } from '../../lib/train/index.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+
+interface GoldenRun {
+  name: string
+  options: TrainInput & { adapter: { method: 'mora' | 'lora'; type?: number; rank: number } }
+  steps: { loss: number; gradNorm: number; learningRate: number; targetTokens: number }[]
+  final_logprobs: number[][]
+}
+interface Golden {
+  sequences: number[][]
+  training: GoldenRun[]
+}
+
+const assets = process.env.MORA_TEST_ASSETS
+const folder = useTemporaryFolder()
+
+describe.skipIf(!assets)('training (needs MORA_TEST_ASSETS)', () => {
+  const root = join(assets ?? '', 'golden', 'tiny-untied')
+  const golden = assets && (JSON.parse(readFileSync(join(root, 'expected.json'), 'utf8')) as Golden)
+  const load = () => loadModel(join(root, 'model'), { device: 'cpu', dtype: 'float32', threads: 1 })
+
+  it.each((golden || { training: [] }).training)('takes the steps of the reference: $name', async (run) => {
+    const model = await load()
+    const taken = await stepsOf(model, optionsOf(root, run))
+    expect(taken.length).toBe(run.steps.length)
+    for (const [i, { loss, gradNorm, learningRate, targetTokens }] of taken.entries()) {
+      const expected = run.steps[i]!
+      expect(targetTokens).toBe(expected.targetTokens)
+      expect(Math.abs(learningRate - expected.learningRate)).toBeLessThan(1e-15)
+      expect(Math.abs(loss / expected.loss - 1)).toBeLessThan(2e-5)
+      expect(Math.abs(gradNorm / expected.gradNorm - 1)).toBeLessThan(5e-4)
+    }
+    for (const [i, ids] of (golden as Golden).sequences.entries()) {
+      const logProbs = await model.tokenLogProbs(packBatch([{ ids, mask: ids.map(() => 1), row: 0 }]))
+      logProbs.forEach((value, j) => {
+        expect(Math.abs(value - run.final_logprobs[i]![j]!)).toBeLessThan(5e-5)
+      })
+    }
+    model.dispose()
+  })
+
+  it.each(['mora', 'lora', 'full'] as const)('T21 goes on bit for bit with method %s', async (method) => {
+    const base: TrainInput = {
+      data: join(root, 'training', 'rotation-cosine', 'rows.jsonl'),
+      method,
+      learningRate: 1e-3,
+      batchSize: 3,
+      maxSteps: 6,
+      ...(method === 'full' ? {} : { dropout: 0.1 }),
+    }
+    const course = async (options: TrainInput, stopAfter?: number) => {
+      const model = await load()
+      const losses = (await stepsOf(model, options, stopAfter)).map(({ loss }) => loss)
+      const weights = await Promise.all(model.trainableParameters().map(({ parameter }) => parameter.data()))
+      model.dispose()
+      return { losses, weights }
+    }
+    const whole = await course(base)
+    const first = await course({ ...base, output: folder() }, 3)
+    const second = await course({ ...base, output: folder(), resume: true })
+    expect([...first.losses, ...second.losses]).toEqual(whole.losses)
+    expect(second.weights).toEqual(whole.weights)
+  })
+})
+
+const operators = { 1: 'sharing', 6: 'rotation' } as const
+
+function optionsOf(root: string, { name, options }: GoldenRun): TrainInput {
+  const { adapter, ...rest } = options
+  const files = join(root, 'training', name)
+  const known = [
+    'learningRate',
+    'scheduler',
+    'warmupSteps',
+    'maxSteps',
+    'batchSize',
+    'weightDecay',
+    'beta2',
+    'maxGradNorm',
+  ]
+  return {
+    ...Object.fromEntries(Object.entries(rest).filter(([key]) => known.includes(key))),
+    data: join(files, 'rows.jsonl'),
+    shuffle: false,
+    microBatchSize: 2,
+    ...(adapter.method === 'lora'
+      ? { adapter: join(files, 'start') }
+      : { rank: adapter.rank, operator: operators[adapter.type as 1 | 6] }),
+  }
+}
+
+async function stepsOf(model: Model, options: TrainInput, stopAfter?: number): Promise<StepEvent[]> {
+  const steps: StepEvent[] = []
+  const run = train(model, options)
+  for await (const event of run) {
+    if (event.type !== 'step') continue
+    steps.push(event)
+    if (event.step === stopAfter) void run.stop()
+  }
+  return steps
+}
