@@ -42,7 +42,7 @@ export interface DoctorProblem {
 }
 
 /** Looks at the machine. `threads` overrides the default as `--threads` does. */
-export function examine({ threads, addon = native }: { threads?: number; addon?: Native } = {}): DoctorReport {
+export function doctor({ threads, addon = native }: { threads?: number; addon?: Native } = {}): DoctorReport {
   const report: DoctorReport = {
     version: packageVersion(),
     cpu: cpuFacts(),
@@ -53,7 +53,7 @@ export function examine({ threads, addon = native }: { threads?: number; addon?:
   }
   try {
     if (addon === native) loadBinary()
-    examineAddon(report, addon, threads ?? 0)
+    examineAddon(report, addon, threads)
   } catch (error) {
     const [problem, remedy] = (error as Error).message.split(/ Build it with: /)
     report.problems.push({ level: 'error', problem: problem!, remedy: remedy ?? null })
@@ -64,10 +64,10 @@ export function examine({ threads, addon = native }: { threads?: number; addon?:
   return report
 }
 
-function examineAddon(report: DoctorReport, addon: Native, threads: number): void {
+function examineAddon(report: DoctorReport, addon: Native, threads: number | undefined): void {
   report.libraries = addon.libraries()
-  const facts = addon.openDevice('cpu', 0, threads).facts()
-  report.threads = facts.threads
+  const facts = addon.openDevice('cpu', 0, threads ?? 0).facts()
+  report.threads = threads ?? facts.threads
   report.devices.push({ kind: 'cpu', index: 0, ...deviceFacts(facts) })
   const why = addon.whyUnavailable('cuda')
   if (why !== null) {

@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { examine } from '../lib/doctor.js'
+import { doctor } from '../lib/doctor.js'
 import type { Native } from '../lib/native.js'
 import { binaryCandidates, loadBinary } from '../lib/native-binary.js'
 
@@ -19,7 +19,7 @@ function addon(whyNoCuda: string | null): Native {
 
 describe('the doctor', () => {
   it('says why there is no CUDA device', () => {
-    const report = examine({ addon: addon('no driver') })
+    const report = doctor({ addon: addon('no driver') })
     expect(report.devices.map(({ kind }) => kind)).toEqual(['cpu'])
     expect(report.threads).toBe(3)
     expect(report.problems).toContainEqual({
@@ -30,7 +30,7 @@ describe('the doctor', () => {
   })
 
   it('lists a CUDA device that is there', () => {
-    expect(examine({ addon: addon(null) }).devices.map(({ kind }) => kind)).toEqual(['cpu', 'cuda'])
+    expect(doctor({ addon: addon(null) }).devices.map(({ kind }) => kind)).toEqual(['cpu', 'cuda'])
   })
 
   it('works without the addon, and says how to build it', () => {
@@ -39,7 +39,7 @@ describe('the doctor', () => {
         loadBinary(['/absent/mora.node'], { reload: true })
       },
     })
-    const report = examine({ addon: broken })
+    const report = doctor({ addon: broken })
     expect(report.cpu.cores).toBeGreaterThan(0)
     expect(report.devices).toEqual([])
     expect(report.problems[0]).toMatchObject({

@@ -5,7 +5,9 @@ import { mora, operators } from '../../dist/adapters/mora.js'
 export function parseMethod(text) {
   const [name, rank] = [text.split(':')[0], Number(text.split(':')[1] ?? 8)]
   if (name !== 'lora' && !operators.includes(name)) {
-    throw new Error(`Expected lora:RANK or one of ${operators.join(', ')} with :RANK for a method but received ${text}.`)
+    throw new Error(
+      `Expected lora:RANK or one of ${operators.join(', ')} with :RANK for a method but received ${text}.`,
+    )
   }
   if (!Number.isInteger(rank) || rank < 1) throw new Error(`Expected a positive rank in ${text}.`)
   return { name, rank, label: `${name} r=${rank}` }

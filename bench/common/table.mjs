@@ -4,7 +4,9 @@ export function table(header, rows) {
   const widths = header.map((_, column) => Math.max(...cells.map((row) => row[column].length)))
   const numeric = header.map((_, column) => cells.slice(1).every((row) => /^[-+\d.,%× –]*$/.test(row[column])))
   const line = (row) =>
-    row.map((cell, column) => (numeric[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column]))).join('  ')
+    row
+      .map((cell, column) => (numeric[column] ? cell.padStart(widths[column]) : cell.padEnd(widths[column])))
+      .join('  ')
   const rule = widths.map((width) => '-'.repeat(width)).join('  ')
   return [line(cells[0]), rule, ...cells.slice(1).map(line)].map((row) => row.trimEnd()).join('\n')
 }

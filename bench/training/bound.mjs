@@ -33,12 +33,7 @@ function productSeconds(products, peaks) {
   return seconds
 }
 
-const adapterFlops = ({ multiplied, wantsInputGradient, kind, side, inFeatures }, tokens) => {
-  // Of LoRA's two factors the second always passes a gradient on, to the first one's output.
-  const passedOn = kind === 'factors' && !wantsInputGradient ? multiplied - side0(multiplied, inFeatures) : multiplied
-  const dX = wantsInputGradient || kind === 'factors' ? passedOn : 0
-  return 2 * tokens * (2 * multiplied + dX)
-}
+const adapterFlops = ({ multiplied, multipliedBack }, tokens) => 2 * tokens * (2 * multiplied + multipliedBack)
 
 function attentionFlops({ layers, heads, headSize }, lengths) {
   const pairs = lengths.reduce((sum, length) => sum + (length * (length + 1)) / 2, 0)
@@ -47,7 +42,15 @@ function attentionFlops({ layers, heads, headSize }, lengths) {
 
 /** What lies between the products of the model itself. */
 function blockBytes(config, T, a) {
-  const { layers, hiddenSize: D, intermediateSize: F, heads: H, keyValueHeads: K, headSize: E, vocabularySize: V } = config
+  const {
+    layers,
+    hiddenSize: D,
+    intermediateSize: F,
+    heads: H,
+    keyValueHeads: K,
+    headSize: E,
+    vocabularySize: V,
+  } = config
   const residualAndNorm = 2 * 4 * T * D * a // forward: read x and what is added, write their sum and the normed
   const normBackward = 2 * 4 * T * D * a // read dY, x and the residual's gradient, write the sum
   const rotary = 2 * 2 * T * (H + K) * E * a // forward and backward: read and write q and k
@@ -62,14 +65,15 @@ function blockBytes(config, T, a) {
 /** Passes over activations that the sharing operators add, and the optimizer's over parameters. */
 function adapterBytes(adapters, T, a) {
   let bytes = 0
-  for (const { kind, side, inFeatures, outFeatures, wantsInputGradient, parameters } of adapters) {
+  for (const { kind, side, inFeatures, outFeatures, wantsInputGradient, sharesInput, parameters } of adapters) {
     // AdamW reads parameter, gradient and two moments, writes three; the norm reads the gradient once more.
     bytes += parameters * 4 * (7 + 1)
     if (kind !== 'groups') continue
-    const compress = inFeatures + side
-    const spread = side + 2 * outFeatures
-    const backward = outFeatures + side + (wantsInputGradient ? side + 2 * inFeatures : 0)
-    bytes += T * a * (compress + spread + backward)
+    const compress = sharesInput ? 0 : inFeatures + side
+    const compressBackward = sharesInput || !wantsInputGradient ? 0 : side + 2 * inFeatures
+    const spread = side + 2 * outFeatures // adds to what the frozen product left
+    const spreadBackward = outFeatures + side
+    bytes += T * a * (compress + compressBackward + spread + spreadBackward)
   }
   return bytes
 }

@@ -5,7 +5,10 @@ import { liveBlocks } from '../../dist/tensor/operations/mora.js'
 const logitsBudget = 48 * 2 ** 20
 
 /** The frozen products of a model, x [T, in] W [out, in]ᵀ, and how many of each a forward pass has. */
-export function productsOf({ hiddenSize: D, intermediateSize: F, heads, keyValueHeads, headSize, vocabularySize, layers }, tokens) {
+export function productsOf(
+  { hiddenSize: D, intermediateSize: F, heads, keyValueHeads, headSize, vocabularySize, layers },
+  tokens,
+) {
   const chunk = Math.min(tokens, Math.floor(logitsBudget / (4 * vocabularySize)))
   const linear = (name, inFeatures, outFeatures, skipped = 0) => {
     return { name, rows: tokens, inFeatures, outFeatures, forward: layers, dX: layers - skipped }
@@ -20,25 +23,41 @@ export function productsOf({ hiddenSize: D, intermediateSize: F, heads, keyValue
   ]
 }
 
-/** The adapted layers, with what an adapter of `method` multiplies and moves for each token. */
+/**
+ * The adapted layers, with what an adapter of `method` multiplies for each token: `multiplied` forward and for the weight
+ * gradient, `multipliedBack` for the input's gradient. `sharesInput`: an earlier layer compresses the same x the same way.
+ */
 export function adaptersOf(method, linears) {
+  const compressed = new Set()
   return linears.map(({ name, inFeatures, outFeatures }) => {
-    const base = { name, inFeatures, outFeatures, wantsInputGradient: !/layers\.0\.self_attn\.[qkv]_proj/.test(name) }
+    // Nothing before the first block is trained: nobody wants the gradient of what it reads.
+    const wantsInputGradient = !/layers\.0\.self_attn\.[qkv]_proj$/.test(name)
+    const base = { name, inFeatures, outFeatures, wantsInputGradient }
     if (method.name === 'lora') {
-      const parameters = method.rank * (inFeatures + outFeatures)
-      return { ...base, kind: 'factors', parameters, multiplied: parameters }
+      const [a, b] = [method.rank * inFeatures, method.rank * outFeatures]
+      return {
+        ...base,
+        kind: 'factors',
+        parameters: a + b,
+        multiplied: a + b,
+        multipliedBack: b + (wantsInputGradient ? a : 0),
+      }
     }
     const side = squareSide(inFeatures, outFeatures, method.rank, method.name)
-    const parameters = side * side
-    if (method.name.startsWith('sharing')) return { ...base, kind: 'groups', side, parameters, multiplied: parameters }
+    const kind = method.name.startsWith('sharing') ? 'groups' : 'blocks'
     const plan = { inFeatures, outFeatures, side, truncate: method.name === 'truncation', foldOutput: false }
-    return { ...base, kind: 'blocks', side, parameters, multiplied: blockMultiplications(plan) }
+    const multiplied = kind === 'groups' ? side * side : blockMultiplications(plan)
+    const input = `${name.replace(/[qkv]_proj$/, 'qkv').replace(/(gate|up)_proj$/, 'gate/up')} ${side}`
+    const sharesInput = compressed.has(input)
+    compressed.add(input)
+    const multipliedBack = wantsInputGradient ? multiplied : 0
+    return { ...base, kind, side, parameters: side * side, multiplied, multipliedBack, sharesInput }
   })
 }
 
 /** Multiplications a token of the block operators: live blocks of R × R, less the rows that are cut by d. */
-function blockMultiplications({ inFeatures, outFeatures, side, truncate, ...rest }) {
+function blockMultiplications(plan) {
+  const { inFeatures, outFeatures, side, truncate } = plan
   if (truncate) return Math.min(side, inFeatures) * Math.min(side, outFeatures)
-  const live = liveBlocks({ inFeatures, outFeatures, side, truncate, ...rest })
-  return Math.min(live * side, outFeatures) * side
+  return Math.min(liveBlocks(plan) * side, outFeatures) * side
 }

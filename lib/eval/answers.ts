@@ -6,13 +6,10 @@
  */
 export function extractAnswer(text: string): string | null {
   const mark = text.lastIndexOf('####')
-  if (mark >= 0)
-    return text
-      .slice(mark + 4)
-      .trimStart()
-      .split('\n', 1)[0]!
-      .trim()
-  return lastBoxed(text)
+  if (mark < 0) return lastBoxed(text)
+  const after = text.slice(mark + 4).trimStart()
+  const line = after.split('\n', 1)[0]!.trim()
+  return lastBoxed(line) ?? line
 }
 
 function lastBoxed(text: string): string | null {

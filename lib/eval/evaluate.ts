@@ -54,18 +54,20 @@ export async function evaluate<T extends Task = Task>(
     options: { ...options, data: options.data! },
     template: model.tokenizer ? await promptTemplate(model, options, onWarning) : null,
     maxLength: rowLimit(options, model.config.maxPositions),
-    warn: onWarning,
   }
   model.setDropout(null)
-  const progress = new ProgressCounter(options.limit ?? null, onProgress)
-  if (options.output === undefined) return run({ ...settings, done: async (_line, summary) => progress.count(summary) })
-  return withLines(options.output, (write) => {
+  const counter = new Counter(options.limit ?? null, onProgress)
+  const result = await withLines(options.output, (write) => {
     const done: TaskContext['done'] = async (line, summary) => {
       await write(line)
-      progress.count(summary)
+      counter.count(summary)
     }
-    return run({ ...settings, done })
+    return run({ ...settings, done, truncated: () => void counter.truncated++ })
   })
+  if (counter.truncated > 0) {
+    onWarning(`${counter.truncated} rows were longer than ${settings.maxLength} tokens (max-length) and lost a part.`)
+  }
+  return result
 }
 
 function rowLimit({ maxLength }: EvalOptions, maxPositions: number): number {
@@ -73,7 +75,8 @@ function rowLimit({ maxLength }: EvalOptions, maxPositions: number): number {
   throw new UsageError('bad-value', `maxLength ${maxLength} exceeds the model's ${maxPositions} positions.`)
 }
 
-class ProgressCounter {
+class Counter {
+  truncated = 0
   #done = 0
 
   constructor(
@@ -87,11 +90,12 @@ class ProgressCounter {
   }
 }
 
-/** Gives `work` a function that writes a line of JSON to a file that is whole at the end, or absent. */
+/** Gives `work` a function that writes a line of JSON to a file that is whole at the end, or absent; or nowhere. */
 async function withLines<Result>(
-  path: string,
+  path: string | undefined,
   work: (write: (line: object) => Promise<void>) => Promise<Result>,
 ): Promise<Result> {
+  if (path === undefined) return work(async () => {})
   let result: Result
   await writeStreamAtomic(path, async (handle) => {
     const encoder = new TextEncoder()

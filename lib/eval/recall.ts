@@ -31,33 +31,36 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
   using cache = new PromptCache(model)
   for await (const { value, where } of recordsOf(options.data, options.limit)) {
     const row = parseRow(value, where)
-    if (row.kind !== 'completion' || row.completion === '') {
+    if (row.kind !== 'completion' || row.completion.trim() === '') {
       throw malformedRow(where, 'recall needs rows of a prompt and a completion that is not empty')
     }
     const { prompt, expected } = lessonOf(row, where, context)
     const name = `${where}: the prompt`
     const ids = await complete(cache, prompt, { maxNewTokens: expected.length, name })
-    const generated = completionIn(
+    const { wanted, written } = placed(
       continuationText(tokenizer, prompt, ids),
       continuationText(tokenizer, prompt, expected),
       row.completion,
     )
-    const wanted = [...row.completion]
-    const matched = matchingCharacters([...generated], wanted)
-    const isExact = generated === row.completion
+    const length = [...wanted].length
+    const matched = matchingCharacters([...written], [...wanted])
     rows++
-    characters += wanted.length
+    characters += length
     right += matched
-    if (isExact) exact++
+    if (written === wanted) exact++
     await done(
-      { ...rowLine(row), generated, characterAccuracy: matched / wanted.length, exact: isExact },
+      {
+        prompt: row.prompt,
+        completion: row.completion,
+        generated: written,
+        characterAccuracy: matched / length,
+        exact: written === wanted,
+      },
       `character accuracy ${(right / characters).toFixed(3)}`,
     )
   }
   return { characterAccuracy: right / characters, exactAccuracy: exact / rows }
 }
-
-const rowLine = ({ prompt, completion }: RecallRow) => ({ prompt, completion })
 
 /** The row as training sees it, so that the answer is asked for where it was learnt. */
 function lessonOf(row: RecallRow, where: string, { model, template }: TaskContext): Lesson {
@@ -82,18 +85,16 @@ function lessonOf(row: RecallRow, where: string, { model, template }: TaskContex
 }
 
 /**
- * The part of a generated text that stands where the completion does: a template may put space, or an empty thinking
+ * The completion as the template shows it, and what was generated in its place: there may be space, or an empty thinking
  * block, before and after it.
  */
-function completionIn(generated: string, expected: string, completion: string): string {
-  const at = Math.max(0, expected.indexOf(completion.trim()) - leadingSpace(completion))
-  const after = expected.slice(at + completion.length)
-  const rest = generated.slice(at)
-  return after !== '' && rest.endsWith(after) ? rest.slice(0, rest.length - after.length) : rest
-}
-
-function leadingSpace(text: string): number {
-  return text.length - text.trimStart().length
+function placed(generated: string, expected: string, completion: string): { wanted: string; written: string } {
+  const wanted = expected.includes(completion) ? completion : completion.trim()
+  const start = Math.max(0, expected.indexOf(wanted))
+  const after = expected.slice(start + wanted.length)
+  const rest = generated.slice(start)
+  const written = after !== '' && rest.endsWith(after) ? rest.slice(0, rest.length - after.length) : rest
+  return { wanted, written }
 }
 
 function matchingCharacters(generated: readonly string[], wanted: readonly string[]): number {

@@ -71,7 +71,8 @@ export interface TaskContext {
   readonly maxLength: number
   /** One row (or window) is done: its line of `--output`, and how far the result is. */
   done(line: object, summary?: string): Promise<void>
-  warn(message: string): void
+  /** A row lost a part to `maxLength`. */
+  truncated(): void
 }
 
 export type RunTask<T extends Task = Task> = (context: TaskContext) => Promise<EvalResults[T]>

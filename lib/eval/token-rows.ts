@@ -6,11 +6,11 @@ import type { TaskContext } from './task.js'
 export function tokenRowsOf(
   row: Row,
   where: string,
-  { model, options, template, maxLength, warn }: TaskContext,
+  { model, options, template, maxLength, truncated }: TaskContext,
 ): TokenRow[] {
   const { tokenizer, config } = model
-  const { rows, truncated } = encodeRow(row, where, { tokenizer, template, maxLength, trainOn: options.trainOn })
-  for (const { ids } of rows) checkIds(ids, config.vocabularySize, where)
-  if (truncated) warn(`${where}: the row is longer than ${maxLength} tokens (max-length) and lost a part.`)
-  return rows
+  const encoded = encodeRow(row, where, { tokenizer, template, maxLength, trainOn: options.trainOn })
+  for (const { ids } of encoded.rows) checkIds(ids, config.vocabularySize, where)
+  if (encoded.truncated) truncated()
+  return encoded.rows
 }

@@ -26,8 +26,18 @@ export async function backward(root: Tensor): Promise<void> {
   await reached
 }
 
-/** Runs one node whose gradient is complete, and frees what it held. For walks of part of a tape too. */
-export function step(node: TapeNode): void {
+/**
+ * Walks the tape from any tensor, given the gradient with respect to it, without waiting for the device: for parts of a
+ * tape. The node `start` keeps its gradient instead of passing it on.
+ */
+export function backwardFrom(root: TapeNode, gradient: Tensor, start: TapeNode | null = null): void {
+  root.gradient = gradient.retain()
+  root.borrowed = true
+  for (const node of laterFirst(root)) if (node !== start) noGrad(() => step(node))
+}
+
+/** Runs one node whose gradient is complete, and frees what it held. */
+function step(node: TapeNode): void {
   if (node.leaf) return
   const gradient = node.gradient
   node.gradient = null
@@ -38,7 +48,7 @@ export function step(node: TapeNode): void {
 }
 
 /** Every node that `root` depends on, each before those that it depends on. */
-export function laterFirst(root: TapeNode): TapeNode[] {
+function laterFirst(root: TapeNode): TapeNode[] {
   const seen = new Set<TapeNode>([root])
   const open = [root]
   for (let node = open.pop(); node; node = open.pop()) {

@@ -1,4 +1,4 @@
-import { laterFirst, step } from './backward.js'
+import { backwardFrom } from './backward.js'
 import { isRecording, noGrad, record, TapeNode, withRecording } from './tape.js'
 import type { Tensor } from './tensor.js'
 
@@ -20,9 +20,7 @@ export function recomputed(
     start.node = dX!.needed ? new TapeNode([], [], null, start) : null
     const again = withRecording(true, () => body(start))
     if (!again.node) return
-    again.node.gradient = dY.retain()
-    again.node.borrowed = true
-    for (const node of laterFirst(again.node)) if (node !== start.node) noGrad(() => step(node))
+    backwardFrom(again.node, dY, start.node)
     const gradient = start.node?.gradient
     if (!gradient) return
     dX!.pass(gradient)

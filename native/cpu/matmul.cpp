@@ -4,8 +4,11 @@
 #include <hwy/targets.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <array>
 #include <dnnl.hpp>
+#include <fstream>
+#include <iterator>
 #include <unordered_map>
 
 #include "cpu/tensor_view.h"
@@ -95,17 +98,37 @@ const dnnl::matmul& primitiveFor(const Key& key) {
   return kept->emplace(key, make(key)).first->second;
 }
 
-/// A dense copy of a tensor in `dtype`; without `read`, memory for one.
-TensorDesc packed(const TensorDesc& tensor, DType dtype, void* memory, bool read) {
+void multiply(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
+              float alpha, bool accumulate) {
+  const Key key{Operand(a, transposeA), Operand(b, transposeB), Operand(c, false), alpha, accumulate,
+                omp_get_max_threads()};
+  const bool batched = key.c.dims[0] > 1;
+  primitiveFor(key).execute(stream(), {{DNNL_ARG_SRC, memory(key.a.desc(batched), engine(), a.data)},
+                                       {DNNL_ARG_WEIGHTS, memory(key.b.desc(batched), engine(), b.data)},
+                                       {DNNL_ARG_DST, memory(key.c.desc(batched), engine(), c.data)}});
+}
+
+/// Dense scratch memory in the shape of a tensor; a batch that repeats one matrix keeps one.
+template <int Slot>
+TensorDesc scratchLike(const TensorDesc& tensor, DType dtype) {
   TensorDesc dense = tensor;
-  dense.data = memory;
   dense.dtype = dtype;
+  const bool repeated = tensor.rank == 3 && tensor.strides[0] == 0;
   int64_t stride = 1;
   for (int32_t i = tensor.rank - 1; i >= 0; --i) {
-    dense.strides[i] = stride;
-    stride *= tensor.shape[i];
+    dense.strides[i] = i == 0 && repeated ? 0 : stride;
+    stride *= i == 0 && repeated ? 1 : tensor.shape[i];
   }
-  if (read) copy(tensor, dense, 1);
+  dense.data = scratch<Slot>(static_cast<size_t>(stride * traitsOf(dtype).blockBytes));
+  return dense;
+}
+
+template <int Slot>
+TensorDesc denseCopy(const TensorDesc& tensor, DType dtype) {
+  const TensorDesc dense = scratchLike<Slot>(tensor, dtype);
+  TensorDesc from = tensor, to = dense;
+  if (tensor.rank == 3 && tensor.strides[0] == 0) from.shape[0] = to.shape[0] = 1;
+  copy(from, to, 1);
   return dense;
 }
 
@@ -116,20 +139,85 @@ bool isStridedVector(const TensorDesc& tensor) {
          (tensor.shape[column] == 1 && tensor.shape[row] > 1 && tensor.strides[row] != 1);
 }
 
-bool bfloat16Products() {
+// --- bfloat16 through float32 ----------------------------------------------------------------------------------
+//
+// Some processors multiply bfloat16 more slowly than float32, or not at all. There, tiles of the operands are widened
+// into scratch memory that stays in the cache, and float32 products run on them.
+
+struct Range {
+  int64_t from, length;
+};
+
+/// The part of a matrix (or of every matrix of a batch) that a tile covers; rows and columns are those of op(tensor).
+TensorDesc tileOf(const TensorDesc& tensor, bool transposed, Range rows, Range columns) {
+  TensorDesc tile = tensor;
+  const int32_t row = tensor.rank - (transposed ? 1 : 2), column = tensor.rank - (transposed ? 2 : 1);
+  const int64_t offset = rows.from * tensor.strides[row] + columns.from * tensor.strides[column];
+  tile.data = static_cast<std::byte*>(tensor.data) + offset * traitsOf(tensor.dtype).blockBytes;
+  tile.shape[row] = rows.length;
+  tile.shape[column] = columns.length;
+  return tile;
+}
+
+void multiplyWidened(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
+                     float alpha, bool accumulate) {
+  constexpr int64_t kRows = 512, kColumns = 4096, kDepth = 4096;
+  constexpr DType kWide = DType::f32;
+  const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
+  const bool direct = c.dtype == kWide;
+  for (int64_t column = 0; column < n; column += kColumns) {
+    const Range columns{column, std::min(kColumns, n - column)};
+    TensorDesc wideB;
+    if (k <= kDepth) wideB = denseCopy<21>(tileOf(b, transposeB, {0, k}, columns), kWide);
+    for (int64_t row = 0; row < m; row += kRows) {
+      const Range rows{row, std::min(kRows, m - row)};
+      const TensorDesc target = tileOf(c, false, rows, columns);
+      const TensorDesc sums = direct ? target : scratchLike<22>(target, kWide);
+      for (int64_t at = 0; at < k; at += kDepth) {
+        const Range depth{at, std::min(kDepth, k - at)};
+        if (k > kDepth) wideB = denseCopy<21>(tileOf(b, transposeB, depth, columns), kWide);
+        const TensorDesc wideA = denseCopy<20>(tileOf(a, transposeA, rows, depth), kWide);
+        multiply(wideA, transposeA, wideB, transposeB, sums, alpha, at > 0 || (direct && accumulate));
+      }
+      if (direct) continue;
+      if (accumulate)
+        add(sums, target, 1);
+      else
+        copy(sums, target, 1);
+    }
+  }
+}
+
+bool onednnMultipliesBfloat16() {
   static const bool supported = [] {
-    Key probe{};
-    const TensorDesc tensor{nullptr, DType::bf16, 2, {16, 16}, {16, 1}};
-    probe.a = probe.b = probe.c = Operand(tensor, false);
-    probe.alpha = 1;
+    const Operand operand(TensorDesc{nullptr, DType::bf16, 2, {16, 16}, {16, 1}}, false);
     try {
-      make(probe);
+      make({operand, operand, operand, 1, false, 1});
       return true;
     } catch (const dnnl::error&) {
       return false;
     }
   }();
   return supported;
+}
+
+/// Intel's cores with AVX512-BF16 and FP16 but without AMX: VDPBF16PS does less work there than float32 FMAs (measured:
+/// 87 against 150 GFLOP/s a core). A rule, not a measurement at start-up, so that results are the same every time.
+bool slowBfloat16() {
+  static const bool slow = [] {
+    std::ifstream info("/proc/cpuinfo");
+    const std::string text((std::istreambuf_iterator<char>(info)), std::istreambuf_iterator<char>());
+    return text.find("GenuineIntel") != std::string::npos &&
+           dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx10_1_512;
+  }();
+  return slow;
+}
+
+/// Widening reads and writes each operand once more; that pays where every element takes part in enough
+/// multiplications.
+bool widenPays(int64_t m, int64_t n, int64_t k) {
+  constexpr double kEnough = 128;
+  return 1.0 / static_cast<double>(m) + 1.0 / static_cast<double>(n) + 1.0 / static_cast<double>(k) < 1.0 / kEnough;
 }
 
 }  // namespace
@@ -140,31 +228,24 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     if (!accumulate) fill(c, 0);
     return;
   }
-  const bool widen = a.dtype == DType::bf16 && !bfloat16Products();
-  if (widen || isStridedVector(a) || isStridedVector(b) || isStridedVector(c)) {
-    const auto pack = [&](const TensorDesc& tensor, void* (*memory)(size_t), bool read) {
-      if (!widen && !isStridedVector(tensor)) return tensor;
-      const size_t bytes = static_cast<size_t>(elementsOf(tensor)) * sizeof(float);
-      return packed(tensor, widen ? DType::f32 : tensor.dtype, memory(bytes), read);
-    };
-    const TensorDesc denseA = pack(a, scratch<20>, true), denseB = pack(b, scratch<21>, true);
-    const TensorDesc denseC = pack(c, scratch<22>, accumulate);
+  if (isStridedVector(a) || isStridedVector(b) || isStridedVector(c)) {
+    const TensorDesc denseA = denseCopy<17>(a, a.dtype), denseB = denseCopy<18>(b, b.dtype);
+    const TensorDesc denseC = accumulate ? denseCopy<19>(c, c.dtype) : scratchLike<19>(c, c.dtype);
     matmul(denseA, transposeA, denseB, transposeB, denseC, alpha, accumulate);
-    if (denseC.data != c.data) copy(denseC, c, 1);
-    return;
+    return copy(denseC, c, 1);
   }
-  const Key key{Operand(a, transposeA), Operand(b, transposeB), Operand(c, false), alpha, accumulate,
-                omp_get_max_threads()};
-  const bool batched = key.c.dims[0] > 1;
-  primitiveFor(key).execute(stream(), {{DNNL_ARG_SRC, memory(key.a.desc(batched), engine(), a.data)},
-                                       {DNNL_ARG_WEIGHTS, memory(key.b.desc(batched), engine(), b.data)},
-                                       {DNNL_ARG_DST, memory(key.c.desc(batched), engine(), c.data)}});
+  const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
+  if (a.dtype == DType::bf16 && (!onednnMultipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k))))
+    multiplyWidened(a, transposeA, b, transposeB, c, alpha, accumulate);
+  else
+    multiply(a, transposeA, b, transposeB, c, alpha, accumulate);
 }
 
 bool hasFastBfloat16() {
   switch (dnnl::get_effective_cpu_isa()) {
-    case dnnl::cpu_isa::avx512_core_bf16:
     case dnnl::cpu_isa::avx10_1_512:
+      return !slowBfloat16();
+    case dnnl::cpu_isa::avx512_core_bf16:
     case dnnl::cpu_isa::avx10_1_512_amx:
     case dnnl::cpu_isa::avx10_1_512_amx_fp16:
     case dnnl::cpu_isa::avx2_vnni_2:

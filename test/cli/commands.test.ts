@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
+import { smallTokenizerFolder } from '../data/small-tokenizer.js'
 import { testTerminal } from './terminal.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'mora-commands-'))
@@ -186,6 +187,54 @@ describe('mora inspect', () => {
 
   it('needs something to inspect', async () => {
     expect(await moraJson('inspect')).toMatchObject({ exitCode: 2, json: { error: { code: 'missing-option' } } })
+  })
+})
+
+describe('a model that reads and writes text', () => {
+  const talker = () => at('talker/model')
+
+  beforeAll(async () => {
+    writeFileSync(at('talker.json'), JSON.stringify({ ...CONFIG, vocab_size: 512 }))
+    const { exitCode } = await moraJson(
+      ...['train', '--init', at('talker.json'), '--model', smallTokenizerFolder, '--data', at('rows.jsonl')],
+      ...['--output', at('talker'), '--max-steps', '1', '--dtype', 'float32'],
+    )
+    expect(exitCode).toBe(0)
+  })
+
+  it('answers a prompt with mora generate, in the keys of the interface', async () => {
+    const argv = ['generate', '--model', talker(), '--prompt', 'a', '--raw', '--max-new-tokens', '3']
+    const { exitCode, json } = await moraJson(...argv)
+    expect(exitCode).toBe(0)
+    expect(json).toEqual({
+      text: expect.any(String),
+      ids: expect.any(Array),
+      promptTokens: expect.any(Number),
+      newTokens: json.ids.length,
+      finishReason: expect.stringMatching(/^(stop|length)$/),
+      tokensPerSecond: expect.any(Number),
+    })
+    const { stdout, stderr } = await mora(...argv)
+    expect(stdout).toBe(`${json.text}\n`)
+    expect(stderr).toMatch(/^\d tokens, /)
+  })
+
+  it('needs a prompt where there is no terminal', async () => {
+    const { exitCode, stdout, stderr } = await mora('generate', '--model', talker())
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' })
+    expect(stderr).toContain('Missing --prompt')
+  })
+
+  it('is measured by mora eval', async () => {
+    writeFileSync(at('text.txt'), 'Some words to measure, and some more of them.')
+    const { exitCode, json } = await moraJson(
+      ...['eval', '--model', talker(), '--task', 'perplexity', '--data', at('text.txt')],
+    )
+    expect(exitCode).toBe(0)
+    expect(Object.keys(json)).toEqual(['perplexity', 'loss', 'tokens', 'targets'])
+    expect(json.perplexity).toBeCloseTo(Math.exp(json.loss), 6)
+    const { stdout } = await mora('eval', '--model', talker(), '--task', 'perplexity', '--data', at('text.txt'))
+    expect(stdout).toContain(`tokens      ${json.tokens}\n`)
   })
 })
 

@@ -11,8 +11,8 @@ export const doctorCommand = defineCommand({
   examples: ['mora doctor', 'mora doctor --json'],
   check() {},
   async run({ threads }) {
-    const { examine } = await import('../../doctor.js')
-    const report = examine({ threads })
+    const { doctor } = await import('../../doctor.js')
+    const report = doctor({ threads })
     return { json: report, text: describe(report) }
   },
 })

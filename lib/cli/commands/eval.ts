@@ -30,7 +30,12 @@ export const evalCommand = defineCommand({
     const progress = new Progress(terminal.stderr, options)
     try {
       if (options.adapter !== undefined) await model.loadAdapter(options.adapter)
-      const result = await evaluate(model, options)
+      const result = await evaluate(model, {
+        ...options,
+        onWarning: (message) => progress.note(message),
+        onProgress: ({ done, total, summary }) =>
+          progress.show(`${done}${total === null ? '' : `/${total}`}  ${summary}`),
+      })
       return { json: result, text: describe(result as unknown as Record<string, unknown>) }
     } finally {
       progress.end()
@@ -40,9 +45,9 @@ export const evalCommand = defineCommand({
 })
 
 /** Figures by name; what is long is counted, since `--json` and `--output` have it whole. */
-function describe(result: Record<string, unknown>): string {
+function describe(result: object): string {
   return formatFacts(
-    Object.entries(result).flatMap(([name, value]): [string, string][] => {
+    Object.entries(result).flatMap(([name, value]: [string, unknown]): [string, string][] => {
       if (typeof value === 'number') return [[name, Number.isInteger(value) ? String(value) : formatNumber(value)]]
       if (Array.isArray(value)) return [[name, String(value.length)]]
       if (typeof value === 'object' && value !== null) {

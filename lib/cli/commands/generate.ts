@@ -42,20 +42,23 @@ export const generateCommand = defineCommand({
   },
 })
 
-async function answer(model: Model, options: GenerateOptions, context: CommandContext): Promise<CommandResult> {
+async function answer(
+  model: Model,
+  options: GenerateOptions,
+  { terminal, log }: CommandContext,
+): Promise<CommandResult> {
   const { generate } = await import('../../generate/index.js')
-  const { stdout } = context.terminal
-  const onText = options.json ? undefined : (text: string) => void stdout.write(text)
-  const result = await generate(model, { ...options, prompt: options.prompt!, onText })
-  if (!options.json) {
-    stdout.write('\n')
-    context.log(`${result.newTokens} tokens, ${formatCount(result.tokensPerSecond)} tokens/s, ${result.finishReason}`)
-  }
+  const onText = options.json ? undefined : (text: string) => void terminal.stdout.write(text)
+  const onWarning = (message: string) => log(`note: ${message}`)
+  const result = await generate(model, { ...options, onText, onWarning })
+  if (options.json) return { json: result, text: '' }
+  terminal.stdout.write('\n')
+  log(`${result.newTokens} tokens, ${formatCount(result.tokensPerSecond)} tokens/s, ${result.finishReason}`)
   return { json: result, text: '' }
 }
 
 async function chatOn(model: Model, options: GenerateOptions, context: CommandContext): Promise<CommandResult> {
-  const { chat } = await import('../chat.js')
-  await chat(model, options, context)
+  const { converse } = await import('../converse.js')
+  await converse(model, options, context)
   return { json: null, text: '' }
 }

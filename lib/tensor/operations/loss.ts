@@ -44,6 +44,19 @@ export function linearCrossEntropy(hidden: Tensor, head: Tensor, targets: Tensor
   })
 }
 
+/** Sum of cross-entropies [1] (float32) of logits [N, V] against targets [N] (int32, negative: no target). */
+export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
+  const { device } = logits
+  const losses = Tensor.empty([logits.shape[0]!], { device })
+  const total = Tensor.empty([1], { device })
+  const dLogits = isRecording() && logits.requiresGrad ? Tensor.empty(logits.shape, logits) : null
+  native.crossEntropy(logits.native, targets.native, losses.native, dLogits?.native ?? null)
+  native.sum(losses.native, total.native, false)
+  return record(total, [logits], dLogits ? [dLogits] : [], (gradient, [values], [toLogits]) => {
+    toLogits!.write(scaledBy(gradient, values!))
+  })
+}
+
 /** Stores or adds gradient [1] · values. The gradient of a loss that is a root is 1; others cost a product of one row. */
 function scaledBy(gradient: Tensor, values: Tensor) {
   return (target: Tensor, accumulate: boolean): void => {

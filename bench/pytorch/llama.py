@@ -1,0 +1,154 @@
+"""A decoder of the Llama family in plain PyTorch, operation by operation, with Hugging Face's module names.
+
+Letters: B rows, T tokens of a row, D hidden, H query heads, K key-value heads, E head size, V vocabulary.
+"""
+import math
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, size, epsilon):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.epsilon = epsilon
+
+    def forward(self, x):
+        wide = x.float()
+        scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.epsilon)
+        return self.weight * scaled.to(x.dtype)
+
+
+def rotate(x, cosines, sines):
+    """x [B, heads, T, E], half-split pairs."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cosines + torch.cat((-second, first), dim=-1) * sines
+
+
+def eager_attention(q, k, v):
+    """Causal softmax(q kᵀ / √E) v with all scores in memory."""
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+    length = q.shape[-2]
+    hidden = torch.full((length, length), float("-inf"), dtype=q.dtype).triu(1)
+    return functional.softmax(scores + hidden, dim=-1, dtype=torch.float32).to(q.dtype) @ v
+
+
+def sdpa_attention(q, k, v):
+    return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+ATTENTIONS = {"eager": eager_attention, "sdpa": sdpa_attention}
+
+
+class Attention(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        hidden, self.heads, self.kv_heads, self.head_size = sizes_of(config)
+        bias = config.get("attention_bias", False)
+        self.q_proj = nn.Linear(hidden, self.heads * self.head_size, bias=bias)
+        self.k_proj = nn.Linear(hidden, self.kv_heads * self.head_size, bias=bias)
+        self.v_proj = nn.Linear(hidden, self.kv_heads * self.head_size, bias=bias)
+        self.o_proj = nn.Linear(self.heads * self.head_size, hidden, bias=bias)
+        self.attend = sdpa_attention
+
+    def forward(self, x, cosines, sines):
+        batch, length, _ = x.shape
+
+        def by_head(projected):
+            return projected.view(batch, length, -1, self.head_size).transpose(1, 2)
+
+        q, k, v = by_head(self.q_proj(x)), by_head(self.k_proj(x)), by_head(self.v_proj(x))
+        q, k = rotate(q, cosines, sines), rotate(k, cosines, sines)
+        repeats = self.heads // self.kv_heads
+        k, v = k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
+        return self.o_proj(self.attend(q, k, v).transpose(1, 2).reshape(batch, length, -1))
+
+
+class MLP(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        hidden, inner, bias = config["hidden_size"], config["intermediate_size"], config.get("mlp_bias", False)
+        self.gate_proj = nn.Linear(hidden, inner, bias=bias)
+        self.up_proj = nn.Linear(hidden, inner, bias=bias)
+        self.down_proj = nn.Linear(inner, hidden, bias=bias)
+
+    def forward(self, x):
+        return self.down_proj(functional.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Block(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.input_layernorm = RMSNorm(config["hidden_size"], config["rms_norm_eps"])
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = RMSNorm(config["hidden_size"], config["rms_norm_eps"])
+        self.mlp = MLP(config)
+
+    def forward(self, x, cosines, sines):
+        x = x + self.self_attn(self.input_layernorm(x), cosines, sines)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Decoder(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config["vocab_size"], config["hidden_size"])
+        self.layers = nn.ModuleList(Block(config) for _ in range(config["num_hidden_layers"]))
+        self.norm = RMSNorm(config["hidden_size"], config["rms_norm_eps"])
+
+
+class Llama(nn.Module):
+    """Logits [B, T, V] of ids [B, T]; every row is one document."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.model = Decoder(config)
+        self.lm_head = nn.Linear(config["hidden_size"], config["vocab_size"], bias=False)
+        if config.get("tie_word_embeddings", False):
+            self.lm_head.weight = self.model.embed_tokens.weight
+
+    @classmethod
+    def load(cls, config, tensors, dtype):
+        """The model with its weights frozen and in `dtype`."""
+        with torch.device("meta"):
+            model = cls(config)
+        weights = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+        if config.get("tie_word_embeddings", False):
+            weights["lm_head.weight"] = weights["model.embed_tokens.weight"]
+        model.load_state_dict(weights, assign=True)
+        return model.requires_grad_(False)
+
+    def use_attention(self, name):
+        for layer in self.model.layers:
+            layer.self_attn.attend = ATTENTIONS[name]
+
+    def forward(self, ids):
+        x = self.model.embed_tokens(ids)
+        cosines, sines = self.rotary(ids.shape[1], x.dtype)
+        for layer in self.model.layers:
+            x = layer(x, cosines, sines)
+        return self.lm_head(self.model.norm(x))
+
+    def rotary(self, length, dtype):
+        """cos and sin [T, E], made in float32."""
+        _, _, _, size = sizes_of(self.config)
+        frequencies = rope_theta(self.config) ** (-torch.arange(0, size, 2, dtype=torch.float32) / size)
+        angles = torch.outer(torch.arange(length, dtype=torch.float32), frequencies).repeat(1, 2)
+        return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def sizes_of(config):
+    """D, H, K, E."""
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    return hidden, heads, config.get("num_key_value_heads", heads), config.get("head_dim") or hidden // heads
+
+
+def rope_theta(config):
+    parameters = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    kind = parameters.get("rope_type", parameters.get("type", "default"))
+    if kind != "default":
+        raise ValueError(f"expected plain rotary embeddings but the model's rope type is {kind}")
+    return parameters.get("rope_theta", config.get("rope_theta", 10000.0))

@@ -1,0 +1,97 @@
+// One case of the comparison: the same adapter, dtype and tokens on every side, steps taken in turn.
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { adapterFolder, tokenFile } from './prepare.mjs'
+import { TrainerProcess } from './trainer-process.mjs'
+
+const ours = fileURLToPath(new URL('./ours.mjs', import.meta.url))
+const pytorch = fileURLToPath(new URL('../pytorch/train.py', import.meta.url))
+const leastRounds = 2
+/** Freed blocks stay in the process instead of being faulted in again at every step. */
+const tunedMalloc = { MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '-1', MALLOC_TOP_PAD_: '67108864' }
+const pytorchOperators = ['lora', 'rotation', 'sharing']
+
+/** PyTorch's version, or null where the interpreter has none. */
+export function pytorchVersion(python) {
+  try {
+    const code = 'import numpy, torch; print(torch.__version__)'
+    return execFileSync(python, ['-c', code], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+  } catch {
+    return null
+  }
+}
+
+/**
+ * Runs a case and resolves with each side's steps, memory and facts. The first step of each is not counted. Rounds end
+ * at `options.steps`, or when `seconds` have gone.
+ */
+export async function contest({ options, folder, method, dtype, withPytorch, seconds }) {
+  const shared = {
+    model: join(folder, 'model'),
+    adapter: adapterFolder(folder, method),
+    tokens: tokenFile(folder),
+    operator: method.name,
+    dtype,
+    rows: options.rows,
+    length: options.length,
+    threads: options.threads,
+    learningRate: 3e-4,
+  }
+  const trainers = [new TrainerProcess('node-mora', process.execPath, [ours, JSON.stringify(shared)])]
+  const notes = []
+  try {
+    await trainers[0].ready()
+    if (withPytorch && pytorchOperators.includes(method.name)) {
+      const blas = options.blas ? { LD_LIBRARY_PATH: options.blas } : {}
+      for (const best of [false, true]) {
+        const name = best ? 'PyTorch, best' : 'PyTorch'
+        const command = [pytorch, JSON.stringify({ ...shared, best })]
+        const trainer = new TrainerProcess(name, options.python, command, best ? { ...blas, ...tunedMalloc } : blas)
+        trainers.push(trainer)
+        const facts = await trainer.ready()
+        if (dtype !== 'float32' || facts.blas.some((path) => /openblas|mkl|blis/.test(path))) continue
+        notes.push(
+          'PyTorch was left out in float32: it would multiply with the reference BLAS, a hundred times slower than a ' +
+            'tuned one. Install one (apt-get install libopenblas0-pthread), or name its folder with --blas.',
+        )
+        await trainers.pop().stop()
+        break
+      }
+    }
+    await takeRounds(trainers, options.steps, seconds)
+    return { sides: trainers.map(resultOf), notes }
+  } finally {
+    for (const trainer of trainers) await trainer.stop()
+  }
+}
+
+async function takeRounds(trainers, rounds, seconds) {
+  for (const trainer of trainers) await trainer.step()
+  const start = performance.now()
+  for (let round = 0; round < rounds; round++) {
+    const elapsed = (performance.now() - start) / 1000
+    if (round >= leastRounds && (elapsed * (round + 1)) / round > seconds) break
+    // Who goes first changes, so that nobody always follows the same neighbour.
+    for (let i = 0; i < trainers.length; i++) await trainers[(round + i) % trainers.length].step()
+  }
+}
+
+function resultOf(trainer) {
+  const times = trainer.steps.slice(1).map(({ seconds }) => seconds)
+  return {
+    name: trainer.name,
+    facts: trainer.facts,
+    losses: trainer.steps.map(({ loss }) => loss),
+    gradNorms: trainer.steps.map(({ gradNorm }) => gradNorm),
+    seconds: { median: median(times), least: Math.min(...times), most: Math.max(...times), all: times },
+    cpuSeconds: median(trainer.steps.slice(1).map(({ cpuSeconds }) => cpuSeconds)),
+    peakMemory: trainer.peakMemory(),
+  }
+}
+
+function median(values) {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = (sorted.length - 1) / 2
+  return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2
+}

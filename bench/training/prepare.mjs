@@ -1,0 +1,37 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { loadModel } from '../../dist/models/index.js'
+import { textIds } from '../common/batch.mjs'
+import { adapterConfig } from '../common/methods.mjs'
+import { productsOf } from './model-sizes.mjs'
+import { measurePeaks } from './peaks.mjs'
+
+/**
+ * Writes what every side reads into `folder`: the model in float32, the fresh adapters and the tokens; and measures the
+ * machine while nothing else runs.
+ */
+export async function prepare({ model: path, methods, dtypes, rows, length, threads }, folder) {
+  const model = await loadModel(path, { device: 'cpu', dtype: 'float32', threads })
+  const { config, device } = model
+  await model.save(join(folder, 'model'), { dtype: 'float32' })
+  const trained = {}
+  for (const method of methods) {
+    model.addAdapter(method.label, adapterConfig(method), { seed: 1 })
+    trained[method.label] = model.trainableParameters().reduce((sum, { parameter }) => sum + parameter.elements, 0)
+    await model.saveAdapter(method.label, adapterFolder(folder, method))
+    model.removeAdapter(method.label)
+  }
+  writeFileSync(tokenFile(folder), textIds(model.tokenizer, rows, length))
+  const linears = model.linears().map(({ name, inFeatures, outFeatures }) => ({ name, inFeatures, outFeatures }))
+  model.dispose()
+  device.trim()
+  const products = productsOf(config, rows * length)
+  const peaks = {}
+  for (const dtype of dtypes) peaks[dtype] = await measurePeaks(device, dtype, products)
+  device.trim()
+  await device.synchronize()
+  return { config, linears, trained, products, peaks, device: device.facts() }
+}
+
+export const adapterFolder = (folder, { name, rank }) => join(folder, `adapter-${name}-${rank}`)
+export const tokenFile = (folder) => join(folder, 'tokens.bin')

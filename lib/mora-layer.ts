@@ -1,0 +1,144 @@
+import { mora, moraGeometry, type Operator } from './adapters/mora.js'
+import { squareSide } from './adapters/square-side.js'
+import { UsageError } from './errors.js'
+import { openDevice } from './models/load.js'
+import { type NativeDevice, native } from './native.js'
+import { backwardFrom } from './tensor/backward.js'
+import { assemble, type Part } from './tensor/destination.js'
+import { factor, linear } from './tensor/operations/linear.js'
+import { blocks, foldBlocks, groupSpread, groupSum } from './tensor/operations/mora.js'
+import { Parameter } from './tensor/parameter.js'
+import { scope } from './tensor/scope.js'
+import { noGrad } from './tensor/tape.js'
+import { Tensor } from './tensor/tensor.js'
+
+export interface MoraLayerOptions {
+  inFeatures: number
+  outFeatures: number
+  /** The budget: parameters of a LoRA of this rank. Default 8. */
+  rank?: number
+  /** Default: rotation below rank 64, sharing from there on. */
+  operator?: Operator
+  /** Rotation only: outputs past the last one are added to the first ones instead of being cut. */
+  foldOutput?: boolean
+  /** As in `loadModel`; default `auto`. */
+  device?: string
+  /** Side of the matrix, if it shall not follow from the rank. */
+  squareSide?: number
+}
+
+/** Values on any device; a Float32Array is taken to be row-major. */
+export type LayerValues = Tensor | Float32Array
+
+/**
+ * MoRA's adapter of one linear layer, for those who need only the method (arXiv 2405.12130, Eq. 4 to 9 and Appendix B).
+ *
+ * x is [T, in], W [out, in] or null, M [R, R] and y [T, out], all float32. Results are Tensors, which the caller disposes
+ * of; what was given stays the caller's.
+ */
+export class MoraSingleLayer {
+  /** R, the side of the square matrix. */
+  readonly squareSide: number
+  readonly operator: Operator
+  readonly inFeatures: number
+  readonly outFeatures: number
+  readonly device: NativeDevice
+  readonly #geometry
+
+  constructor({ inFeatures, outFeatures, device, foldOutput = false, ...options }: MoraLayerOptions) {
+    const { rank, operator } = mora(options)
+    this.inFeatures = inFeatures
+    this.outFeatures = outFeatures
+    this.operator = operator
+    this.squareSide = options.squareSide ?? squareSide(inFeatures, outFeatures, rank, operator)
+    this.device = openDevice({ device })
+    this.#geometry = moraGeometry(operator, inFeatures, outFeatures, this.squareSide, foldOutput)
+  }
+
+  /** y = x Wᵀ + f_decomp(M f_comp(x)), [T, out]. */
+  forward(x: LayerValues, W: LayerValues | null, M: LayerValues): Tensor {
+    return scope(() => {
+      const matrix = this.#parameter('M', this.#matrix(M))
+      const y = noGrad(() => this.#apply(this.#rows(x, this.inFeatures, 'x'), W, matrix))
+      matrix.dispose()
+      return y
+    })
+  }
+
+  /** Gradients for dY [T, out]: of x through W and the adapter [T, in], and of M [R, R]. */
+  backward(x: LayerValues, W: LayerValues | null, M: LayerValues, dY: LayerValues): { dX: Tensor; dM: Tensor } {
+    return scope(() => {
+      const input = this.#parameter('x', this.#rows(x, this.inFeatures, 'x'))
+      const matrix = this.#parameter('M', this.#matrix(M))
+      const y = this.#apply(input, W, matrix)
+      backwardFrom(y.node!, this.#rows(dY, this.outFeatures, 'dY'))
+      const [dX, dM] = [this.#copy(input.grad!), this.#copy(matrix.grad!)]
+      input.dispose()
+      matrix.dispose()
+      return { dX, dM }
+    })
+  }
+
+  /** ΔW [out, in]: the adapter as a matrix, f_decomp(M f_comp(x)) = ΔW x. */
+  delta(M: LayerValues): Tensor {
+    return scope(() => {
+      const weight = Tensor.zeros([this.outFeatures, this.inFeatures], { device: this.device })
+      const nonFinite = Tensor.zeros([1], { device: this.device, dtype: 'int32' })
+      const matrix = this.#matrix(M)
+      const geometry = this.#geometry
+      if (geometry.kind === 'groups') {
+        native.mergeGroups(geometry.input, geometry.output, matrix.native, 1, weight.native, nonFinite.native)
+      } else {
+        const folded = foldBlocks(geometry.plan, matrix, 'float32')
+        native.mergeBlocks(geometry.plan, folded.native, 1, weight.native, nonFinite.native)
+      }
+      return weight
+    })
+  }
+
+  #apply(x: Tensor, W: LayerValues | null, M: Parameter): Tensor {
+    const geometry = this.#geometry
+    const adapter: Part['write'] = (into) =>
+      geometry.kind === 'blocks'
+        ? blocks(x, M, geometry.plan, into)
+        : groupSpread(factor(groupSum(x, geometry.input), M), geometry.output, into)
+    const columns = { from: 0, to: this.outFeatures }
+    const parts: Part[] = [{ ...columns, write: adapter }]
+    if (W) {
+      const weight = this.#values(W, [this.outFeatures, this.inFeatures], 'W')
+      parts.push({ ...columns, write: (into) => linear(x, weight, into) })
+    }
+    return assemble([x.shape[0]!, this.outFeatures], parts, x)
+  }
+
+  #matrix(M: LayerValues): Tensor {
+    return this.#values(M, [this.squareSide, this.squareSide], 'M')
+  }
+
+  #rows(values: LayerValues, columns: number, name: string): Tensor {
+    const count = values instanceof Tensor ? values.elements : values.length
+    return this.#values(values, [Math.floor(count / columns), columns], name)
+  }
+
+  #values(values: LayerValues, shape: [number, number], name: string): Tensor {
+    const came = values instanceof Tensor ? `[${values.shape.join(', ')}]` : `${values.length} values`
+    const fits = values instanceof Tensor ? values.shape.join() === shape.join() : values.length === shape[0] * shape[1]
+    if (!fits) throw new UsageError('unfit-shape', `Expected [${shape.join(', ')}] for ${name} but received ${came}.`)
+    return values instanceof Tensor ? values : Tensor.from(values, shape, { device: this.device })
+  }
+
+  #parameter(name: string, values: Tensor): Parameter {
+    return new Parameter(name, this.#copy(values))
+  }
+
+  #copy(tensor: Tensor): Tensor {
+    const copy = Tensor.empty(tensor.shape, tensor)
+    copy.copyFrom(tensor)
+    return copy
+  }
+}
+
+/** MoRA for one linear layer: `moraLayer({ inFeatures: 576, outFeatures: 192, rank: 8, operator: 'rotation' })`. */
+export function moraLayer(options: MoraLayerOptions): MoraSingleLayer {
+  return new MoraSingleLayer(options)
+}

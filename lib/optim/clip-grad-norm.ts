@@ -1,0 +1,26 @@
+import { native } from '../native.js'
+import type { Parameter } from '../tensor/parameter.js'
+import { scope } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+
+/**
+ * Scales the gradients in place so that their global norm is at most `maxNorm`, as PyTorch's `clip_grad_norm_`. Returns the
+ * norm [1] before clipping, on the device. `AdamW.step` does the same by itself when `maxGradNorm` is given.
+ */
+export function clipGradNorm(parameters: readonly Parameter[], maxNorm: number): Tensor {
+  return scope(() => {
+    const gradients = parameters.flatMap(({ grad }) => (grad ? [grad] : []))
+    const { device } = parameters[0]!
+    const norm = Tensor.zeros([1], { device })
+    const scale = Tensor.empty([1], { device })
+    native.globalNorm(gradients.map((gradient) => gradient.native), norm.native)
+    native.clipScale(norm.native, 1, maxNorm, scale.native)
+    for (const gradient of gradients) {
+      const column = gradient.view([gradient.elements, 1])
+      const scaled = Tensor.empty(column.shape, { device })
+      native.matmul(column.native, false, scale.view([1, 1]).native, false, scaled.native, 1, false)
+      native.copy(scaled.native, column.native, 1)
+    }
+    return norm
+  })
+}

@@ -1,0 +1,307 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Message } from '../../lib/data/template.js'
+import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import { type EvalProgress, evaluate } from '../../lib/eval/index.js'
+import { loadSmallTokenizer, loadTemplate, templatePath } from '../data/small-tokenizer.js'
+import { type Script, ScriptedModel, WANTED } from '../generate/scripted-model.js'
+
+const chatml = templatePath('chatml')
+
+describe('evaluate', () => {
+  let tokenizer: Tokenizer
+  const folder = mkdtempSync(join(tmpdir(), 'mora-eval-'))
+  beforeAll(async () => {
+    tokenizer = await loadSmallTokenizer()
+  })
+  afterAll(() => rmSync(folder, { recursive: true }))
+
+  const write = (name: string, rows: readonly object[]) => {
+    const path = join(folder, name)
+    writeFileSync(path, rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
+    return path
+  }
+  const lines = (path: string) =>
+    readFileSync(path, 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+  const plain = (prompt: string, reply: string): Script => ({
+    prompt: tokenizer.encodeText(prompt),
+    reply: tokenizer.encodeContinuation(reply),
+  })
+  const chat = async (messages: Message[], reply: string): Promise<Script> => ({
+    prompt: tokenizer.encode((await loadTemplate('chatml', tokenizer)).render(messages, { addGenerationPrompt: true })),
+    reply: tokenizer.encode(reply),
+  })
+
+  describe('logprobs', () => {
+    it('gives each token after the first of any row, several rows in a pass', async () => {
+      const known = [7, 8, 9, 10]
+      const model = new ScriptedModel(tokenizer, [{ prompt: known.slice(0, 1), reply: known.slice(1) }])
+      const data = write('ids.jsonl', [
+        { input_ids: known },
+        { input_ids: [7, 8, 11], labels: [-100, -100, 11] },
+        { input_ids: [5] },
+        { prompt: 'a', completion: 'b' },
+      ])
+      const { rows } = await evaluate(model, { task: 'logprobs', data, batchSize: 3 })
+      const right = Math.log(WANTED)
+      const wrong = Math.log((1 - WANTED) / (tokenizer.vocabSize - 1))
+      expect(rows.map(({ ids }) => ids.length - 1)).toEqual(rows.map(({ logprobs }) => logprobs.length))
+      expect(rows[0]!.ids).toEqual(known)
+      for (const value of rows[0]!.logprobs) expect(value).toBeCloseTo(right, 6)
+      expect(rows[1]!.logprobs[0]).toBeCloseTo(right, 6)
+      expect(rows[1]!.logprobs[1]).toBeCloseTo(wrong, 6)
+      expect(rows[2]).toEqual({ ids: [5], logprobs: [] })
+      expect(rows[3]!.ids.at(-1)).toBe(tokenizer.eosId)
+      expect(model.passes).toEqual([3, 1])
+    })
+
+    it('says how many rows lost a part to max-length', async () => {
+      const data = write('long.jsonl', [{ input_ids: [5, 6, 7, 8] }, { input_ids: [5, 6] }])
+      const warnings: string[] = []
+      const onWarning = (message: string) => warnings.push(message)
+      const model = new ScriptedModel(tokenizer, [])
+      const { rows } = await evaluate(model, { task: 'logprobs', data, maxLength: 3, onWarning })
+      expect(rows.map(({ ids }) => ids.length)).toEqual([3, 2])
+      expect(warnings).toEqual([expect.stringContaining('1 rows were longer than 3 tokens')])
+    })
+  })
+
+  describe('perplexity', () => {
+    const text = 'The sea is wide and deep and old.'
+
+    it('cuts a text into windows, with BOS by rule and without EOS', async () => {
+      const ids = tokenizer.encodeText(text)
+      const data = join(folder, 'sea.txt')
+      writeFileSync(data, text)
+      // Knows the text by heart from its first token on, but no window that begins elsewhere.
+      const model = new ScriptedModel(tokenizer, [{ prompt: ids.slice(0, 1), reply: ids.slice(1) }])
+      const whole = await evaluate(model, { task: 'perplexity', data })
+      expect(whole).toMatchObject({ tokens: ids.length, targets: ids.length - 1 })
+      expect(whole.loss).toBeCloseTo(-Math.log(WANTED), 6)
+      expect(whole.perplexity).toBeCloseTo(Math.exp(whole.loss), 9)
+
+      const first = await evaluate(model, { task: 'perplexity', data, window: 5, limit: 1 })
+      expect(first).toMatchObject({ tokens: 5, targets: 4 })
+      const overlapping = await evaluate(model, { task: 'perplexity', data, window: 5, stride: 2 })
+      expect(overlapping).toMatchObject({ tokens: ids.length, targets: ids.length - 1 })
+      expect(overlapping.perplexity).toBeGreaterThan(whole.perplexity)
+    })
+
+    it('of rows, counts their target tokens', async () => {
+      const data = write('answers.jsonl', [
+        { prompt: 'Say sea.', completion: ' sea' },
+        { input_ids: [4, 5, 6], labels: [-100, -100, -100] },
+      ])
+      const script = plain('Say sea.', ' sea')
+      const model = new ScriptedModel(tokenizer, [script])
+      const result = await evaluate(model, { task: 'perplexity', data })
+      // The completion and EOS, which the scripted model says after every reply.
+      expect(result.targets).toBe(script.reply.length + 1)
+      expect(result.tokens).toBe(script.prompt.length + script.reply.length + 1)
+      expect(result.perplexity).toBeCloseTo(1 / WANTED, 6)
+    })
+
+    it('refuses windows that the model or the stride does not allow, and data without targets', async () => {
+      const data = write('text.jsonl', [{ text }])
+      const model = new ScriptedModel(tokenizer, [], { maxPositions: 16 })
+      const run = (options: object) => evaluate(model, { task: 'perplexity', data, ...options })
+      await expect(run({ window: 17 })).rejects.toThrow(/window of 17 tokens exceeds the model's 16 positions/)
+      await expect(run({ stride: 17 })).rejects.toThrow(/stride of 17 tokens exceeds the window of 16/)
+      await expect(run({ maxLength: 17 })).rejects.toThrow(/maxLength 17 exceeds/)
+      const none = write('none.jsonl', [{ input_ids: [5] }])
+      await expect(evaluate(model, { task: 'perplexity', data: none })).rejects.toThrow(/no token is predicted/)
+    })
+  })
+
+  describe('exact-match', () => {
+    it('generates through the template, compares numbers and writes a line per row', async () => {
+      const data = write('problems.jsonl', [
+        { prompt: '600 + 634?', answer: '1234', completion: 'not read' },
+        { prompt: '1 + 1?', answer: 2 },
+        { prompt: '2 + 2?', answer: '2 + 2 = 4\n#### 4' },
+      ])
+      const user = (content: string) => [{ role: 'user', content }]
+      const model = new ScriptedModel(tokenizer, [
+        await chat(user('600 + 634?'), 'The sum:\n#### $1,234.<|im_end|>'),
+        await chat(user('1 + 1?'), 'It is 2.<|im_end|>'),
+        await chat(user('2 + 2?'), '\\boxed{4}<|im_end|>'),
+      ])
+      const output = join(folder, 'deep', 'exact.jsonl')
+      const progress: EvalProgress[] = []
+      const result = await evaluate(model, {
+        task: 'exact-match',
+        data,
+        template: chatml,
+        output,
+        onProgress: (now) => progress.push(now),
+      })
+      expect(result).toEqual({ correct: 2, rows: 3, accuracy: 2 / 3 })
+      expect(lines(output)).toEqual([
+        {
+          prompt: '600 + 634?',
+          answer: '1234',
+          generated: 'The sum:\n#### $1,234.',
+          extracted: '$1,234.',
+          correct: true,
+        },
+        { prompt: '1 + 1?', answer: '2', generated: 'It is 2.', extracted: null, correct: false },
+        { prompt: '2 + 2?', answer: '4', generated: '\\boxed{4}', extracted: '4', correct: true },
+      ])
+      expect(progress.map(({ done, total }) => [done, total])).toEqual([
+        [1, null],
+        [2, null],
+        [3, null],
+      ])
+      expect(await evaluate(model, { task: 'exact-match', data, template: chatml, limit: 1 })).toMatchObject({
+        rows: 1,
+      })
+    })
+
+    it('leaves no half-written output behind, and names the row that is wrong', async () => {
+      const data = write('bad.jsonl', [{ prompt: 'a', answer: '1' }, { prompt: 'b' }])
+      const output = join(folder, 'bad', 'lines.jsonl')
+      const model = new ScriptedModel(tokenizer, [])
+      await expect(evaluate(model, { task: 'exact-match', data, output })).rejects.toThrow(/bad.jsonl:2: answer/)
+      expect(existsSync(output)).toBe(false)
+      expect(readdirSync(join(folder, 'bad'))).toEqual([])
+    })
+  })
+
+  describe('choices', () => {
+    const questions = [
+      { subject: 'sums', question: '2 + 2?', choices: ['3', '4'], answer: 1 },
+      { subject: 'sums', question: '1 + 1?', choices: ['2', '3'], answer: 'A' },
+      { subject: 'words', question: 'A fruit?', choices: ['stone', 'apple', 'chair'], answer: 'b' },
+    ]
+
+    it('compares letters after a plain prompt', async () => {
+      const data = write('choices.jsonl', questions)
+      const model = new ScriptedModel(tokenizer, [
+        plain('2 + 2?\nA. 3\nB. 4\nAnswer:', ' B'),
+        plain('1 + 1?\nA. 2\nB. 3\nAnswer:', ' B'),
+        plain('A fruit?\nA. stone\nB. apple\nC. chair\nAnswer:', ' B'),
+      ])
+      const output = join(folder, 'choices-lines.jsonl')
+      const result = await evaluate(model, { task: 'choices', data, output })
+      expect(result).toEqual({ accuracy: 2 / 3, bySubject: { sums: 0.5, words: 1 } })
+      expect(lines(output)[0]).toMatchObject({ subject: 'sums', answer: 1, predicted: 1, correct: true })
+      expect((lines(output)[2]!.logprobs as number[]).length).toBe(3)
+    })
+
+    it('reads a question once where each letter is one token, and gives their log-probabilities', async () => {
+      const data = write('one.jsonl', [questions[0]!])
+      const ask = [{ role: 'user', content: '2 + 2?\nA. 3\nB. 4\nAnswer:' }]
+      const script = await chat(ask, 'B<|im_end|>')
+      const model = new ScriptedModel(tokenizer, [script])
+      const output = join(folder, 'letters.jsonl')
+      await evaluate(model, { task: 'choices', data, template: chatml, output })
+      expect(model.passes).toEqual([])
+      expect(model.reads).toEqual([script.prompt.length])
+      const [a, b] = lines(output)[0]!.logprobs as number[]
+      expect(a).toBeCloseTo(Math.log((1 - WANTED) / (tokenizer.vocabSize - 1)), 5)
+      expect(b).toBeCloseTo(Math.log(WANTED), 5)
+    })
+
+    it('compares whole choices', async () => {
+      const data = write('choices.jsonl', questions)
+      const model = new ScriptedModel(tokenizer, [
+        plain('2 + 2?\nAnswer:', ' 4'),
+        plain('1 + 1?\nAnswer:', ' 2'),
+        plain('A fruit?\nAnswer:', ' apple'),
+      ])
+      const result = await evaluate(model, { task: 'choices', data, score: 'text' })
+      expect(result).toEqual({ accuracy: 1, bySubject: { sums: 1, words: 1 } })
+    })
+
+    it('shows solved examples of the same subject before, in a chat as turns', async () => {
+      const shotsData = write('shots.jsonl', [
+        { subject: 'words', question: 'A tree?', choices: ['oak', 'hat'], answer: 'A' },
+        questions[0]!,
+        { subject: 'sums', question: '3 + 3?', choices: ['6', '7'], answer: 0 },
+      ])
+      const data = write('one.jsonl', [questions[0]!])
+      const expected = await chat(
+        [
+          { role: 'user', content: '3 + 3?\nA. 6\nB. 7\nAnswer:' },
+          { role: 'assistant', content: 'A' },
+          { role: 'user', content: '2 + 2?\nA. 3\nB. 4\nAnswer:' },
+        ],
+        'B<|im_end|>',
+      )
+      const model = new ScriptedModel(tokenizer, [expected])
+      const options = { task: 'choices' as const, data, shots: 1, shotsData }
+      expect(await evaluate(model, { ...options, template: chatml })).toMatchObject({ accuracy: 1 })
+
+      const plainModel = new ScriptedModel(tokenizer, [
+        plain('3 + 3?\nA. 6\nB. 7\nAnswer: A\n\n2 + 2?\nA. 3\nB. 4\nAnswer:', ' B'),
+      ])
+      expect(await evaluate(plainModel, options)).toMatchObject({ accuracy: 1 })
+      await expect(evaluate(model, { ...options, shots: 2 })).rejects.toThrow(/has 1 other questions .* "sums", and 2/)
+    })
+
+    it('refuses an answer that names no choice', async () => {
+      const model = new ScriptedModel(tokenizer, [])
+      for (const answer of [2, 'C', 'apple']) {
+        const data = write('odd.jsonl', [{ question: 'q', choices: ['x', 'y'], answer }])
+        await expect(evaluate(model, { task: 'choices', data })).rejects.toThrow(
+          /odd.jsonl:1: answer: expected an index/,
+        )
+      }
+    })
+
+    it('without subjects, there is no accuracy by subject', async () => {
+      const data = write('bare.jsonl', [{ question: 'q', choices: ['x', 'y'], answer: 0 }])
+      const model = new ScriptedModel(tokenizer, [])
+      expect((await evaluate(model, { task: 'choices', data })).bySubject).toEqual({})
+    })
+  })
+
+  describe('recall', () => {
+    it('compares characters place by place, over as many tokens as the completion has', async () => {
+      const data = write('pairs.jsonl', [
+        { prompt: 'key:', completion: ' abcd' },
+        { prompt: 'other:', completion: ' 1234' },
+      ])
+      const script = plain('other:', ' 1294 and more that is not asked for')
+      const model = new ScriptedModel(tokenizer, [plain('key:', ' abcd'), script])
+      const output = join(folder, 'recall.jsonl')
+      const result = await evaluate(model, { task: 'recall', data, output })
+      expect(result).toEqual({ characterAccuracy: 9 / 10, exactAccuracy: 0.5 })
+      expect(lines(output)[1]).toMatchObject({ generated: ' 1294', characterAccuracy: 0.8, exact: false })
+    })
+
+    it.each(['chatml', 'thinking'])('asks through the template as training does (%s)', async (name) => {
+      const data = write('chat-pairs.jsonl', [{ prompt: 'key?', completion: 'abcd 🦊' }])
+      const template = await loadTemplate(name, tokenizer)
+      const turns = [
+        { role: 'user', content: 'key?' },
+        { role: 'assistant', content: 'abcd 🦊' },
+      ]
+      const ids = tokenizer.encode(template.render(turns, { addGenerationPrompt: false }))
+      const model = new ScriptedModel(tokenizer, [{ prompt: ids.slice(0, 1), reply: ids.slice(1) }])
+      const result = await evaluate(model, { task: 'recall', data, template: templatePath(name) })
+      expect(result).toEqual({ characterAccuracy: 1, exactAccuracy: 1 })
+    })
+
+    it('refuses rows without a completion', async () => {
+      const data = write('texts.jsonl', [{ text: 'a' }])
+      const model = new ScriptedModel(tokenizer, [])
+      await expect(evaluate(model, { task: 'recall', data })).rejects.toThrow(/texts.jsonl:1: recall needs/)
+    })
+  })
+
+  it('needs a task and data, and refuses options of another task and unknown ones', async () => {
+    const model = new ScriptedModel(tokenizer, [])
+    const data = write('ids.jsonl', [{ input_ids: [5, 6] }])
+    await expect(evaluate(model, { data })).rejects.toThrow(/Missing task/)
+    await expect(evaluate(model, { task: 'recall' })).rejects.toThrow(/Missing data/)
+    await expect(evaluate(model, { task: 'recall', data, window: 5 })).rejects.toThrow(/window belongs to the task/)
+    await expect(evaluate(model, { task: 'logprobs', data, bach: 5 } as object)).rejects.toThrow(/Unknown option bach/)
+    await expect(evaluate(model, { task: 'logprobs', data: write('empty.jsonl', []) })).rejects.toThrow(/no row/)
+  })
+})

@@ -1,0 +1,132 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import type { Message } from '../../lib/data/template.js'
+import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import { Chat, drain, generate, generateStream } from '../../lib/generate/index.js'
+import { loadSmallTokenizer, loadTemplate, templatePath } from '../data/small-tokenizer.js'
+import { ScriptedModel } from './scripted-model.js'
+
+describe('generate', () => {
+  let tokenizer: Tokenizer
+  beforeAll(async () => {
+    tokenizer = await loadSmallTokenizer()
+  })
+
+  const chatml = templatePath('chatml')
+  const chatIds = async (messages: Message[]) =>
+    tokenizer.encode((await loadTemplate('chatml', tokenizer)).render(messages, { addGenerationPrompt: true }))
+
+  it('continues a prompt as it stands where there is no template, with BOS', async () => {
+    const prompt = tokenizer.encodeText('The sea')
+    const model = new ScriptedModel(tokenizer, [{ prompt, reply: tokenizer.encodeContinuation(' is wide.') }])
+    const result = await generate(model, { prompt: 'The sea' })
+    expect(prompt[0]).toBe(tokenizer.bosId)
+    expect(result).toMatchObject({ text: ' is wide.', promptTokens: prompt.length, finishReason: 'stop' })
+    expect(result.ids).toEqual([...tokenizer.encodeContinuation(' is wide.'), tokenizer.eosId])
+    expect(result.newTokens).toBe(result.ids.length)
+    expect(result.tokensPerSecond).toBeGreaterThan(0)
+    expect(model.caches.every(({ disposed }) => disposed)).toBe(true)
+  })
+
+  it('T9 renders the chat template and stops at the end of the turn, which is not the EOS', async () => {
+    const prompt = await chatIds([
+      { role: 'system', content: 'Be brief.' },
+      { role: 'user', content: 'Hi' },
+    ])
+    const model = new ScriptedModel(tokenizer, [{ prompt, reply: tokenizer.encode('Hello.<|im_end|>\nand on and on') }])
+    const result = await generate(model, { prompt: 'Hi', system: 'Be brief.', template: chatml })
+    expect(result).toMatchObject({ text: 'Hello.', finishReason: 'stop', promptTokens: prompt.length })
+    expect(result.ids.at(-1)).toBe(tokenizer.idOf('<|im_end|>'))
+  })
+
+  it('raw ignores the template', async () => {
+    const prompt = tokenizer.encodeText('Hi')
+    const model = new ScriptedModel(tokenizer, [{ prompt, reply: tokenizer.encode(' there') }])
+    expect((await generate(model, { prompt: 'Hi', template: chatml, raw: true })).text).toBe(' there')
+  })
+
+  it('ends at maxNewTokens, at a stop string, and where the model has no position left', async () => {
+    const prompt = tokenizer.encodeText('Count:')
+    const reply = tokenizer.encodeContinuation(' one two three four five six seven')
+    const scripts = [{ prompt, reply }]
+    const short = await generate(new ScriptedModel(tokenizer, scripts), { prompt: 'Count:', maxNewTokens: 3 })
+    expect(short).toMatchObject({ newTokens: 3, finishReason: 'length', ids: reply.slice(0, 3) })
+    const stopped = await generate(new ScriptedModel(tokenizer, scripts), { prompt: 'Count:', stop: ' three' })
+    expect(stopped).toMatchObject({ text: ' one two', finishReason: 'stop' })
+    const full = new ScriptedModel(tokenizer, scripts, { maxPositions: prompt.length + 2 })
+    expect(await generate(full, { prompt: 'Count:' })).toMatchObject({ newTokens: 2, finishReason: 'length' })
+    const none = new ScriptedModel(tokenizer, scripts, { maxPositions: prompt.length })
+    await expect(generate(none, { prompt: 'Count:' })).rejects.toThrow(/leaves no room .* positions; shorten it/)
+  })
+
+  it('streams pieces that make up the text, and stops when the loop is left', async () => {
+    const prompt = tokenizer.encodeText('Say:')
+    const text = ' a 🦊 and a 🐢'
+    const model = new ScriptedModel(tokenizer, [{ prompt, reply: tokenizer.encodeContinuation(text) }])
+    const pieces: string[] = []
+    const result = await drain(generateStream(model, { prompt: 'Say:' }), (piece) => pieces.push(piece))
+    expect(pieces.length).toBeGreaterThan(3)
+    expect(pieces.join('')).toBe(text)
+    expect(result.text).toBe(text)
+    for await (const _ of generateStream(model, { prompt: 'Say:' })) break
+    expect(model.caches.every(({ disposed }) => disposed)).toBe(true)
+  })
+
+  it('reads a long prompt in parts', async () => {
+    const text = 'word '.repeat(700)
+    const model = new ScriptedModel(tokenizer, [], { maxPositions: 8192 })
+    const { promptTokens } = await generate(model, { prompt: text, maxNewTokens: 1 })
+    expect(model.reads.length).toBeGreaterThan(1)
+    expect(model.reads.reduce((a, b) => a + b)).toBe(promptTokens)
+  })
+
+  it('T29 warns where the adapter was trained with another template', async () => {
+    const model = new ScriptedModel(tokenizer, [])
+    const warnings: string[] = []
+    const call = { prompt: 'Hi', template: chatml, onWarning: (message: string) => warnings.push(message) }
+    model.provenance.templateHash = (await loadTemplate('chatml', tokenizer)).hash
+    await generate(model, call)
+    expect(warnings).toEqual([])
+    model.provenance.templateHash = 'another'
+    await generate(model, call)
+    expect(warnings).toEqual([expect.stringContaining('The adapter math was trained with another chat template')])
+  })
+
+  it('refuses what does not fit together', async () => {
+    const model = new ScriptedModel(tokenizer, [])
+    const messages = [{ role: 'user', content: 'Hi' }]
+    await expect(generate(model, {})).rejects.toThrow(/either a prompt or messages/)
+    await expect(generate(model, { messages })).rejects.toThrow(/Messages need a chat template/)
+    await expect(generate(model, { prompt: 'Hi', system: 'S' })).rejects.toThrow(/system message needs a chat template/)
+    await expect(generate(model, { prompt: 'Hi', system: 'S', raw: true })).rejects.toThrow(/raw does not go with/)
+    await expect(generate(model, { prompt: 'Hi', temperature: -1 })).rejects.toThrow(/temperature/)
+    const mute = Object.assign(new ScriptedModel(tokenizer, []), { tokenizer: null })
+    await expect(generate(mute, { prompt: 'Hi' })).rejects.toThrow(/has no tokenizer/)
+  })
+
+  it('a chat remembers, and reads only what is new', async () => {
+    const first = [{ role: 'user', content: 'My name is Ada.' }]
+    const second = [
+      ...first,
+      { role: 'assistant', content: 'Hello, Ada.' },
+      { role: 'user', content: 'What is my name?' },
+    ]
+    const [one, two] = [await chatIds(first), await chatIds(second)]
+    const model = new ScriptedModel(tokenizer, [
+      { prompt: two, reply: tokenizer.encode('Ada.<|im_end|>') },
+      { prompt: one, reply: tokenizer.encode('Hello, Ada.<|im_end|>') },
+    ])
+    using chat = new Chat(model, { template: chatml })
+    expect((await drain(chat.say('My name is Ada.'))).text).toBe('Hello, Ada.')
+    const before = model.reads.length
+    expect((await drain(chat.say('What is my name?'))).text).toBe('Ada.')
+    expect(model.reads[before]).toBeLessThanOrEqual(two.length - one.length)
+    expect(chat.messages).toHaveLength(4)
+    chat.reset()
+    expect((await drain(chat.say('My name is Ada.'))).text).toBe('Hello, Ada.')
+  })
+
+  it('a chat needs a template', async () => {
+    using chat = new Chat(new ScriptedModel(tokenizer, []))
+    await expect(drain(chat.say('Hi'))).rejects.toThrow(/A chat needs a chat template/)
+  })
+})

@@ -1,0 +1,49 @@
+import { beforeAll, describe, expect, it } from 'vitest'
+import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import { StopStrings } from '../../lib/generate/stop-strings.js'
+import { continuationText, TextStream } from '../../lib/generate/text-stream.js'
+import { loadSmallTokenizer } from '../data/small-tokenizer.js'
+
+describe('TextStream', () => {
+  let tokenizer: Tokenizer
+  beforeAll(async () => {
+    tokenizer = await loadSmallTokenizer()
+  })
+
+  it('gives out whole characters only, and all of the text', () => {
+    const text = 'héllo 🦊 wörld, 日本語 🦊🦊'
+    const ids = tokenizer.encode(text)
+    const stream = new TextStream(tokenizer, [])
+    const pieces = ids.map((id) => stream.push(id))
+    expect(pieces.some((piece) => piece === '')).toBe(true)
+    for (const piece of pieces) expect(piece).not.toMatch(/\ufffd/)
+    expect(pieces.join('') + stream.end()).toBe(text)
+  })
+
+  it('gives an unfinished character at the end as the tokenizer decodes it', () => {
+    const ids = tokenizer.encode('a🦊').slice(0, -1)
+    expect(continuationText(tokenizer, [], ids)).toBe(tokenizer.decode(ids))
+  })
+
+  it('keeps the space between prompt and answer, and leaves control tokens out', () => {
+    const prompt = tokenizer.encode('The sea')
+    expect(continuationText(tokenizer, prompt, tokenizer.encode(' is<|im_end|> wide'))).toBe(' is wide')
+  })
+})
+
+describe('StopStrings', () => {
+  it('holds back what may be the beginning of a stop, and gives it out when it is none', () => {
+    const stops = new StopStrings(['###', 'END'])
+    expect(stops.push('one ##')).toBe('one ')
+    expect(stops.push(' two E')).toBe('## two ')
+    expect(stops.push('N')).toBe('')
+    expect(stops.found).toBe(false)
+    expect(stops.end()).toBe('EN')
+  })
+
+  it('ends before the first stop', () => {
+    const stops = new StopStrings(['###', 'END'])
+    expect(stops.push('an E') + stops.push('ND and ###')).toBe('an ')
+    expect(stops.found).toBe(true)
+  })
+})

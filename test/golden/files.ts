@@ -1,0 +1,64 @@
+/** Golden data: what the reference implementation computed in float64. Large files lie in MORA_TEST_ASSETS only. */
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { bfloat16BitsToFloat32 } from '../../lib/tensor/half.js'
+
+const folders = [dirname(fileURLToPath(import.meta.url))]
+if (process.env.MORA_TEST_ASSETS) folders.push(join(process.env.MORA_TEST_ASSETS, 'golden'))
+
+/** Where a file or folder of the golden data lies, or null where it is not at hand. */
+export function goldenPath(name: string): string | null {
+  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? null
+}
+
+export function goldenJson<T>(name: string): T {
+  return JSON.parse(readFileSync(goldenPath(name)!, 'utf8')) as T
+}
+
+export function goldenLines<T>(name: string): T[] {
+  const lines = readFileSync(goldenPath(name)!, 'utf8').trim().split('\n')
+  return lines.map((line) => JSON.parse(line) as T)
+}
+
+export interface GoldenTensor {
+  readonly shape: readonly number[]
+  readonly values: Float32Array
+  readonly bytes: Uint8Array
+}
+
+/** Every tensor of a safetensors file, floats as float32. Read without the library's reader, which is under test too. */
+export function readTensors(path: string): Map<string, GoldenTensor> {
+  const file = readFileSync(path)
+  const start = 8 + Number(file.readBigUInt64LE(0))
+  type Entry = { dtype: string; shape: number[]; data_offsets: [number, number] }
+  const header = JSON.parse(file.toString('utf8', 8, start)) as Record<string, Entry>
+  const tensors = new Map<string, GoldenTensor>()
+  for (const [name, { dtype, shape, data_offsets: range }] of Object.entries(header)) {
+    if (name === '__metadata__') continue
+    const bytes = Uint8Array.from(file.subarray(start + range[0], start + range[1]))
+    tensors.set(name, { shape, bytes, values: floatsOf(bytes, dtype) })
+  }
+  return tensors
+}
+
+function floatsOf(bytes: Uint8Array, dtype: string): Float32Array {
+  if (dtype === 'F32') return new Float32Array(bytes.buffer)
+  if (dtype === 'F64') return Float32Array.from(new Float64Array(bytes.buffer))
+  if (dtype === 'BF16') return Float32Array.from(new Uint16Array(bytes.buffer), bfloat16BitsToFloat32)
+  return new Float32Array(0)
+}
+
+/** The largest absolute difference; the lengths must agree. */
+export function largestDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) throw new RangeError(`${a.length} and ${b.length} values cannot be compared`)
+  let largest = 0
+  for (let i = 0; i < a.length; i++) {
+    const difference = Math.abs(a[i]! - b[i]!)
+    if (!(difference <= largest)) largest = difference
+  }
+  return largest
+}
+
+export const largestOf = (values: ArrayLike<number>): number =>
+  largestDifference(values, new Float64Array(values.length))

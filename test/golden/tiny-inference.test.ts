@@ -1,0 +1,107 @@
+/** Whole models against the reference: log-probabilities with and without adapters, merging and its undoing. */
+import { afterAll, describe, expect, test } from 'vitest'
+import type { Model } from '../../lib/models/model.js'
+import { testDevice } from '../operations/harness.js'
+import { goldenPath, largestDifference, readTensors } from './files.js'
+import { batchOf, expectedOf, loadTiny, logProbsOf, tinyModels } from './tiny-models.js'
+
+const float32Tolerance = 5e-5
+/** bfloat16 keeps 8 bits: logits of a few units are known to a few hundredths. */
+const bfloat16Tolerance = 0.12
+
+afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+
+async function weightBits(model: Model): Promise<Uint8Array[]> {
+  const bits = await Promise.all(model.linears().map(({ weight }) => weight.bits()))
+  return bits.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength))
+}
+
+for (const name of tinyModels) {
+  const { sequences, logprobs, adapters } = expectedOf(name)
+  const largestError = async (model: Model, wanted: number[][]): Promise<number> => {
+    const got = await logProbsOf(model, sequences)
+    return Math.max(...got.map((values, i) => largestDifference(values, wanted[i]!)))
+  }
+
+  describe(name, () => {
+    test('log-probabilities without an adapter', async () => {
+      using model = await loadTiny(name)
+      expect(await largestError(model, logprobs)).toBeLessThan(float32Tolerance)
+    })
+
+    test('log-probabilities of a packed batch are those of its sequences (T14)', async () => {
+      using model = await loadTiny(name)
+      const packed = await model.tokenLogProbs(batchOf(sequences.map((input_ids) => ({ input_ids }))))
+      expect(largestDifference(packed, logprobs.flat())).toBeLessThan(float32Tolerance)
+    })
+
+    test('log-probabilities in bfloat16', async () => {
+      using model = await loadTiny(name, 'bfloat16')
+      expect(await largestError(model, logprobs)).toBeLessThan(bfloat16Tolerance)
+    })
+
+    test('a cache gives the logits of the whole sequence', async () => {
+      using model = await loadTiny(name)
+      const ids = sequences[1]!
+      using cache = model.createCache(ids.length)
+      const got: number[] = []
+      // A prompt of 4 tokens, then one by one.
+      for (let from = 0, to = 4; to < ids.length; from = to++) {
+        const logits = await model.next(Int32Array.from(ids.slice(from, to)), cache)
+        const most = logits.reduce((a, b) => Math.max(a, b))
+        const lse = most + Math.log(logits.reduce((sum, value) => sum + Math.exp(value - most), 0))
+        got.push(logits[ids[to]!]! - lse)
+      }
+      expect(largestDifference(got, logprobs[1]!.slice(3))).toBeLessThan(float32Tolerance)
+    })
+
+    describe.each(adapters)('adapter $name', ({ name: adapter, logprobs: adapted }) => {
+      const folder = `${name}/adapters/${adapter}`
+
+      test('log-probabilities beside the weights', async () => {
+        using model = await loadTiny(name)
+        await model.loadAdapter(goldenPath(folder)!, 'x')
+        expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
+        model.setActiveAdapters([])
+        expect(await largestError(model, logprobs)).toBeLessThan(float32Tolerance)
+      })
+
+      test('merged, then restored bit for bit', async () => {
+        using model = await loadTiny(name)
+        const pristine = await weightBits(model)
+        await model.loadAdapter(goldenPath(folder)!, 'x')
+        const { merged, maxAbsoluteChange } = await model.mergeAdapter('x')
+        expect(merged).toBe(model.linears().filter(({ adapters: beside }) => beside.has('x')).length)
+        expect(maxAbsoluteChange).toBeGreaterThan(0)
+        expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
+        await model.unmergeAdapter('x')
+        expect(await weightBits(model)).toEqual(pristine)
+        expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
+      })
+
+      test('merged into bfloat16 weights, then restored bit for bit', async () => {
+        using model = await loadTiny(name, 'bfloat16')
+        const pristine = await weightBits(model)
+        await model.loadAdapter(goldenPath(folder)!, 'x')
+        await model.mergeAdapter('x')
+        expect(await largestError(model, adapted)).toBeLessThan(bfloat16Tolerance)
+        expect(await weightBits(model)).not.toEqual(pristine)
+        await model.unmergeAdapter('x')
+        expect(await weightBits(model)).toEqual(pristine)
+      })
+
+      const mergedFile = goldenPath(`${folder}/merged_float32.safetensors`)
+      test.skipIf(mergedFile === null)('merged weights', async () => {
+        using model = await loadTiny(name)
+        await model.loadAdapter(goldenPath(folder)!, 'x')
+        await model.mergeAdapter('x')
+        const wanted = readTensors(mergedFile!)
+        for (const linear of model.linears()) {
+          const values = (await linear.weight.data()) as Float32Array
+          const error = largestDifference(values, wanted.get(`${linear.name}.weight`)!.values)
+          expect(error, linear.name).toBeLessThan(1e-6)
+        }
+      })
+    })
+  })
+}

@@ -1,0 +1,225 @@
+import { describe, expect, test } from 'vitest'
+import { MoraLayer, operators } from '../../lib/adapters/mora.js'
+import { LinearInput } from '../../lib/nn/linear-input.js'
+import { recomputed } from '../../lib/tensor/checkpoint.js'
+import { assemble, moveInto } from '../../lib/tensor/destination.js'
+import { selfAttention } from '../../lib/tensor/operations/attention.js'
+import { dropout } from '../../lib/tensor/operations/dropout.js'
+import { embedding, gatherRows } from '../../lib/tensor/operations/embedding.js'
+import { addBias, factor, linear } from '../../lib/tensor/operations/linear.js'
+import { linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
+import { groupSpread, groupSum } from '../../lib/tensor/operations/mora.js'
+import { addResidual, rmsNorm } from '../../lib/tensor/operations/norm.js'
+import { swiglu } from '../../lib/tensor/operations/swiglu.js'
+import { Parameter } from '../../lib/tensor/parameter.js'
+import { scope } from '../../lib/tensor/scope.js'
+import { Tensor } from '../../lib/tensor/tensor.js'
+import { checkGradients, type GradientCase, gradientCase } from './gradients.js'
+import { testDevice } from './harness.js'
+
+const integers = (...values: number[]): Tensor =>
+  Tensor.from(Int32Array.from(values), [values.length], { device: testDevice(), dtype: 'int32' })
+const longs = (...values: number[]): Tensor =>
+  Tensor.from(BigInt64Array.from(values, BigInt), [values.length], { device: testDevice(), dtype: 'int64' })
+
+/** Cosines and sines [positions, headSize / 2] of plain rotary embedding. */
+function rotary(headSize: number, ...positions: number[]) {
+  const half = headSize / 2
+  const table = (of: (angle: number) => number) => {
+    const values = Float32Array.from({ length: 16 * half }, (_, i) =>
+      of(Math.floor(i / half) * 100 ** (-(i % half) / half)),
+    )
+    return Tensor.from(values, [16, half], { device: testDevice() })
+  }
+  return { cosines: table(Math.cos), sines: table(Math.sin), positions: integers(...positions) }
+}
+
+const layers: GradientCase[] = [
+  gradientCase({
+    name: 'linear over a frozen weight',
+    inputs: { x: { shape: [3, 5], kind: 'activation' } },
+    forward: ({ x }, constant) => linear(x, constant([7, 5])),
+  }),
+  gradientCase({
+    name: 'linear over a trained weight, with a bias',
+    inputs: {
+      x: { shape: [3, 5], kind: 'activation' },
+      weight: { shape: [4, 5], kind: 'parameter' },
+      bias: { shape: [4], kind: 'parameter' },
+    },
+    forward: ({ x, weight, bias }) => withBias(x, weight, bias),
+  }),
+  gradientCase({
+    name: 'two factors, scaled',
+    inputs: {
+      x: { shape: [4, 6], kind: 'activation' },
+      a: { shape: [2, 6], kind: 'parameter' },
+      b: { shape: [5, 2], kind: 'parameter' },
+    },
+    forward: ({ x, a, b }) => factor(factor(x, a), b, 0.5),
+  }),
+  gradientCase({
+    name: 'rmsNorm',
+    inputs: { x: { shape: [3, 8], kind: 'activation' }, weight: { shape: [8], kind: 'parameter' } },
+    forward: ({ x, weight }) => rmsNorm(x, weight, 1e-3),
+  }),
+  gradientCase({
+    name: 'rmsNorm of a constant',
+    inputs: { weight: { shape: [9], kind: 'parameter' } },
+    forward: ({ weight }, constant) => rmsNorm(constant([4, 9]), weight, 1e-3),
+  }),
+  gradientCase({
+    name: 'rmsNorm with a frozen weight',
+    inputs: { x: { shape: [3, 8], kind: 'activation' } },
+    forward: ({ x }, constant) => rmsNorm(x, constant([8], 'float32'), 1e-3),
+  }),
+  gradientCase({
+    name: 'a linear layer that saves a norm, which is made again',
+    inputs: {
+      x: { shape: [3, 6], kind: 'activation' },
+      norm: { shape: [6], kind: 'parameter' },
+      weight: { shape: [5, 6], kind: 'parameter' },
+    },
+    forward: ({ x, norm, weight }) => linear(rmsNorm(x, norm, 1e-3), weight),
+  }),
+  gradientCase({
+    name: 'addResidual',
+    inputs: { x: { shape: [3, 5], kind: 'activation' }, y: { shape: [3, 5], kind: 'activation' } },
+    forward: ({ x, y }, constant) => addResidual(linear(x, constant([5, 5])), y),
+  }),
+  gradientCase({
+    name: 'swiglu',
+    inputs: { x: { shape: [3, 10], kind: 'activation' } },
+    forward: ({ x }) => swiglu(x),
+  }),
+  gradientCase({
+    name: 'dropout',
+    inputs: { x: { shape: [4, 9], kind: 'activation' } },
+    forward: ({ x }) => dropout(x, longs(3, 1, 4, 1), { key: [5, 9], probability: 0.4 }),
+  }),
+  gradientCase({
+    name: 'embedding of a trained table, ids repeated',
+    inputs: { table: { shape: [5, 4], kind: 'parameter' } },
+    forward: ({ table }) => embedding(table, integers(1, 4, 1, 0), 'float32'),
+  }),
+  gradientCase({
+    name: 'gatherRows',
+    inputs: { x: { shape: [5, 3], kind: 'activation' } },
+    forward: ({ x }) => gatherRows(x, integers(4, 0, 2)),
+  }),
+  gradientCase({
+    name: 'selfAttention of two documents',
+    inputs: { qkv: { shape: [7, (2 + 2 * 1) * 6], kind: 'activation' } },
+    forward: ({ qkv }) => {
+      const own = moveInto(qkv, { target: Tensor.empty(qkv.shape, qkv), accumulate: false })
+      const shape = { heads: 2, keyValueHeads: 1, headSize: 6 }
+      return selfAttention(own, shape, rotary(6, 0, 1, 2, 0, 1, 2, 3), integers(0, 3, 7))
+    },
+  }),
+  gradientCase({
+    name: 'linearCrossEntropy over a frozen head',
+    inputs: { hidden: { shape: [4, 6], kind: 'activation' } },
+    forward: ({ hidden }, constant) => linearCrossEntropy(hidden, constant([7, 6]), integers(3, -1, 0, 6)),
+  }),
+  gradientCase({
+    name: 'linearCrossEntropy over a trained head',
+    inputs: { hidden: { shape: [4, 6], kind: 'activation' }, head: { shape: [7, 6], kind: 'parameter' } },
+    forward: ({ hidden, head }) => linearCrossEntropy(hidden, head, integers(3, -1, 0, 6)),
+  }),
+]
+
+function withBias(x: Tensor, weight: Parameter, bias: Parameter): Tensor {
+  return assemble(
+    [x.shape[0]!, weight.shape[0]!],
+    [
+      { from: 0, to: weight.shape[0]!, write: (into) => linear(x, weight, into) },
+      { from: 0, to: weight.shape[0]!, write: (into) => addBias(bias, into) },
+    ],
+    x,
+  )
+}
+
+const groups: GradientCase[] = (['tile', 'runs'] as const).map((kind) =>
+  gradientCase({
+    name: `groupSum and groupSpread of ${kind}`,
+    inputs: { x: { shape: [3, 11], kind: 'activation' } },
+    forward: ({ x }) => {
+      const grouping = (width: number) => ({ kind, wrap: false, width, side: 4 }) as const
+      return groupSpread(groupSum(x, { ...grouping(11), wrap: kind === 'tile' }), grouping(9))
+    },
+  }),
+)
+
+// Inputs, outputs, side: ragged, repeated and cut outputs, and more than all inputs in one block.
+const adapters: GradientCase[] = operators.flatMap((operator) =>
+  [
+    [7, 5, 4],
+    [5, 13, 4],
+    [3, 4, 8],
+  ].map(([inFeatures, outFeatures, side]) =>
+    gradientCase({
+      name: `MoRA, ${operator}, ${inFeatures} to ${outFeatures} with side ${side}`,
+      inputs: {
+        x: { shape: [3, inFeatures!], kind: 'activation' },
+        matrix: { shape: [side!, side!], kind: 'parameter' },
+      },
+      forward: ({ x, matrix }) => {
+        const layer = { name: 'layer', inFeatures: inFeatures!, outFeatures: outFeatures! }
+        const config = { operator, scale: 1, foldOutput: false, dropout: 0 }
+        const adapter = new MoraLayer(config, { layer, device: testDevice(), adapter: 'a' }, matrix)
+        const target = Tensor.empty([3, outFeatures!], x)
+        return adapter.forward(new LinearInput(x), { target, accumulate: false })
+      },
+    }),
+  ),
+)
+
+const structure: GradientCase[] = [
+  gradientCase({
+    name: 'assemble of parts beside and on top of each other',
+    inputs: {
+      x: { shape: [3, 4], kind: 'activation' },
+      a: { shape: [2, 4], kind: 'parameter' },
+      b: { shape: [5, 4], kind: 'parameter' },
+      c: { shape: [2, 4], kind: 'parameter' },
+    },
+    forward: ({ x, a, b, c }) =>
+      assemble(
+        [3, 7],
+        [
+          { from: 0, to: 2, write: (into) => factor(x, a, 1, into) },
+          { from: 2, to: 7, write: (into) => linear(x, b, into) },
+          { from: 0, to: 2, write: (into) => factor(x, c, 2, into) },
+        ],
+        x,
+      ),
+  }),
+  gradientCase({
+    name: 'recomputed',
+    inputs: { x: { shape: [3, 6], kind: 'activation' }, weight: { shape: [8, 6], kind: 'parameter' } },
+    forward: ({ x, weight }) => recomputed((input) => swiglu(linear(input, weight)), x, [weight], []),
+  }),
+]
+
+describe('gradients', () => {
+  test.each([...layers, ...groups, ...adapters, ...structure])('$name', (description) => checkGradients(description))
+})
+
+test('recomputed gives the gradients of what it recomputes, bit for bit', async () => {
+  const parameter = (shape: number[], seed: number) => {
+    const values = Float32Array.from({ length: shape[0]! * shape[1]! }, (_, i) => Math.sin(seed + i))
+    return new Parameter(`p${seed}`, Tensor.from(values, shape, { device: testDevice() }))
+  }
+  const [x, weight, head] = [parameter([5, 6], 1), parameter([8, 6], 2), parameter([9, 4], 3)]
+  const body = (input: Tensor) => swiglu(linear(input, weight))
+  const run = async (forward: (input: Tensor) => Tensor) => {
+    const loss = scope(() => linearCrossEntropy(forward(x), head, integers(0, 8, 3, 4, 1)))
+    await loss.backward()
+    loss.dispose()
+    const values = await Promise.all([x, weight, head].map((p) => p.grad!.data()))
+    for (const p of [x, weight, head]) p.zeroGrad()
+    return values
+  }
+  expect(await run((input) => recomputed(body, input, [weight], []))).toEqual(await run(body))
+  for (const p of [x, weight, head]) p.dispose()
+})
