@@ -1,12 +1,12 @@
-import { mora, moraGeometry, type Operator } from './adapters/mora.js'
+import { mergeMatrix, mora, moraGeometry, type Operator } from './adapters/mora.js'
 import { squareSide } from './adapters/square-side.js'
 import { UsageError } from './errors.js'
 import { openDevice } from './models/load.js'
-import { type NativeDevice, native } from './native.js'
+import type { NativeDevice } from './native.js'
 import { backwardFrom } from './tensor/backward.js'
 import { assemble, type Part } from './tensor/destination.js'
 import { factor, linear } from './tensor/operations/linear.js'
-import { blocks, foldBlocks, groupSpread, groupSum } from './tensor/operations/mora.js'
+import { blocks, groupSpread, groupSum } from './tensor/operations/mora.js'
 import { Parameter } from './tensor/parameter.js'
 import { scope } from './tensor/scope.js'
 import { noGrad } from './tensor/tape.js'
@@ -84,14 +84,7 @@ export class MoraSingleLayer {
     return scope(() => {
       const weight = Tensor.zeros([this.outFeatures, this.inFeatures], { device: this.device })
       const nonFinite = Tensor.zeros([1], { device: this.device, dtype: 'int32' })
-      const matrix = this.#matrix(M)
-      const geometry = this.#geometry
-      if (geometry.kind === 'groups') {
-        native.mergeGroups(geometry.input, geometry.output, matrix.native, 1, weight.native, nonFinite.native)
-      } else {
-        const folded = foldBlocks(geometry.plan, matrix, 'float32')
-        native.mergeBlocks(geometry.plan, folded.native, 1, weight.native, nonFinite.native)
-      }
+      mergeMatrix(this.#geometry, this.#matrix(M), 1, weight, nonFinite)
       return weight
     })
   }
@@ -100,7 +93,7 @@ export class MoraSingleLayer {
     const geometry = this.#geometry
     const adapter: Part['write'] = (into) =>
       geometry.kind === 'blocks'
-        ? blocks(x, M, geometry.plan, into)
+        ? blocks(x, M, geometry.plan, 1, into)
         : groupSpread(factor(groupSum(x, geometry.input), M), geometry.output, into)
     const columns = { from: 0, to: this.outFeatures }
     const parts: Part[] = [{ ...columns, write: adapter }]

@@ -33,6 +33,9 @@ export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): 
  */
 export function loadBinary(candidates = binaryCandidates(), { reload = false } = {}): object {
   if (loaded && !reload) return loaded
+  // OpenMP's threads spin for milliseconds at every barrier by default, which starves whoever else uses the cores. It reads
+  // this when it is loaded, which is now.
+  process.env.GOMP_SPINCOUNT ??= '30000'
   const causes: string[] = []
   for (const path of candidates) {
     try {

@@ -46,17 +46,17 @@ export class LoraLayer implements LayerAdapter {
     this.parameters = [a, b]
   }
 
-  forward(input: LinearInput, into: Destination): Tensor {
+  forward(input: LinearInput, scale: number, into: Destination): Tensor {
     const { layer, adapter } = this.options
     const seen = input.dropped(this.dropout, layer.name, adapter)
-    return factor(factor(seen.x, this.a), this.b, this.scale, into)
+    return factor(factor(seen.x, this.a), this.b, scale * this.scale, into)
   }
 
-  mergeInto(weight: Tensor, nonFinite: Tensor): void {
+  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
     scope(() => {
       const { device, shape } = weight
       const delta = Tensor.empty(shape, { device })
-      native.matmul(this.b.native, false, this.a.native, false, delta.native, this.scale, false)
+      native.matmul(this.b.native, false, this.a.native, false, delta.native, scale * this.scale, false)
       native.add(delta.native, weight.native, 1)
       native.countNonFinite(weight.native, nonFinite.native, true)
     })

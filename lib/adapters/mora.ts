@@ -40,7 +40,7 @@ export interface MoraConfig extends AdapterConfigBase {
   readonly foldOutput: boolean
 }
 
-/** MoRA (arXiv 2405.12130): high-rank updating by one square matrix of about 2 · rank · √(k d) … parameters. */
+/** MoRA (arXiv 2405.12130): high-rank updating by one square matrix of about rank · (k + d) parameters. */
 export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraConfig {
   const rank = requireRank(options.rank ?? 8)
   const operator = options.operator ?? (rank < 64 ? 'rotation' : 'sharing')
@@ -89,6 +89,24 @@ export function moraGeometry(
   return { kind: 'blocks', plan: { inFeatures, outFeatures, side, rotate, truncate, foldOutput } }
 }
 
+/** weight [d, k] += scale ΔW for the matrix [R, R] (float32); counts what is not finite afterwards. */
+export function mergeMatrix(
+  geometry: MoraGeometry,
+  matrix: Tensor,
+  scale: number,
+  weight: Tensor,
+  nonFinite: Tensor,
+): void {
+  if (geometry.kind === 'groups') {
+    native.mergeGroups(geometry.input, geometry.output, matrix.native, scale, weight.native, nonFinite.native)
+    return
+  }
+  scope(() => {
+    const folded = foldBlocks(geometry.plan, matrix, 'float32')
+    native.mergeBlocks(geometry.plan, folded.native, scale, weight.native, nonFinite.native)
+  })
+}
+
 export class MoraLayer implements LayerAdapter {
   readonly parameters: readonly Parameter[]
   readonly #geometry: MoraGeometry
@@ -102,31 +120,20 @@ export class MoraLayer implements LayerAdapter {
     const { inFeatures, outFeatures } = options.layer
     this.parameters = [matrix]
     this.#geometry = moraGeometry(config.operator, inFeatures, outFeatures, matrix.shape[0]!, config.foldOutput)
-    if (config.scale !== 1) {
-      throw new UsageError('unfit-scale', 'A scale other than 1 is not available for MoRA yet; leave it out.')
-    }
   }
 
-  forward(input: LinearInput, into: Destination): Tensor {
+  forward(input: LinearInput, scale: number, into: Destination): Tensor {
     const { layer, adapter } = this.options
     const seen = input.dropped(this.config.dropout, layer.name, adapter)
-    if (this.#geometry.kind === 'blocks') return blocks(seen.x, this.matrix, this.#geometry.plan, into)
+    const total = scale * this.config.scale
+    if (this.#geometry.kind === 'blocks') return blocks(seen.x, this.matrix, this.#geometry.plan, total, into)
     const { input: compress, output } = this.#geometry
     const z = seen.derive(`${compress.kind} ${compress.side}`, () => groupSum(seen.x, compress))
-    return groupSpread(factor(z, this.matrix), output, into)
+    return groupSpread(factor(z, this.matrix, total), output, into)
   }
 
-  mergeInto(weight: Tensor, nonFinite: Tensor): void {
-    const { matrix } = this
-    const geometry = this.#geometry
-    if (geometry.kind === 'groups') {
-      native.mergeGroups(geometry.input, geometry.output, matrix.native, 1, weight.native, nonFinite.native)
-      return
-    }
-    scope(() => {
-      const folded = foldBlocks(geometry.plan, matrix, 'float32')
-      native.mergeBlocks(geometry.plan, folded.native, 1, weight.native, nonFinite.native)
-    })
+  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
+    mergeMatrix(this.#geometry, this.matrix, scale * this.config.scale, weight, nonFinite)
   }
 
   describe(): { squareSide: number } {

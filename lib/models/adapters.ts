@@ -8,7 +8,7 @@ import {
 import { selectTargets } from '../adapters/patterns.js'
 import { adapterMethod } from '../adapters/registry.js'
 import { RunError, UsageError } from '../errors.js'
-import type { Linear } from '../nn/linear.js'
+import type { AttachedAdapter, Linear } from '../nn/linear.js'
 import { keep, scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Model } from './model.js'
@@ -44,9 +44,17 @@ export class ModelAdapters {
     )
   }
 
-  /** The layers of merged adapters beside one linear layer, in the order of merging. */
-  mergedLayers(linear: Linear): LayerAdapter[] {
-    return this.#merged.flatMap((name) => this.#adapters.get(name)!.layers.get(linear) ?? [])
+  /** Merged adapters beside one linear layer, in the order of merging. */
+  mergedLayers(linear: Linear): AttachedAdapter[] {
+    return this.#merged.flatMap((name) => linear.adapters.get(name) ?? [])
+  }
+
+  setScale(name: string, scale: number): void {
+    const { layers } = this.#get(name)
+    if (!Number.isFinite(scale)) throw new UsageError('invalid-scale', `Expected a finite scale but received ${scale}.`)
+    if (this.#merged.includes(name))
+      throw new UsageError('merged', `Adapter ${name} is merged; unmerge it before scaling it.`)
+    for (const linear of layers.keys()) linear.adapters.get(name)!.scale = scale
   }
 
   add(name: string, config: AdapterConfigBase, seed: number): void {
@@ -123,16 +131,14 @@ export class ModelAdapters {
     if (this.#merged.includes(name)) throw new UsageError('already-merged', `Adapter ${name} is merged already.`)
     const nonFinite = keep(Tensor.zeros([1], { device: this.model.device, dtype: 'int32' }))
     let maxAbsoluteChange = 0
-    const before = new Map<Linear, Float32Array>()
     for (const [linear, layer] of layers) {
       if (!this.model.source && !this.#pristine.has(linear)) this.#pristine.set(linear, copyOf(linear.weight))
-      before.set(linear, (await linear.weight.data()) as Float32Array)
-      layer.mergeInto(linear.weight, nonFinite)
+      const before = (await linear.weight.data()) as Float32Array
+      layer.mergeInto(linear.weight, linear.adapters.get(name)!.scale, nonFinite)
       maxAbsoluteChange = Math.max(
         maxAbsoluteChange,
-        largestChange(before.get(linear)!, (await linear.weight.data()) as Float32Array),
+        largestChange(before, (await linear.weight.data()) as Float32Array),
       )
-      before.delete(linear)
       linear.adapters.get(name)!.active = false
     }
     this.#merged.push(name)
@@ -159,7 +165,7 @@ export class ModelAdapters {
         const pristine = this.#pristine.get(linear)
         if (pristine) linear.weight.copyFrom(pristine)
         else this.model.source!.loadInto(`${linear.name}.weight`, linear.weight)
-        for (const layer of this.mergedLayers(linear)) layer.mergeInto(linear.weight, nonFinite)
+        for (const { layer, scale } of this.mergedLayers(linear)) layer.mergeInto(linear.weight, scale, nonFinite)
         linear.adapters.get(name)!.active = true
       }
     })
@@ -187,7 +193,7 @@ export class ModelAdapters {
 
   #attach(name: string, adapter: ModelAdapter): void {
     this.#adapters.set(name, adapter)
-    for (const [linear, layer] of adapter.layers) linear.adapters.set(name, { layer, active: true })
+    for (const [linear, layer] of adapter.layers) linear.adapters.set(name, { layer, active: true, scale: 1 })
   }
 
   #get(name: string): ModelAdapter {

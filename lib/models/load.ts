@@ -19,7 +19,7 @@ export interface DeviceOptions {
    * Precision of the rotary frequencies. `float32` (default) is what Hugging Face computes when it loads a checkpoint;
    * `bfloat16` reproduces a PyTorch model that was cast as a whole with `model.to(bfloat16)`, frequencies included.
    */
-  rotaryDType?: 'float32' | 'bfloat16'
+  rotaryDtype?: 'float32' | 'bfloat16'
 }
 
 /** Opens a device; throws a sentence that says why where it is absent. */
@@ -57,7 +57,7 @@ export async function loadModel(path: string, options: DeviceOptions = {}): Prom
   const dtype = resolveDType(options.dtype ?? 'auto', device)
   const tokenizer = await loadTokenizer(path)
   const weights = storedWeights(source, dtype, device)
-  const model = new Model({ config: source.config, tokenizer, weights, source, rotaryDType: options.rotaryDType })
+  const model = new Model({ config: source.config, tokenizer, weights, source, rotaryDtype: options.rotaryDtype })
   await device.synchronize()
   source.unmap()
   return model

@@ -29,7 +29,7 @@ export interface ModelParts {
   weights: Weights
   /** Where pristine weights can be read again; null for a model that was made from random numbers. */
   source: ModelSource | null
-  rotaryDType?: 'float32' | 'bfloat16'
+  rotaryDtype?: 'float32' | 'bfloat16'
 }
 
 /** A causal language model with adapters: what `loadModel` returns. */
@@ -52,7 +52,7 @@ export class Model implements Disposable {
   readonly #rotary: RotaryTables
   #dropout: { seed: number; step: number } | null = null
 
-  constructor({ config, tokenizer, weights, source, rotaryDType = 'float32' }: ModelParts) {
+  constructor({ config, tokenizer, weights, source, rotaryDtype = 'float32' }: ModelParts) {
     this.config = config
     this.tokenizer = tokenizer
     this.source = source
@@ -64,7 +64,7 @@ export class Model implements Disposable {
     this.finalNorm = weights.vector('model.norm.weight', config.hiddenSize)
     this.untiedHead = config.tiedEmbeddings ? null : weights.matrix('lm_head.weight', matrix)
     const { ropeTheta: theta, headSize, ropeScaling: scaling } = config
-    this.#rotary = new RotaryTables({ theta, headSize, scaling, dtype: rotaryDType }, this.device)
+    this.#rotary = new RotaryTables({ theta, headSize, scaling, dtype: rotaryDtype }, this.device)
     this.adapterSet = new ModelAdapters(this)
   }
 
@@ -121,6 +121,11 @@ export class Model implements Disposable {
     this.adapterSet.activate(names)
   }
 
+  /** Multiplies an adapter's contribution from now on; not of a merged adapter. */
+  setAdapterScale(name: string, scale: number): void {
+    this.adapterSet.setScale(name, scale)
+  }
+
   // --- training ---------------------------------------------------------------------------------------------------
 
   /** Trains every weight of the model itself (`--method full`): they become float32 parameters. */
@@ -156,7 +161,7 @@ export class Model implements Disposable {
     for (const { attentionNorm, mlpNorm } of this.blocks) weights.push(attentionNorm, mlpNorm)
     for (const { weight, bias } of linears) weights.push(weight, bias)
     const parameters = weights.filter((weight): weight is Parameter => weight instanceof Parameter)
-    for (const linear of linears) for (const adapter of linear.activeAdapters()) parameters.push(...adapter.parameters)
+    for (const linear of linears) for (const { layer } of linear.activeAdapters()) parameters.push(...layer.parameters)
     return parameters.map((parameter) => ({ name: parameter.name, parameter }))
   }
 
@@ -275,7 +280,7 @@ export class Model implements Disposable {
     for (const linear of block.linears()) {
       weights.push(linear.weight)
       if (linear.bias) weights.push(linear.bias)
-      for (const adapter of linear.activeAdapters()) weights.push(...adapter.parameters)
+      for (const { layer } of linear.activeAdapters()) weights.push(...layer.parameters)
     }
     return weights.filter((weight) => weight.requiresGrad)
   }

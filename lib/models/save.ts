@@ -62,7 +62,8 @@ async function bytesOf(model: Model, name: string, dtype: FloatDType): Promise<U
     if (source && !(weight instanceof Parameter)) {
       source.loadInto(name, values)
       const linear = model.linears().find((candidate) => `${candidate.name}.weight` === name)
-      for (const layer of linear ? model.adapterSet.mergedLayers(linear) : []) layer.mergeInto(values, nonFinite)
+      for (const { layer, scale } of linear ? model.adapterSet.mergedLayers(linear) : [])
+        layer.mergeInto(values, scale, nonFinite)
     } else {
       values.copyFrom(weight)
     }

@@ -1,14 +1,22 @@
 import type { LayerAdapter } from '../adapters/adapter.js'
-import { assemble, type Part } from '../tensor/destination.js'
+import { assemble, type Destination, type Part } from '../tensor/destination.js'
 import { addBias, linear } from '../tensor/operations/linear.js'
 import { Parameter } from '../tensor/parameter.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { LinearInput } from './linear-input.js'
 
+/** An adapter beside one layer. */
+export interface AttachedAdapter {
+  readonly layer: LayerAdapter
+  active: boolean
+  /** Its contribution is multiplied by this. */
+  scale: number
+}
+
 /** y = x Wᵀ + b with adapters beside W. W [d, k] is frozen (any dtype), or a float32 Parameter. */
 export class Linear {
   /** Adapters by name, in the order in which they were added; only active ones take part. */
-  readonly adapters = new Map<string, { layer: LayerAdapter; active: boolean }>()
+  readonly adapters = new Map<string, AttachedAdapter>()
 
   constructor(
     /** Module path as in Hugging Face's checkpoints, without `.weight`. */
@@ -25,8 +33,8 @@ export class Linear {
     return this.weight.shape[0]!
   }
 
-  activeAdapters(): LayerAdapter[] {
-    return [...this.adapters.values()].filter(({ active }) => active).map(({ layer }) => layer)
+  activeAdapters(): AttachedAdapter[] {
+    return [...this.adapters.values()].filter(({ active }) => active)
   }
 
   forward(input: LinearInput): Tensor {
@@ -61,7 +69,13 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
     const { from, to } = columns[i]!
     const active = layer.activeAdapters()
     if (active.length > 0) adaptedLayers++
-    adapted.push(...active.map((adapter) => ({ from, to, write: adapter.forward.bind(adapter, input) })))
+    adapted.push(
+      ...active.map(({ layer: adapter, scale }) => ({
+        from,
+        to,
+        write: (into: Destination) => adapter.forward(input, scale, into),
+      })),
+    )
     if (!fused) base.push({ from, to, write: (into) => linear(input.x, layer.weight, into) })
   }
   if (fused) base.push({ from: 0, to: width, write: (into) => linear(input.x, fused, into) })

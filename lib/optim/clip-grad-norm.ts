@@ -13,7 +13,10 @@ export function clipGradNorm(parameters: readonly Parameter[], maxNorm: number):
     const { device } = parameters[0]!
     const norm = Tensor.zeros([1], { device })
     const scale = Tensor.empty([1], { device })
-    native.globalNorm(gradients.map((gradient) => gradient.native), norm.native)
+    native.globalNorm(
+      gradients.map((gradient) => gradient.native),
+      norm.native,
+    )
     native.clipScale(norm.native, 1, maxNorm, scale.native)
     for (const gradient of gradients) {
       const column = gradient.view([gradient.elements, 1])

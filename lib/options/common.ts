@@ -17,6 +17,12 @@ export const commonOptions = {
     'auto',
     { group },
   ),
+  rotaryDtype: choice(
+    'precision of the rotary frequencies; bfloat16 is that of a PyTorch model that was cast as a whole',
+    ['float32', 'bfloat16'],
+    'float32',
+    { group },
+  ),
   allowTf32: flag('let float32 products of a GPU round their inputs to TF32', false, { group }),
   seed: integer('start of every random stream', 42, {
     min: 0,

@@ -7,7 +7,6 @@ const LATER_OPTIONS: Readonly<Record<string, string>> = {
   cycle: 'ReMoRA',
   regroup: 'ReMoRA',
   restartWarmupSteps: 'ReMoRA',
-  profile: 'profiling',
   memory: 'a memory limit',
   compute: 'int8 products',
   deterministic: 'a deterministic GPU',

@@ -106,6 +106,7 @@ export const TrainSchema = z.strictObject({
   shuffle: flag('draw rows in a new random order each epoch', true, { group: steps }),
   trainOn: rowOptions.trainOn,
   template: rowOptions.template,
+  profile: flag('print where the time went, by operation, against what this machine can do', false, { group: run }),
   gradientCheckpointing: flag('recompute activations: slower, less memory', false, { group: steps }),
 
   evalData: texts('rows to evaluate on; given again, it adds', 'D', { group: run }),

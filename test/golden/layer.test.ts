@@ -50,7 +50,7 @@ function makeLayer(
     { layer: { name: 'layer', inFeatures, outFeatures }, device, adapter: 'a' },
     matrix,
   )
-  linear.adapters.set('a', { layer, active: true })
+  linear.adapters.set('a', { layer, active: true, scale: 1 })
   return { linear, layer, matrix, weight }
 }
 
@@ -129,7 +129,7 @@ for (const golden of cases) {
       const { layer, weight } = makeLayer(golden, tensors, 'float32')
       const delta = scope(() => {
         const target = Tensor.empty([tensors('x').shape[0]!, golden.out_features], { device })
-        return layer.forward(new LinearInput(tensorOf(tensors('x'), 'float32')), { target, accumulate: false })
+        return layer.forward(new LinearInput(tensorOf(tensors('x'), 'float32')), 1, { target, accumulate: false })
       })
       expectNear((await delta.data()) as Float32Array, tensors('delta').values, tolerance, 'delta')
       for (const tensor of [delta, weight]) tensor.dispose()
@@ -146,7 +146,7 @@ for (const golden of cases) {
     test.skipIf(!all.has('deltaW'))('merging adds ΔW', async () => {
       const { layer, weight } = makeLayer(golden, tensors, 'float32')
       const nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
-      layer.mergeInto(weight, nonFinite)
+      layer.mergeInto(weight, 1, nonFinite)
       const merged = (await weight.data()) as Float32Array
       const [w, delta] = [tensors('W').values, tensors('deltaW').values]
       expectNear(
@@ -164,7 +164,7 @@ for (const golden of cases) {
       const { linear, layer, weight } = makeLayer(golden, tensors, 'float32')
       const nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
       linear.adapters.get('a')!.active = false
-      layer.mergeInto(weight, nonFinite)
+      layer.mergeInto(weight, 1, nonFinite)
       const merged = scope(() => linear.forward(new LinearInput(tensorOf(tensors('x'), 'float32'))))
       expectNear((await merged.data()) as Float32Array, y(), tolerance, 'y')
       for (const tensor of [merged, weight, nonFinite]) tensor.dispose()

@@ -55,12 +55,12 @@ export const expectedOf = (name: TinyModel): Expected => goldenJson<Expected>(`$
 
 /**
  * The second checkpoint was computed by a model that PyTorch had cast to bfloat16 as a whole before it went to float64,
- * rotary frequencies included: what it knows of positions is rounded, and `rotaryDType` reproduces that.
+ * rotary frequencies included: what it knows of positions is rounded, and `rotaryDtype` reproduces that.
  */
 export function loadTiny(name: TinyModel, dtype: FloatDType = 'float32'): Promise<Model> {
-  const rotaryDType = name === 'tiny-tied-llama3-rope' ? 'bfloat16' : 'float32'
+  const rotaryDtype = name === 'tiny-tied-llama3-rope' ? 'bfloat16' : 'float32'
   const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
-  return loadModel(goldenPath(`${name}/model`)!, { device, dtype, rotaryDType, threads: 1 })
+  return loadModel(goldenPath(`${name}/model`)!, { device, dtype, rotaryDtype, threads: 2 })
 }
 
 export interface Row {

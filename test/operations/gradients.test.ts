@@ -168,7 +168,7 @@ const adapters: GradientCase[] = operators.flatMap((operator) =>
         const config = { operator, scale: 1, foldOutput: false, dropout: 0 }
         const adapter = new MoraLayer(config, { layer, device: testDevice(), adapter: 'a' }, matrix)
         const target = Tensor.empty([3, outFeatures!], x)
-        return adapter.forward(new LinearInput(x), { target, accumulate: false })
+        return adapter.forward(new LinearInput(x), 1, { target, accumulate: false })
       },
     }),
   ),

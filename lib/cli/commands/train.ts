@@ -6,6 +6,7 @@ import { type CommandContext, type CommandResult, defineCommand } from '../comma
 import { formatBytes, formatCount, formatFacts, formatNumber } from '../format.js'
 import { interruptible } from '../interrupt.js'
 import { requireAdapter, requireData, requireModel, requirePath, requireTemplate } from '../paths.js'
+import { profileTable } from '../profile.js'
 import { Progress, StepLine } from '../progress.js'
 
 export const trainCommand = defineCommand({
@@ -25,7 +26,10 @@ export const trainCommand = defineCommand({
     const { train } = await import('../../train/index.js')
     const model = await openModel(options)
     try {
-      return await follow(train(model, options), options, context)
+      model.device.profile(options.profile)
+      const result = await follow(train(model, options), options, context)
+      if (options.profile) context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
+      return result
     } finally {
       model.dispose()
     }

@@ -22,9 +22,9 @@ export function groupSpread(z: Tensor, grouping: Grouping, into?: Destination): 
   })
 }
 
-/** The matrix with each live block's rotation folded in, W_b = M R_b: [n, R, R]. Made once per change of M. */
-export function foldedBlocks(plan: BlockPlan, matrix: Parameter, dtype: FloatDType): Tensor {
-  return matrix.derived(`blocks ${dtype}`, () => foldBlocks(plan, matrix, dtype))
+/** The scaled matrix with each live block's rotation folded in, W_b = s M R_b: [n, R, R]. Made once per change of M. */
+function foldedBlocks(plan: BlockPlan, matrix: Parameter, dtype: FloatDType, scale: number): Tensor {
+  return matrix.derived(`blocks ${dtype} ${scale}`, () => foldBlocks(plan, matrix.as('float32', scale), dtype))
 }
 
 export function foldBlocks(plan: BlockPlan, matrix: Tensor, dtype: FloatDType): Tensor {
@@ -34,19 +34,22 @@ export function foldBlocks(plan: BlockPlan, matrix: Tensor, dtype: FloatDType): 
 }
 
 /** Rotation, decoupling and truncation: x [T, k] → [T, d] through M [R, R] (paper, Eq. 9, 8 and 4), in place in x and y. */
-export function blocks(x: Tensor, matrix: Parameter, plan: BlockPlan, into?: Destination): Tensor {
+export function blocks(x: Tensor, matrix: Parameter, plan: BlockPlan, scale = 1, into?: Destination): Tensor {
   const dtype = x.dtype as FloatDType
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, plan.outFeatures], x)
-  native.blocksForward(plan, x.native, foldedBlocks(plan, matrix, dtype).native, y.native, accumulate)
+  native.blocksForward(plan, x.native, foldedBlocks(plan, matrix, dtype, scale).native, y.native, accumulate)
   return record(y, [x, matrix], [x], (dY, [input], [dX, dMatrix]) => {
     dX!.write((target, add) => {
-      native.blocksBackwardInput(plan, dY.native, foldedBlocks(plan, matrix, dtype).native, target.native, add)
+      native.blocksBackwardInput(plan, dY.native, foldedBlocks(plan, matrix, dtype, scale).native, target.native, add)
     })
     const dFolded = Tensor.empty([liveBlocks(plan), plan.side, plan.side], { device: x.device })
     native.blocksBackwardWeight(plan, input!.native, dY.native, dFolded.native)
     dMatrix!.write((target, add) => {
       if (!add) native.fill(target.native, 0)
-      native.unfoldBlocks(plan, dFolded.native, target.native)
+      if (scale === 1) return native.unfoldBlocks(plan, dFolded.native, target.native)
+      const unscaled = Tensor.zeros(target.shape, { device: x.device })
+      native.unfoldBlocks(plan, dFolded.native, unscaled.native)
+      native.add(unscaled.native, target.native, scale)
     })
   })
 }
