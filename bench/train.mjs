@@ -13,7 +13,7 @@ import { boundReport, lossDifference, peaksReport, stepsReport } from './trainin
 const options = readOptions(process.argv.slice(2))
 const { dtypes, methods, rows, length } = options
 const folder = mkdtempSync(join(tmpdir(), 'mora-bench-'))
-process.on('SIGINT', () => process.exit(130))
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
 
 const load = loadavg()[0]

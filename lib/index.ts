@@ -11,25 +11,60 @@ export { type LoraConfig, lora } from './adapters/lora.js'
 export { type MoraConfig, mora, type Operator, operators } from './adapters/mora.js'
 export { squareSide } from './adapters/square-side.js'
 export type { Batch } from './data/batch.js'
-export { Dataset, type DatasetOptions, loadDataset } from './data/dataset.js'
-export { DataLoader, type LoaderOptions } from './data/loader.js'
-export { packBatch } from './data/packing.js'
-export type { Message } from './data/template.js'
-export { loadTokenizer, type Tokenizer } from './data/tokenizer.js'
-export { type DoctorReport, doctor } from './doctor.js'
+export { type DataSummary, Dataset, type DatasetOptions, loadDataset } from './data/dataset.js'
+export type { TokenRow } from './data/encode.js'
+export { DataLoader, type LoaderOptions, type LoaderRow, type LoaderState } from './data/loader.js'
+export { type PackedRow, type PackOptions, packBatch } from './data/packing.js'
+export type { ChatTemplate, Message, RenderOptions } from './data/template.js'
+export { type DecodeOptions, loadTokenizer, type Tokenizer } from './data/tokenizer.js'
+export { type DoctorDevice, type DoctorProblem, type DoctorReport, doctor } from './doctor.js'
 export { InputError, MoraError, RunError, UsageError } from './errors.js'
-export { evaluate } from './eval/index.js'
-export { Chat, generate, generateStream } from './generate/index.js'
+export {
+  type ChoicesResult,
+  type EvalProgress,
+  type EvalResults,
+  type EvaluatedModel,
+  type EvaluateOptions,
+  type ExactMatchResult,
+  evaluate,
+  type LogProbsResult,
+  type PerplexityResult,
+  type RecallResult,
+} from './eval/index.js'
+export {
+  Chat,
+  type FinishReason,
+  type GenerateCall,
+  type GenerateExtras,
+  type GenerateResult,
+  generate,
+  generateStream,
+  type LanguageModel,
+  type TokenCache,
+} from './generate/index.js'
+export type { ModelConfig } from './models/config.js'
+export type { KeyValueCache } from './models/key-value-cache.js'
 export { type DeviceOptions, initModel, loadModel, openDevice } from './models/load.js'
 export { Model } from './models/model.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './mora-layer.js'
-export type { DeviceFacts, DType, MemoryFigures, NativeDevice } from './native.js'
+export type {
+  BlockDType,
+  DeviceFacts,
+  DType,
+  FloatDType,
+  MemoryFigures,
+  NativeDevice,
+  PlainDType,
+  ProfileEntry,
+} from './native.js'
+export type { RotaryScaling } from './nn/rotary.js'
 export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.js'
 export { clipGradNorm } from './optim/clip-grad-norm.js'
-export { schedule } from './optim/schedule.js'
+export { type ScheduleOptions, type Scheduler, schedule } from './optim/schedule.js'
+export type { EvalInput, EvalOptions, GenerateInput, Task, TrainInput, TrainOptions } from './options/index.js'
 export { crossEntropy, linearCrossEntropy } from './tensor/operations/loss.js'
 export { Parameter } from './tensor/parameter.js'
 export { scope } from './tensor/scope.js'
 export { noGrad } from './tensor/tape.js'
-export { Tensor, type TensorOptions } from './tensor/tensor.js'
+export { Tensor, type TensorOptions, type TypedValues } from './tensor/tensor.js'
 export * from './train/index.js'

@@ -67,13 +67,17 @@ export async function contest({ options, folder, method, dtype, withPytorch, sec
 }
 
 async function takeRounds(trainers, rounds, seconds) {
-  for (const trainer of trainers) await trainer.step()
+  const step = async (trainer) => {
+    const { seconds: took, loss } = await trainer.step()
+    process.stderr.write(`  ${trainer.name}: ${took.toFixed(2)} s, loss ${loss.toFixed(5)}\n`)
+  }
+  for (const trainer of trainers) await step(trainer)
   const start = performance.now()
   for (let round = 0; round < rounds; round++) {
     const elapsed = (performance.now() - start) / 1000
     if (round >= leastRounds && (elapsed * (round + 1)) / round > seconds) break
     // Who goes first changes, so that nobody always follows the same neighbour.
-    for (let i = 0; i < trainers.length; i++) await trainers[(round + i) % trainers.length].step()
+    for (let i = 0; i < trainers.length; i++) await step(trainers[(round + i) % trainers.length])
   }
 }
 

@@ -1,7 +1,5 @@
 import type { NativeDevice } from '../native.js'
-import type { LinearInput } from '../nn/linear-input.js'
-import type { Destination } from '../tensor/destination.js'
-import type { Parameter } from '../tensor/parameter.js'
+import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { Tensor } from '../tensor/tensor.js'
 
 /** `all-linear` is every linear layer of the blocks, not the head; names match the end of a module path. */
@@ -25,18 +23,6 @@ export interface LayerFacts {
   readonly name: string
   readonly inFeatures: number
   readonly outFeatures: number
-}
-
-/** The part of an adapter that sits beside one linear layer. */
-export interface LayerAdapter {
-  readonly parameters: readonly Parameter[]
-  /** Writes (or adds) `scale` times the adapter's contribution [T, d] for `input.x` [T, k]; differentiable. */
-  forward(input: LinearInput, scale: number, into: Destination): Tensor
-  /** weight [d, k] += scale ΔW, in place; adds the number of results that are not finite to nonFinite [1] int32. */
-  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void
-  /** For people: what `inspect` shows of a layer beside its shape. */
-  describe(): Readonly<Record<string, number>>
-  dispose(): void
 }
 
 export interface LayerOptions {

@@ -1,13 +1,14 @@
 import { randomStream } from '../data/philox.js'
 import { InputError, UsageError } from '../errors.js'
 import { native } from '../native.js'
+import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
 import type { Destination } from '../tensor/destination.js'
 import { factor } from '../tensor/operations/linear.js'
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerAdapter, LayerFacts, LayerOptions } from './adapter.js'
+import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions } from './adapter.js'
 import { patternValue, rankOf, requireRank } from './patterns.js'
 
 export interface LoraConfig extends AdapterConfigBase {

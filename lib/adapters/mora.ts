@@ -1,5 +1,6 @@
 import { InputError, UsageError } from '../errors.js'
 import { type BlockPlan, type Grouping, native } from '../native.js'
+import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
 import type { Destination } from '../tensor/destination.js'
 import { factor } from '../tensor/operations/linear.js'
@@ -7,14 +8,7 @@ import { blocks, foldBlocks, groupSpread, groupSum } from '../tensor/operations/
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import type {
-  AdapterConfigBase,
-  AdapterMethod,
-  LayerAdapter,
-  LayerFacts,
-  LayerOptions,
-  StoredTensor,
-} from './adapter.js'
+import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, StoredTensor } from './adapter.js'
 import { rankOf, requireRank } from './patterns.js'
 import { squareSide } from './square-side.js'
 

@@ -1,4 +1,4 @@
-import type { AdapterConfigBase, LayerAdapter } from '../adapters/adapter.js'
+import type { AdapterConfigBase } from '../adapters/adapter.js'
 import {
   type AdapterProvenance,
   layerTensors,
@@ -8,6 +8,7 @@ import {
 import { selectTargets } from '../adapters/patterns.js'
 import { adapterMethod } from '../adapters/registry.js'
 import { RunError, UsageError } from '../errors.js'
+import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { AttachedAdapter, Linear } from '../nn/linear.js'
 import { keep, scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'

@@ -1,8 +1,8 @@
-import type { LayerAdapter } from '../adapters/adapter.js'
 import { assemble, type Destination, type Part } from '../tensor/destination.js'
 import { addBias, linear } from '../tensor/operations/linear.js'
 import { Parameter } from '../tensor/parameter.js'
 import type { Tensor } from '../tensor/tensor.js'
+import type { LayerAdapter } from './layer-adapter.js'
 import type { LinearInput } from './linear-input.js'
 
 /** An adapter beside one layer. */

@@ -90,8 +90,7 @@ Device& DeviceObject::unwrap(const Napi::Value& value) {
 }
 
 Napi::Value DeviceObject::facts(Info info) {
-  DeviceFacts facts{};
-  guarded(info.Env(), [&] { device_->check(device_->backend().deviceFacts(device_->index(), &facts), "facts"); });
+  const DeviceFacts facts = guarded(info.Env(), [&] { return device_->facts(); });
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("name", facts.name);
   result.Set("totalMemory", static_cast<double>(facts.totalMemory));
@@ -145,7 +144,7 @@ void DeviceObject::resetPeak(Info) { device_->backend().resetPeak(device_->strea
 void DeviceObject::trim(Info) { device_->backend().trim(device_->stream()); }
 
 void DeviceObject::setThreads(Info info) {
-  device_->backend().setThreads(device_->stream(), info[0].ToNumber().Int32Value());
+  guarded(info.Env(), [&] { device_->setThreads(info[0].ToNumber().Int32Value()); });
 }
 
 void DeviceObject::profile(Info info) { device_->backend().profile(device_->stream(), info[0].ToBoolean()); }

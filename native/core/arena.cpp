@@ -18,7 +18,7 @@ uint64_t Arena::allocate(uint64_t bytes) {
   inUse_ += bytes;
   peak_ = std::max(peak_, inUse_);
   highWater_ = std::max(highWater_, offset + bytes);
-  returned_ -= std::min(returned_, bytes);
+  takeBack(offset, offset + bytes);
   return offset;
 }
 
@@ -48,14 +48,34 @@ void Arena::release(uint64_t offset) {
 std::vector<std::pair<uint64_t, uint64_t>> Arena::takeCached() {
   std::vector<std::pair<uint64_t, uint64_t>> ranges;
   const uint64_t end = used_.empty() ? 0 : used_.rbegin()->first + used_.rbegin()->second;
-  returned_ = 0;
+  returned_.clear();
+  returnedBytes_ = 0;
   for (const auto& [offset, bytes] : free_) {
     if (offset >= highWater_) continue;
     ranges.emplace_back(offset, std::min(bytes, highWater_ - offset));
-    if (offset < end) returned_ += bytes;
+    if (offset >= end) continue;
+    returned_[offset] = offset + bytes;
+    returnedBytes_ += bytes;
   }
   highWater_ = end;
   return ranges;
+}
+
+// What is used again is held again.
+void Arena::takeBack(uint64_t from, uint64_t to) {
+  auto range = returned_.upper_bound(from);
+  if (range != returned_.begin()) --range;
+  while (range != returned_.end() && range->first < to) {
+    const auto [start, end] = *range;
+    if (end <= from) {
+      ++range;
+      continue;
+    }
+    range = returned_.erase(range);
+    if (start < from) returned_[start] = from;
+    if (end > to) returned_[to] = end;
+    returnedBytes_ -= std::min(end, to) - std::max(start, from);
+  }
 }
 
 void Arena::addFree(uint64_t offset, uint64_t bytes) {

@@ -27,16 +27,18 @@ class Arena {
 
   uint64_t inUse() const { return inUse_; }
   uint64_t peak() const { return peak_; }
-  uint64_t cached() const { return highWater_ - inUse_ > returned_ ? highWater_ - inUse_ - returned_ : 0; }
+  uint64_t cached() const { return highWater_ - inUse_ - returnedBytes_; }
   void resetPeak() { peak_ = inUse_; }
 
  private:
   void addFree(uint64_t offset, uint64_t bytes);
   void removeFree(std::map<uint64_t, uint64_t>::iterator block);
+  void takeBack(uint64_t from, uint64_t to);
 
   std::map<uint64_t, uint64_t> used_, free_;            // offset -> bytes
   std::set<std::pair<uint64_t, uint64_t>> freeBySize_;  // {bytes, offset}: the smallest that fits, lowest first
-  uint64_t inUse_ = 0, peak_ = 0, highWater_ = 0, returned_ = 0;
+  std::map<uint64_t, uint64_t> returned_;               // offset -> end, below highWater_ and not used since
+  uint64_t inUse_ = 0, peak_ = 0, highWater_ = 0, returnedBytes_ = 0;
 };
 
 }  // namespace mora

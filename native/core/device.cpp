@@ -54,7 +54,7 @@ Device& Device::open(const std::string& kind, int32_t index, int32_t threads) {
   Stream* stream = nullptr;
   if (backend->streamCreate(index, threads, &stream) != Status::ok)
     throw Error("device-unavailable", "Device " + kind + " could not be opened.");
-  slot.reset(new Device(kind, index, backend, stream));
+  slot.reset(new Device(kind, index, backend, stream, threads));
   return *slot;
 }
 
@@ -63,6 +63,18 @@ void Device::shutdownAll() {
   const std::lock_guard lock(known.mutex);
   for (const auto& [key, device] : known.devices)
     if (device) device->backend_->shutdown(device->stream_);
+}
+
+DeviceFacts Device::facts() const {
+  DeviceFacts facts{};
+  check(backend_->deviceFacts(index_, &facts), "deviceFacts");
+  if (threads_ > 0) facts.threads = threads_;
+  return facts;
+}
+
+void Device::setThreads(int32_t threads) {
+  check(backend_->setThreads(stream_, threads), "setThreads");
+  threads_ = threads;
 }
 
 void* Device::allocate(size_t bytes) {

@@ -1,6 +1,7 @@
 // A device of this process: a backend and its one stream. Devices are opened once and never closed, so that every
 // JavaScript environment (worker threads too) shares them.
 #pragma once
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -24,6 +25,11 @@ class Device {
   const Backend& backend() const { return *backend_; }
   Stream* stream() const { return stream_; }
 
+  /// What the backend says of the device, with the threads in use now.
+  DeviceFacts facts() const;
+  /// 0: all cores.
+  void setThreads(int32_t threads);
+
   /// Throws Error("out-of-memory") with the figures when it cannot be met.
   void* allocate(size_t bytes);
   void release(void* data) { backend_->release(stream_, data); }
@@ -35,13 +41,14 @@ class Device {
   void check(Status status, const char* operation) const;
 
  private:
-  Device(std::string kind, int32_t index, const Backend* backend, Stream* stream)
-      : kind_(std::move(kind)), index_(index), backend_(backend), stream_(stream) {}
+  Device(std::string kind, int32_t index, const Backend* backend, Stream* stream, int32_t threads)
+      : kind_(std::move(kind)), index_(index), backend_(backend), stream_(stream), threads_(threads) {}
 
   std::string kind_;
   int32_t index_;
   const Backend* backend_;
   Stream* stream_;
+  std::atomic<int32_t> threads_;
 };
 
 }  // namespace mora

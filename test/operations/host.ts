@@ -35,12 +35,13 @@ export class Host {
   }
 
   #offset(index: readonly number[]): number {
+    const { shape } = this
     let offset = 0
-    for (const [i, size] of this.shape.entries()) {
-      const at = index[i]!
-      if (!(at >= 0 && at < size))
-        throw new RangeError(`[${index.join(', ')}] is outside of [${this.shape.join(', ')}]`)
-      offset = offset * size + at
+    for (let d = 0; d < shape.length; d++) {
+      const at = index[d]!
+      if (!(at >= 0 && at < shape[d]!))
+        throw new RangeError(`[${index.join(', ')}] is outside of [${shape.join(', ')}]`)
+      offset = offset * shape[d]! + at
     }
     return offset
   }
@@ -48,12 +49,14 @@ export class Host {
 
 /** Every index of a shape, last dimension fastest. */
 export function* indices(shape: readonly number[]): Generator<number[]> {
-  const [first, ...rest] = shape
-  if (first === undefined) {
-    yield []
-    return
+  if (shape.includes(0)) return
+  const index = shape.map(() => 0)
+  for (;;) {
+    yield index.slice()
+    let d = shape.length - 1
+    for (; d >= 0 && ++index[d]! === shape[d]; d--) index[d] = 0
+    if (d < 0) return
   }
-  for (let i = 0; i < first; i++) for (const tail of indices(rest)) yield [i, ...tail]
 }
 
 /** Σ of(i) for i in [0, count). */

@@ -33,6 +33,7 @@ describe('options of training', () => {
       trainOn: 'completion',
       template: 'auto',
       gradientCheckpointing: false,
+      profile: false,
       keepBest: false,
       resume: false,
       overwrite: false,
@@ -40,6 +41,7 @@ describe('options of training', () => {
       device: 'auto',
       dtype: 'auto',
       allowTf32: false,
+      rotaryDtype: 'float32',
       seed: 42,
       quiet: false,
     })

@@ -1,0 +1,23 @@
+// What the C++ tests share: CHECK counts and prints what does not hold, `finish` is a test's exit status.
+#pragma once
+#include <cstdio>
+
+namespace mora::test {
+
+inline int& failures() {
+  static int count = 0;
+  return count;
+}
+
+inline bool check(bool holds, const char* what, const char* file, int line) {
+  if (holds) return true;
+  ++failures();
+  std::fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what);
+  return false;
+}
+
+inline int finish() { return failures() == 0 ? 0 : 1; }
+
+}  // namespace mora::test
+
+#define CHECK(condition) ::mora::test::check((condition), #condition, __FILE__, __LINE__)

@@ -1,0 +1,130 @@
+// The plan of block products and the groupings against their definitions, over thousands of random shapes.
+#include "mora/geometry.h"
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+#include "check.h"
+
+using mora::BlockPlan;
+using mora::BlockProduct;
+using mora::Grouping;
+using mora::GroupKind;
+
+namespace {
+
+std::mt19937_64 random64(5);
+
+int64_t between(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random64); }
+
+/// Integers, so that sums are exact.
+std::vector<int64_t> randomBlocks(const BlockPlan& plan) {
+  std::vector<int64_t> folded(static_cast<size_t>(plan.blocks() * plan.side * plan.side));
+  for (int64_t& value : folded) value = between(-1000, 1000);
+  return folded;
+}
+
+/// Outputs before repetition [distinct, k] by the definition: x continued by itself, cut into blocks, results one after
+/// the other, cut at d (or folded onto what is before d). Paper, Eq. 4, 8 and 9.
+std::vector<int64_t> deltaByDefinition(const BlockPlan& plan, const std::vector<int64_t>& folded) {
+  const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side;
+  std::vector<int64_t> delta(static_cast<size_t>(d * k));
+  for (int64_t position = 0; position < plan.blocks() * R; ++position) {
+    if (position >= d && !plan.foldOutput) break;
+    for (int64_t column = 0; column < R; ++column) {
+      const int64_t input = position / R * R + column;
+      if (plan.truncate && input >= k) continue;
+      delta[static_cast<size_t>(position % d * k + input % k)] += folded[static_cast<size_t>(position * R + column)];
+    }
+  }
+  return delta;
+}
+
+/// The same by the plan's products; checks that each stays inside of what it reads and writes.
+std::vector<int64_t> deltaByProducts(const BlockPlan& plan, const std::vector<int64_t>& folded) {
+  const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side;
+  std::vector<int64_t> delta(static_cast<size_t>(d * k)), firsts(static_cast<size_t>(d));
+  mora::visitBlockProducts(plan, [&](const BlockProduct& product) {
+    bool inside = product.count > 0 && product.rows > 0 && product.depth > 0;
+    inside = inside && product.block >= 0 && product.block + product.count <= plan.liveBlocks();
+    inside = inside && product.row >= 0 && product.row + product.rows <= R;
+    inside = inside && product.column >= 0 && product.column + product.depth <= R;
+    inside = inside && product.output >= 0 && product.output + (product.count - 1) * R + product.rows <= d;
+    inside = inside && product.input >= 0 && product.input + (product.count - 1) * R + product.depth <= k;
+    if (!CHECK(inside)) return;
+    for (int64_t i = 0; i < product.count; ++i)
+      for (int64_t r = 0; r < product.rows; ++r) {
+        const int64_t output = product.output + i * R + r;
+        // The first product of an output finds nothing there; the others add to what it wrote.
+        CHECK(firsts[static_cast<size_t>(output)] == (product.first ? 0 : 1));
+        firsts[static_cast<size_t>(output)] = 1;
+        for (int64_t c = 0; c < product.depth; ++c) {
+          const int64_t at = ((product.block + i) * R + product.row + r) * R + product.column + c;
+          delta[static_cast<size_t>(output * k + product.input + i * R + c)] += folded[static_cast<size_t>(at)];
+        }
+      }
+  });
+  const int64_t reached = plan.truncate ? std::min(R, d) : plan.distinctOutputs();
+  for (int64_t output = 0; output < d; ++output) CHECK(firsts[static_cast<size_t>(output)] == (output < reached));
+  return delta;
+}
+
+void checkPlan(const BlockPlan& plan) {
+  const std::vector<int64_t> folded = randomBlocks(plan);
+  const bool equal = deltaByDefinition(plan, folded) == deltaByProducts(plan, folded);
+  if (!CHECK(equal))
+    std::fprintf(stderr, "  %lld -> %lld, side %lld, truncate %d, fold %d\n", static_cast<long long>(plan.inFeatures),
+                 static_cast<long long>(plan.outFeatures), static_cast<long long>(plan.side), plan.truncate,
+                 plan.foldOutput);
+}
+
+void plans() {
+  for (int i = 0; i < 4000; ++i) {
+    const int64_t k = between(1, 40), d = between(1, 40);
+    // Small sides, about the size of the layer, and more than twice as many as there are inputs.
+    const int64_t side = i % 3 == 0 ? between(1, 6) : i % 3 == 1 ? between(1, 40) : between(2 * k, 3 * k + 3);
+    for (const auto& [truncate, fold] : {std::pair{0, 0}, {1, 0}, {0, 1}}) checkPlan({k, d, side, 0, truncate, fold});
+  }
+}
+
+void deadBlocksAreNotLive() {
+  const BlockPlan cut{100, 20, 8, 1, 0, 0};
+  CHECK(cut.blocks() == 13);
+  CHECK(cut.liveBlocks() == 3);
+  CHECK(cut.distinctOutputs() == 20);
+  const BlockPlan folded{100, 20, 8, 1, 0, 1};
+  CHECK(folded.liveBlocks() == 13);
+  const BlockPlan repeated{20, 100, 8, 1, 0, 0};
+  CHECK(repeated.liveBlocks() == 3);
+  CHECK(repeated.distinctOutputs() == 24);
+}
+
+void groupings() {
+  for (int i = 0; i < 2000; ++i) {
+    const int64_t width = between(1, 60), side = between(1, 70);
+    const Grouping runs{GroupKind::runs, 0, width, side};
+    CHECK(runs.extent() == width);
+    CHECK(runs.runStart(0) == 0);
+    CHECK(runs.runStart(side) == width);
+    for (int64_t g = 0; g < side; ++g) {
+      const int64_t length = runs.runStart(g + 1) - runs.runStart(g);
+      CHECK(length == width / side + (g < width % side ? 1 : 0));
+      for (int64_t c = runs.runStart(g); c < runs.runStart(g + 1); ++c) CHECK(runs.groupOf(c) == g);
+    }
+    const Grouping tile{GroupKind::tile, 1, width, side}, cut{GroupKind::tile, 0, width, side};
+    CHECK(cut.extent() == width);
+    CHECK(tile.extent() % side == 0);
+    CHECK(tile.extent() >= width && tile.extent() < width + side);
+    for (int64_t c = 0; c < tile.extent(); ++c) CHECK(tile.groupOf(c) == c % side);
+  }
+}
+
+}  // namespace
+
+int main() {
+  plans();
+  deadBlocksAreNotLive();
+  groupings();
+  return mora::test::finish();
+}
