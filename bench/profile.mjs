@@ -6,32 +6,36 @@ import { parseArgs } from 'node:util'
 import { loadModel } from '../dist/models/index.js'
 import { AdamW } from '../dist/optim/adamw.js'
 import { packedBatch, textIds } from './common/batch.mjs'
+import { orUsageError } from './common/command-line.mjs'
 import { adapterConfig, parseMethod } from './common/methods.mjs'
 import { modelPath } from './common/model-path.mjs'
 import { mebibytes, table } from './common/table.mjs'
 import { trainStep } from './common/train-step.mjs'
 
-const { values: options, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    method: { type: 'string', default: 'rotation:8' },
-    dtype: { type: 'string', default: 'bfloat16' },
-    steps: { type: 'string', default: '2' },
-    rows: { type: 'string', default: '4' },
-    length: { type: 'string', default: '512' },
-    threads: { type: 'string', default: '0' },
-    checkpointing: { type: 'boolean', default: false },
-    json: { type: 'string' },
-  },
-})
+const { values: options, positionals } = orUsageError(() =>
+  parseArgs({
+    allowPositionals: true,
+    options: {
+      method: { type: 'string', default: 'rotation:8' },
+      dtype: { type: 'string', default: 'bfloat16' },
+      steps: { type: 'string', default: '2' },
+      rows: { type: 'string', default: '4' },
+      length: { type: 'string', default: '512' },
+      threads: { type: 'string', default: '0' },
+      checkpointing: { type: 'boolean', default: false },
+      json: { type: 'string' },
+    },
+  }),
+)
 const [steps, rows, length] = [options.steps, options.rows, options.length].map(Number)
 
-const model = await loadModel(modelPath(positionals[0]), {
+const path = orUsageError(() => modelPath(positionals[0]))
+const method = orUsageError(() => parseMethod(options.method))
+const model = await loadModel(path, {
   device: 'cpu',
   dtype: options.dtype,
   threads: Number(options.threads),
 })
-const method = parseMethod(options.method)
 model.addAdapter('profiled', adapterConfig(method))
 model.gradientCheckpointing = options.checkpointing
 const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))

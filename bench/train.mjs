@@ -4,13 +4,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { orUsageError } from './common/command-line.mjs'
 import { boundOf } from './training/bound.mjs'
 import { contest, pytorchVersion } from './training/contest.mjs'
 import { readOptions } from './training/options.mjs'
 import { prepare } from './training/prepare.mjs'
 import { boundReport, lossDifference, peaksReport, stepsReport } from './training/report.mjs'
 
-const options = readOptions(process.argv.slice(2))
+const options = orUsageError(() => readOptions(process.argv.slice(2)))
 const { dtypes, methods, rows, length } = options
 const folder = mkdtempSync(join(tmpdir(), 'mora-bench-'))
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130))

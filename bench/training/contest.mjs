@@ -36,7 +36,7 @@ export async function contest({ options, folder, method, dtype, withPytorch, sec
     rows: options.rows,
     length: options.length,
     threads: options.threads,
-    learningRate: 3e-4,
+    learningRate: 5e-5,
   }
   const trainers = [new TrainerProcess('node-mora', process.execPath, [ours, JSON.stringify(shared)])]
   const notes = []
@@ -53,7 +53,7 @@ export async function contest({ options, folder, method, dtype, withPytorch, sec
         if (dtype !== 'float32' || facts.blas.some((path) => /openblas|mkl|blis/.test(path))) continue
         notes.push(
           'PyTorch was left out in float32: it would multiply with the reference BLAS, a hundred times slower than a ' +
-            'tuned one. Install one (apt-get install libopenblas0-pthread), or name its folder with --blas.',
+            'tuned one. Install one (apt-get install libopenblas0-openmp), or name its folder with --blas.',
         )
         await trainers.pop().stop()
         break

@@ -1,7 +1,7 @@
 import { mebibytes, table } from '../common/table.mjs'
 
 /** Losses must agree within this, relative: same weights, same tokens, only the rounding differs. */
-const tolerances = { float32: 1e-3, bfloat16: 2e-2 }
+const tolerances = { float32: 1e-4, bfloat16: 1e-2 }
 
 /** How far apart two runs' losses get, relative, and whether that is within the dtype's rounding. */
 export function lossDifference(ours, theirs, dtype) {

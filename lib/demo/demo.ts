@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { AdapterConfigBase } from '../adapters/adapter.js'
 import { lora } from '../adapters/lora.js'
 import { mora } from '../adapters/mora.js'
-import { formatCount, formatFacts, formatTable } from '../cli/format.js'
+import { formatCount, formatFacts, formatNumber, formatTable } from '../cli/format.js'
 import { Progress, StepLine } from '../cli/progress.js'
 import type { Terminal } from '../cli/terminal.js'
 import { evaluate } from '../eval/index.js'
@@ -31,7 +31,8 @@ export interface DemoOptions {
 /** What a method has learnt. */
 export interface DemoResult {
   method: string
-  trainedParameters: number
+  learningRate: number
+  trainableParameters: number
   /** Mean of the last step. */
   loss: number
   characterAccuracy: number
@@ -84,11 +85,86 @@ function openModel(path = DEMO_MODEL): Promise<Model> {
 
 async function introduction(fact: Fact, data: string, { facts, steps }: DemoOptions): Promise<string> {
   using model = await openModel()
+  const { layers, hiddenSize } = model.config
   const { characterAccuracy } = await evaluate(model, { task: 'recall', data })
   return `${formatFacts([
-    ['model', `${DEMO_MODEL}, ${model.config.layers} layers, hidden size ${model.config.hiddenSize}`],
-    ['to learn', `${data}, ${facts} random pairs in ${steps} steps, such as`],
+    ['model', `${DEMO_MODEL} (${layers} layers, hidden size ${hiddenSize})`],
+    ['facts', `${data} (${facts} random pairs), the first:`],
     ['', `${fact.prompt} ${fact.completion}`],
-    ['before', `${percent(characterAccuracy)} of the characters are right, by chance and by the form of a uuid`],
+    ['known before', `${percent(characterAccuracy)} % of the characters: the form of a uuid, and chance`],
+    ['training', `${steps} steps of all facts, rank ${RANK} for both`],
   ])}\n`
+}
+
+async function learn(contestant: Contestant, data: string, options: DemoOptions): Promise<DemoResult> {
+  const { name, adapter, learningRate } = contestant
+  using model = await openModel()
+  model.addAdapter('facts', adapter, { seed: options.seed })
+  const run = train(model, {
+    data,
+    output: join(options.folder, adapter.method),
+    learningRate,
+    batchSize: options.facts,
+    maxSteps: options.steps,
+    seed: options.seed,
+  })
+  const progress = new Progress(options.terminal.stderr)
+  const line = new StepLine()
+  for await (const event of run) {
+    if (event.type !== 'step') continue
+    progress.show(`${name}  ${line.format(event)}`, event.step === 1 || event.step === options.steps)
+  }
+  progress.end()
+  const { loss, trainableParameters } = await run.finished
+  const recalled = await evaluate(model, { task: 'recall', data })
+  return { method: name, learningRate, trainableParameters, loss: loss!, ...recalled }
+}
+
+function comparison(results: readonly DemoResult[], { facts }: DemoOptions): string {
+  const heading = ['method', 'trained parameters', 'learning rate', 'loss', 'characters recalled', 'facts recalled']
+  const rows = results.map((result) => [
+    result.method,
+    formatCount(result.trainableParameters),
+    String(result.learningRate),
+    formatNumber(result.loss),
+    `${percent(result.characterAccuracy)} %`,
+    `${Math.round(result.exactAccuracy * facts)} of ${facts}`,
+  ])
+  return formatTable(heading, rows)
+}
+
+async function merge(adapter: string, merged: string): Promise<string> {
+  using model = await openModel()
+  await model.loadAdapter(adapter, 'facts')
+  const { merged: layers, maxAbsoluteChange } = await model.mergeAdapter('facts')
+  await model.save(merged)
+  return formatFacts([
+    ['merged', `${merged} (${layers} layers, largest change of a weight ${formatNumber(maxAbsoluteChange)})`],
+  ])
+}
+
+/** What the merged model, loaded from its folder, answers. */
+async function ask(merged: string, { prompt, completion }: Fact): Promise<string> {
+  using model = await openModel(merged)
+  const { text } = await generate(model, { prompt, maxNewTokens: 32 })
+  return formatFacts([
+    ['asked', prompt],
+    ['answered', text],
+    ['learnt', `${completion}${text === completion ? ' (the same)' : ''}`],
+  ])
+}
+
+function nextSteps(folder: string): string {
+  const mora = `node ${join(packageFolder, 'dist', 'cli', 'main.js')}`
+  return [
+    'Next:',
+    `  ${mora} inspect --adapter ${join(folder, 'mora')}`,
+    `  ${mora} generate --model ${join(folder, 'merged')} --prompt "Ada has"`,
+    `  ${mora} train --help`,
+    '  examples/ has the same through the library.',
+  ].join('\n')
+}
+
+function percent(fraction: number): string {
+  return (100 * fraction).toFixed(1)
 }

@@ -98,8 +98,25 @@ const dnnl::matmul& primitiveFor(const Key& key) {
   return kept->emplace(key, make(key)).first->second;
 }
 
+/// Small products are done before a second thread has woken up.
+class ThreadsFor {
+ public:
+  explicit ThreadsFor(double multiplications) : before_(omp_get_max_threads()) {
+    constexpr double kSmall = 1 << 20;
+    if (multiplications < kSmall) omp_set_num_threads(1);
+  }
+  ~ThreadsFor() { omp_set_num_threads(before_); }
+  ThreadsFor(const ThreadsFor&) = delete;
+  ThreadsFor& operator=(const ThreadsFor&) = delete;
+
+ private:
+  int before_;
+};
+
 void multiply(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
               float alpha, bool accumulate) {
+  const int64_t depth = a.shape[a.rank - (transposeA ? 2 : 1)];
+  const ThreadsFor threads(static_cast<double>(elementsOf(c)) * static_cast<double>(depth));
   const Key key{Operand(a, transposeA), Operand(b, transposeB), Operand(c, false), alpha, accumulate,
                 omp_get_max_threads()};
   const bool batched = key.c.dims[0] > 1;

@@ -1,0 +1,277 @@
+/** Every operation names itself, what it expected and what came, before anything is enqueued. */
+import { afterAll, describe, expect, test } from 'vitest'
+import { type BlockPlan, type DType, type Grouping, type NativeTensor, native } from '../../lib/native.js'
+import { loadBinary } from '../../lib/native-binary.js'
+import { type OperationName, testDevice } from '../operations/harness.js'
+
+const device = testDevice()
+const made: NativeTensor[] = []
+const tensor = (shape: number[], dtype: DType = 'float32'): NativeTensor => {
+  made.push(native.empty(device, dtype, shape))
+  return made.at(-1)!
+}
+afterAll(() => {
+  for (const each of made) each.dispose()
+  expect(device.memory().inUse, 'bytes in use at the end').toBe(0)
+})
+
+const integers = (count: number) => tensor([count], 'int32')
+const grouping: Grouping = { kind: 'tile', wrap: true, width: 8, side: 3 }
+const plan: BlockPlan = { inFeatures: 8, outFeatures: 6, side: 4, rotate: true, truncate: false, foldOutput: false }
+const step = { learningRate: 1, beta1: 0.9, beta2: 0.9, epsilon: 1, weightDecay: 0, step: 1 }
+
+/** A call with one wrong argument, and what the message says of it. */
+const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
+  fill: [() => native.fill(tensor([32], 'q4_0'), 0), /a plain dtype for target but received q4_0 \[32\]/],
+  copy: [
+    () => native.copy(tensor([2, 3]), tensor([3, 2]), 1),
+    /the shape \[2, 3\] for target but received float32 \[3, 2\]/,
+  ],
+  add: [
+    () => native.add(tensor([2]), integers(2), 1),
+    /float32, bfloat16 or float16 for target but received int32 \[2\]/,
+  ],
+  dequantise: [
+    () => native.dequantise(integers(2), tensor([2])),
+    /a float or block dtype for source but received int32/,
+  ],
+  matmul: [
+    () => native.matmul(tensor([2, 3]), false, tensor([4, 5]), false, tensor([2, 5]), 1, false),
+    /the shape \[3, 5\] for b but received float32 \[4, 5\]/,
+  ],
+  addBias: [() => native.addBias(tensor([3]), tensor([2, 4])), /the shape \[4\] for bias but received float32 \[3\]/],
+  columnSums: [
+    () => native.columnSums(tensor([2, 4]), tensor([4], 'bfloat16'), false),
+    /float32 for sums but received bfloat16 \[4\]/,
+  ],
+  embedding: [
+    () => native.embedding(tensor([5, 4]), tensor([3], 'int64'), tensor([3, 4])),
+    /int32 for ids but received int64 \[3\]/,
+  ],
+  embeddingBackward: [
+    () => native.embeddingBackward(tensor([2, 4]), integers(3), tensor([5, 4])),
+    /the shape \[3, 4\] for dY but received float32 \[2, 4\]/,
+  ],
+  gatherRows: [
+    () => native.gatherRows(tensor([5, 4]), integers(2), tensor([2, 4], 'bfloat16')),
+    /float32 for y but received bfloat16 \[2, 4\]/,
+  ],
+  scatterRows: [
+    () => native.scatterRows(tensor([2, 3]), integers(2), tensor([5, 4])),
+    /the shape \[2, 4\] for x but received float32 \[2, 3\]/,
+  ],
+  rmsNorm: [
+    () => native.rmsNorm(tensor([2, 4]), null, tensor([4], 'bfloat16'), 1e-5, tensor([2, 4]), null),
+    /float32 for weight but received bfloat16 \[4\]/,
+  ],
+  rmsNormApply: [
+    () => native.rmsNormApply(tensor([2, 4]), tensor([4]), tensor([3]), tensor([2, 4])),
+    /the shape \[2\] for rstd but received float32 \[3\]/,
+  ],
+  rmsNormBackward: [
+    () => native.rmsNormBackward(tensor([2, 4]), tensor([2, 4]), tensor([4]), tensor([2]), tensor([2, 5]), false, null),
+    /the shape \[2, 4\] for dX but received float32 \[2, 5\]/,
+  ],
+  rope: [
+    () => native.rope(tensor([2, 1, 3]), integers(2), tensor([4, 1]), tensor([4, 1]), false),
+    /an even head size for x but received float32 \[2, 1, 3\]/,
+  ],
+  swiglu: [
+    () => native.swiglu(tensor([2, 4]), tensor([2, 4], 'bfloat16'), tensor([2, 4])),
+    /float32 for up but received bfloat16 \[2, 4\]/,
+  ],
+  swigluBackward: [
+    () => native.swigluBackward(tensor([2, 4]), tensor([2, 4]), tensor([2, 4]), tensor([2, 4]), tensor([2, 3])),
+    /the shape \[2, 4\] for dUp but received float32 \[2, 3\]/,
+  ],
+  dropout: [
+    () => native.dropout(tensor([2, 4]), tensor([2], 'int64'), { key: [1, 2], probability: 1 }, tensor([2, 4])),
+    /a probability in \[0, 1\) for x/,
+  ],
+  attention: [
+    () => {
+      const [q, kv, offsets] = [tensor([2, 3, 4]), tensor([2, 2, 4]), integers(2)]
+      native.attention(q, kv, kv, offsets, offsets, 1, q, null)
+    },
+    /a divisor of 3 heads for k but received float32 \[2, 2, 4\]/,
+  ],
+  attentionBackward: [
+    () => {
+      const [q, offsets, lse] = [tensor([2, 1, 4]), integers(2), tensor([2, 2])]
+      native.attentionBackward(q, q, q, q, q, lse, offsets, offsets, 1, q, q, q)
+    },
+    /the shape \[1, 2\] for lse but received float32 \[2, 2\]/,
+  ],
+  crossEntropy: [
+    () => native.crossEntropy(tensor([2, 4]), integers(3), tensor([2]), null),
+    /the shape \[2\] for targets but received int32 \[3\]/,
+  ],
+  sum: [() => native.sum(tensor([3]), tensor([2]), false), /the shape \[1\] for total but received float32 \[2\]/],
+  globalNorm: [
+    () => native.globalNorm([tensor([3], 'bfloat16')], tensor([1])),
+    /float32 for gradients but received bfloat16 \[3\]/,
+  ],
+  clipScale: [() => native.clipScale(integers(1), 1, 1, tensor([1])), /float32 for norm but received int32 \[1\]/],
+  adamw: [
+    () => native.adamw([tensor([3])], [tensor([3])], [tensor([2])], [tensor([3])], step, tensor([1])),
+    /3 elements for firstMoments but received float32 \[2\]/,
+  ],
+  countNonFinite: [
+    () => native.countNonFinite(tensor([3]), tensor([1]), false),
+    /int32 for count but received float32 \[1\]/,
+  ],
+  groupSum: [
+    () => native.groupSum(grouping, tensor([2, 7]), tensor([2, 3]), false),
+    /8 columns for source but received float32 \[2, 7\]/,
+  ],
+  groupSpread: [
+    () => native.groupSpread(grouping, tensor([2, 4]), tensor([2, 8]), false),
+    /the shape \[2, 3\] for source but received float32 \[2, 4\]/,
+  ],
+  foldBlocks: [
+    () => native.foldBlocks({ ...plan, side: 3 }, tensor([3, 3]), tensor([2, 3, 3])),
+    /no plan for 8 -> 6 with side 3 \(rotation needs an even side\)/,
+  ],
+  unfoldBlocks: [
+    () => native.unfoldBlocks(plan, tensor([3, 4, 4]), tensor([4, 4])),
+    /the shape \[2, 4, 4\] for dFolded but received float32 \[3, 4, 4\]/,
+  ],
+  blocksForward: [
+    () => native.blocksForward(plan, tensor([2, 8]), tensor([2, 4, 4], 'bfloat16'), tensor([2, 6]), false),
+    /float32 for folded but received bfloat16 \[2, 4, 4\]/,
+  ],
+  blocksBackwardInput: [
+    () => native.blocksBackwardInput(plan, tensor([2, 5]), tensor([2, 4, 4]), tensor([2, 8]), false),
+    /6 columns for dY but received float32 \[2, 5\]/,
+  ],
+  blocksBackwardWeight: [
+    () => native.blocksBackwardWeight(plan, tensor([2, 8]), tensor([3, 6]), tensor([2, 4, 4])),
+    /the shape \[2, 6\] for dY but received float32 \[3, 6\]/,
+  ],
+  mergeGroups: [
+    () => native.mergeGroups(grouping, { ...grouping, width: 6 }, tensor([3, 3]), 1, tensor([8, 6]), integers(1)),
+    /the shape \[6, 8\] for weight but received float32 \[8, 6\]/,
+  ],
+  mergeBlocks: [
+    () => native.mergeBlocks(plan, tensor([2, 4, 4]), 1, tensor([6, 8]), tensor([1])),
+    /int32 for nonFinite but received float32 \[1\]/,
+  ],
+}
+
+describe('a wrong argument', () => {
+  test.each(Object.entries(wrong))('of %s', (operation, [call, expected]) => {
+    expect(call).toThrow(
+      expect.objectContaining({ code: 'invalid-argument', message: expect.stringMatching(expected) }),
+    )
+    expect(call).toThrow(new RegExp(`^${operation}: `))
+  })
+
+  test.each(Object.keys(wrong))('that is missing, of %s', (operation) => {
+    const call = (loadBinary() as Record<string, (...values: unknown[]) => void>)[operation]!
+    expect(() => call()).toThrow(/[Ee]xpected .+/)
+  })
+})
+
+describe('what only the values tell rejects the next wait, with the operation', () => {
+  const ids = (...values: number[]): NativeTensor => {
+    made.push(native.fromArray(device, 'int32', [values.length], Int32Array.from(values)))
+    return made.at(-1)!
+  }
+  const filled = (...shape: number[]): NativeTensor => {
+    const zeros = tensor(shape)
+    native.fill(zeros, 0)
+    return zeros
+  }
+  const calls: [string, () => void, RegExp][] = [
+    ['an id past the table', () => native.embedding(filled(5, 4), ids(1, 5), filled(2, 4)), /^embedding failed: .*5/],
+    ['a negative id', () => native.embedding(filled(5, 4), ids(-1, 2), filled(2, 4)), /^embedding failed: .*-1/],
+    ['a row past the end', () => native.gatherRows(filled(5, 4), ids(9), filled(1, 4)), /^gatherRows failed: .*9/],
+    [
+      'a position past the tables',
+      () => native.rope(filled(1, 1, 2), ids(4), filled(4, 1), filled(4, 1), false),
+      /^rope failed: .*4/,
+    ],
+    [
+      'a target past the vocabulary',
+      () => native.crossEntropy(filled(1, 4), ids(4), filled(1), null),
+      /^crossEntropy failed: .*4/,
+    ],
+    [
+      'offsets that do not end at the last token',
+      () =>
+        native.attention(
+          filled(3, 1, 4),
+          filled(3, 1, 4),
+          filled(3, 1, 4),
+          ids(0, 2),
+          ids(0, 2),
+          1,
+          filled(3, 1, 4),
+          null,
+        ),
+      /^attention failed: /,
+    ],
+  ]
+
+  test.each(calls)('%s', async (_, call, message) => {
+    call()
+    await expect(device.synchronize()).rejects.toThrow(
+      expect.objectContaining({ code: 'operation-failed', message: expect.stringMatching(message) }),
+    )
+    await device.synchronize()
+  })
+
+  test('and a read of it, too', async () => {
+    const y = filled(1, 4)
+    native.gatherRows(filled(5, 4), ids(9), y)
+    await expect(y.read()).rejects.toThrow(/^gatherRows failed/)
+    expect([...(await y.read())]).toEqual([0, 0, 0, 0])
+  })
+})
+
+describe('objects of another kind', () => {
+  test('are refused', () => {
+    const fill = native.fill as (target: unknown, value: unknown) => void
+    for (const target of [{}, 1, 'tensor', device, () => {}]) expect(() => fill(target, 1)).toThrow(/a tensor/)
+    expect(() => fill(tensor([1]), 'one')).toThrow(/a number/)
+    const foreign = Object.create(Object.getPrototypeOf(tensor([1])))
+    expect(() => fill(foreign, 1)).toThrow(/a tensor/)
+    expect(() => new (tensor([1]).constructor as new () => object)()).toThrow(/made by/)
+  })
+
+  test('as shapes and dtypes are refused', () => {
+    expect(() => native.empty(device, 'float33' as DType, [1])).toThrow(/Expected a dtype but received "float33"/)
+    expect(() => native.empty(device, 'float32', [1.5])).toThrow(/integers for shape/)
+    expect(() => native.empty(device, 'float32', [Number.NaN])).toThrow(/integers for shape/)
+    expect(() => native.empty(device, 'float32', [1, 1, 1, 1, 1])).toThrow(/at most 4 dimensions, not 5/)
+    expect(() => native.empty(device, 'q4_k', [3, 100])).toThrow(/Rows of q4_k hold multiples of 256 values/)
+    expect(() => native.fromArray(device, 'float32', [3], new Float32Array(2))).toThrow(
+      /12 bytes for float32 \[3\] but received 8/,
+    )
+  })
+
+  test('as views are refused where they leave the memory', () => {
+    const base = tensor([4, 6])
+    const refused: [number[], number[], number][] = [
+      [[4, 6], [6, 1], 1],
+      [[5, 6], [6, 1], 0],
+      [[2], [24], 0],
+      [[1], [1], 24],
+      [[1], [1], -1],
+      [[2, 2], [-6, 1], 6],
+      [[2, 2], [6], 0],
+    ]
+    for (const [shape, strides, offset] of refused) {
+      expect(() => made.push(base.view(shape, strides, offset)), JSON.stringify([shape, strides, offset])).toThrow(
+        /view/,
+      )
+    }
+    made.push(base.view([0, 6], [6, 1], 0), base.view([24], [1], 0), base.view([3], [0], 23))
+  })
+
+  test('as devices are refused', () => {
+    expect(() => native.openDevice('abacus', 0, 1)).toThrow(/no backend of that name; known are cpu and cuda/)
+    expect(() => native.openDevice('cpu', 1, 1)).toThrow(/cpu:1 does not exist/)
+    expect(native.whyUnavailable('cpu')).toBe(null)
+  })
+})

@@ -1,0 +1,153 @@
+/** Memory over a long run, and what happens when there is none left. */
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { mora } from '../../lib/adapters/mora.js'
+import { initModel } from '../../lib/models/load.js'
+import type { Model } from '../../lib/models/model.js'
+import { AdamW } from '../../lib/optim/adamw.js'
+import { Tensor } from '../../lib/tensor/tensor.js'
+import { batchOf } from '../golden/tiny-models.js'
+import { fileOf, useTemporaryFolder } from '../io/temporary.js'
+import { testDevice } from '../operations/harness.js'
+
+const device = testDevice()
+const temporary = useTemporaryFolder()
+
+const config = {
+  architectures: ['LlamaForCausalLM'],
+  model_type: 'llama',
+  hidden_act: 'silu',
+  hidden_size: 16,
+  intermediate_size: 24,
+  num_attention_heads: 2,
+  num_hidden_layers: 2,
+  num_key_value_heads: 1,
+  max_position_embeddings: 64,
+  rms_norm_eps: 1e-5,
+  rope_theta: 10000,
+  tie_word_embeddings: false,
+  vocab_size: 40,
+}
+
+const makeModel = (): Promise<Model> =>
+  initModel(fileOf(temporary(), 'config.json', JSON.stringify(config)), {
+    device: process.env.MORA_TEST_DEVICE ?? 'cpu',
+    dtype: 'float32',
+    threads: 1,
+  })
+
+const row = (length: number) => ({ input_ids: Array.from({ length }, (_, i) => (7 * i + length) % 40) })
+
+async function takeStep(model: Model, optimizer: AdamW, length: number): Promise<number> {
+  const { loss, targetTokens } = model.loss(batchOf([row(length), row(5)]))
+  await loss.backward()
+  const norm = optimizer.step({ learningRate: 1e-3, scaleGradients: 1 / targetTokens, maxGradNorm: 1 })
+  const value = await loss.item()
+  loss.dispose()
+  norm.dispose()
+  return value / targetTokens
+}
+
+afterAll(() => expect(device.memory().inUse, 'bytes in use at the end').toBe(0))
+
+test('a thousand training steps use no more memory than one', async () => {
+  using model = await makeModel()
+  model.addAdapter('rotation', mora({ rank: 1, operator: 'rotation' }))
+  model.addAdapter('sharing', mora({ rank: 1, operator: 'sharing' }))
+  const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
+  const lengths = [3, 11, 6, 2]
+  for (let step = 0; step < 200; step++) await takeStep(model, optimizer, lengths[step % lengths.length]!)
+  const [bytes, resident] = [device.memory().inUse, process.memoryUsage().rss]
+  device.resetPeak()
+  for (const length of lengths) await takeStep(model, optimizer, length)
+  const { peak } = device.memory()
+  for (let step = 0; step < 1000; step++) {
+    await takeStep(model, optimizer, lengths[step % lengths.length]!)
+    if (step % 50 === 0) expect(device.memory().inUse, `bytes in use after step ${step}`).toBe(bytes)
+  }
+  expect(device.memory().inUse).toBe(bytes)
+  expect(device.memory().peak, 'highest use').toBe(peak)
+  // A leak of 64 KiB a step would be 64 MiB; the collector's own heap moves by less than 32.
+  expect(process.memoryUsage().rss - resident, 'growth of the process in bytes').toBeLessThan(32 * 2 ** 20)
+  optimizer.dispose()
+})
+
+describe('when memory runs out', () => {
+  let limit = 0
+  beforeAll(() => {
+    limit = device.memory().limit
+  })
+  afterEach(() => device.setMemoryLimit(limit))
+
+  test('the error has the figures, and the device stays usable', async () => {
+    const held = Tensor.zeros([1024, 1024], { device })
+    device.setMemoryLimit(5 * 2 ** 20)
+    expect(() => Tensor.empty([1024, 1024], { device })).toThrow(
+      expect.objectContaining({
+        code: 'out-of-memory',
+        message: expect.stringMatching(
+          /^Out of memory on \S+: 4\.0 MiB were asked for, 4\.0 MiB are in use \(peak [\d.]+ MiB, cached [\d.]+ MiB\) of a limit of 5\.0 MiB\.?/,
+        ),
+      }),
+    )
+    const small = Tensor.from([3], [1], { device })
+    expect(await small.item()).toBe(3)
+    held.dispose()
+    const again = Tensor.zeros([1024, 1024], { device })
+    for (const tensor of [again, small]) tensor.dispose()
+  })
+
+  test('an absurd size is refused with a sentence', () => {
+    expect(() => Tensor.empty([2 ** 20, 2 ** 20, 1024], { device })).toThrow(/^Out of memory/)
+    expect(() => Tensor.empty([2 ** 40, 2 ** 40], { device })).toThrow(/cannot have the shape \[\d+, \d+\]/)
+    expect(() => Tensor.empty([3, -1], { device })).toThrow(/cannot have the shape \[3, -1\]/)
+  })
+
+  test.each(['forward', 'backward'])('in a %s pass, everything is freed and training goes on', async (where) => {
+    using model = await makeModel()
+    model.addAdapter('a', mora({ rank: 2 }))
+    const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
+    await takeStep(model, optimizer, 40)
+    const rest = device.memory().inUse
+    const losses: number[] = []
+    for (let allowed = 0; allowed < 12; allowed++) {
+      const base = device.memory().inUse
+      if (where === 'forward') device.setMemoryLimit(base + allowed * 4096)
+      let loss: Tensor | null = null
+      const failed = await (async () => {
+        loss = model.loss(batchOf([row(40)])).loss
+        if (where === 'backward') device.setMemoryLimit(device.memory().inUse + allowed * 2048)
+        await loss.backward()
+      })().then(
+        () => null,
+        (error: { code: string }) => error.code,
+      )
+      if (allowed < 2) expect(failed).toBe('out-of-memory')
+      ;(loss as Tensor | null)?.dispose()
+      optimizer.zeroGrad()
+      await device.synchronize()
+      expect(device.memory().inUse, `bytes in use with ${allowed} allowed`).toBe(rest)
+      device.setMemoryLimit(limit)
+      losses.push(await takeStep(model, optimizer, 40))
+    }
+    expect(losses.every(Number.isFinite)).toBe(true)
+    expect(losses.at(-1)!).toBeLessThan(losses[0]!)
+    optimizer.dispose()
+  })
+})
+
+test('trimming gives cached memory back and keeps what is in use', async () => {
+  const kept = Tensor.from(
+    Float32Array.from({ length: 1 << 20 }, (_, i) => i),
+    [1 << 20],
+    { device },
+  )
+  Tensor.zeros([1 << 22], { device }).dispose()
+  await device.synchronize()
+  expect(device.memory().cached).toBeGreaterThanOrEqual(2 ** 24)
+  device.trim()
+  await device.synchronize()
+  expect(device.memory().cached).toBe(0)
+  const values = (await kept.data()) as Float32Array
+  expect([values[0], values[12345], values.at(-1)]).toEqual([0, 12345, (1 << 20) - 1])
+  kept.dispose()
+})

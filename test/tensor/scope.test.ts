@@ -1,0 +1,188 @@
+/** Who owns a tensor: scopes, the tape, and explicit holds. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { native } from '../../lib/native.js'
+import { factor, linear } from '../../lib/tensor/operations/linear.js'
+import { linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
+import { rmsNorm } from '../../lib/tensor/operations/norm.js'
+import { swiglu } from '../../lib/tensor/operations/swiglu.js'
+import { Parameter } from '../../lib/tensor/parameter.js'
+import { keep, scope } from '../../lib/tensor/scope.js'
+import { noGrad } from '../../lib/tensor/tape.js'
+import { Tensor } from '../../lib/tensor/tensor.js'
+import { testDevice } from '../operations/harness.js'
+
+const device = testDevice()
+const inUse = () => device.memory().inUse
+const numbers = (...values: number[]): Tensor => Tensor.from(values, [values.length], { device })
+const matrix = (rows: number, columns: number, seed = 1): Tensor =>
+  Tensor.from(
+    Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(seed + i)),
+    [rows, columns],
+    { device },
+  )
+
+let before = 0
+beforeEach(() => {
+  before = inUse()
+})
+afterEach(() => expect(inUse(), 'bytes in use after the test').toBe(before))
+
+describe('scope', () => {
+  test('frees what was made in it and keeps what it returns', async () => {
+    const [made, returned] = [[] as Tensor[], scope(() => matrix(2, 2))]
+    const both = scope(() => {
+      made.push(numbers(1), numbers(2))
+      return [made[1]!, numbers(3)] as const
+    })
+    expect(made.map(({ disposed }) => disposed)).toEqual([true, false])
+    expect([...(await both[0].data()), ...(await both[1].data())]).toEqual([2, 3])
+    for (const tensor of [returned, ...both]) tensor.dispose()
+  })
+
+  test('keeps the values of an object that it returns', async () => {
+    const { a, count } = scope(() => ({ a: numbers(4), count: 2 }))
+    expect([await a.item(), count]).toEqual([4, 2])
+    a.dispose()
+  })
+
+  test('gives what an inner scope returns to the outer one', () => {
+    let inner: Tensor | null = null
+    scope(() => {
+      inner = scope(() => numbers(1))
+      expect(inner.disposed).toBe(false)
+    })
+    expect(inner!.disposed).toBe(true)
+  })
+
+  test('frees everything when it throws, and the outer one goes on', () => {
+    const made: Tensor[] = []
+    const outer = scope(() => {
+      expect(() =>
+        scope(() => {
+          made.push(numbers(1))
+          throw new Error('stop')
+        }),
+      ).toThrow('stop')
+      expect(made[0]!.disposed).toBe(true)
+      return numbers(2)
+    })
+    expect(outer.disposed).toBe(false)
+    outer.dispose()
+  })
+
+  test('leaves alone what was kept or made outside', async () => {
+    const outside = numbers(1)
+    const kept: Tensor[] = []
+    scope(() => {
+      kept.push(keep(numbers(7)))
+    })
+    expect([await outside.item(), await kept[0]!.item()]).toEqual([1, 7])
+    for (const tensor of [outside, ...kept]) tensor.dispose()
+  })
+})
+
+describe('a tensor', () => {
+  test('is freed by its last hold', () => {
+    const tensor = numbers(1, 2, 3)
+    tensor.retain()
+    tensor.dispose()
+    expect(tensor.disposed).toBe(false)
+    tensor.release()
+    expect(tensor.disposed).toBe(true)
+    tensor.dispose()
+  })
+
+  test('cannot be used after its end', () => {
+    const tensor = numbers(1)
+    tensor.dispose()
+    const expected = expect.objectContaining({ code: 'disposed' })
+    expect(() => native.fill(tensor.native, 1)).toThrow(expected)
+    expect(() => tensor.view([1])).toThrow(expected)
+  })
+
+  test('keeps its memory alive through views', async () => {
+    const whole = matrix(4, 3)
+    const row = whole.rows(2, 3)
+    whole.dispose()
+    expect([...(await row.data())]).toEqual([6, 7, 8].map((i) => Math.fround(Math.sin(1 + i))))
+    row.dispose()
+  })
+
+  test('is read as it was when it was read, whatever comes after', async () => {
+    const tensor = numbers(1, 2)
+    const values = tensor.data()
+    native.fill(tensor.native, 9)
+    tensor.dispose()
+    expect([...(await values)]).toEqual([1, 2])
+  })
+})
+
+describe('the tape', () => {
+  const parameter = (rows: number, columns: number) => new Parameter('p', matrix(rows, columns))
+  const targets = () => Tensor.from(Int32Array.of(0, 2, 1), [3], { device, dtype: 'int32' })
+
+  test('keeps what the backward pass needs, and frees it as it goes', async () => {
+    const [a, b] = [parameter(6, 4), parameter(5, 3)]
+    const rest = inUse()
+    const loss = scope(() => linearCrossEntropy(swiglu(linear(matrix(3, 4), a)), b, targets()))
+    expect(inUse()).toBeGreaterThan(rest + 64)
+    await loss.backward()
+    for (const p of [a, b]) p.zeroGrad()
+    loss.dispose()
+    await device.synchronize()
+    expect(inUse()).toBe(rest)
+    for (const p of [a, b]) p.dispose()
+  })
+
+  test('frees everything when a result is dropped without a backward pass', () => {
+    const a = parameter(6, 4)
+    const rest = inUse()
+    const y = scope(() => swiglu(linear(rmsNorm(matrix(3, 4), numbers(1, 1, 1, 1), 1e-5), a)))
+    y.dispose()
+    expect(inUse()).toBe(rest)
+    a.dispose()
+  })
+
+  test('records nothing without gradients', () => {
+    const a = parameter(6, 4)
+    const y = noGrad(() => scope(() => factor(matrix(3, 4), a)))
+    expect([y.requiresGrad, a.requiresGrad]).toEqual([false, true])
+    y.dispose()
+    a.dispose()
+  })
+
+  test('adds gradients up over backward passes until they are forgotten', async () => {
+    const a = parameter(6, 4)
+    const pass = async () => {
+      const loss = scope(() => linearCrossEntropy(matrix(3, 4), a, targets()))
+      await loss.backward()
+      loss.dispose()
+    }
+    await pass()
+    const once = (await a.grad!.data()) as Float32Array
+    await pass()
+    expect([...((await a.grad!.data()) as Float32Array)]).toEqual([...once.map((value) => 2 * value)])
+    a.zeroGrad()
+    expect(a.grad).toBe(null)
+    a.dispose()
+  })
+
+  test('of a constant does nothing', async () => {
+    const constant = numbers(1)
+    await constant.backward()
+    constant.dispose()
+  })
+})
+
+test('a parameter casts its values once for each change', async () => {
+  const p = new Parameter('p', numbers(1, 2))
+  const first = p.as('bfloat16')
+  expect(p.as('bfloat16')).toBe(first)
+  p.assign(Float32Array.of(3, 4))
+  const second = p.as('bfloat16')
+  expect(second).not.toBe(first)
+  expect(first.disposed).toBe(true)
+  expect([...(await second.data())]).toEqual([3, 4])
+  p.dispose()
+  expect(second.disposed).toBe(true)
+})
