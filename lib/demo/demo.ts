@@ -17,7 +17,7 @@ import { type Fact, randomFacts } from './facts.js'
 export const DEMO_MODEL = join(packageFolder, 'assets', 'demo-model')
 
 /** LoRA's rank, and MoRA's budget. */
-const RANK = 8
+const RANK = 1
 
 export interface DemoOptions {
   /** Everything is written here. */

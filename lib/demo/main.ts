@@ -7,7 +7,7 @@ import { runDemo } from './demo.js'
 await runDemo({
   folder: mkdtempSync(join(tmpdir(), 'node-mora-demo-')),
   facts: 64,
-  steps: 120,
+  steps: 50,
   seed: 1,
   terminal: process,
 })

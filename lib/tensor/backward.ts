@@ -42,9 +42,12 @@ function step(node: TapeNode): void {
   const gradient = node.gradient
   node.gradient = null
   const { backward } = node
-  if (gradient && backward) scope(() => backward(gradient, node.saved(), node.inputs.map(targetOf)))
-  gradient?.release()
-  node.forgetSaved()
+  try {
+    if (gradient && backward) scope(() => backward(gradient, node.saved(), node.inputs.map(targetOf)))
+  } finally {
+    gradient?.release()
+    node.forgetSaved()
+  }
 }
 
 /** Every node that `root` depends on, each before those that it depends on. */

@@ -73,6 +73,8 @@ export class TapeNode {
   release(): void {
     if (--this.#references > 0) return
     this.forgetSaved()
+    this.gradient?.release() // left by a backward pass that failed
+    this.gradient = null
     for (const input of this.inputs) input?.release()
   }
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { MoraLayer, operators } from '../../lib/adapters/mora.js'
+import { MoraLayer, type Operator, operators } from '../../lib/adapters/mora.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { recomputed } from '../../lib/tensor/checkpoint.js'
 import { assemble, moveInto } from '../../lib/tensor/destination.js'
@@ -7,7 +7,7 @@ import { selfAttention } from '../../lib/tensor/operations/attention.js'
 import { dropout } from '../../lib/tensor/operations/dropout.js'
 import { embedding, gatherRows } from '../../lib/tensor/operations/embedding.js'
 import { addBias, factor, linear } from '../../lib/tensor/operations/linear.js'
-import { linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
+import { crossEntropy, linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { groupSpread, groupSum } from '../../lib/tensor/operations/mora.js'
 import { addResidual, rmsNorm } from '../../lib/tensor/operations/norm.js'
 import { swiglu } from '../../lib/tensor/operations/swiglu.js'
@@ -126,7 +126,28 @@ const layers: GradientCase[] = [
     inputs: { hidden: { shape: [4, 6], kind: 'activation' }, head: { shape: [7, 6], kind: 'parameter' } },
     forward: ({ hidden, head }) => linearCrossEntropy(hidden, head, integers(3, -1, 0, 6)),
   }),
+  gradientCase({
+    name: 'crossEntropy of logits',
+    inputs: { logits: { shape: [4, 7], kind: 'activation' } },
+    forward: ({ logits }) => crossEntropy(logits, integers(3, -1, 0, 6)),
+  }),
 ]
+
+const scaled: GradientCase[] = (['rotation', 'sharing'] as const).map((operator) =>
+  gradientCase({
+    name: `MoRA, ${operator}, scaled`,
+    inputs: { x: { shape: [3, 7], kind: 'activation' }, matrix: { shape: [4, 4], kind: 'parameter' } },
+    forward: ({ x, matrix }) => adapted(x, matrix, operator, 9, -0.5),
+  }),
+)
+
+function adapted(x: Tensor, matrix: Parameter, operator: Operator, outFeatures: number, scale: number): Tensor {
+  const layer = { name: 'layer', inFeatures: x.shape[1]!, outFeatures }
+  const config = { operator, scale: 1, foldOutput: false, dropout: 0 }
+  const adapter = new MoraLayer(config, { layer, device: testDevice(), adapter: 'a' }, matrix)
+  const target = Tensor.empty([x.shape[0]!, outFeatures], x)
+  return adapter.forward(new LinearInput(x), scale, { target, accumulate: false })
+}
 
 function withBias(x: Tensor, weight: Parameter, bias: Parameter): Tensor {
   return assemble(
@@ -163,13 +184,7 @@ const adapters: GradientCase[] = operators.flatMap((operator) =>
         x: { shape: [3, inFeatures!], kind: 'activation' },
         matrix: { shape: [side!, side!], kind: 'parameter' },
       },
-      forward: ({ x, matrix }) => {
-        const layer = { name: 'layer', inFeatures: inFeatures!, outFeatures: outFeatures! }
-        const config = { operator, scale: 1, foldOutput: false, dropout: 0 }
-        const adapter = new MoraLayer(config, { layer, device: testDevice(), adapter: 'a' }, matrix)
-        const target = Tensor.empty([3, outFeatures!], x)
-        return adapter.forward(new LinearInput(x), 1, { target, accumulate: false })
-      },
+      forward: ({ x, matrix }) => adapted(x, matrix, operator, outFeatures!, 1),
     }),
   ),
 )
@@ -202,7 +217,9 @@ const structure: GradientCase[] = [
 ]
 
 describe('gradients', () => {
-  test.each([...layers, ...groups, ...adapters, ...structure])('$name', (description) => checkGradients(description))
+  for (const description of [...layers, ...groups, ...adapters, ...scaled, ...structure]) {
+    test(description.name, () => checkGradients(description))
+  }
 })
 
 test('recomputed gives the gradients of what it recomputes, bit for bit', async () => {

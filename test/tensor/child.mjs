@@ -22,9 +22,9 @@ function product(n, value) {
   return c
 }
 
-/** Seconds of work, enqueued at once. */
-function enqueueMuch() {
-  for (let i = 0; i < 400; i++) product(512, i)
+/** Seconds of work (with the default count), enqueued at once. */
+function enqueueMuch(count = 400) {
+  for (let i = 0; i < count; i++) product(512, i)
 }
 
 const scenarios = {
@@ -73,7 +73,7 @@ const scenarios = {
 
   async droppedEarly() {
     const c = (() => {
-      enqueueMuch()
+      enqueueMuch(20)
       const early = product(300, 2)
       for (let i = 0; i < 50; i++) product(64, i).view([1], [1], 5)
       return early
@@ -93,7 +93,7 @@ const scenarios = {
   /** Forgotten tensors are found without a call of the collector, because it is told of their size. */
   async forgotten() {
     let highest = 0
-    for (let i = 0; i < 400; i++) {
+    for (let i = 0; i < 100; i++) {
       filled([1 << 22], i)
       if (i % 10 === 9) {
         await device.synchronize()

@@ -19,7 +19,7 @@ const config = {
   hidden_size: 16,
   intermediate_size: 24,
   num_attention_heads: 2,
-  num_hidden_layers: 2,
+  num_hidden_layers: 1,
   num_key_value_heads: 1,
   max_position_embeddings: 64,
   rms_norm_eps: 1e-5,
@@ -69,6 +69,15 @@ test('a thousand training steps use no more memory than one', async () => {
   // A leak of 64 KiB a step would be 64 MiB; the collector's own heap moves by less than 32.
   expect(process.memoryUsage().rss - resident, 'growth of the process in bytes').toBeLessThan(32 * 2 ** 20)
   optimizer.dispose()
+})
+
+test('a loss that is dropped without a backward pass frees what was saved for it', async () => {
+  using model = await makeModel()
+  model.addAdapter('a', mora({ rank: 2 }))
+  model.loss(batchOf([row(9)])).loss.dispose()
+  const rest = device.memory().inUse
+  model.loss(batchOf([row(9)])).loss.dispose()
+  expect(device.memory().inUse).toBe(rest)
 })
 
 describe('when memory runs out', () => {

@@ -41,7 +41,8 @@ export function selfAttention(qkv: Tensor, shape: AttentionShape, rotary: Rotary
   const headsOut = byHead(out)
   native.attention(q.native, k.native, v.native, offsets.native, offsets.native, scale, headsOut.native, lse.native)
 
-  const saved = [qkv, out, lse, positions, cosines, sines, offsets]
+  // A view: a node that held its own output would never be freed without a backward pass.
+  const saved = [qkv, out.view(out.shape), lse, positions, cosines, sines, offsets]
   return record(out, [qkv], saved, (dOut, [savedQkv, o, l, at, cos, sin, starts], [dQkv]) => {
     const forward = splitHeads(savedQkv!, shape)
     const written = (target: Tensor) => {
