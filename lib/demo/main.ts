@@ -7,7 +7,7 @@ import { runDemo } from './demo.js'
 await runDemo({
   folder: mkdtempSync(join(tmpdir(), 'node-mora-demo-')),
   facts: 64,
-  steps: 50,
+  steps: 60,
   seed: 1,
   terminal: process,
 })

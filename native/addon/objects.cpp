@@ -223,7 +223,7 @@ Napi::Value TensorObject::read(Info info) {
     return Environment::of(env).completions->whenDone(env, device, [source, bytes](Napi::Env now) -> Napi::Value {
       const size_t size = source.bytes();
       Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(now, size);
-      std::memcpy(buffer.Data(), bytes.get(), size);
+      if (size > 0) std::memcpy(buffer.Data(), bytes.get(), size);
       switch (source.dtype()) {
         case DType::f32:
           return Napi::Float32Array::New(now, size / 4, buffer, 0);

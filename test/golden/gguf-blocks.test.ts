@@ -32,7 +32,8 @@ for (const type of types) {
       })
     }
 
-    test.skipIf(type in plain)('rows of an embedding', async () => {
+    if (type in plain) return
+    test('rows of an embedding', async () => {
       const width = values.shape[1]!
       const table = native.fromArray(device, dtype, values.shape, raw.bytes)
       const ids = native.fromArray(device, 'int32', [3], Int32Array.of(5, 0, 23))

@@ -1,4 +1,5 @@
 /** Whole models against the reference: log-probabilities with and without adapters, merging and its undoing. */
+import { createHash } from 'node:crypto'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Model } from '../../lib/models/model.js'
 import { testDevice } from '../operations/harness.js'
@@ -11,9 +12,10 @@ const bfloat16Tolerance = 0.12
 
 afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
 
-async function weightBits(model: Model): Promise<Uint8Array[]> {
+/** A hash of every linear layer's weight. */
+async function weightHashes(model: Model): Promise<string[]> {
   const bits = await Promise.all(model.linears().map(({ weight }) => weight.bits()))
-  return bits.map(({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer, byteOffset, byteLength))
+  return bits.map((values) => createHash('sha256').update(values).digest('hex'))
 }
 
 for (const name of tinyModels) {
@@ -55,7 +57,7 @@ for (const name of tinyModels) {
       expect(largestDifference(got, logprobs[1]!.slice(3))).toBeLessThan(float32Tolerance)
     })
 
-    describe.each(adapters)('adapter $name', ({ name: adapter, logprobs: adapted }) => {
+    describe.each(adapters)('adapter $name', ({ name: adapter, logprobs: adapted, config }) => {
       const folder = `${name}/adapters/${adapter}`
 
       test('log-probabilities beside the weights', async () => {
@@ -68,29 +70,30 @@ for (const name of tinyModels) {
 
       test('merged, then restored bit for bit', async () => {
         using model = await loadTiny(name)
-        const pristine = await weightBits(model)
+        const pristine = await weightHashes(model)
         await model.loadAdapter(goldenPath(folder)!, 'x')
         const { merged, maxAbsoluteChange } = await model.mergeAdapter('x')
         expect(merged).toBe(model.linears().filter(({ adapters: beside }) => beside.has('x')).length)
         expect(maxAbsoluteChange).toBeGreaterThan(0)
         expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
         await model.unmergeAdapter('x')
-        expect(await weightBits(model)).toEqual(pristine)
+        expect(await weightHashes(model)).toEqual(pristine)
         expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
       })
 
       test('merged into bfloat16 weights, then restored bit for bit', async () => {
         using model = await loadTiny(name, 'bfloat16')
-        const pristine = await weightBits(model)
+        const pristine = await weightHashes(model)
         await model.loadAdapter(goldenPath(folder)!, 'x')
         await model.mergeAdapter('x')
         expect(await largestError(model, adapted)).toBeLessThan(bfloat16Tolerance)
-        expect(await weightBits(model)).not.toEqual(pristine)
+        expect(await weightHashes(model)).not.toEqual(pristine)
         await model.unmergeAdapter('x')
-        expect(await weightBits(model)).toEqual(pristine)
+        expect(await weightHashes(model)).toEqual(pristine)
       })
 
       const mergedFile = goldenPath(`${folder}/merged_float32.safetensors`)
+      if (!config.merged) return
       test.skipIf(mergedFile === null)('merged weights', async () => {
         using model = await loadTiny(name)
         await model.loadAdapter(goldenPath(folder)!, 'x')

@@ -47,7 +47,7 @@ export interface GoldenTraining {
 export interface Expected {
   sequences: number[][]
   logprobs: number[][]
-  adapters: { name: string; config: AdapterOptions & { targets?: string[] }; logprobs: number[][] }[]
+  adapters: { name: string; config: AdapterOptions & { merged: boolean }; logprobs: number[][] }[]
   training: GoldenTraining[]
 }
 

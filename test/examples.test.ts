@@ -1,0 +1,67 @@
+/** Each example runs as it stands, for a few steps. */
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { DEMO_MODEL } from '../lib/demo/demo.js'
+import { useTemporaryFolder } from './io/temporary.js'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const data = join(root, 'examples', 'facts.jsonl')
+const command = join(root, 'dist', 'cli', 'main.js')
+const folder = useTemporaryFolder()
+
+/** Runs an example with arguments; gives what it printed. */
+async function run(load: () => Promise<unknown>, ...argv: string[]): Promise<string> {
+  process.argv = ['node', 'example', ...argv]
+  const log = vi.spyOn(console, 'log').mockImplementation(() => {})
+  await load()
+  return log.mock.calls.map(([line]) => `${line}\n`).join('')
+}
+
+const argv = process.argv
+afterEach(() => {
+  process.argv = argv
+  vi.restoreAllMocks()
+})
+
+describe('examples', () => {
+  it('train.ts trains, measures, merges and generates', async () => {
+    const output = join(folder(), 'out')
+    const printed = await run(() => import('../examples/train.js'), DEMO_MODEL, data, output, '20')
+    expect(printed).toMatch(/^recalled: \d+ % of the facts/m)
+    expect(printed).toMatch(/^merged 28 layers/m)
+    const loss = (step: number) => Number(new RegExp(`^step ${step} {2}loss (.+)$`, 'm').exec(printed)![1])
+    expect(loss(20)).toBeLessThan(loss(10))
+    expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
+    expect(existsSync(join(output, 'merged', 'model.safetensors'))).toBe(true)
+  })
+
+  it('own-loop.ts trains and saves an adapter', async () => {
+    const output = join(folder(), 'out')
+    const printed = await run(() => import('../examples/own-loop.js'), DEMO_MODEL, data, output, '10')
+    const loss = (step: number) => Number(new RegExp(`^step ${step}/20 {2}loss (\\S+)`, 'm').exec(printed)![1])
+    expect(loss(20)).toBeLessThan(loss(10))
+    const config = JSON.parse(readFileSync(join(output, 'adapter_config.json'), 'utf8'))
+    expect(config).toMatchObject({ use_mora: true, mora_type: 6, r: 2 })
+  })
+
+  it('one-layer.ts finds the matrix', async () => {
+    const printed = await run(() => import('../examples/one-layer.js'), '100')
+    const error = (step: number) =>
+      Number(new RegExp(`^step ${step} {2}mean squared error (.+)$`, 'm').exec(printed)![1])
+    expect(error(100)).toBeLessThan(0.01 * error(1))
+    expect(printed).toMatch(/^ΔW is \[64, 96\]$/m)
+  })
+
+  it.skipIf(!existsSync(command))('cli.sh runs each command (needs npm run build)', () => {
+    const output = join(folder(), 'out')
+    const script = join(root, 'examples', 'cli.sh')
+    const printed = execFileSync('bash', [script, DEMO_MODEL, data, output, '3'], { encoding: 'utf8', stdio: 'pipe' })
+    expect(printed).toMatch(/^steps +3$/m)
+    expect(printed).toMatch(/^merged layers +28$/m)
+    expect(JSON.parse(readFileSync(join(output, 'adapter.json'), 'utf8'))).toMatchObject({ method: 'mora', rank: 1 })
+    expect(existsSync(join(output, 'merged', 'model.safetensors'))).toBe(true)
+  })
+})
