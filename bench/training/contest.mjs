@@ -36,7 +36,7 @@ export async function contest({ options, folder, method, dtype, withPytorch, sec
     rows: options.rows,
     length: options.length,
     threads: options.threads,
-    learningRate: 5e-5,
+    learningRate: 2e-5,
   }
   const trainers = [new TrainerProcess('node-mora', process.execPath, [ours, JSON.stringify(shared)])]
   const notes = []

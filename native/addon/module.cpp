@@ -2,7 +2,6 @@
 #include <napi.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 
 #include "addon/arguments.h"
@@ -88,10 +87,6 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   kept.deviceClass = Napi::Persistent(DeviceObject::define(env));
   kept.tensorClass = Napi::Persistent(TensorObject::define(env));
   kept.fileClass = Napi::Persistent(FileObject::define(env));
-
-  // At the end of the process, however it comes, no operation may run while libraries are torn down.
-  static const int registered = std::atexit(Device::shutdownAll);
-  (void)registered;
 
   exports.Set("version", MORA_VERSION);
   const auto function = [&](const char* name, auto body) { exports.Set(name, Napi::Function::New(env, body, name)); };

@@ -1,6 +1,7 @@
 #include "core/device.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <mutex>
 
@@ -54,6 +55,10 @@ Device& Device::open(const std::string& kind, int32_t index, int32_t threads) {
   Stream* stream = nullptr;
   if (backend->streamCreate(index, threads, &stream) != Status::ok)
     throw Error("device-unavailable", "Device " + kind + " could not be opened.");
+  // At the end of the process, however it comes, no operation may run while libraries are torn down. Handlers run
+  // latest first, so this one must come after what the backend's libraries registered when the stream was made.
+  static const int registered = std::atexit(shutdownAll);
+  (void)registered;
   slot.reset(new Device(kind, index, backend, stream, threads));
   return *slot;
 }

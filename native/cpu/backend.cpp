@@ -222,6 +222,7 @@ constexpr Backend kCpu{
     .deviceFacts = deviceFacts,
     .streamCreate =
         [](int32_t, int32_t threads, Stream** stream) {
+          cpu::prepareProducts();
           *stream = new Stream(threads);
           return Status::ok;
         },

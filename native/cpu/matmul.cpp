@@ -258,6 +258,12 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     multiply(a, transposeA, b, transposeB, c, alpha, accumulate);
 }
 
+void prepareProducts() {
+  float a[16] = {}, b[16] = {}, c[16] = {};
+  const auto square = [](float* data) { return TensorDesc{data, DType::f32, 2, {4, 4}, {4, 1}}; };
+  matmul(square(a), false, square(b), false, square(c), 1, false);
+}
+
 bool hasFastBfloat16() {
   switch (dnnl::get_effective_cpu_isa()) {
     case dnnl::cpu_isa::avx10_1_512:

@@ -8,6 +8,8 @@
 
 namespace mora::cpu {
 
+/// Makes and runs one small product, so that oneDNN's global objects exist from here on.
+void prepareProducts();
 /// True where the processor multiplies bfloat16 faster than float32.
 bool hasFastBfloat16();
 /// What oneDNN and Highway dispatch to here, for people.
