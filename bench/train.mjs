@@ -12,7 +12,7 @@ import { prepare } from './training/prepare.mjs'
 import { boundReport, lossDifference, peaksReport, stepsReport } from './training/report.mjs'
 
 const options = orUsageError(() => readOptions(process.argv.slice(2)))
-const { dtypes, methods, rows, length } = options
+const { rows, length } = options
 const folder = mkdtempSync(join(tmpdir(), 'mora-bench-'))
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130))
 process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
@@ -31,7 +31,7 @@ console.log(`\n${peaksReport(peaks, products)}\n`)
 
 const started = performance.now()
 const cases = []
-const waiting = dtypes.flatMap((dtype) => methods.map((method) => ({ dtype, method })))
+const waiting = [...options.cases]
 while (waiting.length > 0) {
   const { dtype, method } = waiting[0]
   const left = options.minutes * 60 - (performance.now() - started) / 1000

@@ -7,7 +7,6 @@ import { TrainerProcess } from './trainer-process.mjs'
 
 const ours = fileURLToPath(new URL('./ours.mjs', import.meta.url))
 const pytorch = fileURLToPath(new URL('../pytorch/train.py', import.meta.url))
-const leastRounds = 2
 /** Freed blocks stay in the process instead of being faulted in again at every step. */
 const tunedMalloc = { MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '-1', MALLOC_TOP_PAD_: '67108864' }
 const pytorchOperators = ['lora', 'rotation', 'sharing']
@@ -43,17 +42,22 @@ export async function contest({ options, folder, method, dtype, withPytorch, sec
   try {
     await trainers[0].ready()
     if (withPytorch && pytorchOperators.includes(method.name)) {
-      const blas = options.blas ? { LD_LIBRARY_PATH: options.blas } : {}
+      const environment = { PYTHONDONTWRITEBYTECODE: '1', ...(options.blas && { LD_LIBRARY_PATH: options.blas }) }
       for (const best of [false, true]) {
         const name = best ? 'PyTorch, best' : 'PyTorch'
         const command = [pytorch, JSON.stringify({ ...shared, best })]
-        const trainer = new TrainerProcess(name, options.python, command, best ? { ...blas, ...tunedMalloc } : blas)
+        const trainer = new TrainerProcess(
+          name,
+          options.python,
+          command,
+          best ? { ...environment, ...tunedMalloc } : environment,
+        )
         trainers.push(trainer)
         const facts = await trainer.ready()
         // Without a tuned BLAS only bfloat16 products are fast, and plain adapters are float32.
         if ((best && dtype === 'bfloat16') || facts.blas.some((path) => /openblas|mkl|blis/.test(path))) continue
         notes.push(
-          `${name} was left out in ${dtype}: its float32 products would use the reference BLAS, a hundred times slower ` +
+          `${name} was left out in ${dtype}: its float32 products would use the reference BLAS, dozens of times slower ` +
             'than a tuned one. Install one (apt-get install libopenblas0-openmp), or name its folder with --blas.',
         )
         await trainers.pop().stop()
@@ -71,11 +75,11 @@ async function takeRounds(trainers, rounds, seconds) {
     const { seconds: took, loss } = await trainer.step()
     process.stderr.write(`  ${trainer.name}: ${took.toFixed(2)} s, loss ${loss.toFixed(5)}\n`)
   }
-  for (const trainer of trainers) await step(trainer)
   const start = performance.now()
+  for (const trainer of trainers) await step(trainer)
   for (let round = 0; round < rounds; round++) {
-    const elapsed = (performance.now() - start) / 1000
-    if (round >= leastRounds && (elapsed * (round + 1)) / round > seconds) break
+    const afterThisRound = ((performance.now() - start) / 1000) * ((round + 2) / (round + 1))
+    if (round > 0 && afterThisRound > seconds) break
     // Who goes first changes, so that nobody always follows the same neighbour.
     for (let i = 0; i < trainers.length; i++) await step(trainers[(round + i) % trainers.length])
   }

@@ -5,10 +5,11 @@ import { modelPath } from '../common/model-path.mjs'
 const usage = `node bench/train.mjs [MODEL] [options]: a training step of node-mora and of PyTorch, side by side.
 MODEL is a folder or a .gguf file; default: the first of $MORA_TEST_ASSETS/models.
 
-  --methods LIST   lora:RANK, rotation:RANK, sharing:RANK; default lora:8,rotation:8,sharing:8
+  --methods LIST   lora:RANK, rotation:RANK, sharing:RANK; default lora:8,rotation:8,sharing:8, of which float32 takes
+                   only rotation:8 to keep the run short
   --dtypes LIST    bfloat16, float32; default both
-  --steps N        measured rounds at most; default 4 (a slow machine gets fewer, at least 2)
-  --minutes N      time that all rounds may take together; default 8
+  --steps N        measured rounds at most, after one that is not counted; default 4 (a slow machine takes fewer)
+  --minutes N      time for all rounds together, at least one each; default 7
   --rows N         documents of a batch, default 4; --length N: tokens of each, default 512
   --threads N      default all cores
   --python FILE    an interpreter that has torch; default /usr/bin/python3
@@ -26,7 +27,7 @@ export function readOptions(commandArguments) {
       methods: { type: 'string' },
       dtypes: { type: 'string' },
       steps: { type: 'string' },
-      minutes: { type: 'string', default: '8' },
+      minutes: { type: 'string', default: '7' },
       rows: { type: 'string', default: '4' },
       length: { type: 'string', default: '512' },
       threads: { type: 'string', default: '0' },
@@ -46,11 +47,14 @@ export function readOptions(commandArguments) {
   for (const dtype of chosen) {
     if (!dtypes.includes(dtype)) throw new Error(`Expected bfloat16 or float32 for --dtypes but received ${dtype}.`)
   }
+  const methodsOf = (dtype) => {
+    const short = quick || dtype === 'float32'
+    return list(values.methods ?? (short ? 'rotation:8' : 'lora:8,rotation:8,sharing:8')).map(parseMethod)
+  }
   return {
     ...values,
     model: modelPath(positionals[0]),
-    methods: list(values.methods ?? (quick ? 'rotation:8' : 'lora:8,rotation:8,sharing:8')).map(parseMethod),
-    dtypes: chosen,
+    cases: chosen.flatMap((dtype) => methodsOf(dtype).map((method) => ({ dtype, method }))),
     steps: positive('steps', values.steps ?? (quick ? 1 : 4)),
     minutes: positive('minutes', values.minutes),
     rows: positive('rows', values.rows),

@@ -10,12 +10,13 @@ import { measurePeaks } from './peaks.mjs'
  * Writes what every side reads into `folder`: the model in float32, the fresh adapters and the tokens; and measures the
  * machine while nothing else runs.
  */
-export async function prepare({ model: path, methods, dtypes, rows, length, threads }, folder) {
+export async function prepare({ model: path, cases, rows, length, threads }, folder) {
   const model = await loadModel(path, { device: 'cpu', dtype: 'float32', threads })
   const { config, device } = model
   await model.save(join(folder, 'model'), { dtype: 'float32' })
   const trained = {}
-  for (const method of methods) {
+  for (const { method } of cases) {
+    if (method.label in trained) continue
     model.addAdapter(method.label, adapterConfig(method), { seed: 1 })
     trained[method.label] = model.trainableParameters().reduce((sum, { parameter }) => sum + parameter.elements, 0)
     await model.saveAdapter(method.label, adapterFolder(folder, method))
@@ -27,7 +28,7 @@ export async function prepare({ model: path, methods, dtypes, rows, length, thre
   device.trim()
   const products = productsOf(config, rows * length)
   const peaks = {}
-  for (const dtype of dtypes) peaks[dtype] = await measurePeaks(device, dtype, products)
+  for (const dtype of new Set(cases.map((one) => one.dtype))) peaks[dtype] = await measurePeaks(device, dtype, products)
   device.trim()
   await device.synchronize()
   return { config, linears, trained, products, peaks, device: device.facts() }
