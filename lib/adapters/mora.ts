@@ -2,6 +2,7 @@ import { InputError, UsageError } from '../errors.js'
 import { type BlockPlan, type Grouping, native } from '../native.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
+import { OPERATORS, type Operator } from '../options/operators.js'
 import type { Destination } from '../tensor/destination.js'
 import { factor } from '../tensor/operations/linear.js'
 import { blocks, foldBlocks, groupSpread, groupSum } from '../tensor/operations/mora.js'
@@ -21,9 +22,9 @@ export const moraTypes = {
   rotation: 6,
   decoupling: null,
   truncation: null,
-} as const
-export type Operator = keyof typeof moraTypes
-export const operators = Object.keys(moraTypes) as Operator[]
+} as const satisfies Record<Operator, number | null>
+export type { Operator }
+export const operators: readonly Operator[] = OPERATORS
 
 export interface MoraConfig extends AdapterConfigBase {
   readonly method: 'mora'

@@ -1,4 +1,4 @@
-import type { Operator } from './mora.js'
+import type { Operator } from '../options/operators.js'
 
 /**
  * R, the side of MoRA's square matrix: √((k + d) · rank), rounded half up as the reference does (the paper, Section 4,

@@ -35,10 +35,6 @@ export class ModelAdapters {
     return new Map([...this.#adapters].map(([name, { config }]) => [name, config]))
   }
 
-  get mergedNames(): readonly string[] {
-    return this.#merged
-  }
-
   activeNames(): string[] {
     return [...this.#adapters.keys()].filter((name) =>
       [...this.#adapters.get(name)!.layers.keys()].some((linear) => linear.adapters.get(name)!.active),

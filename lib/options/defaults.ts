@@ -1,5 +1,6 @@
 /** Defaults of training that depend on other options. */
-import type { Method, Operator, TrainOptions } from './train.js'
+import type { Operator } from './operators.js'
+import type { Method, TrainOptions } from './train.js'
 
 /** Below this rank MoRA rotates, from it on it shares. */
 const SHARING_FROM_RANK = 64

@@ -10,14 +10,13 @@ export { type InspectInput, type InspectOptions, InspectSchema } from './inspect
 export { LATER_COMMANDS } from './later.js'
 export { type MergeInput, type MergeOptions, MergeSchema } from './merge.js'
 export type { OptionSource } from './names.js'
+export { OPERATORS, type Operator } from './operators.js'
 export { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from './option.js'
 export { parseOptions, plainOptions } from './parse.js'
 export {
   LATER_METHODS,
   METHODS,
   type Method,
-  OPERATORS,
-  type Operator,
   SCHEDULERS,
   type TrainInput,
   type TrainOptions,

@@ -1,6 +1,7 @@
 /** Options of `mora train` and `train()`. */
 import { z } from 'zod'
 import { adapterOption, commonOptions, modelOption, rowOptions } from './common.js'
+import { OPERATORS } from './operators.js'
 import {
   choice,
   flag,
@@ -19,19 +20,9 @@ import {
 export const METHODS = ['mora', 'lora', 'full'] as const
 /** Methods whose part is not there yet. */
 export const LATER_METHODS = ['rslora', 'lora-plus', 'asylora', 'lora-fa', 'dora', 'pissa', 'miss', 'hira'] as const
-export const OPERATORS = [
-  'rotation',
-  'sharing',
-  'sharing-grouped',
-  'sharing-grouped-in',
-  'sharing-grouped-out',
-  'decoupling',
-  'truncation',
-] as const
 export const SCHEDULERS = ['constant', 'linear', 'cosine'] as const
 
 export type Method = (typeof METHODS)[number]
-export type Operator = (typeof OPERATORS)[number]
 
 const adapter = 'What is trained:'
 const rate = 'Learning rate and AdamW:'

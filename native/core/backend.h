@@ -103,7 +103,7 @@ struct Backend {
   Status (*copyToHost)(Stream*, void* host, const void* source, size_t bytes);
 
   // --- profile -----------------------------------------------------------------------------------------------
-  /// While on, every operation is timed under its name and the label that was set when it was enqueued.
+  /// While on, every operation is timed under its name and its sizes.
   Status (*profile)(Stream*, bool on);
   Status (*profileReport)(Stream*, char* json, size_t capacity, size_t* needed);  // call after a callback
 

@@ -1,4 +1,5 @@
 import { native } from '../../native.js'
+import { writeByStoring } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
@@ -45,7 +46,7 @@ export function selfAttention(qkv: Tensor, shape: AttentionShape, rotary: Rotary
   const saved = [qkv, out.view(out.shape), lse, positions, cosines, sines, offsets]
   return record(out, [qkv], saved, (dOut, [savedQkv, o, l, at, cos, sin, starts], [dQkv]) => {
     const forward = splitHeads(savedQkv!, shape)
-    const written = (target: Tensor) => {
+    writeByStoring(dQkv!, (target) => {
       const [dQ, dK, dV] = splitHeads(target, shape)
       const views = [byHead(dOut), byHead(o!), ...forward, dQ, dK, dV]
       const [dO, oHeads, fq, fk, fv] = views.map((view) => view.native)
@@ -65,12 +66,6 @@ export function selfAttention(qkv: Tensor, shape: AttentionShape, rotary: Rotary
         dV.native,
       )
       for (const part of [dQ, dK]) native.rope(part.native, at!.native, cos!.native, sin!.native, true)
-    }
-    dQkv!.write((target, accumulate) => {
-      if (!accumulate) return written(target)
-      const own = Tensor.empty(target.shape, target)
-      written(own)
-      native.add(own.native, target.native, 1)
     })
   })
 }

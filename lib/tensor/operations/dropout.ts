@@ -1,4 +1,5 @@
 import { type DropoutKey, native } from '../../native.js'
+import { writeByStoring } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
@@ -7,11 +8,6 @@ export function dropout(x: Tensor, rowKeys: Tensor, key: DropoutKey): Tensor {
   const y = Tensor.empty(x.shape, x)
   native.dropout(x.native, rowKeys.native, key, y.native)
   return record(y, [x], [rowKeys], (dY, [keys], [dX]) => {
-    dX!.write((target, accumulate) => {
-      const masked = accumulate ? Tensor.empty(target.shape, target) : target
-      native.dropout(dY.native, keys!.native, key, masked.native)
-      if (!accumulate) return
-      native.add(masked.native, target.native, 1)
-    })
+    writeByStoring(dX!, (target) => native.dropout(dY.native, keys!.native, key, target.native))
   })
 }

@@ -1,4 +1,5 @@
 import { type FloatDType, native } from '../../native.js'
+import { writeByAdding, writeByStoring } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
@@ -7,10 +8,7 @@ export function embedding(table: Tensor, ids: Tensor, dtype: FloatDType): Tensor
   const y = Tensor.empty([ids.shape[0]!, table.shape[1]!], { device: table.device, dtype })
   native.embedding(table.native, ids.native, y.native)
   return record(y, [table], [ids], (dY, [at], [dTable]) => {
-    dTable!.write((target, accumulate) => {
-      if (!accumulate) native.fill(target.native, 0)
-      native.embeddingBackward(dY.native, at!.native, target.native)
-    })
+    writeByAdding(dTable!, (target) => native.embeddingBackward(dY.native, at!.native, target.native))
   })
 }
 
@@ -19,11 +17,6 @@ export function gatherRows(x: Tensor, rows: Tensor): Tensor {
   const y = Tensor.empty([rows.shape[0]!, x.shape[1]!], x)
   native.gatherRows(x.native, rows.native, y.native)
   return record(y, [x], [rows], (dY, [at], [dX]) => {
-    dX!.write((target, accumulate) => {
-      if (!accumulate) return native.scatterRows(dY.native, at!.native, target.native)
-      const own = Tensor.empty(target.shape, target)
-      native.scatterRows(dY.native, at!.native, own.native)
-      native.add(own.native, target.native, 1)
-    })
+    writeByStoring(dX!, (target) => native.scatterRows(dY.native, at!.native, target.native))
   })
 }

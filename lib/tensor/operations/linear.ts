@@ -5,7 +5,7 @@ import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
 /** A weight as the product of `dtype` needs it: itself, a parameter's cast, or block formats as values. */
-function operand(weight: Tensor, dtype: FloatDType): Tensor {
+export function operand(weight: Tensor, dtype: FloatDType): Tensor {
   if (weight.dtype === dtype) return weight
   if (weight instanceof Parameter) return weight.as(dtype)
   const values = Tensor.empty(weight.shape, { device: weight.device, dtype })

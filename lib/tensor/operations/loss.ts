@@ -1,7 +1,7 @@
 import { type FloatDType, native } from '../../native.js'
-import { Parameter } from '../parameter.js'
 import { isRecording, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
+import { operand } from './linear.js'
 
 /** Bytes of logits that exist at one time. */
 const logitsBudget = 48 * 2 ** 20
@@ -19,15 +19,15 @@ export function linearCrossEntropy(hidden: Tensor, head: Tensor, targets: Tensor
   const wanted = isRecording() && (hidden.requiresGrad || head.requiresGrad)
   const dHidden = wanted && hidden.requiresGrad ? Tensor.empty(hidden.shape, hidden) : null
   const dHead = wanted && head.requiresGrad ? Tensor.zeros(head.shape, { device }) : null
+  const weight = operand(head, dtype)
   for (const [from, to] of chunks(rows, head.shape[0]!)) {
     const x = hidden.rows(from, to)
-    const logits = logitsOf(x, head)
+    const logits = logitsOf(x, weight)
     const losses = Tensor.empty([to - from], { device })
     const at = targets.rows(from, to)
     const dLogits = wanted ? (dtype === 'float32' ? logits : Tensor.empty(logits.shape, { device, dtype })) : null
     native.crossEntropy(logits.native, at.native, losses.native, dLogits?.native ?? null)
     native.sum(losses.native, total.native, true)
-    const weight = head instanceof Parameter ? head.as(dtype) : head
     if (dHidden) {
       const slice = dHidden.rows(from, to)
       native.matmul(dLogits!.native, false, weight.native, false, slice.native, 1, false)
@@ -69,9 +69,8 @@ function scaledBy(gradient: Tensor, values: Tensor) {
 
 /** Float32 logits [N, V] of hidden states. */
 export function logitsOf(hidden: Tensor, head: Tensor): Tensor {
-  const dtype = hidden.dtype as FloatDType
+  const weight = operand(head, hidden.dtype as FloatDType)
   const logits = Tensor.empty([hidden.shape[0]!, head.shape[0]!], { device: hidden.device })
-  const weight = head instanceof Parameter ? head.as(dtype) : head
   native.matmul(hidden.native, false, weight.native, true, logits.native, 1, false)
   return logits
 }

@@ -1,5 +1,6 @@
 import { type BlockPlan, type FloatDType, type Grouping, native } from '../../native.js'
 import { type Destination, destinationOr } from '../destination.js'
+import { writeByAdding } from '../gradient-writes.js'
 import type { Parameter } from '../parameter.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
@@ -44,8 +45,7 @@ export function blocks(x: Tensor, matrix: Parameter, plan: BlockPlan, scale = 1,
     })
     const dFolded = Tensor.empty([liveBlocks(plan), plan.side, plan.side], { device: x.device })
     native.blocksBackwardWeight(plan, input!.native, dY.native, dFolded.native)
-    dMatrix!.write((target, add) => {
-      if (!add) native.fill(target.native, 0)
+    writeByAdding(dMatrix!, (target) => {
       if (scale === 1) return native.unfoldBlocks(plan, dFolded.native, target.native)
       const unscaled = Tensor.zeros(target.shape, { device: x.device })
       native.unfoldBlocks(plan, dFolded.native, unscaled.native)

@@ -1,6 +1,5 @@
 import { native } from '../../native.js'
-import type { Parameter } from '../parameter.js'
-import { keep } from '../scope.js'
+import { writeByAdding } from '../gradient-writes.js'
 import { recomputable, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
@@ -13,42 +12,22 @@ export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
   const rstd = Tensor.empty([x.shape[0]!], { device: x.device })
   native.rmsNorm(x.native, null, weight.native, epsilon, y.native, rstd.native)
   record(y, [x, weight], [x, weight, rstd], (dY, [input, w, r], [dX, dWeight]) => {
-    const weightGradient = dWeight!.needed ? parameterGradient(w as Parameter) : null
-    dX!.write((target, add) => {
-      native.rmsNormBackward(
-        dY.native,
-        input!.native,
-        w!.native,
-        r!.native,
-        target.native,
-        add,
-        weightGradient?.native ?? null,
-      )
+    let weightGradient: Tensor | null = null
+    writeByAdding(dWeight!, (gradient) => {
+      weightGradient = gradient
     })
-    if (weightGradient && !dX!.needed) {
-      const unused = Tensor.empty(input!.shape, input!)
-      native.rmsNormBackward(
-        dY.native,
-        input!.native,
-        w!.native,
-        r!.native,
-        unused.native,
-        false,
-        weightGradient.native,
-      )
+    const both = (target: Tensor, add: boolean) => {
+      const [g, xn, wn, rn] = [dY.native, input!.native, w!.native, r!.native]
+      native.rmsNormBackward(g, xn, wn, rn, target.native, add, weightGradient?.native ?? null)
     }
+    if (dX!.needed) dX!.write(both)
+    else both(Tensor.empty(input!.shape, input!), false)
   })
   return recomputable(y, [x, weight, rstd], () => {
     const again = Tensor.empty(x.shape, x)
     native.rmsNormApply(x.native, weight.native, rstd.native, again.native)
     return again
   })
-}
-
-/** The kernel adds to a weight's gradient, so it starts as zeros. */
-function parameterGradient(weight: Parameter): Tensor {
-  weight.grad ??= keep(Tensor.zeros(weight.shape, { device: weight.device }))
-  return weight.grad
 }
 
 /** residual + x, into x's memory: x must be the result of the operation before and used by nobody else. */

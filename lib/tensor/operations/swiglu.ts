@@ -1,4 +1,5 @@
 import { native } from '../../native.js'
+import { writeByStoring } from '../gradient-writes.js'
 import { recomputable, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
@@ -17,15 +18,9 @@ export function swiglu(gateUp: Tensor): Tensor {
   }
   const y = record(compute(), [gateUp], [gateUp], (dY, [input], [dInput]) => {
     const [gate, up] = halves(input!)
-    const write = (target: Tensor) => {
+    writeByStoring(dInput!, (target) => {
       const [dGate, dUp] = halves(target)
       native.swigluBackward(dY.native, gate.native, up.native, dGate.native, dUp.native)
-    }
-    dInput!.write((target, accumulate) => {
-      if (!accumulate) return write(target)
-      const own = Tensor.empty(target.shape, target)
-      write(own)
-      native.add(own.native, target.native, 1)
     })
   })
   return recomputable(y, [gateUp], compute)
