@@ -1,17 +1,44 @@
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+
+const root = fileURLToPath(new URL('.', import.meta.url))
+const addon = process.env.MORA_BINARY ?? join(root, 'build', 'Release', 'mora.node')
+const emulated = existsSync(join(dirname(addon), 'mora_cuda_emulated.so'))
+if (!emulated) console.warn('CUDA tests are skipped: the backend for the emulator is not built ("npm run build:emulated").')
+
+/** Whatever runs on `testDevice()` runs on the CUDA backend too, which the emulator executes. */
+const onEveryDevice = [
+  'test/operations/*.test.ts',
+  'test/golden/{layer,tiny-inference,tiny-training,gguf-blocks}.test.ts',
+  'test/tensor/{errors,memory}.test.ts',
+  'test/models/tied.test.ts',
+  'test/cuda/*.test.ts',
+]
+
+// Teams of several processes share the cores: waiting threads must not spin.
+const env = { OMP_WAIT_POLICY: 'passive' }
 
 export default defineConfig({
   // The examples import the package by its name.
   resolve: { alias: { 'node-mora': fileURLToPath(new URL('lib/index.ts', import.meta.url)) } },
   test: {
-    include: ['test/**/*.test.ts'],
     // The addon owns threads and devices: each test file gets a process of its own, and few at a time.
     pool: 'forks',
     maxWorkers: 2,
-    // Teams of several processes share the cores: waiting threads must not spin.
-    env: { OMP_WAIT_POLICY: 'passive' },
     testTimeout: 120_000,
     hookTimeout: 120_000,
+    projects: [
+      { extends: true, test: { name: 'cpu', include: ['test/**/*.test.ts'], exclude: ['test/cuda/**'], env } },
+      {
+        extends: true,
+        test: {
+          name: 'cuda',
+          include: emulated ? onEveryDevice : [],
+          env: { ...env, MORA_CUDA: 'emulated', MORA_TEST_DEVICE: 'cuda', MORA_SIMT_DEVICES: '2' },
+        },
+      },
+    ],
   },
 })

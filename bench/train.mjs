@@ -6,10 +6,17 @@ import { cpus, loadavg, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { orUsageError } from './common/command-line.mjs'
 import { boundOf } from './training/bound.mjs'
-import { contest, pytorchVersion } from './training/contest.mjs'
+import { agreementContest, ownContest, pytorchContest, pytorchMethods, pytorchVersion } from './training/contest.mjs'
 import { readOptions } from './training/options.mjs'
 import { prepare } from './training/prepare.mjs'
-import { boundReport, lossDifference, peaksReport, stepsReport } from './training/report.mjs'
+import {
+  agreementReport,
+  boundReport,
+  lossDifference,
+  ownReport,
+  peaksReport,
+  pytorchReport,
+} from './training/report.mjs'
 
 const options = orUsageError(() => readOptions(process.argv.slice(2)))
 const { rows, length } = options
@@ -29,35 +36,71 @@ console.log(pytorch ? `PyTorch ${pytorch}` : `${options.python} has no torch and
 const { config, linears, trained, products, peaks, device } = await prepare(options, folder)
 console.log(`\n${peaksReport(peaks, products)}\n`)
 
-const started = performance.now()
-const cases = []
-const waiting = [...options.cases]
-while (waiting.length > 0) {
-  const { dtype, method } = waiting[0]
-  const left = options.minutes * 60 - (performance.now() - started) / 1000
-  const seconds = left / waiting.length
-  process.stderr.write(`${dtype}, ${method.label} …\n`)
-  const { sides, notes } = await contest({ options, folder, method, dtype, withPytorch: pytorch !== null, seconds })
-  for (const side of sides.slice(1)) side.comparison = lossDifference(sides[0].losses, side.losses, dtype)
-  const lengths = Array.from({ length: rows }, () => length)
-  const bound = boundOf({ config, linears, method, lengths, dtype, peaks: peaks[dtype] })
-  cases.push({ dtype, method, trainedParameters: trained[method.label], sides, bound, notes })
-  waiting.shift()
+const dtypes = [...new Set(options.cases.map(({ dtype }) => dtype))]
+const methodsOf = (dtype) => options.cases.filter((one) => one.dtype === dtype).map(({ method }) => method)
+const against = pytorch ? options.cases.filter(({ method }) => pytorchMethods.includes(method.name)) : []
+const say = (text) => process.stderr.write(`${text} …\n`)
+
+const notes = new Set()
+const agreements = []
+for (const [label, { method }] of new Map(against.map((one) => [one.method.label, one]))) {
+  say(`agreement, ${label}`)
+  const contest = await agreementContest({ options, folder, method })
+  for (const note of contest.notes) notes.add(note)
+  const [own, theirs] = contest.sides
+  if (!theirs) continue
+  agreements.push({ method, losses: own.losses, comparison: lossDifference(own.losses, theirs.losses, 'float32') })
 }
 
-console.log(`${stepsReport(cases, rows * length)}\n`)
-for (const note of new Set(cases.flatMap(({ notes }) => notes))) console.log(`${note}\n`)
-console.log(boundReport(cases))
+// The time that is left is shared by the contests that are left, by how many sides each has.
+const started = performance.now()
+let waiting = options.cases.length + 2 * against.length + dtypes.length
+const share = (sides) => {
+  const left = options.minutes * 60 - (performance.now() - started) / 1000
+  const seconds = (left * sides) / waiting
+  waiting -= sides
+  return seconds
+}
+
+const own = []
+for (const dtype of dtypes) {
+  const methods = methodsOf(dtype)
+  say(`${dtype}, ours`)
+  const contest = await ownContest({ options, folder, methods, dtype, seconds: share(methods.length) })
+  const lengths = Array.from({ length: rows }, () => length)
+  for (const [i, side] of contest.sides.entries())
+    side.bound = boundOf({ config, linears, method: methods[i], lengths, dtype, peaks: peaks[dtype] })
+  own.push(contest)
+}
+const cases = []
+for (const [i, { dtype, method }] of against.entries()) {
+  const asItComes = against.findIndex((one) => one.dtype === dtype) === i
+  say(`${dtype}, ${method.label} against PyTorch`)
+  const seconds = share(asItComes ? 3 : 2)
+  const contest = await pytorchContest({ options, folder, method, dtype, asItComes, seconds })
+  for (const note of contest.notes) notes.add(note)
+  for (const side of contest.sides.slice(1))
+    side.comparison = lossDifference(contest.sides[0].losses, side.losses, dtype)
+  cases.push({ method, trainedParameters: trained[method.label], ...contest })
+}
+
+const reports = [ownReport(own, rows * length), boundReport(own)]
+if (agreements.length > 0) reports.push(agreementReport(agreements))
+if (cases.length > 0) reports.push(pytorchReport(cases, rows * length))
+console.log([...reports, ...notes].join('\n\n'))
 if (options.json) {
   const machine = { cpu: device.name, detail: device.detail, cores: cpus().length, load }
-  writeFileSync(
-    options.json,
-    `${JSON.stringify({ machine, pytorch, model: options.model, rows, length, peaks, cases }, null, 2)}\n`,
-  )
+  const report = { machine, pytorch, model: options.model, rows, length, peaks, own, agreements, cases }
+  writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`)
 }
-const apart = cases.flatMap(({ dtype, method, sides }) =>
-  sides.filter(({ comparison }) => comparison?.agree === false).map(({ name }) => `${name}, ${dtype}, ${method.label}`),
-)
+const apart = [
+  ...agreements.filter(({ comparison }) => !comparison.agree).map(({ method }) => `PyTorch, float32, ${method.label}`),
+  ...cases.flatMap(({ dtype, method, sides }) =>
+    sides
+      .filter(({ comparison }) => comparison?.agree === false)
+      .map(({ name }) => `${name}, ${dtype}, ${method.label}`),
+  ),
+]
 if (apart.length > 0) {
   console.error(`Losses do not agree with: ${apart.join('; ')}.`)
   process.exitCode = 1

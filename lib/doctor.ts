@@ -71,10 +71,15 @@ function examineAddon(report: DoctorReport, addon: Native, threads: number | und
   report.devices.push({ kind: 'cpu', index: 0, ...deviceFacts(facts) })
   const why = addon.whyUnavailable('cuda')
   if (why !== null) {
-    report.problems.push({ level: 'note', problem: `No CUDA device can be used: ${why}`, remedy: null })
+    // The sentence says what is missing, then how to get it.
+    const end = why.lastIndexOf('; ')
+    const [missing, remedy] = end < 0 ? [why, null] : [why.slice(0, end), why.slice(end + 2)]
+    report.problems.push({ level: 'note', problem: `No CUDA device can be used: ${missing}`, remedy })
     return
   }
-  report.devices.push({ kind: 'cuda', index: 0, ...deviceFacts(addon.openDevice('cuda', 0, 0).facts()) })
+  for (let index = 0; index < addon.deviceCount('cuda'); index++) {
+    report.devices.push({ kind: 'cuda', index, ...deviceFacts(addon.openDevice('cuda', index, 0).facts()) })
+  }
 }
 
 function deviceFacts({

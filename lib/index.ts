@@ -44,7 +44,8 @@ export {
 } from './generate/index.js'
 export type { ModelConfig } from './models/config.js'
 export type { KeyValueCache } from './models/key-value-cache.js'
-export { type DeviceOptions, initModel, loadModel, openDevice } from './models/load.js'
+export { initModel, type LoadOptions, loadModel } from './models/load.js'
+export { type MergeModelOptions, type MergeModelResult, mergeModel } from './models/merge.js'
 export { Model } from './models/model.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './mora-layer.js'
 export type {
@@ -62,6 +63,7 @@ export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.j
 export { clipGradNorm } from './optim/clip-grad-norm.js'
 export { type ScheduleOptions, type Scheduler, schedule } from './optim/schedule.js'
 export type { EvalInput, EvalOptions, GenerateInput, Task, TrainInput, TrainOptions } from './options/index.js'
+export { type DeviceOptions, openDevice } from './tensor/device.js'
 export { crossEntropy, linearCrossEntropy } from './tensor/operations/loss.js'
 export { Parameter } from './tensor/parameter.js'
 export { scope } from './tensor/scope.js'

@@ -145,6 +145,8 @@ export interface Native {
   openDevice(kind: string, index: number, threads: number): NativeDevice
   /** Why a backend cannot be used here, or null when it can. */
   whyUnavailable(kind: string): string | null
+  /** How many devices of a kind there are; 0 where its backend cannot be used. */
+  deviceCount(kind: string): number
   /** Names and versions of the native libraries in use. */
   libraries(): { name: string; version: string }[]
   openFile(path: string): NativeFile
@@ -219,8 +221,8 @@ export interface Native {
   blocksForward(plan: BlockPlan, x: T, folded: T, y: T, accumulate: boolean): void
   blocksBackwardInput(plan: BlockPlan, dY: T, folded: T, dX: T, accumulate: boolean): void
   blocksBackwardWeight(plan: BlockPlan, x: T, dY: T, dFolded: T): void
-  mergeGroups(input: Grouping, output: Grouping, matrix: T, scale: number, weight: T, nonFinite: T): void
-  mergeBlocks(plan: BlockPlan, folded: T, scale: number, weight: T, nonFinite: T): void
+  mergeGroups(input: Grouping, output: Grouping, matrix: T, scale: number, weight: T, nonFinite: Optional): void
+  mergeBlocks(plan: BlockPlan, folded: T, scale: number, weight: T, nonFinite: Optional): void
 }
 
 /** The addon. Loaded at the first use, so that help and errors need no binary. */

@@ -2,9 +2,10 @@
  * Builds the native addon with CMake (through cmake-js) into build/Release/mora.node.
  *
  *   --debug                        into build/Debug
+ *   --emulated                     only the CUDA backend that runs on the CPU: mora_cuda_emulated.so beside the addon
  *   --sanitize=address,undefined   into build-asan/RelWithDebInfo, with these sanitizers
  *   --sanitize=thread              into build-tsan/RelWithDebInfo
- *   --if-needed                    nothing when the addon is newer than its sources; without a toolchain, a message and
+ *   --if-needed                    nothing when the result is newer than its sources; without a toolchain, a message and
  *                                  success, so that npm install does not fail
  *   --required                     with --if-needed: without a toolchain, failure
  */
@@ -21,6 +22,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { values: options } = parseArgs({
   options: {
     debug: { type: 'boolean', default: false },
+    emulated: { type: 'boolean', default: false },
     sanitize: { type: 'string' },
     'if-needed': { type: 'boolean', default: false },
     required: { type: 'boolean', default: false },
@@ -28,16 +30,16 @@ const { values: options } = parseArgs({
 })
 
 const { folder, configuration } = placeOf(options)
-const binary = join(folder, configuration, 'mora.node')
+const binary = join(folder, configuration, options.emulated ? 'mora_cuda_emulated.so' : 'mora.node')
 // CMake has a folder of its own: node-gyp keeps its makefile in build/ when it drives this script through binding.gyp.
 const cmakeFolder = join(folder, 'cmake', configuration)
 
 if (options['if-needed'] && isUpToDate()) process.exit(0)
 const missing = missingTools()
 if (missing.length > 0) giveUp(`not found: ${missing.join(', ')}`)
-if (!isConfigured()) {
+if (!isConfigured() || options.emulated) {
   // A configuration that failed leaves a cache behind that must not be built from.
-  rmSync(join(cmakeFolder, 'CMakeCache.txt'), { force: true })
+  if (!isConfigured()) rmSync(join(cmakeFolder, 'CMakeCache.txt'), { force: true })
   if (!runCMake('configure')) giveUp('CMake could not configure the build (see above)')
 }
 if (!runCMake('build')) process.exit(1)
@@ -53,7 +55,9 @@ function placeOf({ debug, sanitize }) {
 function isUpToDate() {
   if (!existsSync(binary)) return false
   const built = statSync(binary).mtimeMs
-  const sources = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })
+  const folders = options.emulated ? ['native', join('test', 'simt')] : ['native']
+  const sources = folders
+    .flatMap((name) => readdirSync(join(root, name), { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
   return [...sources, join(root, 'CMakeLists.txt')].every((source) => statSync(source).mtimeMs <= built)
@@ -85,7 +89,12 @@ function isConfigured() {
 
 function runCMake(step) {
   const cmakeJs = join(dirname(createRequire(import.meta.url).resolve('cmake-js/package.json')), 'bin', 'cmake-js')
-  const variables = { CMAKE_LIBRARY_OUTPUT_DIRECTORY: dirname(binary), MORA_SANITIZE: options.sanitize ?? '' }
+  const variables = {
+    CMAKE_LIBRARY_OUTPUT_DIRECTORY: dirname(binary),
+    MORA_SANITIZE: options.sanitize ?? '',
+    ...(options.emulated && { MORA_EMULATED: 'ON' }),
+    ...(process.env.MORA_BUILD_CUDA && { MORA_CUDA: process.env.MORA_BUILD_CUDA }),
+  }
   const child = spawnSync(
     process.execPath,
     [
@@ -95,6 +104,7 @@ function runCMake(step) {
       `--out=${cmakeFolder}`,
       `--config=${configuration}`,
       `--parallel=${process.env.MORA_JOBS ?? availableParallelism()}`,
+      ...(options.emulated && step === 'build' ? ['--target=mora_cuda_emulated'] : []),
       '--log-level=error',
       ...Object.entries(variables).map(([name, value]) => `--CD${name}=${value}`),
     ],
@@ -104,7 +114,8 @@ function runCMake(step) {
 }
 
 function giveUp(reason) {
-  console.error(`node-mora: the native addon was not built: ${reason}.`)
+  const what = options.emulated ? 'the CUDA backend for the emulator' : 'the native addon'
+  console.error(`node-mora: ${what} was not built: ${reason}.`)
   console.error('Install what is missing with "npm run setup", then "npm run build:native".')
   process.exit(options['if-needed'] && !options.required ? 0 : 1)
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Brings a checkout to where tests and the demo run: system packages, node_modules, the addon, dist. Each only if needed.
+# --emulated: also the CUDA backend that runs on the CPU, which tests use; without it, its tests are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +12,13 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
 fi
 
 node scripts/build-native.mjs --if-needed --required
+if [ "${1:-}" = --emulated ]; then
+  if bash scripts/setup.sh --emulated; then
+    node scripts/build-native.mjs --emulated --if-needed
+  else
+    echo 'prepare: no emulator for CUDA here, its tests will be skipped' >&2
+  fi
+fi
 
 # A source newer than the last complete build, or one that is gone from under its output.
 if [ ! -e dist/.built ] || [ -n "$(find lib package.json tsconfig.json tsconfig.build.json -newer dist/.built -print -quit)" ]; then

@@ -9,9 +9,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { randomStream } from '../dist/data/philox.js'
 import { randomFacts } from '../dist/demo/facts.js'
 import { AdamW, DataLoader, initModel, loadTokenizer, schedule } from '../dist/index.js'
+import { randomStream } from '../dist/random.js'
 
 const output = fileURLToPath(new URL('../assets/demo-model', import.meta.url))
 const STEPS = 500

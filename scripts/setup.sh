@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the native code is built with: CMake, a C++20 compiler, make, oneDNN and Highway; ccache makes rebuilds
-# fast. Needs neither Node.js nor npm install, installs only what is missing, and may be run any number of times.
+# fast. --emulated adds what the CUDA emulator of the tests needs (Boost.Context). Needs neither Node.js nor npm install, installs only what is missing, and may be run any number of times.
 set -euo pipefail
 
 missing=()
@@ -19,6 +19,9 @@ has_command make || has_command ninja || missing+=(make)
 has_header oneapi/dnnl/dnnl.hpp || missing+=(libdnnl-dev)
 has_header hwy/highway.h || missing+=(libhwy-dev)
 has_command ccache || missing+=(ccache)
+if [ "${1:-}" = --emulated ]; then
+  has_header boost/context/detail/fcontext.hpp || missing+=(libboost-context-dev)
+fi
 
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0

@@ -13,24 +13,26 @@ function addon(whyNoCuda: string | null): Native {
   return {
     libraries: () => [{ name: 'oneDNN', version: '3.7' }],
     whyUnavailable: () => whyNoCuda,
-    openDevice: (kind: string) => ({ kind, index: 0, facts: () => ({ ...facts, name: kind }) }),
+    deviceCount: () => 2,
+    openDevice: (kind: string, index: number) => ({ kind, index, facts: () => ({ ...facts, name: kind }) }),
   } as unknown as Native
 }
 
 describe('the doctor', () => {
   it('says why there is no CUDA device', () => {
-    const report = doctor({ addon: addon('no driver') })
+    const report = doctor({ addon: addon('there is no driver; install it') })
     expect(report.devices.map(({ kind }) => kind)).toEqual(['cpu'])
     expect(report.threads).toBe(3)
     expect(report.problems).toContainEqual({
       level: 'note',
-      problem: 'No CUDA device can be used: no driver',
-      remedy: null,
+      problem: 'No CUDA device can be used: there is no driver',
+      remedy: 'install it',
     })
   })
 
-  it('lists a CUDA device that is there', () => {
-    expect(doctor({ addon: addon(null) }).devices.map(({ kind }) => kind)).toEqual(['cpu', 'cuda'])
+  it('lists the CUDA devices that are there', () => {
+    const devices = doctor({ addon: addon(null) }).devices.map(({ kind, index }) => `${kind}:${index}`)
+    expect(devices).toEqual(['cpu:0', 'cuda:0', 'cuda:1'])
   })
 
   it('works without the addon, and says how to build it', () => {

@@ -60,7 +60,7 @@ describe('examples', () => {
     const script = join(root, 'examples', 'cli.sh')
     const printed = execFileSync('bash', [script, DEMO_MODEL, data, output, '3'], { encoding: 'utf8', stdio: 'pipe' })
     expect(printed).toMatch(/^steps +3$/m)
-    expect(printed).toMatch(/^merged layers +28$/m)
+    expect(printed).toMatch(/^merged weights +28$/m)
     expect(JSON.parse(readFileSync(join(output, 'adapter.json'), 'utf8'))).toMatchObject({ method: 'mora', rank: 1 })
     expect(existsSync(join(output, 'merged', 'model.safetensors'))).toBe(true)
   })

@@ -36,7 +36,8 @@ def main():
     optimizer = torch.optim.AdamW(
         parameters, lr=options["learningRate"], weight_decay=0.0, fused=True if options["best"] else None
     )
-    tokens = numpy.fromfile(options["tokens"], dtype=numpy.int32).reshape(options["rows"], options["length"] + 1)
+    rows, width = options["rows"], options["length"] + 1
+    tokens = numpy.fromfile(options["tokens"], dtype=numpy.int32, count=rows * width).reshape(rows, width)
     tokens = torch.from_numpy(tokens.astype(numpy.int64))
     ids, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].reshape(-1)
 

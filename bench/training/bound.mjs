@@ -1,7 +1,7 @@
 // The least time that a training step can take on this machine, from what it was measured to do (peaks.mjs):
 //
 //   bound = Σ products (flops / peak of that shape and form)         frozen weights: forward and dX, no dW
-//         + adapters' flops (forward, dX, dW) / best peak             dX only where somebody wants it
+//         + adapters' flops / best peak                               what cannot join a frozen weight's product
 //         + attention's flops over causal pairs / best peak           2 products forward, 5 backward, of 2 E H a pair
 //         + bytes of the operations between products / bandwidth      each input read once, each output written once
 //
@@ -17,7 +17,7 @@ export function boundOf({ config, linears, method, lengths, dtype, peaks }) {
   const best = peaks.best * 1e9
   const parts = {
     products: productSeconds(productsOf(config, tokens), peaks.products),
-    adapters: adapters.reduce((sum, layer) => sum + adapterFlops(layer, tokens), 0) / best,
+    adapters: adapters.reduce((sum, { multiplied }) => sum + 2 * tokens * multiplied, 0) / best,
     attention: attentionFlops(config, lengths) / best,
     memory: (blockBytes(config, tokens, a) + adapterBytes(adapters, tokens, a)) / (peaks.bandwidth * 1e9),
   }
@@ -32,8 +32,6 @@ function productSeconds(products, peaks) {
   }
   return seconds
 }
-
-const adapterFlops = ({ multiplied, multipliedBack }, tokens) => 2 * tokens * (2 * multiplied + multipliedBack)
 
 function attentionFlops({ layers, heads, headSize }, lengths) {
   const pairs = lengths.reduce((sum, length) => sum + (length * (length + 1)) / 2, 0)

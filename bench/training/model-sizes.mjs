@@ -24,8 +24,8 @@ export function productsOf(
 }
 
 /**
- * The adapted layers, with what an adapter of `method` multiplies for each token: `multiplied` forward and for the weight
- * gradient, `multipliedBack` for the input's gradient. `sharesInput`: an earlier layer compresses the same x the same way.
+ * The adapted layers, with what an adapter of `method` has to multiply for each token in a step. `sharesInput`: an earlier
+ * layer compresses the same x the same way.
  */
 export function adaptersOf(method, linears) {
   const compressed = new Set()
@@ -39,19 +39,18 @@ export function adaptersOf(method, linears) {
         ...base,
         kind: 'factors',
         parameters: a + b,
-        multiplied: a + b,
-        multipliedBack: b + (wantsInputGradient ? a : 0),
+        multiplied: 2 * (a + b), // x Aᵀ and dY B, then dA and dB
       }
     }
     const side = squareSide(inFeatures, outFeatures, method.rank, method.name)
     const kind = method.name.startsWith('sharing') ? 'groups' : 'blocks'
     const plan = { inFeatures, outFeatures, side, truncate: method.name === 'truncation', foldOutput: false }
-    const multiplied = kind === 'groups' ? side * side : blockMultiplications(plan)
+    // Sharing: z Mᵀ, dM and dZ. Blocks: dM alone, since M is added to W for both other products.
+    const multiplied = kind === 'groups' ? (wantsInputGradient ? 3 : 2) * side * side : blockMultiplications(plan)
     const input = `${name.replace(/[qkv]_proj$/, 'qkv').replace(/(gate|up)_proj$/, 'gate/up')} ${side}`
     const sharesInput = compressed.has(input)
     compressed.add(input)
-    const multipliedBack = wantsInputGradient ? multiplied : 0
-    return { ...base, kind, side, parameters: side * side, multiplied, multipliedBack, sharesInput }
+    return { ...base, kind, side, parameters: side * side, multiplied, sharesInput }
   })
 }
 

@@ -7,6 +7,7 @@ import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
 import { bfloat16BitsToFloat32, float16BitsToFloat32 } from '../tensor/half.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, StoredTensor, TargetModules } from './adapter.js'
+import { isSavedModule, moduleOf } from './modules-to-save.js'
 import { describeTargets, requireRank } from './patterns.js'
 import { adapterMethod, configFromPeft } from './registry.js'
 
@@ -18,6 +19,8 @@ const prefix = 'base_model.model.'
 export interface AdapterProvenance {
   /** Identity of the base model that the adapter was trained on. */
   readonly baseHash?: string
+  /** How that model's values are stored. */
+  readonly baseFormat?: string
   /** Identity of the chat template that its rows were rendered with. */
   readonly templateHash?: string
 }
@@ -28,6 +31,10 @@ export interface StoredAdapter {
   readonly provenance: AdapterProvenance
   /** Names of the layers in the file. */
   readonly layers: readonly string[]
+  /** Tensors of modules that were trained whole, by the names of the weights that they replace. */
+  readonly modules: ReadonlyMap<string, StoredTensor>
+  /** Whether tied weights were trained as one although only one of them is in the file. */
+  readonly tiesWeights: boolean
   /** Every tensor by its full name. */
   readonly tensors: ReadonlyMap<string, StoredTensor>
 }
@@ -52,22 +59,36 @@ export async function readAdapterFolder(folder: string): Promise<StoredAdapter> 
     dropout: typeof json.lora_dropout === 'number' ? json.lora_dropout : 0,
     rankPattern: (json.rank_pattern ?? {}) as Record<string, number>,
     targetModules: targetsFrom(json.target_modules, configPath),
+    modulesToSave: namesFrom(json.modules_to_save, configPath),
   }
   const tensors = await readTensors(join(folder, weightsName))
   const layers = new Set<string>()
-  for (const name of tensors.keys()) {
-    const match = /^base_model\.model\.(.+)\.lora_[AB]\.weight$/.exec(name)
-    if (!match)
+  const modules = new Map<string, StoredTensor>()
+  for (const [name, tensor] of tensors) {
+    const [, path, kind] = /^base_model\.model\.(.+?)\.(lora_[AB]\.weight|weight|bias)$/.exec(name) ?? []
+    if (path !== undefined && kind!.startsWith('lora')) layers.add(path)
+    else if (path !== undefined && isSavedModule(config.modulesToSave, path)) modules.set(`${path}.${kind}`, tensor)
+    else
       throw new UsageError(
         'unsupported-option',
         `${join(folder, weightsName)} holds ${name}, which is not supported here.`,
       )
-    layers.add(match[1]!)
+  }
+  const paths = [...modules.keys()].map(moduleOf)
+  const absent = config.modulesToSave.filter((name) => !paths.some((path) => isSavedModule([name], path)))
+  if (absent.length > 0) {
+    throw new InputError(
+      'malformed-file',
+      `${join(folder, weightsName)} has no tensor for ${absent.join(', ')}, which modules_to_save names.`,
+    )
   }
   if (layers.size === 0)
     throw new InputError('malformed-file', `${join(folder, weightsName)} holds no adapter tensors.`)
   const provenance = isJsonObject(json.node_mora) ? (json.node_mora as AdapterProvenance) : {}
-  return { folder, config, provenance, layers: [...layers], tensors }
+  return {
+    ...{ folder, config, provenance, layers: [...layers], modules, tensors },
+    tiesWeights: json.ensure_weight_tying === true,
+  }
 }
 
 function targetsFrom(value: unknown, source: string): TargetModules {
@@ -77,6 +98,15 @@ function targetsFrom(value: unknown, source: string): TargetModules {
   throw new InputError(
     'malformed-file',
     `${source}: expected names for target_modules but found ${JSON.stringify(value)}.`,
+  )
+}
+
+function namesFrom(value: unknown, source: string): string[] {
+  if (value === undefined || value === null) return []
+  if (Array.isArray(value) && value.every((entry) => typeof entry === 'string')) return value
+  throw new InputError(
+    'malformed-file',
+    `${source}: expected names for modules_to_save but found ${JSON.stringify(value)}.`,
   )
 }
 
@@ -109,21 +139,27 @@ export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix
   return (suffix) => tensors.get(`${prefix}${layer}.${suffix}`) ?? null
 }
 
-/** Writes both files; a reader never finds half of one. `base` names the model as the user gave it. */
+/**
+ * Writes both files; a reader never finds half of one. `modules` are weights that were trained whole, by their names in
+ * the model, and `base` names the model as the user gave it.
+ */
 export async function writeAdapterFolder(
   folder: string,
   config: AdapterConfigBase,
   layers: ReadonlyMap<string, { suffix: string; tensor: Tensor }[]>,
+  modules: ReadonlyMap<string, Tensor>,
   { base, provenance }: { base: string; provenance: AdapterProvenance },
 ): Promise<void> {
-  const entries = [...layers].flatMap(([layer, tensors]) =>
-    tensors.map(({ suffix, tensor }) => ({
-      name: `${prefix}${layer}.${suffix}`,
-      dtype: 'float32' as const,
-      shape: [...tensor.shape],
-      data: async () => finiteBytes(await tensor.data(), layer),
-    })),
-  )
+  const entry = (name: string, tensor: Tensor, layer: string) => ({
+    name: `${prefix}${name}`,
+    dtype: 'float32' as const,
+    shape: [...tensor.shape],
+    data: async () => finiteBytes(await tensor.data(), layer),
+  })
+  const entries = [...modules].map(([name, tensor]) => entry(name, tensor, name))
+  for (const [layer, tensors] of layers) {
+    for (const { suffix, tensor } of tensors) entries.push(entry(`${layer}.${suffix}`, tensor, layer))
+  }
   entries.sort((a, b) => (a.name < b.name ? -1 : 1))
   await writeSafetensors(join(folder, weightsName), entries, { format: 'pt' })
   const json = {
@@ -137,7 +173,7 @@ export async function writeAdapterFolder(
     layers_pattern: null,
     layers_to_transform: null,
     lora_dropout: config.dropout,
-    modules_to_save: null,
+    modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
     peft_type: 'LORA',
     r: config.rank,
     rank_pattern: config.rankPattern,

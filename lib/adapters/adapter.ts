@@ -15,6 +15,8 @@ export interface AdapterConfigBase {
   readonly dropout: number
   /** Ranks of layers whose path ends with (or, as a regular expression, matches) the key. */
   readonly rankPattern: Readonly<Record<string, number>>
+  /** Modules that are trained whole beside the adapter: `embeddings`, `norms`, `head`, or names as in `targetModules`. */
+  readonly modulesToSave: readonly string[]
 }
 
 /** A linear layer as an adapter sees it. */

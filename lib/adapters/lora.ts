@@ -1,8 +1,8 @@
-import { randomStream } from '../data/philox.js'
 import { InputError, UsageError } from '../errors.js'
-import { native } from '../native.js'
+import { type FloatDType, native } from '../native.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
+import { randomStream } from '../random.js'
 import type { Destination } from '../tensor/destination.js'
 import { factor } from '../tensor/operations/linear.js'
 import { Parameter } from '../tensor/parameter.js'
@@ -28,6 +28,7 @@ export function lora(options: Partial<Omit<LoraConfig, 'method'>> = {}): LoraCon
     targetModules: options.targetModules ?? 'all-linear',
     dropout: options.dropout ?? 0,
     rankPattern: options.rankPattern ?? {},
+    modulesToSave: options.modulesToSave ?? [],
     alphaPattern: options.alphaPattern ?? {},
   }
 }
@@ -53,13 +54,34 @@ export class LoraLayer implements LayerAdapter {
     return factor(factor(seen.x, this.a), this.b, scale * this.scale, into)
   }
 
-  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
+  asWeightUpdate(input: LinearInput, scale: number): ReturnType<NonNullable<LayerAdapter['asWeightUpdate']>> {
+    const { layer, adapter } = this.options
+    if (input.dropped(this.dropout, layer.name, adapter) !== input) return null
+    const { a, b } = this
+    const total = scale * this.scale
+    return {
+      parameters: [a, b],
+      addTo: (rows) => native.matmul(b.native, false, a.native, false, rows.native, total, true),
+      backward: (dY, x, [dA, dB]) =>
+        scope(() => {
+          const dtype = x.dtype as FloatDType
+          const rankWide = () => Tensor.empty([x.shape[0]!, a.shape[0]!], x)
+          const [z, dZ] = [rankWide(), rankWide()]
+          native.matmul(x.native, false, a.as(dtype).native, true, z.native, 1, false)
+          native.matmul(dY.native, false, b.as(dtype).native, false, dZ.native, total, false)
+          dA!.write((target, add) => native.matmul(dZ.native, true, x.native, false, target.native, 1, add))
+          dB!.write((target, add) => native.matmul(dY.native, true, z.native, false, target.native, total, add))
+        }),
+    }
+  }
+
+  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor | null): void {
     scope(() => {
       const { device, shape } = weight
       const delta = Tensor.empty(shape, { device })
       native.matmul(this.b.native, false, this.a.native, false, delta.native, scale * this.scale, false)
       native.add(delta.native, weight.native, 1)
-      native.countNonFinite(weight.native, nonFinite.native, true)
+      if (nonFinite) native.countNonFinite(weight.native, nonFinite.native, true)
     })
   }
 

@@ -5,7 +5,7 @@ import type { LinearInput } from '../nn/linear-input.js'
 import { OPERATORS, type Operator } from '../options/operators.js'
 import type { Destination } from '../tensor/destination.js'
 import { factor } from '../tensor/operations/linear.js'
-import { blocks, foldBlocks, groupSpread, groupSum } from '../tensor/operations/mora.js'
+import { blocks, blocksMatrixGradient, foldBlocks, groupSpread, groupSum } from '../tensor/operations/mora.js'
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -33,11 +33,17 @@ export interface MoraConfig extends AdapterConfigBase {
   readonly scale: number
   /** Rotation only: outputs past d are added to the first ones instead of being cut. */
   readonly foldOutput: boolean
+  /**
+   * R becomes the nearest multiple of this: with 8 or 16, tensor cores of GPUs read blocks of every shape aligned. 1, the
+   * default, is the reference's R; its tools cannot read adapters of another.
+   */
+  readonly roundRank: number
 }
 
 /** MoRA (arXiv 2405.12130): high-rank updating by one square matrix of about rank · (k + d) parameters. */
 export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraConfig {
   const rank = requireRank(options.rank ?? 8)
+  requireRank(options.roundRank ?? 1, 'roundRank')
   const operator = options.operator ?? (rank < 64 ? 'rotation' : 'sharing')
   if (!operators.includes(operator)) {
     throw new UsageError(
@@ -49,8 +55,10 @@ export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraCon
     targetModules: 'all-linear',
     dropout: 0,
     rankPattern: {},
+    modulesToSave: [],
     scale: 1,
     foldOutput: false,
+    roundRank: 1,
     ...definedOf(options),
     method: 'mora',
     rank,
@@ -84,21 +92,22 @@ export function moraGeometry(
   return { kind: 'blocks', plan: { inFeatures, outFeatures, side, rotate, truncate, foldOutput } }
 }
 
-/** weight [d, k] += scale ΔW for the matrix [R, R] (float32); counts what is not finite afterwards. */
+/** weight [d, k] += scale ΔW for the matrix [R, R] (float32); counts what is not finite afterwards, if asked to. */
 export function mergeMatrix(
   geometry: MoraGeometry,
   matrix: Tensor,
   scale: number,
   weight: Tensor,
-  nonFinite: Tensor,
+  nonFinite: Tensor | null,
 ): void {
+  const count = nonFinite?.native ?? null
   if (geometry.kind === 'groups') {
-    native.mergeGroups(geometry.input, geometry.output, matrix.native, scale, weight.native, nonFinite.native)
+    native.mergeGroups(geometry.input, geometry.output, matrix.native, scale, weight.native, count)
     return
   }
   scope(() => {
     const folded = foldBlocks(geometry.plan, matrix, 'float32')
-    native.mergeBlocks(geometry.plan, folded.native, scale, weight.native, nonFinite.native)
+    native.mergeBlocks(geometry.plan, folded.native, scale, weight.native, count)
   })
 }
 
@@ -127,7 +136,20 @@ export class MoraLayer implements LayerAdapter {
     return groupSpread(factor(z, this.matrix, total), output, into)
   }
 
-  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
+  asWeightUpdate(input: LinearInput, scale: number): ReturnType<NonNullable<LayerAdapter['asWeightUpdate']>> {
+    const { layer, adapter } = this.options
+    if (this.#geometry.kind !== 'blocks' || input.dropped(this.config.dropout, layer.name, adapter) !== input)
+      return null
+    const { plan } = this.#geometry
+    const total = scale * this.config.scale
+    return {
+      parameters: this.parameters,
+      addTo: (rows) => mergeMatrix(this.#geometry, this.matrix, total, rows, null),
+      backward: (dY, x, [dMatrix]) => blocksMatrixGradient(plan, x, dY, total, dMatrix!),
+    }
+  }
+
+  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor | null): void {
     mergeMatrix(this.#geometry, this.matrix, scale * this.config.scale, weight, nonFinite)
   }
 
@@ -141,7 +163,7 @@ export class MoraLayer implements LayerAdapter {
 }
 
 const sideOf = (config: MoraConfig, layer: LayerFacts): number =>
-  squareSide(layer.inFeatures, layer.outFeatures, rankOf(config, layer), config.operator)
+  squareSide(layer.inFeatures, layer.outFeatures, rankOf(config, layer), config.operator, config.roundRank)
 
 const matrixName = (layer: LayerFacts): string => `${layer.name}.mora`
 
@@ -193,14 +215,16 @@ export const moraMethod: AdapterMethod<MoraConfig> = {
       )
     }
     const scale = typeof json.mora_scale === 'number' ? json.mora_scale : 1
-    return { ...mora(), operator: operator as Operator, scale, foldOutput: json.mora_fold_output === true }
+    const roundRank = typeof json.mora_round_rank === 'number' ? json.mora_round_rank : 1
+    return { ...mora({ roundRank }), operator: operator as Operator, scale, foldOutput: json.mora_fold_output === true }
   },
 
-  toPeft({ operator, scale, foldOutput, rank }) {
+  toPeft({ operator, scale, foldOutput, roundRank, rank }) {
     const extra: Record<string, unknown> = {}
     if (moraTypes[operator] === null) extra.mora_operator = operator
     if (scale !== 1) extra.mora_scale = scale
     if (foldOutput) extra.mora_fold_output = true
+    if (roundRank !== 1) extra.mora_round_rank = roundRank
     return { use_mora: true, mora_type: moraTypes[operator], lora_alpha: rank, ...extra }
   },
 }

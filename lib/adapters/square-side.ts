@@ -3,10 +3,19 @@ import type { Operator } from '../options/operators.js'
 /**
  * R, the side of MoRA's square matrix: √((k + d) · rank), rounded half up as the reference does (the paper, Section 4,
  * rounds down), so that R² is close to the parameters of a LoRA of that rank. Rotation needs an even R: rounded down.
- * Never more than max(k, d).
+ * Never more than max(k, d). With `roundRank`, the multiple of it that is nearest to R, if one but 0 fits.
  */
-export function squareSide(inFeatures: number, outFeatures: number, rank: number, operator: Operator): number {
+export function squareSide(
+  inFeatures: number,
+  outFeatures: number,
+  rank: number,
+  operator: Operator,
+  roundRank = 1,
+): number {
+  const limit = Math.max(inFeatures, outFeatures)
   const side = Math.floor(Math.sqrt((inFeatures + outFeatures) * rank) + 0.5)
-  const limited = Math.max(1, Math.min(side, Math.max(inFeatures, outFeatures)))
-  return operator === 'rotation' ? Math.max(2, limited - (limited % 2)) : limited
+  const limited = Math.max(1, Math.min(side, limit))
+  const multiple = Math.min(Math.round(limited / roundRank), Math.floor(limit / roundRank)) * roundRank
+  const rounded = multiple > 0 ? multiple : limited
+  return operator === 'rotation' ? Math.max(2, rounded - (rounded % 2)) : rounded
 }

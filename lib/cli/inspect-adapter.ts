@@ -1,7 +1,9 @@
 /** What an adapter is, from its files; the shapes of its layers from the model, where that is at hand. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import type { StoredTensor } from '../adapters/adapter.js'
 import { layerTensors, readAdapterFolder, type StoredAdapter } from '../adapters/adapter-folder.js'
+import { sameValues } from '../adapters/modules-to-save.js'
 import { readJsonObject } from '../io/json.js'
 import { ModelSource } from '../models/index.js'
 import { formatCount, formatFacts, formatTable } from './format.js'
@@ -26,6 +28,8 @@ export interface AdapterFacts {
   /** Path of the model that it was trained on, as its file says. */
   baseModel: string | null
   layers: AdapterLayerFacts[]
+  /** Modules that were trained whole. */
+  modulesToSave: readonly string[]
 }
 
 export async function adapterFacts(folder: string, modelPath: string | undefined): Promise<AdapterFacts> {
@@ -42,9 +46,10 @@ export async function adapterFacts(folder: string, modelPath: string | undefined
     operator: config.operator ?? null,
     alpha: config.alpha ?? null,
     dropout: config.dropout,
-    parameters: layers.reduce((sum, { name }) => sum + trainedNumbers(stored, name), 0),
+    parameters: layers.reduce((sum, { name }) => sum + trainedNumbers(stored, name), numbersInModules(stored)),
     baseModel,
     layers,
+    modulesToSave: config.modulesToSave,
   }
 }
 
@@ -68,6 +73,15 @@ function trainedNumbers(stored: StoredAdapter, name: string): number {
   return stored.config.method === 'mora' ? Math.max(a, b) : a + b
 }
 
+/** Tied weights lie in the file under each of their names. */
+function numbersInModules({ modules }: StoredAdapter): number {
+  const distinct: StoredTensor[] = []
+  for (const tensor of modules.values()) {
+    if (!distinct.some((other) => sameValues(other, tensor))) distinct.push(tensor)
+  }
+  return distinct.reduce((sum, { values }) => sum + values.length, 0)
+}
+
 export function describeAdapter(adapter: AdapterFacts): string {
   const facts: [string, string][] = [
     ['method', adapter.method],
@@ -78,6 +92,7 @@ export function describeAdapter(adapter: AdapterFacts): string {
   ]
   if (adapter.operator !== null) facts.splice(2, 0, ['operator', adapter.operator])
   if (adapter.alpha !== null) facts.splice(2, 0, ['alpha', String(adapter.alpha)])
+  if (adapter.modulesToSave.length > 0) facts.push(['trained whole', adapter.modulesToSave.join(', ')])
   const table = formatTable(
     ['layer', 'in', 'out', 'R'],
     adapter.layers.map(({ name, inFeatures, outFeatures, squareSide }) => [

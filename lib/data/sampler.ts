@@ -1,6 +1,6 @@
 /** Which rows an optimizer step takes. */
 import { UsageError } from '../errors.js'
-import { randomStream } from './philox.js'
+import { randomStream } from '../random.js'
 
 export interface SamplerOptions {
   /** Rows of the data set; at least 1. */

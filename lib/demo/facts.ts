@@ -1,4 +1,4 @@
-import { randomStream } from '../data/philox.js'
+import { randomStream } from '../random.js'
 
 export interface Fact {
   /** `uuid:` */

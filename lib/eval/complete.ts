@@ -1,5 +1,5 @@
-import { randomStream } from '../data/philox.js'
 import { continueTokens, drain, GREEDY, type PromptCache } from '../generate/index.js'
+import { randomStream } from '../random.js'
 
 const NO_STOPS: ReadonlySet<number> = new Set()
 /** Greedy sampling never reads it. */

@@ -1,7 +1,7 @@
-import { randomStream } from '../data/philox.js'
 import type { Message } from '../data/template.js'
 import { UsageError } from '../errors.js'
 import type { GenerateOptions } from '../options/index.js'
+import { randomStream } from '../random.js'
 import { continueText, type GenerateResult } from './continuation.js'
 import { type GenerateCall, type GenerateExtras, limitsOf, splitCall } from './generate.js'
 import type { LanguageModel } from './language-model.js'

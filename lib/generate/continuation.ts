@@ -1,6 +1,7 @@
 /** Token after token, until a stop or a limit. */
-import type { RandomStream } from '../data/philox.js'
+
 import { UsageError } from '../errors.js'
+import type { RandomStream } from '../random.js'
 import { requireTokenizer } from './prompt.js'
 import type { PromptCache } from './prompt-cache.js'
 import { type Sampling, sampleToken } from './sampler.js'

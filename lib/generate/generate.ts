@@ -1,7 +1,7 @@
-import { randomStream } from '../data/philox.js'
 import type { Message } from '../data/template.js'
 import { UsageError } from '../errors.js'
 import { type GenerateInput, type GenerateOptions, GenerateSchema, parseOptions } from '../options/index.js'
+import { randomStream } from '../random.js'
 import { type ContinuationRequest, continueText, drain, type GenerateResult } from './continuation.js'
 import type { LanguageModel } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'

@@ -1,6 +1,7 @@
 /** Which token comes next, given the logits. */
-import type { RandomStream } from '../data/philox.js'
+
 import { RunError } from '../errors.js'
+import type { RandomStream } from '../random.js'
 
 export interface Sampling {
   /** Divides the logits; 0 takes the likeliest token. */

@@ -1,100 +1,80 @@
 import type { AdapterConfigBase } from '../adapters/adapter.js'
-import {
-  type AdapterProvenance,
-  layerTensors,
-  readAdapterFolder,
-  writeAdapterFolder,
-} from '../adapters/adapter-folder.js'
+import { type AdapterProvenance, writeAdapterFolder } from '../adapters/adapter-folder.js'
+import { namesInFile, selectModules } from '../adapters/modules-to-save.js'
 import { selectTargets } from '../adapters/patterns.js'
+import { type LoadedAdapter, readAdapterLayers } from '../adapters/read-layers.js'
 import { adapterMethod } from '../adapters/registry.js'
-import { RunError, UsageError } from '../errors.js'
+import { UsageError } from '../errors.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
-import type { AttachedAdapter, Linear } from '../nn/linear.js'
-import { keep, scope } from '../tensor/scope.js'
-import { Tensor } from '../tensor/tensor.js'
+import type { Linear } from '../nn/linear.js'
+import { Parameter } from '../tensor/parameter.js'
+import { MergedAdapters } from './merged-adapters.js'
 import type { Model } from './model.js'
-
-interface ModelAdapter {
-  config: AdapterConfigBase
-  provenance: AdapterProvenance
-  layers: Map<Linear, LayerAdapter>
-}
+import { ModelAdapter } from './model-adapter.js'
 
 /** The adapters of a model: added, loaded, switched, merged into the weights and taken out again. */
 export class ModelAdapters {
   readonly #adapters = new Map<string, ModelAdapter>()
-  /** Names in the order in which they were merged. */
-  readonly #merged: string[] = []
-  /** Weights before the first merge, where no file has them. */
-  readonly #pristine = new Map<Linear, Tensor>()
-  #baseHash: string | null = null
+  readonly #merged: MergedAdapters
 
-  constructor(readonly model: Model) {}
+  constructor(readonly model: Model) {
+    this.#merged = new MergedAdapters(model)
+  }
 
   get configs(): ReadonlyMap<string, AdapterConfigBase> {
     return new Map([...this.#adapters].map(([name, { config }]) => [name, config]))
   }
 
+  /** Adapters that take part in forward passes. */
   activeNames(): string[] {
-    return [...this.#adapters.keys()].filter((name) =>
-      [...this.#adapters.get(name)!.layers.keys()].some((linear) => linear.adapters.get(name)!.active),
-    )
+    return [...this.#adapters.values()].filter(({ active, merged }) => active && !merged).map(({ name }) => name)
   }
 
-  /** Merged adapters beside one linear layer, in the order of merging. */
-  mergedLayers(linear: Linear): AttachedAdapter[] {
-    return this.#merged.flatMap((name) => linear.adapters.get(name) ?? [])
+  /** The weights, and what is merged into them. */
+  get merged(): MergedAdapters {
+    return this.#merged
   }
 
   setScale(name: string, scale: number): void {
-    const { layers } = this.#get(name)
+    const adapter = this.#get(name)
     if (!Number.isFinite(scale)) throw new UsageError('invalid-scale', `Expected a finite scale but received ${scale}.`)
-    if (this.#merged.includes(name))
-      throw new UsageError('merged', `Adapter ${name} is merged; unmerge it before scaling it.`)
-    for (const linear of layers.keys()) linear.adapters.get(name)!.scale = scale
+    if (adapter.merged) throw new UsageError('merged', `Adapter ${name} is merged; unmerge it before scaling it.`)
+    adapter.scale = scale
   }
 
   add(name: string, config: AdapterConfigBase, seed: number): void {
     this.#requireFree(name)
+    const { device, base } = this.model
     const method = adapterMethod(config.method)
-    const { device } = this.model
-    const layers = new Map<Linear, LayerAdapter>()
-    for (const layer of selectTargets(config.targetModules, this.model.linears())) {
-      layers.set(layer, method.create(config, { layer, device, adapter: name }, seed))
+    const selected = selectModules(config.modulesToSave, base)
+    const targets = selectTargets(config.targetModules, this.model.linears()).filter(
+      (layer) => !selected.weights.includes(`${layer.name}.weight`),
+    )
+    if (targets.length === 0) {
+      throw new UsageError('no-target', 'Every target module is among those that are trained whole.')
     }
-    this.#attach(name, { config, provenance: {}, layers })
+    const layers = new Map<Linear, LayerAdapter>()
+    for (const layer of targets) layers.set(layer, method.create(config, { layer, device, adapter: name }, seed))
+    const modules = new Map(
+      selected.weights.map((weight) => [weight, new Parameter(weight, this.#merged.values(this.model.slot(weight)))]),
+    )
+    this.#attach(name, { config: { ...config, modulesToSave: selected.names }, provenance: {}, layers, modules })
   }
 
-  async load(folder: string, name: string): Promise<AdapterConfigBase> {
+  async load(
+    folder: string,
+    name: string,
+    { allowOtherBase }: { allowOtherBase?: boolean },
+  ): Promise<AdapterConfigBase> {
     this.#requireFree(name)
-    const stored = await readAdapterFolder(folder)
-    const { config, provenance } = stored
-    const linears = new Map(this.model.linears().map((linear) => [linear.name, linear]))
-    const foreign = stored.layers.filter((layer) => !linears.has(layer))
-    if (foreign.length > 0) {
-      throw new UsageError(
-        'unfit-adapter',
-        `The adapter ${folder} does not fit the model: it has ${foreign.length} layers that the model lacks, such as ${foreign[0]}.`,
-      )
-    }
-    const missing = selectTargets(config.targetModules, [...linears.values()]).filter(
-      ({ name: layer }) => !stored.layers.includes(layer),
-    )
-    if (config.targetModules !== 'all-linear' && missing.length > 0) {
-      throw new UsageError(
-        'unfit-adapter',
-        `The adapter ${folder} does not fit the model: it targets ${missing.length} layers for which it has no tensors, such as ${missing[0]!.name}.`,
-      )
-    }
-    const method = adapterMethod(config.method)
-    const layers = new Map<Linear, LayerAdapter>()
-    for (const layer of stored.layers) {
-      const linear = linears.get(layer)!
-      const options = { layer: linear, device: this.model.device, adapter: name }
-      layers.set(linear, method.read(config, options, layerTensors(stored, layer)))
-    }
-    this.#attach(name, { config, provenance, layers })
-    return config
+    const { device, base } = this.model
+    const loaded = await readAdapterLayers(folder, this.model.linears(), base, {
+      device,
+      adapter: name,
+      allowOtherBase,
+    })
+    this.#attach(name, loaded)
+    return loaded.config
   }
 
   /** Identity of the base model and template that an adapter was trained with, as far as known. */
@@ -107,90 +87,90 @@ export class ModelAdapters {
   }
 
   async save(name: string, folder: string): Promise<void> {
-    const { config, provenance, layers } = this.#get(name)
+    const { config, provenance, layers, modules } = this.#get(name)
+    const { base, path } = this.model
     const method = adapterMethod(config.method)
     const tensors = new Map([...layers].map(([linear, layer]) => [linear.name, method.tensors(layer)]))
-    this.#baseHash ??= this.model.source?.hash() ?? null
-    const complete = this.#baseHash ? { ...provenance, baseHash: provenance.baseHash ?? this.#baseHash } : provenance
-    await writeAdapterFolder(folder, config, tensors, { base: this.model.path, provenance: complete })
+    const whole = new Map(
+      [...modules].flatMap(([slot, parameter]) => namesInFile(slot.name, base).map((file) => [file, parameter])),
+    )
+    const complete = provenance.baseHash === undefined ? { ...provenance, ...this.#baseProvenance() } : provenance
+    await writeAdapterFolder(folder, config, tensors, whole, { base: path, provenance: complete })
   }
 
   activate(names: readonly string[]): void {
-    for (const name of names) this.#get(name)
-    for (const [name, { layers }] of this.#adapters) {
-      for (const linear of layers.keys())
-        linear.adapters.get(name)!.active = names.includes(name) && !this.#merged.includes(name)
-    }
+    const active = names.map((name) => this.#get(name))
+    const adapters = [...this.#adapters.values()]
+    requireApart(adapters.filter((adapter) => adapter.merged || active.includes(adapter)))
+    // Those that are left give weights back before others stand in for them.
+    for (const adapter of adapters) if (!active.includes(adapter)) adapter.active = false
+    for (const adapter of active) adapter.active = true
   }
 
   async merge(name: string): Promise<{ merged: number; maxAbsoluteChange: number }> {
-    const { layers } = this.#get(name)
-    if (this.#merged.includes(name)) throw new UsageError('already-merged', `Adapter ${name} is merged already.`)
-    const nonFinite = keep(Tensor.zeros([1], { device: this.model.device, dtype: 'int32' }))
-    let maxAbsoluteChange = 0
-    for (const [linear, layer] of layers) {
-      if (!this.model.source && !this.#pristine.has(linear)) this.#pristine.set(linear, copyOf(linear.weight))
-      const before = (await linear.weight.data()) as Float32Array
-      layer.mergeInto(linear.weight, linear.adapters.get(name)!.scale, nonFinite)
-      maxAbsoluteChange = Math.max(
-        maxAbsoluteChange,
-        largestChange(before, (await linear.weight.data()) as Float32Array),
-      )
-      linear.adapters.get(name)!.active = false
-    }
-    this.#merged.push(name)
-    const bad = await nonFinite.item()
-    nonFinite.dispose()
-    if (bad > 0) {
-      await this.unmerge(name)
-      throw new RunError(
-        'non-finite',
-        `Merging adapter ${name} gives ${bad} weights that are not finite; nothing was changed.`,
-      )
-    }
-    return { merged: layers.size, maxAbsoluteChange }
+    const adapter = this.#get(name)
+    requireApart([...this.#adapters.values()].filter((other) => other === adapter || other.active || other.merged))
+    return this.#merged.merge(adapter)
   }
 
   async unmerge(name: string): Promise<void> {
-    const { layers } = this.#get(name)
-    const at = this.#merged.indexOf(name)
-    if (at < 0) throw new UsageError('not-merged', `Adapter ${name} is not merged.`)
-    this.#merged.splice(at, 1)
-    scope(() => {
-      const nonFinite = Tensor.zeros([1], { device: this.model.device, dtype: 'int32' })
-      for (const linear of layers.keys()) {
-        const pristine = this.#pristine.get(linear)
-        if (pristine) linear.weight.copyFrom(pristine)
-        else this.model.source!.loadInto(`${linear.name}.weight`, linear.weight)
-        for (const { layer, scale } of this.mergedLayers(linear)) layer.mergeInto(linear.weight, scale, nonFinite)
-        linear.adapters.get(name)!.active = true
-      }
-    })
-    await this.model.device.synchronize()
+    return this.#merged.unmerge(this.#get(name))
   }
 
   remove(name: string): void {
-    const { layers } = this.#get(name)
-    if (this.#merged.includes(name)) {
+    const adapter = this.#get(name)
+    if (adapter.merged) {
       throw new UsageError('merged', `Adapter ${name} is merged into the weights; unmerge it before removing it.`)
     }
-    for (const [linear, layer] of layers) {
-      linear.adapters.delete(name)
-      layer.dispose()
-    }
+    adapter.dispose()
     this.#adapters.delete(name)
   }
 
-  dispose(): void {
-    for (const { layers } of this.#adapters.values()) for (const layer of layers.values()) layer.dispose()
-    for (const tensor of this.#pristine.values()) tensor.dispose()
-    this.#adapters.clear()
-    this.#pristine.clear()
+  /** Throws unless every weight that forward passes use is the model's own. */
+  requireOwnWeights(): void {
+    const adapter = [...this.#adapters.values()].find(
+      ({ active, merged, modules }) => active && !merged && modules.size > 0,
+    )
+    if (!adapter) return
+    const { name, config } = adapter
+    throw new UsageError(
+      'modules-in-use',
+      `Adapter ${name} trains ${config.modulesToSave.join(', ')} whole: merge or remove it before the model's own weights are trained.`,
+    )
   }
 
-  #attach(name: string, adapter: ModelAdapter): void {
+  /** Merged adapters are part of the weights from now on, and no adapters any more. */
+  absorbMerged(): void {
+    for (const adapter of this.#merged.absorb()) {
+      adapter.dispose()
+      this.#adapters.delete(adapter.name)
+    }
+  }
+
+  dispose(): void {
+    for (const adapter of this.#adapters.values()) adapter.dispose()
+    this.#merged.absorb()
+    this.#adapters.clear()
+  }
+
+  #attach(name: string, loaded: LoadedAdapter<Linear>): void {
+    const adapter = new ModelAdapter(name, loaded, (weight) => this.model.slot(weight))
+    try {
+      const present = [...this.#adapters.values()].filter(({ active, merged }) => active || merged)
+      requireApart([...present, adapter])
+    } catch (error) {
+      adapter.dispose()
+      throw error
+    }
     this.#adapters.set(name, adapter)
-    for (const [linear, layer] of adapter.layers) linear.adapters.set(name, { layer, active: true, scale: 1 })
+    adapter.active = true
+  }
+
+  /** Nothing where weights have been trained: no file is the base then. */
+  #baseProvenance(): AdapterProvenance {
+    const { base, slots } = this.model
+    const identity = slots.some(({ own }) => own instanceof Parameter) ? null : base.identity()
+    return identity ? { baseHash: identity.hash, baseFormat: identity.format } : {}
   }
 
   #get(name: string): ModelAdapter {
@@ -205,14 +185,16 @@ export class ModelAdapters {
   }
 }
 
-function copyOf(tensor: Tensor): Tensor {
-  const copy = keep(Tensor.empty(tensor.shape, tensor))
-  copy.copyFrom(tensor)
-  return copy
-}
-
-function largestChange(before: Float32Array, after: Float32Array): number {
-  let largest = 0
-  for (let i = 0; i < before.length; i++) largest = Math.max(largest, Math.abs(after[i]! - before[i]!))
-  return largest
+/** A weight that one adapter trains whole cannot be changed by another at the same time. */
+function requireApart(adapters: readonly ModelAdapter[]): void {
+  for (const { name, modules } of adapters) {
+    for (const slot of modules.keys()) {
+      const other = adapters.find((candidate) => candidate.name !== name && candidate.edits.has(slot))
+      if (!other) continue
+      throw new UsageError(
+        'shared-module',
+        `Adapter ${name} trains ${slot.name} whole, and adapter ${other.name} changes it too: only one of them can be active or merged.`,
+      )
+    }
+  }
 }

@@ -1,5 +1,6 @@
 export type { ModelConfig } from './config.js'
 export type { KeyValueCache } from './key-value-cache.js'
-export { type DeviceOptions, initModel, loadModel, openDevice } from './load.js'
+export { initModel, type LoadOptions, loadModel } from './load.js'
+export { type MergeModelOptions, type MergeModelResult, mergeModel } from './merge.js'
 export { Model } from './model.js'
 export { ModelSource } from './source.js'

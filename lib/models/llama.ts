@@ -1,3 +1,4 @@
+import type { LayerFacts } from '../adapters/adapter.js'
 import { Linear, LinearGroup } from '../nn/linear.js'
 import { LinearInput } from '../nn/linear-input.js'
 import { attentionWithCache, selfAttention } from '../tensor/operations/attention.js'
@@ -8,59 +9,59 @@ import type { Tensor } from '../tensor/tensor.js'
 import type { ModelConfig } from './config.js'
 import type { ForwardContext } from './forward-context.js'
 import type { KeyValueCache } from './key-value-cache.js'
+import { WeightSlot } from './weight-slot.js'
 
-/** Gives a weight by its Hugging Face name; `into` is memory to use. */
+/** Gives weights by their names in Hugging Face's checkpoints, in the shapes that the configuration asks for. */
 export interface WeightLoader {
-  matrix(name: string, shape: readonly [number, number]): Tensor
-  fused(
-    names: readonly string[],
-    outFeatures: readonly number[],
-    inFeatures: number,
-  ): { whole: Tensor; parts: Tensor[] }
-  /** Norm weights and the like, float32. */
-  vector(name: string, length: number): Tensor
-  bias(name: string, length: number): Tensor
+  readonly config: ModelConfig
+  /** A matrix or a bias, in the model's dtype. */
+  weight(name: string): Tensor
+  /** A norm's weight, float32. */
+  norm(name: string): Tensor
+  /** Matrices with equally many columns, one below the other in one tensor. */
+  fused(names: readonly string[]): { whole: Tensor; parts: Tensor[] }
 }
 
 /** One block of the Llama family: attention and a gated MLP, each behind an RMSNorm and around a residual. */
 export class LlamaBlock {
+  readonly config: ModelConfig
   readonly queryKeyValue: LinearGroup
   readonly attentionOutput: Linear
   readonly gateUp: LinearGroup
   readonly down: Linear
   attentionNorm: Tensor
   mlpNorm: Tensor
+  readonly slots: readonly WeightSlot[]
 
   constructor(
-    readonly config: ModelConfig,
     readonly index: number,
     weights: WeightLoader,
   ) {
-    const { hiddenSize, heads, keyValueHeads, headSize, intermediateSize, attentionBias, mlpBias } = config
+    const { attentionBias, mlpBias } = weights.config
+    this.config = weights.config
     const path = `model.layers.${index}`
-    const group = (names: string[], widths: number[], hasBias: boolean): LinearGroup => {
-      const paths = names.map((name) => `${path}.${name}`)
-      const { whole, parts } = weights.fused(paths, widths, hiddenSize)
-      const bias = (i: number) => (hasBias ? weights.bias(`${paths[i]}.bias`, widths[i]!) : null)
-      return new LinearGroup(
-        parts.map((part, i) => new Linear(paths[i]!, part, bias(i))),
-        whole,
-      )
+    const bias = (name: string, has: boolean) => (has ? weights.weight(`${path}.${name}.bias`) : null)
+    const group = (names: string[], hasBias: boolean): LinearGroup => {
+      const { whole, parts } = weights.fused(names.map((name) => `${path}.${name}.weight`))
+      const layers = names.map((name, i) => new Linear(`${path}.${name}`, parts[i]!, bias(name, hasBias)))
+      return new LinearGroup(layers, whole)
     }
-    const single = (name: string, inFeatures: number, hasBias: boolean): Linear => {
-      const weight = weights.matrix(`${path}.${name}.weight`, [hiddenSize, inFeatures])
-      return new Linear(`${path}.${name}`, weight, hasBias ? weights.bias(`${path}.${name}.bias`, hiddenSize) : null)
-    }
-    this.attentionNorm = weights.vector(`${path}.input_layernorm.weight`, hiddenSize)
-    this.queryKeyValue = group(
-      ['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'],
-      [heads * headSize, keyValueHeads * headSize, keyValueHeads * headSize],
-      attentionBias,
-    )
-    this.attentionOutput = single('self_attn.o_proj', heads * headSize, attentionBias)
-    this.mlpNorm = weights.vector(`${path}.post_attention_layernorm.weight`, hiddenSize)
-    this.gateUp = group(['mlp.gate_proj', 'mlp.up_proj'], [intermediateSize, intermediateSize], mlpBias)
-    this.down = single('mlp.down_proj', intermediateSize, mlpBias)
+    const single = (name: string, hasBias: boolean): Linear =>
+      new Linear(`${path}.${name}`, weights.weight(`${path}.${name}.weight`), bias(name, hasBias))
+    const attentionNorm = `${path}.input_layernorm.weight`
+    const mlpNorm = `${path}.post_attention_layernorm.weight`
+    this.attentionNorm = weights.norm(attentionNorm)
+    this.queryKeyValue = group(['self_attn.q_proj', 'self_attn.k_proj', 'self_attn.v_proj'], attentionBias)
+    this.attentionOutput = single('self_attn.o_proj', attentionBias)
+    this.mlpNorm = weights.norm(mlpNorm)
+    this.gateUp = group(['mlp.gate_proj', 'mlp.up_proj'], mlpBias)
+    this.down = single('mlp.down_proj', mlpBias)
+    this.slots = [
+      WeightSlot.of(attentionNorm, this, 'attentionNorm'),
+      ...[...this.queryKeyValue.layers, this.attentionOutput].flatMap(WeightSlot.ofLinear),
+      WeightSlot.of(mlpNorm, this, 'mlpNorm'),
+      ...[...this.gateUp.layers, this.down].flatMap(WeightSlot.ofLinear),
+    ]
   }
 
   linears(): Linear[] {
@@ -91,21 +92,37 @@ export class LlamaBlock {
   }
 }
 
-/** Names of every weight of a model, in the order of the blocks. */
-export function llamaWeightNames(config: ModelConfig): string[] {
-  const names = ['model.embed_tokens.weight']
+/** The shape of every weight of a model by its name, in the order of the blocks. */
+export function llamaWeightShapes(config: ModelConfig): Map<string, readonly number[]> {
+  const { vocabularySize, hiddenSize, heads, keyValueHeads, headSize, intermediateSize } = config
+  const [queries, keysValues] = [heads * headSize, keyValueHeads * headSize]
+  const shapes = new Map<string, readonly number[]>([['model.embed_tokens.weight', [vocabularySize, hiddenSize]]])
   for (let i = 0; i < config.layers; i++) {
     const path = `model.layers.${i}`
-    const linear = (name: string, bias: boolean) => [
-      `${path}.${name}.weight`,
-      ...(bias ? [`${path}.${name}.bias`] : []),
-    ]
-    names.push(`${path}.input_layernorm.weight`)
-    for (const name of ['q', 'k', 'v', 'o']) names.push(...linear(`self_attn.${name}_proj`, config.attentionBias))
-    names.push(`${path}.post_attention_layernorm.weight`)
-    for (const name of ['gate', 'up', 'down']) names.push(...linear(`mlp.${name}_proj`, config.mlpBias))
+    const linear = (name: string, outFeatures: number, inFeatures: number, bias: boolean) => {
+      shapes.set(`${path}.${name}.weight`, [outFeatures, inFeatures])
+      if (bias) shapes.set(`${path}.${name}.bias`, [outFeatures])
+    }
+    shapes.set(`${path}.input_layernorm.weight`, [hiddenSize])
+    linear('self_attn.q_proj', queries, hiddenSize, config.attentionBias)
+    linear('self_attn.k_proj', keysValues, hiddenSize, config.attentionBias)
+    linear('self_attn.v_proj', keysValues, hiddenSize, config.attentionBias)
+    linear('self_attn.o_proj', hiddenSize, queries, config.attentionBias)
+    shapes.set(`${path}.post_attention_layernorm.weight`, [hiddenSize])
+    linear('mlp.gate_proj', intermediateSize, hiddenSize, config.mlpBias)
+    linear('mlp.up_proj', intermediateSize, hiddenSize, config.mlpBias)
+    linear('mlp.down_proj', hiddenSize, intermediateSize, config.mlpBias)
   }
-  names.push('model.norm.weight')
-  if (!config.tiedEmbeddings) names.push('lm_head.weight')
-  return names
+  shapes.set('model.norm.weight', [hiddenSize])
+  if (!config.tiedEmbeddings) shapes.set('lm_head.weight', [vocabularySize, hiddenSize])
+  return shapes
+}
+
+/** The linear layers of the blocks, which adapters go to, without their weights. */
+export function llamaLinears(config: ModelConfig): LayerFacts[] {
+  return [...llamaWeightShapes(config)].flatMap(([name, [outFeatures, inFeatures]]) =>
+    name.startsWith('model.layers.') && inFeatures !== undefined
+      ? [{ name: name.replace(/\.weight$/, ''), inFeatures, outFeatures: outFeatures! }]
+      : [],
+  )
 }

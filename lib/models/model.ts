@@ -1,30 +1,27 @@
 import type { AdapterConfigBase } from '../adapters/adapter.js'
+import type { BaseModel } from '../adapters/base-model.js'
+import { selectModules } from '../adapters/modules-to-save.js'
 import type { Batch } from '../data/batch.js'
-import { streamKey } from '../data/philox.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import type { FloatDType, NativeDevice } from '../native.js'
 import type { Linear } from '../nn/linear.js'
-import type { DropoutState } from '../nn/linear-input.js'
-import { RotaryTables } from '../nn/rotary.js'
-import { recomputed } from '../tensor/checkpoint.js'
-import { embedding, gatherRows } from '../tensor/operations/embedding.js'
-import { linearCrossEntropy, logitsOf, targetLogProbs } from '../tensor/operations/loss.js'
-import { rmsNorm } from '../tensor/operations/norm.js'
+import { streamKey } from '../random.js'
+import { linearCrossEntropy, targetLogProbs } from '../tensor/operations/loss.js'
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { noGrad } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
 import { ModelAdapters } from './adapters.js'
+import { baseModelOf } from './base-model.js'
 import type { ModelConfig } from './config.js'
-import type { ForwardContext } from './forward-context.js'
+import { type ForwardOptions, LlamaDecoder } from './decoder.js'
 import { KeyValueCache } from './key-value-cache.js'
-import { LlamaBlock } from './llama.js'
 import { saveModel } from './save.js'
 import type { ModelSource } from './source.js'
+import type { WeightSlot } from './weight-slot.js'
 import type { Weights } from './weights.js'
 
 export interface ModelParts {
-  config: ModelConfig
   tokenizer: Tokenizer | null
   weights: Weights
   /** Where pristine weights can be read again; null for a model that was made from random numbers. */
@@ -40,31 +37,24 @@ export class Model implements Disposable {
   /** Of activations and frozen weights. */
   readonly dtype: FloatDType
   readonly source: ModelSource | null
-  readonly blocks: readonly LlamaBlock[]
-  /** [V, D] */
-  embeddings: Tensor
-  finalNorm: Tensor
-  /** Output head [V, D]; null where it is the embeddings. */
-  untiedHead: Tensor | null
+  /** The weights' names and shapes, and the checkpoint's identity. */
+  readonly base: BaseModel
   /** Recompute each block's activations in the backward pass: slower, less memory. */
   gradientCheckpointing = false
   readonly adapterSet: ModelAdapters
-  readonly #rotary: RotaryTables
+  readonly #decoder: LlamaDecoder
+  readonly #slots: ReadonlyMap<string, WeightSlot>
   #dropout: { seed: number; step: number } | null = null
 
-  constructor({ config, tokenizer, weights, source, rotaryDtype = 'float32' }: ModelParts) {
-    this.config = config
+  constructor({ tokenizer, weights, source, rotaryDtype = 'float32' }: ModelParts) {
+    this.config = weights.config
     this.tokenizer = tokenizer
     this.source = source
     this.device = weights.device
     this.dtype = weights.dtype
-    const matrix: [number, number] = [config.vocabularySize, config.hiddenSize]
-    this.embeddings = weights.matrix('model.embed_tokens.weight', matrix)
-    this.blocks = Array.from({ length: config.layers }, (_, i) => new LlamaBlock(config, i, weights))
-    this.finalNorm = weights.vector('model.norm.weight', config.hiddenSize)
-    this.untiedHead = config.tiedEmbeddings ? null : weights.matrix('lm_head.weight', matrix)
-    const { ropeTheta: theta, headSize, ropeScaling: scaling } = config
-    this.#rotary = new RotaryTables({ theta, headSize, scaling, dtype: rotaryDtype }, this.device)
+    this.base = baseModelOf(this.config, source)
+    this.#decoder = new LlamaDecoder(weights, rotaryDtype)
+    this.#slots = new Map(this.#decoder.slots.map((slot) => [slot.name, slot]))
     this.adapterSet = new ModelAdapters(this)
   }
 
@@ -73,13 +63,29 @@ export class Model implements Disposable {
     return this.source?.path ?? ''
   }
 
+  /** [V, D] */
+  get embeddings(): Tensor {
+    return this.#decoder.embeddings
+  }
+
+  /** Output head [V, D]: the embeddings themselves where they are tied. */
   get head(): Tensor {
-    return this.untiedHead ?? this.embeddings
+    return this.#decoder.head
   }
 
   /** Every linear layer of the blocks, in order. */
   linears(): Linear[] {
-    return this.blocks.flatMap((block) => block.linears())
+    return this.#decoder.blocks.flatMap((block) => block.linears())
+  }
+
+  /** Every weight, in the order of the checkpoint. */
+  get slots(): readonly WeightSlot[] {
+    return this.#decoder.slots
+  }
+
+  /** A weight by its name in Hugging Face's checkpoints. */
+  slot(name: string): WeightSlot {
+    return this.#slots.get(name)!
   }
 
   // --- adapters ---------------------------------------------------------------------------------------------------
@@ -93,21 +99,28 @@ export class Model implements Disposable {
     this.adapterSet.add(name, config, options.seed ?? 0)
   }
 
-  /** Adds an adapter from a folder of Hugging Face PEFT's layout; `name` defaults to `default`. */
-  loadAdapter(folder: string, name = 'default'): Promise<AdapterConfigBase> {
-    return this.adapterSet.load(folder, name)
+  /**
+   * Adds an adapter from a folder of Hugging Face PEFT's layout; `name` defaults to `default`. Throws a UsageError
+   * `other-base` when the adapter was trained on another base model, unless `allowOtherBase` is set.
+   */
+  loadAdapter(
+    folder: string,
+    name = 'default',
+    options: { allowOtherBase?: boolean } = {},
+  ): Promise<AdapterConfigBase> {
+    return this.adapterSet.load(folder, name, options)
   }
 
   saveAdapter(name: string, folder: string): Promise<void> {
     return this.adapterSet.save(name, folder)
   }
 
-  /** Adds the adapter's ΔW to the weights; its layers stop taking part in forward passes. */
+  /** Adds the adapter's ΔW to the weights, modules trained whole included; it stops taking part in forward passes. */
   mergeAdapter(name: string): Promise<{ merged: number; maxAbsoluteChange: number }> {
     return this.adapterSet.merge(name)
   }
 
-  /** Restores the weights bit for bit, less this adapter's part. */
+  /** Restores the weights bit for bit, less this adapter's part; the adapter is active again if it was. */
   unmergeAdapter(name: string): Promise<void> {
     return this.adapterSet.unmerge(name)
   }
@@ -121,6 +134,11 @@ export class Model implements Disposable {
     this.adapterSet.activate(names)
   }
 
+  /** What names of `modulesToSave` stand for, as adapter files have it; throws with the candidates for an unknown name. */
+  moduleNames(names: readonly string[]): readonly string[] {
+    return selectModules(names, this.base).names
+  }
+
   /** Multiplies an adapter's contribution from now on; not of a merged adapter. */
   setAdapterScale(name: string, scale: number): void {
     this.adapterSet.setScale(name, scale)
@@ -128,40 +146,28 @@ export class Model implements Disposable {
 
   // --- training ---------------------------------------------------------------------------------------------------
 
-  /** Trains every weight of the model itself (`--method full`): they become float32 parameters. */
+  /**
+   * Trains every weight of the model itself (`--method full`): they become float32 parameters. Merged adapters become part
+   * of them, and are adapters no more.
+   */
   trainAll(): void {
-    const train = (name: string, weight: Tensor): Parameter => {
-      if (weight instanceof Parameter) return weight
-      const values = Tensor.empty(weight.shape, { device: this.device })
-      if (this.source) this.source.loadInto(name, values)
-      else values.copyFrom(weight)
-      weight.dispose()
-      return new Parameter(name, values)
+    this.adapterSet.requireOwnWeights()
+    for (const slot of this.slots) {
+      if (slot.own instanceof Parameter) continue
+      slot.replaceOwn(new Parameter(slot.name, this.adapterSet.merged.values(slot)))
     }
-    this.embeddings = train('model.embed_tokens.weight', this.embeddings)
-    this.finalNorm = train('model.norm.weight', this.finalNorm)
-    if (this.untiedHead) this.untiedHead = train('lm_head.weight', this.untiedHead)
-    for (const block of this.blocks) {
-      const path = `model.layers.${block.index}`
-      block.attentionNorm = train(`${path}.input_layernorm.weight`, block.attentionNorm)
-      block.mlpNorm = train(`${path}.post_attention_layernorm.weight`, block.mlpNorm)
-      for (const linear of block.linears()) {
-        linear.weight = train(`${linear.name}.weight`, linear.weight)
-        if (linear.bias) linear.bias = train(`${linear.name}.bias`, linear.bias)
-      }
-      for (const group of [block.queryKeyValue, block.gateUp]) group.fused.dispose()
-    }
+    this.#decoder.disposeFused()
+    this.adapterSet.absorbMerged()
     this.source?.unmap()
   }
 
   /** Trained tensors: those of active adapters, and weights that `trainAll` made trainable. */
   trainableParameters(): { name: string; parameter: Parameter }[] {
-    const linears = this.linears()
-    const weights = [this.embeddings, this.finalNorm, this.untiedHead]
-    for (const { attentionNorm, mlpNorm } of this.blocks) weights.push(attentionNorm, mlpNorm)
-    for (const { weight, bias } of linears) weights.push(weight, bias)
-    const parameters = weights.filter((weight): weight is Parameter => weight instanceof Parameter)
-    for (const linear of linears) for (const { layer } of linear.activeAdapters()) parameters.push(...layer.parameters)
+    const weights = this.slots.map(({ current }) => current)
+    const parameters = weights.filter((weight) => weight instanceof Parameter)
+    for (const linear of this.linears()) {
+      for (const { layer } of linear.activeAdapters()) parameters.push(...layer.parameters)
+    }
     return parameters.map((parameter) => ({ name: parameter.name, parameter }))
   }
 
@@ -173,7 +179,7 @@ export class Model implements Disposable {
   /** Sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
   loss(batch: Batch): { loss: Tensor; targetTokens: number } {
     const loss = scope(() => {
-      const { hidden, targets } = this.#targetStates(batch)
+      const { hidden, targets } = this.#decoder.targetStates(batch, this.#forwardOptions())
       return linearCrossEntropy(hidden, this.head, targets)
     })
     return { loss, targetTokens: batch.targetTokens }
@@ -186,7 +192,7 @@ export class Model implements Disposable {
     if (batch.targetTokens === 0) return new Float32Array(0)
     const values = noGrad(() =>
       scope(() => {
-        const { hidden, targets } = this.#targetStates(batch)
+        const { hidden, targets } = this.#decoder.targetStates(batch, this.#forwardOptions())
         return targetLogProbs(hidden, this.head, targets)
       }),
     )
@@ -202,19 +208,7 @@ export class Model implements Disposable {
 
   /** Reads `ids` after what the cache holds, and gives the logits [V] of what comes next. */
   async next(ids: ArrayLike<number>, cache: KeyValueCache): Promise<Float32Array> {
-    const start = cache.length
-    const logits = noGrad(() =>
-      scope(() => {
-        const integers = (values: Int32Array) => this.#integers(values)
-        const positions = integers(Int32Array.from(ids, (_, i) => start + i))
-        const rotary = { ...this.#rotary.upTo(start + ids.length), positions }
-        const context: ForwardContext = { rotary, offsets: integers(Int32Array.of(0, ids.length)), dropout: null }
-        let x = embedding(this.embeddings, integers(Int32Array.from(ids)), this.dtype)
-        for (const block of this.blocks) x = block.forwardCached(x, context, cache)
-        const last = rmsNorm(x.rows(ids.length - 1, ids.length), this.finalNorm, this.config.epsilon)
-        return logitsOf(last, this.head)
-      }),
-    )
+    const logits = noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache)))
     cache.length += ids.length
     const values = (await logits.data()) as Float32Array
     logits.dispose()
@@ -228,13 +222,7 @@ export class Model implements Disposable {
 
   dispose(): void {
     this.adapterSet.dispose()
-    this.#rotary.dispose()
-    const tensors = [this.embeddings, this.finalNorm, this.untiedHead]
-    for (const block of this.blocks) {
-      tensors.push(block.attentionNorm, block.mlpNorm, block.queryKeyValue.fused, block.gateUp.fused)
-      for (const { weight, bias } of block.linears()) tensors.push(weight, bias)
-    }
-    for (const tensor of tensors) if (tensor && !tensor.disposed) tensor.dispose()
+    this.#decoder.dispose()
     this.source?.unmap()
   }
 
@@ -242,53 +230,14 @@ export class Model implements Disposable {
     this.dispose()
   }
 
-  #integers(values: Int32Array): Tensor {
-    return Tensor.from(values, [values.length], { device: this.device, dtype: 'int32' })
-  }
-
-  /** Normed hidden states [N, D] of the tokens that have a target, and the targets [N]. */
-  #targetStates(batch: Batch): { hidden: Tensor; targets: Tensor } {
-    const rows: number[] = []
-    for (const [i, target] of batch.targets.entries()) if (target >= 0) rows.push(i)
-    const hidden = gatherRows(this.#hiddenStates(batch), this.#integers(Int32Array.from(rows)))
-    return {
-      hidden: rmsNorm(hidden, this.finalNorm, this.config.epsilon),
-      targets: this.#integers(Int32Array.from(rows, (row) => batch.targets[row]!)),
-    }
-  }
-
-  #hiddenStates(batch: Batch): Tensor {
-    let longest = 1
-    for (const position of batch.positions) longest = Math.max(longest, position + 1)
-    const rotary = { ...this.#rotary.upTo(longest), positions: this.#integers(batch.positions) }
-    const context: ForwardContext = {
-      rotary,
-      offsets: this.#integers(batch.offsets),
-      dropout: this.#dropoutState(batch),
-    }
-    const constants = [...Object.values(rotary), context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
-    let x = embedding(this.embeddings, this.#integers(batch.ids), this.dtype)
-    for (const block of this.blocks) {
-      const forward = (input: Tensor) => block.forward(input, context)
-      x = this.gradientCheckpointing ? recomputed(forward, x, this.#parametersOf(block), constants) : forward(x)
-    }
-    return x
-  }
-
-  #parametersOf(block: LlamaBlock): Tensor[] {
-    const weights = [block.attentionNorm, block.mlpNorm]
-    for (const linear of block.linears()) {
-      weights.push(linear.weight)
-      if (linear.bias) weights.push(linear.bias)
-      for (const { layer } of linear.activeAdapters()) weights.push(...layer.parameters)
-    }
-    return weights.filter((weight) => weight.requiresGrad)
-  }
-
-  #dropoutState(batch: Batch): DropoutState | null {
+  #forwardOptions(): ForwardOptions {
+    const options: ForwardOptions = { recompute: this.gradientCheckpointing }
     const on = this.#dropout
-    if (!on) return null
-    const rowKeys = Tensor.from(batch.rowKeys, [batch.rowKeys.length], { device: this.device, dtype: 'int64' })
-    return { rowKeys, key: (layer, adapter) => streamKey(on.seed, 'dropout', on.step, layer, adapter) }
+    if (!on) return options
+    const dropout = (keys: BigInt64Array) => ({
+      rowKeys: Tensor.from(keys, [keys.length], { device: this.device, dtype: 'int64' }),
+      key: (layer: string, adapter: string) => streamKey(on.seed, 'dropout', on.step, layer, adapter),
+    })
+    return { ...options, dropout }
   }
 }

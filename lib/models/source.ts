@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { BaseIdentity } from '../adapters/base-model.js'
 import { InputError, UsageError } from '../errors.js'
 import { readGguf } from '../io/gguf.js'
 import { llamaConfigFromGguf } from '../io/gguf-config.js'
@@ -21,6 +22,7 @@ interface StoredWeight extends TensorLocation {
 /** A checkpoint on disk, under Hugging Face's tensor names: a folder with safetensors, or a GGUF file. */
 export class ModelSource {
   readonly #files = new Map<string, NativeFile>()
+  #identity: BaseIdentity | null = null
 
   private constructor(
     readonly path: string,
@@ -115,15 +117,29 @@ export class ModelSource {
     return tensor
   }
 
-  /** Identity of the checkpoint: its configuration, and every tensor's name, place and first and last bytes. */
-  hash(): string {
-    const hash = createHash('sha256').update(JSON.stringify(this.config.json))
-    for (const [name, { path, dtype, shape, offset, bytes }] of this.weights) {
+  /**
+   * Tells the checkpoint from others: by what its configuration means, and by every tensor's name, type, shape, and first
+   * and last bytes. How tensors are spread over files makes no difference.
+   */
+  identity(): BaseIdentity {
+    this.#identity ??= { hash: this.#hash(), format: this.storedDType() }
+    return this.#identity
+  }
+
+  #hash(): string {
+    const { json, eosIds, initializerRange, ...meaning } = this.config
+    const hash = createHash('sha256').update(JSON.stringify(meaning))
+    const files = new Map<string, NativeFile>()
+    for (const [name, { path, dtype, shape, offset, bytes }] of [...this.weights].sort(([a], [b]) =>
+      a < b ? -1 : 1,
+    )) {
       hash.update(JSON.stringify([name, dtype, shape, bytes]))
-      const file = this.#file(path)
+      const file = files.get(path) ?? native.openFile(path)
+      files.set(path, file)
       for (const start of [offset, offset + Math.max(0, bytes - 4096)])
         hash.update(file.bytes(start, Math.min(4096, bytes)))
     }
+    for (const file of files.values()) file.close()
     return hash.digest('hex')
   }
 

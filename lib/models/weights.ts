@@ -1,62 +1,61 @@
-import { randomStream } from '../data/philox.js'
 import type { FloatDType, NativeDevice } from '../native.js'
+import { randomStream } from '../random.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { ModelConfig } from './config.js'
-import type { WeightLoader } from './llama.js'
+import { llamaWeightShapes, type WeightLoader } from './llama.js'
 import type { ModelSource } from './source.js'
 
 /** Loads weights by a function that fills memory: from a file, or with random values. */
 export class Weights implements WeightLoader {
+  readonly #shapes: ReadonlyMap<string, readonly number[]>
+
   constructor(
+    readonly config: ModelConfig,
     readonly device: NativeDevice,
     readonly dtype: FloatDType,
     readonly fill: (name: string, target: Tensor) => void,
-  ) {}
-
-  matrix(name: string, shape: readonly [number, number]): Tensor {
-    return this.#make(name, shape, this.dtype)
+  ) {
+    this.#shapes = llamaWeightShapes(config)
   }
 
-  vector(name: string, length: number): Tensor {
-    return this.#make(name, [length], 'float32')
+  weight(name: string): Tensor {
+    return this.#make(name, this.dtype)
   }
 
-  bias(name: string, length: number): Tensor {
-    return this.#make(name, [length], this.dtype)
+  norm(name: string): Tensor {
+    return this.#make(name, 'float32')
   }
 
-  fused(
-    names: readonly string[],
-    outFeatures: readonly number[],
-    inFeatures: number,
-  ): { whole: Tensor; parts: Tensor[] } {
-    const rows = outFeatures.reduce((sum, count) => sum + count, 0)
-    const whole = keep(Tensor.empty([rows, inFeatures], this))
+  fused(names: readonly string[]): { whole: Tensor; parts: Tensor[] } {
+    const shapes = names.map((name) => this.#shapes.get(name)!)
+    const rows = shapes.reduce((sum, [count]) => sum + count!, 0)
+    const whole = keep(Tensor.empty([rows, shapes[0]![1]!], this))
     let from = 0
     const parts = names.map((name, i) => {
-      const part = keep(whole.rows(from, from + outFeatures[i]!))
-      from += outFeatures[i]!
-      this.fill(`${name}.weight`, part)
+      const to = from + shapes[i]![0]!
+      const part = keep(whole.rows(from, to))
+      from = to
+      this.fill(name, part)
       return part
     })
     return { whole, parts }
   }
 
-  #make(name: string, shape: readonly number[], dtype: FloatDType): Tensor {
-    const tensor = keep(Tensor.empty(shape, { device: this.device, dtype }))
+  #make(name: string, dtype: FloatDType): Tensor {
+    const tensor = keep(Tensor.empty(this.#shapes.get(name)!, { device: this.device, dtype }))
     this.fill(name, tensor)
     return tensor
   }
 }
 
 export function storedWeights(source: ModelSource, dtype: FloatDType, device: NativeDevice): Weights {
-  return new Weights(device, dtype, (name, target) => source.loadInto(name, target))
+  return new Weights(source.config, device, dtype, (name, target) => source.loadInto(name, target))
 }
 
 /** Weights to pretrain from: normal with the configuration's deviation, norms 1, biases 0; a function of seed and name. */
 export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDType, device: NativeDevice): Weights {
-  return new Weights(device, dtype, (name, target) => {
+  return new Weights(config, device, dtype, (name, target) => {
     const random = randomStream(seed, 'init', name)
     const value = name.endsWith('norm.weight')
       ? () => 1

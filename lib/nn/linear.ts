@@ -1,5 +1,5 @@
 import { assemble, type Destination, type Part } from '../tensor/destination.js'
-import { addBias, linear } from '../tensor/operations/linear.js'
+import { addBias, linear, updatedLinear, type WeightUpdate } from '../tensor/operations/linear.js'
 import { Parameter } from '../tensor/parameter.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { LayerAdapter } from './layer-adapter.js'
@@ -60,32 +60,49 @@ export class LinearGroup {
 }
 
 function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input: LinearInput): Tensor {
-  const base: Part[] = []
-  const adapted: Part[] = []
-  let adaptedLayers = 0
   const columns = ranges(layers)
   const width = columns.at(-1)?.to ?? 0
+  const joins = updatesPay(input.x)
+  const updates: WeightUpdate[][] = layers.map(() => [])
+  const adapted: Part[] = []
+  let adaptedLayers = 0
   for (const [i, layer] of layers.entries()) {
-    const { from, to } = columns[i]!
-    const active = layer.activeAdapters()
-    if (active.length > 0) adaptedLayers++
-    adapted.push(
-      ...active.map(({ layer: adapter, scale }) => ({
-        from,
-        to,
-        write: (into: Destination) => adapter.forward(input, scale, into),
-      })),
-    )
-    if (!fused) base.push({ from, to, write: (into) => linear(input.x, layer.weight, into) })
+    const range = columns[i]!
+    const before = adapted.length
+    for (const { layer: adapter, scale } of layer.activeAdapters()) {
+      const frozen = !(layer.weight instanceof Parameter)
+      const update = joins && frozen ? adapter.asWeightUpdate?.(input, scale) : null
+      if (update) updates[i]!.push({ ...range, ...update })
+      else adapted.push({ ...range, write: (into) => adapter.forward(input, scale, into) })
+    }
+    if (adapted.length > before) adaptedLayers++
   }
-  if (fused) base.push({ from: 0, to: width, write: (into) => linear(input.x, fused, into) })
+  const base: Part[] = fused
+    ? [{ from: 0, to: width, write: (into) => product(input.x, fused, updates.flat(), into) }]
+    : layers.map((layer, i) => {
+        const { from, to } = columns[i]!
+        const own = updates[i]!.map((update) => ({ ...update, from: update.from - from, to: update.to - from }))
+        return { from, to, write: (into) => product(input.x, layer.weight, own, into) }
+      })
   // Adapters first where all columns have one: repeated outputs are then copies, and the base product adds to them.
   const parts = adaptedLayers === layers.length ? [...adapted, ...base] : [...base, ...adapted]
-  for (const [i, part] of columns.entries()) {
+  for (const [i, range] of columns.entries()) {
     const { bias } = layers[i]!
-    if (bias) parts.push({ ...part, write: (into) => addBias(bias, into) })
+    if (bias) parts.push({ ...range, write: (into) => addBias(bias, into) })
   }
   return assemble([input.x.shape[0]!, width], parts, input.x)
+}
+
+const product = (x: Tensor, weight: Tensor, updates: readonly WeightUpdate[], into: Destination): Tensor =>
+  updates.length > 0 ? updatedLinear(x, weight, updates, into) : linear(x, weight, into)
+
+/**
+ * Where products are made in float32, adding ΔW to W for one product takes a pass over W: less than a product for ΔW
+ * beside it, once there are many rows. Elsewhere W + ΔW would be rounded to bfloat16, which loses small updates.
+ */
+function updatesPay({ device, dtype, shape }: Tensor): boolean {
+  const enoughRows = 256
+  return shape[0]! >= enoughRows && device.kind === 'cpu' && (dtype === 'float32' || !device.facts().fastBfloat16)
 }
 
 /** The columns of each layer in their common matrix. */

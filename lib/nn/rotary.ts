@@ -29,7 +29,7 @@ export interface RotaryConfig {
   readonly theta: number
   readonly headSize: number
   readonly scaling: RotaryScaling
-  /** Frequencies are rounded to this; see `DeviceOptions.rotaryDtype`. */
+  /** Frequencies are rounded to this; see `LoadOptions.rotaryDtype`. */
   readonly dtype: 'float32' | 'bfloat16'
 }
 

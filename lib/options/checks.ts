@@ -55,9 +55,6 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
     options.allowChanges !== undefined && options.resume === false,
     `${fit.name('allowChanges')} needs ${fit.name('resume')}.`,
   )
-  if (options.modulesToSave !== undefined) {
-    throw new UsageError('not-available', `${fit.name('modulesToSave')} is not available yet.`)
-  }
   checkAdapterOptions(fit, options)
   checkEvaluation(fit, options)
   fit.refuse(
@@ -78,10 +75,12 @@ function checkAdapterOptions(fit: Fit, options: TrainOptions): void {
   const { method } = newAdapterOptions(options)
   const belongsTo = {
     operator: ['mora'],
+    roundRank: ['mora'],
     alpha: ['lora'],
     rank: ['mora', 'lora'],
     dropout: ['mora', 'lora'],
     targetModules: ['mora', 'lora'],
+    modulesToSave: ['mora', 'lora'],
   }
   for (const [key, methods] of Object.entries(belongsTo)) {
     fit.refuse(

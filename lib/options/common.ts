@@ -45,6 +45,11 @@ export const adapterOption = text('a folder with adapter_config.json; the output
   expects: 'the path of an adapter folder',
 })
 
+export const adapterOptions = {
+  adapter: adapterOption,
+  allowOtherBase: flag('use the adapter with another base model than the one that it was trained on'),
+}
+
 /** How rows become tokens: the same words in training, evaluation and inspection. */
 export const rowOptions = {
   data: texts('a file or folder of rows, or - for stdin; given again, it adds', 'D'),

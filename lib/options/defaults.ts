@@ -9,15 +9,18 @@ export interface NewAdapterOptions {
   method: Method
   rank: number
   operator: Operator
+  /** MoRA's: R is a multiple of it. */
+  roundRank: number
   /** LoRA's; its scale is alpha / rank. */
   alpha: number
   dropout: number
   targetModules: 'all-linear' | string[] | RegExp
+  modulesToSave: string[]
 }
 
 type AdapterOptions = Pick<
   TrainOptions,
-  'method' | 'rank' | 'operator' | 'alpha' | 'dropout' | 'targetModules' | 'init'
+  'method' | 'rank' | 'operator' | 'roundRank' | 'alpha' | 'dropout' | 'targetModules' | 'modulesToSave' | 'init'
 >
 
 /** What a new adapter is when these options are given: the rest is the paper's. */
@@ -27,9 +30,11 @@ export function newAdapterOptions(options: Partial<AdapterOptions>): NewAdapterO
     method: options.method ?? (options.init === undefined ? 'mora' : 'full'),
     rank,
     operator: options.operator ?? (rank < SHARING_FROM_RANK ? 'rotation' : 'sharing'),
+    roundRank: options.roundRank ?? 1,
     alpha: options.alpha ?? 2 * rank,
     dropout: options.dropout ?? 0,
     targetModules: options.targetModules ?? 'all-linear',
+    modulesToSave: options.modulesToSave ?? [],
   }
 }
 

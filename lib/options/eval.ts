@@ -1,6 +1,6 @@
 /** Options of `mora eval` and `evaluate()`. */
 import { z } from 'zod'
-import { adapterOption, commonOptions, limitOption, modelOption, rowOptions } from './common.js'
+import { adapterOptions, commonOptions, limitOption, modelOption, rowOptions } from './common.js'
 import { choice, integer, optionalChoice, optionalInteger, text, texts } from './option.js'
 
 export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall'] as const
@@ -10,7 +10,7 @@ const task = 'Of one task:'
 
 export const EvalSchema = z.strictObject({
   model: modelOption,
-  adapter: adapterOption,
+  ...adapterOptions,
   task: optionalChoice('what to measure', TASKS),
   ...rowOptions,
   limit: limitOption('rows (of a text, windows)'),

@@ -1,11 +1,11 @@
 /** Options of `mora merge`. */
 import { z } from 'zod'
-import { adapterOption, commonOptions, modelOption } from './common.js'
+import { adapterOptions, commonOptions, modelOption } from './common.js'
 import { choice, flag, optionalChoice, text } from './option.js'
 
 export const MergeSchema = z.strictObject({
   model: modelOption,
-  adapter: adapterOption,
+  ...adapterOptions,
   output: text('folder that the merged model is written to', 'O', { expects: 'the path of a folder' }),
   format: optionalChoice('file format of the merged model', ['safetensors'], {
     later: ['gguf'],

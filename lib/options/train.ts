@@ -1,6 +1,6 @@
 /** Options of `mora train` and `train()`. */
 import { z } from 'zod'
-import { adapterOption, commonOptions, modelOption, rowOptions } from './common.js'
+import { adapterOptions, commonOptions, modelOption, rowOptions } from './common.js'
 import { OPERATORS } from './operators.js'
 import {
   choice,
@@ -52,6 +52,11 @@ export const TrainSchema = z.strictObject({
     defaultText: 'rotation below rank 64, sharing from there on',
     group: adapter,
   }),
+  roundRank: optionalInteger("make the side of MoRA's matrix a multiple of this; 8 or 16 suit GPUs", {
+    min: 1,
+    defaultText: "1, the reference's side",
+    group: adapter,
+  }),
   alpha: optionalReal("LoRA's scale is alpha / rank", { above: 0, defaultText: '2 * rank', group: adapter }),
   dropout: optionalReal("of the adapter's input: the probability to drop", {
     min: 0,
@@ -64,8 +69,10 @@ export const TrainSchema = z.strictObject({
     'all-linear',
     { defaultText: 'all-linear', group: adapter },
   ),
-  adapter: adapterOption,
-  modulesToSave: names('not available yet: modules that are trained whole beside the adapter', { group: adapter }),
+  ...adapterOptions,
+  modulesToSave: names('modules that are trained whole beside the adapter: embeddings, norms, head, or names', {
+    group: adapter,
+  }),
   init: text('train from scratch: random weights by this configuration; --model names the tokenizer', 'config.json', {
     expects: 'the path of a config.json',
     group: adapter,

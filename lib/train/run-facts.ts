@@ -37,6 +37,7 @@ const FREE_OPTIONS = new Set([
   'dtype',
   'threads',
   'adapter',
+  'allowOtherBase',
   'epochs',
 ])
 
@@ -89,7 +90,7 @@ function differences(before: RunFacts, now: RunFacts): Difference[] {
 /** A resumed run that trains other tensors than before has lost or thawed some: never allowed. */
 function requireSameParameters(before: RunFacts, now: RunFacts): void {
   const [was, is] = [before.trainable, now.trainable]
-  const adapterOptions = ['method', 'rank', 'operator', 'targetModules', 'modulesToSave']
+  const adapterOptions = ['method', 'rank', 'operator', 'roundRank', 'targetModules', 'modulesToSave']
   if (was.tensors === is.tensors && was.parameters === is.parameters) return
   const changed = adapterOptions.find((name) => shown(before.options[name]) !== shown(now.options[name]))
   const cause = changed

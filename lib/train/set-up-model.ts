@@ -9,7 +9,16 @@ import { type Method, newAdapterOptions, type Operator, type TrainOptions } from
 import type { TrainableModel } from './trainable.js'
 
 /** Options that say what an adapter is. */
-const ADAPTER_OPTIONS = ['method', 'rank', 'operator', 'alpha', 'dropout', 'targetModules'] as const
+const ADAPTER_OPTIONS = [
+  'method',
+  'rank',
+  'operator',
+  'roundRank',
+  'alpha',
+  'dropout',
+  'targetModules',
+  'modulesToSave',
+] as const
 type AdapterOption = (typeof ADAPTER_OPTIONS)[number]
 
 export interface TrainedPart {
@@ -24,15 +33,12 @@ export interface TrainedPart {
  * every weight. Throws a `UsageError` when options contradict an adapter that exists.
  */
 export async function setUpModel(model: TrainableModel, options: TrainOptions): Promise<TrainedPart> {
-  if (options.modulesToSave) {
-    throw new UsageError('not-available', 'modulesToSave is not available yet: train an adapter, or method full.')
-  }
   model.gradientCheckpointing = options.gradientCheckpointing
   const active = model.adapterSet.activeNames()
   if (active.length > 0) return existingAdapter(model, active, options)
   if (options.adapter !== undefined) {
     const name = freeName(model)
-    const config = await model.loadAdapter(options.adapter, name)
+    const config = await model.loadAdapter(options.adapter, name, { allowOtherBase: options.allowOtherBase })
     requireSameOptions(model, options, config, `the adapter ${options.adapter}`)
     return { adapter: name, resolved: optionsOf(config) }
   }
@@ -42,13 +48,10 @@ export async function setUpModel(model: TrainableModel, options: TrainOptions): 
     return { adapter: null, resolved: { method: 'full' } }
   }
   const name = freeName(model)
-  const { rank, operator, alpha, dropout, targetModules } = wanted
-  const config =
-    wanted.method === 'mora'
-      ? mora({ rank, operator, dropout, targetModules })
-      : lora({ rank, alpha, dropout, targetModules })
+  const { method, operator, roundRank, alpha, ...common } = wanted
+  const config = method === 'mora' ? mora({ operator, roundRank, ...common }) : lora({ alpha, ...common })
   model.addAdapter(name, config, { seed: options.seed })
-  return { adapter: name, resolved: optionsOf(config) }
+  return { adapter: name, resolved: optionsOf(model.adapters.get(name)!) }
 }
 
 function existingAdapter(model: TrainableModel, active: readonly string[], options: TrainOptions): TrainedPart {
@@ -78,6 +81,7 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
     const given = options[option]
     if (given === undefined || given === is[option]) continue
     if (option === 'targetModules' && sameTargets(model, given as TargetModules, config.targetModules)) continue
+    if (option === 'modulesToSave' && sameNames(model.moduleNames(given as string[]), config.modulesToSave)) continue
     throw new UsageError(
       'unfit-options',
       `The option ${option} is ${shown(given)}, but ${whose} has ${shown(is[option])}: leave the option out, or start a new adapter.`,
@@ -89,11 +93,16 @@ function sameTargets(model: TrainableModel, one: TargetModules, other: TargetMod
   return model.linears().every(({ name }) => isTarget(one, name) === isTarget(other, name))
 }
 
+function sameNames(one: readonly string[], other: readonly string[]): boolean {
+  return one.length === other.length && one.every((name) => other.includes(name))
+}
+
 function optionsOf(config: AdapterConfigBase): TrainedPart['resolved'] {
-  const { method, targetModules, ...rest } = config
+  const { method, targetModules, modulesToSave, ...rest } = config
   return {
     ...rest,
     method: method as Method,
+    modulesToSave: modulesToSave.length > 0 ? modulesToSave : undefined,
     targetModules: targetModules instanceof RegExp ? String(targetModules) : targetModules,
   }
 }

@@ -19,6 +19,7 @@ export async function takeStep(session: Session): Promise<StepEvent> {
     learningRate,
     maxGradNorm: options.maxGradNorm,
   })
+  model.setDropout(null) // whoever uses the model between steps, or afterwards, wants it whole
   if (report.nonFinite) throw nonFiniteStep(step, report, session)
 
   const seconds = (performance.now() - start) / 1000

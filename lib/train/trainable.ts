@@ -71,8 +71,10 @@ export interface TrainableModel extends LossModel {
   }
   gradientCheckpointing: boolean
   linears(): readonly LayerFacts[]
+  /** What names of `modulesToSave` stand for, as adapters have it. */
+  moduleNames(names: readonly string[]): readonly string[]
   addAdapter(name: string, config: AdapterConfigBase, options: { seed: number }): void
-  loadAdapter(folder: string, name: string): Promise<AdapterConfigBase>
+  loadAdapter(folder: string, name: string, options: { allowOtherBase: boolean }): Promise<AdapterConfigBase>
   saveAdapter(name: string, folder: string): Promise<void>
   trainAll(): void
   trainableParameters(): { name: string; parameter: TrainedParameter }[]

@@ -19,9 +19,15 @@ Napi::Value openDevice(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value whyUnavailable(const Napi::CallbackInfo& info) {
-  char why[512] = "";
+  char why[4096] = "";
   if (findBackend(info[0].ToString().Utf8Value().c_str(), why, sizeof why)) return info.Env().Null();
   return Napi::String::New(info.Env(), why);
+}
+
+Napi::Value deviceCount(const Napi::CallbackInfo& info) {
+  char why[4096] = "";
+  const Backend* const backend = findBackend(info[0].ToString().Utf8Value().c_str(), why, sizeof why);
+  return Napi::Number::New(info.Env(), backend ? backend->deviceCount() : 0);
 }
 
 Napi::Value libraries(const Napi::CallbackInfo& info) {
@@ -92,6 +98,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   const auto function = [&](const char* name, auto body) { exports.Set(name, Napi::Function::New(env, body, name)); };
   function("openDevice", openDevice);
   function("whyUnavailable", whyUnavailable);
+  function("deviceCount", deviceCount);
   function("libraries", libraries);
   function("openFile", openFile);
   function("setErrorClass", setErrorClass);

@@ -118,7 +118,8 @@ struct Backend {
 
   // --- products ----------------------------------------------------------------------------------------------
   /// c = alpha * op(a) op(b) + (accumulate ? c : 0). Rank 2, or rank 3 with a leading batch that strides may
-  /// interleave (a stride of 0 repeats). op transposes the last two dimensions. f32 accumulation.
+  /// interleave (a stride of 0 repeats). op transposes the last two dimensions. f32 accumulation. b and c may be f32
+  /// beside a narrower a.
   Status (*matmul)(Stream*, TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, TensorDesc c, float alpha,
                    bool accumulate);
   /// y [T, d] += bias [d]
@@ -203,10 +204,11 @@ struct Backend {
   /// dFolded [n, R, R] (f32) = dY_b^T x_b for every live block
   Status (*blocksBackwardWeight)(Stream*, BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded);
   /// weight [d, k] += scale * delta W of the sharing operators, one gather pass; nonFinite [1] i32 += results not
-  /// finite.
+  /// finite (it may lack data).
   Status (*mergeGroups)(Stream*, Grouping input, Grouping output, TensorDesc matrix, float scale, TensorDesc weight,
                         TensorDesc nonFinite);
-  /// The same for rotation, decoupling and truncation, from folded f32 blocks.
+  /// The same for rotation, decoupling and truncation, from folded f32 blocks: what no block reaches is neither read
+  /// nor counted.
   Status (*mergeBlocks)(Stream*, BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight,
                         TensorDesc nonFinite);
 };

@@ -8,15 +8,13 @@
 namespace mora {
 
 const Backend* cpuBackend();
+const Backend* cudaBackend(char* why, size_t capacity);
 
-// CUDA's table will be opened here from its own shared library; until it is built, this is the stub that says so.
 const Backend* findBackend(const char* name, char* why, size_t capacity) {
   const std::string kind(name);
   if (kind == "cpu") return cpuBackend();
-  if (kind == "cuda")
-    std::snprintf(why, capacity, "the CUDA backend is not compiled into this build");
-  else
-    std::snprintf(why, capacity, "there is no backend of that name; known are cpu and cuda");
+  if (kind == "cuda") return cudaBackend(why, capacity);
+  std::snprintf(why, capacity, "there is no backend of that name; known are cpu and cuda");
   return nullptr;
 }
 
@@ -45,7 +43,7 @@ Device& Device::open(const std::string& kind, int32_t index, int32_t threads) {
   const std::lock_guard lock(known.mutex);
   auto& slot = known.devices[{kind, index}];
   if (slot) return *slot;
-  char why[512] = "";
+  char why[4096] = "";
   const Backend* backend = findBackend(kind.c_str(), why, sizeof why);
   if (!backend) throw Error("device-unavailable", "Device " + kind + " cannot be used: " + why + ".");
   if (index < 0 || index >= backend->deviceCount())
@@ -73,7 +71,7 @@ void Device::shutdownAll() {
 DeviceFacts Device::facts() const {
   DeviceFacts facts{};
   check(backend_->deviceFacts(index_, &facts), "deviceFacts");
-  if (threads_ > 0) facts.threads = threads_;
+  if (threads_ > 0 && kind_ == "cpu") facts.threads = threads_;
   return facts;
 }
 

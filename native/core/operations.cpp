@@ -28,7 +28,7 @@ void requirePlan(const char* operation, const BlockPlan& plan) {
 // Merging gathers into dense rows of a weight; a count of what went wrong comes beside it.
 void checkMerge(Check& check, const Tensor& weight, int64_t outFeatures, int64_t inFeatures, const Tensor& nonFinite) {
   check.tensor("weight", weight).shape({outFeatures, inFeatures}).floats().rows();
-  check.tensor("nonFinite", nonFinite).shape({1}).dtype(DType::i32);
+  if (nonFinite) check.tensor("nonFinite", nonFinite).shape({1}).dtype(DType::i32);
 }
 
 }  // namespace
@@ -79,7 +79,8 @@ void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, 
       check.shape({first, second});
   };
   fits(a, transposeA, m, k);
-  check.tensor("b", b).rank(c.rank()).dtype(a.dtype());
+  check.tensor("b", b).rank(c.rank()).that(b.dtype() == a.dtype() || b.dtype() == DType::f32,
+                                           std::string(traitsOf(a.dtype()).name) + " or float32");
   fits(b, transposeB, k, n);
   check.tensor("c", c).that(a.dtype() == c.dtype() || c.dtype() == DType::f32,
                             std::string(traitsOf(a.dtype()).name) + " or float32");
@@ -399,7 +400,7 @@ void mergeBlocks(BlockPlan plan, const Tensor& folded, double scale, const Tenso
   Check check("mergeBlocks");
   check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(DType::f32).dense();
   checkMerge(check, weight, plan.outFeatures, plan.inFeatures, nonFinite);
-  MORA_ENQUEUE(check, mergeBlocks, plan, folded.desc(), static_cast<float>(scale), weight.desc(), nonFinite.desc());
+  MORA_ENQUEUE(check, mergeBlocks, plan, folded.desc(), static_cast<float>(scale), weight.desc(), optional(nonFinite));
 }
 
 }  // namespace mora::operations

@@ -25,56 +25,13 @@ struct Name {
   char value[N];
 };
 
-// What the profile shows: bytes of every tensor that takes part, and the arithmetic where products dominate.
-double bytesOf(const TensorDesc& tensor) {
-  if (!cpu::present(tensor)) return 0;
-  const DTypeTraits traits = traitsOf(tensor.dtype);
-  return static_cast<double>(cpu::elementsOf(tensor)) / traits.blockSize * traits.blockBytes;
-}
-template <typename T>
-double bytesOf(const T&) {
-  return 0;
-}
-
-std::string sizes(int64_t m, int64_t n, int64_t k) {
-  return std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
-}
-
-template <typename... Args>
-Cost costOf(const Args&... args) {
-  Cost cost;
-  cost.bytes = (bytesOf(args) + ... + 0.0);
-  return cost;
-}
-
-Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& c) {
-  const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
-  const int64_t batch = c.rank == 3 ? c.shape[0] : 1;
-  Cost cost;
-  cost.flops = 2.0 * static_cast<double>(m * n) * static_cast<double>(k * batch);
-  cost.label = sizes(m, n, k);
-  return cost;
-}
-
-double blockFlops(const BlockPlan& plan, int64_t rows) {
-  double flops = 0;
-  visitBlockProducts(plan, [&](const BlockProduct& product) {
-    flops += 2.0 * static_cast<double>(product.rows * product.depth) * static_cast<double>(product.count * rows);
-  });
-  return flops;
-}
-
-std::string planLabel(const BlockPlan& plan) {
-  return std::to_string(plan.inFeatures) + "->" + std::to_string(plan.outFeatures) + " R=" + std::to_string(plan.side);
-}
-
 template <Name name, auto kernel>
 struct Enqueue;
 template <Name name, typename... Args, void (*kernel)(Args...)>
 struct Enqueue<name, kernel> {
   static Status call(Stream* stream, Args... args) {
     Cost cost;
-    if (stream->profiling()) cost = costOf(args...);
+    if (stream->profile().on()) cost = costOf(args...);
     return stream->enqueue(
         name.value, [=] { kernel(args...); }, std::move(cost));
   }
@@ -83,9 +40,8 @@ struct Enqueue<name, kernel> {
 Status matmul(Stream* stream, TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, TensorDesc c, float alpha,
               bool accumulate) {
   Cost cost;
-  if (stream->profiling()) {
-    cost = matmulCost(a, transposeA, c);
-    cost.bytes = bytesOf(a) + bytesOf(b) + bytesOf(c);
+  if (stream->profile().on()) {
+    cost = matmulCost(a, transposeA, b, c);
   }
   return stream->enqueue(
       "matmul", [=] { cpu::matmul(a, transposeA, b, transposeB, c, alpha, accumulate); }, std::move(cost));
@@ -94,42 +50,20 @@ Status matmul(Stream* stream, TensorDesc a, bool transposeA, TensorDesc b, bool 
 template <Name name, auto kernel, typename... Args>
 Status enqueueBlocks(Stream* stream, BlockPlan plan, TensorDesc rows, Args... args) {
   Cost cost;
-  if (stream->profiling()) {
+  if (stream->profile().on()) {
     cost = costOf(rows, args...);
-    cost.flops = blockFlops(plan, rows.shape[0]);
-    cost.label = planLabel(plan);
+    addBlocks(cost, plan, rows.shape[0]);
   }
   return stream->enqueue(
       name.value, [=] { kernel(plan, rows, args...); }, std::move(cost));
 }
 
-// Pairs of a query and a key that it sees.
-double causalPairs(const TensorDesc& queryOffsets, const TensorDesc& keyOffsets) {
-  const auto* const query = static_cast<const int32_t*>(queryOffsets.data);
-  const auto* const key = static_cast<const int32_t*>(keyOffsets.data);
-  double pairs = 0;
-  for (int64_t i = 0; i + 1 < cpu::elementsOf(queryOffsets); ++i) {
-    const double queries = query[i + 1] - query[i], keys = key[i + 1] - key[i];
-    pairs += queries * (keys - queries) + queries * (queries + 1) / 2;
-  }
-  return pairs;
-}
-
-// Each product of the algorithm costs 2 E operations for every pair and head.
-void addAttentionFlops(Cost& cost, const TensorDesc& q, const TensorDesc& k, const TensorDesc& queryOffsets,
-                       const TensorDesc& keyOffsets, int products) {
-  const auto perPair = static_cast<double>(2 * products * q.shape[1] * q.shape[2]);
-  cost.flopsOnceRun = [=] { return perPair * causalPairs(queryOffsets, keyOffsets); };
-  cost.label =
-      "H=" + std::to_string(q.shape[1]) + " K=" + std::to_string(k.shape[1]) + " E=" + std::to_string(q.shape[2]);
-}
-
 Status attention(Stream* stream, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets,
                  TensorDesc keyOffsets, float scale, TensorDesc out, TensorDesc lse) {
   Cost cost;
-  if (stream->profiling()) {
+  if (stream->profile().on()) {
     cost = costOf(q, k, v, out, lse);
-    addAttentionFlops(cost, q, k, queryOffsets, keyOffsets, 2);  // scores, output
+    addAttention(cost, q, k, queryOffsets, keyOffsets, 2);  // scores, output
   }
   return stream->enqueue(
       "attention", [=] { cpu::attention(q, k, v, queryOffsets, keyOffsets, scale, out, lse); }, std::move(cost));
@@ -139,9 +73,9 @@ Status attentionBackward(Stream* stream, TensorDesc dOut, TensorDesc q, TensorDe
                          TensorDesc lse, TensorDesc queryOffsets, TensorDesc keyOffsets, float scale, TensorDesc dQ,
                          TensorDesc dK, TensorDesc dV) {
   Cost cost;
-  if (stream->profiling()) {
+  if (stream->profile().on()) {
     cost = costOf(dOut, q, k, v, out, lse, dQ, dK, dV);
-    addAttentionFlops(cost, q, k, queryOffsets, keyOffsets, 5);  // scores again, dV, d(scores), dQ, dK
+    addAttention(cost, q, k, queryOffsets, keyOffsets, 5);  // scores again, dV, d(scores), dQ, dK
   }
   return stream->enqueue(
       "attentionBackward",
@@ -149,16 +83,9 @@ Status attentionBackward(Stream* stream, TensorDesc dOut, TensorDesc q, TensorDe
       std::move(cost));
 }
 
-// `passes`: how often the optimizer reads or writes 4 bytes of each element.
-Cost costOfList(const std::vector<AdamWTensor>& list, int passes) {
-  Cost cost;
-  for (const AdamWTensor& tensor : list) cost.bytes += 4.0 * passes * static_cast<double>(tensor.count);
-  return cost;
-}
-
 Status globalNorm(Stream* stream, const AdamWTensor* tensors, int64_t count, TensorDesc norm) {
   std::vector list(tensors, tensors + count);
-  Cost cost = costOfList(list, 1);
+  Cost cost = costOfList(tensors, count, 1);
   return stream->enqueue(
       "globalNorm",
       [list = std::move(list), norm] { cpu::globalNorm(list.data(), static_cast<int64_t>(list.size()), norm); },
@@ -167,7 +94,7 @@ Status globalNorm(Stream* stream, const AdamWTensor* tensors, int64_t count, Ten
 
 Status adamw(Stream* stream, const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale) {
   std::vector list(tensors, tensors + count);
-  Cost cost = costOfList(list, 7);  // reads all four, writes all but the gradient
+  Cost cost = costOfList(tensors, count, 7);  // reads all four, writes all but the gradient
   return stream->enqueue(
       "adamw",
       [list = std::move(list), step, scale] {
@@ -190,18 +117,21 @@ Status copyToHost(Stream* stream, void* host, const void* source, size_t bytes) 
 }
 
 Status profileReport(Stream* stream, char* json, size_t capacity, size_t* needed) {
-  const std::string report = stream->profileReport();
+  const std::string report = stream->profile().report();
   *needed = report.size() + 1;
   if (capacity < *needed) return Status::invalidArgument;
   std::memcpy(json, report.c_str(), *needed);
   return Status::ok;
 }
 
-std::string cpuModel() {
-  std::ifstream info("/proc/cpuinfo");
-  for (std::string line; std::getline(info, line);)
-    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
-  return "CPU";
+const std::string& cpuModel() {
+  static const std::string model = [] {
+    std::ifstream info("/proc/cpuinfo");
+    for (std::string line; std::getline(info, line);)
+      if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+    return std::string("CPU");
+  }();
+  return model;
 }
 
 Status deviceFacts(int32_t, DeviceFacts* facts) {
@@ -245,7 +175,7 @@ constexpr Backend kCpu{
     .copyToHost = copyToHost,
     .profile =
         [](Stream* stream, bool on) {
-          stream->profile(on);
+          stream->profile().turn(on);
           return Status::ok;
         },
     .profileReport = profileReport,

@@ -149,6 +149,11 @@ TensorDesc denseCopy(const TensorDesc& tensor, DType dtype) {
   return dense;
 }
 
+template <int Slot>
+TensorDesc widened(const TensorDesc& tensor) {
+  return tensor.dtype == DType::f32 ? tensor : denseCopy<Slot>(tensor, DType::f32);
+}
+
 /// A row or a column whose elements are apart: oneDNN takes it for a dense one.
 bool isStridedVector(const TensorDesc& tensor) {
   const int32_t row = tensor.rank - 2, column = tensor.rank - 1;
@@ -179,21 +184,20 @@ TensorDesc tileOf(const TensorDesc& tensor, bool transposed, Range rows, Range c
 void multiplyWidened(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
                      float alpha, bool accumulate) {
   constexpr int64_t kRows = 512, kColumns = 4096, kDepth = 4096;
-  constexpr DType kWide = DType::f32;
   const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
-  const bool direct = c.dtype == kWide;
+  const bool direct = c.dtype == DType::f32;
   for (int64_t column = 0; column < n; column += kColumns) {
     const Range columns{column, std::min(kColumns, n - column)};
     TensorDesc wideB;
-    if (k <= kDepth) wideB = denseCopy<21>(tileOf(b, transposeB, {0, k}, columns), kWide);
+    if (k <= kDepth) wideB = widened<21>(tileOf(b, transposeB, {0, k}, columns));
     for (int64_t row = 0; row < m; row += kRows) {
       const Range rows{row, std::min(kRows, m - row)};
       const TensorDesc target = tileOf(c, false, rows, columns);
-      const TensorDesc sums = direct ? target : scratchLike<22>(target, kWide);
+      const TensorDesc sums = direct ? target : scratchLike<22>(target, DType::f32);
       for (int64_t at = 0; at < k; at += kDepth) {
         const Range depth{at, std::min(kDepth, k - at)};
-        if (k > kDepth) wideB = denseCopy<21>(tileOf(b, transposeB, depth, columns), kWide);
-        const TensorDesc wideA = denseCopy<20>(tileOf(a, transposeA, rows, depth), kWide);
+        if (k > kDepth) wideB = widened<21>(tileOf(b, transposeB, depth, columns));
+        const TensorDesc wideA = widened<20>(tileOf(a, transposeA, rows, depth));
         multiply(wideA, transposeA, wideB, transposeB, sums, alpha, at > 0 || (direct && accumulate));
       }
       if (direct) continue;
@@ -252,7 +256,8 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     return copy(denseC, c, 1);
   }
   const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
-  if (a.dtype == DType::bf16 && (!onednnMultipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k))))
+  const bool mixed = a.dtype != b.dtype;
+  if (mixed || (a.dtype == DType::bf16 && (!onednnMultipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k)))))
     multiplyWidened(a, transposeA, b, transposeB, c, alpha, accumulate);
   else
     multiply(a, transposeA, b, transposeB, c, alpha, accumulate);

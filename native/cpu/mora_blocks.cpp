@@ -1,82 +1,47 @@
-// Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, and strided-batched
-// products run in place over the blocks of x and y. No padded, rotated, cut or repeated copy of an activation is made.
+// Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
+// over the blocks of x and y (mora/block_operations.h), and merging gathers.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <vector>
 
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
+#include "cpu/matmul.h"
 #include "cpu/parallel.h"
+#include "mora/block_operations.h"
 
 namespace mora::cpu {
 namespace {
 
-/// Columns [column, column + width) of rows [T, ..] as a batch of `count` matrices R columns apart.
-TensorDesc columnBlocks(const TensorDesc& rows, int64_t column, int64_t width, int64_t count, int64_t side) {
-  TensorDesc view = rows;
-  view.data = static_cast<std::byte*>(rows.data) + column * traitsOf(rows.dtype).blockBytes;
-  view.rank = 3;
-  view.shape[0] = count, view.shape[1] = rows.shape[0], view.shape[2] = width;
-  view.strides[0] = side, view.strides[1] = rows.strides[0], view.strides[2] = 1;
-  return view;
-}
+/// What the plan of mora/block_operations.h is made of here.
+struct CpuOperations {
+  static void matmul(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
+                     bool accumulate) {
+    cpu::matmul(a, transposeA, b, transposeB, c, 1, accumulate);
+  }
+  static void zero(const TensorDesc& target) { fill(target, 0); }
+  static void groupSpread(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
+    cpu::groupSpread(grouping, source, target, false);
+  }
+  /// Converts too.
+  static void groupSum(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
+    const int64_t side = grouping.side;
+    copy(columnRange(source, 0, side), target, 1);
+    for (int64_t from = side; from < grouping.width; from += side) {
+      const int64_t width = std::min(side, grouping.width - from);
+      add(columnRange(source, from, width), columnRange(target, 0, width), 1);
+    }
+  }
+  static void* scratch(size_t bytes) { return cpu::scratch<10>(bytes); }
+};
 
-/// The part of the folded matrices that a product uses: [count, rows, depth].
-TensorDesc matrixBlocks(const TensorDesc& folded, const BlockProduct& product, int64_t side) {
-  TensorDesc view = folded;
-  const int64_t offset = (product.block * side + product.row) * side + product.column;
-  view.data = static_cast<std::byte*>(folded.data) + offset * traitsOf(folded.dtype).blockBytes;
-  view.shape[0] = product.count, view.shape[1] = product.rows, view.shape[2] = product.depth;
-  return view;
-}
-
-int64_t repeatsOf(const BlockPlan& plan) {
-  return plan.truncate ? 1 : (plan.outFeatures + plan.distinctOutputs() - 1) / plan.distinctOutputs();
-}
-
-void zeroColumns(const TensorDesc& rows, int64_t from, int64_t to) {
-  if (from < to) fill(columnBlocks(rows, from, to - from, 1, 0), 0);
-}
-
-/// The product with its output moved by `shift` columns and cut at `limit`: at most two products.
-template <typename Visit>
-void visitShifted(BlockProduct product, int64_t shift, int64_t limit, int64_t side, Visit&& visit) {
-  product.output += shift;
-  int64_t whole = 0;
-  while (whole < product.count && product.output + whole * side + product.rows <= limit) ++whole;
-  BlockProduct part = product;
-  part.count = whole;
-  if (whole > 0) visit(part);
-  if (whole == product.count || product.output + whole * side >= limit) return;
-  part = product;
-  part.output += whole * side, part.input += whole * side, part.block += whole;
-  part.count = 1, part.rows = limit - part.output;
-  visit(part);
-}
-
-/// Gradient of the distinct outputs: dY itself, or its sum over the repeats.
-TensorDesc distinctGradient(const BlockPlan& plan, const TensorDesc& dY) {
-  const int64_t distinct = plan.distinctOutputs();
-  if (repeatsOf(plan) == 1) return dY;
-  TensorDesc sums = dY;
-  const int64_t T = dY.shape[0];
-  sums.shape[1] = distinct, sums.strides[0] = distinct;
-  sums.data = scratch<10>(static_cast<size_t>(T * distinct * traitsOf(dY.dtype).blockBytes));
-  withActivationType(dY.dtype, "blocksBackward", [&](auto zero) {
-    using Value = decltype(zero);
-    parallelRanges(T, plan.outFeatures, [&](int64_t begin, int64_t end) {
-      for (int64_t t = begin; t < end; ++t) {
-        const Value* from = rowOf<const Value>(dY, t);
-        Value* to = rowOf<Value>(sums, t);
-        for (int64_t j = 0; j < distinct; ++j) {
-          float sum = 0;
-          for (int64_t c = j; c < plan.outFeatures; c += distinct) sum += hwy::ConvertScalarTo<float>(from[c]);
-          to[j] = hwy::ConvertScalarTo<Value>(sum);
-        }
-      }
-    });
-  });
-  return sums;
+/// Rows [begin, begin + rows) of a matrix.
+TensorDesc rowRange(const TensorDesc& matrix, int64_t begin, int64_t rows) {
+  TensorDesc part = matrix;
+  part.data = static_cast<std::byte*>(matrix.data) + begin * matrix.strides[0] * traitsOf(matrix.dtype).blockBytes;
+  part.shape[0] = rows;
+  return part;
 }
 
 struct Rotation {
@@ -92,6 +57,39 @@ struct Rotation {
       }
   }
 };
+
+/// Values of the folded blocks that are added to `count` columns of a weight's row.
+struct Run {
+  int64_t column, count;
+  const float* values;
+};
+
+/// row += scale times the runs, sorted by column; how many results are not finite, if asked. Where runs overlap, their
+/// sum is made in `delta` first and rounded once.
+template <typename Value>
+int64_t addRuns(const std::vector<Run>& runs, float scale, Value* row, bool counts, std::vector<float>& delta) {
+  int64_t found = 0;
+  for (auto run = runs.begin(); run != runs.end();) {
+    Run sum = *run++;
+    if (run != runs.end() && run->column < sum.column + sum.count) {
+      delta.assign(sum.values, sum.values + sum.count);
+      for (; run != runs.end() && run->column < sum.column + sum.count; ++run) {
+        sum.count = std::max(sum.count, run->column - sum.column + run->count);
+        delta.resize(static_cast<size_t>(sum.count), 0.0f);
+        float* const to = delta.data() + (run->column - sum.column);
+        for (int64_t c = 0; c < run->count; ++c) to[c] += run->values[c];
+      }
+      sum.values = delta.data();
+    }
+    Value* const w = row + sum.column;
+    for (int64_t c = 0; c < sum.count; ++c)
+      w[c] = hwy::ConvertScalarTo<Value>(hwy::ConvertScalarTo<float>(w[c]) + scale * sum.values[c]);
+    if (!counts) continue;
+    found +=
+        std::count_if(w, w + sum.count, [](Value value) { return !std::isfinite(hwy::ConvertScalarTo<float>(value)); });
+  }
+  return found;
+}
 
 }  // namespace
 
@@ -143,77 +141,66 @@ void unfoldBlocks(BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix) {
 }
 
 void blocksForward(BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate) {
-  const int64_t R = plan.side, distinct = plan.distinctOutputs(), repeats = repeatsOf(plan);
-  const auto run = [&](const BlockProduct& product) {
-    matmul(columnBlocks(x, product.input, product.depth, product.count, R), false, matrixBlocks(folded, product, R),
-           true, columnBlocks(y, product.output, product.rows, product.count, R), 1, accumulate || !product.first);
-  };
-  // Repeats are copies of the first outputs, unless those hold more than the adapter's part.
-  for (int64_t repeat = 0; repeat < (accumulate ? repeats : 1); ++repeat)
-    visitBlockProducts(
-        plan, [&](const BlockProduct& product) { visitShifted(product, repeat * distinct, plan.outFeatures, R, run); });
-  if (accumulate) return;
-  if (plan.truncate) return zeroColumns(y, std::min(R, plan.outFeatures), plan.outFeatures);
-  for (int64_t at = distinct; at < plan.outFeatures; at += distinct) {
-    const int64_t width = std::min(distinct, plan.outFeatures - at);
-    copy(columnBlocks(y, 0, width, 1, 0), columnBlocks(y, at, width, 1, 0), 1);
-  }
+  CpuOperations operations;
+  multiplyBlocks(operations, plan, x, folded, y, accumulate);
 }
 
 void blocksBackwardInput(BlockPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX, bool accumulate) {
-  const int64_t R = plan.side;
-  const TensorDesc gradient = distinctGradient(plan, dY);
-  // Every live input is written once by its own block, before padding adds to it; with foldOutput more than once.
-  const bool overwrite = !accumulate && !plan.foldOutput && !plan.truncate;
-  if (!accumulate) zeroColumns(dX, overwrite ? std::min(plan.liveBlocks() * R, plan.inFeatures) : 0, plan.inFeatures);
-  visitBlockProducts(plan, [&](const BlockProduct& product) {
-    matmul(columnBlocks(gradient, product.output, product.rows, product.count, R), false,
-           matrixBlocks(folded, product, R), false, columnBlocks(dX, product.input, product.depth, product.count, R), 1,
-           !(overwrite && product.column == 0));
-  });
+  CpuOperations operations;
+  multiplyBlocksTransposed(operations, plan, dY, folded, dX, accumulate);
 }
 
 void blocksBackwardWeight(BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded) {
-  const int64_t R = plan.side;
-  const TensorDesc gradient = distinctGradient(plan, dY);
-  fill(dFolded, 0);
-  visitBlockProducts(plan, [&](const BlockProduct& product) {
-    matmul(columnBlocks(gradient, product.output, product.rows, product.count, R), true,
-           columnBlocks(x, product.input, product.depth, product.count, R), false, matrixBlocks(dFolded, product, R), 1,
-           false);
-  });
+  // Blocks are too narrow for matmul to widen bfloat16: here a tile of rows, widened once, serves all of them.
+  constexpr int64_t kRows = 512;
+  const int64_t T = x.shape[0], k = plan.inFeatures;
+  const DType dtype = hasFastBfloat16() ? x.dtype : DType::f32;
+  CpuOperations operations;
+  if (T == 0) fill(dFolded, 0);
+  for (int64_t row = 0; row < T; row += kRows) {
+    const int64_t rows = std::min(kRows, T - row);
+    const TensorDesc gradient = distinctGradient(operations, plan, rowRange(dY, row, rows), dtype);
+    TensorDesc input = rowRange(x, row, rows);
+    if (input.dtype != dtype) {
+      void* const memory = scratch<11>(static_cast<size_t>(rows * k * traitsOf(dtype).blockBytes));
+      const TensorDesc wide{memory, dtype, 2, {rows, k}, {k, 1}};
+      copy(input, wide, 1);
+      input = wide;
+    }
+    multiplyBlockGradients(operations, plan, input, gradient, dFolded, row > 0);
+  }
 }
 
 void mergeBlocks(BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight, TensorDesc nonFinite) {
-  const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side;
+  const int64_t d = plan.outFeatures, R = plan.side;
   const int64_t distinct = plan.truncate ? d : plan.distinctOutputs();
   std::vector<BlockProduct> products;
   visitBlockProducts(plan, [&](const BlockProduct& product) { products.push_back(product); });
   const auto* W = static_cast<const float*>(folded.data);
-  std::vector<int32_t> bad(static_cast<size_t>(d), 0);
+  // What is added to row j of the weight, by column; wrap-around padding may lie over other runs.
+  const auto runsOf = [&](int64_t j, std::vector<Run>& runs) {
+    runs.clear();
+    for (const BlockProduct& product : products) {
+      const int64_t distance = j % distinct - product.output, i = distance < 0 ? -1 : distance / R;
+      if (i < 0 || i >= product.count || distance % R >= product.rows) continue;
+      const int64_t row = (product.block + i) * R + product.row + distance % R;
+      runs.push_back({product.input + i * R, product.depth, W + row * R + product.column});
+    }
+    std::sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) { return a.column < b.column; });
+  };
+  std::atomic<int64_t> bad{0};
   withFloatType(weight.dtype, "mergeBlocks", [&](auto zero) {
     using Value = decltype(zero);
-    parallelRanges(d, k, [&](int64_t begin, int64_t end) {
-      std::vector<float> delta(static_cast<size_t>(k));
+    parallelRanges(d, R, [&](int64_t begin, int64_t end) {
+      std::vector<Run> runs;
+      std::vector<float> delta;
       for (int64_t j = begin; j < end; ++j) {
-        std::fill(delta.begin(), delta.end(), 0.0f);
-        for (const BlockProduct& product : products) {
-          const int64_t distance = j % distinct - product.output, i = distance < 0 ? -1 : distance / R;
-          if (i < 0 || i >= product.count || distance % R >= product.rows) continue;
-          const float* row = W + ((product.block + i) * R + product.row + distance % R) * R + product.column;
-          float* to = &delta[static_cast<size_t>(product.input + i * R)];
-          for (int64_t c = 0; c < product.depth; ++c) to[c] += row[c];
-        }
-        Value* w = rowOf<Value>(weight, j);
-        for (int64_t c = 0; c < k; ++c) {
-          const float merged = hwy::ConvertScalarTo<float>(w[c]) + scale * delta[static_cast<size_t>(c)];
-          w[c] = hwy::ConvertScalarTo<Value>(merged);
-          bad[static_cast<size_t>(j)] += std::isfinite(hwy::ConvertScalarTo<float>(w[c])) ? 0 : 1;
-        }
+        runsOf(j, runs);
+        bad += addRuns(runs, scale, rowOf<Value>(weight, j), present(nonFinite), delta);
       }
     });
   });
-  for (const int32_t count : bad) *static_cast<int32_t*>(nonFinite.data) += count;
+  if (present(nonFinite)) *static_cast<int32_t*>(nonFinite.data) += static_cast<int32_t>(bad);
 }
 
 }  // namespace mora::cpu

@@ -33,8 +33,7 @@ std::byte* reserve(uint64_t& capacity) {
 }  // namespace
 
 Stream::Stream(int32_t threads)
-    : base_(reserve(capacity_)), limit_(physicalMemory()), arena_(capacity_), worker_([this] { run(); }) {
-  worker_.detach();
+    : worker_(*new Worker), base_(reserve(capacity_)), limit_(physicalMemory()), arena_(capacity_) {
   setThreads(threads);
 }
 
@@ -43,55 +42,23 @@ void Stream::setThreads(int32_t threads) {
 }
 
 Status Stream::enqueue(const char* operation, std::function<void()> work, Cost cost) {
-  {
-    const std::lock_guard lock(queueMutex_);
-    if (closed_) return Status::failed;
-    queue_.push_back({operation, std::move(work), std::move(cost)});
-  }
-  wake_.notify_one();
-  return Status::ok;
+  const bool taken =
+      worker_.enqueue([this, task = Task{operation, std::move(work), std::move(cost)}] { execute(task); });
+  return taken ? Status::ok : Status::failed;
 }
 
 Status Stream::callback(void (*done)(void*, const StreamError*), void* user) {
   return enqueue("callback", [this, done, user] {
     StreamError error{};
     {
-      const std::lock_guard lock(queueMutex_);
+      const std::lock_guard lock(errorMutex_);
       std::swap(error, error_);
     }
     done(user, &error);
   });
 }
 
-uint64_t Stream::depth() {
-  const std::lock_guard lock(queueMutex_);
-  return queue_.size() + (busy_ ? 1 : 0);
-}
-
-void Stream::shutdown() {
-  std::unique_lock lock(queueMutex_);
-  closed_ = true;
-  queue_.clear();
-  idle_.wait(lock, [this] { return !busy_; });
-}
-
-void Stream::run() {
-  for (;;) {
-    Task task;
-    {
-      std::unique_lock lock(queueMutex_);
-      busy_ = false;
-      idle_.notify_all();
-      wake_.wait(lock, [this] { return !queue_.empty(); });
-      task = std::move(queue_.front());
-      queue_.pop_front();
-      busy_ = true;
-    }
-    execute(task);
-  }
-}
-
-void Stream::execute(Task& task) {
+void Stream::execute(const Task& task) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   try {
@@ -101,19 +68,18 @@ void Stream::execute(Task& task) {
   } catch (const std::exception& failure) {
     remember(task.operation, Status::failed, failure.what());
   }
-  const auto end = Clock::now();
-  const std::lock_guard lock(profileMutex_);
-  if (!profiling_) return;
-  Measured& entry = measured_[{task.operation, task.cost.label}];
-  entry.calls += 1;
-  entry.seconds += std::chrono::duration<double>(end - start).count();
-  entry.flops += task.cost.flops + (task.cost.flopsOnceRun ? task.cost.flopsOnceRun() : 0);
-  entry.bytes += task.cost.bytes;
+  if (!profile_.on()) return;
+  Cost cost = task.cost;
+  if (cost.pairs)
+    cost.flops += cost.pairs->flopsPerPair * causalPairs(static_cast<const int32_t*>(cost.pairs->queryOffsets.data),
+                                                         static_cast<const int32_t*>(cost.pairs->keyOffsets.data),
+                                                         cost.pairs->count());
+  profile_.add(task.operation, cost, std::chrono::duration<double>(Clock::now() - start).count());
 }
 
 // The first error is the cause; what follows it is usually its consequence.
 void Stream::remember(const char* operation, Status status, const char* message) {
-  const std::lock_guard lock(queueMutex_);
+  const std::lock_guard lock(errorMutex_);
   if (error_.status != Status::ok) return;
   error_.status = status;
   std::snprintf(error_.operation, sizeof error_.operation, "%s", operation);
@@ -159,32 +125,6 @@ Status Stream::trim() {
       if (to > from) madvise(base_ + from, to - from, MADV_DONTNEED);
     }
   });
-}
-
-void Stream::profile(bool on) {
-  const std::lock_guard lock(profileMutex_);
-  profiling_ = on;
-  if (on) measured_.clear();
-}
-
-bool Stream::profiling() {
-  const std::lock_guard lock(profileMutex_);
-  return profiling_;
-}
-
-std::string Stream::profileReport() {
-  const std::lock_guard lock(profileMutex_);
-  std::string json = "[";
-  for (const auto& [key, entry] : measured_) {
-    char line[512];
-    std::snprintf(
-        line, sizeof line,
-        "%s{\"operation\":\"%s\",\"label\":\"%s\",\"calls\":%llu,\"seconds\":%.9g,\"flops\":%.9g,\"bytes\":%.9g}",
-        json.size() > 1 ? "," : "", key.first.c_str(), key.second.c_str(), static_cast<unsigned long long>(entry.calls),
-        entry.seconds, entry.flops, entry.bytes);
-    json += line;
-  }
-  return json + "]";
 }
 
 }  // namespace mora

@@ -1,25 +1,15 @@
 // The CPU device's stream: one worker thread that runs operations in order, each with an OpenMP team inside, over
 // memory from one reserved range of addresses.
 #pragma once
-#include <condition_variable>
-#include <deque>
 #include <functional>
-#include <map>
 #include <mutex>
-#include <string>
-#include <thread>
 
 #include "core/arena.h"
 #include "core/backend.h"
+#include "core/profile.h"
+#include "core/worker.h"
 
 namespace mora {
-
-/// What the profile says of an operation.
-struct Cost {
-  double flops = 0, bytes = 0;
-  std::string label;
-  std::function<double()> flopsOnceRun;  // added to flops; of what only the tensors' values tell
-};
 
 struct Stream {
  public:
@@ -28,8 +18,8 @@ struct Stream {
 
   Status enqueue(const char* operation, std::function<void()> work, Cost cost = Cost());
   Status callback(void (*done)(void*, const StreamError*), void* user);
-  uint64_t depth();
-  void shutdown();
+  uint64_t depth() { return worker_.depth(); }
+  void shutdown() { worker_.close(); }
   void setThreads(int32_t threads);
 
   Status allocate(size_t bytes, void** data);
@@ -39,9 +29,7 @@ struct Stream {
   void resetPeak();
   Status trim();
 
-  void profile(bool on);
-  bool profiling();
-  std::string profileReport();
+  Profile& profile() { return profile_; }
 
  private:
   struct Task {
@@ -49,19 +37,13 @@ struct Stream {
     std::function<void()> work;
     Cost cost;
   };
-  struct Measured {
-    uint64_t calls = 0;
-    double seconds = 0, flops = 0, bytes = 0;
-  };
 
-  void run();
-  void execute(Task& task);
+  void execute(const Task& task);
   void remember(const char* operation, Status status, const char* message);
 
-  std::mutex queueMutex_;
-  std::condition_variable wake_, idle_;
-  std::deque<Task> queue_;
-  bool busy_ = false, closed_ = false;
+  Worker& worker_;
+
+  std::mutex errorMutex_;
   StreamError error_{};
 
   std::mutex memoryMutex_;
@@ -69,10 +51,7 @@ struct Stream {
   uint64_t capacity_, limit_;
   Arena arena_;
 
-  std::mutex profileMutex_;
-  bool profiling_ = false;
-  std::map<std::pair<std::string, std::string>, Measured> measured_;
-  std::thread worker_;
+  Profile profile_;
 };
 
 }  // namespace mora

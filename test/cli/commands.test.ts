@@ -109,6 +109,7 @@ describe('mora train', () => {
     [['--template', 'absent.jinja'], 'missing-file', '--template'],
     [['--adapter', 'absent'], 'missing-file', '--adapter'],
     [['--target-modules', 'nothing'], 'no-target', 'q_proj'],
+    [['--modules-to-save', 'nothing'], 'no-module', 'embeddings, norms, head, embed_tokens'],
     [['--method', 'dora'], 'not-available', 'mora, lora, full'],
   ])('ends with 2 for %j', async (more, code, message) => {
     const { exitCode, json } = await moraJson(...trained('refused', ...more))
@@ -129,6 +130,53 @@ describe('mora merge', () => {
     expect((await moraJson('inspect', '--model', at('merged'))).json).toMatchObject({ layers: 2, dtype: 'float32' })
     expect(await moraJson(...merge)).toMatchObject({ exitCode: 2, json: { error: { code: 'output-exists' } } })
     expect((await moraJson(...merge, '--overwrite')).exitCode).toBe(0)
+  })
+
+  it('takes modules over that were trained whole, from any run that trained them', async () => {
+    await moraJson(...trained('whole', '--modules-to-save', 'embeddings,norms'))
+    const [v, d] = [CONFIG.vocab_size, CONFIG.hidden_size]
+    const { json: adapter } = await moraJson('inspect', '--adapter', at('whole'))
+    const { json: plain } = await moraJson('inspect', '--adapter', at('to-merge'))
+    expect(adapter.modulesToSave).toEqual(['embed_tokens', 'input_layernorm', 'post_attention_layernorm', 'norm'])
+    expect(adapter.parameters).toBe(plain.parameters + v * d + 5 * d)
+    const again = await moraJson('train', '--config', at('whole/run.yaml'), '--output', at('whole-again'))
+    expect(again.json.trainableParameters).toBe(adapter.parameters)
+
+    const merge = ['merge', '--model', model(), '--adapter', at('whole'), '--output', at('merged-whole')]
+    expect((await moraJson(...merge)).json.merged).toBe(LINEARS + 1 + 5)
+    const measure = async (...of: string[]): Promise<number[]> => {
+      const argv = ['eval', '--task', 'logprobs', '--data', at('rows.jsonl'), '--dtype', 'float32', ...of]
+      const { json } = await moraJson(...argv)
+      return json.rows.flatMap(({ logprobs }: { logprobs: number[] }) => logprobs)
+    }
+    const adapted = await measure('--model', model(), '--adapter', at('whole'))
+    const merged = await measure('--model', at('merged-whole'))
+    adapted.forEach((value, i) => {
+      expect(merged[i]).toBeCloseTo(value, 4)
+    })
+  })
+
+  it('T15 refuses an adapter of another base unless told', async () => {
+    await moraJson(...trained('elsewhere'))
+    const merged = ['merge', '--model', model(), '--adapter', at('elsewhere'), '--output', at('other-base')]
+    expect((await moraJson(...merged)).exitCode).toBe(0)
+    const rows = ['--data', at('rows.jsonl')]
+    const wrong = [...['--model', at('other-base'), '--adapter', at('elsewhere')], ...rows]
+    for (const command of [
+      ['eval', '--task', 'logprobs'],
+      ['train', '--max-steps', '1', '--output', at('no')],
+    ]) {
+      const { exitCode, json } = await moraJson(...command, ...wrong)
+      expect({ exitCode, code: json.error?.code }).toEqual({ exitCode: 2, code: 'other-base' })
+      expect((await moraJson(...command, ...wrong, '--allow-other-base')).exitCode).toBe(0)
+    }
+  })
+
+  it('shows how far it is on stderr', async () => {
+    await moraJson(...trained('shown'))
+    const { stderr } = await mora('merge', '--model', model(), '--adapter', at('shown'), '--output', at('shown-merged'))
+    const tensors = LINEARS + 7 // embeddings and head, two norms a block and one after
+    expect(stderr).toBe(`merging ${at('shown')} into ${model()}\n1/${tensors} tensors\n`)
   })
 
   it('never writes over what it reads', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { randomStream } from '../../lib/data/philox.js'
 import { GREEDY, type Sampling, sampleToken } from '../../lib/generate/sampler.js'
+import { randomStream } from '../../lib/random.js'
 
 const PROBABILITIES = [0.05, 0.4, 0.1, 0.25, 0.2]
 const logits = Float32Array.from(PROBABILITIES, Math.log)

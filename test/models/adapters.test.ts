@@ -1,12 +1,12 @@
 /** Adapters on a model: several at once, switched, removed, and what is trained. */
-import { rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora, loraMethod } from '../../lib/adapters/lora.js'
 import { mora, moraMethod, operators } from '../../lib/adapters/mora.js'
-import { randomStream } from '../../lib/data/philox.js'
 import type { Model } from '../../lib/models/model.js'
 import { AdamW } from '../../lib/optim/adamw.js'
+import { randomStream } from '../../lib/random.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -91,6 +91,59 @@ describe('several adapters', () => {
   })
 })
 
+describe('merged adapters', () => {
+  test('stay part of the weights when these are trained: pristine + ΔW in float32', async () => {
+    using model = await loadTiny('tiny-untied')
+    await model.loadAdapter(adapterFolder('rotation'), 'x')
+    const adapted = (await logProbsOf(model, sequence))[0]!
+    await model.mergeAdapter('x')
+    const merged = await mergedWeights(model)
+    model.trainAll()
+    expect(await mergedWeights(model)).toEqual(merged)
+    expect(await differenceTo(model, adapted)).toBeLessThan(1e-5)
+    expect(model.trainableParameters().length).toBe(model.slots.length)
+    expect([...model.adapters.keys()], 'adapters that could still be unmerged').toEqual([])
+  })
+
+  test('are added in float32 to what a bfloat16 model trains', async () => {
+    using model = await loadTiny('tiny-untied', 'bfloat16')
+    using exact = await loadTiny('tiny-untied')
+    for (const one of [model, exact]) {
+      await one.loadAdapter(adapterFolder('sharing'), 'x')
+      await one.mergeAdapter('x')
+      one.trainAll()
+    }
+    expect(await mergedWeights(model)).toEqual(await mergedWeights(exact))
+  })
+
+  test.each([true, false])('are as active after unmerging as they were before: %s', async (active) => {
+    using model = await loadTiny('tiny-untied')
+    await model.loadAdapter(adapterFolder('rotation'), 'x')
+    if (!active) model.setActiveAdapters([])
+    const before = (await logProbsOf(model, sequence))[0]!
+    await model.mergeAdapter('x')
+    await model.unmergeAdapter('x')
+    expect(model.adapterSet.activeNames()).toEqual(active ? ['x'] : [])
+    expect((await logProbsOf(model, sequence))[0]!).toEqual(before)
+  })
+
+  test('of a model that no file holds are unmerged from what training made of it', async () => {
+    using model = await loadTiny('tiny-untied')
+    model.trainAll()
+    await model.loadAdapter(adapterFolder('rotation'), 'x')
+    for (let round = 0; round < 2; round++) {
+      const { parameter } = model.trainableParameters()[1]!
+      parameter.assign(Float32Array.from((await parameter.data()) as Float32Array, (value) => value + 0.5))
+      const weights = await mergedWeights(model)
+      const adapted = (await logProbsOf(model, sequence))[0]!
+      await model.mergeAdapter('x')
+      expect(await differenceTo(model, adapted)).toBeLessThan(1e-5)
+      await model.unmergeAdapter('x')
+      expect(await mergedWeights(model)).toEqual(weights)
+    }
+  })
+})
+
 describe('errors name the adapter and the way out', () => {
   const code = (expected: string, message: RegExp) =>
     expect.objectContaining({ code: expected, message: expect.stringMatching(message) })
@@ -168,6 +221,21 @@ describe('counts and dtypes', () => {
     const shapes = (of: Model) => of.trainableParameters().map(({ name, parameter }) => [name, parameter.shape])
     expect(shapes(again)).toEqual(shapes(model))
     rmSync(folder, { recursive: true })
+  })
+
+  test('rounded matrices are loaded from the rule that their file records', async () => {
+    using model = await loadTiny('tiny-untied')
+    const config = mora({ rank: 2, operator: 'rotation', roundRank: 8 })
+    model.addAdapter('default', config, { seed: 1 })
+    const sides = model.trainableParameters().map(({ parameter }) => parameter.shape[0]!)
+    expect(sides.every((side) => side % 8 === 0)).toBe(true)
+    const folder = join(temporary(), 'adapter')
+    await model.saveAdapter('default', folder)
+    const read = JSON.parse(readFileSync(join(folder, 'adapter_config.json'), 'utf8'))
+    expect(read.mora_round_rank).toBe(8)
+    model.removeAdapter('default')
+    expect(await model.loadAdapter(folder)).toMatchObject({ roundRank: 8 })
+    expect(model.trainableParameters().map(({ parameter }) => parameter.shape[0]!)).toEqual(sides)
   })
 
   test('training an adapter leaves the base bit for bit', async () => {

@@ -235,13 +235,13 @@ void profileCountsOperations() {
   Stream& stream = newStream();
   stream.enqueue("before", [] {});
   wait(stream);
-  stream.profile(true);
-  CHECK(stream.profiling());
+  stream.profile().turn(true);
+  CHECK(stream.profile().on());
   for (int i = 0; i < 3; ++i) stream.enqueue("matmul", [] {}, {10, 20, "4x4", {}});
   wait(stream);
   wait(stream);  // the callback itself is an operation
-  stream.profile(false);
-  const std::string report = stream.profileReport();
+  stream.profile().turn(false);
+  const std::string report = stream.profile().report();
   CHECK(report.find("\"operation\":\"matmul\",\"label\":\"4x4\",\"calls\":3") != std::string::npos);
   CHECK(report.find("\"flops\":30,\"bytes\":60") != std::string::npos);
   CHECK(report.find("before") == std::string::npos);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { LoraLayer } from '../../lib/adapters/lora.js'
 import { MoraLayer, type Operator, operators } from '../../lib/adapters/mora.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { recomputed } from '../../lib/tensor/checkpoint.js'
@@ -6,7 +7,7 @@ import { assemble, moveInto } from '../../lib/tensor/destination.js'
 import { selfAttention } from '../../lib/tensor/operations/attention.js'
 import { dropout } from '../../lib/tensor/operations/dropout.js'
 import { embedding, gatherRows } from '../../lib/tensor/operations/embedding.js'
-import { addBias, factor, linear } from '../../lib/tensor/operations/linear.js'
+import { addBias, factor, linear, updatedLinear } from '../../lib/tensor/operations/linear.js'
 import { crossEntropy, linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { groupSpread, groupSum } from '../../lib/tensor/operations/mora.js'
 import { addResidual, rmsNorm } from '../../lib/tensor/operations/norm.js'
@@ -149,6 +150,30 @@ function adapted(x: Tensor, matrix: Parameter, operator: Operator, outFeatures: 
   return adapter.forward(new LinearInput(x), scale, { target, accumulate: false })
 }
 
+// A change of rows 2 … of a weight beside another change of the same rows, and rows that nothing changes.
+const joined: GradientCase[] = (['rotation', 'decoupling', 'truncation'] as const).map((operator) =>
+  gradientCase({
+    name: `a weight joined by MoRA, ${operator}, and LoRA`,
+    inputs: {
+      x: { shape: [3, 7], kind: 'activation' },
+      matrix: { shape: [4, 4], kind: 'parameter' },
+      a: { shape: [2, 7], kind: 'parameter' },
+      b: { shape: [9, 2], kind: 'parameter' },
+    },
+    forward: ({ x, matrix, a, b }, constant) => {
+      const layer = { layer: { name: 'layer', inFeatures: 7, outFeatures: 9 }, device: testDevice(), adapter: 'a' }
+      const config = { operator, scale: 2, foldOutput: false, dropout: 0 }
+      const input = new LinearInput(x)
+      const updates = [new MoraLayer(config, layer, matrix), new LoraLayer(layer, 0, 0.5, a, b)].map((adapter) => ({
+        from: 2,
+        to: 11,
+        ...adapter.asWeightUpdate(input, -0.5)!,
+      }))
+      return updatedLinear(x, constant([12, 7]), updates)
+    },
+  }),
+)
+
 function withBias(x: Tensor, weight: Parameter, bias: Parameter): Tensor {
   return assemble(
     [x.shape[0]!, weight.shape[0]!],
@@ -217,7 +242,7 @@ const structure: GradientCase[] = [
 ]
 
 describe('gradients', () => {
-  for (const description of [...layers, ...groups, ...adapters, ...scaled, ...structure]) {
+  for (const description of [...layers, ...groups, ...adapters, ...scaled, ...joined, ...structure]) {
     test(description.name, () => checkGradients(description))
   }
 })

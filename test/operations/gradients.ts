@@ -3,8 +3,8 @@
  * against float32. Each case also runs twice on the same inputs, so that gradients are added up, and must leave no memory.
  */
 import { expect } from 'vitest'
-import { randomStream } from '../../lib/data/philox.js'
 import { native } from '../../lib/native.js'
+import { randomStream } from '../../lib/random.js'
 import { moveInto } from '../../lib/tensor/destination.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'

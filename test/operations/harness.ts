@@ -4,8 +4,8 @@
  * every backend meets the same table.
  */
 import { expect } from 'vitest'
-import { type RandomStream, randomStream } from '../../lib/data/philox.js'
 import { type DType, type Native, type NativeDevice, type NativeTensor, native } from '../../lib/native.js'
+import { type RandomStream, randomStream } from '../../lib/random.js'
 import {
   bfloat16BitsToFloat32,
   float16BitsToFloat32,
@@ -18,6 +18,7 @@ type NotOperations =
   | 'version'
   | 'openDevice'
   | 'whyUnavailable'
+  | 'deviceCount'
   | 'libraries'
   | 'openFile'
   | 'empty'

@@ -12,6 +12,7 @@ import { type OperationCase, type OperationName, runCase } from './harness.js'
 const notOperations = [
   'openDevice',
   'whyUnavailable',
+  'deviceCount',
   'libraries',
   'openFile',
   'setErrorClass',

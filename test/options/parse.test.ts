@@ -44,6 +44,7 @@ describe('options of training', () => {
       rotaryDtype: 'float32',
       seed: 42,
       quiet: false,
+      allowOtherBase: false,
     })
   })
 
@@ -128,7 +129,7 @@ describe('options that do not fit together', () => {
     [{ alpha: 8 }, '--alpha does not go with method mora'],
     [{ method: 'full', rank: 8 }, '--rank does not go with method full'],
     [{ init: 'c', rank: 8 }, '--rank does not go with method full'],
-    [{ modulesToSave: 'norms' }, '--modules-to-save is not available yet.'],
+    [{ modulesToSave: 'norms', method: 'full' }, '--modules-to-save does not go with method full'],
     [{ adapter: 'a', method: 'full' }, '--adapter does not go with --method full'],
     [{ patience: 3 }, '--patience needs --eval-data'],
     [{ evalData: 'e', patience: 3 }, '--patience needs --eval-every'],

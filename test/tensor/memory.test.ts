@@ -150,12 +150,13 @@ test('trimming gives cached memory back and keeps what is in use', async () => {
     [1 << 20],
     { device },
   )
-  Tensor.zeros([1 << 22], { device }).dispose()
+  Tensor.zeros([1 << 24], { device }).dispose()
   await device.synchronize()
-  expect(device.memory().cached).toBeGreaterThanOrEqual(2 ** 24)
+  expect(device.memory().cached).toBeGreaterThanOrEqual(2 ** 26)
   device.trim()
   await device.synchronize()
-  expect(device.memory().cached).toBe(0)
+  // A GPU's memory goes back in whole segments, and what is kept lies in one of 32 MiB.
+  expect(device.memory().cached).toBeLessThanOrEqual(device.kind === 'cpu' ? 0 : 2 ** 25)
   const values = (await kept.data()) as Float32Array
   expect([values[0], values[12345], values.at(-1)]).toEqual([0, 12345, (1 << 20) - 1])
   kept.dispose()

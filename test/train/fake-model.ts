@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AdapterConfigBase } from '../../lib/adapters/adapter.js'
 import type { Batch } from '../../lib/data/batch.js'
-import { randomStream } from '../../lib/data/philox.js'
+import { randomStream } from '../../lib/random.js'
 import { writeTensors } from '../../lib/train/checkpoint-files.js'
 import type { Optimizer, StepOptions, TrainableModel, TrainedParameter } from '../../lib/train/trainable.js'
 
@@ -93,6 +93,8 @@ export class FakeModel implements TrainableModel {
     const names = Array.from({ length: this.options.layers ?? 2 }, (_, i) => `model.layers.${i}.mlp.up_proj`)
     return names.map((name) => ({ name, inFeatures: VOCABULARY, outFeatures: VOCABULARY }))
   }
+
+  moduleNames = (names: readonly string[]) => names
 
   addAdapter(name: string, config: AdapterConfigBase, { seed }: { seed: number }): void {
     this.adapters.set(name, config)

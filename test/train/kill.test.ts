@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
-import { randomStream } from '../../lib/data/philox.js'
+import { randomStream } from '../../lib/random.js'
 import { goldenPath } from '../golden/files.js'
 
 const golden = (name: string): string => goldenPath(name) ?? name

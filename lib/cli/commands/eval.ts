@@ -29,7 +29,7 @@ export const evalCommand = defineCommand({
     const model = await loadModel(options.model!, options)
     const progress = new Progress(terminal.stderr, options)
     try {
-      if (options.adapter !== undefined) await model.loadAdapter(options.adapter)
+      if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
       const result = await evaluate(model, {
         ...options,
         onWarning: (message) => progress.note(message),

@@ -34,7 +34,7 @@ export const generateCommand = defineCommand({
     const { loadModel } = await import('../../models/index.js')
     const model = await loadModel(options.model!, options)
     try {
-      if (options.adapter !== undefined) await model.loadAdapter(options.adapter)
+      if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
       return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)
     } finally {
       model.dispose()

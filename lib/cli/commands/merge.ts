@@ -2,6 +2,7 @@ import { MergeSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { formatFacts, formatNumber } from '../format.js'
 import { requireAdapter, requireFreeOutput, requireModel } from '../paths.js'
+import { Progress } from '../progress.js'
 
 export const mergeCommand = defineCommand({
   name: 'merge',
@@ -14,25 +15,24 @@ export const mergeCommand = defineCommand({
     requireAdapter(adapter, source)
     requireFreeOutput(output!, { inputs: [model, adapter], overwrite }, source)
   },
-  async run(options, { log }) {
-    const { loadModel } = await import('../../models/index.js')
-    const { device, threads, output, dtype } = options
-    // Sums are made in float32 and rounded once, when they are written.
-    const model = await loadModel(options.model!, { device, threads, dtype: 'float32' })
+  async run({ model, adapter, allowOtherBase, output, dtype, device, threads, quiet }, { terminal }) {
+    const { mergeModel } = await import('../../models/index.js')
+    const progress = new Progress(terminal.stderr, { quiet })
     try {
-      log(`merging ${options.adapter} into ${options.model}`)
-      await model.loadAdapter(options.adapter!, 'merged')
-      const { merged, maxAbsoluteChange } = await model.mergeAdapter('merged')
-      await model.save(output!, { dtype: dtype === 'auto' ? undefined : dtype })
+      progress.note(`merging ${adapter} into ${model}`)
+      const { merged, maxAbsoluteChange } = await mergeModel({
+        ...{ model: model!, adapter: adapter!, output: output!, allowOtherBase, dtype, device, threads },
+        onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),
+      })
       const json = { output, merged, maxAbsoluteChange }
       const text = formatFacts([
         ['output', output!],
-        ['merged layers', String(merged)],
+        ['merged weights', String(merged)],
         ['largest change of a weight', formatNumber(maxAbsoluteChange)],
       ])
       return { json, text }
     } finally {
-      model.dispose()
+      progress.end()
     }
   },
 })

@@ -1,7 +1,8 @@
 import { type FloatDType, native } from '../../native.js'
 import { type Destination, destinationOr } from '../destination.js'
 import { Parameter } from '../parameter.js'
-import { record } from '../tape.js'
+import { scope } from '../scope.js'
+import { type GradientTarget, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
 /** A weight as the product of `dtype` needs it: itself, a parameter's cast, or block formats as values. */
@@ -26,6 +27,41 @@ export function linear(x: Tensor, weight: Tensor, into?: Destination): Tensor {
     dX!.write((target, add) => native.matmul(dY.native, false, operand(w!, dtype).native, false, target.native, 1, add))
     if (input) {
       dWeight!.write((target, add) => native.matmul(dY.native, true, input.native, false, target.native, 1, add))
+    }
+  })
+}
+
+/** A trained change of some rows of a weight, that takes part in the weight's own product. */
+export interface WeightUpdate {
+  /** Rows [from, to) of the weight; columns of y. */
+  readonly from: number
+  readonly to: number
+  readonly parameters: readonly Parameter[]
+  /** rows [to - from, k] (float32) += ΔW, in place. */
+  addTo(rows: Tensor): void
+  /** Writes the parameters' gradients, from dY [T, to - from] and x [T, k]. */
+  backward(dY: Tensor, x: Tensor, targets: readonly GradientTarget[]): void
+}
+
+/**
+ * y [T, d] = x [T, k] (W + ΔW)ᵀ for a frozen W [d, k] of any dtype. The sum is made in float32 for each product and not
+ * kept: it costs a pass over W, whatever T is.
+ */
+export function updatedLinear(x: Tensor, weight: Tensor, updates: readonly WeightUpdate[], into?: Destination): Tensor {
+  const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
+  const multiply = (a: Tensor, w: Tensor, transpose: boolean, target: Tensor, add: boolean) =>
+    scope(() => {
+      const sum = Tensor.empty(w.shape, { device: w.device })
+      native.dequantise(w.native, sum.native)
+      for (const update of updates) update.addTo(sum.rows(update.from, update.to))
+      native.matmul(a.native, false, sum.native, transpose, target.native, 1, add)
+    })
+  multiply(x, weight, true, y, accumulate)
+  const parameters = updates.flatMap((update) => update.parameters)
+  return record(y, [x, ...parameters], [weight, x], (dY, [w, input], [dX, ...targets]) => {
+    dX!.write((target, add) => multiply(dY, w!, false, target, add))
+    for (const update of updates) {
+      update.backward(dY.columns(update.from, update.to), input!, targets.splice(0, update.parameters.length))
     }
   })
 }

@@ -2,7 +2,7 @@ import { type BlockPlan, type FloatDType, type Grouping, native } from '../../na
 import { type Destination, destinationOr } from '../destination.js'
 import { writeByAdding } from '../gradient-writes.js'
 import type { Parameter } from '../parameter.js'
-import { record } from '../tape.js'
+import { type GradientTarget, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
 /** Compression of the sharing operators: x [T, width] → sums of its groups [T, R] (paper, Eq. 6 and Appendix B). */
@@ -40,17 +40,41 @@ export function blocks(x: Tensor, matrix: Parameter, plan: BlockPlan, scale = 1,
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, plan.outFeatures], x)
   native.blocksForward(plan, x.native, foldedBlocks(plan, matrix, dtype, scale).native, y.native, accumulate)
   return record(y, [x, matrix], [x], (dY, [input], [dX, dMatrix]) => {
+    const once = dX!.needed && dMatrix!.needed ? sumRepeats(plan, dY) : { plan, dY }
     dX!.write((target, add) => {
-      native.blocksBackwardInput(plan, dY.native, foldedBlocks(plan, matrix, dtype, scale).native, target.native, add)
+      const folded = foldedBlocks(plan, matrix, dtype, scale).native
+      native.blocksBackwardInput(once.plan, once.dY.native, folded, target.native, add)
     })
-    const dFolded = Tensor.empty([liveBlocks(plan), plan.side, plan.side], { device: x.device })
-    native.blocksBackwardWeight(plan, input!.native, dY.native, dFolded.native)
-    writeByAdding(dMatrix!, (target) => {
-      if (scale === 1) return native.unfoldBlocks(plan, dFolded.native, target.native)
-      const unscaled = Tensor.zeros(target.shape, { device: x.device })
-      native.unfoldBlocks(plan, dFolded.native, unscaled.native)
-      native.add(unscaled.native, target.native, scale)
-    })
+    blocksMatrixGradient(once.plan, input!, once.dY, scale, dMatrix!)
+  })
+}
+
+/** Gradient of the outputs before they repeat, with the plan that ends there: summed once for all who need it. */
+function sumRepeats(plan: BlockPlan, dY: Tensor): { plan: BlockPlan; dY: Tensor } {
+  const { inFeatures, outFeatures, side, truncate } = plan
+  const distinct = Math.ceil(inFeatures / side) * side
+  if (truncate || distinct >= outFeatures) return { plan, dY }
+  const sums = Tensor.empty([dY.shape[0]!, distinct], dY)
+  native.groupSum({ kind: 'tile', wrap: false, width: outFeatures, side: distinct }, dY.native, sums.native, false)
+  return { plan: { ...plan, outFeatures: distinct }, dY: sums }
+}
+
+/** Writes dM of `blocks` from x [T, k] and dY [T, d]. */
+export function blocksMatrixGradient(
+  plan: BlockPlan,
+  x: Tensor,
+  dY: Tensor,
+  scale: number,
+  dMatrix: GradientTarget,
+): void {
+  const { device } = x
+  const dFolded = Tensor.empty([liveBlocks(plan), plan.side, plan.side], { device })
+  native.blocksBackwardWeight(plan, x.native, dY.native, dFolded.native)
+  writeByAdding(dMatrix, (target) => {
+    if (scale === 1) return native.unfoldBlocks(plan, dFolded.native, target.native)
+    const unscaled = Tensor.zeros(target.shape, { device })
+    native.unfoldBlocks(plan, dFolded.native, unscaled.native)
+    native.add(unscaled.native, target.native, scale)
   })
 }
 

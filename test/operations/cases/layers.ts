@@ -1,5 +1,5 @@
-import { philox4x32 } from '../../../lib/data/philox.js'
 import { native } from '../../../lib/native.js'
+import { philox4x32 } from '../../../lib/random.js'
 import { type OperationCase, operationCase } from '../harness.js'
 import { Host, sum } from '../host.js'
 

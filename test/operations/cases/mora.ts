@@ -271,14 +271,14 @@ const mergeBlocks = plans.flatMap((of) =>
 )
 
 const overflow = operationCase({
-  name: 'mergeBlocks counts results that are not finite',
+  name: 'mergeBlocks counts results that are not finite, and only what blocks reach',
   operands: {
     folded: { shape: [2, 2, 2], dtype: 'float32', layouts: 'dense', values: [1, 1, 1, 1, 1, 1, 1, 1] },
     weight: {
       shape: [4, 4],
       dtype: 'float16',
       role: 'inout',
-      values: (_, i) => (i === 1 ? Number.NaN : i === 4 ? 65504 : 0),
+      values: (_, i) => (i === 1 || i === 2 ? Number.NaN : i === 4 ? 65504 : 0),
     },
     nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [1] },
   },

@@ -21,7 +21,7 @@ const transposes = [false, true].flatMap((a) => [false, true].map((b) => ({ a, b
 function product(
   [m, n, k]: readonly [number, number, number],
   transpose: { a: boolean; b: boolean },
-  { batch = 0, accumulate = false, alpha = 1, float32Result = false } = {},
+  { batch = 0, accumulate = false, alpha = 1, float32Result = false, float32Right = false } = {},
 ): OperationCase {
   const shape = (rows: number, columns: number, swap: boolean) => [
     ...(batch ? [batch] : []),
@@ -34,10 +34,10 @@ function product(
   const resultShape = shape(m, n, false)
   const how = `${transpose.a ? 'aᵀ' : 'a'} ${transpose.b ? 'bᵀ' : 'b'}`
   return operationCase({
-    name: `matmul ${how} [${m} x ${k} x ${n}] batch ${batch}, alpha ${alpha}${accumulate ? ', added' : ''}${float32Result ? ', float32 result' : ''}`,
+    name: `matmul ${how} [${m} x ${k} x ${n}] batch ${batch}, alpha ${alpha}${accumulate ? ', added' : ''}${float32Result ? ', float32 result' : ''}${float32Right ? ', float32 b' : ''}`,
     operands: {
       a: { shape: shape(m, k, transpose.a), dtype: 'activation', layouts: 'any' },
-      b: { shape: shape(k, n, transpose.b), dtype: 'activation', layouts: 'any' },
+      b: { shape: shape(k, n, transpose.b), dtype: float32Right ? 'float32' : 'activation', layouts: 'any' },
       c: {
         shape: resultShape,
         dtype: float32Result ? 'float32' : 'activation',
@@ -69,6 +69,8 @@ const matmul = [
   product([6, 5, 7], { a: true, b: false }, { batch: 2, accumulate: true, alpha: -1.5, float32Result: true }),
   product([19, 37, 41], { a: true, b: false }, { accumulate: true, float32Result: true }),
   product([4, 3, 0], { a: false, b: true }, { accumulate: true }),
+  ...transposes.map((transpose) => product([13, 21, 34], transpose, { float32Right: true })),
+  product([519, 33, 40], { a: false, b: true }, { float32Right: true, accumulate: true }),
   operationCase({
     name: 'matmul of one matrix for a whole batch, and of interleaved batches',
     operands: {

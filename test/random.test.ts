@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { philox4x32, randomStream } from '../../lib/data/philox.js'
+import { philox4x32, randomStream } from '../lib/random.js'
 
 describe('philox4x32', () => {
   // Known answers of Random123, the reference library of the paper's authors.

@@ -1,0 +1,44 @@
+// What adapters cost beside the linear layers of one block, ours and the reference's.
+import { squareSide } from '../../dist/adapters/square-side.js'
+import { linears, llamaBlocks } from './llama.mjs'
+import { baseLaunches, referenceLaunches } from './reference.mjs'
+import { totalMicroseconds } from './roofline.mjs'
+import { traced } from './run-trace.mjs'
+
+/** Microseconds of the seven frozen products of a block, forward and backward. */
+export const frozenMicroseconds = (tokens) => totalMicroseconds(linears.flatMap((layer) => baseLaunches(layer, tokens)))
+
+/** Predictions for `cases`, each `{operator, rank, …}`; times in microseconds. */
+export function predictBlocks(cases, tokens) {
+  const { forward, backward } = traced('trace-block.mjs', { tokens, operator: null })
+  const frozen = totalMicroseconds(forward) + totalMicroseconds(backward)
+  return cases.map((one) => predictBlock(one, tokens, frozen))
+}
+
+function predictBlock(one, tokens, frozen) {
+  const { operator, rank } = one
+  const phases = traced('trace-block.mjs', { tokens, operator, rank, merge: true, block: true })
+  const time = Object.fromEntries(Object.entries(phases).map(([name, list]) => [name, totalMicroseconds(list)]))
+  const perStep = Math.max(0, time.first - time.forward - time.backward)
+  const reference = linears.flatMap((layer) => {
+    const side = squareSide(layer.inFeatures, layer.outFeatures, rank, operator)
+    const launches = referenceLaunches(operator, layer, side, tokens)
+    return [...launches.forward, ...launches.backward]
+  })
+  return {
+    ...one,
+    /** In percent of the frozen products. */
+    referenceAdds: (100 * totalMicroseconds(reference)) / frozenMicroseconds(tokens),
+    adds: (100 * (time.forward + time.backward + perStep - frozen)) / frozen,
+    forward: time.forward,
+    backward: time.backward,
+    /** What is done once per optimizer step. */
+    perStep,
+    /** Of all targets of the model. */
+    merge: time.merge * llamaBlocks,
+    launches: { forward: phases.forward.length, backward: phases.backward.length },
+    /** Launches of a whole block's forward pass that are not products. */
+    blockKernels: phases.block.filter(({ kind }) => kind !== 'product').length,
+    phases,
+  }
+}

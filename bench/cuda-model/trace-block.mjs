@@ -1,0 +1,91 @@
+// Runs one Llama-2-7B block on the emulated CUDA device and prints what each phase launched as JSON. A process of its own,
+// because the emulator writes one trace per process:
+//   MORA_CUDA=emulated MORA_SIMT_COMPUTE=0 MORA_SIMT_TRACE=trace.jsonl \
+//     node bench/cuda-model/trace-block.mjs '{"tokens":4096,"operator":"rotation","rank":8,"merge":true,"block":true}'
+// Phases: `first`, `forward` and `backward` are the seven linear layers alone, `first` being a forward and a backward pass
+// that also do what is done once per optimizer step; `block` is the whole block forward; `merge` merges every adapter. An
+// operator of null is the frozen block.
+import { mora, moraMethod } from '../../dist/adapters/mora.js'
+import { LinearInput } from '../../dist/nn/linear-input.js'
+import { RotaryTables } from '../../dist/nn/rotary.js'
+import { backwardFrom } from '../../dist/tensor/backward.js'
+import { openDevice } from '../../dist/tensor/device.js'
+import { Parameter } from '../../dist/tensor/parameter.js'
+import { scope } from '../../dist/tensor/scope.js'
+import { record } from '../../dist/tensor/tape.js'
+import { Tensor } from '../../dist/tensor/tensor.js'
+import { emptyBlock } from './llama.mjs'
+import { TraceReader } from './trace.mjs'
+
+const { tokens, operator, rank, merge = false, block: whole = false } = JSON.parse(process.argv[2])
+const device = openDevice({ device: 'cuda' })
+const options = { device, dtype: 'bfloat16' }
+const reader = new TraceReader(process.env.MORA_SIMT_TRACE)
+
+const block = emptyBlock(device)
+const { config } = block
+if (operator) {
+  const adapter = mora({ rank, operator })
+  for (const linear of block.linears()) {
+    const layer = moraMethod.create(adapter, { layer: linear, device, adapter: 'traced' }, 0)
+    linear.adapters.set('traced', { layer, active: true, scale: 1 })
+  }
+}
+const adapters = block.linears().flatMap((linear) => linear.activeAdapters().map(({ layer }) => ({ linear, layer })))
+
+// What stands before the block: it makes every layer give a gradient of its input.
+const before = new Parameter('before', Tensor.zeros([1], { device }))
+const input = (width) => record(Tensor.empty([tokens, width], options), [before], [], () => {})
+
+const phases = { first: Object.values(await pass()).flat(), ...(await pass()) }
+if (whole) phases.block = await phase(() => block.forward(input(config.hiddenSize), contextOf(tokens)))
+if (merge) {
+  const nonFinite = Tensor.zeros([1], { device, dtype: 'int32' })
+  phases.merge = await phase(() => {
+    for (const { linear, layer } of adapters) layer.mergeInto(linear.weight, 1, nonFinite)
+  })
+}
+console.log(JSON.stringify(phases))
+
+/** Forward and backward of what reads one input each: the gradients of matrices are those of one micro-batch. */
+async function pass() {
+  for (const { layer } of adapters) for (const parameter of layer.parameters) parameter.zeroGrad()
+  const { queryKeyValue, attentionOutput, gateUp, down } = block
+  const { hiddenSize, intermediateSize } = config
+  const layers = [
+    { layer: queryKeyValue, width: hiddenSize },
+    { layer: attentionOutput, width: hiddenSize },
+    { layer: gateUp, width: hiddenSize },
+    { layer: down, width: intermediateSize },
+  ]
+  let results = []
+  const forward = await phase(() => {
+    results = layers.map(({ layer, width }) => {
+      const x = input(width)
+      const y = layer.forward(new LinearInput(x))
+      return { x, y, dY: Tensor.empty(y.shape, options) }
+    })
+  })
+  const backward = await phase(() => {
+    for (const { x, y, dY } of results) scope(() => backwardFrom(y.node, dY, x.node))
+  })
+  for (const tensors of results) for (const tensor of Object.values(tensors)) tensor.dispose()
+  return { forward, backward }
+}
+
+async function phase(body) {
+  await device.synchronize()
+  reader.next()
+  await body()
+  await device.synchronize()
+  return reader.next()
+}
+
+/** One document of all tokens. */
+function contextOf(count) {
+  const integers = (values) => Tensor.from(Int32Array.from(values), [values.length], { device, dtype: 'int32' })
+  const { ropeTheta: theta, headSize, ropeScaling: scaling } = config
+  const tables = new RotaryTables({ theta, headSize, scaling, dtype: 'float32' }, device).upTo(count)
+  const positions = integers(Array.from({ length: count }, (_, i) => i))
+  return { rotary: { ...tables, positions }, offsets: integers([0, count]), dropout: null }
+}

@@ -1,0 +1,80 @@
+import { UsageError } from '../errors.js'
+import type { NativeDevice } from '../native.js'
+import type { LayerAdapter } from '../nn/layer-adapter.js'
+import { Parameter } from '../tensor/parameter.js'
+import { Tensor } from '../tensor/tensor.js'
+import type { AdapterConfigBase, LayerFacts } from './adapter.js'
+import { type AdapterProvenance, layerTensors, readAdapterFolder } from './adapter-folder.js'
+import { type BaseModel, requireSameBase } from './base-model.js'
+import { modulesOfAdapter } from './modules-to-save.js'
+import { selectTargets } from './patterns.js'
+import { adapterMethod } from './registry.js'
+
+export interface LoadedAdapter<L extends LayerFacts> {
+  config: AdapterConfigBase
+  provenance: AdapterProvenance
+  layers: Map<L, LayerAdapter>
+  /** Weights that are trained whole, by the names of those that they replace. */
+  modules: Map<string, Parameter>
+}
+
+export interface ReadAdapterOptions {
+  device: NativeDevice
+  /** The adapter's name in the model. */
+  adapter: string
+  /** Also read an adapter that was trained on another base; from then on it belongs to this one. */
+  allowOtherBase?: boolean
+}
+
+/**
+ * Reads an adapter's folder and makes its parts: one beside each of a model's linear layers, and modules trained whole.
+ * @throws UsageError `unfit-adapter` if it has layers that the model lacks, lacks layers that it targets, or has other
+ * shapes, `other-base` if it was trained on another base; and what `readAdapterFolder` throws
+ */
+export async function readAdapterLayers<L extends LayerFacts>(
+  folder: string,
+  linears: readonly L[],
+  base: BaseModel,
+  { device, adapter, allowOtherBase = false }: ReadAdapterOptions,
+): Promise<LoadedAdapter<L>> {
+  const stored = await readAdapterFolder(folder)
+  const byName = new Map(linears.map((linear) => [linear.name, linear]))
+  const foreign = stored.layers.filter((layer) => !byName.has(layer))
+  if (foreign.length > 0) {
+    throw new UsageError(
+      'unfit-adapter',
+      `The adapter ${folder} does not fit the model: it has ${foreign.length} layers that the model lacks, such as ${foreign[0]}.`,
+    )
+  }
+  const { names, tensors } = modulesOfAdapter(stored, base)
+  const config: AdapterConfigBase = { ...stored.config, modulesToSave: names }
+  const missing = selectTargets(config.targetModules, linears).filter(
+    ({ name }) => !stored.layers.includes(name) && !tensors.has(`${name}.weight`),
+  )
+  if (config.targetModules !== 'all-linear' && missing.length > 0) {
+    throw new UsageError(
+      'unfit-adapter',
+      `The adapter ${folder} does not fit the model: it targets ${missing.length} layers for which it has no tensors, such as ${missing[0]!.name}.`,
+    )
+  }
+  if (!allowOtherBase) requireSameBase(folder, stored.provenance, base)
+  const method = adapterMethod(config.method)
+  const layers = new Map<L, LayerAdapter>()
+  try {
+    for (const name of stored.layers) {
+      const layer = byName.get(name)!
+      layers.set(layer, method.read(config, { layer, device, adapter }, layerTensors(stored, name)))
+    }
+  } catch (error) {
+    for (const layer of layers.values()) layer.dispose()
+    throw error
+  }
+  const modules = new Map(
+    [...tensors].map(([name, { values, shape }]) => [
+      name,
+      new Parameter(name, Tensor.from(values, shape, { device })),
+    ]),
+  )
+  const { baseHash, baseFormat, ...elsewhere } = stored.provenance
+  return { config, provenance: allowOtherBase ? elsewhere : stored.provenance, layers, modules }
+}

@@ -1,0 +1,78 @@
+import { readAdapterLayers } from '../adapters/read-layers.js'
+import { loadTokenizer } from '../data/tokenizer.js'
+import type { FloatDType } from '../native.js'
+import { type DeviceOptions, openDevice } from '../tensor/device.js'
+import { keep } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import { baseModelOf } from './base-model.js'
+import { llamaLinears } from './llama.js'
+import { ModelSource } from './source.js'
+import { editAndMeasure, replacement, type WeightEdit } from './weight-edit.js'
+import { writeModelFolder } from './write-folder.js'
+
+export interface MergeModelOptions extends DeviceOptions {
+  /** A folder with `config.json` and safetensors, or a `.gguf` file. */
+  model: string
+  /** A folder in the layout of Hugging Face PEFT. */
+  adapter: string
+  /** The folder to write; it is replaced as a whole. */
+  output: string
+  /** Of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. */
+  dtype?: 'auto' | FloatDType
+  /** Also merge an adapter that was trained on another base. */
+  allowOtherBase?: boolean
+  /** Called after each tensor. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
+export interface MergeModelResult {
+  /** Number of weights that the adapter changed. */
+  merged: number
+  /** Largest change of a weight, before it is rounded. */
+  maxAbsoluteChange: number
+}
+
+/**
+ * Merges an adapter into a model on disk in one pass, without loading the model: each weight is read, ΔW is added in
+ * float32, and the sum is rounded once and written. Memory holds the adapter and one weight.
+ *
+ * @throws UsageError for what is missing, not supported or does not fit together, InputError for malformed files, and
+ * RunError `non-finite` if a sum is not finite; nothing is written then
+ */
+export async function mergeModel({
+  model,
+  adapter,
+  output,
+  dtype = 'auto',
+  allowOtherBase,
+  onProgress,
+  ...deviceOptions
+}: MergeModelOptions): Promise<MergeModelResult> {
+  const device = openDevice(deviceOptions)
+  const source = await ModelSource.open(model)
+  const { config } = source
+  const tokenizer = await loadTokenizer(model)
+  const base = baseModelOf(config, source)
+  const loaded = await readAdapterLayers(adapter, llamaLinears(config), base, { device, adapter, allowOtherBase })
+  const edits = new Map<string, WeightEdit>()
+  for (const [{ name }, layer] of loaded.layers)
+    edits.set(`${name}.weight`, (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite))
+  for (const [name, parameter] of loaded.modules) edits.set(name, replacement(parameter))
+  let maxAbsoluteChange = 0
+  try {
+    using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
+    const fill = async (name: string, values: Tensor): Promise<void> => {
+      source.loadInto(name, values)
+      const edit = edits.get(name)
+      if (edit) maxAbsoluteChange = Math.max(maxAbsoluteChange, await editAndMeasure(values, edit, nonFinite))
+    }
+    await writeModelFolder({ config, tokenizer, source, device, fill }, output, {
+      dtype: dtype === 'auto' ? undefined : dtype,
+      onTensor: (done, total) => onProgress?.({ done, total }),
+    })
+  } finally {
+    for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
+    source.unmap()
+  }
+  return { merged: edits.size, maxAbsoluteChange }
+}

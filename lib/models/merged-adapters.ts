@@ -1,0 +1,101 @@
+import { RunError, UsageError } from '../errors.js'
+import { Parameter } from '../tensor/parameter.js'
+import { keep } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import type { Model } from './model.js'
+import type { ModelAdapter } from './model-adapter.js'
+import { editAndMeasure, type WeightEdit } from './weight-edit.js'
+import type { WeightSlot } from './weight-slot.js'
+
+/** The adapters that are merged into a model's own weights: each weight is the pristine one with their edits in order. */
+export class MergedAdapters {
+  readonly #merged: ModelAdapter[] = []
+  /** Weights before the first merge, where no file has them. */
+  readonly #pristine = new Map<WeightSlot, Tensor>()
+
+  constructor(readonly model: Model) {}
+
+  async merge(adapter: ModelAdapter): Promise<{ merged: number; maxAbsoluteChange: number }> {
+    const { name, edits } = adapter
+    if (adapter.merged) throw new UsageError('already-merged', `Adapter ${name} is merged already.`)
+    adapter.merged = true
+    this.#merged.push(adapter)
+    using nonFinite = this.#counter()
+    let maxAbsoluteChange = 0
+    for (const [slot, edit] of edits) {
+      if (!this.#isInFile(slot) && !this.#pristine.has(slot)) this.#pristine.set(slot, copyOf(slot.own))
+      maxAbsoluteChange = Math.max(maxAbsoluteChange, await editAndMeasure(slot.own, edit, nonFinite))
+    }
+    const bad = await nonFinite.item()
+    if (bad > 0) {
+      await this.unmerge(adapter)
+      throw new RunError(
+        'non-finite',
+        `Merging adapter ${name} gives ${bad} weights that are not finite; nothing was changed.`,
+      )
+    }
+    return { merged: edits.size, maxAbsoluteChange }
+  }
+
+  /** Restores the weights bit for bit, less this adapter's part. */
+  async unmerge(adapter: ModelAdapter): Promise<void> {
+    if (!adapter.merged) throw new UsageError('not-merged', `Adapter ${adapter.name} is not merged.`)
+    this.#merged.splice(this.#merged.indexOf(adapter), 1)
+    for (const slot of adapter.edits.keys()) {
+      const { own } = slot
+      this.#fill(slot, own)
+      if (own instanceof Parameter) own.version++
+      if (this.#editsOf(slot).length > 0) continue
+      this.#pristine.get(slot)?.dispose()
+      this.#pristine.delete(slot)
+    }
+    await this.model.device.synchronize()
+    adapter.merged = false
+  }
+
+  /** A weight with what is merged into it, in float32: rounded nowhere if its file has it. Kept by the caller. */
+  values(slot: WeightSlot): Tensor {
+    const values = keep(Tensor.empty(slot.own.shape, { device: this.model.device }))
+    this.fill(slot, values)
+    return values
+  }
+
+  /** Writes what `values` gives into float32 memory of the weight's shape. */
+  fill(slot: WeightSlot, values: Tensor): void {
+    if (this.#isInFile(slot) || this.#pristine.has(slot)) this.#fill(slot, values)
+    else values.copyFrom(slot.own)
+  }
+
+  /** Forgets what was before: the weights are what they are now. Gives the adapters that were merged. */
+  absorb(): ModelAdapter[] {
+    for (const tensor of this.#pristine.values()) tensor.dispose()
+    this.#pristine.clear()
+    return this.#merged.splice(0)
+  }
+
+  #fill(slot: WeightSlot, into: Tensor): void {
+    const pristine = this.#pristine.get(slot)
+    if (pristine) into.copyFrom(pristine)
+    else this.model.source!.loadInto(slot.name, into)
+    using nonFinite = this.#counter()
+    for (const edit of this.#editsOf(slot)) edit(into, nonFinite)
+  }
+
+  #editsOf(slot: WeightSlot): WeightEdit[] {
+    return this.#merged.flatMap(({ edits }) => edits.get(slot) ?? [])
+  }
+
+  #isInFile({ own }: WeightSlot): boolean {
+    return this.model.source !== null && !(own instanceof Parameter)
+  }
+
+  #counter(): Tensor {
+    return keep(Tensor.zeros([1], { device: this.model.device, dtype: 'int32' }))
+  }
+}
+
+function copyOf(tensor: Tensor): Tensor {
+  const copy = keep(Tensor.empty(tensor.shape, tensor))
+  copy.copyFrom(tensor)
+  return copy
+}

@@ -1,0 +1,107 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import type { Tokenizer } from '../data/tokenizer.js'
+import { RunError } from '../errors.js'
+import { replaceFolder, writeFileAtomic } from '../io/atomic.js'
+import { type SafetensorsEntry, writeShardedSafetensors } from '../io/safetensors.js'
+import { type FloatDType, type NativeDevice, native } from '../native.js'
+import { keep } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import type { ModelConfig } from './config.js'
+import { llamaWeightShapes } from './llama.js'
+import type { ModelSource } from './source.js'
+
+/** What of a model goes into its folder. */
+export interface WritableModel {
+  readonly config: ModelConfig
+  readonly tokenizer: Tokenizer | null
+  /** Where it came from; null for a model that was made from random numbers. */
+  readonly source: ModelSource | null
+  readonly device: NativeDevice
+  /** Writes a weight into `values`, float32 and of the weight's shape. */
+  fill(name: string, values: Tensor): void | Promise<void>
+}
+
+export interface WriteOptions {
+  /** Of every weight; default: the source's, bfloat16 where that is quantised. */
+  dtype?: FloatDType
+  /** Called after each tensor. */
+  onTensor?: (written: number, total: number) => void
+}
+
+/**
+ * Writes a model in Hugging Face's layout, one tensor in memory at a time, each rounded once from float32. The folder
+ * appears as a whole or not at all.
+ * @throws RunError `non-finite` if a value is not finite in `dtype`, `disk-full` before anything is written
+ */
+export async function writeModelFolder(
+  model: WritableModel,
+  folder: string,
+  { dtype = defaultDType(model.source), onTensor }: WriteOptions = {},
+): Promise<void> {
+  const shapes = llamaWeightShapes(model.config)
+  let written = 0
+  const entries = [...shapes].map(
+    ([name, shape]): SafetensorsEntry => ({
+      name,
+      dtype,
+      shape,
+      data: async () => {
+        const bytes = await bytesOf(model, name, shape, dtype)
+        onTensor?.(++written, shapes.size)
+        return bytes
+      },
+    }),
+  )
+  await replaceFolder(folder, async (temporary) => {
+    await writeShardedSafetensors(temporary, entries)
+    const json = { ...model.config.json, torch_dtype: dtype }
+    await writeFileAtomic(join(temporary, 'config.json'), `${JSON.stringify(json, null, 2)}\n`)
+    for (const [name, content] of await companions(model)) await writeFileAtomic(join(temporary, name), content)
+  })
+}
+
+function defaultDType(source: ModelSource | null): FloatDType {
+  const stored = source?.storedDType() ?? 'float32'
+  return stored === 'float32' || stored === 'float16' || stored === 'bfloat16' ? stored : 'bfloat16'
+}
+
+async function bytesOf(
+  model: WritableModel,
+  name: string,
+  shape: readonly number[],
+  dtype: FloatDType,
+): Promise<Uint8Array> {
+  const { device } = model
+  using values = keep(Tensor.empty(shape, { device }))
+  await model.fill(name, values)
+  using rounded = keep(Tensor.empty(shape, { device, dtype }))
+  rounded.copyFrom(values)
+  values.dispose()
+  using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
+  native.countNonFinite(rounded.native, nonFinite.native, false)
+  const bad = await nonFinite.item()
+  if (bad > 0) {
+    throw new RunError('non-finite', `${bad} values of ${name} are not finite in ${dtype}; the model is not written.`)
+  }
+  const bits = await rounded.bits()
+  return new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength)
+}
+
+/** Tokenizer files, and the generation configuration: copied from a folder, else made from what is known. */
+async function companions({ config, tokenizer, source }: WritableModel): Promise<Map<string, string | Uint8Array>> {
+  const files = new Map<string, string | Uint8Array>(tokenizer?.files() ?? [])
+  if (source?.format === 'folder') {
+    const kept =
+      /^(tokenizer.*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template.*|generation_config\.json)$/
+    for (const name of await readdir(source.path)) {
+      if (kept.test(basename(name))) files.set(name, await readFile(join(source.path, name)))
+    }
+  }
+  if (!files.has('generation_config.json')) {
+    const { bos_token_id, eos_token_id, pad_token_id } = config.json
+    const ids = { bos_token_id, eos_token_id, pad_token_id }
+    files.set('generation_config.json', `${JSON.stringify({ _from_model_config: true, ...ids }, null, 2)}\n`)
+  }
+  return files
+}

@@ -1,0 +1,66 @@
+// Opens the CUDA backend, a shared library beside the one that holds this code.
+#include <dlfcn.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "core/backend.h"
+
+namespace mora {
+namespace {
+
+struct Opened {
+  const Backend* backend = nullptr;
+  std::string why;
+};
+
+std::filesystem::path folderOfThisLibrary() {
+  static const char here = 0;
+  Dl_info info;
+  if (dladdr(&here, &info) == 0 || !info.dli_fname) return {};
+  return std::filesystem::absolute(info.dli_fname).parent_path();
+}
+
+/// MORA_CUDA=emulated takes the backend that runs on the CPU, for tests.
+bool emulated() {
+  const char* const wanted = std::getenv("MORA_CUDA");
+  return wanted && std::string(wanted) == "emulated";
+}
+
+std::string notBuilt(const std::filesystem::path& library) {
+  if (emulated()) return library.string() + " was not built; \"npm run build:emulated\" builds it, or unset MORA_CUDA";
+  return "the CUDA backend was not built (" + library.string() +
+         " is not there): nvcc was not found when node-mora was built; install the CUDA toolkit 12 or newer, then "
+         "run \"npm run build:native\"";
+}
+
+Opened open() {
+  const std::filesystem::path library = folderOfThisLibrary() / (emulated() ? "mora_cuda_emulated.so" : "mora_cuda.so");
+  std::error_code ignored;
+  if (!std::filesystem::exists(library, ignored)) return {nullptr, notBuilt(library)};
+  void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!handle) return {nullptr, std::string("the CUDA backend could not be loaded: ") + dlerror()};
+  using Entry = const Backend* (*)(char*, size_t);
+  const auto entry = reinterpret_cast<Entry>(dlsym(handle, "moraCudaBackend"));
+  if (!entry) return {nullptr, library.string() + " is not a backend of node-mora"};
+  char why[4096] = "";
+  const Backend* const backend = entry(why, sizeof why);
+  if (!backend) return {nullptr, why};
+  if (backend->abi != kBackendAbi)
+    return {nullptr, library.string() + " was built for version " + std::to_string(backend->abi) +
+                         " of the backends' table and this is version " + std::to_string(kBackendAbi) +
+                         "; run \"npm run build:native\""};
+  return {backend, ""};
+}
+
+}  // namespace
+
+const Backend* cudaBackend(char* why, size_t capacity) {
+  static const Opened opened = open();
+  std::snprintf(why, capacity, "%s", opened.why.c_str());
+  return opened.backend;
+}
+
+}  // namespace mora

@@ -1,0 +1,84 @@
+#include "core/profile.h"
+
+#include <cstdio>
+
+namespace mora {
+
+void Profile::turn(bool on) {
+  const std::lock_guard lock(mutex_);
+  on_ = on;
+  if (on) measured_.clear();
+}
+
+void Profile::add(const char* operation, const Cost& cost, double seconds) {
+  const std::lock_guard lock(mutex_);
+  Measured& entry = measured_[{operation, cost.label}];
+  entry.calls += 1;
+  entry.seconds += seconds;
+  entry.flops += cost.flops;
+  entry.bytes += cost.bytes;
+}
+
+std::string Profile::report() {
+  const std::lock_guard lock(mutex_);
+  std::string json = "[";
+  for (const auto& [key, entry] : measured_) {
+    char line[512];
+    std::snprintf(
+        line, sizeof line,
+        "%s{\"operation\":\"%s\",\"label\":\"%s\",\"calls\":%llu,\"seconds\":%.9g,\"flops\":%.9g,\"bytes\":%.9g}",
+        json.size() > 1 ? "," : "", key.first.c_str(), key.second.c_str(), static_cast<unsigned long long>(entry.calls),
+        entry.seconds, entry.flops, entry.bytes);
+    json += line;
+  }
+  return json + "]";
+}
+
+double bytesOf(const TensorDesc& tensor) {
+  if (!tensor.data) return 0;
+  const DTypeTraits traits = traitsOf(tensor.dtype);
+  double bytes = static_cast<double>(traits.blockBytes) / traits.blockSize;
+  for (int32_t i = 0; i < tensor.rank; ++i) bytes *= static_cast<double>(tensor.shape[i]);
+  return bytes;
+}
+
+Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& b, const TensorDesc& c) {
+  const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
+  const int64_t batch = c.rank == 3 ? c.shape[0] : 1;
+  Cost cost = costOf(a, b, c);
+  cost.flops = 2.0 * static_cast<double>(m * n) * static_cast<double>(k * batch);
+  cost.label = std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
+  return cost;
+}
+
+void addBlocks(Cost& cost, const BlockPlan& plan, int64_t rows) {
+  visitBlockProducts(plan, [&](const BlockProduct& product) {
+    cost.flops += 2.0 * static_cast<double>(product.rows * product.depth) * static_cast<double>(product.count * rows);
+  });
+  cost.label =
+      std::to_string(plan.inFeatures) + "->" + std::to_string(plan.outFeatures) + " R=" + std::to_string(plan.side);
+}
+
+void addAttention(Cost& cost, const TensorDesc& q, const TensorDesc& k, const TensorDesc& queryOffsets,
+                  const TensorDesc& keyOffsets, int products) {
+  cost.pairs = {queryOffsets, keyOffsets, static_cast<double>(2 * products * q.shape[1] * q.shape[2])};
+  cost.label =
+      "H=" + std::to_string(q.shape[1]) + " K=" + std::to_string(k.shape[1]) + " E=" + std::to_string(q.shape[2]);
+}
+
+double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64_t count) {
+  double pairs = 0;
+  for (int64_t i = 0; i + 1 < count; ++i) {
+    const double queries = queryOffsets[i + 1] - queryOffsets[i], keys = keyOffsets[i + 1] - keyOffsets[i];
+    pairs += queries * (keys - queries) + queries * (queries + 1) / 2;
+  }
+  return pairs;
+}
+
+Cost costOfList(const AdamWTensor* tensors, int64_t count, int passes) {
+  Cost cost;
+  for (int64_t i = 0; i < count; ++i) cost.bytes += 4.0 * passes * static_cast<double>(tensors[i].count);
+  return cost;
+}
+
+}  // namespace mora

@@ -1,0 +1,73 @@
+// What a profile adds up: calls, time, arithmetic and bytes of every operation, by its name and its sizes.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "core/backend.h"
+
+namespace mora {
+
+/// Arithmetic that only the values of tensors tell: of every pair of a query and a key that it sees.
+struct PairCost {
+  TensorDesc queryOffsets, keyOffsets;
+  double flopsPerPair;
+
+  int64_t count() const { return queryOffsets.shape[0]; }
+};
+
+/// What the profile says of a call beside its time.
+struct Cost {
+  double flops = 0, bytes = 0;
+  std::string label;
+  std::optional<PairCost> pairs;
+};
+
+class Profile {
+ public:
+  /// Turning it on forgets what was measured before.
+  void turn(bool on);
+  bool on() const { return on_; }
+  void add(const char* operation, const Cost& cost, double seconds);
+  /// A JSON list of {operation, label, calls, seconds, flops, bytes}.
+  std::string report();
+
+ private:
+  struct Measured {
+    uint64_t calls = 0;
+    double seconds = 0, flops = 0, bytes = 0;
+  };
+  std::mutex mutex_;
+  std::atomic<bool> on_ = false;
+  std::map<std::pair<std::string, std::string>, Measured> measured_;
+};
+
+double bytesOf(const TensorDesc& tensor);
+template <typename T>
+double bytesOf(const T&) {
+  return 0;
+}
+/// Bytes of every tensor among the arguments that is there.
+template <typename... Args>
+Cost costOf(const Args&... args) {
+  Cost cost;
+  cost.bytes = (bytesOf(args) + ... + 0.0);
+  return cost;
+}
+
+Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& b, const TensorDesc& c);
+/// Arithmetic and label of a plan over `rows` rows, added to `cost`.
+void addBlocks(Cost& cost, const BlockPlan& plan, int64_t rows);
+/// Arithmetic and label of attention, which runs `products` products of 2 E operations for every pair and head.
+void addAttention(Cost& cost, const TensorDesc& q, const TensorDesc& k, const TensorDesc& queryOffsets,
+                  const TensorDesc& keyOffsets, int products);
+/// Pairs of a query and a key that it sees, over documents that the `count` offsets bound.
+double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64_t count);
+/// `passes`: how often the optimizer reads or writes 4 bytes of each element.
+Cost costOfList(const AdamWTensor* tensors, int64_t count, int passes);
+
+}  // namespace mora

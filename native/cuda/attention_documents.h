@@ -1,0 +1,110 @@
+// Where attention's documents lie, and which tile of which document a block works on. Offsets are device memory: the
+// host launches as many tiles as there may be, and every block finds its own.
+#pragma once
+#include <cstdint>
+
+#include "cuda/device_code.h"
+
+namespace mora::cuda {
+
+/// A tensor [T, heads, E] whose last dimension is dense.
+template <typename T>
+struct Heads {
+  T* data;
+  int64_t rowStride, headStride;  // in elements
+
+  __device__ __forceinline__ T* at(int64_t row, int64_t head) const {
+    return data + row * rowStride + head * headStride;
+  }
+};
+
+/// One document of a packed batch. Positions count from its first query and its first key.
+struct Document {
+  int32_t firstQuery, queries, firstKey, keys;
+
+  /// How many of the keys query `query` sees: the last query sees all.
+  __device__ __forceinline__ int32_t visibleKeys(int32_t query) const {
+    return max(0, min(query + 1 + keys - queries, keys));
+  }
+  /// The first query that sees key `key`.
+  __device__ __forceinline__ int32_t firstQueryOf(int32_t key) const {
+    return max(0, min(key + queries - keys, queries));
+  }
+};
+
+/// Offsets [count + 1] of queries and keys.
+struct Documents {
+  const int32_t* queryOffsets;
+  const int32_t* keyOffsets;
+  int32_t count, queries, keys;  // documents; rows of the tensors, which offsets never lead past
+
+  __device__ __forceinline__ Document at(int32_t index) const {
+    const int32_t firstQuery = clamp(queryOffsets[index], queries), firstKey = clamp(keyOffsets[index], keys);
+    return {firstQuery, max(0, clamp(queryOffsets[index + 1], queries) - firstQuery), firstKey,
+            max(0, clamp(keyOffsets[index + 1], keys) - firstKey)};
+  }
+
+ private:
+  static __device__ __forceinline__ int32_t clamp(int32_t offset, int32_t limit) { return max(0, min(offset, limit)); }
+};
+
+/// The last index in [0, count) whose `start(index)` is at most `value`; starts rise, and start(0) <= value.
+template <typename Start>
+__device__ __forceinline__ int32_t lastNotAfter(int32_t count, int32_t value, Start&& start) {
+  int32_t low = 0, high = count;
+  while (high - low > 1) {
+    const int32_t middle = low + (high - low) / 2;
+    if (start(middle) <= value)
+      low = middle;
+    else
+      high = middle;
+  }
+  return low;
+}
+
+/// A tile: rows [first, first + kRows) of a document, as far as there are as many.
+struct DocumentTile {
+  int32_t document, first;
+};
+
+/// Document b's tiles of `kRows` rows are numbered from offsets[b] / kRows + b: that leaves room for the tiles of all
+/// documents before it, so no sum over documents is needed. Some numbers name a tile past the document's end.
+template <int kRows>
+__device__ __forceinline__ DocumentTile tileOf(const int32_t* offsets, int32_t count, int32_t number) {
+  const auto start = [&](int32_t document) { return offsets[document] / kRows + document; };
+  const int32_t document = lastNotAfter(count, number, start);
+  return {document, (number - start(document)) * kRows};
+}
+
+/// What a block works on that has a tile of queries of one head: blockIdx.y is the head.
+struct QueryTile {
+  Document document;
+  int32_t first, rows;    // queries of the document
+  int32_t head, keyHead;  // of the queries, of the keys
+  int32_t keys;           // that the last of the queries sees: none sees more
+  int64_t row;            // of the first query in its tensor
+};
+
+/// This block's tile; `rows` is not positive where there is none.
+template <int kRows>
+__device__ __forceinline__ QueryTile queryTile(const Documents& documents, int32_t group) {
+  // The last tiles see most keys: they start first, so that all blocks end together.
+  const auto number = static_cast<int32_t>(gridDim.x - 1 - blockIdx.x), head = static_cast<int32_t>(blockIdx.y);
+  const DocumentTile tile = tileOf<kRows>(documents.queryOffsets, documents.count, number);
+  const Document document = documents.at(tile.document);
+  const int32_t rows = min(kRows, document.queries - tile.first);
+  return {document,
+          tile.first,
+          rows,
+          head,
+          head / group,
+          document.visibleKeys(tile.first + rows - 1),
+          int64_t{document.firstQuery} + tile.first};
+}
+
+/// How many numbers tileOf has.
+inline unsigned tileNumbers(int64_t rows, int64_t documents, int64_t tileRows) {
+  return static_cast<unsigned>(rows / tileRows + documents);
+}
+
+}  // namespace mora::cuda

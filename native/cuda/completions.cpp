@@ -1,0 +1,67 @@
+#include "cuda/completions.h"
+
+#include <future>
+#include <utility>
+
+#include "cuda/check.h"
+
+namespace mora::cuda {
+
+// Threads live as long as the process.
+Completions::Completions(int device) : worker_(*new Worker) {
+  worker_.enqueue([device] { cudaSetDevice(device); });
+}
+
+cudaEvent_t Completions::take(unsigned flags, std::vector<cudaEvent_t>& from) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!from.empty()) {
+      const cudaEvent_t event = from.back();
+      from.pop_back();
+      return event;
+    }
+  }
+  cudaEvent_t event = nullptr;
+  check(cudaEventCreateWithFlags(&event, flags), "an event");
+  return event;
+}
+
+void Completions::putBack(cudaEvent_t event, std::vector<cudaEvent_t>& to) {
+  const std::lock_guard lock(mutex_);
+  to.push_back(event);
+}
+
+void Completions::whenReached(cudaStream_t stream, Function function) {
+  const cudaEvent_t event = take(cudaEventDisableTiming | cudaEventBlockingSync, untimed_);
+  check(cudaEventRecord(event, stream), "recording an event");
+  worker_.enqueue([this, event, function = std::move(function)] {
+    const cudaError_t error = cudaEventSynchronize(event);
+    putBack(event, untimed_);
+    function(error);
+  });
+}
+
+cudaEvent_t Completions::now(cudaStream_t stream) {
+  const cudaEvent_t event = take(cudaEventBlockingSync, timed_);
+  check(cudaEventRecord(event, stream), "recording an event");
+  return event;
+}
+
+void Completions::whenReached(cudaStream_t stream, cudaEvent_t start, std::function<void(double)> function) {
+  worker_.enqueue([this, start, end = now(stream), function = std::move(function)] {
+    float milliseconds = 0;
+    cudaEventSynchronize(end);
+    const bool measured = cudaEventElapsedTime(&milliseconds, start, end) == cudaSuccess;
+    putBack(start, timed_);
+    putBack(end, timed_);
+    if (measured) function(milliseconds / 1e3);
+  });
+}
+
+void Completions::drain() {
+  std::promise<void> done;
+  worker_.enqueue([&done] { done.set_value(); });
+  done.get_future().wait();
+}
+
+}  // namespace mora::cuda

@@ -1,0 +1,37 @@
+// Calls functions once a stream has come past a point, in order and from a thread of their own: the stream never waits
+// for host code, and what is called may wait for locks.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "core/worker.h"
+
+namespace mora::cuda {
+
+class Completions {
+ public:
+  /// Gets what waiting for the point returned: an error of the device, once there is one, from then on always.
+  using Function = std::function<void(cudaError_t)>;
+
+  explicit Completions(int device);
+  void whenReached(cudaStream_t stream, Function function);
+  /// The same with the seconds that the device worked since `start`, of `now`.
+  void whenReached(cudaStream_t stream, cudaEvent_t start, std::function<void(double seconds)> function);
+  /// A point in time of the stream.
+  cudaEvent_t now(cudaStream_t stream);
+  /// Waits until all functions were called.
+  void drain();
+
+ private:
+  cudaEvent_t take(unsigned flags, std::vector<cudaEvent_t>& from);
+  void putBack(cudaEvent_t event, std::vector<cudaEvent_t>& to);
+
+  std::mutex mutex_;
+  std::vector<cudaEvent_t> untimed_, timed_;  // not in use
+  Worker& worker_;
+};
+
+}  // namespace mora::cuda

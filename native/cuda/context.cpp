@@ -1,0 +1,77 @@
+#include "cuda/context.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include "cuda/check.h"
+#include "cuda/scratch.h"
+
+namespace mora::cuda {
+
+void* Context::scratch(int slot, size_t bytes) {
+  Memory::Block& block = memory->slots[slot];
+  if (bytes <= block.bytes) return block.data;
+  // A quarter more than needed: batches differ in length, and growing means waiting for the stream.
+  constexpr size_t kPage = size_t{64} << 10;
+  const size_t size = (bytes + bytes / 4 + kPage - 1) / kPage * kPage;
+  if (block.data) {
+    check(cudaStreamSynchronize(stream), "waiting for the stream");
+    memory->pool.releaseOutside(block.data, block.bytes);
+    block = {};
+  }
+  block.data = memory->pool.allocateOutside(size);
+  if (!block.data) throw std::bad_alloc();
+  block.bytes = size;
+  return block.data;
+}
+
+const void* Context::upload(const void* host, size_t bytes) {
+  constexpr int kSlot = -1;
+  void* const data = scratch(kSlot, std::max<size_t>(bytes, 1));
+  copyToDevice(*this, data, host, bytes);
+  return data;
+}
+
+void Context::Memory::releaseAll() {
+  for (const auto& [slot, block] : slots)
+    if (block.data) pool.releaseOutside(block.data, block.bytes);
+  slots.clear();
+}
+
+void copyToDevice(Context& context, void* target, const void* host, size_t bytes) {
+  Staging& staging = context.memory->staging;
+  for (size_t at = 0; at < bytes; at += Staging::kPiece) {
+    const size_t piece = std::min(Staging::kPiece, bytes - at);
+    const Staging::Slice slice = staging.take(piece);
+    std::memcpy(slice.data, static_cast<const std::byte*>(host) + at, piece);
+    check(cudaMemcpyAsync(static_cast<std::byte*>(target) + at, slice.data, piece, cudaMemcpyHostToDevice,
+                          context.stream),
+          "copying to the device");
+    context.memory->completions.whenReached(context.stream, [&staging, slice](cudaError_t) { staging.release(slice); });
+  }
+}
+
+void copyToHost(Context& context, void* host, const void* source, size_t bytes) {
+  Staging& staging = context.memory->staging;
+  for (size_t at = 0; at < bytes; at += Staging::kPiece) {
+    const size_t piece = std::min(Staging::kPiece, bytes - at);
+    const Staging::Slice slice = staging.take(piece);
+    check(cudaMemcpyAsync(slice.data, static_cast<const std::byte*>(source) + at, piece, cudaMemcpyDeviceToHost,
+                          context.stream),
+          "copying from the device");
+    context.memory->completions.whenReached(
+        context.stream, [&staging, slice, piece, to = static_cast<std::byte*>(host) + at](cudaError_t) {
+          std::memcpy(to, slice.data, piece);
+          staging.release(slice);
+        });
+  }
+}
+
+void checkLaunch(const char* operation) {
+  const cudaError_t error = cudaGetLastError();
+  if (error != cudaSuccess)
+    throw Error("cuda", std::string(operation) + " could not be launched: " + cudaGetErrorString(error));
+}
+
+}  // namespace mora::cuda

@@ -1,0 +1,54 @@
+// What a launcher gets beside its operands: the stream that everything goes onto, the device's measures, scratch memory
+// and products. One per stream; used by one thread at a time.
+#pragma once
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/backend.h"
+
+namespace mora::cuda {
+
+/// What kernels found wrong in data that the host cannot see; the first report is kept and the next callback reads it.
+struct DeviceReport {
+  int32_t operation;  // Operation, 0: nothing was wrong
+  int32_t position;   // of the index in its list
+  int64_t value;
+  int64_t limit;  // indices lie in [0, limit)
+};
+
+enum class Operation : int32_t {
+  none = 0,
+  embedding,
+  embeddingBackward,
+  gatherRows,
+  scatterRows,
+  crossEntropy,
+  rope,
+  attention,
+};
+
+class Products;
+
+struct Context {
+  cudaStream_t stream;
+  int32_t multiprocessors;
+  size_t sharedBytesPerBlock;  // with opt-in
+  bool deterministic;
+  DeviceReport* report;  // device memory
+  Products* products;
+
+  /// Stream-ordered scratch memory, 256-byte aligned: valid for what is enqueued before the next call with that slot.
+  void* scratch(int slot, size_t bytes);
+  /// Copies host data into scratch memory of a slot of its own; the host data may go at once.
+  const void* upload(const void* host, size_t bytes);
+
+  struct Memory;
+  Memory* memory;
+};
+
+/// Throws mora::Error with the operation's name if the last launch failed.
+void checkLaunch(const char* operation);
+
+}  // namespace mora::cuda

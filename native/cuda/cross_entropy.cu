@@ -1,0 +1,94 @@
+// Softmax cross-entropy of rows of logits, and its gradient, in place where wanted.
+#include "cuda/block_reduce.h"
+#include "cuda/dispatch.h"
+#include "cuda/index_report.h"
+#include "cuda/kernels.h"
+#include "cuda/vector.h"
+
+namespace mora::cuda {
+namespace {
+
+constexpr unsigned kThreads = 512;
+
+/// losses [N] = logsumexp(logits [N, V]) - logit of the target; dLogits (if any) = softmax - onehot. Negative targets,
+/// and targets past V after a report, give zeros. One block per row; the first pass finds maximum and sum together,
+/// the second, which reads from the caches, writes the gradient. Moves N V elements in and N V out.
+template <typename T, typename G, int N>
+__global__ void __launch_bounds__(kThreads)
+    crossEntropyKernel(Rows<const T> logits, const int32_t* targets, float* losses, Rows<G> dLogits, int64_t columns,
+                       DeviceReport* report) {
+  MORA_SHARED(float, maxima, [kWarp]);
+  MORA_SHARED(double, sums, [kThreads]);
+  const int64_t row = blockIdx.x, first = static_cast<int64_t>(threadIdx.x) * N,
+                step = static_cast<int64_t>(blockDim.x) * N;
+  const int32_t target = targets[row];
+  const T* const from = logits.at(row);
+  G* const to = dLogits.data ? dLogits.at(row) : nullptr;
+  float values[N];
+  if (target >= 0 && threadIdx.x == 0) indexFits(report, Operation::crossEntropy, row, target, columns);
+  if (target < 0 || target >= columns) {
+    if (threadIdx.x == 0) losses[row] = 0;
+    if (!to) return;
+    for (int i = 0; i < N; ++i) values[i] = 0;
+    for (int64_t column = first; column < columns; column += step) store(values, to + column);
+    return;
+  }
+
+  // The sum is in f64: with f32 the other classes would drown beside a certain one. A thread whose logits are all -inf
+  // so far keeps the sum 0, for exp(-inf - -inf) is no number.
+  float maximum = -INFINITY;
+  double sum = 0;
+  for (int64_t column = first; column < columns; column += step) {
+    load(from + column, values);
+    float largest = maximum;
+#pragma unroll
+    for (int i = 0; i < N; ++i) largest = fmaxf(largest, values[i]);
+    if (largest > maximum) sum *= expf(maximum - largest);
+    maximum = largest;
+    const float shift = maximum == -INFINITY ? 0.0f : maximum;
+#pragma unroll
+    for (int i = 0; i < N; ++i) sum += expf(values[i] - shift);
+  }
+  const float overall = blockMax(maximum, maxima);
+  if (maximum != overall) sum *= expf(maximum - overall);
+  const double total = blockSumWide(sum, sums);
+  // Read before the barrier that parts it from the gradient, which may overwrite it.
+  const double loss = log(total) - (static_cast<double>(toFloat(from[target])) - overall);
+  __syncthreads();
+  if (threadIdx.x == 0) losses[row] = static_cast<float>(loss);
+  if (!to) return;
+  const float factor = static_cast<float>(1.0 / total);
+  // softmax - 1 = exp(-loss) - 1, without the cancellation of subtracting 1 from a probability near 1.
+  const float ofTarget = static_cast<float>(expm1(-loss));
+  for (int64_t column = first; column < columns; column += step) {
+    load(from + column, values);
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] = column + i == target ? ofTarget : expf(values[i] - overall) * factor;
+    store(values, to + column);
+  }
+}
+
+}  // namespace
+
+void crossEntropy(Context& context, TensorDesc logits, TensorDesc targets, TensorDesc losses, TensorDesc dLogits) {
+  const int64_t rows = logits.shape[0], columns = columnsOf(logits);
+  if (rows == 0) return;
+  const DType gradientType = present(dLogits) ? dLogits.dtype : logits.dtype;
+  expectCost(bytesIn(logits) + bytesIn(targets), bytesIn(losses) + bytesIn(dLogits));
+  withFloatType(logits.dtype, "crossEntropy", [&](auto type) {
+    withFloatType(gradientType, "crossEntropy", [&](auto gradient) {
+      using T = decltype(type);
+      using G = decltype(gradient);
+      constexpr int kWide = kVectorWidth<T, G>;
+      withWidth<kWide>(allRowsFit(kWide, logits, dLogits), [&](auto width) {
+        launch(crossEntropyKernel<T, G, width>, dim3(static_cast<unsigned>(rows)),
+               dim3(threadsFor(columns / width, kThreads)), 0, context.stream, rowsOf<const T>(logits),
+               static_cast<const int32_t*>(targets.data), static_cast<float*>(losses.data),
+               present(dLogits) ? rowsOf<G>(dLogits) : Rows<G>{nullptr, 0}, columns, context.report);
+      });
+    });
+  });
+  checkLaunch("crossEntropy");
+}
+
+}  // namespace mora::cuda

@@ -1,0 +1,54 @@
+// The few functions of cuBLAS that products need, as a table: filled from the real library, which is opened at run time
+// because most machines that build this have none, or by the emulator's stand-in. Values and argument orders are those
+// of cuBLAS 12 and 13; cublas.cpp compares them with the real header where there is one.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "cuda/context.h"
+
+namespace mora::cuda {
+
+using CublasHandle = void*;
+using CublasStatus = int32_t;  // 0 is success
+
+/// Whether an operand is used as it is stored (in columns) or transposed.
+enum class CublasOperation : int32_t { none = 0, transpose = 1 };
+enum class CublasType : int32_t { f32 = 0, f16 = 2, bf16 = 14 };
+enum class CublasCompute : int32_t { f32 = 68 };
+enum class CublasAlgorithm : int32_t { standard = -1 };
+/// Bits: partial sums of 16-bit products stay in f32.
+enum class CublasMath : int32_t { fullPrecisionSums = 16 };
+enum class CublasAtomics : int32_t { notAllowed = 0 };
+
+/// C = alpha op(A) op(B) + beta C, all in columns: element (i, j) of A lies at A[i + j * lda]. op(A) is [m, k], op(B)
+/// [k, n], C [m, n]. alpha and beta point to float in host memory, read before the call returns.
+struct CublasTable {
+  CublasStatus (*create)(CublasHandle* handle);
+  CublasStatus (*destroy)(CublasHandle handle);
+  CublasStatus (*getVersion)(CublasHandle handle, int* version);  // 130400 is 13.4.0
+  CublasStatus (*setStream)(CublasHandle handle, cudaStream_t stream);
+  CublasStatus (*setWorkspace)(CublasHandle handle, void* workspace, size_t bytes);
+  CublasStatus (*setMathMode)(CublasHandle handle, CublasMath mode);
+  CublasStatus (*setAtomicsMode)(CublasHandle handle, CublasAtomics mode);
+  const char* (*getStatusString)(CublasStatus status);
+  CublasStatus (*gemmEx)(CublasHandle handle, CublasOperation operationA, CublasOperation operationB, int m, int n,
+                         int k, const void* alpha, const void* a, CublasType typeA, int lda, const void* b,
+                         CublasType typeB, int ldb, const void* beta, void* c, CublasType typeC, int ldc,
+                         CublasCompute compute, CublasAlgorithm algorithm);
+  /// Matrix i of a batch lies `stride` elements after matrix i - 1; strides of A and B may be 0.
+  CublasStatus (*gemmStridedBatchedEx)(CublasHandle handle, CublasOperation operationA, CublasOperation operationB,
+                                       int m, int n, int k, const void* alpha, const void* a, CublasType typeA, int lda,
+                                       long long strideA, const void* b, CublasType typeB, int ldb, long long strideB,
+                                       const void* beta, void* c, CublasType typeC, int ldc, long long strideC,
+                                       int batchCount, CublasCompute compute, CublasAlgorithm algorithm);
+};
+
+/// The library's functions; opened at the first call. Null, with the reason and the places that were searched in `why`,
+/// where it cannot be used.
+const CublasTable* openCublas(std::string& why);
+/// The same table by the emulator (test/simt); linked into the emulated library only.
+const CublasTable* emulatedCublas();
+
+}  // namespace mora::cuda

@@ -1,0 +1,63 @@
+#include "cuda/device_report.h"
+
+#include <cstdio>
+
+namespace mora::cuda {
+namespace {
+
+const char* nameOf(Operation operation) {
+  switch (operation) {
+    case Operation::none:
+      break;
+    case Operation::embedding:
+      return "embedding";
+    case Operation::embeddingBackward:
+      return "embeddingBackward";
+    case Operation::gatherRows:
+      return "gatherRows";
+    case Operation::scatterRows:
+      return "scatterRows";
+    case Operation::crossEntropy:
+      return "crossEntropy";
+    case Operation::rope:
+      return "rope";
+    case Operation::attention:
+      return "attention";
+  }
+  return "an operation";
+}
+
+}  // namespace
+
+StreamError errorOf(const DeviceReport& report) {
+  StreamError error{};
+  const auto operation = static_cast<Operation>(report.operation);
+  if (operation == Operation::none) return error;
+  const char* const name = nameOf(operation);
+  const auto position = static_cast<long long>(report.position), value = static_cast<long long>(report.value),
+             limit = static_cast<long long>(report.limit);
+  error.status = Status::failed;
+  std::snprintf(error.operation, sizeof error.operation, "%s", name);
+  if (operation == Operation::crossEntropy)  // negative targets are none
+    std::snprintf(error.message, sizeof error.message, "%s expected targets below %lld but target %lld is %lld", name,
+                  limit, position, value);
+  else if (operation == Operation::attention)
+    std::snprintf(error.message, sizeof error.message,
+                  "%s expected offsets that rise from 0 to the %lld tokens but offset %lld is %lld", name, limit,
+                  position, value);
+  else
+    std::snprintf(error.message, sizeof error.message, "%s expected indices in [0, %lld) but index %lld is %lld", name,
+                  limit, position, value);
+  return error;
+}
+
+StreamError errorOf(cudaError_t device) {
+  StreamError error{};
+  error.status = Status::failed;
+  std::snprintf(error.operation, sizeof error.operation, "the GPU");
+  std::snprintf(error.message, sizeof error.message, "%s; this process cannot use it any more",
+                cudaGetErrorString(device));
+  return error;
+}
+
+}  // namespace mora::cuda

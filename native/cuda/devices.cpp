@@ -1,0 +1,120 @@
+#include "cuda/devices.h"
+
+#include <cuda_runtime.h>
+
+#include <cstdio>
+#include <vector>
+
+namespace mora::cuda {
+namespace {
+
+/// bfloat16 products and asynchronous copies begin here.
+constexpr int kOldestCapability = 8;
+
+/// As CUDA counts: 13000 is 13.0.
+std::string versionText(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+std::string capabilityText(const cudaDeviceProp& properties) {
+  return std::to_string(properties.major) + "." + std::to_string(properties.minor);
+}
+
+struct Devices {
+  struct Usable {
+    int runtimeIndex;
+    cudaDeviceProp properties;
+  };
+  std::vector<Usable> usable;
+  const CublasTable* cublas = nullptr;
+  std::string missing;
+
+  Devices() {
+    missing = findGpus();
+    if (!missing.empty()) return;
+#ifdef MORA_CUDA_EMULATED
+    cublas = emulatedCublas();
+#else
+    cublas = openCublas(missing);
+#endif
+  }
+
+ private:
+  std::string findGpus();
+};
+
+std::string driverProblem(cudaError_t error) {
+  int driver = 0, runtime = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  cudaGetLastError();
+  const std::string wanted = "install NVIDIA's driver for CUDA " + versionText(runtime) + " or newer";
+  if (error == cudaErrorNoDevice) return "no NVIDIA GPU was found, or CUDA_VISIBLE_DEVICES hides it";
+  if (error != cudaErrorInsufficientDriver)
+    return std::string("the NVIDIA driver does not answer: ") + cudaGetErrorString(error) + "; nvidia-smi tells more";
+  if (driver == 0)
+    return "there is no NVIDIA driver, or one that is older than CUDA " + versionText(runtime) + " needs; " + wanted;
+  return "the NVIDIA driver is too old: it serves CUDA " + versionText(driver) + " and this build needs " +
+         versionText(runtime) + "; " + wanted;
+}
+
+std::string Devices::findGpus() {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error != cudaSuccess || count == 0)
+    return driverProblem(count == 0 && error == cudaSuccess ? cudaErrorNoDevice : error);
+  std::string old;
+  for (int device = 0; device < count; ++device) {
+    cudaDeviceProp properties;
+    if (cudaGetDeviceProperties(&properties, device) != cudaSuccess) continue;
+    if (properties.major >= kOldestCapability)
+      usable.push_back({device, properties});
+    else
+      old += (old.empty() ? "" : ", ") + std::string(properties.name) + " has " + capabilityText(properties);
+  }
+  if (!usable.empty()) return "";
+  return "a GPU of compute capability 8.0 (Ampere, 2020) or newer is needed" + (old.empty() ? "" : ", and " + old);
+}
+
+const Devices& devices() {
+  static const Devices found;
+  return found;
+}
+
+std::string cublasVersion() {
+  CublasHandle handle = nullptr;
+  int version = 0;
+  const CublasTable& table = cublas();
+  if (table.create(&handle) != 0) return "";
+  table.getVersion(handle, &version);
+  table.destroy(handle);
+  return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100);
+}
+
+}  // namespace
+
+std::string whatIsMissing() { return devices().missing; }
+
+const CublasTable& cublas() { return *devices().cublas; }
+
+int32_t deviceCount() { return static_cast<int32_t>(devices().usable.size()); }
+
+int runtimeIndex(int32_t device) { return devices().usable.at(static_cast<size_t>(device)).runtimeIndex; }
+
+Status deviceFacts(int32_t device, DeviceFacts* facts) {
+  const cudaDeviceProp& properties = devices().usable.at(static_cast<size_t>(device)).properties;
+  int driver = 0, runtime = 0;
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  static const std::string cublas = cublasVersion();
+  std::snprintf(facts->name, sizeof facts->name, "%s", properties.name);
+  facts->totalMemory = properties.totalGlobalMem;
+  facts->threads = properties.multiProcessorCount;
+  facts->fastBfloat16 = 1;
+  std::snprintf(facts->detail, sizeof facts->detail, "compute capability %s, driver for CUDA %s, runtime %s, cuBLAS %s",
+                capabilityText(properties).c_str(), versionText(driver).c_str(), versionText(runtime).c_str(),
+                cublas.c_str());
+  return Status::ok;
+}
+
+}  // namespace mora::cuda

@@ -1,0 +1,20 @@
+// The GPUs that this backend can use, and what is missing where there is none. Devices are numbered as CUDA numbers
+// those of compute capability 8.0 and above.
+#pragma once
+#include <string>
+
+#include "core/backend.h"
+#include "cuda/cublas.h"
+
+namespace mora::cuda {
+
+/// Empty where at least one GPU can be used; else a sentence without its full stop.
+std::string whatIsMissing();
+/// cuBLAS, where nothing is missing.
+const CublasTable& cublas();
+int32_t deviceCount();
+/// CUDA's own number of a device.
+int runtimeIndex(int32_t device);
+Status deviceFacts(int32_t device, DeviceFacts* facts);
+
+}  // namespace mora::cuda

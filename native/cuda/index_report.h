@@ -1,0 +1,20 @@
+// How kernels tell the host of an index that lies outside its table: nothing is read or written there.
+#pragma once
+#include "cuda/context.h"
+#include "cuda/device_code.h"
+
+namespace mora::cuda {
+
+/// Whether value lies in [0, limit); if not, says so in `report` unless something was reported before.
+__device__ __forceinline__ bool indexFits(DeviceReport* report, Operation operation, int64_t position, int64_t value,
+                                          int64_t limit) {
+  if (value >= 0 && value < limit) return true;
+  if (atomicCAS(&report->operation, 0, static_cast<int32_t>(operation)) == 0) {
+    report->position = static_cast<int32_t>(position);
+    report->value = value;
+    report->limit = limit;
+  }
+  return false;
+}
+
+}  // namespace mora::cuda

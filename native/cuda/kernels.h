@@ -1,0 +1,69 @@
+// The operations of the CUDA backend: one launcher per operation of core/backend.h under the same name. They enqueue
+// onto the context's stream and return; an argument that is absent has a null `data`. Every tensor is device memory.
+#pragma once
+#include "core/backend.h"
+#include "cuda/context.h"
+
+namespace mora::cuda {
+
+// copies.cu
+void fill(Context& context, TensorDesc target, double value);
+void copy(Context& context, TensorDesc source, TensorDesc target, float scale);
+void add(Context& context, TensorDesc source, TensorDesc target, float scale);
+// dequantise.cu
+void dequantise(Context& context, TensorDesc source, TensorDesc target);
+// matmul.cpp
+void matmul(Context& context, TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, TensorDesc c, float alpha,
+            bool accumulate);
+// bias.cu
+void addBias(Context& context, TensorDesc bias, TensorDesc y);
+void columnSums(Context& context, TensorDesc x, TensorDesc sums, bool accumulate);
+// rows.cu
+void embedding(Context& context, TensorDesc table, TensorDesc ids, TensorDesc y);
+void embeddingBackward(Context& context, TensorDesc dY, TensorDesc ids, TensorDesc dTable);
+void gatherRows(Context& context, TensorDesc x, TensorDesc rows, TensorDesc y);
+void scatterRows(Context& context, TensorDesc x, TensorDesc rows, TensorDesc y);
+// rms_norm.cu
+void rmsNorm(Context& context, TensorDesc x, TensorDesc residual, TensorDesc weight, float epsilon, TensorDesc y,
+             TensorDesc rstd);
+void rmsNormApply(Context& context, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc y);
+void rmsNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc dX,
+                     bool accumulate, TensorDesc dWeight);
+// rope.cu
+void rope(Context& context, TensorDesc x, TensorDesc positions, TensorDesc cosines, TensorDesc sines, bool inverse);
+// swiglu.cu
+void swiglu(Context& context, TensorDesc gate, TensorDesc up, TensorDesc y);
+void swigluBackward(Context& context, TensorDesc dY, TensorDesc gate, TensorDesc up, TensorDesc dGate, TensorDesc dUp);
+// dropout.cu
+void dropout(Context& context, TensorDesc x, TensorDesc rowKeys, DropoutKey key, TensorDesc y);
+// attention.cu
+void attention(Context& context, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets,
+               TensorDesc keyOffsets, float scale, TensorDesc out, TensorDesc lse);
+void attentionBackward(Context& context, TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc out,
+                       TensorDesc lse, TensorDesc queryOffsets, TensorDesc keyOffsets, float scale, TensorDesc dQ,
+                       TensorDesc dK, TensorDesc dV);
+// cross_entropy.cu
+void crossEntropy(Context& context, TensorDesc logits, TensorDesc targets, TensorDesc losses, TensorDesc dLogits);
+// reductions.cu
+void sum(Context& context, TensorDesc x, TensorDesc total, bool accumulate);
+void countNonFinite(Context& context, TensorDesc x, TensorDesc count, bool accumulate);
+// adamw.cu
+void globalNorm(Context& context, const AdamWTensor* tensors, int64_t count, TensorDesc norm);
+void clipScale(Context& context, TensorDesc norm, float gradientScale, float maxNorm, TensorDesc scale);
+void adamw(Context& context, const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale);
+// mora_groups.cu
+void groupSum(Context& context, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate);
+void groupSpread(Context& context, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate);
+void mergeGroups(Context& context, Grouping input, Grouping output, TensorDesc matrix, float scale, TensorDesc weight,
+                 TensorDesc nonFinite);
+// mora_blocks.cu
+void foldBlocks(Context& context, BlockPlan plan, TensorDesc matrix, TensorDesc folded);
+void unfoldBlocks(Context& context, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix);
+void blocksForward(Context& context, BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate);
+void blocksBackwardInput(Context& context, BlockPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX,
+                         bool accumulate);
+void blocksBackwardWeight(Context& context, BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded);
+void mergeBlocks(Context& context, BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight,
+                 TensorDesc nonFinite);
+
+}  // namespace mora::cuda

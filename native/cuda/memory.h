@@ -1,0 +1,53 @@
+// A device's memory: blocks in stream order from segments that are kept, so that a training step asks the system for
+// nothing. A released block may be handed out again at once, because whatever uses it next runs after whatever used it
+// before; whole segments go back to the system only once the stream has been waited for.
+#pragma once
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "core/arena.h"
+#include "core/backend.h"
+
+namespace mora::cuda {
+
+class Memory {
+ public:
+  /// `total`: bytes of the device, the first limit.
+  Memory(int device, uint64_t total) : device_(device), limit_(total) {}
+
+  /// `full`: the limit allows the block, but the system has no memory for it.
+  enum class Outcome { ok, overLimit, full };
+  Outcome allocate(size_t bytes, void** data);
+  void release(void* data);
+
+  /// Memory beside the blocks, counted as cached: null when there is none. To be freed with `releaseOutside`.
+  void* allocateOutside(size_t bytes);
+  void releaseOutside(void* data, size_t bytes);
+
+  /// Takes the segments without a live block out; the caller frees them with cudaFree when nothing works on them.
+  std::vector<void*> takeUnused();
+
+  MemoryFigures figures();
+  void setLimit(uint64_t bytes);
+  void resetPeak();
+
+ private:
+  struct Segment {
+    std::byte* base;
+    uint64_t bytes;
+    Arena arena;
+  };
+
+  std::byte* allocateInSegments(size_t bytes);
+  bool addSegment(size_t bytes);
+  void* allocateFromSystem(size_t bytes);
+  uint64_t held() const { return segmentBytes_ + outsideBytes_; }
+
+  const int device_;
+  std::mutex mutex_;
+  std::vector<std::unique_ptr<Segment>> segments_;
+  uint64_t limit_, segmentBytes_ = 0, outsideBytes_ = 0, inUse_ = 0, peak_ = 0;
+};
+
+}  // namespace mora::cuda

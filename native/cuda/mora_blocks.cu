@@ -1,0 +1,264 @@
+// Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
+// over the blocks of x and y (mora/block_operations.h), and merging is one pass over W.
+// T rows, k inputs, d outputs, R side of the matrix, n live blocks. Columns are counted in 32 bits.
+#include "mora/block_operations.h"
+
+#include <cstring>
+
+#include "cuda/dispatch.h"
+#include "cuda/kernels.h"
+#include "cuda/mora_dispatch.h"
+#include "cuda/vector.h"
+
+namespace mora::cuda {
+namespace {
+
+enum ScratchSlot : int { kRotationSlot = 20, kGradientSlot = 21 };
+
+/// Cosines and sines of the angles of every live block, each f32 [n, R / 2].
+struct RotationTable {
+  float *cosines, *sines;
+
+  static uint64_t bytes(int64_t blocks, int64_t side) { return sizeof(float) * static_cast<uint64_t>(blocks * side); }
+};
+
+/*
+ * The angles b 10000^(-2j/R) of the pairs (j, j + R/2) of block b, computed in f64 as on the CPU. Writes n R numbers.
+ */
+__global__ void fillRotationTable(RotationTable table, int blocks, int half) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i >= blocks * half) return;
+  const double theta = pow(10000.0, -2.0 * static_cast<double>(i % half) / static_cast<double>(2 * half));
+  const double angle = static_cast<double>(i / half) * theta;
+  table.cosines[i] = static_cast<float>(cos(angle));
+  table.sines[i] = static_cast<float>(sin(angle));
+}
+
+/// The table of a plan, in scratch memory.
+RotationTable rotationTable(Context& context, const BlockPlan& plan) {
+  const int blocks = static_cast<int>(plan.liveBlocks()), half = static_cast<int>(plan.side / 2), count = blocks * half;
+  auto* const memory = static_cast<float*>(context.scratch(kRotationSlot, RotationTable::bytes(blocks, plan.side)));
+  const RotationTable table{memory, memory + count};
+  expectCost(0, RotationTable::bytes(blocks, plan.side));
+  constexpr unsigned kThreads = 128;
+  launch(fillRotationTable, dim3(static_cast<unsigned>(ceilDivide(count, kThreads))), dim3(kThreads), 0, context.stream,
+         table, blocks, half);
+  return table;
+}
+
+/*
+ * folded [n, R, R] = M R_b: columns j and j + R/2 of M turned by the block's angle. A thread turns N pairs of one row.
+ * Moves (n + 1) R^2 numbers and the table, M mostly from the cache.
+ */
+template <typename T, int N>
+__global__ void foldRows(const float* matrix, RotationTable table, T* folded, int blocks, int side) {
+  const int half = side / 2;
+  forPieces(static_cast<int64_t>(blocks) * side, half / N, [&](int64_t row, int64_t piece) {
+    const int64_t j = piece * N, angle = row / side * half + j;
+    const float* const m = matrix + row % side * side + j;
+    T* const w = folded + row * side + j;
+    float cosines[N], sines[N], low[N], high[N], first[N], second[N];
+    load(table.cosines + angle, cosines);
+    load(table.sines + angle, sines);
+    load(m, low);
+    load(m + half, high);
+#pragma unroll
+    for (int i = 0; i < N; ++i) {
+      first[i] = low[i] * cosines[i] + high[i] * sines[i];
+      second[i] = high[i] * cosines[i] - low[i] * sines[i];
+    }
+    store(first, w);
+    store(second, w + half);
+  });
+}
+
+/*
+ * dMatrix [R, R] += sum over blocks of dFolded_b R_b^T, block after block. A thread turns N pairs of one row back.
+ * Moves (n + 2) R^2 f32 numbers and the table.
+ */
+template <int N>
+__global__ void unfoldRows(const float* dFolded, RotationTable table, float* dMatrix, int blocks, int side) {
+  const int half = side / 2;
+  forPieces(side, half / N, [&](int64_t row, int64_t piece) {
+    const int64_t j = piece * N;
+    float* const m = dMatrix + row * side + j;
+    float low[N], high[N];
+    load(m, low);
+    load(m + half, high);
+#pragma unroll 2
+    for (int64_t b = 0; b < blocks; ++b) {
+      const float* const w = dFolded + (b * side + row) * side + j;
+      float cosines[N], sines[N], first[N], second[N];
+      load(table.cosines + b * half + j, cosines);
+      load(table.sines + b * half + j, sines);
+      load(w, first);
+      load(w + half, second);
+#pragma unroll
+      for (int i = 0; i < N; ++i) {
+        low[i] += first[i] * cosines[i] - second[i] * sines[i];
+        high[i] += second[i] * cosines[i] + first[i] * sines[i];
+      }
+    }
+    store(low, m);
+    store(high, m + half);
+  });
+}
+
+/// What merging needs of a plan. A position is a row of the folded blocks [n R, R]; it adds to one output.
+struct MergeGeometry {
+  int inputs, outputs, side;
+  int distinct;   // outputs before they repeat
+  int positions;  // [0, positions) add to outputs, each to its own
+  int step;       // from a position to the next one of the same output
+  bool wraps;     // columns past the inputs start again
+
+  explicit MergeGeometry(const BlockPlan& plan)
+      : inputs(static_cast<int>(plan.inFeatures)),
+        outputs(static_cast<int>(plan.outFeatures)),
+        side(static_cast<int>(plan.side)),
+        distinct(plan.truncate ? outputs : static_cast<int>(plan.distinctOutputs())),
+        positions(static_cast<int>(plan.foldOutput ? plan.blocks() * plan.side : plan.distinctOutputs())),
+        step(plan.foldOutput ? outputs : positions),
+        wraps(!plan.truncate) {
+    if (plan.truncate) positions = step = min(side, outputs);
+  }
+  /// Columns that the blocks of an output reach, at most.
+  int64_t reachedPerRow() const {
+    const int64_t blocksPerRow = (positions + step - 1) / step;
+    return std::min<int64_t>(inputs, blocksPerRow * side);
+  }
+};
+
+/*
+ * Merge: weight [d, k] += scale delta W of the folded blocks f32 [n, R, R]. A thread gathers the N values of its
+ * columns once and adds them to an output and to its repeats. Moves n R^2 numbers, and what blocks reach in and out.
+ */
+template <typename T, int N>
+__global__ void mergeBlockRows(const float* folded, MergeGeometry geometry, float scale, Rows<T> weight,
+                               int32_t* nonFinite) {
+  forPieces(geometry.distinct, geometry.inputs / N, [&](int64_t row, int64_t piece) {
+    const int c = static_cast<int>(piece) * N;
+    float delta[N] = {};
+    unsigned reached = 0;  // a bit for each column
+    for (int position = static_cast<int>(row); position < geometry.positions; position += geometry.step) {
+      const int first = position / geometry.side * geometry.side, end = first + geometry.side;
+      const float* const values = folded + static_cast<int64_t>(position) * geometry.side;
+      for (int column = c; column < end; column += geometry.inputs) {
+#pragma unroll
+        for (int i = 0; i < N; ++i) {
+          if (column + i < first || column + i >= end) continue;
+          delta[i] += values[column + i - first];
+          reached |= 1u << i;
+        }
+        if (!geometry.wraps) break;
+      }
+    }
+    if (reached == 0) return;
+    int32_t found = 0;
+    for (int64_t j = row; j < geometry.outputs; j += geometry.distinct)
+      found += mergeVector(delta, scale, weight.at(j) + c, reached);
+    addToCount(nonFinite, found);
+  });
+}
+
+/// How the plan of mora/block_operations.h is carried out here.
+struct CudaOperations {
+  Context& context;
+
+  void matmul(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
+              bool accumulate) {
+    cuda::matmul(context, a, transposeA, b, transposeB, c, 1, accumulate);
+  }
+  void zero(const TensorDesc& target) { fill(context, target, 0); }
+  void groupSum(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
+    cuda::groupSum(context, grouping, source, target, false);
+  }
+  void groupSpread(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
+    cuda::groupSpread(context, grouping, source, target, false);
+  }
+  void* scratch(size_t bytes) { return context.scratch(kGradientSlot, bytes); }
+};
+
+/// Whether rows of R values, dense from an aligned start, and their halves can be read N at a time.
+auto halvesFit(int64_t side) {
+  return [side](int width) { return side / 2 % width == 0; };
+}
+
+}  // namespace
+
+void foldBlocks(Context& context, BlockPlan plan, TensorDesc matrix, TensorDesc folded) {
+  const int64_t R = plan.side, n = plan.liveBlocks();
+  if (!plan.rotate) {  // every block is the matrix itself
+    TensorDesc repeated = matrix;
+    repeated.rank = 3;
+    repeated.shape[0] = n, repeated.shape[1] = repeated.shape[2] = R;
+    repeated.strides[0] = 0, repeated.strides[1] = R, repeated.strides[2] = 1;
+    return copy(context, repeated, folded, 1);
+  }
+  const RotationTable table = rotationTable(context, plan);
+  expectCost(bytesIn(matrix) + table.bytes(n, R), bytesIn(folded));
+  withActivationType(folded.dtype, "foldBlocks", [&](auto type) {
+    using T = decltype(type);
+    withWidest(halvesFit(R), [&](auto width) {
+      const PieceGrid at = pieceGrid(n * R, R / 2 / width);
+      launch(foldRows<T, width>, at.grid, at.block, 0, context.stream, static_cast<const float*>(matrix.data), table,
+             static_cast<T*>(folded.data), static_cast<int>(n), static_cast<int>(R));
+    });
+  });
+  checkLaunch("foldBlocks");
+}
+
+void unfoldBlocks(Context& context, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix) {
+  const int64_t R = plan.side, n = plan.liveBlocks();
+  if (!plan.rotate) {
+    TensorDesc blocks = dFolded, sums = dMatrix;
+    blocks.rank = 2, blocks.shape[0] = n, blocks.shape[1] = blocks.strides[0] = R * R, blocks.strides[1] = 1;
+    sums.rank = 1, sums.shape[0] = R * R, sums.strides[0] = 1;
+    return columnSums(context, blocks, sums, true);
+  }
+  const RotationTable table = rotationTable(context, plan);
+  expectCost(bytesIn(dFolded) + table.bytes(n, R) + bytesIn(dMatrix), bytesIn(dMatrix));
+  withWidest(halvesFit(R), [&](auto width) {
+    const PieceGrid at = pieceGrid(R, R / 2 / width);
+    launch(unfoldRows<width>, at.grid, at.block, 0, context.stream, static_cast<const float*>(dFolded.data), table,
+           static_cast<float*>(dMatrix.data), static_cast<int>(n), static_cast<int>(R));
+  });
+  checkLaunch("unfoldBlocks");
+}
+
+void blocksForward(Context& context, BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate) {
+  CudaOperations operations{context};
+  multiplyBlocks(operations, plan, x, folded, y, accumulate);
+}
+
+void blocksBackwardInput(Context& context, BlockPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX,
+                         bool accumulate) {
+  CudaOperations operations{context};
+  multiplyBlocksTransposed(operations, plan, dY, folded, dX, accumulate);
+}
+
+void blocksBackwardWeight(Context& context, BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded) {
+  CudaOperations operations{context};
+  const TensorDesc gradient = distinctGradient(operations, plan, dY, dY.dtype);
+  multiplyBlockGradients(operations, plan, x, gradient, dFolded, false);
+}
+
+void mergeBlocks(Context& context, BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight,
+                 TensorDesc nonFinite) {
+  if (elementsOf(weight) == 0) return;
+  const MergeGeometry geometry(plan);
+  const auto reached =
+      static_cast<uint64_t>(geometry.reachedPerRow() * geometry.outputs) * traitsOf(weight.dtype).blockBytes;
+  expectCost(bytesIn(folded) + reached, reached);
+  withFloatType(weight.dtype, "mergeBlocks", [&](auto type) {
+    using T = decltype(type);
+    withWidth<8>(rowsFit(weight, 8), [&](auto width) {
+      const PieceGrid at = pieceGrid(geometry.distinct, geometry.inputs / width);
+      launch(mergeBlockRows<T, width>, at.grid, at.block, 0, context.stream, static_cast<const float*>(folded.data),
+             geometry, scale, rowsOf<T>(weight), static_cast<int32_t*>(nonFinite.data));
+    });
+  });
+  checkLaunch("mergeBlocks");
+}
+
+}  // namespace mora::cuda

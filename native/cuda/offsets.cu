@@ -1,0 +1,50 @@
+#include "cuda/offsets.h"
+
+#include "cuda/device_code.h"
+#include "cuda/tensor_view.h"
+
+namespace mora::cuda {
+namespace {
+
+constexpr unsigned kThreads = 256;
+
+struct Offsets {
+  const int32_t* values;
+  int64_t count, rows;
+  bool rowsMayRemain;
+
+  __device__ __forceinline__ bool hold(int64_t i) const {
+    const int32_t offset = values[i];
+    const bool rises = i == 0 ? offset == 0 : offset >= values[i - 1];
+    const bool last = i + 1 == count;
+    return rises && (!last || (rowsMayRemain ? offset <= rows : offset == rows));
+  }
+};
+
+/// Looks whether offsets [count] rise from 0 to their rows, and reports one that does not. One block for the queries,
+/// one for the keys; reads 8 bytes for each offset.
+__global__ void checkOffsets(Offsets queries, Offsets keys, DeviceReport* report) {
+  const Offsets offsets = blockIdx.x == 0 ? queries : keys;
+  for (int64_t i = threadIdx.x; i < offsets.count; i += kThreads) {
+    if (offsets.hold(i)) continue;
+    if (atomicCAS(&report->operation, 0, static_cast<int32_t>(Operation::attention)) != 0) return;
+    report->position = static_cast<int32_t>(i);
+    report->value = offsets.values[i];
+    report->limit = offsets.rows;
+  }
+}
+
+Offsets offsetsOf(const TensorDesc& tensor, int64_t rows, bool rowsMayRemain) {
+  return {static_cast<const int32_t*>(tensor.data), tensor.shape[0], rows, rowsMayRemain};
+}
+
+}  // namespace
+
+void requireOffsets(Context& context, TensorDesc queryOffsets, TensorDesc keyOffsets, int64_t queries, int64_t keys) {
+  expectCost(bytesIn(queryOffsets) + bytesIn(keyOffsets), 0);
+  launch(checkOffsets, dim3(2), dim3(kThreads), 0, context.stream, offsetsOf(queryOffsets, queries, false),
+         offsetsOf(keyOffsets, keys, true), context.report);
+  checkLaunch("attention");
+}
+
+}  // namespace mora::cuda

@@ -1,0 +1,12 @@
+// The check of a packed batch's offsets, which only the device can read.
+#pragma once
+#include "core/backend.h"
+#include "cuda/context.h"
+
+namespace mora::cuda {
+
+/// Reports (for attention) offsets [B + 1] that do not rise from 0 to the rows of q, or lead past those of k (a cache
+/// may hold more). Attention's kernels stay inside their tensors anyway.
+void requireOffsets(Context& context, TensorDesc queryOffsets, TensorDesc keyOffsets, int64_t queries, int64_t keys);
+
+}  // namespace mora::cuda

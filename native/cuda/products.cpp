@@ -1,0 +1,52 @@
+#include "cuda/products.h"
+
+#include <limits>
+
+#include "cuda/check.h"
+
+namespace mora::cuda {
+namespace {
+
+/// What NVIDIA recommends for Hopper; older devices use less of it.
+constexpr size_t kWorkspace = size_t{32} << 20;
+
+}  // namespace
+
+Products::Products(const CublasTable& cublas, cudaStream_t stream) : cublas_(cublas) {
+  check(cublas_.create(&handle_), "cublasCreate");
+  check(cublas_.setStream(handle_, stream), "cublasSetStream");
+  check(cublas_.setMathMode(handle_, CublasMath::fullPrecisionSums), "cublasSetMathMode");
+  check(cublas_.setAtomicsMode(handle_, CublasAtomics::notAllowed), "cublasSetAtomicsMode");
+  void* workspace = nullptr;
+  cuda::check(cudaMalloc(&workspace, kWorkspace), "cuBLAS's workspace");
+  check(cublas_.setWorkspace(handle_, workspace, kWorkspace), "cublasSetWorkspace");
+}
+
+void Products::multiply(int64_t m, int64_t n, int64_t k, int64_t batch, const Matrix& a, const Matrix& b,
+                        const Matrix& c, float alpha, bool accumulate) const {
+  for (const int64_t number : {m, n, k, batch, a.leading, b.leading, c.leading})
+    if (number > std::numeric_limits<int>::max())
+      throw Error("unsupported", "a product of matrices with 2^31 rows, columns or more");
+  const auto narrow = [](int64_t number) { return static_cast<int>(number); };
+  const auto operation = [](const Matrix& matrix) {
+    return matrix.transposed ? CublasOperation::transpose : CublasOperation::none;
+  };
+  const float beta = accumulate ? 1 : 0;
+  if (batch == 1)
+    return check(cublas_.gemmEx(handle_, operation(a), operation(b), narrow(m), narrow(n), narrow(k), &alpha, a.data,
+                                a.type, narrow(a.leading), b.data, b.type, narrow(b.leading), &beta, c.data, c.type,
+                                narrow(c.leading), CublasCompute::f32, CublasAlgorithm::standard),
+                 "cublasGemmEx");
+  check(cublas_.gemmStridedBatchedEx(handle_, operation(a), operation(b), narrow(m), narrow(n), narrow(k), &alpha,
+                                     a.data, a.type, narrow(a.leading), a.batchStride, b.data, b.type,
+                                     narrow(b.leading), b.batchStride, &beta, c.data, c.type, narrow(c.leading),
+                                     c.batchStride, narrow(batch), CublasCompute::f32, CublasAlgorithm::standard),
+        "cublasGemmStridedBatchedEx");
+}
+
+void Products::check(CublasStatus status, const char* what) const {
+  if (status == 0) return;
+  throw Error("cublas", std::string(what) + ": " + cublas_.getStatusString(status));
+}
+
+}  // namespace mora::cuda

@@ -1,0 +1,30 @@
+// cuBLAS on one stream, with a workspace of its own so that results are the same bits every time.
+#pragma once
+#include "cuda/cublas.h"
+
+namespace mora::cuda {
+
+class Products {
+ public:
+  /// Throws Error or std::bad_alloc. Lives as long as the process.
+  Products(const CublasTable& cublas, cudaStream_t stream);
+
+  /// A matrix as cuBLAS takes it: stored in columns, `leading` elements apart.
+  struct Matrix {
+    void* data;
+    CublasType type;
+    bool transposed;
+    int64_t leading, batchStride;
+  };
+  /// c [m, n] = alpha op(a) [m, k] op(b) [k, n] + (accumulate ? c : 0), `batch` times. Throws Error.
+  void multiply(int64_t m, int64_t n, int64_t k, int64_t batch, const Matrix& a, const Matrix& b, const Matrix& c,
+                float alpha, bool accumulate) const;
+
+ private:
+  void check(CublasStatus status, const char* what) const;
+
+  const CublasTable& cublas_;
+  CublasHandle handle_ = nullptr;
+};
+
+}  // namespace mora::cuda

@@ -1,0 +1,177 @@
+// RMSNorm (arXiv 1910.07467) over rows, with an optional residual added first, and its gradient. A block works on a row
+// at a time; its second pass over the row reads from the caches.
+#include "cuda/block_reduce.h"
+#include "cuda/column_sums.h"
+#include "cuda/dispatch.h"
+#include "cuda/kernels.h"
+#include "cuda/vector.h"
+
+namespace mora::cuda {
+namespace {
+
+constexpr unsigned kThreads = 256;
+
+/// x [T, D] += residual (if any), then y = x rstd weight with rstd = 1 / sqrt(mean(x^2) + epsilon). y and rstd may be
+/// absent. Moves 2 T D elements, 4 T D with a residual. One block per row.
+template <typename T, int N>
+__global__ void __launch_bounds__(kThreads) rmsNormKernel(Rows<T> x, Rows<const T> residual, const float* weight,
+                                                          float epsilon, Rows<T> y, float* rstd, int64_t columns) {
+  MORA_SHARED(float, partial, [kWarp]);
+  const int64_t row = blockIdx.x, first = static_cast<int64_t>(threadIdx.x) * N,
+                step = static_cast<int64_t>(blockDim.x) * N;
+  float values[N], others[N], squares = 0;
+  for (int64_t column = first; column < columns; column += step) {
+    load(x.at(row) + column, values);
+    if (residual.data) {
+      load(residual.at(row) + column, others);
+#pragma unroll
+      for (int i = 0; i < N; ++i) values[i] += others[i];
+      // The statistic is that of the stored sum, rounded: the backward pass sees the same x.
+      store(values, x.at(row) + column);
+#pragma unroll
+      for (int i = 0; i < N; ++i) values[i] = toFloat(fromFloat<T>(values[i]));
+    }
+#pragma unroll
+    for (int i = 0; i < N; ++i) squares = fmaf(values[i], values[i], squares);
+  }
+  const float factor = 1.0f / sqrtf(blockSum(squares, partial) / static_cast<float>(columns) + epsilon);
+  if (rstd && threadIdx.x == 0) rstd[row] = factor;
+  if (!y.data) return;
+  for (int64_t column = first; column < columns; column += step) {
+    load(x.at(row) + column, values);
+    load(weight + column, others);
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] *= factor * others[i];
+    store(values, y.at(row) + column);
+  }
+}
+
+/// y [T, D] = x rstd weight from a kept rstd [T]. Moves 2 T D elements.
+template <typename T, int N>
+__global__ void rmsNormApplyKernel(Rows<const T> x, const float* weight, const float* rstd, Rows<T> y, int64_t rows,
+                                   int64_t columns) {
+  forPieces(rows, columns / N, [&](int64_t row, int64_t piece) {
+    float values[N], weights[N];
+    load(x.at(row) + piece * N, values);
+    load(weight + piece * N, weights);
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] *= rstd[row] * weights[i];
+    store(values, y.at(row) + piece * N);
+  });
+}
+
+/// With x^ = x rstd: dX [T, D] (+)= rstd (w dY - x^ mean(w dY x^)). Rows of dX may be those of dY. Moves 3 T D
+/// elements, 4 T D when it accumulates. One block per row.
+template <typename T, int N>
+__global__ void __launch_bounds__(kThreads)
+    rmsNormBackwardKernel(Rows<const T> dY, Rows<const T> x, const float* weight, const float* rstd, Rows<T> dX,
+                          bool accumulate, int64_t columns) {
+  MORA_SHARED(float, partial, [kWarp]);
+  const int64_t row = blockIdx.x, first = static_cast<int64_t>(threadIdx.x) * N,
+                step = static_cast<int64_t>(blockDim.x) * N;
+  const float factor = rstd[row];
+  float gradients[N], values[N], weights[N], sum = 0;
+  for (int64_t column = first; column < columns; column += step) {
+    load(dY.at(row) + column, gradients);
+    load(x.at(row) + column, values);
+    load(weight + column, weights);
+#pragma unroll
+    for (int i = 0; i < N; ++i) sum = fmaf(gradients[i] * weights[i], values[i] * factor, sum);
+  }
+  const float mean = blockSum(sum, partial) / static_cast<float>(columns);
+  for (int64_t column = first; column < columns; column += step) {
+    load(dY.at(row) + column, gradients);
+    load(x.at(row) + column, values);
+    load(weight + column, weights);
+#pragma unroll
+    for (int i = 0; i < N; ++i) gradients[i] = factor * fmaf(-values[i] * factor, mean, gradients[i] * weights[i]);
+    if (accumulate) {
+      load(dX.at(row) + column, values);
+#pragma unroll
+      for (int i = 0; i < N; ++i) gradients[i] += values[i];
+    }
+    store(gradients, dX.at(row) + column);
+  }
+}
+
+/// What a row adds to dWeight: dY x rstd.
+template <typename T, int N>
+struct WeightGradient {
+  static constexpr uint64_t kBytes = 2 * sizeof(T);
+  Rows<const T> dY, x;
+  const float* rstd;
+
+  __device__ void operator()(int64_t row, int64_t column, float (&values)[N]) const {
+    float gradients[N];
+    load(dY.at(row) + column, gradients);
+    load(x.at(row) + column, values);
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] *= rstd[row] * gradients[i];
+  }
+};
+
+template <typename T>
+Rows<T> optionalRows(const TensorDesc& tensor) {
+  return present(tensor) ? rowsOf<T>(tensor) : Rows<T>{nullptr, 0};
+}
+
+}  // namespace
+
+void rmsNorm(Context& context, TensorDesc x, TensorDesc residual, TensorDesc weight, float epsilon, TensorDesc y,
+             TensorDesc rstd) {
+  const int64_t rows = x.shape[0], columns = columnsOf(x);
+  if (rows == 0 || columns == 0) return;
+  expectCost(bytesIn(x) + bytesIn(residual) + bytesIn(weight), bytesIn(residual) + bytesIn(y) + bytesIn(rstd));
+  withFloatType(x.dtype, "rmsNorm", [&](auto type) {
+    using T = decltype(type);
+    constexpr int kWide = kVectorWidth<T>;
+    withWidth<kWide>(allRowsFit(kWide, x, residual, weight, y), [&](auto width) {
+      launch(rmsNormKernel<T, width>, dim3(static_cast<unsigned>(rows)), dim3(threadsFor(columns / width, kThreads)), 0,
+             context.stream, rowsOf<T>(x), optionalRows<const T>(residual), static_cast<const float*>(weight.data),
+             epsilon, optionalRows<T>(y), static_cast<float*>(rstd.data), columns);
+    });
+  });
+  checkLaunch("rmsNorm");
+}
+
+void rmsNormApply(Context& context, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc y) {
+  const int64_t rows = x.shape[0], columns = columnsOf(x);
+  if (rows == 0 || columns == 0) return;
+  expectCost(bytesIn(x) + bytesIn(weight) + bytesIn(rstd), bytesIn(y));
+  withFloatType(x.dtype, "rmsNormApply", [&](auto type) {
+    using T = decltype(type);
+    constexpr int kWide = kVectorWidth<T>;
+    withWidth<kWide>(allRowsFit(kWide, x, weight, y), [&](auto width) {
+      const PieceGrid sizes = pieceGrid(rows, columns / width);
+      launch(rmsNormApplyKernel<T, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(x),
+             static_cast<const float*>(weight.data), static_cast<const float*>(rstd.data), rowsOf<T>(y), rows, columns);
+    });
+  });
+  checkLaunch("rmsNormApply");
+}
+
+void rmsNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc dX,
+                     bool accumulate, TensorDesc dWeight) {
+  const int64_t rows = x.shape[0], columns = columnsOf(x);
+  if (rows == 0 || columns == 0) return;
+  withFloatType(x.dtype, "rmsNormBackward", [&](auto type) {
+    using T = decltype(type);
+    constexpr int kWide = kVectorWidth<T>;
+    const auto* const factors = static_cast<const float*>(rstd.data);
+    withWidth<kWide>(allRowsFit(kWide, dY, x, weight, dX), [&](auto width) {
+      // First of all, because dX may overwrite dY. Norms are seldom trained: a second reading of dY and x then is
+      // worth the simpler kernels.
+      if (present(dWeight))
+        sumColumns<width>(context, WeightGradient<T, width>{rowsOf<const T>(dY), rowsOf<const T>(x), factors}, rows,
+                          columns, static_cast<float*>(dWeight.data), true);
+      expectCost(bytesIn(dY) + bytesIn(x) + bytesIn(weight) + bytesIn(rstd) + (accumulate ? bytesIn(dX) : 0),
+                 bytesIn(dX));
+      launch(rmsNormBackwardKernel<T, width>, dim3(static_cast<unsigned>(rows)),
+             dim3(threadsFor(columns / width, kThreads)), 0, context.stream, rowsOf<const T>(dY), rowsOf<const T>(x),
+             static_cast<const float*>(weight.data), factors, rowsOf<T>(dX), accumulate, columns);
+    });
+  });
+  checkLaunch("rmsNormBackward");
+}
+
+}  // namespace mora::cuda

@@ -1,0 +1,32 @@
+// What stands behind Context::scratch and Context::upload.
+#pragma once
+#include <map>
+
+#include "cuda/completions.h"
+#include "cuda/context.h"
+#include "cuda/memory.h"
+#include "cuda/staging.h"
+
+namespace mora::cuda {
+
+struct Context::Memory {
+  struct Block {
+    void* data = nullptr;
+    size_t bytes = 0;
+  };
+
+  cuda::Memory& pool;
+  Staging& staging;
+  Completions& completions;
+  std::map<int, Block> slots;
+
+  /// Gives all of it back; nothing may work on it.
+  void releaseAll();
+};
+
+/// Copies host memory to the device through the staging ring; the host memory is read before this returns.
+void copyToDevice(Context& context, void* target, const void* host, size_t bytes);
+/// Copies device memory to the host; it has arrived when completions that are added later are called.
+void copyToHost(Context& context, void* host, const void* source, size_t bytes);
+
+}  // namespace mora::cuda

@@ -1,0 +1,73 @@
+// A CUDA device's stream: a thread of the host issues operations in order (so that JavaScript never waits for a full
+// launch queue, a copy or a file), the device runs them, and another thread tells who waits for them.
+#pragma once
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+#include "core/profile.h"
+#include "core/worker.h"
+#include "cuda/memory.h"
+#include "cuda/products.h"
+#include "cuda/scratch.h"
+
+namespace mora {
+
+struct Stream {
+ public:
+  using Work = std::function<void(cuda::Context&)>;
+
+  /// Throws Error or std::bad_alloc where the device has no room or doesn't answer.
+  Stream(int device, const cuda::CublasTable& cublas);
+  ~Stream() = delete;  // lives as long as the process: at exit `shutdown` stops it
+
+  Status enqueue(const char* operation, Work work, Cost cost = Cost());
+  Status callback(void (*done)(void*, const StreamError*), void* user);
+  uint64_t depth() { return worker_.depth() + issued_ - finished_; }
+  void shutdown();
+
+  Status allocate(size_t bytes, void** data);
+  void release(void* data);
+  Status trim();
+  cuda::Memory& memory() { return memory_; }
+  Profile& profile() { return profile_; }
+
+ private:
+  struct Task {
+    const char* operation;
+    Work work;
+    Cost cost;
+  };
+
+  void run(const Task& task);
+  void runTimed(const Task& task);
+  void addPairs(const std::shared_ptr<Cost>& cost);
+  /// Runs `body` and remembers what it throws.
+  template <typename Body>
+  void guarded(const char* operation, Body&& body);
+  void remember(const char* operation, Status status, std::string message);
+  void deliver(void (*done)(void*, const StreamError*), void* user);
+  Work freeing(std::vector<void*> segments);
+  StreamError takeError();
+
+  Worker& worker_;
+  cuda::Memory memory_;
+  cuda::Staging staging_;
+  cuda::Completions completions_;
+  cuda::Context::Memory scratch_;
+  std::optional<cuda::Products> products_;
+  cuda::Context context_{};
+  Profile profile_;
+
+  std::atomic<uint64_t> issued_ = 0, finished_ = 0;
+  uint64_t marked_ = 0;  // of issued_, what finished_ will say next
+  std::mutex errorMutex_;
+  StreamError error_{};
+};
+
+}  // namespace mora

@@ -1,0 +1,51 @@
+// The Context of a backend's stream for tests that call launchers directly, without the threads that issue operations.
+#pragma once
+#include <stdexcept>
+
+#include "cuda/scratch.h"
+
+namespace mora::test {
+
+class TestContext {
+ public:
+  cuda::Context context{};
+
+  TestContext() {
+    cudaDeviceProp properties;
+    if (cudaGetDeviceProperties(&properties, 0) != cudaSuccess || cudaStreamCreate(&context.stream) != cudaSuccess ||
+        cudaMalloc(&context.report, sizeof(cuda::DeviceReport)) != cudaSuccess)
+      throw std::runtime_error("no CUDA device");
+    context.memory = &scratch_;
+    context.multiprocessors = properties.multiProcessorCount;
+    context.sharedBytesPerBlock = properties.sharedMemPerBlockOptin;
+    context.deterministic = true;
+    takeReport();
+  }
+  ~TestContext() {
+    completions_.drain();
+    cudaStreamSynchronize(context.stream);
+    scratch_.releaseAll();
+    cudaFree(context.report);
+    cudaStreamDestroy(context.stream);
+  }
+  TestContext(const TestContext&) = delete;
+  TestContext& operator=(const TestContext&) = delete;
+
+  /// What kernels reported since the last call, after everything enqueued.
+  cuda::DeviceReport takeReport() {
+    cuda::DeviceReport report{};
+    cudaDeviceSynchronize();
+    cudaMemcpy(&report, context.report, sizeof(report), cudaMemcpyDeviceToHost);
+    cudaMemset(context.report, 0, sizeof(report));
+    cudaDeviceSynchronize();
+    return report;
+  }
+
+ private:
+  cuda::Memory pool_{0, uint64_t{1} << 32};
+  cuda::Staging staging_;
+  cuda::Completions completions_{0};
+  cuda::Context::Memory scratch_{pool_, staging_, completions_, {}};
+};
+
+}  // namespace mora::test

@@ -1,0 +1,114 @@
+import { describe, expect, it } from 'vitest'
+import { LoraLayer } from '../../lib/adapters/lora.js'
+import { MoraLayer, operators } from '../../lib/adapters/mora.js'
+import type { LayerAdapter } from '../../lib/nn/layer-adapter.js'
+import { Linear, LinearGroup } from '../../lib/nn/linear.js'
+import { type DropoutState, LinearInput } from '../../lib/nn/linear-input.js'
+import { randomStream, streamKey } from '../../lib/random.js'
+import { embedding } from '../../lib/tensor/operations/embedding.js'
+import { linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
+import { Parameter } from '../../lib/tensor/parameter.js'
+import { scope } from '../../lib/tensor/scope.js'
+import { Tensor } from '../../lib/tensor/tensor.js'
+import { type ActivationDType, testDevice } from '../operations/harness.js'
+
+const rows = 300
+const inFeatures = 22
+const widths = [19, 6, 34]
+const side = 8
+
+const device = testDevice()
+const random = randomStream(1, 'test', 'linear')
+const values = (count: number) => Float32Array.from({ length: count }, () => random.normal() / 4)
+const tensor = (...shape: [number, number]) => Tensor.from(values(shape[0] * shape[1]), shape, { device })
+const integers = (list: number[]) => Tensor.from(Int32Array.from(list), [list.length], { device, dtype: 'int32' })
+
+/** Three layers over one matrix, adapters beside the first and the last; x is a table of which rows are taken. */
+function group(dtype: ActivationDType, make: (layer: { name: string; outFeatures: number }) => LayerAdapter) {
+  const total = widths.reduce((sum, width) => sum + width, 0)
+  const fused = Tensor.empty([total, inFeatures], { device, dtype })
+  fused.copyFrom(tensor(total, inFeatures))
+  let from = 0
+  const layers = widths.map((width, i) => {
+    const layer = new Linear(`layer${i}`, fused.rows(from, from + width), null)
+    from += width
+    if (i !== 1) {
+      const adapter = make({ name: layer.name, outFeatures: width })
+      layer.adapters.set('a', { layer: adapter, active: true, scale: i + 1 })
+    }
+    return layer
+  })
+  const head = Tensor.empty([11, total], { device, dtype })
+  head.copyFrom(tensor(11, total))
+  const x = new Parameter('x', tensor(rows, inFeatures))
+  const adapters = layers.flatMap((layer) => [...layer.adapters.values()].map((adapter) => adapter.layer))
+  const parameters = [x, ...adapters.flatMap((adapter) => adapter.parameters)]
+
+  /** Loss and gradients, `perPass` rows at a time. */
+  const run = async (perPass: number, probability: number) => {
+    let loss = 0
+    for (let start = 0; start < rows; start += perPass) {
+      const ids = Array.from({ length: Math.min(perPass, rows - start) }, (_, i) => start + i)
+      const part = scope(() => {
+        const keys = Tensor.from(BigInt64Array.from(ids, BigInt), [ids.length], { device, dtype: 'int64' })
+        const dropout: DropoutState = { rowKeys: keys, key: (layer) => streamKey(3, 'dropout', 1, layer) }
+        const input = new LinearInput(embedding(x, integers(ids), dtype), probability > 0 ? dropout : null)
+        return linearCrossEntropy(new LinearGroup(layers, fused).forward(input), head, integers(ids.map((i) => i % 11)))
+      })
+      await part.backward()
+      loss += await part.item()
+      part.dispose()
+    }
+    const gradients = await Promise.all(parameters.map((parameter) => parameter.grad!.data() as Promise<Float32Array>))
+    for (const parameter of parameters) parameter.zeroGrad()
+    return { loss, gradients }
+  }
+  const dispose = () => {
+    for (const parameter of parameters) parameter.dispose()
+    for (const layer of layers) layer.weight.dispose()
+    fused.dispose()
+    head.dispose()
+  }
+  return { run, dispose }
+}
+
+const mora =
+  (operator: (typeof operators)[number], dropout: number) => (layer: { name: string; outFeatures: number }) =>
+    new MoraLayer(
+      { operator, scale: 1, foldOutput: false, dropout },
+      { layer: { ...layer, inFeatures }, device, adapter: 'a' },
+      new Parameter('matrix', tensor(side, side)),
+    )
+const lora = (layer: { name: string; outFeatures: number }) =>
+  new LoraLayer(
+    { layer: { ...layer, inFeatures }, device, adapter: 'a' },
+    0,
+    0.5,
+    new Parameter('a', tensor(3, inFeatures)),
+    new Parameter('b', tensor(layer.outFeatures, 3)),
+  )
+
+function distance(a: Float32Array, b: Float32Array): number {
+  const norm = (values: Float32Array | number[]) => Math.hypot(...values)
+  return norm(Array.from(a, (value, i) => value - b[i]!)) / norm(b)
+}
+
+const methods = [
+  ...operators.map((operator) => ({ name: operator, make: mora(operator, 0), probability: 0 })),
+  { name: 'rotation with dropout', make: mora('rotation', 0.3), probability: 0.3 },
+  { name: 'lora', make: lora, probability: 0 },
+]
+
+// Many rows take ΔW into the weight's own product where that pays; few rows have a product beside it.
+describe.each(['float32', 'bfloat16'] as const)('linear layers in %s', (dtype) => {
+  it.each(methods)('give the same for all rows at once and for 100 at a time: $name', async ({ make, probability }) => {
+    const { run, dispose } = group(dtype, make)
+    const [whole, parts] = [await run(rows, probability), await run(100, probability)]
+    const tolerance = dtype === 'float32' ? 2e-6 : 1e-2
+    expect(Math.abs(whole.loss / parts.loss - 1)).toBeLessThan(tolerance)
+    for (const [i, gradient] of whole.gradients.entries()) {
+      expect(distance(gradient, parts.gradients[i]!)).toBeLessThan(tolerance)
+    }
+    dispose()
+  })
+})

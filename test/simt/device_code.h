@@ -1,0 +1,58 @@
+// The emulator's half of native/cuda/device_code.h: shared memory, launches, and the tensor cores' product.
+#pragma once
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <functional>
+
+#include "simt/trace.h"
+
+#define MORA_SHARED(Type, name, ...)            \
+  using name##SharedType = Type __VA_ARGS__;    \
+  static const char name##SharedKey = 0;        \
+  auto& name = *static_cast<name##SharedType*>( \
+      ::simt::sharedStorage(&name##SharedKey, sizeof(name##SharedType), #name, std::source_location::current()))
+#define MORA_DYNAMIC_SHARED(Type, name) Type* name = static_cast<Type*>(::simt::dynamicShared())
+
+namespace simt {
+
+/// Enqueues a kernel onto the stream; what CUDA would refuse is left to cudaGetLastError.
+void launch(const void* kernel, dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream,
+            std::function<void()> thread);
+
+template <typename Storage>
+void multiplyTile(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], std::source_location where);
+extern template void multiplyTile<__nv_bfloat16>(float (&)[4], const uint32_t (&)[4], const uint32_t (&)[2],
+                                                 std::source_location);
+extern template void multiplyTile<__half>(float (&)[4], const uint32_t (&)[4], const uint32_t (&)[2],
+                                          std::source_location);
+
+}  // namespace simt
+
+namespace mora::cuda {
+
+/// Launches a kernel; a failure is seen by the caller's cudaGetLastError.
+template <typename Kernel, typename... Args>
+void launch(Kernel kernel, dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream, Args... args) {
+  ::simt::launch(reinterpret_cast<const void*>(kernel), grid, block, sharedBytes, stream, [=] { kernel(args...); });
+}
+
+/// What the next kernel moves and computes, for the trace.
+inline void expectCost(uint64_t bytesRead, uint64_t bytesWritten, uint64_t flops = 0) {
+  ::simt::expectCost(bytesRead, bytesWritten, flops);
+}
+
+/// d [16, 8] += a [16, 16] b [16, 8], one warp, bf16 in, f32 out; fragments as PTX lays them out for mma.m16n8k16.
+inline void multiplyTile(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], __nv_bfloat16,
+                         std::source_location where = std::source_location::current()) {
+  ::simt::multiplyTile<__nv_bfloat16>(d, a, b, where);
+}
+
+/// The same for f16.
+inline void multiplyTile(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], __half,
+                         std::source_location where = std::source_location::current()) {
+  ::simt::multiplyTile<__half>(d, a, b, where);
+}
+
+}  // namespace mora::cuda

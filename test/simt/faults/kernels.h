@@ -1,0 +1,77 @@
+// Kernels of the planted faults, and one that has none. `Fault` says what is wrong with an instance.
+#pragma once
+#include "cuda/device_code.h"
+
+namespace planted {
+
+constexpr unsigned kThreads = 64;
+
+enum class Barrier { right, leftOut, removed, twoPlaces };
+
+/// Writes the block's sum of x [blocks, kThreads] to every element of y.
+template <Barrier kind>
+__global__ void __launch_bounds__(kThreads) blockSums(const float* x, float* y) {
+  MORA_SHARED(float, partial, [kThreads / 32]);
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x, warp = threadIdx.x / 32;
+  const float sum = mora::cuda::warpSum(x[i]);
+  if (threadIdx.x % 32 == 0) partial[warp] = sum;
+  if constexpr (kind == Barrier::right) {
+    __syncthreads();
+  } else if constexpr (kind == Barrier::leftOut) {
+    if (warp == 0) __syncthreads();
+  } else if constexpr (kind == Barrier::twoPlaces) {
+    if (warp == 0)
+      __syncthreads();
+    else
+      __syncthreads();
+  }
+  y[i] = partial[0] + partial[1];
+}
+
+/// Element i of y is 1; with `overlap` the blocks write the same elements.
+__global__ inline void writeOnes(float* y, bool overlap) {
+  y[overlap ? threadIdx.x : blockIdx.x * blockDim.x + threadIdx.x] = 1;
+}
+
+/// Copies element i + offset of x to y, Vector by Vector.
+template <typename Vector>
+__global__ void copyFrom(const float* x, float* y, int offset) {
+  reinterpret_cast<Vector*>(y)[threadIdx.x] = reinterpret_cast<const Vector*>(x + offset)[threadIdx.x];
+}
+
+/// y [kThreads]: what static (or dynamic) shared memory holds before anybody wrote to it.
+__global__ inline void readUnwrittenShared(float* y) {
+  MORA_SHARED(float, fixed, [kThreads]);
+  MORA_DYNAMIC_SHARED(float, dynamic);
+  y[threadIdx.x] = threadIdx.x % 2 ? fixed[threadIdx.x] : dynamic[threadIdx.x];
+}
+
+/// Writes one element after the end of static shared memory where offset is kThreads.
+__global__ inline void writeShared(float* y, int offset) {
+  MORA_SHARED(float, values, [kThreads]);
+  values[threadIdx.x] = 1;
+  if (threadIdx.x == 0) *(values + offset) = 2;
+  y[threadIdx.x] = values[threadIdx.x];
+}
+
+/// A shuffle that half of the warp does not take part in, though the mask says so.
+__global__ inline void shuffleHalf(float* y) {
+  if (threadIdx.x % 2 == 0)
+    y[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 1.0f, 2);
+  else
+    y[threadIdx.x] = __shfl_xor_sync(0xaaaaaaaau, 1.0f, 2);
+}
+
+/// The last block to arrive adds what the blocks have written; without the fence that is not published.
+template <bool fence>
+__global__ void addBlocks(float* y, unsigned* arrived, float* total) {
+  if (threadIdx.x != 0) return;
+  y[blockIdx.x] = 1;
+  if constexpr (fence) __threadfence();
+  if (atomicAdd(arrived, 1) + 1 != gridDim.x) return;
+  float sum = 0;
+  for (unsigned i = 0; i < gridDim.x; ++i) sum += y[i];
+  *total = sum;
+}
+
+}  // namespace planted

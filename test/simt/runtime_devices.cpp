@@ -1,0 +1,101 @@
+// The runtime's functions about devices: an invented GPU of compute capability 9.0.
+#include <cstdio>
+#include <cstring>
+
+#include "simt/block.h"
+#include "simt/device_memory.h"
+#include "simt/errors.h"
+#include "simt/settings.h"
+#include "simt/streams.h"
+
+using simt::failed;
+using simt::settings;
+
+namespace {
+
+bool exists(int device) { return device >= 0 && device < settings().devices; }
+
+}  // namespace
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = CUDART_VERSION;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = settings().devices;
+  return *count > 0 ? cudaSuccess : failed(cudaErrorNoDevice);
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = simt::currentDevice();
+  return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device) {
+  if (!exists(device)) return failed(cudaErrorInvalidDevice);
+  simt::setCurrentDevice(device);
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (!exists(device)) return failed(cudaErrorInvalidDevice);
+  *properties = {};
+  std::snprintf(properties->name, sizeof properties->name, "Emulated GPU %d", device);
+  std::memset(properties->uuid.bytes, device + 1, sizeof properties->uuid.bytes);
+  properties->totalGlobalMem = settings().memory;
+  properties->sharedMemPerBlock = simt::kSharedBytes;
+  properties->sharedMemPerBlockOptin = simt::kSharedBytesOptIn;
+  properties->sharedMemPerMultiprocessor = simt::kSharedBytesOptIn + 1024;
+  properties->regsPerBlock = 65536;
+  properties->warpSize = simt::kWarp;
+  properties->maxThreadsPerBlock = simt::kThreadsPerBlock;
+  const int threads[] = {1024, 1024, 64}, blocks[] = {0x7fffffff, 65535, 65535};
+  std::copy(threads, threads + 3, properties->maxThreadsDim);
+  std::copy(blocks, blocks + 3, properties->maxGridSize);
+  properties->maxThreadsPerMultiProcessor = 2048;
+  properties->major = 9;
+  properties->multiProcessorCount = settings().multiprocessors;
+  properties->l2CacheSize = 50 << 20;
+  properties->pciBusID = device + 1;
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  cudaDeviceProp properties;
+  if (const cudaError_t error = cudaGetDeviceProperties(&properties, device)) return error;
+  switch (attribute) {
+    case cudaDevAttrMaxThreadsPerBlock:
+      *value = properties.maxThreadsPerBlock;
+      return cudaSuccess;
+    case cudaDevAttrMultiProcessorCount:
+      *value = properties.multiProcessorCount;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = properties.major;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = properties.minor;
+      return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(properties.sharedMemPerBlockOptin);
+      return cudaSuccess;
+  }
+  return failed(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaDeviceSynchronize() {
+  simt::waitForDevice(simt::currentDevice());
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  *total = settings().memory;
+  *free = *total - simt::DeviceMemory::instance().used(simt::currentDevice());
+  return cudaSuccess;
+}

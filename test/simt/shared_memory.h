@@ -1,0 +1,36 @@
+// A block's shared memory: dynamic memory first, then one place per declaration in the order in which threads reach
+// them. All of it is NaN bits when a block starts; between the places lies forbidden memory for AddressSanitizer.
+#pragma once
+#include <cstddef>
+#include <vector>
+
+namespace simt {
+
+constexpr size_t kSharedBytes = 48 << 10, kSharedBytesOptIn = 227 << 10;  // of compute capability 9.0
+
+class SharedMemory {
+ public:
+  SharedMemory();
+  ~SharedMemory();
+  SharedMemory(const SharedMemory&) = delete;
+  SharedMemory& operator=(const SharedMemory&) = delete;
+
+  void beginBlock(size_t dynamicBytes);
+  void* dynamic() const { return memory_; }
+  /// Null where static memory exceeds 48 KiB, or all of it the multiprocessor's.
+  void* place(const void* key, size_t bytes);
+
+ private:
+  struct Place {
+    const void* key;
+    char* address;
+  };
+
+  char* take(size_t bytes);
+
+  char* memory_;
+  size_t used_ = 0, counted_ = 0, staticBytes_ = 0;
+  std::vector<Place> places_;
+};
+
+}  // namespace simt
