@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the native code is built with: CMake, a C++20 compiler, make, oneDNN and Highway; ccache makes rebuilds
-# fast. --emulated adds what the CUDA emulator of the tests needs (Boost.Context). Needs neither Node.js nor npm install, installs only what is missing, and may be run any number of times.
+# fast. --emulated adds what the CUDA emulator of the tests needs (Boost.Context). Needs neither Node.js nor npm install,
+# installs only what is missing, and may be run any number of times.
 set -euo pipefail
 
 missing=()
