@@ -62,14 +62,16 @@ void* Memory::allocateFromSystem(size_t bytes) {
   return nullptr;
 }
 
-void Memory::release(void* data) {
+void Memory::release(void* data, const std::function<void(uint64_t bytes)>& released) {
   const std::lock_guard lock(mutex_);
   auto* const block = static_cast<std::byte*>(data);
   for (const std::unique_ptr<Segment>& segment : segments_) {
     if (block < segment->base || block >= segment->base + segment->bytes) continue;
     const uint64_t before = segment->arena.inUse();
     segment->arena.release(static_cast<uint64_t>(block - segment->base));
-    inUse_ -= before - segment->arena.inUse();
+    const uint64_t bytes = before - segment->arena.inUse();
+    inUse_ -= bytes;
+    if (released) released(bytes);
     return;
   }
   throw std::logic_error("released a block that is in no segment");

@@ -2,6 +2,7 @@
 // nothing. A released block may be handed out again at once, because whatever uses it next runs after whatever used it
 // before; whole segments go back to the system only once the stream has been waited for.
 #pragma once
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -19,7 +20,8 @@ class Memory {
   /// `full`: the limit allows the block, but the system has no memory for it.
   enum class Outcome { ok, overLimit, full };
   Outcome allocate(size_t bytes, void** data);
-  void release(void* data);
+  /// `released` gets the block's bytes before anybody else can have them.
+  void release(void* data, const std::function<void(uint64_t bytes)>& released = {});
 
   /// Memory beside the blocks, counted as cached: null when there is none. To be freed with `releaseOutside`.
   void* allocateOutside(size_t bytes);

@@ -176,7 +176,16 @@ Status Stream::allocate(size_t bytes, void** data) {
   return outcome == Outcome::ok ? Status::ok : Status::outOfMemory;
 }
 
-void Stream::release(void* data) { memory_.release(data); }
+void Stream::release(void* data) {
+#ifdef MORA_CUDA_EMULATED
+  // What reads a block after its release, or before it is written again, finds NaN.
+  memory_.release(data, [&](uint64_t bytes) {
+    enqueue("release", [=](Context& context) { cudaMemsetAsync(data, 0xff, bytes, context.stream); });
+  });
+#else
+  memory_.release(data);
+#endif
+}
 
 Status Stream::trim() { return enqueue("trim", freeing(memory_.takeUnused())); }
 
