@@ -24,14 +24,8 @@ struct CpuOperations {
   static void groupSpread(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
     cpu::groupSpread(grouping, source, target, false);
   }
-  /// Converts too.
   static void groupSum(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
-    const int64_t side = grouping.side;
-    copy(columnRange(source, 0, side), target, 1);
-    for (int64_t from = side; from < grouping.width; from += side) {
-      const int64_t width = std::min(side, grouping.width - from);
-      add(columnRange(source, from, width), columnRange(target, 0, width), 1);
-    }
+    cpu::groupSum(grouping, source, target, false);
   }
   static void* scratch(size_t bytes) { return cpu::scratch<10>(bytes); }
 };
@@ -48,10 +42,11 @@ struct Rotation {
   std::vector<float> cosines, sines;  // [live blocks, R / 2]
 
   explicit Rotation(const BlockPlan& plan) {
-    const int64_t half = plan.side / 2, blocks = plan.liveBlocks();
-    for (int64_t b = 0; b < blocks; ++b)
-      for (int64_t j = 0; j < half; ++j) {
-        const double theta = std::pow(10000.0, -2.0 * static_cast<double>(j) / static_cast<double>(plan.side));
+    std::vector<double> thetas;
+    for (int64_t j = 0; j < plan.side / 2; ++j)
+      thetas.push_back(std::pow(10000.0, -2.0 * static_cast<double>(j) / static_cast<double>(plan.side)));
+    for (int64_t b = 0; b < plan.liveBlocks(); ++b)
+      for (const double theta : thetas) {
         cosines.push_back(static_cast<float>(std::cos(static_cast<double>(b) * theta)));
         sines.push_back(static_cast<float>(std::sin(static_cast<double>(b) * theta)));
       }
