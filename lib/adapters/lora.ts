@@ -1,6 +1,6 @@
 import { InputError, UsageError } from '../errors.js'
 import { type FloatDType, native } from '../native.js'
-import type { LayerAdapter } from '../nn/layer-adapter.js'
+import type { LayerAdapter, LayerUpdate } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
 import { randomStream } from '../random.js'
 import type { Destination } from '../tensor/destination.js'
@@ -54,9 +54,8 @@ export class LoraLayer implements LayerAdapter {
     return factor(factor(seen.x, this.a), this.b, scale * this.scale, into)
   }
 
-  asWeightUpdate(input: LinearInput, scale: number): ReturnType<NonNullable<LayerAdapter['asWeightUpdate']>> {
-    const { layer, adapter } = this.options
-    if (input.dropped(this.dropout, layer.name, adapter) !== input) return null
+  asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
+    if (input.drops(this.dropout)) return null
     const { a, b } = this
     const total = scale * this.scale
     return {
@@ -75,13 +74,13 @@ export class LoraLayer implements LayerAdapter {
     }
   }
 
-  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor | null): void {
+  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
     scope(() => {
       const { device, shape } = weight
       const delta = Tensor.empty(shape, { device })
       native.matmul(this.b.native, false, this.a.native, false, delta.native, scale * this.scale, false)
       native.add(delta.native, weight.native, 1)
-      if (nonFinite) native.countNonFinite(weight.native, nonFinite.native, true)
+      native.countNonFinite(weight.native, nonFinite.native, true)
     })
   }
 

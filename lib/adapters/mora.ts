@@ -1,6 +1,6 @@
 import { InputError, UsageError } from '../errors.js'
 import { type BlockPlan, type Grouping, native } from '../native.js'
-import type { LayerAdapter } from '../nn/layer-adapter.js'
+import type { LayerAdapter, LayerUpdate } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
 import { OPERATORS, type Operator } from '../options/operators.js'
 import type { Destination } from '../tensor/destination.js'
@@ -136,10 +136,8 @@ export class MoraLayer implements LayerAdapter {
     return groupSpread(factor(z, this.matrix, total), output, into)
   }
 
-  asWeightUpdate(input: LinearInput, scale: number): ReturnType<NonNullable<LayerAdapter['asWeightUpdate']>> {
-    const { layer, adapter } = this.options
-    if (this.#geometry.kind !== 'blocks' || input.dropped(this.config.dropout, layer.name, adapter) !== input)
-      return null
+  asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
+    if (this.#geometry.kind !== 'blocks' || input.drops(this.config.dropout)) return null
     const { plan } = this.#geometry
     const total = scale * this.config.scale
     return {
@@ -149,7 +147,7 @@ export class MoraLayer implements LayerAdapter {
     }
   }
 
-  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor | null): void {
+  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
     mergeMatrix(this.#geometry, this.matrix, scale * this.config.scale, weight, nonFinite)
   }
 

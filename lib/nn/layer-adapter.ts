@@ -4,15 +4,18 @@ import type { Parameter } from '../tensor/parameter.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { LinearInput } from './linear-input.js'
 
+/** What `updatedLinear` needs of an adapter beside one layer, wherever its rows lie in the weight. */
+export type LayerUpdate = Omit<WeightUpdate, 'from' | 'to'>
+
 /** The part of an adapter that sits beside one linear layer. */
 export interface LayerAdapter {
   readonly parameters: readonly Parameter[]
   /** Writes (or adds) `scale` times the adapter's contribution [T, d] for `input.x` [T, k]; differentiable. */
   forward(input: LinearInput, scale: number, into: Destination): Tensor
   /** The same contribution as a change of the weight; null if it is none, as with dropout on the adapter's input. */
-  asWeightUpdate?(input: LinearInput, scale: number): Omit<WeightUpdate, 'from' | 'to'> | null
+  asWeightUpdate?(input: LinearInput, scale: number): LayerUpdate | null
   /** weight [d, k] += scale ΔW, in place; adds the number of results that are not finite to nonFinite [1] int32. */
-  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor | null): void
+  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void
   /** For people: what `inspect` shows of a layer beside its shape. */
   describe(): Readonly<Record<string, number>>
   dispose(): void

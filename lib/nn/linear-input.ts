@@ -1,4 +1,3 @@
-import type { DropoutKey } from '../native.js'
 import { dropout } from '../tensor/operations/dropout.js'
 import type { Tensor } from '../tensor/tensor.js'
 
@@ -29,11 +28,15 @@ export class LinearInput {
     return value
   }
 
+  /** Whether an adapter with this dropout sees something else than x. */
+  drops(probability: number): boolean {
+    return this.dropoutState !== null && probability > 0
+  }
+
   /** x as one adapter of one layer sees it: each drops its own elements. */
   dropped(probability: number, layer: string, adapter: string): LinearInput {
-    const state = this.dropoutState
-    if (!state || probability === 0) return this
-    const key: DropoutKey = { key: state.key(layer, adapter), probability }
-    return new LinearInput(dropout(this.x, state.rowKeys, key))
+    if (!this.drops(probability)) return this
+    const state = this.dropoutState!
+    return new LinearInput(dropout(this.x, state.rowKeys, { key: state.key(layer, adapter), probability }))
   }
 }

@@ -1,4 +1,4 @@
-import { assemble, type Destination, type Part } from '../tensor/destination.js'
+import { assemble, type Part } from '../tensor/destination.js'
 import { addBias, linear, updatedLinear, type WeightUpdate } from '../tensor/operations/linear.js'
 import { Parameter } from '../tensor/parameter.js'
 import type { Tensor } from '../tensor/tensor.js'
@@ -63,27 +63,32 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
   const columns = ranges(layers)
   const width = columns.at(-1)?.to ?? 0
   const joins = updatesPay(input.x)
-  const updates: WeightUpdate[][] = layers.map(() => [])
+  const updates: WeightUpdate[] = []
   const adapted: Part[] = []
   let adaptedLayers = 0
   for (const [i, layer] of layers.entries()) {
-    const range = columns[i]!
     const before = adapted.length
     for (const { layer: adapter, scale } of layer.activeAdapters()) {
       const frozen = !(layer.weight instanceof Parameter)
       const update = joins && frozen ? adapter.asWeightUpdate?.(input, scale) : null
-      if (update) updates[i]!.push({ ...range, ...update })
-      else adapted.push({ ...range, write: (into) => adapter.forward(input, scale, into) })
+      if (update) updates.push({ ...columns[i]!, ...update })
+      else adapted.push({ ...columns[i]!, write: (into) => adapter.forward(input, scale, into) })
     }
     if (adapted.length > before) adaptedLayers++
   }
-  const base: Part[] = fused
-    ? [{ from: 0, to: width, write: (into) => product(input.x, fused, updates.flat(), into) }]
-    : layers.map((layer, i) => {
-        const { from, to } = columns[i]!
-        const own = updates[i]!.map((update) => ({ ...update, from: update.from - from, to: update.to - from }))
-        return { from, to, write: (into) => product(input.x, layer.weight, own, into) }
-      })
+  const weights = fused
+    ? [{ from: 0, to: width, weight: fused }]
+    : layers.map(({ weight }, i) => ({ ...columns[i]!, weight }))
+  const base = weights.map(({ from, to, weight }): Part => {
+    const own = updates.filter((update) => update.from >= from && update.to <= to)
+    const placed = own.map((update) => ({ ...update, from: update.from - from, to: update.to - from }))
+    return {
+      from,
+      to,
+      write: (into) =>
+        placed.length > 0 ? updatedLinear(input.x, weight, placed, into) : linear(input.x, weight, into),
+    }
+  })
   // Adapters first where all columns have one: repeated outputs are then copies, and the base product adds to them.
   const parts = adaptedLayers === layers.length ? [...adapted, ...base] : [...base, ...adapted]
   for (const [i, range] of columns.entries()) {
@@ -92,9 +97,6 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
   }
   return assemble([input.x.shape[0]!, width], parts, input.x)
 }
-
-const product = (x: Tensor, weight: Tensor, updates: readonly WeightUpdate[], into: Destination): Tensor =>
-  updates.length > 0 ? updatedLinear(x, weight, updates, into) : linear(x, weight, into)
 
 /**
  * Where products are made in float32, adding ΔW to W for one product takes a pass over W: less than a product for ΔW
