@@ -85,6 +85,12 @@ constexpr DTypeTraits traitsOf(DType type) {
   return {nullptr, 0, 0};
 }
 
+/// Bytes of `elements` dense values of a type.
+constexpr uint64_t bytesFor(DType type, int64_t elements) {
+  const DTypeTraits traits = traitsOf(type);
+  return static_cast<uint64_t>(elements / traits.blockSize) * static_cast<uint64_t>(traits.blockBytes);
+}
+
 constexpr bool isFloat(DType type) { return type == DType::f32 || type == DType::bf16 || type == DType::f16; }
 constexpr bool isQuantised(DType type) { return traitsOf(type).blockSize > 1; }
 

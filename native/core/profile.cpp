@@ -34,14 +34,6 @@ std::string Profile::report() {
   return json + "]";
 }
 
-double bytesOf(const TensorDesc& tensor) {
-  if (!tensor.data) return 0;
-  const DTypeTraits traits = traitsOf(tensor.dtype);
-  double bytes = static_cast<double>(traits.blockBytes) / traits.blockSize;
-  for (int32_t i = 0; i < tensor.rank; ++i) bytes *= static_cast<double>(tensor.shape[i]);
-  return bytes;
-}
-
 Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& b, const TensorDesc& c) {
   const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
   const int64_t batch = c.rank == 3 ? c.shape[0] : 1;

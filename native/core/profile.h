@@ -8,7 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "core/backend.h"
+#include "core/descriptor.h"
 
 namespace mora {
 
@@ -46,16 +46,15 @@ class Profile {
   std::map<std::pair<std::string, std::string>, Measured> measured_;
 };
 
-double bytesOf(const TensorDesc& tensor);
 template <typename T>
-double bytesOf(const T&) {
+uint64_t bytesOf(const T&) {
   return 0;
 }
 /// Bytes of every tensor among the arguments that is there.
 template <typename... Args>
 Cost costOf(const Args&... args) {
   Cost cost;
-  cost.bytes = (bytesOf(args) + ... + 0.0);
+  cost.bytes = static_cast<double>((bytesOf(args) + ... + uint64_t{0}));
   return cost;
 }
 

@@ -10,11 +10,6 @@ std::string describeShape(const int64_t* shape, size_t rank) {
   return text + "]";
 }
 
-size_t bytesFor(DType dtype, int64_t elements) {
-  const DTypeTraits traits = traitsOf(dtype);
-  return static_cast<size_t>(elements / traits.blockSize) * static_cast<size_t>(traits.blockBytes);
-}
-
 Tensor Tensor::empty(Device& device, DType dtype, const std::vector<int64_t>& shape) {
   if (shape.size() > kMaxRank)
     throw Error("invalid-argument", "A tensor has at most 4 dimensions, not " + std::to_string(shape.size()) + ".");

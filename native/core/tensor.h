@@ -49,7 +49,5 @@ class Tensor {
 };
 
 std::string describeShape(const int64_t* shape, size_t rank);
-/// Bytes of `elements` dense values of a type.
-size_t bytesFor(DType dtype, int64_t elements);
 
 }  // namespace mora

@@ -13,23 +13,6 @@
 namespace mora::cpu {
 namespace {
 
-/// Calls body(U{}) with the unsigned type as wide as an element of `type`, for work that only moves bits.
-template <typename Body>
-void withBits(DType type, Body&& body) {
-  switch (traitsOf(type).blockBytes) {
-    case 1:
-      return body(uint8_t{});
-    case 2:
-      return body(uint16_t{});
-    case 4:
-      return body(uint32_t{});
-    case 8:
-      return body(uint64_t{});
-    default:
-      unsupported(std::string("moving elements of ") + traitsOf(type).name);
-  }
-}
-
 std::byte* addressOf(const TensorDesc& tensor, int64_t offset) {
   return static_cast<std::byte*>(tensor.data) + offset * traitsOf(tensor.dtype).blockBytes;
 }

@@ -1,4 +1,4 @@
-// Small helpers that every kernel of the CPU backend uses to walk descriptors.
+// Helpers that every kernel of the CPU backend uses beside core/descriptor.h.
 #pragma once
 #include <hwy/aligned_allocator.h>
 
@@ -7,30 +7,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "core/backend.h"
+#include "core/descriptor.h"
 
 namespace mora::cpu {
-
-inline bool present(const TensorDesc& tensor) { return tensor.data != nullptr; }
-
-inline int64_t elementsOf(const TensorDesc& tensor) {
-  int64_t count = 1;
-  for (int32_t i = 0; i < tensor.rank; ++i) count *= tensor.shape[i];
-  return count;
-}
-
-/// Width of the last dimension; 1 for a scalar.
-inline int64_t columnsOf(const TensorDesc& tensor) { return tensor.rank == 0 ? 1 : tensor.shape[tensor.rank - 1]; }
-
-/// True if all elements lie one after the other.
-inline bool isDense(const TensorDesc& tensor) {
-  int64_t expected = 1;
-  for (int32_t i = tensor.rank - 1; i >= 0; --i) {
-    if (tensor.shape[i] != 1 && tensor.strides[i] != expected) return false;
-    expected *= tensor.shape[i];
-  }
-  return true;
-}
 
 /// Start of row `row` of a [rows, columns] view, for plain dtypes.
 template <typename T>

@@ -141,7 +141,7 @@ void globalNorm(Context& context, const AdamWTensor* tensors, int64_t count, Ten
 }
 
 void clipScale(Context& context, TensorDesc norm, float gradientScale, float maxNorm, TensorDesc scale) {
-  expectCost(bytesIn(norm), bytesIn(scale));
+  expectCost(bytesOf(norm), bytesOf(scale));
   launch(clipScaleKernel, dim3(1), dim3(1), 0, context.stream, static_cast<const float*>(norm.data), gradientScale,
          maxNorm, static_cast<float*>(scale.data));
   checkLaunch("clipScale");

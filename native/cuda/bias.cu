@@ -36,7 +36,7 @@ struct Elements {
 void addBias(Context& context, TensorDesc bias, TensorDesc y) {
   const int64_t rows = y.shape[0], columns = columnsOf(y);
   if (rows == 0 || columns == 0) return;
-  expectCost(bytesIn(y) + bytesIn(bias), bytesIn(y));
+  expectCost(bytesOf(y) + bytesOf(bias), bytesOf(y));
   withFloatType(y.dtype, "addBias", [&](auto type) {
     withFloatType(bias.dtype, "addBias", [&](auto biasType) {
       using T = decltype(type);

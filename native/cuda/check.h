@@ -1,4 +1,4 @@
-// Turns an error code of CUDA's runtime into an exception.
+// What the CUDA backend throws.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -15,6 +15,10 @@ inline void check(cudaError_t error, const char* what) {
   cudaGetLastError();  // the next check must not see it again
   if (error == cudaErrorMemoryAllocation) throw std::bad_alloc();
   throw Error("cuda", std::string(what) + ": " + cudaGetErrorString(error));
+}
+
+[[noreturn]] inline void unsupported(const std::string& what) {
+  throw Error("unsupported", what + " is not supported by the CUDA backend.");
 }
 
 }  // namespace mora::cuda

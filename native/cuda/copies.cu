@@ -45,29 +45,12 @@ __global__ void combineKernel(const S* source, T* target, StridedWalk<2> walk, f
   });
 }
 
-/// Calls body(U{}) with the unsigned type as wide as an element of `type`, for work that only moves bits.
-template <typename Body>
-void withBits(DType type, Body&& body) {
-  switch (traitsOf(type).blockBytes) {
-    case 1:
-      return body(uint8_t{});
-    case 2:
-      return body(uint16_t{});
-    case 4:
-      return body(uint32_t{});
-    case 8:
-      return body(uint64_t{});
-    default:
-      unsupported(std::string("moving elements of ") + traitsOf(type).name);
-  }
-}
-
 /// Fills with `value` converted to T.
 template <typename T>
 void fillAs(Context& context, const TensorDesc& target, T value) {
   const StridedWalk<1> walk({&target});
   if (walk.empty()) return;
-  expectCost(0, bytesIn(target));
+  expectCost(0, bytesOf(target));
   constexpr int kWide = kVectorWidth<T>;
   withWidth<kWide>(walk.fits({&target}, kWide), [&](auto width) {
     const PieceGrid sizes = pieceGrid(walk.rows, walk.inner.size / width);
@@ -78,7 +61,7 @@ void fillAs(Context& context, const TensorDesc& target, T value) {
 void move(Context& context, const TensorDesc& source, const TensorDesc& target) {
   const StridedWalk<2> walk({&source, &target});
   if (walk.empty()) return;
-  expectCost(bytesIn(source), bytesIn(target));
+  expectCost(bytesOf(source), bytesOf(target));
   withBits(source.dtype, [&](auto bits) {
     using T = decltype(bits);
     constexpr int kWide = kVectorWidth<T>;
@@ -93,7 +76,7 @@ void move(Context& context, const TensorDesc& source, const TensorDesc& target) 
 void combine(Context& context, const TensorDesc& source, const TensorDesc& target, float scale, bool accumulate) {
   const StridedWalk<2> walk({&source, &target});
   if (walk.empty()) return;
-  expectCost(bytesIn(source) + (accumulate ? bytesIn(target) : 0), bytesIn(target));
+  expectCost(bytesOf(source) + (accumulate ? bytesOf(target) : 0), bytesOf(target));
   const char* const name = accumulate ? "add" : "copy";
   withFloatType(source.dtype, name, [&](auto sourceType) {
     withFloatType(target.dtype, name, [&](auto targetType) {

@@ -74,7 +74,7 @@ void crossEntropy(Context& context, TensorDesc logits, TensorDesc targets, Tenso
   const int64_t rows = logits.shape[0], columns = columnsOf(logits);
   if (rows == 0) return;
   const DType gradientType = present(dLogits) ? dLogits.dtype : logits.dtype;
-  expectCost(bytesIn(logits) + bytesIn(targets), bytesIn(losses) + bytesIn(dLogits));
+  expectCost(bytesOf(logits) + bytesOf(targets), bytesOf(losses) + bytesOf(dLogits));
   withFloatType(logits.dtype, "crossEntropy", [&](auto type) {
     withFloatType(gradientType, "crossEntropy", [&](auto gradient) {
       using T = decltype(type);

@@ -73,12 +73,11 @@ void withBlockType(DType type, Body&& body) {
   }
 }
 
-int64_t bytesOf(DType type, int64_t values) { return values / traitsOf(type).blockSize * traitsOf(type).blockBytes; }
-
 /// Unpacks dense rows into a [rows, columns] view.
 void unpack(Context& context, DType type, const uint8_t* source, const TensorDesc& target) {
-  const int64_t rows = target.shape[0], columns = target.shape[1], rowBytes = bytesOf(type, columns);
-  expectCost(static_cast<uint64_t>(rows * rowBytes), bytesIn(target));
+  const int64_t rows = target.shape[0], columns = target.shape[1],
+                rowBytes = static_cast<int64_t>(bytesFor(type, columns));
+  expectCost(static_cast<uint64_t>(rows * rowBytes), bytesOf(target));
   withBlockType(type, [&](auto blockType) {
     withFloatType(target.dtype, "dequantise", [&](auto to) {
       withWidth<kValues>(rowsFit(target, kValues), [&](auto width) {
@@ -110,7 +109,7 @@ void dequantise(Context& context, TensorDesc source, TensorDesc target) {
   // A target of more dimensions, with gaps: matrix after matrix of its last two.
   const int64_t rows = target.shape[target.rank - 2], inner = target.rank == 4 ? target.shape[1] : 1;
   matrix.shape[0] = rows, matrix.strides[0] = target.strides[target.rank - 2];
-  for (int64_t i = 0; i < target.shape[0] * inner; ++i, data += bytesOf(source.dtype, rows * columns)) {
+  for (int64_t i = 0; i < target.shape[0] * inner; ++i, data += bytesFor(source.dtype, rows * columns)) {
     const int64_t offset = i / inner * target.strides[0] + (target.rank == 4 ? i % inner * target.strides[1] : 0);
     matrix.data = static_cast<std::byte*>(target.data) + offset * traitsOf(target.dtype).blockBytes;
     unpack(context, source.dtype, data, matrix);

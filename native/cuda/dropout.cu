@@ -47,7 +47,7 @@ __global__ void dropoutKernel(Rows<const T> x, const int64_t* rowKeys, DropoutKe
 void dropout(Context& context, TensorDesc x, TensorDesc rowKeys, DropoutKey key, TensorDesc y) {
   const int64_t rows = x.shape[0], columns = columnsOf(x);
   if (rows == 0 || columns == 0) return;
-  expectCost(bytesIn(x) + bytesIn(rowKeys), bytesIn(y));
+  expectCost(bytesOf(x) + bytesOf(rowKeys), bytesOf(y));
   withFloatType(x.dtype, "dropout", [&](auto type) {
     using T = decltype(type);
     constexpr int kWide = kVectorWidth<T>;

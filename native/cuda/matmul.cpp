@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "cuda/descriptors.h"
+#include "core/descriptor.h"
+#include "cuda/check.h"
 #include "cuda/kernels.h"
 #include "cuda/products.h"
 

@@ -196,7 +196,7 @@ void foldBlocks(Context& context, BlockPlan plan, TensorDesc matrix, TensorDesc 
     return copy(context, repeated, folded, 1);
   }
   const RotationTable table = rotationTable(context, plan);
-  expectCost(bytesIn(matrix) + table.bytes(n, R), bytesIn(folded));
+  expectCost(bytesOf(matrix) + table.bytes(n, R), bytesOf(folded));
   withActivationType(folded.dtype, "foldBlocks", [&](auto type) {
     using T = decltype(type);
     withWidest(halvesFit(R), [&](auto width) {
@@ -217,7 +217,7 @@ void unfoldBlocks(Context& context, BlockPlan plan, TensorDesc dFolded, TensorDe
     return columnSums(context, blocks, sums, true);
   }
   const RotationTable table = rotationTable(context, plan);
-  expectCost(bytesIn(dFolded) + table.bytes(n, R) + bytesIn(dMatrix), bytesIn(dMatrix));
+  expectCost(bytesOf(dFolded) + table.bytes(n, R) + bytesOf(dMatrix), bytesOf(dMatrix));
   withWidest(halvesFit(R), [&](auto width) {
     const PieceGrid at = pieceGrid(R, R / 2 / width);
     launch(unfoldRows<width>, at.grid, at.block, 0, context.stream, static_cast<const float*>(dFolded.data), table,
@@ -249,7 +249,7 @@ void mergeBlocks(Context& context, BlockPlan plan, TensorDesc folded, float scal
   const MergeGeometry geometry(plan);
   const auto reached =
       static_cast<uint64_t>(geometry.reachedPerRow() * geometry.outputs) * traitsOf(weight.dtype).blockBytes;
-  expectCost(bytesIn(folded) + reached, reached);
+  expectCost(bytesOf(folded) + reached, reached);
   withFloatType(weight.dtype, "mergeBlocks", [&](auto type) {
     using T = decltype(type);
     withWidth<8>(rowsFit(weight, 8), [&](auto width) {

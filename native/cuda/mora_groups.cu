@@ -328,7 +328,7 @@ void withTypes(const TensorDesc& source, const TensorDesc& target, const char* o
 
 void groupSum(Context& context, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate) {
   if (source.shape[0] == 0) return;
-  expectCost(bytesIn(source) + (accumulate ? bytesIn(target) : 0), bytesIn(target));
+  expectCost(bytesOf(source) + (accumulate ? bytesOf(target) : 0), bytesOf(target));
   withTypes(source, target, "groupSum", [&](auto from, auto to) {
     withKind(grouping, [&](const auto& groups) {
       sum<decltype(from), decltype(to)>(context, groups, source, target, accumulate);
@@ -339,7 +339,7 @@ void groupSum(Context& context, Grouping grouping, TensorDesc source, TensorDesc
 
 void groupSpread(Context& context, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate) {
   if (target.shape[0] == 0 || grouping.width == 0) return;
-  expectCost(bytesIn(source) + (accumulate ? bytesIn(target) : 0), bytesIn(target));
+  expectCost(bytesOf(source) + (accumulate ? bytesOf(target) : 0), bytesOf(target));
   withTypes(source, target, "groupSpread", [&](auto from, auto to) {
     withKind(grouping, [&](const auto& groups) {
       spread<decltype(from), decltype(to)>(context, groups, source, target, accumulate);
@@ -351,7 +351,7 @@ void groupSpread(Context& context, Grouping grouping, TensorDesc source, TensorD
 void mergeGroups(Context& context, Grouping input, Grouping output, TensorDesc matrix, float scale, TensorDesc weight,
                  TensorDesc nonFinite) {
   if (elementsOf(weight) == 0) return;
-  expectCost(bytesIn(weight) + bytesIn(matrix), bytesIn(weight));
+  expectCost(bytesOf(weight) + bytesOf(matrix), bytesOf(weight));
   withFloatType(weight.dtype, "mergeGroups", [&](auto type) {
     using T = decltype(type);
     withWidth<8>(rowsFit(weight, 8), [&](auto width) {

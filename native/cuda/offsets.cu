@@ -41,7 +41,7 @@ Offsets offsetsOf(const TensorDesc& tensor, int64_t rows, bool rowsMayRemain) {
 }  // namespace
 
 void requireOffsets(Context& context, TensorDesc queryOffsets, TensorDesc keyOffsets, int64_t queries, int64_t keys) {
-  expectCost(bytesIn(queryOffsets) + bytesIn(keyOffsets), 0);
+  expectCost(bytesOf(queryOffsets) + bytesOf(keyOffsets), 0);
   launch(checkOffsets, dim3(2), dim3(kThreads), 0, context.stream, offsetsOf(queryOffsets, queries, false),
          offsetsOf(keyOffsets, keys, true), context.report);
   checkLaunch("attention");

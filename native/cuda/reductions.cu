@@ -49,7 +49,7 @@ void sumTerms(Context& context, const char* name, const TensorDesc& x, Finish fi
   const int64_t count = elementsOf(x), chunks = ceilDivide(count, kChunk);
   double* const partials = partialSums(context, chunks);
   if (chunks > 0) {
-    expectCost(bytesIn(x), static_cast<uint64_t>(chunks) * sizeof(double));
+    expectCost(bytesOf(x), static_cast<uint64_t>(chunks) * sizeof(double));
     withFloatType(x.dtype, name, [&](auto type) {
       using T = decltype(type);
       constexpr int kWide = kVectorWidth<T>;

@@ -121,7 +121,7 @@ void rmsNorm(Context& context, TensorDesc x, TensorDesc residual, TensorDesc wei
              TensorDesc rstd) {
   const int64_t rows = x.shape[0], columns = columnsOf(x);
   if (rows == 0 || columns == 0) return;
-  expectCost(bytesIn(x) + bytesIn(residual) + bytesIn(weight), bytesIn(residual) + bytesIn(y) + bytesIn(rstd));
+  expectCost(bytesOf(x) + bytesOf(residual) + bytesOf(weight), bytesOf(residual) + bytesOf(y) + bytesOf(rstd));
   withFloatType(x.dtype, "rmsNorm", [&](auto type) {
     using T = decltype(type);
     constexpr int kWide = kVectorWidth<T>;
@@ -137,7 +137,7 @@ void rmsNorm(Context& context, TensorDesc x, TensorDesc residual, TensorDesc wei
 void rmsNormApply(Context& context, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc y) {
   const int64_t rows = x.shape[0], columns = columnsOf(x);
   if (rows == 0 || columns == 0) return;
-  expectCost(bytesIn(x) + bytesIn(weight) + bytesIn(rstd), bytesIn(y));
+  expectCost(bytesOf(x) + bytesOf(weight) + bytesOf(rstd), bytesOf(y));
   withFloatType(x.dtype, "rmsNormApply", [&](auto type) {
     using T = decltype(type);
     constexpr int kWide = kVectorWidth<T>;
@@ -164,8 +164,8 @@ void rmsNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc w
       if (present(dWeight))
         sumColumns<width>(context, WeightGradient<T, width>{rowsOf<const T>(dY), rowsOf<const T>(x), factors}, rows,
                           columns, static_cast<float*>(dWeight.data), true);
-      expectCost(bytesIn(dY) + bytesIn(x) + bytesIn(weight) + bytesIn(rstd) + (accumulate ? bytesIn(dX) : 0),
-                 bytesIn(dX));
+      expectCost(bytesOf(dY) + bytesOf(x) + bytesOf(weight) + bytesOf(rstd) + (accumulate ? bytesOf(dX) : 0),
+                 bytesOf(dX));
       launch(rmsNormBackwardKernel<T, width>, dim3(static_cast<unsigned>(rows)),
              dim3(threadsFor(columns / width, kThreads)), 0, context.stream, rowsOf<const T>(dY), rowsOf<const T>(x),
              static_cast<const float*>(weight.data), factors, rowsOf<T>(dX), accumulate, columns);

@@ -51,7 +51,7 @@ void rope(Context& context, TensorDesc x, TensorDesc positions, TensorDesc cosin
   const int64_t tokens = x.shape[0];
   const int32_t heads = static_cast<int32_t>(x.shape[1]), half = static_cast<int32_t>(x.shape[2] / 2);
   const uint64_t tables = static_cast<uint64_t>(tokens * half) * 2 * sizeof(float);
-  expectCost(bytesIn(x) + bytesIn(positions) + tables, bytesIn(x));
+  expectCost(bytesOf(x) + bytesOf(positions) + tables, bytesOf(x));
   withFloatType(x.dtype, "rope", [&](auto type) {
     using T = decltype(type);
     constexpr int kWide = kVectorWidth<T>;

@@ -30,7 +30,7 @@ void pickRowsOf(Context& context, Operation operation, TensorDesc x, TensorDesc 
   const int64_t count = at.shape[0], columns = columnsOf(y), limit = (pick == Pick::gather ? x : y).shape[0];
   if (count == 0 || columns == 0) return;
   const auto elements = static_cast<uint64_t>(count * columns);
-  expectCost(bytesIn(at) + elements * sizeof(T), elements * sizeof(U));
+  expectCost(bytesOf(at) + elements * sizeof(T), elements * sizeof(U));
   withWidth<kWide>(allRowsFit(kWide, x, y), [&](auto width) {
     const PieceGrid sizes = pieceGrid(count, columns / width);
     launch(pickRows<pick, T, U, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(x),
@@ -137,7 +137,7 @@ void embeddingBackward(Context& context, TensorDesc dY, TensorDesc ids, TensorDe
   const int64_t tokens = dY.shape[0], columns = columnsOf(dY);
   if (tokens == 0 || columns == 0) return;
   const uint64_t sums = static_cast<uint64_t>(tokens * columns) * sizeof(float);  // at most: ids may repeat
-  expectCost(bytesIn(dY) + bytesIn(ids) + sums, sums);
+  expectCost(bytesOf(dY) + bytesOf(ids) + sums, sums);
   withFloatType(dY.dtype, "embeddingBackward", [&](auto type) {
     using T = decltype(type);
     constexpr int kWide = kVectorWidth<T>;

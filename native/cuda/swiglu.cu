@@ -47,7 +47,7 @@ __global__ void swigluBackwardKernel(Rows<const T> dY, Rows<const T> gate, Rows<
 void swiglu(Context& context, TensorDesc gate, TensorDesc up, TensorDesc y) {
   const int64_t rows = y.shape[0], columns = columnsOf(y);
   if (rows == 0 || columns == 0) return;
-  expectCost(bytesIn(gate) + bytesIn(up), bytesIn(y));
+  expectCost(bytesOf(gate) + bytesOf(up), bytesOf(y));
   withFloatType(y.dtype, "swiglu", [&](auto type) {
     using T = decltype(type);
     constexpr int kWide = kVectorWidth<T>;
@@ -63,7 +63,7 @@ void swiglu(Context& context, TensorDesc gate, TensorDesc up, TensorDesc y) {
 void swigluBackward(Context& context, TensorDesc dY, TensorDesc gate, TensorDesc up, TensorDesc dGate, TensorDesc dUp) {
   const int64_t rows = dY.shape[0], columns = columnsOf(dY);
   if (rows == 0 || columns == 0) return;
-  expectCost(bytesIn(dY) + bytesIn(gate) + bytesIn(up), bytesIn(dGate) + bytesIn(dUp));
+  expectCost(bytesOf(dY) + bytesOf(gate) + bytesOf(up), bytesOf(dGate) + bytesOf(dUp));
   withFloatType(dY.dtype, "swigluBackward", [&](auto type) {
     using T = decltype(type);
     constexpr int kWide = kVectorWidth<T>;

@@ -2,7 +2,8 @@
 #pragma once
 #include <cstdint>
 
-#include "cuda/descriptors.h"
+#include "core/descriptor.h"
+#include "cuda/check.h"
 #include "cuda/device_code.h"
 
 namespace mora::cuda {

@@ -1,12 +1,12 @@
-// Small helpers that host code of the CUDA backend uses to walk descriptors.
+// Small helpers that backends use to walk descriptors.
 #pragma once
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 
 #include "core/backend.h"
-#include "core/error.h"
 
-namespace mora::cuda {
+namespace mora {
 
 inline bool present(const TensorDesc& tensor) { return tensor.data != nullptr; }
 
@@ -17,9 +17,8 @@ inline int64_t elementsOf(const TensorDesc& tensor) {
 }
 
 /// Bytes of a tensor's elements; 0 without data.
-inline uint64_t bytesIn(const TensorDesc& tensor) {
-  if (!present(tensor)) return 0;
-  return static_cast<uint64_t>(elementsOf(tensor) * traitsOf(tensor.dtype).blockBytes);
+inline uint64_t bytesOf(const TensorDesc& tensor) {
+  return present(tensor) ? bytesFor(tensor.dtype, elementsOf(tensor)) : 0;
 }
 
 /// Width of the last dimension; 1 for a scalar.
@@ -35,8 +34,21 @@ inline bool isDense(const TensorDesc& tensor) {
   return true;
 }
 
-[[noreturn]] inline void unsupported(const std::string& what) {
-  throw Error("unsupported", what + " is not supported by the CUDA backend.");
+/// Calls body(U{}) with the unsigned type as wide as an element of a plain dtype, for work that only moves bits.
+template <typename Body>
+void withBits(DType type, Body&& body) {
+  switch (traitsOf(type).blockBytes) {
+    case 1:
+      return body(uint8_t{});
+    case 2:
+      return body(uint16_t{});
+    case 4:
+      return body(uint32_t{});
+    case 8:
+      return body(uint64_t{});
+    default:
+      throw std::invalid_argument(std::string("elements of ") + traitsOf(type).name + " cannot be moved one by one");
+  }
 }
 
-}  // namespace mora::cuda
+}  // namespace mora
