@@ -124,12 +124,13 @@ Napi::Value DeviceObject::synchronize(Info info) {
 }
 
 Napi::Value DeviceObject::profileReport(Info info) {
-  size_t needed = 0;
-  device_->backend().profileReport(device_->stream(), nullptr, 0, &needed);
-  std::string json(needed, '\0');
+  std::string json;
   guarded(info.Env(), [&] {
-    device_->check(device_->backend().profileReport(device_->stream(), json.data(), json.size(), &needed),
-                   "profileReport");
+    // What ends between two calls makes the report longer than the first one said.
+    Status status = Status::invalidArgument;
+    for (size_t needed = 0; status == Status::invalidArgument; json.resize(needed))
+      status = device_->backend().profileReport(device_->stream(), json.data(), json.size(), &needed);
+    device_->check(status, "profileReport");
   });
   const Napi::Object parser = info.Env().Global().Get("JSON").As<Napi::Object>();
   return parser.Get("parse").As<Napi::Function>().Call(parser, {Napi::String::New(info.Env(), json.c_str())});

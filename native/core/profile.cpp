@@ -1,6 +1,7 @@
 #include "core/profile.h"
 
 #include <cstdio>
+#include <cstring>
 
 namespace mora {
 
@@ -19,22 +20,26 @@ void Profile::add(const char* operation, const Cost& cost, double seconds) {
   entry.bytes += cost.bytes;
 }
 
-std::string Profile::report() {
+Status Profile::report(char* json, size_t capacity, size_t* needed) {
   const std::lock_guard lock(mutex_);
-  std::string json = "[";
+  std::string text = "[";
   for (const auto& [key, entry] : measured_) {
     char line[512];
     std::snprintf(
         line, sizeof line,
         "%s{\"operation\":\"%s\",\"label\":\"%s\",\"calls\":%llu,\"seconds\":%.9g,\"flops\":%.9g,\"bytes\":%.9g}",
-        json.size() > 1 ? "," : "", key.first.c_str(), key.second.c_str(), static_cast<unsigned long long>(entry.calls),
+        text.size() > 1 ? "," : "", key.first.c_str(), key.second.c_str(), static_cast<unsigned long long>(entry.calls),
         entry.seconds, entry.flops, entry.bytes);
-    json += line;
+    text += line;
   }
-  return json + "]";
+  text += "]";
+  *needed = text.size() + 1;
+  if (capacity < *needed) return Status::invalidArgument;
+  std::memcpy(json, text.c_str(), *needed);
+  return Status::ok;
 }
 
-Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& b, const TensorDesc& c) {
+Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool, const TensorDesc& c, float, bool) {
   const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
   const int64_t batch = c.rank == 3 ? c.shape[0] : 1;
   Cost cost = costOf(a, b, c);
@@ -51,11 +56,32 @@ void addBlocks(Cost& cost, const BlockPlan& plan, int64_t rows) {
       std::to_string(plan.inFeatures) + "->" + std::to_string(plan.outFeatures) + " R=" + std::to_string(plan.side);
 }
 
+namespace {
+
+// Attention runs `products` products of 2 E operations for every pair and head.
 void addAttention(Cost& cost, const TensorDesc& q, const TensorDesc& k, const TensorDesc& queryOffsets,
                   const TensorDesc& keyOffsets, int products) {
   cost.pairs = {queryOffsets, keyOffsets, static_cast<double>(2 * products * q.shape[1] * q.shape[2])};
   cost.label =
       "H=" + std::to_string(q.shape[1]) + " K=" + std::to_string(k.shape[1]) + " E=" + std::to_string(q.shape[2]);
+}
+
+}  // namespace
+
+Cost attentionCost(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v, const TensorDesc& queryOffsets,
+                   const TensorDesc& keyOffsets, float, const TensorDesc& out, const TensorDesc& lse) {
+  Cost cost = costOf(q, k, v, out, lse);
+  addAttention(cost, q, k, queryOffsets, keyOffsets, 2);  // scores, output
+  return cost;
+}
+
+Cost attentionBackwardCost(const TensorDesc& dOut, const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
+                           const TensorDesc& out, const TensorDesc& lse, const TensorDesc& queryOffsets,
+                           const TensorDesc& keyOffsets, float, const TensorDesc& dQ, const TensorDesc& dK,
+                           const TensorDesc& dV) {
+  Cost cost = costOf(dOut, q, k, v, out, lse, dQ, dK, dV);
+  addAttention(cost, q, k, queryOffsets, keyOffsets, 5);  // scores again, dV, d(scores), dQ, dK
+  return cost;
 }
 
 double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64_t count) {

@@ -33,8 +33,8 @@ class Profile {
   void turn(bool on);
   bool on() const { return on_; }
   void add(const char* operation, const Cost& cost, double seconds);
-  /// A JSON list of {operation, label, calls, seconds, flops, bytes}.
-  std::string report();
+  /// A JSON list of {operation, label, calls, seconds, flops, bytes}, as core/backend.h's profileReport gives it.
+  Status report(char* json, size_t capacity, size_t* needed);
 
  private:
   struct Measured {
@@ -58,12 +58,22 @@ Cost costOf(const Args&... args) {
   return cost;
 }
 
-Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& b, const TensorDesc& c);
+Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
+                float alpha, bool accumulate);
+Cost attentionCost(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v, const TensorDesc& queryOffsets,
+                   const TensorDesc& keyOffsets, float scale, const TensorDesc& out, const TensorDesc& lse);
+Cost attentionBackwardCost(const TensorDesc& dOut, const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
+                           const TensorDesc& out, const TensorDesc& lse, const TensorDesc& queryOffsets,
+                           const TensorDesc& keyOffsets, float scale, const TensorDesc& dQ, const TensorDesc& dK,
+                           const TensorDesc& dV);
 /// Arithmetic and label of a plan over `rows` rows, added to `cost`.
 void addBlocks(Cost& cost, const BlockPlan& plan, int64_t rows);
-/// Arithmetic and label of attention, which runs `products` products of 2 E operations for every pair and head.
-void addAttention(Cost& cost, const TensorDesc& q, const TensorDesc& k, const TensorDesc& queryOffsets,
-                  const TensorDesc& keyOffsets, int products);
+template <typename... Args>
+Cost blocksCost(const BlockPlan& plan, const TensorDesc& rows, const Args&... args) {
+  Cost cost = costOf(rows, args...);
+  addBlocks(cost, plan, rows.shape[0]);
+  return cost;
+}
 /// Pairs of a query and a key that it sees, over documents that the `count` offsets bound.
 double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64_t count);
 /// `passes`: how often the optimizer reads or writes 4 bytes of each element.

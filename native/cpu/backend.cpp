@@ -8,9 +8,9 @@
 #include <cstring>
 #include <fstream>
 #include <string>
-#include <type_traits>
 #include <vector>
 
+#include "core/operation_cost.h"
 #include "cpu/kernels.h"
 #include "cpu/matmul.h"
 #include "cpu/stream.h"
@@ -19,69 +19,15 @@
 namespace mora {
 namespace {
 
-template <size_t N>
-struct Name {
-  constexpr Name(const char (&text)[N]) { std::copy(text, text + N, value); }
-  char value[N];
-};
-
 template <Name name, auto kernel>
 struct Enqueue;
 template <Name name, typename... Args, void (*kernel)(Args...)>
 struct Enqueue<name, kernel> {
   static Status call(Stream* stream, Args... args) {
-    Cost cost;
-    if (stream->profile().on()) cost = costOf(args...);
     return stream->enqueue(
-        name.value, [=] { kernel(args...); }, std::move(cost));
+        name.value, [=] { kernel(args...); }, stream->profile().on() ? costOfCall<name>(args...) : Cost());
   }
 };
-
-Status matmul(Stream* stream, TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, TensorDesc c, float alpha,
-              bool accumulate) {
-  Cost cost;
-  if (stream->profile().on()) {
-    cost = matmulCost(a, transposeA, b, c);
-  }
-  return stream->enqueue(
-      "matmul", [=] { cpu::matmul(a, transposeA, b, transposeB, c, alpha, accumulate); }, std::move(cost));
-}
-
-template <Name name, auto kernel, typename... Args>
-Status enqueueBlocks(Stream* stream, BlockPlan plan, TensorDesc rows, Args... args) {
-  Cost cost;
-  if (stream->profile().on()) {
-    cost = costOf(rows, args...);
-    addBlocks(cost, plan, rows.shape[0]);
-  }
-  return stream->enqueue(
-      name.value, [=] { kernel(plan, rows, args...); }, std::move(cost));
-}
-
-Status attention(Stream* stream, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets,
-                 TensorDesc keyOffsets, float scale, TensorDesc out, TensorDesc lse) {
-  Cost cost;
-  if (stream->profile().on()) {
-    cost = costOf(q, k, v, out, lse);
-    addAttention(cost, q, k, queryOffsets, keyOffsets, 2);  // scores, output
-  }
-  return stream->enqueue(
-      "attention", [=] { cpu::attention(q, k, v, queryOffsets, keyOffsets, scale, out, lse); }, std::move(cost));
-}
-
-Status attentionBackward(Stream* stream, TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc out,
-                         TensorDesc lse, TensorDesc queryOffsets, TensorDesc keyOffsets, float scale, TensorDesc dQ,
-                         TensorDesc dK, TensorDesc dV) {
-  Cost cost;
-  if (stream->profile().on()) {
-    cost = costOf(dOut, q, k, v, out, lse, dQ, dK, dV);
-    addAttention(cost, q, k, queryOffsets, keyOffsets, 5);  // scores again, dV, d(scores), dQ, dK
-  }
-  return stream->enqueue(
-      "attentionBackward",
-      [=] { cpu::attentionBackward(dOut, q, k, v, out, lse, queryOffsets, keyOffsets, scale, dQ, dK, dV); },
-      std::move(cost));
-}
 
 Status globalNorm(Stream* stream, const AdamWTensor* tensors, int64_t count, TensorDesc norm) {
   std::vector list(tensors, tensors + count);
@@ -114,14 +60,6 @@ Status copyToHost(Stream* stream, void* host, const void* source, size_t bytes) 
   return stream->enqueue("copyToHost", [=] {
     if (bytes > 0) std::memcpy(host, source, bytes);
   });
-}
-
-Status profileReport(Stream* stream, char* json, size_t capacity, size_t* needed) {
-  const std::string report = stream->profile().report();
-  *needed = report.size() + 1;
-  if (capacity < *needed) return Status::invalidArgument;
-  std::memcpy(json, report.c_str(), *needed);
-  return Status::ok;
 }
 
 const std::string& cpuModel() {
@@ -178,12 +116,13 @@ constexpr Backend kCpu{
           stream->profile().turn(on);
           return Status::ok;
         },
-    .profileReport = profileReport,
+    .profileReport = [](Stream* stream, char* json, size_t capacity,
+                        size_t* needed) { return stream->profile().report(json, capacity, needed); },
     MORA_OPERATION(fill),
     MORA_OPERATION(copy),
     MORA_OPERATION(add),
     MORA_OPERATION(dequantise),
-    .matmul = matmul,
+    MORA_OPERATION(matmul),
     MORA_OPERATION(addBias),
     MORA_OPERATION(columnSums),
     MORA_OPERATION(embedding),
@@ -197,8 +136,8 @@ constexpr Backend kCpu{
     MORA_OPERATION(swiglu),
     MORA_OPERATION(swigluBackward),
     MORA_OPERATION(dropout),
-    .attention = attention,
-    .attentionBackward = attentionBackward,
+    MORA_OPERATION(attention),
+    MORA_OPERATION(attentionBackward),
     MORA_OPERATION(crossEntropy),
     MORA_OPERATION(sum),
     .globalNorm = globalNorm,
@@ -209,9 +148,9 @@ constexpr Backend kCpu{
     MORA_OPERATION(groupSpread),
     MORA_OPERATION(foldBlocks),
     MORA_OPERATION(unfoldBlocks),
-    .blocksForward = enqueueBlocks<"blocksForward", &cpu::blocksForward>,
-    .blocksBackwardInput = enqueueBlocks<"blocksBackwardInput", &cpu::blocksBackwardInput>,
-    .blocksBackwardWeight = enqueueBlocks<"blocksBackwardWeight", &cpu::blocksBackwardWeight>,
+    MORA_OPERATION(blocksForward),
+    MORA_OPERATION(blocksBackwardInput),
+    MORA_OPERATION(blocksBackwardWeight),
     MORA_OPERATION(mergeGroups),
     MORA_OPERATION(mergeBlocks),
 };

@@ -9,6 +9,7 @@
 #include "cuda/attention_kernels.h"
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
+#include "cuda/offsets.h"
 #include "cuda/vector.h"
 
 namespace mora::cuda {
@@ -42,6 +43,7 @@ void requireUsable(const char* operation, float scale, int64_t headSize) {
 void attention(Context& context, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets,
                TensorDesc keyOffsets, float scale, TensorDesc out, TensorDesc lse) {
   const int64_t heads = q.shape[1], headSize = q.shape[2];
+  requireOffsets(context, queryOffsets, keyOffsets, q.shape[0], k.shape[0]);
   requireUsable("attention", scale, headSize);
   const Documents documents = documentsOf(queryOffsets, keyOffsets, q, k);
   if (documents.queries == 0 || documents.count == 0 || heads == 0) return;

@@ -5,15 +5,20 @@
 
 namespace mora::cuda {
 
-/// Whether value lies in [0, limit); if not, says so in `report` unless something was reported before.
+/// Tells the host of a wrong value, unless something was reported before.
+__device__ __forceinline__ void reportIndex(DeviceReport* report, Operation operation, int64_t position, int64_t value,
+                                            int64_t limit) {
+  if (atomicCAS(&report->operation, 0, static_cast<int32_t>(operation)) != 0) return;
+  report->position = static_cast<int32_t>(position);
+  report->value = value;
+  report->limit = limit;
+}
+
+/// Whether value lies in [0, limit); if not, it is reported.
 __device__ __forceinline__ bool indexFits(DeviceReport* report, Operation operation, int64_t position, int64_t value,
                                           int64_t limit) {
   if (value >= 0 && value < limit) return true;
-  if (atomicCAS(&report->operation, 0, static_cast<int32_t>(operation)) == 0) {
-    report->position = static_cast<int32_t>(position);
-    report->value = value;
-    report->limit = limit;
-  }
+  reportIndex(report, operation, position, value, limit);
   return false;
 }
 

@@ -1,6 +1,6 @@
 #include "cuda/offsets.h"
 
-#include "cuda/device_code.h"
+#include "cuda/index_report.h"
 #include "cuda/tensor_view.h"
 
 namespace mora::cuda {
@@ -26,11 +26,7 @@ struct Offsets {
 __global__ void checkOffsets(Offsets queries, Offsets keys, DeviceReport* report) {
   const Offsets offsets = blockIdx.x == 0 ? queries : keys;
   for (int64_t i = threadIdx.x; i < offsets.count; i += kThreads) {
-    if (offsets.hold(i)) continue;
-    if (atomicCAS(&report->operation, 0, static_cast<int32_t>(Operation::attention)) != 0) return;
-    report->position = static_cast<int32_t>(i);
-    report->value = offsets.values[i];
-    report->limit = offsets.rows;
+    if (!offsets.hold(i)) reportIndex(report, Operation::attention, i, offsets.values[i], offsets.rows);
   }
 }
 
