@@ -26,16 +26,7 @@ __global__ void __launch_bounds__(ForwardSizes<T, kColumns>::kThreads, kLeastBlo
   if (tile.rows <= 0) return;
   const int32_t steps = (tile.keys + Sizes::kBlock - 1) / Sizes::kBlock;
 
-  const auto begin = [&](int32_t step) {
-    const int32_t key = step * Sizes::kBlock;
-    const auto loadBlock = [&](const Heads<const T>& from, T* to) {
-      loadTile<Sizes, Sizes::kBlock>(from, tile.document.firstKey + key, tile.keyHead, tile.keys - key,
-                                     arguments.headSize, arguments.wide, to);
-    };
-    T* const to = blocks + step % 2 * 2 * Sizes::kBlockElements;
-    loadBlock(arguments.k, to);
-    loadBlock(arguments.v, to + Sizes::kBlockElements);
-  };
+  const auto begin = [&](int32_t step) { loadKeyValueBlock<Sizes>(arguments, tile, step, blocks); };
   loadTile<Sizes, Sizes::kRows>(arguments.q, tile.row, tile.head, tile.rows, arguments.headSize, arguments.wide,
                                 shared);
   if (steps > 0) begin(0);

@@ -57,16 +57,7 @@ __global__ void __launch_bounds__(QueryGradientSizes<T, kColumns>::kThreads, kLe
   const auto loadRows = [&](const Heads<const T>& from, T* to) {
     loadTile<Sizes, Sizes::kRows>(from, tile.row, tile.head, tile.rows, arguments.headSize, arguments.wide, to);
   };
-  const auto begin = [&](int32_t step) {
-    const int32_t key = step * Sizes::kBlock;
-    const auto loadBlock = [&](const Heads<const T>& from, T* to) {
-      loadTile<Sizes, Sizes::kBlock>(from, tile.document.firstKey + key, tile.keyHead, tile.keys - key,
-                                     arguments.headSize, arguments.wide, to);
-    };
-    T* const to = blocks + step % 2 * 2 * Sizes::kBlockElements;
-    loadBlock(arguments.k, to);
-    loadBlock(arguments.v, to + Sizes::kBlockElements);
-  };
+  const auto begin = [&](int32_t step) { loadKeyValueBlock<Sizes>(arguments, tile, step, blocks); };
   loadRows(arguments.q, shared);
   loadRows(arguments.dOut, dOutTile);
   if (steps > 0) begin(0);

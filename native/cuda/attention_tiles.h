@@ -96,4 +96,19 @@ __device__ __forceinline__ void loadTile(const Heads<const T>& from, int64_t fir
   }
 }
 
+/// Starts copying block `step` of the keys and values that a tile of queries sees; steps take the halves of `blocks` in
+/// turn.
+template <typename Sizes, typename Arguments, typename T>
+__device__ __forceinline__ void loadKeyValueBlock(const Arguments& arguments, const QueryTile& tile, int32_t step,
+                                                  T* blocks) {
+  const int32_t key = step * Sizes::kBlock;
+  const auto loadBlock = [&](const Heads<const T>& from, T* to) {
+    loadTile<Sizes, Sizes::kBlock>(from, tile.document.firstKey + key, tile.keyHead, tile.keys - key,
+                                   arguments.headSize, arguments.wide, to);
+  };
+  T* const to = blocks + step % 2 * 2 * Sizes::kBlockElements;
+  loadBlock(arguments.k, to);
+  loadBlock(arguments.v, to + Sizes::kBlockElements);
+}
+
 }  // namespace mora::cuda

@@ -112,6 +112,18 @@ export async function addStart(model: Model, name: TinyModel, { name: run, optio
   else model.addAdapter('trained', lora({ rank, alpha: alpha! }))
 }
 
+/** Steps of AdamW on one batch, without clipping. */
+export async function takeSteps(model: Model, batch: Batch, learningRate: number, count: number): Promise<void> {
+  const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
+  for (let step = 0; step < count; step++) {
+    const { loss, targetTokens } = model.loss(batch)
+    await loss.backward()
+    loss.dispose()
+    optimizer.step({ learningRate, scaleGradients: 1 / targetTokens }).dispose()
+  }
+  optimizer.dispose()
+}
+
 export interface TakenStep {
   learningRate: number
   loss: number

@@ -6,9 +6,8 @@ import { lora } from '../../lib/adapters/lora.js'
 import { mora } from '../../lib/adapters/mora.js'
 import { writeSafetensors } from '../../lib/io/safetensors.js'
 import { loadModel, type Model, mergeModel } from '../../lib/models/index.js'
-import { AdamW } from '../../lib/optim/adamw.js'
 import { largestDifference, largestOf, readTensors } from '../golden/files.js'
-import { batchOf, expectedOf, loadTiny, logProbsOf, type TinyModel } from '../golden/tiny-models.js'
+import { batchOf, expectedOf, loadTiny, logProbsOf, type TinyModel, takeSteps } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { testDevice } from '../operations/harness.js'
 
@@ -24,17 +23,6 @@ afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').to
 
 const code = (expected: string, message: RegExp) =>
   expect.objectContaining({ code: expected, message: expect.stringMatching(message) })
-
-async function takeSteps(model: Model, count: number): Promise<void> {
-  const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
-  for (let step = 0; step < count; step++) {
-    const { loss, targetTokens } = model.loss(batch)
-    await loss.backward()
-    loss.dispose()
-    optimizer.step({ learningRate: 1e-2, scaleGradients: 1 / targetTokens }).dispose()
-  }
-  optimizer.dispose()
-}
 
 async function gradientsOf(model: Model): Promise<Map<string, Float32Array>> {
   const { loss } = model.loss(batch)
@@ -99,7 +87,7 @@ describe.each(cases)('modules to save $modulesToSave', ({ modulesToSave, weights
 
     const own = await Promise.all(model.slots.map(({ own }) => own.bits()))
     const trained = model.slots.filter(({ name }) => weights.includes(name))
-    await takeSteps(model, 2)
+    await takeSteps(model, batch, 1e-2, 2)
     expect(await Promise.all(model.slots.map(({ own }) => own.bits()))).toEqual(own)
     for (const { name, own, current } of trained) {
       const [was, is] = [(await own.data()) as Float32Array, (await current.data()) as Float32Array]
@@ -110,7 +98,7 @@ describe.each(cases)('modules to save $modulesToSave', ({ modulesToSave, weights
   test('are saved under the names of PEFT, and loaded as they were', async () => {
     using model = await loadTiny('tiny-untied')
     model.addAdapter('x', mora({ rank: 2, modulesToSave }))
-    await takeSteps(model, 2)
+    await takeSteps(model, batch, 1e-2, 2)
     await model.saveAdapter('x', at('x'))
     expect(new Set(configOf(at('x')).modules_to_save)).toEqual(new Set(stored))
     const whole = [...savedTensors(at('x')).keys()].filter((name) => !name.includes('lora_'))
@@ -129,7 +117,7 @@ describe.each(cases)('modules to save $modulesToSave', ({ modulesToSave, weights
     using model = await loadTiny('tiny-untied')
     const before = await logProbsOf(model, sequences)
     model.addAdapter('x', lora({ rank: 2, modulesToSave }))
-    await takeSteps(model, 2)
+    await takeSteps(model, batch, 1e-2, 2)
     const adapted = await logProbsOf(model, sequences)
     expect(largestDifference(before.flat(), adapted.flat())).toBeGreaterThan(1e-2)
     await model.saveAdapter('x', at('x'))
@@ -160,7 +148,7 @@ describe.each(cases)('modules to save $modulesToSave', ({ modulesToSave, weights
     const before = await logProbsOf(model, sequences)
     const bytes = model.device.memory().inUse
     model.addAdapter('x', mora({ rank: 2, modulesToSave }))
-    await takeSteps(model, 1)
+    await takeSteps(model, batch, 1e-2, 1)
     await model.save(at('base'), { dtype: 'float32' })
     expect(readTensors(join(at('base'), 'model.safetensors'))).toEqual(
       readTensors(join(model.path, 'model.safetensors')),
@@ -223,7 +211,7 @@ describe('tied embeddings (T17)', () => {
       expect(await logProbsOf(model, sequences)).toEqual(before)
       expect(wholeNames(model)).toEqual(['model.embed_tokens.weight'])
       expect(model.head).toBe(model.embeddings)
-      await takeSteps(model, 2)
+      await takeSteps(model, batch, 1e-2, 2)
       await model.saveAdapter('x', at('x'))
 
       // Under both names: a program that unties them reads the same weights.
@@ -281,7 +269,7 @@ describe('several adapters', () => {
     const results: number[][][] = []
     for (const name of ['one', 'two']) {
       model.addAdapter(name, mora({ rank: 2, modulesToSave: ['embeddings', 'norms'] }), { seed: 1 })
-      await takeSteps(model, name === 'one' ? 1 : 2)
+      await takeSteps(model, batch, 1e-2, name === 'one' ? 1 : 2)
       results.push(await logProbsOf(model, sequences))
       model.setActiveAdapters([])
     }
@@ -314,7 +302,7 @@ describe('several adapters', () => {
   test("keep the model's own weights from being trained while they stand in for them", async () => {
     using model = await loadTiny('tiny-untied')
     model.addAdapter('x', mora({ rank: 2, modulesToSave: ['norms'] }))
-    await takeSteps(model, 1)
+    await takeSteps(model, batch, 1e-2, 1)
     const adapted = await logProbsOf(model, sequences)
     expect(() => model.trainAll()).toThrow(code('modules-in-use', /Adapter x trains .*merge or remove it/))
     await model.mergeAdapter('x')

@@ -5,9 +5,8 @@ import { afterAll, expect, test } from 'vitest'
 import { mora } from '../../lib/adapters/mora.js'
 import { loadModel } from '../../lib/models/index.js'
 import type { Model } from '../../lib/models/model.js'
-import { AdamW } from '../../lib/optim/adamw.js'
 import { largestDifference, largestOf, readTensors } from '../golden/files.js'
-import { batchOf, expectedOf, loadTiny, logProbsOf, type TinyModel } from '../golden/tiny-models.js'
+import { batchOf, expectedOf, loadTiny, logProbsOf, type TinyModel, takeSteps } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { testDevice } from '../operations/harness.js'
 
@@ -20,17 +19,6 @@ afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').to
 
 const reload = (folder: string): Promise<Model> =>
   loadModel(folder, { device: process.env.MORA_TEST_DEVICE ?? 'cpu', dtype: 'float32', rotaryDtype: 'bfloat16' })
-
-async function takeSteps(model: Model, count: number): Promise<void> {
-  const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
-  for (let step = 0; step < count; step++) {
-    const { loss, targetTokens } = model.loss(batch)
-    await loss.backward()
-    loss.dispose()
-    optimizer.step({ learningRate: 1e-3, scaleGradients: 1 / targetTokens }).dispose()
-  }
-  optimizer.dispose()
-}
 
 test('full training has one parameter for both, and its gradient is the sum of both uses (T17)', async () => {
   using model = await loadTiny(name)
@@ -61,7 +49,7 @@ test('a trained tied model is saved with one tensor and read again as it was (T1
   const folder = join(temporary(), 'saved')
   using model = await loadTiny(name)
   model.trainAll()
-  await takeSteps(model, 2)
+  await takeSteps(model, batch, 1e-3, 2)
   const before = await logProbsOf(model, sequences)
   await model.save(folder, { dtype: 'float32' })
 
@@ -80,7 +68,7 @@ test('a merged adapter leaves the tied embeddings alone, also in files (T17)', a
   using model = await loadTiny(name)
   const embeddings = await model.embeddings.bits()
   model.addAdapter('x', mora({ rank: 2 }))
-  await takeSteps(model, 2)
+  await takeSteps(model, batch, 1e-3, 2)
   const adapted = await logProbsOf(model, sequences)
   await model.mergeAdapter('x')
   expect(await model.embeddings.bits()).toEqual(embeddings)

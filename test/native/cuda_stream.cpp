@@ -11,11 +11,13 @@
 #include "check.h"
 #include "cuda/check.h"
 #include "cuda/cublas.h"
+#include "wait.h"
 
 using mora::Status;
 using mora::Stream;
 using mora::StreamError;
 using mora::cuda::Context;
+using mora::test::wait;
 
 namespace {
 
@@ -24,16 +26,6 @@ Stream& newStream() {
   static auto* const streams = new std::vector<Stream*>;
   streams->push_back(new Stream(0, *mora::cuda::emulatedCublas()));
   return *streams->back();
-}
-
-StreamError wait(Stream& stream) {
-  std::promise<StreamError> done;
-  std::future<StreamError> result = done.get_future();
-  const auto deliver = [](void* user, const StreamError* error) {
-    static_cast<std::promise<StreamError>*>(user)->set_value(*error);
-  };
-  CHECK(stream.callback(deliver, &done) == Status::ok);
-  return result.get();
 }
 
 std::vector<unsigned char> pattern(size_t bytes, unsigned start) {

@@ -12,10 +12,12 @@
 #include <vector>
 
 #include "check.h"
+#include "wait.h"
 
 using mora::Status;
 using mora::Stream;
 using mora::StreamError;
+using mora::test::wait;
 
 namespace {
 
@@ -24,17 +26,6 @@ Stream& newStream() {
   static auto* const streams = new std::vector<Stream*>;
   streams->push_back(new Stream(1));
   return *streams->back();
-}
-
-/// Waits for everything before it, and takes the error.
-StreamError wait(Stream& stream) {
-  std::promise<StreamError> done;
-  std::future<StreamError> result = done.get_future();
-  const auto deliver = [](void* user, const StreamError* error) {
-    static_cast<std::promise<StreamError>*>(user)->set_value(*error);
-  };
-  CHECK(stream.callback(deliver, &done) == Status::ok);
-  return result.get();
 }
 
 /// A task that holds the stream until `open`.

@@ -3,10 +3,11 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packBatch } from '../../lib/data/packing.js'
-import { loadModel, type Model } from '../../lib/models/index.js'
+import { loadModel } from '../../lib/models/index.js'
 import type { TrainInput } from '../../lib/options/index.js'
-import { type StepEvent, train } from '../../lib/train/index.js'
+import { train } from '../../lib/train/index.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { stepsOf } from './steps-of.js'
 
 interface GoldenRun {
   name: string
@@ -29,7 +30,7 @@ describe.skipIf(!assets)('training (needs MORA_TEST_ASSETS)', () => {
 
   it.each((golden || { training: [] }).training)('takes the steps of the reference: $name', async (run) => {
     const model = await load()
-    const taken = await stepsOf(model, optionsOf(root, run))
+    const taken = await stepsOf(train(model, optionsOf(root, run)))
     expect(taken.length).toBe(run.steps.length)
     for (const [i, { loss, gradNorm, learningRate, targetTokens }] of taken.entries()) {
       const expected = run.steps[i]!
@@ -58,7 +59,7 @@ describe.skipIf(!assets)('training (needs MORA_TEST_ASSETS)', () => {
     }
     const course = async (options: TrainInput, stopAfter?: number) => {
       const model = await load()
-      const losses = (await stepsOf(model, options, stopAfter)).map(({ loss }) => loss)
+      const losses = (await stepsOf(train(model, options), stopAfter)).map(({ loss }) => loss)
       const weights = await Promise.all(model.trainableParameters().map(({ parameter }) => parameter.data()))
       model.dispose()
       return { losses, weights }
@@ -95,15 +96,4 @@ function optionsOf(root: string, { name, options }: GoldenRun): TrainInput {
       ? { adapter: join(files, 'start') }
       : { rank: adapter.rank, operator: operators[adapter.type as 1 | 6] }),
   }
-}
-
-async function stepsOf(model: Model, options: TrainInput, stopAfter?: number): Promise<StepEvent[]> {
-  const steps: StepEvent[] = []
-  const run = train(model, options)
-  for await (const event of run) {
-    if (event.type !== 'step') continue
-    steps.push(event)
-    if (event.step === stopAfter) void run.stop()
-  }
-  return steps
 }

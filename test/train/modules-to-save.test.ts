@@ -6,10 +6,11 @@ import { parse } from 'yaml'
 import { mora } from '../../lib/adapters/mora.js'
 import { mergeModel } from '../../lib/models/index.js'
 import type { TrainInput } from '../../lib/options/index.js'
-import { type StepEvent, train } from '../../lib/train/index.js'
+import { train } from '../../lib/train/index.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
 import { expectedOf, loadTiny, logProbsOf, type TinyModel } from '../golden/tiny-models.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
+import { stepsOf } from './steps-of.js'
 
 const folder = useTemporaryFolder()
 const at = (name: string) => join(folder(), name)
@@ -28,13 +29,8 @@ const base = (name: TinyModel): TrainInput => ({
 /** Trains a fresh model, and gives what it computes afterwards, without dropout. */
 async function course(name: TinyModel, options: TrainInput, stopAfter?: number) {
   using model = await loadTiny(name)
-  const steps: StepEvent[] = []
   const run = train(model, options)
-  for await (const event of run) {
-    if (event.type !== 'step') continue
-    steps.push(event)
-    if (event.step === stopAfter) void run.stop()
-  }
+  const steps = await stepsOf(run, stopAfter)
   const { trainableParameters } = await run.finished
   const weights = new Map<string, unknown>()
   for (const { name: weight, parameter } of model.trainableParameters()) weights.set(weight, await parameter.data())
