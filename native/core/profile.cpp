@@ -20,19 +20,23 @@ void Profile::add(const char* operation, const Cost& cost, double seconds) {
   entry.bytes += cost.bytes;
 }
 
-Status Profile::report(char* json, size_t capacity, size_t* needed) {
+std::string Profile::report() {
   const std::lock_guard lock(mutex_);
-  std::string text = "[";
+  std::string json = "[";
   for (const auto& [key, entry] : measured_) {
     char line[512];
     std::snprintf(
         line, sizeof line,
         "%s{\"operation\":\"%s\",\"label\":\"%s\",\"calls\":%llu,\"seconds\":%.9g,\"flops\":%.9g,\"bytes\":%.9g}",
-        text.size() > 1 ? "," : "", key.first.c_str(), key.second.c_str(), static_cast<unsigned long long>(entry.calls),
+        json.size() > 1 ? "," : "", key.first.c_str(), key.second.c_str(), static_cast<unsigned long long>(entry.calls),
         entry.seconds, entry.flops, entry.bytes);
-    text += line;
+    json += line;
   }
-  text += "]";
+  return json + "]";
+}
+
+Status Profile::copyReport(char* json, size_t capacity, size_t* needed) {
+  const std::string text = report();
   *needed = text.size() + 1;
   if (capacity < *needed) return Status::invalidArgument;
   std::memcpy(json, text.c_str(), *needed);

@@ -33,8 +33,10 @@ class Profile {
   void turn(bool on);
   bool on() const { return on_; }
   void add(const char* operation, const Cost& cost, double seconds);
-  /// A JSON list of {operation, label, calls, seconds, flops, bytes}, as core/backend.h's profileReport gives it.
-  Status report(char* json, size_t capacity, size_t* needed);
+  /// A JSON list of {operation, label, calls, seconds, flops, bytes}.
+  std::string report();
+  /// The same as profileReport of core/backend.h gives it.
+  Status copyReport(char* json, size_t capacity, size_t* needed);
 
  private:
   struct Measured {

@@ -117,7 +117,7 @@ constexpr Backend kCpu{
           return Status::ok;
         },
     .profileReport = [](Stream* stream, char* json, size_t capacity,
-                        size_t* needed) { return stream->profile().report(json, capacity, needed); },
+                        size_t* needed) { return stream->profile().copyReport(json, capacity, needed); },
     MORA_OPERATION(fill),
     MORA_OPERATION(copy),
     MORA_OPERATION(add),

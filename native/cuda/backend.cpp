@@ -97,7 +97,7 @@ constexpr Backend kCuda{
           return Status::ok;
         },
     .profileReport = [](Stream* stream, char* json, size_t capacity,
-                        size_t* needed) { return stream->profile().report(json, capacity, needed); },
+                        size_t* needed) { return stream->profile().copyReport(json, capacity, needed); },
     MORA_OPERATION(fill),
     MORA_OPERATION(copy),
     MORA_OPERATION(add),
