@@ -2,20 +2,12 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { testsOfEveryDevice } from './scripts/tests-of-every-device.mjs'
 
 const root = fileURLToPath(new URL('.', import.meta.url))
 const addon = process.env.MORA_BINARY ?? join(root, 'build', 'Release', 'mora.node')
 const emulated = existsSync(join(dirname(addon), 'mora_cuda_emulated.so'))
 if (!emulated) console.warn('CUDA tests are skipped: the backend for the emulator is not built ("npm run build:emulated").')
-
-/** Whatever runs on `testDevice()` runs on the CUDA backend too, which the emulator executes. */
-const onEveryDevice = [
-  'test/operations/*.test.ts',
-  'test/golden/{layer,tiny-inference,tiny-training,gguf-blocks}.test.ts',
-  'test/tensor/{errors,memory}.test.ts',
-  'test/models/tied.test.ts',
-  'test/cuda/*.test.ts',
-]
 
 // Teams of several processes share the cores: waiting threads must not spin.
 const env = { OMP_WAIT_POLICY: 'passive' }
@@ -35,7 +27,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'cuda',
-          include: emulated ? onEveryDevice : [],
+          include: emulated ? testsOfEveryDevice : [],
           env: { ...env, MORA_CUDA: 'emulated', MORA_TEST_DEVICE: 'cuda', MORA_SIMT_DEVICES: '2' },
         },
       },

@@ -2,7 +2,7 @@
 // into blocks, each through M R_b, results one after the other, tiled or cut at d (or folded onto the first outputs).
 #include <algorithm>
 
-#include "cuda/cublas.h"
+#include "cuda/devices.h"
 #include "cuda/kernels.h"
 #include "cuda/products.h"
 #include "cuda_fixture.h"
@@ -206,7 +206,7 @@ void merges(cuda::Context& context, const BlockPlan& plan) {
 
 int main() {
   TestContext test;
-  test.context.products = new cuda::Products(*cuda::emulatedCublas(), test.context.stream);
+  test.context.products = new cuda::Products(cuda::cublas(), test.context.stream);
   int index = 0;
   for (const BlockPlan& plan : kPlans) {
     folds(test.context, plan);

@@ -10,7 +10,7 @@
 
 #include "check.h"
 #include "cuda/check.h"
-#include "cuda/cublas.h"
+#include "cuda/devices.h"
 #include "wait.h"
 
 using mora::Status;
@@ -24,7 +24,7 @@ namespace {
 /// Streams live as long as the process.
 Stream& newStream() {
   static auto* const streams = new std::vector<Stream*>;
-  streams->push_back(new Stream(0, *mora::cuda::emulatedCublas()));
+  streams->push_back(new Stream(0, mora::cuda::cublas()));
   return *streams->back();
 }
 

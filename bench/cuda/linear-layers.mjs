@@ -1,0 +1,81 @@
+// The linear layers of a Llama block, three of them and two of them on one input, with random weights in bfloat16.
+import { mora, moraMethod } from '../../dist/adapters/mora.js'
+import { Linear, LinearGroup } from '../../dist/nn/linear.js'
+import { LinearInput } from '../../dist/nn/linear-input.js'
+import { backwardFrom } from '../../dist/tensor/backward.js'
+import { Parameter } from '../../dist/tensor/parameter.js'
+import { scope } from '../../dist/tensor/scope.js'
+import { record } from '../../dist/tensor/tape.js'
+import { Tensor } from '../../dist/tensor/tensor.js'
+import { fillNormal, normal } from './random.mjs'
+
+const dtype = 'bfloat16'
+
+export class LinearLayers {
+  constructor(device, { tokens, hiddenSize, intermediateSize }) {
+    this.device = device
+    // What stands before a layer: it makes the layer give a gradient of its input.
+    this.before = new Parameter('before', Tensor.zeros([1], { device }))
+    this.groups = [
+      this.#group(['q', 'k', 'v'], hiddenSize, hiddenSize),
+      this.#group(['o'], hiddenSize, hiddenSize),
+      this.#group(['gate', 'up'], hiddenSize, intermediateSize),
+      this.#group(['down'], intermediateSize, hiddenSize),
+    ]
+    const width = (group) => group.layers[0].inFeatures
+    this.inputs = this.groups.map((group) => normal([tokens, width(group)], { device, dtype }))
+    this.gradients = this.groups.map(({ fused }) => normal([tokens, fused.shape[0]], { device, dtype }))
+    this.nonFinite = Tensor.zeros([1], { device, dtype: 'int32' })
+  }
+
+  #group(names, inFeatures, outFeatures) {
+    const whole = normal([names.length * outFeatures, inFeatures], { device: this.device, dtype })
+    const part = (i) => whole.rows(i * outFeatures, (i + 1) * outFeatures)
+    return new LinearGroup(
+      names.map((name, i) => new Linear(name, part(i), null)),
+      whole,
+    )
+  }
+
+  get #adapters() {
+    const layers = this.groups.flatMap((group) => group.layers)
+    return layers.flatMap((linear) => linear.activeAdapters().map(({ layer }) => ({ linear, layer })))
+  }
+
+  /** Puts MoRA of `{operator, rank}` beside every layer instead of what was there; null takes it away. */
+  adapt(adapter) {
+    for (const { linear, layer } of this.#adapters) {
+      linear.adapters.clear()
+      layer.dispose()
+    }
+    if (!adapter) return
+    for (const linear of this.groups.flatMap((group) => group.layers)) {
+      const layer = moraMethod.create(mora(adapter), { layer: linear, device: this.device, adapter: 'measured' }, 0)
+      for (const parameter of layer.parameters) fillNormal(parameter, 1e-3)
+      linear.adapters.set('measured', { layer, active: true, scale: 1 })
+    }
+  }
+
+  /** Forward and backward, as in one optimizer step: what is made of a changed matrix is made again. */
+  pass() {
+    for (const { layer } of this.#adapters) {
+      for (const parameter of layer.parameters) {
+        parameter.zeroGrad()
+        parameter.version++
+      }
+    }
+    scope(() => {
+      const results = this.groups.map((group, i) => {
+        const x = record(this.inputs[i].view(this.inputs[i].shape), [this.before], [], () => {})
+        return { x, y: group.forward(new LinearInput(x)) }
+      })
+      results.forEach(({ x, y }, i) => {
+        backwardFrom(y.node, this.gradients[i].view(this.gradients[i].shape), x.node)
+      })
+    })
+  }
+
+  merge() {
+    for (const { linear, layer } of this.#adapters) layer.mergeInto(linear.weight, 1e-3, this.nonFinite)
+  }
+}

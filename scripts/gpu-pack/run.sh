@@ -1,0 +1,19 @@
+#!/bin/sh
+# Checks and measures node-mora's CUDA backend on this machine's GPU: needs NVIDIA's driver and cuBLAS, nothing else.
+#   sh run.sh [--json gpu-report.json] [--quick] [--only tests,products]
+# It unpacks into a folder beside this script the first time (about 250 MiB; MORA_CHECK_FOLDER names another). Where cuBLAS
+# is in no usual place, MORA_CUBLAS names its folder. Ends with 2 where no GPU can be used, 1 where a check failed.
+set -eu
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+files=${MORA_CHECK_FOLDER:-$here/files}
+if [ ! -e "$files/.unpacked" ]; then
+  mkdir -p "$files"
+  LD_PRELOAD="$here/unpack/libnewer-glibc.so" LD_LIBRARY_PATH="$here/unpack" "$here/unpack/xz" -dc "$here/files.tar.xz" |
+    tar -xf - -C "$files"
+  : >"$files/.unpacked"
+fi
+export LD_PRELOAD="$files/libraries/libnewer-glibc.so${LD_PRELOAD:+:$LD_PRELOAD}"
+export LD_LIBRARY_PATH="$files/libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export MORA_BINARY="$files/native/mora.node"
+export MORA_KERNEL_TESTS="$files/native/gpu_kernel_tests"
+exec "$files/bin/node" "$files/scripts/check-gpu/main.mjs" "$@"

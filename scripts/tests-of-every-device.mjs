@@ -1,0 +1,12 @@
+/** The test files whose tests run on whichever device MORA_TEST_DEVICE names; `*` is any part of one name. */
+export const testsOfEveryDevice = [
+  'test/operations/*.test.ts',
+  'test/golden/layer.test.ts',
+  'test/golden/tiny-inference.test.ts',
+  'test/golden/tiny-training.test.ts',
+  'test/golden/gguf-blocks.test.ts',
+  'test/tensor/errors.test.ts',
+  'test/tensor/memory.test.ts',
+  'test/models/tied.test.ts',
+  'test/cuda/*.test.ts',
+]
