@@ -92,23 +92,24 @@ function findEnd(
   const upToTurn = template.render(messages.slice(0, turn + 1), { addGenerationPrompt: false })
   const known = text.startsWith(upToTurn) && upToTurn.length > start
   const limit = known ? upToTurn.length : text.length
-  const content = findContent(text, start, limit, message, known ? 'last' : 'first')
+  const marks = endMarks(text.slice(start, limit), tokenizer, start)
+  const content = findContent(text, start, limit, message, known ? 'last' : 'first', marks)
   if (!content && !(known && message.tool_calls))
     throw unmaskable(where, turn, 'its content is not found in the conversation')
-  const marks = endMarks(text.slice(content?.end ?? start, limit), tokenizer)
-  const mark = message.tool_calls ? marks.at(-1) : marks[0]
-  if (mark) return (content?.end ?? start) + mark
+  const after = marks.filter((mark) => mark.start >= (content?.end ?? start))
+  const mark = message.tool_calls ? after.at(-1) : after[0]
+  if (mark) return mark.end
   throw new InputError(
     'no-end-of-turn',
     `${where}: the template puts no special token after messages[${turn}], so the model would never learn to stop; use a template that ends the assistant's turns with one.`,
   )
 }
 
-/** Ends of the special tokens in a text; of other added tokens where there are none. */
-function endMarks(text: string, tokenizer: Tokenizer): number[] {
+/** The special tokens in a text that begins at `offset`; other added tokens where there are none. */
+function endMarks(text: string, tokenizer: Tokenizer, offset: number): Span[] {
   const ids = tokenizer.encodeContinuation(text)
   for (const wanted of [tokenizer.specialIds, tokenizer.addedIds]) {
-    const marks: number[] = []
+    const marks: Span[] = []
     let position = 0
     for (const id of ids) {
       if (!wanted.has(id)) continue
@@ -116,7 +117,7 @@ function endMarks(text: string, tokenizer: Tokenizer): number[] {
       const at = text.indexOf(token, position)
       if (at < 0) continue
       position = at + token.length
-      marks.push(position)
+      marks.push({ start: offset + at, end: offset + position })
     }
     if (marks.length > 0) return marks
   }
@@ -130,16 +131,29 @@ function findContent(
   limit: number,
   message: Message,
   which: 'first' | 'last',
+  marks: readonly Span[] = [],
 ): Span | undefined {
   const answer = message.content.split(THINKING_END).at(-1)!
   const forms = [message.content, message.content.trimStart(), message.content.trimEnd(), message.content.trim()]
   if (answer !== message.content) forms.push(answer.trimStart(), answer.trim())
-  const region = text.slice(from, limit)
+  // A short answer such as "e" may also be letters of the name of a special token, which are not its place.
+  const cutsMark = ({ start, end }: Span) =>
+    marks.some((mark) => [start, end].some((cut) => cut > mark.start && cut < mark.end))
   for (const form of forms) {
-    const at = which === 'last' && form !== '' ? region.lastIndexOf(form) : region.indexOf(form)
-    if (at >= 0) return { start: from + at, end: from + at + form.length }
+    const spans = occurrences(text, form, from, limit).filter((span) => !cutsMark(span))
+    const span = which === 'last' && form !== '' ? spans.at(-1) : spans[0]
+    if (span) return span
   }
   return undefined
+}
+
+function occurrences(text: string, form: string, from: number, limit: number): Span[] {
+  const spans: Span[] = []
+  for (let at = text.indexOf(form, from); at >= 0 && at + form.length <= limit; at = text.indexOf(form, at + 1)) {
+    spans.push({ start: at, end: at + form.length })
+    if (form === '') break
+  }
+  return spans
 }
 
 function commonPrefix(a: string, b: string): number {

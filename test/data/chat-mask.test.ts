@@ -54,6 +54,14 @@ describe('maskChat', () => {
     expect(trained(chat)).toEqual(['assistant<|im_end|>', 'user<|im_end|>'])
   })
 
+  it.each(['e', 'd', '|', 'im', 'end', '<'])(
+    'T7 finds the answer "%s", letters of its own end token',
+    async (answer) => {
+      const chat = await masked('chatml', turns('which?', answer, 'sure?', answer))
+      expect(trained(chat)).toEqual([`${answer}<|im_end|>`, `${answer}<|im_end|>`])
+    },
+  )
+
   it('T7 takes contents that the template trims', async () => {
     const chat = await masked('begin-trimmed', turns('q', '  spaced answer \n'))
     expect(trained(chat)).toEqual(['spaced answer<|im_end|>'])
