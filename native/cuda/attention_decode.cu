@@ -44,7 +44,7 @@ struct Part {
 
 /// The keys of split `split` of those that a query (a row of q) sees; parts are whole multiples of a few keys.
 __device__ __forceinline__ Part partOf(const Documents& documents, int32_t query, int32_t split, int32_t splits) {
-  const auto start = [&](int32_t document) { return documents.queryOffsets[document]; };
+  const auto start = [&](int32_t document) { return documents.firstQuery(document); };
   const Document document = documents.at(lastNotAfter(documents.count, query, start));
   const int32_t visible = document.visibleKeys(query - document.firstQuery);
   const int32_t size = ((visible + splits - 1) / splits + kKeyLanes - 1) / kKeyLanes * kKeyLanes;

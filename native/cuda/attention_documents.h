@@ -38,14 +38,21 @@ struct Documents {
   const int32_t* keyOffsets;
   int32_t count, queries, keys;  // documents; rows of the tensors, which offsets never lead past
 
-  __device__ __forceinline__ Document at(int32_t index) const {
-    const int32_t firstQuery = clamp(queryOffsets[index], queries), firstKey = clamp(keyOffsets[index], keys);
-    return {firstQuery, max(0, clamp(queryOffsets[index + 1], queries) - firstQuery), firstKey,
-            max(0, clamp(keyOffsets[index + 1], keys) - firstKey)};
+  /// Where a document starts; `count` is the end of the last.
+  __device__ __forceinline__ int32_t firstQuery(int32_t document) const {
+    return start(queryOffsets, document, queries);
+  }
+  __device__ __forceinline__ int32_t firstKey(int32_t document) const { return start(keyOffsets, document, keys); }
+
+  __device__ __forceinline__ Document at(int32_t document) const {
+    const int32_t query = firstQuery(document), key = firstKey(document);
+    return {query, max(0, firstQuery(document + 1) - query), key, max(0, firstKey(document + 1) - key)};
   }
 
  private:
-  static __device__ __forceinline__ int32_t clamp(int32_t offset, int32_t limit) { return max(0, min(offset, limit)); }
+  static __device__ __forceinline__ int32_t start(const int32_t* offsets, int32_t document, int32_t limit) {
+    return document == 0 ? 0 : max(0, min(offsets[document], limit));
+  }
 };
 
 /// The last index in [0, count) whose `start(index)` is at most `value`; starts rise, and start(0) <= value.
@@ -67,11 +74,11 @@ struct DocumentTile {
   int32_t document, first;
 };
 
-/// Document b's tiles of `kRows` rows are numbered from offsets[b] / kRows + b: that leaves room for the tiles of all
+/// Document b's tiles of `kRows` rows are numbered from firstRow(b) / kRows + b: that leaves room for the tiles of all
 /// documents before it, so no sum over documents is needed. Some numbers name a tile past the document's end.
-template <int kRows>
-__device__ __forceinline__ DocumentTile tileOf(const int32_t* offsets, int32_t count, int32_t number) {
-  const auto start = [&](int32_t document) { return offsets[document] / kRows + document; };
+template <int kRows, typename FirstRow>
+__device__ __forceinline__ DocumentTile tileOf(int32_t count, int32_t number, FirstRow&& firstRow) {
+  const auto start = [&](int32_t document) { return firstRow(document) / kRows + document; };
   const int32_t document = lastNotAfter(count, number, start);
   return {document, (number - start(document)) * kRows};
 }
@@ -90,7 +97,8 @@ template <int kRows>
 __device__ __forceinline__ QueryTile queryTile(const Documents& documents, int32_t group) {
   // The last tiles see most keys: they start first, so that all blocks end together.
   const auto number = static_cast<int32_t>(gridDim.x - 1 - blockIdx.x), head = static_cast<int32_t>(blockIdx.y);
-  const DocumentTile tile = tileOf<kRows>(documents.queryOffsets, documents.count, number);
+  const auto firstQuery = [&](int32_t document) { return documents.firstQuery(document); };
+  const DocumentTile tile = tileOf<kRows>(documents.count, number, firstQuery);
   const Document document = documents.at(tile.document);
   const int32_t rows = min(kRows, document.queries - tile.first);
   return {document,

@@ -21,8 +21,8 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
 
   const Documents& documents = arguments.documents;
   // The first tiles are seen by most queries: they start first, so that all blocks end together.
-  const DocumentTile tile =
-      tileOf<Sizes::kRows>(documents.keyOffsets, documents.count, static_cast<int32_t>(blockIdx.x));
+  const auto firstKeyOf = [&](int32_t document) { return documents.firstKey(document); };
+  const DocumentTile tile = tileOf<Sizes::kRows>(documents.count, static_cast<int32_t>(blockIdx.x), firstKeyOf);
   const Document document = documents.at(tile.document);
   const int32_t rows = min(Sizes::kRows, document.keys - tile.first);
   if (rows <= 0) return;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda/device_report.h"
 #include "cuda/kernels.h"
 #include "cuda_fixture.h"
 
@@ -194,8 +195,9 @@ const Case kUneven[] = {
     {{{9, 4}, {3, 0}, {2, 2}}, 2, 1, 16},
 };
 
-/// One query per document: the path that splits keys.
+/// One query per document: the path that splits keys, over one part, few and as many as there may be.
 const Case kDecode[] = {
+    {{{1, 1023}}, 2, 1, 64}, {{{1, 2049}, {1, 3}}, 5, 1, 33}, {{{1, 4999}}, 1, 1, 16},
     {{{1, 1}}, 1, 1, 2},     {{{1, 37}, {1, 600}}, 4, 4, 64}, {{{1, 300}, {0, 5}, {1, 0}, {1, 65}}, 9, 3, 80},
     {{{1, 129}}, 6, 1, 128}, {{{2, 77}, {0, 0}}, 3, 1, 256},  {{{1, 700}}, 4, 1, 10},
 };
@@ -218,6 +220,49 @@ void nothingIsNothing() {
     checkBackward({{}, 2, 1, 8}, type, kLayouts[0]);
     checkBackward({{{0, 3}}, 2, 1, 8}, type, kLayouts[0]);
   }
+}
+
+/// Offsets that do not fit the tensors are reported, and nothing around the tensors is read or written.
+void reportsOffsets() {
+  const Case shape{whole({40, 70, 23}), 2, 1, 16};
+  const Case decode{{{1, 40}, {1, 70}, {1, 23}}, 2, 1, 16};
+  struct Wrong {
+    Values queries, keys;
+    int64_t position, value, limit;
+  };
+  const auto reports = [](const Case& right, const Wrong& wrong, bool backwardToo) {
+    TestContext test;
+    const Inputs inputs(right, DType::f32);
+    const Device device(right, inputs, DType::f32, kLayouts[1]);
+    device.queryOffsets.set(wrong.queries);
+    device.keyOffsets.set(wrong.keys);
+    forward(test.context, right, device);
+    const cuda::DeviceReport report = test.takeReport();
+    CHECK(report.operation == static_cast<int32_t>(cuda::Operation::attention));
+    CHECK(report.position == wrong.position && report.value == wrong.value && report.limit == wrong.limit);
+    const StreamError error = cuda::errorOf(report);
+    CHECK(error.status == Status::failed && std::string(error.operation) == "attention");
+    CHECK(std::string(error.message).find("attention expected offsets") == 0);
+    if (backwardToo)
+      cuda::attentionBackward(test.context, device.dOut, device.q, device.k, device.v, device.out, device.lse,
+                              device.queryOffsets, device.keyOffsets, static_cast<float>(right.scale()), device.dQ,
+                              device.dK, device.dV);
+    for (const DeviceTensor* tensor : {&device.out, &device.lse, &device.dQ, &device.dK, &device.dV}) tensor->get();
+  };
+  const Values right{0, 40, 110, 133};
+  const double far = 2147483647;
+  const Wrong wrongs[] = {
+      {{0, 40, 110, 132}, right, 3, 132, 133},
+      {{5, 40, 110, 133}, right, 0, 5, 133},
+      {right, {-far, 40, 110, 133}, 0, -2147483647, 133},
+      {right, {0, 40, 110, far}, 3, 2147483647, 133},
+      {{0, -1, 110, 133}, right, 1, -1, 133},
+      {right, {0, 40, 39, 133}, 2, 39, 133},
+      {{far, far, far, 133}, right, 0, 2147483647, 133},
+  };
+  for (const Wrong& wrong : wrongs) reports(shape, wrong, true);
+  reports(decode, {{0, 1, 2, 3}, {0, 40, 110, 134}, 3, 134, 133}, false);
+  reports(decode, {{0, 1, 2, 2}, right, 3, 2, 3}, false);
 }
 
 }  // namespace
@@ -243,5 +288,6 @@ int main() {
   }
   lseMayBeAbsent();
   nothingIsNothing();
+  reportsOffsets();
   return finish();
 }
