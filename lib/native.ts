@@ -126,6 +126,12 @@ export interface DropoutKey {
   key: readonly [number, number]
   probability: number
 }
+/** How `sample` draws; `topK` 0 and `topP` 1 leave all tokens. */
+export interface NativeSampling {
+  temperature: number
+  topK: number
+  topP: number
+}
 export interface AdamWStep {
   learningRate: number
   beta1: number
@@ -201,6 +207,11 @@ export interface Native {
 
   crossEntropy(logits: T, targets: T, losses: T, dLogits: Optional): void
   sum(x: T, total: T, accumulate: boolean): void
+
+  /** ids [N] = columns of the largest logits [N, V]; -1 - column of what is not finite in rows that have none. */
+  argmax(logits: T, ids: T): void
+  /** ids [N] = columns drawn with the uniform numbers draws [N] / 2^53; rows without a finite largest as in `argmax`. */
+  sample(logits: T, draws: T, sampling: NativeSampling, ids: T): void
 
   globalNorm(gradients: readonly T[], norm: T): void
   clipScale(norm: T, gradientScale: number, maxNorm: number, scale: T): void

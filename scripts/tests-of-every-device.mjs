@@ -5,8 +5,10 @@ export const testsOfEveryDevice = [
   'test/golden/tiny-inference.test.ts',
   'test/golden/tiny-training.test.ts',
   'test/golden/gguf-blocks.test.ts',
+  'test/golden/tiny-generation.test.ts',
   'test/tensor/errors.test.ts',
   'test/tensor/memory.test.ts',
+  'test/tensor/sampling.test.ts',
   'test/models/tied.test.ts',
   'test/cuda/*.test.ts',
 ]

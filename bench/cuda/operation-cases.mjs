@@ -94,6 +94,15 @@ export function operationCases(device, sizes) {
         native.crossEntropy(logits, targets, losses, logits),
       )
     },
+    () => one('argmax', [float32(1, V), zeros([1], 'int32')], (logits, ids) => native.argmax(logits, ids)),
+    ...[0, 50].flatMap((topK) =>
+      [1, 0.9].map((topP) => () => {
+        const draws = Tensor.from(BigInt64Array.of(2n ** 52n), [1], { device, dtype: 'int64' })
+        return one(`sample, topK ${topK}, topP ${topP}`, [float32(1, V), draws, zeros([1], 'int32')], (x, u, ids) =>
+          native.sample(x, u, { temperature: 1, topK, topP }, ids),
+        )
+      }),
+    ),
     () => one('sum', [float32(T, D), zeros([1])], (x, total) => native.sum(x, total, false)),
     () => one('countNonFinite', [bfloat16(F, D), zeros([1], 'int32')], (x, n) => native.countNonFinite(x, n, false)),
     ...['globalNorm', 'adamw'].map((name) => () => optimizer(make, name)),

@@ -2,9 +2,9 @@
 
 import { UsageError } from '../errors.js'
 import type { RandomStream } from '../random.js'
+import type { Sampling, TokenChoice } from '../tensor/operations/sampling.js'
 import { requireTokenizer } from './prompt.js'
 import type { PromptCache } from './prompt-cache.js'
-import { type Sampling, sampleToken } from './sampler.js'
 import { StopStrings } from './stop-strings.js'
 import { TextStream } from './text-stream.js'
 
@@ -15,6 +15,7 @@ export interface ContinuationRequest {
   ids: readonly number[]
   maxNewTokens: number
   sampling: Sampling
+  /** Read once for each token, and not at all at temperature 0. */
   random: RandomStream
   stopIds: ReadonlySet<number>
   /** The text ends before the first of these. */
@@ -52,13 +53,13 @@ export async function* continueTokens(
       `${name} has ${ids.length} tokens, which leaves no room for an answer within the model's ${maxPositions} positions; shorten it.`,
     )
   }
-  let logits = await cache.read(ids, limit)
+  const choice = (): TokenChoice => ({ ...sampling, uniform: sampling.temperature === 0 ? 0 : random.uniform() })
+  let id = await cache.choose(ids, choice(), limit)
   for (let count = 1; ; count++) {
-    const id = sampleToken(logits, sampling, random)
     yield id
     if (stopIds.has(id)) return 'stop'
     if (count === limit) return 'length'
-    logits = await cache.append(id)
+    id = await cache.append(id, choice())
   }
 }
 

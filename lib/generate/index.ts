@@ -1,4 +1,5 @@
 /** Text from a model. */
+export { GREEDY, type Sampling, type TokenChoice } from '../tensor/operations/sampling.js'
 export { Chat } from './chat.js'
 export {
   type ContinuationRequest,
@@ -12,6 +13,5 @@ export { type GenerateCall, type GenerateExtras, generate, generateStream } from
 export type { LanguageModel, TokenCache } from './language-model.js'
 export { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
 export { PromptCache } from './prompt-cache.js'
-export { GREEDY, type Sampling, sampleToken } from './sampler.js'
 export { stopTokens } from './stop-tokens.js'
 export { continuationText } from './text-stream.js'

@@ -1,4 +1,5 @@
 import type { Tokenizer } from '../data/tokenizer.js'
+import type { TokenChoice } from '../tensor/operations/sampling.js'
 
 /** Keys and values of the tokens that were read. */
 export interface TokenCache {
@@ -25,4 +26,6 @@ export interface LanguageModel {
   createCache(capacity: number): TokenCache
   /** Reads `ids` after what the cache holds, and gives the logits [V] of what comes next. */
   next(ids: ArrayLike<number>, cache: TokenCache): Promise<Float32Array>
+  /** Reads `ids` after what the cache holds, and chooses what comes next. */
+  nextToken(ids: ArrayLike<number>, cache: TokenCache, choice: TokenChoice): Promise<number>
 }

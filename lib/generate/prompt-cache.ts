@@ -1,9 +1,13 @@
+import type { TokenChoice } from '../tensor/operations/sampling.js'
 import type { LanguageModel, TokenCache } from './language-model.js'
 
 /** Tokens that are read in one forward pass: longer prompts would need more memory and be no faster. */
 const CHUNK = 512
 /** Capacities are multiples of this, so that a prompt that is a little longer than the last finds room. */
 const STEP = 256
+
+/** Reads tokens after what the cache holds and gives what is wanted of the position that follows. */
+type Step<Result> = (ids: readonly number[], cache: TokenCache) => Promise<Result>
 
 /**
  * A key-value cache that knows which tokens it holds: of a prompt that begins like the last one, only the rest is read.
@@ -20,29 +24,24 @@ export class PromptCache implements Disposable {
     return this.#ids.length
   }
 
-  /**
-   * Reads a prompt of at least one token.
-   *
-   * @param reserve how many tokens may follow by `append` without reading the prompt again
-   * @returns logits [V] of what comes next
-   */
-  async read(ids: readonly number[], reserve = 0): Promise<Float32Array> {
-    const cache = this.#withRoom(ids.length + reserve)
-    // The last token is read in any case: its logits are wanted.
-    const shared = Math.min(commonPrefix(this.#ids, ids), ids.length - 1)
-    cache.length = shared
-    this.#ids.length = shared
-    let logits: Float32Array = new Float32Array(0)
-    for (let start = shared; start < ids.length; start += CHUNK) {
-      logits = await this.#readOn(ids.slice(start, start + CHUNK), cache)
-    }
-    return logits
+  /** Reads a prompt of at least one token and gives the logits [V] of what comes next. */
+  read(ids: readonly number[]): Promise<Float32Array> {
+    return this.#readPrompt(ids, 0, (part, cache) => this.model.next(part, cache))
   }
 
-  /** Reads one more token and returns the logits [V] of what comes next. */
-  append(id: number): Promise<Float32Array> {
-    if (!this.#cache || this.#ids.length >= this.#cache.capacity) return this.read([...this.#ids, id], STEP)
-    return this.#readOn([id], this.#cache)
+  /**
+   * Reads a prompt of at least one token and chooses what comes next.
+   *
+   * @param reserve how many tokens may follow by `append` without reading the prompt again
+   */
+  choose(ids: readonly number[], choice: TokenChoice, reserve = 0): Promise<number> {
+    return this.#readPrompt(ids, reserve, (part, cache) => this.model.nextToken(part, cache, choice))
+  }
+
+  /** Reads one more token and chooses what comes next. */
+  append(id: number, choice: TokenChoice): Promise<number> {
+    if (!this.#cache || this.#ids.length >= this.#cache.capacity) return this.choose([...this.#ids, id], choice, STEP)
+    return this.#readOn([id], this.#cache, (part, cache) => this.model.nextToken(part, cache, choice))
   }
 
   /** Forgets every token and gives the memory back. */
@@ -60,10 +59,20 @@ export class PromptCache implements Disposable {
     this.clear()
   }
 
-  async #readOn(ids: readonly number[], cache: TokenCache): Promise<Float32Array> {
-    const logits = await this.model.next(ids, cache)
+  async #readPrompt<Result>(ids: readonly number[], reserve: number, step: Step<Result>): Promise<Result> {
+    const cache = this.#withRoom(ids.length + reserve)
+    // The last token is read in any case: what comes next is wanted.
+    let start = Math.min(commonPrefix(this.#ids, ids), ids.length - 1)
+    cache.length = start
+    this.#ids.length = start
+    for (; start + CHUNK < ids.length; start += CHUNK) await this.#readOn(ids.slice(start, start + CHUNK), cache, step)
+    return this.#readOn(ids.slice(start), cache, step)
+  }
+
+  async #readOn<Result>(ids: readonly number[], cache: TokenCache, step: Step<Result>): Promise<Result> {
+    const result = await step(ids, cache)
     this.#ids.push(...ids)
-    return logits
+    return result
   }
 
   #withRoom(tokens: number): TokenCache {

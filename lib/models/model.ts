@@ -7,6 +7,7 @@ import type { FloatDType, NativeDevice } from '../native.js'
 import type { Linear } from '../nn/linear.js'
 import { streamKey } from '../random.js'
 import { linearCrossEntropy, targetLogProbs } from '../tensor/operations/loss.js'
+import { chooseToken, type TokenChoice } from '../tensor/operations/sampling.js'
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { noGrad } from '../tensor/tape.js'
@@ -208,11 +209,25 @@ export class Model implements Disposable {
 
   /** Reads `ids` after what the cache holds, and gives the logits [V] of what comes next. */
   async next(ids: ArrayLike<number>, cache: KeyValueCache): Promise<Float32Array> {
-    const logits = noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache)))
-    cache.length += ids.length
-    const values = (await logits.data()) as Float32Array
-    logits.dispose()
-    return values
+    const logits = this.#read(ids, cache)
+    try {
+      return (await logits.data()) as Float32Array
+    } finally {
+      logits.dispose()
+    }
+  }
+
+  /**
+   * Reads `ids` after what the cache holds, and chooses what comes next. Only the chosen id leaves the device.
+   * @throws RunError `non-finite`
+   */
+  async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
+    const logits = this.#read(ids, cache)
+    try {
+      return await chooseToken(logits, choice)
+    } finally {
+      logits.dispose()
+    }
   }
 
   /** Writes the model in Hugging Face's layout, merged adapters included; `dtype` defaults to the source's. */
@@ -228,6 +243,13 @@ export class Model implements Disposable {
 
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** Logits [1, V] of what comes next. */
+  #read(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
+    const logits = noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache)))
+    cache.length += ids.length
+    return logits
   }
 
   #forwardOptions(): ForwardOptions {

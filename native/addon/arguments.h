@@ -87,6 +87,13 @@ struct Argument<DropoutKey> {
   }
 };
 template <>
+struct Argument<Sampling> {
+  static Sampling from(const Napi::Value& value) {
+    const Fields fields(value);
+    return {fields.number("temperature"), fields.integer("topK"), fields.number("topP")};
+  }
+};
+template <>
 struct Argument<AdamWStep> {
   static AdamWStep from(const Napi::Value& value) {
     const Fields fields(value);

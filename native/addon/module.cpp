@@ -129,6 +129,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   MORA_EXPOSE(attentionBackward);
   MORA_EXPOSE(crossEntropy);
   MORA_EXPOSE(sum);
+  MORA_EXPOSE(argmax);
+  MORA_EXPOSE(sample);
   MORA_EXPOSE(globalNorm);
   MORA_EXPOSE(clipScale);
   MORA_EXPOSE(adamw);

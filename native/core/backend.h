@@ -62,6 +62,15 @@ struct DropoutKey {
   float probability;  // of dropping
 };
 
+/// How a token is drawn: from softmax(logits / temperature) over the topK likeliest tokens (0: all), and of these over
+/// the fewest likeliest that have at least topP of their probability together (1: all). Of equal ones, lower ids come
+/// first.
+struct Sampling {
+  double temperature;
+  int64_t topK;
+  double topP;
+};
+
 struct AdamWStep {
   float learningRate, beta1, beta2, epsilon, weightDecay;
   float biasCorrection1, biasCorrection2;  // 1 - beta^step
@@ -173,6 +182,16 @@ struct Backend {
   Status (*crossEntropy)(Stream*, TensorDesc logits, TensorDesc targets, TensorDesc losses, TensorDesc dLogits);
   /// total [1] f32 = (accumulate ? total : 0) + sum of x, in a fixed order, accumulated in f64
   Status (*sum)(Stream*, TensorDesc x, TensorDesc total, bool accumulate);
+
+  // --- choosing tokens ---------------------------------------------------------------------------------------
+  /// ids [N] i32 = the column of the largest of each row of logits [N, V]; of equal ones, the first. A row without a
+  /// finite largest one gives -1 - column of what is wrong: of the first NaN or +infinity, or of the first of nothing
+  /// but -infinity.
+  Status (*argmax)(Stream*, TensorDesc logits, TensorDesc ids);
+  /// ids [N] i32 = a column of each row of logits [N, V], drawn with the row's uniform number draws [N] (i64) / 2^53 in
+  /// [0, 1): the first at which the running sum of probabilities exceeds it, likeliest first, or by columns where
+  /// neither topK nor topP excludes any. Rows without a finite largest logit give what argmax gives.
+  Status (*sample)(Stream*, TensorDesc logits, TensorDesc draws, Sampling sampling, TensorDesc ids);
 
   // --- optimizer ---------------------------------------------------------------------------------------------
   /// norm [1] f32 = sqrt of the sum of squares over all gradients (accumulated in f64, fixed order)

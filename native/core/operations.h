@@ -41,6 +41,9 @@ void attentionBackward(const Tensor& dOut, const Tensor& q, const Tensor& k, con
 void crossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& losses, const Tensor& dLogits);
 void sum(const Tensor& x, const Tensor& total, bool accumulate);
 
+void argmax(const Tensor& logits, const Tensor& ids);
+void sample(const Tensor& logits, const Tensor& draws, Sampling sampling, const Tensor& ids);
+
 void globalNorm(const std::vector<Tensor>& gradients, const Tensor& norm);
 void clipScale(const Tensor& norm, double gradientScale, double maxNorm, const Tensor& scale);
 void adamw(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,

@@ -44,6 +44,9 @@ void attentionBackward(TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v
                        TensorDesc dV);
 // cross_entropy.cpp
 void crossEntropy(TensorDesc logits, TensorDesc targets, TensorDesc losses, TensorDesc dLogits);
+// sampling.cpp
+void argmax(TensorDesc logits, TensorDesc ids);
+void sample(TensorDesc logits, TensorDesc draws, Sampling sampling, TensorDesc ids);
 // reductions.cpp
 void sum(TensorDesc x, TensorDesc total, bool accumulate);
 void countNonFinite(TensorDesc x, TensorDesc count, bool accumulate);

@@ -120,6 +120,8 @@ constexpr Backend kCuda{
     MORA_OPERATION(attentionBackward),
     MORA_OPERATION(crossEntropy),
     MORA_OPERATION(sum),
+    MORA_OPERATION(argmax),
+    MORA_OPERATION(sample),
     .globalNorm = globalNorm,
     MORA_OPERATION(clipScale),
     .adamw = adamw,

@@ -27,6 +27,7 @@ enum class Operation : int32_t {
   crossEntropy,
   rope,
   attention,
+  sample,
 };
 
 class Products;

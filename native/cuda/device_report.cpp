@@ -23,6 +23,8 @@ const char* nameOf(Operation operation) {
       return "rope";
     case Operation::attention:
       return "attention";
+    case Operation::sample:
+      return "sample";
   }
   return "an operation";
 }
@@ -44,6 +46,9 @@ StreamError errorOf(const DeviceReport& report) {
   else if (operation == Operation::attention)
     std::snprintf(error.message, sizeof error.message,
                   "%s expected offsets that rise from 0 to the %lld tokens but offset %lld is %lld", name, limit,
+                  position, value);
+  else if (operation == Operation::sample)
+    std::snprintf(error.message, sizeof error.message, "%s expected draws in [0, 2^53) but draw %lld is %lld", name,
                   position, value);
   else
     std::snprintf(error.message, sizeof error.message, "%s expected indices in [0, %lld) but index %lld is %lld", name,

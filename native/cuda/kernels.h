@@ -44,6 +44,9 @@ void attentionBackward(Context& context, TensorDesc dOut, TensorDesc q, TensorDe
                        TensorDesc dK, TensorDesc dV);
 // cross_entropy.cu
 void crossEntropy(Context& context, TensorDesc logits, TensorDesc targets, TensorDesc losses, TensorDesc dLogits);
+// sampling.cu
+void argmax(Context& context, TensorDesc logits, TensorDesc ids);
+void sample(Context& context, TensorDesc logits, TensorDesc draws, Sampling sampling, TensorDesc ids);
 // reductions.cu
 void sum(Context& context, TensorDesc x, TensorDesc total, bool accumulate);
 void countNonFinite(Context& context, TensorDesc x, TensorDesc count, bool accumulate);

@@ -2,6 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import type { Message } from '../../lib/data/template.js'
 import type { Tokenizer } from '../../lib/data/tokenizer.js'
 import { Chat, drain, generate, generateStream } from '../../lib/generate/index.js'
+import { randomStream } from '../../lib/random.js'
 import { loadSmallTokenizer, loadTemplate, templatePath } from '../data/small-tokenizer.js'
 import { ScriptedModel } from './scripted-model.js'
 
@@ -69,6 +70,18 @@ describe('generate', () => {
     expect(result.text).toBe(text)
     for await (const _ of generateStream(model, { prompt: 'Say:' })) break
     expect(model.caches.every(({ disposed }) => disposed)).toBe(true)
+  })
+
+  it('asks for each token with the options and the next random number of the seed', async () => {
+    const prompt = tokenizer.encodeText('Say:')
+    const model = new ScriptedModel(tokenizer, [{ prompt, reply: tokenizer.encodeContinuation(' one two three') }])
+    const sampling = { temperature: 0.7, topK: 5, topP: 0.9 }
+    const { ids } = await generate(model, { prompt: 'Say:', seed: 3, ...sampling })
+    const random = randomStream(3, 'generate')
+    expect(model.choices).toEqual(ids.map(() => ({ ...sampling, uniform: random.uniform() })))
+    model.choices.length = 0
+    await generate(model, { prompt: 'Say:', seed: 3 })
+    expect(model.choices).toEqual(ids.map(() => ({ temperature: 0, topK: 0, topP: 1, uniform: 0 })))
   })
 
   it('reads a long prompt in parts', async () => {

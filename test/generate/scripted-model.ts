@@ -1,7 +1,7 @@
 /** A model that knows texts by heart: after a prompt it says the reply, else EOS. */
 import type { Batch } from '../../lib/data/batch.js'
 import type { Tokenizer } from '../../lib/data/tokenizer.js'
-import type { TokenCache } from '../../lib/generate/index.js'
+import type { TokenCache, TokenChoice } from '../../lib/generate/index.js'
 
 /** Probability of the token that the script wants next; the others share the rest. */
 export const WANTED = 0.9
@@ -45,8 +45,10 @@ export class ScriptedModel {
   readonly provenance: { templateHash?: string } = {}
   readonly adapterSet = { activeNames: () => ['math'], provenance: () => this.provenance }
   readonly caches: ScriptedCache[] = []
-  /** How many tokens each call of `next` read. */
+  /** How many tokens each call of `next` and `nextToken` read. */
   readonly reads: number[] = []
+  /** How each token was asked for. */
+  readonly choices: TokenChoice[] = []
   /** How many rows each forward pass without a cache had. */
   readonly passes: number[] = []
 
@@ -67,10 +69,14 @@ export class ScriptedModel {
   }
 
   async next(ids: ArrayLike<number>, cache: TokenCache): Promise<Float32Array> {
-    const scripted = cache as ScriptedCache
-    scripted.push(ids)
-    this.reads.push(ids.length)
-    return Float32Array.from({ length: this.config.vocabularySize }, (_, id) => this.#logProb(scripted.ids, id))
+    const before = this.#read(ids, cache)
+    return Float32Array.from({ length: this.config.vocabularySize }, (_, id) => this.#logProb(before, id))
+  }
+
+  /** The token of the script, however it is chosen. */
+  async nextToken(ids: ArrayLike<number>, cache: TokenCache, choice: TokenChoice): Promise<number> {
+    this.choices.push(choice)
+    return this.#wantedAfter(this.#read(ids, cache))
   }
 
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
@@ -84,6 +90,13 @@ export class ScriptedModel {
       }
     }
     return Float32Array.from(values)
+  }
+
+  #read(ids: ArrayLike<number>, cache: TokenCache): readonly number[] {
+    const scripted = cache as ScriptedCache
+    scripted.push(ids)
+    this.reads.push(ids.length)
+    return scripted.ids
   }
 
   #logProb(before: readonly number[], id: number): number {

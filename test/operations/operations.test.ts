@@ -6,6 +6,7 @@ import { layers } from './cases/layers.js'
 import { moraOperations } from './cases/mora.js'
 import { products } from './cases/products.js'
 import { rowOperations } from './cases/rows.js'
+import { samplingOperations } from './cases/sampling.js'
 import { training } from './cases/training.js'
 import { type OperationCase, type OperationName, runCase } from './harness.js'
 
@@ -28,6 +29,7 @@ const table: Record<OperationName, readonly OperationCase[]> = {
   ...rowOperations,
   ...layers,
   ...attentionOperations,
+  ...samplingOperations,
   ...training,
   ...moraOperations,
 }

@@ -107,6 +107,11 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     /the shape \[2\] for targets but received int32 \[3\]/,
   ],
   sum: [() => native.sum(tensor([3]), tensor([2]), false), /the shape \[1\] for total but received float32 \[2\]/],
+  argmax: [() => native.argmax(tensor([2, 0]), integers(2)), /1 to 2147483647 columns for logits but received/],
+  sample: [
+    () => native.sample(tensor([2, 4]), tensor([2], 'int64'), { temperature: 0, topK: 0, topP: 1 }, integers(2)),
+    /a positive finite temperature for logits/,
+  ],
   globalNorm: [
     () => native.globalNorm([tensor([3], 'bfloat16')], tensor([1])),
     /float32 for gradients but received bfloat16 \[3\]/,
@@ -195,6 +200,15 @@ describe('what only the values tell rejects the next wait, with the operation', 
       'a target past the vocabulary',
       () => native.crossEntropy(filled(1, 4), ids(4), filled(1), null),
       /^crossEntropy failed: .*4/,
+    ],
+    [
+      'a draw that is not below 1',
+      () => {
+        const draws = native.fromArray(device, 'int64', [1], BigInt64Array.of(2n ** 53n))
+        made.push(draws)
+        native.sample(filled(1, 4), draws, { temperature: 1, topK: 0, topP: 1 }, ids(0))
+      },
+      /^sample failed: .*draw 0 is 9007199254740992/,
     ],
     [
       'offsets that do not end at the last token',

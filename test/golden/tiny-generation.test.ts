@@ -1,0 +1,58 @@
+/** Generation chooses on the device what its logits say on the host. */
+import { afterAll, describe, expect, test } from 'vitest'
+import { continueTokens, drain, GREEDY, PromptCache, type Sampling } from '../../lib/generate/index.js'
+import type { Model } from '../../lib/models/model.js'
+import { randomStream } from '../../lib/random.js'
+import { drawn } from '../operations/cases/sampling.js'
+import { testDevice } from '../operations/harness.js'
+import { expectedOf, loadTiny, tinyModels } from './tiny-models.js'
+
+afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+
+const count = 12
+
+async function generated(model: Model, prompt: readonly number[], sampling: Sampling, seed: number): Promise<number[]> {
+  using cache = new PromptCache(model)
+  const random = randomStream(seed, 'generate')
+  const ids: number[] = []
+  const request = { ids: prompt, maxNewTokens: count, sampling, random, stopIds: new Set<number>() }
+  await drain(continueTokens(cache, request), (id) => ids.push(id))
+  return ids
+}
+
+/** Token by token from the logits of the whole sequence before it. */
+async function chosenOnHost(
+  model: Model,
+  prompt: readonly number[],
+  sampling: Sampling,
+  seed: number,
+): Promise<number[]> {
+  const random = randomStream(seed, 'generate')
+  const ids = [...prompt]
+  while (ids.length < prompt.length + count) {
+    using cache = new PromptCache(model)
+    const logits = [...(await cache.read(ids))]
+    ids.push(
+      sampling.temperature === 0 ? logits.indexOf(Math.max(...logits)) : drawn(logits, random.uniform(), sampling),
+    )
+  }
+  return ids.slice(prompt.length)
+}
+
+describe.each([...tinyModels])('%s', (name) => {
+  const prompt = expectedOf(name).sequences[0]!.slice(0, 9)
+  test.each<Sampling>([
+    GREEDY,
+    { temperature: 1, topK: 0, topP: 1 },
+    { temperature: 0.8, topK: 0, topP: 0.9 },
+    { temperature: 1.5, topK: 20, topP: 1 },
+    { temperature: 1.2, topK: 30, topP: 0.7 },
+  ])('tokens with %j', async (sampling) => {
+    using model = await loadTiny(name)
+    const found = await generated(model, prompt, sampling, 5)
+    expect(found).toEqual(await chosenOnHost(model, prompt, sampling, 5))
+    expect(found).toHaveLength(count)
+    expect(await generated(model, prompt, sampling, 5)).toEqual(found)
+    if (sampling.temperature > 0) expect(await generated(model, prompt, sampling, 6)).not.toEqual(found)
+  })
+})

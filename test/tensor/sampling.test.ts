@@ -1,0 +1,93 @@
+import { afterAll, describe, expect, it } from 'vitest'
+import { randomStream } from '../../lib/random.js'
+import { chooseToken, chooseTokens, GREEDY, type Sampling } from '../../lib/tensor/operations/sampling.js'
+import { Tensor } from '../../lib/tensor/tensor.js'
+import { testDevice } from '../operations/harness.js'
+
+const device = testDevice()
+afterAll(() => expect(device.memory().inUse, 'bytes in use at the end').toBe(0))
+
+const PROBABILITIES = [0.05, 0.4, 0.1, 0.25, 0.2]
+const DRAWS = 4000
+
+/** Tokens drawn from rows that are all alike. */
+async function draw(sampling: Sampling, seed: number, draws: number): Promise<number[]> {
+  const row = PROBABILITIES.map(Math.log)
+  const values = Float32Array.from({ length: draws * row.length }, (_, i) => row[i % row.length]!)
+  using logits = Tensor.from(values, [draws, row.length], { device })
+  const random = randomStream(seed, 'test')
+  using ids = chooseTokens(
+    logits,
+    sampling,
+    Array.from({ length: draws }, () => random.uniform()),
+  )
+  return Array.from(await ids.data(), Number)
+}
+
+async function frequencies(sampling: Partial<Sampling>, draws = DRAWS): Promise<number[]> {
+  const counts = PROBABILITIES.map(() => 0)
+  for (const id of await draw({ ...GREEDY, temperature: 1, ...sampling }, 1, draws)) counts[id]!++
+  return counts.map((count) => count / draws)
+}
+
+function expectClose(found: readonly number[], expected: readonly number[]): void {
+  // Four standard deviations of a frequency near 0.5 in 4000 draws.
+  for (const [i, value] of expected.entries()) expect(Math.abs(found[i]! - value)).toBeLessThan(0.032)
+}
+
+async function choose(values: number[], sampling: Sampling): Promise<number> {
+  using logits = Tensor.from(Float32Array.from(values), [1, values.length], { device })
+  return await chooseToken(logits, { ...sampling, uniform: 0.5 })
+}
+
+describe('choosing a token', () => {
+  it('takes the likeliest at temperature 0, the first of equal ones', async () => {
+    expect(await choose([1, 3, 3, 2], GREEDY)).toBe(1)
+  })
+
+  it('draws tokens by their probabilities', async () => {
+    expectClose(await frequencies({}), PROBABILITIES)
+  })
+
+  it('divides the logits by the temperature', async () => {
+    const squares = PROBABILITIES.map((p) => p ** 2)
+    const total = squares.reduce((a, b) => a + b)
+    expectClose(
+      await frequencies({ temperature: 0.5 }),
+      squares.map((square) => square / total),
+    )
+  })
+
+  it('keeps the K likeliest tokens', async () => {
+    const found = await frequencies({ topK: 2 })
+    expectClose(found, [0, 0.4 / 0.65, 0, 0.25 / 0.65, 0])
+    expect([found[0], found[2], found[4]]).toEqual([0, 0, 0])
+    expect(await choose([2, 2, 2], { temperature: 1, topK: 1, topP: 1 })).toBe(0)
+  })
+
+  it('keeps the fewest tokens that have the probability topP together', async () => {
+    const found = await frequencies({ topP: 0.6 })
+    expectClose(found, [0, 0.4 / 0.65, 0, 0.25 / 0.65, 0])
+    expect([found[0], found[2], found[4]]).toEqual([0, 0, 0])
+    expect(await frequencies({ topP: 0.01 }, 50)).toEqual([0, 1, 0, 0, 0])
+  })
+
+  it('counts topP within the K likeliest tokens', async () => {
+    // 0.4 / 0.65 is above 0.6, so one token is enough.
+    expect(await frequencies({ topK: 2, topP: 0.6 }, 50)).toEqual([0, 1, 0, 0, 0])
+  })
+
+  it('gives the same tokens for the same seed', async () => {
+    const sampling = { temperature: 1, topK: 0, topP: 0.9 }
+    expect(await draw(sampling, 3, 20)).toEqual(await draw(sampling, 3, 20))
+    expect(await draw(sampling, 3, 20)).not.toEqual(await draw(sampling, 4, 20))
+  })
+
+  it('refuses logits that are not finite, and accepts tokens that are forbidden', async () => {
+    await expect(choose([1, Number.NaN], GREEDY)).rejects.toThrow(/logit of token 1 is NaN/)
+    const all = { temperature: 2, topK: 0, topP: 1 }
+    await expect(choose([1, Number.POSITIVE_INFINITY], all)).rejects.toThrow(/logit of token 1 is Infinity/)
+    expect(await choose([Number.NEGATIVE_INFINITY, 0], all)).toBe(1)
+    await expect(choose([Number.NEGATIVE_INFINITY], GREEDY)).rejects.toThrow(/token 0 is -Infinity/)
+  })
+})
