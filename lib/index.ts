@@ -40,7 +40,9 @@ export {
   generate,
   generateStream,
   type LanguageModel,
+  type Sampling,
   type TokenCache,
+  type TokenChoice,
 } from './generate/index.js'
 export type { ModelConfig } from './models/config.js'
 export type { KeyValueCache } from './models/key-value-cache.js'

@@ -198,7 +198,7 @@ __device__ __forceinline__ Amount dividedUp(Amount amount, Amount by) { return (
 
 /// ids = columns of the largest logits; see Largest for rows that have none.
 template <typename T, int N>
-__global__ void __launch_bounds__(kThreads) argmaxRows(Rows<const T> logits, int64_t columns, int32_t* ids) {
+__global__ void __launch_bounds__(kThreads, 1) argmaxRows(Rows<const T> logits, int64_t columns, int32_t* ids) {
   const Largest largest = largestOf(Row<T, N>{logits.at(blockIdx.x), columns});
   if (threadIdx.x == 0) ids[blockIdx.x] = largest.id();
 }
@@ -206,8 +206,8 @@ __global__ void __launch_bounds__(kThreads) argmaxRows(Rows<const T> logits, int
 /// ids = columns drawn. Tokens that may be drawn are those with keys from `floor` up; of several that equal the floor
 /// only the first are among them, which `total`, the sum of their probabilities, counts: targets are below it.
 template <typename T, int N>
-__global__ void __launch_bounds__(kThreads) sampleRows(Rows<const T> logits, int64_t columns, const int64_t* draws,
-                                                       Limits limits, int32_t* ids, DeviceReport* report) {
+__global__ void __launch_bounds__(kThreads, 1) sampleRows(Rows<const T> logits, int64_t columns, const int64_t* draws,
+                                                          Limits limits, int32_t* ids, DeviceReport* report) {
   const Row<T, N> row{logits.at(blockIdx.x), columns};
   int32_t& id = ids[blockIdx.x];
   const int64_t draw = draws[blockIdx.x];
