@@ -71,6 +71,8 @@ export interface NativeDevice {
   /** Gives cached memory back to the system. */
   trim(): void
   setThreads(threads: number): void
+  /** Whether float32 products from here on may round their inputs to TF32. A CPU has no TF32. */
+  setAllowTf32(allow: boolean): void
   /** Operations enqueued and not finished. */
   queueDepth(): number
   /** Resolves when everything enqueued so far is done; rejects with the first error since the last wait. */

@@ -73,7 +73,8 @@ Napi::Function DeviceObject::define(Napi::Env env) {
        InstanceMethod<&DeviceObject::profileReport>("profileReport"),
        InstanceMethod<&DeviceObject::setMemoryLimit>("setMemoryLimit"),
        InstanceMethod<&DeviceObject::resetPeak>("resetPeak"), InstanceMethod<&DeviceObject::trim>("trim"),
-       InstanceMethod<&DeviceObject::setThreads>("setThreads"), InstanceMethod<&DeviceObject::profile>("profile")});
+       InstanceMethod<&DeviceObject::setThreads>("setThreads"),
+       InstanceMethod<&DeviceObject::setAllowTf32>("setAllowTf32"), InstanceMethod<&DeviceObject::profile>("profile")});
 }
 
 DeviceObject::DeviceObject(const Napi::CallbackInfo& info)
@@ -146,6 +147,10 @@ void DeviceObject::trim(Info) { device_->backend().trim(device_->stream()); }
 
 void DeviceObject::setThreads(Info info) {
   guarded(info.Env(), [&] { device_->setThreads(info[0].ToNumber().Int32Value()); });
+}
+
+void DeviceObject::setAllowTf32(Info info) {
+  guarded(info.Env(), [&] { device_->setAllowTf32(info[0].ToBoolean()); });
 }
 
 void DeviceObject::profile(Info info) { device_->backend().profile(device_->stream(), info[0].ToBoolean()); }

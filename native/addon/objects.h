@@ -31,6 +31,7 @@ class DeviceObject : public Napi::ObjectWrap<DeviceObject> {
   void resetPeak(Info info);
   void trim(Info info);
   void setThreads(Info info);
+  void setAllowTf32(Info info);
   void profile(Info info);
 
   Device* device_ = nullptr;

@@ -17,7 +17,7 @@
 
 namespace mora {
 
-constexpr uint32_t kBackendAbi = 1;
+constexpr uint32_t kBackendAbi = 2;
 constexpr int kMaxRank = 4;
 
 /// A strided view of device memory. Strides count elements; a block format is dense in its last dimension.
@@ -94,6 +94,9 @@ struct Backend {
   Status (*deviceFacts)(int32_t device, DeviceFacts* facts);
   Status (*streamCreate)(int32_t device, int32_t threads, Stream** stream);
   Status (*setThreads)(Stream*, int32_t threads);
+  /// Whether f32 products of what is enqueued from here on may round their inputs to TF32 (10 bits of fraction). Not at
+  /// first; without effect on a device that has no TF32.
+  Status (*setAllowTf32)(Stream*, bool allow);
   uint64_t (*queueDepth)(Stream*);  // operations enqueued and not finished
   /// Calls `done(user, error)` from a thread of the backend once everything before it is done, then forgets the error.
   Status (*callback)(Stream*, void (*done)(void* user, const StreamError* error), void* user);

@@ -29,6 +29,7 @@ class Device {
   DeviceFacts facts() const;
   /// 0: all cores.
   void setThreads(int32_t threads);
+  void setAllowTf32(bool allow) { check(backend_->setAllowTf32(stream_, allow), "setAllowTf32"); }
 
   /// Throws Error("out-of-memory") with the figures when it cannot be met.
   void* allocate(size_t bytes);

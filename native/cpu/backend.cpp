@@ -99,6 +99,7 @@ constexpr Backend kCpu{
           stream->setThreads(threads);
           return Status::ok;
         },
+    .setAllowTf32 = [](Stream*, bool) { return Status::ok; },
     .queueDepth = [](Stream* stream) { return stream->depth(); },
     .callback = [](Stream* stream, void (*done)(void*, const StreamError*),
                    void* user) { return stream->callback(done, user); },

@@ -11,6 +11,7 @@
 #include "core/operation_cost.h"
 #include "cuda/devices.h"
 #include "cuda/kernels.h"
+#include "cuda/products.h"
 #include "cuda/stream.h"
 
 namespace mora {
@@ -79,6 +80,10 @@ constexpr Backend kCuda{
     .deviceFacts = cuda::deviceFacts,
     .streamCreate = streamCreate,
     .setThreads = [](Stream*, int32_t) { return Status::ok; },
+    .setAllowTf32 =
+        [](Stream* stream, bool allow) {
+          return stream->enqueue("setAllowTf32", [=](Context& context) { context.products->allowTf32(allow); });
+        },
     .queueDepth = [](Stream* stream) { return stream->depth(); },
     .callback = [](Stream* stream, void (*done)(void*, const StreamError*),
                    void* user) { return stream->callback(done, user); },

@@ -51,6 +51,7 @@ static_assert(CUBLAS_STATUS_SUCCESS == 0 && CUBLAS_OP_N == static_cast<int>(Cubl
 static_assert(CUDA_R_32F == static_cast<int>(CublasType::f32) && CUDA_R_16F == static_cast<int>(CublasType::f16) &&
               CUDA_R_16BF == static_cast<int>(CublasType::bf16));
 static_assert(CUBLAS_COMPUTE_32F == static_cast<int>(CublasCompute::f32) &&
+              CUBLAS_COMPUTE_32F_FAST_TF32 == static_cast<int>(CublasCompute::f32FastTf32) &&
               CUBLAS_GEMM_DEFAULT == static_cast<int>(CublasAlgorithm::standard));
 static_assert(CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION == static_cast<int>(CublasMath::fullPrecisionSums) &&
               CUBLAS_ATOMICS_NOT_ALLOWED == static_cast<int>(CublasAtomics::notAllowed));

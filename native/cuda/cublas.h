@@ -16,7 +16,8 @@ using CublasStatus = int32_t;  // 0 is success
 /// Whether an operand is used as it is stored (in columns) or transposed.
 enum class CublasOperation : int32_t { none = 0, transpose = 1 };
 enum class CublasType : int32_t { f32 = 0, f16 = 2, bf16 = 14 };
-enum class CublasCompute : int32_t { f32 = 68 };
+/// f32FastTf32: f32 operands are rounded to TF32 first.
+enum class CublasCompute : int32_t { f32 = 68, f32FastTf32 = 77 };
 enum class CublasAlgorithm : int32_t { standard = -1 };
 /// Bits: partial sums of 16-bit products stay in f32.
 enum class CublasMath : int32_t { fullPrecisionSums = 16 };

@@ -32,15 +32,17 @@ void Products::multiply(int64_t m, int64_t n, int64_t k, int64_t batch, const Ma
     return matrix.transposed ? CublasOperation::transpose : CublasOperation::none;
   };
   const float beta = accumulate ? 1 : 0;
+  const CublasCompute compute =
+      allowTf32_ && a.type == CublasType::f32 ? CublasCompute::f32FastTf32 : CublasCompute::f32;
   if (batch == 1)
     return check(cublas_.gemmEx(handle_, operation(a), operation(b), narrow(m), narrow(n), narrow(k), &alpha, a.data,
                                 a.type, narrow(a.leading), b.data, b.type, narrow(b.leading), &beta, c.data, c.type,
-                                narrow(c.leading), CublasCompute::f32, CublasAlgorithm::standard),
+                                narrow(c.leading), compute, CublasAlgorithm::standard),
                  "cublasGemmEx");
   check(cublas_.gemmStridedBatchedEx(handle_, operation(a), operation(b), narrow(m), narrow(n), narrow(k), &alpha,
                                      a.data, a.type, narrow(a.leading), a.batchStride, b.data, b.type,
                                      narrow(b.leading), b.batchStride, &beta, c.data, c.type, narrow(c.leading),
-                                     c.batchStride, narrow(batch), CublasCompute::f32, CublasAlgorithm::standard),
+                                     c.batchStride, narrow(batch), compute, CublasAlgorithm::standard),
         "cublasGemmStridedBatchedEx");
 }
 

@@ -9,6 +9,9 @@ class Products {
   /// Throws Error or std::bad_alloc. Lives as long as the process.
   Products(const CublasTable& cublas, cudaStream_t stream);
 
+  /// Whether products of f32 operands may round them to TF32; not at first.
+  void allowTf32(bool allow) { allowTf32_ = allow; }
+
   /// A matrix as cuBLAS takes it: stored in columns, `leading` elements apart.
   struct Matrix {
     void* data;
@@ -25,6 +28,7 @@ class Products {
 
   const CublasTable& cublas_;
   CublasHandle handle_ = nullptr;
+  bool allowTf32_ = false;
 };
 
 }  // namespace mora::cuda

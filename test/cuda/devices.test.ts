@@ -9,28 +9,13 @@ import { openDevice } from '../../lib/tensor/device.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { batchOf } from '../golden/tiny-models.js'
 import { fileOf, useTemporaryFolder } from '../io/temporary.js'
+import { tinyLlama } from './tiny-llama.js'
 
 const temporary = useTemporaryFolder()
 
-const config = {
-  architectures: ['LlamaForCausalLM'],
-  model_type: 'llama',
-  hidden_act: 'silu',
-  hidden_size: 32,
-  intermediate_size: 48,
-  num_attention_heads: 4,
-  num_hidden_layers: 2,
-  num_key_value_heads: 2,
-  max_position_embeddings: 64,
-  rms_norm_eps: 1e-5,
-  rope_theta: 10000,
-  tie_word_embeddings: true,
-  vocab_size: 50,
-}
-
 /** Mean losses of a few steps of training, on a device. */
 async function train(device: string, steps: number, dtype: 'float32' | 'bfloat16' = 'float32'): Promise<number[]> {
-  const path = fileOf(temporary(), 'config.json', JSON.stringify(config))
+  const path = fileOf(temporary(), 'config.json', JSON.stringify(tinyLlama))
   using model = await initModel(path, { device, dtype, seed: 3 })
   model.addAdapter('a', mora({ rank: 2, operator: 'rotation' }))
   const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))

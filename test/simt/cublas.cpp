@@ -7,6 +7,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include "simt/device_memory.h"
@@ -43,6 +46,7 @@ struct Product {
   void* c;
   CublasType typeA, typeB, typeC;
   int64_t lda, ldb, ldc, strideA, strideB, strideC, count;
+  bool tf32;  // inputs are rounded first
 };
 
 int64_t widthOf(CublasType type) { return type == CublasType::f32 ? 4 : 2; }
@@ -57,6 +61,15 @@ float load(const void* data, CublasType type, int64_t index) {
       return __bfloat162float(static_cast<const __nv_bfloat16*>(data)[index]);
   }
   return 0;
+}
+
+/// To the nearest even number with 10 bits of fraction, as tensor cores read f32. NaN and infinity stay.
+float roundToTf32(float value) {
+  constexpr uint32_t kDropped = 13, kHalf = 1u << (kDropped - 1);
+  if (!std::isfinite(value)) return value;
+  uint32_t bits = std::bit_cast<uint32_t>(value);
+  bits += kHalf - 1 + (bits >> kDropped & 1);
+  return std::bit_cast<float>(bits >> kDropped << kDropped);
 }
 
 void store(void* data, CublasType type, int64_t index, float value) {
@@ -77,12 +90,13 @@ void store(void* data, CublasType type, int64_t index, float value) {
 constexpr int64_t kRows = 64, kColumns = 4, kDepth = 256;
 
 /// Columns of op(A), or of the transpose of op(B), as floats: panel[p * height + i] for i < height rows, p < depth.
-void pack(float* panel, const void* data, CublasType type, bool rowsAreDense, int64_t ld, int64_t offset, int64_t row,
-          int64_t rows, int64_t height, int64_t first, int64_t depth) {
+void pack(float* panel, const void* data, CublasType type, bool tf32, bool rowsAreDense, int64_t ld, int64_t offset,
+          int64_t row, int64_t rows, int64_t height, int64_t first, int64_t depth) {
   for (int64_t p = 0; p < depth; ++p)
     for (int64_t i = 0; i < height; ++i) {
       const int64_t at = rowsAreDense ? row + i + (first + p) * ld : first + p + (row + i) * ld;
-      panel[p * height + i] = i < rows ? load(data, type, offset + at) : 0.0f;
+      const float value = i < rows ? load(data, type, offset + at) : 0.0f;
+      panel[p * height + i] = tf32 ? roundToTf32(value) : value;
     }
 }
 
@@ -99,14 +113,15 @@ void runOne(const Product& product, int64_t index) {
   std::vector<float> panelA(kRows * std::max<int64_t>(k, 1)), panelB(kColumns * kDepth), sums(kColumns * kRows);
   for (int64_t row = 0; row < m; row += kRows) {
     const int64_t rows = std::min(kRows, m - row);
-    pack(panelA.data(), product.a, product.typeA, !product.transposeA, product.lda, offsetA, row, rows, kRows, 0, k);
+    pack(panelA.data(), product.a, product.typeA, product.tf32, !product.transposeA, product.lda, offsetA, row, rows,
+         kRows, 0, k);
     for (int64_t column = 0; column < n; column += kColumns) {
       const int64_t columns = std::min(kColumns, n - column);
       std::fill(sums.begin(), sums.end(), 0.0f);
       for (int64_t first = 0; first < k; first += kDepth) {
         const int64_t depth = std::min(kDepth, k - first);
-        pack(panelB.data(), product.b, product.typeB, product.transposeB, product.ldb, offsetB, column, columns,
-             kColumns, first, depth);
+        pack(panelB.data(), product.b, product.typeB, product.tf32, product.transposeB, product.ldb, offsetB, column,
+             columns, kColumns, first, depth);
         multiply(sums.data(), panelA.data() + first * kRows, panelB.data(), depth);
       }
       for (int64_t j = 0; j < columns; ++j)
@@ -215,7 +230,9 @@ CublasStatus gemmStridedBatchedEx(CublasHandle handle, CublasOperation operation
                                   long long strideA, const void* b, CublasType typeB, int ldb, long long strideB,
                                   const void* beta, void* c, CublasType typeC, int ldc, long long strideC,
                                   int batchCount, CublasCompute compute, CublasAlgorithm) {
-  if (compute != CublasCompute::f32) return kNotSupported;
+  const bool tf32 = compute == CublasCompute::f32FastTf32;
+  if (compute != CublasCompute::f32 && !tf32) return kNotSupported;
+  if (tf32 && typeA != CublasType::f32) return kNotSupported;
   return enqueueProduct(handle, {operationA == CublasOperation::transpose,
                                  operationB == CublasOperation::transpose,
                                  m,
@@ -235,7 +252,8 @@ CublasStatus gemmStridedBatchedEx(CublasHandle handle, CublasOperation operation
                                  strideA,
                                  strideB,
                                  strideC,
-                                 batchCount});
+                                 batchCount,
+                                 tf32});
 }
 
 CublasStatus gemmEx(CublasHandle handle, CublasOperation operationA, CublasOperation operationB, int m, int n, int k,

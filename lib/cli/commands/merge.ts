@@ -15,13 +15,14 @@ export const mergeCommand = defineCommand({
     requireAdapter(adapter, source)
     requireFreeOutput(output!, { inputs: [model, adapter], overwrite }, source)
   },
-  async run({ model, adapter, allowOtherBase, output, dtype, device, threads, quiet }, { terminal }) {
+  async run({ model, adapter, output, quiet, ...options }, { terminal }) {
+    const { allowOtherBase, dtype, device, threads, allowTf32 } = options
     const { mergeModel } = await import('../../models/index.js')
     const progress = new Progress(terminal.stderr, { quiet })
     try {
       progress.note(`merging ${adapter} into ${model}`)
       const { merged, maxAbsoluteChange } = await mergeModel({
-        ...{ model: model!, adapter: adapter!, output: output!, allowOtherBase, dtype, device, threads },
+        ...{ model: model!, adapter: adapter!, output: output!, allowOtherBase, dtype, device, threads, allowTf32 },
         onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),
       })
       const json = { output, merged, maxAbsoluteChange }
