@@ -32,7 +32,7 @@ export type BlockDType =
 export type DType = PlainDType | BlockDType
 
 export interface MemoryFigures {
-  /** Bytes in live blocks. */
+  /** Bytes of live tensors and of working space. */
   inUse: number
   /** Highest `inUse` since `resetPeak`. */
   peak: number
@@ -40,6 +40,11 @@ export interface MemoryFigures {
   cached: number
   /** Bytes past which an allocation fails; 0 is no limit. */
   limit: number
+  /**
+   * Of `inUse`: what operations keep for themselves from one to the next (scratch memory, cuBLAS's workspace). 0 on the
+   * CPU, where it is the process's own.
+   */
+  working: number
 }
 
 export interface DeviceFacts {

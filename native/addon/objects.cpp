@@ -109,6 +109,7 @@ Napi::Value DeviceObject::memory(Info info) {
   result.Set("peak", static_cast<double>(figures.peak));
   result.Set("cached", static_cast<double>(figures.cached));
   result.Set("limit", static_cast<double>(figures.limit));
+  result.Set("working", static_cast<double>(figures.working));
   return result;
 }
 

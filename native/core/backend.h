@@ -34,10 +34,11 @@ enum class Status : int32_t { ok = 0, invalidArgument, unsupported, outOfMemory,
 struct Stream;  // opaque, one per device: owns its queue, its allocator and its library handles
 
 struct MemoryFigures {
-  uint64_t inUse;   // bytes in live blocks
-  uint64_t peak;    // highest inUse since the last reset
-  uint64_t cached;  // bytes held from the system and not in use
-  uint64_t limit;   // allocations past this fail; 0 is no limit
+  uint64_t inUse;    // bytes in live blocks and of working space
+  uint64_t peak;     // highest inUse since the last reset
+  uint64_t cached;   // bytes held from the system and not in use
+  uint64_t limit;    // allocations past this fail; 0 is no limit
+  uint64_t working;  // of inUse: what operations keep for themselves from one to the next
 };
 
 struct DeviceFacts {

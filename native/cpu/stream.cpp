@@ -102,7 +102,7 @@ void Stream::release(void* data) {
 
 MemoryFigures Stream::memoryFigures() {
   const std::lock_guard lock(memoryMutex_);
-  return {arena_.inUse(), arena_.peak(), arena_.cached(), limit_};
+  return {arena_.inUse(), arena_.peak(), arena_.cached(), limit_, 0};
 }
 
 void Stream::setMemoryLimit(uint64_t bytes) {

@@ -17,10 +17,10 @@ void* Context::scratch(int slot, size_t bytes) {
   const size_t size = (bytes + bytes / 4 + kPage - 1) / kPage * kPage;
   if (block.data) {
     check(cudaStreamSynchronize(stream), "waiting for the stream");
-    memory->pool.releaseOutside(block.data, block.bytes);
+    memory->pool.releaseWorking(block.data, block.bytes);
     block = {};
   }
-  block.data = memory->pool.allocateOutside(size);
+  block.data = memory->pool.allocateWorking(size);
   if (!block.data) throw std::bad_alloc();
   block.bytes = size;
   return block.data;
@@ -35,7 +35,7 @@ const void* Context::upload(const void* host, size_t bytes) {
 
 void Context::Memory::releaseAll() {
   for (const auto& [slot, block] : slots)
-    if (block.data) pool.releaseOutside(block.data, block.bytes);
+    if (block.data) pool.releaseWorking(block.data, block.bytes);
   slots.clear();
 }
 

@@ -20,14 +20,14 @@ uint64_t roundUp(uint64_t bytes) { return (bytes + kPage - 1) / kPage * kPage; }
 
 Memory::Outcome Memory::allocate(size_t bytes, void** data) {
   const std::lock_guard lock(mutex_);
-  if (limit_ > 0 && (bytes > limit_ || inUse_ > limit_ - bytes)) return Outcome::overLimit;
+  if (!fits(bytes)) return Outcome::overLimit;
   std::byte* block = allocateInSegments(bytes);
   if (!block) {
     if (!addSegment(bytes)) return Outcome::full;
     block = allocateInSegments(bytes);
   }
   *data = block;
-  peak_ = std::max(peak_, inUse_);
+  peak_ = std::max(peak_, inUse());
   return Outcome::ok;
 }
 
@@ -35,7 +35,7 @@ std::byte* Memory::allocateInSegments(size_t bytes) {
   for (const std::unique_ptr<Segment>& segment : segments_) {
     const uint64_t before = segment->arena.inUse(), offset = segment->arena.allocate(bytes);
     if (offset == Arena::kNone) continue;
-    inUse_ += segment->arena.inUse() - before;
+    blockBytes_ += segment->arena.inUse() - before;
     return segment->base + offset;
   }
   return nullptr;
@@ -70,25 +70,27 @@ void Memory::release(void* data, const std::function<void(uint64_t bytes)>& rele
     const uint64_t before = segment->arena.inUse();
     segment->arena.release(static_cast<uint64_t>(block - segment->base));
     const uint64_t bytes = before - segment->arena.inUse();
-    inUse_ -= bytes;
+    blockBytes_ -= bytes;
     if (released) released(bytes);
     return;
   }
   throw std::logic_error("released a block that is in no segment");
 }
 
-void* Memory::allocateOutside(size_t bytes) {
+void* Memory::allocateWorking(size_t bytes) {
   const std::lock_guard lock(mutex_);
-  if (limit_ > 0 && (bytes > limit_ || inUse_ + outsideBytes_ > limit_ - bytes)) return nullptr;
+  if (!fits(bytes)) return nullptr;
   void* const data = allocateFromSystem(bytes);
-  if (data) outsideBytes_ += bytes;
+  if (!data) return nullptr;
+  workingBytes_ += bytes;
+  peak_ = std::max(peak_, inUse());
   return data;
 }
 
-void Memory::releaseOutside(void* data, size_t bytes) {
+void Memory::releaseWorking(void* data, size_t bytes) {
   cudaFree(data);
   const std::lock_guard lock(mutex_);
-  outsideBytes_ -= bytes;
+  workingBytes_ -= bytes;
 }
 
 std::vector<void*> Memory::takeUnused() {
@@ -105,7 +107,7 @@ std::vector<void*> Memory::takeUnused() {
 
 MemoryFigures Memory::figures() {
   const std::lock_guard lock(mutex_);
-  return {inUse_, peak_, held() - inUse_, limit_};
+  return {inUse(), peak_, segmentBytes_ - blockBytes_, limit_, workingBytes_};
 }
 
 void Memory::setLimit(uint64_t bytes) {
@@ -115,7 +117,7 @@ void Memory::setLimit(uint64_t bytes) {
 
 void Memory::resetPeak() {
   const std::lock_guard lock(mutex_);
-  peak_ = inUse_;
+  peak_ = inUse();
 }
 
 }  // namespace mora::cuda

@@ -23,9 +23,9 @@ class Memory {
   /// `released` gets the block's bytes before anybody else can have them.
   void release(void* data, const std::function<void(uint64_t bytes)>& released = {});
 
-  /// Memory beside the blocks, counted as cached: null when there is none. To be freed with `releaseOutside`.
-  void* allocateOutside(size_t bytes);
-  void releaseOutside(void* data, size_t bytes);
+  /// Working space of operations and libraries, beside the blocks: null when there is none.
+  void* allocateWorking(size_t bytes);
+  void releaseWorking(void* data, size_t bytes);
 
   /// Takes the segments without a live block out; the caller frees them with cudaFree when nothing works on them.
   std::vector<void*> takeUnused();
@@ -44,12 +44,14 @@ class Memory {
   std::byte* allocateInSegments(size_t bytes);
   bool addSegment(size_t bytes);
   void* allocateFromSystem(size_t bytes);
-  uint64_t held() const { return segmentBytes_ + outsideBytes_; }
+  uint64_t held() const { return segmentBytes_ + workingBytes_; }
+  uint64_t inUse() const { return blockBytes_ + workingBytes_; }
+  bool fits(size_t bytes) const { return limit_ == 0 || (bytes <= limit_ && inUse() <= limit_ - bytes); }
 
   const int device_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Segment>> segments_;
-  uint64_t limit_, segmentBytes_ = 0, outsideBytes_ = 0, inUse_ = 0, peak_ = 0;
+  uint64_t limit_, segmentBytes_ = 0, blockBytes_ = 0, workingBytes_ = 0, peak_ = 0;
 };
 
 }  // namespace mora::cuda

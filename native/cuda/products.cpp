@@ -5,20 +5,12 @@
 #include "cuda/check.h"
 
 namespace mora::cuda {
-namespace {
 
-/// What NVIDIA recommends for Hopper; older devices use less of it.
-constexpr size_t kWorkspace = size_t{32} << 20;
-
-}  // namespace
-
-Products::Products(const CublasTable& cublas, cudaStream_t stream) : cublas_(cublas) {
+Products::Products(const CublasTable& cublas, cudaStream_t stream, void* workspace) : cublas_(cublas) {
   check(cublas_.create(&handle_), "cublasCreate");
   check(cublas_.setStream(handle_, stream), "cublasSetStream");
   check(cublas_.setMathMode(handle_, CublasMath::fullPrecisionSums), "cublasSetMathMode");
   check(cublas_.setAtomicsMode(handle_, CublasAtomics::notAllowed), "cublasSetAtomicsMode");
-  void* workspace = nullptr;
-  cuda::check(cudaMalloc(&workspace, kWorkspace), "cuBLAS's workspace");
   check(cublas_.setWorkspace(handle_, workspace, kWorkspace), "cublasSetWorkspace");
 }
 

@@ -6,8 +6,11 @@ namespace mora::cuda {
 
 class Products {
  public:
-  /// Throws Error or std::bad_alloc. Lives as long as the process.
-  Products(const CublasTable& cublas, cudaStream_t stream);
+  /// What NVIDIA recommends for Hopper; older devices use less of it.
+  static constexpr size_t kWorkspace = size_t{32} << 20;
+
+  /// `workspace`: kWorkspace bytes of device memory. Throws Error. Lives as long as the process.
+  Products(const CublasTable& cublas, cudaStream_t stream, void* workspace);
 
   /// Whether products of f32 operands may round them to TF32; not at first.
   void allowTf32(bool allow) { allowTf32_ = allow; }

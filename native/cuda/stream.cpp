@@ -40,7 +40,9 @@ Stream::Stream(int device, const cuda::CublasTable& cublas)
       completions_(device),
       scratch_{memory_, staging_, completions_, {}} {
   check(cudaStreamCreateWithFlags(&context_.stream, cudaStreamNonBlocking), "a stream");
-  products_.emplace(cublas, context_.stream);
+  void* const workspace = memory_.allocateWorking(cuda::Products::kWorkspace);
+  if (!workspace) throw std::bad_alloc();
+  products_.emplace(cublas, context_.stream, workspace);
   context_.multiprocessors = attributeOf(device, cudaDevAttrMultiProcessorCount);
   context_.sharedBytesPerBlock = static_cast<size_t>(attributeOf(device, cudaDevAttrMaxSharedMemoryPerBlockOptin));
   context_.deterministic = true;

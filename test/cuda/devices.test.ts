@@ -9,6 +9,7 @@ import { openDevice } from '../../lib/tensor/device.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { batchOf } from '../golden/tiny-models.js'
 import { fileOf, useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { tinyLlama } from './tiny-llama.js'
 
 const temporary = useTemporaryFolder()
@@ -57,9 +58,9 @@ describe('devices', () => {
 
   test.skipIf(native.deviceCount('cuda') < 2)('work side by side, and do not take each other’s tensors', async () => {
     const [first, second] = [openDevice({ device: 'cuda:0' }), openDevice({ device: 'cuda:1' })]
-    const before = first.memory().inUse
+    const before = liveBytes(first)
     const there = Tensor.zeros([1000], { device: second })
-    expect(first.memory().inUse).toBe(before)
+    expect(liveBytes(first)).toBe(before)
     const here = Tensor.zeros([1000], { device: first })
     expect(() => native.add(here.native, there.native, 1)).toThrow(/on cuda:0 .*on cuda:1/)
     for (const tensor of [here, there]) tensor.dispose()
@@ -85,6 +86,18 @@ describe('training', () => {
     expect(await train('cuda', 3)).toEqual(await train('cuda', 3))
   })
 
+  test('counts the working space of operations and of cuBLAS as in use', async () => {
+    const device = openDevice({ device: 'cuda' })
+    await train('cuda', 1)
+    device.resetPeak()
+    const { inUse, peak, working } = device.memory()
+    expect(working).toBeGreaterThan(32 * 2 ** 20) // cuBLAS's workspace, and scratch memory
+    expect([inUse, peak]).toEqual([working, working])
+    device.trim()
+    await device.synchronize()
+    expect(device.memory()).toMatchObject({ inUse: 32 * 2 ** 20, working: 32 * 2 ** 20, cached: 0 })
+  })
+
   test('holds no more memory after 200 steps than after ten', async () => {
     const device = openDevice({ device: 'cuda' })
     await train('cuda', 10)
@@ -94,4 +107,4 @@ describe('training', () => {
   })
 })
 
-afterAll(() => expect(openDevice({ device: 'cuda' }).memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(openDevice({ device: 'cuda' })), 'bytes in use at the end').toBe(0))

@@ -1,6 +1,7 @@
 /** Block formats of GGUF, and plain half floats, against the values that the gguf package gives for the same bytes. */
 import { afterAll, describe, expect, test } from 'vitest'
 import { type DType, native } from '../../lib/native.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { goldenPath, readTensors } from './files.js'
 
@@ -9,7 +10,7 @@ const device = testDevice()
 const tensors = readTensors(goldenPath('gguf-blocks.safetensors')!)
 const types = [...tensors.keys()].flatMap((name) => (name.endsWith('.raw') ? [name.slice(0, -4)] : []))
 
-afterAll(() => expect(device.memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
 test('every type is there', () => expect(types.length).toBe(17))
 

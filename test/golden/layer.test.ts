@@ -13,6 +13,7 @@ import { Parameter } from '../../lib/tensor/parameter.js'
 import { keep, scope } from '../../lib/tensor/scope.js'
 import { record } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { type GoldenTensor, goldenJson, goldenPath, largestDifference, largestOf, readTensors } from './files.js'
 
@@ -89,7 +90,7 @@ function expectNear(got: Float32Array, wanted: Float32Array, allowed: number, wh
 
 const cases = goldenJson<LayerCase[]>('layer/index.json')
 
-afterAll(() => expect(device.memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
 test('the index names every operator that the reference has', () => {
   expect(new Set(cases.map(({ type }) => type))).toEqual(new Set([1, 2, 3, 4, 6]))

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Model } from '../../lib/models/model.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { goldenPath, largestDifference, readTensors } from './files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, tinyModels } from './tiny-models.js'
@@ -10,7 +11,7 @@ const float32Tolerance = 5e-5
 /** bfloat16 keeps 8 bits: logits of a few units are known to a few hundredths. */
 const bfloat16Tolerance = 0.12
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 /** A hash of every linear layer's weight. */
 async function weightHashes(model: Model): Promise<string[]> {

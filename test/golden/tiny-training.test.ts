@@ -1,6 +1,7 @@
 /** Training runs of the reference, followed step by step in float32, and again with recomputed activations and bfloat16. */
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Model } from '../../lib/models/model.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { goldenPath, largestDifference, readTensors } from './files.js'
 import {
@@ -14,7 +15,7 @@ import {
   trainLike,
 } from './tiny-models.js'
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 async function trained(model: Model, name: TinyModel, run: GoldenTraining) {
   await addStart(model, name, run)

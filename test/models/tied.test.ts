@@ -8,6 +8,7 @@ import type { Model } from '../../lib/models/model.js'
 import { largestDifference, largestOf, readTensors } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, type TinyModel, takeSteps } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
 const temporary = useTemporaryFolder()
@@ -15,7 +16,7 @@ const name: TinyModel = 'tiny-tied-llama3-rope'
 const { sequences } = expectedOf(name)
 const batch = batchOf([{ input_ids: sequences[1]! }, { input_ids: sequences[0]! }])
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 const reload = (folder: string): Promise<Model> =>
   loadModel(folder, { device: process.env.MORA_TEST_DEVICE ?? 'cpu', dtype: 'float32', rotaryDtype: 'bfloat16' })

@@ -64,7 +64,7 @@ void theLimitHolds() {
   CHECK(memory.allocate(SIZE_MAX, &data) == Outcome::overLimit);
   void* const most = mustAllocate(memory, 90 * kMebi);
   CHECK(memory.allocate(11 * kMebi, &data) == Outcome::overLimit);
-  CHECK(memory.allocateOutside(11 * kMebi) == nullptr);
+  CHECK(memory.allocateWorking(11 * kMebi) == nullptr);
   // Segments stop growing where they would pass it.
   CHECK(memory.figures().inUse + memory.figures().cached <= 100 * kMebi);
   memory.release(most);
@@ -73,13 +73,21 @@ void theLimitHolds() {
   giveBack(memory);
 }
 
-void memoryBesideTheBlocksCountsAsCached() {
+void workingSpaceIsInUse() {
   Memory memory(0, 100 * kMebi);
-  void* const outside = memory.allocateOutside(7 * kMebi);
-  CHECK(outside != nullptr);
-  CHECK(memory.figures().cached == 7 * kMebi && memory.figures().inUse == 0);
-  memory.releaseOutside(outside, 7 * kMebi);
-  CHECK(memory.figures().cached == 0);
+  void* const block = mustAllocate(memory, 3 * kMebi);
+  void* const space = memory.allocateWorking(7 * kMebi);
+  CHECK(space != nullptr);
+  MemoryFigures figures = memory.figures();
+  CHECK(figures.inUse == 10 * kMebi && figures.peak == 10 * kMebi && figures.working == 7 * kMebi);
+  void* data = nullptr;
+  CHECK(memory.allocate(91 * kMebi, &data) == Outcome::overLimit);
+  memory.releaseWorking(space, 7 * kMebi);
+  figures = memory.figures();
+  CHECK(figures.inUse == 3 * kMebi && figures.peak == 10 * kMebi && figures.working == 0);
+  memory.release(block);
+  giveBack(memory);
+  CHECK(memory.figures().inUse == 0 && memory.figures().cached == 0);
 }
 
 void aDeviceThatIsFullSaysSo() {
@@ -118,7 +126,7 @@ int main() {
   figuresAddUp();
   aBlockLargerThanASegmentGetsItsOwn();
   theLimitHolds();
-  memoryBesideTheBlocksCountsAsCached();
+  workingSpaceIsInUse();
   aDeviceThatIsFullSaysSo();
   manyThreadsMayAllocate();
   return mora::test::finish();

@@ -10,6 +10,7 @@ import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { noGrad, record } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
+import { liveBytes } from '../live-bytes.js'
 import { type ActivationDType, testDevice } from './harness.js'
 
 export interface GradientInput {
@@ -138,7 +139,7 @@ const differenceTolerance = 1e-3
 const bfloat16Tolerance = 2 ** -5
 
 export async function checkGradients(test: GradientCase): Promise<void> {
-  const before = testDevice().memory().inUse
+  const before = liveBytes(testDevice())
   const prepared = prepare(test)
   const exact = await gradients(prepared, 'float32', 1)
   for (const [name, parameter] of Object.entries(prepared.parameters)) {
@@ -166,5 +167,5 @@ export async function checkGradients(test: GradientCase): Promise<void> {
   }
   for (const parameter of Object.values(prepared.parameters)) parameter.dispose()
   await testDevice().synchronize()
-  expect(testDevice().memory().inUse, 'bytes in use after the case').toBe(before)
+  expect(liveBytes(testDevice()), 'bytes in use after the case').toBe(before)
 }

@@ -2,6 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import { type BlockPlan, type DType, type Grouping, type NativeTensor, native } from '../../lib/native.js'
 import { loadBinary } from '../../lib/native-binary.js'
+import { liveBytes } from '../live-bytes.js'
 import { type OperationName, testDevice } from '../operations/harness.js'
 
 const device = testDevice()
@@ -12,7 +13,7 @@ const tensor = (shape: number[], dtype: DType = 'float32'): NativeTensor => {
 }
 afterAll(() => {
   for (const each of made) each.dispose()
-  expect(device.memory().inUse, 'bytes in use at the end').toBe(0)
+  expect(liveBytes(device), 'bytes in use at the end').toBe(0)
 })
 
 const integers = (count: number) => tensor([count], 'int32')
