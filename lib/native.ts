@@ -235,7 +235,7 @@ export interface Native {
   groupSum(grouping: Grouping, source: T, target: T, accumulate: boolean): void
   groupSpread(grouping: Grouping, source: T, target: T, accumulate: boolean): void
   foldBlocks(plan: BlockPlan, matrix: T, folded: T): void
-  unfoldBlocks(plan: BlockPlan, dFolded: T, dMatrix: T): void
+  unfoldBlocks(plan: BlockPlan, dFolded: T, dMatrix: T, accumulate: boolean): void
   blocksForward(plan: BlockPlan, x: T, folded: T, y: T, accumulate: boolean): void
   blocksBackwardInput(plan: BlockPlan, dY: T, folded: T, dX: T, accumulate: boolean): void
   blocksBackwardWeight(plan: BlockPlan, x: T, dY: T, dFolded: T): void

@@ -191,7 +191,7 @@ function blocks({ sizes: { T, D, F }, bfloat16, float32, zeros }, one, rank) {
     () => one(named('foldBlocks'), [float32(side, side), bfloat16(...folded)], (m, w) => native.foldBlocks(plan, m, w)),
     () =>
       one(named('unfoldBlocks'), [float32(...folded), zeros([side, side])], (dW, dM) =>
-        native.unfoldBlocks(plan, dW, dM),
+        native.unfoldBlocks(plan, dW, dM, true),
       ),
     () =>
       one(named('blocksForward'), [bfloat16(T, D), bfloat16(...folded), bfloat16(T, F)], (x, w, y) =>

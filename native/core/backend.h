@@ -217,8 +217,8 @@ struct Backend {
   Status (*groupSpread)(Stream*, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate);
   /// folded [n, R, R] (f32 or bf16) = M R_b for every live block b; matrix is f32 [R, R].
   Status (*foldBlocks)(Stream*, BlockPlan plan, TensorDesc matrix, TensorDesc folded);
-  /// dMatrix [R, R] (f32) += the sum over live blocks of dFolded_b R_b^T; dFolded is f32 [n, R, R].
-  Status (*unfoldBlocks)(Stream*, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix);
+  /// dMatrix [R, R] (f32) (+)= the sum over live blocks of dFolded_b R_b^T; dFolded is f32 [n, R, R].
+  Status (*unfoldBlocks)(Stream*, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate);
   /// y [T, d] = blocks applied to x [T, k]; columns that no block reaches become 0, repeats are copied.
   Status (*blocksForward)(Stream*, BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate);
   /// dX [T, k] (+)= transpose of the blocks applied to dY [T, d]

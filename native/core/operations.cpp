@@ -380,12 +380,12 @@ void foldBlocks(BlockPlan plan, const Tensor& matrix, const Tensor& folded) {
   MORA_ENQUEUE(check, foldBlocks, plan, matrix.desc(), folded.desc());
 }
 
-void unfoldBlocks(BlockPlan plan, const Tensor& dFolded, const Tensor& dMatrix) {
+void unfoldBlocks(BlockPlan plan, const Tensor& dFolded, const Tensor& dMatrix, bool accumulate) {
   requirePlan("unfoldBlocks", plan);
   Check check("unfoldBlocks");
   check.tensor("dFolded", dFolded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(DType::f32).dense();
   check.tensor("dMatrix", dMatrix).shape({plan.side, plan.side}).dtype(DType::f32).dense();
-  MORA_ENQUEUE(check, unfoldBlocks, plan, dFolded.desc(), dMatrix.desc());
+  MORA_ENQUEUE(check, unfoldBlocks, plan, dFolded.desc(), dMatrix.desc(), accumulate);
 }
 
 void blocksForward(BlockPlan plan, const Tensor& x, const Tensor& folded, const Tensor& y, bool accumulate) {

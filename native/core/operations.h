@@ -54,7 +54,7 @@ void countNonFinite(const Tensor& x, const Tensor& count, bool accumulate);
 void groupSum(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate);
 void groupSpread(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate);
 void foldBlocks(BlockPlan plan, const Tensor& matrix, const Tensor& folded);
-void unfoldBlocks(BlockPlan plan, const Tensor& dFolded, const Tensor& dMatrix);
+void unfoldBlocks(BlockPlan plan, const Tensor& dFolded, const Tensor& dMatrix, bool accumulate);
 void blocksForward(BlockPlan plan, const Tensor& x, const Tensor& folded, const Tensor& y, bool accumulate);
 void blocksBackwardInput(BlockPlan plan, const Tensor& dY, const Tensor& folded, const Tensor& dX, bool accumulate);
 void blocksBackwardWeight(BlockPlan plan, const Tensor& x, const Tensor& dY, const Tensor& dFolded);

@@ -61,7 +61,7 @@ void mergeGroups(Grouping input, Grouping output, TensorDesc matrix, float scale
                  TensorDesc nonFinite);
 // mora_blocks.cpp
 void foldBlocks(BlockPlan plan, TensorDesc matrix, TensorDesc folded);
-void unfoldBlocks(BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix);
+void unfoldBlocks(BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate);
 void blocksForward(BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate);
 void blocksBackwardInput(BlockPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX, bool accumulate);
 void blocksBackwardWeight(BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded);

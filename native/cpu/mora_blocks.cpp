@@ -112,7 +112,7 @@ void foldBlocks(BlockPlan plan, TensorDesc matrix, TensorDesc folded) {
   });
 }
 
-void unfoldBlocks(BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix) {
+void unfoldBlocks(BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate) {
   const int64_t R = plan.side, half = R / 2;
   const Rotation rotation(plan);
   const auto* dW = static_cast<const float*>(dFolded.data);
@@ -120,6 +120,7 @@ void unfoldBlocks(BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix) {
   parallelRanges(R, R * plan.liveBlocks(), [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       float* m = dM + row * R;
+      if (!accumulate) std::fill_n(m, R, 0.0f);
       for (int64_t b = 0; b < plan.liveBlocks(); ++b) {
         const float *w = dW + (b * R + row) * R, *c = &rotation.cosines[b * half], *s = &rotation.sines[b * half];
         if (!plan.rotate) {

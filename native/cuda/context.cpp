@@ -26,6 +26,20 @@ void* Context::scratch(int slot, size_t bytes) {
   return block.data;
 }
 
+Context::Kept Context::kept(const KeptKey& key, size_t bytes) {
+  constexpr size_t kMost = 64;
+  const auto found = memory->kept.find(key);
+  if (found != memory->kept.end()) return {found->second.data, false};
+  if (memory->kept.size() >= kMost) {
+    check(cudaStreamSynchronize(stream), "waiting for the stream");
+    memory->releaseKept();
+  }
+  void* const data = memory->pool.allocateWorking(bytes);
+  if (!data) throw std::bad_alloc();
+  memory->kept[key] = {data, bytes};
+  return {data, true};
+}
+
 const void* Context::upload(const void* host, size_t bytes) {
   constexpr int kSlot = -1;
   void* const data = scratch(kSlot, std::max<size_t>(bytes, 1));
@@ -37,6 +51,12 @@ void Context::Memory::releaseAll() {
   for (const auto& [slot, block] : slots)
     if (block.data) pool.releaseWorking(block.data, block.bytes);
   slots.clear();
+  releaseKept();
+}
+
+void Context::Memory::releaseKept() {
+  for (const auto& [key, block] : kept) pool.releaseWorking(block.data, block.bytes);
+  kept.clear();
 }
 
 void copyToDevice(Context& context, void* target, const void* host, size_t bytes) {

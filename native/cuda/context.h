@@ -3,6 +3,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -32,16 +33,25 @@ enum class Operation : int32_t {
 
 class Products;
 
+/// Names what is kept: the caller's slot, and the sizes that the contents depend on.
+using KeptKey = std::array<int64_t, 3>;
+
 struct Context {
   cudaStream_t stream;
   int32_t multiprocessors;
   size_t sharedBytesPerBlock;  // with opt-in
-  bool deterministic;
-  DeviceReport* report;  // device memory
+  DeviceReport* report;        // device memory
   Products* products;
 
   /// Stream-ordered scratch memory, 256-byte aligned: valid for what is enqueued before the next call with that slot.
   void* scratch(int slot, size_t bytes);
+  /// Memory that keeps its contents under a key, 256-byte aligned: `fresh` where it has none yet. Valid for what is
+  /// enqueued before the next call, since a full cache is emptied.
+  struct Kept {
+    void* data;
+    bool fresh;
+  };
+  Kept kept(const KeptKey& key, size_t bytes);
   /// Copies host data into scratch memory of a slot of its own; the host data may go at once.
   const void* upload(const void* host, size_t bytes);
 

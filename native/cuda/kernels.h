@@ -61,7 +61,7 @@ void mergeGroups(Context& context, Grouping input, Grouping output, TensorDesc m
                  TensorDesc nonFinite);
 // mora_blocks.cu
 void foldBlocks(Context& context, BlockPlan plan, TensorDesc matrix, TensorDesc folded);
-void unfoldBlocks(Context& context, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix);
+void unfoldBlocks(Context& context, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate);
 void blocksForward(Context& context, BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate);
 void blocksBackwardInput(Context& context, BlockPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX,
                          bool accumulate);

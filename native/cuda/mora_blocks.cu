@@ -13,7 +13,8 @@
 namespace mora::cuda {
 namespace {
 
-enum ScratchSlot : int { kRotationSlot = 20, kGradientSlot = 21 };
+constexpr int kGradientSlot = 21;    // of scratch memory
+constexpr int64_t kRotationKey = 1;  // of kept memory
 
 /// Cosines and sines of the angles of every live block, each f32 [n, R / 2].
 struct RotationTable {
@@ -34,11 +35,13 @@ __global__ void fillRotationTable(RotationTable table, int blocks, int half) {
   table.sines[i] = static_cast<float>(sin(angle));
 }
 
-/// The table of a plan, in scratch memory.
+/// The table of a plan. Plans are few, and each is used by every step: tables are made once and kept.
 RotationTable rotationTable(Context& context, const BlockPlan& plan) {
   const int blocks = static_cast<int>(plan.liveBlocks()), half = static_cast<int>(plan.side / 2), count = blocks * half;
-  auto* const memory = static_cast<float*>(context.scratch(kRotationSlot, RotationTable::bytes(blocks, plan.side)));
+  const Context::Kept kept = context.kept({kRotationKey, blocks, plan.side}, RotationTable::bytes(blocks, plan.side));
+  auto* const memory = static_cast<float*>(kept.data);
   const RotationTable table{memory, memory + count};
+  if (!kept.fresh) return table;
   expectCost(0, RotationTable::bytes(blocks, plan.side));
   constexpr unsigned kThreads = 128;
   launch(fillRotationTable, dim3(static_cast<unsigned>(ceilDivide(count, kThreads))), dim3(kThreads), 0, context.stream,
@@ -73,18 +76,21 @@ __global__ void foldRows(const float* matrix, RotationTable table, T* folded, in
 }
 
 /*
- * dMatrix [R, R] += sum over blocks of dFolded_b R_b^T, block after block. A thread turns N pairs of one row back.
- * Moves (n + 2) R^2 f32 numbers and the table.
+ * dMatrix [R, R] (+)= sum over blocks of dFolded_b R_b^T, block after block. A thread turns N pairs of one row back.
+ * Moves (n + 1) R^2 f32 numbers, R^2 more to accumulate, and the table.
  */
 template <int N>
-__global__ void unfoldRows(const float* dFolded, RotationTable table, float* dMatrix, int blocks, int side) {
+__global__ void unfoldRows(const float* dFolded, RotationTable table, float* dMatrix, int blocks, int side,
+                           bool accumulate) {
   const int half = side / 2;
   forPieces(side, half / N, [&](int64_t row, int64_t piece) {
     const int64_t j = piece * N;
     float* const m = dMatrix + row * side + j;
-    float low[N], high[N];
-    load(m, low);
-    load(m + half, high);
+    float low[N] = {}, high[N] = {};
+    if (accumulate) {
+      load(m, low);
+      load(m + half, high);
+    }
 #pragma unroll 2
     for (int64_t b = 0; b < blocks; ++b) {
       const float* const w = dFolded + (b * side + row) * side + j;
@@ -208,20 +214,20 @@ void foldBlocks(Context& context, BlockPlan plan, TensorDesc matrix, TensorDesc 
   checkLaunch("foldBlocks");
 }
 
-void unfoldBlocks(Context& context, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix) {
+void unfoldBlocks(Context& context, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate) {
   const int64_t R = plan.side, n = plan.liveBlocks();
   if (!plan.rotate) {
     TensorDesc blocks = dFolded, sums = dMatrix;
     blocks.rank = 2, blocks.shape[0] = n, blocks.shape[1] = blocks.strides[0] = R * R, blocks.strides[1] = 1;
     sums.rank = 1, sums.shape[0] = R * R, sums.strides[0] = 1;
-    return columnSums(context, blocks, sums, true);
+    return columnSums(context, blocks, sums, accumulate);
   }
   const RotationTable table = rotationTable(context, plan);
-  expectCost(bytesOf(dFolded) + table.bytes(n, R) + bytesOf(dMatrix), bytesOf(dMatrix));
+  expectCost(bytesOf(dFolded) + table.bytes(n, R) + (accumulate ? bytesOf(dMatrix) : 0), bytesOf(dMatrix));
   withWidest(halvesFit(R), [&](auto width) {
     const PieceGrid at = pieceGrid(R, R / 2 / width);
     launch(unfoldRows<width>, at.grid, at.block, 0, context.stream, static_cast<const float*>(dFolded.data), table,
-           static_cast<float*>(dMatrix.data), static_cast<int>(n), static_cast<int>(R));
+           static_cast<float*>(dMatrix.data), static_cast<int>(n), static_cast<int>(R), accumulate);
   });
   checkLaunch("unfoldBlocks");
 }

@@ -19,9 +19,11 @@ struct Context::Memory {
   Staging& staging;
   Completions& completions;
   std::map<int, Block> slots;
+  std::map<KeptKey, Block> kept = {};
 
   /// Gives all of it back; nothing may work on it.
   void releaseAll();
+  void releaseKept();
 };
 
 /// Copies host memory to the device through the staging ring; the host memory is read before this returns.

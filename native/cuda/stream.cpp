@@ -45,7 +45,6 @@ Stream::Stream(int device, const cuda::CublasTable& cublas)
   products_.emplace(cublas, context_.stream, workspace);
   context_.multiprocessors = attributeOf(device, cudaDevAttrMultiProcessorCount);
   context_.sharedBytesPerBlock = static_cast<size_t>(attributeOf(device, cudaDevAttrMaxSharedMemoryPerBlockOptin));
-  context_.deterministic = true;
   context_.products = &*products_;
   context_.memory = &scratch_;
   check(cudaMalloc(&context_.report, sizeof *context_.report), "memory for reports");

@@ -18,7 +18,6 @@ class TestContext {
     context.memory = &scratch_;
     context.multiprocessors = properties.multiProcessorCount;
     context.sharedBytesPerBlock = properties.sharedMemPerBlockOptin;
-    context.deterministic = true;
     takeReport();
   }
   ~TestContext() {

@@ -89,11 +89,12 @@ void folds(cuda::Context& context, const BlockPlan& plan) {
   }
 }
 
-void unfolds(cuda::Context& context, const BlockPlan& plan) {
+void unfolds(cuda::Context& context, const BlockPlan& plan, bool accumulate) {
   const int64_t R = plan.side, n = plan.liveBlocks();
-  const Values gradient = normal(DType::f32, n * R * R, 2);
-  Values expected = normal(DType::f32, R * R, 3);
-  const DeviceTensor from(DType::f32, {n, R, R}, gradient), dMatrix(DType::f32, {R, R}, expected);
+  const Values gradient = normal(DType::f32, n * R * R, 2), before = normal(DType::f32, R * R, 3);
+  Values expected = accumulate ? before : Values(before.size(), 0);
+  const DeviceTensor from(DType::f32, {n, R, R}, gradient);
+  const DeviceTensor dMatrix(DType::f32, {R, R}, accumulate ? before : Values(before.size(), NAN));
   if (plan.rotate)
     forPairs(plan, [&](size_t block, size_t low, size_t high, double cosine, double sine) {
       expected[low] += gradient[block + low] * cosine - gradient[block + high] * sine;
@@ -101,7 +102,7 @@ void unfolds(cuda::Context& context, const BlockPlan& plan) {
     });
   else
     for (size_t i = 0; i < gradient.size(); ++i) expected[i % expected.size()] += gradient[i];
-  cuda::unfoldBlocks(context, plan, from, dMatrix);
+  cuda::unfoldBlocks(context, plan, from, dMatrix, accumulate);
   CHECK(close("unfoldBlocks, " + describe(plan), DType::f32, dMatrix.get(), expected, 3e-6));
 }
 
@@ -206,11 +207,12 @@ void merges(cuda::Context& context, const BlockPlan& plan) {
 
 int main() {
   TestContext test;
-  test.context.products = new cuda::Products(cuda::cublas(), test.context.stream);
+  void* const workspace = test.context.kept({0, 0, 0}, cuda::Products::kWorkspace).data;
+  test.context.products = new cuda::Products(cuda::cublas(), test.context.stream, workspace);
   int index = 0;
   for (const BlockPlan& plan : kPlans) {
     folds(test.context, plan);
-    unfolds(test.context, plan);
+    for (const bool accumulate : {false, true}) unfolds(test.context, plan, accumulate);
     doesNothingTwice(plan);
     merges(test.context, plan);
     for (const DType type : {DType::f32, DType::bf16})

@@ -2,6 +2,7 @@
 // the end while work is waiting.
 #include "cuda/stream.h"
 
+#include <algorithm>
 #include <cstring>
 #include <future>
 #include <stdexcept>
@@ -77,6 +78,31 @@ void uploadsFollowEachOther() {
   });
   CHECK(wait(stream).status == Status::ok);
   for (int i = 0; i < 50; ++i) CHECK(seen[static_cast<size_t>(i)] == i);
+}
+
+void whatIsKeptIsFoundAgainUntilThereIsTooMuch() {
+  Stream& stream = newStream();
+  const auto working = [&] { return stream.memory().figures().working; };
+  const uint64_t before = working();
+  std::vector<bool> fresh;
+  std::vector<uint64_t> held;
+  stream.enqueue("kept", [&](Context& context) {
+    const auto ask = [&](int64_t key) {
+      fresh.push_back(context.kept({1, 2, key}, 1000).fresh);
+      held.push_back(working() - before);
+    };
+    ask(0);
+    ask(0);
+    ask(1);
+    for (int64_t key = 0; key < 1000; ++key) ask(key);
+    ask(999);
+    ask(0);
+  });
+  CHECK(wait(stream).status == Status::ok);
+  CHECK(fresh[0] && !fresh[1] && fresh[2] && !fresh[3] && !fresh[fresh.size() - 2] && fresh.back());
+  CHECK(held[1] == 1000 && *std::max_element(held.begin(), held.end()) <= 100 * 1000);
+  CHECK(stream.trim() == Status::ok && wait(stream).status == Status::ok);
+  CHECK(working() == before);
 }
 
 void errorsSurfaceAtTheNextCallback() {
@@ -164,6 +190,7 @@ int main() {
   copiesGoThereAndBack();
   hostMemoryMayGoOnceItsCopyWasIssued();
   uploadsFollowEachOther();
+  whatIsKeptIsFoundAgainUntilThereIsTooMuch();
   errorsSurfaceAtTheNextCallback();
   aReportOfTheDeviceReadsLikeTheCpus();
   theDepthFallsToNothing();

@@ -139,7 +139,7 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     /no plan for 8 -> 6 with side 3 \(rotation needs an even side\)/,
   ],
   unfoldBlocks: [
-    () => native.unfoldBlocks(plan, tensor([3, 4, 4]), tensor([4, 4])),
+    () => native.unfoldBlocks(plan, tensor([3, 4, 4]), tensor([4, 4]), true),
     /the shape \[2, 4, 4\] for dFolded but received float32 \[3, 4, 4\]/,
   ],
   blocksForward: [

@@ -1,6 +1,5 @@
 import { type BlockPlan, type FloatDType, type Grouping, native } from '../../native.js'
 import { type Destination, destinationOr } from '../destination.js'
-import { writeByAdding } from '../gradient-writes.js'
 import type { Parameter } from '../parameter.js'
 import { type GradientTarget, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
@@ -70,11 +69,12 @@ export function blocksMatrixGradient(
   const { device } = x
   const dFolded = Tensor.empty([liveBlocks(plan), plan.side, plan.side], { device })
   native.blocksBackwardWeight(plan, x.native, dY.native, dFolded.native)
-  writeByAdding(dMatrix, (target) => {
-    if (scale === 1) return native.unfoldBlocks(plan, dFolded.native, target.native)
-    const unscaled = Tensor.zeros(target.shape, { device })
-    native.unfoldBlocks(plan, dFolded.native, unscaled.native)
-    native.add(unscaled.native, target.native, scale)
+  dMatrix.write((target, accumulate) => {
+    if (scale === 1) return native.unfoldBlocks(plan, dFolded.native, target.native, accumulate)
+    const unscaled = Tensor.empty(target.shape, { device })
+    native.unfoldBlocks(plan, dFolded.native, unscaled.native, false)
+    const write = accumulate ? native.add : native.copy
+    write(unscaled.native, target.native, scale)
   })
 }
 

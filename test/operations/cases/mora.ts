@@ -157,23 +157,25 @@ const foldBlocks = plans.map((of) =>
   }),
 )
 
-const unfoldBlocks = plans.map((of) =>
-  operationCase({
-    name: `unfoldBlocks of ${nameOf(of)}`,
-    dtypes: ['float32'],
-    operands: {
-      dFolded: { shape: foldedShape(of), dtype: 'float32', layouts: 'dense' },
-      dMatrix: { shape: [of.side, of.side], dtype: 'float32', role: 'inout', layouts: 'dense' },
-    },
-    call: ({ dFolded, dMatrix }) => native.unfoldBlocks(of, dFolded, dMatrix),
-    // M R_b is linear in M: dM = Σ over b of dFolded_b R_bᵀ.
-    reference: ({ dFolded, dMatrix }) => {
-      const rotations = Array.from({ length: liveBlocks(of) }, (_, b) => rotationOf(b, of))
-      const added = (i: number, j: number) =>
-        sum(rotations.length, (b) => sum(of.side, (l) => dFolded.at(b, i, l) * rotations[b]!.at(j, l)))
-      return { dMatrix: Host.of([of.side, of.side], (i, j) => dMatrix.at(i, j) + added(i, j)) }
-    },
-  }),
+const unfoldBlocks = plans.flatMap((of) =>
+  [false, true].map((accumulate) =>
+    operationCase({
+      name: `unfoldBlocks of ${nameOf(of)}${accumulate ? ', added' : ''}`,
+      dtypes: ['float32'],
+      operands: {
+        dFolded: { shape: foldedShape(of), dtype: 'float32', layouts: 'dense' },
+        dMatrix: { shape: [of.side, of.side], dtype: 'float32', role: accumulate ? 'inout' : 'out', layouts: 'dense' },
+      },
+      call: ({ dFolded, dMatrix }) => native.unfoldBlocks(of, dFolded, dMatrix, accumulate),
+      // M R_b is linear in M: dM = Σ over b of dFolded_b R_bᵀ.
+      reference: ({ dFolded, dMatrix }) => {
+        const rotations = Array.from({ length: liveBlocks(of) }, (_, b) => rotationOf(b, of))
+        const added = (i: number, j: number) =>
+          sum(rotations.length, (b) => sum(of.side, (l) => dFolded.at(b, i, l) * rotations[b]!.at(j, l)))
+        return { dMatrix: Host.of([of.side, of.side], (i, j) => (accumulate ? dMatrix.at(i, j) : 0) + added(i, j)) }
+      },
+    }),
+  ),
 )
 
 const forPlans = (make: (of: BlockPlan, tokens: number, accumulate: boolean) => OperationCase): OperationCase[] =>
