@@ -1,6 +1,5 @@
 import type { Tokenizer } from '../data/tokenizer.js'
 import { loadTokenizer } from '../data/tokenizer.js'
-import { UsageError } from '../errors.js'
 import { readJsonObject } from '../io/json.js'
 import type { FloatDType, NativeDevice } from '../native.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
@@ -20,14 +19,8 @@ export interface LoadOptions extends DeviceOptions {
 }
 
 function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDType {
-  if (dtype === 'auto') return device.facts().fastBfloat16 ? 'bfloat16' : 'float32'
-  if (dtype === 'float16' && device.kind === 'cpu') {
-    throw new UsageError(
-      'unfit-dtype',
-      'The CPU computes in float32 or bfloat16, not in float16; choose one of them for dtype.',
-    )
-  }
-  return dtype
+  if (dtype !== 'auto') return dtype
+  return device.facts().fastBfloat16 ? 'bfloat16' : 'float32'
 }
 
 /**

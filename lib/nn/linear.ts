@@ -100,11 +100,11 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
 
 /**
  * Where products are made in float32, adding ΔW to W for one product takes a pass over W: less than a product for ΔW
- * beside it, once there are many rows. Elsewhere W + ΔW would be rounded to bfloat16, which loses small updates.
+ * beside it, once there are many rows. Elsewhere W + ΔW would be rounded to 16 bits, which loses small updates.
  */
 function updatesPay({ device, dtype, shape }: Tensor): boolean {
   const enoughRows = 256
-  return shape[0]! >= enoughRows && device.kind === 'cpu' && (dtype === 'float32' || !device.facts().fastBfloat16)
+  return shape[0]! >= enoughRows && device.kind === 'cpu' && (dtype !== 'bfloat16' || !device.facts().fastBfloat16)
 }
 
 /** The columns of each layer in their common matrix. */

@@ -210,12 +210,12 @@ struct Backend {
   Status (*countNonFinite)(Stream*, TensorDesc x, TensorDesc count, bool accumulate);
 
   // --- MoRA (mora/geometry.h) ----------------------------------------------------------------------------------
-  /// Sums groups: target [T, R] = (accumulate ? target : 0) + sum over source [T, width] of each group. Compress, and
-  /// the transpose of decompress.
+  /// Source and target have one dtype. Sums groups: target [T, R] = (accumulate ? target : 0) + sum over source [T,
+  /// width] of each group. Compress, and the transpose of decompress.
   Status (*groupSum)(Stream*, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate);
   /// Spreads: target [T, width] (+)= source [T, R] at each column's groups. Decompress, and the transpose of compress.
   Status (*groupSpread)(Stream*, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate);
-  /// folded [n, R, R] (f32 or bf16) = M R_b for every live block b; matrix is f32 [R, R].
+  /// folded [n, R, R] (any float type) = M R_b for every live block b; matrix is f32 [R, R].
   Status (*foldBlocks)(Stream*, BlockPlan plan, TensorDesc matrix, TensorDesc folded);
   /// dMatrix [R, R] (f32) (+)= the sum over live blocks of dFolded_b R_b^T; dFolded is f32 [n, R, R].
   Status (*unfoldBlocks)(Stream*, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate);

@@ -33,10 +33,6 @@ class Check {
     return require(equal, "the shape " + describeShape(other.desc().shape, static_cast<size_t>(other.rank())));
   }
   Check& dtype(DType dtype) { return require(tensor_->dtype() == dtype, traitsOf(dtype).name); }
-  /// What activations may be: float32 or bfloat16.
-  Check& activation() {
-    return require(tensor_->dtype() == DType::f32 || tensor_->dtype() == DType::bf16, "float32 or bfloat16");
-  }
   Check& floats() { return require(isFloat(tensor_->dtype()), "float32, bfloat16 or float16"); }
   /// Elements of a row lie side by side; rows may be apart.
   Check& rows() {

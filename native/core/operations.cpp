@@ -69,9 +69,9 @@ void dequantise(const Tensor& source, const Tensor& target) {
 void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, const Tensor& c, double alpha,
             bool accumulate) {
   Check check("matmul");
-  check.tensor("c", c).that(c.rank() == 2 || c.rank() == 3, "2 or 3 dimensions").activation();
+  check.tensor("c", c).that(c.rank() == 2 || c.rank() == 3, "2 or 3 dimensions").floats();
   const int64_t m = c.size(-2), n = c.size(-1);
-  check.tensor("a", a).rank(c.rank()).activation();
+  check.tensor("a", a).rank(c.rank()).floats();
   const int64_t k = a.size(transposeA ? -2 : -1);
   const int64_t batch = c.rank() == 3 ? c.size(0) : 1;
   const auto fits = [&](const Tensor& operand, bool transpose, int64_t rows, int64_t columns) {
@@ -93,14 +93,14 @@ void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, 
 
 void addBias(const Tensor& bias, const Tensor& y) {
   Check check("addBias");
-  check.tensor("y", y).rank(2).activation().rows();
-  check.tensor("bias", bias).shape({y.size(1)}).activation().rows();
+  check.tensor("y", y).rank(2).floats().rows();
+  check.tensor("bias", bias).shape({y.size(1)}).floats().rows();
   MORA_ENQUEUE(check, addBias, bias.desc(), y.desc());
 }
 
 void columnSums(const Tensor& x, const Tensor& sums, bool accumulate) {
   Check check("columnSums");
-  check.tensor("x", x).rank(2).activation().rows();
+  check.tensor("x", x).rank(2).floats().rows();
   check.tensor("sums", sums).shape({x.size(1)}).dtype(DType::f32).dense();
   MORA_ENQUEUE(check, columnSums, x.desc(), sums.desc(), accumulate);
 }
@@ -110,7 +110,7 @@ void embedding(const Tensor& table, const Tensor& ids, const Tensor& y) {
   check.tensor("table", table).rank(2).rows();
   check.that(isFloat(table.dtype()) || isQuantised(table.dtype()), "a float or block dtype");
   check.tensor("ids", ids).rank(1).dtype(DType::i32).dense();
-  check.tensor("y", y).shape({ids.size(0), table.size(1)}).activation().rows();
+  check.tensor("y", y).shape({ids.size(0), table.size(1)}).floats().rows();
   MORA_ENQUEUE(check, embedding, table.desc(), ids.desc(), y.desc());
 }
 
@@ -118,13 +118,13 @@ void embeddingBackward(const Tensor& dY, const Tensor& ids, const Tensor& dTable
   Check check("embeddingBackward");
   check.tensor("dTable", dTable).rank(2).dtype(DType::f32).rows();
   check.tensor("ids", ids).rank(1).dtype(DType::i32).dense();
-  check.tensor("dY", dY).shape({ids.size(0), dTable.size(1)}).activation().rows();
+  check.tensor("dY", dY).shape({ids.size(0), dTable.size(1)}).floats().rows();
   MORA_ENQUEUE(check, embeddingBackward, dY.desc(), ids.desc(), dTable.desc());
 }
 
 void gatherRows(const Tensor& x, const Tensor& rows, const Tensor& y) {
   Check check("gatherRows");
-  check.tensor("x", x).rank(2).activation().rows();
+  check.tensor("x", x).rank(2).floats().rows();
   check.tensor("rows", rows).rank(1).dtype(DType::i32).dense();
   check.tensor("y", y).shape({rows.size(0), x.size(1)}).dtype(x.dtype()).rows();
   MORA_ENQUEUE(check, gatherRows, x.desc(), rows.desc(), y.desc());
@@ -132,7 +132,7 @@ void gatherRows(const Tensor& x, const Tensor& rows, const Tensor& y) {
 
 void scatterRows(const Tensor& x, const Tensor& rows, const Tensor& y) {
   Check check("scatterRows");
-  check.tensor("y", y).rank(2).activation().rows();
+  check.tensor("y", y).rank(2).floats().rows();
   check.tensor("rows", rows).rank(1).dtype(DType::i32).dense();
   check.tensor("x", x).shape({rows.size(0), y.size(1)}).dtype(y.dtype()).rows();
   MORA_ENQUEUE(check, scatterRows, x.desc(), rows.desc(), y.desc());
@@ -141,7 +141,7 @@ void scatterRows(const Tensor& x, const Tensor& rows, const Tensor& y) {
 void rmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, double epsilon, const Tensor& y,
              const Tensor& rstd) {
   Check check("rmsNorm");
-  check.tensor("x", x).rank(2).activation().rows();
+  check.tensor("x", x).rank(2).floats().rows();
   if (residual) check.tensor("residual", residual).sameShape(x).dtype(x.dtype()).rows();
   check.tensor("weight", weight).shape({x.size(1)}).dtype(DType::f32).dense();
   if (y) check.tensor("y", y).sameShape(x).dtype(x.dtype()).rows();
@@ -152,7 +152,7 @@ void rmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, doub
 
 void rmsNormApply(const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& y) {
   Check check("rmsNormApply");
-  check.tensor("x", x).rank(2).activation().rows();
+  check.tensor("x", x).rank(2).floats().rows();
   check.tensor("weight", weight).shape({x.size(1)}).dtype(DType::f32).dense();
   check.tensor("rstd", rstd).shape({x.size(0)}).dtype(DType::f32).dense();
   check.tensor("y", y).sameShape(x).dtype(x.dtype()).rows();
@@ -162,7 +162,7 @@ void rmsNormApply(const Tensor& x, const Tensor& weight, const Tensor& rstd, con
 void rmsNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& dX,
                      bool accumulate, const Tensor& dWeight) {
   Check check("rmsNormBackward");
-  check.tensor("x", x).rank(2).activation().rows();
+  check.tensor("x", x).rank(2).floats().rows();
   check.tensor("dY", dY).sameShape(x).dtype(x.dtype()).rows();
   check.tensor("weight", weight).shape({x.size(1)}).dtype(DType::f32).dense();
   check.tensor("rstd", rstd).shape({x.size(0)}).dtype(DType::f32).dense();
@@ -174,7 +174,7 @@ void rmsNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, co
 
 void rope(const Tensor& x, const Tensor& positions, const Tensor& cosines, const Tensor& sines, bool inverse) {
   Check check("rope");
-  check.tensor("x", x).rank(3).activation().rows().that(x.size(2) % 2 == 0, "an even head size");
+  check.tensor("x", x).rank(3).floats().rows().that(x.size(2) % 2 == 0, "an even head size");
   check.tensor("positions", positions).shape({x.size(0)}).dtype(DType::i32).dense();
   check.tensor("cosines", cosines).shape({cosines.rank() > 0 ? cosines.size(0) : 0, x.size(2) / 2});
   check.dtype(DType::f32).dense();
@@ -184,7 +184,7 @@ void rope(const Tensor& x, const Tensor& positions, const Tensor& cosines, const
 
 void swiglu(const Tensor& gate, const Tensor& up, const Tensor& y) {
   Check check("swiglu");
-  check.tensor("gate", gate).rank(2).activation().rows();
+  check.tensor("gate", gate).rank(2).floats().rows();
   check.tensor("up", up).sameShape(gate).dtype(gate.dtype()).rows();
   check.tensor("y", y).sameShape(gate).dtype(gate.dtype()).rows();
   MORA_ENQUEUE(check, swiglu, gate.desc(), up.desc(), y.desc());
@@ -192,7 +192,7 @@ void swiglu(const Tensor& gate, const Tensor& up, const Tensor& y) {
 
 void swigluBackward(const Tensor& dY, const Tensor& gate, const Tensor& up, const Tensor& dGate, const Tensor& dUp) {
   Check check("swigluBackward");
-  check.tensor("gate", gate).rank(2).activation().rows();
+  check.tensor("gate", gate).rank(2).floats().rows();
   check.tensor("dY", dY).sameShape(gate).dtype(gate.dtype()).rows();
   check.tensor("up", up).sameShape(gate).dtype(gate.dtype()).rows();
   check.tensor("dGate", dGate).sameShape(gate).dtype(gate.dtype()).rows();
@@ -202,7 +202,7 @@ void swigluBackward(const Tensor& dY, const Tensor& gate, const Tensor& up, cons
 
 void dropout(const Tensor& x, const Tensor& rowKeys, DropoutKey key, const Tensor& y) {
   Check check("dropout");
-  check.tensor("x", x).rank(2).activation().rows();
+  check.tensor("x", x).rank(2).floats().rows();
   check.that(key.probability >= 0 && key.probability < 1, "a probability in [0, 1)");
   check.tensor("rowKeys", rowKeys).shape({x.size(0)}).dtype(DType::i64).dense();
   check.tensor("y", y).sameShape(x).dtype(x.dtype()).rows();
@@ -213,7 +213,7 @@ namespace {
 
 void checkAttention(Check& check, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& queryOffsets,
                     const Tensor& keyOffsets) {
-  check.tensor("q", q).rank(3).activation().rows();
+  check.tensor("q", q).rank(3).floats().rows();
   check.tensor("k", k).rank(3).dtype(q.dtype()).rows().that(k.size(2) == q.size(2), "the head size of q");
   check.that(k.size(1) > 0 && q.size(1) % k.size(1) == 0, "a divisor of " + std::to_string(q.size(1)) + " heads");
   check.tensor("v", v).sameShape(k).dtype(q.dtype()).rows();
@@ -251,16 +251,16 @@ void attentionBackward(const Tensor& dOut, const Tensor& q, const Tensor& k, con
 
 void crossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& losses, const Tensor& dLogits) {
   Check check("crossEntropy");
-  check.tensor("logits", logits).rank(2).activation().rows();
+  check.tensor("logits", logits).rank(2).floats().rows();
   check.tensor("targets", targets).shape({logits.size(0)}).dtype(DType::i32).dense();
   check.tensor("losses", losses).shape({logits.size(0)}).dtype(DType::f32).dense();
-  if (dLogits) check.tensor("dLogits", dLogits).sameShape(logits).activation().rows();
+  if (dLogits) check.tensor("dLogits", dLogits).sameShape(logits).floats().rows();
   MORA_ENQUEUE(check, crossEntropy, logits.desc(), targets.desc(), losses.desc(), optional(dLogits));
 }
 
 void sum(const Tensor& x, const Tensor& total, bool accumulate) {
   Check check("sum");
-  check.tensor("x", x).activation().dense();
+  check.tensor("x", x).floats().dense();
   check.tensor("total", total).shape({1}).dtype(DType::f32);
   MORA_ENQUEUE(check, sum, x.desc(), total.desc(), accumulate);
 }
@@ -270,7 +270,7 @@ namespace {
 void checkChoice(Check& check, const Tensor& logits, const Tensor& ids) {
   check.tensor("logits", logits)
       .rank(2)
-      .activation()
+      .floats()
       .rows()
       .that(logits.size(1) > 0 && logits.size(1) <= std::numeric_limits<int32_t>::max(), "1 to 2147483647 columns");
   check.tensor("ids", ids).shape({logits.size(0)}).dtype(DType::i32).dense();
@@ -357,18 +357,18 @@ void countNonFinite(const Tensor& x, const Tensor& count, bool accumulate) {
 void groupSum(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate) {
   requireSide("groupSum", grouping.side);
   Check check("groupSum");
-  check.tensor("source", source).rank(2).activation().rows();
+  check.tensor("source", source).rank(2).floats().rows();
   check.that(source.size(1) == grouping.width, std::to_string(grouping.width) + " columns");
-  check.tensor("target", target).shape({source.size(0), grouping.side}).activation().rows();
+  check.tensor("target", target).shape({source.size(0), grouping.side}).dtype(source.dtype()).rows();
   MORA_ENQUEUE(check, groupSum, grouping, source.desc(), target.desc(), accumulate);
 }
 
 void groupSpread(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate) {
   requireSide("groupSpread", grouping.side);
   Check check("groupSpread");
-  check.tensor("target", target).rank(2).activation().rows();
+  check.tensor("target", target).rank(2).floats().rows();
   check.that(target.size(1) == grouping.width, std::to_string(grouping.width) + " columns");
-  check.tensor("source", source).shape({target.size(0), grouping.side}).activation().rows();
+  check.tensor("source", source).shape({target.size(0), grouping.side}).dtype(target.dtype()).rows();
   MORA_ENQUEUE(check, groupSpread, grouping, source.desc(), target.desc(), accumulate);
 }
 
@@ -376,7 +376,7 @@ void foldBlocks(BlockPlan plan, const Tensor& matrix, const Tensor& folded) {
   requirePlan("foldBlocks", plan);
   Check check("foldBlocks");
   check.tensor("matrix", matrix).shape({plan.side, plan.side}).dtype(DType::f32).dense();
-  check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).activation().dense();
+  check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).floats().dense();
   MORA_ENQUEUE(check, foldBlocks, plan, matrix.desc(), folded.desc());
 }
 
@@ -391,28 +391,28 @@ void unfoldBlocks(BlockPlan plan, const Tensor& dFolded, const Tensor& dMatrix, 
 void blocksForward(BlockPlan plan, const Tensor& x, const Tensor& folded, const Tensor& y, bool accumulate) {
   requirePlan("blocksForward", plan);
   Check check("blocksForward");
-  check.tensor("x", x).rank(2).activation().rows().that(x.size(1) == plan.inFeatures,
-                                                        std::to_string(plan.inFeatures) + " columns");
+  check.tensor("x", x).rank(2).floats().rows().that(x.size(1) == plan.inFeatures,
+                                                    std::to_string(plan.inFeatures) + " columns");
   check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(x.dtype()).dense();
-  check.tensor("y", y).shape({x.size(0), plan.outFeatures}).activation().rows();
+  check.tensor("y", y).shape({x.size(0), plan.outFeatures}).floats().rows();
   MORA_ENQUEUE(check, blocksForward, plan, x.desc(), folded.desc(), y.desc(), accumulate);
 }
 
 void blocksBackwardInput(BlockPlan plan, const Tensor& dY, const Tensor& folded, const Tensor& dX, bool accumulate) {
   requirePlan("blocksBackwardInput", plan);
   Check check("blocksBackwardInput");
-  check.tensor("dY", dY).rank(2).activation().rows();
+  check.tensor("dY", dY).rank(2).floats().rows();
   check.that(dY.size(1) == plan.outFeatures, std::to_string(plan.outFeatures) + " columns");
   check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(dY.dtype()).dense();
-  check.tensor("dX", dX).shape({dY.size(0), plan.inFeatures}).activation().rows();
+  check.tensor("dX", dX).shape({dY.size(0), plan.inFeatures}).floats().rows();
   MORA_ENQUEUE(check, blocksBackwardInput, plan, dY.desc(), folded.desc(), dX.desc(), accumulate);
 }
 
 void blocksBackwardWeight(BlockPlan plan, const Tensor& x, const Tensor& dY, const Tensor& dFolded) {
   requirePlan("blocksBackwardWeight", plan);
   Check check("blocksBackwardWeight");
-  check.tensor("x", x).rank(2).activation().rows().that(x.size(1) == plan.inFeatures,
-                                                        std::to_string(plan.inFeatures) + " columns");
+  check.tensor("x", x).rank(2).floats().rows().that(x.size(1) == plan.inFeatures,
+                                                    std::to_string(plan.inFeatures) + " columns");
   check.tensor("dY", dY).shape({x.size(0), plan.outFeatures}).dtype(x.dtype()).rows();
   check.tensor("dFolded", dFolded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(DType::f32).dense();
   MORA_ENQUEUE(check, blocksBackwardWeight, plan, x.desc(), dY.desc(), dFolded.desc());

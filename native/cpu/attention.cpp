@@ -1,4 +1,4 @@
-// Causal grouped-query attention over packed documents and its gradient, for f32 and bf16, without a T x T buffer.
+// Causal grouped-query attention over packed documents and its gradient, for f32, bf16 and f16, without a T x T buffer.
 //
 //   q, out [Tq, H, E], k, v [Tk, K, E] with any row and head strides; lse [H, Tq] f32; offsets [B + 1] i32.
 //   Query i of a document sees its keys up to i + (keys - queries). H is a multiple of K: heads of a group share keys.
@@ -73,7 +73,7 @@ void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan)
 void ForwardAttention(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
                       const std::vector<Document>& documents, float scale, const TensorDesc& out,
                       const TensorDesc& lse) {
-  withActivationType(q.dtype, "attention", [&](auto type) {
+  withFloatType(q.dtype, "attention", [&](auto type) {
     using T = decltype(type);
     using P = PackedType<T>;
     const int64_t kvHeads = k.shape[1], group = q.shape[1] / kvHeads;
@@ -104,7 +104,7 @@ void backwardTasks(const BackwardArguments<T>& arguments, const std::vector<Atte
 void BackwardAttention(const TensorDesc& dOut, const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
                        const TensorDesc& out, const TensorDesc& lse, const std::vector<Document>& documents,
                        float scale, const TensorDesc& dQ, const TensorDesc& dK, const TensorDesc& dV) {
-  withActivationType(q.dtype, "attentionBackward", [&](auto type) {
+  withFloatType(q.dtype, "attentionBackward", [&](auto type) {
     using T = decltype(type);
     using P = PackedType<T>;
     const int64_t kvHeads = k.shape[1];

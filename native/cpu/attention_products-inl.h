@@ -2,7 +2,7 @@
 //
 // Operands are made of *units* of 4 bytes: one f32, or two bf16 that follow each other along the reduction, which one
 // instruction multiplies and adds (P is the packed type). Storage of bf16 is packed as bf16 only where that instruction
-// is faster than two f32 products; it is widened elsewhere.
+// is faster than two f32 products; it is widened elsewhere, and f16 everywhere.
 //
 //   left   [rows, steps] units, by rows or by columns; single units are broadcast
 //   right  [steps, columns] units, by rows; read as vectors
@@ -41,7 +41,7 @@ constexpr int64_t kPanel = kTileVectors * kLanes;
 // times as long.
 #if HWY_NATIVE_DOT_BF16 && HWY_TARGET != HWY_AVX3_SPR
 template <typename T>
-using PackedType = T;
+using PackedType = std::conditional_t<std::is_same_v<T, hwy::bfloat16_t>, T, float>;
 #else
 template <typename T>
 using PackedType = float;

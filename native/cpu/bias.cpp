@@ -17,7 +17,7 @@ HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
 void AddBiasRows(const float* bias, const TensorDesc& y, int64_t begin, int64_t end) {
-  withActivationType(y.dtype, "addBias", [&](auto type) HWY_ATTR {
+  withFloatType(y.dtype, "addBias", [&](auto type) HWY_ATTR {
     for (int64_t row = begin; row < end; ++row) {
       auto* const values = rowOf<decltype(type)>(y, row);
       forVectors(columnsOf(y), [&](int64_t i, auto part) HWY_ATTR {
@@ -28,7 +28,7 @@ void AddBiasRows(const float* bias, const TensorDesc& y, int64_t begin, int64_t 
 }
 
 void SumRows(const TensorDesc& x, int64_t begin, int64_t end, float* sums) {
-  withActivationType(x.dtype, "columnSums", [&](auto type) HWY_ATTR {
+  withFloatType(x.dtype, "columnSums", [&](auto type) HWY_ATTR {
     for (int64_t row = begin; row < end; ++row) addTo(sums, rowOf<const decltype(type)>(x, row), columnsOf(x));
   });
 }

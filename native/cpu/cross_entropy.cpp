@@ -75,8 +75,8 @@ float lossOfRow(const T* logits, int32_t target, int64_t count, G* dLogits) {
 void LossRows(const TensorDesc& logits, const int32_t* targets, float* losses, const TensorDesc& dLogits, int64_t begin,
               int64_t end) {
   const DType gradientType = present(dLogits) ? dLogits.dtype : logits.dtype;
-  withActivationType(logits.dtype, "crossEntropy", [&](auto type) HWY_ATTR {
-    withActivationType(gradientType, "crossEntropy", [&](auto gradientType) HWY_ATTR {
+  withFloatType(logits.dtype, "crossEntropy", [&](auto type) HWY_ATTR {
+    withFloatType(gradientType, "crossEntropy", [&](auto gradientType) HWY_ATTR {
       for (int64_t row = begin; row < end; ++row) {
         auto* const gradient = present(dLogits) ? rowOf<decltype(gradientType)>(dLogits, row) : nullptr;
         losses[row] = lossOfRow(rowOf<const decltype(type)>(logits, row), targets[row], columnsOf(logits), gradient);

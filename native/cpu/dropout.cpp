@@ -73,7 +73,7 @@ void dropRow(const T* x, T* y, int64_t count, int64_t rowKey, const DropoutKey& 
 
 void DropRows(const TensorDesc& x, const int64_t* rowKeys, const DropoutKey& key, const TensorDesc& y, int64_t begin,
               int64_t end) {
-  withActivationType(x.dtype, "dropout", [&](auto type) HWY_ATTR {
+  withFloatType(x.dtype, "dropout", [&](auto type) HWY_ATTR {
     using T = decltype(type);
     for (int64_t row = begin; row < end; ++row)
       dropRow(rowOf<const T>(x, row), rowOf<T>(y, row), columnsOf(x), rowKeys[row], key);

@@ -13,24 +13,19 @@ namespace mora::cpu {
 using hwy::bfloat16_t;
 using hwy::float16_t;
 
-/// Calls body(T{}) with the C++ type of f32 or bf16, the types of activations.
+/// Calls body(T{}) with the C++ type of f32, bf16 or f16.
 template <typename Body>
-void withActivationType(DType type, const char* operation, Body&& body) {
+void withFloatType(DType type, const char* operation, Body&& body) {
   switch (type) {
     case DType::f32:
       return body(float{});
     case DType::bf16:
       return body(bfloat16_t{});
+    case DType::f16:
+      return body(float16_t{});
     default:
       unsupported(std::string(operation) + " of " + traitsOf(type).name);
   }
-}
-
-/// Calls body(T{}) with the C++ type of f32, bf16 or f16.
-template <typename Body>
-void withFloatType(DType type, const char* operation, Body&& body) {
-  if (type == DType::f16) return body(float16_t{});
-  withActivationType(type, operation, body);
 }
 
 /// Every index of the dense i32 list `indices` must lie in [0, limit).

@@ -55,6 +55,7 @@ void globalNorm(const AdamWTensor* tensors, int64_t count, TensorDesc norm);
 void clipScale(TensorDesc norm, float gradientScale, float maxNorm, TensorDesc scale);
 void adamw(const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale);
 // mora_groups.cpp
+/// Also of bf16 or f16 into f32.
 void groupSum(Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate);
 void groupSpread(Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate);
 void mergeGroups(Grouping input, Grouping output, TensorDesc matrix, float scale, TensorDesc weight,

@@ -161,10 +161,12 @@ bool isStridedVector(const TensorDesc& tensor) {
          (tensor.shape[column] == 1 && tensor.shape[row] > 1 && tensor.strides[row] != 1);
 }
 
-// --- bfloat16 through float32 ----------------------------------------------------------------------------------
+// --- bfloat16 and float16 through float32
+// ----------------------------------------------------------------------------------
 //
-// Some processors multiply bfloat16 more slowly than float32, or not at all. There, tiles of the operands are widened
-// into scratch memory that stays in the cache, and float32 products run on them.
+// Some processors multiply bfloat16 more slowly than float32, or not at all, and few sum products of float16 in
+// float32. There, tiles of the operands are widened into scratch memory that stays in the cache, and float32 products
+// run on them.
 
 struct Range {
   int64_t from, length;
@@ -256,8 +258,8 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     return copy(denseC, c, 1);
   }
   const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
-  const bool mixed = a.dtype != b.dtype;
-  if (mixed || (a.dtype == DType::bf16 && (!onednnMultipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k)))))
+  const bool widen = a.dtype != b.dtype || a.dtype == DType::f16;
+  if (widen || (a.dtype == DType::bf16 && (!onednnMultipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k)))))
     multiplyWidened(a, transposeA, b, transposeB, c, alpha, accumulate);
   else
     multiply(a, transposeA, b, transposeB, c, alpha, accumulate);

@@ -92,7 +92,7 @@ void foldBlocks(BlockPlan plan, TensorDesc matrix, TensorDesc folded) {
   const int64_t R = plan.side, half = R / 2;
   const Rotation rotation(plan);
   const auto* M = static_cast<const float*>(matrix.data);
-  withActivationType(folded.dtype, "foldBlocks", [&](auto zero) {
+  withFloatType(folded.dtype, "foldBlocks", [&](auto zero) {
     using Value = decltype(zero);
     auto* out = static_cast<Value*>(folded.data);
     parallelRanges(plan.liveBlocks() * R, R, [&](int64_t begin, int64_t end) {
@@ -147,10 +147,10 @@ void blocksBackwardInput(BlockPlan plan, TensorDesc dY, TensorDesc folded, Tenso
 }
 
 void blocksBackwardWeight(BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded) {
-  // Blocks are too narrow for matmul to widen bfloat16: here a tile of rows, widened once, serves all of them.
+  // Blocks are too narrow for matmul to widen them one by one: here a tile of rows, widened once, serves all of them.
   constexpr int64_t kRows = 512;
   const int64_t T = x.shape[0], k = plan.inFeatures;
-  const DType dtype = hasFastBfloat16() ? x.dtype : DType::f32;
+  const DType dtype = x.dtype == DType::bf16 && hasFastBfloat16() ? DType::bf16 : DType::f32;
   CpuOperations operations;
   if (T == 0) fill(dFolded, 0);
   for (int64_t row = 0; row < T; row += kRows) {

@@ -154,8 +154,8 @@ struct Buffers {
 void SumGroupRows(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target, bool accumulate,
                   int64_t begin, int64_t end) {
   const Buffers buffers(grouping);
-  withActivationType(source.dtype, "groupSum", [&](auto from) HWY_ATTR {
-    withActivationType(target.dtype, "groupSum", [&](auto to) HWY_ATTR {
+  withFloatType(source.dtype, "groupSum", [&](auto from) HWY_ATTR {
+    const auto sumInto = [&](auto to) HWY_ATTR {
       for (int64_t row = begin; row < end; ++row) {
         const auto* const x = rowOf<const decltype(from)>(source, row);
         auto* const sums = rowOf<decltype(to)>(target, row);
@@ -171,26 +171,29 @@ void SumGroupRows(const Grouping& grouping, const TensorDesc& source, const Tens
         }
         convert(buffers.narrow, sums, grouping.side);
       }
-    });
+    };
+    if (target.dtype == source.dtype)
+      sumInto(from);
+    else
+      sumInto(float{});
   });
 }
 
 void SpreadGroupRows(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target, bool accumulate,
                      int64_t begin, int64_t end) {
   const Buffers buffers(grouping);
-  withActivationType(source.dtype, "groupSpread", [&](auto from) HWY_ATTR {
-    withActivationType(target.dtype, "groupSpread", [&](auto to) HWY_ATTR {
-      for (int64_t row = begin; row < end; ++row) {
-        convert(rowOf<const decltype(from)>(source, row), buffers.narrow, grouping.side);
-        spreadRow(grouping, buffers.narrow, buffers.wide);
-        auto* const y = rowOf<decltype(to)>(target, row);
-        forVectors(grouping.width, [&](int64_t i, auto part) HWY_ATTR {
-          FloatVector v = load(buffers.wide + i, part);
-          if (accumulate) v = hn::Add(v, load(y + i, part));
-          store(v, y + i, part);
-        });
-      }
-    });
+  withFloatType(source.dtype, "groupSpread", [&](auto type) HWY_ATTR {
+    using T = decltype(type);
+    for (int64_t row = begin; row < end; ++row) {
+      convert(rowOf<const T>(source, row), buffers.narrow, grouping.side);
+      spreadRow(grouping, buffers.narrow, buffers.wide);
+      auto* const y = rowOf<T>(target, row);
+      forVectors(grouping.width, [&](int64_t i, auto part) HWY_ATTR {
+        FloatVector v = load(buffers.wide + i, part);
+        if (accumulate) v = hn::Add(v, load(y + i, part));
+        store(v, y + i, part);
+      });
+    }
   });
 }
 

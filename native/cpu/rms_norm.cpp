@@ -42,7 +42,7 @@ void addRow(T* x, const T* residual, int64_t count) {
 
 void NormRows(const TensorDesc& x, const TensorDesc& residual, const float* weight, float epsilon, const TensorDesc& y,
               float* rstd, int64_t begin, int64_t end) {
-  withActivationType(x.dtype, "rmsNorm", [&](auto type) HWY_ATTR {
+  withFloatType(x.dtype, "rmsNorm", [&](auto type) HWY_ATTR {
     using T = decltype(type);
     const int64_t columns = columnsOf(x);
     for (int64_t row = begin; row < end; ++row) {
@@ -59,7 +59,7 @@ void NormRows(const TensorDesc& x, const TensorDesc& residual, const float* weig
 
 void ApplyRows(const TensorDesc& x, const float* weight, const float* rstd, const TensorDesc& y, int64_t begin,
                int64_t end) {
-  withActivationType(x.dtype, "rmsNormApply", [&](auto type) HWY_ATTR {
+  withFloatType(x.dtype, "rmsNormApply", [&](auto type) HWY_ATTR {
     using T = decltype(type);
     for (int64_t row = begin; row < end; ++row)
       normaliseRow(rowOf<const T>(x, row), weight, rstd[row], rowOf<T>(y, row), columnsOf(x));
@@ -89,7 +89,7 @@ void backwardRow(const T* dY, const T* x, const float* weight, float rstd, T* dX
 
 void BackwardRows(const TensorDesc& dY, const TensorDesc& x, const float* weight, const float* rstd,
                   const TensorDesc& dX, bool accumulate, float* dWeight, int64_t begin, int64_t end) {
-  withActivationType(x.dtype, "rmsNormBackward", [&](auto type) HWY_ATTR {
+  withFloatType(x.dtype, "rmsNormBackward", [&](auto type) HWY_ATTR {
     using T = decltype(type);
     for (int64_t row = begin; row < end; ++row)
       backwardRow(rowOf<const T>(dY, row), rowOf<const T>(x, row), weight, rstd[row], rowOf<T>(dX, row), accumulate,

@@ -26,7 +26,7 @@ void rotateHead(T* x, const float* cosines, const float* sines, float sign, int6
 
 void RotateTokens(const TensorDesc& x, const int32_t* positions, const float* cosines, const float* sines, float sign,
                   int64_t begin, int64_t end) {
-  withActivationType(x.dtype, "rope", [&](auto type) HWY_ATTR {
+  withFloatType(x.dtype, "rope", [&](auto type) HWY_ATTR {
     const int64_t half = x.shape[2] / 2;
     for (int64_t t = begin; t < end; ++t) {
       const int64_t angles = positions[t] * half;

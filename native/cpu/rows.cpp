@@ -19,7 +19,7 @@ namespace mora::cpu::HWY_NAMESPACE {
 
 /// dTable[ids[t]] += dY[t] for t in order, columns [begin, end) only.
 void AddRowsAt(const TensorDesc& dY, const int32_t* ids, const TensorDesc& dTable, int64_t begin, int64_t end) {
-  withActivationType(dY.dtype, "embeddingBackward", [&](auto type) HWY_ATTR {
+  withFloatType(dY.dtype, "embeddingBackward", [&](auto type) HWY_ATTR {
     for (int64_t t = 0; t < dY.shape[0]; ++t)
       addTo(rowOf<float>(dTable, ids[t]) + begin, rowOf<const decltype(type)>(dY, t) + begin, end - begin);
   });

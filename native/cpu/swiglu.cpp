@@ -34,7 +34,7 @@ void backwardRow(const T* dY, const T* gate, const T* up, T* dGate, T* dUp, int6
 }
 
 void ForwardRows(const TensorDesc& gate, const TensorDesc& up, const TensorDesc& y, int64_t begin, int64_t end) {
-  withActivationType(gate.dtype, "swiglu", [&](auto type) HWY_ATTR {
+  withFloatType(gate.dtype, "swiglu", [&](auto type) HWY_ATTR {
     using T = decltype(type);
     for (int64_t row = begin; row < end; ++row)
       forwardRow(rowOf<const T>(gate, row), rowOf<const T>(up, row), rowOf<T>(y, row), columnsOf(gate));
@@ -43,7 +43,7 @@ void ForwardRows(const TensorDesc& gate, const TensorDesc& up, const TensorDesc&
 
 void BackwardRows(const TensorDesc& dY, const TensorDesc& gate, const TensorDesc& up, const TensorDesc& dGate,
                   const TensorDesc& dUp, int64_t begin, int64_t end) {
-  withActivationType(gate.dtype, "swigluBackward", [&](auto type) HWY_ATTR {
+  withFloatType(gate.dtype, "swigluBackward", [&](auto type) HWY_ATTR {
     using T = decltype(type);
     for (int64_t row = begin; row < end; ++row)
       backwardRow(rowOf<const T>(dY, row), rowOf<const T>(gate, row), rowOf<const T>(up, row), rowOf<T>(dGate, row),

@@ -203,7 +203,7 @@ void foldBlocks(Context& context, BlockPlan plan, TensorDesc matrix, TensorDesc 
   }
   const RotationTable table = rotationTable(context, plan);
   expectCost(bytesOf(matrix) + table.bytes(n, R), bytesOf(folded));
-  withActivationType(folded.dtype, "foldBlocks", [&](auto type) {
+  withFloatType(folded.dtype, "foldBlocks", [&](auto type) {
     using T = decltype(type);
     withWidest(halvesFit(R), [&](auto width) {
       const PieceGrid at = pieceGrid(n * R, R / 2 / width);

@@ -1,20 +1,11 @@
 // Template parameters of MoRA's kernels: R is often not a multiple of 8, so they come in several widths.
 #pragma once
-#include <string>
 #include <type_traits>
 
 #include "cuda/tensor_view.h"
 #include "cuda/vector.h"
 
 namespace mora::cuda {
-
-/// Calls body(T{}) with the C++ type of f32 or bf16, the types of activations.
-template <typename Body>
-void withActivationType(DType type, const char* operation, Body&& body) {
-  if (type == DType::f32) return body(float{});
-  if (type == DType::bf16) return body(__nv_bfloat16{});
-  unsupported(std::string(operation) + " of " + traitsOf(type).name);
-}
 
 /// Calls body(std::integral_constant<int, N>) with the widest N of 8, 4, 2 and 1 for which fits(N).
 template <typename Fits, typename Body>

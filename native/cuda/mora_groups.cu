@@ -94,10 +94,10 @@ __device__ __forceinline__ void write(const float (&values)[N], T* to, int count
  * once more for the groups that padding continues. A thread sums N neighbouring groups of a row, tile after tile.
  * Moves T k + T R elements; the padding comes from the cache.
  */
-template <typename S, typename T, int N>
-__global__ void sumTiles(Rows<const S> source, Rows<T> target, int64_t rows, Tiles tiles, bool accumulate) {
+template <typename T, int N>
+__global__ void sumTiles(Rows<const T> source, Rows<T> target, int64_t rows, Tiles tiles, bool accumulate) {
   forPieces(rows, tiles.side / N, [&](int64_t row, int64_t piece) {
-    const S* const x = source.at(row);
+    const T* const x = source.at(row);
     const int group = static_cast<int>(piece) * N;
     float sums[N] = {};
     if (accumulate) load(target.at(row) + group, sums);
@@ -121,10 +121,10 @@ __global__ void sumTiles(Rows<const S> source, Rows<T> target, int64_t rows, Til
  * columns also get the groups of their padding. A thread reads N groups once and writes them to every tile.
  * Moves T R + T width elements (2 T width to accumulate).
  */
-template <typename S, typename T, int N>
-__global__ void spreadTiles(Rows<const S> source, Rows<T> target, int64_t rows, Tiles tiles, bool accumulate) {
+template <typename T, int N>
+__global__ void spreadTiles(Rows<const T> source, Rows<T> target, int64_t rows, Tiles tiles, bool accumulate) {
   forPieces(rows, tiles.side / N, [&](int64_t row, int64_t piece) {
-    const S* const z = source.at(row);
+    const T* const z = source.at(row);
     T* const y = target.at(row);
     const int group = static_cast<int>(piece) * N;
     float values[N], first[N];
@@ -162,9 +162,9 @@ struct RunTiling {
  * the runs of some groups and rows to shared memory with wide, coalesced loads; then each thread sums whole runs.
  * Moves T k + T R elements.
  */
-template <typename S, typename T, int N>
+template <typename T, int N>
 __global__ void __launch_bounds__(kRunThreads)
-    sumRuns(Rows<const S> source, Rows<T> target, int64_t rows, Runs runs, RunTiling tiling, bool accumulate) {
+    sumRuns(Rows<const T> source, Rows<T> target, int64_t rows, Runs runs, RunTiling tiling, bool accumulate) {
   MORA_SHARED(float, staged, [skewed(kStaged)]);
   const int firstGroup = static_cast<int>(blockIdx.y) * tiling.groups;
   const int groups = min(tiling.groups, runs.side - firstGroup);
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(kRunThreads)
 
   for (int item = static_cast<int>(threadIdx.x); item < rowsHere * vectors; item += kRunThreads) {
     const int row = item / vectors, offset = item % vectors * N;
-    const S* const from = source.at(firstRow + row) + start + offset;
+    const T* const from = source.at(firstRow + row) + start + offset;
     float values[N] = {};
     if (start + offset + N <= runs.width) {
       load(from, values);
@@ -199,12 +199,12 @@ __global__ void __launch_bounds__(kRunThreads)
 }
 
 /* The same for longer runs: a warp each, its lanes next to each other. Moves T k + T R elements. */
-template <typename S, typename T>
+template <typename T>
 __global__ void __launch_bounds__(kRunThreads)
-    sumLongRuns(Rows<const S> source, Rows<T> target, Runs runs, bool accumulate) {
+    sumLongRuns(Rows<const T> source, Rows<T> target, Runs runs, bool accumulate) {
   const int group = static_cast<int>(blockIdx.y * (kRunThreads / kWarp) + threadIdx.x / kWarp);
   if (group >= runs.side) return;
-  const S* const from = source.at(blockIdx.x) + runs.start(group);
+  const T* const from = source.at(blockIdx.x) + runs.start(group);
   float sum = 0;
 #pragma unroll 4
   for (int c = static_cast<int>(threadIdx.x % kWarp); c < runs.length(group); c += static_cast<int>(kWarp))
@@ -218,8 +218,8 @@ __global__ void __launch_bounds__(kRunThreads)
  * Decompress by runs, and the transpose of compress: target [T, width] (+)= source [T, R] at the run of each column. A
  * thread writes N neighbouring columns. Moves T R + T width elements (2 T width to accumulate).
  */
-template <typename S, typename T, int N>
-__global__ void spreadRuns(Rows<const S> source, Rows<T> target, int64_t rows, Runs runs, bool accumulate) {
+template <typename T, int N>
+__global__ void spreadRuns(Rows<const T> source, Rows<T> target, int64_t rows, Runs runs, bool accumulate) {
   forPieces(rows, (runs.width + N - 1) / N, [&](int64_t row, int64_t piece) {
     const int c = static_cast<int>(piece) * N;
     float values[N];
@@ -271,21 +271,21 @@ auto tilesFit(const Tiles& tiles, const TensorDesc& source, const TensorDesc& ta
   return [&](int width) { return tiles.side % width == 0 && rowsAligned(source, width) && rowsAligned(target, width); };
 }
 
-template <typename S, typename T>
+template <typename T>
 void sum(Context& context, const Tiles& tiles, const TensorDesc& source, const TensorDesc& target, bool accumulate) {
   withWidest(tilesFit(tiles, source, target), [&](auto width) {
     const PieceGrid at = pieceGrid(source.shape[0], tiles.side / width);
-    launch(sumTiles<S, T, width>, at.grid, at.block, 0, context.stream, rowsOf<const S>(source), rowsOf<T>(target),
+    launch(sumTiles<T, width>, at.grid, at.block, 0, context.stream, rowsOf<const T>(source), rowsOf<T>(target),
            source.shape[0], tiles, accumulate);
   });
 }
 
-template <typename S, typename T>
+template <typename T>
 void sum(Context& context, const Runs& runs, const TensorDesc& source, const TensorDesc& target, bool accumulate) {
   const int64_t rows = source.shape[0];
   if (runs.longest() > kLongRun) {
     const dim3 grid(static_cast<unsigned>(rows), static_cast<unsigned>(ceilDivide(runs.side, kRunThreads / kWarp)));
-    return launch(sumLongRuns<S, T>, grid, dim3(kRunThreads), 0, context.stream, rowsOf<const S>(source),
+    return launch(sumLongRuns<T>, grid, dim3(kRunThreads), 0, context.stream, rowsOf<const T>(source),
                   rowsOf<T>(target), runs, accumulate);
   }
   withWidest([&](int width) { return rowsAligned(source, width); },
@@ -293,35 +293,28 @@ void sum(Context& context, const Runs& runs, const TensorDesc& source, const Ten
                const RunTiling tiling(runs, width);
                const dim3 grid(static_cast<unsigned>(ceilDivide(rows, tiling.rows)),
                                static_cast<unsigned>(ceilDivide(runs.side, tiling.groups)));
-               launch(sumRuns<S, T, width>, grid, dim3(kRunThreads), 0, context.stream, rowsOf<const S>(source),
+               launch(sumRuns<T, width>, grid, dim3(kRunThreads), 0, context.stream, rowsOf<const T>(source),
                       rowsOf<T>(target), rows, runs, tiling, accumulate);
              });
 }
 
-template <typename S, typename T>
+template <typename T>
 void spread(Context& context, const Tiles& tiles, const TensorDesc& source, const TensorDesc& target, bool accumulate) {
   withWidest(tilesFit(tiles, source, target), [&](auto width) {
     const PieceGrid at = pieceGrid(source.shape[0], tiles.side / width);
-    launch(spreadTiles<S, T, width>, at.grid, at.block, 0, context.stream, rowsOf<const S>(source), rowsOf<T>(target),
+    launch(spreadTiles<T, width>, at.grid, at.block, 0, context.stream, rowsOf<const T>(source), rowsOf<T>(target),
            source.shape[0], tiles, accumulate);
   });
 }
 
-template <typename S, typename T>
+template <typename T>
 void spread(Context& context, const Runs& runs, const TensorDesc& source, const TensorDesc& target, bool accumulate) {
   withWidest([&](int width) { return rowsAligned(target, width); },
              [&](auto width) {
                const PieceGrid at = pieceGrid(source.shape[0], ceilDivide(runs.width, width));
-               launch(spreadRuns<S, T, width>, at.grid, at.block, 0, context.stream, rowsOf<const S>(source),
+               launch(spreadRuns<T, width>, at.grid, at.block, 0, context.stream, rowsOf<const T>(source),
                       rowsOf<T>(target), source.shape[0], runs, accumulate);
              });
-}
-
-/// Calls body(S{}, T{}) with the types of two activations.
-template <typename Body>
-void withTypes(const TensorDesc& source, const TensorDesc& target, const char* operation, Body&& body) {
-  withActivationType(source.dtype, operation,
-                     [&](auto from) { withActivationType(target.dtype, operation, [&](auto to) { body(from, to); }); });
 }
 
 }  // namespace
@@ -329,10 +322,8 @@ void withTypes(const TensorDesc& source, const TensorDesc& target, const char* o
 void groupSum(Context& context, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate) {
   if (source.shape[0] == 0) return;
   expectCost(bytesOf(source) + (accumulate ? bytesOf(target) : 0), bytesOf(target));
-  withTypes(source, target, "groupSum", [&](auto from, auto to) {
-    withKind(grouping, [&](const auto& groups) {
-      sum<decltype(from), decltype(to)>(context, groups, source, target, accumulate);
-    });
+  withFloatType(source.dtype, "groupSum", [&](auto type) {
+    withKind(grouping, [&](const auto& groups) { sum<decltype(type)>(context, groups, source, target, accumulate); });
   });
   checkLaunch("groupSum");
 }
@@ -340,10 +331,9 @@ void groupSum(Context& context, Grouping grouping, TensorDesc source, TensorDesc
 void groupSpread(Context& context, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate) {
   if (target.shape[0] == 0 || grouping.width == 0) return;
   expectCost(bytesOf(source) + (accumulate ? bytesOf(target) : 0), bytesOf(target));
-  withTypes(source, target, "groupSpread", [&](auto from, auto to) {
-    withKind(grouping, [&](const auto& groups) {
-      spread<decltype(from), decltype(to)>(context, groups, source, target, accumulate);
-    });
+  withFloatType(source.dtype, "groupSpread", [&](auto type) {
+    withKind(grouping,
+             [&](const auto& groups) { spread<decltype(type)>(context, groups, source, target, accumulate); });
   });
   checkLaunch("groupSpread");
 }

@@ -32,6 +32,8 @@ const device = testDevice()
 const tolerance = 1e-5
 /** bfloat16 has 8 bits; x, W and M are rounded, and y twice. */
 const bfloat16Tolerance = 2 ** -5
+/** float16 has 11. */
+const float16Tolerance = 2 ** -8
 
 function operatorOf(type: number): Operator {
   return operators.find((name) => moraTypes[name] === type)!
@@ -137,11 +139,14 @@ for (const golden of cases) {
       layer.dispose()
     })
 
-    test('y, dX and dM in bfloat16', async () => {
-      const got = await computed(golden, tensors, 'bfloat16')
-      expectNear(got.y, y(), bfloat16Tolerance, 'y')
-      expectNear(got.dX, tensors('dX').values, bfloat16Tolerance, 'dX')
-      expectNear(got.dM, tensors('dM').values, bfloat16Tolerance, 'dM')
+    test.each([
+      ['bfloat16', bfloat16Tolerance],
+      ['float16', float16Tolerance],
+    ] as const)('y, dX and dM in %s', async (dtype, allowed) => {
+      const got = await computed(golden, tensors, dtype)
+      expectNear(got.y, y(), allowed, 'y')
+      expectNear(got.dX, tensors('dX').values, allowed, 'dX')
+      expectNear(got.dM, tensors('dM').values, allowed, 'dM')
     })
 
     test.skipIf(!all.has('deltaW'))('merging adds ΔW', async () => {

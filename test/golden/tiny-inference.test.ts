@@ -10,6 +10,8 @@ import { batchOf, expectedOf, loadTiny, logProbsOf, tinyModels } from './tiny-mo
 const float32Tolerance = 5e-5
 /** bfloat16 keeps 8 bits: logits of a few units are known to a few hundredths. */
 const bfloat16Tolerance = 0.12
+/** float16 keeps 11. */
+const float16Tolerance = bfloat16Tolerance / 8
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
@@ -38,9 +40,12 @@ for (const name of tinyModels) {
       expect(largestDifference(packed, logprobs.flat())).toBeLessThan(float32Tolerance)
     })
 
-    test('log-probabilities in bfloat16', async () => {
-      using model = await loadTiny(name, 'bfloat16')
-      expect(await largestError(model, logprobs)).toBeLessThan(bfloat16Tolerance)
+    test.each([
+      ['bfloat16', bfloat16Tolerance],
+      ['float16', float16Tolerance],
+    ] as const)('log-probabilities in %s', async (dtype, allowed) => {
+      using model = await loadTiny(name, dtype)
+      expect(await largestError(model, logprobs)).toBeLessThan(allowed)
     })
 
     test('a cache gives the logits of the whole sequence', async () => {
@@ -82,12 +87,16 @@ for (const name of tinyModels) {
         expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
       })
 
-      test('merged into bfloat16 weights, then restored bit for bit', async () => {
-        using model = await loadTiny(name, 'bfloat16')
+      test.each([
+        ['bfloat16', bfloat16Tolerance],
+        ['float16', float16Tolerance],
+      ] as const)('merged into %s weights, then restored bit for bit', async (dtype, allowed) => {
+        using model = await loadTiny(name, dtype)
         const pristine = await weightHashes(model)
         await model.loadAdapter(goldenPath(folder)!, 'x')
+        expect(await largestError(model, adapted)).toBeLessThan(allowed)
         await model.mergeAdapter('x')
-        expect(await largestError(model, adapted)).toBeLessThan(bfloat16Tolerance)
+        expect(await largestError(model, adapted)).toBeLessThan(allowed)
         expect(await weightHashes(model)).not.toEqual(pristine)
         await model.unmergeAdapter('x')
         expect(await weightHashes(model)).toEqual(pristine)

@@ -16,7 +16,7 @@ const rowsOf = (count: number, length: number) =>
   }))
 
 describe('results of the CPU', () => {
-  it.each(['float32', 'bfloat16'] as const)('T24 have the same bits every time, in %s', async (dtype) => {
+  it.each(['float32', 'bfloat16', 'float16'] as const)('T24 have the same bits every time, in %s', async (dtype) => {
     const train = async (): Promise<Float32Array[]> => {
       const model = await loadTiny('tiny-untied', dtype)
       model.addAdapter('a', mora({ rank: 4, operator: 'rotation', dropout: 0.1 }))

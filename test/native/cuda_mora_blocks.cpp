@@ -75,7 +75,7 @@ void folds(cuda::Context& context, const BlockPlan& plan) {
   const int64_t R = plan.side, n = plan.liveBlocks();
   const Values matrix = normal(DType::f32, R * R, 1);
   const DeviceTensor from(DType::f32, {R, R}, matrix);
-  for (const DType type : {DType::f32, DType::bf16}) {
+  for (const DType type : kFloats) {
     Values expected;
     for (int64_t b = 0; b < n; ++b) expected.insert(expected.end(), matrix.begin(), matrix.end());
     if (plan.rotate)
@@ -215,7 +215,7 @@ int main() {
     for (const bool accumulate : {false, true}) unfolds(test.context, plan, accumulate);
     doesNothingTwice(plan);
     merges(test.context, plan);
-    for (const DType type : {DType::f32, DType::bf16})
+    for (const DType type : kFloats)
       for (const int64_t tokens : {0, 1, 5}) {
         ++index;
         multiplies(test.context, plan, {type, tokens, index % 2 == 0, kLayouts[index % 3]});

@@ -1,6 +1,6 @@
 /**
- * Checks gradients of differentiable operations: float32 against central differences of the operation itself, bfloat16
- * against float32. Each case also runs twice on the same inputs, so that gradients are added up, and must leave no memory.
+ * Checks gradients of differentiable operations: float32 against central differences of the operation itself, the
+ * 16-bit dtypes against float32. Each case also runs twice on the same inputs, so that gradients are added up, and must leave no memory.
  */
 import { expect } from 'vitest'
 import { native } from '../../lib/native.js'
@@ -135,8 +135,8 @@ async function difference(prepared: Prepared, parameter: Parameter, values: Floa
 const mostChecked = 24
 /** Of the largest gradient: differences of float32 results over distances of 1/16 are good to about 1e-5. */
 const differenceTolerance = 1e-3
-/** Of the largest gradient: a few roundings to 8 bits on the way. */
-const bfloat16Tolerance = 2 ** -5
+/** Of the largest gradient: a few roundings to 8 or 11 bits on the way. */
+const roundedTolerance = { bfloat16: 2 ** -5, float16: 2 ** -8 } as const
 
 export async function checkGradients(test: GradientCase): Promise<void> {
   const before = liveBytes(testDevice())
@@ -155,14 +155,19 @@ export async function checkGradients(test: GradientCase): Promise<void> {
     }
   }
   const doubled = await gradients(prepared, 'float32', 2)
-  const rounded = await gradients(prepared, 'bfloat16', 1)
+  const rounded = {
+    bfloat16: await gradients(prepared, 'bfloat16', 1),
+    float16: await gradients(prepared, 'float16', 1),
+  }
   for (const [name, single] of Object.entries(exact)) {
     const largest = Math.max(...single.map(Math.abs), 1e-3)
     for (const [i, value] of single.entries()) {
       expect(Math.abs(doubled[name]![i]! - 2 * value), `${name}[${i}] of two uses`).toBeLessThan(1e-5 * largest)
-      expect(Math.abs(rounded[name]![i]! - value), `${name}[${i}] in bfloat16`).toBeLessThan(
-        bfloat16Tolerance * largest,
-      )
+      for (const dtype of ['bfloat16', 'float16'] as const) {
+        expect(Math.abs(rounded[dtype][name]![i]! - value), `${name}[${i}] in ${dtype}`).toBeLessThan(
+          roundedTolerance[dtype] * largest,
+        )
+      }
     }
   }
   for (const parameter of Object.values(prepared.parameters)) parameter.dispose()

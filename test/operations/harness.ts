@@ -4,7 +4,14 @@
  * every backend meets the same table.
  */
 import { expect } from 'vitest'
-import { type DType, type Native, type NativeDevice, type NativeTensor, native } from '../../lib/native.js'
+import {
+  type DType,
+  type FloatDType,
+  type Native,
+  type NativeDevice,
+  type NativeTensor,
+  native,
+} from '../../lib/native.js'
 import { type RandomStream, randomStream } from '../../lib/random.js'
 import {
   bfloat16BitsToFloat32,
@@ -26,7 +33,8 @@ type NotOperations =
   | 'fromFile'
 export type OperationName = Exclude<keyof Native, NotOperations>
 
-export type ActivationDType = 'float32' | 'bfloat16'
+export type ActivationDType = FloatDType
+export const activationDTypes = ['float32', 'bfloat16', 'float16'] as const
 /** Every second row of a matrix may lie anywhere (`rows`), or every element may (`any`), or there are no gaps (`dense`). */
 type Layouts = 'dense' | 'rows' | 'any'
 
@@ -46,16 +54,16 @@ export type Operands = Readonly<Record<string, Operand>>
 export interface OperationCase<O extends Operands = Operands> {
   readonly name: string
   readonly operands: O
-  /** Runs that the case makes sense for; default both. */
+  /** Runs that the case makes sense for; default all. */
   readonly dtypes?: readonly ActivationDType[]
   call(tensors: { readonly [name in keyof O]: NativeTensor }): void
   /** Values after the call of every operand that is `out` or `inout`, from the values before it. */
   reference(values: { readonly [name in keyof O]: Host }): { readonly [name in keyof O]?: Host }
   /**
    * Error allowed beside the rounding of the result, as a part of the largest value. Default 4e-6: float32 sums of up
-   * to a few hundred terms.
+   * to a few hundred terms. float16 keeps 3 bits more than bfloat16: what its roundings may cost is an eighth.
    */
-  readonly slack?: Partial<Record<ActivationDType, number>>
+  readonly slack?: { readonly float32?: number; readonly bfloat16?: number }
 }
 
 /** Gives a case its types. */
@@ -73,8 +81,14 @@ export function testDevice(): NativeDevice {
 }
 
 const defaultSlack = 4e-6
-/** Smaller results may become 0. */
-const underflow = 2 ** -126
+
+function slackOf({ slack = {} }: OperationCase, dtype: ActivationDType): number {
+  const { float32 = defaultSlack, bfloat16 = defaultSlack } = slack
+  return { float32, bfloat16, float16: Math.max(float32, bfloat16 / 8) }[dtype]
+}
+
+/** Smaller results may become 0; below 2^-14, float16 has steps of 2^-24. */
+const underflow = (dtype: DType): number => (dtype === 'float16' ? 2 ** -24 : 2 ** -126)
 /** Half a unit in the last place of each result dtype, and as much again for a result that is rounded twice. */
 const rounding: Partial<Record<DType, number>> = { float32: 2 ** -22, bfloat16: 2 ** -8, float16: 2 ** -10 }
 
@@ -111,7 +125,7 @@ async function runOnce(test: OperationCase, dtype: ActivationDType, layout: Layo
     if (inside.size === 0) continue
     const wanted = expected[name]
     if (!wanted) throw new Error(`The reference of ${test.name} says nothing of ${name}.`)
-    expectClose(decode(bits, resolved, offsets), wanted, resolved, test.slack?.[dtype] ?? defaultSlack, where)
+    expectClose(decode(bits, resolved, offsets), wanted, resolved, slackOf(test, dtype), where)
   }
   for (const { view, storage } of placed) {
     view.dispose()
@@ -128,7 +142,7 @@ export function expectClose(got: Float64Array, wanted: Host, dtype: DType, slack
   )
   const unit = rounding[dtype]
   for (const [i, value] of wanted.values.entries()) {
-    const allowed = unit === undefined ? 0 : unit * Math.abs(value) + slack * largest + underflow
+    const allowed = unit === undefined ? 0 : unit * Math.abs(value) + slack * largest + underflow(dtype)
     if (Math.abs(got[i]! - value) <= allowed || Object.is(got[i], value)) continue
     const index = [...indices(wanted.shape)][i]
     expect.fail(`${where}: element [${index}] is ${got[i]}, expected ${value} within ${allowed}`)

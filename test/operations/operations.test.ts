@@ -8,7 +8,7 @@ import { products } from './cases/products.js'
 import { rowOperations } from './cases/rows.js'
 import { samplingOperations } from './cases/sampling.js'
 import { training } from './cases/training.js'
-import { type OperationCase, type OperationName, runCase } from './harness.js'
+import { activationDTypes, type OperationCase, type OperationName, runCase } from './harness.js'
 
 const notOperations = [
   'openDevice',
@@ -43,7 +43,7 @@ test('every operation of the addon has cases', () => {
 
 describe.each(Object.entries(table))('%s', (_, cases) => {
   for (const description of cases) {
-    for (const dtype of description.dtypes ?? (['float32', 'bfloat16'] as const)) {
+    for (const dtype of description.dtypes ?? activationDTypes) {
       test(`${description.name} in ${dtype}`, () => runCase(description, dtype))
     }
   }

@@ -77,28 +77,26 @@ const mergeGroups = [
   { input: runs(13, 5), output: runs(9, 5) },
   { input: runs(4, 7), output: tile(9, 7, false) },
   { input: tile(190, 31, true), output: runs(261, 31) },
-].flatMap(({ input, output }) =>
-  (['activation', 'float16'] as const).map((dtype) =>
-    operationCase({
-      name: `mergeGroups ${describe(input)} and ${describe(output)} into ${dtype}`,
-      operands: {
-        matrix: { shape: [output.side, input.side], dtype: 'float32', layouts: 'dense' },
-        weight: { shape: [output.width, input.width], dtype, role: 'inout' },
-        nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [2] },
-      },
-      call: ({ matrix, weight, nonFinite }) => native.mergeGroups(input, output, matrix, -0.5, weight, nonFinite),
-      reference: ({ matrix, weight, nonFinite }) => {
-        const delta = deltaOfGroups(input, output, matrix)
-        return {
-          weight: new Host(
-            weight.shape,
-            weight.values.map((value, i) => value - 0.5 * delta.values[i]!),
-          ),
-          nonFinite,
-        }
-      },
-    }),
-  ),
+].map(({ input, output }) =>
+  operationCase({
+    name: `mergeGroups ${describe(input)} and ${describe(output)}`,
+    operands: {
+      matrix: { shape: [output.side, input.side], dtype: 'float32', layouts: 'dense' },
+      weight: { shape: [output.width, input.width], dtype: 'activation', role: 'inout' },
+      nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [2] },
+    },
+    call: ({ matrix, weight, nonFinite }) => native.mergeGroups(input, output, matrix, -0.5, weight, nonFinite),
+    reference: ({ matrix, weight, nonFinite }) => {
+      const delta = deltaOfGroups(input, output, matrix)
+      return {
+        weight: new Host(
+          weight.shape,
+          weight.values.map((value, i) => value - 0.5 * delta.values[i]!),
+        ),
+        nonFinite,
+      }
+    },
+  }),
 )
 
 const plan = (
@@ -242,34 +240,32 @@ const blocksBackwardWeight = forPlans((of, tokens) =>
   }),
 )
 
-const mergeBlocks = plans.flatMap((of) =>
-  (['activation', 'float16'] as const).map((dtype) =>
-    operationCase({
-      name: `mergeBlocks of ${nameOf(of)} into ${dtype}`,
-      operands: {
-        matrix: { shape: [of.side, of.side], dtype: 'float32', layouts: 'dense' },
-        folded: { shape: foldedShape(of), dtype: 'float32', role: 'out', layouts: 'dense' },
-        weight: { shape: [of.outFeatures, of.inFeatures], dtype, role: 'inout' },
-        nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [0] },
-      },
-      slack: { bfloat16: 2 ** -8 },
-      call: ({ matrix, folded, weight, nonFinite }) => {
-        native.foldBlocks(of, matrix, folded)
-        native.mergeBlocks(of, folded, 2, weight, nonFinite)
-      },
-      reference: ({ matrix, weight, nonFinite }) => {
-        const delta = deltaOfBlocks(of, matrix)
-        return {
-          folded: foldedOf(of, matrix, liveBlocks(of)),
-          weight: new Host(
-            weight.shape,
-            weight.values.map((value, i) => value + 2 * delta.values[i]!),
-          ),
-          nonFinite,
-        }
-      },
-    }),
-  ),
+const mergeBlocks = plans.map((of) =>
+  operationCase({
+    name: `mergeBlocks of ${nameOf(of)}`,
+    operands: {
+      matrix: { shape: [of.side, of.side], dtype: 'float32', layouts: 'dense' },
+      folded: { shape: foldedShape(of), dtype: 'float32', role: 'out', layouts: 'dense' },
+      weight: { shape: [of.outFeatures, of.inFeatures], dtype: 'activation', role: 'inout' },
+      nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [0] },
+    },
+    slack: { bfloat16: 2 ** -8 },
+    call: ({ matrix, folded, weight, nonFinite }) => {
+      native.foldBlocks(of, matrix, folded)
+      native.mergeBlocks(of, folded, 2, weight, nonFinite)
+    },
+    reference: ({ matrix, weight, nonFinite }) => {
+      const delta = deltaOfBlocks(of, matrix)
+      return {
+        folded: foldedOf(of, matrix, liveBlocks(of)),
+        weight: new Host(
+          weight.shape,
+          weight.values.map((value, i) => value + 2 * delta.values[i]!),
+        ),
+        nonFinite,
+      }
+    },
+  }),
 )
 
 const overflow = operationCase({
