@@ -55,6 +55,7 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
     options.allowChanges !== undefined && options.resume === false,
     `${fit.name('allowChanges')} needs ${fit.name('resume')}.`,
   )
+  fit.exclude(options, 'deterministic', 'allowChanges', 'after a change the run has other bits')
   checkAdapterOptions(fit, options)
   checkEvaluation(fit, options)
   fit.refuse(

@@ -9,7 +9,6 @@ const LATER_OPTIONS: Readonly<Record<string, string>> = {
   restartWarmupSteps: 'ReMoRA',
   memory: 'a memory limit',
   compute: 'int8 products',
-  deterministic: 'a deterministic GPU',
   matchParametersOf: 'matching parameter counts',
 }
 

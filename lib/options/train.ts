@@ -124,6 +124,9 @@ export const TrainSchema = z.strictObject({
     group: run,
   }),
   overwrite: flag('replace the run that --output holds', false, { group: run }),
+  deterministic: flag('same seed, same bits, as always; a resumed run whose bits would differ is refused', false, {
+    group: run,
+  }),
 
   ...commonOptions,
 })

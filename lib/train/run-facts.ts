@@ -5,10 +5,10 @@ export interface RunFacts {
   /** Every option as resolved, by its name; `maxSteps` is the total, the adapter's options are those in use. */
   options: Record<string, unknown>
   /**
-   * The device, threads and dtype in use: results are the same bits only on the same. `tokenBudget` cuts the steps into
-   * forward passes, and stays what it was when a run is resumed.
+   * The device, threads and dtype in use, and the `processor` with the libraries that compute on it: results are the same
+   * bits only on the same. `tokenBudget` cuts the steps into forward passes, and stays what it was when a run is resumed.
    */
-  machine: { device: string; threads: number; dtype: string; tokenBudget: number }
+  machine: { device: string; processor: string; threads: number; dtype: string; tokenBudget: number }
   versions: Record<string, string>
   /** sha256 of the model's files, of the tokenised rows, and of the evaluation rows. */
   hashes: { model: string; data: string; evalData: string | null }
@@ -39,22 +39,29 @@ const FREE_OPTIONS = new Set([
   'adapter',
   'allowOtherBase',
   'epochs',
+  'deterministic',
 ])
 
-/** Options that change the order of additions at most: results agree within rounding. */
-const ROUNDING_OPTIONS = new Set(['microBatchSize', 'gradientCheckpointing', 'packing'])
+/** What changes the order of additions at most: results agree within rounding. */
+const ROUNDING = new Set(['microBatchSize', 'gradientCheckpointing', 'packing', 'processor'])
 
 /**
  * Compares a run with the one that it continues. Throws a `UsageError` that names the first difference which is neither
  * harmless nor in `allowed` (names of options, `model`, `data`, `threads`, `dtype`, `device`, or `all`). Returns notices
- * about differences after which results are not the same bits.
+ * about differences after which results are not the same bits; a `deterministic` run is refused for any of them.
  */
 export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: readonly string[]): string[] {
   requireSameParameters(before, now)
   const notices: string[] = []
   for (const { name, was, is } of differences(before, now)) {
     if (name === 'maxSteps' && !lengthMatters(now.options)) continue
-    if (!ROUNDING_OPTIONS.has(name) && !allowed.includes(name) && !allowed.includes('all')) {
+    if (now.options.deterministic === true) {
+      throw new UsageError(
+        'changed-run',
+        `The run to resume had ${name} ${was}, but now it is ${is}: its bits would differ, and the run is to be deterministic; use what it had, or leave the option deterministic out.`,
+      )
+    }
+    if (!ROUNDING.has(name) && !allowed.includes(name) && !allowed.includes('all')) {
       throw new UsageError(
         'changed-run',
         `The run to resume had ${name} ${was}, but now it is ${is}: use what it had, start a new run, or allow the change (allowChanges: ${name}).`,
@@ -82,6 +89,7 @@ function differences(before: RunFacts, now: RunFacts): Difference[] {
   }
   compare('data', hashText(before.hashes.data), hashText(now.hashes.data))
   compare('device', before.machine.device, now.machine.device)
+  compare('processor', before.machine.processor, now.machine.processor)
   compare('dtype', before.machine.dtype, now.machine.dtype)
   compare('threads', before.machine.threads, now.machine.threads)
   return found

@@ -135,9 +135,10 @@ async function factsOf(
 ): Promise<RunFacts> {
   const count = (shape: readonly number[]) => shape.reduce((product, length) => product * length, 1)
   const { device, dtype } = model
+  const { name, detail, threads } = device.facts()
   return {
     options: plainOptions({ ...options, ...resolved, model: options.model ?? model.path }),
-    machine: { device: device.kind, threads: device.facts().threads, dtype, tokenBudget: budget },
+    machine: { device: device.kind, processor: `${name} (${detail})`, threads, dtype, tokenBudget: budget },
     versions: versions(),
     hashes: { model: await modelHash(model, options), data: data.hash, evalData: data.evaluationHash },
     trainable: {

@@ -35,7 +35,7 @@ export interface LossTensor {
 /** Where the model lives. */
 export interface TrainingDevice {
   readonly kind: string
-  facts(): { totalMemory: number; threads: number }
+  facts(): { name: string; detail: string; totalMemory: number; threads: number }
   /** Bytes. */
   memory(): { inUse: number; peak: number }
   resetPeak(): void

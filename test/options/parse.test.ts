@@ -37,6 +37,7 @@ describe('options of training', () => {
       keepBest: false,
       resume: false,
       overwrite: false,
+      deterministic: false,
       json: false,
       device: 'auto',
       dtype: 'auto',

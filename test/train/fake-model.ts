@@ -68,9 +68,10 @@ export class FakeModel implements TrainableModel {
   readonly tokenizer = null
   readonly dtype = 'float32' as const
   threads = 1
+  processor = 'A1'
   readonly device = {
     kind: 'cpu',
-    facts: () => ({ totalMemory: 2 ** 34, threads: this.threads }),
+    facts: () => ({ name: this.processor, detail: 'fake', totalMemory: 2 ** 34, threads: this.threads }),
     memory: () => ({ inUse: 1000, peak: 2000 }),
     resetPeak: () => {},
   }

@@ -119,6 +119,29 @@ describe('a resumed run', () => {
     await trainFake({ ...optionsOf(output), resume: true, allowChanges: ['threads'] }, { threads: 2 })
   })
 
+  it('says that bits differ on another processor and with other micro-batches; a deterministic run is refused', async () => {
+    const output = join(folder(), 'out')
+    await stopAfterFive(optionsOf(output))
+    const resumed = { ...optionsOf(output), resume: true as const }
+    const [deterministic, other] = [{ ...resumed, deterministic: true }, { processor: 'B2' }]
+    await expectRejection(trainFake(deterministic, other), 'changed-run', /processor A1 .*B2 .*deterministic/)
+    await expectRejection(trainFake({ ...deterministic, microBatchSize: 1 }), 'changed-run', /microBatchSize .*bits/)
+    await expectRejection(
+      trainFake({ ...deterministic, allowChanges: ['all'] }),
+      'unfit-options',
+      /deterministic does not go with allowChanges/,
+    )
+    const told = await trainFake({ ...resumed, microBatchSize: 1 }, other)
+    expect(notices(told).filter((notice) => notice.includes('not bit for bit')).length).toBe(2)
+  })
+
+  it('goes on deterministically where nothing has changed', async () => {
+    const whole = await trainFake(optionsOf(join(folder(), 'whole')))
+    const output = join(folder(), 'out')
+    await stopAfterFive(optionsOf(output))
+    expect(bits(await trainFake({ ...optionsOf(output), resume: true, deterministic: true }))).toEqual(bits(whole))
+  })
+
   it('may save, evaluate and report otherwise than before, and move its data', async () => {
     const output = join(folder(), 'out')
     await stopAfterFive(optionsOf(output))
