@@ -37,7 +37,7 @@ const cmakeFolder = join(folder, 'cmake', configuration)
 if (options['if-needed'] && isUpToDate()) process.exit(0)
 const missing = missingTools()
 if (missing.length > 0) giveUp(`not found: ${missing.join(', ')}`)
-if (!isConfigured() || options.emulated) {
+if (!isConfigured() || options.emulated || process.env.MORA_BUILD_CUDA) {
   // A configuration that failed leaves a cache behind that must not be built from.
   if (!isConfigured()) rmSync(join(cmakeFolder, 'CMakeCache.txt'), { force: true })
   if (!runCMake('configure')) giveUp('CMake could not configure the build (see above)')

@@ -1,6 +1,7 @@
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { doctor } from '../lib/doctor.js'
 import type { Native } from '../lib/native.js'
@@ -18,6 +19,12 @@ function addon(whyNoCuda: string | null): Native {
   } as unknown as Native
 }
 
+/** Whether CMake was told MORA_CUDA=OFF. */
+function builtWithoutCuda(): boolean {
+  const cache = join(dirname(binaryCandidates()[0]!), '..', 'cmake', 'Release', 'CMakeCache.txt')
+  return existsSync(cache) && /^MORA_CUDA:\w+=OFF$/m.test(readFileSync(cache, 'utf8'))
+}
+
 describe('the doctor', () => {
   it('says why there is no CUDA device', () => {
     const report = doctor({ addon: addon('there is no driver; install it') })
@@ -28,6 +35,21 @@ describe('the doctor', () => {
       problem: 'No CUDA device can be used: there is no driver',
       remedy: 'install it',
     })
+  })
+
+  it('says why this build has no CUDA backend, and which build has one', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mora-binary-'))
+    copyFileSync(binaryCandidates()[0]!, join(folder, 'mora.node')) // and no backend beside it
+    const script = 'console.log(require(process.argv[1]).whyUnavailable("cuda"))'
+    const { stdout } = spawnSync(process.execPath, ['-e', script, join(folder, 'mora.node')], {
+      env: { ...process.env, MORA_CUDA: '' },
+      encoding: 'utf8',
+    })
+    const built = builtWithoutCuda()
+      ? /^the CUDA backend was not built .*: node-mora was built with MORA_CUDA=OFF; run "MORA_BUILD_CUDA=AUTO npm run build:native"/
+      : /nvcc was not found when node-mora was built; install the CUDA toolkit 12|is not there although it was built/
+    expect(stdout).toMatch(built)
+    expect(stdout).toContain(join(folder, 'mora_cuda.so'))
   })
 
   it('lists the CUDA devices that are there', () => {

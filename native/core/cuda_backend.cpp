@@ -29,11 +29,23 @@ bool emulated() {
   return wanted && std::string(wanted) == "emulated";
 }
 
+/// MORA_CUDA_ABSENT, from CMakeLists.txt, says why this build has no backend; empty where it has one.
 std::string notBuilt(const std::filesystem::path& library) {
   if (emulated()) return library.string() + " was not built; \"npm run build:emulated\" builds it, or unset MORA_CUDA";
-  return "the CUDA backend was not built (" + library.string() +
-         " is not there): nvcc was not found when node-mora was built; install the CUDA toolkit 12 or newer, then "
-         "run \"npm run build:native\"";
+  const std::string cause = MORA_CUDA_ABSENT,
+                    missing = "the CUDA backend was not built (" + library.string() + " is not there)";
+  if (cause == "off")
+    return missing +
+           ": node-mora was built with MORA_CUDA=OFF; run \"MORA_BUILD_CUDA=AUTO npm run build:native\" where the CUDA "
+           "toolkit 12 or newer is";
+  if (cause == "sanitizer")
+    return missing + ": builds with a sanitizer have none; run \"npm run build:native\" and unset MORA_BUILD";
+  if (cause == "no nvcc")
+    return missing +
+           ": nvcc was not found when node-mora was built; install the CUDA toolkit 12 or newer, then run "
+           "\"npm run build:native\"";
+  return library.string() +
+         ", the CUDA backend, is not there although it was built with the addon; run \"npm run build:native\"";
 }
 
 Opened open() {

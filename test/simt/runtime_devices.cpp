@@ -1,4 +1,4 @@
-// The runtime's functions about devices: an invented GPU of compute capability 9.0.
+// The runtime's functions about devices: invented GPUs.
 #include <cstdio>
 #include <cstring>
 
@@ -18,7 +18,7 @@ bool exists(int device) { return device >= 0 && device < settings().devices; }
 }  // namespace
 
 cudaError_t cudaDriverGetVersion(int* version) {
-  *version = CUDART_VERSION;
+  *version = settings().driver;
   return cudaSuccess;
 }
 
@@ -28,6 +28,8 @@ cudaError_t cudaRuntimeGetVersion(int* version) {
 }
 
 cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 0;
+  if (settings().driver < CUDART_VERSION) return failed(cudaErrorInsufficientDriver);
   *count = settings().devices;
   return *count > 0 ? cudaSuccess : failed(cudaErrorNoDevice);
 }
@@ -59,7 +61,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   std::copy(threads, threads + 3, properties->maxThreadsDim);
   std::copy(blocks, blocks + 3, properties->maxGridSize);
   properties->maxThreadsPerMultiProcessor = 2048;
-  properties->major = 9;
+  properties->major = settings().capability / 10;
+  properties->minor = settings().capability % 10;
   properties->multiProcessorCount = settings().multiprocessors;
   properties->l2CacheSize = 50 << 20;
   properties->pciBusID = device + 1;

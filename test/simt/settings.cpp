@@ -1,5 +1,7 @@
 #include "simt/settings.h"
 
+#include <cuda_runtime.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <thread>
@@ -22,6 +24,8 @@ Settings read() {
   settings.threads = std::max<unsigned>(1, static_cast<unsigned>(number("MORA_SIMT_THREADS", processors)));
   if (underThreadSanitizer()) settings.threads = 1;  // its fibers stay in one OS thread
   settings.devices = static_cast<int>(number("MORA_SIMT_DEVICES", 1));
+  settings.driver = static_cast<int>(number("MORA_SIMT_DRIVER", CUDART_VERSION));
+  settings.capability = static_cast<int>(number("MORA_SIMT_CAPABILITY", 90));
   settings.memory = number("MORA_SIMT_MEMORY", uint64_t{4} << 30);
   settings.multiprocessors = static_cast<int>(number("MORA_SIMT_MULTIPROCESSORS", 4));
   settings.protect = number("MORA_SIMT_PROTECT", 1) != 0;
