@@ -6,12 +6,13 @@ const bytesPerElement = 2
 
 class Launches {
   list = []
-  add(name, elements, flops = 0) {
-    this.list.push({ name, bytes: elements * bytesPerElement, flops })
+  add(name, elements, more = {}) {
+    this.list.push({ name, bytes: elements * bytesPerElement, flops: 0, ...more })
   }
   /** [rows, inner] times [inner, outer]. */
   product(name, rows, inner, outer) {
-    this.add(name, rows * inner + inner * outer + rows * outer, 2 * rows * inner * outer)
+    const aligned = inner % 8 === 0 && outer % 8 === 0
+    this.add(name, rows * inner + inner * outer + rows * outer, { flops: 2 * rows * inner * outer, aligned })
   }
 }
 

@@ -9,7 +9,7 @@ export class TraceReader {
     this.path = path
   }
 
-  /** `[{kind, name, bytes, flops, float32}]` */
+  /** `[{kind, name, bytes, flops, float32, aligned}]` */
   next() {
     const all = existsSync(this.path) ? readFileSync(this.path, 'utf8').trimEnd().split('\n') : []
     const fresh = all.slice(this.#lines).filter((line) => line !== '')
@@ -21,10 +21,10 @@ export class TraceReader {
   }
 }
 
-function launchOf({ kind, name, bytesRead, bytesWritten, flops }) {
+function launchOf({ kind, name, bytesRead, bytesWritten, flops, aligned = true }) {
   const bytes = bytesRead + bytesWritten
   if (kind === 'kernel') return { kind, name: kernelName(name), bytes, flops, float32: false }
-  return { kind, name: name.replace(/ \d+x\d+x\d+.*/, ''), bytes, flops, float32: name.startsWith('f32') }
+  return { kind, name: name.replace(/ \d+x\d+x\d+.*/, ''), bytes, flops, float32: name.startsWith('f32'), aligned }
 }
 
 /** Without namespaces and parameters: those begin at the first parenthesis after the template's arguments. */

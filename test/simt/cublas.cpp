@@ -141,6 +141,14 @@ bool inside(const void* data, CublasType type, int64_t rows, int64_t columns, in
   return DeviceMemory::instance().allocated(data, static_cast<size_t>(elements * widthOf(type)));
 }
 
+/// Whether a batch of matrices of `rows` elements in a column can be read or written 16 bytes at a time.
+bool aligned(const void* data, CublasType type, int64_t rows, int64_t ld, int64_t stride) {
+  const std::array distances{rows, ld, stride};
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && std::all_of(distances.begin(), distances.end(), [&](int64_t at) {
+           return at * widthOf(type) % 16 == 0;
+         });
+}
+
 bool known(CublasType type) { return type == CublasType::f32 || type == CublasType::f16 || type == CublasType::bf16; }
 
 CublasStatus enqueueProduct(CublasHandle handle, const Product& product) {
@@ -173,6 +181,9 @@ CublasStatus enqueueProduct(CublasHandle handle, const Product& product) {
                                             (product.beta == 0 ? 0 : bytesC));
     entry.bytesWritten = static_cast<uint64_t>(bytesC);
     entry.flops = static_cast<uint64_t>(2 * m * n * k * count);
+    entry.aligned = aligned(product.a, product.typeA, rowsA, product.lda, product.strideA) &&
+                    aligned(product.b, product.typeB, rowsB, product.ldb, product.strideB) &&
+                    aligned(product.c, product.typeC, m, product.ldc, product.strideC);
     trace(entry);
   }
   if (!settings().compute) return kSuccess;

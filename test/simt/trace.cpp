@@ -48,6 +48,7 @@ void trace(const TraceEntry& entry) {
     written += std::exchange(expectedWritten, 0);
     flops += std::exchange(expectedFlops, 0);
   }
+  if (!entry.aligned) std::fprintf(file, ",\"aligned\":false");
   std::fprintf(file, ",\"bytesRead\":%llu,\"bytesWritten\":%llu,\"flops\":%llu}\n",
                static_cast<unsigned long long>(read), static_cast<unsigned long long>(written),
                static_cast<unsigned long long>(flops));

@@ -14,6 +14,7 @@ struct TraceEntry {
   dim3 grid = 0, block = 0;  // kernels
   uint64_t sharedBytes = 0;  // dynamic
   uint64_t bytesRead = 0, bytesWritten = 0, flops = 0;
+  bool aligned = true;  // products: every operand can be read or written 16 bytes at a time
 };
 
 bool tracing();
