@@ -234,6 +234,8 @@ export interface Native {
 
   groupSum(grouping: Grouping, source: T, target: T, accumulate: boolean): void
   groupSpread(grouping: Grouping, source: T, target: T, accumulate: boolean): void
+  /** Side W of the folded matrices [n, W, W] for activations of that dtype: R, or that of aligned windows. */
+  foldedSide(plan: BlockPlan, dtype: DType, device: NativeDevice): number
   foldBlocks(plan: BlockPlan, matrix: T, folded: T): void
   unfoldBlocks(plan: BlockPlan, dFolded: T, dMatrix: T, accumulate: boolean): void
   blocksForward(plan: BlockPlan, x: T, folded: T, y: T, accumulate: boolean): void

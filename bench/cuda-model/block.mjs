@@ -18,8 +18,9 @@ export function predictBlocks(cases, tokens) {
 function predictBlock(one, tokens, frozen) {
   const { operator, rank } = one
   const phases = traced('trace-block.mjs', { tokens, operator, rank, merge: true, block: true })
-  const time = Object.fromEntries(Object.entries(phases).map(([name, list]) => [name, totalMicroseconds(list)]))
-  const perStep = Math.max(0, time.first - time.forward - time.backward)
+  const time = timesOf(phases)
+  const withoutWindows = timesOf(traced('trace-block.mjs', { tokens, operator, rank, windows: false }))
+  const added = ({ forward, backward, perStep }) => (100 * (forward + backward + perStep - frozen)) / frozen
   const reference = linears.flatMap((layer) => {
     const side = squareSide(layer.inFeatures, layer.outFeatures, rank, operator)
     const launches = referenceLaunches(operator, layer, side, tokens)
@@ -29,11 +30,13 @@ function predictBlock(one, tokens, frozen) {
     ...one,
     /** In percent of the frozen products. */
     referenceAdds: (100 * totalMicroseconds(reference)) / frozenMicroseconds(tokens),
-    adds: (100 * (time.forward + time.backward + perStep - frozen)) / frozen,
+    adds: added(time),
+    /** The same where blocks are read as they lie, not in aligned windows. */
+    addsWithoutWindows: added(withoutWindows),
     forward: time.forward,
     backward: time.backward,
     /** What is done once per optimizer step. */
-    perStep,
+    perStep: time.perStep,
     /** Of all targets of the model. */
     merge: time.merge * llamaBlocks,
     launches: { forward: phases.forward.length, backward: phases.backward.length },
@@ -41,4 +44,9 @@ function predictBlock(one, tokens, frozen) {
     blockKernels: phases.block.filter(({ kind }) => kind !== 'product').length,
     phases,
   }
+}
+
+function timesOf(phases) {
+  const time = Object.fromEntries(Object.entries(phases).map(([name, list]) => [name, totalMicroseconds(list)]))
+  return { ...time, perStep: Math.max(0, time.first - time.forward - time.backward) }
 }

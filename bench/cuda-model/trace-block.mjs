@@ -4,8 +4,9 @@
 //     node bench/cuda-model/trace-block.mjs '{"tokens":4096,"operator":"rotation","rank":8,"merge":true,"block":true}'
 // Phases: `first`, `forward` and `backward` are the seven linear layers alone, `first` being a forward and a backward pass
 // that also do what is done once per optimizer step; `block` is the whole block forward; `merge` merges every adapter. An
-// operator of null is the frozen block.
+// operator of null is the frozen block. `windows` false: blocks are read where they lie, aligned or not.
 import { mora, moraMethod } from '../../dist/adapters/mora.js'
+import { loadBinary } from '../../dist/native-binary.js'
 import { LinearInput } from '../../dist/nn/linear-input.js'
 import { RotaryTables } from '../../dist/nn/rotary.js'
 import { backwardFrom } from '../../dist/tensor/backward.js'
@@ -17,7 +18,8 @@ import { Tensor } from '../../dist/tensor/tensor.js'
 import { emptyBlock } from './llama.mjs'
 import { TraceReader } from './trace.mjs'
 
-const { tokens, operator, rank, merge = false, block: whole = false } = JSON.parse(process.argv[2])
+const { tokens, operator, rank, merge = false, block: whole = false, windows = true } = JSON.parse(process.argv[2])
+if (!windows) loadBinary().foldedSide = ({ side }) => side
 const device = openDevice({ device: 'cuda' })
 const options = { device, dtype: 'bfloat16' }
 const reader = new TraceReader(process.env.MORA_SIMT_TRACE)

@@ -183,9 +183,11 @@ function geometryOf(rank, operator, inFeatures, outFeatures) {
   return { side, ...moraGeometry(operator, inFeatures, outFeatures, side) }
 }
 
-function blocks({ sizes: { T, D, F }, bfloat16, float32, zeros }, one, rank) {
+function blocks({ device, sizes: { T, D, F }, bfloat16, float32, zeros }, one, rank) {
   const { side, plan } = geometryOf(rank, 'rotation', D, F)
-  const folded = [liveBlocks(plan), side, side]
+  const matrices = [liveBlocks(plan), side, side]
+  const window = native.foldedSide(plan, 'bfloat16', device)
+  const folded = [liveBlocks(plan), window, window]
   const named = (name) => `${name}, rotation r=${rank}`
   return [
     () => one(named('foldBlocks'), [float32(side, side), bfloat16(...folded)], (m, w) => native.foldBlocks(plan, m, w)),
@@ -206,7 +208,7 @@ function blocks({ sizes: { T, D, F }, bfloat16, float32, zeros }, one, rank) {
         native.blocksBackwardWeight(plan, x, dY, dW),
       ),
     () =>
-      one(named('mergeBlocks'), [float32(...folded), bfloat16(F, D), zeros([1], 'int32')], (w, weight, nonFinite) =>
+      one(named('mergeBlocks'), [float32(...matrices), bfloat16(F, D), zeros([1], 'int32')], (w, weight, nonFinite) =>
         native.mergeBlocks(plan, w, 1e-6, weight, nonFinite),
       ),
   ]

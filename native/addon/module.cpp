@@ -84,6 +84,14 @@ Napi::Value fromFile(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value foldedSide(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const int64_t side = operations::foldedSide(Argument<BlockPlan>::from(info[0]), dtypeFromName(info.Env(), info[1]),
+                                                DeviceObject::unwrap(info[2]));
+    return Napi::Number::New(info.Env(), static_cast<double>(side));
+  });
+}
+
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   auto environment = std::make_unique<Environment>();
   environment->completions = std::make_shared<Completions>(env);
@@ -105,6 +113,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("empty", empty);
   function("fromArray", fromArray);
   function("fromFile", fromFile);
+  function("foldedSide", foldedSide);
 
 #define MORA_EXPOSE(name) function(#name, Exposed<&operations::name>::call)
   MORA_EXPOSE(fill);

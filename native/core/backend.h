@@ -215,23 +215,28 @@ struct Backend {
   Status (*groupSum)(Stream*, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate);
   /// Spreads: target [T, width] (+)= source [T, R] at each column's groups. Decompress, and the transpose of compress.
   Status (*groupSpread)(Stream*, Grouping grouping, TensorDesc source, TensorDesc target, bool accumulate);
-  /// folded [n, R, R] (any float type) = M R_b for every live block b; matrix is f32 [R, R].
+  /// W, the side of the folded matrices that activations of that dtype are multiplied with: R, or more where the
+  /// backend computes in aligned windows (mora/windows.h). For f32 it is R.
+  int64_t (*foldedSide)(BlockPlan plan, DType dtype);
+  /// folded [n, W, W] (any float type) = M R_b for every live block b where it lies in its window, and 0 around it;
+  /// matrix is f32 [R, R].
   Status (*foldBlocks)(Stream*, BlockPlan plan, TensorDesc matrix, TensorDesc folded);
-  /// dMatrix [R, R] (f32) (+)= the sum over live blocks of dFolded_b R_b^T; dFolded is f32 [n, R, R].
+  /// dMatrix [R, R] (f32) (+)= the sum over live blocks of dFolded_b R_b^T; dFolded is f32 [n, W, W].
   Status (*unfoldBlocks)(Stream*, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate);
   /// y [T, d] = blocks applied to x [T, k]; columns that no block reaches become 0, repeats are copied.
   Status (*blocksForward)(Stream*, BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate);
-  /// dX [T, k] (+)= transpose of the blocks applied to dY [T, d]
+  /// dX [T, k] (+)= transpose of the blocks applied to dY [T, d]. Zeros may follow in dY up to a multiple of 8 columns.
   Status (*blocksBackwardInput)(Stream*, BlockPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX,
                                 bool accumulate);
-  /// dFolded [n, R, R] (f32) = dY_b^T x_b for every live block
+  /// dFolded [n, W, W] (f32) = dY_b^T x_b for every live block where it lies in its window, anything around it. dY as
+  /// above.
   Status (*blocksBackwardWeight)(Stream*, BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded);
   /// weight [d, k] += scale * delta W of the sharing operators, one gather pass; nonFinite [1] i32 += results not
   /// finite (it may lack data).
   Status (*mergeGroups)(Stream*, Grouping input, Grouping output, TensorDesc matrix, float scale, TensorDesc weight,
                         TensorDesc nonFinite);
-  /// The same for rotation, decoupling and truncation, from folded f32 blocks: what no block reaches is neither read
-  /// nor counted.
+  /// The same for rotation, decoupling and truncation, from folded f32 blocks [n, R, R]: what no block reaches is
+  /// neither read nor counted.
   Status (*mergeBlocks)(Stream*, BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight,
                         TensorDesc nonFinite);
 };

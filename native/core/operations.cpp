@@ -28,6 +28,21 @@ void requirePlan(const char* operation, const BlockPlan& plan) {
                                         (plan.rotate ? " (rotation needs an even side)." : "."));
 }
 
+// Folded matrices [n, W, W] for activations of a dtype: in windows, if the backend has them, or R wide.
+void checkFolded(Check& check, const char* name, const Tensor& folded, const BlockPlan& plan, DType activations) {
+  check.tensor(name, folded).dense();
+  const int64_t window = check.device().backend().foldedSide(plan, activations);
+  const int64_t side = folded.rank() == 3 && folded.size(1) == window ? window : plan.side;
+  check.shape({plan.liveBlocks(), side, side});
+}
+
+// Gradients of outputs that repeat are made with room for a whole window.
+void checkOutputGradient(Check& check, const BlockPlan& plan, const Tensor& dY) {
+  check.tensor("dY", dY).rank(2).floats().rows();
+  const int64_t d = plan.outFeatures, whole = (d + 7) / 8 * 8;
+  check.that(dY.size(1) == d || dY.size(1) == whole, std::to_string(d) + " columns");
+}
+
 // Merging gathers into dense rows of a weight; a count of what went wrong comes beside it.
 void checkMerge(Check& check, const Tensor& weight, int64_t outFeatures, int64_t inFeatures, const Tensor& nonFinite) {
   check.tensor("weight", weight).shape({outFeatures, inFeatures}).floats().rows();
@@ -372,18 +387,25 @@ void groupSpread(Grouping grouping, const Tensor& source, const Tensor& target, 
   MORA_ENQUEUE(check, groupSpread, grouping, source.desc(), target.desc(), accumulate);
 }
 
+int64_t foldedSide(BlockPlan plan, DType dtype, const Device& device) {
+  requirePlan("foldedSide", plan);
+  return device.backend().foldedSide(plan, dtype);
+}
+
 void foldBlocks(BlockPlan plan, const Tensor& matrix, const Tensor& folded) {
   requirePlan("foldBlocks", plan);
   Check check("foldBlocks");
   check.tensor("matrix", matrix).shape({plan.side, plan.side}).dtype(DType::f32).dense();
-  check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).floats().dense();
+  check.tensor("folded", folded).floats();
+  checkFolded(check, "folded", folded, plan, folded.dtype());
   MORA_ENQUEUE(check, foldBlocks, plan, matrix.desc(), folded.desc());
 }
 
 void unfoldBlocks(BlockPlan plan, const Tensor& dFolded, const Tensor& dMatrix, bool accumulate) {
   requirePlan("unfoldBlocks", plan);
   Check check("unfoldBlocks");
-  check.tensor("dFolded", dFolded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(DType::f32).dense();
+  check.tensor("dFolded", dFolded).dtype(DType::f32);
+  checkFolded(check, "dFolded", dFolded, plan, DType::bf16);
   check.tensor("dMatrix", dMatrix).shape({plan.side, plan.side}).dtype(DType::f32).dense();
   MORA_ENQUEUE(check, unfoldBlocks, plan, dFolded.desc(), dMatrix.desc(), accumulate);
 }
@@ -393,7 +415,8 @@ void blocksForward(BlockPlan plan, const Tensor& x, const Tensor& folded, const 
   Check check("blocksForward");
   check.tensor("x", x).rank(2).floats().rows().that(x.size(1) == plan.inFeatures,
                                                     std::to_string(plan.inFeatures) + " columns");
-  check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(x.dtype()).dense();
+  check.tensor("folded", folded).dtype(x.dtype());
+  checkFolded(check, "folded", folded, plan, x.dtype());
   check.tensor("y", y).shape({x.size(0), plan.outFeatures}).floats().rows();
   MORA_ENQUEUE(check, blocksForward, plan, x.desc(), folded.desc(), y.desc(), accumulate);
 }
@@ -401,9 +424,9 @@ void blocksForward(BlockPlan plan, const Tensor& x, const Tensor& folded, const 
 void blocksBackwardInput(BlockPlan plan, const Tensor& dY, const Tensor& folded, const Tensor& dX, bool accumulate) {
   requirePlan("blocksBackwardInput", plan);
   Check check("blocksBackwardInput");
-  check.tensor("dY", dY).rank(2).floats().rows();
-  check.that(dY.size(1) == plan.outFeatures, std::to_string(plan.outFeatures) + " columns");
-  check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(dY.dtype()).dense();
+  checkOutputGradient(check, plan, dY);
+  check.tensor("folded", folded).dtype(dY.dtype());
+  checkFolded(check, "folded", folded, plan, dY.dtype());
   check.tensor("dX", dX).shape({dY.size(0), plan.inFeatures}).floats().rows();
   MORA_ENQUEUE(check, blocksBackwardInput, plan, dY.desc(), folded.desc(), dX.desc(), accumulate);
 }
@@ -413,8 +436,10 @@ void blocksBackwardWeight(BlockPlan plan, const Tensor& x, const Tensor& dY, con
   Check check("blocksBackwardWeight");
   check.tensor("x", x).rank(2).floats().rows().that(x.size(1) == plan.inFeatures,
                                                     std::to_string(plan.inFeatures) + " columns");
-  check.tensor("dY", dY).shape({x.size(0), plan.outFeatures}).dtype(x.dtype()).rows();
-  check.tensor("dFolded", dFolded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(DType::f32).dense();
+  checkOutputGradient(check, plan, dY);
+  check.shape({x.size(0), dY.size(1)}).dtype(x.dtype());
+  check.tensor("dFolded", dFolded).dtype(DType::f32);
+  checkFolded(check, "dFolded", dFolded, plan, x.dtype());
   MORA_ENQUEUE(check, blocksBackwardWeight, plan, x.desc(), dY.desc(), dFolded.desc());
 }
 

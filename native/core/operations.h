@@ -53,6 +53,7 @@ void countNonFinite(const Tensor& x, const Tensor& count, bool accumulate);
 
 void groupSum(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate);
 void groupSpread(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate);
+int64_t foldedSide(BlockPlan plan, DType dtype, const Device& device);
 void foldBlocks(BlockPlan plan, const Tensor& matrix, const Tensor& folded);
 void unfoldBlocks(BlockPlan plan, const Tensor& dFolded, const Tensor& dMatrix, bool accumulate);
 void blocksForward(BlockPlan plan, const Tensor& x, const Tensor& folded, const Tensor& y, bool accumulate);

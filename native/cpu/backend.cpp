@@ -149,6 +149,7 @@ constexpr Backend kCpu{
     MORA_OPERATION(countNonFinite),
     MORA_OPERATION(groupSum),
     MORA_OPERATION(groupSpread),
+    .foldedSide = [](BlockPlan plan, DType) { return plan.side; },
     MORA_OPERATION(foldBlocks),
     MORA_OPERATION(unfoldBlocks),
     MORA_OPERATION(blocksForward),

@@ -21,8 +21,9 @@ struct CpuOperations {
     cpu::matmul(a, transposeA, b, transposeB, c, 1, accumulate);
   }
   static void zero(const TensorDesc& target) { fill(target, 0); }
-  static void groupSpread(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
-    cpu::groupSpread(grouping, source, target, false);
+  static void groupSpread(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target,
+                          bool accumulate) {
+    cpu::groupSpread(grouping, source, target, accumulate);
   }
   static void groupSum(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
     cpu::groupSum(grouping, source, target, false);

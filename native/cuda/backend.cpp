@@ -133,6 +133,7 @@ constexpr Backend kCuda{
     MORA_OPERATION(countNonFinite),
     MORA_OPERATION(groupSum),
     MORA_OPERATION(groupSpread),
+    .foldedSide = cuda::foldedSide,
     MORA_OPERATION(foldBlocks),
     MORA_OPERATION(unfoldBlocks),
     MORA_OPERATION(blocksForward),

@@ -60,6 +60,7 @@ void groupSpread(Context& context, Grouping grouping, TensorDesc source, TensorD
 void mergeGroups(Context& context, Grouping input, Grouping output, TensorDesc matrix, float scale, TensorDesc weight,
                  TensorDesc nonFinite);
 // mora_blocks.cu
+int64_t foldedSide(BlockPlan plan, DType dtype);
 void foldBlocks(Context& context, BlockPlan plan, TensorDesc matrix, TensorDesc folded);
 void unfoldBlocks(Context& context, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate);
 void blocksForward(Context& context, BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate);

@@ -1,7 +1,9 @@
 // Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
-// over the blocks of x and y (mora/block_operations.h), and merging is one pass over W.
-// T rows, k inputs, d outputs, R side of the matrix, n live blocks. Columns are counted in 32 bits.
-#include "mora/block_operations.h"
+// over the blocks of x and y (mora/block_operations.h), in aligned windows where that pays (mora/window_operations.h),
+// and merging is one pass over the weight.
+// T rows, k inputs, d outputs, R side of the matrix, W side of its window (R without windows), n live blocks. Columns
+// are counted in 32 bits.
+#include "mora/window_operations.h"
 
 #include <cstring>
 
@@ -50,28 +52,35 @@ RotationTable rotationTable(Context& context, const BlockPlan& plan) {
 }
 
 /*
- * folded [n, R, R] = M R_b: columns j and j + R/2 of M turned by the block's angle. A thread turns N pairs of one row.
- * Moves (n + 1) R^2 numbers and the table, M mostly from the cache.
+ * folded [n, W, W] = M R_b in its window: columns j and j + R/2 of M turned by the block's angle, zeros around them. A
+ * thread turns N pairs of one row. Moves n W^2 + R^2 numbers and the table, M mostly from the cache.
  */
 template <typename T, int N>
-__global__ void foldRows(const float* matrix, RotationTable table, T* folded, int blocks, int side) {
+__global__ void foldRows(const float* matrix, RotationTable table, T* folded, int blocks, int side, int window) {
   const int half = side / 2;
-  forPieces(static_cast<int64_t>(blocks) * side, half / N, [&](int64_t row, int64_t piece) {
-    const int64_t j = piece * N, angle = row / side * half + j;
-    const float* const m = matrix + row % side * side + j;
-    T* const w = folded + row * side + j;
-    float cosines[N], sines[N], low[N], high[N], first[N], second[N];
-    load(table.cosines + angle, cosines);
-    load(table.sines + angle, sines);
-    load(m, low);
-    load(m + half, high);
+  forPieces(static_cast<int64_t>(blocks) * window, half / N, [&](int64_t row, int64_t piece) {
+    const int64_t j = piece * N, block = row / window, offset = windowOffset(side, window, block);
+    const int64_t line = row % window - offset;
+    T* const w = folded + row * window + offset;
+    float first[N] = {}, second[N] = {};
+    if (line >= 0 && line < side) {
+      const float* const m = matrix + line * side + j;
+      float cosines[N], sines[N], low[N], high[N];
+      load(table.cosines + block * half + j, cosines);
+      load(table.sines + block * half + j, sines);
+      load(m, low);
+      load(m + half, high);
 #pragma unroll
-    for (int i = 0; i < N; ++i) {
-      first[i] = low[i] * cosines[i] + high[i] * sines[i];
-      second[i] = high[i] * cosines[i] - low[i] * sines[i];
+      for (int i = 0; i < N; ++i) {
+        first[i] = low[i] * cosines[i] + high[i] * sines[i];
+        second[i] = high[i] * cosines[i] - low[i] * sines[i];
+      }
     }
-    store(first, w);
-    store(second, w + half);
+    store(first, w + j);
+    store(second, w + half + j);
+    if (piece > 0) return;
+    for (int64_t c = -offset; c < 0; ++c) w[c] = fromFloat<T>(0);
+    for (int64_t c = side; c < window - offset; ++c) w[c] = fromFloat<T>(0);
   });
 }
 
@@ -80,7 +89,7 @@ __global__ void foldRows(const float* matrix, RotationTable table, T* folded, in
  * Moves (n + 1) R^2 f32 numbers, R^2 more to accumulate, and the table.
  */
 template <int N>
-__global__ void unfoldRows(const float* dFolded, RotationTable table, float* dMatrix, int blocks, int side,
+__global__ void unfoldRows(const float* dFolded, RotationTable table, float* dMatrix, int blocks, int side, int window,
                            bool accumulate) {
   const int half = side / 2;
   forPieces(side, half / N, [&](int64_t row, int64_t piece) {
@@ -93,7 +102,8 @@ __global__ void unfoldRows(const float* dFolded, RotationTable table, float* dMa
     }
 #pragma unroll 2
     for (int64_t b = 0; b < blocks; ++b) {
-      const float* const w = dFolded + (b * side + row) * side + j;
+      const int64_t offset = windowOffset(side, window, b);
+      const float* const w = dFolded + (b * window + offset + row) * window + offset + j;
       float cosines[N], sines[N], first[N], second[N];
       load(table.cosines + b * half + j, cosines);
       load(table.sines + b * half + j, sines);
@@ -179,43 +189,74 @@ struct CudaOperations {
   void groupSum(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
     cuda::groupSum(context, grouping, source, target, false);
   }
-  void groupSpread(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
-    cuda::groupSpread(context, grouping, source, target, false);
+  void groupSpread(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target, bool accumulate) {
+    cuda::groupSpread(context, grouping, source, target, accumulate);
   }
   void* scratch(size_t bytes) { return context.scratch(kGradientSlot, bytes); }
 };
 
-/// Whether rows of R values, dense from an aligned start, and their halves can be read N at a time.
+/// Whether rows of R values and their halves can be read N at a time: they begin aligned for whatever divides R.
 auto halvesFit(int64_t side) {
   return [side](int width) { return side / 2 % width == 0; };
 }
 
+/// `count` blocks of folded matrices [n, W, W], `step` apart, without what is around them: [count, R, R].
+TensorDesc foldedBlocks(const TensorDesc& folded, int64_t side, int64_t block, int64_t count, int64_t step) {
+  const int64_t offset = windowOffset(side, folded.shape[1], block);
+  return matrixBlocks(folded, {0, side, offset, 0, side, offset, block, count, true, step});
+}
+
+/// A matrix [R, R] `count` times: [count, R, R].
+TensorDesc repeated(const TensorDesc& matrix, int64_t count) {
+  const int64_t R = matrix.shape[0];
+  return {matrix.data, matrix.dtype, 3, {count, R, R}, {0, R, 1}};
+}
+
+/// R from which windows pay. They read about three quarters of x a second time, for the last rows of blocks: up to 3/8
+/// more bytes. Products of narrow blocks are bound by memory: R / 2 operations a byte are below what an H100 needs to
+/// be bound by arithmetic, 240, or 70 where operands are not aligned (bench/cuda-model/roofline.mjs). So without
+/// windows they take R / 2 / 70 of the time that their bytes take, which passes 1 + 3/8 at R = 192.
+constexpr int64_t kNarrowestWindowed = 192;
+
 }  // namespace
 
+int64_t foldedSide(BlockPlan plan, DType dtype) {
+  const bool sixteenBits = traitsOf(dtype).blockBytes == 2 && isFloat(dtype);
+  const bool aligned = plan.side % kCell == 0, alignable = plan.inFeatures % kCell == 0;
+  return sixteenBits && alignable && !aligned && plan.side >= kNarrowestWindowed ? windowSide(plan) : plan.side;
+}
+
 void foldBlocks(Context& context, BlockPlan plan, TensorDesc matrix, TensorDesc folded) {
-  const int64_t R = plan.side, n = plan.liveBlocks();
+  const int64_t R = plan.side, n = plan.liveBlocks(), window = folded.shape[1];
   if (!plan.rotate) {  // every block is the matrix itself
-    TensorDesc repeated = matrix;
-    repeated.rank = 3;
-    repeated.shape[0] = n, repeated.shape[1] = repeated.shape[2] = R;
-    repeated.strides[0] = 0, repeated.strides[1] = R, repeated.strides[2] = 1;
-    return copy(context, repeated, folded, 1);
+    if (window > R) fill(context, folded, 0);
+    const int64_t step = window > R ? blocksBetweenLike(R) : 1;
+    for (int64_t block = 0; block < std::min(step, n); ++block) {
+      const int64_t count = ceilDivide(n - block, step);
+      copy(context, repeated(matrix, count), foldedBlocks(folded, R, block, count, step), 1);
+    }
+    return;
   }
   const RotationTable table = rotationTable(context, plan);
   expectCost(bytesOf(matrix) + table.bytes(n, R), bytesOf(folded));
   withFloatType(folded.dtype, "foldBlocks", [&](auto type) {
     using T = decltype(type);
     withWidest(halvesFit(R), [&](auto width) {
-      const PieceGrid at = pieceGrid(n * R, R / 2 / width);
+      const PieceGrid at = pieceGrid(n * window, R / 2 / width);
       launch(foldRows<T, width>, at.grid, at.block, 0, context.stream, static_cast<const float*>(matrix.data), table,
-             static_cast<T*>(folded.data), static_cast<int>(n), static_cast<int>(R));
+             static_cast<T*>(folded.data), static_cast<int>(n), static_cast<int>(R), static_cast<int>(window));
     });
   });
   checkLaunch("foldBlocks");
 }
 
 void unfoldBlocks(Context& context, BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate) {
-  const int64_t R = plan.side, n = plan.liveBlocks();
+  const int64_t R = plan.side, n = plan.liveBlocks(), window = dFolded.shape[1];
+  if (!plan.rotate && window > R) {
+    for (int64_t b = 0; b < n; ++b)
+      (accumulate || b > 0 ? add : copy)(context, foldedBlocks(dFolded, R, b, 1, 1), repeated(dMatrix, 1), 1);
+    return;
+  }
   if (!plan.rotate) {
     TensorDesc blocks = dFolded, sums = dMatrix;
     blocks.rank = 2, blocks.shape[0] = n, blocks.shape[1] = blocks.strides[0] = R * R, blocks.strides[1] = 1;
@@ -227,24 +268,29 @@ void unfoldBlocks(Context& context, BlockPlan plan, TensorDesc dFolded, TensorDe
   withWidest(halvesFit(R), [&](auto width) {
     const PieceGrid at = pieceGrid(R, R / 2 / width);
     launch(unfoldRows<width>, at.grid, at.block, 0, context.stream, static_cast<const float*>(dFolded.data), table,
-           static_cast<float*>(dMatrix.data), static_cast<int>(n), static_cast<int>(R), accumulate);
+           static_cast<float*>(dMatrix.data), static_cast<int>(n), static_cast<int>(R), static_cast<int>(window),
+           accumulate);
   });
   checkLaunch("unfoldBlocks");
 }
 
 void blocksForward(Context& context, BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate) {
   CudaOperations operations{context};
-  multiplyBlocks(operations, plan, x, folded, y, accumulate);
+  const auto multiply = folded.shape[1] > plan.side ? multiplyWindows<CudaOperations> : multiplyBlocks<CudaOperations>;
+  multiply(operations, plan, x, folded, y, accumulate);
 }
 
 void blocksBackwardInput(Context& context, BlockPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX,
                          bool accumulate) {
   CudaOperations operations{context};
-  multiplyBlocksTransposed(operations, plan, dY, folded, dX, accumulate);
+  const auto multiply = folded.shape[1] > plan.side ? multiplyWindowsTransposed<CudaOperations>
+                                                    : multiplyBlocksTransposed<CudaOperations>;
+  multiply(operations, plan, dY, folded, dX, accumulate);
 }
 
 void blocksBackwardWeight(Context& context, BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded) {
   CudaOperations operations{context};
+  if (dFolded.shape[1] > plan.side) return multiplyWindowGradients(operations, plan, x, dY, dFolded);
   const TensorDesc gradient = distinctGradient(operations, plan, dY, dY.dtype);
   multiplyBlockGradients(operations, plan, x, gradient, dFolded, false);
 }

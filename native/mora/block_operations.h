@@ -4,7 +4,7 @@
 //   matmul(a, transposeA, b, transposeB, c, accumulate)  as in core/backend.h, alpha 1
 //   zero(target)
 //   groupSum(grouping, source, target)                   overwrites
-//   groupSpread(grouping, source, target)                overwrites
+//   groupSpread(grouping, source, target, accumulate)
 //   scratch(bytes)                                       memory until the operation is done
 #pragma once
 #include <algorithm>
@@ -23,27 +23,44 @@ inline TensorDesc columnRange(const TensorDesc& rows, int64_t column, int64_t wi
   return view;
 }
 
-/// Columns [column, column + width) of rows [T, ..] as a batch of `count` matrices R columns apart.
-inline TensorDesc columnBlocks(const TensorDesc& rows, int64_t column, int64_t width, int64_t count, int64_t side) {
+/// Columns [column, column + width) of rows [T, ..] as a batch of `count` matrices, `stride` columns apart.
+inline TensorDesc columnBlocks(const TensorDesc& rows, int64_t column, int64_t width, int64_t count, int64_t stride) {
   TensorDesc view = columnRange(rows, column, width);
   view.rank = 3;
   view.shape[0] = count, view.shape[1] = rows.shape[0], view.shape[2] = width;
-  view.strides[0] = side, view.strides[1] = rows.strides[0], view.strides[2] = 1;
+  view.strides[0] = stride, view.strides[1] = rows.strides[0], view.strides[2] = 1;
   return view;
 }
 
+/// What a product reads of x, or writes of its gradient: [count, T, depth].
+inline TensorDesc inputBlocks(const TensorDesc& x, const BlockProduct& product, int64_t side) {
+  return columnBlocks(x, product.input, product.depth, product.count, product.step * side);
+}
+
+/// What a product writes of y, or reads of its gradient: [count, T, rows].
+inline TensorDesc outputBlocks(const TensorDesc& y, const BlockProduct& product, int64_t side) {
+  return columnBlocks(y, product.output, product.rows, product.count, product.step * side);
+}
+
 /// The part of the folded matrices that a product uses: [count, rows, depth].
-inline TensorDesc matrixBlocks(const TensorDesc& folded, const BlockProduct& product, int64_t side) {
+inline TensorDesc matrixBlocks(const TensorDesc& folded, const BlockProduct& product) {
   TensorDesc view = folded;
-  const int64_t offset = (product.block * side + product.row) * side + product.column;
+  const int64_t offset =
+      product.block * folded.strides[0] + product.row * folded.strides[1] + product.column * folded.strides[2];
   view.data = static_cast<std::byte*>(folded.data) + offset * traitsOf(folded.dtype).blockBytes;
   view.shape[0] = product.count, view.shape[1] = product.rows, view.shape[2] = product.depth;
+  view.strides[0] *= product.step;
   return view;
 }
 
 /// How often the distinct outputs occur in y, the last time perhaps cut.
 inline int64_t repeatsOf(const BlockPlan& plan) {
   return plan.truncate ? 1 : (plan.outFeatures + plan.distinctOutputs() - 1) / plan.distinctOutputs();
+}
+
+/// How y repeats its distinct outputs.
+inline Grouping repetitionOf(const BlockPlan& plan) {
+  return {GroupKind::tile, 0, plan.outFeatures, plan.distinctOutputs()};
 }
 
 /// The product with its output moved by `shift` columns and cut at `limit`: at most two products.
@@ -62,15 +79,40 @@ void visitShifted(BlockProduct product, int64_t shift, int64_t limit, int64_t si
   visit(part);
 }
 
-/// Gradient of the distinct outputs in `dtype`: dY itself, or in scratch memory its sum over the repeats.
+/// Dense rows [T, columns] in scratch memory.
+template <typename Operations>
+TensorDesc scratchRows(Operations& operations, int64_t T, int64_t columns, DType dtype) {
+  void* const memory = operations.scratch(static_cast<size_t>(T * columns * traitsOf(dtype).blockBytes));
+  return {memory, dtype, 2, {T, columns}, {columns, 1}};
+}
+
+/// Gradient of the distinct outputs in `dtype`: dY itself, or in scratch memory its sum over the repeats, followed by
+/// zeros up to `columns`.
+template <typename Operations>
+TensorDesc distinctGradient(Operations& operations, const BlockPlan& plan, const TensorDesc& dY, DType dtype,
+                            int64_t columns) {
+  if (repeatsOf(plan) == 1 && dY.dtype == dtype) return dY;
+  const int64_t distinct = plan.truncate ? plan.outFeatures : plan.distinctOutputs();
+  const TensorDesc sums = scratchRows(operations, dY.shape[0], columns, dtype);
+  operations.groupSum(Grouping{GroupKind::tile, 0, plan.outFeatures, distinct}, dY, columnRange(sums, 0, distinct));
+  if (columns > distinct) operations.zero(columnRange(sums, distinct, columns - distinct));
+  return sums;
+}
+
 template <typename Operations>
 TensorDesc distinctGradient(Operations& operations, const BlockPlan& plan, const TensorDesc& dY, DType dtype) {
-  if (repeatsOf(plan) == 1 && dY.dtype == dtype) return dY;
-  const int64_t T = dY.shape[0], distinct = plan.truncate ? plan.outFeatures : plan.distinctOutputs();
-  void* const memory = operations.scratch(static_cast<size_t>(T * distinct * traitsOf(dtype).blockBytes));
-  const TensorDesc sums{memory, dtype, 2, {T, distinct}, {distinct, 1}};
-  operations.groupSum(Grouping{GroupKind::tile, 0, plan.outFeatures, distinct}, dY, sums);
-  return sums;
+  const int64_t distinct = plan.truncate ? plan.outFeatures : plan.distinctOutputs();
+  return distinctGradient(operations, plan, dY, dtype, distinct);
+}
+
+/// Completes y after its first `reached` columns: zeros after a truncation's, and repeats of the distinct outputs.
+template <typename Operations>
+void completeOutputs(Operations& operations, const BlockPlan& plan, int64_t reached, const TensorDesc& y) {
+  const int64_t rest = plan.outFeatures - reached;
+  if (rest <= 0) return;
+  if (plan.truncate) return operations.zero(columnRange(y, reached, rest));
+  operations.groupSpread(Grouping{GroupKind::tile, 0, rest, reached}, columnRange(y, 0, reached),
+                         columnRange(y, reached, rest), false);
 }
 
 /// y [T, d] (+)= blocks applied to x [T, k]
@@ -79,20 +121,13 @@ void multiplyBlocks(Operations& operations, const BlockPlan& plan, const TensorD
                     const TensorDesc& y, bool accumulate) {
   const int64_t R = plan.side, d = plan.outFeatures, distinct = plan.distinctOutputs(), repeats = repeatsOf(plan);
   const auto run = [&](const BlockProduct& product) {
-    operations.matmul(columnBlocks(x, product.input, product.depth, product.count, R), false,
-                      matrixBlocks(folded, product, R), true,
-                      columnBlocks(y, product.output, product.rows, product.count, R), accumulate || !product.first);
+    operations.matmul(inputBlocks(x, product, R), false, matrixBlocks(folded, product), true,
+                      outputBlocks(y, product, R), accumulate || !product.first);
   };
   // Repeats are copies of the first outputs, unless those hold more than the adapter's part.
   for (int64_t repeat = 0; repeat < (accumulate ? repeats : 1); ++repeat)
     visitBlockProducts(plan, [&](const BlockProduct& product) { visitShifted(product, repeat * distinct, d, R, run); });
-  if (accumulate) return;
-  if (plan.truncate) {
-    if (R < d) operations.zero(columnRange(y, R, d - R));
-  } else if (distinct < d) {
-    operations.groupSpread(Grouping{GroupKind::tile, 0, d - distinct, distinct}, columnRange(y, 0, distinct),
-                           columnRange(y, distinct, d - distinct));
-  }
+  if (!accumulate) completeOutputs(operations, plan, plan.truncate ? R : distinct, y);
 }
 
 /// dX [T, k] (+)= transpose of the blocks applied to dY [T, d]
@@ -106,9 +141,8 @@ void multiplyBlocksTransposed(Operations& operations, const BlockPlan& plan, con
   const int64_t written = overwrite ? std::min(plan.liveBlocks() * R, k) : 0;
   if (!accumulate && written < k) operations.zero(columnRange(dX, written, k - written));
   visitBlockProducts(plan, [&](const BlockProduct& product) {
-    operations.matmul(
-        columnBlocks(gradient, product.output, product.rows, product.count, R), false, matrixBlocks(folded, product, R),
-        false, columnBlocks(dX, product.input, product.depth, product.count, R), !(overwrite && product.column == 0));
+    operations.matmul(outputBlocks(gradient, product, R), false, matrixBlocks(folded, product), false,
+                      inputBlocks(dX, product, R), !(overwrite && product.column == 0));
   });
 }
 
@@ -123,12 +157,11 @@ void multiplyBlockGradients(Operations& operations, const BlockPlan& plan, const
                      [&](const BlockProduct& product) { unwritten -= product.count * product.rows * product.depth; });
   if (unwritten > 0 && !accumulate) {
     const BlockProduct whole{0, R, 0, 0, R, 0, last, 1, true};
-    operations.zero(matrixBlocks(dFolded, whole, R));
+    operations.zero(matrixBlocks(dFolded, whole));
   }
   visitBlockProducts(plan, [&](const BlockProduct& product) {
-    operations.matmul(columnBlocks(gradient, product.output, product.rows, product.count, R), true,
-                      columnBlocks(x, product.input, product.depth, product.count, R), false,
-                      matrixBlocks(dFolded, product, R), accumulate);
+    operations.matmul(outputBlocks(gradient, product, R), true, inputBlocks(x, product, R), false,
+                      matrixBlocks(dFolded, product), accumulate);
   });
 }
 

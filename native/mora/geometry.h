@@ -65,13 +65,14 @@ struct BlockPlan {
   }
 };
 
-/// One strided-batched product of the plan. For i in [0, count):
-/// y[:, output + i R ..+ rows) (+)= x[:, input + i R ..+ depth) * folded[block + i][row ..+ rows)[column ..+ depth)^T.
+/// One strided-batched product of the plan. For i in [0, count), with s = i step:
+/// y[:, output + s R ..+ rows) (+)= x[:, input + s R ..+ depth) * folded[block + s][row ..+ rows)[column ..+ depth)^T.
 struct BlockProduct {
   int64_t output, rows, row;
   int64_t input, depth, column;
   int64_t block, count;
-  bool first;  // writes outputs that no earlier product has written
+  bool first;  // writes what no earlier product has written
+  int64_t step = 1;
 };
 
 /// Calls `visit(BlockProduct)` for the products of the plan, in a fixed order. Each run of output rows is met by its

@@ -1,23 +1,14 @@
 // Rotation, decoupling and truncation on the device against their definition in float64: x continued by itself, cut
 // into blocks, each through M R_b, results one after the other, tiled or cut at d (or folded onto the first outputs).
-#include <algorithm>
-
 #include "cuda/devices.h"
-#include "cuda/kernels.h"
 #include "cuda/products.h"
-#include "cuda_fixture.h"
+#include "cuda_block_plans.h"
 #include "mora/block_operations.h"
 
 using namespace mora;
 using namespace mora::test;
 
 namespace {
-
-enum class Kind { rotate, decouple, truncate, fold };
-
-BlockPlan planOf(int64_t k, int64_t d, int64_t side, Kind kind) {
-  return {k, d, side, kind == Kind::rotate || kind == Kind::fold, kind == Kind::truncate, kind == Kind::fold};
-}
 
 // Halves that are multiples of 8, 4, 2 and 1; whole and ragged blocks; repeated and cut outputs; R = k and beyond.
 const BlockPlan kPlans[] = {
@@ -30,119 +21,6 @@ const BlockPlan kPlans[] = {
     planOf(7, 3, 10, Kind::fold),      planOf(190, 134, 36, Kind::rotate), planOf(72, 120, 20, Kind::rotate),
 };
 
-std::string describe(const BlockPlan& plan) {
-  return std::to_string(plan.inFeatures) + " to " + std::to_string(plan.outFeatures) + ", side " +
-         std::to_string(plan.side) +
-         (plan.truncate     ? ", truncation"
-          : plan.foldOutput ? ", folded rotation"
-          : plan.rotate     ? ", rotation"
-                            : ", decoupling");
-}
-
-/// Calls visit(output, input, index in the folded blocks) for every term of y = delta W x.
-template <typename Visit>
-void forTerms(const BlockPlan& plan, Visit&& visit) {
-  const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side, whole = plan.blocks() * R;
-  const auto visitPosition = [&](int64_t output, int64_t position) {
-    for (int64_t column = 0; column < R; ++column) {
-      const int64_t input = position / R * R + column;
-      if (!plan.truncate || input < k) visit(output, input % k, static_cast<size_t>(position * R + column));
-    }
-  };
-  if (plan.foldOutput && whole > d) {
-    for (int64_t position = 0; position < whole; ++position) visitPosition(position % d, position);
-  } else {
-    for (int64_t output = 0; output < (plan.truncate ? std::min(R, d) : d); ++output)
-      visitPosition(output, output % whole);
-  }
-}
-
-/// Calls visit(block, row, j, j + R/2, cosine, sine) for every pair of the folded blocks.
-template <typename Visit>
-void forPairs(const BlockPlan& plan, Visit&& visit) {
-  const int64_t R = plan.side, half = R / 2;
-  for (int64_t b = 0; b < plan.liveBlocks(); ++b)
-    for (int64_t i = 0; i < R; ++i)
-      for (int64_t j = 0; j < half; ++j) {
-        const double angle =
-            static_cast<double>(b) * std::pow(10000.0, -2.0 * static_cast<double>(j) / static_cast<double>(R));
-        visit(static_cast<size_t>(b * R * R), static_cast<size_t>(i * R + j), static_cast<size_t>(i * R + j + half),
-              std::cos(angle), std::sin(angle));
-      }
-}
-
-void folds(cuda::Context& context, const BlockPlan& plan) {
-  const int64_t R = plan.side, n = plan.liveBlocks();
-  const Values matrix = normal(DType::f32, R * R, 1);
-  const DeviceTensor from(DType::f32, {R, R}, matrix);
-  for (const DType type : kFloats) {
-    Values expected;
-    for (int64_t b = 0; b < n; ++b) expected.insert(expected.end(), matrix.begin(), matrix.end());
-    if (plan.rotate)
-      forPairs(plan, [&](size_t block, size_t low, size_t high, double cosine, double sine) {
-        expected[block + low] = matrix[low] * cosine + matrix[high] * sine;
-        expected[block + high] = matrix[high] * cosine - matrix[low] * sine;
-      });
-    const DeviceTensor folded(type, {n, R, R}, Values(expected.size(), NAN));
-    cuda::foldBlocks(context, plan, from, folded);
-    CHECK(close("foldBlocks, " + describe(plan), type, folded.get(), expected));
-  }
-}
-
-void unfolds(cuda::Context& context, const BlockPlan& plan, bool accumulate) {
-  const int64_t R = plan.side, n = plan.liveBlocks();
-  const Values gradient = normal(DType::f32, n * R * R, 2), before = normal(DType::f32, R * R, 3);
-  Values expected = accumulate ? before : Values(before.size(), 0);
-  const DeviceTensor from(DType::f32, {n, R, R}, gradient);
-  const DeviceTensor dMatrix(DType::f32, {R, R}, accumulate ? before : Values(before.size(), NAN));
-  if (plan.rotate)
-    forPairs(plan, [&](size_t block, size_t low, size_t high, double cosine, double sine) {
-      expected[low] += gradient[block + low] * cosine - gradient[block + high] * sine;
-      expected[high] += gradient[block + high] * cosine + gradient[block + low] * sine;
-    });
-  else
-    for (size_t i = 0; i < gradient.size(); ++i) expected[i % expected.size()] += gradient[i];
-  cuda::unfoldBlocks(context, plan, from, dMatrix, accumulate);
-  CHECK(close("unfoldBlocks, " + describe(plan), DType::f32, dMatrix.get(), expected, 3e-6));
-}
-
-struct Operands {
-  DType type;
-  int64_t tokens;
-  bool accumulate;
-  Layout layout;
-};
-
-/// Results pass through the type between products, so they may be off by a few of its roundings.
-double slackOf(DType type) { return type == DType::f32 ? 1e-5 : 0.02; }
-
-void multiplies(cuda::Context& context, const BlockPlan& plan, const Operands& of) {
-  const auto [type, T, accumulate, layout] = of;
-  const int64_t k = plan.inFeatures, d = plan.outFeatures, n = plan.liveBlocks(), R = plan.side;
-  const Values x = normal(type, T * k, 4), dY = normal(type, T * d, 5), folded = normal(type, n * R * R, 6);
-  Values y = normal(type, T * d, 7), dX = normal(type, T * k, 8), dFolded(folded.size(), 0);
-  const DeviceTensor toY(type, {T, d}, y, layout), toX(type, {T, k}, dX, layout);
-  const DeviceTensor toFolded(DType::f32, {n, R, R}, Values(folded.size(), NAN));
-  const DeviceTensor fromX(type, {T, k}, x, layout), fromY(type, {T, d}, dY, layout), blocks(type, {n, R, R}, folded);
-  if (!accumulate) {
-    std::fill(y.begin(), y.end(), 0);
-    std::fill(dX.begin(), dX.end(), 0);
-  }
-  for (int64_t t = 0; t < T; ++t)
-    forTerms(plan, [&](int64_t output, int64_t input, size_t at) {
-      const auto atY = static_cast<size_t>(t * d + output), atX = static_cast<size_t>(t * k + input);
-      y[atY] += x[atX] * folded[at];
-      dX[atX] += dY[atY] * folded[at];
-      dFolded[at] += dY[atY] * x[atX];
-    });
-  cuda::blocksForward(context, plan, fromX, blocks, toY, accumulate);
-  CHECK(close("blocksForward, " + describe(plan), type, toY.get(), y, slackOf(type)));
-  cuda::blocksBackwardInput(context, plan, fromY, blocks, toX, accumulate);
-  CHECK(close("blocksBackwardInput, " + describe(plan), type, toX.get(), dX, slackOf(type)));
-  cuda::blocksBackwardWeight(context, plan, fromX, fromY, toFolded);
-  CHECK(close("blocksBackwardWeight, " + describe(plan), DType::f32, toFolded.get(), dFolded, slackOf(type)));
-}
-
 /// Counts what a plan asks for.
 struct CountingOperations {
   int64_t multiplications = 0, copies = 0, sums = 0;
@@ -152,7 +30,7 @@ struct CountingOperations {
   }
   void zero(const TensorDesc&) {}
   void groupSum(const Grouping&, const TensorDesc&, const TensorDesc&) { ++sums; }
-  void groupSpread(const Grouping&, const TensorDesc&, const TensorDesc&) { ++copies; }
+  void groupSpread(const Grouping&, const TensorDesc&, const TensorDesc&, bool) { ++copies; }
   void* scratch(size_t) { return nullptr; }
 };
 
@@ -211,15 +89,15 @@ int main() {
   test.context.products = new cuda::Products(cuda::cublas(), test.context.stream, workspace);
   int index = 0;
   for (const BlockPlan& plan : kPlans) {
-    folds(test.context, plan);
-    for (const bool accumulate : {false, true}) unfolds(test.context, plan, accumulate);
+    folds(test.context, plan, plan.side);
+    for (const bool accumulate : {false, true}) unfolds(test.context, plan, plan.side, accumulate);
     doesNothingTwice(plan);
     merges(test.context, plan);
     for (const DType type : kFloats)
       for (const int64_t tokens : {0, 1, 5}) {
         ++index;
-        multiplies(test.context, plan, {type, tokens, index % 2 == 0, kLayouts[index % 3]});
-        multiplies(test.context, plan, {type, tokens, index % 2 == 1, kLayouts[(index + 1) % 3]});
+        multiplies(test.context, plan, plan.side, {type, tokens, index % 2 == 0, kLayouts[index % 3]});
+        multiplies(test.context, plan, plan.side, {type, tokens, index % 2 == 1, kLayouts[(index + 1) % 3]});
       }
   }
   return finish();

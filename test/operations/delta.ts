@@ -3,7 +3,7 @@
  * the expanded ΔW [d, k] is made of. References of the operations and of the adapters read these and nothing else.
  */
 import type { BlockPlan, Grouping } from '../../lib/native.js'
-import { Host, sum } from './host.js'
+import { Host } from './host.js'
 
 /** Columns of the input side: index of a virtual column's group, for every virtual column. */
 export function groupsOf({ kind, wrap, width, side }: Grouping): { column: number; group: number }[] {
@@ -61,11 +61,18 @@ export function rotationOf(block: number, { side, rotate }: Pick<BlockPlan, 'sid
   })
 }
 
+/** Where row j and column j of a rotation are not zero. */
+export const rotatedWith = (j: number, { side, rotate }: Pick<BlockPlan, 'side' | 'rotate'>): number[] =>
+  rotate ? [j, (j + side / 2) % side] : [j]
+
 /** M R_b of the first `count` blocks, [count, R, R]. */
 export function foldedOf(plan: Pick<BlockPlan, 'side' | 'rotate'>, matrix: Host, count: number): Host {
   const { side } = plan
   const rotations = Array.from({ length: count }, (_, b) => rotationOf(b, plan))
-  return Host.of([count, side, side], (b, i, j) => sum(side, (l) => matrix.at(i, l) * rotations[b]!.at(l, j)))
+  const partners = Array.from({ length: side }, (_, j) => rotatedWith(j, plan))
+  return Host.of([count, side, side], (b, i, j) =>
+    partners[j]!.reduce((total, l) => total + matrix.at(i, l) * rotations[b]!.at(l, j), 0),
+  )
 }
 
 /** ΔW [d, k] of rotation, decoupling or truncation. */

@@ -31,6 +31,7 @@ type NotOperations =
   | 'empty'
   | 'fromArray'
   | 'fromFile'
+  | 'foldedSide'
 export type OperationName = Exclude<keyof Native, NotOperations>
 
 export type ActivationDType = FloatDType

@@ -20,6 +20,7 @@ const notOperations = [
   'empty',
   'fromArray',
   'fromFile',
+  'foldedSide',
 ]
 
 // An operation of `Native` without cases does not compile here.

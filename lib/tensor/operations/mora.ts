@@ -22,13 +22,16 @@ export function groupSpread(z: Tensor, grouping: Grouping, into?: Destination): 
   })
 }
 
-/** The scaled matrix with each live block's rotation folded in, W_b = s M R_b: [n, R, R]. Made once per change of M. */
+/** The scaled matrix with each live block's rotation folded in, W_b = s M R_b: [n, W, W]. Made once per change of M. */
 function foldedBlocks(plan: BlockPlan, matrix: Parameter, dtype: FloatDType, scale: number): Tensor {
   return matrix.derived(`blocks ${dtype} ${scale}`, () => foldBlocks(plan, matrix.as('float32', scale), dtype))
 }
 
+/** Every live block M R_b for activations of `dtype`, [n, W, W]: R wide, or the window that the device reads it in. */
 export function foldBlocks(plan: BlockPlan, matrix: Tensor, dtype: FloatDType): Tensor {
-  const folded = Tensor.empty([liveBlocks(plan), plan.side, plan.side], { device: matrix.device, dtype })
+  const { device } = matrix
+  const side = native.foldedSide(plan, dtype, device)
+  const folded = Tensor.empty([liveBlocks(plan), side, side], { device, dtype })
   native.foldBlocks(plan, matrix.native, folded.native)
   return folded
 }
@@ -53,8 +56,13 @@ function sumRepeats(plan: BlockPlan, dY: Tensor): { plan: BlockPlan; dY: Tensor 
   const { inFeatures, outFeatures, side, truncate } = plan
   const distinct = Math.ceil(inFeatures / side) * side
   if (truncate || distinct >= outFeatures) return { plan, dY }
-  const sums = Tensor.empty([dY.shape[0]!, distinct], dY)
-  native.groupSum({ kind: 'tile', wrap: false, width: outFeatures, side: distinct }, dY.native, sums.native, false)
+  // Windows of outputs end with a whole cell of 8 columns: zeros fill it.
+  const windowed = native.foldedSide(plan, dY.dtype, dY.device) > side
+  const columns = windowed ? Math.ceil(distinct / 8) * 8 : distinct
+  const sums = Tensor.empty([dY.shape[0]!, columns], dY)
+  const grouping: Grouping = { kind: 'tile', wrap: false, width: outFeatures, side: distinct }
+  native.groupSum(grouping, dY.native, sums.columns(0, distinct).native, false)
+  if (columns > distinct) native.fill(sums.columns(distinct, columns).native, 0)
   return { plan: { ...plan, outFeatures: distinct }, dY: sums }
 }
 
@@ -67,7 +75,8 @@ export function blocksMatrixGradient(
   dMatrix: GradientTarget,
 ): void {
   const { device } = x
-  const dFolded = Tensor.empty([liveBlocks(plan), plan.side, plan.side], { device })
+  const side = native.foldedSide(plan, x.dtype, device)
+  const dFolded = Tensor.empty([liveBlocks(plan), side, side], { device })
   native.blocksBackwardWeight(plan, x.native, dY.native, dFolded.native)
   dMatrix.write((target, accumulate) => {
     if (scale === 1) return native.unfoldBlocks(plan, dFolded.native, target.native, accumulate)

@@ -1,7 +1,7 @@
-import { type BlockPlan, type Grouping, native } from '../../../lib/native.js'
+import { type BlockPlan, type Grouping, type NativeTensor, native } from '../../../lib/native.js'
 import { liveBlocks } from '../../../lib/tensor/operations/mora.js'
-import { blockTerms, deltaOfBlocks, deltaOfGroups, foldedOf, groupsOf, rotationOf } from '../delta.js'
-import { type OperationCase, operationCase } from '../harness.js'
+import { blockTerms, deltaOfBlocks, deltaOfGroups, foldedOf, groupsOf, rotatedWith, rotationOf } from '../delta.js'
+import { decode, encode, type OperationCase, operationCase, testDevice } from '../harness.js'
 import { Host, sum } from '../host.js'
 
 const tile = (width: number, side: number, wrap: boolean): Grouping => ({ kind: 'tile', wrap, width, side })
@@ -268,6 +268,117 @@ const mergeBlocks = plans.map((of) =>
   }),
 )
 
+// Wide blocks in bfloat16, which the CUDA backend reads in aligned windows: whole, ragged with padding, cut and repeated
+// outputs, dead blocks, folded ones. How folded matrices lie then is the backend's affair, so they stay inside of a call.
+const widePlans = [
+  plan(408, 408, 204, 'rotate'),
+  plan(600, 608, 202, 'rotate'),
+  plan(608, 240, 198, 'rotate'),
+  plan(208, 600, 202, 'rotate'),
+  plan(400, 304, 199, 'decouple'),
+  plan(304, 256, 250, 'truncate'),
+  plan(600, 304, 202, 'fold'),
+]
+
+function withFolded(of: BlockPlan, dtype: 'bfloat16' | 'float32', body: (folded: NativeTensor) => void): void {
+  const side = native.foldedSide(of, 'bfloat16', testDevice())
+  const folded = native.empty(testDevice(), dtype, [liveBlocks(of), side, side])
+  body(folded)
+  folded.dispose()
+}
+
+/** W_b as bfloat16 holds them. */
+function roundedFolded(of: BlockPlan, matrix: Host): Host {
+  const folded = foldedOf(of, matrix, liveBlocks(of))
+  return new Host(folded.shape, decode(encode(folded.values, 'bfloat16'), 'bfloat16'))
+}
+
+const forWidePlans = (make: (of: BlockPlan, accumulate: boolean) => OperationCase): OperationCase[] =>
+  widePlans.flatMap((of) => [make(of, false), make(of, true)])
+
+const wideForward = forWidePlans((of, accumulate) =>
+  operationCase({
+    name: `blocksForward of wide ${nameOf(of)}${accumulate ? ', added' : ''}`,
+    dtypes: ['bfloat16'],
+    operands: {
+      matrix: { shape: [of.side, of.side], dtype: 'float32', layouts: 'dense' },
+      x: { shape: [3, of.inFeatures], dtype: 'activation' },
+      y: { shape: [3, of.outFeatures], dtype: 'activation', role: accumulate ? 'inout' : 'out' },
+    },
+    slack: rewritten,
+    call: ({ matrix, x, y }) =>
+      withFolded(of, 'bfloat16', (folded) => {
+        native.foldBlocks(of, matrix, folded)
+        native.blocksForward(of, x, folded, y, accumulate)
+      }),
+    reference: ({ matrix, x, y }) => {
+      const folded = roundedFolded(of, matrix)
+      const result = accumulate ? new Host(y.shape, y.values) : new Host(y.shape)
+      for (const { output, input, block, row, column } of blockTerms(of))
+        for (let t = 0; t < 3; t++) result.add(folded.at(block, row, column) * x.at(t, input), t, output)
+      return { y: result }
+    },
+  }),
+)
+
+const wideBackwardInput = forWidePlans((of, accumulate) =>
+  operationCase({
+    name: `blocksBackwardInput of wide ${nameOf(of)}${accumulate ? ', added' : ''}`,
+    dtypes: ['bfloat16'],
+    operands: {
+      matrix: { shape: [of.side, of.side], dtype: 'float32', layouts: 'dense' },
+      dY: { shape: [3, of.outFeatures], dtype: 'activation' },
+      dX: { shape: [3, of.inFeatures], dtype: 'activation', role: accumulate ? 'inout' : 'out' },
+    },
+    slack: rewritten,
+    call: ({ matrix, dY, dX }) =>
+      withFolded(of, 'bfloat16', (folded) => {
+        native.foldBlocks(of, matrix, folded)
+        native.blocksBackwardInput(of, dY, folded, dX, accumulate)
+      }),
+    reference: ({ matrix, dY, dX }) => {
+      const folded = roundedFolded(of, matrix)
+      const result = accumulate ? new Host(dX.shape, dX.values) : new Host(dX.shape)
+      for (const { output, input, block, row, column } of blockTerms(of))
+        for (let t = 0; t < 3; t++) result.add(folded.at(block, row, column) * dY.at(t, output), t, input)
+      return { dX: result }
+    },
+  }),
+)
+
+const wideBackwardWeight = widePlans.map((of) =>
+  operationCase({
+    name: `blocksBackwardWeight and unfoldBlocks of wide ${nameOf(of)}`,
+    dtypes: ['bfloat16'],
+    operands: {
+      x: { shape: [3, of.inFeatures], dtype: 'activation' },
+      dY: { shape: [3, of.outFeatures], dtype: 'activation' },
+      dMatrix: { shape: [of.side, of.side], dtype: 'float32', role: 'inout', layouts: 'dense' },
+    },
+    // Gradients of repeated outputs are summed in the activations' dtype first.
+    slack: { bfloat16: 2 ** -8 },
+    call: ({ x, dY, dMatrix }) =>
+      withFolded(of, 'float32', (dFolded) => {
+        native.blocksBackwardWeight(of, x, dY, dFolded)
+        native.unfoldBlocks(of, dFolded, dMatrix, true)
+      }),
+    // dM = Σ over b of dFolded_b R_bᵀ
+    reference: ({ x, dY, dMatrix }) => {
+      const dFolded = new Host([liveBlocks(of), of.side, of.side])
+      for (const { output, input, block, row, column } of blockTerms(of))
+        for (let t = 0; t < 3; t++) dFolded.add(dY.at(t, output) * x.at(t, input), block, row, column)
+      const result = new Host(dMatrix.shape, dMatrix.values)
+      for (let b = 0; b < liveBlocks(of); b++) {
+        const rotation = rotationOf(b, of)
+        for (let j = 0; j < of.side; j++)
+          for (const l of rotatedWith(j, of))
+            for (let i = 0; i < of.side; i++) result.add(dFolded.at(b, i, l) * rotation.at(j, l), i, j)
+      }
+      return { dMatrix: result }
+    },
+  }),
+)
+
 const overflow = operationCase({
   name: 'mergeBlocks counts results that are not finite, and only what blocks reach',
   operands: {
@@ -305,8 +416,8 @@ export const moraOperations: Record<MoraOperations, OperationCase[]> = {
   mergeGroups,
   foldBlocks,
   unfoldBlocks,
-  blocksForward,
-  blocksBackwardInput,
-  blocksBackwardWeight,
+  blocksForward: [...blocksForward, ...wideForward],
+  blocksBackwardInput: [...blocksBackwardInput, ...wideBackwardInput],
+  blocksBackwardWeight: [...blocksBackwardWeight, ...wideBackwardWeight],
   mergeBlocks: [...mergeBlocks, overflow],
 }

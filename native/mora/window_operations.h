@@ -1,0 +1,61 @@
+// The block operators in aligned windows (mora/windows.h), over folded matrices [n, W, W]; otherwise as
+// mora/block_operations.h, whose `operations` these take.
+#pragma once
+#include "mora/block_operations.h"
+#include "mora/windows.h"
+
+namespace mora {
+
+/// Columns that the windows of the distinct outputs take.
+inline int64_t windowedOutputs(const BlockPlan& plan) {
+  return repeatsOf(plan) == 1 ? plan.outFeatures : cellEnd(plan.distinctOutputs());
+}
+
+/// y [T, d] (+)= blocks applied to x [T, k]
+template <typename Operations>
+void multiplyWindows(Operations& operations, const BlockPlan& plan, const TensorDesc& x, const TensorDesc& folded,
+                     const TensorDesc& y, bool accumulate) {
+  const int64_t R = plan.side;
+  // Repeats lie otherwise in their cells than the first outputs, so they are never products.
+  const bool apart = accumulate && repeatsOf(plan) > 1;
+  const TensorDesc target = apart ? scratchRows(operations, x.shape[0], windowedOutputs(plan), y.dtype) : y;
+  for (const BlockProduct& product : windowProducts(plan, target.shape[1], Written::outputs))
+    operations.matmul(inputBlocks(x, product, R), false, matrixBlocks(folded, product), true,
+                      outputBlocks(target, product, R), !product.first || (accumulate && !apart));
+  if (apart)
+    operations.groupSpread(repetitionOf(plan), columnRange(target, 0, plan.distinctOutputs()), y, true);
+  else if (!accumulate)
+    completeOutputs(operations, plan, plan.truncate ? cellEnd(R) : plan.distinctOutputs(), y);
+}
+
+/// dX [T, k] (+)= transpose of the blocks applied to dY [T, d]; past d, dY may go on with zeros up to a whole cell.
+template <typename Operations>
+void multiplyWindowsTransposed(Operations& operations, const BlockPlan& plan, const TensorDesc& dY,
+                               const TensorDesc& folded, const TensorDesc& dX, bool accumulate) {
+  const int64_t R = plan.side, k = plan.inFeatures, written = std::min(cellEnd(plan.liveBlocks() * R), k);
+  const TensorDesc gradient = distinctGradient(operations, plan, dY, dY.dtype, windowedOutputs(plan));
+  if (!accumulate && written < k) operations.zero(columnRange(dX, written, k - written));
+  for (const BlockProduct& product : windowProducts(plan, gradient.shape[1], Written::inputs))
+    operations.matmul(outputBlocks(gradient, product, R), false, matrixBlocks(folded, product), false,
+                      inputBlocks(dX, product, R), accumulate || !product.first);
+}
+
+/// dFolded [n, W, W] (f32) = gradient_b^T x_b for every live block where it lies in its window; around it are other
+/// numbers or none. dY as above.
+template <typename Operations>
+void multiplyWindowGradients(Operations& operations, const BlockPlan& plan, const TensorDesc& x, const TensorDesc& dY,
+                             const TensorDesc& dFolded) {
+  const int64_t R = plan.side, last = plan.liveBlocks() - 1, end = (last + 1) * R;
+  const TensorDesc gradient = distinctGradient(operations, plan, dY, dY.dtype, windowedOutputs(plan));
+  // Only of the last block can there be rows or columns that no product writes.
+  const bool cutRows = !plan.foldOutput && end > gradient.shape[1], cutColumns = plan.truncate && R > plan.inFeatures;
+  if (cutRows || cutColumns) {
+    const int64_t window = dFolded.shape[1];
+    operations.zero(matrixBlocks(dFolded, {0, window, 0, 0, window, 0, last, 1, true}));
+  }
+  for (const BlockProduct& product : windowProducts(plan, gradient.shape[1], Written::matrices))
+    operations.matmul(outputBlocks(gradient, product, R), true, inputBlocks(x, product, R), false,
+                      matrixBlocks(dFolded, product), false);
+}
+
+}  // namespace mora

@@ -1,0 +1,157 @@
+// Plans of the block operators, and tests of what computes them on the device against their definition in float64: x
+// continued by itself, cut into blocks, each through M R_b, results one after the other, tiled or cut at d (or folded
+// onto the first outputs). Folded matrices are [n, W, W], where W is R or the side of a window (mora/windows.h).
+#pragma once
+#include <algorithm>
+
+#include "cuda/kernels.h"
+#include "cuda_fixture.h"
+#include "mora/windows.h"
+
+namespace mora::test {
+
+enum class Kind { rotate, decouple, truncate, fold };
+
+inline BlockPlan planOf(int64_t k, int64_t d, int64_t side, Kind kind) {
+  return {k, d, side, kind == Kind::rotate || kind == Kind::fold, kind == Kind::truncate, kind == Kind::fold};
+}
+
+inline std::string describe(const BlockPlan& plan) {
+  return std::to_string(plan.inFeatures) + " to " + std::to_string(plan.outFeatures) + ", side " +
+         std::to_string(plan.side) +
+         (plan.truncate     ? ", truncation"
+          : plan.foldOutput ? ", folded rotation"
+          : plan.rotate     ? ", rotation"
+                            : ", decoupling");
+}
+
+/// Calls visit(output, input, index in the folded blocks) for every term of y = delta W x.
+template <typename Visit>
+void forTerms(const BlockPlan& plan, Visit&& visit) {
+  const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side, whole = plan.blocks() * R;
+  const auto visitPosition = [&](int64_t output, int64_t position) {
+    for (int64_t column = 0; column < R; ++column) {
+      const int64_t input = position / R * R + column;
+      if (!plan.truncate || input < k) visit(output, input % k, static_cast<size_t>(position * R + column));
+    }
+  };
+  if (plan.foldOutput && whole > d) {
+    for (int64_t position = 0; position < whole; ++position) visitPosition(position % d, position);
+  } else {
+    for (int64_t output = 0; output < (plan.truncate ? std::min(R, d) : d); ++output)
+      visitPosition(output, output % whole);
+  }
+}
+
+/// Calls visit(block, row, j, j + R/2, cosine, sine) for every pair of the folded blocks.
+template <typename Visit>
+void forPairs(const BlockPlan& plan, Visit&& visit) {
+  const int64_t R = plan.side, half = R / 2;
+  for (int64_t b = 0; b < plan.liveBlocks(); ++b)
+    for (int64_t i = 0; i < R; ++i)
+      for (int64_t j = 0; j < half; ++j) {
+        const double angle =
+            static_cast<double>(b) * std::pow(10000.0, -2.0 * static_cast<double>(j) / static_cast<double>(R));
+        visit(static_cast<size_t>(b * R * R), static_cast<size_t>(i * R + j), static_cast<size_t>(i * R + j + half),
+              std::cos(angle), std::sin(angle));
+      }
+}
+
+/// Where an element of blocks [n, R, R] lies in [n, W, W].
+inline size_t placeOf(const BlockPlan& plan, int64_t window, size_t index) {
+  const auto R = plan.side, at = static_cast<int64_t>(index), block = at / (R * R);
+  const int64_t offset = windowOffset(R, window, block);
+  return static_cast<size_t>((block * window + offset + at / R % R) * window + offset + at % R);
+}
+
+/// Blocks [n, R, R] as [n, W, W] with `around` around them.
+inline Values placed(const BlockPlan& plan, int64_t window, const Values& blocks, double around) {
+  Values values(static_cast<size_t>(plan.liveBlocks() * window * window), around);
+  for (size_t i = 0; i < blocks.size(); ++i) values[placeOf(plan, window, i)] = blocks[i];
+  return values;
+}
+
+/// Blocks [n, R, R] of [n, W, W].
+inline Values taken(const BlockPlan& plan, int64_t window, const Values& values) {
+  Values blocks(static_cast<size_t>(plan.liveBlocks() * plan.side * plan.side));
+  for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = values[placeOf(plan, window, i)];
+  return blocks;
+}
+
+inline void folds(cuda::Context& context, const BlockPlan& plan, int64_t window) {
+  const int64_t R = plan.side, n = plan.liveBlocks();
+  const Values matrix = normal(DType::f32, R * R, 1);
+  const DeviceTensor from(DType::f32, {R, R}, matrix);
+  for (const DType type : kFloats) {
+    Values expected;
+    for (int64_t b = 0; b < n; ++b) expected.insert(expected.end(), matrix.begin(), matrix.end());
+    if (plan.rotate)
+      forPairs(plan, [&](size_t block, size_t low, size_t high, double cosine, double sine) {
+        expected[block + low] = matrix[low] * cosine + matrix[high] * sine;
+        expected[block + high] = matrix[high] * cosine - matrix[low] * sine;
+      });
+    expected = placed(plan, window, expected, 0);
+    const DeviceTensor folded(type, {n, window, window}, Values(expected.size(), NAN));
+    cuda::foldBlocks(context, plan, from, folded);
+    CHECK(close("foldBlocks, " + describe(plan), type, folded.get(), expected));
+  }
+}
+
+inline void unfolds(cuda::Context& context, const BlockPlan& plan, int64_t window, bool accumulate) {
+  const int64_t R = plan.side, n = plan.liveBlocks();
+  const Values gradient = normal(DType::f32, n * R * R, 2), before = normal(DType::f32, R * R, 3);
+  Values expected = accumulate ? before : Values(before.size(), 0);
+  const DeviceTensor from(DType::f32, {n, window, window}, placed(plan, window, gradient, NAN));
+  const DeviceTensor dMatrix(DType::f32, {R, R}, accumulate ? before : Values(before.size(), NAN));
+  if (plan.rotate)
+    forPairs(plan, [&](size_t block, size_t low, size_t high, double cosine, double sine) {
+      expected[low] += gradient[block + low] * cosine - gradient[block + high] * sine;
+      expected[high] += gradient[block + high] * cosine + gradient[block + low] * sine;
+    });
+  else
+    for (size_t i = 0; i < gradient.size(); ++i) expected[i % expected.size()] += gradient[i];
+  cuda::unfoldBlocks(context, plan, from, dMatrix, accumulate);
+  CHECK(close("unfoldBlocks, " + describe(plan), DType::f32, dMatrix.get(), expected, 3e-6));
+}
+
+struct Operands {
+  DType type;
+  int64_t tokens;
+  bool accumulate;
+  Layout layout;
+};
+
+/// Results pass through the type between products, so they may be off by a few of its roundings.
+inline double slackOf(DType type) { return type == DType::f32 ? 1e-5 : 0.02; }
+
+inline void multiplies(cuda::Context& context, const BlockPlan& plan, int64_t window, const Operands& of) {
+  const auto [type, T, accumulate, layout] = of;
+  const int64_t k = plan.inFeatures, d = plan.outFeatures, n = plan.liveBlocks(), R = plan.side;
+  const Values x = normal(type, T * k, 4), dY = normal(type, T * d, 5), folded = normal(type, n * R * R, 6);
+  Values y = normal(type, T * d, 7), dX = normal(type, T * k, 8), dFolded(folded.size(), 0);
+  const DeviceTensor toY(type, {T, d}, y, layout), toX(type, {T, k}, dX, layout);
+  const Values windows = placed(plan, window, folded, 0);
+  const DeviceTensor toFolded(DType::f32, {n, window, window}, Values(windows.size(), NAN));
+  const DeviceTensor blocks(type, {n, window, window}, windows);
+  const DeviceTensor fromX(type, {T, k}, x, layout), fromY(type, {T, d}, dY, layout);
+  if (!accumulate) {
+    std::fill(y.begin(), y.end(), 0);
+    std::fill(dX.begin(), dX.end(), 0);
+  }
+  for (int64_t t = 0; t < T; ++t)
+    forTerms(plan, [&](int64_t output, int64_t input, size_t at) {
+      const auto atY = static_cast<size_t>(t * d + output), atX = static_cast<size_t>(t * k + input);
+      y[atY] += x[atX] * folded[at];
+      dX[atX] += dY[atY] * folded[at];
+      dFolded[at] += dY[atY] * x[atX];
+    });
+  cuda::blocksForward(context, plan, fromX, blocks, toY, accumulate);
+  CHECK(close("blocksForward, " + describe(plan), type, toY.get(), y, slackOf(type)));
+  cuda::blocksBackwardInput(context, plan, fromY, blocks, toX, accumulate);
+  CHECK(close("blocksBackwardInput, " + describe(plan), type, toX.get(), dX, slackOf(type)));
+  cuda::blocksBackwardWeight(context, plan, fromX, fromY, toFolded);
+  CHECK(close("blocksBackwardWeight, " + describe(plan), DType::f32, taken(plan, window, toFolded.get()), dFolded,
+              slackOf(type)));
+}
+
+}  // namespace mora::test

@@ -1,0 +1,158 @@
+// The products in aligned windows against the definition of the block operators, over thousands of random shapes.
+#include "mora/windows.h"
+
+#include <array>
+#include <random>
+#include <vector>
+
+#include "check.h"
+
+using namespace mora;
+
+namespace {
+
+using Integers = std::vector<int64_t>;
+
+std::mt19937_64 random64(6);
+
+int64_t between(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random64); }
+
+/// A plan, the width of what its products have for y, and folded matrices of integers, so that sums are exact.
+struct Case {
+  BlockPlan plan;
+  int64_t outputs, window;
+  Integers folded;  // [n, W, W]
+
+  explicit Case(const BlockPlan& of) : plan(of), outputs(of.outFeatures), window(windowSide(of)) {
+    const bool repeats = !plan.truncate && plan.distinctOutputs() < plan.outFeatures;
+    if (repeats) outputs = cellEnd(plan.distinctOutputs());
+    folded.assign(static_cast<size_t>(plan.liveBlocks() * window * window), 0);
+    for (int64_t position = 0; position < plan.liveBlocks() * plan.side; ++position)
+      for (int64_t column = 0; column < plan.side; ++column) folded[at(position, column)] = between(-1000, 1000);
+  }
+
+  /// Where the folded matrices hold a column of row `position` of all blocks.
+  size_t at(int64_t position, int64_t column) const {
+    const int64_t block = position / plan.side, offset = windowOffset(plan.side, window, block);
+    const int64_t row = block * window + offset + position % plan.side;
+    return static_cast<size_t>(row * window + offset + column);
+  }
+};
+
+/// Outputs before repetition [outputs, k] by the definition (paper, Eq. 4, 8 and 9): x continued by itself, cut into
+/// blocks, results one after the other, cut at d (or folded onto what is before d).
+Integers deltaByDefinition(const Case& of) {
+  const auto [k, d, R] = std::array{of.plan.inFeatures, of.plan.outFeatures, of.plan.side};
+  Integers delta(static_cast<size_t>(of.outputs * k));
+  for (int64_t position = 0; position < of.plan.liveBlocks() * R; ++position) {
+    if (position >= d && !of.plan.foldOutput) break;
+    for (int64_t column = 0; column < R; ++column) {
+      const int64_t input = position / R * R + column;
+      if (of.plan.truncate && input >= k) continue;
+      delta[static_cast<size_t>(position % d * k + input % k)] += of.folded[of.at(position, column)];
+    }
+  }
+  return delta;
+}
+
+/// Counts writes: a first product finds nothing where it writes, another one something, and a batch nothing of its own.
+class Writes {
+ public:
+  explicit Writes(int64_t length) : writes_(static_cast<size_t>(length)) {}
+
+  void add(const BlockProduct& product, int64_t begin, int64_t width, int64_t side) {
+    const Integers before = writes_;
+    for (int64_t i = 0; i < product.count; ++i)
+      for (int64_t at = begin + i * product.step * side, end = at + width; at < end; ++at) {
+        const auto index = static_cast<size_t>(at);
+        CHECK((before[index] > 0) != product.first);
+        CHECK(++writes_[index] == before[index] + 1);
+      }
+  }
+  void checkReached(int64_t end) const {
+    for (size_t i = 0; i < writes_.size(); ++i) CHECK((writes_[i] > 0) == (static_cast<int64_t>(i) < end));
+  }
+
+ private:
+  Integers writes_;
+};
+
+bool inside(const Case& of, const BlockProduct& product) {
+  const int64_t last = (product.count - 1) * product.step;
+  return product.count > 0 && product.rows > 0 && product.depth > 0 && product.block >= 0 &&
+         product.block + last < of.plan.liveBlocks() && product.row >= 0 && product.row + product.rows <= of.window &&
+         product.column >= 0 && product.column + product.depth <= of.window && product.output >= 0 &&
+         product.output + last * of.plan.side + product.rows <= of.outputs && product.input >= 0 &&
+         product.input + last * of.plan.side + product.depth <= of.plan.inFeatures;
+}
+
+bool aligned(const Case& of, const BlockProduct& product) {
+  const int64_t stride = product.count > 1 ? product.step * of.plan.side : 0;
+  for (const int64_t number :
+       {product.output, product.rows, product.row, product.input, product.depth, product.column, stride})
+    if (number % kCell != 0) return false;
+  return true;
+}
+
+void checkProducts(const Case& of, Written written) {
+  const int64_t k = of.plan.inFeatures, R = of.plan.side, live = of.plan.liveBlocks();
+  Integers delta(static_cast<size_t>(of.outputs * k)), used(of.folded.size());
+  Writes outputs(of.outputs), inputs(k);
+  for (const BlockProduct& product : windowProducts(of.plan, of.outputs, written)) {
+    if (!CHECK(inside(of, product))) return;
+    if (k % kCell == 0 && of.outputs % kCell == 0) CHECK(aligned(of, product));
+    if (written == Written::outputs) outputs.add(product, product.output, product.rows, R);
+    if (written == Written::inputs) inputs.add(product, product.input, product.depth, R);
+    for (int64_t i = 0; i < product.count; ++i)
+      for (int64_t r = 0; r < product.rows; ++r)
+        for (int64_t c = 0; c < product.depth; ++c) {
+          const int64_t ahead = i * product.step, row = (product.block + ahead) * of.window + product.row + r;
+          const auto at = static_cast<size_t>(row * of.window + product.column + c);
+          const int64_t output = product.output + ahead * R + r, input = product.input + ahead * R + c;
+          delta[static_cast<size_t>(output * k + input)] += of.folded[at];
+          ++used[at];
+        }
+  }
+  const bool equal = delta == deltaByDefinition(of);
+  if (!CHECK(equal))
+    std::fprintf(stderr, "  %lld -> %lld, side %lld, truncate %d, fold %d\n", static_cast<long long>(k),
+                 static_cast<long long>(of.plan.outFeatures), static_cast<long long>(R), of.plan.truncate,
+                 of.plan.foldOutput);
+  if (written == Written::outputs)
+    outputs.checkReached(of.plan.truncate ? std::min(cellEnd(R), of.outputs) : of.outputs);
+  if (written == Written::inputs) inputs.checkReached(std::min(cellEnd(live * R), k));
+  if (written == Written::matrices)
+    CHECK(std::none_of(used.begin(), used.end(), [](int64_t uses) { return uses > 1; }));
+}
+
+void products() {
+  for (int i = 0; i < 1500; ++i) {
+    // Half of them with widths that are whole cells, as windows are for; others must be exact too.
+    const int64_t cell = i % 2 == 0 ? kCell : 1, k = cell * between(1, 96 / cell), d = cell * between(1, 96 / cell);
+    const int64_t side = i % 3 == 0 ? between(1, 12) : i % 3 == 1 ? between(1, 60) : between(2 * k, 3 * k + 3);
+    for (const auto& [truncate, fold] : {std::pair{0, 0}, {1, 0}, {0, 1}}) {
+      const Case of({k, d, side, 0, truncate, fold});
+      for (const Written written : {Written::outputs, Written::inputs, Written::matrices}) checkProducts(of, written);
+    }
+  }
+}
+
+/// 4096 -> 11008 at rank 8: twelve blocks of 348, every second of which begins in the middle of a cell.
+void batchesAreFew() {
+  const BlockPlan plan{4096, 11008, 348, 1, 0, 0};
+  CHECK(windowSide(plan) == 352);
+  const auto products = windowProducts(plan, cellEnd(plan.distinctOutputs()), Written::outputs);
+  // Even blocks; odd ones but the last, whose inputs go on with the start of x: two; the cells that neighbours share.
+  CHECK(products.size() == 5);
+  int64_t multiplications = 0;
+  for (const BlockProduct& product : products) multiplications += product.count * product.rows * product.depth;
+  CHECK(static_cast<double>(multiplications) < 1.03 * 12 * 348 * 348);
+}
+
+}  // namespace
+
+int main() {
+  products();
+  batchesAreFew();
+  return mora::test::finish();
+}
