@@ -149,6 +149,13 @@ export interface AdamWStep {
   step: number
 }
 
+/** Row-major, in double precision; see `Native.svd`. */
+export interface SingularValues {
+  s: Float64Array
+  u: Float64Array | null
+  v: Float64Array | null
+}
+
 type T = NativeTensor
 type Optional = NativeTensor | null
 
@@ -170,11 +177,21 @@ export interface Native {
   /** Loads bytes of a mapped file. */
   fromFile(device: NativeDevice, dtype: DType, shape: readonly number[], file: NativeFile, offset: number): T
 
+  /**
+   * The thin singular value decomposition of row-major values [m, n], in double precision, off the event loop:
+   * values = u [m, p] diag(s [p]) v [n, p]ᵀ with p = min(m, n) and s falling. u and v are null unless `vectors`.
+   */
+  svd(values: Float32Array, rows: number, columns: number, vectors: boolean): Promise<SingularValues>
+  /** The Q [m, n] of values [m, n] = Q R, m ≥ n: orthonormal columns, in double precision. Computed before it returns. */
+  orthonormalColumns(values: Float32Array, rows: number, columns: number): Float64Array
+
   fill(target: T, value: number): void
   /** target = scale * source, converting. */
   copy(source: T, target: T, scale: number): void
   /** target += scale * source */
   add(source: T, target: T, scale: number): void
+  /** target (float32) = scale * a * b by elements (+ target), all [rows, columns]; b is float32, and may be the target. */
+  multiply(a: T, b: T, target: T, scale: number, accumulate: boolean): void
   dequantise(source: T, target: T): void
 
   /** c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. */

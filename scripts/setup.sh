@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the native code is built with: CMake, a C++20 compiler, make, oneDNN and Highway; ccache makes rebuilds
-# fast. --emulated adds what the CUDA emulator of the tests needs (Boost.Context). Needs neither Node.js nor npm install,
-# installs only what is missing, and may be run any number of times.
+# Installs what the native code is built with: CMake, a C++20 compiler, make, oneDNN, Highway and Eigen; ccache makes
+# rebuilds fast. --emulated adds what the CUDA emulator of the tests needs (Boost.Context). Needs neither Node.js nor npm
+# install, installs only what is missing, and may be run any number of times.
 set -euo pipefail
 
 missing=()
@@ -19,6 +19,7 @@ has_command g++ || has_command clang++ || missing+=(g++)
 has_command make || has_command ninja || missing+=(make)
 has_header oneapi/dnnl/dnnl.hpp || missing+=(libdnnl-dev)
 has_header hwy/highway.h || missing+=(libhwy-dev)
+has_header eigen3/Eigen/Dense || missing+=(libeigen3-dev)
 has_command ccache || missing+=(ccache)
 if [ "${1:-}" = --emulated ]; then
   has_header boost/context/detail/fcontext.hpp || missing+=(libboost-context-dev)
@@ -32,9 +33,9 @@ tell() {
   cat >&2 <<END
 node-mora needs these packages to build its native code (their Debian names): ${missing[*]}
   Debian 13, Ubuntu 24.10 or later: apt-get install ${missing[*]}
-  Fedora: dnf install cmake gcc-c++ make onednn-devel highway-devel ccache
-  Arch: pacman -S cmake gcc make onednn highway ccache
-  macOS: brew install cmake onednn highway libomp ccache
+  Fedora: dnf install cmake gcc-c++ make onednn-devel highway-devel eigen3-devel ccache
+  Arch: pacman -S cmake gcc make onednn highway eigen ccache
+  macOS: brew install cmake onednn highway eigen libomp ccache
 END
 }
 

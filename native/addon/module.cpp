@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "addon/arguments.h"
+#include "addon/decompositions.h"
 #include "addon/environment.h"
 #include "addon/objects.h"
 #include "cpu/matmul.h"
@@ -114,11 +115,14 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("fromArray", fromArray);
   function("fromFile", fromFile);
   function("foldedSide", foldedSide);
+  function("svd", svd);
+  function("orthonormalColumns", orthonormalColumns);
 
 #define MORA_EXPOSE(name) function(#name, Exposed<&operations::name>::call)
   MORA_EXPOSE(fill);
   MORA_EXPOSE(copy);
   MORA_EXPOSE(add);
+  MORA_EXPOSE(multiply);
   MORA_EXPOSE(dequantise);
   MORA_EXPOSE(matmul);
   MORA_EXPOSE(addBias);

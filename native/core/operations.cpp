@@ -73,6 +73,14 @@ void add(const Tensor& source, const Tensor& target, double scale) {
   MORA_ENQUEUE(check, add, source.desc(), target.desc(), static_cast<float>(scale));
 }
 
+void multiply(const Tensor& a, const Tensor& b, const Tensor& target, double scale, bool accumulate) {
+  Check check("multiply");
+  check.tensor("a", a).rank(2).floats().rows();
+  check.tensor("b", b).sameShape(a).dtype(DType::f32).rows();
+  check.tensor("target", target).sameShape(a).dtype(DType::f32).rows();
+  MORA_ENQUEUE(check, multiply, a.desc(), b.desc(), target.desc(), static_cast<float>(scale), accumulate);
+}
+
 void dequantise(const Tensor& source, const Tensor& target) {
   Check check("dequantise");
   check.tensor("source", source).that(isQuantised(source.dtype()) || isFloat(source.dtype()), "a float or block dtype");

@@ -10,6 +10,7 @@ namespace mora::operations {
 void fill(const Tensor& target, double value);
 void copy(const Tensor& source, const Tensor& target, double scale);
 void add(const Tensor& source, const Tensor& target, double scale);
+void multiply(const Tensor& a, const Tensor& b, const Tensor& target, double scale, bool accumulate);
 void dequantise(const Tensor& source, const Tensor& target);
 
 void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, const Tensor& c, double alpha,

@@ -122,6 +122,7 @@ constexpr Backend kCpu{
     MORA_OPERATION(fill),
     MORA_OPERATION(copy),
     MORA_OPERATION(add),
+    MORA_OPERATION(multiply),
     MORA_OPERATION(dequantise),
     MORA_OPERATION(matmul),
     MORA_OPERATION(addBias),

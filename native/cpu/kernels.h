@@ -12,6 +12,8 @@ namespace mora::cpu {
 void fill(TensorDesc target, double value);
 void copy(TensorDesc source, TensorDesc target, float scale);
 void add(TensorDesc source, TensorDesc target, float scale);
+// multiply.cpp
+void multiply(TensorDesc a, TensorDesc b, TensorDesc target, float scale, bool accumulate);
 // dequantise.cpp
 void dequantise(TensorDesc source, TensorDesc target);
 // matmul.cpp

@@ -10,6 +10,8 @@ namespace mora::cuda {
 void fill(Context& context, TensorDesc target, double value);
 void copy(Context& context, TensorDesc source, TensorDesc target, float scale);
 void add(Context& context, TensorDesc source, TensorDesc target, float scale);
+// multiply.cu
+void multiply(Context& context, TensorDesc a, TensorDesc b, TensorDesc target, float scale, bool accumulate);
 // dequantise.cu
 void dequantise(Context& context, TensorDesc source, TensorDesc target);
 // matmul.cpp

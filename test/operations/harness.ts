@@ -32,6 +32,8 @@ type NotOperations =
   | 'fromArray'
   | 'fromFile'
   | 'foldedSide'
+  | 'svd'
+  | 'orthonormalColumns'
 export type OperationName = Exclude<keyof Native, NotOperations>
 
 export type ActivationDType = FloatDType

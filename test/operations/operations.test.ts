@@ -21,6 +21,8 @@ const notOperations = [
   'fromArray',
   'fromFile',
   'foldedSide',
+  'svd',
+  'orthonormalColumns',
 ]
 
 // An operation of `Native` without cases does not compile here.

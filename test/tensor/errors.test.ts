@@ -32,6 +32,10 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     () => native.add(tensor([2]), integers(2), 1),
     /float32, bfloat16 or float16 for target but received int32 \[2\]/,
   ],
+  multiply: [
+    () => native.multiply(tensor([2, 3]), tensor([2, 3], 'bfloat16'), tensor([2, 3]), 1, false),
+    /float32 for b but received bfloat16 \[2, 3\]/,
+  ],
   dequantise: [
     () => native.dequantise(integers(2), tensor([2])),
     /a float or block dtype for source but received int32/,

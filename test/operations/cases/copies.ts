@@ -107,6 +107,35 @@ const add = [
   ),
 ]
 
+const multiply = floats.flatMap((from) =>
+  [
+    [1, 1],
+    [3, 7],
+    [9, 40],
+    [2, 2100],
+    [0, 4],
+  ].flatMap(([rows, columns]) =>
+    [false, true].map((accumulate) =>
+      operationCase({
+        name: `multiply ${from} [${rows}, ${columns}]${accumulate ? ', adding' : ''}`,
+        dtypes: ['float32'],
+        operands: {
+          a: { shape: [rows!, columns!], dtype: from },
+          b: { shape: [rows!, columns!], dtype: 'float32' },
+          target: { shape: [rows!, columns!], dtype: 'float32', role: accumulate ? 'inout' : 'out' },
+        },
+        call: ({ a, b, target }) => native.multiply(a, b, target, -1.5, accumulate),
+        reference: ({ a, b, target }) => ({
+          target: new Host(
+            [rows!, columns!],
+            a.values.map((value, i) => -1.5 * value * b.values[i]! + (accumulate ? target.values[i]! : 0)),
+          ),
+        }),
+      }),
+    ),
+  ),
+)
+
 // Block formats are compared bit for bit with reference values in test/golden/gguf-blocks.test.ts.
 const dequantise = floats.map((from) =>
   operationCase({
@@ -120,9 +149,10 @@ const dequantise = floats.map((from) =>
   }),
 )
 
-export const copies: Record<'fill' | 'copy' | 'add' | 'dequantise', OperationCase[]> = {
+export const copies: Record<'fill' | 'copy' | 'add' | 'multiply' | 'dequantise', OperationCase[]> = {
   fill: [...fill, ...fillOfIntegers],
   copy,
   add,
+  multiply,
   dequantise,
 }
