@@ -7,8 +7,16 @@
  * @packageDocumentation
  */
 export type { AdapterConfigBase, TargetModules } from './adapters/adapter.js'
+export { type AsyLoraConfig, asylora } from './adapters/asylora.js'
+export { type DoraConfig, dora } from './adapters/dora.js'
+export { type HiraConfig, hira } from './adapters/hira.js'
 export { type LoraConfig, lora } from './adapters/lora.js'
+export { type LoraFaConfig, loraFa } from './adapters/lora-fa.js'
+export { type LoraPlusConfig, loraPlus } from './adapters/lora-plus.js'
+export { type MissConfig, miss } from './adapters/miss.js'
 export { type MoraConfig, mora, type Operator, operators } from './adapters/mora.js'
+export { type PissaConfig, pissa } from './adapters/pissa.js'
+export { type RsLoraConfig, rslora } from './adapters/rslora.js'
 export { squareSide } from './adapters/square-side.js'
 export type { Batch } from './data/batch.js'
 export { type DataSummary, Dataset, type DatasetOptions, loadDataset } from './data/dataset.js'

@@ -6,7 +6,13 @@ import { readExactly, withInputFile } from '../io/open.js'
 import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
 import { bfloat16BitsToFloat32, float16BitsToFloat32 } from '../tensor/half.js'
 import type { Tensor } from '../tensor/tensor.js'
-import type { AdapterConfigBase, StoredTensor, TargetModules } from './adapter.js'
+import {
+  type AdapterConfigBase,
+  asStored,
+  type StoredTensor,
+  type TargetModules,
+  type TensorToStore,
+} from './adapter.js'
 import { isSavedModule, moduleOf } from './modules-to-save.js'
 import { describeTargets, requireRank } from './patterns.js'
 import { adapterMethod, configFromPeft } from './registry.js'
@@ -43,8 +49,7 @@ export interface StoredAdapter {
 export async function readAdapterFolder(folder: string): Promise<StoredAdapter> {
   const configPath = join(folder, configName)
   const json = await readJsonObject(configPath)
-  const base = configFromPeft(json, configPath)
-  for (const option of ['fan_in_fan_out', 'use_qalora', 'trainable_token_indices', 'layer_replication']) {
+  for (const option of ['trainable_token_indices', 'layer_replication']) {
     if (json[option]) throw new UsageError('unsupported-option', `${configPath} has ${option}, which is not supported.`)
   }
   if (json.bias !== undefined && json.bias !== 'none') {
@@ -53,20 +58,20 @@ export async function readAdapterFolder(folder: string): Promise<StoredAdapter> 
       `${configPath} has bias ${JSON.stringify(json.bias)}; only "none" is supported.`,
     )
   }
-  const config = {
-    ...base,
+  const config = configFromPeft(json, configPath, {
     rank: requireRank(json.r as number),
-    dropout: typeof json.lora_dropout === 'number' ? json.lora_dropout : 0,
     rankPattern: (json.rank_pattern ?? {}) as Record<string, number>,
     targetModules: targetsFrom(json.target_modules, configPath),
     modulesToSave: namesFrom(json.modules_to_save, configPath),
-  }
+  })
   const tensors = await readTensors(join(folder, weightsName))
   const layers = new Set<string>()
   const modules = new Map<string, StoredTensor>()
+  const { suffixes } = adapterMethod(config.method)
   for (const [name, tensor] of tensors) {
-    const [, path, kind] = /^base_model\.model\.(.+?)\.(lora_[AB]\.weight|weight|bias)$/.exec(name) ?? []
-    if (path !== undefined && kind!.startsWith('lora')) layers.add(path)
+    const layer = layerOf(name, suffixes)
+    const [, path, kind] = /^base_model\.model\.(.+?)\.(weight|bias)$/.exec(name) ?? []
+    if (layer !== null) layers.add(layer)
     else if (path !== undefined && isSavedModule(config.modulesToSave, path)) modules.set(`${path}.${kind}`, tensor)
     else
       throw new UsageError(
@@ -84,11 +89,22 @@ export async function readAdapterFolder(folder: string): Promise<StoredAdapter> 
   }
   if (layers.size === 0)
     throw new InputError('malformed-file', `${join(folder, weightsName)} holds no adapter tensors.`)
-  const provenance = isJsonObject(json.node_mora) ? (json.node_mora as AdapterProvenance) : {}
   return {
-    ...{ folder, config, provenance, layers: [...layers], modules, tensors },
+    ...{ folder, config, provenance: provenanceFrom(json.node_mora), layers: [...layers], modules, tensors },
     tiesWeights: json.ensure_weight_tying === true,
   }
+}
+
+/** The layer that a tensor of the method belongs to; null for another tensor. */
+function layerOf(name: string, suffixes: readonly string[]): string | null {
+  const suffix = suffixes.find((end) => name.startsWith(prefix) && name.endsWith(`.${end}`))
+  return suffix === undefined ? null : name.slice(prefix.length, -suffix.length - 1)
+}
+
+function provenanceFrom(own: unknown): AdapterProvenance {
+  if (!isJsonObject(own)) return {}
+  const { baseHash, baseFormat, templateHash } = own as AdapterProvenance
+  return { baseHash, baseFormat, templateHash }
 }
 
 function targetsFrom(value: unknown, source: string): TargetModules {
@@ -146,35 +162,30 @@ export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix
 export async function writeAdapterFolder(
   folder: string,
   config: AdapterConfigBase,
-  layers: ReadonlyMap<string, { suffix: string; tensor: Tensor }[]>,
+  layers: ReadonlyMap<string, readonly TensorToStore[]>,
   modules: ReadonlyMap<string, Tensor>,
   { base, provenance }: { base: string; provenance: AdapterProvenance },
 ): Promise<void> {
-  const entry = (name: string, tensor: Tensor, layer: string) => ({
+  const entry = (name: string, { shape, values }: Omit<TensorToStore, 'suffix'>, layer: string) => ({
     name: `${prefix}${name}`,
     dtype: 'float32' as const,
-    shape: [...tensor.shape],
-    data: async () => finiteBytes(await tensor.data(), layer),
+    shape: [...shape],
+    data: async () => finiteBytes(await values(), layer),
   })
-  const entries = [...modules].map(([name, tensor]) => entry(name, tensor, name))
+  const entries = [...modules].map(([name, tensor]) => entry(name, asStored('', tensor), name))
   for (const [layer, tensors] of layers) {
-    for (const { suffix, tensor } of tensors) entries.push(entry(`${layer}.${suffix}`, tensor, layer))
+    for (const tensor of tensors) entries.push(entry(`${layer}.${tensor.suffix}`, tensor, layer))
   }
   entries.sort((a, b) => (a.name < b.name ? -1 : 1))
   await writeSafetensors(join(folder, weightsName), entries, { format: 'pt' })
+  const { node_mora: own, ...entriesOfMethod } = adapterMethod(config.method).toPeft(config)
   const json = {
-    ...adapterMethod(config.method).toPeft(config),
     auto_mapping: null,
     base_model_name_or_path: base,
-    bias: 'none',
-    fan_in_fan_out: false,
     inference_mode: true,
-    init_lora_weights: true,
     layers_pattern: null,
     layers_to_transform: null,
-    lora_dropout: config.dropout,
     modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
-    peft_type: 'LORA',
     r: config.rank,
     rank_pattern: config.rankPattern,
     revision: null,
@@ -183,14 +194,14 @@ export async function writeAdapterFolder(
         ? [...new Set([...layers.keys()].map((name) => name.split('.').at(-1)!))]
         : describeTargets(config.targetModules),
     task_type: 'CAUSAL_LM',
-    node_mora: provenance,
+    ...entriesOfMethod,
+    node_mora: { ...(isJsonObject(own) && own), ...provenance },
   }
   const sorted = Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)))
   await writeFileAtomic(join(folder, configName), `${JSON.stringify(sorted, null, 2)}\n`)
 }
 
-function finiteBytes(values: ArrayLike<number> | ArrayLike<bigint>, layer: string): Uint8Array {
-  const floats = values as Float32Array
+function finiteBytes(floats: Float32Array, layer: string): Uint8Array {
   if (!floats.every(Number.isFinite)) {
     throw new InputError('non-finite', `The adapter of ${layer} holds values that are not finite; it is not saved.`)
   }

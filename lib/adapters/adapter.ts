@@ -37,18 +37,38 @@ export interface LayerOptions {
 /** One method: how its layers are made, and how they lie in the files of Hugging Face PEFT (or the reference). */
 export interface AdapterMethod<Config extends AdapterConfigBase = AdapterConfigBase> {
   readonly name: string
-  /** A fresh layer. Initial values depend on the seed and the layer's name alone. */
-  create(config: Config, options: LayerOptions, seed: number): LayerAdapter
+  /** The ends of its tensors' names in files. */
+  readonly suffixes: readonly string[]
+  /**
+   * A fresh layer beside a weight [d, k]. Initial values depend on the seed, the layer's name and the weight; a promise
+   * where that takes long.
+   */
+  create(config: Config, options: LayerOptions, seed: number, weight: Tensor): LayerAdapter | Promise<LayerAdapter>
   /** Number of trained values for a layer, without making it. */
   countParameters(config: Config, layer: LayerFacts): number
   /** A layer from the file's tensors; `tensor` gives one by its suffix (`lora_A.weight`), or null. */
   read(config: Config, options: LayerOptions, tensor: (suffix: string) => StoredTensor | null): LayerAdapter
-  /** What to store, by suffix. */
-  tensors(layer: LayerAdapter): { suffix: string; tensor: Tensor }[]
+  /** What to store of a layer. */
+  tensors(layer: LayerAdapter): TensorToStore[]
   /** The method's configuration from `adapter_config.json`; null when the file is another method's. */
-  fromPeft(json: Readonly<Record<string, unknown>>, source: string): Config | null
-  /** The method's entries of `adapter_config.json`. */
+  fromPeft(json: Readonly<Record<string, unknown>>, source: string, common: CommonEntries): Config | null
+  /** The method's entries of `adapter_config.json`, beside or instead of those that every method has. */
   toPeft(config: Config): Record<string, unknown>
+}
+
+/** What every method's `adapter_config.json` says. */
+export type CommonEntries = Pick<AdapterConfigBase, 'rank' | 'rankPattern' | 'targetModules' | 'modulesToSave'>
+
+/** A tensor on its way to an adapter file, as float32. */
+export interface TensorToStore {
+  readonly suffix: string
+  readonly shape: readonly number[]
+  values(): Promise<Float32Array>
+}
+
+/** A tensor as it is, under a suffix. */
+export function asStored(suffix: string, tensor: Tensor): TensorToStore {
+  return { suffix, shape: tensor.shape, values: async () => (await tensor.data()) as Float32Array }
 }
 
 /** A tensor of an adapter file, as float32. */

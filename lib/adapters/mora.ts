@@ -9,7 +9,15 @@ import { blocks, blocksMatrixGradient, foldBlocks, groupSpread, groupSum } from 
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, StoredTensor } from './adapter.js'
+import {
+  type AdapterConfigBase,
+  type AdapterMethod,
+  asStored,
+  type LayerFacts,
+  type LayerOptions,
+  type StoredTensor,
+} from './adapter.js'
+import { loraDropout, writeLora } from './lora-files.js'
 import { rankOf, requireRank } from './patterns.js'
 import { squareSide } from './square-side.js'
 
@@ -52,22 +60,17 @@ export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraCon
     )
   }
   return {
-    targetModules: 'all-linear',
-    dropout: 0,
-    rankPattern: {},
-    modulesToSave: [],
-    scale: 1,
-    foldOutput: false,
-    roundRank: 1,
-    ...definedOf(options),
     method: 'mora',
     rank,
     operator,
+    targetModules: options.targetModules ?? 'all-linear',
+    dropout: options.dropout ?? 0,
+    rankPattern: options.rankPattern ?? {},
+    modulesToSave: options.modulesToSave ?? [],
+    scale: options.scale ?? 1,
+    foldOutput: options.foldOutput ?? false,
+    roundRank: options.roundRank ?? 1,
   }
-}
-
-function definedOf<T extends object>(options: T): Partial<T> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as Partial<T>
 }
 
 /** How an operator compresses k inputs to R values and spreads R values over d outputs: groups, or a plan of blocks. */
@@ -167,6 +170,7 @@ const matrixName = (layer: LayerFacts): string => `${layer.name}.mora`
 
 export const moraMethod: AdapterMethod<MoraConfig> = {
   name: 'mora',
+  suffixes: ['lora_A.weight', 'lora_B.weight'],
 
   create(config, options) {
     const side = sideOf(config, options.layer)
@@ -195,13 +199,10 @@ export const moraMethod: AdapterMethod<MoraConfig> = {
 
   tensors(layer) {
     const { matrix } = layer as MoraLayer
-    return [
-      { suffix: 'lora_A.weight', tensor: matrix },
-      { suffix: 'lora_B.weight', tensor: matrix },
-    ]
+    return [asStored('lora_A.weight', matrix), asStored('lora_B.weight', matrix)]
   },
 
-  fromPeft(json, source) {
+  fromPeft(json, source, common) {
     if (json.use_mora !== true) return null
     const own = json.mora_operator
     const operator = own ?? operators.find((name) => moraTypes[name] !== null && moraTypes[name] === json.mora_type)
@@ -214,16 +215,23 @@ export const moraMethod: AdapterMethod<MoraConfig> = {
     }
     const scale = typeof json.mora_scale === 'number' ? json.mora_scale : 1
     const roundRank = typeof json.mora_round_rank === 'number' ? json.mora_round_rank : 1
-    return { ...mora({ roundRank }), operator: operator as Operator, scale, foldOutput: json.mora_fold_output === true }
+    return mora({
+      ...common,
+      dropout: loraDropout(json),
+      operator: operator as Operator,
+      scale,
+      foldOutput: json.mora_fold_output === true,
+      roundRank,
+    })
   },
 
-  toPeft({ operator, scale, foldOutput, roundRank, rank }) {
+  toPeft({ operator, scale, foldOutput, roundRank, rank, dropout }) {
     const extra: Record<string, unknown> = {}
     if (moraTypes[operator] === null) extra.mora_operator = operator
     if (scale !== 1) extra.mora_scale = scale
     if (foldOutput) extra.mora_fold_output = true
     if (roundRank !== 1) extra.mora_round_rank = roundRank
-    return { use_mora: true, mora_type: moraTypes[operator], lora_alpha: rank, ...extra }
+    return { ...writeLora({ dropout }), use_mora: true, mora_type: moraTypes[operator], lora_alpha: rank, ...extra }
   },
 }
 

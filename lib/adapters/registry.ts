@@ -1,10 +1,29 @@
 import { UsageError } from '../errors.js'
-import type { AdapterConfigBase, AdapterMethod } from './adapter.js'
+import type { AdapterConfigBase, AdapterMethod, CommonEntries } from './adapter.js'
+import { asyloraMethod } from './asylora.js'
+import { doraMethod } from './dora.js'
+import { hiraMethod } from './hira.js'
 import { loraMethod } from './lora.js'
+import { loraFaMethod } from './lora-fa.js'
+import { loraPlusMethod } from './lora-plus.js'
+import { missMethod } from './miss.js'
 import { moraMethod } from './mora.js'
+import { pissaMethod } from './pissa.js'
+import { rsloraMethod } from './rslora.js'
 
-/** Every method; a new one is a file and a line here. The order decides who is asked first about a file. */
-const methods: readonly AdapterMethod[] = [moraMethod, loraMethod] as unknown as readonly AdapterMethod[]
+/** Every method; a new one is a file and a line here. */
+const methods = [
+  moraMethod,
+  loraMethod,
+  rsloraMethod,
+  loraPlusMethod,
+  asyloraMethod,
+  loraFaMethod,
+  doraMethod,
+  pissaMethod,
+  missMethod,
+  hiraMethod,
+] as unknown as readonly AdapterMethod[]
 
 export function adapterMethod(name: string): AdapterMethod {
   const method = methods.find((candidate) => candidate.name === name)
@@ -16,9 +35,13 @@ export function adapterMethod(name: string): AdapterMethod {
 }
 
 /** The method and configuration that an `adapter_config.json` describes. */
-export function configFromPeft(json: Readonly<Record<string, unknown>>, source: string): AdapterConfigBase {
+export function configFromPeft(
+  json: Readonly<Record<string, unknown>>,
+  source: string,
+  common: CommonEntries,
+): AdapterConfigBase {
   for (const method of methods) {
-    const config = method.fromPeft(json, source)
+    const config = method.fromPeft(json, source, common)
     if (config) return config
   }
   throw new UsageError(

@@ -8,6 +8,7 @@ import { UsageError } from '../errors.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { Linear } from '../nn/linear.js'
 import { Parameter } from '../tensor/parameter.js'
+import { makeLayers } from './make-layers.js'
 import { MergedAdapters } from './merged-adapters.js'
 import type { Model } from './model.js'
 import { ModelAdapter } from './model-adapter.js'
@@ -42,7 +43,8 @@ export class ModelAdapters {
     adapter.scale = scale
   }
 
-  add(name: string, config: AdapterConfigBase, seed: number): void {
+  /** The adapter is there when this returns, unless its method must compute for long: then once the promise resolves. */
+  add(name: string, config: AdapterConfigBase, seed: number): Promise<void> {
     this.#requireFree(name)
     const { device, base } = this.model
     const method = adapterMethod(config.method)
@@ -53,12 +55,17 @@ export class ModelAdapters {
     if (targets.length === 0) {
       throw new UsageError('no-target', 'Every target module is among those that are trained whole.')
     }
-    const layers = new Map<Linear, LayerAdapter>()
-    for (const layer of targets) layers.set(layer, method.create(config, { layer, device, adapter: name }, seed))
-    const modules = new Map(
-      selected.weights.map((weight) => [weight, new Parameter(weight, this.#merged.values(this.model.slot(weight)))]),
+    const attach = (layers: Map<Linear, LayerAdapter>): void => {
+      const modules = new Map(
+        selected.weights.map((weight) => [weight, new Parameter(weight, this.#merged.values(this.model.slot(weight)))]),
+      )
+      this.#attach(name, { config: { ...config, modulesToSave: selected.names }, provenance: {}, layers, modules })
+    }
+    return makeLayers(
+      targets,
+      (layer) => method.create(config, { layer, device, adapter: name }, seed, layer.weight),
+      attach,
     )
-    this.#attach(name, { config: { ...config, modulesToSave: selected.names }, provenance: {}, layers, modules })
   }
 
   async load(

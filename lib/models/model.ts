@@ -95,9 +95,12 @@ export class Model implements Disposable {
     return this.adapterSet.configs
   }
 
-  /** Adds a fresh adapter beside the layers that its targets select, and makes it active. */
-  addAdapter(name: string, config: AdapterConfigBase, options: { seed?: number } = {}): void {
-    this.adapterSet.add(name, config, options.seed ?? 0)
+  /**
+   * Adds a fresh adapter beside the layers that its targets select, and makes it active. Only `pissa`, which decomposes
+   * every weight, needs the promise to be awaited; other adapters are there when this returns.
+   */
+  addAdapter(name: string, config: AdapterConfigBase, options: { seed?: number } = {}): Promise<void> {
+    return this.adapterSet.add(name, config, options.seed ?? 0)
   }
 
   /**

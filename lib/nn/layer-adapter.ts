@@ -10,8 +10,11 @@ export type LayerUpdate = Omit<WeightUpdate, 'from' | 'to'>
 /** The part of an adapter that sits beside one linear layer. */
 export interface LayerAdapter {
   readonly parameters: readonly Parameter[]
-  /** Writes (or adds) `scale` times the adapter's contribution [T, d] for `input.x` [T, k]; differentiable. */
-  forward(input: LinearInput, scale: number, into: Destination): Tensor
+  /**
+   * Writes (or adds) `scale` times the adapter's contribution [T, d] for `input.x` [T, k] beside the layer's weight [d, k];
+   * differentiable.
+   */
+  forward(input: LinearInput, scale: number, into: Destination, weight: Tensor): Tensor
   /** The same contribution as a change of the weight; null if it is none, as with dropout on the adapter's input. */
   asWeightUpdate?(input: LinearInput, scale: number): LayerUpdate | null
   /** weight [d, k] += scale ΔW, in place; adds the number of results that are not finite to nonFinite [1] int32. */

@@ -72,7 +72,7 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
       const frozen = !(layer.weight instanceof Parameter)
       const update = joins && frozen ? adapter.asWeightUpdate?.(input, scale) : null
       if (update) updates.push({ ...columns[i]!, ...update })
-      else adapted.push({ ...columns[i]!, write: (into) => adapter.forward(input, scale, into) })
+      else adapted.push({ ...columns[i]!, write: (into) => adapter.forward(input, scale, into, layer.weight) })
     }
     if (adapted.length > before) adaptedLayers++
   }

@@ -25,7 +25,7 @@ export interface AdamWStepOptions {
 
 /**
  * AdamW (Loshchilov and Hutter, arXiv 1711.05101) over float32 parameters, with the arithmetic order of PyTorch's. One
- * step covers all tensors in one operation. Parameters without a gradient are left alone.
+ * step covers all tensors of one `learningRateRatio` in one operation. Parameters without a gradient are left alone.
  */
 export class AdamW {
   readonly #parameters: readonly Parameter[]
@@ -57,14 +57,16 @@ export class AdamW {
     const [sum, scale, norm] = [scalar(), scalar(), scalar()]
     native.globalNorm(gradients, sum.native)
     native.clipScale(sum.native, scaleGradients, maxGradNorm, scale.native)
-    native.adamw(
-      trained.map((parameter) => parameter.native),
-      gradients,
-      trained.map((parameter) => this.#moments.get(parameter)!.first.native),
-      trained.map((parameter) => this.#moments.get(parameter)!.second.native),
-      { ...this.#options, learningRate, step: this.#step },
-      scale.native,
-    )
+    for (const [ratio, group] of groupsOf(trained)) {
+      native.adamw(
+        group.map((parameter) => parameter.native),
+        group.map((parameter) => parameter.grad!.native),
+        group.map((parameter) => this.#moments.get(parameter)!.first.native),
+        group.map((parameter) => this.#moments.get(parameter)!.second.native),
+        { ...this.#options, learningRate: ratio * learningRate, step: this.#step },
+        scale.native,
+      )
+    }
     native.copy(sum.native, norm.native, scaleGradients)
     sum.dispose()
     scale.dispose()
@@ -112,4 +114,15 @@ export class AdamW {
     }
     this.#moments.clear()
   }
+}
+
+/** Parameters by what their learning rate is multiplied by. */
+function groupsOf(parameters: readonly Parameter[]): Map<number, Parameter[]> {
+  const groups = new Map<number, Parameter[]>()
+  for (const parameter of parameters) {
+    const group = groups.get(parameter.learningRateRatio)
+    if (group) group.push(parameter)
+    else groups.set(parameter.learningRateRatio, [parameter])
+  }
+  return groups
 }

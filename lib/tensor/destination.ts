@@ -49,6 +49,17 @@ export function assemble(shape: readonly [number, number], parts: readonly Part[
   })
 }
 
+/** Several contributions to one destination: later ones add to the first. */
+export function together(into: Destination, writes: readonly ((part: Destination) => Tensor)[]): Tensor {
+  const { target, accumulate } = into
+  const pieces = writes.map((write, i) =>
+    write({ target: target.view(target.shape, target.strides), accumulate: accumulate || i > 0 }),
+  )
+  return record(target, pieces, [], (gradient, _, targets) => {
+    for (const part of targets) part.pass(gradient)
+  })
+}
+
 /** Adds `source` to a destination (or stores it there). */
 export function moveInto(source: Tensor, into: Destination): Tensor {
   if (into.accumulate) native.add(source.native, into.target.native, 1)

@@ -10,6 +10,8 @@ import { assign, Tensor } from './tensor.js'
 export class Parameter extends Tensor {
   /** Counts changes of the values: caches made from them compare it. */
   version = 0
+  /** Optimizers multiply the learning rate by this. */
+  learningRateRatio = 1
   #casts = new Map<string, { version: number; value: Tensor }>()
 
   /** Takes over the memory of a float32 tensor. */
@@ -47,6 +49,13 @@ export class Parameter extends Tensor {
   assign(values: Float32Array): void {
     assign(this, values)
     this.version++
+  }
+
+  /** No gradient reaches it from now on: it keeps its values, and what is derived from them. */
+  freeze(): this {
+    this.node = null
+    this.zeroGrad()
+    return this
   }
 
   /** Forgets the gradient: the next backward pass starts a new sum. */

@@ -73,7 +73,7 @@ export interface TrainableModel extends LossModel {
   linears(): readonly LayerFacts[]
   /** What names of `modulesToSave` stand for, as adapters have it. */
   moduleNames(names: readonly string[]): readonly string[]
-  addAdapter(name: string, config: AdapterConfigBase, options: { seed: number }): void
+  addAdapter(name: string, config: AdapterConfigBase, options: { seed: number }): Promise<void> | void
   loadAdapter(folder: string, name: string, options: { allowOtherBase: boolean }): Promise<AdapterConfigBase>
   saveAdapter(name: string, folder: string): Promise<void>
   trainAll(): void

@@ -131,14 +131,20 @@ export interface TakenStep {
   targetTokens: number
 }
 
-/** Trains as the reference did; calls `seen` after each. */
-export async function trainLike(
+type SeenStep = (taken: TakenStep, golden: GoldenStep) => void | Promise<void>
+
+/** Trains as the reference did; calls `seen` after each step. */
+export function trainLike(model: Model, name: TinyModel, run: GoldenTraining, seen?: SeenStep): Promise<TakenStep[]> {
+  return trainOn(model, rowsOf(name, run.name), run, seen)
+}
+
+/** The same on rows of the caller. */
+export async function trainOn(
   model: Model,
-  name: TinyModel,
-  { name: run, options, steps }: GoldenTraining,
-  seen: (taken: TakenStep, golden: GoldenStep) => void | Promise<void> = () => {},
+  rows: readonly Row[],
+  { options, steps }: { options: Omit<GoldenTraining['options'], 'adapter'>; steps: GoldenStep[] },
+  seen: SeenStep = () => {},
 ): Promise<TakenStep[]> {
-  const rows = rowsOf(name, run)
   const parameters = model.trainableParameters().map(({ parameter }) => parameter)
   const optimizer = new AdamW(parameters, { weightDecay: options.weightDecay ?? 0, beta2: options.beta2 ?? 0.999 })
   const { learningRate: peak, scheduler, warmupSteps, maxSteps } = options

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { DoraLayer } from '../../lib/adapters/dora.js'
+import { HiraLayer } from '../../lib/adapters/hira.js'
 import { LoraLayer } from '../../lib/adapters/lora.js'
+import { MissLayer } from '../../lib/adapters/miss.js'
 import { MoraLayer, operators } from '../../lib/adapters/mora.js'
+import { PissaLayer } from '../../lib/adapters/pissa.js'
 import type { LayerAdapter } from '../../lib/nn/layer-adapter.js'
 import { Linear, LinearGroup } from '../../lib/nn/linear.js'
 import { type DropoutState, LinearInput } from '../../lib/nn/linear-input.js'
@@ -79,14 +83,25 @@ const mora =
       { layer: { ...layer, inFeatures }, device, adapter: 'a' },
       new Parameter('matrix', tensor(side, side)),
     )
-const lora = (layer: { name: string; outFeatures: number }) =>
-  new LoraLayer(
-    { layer: { ...layer, inFeatures }, device, adapter: 'a' },
-    0,
-    0.5,
-    new Parameter('a', tensor(3, inFeatures)),
-    new Parameter('b', tensor(layer.outFeatures, 3)),
-  )
+type Layer = { name: string; outFeatures: number }
+const optionsOf = (layer: Layer) => ({ layer: { ...layer, inFeatures }, device, adapter: 'a' })
+const a = () => new Parameter('a', tensor(3, inFeatures))
+const b = ({ outFeatures }: Layer) => new Parameter('b', tensor(outFeatures, 3))
+const lora =
+  (dropout = 0) =>
+  (layer: Layer) =>
+    new LoraLayer(optionsOf(layer), dropout, 0.5, a(), b(layer))
+const loraFa = (layer: Layer) => new LoraLayer(optionsOf(layer), 0, 0.5, a().freeze(), b(layer))
+const hira = (layer: Layer) => new HiraLayer(optionsOf(layer), 0, a(), b(layer))
+const miss = (layer: Layer) => new MissLayer(optionsOf(layer), 0, new Parameter('block', tensor(layer.outFeatures, 5)))
+const dora =
+  (dropout = 0) =>
+  (layer: Layer) => {
+    const magnitude = new Parameter('m', Tensor.from(values(layer.outFeatures), [layer.outFeatures], { device }))
+    return new DoraLayer(optionsOf(layer), dropout, 0.5, a(), b(layer), magnitude)
+  }
+const pissa = (layer: Layer) =>
+  new PissaLayer(lora()(layer), new LoraLayer(optionsOf(layer), 0, 0.5, a().freeze(), b(layer).freeze()))
 
 function distance(a: Float32Array, b: Float32Array): number {
   const norm = (values: Float32Array | number[]) => Math.hypot(...values)
@@ -96,7 +111,14 @@ function distance(a: Float32Array, b: Float32Array): number {
 const methods = [
   ...operators.map((operator) => ({ name: operator, make: mora(operator, 0), probability: 0 })),
   { name: 'rotation with dropout', make: mora('rotation', 0.3), probability: 0.3 },
-  { name: 'lora', make: lora, probability: 0 },
+  { name: 'lora', make: lora(), probability: 0 },
+  { name: 'lora with dropout', make: lora(0.3), probability: 0.3 },
+  { name: 'lora with a frozen A', make: loraFa, probability: 0 },
+  { name: 'dora', make: dora(), probability: 0 },
+  { name: 'dora with dropout', make: dora(0.3), probability: 0.3 },
+  { name: 'pissa', make: pissa, probability: 0 },
+  { name: 'miss', make: miss, probability: 0 },
+  { name: 'hira', make: hira, probability: 0 },
 ]
 
 // Many rows take ΔW into the weight's own product where that pays; few rows have a product beside it.

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import { HiraLayer } from '../../lib/adapters/hira.js'
 import { LoraLayer } from '../../lib/adapters/lora.js'
+import { MissLayer } from '../../lib/adapters/miss.js'
 import { MoraLayer, type Operator, operators } from '../../lib/adapters/mora.js'
+import type { LayerAdapter } from '../../lib/nn/layer-adapter.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { recomputed } from '../../lib/tensor/checkpoint.js'
 import { assemble, moveInto } from '../../lib/tensor/destination.js'
@@ -174,6 +177,35 @@ const joined: GradientCase[] = (['rotation', 'decoupling', 'truncation'] as cons
   }),
 )
 
+// Methods beside a frozen weight, and within the weight's own product. DoRA's gradients are not those of its output: the
+// norm counts as a constant; see test/adapters/dora.test.ts.
+const ofAdapter: GradientCase[] = [false, true].flatMap((within) => {
+  const [rows, k, d, rank] = [4, 7, 5, 2]
+  const where = within ? 'within the weight' : 'beside the weight'
+  const options = { layer: { name: 'layer', inFeatures: k, outFeatures: d }, device: testDevice(), adapter: 'a' }
+  const product = (x: Tensor, weight: Tensor, adapter: LayerAdapter): Tensor => {
+    if (within)
+      return updatedLinear(x, weight, [{ from: 0, to: d, ...adapter.asWeightUpdate!(new LinearInput(x), -0.5)! }])
+    const target = Tensor.empty([rows, d], x)
+    return adapter.forward(new LinearInput(x), -0.5, { target, accumulate: false }, weight)
+  }
+  const x = { shape: [rows, k], kind: 'activation' } as const
+  const a = { shape: [rank, k], kind: 'parameter' } as const
+  const b = { shape: [d, rank], kind: 'parameter' } as const
+  return [
+    gradientCase({
+      name: `HiRA, ${where}`,
+      inputs: { x, a, b },
+      forward: (inputs, constant) => product(inputs.x, constant([d, k]), new HiraLayer(options, 0, inputs.a, inputs.b)),
+    }),
+    gradientCase({
+      name: `MiSS, ${where}`,
+      inputs: { x, block: { shape: [d, 3], kind: 'parameter' } },
+      forward: (inputs, constant) => product(inputs.x, constant([d, k]), new MissLayer(options, 0, inputs.block)),
+    }),
+  ]
+})
+
 function withBias(x: Tensor, weight: Parameter, bias: Parameter): Tensor {
   return assemble(
     [x.shape[0]!, weight.shape[0]!],
@@ -251,7 +283,7 @@ const structure: GradientCase[] = [
 ]
 
 describe('gradients', () => {
-  for (const description of [...layers, ...groups, ...adapters, ...wide, ...scaled, ...joined, ...structure]) {
+  for (const description of [...layers, ...groups, ...adapters, ...wide, ...scaled, ...ofAdapter, ...joined, ...structure]) {
     test(description.name, () => checkGradients(description))
   }
 })

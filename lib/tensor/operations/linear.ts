@@ -37,10 +37,10 @@ export interface WeightUpdate {
   readonly from: number
   readonly to: number
   readonly parameters: readonly Parameter[]
-  /** rows [to - from, k] (float32) += ΔW, in place. */
-  addTo(rows: Tensor): void
-  /** Writes the parameters' gradients, from dY [T, to - from] and x [T, k]. */
-  backward(dY: Tensor, x: Tensor, targets: readonly GradientTarget[]): void
+  /** rows [to - from, k] (float32) += ΔW, in place; `weight` has the frozen rows themselves. */
+  addTo(rows: Tensor, weight: Tensor): void
+  /** Writes the parameters' gradients, from dY [T, to - from], x [T, k] and the frozen rows. */
+  backward(dY: Tensor, x: Tensor, targets: readonly GradientTarget[], weight: Tensor): void
 }
 
 /**
@@ -48,12 +48,35 @@ export interface WeightUpdate {
  * kept: it costs a pass over W, whatever T is.
  */
 export function updatedLinear(x: Tensor, weight: Tensor, updates: readonly WeightUpdate[], into?: Destination): Tensor {
+  return productOfUpdates(x, weight, updates, true, into)
+}
+
+/** y [T, d] = x [T, k] ΔWᵀ alone, for a change of all rows of a frozen W [d, k]. */
+export function updateLinear(
+  x: Tensor,
+  weight: Tensor,
+  update: Omit<WeightUpdate, 'from' | 'to'>,
+  into?: Destination,
+): Tensor {
+  return productOfUpdates(x, weight, [{ ...update, from: 0, to: weight.shape[0]! }], false, into)
+}
+
+function productOfUpdates(
+  x: Tensor,
+  weight: Tensor,
+  updates: readonly WeightUpdate[],
+  withWeight: boolean,
+  into: Destination | undefined,
+): Tensor {
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
   const multiply = (a: Tensor, w: Tensor, transpose: boolean, target: Tensor, add: boolean) =>
     scope(() => {
       const sum = Tensor.empty(w.shape, { device: w.device })
-      native.dequantise(w.native, sum.native)
-      for (const update of updates) update.addTo(sum.rows(update.from, update.to))
+      if (withWeight) native.dequantise(w.native, sum.native)
+      else native.fill(sum.native, 0)
+      for (const update of updates) {
+        update.addTo(sum.rows(update.from, update.to), w.rows(update.from, update.to))
+      }
       native.matmul(a.native, false, sum.native, transpose, target.native, 1, add)
     })
   multiply(x, weight, true, y, accumulate)
@@ -61,7 +84,8 @@ export function updatedLinear(x: Tensor, weight: Tensor, updates: readonly Weigh
   return record(y, [x, ...parameters], [weight, x], (dY, [w, input], [dX, ...targets]) => {
     dX!.write((target, add) => multiply(dY, w!, false, target, add))
     for (const update of updates) {
-      update.backward(dY.columns(update.from, update.to), input!, targets.splice(0, update.parameters.length))
+      const own = targets.splice(0, update.parameters.length)
+      update.backward(dY.columns(update.from, update.to), input!, own, w!.rows(update.from, update.to))
     }
   })
 }
@@ -79,10 +103,10 @@ export function factor(x: Tensor, a: Parameter, scale = 1, into?: Destination): 
   const dtype = x.dtype as FloatDType
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, a.shape[0]!], x)
   native.matmul(x.native, false, a.as(dtype).native, true, y.native, scale, accumulate)
-  return record(y, [x, a], [x], (dY, [input], [dX, dA]) => {
+  return record(y, [x, a], a.requiresGrad ? [x] : [], (dY, [input], [dX, dA]) => {
     dX!.write((target, add) => native.matmul(dY.native, false, a.as(dtype).native, false, target.native, scale, add))
-    if (dA!.needed) {
-      dA!.write((target, add) => native.matmul(dY.native, true, input!.native, false, target.native, scale, add))
+    if (input) {
+      dA!.write((target, add) => native.matmul(dY.native, true, input.native, false, target.native, scale, add))
     }
   })
 }

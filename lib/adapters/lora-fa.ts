@@ -1,0 +1,20 @@
+import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankMethod } from './low-rank.js'
+
+export interface LoraFaConfig extends LowRankConfig {
+  readonly method: 'lora-fa'
+}
+
+/** LoRA-FA (arXiv 2308.03303): LoRA whose random A is frozen; B alone is trained. */
+export function loraFa(options: LowRankOptions = {}): LoraFaConfig {
+  return lowRankConfig('lora-fa', options)
+}
+
+export const loraFaMethod = lowRankMethod<LoraFaConfig>({
+  name: 'lora-fa',
+  config: loraFa,
+  prepare: (a) => {
+    a.freeze()
+  },
+  countParameters: (rank, { outFeatures }) => rank * outFeatures,
+  toPeft: () => ({ node_mora: { method: 'lora-fa' } }),
+})

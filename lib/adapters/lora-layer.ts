@@ -1,0 +1,76 @@
+import { type FloatDType, native } from '../native.js'
+import type { LayerAdapter, LayerUpdate } from '../nn/layer-adapter.js'
+import type { LinearInput } from '../nn/linear-input.js'
+import type { Destination } from '../tensor/destination.js'
+import { factor } from '../tensor/operations/linear.js'
+import type { Parameter } from '../tensor/parameter.js'
+import { scope } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import type { LayerOptions } from './adapter.js'
+
+/** ΔW = scale · B A beside one layer. A may be frozen. */
+export class LoraLayer implements LayerAdapter {
+  readonly parameters: readonly Parameter[]
+
+  constructor(
+    readonly options: LayerOptions,
+    readonly dropout: number,
+    readonly scale: number,
+    /** [rank, k] */
+    readonly a: Parameter,
+    /** [d, rank] */
+    readonly b: Parameter,
+  ) {
+    this.parameters = [a, b].filter(({ requiresGrad }) => requiresGrad)
+  }
+
+  forward(input: LinearInput, scale: number, into: Destination): Tensor {
+    const { layer, adapter } = this.options
+    const seen = input.dropped(this.dropout, layer.name, adapter)
+    return factor(factor(seen.x, this.a), this.b, scale * this.scale, into)
+  }
+
+  asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
+    if (input.drops(this.dropout)) return null
+    const { a, b } = this
+    const total = scale * this.scale
+    return {
+      parameters: [a, b],
+      addTo: (rows) => native.matmul(b.native, false, a.native, false, rows.native, total, true),
+      backward: (dY, x, [dA, dB]) =>
+        scope(() => {
+          const dtype = x.dtype as FloatDType
+          const rankWide = () => Tensor.empty([x.shape[0]!, a.shape[0]!], x)
+          if (dB!.needed) {
+            const z = rankWide()
+            native.matmul(x.native, false, a.as(dtype).native, true, z.native, 1, false)
+            dB!.write((target, add) => native.matmul(dY.native, true, z.native, false, target.native, total, add))
+          }
+          if (dA!.needed) {
+            const dZ = rankWide()
+            native.matmul(dY.native, false, b.as(dtype).native, false, dZ.native, total, false)
+            dA!.write((target, add) => native.matmul(dZ.native, true, x.native, false, target.native, 1, add))
+          }
+        }),
+    }
+  }
+
+  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
+    scope(() => {
+      const { device, shape } = weight
+      const delta = Tensor.empty(shape, { device })
+      native.matmul(this.b.native, false, this.a.native, false, delta.native, scale * this.scale, false)
+      native.add(delta.native, weight.native, 1)
+      native.countNonFinite(weight.native, nonFinite.native, true)
+    })
+  }
+
+  describe(): { rank: number } {
+    return { rank: this.a.shape[0]! }
+  }
+
+  dispose(): void {
+    this.a.dispose()
+    this.b.dispose()
+  }
+}

@@ -1,0 +1,173 @@
+/** What LoRA and its variants share: configuration, initial values and files. A variant says in what it differs. */
+import { InputError, UsageError } from '../errors.js'
+import type { LayerAdapter } from '../nn/layer-adapter.js'
+import { type RandomStream, randomStream } from '../random.js'
+import { Parameter } from '../tensor/parameter.js'
+import { Tensor } from '../tensor/tensor.js'
+import {
+  type AdapterConfigBase,
+  type AdapterMethod,
+  asStored,
+  type LayerFacts,
+  type LayerOptions,
+  type StoredTensor,
+  type TensorToStore,
+} from './adapter.js'
+import { loraMethodOf, readLora, writeLora } from './lora-files.js'
+import { LoraLayer } from './lora-layer.js'
+import { patternValue, rankOf, requireRank } from './patterns.js'
+
+export interface LowRankConfig extends AdapterConfigBase {
+  /** LoRA's scale is alpha / rank. */
+  readonly alpha: number
+  /** Alphas of layers, by patterns as in `rankPattern`. */
+  readonly alphaPattern: Readonly<Record<string, number>>
+}
+
+export type LowRankOptions = Partial<Omit<LowRankConfig, 'method'>>
+
+/** Alpha defaults to 2 · rank. */
+export function lowRankConfig<const M extends string>(method: M, options: LowRankOptions) {
+  const rank = requireRank(options.rank ?? 8)
+  return {
+    method,
+    rank,
+    alpha: options.alpha ?? 2 * rank,
+    targetModules: options.targetModules ?? 'all-linear',
+    dropout: options.dropout ?? 0,
+    rankPattern: options.rankPattern ?? {},
+    modulesToSave: options.modulesToSave ?? [],
+    alphaPattern: options.alphaPattern ?? {},
+  } satisfies LowRankConfig
+}
+
+/** A layer of two factors. */
+export interface LowRankLayer extends LayerAdapter {
+  readonly a: Parameter
+  readonly b: Parameter
+}
+
+/** Where a layer's further tensors come from: a file, or the weight beside which it is made. */
+export type FurtherTensors = { stored: (suffix: string) => StoredTensor } | { weight: Tensor }
+
+export interface LowRankVariant<C extends LowRankConfig> {
+  readonly name: C['method']
+  /** The method's own function of options. */
+  config(options: LowRankOptions): C
+  /** What multiplies B A; alpha / rank unless given. */
+  scale?(alpha: number, rank: number): number
+  /** First values of A [rank, k]; Kaiming's unless given. */
+  initialA?(rank: number, layer: LayerFacts, random: RandomStream): Float32Array
+  /** Before a layer is made of them: what is frozen, what has a learning rate of its own. */
+  prepare?(a: Parameter, b: Parameter, config: C): void
+  layer?(
+    config: C,
+    options: LayerOptions,
+    scale: number,
+    a: Parameter,
+    b: Parameter,
+    further: FurtherTensors,
+  ): LowRankLayer
+  /** Tensors beside A and B. */
+  further?: { suffixes: readonly string[]; tensors(layer: LowRankLayer): TensorToStore[] }
+  countParameters?(rank: number, layer: LayerFacts): number
+  /** The method's own entries of `adapter_config.json`. */
+  fromPeft?(json: Readonly<Record<string, unknown>>): Partial<C>
+  toPeft?(config: C): Record<string, unknown>
+}
+
+/** PEFT's initialisation, Kaiming's uniform rule with a = √5: U(-1/√k, 1/√k). */
+export function kaimingUniform(rank: number, { inFeatures }: LayerFacts, random: RandomStream): Float32Array {
+  const bound = 1 / Math.sqrt(inFeatures)
+  return Float32Array.from({ length: rank * inFeatures }, () => (2 * random.uniform() - 1) * bound)
+}
+
+export function alphaOf(config: LowRankConfig, layer: LayerFacts): number {
+  return patternValue(config.alphaPattern, layer.name) ?? config.alpha
+}
+
+/** The values of a stored tensor; throws an error with both shapes unless it has this one. */
+export function requireShape(
+  stored: StoredTensor | null,
+  suffix: string,
+  shape: readonly number[],
+  layer: LayerFacts,
+  rank: number,
+): Float32Array {
+  if (!stored) throw new InputError('unfit-adapter', `The adapter has no ${suffix} for ${layer.name}.`)
+  if (stored.shape.join() === shape.join()) return stored.values
+  throw new UsageError(
+    'unfit-adapter',
+    `${stored.name} is [${stored.shape.join(', ')}], but rank ${rank} for ` +
+      `${layer.inFeatures} → ${layer.outFeatures} needs [${shape.join(', ')}].`,
+  )
+}
+
+export function lowRankMethod<C extends LowRankConfig>(variant: LowRankVariant<C>): AdapterMethod<C> {
+  const { scale = (alpha: number, rank: number) => alpha / rank, initialA = kaimingUniform, further } = variant
+
+  const layerOf = (config: C, options: LayerOptions, a: Tensor, b: Tensor, more: FurtherTensors): LowRankLayer => {
+    const { layer } = options
+    const parameter = (name: string, values: Tensor) => new Parameter(`${layer.name}.${name}`, values)
+    const [trainedA, trainedB] = [parameter('lora_A', a), parameter('lora_B', b)]
+    variant.prepare?.(trainedA, trainedB, config)
+    const total = scale(alphaOf(config, layer), rankOf(config, layer))
+    return variant.layer
+      ? variant.layer(config, options, total, trainedA, trainedB, more)
+      : new LoraLayer(options, config.dropout, total, trainedA, trainedB)
+  }
+
+  return {
+    name: variant.name,
+    suffixes: ['lora_A.weight', 'lora_B.weight', ...(further?.suffixes ?? [])],
+
+    create(config, options, seed, weight) {
+      const { device, layer } = options
+      const rank = rankOf(config, layer)
+      const values = initialA(rank, layer, randomStream(seed, 'init', `${layer.name}.lora_A`))
+      const a = Tensor.from(values, [rank, layer.inFeatures], { device })
+      return layerOf(config, options, a, Tensor.zeros([layer.outFeatures, rank], { device }), { weight })
+    },
+
+    countParameters(config, layer) {
+      const rank = rankOf(config, layer)
+      return variant.countParameters?.(rank, layer) ?? rank * (layer.inFeatures + layer.outFeatures)
+    },
+
+    read(config, options, tensor) {
+      const { layer, device } = options
+      const rank = rankOf(config, layer)
+      const load = (suffix: string, shape: [number, number]): Tensor =>
+        Tensor.from(requireShape(tensor(suffix), suffix, shape, layer, rank), shape, { device })
+      const a = load('lora_A.weight', [rank, layer.inFeatures])
+      const b = load('lora_B.weight', [layer.outFeatures, rank])
+      const stored = (suffix: string): StoredTensor => {
+        const found = tensor(suffix)
+        if (found) return found
+        throw new InputError('unfit-adapter', `The adapter has no ${suffix} for ${layer.name}.`)
+      }
+      return layerOf(config, options, a, b, { stored })
+    },
+
+    tensors(layer) {
+      const own = layer as LowRankLayer
+      const factors = [asStored('lora_A.weight', own.a), asStored('lora_B.weight', own.b)]
+      return [...factors, ...(further?.tensors(own) ?? [])]
+    },
+
+    fromPeft(json, source, common) {
+      if (loraMethodOf(json, source) !== variant.name) return null
+      return variant.config({ ...common, ...readLora(json, source), ...variant.fromPeft?.(json) })
+    },
+
+    toPeft: (config) => ({
+      ...writeLora(config),
+      lora_alpha: config.alpha,
+      alpha_pattern: config.alphaPattern,
+      use_mora: false,
+      use_rslora: false,
+      use_dora: false,
+      ...variant.toPeft?.(config),
+    }),
+  }
+}

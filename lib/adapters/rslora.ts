@@ -1,0 +1,17 @@
+import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankMethod } from './low-rank.js'
+
+export interface RsLoraConfig extends LowRankConfig {
+  readonly method: 'rslora'
+}
+
+/** Rank-stabilised LoRA (arXiv 2312.03732): ΔW = alpha / √rank · B A. Alpha defaults to 2 · rank. */
+export function rslora(options: LowRankOptions = {}): RsLoraConfig {
+  return lowRankConfig('rslora', options)
+}
+
+export const rsloraMethod = lowRankMethod<RsLoraConfig>({
+  name: 'rslora',
+  config: rslora,
+  scale: (alpha, rank) => alpha / Math.sqrt(rank),
+  toPeft: () => ({ use_rslora: true }),
+})

@@ -1,0 +1,36 @@
+/** Learning rates by parameter. */
+import { expect, test } from 'vitest'
+import { AdamW } from '../../lib/optim/adamw.js'
+import { randomStream } from '../../lib/random.js'
+import { Parameter } from '../../lib/tensor/parameter.js'
+import { keep } from '../../lib/tensor/scope.js'
+import { Tensor } from '../../lib/tensor/tensor.js'
+import { testDevice } from '../operations/harness.js'
+
+const device = testDevice()
+const random = randomStream(1, 'test', 'adamw')
+const normal = (count: number) => Float32Array.from({ length: count }, () => random.normal())
+const [start, gradients] = [normal(12), [normal(12), normal(12), normal(12)]]
+
+/** A parameter's values after three steps at these rates, beside another parameter with the rate of the step. */
+async function after(learningRate: number, ratio: number): Promise<Float32Array> {
+  const parameter = new Parameter('p', Tensor.from(start, [3, 4], { device }))
+  const other = new Parameter('q', Tensor.from(start, [12], { device }))
+  parameter.learningRateRatio = ratio
+  const optimizer = new AdamW([other, parameter], { weightDecay: 0.1 })
+  for (const gradient of gradients) {
+    parameter.grad = keep(Tensor.from(gradient, [3, 4], { device }))
+    other.grad = keep(Tensor.from(gradient, [12], { device }))
+    optimizer.step({ learningRate, maxGradNorm: 1 }).dispose()
+  }
+  const values = (await parameter.data()) as Float32Array
+  const beside = (await other.data()) as Float32Array
+  expect(beside).not.toEqual(start)
+  if (ratio !== 1) expect(values).not.toEqual(beside)
+  for (const part of [parameter, other, optimizer]) part.dispose()
+  return values
+}
+
+test("a parameter's ratio multiplies its learning rate, and nothing else", async () => {
+  expect(await after(1e-2, 4)).toEqual(await after(4e-2, 1))
+})
