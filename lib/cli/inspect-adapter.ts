@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { StoredTensor } from '../adapters/adapter.js'
 import { layerTensors, readAdapterFolder, type StoredAdapter } from '../adapters/adapter-folder.js'
 import { sameValues } from '../adapters/modules-to-save.js'
+import { adapterMethod } from '../adapters/registry.js'
 import { readJsonObject } from '../io/json.js'
 import { ModelSource } from '../models/index.js'
 import { formatCount, formatFacts, formatTable } from './format.js'
@@ -46,7 +47,7 @@ export async function adapterFacts(folder: string, modelPath: string | undefined
     operator: config.operator ?? null,
     alpha: config.alpha ?? null,
     dropout: config.dropout,
-    parameters: layers.reduce((sum, { name }) => sum + trainedNumbers(stored, name), numbersInModules(stored)),
+    parameters: layers.reduce((sum, layer) => sum + trainedNumbers(stored, layer), numbersInModules(stored)),
     baseModel,
     layers,
     modulesToSave: config.modulesToSave,
@@ -55,22 +56,22 @@ export async function adapterFacts(folder: string, modelPath: string | undefined
 
 function layerFacts(stored: StoredAdapter, name: string, source: ModelSource | null): AdapterLayerFacts {
   const tensor = layerTensors(stored, name)
-  const [a, b] = [tensor('lora_A.weight'), tensor('lora_B.weight')]
+  const a = tensor('lora_A.weight') ?? tensor('hira_A')
+  const b = tensor('lora_B.weight') ?? tensor('hira_B')
   const isMora = stored.config.method === 'mora'
   const weight = source?.has(`${name}.weight`) ? source.shape(`${name}.weight`) : null
   return {
     name,
     inFeatures: weight?.[1] ?? (isMora ? null : (a?.shape[1] ?? null)),
-    outFeatures: weight?.[0] ?? (isMora ? null : (b?.shape[0] ?? null)),
+    outFeatures: weight?.[0] ?? (isMora ? null : (b?.shape[0] ?? tensor('miss_block')?.shape[1] ?? null)),
     squareSide: isMora ? ((a ?? b)?.shape[0] ?? null) : null,
   }
 }
 
-/** The reference's files hold MoRA's one matrix under two names. */
-function trainedNumbers(stored: StoredAdapter, name: string): number {
-  const tensor = layerTensors(stored, name)
-  const [a, b] = [tensor('lora_A.weight')?.values.length ?? 0, tensor('lora_B.weight')?.values.length ?? 0]
-  return stored.config.method === 'mora' ? Math.max(a, b) : a + b
+function trainedNumbers({ config }: StoredAdapter, { name, inFeatures, outFeatures, squareSide }: AdapterLayerFacts) {
+  if (squareSide !== null) return squareSide ** 2
+  const layer = { name, inFeatures: inFeatures ?? 0, outFeatures: outFeatures ?? 0 }
+  return adapterMethod(config.method).countParameters(config, layer)
 }
 
 /** Tied weights lie in the file under each of their names. */

@@ -3,6 +3,7 @@ import { UsageError } from '../errors.js'
 import { newAdapterOptions } from './defaults.js'
 import type { EvalOptions } from './eval.js'
 import { type OptionSource, optionName } from './names.js'
+import { ADAPTER_METHODS, type AdapterMethodName } from './new-adapter.js'
 import type { OptionsSchema } from './option.js'
 import type { TrainOptions } from './train.js'
 
@@ -73,19 +74,35 @@ function checkAdapterOptions(fit: Fit, options: TrainOptions): void {
     )
     return
   }
+  checkNewAdapterOptions(options, fit.source)
+}
+
+/** Methods with LoRA's scale. */
+const scaled = ['lora', 'rslora', 'lora-plus', 'asylora', 'lora-fa', 'dora', 'pissa'] as const
+
+/** What each option of a new adapter is an option of. */
+const belongsTo = {
+  operator: ['mora'],
+  roundRank: ['mora'],
+  alpha: scaled,
+  alphaPattern: scaled,
+  loraPlusRatio: ['lora-plus'],
+  rank: ADAPTER_METHODS,
+  matchParametersOf: ADAPTER_METHODS,
+  dropout: ADAPTER_METHODS,
+  targetModules: ADAPTER_METHODS,
+  rankPattern: ADAPTER_METHODS.filter((method) => method !== 'miss'),
+  modulesToSave: ADAPTER_METHODS,
+} as const satisfies Record<string, readonly AdapterMethodName[]>
+
+/** Throws a `UsageError` for options of a new adapter that its method does not have. */
+export function checkNewAdapterOptions(options: Partial<TrainOptions>, source: OptionSource): void {
+  const fit = new Fit(source)
   const { method } = newAdapterOptions(options)
-  const belongsTo = {
-    operator: ['mora'],
-    roundRank: ['mora'],
-    alpha: ['lora'],
-    rank: ['mora', 'lora'],
-    dropout: ['mora', 'lora'],
-    targetModules: ['mora', 'lora'],
-    modulesToSave: ['mora', 'lora'],
-  }
+  fit.exclude(options, 'rank', 'matchParametersOf', 'one gives the rank, the other chooses it')
   for (const [key, methods] of Object.entries(belongsTo)) {
     fit.refuse(
-      (options as Record<string, unknown>)[key] !== undefined && !methods.includes(method),
+      (options as Record<string, unknown>)[key] !== undefined && !methods.some((name) => name === method),
       `${fit.name(key)} does not go with method ${method}: it is an option of ${methods.join(' and ')}.`,
     )
   }

@@ -1,5 +1,5 @@
 /** Options of every command and of the library's functions, from one schema each. */
-export { checkEvalOptions, checkTrainOptions, requireOptions } from './checks.js'
+export { checkEvalOptions, checkNewAdapterOptions, checkTrainOptions, requireOptions } from './checks.js'
 export { type CommonOptions, CommonOptionsSchema } from './common.js'
 export { readConfigFile, resolveWithConfig } from './config-file.js'
 export { defaultLearningRate, maxLengthOf, type NewAdapterOptions, newAdapterOptions } from './defaults.js'
@@ -10,13 +10,11 @@ export { type InspectInput, type InspectOptions, InspectSchema } from './inspect
 export { LATER_COMMANDS } from './later.js'
 export { type MergeInput, type MergeOptions, MergeSchema } from './merge.js'
 export type { OptionSource } from './names.js'
+export { ADAPTER_METHODS, type AdapterMethodName, METHODS, type Method } from './new-adapter.js'
 export { OPERATORS, type Operator } from './operators.js'
 export { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from './option.js'
 export { parseOptions, plainOptions } from './parse.js'
 export {
-  LATER_METHODS,
-  METHODS,
-  type Method,
   SCHEDULERS,
   type TrainInput,
   type TrainOptions,

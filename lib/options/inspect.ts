@@ -1,11 +1,13 @@
 /** Options of `mora inspect`. */
 import { z } from 'zod'
 import { adapterOption, commonOptions, modelOption, rowOptions } from './common.js'
+import { newAdapterFields } from './new-adapter.js'
 import { optionalInteger } from './option.js'
 
 export const InspectSchema = z.strictObject({
   model: modelOption,
   adapter: adapterOption,
+  ...newAdapterFields,
   ...rowOptions,
   limit: optionalInteger('show the first N rows; the summary is of all', {
     min: 1,

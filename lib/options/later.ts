@@ -9,7 +9,6 @@ const LATER_OPTIONS: Readonly<Record<string, string>> = {
   restartWarmupSteps: 'ReMoRA',
   memory: 'a memory limit',
   compute: 'int8 products',
-  matchParametersOf: 'matching parameter counts',
 }
 
 export const LATER_COMMANDS: readonly string[] = ['export', 'analyze', 'dashboard', 'report']

@@ -217,6 +217,31 @@ export function namesOrPattern<const Word extends string>(description: string, w
   })
 }
 
+/** Positive numbers by patterns: an object, or `PATTERN=NUMBER` with commas between them. */
+export function numbersByPattern(
+  description: string,
+  { integers = false, ...words }: Words & { integers?: boolean } = {},
+) {
+  const number = integers ? z.int().positive() : z.number().positive()
+  const schema = z
+    .union([
+      z.record(z.string().min(1), number),
+      z
+        .string()
+        .min(1)
+        .transform(parsePatterns)
+        .pipe(z.record(z.string().min(1), number)),
+    ])
+    .optional()
+  return declare(schema, {
+    kind: 'list',
+    description,
+    placeholder: 'PATTERN=N,…',
+    expects: `patterns with positive ${integers ? 'whole ' : ''}numbers, as down_proj=16,q_proj=4`,
+    ...words,
+  })
+}
+
 /** Paths: each occurrence on the command line adds one. */
 export function texts(description: string, placeholder: string, words: Words = {}) {
   const schema = z
@@ -235,6 +260,15 @@ export function optionalText(description: string, placeholder: string, words: Wo
     expects: `nothing or a ${placeholder.toLowerCase()}`,
     ...words,
   })
+}
+
+function parsePatterns(value: string): Record<string, number> {
+  return Object.fromEntries(
+    splitNames(value).map((entry) => {
+      const at = entry.lastIndexOf('=')
+      return at < 0 ? [entry, Number.NaN] : [entry.slice(0, at).trim(), Number(entry.slice(at + 1))]
+    }),
+  )
 }
 
 function splitNames(value: string): string[] {

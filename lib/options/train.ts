@@ -1,14 +1,12 @@
 /** Options of `mora train` and `train()`. */
 import { z } from 'zod'
 import { adapterOptions, commonOptions, modelOption, rowOptions } from './common.js'
-import { OPERATORS } from './operators.js'
+import { newAdapterGroup as adapter, newAdapterFields } from './new-adapter.js'
 import {
   choice,
   flag,
   integer,
   names,
-  namesOrPattern,
-  optionalChoice,
   optionalInteger,
   optionalReal,
   optionalText,
@@ -17,14 +15,8 @@ import {
   texts,
 } from './option.js'
 
-export const METHODS = ['mora', 'lora', 'full'] as const
-/** Methods whose part is not there yet. */
-export const LATER_METHODS = ['rslora', 'lora-plus', 'asylora', 'lora-fa', 'dora', 'pissa', 'miss', 'hira'] as const
 export const SCHEDULERS = ['constant', 'linear', 'cosine'] as const
 
-export type Method = (typeof METHODS)[number]
-
-const adapter = 'What is trained:'
 const rate = 'Learning rate and AdamW:'
 const steps = 'Steps and rows:'
 const run = 'Run:'
@@ -38,41 +30,8 @@ export const TrainSchema = z.strictObject({
   data: rowOptions.data,
   output: text('folder that the run is written to', 'O', { expects: 'the path of a folder' }),
 
-  method: optionalChoice('how to train: an adapter of this kind, or full for every weight', METHODS, {
-    later: LATER_METHODS,
-    defaultText: 'mora; full with --init',
-    group: adapter,
-  }),
-  rank: optionalInteger('the budget: as many parameters as LoRA of this rank', {
-    min: 1,
-    defaultText: '8',
-    group: adapter,
-  }),
-  operator: optionalChoice("MoRA's compression", OPERATORS, {
-    defaultText: 'rotation below rank 64, sharing from there on',
-    group: adapter,
-  }),
-  roundRank: optionalInteger("make the side of MoRA's matrix a multiple of this; 8 or 16 suit GPUs", {
-    min: 1,
-    defaultText: "1, the reference's side",
-    group: adapter,
-  }),
-  alpha: optionalReal("LoRA's scale is alpha / rank", { above: 0, defaultText: '2 * rank', group: adapter }),
-  dropout: optionalReal("of the adapter's input: the probability to drop", {
-    min: 0,
-    below: 1,
-    defaultText: '0',
-    group: adapter,
-  }),
-  targetModules: namesOrPattern(
-    'layers that get an adapter: all-linear (every linear layer of the blocks), names, or /regex/',
-    'all-linear',
-    { defaultText: 'all-linear', group: adapter },
-  ),
+  ...newAdapterFields,
   ...adapterOptions,
-  modulesToSave: names('modules that are trained whole beside the adapter: embeddings, norms, head, or names', {
-    group: adapter,
-  }),
   init: text('train from scratch: random weights by this configuration; --model names the tokenizer', 'config.json', {
     expects: 'the path of a config.json',
     group: adapter,

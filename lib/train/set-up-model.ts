@@ -1,8 +1,9 @@
 /** Which tensors a run trains: the same code for a new run and a resumed one. */
+import { isDeepStrictEqual } from 'node:util'
 
 import type { AdapterConfigBase, TargetModules } from '../adapters/adapter.js'
-import { lora } from '../adapters/lora.js'
-import { mora } from '../adapters/mora.js'
+import { newAdapterConfig } from '../adapters/new-adapter.js'
+import { matchingRank } from '../adapters/parameter-count.js'
 import { isTarget } from '../adapters/patterns.js'
 import { UsageError } from '../errors.js'
 import { type Method, newAdapterOptions, type Operator, type TrainOptions } from '../options/index.js'
@@ -15,8 +16,11 @@ const ADAPTER_OPTIONS = [
   'operator',
   'roundRank',
   'alpha',
+  'alphaPattern',
+  'loraPlusRatio',
   'dropout',
   'targetModules',
+  'rankPattern',
   'modulesToSave',
 ] as const
 type AdapterOption = (typeof ADAPTER_OPTIONS)[number]
@@ -48,9 +52,11 @@ export async function setUpModel(model: TrainableModel, options: TrainOptions): 
     return { adapter: null, resolved: { method: 'full' } }
   }
   const name = freeName(model)
-  const { method, operator, roundRank, alpha, ...common } = wanted
-  const config = method === 'mora' ? mora({ operator, roundRank, ...common }) : lora({ alpha, ...common })
-  model.addAdapter(name, config, { seed: options.seed })
+  const { method } = wanted
+  const { matchParametersOf: budget } = options
+  const rank = budget === undefined ? wanted.rank : matchingRank(budget, method, options, model.linears())
+  const config = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
+  await model.addAdapter(name, config, { seed: options.seed })
   return { adapter: name, resolved: optionsOf(model.adapters.get(name)!) }
 }
 
@@ -81,6 +87,7 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
     const given = options[option]
     if (given === undefined || given === is[option]) continue
     if (option === 'targetModules' && sameTargets(model, given as TargetModules, config.targetModules)) continue
+    if (isDeepStrictEqual(given, is[option])) continue
     if (option === 'modulesToSave' && sameNames(model.moduleNames(given as string[]), config.modulesToSave)) continue
     throw new UsageError(
       'unfit-options',

@@ -110,7 +110,14 @@ describe('mora train', () => {
     [['--adapter', 'absent'], 'missing-file', '--adapter'],
     [['--target-modules', 'nothing'], 'no-target', 'q_proj'],
     [['--modules-to-save', 'nothing'], 'no-module', 'embeddings, norms, head, embed_tokens'],
-    [['--method', 'dora'], 'not-available', 'mora, lora, full'],
+    [['--method', 'dara'], 'bad-value', 'did you mean dora?'],
+    [
+      ['--method', 'miss', '--rank-pattern', 'q_proj=2'],
+      'unfit-options',
+      '--rank-pattern does not go with method miss',
+    ],
+    [['--rank', '4', '--match-parameters-of', 'lora:2'], 'unfit-options', 'one gives the rank'],
+    [['--match-parameters-of', 'lora'], 'invalid-budget', 'METHOD:RANK'],
   ])('ends with 2 for %j', async (more, code, message) => {
     const { exitCode, json } = await moraJson(...trained('refused', ...more))
     expect(exitCode).toBe(2)
@@ -220,6 +227,26 @@ describe('mora inspect', () => {
     })
     const sides: number[] = json.layers.map(({ squareSide }: { squareSide: number }) => squareSide)
     expect(json.parameters).toBe(sides.reduce((sum, side) => sum + side * side, 0))
+  })
+
+  it('counts what an adapter of these options would train', async () => {
+    const counted = async (...more: string[]) => (await moraJson('inspect', '--model', model(), ...more)).json
+    const [d, f, kv] = [16, 24, 8]
+    const [inputs, outputs] = [2 * (6 * d + f), 2 * (2 * d + 2 * kv + 2 * f + d)]
+    expect(await counted('--method', 'lora', '--rank', '4')).toMatchObject({
+      method: 'lora',
+      rank: 4,
+      parameters: 4 * (inputs + outputs),
+    })
+    expect((await counted('--method', 'dora', '--rank', '4')).parameters).toBe(4 * (inputs + outputs) + outputs)
+    expect((await counted('--method', 'miss', '--rank', '4')).parameters).toBe(4 * outputs)
+    const matched = await counted('--method', 'lora-fa', '--match-parameters-of', 'lora:4')
+    expect(matched.rank).toBe(Math.round((4 * (inputs + outputs)) / outputs))
+    await moraJson(...trained('matched', '--rank', '3', '--method', 'hira'))
+    expect((await moraJson('inspect', '--adapter', at('matched'))).json).toMatchObject({
+      method: 'hira',
+      parameters: (await counted('--method', 'hira', '--rank', '3')).parameters,
+    })
   })
 
   it('shows which tokens of each row are trained', async () => {

@@ -105,7 +105,6 @@ describe('errors of options', () => {
   })
 
   it('refuse by name what is promised and not available', () => {
-    expect(() => flags({ method: 'dora' })).toThrow('method "dora" is not available yet; available: mora, lora, full.')
     expect(() => flags({ mergeEvery: 5 })).toThrow('--merge-every (ReMoRA) is not available yet.')
     expect(() => parseOptions(MergeSchema, { format: 'gguf' }, { source: 'flags' })).toThrow('format "gguf" is not')
   })
@@ -156,7 +155,7 @@ describe('a new adapter', () => {
   })
 
   it('is MoRA of rank 8 unless told, and full training from scratch', () => {
-    expect(newAdapterOptions({})).toMatchObject({ method: 'mora', rank: 8, alpha: 16, targetModules: 'all-linear' })
+    expect(newAdapterOptions({})).toMatchObject({ method: 'mora', rank: 8, operator: 'rotation' })
     expect(newAdapterOptions({ init: 'config.json' }).method).toBe('full')
   })
 })

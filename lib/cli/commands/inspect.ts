@@ -1,19 +1,41 @@
 import { UsageError } from '../../errors.js'
-import { InspectSchema } from '../../options/index.js'
+import { checkNewAdapterOptions, type InspectOptions, InspectSchema } from '../../options/index.js'
+import { newAdapterFields } from '../../options/new-adapter.js'
 import { type CommandResult, defineCommand } from '../command.js'
 import { requireAdapter, requireData, requireModel, requireTemplate } from '../paths.js'
 import { hasColours } from '../terminal.js'
 
+/** Whether options describe an adapter that is not there yet. */
+const describesNewAdapter = (options: InspectOptions): boolean =>
+  Object.keys(newAdapterFields).some((key) => options[key as keyof InspectOptions] !== undefined)
+
 export const inspectCommand = defineCommand({
   name: 'inspect',
-  summary: 'tell what a model, an adapter or data is; with a model and data, which tokens of each row are trained',
+  summary:
+    'tell what a model, an adapter or data is; with a model and data, which tokens of each row are trained; with a model and --method, how many parameters',
   schema: InspectSchema,
   required: [],
-  examples: ['mora inspect --model model', 'mora inspect --model model --data train.jsonl --limit 3'],
+  examples: [
+    'mora inspect --model model',
+    'mora inspect --model model --data train.jsonl --limit 3',
+    'mora inspect --model model --method dora --match-parameters-of lora:8',
+  ],
   check(options, source) {
     const { model, adapter, data } = options
     if (model === undefined && adapter === undefined && data === undefined) {
       throw new UsageError('missing-option', 'Nothing to inspect; give --model, --adapter or --data.')
+    }
+    if (describesNewAdapter(options)) {
+      if (model === undefined) {
+        throw new UsageError(
+          'missing-option',
+          'Counting the parameters of a new adapter needs the model: give --model.',
+        )
+      }
+      if (adapter !== undefined || data !== undefined) {
+        throw new UsageError('unfit-options', 'Options of a new adapter do not go with --adapter or --data.')
+      }
+      checkNewAdapterOptions(options, source)
     }
     requireModel(model, source)
     requireAdapter(adapter, source)
@@ -23,6 +45,11 @@ export const inspectCommand = defineCommand({
   async run(options, { terminal, log }): Promise<CommandResult> {
     const [{ describeModel, modelFacts }, { adapterFacts, describeAdapter }, { dataFacts, describeData }] =
       await Promise.all([import('../inspect-model.js'), import('../inspect-adapter.js'), import('../inspect-data.js')])
+    if (options.model !== undefined && describesNewAdapter(options)) {
+      const { describeNewAdapter, newAdapterFacts } = await import('../inspect-new-adapter.js')
+      const facts = await newAdapterFacts(options.model, options)
+      return { json: facts, text: describeNewAdapter(facts) }
+    }
     const model = options.model === undefined ? null : await modelFacts(options.model)
     const adapter = options.adapter === undefined ? null : await adapterFacts(options.adapter, options.model)
     if (options.data === undefined) {

@@ -1,0 +1,72 @@
+/** What an adapter of given options would train beside a model, from the shapes of its weights alone. */
+
+import { selectModules } from '../adapters/modules-to-save.js'
+import { newAdapterConfig } from '../adapters/new-adapter.js'
+import { matchingRank } from '../adapters/parameter-count.js'
+import { selectTargets } from '../adapters/patterns.js'
+import { adapterMethod } from '../adapters/registry.js'
+import { baseModelOf } from '../models/base-model.js'
+import { ModelSource } from '../models/index.js'
+import { llamaLinears } from '../models/llama.js'
+import { type InspectOptions, newAdapterOptions } from '../options/index.js'
+import { formatCount, formatFacts, formatTable } from './format.js'
+
+export interface NewAdapterFacts {
+  method: string
+  /** Null of full training. */
+  rank: number | null
+  operator: string | null
+  /** Trained numbers, modules that are trained whole included. */
+  parameters: number
+  /** All numbers of the model. */
+  modelParameters: number
+  layers: { name: string; inFeatures: number; outFeatures: number; parameters: number }[]
+  modulesToSave: readonly string[]
+}
+
+export async function newAdapterFacts(path: string, options: InspectOptions): Promise<NewAdapterFacts> {
+  const source = await ModelSource.open(path)
+  const base = baseModelOf(source.config, source)
+  const numbers = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1)
+  const modelParameters = [...base.weights.values()].reduce((sum, shape) => sum + numbers(shape), 0)
+  const { method, rank: given } = newAdapterOptions(options)
+  const whole = { modelParameters, modulesToSave: [] }
+  if (method === 'full') {
+    return { method, rank: null, operator: null, parameters: modelParameters, layers: [], ...whole }
+  }
+  const linears = llamaLinears(source.config)
+  const { matchParametersOf: budget } = options
+  const rank = budget === undefined ? given : matchingRank(budget, method, options, linears)
+  const config = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
+  const modules = selectModules(config.modulesToSave, base)
+  const layers = selectTargets(config.targetModules, linears)
+    .filter(({ name }) => !modules.weights.includes(`${name}.weight`))
+    .map((layer) => ({ ...layer, parameters: adapterMethod(method).countParameters(config, layer) }))
+  const inModules = modules.weights.reduce((sum, name) => sum + numbers(base.weights.get(name)!), 0)
+  return {
+    method,
+    rank,
+    operator: 'operator' in config ? String(config.operator) : null,
+    parameters: layers.reduce((sum, { parameters }) => sum + parameters, inModules),
+    modelParameters,
+    layers,
+    modulesToSave: modules.names,
+  }
+}
+
+export function describeNewAdapter(adapter: NewAdapterFacts): string {
+  const share = ((100 * adapter.parameters) / adapter.modelParameters).toFixed(2)
+  const facts: [string, string][] = [['method', adapter.method]]
+  if (adapter.rank !== null) facts.push(['rank', String(adapter.rank)])
+  if (adapter.operator !== null) facts.push(['operator', adapter.operator])
+  facts.push(['trained', `${formatCount(adapter.parameters)} parameters, ${share} % of the model's`])
+  if (adapter.modulesToSave.length > 0) facts.push(['trained whole', adapter.modulesToSave.join(', ')])
+  if (adapter.layers.length === 0) return formatFacts(facts)
+  const rows = adapter.layers.map(({ name, inFeatures, outFeatures, parameters }) => [
+    name,
+    inFeatures,
+    outFeatures,
+    parameters,
+  ])
+  return `${formatFacts(facts)}\n\n${formatTable(['layer', 'in', 'out', 'trained'], rows)}`
+}
