@@ -49,7 +49,7 @@ export interface StoredAdapter {
 export async function readAdapterFolder(folder: string): Promise<StoredAdapter> {
   const configPath = join(folder, configName)
   const json = await readJsonObject(configPath)
-  for (const option of ['trainable_token_indices', 'layer_replication']) {
+  for (const option of ['fan_in_fan_out', 'trainable_token_indices', 'layer_replication']) {
     if (json[option]) throw new UsageError('unsupported-option', `${configPath} has ${option}, which is not supported.`)
   }
   if (json.bias !== undefined && json.bias !== 'none') {
@@ -72,6 +72,8 @@ export async function readAdapterFolder(folder: string): Promise<StoredAdapter> 
     const layer = layerOf(name, suffixes)
     const [, path, kind] = /^base_model\.model\.(.+?)\.(weight|bias)$/.exec(name) ?? []
     if (layer !== null) layers.add(layer)
+    // PEFT copies the frozen table beside an adapter of the embeddings or the head.
+    else if (name.endsWith('.base_layer.weight')) continue
     else if (path !== undefined && isSavedModule(config.modulesToSave, path)) modules.set(`${path}.${kind}`, tensor)
     else
       throw new UsageError(

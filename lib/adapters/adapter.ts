@@ -19,12 +19,19 @@ export interface AdapterConfigBase {
   readonly modulesToSave: readonly string[]
 }
 
+export type LayerRole = 'embeddings' | 'head'
+
 /** A linear layer as an adapter sees it. */
 export interface LayerFacts {
   /** Module path. */
   readonly name: string
   readonly inFeatures: number
   readonly outFeatures: number
+  /**
+   * Of a layer outside the blocks, which `all-linear` does not mean. The embeddings' table [V, D] counts as a weight with D
+   * inputs and V outputs.
+   */
+  readonly role?: LayerRole
 }
 
 export interface LayerOptions {
@@ -37,6 +44,8 @@ export interface LayerOptions {
 /** One method: how its layers are made, and how they lie in the files of Hugging Face PEFT (or the reference). */
 export interface AdapterMethod<Config extends AdapterConfigBase = AdapterConfigBase> {
   readonly name: string
+  /** Whether it has a form for the embeddings. */
+  readonly embeddings?: boolean
   /** The ends of its tensors' names in files. */
   readonly suffixes: readonly string[]
   /**
@@ -69,6 +78,18 @@ export interface TensorToStore {
 /** A tensor as it is, under a suffix. */
 export function asStored(suffix: string, tensor: Tensor): TensorToStore {
   return { suffix, shape: tensor.shape, values: async () => (await tensor.data()) as Float32Array }
+}
+
+/** The transpose of a matrix, under a suffix. */
+export function asTransposed(suffix: string, matrix: Tensor): TensorToStore {
+  const [rows, columns] = matrix.shape as [number, number]
+  const values = async () => transposed((await matrix.data()) as Float32Array, rows, columns)
+  return { suffix, shape: [columns, rows], values }
+}
+
+/** The transpose of a row-major matrix [rows, columns]. */
+export function transposed(values: Float32Array, rows: number, columns: number): Float32Array {
+  return Float32Array.from(values, (_, at) => values[(at % rows) * columns + Math.floor(at / rows)]!)
 }
 
 /** A tensor of an adapter file, as float32. */

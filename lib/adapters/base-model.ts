@@ -1,5 +1,7 @@
 import { UsageError } from '../errors.js'
+import type { TargetModules } from './adapter.js'
 import type { AdapterProvenance } from './adapter-folder.js'
+import { isTarget } from './patterns.js'
 
 /** What tells checkpoints apart. */
 export interface BaseIdentity {
@@ -32,4 +34,18 @@ export function requireSameBase(folder: string, { baseHash, baseFormat }: Adapte
     `The adapter ${folder} was trained on another base model (${described(baseHash, baseFormat)}) than this one ` +
       `(${described(identity.hash, identity.format)}): use the base that it was trained on, or allow the other one (allowOtherBase).`,
   )
+}
+
+/** Refuses targets that name a tied weight: an adapter of one name would change the other, too. */
+export function requireUntied(targets: TargetModules, { ties }: BaseModel): void {
+  if (!Array.isArray(targets)) return
+  for (const [tied, original] of ties) {
+    const [one, other] = [tied, original].map((weight) => weight.replace(/\.weight$/, '')) as [string, string]
+    const named = [one, other].find((module) => isTarget(targets, module))
+    if (named === undefined) continue
+    throw new UsageError(
+      'no-form',
+      `${named} is tied to ${named === one ? other : one}, so an adapter of it would change both: leave it out, or train it whole (modulesToSave).`,
+    )
+  }
 }

@@ -36,7 +36,7 @@ export class DoraLayer extends WeightFormLayer {
     super(options, dropout, [a, b, magnitude])
   }
 
-  update(scale: number): LayerUpdate {
+  weightUpdate(scale: number): LayerUpdate {
     return {
       parameters: this.parameters,
       addTo: (rows, weight) =>

@@ -37,7 +37,7 @@ export class HiraLayer extends WeightFormLayer {
     super(options, dropout, [a, b])
   }
 
-  update(scale: number): LayerUpdate {
+  weightUpdate(scale: number): LayerUpdate {
     const { a, b } = this
     return {
       parameters: this.parameters,

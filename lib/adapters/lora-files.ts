@@ -9,7 +9,6 @@ type Json = Readonly<Record<string, unknown>>
 const foreign = [
   'alora_invocation_tokens',
   'arrow_config',
-  'fan_in_fan_out',
   'kasa_config',
   'lora_bias',
   'monteclora_config',

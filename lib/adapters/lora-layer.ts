@@ -31,7 +31,10 @@ export class LoraLayer implements LayerAdapter {
   }
 
   asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
-    if (input.drops(this.dropout)) return null
+    return input.drops(this.dropout) ? null : this.weightUpdate(scale)
+  }
+
+  weightUpdate(scale: number): LayerUpdate {
     const { a, b } = this
     const total = scale * this.scale
     return {

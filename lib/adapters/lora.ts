@@ -11,4 +11,4 @@ export function lora(options: LowRankOptions = {}): LoraConfig {
   return lowRankConfig('lora', options)
 }
 
-export const loraMethod = lowRankMethod<LoraConfig>({ name: 'lora', config: lora })
+export const loraMethod = lowRankMethod<LoraConfig>({ name: 'lora', config: lora, embeddings: true })

@@ -8,10 +8,12 @@ import {
   type AdapterConfigBase,
   type AdapterMethod,
   asStored,
+  asTransposed,
   type LayerFacts,
   type LayerOptions,
   type StoredTensor,
   type TensorToStore,
+  transposed,
 } from './adapter.js'
 import { loraMethodOf, readLora, writeLora } from './lora-files.js'
 import { LoraLayer } from './lora-layer.js'
@@ -43,6 +45,7 @@ export function lowRankConfig<const M extends string>(method: M, options: LowRan
 
 /** A layer of two factors. */
 export interface LowRankLayer extends LayerAdapter {
+  readonly options: LayerOptions
   readonly a: Parameter
   readonly b: Parameter
 }
@@ -68,6 +71,8 @@ export interface LowRankVariant<C extends LowRankConfig> {
     b: Parameter,
     further: FurtherTensors,
   ): LowRankLayer
+  /** Whether it has a form for the embeddings. */
+  embeddings?: boolean
   /** Tensors beside A and B. */
   further?: { suffixes: readonly string[]; tensors(layer: LowRankLayer): TensorToStore[] }
   countParameters?(rank: number, layer: LayerFacts): number
@@ -81,6 +86,14 @@ export function kaimingUniform(rank: number, { inFeatures }: LayerFacts, random:
   const bound = 1 / Math.sqrt(inFeatures)
   return Float32Array.from({ length: rank * inFeatures }, () => (2 * random.uniform() - 1) * bound)
 }
+
+/** PEFT's start of the factor with rows of an embedding's length; the other is zero. */
+function normalRows(rank: number, { inFeatures }: LayerFacts, random: RandomStream): Float32Array {
+  return Float32Array.from({ length: rank * inFeatures }, () => random.normal())
+}
+
+/** PEFT's names of the table's factors B [V, rank] and A [rank, D], which lie transposed in files. */
+const embeddingSuffixes = ['lora_embedding_A', 'lora_embedding_B'] as const
 
 export function alphaOf(config: LowRankConfig, layer: LayerFacts): number {
   return patternValue(config.alphaPattern, layer.name) ?? config.alpha
@@ -119,12 +132,14 @@ export function lowRankMethod<C extends LowRankConfig>(variant: LowRankVariant<C
 
   return {
     name: variant.name,
-    suffixes: ['lora_A.weight', 'lora_B.weight', ...(further?.suffixes ?? [])],
+    embeddings: variant.embeddings,
+    suffixes: ['lora_A.weight', 'lora_B.weight', ...embeddingSuffixes, ...(further?.suffixes ?? [])],
 
     create(config, options, seed, weight) {
       const { device, layer } = options
       const rank = rankOf(config, layer)
-      const values = initialA(rank, layer, randomStream(seed, 'init', `${layer.name}.lora_A`))
+      const first = layer.role === 'embeddings' ? normalRows : initialA
+      const values = first(rank, layer, randomStream(seed, 'init', `${layer.name}.lora_A`))
       const a = Tensor.from(values, [rank, layer.inFeatures], { device })
       return layerOf(config, options, a, Tensor.zeros([layer.outFeatures, rank], { device }), { weight })
     },
@@ -139,8 +154,15 @@ export function lowRankMethod<C extends LowRankConfig>(variant: LowRankVariant<C
       const rank = rankOf(config, layer)
       const load = (suffix: string, shape: [number, number]): Tensor =>
         Tensor.from(requireShape(tensor(suffix), suffix, shape, layer, rank), shape, { device })
-      const a = load('lora_A.weight', [rank, layer.inFeatures])
-      const b = load('lora_B.weight', [layer.outFeatures, rank])
+      const turned = (suffix: string, [rows, columns]: [number, number]): Tensor => {
+        const values = requireShape(tensor(suffix), suffix, [columns, rows], layer, rank)
+        return Tensor.from(transposed(values, columns, rows), [rows, columns], { device })
+      }
+      const [ofA, ofB] =
+        layer.role === 'embeddings' ? embeddingSuffixes.toReversed() : ['lora_A.weight', 'lora_B.weight']
+      const read = layer.role === 'embeddings' ? turned : load
+      const a = read(ofA!, [rank, layer.inFeatures])
+      const b = read(ofB!, [layer.outFeatures, rank])
       const stored = (suffix: string): StoredTensor => {
         const found = tensor(suffix)
         if (found) return found
@@ -151,6 +173,10 @@ export function lowRankMethod<C extends LowRankConfig>(variant: LowRankVariant<C
 
     tensors(layer) {
       const own = layer as LowRankLayer
+      if (own.options.layer.role === 'embeddings') {
+        const [ofB, ofA] = embeddingSuffixes
+        return [asTransposed(ofB, own.b), asTransposed(ofA, own.a)]
+      }
       const factors = [asStored('lora_A.weight', own.a), asStored('lora_B.weight', own.b)]
       return [...factors, ...(further?.tensors(own) ?? [])]
     },

@@ -8,7 +8,14 @@ import { groupSum } from '../tensor/operations/mora.js'
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions } from './adapter.js'
+import {
+  type AdapterConfigBase,
+  type AdapterMethod,
+  asTransposed,
+  type LayerFacts,
+  type LayerOptions,
+  transposed,
+} from './adapter.js'
 import { requireShape } from './low-rank.js'
 import { requireRank } from './patterns.js'
 
@@ -59,7 +66,10 @@ export class MissLayer implements LayerAdapter {
   }
 
   asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
-    if (input.drops(this.dropout)) return null
+    return input.drops(this.dropout) ? null : this.weightUpdate(scale)
+  }
+
+  weightUpdate(scale: number): LayerUpdate {
     return {
       parameters: this.parameters,
       addTo: (rows) => this.#addTo(rows, scale),
@@ -97,10 +107,6 @@ export class MissLayer implements LayerAdapter {
 const layerOf = (config: MissConfig, options: LayerOptions, block: Tensor): MissLayer =>
   new MissLayer(options, config.dropout, new Parameter(`${options.layer.name}.${suffix}`, block))
 
-/** The transpose of a row-major matrix [rows, columns]. */
-const transposed = (values: Float32Array, rows: number, columns: number): Float32Array =>
-  Float32Array.from(values, (_, at) => values[(at % rows) * columns + Math.floor(at / rows)]!)
-
 function requireRuns(rank: number, { name, inFeatures }: LayerFacts): number {
   if (rank <= inFeatures) return rank
   throw new UsageError(
@@ -128,12 +134,7 @@ export const missMethod: AdapterMethod<MissConfig> = {
     return layerOf(config, options, Tensor.from(block, [layer.outFeatures, rank], { device }))
   },
 
-  tensors(layer) {
-    const { block } = layer as MissLayer
-    const [d, rank] = block.shape as [number, number]
-    const values = async () => transposed((await block.data()) as Float32Array, d, rank)
-    return [{ suffix, shape: [rank, d], values }]
-  },
+  tensors: (layer) => [asTransposed(suffix, (layer as MissLayer).block)],
 
   fromPeft(json, source, common) {
     if (json.peft_type !== 'MISS') return null

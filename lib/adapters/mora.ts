@@ -8,6 +8,7 @@ import { factor } from '../tensor/operations/linear.js'
 import { blocks, blocksMatrixGradient, foldBlocks, groupSpread, groupSum } from '../tensor/operations/mora.js'
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
+import type { GradientTarget } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
 import {
   type AdapterConfigBase,
@@ -114,6 +115,25 @@ export function mergeMatrix(
   })
 }
 
+/** Writes dM of a sharing operator from x [T, k] and dY [T, d]. */
+function groupsMatrixGradient(
+  { input, output }: { input: Grouping; output: Grouping },
+  x: Tensor,
+  dY: Tensor,
+  scale: number,
+  dMatrix: GradientTarget,
+): void {
+  scope(() => {
+    const sums = (of: Tensor, grouping: Grouping): Tensor => {
+      const result = Tensor.empty([of.shape[0]!, grouping.side], of)
+      native.groupSum(grouping, of.native, result.native, false)
+      return result
+    }
+    const [z, dZ] = [sums(x, input), sums(dY, output)]
+    dMatrix.write((target, add) => native.matmul(dZ.native, true, z.native, false, target.native, scale, add))
+  })
+}
+
 export class MoraLayer implements LayerAdapter {
   readonly parameters: readonly Parameter[]
   readonly #geometry: MoraGeometry
@@ -140,13 +160,20 @@ export class MoraLayer implements LayerAdapter {
   }
 
   asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
-    if (this.#geometry.kind !== 'blocks' || input.drops(this.config.dropout)) return null
-    const { plan } = this.#geometry
+    const joins = this.#geometry.kind === 'blocks' && !input.drops(this.config.dropout)
+    return joins ? this.weightUpdate(scale) : null
+  }
+
+  weightUpdate(scale: number): LayerUpdate {
+    const geometry = this.#geometry
     const total = scale * this.config.scale
     return {
       parameters: this.parameters,
-      addTo: (rows) => mergeMatrix(this.#geometry, this.matrix, total, rows, null),
-      backward: (dY, x, [dMatrix]) => blocksMatrixGradient(plan, x, dY, total, dMatrix!),
+      addTo: (rows) => mergeMatrix(geometry, this.matrix, total, rows, null),
+      backward: (dY, x, [dMatrix]) => {
+        if (geometry.kind === 'blocks') blocksMatrixGradient(geometry.plan, x, dY, total, dMatrix!)
+        else groupsMatrixGradient(geometry, x, dY, total, dMatrix!)
+      },
     }
   }
 

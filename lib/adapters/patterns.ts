@@ -27,13 +27,18 @@ export function isTarget(targets: TargetModules, name: string): boolean {
   return targets.some((target) => name === target || name.endsWith(`.${target}`))
 }
 
+/** The same of a layer: `all-linear` means those of the blocks. */
+export function isSelected(targets: TargetModules, { name, role }: LayerFacts): boolean {
+  return targets === 'all-linear' ? role === undefined : isTarget(targets, name)
+}
+
 /** The layers that an adapter goes to; throws a UsageError with the candidates when a name or pattern fits none. */
 export function selectTargets<L extends LayerFacts>(targets: TargetModules, layers: readonly L[]): L[] {
   const unmatched =
     targets === 'all-linear' || targets instanceof RegExp
       ? []
       : targets.filter((target) => !layers.some(({ name }) => isTarget([target], name)))
-  const selected = layers.filter(({ name }) => isTarget(targets, name))
+  const selected = layers.filter((layer) => isSelected(targets, layer))
   if (unmatched.length === 0 && selected.length > 0) return selected
   const candidates = [...new Set(layers.map(({ name }) => name.split('.').at(-1)!))]
   const what = unmatched.length > 0 ? unmatched.join(', ') : String(targets)

@@ -44,15 +44,17 @@ export class PissaLayer implements LayerAdapter {
   }
 
   asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
-    const trained = this.trained.asWeightUpdate(input, scale)
-    const initial = this.initial.asWeightUpdate(input, -scale)
-    if (!trained || !initial) return null
+    return input.drops(this.trained.dropout) ? null : this.weightUpdate(scale)
+  }
+
+  weightUpdate(scale: number): LayerUpdate {
+    const [trained, initial] = [this.trained.weightUpdate(scale), this.initial.weightUpdate(-scale)]
     const { parameters } = this
     const addTo = (rows: Tensor, weight: Tensor): void => {
       trained.addTo(rows, weight)
       initial.addTo(rows, weight)
     }
-    return { parameters, addTo, backward: trained.backward }
+    return { ...trained, parameters, addTo }
   }
 
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {

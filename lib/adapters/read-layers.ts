@@ -8,7 +8,7 @@ import { type AdapterProvenance, layerTensors, readAdapterFolder } from './adapt
 import { type BaseModel, requireSameBase } from './base-model.js'
 import { modulesOfAdapter } from './modules-to-save.js'
 import { selectTargets } from './patterns.js'
-import { adapterMethod } from './registry.js'
+import { adapterMethod, requireForm } from './registry.js'
 
 export interface LoadedAdapter<L extends LayerFacts> {
   config: AdapterConfigBase
@@ -63,6 +63,7 @@ export async function readAdapterLayers<L extends LayerFacts>(
   try {
     for (const name of stored.layers) {
       const layer = byName.get(name)!
+      requireForm(config, layer)
       layers.set(layer, method.read(config, { layer, device, adapter }, layerTensors(stored, name)))
     }
   } catch (error) {

@@ -1,5 +1,5 @@
 import { UsageError } from '../errors.js'
-import type { AdapterConfigBase, AdapterMethod, CommonEntries } from './adapter.js'
+import type { AdapterConfigBase, AdapterMethod, CommonEntries, LayerFacts } from './adapter.js'
 import { asyloraMethod } from './asylora.js'
 import { doraMethod } from './dora.js'
 import { hiraMethod } from './hira.js'
@@ -32,6 +32,25 @@ export function adapterMethod(name: string): AdapterMethod {
     'unknown-method',
     `Method ${name} is not available; available: ${methods.map((m) => m.name).join(', ')}.`,
   )
+}
+
+/** Refuses an adapter beside a layer that its method has no form for. */
+export function requireForm(config: AdapterConfigBase, { name, role }: LayerFacts): void {
+  if (role === undefined) return
+  if (role === 'embeddings' && !adapterMethod(config.method).embeddings) {
+    const able = methods.filter(({ embeddings }) => embeddings).map((method) => method.name)
+    throw new UsageError(
+      'no-form',
+      `Method ${config.method} has no form for the embeddings (${name}), only ${able.join(' and ')} have; ` +
+        'leave them out, or train them whole (modulesToSave).',
+    )
+  }
+  if (config.dropout > 0) {
+    throw new UsageError(
+      'no-form',
+      `An adapter of ${name} has no dropout: leave it out of the targets, or give dropout 0.`,
+    )
+  }
 }
 
 /** The method and configuration that an `adapter_config.json` describes. */

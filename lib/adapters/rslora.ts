@@ -12,6 +12,7 @@ export function rslora(options: LowRankOptions = {}): RsLoraConfig {
 export const rsloraMethod = lowRankMethod<RsLoraConfig>({
   name: 'rslora',
   config: rslora,
+  embeddings: true,
   scale: (alpha, rank) => alpha / Math.sqrt(rank),
   toPeft: () => ({ use_rslora: true }),
 })

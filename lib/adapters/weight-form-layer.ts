@@ -17,23 +17,23 @@ export abstract class WeightFormLayer implements LayerAdapter {
   ) {}
 
   /** `scale` times ΔW, and how the parameters get their gradients. */
-  abstract update(scale: number): LayerUpdate
+  abstract weightUpdate(scale: number): LayerUpdate
 
   abstract describe(): Readonly<Record<string, number>>
 
   forward(input: LinearInput, scale: number, into: Destination, weight: Tensor): Tensor {
     const { layer, adapter } = this.options
-    return updateLinear(input.dropped(this.dropout, layer.name, adapter).x, weight, this.update(scale), into)
+    return updateLinear(input.dropped(this.dropout, layer.name, adapter).x, weight, this.weightUpdate(scale), into)
   }
 
   asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
-    return input.drops(this.dropout) ? null : this.update(scale)
+    return input.drops(this.dropout) ? null : this.weightUpdate(scale)
   }
 
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
     scope(() => {
       const delta = Tensor.zeros(weight.shape, { device: weight.device })
-      this.update(scale).addTo(delta, weight)
+      this.weightUpdate(scale).addTo(delta, weight)
       native.add(delta.native, weight.native, 1)
       native.countNonFinite(weight.native, nonFinite.native, true)
     })

@@ -1,10 +1,11 @@
 /** What an adapter of given options would train beside a model, from the shapes of its weights alone. */
 
+import { requireUntied } from '../adapters/base-model.js'
 import { selectModules } from '../adapters/modules-to-save.js'
 import { newAdapterConfig } from '../adapters/new-adapter.js'
 import { matchingRank } from '../adapters/parameter-count.js'
 import { selectTargets } from '../adapters/patterns.js'
-import { adapterMethod } from '../adapters/registry.js'
+import { adapterMethod, requireForm } from '../adapters/registry.js'
 import { baseModelOf } from '../models/base-model.js'
 import { ModelSource } from '../models/index.js'
 import { llamaLinears } from '../models/llama.js'
@@ -39,9 +40,15 @@ export async function newAdapterFacts(path: string, options: InspectOptions): Pr
   const rank = budget === undefined ? given : matchingRank(budget, method, options, linears)
   const config = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
   const modules = selectModules(config.modulesToSave, base)
-  const layers = selectTargets(config.targetModules, linears)
-    .filter(({ name }) => !modules.weights.includes(`${name}.weight`))
-    .map((layer) => ({ ...layer, parameters: adapterMethod(method).countParameters(config, layer) }))
+  requireUntied(config.targetModules, base)
+  const targets = selectTargets(config.targetModules, linears).filter(
+    ({ name }) => !modules.weights.includes(`${name}.weight`),
+  )
+  for (const layer of targets) requireForm(config, layer)
+  const layers = targets.map(({ role, ...layer }) => ({
+    ...layer,
+    parameters: adapterMethod(method).countParameters(config, layer),
+  }))
   const inModules = modules.weights.reduce((sum, name) => sum + numbers(base.weights.get(name)!), 0)
   return {
     method,

@@ -1,9 +1,10 @@
 import type { AdapterConfigBase } from '../adapters/adapter.js'
 import { type AdapterProvenance, writeAdapterFolder } from '../adapters/adapter-folder.js'
+import { requireUntied } from '../adapters/base-model.js'
 import { namesInFile, selectModules } from '../adapters/modules-to-save.js'
 import { selectTargets } from '../adapters/patterns.js'
 import { type LoadedAdapter, readAdapterLayers } from '../adapters/read-layers.js'
-import { adapterMethod } from '../adapters/registry.js'
+import { adapterMethod, requireForm } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { Linear } from '../nn/linear.js'
@@ -49,12 +50,14 @@ export class ModelAdapters {
     const { device, base } = this.model
     const method = adapterMethod(config.method)
     const selected = selectModules(config.modulesToSave, base)
-    const targets = selectTargets(config.targetModules, this.model.linears()).filter(
+    requireUntied(config.targetModules, base)
+    const targets = selectTargets(config.targetModules, this.model.adaptableLayers()).filter(
       (layer) => !selected.weights.includes(`${layer.name}.weight`),
     )
     if (targets.length === 0) {
       throw new UsageError('no-target', 'Every target module is among those that are trained whole.')
     }
+    for (const layer of targets) requireForm(config, layer)
     const attach = (layers: Map<Linear, LayerAdapter>): void => {
       const modules = new Map(
         selected.weights.map((weight) => [weight, new Parameter(weight, this.#merged.values(this.model.slot(weight)))]),
@@ -75,7 +78,7 @@ export class ModelAdapters {
   ): Promise<AdapterConfigBase> {
     this.#requireFree(name)
     const { device, base } = this.model
-    const loaded = await readAdapterLayers(folder, this.model.linears(), base, {
+    const loaded = await readAdapterLayers(folder, this.model.adaptableLayers(), base, {
       device,
       adapter: name,
       allowOtherBase,

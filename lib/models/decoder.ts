@@ -1,5 +1,6 @@
 import type { Batch } from '../data/batch.js'
 import type { FloatDType, NativeDevice } from '../native.js'
+import { Linear } from '../nn/linear.js'
 import type { DropoutState } from '../nn/linear-input.js'
 import { RotaryTables } from '../nn/rotary.js'
 import { recomputed } from '../tensor/checkpoint.js'
@@ -28,10 +29,10 @@ export class LlamaDecoder {
   readonly dtype: FloatDType
   readonly blocks: readonly LlamaBlock[]
   /** [V, D] */
-  embeddings: Tensor
+  readonly embeddingTable: Linear
   finalNorm: Tensor
   /** Output head [V, D]; null where it is the embeddings. */
-  untiedHead: Tensor | null
+  readonly untiedHead: Linear | null
   /** Every weight, in the order of the checkpoint. */
   readonly slots: readonly WeightSlot[]
   readonly #rotary: RotaryTables
@@ -42,22 +43,31 @@ export class LlamaDecoder {
     this.device = device
     this.dtype = dtype
     const [embeddings, norm, head] = ['model.embed_tokens.weight', 'model.norm.weight', 'lm_head.weight'] as const
-    this.embeddings = weights.weight(embeddings)
+    this.embeddingTable = tableOf(embeddings, weights, 'embeddings')
     this.blocks = Array.from({ length: config.layers }, (_, i) => new LlamaBlock(i, weights))
     this.finalNorm = weights.norm(norm)
-    this.untiedHead = config.tiedEmbeddings ? null : weights.weight(head)
+    this.untiedHead = config.tiedEmbeddings ? null : tableOf(head, weights, 'head')
     this.slots = [
-      WeightSlot.of(embeddings, this, 'embeddings'),
+      ...WeightSlot.ofLinear(this.embeddingTable),
       ...this.blocks.flatMap(({ slots }) => slots),
       WeightSlot.of(norm, this, 'finalNorm'),
-      ...(this.untiedHead ? [WeightSlot.of(head, this, 'untiedHead')] : []),
+      ...(this.untiedHead ? WeightSlot.ofLinear(this.untiedHead) : []),
     ]
     const { ropeTheta: theta, headSize, ropeScaling: scaling } = config
     this.#rotary = new RotaryTables({ theta, headSize, scaling, dtype: rotaryDtype }, device)
   }
 
   get head(): Tensor {
-    return this.untiedHead ?? this.embeddings
+    return (this.untiedHead ?? this.embeddingTable).adaptedWeight()
+  }
+
+  get embeddings(): Tensor {
+    return this.embeddingTable.adaptedWeight()
+  }
+
+  /** Layers outside the blocks that adapters can go to: none where the head is the embeddings. */
+  get tables(): readonly Linear[] {
+    return this.untiedHead ? [this.embeddingTable, this.untiedHead] : []
   }
 
   /** Normed hidden states [N, D] of the batch's tokens that have a target, and the targets [N]. */
@@ -126,4 +136,9 @@ function trainedIn(block: LlamaBlock): Tensor[] {
     for (const { layer } of linear.activeAdapters()) weights.push(...layer.parameters)
   }
   return weights.filter((weight) => weight.requiresGrad)
+}
+
+/** An embedding's or head's table, of the checkpoint's weight of this name. */
+function tableOf(weight: string, weights: Weights, role: 'embeddings' | 'head'): Linear {
+  return new Linear(weight.replace(/\.weight$/, ''), weights.weight(weight), null, role)
 }

@@ -1,4 +1,4 @@
-import type { LayerFacts } from '../adapters/adapter.js'
+import type { LayerFacts, LayerRole } from '../adapters/adapter.js'
 import { Linear, LinearGroup } from '../nn/linear.js'
 import { LinearInput } from '../nn/linear-input.js'
 import { attentionWithCache, selfAttention } from '../tensor/operations/attention.js'
@@ -118,11 +118,14 @@ export function llamaWeightShapes(config: ModelConfig): Map<string, readonly num
   return shapes
 }
 
-/** The linear layers of the blocks, which adapters go to, without their weights. */
+/** The layers that adapters can go to, without their weights: those of the blocks, and untied embeddings and head. */
 export function llamaLinears(config: ModelConfig): LayerFacts[] {
-  return [...llamaWeightShapes(config)].flatMap(([name, [outFeatures, inFeatures]]) =>
-    name.startsWith('model.layers.') && inFeatures !== undefined
-      ? [{ name: name.replace(/\.weight$/, ''), inFeatures, outFeatures: outFeatures! }]
-      : [],
-  )
+  return [...llamaWeightShapes(config)].flatMap(([weight, [outFeatures, inFeatures]]) => {
+    const name = weight.replace(/\.weight$/, '')
+    const role = roles[name]
+    if (inFeatures === undefined || (role && config.tiedEmbeddings)) return []
+    return [{ name, inFeatures, outFeatures: outFeatures!, ...(role && { role }) }]
+  })
 }
+
+const roles: Readonly<Record<string, LayerRole>> = { 'model.embed_tokens': 'embeddings', lm_head: 'head' }

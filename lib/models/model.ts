@@ -79,6 +79,11 @@ export class Model implements Disposable {
     return this.#decoder.blocks.flatMap((block) => block.linears())
   }
 
+  /** Every layer that an adapter can go to: those of the blocks, and untied embeddings and head, which only names select. */
+  adaptableLayers(): Linear[] {
+    return [...this.linears(), ...this.#decoder.tables]
+  }
+
   /** Every weight, in the order of the checkpoint. */
   get slots(): readonly WeightSlot[] {
     return this.#decoder.slots
@@ -169,7 +174,7 @@ export class Model implements Disposable {
   trainableParameters(): { name: string; parameter: Parameter }[] {
     const weights = this.slots.map(({ current }) => current)
     const parameters = weights.filter((weight) => weight instanceof Parameter)
-    for (const linear of this.linears()) {
+    for (const linear of this.adaptableLayers()) {
       for (const { layer } of linear.activeAdapters()) parameters.push(...layer.parameters)
     }
     return parameters.map((parameter) => ({ name: parameter.name, parameter }))

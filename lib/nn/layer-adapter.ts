@@ -15,8 +15,10 @@ export interface LayerAdapter {
    * differentiable.
    */
   forward(input: LinearInput, scale: number, into: Destination, weight: Tensor): Tensor
-  /** The same contribution as a change of the weight; null if it is none, as with dropout on the adapter's input. */
-  asWeightUpdate?(input: LinearInput, scale: number): LayerUpdate | null
+  /** The contribution without dropout as a change of the weight; null if it cannot be one. */
+  weightUpdate(scale: number): LayerUpdate | null
+  /** The same where it is worth joining the weight's own product; null elsewhere, and with dropout on the adapter's input. */
+  asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null
   /** weight [d, k] += scale ΔW, in place; adds the number of results that are not finite to nonFinite [1] int32. */
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void
   /** For people: what `inspect` shows of a layer beside its shape. */

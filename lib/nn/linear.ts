@@ -1,5 +1,5 @@
 import { assemble, type Part } from '../tensor/destination.js'
-import { addBias, linear, updatedLinear, type WeightUpdate } from '../tensor/operations/linear.js'
+import { addBias, changedWeight, linear, updatedLinear, type WeightUpdate } from '../tensor/operations/linear.js'
 import { Parameter } from '../tensor/parameter.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { LayerAdapter } from './layer-adapter.js'
@@ -23,6 +23,7 @@ export class Linear {
     readonly name: string,
     public weight: Tensor,
     public bias: Tensor | null,
+    readonly role?: 'embeddings' | 'head',
   ) {}
 
   get inFeatures(): number {
@@ -39,6 +40,19 @@ export class Linear {
 
   forward(input: LinearInput): Tensor {
     return forwardTogether([this], null, input)
+  }
+
+  /**
+   * The weight with what active adapters add to it, in float32, for what reads a weight otherwise than by one product. Costs
+   * a pass over the weight at each call; without adapters it is the weight itself.
+   */
+  adaptedWeight(): Tensor {
+    const active = this.activeAdapters()
+    if (active.length === 0) return this.weight
+    return changedWeight(
+      this.weight,
+      active.map(({ layer, scale }) => layer.weightUpdate(scale)!),
+    )
   }
 }
 
@@ -70,7 +84,7 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
     const before = adapted.length
     for (const { layer: adapter, scale } of layer.activeAdapters()) {
       const frozen = !(layer.weight instanceof Parameter)
-      const update = joins && frozen ? adapter.asWeightUpdate?.(input, scale) : null
+      const update = joins && frozen ? adapter.asWeightUpdate(input, scale) : null
       if (update) updates.push({ ...columns[i]!, ...update })
       else adapted.push({ ...columns[i]!, write: (into) => adapter.forward(input, scale, into, layer.weight) })
     }

@@ -6,8 +6,8 @@ import {
   numbersByPattern,
   optionalChoice,
   optionalInteger,
+  optionalPattern,
   optionalReal,
-  text,
 } from './option.js'
 
 /** Methods that train an adapter. */
@@ -41,13 +41,11 @@ export const newAdapterFields = {
     group,
   }),
   rank: optionalInteger('the budget: as many parameters as LoRA of this rank', { min: 1, defaultText: '8', group }),
-  matchParametersOf: text(
+  matchParametersOf: optionalPattern(
     'choose the rank whose parameters come closest to those of this method and rank',
     'METHOD:RANK',
-    {
-      expects: 'a method and a rank, as lora:8',
-      group,
-    },
+    /^[a-z-]+:[1-9]\d*$/,
+    { expects: 'a method and a rank, as lora:8', group },
   ),
   operator: optionalChoice("MoRA's compression", OPERATORS, {
     defaultText: 'rotation below rank 64, sharing from there on',

@@ -154,6 +154,17 @@ export function pattern(description: string, placeholder: string, form: RegExp, 
   })
 }
 
+/** A string of a given pattern that may be left out. */
+export function optionalPattern(description: string, placeholder: string, form: RegExp, words: Words) {
+  return declare(z.string().regex(form).optional(), {
+    kind: 'text',
+    description,
+    placeholder,
+    expects: placeholder,
+    ...words,
+  })
+}
+
 function choiceFacts(description: string, values: readonly string[], later: readonly string[], words: Words) {
   const facts: OptionFacts = {
     kind: 'choice',

@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { AdapterConfigBase, TargetModules } from '../adapters/adapter.js'
 import { newAdapterConfig } from '../adapters/new-adapter.js'
 import { matchingRank } from '../adapters/parameter-count.js'
-import { isTarget } from '../adapters/patterns.js'
+import { isSelected } from '../adapters/patterns.js'
 import { UsageError } from '../errors.js'
 import { type Method, newAdapterOptions, type Operator, type TrainOptions } from '../options/index.js'
 import type { TrainableModel } from './trainable.js'
@@ -54,7 +54,7 @@ export async function setUpModel(model: TrainableModel, options: TrainOptions): 
   const name = freeName(model)
   const { method } = wanted
   const { matchParametersOf: budget } = options
-  const rank = budget === undefined ? wanted.rank : matchingRank(budget, method, options, model.linears())
+  const rank = budget === undefined ? wanted.rank : matchingRank(budget, method, options, model.adaptableLayers())
   const config = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
   await model.addAdapter(name, config, { seed: options.seed })
   return { adapter: name, resolved: optionsOf(model.adapters.get(name)!) }
@@ -97,7 +97,7 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
 }
 
 function sameTargets(model: TrainableModel, one: TargetModules, other: TargetModules): boolean {
-  return model.linears().every(({ name }) => isTarget(one, name) === isTarget(other, name))
+  return model.adaptableLayers().every((layer) => isSelected(one, layer) === isSelected(other, layer))
 }
 
 function sameNames(one: readonly string[], other: readonly string[]): boolean {
@@ -106,9 +106,13 @@ function sameNames(one: readonly string[], other: readonly string[]): boolean {
 
 function optionsOf(config: AdapterConfigBase): TrainedPart['resolved'] {
   const { method, targetModules, modulesToSave, ...rest } = config
+  const patterns = Object.entries(rest).filter(([name]) => name.endsWith('Pattern'))
   return {
     ...rest,
+    ...Object.fromEntries(patterns.map(([name, of]) => [name, Object.keys(of).length > 0 ? of : undefined])),
     method: method as Method,
+    // The rank that it led to is what was used.
+    matchParametersOf: undefined,
     modulesToSave: modulesToSave.length > 0 ? modulesToSave : undefined,
     targetModules: targetModules instanceof RegExp ? String(targetModules) : targetModules,
   }

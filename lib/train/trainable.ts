@@ -70,7 +70,8 @@ export interface TrainableModel extends LossModel {
     setProvenance(name: string, provenance: AdapterProvenance): void
   }
   gradientCheckpointing: boolean
-  linears(): readonly LayerFacts[]
+  /** Layers that adapters can go to. */
+  adaptableLayers(): readonly LayerFacts[]
   /** What names of `modulesToSave` stand for, as adapters have it. */
   moduleNames(names: readonly string[]): readonly string[]
   addAdapter(name: string, config: AdapterConfigBase, options: { seed: number }): Promise<void> | void

@@ -126,8 +126,8 @@ struct Backend {
   Status (*copy)(Stream*, TensorDesc source, TensorDesc target, float scale);
   /// target += scale * source
   Status (*add)(Stream*, TensorDesc source, TensorDesc target, float scale);
-  /// target (f32) = (accumulate ? target : 0) + scale * a * b by elements; all [rows, columns], a any float type, b f32.
-  /// The target may be the memory of b.
+  /// target (f32) = (accumulate ? target : 0) + scale * a * b by elements; all [rows, columns], a any float type, b
+  /// f32. The target may be the memory of b.
   Status (*multiply)(Stream*, TensorDesc a, TensorDesc b, TensorDesc target, float scale, bool accumulate);
   /// target [.., n] = values of the block format `source` [.., n], to a float type. Plain floats are accepted too.
   Status (*dequantise)(Stream*, TensorDesc source, TensorDesc target);

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
+import { ADAPTER_METHODS } from '../../lib/options/index.js'
 import { smallTokenizerFolder } from '../data/small-tokenizer.js'
 import { testTerminal } from './terminal.js'
 
@@ -103,6 +104,26 @@ describe('mora train', () => {
     expect(losses('again')).toEqual(losses('recorded'))
   })
 
+  it.each(ADAPTER_METHODS)('trains %s, continues it, and runs again from what it recorded', async (method) => {
+    const start = ['train', '--model', model(), '--data', at('rows.jsonl'), '--dtype', 'float32', '--batch-size', '4']
+    const output = at(`method-${method}`)
+    const of = [...start, '--output', output, '--method', method, '--match-parameters-of', 'lora:2', '--max-steps', '4']
+    expect((await moraJson(...of, '--save-every', '2')).json).toMatchObject({ steps: 4 })
+    const lossesOf = (folder: string) => readFileSync(join(folder, 'metrics.jsonl'), 'utf8').match(/"loss":[^,]*/g)
+    const losses = lossesOf(output)
+    rmSync(join(output, 'checkpoints', 'step-000004'), { recursive: true })
+    expect((await moraJson(...of, '--resume')).json).toMatchObject({ steps: 4 })
+    expect(lossesOf(output)).toEqual(losses)
+    const again = await moraJson('train', '--config', join(output, 'run.yaml'), '--output', `${output}-again`)
+    expect(again.json).toMatchObject({ steps: 4 })
+    expect(lossesOf(`${output}-again`)).toEqual(losses)
+    expect((await moraJson('inspect', '--adapter', output)).json).toMatchObject({ method })
+    const { exitCode } = await moraJson(
+      ...[...start, '--output', `${output}-on`, '--adapter', output, '--method', method, '--max-steps', '1'],
+    )
+    expect(exitCode).toBe(0)
+  })
+
   it.each([
     [['--data', 'absent.jsonl'], 'missing-file', 'absent.jsonl'],
     [['--eval-data', 'absent.jsonl'], 'missing-file', '--eval-data'],
@@ -117,7 +138,7 @@ describe('mora train', () => {
       '--rank-pattern does not go with method miss',
     ],
     [['--rank', '4', '--match-parameters-of', 'lora:2'], 'unfit-options', 'one gives the rank'],
-    [['--match-parameters-of', 'lora'], 'invalid-budget', 'METHOD:RANK'],
+    [['--match-parameters-of', 'lora'], 'bad-value', 'a method and a rank, as lora:8'],
   ])('ends with 2 for %j', async (more, code, message) => {
     const { exitCode, json } = await moraJson(...trained('refused', ...more))
     expect(exitCode).toBe(2)

@@ -90,7 +90,7 @@ export class FakeModel implements TrainableModel {
 
   constructor(readonly options: FakeOptions = {}) {}
 
-  linears() {
+  adaptableLayers() {
     const names = Array.from({ length: this.options.layers ?? 2 }, (_, i) => `model.layers.${i}.mlp.up_proj`)
     return names.map((name) => ({ name, inFeatures: VOCABULARY, outFeatures: VOCABULARY }))
   }
@@ -99,7 +99,7 @@ export class FakeModel implements TrainableModel {
 
   addAdapter(name: string, config: AdapterConfigBase, { seed }: { seed: number }): void {
     this.adapters.set(name, config)
-    for (const layer of this.linears()) {
+    for (const layer of this.adaptableLayers()) {
       const random = randomStream(seed, 'init', layer.name)
       const values = Float32Array.from({ length: VOCABULARY ** 2 }, () => 0.2 * random.uniform() - 0.1)
       this.parameters.push(new FakeParameter(`${layer.name}.mora`, [VOCABULARY, VOCABULARY], values))

@@ -5,10 +5,14 @@ import { scope } from '../scope.js'
 import { type GradientTarget, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
-/** A weight as the product of `dtype` needs it: itself, a parameter's cast, or block formats as values. */
+/**
+ * A weight as the product of `dtype` needs it: itself, a parameter's cast, or block formats as values. Products read a
+ * float32 weight that is no parameter as it is, since W + ΔW would lose small updates.
+ */
 export function operand(weight: Tensor, dtype: FloatDType): Tensor {
   if (weight.dtype === dtype) return weight
   if (weight instanceof Parameter) return weight.as(dtype)
+  if (weight.dtype === 'float32') return weight
   const values = Tensor.empty(weight.shape, { device: weight.device, dtype })
   native.dequantise(weight.native, values.native)
   return values
@@ -86,6 +90,30 @@ function productOfUpdates(
     for (const update of updates) {
       const own = targets.splice(0, update.parameters.length)
       update.backward(dY.columns(update.from, update.to), input!, own, w!.rows(update.from, update.to))
+    }
+  })
+}
+
+/**
+ * W + ΔW [d, k] in float32 for a frozen W, with gradients of the changes' parameters: for a weight that is looked up, or read
+ * in many products.
+ */
+export function changedWeight(weight: Tensor, updates: readonly Omit<WeightUpdate, 'from' | 'to'>[]): Tensor {
+  const sum = Tensor.empty(weight.shape, { device: weight.device })
+  native.dequantise(weight.native, sum.native)
+  for (const update of updates) update.addTo(sum, weight)
+  const parameters = updates.flatMap((update) => update.parameters)
+  return record(sum, parameters, [weight], (gradient, [w], targets) => {
+    // A gradient of W is what a product with x = I [k, k] and dY = gradientᵀ [k, d] gives.
+    const [d, k] = w!.shape as [number, number]
+    const x = Tensor.zeros([k, k], { device: w!.device })
+    native.fill(x.view([k], [k + 1]).native, 1)
+    const dY = Tensor.empty([k, d], { device: w!.device })
+    dY.copyFrom(gradient.view([k, d], [1, k]))
+    let at = 0
+    for (const update of updates) {
+      update.backward(dY, x, targets.slice(at, at + update.parameters.length), w!)
+      at += update.parameters.length
     }
   })
 }
