@@ -11,6 +11,7 @@ export const testsOfEveryDevice = [
   'test/tensor/memory.test.ts',
   'test/tensor/sampling.test.ts',
   'test/models/methods.test.ts',
+  'test/models/tables.test.ts',
   'test/models/tied.test.ts',
   'test/adapters/dora.test.ts',
   'test/nn/linear.test.ts',

@@ -40,7 +40,10 @@ export const newAdapterFields = {
     defaultText: 'mora; full with --init',
     group,
   }),
-  rank: optionalInteger('the budget: as many parameters as LoRA of this rank', { min: 1, defaultText: '8', group }),
+  rank: optionalInteger(
+    'the budget: as many parameters as LoRA of this rank; of asylora, lora-fa and miss the rank itself',
+    { min: 1, defaultText: '8', group },
+  ),
   matchParametersOf: optionalPattern(
     'choose the rank whose parameters come closest to those of this method and rank',
     'METHOD:RANK',
