@@ -106,6 +106,7 @@ __device__ __forceinline__ void weighKeys(int32_t keys, float slope, float (&sco
     total += weight;
   }
   total = warpSum(total);
+  __syncwarp();  // all lanes have read the maximum
   if (lane != 0) return;
   const float shrink = exp2f((before - base) * slope);
   sums.maximum[head] = largest;

@@ -58,15 +58,6 @@ __device__ __forceinline__ void waitForCopies() { asm volatile("cp.async.wait_al
 
 #else
 #include "simt/device_code.h"
-
-namespace mora::cuda {
-
-inline void copyAsync16(void* shared, const void* global) {
-  *static_cast<uint4*>(shared) = *static_cast<const uint4*>(global);
-}
-inline void waitForCopies() {}
-
-}  // namespace mora::cuda
 #endif
 
 namespace mora::cuda {

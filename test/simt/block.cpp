@@ -20,6 +20,8 @@ char fenceTag = 0;
 
 namespace {
 
+constexpr unsigned kMostPendingCopies = 256;  // of a thread, more than any of our kernels has
+
 thread_local constinit Block* currentBlock = nullptr;
 
 bool sameSite(const std::source_location& a, const std::source_location& b) {
@@ -28,7 +30,7 @@ bool sameSite(const std::source_location& a, const std::source_location& b) {
 
 }  // namespace
 
-Block::Block() {
+Block::Block() : pendingCopies_(new PendingCopy[kThreadsPerBlock * kMostPendingCopies]) {
   // Grown by whichever thread runs, and ThreadSanitizer would take that for races.
   fibers_.reserve(kThreadsPerBlock);
   idle_.reserve(kThreadsPerBlock);
@@ -101,10 +103,7 @@ SIMT_INLINE bool Block::completeIfAllCame(unsigned w, unsigned m) {
   Warp& warp = warps_[w];
   const Meeting meeting = warp.meetings[m];
   if (meeting.arrived != (meeting.mask & warp.live)) return false;
-  char* tag = &tags_->warps[w][__builtin_ctz(meeting.mask)];
-  acquire(tag);
   if (meeting.complete) meeting.complete(warp.operands.data(), meeting.arrived);
-  release(tag);
   warp.meetings[m] = warp.meetings[--warp.meetingCount];
   makeReady(w, meeting.arrived);
   return true;
@@ -145,6 +144,7 @@ void Block::run(Grid& grid, uint3 index) {
     threads_[t].fiber = nullptr;
     threads_[t].state = State::fresh;
     threads_[t].operation = nullptr;
+    threads_[t].pendingCopies = 0;
   }
   if (underThreadSanitizer() || !tags_) tags_ = std::make_unique<Tags>();
   shared_.beginBlock(grid.dynamicBytes);
@@ -211,14 +211,16 @@ void Block::meet(uint32_t mask, void* operand, Completion complete, const char* 
     threads_[current_].where = where;
     reportStuck("lanes of one warp meet in different operations or with different masks");
   }
-  char* tag = &tags_->warps[w][__builtin_ctz(mask)];
-  release(tag);
+  // Only __syncwarp, which has nothing to complete, orders memory.
+  char* const tag = complete ? nullptr : &tags_->warps[w][__builtin_ctz(mask)];
+  if (tag) release(tag);
   warp.operands[lane] = operand;
   meeting.arrived |= bit;
-  if (completeIfAllCame(w, m)) return;
-  if (!(warp.ready &= ~bit)) readyWarps_ &= ~(1u << w);
-  wait(operation, where);
-  acquire(tag);
+  if (!completeIfAllCame(w, m)) {
+    if (!(warp.ready &= ~bit)) readyWarps_ &= ~(1u << w);
+    wait(operation, where);
+  }
+  if (tag) acquire(tag);
 }
 
 unsigned Block::meetAll(bool predicate, const char* operation, std::source_location where) {
@@ -244,6 +246,28 @@ unsigned Block::meetAll(bool predicate, const char* operation, std::source_locat
   }
   acquire(&tags.barrier);
   return predicatesOfLast_;
+}
+
+void Block::checkCopy(PendingCopy copy, std::source_location where) const {
+  const void* const ends[] = {copy.to, copy.from};
+  for (const void* const end : ends)
+    if (reinterpret_cast<uintptr_t>(end) % sizeof(uint4) != 0)
+      fail(where, "misaligned address %p of a copy of 16 bytes", end);
+  if (!shared_.holds(ends[0], sizeof(uint4))) fail(where, "a copy to %p, which is not shared memory", ends[0]);
+}
+
+void Block::addPendingCopy(PendingCopy copy, std::source_location where) {
+  unsigned& count = threads_[current_].pendingCopies;
+  if (count == kMostPendingCopies) fail(where, "more than %u copies that nobody waits for", kMostPendingCopies);
+  pendingCopies_[current_ * kMostPendingCopies + count++] = copy;
+  forbid(copy.to, sizeof *copy.to);
+}
+
+std::span<const PendingCopy> Block::takePendingCopies() {
+  const std::span copies(&pendingCopies_[current_ * kMostPendingCopies], threads_[current_].pendingCopies);
+  threads_[current_].pendingCopies = 0;
+  for (const PendingCopy& copy : copies) allow(copy.to, sizeof *copy.to);
+  return copies;
 }
 
 std::string Block::whoRuns() const {
@@ -284,6 +308,12 @@ void meet(uint32_t mask, void* operand, Completion complete, const char* operati
 unsigned meetBlock(bool predicate, const char* operation, std::source_location where) {
   return currentBlock->meetAll(predicate, operation, where);
 }
+
+void checkCopy(PendingCopy copy, std::source_location where) { currentBlock->checkCopy(copy, where); }
+
+void addPendingCopy(PendingCopy copy, std::source_location where) { currentBlock->addPendingCopy(copy, where); }
+
+std::span<const PendingCopy> takePendingCopies() { return currentBlock->takePendingCopies(); }
 
 void* sharedStorage(const void* key, size_t bytes, const char* name, std::source_location where) {
   void* place = currentBlock->shared().place(key, bytes);

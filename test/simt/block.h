@@ -12,6 +12,7 @@
 #include <memory>
 #include <vector>
 
+#include "simt/copies.h"
 #include "simt/fiber.h"
 #include "simt/kernel_thread.h"
 #include "simt/shared_memory.h"
@@ -37,6 +38,9 @@ class Block {
 
   void meet(uint32_t mask, void* operand, Completion complete, const char* operation, std::source_location where);
   unsigned meetAll(bool predicate, const char* operation, std::source_location where);
+  void checkCopy(PendingCopy copy, std::source_location where) const;
+  void addPendingCopy(PendingCopy copy, std::source_location where);
+  std::span<const PendingCopy> takePendingCopies();
   SharedMemory& shared() { return shared_; }
   /// The block that the calling OS thread runs, or null.
   static Block* current();
@@ -50,6 +54,7 @@ class Block {
     State state = State::fresh;
     const char* operation = nullptr;  // null: does not wait
     std::source_location where;
+    unsigned pendingCopies = 0;
   };
   /// Lanes that wait for each other.
   struct Meeting {
@@ -88,6 +93,7 @@ class Block {
   Fiber* running_ = nullptr;
   SharedMemory shared_;
   std::unique_ptr<Tags> tags_;
+  std::unique_ptr<PendingCopy[]> pendingCopies_;  // kMostPendingCopies of each thread
 
   Grid* grid_ = nullptr;
   uint3 index_{};

@@ -1,4 +1,5 @@
-// The emulator's half of native/cuda/device_code.h: shared memory, launches, and the tensor cores' product.
+// The emulator's half of native/cuda/device_code.h: shared memory, launches, the tensor cores' product, and copies that
+// arrive late.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -6,6 +7,7 @@
 
 #include <functional>
 
+#include "simt/copies.h"
 #include "simt/trace.h"
 
 #define MORA_SHARED(Type, name, ...)            \
@@ -54,5 +56,15 @@ inline void multiplyTile(float (&d)[4], const uint32_t (&a)[4], const uint32_t (
                          std::source_location where = std::source_location::current()) {
   ::simt::multiplyTile<__half>(d, a, b, where);
 }
+
+/// Starts copying 16 bytes from global to shared memory, both 16-byte aligned. They arrive as late as they may: when
+/// the thread waits. Until then the place holds NaN, and AddressSanitizer lets nobody touch it.
+inline void copyAsync16(void* shared, const void* global,
+                        std::source_location where = std::source_location::current()) {
+  ::simt::startCopy({static_cast<uint4*>(shared), static_cast<const uint4*>(global)}, where);
+}
+
+/// All copies that this thread has started arrive.
+inline void waitForCopies() { ::simt::endCopies(); }
 
 }  // namespace mora::cuda

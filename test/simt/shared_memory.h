@@ -17,6 +17,9 @@ class SharedMemory {
 
   void beginBlock(size_t dynamicBytes);
   void* dynamic() const { return memory_; }
+  bool holds(const void* address, size_t bytes) const {
+    return address >= memory_ && static_cast<const char*>(address) + bytes <= memory_ + used_;
+  }
   /// Null where static memory exceeds 48 KiB, or all of it the multiprocessor's.
   void* place(const void* key, size_t bytes);
 

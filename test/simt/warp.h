@@ -1,9 +1,16 @@
 // Barriers and warp operations of kernels, under CUDA's names. Reading from a lane that takes no part is undefined on a
-// GPU: here it gives NaN bits.
+// GPU: here it gives NaN bits. Shuffles and votes are no memory barriers, as on a GPU: what lanes hand each other in
+// memory needs __syncwarp. So ThreadSanitizer is told of no order at them, and does not see what they exchange.
 #pragma once
 #include <cstring>
 
 #include "simt/kernel_thread.h"
+
+#if defined(__SANITIZE_THREAD__)
+#define SIMT_UNSEEN __attribute__((no_sanitize("thread")))
+#else
+#define SIMT_UNSEEN
+#endif
 
 namespace simt {
 
@@ -13,7 +20,7 @@ struct Exchange {
   unsigned source;  // lane
   T result;
 
-  static void complete(void* const operands[32], uint32_t lanes) {
+  SIMT_UNSEEN static void complete(void* const operands[32], uint32_t lanes) {
     for (uint32_t rest = lanes; rest; rest &= rest - 1) {
       auto* mine = static_cast<Exchange*>(operands[__builtin_ctz(rest)]);
       if (lanes >> mine->source & 1)
@@ -25,7 +32,7 @@ struct Exchange {
 };
 
 template <typename T>
-T exchange(uint32_t mask, T value, unsigned source, const char* operation, std::source_location where) {
+SIMT_UNSEEN T exchange(uint32_t mask, T value, unsigned source, const char* operation, std::source_location where) {
   static_assert(sizeof(T) == 4 || sizeof(T) == 8, "shuffles move 4 or 8 bytes");
   Exchange<T> operand{value, source, value};
   meet(mask, &operand, &Exchange<T>::complete, operation, where);
@@ -36,7 +43,7 @@ struct Vote {
   bool holds;
   uint32_t ballot, lanes;
 
-  static void complete(void* const operands[32], uint32_t lanes) {
+  SIMT_UNSEEN static void complete(void* const operands[32], uint32_t lanes) {
     uint32_t ballot = 0;
     for (uint32_t rest = lanes; rest; rest &= rest - 1) {
       const int lane = __builtin_ctz(rest);
@@ -50,7 +57,7 @@ struct Vote {
   }
 };
 
-inline Vote vote(uint32_t mask, bool holds, const char* operation, std::source_location where) {
+SIMT_UNSEEN inline Vote vote(uint32_t mask, bool holds, const char* operation, std::source_location where) {
   Vote operand{holds, 0, 0};
   meet(mask, &operand, &Vote::complete, operation, where);
   return operand;
@@ -110,3 +117,4 @@ inline int __all_sync(unsigned mask, int predicate, SIMT_HERE) {
 }
 
 #undef SIMT_HERE
+#undef SIMT_UNSEEN

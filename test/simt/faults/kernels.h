@@ -28,6 +28,41 @@ __global__ void __launch_bounds__(kThreads) blockSums(const float* x, float* y) 
   y[i] = partial[0] + partial[1];
 }
 
+/// y [blocks, kThreads] = x with the elements of each row moved on by `rounds`, one place a round, through one row of
+/// shared memory. With `removed` the barrier that ends a round is missing: the next one writes what this one still
+/// reads.
+template <bool removed>
+__global__ void __launch_bounds__(kThreads) rotateRow(const float* x, float* y, int rounds) {
+  MORA_SHARED(float, row, [kThreads]);
+  const unsigned i = blockIdx.x * kThreads + threadIdx.x;
+  float value = x[i];
+  for (int round = 0; round < rounds; ++round) {
+    row[threadIdx.x] = value;
+    __syncthreads();
+    value = row[(threadIdx.x + 1) % kThreads];
+    if constexpr (!removed) __syncthreads();
+  }
+  y[i] = value;
+}
+
+enum class Copy { right, notAwaited, noBarrier, intoUse, misaligned };
+
+/// Copies x [2, kThreads] to y through one row of shared memory, 16 bytes a copy, each thread's to be used by others.
+template <Copy kind>
+__global__ void __launch_bounds__(kThreads) copyRows(const float* x, float* y) {
+  MORA_SHARED(float, row, [kThreads + 4]);
+  for (unsigned r = 0; r < 2; ++r) {
+    if (threadIdx.x < kThreads / 4) {
+      constexpr unsigned kOffset = kind == Copy::misaligned;
+      mora::cuda::copyAsync16(row + 4 * threadIdx.x, x + r * kThreads + 4 * threadIdx.x + kOffset);
+    }
+    if constexpr (kind != Copy::notAwaited) mora::cuda::waitForCopies();
+    if constexpr (kind != Copy::noBarrier) __syncthreads();
+    y[r * kThreads + threadIdx.x] = row[threadIdx.x];
+    if constexpr (kind != Copy::intoUse) __syncthreads();
+  }
+}
+
 /// Element i of y is 1; with `overlap` the blocks write the same elements.
 __global__ inline void writeOnes(float* y, bool overlap) {
   y[overlap ? threadIdx.x : blockIdx.x * blockDim.x + threadIdx.x] = 1;
@@ -60,6 +95,18 @@ __global__ inline void shuffleHalf(float* y) {
     y[threadIdx.x] = __shfl_xor_sync(0xffffffffu, 1.0f, 2);
   else
     y[threadIdx.x] = __shfl_xor_sync(0xaaaaaaaau, 1.0f, 2);
+}
+
+/// Neighbouring lanes swap numbers through shared memory. A shuffle in place of the barrier orders no memory.
+template <bool barrier>
+__global__ void swapNeighbours(float* y) {
+  MORA_SHARED(float, row, [kThreads]);
+  row[threadIdx.x] = static_cast<float>(threadIdx.x);
+  if constexpr (barrier)
+    __syncwarp();
+  else
+    __shfl_xor_sync(0xffffffffu, 1.0f, 1);
+  y[threadIdx.x] = row[threadIdx.x ^ 1];
 }
 
 /// The last block to arrive adds what the blocks have written; without the fence that is not published.

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,45 @@ void barrier() {
   float *x = deviceOnes(), *y = deviceMemory();
   launch(blockSums<kind>, kBlocks, kThreads, 0, nullptr, x, y);
   std::printf("sums are %s\n", all(read(y), kThreads) ? "right" : "wrong");
+}
+
+/// 0, 1, 2, ...
+float* deviceNumbers(int elements) {
+  float* memory = deviceMemory(elements);
+  std::vector<float> numbers(elements);
+  std::iota(numbers.begin(), numbers.end(), 0.0f);
+  require(cudaMemcpy(memory, numbers.data(), elements * sizeof(float), cudaMemcpyHostToDevice), "cudaMemcpy");
+  return memory;
+}
+
+template <bool removed>
+void barrierInLoop() {
+  constexpr int kRounds = 5, kThreadCount = static_cast<int>(kThreads);
+  float *x = deviceNumbers(kElements), *y = deviceMemory();
+  launch(rotateRow<removed>, kBlocks, kThreads, 0, nullptr, x, y, kRounds);
+  const std::vector<float> rows = read(y);
+  bool right = true;
+  for (int i = 0; i < kElements; ++i)
+    right &= rows[i] == static_cast<float>(i / kThreadCount * kThreadCount + (i + kRounds) % kThreadCount);
+  std::printf("rows are %s\n", right ? "right" : "wrong");
+}
+
+template <Copy kind>
+void asynchronousCopies(int fewer = 0) {
+  constexpr int kCount = 2 * static_cast<int>(kThreads);
+  float *x = deviceNumbers(kCount - fewer), *y = deviceMemory(kCount);
+  launch(copyRows<kind>, 1, kThreads, 0, nullptr, x, y);
+  const std::vector<float> copies = read(y, kCount);
+  int missing = 0;
+  for (int i = 0; i < kCount; ++i) missing += copies[i] != static_cast<float>(i);
+  std::printf("%d of %d copies are missing\n", missing, kCount);
+}
+
+template <bool barrier>
+void warpMeets() {
+  float* y = deviceMemory();
+  launch(swapNeighbours<barrier>, 1, kThreads, 0, nullptr, y);
+  read(y, kThreads);
 }
 
 void twoWriters(bool overlap) {
@@ -190,6 +230,9 @@ void outOfMemory() {
 
 void clean() {
   barrier<Barrier::right>();
+  barrierInLoop<false>();
+  asynchronousCopies<Copy::right>();
+  warpMeets<true>();
   twoWriters(false);
   copyAt(0, kThreads);
   misaligned(4);
@@ -208,6 +251,13 @@ constexpr Fault kFaults[] = {
     {"barrierLeftOut", barrier<Barrier::leftOut>},
     {"barrierRemoved", barrier<Barrier::removed>},
     {"barrierInTwoPlaces", barrier<Barrier::twoPlaces>},
+    {"barrierRemovedInLoop", barrierInLoop<true>},
+    {"shuffleForBarrier", warpMeets<false>},
+    {"copyNotAwaited", [] { asynchronousCopies<Copy::notAwaited>(); }},
+    {"copyWithoutBarrier", [] { asynchronousCopies<Copy::noBarrier>(); }},
+    {"copyIntoUse", [] { asynchronousCopies<Copy::intoUse>(); }},
+    {"copyMisaligned", [] { asynchronousCopies<Copy::misaligned>(); }},
+    {"copyOutOfBounds", [] { asynchronousCopies<Copy::right>(4); }},
     {"shuffleOfHalfAWarp",
      [] {
        float* y = deviceMemory();
