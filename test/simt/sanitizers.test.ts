@@ -1,0 +1,38 @@
+/**
+ * The tests of CUDA kernels (test/native/cuda_*.cpp) on the emulator, compiled with sanitizers: AddressSanitizer and
+ * UndefinedBehaviorSanitizer see what is out of bounds or undefined, ThreadSanitizer races between threads and blocks.
+ * All of them take long; `npm test` runs those whose kernels share most memory between threads.
+ */
+import { readdirSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { emulatorCompiles, run } from './programs.js'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const minutes = 60_000
+
+const short = ['cuda_attention', 'cuda_mora_blocks']
+const all = readdirSync(join(root, 'test', 'native'))
+  .filter((file) => /^cuda_.*\.cpp$/.test(file))
+  .map((file) => basename(file, '.cpp'))
+const programs = process.env.MORA_TEST_LONG ? all : short
+
+describe.skipIf(!emulatorCompiles).each(['address', 'thread'])('CUDA kernels with the %s sanitizer', (sanitizer) => {
+  const folder = join(root, 'build', 'sanitized', sanitizer)
+
+  beforeAll(async () => {
+    const sanitizers = sanitizer === 'address' ? 'address,undefined' : sanitizer
+    const options = ['-DMORA_CUDA=OFF', '-DMORA_EMULATED=ON', `-DMORA_SANITIZE=${sanitizers}`]
+    const configured = await run('cmake', ['-S', root, '-B', folder, ...options])
+    expect(configured.succeeds, configured.text).toBe(true)
+    const built = await run('cmake', ['--build', folder, '--parallel', '2', '--target', ...programs])
+    expect(built.succeeds, built.text).toBe(true)
+  }, 25 * minutes)
+
+  it.each(programs)('%s finds nothing', { timeout: 10 * minutes }, async (program) => {
+    // What the backend makes once lives as long as the process, and is no leak.
+    const { succeeds, text } = await run(join(folder, program), [], { ASAN_OPTIONS: 'detect_leaks=0' })
+    expect(succeeds, text).toBe(true)
+  })
+})
