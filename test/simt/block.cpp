@@ -104,6 +104,7 @@ SIMT_INLINE bool Block::completeIfAllCame(unsigned w, unsigned m) {
   const Meeting meeting = warp.meetings[m];
   if (meeting.arrived != (meeting.mask & warp.live)) return false;
   if (meeting.complete) meeting.complete(warp.operands.data(), meeting.arrived);
+  warp.turns ^= 1u << __builtin_ctz(meeting.mask);
   warp.meetings[m] = warp.meetings[--warp.meetingCount];
   makeReady(w, meeting.arrived);
   return true;
@@ -130,7 +131,7 @@ void Block::run(Grid& grid, uint3 index) {
   gridDim = grid.blocks;
   threadCount_ = left_ = grid.threads.x * grid.threads.y * grid.threads.z;
   warpCount_ = (threadCount_ + kWarp - 1) / kWarp;
-  warp_ = lane_ = atBarrier_ = predicates_ = readyWarps_ = 0;
+  warp_ = lane_ = atBarrier_ = barrierTurn_ = predicates_ = readyWarps_ = 0;
   const uint64_t number = (uint64_t{index.z} * grid.blocks.y + index.y) * grid.blocks.x + index.x + 1;
   randomState_ = grid.seed ? (grid.seed * 0x9e3779b97f4a7c15ull ^ number * 0xbf58476d1ce4e5b9ull) | 1 : 0;
   for (unsigned w = 0; w < warpCount_; ++w) {
@@ -138,6 +139,7 @@ void Block::run(Grid& grid, uint3 index) {
     warps_[w].live = lanes == kWarp ? ~0u : (1u << lanes) - 1;
     warps_[w].ready = 0;
     warps_[w].meetingCount = 0;
+    warps_[w].turns = 0;
     makeReady(w, warps_[w].live);
   }
   for (unsigned t = 0; t < threadCount_; ++t) {
@@ -212,7 +214,8 @@ void Block::meet(uint32_t mask, void* operand, Completion complete, const char* 
     reportStuck("lanes of one warp meet in different operations or with different masks");
   }
   // Only __syncwarp, which has nothing to complete, orders memory.
-  char* const tag = complete ? nullptr : &tags_->warps[w][__builtin_ctz(mask)];
+  const unsigned first = static_cast<unsigned>(__builtin_ctz(mask));
+  char* const tag = complete ? nullptr : &tags_->warps[w][first][warp.turns >> first & 1];
   if (tag) release(tag);
   warp.operands[lane] = operand;
   meeting.arrived |= bit;
@@ -224,8 +227,8 @@ void Block::meet(uint32_t mask, void* operand, Completion complete, const char* 
 }
 
 unsigned Block::meetAll(bool predicate, const char* operation, std::source_location where) {
-  Tags& tags = *tags_;
-  release(&tags.barrier);
+  char* const tag = &tags_->barrier[barrierTurn_];
+  release(tag);
   if (atBarrier_ == 0) {
     barrier_ = where;
     barrierOperation_ = operation;
@@ -238,13 +241,14 @@ unsigned Block::meetAll(bool predicate, const char* operation, std::source_locat
   if (++atBarrier_ == threadCount_) {
     predicatesOfLast_ = predicates_;
     atBarrier_ = predicates_ = 0;
+    barrierTurn_ ^= 1;
     for (unsigned w = 0; w < warpCount_; ++w) makeReady(w, warps_[w].live);
   } else {
     Warp& warp = warps_[current_ / kWarp];
     if (!(warp.ready &= ~(1u << current_ % kWarp))) readyWarps_ &= ~(1u << current_ / kWarp);
     wait(operation, where);
   }
-  acquire(&tags.barrier);
+  acquire(tag);
   return predicatesOfLast_;
 }
 

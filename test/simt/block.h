@@ -65,12 +65,15 @@ class Block {
     uint32_t live, ready;
     std::array<Meeting, kWarp> meetings;
     unsigned meetingCount;
+    uint32_t turns;  // a bit for each first lane of a mask: which of its tags is next
     std::array<void*, kWarp> operands;
   };
-  /// What ThreadSanitizer's happens-before is tied to; new for every block.
+  /// What ThreadSanitizer's happens-before is tied to; new for every block. Each barrier has two that take turns:
+  /// threads that go on early may reach the next one while others have not left yet, and must not seem to come before
+  /// them.
   struct Tags {
-    char barrier = 0;
-    char warps[kWarpsPerBlock][kWarp] = {};
+    char barrier[2] = {};
+    char warps[kWarpsPerBlock][kWarp][2] = {};
   };
 
   static void fiberBody(void* block);
@@ -100,7 +103,7 @@ class Block {
   unsigned threadCount_ = 0, warpCount_ = 0, left_ = 0, current_ = 0;
   uint32_t readyWarps_ = 0;
   unsigned warp_ = 0, lane_ = 0;  // where the search for the next thread goes on
-  unsigned atBarrier_ = 0, predicates_ = 0, predicatesOfLast_ = 0;
+  unsigned atBarrier_ = 0, barrierTurn_ = 0, predicates_ = 0, predicatesOfLast_ = 0;
   std::source_location barrier_;
   const char* barrierOperation_ = nullptr;
   uint64_t randomState_ = 0;
