@@ -139,6 +139,14 @@ export interface NativeSampling {
   topK: number
   topP: number
 }
+/** x sigmoid(x); x Φ(x); its approximation by tanh; max(x, 0). */
+export type Activation = 'silu' | 'gelu' | 'geluTanh' | 'relu'
+/** Scores are scale · q·k, with a softcap > 0 softcap · tanh of it / softcap; with a window > 0 a query sees that many keys. */
+export interface AttentionScoring {
+  scale: number
+  softcap: number
+  window: number
+}
 export interface AdamWStep {
   learningRate: number
   beta1: number
@@ -204,16 +212,41 @@ export interface Native {
   gatherRows(x: T, rows: T, y: T): void
   scatterRows(x: T, rows: T, y: T): void
 
-  /** x += residual in place if given; y = x rstd weight; rstd [T]. */
-  rmsNorm(x: T, residual: Optional, weight: T, epsilon: number, y: Optional, rstd: Optional): void
-  rmsNormApply(x: T, weight: T, rstd: T, y: T): void
-  rmsNormBackward(dY: T, x: T, weight: T, rstd: T, dX: T, accumulate: boolean, dWeight: Optional): void
+  /** x += residual in place if given; y = x rstd (weightOffset + weight); rstd [T], or [T, heads] of x [T, heads, D]. */
+  rmsNorm(x: T, residual: Optional, weight: T, weightOffset: number, epsilon: number, y: Optional, rstd: Optional): void
+  rmsNormApply(x: T, weight: T, weightOffset: number, rstd: T, y: T): void
+  rmsNormBackward(
+    dY: T,
+    x: T,
+    weight: T,
+    weightOffset: number,
+    rstd: T,
+    dX: T,
+    accumulate: boolean,
+    dWeight: Optional,
+  ): void
+  /** y = (x - mean) rstd weight + bias; mean, rstd [T]. */
+  layerNorm(x: T, weight: T, bias: Optional, epsilon: number, y: T, mean: T, rstd: T): void
+  layerNormApply(x: T, weight: T, bias: Optional, mean: T, rstd: T, y: T): void
+  layerNormBackward(
+    dY: T,
+    x: T,
+    weight: T,
+    mean: T,
+    rstd: T,
+    dX: T,
+    accumulate: boolean,
+    dWeight: Optional,
+    dBias: Optional,
+  ): void
+  /** Rotates the first 2 · columns elements of every head; cosines, sines [P, columns]. */
   rope(x: T, positions: T, cosines: T, sines: T, inverse: boolean): void
-  swiglu(gate: T, up: T, y: T): void
-  swigluBackward(dY: T, gate: T, up: T, dGate: T, dUp: T): void
+  /** y = f(gate) up, or f(gate). */
+  activation(f: Activation, gate: T, up: Optional, y: T): void
+  activationBackward(f: Activation, dY: T, gate: T, up: Optional, dGate: T, dUp: Optional): void
   dropout(x: T, rowKeys: T, key: DropoutKey, y: T): void
 
-  attention(q: T, k: T, v: T, queryOffsets: T, keyOffsets: T, scale: number, out: T, lse: Optional): void
+  attention(q: T, k: T, v: T, queryOffsets: T, keyOffsets: T, scoring: AttentionScoring, out: T, lse: Optional): void
   attentionBackward(
     dOut: T,
     q: T,
@@ -223,13 +256,16 @@ export interface Native {
     lse: T,
     queryOffsets: T,
     keyOffsets: T,
-    scale: number,
+    scoring: AttentionScoring,
     dQ: T,
     dK: T,
     dV: T,
   ): void
 
-  crossEntropy(logits: T, targets: T, losses: T, dLogits: Optional): void
+  /** Of capped logits where softcap > 0; dLogits is the gradient of the logits before. */
+  crossEntropy(logits: T, targets: T, softcap: number, losses: T, dLogits: Optional): void
+  /** logits = softcap tanh(logits / softcap), in place. */
+  capLogits(logits: T, softcap: number): void
   sum(x: T, total: T, accumulate: boolean): void
 
   /** ids [N] = columns of the largest logits [N, V]; -1 - column of what is not finite in rows that have none. */

@@ -52,25 +52,28 @@ export function operationCases(device, sizes) {
     () => {
       const tensors = [bfloat16(T, D), bfloat16(T, D), float32(D), bfloat16(T, D), float32(T)]
       return one('rmsNorm with residual', tensors, (x, residual, weight, y, rstd) =>
-        native.rmsNorm(x, residual, weight, 1e-5, y, rstd),
+        native.rmsNorm(x, residual, weight, 0, 1e-5, y, rstd),
       )
     },
     () => {
       const tensors = [bfloat16(T, D), float32(D), float32(T), bfloat16(T, D)]
-      return one('rmsNormApply', tensors, (x, weight, rstd, y) => native.rmsNormApply(x, weight, rstd, y))
+      return one('rmsNormApply', tensors, (x, weight, rstd, y) => native.rmsNormApply(x, weight, 0, rstd, y))
     },
     ...[false, true].map((trained) => () => {
       const tensors = [bfloat16(T, D), bfloat16(T, D), float32(D), float32(T), bfloat16(T, D), zeros([D])]
       return one(`rmsNormBackward${trained ? ' with dWeight' : ''}`, tensors, (dY, x, weight, rstd, dX, dWeight) =>
-        native.rmsNormBackward(dY, x, weight, rstd, dX, true, trained ? dWeight : null),
+        native.rmsNormBackward(dY, x, weight, 0, rstd, dX, true, trained ? dWeight : null),
       )
     }),
     () => rope(make, one),
-    () => one('swiglu', [bfloat16(T, F), bfloat16(T, F), bfloat16(T, F)], (g, u, y) => native.swiglu(g, u, y)),
+    () => {
+      const tensors = Array.from({ length: 3 }, () => bfloat16(T, F))
+      return one('SwiGLU', tensors, (gate, up, y) => native.activation('silu', gate, up, y))
+    },
     () => {
       const tensors = Array.from({ length: 5 }, () => bfloat16(T, F))
-      return one('swigluBackward', tensors, (dY, gate, up, dGate, dUp) =>
-        native.swigluBackward(dY, gate, up, dGate, dUp),
+      return one('SwiGLU backward', tensors, (dY, gate, up, dGate, dUp) =>
+        native.activationBackward('silu', dY, gate, up, dGate, dUp),
       )
     },
     () => {
@@ -91,7 +94,7 @@ export function operationCases(device, sizes) {
       const { lossRows } = sizes
       const tensors = [float32(lossRows, V), integers(lossRows, (i) => (i * 31) % V), float32(lossRows)]
       return one('crossEntropy with gradients in place', tensors, (logits, targets, losses) =>
-        native.crossEntropy(logits, targets, losses, logits),
+        native.crossEntropy(logits, targets, 0, losses, logits),
       )
     },
     () => one('argmax', [float32(1, V), zeros([1], 'int32')], (logits, ids) => native.argmax(logits, ids)),
@@ -148,14 +151,14 @@ function attention({ sizes: { T, H, E }, bfloat16, float32, integers }, one, doc
   const offsets = integers(documents + 1, (i) => Math.floor((T * i) / documents))
   const [q, k, v, out, dOut, dQ, dK, dV] = Array.from({ length: 8 }, () => bfloat16(T, H, E))
   const lse = float32(H, T)
-  const scale = 1 / Math.sqrt(E)
+  const scoring = { scale: 1 / Math.sqrt(E), softcap: 0, window: 0 }
   const forward = () =>
-    native.attention(q.native, k.native, v.native, offsets.native, offsets.native, scale, out.native, lse.native)
+    native.attention(q.native, k.native, v.native, offsets.native, offsets.native, scoring, out.native, lse.native)
   forward() // the backward pass reads a real lse
   const name = `${backward ? 'attentionBackward' : 'attention'}, documents of ${Math.floor(T / documents)}`
   return one(name, [dOut, q, k, v, out, lse, offsets, dQ, dK, dV], (...tensors) => {
     const [dY, query, key, value, y, sums, bounds, ...gradients] = tensors
-    if (backward) native.attentionBackward(dY, query, key, value, y, sums, bounds, bounds, scale, ...gradients)
+    if (backward) native.attentionBackward(dY, query, key, value, y, sums, bounds, bounds, scoring, ...gradients)
     else forward()
   })
 }

@@ -1,9 +1,9 @@
 import type { LayerFacts, LayerRole } from '../adapters/adapter.js'
 import { Linear, LinearGroup } from '../nn/linear.js'
 import { LinearInput } from '../nn/linear-input.js'
+import { gatedActivation } from '../tensor/operations/activation.js'
 import { attentionWithCache, selfAttention } from '../tensor/operations/attention.js'
 import { addResidual, rmsNorm } from '../tensor/operations/norm.js'
-import { swiglu } from '../tensor/operations/swiglu.js'
 import { scope } from '../tensor/scope.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { ModelConfig } from './config.js'
@@ -86,7 +86,7 @@ export class LlamaBlock {
       const attended = new LinearInput(attend(this.queryKeyValue.forward(normed)), dropout)
       const between = addResidual(this.attentionOutput.forward(attended), x)
       const normedAgain = new LinearInput(rmsNorm(between, this.mlpNorm, epsilon), dropout)
-      const activated = new LinearInput(swiglu(this.gateUp.forward(normedAgain)), dropout)
+      const activated = new LinearInput(gatedActivation(this.gateUp.forward(normedAgain), 'silu'), dropout)
       return addResidual(this.down.forward(activated), between)
     })
   }

@@ -1,5 +1,5 @@
 /** For kernels that cannot choose between storing a gradient and adding to one, as `GradientTarget.write` asks. */
-import { native } from '../native.js'
+import { type NativeTensor, native } from '../native.js'
 import type { GradientTarget } from './tape.js'
 import { Tensor } from './tensor.js'
 
@@ -19,4 +19,19 @@ export function writeByAdding(target: GradientTarget, add: (gradient: Tensor) =>
     if (!accumulate) native.fill(gradient.native, 0)
     add(gradient)
   })
+}
+
+/** Where a kernel may add the gradient of a parameter, or null where none is wanted. */
+export function addingTo(target: GradientTarget): NativeTensor | null {
+  let memory: NativeTensor | null = null
+  writeByAdding(target, (gradient) => {
+    memory = gradient.native
+  })
+  return memory
+}
+
+/** Writes the gradient of x where it is wanted; else into memory that is dropped, for what `write` makes beside it. */
+export function writeOrDrop(dX: GradientTarget, x: Tensor, write: (target: Tensor, accumulate: boolean) => void): void {
+  if (dX.needed) dX.write(write)
+  else write(Tensor.empty(x.shape, x), false)
 }

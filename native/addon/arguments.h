@@ -61,6 +61,25 @@ class Fields {
 };
 
 template <>
+struct Argument<Activation> {
+  static Activation from(const Napi::Value& value) {
+    const std::string name = value.ToString().Utf8Value();
+    if (name == "silu") return Activation::silu;
+    if (name == "gelu") return Activation::gelu;
+    if (name == "geluTanh") return Activation::geluTanh;
+    if (name == "relu") return Activation::relu;
+    throw toJavaScript(value.Env(), "invalid-argument",
+                       "Expected silu, gelu, geluTanh or relu for an activation but received " + name + ".");
+  }
+};
+template <>
+struct Argument<AttentionScoring> {
+  static AttentionScoring from(const Napi::Value& value) {
+    const Fields fields(value);
+    return {fields.real("scale"), fields.real("softcap"), fields.integer("window")};
+  }
+};
+template <>
 struct Argument<Grouping> {
   static Grouping from(const Napi::Value& value) {
     const Fields fields(value);

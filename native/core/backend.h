@@ -72,6 +72,22 @@ struct Sampling {
   double topP;
 };
 
+/// Elementwise functions f: silu(x) = x sigmoid(x), gelu(x) = x Phi(x) with the normal distribution's Phi, geluTanh its
+/// approximation x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (arXiv 1606.08415), relu(x) = max(x, 0).
+enum class Activation : int32_t { silu = 0, gelu, geluTanh, relu };
+
+/// What attention makes of the products of a query with keys, score = scale q.k: with a softcap c > 0 it becomes
+/// c tanh(score / c) (Gemma 2); with a window w > 0 a query sees its own key and the w - 1 before it only.
+struct AttentionScoring {
+  float scale, softcap;
+  int64_t window;
+
+  /// What the softmax multiplies (capped) scores with.
+  float softmaxScale() const { return softcap > 0 ? 1.0f : scale; }
+  /// The most keys that a query sees of `keys`.
+  int64_t mostVisible(int64_t keys) const { return window > 0 && window < keys ? window : keys; }
+};
+
 struct AdamWStep {
   float learningRate, beta1, beta2, epsilon, weightDecay;
   float biasCorrection1, biasCorrection2;  // 1 - beta^step
@@ -154,39 +170,58 @@ struct Backend {
   Status (*scatterRows)(Stream*, TensorDesc x, TensorDesc rows, TensorDesc y);
 
   // --- layers ------------------------------------------------------------------------------------------------
-  /// If residual has data: x += residual, in place, first. y = x * rstd * weight, rstd [T] (f32) = 1/sqrt(mean(x^2) +
-  /// epsilon). weight [D] is f32. y may lack data (only rstd wanted); rstd may lack data.
-  Status (*rmsNorm)(Stream*, TensorDesc x, TensorDesc residual, TensorDesc weight, float epsilon, TensorDesc y,
-                    TensorDesc rstd);
-  /// y = x * rstd * weight from a kept rstd.
-  Status (*rmsNormApply)(Stream*, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc y);
-  /// dX (+)= gradient through x; dWeight [D] (f32, optional) += gradient of weight, fixed order.
-  Status (*rmsNormBackward)(Stream*, TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc dX,
-                            bool accumulate, TensorDesc dWeight);
-  /// Rotates x [T, heads, E] in place, half-split: pair (j, j + E/2) by angle table[positions[t]][j];
-  /// cosines, sines [P, E/2] f32. inverse turns back (the backward pass).
+  /// If residual has data: x += residual, in place, first. y = x * rstd * (weightOffset + weight), rstd (f32) =
+  /// 1/sqrt(mean(x^2) + epsilon) of each row. x [T, D], or [T, heads, D] with a row for every head; rstd [T] or
+  /// [T, heads]. weight [D] is f32. y may lack data (only rstd wanted) and may be x's own memory; rstd may lack data.
+  Status (*rmsNorm)(Stream*, TensorDesc x, TensorDesc residual, TensorDesc weight, float weightOffset, float epsilon,
+                    TensorDesc y, TensorDesc rstd);
+  /// y = x * rstd * (weightOffset + weight) from a kept rstd.
+  Status (*rmsNormApply)(Stream*, TensorDesc x, TensorDesc weight, float weightOffset, TensorDesc rstd, TensorDesc y);
+  /// dX (+)= gradient through x; dWeight [D] (f32, optional) += gradient of weight, fixed order. dX may be dY's memory.
+  Status (*rmsNormBackward)(Stream*, TensorDesc dY, TensorDesc x, TensorDesc weight, float weightOffset,
+                            TensorDesc rstd, TensorDesc dX, bool accumulate, TensorDesc dWeight);
+  /// y = (x - mean) * rstd * weight + bias over rows of x [T, D], rstd = 1/sqrt(variance + epsilon); mean and rstd [T]
+  /// are stored. weight and bias [D] and statistics are f32; bias may lack data.
+  Status (*layerNorm)(Stream*, TensorDesc x, TensorDesc weight, TensorDesc bias, float epsilon, TensorDesc y,
+                      TensorDesc mean, TensorDesc rstd);
+  /// The same from kept statistics.
+  Status (*layerNormApply)(Stream*, TensorDesc x, TensorDesc weight, TensorDesc bias, TensorDesc mean, TensorDesc rstd,
+                           TensorDesc y);
+  /// dX (+)= gradient through x; dWeight and dBias [D] (f32, either may lack data) += theirs, fixed order.
+  Status (*layerNormBackward)(Stream*, TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc mean, TensorDesc rstd,
+                              TensorDesc dX, bool accumulate, TensorDesc dWeight, TensorDesc dBias);
+  /// Rotates the first r <= E elements of every head of x [T, heads, E] in place, half-split: pair (j, j + r/2) by
+  /// angle table[positions[t]][j]; cosines, sines [P, r/2] f32. inverse turns back (the backward pass).
   Status (*rope)(Stream*, TensorDesc x, TensorDesc positions, TensorDesc cosines, TensorDesc sines, bool inverse);
-  /// y = silu(gate) * up, all [T, F]
-  Status (*swiglu)(Stream*, TensorDesc gate, TensorDesc up, TensorDesc y);
-  Status (*swigluBackward)(Stream*, TensorDesc dY, TensorDesc gate, TensorDesc up, TensorDesc dGate, TensorDesc dUp);
+  /// y = f(gate) * up, all [T, F]: SwiGLU, GeGLU (arXiv 2002.05202). Without data in up: y = f(gate). y may be an
+  /// input's own memory.
+  Status (*activation)(Stream*, Activation f, TensorDesc gate, TensorDesc up, TensorDesc y);
+  /// dGate = dY f'(gate) * up, dUp = dY f(gate); up and dUp lack data together. Outputs may be the inputs' own memory.
+  Status (*activationBackward)(Stream*, Activation f, TensorDesc dY, TensorDesc gate, TensorDesc up, TensorDesc dGate,
+                               TensorDesc dUp);
   /// y = mask * x / (1 - p); rowKeys [T] i64 identify rows. The backward pass is the same call on dY. May be in place.
   Status (*dropout)(Stream*, TensorDesc x, TensorDesc rowKeys, DropoutKey key, TensorDesc y);
 
   // --- attention ---------------------------------------------------------------------------------------------
   /// Causal grouped-query attention over packed documents. q [Tq, H, E], k, v [Tk, K, E], out [Tq, H, E], lse [H, Tq]
   /// (f32, may lack data); queryOffsets, keyOffsets [B + 1] i32 in device memory. Document b's last query sees its
-  /// last key (a cache has more keys than queries). Softmax in f32, blocked: no T x T buffer.
+  /// last key (a cache has more keys than queries). Softmax in f32, blocked: no T x T buffer; keys outside of windows
+  /// cost nothing.
   Status (*attention)(Stream*, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets, TensorDesc keyOffsets,
-                      float scale, TensorDesc out, TensorDesc lse);
+                      AttentionScoring scoring, TensorDesc out, TensorDesc lse);
   /// dQ, dK, dV are written (not accumulated); fixed order.
   Status (*attentionBackward)(Stream*, TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc out,
-                              TensorDesc lse, TensorDesc queryOffsets, TensorDesc keyOffsets, float scale,
+                              TensorDesc lse, TensorDesc queryOffsets, TensorDesc keyOffsets, AttentionScoring scoring,
                               TensorDesc dQ, TensorDesc dK, TensorDesc dV);
 
   // --- loss --------------------------------------------------------------------------------------------------
   /// logits [N, V], targets [N] i32 (negative: no target). losses [N] f32 = logsumexp - logit of the target, 0 without
   /// one. dLogits (optional, may be the logits' own memory when dtypes agree) = softmax - onehot, 0 without a target.
-  Status (*crossEntropy)(Stream*, TensorDesc logits, TensorDesc targets, TensorDesc losses, TensorDesc dLogits);
+  /// With a softcap > 0, logits are first capped as capLogits does, and dLogits is the gradient of those before.
+  Status (*crossEntropy)(Stream*, TensorDesc logits, TensorDesc targets, float softcap, TensorDesc losses,
+                         TensorDesc dLogits);
+  /// logits [N, V] = softcap tanh(logits / softcap), in place; softcap > 0
+  Status (*capLogits)(Stream*, TensorDesc logits, float softcap);
   /// total [1] f32 = (accumulate ? total : 0) + sum of x, in a fixed order, accumulated in f64
   Status (*sum)(Stream*, TensorDesc x, TensorDesc total, bool accumulate);
 

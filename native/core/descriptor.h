@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "core/backend.h"
 
@@ -24,6 +25,13 @@ inline uint64_t bytesOf(const TensorDesc& tensor) {
 /// Width of the last dimension; 1 for a scalar.
 inline int64_t columnsOf(const TensorDesc& tensor) { return tensor.rank == 0 ? 1 : tensor.shape[tensor.rank - 1]; }
 
+/// How many rows of the last dimension there are.
+inline int64_t rowsIn(const TensorDesc& tensor) {
+  int64_t count = 1;
+  for (int32_t i = 0; i + 1 < tensor.rank; ++i) count *= tensor.shape[i];
+  return count;
+}
+
 /// True if all elements lie one after the other.
 inline bool isDense(const TensorDesc& tensor) {
   int64_t expected = 1;
@@ -32,6 +40,22 @@ inline bool isDense(const TensorDesc& tensor) {
     expected *= tensor.shape[i];
   }
   return true;
+}
+
+/// Calls body(std::integral_constant<Activation, f>).
+template <typename Body>
+void withActivation(Activation f, Body&& body) {
+  switch (f) {
+    case Activation::silu:
+      return body(std::integral_constant<Activation, Activation::silu>());
+    case Activation::gelu:
+      return body(std::integral_constant<Activation, Activation::gelu>());
+    case Activation::geluTanh:
+      return body(std::integral_constant<Activation, Activation::geluTanh>());
+    case Activation::relu:
+      return body(std::integral_constant<Activation, Activation::relu>());
+  }
+  throw std::invalid_argument("there is no activation " + std::to_string(static_cast<int32_t>(f)));
 }
 
 /// Calls body(U{}) with the unsigned type as wide as an element of a plain dtype, for work that only moves bits.

@@ -161,66 +161,128 @@ void scatterRows(const Tensor& x, const Tensor& rows, const Tensor& y) {
   MORA_ENQUEUE(check, scatterRows, x.desc(), rows.desc(), y.desc());
 }
 
-void rmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, double epsilon, const Tensor& y,
-             const Tensor& rstd) {
+namespace {
+
+/// Rows that a norm works on: of x [T, D], or of every head of x [T, heads, D]; see checkPerRow for one number of each.
+void checkNormRows(Check& check, const Tensor& x, const Tensor& weight) {
+  check.tensor("x", x).that(x.rank() == 2 || x.rank() == 3, "2 or 3 dimensions").floats().rows();
+  check.tensor("weight", weight).shape({x.size(-1)}).dtype(DType::f32).dense();
+}
+
+void checkPerRow(Check& check, const char* name, const Tensor& perRow, const Tensor& x) {
+  check.tensor(name, perRow).dtype(DType::f32).dense();
+  if (x.rank() == 3)
+    check.shape({x.size(0), x.size(1)});
+  else
+    check.shape({x.size(0)});
+}
+
+void checkRowsLike(Check& check, const char* name, const Tensor& tensor, const Tensor& x) {
+  check.tensor(name, tensor).sameShape(x).dtype(x.dtype()).rows();
+}
+
+}  // namespace
+
+void rmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, double weightOffset, double epsilon,
+             const Tensor& y, const Tensor& rstd) {
   Check check("rmsNorm");
-  check.tensor("x", x).rank(2).floats().rows();
-  if (residual) check.tensor("residual", residual).sameShape(x).dtype(x.dtype()).rows();
-  check.tensor("weight", weight).shape({x.size(1)}).dtype(DType::f32).dense();
-  if (y) check.tensor("y", y).sameShape(x).dtype(x.dtype()).rows();
-  if (rstd) check.tensor("rstd", rstd).shape({x.size(0)}).dtype(DType::f32).dense();
-  MORA_ENQUEUE(check, rmsNorm, x.desc(), optional(residual), weight.desc(), static_cast<float>(epsilon), optional(y),
-               optional(rstd));
+  checkNormRows(check, x, weight);
+  if (residual) checkRowsLike(check, "residual", residual, x);
+  if (y) checkRowsLike(check, "y", y, x);
+  if (rstd) checkPerRow(check, "rstd", rstd, x);
+  MORA_ENQUEUE(check, rmsNorm, x.desc(), optional(residual), weight.desc(), static_cast<float>(weightOffset),
+               static_cast<float>(epsilon), optional(y), optional(rstd));
 }
 
-void rmsNormApply(const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& y) {
+void rmsNormApply(const Tensor& x, const Tensor& weight, double weightOffset, const Tensor& rstd, const Tensor& y) {
   Check check("rmsNormApply");
-  check.tensor("x", x).rank(2).floats().rows();
-  check.tensor("weight", weight).shape({x.size(1)}).dtype(DType::f32).dense();
-  check.tensor("rstd", rstd).shape({x.size(0)}).dtype(DType::f32).dense();
-  check.tensor("y", y).sameShape(x).dtype(x.dtype()).rows();
-  MORA_ENQUEUE(check, rmsNormApply, x.desc(), weight.desc(), rstd.desc(), y.desc());
+  checkNormRows(check, x, weight);
+  checkPerRow(check, "rstd", rstd, x);
+  checkRowsLike(check, "y", y, x);
+  MORA_ENQUEUE(check, rmsNormApply, x.desc(), weight.desc(), static_cast<float>(weightOffset), rstd.desc(), y.desc());
 }
 
-void rmsNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& dX,
-                     bool accumulate, const Tensor& dWeight) {
+void rmsNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, double weightOffset, const Tensor& rstd,
+                     const Tensor& dX, bool accumulate, const Tensor& dWeight) {
   Check check("rmsNormBackward");
-  check.tensor("x", x).rank(2).floats().rows();
-  check.tensor("dY", dY).sameShape(x).dtype(x.dtype()).rows();
-  check.tensor("weight", weight).shape({x.size(1)}).dtype(DType::f32).dense();
-  check.tensor("rstd", rstd).shape({x.size(0)}).dtype(DType::f32).dense();
-  check.tensor("dX", dX).sameShape(x).dtype(x.dtype()).rows();
+  checkNormRows(check, x, weight);
+  checkRowsLike(check, "dY", dY, x);
+  checkPerRow(check, "rstd", rstd, x);
+  checkRowsLike(check, "dX", dX, x);
   if (dWeight) check.tensor("dWeight", dWeight).sameShape(weight).dtype(DType::f32).dense();
-  MORA_ENQUEUE(check, rmsNormBackward, dY.desc(), x.desc(), weight.desc(), rstd.desc(), dX.desc(), accumulate,
-               optional(dWeight));
+  MORA_ENQUEUE(check, rmsNormBackward, dY.desc(), x.desc(), weight.desc(), static_cast<float>(weightOffset),
+               rstd.desc(), dX.desc(), accumulate, optional(dWeight));
+}
+
+void layerNorm(const Tensor& x, const Tensor& weight, const Tensor& bias, double epsilon, const Tensor& y,
+               const Tensor& mean, const Tensor& rstd) {
+  Check check("layerNorm");
+  checkNormRows(check, x, weight);
+  check.tensor("x", x).rank(2);
+  if (bias) check.tensor("bias", bias).sameShape(weight).dtype(DType::f32).dense();
+  checkRowsLike(check, "y", y, x);
+  checkPerRow(check, "mean", mean, x);
+  checkPerRow(check, "rstd", rstd, x);
+  MORA_ENQUEUE(check, layerNorm, x.desc(), weight.desc(), optional(bias), static_cast<float>(epsilon), y.desc(),
+               mean.desc(), rstd.desc());
+}
+
+void layerNormApply(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& rstd,
+                    const Tensor& y) {
+  Check check("layerNormApply");
+  checkNormRows(check, x, weight);
+  check.tensor("x", x).rank(2);
+  if (bias) check.tensor("bias", bias).sameShape(weight).dtype(DType::f32).dense();
+  checkPerRow(check, "mean", mean, x);
+  checkPerRow(check, "rstd", rstd, x);
+  checkRowsLike(check, "y", y, x);
+  MORA_ENQUEUE(check, layerNormApply, x.desc(), weight.desc(), optional(bias), mean.desc(), rstd.desc(), y.desc());
+}
+
+void layerNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
+                       const Tensor& dX, bool accumulate, const Tensor& dWeight, const Tensor& dBias) {
+  Check check("layerNormBackward");
+  checkNormRows(check, x, weight);
+  check.tensor("x", x).rank(2);
+  checkRowsLike(check, "dY", dY, x);
+  checkPerRow(check, "mean", mean, x);
+  checkPerRow(check, "rstd", rstd, x);
+  checkRowsLike(check, "dX", dX, x);
+  if (dWeight) check.tensor("dWeight", dWeight).sameShape(weight).dtype(DType::f32).dense();
+  if (dBias) check.tensor("dBias", dBias).sameShape(weight).dtype(DType::f32).dense();
+  MORA_ENQUEUE(check, layerNormBackward, dY.desc(), x.desc(), weight.desc(), mean.desc(), rstd.desc(), dX.desc(),
+               accumulate, optional(dWeight), optional(dBias));
 }
 
 void rope(const Tensor& x, const Tensor& positions, const Tensor& cosines, const Tensor& sines, bool inverse) {
   Check check("rope");
-  check.tensor("x", x).rank(3).floats().rows().that(x.size(2) % 2 == 0, "an even head size");
+  check.tensor("x", x).rank(3).floats().rows();
   check.tensor("positions", positions).shape({x.size(0)}).dtype(DType::i32).dense();
-  check.tensor("cosines", cosines).shape({cosines.rank() > 0 ? cosines.size(0) : 0, x.size(2) / 2});
-  check.dtype(DType::f32).dense();
+  check.tensor("cosines", cosines).rank(2).dtype(DType::f32).dense();
+  check.that(2 * cosines.size(1) <= x.size(2), "at most " + std::to_string(x.size(2) / 2) + " columns");
   check.tensor("sines", sines).sameShape(cosines).dtype(DType::f32).dense();
   MORA_ENQUEUE(check, rope, x.desc(), positions.desc(), cosines.desc(), sines.desc(), inverse);
 }
 
-void swiglu(const Tensor& gate, const Tensor& up, const Tensor& y) {
-  Check check("swiglu");
+void activation(Activation f, const Tensor& gate, const Tensor& up, const Tensor& y) {
+  Check check("activation");
   check.tensor("gate", gate).rank(2).floats().rows();
-  check.tensor("up", up).sameShape(gate).dtype(gate.dtype()).rows();
-  check.tensor("y", y).sameShape(gate).dtype(gate.dtype()).rows();
-  MORA_ENQUEUE(check, swiglu, gate.desc(), up.desc(), y.desc());
+  if (up) checkRowsLike(check, "up", up, gate);
+  checkRowsLike(check, "y", y, gate);
+  MORA_ENQUEUE(check, activation, f, gate.desc(), optional(up), y.desc());
 }
 
-void swigluBackward(const Tensor& dY, const Tensor& gate, const Tensor& up, const Tensor& dGate, const Tensor& dUp) {
-  Check check("swigluBackward");
+void activationBackward(Activation f, const Tensor& dY, const Tensor& gate, const Tensor& up, const Tensor& dGate,
+                        const Tensor& dUp) {
+  Check check("activationBackward");
   check.tensor("gate", gate).rank(2).floats().rows();
-  check.tensor("dY", dY).sameShape(gate).dtype(gate.dtype()).rows();
-  check.tensor("up", up).sameShape(gate).dtype(gate.dtype()).rows();
-  check.tensor("dGate", dGate).sameShape(gate).dtype(gate.dtype()).rows();
-  check.tensor("dUp", dUp).sameShape(gate).dtype(gate.dtype()).rows();
-  MORA_ENQUEUE(check, swigluBackward, dY.desc(), gate.desc(), up.desc(), dGate.desc(), dUp.desc());
+  checkRowsLike(check, "dY", dY, gate);
+  checkRowsLike(check, "dGate", dGate, gate);
+  if (up || dUp) {
+    checkRowsLike(check, "up", up, gate);
+    checkRowsLike(check, "dUp", dUp, gate);
+  }
+  MORA_ENQUEUE(check, activationBackward, f, dY.desc(), gate.desc(), optional(up), dGate.desc(), optional(dUp));
 }
 
 void dropout(const Tensor& x, const Tensor& rowKeys, DropoutKey key, const Tensor& y) {
@@ -235,7 +297,15 @@ void dropout(const Tensor& x, const Tensor& rowKeys, DropoutKey key, const Tenso
 namespace {
 
 void checkAttention(Check& check, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& queryOffsets,
-                    const Tensor& keyOffsets) {
+                    const Tensor& keyOffsets, AttentionScoring scoring) {
+  const auto require = [&](bool holds, const char* expected, double received) {
+    if (holds) return;
+    throw Error("invalid-argument", std::string(check.operation()) + ": expected " + expected + " but received " +
+                                        std::to_string(received) + ".");
+  };
+  require(scoring.scale > 0 && std::isfinite(scoring.scale), "a positive finite scale", scoring.scale);
+  require(scoring.softcap >= 0 && std::isfinite(scoring.softcap), "a softcap of 0 or more", scoring.softcap);
+  require(scoring.window >= 0, "a window of 0 or more keys", static_cast<double>(scoring.window));
   check.tensor("q", q).rank(3).floats().rows();
   check.tensor("k", k).rank(3).dtype(q.dtype()).rows().that(k.size(2) == q.size(2), "the head size of q");
   check.that(k.size(1) > 0 && q.size(1) % k.size(1) == 0, "a divisor of " + std::to_string(q.size(1)) + " heads");
@@ -248,20 +318,20 @@ void checkAttention(Check& check, const Tensor& q, const Tensor& k, const Tensor
 }  // namespace
 
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& queryOffsets, const Tensor& keyOffsets,
-               double scale, const Tensor& out, const Tensor& lse) {
+               AttentionScoring scoring, const Tensor& out, const Tensor& lse) {
   Check check("attention");
-  checkAttention(check, q, k, v, queryOffsets, keyOffsets);
+  checkAttention(check, q, k, v, queryOffsets, keyOffsets, scoring);
   check.tensor("out", out).sameShape(q).dtype(q.dtype()).rows();
   if (lse) check.tensor("lse", lse).shape({q.size(1), q.size(0)}).dtype(DType::f32).dense();
-  MORA_ENQUEUE(check, attention, q.desc(), k.desc(), v.desc(), queryOffsets.desc(), keyOffsets.desc(),
-               static_cast<float>(scale), out.desc(), optional(lse));
+  MORA_ENQUEUE(check, attention, q.desc(), k.desc(), v.desc(), queryOffsets.desc(), keyOffsets.desc(), scoring,
+               out.desc(), optional(lse));
 }
 
 void attentionBackward(const Tensor& dOut, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
-                       const Tensor& lse, const Tensor& queryOffsets, const Tensor& keyOffsets, double scale,
-                       const Tensor& dQ, const Tensor& dK, const Tensor& dV) {
+                       const Tensor& lse, const Tensor& queryOffsets, const Tensor& keyOffsets,
+                       AttentionScoring scoring, const Tensor& dQ, const Tensor& dK, const Tensor& dV) {
   Check check("attentionBackward");
-  checkAttention(check, q, k, v, queryOffsets, keyOffsets);
+  checkAttention(check, q, k, v, queryOffsets, keyOffsets, scoring);
   check.tensor("dOut", dOut).sameShape(q).dtype(q.dtype()).rows();
   check.tensor("out", out).sameShape(q).dtype(q.dtype()).rows();
   check.tensor("lse", lse).shape({q.size(1), q.size(0)}).dtype(DType::f32).dense();
@@ -269,16 +339,26 @@ void attentionBackward(const Tensor& dOut, const Tensor& q, const Tensor& k, con
   check.tensor("dK", dK).sameShape(k).dtype(q.dtype()).rows();
   check.tensor("dV", dV).sameShape(k).dtype(q.dtype()).rows();
   MORA_ENQUEUE(check, attentionBackward, dOut.desc(), q.desc(), k.desc(), v.desc(), out.desc(), lse.desc(),
-               queryOffsets.desc(), keyOffsets.desc(), static_cast<float>(scale), dQ.desc(), dK.desc(), dV.desc());
+               queryOffsets.desc(), keyOffsets.desc(), scoring, dQ.desc(), dK.desc(), dV.desc());
 }
 
-void crossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& losses, const Tensor& dLogits) {
+void crossEntropy(const Tensor& logits, const Tensor& targets, double softcap, const Tensor& losses,
+                  const Tensor& dLogits) {
   Check check("crossEntropy");
   check.tensor("logits", logits).rank(2).floats().rows();
+  check.that(softcap >= 0 && std::isfinite(softcap), "a softcap of 0 or more");
   check.tensor("targets", targets).shape({logits.size(0)}).dtype(DType::i32).dense();
   check.tensor("losses", losses).shape({logits.size(0)}).dtype(DType::f32).dense();
   if (dLogits) check.tensor("dLogits", dLogits).sameShape(logits).floats().rows();
-  MORA_ENQUEUE(check, crossEntropy, logits.desc(), targets.desc(), losses.desc(), optional(dLogits));
+  MORA_ENQUEUE(check, crossEntropy, logits.desc(), targets.desc(), static_cast<float>(softcap), losses.desc(),
+               optional(dLogits));
+}
+
+void capLogits(const Tensor& logits, double softcap) {
+  Check check("capLogits");
+  check.tensor("logits", logits).rank(2).floats().rows();
+  check.that(softcap > 0 && std::isfinite(softcap), "a positive softcap");
+  MORA_ENQUEUE(check, capLogits, logits.desc(), static_cast<float>(softcap));
 }
 
 void sum(const Tensor& x, const Tensor& total, bool accumulate) {

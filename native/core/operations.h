@@ -23,23 +23,32 @@ void embeddingBackward(const Tensor& dY, const Tensor& ids, const Tensor& dTable
 void gatherRows(const Tensor& x, const Tensor& rows, const Tensor& y);
 void scatterRows(const Tensor& x, const Tensor& rows, const Tensor& y);
 
-void rmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, double epsilon, const Tensor& y,
-             const Tensor& rstd);
-void rmsNormApply(const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& y);
-void rmsNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, const Tensor& rstd, const Tensor& dX,
-                     bool accumulate, const Tensor& dWeight);
+void rmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, double weightOffset, double epsilon,
+             const Tensor& y, const Tensor& rstd);
+void rmsNormApply(const Tensor& x, const Tensor& weight, double weightOffset, const Tensor& rstd, const Tensor& y);
+void rmsNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, double weightOffset, const Tensor& rstd,
+                     const Tensor& dX, bool accumulate, const Tensor& dWeight);
+void layerNorm(const Tensor& x, const Tensor& weight, const Tensor& bias, double epsilon, const Tensor& y,
+               const Tensor& mean, const Tensor& rstd);
+void layerNormApply(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& rstd,
+                    const Tensor& y);
+void layerNormBackward(const Tensor& dY, const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
+                       const Tensor& dX, bool accumulate, const Tensor& dWeight, const Tensor& dBias);
 void rope(const Tensor& x, const Tensor& positions, const Tensor& cosines, const Tensor& sines, bool inverse);
-void swiglu(const Tensor& gate, const Tensor& up, const Tensor& y);
-void swigluBackward(const Tensor& dY, const Tensor& gate, const Tensor& up, const Tensor& dGate, const Tensor& dUp);
+void activation(Activation f, const Tensor& gate, const Tensor& up, const Tensor& y);
+void activationBackward(Activation f, const Tensor& dY, const Tensor& gate, const Tensor& up, const Tensor& dGate,
+                        const Tensor& dUp);
 void dropout(const Tensor& x, const Tensor& rowKeys, DropoutKey key, const Tensor& y);
 
 void attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& queryOffsets, const Tensor& keyOffsets,
-               double scale, const Tensor& out, const Tensor& lse);
+               AttentionScoring scoring, const Tensor& out, const Tensor& lse);
 void attentionBackward(const Tensor& dOut, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
-                       const Tensor& lse, const Tensor& queryOffsets, const Tensor& keyOffsets, double scale,
-                       const Tensor& dQ, const Tensor& dK, const Tensor& dV);
+                       const Tensor& lse, const Tensor& queryOffsets, const Tensor& keyOffsets,
+                       AttentionScoring scoring, const Tensor& dQ, const Tensor& dK, const Tensor& dV);
 
-void crossEntropy(const Tensor& logits, const Tensor& targets, const Tensor& losses, const Tensor& dLogits);
+void crossEntropy(const Tensor& logits, const Tensor& targets, double softcap, const Tensor& losses,
+                  const Tensor& dLogits);
+void capLogits(const Tensor& logits, double softcap);
 void sum(const Tensor& x, const Tensor& total, bool accumulate);
 
 void argmax(const Tensor& logits, const Tensor& ids);

@@ -64,8 +64,8 @@ namespace {
 
 // Attention runs `products` products of 2 E operations for every pair and head.
 void addAttention(Cost& cost, const TensorDesc& q, const TensorDesc& k, const TensorDesc& queryOffsets,
-                  const TensorDesc& keyOffsets, int products) {
-  cost.pairs = {queryOffsets, keyOffsets, static_cast<double>(2 * products * q.shape[1] * q.shape[2])};
+                  const TensorDesc& keyOffsets, int64_t window, int products) {
+  cost.pairs = {queryOffsets, keyOffsets, window, static_cast<double>(2 * products * q.shape[1] * q.shape[2])};
   cost.label =
       "H=" + std::to_string(q.shape[1]) + " K=" + std::to_string(k.shape[1]) + " E=" + std::to_string(q.shape[2]);
 }
@@ -73,26 +73,32 @@ void addAttention(Cost& cost, const TensorDesc& q, const TensorDesc& k, const Te
 }  // namespace
 
 Cost attentionCost(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v, const TensorDesc& queryOffsets,
-                   const TensorDesc& keyOffsets, float, const TensorDesc& out, const TensorDesc& lse) {
+                   const TensorDesc& keyOffsets, const AttentionScoring& scoring, const TensorDesc& out,
+                   const TensorDesc& lse) {
   Cost cost = costOf(q, k, v, out, lse);
-  addAttention(cost, q, k, queryOffsets, keyOffsets, 2);  // scores, output
+  addAttention(cost, q, k, queryOffsets, keyOffsets, scoring.window, 2);  // scores, output
   return cost;
 }
 
 Cost attentionBackwardCost(const TensorDesc& dOut, const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
                            const TensorDesc& out, const TensorDesc& lse, const TensorDesc& queryOffsets,
-                           const TensorDesc& keyOffsets, float, const TensorDesc& dQ, const TensorDesc& dK,
-                           const TensorDesc& dV) {
+                           const TensorDesc& keyOffsets, const AttentionScoring& scoring, const TensorDesc& dQ,
+                           const TensorDesc& dK, const TensorDesc& dV) {
   Cost cost = costOf(dOut, q, k, v, out, lse, dQ, dK, dV);
-  addAttention(cost, q, k, queryOffsets, keyOffsets, 5);  // scores again, dV, d(scores), dQ, dK
+  addAttention(cost, q, k, queryOffsets, keyOffsets, scoring.window, 5);  // scores again, dV, d(scores), dQ, dK
   return cost;
 }
 
-double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64_t count) {
+double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64_t count, int64_t window) {
+  // Of 1 + 2 + .. + n.
+  const auto sumTo = [](double n) { return n > 0 ? n * (n + 1) / 2 : 0; };
   double pairs = 0;
   for (int64_t i = 0; i + 1 < count; ++i) {
     const double queries = queryOffsets[i + 1] - queryOffsets[i], keys = keyOffsets[i + 1] - keyOffsets[i];
-    pairs += queries * (keys - queries) + queries * (queries + 1) / 2;
+    pairs += sumTo(keys) - sumTo(keys - queries);
+    // Beyond the window: 1 for the first query that is past it, one more for each that follows.
+    const double seen = static_cast<double>(window);
+    if (window > 0) pairs -= sumTo(keys - seen) - sumTo(keys - queries - seen);
   }
   return pairs;
 }

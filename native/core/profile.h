@@ -15,6 +15,7 @@ namespace mora {
 /// Arithmetic that only the values of tensors tell: of every pair of a query and a key that it sees.
 struct PairCost {
   TensorDesc queryOffsets, keyOffsets;
+  int64_t window;  // see AttentionScoring
   double flopsPerPair;
 
   int64_t count() const { return queryOffsets.shape[0]; }
@@ -63,11 +64,12 @@ Cost costOf(const Args&... args) {
 Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
                 float alpha, bool accumulate);
 Cost attentionCost(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v, const TensorDesc& queryOffsets,
-                   const TensorDesc& keyOffsets, float scale, const TensorDesc& out, const TensorDesc& lse);
+                   const TensorDesc& keyOffsets, const AttentionScoring& scoring, const TensorDesc& out,
+                   const TensorDesc& lse);
 Cost attentionBackwardCost(const TensorDesc& dOut, const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
                            const TensorDesc& out, const TensorDesc& lse, const TensorDesc& queryOffsets,
-                           const TensorDesc& keyOffsets, float scale, const TensorDesc& dQ, const TensorDesc& dK,
-                           const TensorDesc& dV);
+                           const TensorDesc& keyOffsets, const AttentionScoring& scoring, const TensorDesc& dQ,
+                           const TensorDesc& dK, const TensorDesc& dV);
 /// Arithmetic and label of a plan over `rows` rows, added to `cost`.
 void addBlocks(Cost& cost, const BlockPlan& plan, int64_t rows);
 template <typename... Args>
@@ -76,8 +78,9 @@ Cost blocksCost(const BlockPlan& plan, const TensorDesc& rows, const Args&... ar
   addBlocks(cost, plan, rows.shape[0]);
   return cost;
 }
-/// Pairs of a query and a key that it sees, over documents that the `count` offsets bound.
-double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64_t count);
+/// Pairs of a query and a key that it sees, over documents that the `count` offsets bound. window: see
+/// AttentionScoring.
+double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64_t count, int64_t window);
 /// `passes`: how often the optimizer reads or writes 4 bytes of each element.
 Cost costOfList(const AdamWTensor* tensors, int64_t count, int passes);
 

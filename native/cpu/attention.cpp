@@ -1,7 +1,8 @@
 // Causal grouped-query attention over packed documents and its gradient, for f32, bf16 and f16, without a T x T buffer.
 //
 //   q, out [Tq, H, E], k, v [Tk, K, E] with any row and head strides; lse [H, Tq] f32; offsets [B + 1] i32.
-//   Query i of a document sees its keys up to i + (keys - queries). H is a multiple of K: heads of a group share keys.
+//   Query i of a document sees its keys up to i + (keys - queries), or the last of those that its window leaves. H is a
+//   multiple of K: heads of a group share keys.
 //
 // Work is cut into tasks of one document, one key-value head and some queries or keys (attention_plan.h). A task packs
 // a block of keys once and brings all rows of its queries to it in tiles of 6 rows: products with accumulators in
@@ -63,7 +64,7 @@ void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan)
       const int64_t end = i + 1 < splitCount ? plan.splits[static_cast<size_t>(i) + 1].partial : plan.partials;
       const SoftmaxSums sums = partial(task.partial);
       for (int64_t part = task.partial + 1; part < end; ++part) {
-        mergeSums(sums, partial(part), rows.count(), sizes.E, arguments.scale);
+        mergeSums(sums, partial(part), rows.count(), sizes.E, arguments.scoring.softmaxScale());
       }
       finishRows(arguments, rows, sums);
     }
@@ -71,7 +72,7 @@ void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan)
 }
 
 void ForwardAttention(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
-                      const std::vector<Document>& documents, float scale, const TensorDesc& out,
+                      const std::vector<Document>& documents, AttentionScoring scoring, const TensorDesc& out,
                       const TensorDesc& lse) {
   withFloatType(q.dtype, "attention", [&](auto type) {
     using T = decltype(type);
@@ -79,7 +80,7 @@ void ForwardAttention(const TensorDesc& q, const TensorDesc& k, const TensorDesc
     const int64_t kvHeads = k.shape[1], group = q.shape[1] / kvHeads;
     const AttentionSizes sizes = attentionSizes<P>(q.shape[2], group);
     const ForwardArguments<T> arguments{
-        Heads<const T>(q), Heads<const T>(k), Heads<const T>(v), Heads<T>(out), lse, scale, sizes};
+        Heads<const T>(q), Heads<const T>(k), Heads<const T>(v), Heads<T>(out), lse, scoring, sizes};
     forwardTasks<P>(arguments, planForward(documents, kvHeads, group, sizes.chunkQueries));
   });
 }
@@ -103,7 +104,7 @@ void backwardTasks(const BackwardArguments<T>& arguments, const std::vector<Atte
 
 void BackwardAttention(const TensorDesc& dOut, const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
                        const TensorDesc& out, const TensorDesc& lse, const std::vector<Document>& documents,
-                       float scale, const TensorDesc& dQ, const TensorDesc& dK, const TensorDesc& dV) {
+                       AttentionScoring scoring, const TensorDesc& dQ, const TensorDesc& dK, const TensorDesc& dV) {
   withFloatType(q.dtype, "attentionBackward", [&](auto type) {
     using T = decltype(type);
     using P = PackedType<T>;
@@ -118,7 +119,7 @@ void BackwardAttention(const TensorDesc& dOut, const TensorDesc& q, const Tensor
                                          Heads<T>(dQ),
                                          Heads<T>(dK),
                                          Heads<T>(dV),
-                                         scale,
+                                         scoring,
                                          sizes};
     backwardTasks<P>(arguments, planBackward(documents, kvHeads, sizes.chunkQueries,
                                              roundUp(kTaskKeys, sizes.blockKeys), omp_get_max_threads()));
@@ -130,34 +131,23 @@ HWY_AFTER_NAMESPACE();
 
 #if HWY_ONCE
 namespace mora::cpu {
-namespace {
-
-void requireScale(const char* operation, float scale) {
-  if (scale > 0 && scale < std::numeric_limits<float>::infinity()) return;
-  throw std::invalid_argument(std::string(operation) + " expected a positive finite scale but received " +
-                              std::to_string(scale));
-}
-
-}  // namespace
 
 HWY_EXPORT(ForwardAttention);
 HWY_EXPORT(BackwardAttention);
 
-void attention(TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets, TensorDesc keyOffsets, float scale,
-               TensorDesc out, TensorDesc lse) {
+void attention(TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets, TensorDesc keyOffsets,
+               AttentionScoring scoring, TensorDesc out, TensorDesc lse) {
   constexpr const char* kName = "attention";
-  requireScale(kName, scale);
-  const auto documents = documentsOf(kName, queryOffsets, keyOffsets, q.shape[0], k.shape[0], true);
-  HWY_DYNAMIC_DISPATCH(ForwardAttention)(q, k, v, documents, scale, out, lse);
+  const auto documents = documentsOf(kName, queryOffsets, keyOffsets, q.shape[0], k.shape[0], true, scoring.window);
+  HWY_DYNAMIC_DISPATCH(ForwardAttention)(q, k, v, documents, scoring, out, lse);
 }
 
 void attentionBackward(TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc out, TensorDesc lse,
-                       TensorDesc queryOffsets, TensorDesc keyOffsets, float scale, TensorDesc dQ, TensorDesc dK,
-                       TensorDesc dV) {
+                       TensorDesc queryOffsets, TensorDesc keyOffsets, AttentionScoring scoring, TensorDesc dQ,
+                       TensorDesc dK, TensorDesc dV) {
   constexpr const char* kName = "attentionBackward";
-  requireScale(kName, scale);
-  const auto documents = documentsOf(kName, queryOffsets, keyOffsets, q.shape[0], k.shape[0], false);
-  HWY_DYNAMIC_DISPATCH(BackwardAttention)(dOut, q, k, v, out, lse, documents, scale, dQ, dK, dV);
+  const auto documents = documentsOf(kName, queryOffsets, keyOffsets, q.shape[0], k.shape[0], false, scoring.window);
+  HWY_DYNAMIC_DISPATCH(BackwardAttention)(dOut, q, k, v, out, lse, documents, scoring, dQ, dK, dV);
 }
 
 }  // namespace mora::cpu

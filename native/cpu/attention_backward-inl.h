@@ -4,6 +4,8 @@
 //   dV = P^T dOut     dP = dOut V^T     dS = P (dP - delta), delta = sum of dOut * out     dQ = scale dS K     dK =
 //   scale dS^T Q
 //
+// With a cap c, P = exp(c tanh(S / c) - lse) and dS gets the factor 1 - tanh(S / c)^2.
+//
 // dQ gathers over blocks while a chunk lasts, dK and dV over chunks while the task lasts, both in f32 and in ascending
 // order: bits do not depend on which of them a task writes, nor on the task's share of the document.
 //
@@ -28,7 +30,7 @@ struct BackwardArguments {
   Heads<const T> dOut, q, k, v, out;
   TensorDesc lse;
   Heads<T> dQ, dK, dV;
-  float scale;
+  AttentionScoring scoring;
   AttentionSizes sizes;
 };
 
@@ -48,7 +50,7 @@ struct BackwardBuffers {
   float *scores, *gradients;          // bf16 only: a tile before rounding
   Unit* dSRows;                       // bf16 only: a tile of dS by rows
   float *dQ, *dK, *dV, *logSums, *deltas;
-  int64_t* visible;
+  Range* visible;
 
   /// `mostKeys`: the most keys that a task writes dK and dV of.
   BackwardBuffers(Carver carver, const AttentionSizes& sizes, int64_t mostKeys)
@@ -74,7 +76,7 @@ struct BackwardBuffers {
     dQ = carver->take<float>(rows * columns);
     for (float** buffer : {&dK, &dV}) *buffer = carver->take<float>(accumulatorElements(mostKeys, E));
     for (float** buffer : {&logSums, &deltas}) *buffer = carver->take<float>(rows);
-    visible = carver->take<int64_t>(rows);
+    visible = carver->take<Range>(rows);
   }
 };
 
@@ -84,7 +86,7 @@ HWY_INLINE void packChunk(const BackwardArguments<T>& arguments, const QueryRows
                           const BackwardBuffers<P>& buffers) {
   const int64_t E = arguments.sizes.E;
   const TensorDesc& lse = arguments.lse;
-  rows.countVisible(buffers.visible);
+  rows.findVisible(buffers.visible);
   packQueries<P>(rows, arguments.q, E, buffers.q);
   packQueries<P>(rows, arguments.dOut, E, buffers.dOut);
   reducedRows<P>(buffers.q, rows.padded(), E, buffers.qPairs);
@@ -112,8 +114,15 @@ HWY_INLINE std::pair<const Unit*, int64_t> differentiateTile(const BackwardArgum
   multiplyRows<P, Left::byRows, Start::zero>(buffers.dOut + row * stride, stride, buffers.vTransposed, sizes.blockKeys,
                                              steps, gradients, rowLength, tile.width);
   for (int64_t i = 0; i < kTileRows; ++i) {
-    softmaxBackwardRow(scores + i * rowLength, gradients + i * rowLength, tile.visible[i], cleared,
-                       arguments.scale * kLog2E, buffers.logSums[row + i], buffers.deltas[row + i]);
+    const auto differentiate = [&](auto capped) HWY_ATTR {
+      softmaxBackwardRow<decltype(capped)::value>(scores + i * rowLength, gradients + i * rowLength, tile.hidden[i],
+                                                  tile.visible[i], cleared, arguments.scoring, buffers.logSums[row + i],
+                                                  buffers.deltas[row + i]);
+    };
+    if (arguments.scoring.softcap > 0)
+      differentiate(std::true_type());
+    else
+      differentiate(std::false_type());
   }
   if constexpr (!kPaired) return {reinterpret_cast<const Unit*>(gradients), rowLength};
   for (int64_t i = 0; i < kTileRows; i += 2) {
@@ -135,12 +144,15 @@ HWY_INLINE void addToKeys(const BackwardArguments<T>& arguments, const BackwardB
   const Unit* q = kTerms<P> == 1 ? buffers.q : buffers.qPairs;
   const Unit* dOut = kTerms<P> == 1 ? buffers.dOut : buffers.dOutPairs;
   for (int64_t key = 0; key < keys.size(); key += kTileRows) {
-    // Tiles of rows above the diagonal hold nothing; the tile that meets it holds zeros there.
-    const int64_t firstQuery = rows.task.document.firstQueryOf(keys.begin + key);
-    const int64_t seen = (firstQuery - rows.queries.begin) * group / kTileRows * kTileRows;
-    const int64_t begin = std::max(block.begin, seen);
-    if (begin >= block.end) return;
-    const int64_t steps = (block.end - begin) / kTerms<P>, step = begin / kTerms<P>;
+    // Tiles of rows above the diagonal or past the window hold nothing; those that meet them hold zeros there.
+    const Document& document = rows.task.document;
+    const int64_t lastKey = std::min(key + kTileRows, keys.size()) - 1;
+    const int64_t firstRow = (document.firstQueryOf(keys.begin + key) - rows.queries.begin) * group;
+    const int64_t endRow = (document.endQueryOf(keys.begin + lastKey) - rows.queries.begin) * group;
+    const int64_t begin = std::max(block.begin, firstRow / kTileRows * kTileRows);
+    const int64_t end = std::min(block.end, roundUp(endRow, kTileRows));
+    if (begin >= end) continue;
+    const int64_t steps = (end - begin) / kTerms<P>, step = begin / kTerms<P>;
     const int64_t left = (begin - block.begin) / kTerms<P> * rowLength + key;
     const int64_t result = (keys.begin - rows.task.keys.begin + key) * columns;
     multiplyRows<P, Left::byColumns, Start::result>(buffers.p + left, rowLength, dOut + step * columns, columns, steps,
@@ -189,22 +201,24 @@ void backwardTask(const BackwardArguments<T>& arguments, const AttentionTask& ta
   }
   for (int64_t begin = task.queries.begin; begin < task.queries.end; begin += sizes.chunkQueries) {
     const QueryRows rows{task, {begin, std::min(begin + sizes.chunkQueries, task.queries.end)}, sizes.group};
-    const int64_t keysEnd = std::min(task.keys.end, rows.mostVisible());
-    if (!task.writesQueries && keysEnd <= task.keys.begin) continue;
+    const Range keys = rows.seenKeys();
+    if (!task.writesQueries && keys.size() <= 0) continue;
     packChunk<P>(arguments, rows, buffers);
     if (task.writesQueries) std::fill_n(buffers.dQ, rows.padded() * columns, 0.0f);
-    for (int64_t block = task.keys.begin; block < keysEnd; block += sizes.blockKeys) {
-      backwardBlock<P>(arguments, buffers, rows, {block, std::min(block + sizes.blockKeys, keysEnd)});
+    // Blocks lie as they do for the other chunks of queries, which add to the same sums.
+    const int64_t skipped = (keys.begin - task.keys.begin) / sizes.blockKeys * sizes.blockKeys;
+    for (int64_t block = task.keys.begin + skipped; block < keys.end; block += sizes.blockKeys) {
+      backwardBlock<P>(arguments, buffers, rows, {block, std::min(block + sizes.blockKeys, keys.end)});
     }
     if (!task.writesQueries) continue;
     rows.forEach([&](int64_t row, int64_t token, int64_t head) HWY_ATTR {
-      storeRow(buffers.dQ + row * columns, arguments.scale, E, arguments.dQ.at(token, head));
+      storeRow(buffers.dQ + row * columns, arguments.scoring.scale, E, arguments.dQ.at(token, head));
     });
   }
   if (!task.writesKeys) return;
   for (int64_t key = task.keys.begin; key < task.keys.end; ++key) {
     const int64_t token = task.document.firstKey + key, row = (key - task.keys.begin) * columns;
-    storeRow(buffers.dK + row, arguments.scale, E, arguments.dK.at(token, task.kvHead));
+    storeRow(buffers.dK + row, arguments.scoring.scale, E, arguments.dK.at(token, task.kvHead));
     storeRow(buffers.dV + row, 1.0f, E, arguments.dV.at(token, task.kvHead));
   }
 }

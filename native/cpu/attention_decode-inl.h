@@ -115,13 +115,14 @@ void sumFewRows(const ForwardArguments<T>& arguments, const QueryRows& rows, con
                 const SoftmaxSums& sums) {
   const int64_t E = arguments.sizes.E, blockKeys = arguments.sizes.blockKeys, columns = columnStride(E);
   const AttentionTask& task = rows.task;
+  const float slope = arguments.scoring.softmaxScale() * kLog2E;
   startSums(rows, buffers, sums, E);
   rows.forEach([&](int64_t row, int64_t token, int64_t head) HWY_ATTR {
     packRow<float>(arguments.q.at(token, head), E, reinterpret_cast<Unit*>(buffers.fewQueries + row * columns));
   });
-  const int64_t keysEnd = std::min(task.keys.end, rows.mostVisible());
-  for (int64_t begin = task.keys.begin; begin < keysEnd; begin += blockKeys) {
-    const Range block{begin, std::min(begin + blockKeys, keysEnd)};
+  const Range keys = rows.seenKeys();
+  for (int64_t begin = keys.begin; begin < keys.end; begin += blockKeys) {
+    const Range block{begin, std::min(begin + blockKeys, keys.end)};
     const int64_t firstKey = task.document.firstKey + begin;
     for (int64_t tile = 0; tile < rows.count(); tile += kTileRows) {
       const TileKeys seen(buffers.visible + tile, block);
@@ -134,7 +135,8 @@ void sumFewRows(const ForwardArguments<T>& arguments, const QueryRows& rows, con
         dotKeys<decltype(three)::value>(buffers.fewQueries + (tile + row) * columns, columns, k,
                                         buffers.scores + row * blockKeys, blockKeys);
       });
-      softmaxTile(buffers.scores, blockKeys, seen.visible, seen.width, arguments.scale * kLog2E, sums.maxima + tile,
+      prepareScores(buffers.scores, blockKeys, seen, arguments.scoring);
+      softmaxTile(buffers.scores, blockKeys, seen.visible, seen.width, slope, sums.maxima + tile,
                   buffers.laneSums + tile * kLanes, factors);
       byThrees(count, [&](int64_t row, auto three) HWY_ATTR {
         addValues<decltype(three)::value>(buffers.scores + row * blockKeys, blockKeys, v, factors + row,

@@ -25,7 +25,7 @@ struct ForwardArguments {
   Heads<const T> q, k, v;
   Heads<T> out;
   TensorDesc lse;
-  float scale;
+  AttentionScoring scoring;
   AttentionSizes sizes;
 };
 
@@ -48,7 +48,7 @@ struct ForwardBuffers {
   Unit *q, *k, *v, *kTransposed, *vPairs, *p;
   float *scores, *laneSums;
   float* fewQueries;  // decoding
-  int64_t* visible;
+  Range* visible;
   SoftmaxSums sums;
 
   ForwardBuffers(Carver carver, const AttentionSizes& sizes) : ForwardBuffers(&carver, sizes) {}
@@ -69,7 +69,7 @@ struct ForwardBuffers {
         scores(carver->take<float>(kTileRows * sizes.blockKeys)),
         laneSums(carver->take<float>(sizes.chunkRows * kLanes)),
         fewQueries(carver->take<float>(kFewRows * columnStride(sizes.E))),
-        visible(carver->take<int64_t>(sizes.chunkRows)),
+        visible(carver->take<Range>(sizes.chunkRows)),
         sums(*carver, sizes.chunkRows, sizes.E) {}
 };
 
@@ -83,14 +83,15 @@ HWY_INLINE void finishRows(const ForwardArguments<T>& arguments, const QueryRows
     storeRow(sums.out + row * columnStride(E), total == 0 ? 0.0f : 1.0f / total, E, arguments.out.at(token, head));
     if (present(lse)) {
       static_cast<float*>(lse.data)[head * lse.strides[0] + token * lse.strides[1]] =
-          total == 0 ? -std::numeric_limits<float>::infinity() : sums.maxima[row] * arguments.scale + std::log(total);
+          total == 0 ? -std::numeric_limits<float>::infinity()
+                     : sums.maxima[row] * arguments.scoring.softmaxScale() + std::log(total);
     }
   });
 }
 
 template <class P>
 HWY_INLINE void startSums(const QueryRows& rows, const ForwardBuffers<P>& buffers, const SoftmaxSums& sums, int64_t E) {
-  rows.countVisible(buffers.visible);
+  rows.findVisible(buffers.visible);
   std::fill_n(sums.out, rows.padded() * columnStride(E), 0.0f);
   std::fill_n(sums.maxima, rows.padded(), -std::numeric_limits<float>::infinity());
   std::fill_n(buffers.laneSums, rows.padded() * kLanes, 0.0f);
@@ -110,11 +111,12 @@ void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const 
   const auto& [E, group, chunkQueries, chunkRows, blockKeys] = arguments.sizes;
   const AttentionTask& task = rows.task;
   const int64_t stride = packedStride<P>(E), columns = columnStride(E), steps = (E + kTerms<P> - 1) / kTerms<P>;
+  const float slope = arguments.scoring.softmaxScale() * kLog2E;
   packQueries<P>(rows, arguments.q, E, buffers.q);
   startSums(rows, buffers, sums, E);
-  const int64_t keysEnd = std::min(task.keys.end, rows.mostVisible());
-  for (int64_t begin = task.keys.begin; begin < keysEnd; begin += blockKeys) {
-    const Range block{begin, std::min(begin + blockKeys, keysEnd)};
+  const Range keys = rows.seenKeys();
+  for (int64_t begin = keys.begin; begin < keys.end; begin += blockKeys) {
+    const Range block{begin, std::min(begin + blockKeys, keys.end)};
     const int64_t firstKey = task.document.firstKey + begin;
     packKeys<P>(arguments.k, firstKey, block.size(), task.kvHead, E, buffers.k);
     transposeUnits(buffers.k, stride, block.size(), steps, buffers.kTransposed, blockKeys);
@@ -126,8 +128,9 @@ void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const 
       if (seen.width == 0) continue;
       multiplyRows<P, Left::byRows, Start::zero>(buffers.q + row * stride, stride, buffers.kTransposed, blockKeys,
                                                  steps, buffers.scores, blockKeys, seen.width);
+      prepareScores(buffers.scores, blockKeys, seen, arguments.scoring);
       float factors[kTileRows];
-      softmaxTile(buffers.scores, blockKeys, seen.visible, seen.width, arguments.scale * kLog2E, sums.maxima + row,
+      softmaxTile(buffers.scores, blockKeys, seen.visible, seen.width, slope, sums.maxima + row,
                   buffers.laneSums + row * kLanes, factors);
       const Unit* p = reinterpret_cast<const Unit*>(buffers.scores);
       if constexpr (kTerms<P> == 2) {

@@ -21,12 +21,17 @@ struct Range {
 /// One document of a packed batch. Positions in tasks count from its first query and its first key.
 struct Document {
   int64_t firstQuery, queries, firstKey, keys;
+  int64_t window;  // keys that a query sees at most
 
-  /// How many of the keys query `query` sees: the last query sees all.
+  /// Query `query` sees keys from firstVisible to visibleKeys: the last query sees the last.
   int64_t visibleKeys(int64_t query) const { return std::clamp<int64_t>(query + 1 + keys - queries, 0, keys); }
+  int64_t firstVisible(int64_t query) const {
+    return std::clamp<int64_t>(query + 1 + keys - queries - window, 0, keys);
+  }
 
-  /// The first query that sees key `key`.
+  /// Key `key` is seen by queries from firstQueryOf to endQueryOf.
   int64_t firstQueryOf(int64_t key) const { return std::clamp<int64_t>(key + queries - keys, 0, queries); }
+  int64_t endQueryOf(int64_t key) const { return std::clamp<int64_t>(key + queries - keys + window, 0, queries); }
 };
 
 /// A rank 3 tensor [T, heads, E].
@@ -50,8 +55,10 @@ struct AttentionTask {
 
   /// Products of a query and a key, roughly.
   int64_t cost() const {
-    const int64_t seen = document.visibleKeys((queries.begin + queries.end) / 2);
-    return 64 + queries.size() * std::clamp<int64_t>(seen - keys.begin, 16, std::max<int64_t>(keys.size(), 16));
+    if (!writesQueries && document.window < document.keys) return 64 + keys.size() * (document.window + 16);
+    const int64_t middle = (queries.begin + queries.end) / 2;
+    const int64_t seen = document.visibleKeys(middle) - std::max(keys.begin, document.firstVisible(middle));
+    return 64 + queries.size() * std::clamp<int64_t>(seen, 16, std::max<int64_t>(keys.size(), 16));
   }
 };
 
@@ -102,14 +109,15 @@ inline ForwardPlan planForward(const std::vector<Document>& documents, int64_t k
   constexpr int64_t kSplitKeys = 1024;
   ForwardPlan plan;
   for (const Document& document : documents) {
-    const Range all{0, document.keys};
     for (int64_t head = 0; head < kvHeads; ++head) {
       forChunks(document.queries, chunkQueries, [&](Range queries) {
-        const AttentionTask task{document, head, queries, all, true, false};
-        if (document.queries * group > kMostSplitRows || document.keys <= kSplitKeys) return plan.tasks.push_back(task);
+        const Range seen{document.firstVisible(queries.begin), document.visibleKeys(queries.end - 1)};
+        const AttentionTask task{document, head, queries, seen, true, false};
+        if (document.queries * group > kMostSplitRows || seen.size() <= kSplitKeys) return plan.tasks.push_back(task);
         plan.splits.push_back(task);
         plan.splits.back().partial = plan.partials;
-        forChunks(document.keys, kSplitKeys, [&](Range keys) {
+        forChunks(seen.size(), kSplitKeys, [&](Range part) {
+          const Range keys{seen.begin + part.begin, seen.begin + part.end};
           plan.tasks.push_back({document, head, queries, keys, true, false, plan.partials++});
         });
       });
@@ -143,10 +151,10 @@ inline std::vector<AttentionTask> planBackward(const std::vector<Document>& docu
 }
 
 /// The documents between offsets [B + 1]. They cover all queries; keys may follow the last document (an unfilled cache)
-/// where `keysMayRemain`.
+/// where `keysMayRemain`. A query sees `window` keys at most; 0 is no limit.
 inline std::vector<Document> documentsOf(const char* operation, const TensorDesc& queryOffsets,
                                          const TensorDesc& keyOffsets, int64_t queries, int64_t keys,
-                                         bool keysMayRemain) {
+                                         bool keysMayRemain, int64_t window) {
   const int64_t count = elementsOf(queryOffsets) - 1;
   const auto* const queryStarts = static_cast<const int32_t*>(queryOffsets.data);
   const auto* const keyStarts = static_cast<const int32_t*>(keyOffsets.data);
@@ -156,7 +164,7 @@ inline std::vector<Document> documentsOf(const char* operation, const TensorDesc
   for (int64_t i = 0; i < count && valid; ++i) {
     const int64_t nextQuery = queryStarts[i + 1], nextKey = keyStarts[i + 1];
     valid = nextQuery >= query && nextKey >= key;
-    documents.push_back({query, nextQuery - query, key, nextKey - key});
+    documents.push_back({query, nextQuery - query, key, nextKey - key, window > 0 ? window : keys});
     query = nextQuery, key = nextKey;
   }
   if (!valid || query != queries || key > keys || (key < keys && !keysMayRemain)) {

@@ -52,27 +52,36 @@ struct QueryRows {
     }
   }
 
-  /// visible [padded] = how many of the document's keys each row sees.
-  void countVisible(int64_t* visible) const {
+  /// visible [padded] = which of the document's keys each row sees.
+  void findVisible(Range* visible) const {
     int64_t row = 0;
     for (int64_t query = queries.begin; query < queries.end; ++query) {
-      for (int64_t i = 0; i < group; ++i) visible[row++] = task.document.visibleKeys(query);
+      const Range seen{task.document.firstVisible(query), task.document.visibleKeys(query)};
+      for (int64_t i = 0; i < group; ++i) visible[row++] = seen;
     }
-    while (row < padded()) visible[row++] = 0;
+    while (row < padded()) visible[row++] = {0, 0};
   }
 
-  /// The keys that the last row sees: no row sees more.
-  int64_t mostVisible() const { return task.document.visibleKeys(queries.end - 1); }
+  /// The keys of the task that some row sees.
+  Range seenKeys() const {
+    const Document& document = task.document;
+    return {std::max(task.keys.begin, document.firstVisible(queries.begin)),
+            std::min(task.keys.end, document.visibleKeys(queries.end - 1))};
+  }
 };
 
-/// How many keys of a block each row of a tile sees, and the most of them.
+/// Which keys of a block each row of a tile sees: from `hidden` to `visible`; no row sees more than `width`.
 struct TileKeys {
-  int64_t visible[kTileRows], width = 0;
+  int64_t visible[kTileRows], hidden[kTileRows], width = 0;
+  bool someHidden = false;
 
-  TileKeys(const int64_t* visibleKeys, Range block) {
+  TileKeys(const Range* seen, Range block) {
     for (int64_t i = 0; i < kTileRows; ++i) {
-      visible[i] = std::clamp<int64_t>(visibleKeys[i] - block.begin, 0, block.size());
+      visible[i] = std::clamp<int64_t>(seen[i].end - block.begin, 0, block.size());
+      hidden[i] = std::max<int64_t>(seen[i].begin - block.begin, 0);
+      if (hidden[i] >= visible[i]) visible[i] = hidden[i] = 0;
       width = std::max(width, visible[i]);
+      someHidden = someHidden || hidden[i] > 0;
     }
   }
 };

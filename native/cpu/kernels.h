@@ -27,25 +27,33 @@ void embeddingBackward(TensorDesc dY, TensorDesc ids, TensorDesc dTable);
 void gatherRows(TensorDesc x, TensorDesc rows, TensorDesc y);
 void scatterRows(TensorDesc x, TensorDesc rows, TensorDesc y);
 // rms_norm.cpp
-void rmsNorm(TensorDesc x, TensorDesc residual, TensorDesc weight, float epsilon, TensorDesc y, TensorDesc rstd);
-void rmsNormApply(TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc y);
-void rmsNormBackward(TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc dX, bool accumulate,
-                     TensorDesc dWeight);
+void rmsNorm(TensorDesc x, TensorDesc residual, TensorDesc weight, float weightOffset, float epsilon, TensorDesc y,
+             TensorDesc rstd);
+void rmsNormApply(TensorDesc x, TensorDesc weight, float weightOffset, TensorDesc rstd, TensorDesc y);
+void rmsNormBackward(TensorDesc dY, TensorDesc x, TensorDesc weight, float weightOffset, TensorDesc rstd, TensorDesc dX,
+                     bool accumulate, TensorDesc dWeight);
+// layer_norm.cpp
+void layerNorm(TensorDesc x, TensorDesc weight, TensorDesc bias, float epsilon, TensorDesc y, TensorDesc mean,
+               TensorDesc rstd);
+void layerNormApply(TensorDesc x, TensorDesc weight, TensorDesc bias, TensorDesc mean, TensorDesc rstd, TensorDesc y);
+void layerNormBackward(TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc mean, TensorDesc rstd, TensorDesc dX,
+                       bool accumulate, TensorDesc dWeight, TensorDesc dBias);
 // rope.cpp
 void rope(TensorDesc x, TensorDesc positions, TensorDesc cosines, TensorDesc sines, bool inverse);
-// swiglu.cpp
-void swiglu(TensorDesc gate, TensorDesc up, TensorDesc y);
-void swigluBackward(TensorDesc dY, TensorDesc gate, TensorDesc up, TensorDesc dGate, TensorDesc dUp);
+// activation.cpp
+void activation(Activation f, TensorDesc gate, TensorDesc up, TensorDesc y);
+void activationBackward(Activation f, TensorDesc dY, TensorDesc gate, TensorDesc up, TensorDesc dGate, TensorDesc dUp);
 // dropout.cpp
 void dropout(TensorDesc x, TensorDesc rowKeys, DropoutKey key, TensorDesc y);
 // attention.cpp
-void attention(TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets, TensorDesc keyOffsets, float scale,
-               TensorDesc out, TensorDesc lse);
+void attention(TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets, TensorDesc keyOffsets,
+               AttentionScoring scoring, TensorDesc out, TensorDesc lse);
 void attentionBackward(TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc out, TensorDesc lse,
-                       TensorDesc queryOffsets, TensorDesc keyOffsets, float scale, TensorDesc dQ, TensorDesc dK,
-                       TensorDesc dV);
+                       TensorDesc queryOffsets, TensorDesc keyOffsets, AttentionScoring scoring, TensorDesc dQ,
+                       TensorDesc dK, TensorDesc dV);
 // cross_entropy.cpp
-void crossEntropy(TensorDesc logits, TensorDesc targets, TensorDesc losses, TensorDesc dLogits);
+void crossEntropy(TensorDesc logits, TensorDesc targets, float softcap, TensorDesc losses, TensorDesc dLogits);
+void capLogits(TensorDesc logits, float softcap);
 // sampling.cpp
 void argmax(TensorDesc logits, TensorDesc ids);
 void sample(TensorDesc logits, TensorDesc draws, Sampling sampling, TensorDesc ids);

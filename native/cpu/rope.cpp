@@ -1,4 +1,4 @@
-// Rotary position embedding (arXiv 2104.09864), half-split.
+// Rotary position embedding (arXiv 2104.09864), half-split, of the first elements of every head.
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
@@ -24,10 +24,9 @@ void rotateHead(T* x, const float* cosines, const float* sines, float sign, int6
   });
 }
 
-void RotateTokens(const TensorDesc& x, const int32_t* positions, const float* cosines, const float* sines, float sign,
-                  int64_t begin, int64_t end) {
+void RotateTokens(const TensorDesc& x, const int32_t* positions, const float* cosines, const float* sines, int64_t half,
+                  float sign, int64_t begin, int64_t end) {
   withFloatType(x.dtype, "rope", [&](auto type) HWY_ATTR {
-    const int64_t half = x.shape[2] / 2;
     for (int64_t t = begin; t < end; ++t) {
       const int64_t angles = positions[t] * half;
       for (int64_t head = 0; head < x.shape[1]; ++head)
@@ -49,7 +48,7 @@ void rope(TensorDesc x, TensorDesc positions, TensorDesc cosines, TensorDesc sin
   parallelRanges(x.shape[0], x.shape[1] * x.shape[2], [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(RotateTokens)
     (x, static_cast<const int32_t*>(positions.data), static_cast<const float*>(cosines.data),
-     static_cast<const float*>(sines.data), inverse ? -1.0f : 1.0f, begin, end);
+     static_cast<const float*>(sines.data), cosines.shape[1], inverse ? -1.0f : 1.0f, begin, end);
   });
 }
 

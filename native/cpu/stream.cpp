@@ -73,7 +73,7 @@ void Stream::execute(const Task& task) {
   if (cost.pairs)
     cost.flops += cost.pairs->flopsPerPair * causalPairs(static_cast<const int32_t*>(cost.pairs->queryOffsets.data),
                                                          static_cast<const int32_t*>(cost.pairs->keyOffsets.data),
-                                                         cost.pairs->count());
+                                                         cost.pairs->count(), cost.pairs->window);
   profile_.add(task.operation, cost, std::chrono::duration<double>(Clock::now() - start).count());
 }
 

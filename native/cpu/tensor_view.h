@@ -17,6 +17,14 @@ T* rowOf(const TensorDesc& tensor, int64_t row) {
   return static_cast<T*>(tensor.data) + row * tensor.strides[0];
 }
 
+/// The same of a [tokens, heads, columns] view too, whose rows count head by head.
+template <typename T>
+T* headRowOf(const TensorDesc& tensor, int64_t row) {
+  if (tensor.rank < 3) return rowOf<T>(tensor, row);
+  const int64_t heads = tensor.shape[1];
+  return static_cast<T*>(tensor.data) + row / heads * tensor.strides[0] + row % heads * tensor.strides[1];
+}
+
 [[noreturn]] inline void unsupported(const std::string& what) {
   throw std::invalid_argument(what + " is not supported by the CPU backend");
 }

@@ -2,7 +2,8 @@
 // kernels are in attention_forward.cu, attention_decode.cu, attention_query_gradient.cu and attention_key_gradient.cu.
 //
 //   q, out [Tq, H, E], k, v [Tk, K, E] with any row and head strides; lse [H, Tq] f32; offsets [B + 1] i32.
-//   Query i of a document sees its keys up to i + (keys - queries). H is a multiple of K: heads of a group share keys.
+//   Query i of a document sees its keys up to i + (keys - queries), or the last of those that its window leaves. H is a
+//   multiple of K: heads of a group share keys.
 #include <limits>
 #include <string>
 
@@ -29,10 +30,19 @@ Documents documentsOf(const TensorDesc& queryOffsets, const TensorDesc& keyOffse
           static_cast<int32_t>(k.shape[0])};
 }
 
-void requireUsable(const char* operation, float scale, int64_t headSize) {
-  if (!(scale > 0 && scale < std::numeric_limits<float>::infinity()))
-    throw Error("invalid-argument", std::string(operation) + " expected a positive finite scale but received " +
-                                        std::to_string(scale) + ".");
+Scoring scoringOf(const AttentionScoring& scoring, const Documents& documents) {
+  const float softmaxScale = scoring.softmaxScale();
+  const auto window = static_cast<int32_t>(scoring.mostVisible(documents.keys));
+  return {scoring.scale,
+          scoring.softcap > 0 ? scoring.scale / scoring.softcap : 0.0f,
+          scoring.softcap,
+          softmaxScale,
+          softmaxScale * kLog2E,
+          window,
+          scoring.softcap == 0 && window == documents.keys};
+}
+
+void requireUsable(const char* operation, int64_t headSize) {
   if (headSize > kMostHeadSize)
     unsupported(std::string(operation) + " with a head size of " + std::to_string(headSize) + ", more than " +
                 std::to_string(kMostHeadSize) + ",");
@@ -41,10 +51,10 @@ void requireUsable(const char* operation, float scale, int64_t headSize) {
 }  // namespace
 
 void attention(Context& context, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets,
-               TensorDesc keyOffsets, float scale, TensorDesc out, TensorDesc lse) {
+               TensorDesc keyOffsets, AttentionScoring scoring, TensorDesc out, TensorDesc lse) {
   const int64_t heads = q.shape[1], headSize = q.shape[2];
   requireOffsets(context, queryOffsets, keyOffsets, q.shape[0], k.shape[0]);
-  requireUsable("attention", scale, headSize);
+  requireUsable("attention", headSize);
   const Documents documents = documentsOf(queryOffsets, keyOffsets, q, k);
   if (documents.queries == 0 || documents.count == 0 || heads == 0) return;
   withFloatType(q.dtype, "attention", [&](auto type) {
@@ -58,8 +68,7 @@ void attention(Context& context, TensorDesc q, TensorDesc k, TensorDesc v, Tenso
                                         documents,
                                         static_cast<int32_t>(heads / k.shape[1]),
                                         static_cast<int32_t>(headSize),
-                                        scale,
-                                        scale * kLog2E,
+                                        scoringOf(scoring, documents),
                                         allRowsFit(kVectorWidth<T>, q, k, v, out)};
     // One query per document: decoding, or documents of one token.
     if (documents.queries <= documents.count)
@@ -70,10 +79,10 @@ void attention(Context& context, TensorDesc q, TensorDesc k, TensorDesc v, Tenso
 }
 
 void attentionBackward(Context& context, TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc out,
-                       TensorDesc lse, TensorDesc queryOffsets, TensorDesc keyOffsets, float scale, TensorDesc dQ,
-                       TensorDesc dK, TensorDesc dV) {
+                       TensorDesc lse, TensorDesc queryOffsets, TensorDesc keyOffsets, AttentionScoring scoring,
+                       TensorDesc dQ, TensorDesc dK, TensorDesc dV) {
   const int64_t heads = q.shape[1], headSize = q.shape[2];
-  requireUsable("attentionBackward", scale, headSize);
+  requireUsable("attentionBackward", headSize);
   const Documents documents = documentsOf(queryOffsets, keyOffsets, q, k);
   if (documents.count == 0 || heads == 0) return;
   withFloatType(q.dtype, "attentionBackward", [&](auto type) {
@@ -93,8 +102,7 @@ void attentionBackward(Context& context, TensorDesc dOut, TensorDesc q, TensorDe
                                          documents,
                                          static_cast<int32_t>(heads / k.shape[1]),
                                          static_cast<int32_t>(headSize),
-                                         scale,
-                                         scale * kLog2E,
+                                         scoringOf(scoring, documents),
                                          allRowsFit(kVectorWidth<T>, dOut, q, k, v, out, dQ, dK, dV)};
     differentiateQueries(context, arguments, heads);
     differentiateKeys(context, arguments, heads / arguments.group);

@@ -42,14 +42,18 @@ struct Part {
   int32_t keys;
 };
 
-/// The keys of split `split` of those that a query (a row of q) sees; parts are whole multiples of a few keys.
-__device__ __forceinline__ Part partOf(const Documents& documents, int32_t query, int32_t split, int32_t splits) {
+/// The keys of split `split` of those that a query (a row of q) sees, at most `window`; parts are whole multiples of a
+/// few keys.
+__device__ __forceinline__ Part partOf(const Documents& documents, int32_t query, int32_t window, int32_t split,
+                                       int32_t splits) {
   const auto start = [&](int32_t document) { return documents.firstQuery(document); };
   const Document document = documents.at(lastNotAfter(documents.count, query, start));
-  const int32_t visible = document.visibleKeys(query - document.firstQuery);
+  const int32_t end = document.visibleKeys(query - document.firstQuery), begin = max(0, end - window);
+  const int32_t visible = end - begin;
   const int32_t size = ((visible + splits - 1) / splits + kKeyLanes - 1) / kKeyLanes * kKeyLanes;
   const int64_t first = static_cast<int64_t>(split) * size;
-  return {document.firstKey + first, static_cast<int32_t>(max(int64_t{0}, min(int64_t{size}, visible - first)))};
+  return {document.firstKey + begin + first,
+          static_cast<int32_t>(max(int64_t{0}, min(int64_t{size}, visible - first)))};
 }
 
 /// scores [heads, kBlockKeys] of `keys` keys from `row`: 8 threads read a key, in pieces of kWidth.
@@ -60,6 +64,7 @@ __device__ __forceinline__ void scoreKeys(const ForwardArguments<T>& arguments, 
   const int32_t lane = static_cast<int32_t>(threadIdx.x) % kKeyLanes,
                 group = static_cast<int32_t>(threadIdx.x) / kKeyLanes;
   constexpr int kGroups = kThreads / kKeyLanes;
+  const Scoring& scoring = arguments.scoring;
   for (int32_t base = 0; base < keys; base += kGroups) {
     const int32_t key = base + group;
     float sums[kHeads] = {};
@@ -78,7 +83,7 @@ __device__ __forceinline__ void scoreKeys(const ForwardArguments<T>& arguments, 
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
       for (int offset = kKeyLanes / 2; offset > 0; offset /= 2) sums[h] += __shfl_xor_sync(kWholeWarp, sums[h], offset);
-      if (lane == 0 && key < keys) scores[h][key] = sums[h];
+      if (lane == 0 && key < keys) scores[h][key] = scoring.softcap > 0 ? scoring.capped(sums[h]) : sums[h];
     }
   }
 }
@@ -126,7 +131,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) attentionDecode(ForwardArgu
   const int32_t inGroup = static_cast<int32_t>(blockIdx.y) % chunks * kHeads;
   const int32_t firstHead = keyHead * arguments.group + inGroup, heads = min(kHeads, arguments.group - inGroup);
   const int32_t headSize = arguments.headSize;
-  const Part part = partOf(arguments.documents, query, split, partial.splits);
+  const Part part = partOf(arguments.documents, query, arguments.scoring.window, split, partial.splits);
 
   for (int32_t i = thread; i < kHeads * kMostColumns; i += kThreads) {
     const int32_t head = i / kMostColumns, column = i % kMostColumns;
@@ -143,7 +148,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks) attentionDecode(ForwardArgu
     const int32_t keys = min(kBlockKeys, part.keys - first);
     scoreKeys<T, kHeads, kWidth>(arguments, part.firstRow + first, keys, keyHead, q, scores);
     __syncthreads();
-    weighKeys(keys, arguments.slope, scores, sums);
+    weighKeys(keys, arguments.scoring.slope, scores, sums);
     __syncthreads();
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
@@ -191,7 +196,8 @@ __global__ void __launch_bounds__(kThreads) attentionCombine(ForwardArguments<T>
     largest = fmaxf(largest, partial.maximum(partial.values(query, head, split)));
   const auto factorOf = [&](float* values) {
     const float maximum = partial.maximum(values);
-    return maximum == kNothing && partial.total(values) == 0 ? 0.0f : exp2f((maximum - largest) * arguments.slope);
+    return maximum == kNothing && partial.total(values) == 0 ? 0.0f
+                                                             : exp2f((maximum - largest) * arguments.scoring.slope);
   };
   for (int32_t split = 0; split < partial.splits; ++split) {
     float* const values = partial.values(query, head, split);
@@ -206,7 +212,7 @@ __global__ void __launch_bounds__(kThreads) attentionCombine(ForwardArguments<T>
     arguments.out.at(query, head)[i] = fromFloat<T>(total == 0 ? 0.0f : sum / total);
   }
   if (threadIdx.x == 0 && arguments.lse != nullptr)
-    arguments.lse[head * arguments.lseStride + query] = logSum(largest, total, arguments.scale);
+    arguments.lse[head * arguments.lseStride + query] = logSum(largest, total, arguments.scoring.softmaxScale);
 }
 
 }  // namespace
@@ -215,9 +221,10 @@ template <typename T>
 void attendQueries(Context& context, const ForwardArguments<T>& arguments, int64_t heads) {
   const Documents& documents = arguments.documents;
   const int64_t keyHeads = heads / arguments.group;
-  // As many parts as keep every multiprocessor busy, if the keys suffice. The host knows the keys of all documents.
+  // As many parts as keep every multiprocessor busy, if the keys suffice. The host knows the keys of all documents, and
+  // the window.
   const int64_t wanted = ceilDivide(int64_t{4} * context.multiprocessors, documents.queries * keyHeads);
-  const int64_t possible = ceilDivide(documents.keys, kLeastSplitKeys);
+  const int64_t possible = ceilDivide(arguments.scoring.window, kLeastSplitKeys);
   const int64_t splits = std::clamp<int64_t>(std::min(wanted, possible), 1, kMostSplits);
   const size_t floats = static_cast<size_t>(documents.queries * heads * splits * (arguments.headSize + 2));
   const Partial partial{static_cast<float*>(context.scratch(0, sizeof(float) * floats)), static_cast<int32_t>(heads),

@@ -22,7 +22,7 @@ struct Heads {
 struct Document {
   int32_t firstQuery, queries, firstKey, keys;
 
-  /// How many of the keys query `query` sees: the last query sees all.
+  /// How many of the keys query `query` sees without a window: the last query sees all.
   __device__ __forceinline__ int32_t visibleKeys(int32_t query) const {
     return max(0, min(query + 1 + keys - queries, keys));
   }
@@ -86,15 +86,15 @@ __device__ __forceinline__ DocumentTile tileOf(int32_t count, int32_t number, Fi
 /// What a block works on that has a tile of queries of one head: blockIdx.y is the head.
 struct QueryTile {
   Document document;
-  int32_t first, rows;    // queries of the document
-  int32_t head, keyHead;  // of the queries, of the keys
-  int32_t keys;           // that the last of the queries sees: none sees more
-  int64_t row;            // of the first query in its tensor
+  int32_t first, rows;     // queries of the document
+  int32_t head, keyHead;   // of the queries, of the keys
+  int32_t firstKey, keys;  // that some of the queries see: from, up to
+  int64_t row;             // of the first query in its tensor
 };
 
-/// This block's tile; `rows` is not positive where there is none.
+/// This block's tile; `rows` is not positive where there is none. A query sees `window` keys at most.
 template <int kRows>
-__device__ __forceinline__ QueryTile queryTile(const Documents& documents, int32_t group) {
+__device__ __forceinline__ QueryTile queryTile(const Documents& documents, int32_t group, int32_t window) {
   // The last tiles see most keys: they start first, so that all blocks end together.
   const auto number = static_cast<int32_t>(gridDim.x - 1 - blockIdx.x), head = static_cast<int32_t>(blockIdx.y);
   const auto firstQuery = [&](int32_t document) { return documents.firstQuery(document); };
@@ -106,6 +106,7 @@ __device__ __forceinline__ QueryTile queryTile(const Documents& documents, int32
           rows,
           head,
           head / group,
+          max(0, document.visibleKeys(tile.first) - window),
           document.visibleKeys(tile.first + rows - 1),
           int64_t{document.firstQuery} + tile.first};
 }

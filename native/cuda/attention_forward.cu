@@ -14,7 +14,7 @@
 namespace mora::cuda {
 namespace {
 
-template <typename T, int kColumns>
+template <typename T, int kColumns, bool kPlain>
 __global__ void __launch_bounds__(ForwardSizes<T, kColumns>::kThreads, kLeastBlocks)
     attentionForward(ForwardArguments<T> arguments) {
   using Sizes = ForwardSizes<T, kColumns>;
@@ -22,34 +22,39 @@ __global__ void __launch_bounds__(ForwardSizes<T, kColumns>::kThreads, kLeastBlo
   MORA_DYNAMIC_SHARED(T, shared);
   T* const blocks = shared + Sizes::kTileElements;
 
-  const QueryTile tile = queryTile<Sizes::kRows>(arguments.documents, arguments.group);
+  const QueryTile tile = queryTile<Sizes::kRows>(arguments.documents, arguments.group, arguments.scoring.window);
   if (tile.rows <= 0) return;
+  const int32_t firstStep = kPlain ? 0 : tile.firstKey / Sizes::kBlock;
   const int32_t steps = (tile.keys + Sizes::kBlock - 1) / Sizes::kBlock;
 
   const auto begin = [&](int32_t step) { loadKeyValueBlock<Sizes>(arguments, tile, step, blocks); };
   loadTile<Sizes, Sizes::kRows>(arguments.q, tile.row, tile.head, tile.rows, arguments.headSize, arguments.wide,
                                 shared);
-  if (steps > 0) begin(0);
+  if (steps > firstStep) begin(firstStep);
 
   const int32_t warpRow = static_cast<int32_t>(threadIdx.x / kWarp) * Sizes::kWarpRows, rows = tile.rows - warpRow;
   const VisibleKeys<kRowTiles> visible(tile.document, tile.first + warpRow, rows);
   SoftmaxRows<kRowTiles> softmax;
   Results<kRowTiles, kColumns> out;
   clear(out);
-  for (int32_t step = 0; step < steps; ++step) {
+  for (int32_t step = firstStep; step < steps; ++step) {
     waitForCopies();
     __syncthreads();
     if (step + 1 < steps) begin(step + 1);
     const T* const k = blocks + step % 2 * 2 * Sizes::kBlockElements;
     const T* const v = k + Sizes::kBlockElements;
     const int32_t firstKey = step * Sizes::kBlock;
-    if (firstKey >= visible.most) continue;
+    if (kPlain ? firstKey >= visible.most : visible.noneSees(firstKey, Sizes::kBlock, arguments.scoring.window))
+      continue;
 
     Scores<kRowTiles, kColumnTiles> scores;
     multiplyRows<kColumns>(shared + warpRow * Sizes::kStride, k, scores);
-    visible.hideOthers(scores, firstKey);
+    if constexpr (kPlain)
+      visible.hideOthers(scores, firstKey);
+    else
+      visible.scoreOthers(scores, firstKey, arguments.scoring);
     float shrink[kRowTiles][2];
-    softmax.add(scores, arguments.slope, shrink);
+    softmax.add(scores, arguments.scoring.slope, shrink);
     scale(out, shrink);
     addProduct<kColumns>(scores, v, out);
   }
@@ -61,7 +66,7 @@ __global__ void __launch_bounds__(ForwardSizes<T, kColumns>::kThreads, kLeastBlo
     factors[r][half] = total == 0 ? 0.0f : 1.0f / total;
     if (arguments.lse == nullptr || row >= rows || lanePair() != 0) return;
     arguments.lse[tile.head * arguments.lseStride + tile.row + warpRow + row] =
-        logSum(softmax.maximum[r][half], total, arguments.scale);
+        logSum(softmax.maximum[r][half], total, arguments.scoring.softmaxScale);
   });
   storeResults(out, factors, arguments.out, tile.row + warpRow, tile.head, rows, arguments.headSize, arguments.wide);
 }
@@ -74,9 +79,11 @@ void attendTiles(Context& context, const ForwardArguments<T>& arguments, int64_t
   expectCost(cost.queries + 2 * cost.keys, cost.queries + (arguments.lse ? cost.rowFacts : 0), 2 * cost.product);
   withHeadSize(arguments.headSize, [&](auto columns) {
     constexpr int kColumns = decltype(columns)::value;
-    using Sizes = ForwardSizes<T, kColumns>;
-    launchTiles<Sizes>(context, "attention", attentionForward<T, kColumns>, arguments, arguments.documents.queries,
-                       heads);
+    withScoring(arguments.scoring, [&](auto plain) {
+      launchTiles<ForwardSizes<T, kColumns>>(context, "attention",
+                                             attentionForward<T, kColumns, decltype(plain)::value>, arguments,
+                                             arguments.documents.queries, heads);
+    });
   });
 }
 

@@ -1,5 +1,6 @@
 // What attention's kernels get, and how the launchers choose among them.
 #pragma once
+#include <algorithm>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -14,6 +15,23 @@ namespace mora::cuda {
 constexpr float kLog2E = 0x1.715476p+0f;
 constexpr float kNothing = -std::numeric_limits<float>::infinity();  // the score of a key that is not seen
 
+/// How scores are made of products q.k (core/backend.h, AttentionScoring), as kernels need it.
+struct Scoring {
+  float scale;           // of the products
+  float inner, softcap;  // softcap tanh(inner q.k); softcap 0: no cap
+  float softmaxScale;    // of capped scores, or of the products
+  float slope;           // softmaxScale * log2(e): scores to exponents of 2
+  int32_t window;        // keys that a query sees at most
+  bool plain;            // neither cap nor window has an effect
+
+  __device__ __forceinline__ float capped(float product) const { return softcap * tanhf(inner * product); }
+  /// The slope of the cap where it has this value.
+  __device__ __forceinline__ float slopeOfCap(float value) const {
+    const float tanh = value / softcap;
+    return fmaf(-tanh, tanh, 1.0f);
+  }
+};
+
 template <typename T>
 struct ForwardArguments {
   Heads<const T> q, k, v;
@@ -22,8 +40,8 @@ struct ForwardArguments {
   int64_t lseStride;
   Documents documents;
   int32_t group, headSize;  // query heads per key-value head; E
-  float scale, slope;       // slope = scale * log2(e)
-  bool wide;                // rows of all tensors start at 16-byte boundaries and are whole vectors
+  Scoring scoring;
+  bool wide;  // rows of all tensors start at 16-byte boundaries and are whole vectors
 };
 
 template <typename T>
@@ -35,7 +53,7 @@ struct BackwardArguments {
   Heads<T> dQ, dK, dV;
   Documents documents;
   int32_t group, headSize;
-  float scale, slope;
+  Scoring scoring;
   bool wide;
 
   /// The logarithm to base 2 of a row's softmax sum; any finite number where the row sees no key.
@@ -71,7 +89,8 @@ struct AttentionCost {
   template <typename Arguments>
   AttentionCost(const Arguments& arguments, int64_t heads, size_t elementBytes) {
     const int64_t Tq = arguments.documents.queries, Tk = arguments.documents.keys, E = arguments.headSize;
-    const int64_t pairs = Tk >= Tq ? Tq * Tk - Tq * (Tq - 1) / 2 : Tk * (Tk + 1) / 2;
+    const int64_t all = Tk >= Tq ? Tq * Tk - Tq * (Tq - 1) / 2 : Tk * (Tk + 1) / 2;
+    const int64_t pairs = std::min(all, Tq * arguments.scoring.window);
     queries = static_cast<uint64_t>(Tq * heads * E) * elementBytes;
     keys = static_cast<uint64_t>(Tk * (heads / arguments.group) * E) * elementBytes;
     rowFacts = static_cast<uint64_t>(Tq * heads) * sizeof(float);
@@ -90,6 +109,13 @@ void withHeadSize(int64_t headSize, Body&& body) {
   if (headSize <= 96) return body(std::integral_constant<int, 96>{});
   if (headSize <= 128) return body(std::integral_constant<int, 128>{});
   body(std::integral_constant<int, kMostHeadSize>{});
+}
+
+/// Calls body(std::integral_constant<bool, plain>): kernels without windows and caps do not know of them.
+template <typename Body>
+void withScoring(const Scoring& scoring, Body&& body) {
+  if (scoring.plain) return body(std::true_type{});
+  body(std::false_type{});
 }
 
 /// Launches a kernel of those sizes over the tiles of `rows` rows of the documents, for every one of `heads`.

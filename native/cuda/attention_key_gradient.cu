@@ -9,11 +9,12 @@ namespace {
 
 /// dK and dV of a tile of keys of one key-value head, or one of them. Rows of all products are keys, columns queries.
 /// Moves k and v once, and q and dOut per tile of the keys that they see.
-template <typename T, int kColumns, bool kWithKeys, bool kWithValues>
+template <typename T, int kColumns, bool kWithKeys, bool kWithValues, bool kPlain>
 __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeastBlocks)
     attentionKeyGradient(BackwardArguments<T> arguments) {
   using Sizes = KeyGradientSizes<T, kColumns>;
   constexpr int kRowTiles = Sizes::kRowTiles, kColumnTiles = Sizes::kColumnTiles;
+  const Scoring& scoring = arguments.scoring;
   MORA_DYNAMIC_SHARED(T, shared);
   T* const vTile = shared + Sizes::kTileElements;
   T* const blocks = vTile + Sizes::kTileElements;
@@ -28,7 +29,10 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
   if (rows <= 0) return;
   const auto keyHead = static_cast<int32_t>(blockIdx.y);
   const int32_t firstRow = document.firstKey + tile.first, firstQuery = document.firstQueryOf(tile.first);
-  const int32_t stepsOfHead = (document.queries - firstQuery + Sizes::kBlock - 1) / Sizes::kBlock;
+  const int32_t later = document.queries - document.keys;  // key i is seen by queries from i + later
+  const int32_t endQuery =
+      kPlain ? document.queries : min(document.queries, tile.first + rows - 1 + later + scoring.window);
+  const int32_t stepsOfHead = (max(0, endQuery - firstQuery) + Sizes::kBlock - 1) / Sizes::kBlock;
   const int32_t steps = stepsOfHead * arguments.group;
 
   const auto loadRows = [&](const Heads<const T>& from, T* to) {
@@ -56,8 +60,7 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
   if (steps > 0) begin(0);
 
   const int32_t warpRow = static_cast<int32_t>(threadIdx.x / kWarp) * Sizes::kWarpRows;
-  const int32_t later = document.queries - document.keys;  // key i is seen by queries from i + later
-  const int32_t firstKey = tile.first + warpRow;           // of the warp
+  const int32_t firstKey = tile.first + warpRow;  // of the warp
   const int32_t allSeeFrom = firstKey + Sizes::kWarpRows - 1 + later;
 
   Results<kRowTiles, kWithKeys ? kColumns : 16> dK;
@@ -74,22 +77,33 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
     const float* const deltas = logSums + Sizes::kBlock;
     const int32_t query = firstQuery + step % stepsOfHead * Sizes::kBlock;
     if (warpRow >= rows || query + Sizes::kBlock <= firstKey + later) continue;  // nobody sees them
+    if (!kPlain && query >= allSeeFrom + scoring.window) continue;
 
     Scores<kRowTiles, kColumnTiles> weights;
     multiplyRows<kColumns>(shared + warpRow * Sizes::kStride, q, weights);
-    const bool someHidden = query < allSeeFrom || query + Sizes::kBlock > document.queries;
+    if constexpr (!kPlain) {
+      if (scoring.softcap > 0)
+        forScores(weights, [&](int r, int n, int i) { weights[r][n][i] = scoring.capped(weights[r][n][i]); });
+    }
+    const bool someHidden = query < allSeeFrom || query + Sizes::kBlock > document.queries ||
+                            (!kPlain && query + Sizes::kBlock > firstKey + later + scoring.window);
     forScores(weights, [&](int r, int n, int i) {
-      const int32_t column = columnOf(n, i);
-      const int32_t row = r * kMmaRows + i / 2 * 8 + laneRow();
-      const bool hidden = someHidden && (query + column < firstKey + row + later || query + column >= document.queries);
-      weights[r][n][i] = hidden ? 0.0f : exp2f(fmaf(weights[r][n][i], arguments.slope, -logSums[column]));
+      const int32_t column = columnOf(n, i), other = query + column;
+      const int32_t first = firstKey + r * kMmaRows + i / 2 * 8 + laneRow() + later;  // query that sees the row's key
+      bool hidden = other < first || other >= document.queries;
+      if constexpr (!kPlain) hidden = hidden || other >= first + scoring.window;
+      weights[r][n][i] = someHidden && hidden ? 0.0f : exp2f(fmaf(weights[r][n][i], scoring.slope, -logSums[column]));
     });
     if constexpr (kWithValues) addProduct<kColumns>(weights, dOut, dV);
     if constexpr (kWithKeys) {
       Scores<kRowTiles, kColumnTiles> gradients;
       multiplyRows<kColumns>(vTile + warpRow * Sizes::kStride, dOut, gradients);
       forScores(weights, [&](int r, int n, int i) {
-        gradients[r][n][i] = weights[r][n][i] * (gradients[r][n][i] - deltas[columnOf(n, i)]);
+        const float p = weights[r][n][i];
+        gradients[r][n][i] = p * (gradients[r][n][i] - deltas[columnOf(n, i)]);
+        // The score again, from its weight: keeping both would take too many registers.
+        if (!kPlain && scoring.softcap > 0 && p > 0)
+          gradients[r][n][i] *= scoring.slopeOfCap((log2f(p) + logSums[columnOf(n, i)]) / scoring.slope);
       });
       addProduct<kColumns>(gradients, q, dK);
     }
@@ -100,7 +114,7 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
     forLaneRows<kRowTiles>([&](int r, int half, int) { factors[r][half] = factor; });
     storeResults(results, factors, to, firstRow + warpRow, keyHead, rows - warpRow, arguments.headSize, arguments.wide);
   };
-  if constexpr (kWithKeys) storeRows(dK, arguments.scale, arguments.dK);
+  if constexpr (kWithKeys) storeRows(dK, scoring.scale, arguments.dK);
   if constexpr (kWithValues) storeRows(dV, 1.0f, arguments.dV);
 }
 
@@ -116,13 +130,16 @@ void differentiateKeys(Context& context, const BackwardArguments<T>& arguments, 
       launchTiles<KeyGradientSizes<T, kColumns>>(context, "attentionBackward", kernel, arguments,
                                                  arguments.documents.keys, keyHeads);
     };
-    // Results of both do not fit into registers beyond 128 columns.
-    if constexpr (kColumns <= 128) {
-      launchKeys(attentionKeyGradient<T, kColumns, true, true>, 2, 4);
-    } else {
-      launchKeys(attentionKeyGradient<T, kColumns, false, true>, 1, 2);
-      launchKeys(attentionKeyGradient<T, kColumns, true, false>, 1, 3);
-    }
+    withScoring(arguments.scoring, [&](auto plain) {
+      constexpr bool kPlain = decltype(plain)::value;
+      // Results of both do not fit into registers beyond 128 columns.
+      if constexpr (kColumns <= 128) {
+        launchKeys(attentionKeyGradient<T, kColumns, true, true, kPlain>, 2, 4);
+      } else {
+        launchKeys(attentionKeyGradient<T, kColumns, false, true, kPlain>, 1, 2);
+        launchKeys(attentionKeyGradient<T, kColumns, true, false, kPlain>, 1, 3);
+      }
+    });
   });
 }
 

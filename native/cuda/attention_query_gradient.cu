@@ -6,6 +6,8 @@
 //   dV = P^T dOut     dP = dOut V^T     dS = P (dP - delta), delta = sum of dOut * out     dQ = scale dS K
 //   dK = scale dS^T Q
 //
+// With a cap c, P = exp(c tanh(S / c) - lse) and dS gets the factor 1 - tanh(S / c)^2.
+//
 //   dOut, q, out, dQ [Tq, H, E], k, v, dK, dV [Tk, K, E] in f32, bf16 or f16; lse, delta [H, Tq] f32.
 //
 // For dQ a block has a tile of queries and walks over keys; for dK and dV it is the other way round. Every sum is one
@@ -41,17 +43,19 @@ __global__ void attentionDelta(BackwardArguments<T> arguments, int64_t rows) {
 }
 
 /// dQ of a tile of queries of one head. Moves q and dOut once, and k and v per tile of the queries that see them.
-template <typename T, int kColumns>
+template <typename T, int kColumns, bool kPlain>
 __global__ void __launch_bounds__(QueryGradientSizes<T, kColumns>::kThreads, kLeastBlocks)
     attentionQueryGradient(BackwardArguments<T> arguments) {
   using Sizes = QueryGradientSizes<T, kColumns>;
   constexpr int kRowTiles = Sizes::kRowTiles, kColumnTiles = Sizes::kColumnTiles;
+  const Scoring& scoring = arguments.scoring;
   MORA_DYNAMIC_SHARED(T, shared);
   T* const dOutTile = shared + Sizes::kTileElements;
   T* const blocks = dOutTile + Sizes::kTileElements;
 
-  const QueryTile tile = queryTile<Sizes::kRows>(arguments.documents, arguments.group);
+  const QueryTile tile = queryTile<Sizes::kRows>(arguments.documents, arguments.group, arguments.scoring.window);
   if (tile.rows <= 0) return;
+  const int32_t firstStep = kPlain ? 0 : tile.firstKey / Sizes::kBlock;
   const int32_t steps = (tile.keys + Sizes::kBlock - 1) / Sizes::kBlock;
 
   const auto loadRows = [&](const Heads<const T>& from, T* to) {
@@ -60,7 +64,7 @@ __global__ void __launch_bounds__(QueryGradientSizes<T, kColumns>::kThreads, kLe
   const auto begin = [&](int32_t step) { loadKeyValueBlock<Sizes>(arguments, tile, step, blocks); };
   loadRows(arguments.q, shared);
   loadRows(arguments.dOut, dOutTile);
-  if (steps > 0) begin(0);
+  if (steps > firstStep) begin(firstStep);
 
   const int32_t warpRow = static_cast<int32_t>(threadIdx.x / kWarp) * Sizes::kWarpRows, rows = tile.rows - warpRow;
   const VisibleKeys<kRowTiles> visible(tile.document, tile.first + warpRow, rows);
@@ -72,28 +76,32 @@ __global__ void __launch_bounds__(QueryGradientSizes<T, kColumns>::kThreads, kLe
 
   Results<kRowTiles, kColumns> dQ;
   clear(dQ);
-  for (int32_t step = 0; step < steps; ++step) {
+  for (int32_t step = firstStep; step < steps; ++step) {
     waitForCopies();
     __syncthreads();
     if (step + 1 < steps) begin(step + 1);
     const T* const k = blocks + step % 2 * 2 * Sizes::kBlockElements;
     const T* const v = k + Sizes::kBlockElements;
     const int32_t firstKey = step * Sizes::kBlock;
-    if (firstKey >= visible.most) continue;
+    if (kPlain ? firstKey >= visible.most : visible.noneSees(firstKey, Sizes::kBlock, scoring.window)) continue;
 
     Scores<kRowTiles, kColumnTiles> scores, gradients;
     multiplyRows<kColumns>(shared + warpRow * Sizes::kStride, k, scores);
-    visible.hideOthers(scores, firstKey);
+    if constexpr (kPlain)
+      visible.hideOthers(scores, firstKey);
+    else
+      visible.scoreOthers(scores, firstKey, scoring);
     multiplyRows<kColumns>(dOutTile + warpRow * Sizes::kStride, v, gradients);
     forScores(scores, [&](int r, int n, int i) {
-      const float p = exp2f(fmaf(scores[r][n][i], arguments.slope, -logSums[r][i / 2]));
+      const float p = exp2f(fmaf(scores[r][n][i], scoring.slope, -logSums[r][i / 2]));
       gradients[r][n][i] = p * (gradients[r][n][i] - deltas[r][i / 2]);
+      if (!kPlain && scoring.softcap > 0 && p > 0) gradients[r][n][i] *= scoring.slopeOfCap(scores[r][n][i]);
     });
     addProduct<kColumns>(gradients, k, dQ);
   }
 
   float factors[kRowTiles][2];
-  forLaneRows<kRowTiles>([&](int r, int half, int) { factors[r][half] = arguments.scale; });
+  forLaneRows<kRowTiles>([&](int r, int half, int) { factors[r][half] = scoring.scale; });
   storeResults(dQ, factors, arguments.dQ, tile.row + warpRow, tile.head, rows, arguments.headSize, arguments.wide);
 }
 
@@ -120,8 +128,11 @@ void differentiateQueries(Context& context, const BackwardArguments<T>& argument
   expectCost(2 * (cost.queries + cost.keys + cost.rowFacts), cost.queries, 3 * cost.product);
   withHeadSize(arguments.headSize, [&](auto columns) {
     constexpr int kColumns = decltype(columns)::value;
-    launchTiles<QueryGradientSizes<T, kColumns>>(context, "attentionBackward", attentionQueryGradient<T, kColumns>,
-                                                 arguments, queries, heads);
+    withScoring(arguments.scoring, [&](auto plain) {
+      launchTiles<QueryGradientSizes<T, kColumns>>(context, "attentionBackward",
+                                                   attentionQueryGradient<T, kColumns, decltype(plain)::value>,
+                                                   arguments, queries, heads);
+    });
   });
 }
 

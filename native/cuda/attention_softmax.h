@@ -1,5 +1,5 @@
-// The online softmax on scores in registers (their layout: attention_products.h). Scores are q.k before scaling;
-// `slope` = scale * log2(e) turns them into exponents of 2.
+// The online softmax on scores in registers (their layout: attention_products.h). Scores are q.k before scaling, or
+// capped; the scoring's `slope` turns them into exponents of 2.
 #pragma once
 #include "cuda/attention_kernels.h"
 #include "cuda/attention_products.h"
@@ -49,6 +49,28 @@ struct VisibleKeys {
       : least(document.visibleKeys(first)),
         most(rows > 0 ? document.visibleKeys(first + min(rows, kRowTiles * kMmaRows) - 1) : 0) {
     forLaneRows<kRowTiles>([&](int r, int half, int row) { ofRow[r][half] = document.visibleKeys(first + row); });
+  }
+
+  /// Whether a window leaves key `key` to the row of scores[r][n][i].
+  __device__ __forceinline__ bool sees(int r, int i, int32_t key, int32_t window) const {
+    return key < ofRow[r][i / 2] && key >= ofRow[r][i / 2] - window;
+  }
+
+  /// No row sees any of the `count` keys from `firstKey`.
+  __device__ __forceinline__ bool noneSees(int32_t firstKey, int32_t count, int32_t window) const {
+    return firstKey >= most || firstKey + count <= least - window;
+  }
+
+  /// Products become capped scores, and -infinity for keys that a row does not see.
+  template <int kColumnTiles>
+  __device__ __forceinline__ void scoreOthers(float (&scores)[kRowTiles][kColumnTiles][4], int32_t firstKey,
+                                              const Scoring& scoring) const {
+    if (scoring.softcap > 0)
+      forScores(scores, [&](int r, int n, int i) { scores[r][n][i] = scoring.capped(scores[r][n][i]); });
+    if (firstKey + 8 * kColumnTiles <= least && firstKey >= most - scoring.window) return;
+    forScores(scores, [&](int r, int n, int i) {
+      if (!sees(r, i, firstKey + columnOf(n, i), scoring.window)) scores[r][n][i] = kNothing;
+    });
   }
 
   /// Scores of keys that a row does not see become -infinity; the block's first key is `firstKey`.

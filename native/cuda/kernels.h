@@ -26,26 +26,36 @@ void embeddingBackward(Context& context, TensorDesc dY, TensorDesc ids, TensorDe
 void gatherRows(Context& context, TensorDesc x, TensorDesc rows, TensorDesc y);
 void scatterRows(Context& context, TensorDesc x, TensorDesc rows, TensorDesc y);
 // rms_norm.cu
-void rmsNorm(Context& context, TensorDesc x, TensorDesc residual, TensorDesc weight, float epsilon, TensorDesc y,
-             TensorDesc rstd);
-void rmsNormApply(Context& context, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc y);
-void rmsNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc rstd, TensorDesc dX,
-                     bool accumulate, TensorDesc dWeight);
+void rmsNorm(Context& context, TensorDesc x, TensorDesc residual, TensorDesc weight, float weightOffset, float epsilon,
+             TensorDesc y, TensorDesc rstd);
+void rmsNormApply(Context& context, TensorDesc x, TensorDesc weight, float weightOffset, TensorDesc rstd, TensorDesc y);
+void rmsNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc weight, float weightOffset,
+                     TensorDesc rstd, TensorDesc dX, bool accumulate, TensorDesc dWeight);
+// layer_norm.cu
+void layerNorm(Context& context, TensorDesc x, TensorDesc weight, TensorDesc bias, float epsilon, TensorDesc y,
+               TensorDesc mean, TensorDesc rstd);
+void layerNormApply(Context& context, TensorDesc x, TensorDesc weight, TensorDesc bias, TensorDesc mean,
+                    TensorDesc rstd, TensorDesc y);
+void layerNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc mean,
+                       TensorDesc rstd, TensorDesc dX, bool accumulate, TensorDesc dWeight, TensorDesc dBias);
 // rope.cu
 void rope(Context& context, TensorDesc x, TensorDesc positions, TensorDesc cosines, TensorDesc sines, bool inverse);
-// swiglu.cu
-void swiglu(Context& context, TensorDesc gate, TensorDesc up, TensorDesc y);
-void swigluBackward(Context& context, TensorDesc dY, TensorDesc gate, TensorDesc up, TensorDesc dGate, TensorDesc dUp);
+// activation.cu
+void activation(Context& context, Activation f, TensorDesc gate, TensorDesc up, TensorDesc y);
+void activationBackward(Context& context, Activation f, TensorDesc dY, TensorDesc gate, TensorDesc up, TensorDesc dGate,
+                        TensorDesc dUp);
 // dropout.cu
 void dropout(Context& context, TensorDesc x, TensorDesc rowKeys, DropoutKey key, TensorDesc y);
 // attention.cu
 void attention(Context& context, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc queryOffsets,
-               TensorDesc keyOffsets, float scale, TensorDesc out, TensorDesc lse);
+               TensorDesc keyOffsets, AttentionScoring scoring, TensorDesc out, TensorDesc lse);
 void attentionBackward(Context& context, TensorDesc dOut, TensorDesc q, TensorDesc k, TensorDesc v, TensorDesc out,
-                       TensorDesc lse, TensorDesc queryOffsets, TensorDesc keyOffsets, float scale, TensorDesc dQ,
-                       TensorDesc dK, TensorDesc dV);
+                       TensorDesc lse, TensorDesc queryOffsets, TensorDesc keyOffsets, AttentionScoring scoring,
+                       TensorDesc dQ, TensorDesc dK, TensorDesc dV);
 // cross_entropy.cu
-void crossEntropy(Context& context, TensorDesc logits, TensorDesc targets, TensorDesc losses, TensorDesc dLogits);
+void crossEntropy(Context& context, TensorDesc logits, TensorDesc targets, float softcap, TensorDesc losses,
+                  TensorDesc dLogits);
+void capLogits(Context& context, TensorDesc logits, float softcap);
 // sampling.cu
 void argmax(Context& context, TensorDesc logits, TensorDesc ids);
 void sample(Context& context, TensorDesc logits, TensorDesc draws, Sampling sampling, TensorDesc ids);

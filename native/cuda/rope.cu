@@ -1,4 +1,4 @@
-// Rotary position embedding (arXiv 2104.09864), half-split.
+// Rotary position embedding (arXiv 2104.09864), half-split, of the first elements of every head.
 #include "cuda/dispatch.h"
 #include "cuda/index_report.h"
 #include "cuda/kernels.h"
@@ -14,9 +14,9 @@ struct Heads {
   int64_t tokenStride, headStride;
 };
 
-/// Rotates pairs (x[j], x[j + E/2]) of every head in place by angle positions[t], j; direction -1 turns back. A row of
-/// the grid is a token, a piece N pairs of one head. Reads and writes x once; the tables stay in the caches. A position
-/// past the tables' [limit, half] is reported and its token left as it is.
+/// Rotates pairs (x[j], x[j + half]) of every head in place by angle positions[t], j; direction -1 turns back. A row of
+/// the grid is a token, a piece N pairs of one head. Reads and writes what it rotates once; the tables stay in the
+/// caches. A position past the tables' [limit, half] is reported and its token left as it is.
 template <typename T, int N>
 __global__ void ropeKernel(Heads<T> x, const int32_t* positions, const float* cosines, const float* sines,
                            float direction, int64_t tokens, int32_t heads, int32_t half, int64_t limit,
@@ -47,11 +47,12 @@ __global__ void ropeKernel(Heads<T> x, const int32_t* positions, const float* co
 }  // namespace
 
 void rope(Context& context, TensorDesc x, TensorDesc positions, TensorDesc cosines, TensorDesc sines, bool inverse) {
-  if (elementsOf(x) == 0) return;
+  if (elementsOf(x) == 0 || cosines.shape[1] == 0) return;
   const int64_t tokens = x.shape[0];
-  const int32_t heads = static_cast<int32_t>(x.shape[1]), half = static_cast<int32_t>(x.shape[2] / 2);
+  const int32_t heads = static_cast<int32_t>(x.shape[1]), half = static_cast<int32_t>(cosines.shape[1]);
   const uint64_t tables = static_cast<uint64_t>(tokens * half) * 2 * sizeof(float);
-  expectCost(bytesOf(x) + bytesOf(positions) + tables, bytesOf(x));
+  const uint64_t rotated = bytesFor(x.dtype, tokens * heads * 2 * half);
+  expectCost(rotated + bytesOf(positions) + tables, rotated);
   withFloatType(x.dtype, "rope", [&](auto type) {
     using T = decltype(type);
     constexpr int kWide = kVectorWidth<T>;

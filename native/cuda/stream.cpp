@@ -94,8 +94,8 @@ void Stream::addPairs(const std::shared_ptr<Cost>& cost) {
   copyToHost(context_, offsets->data(), cost->pairs->queryOffsets.data, sizeof(int32_t) * count);
   copyToHost(context_, offsets->data() + count, cost->pairs->keyOffsets.data, sizeof(int32_t) * count);
   completions_.whenReached(context_.stream, [offsets, cost, count](cudaError_t) {
-    cost->flops +=
-        cost->pairs->flopsPerPair * causalPairs(offsets->data(), offsets->data() + count, static_cast<int64_t>(count));
+    cost->flops += cost->pairs->flopsPerPair * causalPairs(offsets->data(), offsets->data() + count,
+                                                           static_cast<int64_t>(count), cost->pairs->window);
   });
 }
 

@@ -15,15 +15,18 @@ namespace {
 struct Case {
   std::vector<std::pair<int64_t, int64_t>> documents;  // queries and keys of each
   int64_t heads, keyHeads, headSize;
+  int64_t window = 0;
+  double softcap = 0;
 
   int64_t queries() const { return total(&std::pair<int64_t, int64_t>::first); }
   int64_t keys() const { return total(&std::pair<int64_t, int64_t>::second); }
   double scale() const { return 1 / std::sqrt(static_cast<double>(headSize)); }
+  AttentionScoring scoring() const { return {static_cast<float>(scale()), static_cast<float>(softcap), window}; }
   std::string name() const {
     std::string text;
     for (const auto& [queries, keys] : documents) text += std::to_string(queries) + "/" + std::to_string(keys) + " ";
     return text + "with " + std::to_string(heads) + "/" + std::to_string(keyHeads) + " heads of " +
-           std::to_string(headSize);
+           std::to_string(headSize) + ", window " + std::to_string(window) + ", softcap " + std::to_string(softcap);
   }
   Values offsets(int64_t std::pair<int64_t, int64_t>::*part) const {
     Values offsets{0};
@@ -72,32 +75,37 @@ void addScaled(double* to, double factor, const double* from, int64_t count) {
 }
 
 Outputs reference(const Case& shape, const Inputs& inputs) {
-  const auto& [documents, heads, keyHeads, size] = shape;
+  const auto& [documents, heads, keyHeads, size, window, softcap] = shape;
   Outputs results{Values(inputs.q.size()), Values(static_cast<size_t>(heads * shape.queries())),
                   Values(inputs.q.size()), Values(inputs.k.size()), Values(inputs.k.size())};
   int64_t firstQuery = 0, firstKey = 0;
   for (const auto& [queries, keys] : documents) {
     for (int64_t i = 0; i < queries * heads; ++i) {
       const int64_t row = firstQuery + i / heads, head = i % heads, keyHead = head / (heads / keyHeads);
-      const int64_t visible = std::max<int64_t>(0, i / heads + 1 + keys - queries);
+      const int64_t end = std::max<int64_t>(0, i / heads + 1 + keys - queries);
+      const int64_t begin = window > 0 ? std::max<int64_t>(0, end - window) : 0;
       const double* const q = rowOf(inputs.q, row, head, heads, size);
       const double* const dOut = rowOf(inputs.dOut, row, head, heads, size);
       double* const out = rowOf(results.out, row, head, heads, size);
-      Values weights(static_cast<size_t>(visible));
+      Values weights(static_cast<size_t>(end - begin)), slopes(weights.size(), 1);
       const auto keyRow = [&](auto& tensor, size_t j) {
-        return rowOf(tensor, firstKey + static_cast<int64_t>(j), keyHead, keyHeads, size);
+        return rowOf(tensor, firstKey + begin + static_cast<int64_t>(j), keyHead, keyHeads, size);
       };
       double largest = -std::numeric_limits<double>::infinity(), sum = 0;
       for (size_t j = 0; j < weights.size(); ++j) {
         weights[j] = shape.scale() * dot(q, keyRow(inputs.k, j), size);
+        if (softcap > 0) {
+          weights[j] = softcap * std::tanh(weights[j] / softcap);
+          slopes[j] = 1 - weights[j] * weights[j] / (softcap * softcap);
+        }
         largest = std::max(largest, weights[j]);
       }
       for (double& weight : weights) sum += weight = std::exp(weight - largest);
-      results.lse[static_cast<size_t>(head * shape.queries() + row)] = visible == 0 ? largest : largest + std::log(sum);
+      results.lse[static_cast<size_t>(head * shape.queries() + row)] = end == 0 ? largest : largest + std::log(sum);
       for (size_t j = 0; j < weights.size(); ++j) addScaled(out, weights[j] /= sum, keyRow(inputs.v, j), size);
       const double delta = dot(dOut, out, size);
       for (size_t j = 0; j < weights.size(); ++j) {
-        const double dS = shape.scale() * weights[j] * (dot(dOut, keyRow(inputs.v, j), size) - delta);
+        const double dS = shape.scale() * slopes[j] * weights[j] * (dot(dOut, keyRow(inputs.v, j), size) - delta);
         addScaled(keyRow(results.dV, j), weights[j], dOut, size);
         addScaled(rowOf(results.dQ, row, head, heads, size), dS, keyRow(inputs.k, j), size);
         addScaled(keyRow(results.dK, j), dS, q, size);
@@ -143,8 +151,8 @@ double pick(DType type, double f32, double bf16, double f16) {
 void forward(cuda::Context& context, const Case& shape, const Device& device, bool withLse = true) {
   TensorDesc lse = device.lse;
   if (!withLse) lse.data = nullptr;
-  cuda::attention(context, device.q, device.k, device.v, device.queryOffsets, device.keyOffsets,
-                  static_cast<float>(shape.scale()), device.out, lse);
+  cuda::attention(context, device.q, device.k, device.v, device.queryOffsets, device.keyOffsets, shape.scoring(),
+                  device.out, lse);
 }
 
 void checkForward(const Case& shape, DType type, Layout layout, int32_t multiprocessors = 4) {
@@ -167,8 +175,7 @@ void checkBackward(const Case& shape, DType type, Layout layout) {
   const Device device(shape, inputs, type, layout);
   const auto backward = [&] {
     cuda::attentionBackward(test.context, device.dOut, device.q, device.k, device.v, device.out, device.lse,
-                            device.queryOffsets, device.keyOffsets, static_cast<float>(shape.scale()), device.dQ,
-                            device.dK, device.dV);
+                            device.queryOffsets, device.keyOffsets, shape.scoring(), device.dQ, device.dK, device.dV);
     return std::vector<Values>{device.dQ.get(), device.dK.get(), device.dV.get()};
   };
   forward(test.context, shape, device);
@@ -188,6 +195,19 @@ const Case kWhole[] = {
     {whole({64, 2}), 2, 2, 96},     {whole({130}), 3, 1, 128},     {whole({65, 1}), 2, 1, 256},
 };
 
+/// Windows shorter and longer than tiles, blocks and documents, and caps that bend every score.
+const Case kLimited[] = {
+    {whole({5}), 1, 1, 4, 1, 0},
+    {whole({17, 1, 40}), 3, 1, 10, 7, 2},
+    {whole({63, 0, 165}), 2, 1, 64, 20, 0},
+    {whole({190}), 2, 2, 64, 65, 1.5},
+    {whole({70, 31}), 2, 1, 80, 0, 3},
+    {whole({150}), 2, 1, 128, 33, 2},
+    {whole({40, 3}), 1, 1, 256, 9, 2},
+    {{{33, 95}, {4, 4}}, 4, 1, 32, 30, 2},
+    {{{9, 4}, {3, 0}, {70, 131}}, 2, 1, 16, 3, 0},
+};
+
 /// More keys than queries, and fewer: the first queries then see nothing.
 const Case kUneven[] = {
     {{{5, 23}, {1, 9}, {0, 4}}, 3, 3, 7},
@@ -198,9 +218,18 @@ const Case kUneven[] = {
 
 /// One query per document: the path that splits keys, over one part, few and as many as there may be.
 const Case kDecode[] = {
-    {{{1, 1023}}, 2, 1, 64}, {{{1, 2049}, {1, 3}}, 5, 1, 33}, {{{1, 4999}}, 1, 1, 16},
-    {{{1, 1}}, 1, 1, 2},     {{{1, 37}, {1, 600}}, 4, 4, 64}, {{{1, 300}, {0, 5}, {1, 0}, {1, 65}}, 9, 3, 80},
-    {{{1, 129}}, 6, 1, 128}, {{{2, 77}, {0, 0}}, 3, 1, 256},  {{{1, 700}}, 4, 1, 10},
+    {{{1, 1023}}, 2, 1, 64},
+    {{{1, 2049}, {1, 3}}, 5, 1, 33},
+    {{{1, 4999}}, 1, 1, 16},
+    {{{1, 1}}, 1, 1, 2},
+    {{{1, 37}, {1, 600}}, 4, 4, 64},
+    {{{1, 300}, {0, 5}, {1, 0}, {1, 65}}, 9, 3, 80},
+    {{{1, 129}}, 6, 1, 128},
+    {{{2, 77}, {0, 0}}, 3, 1, 256},
+    {{{1, 700}}, 4, 1, 10},
+    {{{1, 700}}, 4, 1, 10, 5, 0},
+    {{{1, 900}, {1, 30}}, 3, 1, 64, 333, 2},
+    {{{1, 90}}, 2, 2, 32, 0, 1},
 };
 
 void lseMayBeAbsent() {
@@ -246,8 +275,7 @@ void reportsOffsets() {
     CHECK(std::string(error.message).find("attention expected offsets") == 0);
     if (backwardToo)
       cuda::attentionBackward(test.context, device.dOut, device.q, device.k, device.v, device.out, device.lse,
-                              device.queryOffsets, device.keyOffsets, static_cast<float>(right.scale()), device.dQ,
-                              device.dK, device.dV);
+                              device.queryOffsets, device.keyOffsets, right.scoring(), device.dQ, device.dK, device.dV);
     for (const DeviceTensor* tensor : {&device.out, &device.lse, &device.dQ, &device.dK, &device.dV}) tensor->get();
   };
   const Values right{0, 40, 110, 133};
@@ -273,16 +301,16 @@ int main() {
   using namespace mora::test;
   for (const mora::DType type : kFloats) {
     size_t turn = 0;  // every case in one of the layouts, every type in another
-    for (const auto& shape : kWhole) {
-      const Layout layout = kLayouts[(turn++ + static_cast<size_t>(type)) % std::size(kLayouts)];
-      checkForward(shape, type, layout);
-      checkBackward(shape, type, layout);
-    }
-    for (const auto& shape : kUneven) {
-      const Layout layout = kLayouts[(turn++ + static_cast<size_t>(type)) % std::size(kLayouts)];
-      checkForward(shape, type, layout);
-      checkBackward(shape, type, layout);
-    }
+    const auto checkBoth = [&](const auto& shapes) {
+      for (const Case& shape : shapes) {
+        const Layout layout = kLayouts[(turn++ + static_cast<size_t>(type)) % std::size(kLayouts)];
+        checkForward(shape, type, layout);
+        checkBackward(shape, type, layout);
+      }
+    };
+    checkBoth(kWhole);
+    checkBoth(kUneven);
+    checkBoth(kLimited);
     for (const auto& shape : kDecode) {
       for (const Layout layout : kLayouts) checkForward(shape, type, layout);
       checkForward(shape, type, kLayouts[0], 132);  // as many parts as the keys allow

@@ -16,7 +16,14 @@ struct Expected {
   Values losses, gradients;
 };
 
-Expected expectedOf(const Values& logits, const Values& targets, int64_t columns) {
+/// softcap 0: no cap.
+Expected expectedOf(Values logits, const Values& targets, int64_t columns, double softcap = 0) {
+  Values slopes(logits.size(), 1);
+  for (size_t i = 0; i < logits.size() && softcap > 0; ++i) {
+    const double tanh = std::tanh(logits[i] / softcap);
+    logits[i] = softcap * tanh;
+    slopes[i] = 1 - tanh * tanh;
+  }
   Expected expected{Values(targets.size()), Values(logits.size())};
   const auto width = static_cast<size_t>(columns);
   for (size_t row = 0; row < targets.size(); ++row) {
@@ -29,30 +36,37 @@ Expected expectedOf(const Values& logits, const Values& targets, int64_t columns
     expected.losses[row] = std::log(sum) - (x[target] - maximum);
     for (size_t c = 0; c < width; ++c)
       expected.gradients[row * width + c] =
-          c == target ? std::expm1(-expected.losses[row]) : std::exp(x[c] - maximum) / sum;
+          slopes[row * width + c] * (c == target ? std::expm1(-expected.losses[row]) : std::exp(x[c] - maximum) / sum);
   }
   return expected;
 }
 
-void agrees(cuda::Context& context, DType type, DType gradientType, Size size, Layout layout) {
+void agrees(cuda::Context& context, DType type, DType gradientType, Size size, Layout layout, float softcap) {
   const auto [rows, columns] = size;
   const Values logits = normal(type, rows * columns, 1, 5);
   Values targets = integers(rows, columns, 2);
   if (rows > 1) targets[1] = -100;
-  const auto [losses, gradients] = expectedOf(logits, targets, columns);
+  const auto [losses, gradients] = expectedOf(logits, targets, columns, softcap);
   const DeviceTensor deviceLogits(type, {rows, columns}, logits, layout), deviceTargets(DType::i32, {rows}, targets);
   const DeviceTensor deviceLosses(DType::f32, {rows}, Values(losses.size(), 7));
-  cuda::crossEntropy(context, deviceLogits, deviceTargets, deviceLosses, {});
+  cuda::crossEntropy(context, deviceLogits, deviceTargets, softcap, deviceLosses, {});
   CHECK(close("losses", DType::f32, deviceLosses.get(), losses));
   CHECK(deviceLogits.get() == logits);
 
   const DeviceTensor dLogits(gradientType, {rows, columns}, Values(logits.size(), 7), layout);
   deviceLosses.set(Values(losses.size(), 7));
-  cuda::crossEntropy(context, deviceLogits, deviceTargets, deviceLosses, dLogits);
+  cuda::crossEntropy(context, deviceLogits, deviceTargets, softcap, deviceLosses, dLogits);
   CHECK(close("losses", DType::f32, deviceLosses.get(), losses));
   CHECK(close("dLogits", gradientType, dLogits.get(), gradients));
   if (type != gradientType) return;
-  cuda::crossEntropy(context, deviceLogits, deviceTargets, deviceLosses, deviceLogits);
+  if (softcap > 0) {
+    Values capped = logits;
+    for (double& value : capped) value = softcap * std::tanh(value / softcap);
+    const DeviceTensor deviceCapped(type, {rows, columns}, logits, layout);
+    cuda::capLogits(context, deviceCapped, softcap);
+    CHECK(close("capLogits", type, deviceCapped.get(), capped));
+  }
+  cuda::crossEntropy(context, deviceLogits, deviceTargets, softcap, deviceLosses, deviceLogits);
   CHECK(deviceLogits.get() == dLogits.get());
 }
 
@@ -64,7 +78,7 @@ void keepsSmallLosses(cuda::Context& context) {
     const auto [losses, gradients] = expectedOf(logits, {3}, columns);
     const DeviceTensor deviceLogits(DType::f32, {1, columns}, logits), target(DType::i32, {1}, {3});
     const DeviceTensor deviceLosses(DType::f32, {1}, {0});
-    cuda::crossEntropy(context, deviceLogits, target, deviceLosses, deviceLogits);
+    cuda::crossEntropy(context, deviceLogits, target, 0, deviceLosses, deviceLogits);
     CHECK(std::abs(deviceLosses.get()[0] / losses[0] - 1) < 1e-6);
     CHECK(std::abs(deviceLogits.get()[3] / gradients[3] - 1) < 1e-6);
   }
@@ -79,13 +93,13 @@ void takesInfinities(cuda::Context& context) {
   const auto [losses, gradients] = expectedOf(logits, {2}, 1100);
   const DeviceTensor deviceLogits(DType::f32, {1, 1100}, logits), target(DType::i32, {1}, {2});
   const DeviceTensor deviceLosses(DType::f32, {1}, {0});
-  cuda::crossEntropy(context, deviceLogits, target, deviceLosses, deviceLogits);
+  cuda::crossEntropy(context, deviceLogits, target, 0, deviceLosses, deviceLogits);
   CHECK(close("losses", DType::f32, deviceLosses.get(), losses));
   CHECK(close("dLogits", DType::f32, deviceLogits.get(), gradients));
 
   logits[7] = NAN;
   deviceLogits.set(logits);
-  cuda::crossEntropy(context, deviceLogits, target, deviceLosses, deviceLogits);
+  cuda::crossEntropy(context, deviceLogits, target, 0, deviceLosses, deviceLogits);
   CHECK(std::isnan(deviceLosses.get()[0]));
 }
 
@@ -93,7 +107,7 @@ void reportsTargets(TestContext& test) {
   const Values logits = normal(DType::f32, 3 * 8, 3);
   const DeviceTensor deviceLogits(DType::f32, {3, 8}, logits), targets(DType::i32, {3}, {-1, 7, 8});
   const DeviceTensor losses(DType::f32, {3}, Values(3));
-  cuda::crossEntropy(test.context, deviceLogits, targets, losses, deviceLogits);
+  cuda::crossEntropy(test.context, deviceLogits, targets, 0, losses, deviceLogits);
   const cuda::DeviceReport report = test.takeReport();
   CHECK(report.operation == static_cast<int32_t>(cuda::Operation::crossEntropy));
   CHECK(report.position == 2 && report.value == 8 && report.limit == 8);
@@ -106,7 +120,8 @@ int main() {
   for (const DType type : kFloats)
     for (const DType gradientType : kFloats)
       for (const Size size : kSizes)
-        for (const Layout layout : kLayouts) agrees(test.context, type, gradientType, size, layout);
+        for (const Layout layout : kLayouts)
+          for (const float softcap : {0.0f, 6.0f}) agrees(test.context, type, gradientType, size, layout, softcap);
   keepsSmallLosses(test.context);
   takesInfinities(test.context);
   reportsTargets(test);

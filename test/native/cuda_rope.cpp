@@ -8,14 +8,15 @@ using namespace mora::test;
 namespace {
 
 struct Size {
-  int64_t tokens, heads, width;
+  int64_t tokens, heads, width, rotated;  // the first elements of a head
 };
-const Size kSizes[] = {{1, 1, 2}, {3, 2, 6}, {5, 3, 64}, {7, 9, 80}, {2, 1, 256}, {0, 2, 8}, {3, 0, 8}};
+const Size kSizes[] = {{1, 1, 2, 2}, {3, 2, 6, 6},   {5, 3, 64, 64}, {7, 9, 80, 80}, {2, 1, 256, 256}, {0, 2, 8, 8},
+                       {3, 0, 8, 8}, {5, 3, 64, 32}, {4, 2, 7, 4},   {2, 2, 80, 34}, {3, 2, 6, 0}};
 constexpr int64_t kPositions = 19;
 
 void rotates(cuda::Context& context, DType type, Size size, Layout layout) {
-  const auto [tokens, heads, width] = size;
-  const int64_t half = width / 2;
+  const auto [tokens, heads, width, rotated] = size;
+  const int64_t half = rotated / 2;
   const auto index = [](int64_t i) { return static_cast<size_t>(i); };
   const Values x = normal(type, tokens * heads * width, 1), positions = integers(tokens, kPositions, 2);
   Values cosines(index(kPositions * half)), sines = cosines, expected = x;

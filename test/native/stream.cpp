@@ -238,6 +238,23 @@ void profileCountsOperations() {
   CHECK(report.find("before") == std::string::npos);
 }
 
+// Against one pair after the other: documents with a cache, with fewer keys than queries, and windows of all sizes.
+void pairsAreCounted() {
+  const int32_t queries[] = {0, 5, 6, 13}, keys[] = {0, 5, 26, 30};
+  for (const int64_t window : {0, 1, 3, 5, 20, 21, 100}) {
+    double expected = 0;
+    for (int document = 0; document < 3; ++document) {
+      const int count = queries[document + 1] - queries[document], seen = keys[document + 1] - keys[document];
+      for (int query = 0; query < count; ++query)
+        for (int key = 0; key < seen; ++key) {
+          const int distance = query + seen - count - key;
+          expected += distance >= 0 && (window == 0 || distance < window);
+        }
+    }
+    CHECK(mora::causalPairs(queries, keys, 4, window) == expected);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -251,5 +268,6 @@ int main() {
   trimKeepsLiveBlocks();
   manyThreadsMayAllocate();
   profileCountsOperations();
+  pairsAreCounted();
   return mora::test::finish();
 }

@@ -7,14 +7,14 @@ import type { LayerAdapter } from '../../lib/nn/layer-adapter.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { recomputed } from '../../lib/tensor/checkpoint.js'
 import { assemble, moveInto } from '../../lib/tensor/destination.js'
+import { activation, gatedActivation } from '../../lib/tensor/operations/activation.js'
 import { selfAttention } from '../../lib/tensor/operations/attention.js'
 import { dropout } from '../../lib/tensor/operations/dropout.js'
 import { embedding, gatherRows } from '../../lib/tensor/operations/embedding.js'
 import { addBias, factor, linear, updatedLinear } from '../../lib/tensor/operations/linear.js'
 import { crossEntropy, linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { groupSpread, groupSum } from '../../lib/tensor/operations/mora.js'
-import { addResidual, rmsNorm } from '../../lib/tensor/operations/norm.js'
-import { swiglu } from '../../lib/tensor/operations/swiglu.js'
+import { addResidual, layerNorm, rmsNorm } from '../../lib/tensor/operations/norm.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
@@ -78,6 +78,30 @@ const layers: GradientCase[] = [
     forward: ({ x }, constant) => rmsNorm(x, constant([8], 'float32'), 1e-3),
   }),
   gradientCase({
+    name: 'rmsNorm of heads, with 1 + weight',
+    inputs: { x: { shape: [3, 2, 6], kind: 'activation' }, weight: { shape: [6], kind: 'parameter' } },
+    forward: ({ x, weight }) => rmsNorm(x, weight, 1e-3, 1),
+  }),
+  gradientCase({
+    name: 'layerNorm',
+    inputs: {
+      x: { shape: [3, 8], kind: 'activation' },
+      weight: { shape: [8], kind: 'parameter' },
+      bias: { shape: [8], kind: 'parameter' },
+    },
+    forward: ({ x, weight, bias }) => layerNorm(x, weight, bias, 1e-3),
+  }),
+  gradientCase({
+    name: 'layerNorm of a constant, with a trained bias alone',
+    inputs: { bias: { shape: [9], kind: 'parameter' } },
+    forward: ({ bias }, constant) => layerNorm(constant([4, 9]), constant([9], 'float32'), bias, 1e-3),
+  }),
+  gradientCase({
+    name: 'layerNorm without bias',
+    inputs: { x: { shape: [3, 8], kind: 'activation' }, weight: { shape: [8], kind: 'parameter' } },
+    forward: ({ x, weight }) => layerNorm(x, weight, null, 1e-3),
+  }),
+  gradientCase({
     name: 'a linear layer that saves a norm, which is made again',
     inputs: {
       x: { shape: [3, 6], kind: 'activation' },
@@ -91,10 +115,22 @@ const layers: GradientCase[] = [
     inputs: { x: { shape: [3, 5], kind: 'activation' }, y: { shape: [3, 5], kind: 'activation' } },
     forward: ({ x, y }, constant) => addResidual(linear(x, constant([5, 5])), y),
   }),
+  ...(['silu', 'gelu', 'geluTanh'] as const).flatMap((f) => [
+    gradientCase({
+      name: `${f}, gated`,
+      inputs: { x: { shape: [3, 10], kind: 'activation' } },
+      forward: ({ x }) => gatedActivation(x, f),
+    }),
+    gradientCase({
+      name: f,
+      inputs: { x: { shape: [3, 10], kind: 'activation' } },
+      forward: ({ x }) => activation(x, f),
+    }),
+  ]),
   gradientCase({
-    name: 'swiglu',
-    inputs: { x: { shape: [3, 10], kind: 'activation' } },
-    forward: ({ x }) => swiglu(x),
+    name: 'relu away from 0',
+    inputs: { x: { shape: [3, 10], kind: 'activation', values: (normal) => normal + Math.sign(normal) } },
+    forward: ({ x }) => activation(x, 'relu'),
   }),
   gradientCase({
     name: 'dropout',
@@ -119,6 +155,27 @@ const layers: GradientCase[] = [
       const shape = { heads: 2, keyValueHeads: 1, headSize: 6 }
       return selfAttention(own, shape, rotary(6, 0, 1, 2, 0, 1, 2, 3), integers(0, 3, 7))
     },
+  }),
+  ...[
+    { name: 'with a window and a softcap', rotated: 6, softmax: { scale: 0.7, window: 2, softcap: 1.5 } },
+    { name: 'that rotates a part of each head', rotated: 4, softmax: { scale: 0.4, window: null, softcap: null } },
+    { name: 'without positions', rotated: 0, softmax: { scale: 0.4, window: 3, softcap: null } },
+  ].map(({ name, rotated, softmax }) =>
+    gradientCase({
+      name: `selfAttention ${name}`,
+      inputs: { qkv: { shape: [7, (2 + 2 * 1) * 6], kind: 'activation' } },
+      forward: ({ qkv }) => {
+        const own = moveInto(qkv, { target: Tensor.empty(qkv.shape, qkv), accumulate: false })
+        const shape = { heads: 2, keyValueHeads: 1, headSize: 6 }
+        const turns = rotated > 0 ? rotary(rotated, 0, 1, 2, 0, 1, 2, 3) : null
+        return selfAttention(own, shape, turns, integers(0, 3, 7), softmax)
+      },
+    }),
+  ),
+  gradientCase({
+    name: 'linearCrossEntropy of scaled and capped logits',
+    inputs: { hidden: { shape: [4, 6], kind: 'activation' }, head: { shape: [7, 6], kind: 'parameter' } },
+    forward: ({ hidden, head }) => linearCrossEntropy(hidden, head, integers(3, -1, 0, 6), { scale: 0.5, softcap: 2 }),
   }),
   gradientCase({
     name: 'linearCrossEntropy over a frozen head',
@@ -278,7 +335,7 @@ const structure: GradientCase[] = [
   gradientCase({
     name: 'recomputed',
     inputs: { x: { shape: [3, 6], kind: 'activation' }, weight: { shape: [8, 6], kind: 'parameter' } },
-    forward: ({ x, weight }) => recomputed((input) => swiglu(linear(input, weight)), x, [weight], []),
+    forward: ({ x, weight }) => recomputed((input) => gatedActivation(linear(input, weight), 'silu'), x, [weight], []),
   }),
 ]
 
@@ -294,7 +351,7 @@ test('recomputed gives the gradients of what it recomputes, bit for bit', async 
     return new Parameter(`p${seed}`, Tensor.from(values, shape, { device: testDevice() }))
   }
   const [x, weight, head] = [parameter([5, 6], 1), parameter([8, 6], 2), parameter([9, 4], 3)]
-  const body = (input: Tensor) => swiglu(linear(input, weight))
+  const body = (input: Tensor) => gatedActivation(linear(input, weight), 'silu')
   const run = async (forward: (input: Tensor) => Tensor) => {
     const loss = scope(() => linearCrossEntropy(forward(x), head, integers(0, 8, 3, 4, 1)))
     await loss.backward()

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { loadBinary } from '../../lib/native-binary.js'
+import { activations } from './cases/activations.js'
 import { attentionOperations } from './cases/attention.js'
 import { copies } from './cases/copies.js'
 import { layers } from './cases/layers.js'
 import { moraOperations } from './cases/mora.js'
+import { norms } from './cases/norms.js'
 import { products } from './cases/products.js'
 import { rowOperations } from './cases/rows.js'
 import { samplingOperations } from './cases/sampling.js'
@@ -31,6 +33,8 @@ const table: Record<OperationName, readonly OperationCase[]> = {
   ...products,
   ...rowOperations,
   ...layers,
+  ...norms,
+  ...activations,
   ...attentionOperations,
   ...samplingOperations,
   ...training,

@@ -66,27 +66,54 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     /the shape \[2, 4\] for x but received float32 \[2, 3\]/,
   ],
   rmsNorm: [
-    () => native.rmsNorm(tensor([2, 4]), null, tensor([4], 'bfloat16'), 1e-5, tensor([2, 4]), null),
+    () => native.rmsNorm(tensor([2, 4]), null, tensor([4], 'bfloat16'), 0, 1e-5, tensor([2, 4]), null),
     /float32 for weight but received bfloat16 \[4\]/,
   ],
   rmsNormApply: [
-    () => native.rmsNormApply(tensor([2, 4]), tensor([4]), tensor([3]), tensor([2, 4])),
+    () => native.rmsNormApply(tensor([2, 4]), tensor([4]), 0, tensor([3]), tensor([2, 4])),
     /the shape \[2\] for rstd but received float32 \[3\]/,
   ],
   rmsNormBackward: [
-    () => native.rmsNormBackward(tensor([2, 4]), tensor([2, 4]), tensor([4]), tensor([2]), tensor([2, 5]), false, null),
+    () => {
+      const [x, weight, rstd] = [tensor([2, 4]), tensor([4]), tensor([2])]
+      native.rmsNormBackward(x, x, weight, 0, rstd, tensor([2, 5]), false, null)
+    },
     /the shape \[2, 4\] for dX but received float32 \[2, 5\]/,
   ],
   rope: [
-    () => native.rope(tensor([2, 1, 3]), integers(2), tensor([4, 1]), tensor([4, 1]), false),
-    /an even head size for x but received float32 \[2, 1, 3\]/,
+    () => native.rope(tensor([2, 1, 3]), integers(2), tensor([4, 2]), tensor([4, 2]), false),
+    /at most 1 columns for cosines but received float32 \[4, 2\]/,
   ],
-  swiglu: [
-    () => native.swiglu(tensor([2, 4]), tensor([2, 4], 'bfloat16'), tensor([2, 4])),
+  layerNorm: [
+    () => {
+      const [x, weight, rows] = [tensor([2, 4]), tensor([4]), tensor([2])]
+      native.layerNorm(x, weight, tensor([5]), 1e-5, x, rows, rows)
+    },
+    /the shape \[4\] for bias but received float32 \[5\]/,
+  ],
+  layerNormApply: [
+    () => {
+      const [x, weight] = [tensor([2, 4]), tensor([4])]
+      native.layerNormApply(x, weight, null, tensor([3]), tensor([2]), x)
+    },
+    /the shape \[2\] for mean but received float32 \[3\]/,
+  ],
+  layerNormBackward: [
+    () => {
+      const [x, weight, rows] = [tensor([2, 4]), tensor([4]), tensor([2])]
+      native.layerNormBackward(x, x, weight, rows, rows, x, false, null, tensor([4], 'bfloat16'))
+    },
+    /float32 for dBias but received bfloat16 \[4\]/,
+  ],
+  activation: [
+    () => native.activation('silu', tensor([2, 4]), tensor([2, 4], 'bfloat16'), tensor([2, 4])),
     /float32 for up but received bfloat16 \[2, 4\]/,
   ],
-  swigluBackward: [
-    () => native.swigluBackward(tensor([2, 4]), tensor([2, 4]), tensor([2, 4]), tensor([2, 4]), tensor([2, 3])),
+  activationBackward: [
+    () => {
+      const x = tensor([2, 4])
+      native.activationBackward('gelu', x, x, x, x, tensor([2, 3]))
+    },
     /the shape \[2, 4\] for dUp but received float32 \[2, 3\]/,
   ],
   dropout: [
@@ -96,21 +123,22 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
   attention: [
     () => {
       const [q, kv, offsets] = [tensor([2, 3, 4]), tensor([2, 2, 4]), integers(2)]
-      native.attention(q, kv, kv, offsets, offsets, 1, q, null)
+      native.attention(q, kv, kv, offsets, offsets, { scale: 1, softcap: 0, window: 0 }, q, null)
     },
     /a divisor of 3 heads for k but received float32 \[2, 2, 4\]/,
   ],
   attentionBackward: [
     () => {
       const [q, offsets, lse] = [tensor([2, 1, 4]), integers(2), tensor([2, 2])]
-      native.attentionBackward(q, q, q, q, q, lse, offsets, offsets, 1, q, q, q)
+      native.attentionBackward(q, q, q, q, q, lse, offsets, offsets, { scale: 1, softcap: 0, window: 0 }, q, q, q)
     },
     /the shape \[1, 2\] for lse but received float32 \[2, 2\]/,
   ],
   crossEntropy: [
-    () => native.crossEntropy(tensor([2, 4]), integers(3), tensor([2]), null),
+    () => native.crossEntropy(tensor([2, 4]), integers(3), 0, tensor([2]), null),
     /the shape \[2\] for targets but received int32 \[3\]/,
   ],
+  capLogits: [() => native.capLogits(tensor([2, 4]), 0), /a positive softcap for logits/],
   sum: [() => native.sum(tensor([3]), tensor([2]), false), /the shape \[1\] for total but received float32 \[2\]/],
   argmax: [() => native.argmax(tensor([2, 0]), integers(2)), /1 to 2147483647 columns for logits but received/],
   sample: [
@@ -203,7 +231,7 @@ describe('what only the values tell rejects the next wait, with the operation', 
     ],
     [
       'a target past the vocabulary',
-      () => native.crossEntropy(filled(1, 4), ids(4), filled(1), null),
+      () => native.crossEntropy(filled(1, 4), ids(4), 0, filled(1), null),
       /^crossEntropy failed: .*4/,
     ],
     [
@@ -224,7 +252,7 @@ describe('what only the values tell rejects the next wait, with the operation', 
           filled(3, 1, 4),
           ids(0, 2),
           ids(0, 2),
-          1,
+          { scale: 1, softcap: 0, window: 0 },
           filled(3, 1, 4),
           null,
         ),

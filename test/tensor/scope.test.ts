@@ -1,10 +1,10 @@
 /** Who owns a tensor: scopes, the tape, and explicit holds. */
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { native } from '../../lib/native.js'
+import { gatedActivation } from '../../lib/tensor/operations/activation.js'
 import { factor, linear } from '../../lib/tensor/operations/linear.js'
 import { linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { rmsNorm } from '../../lib/tensor/operations/norm.js'
-import { swiglu } from '../../lib/tensor/operations/swiglu.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { keep, scope } from '../../lib/tensor/scope.js'
 import { noGrad } from '../../lib/tensor/tape.js'
@@ -124,7 +124,7 @@ describe('the tape', () => {
   test('keeps what the backward pass needs, and frees it as it goes', async () => {
     const [a, b] = [parameter(6, 4), parameter(5, 3)]
     const rest = inUse()
-    const loss = scope(() => linearCrossEntropy(swiglu(linear(matrix(3, 4), a)), b, targets()))
+    const loss = scope(() => linearCrossEntropy(gatedActivation(linear(matrix(3, 4), a), 'silu'), b, targets()))
     expect(inUse()).toBeGreaterThan(rest + 64)
     await loss.backward()
     for (const p of [a, b]) p.zeroGrad()
@@ -137,7 +137,7 @@ describe('the tape', () => {
   test('frees everything when a result is dropped without a backward pass', () => {
     const a = parameter(6, 4)
     const rest = inUse()
-    const y = scope(() => swiglu(linear(rmsNorm(matrix(3, 4), numbers(1, 1, 1, 1), 1e-5), a)))
+    const y = scope(() => gatedActivation(linear(rmsNorm(matrix(3, 4), numbers(1, 1, 1, 1), 1e-5), a), 'silu'))
     y.dispose()
     expect(inUse()).toBe(rest)
     a.dispose()

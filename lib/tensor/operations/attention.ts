@@ -1,4 +1,4 @@
-import { native } from '../../native.js'
+import { type AttentionScoring, native } from '../../native.js'
 import { writeByStoring } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
@@ -10,7 +10,17 @@ export interface AttentionShape {
   readonly headSize: number
 }
 
-/** Rotary tables [P, E/2] float32 and each token's position [T] int32. */
+/** How a query's products with keys become weights. */
+export interface Softmax {
+  /** Products are multiplied by this. */
+  readonly scale: number
+  /** How many keys a query sees: its own and those before it; null: all. */
+  readonly window: number | null
+  /** Scaled products become softcap · tanh(product / softcap) (Gemma 2); null: they stay. */
+  readonly softcap: number | null
+}
+
+/** Rotary tables [P, r/2] float32 for the first r elements of a head and each token's position [T] int32. */
 export interface RotaryInput {
   readonly cosines: Tensor
   readonly sines: Tensor
@@ -26,25 +36,31 @@ export function splitHeads(qkv: Tensor, { heads, keyValueHeads, headSize }: Atte
 }
 
 /**
- * Rotary embedding and causal attention over packed documents: qkv [T, (H + 2K) E] → [T, H E]. offsets [B + 1] int32 are
- * the documents' starts. Rotates q and k in place, so qkv must be used by nobody else.
+ * Rotary embedding (none where `rotary` is null) and causal attention over packed documents: qkv [T, (H + 2K) E] → [T, H E].
+ * offsets [B + 1] int32 are the documents' starts. Rotates q and k in place, so qkv must be used by nobody else.
  */
-export function selfAttention(qkv: Tensor, shape: AttentionShape, rotary: RotaryInput, offsets: Tensor): Tensor {
+export function selfAttention(
+  qkv: Tensor,
+  shape: AttentionShape,
+  rotary: RotaryInput | null,
+  offsets: Tensor,
+  softmax: Softmax = plainSoftmax(shape),
+): Tensor {
   const { heads, headSize } = shape
   const tokens = qkv.shape[0]!
-  const scale = 1 / Math.sqrt(headSize)
-  const { cosines, sines, positions } = rotary
+  const scoring = scoringOf(softmax)
   const [q, k, v] = splitHeads(qkv, shape)
-  for (const part of [q, k]) native.rope(part.native, positions.native, cosines.native, sines.native, false)
+  rotate([q, k], rotary, false)
   const out = Tensor.empty([tokens, heads * headSize], qkv)
   const lse = Tensor.empty([heads, tokens], { device: qkv.device })
   const byHead = (tensor: Tensor) => tensor.view([tokens, heads, headSize])
   const headsOut = byHead(out)
-  native.attention(q.native, k.native, v.native, offsets.native, offsets.native, scale, headsOut.native, lse.native)
+  native.attention(q.native, k.native, v.native, offsets.native, offsets.native, scoring, headsOut.native, lse.native)
 
   // A view: a node that held its own output would never be freed without a backward pass.
-  const saved = [qkv, out.view(out.shape), lse, positions, cosines, sines, offsets]
-  return record(out, [qkv], saved, (dOut, [savedQkv, o, l, at, cos, sin, starts], [dQkv]) => {
+  const tables = rotary ? [rotary.positions, rotary.cosines, rotary.sines] : []
+  const saved = [qkv, out.view(out.shape), lse, offsets, ...tables]
+  return record(out, [qkv], saved, (dOut, [savedQkv, o, l, starts, positions, cosines, sines], [dQkv]) => {
     const forward = splitHeads(savedQkv!, shape)
     writeByStoring(dQkv!, (target) => {
       const [dQ, dK, dV] = splitHeads(target, shape)
@@ -60,12 +76,12 @@ export function selfAttention(qkv: Tensor, shape: AttentionShape, rotary: Rotary
         l!.native,
         offset,
         offset,
-        scale,
+        scoring,
         dQ.native,
         dK.native,
         dV.native,
       )
-      for (const part of [dQ, dK]) native.rope(part.native, at!.native, cos!.native, sin!.native, true)
+      if (positions) rotate([dQ, dK], { positions, cosines: cosines!, sines: sines! }, true)
     })
   })
 }
@@ -77,31 +93,49 @@ export function selfAttention(qkv: Tensor, shape: AttentionShape, rotary: Rotary
 export function attentionWithCache(
   qkv: Tensor,
   shape: AttentionShape,
-  { cosines, sines, positions }: RotaryInput,
+  rotary: RotaryInput | null,
   cache: { readonly keys: Tensor; readonly values: Tensor },
   start: number,
+  softmax: Softmax = plainSoftmax(shape),
 ): Tensor {
   const { heads, headSize } = shape
   const { device } = qkv
   const tokens = qkv.shape[0]!
   const [q, k, v] = splitHeads(qkv, shape)
-  for (const part of [q, k]) native.rope(part.native, positions.native, cosines.native, sines.native, false)
+  rotate([q, k], rotary, false)
   native.copy(k.native, cache.keys.rows(start, start + tokens).native, 1)
   native.copy(v.native, cache.values.rows(start, start + tokens).native, 1)
   const [keys, values] = [cache.keys.rows(0, start + tokens), cache.values.rows(0, start + tokens)]
   const offsets = (length: number) => Tensor.from(Int32Array.of(0, length), [2], { device, dtype: 'int32' }).native
   const out = Tensor.empty([tokens, heads * headSize], qkv)
   const headsOut = out.view([tokens, heads, headSize]).native
-  const scale = 1 / Math.sqrt(headSize)
   native.attention(
     q.native,
     keys.native,
     values.native,
     offsets(tokens),
     offsets(start + tokens),
-    scale,
+    scoringOf(softmax),
     headsOut,
     null,
   )
   return out
 }
+
+function rotate(parts: readonly Tensor[], rotary: RotaryInput | null, inverse: boolean): void {
+  if (!rotary) return
+  const { positions, cosines, sines } = rotary
+  for (const part of parts) native.rope(part.native, positions.native, cosines.native, sines.native, inverse)
+}
+
+const plainSoftmax = ({ headSize }: AttentionShape): Softmax => ({
+  scale: 1 / Math.sqrt(headSize),
+  window: null,
+  softcap: null,
+})
+
+const scoringOf = ({ scale, window, softcap }: Softmax): AttentionScoring => ({
+  scale,
+  window: window ?? 0,
+  softcap: softcap ?? 0,
+})

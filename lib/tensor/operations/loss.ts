@@ -6,12 +6,26 @@ import { operand } from './linear.js'
 /** Bytes of logits that exist at one time. */
 const logitsBudget = 48 * 2 ** 20
 
+/** What is done to the head's products: they are multiplied, then capped. */
+export interface LogitsForm {
+  readonly scale: number
+  /** Logits become softcap · tanh(logits / softcap) (Gemma 2); null: they stay. */
+  readonly softcap: number | null
+}
+
+const plainLogits: LogitsForm = { scale: 1, softcap: null }
+
 /**
  * Sum of cross-entropies [1] (float32) of hidden [N, D] through the head [V, D] against targets [N] (int32, negative: no
  * target). Logits are made in chunks of rows and never whole; with gradients on, each chunk's gradient is taken at once,
  * so the backward pass only scales. A frozen head gets no weight gradient.
  */
-export function linearCrossEntropy(hidden: Tensor, head: Tensor, targets: Tensor): Tensor {
+export function linearCrossEntropy(
+  hidden: Tensor,
+  head: Tensor,
+  targets: Tensor,
+  { scale, softcap }: LogitsForm = plainLogits,
+): Tensor {
   const { device } = hidden
   const dtype = hidden.dtype as FloatDType
   const rows = hidden.shape[0]!
@@ -22,18 +36,18 @@ export function linearCrossEntropy(hidden: Tensor, head: Tensor, targets: Tensor
   const weight = operand(head, dtype)
   for (const [from, to] of chunks(rows, head.shape[0]!)) {
     const x = hidden.rows(from, to)
-    const logits = logitsOf(x, weight)
+    const logits = products(x, weight, scale)
     const losses = Tensor.empty([to - from], { device })
     const at = targets.rows(from, to)
     const dLogits = wanted ? (dtype === 'float32' ? logits : Tensor.empty(logits.shape, { device, dtype })) : null
-    native.crossEntropy(logits.native, at.native, losses.native, dLogits?.native ?? null)
+    native.crossEntropy(logits.native, at.native, softcap ?? 0, losses.native, dLogits?.native ?? null)
     native.sum(losses.native, total.native, true)
     if (dHidden) {
       const slice = dHidden.rows(from, to)
-      native.matmul(dLogits!.native, false, weight.native, false, slice.native, 1, false)
+      native.matmul(dLogits!.native, false, weight.native, false, slice.native, scale, false)
       slice.dispose()
     }
-    if (dHead) native.matmul(dLogits!.native, true, x.native, false, dHead.native, 1, true)
+    if (dHead) native.matmul(dLogits!.native, true, x.native, false, dHead.native, scale, true)
     for (const tensor of new Set([x, logits, losses, at, ...(dLogits ? [dLogits] : [])])) tensor.dispose()
   }
   const saved = [dHidden, dHead].filter((tensor) => tensor !== null)
@@ -50,7 +64,7 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   const losses = Tensor.empty([logits.shape[0]!], { device })
   const total = Tensor.empty([1], { device })
   const dLogits = isRecording() && logits.requiresGrad ? Tensor.empty(logits.shape, logits) : null
-  native.crossEntropy(logits.native, targets.native, losses.native, dLogits?.native ?? null)
+  native.crossEntropy(logits.native, targets.native, 0, losses.native, dLogits?.native ?? null)
   native.sum(losses.native, total.native, false)
   return record(total, [logits], dLogits ? [dLogits] : [], (gradient, [values], [toLogits]) => {
     toLogits!.write(scaledBy(gradient, values!))
@@ -68,22 +82,34 @@ function scaledBy(gradient: Tensor, values: Tensor) {
 }
 
 /** Float32 logits [N, V] of hidden states. */
-export function logitsOf(hidden: Tensor, head: Tensor): Tensor {
+export function logitsOf(hidden: Tensor, head: Tensor, { scale, softcap }: LogitsForm = plainLogits): Tensor {
+  const logits = products(hidden, head, scale)
+  if (softcap !== null) native.capLogits(logits.native, softcap)
+  return logits
+}
+
+/** scale · hidden headᵀ [N, V] in float32. */
+function products(hidden: Tensor, head: Tensor, scale: number): Tensor {
   const weight = operand(head, hidden.dtype as FloatDType)
   const logits = Tensor.empty([hidden.shape[0]!, head.shape[0]!], { device: hidden.device })
-  native.matmul(hidden.native, false, weight.native, true, logits.native, 1, false)
+  native.matmul(hidden.native, false, weight.native, true, logits.native, scale, false)
   return logits
 }
 
 /** Log-probabilities [N] (float32) of the targets, chunk by chunk like the loss. No gradients. */
-export function targetLogProbs(hidden: Tensor, head: Tensor, targets: Tensor): Tensor {
+export function targetLogProbs(
+  hidden: Tensor,
+  head: Tensor,
+  targets: Tensor,
+  { scale, softcap }: LogitsForm = plainLogits,
+): Tensor {
   const { device } = hidden
   const losses = Tensor.empty([hidden.shape[0]!], { device })
   for (const [from, to] of chunks(hidden.shape[0]!, head.shape[0]!)) {
     const x = hidden.rows(from, to)
-    const logits = logitsOf(x, head)
+    const logits = products(x, head, scale)
     const [at, slice] = [targets.rows(from, to), losses.rows(from, to)]
-    native.crossEntropy(logits.native, at.native, slice.native, null)
+    native.crossEntropy(logits.native, at.native, softcap ?? 0, slice.native, null)
     for (const tensor of [x, logits, at, slice]) tensor.dispose()
   }
   native.copy(losses.native, losses.native, -1)

@@ -1,31 +1,51 @@
 import { native } from '../../native.js'
-import { writeByAdding } from '../gradient-writes.js'
+import { addingTo, writeOrDrop } from '../gradient-writes.js'
 import { recomputable, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 
 /**
- * y = x / sqrt(mean(x²) + epsilon) · weight over rows of x [T, D]; weight [D] float32. The tape keeps x and one number a
- * row, not y: whoever saves y gets it made again.
+ * y = x / sqrt(mean(x²) + epsilon) · (weightOffset + weight) over rows of x [T, D] or of every head of [T, heads, D]; weight
+ * [D] float32. Gemma's norms have a weightOffset of 1. The tape keeps x and one number a row, not y: whoever saves y gets
+ * it made again.
  */
-export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
+export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number, weightOffset = 0): Tensor {
   const y = Tensor.empty(x.shape, x)
-  const rstd = Tensor.empty([x.shape[0]!], { device: x.device })
-  native.rmsNorm(x.native, null, weight.native, epsilon, y.native, rstd.native)
+  const rstd = Tensor.empty(x.shape.slice(0, -1), { device: x.device })
+  native.rmsNorm(x.native, null, weight.native, weightOffset, epsilon, y.native, rstd.native)
   record(y, [x, weight], [x, weight, rstd], (dY, [input, w, r], [dX, dWeight]) => {
-    let weightGradient: Tensor | null = null
-    writeByAdding(dWeight!, (gradient) => {
-      weightGradient = gradient
-    })
-    const both = (target: Tensor, add: boolean) => {
+    const weightGradient = addingTo(dWeight!)
+    writeOrDrop(dX!, input!, (target, add) => {
       const [g, xn, wn, rn] = [dY.native, input!.native, w!.native, r!.native]
-      native.rmsNormBackward(g, xn, wn, rn, target.native, add, weightGradient?.native ?? null)
-    }
-    if (dX!.needed) dX!.write(both)
-    else both(Tensor.empty(input!.shape, input!), false)
+      native.rmsNormBackward(g, xn, wn, weightOffset, rn, target.native, add, weightGradient)
+    })
   })
   return recomputable(y, [x, weight, rstd], () => {
     const again = Tensor.empty(x.shape, x)
-    native.rmsNormApply(x.native, weight.native, rstd.native, again.native)
+    native.rmsNormApply(x.native, weight.native, weightOffset, rstd.native, again.native)
+    return again
+  })
+}
+
+/**
+ * y = (x - mean) / sqrt(variance + epsilon) · weight + bias over rows of x [T, D] (arXiv 1607.06450); weight and bias [D]
+ * float32, bias may be null. The tape keeps x and two numbers a row, not y: whoever saves y gets it made again.
+ */
+export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null, epsilon: number): Tensor {
+  const y = Tensor.empty(x.shape, x)
+  const [mean, rstd] = [0, 1].map(() => Tensor.empty([x.shape[0]!], { device: x.device })) as [Tensor, Tensor]
+  const shift = bias?.native ?? null
+  native.layerNorm(x.native, weight.native, shift, epsilon, y.native, mean.native, rstd.native)
+  const affine = bias ? [weight, bias] : [weight]
+  record(y, [x, ...affine], [x, weight, mean, rstd], (dY, [input, w, m, r], [dX, dWeight, dBias]) => {
+    const [weightGradient, biasGradient] = [addingTo(dWeight!), dBias ? addingTo(dBias) : null]
+    writeOrDrop(dX!, input!, (target, add) => {
+      const [g, xn, wn, mn, rn] = [dY.native, input!.native, w!.native, m!.native, r!.native]
+      native.layerNormBackward(g, xn, wn, mn, rn, target.native, add, weightGradient, biasGradient)
+    })
+  })
+  return recomputable(y, [x, ...affine, mean, rstd], () => {
+    const again = Tensor.empty(x.shape, x)
+    native.layerNormApply(x.native, weight.native, shift, mean.native, rstd.native, again.native)
     return again
   })
 }

@@ -8,22 +8,33 @@ interface Packed {
   heads: number
   keyValueHeads: number
   headSize: number
+  /** Keys that a query sees at most, and the cap of scores; 0 or nothing: none. */
+  window?: number
+  softcap?: number
 }
 
-/** Softmax weights [Tq] × [keys] of one head, with the logarithm of each sum; query i sees keys up to i + keys - queries. */
-function attend({ documents, heads, keyValueHeads, headSize }: Packed, q: Host, k: Host, scale: number) {
-  const rows: { query: number; head: number; from: number; weights: number[]; lse: number }[] = []
+/**
+ * Softmax weights [Tq] × [keys] of one head, with the logarithm of each sum and the slopes of the cap; query i sees keys up
+ * to i + keys - queries, the last of them in its window. `from` is the first key that it sees.
+ */
+function attend(packed: Packed, q: Host, k: Host, scale: number) {
+  const { documents, heads, keyValueHeads, headSize, window = 0, softcap = 0 } = packed
+  const rows: { query: number; head: number; from: number; weights: number[]; slopes: number[]; lse: number }[] = []
   let [query0, key0] = [0, 0]
   for (const [queries, keys] of documents) {
     for (let i = 0; i < queries; i++) {
       for (let head = 0; head < heads; head++) {
         const shared = Math.floor(head / (heads / keyValueHeads))
         const seen = i + 1 + keys - queries
-        const score = (j: number) => scale * sum(headSize, (e) => q.at(query0 + i, head, e) * k.at(key0 + j, shared, e))
-        const scores = Array.from({ length: seen }, (_, j) => score(j))
+        const from = key0 + (window > 0 ? Math.max(0, seen - window) : 0)
+        const product = (j: number) =>
+          scale * sum(headSize, (e) => q.at(query0 + i, head, e) * k.at(from + j, shared, e))
+        const products = Array.from({ length: key0 + seen - from }, (_, j) => product(j))
+        const scores = products.map((value) => (softcap > 0 ? softcap * Math.tanh(value / softcap) : value))
+        const slopes = scores.map((value) => (softcap > 0 ? 1 - (value / softcap) ** 2 : 1))
         const most = Math.max(...scores)
         const lse = most + Math.log(scores.reduce((total, s) => total + Math.exp(s - most), 0))
-        rows.push({ query: query0 + i, head, from: key0, weights: scores.map((s) => Math.exp(s - lse)), lse })
+        rows.push({ query: query0 + i, head, from, weights: scores.map((s) => Math.exp(s - lse)), slopes, lse })
       }
     }
     query0 += queries
@@ -41,10 +52,11 @@ const offsets = (lengths: readonly number[]): number[] => {
 function facts(packed: Packed) {
   const queryOffsets = offsets(packed.documents.map(([queries]) => queries))
   const keyOffsets = offsets(packed.documents.map(([, keys]) => keys))
-  const { heads, keyValueHeads, headSize } = packed
+  const { heads, keyValueHeads, headSize, window = 0, softcap = 0 } = packed
   const [queries, keys] = [queryOffsets.at(-1)!, keyOffsets.at(-1)!]
-  const name = `documents ${JSON.stringify(packed.documents)}, ${heads}/${keyValueHeads} heads of ${headSize}`
-  return { queryOffsets, keyOffsets, queries, keys, name, scale: 1 / Math.sqrt(headSize) }
+  const limits = `${window ? `, a window of ${window}` : ''}${softcap ? `, a softcap of ${softcap}` : ''}`
+  const name = `documents ${JSON.stringify(packed.documents)}, ${heads}/${keyValueHeads} heads of ${headSize}${limits}`
+  return { queryOffsets, keyOffsets, queries, keys, name, scoring: { scale: 1 / Math.sqrt(headSize), window, softcap } }
 }
 
 const even = (...lengths: number[]) => lengths.map((length) => [length, length] as const)
@@ -57,10 +69,18 @@ const shapes: Packed[] = [
   { documents: even(2, 0, 9), heads: 6, keyValueHeads: 3, headSize: 33 },
   { documents: [], heads: 2, keyValueHeads: 1, headSize: 8 },
   { documents: even(150, 67), heads: 2, keyValueHeads: 1, headSize: 64 },
+  { documents: even(3, 1, 17), heads: 4, keyValueHeads: 2, headSize: 16, window: 4 },
+  { documents: even(7, 13), heads: 3, keyValueHeads: 1, headSize: 5, window: 13, softcap: 2 },
+  { documents: even(31), heads: 2, keyValueHeads: 1, headSize: 8, softcap: 0.5 },
+  { documents: even(150, 0, 67), heads: 3, keyValueHeads: 1, headSize: 64, window: 33 },
+  // Windows that leave out whole blocks of keys, and of queries.
+  { documents: even(700), heads: 1, keyValueHeads: 1, headSize: 64, window: 70 },
+  { documents: even(610, 5, 1), heads: 2, keyValueHeads: 2, headSize: 48, window: 200, softcap: 1.5 },
 ]
 
-// With a cache, a document has more keys than queries.
+// With a cache, a document has more keys than queries. And a window of 1, through which no gradient flows to queries.
 const withCache: Packed[] = [
+  { documents: even(5), heads: 1, keyValueHeads: 1, headSize: 4, window: 1 },
   { documents: [[1, 1]], heads: 2, keyValueHeads: 1, headSize: 8 },
   { documents: [[1, 37]], heads: 4, keyValueHeads: 2, headSize: 16 },
   {
@@ -73,11 +93,26 @@ const withCache: Packed[] = [
     headSize: 7,
   },
   { documents: [[1, 700]], heads: 9, keyValueHeads: 3, headSize: 64 },
+  { documents: [[1, 700]], heads: 4, keyValueHeads: 2, headSize: 16, window: 5, softcap: 3 },
+  { documents: [[1, 2900]], heads: 2, keyValueHeads: 1, headSize: 8, window: 2100 },
+  { documents: [[1, 2900]], heads: 2, keyValueHeads: 1, headSize: 8, softcap: 2 },
+  {
+    documents: [
+      [40, 90],
+      [1, 9],
+      [3, 300],
+    ],
+    heads: 2,
+    keyValueHeads: 1,
+    headSize: 10,
+    window: 21,
+    softcap: 2,
+  },
 ]
 
 const attention = [...shapes, ...withCache].map((packed) => {
   const { heads, keyValueHeads, headSize } = packed
-  const { queryOffsets, keyOffsets, queries, keys, name, scale } = facts(packed)
+  const { queryOffsets, keyOffsets, queries, keys, name, scoring } = facts(packed)
   return operationCase({
     name: `attention of ${name}`,
     operands: {
@@ -91,10 +126,10 @@ const attention = [...shapes, ...withCache].map((packed) => {
     },
     // In bfloat16 the softmax weights are rounded before they meet v.
     slack: { bfloat16: 2 ** -8 },
-    call: ({ q, k, v, starts, keyStarts, out, lse }) => native.attention(q, k, v, starts, keyStarts, scale, out, lse),
+    call: ({ q, k, v, starts, keyStarts, out, lse }) => native.attention(q, k, v, starts, keyStarts, scoring, out, lse),
     reference: ({ q, k, v }) => {
       const [out, lse] = [new Host(q.shape), new Host([heads, queries])]
-      for (const row of attend(packed, q, k, scale)) {
+      for (const row of attend(packed, q, k, scoring.scale)) {
         const shared = Math.floor(row.head / (heads / keyValueHeads))
         lse.set(row.lse, row.head, row.query)
         for (let e = 0; e < headSize; e++) {
@@ -109,7 +144,7 @@ const attention = [...shapes, ...withCache].map((packed) => {
 
 const attentionBackward = shapes.map((packed) => {
   const { heads, keyValueHeads, headSize } = packed
-  const { queryOffsets, queries, keys, name, scale } = facts(packed)
+  const { queryOffsets, queries, keys, name, scoring } = facts(packed)
   const q = { shape: [queries, heads, headSize], dtype: 'activation' } as const
   const k = { shape: [keys, keyValueHeads, headSize], dtype: 'activation' } as const
   return operationCase({
@@ -129,20 +164,20 @@ const attentionBackward = shapes.map((packed) => {
     // bfloat16: out comes rounded from the forward pass, softmax weights and their gradients are rounded before products.
     slack: { float32: 1e-5, bfloat16: 2 ** -6 },
     call: ({ dOut, q, k, v, starts, out, lse, dQ, dK, dV }) => {
-      native.attention(q, k, v, starts, starts, scale, out, lse)
-      native.attentionBackward(dOut, q, k, v, out, lse, starts, starts, scale, dQ, dK, dV)
+      native.attention(q, k, v, starts, starts, scoring, out, lse)
+      native.attentionBackward(dOut, q, k, v, out, lse, starts, starts, scoring, dQ, dK, dV)
     },
-    // dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP - Σ P dP), dQ = scale dS K, dK = scale dSᵀ Q.
+    // dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP - Σ P dP) through the cap, dQ = scale dS K, dK = scale dSᵀ Q.
     reference: ({ dOut, q, k, v }) => {
       const [out, lse] = [new Host(q.shape), new Host([heads, queries])]
       const [dQ, dK, dV] = [new Host(q.shape), new Host(k.shape), new Host(k.shape)]
-      for (const { query, head, from, weights, lse: logSum } of attend(packed, q, k, scale)) {
+      for (const { query, head, from, weights, slopes, lse: logSum } of attend(packed, q, k, scoring.scale)) {
         const shared = Math.floor(head / (heads / keyValueHeads))
         lse.set(logSum, head, query)
         const dP = weights.map((_, j) => sum(headSize, (e) => dOut.at(query, head, e) * v.at(from + j, shared, e)))
         const mean = sum(weights.length, (j) => weights[j]! * dP[j]!)
         for (const [j, weight] of weights.entries()) {
-          const dS = weight * (dP[j]! - mean) * scale
+          const dS = weight * (dP[j]! - mean) * slopes[j]! * scoring.scale
           for (let e = 0; e < headSize; e++) {
             out.add(weight * v.at(from + j, shared, e), query, head, e)
             dV.add(weight * dOut.at(query, head, e), from + j, shared, e)

@@ -22,56 +22,78 @@ function softmax(logits: Host, row: number): { weights: number[]; lse: number } 
   return { weights: values.map((value) => Math.exp(value - lse)), lse }
 }
 
-const lossesOf = (logits: Host, targets: Host): Host =>
-  Host.of([logits.shape[0]!], (t) => {
-    const target = targets.at(t)
-    return target < 0 ? 0 : softmax(logits, t).lse - logits.at(t, target)
-  })
+/** softcap · tanh(x / softcap), or x without a softcap. */
+const capped = (logits: Host, softcap: number): Host =>
+  softcap > 0 ? logits.map((value) => softcap * Math.tanh(value / softcap)) : logits
 
-const gradientOf = (logits: Host, targets: Host): Host => {
-  const rows = Array.from({ length: logits.shape[0]! }, (_, t) => softmax(logits, t).weights)
-  return Host.of(logits.shape, (t, j) => (targets.at(t) < 0 ? 0 : rows[t]![j]! - (targets.at(t) === j ? 1 : 0)))
+const lossesOf = (logits: Host, targets: Host, softcap = 0): Host => {
+  const scores = capped(logits, softcap)
+  return Host.of([logits.shape[0]!], (t) => {
+    const target = targets.at(t)
+    return target < 0 ? 0 : softmax(scores, t).lse - scores.at(t, target)
+  })
+}
+
+const gradientOf = (logits: Host, targets: Host, softcap = 0): Host => {
+  const scores = capped(logits, softcap)
+  const rows = Array.from({ length: logits.shape[0]! }, (_, t) => softmax(scores, t).weights)
+  return Host.of(logits.shape, (t, j) => {
+    const slope = softcap > 0 ? 1 - (scores.at(t, j) / softcap) ** 2 : 1
+    return targets.at(t) < 0 ? 0 : slope * (rows[t]![j]! - (targets.at(t) === j ? 1 : 0))
+  })
 }
 
 /** Large logits too: their exponentials overflow without the maximum. */
 const spread = (random: { normal(): number }, i: number) => (i % 11 === 3 ? 300 : 0) + 4 * random.normal()
 
-const crossEntropy = logitSizes.flatMap(([rows, vocabulary]) => {
-  const logits = { shape: [rows, vocabulary], dtype: 'activation', values: spread } as const
-  const targets = { shape: [rows], dtype: 'int32', values: targetsBelow(vocabulary) } as const
-  const losses = { shape: [rows], dtype: 'float32', role: 'out' } as const
-  // A certain target has a loss of nothing beside the size of its logit, and a logit of 300 is known to 3e-5.
-  const slack = { float32: 1e-5, bfloat16: 1e-5 }
-  return [
-    operationCase({
-      name: `crossEntropy [${rows}, ${vocabulary}]`,
-      operands: { logits, targets, losses },
-      slack,
-      call: ({ logits, targets, losses }) => native.crossEntropy(logits, targets, losses, null),
-      reference: ({ logits, targets }) => ({ losses: lossesOf(logits, targets) }),
-    }),
-    operationCase({
-      name: `crossEntropy [${rows}, ${vocabulary}] with gradients`,
-      operands: { logits, targets, losses, dLogits: { shape: [rows, vocabulary], dtype: 'activation', role: 'out' } },
-      slack,
-      call: ({ logits, targets, losses, dLogits }) => native.crossEntropy(logits, targets, losses, dLogits),
-      reference: ({ logits, targets }) => ({
-        losses: lossesOf(logits, targets),
-        dLogits: gradientOf(logits, targets),
+const crossEntropy = logitSizes.flatMap(([rows, vocabulary]) =>
+  [0, 30].flatMap((softcap) => {
+    const logits = { shape: [rows, vocabulary], dtype: 'activation', values: spread } as const
+    const targets = { shape: [rows], dtype: 'int32', values: targetsBelow(vocabulary) } as const
+    const losses = { shape: [rows], dtype: 'float32', role: 'out' } as const
+    const name = `crossEntropy [${rows}, ${vocabulary}]${softcap ? ' of capped logits' : ''}`
+    // A certain target has a loss of nothing beside the size of its logit, and a logit of 300 is known to 3e-5.
+    const slack = { float32: 1e-5, bfloat16: 1e-5 }
+    return [
+      operationCase({
+        name,
+        operands: { logits, targets, losses },
+        slack,
+        call: ({ logits, targets, losses }) => native.crossEntropy(logits, targets, softcap, losses, null),
+        reference: ({ logits, targets }) => ({ losses: lossesOf(logits, targets, softcap) }),
       }),
-    }),
-    operationCase({
-      name: `crossEntropy [${rows}, ${vocabulary}] with gradients in the logits' memory`,
-      operands: { logits: { ...logits, role: 'inout' }, targets, losses },
-      slack,
-      call: ({ logits, targets, losses }) => native.crossEntropy(logits, targets, losses, logits),
-      reference: ({ logits, targets }) => ({
-        losses: lossesOf(logits, targets),
-        logits: gradientOf(logits, targets),
+      operationCase({
+        name: `${name} with gradients`,
+        operands: { logits, targets, losses, dLogits: { shape: [rows, vocabulary], dtype: 'activation', role: 'out' } },
+        slack,
+        call: ({ logits, targets, losses, dLogits }) => native.crossEntropy(logits, targets, softcap, losses, dLogits),
+        reference: ({ logits, targets }) => ({
+          losses: lossesOf(logits, targets, softcap),
+          dLogits: gradientOf(logits, targets, softcap),
+        }),
       }),
-    }),
-  ]
-})
+      operationCase({
+        name: `${name} with gradients in the logits' memory`,
+        operands: { logits: { ...logits, role: 'inout' }, targets, losses },
+        slack,
+        call: ({ logits, targets, losses }) => native.crossEntropy(logits, targets, softcap, losses, logits),
+        reference: ({ logits, targets }) => ({
+          losses: lossesOf(logits, targets, softcap),
+          logits: gradientOf(logits, targets, softcap),
+        }),
+      }),
+    ]
+  }),
+)
+
+const capLogits = logitSizes.map(([rows, vocabulary]) =>
+  operationCase({
+    name: `capLogits [${rows}, ${vocabulary}]`,
+    operands: { logits: { shape: [rows, vocabulary], dtype: 'activation', role: 'inout', values: spread } },
+    call: ({ logits }) => native.capLogits(logits, 30),
+    reference: ({ logits }) => ({ logits: capped(logits, 30) }),
+  }),
+)
 
 const lengths = [0, 1, 13, 64, 16385, 70001]
 
@@ -208,9 +230,10 @@ const adamw = [
   adamwCase('adamw with a scale that is not finite changes nothing', Number.NaN, 3),
 ]
 
-type Training = 'crossEntropy' | 'sum' | 'globalNorm' | 'clipScale' | 'adamw' | 'countNonFinite'
+type Training = 'crossEntropy' | 'capLogits' | 'sum' | 'globalNorm' | 'clipScale' | 'adamw' | 'countNonFinite'
 export const training: Record<Training, OperationCase[]> = {
   crossEntropy,
+  capLogits,
   sum,
   globalNorm,
   clipScale,

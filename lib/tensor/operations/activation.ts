@@ -1,0 +1,43 @@
+import { type Activation, native } from '../../native.js'
+import { writeByStoring } from '../gradient-writes.js'
+import { recomputable, record } from '../tape.js'
+import { Tensor } from '../tensor.js'
+
+/**
+ * f(gate) · up from [T, 2F] = [gate | up]: [T, F]. SwiGLU with `silu`, GeGLU with `gelu` or `geluTanh` (arXiv 2002.05202).
+ * Made again in the backward pass for whoever saved it.
+ */
+export function gatedActivation(gateUp: Tensor, f: Activation): Tensor {
+  const tokens = gateUp.shape[0]!
+  const features = gateUp.shape[1]! / 2
+  const halves = (tensor: Tensor) => [tensor.columns(0, features), tensor.columns(features, 2 * features)] as const
+  const compute = (): Tensor => {
+    const [gate, up] = halves(gateUp)
+    const y = Tensor.empty([tokens, features], gateUp)
+    native.activation(f, gate.native, up.native, y.native)
+    gate.dispose()
+    up.dispose()
+    return y
+  }
+  const y = record(compute(), [gateUp], [gateUp], (dY, [input], [dInput]) => {
+    const [gate, up] = halves(input!)
+    writeByStoring(dInput!, (target) => {
+      const [dGate, dUp] = halves(target)
+      native.activationBackward(f, dY.native, gate.native, up.native, dGate.native, dUp.native)
+    })
+  })
+  return recomputable(y, [gateUp], compute)
+}
+
+/** f(x) of [T, F]. Made again in the backward pass for whoever saved it. */
+export function activation(x: Tensor, f: Activation): Tensor {
+  const compute = (): Tensor => {
+    const y = Tensor.empty(x.shape, x)
+    native.activation(f, x.native, null, y.native)
+    return y
+  }
+  const y = record(compute(), [x], [x], (dY, [input], [dX]) => {
+    writeByStoring(dX!, (target) => native.activationBackward(f, dY.native, input!.native, null, target.native, null))
+  })
+  return recomputable(y, [x], compute)
+}
