@@ -68,7 +68,6 @@ export type {
   PlainDType,
   ProfileEntry,
 } from './native.js'
-export type { RotaryScaling } from './nn/rotary.js'
 export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.js'
 export { clipGradNorm } from './optim/clip-grad-norm.js'
 export { type ScheduleOptions, type Scheduler, schedule } from './optim/schedule.js'

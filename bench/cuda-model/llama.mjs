@@ -1,7 +1,8 @@
 // Llama-2-7B in bfloat16 with weights of no values, for traces of what runs.
+import { Block } from '../../dist/models/block.js'
 import { parseConfig } from '../../dist/models/config.js'
-import { LlamaBlock, llamaLinears } from '../../dist/models/llama.js'
 import { Model } from '../../dist/models/model.js'
+import { linearsOf } from '../../dist/models/network.js'
 import { Weights } from '../../dist/models/weights.js'
 
 export const llamaBlocks = 32
@@ -25,12 +26,12 @@ const config = parseConfig(
 )
 
 /** The seven linear layers of a block, `{name, inFeatures, outFeatures}`. */
-export const linears = llamaLinears(config).filter(({ name }) => name.startsWith('model.layers.0.'))
+export const linears = linearsOf(config.network).filter(({ name }) => name.startsWith('model.layers.0.'))
 
 const emptyWeights = (device) => new Weights(config, device, 'bfloat16', () => {})
 
 /** One block on a device. */
-export const emptyBlock = (device) => new LlamaBlock(0, emptyWeights(device))
+export const emptyBlock = (device) => new Block(0, config.network.blocks[0], emptyWeights(device))
 
 /** The whole model on a device. */
 export const emptyModel = (device) => new Model({ tokenizer: null, source: null, weights: emptyWeights(device) })

@@ -25,7 +25,8 @@ const options = { device, dtype: 'bfloat16' }
 const reader = new TraceReader(process.env.MORA_SIMT_TRACE)
 
 const block = emptyBlock(device)
-const { config } = block
+const { attention, mlp } = block
+const hiddenSize = attention.output.outFeatures
 if (operator) {
   const adapter = mora({ rank, operator })
   for (const linear of block.linears()) {
@@ -40,7 +41,7 @@ const before = new Parameter('before', Tensor.zeros([1], { device }))
 const input = (width) => record(Tensor.empty([tokens, width], options), [before], [], () => {})
 
 const phases = { first: Object.values(await pass()).flat(), ...(await pass()) }
-if (whole) phases.block = await phase(() => block.forward(input(config.hiddenSize), contextOf(tokens)))
+if (whole) phases.block = await phase(() => block.forward(input(hiddenSize), contextOf(tokens)))
 if (merge) {
   const nonFinite = Tensor.zeros([1], { device, dtype: 'int32' })
   phases.merge = await phase(() => {
@@ -52,13 +53,11 @@ console.log(JSON.stringify(phases))
 /** Forward and backward of what reads one input each: the gradients of matrices are those of one micro-batch. */
 async function pass() {
   for (const { layer } of adapters) for (const parameter of layer.parameters) parameter.zeroGrad()
-  const { queryKeyValue, attentionOutput, gateUp, down } = block
-  const { hiddenSize, intermediateSize } = config
   const layers = [
-    { layer: queryKeyValue, width: hiddenSize },
-    { layer: attentionOutput, width: hiddenSize },
-    { layer: gateUp, width: hiddenSize },
-    { layer: down, width: intermediateSize },
+    { layer: attention.projections, width: hiddenSize },
+    { layer: attention.output, width: attention.output.inFeatures },
+    { layer: mlp.projections, width: hiddenSize },
+    { layer: mlp.down, width: mlp.down.inFeatures },
   ]
   let results = []
   const forward = await phase(() => {
@@ -86,8 +85,8 @@ async function phase(body) {
 /** One document of all tokens. */
 function contextOf(count) {
   const integers = (values) => Tensor.from(Int32Array.from(values), [values.length], { device, dtype: 'int32' })
-  const { ropeTheta: theta, headSize, ropeScaling: scaling } = config
-  const tables = new RotaryTables({ theta, headSize, scaling, dtype: 'float32' }, device).upTo(count)
+  const { rotary } = attention.plan
+  const tables = new RotaryTables({ ...rotary, dtype: 'float32' }, device).upTo(count)
   const positions = integers(Array.from({ length: count }, (_, i) => i))
-  return { rotary: { ...tables, positions }, offsets: integers([0, count]), dropout: null }
+  return { rotary: new Map([[rotary, { ...tables, positions }]]), offsets: integers([0, count]), dropout: null }
 }

@@ -97,7 +97,7 @@ async function measure({ name, config, rows, length }, method) {
   const model = new Model({ tokenizer: null, source: null, weights })
   model.addAdapter('measured', adapterConfig(method))
   const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
-  const ids = Int32Array.from({ length: rows * (length + 1) }, (_, i) => (i * 7919 + (i >> 3)) % parsed.vocabSize)
+  const ids = Int32Array.from({ length: rows * (length + 1) }, (_, i) => (i * 7919 + (i >> 3)) % parsed.vocabularySize)
   const batch = packedBatch(ids, rows, length)
   let loss = Number.NaN
   const step = async () => {

@@ -41,6 +41,8 @@ export interface StoredAdapter {
   readonly modules: ReadonlyMap<string, StoredTensor>
   /** Whether tied weights were trained as one although only one of them is in the file. */
   readonly tiesWeights: boolean
+  /** Whether it goes beside layers whose weights are stored as [in, out] (GPT-2's Conv1D). */
+  readonly fanInFanOut: boolean
   /** Every tensor by its full name. */
   readonly tensors: ReadonlyMap<string, StoredTensor>
 }
@@ -49,7 +51,7 @@ export interface StoredAdapter {
 export async function readAdapterFolder(folder: string): Promise<StoredAdapter> {
   const configPath = join(folder, configName)
   const json = await readJsonObject(configPath)
-  for (const option of ['fan_in_fan_out', 'trainable_token_indices', 'layer_replication']) {
+  for (const option of ['trainable_token_indices', 'layer_replication']) {
     if (json[option]) throw new UsageError('unsupported-option', `${configPath} has ${option}, which is not supported.`)
   }
   if (json.bias !== undefined && json.bias !== 'none') {
@@ -94,6 +96,7 @@ export async function readAdapterFolder(folder: string): Promise<StoredAdapter> 
   return {
     ...{ folder, config, provenance: provenanceFrom(json.node_mora), layers: [...layers], modules, tensors },
     tiesWeights: json.ensure_weight_tying === true,
+    fanInFanOut: json.fan_in_fan_out === true,
   }
 }
 
@@ -159,14 +162,14 @@ export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix
 
 /**
  * Writes both files; a reader never finds half of one. `modules` are weights that were trained whole, by their names in
- * the model, and `base` names the model as the user gave it.
+ * the model and as checkpoints store them, and `base` names the model as the user gave it.
  */
 export async function writeAdapterFolder(
   folder: string,
   config: AdapterConfigBase,
   layers: ReadonlyMap<string, readonly TensorToStore[]>,
   modules: ReadonlyMap<string, Tensor>,
-  { base, provenance }: { base: string; provenance: AdapterProvenance },
+  { base, provenance, fanInFanOut }: { base: string; provenance: AdapterProvenance; fanInFanOut: boolean },
 ): Promise<void> {
   const entry = (name: string, { shape, values }: Omit<TensorToStore, 'suffix'>, layer: string) => ({
     name: `${prefix}${name}`,
@@ -197,6 +200,7 @@ export async function writeAdapterFolder(
         : describeTargets(config.targetModules),
     task_type: 'CAUSAL_LM',
     ...entriesOfMethod,
+    ...('fan_in_fan_out' in entriesOfMethod && { fan_in_fan_out: fanInFanOut }),
     node_mora: { ...(isJsonObject(own) && own), ...provenance },
   }
   const sorted = Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)))

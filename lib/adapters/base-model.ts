@@ -16,6 +16,8 @@ export interface BaseModel {
   readonly weights: ReadonlyMap<string, readonly number[]>
   /** Names that stand for another weight: a tied head's for the embeddings'. */
   readonly ties: ReadonlyMap<string, string>
+  /** Names of weights [out, in] that checkpoints, and adapters' files with them, store as [in, out]. */
+  readonly transposed: ReadonlySet<string>
   /** Null for a model that no file holds. */
   identity(): BaseIdentity | null
 }

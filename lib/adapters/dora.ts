@@ -47,6 +47,7 @@ export class DoraLayer extends WeightFormLayer {
           native.rmsNormApply(
             directed.native,
             constant([rows.shape[1]!], scale, rows).native,
+            0,
             factors.native,
             scaled.native,
           )
@@ -62,7 +63,7 @@ export class DoraLayer extends WeightFormLayer {
           const inverse = inverseNorms(directed)
           const scaled = Tensor.empty(dY.shape, x)
           const columns = product(magnitude, inverse, scale)
-          native.rmsNormApply(dY.native, columns.native, constant([tokens], 1, x).native, scaled.native)
+          native.rmsNormApply(dY.native, columns.native, 0, constant([tokens], 1, x).native, scaled.native)
           const [z, dZ] = [Tensor.empty([tokens, a.shape[0]!], x), Tensor.empty([tokens, a.shape[0]!], x)]
           native.matmul(x.native, false, a.as(dtype).native, true, z.native, 1, false)
           native.matmul(scaled.native, false, b.as(dtype).native, false, dZ.native, 1, false)
@@ -115,7 +116,7 @@ function product(a: Tensor, b: Tensor, scale = 1): Tensor {
 function inverseNorms(matrix: Tensor): Tensor {
   const [rows, columns] = matrix.shape as [number, number]
   const rstd = Tensor.empty([rows], { device: matrix.device })
-  native.rmsNorm(matrix.native, null, constant([columns], 1, matrix).native, 0, null, rstd.native)
+  native.rmsNorm(matrix.native, null, constant([columns], 1, matrix).native, 0, 0, null, rstd.native)
   const inverse = Tensor.empty([rows], { device: matrix.device })
   native.copy(rstd.native, inverse.native, 1 / Math.sqrt(columns))
   return inverse

@@ -6,8 +6,8 @@ import type { BaseModel } from './base-model.js'
 import { isTarget } from './patterns.js'
 
 const words: Readonly<Record<string, (module: string) => boolean>> = {
-  embeddings: (module) => isTarget(['embed_tokens'], module),
-  norms: (module) => module.endsWith('norm'),
+  embeddings: (module) => isTarget(['embed_tokens', 'wte', 'wpe'], module),
+  norms: (module) => /norm$|(^|\.)ln_\w+$/.test(module),
   head: (module) => module === 'lm_head',
 }
 
@@ -51,8 +51,9 @@ export function modulesOfAdapter(
   const unfit = (why: string) =>
     new UsageError('unfit-adapter', `The adapter ${folder} does not fit the model: ${why}.`)
   const tensors = new Map<string, StoredTensor>()
-  for (const [name, tensor] of modules) {
+  for (const [name, stored] of modules) {
     const weight = base.ties.get(name) ?? name
+    const tensor = base.transposed.has(weight) ? transposed(stored) : stored
     const shape = base.weights.get(weight)
     if (!shape) throw unfit(`the model has no ${name}`)
     if (shape.join() !== tensor.shape.join()) {
@@ -86,6 +87,13 @@ export function sameValues(a: StoredTensor, b: StoredTensor): boolean {
 /** Whether PEFT takes a module for one that a name of `modules_to_save` means: the name is the end of its path. */
 export function isSavedModule(names: readonly string[], module: string): boolean {
   return names.some((name) => module.endsWith(name))
+}
+
+/** Rows as columns. */
+function transposed({ name, shape, values }: StoredTensor): StoredTensor {
+  const [rows, columns] = shape as [number, number]
+  const turned = Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!)
+  return { name, shape: [columns, rows], values: turned }
 }
 
 export const moduleOf = (weight: string): string => weight.replace(/\.(weight|bias)$/, '')

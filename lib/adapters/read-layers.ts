@@ -46,6 +46,12 @@ export async function readAdapterLayers<L extends LayerFacts>(
       `The adapter ${folder} does not fit the model: it has ${foreign.length} layers that the model lacks, such as ${foreign[0]}.`,
     )
   }
+  if (stored.fanInFanOut && base.transposed.size === 0) {
+    throw new UsageError(
+      'unfit-adapter',
+      `The adapter ${folder} does not fit the model: it is for layers whose weights are stored as [in, out] (fan_in_fan_out).`,
+    )
+  }
   const { names, tensors } = modulesOfAdapter(stored, base)
   const config: AdapterConfigBase = { ...stored.config, modulesToSave: names }
   const missing = selectTargets(config.targetModules, linears).filter(

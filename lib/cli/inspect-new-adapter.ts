@@ -8,7 +8,7 @@ import { selectTargets } from '../adapters/patterns.js'
 import { adapterMethod, requireForm } from '../adapters/registry.js'
 import { baseModelOf } from '../models/base-model.js'
 import { ModelSource } from '../models/index.js'
-import { llamaLinears } from '../models/llama.js'
+import { adaptableLayers } from '../models/network.js'
 import { type InspectOptions, newAdapterOptions } from '../options/index.js'
 import { formatCount, formatFacts, formatTable } from './format.js'
 
@@ -35,7 +35,7 @@ export async function newAdapterFacts(path: string, options: InspectOptions): Pr
   if (method === 'full') {
     return { method, rank: null, operator: null, parameters: modelParameters, layers: [], ...whole }
   }
-  const linears = llamaLinears(source.config)
+  const linears = adaptableLayers(source.config)
   const { matchParametersOf: budget } = options
   const rank = budget === undefined ? given : matchingRank(budget, method, options, linears)
   const config = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
@@ -45,8 +45,10 @@ export async function newAdapterFacts(path: string, options: InspectOptions): Pr
     ({ name }) => !modules.weights.includes(`${name}.weight`),
   )
   for (const layer of targets) requireForm(config, layer)
-  const layers = targets.map(({ role, ...layer }) => ({
-    ...layer,
+  const layers = targets.map((layer) => ({
+    name: layer.name,
+    inFeatures: layer.inFeatures,
+    outFeatures: layer.outFeatures,
     parameters: adapterMethod(method).countParameters(config, layer),
   }))
   const inModules = modules.weights.reduce((sum, name) => sum + numbers(base.weights.get(name)!), 0)

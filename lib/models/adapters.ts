@@ -9,6 +9,7 @@ import { UsageError } from '../errors.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { Linear } from '../nn/linear.js'
 import { Parameter } from '../tensor/parameter.js'
+import { transposedView } from '../tensor/tensor.js'
 import { makeLayers } from './make-layers.js'
 import { MergedAdapters } from './merged-adapters.js'
 import type { Model } from './model.js'
@@ -101,11 +102,21 @@ export class ModelAdapters {
     const { base, path } = this.model
     const method = adapterMethod(config.method)
     const tensors = new Map([...layers].map(([linear, layer]) => [linear.name, method.tensors(layer)]))
-    const whole = new Map(
-      [...modules].flatMap(([slot, parameter]) => namesInFile(slot.name, base).map((file) => [file, parameter])),
+    const stored = [...modules].map(
+      ([slot, parameter]) =>
+        [
+          slot.name,
+          base.transposed.has(slot.name) ? transposedView(parameter) : parameter.view(parameter.shape),
+        ] as const,
     )
+    const whole = new Map(stored.flatMap(([slot, view]) => namesInFile(slot, base).map((file) => [file, view])))
     const complete = provenance.baseHash === undefined ? { ...provenance, ...this.#baseProvenance() } : provenance
-    await writeAdapterFolder(folder, config, tensors, whole, { base: path, provenance: complete })
+    const fanInFanOut = base.transposed.size > 0
+    try {
+      await writeAdapterFolder(folder, config, tensors, whole, { base: path, provenance: complete, fanInFanOut })
+    } finally {
+      for (const [, view] of stored) view.dispose()
+    }
   }
 
   activate(names: readonly string[]): void {

@@ -1,13 +1,15 @@
 import type { BaseModel } from '../adapters/base-model.js'
 import type { ModelConfig } from './config.js'
-import { llamaWeightShapes } from './llama.js'
+import { transposedWeights, weightShapes } from './network.js'
 import type { ModelSource } from './source.js'
 
 /** A model as adapters see it. */
 export function baseModelOf(config: ModelConfig, source: ModelSource | null): BaseModel {
+  const { network, tiedEmbeddings } = config
   return {
-    weights: llamaWeightShapes(config),
-    ties: new Map(config.tiedEmbeddings ? [['lm_head.weight', 'model.embed_tokens.weight']] : []),
+    weights: weightShapes(config),
+    ties: new Map(tiedEmbeddings ? [[`${network.head}.weight`, `${network.embeddings}.weight`]] : []),
+    transposed: transposedWeights(network),
     identity: () => source?.identity() ?? null,
   }
 }

@@ -1,17 +1,22 @@
 import type { Batch } from '../data/batch.js'
+import { UsageError } from '../errors.js'
 import type { FloatDType, NativeDevice } from '../native.js'
 import { Linear } from '../nn/linear.js'
 import type { DropoutState } from '../nn/linear-input.js'
 import { RotaryTables } from '../nn/rotary.js'
 import { recomputed } from '../tensor/checkpoint.js'
+import { bfloat16BitsToFloat32, float32ToBfloat16Bits } from '../tensor/half.js'
 import { embedding, gatherRows } from '../tensor/operations/embedding.js'
 import { logitsOf } from '../tensor/operations/loss.js'
-import { rmsNorm } from '../tensor/operations/norm.js'
+import { addResidual } from '../tensor/operations/norm.js'
+import { scaled } from '../tensor/operations/scaled.js'
 import { Tensor } from '../tensor/tensor.js'
+import { Block } from './block.js'
 import type { ModelConfig } from './config.js'
 import type { ForwardContext } from './forward-context.js'
 import type { KeyValueCache } from './key-value-cache.js'
-import { LlamaBlock } from './llama.js'
+import { type NetworkPlan, type RotaryPlan, rotaryPlans } from './network.js'
+import { Norm } from './norm.js'
 import { WeightSlot } from './weight-slot.js'
 import type { Weights } from './weights.js'
 
@@ -21,40 +26,48 @@ export interface ForwardOptions {
   recompute?: boolean
 }
 
-/** The network of the Llama family: embeddings, blocks, a final norm and the output head. */
-export class LlamaDecoder {
+/** The network of a model: embeddings, blocks, a final norm and the output head. */
+export class Decoder {
   readonly config: ModelConfig
+  readonly network: NetworkPlan
   readonly device: NativeDevice
   /** Of activations and frozen weights. */
   readonly dtype: FloatDType
-  readonly blocks: readonly LlamaBlock[]
+  readonly blocks: readonly Block[]
   /** [V, D] */
   readonly embeddingTable: Linear
-  finalNorm: Tensor
+  /** Learned positions [P, D], where there are any. */
+  positions: Tensor | null
+  readonly finalNorm: Norm
   /** Output head [V, D]; null where it is the embeddings. */
   readonly untiedHead: Linear | null
   /** Every weight, in the order of the checkpoint. */
   readonly slots: readonly WeightSlot[]
-  readonly #rotary: RotaryTables
+  readonly #rotary: ReadonlyMap<RotaryPlan, RotaryTables>
 
   constructor(weights: Weights, rotaryDtype: 'float32' | 'bfloat16') {
     const { config, device, dtype } = weights
+    const { network } = config
     this.config = config
+    this.network = network
     this.device = device
     this.dtype = dtype
-    const [embeddings, norm, head] = ['model.embed_tokens.weight', 'model.norm.weight', 'lm_head.weight'] as const
-    this.embeddingTable = tableOf(embeddings, weights, 'embeddings')
-    this.blocks = Array.from({ length: config.layers }, (_, i) => new LlamaBlock(i, weights))
-    this.finalNorm = weights.norm(norm)
-    this.untiedHead = config.tiedEmbeddings ? null : tableOf(head, weights, 'head')
+    const positions = network.positions && `${network.positions}.weight`
+    this.embeddingTable = tableOf(network.embeddings, weights, 'embeddings')
+    this.positions = positions ? weights.weight(positions) : null
+    this.blocks = network.blocks.map((plan, i) => new Block(i, plan, weights))
+    this.finalNorm = new Norm(network.finalNorm, weights)
+    this.untiedHead = config.tiedEmbeddings ? null : tableOf(network.head, weights, 'head')
     this.slots = [
       ...WeightSlot.ofLinear(this.embeddingTable),
+      ...(positions ? [WeightSlot.of(positions, this, 'positions')] : []),
       ...this.blocks.flatMap(({ slots }) => slots),
-      WeightSlot.of(norm, this, 'finalNorm'),
+      ...this.finalNorm.slots,
       ...(this.untiedHead ? WeightSlot.ofLinear(this.untiedHead) : []),
     ]
-    const { ropeTheta: theta, headSize, ropeScaling: scaling } = config
-    this.#rotary = new RotaryTables({ theta, headSize, scaling, dtype: rotaryDtype }, device)
+    this.#rotary = new Map(
+      rotaryPlans(network).map((plan) => [plan, new RotaryTables({ ...plan, dtype: rotaryDtype }, device)]),
+    )
   }
 
   get head(): Tensor {
@@ -76,7 +89,7 @@ export class LlamaDecoder {
     for (const [i, target] of batch.targets.entries()) if (target >= 0) rows.push(i)
     const hidden = gatherRows(this.#hiddenStates(batch, options), this.#integers(Int32Array.from(rows)))
     return {
-      hidden: rmsNorm(hidden, this.finalNorm, this.config.epsilon),
+      hidden: this.finalNorm.forward(hidden),
       targets: this.#integers(Int32Array.from(rows, (row) => batch.targets[row]!)),
     }
   }
@@ -85,24 +98,24 @@ export class LlamaDecoder {
   nextLogits(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
     const { length: start } = cache
     const positions = this.#integers(Int32Array.from(ids, (_, i) => start + i))
-    const rotary = { ...this.#rotary.upTo(start + ids.length), positions }
-    const offsets = this.#integers(Int32Array.of(0, ids.length))
-    const context: ForwardContext = { rotary, offsets, dropout: null }
-    let x = embedding(this.embeddings, this.#integers(Int32Array.from(ids)), this.dtype)
+    const context: ForwardContext = {
+      rotary: this.#rotaryInputs(positions, start + ids.length),
+      offsets: this.#integers(Int32Array.of(0, ids.length)),
+      dropout: null,
+    }
+    let x = this.#embedded(this.#integers(Int32Array.from(ids)), positions)
     for (const block of this.blocks) x = block.forwardCached(x, context, cache)
-    const last = rmsNorm(x.rows(ids.length - 1, ids.length), this.finalNorm, this.config.epsilon)
-    return logitsOf(last, this.head)
+    const last = this.finalNorm.forward(x.rows(ids.length - 1, ids.length))
+    return logitsOf(last, this.head, this.network.logits)
   }
 
   /** Frees what the layers of the blocks share: their weights no longer lie in it. */
   disposeFused(): void {
-    for (const { queryKeyValue, gateUp } of this.blocks) {
-      for (const { fused } of [queryKeyValue, gateUp]) if (!fused.disposed) fused.dispose()
-    }
+    for (const block of this.blocks) block.disposeFused()
   }
 
   dispose(): void {
-    this.#rotary.dispose()
+    for (const tables of this.#rotary.values()) tables.dispose()
     for (const { own } of this.slots) if (!own.disposed) own.dispose()
     this.disposeFused()
   }
@@ -111,17 +124,36 @@ export class LlamaDecoder {
     return Tensor.from(values, [values.length], { device: this.device, dtype: 'int32' })
   }
 
+  #rotaryInputs(positions: Tensor, length: number): ForwardContext['rotary'] {
+    const { maxPositions } = this.config
+    if (this.positions && length > maxPositions) {
+      throw new UsageError(
+        'too-long',
+        `The model has learned ${maxPositions} positions, and a row of ${length} tokens needs more: make rows shorter (maxLength).`,
+      )
+    }
+    return new Map([...this.#rotary].map(([plan, tables]) => [plan, { ...tables.upTo(length), positions }]))
+  }
+
+  #embedded(ids: Tensor, positions: Tensor): Tensor {
+    const { embeddingScale } = this.network
+    const scale = this.dtype === 'bfloat16' ? roundToBfloat16(embeddingScale) : embeddingScale
+    const x = scaled(embedding(this.embeddings, ids, this.dtype), scale)
+    return this.positions ? addResidual(embedding(this.positions, positions, this.dtype), x) : x
+  }
+
   #hiddenStates(batch: Batch, { dropout, recompute = false }: ForwardOptions): Tensor {
     let longest = 1
     for (const position of batch.positions) longest = Math.max(longest, position + 1)
-    const rotary = { ...this.#rotary.upTo(longest), positions: this.#integers(batch.positions) }
+    const positions = this.#integers(batch.positions)
     const context: ForwardContext = {
-      rotary,
+      rotary: this.#rotaryInputs(positions, longest),
       offsets: this.#integers(batch.offsets),
       dropout: dropout?.(batch.rowKeys) ?? null,
     }
-    const constants = [...Object.values(rotary), context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
-    let x = embedding(this.embeddings, this.#integers(batch.ids), this.dtype)
+    const tables = [...context.rotary.values()].flatMap(({ cosines, sines }) => [cosines, sines])
+    const constants = [...tables, positions, context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
+    let x = this.#embedded(this.#integers(batch.ids), positions)
     for (const block of this.blocks) {
       const forward = (input: Tensor) => block.forward(input, context)
       x = recompute ? recomputed(forward, x, trainedIn(block), constants) : forward(x)
@@ -130,7 +162,9 @@ export class LlamaDecoder {
   }
 }
 
-function trainedIn(block: LlamaBlock): Tensor[] {
+const roundToBfloat16 = (value: number): number => bfloat16BitsToFloat32(float32ToBfloat16Bits(value))
+
+function trainedIn(block: Block): Tensor[] {
   const weights = block.slots.map(({ current }) => current)
   for (const linear of block.linears()) {
     for (const { layer } of linear.activeAdapters()) weights.push(...layer.parameters)
@@ -138,7 +172,7 @@ function trainedIn(block: LlamaBlock): Tensor[] {
   return weights.filter((weight) => weight.requiresGrad)
 }
 
-/** An embedding's or head's table, of the checkpoint's weight of this name. */
-function tableOf(weight: string, weights: Weights, role: 'embeddings' | 'head'): Linear {
-  return new Linear(weight.replace(/\.weight$/, ''), weights.weight(weight), null, role)
+/** An embedding's or head's table, of the checkpoint's module of this name. */
+function tableOf(name: string, weights: Weights, role: 'embeddings' | 'head'): Linear {
+  return new Linear(name, weights.weight(`${name}.weight`), null, role)
 }

@@ -5,7 +5,7 @@ import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { baseModelOf } from './base-model.js'
-import { llamaLinears } from './llama.js'
+import { adaptableLayers } from './network.js'
 import { ModelSource } from './source.js'
 import { editAndMeasure, replacement, type WeightEdit } from './weight-edit.js'
 import { writeModelFolder } from './write-folder.js'
@@ -53,7 +53,7 @@ export async function mergeModel({
   const { config } = source
   const tokenizer = await loadTokenizer(model)
   const base = baseModelOf(config, source)
-  const loaded = await readAdapterLayers(adapter, llamaLinears(config), base, { device, adapter, allowOtherBase })
+  const loaded = await readAdapterLayers(adapter, adaptableLayers(config), base, { device, adapter, allowOtherBase })
   const edits = new Map<string, WeightEdit>()
   for (const [{ name }, layer] of loaded.layers)
     edits.set(`${name}.weight`, (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite))

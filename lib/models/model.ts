@@ -15,7 +15,7 @@ import { Tensor } from '../tensor/tensor.js'
 import { ModelAdapters } from './adapters.js'
 import { baseModelOf } from './base-model.js'
 import type { ModelConfig } from './config.js'
-import { type ForwardOptions, LlamaDecoder } from './decoder.js'
+import { Decoder, type ForwardOptions } from './decoder.js'
 import { KeyValueCache } from './key-value-cache.js'
 import { saveModel } from './save.js'
 import type { ModelSource } from './source.js'
@@ -43,7 +43,7 @@ export class Model implements Disposable {
   /** Recompute each block's activations in the backward pass: slower, less memory. */
   gradientCheckpointing = false
   readonly adapterSet: ModelAdapters
-  readonly #decoder: LlamaDecoder
+  readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
   #dropout: { seed: number; step: number } | null = null
 
@@ -54,7 +54,7 @@ export class Model implements Disposable {
     this.device = weights.device
     this.dtype = weights.dtype
     this.base = baseModelOf(this.config, source)
-    this.#decoder = new LlamaDecoder(weights, rotaryDtype)
+    this.#decoder = new Decoder(weights, rotaryDtype)
     this.#slots = new Map(this.#decoder.slots.map((slot) => [slot.name, slot]))
     this.adapterSet = new ModelAdapters(this)
   }
@@ -189,7 +189,7 @@ export class Model implements Disposable {
   loss(batch: Batch): { loss: Tensor; targetTokens: number } {
     const loss = scope(() => {
       const { hidden, targets } = this.#decoder.targetStates(batch, this.#forwardOptions())
-      return linearCrossEntropy(hidden, this.head, targets)
+      return linearCrossEntropy(hidden, this.head, targets, this.config.network.logits)
     })
     return { loss, targetTokens: batch.targetTokens }
   }
@@ -202,7 +202,7 @@ export class Model implements Disposable {
     const values = noGrad(() =>
       scope(() => {
         const { hidden, targets } = this.#decoder.targetStates(batch, this.#forwardOptions())
-        return targetLogProbs(hidden, this.head, targets)
+        return targetLogProbs(hidden, this.head, targets, this.config.network.logits)
       }),
     )
     const result = (await values.data()) as Float32Array

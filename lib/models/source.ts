@@ -4,19 +4,24 @@ import { join } from 'node:path'
 import type { BaseIdentity } from '../adapters/base-model.js'
 import { InputError, UsageError } from '../errors.js'
 import { readGguf } from '../io/gguf.js'
-import { llamaConfigFromGguf } from '../io/gguf-config.js'
-import { huggingFaceName, ropeFactorsName, rowOrder } from '../io/hugging-face-names.js'
 import { readJsonObject } from '../io/json.js'
 import { readModelFolder } from '../io/model-folder.js'
 import { isComputable, type TensorLocation } from '../io/stored-dtype.js'
-import { type FloatDType, type NativeDevice, type NativeFile, native } from '../native.js'
+import { type FloatDType, type NativeDevice, type NativeFile, type NativeTensor, native } from '../native.js'
 import { scope } from '../tensor/scope.js'
-import { Tensor } from '../tensor/tensor.js'
+import { Tensor, transposedView } from '../tensor/tensor.js'
 import { type ModelConfig, parseConfig } from './config.js'
+import { configFromGguf, ggufFamily } from './gguf/model.js'
+import { huggingFaceName, ropeFactorsName, rowOrder } from './gguf/names.js'
+import { normsOf, transposedWeights } from './network.js'
 
 interface StoredWeight extends TensorLocation {
-  /** Row r of the weight is row `rowOrder[r]` of the file; null where they agree. */
-  readonly rowOrder: Int32Array | null
+  /** Row r of the weight is row `rowOrder[r]` of the file; absent where they agree. */
+  readonly rowOrder?: Int32Array | null
+  /** Whether the file has the weight's transpose. */
+  readonly transposed?: boolean
+  /** What the file's values are more than the weight's. */
+  readonly excess?: number
 }
 
 /** A checkpoint on disk, under Hugging Face's tensor names: a folder with safetensors, or a GGUF file. */
@@ -45,20 +50,32 @@ export class ModelSource {
   static async #openFolder(path: string): Promise<ModelSource> {
     const configPath = join(path, 'config.json')
     const config = parseConfig(await readJsonObject(configPath), configPath)
+    const files = await readModelFolder(path)
+    const { basePrefix, embeddings } = config.network
+    const isBase = !files.has(`${embeddings}.weight`) && files.has(`${embeddings.slice(basePrefix.length)}.weight`)
+    const transposed = transposedWeights(config.network)
     const weights = new Map<string, StoredWeight>()
-    for (const [name, location] of await readModelFolder(path)) weights.set(name, { ...location, rowOrder: null })
+    for (const [stored, location] of files) {
+      const name = isBase && !stored.startsWith(config.network.head) ? `${basePrefix}${stored}` : stored
+      weights.set(name, { ...location, transposed: transposed.has(name) })
+    }
     return new ModelSource(path, 'folder', config, weights)
   }
 
   static async #openGguf(path: string): Promise<ModelSource> {
     const file = await readGguf(path)
     const factors = file.tensors.get(ropeFactorsName)
-    const json = llamaConfigFromGguf(file, factors && floatsOf(factors))
+    const { names, permuted, normOffset } = ggufFamily(file).gguf
+    const config = parseConfig(configFromGguf(file, factors && floatsOf(factors)), path)
+    const norms = new Set(normsOf(config.network).map(({ name }) => `${name}.weight`))
     const weights = new Map<string, StoredWeight>()
-    for (const [name, location] of file.tensors) {
-      if (name !== ropeFactorsName) weights.set(huggingFaceName(name), { ...location, rowOrder: rowOrder(name, json) })
+    for (const [stored, location] of file.tensors) {
+      if (stored === ropeFactorsName) continue
+      const name = huggingFaceName(stored, names)
+      const order = permuted ? rowOrder(stored, config) : null
+      weights.set(name, { ...location, rowOrder: order, excess: norms.has(name) ? normOffset : 0 })
     }
-    return new ModelSource(path, 'gguf', parseConfig({ ...json }, path), weights)
+    return new ModelSource(path, 'gguf', config, weights)
   }
 
   has(name: string): boolean {
@@ -74,38 +91,28 @@ export class ModelSource {
 
   /** A weight's shape; throws naming the file where it is absent. */
   shape(name: string): readonly number[] {
-    return this.#location(name).shape
+    const { shape, transposed } = this.#location(name)
+    return transposed ? shape.toReversed() : shape
   }
 
   /** Reads a weight of the shape that the configuration asks for into `target`, converting to its dtype. */
   loadInto(name: string, target: Tensor): void {
-    const { path, dtype, shape, offset, rowOrder: order } = this.#location(name)
-    if (shape.join() !== target.shape.join()) {
+    const location = this.#location(name)
+    const { path, dtype, shape, offset } = location
+    const wanted = this.shape(name)
+    if (wanted.join() !== target.shape.join()) {
       throw new InputError(
         'malformed-file',
-        `${path}: ${name} is [${shape.join(', ')}], but the configuration asks for [${target.shape.join(', ')}].`,
+        `${path}: ${name} is [${wanted.join(', ')}], but the configuration asks for [${target.shape.join(', ')}].`,
       )
     }
     if (!isComputable(dtype) || dtype.startsWith('int') || dtype === 'uint8') {
       throw new UsageError('unsupported-dtype', `${path}: ${name} is stored as ${dtype}, which weights here cannot be.`)
     }
     scope(() => {
-      const { device } = target
-      const raw = native.fromFile(device, dtype, shape, this.#file(path), offset)
-      if (order) {
-        const matrix = [order.length, target.elements / order.length]
-        const values = Tensor.empty(matrix, { device, dtype: 'float32' })
-        native.dequantise(raw.view(matrix, [matrix[1]!, 1], 0), values.native)
-        const sorted = Tensor.empty(matrix, { device, dtype: 'float32' })
-        native.gatherRows(
-          values.native,
-          Tensor.from(order, [order.length], { device, dtype: 'int32' }).native,
-          sorted.native,
-        )
-        native.copy(sorted.view(shape).native, target.native, 1)
-      } else {
-        native.dequantise(raw, target.native)
-      }
+      const raw = native.fromFile(target.device, dtype, shape, this.#file(path), offset)
+      if (location.rowOrder || location.transposed || location.excess) unpack(raw, location, target)
+      else native.dequantise(raw, target.native)
       raw.dispose()
     })
   }
@@ -162,6 +169,31 @@ export class ModelSource {
     const file = native.openFile(path)
     this.#files.set(path, file)
     return file
+  }
+}
+
+/** Turns what a file holds into the weight, by way of float32. */
+function unpack(
+  raw: NativeTensor,
+  { shape, rowOrder: order, transposed, excess = 0 }: StoredWeight,
+  target: Tensor,
+): void {
+  const { device } = target
+  const values = Tensor.empty(shape, { device })
+  native.dequantise(raw, values.native)
+  if (order) {
+    const matrix = [order.length, values.elements / order.length]
+    const sorted = Tensor.empty(matrix, { device })
+    const rows = Tensor.from(order, [order.length], { device, dtype: 'int32' })
+    native.gatherRows(values.view(matrix).native, rows.native, sorted.native)
+    native.copy(sorted.view(shape).native, target.native, 1)
+  } else if (transposed) {
+    native.copy(transposedView(values).native, target.native, 1)
+  } else {
+    const ones = Tensor.empty(shape, { device })
+    native.fill(ones.native, 1)
+    native.add(ones.native, values.native, -excess)
+    native.copy(values.native, target.native, 1)
   }
 }
 

@@ -3,8 +3,9 @@ import { randomStream } from '../random.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { ModelConfig } from './config.js'
-import { llamaWeightShapes, type WeightLoader } from './llama.js'
+import { normsOf, weightShapes } from './network.js'
 import type { ModelSource } from './source.js'
+import type { WeightLoader } from './weight-loader.js'
 
 /** Loads weights by a function that fills memory: from a file, or with random values. */
 export class Weights implements WeightLoader {
@@ -16,7 +17,7 @@ export class Weights implements WeightLoader {
     readonly dtype: FloatDType,
     readonly fill: (name: string, target: Tensor) => void,
   ) {
-    this.#shapes = llamaWeightShapes(config)
+    this.#shapes = weightShapes(config)
   }
 
   weight(name: string): Tensor {
@@ -55,13 +56,16 @@ export function storedWeights(source: ModelSource, dtype: FloatDType, device: Na
 
 /** Weights to pretrain from: normal with the configuration's deviation, norms 1, biases 0; a function of seed and name. */
 export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDType, device: NativeDevice): Weights {
+  const norms = new Map(normsOf(config.network).map(({ name, weightOffset }) => [`${name}.weight`, 1 - weightOffset]))
   return new Weights(config, device, dtype, (name, target) => {
     const random = randomStream(seed, 'init', name)
-    const value = name.endsWith('norm.weight')
-      ? () => 1
-      : name.endsWith('bias')
-        ? () => 0
-        : () => random.normal() * config.initializerRange
+    const norm = norms.get(name)
+    const value =
+      norm !== undefined
+        ? () => norm
+        : name.endsWith('bias')
+          ? () => 0
+          : () => random.normal() * config.initializerRange
     const values = Tensor.from(Float32Array.from({ length: target.elements }, value), target.shape, {
       device,
       dtype: 'float32',

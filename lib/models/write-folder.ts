@@ -6,9 +6,9 @@ import { replaceFolder, writeFileAtomic } from '../io/atomic.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../io/safetensors.js'
 import { type FloatDType, type NativeDevice, native } from '../native.js'
 import { keep } from '../tensor/scope.js'
-import { Tensor } from '../tensor/tensor.js'
+import { Tensor, transposedView } from '../tensor/tensor.js'
 import type { ModelConfig } from './config.js'
-import { llamaWeightShapes } from './llama.js'
+import { transposedWeights, weightShapes } from './network.js'
 import type { ModelSource } from './source.js'
 
 /** What of a model goes into its folder. */
@@ -39,15 +39,16 @@ export async function writeModelFolder(
   folder: string,
   { dtype = defaultDType(model.source), onTensor }: WriteOptions = {},
 ): Promise<void> {
-  const shapes = llamaWeightShapes(model.config)
+  const shapes = weightShapes(model.config)
+  const transposed = transposedWeights(model.config.network)
   let written = 0
   const entries = [...shapes].map(
     ([name, shape]): SafetensorsEntry => ({
       name,
       dtype,
-      shape,
+      shape: transposed.has(name) ? shape.toReversed() : shape,
       data: async () => {
-        const bytes = await bytesOf(model, name, shape, dtype)
+        const bytes = await bytesOf(model, name, shape, dtype, transposed.has(name))
         onTensor?.(++written, shapes.size)
         return bytes
       },
@@ -55,7 +56,9 @@ export async function writeModelFolder(
   )
   await replaceFolder(folder, async (temporary) => {
     await writeShardedSafetensors(temporary, entries)
-    const json = { ...model.config.json, torch_dtype: dtype }
+    const { json: read } = model.config
+    // Newer configurations call it `dtype`.
+    const json = { ...read, [Object.hasOwn(read, 'dtype') ? 'dtype' : 'torch_dtype']: dtype }
     await writeFileAtomic(join(temporary, 'config.json'), `${JSON.stringify(json, null, 2)}\n`)
     for (const [name, content] of await companions(model)) await writeFileAtomic(join(temporary, name), content)
   })
@@ -71,12 +74,15 @@ async function bytesOf(
   name: string,
   shape: readonly number[],
   dtype: FloatDType,
+  transpose: boolean,
 ): Promise<Uint8Array> {
   const { device } = model
   using values = keep(Tensor.empty(shape, { device }))
   await model.fill(name, values)
-  using rounded = keep(Tensor.empty(shape, { device, dtype }))
-  rounded.copyFrom(values)
+  using laidOut = keep(transpose ? transposedView(values) : values.view(shape))
+  using rounded = keep(Tensor.empty(laidOut.shape, { device, dtype }))
+  rounded.copyFrom(laidOut)
+  laidOut.dispose()
   values.dispose()
   using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
   native.countNonFinite(rounded.native, nonFinite.native, false)

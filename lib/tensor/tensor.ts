@@ -166,6 +166,12 @@ export function denseStrides(shape: readonly number[]): number[] {
   return strides
 }
 
+/** The transpose of a dense matrix, as a view of it. */
+export function transposedView(matrix: Tensor): Tensor {
+  const [rows, columns] = matrix.shape as [number, number]
+  return matrix.view([columns, rows], [1, columns])
+}
+
 /** Replaces the values of a dense tensor, in stream order. */
 export function assign(tensor: Tensor, values: Float32Array): void {
   const loaded = native.fromArray(tensor.device, 'float32', tensor.shape, values)

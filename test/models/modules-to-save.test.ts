@@ -168,7 +168,8 @@ describe('gradients of modules trained whole', () => {
     const wanted = await gradientsOf(full)
     const gradients = await gradientsOf(model)
     const whole = wholeNames(model)
-    const { layers, tiedEmbeddings, attentionBias } = model.config
+    const { layers, tiedEmbeddings, network } = model.config
+    const attentionBias = network.blocks[0]!.attention.projections[0]!.bias
     const [norms, values] = [2 * layers + 1, attentionBias ? 2 * layers : layers]
     expect(whole.length).toBe(norms + values + (tiedEmbeddings ? 1 : 2))
     for (const weight of whole) {

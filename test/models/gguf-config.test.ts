@@ -1,10 +1,10 @@
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readGguf } from '../../lib/io/gguf.js'
-import { llamaConfigFromGguf } from '../../lib/io/gguf-config.js'
 import type { GgufFile, GgufValue } from '../../lib/io/gguf-types.js'
-import { huggingFaceName, rowOrder, unpermuteRows } from '../../lib/io/hugging-face-names.js'
-import { llama3Factors } from '../../lib/io/rope-factors.js'
+import { configFromGguf } from '../../lib/models/gguf/model.js'
+import { huggingFaceName, llamaNames, rowOrder, unpermuteRows } from '../../lib/models/gguf/names.js'
+import { llama3Factors } from '../../lib/models/gguf/rope-factors.js'
 
 const layers = 2
 const projections = ['attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down']
@@ -39,10 +39,10 @@ function llamaFile(metadata: Record<string, GgufValue> = {}, tensorNames: string
 
 const biasesOf = (names: string[]) => [0, 1].flatMap((layer) => names.map((name) => `blk.${layer}.${name}.bias`))
 
-describe('llamaConfigFromGguf', () => {
+describe('configFromGguf', () => {
   it('gives the configuration that transformers would read', () => {
     const ids = { 'tokenizer.ggml.bos_token_id': 1, 'tokenizer.ggml.eos_token_id': 2 }
-    expect(llamaConfigFromGguf(llamaFile({ ...ids, 'llama.rope.freq_base': 500000 }))).toEqual({
+    expect(configFromGguf(llamaFile({ ...ids, 'llama.rope.freq_base': 500000 }))).toEqual({
       architectures: ['LlamaForCausalLM'],
       model_type: 'llama',
       hidden_act: 'silu',
@@ -68,21 +68,21 @@ describe('llamaConfigFromGguf', () => {
 
   it('finds an untied head and biases by their tensors', () => {
     const file = llamaFile({}, ['output.weight', ...biasesOf(projections.slice(0, 4))])
-    expect(llamaConfigFromGguf(file)).toMatchObject({
+    expect(configFromGguf(file)).toMatchObject({
       tie_word_embeddings: false,
       attention_bias: true,
       mlp_bias: false,
     })
-    expect(() => llamaConfigFromGguf(llamaFile({}, biasesOf(['attn_q'])))).toThrow(/blk\.0\.attn_k\.bias is missing/)
+    expect(() => configFromGguf(llamaFile({}, biasesOf(['attn_q'])))).toThrow(/blk\.0\.attn_k\.bias is missing/)
   })
 
   it('reads a head size of its own and values given for each layer', () => {
     const metadata = { 'llama.attention.key_length': 32, 'llama.feed_forward_length': [130, 130] }
-    expect(llamaConfigFromGguf(llamaFile(metadata))).toMatchObject({ head_dim: 32, intermediate_size: 130 })
+    expect(configFromGguf(llamaFile(metadata))).toMatchObject({ head_dim: 32, intermediate_size: 130 })
   })
 
   it('reads linear and YaRN scaling', () => {
-    const scaling = (metadata: Record<string, GgufValue>) => llamaConfigFromGguf(llamaFile(metadata)).rope_scaling
+    const scaling = (metadata: Record<string, GgufValue>) => configFromGguf(llamaFile(metadata)).rope_scaling
     expect(scaling({ 'llama.rope.scale_linear': 4 })).toEqual({ rope_type: 'linear', factor: 4 })
     expect(scaling({ 'llama.rope.scaling.type': 'linear', 'llama.rope.scaling.factor': 2 })).toEqual({
       rope_type: 'linear',
@@ -100,25 +100,25 @@ describe('llamaConfigFromGguf', () => {
   it('recognises Llama 3’s scaling by its table', () => {
     const rope = { 'llama.rope.freq_base': 500000, 'llama.attention.key_length': 64 }
     const file = llamaFile(rope, ['rope_freqs.weight'])
-    expect(llamaConfigFromGguf(file, Float32Array.from(llama3Factors(32, 8192, 500000, 64))).rope_scaling).toEqual({
+    expect(configFromGguf(file, Float32Array.from(llama3Factors(32, 8192, 500000, 64))).rope_scaling).toEqual({
       rope_type: 'llama3',
       factor: 32,
       low_freq_factor: 1,
       high_freq_factor: 4,
       original_max_position_embeddings: 8192,
     })
-    expect(llamaConfigFromGguf(file, new Float32Array(32).fill(1)).rope_scaling).toBeNull()
+    expect(configFromGguf(file, new Float32Array(32).fill(1)).rope_scaling).toBeNull()
     expect(() =>
-      llamaConfigFromGguf(
+      configFromGguf(
         file,
         Float32Array.from({ length: 32 }, (_, i) => i + 1),
       ),
     ).toThrow(/not Llama 3's/)
-    expect(() => llamaConfigFromGguf(file)).toThrow(/values of rope_freqs\.weight are needed/)
+    expect(() => configFromGguf(file)).toThrow(/values of rope_freqs\.weight are needed/)
   })
 
   const refused: [Record<string, GgufValue>, RegExp][] = [
-    [{ 'general.architecture': 'gpt2' }, /architecture gpt2; supported in GGUF files: llama/],
+    [{ 'general.architecture': 'mamba' }, /architecture mamba; supported in GGUF files: llama, smollm3, qwen2/],
     [{ 'llama.expert_count': 8 }, /llama\.expert_count 8/],
     [{ 'llama.rope.dimension_count': 8 }, /llama\.rope\.dimension_count 8/],
     [{ 'llama.attention.value_length': 8 }, /value_length 8/],
@@ -132,13 +132,13 @@ describe('llamaConfigFromGguf', () => {
     [{ 'split.count': 3 }, /llama-gguf-split --merge/],
   ]
   it.each(refused)('refuses %j', (metadata, message) => {
-    expect(() => llamaConfigFromGguf(llamaFile(metadata))).toThrow(message)
+    expect(() => configFromGguf(llamaFile(metadata))).toThrow(message)
   })
 
   it('names metadata that is missing', () => {
     const file = llamaFile()
     file.metadata.delete('llama.block_count')
-    expect(() => llamaConfigFromGguf(file)).toThrow(/x\.gguf is malformed: it lacks the metadata llama\.block_count/)
+    expect(() => configFromGguf(file)).toThrow(/x\.gguf is malformed: it lacks the metadata llama\.block_count/)
   })
 })
 
@@ -158,7 +158,7 @@ describe('huggingFaceName', () => {
     ['blk.3.ffn_down.bias', 'model.layers.3.mlp.down_proj.bias'],
     ['rope_freqs.weight', 'rope_freqs.weight'],
   ])('%s is %s', (gguf, huggingFace) => {
-    expect(huggingFaceName(gguf)).toBe(huggingFace)
+    expect(huggingFaceName(gguf, llamaNames)).toBe(huggingFace)
   })
 
   it.each([
@@ -168,7 +168,7 @@ describe('huggingFaceName', () => {
     'blk.x.attn_q.weight',
     'toString.weight',
   ])('refuses %s', (name) => {
-    expect(() => huggingFaceName(name)).toThrow(new RegExp(name.replaceAll('.', '\\.')))
+    expect(() => huggingFaceName(name, llamaNames)).toThrow(new RegExp(name.replaceAll('.', '\\.')))
   })
 })
 
@@ -189,7 +189,7 @@ describe('unpermuteRows', () => {
   })
 
   it('is needed for queries and keys only', () => {
-    const config = { num_attention_heads: 3, num_key_value_heads: 1, head_dim: 4 }
+    const config = { heads: 3, keyValueHeads: 1, headSize: 4 }
     expect(rowOrder('blk.0.attn_q.weight', config)).toHaveLength(12)
     expect(rowOrder('blk.0.attn_k.bias', config)).toHaveLength(4)
     expect(rowOrder('blk.0.attn_v.weight', config)).toBeNull()
@@ -201,7 +201,7 @@ const assets = process.env.MORA_TEST_ASSETS
 describe.skipIf(!assets)('SmolLM2-135M-Instruct (MORA_TEST_ASSETS)', () => {
   it('has the configuration and tensors of its model card', async () => {
     const file = await readGguf(join(assets!, 'models/SmolLM2-135M-Instruct.Q4_1.gguf'))
-    expect(llamaConfigFromGguf(file)).toMatchObject({
+    expect(configFromGguf(file)).toMatchObject({
       hidden_size: 576,
       intermediate_size: 1536,
       num_hidden_layers: 30,
@@ -218,7 +218,7 @@ describe.skipIf(!assets)('SmolLM2-135M-Instruct (MORA_TEST_ASSETS)', () => {
     })
     expect(file.tensors.size).toBe(2 + 30 * 9)
     expect(file.tensors.get('blk.3.attn_k.weight')).toMatchObject({ dtype: 'q4_1', shape: [192, 576] })
-    const names = [...file.tensors.keys()].map(huggingFaceName)
+    const names = [...file.tensors.keys()].map((name) => huggingFaceName(name, llamaNames))
     expect(new Set(names).size).toBe(file.tensors.size)
     const parameters = [...file.tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b), 0)
     expect(parameters).toBe(134_515_008)

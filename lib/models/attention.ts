@@ -1,0 +1,63 @@
+import type { Linear, LinearGroup } from '../nn/linear.js'
+import { LinearInput } from '../nn/linear-input.js'
+import { attentionWithCache, selfAttention } from '../tensor/operations/attention.js'
+import { normHeads } from '../tensor/operations/head-norm.js'
+import type { Tensor } from '../tensor/tensor.js'
+import type { ForwardContext } from './forward-context.js'
+import type { AttentionPlan } from './network.js'
+import { Norm } from './norm.js'
+import { loadGroup, loadLinear, type WeightLoader } from './weight-loader.js'
+import { WeightSlot } from './weight-slot.js'
+
+/** The part of a cache that one layer uses: what is there already, and how many tokens that is. */
+export interface LayerCache {
+  readonly layer: { readonly keys: Tensor; readonly values: Tensor }
+  readonly length: number
+}
+
+/** Grouped-query attention with its projections. */
+export class Attention {
+  readonly projections: LinearGroup
+  readonly queryNorm: Norm | null
+  readonly keyNorm: Norm | null
+  readonly output: Linear
+  readonly slots: readonly WeightSlot[]
+
+  constructor(
+    readonly plan: AttentionPlan,
+    weights: WeightLoader,
+  ) {
+    this.projections = loadGroup(plan.projections, weights)
+    this.queryNorm = Norm.of(plan.queryNorm, weights)
+    this.keyNorm = Norm.of(plan.keyNorm, weights)
+    this.output = loadLinear(plan.output, weights)
+    this.slots = [
+      ...this.projections.layers.flatMap(WeightSlot.ofLinear),
+      ...(this.queryNorm?.slots ?? []),
+      ...(this.keyNorm?.slots ?? []),
+      ...WeightSlot.ofLinear(this.output),
+    ]
+  }
+
+  linears(): Linear[] {
+    return [...this.projections.layers, this.output]
+  }
+
+  /** x [T, D] → [T, D]; with a cache, x is what follows it, and there are no gradients. */
+  forward(x: Tensor, context: ForwardContext, cache: LayerCache | null): Tensor {
+    const { shape, softmax, rotary: plan } = this.plan
+    const rotary = plan && context.rotary.get(plan)!
+    const qkv = this.#normed(this.projections.forward(new LinearInput(x, context.dropout)))
+    const attended = cache
+      ? attentionWithCache(qkv, shape, rotary, cache.layer, cache.length, softmax)
+      : selfAttention(qkv, shape, rotary, context.offsets, softmax)
+    return this.output.forward(new LinearInput(attended, context.dropout))
+  }
+
+  #normed(qkv: Tensor): Tensor {
+    const { queryNorm, keyNorm } = this
+    if (!queryNorm || !keyNorm) return qkv
+    const settings = ({ weight, plan }: Norm) => ({ weight, ...plan })
+    return normHeads(qkv, this.plan.shape, settings(queryNorm), settings(keyNorm))
+  }
+}

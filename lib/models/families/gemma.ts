@@ -1,0 +1,45 @@
+import type { ConfigReader } from '../config-reader.js'
+import { llamaNames } from '../gguf/names.js'
+import type { NetworkPlan } from '../network.js'
+import { readRotary } from '../rotary-config.js'
+import type { Family, ModelSizes } from './family.js'
+import { llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
+
+/** Gemma 1 (arXiv 2403.08295): norms by 1 + weight, GeGLU, embeddings times √hidden. */
+export const gemma: Family = {
+  modelType: 'gemma',
+
+  read(read) {
+    requireTanhGelu(read)
+    const sizes = readSizes(read, { headSize: 256, maxPositions: 8192 })
+    const rotary = readRotary(read, sizes)
+    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6), 1)
+    const attention = read.flag('attention_bias')
+    const biases = { queryKeyValue: attention, attentionOutput: attention }
+    const options = { norm, rotary, biases, activation: 'geluTanh' } as const
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings', true),
+      network: llamaNetwork(sizes, norm, (i) => llamaBlock(sizes, i, options), gemmaRest(sizes)),
+    }
+  },
+
+  gguf: {
+    architecture: 'gemma',
+    className: 'GemmaForCausalLM',
+    names: llamaNames,
+    normOffset: 1,
+    config: (metadata) => ({ hidden_activation: 'gelu_pytorch_tanh', ...metadata.llamaConfig() }),
+  },
+}
+
+/** Gemma's activation; its first configurations call it `gelu`. */
+export function requireTanhGelu(read: ConfigReader): void {
+  read.require('hidden_act', ['gelu', 'gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
+  read.require('hidden_activation', ['gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
+}
+
+/** Gemma's embeddings are multiplied by √hidden. */
+export function gemmaRest({ hiddenSize }: ModelSizes, softcap: number | null = null): Partial<NetworkPlan> {
+  return { embeddingScale: Math.sqrt(hiddenSize), logits: { scale: 1, softcap } }
+}

@@ -1,0 +1,78 @@
+import { llamaNamesWith } from '../gguf/names.js'
+import type { BlockPlan, NormPlan } from '../network.js'
+import { readRotary } from '../rotary-config.js'
+import type { Family } from './family.js'
+import { gemmaRest, requireTanhGelu } from './gemma.js'
+import { layerWindows, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
+
+/** Where GGUF names the norms of Gemma 2 and 3 otherwise. */
+export const normNames = {
+  post_attention_norm: 'post_attention_layernorm',
+  ffn_norm: 'pre_feedforward_layernorm',
+  post_ffw_norm: 'post_feedforward_layernorm',
+}
+
+/**
+ * Gemma 2 (arXiv 2408.00118): Gemma with norms on both sides of attention and MLP, softly capped scores and logits, and a
+ * window in every other layer.
+ */
+export const gemma2: Family = {
+  modelType: 'gemma2',
+
+  read(read) {
+    requireTanhGelu(read)
+    const sizes = readSizes(read, { headSize: 256, maxPositions: 8192 })
+    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6), 1)
+    const attention = read.flag('attention_bias')
+    const windows = layerWindows(read, sizes, read.number('sliding_window', 4096), (i) => i % 2 === 0)
+    const options = {
+      norm,
+      rotary: readRotary(read, sizes),
+      biases: { queryKeyValue: attention, attentionOutput: attention },
+      activation: 'geluTanh',
+      softcap: read.optionalNumber('attn_logit_softcapping', 50),
+      scale: read.number('query_pre_attn_scalar', 256) ** -0.5,
+    } as const
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings', true),
+      network: llamaNetwork(
+        sizes,
+        norm,
+        (i) => gemmaNorms(llamaBlock(sizes, i, { ...options, window: windows[i] ?? null }), norm, i),
+        gemmaRest(sizes, read.optionalNumber('final_logit_softcapping', 30)),
+      ),
+    }
+  },
+
+  gguf: {
+    architecture: 'gemma2',
+    className: 'Gemma2ForCausalLM',
+    names: llamaNamesWith(normNames),
+    normOffset: 1,
+    config(metadata) {
+      const { layers, heads, headSize, hiddenSize } = metadata
+      return {
+        hidden_activation: 'gelu_pytorch_tanh',
+        ...metadata.llamaConfig(),
+        // Files do not tell it: the 27B model scales by its hidden size per head, others by the head size.
+        query_pre_attn_scalar: layers === 46 ? hiddenSize / heads : headSize,
+        attn_logit_softcapping: metadata.number('attn_logit_softcapping', 50),
+        final_logit_softcapping: metadata.number('final_logit_softcapping', 30),
+        sliding_window: metadata.number('attention.sliding_window', 4096),
+      }
+    },
+  },
+}
+
+/** Norms of Gemma 2 and 3: before and after attention, before and after the MLP. */
+export function gemmaNorms(block: BlockPlan, norm: (name: string, size: number) => NormPlan, index: number): BlockPlan {
+  const { size } = block.beforeAttention!
+  const named = (name: string) => norm(`model.layers.${index}.${name}`, size)
+  return {
+    ...block,
+    afterAttention: named('post_attention_layernorm'),
+    beforeMlp: named('pre_feedforward_layernorm'),
+    afterMlp: named('post_feedforward_layernorm'),
+  }
+}

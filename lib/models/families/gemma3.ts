@@ -1,0 +1,89 @@
+import type { ConfigReader, Json } from '../config-reader.js'
+import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
+import type { RotaryPlan } from '../network.js'
+import { readRotary, rotaryFrom } from '../rotary-config.js'
+import type { Family, ModelSizes } from './family.js'
+import { gemmaRest, requireTanhGelu } from './gemma.js'
+import { gemmaNorms, normNames } from './gemma2.js'
+import { layerWindows, llamaBlock, llamaNetwork, readSizes, rmsNorms, withQueryKeyNorms } from './parts.js'
+
+/**
+ * Gemma 3 (arXiv 2503.19786), text only: norms of queries and keys, and five layers with a window and a rotary base of
+ * their own for each with full attention.
+ */
+export const gemma3: Family = {
+  modelType: 'gemma3_text',
+
+  read(read) {
+    requireTanhGelu(read)
+    const sizes = readSizes(read, { headSize: 256, maxPositions: 131072 })
+    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6), 1)
+    const attention = read.flag('attention_bias')
+    const pattern = read.integer('sliding_window_pattern', read.integer('_sliding_window_pattern', 6))
+    const isLocal = layerTypes(read, sizes, pattern)
+    const windows = layerWindows(read, sizes, read.number('sliding_window', 4096), isLocal)
+    const { global, local } = readRotaries(read, sizes)
+    const options = {
+      norm,
+      biases: { queryKeyValue: attention, attentionOutput: attention },
+      activation: 'geluTanh',
+      softcap: read.optionalNumber('attn_logit_softcapping'),
+      scale: read.number('query_pre_attn_scalar', 256) ** -0.5,
+    } as const
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings', true),
+      network: llamaNetwork(
+        sizes,
+        norm,
+        (i) => {
+          const rotary = isLocal(i) ? local : global
+          const block = llamaBlock(sizes, i, { ...options, rotary, window: windows[i] ?? null })
+          return withQueryKeyNorms(gemmaNorms(block, norm, i), norm, 'head')
+        },
+        gemmaRest(sizes, read.optionalNumber('final_logit_softcapping')),
+      ),
+    }
+  },
+
+  gguf: {
+    architecture: 'gemma3',
+    className: 'Gemma3ForCausalLM',
+    names: llamaNamesWith({ ...normNames, ...queryKeyNorms }),
+    normOffset: 1,
+    config(metadata) {
+      const { layers, heads, headSize, hiddenSize } = metadata
+      return {
+        hidden_activation: 'gelu_pytorch_tanh',
+        ...metadata.llamaConfig({ theta: 1_000_000 }),
+        rope_local_base_freq: metadata.number('rope.freq_base_swa', 10000),
+        // Files do not tell it: the 27B model scales by its hidden size per head, others by the head size.
+        query_pre_attn_scalar: layers === 62 ? hiddenSize / heads : headSize,
+        final_logit_softcapping: metadata.optionalNumber('final_logit_softcapping'),
+        sliding_window: metadata.number('attention.sliding_window'),
+        sliding_window_pattern: metadata.number('attention.sliding_window_pattern', 6),
+      }
+    },
+  },
+}
+
+function layerTypes(read: ConfigReader, { layers }: ModelSizes, pattern: number): (layer: number) => boolean {
+  const types = read.list('layer_types', layers)
+  return (i) => (types ? types[i] === 'sliding_attention' : (i + 1) % pattern !== 0)
+}
+
+/** One for each kind of layer in `rope_parameters`, or `rope_theta` with `rope_scaling` and `rope_local_base_freq`. */
+function readRotaries(read: ConfigReader, sizes: ModelSizes): { global: RotaryPlan; local: RotaryPlan } {
+  const parameters = read.value('rope_parameters') as { full_attention?: Json; sliding_attention?: Json } | undefined
+  const localTheta = read.number('rope_local_base_freq', 10000)
+  if (parameters?.full_attention && parameters.sliding_attention) {
+    return {
+      global: rotaryFrom(read, parameters.full_attention, { ...sizes, theta: 1_000_000 }),
+      local: rotaryFrom(read, parameters.sliding_attention, { ...sizes, theta: localTheta }),
+    }
+  }
+  return {
+    global: readRotary(read, { ...sizes, theta: 1_000_000 }),
+    local: { theta: localTheta, headSize: sizes.headSize, scaling: { type: 'default' } },
+  }
+}

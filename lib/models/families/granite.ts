@@ -1,0 +1,50 @@
+import { llamaNames } from '../gguf/names.js'
+import { readRotary } from '../rotary-config.js'
+import type { Family } from './family.js'
+import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+
+/** Granite 3 (dense): Llama with multipliers of embeddings, attention scores, residuals and logits (muP, arXiv 2203.03466). */
+export const granite: Family = {
+  modelType: 'granite',
+
+  read(read) {
+    requireSilu(read)
+    const sizes = readSizes(read)
+    const rotary = readRotary(read, sizes)
+    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const attention = read.flag('attention_bias')
+    const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: read.flag('mlp_bias') }
+    const scale = read.number('attention_multiplier', 1)
+    const residualScale = read.number('residual_multiplier', 1)
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings'),
+      network: llamaNetwork(
+        sizes,
+        norm,
+        (i) => ({ ...llamaBlock(sizes, i, { norm, rotary, biases, scale }), residualScale }),
+        {
+          embeddingScale: read.number('embedding_multiplier', 1),
+          logits: { scale: 1 / read.number('logits_scaling', 1), softcap: null },
+        },
+      ),
+    }
+  },
+
+  gguf: {
+    architecture: 'granite',
+    className: 'GraniteForCausalLM',
+    names: llamaNames,
+    permuted: true,
+    config: (metadata) => ({
+      hidden_act: 'silu',
+      ...metadata.llamaConfig(),
+      attention_bias: metadata.hasBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']),
+      mlp_bias: metadata.hasBiases(['ffn_gate', 'ffn_up', 'ffn_down']),
+      attention_multiplier: metadata.number('attention.scale', 1),
+      embedding_multiplier: metadata.number('embedding_scale', 1),
+      residual_multiplier: metadata.number('residual_scale', 1),
+      logits_scaling: metadata.number('logit_scale', 1),
+    }),
+  },
+}

@@ -1,0 +1,18 @@
+import type { Family } from './family.js'
+import { gemma } from './gemma.js'
+import { gemma2 } from './gemma2.js'
+import { gemma3 } from './gemma3.js'
+import { gpt2 } from './gpt2.js'
+import { granite } from './granite.js'
+import { llama } from './llama.js'
+import { mistral } from './mistral.js'
+import { olmo2 } from './olmo2.js'
+import { phi3 } from './phi3.js'
+import { qwen2 } from './qwen2.js'
+import { qwen3 } from './qwen3.js'
+import { smollm3 } from './smollm3.js'
+
+/** Every family of models that this package knows. */
+export const families: readonly Family[] = [
+  ...[llama, mistral, smollm3, qwen2, qwen3, gemma, gemma2, gemma3, phi3, olmo2, granite, gpt2],
+]

@@ -1,0 +1,37 @@
+import { llamaNames } from '../gguf/names.js'
+import { readRotary } from '../rotary-config.js'
+import type { Family } from './family.js'
+import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+
+/** Llama 1 to 3.x and what is made alike (arXiv 2302.13971): SmolLM2, TinyLlama, … */
+export const llama: Family = {
+  modelType: 'llama',
+
+  read(read) {
+    requireSilu(read)
+    read.require('rope_interleaved', [false], false)
+    const sizes = readSizes(read)
+    const rotary = readRotary(read, sizes)
+    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const attention = read.flag('attention_bias')
+    const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: read.flag('mlp_bias') }
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings'),
+      network: llamaNetwork(sizes, norm, (i) => llamaBlock(sizes, i, { norm, rotary, biases })),
+    }
+  },
+
+  gguf: {
+    architecture: 'llama',
+    className: 'LlamaForCausalLM',
+    names: llamaNames,
+    permuted: true,
+    config: (metadata) => ({
+      hidden_act: 'silu',
+      ...metadata.llamaConfig(),
+      attention_bias: metadata.hasBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']),
+      mlp_bias: metadata.hasBiases(['ffn_gate', 'ffn_up', 'ffn_down']),
+    }),
+  },
+}

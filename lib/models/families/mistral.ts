@@ -1,0 +1,27 @@
+import { readRotary } from '../rotary-config.js'
+import type { Family } from './family.js'
+import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+
+/** Mistral 7B and its kin (arXiv 2310.06825): Llama with a sliding window. In GGUF files it is `llama`. */
+export const mistral: Family = {
+  modelType: 'mistral',
+
+  read(read) {
+    requireSilu(read)
+    const sizes = readSizes(read, { maxPositions: 131072 })
+    const rotary = readRotary(read, sizes)
+    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const attention = read.flag('attention_bias')
+    const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: read.flag('mlp_bias') }
+    const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window', 4096), () => true)
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings'),
+      network: llamaNetwork(sizes, norm, (i) =>
+        llamaBlock(sizes, i, { norm, rotary, biases, window: windows[i] ?? null }),
+      ),
+    }
+  },
+
+  gguf: null,
+}

@@ -1,0 +1,47 @@
+import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
+import { readRotary } from '../rotary-config.js'
+import type { Family } from './family.js'
+import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms, withQueryKeyNorms } from './parts.js'
+
+/** OLMo 2 (arXiv 2501.00656): norms after attention and MLP, and of all queries and all keys of a token together. */
+export const olmo2: Family = {
+  modelType: 'olmo2',
+
+  read(read) {
+    requireSilu(read)
+    const sizes = readSizes(read)
+    const rotary = readRotary(read, sizes)
+    const norm = rmsNorms(read.number('rms_norm_eps', 1e-5))
+    const attention = read.flag('attention_bias')
+    const biases = { queryKeyValue: attention, attentionOutput: attention }
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings'),
+      network: llamaNetwork(sizes, norm, (i) => {
+        const block = withQueryKeyNorms(llamaBlock(sizes, i, { norm, rotary, biases }), norm, 'heads')
+        return {
+          ...block,
+          beforeAttention: null,
+          afterAttention: norm(`model.layers.${i}.post_attention_layernorm`, sizes.hiddenSize),
+          beforeMlp: null,
+          afterMlp: norm(`model.layers.${i}.post_feedforward_layernorm`, sizes.hiddenSize),
+        }
+      }),
+    }
+  },
+
+  gguf: {
+    architecture: 'olmo2',
+    className: 'Olmo2ForCausalLM',
+    names: llamaNamesWith({
+      ...queryKeyNorms,
+      post_attention_norm: 'post_attention_layernorm',
+      post_ffw_norm: 'post_feedforward_layernorm',
+    }),
+    config: (metadata) => ({
+      hidden_act: 'silu',
+      ...metadata.llamaConfig(),
+      attention_bias: metadata.hasBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']),
+    }),
+  },
+}

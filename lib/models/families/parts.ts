@@ -1,0 +1,151 @@
+/** What families have in common: sizes, and blocks in the manner of Llama. */
+import { InputError } from '../../errors.js'
+import type { Activation } from '../../native.js'
+import type { ConfigReader } from '../config-reader.js'
+import type { BlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } from '../network.js'
+import type { ModelSizes } from './family.js'
+
+/** Sizes under the names that nearly all families use. */
+export function readSizes(read: ConfigReader, defaults: { headSize?: number; maxPositions?: number } = {}): ModelSizes {
+  const hiddenSize = read.integer('hidden_size')
+  const heads = read.integer('num_attention_heads')
+  const sizes: ModelSizes = {
+    vocabularySize: read.integer('vocab_size'),
+    hiddenSize,
+    intermediateSize: read.integer('intermediate_size'),
+    layers: read.integer('num_hidden_layers'),
+    heads,
+    keyValueHeads: read.integer('num_key_value_heads', heads),
+    headSize: read.integer('head_dim', defaults.headSize ?? hiddenSize / heads),
+    maxPositions: read.integer('max_position_embeddings', defaults.maxPositions ?? 2048),
+  }
+  requireHeads(read, sizes)
+  return sizes
+}
+
+export function requireHeads({ source }: ConfigReader, { heads, keyValueHeads, headSize }: ModelSizes): void {
+  if (heads % keyValueHeads === 0 && headSize % 2 === 0) return
+  throw new InputError(
+    'malformed-file',
+    `${source}: ${heads} heads, ${keyValueHeads} key-value heads and head size ${headSize} do not fit together.`,
+  )
+}
+
+/** Llama's activation, and the only one of its kin. */
+export function requireSilu(read: ConfigReader): void {
+  read.require('hidden_act', ['silu', 'swish'], 'silu')
+}
+
+/**
+ * The window of each layer by `layer_types`, or by `usual` where it is absent; null is full attention. A window that
+ * reaches as far as the model's positions is none.
+ */
+export function layerWindows(
+  read: ConfigReader,
+  { layers, maxPositions }: ModelSizes,
+  window: number | null,
+  usual: (layer: number) => boolean,
+): (number | null)[] {
+  const types = read.list('layer_types', layers)
+  return Array.from({ length: layers }, (_, i) => {
+    const type = types?.[i] ?? (usual(i) ? 'sliding_attention' : 'full_attention')
+    if (type !== 'sliding_attention' && type !== 'full_attention') {
+      throw read.unsupported('layer_types', type, 'known are full_attention and sliding_attention')
+    }
+    return type === 'sliding_attention' && window !== null && window < maxPositions ? window : null
+  })
+}
+
+/** RMSNorm over the hidden states unless `size` says otherwise. */
+export function rmsNorms(epsilon: number, weightOffset = 0): (name: string, size: number) => NormPlan {
+  return (name, size) => ({ name, kind: 'rms', size, epsilon, weightOffset })
+}
+
+export interface LlamaBlockOptions {
+  readonly norm: (name: string, size: number) => NormPlan
+  readonly rotary: RotaryPlan | null
+  /** Biases of query, key and value; of the attention's output; of the MLP. */
+  readonly biases?: { readonly queryKeyValue?: boolean; readonly attentionOutput?: boolean; readonly mlp?: boolean }
+  readonly activation?: Activation
+  readonly window?: number | null
+  readonly softcap?: number | null
+  /** Scores are multiplied by this; default 1/√headSize. */
+  readonly scale?: number
+}
+
+/** Block `index` of Llama under the names of its checkpoints: norms before attention and MLP, a gated MLP. */
+export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlockOptions): BlockPlan {
+  const { hiddenSize, heads, keyValueHeads, headSize, intermediateSize } = sizes
+  const { norm, rotary, biases = {}, activation = 'silu', window = null, softcap = null } = options
+  const path = `model.layers.${index}`
+  const linear = (name: string, outFeatures: number, inFeatures: number, bias = false): LinearPlan => {
+    return { name: `${path}.${name}`, outFeatures, inFeatures, bias }
+  }
+  const [queries, keysValues] = [heads * headSize, keyValueHeads * headSize]
+  return {
+    beforeAttention: norm(`${path}.input_layernorm`, hiddenSize),
+    attention: {
+      shape: { heads, keyValueHeads, headSize },
+      projections: [
+        linear('self_attn.q_proj', queries, hiddenSize, biases.queryKeyValue),
+        linear('self_attn.k_proj', keysValues, hiddenSize, biases.queryKeyValue),
+        linear('self_attn.v_proj', keysValues, hiddenSize, biases.queryKeyValue),
+      ],
+      queryNorm: null,
+      keyNorm: null,
+      rotary,
+      softmax: { scale: options.scale ?? 1 / Math.sqrt(headSize), window, softcap },
+      output: linear('self_attn.o_proj', hiddenSize, queries, biases.attentionOutput),
+    },
+    afterAttention: null,
+    beforeMlp: norm(`${path}.post_attention_layernorm`, hiddenSize),
+    mlp: {
+      projections: [
+        linear('mlp.gate_proj', intermediateSize, hiddenSize, biases.mlp),
+        linear('mlp.up_proj', intermediateSize, hiddenSize, biases.mlp),
+      ],
+      activation,
+      gated: true,
+      down: linear('mlp.down_proj', hiddenSize, intermediateSize, biases.mlp),
+    },
+    afterMlp: null,
+    residualScale: 1,
+  }
+}
+
+/** The same with norms of queries and keys: over each head, or over all of them together. */
+export function withQueryKeyNorms(
+  block: BlockPlan,
+  norm: (name: string, size: number) => NormPlan,
+  over: 'head' | 'heads',
+): BlockPlan {
+  const { heads, keyValueHeads, headSize } = block.attention.shape
+  const [query, key] = block.attention.projections as [LinearPlan, LinearPlan]
+  const named = ({ name }: LinearPlan, count: number) =>
+    norm(name.replace(/_proj$/, '_norm'), over === 'head' ? headSize : count * headSize)
+  return {
+    ...block,
+    attention: { ...block.attention, queryNorm: named(query, heads), keyNorm: named(key, keyValueHeads) },
+  }
+}
+
+/** A network of such blocks. */
+export function llamaNetwork(
+  { hiddenSize, layers }: ModelSizes,
+  norm: (name: string, size: number) => NormPlan,
+  block: (index: number) => BlockPlan,
+  rest: Partial<NetworkPlan> = {},
+): NetworkPlan {
+  return {
+    embeddings: 'model.embed_tokens',
+    embeddingScale: 1,
+    positions: null,
+    blocks: Array.from({ length: layers }, (_, i) => block(i)),
+    finalNorm: norm('model.norm', hiddenSize),
+    head: 'lm_head',
+    logits: { scale: 1, softcap: null },
+    transposedLinears: false,
+    basePrefix: 'model.',
+    ...rest,
+  }
+}

@@ -1,0 +1,58 @@
+import { llamaNamesWith } from '../gguf/names.js'
+import type { LinearPlan } from '../network.js'
+import { readRotary } from '../rotary-config.js'
+import type { Family } from './family.js'
+import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+
+/** Phi-3 (arXiv 2404.14219), without long-context scaling: Llama with query, key and value in one layer, gate and up in another. */
+export const phi3: Family = {
+  modelType: 'phi3',
+
+  read(read) {
+    requireSilu(read)
+    const sizes = readSizes(read, { maxPositions: 4096 })
+    const rotary = readRotary(read, sizes)
+    const norm = rmsNorms(read.number('rms_norm_eps', 1e-5))
+    const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window'), () => true)
+    read.optionalNumber('original_max_position_embeddings')
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings'),
+      network: llamaNetwork(sizes, norm, (i) => {
+        const block = llamaBlock(sizes, i, { norm, rotary, window: windows[i] ?? null })
+        const { attention, mlp } = block
+        return {
+          ...block,
+          attention: { ...attention, projections: [joined('qkv_proj', attention.projections)] },
+          mlp: { ...mlp, projections: [joined('gate_up_proj', mlp.projections)] },
+        }
+      }),
+    }
+  },
+
+  gguf: {
+    architecture: 'phi3',
+    className: 'Phi3ForCausalLM',
+    names: llamaNamesWith({ attn_qkv: 'self_attn.qkv_proj', ffn_up: 'mlp.gate_up_proj' }),
+    config(metadata) {
+      const { headSize } = metadata
+      const rotated = metadata.number('rope.dimension_count', headSize)
+      return {
+        hidden_act: 'silu',
+        ...metadata.llamaConfig({ rotated }),
+        partial_rotary_factor: rotated / headSize,
+        sliding_window: metadata.optionalNumber('attention.sliding_window') || null,
+      }
+    },
+  },
+}
+
+/** One layer with the rows of several. */
+function joined(name: string, layers: readonly LinearPlan[]): LinearPlan {
+  const [first] = layers as [LinearPlan]
+  return {
+    ...first,
+    name: first.name.replace(/\w+$/, name),
+    outFeatures: layers.reduce((sum, { outFeatures }) => sum + outFeatures, 0),
+  }
+}

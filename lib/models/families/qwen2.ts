@@ -1,0 +1,40 @@
+import type { ConfigReader } from '../config-reader.js'
+import { llamaNames } from '../gguf/names.js'
+import { readRotary } from '../rotary-config.js'
+import type { Family, ModelSizes } from './family.js'
+import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+
+/** Qwen2 and Qwen2.5 (arXiv 2407.10671): Llama with biases of query, key and value. */
+export const qwen2: Family = {
+  modelType: 'qwen2',
+
+  read(read) {
+    requireSilu(read)
+    const sizes = readSizes(read, { maxPositions: 32768 })
+    const rotary = readRotary(read, sizes)
+    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const windows = qwenWindows(read, sizes)
+    const biases = { queryKeyValue: true }
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings'),
+      network: llamaNetwork(sizes, norm, (i) =>
+        llamaBlock(sizes, i, { norm, rotary, biases, window: windows[i] ?? null }),
+      ),
+    }
+  },
+
+  gguf: {
+    architecture: 'qwen2',
+    className: 'Qwen2ForCausalLM',
+    names: llamaNames,
+    config: (metadata) => ({ hidden_act: 'silu', ...metadata.llamaConfig() }),
+  },
+}
+
+/** Qwen's windows: of the layers from `max_window_layers` on, and only where they are switched on. */
+export function qwenWindows(read: ConfigReader, sizes: ModelSizes): (number | null)[] {
+  const window = read.optionalNumber('sliding_window')
+  const first = read.optionalNumber('max_window_layers') ?? 28
+  return layerWindows(read, sizes, read.flag('use_sliding_window') ? window : null, (i) => i >= first)
+}

@@ -1,0 +1,39 @@
+import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
+import { readRotary } from '../rotary-config.js'
+import type { Family } from './family.js'
+import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms, withQueryKeyNorms } from './parts.js'
+import { qwenWindows } from './qwen2.js'
+
+/** Qwen3 (arXiv 2505.09388), without experts: Llama with a norm of each head's query and key. */
+export const qwen3: Family = {
+  modelType: 'qwen3',
+
+  read(read) {
+    requireSilu(read)
+    const sizes = readSizes(read, { headSize: 128, maxPositions: 32768 })
+    const rotary = readRotary(read, sizes)
+    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const windows = qwenWindows(read, sizes)
+    const attention = read.flag('attention_bias')
+    const biases = { queryKeyValue: attention, attentionOutput: attention }
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings'),
+      network: llamaNetwork(sizes, norm, (i) => {
+        const block = llamaBlock(sizes, i, { norm, rotary, biases, window: windows[i] ?? null })
+        return withQueryKeyNorms(block, norm, 'head')
+      }),
+    }
+  },
+
+  gguf: {
+    architecture: 'qwen3',
+    className: 'Qwen3ForCausalLM',
+    names: llamaNamesWith(queryKeyNorms),
+    config: (metadata) => ({
+      hidden_act: 'silu',
+      ...metadata.llamaConfig(),
+      attention_bias: metadata.hasBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']),
+    }),
+  },
+}

@@ -1,0 +1,44 @@
+import { llamaNames } from '../gguf/names.js'
+import { readRotary } from '../rotary-config.js'
+import type { Family } from './family.js'
+import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+
+/** SmolLM3: Llama in which every fourth layer has no rotary embedding (NoPE, arXiv 2501.18795). */
+export const smollm3: Family = {
+  modelType: 'smollm3',
+
+  read(read) {
+    requireSilu(read)
+    const sizes = readSizes(read, { maxPositions: 32768 })
+    const rotary = readRotary(read, { ...sizes, theta: 2_000_000 })
+    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const attention = read.flag('attention_bias')
+    const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: read.flag('mlp_bias') }
+    const interval = read.integer('no_rope_layer_interval', 4)
+    const rotates = read.list('no_rope_layers', sizes.layers)
+    const hasRotary = (i: number) => (rotates ? rotates[i] === 1 : (i + 1) % interval !== 0)
+    const window = read.optionalNumber('sliding_window')
+    const windows = layerWindows(read, sizes, read.flag('use_sliding_window') ? window : null, (i) => !hasRotary(i))
+    return {
+      sizes,
+      tiedEmbeddings: read.flag('tie_word_embeddings', true),
+      network: llamaNetwork(sizes, norm, (i) =>
+        llamaBlock(sizes, i, { norm, rotary: hasRotary(i) ? rotary : null, biases, window: windows[i] ?? null }),
+      ),
+    }
+  },
+
+  gguf: {
+    architecture: 'smollm3',
+    className: 'SmolLM3ForCausalLM',
+    names: llamaNames,
+    permuted: true,
+    config: (metadata) => ({
+      hidden_act: 'silu',
+      ...metadata.llamaConfig(),
+      attention_bias: metadata.hasBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']),
+      mlp_bias: metadata.hasBiases(['ffn_gate', 'ffn_up', 'ffn_down']),
+      no_rope_layer_interval: 4,
+    }),
+  },
+}

@@ -1,0 +1,153 @@
+import { UsageError } from '../../errors.js'
+import { MetadataReader } from '../../io/gguf-metadata.js'
+import type { GgufFile } from '../../io/gguf-types.js'
+import { malformed } from '../../io/open.js'
+import type { Json } from '../config-reader.js'
+import { ropeFactorsName } from './names.js'
+import { type RopeScaling, ropeScalingFromFactors } from './rope-factors.js'
+
+/** What is not the same everywhere: the usual base, and how many elements of a head rotate (usually all). */
+interface RotaryFacts {
+  readonly theta?: number
+  readonly rotated?: number
+}
+
+/** What a GGUF file tells of its model, in the words of `config.json`. */
+export class GgufMetadata {
+  readonly read: MetadataReader
+  readonly layers: number
+  readonly hiddenSize: number
+  readonly heads: number
+  readonly headSize: number
+  readonly maxPositions: number
+
+  /** @param ropeFactors values of `rope_freqs.weight` [headDim / 2], needed if the file has that tensor */
+  constructor(
+    readonly file: GgufFile,
+    readonly architecture: string,
+    readonly ropeFactors?: Float32Array,
+  ) {
+    const read = new MetadataReader(file)
+    const key = (name: string) => this.key(name)
+    this.read = read
+    requireWhole(file, read)
+    this.hiddenSize = read.count(key('embedding_length'))
+    this.heads = read.countOfLayers(key('attention.head_count'))
+    this.headSize = read.count(key('attention.key_length'), this.hiddenSize / this.heads)
+    this.maxPositions = read.count(key('context_length'))
+    this.layers = read.count(key('block_count'))
+    read.refuseUnless(key('attention.value_length'), this.headSize)
+    read.refuseUnless(key('expert_count'), 0)
+    read.refuseUnless(key('attention.causal'), true)
+    if (this.layers > file.tensors.size)
+      throw malformed(file.path, `it claims ${this.layers} blocks but has ${file.tensors.size} tensors`)
+  }
+
+  /** `attention.head_count` → `llama.attention.head_count` */
+  key(name: string): string {
+    return `${this.architecture}.${name}`
+  }
+
+  number(name: string, fallback?: number): number {
+    return this.read.number(this.key(name), fallback)
+  }
+
+  optionalNumber(name: string): number | null {
+    return this.read.optionalNumber(this.key(name))
+  }
+
+  /** What every configuration has: the names of special tokens, the vocabulary, and whether the head is tied. */
+  common(): Json {
+    const token = (name: string) => this.read.optionalNumber(`tokenizer.ggml.${name}_token_id`)
+    return {
+      vocab_size: this.#vocabularySize(),
+      tie_word_embeddings: !this.file.tensors.has('output.weight'),
+      bos_token_id: token('bos'),
+      eos_token_id: token('eos'),
+      pad_token_id: token('padding'),
+    }
+  }
+
+  /** The configuration of Llama's layers, without biases. */
+  llamaConfig(rotary: RotaryFacts = {}): Json {
+    const { read } = this
+    return {
+      hidden_size: this.hiddenSize,
+      intermediate_size: read.countOfLayers(this.key('feed_forward_length')),
+      num_hidden_layers: this.layers,
+      num_attention_heads: this.heads,
+      num_key_value_heads: read.countOfLayers(this.key('attention.head_count_kv'), this.heads),
+      head_dim: this.headSize,
+      max_position_embeddings: this.maxPositions,
+      rms_norm_eps: read.number(this.key('attention.layer_norm_rms_epsilon')),
+      ...this.#rotary(rotary),
+      ...this.common(),
+    }
+  }
+
+  /** Whether all of these projections have biases; some that have them and some that have none are refused. */
+  hasBiases(projections: readonly string[]): boolean {
+    const layers = Array.from({ length: this.layers }, (_, layer) => layer)
+    const names = layers.flatMap((layer) => projections.map((name) => `blk.${layer}.${name}.bias`))
+    const missing = names.filter((name) => !this.file.tensors.has(name))
+    if (missing.length === names.length) return false
+    if (missing.length > 0) throw this.read.unsupported(`biases in some projections only (${missing[0]} is missing)`)
+    return true
+  }
+
+  /** Refuses a file with metadata that nobody asked for. */
+  refuseOverlooked(): void {
+    const ignored = ['vocab_size', 'tensor_data_layout', 'expert_used_count', 'rope.scaling.finetuned']
+    this.read.refuseOverlooked(
+      this.key(''),
+      ignored.map((name) => this.key(name)),
+    )
+  }
+
+  #rotary({ theta: usualTheta = 10000, rotated = this.headSize }: RotaryFacts): Json {
+    const theta = this.number('rope.freq_base', usualTheta)
+    if (theta <= 0) throw malformed(this.file.path, `its ${this.key('rope.freq_base')} is ${theta}`)
+    this.read.refuseUnless(this.key('rope.dimension_count'), rotated)
+    return { rope_theta: theta, rope_scaling: this.#ropeScaling(theta) }
+  }
+
+  #ropeScaling(theta: number): RopeScaling | null {
+    const { read, file } = this
+    const oldFactor = this.optionalNumber('rope.scale_linear')
+    const type = read.text(this.key('rope.scaling.type'), oldFactor === null ? 'none' : 'linear')
+    const original = this.optionalNumber('rope.scaling.original_context_length')
+    const factor = this.number('rope.scaling.factor', oldFactor ?? 1)
+    read.refuseUnless(this.key('rope.scaling.attn_factor'), 1)
+    if (factor <= 0) throw malformed(file.path, `its ${this.key('rope.scaling.factor')} is ${factor}`)
+
+    if (file.tensors.has(ropeFactorsName)) {
+      const { ropeFactors: factors, headSize: headDim } = this
+      if (type !== 'none')
+        throw read.unsupported(`${this.key('rope.scaling.type')} ${type} together with ${ropeFactorsName}`)
+      if (!factors) throw new UsageError('missing-argument', `The values of ${ropeFactorsName} are needed.`)
+      return ropeScalingFromFactors({ factors, theta, headDim, original, path: file.path })
+    }
+    if (type === 'none' || (type === 'linear' && factor === 1)) return null
+    if (type === 'linear') return { rope_type: 'linear', factor }
+    if (type !== 'yarn') throw read.unsupported(`${this.key('rope.scaling.type')} ${type}`)
+    return {
+      rope_type: 'yarn',
+      factor,
+      original_max_position_embeddings: original ?? Math.round(this.maxPositions / factor),
+    }
+  }
+
+  #vocabularySize(): number {
+    const size = this.file.tensors.get('token_embd.weight')?.shape[0]
+    if (size === undefined) throw malformed(this.file.path, 'it has no tensor token_embd.weight')
+    return size
+  }
+}
+
+function requireWhole({ path }: GgufFile, read: MetadataReader): void {
+  if (read.count('split.count', 1) === 1) return
+  throw new UsageError(
+    'unsupported-option',
+    `${path} is one of several parts of a model: join them with \`llama-gguf-split --merge\` first.`,
+  )
+}

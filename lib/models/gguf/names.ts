@@ -1,0 +1,90 @@
+/** GGUF's names of tensors as Hugging Face's checkpoints call them, and the order of their rows. */
+import { UsageError } from '../../errors.js'
+import type { ModelSizes } from '../families/family.js'
+
+type Names = Readonly<Record<string, string>>
+
+/** Hugging Face's module paths by GGUF's names. */
+export interface GgufNames {
+  readonly outer: Names
+  /** Within `blk.N`, under `blocks.N`. */
+  readonly block: Names
+  readonly blocks: string
+}
+
+/** Of families with Llama's layers. */
+export const llamaNames: GgufNames = {
+  outer: { token_embd: 'model.embed_tokens', output_norm: 'model.norm', output: 'lm_head' },
+  block: {
+    attn_norm: 'input_layernorm',
+    attn_q: 'self_attn.q_proj',
+    attn_k: 'self_attn.k_proj',
+    attn_v: 'self_attn.v_proj',
+    attn_output: 'self_attn.o_proj',
+    ffn_norm: 'post_attention_layernorm',
+    ffn_gate: 'mlp.gate_proj',
+    ffn_up: 'mlp.up_proj',
+    ffn_down: 'mlp.down_proj',
+  },
+  blocks: 'model.layers',
+}
+
+/** Llama's names with others in some places. */
+export const llamaNamesWith = (block: Names): GgufNames => ({ ...llamaNames, block: { ...llamaNames.block, ...block } })
+
+/** Norms of queries and keys. */
+export const queryKeyNorms = { attn_q_norm: 'self_attn.q_norm', attn_k_norm: 'self_attn.k_norm' }
+
+/**
+ * The divisors [headDim / 2] of the rotary frequencies. Hugging Face has no such tensor: it is kept under GGUF's name,
+ * and `ropeScalingFromFactors` turns its values into the configuration's `rope_scaling`.
+ */
+export const ropeFactorsName = 'rope_freqs.weight'
+
+/**
+ * Hugging Face's name of a tensor in a GGUF file: Llama's `blk.3.attn_q.weight` is
+ * `model.layers.3.self_attn.q_proj.weight`. `rope_freqs.weight` keeps its name.
+ * @throws UsageError `unknown-tensor`: a tensor that the architecture does not have would silently be left out of the model
+ */
+export function huggingFaceName(ggufName: string, { outer, block, blocks }: GgufNames): string {
+  if (ggufName === ropeFactorsName) return ggufName
+  const [, layer, stem = '', kind] = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/.exec(ggufName) ?? []
+  const names = layer === undefined ? outer : block
+  const renamed = Object.hasOwn(names, stem) ? names[stem] : undefined
+  if (renamed === undefined) {
+    throw new UsageError(
+      'unknown-tensor',
+      `The GGUF file has a tensor ${ggufName}, which its architecture is not known to have.`,
+    )
+  }
+  return layer === undefined ? `${renamed}.${kind}` : `${blocks}.${layer}.${renamed}.${kind}`
+}
+
+/**
+ * The order that turns GGUF's query and key rows into Hugging Face's: row r of the Hugging Face weight (or bias) is row
+ * `order[r]` of GGUF's.
+ *
+ * Of some architectures llama.cpp rotates adjacent pairs (2j, 2j + 1) of a head, Hugging Face the pairs
+ * (j, j + headDim / 2): the same rotation after the rows of each head are interleaved. Rows are whole blocks of a
+ * quantised format, so raw rows may be permuted.
+ *
+ * @param heads query heads for `attn_q`, key-value heads for `attn_k`
+ * @returns [heads · headDim]
+ */
+export function unpermuteRows(heads: number, headDim: number): Int32Array {
+  const half = headDim / 2
+  return Int32Array.from({ length: heads * headDim }, (_, row) => {
+    const inHead = row % headDim
+    return row - inHead + 2 * (inHead % half) + Math.floor(inHead / half)
+  })
+}
+
+/** The row order of a tensor of a permuted architecture by its GGUF name; null for other tensors than queries and keys. */
+export function rowOrder(
+  ggufName: string,
+  { heads, keyValueHeads, headSize }: Pick<ModelSizes, 'heads' | 'keyValueHeads' | 'headSize'>,
+): Int32Array | null {
+  const projection = /^blk\.\d+\.attn_([qk])\.(?:weight|bias)$/.exec(ggufName)?.[1]
+  if (projection === undefined) return null
+  return unpermuteRows(projection === 'q' ? heads : keyValueHeads, headSize)
+}

@@ -1,0 +1,49 @@
+import { native } from '../../native.js'
+import { addingTo, writeOrDrop } from '../gradient-writes.js'
+import { record } from '../tape.js'
+import { Tensor } from '../tensor.js'
+import { type AttentionShape, splitHeads } from './attention.js'
+
+/** RMSNorm over each head (weight [E]) or over all heads of a token together (weight [heads · E]). */
+export interface HeadNorm {
+  readonly weight: Tensor
+  readonly epsilon: number
+  readonly weightOffset: number
+}
+
+/** qkv [T, (H + 2K) E] with queries and keys normed, in memory of its own. Weights are float32. */
+export function normHeads(qkv: Tensor, shape: AttentionShape, query: HeadNorm, key: HeadNorm): Tensor {
+  const norms = [query, key]
+  const y = Tensor.empty(qkv.shape, qkv)
+  const [from, to] = [splitHeads(qkv, shape), splitHeads(y, shape)]
+  const statistics = norms.map(({ weight, weightOffset, epsilon }, i) => {
+    const [x, normed] = [rowsOf(from[i]!, weight), rowsOf(to[i]!, weight)]
+    const rstd = Tensor.empty(x.shape.slice(0, -1), { device: qkv.device })
+    native.rmsNorm(x.native, null, weight.native, weightOffset, epsilon, normed.native, rstd.native)
+    return rstd
+  })
+  native.copy(from[2].native, to[2].native, 1)
+  const weights = norms.map(({ weight }) => weight)
+  return record(y, [qkv, ...weights], [qkv, ...weights, ...statistics], (dY, saved, [dQkv, ...dWeights]) => {
+    const [input, ...rest] = saved as [Tensor, ...Tensor[]]
+    const weightGradients = dWeights.map(addingTo)
+    const [x, dNormed] = [splitHeads(input, shape), splitHeads(dY, shape)]
+    writeOrDrop(dQkv!, input, (target, accumulate) => {
+      const dX = splitHeads(target, shape)
+      for (const [i, { weightOffset }] of norms.entries()) {
+        const [weight, rstd] = [rest[i]!, rest[i + 2]!]
+        const [g, xn, dXn] = [dNormed, x, dX].map((parts) => rowsOf(parts[i]!, weight).native)
+        const into = weightGradients[i]!
+        native.rmsNormBackward(g!, xn!, weight.native, weightOffset, rstd.native, dXn!, accumulate, into)
+      }
+      if (accumulate) native.add(dNormed[2].native, dX[2].native, 1)
+      else native.copy(dNormed[2].native, dX[2].native, 1)
+    })
+  })
+}
+
+/** heads [T, H, E] as the rows that a norm with this weight is over. */
+function rowsOf(heads: Tensor, weight: Tensor): Tensor {
+  const [tokens, count, size] = heads.shape as [number, number, number]
+  return weight.shape[0] === size ? heads : heads.view([tokens, count * size], [heads.strides[0]!, 1])
+}

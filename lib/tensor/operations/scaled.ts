@@ -1,0 +1,16 @@
+import { native } from '../../native.js'
+import { record } from '../tape.js'
+import type { Tensor } from '../tensor.js'
+
+/** x · factor, into x's memory: x must be the result of the operation before and used by nobody else. */
+export function scaled(x: Tensor, factor: number): Tensor {
+  if (factor === 1) return x
+  native.copy(x.native, x.native, factor)
+  const y = x.view(x.shape, x.strides)
+  return record(y, [x], [], (dY, _, [dX]) => {
+    dX!.write((target, accumulate) => {
+      if (accumulate) native.add(dY.native, target.native, factor)
+      else native.copy(dY.native, target.native, factor)
+    })
+  })
+}

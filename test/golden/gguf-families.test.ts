@@ -1,0 +1,212 @@
+/** GGUF files made of the families' checkpoints as llama.cpp's converter lays them out give what the checkpoints give. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { float32, type GgufParts, ggufBytes, type TypedValue, text, uint32 } from '../io/gguf-bytes.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { testDevice } from '../operations/harness.js'
+import { familyExpected, familyFolder, familyNames, familyPath, loadFamily } from './families.js'
+import { type GoldenTensor, goldenJson, largestDifference, readTensors } from './files.js'
+import { logProbsOf } from './tiny-models.js'
+
+type Json = Record<string, number | null>
+
+const at = useTemporaryFolder()
+afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+
+interface Layout {
+  readonly architecture: string
+  /** Metadata beside Llama's. */
+  readonly metadata?: (config: Json) => Record<string, TypedValue>
+  readonly names?: Record<string, string>
+  readonly permuted?: boolean
+  readonly normOffset?: number
+}
+
+const llamaNames = {
+  'model.embed_tokens': 'token_embd',
+  'model.norm': 'output_norm',
+  lm_head: 'output',
+  input_layernorm: 'attn_norm',
+  'self_attn.q_proj': 'attn_q',
+  'self_attn.k_proj': 'attn_k',
+  'self_attn.v_proj': 'attn_v',
+  'self_attn.o_proj': 'attn_output',
+  'self_attn.q_norm': 'attn_q_norm',
+  'self_attn.k_norm': 'attn_k_norm',
+  post_attention_layernorm: 'ffn_norm',
+  'mlp.gate_proj': 'ffn_gate',
+  'mlp.up_proj': 'ffn_up',
+  'mlp.down_proj': 'ffn_down',
+}
+const aroundNames = {
+  post_attention_layernorm: 'post_attention_norm',
+  pre_feedforward_layernorm: 'ffn_norm',
+  post_feedforward_layernorm: 'post_ffw_norm',
+}
+const gemmaLike = (config: Json) => ({ 'attention.sliding_window': uint32(config.sliding_window!) })
+
+const layouts: Record<string, Layout> = {
+  'llama-yarn': {
+    architecture: 'llama',
+    permuted: true,
+    metadata: () => ({
+      'rope.scaling.type': text('yarn'),
+      'rope.scaling.factor': float32(4),
+      'rope.scaling.original_context_length': uint32(64),
+    }),
+  },
+  smollm3: { architecture: 'smollm3', permuted: true },
+  qwen2: { architecture: 'qwen2' },
+  qwen3: { architecture: 'qwen3' },
+  gemma: { architecture: 'gemma', normOffset: 1 },
+  gemma2: {
+    architecture: 'gemma2',
+    normOffset: 1,
+    names: aroundNames,
+    metadata: (config) => ({
+      ...gemmaLike(config),
+      attn_logit_softcapping: float32(config.attn_logit_softcapping!),
+      final_logit_softcapping: float32(config.final_logit_softcapping!),
+    }),
+  },
+  gemma3: {
+    architecture: 'gemma3',
+    normOffset: 1,
+    names: aroundNames,
+    metadata: (config) => ({ ...gemmaLike(config), 'rope.freq_base': float32(1e6) }),
+  },
+  phi3: {
+    architecture: 'phi3',
+    names: { 'self_attn.qkv_proj': 'attn_qkv', 'mlp.gate_up_proj': 'ffn_up' },
+    metadata: () => ({
+      'rope.scaling.original_context_length': uint32(4096),
+      'rope.dimension_count': uint32(12),
+      'attention.sliding_window': uint32(0),
+    }),
+  },
+  olmo2: { architecture: 'olmo2', names: aroundNames },
+  granite: {
+    architecture: 'granite',
+    permuted: true,
+    metadata: (config) => ({
+      'attention.scale': float32(config.attention_multiplier!),
+      embedding_scale: float32(config.embedding_multiplier!),
+      residual_scale: float32(config.residual_multiplier!),
+      logit_scale: float32(config.logits_scaling!),
+    }),
+  },
+  gpt2: {
+    architecture: 'gpt2',
+    names: {
+      'transformer.wte': 'token_embd',
+      'transformer.wpe': 'position_embd',
+      'transformer.ln_f': 'output_norm',
+      ln_1: 'attn_norm',
+      'attn.c_attn': 'attn_qkv',
+      'attn.c_proj': 'attn_output',
+      ln_2: 'ffn_norm',
+      'mlp.c_fc': 'ffn_up',
+      'mlp.c_proj': 'ffn_down',
+    },
+  },
+}
+
+describe.each(familyNames.filter((name) => name in layouts))('%s', (name) => {
+  const { sequences, logprobs } = familyExpected(name)
+
+  test('log-probabilities', async () => {
+    const path = join(at(), 'model.gguf')
+    writeFileSync(path, convert(name, layouts[name]!))
+    using model = await loadFamily(path)
+    const got = await logProbsOf(model, sequences)
+    for (const [i, values] of got.entries()) expect(largestDifference(values, logprobs[i]!)).toBeLessThan(1e-4)
+    // What is merged from it is a checkpoint of the family.
+    await model.save(join(at(), 'saved'))
+    using saved = await loadFamily(join(at(), 'saved'))
+    const again = await logProbsOf(saved, sequences)
+    for (const [i, values] of again.entries()) expect(largestDifference(values, got[i]!)).toBeLessThan(1e-5)
+  })
+})
+
+function convert(name: string, layout: Layout): Uint8Array {
+  const config = goldenJson<Json>(`${familyPath(name)}/config.json`)
+  const tensors = readTensors(join(familyFolder(name), 'model.safetensors'))
+  const parts: NonNullable<GgufParts['tensors']> = []
+  const data: Buffer[] = []
+  let offset = 0
+  for (const [stored, tensor] of tensors) {
+    const { shape, values } = converted(stored, tensor, layout, config)
+    parts.push({ name: ggufName(stored, layout), sizes: shape.toReversed(), type: 0, offset })
+    const padding = (32 - ((4 * values.length) % 32)) % 32
+    data.push(Buffer.from(values.buffer), Buffer.alloc(padding))
+    offset += 4 * values.length + padding
+  }
+  const metadata = { ...baseMetadata(config), ...layout.metadata?.(config) }
+  const header = ggufBytes({
+    metadata: [
+      ['general.architecture', text(layout.architecture)],
+      ...Object.entries(metadata).map(([key, value]): [string, TypedValue] => [`${layout.architecture}.${key}`, value]),
+    ],
+    tensors: parts,
+  })
+  return Buffer.concat([header, Buffer.alloc((32 - (header.length % 32)) % 32), ...data])
+}
+
+function baseMetadata(config: Json): Record<string, TypedValue> {
+  if (config.n_embd) {
+    return {
+      block_count: uint32(config.n_layer!),
+      context_length: uint32(config.n_positions!),
+      embedding_length: uint32(config.n_embd),
+      feed_forward_length: uint32(4 * config.n_embd),
+      'attention.head_count': uint32(config.n_head!),
+      'attention.layer_norm_epsilon': float32(config.layer_norm_epsilon!),
+    }
+  }
+  const { rope_theta: theta } = config.rope_parameters as unknown as { rope_theta?: number }
+  return {
+    block_count: uint32(config.num_hidden_layers!),
+    context_length: uint32(config.max_position_embeddings!),
+    embedding_length: uint32(config.hidden_size!),
+    feed_forward_length: uint32(config.intermediate_size!),
+    'attention.head_count': uint32(config.num_attention_heads!),
+    'attention.head_count_kv': uint32(config.num_key_value_heads!),
+    'attention.layer_norm_rms_epsilon': float32(config.rms_norm_eps!),
+    ...(config.head_dim ? { 'attention.key_length': uint32(config.head_dim) } : {}),
+    ...(theta ? { 'rope.freq_base': float32(theta) } : {}),
+  }
+}
+
+function ggufName(stored: string, { names }: Layout): string {
+  const [, layer, module, kind] = /^(?:(?:model\.layers|transformer\.h)\.(\d+)\.)?(.+)\.(weight|bias)$/.exec(stored)!
+  const renamed = { ...llamaNames, ...names }[module!]!
+  return layer === undefined ? `${renamed}.${kind}` : `blk.${layer}.${renamed}.${kind}`
+}
+
+function converted(
+  stored: string,
+  { shape, values }: GoldenTensor,
+  { permuted, normOffset }: Layout,
+  config: Json,
+): { shape: readonly number[]; values: Float32Array } {
+  if (normOffset && stored.endsWith('norm.weight')) return { shape, values: values.map((value) => value + normOffset) }
+  if (/c_(attn|proj|fc)\.weight$/.test(stored)) {
+    const [rows, columns] = shape as [number, number]
+    const turned = values.map((_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!)
+    return { shape: [columns, rows], values: turned }
+  }
+  const projection = /\.([qk])_proj\./.exec(stored)?.[1]
+  if (!permuted || projection === undefined) return { shape, values }
+  const heads = (projection === 'q' ? config.num_attention_heads : config.num_key_value_heads)!
+  const headSize = shape[0]! / heads
+  const width = values.length / shape[0]!
+  const moved = new Float32Array(values.length)
+  for (let row = 0; row < shape[0]!; row++) {
+    // Rows j and j + headSize / 2 of a head become neighbours.
+    const [head, inHead] = [Math.floor(row / headSize), row % headSize]
+    const to = head * headSize + 2 * (inHead % (headSize / 2)) + Math.floor(inHead / (headSize / 2))
+    moved.set(values.subarray(row * width, (row + 1) * width), to * width)
+  }
+  return { shape, values: moved }
+}

@@ -1,0 +1,151 @@
+/** What configurations of model families mean, in the forms in which published checkpoints have them. */
+import { describe, expect, test } from 'vitest'
+import { parseConfig } from '../../lib/models/config.js'
+import { linearsOf, weightShapes } from '../../lib/models/network.js'
+
+type Json = Record<string, unknown>
+
+const sizes = {
+  hidden_size: 64,
+  intermediate_size: 160,
+  num_hidden_layers: 6,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  vocab_size: 500,
+  max_position_embeddings: 4096,
+  rms_norm_eps: 1e-6,
+}
+const networkOf = (json: Json) => parseConfig({ ...sizes, ...json }, 'config.json').network
+const attentions = (json: Json) => networkOf(json).blocks.map(({ attention }) => attention)
+const windows = (json: Json) => attentions(json).map(({ softmax }) => softmax.window)
+
+describe('windows', () => {
+  test.each<[string, Json, (number | null)[]]>([
+    ['a window of all layers', { model_type: 'mistral', sliding_window: 1024 }, Array(6).fill(1024)],
+    ['no window', { model_type: 'mistral', sliding_window: null }, Array(6).fill(null)],
+    ['one that reaches everywhere', { model_type: 'mistral', sliding_window: 4096 }, Array(6).fill(null)],
+    [
+      'one that is switched off',
+      { model_type: 'qwen2', sliding_window: 1024, use_sliding_window: false, max_window_layers: 2 },
+      Array(6).fill(null),
+    ],
+    [
+      'of the layers from the third on',
+      { model_type: 'qwen2', sliding_window: 1024, use_sliding_window: true, max_window_layers: 2 },
+      [null, null, 1024, 1024, 1024, 1024],
+    ],
+    ['of every other layer', { model_type: 'gemma2', sliding_window: 8 }, [8, null, 8, null, 8, null]],
+    [
+      'by a pattern',
+      { model_type: 'gemma3_text', sliding_window: 8, sliding_window_pattern: 3 },
+      [8, 8, null, 8, 8, null],
+    ],
+    [
+      'by a list',
+      {
+        model_type: 'gemma3_text',
+        sliding_window: 8,
+        layer_types: [...Array(5).fill('full_attention'), 'sliding_attention'],
+      },
+      [null, null, null, null, null, 8],
+    ],
+  ])('%s', (_, json, wanted) => {
+    expect(windows(json)).toEqual(wanted)
+  })
+})
+
+describe('rotary embeddings', () => {
+  test('Gemma 3 has another base, without scaling, where there is a window', () => {
+    const scaling = { rope_type: 'linear', factor: 8 }
+    const json = { model_type: 'gemma3_text', sliding_window: 8, rope_theta: 1e6, rope_local_base_freq: 1e4 }
+    const kinds = attentions({ ...json, head_dim: 16, rope_scaling: scaling }).map(({ rotary }) => rotary)
+    const local = { theta: 1e4, headSize: 16, scaling: { type: 'default' } }
+    expect(kinds).toEqual([
+      ...Array(5).fill(local),
+      { theta: 1e6, headSize: 16, scaling: { type: 'linear', factor: 8 } },
+    ])
+  })
+
+  test('SmolLM3 has none in every fourth layer', () => {
+    const has = (json: Json) => attentions({ model_type: 'smollm3', ...json }).map(({ rotary }) => rotary !== null)
+    expect(has({})).toEqual([true, true, true, false, true, true])
+    expect(has({ no_rope_layer_interval: 2 })).toEqual([true, false, true, false, true, false])
+    expect(has({ no_rope_layers: [0, 1, 1, 1, 1, 0] })).toEqual([false, true, true, true, true, false])
+  })
+
+  test('a part of each head is rotated', () => {
+    const [first] = attentions({ model_type: 'phi3', partial_rotary_factor: 0.75 })
+    expect(first!.rotary).toMatchObject({ headSize: 12, theta: 10000 })
+    expect(() => networkOf({ model_type: 'phi3', partial_rotary_factor: 0.7 })).toThrow(/partial_rotary_factor 0\.7/)
+  })
+})
+
+test('what is not written has the value that the family’s configurations leave out', () => {
+  const gemma = parseConfig({ ...sizes, model_type: 'gemma', hidden_act: 'gelu' }, 'config.json')
+  expect(gemma).toMatchObject({ tiedEmbeddings: true, headSize: 256 })
+  expect(gemma.network).toMatchObject({ embeddingScale: 8, finalNorm: { weightOffset: 1 } })
+  expect(parseConfig({ ...sizes, model_type: 'llama' }, 'config.json')).toMatchObject({ tiedEmbeddings: false })
+  const gemma2 = networkOf({ model_type: 'gemma2' })
+  expect(gemma2.blocks[0]!.attention.softmax).toEqual({ scale: 1 / 16, window: null, softcap: 50 })
+  expect(gemma2.logits).toEqual({ scale: 1, softcap: 30 })
+  const uncapped = networkOf({ model_type: 'gemma2', attn_logit_softcapping: null, final_logit_softcapping: null })
+  expect(uncapped.blocks[0]!.attention.softmax.softcap).toBeNull()
+  expect(uncapped.logits.softcap).toBeNull()
+})
+
+test('GPT-2’s published configuration', () => {
+  const config = parseConfig(
+    {
+      activation_function: 'gelu_new',
+      architectures: ['GPT2LMHeadModel'],
+      attn_pdrop: 0.1,
+      bos_token_id: 50256,
+      embd_pdrop: 0.1,
+      eos_token_id: 50256,
+      initializer_range: 0.02,
+      layer_norm_epsilon: 1e-5,
+      model_type: 'gpt2',
+      n_ctx: 1024,
+      n_embd: 768,
+      n_head: 12,
+      n_layer: 12,
+      n_positions: 1024,
+      resid_pdrop: 0.1,
+      summary_activation: null,
+      summary_first_dropout: 0.1,
+      summary_proj_to_labels: true,
+      summary_type: 'cls_index',
+      summary_use_proj: true,
+      task_specific_params: { 'text-generation': { do_sample: true, max_length: 50 } },
+      vocab_size: 50257,
+    },
+    'config.json',
+  )
+  const parameters = [...weightShapes(config).values()].map((shape) => shape.reduce((a, b) => a * b))
+  expect(parameters.reduce((a, b) => a + b)).toBe(124_439_808)
+  expect(linearsOf(config.network).slice(0, 4)).toEqual([
+    { name: 'transformer.h.0.attn.c_attn', outFeatures: 2304, inFeatures: 768, bias: true },
+    { name: 'transformer.h.0.attn.c_proj', outFeatures: 768, inFeatures: 768, bias: true },
+    { name: 'transformer.h.0.mlp.c_fc', outFeatures: 3072, inFeatures: 768, bias: true },
+    { name: 'transformer.h.0.mlp.c_proj', outFeatures: 768, inFeatures: 3072, bias: true },
+  ])
+})
+
+test.each<[Json, RegExp]>([
+  [{ model_type: 'qwen3_moe' }, /architecture qwen3_moe is not supported; supported: llama, mistral, /],
+  [{ model_type: 'gemma3' }, /architecture gemma3 is not supported/],
+  [{ model_type: 'llama', hidden_act: 'gelu' }, /hidden_act "gelu" is not supported: supported: silu/],
+  [{ model_type: 'gemma2', hidden_activation: 'gelu' }, /hidden_activation "gelu" is not supported/],
+  [{ model_type: 'gemma2', use_bidirectional_attention: true }, /use_bidirectional_attention true/],
+  [{ model_type: 'qwen2', layer_types: ['full_attention'] }, /expected a list of 6 values for layer_types/],
+  [{ model_type: 'qwen2', layer_types: Array(6).fill('chunked_attention') }, /layer_types "chunked_attention"/],
+  [{ model_type: 'llama', embedding_multiplier: 12 }, /embedding_multiplier 12 is not supported: it is not known/],
+  [{ model_type: 'phi3', rope_scaling: { type: 'longrope', long_factor: [1] } }, /rope_type "longrope"/],
+  [{ model_type: 'llama', num_key_value_heads: 3 }, /4 heads, 3 key-value heads and head size 16 do not fit/],
+  [
+    { model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 1, scale_attn_by_inverse_layer_idx: true },
+    /inverse_layer_idx/,
+  ],
+])('%j is refused', (json, message) => {
+  expect(() => parseConfig({ ...sizes, ...json }, 'config.json')).toThrow(message)
+})
