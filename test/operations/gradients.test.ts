@@ -11,10 +11,12 @@ import { activation, gatedActivation } from '../../lib/tensor/operations/activat
 import { selfAttention } from '../../lib/tensor/operations/attention.js'
 import { dropout } from '../../lib/tensor/operations/dropout.js'
 import { embedding, gatherRows } from '../../lib/tensor/operations/embedding.js'
+import { normHeads } from '../../lib/tensor/operations/head-norm.js'
 import { addBias, factor, linear, updatedLinear } from '../../lib/tensor/operations/linear.js'
 import { crossEntropy, linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { groupSpread, groupSum } from '../../lib/tensor/operations/mora.js'
 import { addResidual, layerNorm, rmsNorm } from '../../lib/tensor/operations/norm.js'
+import { scaled } from '../../lib/tensor/operations/scaled.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
@@ -110,6 +112,37 @@ const layers: GradientCase[] = [
     },
     forward: ({ x, norm, weight }) => linear(rmsNorm(x, norm, 1e-3), weight),
   }),
+  ...[
+    { what: 'each head', query: 4, key: 4 },
+    { what: 'all heads together', query: 16, key: 8 },
+  ].map(({ what, query, key }) =>
+    gradientCase({
+      name: `normHeads over ${what}`,
+      inputs: {
+        qkv: { shape: [3, 32], kind: 'activation' },
+        query: { shape: [query], kind: 'parameter' },
+        key: { shape: [key], kind: 'parameter' },
+      },
+      forward: ({ qkv, query, key }) => {
+        const settings = (weight: Tensor) => ({ weight, epsilon: 1e-3, weightOffset: 1 })
+        return normHeads(qkv, { heads: 4, keyValueHeads: 2, headSize: 4 }, settings(query), settings(key))
+      },
+    }),
+  ),
+  gradientCase({
+    name: 'normHeads of a constant',
+    inputs: { query: { shape: [4], kind: 'parameter' } },
+    forward: ({ query }, constant) => {
+      const key = { weight: constant([4], 'float32'), epsilon: 1e-3, weightOffset: 0 }
+      const shape = { heads: 2, keyValueHeads: 1, headSize: 4 }
+      return normHeads(constant([3, 16]), shape, { ...key, weight: query }, key)
+    },
+  }),
+  gradientCase({
+    name: 'scaled',
+    inputs: { x: { shape: [3, 5], kind: 'activation' } },
+    forward: ({ x }, constant) => scaled(linear(x, constant([5, 5])), 0.3),
+  }),
   gradientCase({
     name: 'addResidual',
     inputs: { x: { shape: [3, 5], kind: 'activation' }, y: { shape: [3, 5], kind: 'activation' } },
@@ -194,7 +227,7 @@ const layers: GradientCase[] = [
   }),
 ]
 
-const scaled: GradientCase[] = (['rotation', 'sharing'] as const).map((operator) =>
+const scaledAdapters: GradientCase[] = (['rotation', 'sharing'] as const).map((operator) =>
   gradientCase({
     name: `MoRA, ${operator}, scaled`,
     inputs: { x: { shape: [3, 7], kind: 'activation' }, matrix: { shape: [4, 4], kind: 'parameter' } },
@@ -340,7 +373,8 @@ const structure: GradientCase[] = [
 ]
 
 describe('gradients', () => {
-  for (const description of [...layers, ...groups, ...adapters, ...wide, ...scaled, ...ofAdapter, ...joined, ...structure]) {
+  const all = [...layers, ...groups, ...adapters, ...wide, ...scaledAdapters, ...ofAdapter, ...joined, ...structure]
+  for (const description of all) {
     test(description.name, () => checkGradients(description))
   }
 })
