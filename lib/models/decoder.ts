@@ -5,7 +5,7 @@ import { Linear } from '../nn/linear.js'
 import type { DropoutState } from '../nn/linear-input.js'
 import { RotaryTables } from '../nn/rotary.js'
 import { recomputed } from '../tensor/checkpoint.js'
-import { bfloat16BitsToFloat32, float32ToBfloat16Bits } from '../tensor/half.js'
+import { roundedTo } from '../tensor/half.js'
 import { embedding, gatherRows } from '../tensor/operations/embedding.js'
 import { logitsOf } from '../tensor/operations/loss.js'
 import { addResidual } from '../tensor/operations/norm.js'
@@ -136,8 +136,7 @@ export class Decoder {
   }
 
   #embedded(ids: Tensor, positions: Tensor): Tensor {
-    const { embeddingScale } = this.network
-    const scale = this.dtype === 'bfloat16' ? roundToBfloat16(embeddingScale) : embeddingScale
+    const scale = roundedTo(this.dtype, this.network.embeddingScale)
     const x = scaled(embedding(this.embeddings, ids, this.dtype), scale)
     return this.positions ? addResidual(embedding(this.positions, positions, this.dtype), x) : x
   }
@@ -161,8 +160,6 @@ export class Decoder {
     return x
   }
 }
-
-const roundToBfloat16 = (value: number): number => bfloat16BitsToFloat32(float32ToBfloat16Bits(value))
 
 function trainedIn(block: Block): Tensor[] {
   const weights = block.slots.map(({ current }) => current)

@@ -1,5 +1,5 @@
 import type { NativeDevice } from '../native.js'
-import { bfloat16BitsToFloat32, float32ToBfloat16Bits } from '../tensor/half.js'
+import { roundedTo } from '../tensor/half.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 
@@ -82,8 +82,8 @@ export class RotaryTables {
       this.dispose()
       const length = Math.max(256, 2 ** Math.ceil(Math.log2(positions)))
       const exact = inverseFrequencies(this.config)
-      const rounded = (value: number) => bfloat16BitsToFloat32(float32ToBfloat16Bits(value))
-      const frequencies = this.config.dtype === 'bfloat16' ? exact.map(rounded) : exact
+      const { dtype } = this.config
+      const frequencies = dtype === 'float32' ? exact : exact.map((value) => roundedTo(dtype, value))
       const half = frequencies.length
       const factor = this.config.scaling.type === 'yarn' ? this.config.scaling.attentionFactor : 1
       const table = (of: (angle: number) => number) => {

@@ -1,4 +1,5 @@
 /** Conversions between float32 and the bits of bfloat16 and float16, to nearest even; NaN stays NaN. */
+import type { FloatDType } from '../native.js'
 
 const float = new Float32Array(1)
 const bits = new Uint32Array(float.buffer)
@@ -35,4 +36,10 @@ export function float32ToFloat16Bits(value: number): number {
   let units = Math.round(scaled)
   if (Math.abs(scaled - Math.trunc(scaled)) === 0.5 && units % 2 === 1) units--
   return sign | (units + ((exponent + 14) << 10))
+}
+
+/** A number as a dtype holds it. */
+export function roundedTo(dtype: FloatDType, value: number): number {
+  if (dtype === 'bfloat16') return bfloat16BitsToFloat32(float32ToBfloat16Bits(value))
+  return dtype === 'float16' ? float16BitsToFloat32(float32ToFloat16Bits(value)) : Math.fround(value)
 }
