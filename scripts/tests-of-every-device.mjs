@@ -6,6 +6,8 @@ export const testsOfEveryDevice = [
   'test/golden/tiny-training.test.ts',
   'test/golden/methods.test.ts',
   'test/golden/gguf-blocks.test.ts',
+  'test/golden/families.test.ts',
+  'test/golden/gguf-families.test.ts',
   'test/golden/tiny-generation.test.ts',
   'test/tensor/errors.test.ts',
   'test/tensor/memory.test.ts',
