@@ -15,6 +15,7 @@ export { type LoraFaConfig, loraFa } from './adapters/lora-fa.js'
 export { type LoraPlusConfig, loraPlus } from './adapters/lora-plus.js'
 export { type MissConfig, miss } from './adapters/miss.js'
 export { type MoraConfig, mora, type Operator, operators } from './adapters/mora.js'
+export type { PermutationKey } from './adapters/permutation.js'
 export { type PissaConfig, pissa } from './adapters/pissa.js'
 export { type RsLoraConfig, rslora } from './adapters/rslora.js'
 export { squareSide } from './adapters/square-side.js'
@@ -52,6 +53,7 @@ export {
   type TokenCache,
   type TokenChoice,
 } from './generate/index.js'
+export type { RestartOptions } from './models/adapters.js'
 export type { ModelConfig } from './models/config.js'
 export type { KeyValueCache } from './models/key-value-cache.js'
 export { initModel, type LoadOptions, loadModel } from './models/load.js'

@@ -211,6 +211,7 @@ export interface Native {
   embeddingBackward(dY: T, ids: T, dTable: T): void
   gatherRows(x: T, rows: T, y: T): void
   scatterRows(x: T, rows: T, y: T): void
+  gatherColumns(x: T, columns: T, y: T, accumulate: boolean): void
 
   /** x += residual in place if given; y = x rstd (weightOffset + weight); rstd [T], or [T, heads] of x [T, heads, D]. */
   rmsNorm(x: T, residual: Optional, weight: T, weightOffset: number, epsilon: number, y: Optional, rstd: Optional): void

@@ -50,6 +50,10 @@ export function operationCases(device, sizes) {
       return one(name, tensors, (x, rows, y) => native[name](x, rows, y))
     }),
     () => {
+      const tensors = [bfloat16(T, D), integers(D, (i) => D - 1 - i), bfloat16(T, D)]
+      return one('gatherColumns', tensors, (x, columns, y) => native.gatherColumns(x, columns, y, false))
+    },
+    () => {
       const tensors = [bfloat16(T, D), bfloat16(T, D), float32(D), bfloat16(T, D), float32(T)]
       return one('rmsNorm with residual', tensors, (x, residual, weight, y, rstd) =>
         native.rmsNorm(x, residual, weight, 0, 1e-5, y, rstd),

@@ -1,4 +1,5 @@
 import { InputError, UsageError } from '../errors.js'
+import { isJsonObject } from '../io/json.js'
 import { type BlockPlan, type Grouping, native } from '../native.js'
 import type { LayerAdapter, LayerUpdate } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
@@ -20,6 +21,7 @@ import {
 } from './adapter.js'
 import { loraDropout, writeLora } from './lora-files.js'
 import { rankOf, requireRank } from './patterns.js'
+import { Permutation, type PermutationKey } from './permutation.js'
 import { squareSide } from './square-side.js'
 
 /** Compression and decompression of MoRA; see docs/design.md. Numbers are `mora_type` of the reference's files. */
@@ -47,6 +49,8 @@ export interface MoraConfig extends AdapterConfigBase {
    * default, is the reference's R; its tools cannot read adapters of another.
    */
   readonly roundRank: number
+  /** Inputs and outputs are taken in an order drawn by this; null, the default, is their own order. */
+  readonly permutation: PermutationKey | null
 }
 
 /** MoRA (arXiv 2405.12130): high-rank updating by one square matrix of about rank · (k + d) parameters. */
@@ -71,6 +75,7 @@ export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraCon
     scale: options.scale ?? 1,
     foldOutput: options.foldOutput ?? false,
     roundRank: options.roundRank ?? 1,
+    permutation: options.permutation ?? null,
   }
 }
 
@@ -133,29 +138,43 @@ function groupsMatrixGradient(
     dMatrix.write((target, add) => native.matmul(dZ.native, true, z.native, false, target.native, scale, add))
   })
 }
+type MoraLayerConfig = Pick<MoraConfig, 'operator' | 'scale' | 'foldOutput' | 'dropout'> &
+  Partial<Pick<MoraConfig, 'permutation'>>
 
 export class MoraLayer implements LayerAdapter {
   readonly parameters: readonly Parameter[]
   readonly #geometry: MoraGeometry
+  readonly #permutation: Permutation | null
 
   constructor(
-    readonly config: Pick<MoraConfig, 'operator' | 'scale' | 'foldOutput' | 'dropout'>,
+    readonly config: MoraLayerConfig,
     readonly options: LayerOptions,
     /** M [R, R], rows are outputs. */
     readonly matrix: Parameter,
   ) {
-    const { inFeatures, outFeatures } = options.layer
+    const { layer, device } = options
+    const { operator, foldOutput, permutation } = config
     this.parameters = [matrix]
-    this.#geometry = moraGeometry(config.operator, inFeatures, outFeatures, matrix.shape[0]!, config.foldOutput)
+    this.#geometry = moraGeometry(operator, layer.inFeatures, layer.outFeatures, matrix.shape[0]!, foldOutput)
+    this.#permutation = permutation ? new Permutation(permutation, layer, device) : null
   }
 
   forward(input: LinearInput, scale: number, into: Destination): Tensor {
     const { layer, adapter } = this.options
     const seen = input.dropped(this.config.dropout, layer.name, adapter)
+    const permutation = this.#permutation
+    if (!permutation) return this.#between(seen, seen.x, '', scale, into)
+    const order = `permuted ${permutation.key.seed} ${permutation.key.cycle}`
+    const x = seen.derive(order, () => permutation.inputs(seen.x))
+    return permutation.outputs(this.#between(seen, x, order, scale), into)
+  }
+
+  /** The contribution for x in the order that groups or blocks take; `order` names it. */
+  #between(input: LinearInput, x: Tensor, order: string, scale: number, into?: Destination): Tensor {
     const total = scale * this.config.scale
-    if (this.#geometry.kind === 'blocks') return blocks(seen.x, this.matrix, this.#geometry.plan, total, into)
+    if (this.#geometry.kind === 'blocks') return blocks(x, this.matrix, this.#geometry.plan, total, into)
     const { input: compress, output } = this.#geometry
-    const z = seen.derive(`${compress.kind} ${compress.side}`, () => groupSum(seen.x, compress))
+    const z = input.derive(`${compress.kind} ${compress.side} ${order}`, () => groupSum(x, compress))
     return groupSpread(factor(z, this.matrix, total), output, into)
   }
 
@@ -164,7 +183,8 @@ export class MoraLayer implements LayerAdapter {
     return joins ? this.weightUpdate(scale) : null
   }
 
-  weightUpdate(scale: number): LayerUpdate {
+  weightUpdate(scale: number): LayerUpdate | null {
+    if (this.#permutation) return null
     const geometry = this.#geometry
     const total = scale * this.config.scale
     return {
@@ -178,7 +198,18 @@ export class MoraLayer implements LayerAdapter {
   }
 
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
-    mergeMatrix(this.#geometry, this.matrix, scale * this.config.scale, weight, nonFinite)
+    const total = scale * this.config.scale
+    const permutation = this.#permutation
+    if (!permutation) {
+      mergeMatrix(this.#geometry, this.matrix, total, weight, nonFinite)
+      return
+    }
+    scope(() => {
+      const between = Tensor.zeros(weight.shape, { device: weight.device })
+      mergeMatrix(this.#geometry, this.matrix, total, between, null)
+      native.add(permutation.delta(between).native, weight.native, 1)
+      native.countNonFinite(weight.native, nonFinite.native, true)
+    })
   }
 
   describe(): { squareSide: number } {
@@ -187,6 +218,7 @@ export class MoraLayer implements LayerAdapter {
 
   dispose(): void {
     this.matrix.dispose()
+    this.#permutation?.dispose()
   }
 }
 
@@ -249,17 +281,29 @@ export const moraMethod: AdapterMethod<MoraConfig> = {
       scale,
       foldOutput: json.mora_fold_output === true,
       roundRank,
+      permutation: permutationFrom(json.mora_permutation, source),
     })
   },
 
-  toPeft({ operator, scale, foldOutput, roundRank, rank, dropout }) {
+  toPeft({ operator, scale, foldOutput, roundRank, rank, dropout, permutation }) {
     const extra: Record<string, unknown> = {}
     if (moraTypes[operator] === null) extra.mora_operator = operator
     if (scale !== 1) extra.mora_scale = scale
     if (foldOutput) extra.mora_fold_output = true
     if (roundRank !== 1) extra.mora_round_rank = roundRank
+    if (permutation) extra.mora_permutation = permutation
     return { ...writeLora({ dropout }), use_mora: true, mora_type: moraTypes[operator], lora_alpha: rank, ...extra }
   },
+}
+
+function permutationFrom(value: unknown, source: string): PermutationKey | null {
+  if (value === undefined || value === null) return null
+  const { seed, cycle } = isJsonObject(value) ? value : {}
+  if (Number.isSafeInteger(seed) && Number.isSafeInteger(cycle)) return { seed: seed as number, cycle: cycle as number }
+  throw new InputError(
+    'malformed-file',
+    `${source}: expected whole numbers seed and cycle in mora_permutation but found ${JSON.stringify(value)}.`,
+  )
 }
 
 function requireSquare({ name, shape }: StoredTensor, side: number, config: MoraConfig, layer: LayerFacts): void {

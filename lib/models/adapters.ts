@@ -14,6 +14,17 @@ import { makeLayers } from './make-layers.js'
 import { MergedAdapters } from './merged-adapters.js'
 import type { Model } from './model.js'
 import { ModelAdapter } from './model-adapter.js'
+import { replacement, type WeightEdit } from './weight-edit.js'
+import type { WeightSlot } from './weight-slot.js'
+
+export interface RestartOptions {
+  /** Of the adapter from then on, as it is by default; its targets and modules stay. */
+  config?: AdapterConfigBase
+  /** Of initial values, default 0. */
+  seed?: number
+  /** Without, what the adapter had learnt is forgotten. Default true. */
+  merge?: boolean
+}
 
 /** The adapters of a model: added, loaded, switched, merged into the weights and taken out again. */
 export class ModelAdapters {
@@ -48,8 +59,7 @@ export class ModelAdapters {
   /** The adapter is there when this returns, unless its method must compute for long: then once the promise resolves. */
   add(name: string, config: AdapterConfigBase, seed: number): Promise<void> {
     this.#requireFree(name)
-    const { device, base } = this.model
-    const method = adapterMethod(config.method)
+    const { base } = this.model
     const selected = selectModules(config.modulesToSave, base)
     requireUntied(config.targetModules, base)
     const targets = selectTargets(config.targetModules, this.model.adaptableLayers()).filter(
@@ -59,17 +69,12 @@ export class ModelAdapters {
       throw new UsageError('no-target', 'Every target module is among those that are trained whole.')
     }
     for (const layer of targets) requireForm(config, layer)
-    const attach = (layers: Map<Linear, LayerAdapter>): void => {
+    return this.#makeLayers(name, config, targets, seed, (layers) => {
       const modules = new Map(
         selected.weights.map((weight) => [weight, new Parameter(weight, this.#merged.values(this.model.slot(weight)))]),
       )
       this.#attach(name, { config: { ...config, modulesToSave: selected.names }, provenance: {}, layers, modules })
-    }
-    return makeLayers(
-      targets,
-      (layer) => method.create(config, { layer, device, adapter: name }, seed, layer.weight),
-      attach,
-    )
+    })
   }
 
   async load(
@@ -97,23 +102,26 @@ export class ModelAdapters {
     this.#get(name).provenance = provenance
   }
 
-  async save(name: string, folder: string): Promise<void> {
+  /** Without `modules`, as an adapter that trains none whole. */
+  async save(name: string, folder: string, options: { modules?: boolean } = {}): Promise<void> {
     const { config, provenance, layers, modules } = this.#get(name)
     const { base, path } = this.model
     const method = adapterMethod(config.method)
     const tensors = new Map([...layers].map(([linear, layer]) => [linear.name, method.tensors(layer)]))
-    const stored = [...modules].map(
+    const whole = options.modules === false ? [] : [...modules]
+    const stored = whole.map(
       ([slot, parameter]) =>
         [
           slot.name,
           base.transposed.has(slot.name) ? transposedView(parameter) : parameter.view(parameter.shape),
         ] as const,
     )
-    const whole = new Map(stored.flatMap(([slot, view]) => namesInFile(slot, base).map((file) => [file, view])))
+    const files = new Map(stored.flatMap(([slot, view]) => namesInFile(slot, base).map((file) => [file, view])))
     const complete = provenance.baseHash === undefined ? { ...provenance, ...this.#baseProvenance() } : provenance
+    const written = whole.length > 0 ? config : { ...config, modulesToSave: [] }
     const fanInFanOut = base.transposed.size > 0
     try {
-      await writeAdapterFolder(folder, config, tensors, whole, { base: path, provenance: complete, fanInFanOut })
+      await writeAdapterFolder(folder, written, tensors, files, { base: path, provenance: complete, fanInFanOut })
     } finally {
       for (const [, view] of stored) view.dispose()
     }
@@ -136,6 +144,43 @@ export class ModelAdapters {
 
   async unmerge(name: string): Promise<void> {
     return this.#merged.unmerge(this.#get(name))
+  }
+
+  /**
+   * Adds an adapter's ΔW to the weights for good and starts it again with fresh layers, beside the same weights: what
+   * ReMoRA and ReLoRA do. Modules that it trains whole go on as they are.
+   */
+  async restart(name: string, options: RestartOptions): Promise<void> {
+    const adapter = this.#get(name)
+    const { config = adapter.config, seed = 0, merge = true } = options
+    if (adapter.merged) throw new UsageError('merged', `Adapter ${name} is merged; unmerge it before restarting it.`)
+    if (merge) await this.#merged.changeForGood(adapter.layerEdits)
+    const { baseHash, baseFormat, ...elsewhere } = adapter.provenance
+    adapter.provenance = elsewhere
+    const { targetModules, modulesToSave } = adapter.config
+    const next = { ...config, targetModules, modulesToSave }
+    await this.#makeLayers(name, next, [...adapter.layers.keys()], seed, (layers) =>
+      adapter.replaceLayers(next, layers),
+    )
+  }
+
+  /** Adds the ΔW of an adapter in a folder to the weights for good. */
+  async mergeForGood(folder: string): Promise<void> {
+    const { model } = this
+    const { layers, modules } = await readAdapterLayers(folder, model.adaptableLayers(), model.base, {
+      device: model.device,
+      adapter: folder,
+    })
+    const edits = [...layers].map(([{ name }, layer]): [WeightSlot, WeightEdit] => [
+      model.slot(`${name}.weight`),
+      (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite),
+    ])
+    const moduleEdits = [...modules].map(([name, parameter]) => [model.slot(name), replacement(parameter)] as const)
+    try {
+      await this.#merged.changeForGood(new Map([...edits, ...moduleEdits]))
+    } finally {
+      for (const part of [...layers.values(), ...modules.values()]) part.dispose()
+    }
   }
 
   remove(name: string): void {
@@ -174,6 +219,19 @@ export class ModelAdapters {
     this.#adapters.clear()
   }
 
+  #makeLayers(
+    name: string,
+    config: AdapterConfigBase,
+    targets: readonly Linear[],
+    seed: number,
+    attach: (layers: Map<Linear, LayerAdapter>) => void,
+  ): Promise<void> {
+    const { device } = this.model
+    const method = adapterMethod(config.method)
+    const create = (layer: Linear) => method.create(config, { layer, device, adapter: name }, seed, layer.weight)
+    return makeLayers(targets, create, attach)
+  }
+
   #attach(name: string, loaded: LoadedAdapter<Linear>): void {
     const adapter = new ModelAdapter(name, loaded, (weight) => this.model.slot(weight))
     try {
@@ -187,10 +245,17 @@ export class ModelAdapters {
     adapter.active = true
   }
 
-  /** Nothing where weights have been trained: no file is the base then. */
+  /** What merging the active adapters would do to a weight. */
+  activeEdits(slot: WeightSlot): WeightEdit[] {
+    const active = [...this.#adapters.values()].filter(({ active, merged }) => active && !merged)
+    return active.flatMap(({ edits }) => edits.get(slot) ?? [])
+  }
+
+  /** Nothing where weights have been trained or changed for good: no file is the base then. */
   #baseProvenance(): AdapterProvenance {
     const { base, slots } = this.model
-    const identity = slots.some(({ own }) => own instanceof Parameter) ? null : base.identity()
+    const changed = this.#merged.changedForGood || slots.some(({ own }) => own instanceof Parameter)
+    const identity = changed ? null : base.identity()
     return identity ? { baseHash: identity.hash, baseFormat: identity.format } : {}
   }
 

@@ -10,8 +10,10 @@ import type { WeightSlot } from './weight-slot.js'
 /** The adapters that are merged into a model's own weights: each weight is the pristine one with their edits in order. */
 export class MergedAdapters {
   readonly #merged: ModelAdapter[] = []
-  /** Weights before the first merge, where no file has them. */
+  /** Weights without what is merged, where no file has them: before the first merge, or changed for good. */
   readonly #pristine = new Map<WeightSlot, Tensor>()
+  /** Weights that were changed for good: they are not what their file has. */
+  readonly #changed = new Set<WeightSlot>()
 
   constructor(readonly model: Model) {}
 
@@ -45,12 +47,34 @@ export class MergedAdapters {
       const { own } = slot
       this.#fill(slot, own)
       if (own instanceof Parameter) own.version++
-      if (this.#editsOf(slot).length > 0) continue
-      this.#pristine.get(slot)?.dispose()
-      this.#pristine.delete(slot)
+      if (this.#editsOf(slot).length === 0 && !this.#isRounded(slot)) this.#forgetPristine(slot)
     }
     await this.model.device.synchronize()
     adapter.merged = false
+  }
+
+  /**
+   * Changes weights for good: what is merged besides can still be taken out, this cannot. A weight that is not float32
+   * is kept in float32 too from then on, so that many small changes add up before they are rounded.
+   * @throws RunError `non-finite` if a result is not finite; the weights are spoilt then
+   */
+  async changeForGood(edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<void> {
+    using nonFinite = this.#counter()
+    for (const [slot, edit] of edits) {
+      const { own } = slot
+      const exact = this.#exact(slot)
+      edit(exact, nonFinite)
+      this.#changed.add(slot)
+      if (exact !== own) this.#fill(slot, own)
+      if (own instanceof Parameter) own.version++
+    }
+    const bad = await nonFinite.item()
+    if (bad > 0) throw new RunError('non-finite', `Merging for good gives ${bad} weights that are not finite.`)
+  }
+
+  /** Whether any weight was changed for good. */
+  get changedForGood(): boolean {
+    return this.#changed.size > 0
   }
 
   /** A weight with what is merged into it, in float32: rounded nowhere if its file has it. Kept by the caller. */
@@ -73,6 +97,30 @@ export class MergedAdapters {
     return this.#merged.splice(0)
   }
 
+  /** The float32 values that a weight is made from: itself, or a copy that is kept beside it. */
+  #exact(slot: WeightSlot): Tensor {
+    const { own } = slot
+    const pristine = this.#pristine.get(slot)
+    if (pristine?.dtype === 'float32') return pristine
+    if (own.dtype === 'float32' && this.#editsOf(slot).length === 0) return own
+    const exact = keep(Tensor.empty(own.shape, { device: this.model.device }))
+    if (pristine || !this.#isInFile(slot)) exact.copyFrom(pristine ?? own)
+    else this.model.source!.loadInto(slot.name, exact)
+    this.#forgetPristine(slot)
+    this.#pristine.set(slot, exact)
+    return exact
+  }
+
+  /** Whether a weight's values are rounded from what they were changed to. */
+  #isRounded(slot: WeightSlot): boolean {
+    return slot.own.dtype !== 'float32' && this.#changed.has(slot)
+  }
+
+  #forgetPristine(slot: WeightSlot): void {
+    this.#pristine.get(slot)?.dispose()
+    this.#pristine.delete(slot)
+  }
+
   #fill(slot: WeightSlot, into: Tensor): void {
     const pristine = this.#pristine.get(slot)
     if (pristine) into.copyFrom(pristine)
@@ -85,8 +133,8 @@ export class MergedAdapters {
     return this.#merged.flatMap(({ edits }) => edits.get(slot) ?? [])
   }
 
-  #isInFile({ own }: WeightSlot): boolean {
-    return this.model.source !== null && !(own instanceof Parameter)
+  #isInFile(slot: WeightSlot): boolean {
+    return this.model.source !== null && !(slot.own instanceof Parameter) && !this.#changed.has(slot)
   }
 
   #counter(): Tensor {

@@ -9,13 +9,15 @@ import type { WeightSlot } from './weight-slot.js'
 
 /** One adapter of a model, and whether it takes part. */
 export class ModelAdapter {
-  readonly config: AdapterConfigBase
   provenance: AdapterProvenance
-  readonly layers: ReadonlyMap<Linear, LayerAdapter>
   /** Weights that are trained whole. */
   readonly modules: ReadonlyMap<WeightSlot, Parameter>
   /** What merging it does, by weight. */
   readonly edits: ReadonlyMap<WeightSlot, WeightEdit>
+  /** The part of `edits` that is the layers'. */
+  readonly layerEdits: ReadonlyMap<WeightSlot, WeightEdit>
+  #config: AdapterConfigBase
+  #layers: ReadonlyMap<Linear, LayerAdapter>
   #active = false
   #merged = false
 
@@ -24,19 +26,40 @@ export class ModelAdapter {
     { config, provenance, layers, modules }: LoadedAdapter<Linear>,
     slot: (weight: string) => WeightSlot,
   ) {
-    this.config = config
+    this.#config = config
     this.provenance = provenance
-    this.layers = layers
+    this.#layers = layers
     this.modules = new Map([...modules].map(([weight, parameter]) => [slot(weight), parameter]))
-    const edits = new Map<WeightSlot, WeightEdit>()
+    const layerEdits = new Map<WeightSlot, WeightEdit>()
     for (const [linear, layer] of layers) {
       linear.adapters.set(name, { layer, active: false, scale: 1 })
-      edits.set(slot(`${linear.name}.weight`), (weight, nonFinite) =>
-        layer.mergeInto(weight, linear.adapters.get(name)!.scale, nonFinite),
-      )
+      layerEdits.set(slot(`${linear.name}.weight`), (weight, nonFinite) => {
+        const attached = linear.adapters.get(name)!
+        attached.layer.mergeInto(weight, attached.scale, nonFinite)
+      })
     }
-    for (const [at, parameter] of this.modules) edits.set(at, replacement(parameter))
-    this.edits = edits
+    this.layerEdits = layerEdits
+    const moduleEdits = [...this.modules].map(([at, parameter]) => [at, replacement(parameter)] as const)
+    this.edits = new Map([...layerEdits, ...moduleEdits])
+  }
+
+  get config(): AdapterConfigBase {
+    return this.#config
+  }
+
+  get layers(): ReadonlyMap<Linear, LayerAdapter> {
+    return this.#layers
+  }
+
+  /** Puts other layers beside the same weights, and frees those before; modules trained whole stay. */
+  replaceLayers(config: AdapterConfigBase, layers: ReadonlyMap<Linear, LayerAdapter>): void {
+    for (const [linear, layer] of layers) {
+      const attached = linear.adapters.get(this.name)!
+      attached.layer.dispose()
+      linear.adapters.set(this.name, { ...attached, layer })
+    }
+    this.#config = config
+    this.#layers = layers
   }
 
   /** Whether it is wanted in forward passes; while it is merged, its part is in the weights. */

@@ -12,7 +12,7 @@ import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { noGrad } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
-import { ModelAdapters } from './adapters.js'
+import { ModelAdapters, type RestartOptions } from './adapters.js'
 import { baseModelOf } from './base-model.js'
 import type { ModelConfig } from './config.js'
 import { Decoder, type ForwardOptions } from './decoder.js'
@@ -120,8 +120,9 @@ export class Model implements Disposable {
     return this.adapterSet.load(folder, name, options)
   }
 
-  saveAdapter(name: string, folder: string): Promise<void> {
-    return this.adapterSet.save(name, folder)
+  /** Writes an adapter; without `modules`, as one that trains no modules whole. */
+  saveAdapter(name: string, folder: string, options: { modules?: boolean } = {}): Promise<void> {
+    return this.adapterSet.save(name, folder, options)
   }
 
   /** Adds the adapter's ΔW to the weights, modules trained whole included; it stops taking part in forward passes. */
@@ -132,6 +133,20 @@ export class Model implements Disposable {
   /** Restores the weights bit for bit, less this adapter's part; the adapter is active again if it was. */
   unmergeAdapter(name: string): Promise<void> {
     return this.adapterSet.unmerge(name)
+  }
+
+  /**
+   * Adds the adapter's ΔW to the weights for good and starts it again at zero beside the same layers: a step of ReMoRA
+   * (MoRA, arXiv 2405.12130, section 5.3) or ReLoRA (arXiv 2307.05695). Its tensors are new ones afterwards, so tell the
+   * optimizer: `optimizer.setParameters(model.trainableParameters().map(({ parameter }) => parameter))`.
+   */
+  restartAdapter(name: string, options: RestartOptions = {}): Promise<void> {
+    return this.adapterSet.restart(name, options)
+  }
+
+  /** Adds the ΔW of an adapter in a folder to the weights for good: what a restarted adapter had added before. */
+  absorbAdapter(folder: string): Promise<void> {
+    return this.adapterSet.mergeForGood(folder)
   }
 
   removeAdapter(name: string): void {
@@ -238,8 +253,11 @@ export class Model implements Disposable {
     }
   }
 
-  /** Writes the model in Hugging Face's layout, merged adapters included; `dtype` defaults to the source's. */
-  save(folder: string, options: { dtype?: FloatDType } = {}): Promise<void> {
+  /**
+   * Writes the model in Hugging Face's layout, merged adapters included, and active ones with `mergeActive`; `dtype`
+   * defaults to the source's.
+   */
+  save(folder: string, options: { dtype?: FloatDType; mergeActive?: boolean } = {}): Promise<void> {
     return saveModel(this, folder, options)
   }
 

@@ -146,9 +146,7 @@ export function adaptableLayers({ network, tiedEmbeddings, ...sizes }: NetworkSi
     role,
   })
   const linears = linearsOf(network)
-  return tiedEmbeddings
-    ? linears
-    : [table(network.embeddings, 'embeddings'), ...linears, table(network.head, 'head')]
+  return tiedEmbeddings ? linears : [table(network.embeddings, 'embeddings'), ...linears, table(network.head, 'head')]
 }
 
 /** Names of the weights that checkpoints store as [in, out]. */

@@ -23,23 +23,35 @@ export interface AdamWStepOptions {
   maxGradNorm?: number
 }
 
+/** What AdamW keeps of one parameter. */
+interface ParameterState {
+  first: Tensor
+  second: Tensor
+  /** Updates that the moments hold. */
+  updates: number
+}
+
 /**
  * AdamW (Loshchilov and Hutter, arXiv 1711.05101) over float32 parameters, with the arithmetic order of PyTorch's. One
- * step covers all tensors of one `learningRateRatio` in one operation. Parameters without a gradient are left alone.
+ * step covers all tensors of one `learningRateRatio` and as many updates in one operation. Parameters without a gradient are left alone.
  */
 export class AdamW {
-  readonly #parameters: readonly Parameter[]
   readonly #options: Required<AdamWOptions>
-  readonly #moments = new Map<Parameter, { first: Tensor; second: Tensor }>()
-  #step = 0
+  #states = new Map<Parameter, ParameterState>()
 
   constructor(parameters: readonly Parameter[], options: AdamWOptions = {}) {
-    this.#parameters = parameters
     this.#options = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, ...options }
-    for (const parameter of parameters) {
-      const zeros = () => keep(Tensor.zeros(parameter.shape, { device: parameter.device }))
-      this.#moments.set(parameter, { first: zeros(), second: zeros() })
-    }
+    this.setParameters(parameters)
+  }
+
+  /**
+   * Trains these from now on. Those that were there before keep their moments and their count of updates; of new ones
+   * both begin at zero, and what was kept of others is forgotten.
+   */
+  setParameters(parameters: readonly Parameter[]): void {
+    const before = this.#states
+    this.#states = new Map(parameters.map((parameter) => [parameter, before.get(parameter) ?? freshState(parameter)]))
+    for (const [parameter, state] of before) if (!this.#states.has(parameter)) disposeState(state)
   }
 
   /**
@@ -47,82 +59,105 @@ export class AdamW {
    * gradients before clipping, still on the device; when it is not finite nothing was changed.
    */
   step({ learningRate, scaleGradients = 1, maxGradNorm = 0 }: AdamWStepOptions): Tensor {
-    const trained = this.#parameters.filter((parameter) => parameter.grad !== null)
-    const [first] = trained
-    if (!first) throw new RunError('no-gradients', 'AdamW: no parameter has a gradient; call backward() before step().')
-    this.#step++
-    const { device } = first
-    const gradients = trained.map((parameter) => parameter.grad!.native)
+    const trained = [...this.#states].filter(([{ grad }]) => grad !== null)
+    if (trained.length === 0)
+      throw new RunError('no-gradients', 'AdamW: no parameter has a gradient; call backward() before step().')
+    const { device } = trained[0]![0]
     const scalar = () => Tensor.empty([1], { device })
     const [sum, scale, norm] = [scalar(), scalar(), scalar()]
-    native.globalNorm(gradients, sum.native)
+    native.globalNorm(
+      trained.map(([{ grad }]) => grad!.native),
+      sum.native,
+    )
     native.clipScale(sum.native, scaleGradients, maxGradNorm, scale.native)
-    for (const [ratio, group] of groupsOf(trained)) {
+    for (const [, state] of trained) state.updates++
+    for (const together of inGroups(trained)) {
+      const [{ learningRateRatio }, { updates }] = together[0]!
       native.adamw(
-        group.map((parameter) => parameter.native),
-        group.map((parameter) => parameter.grad!.native),
-        group.map((parameter) => this.#moments.get(parameter)!.first.native),
-        group.map((parameter) => this.#moments.get(parameter)!.second.native),
-        { ...this.#options, learningRate: ratio * learningRate, step: this.#step },
+        together.map(([parameter]) => parameter.native),
+        together.map(([{ grad }]) => grad!.native),
+        together.map(([, { first }]) => first.native),
+        together.map(([, { second }]) => second.native),
+        { ...this.#options, learningRate: learningRateRatio * learningRate, step: updates },
         scale.native,
       )
     }
     native.copy(sum.native, norm.native, scaleGradients)
     sum.dispose()
     scale.dispose()
-    for (const parameter of trained) parameter.version++
+    for (const [parameter] of trained) parameter.version++
     this.zeroGrad()
     return norm
   }
 
   /** Forgets all gradients. */
   zeroGrad(): void {
-    for (const parameter of this.#parameters) parameter.zeroGrad()
+    for (const parameter of this.#states.keys()) parameter.zeroGrad()
   }
 
-  /** The step count and both moments of every parameter, for a checkpoint. */
-  state(): { step: number; tensors: { name: string; tensor: Tensor }[] } {
-    const tensors = this.#parameters.flatMap((parameter) => {
-      const { first, second } = this.#moments.get(parameter)!
-      return [
-        { name: `${parameter.name}.first_moment`, tensor: first },
-        { name: `${parameter.name}.second_moment`, tensor: second },
-      ]
-    })
-    return { step: this.#step, tensors }
-  }
-
-  /** Continues from a saved state; tensors by the names that `state` gave. Throws before it changes anything. */
-  load({ step, tensors }: { step: number; tensors: ReadonlyMap<string, Float32Array> }): void {
-    const own = this.state().tensors
-    for (const { name, tensor } of own) {
-      const came = tensors.get(name)?.length
-      if (came === tensor.elements) continue
-      throw new RunError(
-        'unfit-state',
-        `AdamW: expected ${tensor.elements} values for ${name} but received ${came ?? 'none'}.`,
-      )
+  /** Of every parameter its moments, and by its name the count of updates that they hold: for a checkpoint. */
+  state(): { updates: Record<string, number>; tensors: { name: string; tensor: Tensor }[] } {
+    const updates: Record<string, number> = {}
+    const tensors: { name: string; tensor: Tensor }[] = []
+    for (const [{ name }, state] of this.#states) {
+      updates[name] = state.updates
+      tensors.push({ name: `${name}.first_moment`, tensor: state.first })
+      tensors.push({ name: `${name}.second_moment`, tensor: state.second })
     }
-    this.#step = step
-    for (const { name, tensor } of own) assign(tensor, tensors.get(name)!)
+    return { updates, tensors }
+  }
+
+  /** Continues from a saved state, by the names that `state` gave. Throws before it changes anything. */
+  load({
+    updates,
+    tensors,
+  }: {
+    updates: Readonly<Record<string, number>>
+    tensors: ReadonlyMap<string, Float32Array>
+  }): void {
+    const own = this.state()
+    for (const { name, tensor } of own.tensors) {
+      const came = tensors.get(name)?.length
+      if (came !== tensor.elements) throw unfit(`${tensor.elements} values for ${name}`, came)
+    }
+    for (const name of Object.keys(own.updates)) {
+      if (!Number.isInteger(updates[name])) throw unfit(`a count of updates for ${name}`, updates[name])
+    }
+    for (const [{ name }, state] of this.#states) state.updates = updates[name]!
+    for (const { name, tensor } of own.tensors) assign(tensor, tensors.get(name)!)
   }
 
   dispose(): void {
-    for (const { first, second } of this.#moments.values()) {
-      first.dispose()
-      second.dispose()
-    }
-    this.#moments.clear()
+    this.setParameters([])
   }
 }
 
-/** Parameters by what their learning rate is multiplied by. */
-function groupsOf(parameters: readonly Parameter[]): Map<number, Parameter[]> {
-  const groups = new Map<number, Parameter[]>()
-  for (const parameter of parameters) {
-    const group = groups.get(parameter.learningRateRatio)
-    if (group) group.push(parameter)
-    else groups.set(parameter.learningRateRatio, [parameter])
+/**
+ * Parameters that one operation can update: of one learning rate, and updated as often, on which the correction of their
+ * moments' bias depends.
+ */
+function inGroups(trained: readonly [Parameter, ParameterState][]): [Parameter, ParameterState][][] {
+  const groups = new Map<string, [Parameter, ParameterState][]>()
+  for (const one of trained) {
+    const [{ learningRateRatio }, { updates }] = one
+    const key = `${learningRateRatio} ${updates}`
+    const group = groups.get(key)
+    if (group) group.push(one)
+    else groups.set(key, [one])
   }
-  return groups
+  return [...groups.values()]
+}
+
+function freshState({ shape, device }: Parameter): ParameterState {
+  const zeros = () => keep(Tensor.zeros(shape, { device }))
+  return { first: zeros(), second: zeros(), updates: 0 }
+}
+
+function disposeState({ first, second }: ParameterState): void {
+  first.dispose()
+  second.dispose()
+}
+
+function unfit(expected: string, came: number | undefined): RunError {
+  return new RunError('unfit-state', `AdamW: expected ${expected} but received ${came ?? 'none'}.`)
 }

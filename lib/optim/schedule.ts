@@ -17,7 +17,7 @@ export interface ScheduleOptions {
   warmupSteps?: number
   /** Warm-up as a fraction of the total, rounded up; used where `warmupSteps` is 0. Default 0. */
   warmupRatio?: number
-  /** The decay ends at this fraction of the peak. Default 0. */
+  /** The decay ends at this fraction of the peak. Default 0, of `cosine-restarts` 0.1. */
   minLearningRateRatio?: number
   /** Period of `cosine-restarts`, in steps. */
   mergeEvery?: number
@@ -36,7 +36,7 @@ export function schedule(options: ScheduleOptions): (step: number) => number {
   const { learningRate, scheduler = 'cosine', totalSteps } = options
   requireNumber('learningRate', learningRate, 0)
   requireNumber('totalSteps', totalSteps, 0)
-  const minimum = options.minLearningRateRatio ?? 0
+  const minimum = options.minLearningRateRatio ?? (scheduler === 'cosine-restarts' ? 0.1 : 0)
   requireNumber('minLearningRateRatio', minimum, 0)
   const warmup = warmupLength(options)
   const factor = factorOf(scheduler, totalSteps, warmup, minimum, options)

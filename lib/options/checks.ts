@@ -1,6 +1,6 @@
 /** Options that are fine one by one and do not fit together. */
 import { UsageError } from '../errors.js'
-import { newAdapterOptions } from './defaults.js'
+import { newAdapterOptions, scheduleOptions } from './defaults.js'
 import type { EvalOptions } from './eval.js'
 import { type OptionSource, optionName } from './names.js'
 import { ADAPTER_METHODS, type AdapterMethodName } from './new-adapter.js'
@@ -58,6 +58,7 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
   )
   fit.exclude(options, 'deterministic', 'allowChanges', 'after a change the run has other bits')
   checkAdapterOptions(fit, options)
+  checkRestarts(fit, options)
   checkEvaluation(fit, options)
   fit.refuse(
     options.microBatchSize !== undefined && options.microBatchSize > options.batchSize,
@@ -93,6 +94,9 @@ const belongsTo = {
   targetModules: ADAPTER_METHODS,
   rankPattern: ADAPTER_METHODS.filter((method) => method !== 'miss'),
   modulesToSave: ADAPTER_METHODS,
+  mergeEvery: ['mora', 'lora'],
+  cycle: ['mora'],
+  regroup: ['mora'],
 } as const satisfies Record<string, readonly AdapterMethodName[]>
 
 /** Throws a `UsageError` for options of a new adapter that its method does not have. */
@@ -106,6 +110,29 @@ export function checkNewAdapterOptions(options: Partial<TrainOptions>, source: O
       `${fit.name(key)} does not go with method ${method}: it is an option of ${methods.join(' and ')}.`,
     )
   }
+}
+
+function checkRestarts(fit: Fit, options: TrainOptions): void {
+  const { mergeEvery, cycle, operator } = options
+  for (const key of ['cycle', 'regroup'] as const) {
+    fit.refuse(
+      options[key] !== undefined && mergeEvery === undefined,
+      `${fit.name(key)} needs ${fit.name('mergeEvery')}.`,
+    )
+  }
+  fit.refuse(
+    cycle !== undefined && operator !== undefined && !cycle.includes(operator),
+    `${fit.name('operator')} ${operator} is not among the operators of ${fit.name('cycle')} (${cycle?.join(', ')}).`,
+  )
+  const { scheduler } = scheduleOptions(options)
+  fit.refuse(
+    scheduler === 'cosine-restarts' && mergeEvery === undefined,
+    `${fit.name('scheduler')} cosine-restarts needs a period: give ${fit.name('mergeEvery')}, or take cosine.`,
+  )
+  fit.refuse(
+    scheduler !== 'cosine-restarts' && options.restartWarmupSteps !== undefined,
+    `${fit.name('restartWarmupSteps')} does not go with ${fit.name('scheduler')} ${scheduler}: it is an option of cosine-restarts.`,
+  )
 }
 
 function checkEvaluation(fit: Fit, options: TrainOptions): void {

@@ -1,6 +1,8 @@
 /** Defaults of training that depend on other options. */
+
 import type { Method } from './new-adapter.js'
 import type { Operator } from './operators.js'
+import type { TrainOptions } from './train.js'
 
 /** Below this rank MoRA rotates, from it on it shares. */
 const SHARING_FROM_RANK = 64
@@ -22,17 +24,42 @@ export interface NewAdapterOptions {
   modulesToSave?: string[]
 }
 
-type AdapterOptions = Partial<Omit<NewAdapterOptions, 'operator'>> & { operator?: Operator; init?: string }
+type AdapterOptions = Partial<Omit<NewAdapterOptions, 'operator'>> & {
+  operator?: Operator
+  init?: string
+  mergeEvery?: number
+  cycle?: readonly Operator[]
+}
 
 /** What a new adapter is when these options are given: the rest is the paper's. */
 export function newAdapterOptions(options: AdapterOptions): NewAdapterOptions {
-  const { method, rank = 8, operator, roundRank, alpha, alphaPattern, loraPlusRatio } = options
-  const { dropout, rankPattern, targetModules, modulesToSave } = options
+  const { method, rank = 8, roundRank, alpha, alphaPattern, loraPlusRatio } = options
+  const { dropout, rankPattern, targetModules, modulesToSave, init, mergeEvery } = options
+  const operator = rank < SHARING_FROM_RANK ? 'rotation' : 'sharing'
+  const isFull = init !== undefined && mergeEvery === undefined
   return {
-    method: method ?? (options.init === undefined ? 'mora' : 'full'),
+    method: method ?? (isFull ? 'full' : 'mora'),
     rank,
-    operator: operator ?? (rank < SHARING_FROM_RANK ? 'rotation' : 'sharing'),
+    operator: options.operator ?? (mergeEvery === undefined ? operator : operatorCycle(options)[0]!),
     ...{ roundRank, alpha, alphaPattern, loraPlusRatio, dropout, rankPattern, targetModules, modulesToSave },
+  }
+}
+
+/** Operators that ReMoRA takes in turn (the paper's, Appendix B: types 1 and 2). */
+export function operatorCycle({ cycle, operator }: Pick<AdapterOptions, 'cycle' | 'operator'>): readonly Operator[] {
+  return cycle ?? (operator ? [operator] : ['sharing', 'sharing-grouped'])
+}
+
+/** The course of the learning rate when these options are given. */
+export function scheduleOptions(
+  options: Pick<TrainOptions, 'mergeEvery' | 'scheduler' | 'minLearningRateRatio' | 'restartWarmupSteps'>,
+) {
+  const scheduler = options.scheduler ?? (options.mergeEvery === undefined ? 'cosine' : 'cosine-restarts')
+  const restarts = scheduler === 'cosine-restarts'
+  return {
+    scheduler,
+    minLearningRateRatio: options.minLearningRateRatio ?? (restarts ? 0.1 : 0),
+    restartWarmupSteps: restarts ? (options.restartWarmupSteps ?? 50) : undefined,
   }
 }
 
@@ -54,7 +81,8 @@ const learningRates: Readonly<Record<Exclude<Method, 'mora' | 'full'>, number>> 
 
 /** The peak learning rate of a run that names none; from scratch, one that is usual for small models. */
 export function defaultLearningRate(method: Method, operator: Operator, { fromScratch = false } = {}): number {
-  if (method === 'full') return fromScratch ? 5e-4 : 2e-5
+  if (fromScratch) return 5e-4
+  if (method === 'full') return 2e-5
   if (method !== 'mora') return learningRates[method]
   return operator.startsWith('sharing') ? 5e-5 : 3e-4
 }

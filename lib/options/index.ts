@@ -2,7 +2,14 @@
 export { checkEvalOptions, checkNewAdapterOptions, checkTrainOptions, requireOptions } from './checks.js'
 export { type CommonOptions, CommonOptionsSchema } from './common.js'
 export { readConfigFile, resolveWithConfig } from './config-file.js'
-export { defaultLearningRate, maxLengthOf, type NewAdapterOptions, newAdapterOptions } from './defaults.js'
+export {
+  defaultLearningRate,
+  maxLengthOf,
+  type NewAdapterOptions,
+  newAdapterOptions,
+  operatorCycle,
+  scheduleOptions,
+} from './defaults.js'
 export { type DoctorOptions, DoctorSchema } from './doctor.js'
 export { type EvalInput, type EvalOptions, EvalSchema, TASKS, type Task } from './eval.js'
 export { type GenerateInput, type GenerateOptions, GenerateSchema } from './generate.js'

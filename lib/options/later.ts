@@ -3,10 +3,6 @@ import { UsageError } from '../errors.js'
 import { camelCase, type OptionSource, optionPlace } from './names.js'
 
 const LATER_OPTIONS: Readonly<Record<string, string>> = {
-  mergeEvery: 'ReMoRA',
-  cycle: 'ReMoRA',
-  regroup: 'ReMoRA',
-  restartWarmupSteps: 'ReMoRA',
   memory: 'a memory limit',
   compute: 'int8 products',
 }

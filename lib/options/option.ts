@@ -210,6 +210,18 @@ export function names(description: string, words: Words = {}) {
   return declare(schema, { kind: 'list', description, placeholder: 'NAMES', expects: 'names with commas', ...words })
 }
 
+/** Words out of a few, with commas between them on the command line, in an order that counts. */
+export function choices<const Values extends readonly [string, ...string[]]>(
+  description: string,
+  values: Values,
+  words: Words = {},
+) {
+  const list = z.array(z.enum(values)).min(1)
+  const schema = z.union([z.string().min(1).transform(splitNames).pipe(list), list]).optional()
+  const expects = `names with commas out of ${values.join(', ')}`
+  return declare(schema, { kind: 'list', description, placeholder: 'NAMES', expects, ...words })
+}
+
 /** Names, a regular expression, or a word that stands for many names. */
 export function namesOrPattern<const Word extends string>(description: string, word: Word, words: Words = {}) {
   const schema = z

@@ -2,11 +2,13 @@
 import { z } from 'zod'
 import { adapterOptions, commonOptions, modelOption, rowOptions } from './common.js'
 import { newAdapterGroup as adapter, newAdapterFields } from './new-adapter.js'
+import { OPERATORS } from './operators.js'
 import {
-  choice,
+  choices,
   flag,
   integer,
   names,
+  optionalChoice,
   optionalInteger,
   optionalReal,
   optionalText,
@@ -15,7 +17,10 @@ import {
   texts,
 } from './option.js'
 
-export const SCHEDULERS = ['constant', 'linear', 'cosine'] as const
+export const SCHEDULERS = ['constant', 'linear', 'cosine', 'cosine-restarts'] as const
+
+/** How ReMoRA's restarts group inputs and outputs anew. */
+export const REGROUPS = ['cycle', 'permute'] as const
 
 const rate = 'Learning rate and AdamW:'
 const steps = 'Steps and rows:'
@@ -32,18 +37,46 @@ export const TrainSchema = z.strictObject({
 
   ...newAdapterFields,
   ...adapterOptions,
+  mergeEvery: optionalInteger('merge the adapter every N steps and start it again: ReMoRA; ReLoRA with lora', {
+    min: 1,
+    defaultText: 'never',
+    group: adapter,
+  }),
+  cycle: choices('operators that the restarts of --merge-every take in turn', OPERATORS, {
+    defaultText: '--operator if given, else sharing,sharing-grouped',
+    group: adapter,
+  }),
+  regroup: optionalChoice(
+    'what a restart changes: the operator only, or also a permutation of inputs and outputs',
+    REGROUPS,
+    {
+      defaultText: 'cycle',
+      group: adapter,
+    },
+  ),
   init: text('train from scratch: random weights by this configuration; --model names the tokenizer', 'config.json', {
     expects: 'the path of a config.json',
     group: adapter,
   }),
 
   learningRate: optionalReal('peak learning rate', { above: 0, defaultText: 'by method, from the paper', group: rate }),
-  scheduler: choice('course of the learning rate, by the formulas of Hugging Face', SCHEDULERS, 'cosine', {
+  scheduler: optionalChoice('course of the learning rate, by the formulas of Hugging Face', SCHEDULERS, {
+    defaultText: 'cosine; cosine-restarts with --merge-every',
     group: rate,
   }),
   warmupSteps: integer('steps of linear warm-up', 0, { min: 0, group: rate }),
   warmupRatio: real('warm-up as a fraction of all steps', 0, { min: 0, max: 1, group: rate }),
-  minLearningRateRatio: real('the decay ends at this fraction of the peak', 0, { min: 0, max: 1, group: rate }),
+  restartWarmupSteps: optionalInteger('steps of warm-up after each restart of cosine-restarts', {
+    min: 0,
+    defaultText: '50',
+    group: rate,
+  }),
+  minLearningRateRatio: optionalReal('the decay ends at this fraction of the peak', {
+    min: 0,
+    max: 1,
+    defaultText: '0; 0.1 with cosine-restarts',
+    group: rate,
+  }),
   weightDecay: real('decoupled weight decay', 0, { min: 0, group: rate }),
   beta1: real('decay of the first moment', 0.9, { min: 0, below: 1, group: rate }),
   beta2: real('decay of the second moment', 0.999, { min: 0, below: 1, group: rate }),

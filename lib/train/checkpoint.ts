@@ -9,7 +9,7 @@ import type { RunFacts } from './run-facts.js'
 import type { Optimizer, TrainedParameter } from './trainable.js'
 import type { TrainerState } from './trainer-state.js'
 
-const FORMAT = 1
+const FORMAT = 2
 const WEIGHTS = 'weights.safetensors'
 const OPTIMIZER = 'optimizer.safetensors'
 const STATE = 'state.json'
@@ -27,7 +27,8 @@ export interface CheckpointParts {
 export interface CheckpointRecord {
   state: TrainerState
   facts: RunFacts
-  optimizerStep: number
+  /** Of the moments of each trained tensor, by its name. */
+  updates: Record<string, number>
 }
 
 export function checkpointPath(checkpoints: string, step: number): string {
@@ -43,10 +44,10 @@ export async function writeCheckpoint(checkpoints: string, parts: CheckpointPart
       join(folder, WEIGHTS),
       parameters.map((parameter) => ({ name: parameter.name, tensor: parameter })),
     )
-    const { step: optimizerStep, tensors } = optimizer.state()
+    const { updates, tensors } = optimizer.state()
     await writeTensors(join(folder, OPTIMIZER), tensors)
     await saveAdapter?.(folder)
-    const record = { format: FORMAT, state, optimizerStep, facts }
+    const record = { format: FORMAT, state, updates, facts }
     await writeFileAtomic(join(folder, STATE), `${JSON.stringify(record, null, 2)}\n`)
     await writeManifest(folder, state.step)
   })
@@ -94,7 +95,7 @@ export async function loadCheckpoint(
   }
   const moments = new Map<string, Float32Array>()
   for await (const { name, values } of readTensors(join(path, OPTIMIZER))) moments.set(name, values)
-  optimizer.load({ step: record.optimizerStep, tensors: moments })
+  optimizer.load({ updates: record.updates, tensors: moments })
 }
 
 export interface FoundCheckpoint {

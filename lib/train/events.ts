@@ -36,6 +36,15 @@ export interface CheckpointEvent {
   path: string
 }
 
+/** An adapter was merged into the weights for good and started again (`mergeEvery`). */
+export interface MergeEvent {
+  type: 'merge'
+  /** The step after which. */
+  step: number
+  /** Merges so far. */
+  merges: number
+}
+
 /** Something the user should know and need not act on. */
 export interface NoticeEvent {
   type: 'notice'
@@ -63,4 +72,4 @@ export interface EndEvent extends TrainResult {
   type: 'end'
 }
 
-export type TrainEvent = StepEvent | EvaluationEvent | CheckpointEvent | NoticeEvent | EndEvent
+export type TrainEvent = StepEvent | EvaluationEvent | CheckpointEvent | MergeEvent | NoticeEvent | EndEvent

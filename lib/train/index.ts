@@ -5,6 +5,7 @@ export type {
   CheckpointEvent,
   EndEvent,
   EvaluationEvent,
+  MergeEvent,
   NoticeEvent,
   StepEvent,
   TrainEvent,

@@ -13,6 +13,7 @@ const RUN_NAMES = [
   'run.yaml',
   'metrics.jsonl',
   'checkpoints',
+  'merges',
   'adapter_config.json',
   'adapter_model.safetensors',
   'model',
@@ -47,6 +48,10 @@ export class OutputFolder {
 
   get checkpoints(): string {
     return join(this.path, 'checkpoints')
+  }
+
+  get merges(): string {
+    return join(this.path, 'merges')
   }
 
   get metrics(): string {

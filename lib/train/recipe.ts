@@ -1,12 +1,13 @@
 import type { TrainResult } from './events.js'
+import { restartAdapter, restartIsDue } from './restarts.js'
 import type { RunControl } from './run.js'
 import { evaluateSession, saveResult, saveSession } from './save-session.js'
 import type { Session } from './session.js'
 import { takeStep } from './take-step.js'
 
 /**
- * Training from beginning to end. Each round first does what the steps so far call for (an evaluation, a checkpoint) and
- * then takes the next step; so a run that is resumed at any point goes on as if it had never ended. Every piece of work is
+ * Training from beginning to end. Each round first does what the steps so far call for (an evaluation, a checkpoint, a
+ * restart of the adapter) and then takes the next step; so a run that is resumed at any point goes on as if it had never ended. Every piece of work is
  * exclusive, and events are sent between them: there the reader of the run may save, pause or use the model.
  */
 export async function runTraining(control: RunControl, setUp: () => Promise<Session>): Promise<TrainResult> {
@@ -27,6 +28,10 @@ export async function runTraining(control: RunControl, setUp: () => Promise<Sess
       if (session.state.step >= session.data.totalSteps) break
       await control.whilePaused()
       if (control.stopRequested) break
+      if (restartIsDue(session)) {
+        await control.emit(await control.exclusive(() => restartAdapter(session)))
+        continue
+      }
       await control.emit(await control.exclusive(() => takeStep(session)))
     }
     const saved = session.lastCheckpoint?.step === session.state.step

@@ -2,6 +2,7 @@ import type { TrainOptions } from '../options/index.js'
 import type { FoundCheckpoint } from './checkpoint.js'
 import type { OutputFolder } from './output-folder.js'
 import type { Ranks } from './ranks.js'
+import type { RestartPlan } from './restarts.js'
 import type { RunFacts } from './run-facts.js'
 import type { Optimizer, TrainableModel, TrainedParameter } from './trainable.js'
 import type { TrainerState } from './trainer-state.js'
@@ -19,7 +20,6 @@ export interface ResultWriter {
 export interface Session {
   readonly model: TrainableModel
   readonly options: TrainOptions
-  readonly parameters: readonly TrainedParameter[]
   readonly optimizer: Optimizer
   readonly data: TrainingData
   readonly ranks: Ranks
@@ -28,9 +28,13 @@ export interface Session {
   readonly result: ResultWriter
   /** Null when nothing is written. */
   readonly output: OutputFolder | null
+  /** Null when nothing is merged on the way. */
+  readonly restarts: RestartPlan | null
   /** What the user should know of the set-up. */
   readonly notices: readonly string[]
   state: TrainerState
+  /** Trained tensors; after a restart, those of the fresh adapter. */
+  parameters: readonly TrainedParameter[]
   lastCheckpoint: FoundCheckpoint | null
   /** Since the run started or resumed: seconds in steps and tokens of them. */
   seconds: number

@@ -7,6 +7,7 @@ import { matchingRank } from '../adapters/parameter-count.js'
 import { isSelected } from '../adapters/patterns.js'
 import { UsageError } from '../errors.js'
 import { type Method, newAdapterOptions, type Operator, type TrainOptions } from '../options/index.js'
+import { permutationOf, type RestartPlan, restartPlan } from './restarts.js'
 import type { TrainableModel } from './trainable.js'
 
 /** Options that say what an adapter is. */
@@ -30,6 +31,8 @@ export interface TrainedPart {
   adapter: string | null
   /** The method, and the adapter's options as they are: given, read from its file, or defaults. */
   resolved: { method: Method; operator?: Operator; rank?: number; [option: string]: unknown }
+  /** Null when nothing is merged on the way. */
+  restarts: RestartPlan | null
 }
 
 /**
@@ -44,20 +47,26 @@ export async function setUpModel(model: TrainableModel, options: TrainOptions): 
     const name = freeName(model)
     const config = await model.loadAdapter(options.adapter, name, { allowOtherBase: options.allowOtherBase })
     requireSameOptions(model, options, config, `the adapter ${options.adapter}`)
-    return { adapter: name, resolved: optionsOf(config) }
+    return adapterPart(name, config, options)
   }
   const wanted = newAdapterOptions(options)
   if (wanted.method === 'full') {
     model.trainAll()
-    return { adapter: null, resolved: { method: 'full' } }
+    return { adapter: null, resolved: { method: 'full' }, restarts: null }
   }
   const name = freeName(model)
   const { method } = wanted
   const { matchParametersOf: budget } = options
   const rank = budget === undefined ? wanted.rank : matchingRank(budget, method, options, model.adaptableLayers())
-  const config = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
+  const described = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
+  const config = method === 'mora' ? { ...described, permutation: permutationOf(options, 0) } : described
   await model.addAdapter(name, config, { seed: options.seed })
-  return { adapter: name, resolved: optionsOf(model.adapters.get(name)!) }
+  return adapterPart(name, model.adapters.get(name)!, options)
+}
+
+function adapterPart(name: string, config: AdapterConfigBase, options: TrainOptions): TrainedPart {
+  const restarts = restartPlan(name, config, options)
+  return { adapter: name, resolved: { ...optionsOf(config), ...restarts?.options }, restarts }
 }
 
 function existingAdapter(model: TrainableModel, active: readonly string[], options: TrainOptions): TrainedPart {
@@ -77,7 +86,7 @@ function existingAdapter(model: TrainableModel, active: readonly string[], optio
   }
   const config = model.adapters.get(name!)!
   requireSameOptions(model, options, config, `the active adapter ${name}`)
-  return { adapter: name!, resolved: optionsOf(config) }
+  return adapterPart(name!, config, options)
 }
 
 /** Options that were given must be what the adapter is. */
@@ -105,7 +114,13 @@ function sameNames(one: readonly string[], other: readonly string[]): boolean {
 }
 
 function optionsOf(config: AdapterConfigBase): TrainedPart['resolved'] {
-  const { method, targetModules, modulesToSave, ...rest } = config
+  const {
+    method,
+    targetModules,
+    modulesToSave,
+    permutation: _,
+    ...rest
+  } = config as AdapterConfigBase & { permutation?: unknown }
   const patterns = Object.entries(rest).filter(([name]) => name.endsWith('Pattern'))
   return {
     ...rest,

@@ -3,9 +3,10 @@ import { resolve } from 'node:path'
 import { resolveTemplate } from '../data/template.js'
 import { sha256File } from '../io/atomic.js'
 import { schedule } from '../optim/schedule.js'
-import { defaultLearningRate, plainOptions, type TrainOptions } from '../options/index.js'
+import { defaultLearningRate, plainOptions, scheduleOptions, type TrainOptions } from '../options/index.js'
 import { loadCheckpoint, removeLaterCheckpoints } from './checkpoint.js'
 import { modelFingerprint } from './fingerprint.js'
+import { keepMerges, mergesBeside, repeatMerges } from './merges.js'
 import { truncateMetrics } from './metrics-file.js'
 import { OutputFolder } from './output-folder.js'
 import { type Ranks, singleRank } from './ranks.js'
@@ -64,11 +65,13 @@ async function setUpIn(
   const data = await loadTrainingData(model, options, { ranks, tokenBudget: budget, notice })
   const part = await setUpModel(model, options)
   await recordTemplate(model, options, part)
-  const parameters = model.trainableParameters().map(({ parameter }) => parameter)
+  const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const resolved = withDefaults(options, part, data)
-  const facts = await factsOf(model, resolved, part, parameters, data, budget)
+  const facts = await factsOf(model, resolved, part, parametersOf(), data, budget)
   if (point) notices.push(...compareWithResumed(point.record.facts, facts, options.allowChanges ?? []))
+  if (point) await repeatRestarts(model, part, point)
 
+  const parameters = parametersOf()
   const optimizer = createOptimizer(parameters, options)
   if (point) await loadCheckpoint(point.path, point.record, parameters, optimizer)
   const state = point?.record.state ?? initialState()
@@ -84,10 +87,11 @@ async function setUpIn(
     optimizer,
     data,
     ranks,
-    learningRate: schedule({ ...options, learningRate, totalSteps: data.totalSteps }),
+    learningRate: schedule({ ...options, ...scheduleOptions(options), learningRate, totalSteps: data.totalSteps }),
     facts,
-    result: resultWriter(model, part),
+    result: resultWriter(model, part, options),
     output,
+    restarts: part.restarts,
     notices,
     state,
     lastCheckpoint: point ? { step: state.step, path: point.path } : null,
@@ -97,11 +101,20 @@ async function setUpIn(
   }
 }
 
+/** Brings weights and adapter to where the restarts of a run had brought them. */
+async function repeatRestarts(model: TrainableModel, { restarts }: TrainedPart, { path, record }: ResumePoint) {
+  const { merges } = record.state
+  if (restarts === null || merges === 0) return
+  await repeatMerges(model, mergesBeside(path), merges)
+  await model.restartAdapter(restarts.adapter, { ...restarts.after(merges), merge: false })
+}
+
 /** From here on the folder is this run's: an earlier one is removed, or cut off where it goes on. */
 async function beginIn(output: OutputFolder, facts: RunFacts, point: ResumePoint | null, options: TrainOptions) {
   if (point) {
     await truncateMetrics(output.metrics, point.record.state)
     await removeLaterCheckpoints(output.checkpoints, point.record.state.step)
+    await keepMerges(mergesBeside(point.path), output.merges, point.record.state.merges)
   } else if (options.overwrite || options.resume !== false) {
     await output.clear()
   }
@@ -122,7 +135,13 @@ function withDefaults(options: TrainOptions, { resolved }: TrainedPart, data: Tr
   const fromScratch = options.init !== undefined
   const learningRate =
     options.learningRate ?? defaultLearningRate(resolved.method, resolved.operator ?? 'rotation', { fromScratch })
-  return { ...options, learningRate, maxLength: data.maxLength, maxSteps: data.totalSteps }
+  return {
+    ...options,
+    ...scheduleOptions(options),
+    learningRate,
+    maxLength: data.maxLength,
+    maxSteps: data.totalSteps,
+  }
 }
 
 async function factsOf(
@@ -155,9 +174,11 @@ function modelHash(model: TrainableModel, options: TrainOptions): Promise<string
   return createHash('sha256').update(JSON.stringify(model.config.json)).digest('hex')
 }
 
-function resultWriter(model: TrainableModel, { adapter }: TrainedPart): ResultWriter {
-  if (adapter === null) {
-    return { saveAdapter: null, saveResult: (output) => model.save(output.model, { dtype: model.dtype }) }
+/** An adapter is of use on the weights that it was trained on; where a run changed or made those, all of them are the result. */
+function resultWriter(model: TrainableModel, { adapter, restarts }: TrainedPart, { init }: TrainOptions): ResultWriter {
+  if (adapter === null || restarts !== null || init !== undefined) {
+    const saveResult = (output: OutputFolder) => model.save(output.model, { dtype: model.dtype, mergeActive: true })
+    return { saveAdapter: null, saveResult }
   }
   return {
     saveAdapter: (folder) => model.saveAdapter(adapter, folder),

@@ -76,15 +76,20 @@ export interface TrainableModel extends LossModel {
   moduleNames(names: readonly string[]): readonly string[]
   addAdapter(name: string, config: AdapterConfigBase, options: { seed: number }): Promise<void> | void
   loadAdapter(folder: string, name: string, options: { allowOtherBase: boolean }): Promise<AdapterConfigBase>
-  saveAdapter(name: string, folder: string): Promise<void>
+  /** Without `modules`, as an adapter that trains none whole. */
+  saveAdapter(name: string, folder: string, options?: { modules?: boolean }): Promise<void>
+  /** Adds the adapter's ΔW to the weights for good (unless `merge` is false) and starts it again at zero. */
+  restartAdapter(name: string, options: { config: AdapterConfigBase; seed: number; merge?: boolean }): Promise<void>
+  /** Adds the ΔW of an adapter in a folder to the weights for good. */
+  absorbAdapter(folder: string): Promise<void>
   trainAll(): void
   trainableParameters(): { name: string; parameter: TrainedParameter }[]
-  save(folder: string, options: { dtype: FloatDType }): Promise<void>
+  save(folder: string, options: { dtype: FloatDType; mergeActive?: boolean }): Promise<void>
 }
 
 export interface OptimizerState {
-  /** Updates done. */
-  step: number
+  /** Of the moments of each parameter, by its name. */
+  updates: Record<string, number>
   tensors: { name: string; tensor: StoredValues }[]
 }
 
@@ -103,6 +108,8 @@ export interface Optimizer {
    */
   step(options: StepOptions): { item(): Promise<number>; dispose(): void }
   state(): OptimizerState
-  load(state: { step: number; tensors: ReadonlyMap<string, Float32Array> }): void
+  load(state: { updates: Readonly<Record<string, number>>; tensors: ReadonlyMap<string, Float32Array> }): void
+  /** Trains these from now on: those that were there keep their state, new ones begin without. */
+  setParameters(parameters: readonly TrainedParameter[]): void
   dispose(): void
 }

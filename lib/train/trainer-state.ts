@@ -14,6 +14,9 @@ export interface TrainerState {
   /** Lowest evaluation loss and its step; null before the first evaluation. */
   best: { evalLoss: number; step: number } | null
   evaluationsWithoutBetter: number
+  /** How often the adapter was merged for good, and the step of the last time; null before the first. */
+  merges: number
+  mergedAt: number | null
 }
 
 export function initialState(): TrainerState {
@@ -26,6 +29,8 @@ export function initialState(): TrainerState {
     evaluatedAt: null,
     best: null,
     evaluationsWithoutBetter: 0,
+    merges: 0,
+    mergedAt: null,
   }
 }
 

@@ -131,6 +131,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   MORA_EXPOSE(embeddingBackward);
   MORA_EXPOSE(gatherRows);
   MORA_EXPOSE(scatterRows);
+  MORA_EXPOSE(gatherColumns);
   MORA_EXPOSE(rmsNorm);
   MORA_EXPOSE(rmsNormApply);
   MORA_EXPOSE(rmsNormBackward);

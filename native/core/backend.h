@@ -168,6 +168,8 @@ struct Backend {
   Status (*gatherRows)(Stream*, TensorDesc x, TensorDesc rows, TensorDesc y);
   /// y [T, D] = 0, then y at rows [N] = x [N, D]; rows are distinct
   Status (*scatterRows)(Stream*, TensorDesc x, TensorDesc rows, TensorDesc y);
+  /// y [T, N] = (accumulate ? y : 0) + x [T, D] at columns [N] (i32)
+  Status (*gatherColumns)(Stream*, TensorDesc x, TensorDesc columns, TensorDesc y, bool accumulate);
 
   // --- layers ------------------------------------------------------------------------------------------------
   /// If residual has data: x += residual, in place, first. y = x * rstd * (weightOffset + weight), rstd (f32) =

@@ -161,6 +161,14 @@ void scatterRows(const Tensor& x, const Tensor& rows, const Tensor& y) {
   MORA_ENQUEUE(check, scatterRows, x.desc(), rows.desc(), y.desc());
 }
 
+void gatherColumns(const Tensor& x, const Tensor& columns, const Tensor& y, bool accumulate) {
+  Check check("gatherColumns");
+  check.tensor("x", x).rank(2).floats().rows();
+  check.tensor("columns", columns).rank(1).dtype(DType::i32).dense();
+  check.tensor("y", y).shape({x.size(0), columns.size(0)}).dtype(x.dtype()).rows();
+  MORA_ENQUEUE(check, gatherColumns, x.desc(), columns.desc(), y.desc(), accumulate);
+}
+
 namespace {
 
 /// Rows that a norm works on: of x [T, D], or of every head of x [T, heads, D]; see checkPerRow for one number of each.

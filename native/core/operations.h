@@ -22,6 +22,7 @@ void embedding(const Tensor& table, const Tensor& ids, const Tensor& y);
 void embeddingBackward(const Tensor& dY, const Tensor& ids, const Tensor& dTable);
 void gatherRows(const Tensor& x, const Tensor& rows, const Tensor& y);
 void scatterRows(const Tensor& x, const Tensor& rows, const Tensor& y);
+void gatherColumns(const Tensor& x, const Tensor& columns, const Tensor& y, bool accumulate);
 
 void rmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, double weightOffset, double epsilon,
              const Tensor& y, const Tensor& rstd);

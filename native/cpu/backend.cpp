@@ -131,6 +131,7 @@ constexpr Backend kCpu{
     MORA_OPERATION(embeddingBackward),
     MORA_OPERATION(gatherRows),
     MORA_OPERATION(scatterRows),
+    MORA_OPERATION(gatherColumns),
     MORA_OPERATION(rmsNorm),
     MORA_OPERATION(rmsNormApply),
     MORA_OPERATION(rmsNormBackward),

@@ -26,6 +26,7 @@ void embedding(TensorDesc table, TensorDesc ids, TensorDesc y);
 void embeddingBackward(TensorDesc dY, TensorDesc ids, TensorDesc dTable);
 void gatherRows(TensorDesc x, TensorDesc rows, TensorDesc y);
 void scatterRows(TensorDesc x, TensorDesc rows, TensorDesc y);
+void gatherColumns(TensorDesc x, TensorDesc columns, TensorDesc y, bool accumulate);
 // rms_norm.cpp
 void rmsNorm(TensorDesc x, TensorDesc residual, TensorDesc weight, float weightOffset, float epsilon, TensorDesc y,
              TensorDesc rstd);

@@ -1,4 +1,4 @@
-// Rows picked by index: embedding tables, and rows of activations.
+// Rows and columns picked by index: embedding tables, and rows and columns of activations.
 #include <algorithm>
 #include <cstring>
 
@@ -90,6 +90,27 @@ void scatterRows(TensorDesc x, TensorDesc rows, TensorDesc y) {
   parallelRanges(x.shape[0], columnsOf(x), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       convertRow(x.dtype, tableRow(x, i), y.dtype, tableRow(y, at[i]), columnsOf(y));
+  });
+}
+
+void gatherColumns(TensorDesc x, TensorDesc columns, TensorDesc y, bool accumulate) {
+  requireIndices("gatherColumns", columns, columnsOf(x));
+  const auto* const at = static_cast<const int32_t*>(columns.data);
+  const int64_t count = columnsOf(y);
+  withActivationType(x.dtype, "gatherColumns", [&](auto type) {
+    using T = decltype(type);
+    parallelRanges(y.shape[0], count, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        const T* const from = rowOf<const T>(x, t);
+        T* const to = rowOf<T>(y, t);
+        if (!accumulate)
+          for (int64_t c = 0; c < count; ++c) to[c] = from[at[c]];
+        else
+          for (int64_t c = 0; c < count; ++c)
+            to[c] =
+                hwy::ConvertScalarTo<T>(hwy::ConvertScalarTo<float>(to[c]) + hwy::ConvertScalarTo<float>(from[at[c]]));
+      }
+    });
   });
 }
 

@@ -115,6 +115,7 @@ constexpr Backend kCuda{
     MORA_OPERATION(embeddingBackward),
     MORA_OPERATION(gatherRows),
     MORA_OPERATION(scatterRows),
+    MORA_OPERATION(gatherColumns),
     MORA_OPERATION(rmsNorm),
     MORA_OPERATION(rmsNormApply),
     MORA_OPERATION(rmsNormBackward),

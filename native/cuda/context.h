@@ -25,6 +25,7 @@ enum class Operation : int32_t {
   embeddingBackward,
   gatherRows,
   scatterRows,
+  gatherColumns,
   crossEntropy,
   rope,
   attention,

@@ -17,6 +17,8 @@ const char* nameOf(Operation operation) {
       return "gatherRows";
     case Operation::scatterRows:
       return "scatterRows";
+    case Operation::gatherColumns:
+      return "gatherColumns";
     case Operation::crossEntropy:
       return "crossEntropy";
     case Operation::rope:

@@ -25,6 +25,7 @@ void embedding(Context& context, TensorDesc table, TensorDesc ids, TensorDesc y)
 void embeddingBackward(Context& context, TensorDesc dY, TensorDesc ids, TensorDesc dTable);
 void gatherRows(Context& context, TensorDesc x, TensorDesc rows, TensorDesc y);
 void scatterRows(Context& context, TensorDesc x, TensorDesc rows, TensorDesc y);
+void gatherColumns(Context& context, TensorDesc x, TensorDesc columns, TensorDesc y, bool accumulate);
 // rms_norm.cu
 void rmsNorm(Context& context, TensorDesc x, TensorDesc residual, TensorDesc weight, float weightOffset, float epsilon,
              TensorDesc y, TensorDesc rstd);

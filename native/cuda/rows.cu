@@ -1,4 +1,4 @@
-// Rows picked by index: embedding tables, and rows of activations.
+// Rows and columns picked by index: embedding tables, and rows and columns of activations.
 #include "cuda/dispatch.h"
 #include "cuda/index_report.h"
 #include "cuda/kernels.h"
@@ -35,6 +35,20 @@ void pickRowsOf(Context& context, Operation operation, TensorDesc x, TensorDesc 
     const PieceGrid sizes = pieceGrid(count, columns / width);
     launch(pickRows<pick, T, U, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(x),
            static_cast<const int32_t*>(at.data), rowsOf<U>(y), count, columns, limit, operation, context.report);
+  });
+}
+
+/// y[t][c] (+)= x[t][at[c]] for `count` columns of `rows` rows. Reads each picked element of x by itself: neighbours of
+/// y come from anywhere in its row.
+template <typename T, bool accumulate>
+__global__ void pickColumns(Rows<const T> x, const int32_t* at, Rows<T> y, int64_t rows, int64_t count, int64_t limit,
+                            DeviceReport* report) {
+  forPieces(rows, count, [&](int64_t row, int64_t c) {
+    const int64_t index = at[c];
+    if (!indexFits(report, Operation::gatherColumns, c, index, limit)) return;
+    const T value = x.at(row)[index];
+    T& target = y.at(row)[c];
+    target = accumulate ? fromFloat<T>(toFloat(target) + toFloat(value)) : value;
   });
 }
 
@@ -157,6 +171,26 @@ void gatherRows(Context& context, TensorDesc x, TensorDesc rows, TensorDesc y) {
 void scatterRows(Context& context, TensorDesc x, TensorDesc rows, TensorDesc y) {
   fill(context, y, 0);
   pickSameType<Pick::scatter>(context, "scatterRows", Operation::scatterRows, x, rows, y);
+}
+
+void gatherColumns(Context& context, TensorDesc x, TensorDesc columns, TensorDesc y, bool accumulate) {
+  const int64_t rows = y.shape[0], count = columnsOf(y);
+  if (rows == 0 || count == 0) return;
+  withFloatType(x.dtype, "gatherColumns", [&](auto type) {
+    using T = decltype(type);
+    const auto bytes = static_cast<uint64_t>(rows * count) * sizeof(T);
+    expectCost(bytesOf(columns) + (accumulate ? 2 : 1) * bytes, bytes);
+    const PieceGrid sizes = pieceGrid(rows, count);
+    const auto enqueue = [&](auto kernel) {
+      launch(kernel, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(x),
+             static_cast<const int32_t*>(columns.data), rowsOf<T>(y), rows, count, columnsOf(x), context.report);
+    };
+    if (accumulate)
+      enqueue(pickColumns<T, true>);
+    else
+      enqueue(pickColumns<T, false>);
+  });
+  checkLaunch("gatherColumns");
 }
 
 }  // namespace mora::cuda

@@ -103,6 +103,27 @@ void addsGradientsInOrder(cuda::Context& context) {
       }
 }
 
+void gathersColumns(cuda::Context& context) {
+  for (const DType type : kFloats)
+    for (const auto [count, limit, rows] : kSizes)
+      for (const Layout layout : kLayouts)
+        for (const bool accumulate : {false, true}) {
+          const Values x = normal(type, rows * limit, 11), at = integers(count, limit, 12);
+          const Values before = normal(type, rows * count, 13);
+          const DeviceTensor deviceX(type, {rows, limit}, x, layout), deviceAt(DType::i32, {count}, at);
+          const DeviceTensor y(type, {rows, count}, before, layout);
+          Values expected = before;
+          for (int64_t t = 0; t < rows; ++t)
+            for (int64_t c = 0; c < count; ++c) {
+              double& value = expected[static_cast<size_t>(t * count + c)];
+              const auto column = static_cast<int64_t>(at[static_cast<size_t>(c)]);
+              value = rounded(type, (accumulate ? value : 0) + x[static_cast<size_t>(t * limit + column)]);
+            }
+          cuda::gatherColumns(context, deviceX, deviceAt, y, accumulate);
+          CHECK(y.get() == expected);
+        }
+}
+
 void reportsIndices(TestContext& test) {
   const Values table = normal(DType::f32, 5 * 8, 8), zeros(3 * 8);
   const DeviceTensor deviceTable(DType::f32, {5, 8}, table), y(DType::f32, {3, 8}, zeros);
@@ -121,6 +142,9 @@ void reportsIndices(TestContext& test) {
     reports(cuda::Operation::embeddingBackward);
     cuda::scatterRows(test.context, y, ids, grown);
     reports(cuda::Operation::scatterRows);
+    const DeviceTensor wide(DType::f32, {8, 5}, table), picked(DType::f32, {8, 3}, zeros);
+    cuda::gatherColumns(test.context, wide, ids, picked, false);
+    reports(cuda::Operation::gatherColumns);
     const Values rows = y.get();
     CHECK(std::equal(rows.begin(), rows.begin() + 8, table.begin() + 4 * 8));
   }
@@ -135,6 +159,7 @@ int main() {
   gathersBlocks(test.context);
   scatters(test.context);
   addsGradientsInOrder(test.context);
+  gathersColumns(test.context);
   reportsIndices(test);
   return finish();
 }

@@ -3,6 +3,7 @@ import { HiraLayer } from '../../lib/adapters/hira.js'
 import { LoraLayer } from '../../lib/adapters/lora.js'
 import { MissLayer } from '../../lib/adapters/miss.js'
 import { MoraLayer, type Operator, operators } from '../../lib/adapters/mora.js'
+import type { PermutationKey } from '../../lib/adapters/permutation.js'
 import type { LayerAdapter } from '../../lib/nn/layer-adapter.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { recomputed } from '../../lib/tensor/checkpoint.js'
@@ -235,12 +236,22 @@ const scaledAdapters: GradientCase[] = (['rotation', 'sharing'] as const).map((o
   }),
 )
 
-function adapted(x: Tensor, matrix: Parameter, operator: Operator, outFeatures: number, scale: number): Tensor {
+function adapted(
+  x: Tensor,
+  matrix: Parameter,
+  operator: Operator,
+  outFeatures: number,
+  scale: number,
+  permutation: PermutationKey | null = null,
+): Tensor {
   const layer = { name: 'layer', inFeatures: x.shape[1]!, outFeatures }
-  const config = { operator, scale: 1, foldOutput: false, dropout: 0 }
+  const config = { operator, scale: 1, foldOutput: false, dropout: 0, permutation }
   const adapter = new MoraLayer(config, { layer, device: testDevice(), adapter: 'a' }, matrix)
   const target = Tensor.empty([x.shape[0]!, outFeatures], x)
-  return adapter.forward(new LinearInput(x), scale, { target, accumulate: false })
+  const y = adapter.forward(new LinearInput(x), scale, { target, accumulate: false })
+  matrix.retain() // its owner frees it
+  adapter.dispose()
+  return y
 }
 
 // A change of rows 2 … of a weight beside another change of the same rows, and rows that nothing changes.
@@ -324,15 +335,17 @@ const adapters: GradientCase[] = operators.flatMap((operator) =>
     [7, 5, 4],
     [5, 13, 4],
     [3, 4, 8],
-  ].map(([inFeatures, outFeatures, side]) =>
-    gradientCase({
-      name: `MoRA, ${operator}, ${inFeatures} to ${outFeatures} with side ${side}`,
-      inputs: {
-        x: { shape: [3, inFeatures!], kind: 'activation' },
-        matrix: { shape: [side!, side!], kind: 'parameter' },
-      },
-      forward: ({ x, matrix }) => adapted(x, matrix, operator, outFeatures!, 1),
-    }),
+  ].flatMap(([inFeatures, outFeatures, side]) =>
+    [null, { seed: 1, cycle: 2 }].map((permutation) =>
+      gradientCase({
+        name: `MoRA, ${operator}, ${inFeatures} to ${outFeatures} with side ${side}${permutation ? ', permuted' : ''}`,
+        inputs: {
+          x: { shape: [3, inFeatures!], kind: 'activation' },
+          matrix: { shape: [side!, side!], kind: 'parameter' },
+        },
+        forward: ({ x, matrix }) => adapted(x, matrix, operator, outFeatures!, 1, permutation),
+      }),
+    ),
   ),
 )
 

@@ -17,10 +17,8 @@ const flags = (raw: unknown) => parseOptions(TrainSchema, raw, { source: 'flags'
 describe('options of training', () => {
   it('have the defaults of the interface', () => {
     expect(train({})).toEqual({
-      scheduler: 'cosine',
       warmupSteps: 0,
       warmupRatio: 0,
-      minLearningRateRatio: 0,
       weightDecay: 0,
       beta1: 0.9,
       beta2: 0.999,
@@ -88,6 +86,7 @@ describe('errors of options', () => {
     expect(() => train({ learningRate: Number.POSITIVE_INFINITY })).toThrow('for learningRate but received Infinity.')
     expect(() => train({ beta1: 1 })).toThrow('Expected a number of at least 0 below 1 for beta1')
     expect(() => train({ scheduler: 'cosin' })).toThrow('did you mean cosine?')
+    expect(() => train({ cycle: 'sharing,sliding' })).toThrow('for cycle but received "sharing,sliding"')
     expect(() => train({ device: 'gpu' })).toThrow('Expected auto, cpu, cuda or cuda:n for device but received "gpu".')
     expect(() => train([1])).toThrow('Expected options by name but received [1].')
   })
@@ -105,7 +104,7 @@ describe('errors of options', () => {
   })
 
   it('refuse by name what is promised and not available', () => {
-    expect(() => flags({ mergeEvery: 5 })).toThrow('--merge-every (ReMoRA) is not available yet.')
+    expect(() => flags({ compute: 'int8' })).toThrow('--compute (int8 products) is not available yet.')
     expect(() => parseOptions(MergeSchema, { format: 'gguf' }, { source: 'flags' })).toThrow('format "gguf" is not')
   })
 })
@@ -119,6 +118,9 @@ describe('options that do not fit together', () => {
     expect(check({ operator: 'sharing', dropout: 0.1 })).not.toThrow()
     expect(check({ evalData: 'e', evalEvery: 10, patience: 3, keepBest: true })).not.toThrow()
     expect(check({ adapter: 'a', method: 'lora', alpha: 3 })).not.toThrow()
+    expect(check({ mergeEvery: 5, cycle: 'sharing,rotation', operator: 'rotation', regroup: 'permute' })).not.toThrow()
+    expect(check({ mergeEvery: 5, method: 'lora', scheduler: 'linear' })).not.toThrow()
+    expect(check({ init: 'c', mergeEvery: 5, rank: 8, restartWarmupSteps: 0 })).not.toThrow()
   })
 
   it.each([
@@ -129,6 +131,12 @@ describe('options that do not fit together', () => {
     [{ alpha: 8 }, '--alpha does not go with method mora'],
     [{ method: 'full', rank: 8 }, '--rank does not go with method full'],
     [{ init: 'c', rank: 8 }, '--rank does not go with method full'],
+    [{ mergeEvery: 5, method: 'full' }, '--merge-every does not go with method full'],
+    [{ mergeEvery: 5, method: 'lora', regroup: 'cycle' }, '--regroup does not go with method lora'],
+    [{ cycle: 'sharing' }, '--cycle needs --merge-every.'],
+    [{ mergeEvery: 5, cycle: 'sharing', operator: 'rotation' }, '--operator rotation is not among'],
+    [{ scheduler: 'cosine-restarts' }, '--scheduler cosine-restarts needs a period: give --merge-every'],
+    [{ restartWarmupSteps: 3 }, '--restart-warmup-steps does not go with --scheduler cosine:'],
     [{ modulesToSave: 'norms', method: 'full' }, '--modules-to-save does not go with method full'],
     [{ adapter: 'a', method: 'full' }, '--adapter does not go with --method full'],
     [{ patience: 3 }, '--patience needs --eval-data'],

@@ -65,6 +65,10 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     () => native.scatterRows(tensor([2, 3]), integers(2), tensor([5, 4])),
     /the shape \[2, 4\] for x but received float32 \[2, 3\]/,
   ],
+  gatherColumns: [
+    () => native.gatherColumns(tensor([2, 3]), integers(5), tensor([2, 4]), false),
+    /the shape \[2, 5\] for y but received float32 \[2, 4\]/,
+  ],
   rmsNorm: [
     () => native.rmsNorm(tensor([2, 4]), null, tensor([4], 'bfloat16'), 0, 1e-5, tensor([2, 4]), null),
     /float32 for weight but received bfloat16 \[4\]/,

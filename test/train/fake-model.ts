@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import type { AdapterConfigBase } from '../../lib/adapters/adapter.js'
 import type { Batch } from '../../lib/data/batch.js'
 import { randomStream } from '../../lib/random.js'
-import { writeTensors } from '../../lib/train/checkpoint-files.js'
+import { readTensors, writeTensors } from '../../lib/train/checkpoint-files.js'
 import type { Optimizer, StepOptions, TrainableModel, TrainedParameter } from '../../lib/train/trainable.js'
 
 export const VOCABULARY = 11
@@ -84,6 +84,8 @@ export class FakeModel implements TrainableModel {
     setProvenance: (name: string, provenance: object) => void this.#provenance.set(name, provenance),
   }
   parameters: FakeParameter[] = []
+  /** What restarts merged, a table beside the layers'. */
+  readonly merged = new Float32Array(VOCABULARY ** 2)
   dropoutKey: { seed: number; step: number } | null = null
   /** Every batch that a loss was computed of. */
   readonly seen: { batch: Batch; step: number | null }[] = []
@@ -114,6 +116,23 @@ export class FakeModel implements TrainableModel {
     const tensors = this.parameters.map((parameter) => ({ name: parameter.name, tensor: parameter }))
     await writeTensors(join(folder, 'adapter_model.safetensors'), tensors)
     writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(this.adapters.get(name)))
+  }
+
+  async restartAdapter(
+    name: string,
+    { config, seed, merge = true }: { config: AdapterConfigBase; seed: number; merge?: boolean },
+  ): Promise<void> {
+    if (merge) for (const { values } of this.parameters) this.#merge(values)
+    this.parameters = []
+    this.addAdapter(name, config, { seed })
+  }
+
+  async absorbAdapter(folder: string): Promise<void> {
+    for await (const { values } of readTensors(join(folder, 'adapter_model.safetensors'))) this.#merge(values)
+  }
+
+  #merge(values: Float32Array): void {
+    for (const [i, value] of values.entries()) this.merged[i]! += value
   }
 
   trainAll(): void {
@@ -165,7 +184,7 @@ export class FakeModel implements TrainableModel {
   #token(id: number, target: number, weight: number, gradients: Float32Array[]): number {
     const at = (j: number) => id * VOCABULARY + j
     const logits = Array.from({ length: VOCABULARY }, (_, j) =>
-      this.parameters.reduce((logit, { values }) => logit + values[at(j)]!, 0),
+      this.parameters.reduce((logit, { values }) => logit + values[at(j)]!, this.merged[at(j)]!),
     )
     const total = logits.reduce((acc, logit) => acc + Math.exp(logit), 0)
     for (let j = 0; j < VOCABULARY; j++) {
@@ -184,37 +203,42 @@ function keptWeight(key: { seed: number; step: number }, rowKey: bigint, probabi
 interface Moments {
   first: Float32Array
   second: Float32Array
+  updates: number
 }
 
 /** AdamW in float32, as the contract of lib/train/trainable.ts describes it. */
 export class FakeAdamW implements Optimizer {
-  #step = 0
-  readonly #moments: Map<FakeParameter, Moments>
+  #moments = new Map<FakeParameter, Moments>()
 
   constructor(
-    readonly parameters: readonly FakeParameter[],
+    parameters: readonly FakeParameter[],
     readonly options: { beta1: number; beta2: number; epsilon: number; weightDecay: number },
   ) {
-    const zeros = (parameter: FakeParameter) => new Float32Array(parameter.values.length)
-    this.#moments = new Map(parameters.map((one) => [one, { first: zeros(one), second: zeros(one) }]))
+    this.setParameters(parameters)
+  }
+
+  setParameters(parameters: readonly TrainedParameter[]): void {
+    const before = this.#moments
+    const zeros = ({ values }: FakeParameter) => new Float32Array(values.length)
+    const fresh = (one: FakeParameter) => ({ first: zeros(one), second: zeros(one), updates: 0 })
+    this.#moments = new Map((parameters as FakeParameter[]).map((one) => [one, before.get(one) ?? fresh(one)]))
   }
 
   step({ learningRate, scaleGradients, maxGradNorm }: StepOptions) {
     let squares = 0
-    for (const { gradient } of this.parameters) for (const value of gradient ?? []) squares += value * value
+    for (const { gradient } of this.#moments.keys()) for (const value of gradient ?? []) squares += value * value
     const norm = Math.sqrt(squares) * scaleGradients
     const scale = scaleGradients * (maxGradNorm > 0 ? Math.min(1, maxGradNorm / (norm + 1e-6)) : 1)
     if (Number.isFinite(norm)) this.#update(learningRate, scale)
-    for (const parameter of this.parameters) parameter.forgetGradient()
+    for (const parameter of this.#moments.keys()) parameter.forgetGradient()
     return { item: () => Promise.resolve(norm), dispose: () => {} }
   }
 
   #update(learningRate: number, scale: number): void {
     const { beta1, beta2, epsilon, weightDecay } = this.options
-    const step = ++this.#step
-    for (const parameter of this.parameters) {
-      const { first, second } = this.#moments.get(parameter)!
-      const { values, gradient } = parameter
+    for (const [{ values, gradient }, moments] of this.#moments) {
+      const { first, second } = moments
+      const step = ++moments.updates
       for (let i = 0; i < values.length; i++) {
         const g = gradient![i]! * scale
         first[i] = beta1 * first[i]! + (1 - beta1) * g
@@ -227,22 +251,28 @@ export class FakeAdamW implements Optimizer {
   }
 
   state() {
-    const tensors = this.parameters.flatMap((parameter) => {
-      const { first, second } = this.#moments.get(parameter)!
-      const stored = (values: Float32Array) => ({ shape: parameter.shape, data: () => Promise.resolve(values) })
+    const updates = Object.fromEntries([...this.#moments].map(([{ name }, { updates: count }]) => [name, count]))
+    const tensors = [...this.#moments].flatMap(([{ name, shape }, { first, second }]) => {
+      const stored = (values: Float32Array) => ({ shape, data: () => Promise.resolve(values) })
       return [
-        { name: `${parameter.name}.first_moment`, tensor: stored(first) },
-        { name: `${parameter.name}.second_moment`, tensor: stored(second) },
+        { name: `${name}.first_moment`, tensor: stored(first) },
+        { name: `${name}.second_moment`, tensor: stored(second) },
       ]
     })
-    return { step: this.#step, tensors }
+    return { updates, tensors }
   }
 
-  load({ step, tensors }: { step: number; tensors: ReadonlyMap<string, Float32Array> }): void {
-    this.#step = step
-    for (const [parameter, { first, second }] of this.#moments) {
-      first.set(tensors.get(`${parameter.name}.first_moment`)!)
-      second.set(tensors.get(`${parameter.name}.second_moment`)!)
+  load({
+    updates,
+    tensors,
+  }: {
+    updates: Readonly<Record<string, number>>
+    tensors: ReadonlyMap<string, Float32Array>
+  }) {
+    for (const [{ name }, moments] of this.#moments) {
+      moments.updates = updates[name]!
+      moments.first.set(tensors.get(`${name}.first_moment`)!)
+      moments.second.set(tensors.get(`${name}.second_moment`)!)
     }
   }
 

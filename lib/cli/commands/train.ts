@@ -94,6 +94,9 @@ function eventPrinter(progress: Progress): (event: TrainEvent) => void {
       case 'checkpoint':
         progress.note(`step ${event.step}: saved ${event.path}`)
         break
+      case 'merge':
+        progress.note(`step ${event.step}: merged the adapter, which starts again (${event.merges})`)
+        break
       case 'notice':
         progress.note(`note: ${event.message}`)
         break

@@ -22,6 +22,19 @@ export function groupSpread(z: Tensor, grouping: Grouping, into?: Destination): 
   })
 }
 
+/** Columns in another order, y_c = x at order[c]; `inverse` is the order that undoes it ([width] int32 each). */
+export function gatherColumns(
+  x: Tensor,
+  { order, inverse }: { order: Tensor; inverse: Tensor },
+  into?: Destination,
+): Tensor {
+  const { target: y, accumulate } = destinationOr(into, x.shape, x)
+  native.gatherColumns(x.native, order.native, y.native, accumulate)
+  return record(y, [x], [inverse], (dY, [back], [dX]) => {
+    dX!.write((target, add) => native.gatherColumns(dY.native, back!.native, target.native, add))
+  })
+}
+
 /** The scaled matrix with each live block's rotation folded in, W_b = s M R_b: [n, W, W]. Made once per change of M. */
 function foldedBlocks(plan: BlockPlan, matrix: Parameter, dtype: FloatDType, scale: number): Tensor {
   return matrix.derived(`blocks ${dtype} ${scale}`, () => foldBlocks(plan, matrix.as('float32', scale), dtype))

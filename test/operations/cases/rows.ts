@@ -87,10 +87,29 @@ const scatterRows = picks.map(([count, tokens, width]) =>
   }),
 )
 
-export const rowOperations: Record<'embedding' | 'embeddingBackward' | 'gatherRows' | 'scatterRows', OperationCase[]> =
-  {
-    embedding,
-    embeddingBackward,
-    gatherRows,
-    scatterRows,
-  }
+const gatherColumns = picks.flatMap(([count, width, tokens]) =>
+  [false, true].map((accumulate) =>
+    operationCase({
+      name: `gatherColumns ${count} of [${tokens}, ${width}]${accumulate ? ', added' : ''}`,
+      operands: {
+        x: { shape: [tokens, width], dtype: 'activation' },
+        columns: { shape: [count], dtype: 'int32', values: distinct(width) },
+        y: { shape: [tokens, count], dtype: 'activation', role: accumulate ? 'inout' : 'out' },
+      },
+      call: ({ x, columns, y }) => native.gatherColumns(x, columns, y, accumulate),
+      reference: ({ x, columns, y }) => ({
+        y: Host.of([tokens, count], (t, c) => x.at(t, columns.at(c)) + (accumulate ? y.at(t, c) : 0)),
+      }),
+    }),
+  ),
+)
+
+type RowOperation = 'embedding' | 'embeddingBackward' | 'gatherRows' | 'scatterRows' | 'gatherColumns'
+
+export const rowOperations: Record<RowOperation, OperationCase[]> = {
+  embedding,
+  embeddingBackward,
+  gatherRows,
+  scatterRows,
+  gatherColumns,
+}

@@ -1,0 +1,163 @@
+/** ReMoRA's course on a fake model: when it merges, and that a run goes on across merges as if it had never ended. */
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
+import type { LoraConfig } from '../../lib/adapters/lora.js'
+import { lora } from '../../lib/adapters/lora.js'
+import { mora } from '../../lib/adapters/mora.js'
+import { schedule } from '../../lib/optim/schedule.js'
+import type { TrainInput } from '../../lib/options/index.js'
+import type { MergeEvent } from '../../lib/train/events.js'
+import { restartPlan } from '../../lib/train/restarts.js'
+import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
+import { type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
+
+const folder = useTemporaryFolder()
+
+function optionsOf(output: string, changes: Partial<TrainInput> = {}): TrainInput & { output: string } {
+  const data = writeRows(folder(), 'train.jsonl', rows(13))
+  const course = { batchSize: 4, maxSteps: 8, mergeEvery: 4, restartWarmupSteps: 2, dropout: 0.2 }
+  return { data, output: join(folder(), output), ...course, ...changes }
+}
+
+const merges = ({ events }: Outcome) =>
+  events.filter((event): event is MergeEvent => event.type === 'merge').map(({ step }) => step)
+const bits = ({ model }: Outcome) =>
+  [model.merged, ...model.parameters.map(({ values }) => values)].map((values) =>
+    Buffer.from(values.buffer).toString('hex'),
+  )
+const losses = (outcome: Outcome) => steps(outcome).map(({ loss }) => loss)
+
+const stopAfter = (options: TrainInput, step: number) =>
+  trainFake(options, {}, (event, run) => {
+    if (event.type === 'step' && event.step === step) void run.stop()
+  })
+
+describe('a run that merges on the way', () => {
+  it('merges every so many steps, but not at the last', async () => {
+    const run = await trainFake(optionsOf('out', { maxSteps: 12 }))
+    expect(merges(run)).toEqual([4, 8])
+    expect(run.model.parameters.every(({ values }) => values.some((value) => value !== 0))).toBe(true)
+  })
+
+  it('takes the jagged cosine by default, and records what it took', async () => {
+    const options = optionsOf('out', { maxSteps: 12, warmupSteps: 1 })
+    const run = await trainFake(options)
+    const rate = schedule({
+      learningRate: 0.05,
+      scheduler: 'cosine-restarts',
+      totalSteps: 12,
+      warmupSteps: 1,
+      mergeEvery: 4,
+      restartWarmupSteps: 2,
+      minLearningRateRatio: 0.1,
+    })
+    expect(steps(run).map(({ learningRate }) => learningRate)).toEqual(Array.from({ length: 12 }, (_, s) => rate(s)))
+    expect(parse(readFileSync(join(options.output, 'run.yaml'), 'utf8')).options).toMatchObject({
+      method: 'mora',
+      operator: 'sharing',
+      cycle: ['sharing', 'sharing-grouped'],
+      regroup: 'cycle',
+      scheduler: 'cosine-restarts',
+      minLearningRateRatio: 0.1,
+      restartWarmupSteps: 2,
+    })
+  })
+
+  it('writes the whole model, what it merged, and no adapter', async () => {
+    const { output } = optionsOf('out')
+    await trainFake(optionsOf('out', { maxSteps: 9 }))
+    expect(readdirSync(output).sort()).toEqual([
+      'README.md',
+      'checkpoints',
+      'merges',
+      'metrics.jsonl',
+      'model',
+      'run.yaml',
+    ])
+    expect(readdirSync(join(output, 'merges')).sort()).toEqual(['merge-0001', 'merge-0002'])
+    expect(readFileSync(join(output, 'README.md'), 'utf8')).toContain('--model THIS_FOLDER/model')
+    await trainFake(optionsOf('out', { mergeEvery: undefined, restartWarmupSteps: undefined, overwrite: true }))
+    expect(existsSync(join(output, 'merges'))).toBe(false)
+  })
+
+  it.each([1, 3, 4, 5, 7, 8])('T21 goes on bit for bit after step %i', async (step) => {
+    const whole = await trainFake(optionsOf('whole', { maxSteps: 11, regroup: 'permute' }))
+    const halves = optionsOf('halves', { maxSteps: 11, regroup: 'permute' })
+    const first = await stopAfter(halves, step)
+    const second = await trainFake({ ...halves, resume: true })
+    expect([...losses(first), ...losses(second)]).toEqual(losses(whole))
+    expect([...merges(first), ...merges(second)]).toEqual([4, 8])
+    expect(bits(second)).toEqual(bits(whole))
+  })
+
+  it('T21 goes on from a checkpoint between a merge and the next step', async () => {
+    const whole = await trainFake(optionsOf('whole'))
+    const options = optionsOf('halves')
+    await trainFake(options, {}, (event, run) => {
+      if (event.type === 'merge') void run.stop()
+    })
+    const second = await trainFake({ ...options, resume: true })
+    expect(merges(second)).toEqual([])
+    expect(bits(second)).toEqual(bits(whole))
+  })
+
+  it('T21 goes on from a checkpoint before merges that it had done already, also elsewhere', async () => {
+    const options = optionsOf('out', { maxSteps: 11, saveEvery: 3 })
+    const whole = await trainFake(options)
+    const from = join(options.output, 'checkpoints', 'step-000006')
+    const elsewhere = { ...options, output: join(folder(), 'elsewhere') }
+    expect(bits(await trainFake({ ...elsewhere, resume: from }))).toEqual(bits(whole))
+    await rm(options.output)
+    const again = await trainFake({ ...elsewhere, resume: join(elsewhere.output, 'checkpoints', 'step-000009') })
+    expect(bits(again)).toEqual(bits(whole))
+  })
+
+  it('T20 does not go on without what it merged', async () => {
+    const options = optionsOf('out')
+    await stopAfter(options, 6)
+    rmSync(join(options.output, 'merges', 'merge-0001', 'adapter_model.safetensors'))
+    await expectRejection(trainFake({ ...options, resume: true }), 'torn-checkpoint', /merge-0001.*is missing/)
+  })
+})
+
+const rm = async (path: string) => rmSync(path, { recursive: true })
+
+describe('the plan of restarts', () => {
+  const plan = (config: Parameters<typeof restartPlan>[1], options: Partial<TrainInput>) =>
+    restartPlan('a', config, { mergeEvery: 5, seed: 3, ...options } as Parameters<typeof restartPlan>[2])!
+  const operatorsOf = (...[config, options]: Parameters<typeof plan>) =>
+    [1, 2, 3, 4].map((restarts) => (plan(config, options).after(restarts).config as { operator?: string }).operator)
+
+  it('takes operators in turn from the one that the adapter has', () => {
+    const sharing = mora({ operator: 'sharing' })
+    const [one, two] = ['sharing', 'sharing-grouped']
+    expect(operatorsOf(sharing, {})).toEqual([two, one, two, one])
+    expect(operatorsOf(mora({ operator: 'sharing-grouped' }), {})).toEqual([one, two, one, two])
+    expect(operatorsOf(mora({ operator: 'rotation' }), {})).toEqual([one, two, one, two])
+    expect(operatorsOf(sharing, { operator: 'sharing' })).toEqual([one, one, one, one])
+    expect(operatorsOf(sharing, { cycle: ['sharing', 'sharing', 'rotation'] })).toEqual([one, 'rotation', one, one])
+  })
+
+  it('draws a permutation for each restart when it shall', () => {
+    const permutations = (options: Partial<TrainInput>) =>
+      [1, 2].map((restarts) => plan(mora(), options).after(restarts).config)
+    expect(permutations({})).toMatchObject([{ permutation: null }, { permutation: null }])
+    expect(permutations({ regroup: 'permute' })).toMatchObject([
+      { permutation: { seed: 3, cycle: 1 } },
+      { permutation: { seed: 3, cycle: 2 } },
+    ])
+  })
+
+  it('gives LoRA another seed each time', () => {
+    const config: LoraConfig = lora({ rank: 2 })
+    const [one, two] = [1, 2].map((restarts) => plan(config, {}).after(restarts))
+    expect([one!.config, two!.config]).toEqual([config, config])
+    expect(one!.seed).not.toBe(two!.seed)
+  })
+
+  it('refuses methods that cannot be started again', () => {
+    expect(() => plan({ ...mora(), method: 'dora' as 'mora' }, {})).toThrow(/mergeEvery does not go with method dora/)
+  })
+})
