@@ -5,6 +5,7 @@ export const testsOfEveryDevice = [
   'test/golden/tiny-inference.test.ts',
   'test/golden/tiny-training.test.ts',
   'test/golden/methods.test.ts',
+  'test/golden/remora.test.ts',
   'test/golden/gguf-blocks.test.ts',
   'test/golden/families.test.ts',
   'test/golden/gguf-families.test.ts',
@@ -17,5 +18,7 @@ export const testsOfEveryDevice = [
   'test/models/tied.test.ts',
   'test/adapters/dora.test.ts',
   'test/nn/linear.test.ts',
+  'test/models/restart.test.ts',
+  'test/adapters/permutation.test.ts',
   'test/cuda/*.test.ts',
 ]

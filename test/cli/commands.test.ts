@@ -60,6 +60,19 @@ const trained = (output: string, ...more: string[]) => [
 ]
 
 describe('mora train', () => {
+  it('with --merge-every writes the whole model, goes on from its run.yaml, and is no adapter', async () => {
+    const remora = ['--merge-every', '2', '--regroup', 'permute', '--cycle', 'sharing,rotation']
+    const { exitCode } = await moraJson(...trained('remora', ...remora))
+    expect(exitCode).toBe(0)
+    expect(existsSync(at('remora/model/model.safetensors'))).toBe(true)
+    expect(existsSync(at('remora/adapter_config.json'))).toBe(false)
+    const again = await moraJson('train', '--config', at('remora/run.yaml'), '--resume')
+    expect(again).toMatchObject({ exitCode: 0, json: { steps: 4 } })
+    const used = await moraJson('generate', '--model', model(), '--adapter', at('remora'), '--prompt', 'a')
+    expect(used).toMatchObject({ exitCode: 2, json: { error: { code: 'not-an-adapter' } } })
+    expect(used.json.error.message).toContain(`use ${at('remora/model')}`)
+  })
+
   it('writes an adapter and says how it went, in the keys of the interface', async () => {
     const { exitCode, json } = await moraJson(...trained('adapter', '--eval-data', at('rows.jsonl')))
     expect(exitCode).toBe(0)

@@ -46,6 +46,18 @@ describe('schedule', () => {
     expect(backwards).toEqual(forwards)
   })
 
+  it('ends restarts at a tenth of the peak unless told otherwise', () => {
+    const restarts = {
+      learningRate: 1,
+      scheduler: 'cosine-restarts',
+      totalSteps: 20,
+      mergeEvery: 5,
+      restartWarmupSteps: 0,
+    } as const
+    expect(schedule(restarts)(20)).toBeCloseTo(0.1, 12)
+    expect(schedule({ ...restarts, minLearningRateRatio: 0 })(20)).toBeCloseTo(0, 12)
+  })
+
   it('refuses restarts without a period, and numbers out of range', () => {
     expect(() => schedule({ learningRate: 1, scheduler: 'cosine-restarts', totalSteps: 10 })).toThrow(UsageError)
     expect(() => schedule({ learningRate: Number.NaN, totalSteps: 10 })).toThrow(/learningRate/)
