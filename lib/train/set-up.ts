@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { resolveTemplate } from '../data/template.js'
+import { UsageError } from '../errors.js'
 import { sha256File } from '../io/atomic.js'
 import { schedule } from '../optim/schedule.js'
 import { defaultLearningRate, plainOptions, scheduleOptions, type TrainOptions } from '../options/index.js'
@@ -104,7 +105,10 @@ async function setUpIn(
 /** Brings weights and adapter to where the restarts of a run had brought them. */
 async function repeatRestarts(model: TrainableModel, { restarts }: TrainedPart, { path, record }: ResumePoint) {
   const { merges } = record.state
-  if (restarts === null || merges === 0) return
+  if (merges === 0) return
+  if (restarts === null) {
+    throw new UsageError('changed-run', `The run to resume has merged its adapter, so it goes on with mergeEvery only.`)
+  }
   await repeatMerges(model, mergesBeside(path), merges)
   await model.restartAdapter(restarts.adapter, { ...restarts.after(merges), merge: false })
 }

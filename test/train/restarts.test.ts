@@ -114,6 +114,14 @@ describe('a run that merges on the way', () => {
     expect(bits(again)).toEqual(bits(whole))
   })
 
+  it('does not go on as a run that never merges', async () => {
+    const options = optionsOf('out')
+    await stopAfter(options, 6)
+    const never = { mergeEvery: undefined, restartWarmupSteps: undefined, operator: 'sharing' as const }
+    const resumed = trainFake({ ...options, ...never, resume: true, allowChanges: ['all'] })
+    await expectRejection(resumed, 'changed-run', /goes on with mergeEvery only/)
+  })
+
   it('T20 does not go on without what it merged', async () => {
     const options = optionsOf('out')
     await stopAfter(options, 6)
