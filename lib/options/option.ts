@@ -219,7 +219,7 @@ export function choices<const Values extends readonly [string, ...string[]]>(
   const list = z.array(z.enum(values)).min(1)
   const schema = z.union([z.string().min(1).transform(splitNames).pipe(list), list]).optional()
   const expects = `names with commas out of ${values.join(', ')}`
-  return declare(schema, { kind: 'list', description, placeholder: 'NAMES', expects, ...words })
+  return declare(schema, { ...choiceFacts(description, values, [], words), kind: 'list', expects })
 }
 
 /** Names, a regular expression, or a word that stands for many names. */

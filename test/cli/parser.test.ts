@@ -109,7 +109,7 @@ describe('the command line', () => {
     [['export'], 'not-available', 'The command export is not available yet'],
     [['train', '--rnak', '8'], 'unknown-option', 'Unknown option --rnak; did you mean --rank?'],
     [['train', '--learning_rate=1'], 'unknown-option', 'Unknown option --learning_rate; did you mean --learning-rate?'],
-    [['train', '--merge-every', '5'], 'not-available', '--merge-every (ReMoRA) is not available yet.'],
+    [['train', '--compute', 'int8'], 'not-available', '--compute (int8 products) is not available yet.'],
     [['train', '--rank'], 'missing-value', 'Expected a whole number of at least 1 for --rank but received nothing.'],
     [['train', 'rows.jsonl'], 'stray-argument', 'Expected options only'],
     [['--rank', '8'], 'unknown-option', 'Unknown option --rank; options follow a command'],

@@ -174,7 +174,11 @@ describe('a restarted adapter', () => {
     const before = await weightsOf(model)
     await model.save(join(temporary(), 'model'), { mergeActive: true })
     expect(await weightsOf(model)).toEqual(before)
-    using saved = await loadModel(join(temporary(), 'model'), { device: model.device.kind, threads: 2 })
+    using saved = await loadModel(join(temporary(), 'model'), {
+      device: model.device.kind,
+      dtype: 'float32',
+      threads: 2,
+    })
     expect(largestDifference(await logProbs(saved), await logProbs(model))).toBeLessThan(2e-5)
   })
 
