@@ -97,7 +97,7 @@ void gatherColumns(TensorDesc x, TensorDesc columns, TensorDesc y, bool accumula
   requireIndices("gatherColumns", columns, columnsOf(x));
   const auto* const at = static_cast<const int32_t*>(columns.data);
   const int64_t count = columnsOf(y);
-  withActivationType(x.dtype, "gatherColumns", [&](auto type) {
+  withFloatType(x.dtype, "gatherColumns", [&](auto type) {
     using T = decltype(type);
     parallelRanges(y.shape[0], count, [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
