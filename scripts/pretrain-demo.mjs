@@ -12,53 +12,12 @@ import { fileURLToPath } from 'node:url'
 import { randomFacts } from '../dist/demo/facts.js'
 import { AdamW, DataLoader, initModel, loadTokenizer, schedule } from '../dist/index.js'
 import { randomStream } from '../dist/random.js'
+import { characterTokenizer } from './character-tokenizer.mjs'
 
 const output = fileURLToPath(new URL('../assets/demo-model', import.meta.url))
 const STEPS = 500
 const BATCH_SIZE = 64
 const SEED = 20240520
-
-/** A character is a token, and so is each pair of hexadecimal digits: a uuid has 20 tokens. */
-function tokenizerFiles() {
-  const digits = [...'0123456789abcdef']
-  const pairs = digits.flatMap((first) => digits.map((second) => [first, second]))
-  const printable = Array.from({ length: 0x7f - 0x20 }, (_, i) => String.fromCharCode(0x20 + i))
-  const special = ['<end>', '<unknown>']
-  const vocabulary = [...special, '\n', ...printable, ...pairs.map((pair) => pair.join(''))]
-  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }
-  const tokenizer = {
-    version: '1.0',
-    truncation: null,
-    padding: null,
-    added_tokens: special.map((content, id) => ({ id, content, ...flags })),
-    normalizer: null,
-    // Pairs are cut from left to right, so that the same uuid always has the same tokens.
-    pre_tokenizer: { type: 'Split', pattern: { Regex: '[0-9a-f]{2}' }, behavior: 'Isolated', invert: false },
-    post_processor: null,
-    decoder: { type: 'Fuse' },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: '<unknown>',
-      continuing_subword_prefix: null,
-      end_of_word_suffix: null,
-      fuse_unk: false,
-      byte_fallback: false,
-      ignore_merges: false,
-      vocab: Object.fromEntries(vocabulary.map((token, id) => [token, id])),
-      merges: pairs.map((pair) => pair.join(' ')),
-    },
-  }
-  const settings = {
-    tokenizer_class: 'PreTrainedTokenizerFast',
-    model_max_length: 256,
-    add_bos_token: false,
-    eos_token: '<end>',
-    pad_token: '<end>',
-    unk_token: '<unknown>',
-  }
-  return { tokenizer, settings, size: vocabulary.length }
-}
 
 const configOf = (vocabularySize) => ({
   architectures: ['LlamaForCausalLM'],
@@ -96,7 +55,7 @@ function* rows() {
 async function makeModel() {
   const folder = mkdtempSync(join(tmpdir(), 'pretrain-demo-'))
   const write = (name, content) => writeFileSync(join(folder, name), `${JSON.stringify(content, null, 1)}\n`)
-  const { tokenizer, settings, size } = tokenizerFiles()
+  const { tokenizer, settings, size } = characterTokenizer({ maxLength: 256 })
   write('tokenizer.json', tokenizer)
   write('tokenizer_config.json', settings)
   write('config.json', configOf(size))

@@ -15,7 +15,7 @@ const floors = [
   ['nn', 'data'],
   ['adapters', 'optim'],
   ['models'],
-  ['generate', 'train', 'mora-layer.ts'],
+  ['generate', 'train', 'analysis', 'mora-layer.ts'],
   ['eval'],
   ['index.ts', 'cli'],
   ['demo'],

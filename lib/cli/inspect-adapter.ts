@@ -36,8 +36,7 @@ export interface AdapterFacts {
 export async function adapterFacts(folder: string, modelPath: string | undefined): Promise<AdapterFacts> {
   const stored = await readAdapterFolder(folder)
   const config = stored.config as StoredAdapter['config'] & { operator?: string; alpha?: number }
-  const { base_model_name_or_path: base } = await readJsonObject(join(folder, 'adapter_config.json'))
-  const baseModel = typeof base === 'string' && base !== '' ? base : null
+  const baseModel = await baseOf(folder)
   const path = modelPath ?? (baseModel !== null && existsSync(baseModel) ? baseModel : undefined)
   const source = path === undefined ? null : await ModelSource.open(path)
   const layers = stored.layers.map((name) => layerFacts(stored, name, source))
@@ -52,6 +51,12 @@ export async function adapterFacts(folder: string, modelPath: string | undefined
     layers,
     modulesToSave: config.modulesToSave,
   }
+}
+
+/** The path of the model that an adapter was trained on, as its file says. */
+export async function baseOf(folder: string): Promise<string | null> {
+  const { base_model_name_or_path: base } = await readJsonObject(join(folder, 'adapter_config.json'))
+  return typeof base === 'string' && base !== '' ? base : null
 }
 
 function layerFacts(stored: StoredAdapter, name: string, source: ModelSource | null): AdapterLayerFacts {

@@ -1,5 +1,7 @@
+export { baseModelOf } from './base-model.js'
 export type { ModelConfig } from './config.js'
 export type { KeyValueCache } from './key-value-cache.js'
+export { llamaLinears } from './llama.js'
 export { initModel, type LoadOptions, loadModel } from './load.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './merge.js'
 export { Model } from './model.js'

@@ -1,5 +1,6 @@
 /** Every command. Each loads what it works with when it runs, so that help is fast and needs no addon. */
 import type { AnyCommand } from '../command.js'
+import { analyzeCommand } from './analyze.js'
 import { doctorCommand } from './doctor.js'
 import { evalCommand } from './eval.js'
 import { generateCommand } from './generate.js'
@@ -13,5 +14,6 @@ export const commands: readonly AnyCommand[] = [
   generateCommand,
   mergeCommand,
   inspectCommand,
+  analyzeCommand,
   doctorCommand,
 ]

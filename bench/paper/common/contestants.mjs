@@ -1,0 +1,16 @@
+/** Who takes part, by the names of the paper. Learning rates come with the experiment: four or more for each. */
+export const full = (learningRates) => ({ name: 'full', options: { method: 'full' }, learningRates })
+
+const adapter = (name, options) => (rank, learningRates, more) => ({
+  name: `${name}, r = ${rank}`,
+  options: { ...options, rank, ...more },
+  learningRates,
+})
+
+export const lora = adapter('LoRA', { method: 'lora' })
+export const loraPlus = adapter('LoRA+', { method: 'lora-plus' })
+export const asyLora = adapter('AsyLoRA', { method: 'asylora' })
+export const dora = adapter('DoRA', { method: 'dora' })
+export const rotation = adapter('MoRA', { method: 'mora', operator: 'rotation' })
+export const sharing = adapter('MoRA sharing', { method: 'mora', operator: 'sharing' })
+export const mora = (operator) => adapter(`MoRA ${operator}`, { method: 'mora', operator })

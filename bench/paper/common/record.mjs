@@ -1,0 +1,33 @@
+/** What has been run, on disk after each cell: an interrupted comparison goes on where it was. */
+import { createHash } from 'node:crypto'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+
+export class Record {
+  #cells
+
+  constructor(path, head) {
+    this.path = path
+    this.head = head
+    const before = existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : null
+    this.#cells = before && keyOf(before.head) === keyOf(head) ? before.cells : {}
+  }
+
+  get cells() {
+    return Object.values(this.#cells)
+  }
+
+  find(cell) {
+    return this.#cells[keyOf(cell)]
+  }
+
+  add(cell, result) {
+    this.#cells[keyOf(cell)] = { ...cell, result }
+    const unfinished = `${this.path}.unfinished`
+    writeFileSync(unfinished, `${JSON.stringify({ head: this.head, cells: this.#cells }, null, 1)}\n`)
+    renameSync(unfinished, this.path)
+  }
+}
+
+function keyOf(value) {
+  return createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16)
+}

@@ -1,0 +1,44 @@
+import { native } from '../native.js'
+
+/** What the singular values of one matrix tell of it. */
+export interface Spectrum {
+  /** Falling; as many as the shorter side. */
+  readonly singularValues: Float64Array
+  /** How many are above the threshold: what the MoRA paper counts (arXiv 2405.12130, section 6.2). */
+  readonly aboveThreshold: number
+  /** exp of the entropy of the singular values as shares of their sum (Roy and Vetterli, 2007); 0 of a matrix of zeros. */
+  readonly effectiveRank: number
+  /** The largest singular value. */
+  readonly spectralNorm: number
+  readonly frobeniusNorm: number
+}
+
+/**
+ * The spectrum of a row-major matrix [rows, columns], in double precision and off the event loop.
+ * @throws `non-finite` where a value is not finite
+ */
+export async function spectrumOf(
+  values: Float32Array,
+  rows: number,
+  columns: number,
+  threshold: number,
+): Promise<Spectrum> {
+  const { s } = await native.svd(values, rows, columns, false)
+  return {
+    singularValues: s,
+    aboveThreshold: s.filter((value) => value > threshold).length,
+    effectiveRank: effectiveRank(s),
+    spectralNorm: s[0] ?? 0,
+    frobeniusNorm: Math.hypot(...s),
+  }
+}
+
+export function effectiveRank(singularValues: Float64Array): number {
+  const sum = singularValues.reduce((total, value) => total + value, 0)
+  if (sum === 0) return 0
+  const entropy = singularValues.reduce((total, value) => {
+    const share = value / sum
+    return share > 0 ? total - share * Math.log(share) : total
+  }, 0)
+  return Math.exp(entropy)
+}

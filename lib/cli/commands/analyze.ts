@@ -1,0 +1,59 @@
+import { existsSync } from 'node:fs'
+import { UsageError } from '../../errors.js'
+import { writeFileAtomic } from '../../io/atomic.js'
+import { AnalyzeSchema } from '../../options/index.js'
+import { defineCommand } from '../command.js'
+import { requireAdapter, requireModel } from '../paths.js'
+import { Progress } from '../progress.js'
+
+export const analyzeCommand = defineCommand({
+  name: 'analyze',
+  summary: 'tell the singular values of what an adapter adds to each weight',
+  schema: AnalyzeSchema,
+  required: ['adapter'],
+  examples: ['mora analyze --model model --adapter out --plot spectra.svg'],
+  check({ model, adapter }, source) {
+    requireModel(model, source)
+    requireAdapter(adapter, source)
+  },
+  async run({ model, adapter, plot, threshold, allowOtherBase, threads, quiet }, { terminal }) {
+    const [{ analyzeAdapter, lineChart }, { describeSpectra, meanSpectra }] = await Promise.all([
+      import('../../analysis/index.js'),
+      import('../spectra.js'),
+    ])
+    const progress = new Progress(terminal.stderr, { quiet })
+    try {
+      const spectra = await analyzeAdapter({
+        model: model ?? (await existingBase(adapter!)),
+        adapter: adapter!,
+        threshold,
+        allowOtherBase,
+        threads,
+        onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
+      })
+      if (plot !== undefined) {
+        const series = meanSpectra(spectra)
+        const labels = { xLabel: 'singular value, from the largest', yLabel: 'mean over layers' }
+        await writeFileAtomic(plot, lineChart({ title: `ΔW of ${adapter}`, ...labels, series, logarithmic: true }))
+      }
+      const layers = spectra.map((layer) => ({ ...layer, singularValues: [...layer.singularValues] }))
+      return {
+        json: { threshold, layers, ...(plot !== undefined && { plot }) },
+        text: describeSpectra(spectra, threshold),
+      }
+    } finally {
+      progress.end()
+    }
+  },
+})
+
+/** The model that the adapter names, where it is at hand. */
+async function existingBase(adapter: string): Promise<string> {
+  const { baseOf } = await import('../inspect-adapter.js')
+  const base = await baseOf(adapter)
+  if (base !== null && existsSync(base)) return base
+  throw new UsageError(
+    'missing-option',
+    `--model is needed: ${base === null ? `${adapter} does not say which model it belongs to` : `the base of ${adapter}, ${base}, is not found here`}.`,
+  )
+}

@@ -1,0 +1,15 @@
+/** Options of `mora analyze`. */
+import { z } from 'zod'
+import { adapterOptions, commonOptions, modelOption } from './common.js'
+import { real, text } from './option.js'
+
+export const AnalyzeSchema = z.strictObject({
+  model: modelOption,
+  ...adapterOptions,
+  threshold: real('count singular values above this', 0.1, { min: 0 }),
+  plot: text('write a plot of the singular values to this file, as SVG', 'FILE', { expects: 'the path of a file' }),
+  ...commonOptions,
+})
+
+export type AnalyzeOptions = z.output<typeof AnalyzeSchema>
+export type AnalyzeInput = z.input<typeof AnalyzeSchema>

@@ -1,0 +1,70 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { analyzeAdapter, type LayerSpectrum } from '../../lib/analysis/index.js'
+import { commands } from '../../lib/cli/commands/index.js'
+import { runCommandLine } from '../../lib/cli/run-command.js'
+import { testTerminal } from '../cli/terminal.js'
+import { goldenPath } from '../golden/files.js'
+
+const model = goldenPath('tiny-untied/model')!
+const adapterOf = (name: string) => goldenPath(`tiny-untied/adapters/${name}`)!
+/** Of float32 weights plus and minus ΔW. */
+const noise = 1e-5
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mora-analyze-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const rankOf = ({ singularValues }: LayerSpectrum) => singularValues.filter((value) => value > noise).length
+
+test('ΔW of LoRA has its rank', async () => {
+  const layers = await analyzeAdapter({ model, adapter: adapterOf('lora') })
+  const { r } = JSON.parse(await readFile(join(adapterOf('lora'), 'adapter_config.json'), 'utf8'))
+  expect(layers.length).toBeGreaterThan(0)
+  expect(layers.map(rankOf)).toEqual(layers.map(() => r))
+  for (const { effectiveRank } of layers) expect(effectiveRank).toBeLessThan(r * 1.01)
+})
+
+test('ΔW of sharing has at most rank R, of rotation more than LoRA at its budget', async () => {
+  for (const layer of await analyzeAdapter({ model, adapter: adapterOf('sharing') })) {
+    expect(rankOf(layer)).toBeGreaterThan(0)
+    expect(rankOf(layer)).toBeLessThanOrEqual(Math.min(layer.inFeatures, layer.outFeatures))
+  }
+  const { r } = JSON.parse(await readFile(join(adapterOf('rotation'), 'adapter_config.json'), 'utf8'))
+  for (const layer of await analyzeAdapter({ model, adapter: adapterOf('rotation') })) {
+    expect(rankOf(layer)).toBeGreaterThan(r)
+  }
+})
+
+test('mora analyze counts, prints and plots', async () => {
+  const run = async (...options: string[]) => {
+    const terminal = testTerminal()
+    const argv = ['analyze', '--model', model, '--adapter', adapterOf('rotation'), ...options]
+    const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
+    return { exitCode, ...terminal.written }
+  }
+  const plot = join(folder, 'spectra.svg')
+  const { exitCode, stdout } = await run('--plot', plot, '--threshold', '0.01')
+  expect(exitCode).toBe(0)
+  expect(stdout).toMatch(/layer +shape +above 0\.01/)
+  expect(stdout).toMatch(/model\.layers\.0\.self_attn\.q_proj/)
+  const svg = await readFile(plot, 'utf8')
+  expect(svg.match(/<polyline/g)).toHaveLength(7)
+  expect(svg).toContain('>q_proj</text>')
+
+  const json = JSON.parse((await run('--json')).stdout)
+  expect(json.threshold).toBe(0.1)
+  for (const { singularValues, aboveThreshold } of json.layers)
+    expect(aboveThreshold).toBe(singularValues.filter((value: number) => value > 0.1).length)
+})
+
+test('a model that is not found is asked for', async () => {
+  const terminal = testTerminal()
+  const argv = ['analyze', '--adapter', adapterOf('rotation')]
+  expect(await runCommandLine(argv, { commands, version: '0.0.0', terminal })).toBe(2)
+  expect(terminal.written.stderr).toMatch(/--model is needed/)
+})
