@@ -74,8 +74,9 @@ async function runExperiment(name, experiment) {
     record,
     say,
   })
-  const minutes = record.cells.reduce((sum, { result }) => sum + result.seconds, 0) / 60
-  const report = reportOf(name, experiment, results, minutes / jobs)
+  const total = (key) => record.cells.reduce((sum, { result }) => sum + result[key], 0) / 60
+  const cost = `${record.cells.length} runs, ${total('processorSeconds').toFixed(1)} processor minutes`
+  const report = reportOf(name, experiment, results, cost)
   await writeFile(`${place}.md`, report)
   await writeFile(`${place}.svg`, experiment.chart?.(results) ?? chartOf(experiment, results))
   process.stdout.write(`${report}\n`)
@@ -89,7 +90,7 @@ async function modelOf({ fromScratch }) {
   return modelPath(options.model)
 }
 
-function reportOf(name, experiment, results, minutes) {
+function reportOf(name, experiment, results, cost) {
   const { scale } = options
   const diverged = failures(results)
   return [
@@ -101,7 +102,7 @@ function reportOf(name, experiment, results, minutes) {
     sweepTable(results, experiment),
     ...(diverged.length > 0 ? [`Runs that did not end:\n\n${diverged.join('\n')}`] : []),
     ...(experiment.remarks?.(results) ?? []),
-    `\`npm run paper -- ${name} --scale ${scale}\`: ${minutes.toFixed(1)} minutes of training and measuring.`,
+    `\`npm run paper -- ${name} --scale ${scale}\`: ${cost}.`,
   ].join('\n\n')
 }
 

@@ -37,7 +37,14 @@ async function run() {
   }
   const { metrics, ...afterwards } = (!failure && (await experiment.afterwards?.(model, before))) || {}
   Object.assign(points.at(-1) ?? {}, metrics)
-  return { points, trainableParameters, failure, ...afterwards, seconds: (performance.now() - started) / 1000 }
+  return {
+    points,
+    trainableParameters,
+    failure,
+    ...afterwards,
+    seconds: (performance.now() - started) / 1000,
+    processorSeconds: processorSeconds(),
+  }
 }
 
 async function openModel() {
@@ -45,4 +52,10 @@ async function openModel() {
   if (!settings.fromScratch) return loadModel(cell.model, options)
   const tokenizer = await loadTokenizer(cell.model)
   return initModel(join(cell.model, 'config.json'), { ...options, tokenizer })
+}
+
+/** Of all threads: what a run costs whatever else the machine does. */
+function processorSeconds() {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1e6
 }
