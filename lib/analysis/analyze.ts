@@ -1,5 +1,5 @@
 import { readAdapterLayers } from '../adapters/read-layers.js'
-import { baseModelOf, llamaLinears, ModelSource } from '../models/index.js'
+import { adaptableLayers, baseModelOf, ModelSource } from '../models/index.js'
 import { native } from '../native.js'
 import { openDevice } from '../tensor/device.js'
 import { keep, scope } from '../tensor/scope.js'
@@ -45,7 +45,7 @@ export async function analyzeAdapter({
   const source = await ModelSource.open(model)
   const { config } = source
   const base = baseModelOf(config, source)
-  const { layers, modules } = await readAdapterLayers(adapter, llamaLinears(config), base, {
+  const { layers, modules } = await readAdapterLayers(adapter, adaptableLayers(config), base, {
     device,
     adapter,
     allowOtherBase,
