@@ -137,16 +137,11 @@ export function linearsOf({ blocks }: NetworkPlan): LinearPlan[] {
   ])
 }
 
-/** The layers that adapters can go to: those of the blocks, and embeddings and head where they are not one. */
+/** The layers that adapters can go to, without their weights: those of the blocks, and untied embeddings and head. */
 export function adaptableLayers({ network, tiedEmbeddings, ...sizes }: NetworkSizes): LayerFacts[] {
-  const table = (name: string, role: LayerRole): LayerFacts => ({
-    name,
-    inFeatures: sizes.hiddenSize,
-    outFeatures: sizes.vocabularySize,
-    role,
-  })
-  const linears = linearsOf(network)
-  return tiedEmbeddings ? linears : [table(network.embeddings, 'embeddings'), ...linears, table(network.head, 'head')]
+  const table = (name: string, role: LayerRole): LayerFacts[] =>
+    tiedEmbeddings ? [] : [{ name, inFeatures: sizes.hiddenSize, outFeatures: sizes.vocabularySize, role }]
+  return [...table(network.embeddings, 'embeddings'), ...linearsOf(network), ...table(network.head, 'head')]
 }
 
 /** Names of the weights that checkpoints store as [in, out]. */

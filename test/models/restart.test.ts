@@ -189,6 +189,6 @@ describe('a restarted adapter', () => {
     await model.saveAdapter('a', join(temporary(), 'a'))
     using other = await loadTiny('tiny-untied')
     await other.loadAdapter(join(temporary(), 'a'), 'a')
-    expect(other.adapterSet.provenance('a')).not.toHaveProperty('baseHash')
+    expect(other.adapterSet.provenance('a').baseHash).toBeUndefined()
   })
 })
