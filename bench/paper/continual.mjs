@@ -24,9 +24,9 @@ export default {
   score: ({ points }) => -points.at(-1).perplexity,
   scales: {
     small: {
-      training: { batchSize: 16, maxLength: 128, maxSteps: 80, warmupSteps: 5 },
+      training: { batchSize: 16, maxLength: 128, maxSteps: 60, warmupSteps: 5 },
       asked: 60,
-      measureAt: [20, 40, 60, 80],
+      measureAt: [20, 40, 60],
       seeds: [1, 2, 3],
       contestants: field(2, 16, { full: [5e-4, 1e-3, 2e-3, 4e-3], adapter: [2e-3, 5e-3, 1e-2, 2e-2] }),
     },

@@ -27,9 +27,9 @@ export default {
   score: ({ points }) => -points.at(-1).loss,
   scales: {
     small: {
-      training: { batchSize: 32, maxSteps: 60, template: 'none', warmupSteps: 5 },
-      asked: 50,
-      measureAt: [20, 40, 60],
+      training: { batchSize: 24, maxSteps: 48, template: 'none', warmupSteps: 4 },
+      asked: 40,
+      measureAt: [24, 48],
       seeds: [1, 2, 3],
       contestants: field(2, 16, {
         full: [5e-4, 1e-3, 2e-3, 4e-3],

@@ -31,14 +31,14 @@ export default {
   scales: {
     small: {
       fromScratch: true,
-      training: { batchSize: 16, maxLength: 128, maxSteps: 120, warmupSteps: 10 },
+      training: { batchSize: 16, maxLength: 128, maxSteps: 90, warmupSteps: 8 },
       asked: 60,
-      measureAt: [40, 80, 120],
+      measureAt: [30, 60, 90],
       seeds: [1, 2, 3],
       contestants: field(
         8,
         { full: [1e-3, 2e-3, 4e-3, 8e-3], adapter: [2e-3, 5e-3, 1e-2, 2e-2] },
-        { mergeEvery: 40, restartWarmupSteps: 5 },
+        { mergeEvery: 30, restartWarmupSteps: 4 },
       ),
     },
     real: {
