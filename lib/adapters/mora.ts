@@ -5,8 +5,15 @@ import type { LayerAdapter, LayerUpdate } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
 import { OPERATORS, type Operator } from '../options/operators.js'
 import type { Destination } from '../tensor/destination.js'
-import { factor } from '../tensor/operations/linear.js'
-import { blocks, blocksMatrixGradient, foldBlocks, groupSpread, groupSum } from '../tensor/operations/mora.js'
+import {
+  alignedSide,
+  blocks,
+  blocksMatrixGradient,
+  foldBlocks,
+  groupSpread,
+  groupSum,
+  squareFactor,
+} from '../tensor/operations/mora.js'
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import type { GradientTarget } from '../tensor/tape.js'
@@ -138,6 +145,7 @@ function groupsMatrixGradient(
     dMatrix.write((target, add) => native.matmul(dZ.native, true, z.native, false, target.native, scale, add))
   })
 }
+
 type MoraLayerConfig = Pick<MoraConfig, 'operator' | 'scale' | 'foldOutput' | 'dropout'> &
   Partial<Pick<MoraConfig, 'permutation'>>
 
@@ -174,8 +182,10 @@ export class MoraLayer implements LayerAdapter {
     const total = scale * this.config.scale
     if (this.#geometry.kind === 'blocks') return blocks(x, this.matrix, this.#geometry.plan, total, into)
     const { input: compress, output } = this.#geometry
-    const z = input.derive(`${compress.kind} ${compress.side} ${order}`, () => groupSum(x, compress))
-    return groupSpread(factor(z, this.matrix, total), output, into)
+    const z = input.derive(`${compress.kind} ${compress.side} ${order}`, () =>
+      groupSum(x, compress, alignedSide(compress, x)),
+    )
+    return groupSpread(squareFactor(z, this.matrix, total), output, into)
   }
 
   asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {

@@ -350,7 +350,7 @@ const adapters: GradientCase[] = operators.flatMap((operator) =>
 )
 
 // Blocks that the CUDA backend reads in aligned windows in bfloat16; their outputs repeat and end within a window.
-const wide: GradientCase[] = (['rotation', 'decoupling'] as const).map((operator) =>
+const wide: GradientCase[] = (['rotation', 'decoupling', 'sharing', 'sharing-grouped'] as const).map((operator) =>
   gradientCase({
     name: `MoRA, ${operator}, 208 to 600 with side 202`,
     inputs: { x: { shape: [3, 208], kind: 'activation' }, matrix: { shape: [202, 202], kind: 'parameter' } },

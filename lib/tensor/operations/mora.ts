@@ -3,23 +3,92 @@ import { type Destination, destinationOr } from '../destination.js'
 import type { Parameter } from '../parameter.js'
 import { type GradientTarget, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
+import { factor } from './linear.js'
 
-/** Compression of the sharing operators: x [T, width] → sums of its groups [T, R] (paper, Eq. 6 and Appendix B). */
-export function groupSum(x: Tensor, grouping: Grouping): Tensor {
-  const z = Tensor.empty([x.shape[0]!, grouping.side], x)
-  native.groupSum(grouping, x.native, z.native, false)
+/**
+ * Compression of the sharing operators: x [T, width] → sums of its groups [T, R] (paper, Eq. 6 and Appendix B), with zeros up
+ * to `columns`.
+ */
+export function groupSum(x: Tensor, grouping: Grouping, columns = grouping.side): Tensor {
+  const { side } = grouping
+  const z = Tensor.empty([x.shape[0]!, columns], x)
+  inColumns(z, side, (sums) => native.groupSum(grouping, x.native, sums.native, false))
+  clearFrom(z, side)
   return record(z, [x], [], (dZ, _, [dX]) => {
-    dX!.write((target, accumulate) => native.groupSpread(grouping, dZ.native, target.native, accumulate))
+    dX!.write((target, accumulate) =>
+      inColumns(dZ, side, (sums) => native.groupSpread(grouping, sums.native, target.native, accumulate)),
+    )
   })
 }
 
-/** Decompression of the sharing operators: z [T, R] → every column its group's value [T, width]. */
+/** Decompression of the sharing operators: the first R columns of z → every column its group's value [T, width]. */
 export function groupSpread(z: Tensor, grouping: Grouping, into?: Destination): Tensor {
-  const { target: y, accumulate } = destinationOr(into, [z.shape[0]!, grouping.width], z)
-  native.groupSpread(grouping, z.native, y.native, accumulate)
+  const { side, width } = grouping
+  const { target: y, accumulate } = destinationOr(into, [z.shape[0]!, width], z)
+  inColumns(z, side, (values) => native.groupSpread(grouping, values.native, y.native, accumulate))
   return record(y, [z], [], (dY, _, [dZ]) => {
-    dZ!.write((target, add) => native.groupSum(grouping, dY.native, target.native, add))
+    dZ!.write((target, add) => {
+      inColumns(target, side, (sums) => native.groupSum(grouping, dY.native, sums.native, add))
+      if (!add) clearFrom(target, side)
+    })
   })
+}
+
+/**
+ * scale · z Mᵀ [T, W] for z [T, W] whose columns past R are zeros, and M [R, R]: so are the result's. Where W is R, it is
+ * `factor`.
+ */
+export function squareFactor(z: Tensor, matrix: Parameter, scale: number): Tensor {
+  const [side, width] = [matrix.shape[0]!, z.shape[1]!]
+  if (width === side) return factor(z, matrix, scale)
+  const dtype = z.dtype as FloatDType
+  const wide = matrix.derived(`${dtype} in ${width}`, () => {
+    const values = Tensor.zeros([width, width], { device: z.device, dtype })
+    inCorner(values, side, (corner) => native.copy(matrix.native, corner.native, 1))
+    return values
+  })
+  const y = Tensor.empty(z.shape, z)
+  native.matmul(z.native, false, wide.native, true, y.native, scale, false)
+  return record(y, [z, matrix], [z, wide], (dY, [input, weight], [dZ, dMatrix]) => {
+    dZ!.write((target, add) => native.matmul(dY.native, false, weight!.native, false, target.native, scale, add))
+    if (!dMatrix!.needed) return
+    const whole = Tensor.empty([width, width], { device: dY.device })
+    native.matmul(dY.native, true, input!.native, false, whole.native, scale, false)
+    dMatrix!.write((target, add) =>
+      inCorner(whole, side, (corner) => {
+        if (add) native.add(corner.native, target.native, 1)
+        else native.copy(corner.native, target.native, 1)
+      }),
+    )
+  })
+}
+
+/**
+ * Columns of z beside activations like x: R, or its next multiple of 8 where a GPU reads 16-bit matrices, which is at full rate
+ * from 16-byte boundaries only, and R is not small.
+ */
+export function alignedSide({ side }: Grouping, { device, dtype }: Tensor): number {
+  const fewest = 192
+  return device.kind === 'cuda' && dtype !== 'float32' && side >= fewest ? Math.ceil(side / 8) * 8 : side
+}
+
+function inColumns(matrix: Tensor, count: number, use: (columns: Tensor) => void): void {
+  const columns = matrix.columns(0, count)
+  use(columns)
+  columns.dispose()
+}
+
+function inCorner(matrix: Tensor, side: number, use: (corner: Tensor) => void): void {
+  const rows = matrix.rows(0, side)
+  inColumns(rows, side, use)
+  rows.dispose()
+}
+
+function clearFrom(matrix: Tensor, column: number): void {
+  if (column === matrix.shape[1]) return
+  const rest = matrix.columns(column, matrix.shape[1]!)
+  native.fill(rest.native, 0)
+  rest.dispose()
 }
 
 /** Columns in another order, y_c = x at order[c]; `inverse` is the order that undoes it ([width] int32 each). */
