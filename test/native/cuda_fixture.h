@@ -151,11 +151,12 @@ inline Values integers(int64_t count, int64_t limit, unsigned seed) {
   return values;
 }
 
-/// Each value may be off by one rounding of the type and by `slack` times the largest magnitude, of what is expected or
-/// the one given: what f32 arithmetic in between may lose.
+/// Each value may be off by one rounding of the type (of f16 also by its least number) and by `slack` times the largest
+/// magnitude, of what is expected or the one given: what f32 arithmetic in between may lose.
 inline bool close(const std::string& what, DType type, const Values& actual, const Values& expected,
                   double slack = 1e-6, double largest = 0) {
   const double rounding = type == DType::bf16 ? 0x1p-8 : type == DType::f16 ? 0x1p-11 : 0x1p-24;
+  const double underflow = type == DType::f16 ? 0x1p-24 : 0;
   for (const double value : expected)
     if (std::isfinite(value)) largest = std::max(largest, std::abs(value));
   if (actual.size() != expected.size()) {
@@ -163,7 +164,7 @@ inline bool close(const std::string& what, DType type, const Values& actual, con
     return false;
   }
   for (size_t i = 0; i < expected.size(); ++i) {
-    const double bound = rounding * std::abs(expected[i]) + slack * largest;
+    const double bound = rounding * std::abs(expected[i]) + slack * largest + underflow;
     if (std::abs(actual[i] - expected[i]) <= bound || actual[i] == expected[i]) continue;
     if (std::isnan(actual[i]) && std::isnan(expected[i])) continue;
     std::fprintf(stderr, "%s, %s: element %zu is %.9g, expected %.9g\n", what.c_str(), traitsOf(type).name, i,

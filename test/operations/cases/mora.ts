@@ -228,8 +228,8 @@ const blocksBackwardWeight = forPlans((of, tokens) =>
       dY: { shape: [tokens, of.outFeatures], dtype: 'activation' },
       dFolded: { shape: foldedShape(of), dtype: 'float32', role: 'out', layouts: 'dense' },
     },
-    // Gradients of repeated outputs are summed in the activations' dtype first.
-    slack: { bfloat16: 2 ** -8 },
+    // Gradients of repeated outputs are summed in the activations' dtype first: a rounding for each token.
+    slack: { bfloat16: Math.max(2, tokens) * 2 ** -9 },
     call: ({ x, dY, dFolded }) => native.blocksBackwardWeight(of, x, dY, dFolded),
     reference: ({ x, dY }) => {
       const result = new Host(foldedShape(of))
