@@ -22,7 +22,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     projects: [
-      { extends: true, test: { name: 'cpu', include: ['test/**/*.test.ts'], exclude: ['test/cuda/**'], env } },
+      { extends: true, test: { name: 'cpu', include: ['test/**/*.test.{ts,mjs}'], exclude: ['test/cuda/**'], env } },
       {
         extends: true,
         test: {

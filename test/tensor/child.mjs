@@ -49,7 +49,9 @@ const scenarios = {
 
   exit() {
     enqueueMuch()
-    product(512, 1).read().then(() => say('too late'))
+    product(512, 1)
+      .read()
+      .then(() => say('too late'))
     process.exit(3)
   },
 
