@@ -1,4 +1,5 @@
 // Attention and its gradient on CUDA against float64, over documents, heads, head sizes, types and layouts.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
@@ -182,8 +183,12 @@ void checkBackward(const Case& shape, DType type, Layout layout) {
   const std::vector<Values> actual = backward();
   // out, weights and their gradients are rounded to the type before products.
   const double slack = pick(type, 1e-5, 0x1p-6, 0x1p-9);
-  CHECK(close("dQ of " + shape.name(), type, actual[0], expected.dQ, slack));
-  CHECK(close("dK of " + shape.name(), type, actual[1], expected.dK, slack));
+  // Where one key is seen, dQ and dK are differences of equal numbers, and what f32 arithmetic leaves of them.
+  double largest = 0;
+  for (const double value : expected.dV) largest = std::max(largest, std::abs(value));
+  const double left = 0x1p-12 * largest;
+  CHECK(close("dQ of " + shape.name(), type, actual[0], expected.dQ, slack, left));
+  CHECK(close("dK of " + shape.name(), type, actual[1], expected.dK, slack, left));
   CHECK(close("dV of " + shape.name(), type, actual[2], expected.dV, slack));
   CHECK(backward() == actual);
 }
