@@ -9,10 +9,11 @@ import { keep, scope } from '../../lib/tensor/scope.js'
 import { noGrad } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { largestDifference } from '../golden/files.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
-afterAll(() => expect(device.memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
 const key: PermutationKey = { seed: 3, cycle: 1 }
 const layer = { name: 'layer', inFeatures: 23, outFeatures: 17 }

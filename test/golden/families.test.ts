@@ -10,6 +10,7 @@ import { randomStream } from '../../lib/random.js'
 import type { Parameter } from '../../lib/tensor/parameter.js'
 import { safetensorsBytes } from '../io/safetensors-bytes.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { familyExpected, familyFolder, familyNames, layoutOf, loadFamily } from './families.js'
 import { largestDifference, largestOf } from './files.js'
@@ -20,7 +21,7 @@ const tolerance = 1e-4
 const bfloat16Tolerance = 0.25
 
 const at = useTemporaryFolder()
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 const methods = [
   { method: 'LoRA', config: lora({ rank: 2 }) },

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { float32, type GgufParts, ggufBytes, type TypedValue, text, uint32 } from '../io/gguf-bytes.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { familyExpected, familyFolder, familyNames, familyPath, loadFamily } from './families.js'
 import { type GoldenTensor, goldenJson, largestDifference, readTensors } from './files.js'
@@ -12,7 +13,7 @@ import { logProbsOf } from './tiny-models.js'
 type Json = Record<string, number | null>
 
 const at = useTemporaryFolder()
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 interface Layout {
   readonly architecture: string

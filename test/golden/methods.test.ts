@@ -4,11 +4,12 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { readAdapterFolder } from '../../lib/adapters/adapter-folder.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { goldenJson, goldenLines, goldenPath, largestDifference, readTensors } from './files.js'
 import { type GoldenTraining, loadTiny, logProbsOf, type Row, trainOn } from './tiny-models.js'
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 interface GoldenMethod {
   name: string

@@ -3,11 +3,12 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { continueTokens, drain, GREEDY, PromptCache, type Sampling } from '../../lib/generate/index.js'
 import type { Model } from '../../lib/models/model.js'
 import { randomStream } from '../../lib/random.js'
+import { liveBytes } from '../live-bytes.js'
 import { drawn } from '../operations/cases/sampling.js'
 import { testDevice } from '../operations/harness.js'
 import { expectedOf, loadTiny, tinyModels } from './tiny-models.js'
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 const count = 12
 

@@ -10,13 +10,14 @@ import { randomStream } from '../../lib/random.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
 const { sequences, logprobs, adapters } = expectedOf('tiny-untied')
 const sequence = sequences.slice(0, 1)
 const temporary = useTemporaryFolder()
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 const adapterFolder = (name: string): string => goldenPath(`tiny-untied/adapters/${name}`)!
 const goldenOf = (name: string): number[] => adapters.find((adapter) => adapter.name === name)!.logprobs[0]!

@@ -7,9 +7,10 @@ import type { Model } from '../../lib/models/model.js'
 import { randomStream } from '../../lib/random.js'
 import { largestDifference, largestOf } from '../golden/files.js'
 import { batchOf, loadTiny, type Row } from '../golden/tiny-models.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 const random = randomStream(4, 'test')
 /** Rows of different lengths; the first tokens are no targets, as of a prompt. */

@@ -13,6 +13,7 @@ import { randomStream } from '../../lib/random.js'
 import { goldenPath, readTensors } from '../golden/files.js'
 import { ggufBytes, float32 as ggufFloat32, text, uint32 } from '../io/gguf-bytes.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
 const temporary = useTemporaryFolder()
@@ -20,7 +21,7 @@ const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
 const threads = 2
 const untied = goldenPath('tiny-untied/model')!
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 const merge = (options: MergeModelOptions) => mergeModel({ device, threads, ...options })
 
@@ -190,7 +191,7 @@ describe('a merge that fails leaves nothing behind (T19):', () => {
     await expect(merge({ model, adapter, output, dtype })).rejects.toEqual(code('non-finite'))
     expect(readdirSync(dirname(output))).toEqual(['merged'])
     expect(filesOf(output)).toEqual(before)
-    expect(testDevice().memory().inUse, 'bytes in use').toBe(0)
+    expect(liveBytes(testDevice()), 'bytes in use').toBe(0)
   })
 
   test('an adapter of another model', async () => {
@@ -199,6 +200,6 @@ describe('a merge that fails leaves nothing behind (T19):', () => {
     const model = goldenPath('tiny-tied-llama3-rope/model')!
     await expect(merge({ model, adapter, output })).rejects.toEqual(code('unfit-adapter'))
     expect(readdirSync(temporary())).toEqual([])
-    expect(testDevice().memory().inUse, 'bytes in use').toBe(0)
+    expect(liveBytes(testDevice()), 'bytes in use').toBe(0)
   })
 })

@@ -11,13 +11,14 @@ import { ADAPTER_METHODS, type AdapterMethodName, newAdapterOptions } from '../.
 import { largestDifference, readTensors } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
 const { sequences, logprobs } = expectedOf('tiny-untied')
 const [sequence, rows] = [sequences.slice(0, 1), sequences.slice(1).map((input_ids) => ({ input_ids }))]
 const temporary = useTemporaryFolder()
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 const configOf = (method: AdapterMethodName, more: object = {}): AdapterConfigBase =>
   newAdapterConfig(method, newAdapterOptions({ method, rank: 3, ...more }))

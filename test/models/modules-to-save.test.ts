@@ -9,6 +9,7 @@ import { loadModel, type Model, mergeModel } from '../../lib/models/index.js'
 import { largestDifference, largestOf, readTensors } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, type TinyModel, takeSteps } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
 const temporary = useTemporaryFolder()
@@ -19,7 +20,7 @@ const { sequences } = expectedOf(tied)
 const batch = batchOf([{ input_ids: sequences[1]! }, { input_ids: sequences[0]! }])
 const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 const code = (expected: string, message: RegExp) =>
   expect.objectContaining({ code: expected, message: expect.stringMatching(message) })

@@ -6,6 +6,7 @@ import { mora } from '../../lib/adapters/mora.js'
 import { loadModel, mergeModel } from '../../lib/models/index.js'
 import { expectedOf, loadTiny, logProbsOf } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
 const temporary = useTemporaryFolder()
@@ -24,7 +25,7 @@ beforeEach(async () => {
   await model.save(at('rounded'), { dtype: 'bfloat16' })
   cpSync(model.path, at('moved'), { recursive: true })
 })
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 test('T15 the file says which base it was, and how that was stored', async () => {
   const { node_mora: provenance } = JSON.parse(readFileSync(join(at('adapter'), 'adapter_config.json'), 'utf8'))

@@ -10,12 +10,13 @@ import { bfloat16BitsToFloat32, float32ToBfloat16Bits } from '../../lib/tensor/h
 import { goldenPath, largestDifference } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
 const { sequences } = expectedOf('tiny-untied')
 const temporary = useTemporaryFolder()
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 const logProbs = async (model: Model) => (await logProbsOf(model, sequences)).flat()
 const weightsOf = (model: Model) =>

@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads'
 import { describe, expect, test } from 'vitest'
 import { native } from '../../lib/native.js'
 import { binaryCandidates } from '../../lib/native-binary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
 const binary = binaryCandidates().find(existsSync)!
@@ -58,7 +59,7 @@ describe('worker threads', () => {
       expect(await ending).toBe(0)
     }
     await device.synchronize()
-    expect(device.memory().inUse, 'bytes in use after the workers').toBe(before)
+    expect(liveBytes(device), 'bytes in use after the workers').toBe(before)
   })
 })
 

@@ -2,10 +2,11 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/random.js'
 import { chooseToken, chooseTokens, GREEDY, type Sampling } from '../../lib/tensor/operations/sampling.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
-afterAll(() => expect(device.memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
 const PROBABILITIES = [0.05, 0.4, 0.1, 0.25, 0.2]
 const DRAWS = 4000

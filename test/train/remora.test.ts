@@ -7,6 +7,7 @@ import type { TrainInput } from '../../lib/options/index.js'
 import { train } from '../../lib/train/index.js'
 import { goldenPath, readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { stepsOf } from './steps-of.js'
 
@@ -14,7 +15,7 @@ const folder = useTemporaryFolder()
 const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
 const path = goldenPath('tiny-untied/model')!
 
-afterAll(() => expect(testDevice().memory().inUse, 'bytes in use at the end').toBe(0))
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 const modules = ['embeddings', 'norms', 'head']
 /** Name, options, the tolerance of losses of other forward passes, and the model if it is not the float32 one. */
