@@ -57,9 +57,11 @@ void agrees(cuda::Context& context, Activation f, DType type, Size size, Layout 
 
   const DeviceTensor deviceDGate(type, shape, zeros, layout), deviceDUp(type, shape, zeros, layout);
   cuda::activationBackward(context, f, deviceDY, deviceGate, {}, deviceDGate, {});
-  CHECK(close("dX", type, deviceDGate.get(), dAlone));
+  // Of GELU's slope, cubes of x multiply what float32 leaves of 1 - tanh².
+  const double slack = 4e-6;
+  CHECK(close("dX", type, deviceDGate.get(), dAlone, slack));
   cuda::activationBackward(context, f, deviceDY, deviceGate, deviceUp, deviceDGate, deviceDUp);
-  CHECK(close("dGate", type, deviceDGate.get(), dGate));
+  CHECK(close("dGate", type, deviceDGate.get(), dGate, slack));
   CHECK(close("dUp", type, deviceDUp.get(), dUp));
   // Gradients may take the place of what they are made from.
   cuda::activationBackward(context, f, deviceDY, deviceGate, deviceUp, deviceGate, deviceUp);
