@@ -58,11 +58,7 @@ async function runExperiment(name, experiment) {
   say(`${experiment.title}, scale ${scale}`)
   const runs = experiment.runsOf ?? name
   const model = await modelOf(settings)
-  const files = {}
-  for (const seed of settings.seeds) {
-    const folder = join(output, `${runs}-${scale}`, `seed-${seed}`)
-    files[seed] = await filesOf(experiment, settings, { seed, folder, given: options.data })
-  }
+  const files = await filesOf(experiment, settings, join(output, `${runs}-${scale}`), options.data)
   const place = join(output, `${name}-${scale}`)
   const device = scale === 'small' ? 'cpu' : options.device
   const dtype = scale === 'small' ? 'float32' : options.dtype
@@ -73,7 +69,7 @@ async function runExperiment(name, experiment) {
     contestants: settings.contestants,
     seeds: settings.seeds,
     jobs,
-    environment: ({ seed }) => ({ experiment: runs, scale, model, files: files[seed], device, dtype, threads }),
+    environment: { experiment: runs, scale, model, files, device, dtype, threads },
     score: experiment.score,
     record,
     say,
