@@ -1,7 +1,8 @@
 /**
  * The tests of CUDA kernels (test/native/cuda_*.cpp) on the emulator, compiled with sanitizers: AddressSanitizer and
  * UndefinedBehaviorSanitizer see what is out of bounds or undefined, ThreadSanitizer races between threads and blocks.
- * All of them take long; `npm test` runs those whose kernels share most memory between threads.
+ * All of them take long, and ThreadSanitizer up to 8 GB of memory; `npm test` runs with AddressSanitizer those whose kernels share
+ * most memory between threads.
  */
 import { readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -17,13 +18,14 @@ const all = readdirSync(join(root, 'test', 'native'))
   .filter((file) => /^cuda_.*\.cpp$/.test(file))
   .map((file) => basename(file, '.cpp'))
 const programs = process.env.MORA_TEST_LONG ? all : short
+const sanitizers = process.env.MORA_TEST_LONG ? ['address', 'thread'] : ['address']
 
-describe.skipIf(!emulatorCompiles).each(['address', 'thread'])('CUDA kernels with the %s sanitizer', (sanitizer) => {
+describe.skipIf(!emulatorCompiles).each(sanitizers)('CUDA kernels with the %s sanitizer', (sanitizer) => {
   const folder = join(root, 'build', 'sanitized', sanitizer)
 
   beforeAll(async () => {
-    const sanitizers = sanitizer === 'address' ? 'address,undefined' : sanitizer
-    const options = ['-DMORA_CUDA=OFF', '-DMORA_EMULATED=ON', `-DMORA_SANITIZE=${sanitizers}`]
+    const names = sanitizer === 'address' ? 'address,undefined' : sanitizer
+    const options = ['-DMORA_CUDA=OFF', '-DMORA_EMULATED=ON', `-DMORA_SANITIZE=${names}`]
     const configured = await run('cmake', ['-S', root, '-B', folder, ...options])
     expect(configured.succeeds, configured.text).toBe(true)
     const built = await run('cmake', ['--build', folder, '--parallel', '2', '--target', ...programs])
