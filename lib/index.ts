@@ -57,6 +57,7 @@ export {
 } from './generate/index.js'
 export type { RestartOptions } from './models/adapters.js'
 export type { ModelConfig } from './models/config.js'
+export type { ModelSizes } from './models/families/family.js'
 export type { KeyValueCache } from './models/key-value-cache.js'
 export { initModel, type LoadOptions, loadModel } from './models/load.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './models/merge.js'

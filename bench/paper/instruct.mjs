@@ -1,20 +1,9 @@
 /** Instruction tuning: conversations, judged by multiple-choice questions that were held back (the paper: Tulu v2 and MMLU). */
 import { evaluate } from '../../dist/index.js'
-import { asyLora, dora, full, lora, loraPlus, rotation, sharing } from './common/contestants.mjs'
+import { fineTuning } from './common/contestants.mjs'
 import { chatRows, choiceRows } from './tasks/instruct.mjs'
 
 const percent = (value) => (100 * value).toFixed(1)
-
-const field = (low, high, rates) => [
-  full(rates.full),
-  lora(low, rates.adapter),
-  loraPlus(low, rates.plus ?? rates.adapter),
-  asyLora(low, rates.adapter),
-  dora(low, rates.adapter),
-  rotation(low, rates.adapter),
-  lora(high, rates.high ?? rates.adapter),
-  sharing(high, rates.high ?? rates.adapter),
-]
 
 export default {
   title: 'Instruction tuning: conversations about words',
@@ -34,7 +23,7 @@ export default {
       score: 'text',
       measureAt: [30, 60],
       seeds: [1, 2, 3],
-      contestants: field(2, 16, {
+      contestants: fineTuning(2, 16, {
         full: [5e-4, 1e-3, 2e-3, 4e-3],
         adapter: [2e-3, 5e-3, 1e-2, 2e-2],
         plus: [5e-4, 1e-3, 2e-3, 5e-3],
@@ -47,7 +36,7 @@ export default {
       shots: 3,
       measureAt: [150],
       seeds: [1],
-      contestants: field(8, 128, { full: [2e-5, 5e-5], adapter: [2e-4, 4e-4] }),
+      contestants: fineTuning(8, 128, { full: [2e-5, 5e-5], adapter: [2e-4, 4e-4] }),
     },
     paper: {
       training: { batchSize: 128, epochs: 2, warmupRatio: 0.03 },
@@ -56,7 +45,7 @@ export default {
       shots: 5,
       measureAt: [],
       seeds: [1, 2, 3],
-      contestants: field(8, 256, {
+      contestants: fineTuning(8, 256, {
         full: [1e-5, 2e-5, 3e-5, 5e-5],
         adapter: [1e-4, 2e-4, 3e-4, 4e-4],
         plus: [5e-5, 1e-4, 2e-4, 4e-4],

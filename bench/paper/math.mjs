@@ -1,20 +1,9 @@
 /** Word problems (the paper's mathematics: MetaMathQA, measured by GSM8K): exact answers to held-back ones. */
 import { evaluate } from '../../dist/index.js'
-import { asyLora, dora, full, lora, loraPlus, rotation, sharing } from './common/contestants.mjs'
+import { fineTuning } from './common/contestants.mjs'
 import { mathRows } from './tasks/math.mjs'
 
 const percent = (value) => (100 * value).toFixed(1)
-
-const field = (low, high, rates) => [
-  full(rates.full),
-  lora(low, rates.adapter),
-  loraPlus(low, rates.plus ?? rates.adapter),
-  asyLora(low, rates.adapter),
-  dora(low, rates.adapter),
-  rotation(low, rates.adapter),
-  lora(high, rates.high ?? rates.adapter),
-  sharing(high, rates.high ?? rates.adapter),
-]
 
 export default {
   title: 'Mathematics: word problems',
@@ -31,7 +20,7 @@ export default {
       asked: 40,
       measureAt: [24, 48],
       seeds: [1, 2, 3],
-      contestants: field(2, 16, {
+      contestants: fineTuning(2, 16, {
         full: [5e-4, 1e-3, 2e-3, 4e-3],
         adapter: [2e-3, 5e-3, 1e-2, 2e-2],
         plus: [5e-4, 1e-3, 2e-3, 5e-3],
@@ -43,7 +32,7 @@ export default {
       asked: 50,
       measureAt: [75, 150],
       seeds: [1],
-      contestants: field(8, 128, { full: [2e-5, 5e-5], adapter: [2e-4, 4e-4] }),
+      contestants: fineTuning(8, 128, { full: [2e-5, 5e-5], adapter: [2e-4, 4e-4] }),
     },
     paper: {
       training: { batchSize: 128, epochs: 3, warmupRatio: 0.03 },
@@ -51,7 +40,7 @@ export default {
       asked: 1319,
       measureAt: [],
       seeds: [1, 2, 3],
-      contestants: field(8, 256, {
+      contestants: fineTuning(8, 256, {
         full: [1e-5, 2e-5, 3e-5, 5e-5],
         adapter: [1e-4, 2e-4, 3e-4, 4e-4],
         plus: [5e-5, 1e-4, 2e-4, 4e-4],

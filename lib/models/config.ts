@@ -1,20 +1,13 @@
 import { UsageError } from '../errors.js'
 import { ConfigReader, type Json } from './config-reader.js'
+import type { ModelSizes } from './families/family.js'
 import { families } from './families/index.js'
 import type { NetworkPlan } from './network.js'
 
 /** A decoder, from `config.json`. */
-export interface ModelConfig {
+export interface ModelConfig extends ModelSizes {
   /** `model_type` of its family. */
   readonly architecture: string
-  readonly vocabularySize: number
-  readonly hiddenSize: number
-  readonly intermediateSize: number
-  readonly layers: number
-  readonly heads: number
-  readonly keyValueHeads: number
-  readonly headSize: number
-  readonly maxPositions: number
   readonly tiedEmbeddings: boolean
   /** How the network is made. */
   readonly network: NetworkPlan
