@@ -11,9 +11,13 @@ import { measurePeaks } from './peaks.mjs'
  * machine while nothing else runs.
  */
 export async function prepare({ model: path, cases, rows, length, threads }, folder) {
-  const model = await loadModel(path, { device: 'cpu', dtype: 'float32', threads })
+  const copy = join(folder, 'model')
+  const given = await loadModel(path, { device: 'cpu', dtype: 'float32', threads })
+  await given.save(copy, { dtype: 'float32' })
+  given.dispose()
+  // The adapters name the base that they belong to: the copy, which every side loads.
+  const model = await loadModel(copy, { device: 'cpu', dtype: 'float32', threads })
   const { config, device } = model
-  await model.save(join(folder, 'model'), { dtype: 'float32' })
   const trained = {}
   for (const { method } of cases) {
     if (method.label in trained) continue

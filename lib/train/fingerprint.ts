@@ -1,4 +1,4 @@
-/** Hashes that tell whether a resumed run still has the model and the rows that it began with. */
+/** A hash that tells whether a resumed run still has the model that it began with. */
 import { createHash } from 'node:crypto'
 import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -40,15 +40,6 @@ async function fileFingerprint(path: string): Promise<string> {
     }
   } finally {
     await handle.close()
-  }
-  return hash.digest('hex')
-}
-
-/** sha256, hexadecimal, over the rows in order: each one's ids and which of them are trained. */
-export function rowsFingerprint(rows: Iterable<{ ids: Int32Array; mask: Uint8Array }>): string {
-  const hash = createHash('sha256')
-  for (const { ids, mask } of rows) {
-    hash.update(Int32Array.of(ids.length)).update(ids).update(mask)
   }
   return hash.digest('hex')
 }

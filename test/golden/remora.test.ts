@@ -78,7 +78,8 @@ describe.each(runs)('ReMoRA, $options.name', ({ options, steps, final_logprobs }
     for (const [name, { values }] of wanted) {
       const got = merged.get(name)!.values
       if (!options.alsoTrain) expect(largestDifference(got, values), name).toBeLessThan(1e-6)
-      // Adam divides by the gradient's own size. Of a few elements that is about epsilon, and the update follows its rounding.
+      // Adam divides by the gradient's own size. Of a few elements that is about epsilon, and the update follows its
+      // rounding: the same steps in PyTorch, in float32, end up to 1.3e-6 away.
       const far = values.filter((value, i) => Math.abs(value - got[i]!) > 1e-6).length
       expect(far, `${name}: of ${values.length} values past 1e-6`).toBeLessThan(2e-3 * values.length)
       expect(largestDifference(got, values), name).toBeLessThan(1e-5)
