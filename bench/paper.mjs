@@ -58,7 +58,11 @@ async function runExperiment(name, experiment) {
   say(`${experiment.title}, scale ${scale}`)
   const runs = experiment.runsOf ?? name
   const model = await modelOf(settings)
-  const files = await filesOf(experiment, settings, join(output, `${runs}-${scale}`), options.data)
+  const files = {}
+  for (const seed of settings.seeds) {
+    const folder = join(output, `${runs}-${scale}`, `seed-${seed}`)
+    files[seed] = await filesOf(experiment, settings, { seed, folder, given: options.data })
+  }
   const place = join(output, `${name}-${scale}`)
   const device = scale === 'small' ? 'cpu' : options.device
   const dtype = scale === 'small' ? 'float32' : options.dtype
@@ -69,7 +73,7 @@ async function runExperiment(name, experiment) {
     contestants: settings.contestants,
     seeds: settings.seeds,
     jobs,
-    environment: { experiment: runs, scale, model, files, device, dtype, threads },
+    environment: ({ seed }) => ({ experiment: runs, scale, model, files: files[seed], device, dtype, threads }),
     score: experiment.score,
     record,
     say,

@@ -58,7 +58,8 @@ export default {
       }),
     },
   },
-  rows: ({ facts }) => ({ train: randomFacts(facts, 20) }),
+  /** Other facts for each seed. */
+  rows: ({ facts }, seed) => ({ train: randomFacts(facts, 20 + seed) }),
 
   measure: async (model, { files }, { asked }) =>
     evaluate(model, { task: 'recall', data: [files.train], limit: asked, template: 'none' }),

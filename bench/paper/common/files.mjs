@@ -4,13 +4,13 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /**
- * `{train, test, …}`: what the experiment's generators make, and over it the files of a data set, `train.jsonl` or `train.txt`
- * and `test.jsonl` or `valid.txt`, of the folder that was named or that the test assets hold.
+ * `{train, test, …}` of one seed: what the experiment's generators make, and over it the files of a data set, `train.jsonl` or
+ * `train.txt` and `test.jsonl` or `valid.txt`, of the folder that was named or that the test assets hold.
  */
-export async function filesOf(experiment, settings, folder, given) {
+export async function filesOf(experiment, settings, { seed, folder, given }) {
   await mkdir(folder, { recursive: true })
   const files = {}
-  for (const [name, rows] of Object.entries(experiment.rows(settings))) {
+  for (const [name, rows] of Object.entries(experiment.rows(settings, seed))) {
     files[name] = join(folder, `${name}.jsonl`)
     await writeFile(files[name], rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
   }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 const CELL = fileURLToPath(new URL('cell.mjs', import.meta.url))
 
 /**
- * `environment` is what every cell gets beside its own settings; `score` turns a result into a number, of which the higher is
+ * `environment` tells what a cell gets beside its own settings; `score` turns a result into a number, of which the higher is
  * the better. Resolves with, by contestant, the cells of the sweep and those at the best rate.
  */
 export async function sweep({ contestants, seeds, jobs, environment, score, record, say }) {
@@ -52,7 +52,7 @@ async function inParallel(items, jobs, work) {
 }
 
 async function runCell(cell, { environment, record, say, progress }) {
-  if (!record.find(cell)) record.add(cell, await inProcess({ ...environment, ...cell }))
+  if (!record.find(cell)) record.add(cell, await inProcess({ ...environment(cell), ...cell }))
   progress.done++
   const { failure, points, seconds } = record.find(cell).result
   const minutes = (performance.now() - progress.started) / 60_000
