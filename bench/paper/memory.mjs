@@ -34,10 +34,10 @@ export default {
       contestants: contestants(1, 16, { full: [1e-3, 2e-3, 4e-3, 8e-3], adapter: [5e-3, 1e-2, 2e-2, 4e-2] }),
     },
     real: {
-      facts: 512,
-      asked: 64,
-      training: { batchSize: 64, maxSteps: 120, trainOn: 'all', scheduler: 'constant', template: 'none' },
-      measureAt: [20, 40, 60, 80, 100, 120],
+      facts: 64,
+      asked: 16,
+      training: { batchSize: 32, maxSteps: 48, trainOn: 'all', scheduler: 'constant', template: 'none' },
+      measureAt: [12, 24, 36, 48],
       seeds: [1],
       contestants: contestants(8, 128, {
         full: [5e-5, 1e-4],
