@@ -46,11 +46,15 @@ export class MoraSingleLayer {
   readonly #geometry
 
   constructor({ inFeatures, outFeatures, device, foldOutput = false, ...options }: MoraLayerOptions) {
-    const { rank, operator } = mora(options)
+    const { squareSide: side, ...described } = options
+    const { rank, operator } = mora(described)
+    requirePositive('inFeatures', inFeatures)
+    requirePositive('outFeatures', outFeatures)
+    if (side !== undefined) requirePositive('squareSide', side)
     this.inFeatures = inFeatures
     this.outFeatures = outFeatures
     this.operator = operator
-    this.squareSide = options.squareSide ?? squareSide(inFeatures, outFeatures, rank, operator)
+    this.squareSide = side ?? squareSide(inFeatures, outFeatures, rank, operator)
     this.device = openDevice({ device })
     this.#geometry = moraGeometry(operator, inFeatures, outFeatures, this.squareSide, foldOutput)
   }
@@ -129,6 +133,11 @@ export class MoraSingleLayer {
     copy.copyFrom(tensor)
     return copy
   }
+}
+
+function requirePositive(name: string, value: number): void {
+  if (Number.isInteger(value) && value > 0) return
+  throw new UsageError('bad-value', `Expected a positive whole number for ${name} but received ${value}.`)
 }
 
 /** MoRA for one linear layer: `moraLayer({ inFeatures: 576, outFeatures: 192, rank: 8, operator: 'rotation' })`. */

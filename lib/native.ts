@@ -31,6 +31,9 @@ export type BlockDType =
   | 'tq2_0'
 export type DType = PlainDType | BlockDType
 
+/** More than any machine has cores; an OpenMP runtime that cannot make as many threads as it is asked for ends the process. */
+export const MAX_THREADS = 1024
+
 export interface MemoryFigures {
   /** Bytes of live tensors and of working space. */
   inUse: number

@@ -6,15 +6,10 @@ import { readExactly, withInputFile } from '../io/open.js'
 import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
 import { bfloat16BitsToFloat32, float16BitsToFloat32 } from '../tensor/half.js'
 import type { Tensor } from '../tensor/tensor.js'
-import {
-  type AdapterConfigBase,
-  asStored,
-  type StoredTensor,
-  type TargetModules,
-  type TensorToStore,
-} from './adapter.js'
+import { type AdapterConfigBase, asStored, type StoredTensor, type TensorToStore } from './adapter.js'
 import { isSavedModule, moduleOf } from './modules-to-save.js'
-import { describeTargets, requireRank } from './patterns.js'
+import { describeTargets } from './patterns.js'
+import { commonEntries } from './peft-entries.js'
 import { adapterMethod, configFromPeft } from './registry.js'
 
 const configName = 'adapter_config.json'
@@ -60,12 +55,7 @@ export async function readAdapterFolder(folder: string): Promise<StoredAdapter> 
       `${configPath} has bias ${JSON.stringify(json.bias)}; only "none" is supported.`,
     )
   }
-  const config = configFromPeft(json, configPath, {
-    rank: requireRank(json.r as number),
-    rankPattern: (json.rank_pattern ?? {}) as Record<string, number>,
-    targetModules: targetsFrom(json.target_modules, configPath),
-    modulesToSave: namesFrom(json.modules_to_save, configPath),
-  })
+  const config = configFromPeft(json, configPath, commonEntries(json, configPath))
   const tensors = await readTensors(join(folder, weightsName))
   const layers = new Set<string>()
   const modules = new Map<string, StoredTensor>()
@@ -110,25 +100,6 @@ function provenanceFrom(own: unknown): AdapterProvenance {
   if (!isJsonObject(own)) return {}
   const { baseHash, baseFormat, templateHash } = own as AdapterProvenance
   return { baseHash, baseFormat, templateHash }
-}
-
-function targetsFrom(value: unknown, source: string): TargetModules {
-  if (value === undefined || value === null || value === 'all-linear') return 'all-linear'
-  if (typeof value === 'string') return new RegExp(value)
-  if (Array.isArray(value) && value.every((entry) => typeof entry === 'string')) return value
-  throw new InputError(
-    'malformed-file',
-    `${source}: expected names for target_modules but found ${JSON.stringify(value)}.`,
-  )
-}
-
-function namesFrom(value: unknown, source: string): string[] {
-  if (value === undefined || value === null) return []
-  if (Array.isArray(value) && value.every((entry) => typeof entry === 'string')) return value
-  throw new InputError(
-    'malformed-file',
-    `${source}: expected names for modules_to_save but found ${JSON.stringify(value)}.`,
-  )
 }
 
 async function readTensors(path: string): Promise<Map<string, StoredTensor>> {

@@ -1,12 +1,15 @@
 import { native } from '../native.js'
 import type { LayerUpdate } from '../nn/layer-adapter.js'
+import { AdapterSchema } from '../options/adapter-options.js'
 import { randomStream } from '../random.js'
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { type AdapterConfigBase, type AdapterMethod, asStored, type LayerOptions } from './adapter.js'
+import { checkedConfig } from './adapter-config.js'
 import { kaimingUniform, requireShape } from './low-rank.js'
-import { rankOf, requireRank } from './patterns.js'
+import { rankOf } from './patterns.js'
+import { dropoutFrom } from './peft-entries.js'
 import { WeightFormLayer } from './weight-form-layer.js'
 
 export interface HiraConfig extends AdapterConfigBase {
@@ -15,14 +18,7 @@ export interface HiraConfig extends AdapterConfigBase {
 
 /** HiRA (ICLR 2025, openreview.net/forum?id=TwJrTz9cRS): ΔW = W ⊙ (B A) with A [rank, k] and B [d, rank]. */
 export function hira(options: Partial<Omit<HiraConfig, 'method'>> = {}): HiraConfig {
-  return {
-    method: 'hira',
-    rank: requireRank(options.rank ?? 8),
-    targetModules: options.targetModules ?? 'all-linear',
-    dropout: options.dropout ?? 0,
-    rankPattern: options.rankPattern ?? {},
-    modulesToSave: options.modulesToSave ?? [],
-  }
+  return { method: 'hira', ...checkedConfig(AdapterSchema, options) }
 }
 
 export class HiraLayer extends WeightFormLayer {
@@ -96,9 +92,9 @@ export const hiraMethod: AdapterMethod<HiraConfig> = {
     return [asStored('hira_A', a), asStored('hira_B', b)]
   },
 
-  fromPeft(json, _, common) {
+  fromPeft(json, source, common) {
     if (json.peft_type !== 'HIRA') return null
-    return hira({ ...common, dropout: typeof json.hira_dropout === 'number' ? json.hira_dropout : 0 })
+    return hira({ ...common, dropout: dropoutFrom(json, 'hira_dropout', source) })
   },
 
   toPeft: ({ dropout }) => ({

@@ -2,6 +2,7 @@
 import { InputError, UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
 import type { LowRankConfig } from './low-rank.js'
+import { dropoutFrom, patternsFrom } from './peft-entries.js'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -51,10 +52,10 @@ export function readLora(json: Json, source: string): Pick<LowRankConfig, 'alpha
       `${source}: expected a positive number for lora_alpha but found ${JSON.stringify(alpha)}.`,
     )
   }
-  return { alpha, alphaPattern: (json.alpha_pattern ?? {}) as Record<string, number>, dropout: loraDropout(json) }
+  return { alpha, alphaPattern: patternsFrom(json, 'alpha_pattern', source), dropout: loraDropout(json, source) }
 }
 
-export const loraDropout = (json: Json): number => (typeof json.lora_dropout === 'number' ? json.lora_dropout : 0)
+export const loraDropout = (json: Json, source: string): number => dropoutFrom(json, 'lora_dropout', source)
 
 /** What is written the same for all of them, and for MoRA. */
 export function writeLora({ dropout }: { dropout: number }): Record<string, unknown> {

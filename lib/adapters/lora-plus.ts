@@ -1,5 +1,6 @@
-import { UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
+import { LoraPlusSchema } from '../options/adapter-options.js'
+import { checkedConfig } from './adapter-config.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankMethod } from './low-rank.js'
 
 export interface LoraPlusConfig extends LowRankConfig {
@@ -10,11 +11,9 @@ export interface LoraPlusConfig extends LowRankConfig {
 
 /** LoRA+ (arXiv 2402.12354): LoRA whose B learns `loraPlusRatio` (16) times as fast as A. */
 export function loraPlus(options: LowRankOptions & { loraPlusRatio?: number } = {}): LoraPlusConfig {
-  const { loraPlusRatio = 16 } = options
-  if (!(loraPlusRatio > 0 && Number.isFinite(loraPlusRatio))) {
-    throw new UsageError('invalid-ratio', `Expected a positive number for loraPlusRatio but received ${loraPlusRatio}.`)
-  }
-  return { ...lowRankConfig('lora-plus', options), loraPlusRatio }
+  const { loraPlusRatio = 16 } = checkedConfig(LoraPlusSchema, options)
+  const { loraPlusRatio: _, ...lowRank } = options
+  return { ...lowRankConfig('lora-plus', lowRank), loraPlusRatio }
 }
 
 export const loraPlusMethod = lowRankMethod<LoraPlusConfig>({

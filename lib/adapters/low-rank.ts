@@ -1,6 +1,7 @@
 /** What LoRA and its variants share: configuration, initial values and files. A variant says in what it differs. */
 import { InputError, UsageError } from '../errors.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
+import { LowRankSchema } from '../options/adapter-options.js'
 import { type RandomStream, randomStream } from '../random.js'
 import { Parameter } from '../tensor/parameter.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -15,9 +16,10 @@ import {
   type TensorToStore,
   transposed,
 } from './adapter.js'
+import { checkedConfig } from './adapter-config.js'
 import { loraMethodOf, readLora, writeLora } from './lora-files.js'
 import { LoraLayer } from './lora-layer.js'
-import { patternValue, rankOf, requireRank } from './patterns.js'
+import { patternValue, rankOf } from './patterns.js'
 
 export interface LowRankConfig extends AdapterConfigBase {
   /** LoRA's scale is alpha / rank. */
@@ -30,17 +32,9 @@ export type LowRankOptions = Partial<Omit<LowRankConfig, 'method'>>
 
 /** Alpha defaults to 2 · rank. */
 export function lowRankConfig<const M extends string>(method: M, options: LowRankOptions) {
-  const rank = requireRank(options.rank ?? 8)
-  return {
-    method,
-    rank,
-    alpha: options.alpha ?? 2 * rank,
-    targetModules: options.targetModules ?? 'all-linear',
-    dropout: options.dropout ?? 0,
-    rankPattern: options.rankPattern ?? {},
-    modulesToSave: options.modulesToSave ?? [],
-    alphaPattern: options.alphaPattern ?? {},
-  } satisfies LowRankConfig
+  const config = checkedConfig(LowRankSchema, options)
+  const { alpha = 2 * config.rank, alphaPattern = {} } = config
+  return { ...config, method, alpha, alphaPattern } satisfies LowRankConfig
 }
 
 /** A layer of two factors. */

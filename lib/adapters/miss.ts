@@ -2,6 +2,7 @@ import { UsageError } from '../errors.js'
 import { type FloatDType, type Grouping, native } from '../native.js'
 import type { LayerAdapter, LayerUpdate } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
+import { AdapterSchema } from '../options/adapter-options.js'
 import type { Destination } from '../tensor/destination.js'
 import { factor } from '../tensor/operations/linear.js'
 import { groupSum } from '../tensor/operations/mora.js'
@@ -16,8 +17,9 @@ import {
   type LayerOptions,
   transposed,
 } from './adapter.js'
+import { checkedConfig } from './adapter-config.js'
 import { requireShape } from './low-rank.js'
-import { requireRank } from './patterns.js'
+import { dropoutFrom } from './peft-entries.js'
 
 export interface MissConfig extends AdapterConfigBase {
   readonly method: 'miss'
@@ -31,14 +33,7 @@ export function miss(options: Partial<Omit<MissConfig, 'method'>> = {}): MissCon
   if (Object.keys(options.rankPattern ?? {}).length > 0) {
     throw new UsageError('unsupported-option', "miss has one rank for all layers: PEFT's format knows no rankPattern.")
   }
-  return {
-    method: 'miss',
-    rank: requireRank(options.rank ?? 8),
-    targetModules: options.targetModules ?? 'all-linear',
-    dropout: options.dropout ?? 0,
-    rankPattern: {},
-    modulesToSave: options.modulesToSave ?? [],
-  }
+  return { method: 'miss', ...checkedConfig(AdapterSchema, options) }
 }
 
 const suffix = 'miss_block'
@@ -144,7 +139,7 @@ export const missMethod: AdapterMethod<MissConfig> = {
         `${source} has init_weights ${json.init_weights}, another method of PEFT's MISS, which is not available.`,
       )
     }
-    return miss({ ...common, dropout: typeof json.miss_dropout === 'number' ? json.miss_dropout : 0 })
+    return miss({ ...common, dropout: dropoutFrom(json, 'miss_dropout', source) })
   },
 
   toPeft: ({ dropout }) => ({

@@ -3,6 +3,8 @@ import { isJsonObject } from '../io/json.js'
 import { type BlockPlan, type Grouping, native } from '../native.js'
 import type { LayerAdapter, LayerUpdate } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
+import { MoraSchema } from '../options/adapter-options.js'
+import { newAdapterOptions } from '../options/index.js'
 import { OPERATORS, type Operator } from '../options/operators.js'
 import type { Destination } from '../tensor/destination.js'
 import {
@@ -26,8 +28,9 @@ import {
   type LayerOptions,
   type StoredTensor,
 } from './adapter.js'
+import { checkedConfig } from './adapter-config.js'
 import { loraDropout, writeLora } from './lora-files.js'
-import { rankOf, requireRank } from './patterns.js'
+import { rankOf } from './patterns.js'
 import { Permutation, type PermutationKey } from './permutation.js'
 import { squareSide } from './square-side.js'
 
@@ -62,27 +65,15 @@ export interface MoraConfig extends AdapterConfigBase {
 
 /** MoRA (arXiv 2405.12130): high-rank updating by one square matrix of about rank · (k + d) parameters. */
 export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraConfig {
-  const rank = requireRank(options.rank ?? 8)
-  requireRank(options.roundRank ?? 1, 'roundRank')
-  const operator = options.operator ?? (rank < 64 ? 'rotation' : 'sharing')
-  if (!operators.includes(operator)) {
-    throw new UsageError(
-      'unknown-operator',
-      `Expected one of ${operators.join(', ')} for operator but received ${operator}.`,
-    )
-  }
+  const { permutation = null, ...described } = options
+  const { operator, scale = 1, roundRank = 1, ...config } = checkedConfig(MoraSchema, described)
   return {
+    ...config,
     method: 'mora',
-    rank,
-    operator,
-    targetModules: options.targetModules ?? 'all-linear',
-    dropout: options.dropout ?? 0,
-    rankPattern: options.rankPattern ?? {},
-    modulesToSave: options.modulesToSave ?? [],
-    scale: options.scale ?? 1,
-    foldOutput: options.foldOutput ?? false,
-    roundRank: options.roundRank ?? 1,
-    permutation: options.permutation ?? null,
+    operator: operator ?? newAdapterOptions({ rank: config.rank }).operator,
+    scale,
+    roundRank,
+    permutation,
   }
 }
 
@@ -272,7 +263,7 @@ export const moraMethod: AdapterMethod<MoraConfig> = {
   },
 
   fromPeft(json, source, common) {
-    if (json.use_mora !== true) return null
+    if (json.peft_type !== 'LORA' || json.use_mora !== true) return null
     const own = json.mora_operator
     const operator = own ?? operators.find((name) => moraTypes[name] !== null && moraTypes[name] === json.mora_type)
     if (typeof operator !== 'string' || !operators.includes(operator as Operator)) {
@@ -286,7 +277,7 @@ export const moraMethod: AdapterMethod<MoraConfig> = {
     const roundRank = typeof json.mora_round_rank === 'number' ? json.mora_round_rank : 1
     return mora({
       ...common,
-      dropout: loraDropout(json),
+      dropout: loraDropout(json, source),
       operator: operator as Operator,
       scale,
       foldOutput: json.mora_fold_output === true,

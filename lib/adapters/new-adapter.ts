@@ -11,7 +11,7 @@ import { mora } from './mora.js'
 import { pissa } from './pissa.js'
 import { rslora } from './rslora.js'
 
-const functions: Record<AdapterMethodName, (options: Omit<NewAdapterOptions, 'method'>) => AdapterConfigBase> = {
+const functions: Record<AdapterMethodName, (options: Partial<NewAdapterOptions>) => AdapterConfigBase> = {
   mora,
   lora,
   rslora,
@@ -24,10 +24,8 @@ const functions: Record<AdapterMethodName, (options: Omit<NewAdapterOptions, 'me
   hira,
 }
 
-/** The configuration that options of `train` describe; each method takes those that are its own. */
-export function newAdapterConfig(
-  method: AdapterMethodName,
-  options: Omit<NewAdapterOptions, 'method'>,
-): AdapterConfigBase {
-  return functions[method](options)
+/** The configuration that options of `train` describe, without those that its method does not have. */
+export function newAdapterConfig(method: AdapterMethodName, options: Partial<NewAdapterOptions>): AdapterConfigBase {
+  const { method: _, operator, ...ofAll } = options
+  return functions[method](method === 'mora' ? { ...ofAll, operator } : ofAll)
 }

@@ -1,11 +1,6 @@
 import { UsageError } from '../errors.js'
 import type { AdapterConfigBase, LayerFacts, TargetModules } from './adapter.js'
 
-export function requireRank(rank: number, name = 'rank'): number {
-  if (Number.isInteger(rank) && rank > 0) return rank
-  throw new UsageError('invalid-rank', `Expected a positive integer for ${name} but received ${rank}.`)
-}
-
 /** The rank of a layer: the first pattern that fits it, else the adapter's. */
 export function rankOf(config: AdapterConfigBase, layer: LayerFacts): number {
   return patternValue(config.rankPattern, layer.name) ?? config.rank

@@ -102,12 +102,12 @@ function buildOptions(schema: OptionsSchema, required: readonly string[]): Optio
       convert(facts, value, previous),
     )
     if (facts.group) main.helpGroup(facts.group)
-    if (facts.kind !== 'flag') return [main]
-    // Every flag can be negated, so that the command line can win over a file; help shows it where it is of use.
-    const flagOption = new Option(flag, help)
+    if (facts.kind !== 'flag' && facts.kind !== 'optional-text') return [main]
+    // What is on or off can be negated, so that the command line can win over a file; help shows it where it is of use.
+    const positive = facts.kind === 'flag' ? new Option(flag, help) : main
     const negation = new Option(`--no-${kebabCase(key)}`, `turn ${flag} off`).hideHelp(fallback !== true)
-    for (const part of [flagOption, negation]) if (facts.group) part.helpGroup(facts.group)
-    return [flagOption, negation]
+    for (const part of [positive, negation]) if (facts.group) part.helpGroup(facts.group)
+    return [positive, negation]
   })
 }
 
@@ -132,17 +132,29 @@ function helpOf(
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i
 
 /** The value of an occurrence; what is not a number stays a string, for the check to name. */
-function convert({ kind }: OptionFacts, value: string, previous: unknown): unknown {
+function convert({ kind, adds }: OptionFacts, value: string, previous: unknown): unknown {
   if (kind === 'number') return NUMBER.test(value) ? Number(value) : value
-  if (kind === 'texts') return [...((previous as string[] | undefined) ?? []), value]
+  if (adds) return [...((previous as string[] | undefined) ?? []), value]
   return value
+}
+
+function isFlag({ schema }: AnyCommand, name: string): boolean {
+  const option = schema.shape[camelCase(name.replace(/^--/, ''))]
+  return option !== undefined && optionFacts(option).kind === 'flag'
 }
 
 function usageErrorOf(error: CommanderError, command: AnyCommand | undefined): UsageError {
   const message = error.message.replace(/^error: /, '')
   const quoted = /'([^']+)'/.exec(message)?.[1] ?? ''
   if (error.code === 'commander.unknownOption') {
-    if (command) return unknownOption(command.schema, quoted.split('=')[0]!.replace(/^-+/, ''), 'flags')
+    const [name, value] = quoted.split(/=(.*)/s)
+    if (command && value !== undefined && isFlag(command, name!)) {
+      return new UsageError(
+        'bad-value',
+        `Expected no value for ${name} but received ${JSON.stringify(value)}; leave it out, or turn it off with ${name!.replace('--', '--no-')}.`,
+      )
+    }
+    if (command) return unknownOption(command.schema, name!.replace(/^-+/, ''), 'flags')
     return new UsageError('unknown-option', `Unknown option ${quoted}; options follow a command: mora train ${quoted}.`)
   }
   if (error.code === 'commander.optionMissingArgument' && command) {

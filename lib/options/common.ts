@@ -1,5 +1,6 @@
 /** Options that every command takes, and those that several share. */
 import { z } from 'zod'
+import { MAX_THREADS } from '../native.js'
 import { choice, flag, integer, optionalInteger, pattern, text, texts, textWithDefault } from './option.js'
 
 const group = 'Every command:'
@@ -10,7 +11,7 @@ export const commonOptions = {
     group,
     expects: 'auto, cpu, cuda or cuda:n',
   }),
-  threads: optionalInteger('CPU threads', { min: 1, defaultText: 'every core', group }),
+  threads: optionalInteger('CPU threads', { min: 1, max: MAX_THREADS, defaultText: 'every core', group }),
   dtype: choice(
     'dtype of activations and frozen weights; auto is bfloat16 where the device multiplies it fast, else float32',
     ['auto', 'float32', 'bfloat16', 'float16'],
@@ -37,6 +38,17 @@ export const commonOptions = {
 export const CommonOptionsSchema = z.strictObject(commonOptions)
 export type CommonOptions = z.output<typeof CommonOptionsSchema>
 
+const { device, dtype, rotaryDtype, allowTf32 } = commonOptions
+const threads = optionalInteger('CPU threads; 0 is every core', { min: 0, max: MAX_THREADS })
+
+/** Options of the library's functions that load a model. */
+export const LoadSchema = z.strictObject({ device, threads, dtype, rotaryDtype, allowTf32 })
+
+/** Those of a command's options that say how its model is loaded. */
+export function loadOptions({ device, threads, dtype, rotaryDtype, allowTf32 }: CommonOptions) {
+  return { device, threads, dtype, rotaryDtype, allowTf32 }
+}
+
 export const modelOption = text('a folder with config.json and safetensors, or a .gguf file', 'M', {
   expects: 'the path of a model',
 })
@@ -52,7 +64,7 @@ export const adapterOptions = {
 
 /** How rows become tokens: the same words in training, evaluation and inspection. */
 export const rowOptions = {
-  data: texts('a file or folder of rows, or - for stdin; given again, it adds', 'D'),
+  data: texts('a file or folder of rows, or - for stdin; given again, it adds', 'D', { adds: true }),
   maxLength: optionalInteger('tokens of a row at most', {
     min: 2,
     defaultText: "1024, or the model's limit where that is less",

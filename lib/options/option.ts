@@ -17,6 +17,8 @@ export interface OptionFacts {
   /** The default as help shows it, where it is worked out later or a bare value would not say enough. */
   defaultText?: string
   choices?: readonly string[]
+  /** Whether an option that is given again adds to what it had. */
+  adds?: boolean
   /** Values that are understood and refused, because their part is not there yet. */
   laterChoices?: readonly string[]
   /** Heading in help. */
@@ -206,7 +208,7 @@ export function optionalChoice<const Values extends readonly [string, ...string[
 
 /** Names, with commas between them on the command line; the last occurrence counts. */
 export function names(description: string, words: Words = {}) {
-  const schema = z.union([z.string().min(1).transform(splitNames), z.array(z.string().min(1)).min(1)]).optional()
+  const schema = z.union([z.string().min(1).transform(splitNames), z.array(z.string().min(1))]).optional()
   return declare(schema, { kind: 'list', description, placeholder: 'NAMES', expects: 'names with commas', ...words })
 }
 
@@ -246,16 +248,8 @@ export function numbersByPattern(
   { integers = false, ...words }: Words & { integers?: boolean } = {},
 ) {
   const number = integers ? z.int().positive() : z.number().positive()
-  const schema = z
-    .union([
-      z.record(z.string().min(1), number),
-      z
-        .string()
-        .min(1)
-        .transform(parsePatterns)
-        .pipe(z.record(z.string().min(1), number)),
-    ])
-    .optional()
+  const numbers = z.record(z.string().min(1).refine(isPattern), number)
+  const schema = z.union([numbers, z.string().min(1).transform(parsePatterns).pipe(numbers)]).optional()
   return declare(schema, {
     kind: 'list',
     description,
@@ -265,8 +259,8 @@ export function numbersByPattern(
   })
 }
 
-/** Paths: each occurrence on the command line adds one. */
-export function texts(description: string, placeholder: string, words: Words = {}) {
+/** Paths: one on the command line, of which the last occurrence counts; with `adds`, each occurrence adds one. */
+export function texts(description: string, placeholder: string, words: Words & Pick<OptionFacts, 'adds'> = {}) {
   const schema = z
     .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
     .transform((value) => (typeof value === 'string' ? [value] : value))
@@ -283,6 +277,16 @@ export function optionalText(description: string, placeholder: string, words: Wo
     expects: `nothing or a ${placeholder.toLowerCase()}`,
     ...words,
   })
+}
+
+/** Whether a text is a regular expression. */
+export function isPattern(text: string): boolean {
+  try {
+    new RegExp(text)
+    return true
+  } catch {
+    return false
+  }
 }
 
 function parsePatterns(value: string): Record<string, number> {

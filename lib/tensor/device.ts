@@ -1,5 +1,5 @@
 import { UsageError } from '../errors.js'
-import { type NativeDevice, native } from '../native.js'
+import { MAX_THREADS, type NativeDevice, native } from '../native.js'
 
 export interface DeviceOptions {
   /** `auto` (default: a GPU where there is one), `cpu`, `cuda` or `cuda:n`. */
@@ -18,6 +18,12 @@ export function openDevice({ device = 'auto', threads = 0, allowTf32 }: DeviceOp
   const match = /^(auto|cpu|cuda)(?::(\d+))?$/.exec(device)
   if (!match || (match[2] !== undefined && match[1] !== 'cuda')) {
     throw new UsageError('unknown-device', `Expected auto, cpu, cuda or cuda:N for device but received ${device}.`)
+  }
+  if (!Number.isInteger(threads) || threads < 0 || threads > MAX_THREADS) {
+    throw new UsageError(
+      'bad-value',
+      `Expected a whole number up to ${MAX_THREADS} for threads but received ${threads}.`,
+    )
   }
   const kind = match[1] === 'auto' ? (native.whyUnavailable('cuda') === null ? 'cuda' : 'cpu') : match[1]!
   const why = native.whyUnavailable(kind)

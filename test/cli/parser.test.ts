@@ -86,12 +86,18 @@ describe('the command line', () => {
     expect(given('train', '--packing', '--no-packing')).toEqual({ packing: false })
     expect(given('train', '--no-packing', '--packing')).toEqual({ packing: true })
     expect(given('train', '--data', 'a', '--data', '-', '--data=b')).toEqual({ data: ['a', '-', 'b'] })
+    expect(given('train', '--eval-data', 'a', '--eval-data', 'b')).toEqual({ evalData: 'b' })
   })
 
   it('takes --resume with and without a folder', () => {
     expect(given('train', '--resume')).toEqual({ resume: true })
     expect(given('train', '--resume', 'folder')).toEqual({ resume: 'folder' })
     expect(given('train', '--resume', '--quiet')).toEqual({ resume: true, quiet: true })
+  })
+
+  it('can turn off what a file turned on', () => {
+    expect(given('train', '--no-resume')).toEqual({ resume: false })
+    expect(given('train', '--no-json')).toEqual({ json: false })
   })
 
   it('takes values that begin with a dash', () => {
@@ -111,6 +117,7 @@ describe('the command line', () => {
     [['train', '--learning_rate=1'], 'unknown-option', 'Unknown option --learning_rate; did you mean --learning-rate?'],
     [['train', '--compute', 'int8'], 'not-available', '--compute (int8 products) is not available yet.'],
     [['train', '--rank'], 'missing-value', 'Expected a whole number of at least 1 for --rank but received nothing.'],
+    [['train', '--json=true'], 'bad-value', 'Expected no value for --json but received "true"'],
     [['train', 'rows.jsonl'], 'stray-argument', 'Expected options only'],
     [['--rank', '8'], 'unknown-option', 'Unknown option --rank; options follow a command'],
     [['merge', '--scheduler', 'cosine'], 'unknown-option', 'Unknown option --scheduler'],

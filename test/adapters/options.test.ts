@@ -1,0 +1,87 @@
+/** Options of the library's functions that describe an adapter, and the entries of files that become such options. */
+import { describe, expect, it } from 'vitest'
+import { hira } from '../../lib/adapters/hira.js'
+import { lora } from '../../lib/adapters/lora.js'
+import { loraPlus } from '../../lib/adapters/lora-plus.js'
+import { miss } from '../../lib/adapters/miss.js'
+import { mora } from '../../lib/adapters/mora.js'
+import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
+import { commonEntries, dropoutFrom, patternsFrom } from '../../lib/adapters/peft-entries.js'
+import { moraLayer } from '../../lib/mora-layer.js'
+import { ADAPTER_METHODS, newAdapterOptions } from '../../lib/options/index.js'
+
+/** As JavaScript may call it. */
+const untyped = <Options>(options: object) => options as Options
+
+describe('options of an adapter', () => {
+  it.each([
+    [() => mora(untyped({ rnak: 4 })), 'Unknown option rnak; did you mean rank?'],
+    [() => lora(untyped({ operator: 'sharing' })), 'Unknown option operator'],
+    [() => mora({ rank: 0 }), 'Expected a whole number of at least 1 for rank but received 0.'],
+    [() => mora({ dropout: 1 }), 'for dropout but received 1.'],
+    [() => hira({ dropout: Number.NaN }), 'for dropout but received NaN.'],
+    [() => lora({ alpha: -1 }), 'for alpha but received -1.'],
+    [() => loraPlus({ loraPlusRatio: 0 }), 'for loraPlusRatio but received 0.'],
+    [() => miss({ targetModules: [] }), 'for targetModules but received [].'],
+    [() => mora({ rankPattern: { '(': 2 } }), 'for rankPattern but received {"(":2}.'],
+    [() => mora({ scale: Number.POSITIVE_INFINITY }), 'for scale but received Infinity.'],
+    [() => moraLayer({ inFeatures: 0, outFeatures: 4, device: 'cpu' }), 'for inFeatures but received 0.'],
+    [
+      () => moraLayer({ inFeatures: 4, outFeatures: 4, squareSide: 1.5, device: 'cpu' }),
+      'squareSide but received 1.5.',
+    ],
+  ])('are checked when they are given: %s', (make, message) => {
+    expect(make).toThrow(expect.objectContaining({ exitCode: 2, message: expect.stringContaining(message) }))
+  })
+
+  it('may be written as on the command line', () => {
+    expect(mora(untyped({ targetModules: 'q_proj, v_proj' })).targetModules).toEqual(['q_proj', 'v_proj'])
+    expect(mora(untyped({ targetModules: '/proj$/' })).targetModules).toEqual(/proj$/)
+  })
+
+  it('may be a configuration that is changed', () => {
+    const config = mora({ rank: 3, foldOutput: true, permutation: { seed: 1, cycle: 2 } })
+    expect(mora(config)).toEqual(config)
+    expect(mora({ ...config, operator: 'sharing' })).toEqual({ ...config, operator: 'sharing' })
+    for (const again of [lora, loraPlus, hira, miss]) expect(again(again({ rank: 5 }))).toEqual(again({ rank: 5 }))
+  })
+
+  it.each(ADAPTER_METHODS)('of %s are those of the command line', (method) => {
+    expect(newAdapterConfig(method, newAdapterOptions({ method, rank: 3, dropout: 0.1 }))).toMatchObject({
+      method,
+      rank: 3,
+      dropout: 0.1,
+      targetModules: 'all-linear',
+      rankPattern: {},
+      modulesToSave: [],
+    })
+  })
+})
+
+describe('entries of adapter_config.json', () => {
+  const source = 'folder/adapter_config.json'
+
+  it.each([
+    [() => commonEntries({}, source), 'a positive whole number for r but found none'],
+    [() => commonEntries({ r: 'x' }, source), 'for r but found "x"'],
+    [() => commonEntries({ r: 8, rank_pattern: 5 }, source), 'for rank_pattern but found 5'],
+    [() => commonEntries({ r: 8, rank_pattern: { '(': 3 } }, source), 'for rank_pattern but found {"(":3}'],
+    [() => commonEntries({ r: 8, target_modules: '(' }, source), 'for target_modules but found "("'],
+    [() => commonEntries({ r: 8, modules_to_save: 'all' }, source), 'for modules_to_save but found "all"'],
+    [() => patternsFrom({ alpha_pattern: { q_proj: 'x' } }, 'alpha_pattern', source), 'for alpha_pattern but found'],
+    [() => dropoutFrom({ lora_dropout: 'x' }, 'lora_dropout', source), 'for lora_dropout but found "x"'],
+    [() => dropoutFrom({ lora_dropout: 1 }, 'lora_dropout', source), 'for lora_dropout but found 1'],
+  ])('name their file when they are malformed: %s', (read, message) => {
+    expect(read).toThrow(expect.objectContaining({ code: 'malformed-file', message: expect.stringContaining(message) }))
+    expect(read).toThrow(source)
+  })
+
+  it('may be absent, but for the rank', () => {
+    const none = { rank: 8, rankPattern: {}, targetModules: 'all-linear', modulesToSave: [] }
+    expect(commonEntries({ r: 8 }, source)).toEqual(none)
+    expect(commonEntries({ r: 8, rank_pattern: null, target_modules: null, modules_to_save: null }, source)).toEqual(
+      none,
+    )
+    expect(dropoutFrom({}, 'lora_dropout', source)).toBe(0)
+  })
+})
