@@ -76,6 +76,12 @@ export function requireFreeOutput(
   )
 }
 
+/** Throws when a file to write is a folder. */
+export function requireFileOutput(key: string, path: string | undefined, source: OptionSource): void {
+  if (path === undefined || !existsSync(path) || !statSync(path).isDirectory()) return
+  throw new UsageError('not-a-file', `${optionName(key, source)}: "${path}" is a folder; expected a file to write.`)
+}
+
 /** Throws when a template that is a file is missing. */
 export function requireTemplate(template: string, source: OptionSource): void {
   if (template !== 'auto' && template !== 'none') requirePath('template', template, source)

@@ -4,7 +4,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { appendFile, type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rm } from 'node:fs/promises'
+import { appendFile, type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { RunError, UsageError } from '../errors.js'
 
@@ -20,8 +20,14 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array): 
   await writeStreamAtomic(path, (handle) => writeFully(handle, bytes))
 }
 
-/** Like `writeFileAtomic`, with the content written by `write` to a handle that is positioned at the start. */
+/**
+ * Like `writeFileAtomic`, with the content written by `write` to a handle that is positioned at the start.
+ * @throws UsageError `not-a-file` if a folder is in the place, before `write` is called
+ */
 export async function writeStreamAtomic(path: string, write: (handle: FileHandle) => Promise<void>): Promise<void> {
+  if ((await stat(path).catch(() => null))?.isDirectory()) {
+    throw new UsageError('not-a-file', `${path} is a folder: give the path of a file to write.`)
+  }
   const folder = dirname(resolve(path))
   const temporary = siblingOf(path, 'tmp')
   try {

@@ -2,6 +2,7 @@ import type { Tokenizer } from '../data/tokenizer.js'
 import { loadTokenizer } from '../data/tokenizer.js'
 import { readJsonObject } from '../io/json.js'
 import type { FloatDType, NativeDevice } from '../native.js'
+import { LoadSchema, parseOptions } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { parseConfig } from './config.js'
 import { Model } from './model.js'
@@ -28,6 +29,7 @@ function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDT
  * Throws a UsageError for what is missing or not supported, by name, and an InputError for malformed files.
  */
 export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
+  parseOptions(LoadSchema, options, { source: 'api' })
   const device = openDevice(options)
   const source = await ModelSource.open(path)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
@@ -44,8 +46,10 @@ export async function initModel(
   configPath: string,
   { seed = 0, tokenizer = null, ...options }: LoadOptions & { seed?: number; tokenizer?: Tokenizer | null } = {},
 ): Promise<Model> {
+  parseOptions(LoadSchema, options, { source: 'api' })
   const device = openDevice(options)
   const config = parseConfig(await readJsonObject(configPath), configPath)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
-  return new Model({ tokenizer, weights: randomWeights(config, seed, dtype, device), source: null })
+  const weights = randomWeights(config, seed, dtype, device)
+  return new Model({ tokenizer, weights, source: null, rotaryDtype: options.rotaryDtype })
 }

@@ -1,7 +1,7 @@
 /** Options of every command and of the library's functions, from one schema each. */
 export { type AnalyzeInput, type AnalyzeOptions, AnalyzeSchema } from './analyze.js'
 export { checkEvalOptions, checkNewAdapterOptions, checkTrainOptions, requireOptions } from './checks.js'
-export { type CommonOptions, CommonOptionsSchema } from './common.js'
+export { type CommonOptions, CommonOptionsSchema, LoadSchema, loadOptions } from './common.js'
 export { readConfigFile, resolveWithConfig } from './config-file.js'
 export {
   defaultLearningRate,

@@ -48,10 +48,10 @@ async function run() {
 }
 
 async function openModel() {
-  const options = { device: cell.device, dtype: cell.dtype, threads: cell.threads, seed: cell.seed }
+  const options = { device: cell.device, dtype: cell.dtype, threads: cell.threads }
   if (!settings.fromScratch) return loadModel(cell.model, options)
   const tokenizer = await loadTokenizer(cell.model)
-  return initModel(join(cell.model, 'config.json'), { ...options, tokenizer })
+  return initModel(join(cell.model, 'config.json'), { ...options, seed: cell.seed, tokenizer })
 }
 
 /** Of all threads: what a run costs whatever else the machine does. */

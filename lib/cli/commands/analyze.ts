@@ -3,7 +3,7 @@ import { UsageError } from '../../errors.js'
 import { writeFileAtomic } from '../../io/atomic.js'
 import { AnalyzeSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
-import { requireAdapter, requireModel } from '../paths.js'
+import { requireAdapter, requireFileOutput, requireModel } from '../paths.js'
 import { Progress } from '../progress.js'
 
 export const analyzeCommand = defineCommand({
@@ -12,9 +12,10 @@ export const analyzeCommand = defineCommand({
   schema: AnalyzeSchema,
   required: ['adapter'],
   examples: ['mora analyze --model model --adapter out --plot spectra.svg'],
-  check({ model, adapter }, source) {
+  check({ model, adapter, plot }, source) {
     requireModel(model, source)
     requireAdapter(adapter, source)
+    requireFileOutput('plot', plot, source)
   },
   async run({ model, adapter, plot, threshold, allowOtherBase, threads, quiet }, { terminal }) {
     const [{ analyzeAdapter, lineChart }, { describeSpectra, meanSpectra }] = await Promise.all([

@@ -1,7 +1,7 @@
-import { checkEvalOptions, EvalSchema } from '../../options/index.js'
+import { checkEvalOptions, EvalSchema, loadOptions } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { formatFacts, formatNumber } from '../format.js'
-import { requireAdapter, requireData, requireModel, requireTemplate } from '../paths.js'
+import { requireAdapter, requireData, requireFileOutput, requireModel, requireTemplate } from '../paths.js'
 import { Progress } from '../progress.js'
 
 export const evalCommand = defineCommand({
@@ -20,13 +20,14 @@ export const evalCommand = defineCommand({
     requireData('data', options.data, source)
     requireData('shotsData', options.shotsData, source)
     requireTemplate(options.template, source)
+    requireFileOutput('output', options.output, source)
   },
   async run(options, { terminal }) {
     const [{ loadModel }, { evaluate }] = await Promise.all([
       import('../../models/index.js'),
       import('../../eval/index.js'),
     ])
-    const model = await loadModel(options.model!, options)
+    const model = await loadModel(options.model!, loadOptions(options))
     const progress = new Progress(terminal.stderr, options)
     try {
       if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)

@@ -1,6 +1,6 @@
 import { UsageError } from '../../errors.js'
 import type { Model } from '../../models/index.js'
-import { type GenerateOptions, GenerateSchema } from '../../options/index.js'
+import { type GenerateOptions, GenerateSchema, loadOptions } from '../../options/index.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { formatCount } from '../format.js'
 import { requireAdapter, requireModel, requireTemplate } from '../paths.js'
@@ -32,7 +32,7 @@ export const generateCommand = defineCommand({
       throw new UsageError('missing-option', 'Missing --prompt; it is required where there is no terminal to chat on.')
     }
     const { loadModel } = await import('../../models/index.js')
-    const model = await loadModel(options.model!, options)
+    const model = await loadModel(options.model!, loadOptions(options))
     try {
       if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
       return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)

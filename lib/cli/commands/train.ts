@@ -1,5 +1,11 @@
 import type { Model } from '../../models/index.js'
-import { checkTrainOptions, type OptionSource, type TrainOptions, TrainSchema } from '../../options/index.js'
+import {
+  checkTrainOptions,
+  loadOptions,
+  type OptionSource,
+  type TrainOptions,
+  TrainSchema,
+} from '../../options/index.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
 import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
@@ -38,9 +44,13 @@ export const trainCommand = defineCommand({
 
 async function openModel(options: TrainOptions): Promise<Model> {
   const { initModel, loadModel } = await import('../../models/index.js')
-  if (options.init === undefined) return loadModel(options.model!, options)
+  if (options.init === undefined) return loadModel(options.model!, loadOptions(options))
   const { loadTokenizer } = await import('../../data/tokenizer.js')
-  return initModel(options.init, { ...options, tokenizer: await loadTokenizer(options.model!) })
+  return initModel(options.init, {
+    ...loadOptions(options),
+    seed: options.seed,
+    tokenizer: await loadTokenizer(options.model!),
+  })
 }
 
 function checkPaths(options: TrainOptions, source: OptionSource): void {
