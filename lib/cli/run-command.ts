@@ -12,7 +12,7 @@ export async function runCommandLine(
   argv: readonly string[],
   { commands, version, terminal }: { commands: readonly AnyCommand[]; version: string; terminal: Terminal },
 ): Promise<ExitCode> {
-  let json = argv.includes('--json')
+  let json = argv.some((argument) => /^--json(=|$)/.test(argument))
   try {
     const parsed = parseArguments(argv, commands, { version, columns: terminal.stdout.columns ?? 80 })
     if (parsed.kind === 'text') {

@@ -22,9 +22,6 @@ export function readConfigFile(path: string, schema: OptionsSchema): RawOptions 
     const isOption = (key: string) => Object.hasOwn(schema.shape, key) && !OF_THE_CALL.includes(key)
     return given(content.options, isOption)
   }
-  if (Object.hasOwn(content, 'config')) {
-    throw new UsageError('malformed-config', `The option config is for the command line only; remove it from ${path}.`)
-  }
   return given(content, () => true)
 }
 
@@ -33,10 +30,10 @@ function given(options: RawOptions, isOption: (key: string) => boolean): RawOpti
   return Object.fromEntries(Object.entries(options).filter(([key, value]) => value !== null && isOption(key)))
 }
 
-/** Defaults, then the file of `config`, then flags. */
+/** Defaults, then the file of `config`, then flags; `config` itself is not among them any more. */
 export function resolveWithConfig<S extends OptionsSchema>(schema: S, flags: RawOptions): z.output<S> {
-  const { config } = flags
-  const layers = [{ raw: flags, source: 'flags' as const }]
+  const { config, ...others } = flags
+  const layers = [{ raw: others, source: 'flags' as const }]
   if (typeof config !== 'string') return resolveOptions(schema, layers)
   return resolveOptions(schema, [{ raw: readConfigFile(config, schema), source: { file: config } }, ...layers])
 }
@@ -51,7 +48,7 @@ function parseYaml(path: string): unknown {
     throw new UsageError('missing-file', `Cannot read the options in ${path}: ${reason}.`, { cause: error })
   }
   try {
-    return parse(text) as unknown
+    return parse(text, { logLevel: 'error' }) as unknown
   } catch (error) {
     const [firstLine] = (error as Error).message.split('\n')
     throw new UsageError('malformed-config', `${path} is not YAML: ${firstLine?.replace(/:$/, '')}.`, { cause: error })

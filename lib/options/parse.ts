@@ -43,6 +43,12 @@ function checkIsObject(raw: unknown, source: OptionSource): RawOptions {
 }
 
 function checkOption(schema: OptionsSchema, key: string, value: unknown, source: OptionSource): void {
+  if (key === 'config' && source !== 'flags') {
+    throw new UsageError(
+      'unfit-options',
+      `The option ${optionPlace(key, source)} is for the command line only; remove it.`,
+    )
+  }
   const option = Object.hasOwn(schema.shape, key) ? schema.shape[key] : undefined
   if (!option) throw unknownOption(schema, key, source)
   if (option.safeParse(value).success) return
@@ -79,8 +85,17 @@ function shown(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
     return String(value)
   if (typeof value === 'function' || typeof value === 'symbol' || typeof value === 'bigint') return `a ${typeof value}`
-  const text = JSON.stringify(value) ?? 'an object'
+  const text = jsonOf(value) ?? 'an object'
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+/** Undefined of what contains itself. */
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
 }
 
 /** Options as plain values that YAML and JSON can hold; regular expressions between slashes, what is left out left out. */

@@ -2,7 +2,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { resolveWithConfig, TrainSchema } from '../../lib/options/index.js'
+import { parseOptions, resolveWithConfig, TrainSchema } from '../../lib/options/index.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'mora-config-'))
 
@@ -34,6 +34,16 @@ describe('options from a YAML file', () => {
   it('may be those of a run, to run it again', () => {
     const run = 'options:\n  rank: 3\n  overwrite: true\n  rankPattern: {}\nversions: { node: v20 }\n'
     expect(resolve(run)).toMatchObject({ rank: 3, overwrite: false })
+  })
+
+  it('are none of the library, and do not name another file', () => {
+    expect(resolve('rank: 3\n')).not.toHaveProperty('config')
+    expect(() => resolve('config: other.yaml\n')).toThrow(/config in .*options\.yaml is for the command line only/)
+    expect(() => parseOptions(TrainSchema, { config: 'other.yaml' }, { source: 'api' })).toThrow('command line only')
+  })
+
+  it('may contain themselves and are refused all the same', () => {
+    expect(() => resolve('model: &a [*a]\n')).toThrow(expect.objectContaining({ code: 'bad-value' }))
   })
 
   it('are named with their file when they are wrong', () => {

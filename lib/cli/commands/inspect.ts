@@ -1,13 +1,14 @@
 import { UsageError } from '../../errors.js'
 import { checkNewAdapterOptions, type InspectOptions, InspectSchema } from '../../options/index.js'
+import { optionName } from '../../options/names.js'
 import { newAdapterFields } from '../../options/new-adapter.js'
 import { type CommandResult, defineCommand } from '../command.js'
 import { requireAdapter, requireData, requireModel, requireTemplate } from '../paths.js'
 import { hasColours } from '../terminal.js'
 
-/** Whether options describe an adapter that is not there yet. */
-const describesNewAdapter = (options: InspectOptions): boolean =>
-  Object.keys(newAdapterFields).some((key) => options[key as keyof InspectOptions] !== undefined)
+/** The first option that describes an adapter that is not there yet. */
+const newAdapterOption = (options: InspectOptions): string | undefined =>
+  Object.keys(newAdapterFields).find((key) => options[key as keyof InspectOptions] !== undefined)
 
 export const inspectCommand = defineCommand({
   name: 'inspect',
@@ -25,7 +26,8 @@ export const inspectCommand = defineCommand({
     if (model === undefined && adapter === undefined && data === undefined) {
       throw new UsageError('missing-option', 'Nothing to inspect; give --model, --adapter or --data.')
     }
-    if (describesNewAdapter(options)) {
+    const option = newAdapterOption(options)
+    if (option !== undefined) {
       if (model === undefined) {
         throw new UsageError(
           'missing-option',
@@ -33,7 +35,10 @@ export const inspectCommand = defineCommand({
         )
       }
       if (adapter !== undefined || data !== undefined) {
-        throw new UsageError('unfit-options', 'Options of a new adapter do not go with --adapter or --data.')
+        throw new UsageError(
+          'unfit-options',
+          `${optionName(option, source)} describes a new adapter, so it does not go with --adapter or --data.`,
+        )
       }
       checkNewAdapterOptions(options, source)
     }
@@ -45,7 +50,7 @@ export const inspectCommand = defineCommand({
   async run(options, { terminal, log }): Promise<CommandResult> {
     const [{ describeModel, modelFacts }, { adapterFacts, describeAdapter }, { dataFacts, describeData }] =
       await Promise.all([import('../inspect-model.js'), import('../inspect-adapter.js'), import('../inspect-data.js')])
-    if (options.model !== undefined && describesNewAdapter(options)) {
+    if (options.model !== undefined && newAdapterOption(options) !== undefined) {
       const { describeNewAdapter, newAdapterFacts } = await import('../inspect-new-adapter.js')
       const facts = await newAdapterFacts(options.model, options)
       return { json: facts, text: describeNewAdapter(facts) }
