@@ -1,5 +1,6 @@
 /** Batches for a training loop of one's own. */
 import { InputError, UsageError } from '../errors.js'
+import { isJsonObject } from '../io/json.js'
 import type { Batch } from './batch.js'
 import { Dataset, encodeOptions } from './dataset.js'
 import { countTargets, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
@@ -124,7 +125,7 @@ function isCounted(rows: unknown): rows is Dataset | readonly LoaderRow[] {
 }
 
 function tokenRow(row: LoaderRow, where: string, settings: EncodeOptions): TokenRow {
-  if ('ids' in row) {
+  if (isJsonObject(row) && 'ids' in row) {
     const { ids, mask } = row as { ids: ArrayLike<number>; mask?: ArrayLike<number> }
     if (mask && mask.length !== ids.length) {
       throw new InputError('malformed-row', `${where}: mask: expected ${ids.length} entries but ${mask.length} came.`)

@@ -83,13 +83,20 @@ export function parseRow(value: unknown, where: string): Row {
   )
 }
 
-function checked<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
+/**
+ * A row of the form that a schema has.
+ * @throws InputError `malformed-row`
+ */
+export function checked<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  const issue = result.error.issues[0]!
-  const path = issue.path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('')
-  const problem = issue.message.replace(/^Invalid input: /, '')
-  throw malformedRow(where, path === '' ? `the row: ${problem}` : `${path.replace(/^\./, '')}: ${problem}`)
+  const { path, message } = result.error.issues[0]!
+  const name = path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('')
+  const problem = message
+    .replace(/^Invalid input: |^Too (small|big): /, '')
+    .replace('expected record', 'expected object')
+    .replace('received undefined', 'received nothing')
+  throw malformedRow(where, `${name.replace(/^\./, '') || 'the row'}: ${problem}`)
 }
 
 export function malformedRow(where: string, problem: string): InputError {

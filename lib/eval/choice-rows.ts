@@ -1,9 +1,9 @@
 /** Rows of multiple-choice questions, and the text that a model is asked with. */
 import { z } from 'zod'
 import type { DataRecord } from '../data/readers.js'
-import { malformedRow } from '../data/rows.js'
+import { checked, malformedRow } from '../data/rows.js'
 import type { Message } from '../data/template.js'
-import { checkRow, recordsOf } from './records.js'
+import { recordsOf } from './records.js'
 
 export interface ChoiceRow {
   question: string
@@ -24,7 +24,7 @@ const choiceRow = z.looseObject({
 
 /** @throws InputError `malformed-row` */
 export function parseChoiceRow(record: DataRecord): ChoiceRow {
-  const { question, choices, answer, subject } = checkRow(choiceRow, record)
+  const { question, choices, answer, subject } = checked(choiceRow, record.value, record.where)
   const index = indexOf(answer)
   if (index >= 0 && index < choices.length) return { question, choices, answer: index, subject }
   throw malformedRow(

@@ -1,8 +1,9 @@
 import { z } from 'zod'
+import { checked } from '../data/rows.js'
 import { continuationText, PromptCache, promptTokens, requireTokenizer, stopTokens } from '../generate/index.js'
 import { expectedAnswer, extractAnswer, isSameAnswer } from './answers.js'
 import { complete } from './complete.js'
-import { checkRow, recordsOf } from './records.js'
+import { recordsOf } from './records.js'
 import type { ExactMatchResult, TaskContext } from './task.js'
 
 const exactMatchRow = z.looseObject({
@@ -18,7 +19,7 @@ export async function exactMatch({ model, options, template, done }: TaskContext
   const result: ExactMatchResult = { correct: 0, rows: 0, accuracy: 0 }
   using cache = new PromptCache(model)
   for await (const record of recordsOf(options.data, options.limit)) {
-    const { prompt, answer } = checkRow(exactMatchRow, record)
+    const { prompt, answer } = checked(exactMatchRow, record.value, record.where)
     const ids = promptTokens(model, template, { prompt })
     const name = `${record.where}: the prompt`
     const generated = continuationText(tokenizer, ids, await complete(cache, ids, { maxNewTokens, stopIds, name }))

@@ -57,12 +57,22 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
     `${fit.name('allowChanges')} needs ${fit.name('resume')}.`,
   )
   fit.exclude(options, 'deterministic', 'allowChanges', 'after a change the run has other bits')
+  requireOneReader(fit, options, ['data', 'evalData'])
   checkAdapterOptions(fit, options)
   checkRestarts(fit, options)
   checkEvaluation(fit, options)
   fit.refuse(
     options.microBatchSize !== undefined && options.microBatchSize > options.batchSize,
     `${fit.name('microBatchSize')} ${options.microBatchSize} is more than the ${options.batchSize} rows of a step (${fit.name('batchSize')}).`,
+  )
+}
+
+/** Standard input has its rows once only. */
+function requireOneReader(fit: Fit, options: object, keys: readonly string[]): void {
+  const paths = keys.flatMap((key) => (options as Readonly<Record<string, string[] | undefined>>)[key] ?? [])
+  fit.refuse(
+    paths.filter((path) => path === '-').length > 1,
+    `Standard input (-) can be read only once, but ${keys.map((key) => fit.name(key)).join(' and ')} name it more often.`,
   )
 }
 
@@ -156,6 +166,7 @@ export function checkEvalOptions(options: EvalOptions, source: OptionSource): vo
       isGiven(options, key) && options.task !== task,
       `${fit.name(key)} belongs to the task ${task}, not to ${options.task}.`,
     )
+  requireOneReader(fit, options, ['data', 'shotsData'])
   onlyOf('window', 'perplexity')
   onlyOf('stride', 'perplexity')
   onlyOf('shots', 'choices')

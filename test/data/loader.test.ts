@@ -52,6 +52,13 @@ describe('DataLoader', () => {
     expect(batch!.targetTokens).toBe(tokenizer.encode('six').length + 1)
   })
 
+  it('names a row that is none', async () => {
+    for (const row of [null, 'text', 3]) {
+      const loader = new DataLoader([row] as unknown as { ids: number[] }[])
+      await expect(collect(loader)).rejects.toThrow(/row 1: the row: expected object/)
+    }
+  })
+
   it('T21 goes on where another one stopped', async () => {
     const options = { batchSize: 2, seed: 3, epochs: 2 }
     const all = await collect(new DataLoader(rows, options))

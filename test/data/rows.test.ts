@@ -25,9 +25,9 @@ describe('parseRow', () => {
   })
 
   it.each([
-    [[1, 2], /train\.jsonl:12: the row: expected record, received array/],
+    [[1, 2], /train\.jsonl:12: the row: expected object, received array/],
     [{ question: 'x' }, /train\.jsonl:12: expected the keys text, .*but it has question/],
-    [{ prompt: 'x' }, /train\.jsonl:12: completion: expected string, received undefined/],
+    [{ prompt: 'x' }, /train\.jsonl:12: completion: expected string, received nothing/],
     [{ messages: [{ role: 'user', content: 4 }] }, /train\.jsonl:12: messages\[0\]\.content/],
     [{ messages: [] }, /train\.jsonl:12: messages/],
     [{ input_ids: [1, -2] }, /train\.jsonl:12: input_ids\[1\]/],

@@ -141,6 +141,8 @@ describe('options that do not fit together', () => {
     [{ adapter: 'a', method: 'full' }, '--adapter does not go with --method full'],
     [{ patience: 3 }, '--patience needs --eval-data'],
     [{ evalData: 'e', patience: 3 }, '--patience needs --eval-every'],
+    [{ data: ['-', 'x', '-'] }, 'Standard input (-) can be read only once'],
+    [{ data: '-', evalData: '-' }, '--data and --eval-data name it more often'],
     [{ microBatchSize: 9 }, '--micro-batch-size 9 is more than the 8 rows of a step'],
   ])('are refused: %o', (raw, message) => {
     expect(check(raw)).toThrow(message)
