@@ -1,4 +1,5 @@
 import type { PromptCache } from '../generate/index.js'
+import { damagedModel } from '../tensor/operations/sampling.js'
 import { scoreRows, sum } from './score.js'
 import type { EvaluatedModel } from './task.js'
 
@@ -16,6 +17,7 @@ export async function scoreContinuations(
   if (continuations.every((ids) => ids.length === 1)) {
     const logits = await cache.read(prompt)
     const normaliser = logSumExp(logits)
+    if (!Number.isFinite(normaliser)) throw damagedModel('sum of exponentials of logits', normaliser)
     return continuations.map(([id]) => logits[id!]! - normaliser)
   }
   const rows = continuations.map((ids) => {

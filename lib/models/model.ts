@@ -7,7 +7,7 @@ import type { FloatDType, NativeDevice } from '../native.js'
 import type { Linear } from '../nn/linear.js'
 import { streamKey } from '../random.js'
 import { linearCrossEntropy, targetLogProbs } from '../tensor/operations/loss.js'
-import { chooseToken, type TokenChoice } from '../tensor/operations/sampling.js'
+import { chooseToken, damagedModel, type TokenChoice } from '../tensor/operations/sampling.js'
 import { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { noGrad } from '../tensor/tape.js'
@@ -19,6 +19,7 @@ import { Decoder, type ForwardOptions } from './decoder.js'
 import { KeyValueCache } from './key-value-cache.js'
 import { saveModel } from './save.js'
 import type { ModelSource } from './source.js'
+import { untrainedRows } from './untrained-rows.js'
 import type { WeightSlot } from './weight-slot.js'
 import type { Weights } from './weights.js'
 
@@ -195,6 +196,14 @@ export class Model implements Disposable {
     return parameters.map((parameter) => ({ name: parameter.name, parameter }))
   }
 
+  /** Those of `ids` that frozen embeddings or a frozen head were, as it looks, never trained for. */
+  async untrainedTokens(ids: readonly number[]): Promise<number[]> {
+    const tables = new Set([this.embeddings, this.head].filter((table) => !(table instanceof Parameter)))
+    const found = new Set<number>()
+    for (const table of tables) for (const id of await untrainedRows(table, ids)) found.add(id)
+    return ids.filter((id) => found.has(id))
+  }
+
   /** Turns adapter dropout on, keyed by seed and optimizer step; null turns it off. */
   setDropout(key: { seed: number; step: number } | null): void {
     this.#dropout = key
@@ -211,7 +220,10 @@ export class Model implements Disposable {
 
   // --- inference --------------------------------------------------------------------------------------------------
 
-  /** Natural log-probability of every target of the batch, in order, from float32 logits. */
+  /**
+   * Natural log-probability of every target of the batch, in order, from float32 logits.
+   * @throws RunError `non-finite`
+   */
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
     if (batch.targetTokens === 0) return new Float32Array(0)
     const values = noGrad(() =>
@@ -222,6 +234,8 @@ export class Model implements Disposable {
     )
     const result = (await values.data()) as Float32Array
     values.dispose()
+    const odd = result.findIndex((value) => !Number.isFinite(value))
+    if (odd >= 0) throw damagedModel(`log-probability of target ${odd + 1} of ${result.length}`, result[odd]!)
     return result
   }
 

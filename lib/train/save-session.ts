@@ -11,6 +11,7 @@ import { afterEvaluation } from './trainer-state.js'
 export async function evaluateSession(session: Session): Promise<EvaluationEvent> {
   const { model, data, output } = session
   const evalLoss = await meanLoss(model, data.evaluationBatches())
+  if (!Number.isFinite(evalLoss)) throw nonFiniteEvaluation(evalLoss, session)
   session.state = afterEvaluation(session.state, evalLoss)
   const { step, best } = session.state
   const event: EvaluationEvent = {
@@ -22,6 +23,14 @@ export async function evaluateSession(session: Session): Promise<EvaluationEvent
   }
   if (output) await appendEvaluation(output.metrics, event)
   return event
+}
+
+function nonFiniteEvaluation(evalLoss: number, { state, lastCheckpoint }: Session): RunError {
+  const checkpoint = lastCheckpoint ? `the last good checkpoint is ${lastCheckpoint.path}` : 'no checkpoint was written'
+  return new RunError(
+    'non-finite',
+    `Training stopped after step ${state.step}: the loss on the evaluation data is ${evalLoss}; ${checkpoint}.`,
+  )
 }
 
 /** Writes a checkpoint of the current step, unless there is one, and removes those that are not to be kept. */

@@ -57,8 +57,13 @@ function nonFiniteStep(step: number, report: StepReport, { lastCheckpoint }: Ses
   const checkpoint = lastCheckpoint
     ? `the last good checkpoint is ${lastCheckpoint.path}`
     : 'no checkpoint was written before it'
+  // Before the first update only what was loaded can be wrong.
+  const advice =
+    step === 1
+      ? 'the weights of the model are damaged, or its numbers overflow its dtype'
+      : 'a lower learning rate may help'
   return new RunError(
     'non-finite',
-    `Training stopped at step ${step}: ${what}${where}; the update was not made and ${checkpoint}; a lower learning rate may help.`,
+    `Training stopped at step ${step}: ${what}${where}; the update was not made and ${checkpoint}; ${advice}.`,
   )
 }

@@ -46,6 +46,14 @@ export function chooseTokens(
   return ids
 }
 
+/** The error of a model that computes a number that is not finite. */
+export function damagedModel(what: string, value: number): RunError {
+  return new RunError(
+    'non-finite',
+    `The model's ${what} is ${value}: its weights or its adapter are damaged, or its numbers overflow its dtype.`,
+  )
+}
+
 /**
  * The token that comes next by logits [1, V]; only its id leaves the device.
  * @throws RunError `non-finite`
@@ -56,10 +64,7 @@ export async function chooseToken(logits: Tensor, choice: TokenChoice): Promise<
     const id = await ids.item()
     if (id >= 0) return id
     const values = await logits.data()
-    throw new RunError(
-      'non-finite',
-      `The model's logit of token ${-1 - id} is ${values[-1 - id]}: its weights or its adapter are damaged, or its numbers overflow its dtype.`,
-    )
+    throw damagedModel(`logit of token ${-1 - id}`, values[-1 - id] as number)
   } finally {
     ids.dispose()
   }
