@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { InputError } from '../errors.js'
 import { sha256File, writeFileAtomic } from '../io/atomic.js'
 import { isJsonObject, readJsonObject } from '../io/json.js'
+import { readExactly } from '../io/open.js'
 import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
 import { finiteValues } from './finite.js'
 import type { StoredValues } from './trainable.js'
@@ -35,9 +36,8 @@ export async function* readTensors(path: string): AsyncGenerator<{ name: string;
       if (dtype !== 'float32') {
         throw new InputError('malformed-file', `Expected float32 for ${name} in ${path}, but it is ${dtype}.`)
       }
-      const values = new Float32Array(bytes / 4)
-      await handle.read(new Uint8Array(values.buffer), 0, bytes, offset)
-      yield { name, values }
+      const read = await readExactly(handle, path, offset, bytes)
+      yield { name, values: new Float32Array(read.buffer, read.byteOffset, bytes / 4) }
     }
   } finally {
     await handle.close()

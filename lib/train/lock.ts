@@ -15,7 +15,11 @@ export interface Lock {
  * `UsageError` when a living process, or one of another machine, holds it.
  */
 export function lockFolder(folder: string): Lock {
-  mkdirSync(folder, { recursive: true })
+  try {
+    mkdirSync(folder, { recursive: true })
+  } catch (error) {
+    throw unwritable(folder, error)
+  }
   const path = join(folder, LOCK_NAME)
   const content = JSON.stringify(thisProcess())
   for (let attempt = 0; ; attempt++) {
@@ -23,10 +27,15 @@ export function lockFolder(folder: string): Lock {
       writeFileSync(path, content, { flag: 'wx' })
       return { release: () => releaseOwn(path, content) }
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt >= 3) throw error
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt >= 3) throw unwritable(folder, error)
     }
     removeIfDead(path, folder)
   }
+}
+
+function unwritable(folder: string, cause: unknown): UsageError {
+  const { message } = cause as Error
+  return new UsageError('unwritable-output', `The output folder ${folder} cannot be written: ${message}.`, { cause })
 }
 
 function removeIfDead(path: string, folder: string): void {

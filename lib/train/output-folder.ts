@@ -1,7 +1,7 @@
 /** The folder that a run is written to. */
 import { existsSync, rmdirSync } from 'node:fs'
 import { rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve, sep } from 'node:path'
 import { stringify } from 'yaml'
 import { UsageError } from '../errors.js'
 import { writeFileAtomic } from '../io/atomic.js'
@@ -26,10 +26,15 @@ export class OutputFolder {
   ) {}
 
   /**
-   * Locks the folder, which is made if absent. Throws a `UsageError` when it is a file, when another process writes to
-   * it, or when it holds a run and neither `resume` nor `overwrite` is given.
+   * Locks the folder, which is made if absent. Throws a `UsageError` when it is a file, when a run in it would write over
+   * one of the `inputs` that it reads, when another process writes to it, or when it holds a run and neither `resume` nor
+   * `overwrite` is given.
    */
-  static async claim(path: string, { resume, overwrite }: { resume: boolean; overwrite: boolean }) {
+  static async claim(
+    path: string,
+    { resume, overwrite, inputs = [] }: { resume: boolean; overwrite: boolean; inputs?: readonly string[] },
+  ) {
+    requireApart(path, inputs)
     const facts = await stat(path).catch(() => null)
     if (facts && !facts.isDirectory()) {
       throw new UsageError('not-a-folder', `Expected a folder for output, but ${path} is a file.`)
@@ -88,4 +93,18 @@ export class OutputFolder {
       // it holds files
     }
   }
+}
+
+/** What a run in the folder writes, or removes to begin anew, must be none of what it reads. */
+function requireApart(path: string, inputs: readonly string[]): void {
+  const output = resolve(path)
+  const written = RUN_NAMES.map((name) => join(output, name))
+  const isWritten = (input: string) =>
+    input === output || written.some((place) => `${input}${sep}`.startsWith(`${place}${sep}`))
+  const input = inputs.find((candidate) => isWritten(resolve(candidate)))
+  if (input === undefined) return
+  throw new UsageError(
+    'unfit-options',
+    `A run in ${path} would write over ${input}, which it reads: choose another output folder.`,
+  )
 }

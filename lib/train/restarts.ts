@@ -41,6 +41,10 @@ export function restartPlan(adapter: string, config: AdapterConfigBase, options:
   if (every === undefined) return null
   const seedAfter = (restarts: number) => streamKey(seed, 'restart', restarts)[0]
   if (config.method === 'lora') {
+    for (const name of ['cycle', 'regroup'] as const) {
+      if (options[name] === undefined) continue
+      throw new UsageError('unfit-options', `The option ${name} does not go with method lora: it is an option of mora.`)
+    }
     return { adapter, every, options: {}, after: (restarts) => ({ config, seed: seedAfter(restarts) }) }
   }
   if (config.method !== 'mora') {
@@ -50,7 +54,7 @@ export function restartPlan(adapter: string, config: AdapterConfigBase, options:
     )
   }
   const first = config as MoraConfig
-  const cycle = operatorCycle(options)
+  const cycle = cycleOf(first, options)
   const start = cycle.indexOf(first.operator)
   return {
     adapter,
@@ -62,6 +66,17 @@ export function restartPlan(adapter: string, config: AdapterConfigBase, options:
       return { config: next, seed: seedAfter(restarts) }
     },
   }
+}
+
+/** The operators in turn, of which the adapter's is one: a file's operator counts as given where the default has another. */
+function cycleOf({ operator }: MoraConfig, options: RestartOptions): readonly Operator[] {
+  const cycle = operatorCycle(options)
+  if (cycle.includes(operator)) return cycle
+  if (options.cycle === undefined) return [operator]
+  throw new UsageError(
+    'unfit-options',
+    `The adapter's operator ${operator} is not among the operators of the option cycle (${cycle.join(', ')}).`,
+  )
 }
 
 /** Whether the next step is to be taken by a fresh adapter. At the end of a run there is none, so nothing is merged. */

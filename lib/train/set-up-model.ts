@@ -91,6 +91,12 @@ function existingAdapter(model: TrainableModel, active: readonly string[], optio
 
 /** Options that were given must be what the adapter is. */
 function requireSameOptions(model: TrainableModel, options: TrainOptions, config: AdapterConfigBase, whose: string) {
+  if (options.matchParametersOf !== undefined) {
+    throw new UsageError(
+      'unfit-options',
+      `The option matchParametersOf chooses the rank of a new adapter, but ${whose} has rank ${config.rank}: leave the option out, or start a new adapter.`,
+    )
+  }
   const is: Partial<Record<AdapterOption, unknown>> = { ...config }
   for (const option of ADAPTER_OPTIONS) {
     const given = options[option]

@@ -35,14 +35,37 @@ export interface TrainingParts {
  * adapter, and loads weights and moments of the checkpoint. Nothing of an earlier run is touched before all of that is done.
  */
 export async function setUp(model: TrainableModel, options: TrainOptions, parts: TrainingParts): Promise<Session> {
+  requireAsLoaded(model, options)
   const { output: path, resume, overwrite } = options
   const goesOn = resume !== false && path !== undefined && isOutput(resume, path)
-  const output = path === undefined ? null : await OutputFolder.claim(path, { resume: goesOn, overwrite })
+  const inputs = [model.path, options.model, options.adapter, options.init].filter((input) => !!input) as string[]
+  const output = path === undefined ? null : await OutputFolder.claim(path, { resume: goesOn, overwrite, inputs })
   try {
     return await setUpIn(output, model, options, parts)
   } catch (error) {
     output?.close()
     throw error
+  }
+}
+
+/** A model is trained where it is: options that say otherwise are refused instead of being overlooked. */
+function requireAsLoaded({ device, dtype, path }: TrainableModel, options: TrainOptions): void {
+  const is = { device: device.kind, dtype, threads: device.facts().threads, model: path }
+  const wanted = {
+    device: options.device === 'auto' ? undefined : options.device.split(':')[0],
+    dtype: options.dtype === 'auto' ? undefined : options.dtype,
+    threads: device.kind === 'cpu' ? options.threads : undefined,
+    model:
+      path === '' || options.model === undefined || resolve(options.model) === resolve(path)
+        ? undefined
+        : options.model,
+  }
+  for (const name of ['device', 'dtype', 'threads', 'model'] as const) {
+    if (wanted[name] === undefined || wanted[name] === is[name]) continue
+    throw new UsageError(
+      'unfit-options',
+      `The option ${name} is ${options[name]}, but the model was loaded with ${is[name]}: leave the option out, or give it to loadModel.`,
+    )
   }
 }
 
@@ -66,6 +89,7 @@ async function setUpIn(
   const data = await loadTrainingData(model, options, { ranks, tokenBudget: budget, notice })
   const part = await setUpModel(model, options)
   await recordTemplate(model, options, part)
+  if (options.init === undefined) notices.push(...(await untrainedTargets(model, part, data)))
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const resolved = withDefaults(options, part, data)
   const facts = await factsOf(model, resolved, part, parametersOf(), data, budget)
@@ -131,6 +155,22 @@ async function recordTemplate(model: TrainableModel, { template }: TrainOptions,
   const resolved = await resolveTemplate(template, model.tokenizer)
   const { adapterSet } = model
   adapterSet.setProvenance(adapter, { ...adapterSet.provenance(adapter), templateHash: resolved?.hash })
+}
+
+/** An adapter cannot teach a model to write a token that its frozen embeddings and head never learnt (as of many base models). */
+async function untrainedTargets(
+  model: TrainableModel,
+  { adapter }: TrainedPart,
+  { trainedSpecialTokens: targets }: TrainingData,
+): Promise<string[]> {
+  if (adapter === null || targets.length === 0) return []
+  const untrained = await model.untrainedTokens(targets.map(({ id }) => id))
+  return targets
+    .filter(({ id }) => untrained.includes(id))
+    .map(
+      ({ token, count }) =>
+        `${token} is ${count} times a token to learn, but the model's embedding or head looks as if it had never been trained for it: it may never be written; train both whole (modulesToSave: embeddings, head), or use a template of other tokens.`,
+    )
 }
 
 type ResolvedOptions = TrainOptions & { learningRate: number }

@@ -83,6 +83,8 @@ export interface TrainableModel extends LossModel {
   /** Adds the ΔW of an adapter in a folder to the weights for good. */
   absorbAdapter(folder: string): Promise<void>
   trainAll(): void
+  /** Those of `ids` that the model was, as it looks, never trained for. */
+  untrainedTokens(ids: readonly number[]): Promise<readonly number[]>
   trainableParameters(): { name: string; parameter: TrainedParameter }[]
   save(folder: string, options: { dtype: FloatDType; mergeActive?: boolean }): Promise<void>
 }

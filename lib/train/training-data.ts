@@ -1,5 +1,5 @@
 import type { Batch } from '../data/batch.js'
-import { type Dataset, loadDataset } from '../data/dataset.js'
+import { type DataSummary, type Dataset, loadDataset } from '../data/dataset.js'
 import { packBatch, planMicroBatches } from '../data/packing.js'
 import { Sampler } from '../data/sampler.js'
 import type { TrainOptions } from '../options/index.js'
@@ -14,6 +14,8 @@ export interface TrainingData {
   readonly hash: string
   readonly evaluationHash: string | null
   readonly hasEvaluation: boolean
+  /** Control tokens that are targets. */
+  readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
   /** Passes over the data after `step` optimizer steps. */
   epochAfter(step: number): number
   /** Micro-batches of a schedule step, from 0. */
@@ -86,6 +88,7 @@ export async function loadTrainingData(
     hash: rows.hash,
     evaluationHash: evaluation?.hash ?? null,
     hasEvaluation: evaluation !== null,
+    trainedSpecialTokens: rows.summary.trainedSpecialTokens,
     epochAfter: (step) => sampler.epochAfter(step),
     batches: (step) => cut(rows, sampler.rowsOfStep(step)),
     *evaluationBatches() {

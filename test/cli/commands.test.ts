@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
+import { loadTokenizer } from '../../lib/data/tokenizer.js'
 import { ADAPTER_METHODS } from '../../lib/options/index.js'
 import { smallTokenizerFolder } from '../data/small-tokenizer.js'
 import { testTerminal } from './terminal.js'
@@ -58,6 +59,17 @@ const trained = (output: string, ...more: string[]) => [
   ...['train', '--model', model(), '--data', at('rows.jsonl'), '--output', at(output)],
   ...['--max-steps', '4', '--batch-size', '4', '--rank', '2', '--dtype', 'float32', ...more],
 ]
+
+const talker = () => at('talker/model')
+
+beforeAll(async () => {
+  writeFileSync(at('talker.json'), JSON.stringify({ ...CONFIG, vocab_size: 512 }))
+  const { exitCode } = await moraJson(
+    ...['train', '--init', at('talker.json'), '--model', smallTokenizerFolder, '--data', at('rows.jsonl')],
+    ...['--output', at('talker'), '--max-steps', '1', '--dtype', 'float32'],
+  )
+  expect(exitCode).toBe(0)
+})
 
 describe('mora train', () => {
   it('with --merge-every writes the whole model, goes on from its run.yaml, and is no adapter', async () => {
@@ -137,8 +149,52 @@ describe('mora train', () => {
     expect(exitCode).toBe(0)
   })
 
+  it('never writes over what it reads', async () => {
+    await moraJson(...trained('start'))
+    const adapter = () => readFileSync(at('start/adapter_model.safetensors'))
+    const [before, names] = [adapter(), readdirSync(model())]
+    for (const [output, more] of [
+      ['base/model', []],
+      ['base', []],
+      ['start', ['--adapter', at('start')]],
+      ['start', ['--adapter', at('start/checkpoints/step-000004')]],
+    ] as const) {
+      const { exitCode, json } = await moraJson(...trained(output, '--overwrite', ...more.map(String)))
+      expect({ exitCode, code: json.error?.code }, output).toEqual({ exitCode: 2, code: 'unfit-options' })
+      expect(json.error.message).toContain('would write over')
+    }
+    expect(adapter()).toEqual(before)
+    expect(readdirSync(model())).toEqual(names)
+  })
+
+  it('takes the file of an adapter for its rank, and refuses another way to choose it', async () => {
+    await moraJson(...trained('ranked'))
+    const argv = [
+      'train',
+      '--model',
+      model(),
+      '--data',
+      at('rows.jsonl'),
+      '--output',
+      at('ranked-on'),
+      '--max-steps',
+      '1',
+    ]
+    const { exitCode, json } = await moraJson(...argv, '--adapter', at('ranked'), '--match-parameters-of', 'lora:4')
+    expect({ exitCode, code: json.error?.code }).toEqual({ exitCode: 2, code: 'unfit-options' })
+    expect(json.error.message).toContain('matchParametersOf')
+  })
+
+  it('ends with 2 where its output cannot be a folder', async () => {
+    const { exitCode, json } = await moraJson(...trained('rows.jsonl/below'))
+    expect({ exitCode, code: json.error?.code }).toEqual({ exitCode: 2, code: 'unwritable-output' })
+  })
+
   it.each([
     [['--data', 'absent.jsonl'], 'missing-file', 'absent.jsonl'],
+    [['--data', '-', '--eval-data', '-'], 'unfit-options', '--data and --eval-data'],
+    [['--threads', '100000'], 'bad-value', 'up to 1024 for --threads'],
+    [['--rank-pattern', '(=3'], 'bad-value', '--rank-pattern'],
     [['--eval-data', 'absent.jsonl'], 'missing-file', '--eval-data'],
     [['--template', 'absent.jinja'], 'missing-file', '--template'],
     [['--adapter', 'absent'], 'missing-file', '--adapter'],
@@ -299,18 +355,84 @@ describe('mora inspect', () => {
   })
 })
 
-describe('a model that reads and writes text', () => {
-  const talker = () => at('talker/model')
+describe('mora eval', () => {
+  it('refuses a folder as the file to write, before it works', async () => {
+    const argv = ['eval', '--model', model(), '--task', 'logprobs', '--data', at('rows.jsonl'), '--output', at('empty')]
+    const { exitCode, json } = await moraJson(...argv)
+    expect({ exitCode, code: json.error?.code }).toEqual({ exitCode: 2, code: 'not-a-file' })
+  })
+})
 
-  beforeAll(async () => {
-    writeFileSync(at('talker.json'), JSON.stringify({ ...CONFIG, vocab_size: 512 }))
-    const { exitCode } = await moraJson(
-      ...['train', '--init', at('talker.json'), '--model', smallTokenizerFolder, '--data', at('rows.jsonl')],
-      ...['--output', at('talker'), '--max-steps', '1', '--dtype', 'float32'],
-    )
-    expect(exitCode).toBe(0)
+/** A copy of the talker in which the first values of a tensor, from one on, are another number. */
+function changedTalker(name: string, tensor: string, value: number, { from = 0, count = 1 } = {}): void {
+  cpSync(talker(), at(name), { recursive: true })
+  const path = join(at(name), 'model.safetensors')
+  const bytes = readFileSync(path)
+  const data = 8 + Number(bytes.readBigUInt64LE())
+  const [start] = JSON.parse(bytes.subarray(8, data).toString())[tensor].data_offsets
+  for (let i = from; i < from + count; i++) bytes.writeFloatLE(value, data + start + 4 * i)
+  writeFileSync(path, bytes)
+}
+
+describe('a model with a weight that is not a number', () => {
+  const damaged = () => at('damaged')
+
+  beforeAll(() => {
+    changedTalker('damaged', 'model.norm.weight', Number.NaN)
+    writeFileSync(at('pairs.jsonl'), '{"prompt":"one","completion":"two","answer":"two"}\n')
+    writeFileSync(at('choices.jsonl'), '{"question":"one","choices":["a","b"],"answer":0}\n')
   })
 
+  it.each([
+    ['logprobs', 'pairs.jsonl'],
+    ['perplexity', 'pairs.jsonl'],
+    ['exact-match', 'pairs.jsonl'],
+    ['recall', 'pairs.jsonl'],
+    ['choices', 'choices.jsonl'],
+    ['choices', 'choices.jsonl', '--score', 'text'],
+  ])('is not measured by %s of %s', async (task, data, ...more) => {
+    const argv = ['eval', '--model', damaged(), '--task', task, '--data', at(data), '--template', 'none', ...more]
+    const { exitCode, json } = await moraJson(...argv)
+    expect({ exitCode, code: json.error?.code }, JSON.stringify(json)).toEqual({ exitCode: 1, code: 'non-finite' })
+  })
+
+  it('is not trained, and not to blame on the learning rate', async () => {
+    const argv = [
+      'train',
+      '--model',
+      damaged(),
+      '--data',
+      at('pairs.jsonl'),
+      '--output',
+      at('no-run'),
+      '--template',
+      'none',
+    ]
+    const { exitCode, json } = await moraJson(...argv)
+    expect({ exitCode, code: json.error?.code }).toEqual({ exitCode: 1, code: 'non-finite' })
+    expect(json.error.message).toContain('the weights of the model are damaged')
+  })
+})
+
+describe('a model that never learnt the token that ends an answer', () => {
+  it('T12 is told of, unless the table of tokens is trained too', async () => {
+    writeFileSync(at('answers.jsonl'), '{"prompt":"one","completion":"two"}\n')
+    const { eosId } = (await loadTokenizer(smallTokenizerFolder))!
+    const row = { from: eosId! * CONFIG.hidden_size, count: CONFIG.hidden_size }
+    changedTalker('unheard', 'model.embed_tokens.weight', 0, row)
+    const notices = async (base: string, ...more: string[]) => {
+      const argv = ['train', '--model', base, '--data', at('answers.jsonl'), '--output', at('heard'), '--overwrite']
+      const { exitCode, stderr } = await mora(...argv, '--template', 'none', '--max-steps', '1', ...more)
+      expect(exitCode, stderr).toBe(0)
+      return stderr
+    }
+    expect(await notices(talker())).not.toContain('never been trained')
+    expect(await notices(at('unheard'))).toContain('note: <|end|> is 1 times a token to learn')
+    expect(await notices(at('unheard'), '--modules-to-save', 'embeddings')).not.toContain('never been trained')
+  })
+})
+
+describe('a model that reads and writes text', () => {
   it('answers a prompt with mora generate, in the keys of the interface', async () => {
     const argv = ['generate', '--model', talker(), '--prompt', 'a', '--raw', '--max-new-tokens', '3']
     const { exitCode, json } = await moraJson(...argv)

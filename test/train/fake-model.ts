@@ -135,6 +135,8 @@ export class FakeModel implements TrainableModel {
     for (const [i, value] of values.entries()) this.merged[i]! += value
   }
 
+  untrainedTokens = () => Promise.resolve([])
+
   trainAll(): void {
     const zeros = new Float32Array(VOCABULARY ** 2)
     this.parameters.push(new FakeParameter('model.embed_tokens.weight', [VOCABULARY, VOCABULARY], zeros))

@@ -238,6 +238,17 @@ describe('the trained adapter', () => {
     }
   })
 
+  it('stays where it was loaded', async () => {
+    const cases: [Partial<TrainInput>, RegExp][] = [
+      [{ device: 'cuda:1' }, /device is cuda:1.*loaded with cpu/],
+      [{ dtype: 'bfloat16' }, /dtype is bfloat16.*loaded with float32/],
+      [{ threads: 3 }, /threads is 3.*loaded with 1/],
+    ]
+    for (const [change, message] of cases) {
+      await expectRejection(trainWith(new FakeModel(), optionsOf(change), fakeParts).finished, 'unfit-options', message)
+    }
+  })
+
   it('has the default learning rate of its method', async () => {
     const rateOf = async (options: Partial<TrainInput>, adapter?: 'lora') => {
       const model = new FakeModel()

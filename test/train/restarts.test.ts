@@ -143,7 +143,8 @@ describe('the plan of restarts', () => {
     const [one, two] = ['sharing', 'sharing-grouped']
     expect(operatorsOf(sharing, {})).toEqual([two, one, two, one])
     expect(operatorsOf(mora({ operator: 'sharing-grouped' }), {})).toEqual([one, two, one, two])
-    expect(operatorsOf(mora({ operator: 'rotation' }), {})).toEqual([one, two, one, two])
+    const rotation = 'rotation'
+    expect(operatorsOf(mora({ operator: rotation }), {})).toEqual([rotation, rotation, rotation, rotation])
     expect(operatorsOf(sharing, { operator: 'sharing' })).toEqual([one, one, one, one])
     expect(operatorsOf(sharing, { cycle: ['sharing', 'sharing', 'rotation'] })).toEqual([one, 'rotation', one, one])
   })
@@ -163,6 +164,15 @@ describe('the plan of restarts', () => {
     const [one, two] = [1, 2].map((restarts) => plan(config, {}).after(restarts))
     expect([one!.config, two!.config]).toEqual([config, config])
     expect(one!.seed).not.toBe(two!.seed)
+  })
+
+  it('refuses turns that the adapter takes no part in', () => {
+    expect(() => plan(mora({ operator: 'rotation' }), { cycle: ['sharing'] })).toThrow(
+      /rotation is not among.*\(sharing\)/,
+    )
+    for (const options of [{ cycle: ['sharing'] }, { regroup: 'permute' }] as Partial<TrainInput>[]) {
+      expect(() => plan(lora(), options)).toThrow(/does not go with method lora/)
+    }
   })
 
   it('refuses methods that cannot be started again', () => {
