@@ -40,9 +40,9 @@ export default {
       measureAt: [12, 24, 36, 48],
       seeds: [1],
       contestants: contestants(8, 128, {
-        full: [5e-5, 1e-4],
+        full: [1e-4],
         adapter: [1e-3, 3e-3],
-        high: [5e-4, 1e-3],
+        high: [5e-4],
       }),
     },
     paper: {
