@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { InputError, UsageError } from '../errors.js'
 import { writeFileAtomic } from '../io/atomic.js'
+import { whyNoAdapter } from '../io/folder-kinds.js'
 import { isJsonObject, readJsonObject } from '../io/json.js'
 import { readExactly, withInputFile } from '../io/open.js'
 import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
@@ -8,8 +9,7 @@ import { bfloat16BitsToFloat32, float16BitsToFloat32 } from '../tensor/half.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { type AdapterConfigBase, asStored, type StoredTensor, type TensorToStore } from './adapter.js'
 import { isSavedModule, moduleOf } from './modules-to-save.js'
-import { describeTargets } from './patterns.js'
-import { commonEntries } from './peft-entries.js'
+import { commonEntries, targetsInFile } from './peft-entries.js'
 import { adapterMethod, configFromPeft } from './registry.js'
 
 const configName = 'adapter_config.json'
@@ -34,6 +34,8 @@ export interface StoredAdapter {
   readonly layers: readonly string[]
   /** Tensors of modules that were trained whole, by the names of the weights that they replace. */
   readonly modules: ReadonlyMap<string, StoredTensor>
+  /** Whether the file may leave out layers that its targets name. */
+  readonly narrowed: boolean
   /** Whether tied weights were trained as one although only one of them is in the file. */
   readonly tiesWeights: boolean
   /** Whether it goes beside layers whose weights are stored as [in, out] (GPT-2's Conv1D). */
@@ -44,12 +46,14 @@ export interface StoredAdapter {
 
 /** Reads an adapter in the layout of Hugging Face PEFT 0.9 and later, or of the MoRA reference. */
 export async function readAdapterFolder(folder: string): Promise<StoredAdapter> {
+  const why = whyNoAdapter(folder)
+  if (why !== null) throw new UsageError('not-an-adapter', `This is no adapter: ${why}.`)
   const configPath = join(folder, configName)
   const json = await readJsonObject(configPath)
   for (const option of ['trainable_token_indices', 'layer_replication']) {
     if (json[option]) throw new UsageError('unsupported-option', `${configPath} has ${option}, which is not supported.`)
   }
-  if (json.bias !== undefined && json.bias !== 'none') {
+  if ((json.bias ?? 'none') !== 'none') {
     throw new UsageError(
       'unsupported-option',
       `${configPath} has bias ${JSON.stringify(json.bias)}; only "none" is supported.`,
@@ -85,6 +89,7 @@ export async function readAdapterFolder(folder: string): Promise<StoredAdapter> 
     throw new InputError('malformed-file', `${join(folder, weightsName)} holds no adapter tensors.`)
   return {
     ...{ folder, config, provenance: provenanceFrom(json.node_mora), layers: [...layers], modules, tensors },
+    narrowed: ['layers_to_transform', 'exclude_modules'].some((key) => (json[key] ?? null) !== null),
     tiesWeights: json.ensure_weight_tying === true,
     fanInFanOut: json.fan_in_fan_out === true,
   }
@@ -165,10 +170,7 @@ export async function writeAdapterFolder(
     r: config.rank,
     rank_pattern: config.rankPattern,
     revision: null,
-    target_modules:
-      config.targetModules === 'all-linear'
-        ? [...new Set([...layers.keys()].map((name) => name.split('.').at(-1)!))]
-        : describeTargets(config.targetModules),
+    target_modules: targetsInFile(config.targetModules, [...layers.keys()]),
     task_type: 'CAUSAL_LM',
     ...entriesOfMethod,
     ...('fan_in_fan_out' in entriesOfMethod && { fan_in_fan_out: fanInFanOut }),

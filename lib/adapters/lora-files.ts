@@ -19,6 +19,9 @@ const foreign = [
   'velora_config',
 ]
 
+/** What PEFT takes where a file has no `lora_alpha`. */
+const peftAlpha = 8
+
 /** The method's name, or null when the file is not of a LoRA. */
 export function loraMethodOf(json: Json, source: string): string | null {
   if (json.peft_type !== 'LORA' || json.use_mora === true) return null
@@ -45,7 +48,7 @@ export function loraMethodOf(json: Json, source: string): string | null {
 
 /** What is read the same for all of them. */
 export function readLora(json: Json, source: string): Pick<LowRankConfig, 'alpha' | 'alphaPattern' | 'dropout'> {
-  const alpha = json.lora_alpha
+  const alpha = json.lora_alpha ?? peftAlpha
   if (typeof alpha !== 'number' || !(alpha > 0)) {
     throw new InputError(
       'malformed-file',

@@ -14,11 +14,31 @@ export function patternValue(patterns: Readonly<Record<string, number>>, name: s
   return undefined
 }
 
-/** Whether an adapter goes to a layer. As in PEFT: a name fits a path that is it or ends with `.` and it. */
+/** Throws a UsageError for a pattern of ranks or alphas that fits none of an adapter's layers: it would do nothing. */
+export function requireUsedPatterns(config: AdapterConfigBase, layers: readonly LayerFacts[]): void {
+  for (const option of ['rankPattern', 'alphaPattern'] as const) {
+    const { [option]: patterns = {} } = config as AdapterConfigBase & {
+      alphaPattern?: Readonly<Record<string, number>>
+    }
+    const idle = Object.keys(patterns).filter(
+      (pattern) => !layers.some(({ name }) => patternValue({ [pattern]: 1 }, name) !== undefined),
+    )
+    if (idle.length === 0) continue
+    const candidates = [...new Set(layers.map(lastSegment))]
+    throw new UsageError(
+      'no-target',
+      `${idle.join(', ')} in ${option} match no layer of the adapter; candidates: ${candidates.join(', ')}.`,
+    )
+  }
+}
+
+/**
+ * Whether an adapter goes to a layer. A name fits a path that is it or ends with `.` and it, as in PEFT; a regular
+ * expression, wherever it matches in the path.
+ */
 export function isTarget(targets: TargetModules, name: string): boolean {
   if (targets === 'all-linear') return true
-  if (targets instanceof RegExp)
-    return new RegExp(`^(?:${targets.source})$`, targets.flags).test(name) || targets.test(name)
+  if (targets instanceof RegExp) return name.search(targets) >= 0
   return targets.some((target) => name === target || name.endsWith(`.${target}`))
 }
 
@@ -35,7 +55,7 @@ export function selectTargets<L extends LayerFacts>(targets: TargetModules, laye
       : targets.filter((target) => !layers.some(({ name }) => isTarget([target], name)))
   const selected = layers.filter((layer) => isSelected(targets, layer))
   if (unmatched.length === 0 && selected.length > 0) return selected
-  const candidates = [...new Set(layers.map(({ name }) => name.split('.').at(-1)!))]
+  const candidates = [...new Set(layers.map(lastSegment))]
   const what = unmatched.length > 0 ? unmatched.join(', ') : String(targets)
   throw new UsageError(
     'no-target',
@@ -43,7 +63,4 @@ export function selectTargets<L extends LayerFacts>(targets: TargetModules, laye
   )
 }
 
-/** For messages and files. */
-export function describeTargets(targets: TargetModules): string | string[] {
-  return targets === 'all-linear' ? 'all-linear' : targets instanceof RegExp ? targets.source : [...targets]
-}
+const lastSegment = ({ name }: LayerFacts): string => name.split('.').at(-1)!

@@ -36,11 +36,22 @@ function rankFrom(value: unknown, source: string): number {
   throw malformed(source, 'a positive whole number', 'r', value)
 }
 
+/** A string is a regular expression of whole paths. */
 function targetsFrom(value: unknown, source: string): TargetModules {
   if (value === undefined || value === null || value === 'all-linear') return 'all-linear'
-  if (typeof value === 'string' && isPattern(value)) return new RegExp(value)
+  if (typeof value === 'string' && isPattern(value)) return new RegExp(`^(?:${value})$`)
   if (isNames(value)) return value
   throw malformed(source, 'names or a regular expression', 'target_modules', value)
+}
+
+/** Targets as PEFT reads them, of an adapter with these layers. */
+export function targetsInFile(targets: TargetModules, layers: readonly string[]): string | readonly string[] {
+  if (targets === 'all-linear') return [...new Set(layers.map((name) => name.split('.').at(-1)!))]
+  if (!(targets instanceof RegExp)) return targets
+  // Flags mean other things there, or nothing.
+  if (/[im]/.test(targets.flags)) return layers
+  const ofWholePaths = /^\^\(\?:(.*)\)\$$/s.exec(targets.source)?.[1]
+  return ofWholePaths ?? `.*(?:${targets.source}).*`
 }
 
 function namesFrom(value: unknown, source: string): string[] {

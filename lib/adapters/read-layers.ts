@@ -5,7 +5,7 @@ import { Parameter } from '../tensor/parameter.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, LayerFacts } from './adapter.js'
 import { type AdapterProvenance, layerTensors, readAdapterFolder } from './adapter-folder.js'
-import { type BaseModel, requireSameBase } from './base-model.js'
+import { type BaseModel, requireSameBase, requireUntied } from './base-model.js'
 import { modulesOfAdapter } from './modules-to-save.js'
 import { selectTargets } from './patterns.js'
 import { adapterMethod, requireForm } from './registry.js'
@@ -39,6 +39,7 @@ export async function readAdapterLayers<L extends LayerFacts>(
 ): Promise<LoadedAdapter<L>> {
   const stored = await readAdapterFolder(folder)
   const byName = new Map(linears.map((linear) => [linear.name, linear]))
+  requireUntied(stored.layers, base)
   const foreign = stored.layers.filter((layer) => !byName.has(layer))
   if (foreign.length > 0) {
     throw new UsageError(
@@ -53,16 +54,17 @@ export async function readAdapterLayers<L extends LayerFacts>(
     )
   }
   const { names, tensors } = modulesOfAdapter(stored, base)
-  const config: AdapterConfigBase = { ...stored.config, modulesToSave: names }
-  const missing = selectTargets(config.targetModules, linears).filter(
+  const missing = selectTargets(stored.config.targetModules, linears).filter(
     ({ name }) => !stored.layers.includes(name) && !tensors.has(`${name}.weight`),
   )
-  if (config.targetModules !== 'all-linear' && missing.length > 0) {
+  if (stored.config.targetModules !== 'all-linear' && missing.length > 0 && !stored.narrowed) {
     throw new UsageError(
       'unfit-adapter',
       `The adapter ${folder} does not fit the model: it targets ${missing.length} layers for which it has no tensors, such as ${missing[0]!.name}.`,
     )
   }
+  const targetModules = missing.length > 0 ? stored.layers : stored.config.targetModules
+  const config: AdapterConfigBase = { ...stored.config, targetModules, modulesToSave: names }
   if (!allowOtherBase) requireSameBase(folder, stored.provenance, base)
   const method = adapterMethod(config.method)
   const layers = new Map<L, LayerAdapter>()

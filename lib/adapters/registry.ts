@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js'
+import { isJsonObject } from '../io/json.js'
 import type { AdapterConfigBase, AdapterMethod, CommonEntries, LayerFacts } from './adapter.js'
 import { asyloraMethod } from './asylora.js'
 import { doraMethod } from './dora.js'
@@ -63,8 +64,7 @@ export function configFromPeft(
     const config = method.fromPeft(json, source, common)
     if (config) return config
   }
-  throw new UsageError(
-    'unknown-method',
-    `${source} has peft_type ${JSON.stringify(json.peft_type)}, which is not available.`,
-  )
+  const own = isJsonObject(json.node_mora) ? json.node_mora.method : undefined
+  const what = own === undefined ? `peft_type ${JSON.stringify(json.peft_type)}` : `the method ${JSON.stringify(own)}`
+  throw new UsageError('unknown-method', `${source} has ${what}, which is not available.`)
 }

@@ -1,11 +1,10 @@
 /** What an adapter of given options would train beside a model, from the shapes of its weights alone. */
 
-import { requireUntied } from '../adapters/base-model.js'
 import { selectModules } from '../adapters/modules-to-save.js'
 import { newAdapterConfig } from '../adapters/new-adapter.js'
 import { matchingRank } from '../adapters/parameter-count.js'
-import { selectTargets } from '../adapters/patterns.js'
-import { adapterMethod, requireForm } from '../adapters/registry.js'
+import { adapterMethod } from '../adapters/registry.js'
+import { targetLayers } from '../adapters/target-layers.js'
 import { baseModelOf } from '../models/base-model.js'
 import { ModelSource } from '../models/index.js'
 import { adaptableLayers } from '../models/network.js'
@@ -40,11 +39,7 @@ export async function newAdapterFacts(path: string, options: InspectOptions): Pr
   const rank = budget === undefined ? given : matchingRank(budget, method, options, linears)
   const config = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
   const modules = selectModules(config.modulesToSave, base)
-  requireUntied(config.targetModules, base)
-  const targets = selectTargets(config.targetModules, linears).filter(
-    ({ name }) => !modules.weights.includes(`${name}.weight`),
-  )
-  for (const layer of targets) requireForm(config, layer)
+  const targets = targetLayers(config, linears, base, modules.weights)
   const layers = targets.map((layer) => ({
     name: layer.name,
     inFeatures: layer.inFeatures,

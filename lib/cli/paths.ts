@@ -1,7 +1,8 @@
 /** Missing files are found before work starts. */
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { join, resolve, sep } from 'node:path'
+import { resolve, sep } from 'node:path'
 import { UsageError } from '../errors.js'
+import { whyNoAdapter, whyNoModel } from '../io/folder-kinds.js'
 import { type OptionSource, optionName } from '../options/names.js'
 
 const HUB_ID = /^[\w.-]+\/[\w.-]+$/
@@ -27,28 +28,18 @@ export function requireData(key: string, paths: readonly string[] | undefined, s
 export function requireModel(path: string | undefined, source: OptionSource): void {
   if (path === undefined) return
   requirePath('model', path, source)
-  if (statSync(path).isFile() || existsSync(join(path, 'config.json'))) return
-  const base = existsSync(join(path, 'adapter_config.json')) ? '; it holds an adapter: give it as --adapter' : ''
-  const nested = existsSync(join(path, 'model', 'config.json')) ? `; use ${join(path, 'model')}` : ''
-  throw new UsageError(
-    'not-a-model',
-    `${optionName('model', source)}: expected a .gguf file or a folder with config.json but "${path}" has none${base || nested}.`,
-  )
+  refuse('not-a-model', 'model', whyNoModel(path), source)
 }
 
 /** Throws unless the path is a folder with adapter_config.json. */
 export function requireAdapter(path: string | undefined, source: OptionSource): void {
   if (path === undefined) return
   requirePath('adapter', path, source)
-  if (existsSync(join(path, 'adapter_config.json'))) return
-  const name = optionName('adapter', source)
-  if (existsSync(join(path, 'model', 'config.json'))) {
-    throw new UsageError(
-      'not-an-adapter',
-      `${name}: the run in "${path}" changed the whole model and has no adapter; use ${join(path, 'model')} as the model.`,
-    )
-  }
-  throw new UsageError('not-an-adapter', `${name}: expected a folder with adapter_config.json but "${path}" has none.`)
+  refuse('not-an-adapter', 'adapter', whyNoAdapter(path), source)
+}
+
+function refuse(code: string, key: string, why: string | null, source: OptionSource): void {
+  if (why !== null) throw new UsageError(code, `${optionName(key, source)}: ${why}.`)
 }
 
 /** Throws when a folder to write to is a file, holds an input, or (without `overwrite`) is not empty. */

@@ -1,10 +1,9 @@
 import type { AdapterConfigBase } from '../adapters/adapter.js'
 import { type AdapterProvenance, writeAdapterFolder } from '../adapters/adapter-folder.js'
-import { requireUntied } from '../adapters/base-model.js'
 import { namesInFile, selectModules } from '../adapters/modules-to-save.js'
-import { selectTargets } from '../adapters/patterns.js'
 import { type LoadedAdapter, readAdapterLayers } from '../adapters/read-layers.js'
-import { adapterMethod, requireForm } from '../adapters/registry.js'
+import { adapterMethod } from '../adapters/registry.js'
+import { targetLayers } from '../adapters/target-layers.js'
 import { UsageError } from '../errors.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { Linear } from '../nn/linear.js'
@@ -61,14 +60,7 @@ export class ModelAdapters {
     this.#requireFree(name)
     const { base } = this.model
     const selected = selectModules(config.modulesToSave, base)
-    requireUntied(config.targetModules, base)
-    const targets = selectTargets(config.targetModules, this.model.adaptableLayers()).filter(
-      (layer) => !selected.weights.includes(`${layer.name}.weight`),
-    )
-    if (targets.length === 0) {
-      throw new UsageError('no-target', 'Every target module is among those that are trained whole.')
-    }
-    for (const layer of targets) requireForm(config, layer)
+    const targets = targetLayers(config, this.model.adaptableLayers(), base, selected.weights)
     return this.#makeLayers(name, config, targets, seed, (layers) => {
       const modules = new Map(
         selected.weights.map((weight) => [weight, new Parameter(weight, this.#merged.values(this.model.slot(weight)))]),

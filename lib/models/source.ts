@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BaseIdentity } from '../adapters/base-model.js'
 import { InputError, UsageError } from '../errors.js'
+import { whyNoModel } from '../io/folder-kinds.js'
 import { readGguf } from '../io/gguf.js'
 import { readJsonObject } from '../io/json.js'
 import { readModelFolder } from '../io/model-folder.js'
@@ -44,6 +45,8 @@ export class ModelSource {
         `${path} does not exist; expected a folder with config.json and safetensors, or a .gguf file.`,
       )
     }
+    const why = whyNoModel(path)
+    if (why !== null) throw new UsageError('not-a-model', `This is no model: ${why}.`)
     return facts.isDirectory() ? ModelSource.#openFolder(path) : ModelSource.#openGguf(path)
   }
 

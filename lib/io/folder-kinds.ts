@@ -1,0 +1,25 @@
+/** What a folder is that was taken for a model or an adapter and is none, and what to use instead. */
+import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** Null of a .gguf file or a folder with config.json, and of what is not there. */
+export function whyNoModel(path: string): string | null {
+  if (!existsSync(path) || statSync(path).isFile() || existsSync(join(path, 'config.json'))) return null
+  const isAdapter = existsSync(join(path, 'adapter_config.json'))
+  const inside = join(path, 'model')
+  const hint = isAdapter
+    ? '; it holds an adapter: give it as the adapter, beside its base model'
+    : existsSync(join(inside, 'config.json'))
+      ? `; use ${inside}`
+      : ''
+  return `expected a .gguf file or a folder with config.json but "${path}" has none${hint}`
+}
+
+/** Null of a folder with adapter_config.json, and of what is not there. */
+export function whyNoAdapter(path: string): string | null {
+  if (!existsSync(path) || existsSync(join(path, 'adapter_config.json'))) return null
+  const inside = join(path, 'model')
+  return existsSync(join(inside, 'config.json'))
+    ? `the run in "${path}" changed the whole model and has no adapter; use ${inside} as the model`
+    : `expected a folder with adapter_config.json but "${path}" has none`
+}

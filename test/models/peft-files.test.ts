@@ -1,0 +1,159 @@
+/** Adapter folders as PEFT and others leave them: optional keys missing, layers left out, targets by expression. */
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { lora } from '../../lib/adapters/lora.js'
+import { mora } from '../../lib/adapters/mora.js'
+import { loadModel } from '../../lib/models/index.js'
+import { goldenPath } from '../golden/files.js'
+import { loadTiny } from '../golden/tiny-models.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
+import { testDevice } from '../operations/harness.js'
+
+type Json = Record<string, unknown>
+
+const temporary = useTemporaryFolder()
+const configPath = (folder: string) => join(folder, 'adapter_config.json')
+const readConfig = (folder: string) => JSON.parse(readFileSync(configPath(folder), 'utf8')) as Json
+const code = (expected: string, message: RegExp) =>
+  expect.objectContaining({ code: expected, message: expect.stringMatching(message) })
+
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
+
+/** A folder of PEFT with other entries in its configuration. */
+function edited(source: string, entries: Json): string {
+  const folder = join(temporary(), 'edited')
+  cpSync(source, folder, { recursive: true })
+  writeFileSync(configPath(folder), JSON.stringify({ ...readConfig(folder), ...entries }))
+  return folder
+}
+
+const golden = goldenPath('methods/lora/final')!
+
+describe('keys that a file lacks have the values that PEFT gives them', () => {
+  const absent = Object.fromEntries(
+    ['target_modules', 'rank_pattern', 'alpha_pattern', 'lora_dropout', 'bias', 'modules_to_save', 'lora_alpha'].map(
+      (key) => [key, undefined],
+    ),
+  )
+
+  test.each([undefined, null])('%s', async (value) => {
+    using model = await loadTiny('tiny-untied')
+    const entries = Object.fromEntries(Object.keys(absent).map((key) => [key, value]))
+    expect(await model.loadAdapter(edited(golden, entries))).toMatchObject({ rank: 4, alpha: 8, dropout: 0 })
+  })
+})
+
+describe('layers that PEFT left out', () => {
+  test.each<[string, Json]>([
+    ['layers_to_transform', { layers_to_transform: [1], layers_pattern: 'layers' }],
+    ['exclude_modules', { exclude_modules: '.*layers\\.(0|2)\\..*' }],
+  ])('%s', async (_, entries) => {
+    using model = await loadTiny('tiny-untied')
+    using again = await loadTiny('tiny-untied')
+    const folder = join(temporary(), 'adapter')
+    const paths = ['q_proj', 'v_proj'].map((name) => `model.layers.1.self_attn.${name}`)
+    await model.addAdapter('a', lora({ rank: 4, targetModules: paths }))
+    await model.saveAdapter('a', folder)
+    const { targetModules } = await again.loadAdapter(
+      edited(folder, { target_modules: ['q_proj', 'v_proj'], ...entries }),
+      'a',
+    )
+    expect([...(targetModules as string[])].sort()).toEqual(paths)
+    await again.saveAdapter('a', folder)
+    expect([...(readConfig(folder).target_modules as string[])].sort()).toEqual(paths)
+  })
+
+  test('without a reason they are missed', async () => {
+    using model = await loadTiny('tiny-untied')
+    const folder = join(temporary(), 'adapter')
+    await model.addAdapter('a', lora({ rank: 4, targetModules: ['layers.1.self_attn.q_proj'] }))
+    await model.saveAdapter('a', folder)
+    const whole = edited(folder, { target_modules: ['q_proj'] })
+    await expect(model.loadAdapter(whole, 'b')).rejects.toThrow(code('unfit-adapter', /2 layers for which it has no/))
+  })
+})
+
+describe('targets by a regular expression', () => {
+  // What `re.fullmatch` of Python selects, which is how PEFT reads a string.
+  const selected = (expression: string, names: string[]) =>
+    names.filter((name) => new RegExp(`^(?:${expression})$`).test(name))
+
+  test.each([/self_attn\.[qv]/, /^model\.layers\.0\./, /down_proj$/, /layers\.[02]\.mlp/g, /UP_PROJ/i])(
+    '%s is written so that PEFT selects the same layers',
+    async (targetModules) => {
+      using model = await loadTiny('tiny-untied')
+      const folder = join(temporary(), 'adapter')
+      await model.addAdapter('a', mora({ rank: 2, targetModules }))
+      const adapted = model.linears().filter(({ adapters }) => adapters.has('a'))
+      const names = model.linears().map(({ name }) => name)
+      expect(adapted.map(({ name }) => name)).toEqual(names.filter((name) => name.search(targetModules) >= 0))
+      await model.saveAdapter('a', folder)
+      const { target_modules: written } = readConfig(folder)
+      const targets = typeof written === 'string' ? selected(written, names) : (written as string[])
+      expect(targets).toEqual(adapted.map(({ name }) => name))
+
+      // Read and written again, the entry stays.
+      using again = await loadTiny('tiny-untied')
+      await again.loadAdapter(folder, 'a')
+      await again.saveAdapter('a', folder)
+      expect(readConfig(folder).target_modules).toEqual(written)
+    },
+  )
+
+  test('of a file fits whole paths', async () => {
+    using model = await loadTiny('tiny-untied')
+    const folder = join(temporary(), 'adapter')
+    await model.addAdapter('a', lora({ rank: 4, targetModules: ['layers.1.self_attn.q_proj'] }))
+    await model.saveAdapter('a', folder)
+    // Its first part would be found in the path of a layer that has no tensors, and fits none.
+    const ofLayers = 'layers\\.0\\.self_attn|.*layers\\.1\\.self_attn\\.q_proj'
+    await model.loadAdapter(edited(folder, { target_modules: ofLayers }), 'b')
+    expect(model.adapters.size).toBe(2)
+  })
+})
+
+test.each<[Json, string, RegExp]>([
+  [{ target_modules: '(?P<x>q)_proj' }, 'malformed-file', /names or a regular expression for target_modules/],
+  [{ rank_pattern: { q_proj: '4' } }, 'malformed-file', /positive numbers by regular expressions for rank_pattern/],
+  [{ rank_pattern: [4] }, 'malformed-file', /rank_pattern/],
+  [{ alpha_pattern: { q_proj: -1 } }, 'malformed-file', /alpha_pattern/],
+  [{ bias: 'all' }, 'unsupported-option', /bias "all"/],
+  [{ init_lora_weights: 'pissa_niter_4' }, 'unsupported-option', /path_initial_model_for_weight_conversion/],
+  [{ use_dora: true, use_rslora: true }, 'unsupported-option', /use_dora and use_rslora together/],
+  [{ node_mora: { method: 'lora-x' } }, 'unknown-method', /has the method "lora-x", which is not available/],
+  [{ peft_type: 'ADALORA' }, 'unknown-method', /peft_type "ADALORA"/],
+])('%j is refused by name', async (entries, expected, message) => {
+  using model = await loadTiny('tiny-untied')
+  await expect(model.loadAdapter(edited(golden, entries))).rejects.toThrow(code(expected, message))
+  expect(model.adapters.size).toBe(0)
+})
+
+test('an adapter of a head that is tied here is refused with the reason', async () => {
+  using model = await loadTiny('tiny-untied')
+  using tied = await loadTiny('tiny-tied-llama3-rope')
+  const folder = join(temporary(), 'adapter')
+  await model.addAdapter('a', lora({ rank: 2, targetModules: ['lm_head'] }))
+  await model.saveAdapter('a', folder)
+  await expect(tied.loadAdapter(folder)).rejects.toThrow(code('no-form', /lm_head is tied to model\.embed_tokens/))
+})
+
+describe('folders that are something else', () => {
+  test('are named for what they are, with what to use', async () => {
+    using model = await loadTiny('tiny-untied')
+    const run = join(temporary(), 'run')
+    mkdirSync(join(run, 'model'), { recursive: true })
+    writeFileSync(join(run, 'model', 'config.json'), '{}')
+    const inside = join(run, 'model')
+    await expect(model.loadAdapter(run)).rejects.toThrow(
+      code(
+        'not-an-adapter',
+        new RegExp(`run in "${run}" changed the whole model and has no adapter; use ${inside} as`),
+      ),
+    )
+    await expect(loadModel(run)).rejects.toThrow(code('not-a-model', new RegExp(`"${run}" has none; use ${inside}`)))
+    await expect(loadModel(golden)).rejects.toThrow(code('not-a-model', /it holds an adapter: give it as the adapter/))
+    await expect(model.loadAdapter(join(run, 'absent'))).rejects.toThrow(code('missing-file', /There is no file/))
+  })
+})
