@@ -1,7 +1,6 @@
 /** What an adapter is, from its files; the shapes of its layers from the model, where that is at hand. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import type { StoredTensor } from '../adapters/adapter.js'
 import { layerTensors, readAdapterFolder, type StoredAdapter } from '../adapters/adapter-folder.js'
 import { sameValues } from '../adapters/modules-to-save.js'
 import { adapterMethod } from '../adapters/registry.js'
@@ -63,12 +62,15 @@ function layerFacts(stored: StoredAdapter, name: string, source: ModelSource | n
   const tensor = layerTensors(stored, name)
   const a = tensor('lora_A.weight') ?? tensor('hira_A')
   const b = tensor('lora_B.weight') ?? tensor('hira_B')
+  // Of the embeddings' table [V, D]: A [r, V] and B [D, r].
+  const [tableA, tableB] = [tensor('lora_embedding_A'), tensor('lora_embedding_B')]
   const isMora = stored.config.method === 'mora'
   const weight = source?.has(`${name}.weight`) ? source.shape(`${name}.weight`) : null
   return {
     name,
-    inFeatures: weight?.[1] ?? (isMora ? null : (a?.shape[1] ?? null)),
-    outFeatures: weight?.[0] ?? (isMora ? null : (b?.shape[0] ?? tensor('miss_block')?.shape[1] ?? null)),
+    inFeatures: weight?.[1] ?? (isMora ? null : (a?.shape[1] ?? tableB?.shape[0] ?? null)),
+    outFeatures:
+      weight?.[0] ?? (isMora ? null : (b?.shape[0] ?? tableA?.shape[1] ?? tensor('miss_block')?.shape[1] ?? null)),
     squareSide: isMora ? ((a ?? b)?.shape[0] ?? null) : null,
   }
 }
@@ -79,13 +81,13 @@ function trainedNumbers({ config }: StoredAdapter, { name, inFeatures, outFeatur
   return adapterMethod(config.method).countParameters(config, layer)
 }
 
-/** Tied weights lie in the file under each of their names. */
+/** Embeddings and a head that is tied to them are trained as one, and lie in the file under both names. */
 function numbersInModules({ modules }: StoredAdapter): number {
-  const distinct: StoredTensor[] = []
-  for (const tensor of modules.values()) {
-    if (!distinct.some((other) => sameValues(other, tensor))) distinct.push(tensor)
-  }
-  return distinct.reduce((sum, { values }) => sum + values.length, 0)
+  const head = modules.get('lm_head.weight')
+  const tables = [...modules].filter(([name]) => /(embed_tokens|wte)\.weight$/.test(name))
+  const isTied = head !== undefined && tables.some(([, table]) => sameValues(table, head))
+  const all = [...modules.values()].reduce((sum, { values }) => sum + values.length, 0)
+  return isTied ? all - head.values.length : all
 }
 
 export function describeAdapter(adapter: AdapterFacts): string {

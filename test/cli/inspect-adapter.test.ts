@@ -1,0 +1,44 @@
+/** What `mora inspect --adapter` counts is what is trained, from the adapter's files alone. */
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
+import { adapterFacts } from '../../lib/cli/inspect-adapter.js'
+import { ADAPTER_METHODS, newAdapterOptions } from '../../lib/options/index.js'
+import { loadTiny, type TinyModel } from '../golden/tiny-models.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+
+const temporary = useTemporaryFolder()
+
+/** The trained values of an adapter, as trained and as read from its files without the model. */
+async function counts(name: TinyModel, options: object): Promise<{ trained: number; told: number }> {
+  using model = await loadTiny(name)
+  await model.addAdapter('a', newAdapterConfig('lora', newAdapterOptions({ method: 'lora', rank: 3, ...options })))
+  for (const { parameter } of model.trainableParameters()) {
+    // Norms that were not trained yet are all alike.
+    if (parameter.name.includes('norm')) parameter.assign(new Float32Array(parameter.elements).fill(1))
+  }
+  const trained = model.trainableParameters().reduce((sum, { parameter }) => sum + parameter.elements, 0)
+  const folder = join(temporary(), 'adapter')
+  await model.saveAdapter('a', folder)
+  const { parameters } = await adapterFacts(folder, undefined)
+  return { trained, told: parameters }
+}
+
+test.each<[string, TinyModel, object]>([
+  ['adapters of embeddings and head', 'tiny-untied', { targetModules: ['embed_tokens', 'lm_head', 'q_proj'] }],
+  ['norms with equal values', 'tiny-untied', { modulesToSave: ['norms'] }],
+  ['untied embeddings and head', 'tiny-untied', { modulesToSave: ['embeddings', 'head'] }],
+  ['tied embeddings and head', 'tiny-tied-llama3-rope', { modulesToSave: ['embeddings', 'norms'] }],
+])('%s', async (_, model, options) => {
+  const { trained, told } = await counts(model, options)
+  expect(told).toBe(trained)
+})
+
+test.each(ADAPTER_METHODS)('%s', async (method) => {
+  using model = await loadTiny('tiny-untied')
+  await model.addAdapter('a', newAdapterConfig(method, newAdapterOptions({ method, rank: 3 })))
+  const folder = join(temporary(), 'adapter')
+  await model.saveAdapter('a', folder)
+  const trained = model.trainableParameters().reduce((sum, { parameter }) => sum + parameter.elements, 0)
+  expect(await adapterFacts(folder, undefined)).toMatchObject({ method, rank: 3, parameters: trained })
+})
