@@ -39,8 +39,7 @@ export const granite: Family = {
     config: (metadata) => ({
       hidden_act: 'silu',
       ...metadata.llamaConfig(),
-      attention_bias: metadata.hasBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']),
-      mlp_bias: metadata.hasBiases(['ffn_gate', 'ffn_up', 'ffn_down']),
+      ...metadata.biases(),
       attention_multiplier: metadata.number('attention.scale', 1),
       embedding_multiplier: metadata.number('embedding_scale', 1),
       residual_multiplier: metadata.number('residual_scale', 1),

@@ -41,7 +41,7 @@ export const olmo2: Family = {
     config: (metadata) => ({
       hidden_act: 'silu',
       ...metadata.llamaConfig(),
-      attention_bias: metadata.hasBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']),
+      ...metadata.attentionBias(),
     }),
   },
 }

@@ -36,8 +36,7 @@ export const smollm3: Family = {
     config: (metadata) => ({
       hidden_act: 'silu',
       ...metadata.llamaConfig(),
-      attention_bias: metadata.hasBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']),
-      mlp_bias: metadata.hasBiases(['ffn_gate', 'ffn_up', 'ffn_down']),
+      ...metadata.biases(),
       no_rope_layer_interval: 4,
     }),
   },

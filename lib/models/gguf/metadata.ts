@@ -85,14 +85,14 @@ export class GgufMetadata {
     }
   }
 
-  /** Whether all of these projections have biases; some that have them and some that have none are refused. */
-  hasBiases(projections: readonly string[]): boolean {
-    const layers = Array.from({ length: this.layers }, (_, layer) => layer)
-    const names = layers.flatMap((layer) => projections.map((name) => `blk.${layer}.${name}.bias`))
-    const missing = names.filter((name) => !this.file.tensors.has(name))
-    if (missing.length === names.length) return false
-    if (missing.length > 0) throw this.read.unsupported(`biases in some projections only (${missing[0]} is missing)`)
-    return true
+  /** Whether attention's projections have biases, in the words of `config.json`. */
+  attentionBias(): Json {
+    return { attention_bias: this.#haveBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']) }
+  }
+
+  /** The same of attention and MLP, as Llama's configuration has it. */
+  biases(): Json {
+    return { ...this.attentionBias(), mlp_bias: this.#haveBiases(['ffn_gate', 'ffn_up', 'ffn_down']) }
   }
 
   /** Refuses a file with metadata that nobody asked for. */
@@ -102,6 +102,16 @@ export class GgufMetadata {
       this.key(''),
       ignored.map((name) => this.key(name)),
     )
+  }
+
+  /** Whether all of these projections have biases; some that have them and some that have none are refused. */
+  #haveBiases(projections: readonly string[]): boolean {
+    const layers = Array.from({ length: this.layers }, (_, layer) => layer)
+    const names = layers.flatMap((layer) => projections.map((name) => `blk.${layer}.${name}.bias`))
+    const missing = names.filter((name) => !this.file.tensors.has(name))
+    if (missing.length === names.length) return false
+    if (missing.length > 0) throw this.read.unsupported(`biases in some projections only (${missing[0]} is missing)`)
+    return true
   }
 
   #rotary({ theta: usualTheta = 10000, rotated = this.headSize }: RotaryFacts): Json {
