@@ -1,7 +1,8 @@
-import { type FloatDType, native } from '../native.js'
+import { native } from '../native.js'
 import type { LayerUpdate } from '../nn/layer-adapter.js'
 import { Parameter } from '../tensor/parameter.js'
-import { scope } from '../tensor/scope.js'
+import { keep, scope } from '../tensor/scope.js'
+import type { GradientTarget } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
 import { asStored, type LayerOptions } from './adapter.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankMethod, requireShape } from './low-rank.js'
@@ -22,6 +23,10 @@ export function dora(options: LowRankOptions = {}): DoraConfig {
 const magnitudeSuffix = 'lora_magnitude_vector'
 
 export class DoraLayer extends WeightFormLayer {
+  /** √k / ‖W + ΔW‖ [d] as the last product had it, for that product's gradients: what RMSNorm multiplies rows by. */
+  readonly #inverse: Tensor
+  readonly #ones: Tensor
+
   constructor(
     options: LayerOptions,
     dropout: number,
@@ -34,54 +39,15 @@ export class DoraLayer extends WeightFormLayer {
     readonly magnitude: Parameter,
   ) {
     super(options, dropout, [a, b, magnitude])
+    this.#inverse = keep(Tensor.empty(magnitude.shape, magnitude))
+    this.#ones = keep(onesLike(a, Math.max(...a.shape)))
   }
 
   weightUpdate(scale: number): LayerUpdate {
     return {
       parameters: this.parameters,
-      addTo: (rows, weight) =>
-        scope(() => {
-          const directed = this.#directed(weight)
-          const factors = product(this.magnitude, inverseNorms(directed))
-          const scaled = Tensor.empty(directed.shape, directed)
-          native.rmsNormApply(
-            directed.native,
-            constant([rows.shape[1]!], scale, rows).native,
-            0,
-            factors.native,
-            scaled.native,
-          )
-          native.add(scaled.native, rows.native, 1)
-          native.add(weight.native, rows.native, -scale)
-        }),
-      backward: (dY, x, [dA, dB, dMagnitude], weight) =>
-        scope(() => {
-          const { a, b, magnitude } = this
-          const dtype = x.dtype as FloatDType
-          const tokens = x.shape[0]!
-          const directed = this.#directed(weight)
-          const inverse = inverseNorms(directed)
-          const scaled = Tensor.empty(dY.shape, x)
-          const columns = product(magnitude, inverse, scale)
-          native.rmsNormApply(dY.native, columns.native, 0, constant([tokens], 1, x).native, scaled.native)
-          const [z, dZ] = [Tensor.empty([tokens, a.shape[0]!], x), Tensor.empty([tokens, a.shape[0]!], x)]
-          native.matmul(x.native, false, a.as(dtype).native, true, z.native, 1, false)
-          native.matmul(scaled.native, false, b.as(dtype).native, false, dZ.native, 1, false)
-          dA!.write((target, add) => native.matmul(dZ.native, true, x.native, false, target.native, this.scale, add))
-          dB!.write((target, add) =>
-            native.matmul(scaled.native, true, z.native, false, target.native, this.scale, add),
-          )
-
-          const y = Tensor.empty(dY.shape, { device: x.device })
-          native.matmul(x.native, false, directed.native, true, y.native, 1, false)
-          native.multiply(dY.native, y.native, y.native, 1, false)
-          const sums = Tensor.empty(magnitude.shape, magnitude)
-          native.columnSums(y.native, sums.native, false)
-          dMagnitude!.write((target, add) => {
-            const [row, into] = [[1, magnitude.shape[0]!], target.view([1, magnitude.shape[0]!])]
-            native.multiply(sums.view(row).native, inverse.view(row).native, into.native, scale, add)
-          })
-        }),
+      addTo: (rows, weight, untouched) => scope(() => this.#addTo(rows, weight, untouched, scale)),
+      backward: (dY, x, targets, weight) => scope(() => this.#backward(dY, x, targets, weight, scale)),
     }
   }
 
@@ -89,37 +55,82 @@ export class DoraLayer extends WeightFormLayer {
     return { rank: this.a.shape[0]! }
   }
 
-  /** W + ΔW [d, k] in float32, before it is given its length. */
-  #directed(weight: Tensor): Tensor {
-    const directed = Tensor.empty(weight.shape, { device: weight.device })
-    native.dequantise(weight.native, directed.native)
-    native.matmul(this.b.native, false, this.a.native, false, directed.native, this.scale, true)
-    return directed
+  override dispose(): void {
+    super.dispose()
+    this.#inverse.dispose()
+    this.#ones.dispose()
+  }
+
+  #addTo(rows: Tensor, weight: Tensor, untouched: boolean, scale: number): void {
+    const { a, b } = this
+    const directed = untouched ? rows : Tensor.empty(weight.shape, { device: weight.device })
+    if (!untouched) native.dequantise(weight.native, directed.native)
+    native.matmul(b.native, false, a.native, false, directed.native, this.scale, true)
+    writeInverseNorms(directed, this.#ones, this.#inverse)
+    this.#scaleRows(directed, this.#factors(scale), directed)
+    if (!untouched) native.add(directed.native, rows.native, 1)
+    const rest = untouched ? 1 - scale : -scale
+    if (rest !== 0) native.add(weight.native, rows.native, rest)
+  }
+
+  /** All from the gradient of the weight, G = dYᵀ x: with f = m / ‖·‖, of A and B from s f ⊙ G, of m from (W + ΔW) ⊙ G. */
+  #backward(dY: Tensor, x: Tensor, targets: readonly GradientTarget[], weight: Tensor, scale: number): void {
+    const { a, b } = this
+    const [dA, dB, dMagnitude] = targets
+    const dWeight = Tensor.empty(weight.shape, { device: x.device })
+    native.matmul(dY.native, true, x.native, false, dWeight.native, 1, false)
+    const projected = Tensor.empty(b.shape, b)
+    native.matmul(dWeight.native, false, a.native, true, projected.native, 1, false)
+
+    const factors = this.#factors(scale * this.scale)
+    const scaled = Tensor.empty(b.shape, b)
+    this.#scaleRows(b, factors, scaled)
+    dA!.write((target, add) => native.matmul(scaled.native, true, dWeight.native, false, target.native, 1, add))
+    this.#scaleRows(projected, factors, scaled)
+    dB!.write((target, add) => (add ? native.add(scaled.native, target.native, 1) : target.copyFrom(scaled)))
+
+    native.multiply(weight.native, dWeight.native, dWeight.native, 1, false)
+    native.multiply(b.native, projected.native, projected.native, this.scale, false)
+    const sums = Tensor.empty([weight.shape[0]!, 1], projected)
+    addRowSums(dWeight, this.#ones, sums, false)
+    addRowSums(projected, this.#ones, sums, true)
+    dMagnitude!.write((target, add) => {
+      native.multiply(asRow(sums), asRow(this.#inverse), asRow(target), scale / Math.sqrt(this.a.shape[1]!), add)
+    })
+  }
+
+  /** scale · m / ‖W + ΔW‖ [d] */
+  #factors(scale: number): Tensor {
+    const factors = Tensor.empty(this.magnitude.shape, this.magnitude)
+    const total = scale / Math.sqrt(this.a.shape[1]!)
+    native.multiply(asRow(this.magnitude), asRow(this.#inverse), asRow(factors), total, false)
+    return factors
+  }
+
+  /** target = factors [d] ⊙ rows of a float32 matrix [d, k or rank], which may be the target. */
+  #scaleRows(matrix: Tensor, factors: Tensor, target: Tensor): void {
+    const ones = this.#ones.view([matrix.shape[1]!])
+    native.rmsNormApply(matrix.native, ones.native, 0, factors.native, target.native)
   }
 }
 
-const constant = (shape: readonly number[], value: number, { device }: Tensor): Tensor => {
-  const tensor = Tensor.empty(shape, { device })
-  native.fill(tensor.native, value)
-  return tensor
+function onesLike({ device }: Tensor, count: number): Tensor {
+  const ones = Tensor.empty([count], { device })
+  native.fill(ones.native, 1)
+  return ones
 }
 
-/** scale · a ⊙ b for float32 vectors. */
-function product(a: Tensor, b: Tensor, scale = 1): Tensor {
-  const row = [1, a.shape[0]!]
-  const result = Tensor.empty(a.shape, { device: a.device })
-  native.multiply(a.view(row).native, b.view(row).native, result.view(row).native, scale, false)
-  return result
+/** The values of a tensor as one row. */
+const asRow = (tensor: Tensor) => tensor.view([1, tensor.elements]).native
+
+/** √k / ‖·‖ [d] of the rows of a float32 matrix [d, k]. */
+function writeInverseNorms(matrix: Tensor, ones: Tensor, inverse: Tensor): void {
+  native.rmsNorm(matrix.native, null, ones.view([matrix.shape[1]!]).native, 0, 0, null, inverse.native)
 }
 
-/** 1 / ‖·‖ [d] of the rows of a float32 matrix [d, k]: what RMSNorm divides by is ‖·‖ / √k. */
-function inverseNorms(matrix: Tensor): Tensor {
-  const [rows, columns] = matrix.shape as [number, number]
-  const rstd = Tensor.empty([rows], { device: matrix.device })
-  native.rmsNorm(matrix.native, null, constant([columns], 1, matrix).native, 0, 0, null, rstd.native)
-  const inverse = Tensor.empty([rows], { device: matrix.device })
-  native.copy(rstd.native, inverse.native, 1 / Math.sqrt(columns))
-  return inverse
+/** sums [d, 1] (+)= Σ over the columns of a matrix with d rows. */
+function addRowSums(matrix: Tensor, ones: Tensor, sums: Tensor, add: boolean): void {
+  native.matmul(matrix.native, false, ones.view([matrix.shape[1]!, 1]).native, false, sums.native, 1, add)
 }
 
 /** ‖·‖ [d] of the rows: ‖·‖² / ‖·‖. */
@@ -128,11 +139,14 @@ function rowNorms(weight: Tensor): Tensor {
     const [rows, columns] = weight.shape as [number, number]
     const values = Tensor.empty(weight.shape, { device: weight.device })
     native.dequantise(weight.native, values.native)
-    const inverse = inverseNorms(values)
+    const ones = onesLike(weight, columns)
+    const [inverse, norms] = [Tensor.empty([rows], values), Tensor.empty([rows], values)]
+    writeInverseNorms(values, ones, inverse)
     native.multiply(values.native, values.native, values.native, 1, false)
-    const squares = Tensor.empty([rows, 1], { device: weight.device })
-    native.matmul(values.native, false, constant([columns, 1], 1, weight).native, false, squares.native, 1, false)
-    return product(squares.view([rows]), inverse)
+    const squares = Tensor.empty([rows, 1], values)
+    addRowSums(values, ones, squares, false)
+    native.multiply(asRow(squares), asRow(inverse), asRow(norms), 1 / Math.sqrt(columns), false)
+    return norms
   })
 }
 

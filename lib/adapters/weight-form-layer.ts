@@ -10,6 +10,8 @@ import type { LayerOptions } from './adapter.js'
 
 /** An adapter whose ΔW is a function of the weight beside which it lies: ΔW is made in float32 for each product. */
 export abstract class WeightFormLayer implements LayerAdapter {
+  readonly makesWeight = true
+
   constructor(
     readonly options: LayerOptions,
     readonly dropout: number,
@@ -33,7 +35,7 @@ export abstract class WeightFormLayer implements LayerAdapter {
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
     scope(() => {
       const delta = Tensor.zeros(weight.shape, { device: weight.device })
-      this.weightUpdate(scale).addTo(delta, weight)
+      this.weightUpdate(scale).addTo(delta, weight, false)
       native.add(delta.native, weight.native, 1)
       native.countNonFinite(weight.native, nonFinite.native, true)
     })

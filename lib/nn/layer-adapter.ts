@@ -17,6 +17,8 @@ export interface LayerAdapter {
   forward(input: LinearInput, scale: number, into: Destination, weight: Tensor): Tensor
   /** The contribution without dropout as a change of the weight; null if it cannot be one. */
   weightUpdate(scale: number): LayerUpdate | null
+  /** Whether ΔW is made for each product in any case: joining the weight's own product then pays however few the rows are. */
+  readonly makesWeight?: boolean
   /** The same where it is worth joining the weight's own product; null elsewhere, and with dropout on the adapter's input. */
   asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null
   /** weight [d, k] += scale ΔW, in place; adds the number of results that are not finite to nonFinite [1] int32. */

@@ -76,15 +76,14 @@ export class LinearGroup {
 function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input: LinearInput): Tensor {
   const columns = ranges(layers)
   const width = columns.at(-1)?.to ?? 0
-  const joins = updatesPay(input.x)
   const updates: WeightUpdate[] = []
   const adapted: Part[] = []
   let adaptedLayers = 0
   for (const [i, layer] of layers.entries()) {
     const before = adapted.length
     for (const { layer: adapter, scale } of layer.activeAdapters()) {
-      const frozen = !(layer.weight instanceof Parameter)
-      const update = joins && frozen ? adapter.asWeightUpdate(input, scale) : null
+      const joins = updatePays(adapter, input.x) && !(layer.weight instanceof Parameter)
+      const update = joins ? adapter.asWeightUpdate(input, scale) : null
       if (update) updates.push({ ...columns[i]!, ...update })
       else adapted.push({ ...columns[i]!, write: (into) => adapter.forward(input, scale, into, layer.weight) })
     }
@@ -116,9 +115,11 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
  * Where products are made in float32, adding ΔW to W for one product takes a pass over W: less than a product for ΔW
  * beside it, once there are many rows. Elsewhere W + ΔW would be rounded to 16 bits, which loses small updates.
  */
-function updatesPay({ device, dtype, shape }: Tensor): boolean {
+function updatePays({ makesWeight }: LayerAdapter, { device, dtype, shape }: Tensor): boolean {
   const enoughRows = 256
-  return shape[0]! >= enoughRows && device.kind === 'cpu' && (dtype !== 'bfloat16' || !device.facts().fastBfloat16)
+  if (makesWeight && dtype === 'float32') return true
+  const isExact = device.kind === 'cpu' && (dtype !== 'bfloat16' || !device.facts().fastBfloat16)
+  return isExact && (shape[0]! >= enoughRows || makesWeight === true)
 }
 
 /** The columns of each layer in their common matrix. */

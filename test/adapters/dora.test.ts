@@ -98,3 +98,23 @@ test('a new layer changes nothing: the magnitude is the norm of the weight', asy
   }
   for (const part of [weight, merged, nonFinite, layer]) part.dispose()
 })
+
+test('rows that hold the weight become what the sum of weight and change is', async () => {
+  const parameter = (name: string, shape: [number, number]) =>
+    new Parameter(name, Tensor.from(normal(shape[0] * shape[1]), shape, { device }))
+  const magnitude = new Parameter('m', Tensor.from(normal(d), [d], { device }))
+  const layer = new DoraLayer(options, 0, scale, parameter('a', [rank, k]), parameter('b', [d, rank]), magnitude)
+  const weight = Tensor.from(normal(d * k), [d, k], { device })
+  for (const factor of [1, total]) {
+    const [untouched, change] = [Tensor.empty([d, k], { device }), Tensor.zeros([d, k], { device })]
+    untouched.copyFrom(weight)
+    layer.weightUpdate(factor).addTo(untouched, weight, true)
+    layer.weightUpdate(factor).addTo(change, weight, false)
+    const [sum, base, added] = (await Promise.all([untouched, weight, change].map((of) => of.data()))) as Float32Array[]
+    for (const [i, value] of sum!.entries()) expect(Math.abs(value - base![i]! - added![i]!)).toBeLessThan(1e-5)
+    expect(added!.some((value) => Math.abs(value) > 0.1)).toBe(true)
+    untouched.dispose()
+    change.dispose()
+  }
+  for (const part of [weight, layer]) part.dispose()
+})

@@ -50,6 +50,26 @@ describe.each(ADAPTER_METHODS)('%s', (method) => {
     expect(await logProbs(model)).toEqual(active)
   })
 
+  test('recomputing activations changes no bit, dropout included', async () => {
+    using model = await loadTiny('tiny-untied')
+    await model.addAdapter('a', configOf(method, { dropout: 0.25 }))
+    await train(model, 1)
+    model.setDropout({ seed: 5, step: 3 })
+    const parameters = model.trainableParameters().map(({ parameter }) => parameter)
+    const gradients = async (checkpointing: boolean) => {
+      model.gradientCheckpointing = checkpointing
+      const { loss } = model.loss(batchOf(rows))
+      await loss.backward()
+      loss.dispose()
+      const values = await Promise.all(parameters.map((parameter) => parameter.grad!.data()))
+      for (const parameter of parameters) parameter.zeroGrad()
+      return values as Float32Array[]
+    }
+    const kept = await gradients(false)
+    expect(kept.some((values) => values.some((value) => value !== 0))).toBe(true)
+    expect(await gradients(true)).toEqual(kept)
+  })
+
   test('half of it changes the weights half as much', async () => {
     using model = await loadTiny('tiny-untied')
     const before = (await weightsOf(model)) as Float32Array[]

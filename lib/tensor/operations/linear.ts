@@ -41,8 +41,11 @@ export interface WeightUpdate {
   readonly from: number
   readonly to: number
   readonly parameters: readonly Parameter[]
-  /** rows [to - from, k] (float32) += ΔW, in place; `weight` has the frozen rows themselves. */
-  addTo(rows: Tensor, weight: Tensor): void
+  /**
+   * rows [to - from, k] (float32) += ΔW, in place; `weight` has the frozen rows themselves. While they are `untouched`, the
+   * rows hold its values and nothing else.
+   */
+  addTo(rows: Tensor, weight: Tensor, untouched: boolean): void
   /** Writes the parameters' gradients, from dY [T, to - from], x [T, k] and the frozen rows. */
   backward(dY: Tensor, x: Tensor, targets: readonly GradientTarget[], weight: Tensor): void
 }
@@ -78,8 +81,10 @@ function productOfUpdates(
       const sum = Tensor.empty(w.shape, { device: w.device })
       if (withWeight) native.dequantise(w.native, sum.native)
       else native.fill(sum.native, 0)
-      for (const update of updates) {
-        update.addTo(sum.rows(update.from, update.to), w.rows(update.from, update.to))
+      for (const [i, update] of updates.entries()) {
+        const { from, to } = update
+        const untouched = withWeight && updates.findIndex((other) => other.from === from) === i
+        update.addTo(sum.rows(from, to), w.rows(from, to), untouched)
       }
       native.matmul(a.native, false, sum.native, transpose, target.native, 1, add)
     })
@@ -101,7 +106,7 @@ function productOfUpdates(
 export function changedWeight(weight: Tensor, updates: readonly Omit<WeightUpdate, 'from' | 'to'>[]): Tensor {
   const sum = Tensor.empty(weight.shape, { device: weight.device })
   native.dequantise(weight.native, sum.native)
-  for (const update of updates) update.addTo(sum, weight)
+  for (const [i, update] of updates.entries()) update.addTo(sum, weight, i === 0)
   const parameters = updates.flatMap((update) => update.parameters)
   return record(sum, parameters, [weight], (gradient, [w], targets) => {
     // A gradient of W is what a product with x = I [k, k] and dY = gradientᵀ [k, d] gives.
