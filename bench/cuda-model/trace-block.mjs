@@ -86,7 +86,8 @@ async function phase(body) {
 function contextOf(count) {
   const integers = (values) => Tensor.from(Int32Array.from(values), [values.length], { device, dtype: 'int32' })
   const { rotary } = attention.plan
-  const tables = new RotaryTables({ ...rotary, dtype: 'float32' }, device).upTo(count)
-  const positions = integers(Array.from({ length: count }, (_, i) => i))
-  return { rotary: new Map([[rotary, { ...tables, positions }]]), offsets: integers([0, count]), dropout: null }
+  const positions = Int32Array.from({ length: count }, (_, i) => i)
+  const tokens = { positions, onDevice: integers(positions), rowLengths: positions.map(() => count) }
+  const input = new RotaryTables({ ...rotary, dtype: 'float32' }, device).at(tokens)
+  return { rotary: new Map([[rotary, input]]), offsets: integers([0, count]), dropout: null }
 }

@@ -6,6 +6,8 @@ export interface TokenCache {
   /** Tokens in use; lowering it forgets the last ones. */
   length: number
   readonly capacity: number
+  /** Tokens that the row will have, as far as that is known before they are read. */
+  rowLength?: number
   dispose(): void
 }
 
@@ -18,6 +20,8 @@ export interface LanguageModel {
     readonly maxPositions: number
     readonly vocabularySize: number
   }
+  /** Rows of so many tokens are computed otherwise than shorter ones, from their first token on; absent: none are. */
+  readonly longRowsFrom?: number
   readonly tokenizer: Tokenizer | null
   readonly adapterSet: {
     activeNames(): string[]

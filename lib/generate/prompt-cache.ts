@@ -16,6 +16,8 @@ type Step<Result> = (ids: readonly number[], cache: TokenCache) => Promise<Resul
 export class PromptCache implements Disposable {
   #cache: TokenCache | null = null
   #ids: number[] = []
+  /** Whether they were read as tokens of a long row. */
+  #long = false
 
   constructor(readonly model: LanguageModel) {}
 
@@ -40,7 +42,9 @@ export class PromptCache implements Disposable {
 
   /** Reads one more token and chooses what comes next. */
   append(id: number, choice: TokenChoice): Promise<number> {
-    if (!this.#cache || this.#ids.length >= this.#cache.capacity) return this.choose([...this.#ids, id], choice, STEP)
+    const { length } = this.#ids
+    const turns = this.#isLong(length + 1) !== this.#long
+    if (!this.#cache || length >= this.#cache.capacity || turns) return this.choose([...this.#ids, id], choice, STEP)
     return this.#readOn([id], this.#cache, (part, cache) => this.model.nextToken(part, cache, choice))
   }
 
@@ -59,10 +63,17 @@ export class PromptCache implements Disposable {
     this.clear()
   }
 
+  #isLong(tokens: number): boolean {
+    return tokens >= (this.model.longRowsFrom ?? Number.POSITIVE_INFINITY)
+  }
+
   async #readPrompt<Result>(ids: readonly number[], reserve: number, step: Step<Result>): Promise<Result> {
     const cache = this.#withRoom(ids.length + reserve)
     // The last token is read in any case: what comes next is wanted.
-    let start = Math.min(commonPrefix(this.#ids, ids), ids.length - 1)
+    const long = this.#isLong(ids.length)
+    let start = long === this.#long ? Math.min(commonPrefix(this.#ids, ids), ids.length - 1) : 0
+    this.#long = long
+    cache.rowLength = ids.length
     cache.length = start
     this.#ids.length = start
     for (; start + CHUNK < ids.length; start += CHUNK) await this.#readOn(ids.slice(start, start + CHUNK), cache, step)

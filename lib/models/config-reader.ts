@@ -16,7 +16,8 @@ const ignored = new Set(
     'add_cross_attention remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens ' +
     'forced_bos_token_id forced_eos_token_id bad_words_ids decoder_start_token_id cache_implementation ' +
     'attn_pdrop embd_pdrop resid_pdrop summary_activation summary_first_dropout summary_proj_to_labels summary_type ' +
-    'summary_use_proj'
+    'summary_use_proj attn_implementation _attn_implementation gradient_checkpointing num_labels _num_labels n_special ' +
+    'predict_special_tokens output_past'
   ).split(' '),
 )
 
@@ -33,6 +34,11 @@ export class ConfigReader {
   value(key: string): unknown {
     this.#seen.add(key)
     return this.json[key] ?? undefined
+  }
+
+  /** Accepts keys that a family's checkpoints have and transformers does not read. */
+  ignore(...keys: readonly string[]): void {
+    for (const key of keys) this.#seen.add(key)
   }
 
   number(key: string, fallback?: number): number {
@@ -53,6 +59,14 @@ export class ConfigReader {
     const value = this.value(key)
     if (value === undefined || (Array.isArray(value) && value.length === layers)) return value
     throw this.malformed(key, `a list of ${layers} values`, value)
+  }
+
+  /** Positive numbers, so many of them. */
+  positives(key: string, count: number): readonly number[] {
+    const value = this.value(key)
+    const isPositive = (entry: unknown) => typeof entry === 'number' && entry > 0 && Number.isFinite(entry)
+    if (Array.isArray(value) && value.length === count && value.every(isPositive)) return value
+    throw this.malformed(key, `${count} positive numbers`, value)
   }
 
   integer(key: string, fallback?: number): number {

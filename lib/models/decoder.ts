@@ -3,7 +3,7 @@ import { UsageError } from '../errors.js'
 import type { FloatDType, NativeDevice } from '../native.js'
 import { Linear } from '../nn/linear.js'
 import type { DropoutState } from '../nn/linear-input.js'
-import { RotaryTables } from '../nn/rotary.js'
+import { longRowsFrom, RotaryTables, type TokenPositions } from '../nn/rotary.js'
 import { recomputed } from '../tensor/checkpoint.js'
 import { roundedTo } from '../tensor/half.js'
 import { embedding, gatherRows } from '../tensor/operations/embedding.js'
@@ -43,6 +43,8 @@ export class Decoder {
   readonly untiedHead: Linear | null
   /** Every weight, in the order of the checkpoint. */
   readonly slots: readonly WeightSlot[]
+  /** Rows of so many tokens are turned otherwise than shorter ones. */
+  readonly longRowsFrom: number
   readonly #rotary: ReadonlyMap<RotaryPlan, RotaryTables>
 
   constructor(weights: Weights, rotaryDtype: 'float32' | 'bfloat16') {
@@ -65,6 +67,7 @@ export class Decoder {
       ...this.finalNorm.slots,
       ...(this.untiedHead ? WeightSlot.ofLinear(this.untiedHead) : []),
     ]
+    this.longRowsFrom = Math.min(...rotaryPlans(network).map(longRowsFrom))
     this.#rotary = new Map(
       rotaryPlans(network).map((plan) => [plan, new RotaryTables({ ...plan, dtype: rotaryDtype }, device)]),
     )
@@ -97,13 +100,15 @@ export class Decoder {
   /** Logits [1, V] of what follows `ids`, which come after what the cache holds; no gradients. */
   nextLogits(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
     const { length: start } = cache
-    const positions = this.#integers(Int32Array.from(ids, (_, i) => start + i))
+    const positions = Int32Array.from(ids, (_, i) => start + i)
+    const rowLength = this.#rowLength(start + ids.length, cache)
+    const onDevice = this.#integers(positions)
     const context: ForwardContext = {
-      rotary: this.#rotaryInputs(positions, start + ids.length),
+      rotary: this.#rotaryInputs({ positions, onDevice, rowLengths: positions.map(() => rowLength) }),
       offsets: this.#integers(Int32Array.of(0, ids.length)),
       dropout: null,
     }
-    let x = this.#embedded(this.#integers(Int32Array.from(ids)), positions)
+    let x = this.#embedded(this.#integers(Int32Array.from(ids)), onDevice)
     for (const block of this.blocks) x = block.forwardCached(x, context, cache)
     const last = this.finalNorm.forward(x.rows(ids.length - 1, ids.length))
     return logitsOf(last, this.head, this.network.logits)
@@ -124,15 +129,30 @@ export class Decoder {
     return Tensor.from(values, [values.length], { device: this.device, dtype: 'int32' })
   }
 
-  #rotaryInputs(positions: Tensor, length: number): ForwardContext['rotary'] {
+  /** The length of a row of which so many tokens are known; all of its tokens must be turned alike. */
+  #rowLength(known: number, cache: KeyValueCache): number {
+    const rowLength = Math.max(known, cache.rowLength)
+    const isLong = rowLength >= this.longRowsFrom
+    if (cache.length > 0 && isLong !== cache.isLong) {
+      throw new UsageError(
+        'too-long',
+        `Rows of ${this.longRowsFrom} tokens or more are computed otherwise from their first token on (LongRoPE): read the row again from its start, with the cache's rowLength set.`,
+      )
+    }
+    cache.isLong = isLong
+    return rowLength
+  }
+
+  #rotaryInputs(tokens: TokenPositions): ForwardContext['rotary'] {
     const { maxPositions } = this.config
+    const length = tokens.positions.reduce((longest, position) => Math.max(longest, position + 1), 0)
     if (this.positions && length > maxPositions) {
       throw new UsageError(
         'too-long',
         `The model has learned ${maxPositions} positions, and a row of ${length} tokens needs more: make rows shorter (maxLength).`,
       )
     }
-    return new Map([...this.#rotary].map(([plan, tables]) => [plan, { ...tables.upTo(length), positions }]))
+    return new Map([...this.#rotary].map(([plan, tables]) => [plan, tables.at(tokens)]))
   }
 
   #embedded(ids: Tensor, positions: Tensor): Tensor {
@@ -142,23 +162,32 @@ export class Decoder {
   }
 
   #hiddenStates(batch: Batch, { dropout, recompute = false }: ForwardOptions): Tensor {
-    let longest = 1
-    for (const position of batch.positions) longest = Math.max(longest, position + 1)
-    const positions = this.#integers(batch.positions)
+    const { positions } = batch
+    const onDevice = this.#integers(positions)
     const context: ForwardContext = {
-      rotary: this.#rotaryInputs(positions, longest),
+      rotary: this.#rotaryInputs({ positions, onDevice, rowLengths: rowLengths(batch) }),
       offsets: this.#integers(batch.offsets),
       dropout: dropout?.(batch.rowKeys) ?? null,
     }
-    const tables = [...context.rotary.values()].flatMap(({ cosines, sines }) => [cosines, sines])
-    const constants = [...tables, positions, context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
-    let x = this.#embedded(this.#integers(batch.ids), positions)
+    const inputs = [...context.rotary.values()].flatMap((input) => [input.cosines, input.sines, input.positions])
+    const constants = [...inputs, onDevice, context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
+    let x = this.#embedded(this.#integers(batch.ids), onDevice)
     for (const block of this.blocks) {
       const forward = (input: Tensor) => block.forward(input, context)
       x = recompute ? recomputed(forward, x, trainedIn(block), constants) : forward(x)
     }
     return x
   }
+}
+
+/** The length of each token's document, [T]. */
+function rowLengths({ positions, offsets }: Batch): Int32Array {
+  const lengths = new Int32Array(positions.length)
+  for (const [document, from] of offsets.entries()) {
+    const to = offsets[document + 1] ?? from
+    lengths.fill(to - from, from, to)
+  }
+  return lengths
 }
 
 function trainedIn(block: Block): Tensor[] {

@@ -7,6 +7,10 @@ import type { ModelConfig } from './config.js'
 export class KeyValueCache {
   /** Tokens seen. */
   length = 0
+  /** Tokens that the row will have, as far as that is known before they are read. */
+  rowLength = 0
+  /** Whether the tokens were turned as those of a long row are (LongRoPE). */
+  isLong = false
   readonly layers: readonly { keys: Tensor; values: Tensor }[]
 
   constructor(

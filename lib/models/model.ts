@@ -75,6 +75,11 @@ export class Model implements Disposable {
     return this.#decoder.head
   }
 
+  /** Rows of so many tokens are computed otherwise than shorter ones, from their first token on (LongRoPE). */
+  get longRowsFrom(): number {
+    return this.#decoder.longRowsFrom
+  }
+
   /** Every linear layer of the blocks, in order. */
   linears(): Linear[] {
     return this.#decoder.blocks.flatMap((block) => block.linears())

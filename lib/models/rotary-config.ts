@@ -29,18 +29,26 @@ export function rotaryFrom(
   const part = options.number('partial_rotary_factor', read.number('partial_rotary_factor', 1))
   const type = String(options.value('rope_type') ?? options.value('type') ?? 'default')
   options.value('type')
-  const original = () =>
-    options.integer('original_max_position_embeddings', read.integer('original_max_position_embeddings', maxPositions))
-  const scaling = readScaling(options, type, original)
-  options.refuseUnknown()
   const rotated = Math.floor(headSize * part)
   if (rotated % 2 !== 0 || !(part > 0 && part <= 1)) {
     throw options.unsupported('partial_rotary_factor', part, `it must give an even part of ${headSize}`)
   }
+  const original = () =>
+    options.integer('original_max_position_embeddings', read.integer('original_max_position_embeddings', maxPositions))
+  const scaling = readScaling(options, type, { original, maxPositions, pairs: rotated / 2 })
+  options.refuseUnknown()
   return { theta, headSize: rotated, scaling }
 }
 
-function readScaling(options: ConfigReader, type: string, original: () => number): RotaryScaling {
+interface Reach {
+  /** Positions of pretraining. */
+  original(): number
+  readonly maxPositions: number
+  /** Pairs of a head that rotate. */
+  readonly pairs: number
+}
+
+function readScaling(options: ConfigReader, type: string, { original, maxPositions, pairs }: Reach): RotaryScaling {
   switch (type) {
     case 'default':
       return { type }
@@ -55,7 +63,7 @@ function readScaling(options: ConfigReader, type: string, original: () => number
         originalPositions: original(),
       }
     case 'yarn': {
-      const factor = options.number('factor')
+      const factor = options.number('factor', maxPositions / original())
       const scale = (by: number) => (factor <= 1 ? 1 : 0.1 * by * Math.log(factor) + 1)
       const [mscale, all] = [options.number('mscale', 0), options.number('mscale_all_dim', 0)]
       const usual = mscale && all ? scale(mscale) / scale(all) : scale(1)
@@ -69,7 +77,21 @@ function readScaling(options: ConfigReader, type: string, original: () => number
         truncate: options.value('truncate') !== false,
       }
     }
+    // The first checkpoints of Phi-3 call it `su`.
+    case 'su':
+    case 'longrope': {
+      const originalPositions = original()
+      const factor = options.number('factor', maxPositions / originalPositions)
+      const usual = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalPositions))
+      return {
+        type: 'longrope',
+        shortFactors: options.positives('short_factor', pairs),
+        longFactors: options.positives('long_factor', pairs),
+        originalPositions,
+        attentionFactor: options.number('attention_factor', usual),
+      }
+    }
     default:
-      throw options.unsupported('rope_type', type, 'known are default, linear, llama3 and yarn')
+      throw options.unsupported('rope_type', type, 'known are default, linear, llama3, yarn and longrope')
   }
 }

@@ -1,5 +1,6 @@
 import type { NativeDevice } from '../native.js'
 import { roundedTo } from '../tensor/half.js'
+import type { RotaryInput } from '../tensor/operations/attention.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 
@@ -24,6 +25,15 @@ export type RotaryScaling =
       attentionFactor: number
       truncate: boolean
     }
+  | {
+      /** LongRoPE (arXiv 2402.13753): divisors of frequencies for rows of up to `originalPositions`, others for longer rows. */
+      type: 'longrope'
+      shortFactors: readonly number[]
+      longFactors: readonly number[]
+      originalPositions: number
+      /** Cosines and sines are multiplied by this. */
+      attentionFactor: number
+    }
 
 export interface RotaryConfig {
   readonly theta: number
@@ -33,8 +43,11 @@ export interface RotaryConfig {
   readonly dtype: 'float32' | 'bfloat16'
 }
 
-/** Angle per position of each pair, [headSize / 2]. */
-export function inverseFrequencies({ theta, headSize, scaling }: Omit<RotaryConfig, 'dtype'>): Float64Array {
+/** Angle per position of each pair, [headSize / 2]; `long` of rows that LongRoPE turns as long ones. */
+export function inverseFrequencies(
+  { theta, headSize, scaling }: Omit<RotaryConfig, 'dtype'>,
+  long = false,
+): Float64Array {
   const half = headSize / 2
   const plain = Float64Array.from({ length: half }, (_, j) => theta ** ((-2 * j) / headSize))
   switch (scaling.type) {
@@ -42,6 +55,8 @@ export function inverseFrequencies({ theta, headSize, scaling }: Omit<RotaryConf
       return plain
     case 'linear':
       return plain.map((frequency) => frequency / scaling.factor)
+    case 'longrope':
+      return plain.map((frequency, j) => frequency / (long ? scaling.longFactors : scaling.shortFactors)[j]!)
     case 'llama3':
       return plain.map((frequency) => {
         const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalPositions } = scaling
@@ -67,35 +82,81 @@ export function inverseFrequencies({ theta, headSize, scaling }: Omit<RotaryConf
   }
 }
 
-/** Cosines and sines [P, headSize / 2] (float32) for positions 0 to P - 1, made longer when a longer row comes. */
+/** From how many tokens on a row is turned as a long one; infinite where all rows are turned alike. */
+export const longRowsFrom = ({ scaling }: Pick<RotaryConfig, 'scaling'>): number =>
+  scaling.type === 'longrope' ? scaling.originalPositions + 1 : Number.POSITIVE_INFINITY
+
+/** Tokens of one forward pass. */
+export interface TokenPositions {
+  /** [T] */
+  readonly positions: Int32Array
+  /** The same on the device. */
+  readonly onDevice: Tensor
+  /** How many tokens the row has that each token is of, [T]. */
+  readonly rowLengths: Int32Array
+}
+
+/**
+ * Cosines and sines [P, headSize / 2] (float32) for positions from 0 on, made longer when a longer row comes. Long rows that
+ * are turned otherwise have a table of their own, below that of short ones.
+ */
 export class RotaryTables {
   #cosines: Tensor | null = null
   #sines: Tensor | null = null
+  #rows = { short: 0, long: 0 }
+  readonly #longFrom: number
 
   constructor(
     readonly config: RotaryConfig,
     readonly device: NativeDevice,
-  ) {}
+  ) {
+    this.#longFrom = longRowsFrom(config)
+  }
 
-  upTo(positions: number): { cosines: Tensor; sines: Tensor } {
-    if (!this.#cosines || !this.#sines || this.#cosines.shape[0]! < positions) {
+  /** The tables, and each token's place in them. */
+  at({ positions, onDevice, rowLengths }: TokenPositions): RotaryInput {
+    const isLong = (token: number) => rowLengths[token]! >= this.#longFrom
+    let [short, long] = [0, 0]
+    for (const [token, position] of positions.entries()) {
+      if (isLong(token)) long = Math.max(long, position + 1)
+      else short = Math.max(short, position + 1)
+    }
+    const tables = this.#upTo(short, long)
+    if (long === 0) return { ...tables, positions: onDevice }
+    const places = positions.map((position, token) => (isLong(token) ? this.#rows.short : 0) + position)
+    const { device } = this
+    return { ...tables, positions: Tensor.from(places, [places.length], { device, dtype: 'int32' }) }
+  }
+
+  #upTo(short: number, long: number): { cosines: Tensor; sines: Tensor } {
+    const known = this.#rows
+    if (!this.#cosines || !this.#sines || short > known.short || long > known.long) {
       this.dispose()
-      const length = Math.max(256, 2 ** Math.ceil(Math.log2(positions)))
-      const exact = inverseFrequencies(this.config)
-      const { dtype } = this.config
-      const frequencies = dtype === 'float32' ? exact : exact.map((value) => roundedTo(dtype, value))
-      const half = frequencies.length
-      const factor = this.config.scaling.type === 'yarn' ? this.config.scaling.attentionFactor : 1
+      const longest = Math.max(long, known.long)
+      this.#rows = { short: roomFor(Math.max(short, known.short)), long: longest > 0 ? roomFor(longest) : 0 }
+      const { scaling } = this.config
+      const factor = 'attentionFactor' in scaling ? scaling.attentionFactor : 1
+      const frequencies = [this.#frequencies(false), this.#frequencies(true)] as const
+      const half = frequencies[0].length
+      const { short: shortRows, long: longRows } = this.#rows
       const table = (of: (angle: number) => number) => {
-        const values = Float32Array.from({ length: length * half }, (_, i) => {
-          return factor * of(Math.floor(i / half) * frequencies[i % half]!)
+        const values = Float32Array.from({ length: (shortRows + longRows) * half }, (_, i) => {
+          const row = Math.floor(i / half)
+          const isLong = row >= shortRows
+          return factor * of((isLong ? row - shortRows : row) * frequencies[isLong ? 1 : 0][i % half]!)
         })
-        return keep(Tensor.from(values, [length, half], { device: this.device }))
+        return keep(Tensor.from(values, [shortRows + longRows, half], { device: this.device }))
       }
       this.#cosines = table(Math.cos)
       this.#sines = table(Math.sin)
     }
     return { cosines: this.#cosines, sines: this.#sines }
+  }
+
+  #frequencies(long: boolean): Float64Array {
+    const exact = inverseFrequencies(this.config, long)
+    const { dtype } = this.config
+    return dtype === 'float32' ? exact : exact.map((value) => roundedTo(dtype, value))
   }
 
   dispose(): void {
@@ -104,3 +165,5 @@ export class RotaryTables {
     this.#cosines = this.#sines = null
   }
 }
+
+const roomFor = (rows: number): number => Math.max(256, 2 ** Math.ceil(Math.log2(rows)))

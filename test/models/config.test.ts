@@ -34,6 +34,11 @@ describe('windows', () => {
       { model_type: 'qwen2', sliding_window: 1024, use_sliding_window: true, max_window_layers: 2 },
       [null, null, 1024, 1024, 1024, 1024],
     ],
+    [
+      'of the usual size',
+      { model_type: 'qwen2', use_sliding_window: true, max_window_layers: 5, max_position_embeddings: 8192 },
+      [null, null, null, null, null, 4096],
+    ],
     ['of every other layer', { model_type: 'gemma2', sliding_window: 8 }, [8, null, 8, null, 8, null]],
     [
       'by a pattern',
@@ -73,6 +78,26 @@ describe('rotary embeddings', () => {
     expect(has({ no_rope_layers: [0, 1, 1, 1, 1, 0] })).toEqual([false, true, true, true, true, false])
   })
 
+  test('LongRoPE has factors of short and of long rows, in the older words and the newer', () => {
+    const [short, long] = [Array(8).fill(1.5), Array.from({ length: 8 }, (_, j) => j + 2)]
+    const rows = (json: Json) => attentions({ model_type: 'phi3', ...json })[0]!.rotary
+    const wanted = { type: 'longrope', shortFactors: short, longFactors: long, originalPositions: 256 }
+    const attentionFactor = Math.sqrt(1 + Math.log(16) / Math.log(256))
+    const factors = { short_factor: short, long_factor: long }
+    for (const type of ['longrope', 'su']) {
+      expect(rows({ original_max_position_embeddings: 256, rope_scaling: { type, ...factors } })).toEqual({
+        ...{ theta: 10000, headSize: 16, scaling: { ...wanted, attentionFactor } },
+      })
+    }
+    const parameters = { rope_type: 'longrope', rope_theta: 5000, original_max_position_embeddings: 256, ...factors }
+    expect(rows({ rope_parameters: { ...parameters, factor: 1 } })).toMatchObject({
+      ...{ theta: 5000, scaling: { ...wanted, attentionFactor: 1 } },
+    })
+    expect(rows({ rope_parameters: { ...parameters, attention_factor: 1.25 } })).toMatchObject({
+      scaling: { attentionFactor: 1.25 },
+    })
+  })
+
   test('a part of each head is rotated', () => {
     const [first] = attentions({ model_type: 'phi3', partial_rotary_factor: 0.75 })
     expect(first!.rotary).toMatchObject({ headSize: 12, theta: 10000 })
@@ -91,6 +116,23 @@ test('what is not written has the value that the family’s configurations leave
   const uncapped = networkOf({ model_type: 'gemma2', attn_logit_softcapping: null, final_logit_softcapping: null })
   expect(uncapped.blocks[0]!.attention.softmax.softcap).toBeNull()
   expect(uncapped.logits.softcap).toBeNull()
+})
+
+test.each<[string, Json]>([
+  ['SmolLM3 3B', { model_type: 'smollm3', max_window_layers: 28, sliding_window: null, use_sliding_window: false }],
+  ['Gemma 2 as first published', { model_type: 'gemma2', sliding_window: 4096, sliding_window_size: 4096 }],
+  ['Phi-4 mini', { model_type: 'phi3', full_attn_mod: 1, interpolate_factor: 1, lm_head_bias: false }],
+  ['DistilGPT-2', { model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 2, _num_labels: 1 }],
+  [
+    'GPT-2 medium and larger',
+    {
+      ...{ model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 2 },
+      ...{ n_special: 0, predict_special_tokens: true, output_past: true },
+    },
+  ],
+])('%s has keys that nobody reads', (_, json) => {
+  const own = json.model_type === 'gpt2' ? { vocab_size: 500 } : sizes
+  expect(parseConfig({ ...own, ...json }, 'config.json').network.blocks.length).toBeGreaterThan(0)
 })
 
 test('GPT-2’s published configuration', () => {
@@ -140,7 +182,11 @@ test.each<[Json, RegExp]>([
   [{ model_type: 'qwen2', layer_types: ['full_attention'] }, /expected a list of 6 values for layer_types/],
   [{ model_type: 'qwen2', layer_types: Array(6).fill('chunked_attention') }, /layer_types "chunked_attention"/],
   [{ model_type: 'llama', embedding_multiplier: 12 }, /embedding_multiplier 12 is not supported: it is not known/],
-  [{ model_type: 'phi3', rope_scaling: { type: 'longrope', long_factor: [1] } }, /rope_type "longrope"/],
+  [
+    { model_type: 'phi3', rope_scaling: { type: 'longrope', long_factor: [1], short_factor: [1] } },
+    /expected 8 positive numbers for short_factor but found \[1\]/,
+  ],
+  [{ model_type: 'llama', rope_scaling: { type: 'dynamic', factor: 2 } }, /rope_type "dynamic"/],
   [{ model_type: 'llama', num_key_value_heads: 3 }, /4 heads, 3 key-value heads and head size 16 do not fit/],
   [
     { model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 1, scale_attn_by_inverse_layer_idx: true },

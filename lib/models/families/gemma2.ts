@@ -21,6 +21,7 @@ export const gemma2: Family = {
 
   read(read) {
     requireTanhGelu(read)
+    read.ignore('sliding_window_size')
     const sizes = readSizes(read, { headSize: 256, maxPositions: 8192 })
     const norm = rmsNorms(read.number('rms_norm_eps', 1e-6), 1)
     const attention = read.flag('attention_bias')

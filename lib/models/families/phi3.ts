@@ -4,12 +4,13 @@ import { readRotary } from '../rotary-config.js'
 import type { Family } from './family.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
 
-/** Phi-3 (arXiv 2404.14219), without long-context scaling: Llama with query, key and value in one layer, gate and up in another. */
+/** Phi-3 and Phi-4 mini (arXiv 2404.14219): Llama with query, key and value in one layer, gate and up in another. */
 export const phi3: Family = {
   modelType: 'phi3',
 
   read(read) {
     requireSilu(read)
+    read.ignore('full_attn_mod', 'interpolate_factor')
     const sizes = readSizes(read, { maxPositions: 4096 })
     const rotary = readRotary(read, sizes)
     const norm = rmsNorms(read.number('rms_norm_eps', 1e-5))

@@ -34,7 +34,7 @@ export const qwen2: Family = {
 
 /** Qwen's windows: of the layers from `max_window_layers` on, and only where they are switched on. */
 export function qwenWindows(read: ConfigReader, sizes: ModelSizes): (number | null)[] {
-  const window = read.optionalNumber('sliding_window')
+  const window = read.optionalNumber('sliding_window', 4096)
   const first = read.optionalNumber('max_window_layers') ?? 28
   return layerWindows(read, sizes, read.flag('use_sliding_window') ? window : null, (i) => i >= first)
 }
