@@ -1,12 +1,13 @@
 // How fast a training step is, against PyTorch and against what this machine can do, measured in one run:
 //   npm run bench:train -- [MODEL] [--quick] [--methods lora:8,rotation:8] [--dtypes bfloat16] [--steps 4] [--json FILE]
 // Each side is a process of its own with the same weights, adapter and tokens; steps are taken in turn.
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { writeFileSync } from 'node:fs'
 import { orUsageError } from './common/command-line.mjs'
+import { describeMachine } from './common/machine.mjs'
+import { pytorchMethods, pytorchVersion } from './common/pytorch.mjs'
+import { scratchFolder } from './common/scratch.mjs'
 import { boundOf } from './training/bound.mjs'
-import { agreementContest, ownContest, pytorchContest, pytorchMethods, pytorchVersion } from './training/contest.mjs'
+import { agreementContest, ownContest, pytorchContest } from './training/contest.mjs'
 import { readOptions } from './training/options.mjs'
 import { prepare } from './training/prepare.mjs'
 import {
@@ -16,22 +17,15 @@ import {
   ownReport,
   peaksReport,
   pytorchReport,
+  trainingLines,
 } from './training/report.mjs'
 
 const options = orUsageError(() => readOptions(process.argv.slice(2)))
 const { rows, length } = options
-const folder = mkdtempSync(join(tmpdir(), 'mora-bench-'))
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(130))
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
-
-const load = loadavg()[0]
+const folder = scratchFolder()
 const pytorch = pytorchVersion(options.python)
-console.log(
-  `${options.model}, ${rows} × ${length} tokens; ${cpus()[0].model}, ${cpus().length} cores, load ${load.toFixed(1)}`,
-)
-if (load > cpus().length / 4)
-  console.log('Others are using this machine: figures are lower than it can do, and they scatter.')
-console.log(pytorch ? `PyTorch ${pytorch}` : `${options.python} has no torch and numpy: only node-mora is measured.`)
+const subject = `${options.model}, ${rows} × ${length} tokens`
+const machine = describeMachine(subject, { pytorch, python: options.python })
 
 const { config, linears, trained, products, peaks, device } = await prepare(options, folder)
 console.log(`\n${peaksReport(peaks, products)}\n`)
@@ -89,8 +83,9 @@ if (agreements.length > 0) reports.push(agreementReport(agreements))
 if (cases.length > 0) reports.push(pytorchReport(cases, rows * length))
 console.log([...reports, ...notes].join('\n\n'))
 if (options.json) {
-  const machine = { cpu: device.name, detail: device.detail, cores: cpus().length, load }
-  const report = { machine, pytorch, model: options.model, rows, length, peaks, own, agreements, cases }
+  const facts = { machine: { ...machine, detail: device.detail }, model: options.model, rows, length, peaks }
+  const lines = trainingLines(own, cases, rows * length)
+  const report = { benchmark: 'training', ...facts, own, agreements, cases, lines }
   writeFileSync(options.json, `${JSON.stringify(report, null, 2)}\n`)
 }
 const apart = [

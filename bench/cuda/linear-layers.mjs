@@ -7,7 +7,7 @@ import { Parameter } from '../../dist/tensor/parameter.js'
 import { scope } from '../../dist/tensor/scope.js'
 import { record } from '../../dist/tensor/tape.js'
 import { Tensor } from '../../dist/tensor/tensor.js'
-import { fillNormal, normal } from './random.mjs'
+import { fillNormal, normal } from '../common/random.mjs'
 
 const dtype = 'bfloat16'
 

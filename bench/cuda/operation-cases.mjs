@@ -5,7 +5,7 @@ import { squareSide } from '../../dist/adapters/square-side.js'
 import { native } from '../../dist/native.js'
 import { liveBlocks } from '../../dist/tensor/operations/mora.js'
 import { Tensor } from '../../dist/tensor/tensor.js'
-import { normal } from './random.mjs'
+import { normal } from '../common/random.mjs'
 
 export const llama = { T: 4096, D: 4096, F: 11008, H: 32, E: 128, V: 32000, R: 1448, ranks: [8, 256], lossRows: 1024 }
 /** For the emulator. */

@@ -10,9 +10,9 @@ import { AdamW } from '../../dist/optim/adamw.js'
 import { openDevice } from '../../dist/tensor/device.js'
 import { packedBatch } from '../common/batch.mjs'
 import { adapterConfig, parseMethod } from '../common/methods.mjs'
+import { fillNormal } from '../common/random.mjs'
 import { mebibytes, table } from '../common/table.mjs'
 import { trainStep } from '../common/train-step.mjs'
-import { fillNormal } from './random.mjs'
 import { clocked, profiled, totalSeconds } from './timing.mjs'
 
 const { values: options } = parseArgs({

@@ -16,18 +16,27 @@ class LoRA(nn.Module):
     def forward(self, x):
         return self.b(self.a(x)) * self.scale
 
+    def delta(self):
+        """What the layer adds to a weight [d, k], as all `delta` here."""
+        return self.b.weight @ self.a.weight * self.scale
+
 
 class Sharing(nn.Module):
     """Input j is added to group j mod R; output i is entry i mod R."""
 
-    def __init__(self, matrix, out_features):
+    def __init__(self, matrix, in_features, out_features):
         super().__init__()
         self.square = linear_of(matrix)
+        self.in_features = in_features
         self.out_features = out_features
 
     def forward(self, x):
         side = self.square.in_features
         return tiled(self.square(in_blocks(x, side).sum(dim=-2)), self.out_features)
+
+    def delta(self):
+        blocks = -(-self.in_features // self.square.in_features)
+        return tiled_rows(wrapped(self.square.weight.repeat(1, blocks), self.in_features), self.out_features)
 
 
 class Rotation(nn.Module):
@@ -36,6 +45,7 @@ class Rotation(nn.Module):
     def __init__(self, matrix, in_features, out_features):
         super().__init__()
         self.square = linear_of(matrix)
+        self.in_features = in_features
         self.out_features = out_features
         side = matrix.shape[0]
         frequencies = 10000.0 ** (-torch.arange(0, side, 2, dtype=torch.float32) / side)
@@ -48,6 +58,13 @@ class Rotation(nn.Module):
         first, second = blocks.chunk(2, dim=-1)
         turned = blocks * self.cosines + torch.cat((-second, first), dim=-1) * self.sines
         return tiled(self.square(turned).flatten(-2), self.out_features)
+
+    def delta(self):
+        """M times the rotation of each block, along the diagonal."""
+        first, second = self.square.weight.chunk(2, dim=-1)
+        swapped = torch.cat((second, -first), dim=-1)
+        blocks = [self.square.weight * cosines + swapped * sines for cosines, sines in zip(self.cosines, self.sines)]
+        return tiled_rows(wrapped(torch.block_diag(*blocks), self.in_features), self.out_features)
 
 
 class Adapted(nn.Module):
@@ -85,6 +102,18 @@ def tiled(y, width):
     return y[..., :width]
 
 
+def wrapped(columns, width):
+    """Columns past the width belong to the input's start, which fills its last block."""
+    missing = columns.shape[1] - width
+    delta = columns[:, :width].clone()
+    delta[:, :missing] += columns[:, width:]
+    return delta
+
+
+def tiled_rows(matrix, height):
+    return tiled(matrix.T, height).T
+
+
 def add_adapters(model, tensors, config, operator, dtype):
     """Puts an adapter of Hugging Face's file layout beside the layers that it names. Returns its parameters."""
     prefix, ends = "base_model.model.", (".lora_A.weight", ".lora_B.weight")
@@ -98,7 +127,7 @@ def add_adapters(model, tensors, config, operator, dtype):
         if operator == "lora":
             adapter = LoRA(a, b, config["lora_alpha"] / config["r"])
         elif operator == "sharing":
-            adapter = Sharing(a, base.out_features)
+            adapter = Sharing(a, base.in_features, base.out_features)
         elif operator == "rotation":
             adapter = Rotation(a, base.in_features, base.out_features).to(dtype)
         else:

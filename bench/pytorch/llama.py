@@ -42,6 +42,22 @@ def sdpa_attention(q, k, v):
 ATTENTIONS = {"eager": eager_attention, "sdpa": sdpa_attention}
 
 
+class KeyValueCache:
+    """Keys and values [B, K, T, E] of one layer, in room for `capacity` tokens."""
+
+    def __init__(self, config, capacity, dtype):
+        _, _, heads, size = sizes_of(config)
+        self.keys, self.values = (torch.empty(1, heads, capacity, size, dtype=dtype) for _ in range(2))
+        self.length = 0
+
+    def extend(self, keys, values):
+        """Puts those of new tokens behind the others; gives all."""
+        start, self.length = self.length, self.length + keys.shape[2]
+        self.keys[:, :, start : self.length] = keys
+        self.values[:, :, start : self.length] = values
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+
 class Attention(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -53,7 +69,7 @@ class Attention(nn.Module):
         self.o_proj = nn.Linear(self.heads * self.head_size, hidden, bias=bias)
         self.attend = sdpa_attention
 
-    def forward(self, x, cosines, sines):
+    def forward(self, x, cosines, sines, cache=None):
         batch, length, _ = x.shape
 
         def by_head(projected):
@@ -61,9 +77,19 @@ class Attention(nn.Module):
 
         q, k, v = by_head(self.q_proj(x)), by_head(self.k_proj(x)), by_head(self.v_proj(x))
         q, k = rotate(q, cosines, sines), rotate(k, cosines, sines)
+        if cache is not None:
+            k, v = cache.extend(k, v)
+            if length == 1:
+                return self.o_proj(self.attend_one(q, k, v))
         repeats = self.heads // self.kv_heads
         k, v = k.repeat_interleave(repeats, dim=1), v.repeat_interleave(repeats, dim=1)
         return self.o_proj(self.attend(q, k, v).transpose(1, 2).reshape(batch, length, -1))
+
+    def attend_one(self, q, k, v):
+        """One token's heads [B, H, 1, E] to all that came before: those of a group are its queries, and nothing is copied."""
+        batch = q.shape[0]
+        groups = q.reshape(batch, self.kv_heads, self.heads // self.kv_heads, self.head_size)
+        return functional.scaled_dot_product_attention(groups, k, v).reshape(batch, 1, -1)
 
 
 class MLP(nn.Module):
@@ -86,8 +112,8 @@ class Block(nn.Module):
         self.post_attention_layernorm = RMSNorm(config["hidden_size"], config["rms_norm_eps"])
         self.mlp = MLP(config)
 
-    def forward(self, x, cosines, sines):
-        x = x + self.self_attn(self.input_layernorm(x), cosines, sines)
+    def forward(self, x, cosines, sines, cache=None):
+        x = x + self.self_attn(self.input_layernorm(x), cosines, sines, cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -131,6 +157,18 @@ class Llama(nn.Module):
         for layer in self.model.layers:
             x = layer(x, cosines, sines)
         return self.lm_head(self.model.norm(x))
+
+    def next_logits(self, ids, caches, rotary):
+        """Logits [B, V] of what follows ids [B, T] after what the caches, one of each layer, hold; `rotary` of all positions.
+
+        More than one token only into empty caches.
+        """
+        start = caches[0].length
+        cosines, sines = (table[start : start + ids.shape[1]] for table in rotary)
+        x = self.model.embed_tokens(ids)
+        for layer, cache in zip(self.model.layers, caches):
+            x = layer(x, cosines, sines, cache)
+        return self.lm_head(self.model.norm(x[:, -1]))
 
     def rotary(self, length, dtype):
         """cos and sin [T, E], made in float32."""

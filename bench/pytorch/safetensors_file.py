@@ -1,5 +1,6 @@
-"""Reads safetensors with PyTorch and NumPy alone."""
+"""Reads and writes safetensors with PyTorch and NumPy alone."""
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -31,3 +32,22 @@ def read_folder(folder):
     for path in sorted(Path(folder).glob("*.safetensors")):
         tensors.update(read_file(path))
     return tensors
+
+
+def write_file(path, tensors):
+    """Writes tensors by name, and waits until the disk has them."""
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    header, offset = {}, 0
+    for name, tensor in tensors.items():
+        end = offset + tensor.nbytes
+        header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)))
+        file.write(text)
+        for tensor in tensors.values():
+            file.write(tensor.contiguous().view(torch.uint8).numpy())
+        file.flush()
+        os.fsync(file.fileno())

@@ -1,11 +1,10 @@
-"""One side of bench/train.mjs: trains with PyTorch, a step for each line that it reads, and writes a line of JSON each.
+"""One side of bench/train.mjs: trains with PyTorch, a step for each request (protocol.py).
 
 The only argument is JSON: {"model", "adapter", "tokens", "operator", "dtype", "rows", "length", "threads",
 "learningRate", "best"}. `best` turns on what a careful user would: adapters in the model's dtype, the faster attention
 and the fused AdamW.
 """
 import json
-import sys
 import time
 from pathlib import Path
 
@@ -13,15 +12,14 @@ import numpy
 import torch
 from torch.nn import functional
 
+import protocol
 from adapters import add_adapters
 from llama import ATTENTIONS, Llama, sizes_of
 from safetensors_file import read_file, read_folder
 
 
 def main():
-    options = json.loads(sys.argv[1])
-    if options["threads"] > 0:
-        torch.set_num_threads(options["threads"])
+    options = protocol.options()
     dtype = getattr(torch, options["dtype"])
     config = json.loads((Path(options["model"]) / "config.json").read_text())
     model = Llama.load(config, read_folder(options["model"]), dtype)
@@ -41,8 +39,7 @@ def main():
     tokens = torch.from_numpy(tokens.astype(numpy.int64))
     ids, targets = tokens[:, :-1].contiguous(), tokens[:, 1:].reshape(-1)
 
-    say({"version": torch.__version__, "threads": torch.get_num_threads(), "attention": attention, "blas": blas()})
-    for _ in sys.stdin:
+    def step(_):
         start, cpu_start = time.perf_counter(), time.process_time()
         logits = model(ids)
         loss = functional.cross_entropy(logits.flatten(0, 1).float(), targets)
@@ -53,7 +50,9 @@ def main():
         optimizer.zero_grad(set_to_none=True)
         values = {"loss": loss.item(), "gradNorm": norm.item()}
         seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-        say({**values, "seconds": seconds, "cpuSeconds": cpu_seconds})
+        return {**values, "seconds": seconds, "cpuSeconds": cpu_seconds}
+
+    protocol.serve({"step": step}, attention=attention)
 
 
 def faster_attention(config, options, dtype):
@@ -73,16 +72,6 @@ def faster_attention(config, options, dtype):
         return best
 
     return min(ATTENTIONS, key=lambda name: seconds(ATTENTIONS[name]))
-
-
-def blas():
-    """Paths of the BLAS libraries that this process has loaded: they decide how fast float32 products are."""
-    paths = {line.split()[-1] for line in open("/proc/self/maps") if "/" in line}
-    return sorted(path for path in paths if "blas" in path or "mkl" in path or "blis" in path)
-
-
-def say(value):
-    print(json.dumps(value), flush=True)
 
 
 main()

@@ -1,4 +1,4 @@
-// The least time that a training step can take on this machine, from what it was measured to do (peaks.mjs):
+// The least time that a training step can take on this machine, from what it was measured to do (common/peaks.mjs):
 //
 //   bound = Σ products (flops / peak of that shape and form)         frozen weights: forward and dX, no dW
 //         + adapters' flops / best peak                               what cannot join a frozen weight's product
@@ -34,9 +34,11 @@ function productSeconds(products, peaks) {
 }
 
 function attentionFlops({ layers, heads, headSize }, lengths) {
-  const pairs = lengths.reduce((sum, length) => sum + (length * (length + 1)) / 2, 0)
-  return layers * (2 + 5) * 2 * headSize * heads * pairs
+  return layers * (2 + 5) * 2 * headSize * heads * attentionPairs(lengths)
 }
+
+/** Queries and the keys that they see. */
+export const attentionPairs = (lengths) => lengths.reduce((sum, length) => sum + (length * (length + 1)) / 2, 0)
 
 /** What lies between the products of the model itself. */
 function blockBytes(config, T, a) {
@@ -49,15 +51,23 @@ function blockBytes(config, T, a) {
     headSize: E,
     vocabularySize: V,
   } = config
-  const residualAndNorm = 2 * 4 * T * D * a // forward: read x and what is added, write their sum and the normed
   const normBackward = 2 * 4 * T * D * a // read dY, x and the residual's gradient, write the sum
-  const rotary = 2 * 2 * T * (H + K) * E * a // forward and backward: read and write q and k
-  const gate = 3 * T * F * a // read gate and up, write their product
+  const rotaryBackward = 2 * T * (H + K) * E * a
   const gateBackward = 5 * T * F * a // read dY, gate and up, write two gradients
-  const block = residualAndNorm + normBackward + rotary + gate + gateBackward
-  const embedding = 2 * T * D * a
   const loss = T * V * (4 + a) // read float32 logits, write their gradient
-  return layers * block + embedding + loss
+  return forwardBytes(config, T, a) + layers * (normBackward + rotaryBackward + gateBackward) + loss
+}
+
+/** The same of a forward pass without the head. */
+export function forwardBytes(
+  { layers, hiddenSize: D, intermediateSize: F, heads: H, keyValueHeads: K, headSize: E },
+  T,
+  a,
+) {
+  const residualAndNorm = 2 * 4 * T * D * a // read x and what is added, write their sum and the normed
+  const rotary = 2 * T * (H + K) * E * a // read and write q and k
+  const gate = 3 * T * F * a // read gate and up, write their product
+  return layers * (residualAndNorm + rotary + gate) + 2 * T * D * a // the embedding
 }
 
 /** Passes over activations that the sharing operators add, and the optimizer's over parameters. */

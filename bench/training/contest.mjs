@@ -1,26 +1,12 @@
 // Contests: trainers of the same weights and tokens, each a process of its own, whose steps are taken in turn.
-import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { lacksBlas, lacksBlasNote, pytorchProcess } from '../common/pytorch.mjs'
+import { SideProcess } from '../common/side-process.mjs'
+import { median, spread } from '../common/turns.mjs'
 import { adapterFolder, tokenFile } from './prepare.mjs'
-import { TrainerProcess } from './trainer-process.mjs'
 
 const ours = fileURLToPath(new URL('./ours.mjs', import.meta.url))
-const pytorch = fileURLToPath(new URL('../pytorch/train.py', import.meta.url))
-/** Freed blocks stay in the process instead of being faulted in again at every step. */
-const tunedMalloc = { MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '-1', MALLOC_TOP_PAD_: '67108864' }
-/** Methods that bench/pytorch has. */
-export const pytorchMethods = ['lora', 'rotation', 'sharing']
-
-/** PyTorch's version, or null where the interpreter has none. */
-export function pytorchVersion(python) {
-  try {
-    const code = 'import numpy, torch; print(torch.__version__)'
-    return execFileSync(python, ['-c', code], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
-  } catch {
-    return null
-  }
-}
 
 /** Our own methods, side by side: what one costs over another. */
 export function ownContest({ options, folder, methods, dtype, seconds }) {
@@ -60,14 +46,10 @@ async function contest({ options, folder, dtype, sides, seconds }) {
     for (const side of sides) {
       const trainer = startTrainer(side, { options, folder, dtype })
       trainers.push(trainer)
-      const { blas } = await trainer.ready()
+      const facts = await trainer.ready()
       const plainAdapters = side.kind === 'pytorch' // they are float32
-      if (!blas || (dtype === 'bfloat16' && !plainAdapters) || blas.some((path) => /openblas|mkl|blis/.test(path)))
-        continue
-      notes.push(
-        `${side.name} was left out in ${dtype}: its float32 products would use the reference BLAS, dozens of times ` +
-          'slower than a tuned one. Install one (apt-get install libopenblas0-openmp), or name its folder with --blas.',
-      )
+      if ((dtype === 'bfloat16' && !plainAdapters) || !lacksBlas(facts)) continue
+      notes.push(lacksBlasNote(side.name, dtype))
       await trainers.pop().stop()
     }
     await takeRounds(trainers, options.steps, seconds)
@@ -91,22 +73,18 @@ function startTrainer({ kind, name, method, rounds = Number.POSITIVE_INFINITY },
     learningRate: options.learningRate ?? 2e-5,
     best,
   }
-  const start = () => {
-    if (kind === 'ours') return new TrainerProcess(name, process.execPath, [ours, JSON.stringify(task)])
-    return new TrainerProcess(name, options.python, [pytorch, JSON.stringify(task)], {
-      PYTHONDONTWRITEBYTECODE: '1',
-      ...(options.blas && { LD_LIBRARY_PATH: options.blas }),
-      ...(best && tunedMalloc),
-    })
-  }
-  return Object.assign(start(), { rounds })
+  const trainer =
+    kind === 'ours'
+      ? new SideProcess(name, process.execPath, [ours, JSON.stringify(task)])
+      : pytorchProcess(name, 'train.py', task, options, best)
+  return Object.assign(trainer, { rounds, steps: [] })
 }
 
 async function takeRounds(trainers, rounds, seconds) {
   const step = async (trainer) => {
-    const { seconds: took, loss } = await trainer.step()
-    process.stderr.write(`  ${trainer.name}: ${took.toFixed(2)} s, loss ${loss.toFixed(5)}\n`)
-    return took
+    const values = await trainer.ask({ task: 'step' })
+    trainer.steps.push(values)
+    process.stderr.write(`  ${trainer.name}: ${values.seconds.toFixed(2)} s, loss ${values.loss.toFixed(5)}\n`)
   }
   const start = performance.now()
   for (const trainer of trainers) await step(trainer)
@@ -126,14 +104,8 @@ function resultOf(trainer) {
     facts: trainer.facts,
     losses: trainer.steps.map(({ loss }) => loss),
     gradNorms: trainer.steps.map(({ gradNorm }) => gradNorm),
-    seconds: { median: median(times), least: Math.min(...times), most: Math.max(...times), all: times },
+    seconds: spread(times),
     cpuSeconds: median(trainer.steps.slice(1).map(({ cpuSeconds }) => cpuSeconds)),
     peakMemory: trainer.peakMemory(),
   }
-}
-
-function median(values) {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = (sorted.length - 1) / 2
-  return (sorted[Math.floor(middle)] + sorted[Math.ceil(middle)]) / 2
 }

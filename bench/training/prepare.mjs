@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { loadModel } from '../../dist/models/index.js'
 import { textIds } from '../common/batch.mjs'
 import { adapterConfig } from '../common/methods.mjs'
+import { measurePeaks } from '../common/peaks.mjs'
 import { productsOf } from './model-sizes.mjs'
-import { measurePeaks } from './peaks.mjs'
 
 /**
  * Writes what every side reads into `folder`: the model in float32, the fresh adapters and the tokens; and measures the

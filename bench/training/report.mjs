@@ -109,3 +109,21 @@ export function boundReport(contests) {
   )
   return `The least time that these peaks allow (bench/training/bound.mjs has the formula)\n${table(header, rows)}`
 }
+
+/** What bench/diff.mjs compares; see common/report.mjs. */
+export function trainingLines(own, cases, tokens) {
+  const line = (name, sides, possible) => ({ name, amount: tokens, unit: 'tokens/s', possible, sides })
+  return [
+    ...own.flatMap(({ dtype, sides }) =>
+      sides.map(({ name, seconds, bound }) =>
+        line(`${dtype}, ${name}`, [{ name: 'node-mora', seconds }], bound.seconds),
+      ),
+    ),
+    ...cases.map(({ dtype, method, sides }) =>
+      line(
+        `${dtype}, ${method.label}, against PyTorch`,
+        sides.map(({ name, seconds, comparison }) => ({ name, seconds, agrees: comparison?.agree })),
+      ),
+    ),
+  ]
+}

@@ -4,45 +4,59 @@ import { native } from '../../dist/native.js'
 const repetitions = 3
 const secondsEach = 0.12
 
+const allForms = ['forward', 'dX', 'dW']
+
 /**
- * Best GFLOP/s of each product in its three forms, and best GB/s (bytes read and bytes written) of a copy that no cache
+ * Best GFLOP/s of each product in each of the `forms`, and best GB/s (bytes read and bytes written) of a copy that no cache
  * holds: `{ products: { qkv: { forward, dX, dW } }, best, bandwidth }`.
  */
-export async function measurePeaks(device, dtype, products) {
+export async function measurePeaks(device, dtype, products, forms = allForms) {
   const figures = {}
   for (const { name, rows, inFeatures, outFeatures } of products) {
-    figures[name] = await productPeaks(device, dtype, name === 'head', rows, inFeatures, outFeatures)
+    figures[name] = await productPeaks(device, dtype, name === 'head', [rows, inFeatures, outFeatures], forms)
   }
-  const best = Math.max(...Object.values(figures).flatMap((forms) => Object.values(forms)))
+  const best = Math.max(...Object.values(figures).flatMap((figure) => Object.values(figure)))
   return { products: figures, best, bandwidth: await copyBandwidth(device) }
 }
 
-async function productPeaks(device, dtype, floatOutput, rows, inFeatures, outFeatures) {
+/** GFLOP/s of one product x [rows, in] W [out, in]ᵀ in each form. */
+export async function productPeaks(device, dtype, floatOutput, [rows, inFeatures, outFeatures], forms = allForms) {
   const x = filled(device, dtype, [rows, inFeatures])
   const weight = filled(device, dtype, [outFeatures, inFeatures])
   const dY = filled(device, dtype, [rows, outFeatures])
   const y = native.empty(device, floatOutput ? 'float32' : dtype, [rows, outFeatures])
   const dX = native.empty(device, dtype, [rows, inFeatures])
   const dW = native.empty(device, 'float32', [outFeatures, inFeatures])
-  const forms = {
+  const runs = {
     forward: () => native.matmul(x, false, weight, true, y, 1, false),
     dX: () => native.matmul(dY, false, weight, false, dX, 1, false),
     dW: () => native.matmul(dY, true, x, false, dW, 1, false),
   }
   const flops = 2 * rows * inFeatures * outFeatures
   const peaks = {}
-  for (const [form, run] of Object.entries(forms)) peaks[form] = flops / (await bestSeconds(device, run)) / 1e9
+  for (const form of forms) peaks[form] = flops / (await bestSeconds(device, runs[form])) / 1e9
   for (const tensor of [x, weight, dY, y, dX, dW]) tensor.dispose()
   return peaks
 }
 
-async function copyBandwidth(device) {
+/** GB/s, bytes read and bytes written, of a copy that no cache holds. */
+export async function copyBandwidth(device) {
   const elements = 96 * 2 ** 20
   const [source, target] = [0, 1].map(() => filled(device, 'float32', [elements]))
   const seconds = await bestSeconds(device, () => native.copy(source, target, 1))
   source.dispose()
   target.dispose()
   return (2 * 4 * elements) / seconds / 1e9
+}
+
+/** GB/s of reading what no cache holds. */
+export async function readBandwidth(device) {
+  const elements = 128 * 2 ** 20
+  const source = filled(device, 'float32', [elements])
+  const count = native.empty(device, 'int32', [1])
+  const seconds = await bestSeconds(device, () => native.countNonFinite(source, count, false))
+  for (const tensor of [source, count]) tensor.dispose()
+  return (4 * elements) / seconds / 1e9
 }
 
 function filled(device, dtype, shape) {

@@ -2,15 +2,17 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
-/** A process that takes a training step for each line that it is sent, and answers each with a line of JSON. */
-export class TrainerProcess {
+/**
+ * One side of a comparison in a process of its own: it says a line of JSON once it is ready, and answers each request, a
+ * line of JSON, with another.
+ */
+export class SideProcess {
   #child
   #lines
   #errors = ''
 
   constructor(name, command, commandArguments, environment = {}) {
     this.name = name
-    this.steps = []
     this.#child = spawn(command, commandArguments, {
       env: { ...process.env, ...environment },
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -32,12 +34,9 @@ export class TrainerProcess {
     return this.facts
   }
 
-  /** One step; `{ loss, gradNorm, seconds, cpuSeconds }`. */
-  async step() {
-    this.#child.stdin.write('step\n')
-    const values = await this.#answer()
-    this.steps.push(values)
-    return values
+  async ask(request) {
+    this.#child.stdin.write(`${JSON.stringify(request)}\n`)
+    return await this.#answer()
   }
 
   /** The most memory [bytes] that was resident at one time. */

@@ -1,0 +1,61 @@
+import { parseArgs } from 'node:util'
+import { orUsageError } from './command-line.mjs'
+import { modelPath } from './model-path.mjs'
+import { pytorchVersion } from './pytorch.mjs'
+
+const shared = {
+  rounds: { type: 'string' },
+  threads: { type: 'string', default: '0' },
+  python: { type: 'string', default: '/usr/bin/python3' },
+  blas: { type: 'string' },
+  json: { type: 'string' },
+  quick: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+}
+
+export const sharedHelp = `  --rounds N       measured runs of each side, taken in turn after one that is not counted; default 7
+  --threads N      default all cores
+  --python FILE    an interpreter that has torch; default /usr/bin/python3
+  --blas FOLDER    where PyTorch finds its libblas.so.3; default the system's
+  --json FILE      also write everything as JSON
+  --quick          two rounds, PyTorch in its best setting only`
+
+const dtypes = ['bfloat16', 'float32']
+
+/**
+ * What a benchmark is asked for: the shared options and its `own`, as parseArgs has them, `pytorch` (a version or null),
+ * and the model, unless it `needsModel: false`. A wrong option ends the process.
+ */
+export function readOptions({ usage, own = {}, needsModel = true }) {
+  return orUsageError(() => {
+    const { values, positionals } = parseArgs({ allowPositionals: needsModel, options: { ...own, ...shared } })
+    if (values.help) {
+      console.log(`${usage}\n${sharedHelp}`)
+      process.exit(0)
+    }
+    return {
+      ...values,
+      model: needsModel ? modelPath(positionals[0]) : undefined,
+      rounds: whole('rounds', values.rounds ?? (values.quick ? '2' : '7'), 1),
+      threads: whole('threads', values.threads, 0),
+      pytorch: pytorchVersion(values.python),
+    }
+  })
+}
+
+/** The integer of an option's text. */
+export function whole(name, text, least) {
+  const value = Number(text)
+  if (Number.isInteger(value) && value >= least) return value
+  throw new Error(`Expected an integer of ${least} or more for --${name} but received ${text}.`)
+}
+
+export const list = (text) => text.split(',').filter((part) => part !== '')
+
+/** The dtypes of a list that computations are measured in. */
+export const dtypeList = (text) => list(text).map((name) => dtypeOf('dtypes', name))
+
+export function dtypeOf(option, name) {
+  if (dtypes.includes(name)) return name
+  throw new Error(`Expected ${dtypes.join(' or ')} for --${option} but received ${name}.`)
+}

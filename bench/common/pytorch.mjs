@@ -1,0 +1,68 @@
+// PyTorch as the other side of a comparison: a script of bench/pytorch in a process of its own.
+import { execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { SideProcess } from './side-process.mjs'
+
+/** Freed blocks stay in the process instead of being faulted in again each time. */
+const tunedMalloc = { MALLOC_MMAP_MAX_: '0', MALLOC_TRIM_THRESHOLD_: '-1', MALLOC_TOP_PAD_: '67108864' }
+
+/** Methods that bench/pytorch has. */
+export const pytorchMethods = ['lora', 'rotation', 'sharing']
+
+/** PyTorch's version, or null where the interpreter has none. */
+export function pytorchVersion(python) {
+  try {
+    const code = 'import numpy, torch; print(torch.__version__)'
+    return execFileSync(python, ['-c', code], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trim()
+  } catch {
+    return null
+  }
+}
+
+/** `[command, arguments, environment]` of a script with its task. `tuned`: with the allocator set as PyTorch likes it. */
+export function pytorchCommand(script, task, { python, blas }, tuned) {
+  const path = fileURLToPath(new URL(`../pytorch/${script}`, import.meta.url))
+  return [
+    python,
+    [path, JSON.stringify(task)],
+    { PYTHONDONTWRITEBYTECODE: '1', ...(blas && { LD_LIBRARY_PATH: blas }), ...(tuned && tunedMalloc) },
+  ]
+}
+
+export const pytorchProcess = (name, script, task, options, tuned) =>
+  new SideProcess(name, ...pytorchCommand(script, task, options, tuned))
+
+/** Whether a side's float32 products are dozens of times slower than they could be. */
+export const lacksBlas = ({ blas }) => blas !== undefined && !blas.some((path) => /openblas|mkl|blis/.test(path))
+
+export const lacksBlasNote = (name, dtype) =>
+  `${name} was left out in ${dtype}: its float32 products would use the reference BLAS, dozens of times slower than a ` +
+  'tuned one. Install one (apt-get install libopenblas0-openmp), or name its folder with --blas.'
+
+/** With a tuned allocator, and as it comes. */
+const settings = [
+  { name: 'PyTorch, best', tuned: true },
+  { name: 'PyTorch', tuned: false },
+]
+
+/**
+ * Starts PyTorch in its best setting and, unless `bestOnly` or quick, as it comes; none where it is not installed, or lacks a
+ * BLAS for float32. `notes` gets what a reader should know.
+ */
+export async function pytorchSides(script, task, options, notes, { bestOnly = false } = {}) {
+  const sides = []
+  for (const { name, tuned } of options.pytorch ? settings.slice(0, bestOnly || options.quick ? 1 : 2) : []) {
+    const side = pytorchProcess(name, script, task, options, tuned)
+    const facts = await side.ready()
+    sides.push(side)
+    if (task.dtype !== 'float32' || !lacksBlas(facts)) continue
+    notes.add(lacksBlasNote('PyTorch', task.dtype))
+    await stopAll(sides)
+    return []
+  }
+  return sides
+}
+
+export async function stopAll(sides) {
+  for (const side of sides) await side.stop()
+}

@@ -1,0 +1,73 @@
+// What every benchmark reports, for people and for bench/diff.mjs. A line is one thing that was measured:
+//
+//   { name, sides: [{ name, seconds, agrees?, agreement? }], amount?, unit?, possible? }
+//
+// `seconds` is the spread of one run, `amount` what a run does in `unit`s (a rate without the "per second"), `possible`
+// the least seconds that the machine's measured peaks allow. Sides after the first are compared with it: `agrees` says
+// whether they computed the same thing, `agreement` how well.
+import { writeFileSync } from 'node:fs'
+import { table } from './table.mjs'
+
+/** Prints the lines, writes them where `options.json` says, and lets the process fail where sides disagree. */
+export function report({ benchmark, machine, options, lines, notes = [], facts = {} }) {
+  console.log([`\n${lineTable(lines)}`, ...notes].join('\n\n'))
+  if (options.json) {
+    const content = { benchmark, machine, model: options.model, rounds: options.rounds, ...facts, lines }
+    writeFileSync(options.json, `${JSON.stringify(content, null, 2)}\n`)
+  }
+  const apart = lines.flatMap(({ name, sides }) =>
+    sides.filter(({ agrees }) => agrees === false).map((side) => `${name}, ${side.name}`),
+  )
+  if (apart.length === 0) return
+  console.error(`Results do not agree: ${apart.join('; ')}.`)
+  process.exitCode = 1
+}
+
+const columns = [
+  ['line', (_, line) => line.name],
+  ['side', (side) => side.name],
+  ['ms', ({ seconds }) => milliseconds(seconds.median)],
+  ['least–most', ({ seconds }) => `${milliseconds(seconds.least)}–${milliseconds(seconds.most)}`],
+  ['runs', ({ seconds }) => seconds.all.length],
+  ['rate', ({ seconds }, { amount }) => rate(amount, seconds.median)],
+  ['possible', (_, { amount, possible }) => rate(amount, possible)],
+  ['unit', (_, { unit }) => unit],
+  ['achieved', ({ seconds }, { possible }) => percent(possible, seconds.median)],
+  ['node-mora is faster by', (side, { sides }) => ratio(side, sides[0])],
+  ['agrees', ({ agreement }) => agreement],
+]
+
+/** A row for each side of each line; columns that nothing has a value for are left out. */
+export function lineTable(lines) {
+  const rows = lines.flatMap((line) => line.sides.map((side) => columns.map(([, cell]) => cell(side, line))))
+  const used = columns.map((_, i) => rows.some((row) => row[i] !== undefined))
+  const only = (cells) => cells.filter((_, i) => used[i])
+  const header = only(columns.map(([name]) => name))
+  return table(
+    header,
+    rows.map((row) => only(row).map((cell) => cell ?? '-')),
+  )
+}
+
+export function milliseconds(seconds) {
+  const value = seconds * 1000
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3)
+}
+
+function rate(amount, seconds) {
+  if (amount === undefined || seconds === undefined) return undefined
+  const value = amount / seconds
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3)
+}
+
+const percent = (possible, seconds) =>
+  possible === undefined ? undefined : `${((100 * possible) / seconds).toFixed(0)}%`
+
+const ratio = (side, first) =>
+  side === first ? undefined : `${(side.seconds.median / first.seconds.median).toFixed(2)}×`
+
+/** `{ agrees, agreement }` of a relative difference and the largest one that rounding explains. */
+export function agreementOf(difference, allowed) {
+  const agrees = difference <= allowed
+  return { agrees, difference, agreement: `${agrees ? 'yes' : 'NO'}, ${difference.toExponential(0)} apart` }
+}

@@ -1,0 +1,120 @@
+// How fast a prompt is read and one stream of tokens is generated, against this machine's products and memory bandwidth,
+// and against PyTorch with the same weights:
+//   npm run bench -- generation [--prompt 512] [--tokens 64] [--dtypes bfloat16,float32]
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { loadModel } from '../dist/models/index.js'
+import { textIds } from './common/batch.mjs'
+import { orUsageError } from './common/command-line.mjs'
+import { describeMachine } from './common/machine.mjs'
+import { dtypeList, readOptions, whole } from './common/options.mjs'
+import { measurePeaks, readBandwidth } from './common/peaks.mjs'
+import { pytorchSides, stopAll } from './common/pytorch.mjs'
+import { report } from './common/report.mjs'
+import { scratchFolder } from './common/scratch.mjs'
+import { spread, takeTurns } from './common/turns.mjs'
+import { decodingBound, readingBound, readingProducts } from './generation/bound.mjs'
+
+const options = readOptions({
+  usage: `node bench/generation.mjs [MODEL] [options]: tokens per second of one stream, greedy, after a prompt.
+
+  --prompt N       tokens of the prompt, default 512
+  --tokens N       generated after the first, default 64
+  --dtypes LIST    bfloat16, float32; default both`,
+  own: {
+    prompt: { type: 'string', default: '512' },
+    tokens: { type: 'string', default: '64' },
+    dtypes: { type: 'string', default: 'bfloat16,float32' },
+  },
+})
+const { threads } = options
+const { prompt, newTokens, dtypes } = orUsageError(() => ({
+  prompt: whole('prompt', options.prompt, 2),
+  newTokens: whole('tokens', options.tokens, 1),
+  dtypes: dtypeList(options.dtypes),
+}))
+const machine = describeMachine(`${options.model}, a prompt of ${prompt} tokens, ${newTokens} more`, options)
+
+const folder = scratchFolder()
+const [copy, tokenFile] = [join(folder, 'model'), join(folder, 'tokens.bin')]
+const given = await loadModel(options.model, { device: 'cpu', dtype: 'float32', threads })
+await given.save(copy, { dtype: 'float32' })
+const ids = textIds(given.tokenizer, 1, prompt).slice(0, prompt)
+writeFileSync(tokenFile, ids)
+given.dispose()
+
+const { device } = given
+const bandwidths = [await readBandwidth(device)]
+const [lines, notes] = [[], new Set()]
+for (const dtype of dtypes) {
+  const peaks = await measurePeaks(device, dtype, readingProducts(given.config, prompt), ['forward'])
+  bandwidths.push(peaks.bandwidth)
+  lines.push(...(await measure(dtype, peaks)))
+}
+const bandwidth = Math.max(...bandwidths)
+console.log(`\nMemory ${bandwidth.toFixed(1)} GB/s`)
+report({ benchmark: 'generation', machine, options, lines, notes: [...notes], facts: { prompt, newTokens, bandwidth } })
+
+async function measure(dtype, peaks) {
+  const model = await loadModel(copy, { device: 'cpu', dtype, threads })
+  const task = { model: copy, tokens: tokenFile, prompt, newTokens, dtype, threads }
+  const processes = await pytorchSides('generate.py', task, options, notes)
+  try {
+    const ours = { name: 'node-mora', run: () => generate(model) }
+    const theirs = processes.map((side) => ({ name: side.name, run: () => side.ask({ task: 'generate' }) }))
+    const sides = [ours, ...theirs]
+    const results = await takeTurns(sides, options.rounds)
+    const { config } = model
+    const linears = model.linears()
+    const best = Math.max(...bandwidths)
+    const line = (name, key, tokens, possible) => ({
+      name: `${name}, ${dtype}`,
+      amount: tokens,
+      unit: 'tokens/s',
+      possible,
+      sides: sides.map((side, i) => ({
+        name: side.name,
+        seconds: spread(results[i].map((result) => result[key])),
+        ...(i > 0 && sameText(results[0][0].ids, results[i][0].ids, dtype)),
+      })),
+    })
+    return [
+      line(
+        'reading the prompt',
+        'prefill',
+        prompt,
+        readingBound({ config, tokens: prompt, dtype, peaks, bandwidth: best }),
+      ),
+      line(
+        'generating',
+        'decode',
+        newTokens,
+        decodingBound({ config, linears, prompt, tokens: newTokens, dtype, bandwidth: best }),
+      ),
+    ]
+  } finally {
+    await stopAll(processes)
+    model.dispose()
+    device.trim()
+  }
+}
+
+/** Seconds of choosing the first token and of choosing the others, and all of them. */
+async function generate(model) {
+  const cache = model.createCache(prompt + newTokens)
+  const likeliest = { temperature: 0, topK: 0, topP: 1, uniform: 0 }
+  const start = performance.now()
+  const chosen = [await model.nextToken(ids, cache, likeliest)]
+  const read = performance.now()
+  for (let i = 0; i < newTokens; i++) chosen.push(await model.nextToken([chosen.at(-1)], cache, likeliest))
+  const end = performance.now()
+  cache.dispose()
+  return { prefill: (read - start) / 1000, decode: (end - read) / 1000, ids: chosen }
+}
+
+/** In float32 both sides choose the same tokens; in bfloat16, rounding decides where two are about as likely. */
+function sameText(ours, theirs, dtype) {
+  const apart = ours.findIndex((id, i) => id !== theirs[i])
+  if (apart < 0) return { agrees: true, agreement: 'yes' }
+  return { agrees: dtype === 'float32' ? false : undefined, agreement: `${apart} of ${ours.length} tokens` }
+}

@@ -1,0 +1,77 @@
+// Causal attention over documents of one length, ours; the inputs of both sides lie in float32 files, q, k, v and the
+// gradient of the output, [documents · length, heads, E], rounded to the dtype by each side.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { native } from '../../dist/native.js'
+import { randomStream } from '../../dist/random.js'
+import { Tensor } from '../../dist/tensor/tensor.js'
+
+export const inputs = ['q', 'k', 'v', 'dOut']
+export const outputs = ['out', 'dQ', 'dK', 'dV']
+
+export function writeInputs(folder, { heads, keyValueHeads, headSize }, tokens) {
+  const random = randomStream(1, 'bench', 'attention')
+  for (const name of inputs) {
+    const elements = tokens * headSize * (name === 'k' || name === 'v' ? keyValueHeads : heads)
+    writeFileSync(
+      join(folder, name),
+      Float32Array.from({ length: elements }, () => random.normal()),
+    )
+  }
+}
+
+/** Arithmetic of a pass: two products of a pair of tokens forward, five backward (the scores are made again). */
+export const attentionFlops = ({ heads, headSize }, documents, length, backward) =>
+  (backward ? 5 : 2) * 2 * headSize * heads * documents * ((length * (length + 1)) / 2)
+
+export class OurAttention {
+  #tensors = {}
+  #scoring
+
+  constructor(folder, { heads, keyValueHeads, headSize }, documents, length, dtype, device) {
+    const tokens = documents * length
+    const query = [tokens, heads, headSize]
+    const key = [tokens, keyValueHeads, headSize]
+    const load = (name, shape) => {
+      const bytes = readFileSync(join(folder, name))
+      const values = new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+      return Tensor.from(values.subarray(0, tokens * shape[1] * headSize), shape, { device, dtype })
+    }
+    const empty = (shape) => Tensor.empty(shape, { device, dtype })
+    const offsets = Int32Array.from({ length: documents + 1 }, (_, i) => i * length)
+    this.#tensors = {
+      q: load('q', query),
+      k: load('k', key),
+      v: load('v', key),
+      dOut: load('dOut', query),
+      ...{ out: empty(query), dQ: empty(query), dK: empty(key), dV: empty(key) },
+      lse: Tensor.empty([heads, tokens], { device }),
+      offsets: Tensor.from(offsets, [documents + 1], { device, dtype: 'int32' }),
+    }
+    this.#scoring = { scale: 1 / Math.sqrt(headSize), softcap: 0, window: 0 }
+  }
+
+  forward() {
+    const [q, k, v, offsets, out, lse] = this.#native('q', 'k', 'v', 'offsets', 'out', 'lse')
+    native.attention(q, k, v, offsets, offsets, this.#scoring, out, lse)
+  }
+
+  backward() {
+    const [dOut, q, k, v, out, lse, offsets] = this.#native('dOut', 'q', 'k', 'v', 'out', 'lse', 'offsets')
+    const gradients = this.#native('dQ', 'dK', 'dV')
+    native.attentionBackward(dOut, q, k, v, out, lse, offsets, offsets, this.#scoring, ...gradients)
+  }
+
+  /** Values of an output. */
+  data(name) {
+    return this.#tensors[name].data()
+  }
+
+  dispose() {
+    for (const tensor of Object.values(this.#tensors)) tensor.dispose()
+  }
+
+  #native(...names) {
+    return names.map((name) => this.#tensors[name].native)
+  }
+}

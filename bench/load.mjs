@@ -1,0 +1,125 @@
+// From the command to the first finished training step, in parts, with PyTorch's beside it:
+//   npm run bench -- load [--method rotation:8] [--rows 4] [--length 512]
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { loadModel } from '../dist/models/index.js'
+import { textIds } from './common/batch.mjs'
+import { orUsageError } from './common/command-line.mjs'
+import { describeMachine } from './common/machine.mjs'
+import { adapterConfig, parseMethod } from './common/methods.mjs'
+import { dtypeOf, readOptions, whole } from './common/options.mjs'
+import { pytorchCommand, pytorchMethods } from './common/pytorch.mjs'
+import { report } from './common/report.mjs'
+import { scratchFolder } from './common/scratch.mjs'
+import { spread, takeTurns } from './common/turns.mjs'
+import { stageTimes } from './load/stages.mjs'
+
+const options = readOptions({
+  usage: `node bench/load.mjs [MODEL] [options]: from the command to the first finished training step.
+
+  --method M       lora:RANK, rotation:RANK or sharing:RANK, default rotation:8
+  --dtype D        bfloat16 or float32, default bfloat16
+  --rows N         documents of a batch, default 4; --length N: tokens of each, default 512`,
+  own: {
+    method: { type: 'string', default: 'rotation:8' },
+    dtype: { type: 'string', default: 'bfloat16' },
+    rows: { type: 'string', default: '4' },
+    length: { type: 'string', default: '512' },
+  },
+})
+const { threads } = options
+const { method, dtype, rows, length } = orUsageError(() => ({
+  method: parseMethod(options.method),
+  dtype: dtypeOf('dtype', options.dtype),
+  rows: whole('rows', options.rows, 1),
+  length: whole('length', options.length, 2),
+}))
+const machine = describeMachine(`${options.model}, ${rows} × ${length} tokens`, options)
+
+const folder = scratchFolder()
+const [copy, adapter, tokens, data] = ['model', 'adapter', 'tokens.bin', 'rows.jsonl'].map((name) => join(folder, name))
+await prepare()
+
+/** Parts of a run: the stage that begins it, if not the command, and the one that ends it. */
+const parts = {
+  'interpreter starts': [undefined, 'start'],
+  'libraries are loaded': ['start', 'imports'],
+  'weights are loaded': ['imports', 'model'],
+  'adapter and batch are made': ['model', 'adapter'],
+  'command to first step done': [undefined, 'first step'],
+  'second step': ['first step', 'second step'],
+}
+const script = fileURLToPath(new URL('./load/ours.mjs', import.meta.url))
+const command = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
+
+const lines = await contest(`checkpoint in ${dtype}`, copy, options.pytorch && pytorchMethods.includes(method.name))
+if (options.model.endsWith('.gguf')) lines.push(...(await contest('the GGUF file', options.model, false)))
+report({ benchmark: 'load', machine, options, lines })
+
+async function contest(what, model, againstPytorch) {
+  const task = { model, adapter, operator: method.name, method, tokens, dtype, rows, length, threads }
+  const ownStage = (line) =>
+    Object.values(parts)
+      .flat()
+      .find((stage) => stage === line)
+  const sides = [
+    {
+      name: 'node-mora',
+      run: () => stageTimes([process.execPath, [script, JSON.stringify(task)]], ownStage),
+    },
+    { name: 'mora train', run: () => stageTimes([process.execPath, [command, ...trainArguments(model)]], stepStage) },
+  ]
+  if (againstPytorch)
+    sides.push({
+      name: 'PyTorch, best',
+      run: () => stageTimes(pytorchCommand('load.py', task, options, true), ownStage),
+    })
+  const results = await takeTurns(sides, options.rounds)
+  const line = (name, secondsOf) => ({
+    name: `${what}, ${name}`,
+    sides: sides.flatMap((side, i) => {
+      const seconds = results[i].map(secondsOf)
+      return seconds.every(Number.isFinite) ? [{ name: side.name, seconds: spread(seconds) }] : []
+    }),
+  })
+  const between = (from, to) => (times) => times[to] - (from === undefined ? 0 : times[from])
+  return [
+    ...Object.entries(parts).map(([name, [from, to]]) => line(name, between(from, to))),
+    line('beyond the step itself', (times) => 2 * times['first step'] - times['second step']),
+  ]
+}
+
+/** The lines of progress that `mora train` writes of its first and its last step. */
+function stepStage(line) {
+  const step = /^step (\d)\/2 {2}/.exec(line)?.[1]
+  return step && ['first step', 'second step'][step - 1]
+}
+
+function trainArguments(model) {
+  const kind = method.name === 'lora' ? ['--method', 'lora'] : ['--method', 'mora', '--operator', method.name]
+  return [
+    ...['train', '--model', model, '--data', data, '--output', join(folder, 'out'), '--overwrite'],
+    ...[...kind, '--rank', String(method.rank), '--device', 'cpu', '--dtype', dtype],
+    ...['--batch-size', String(rows), '--max-length', String(length), '--max-steps', '2'],
+    ...(threads > 0 ? ['--threads', String(threads)] : []),
+  ]
+}
+
+/** What every side reads: the model in one dtype, a fresh adapter for it, tokens, and as many tokens as rows of text. */
+async function prepare() {
+  const given = await loadModel(options.model, { device: 'cpu', dtype: 'float32', threads })
+  await given.save(copy, { dtype })
+  given.dispose()
+  const model = await loadModel(copy, { device: 'cpu', dtype, threads })
+  await model.addAdapter('fresh', adapterConfig(method), { seed: 1 })
+  await model.saveAdapter('fresh', adapter)
+  const ids = textIds(model.tokenizer, rows, length)
+  writeFileSync(tokens, ids)
+  const texts = Array.from({ length: 2 * rows }, (_, row) => {
+    const at = (row % rows) * (length + 1)
+    return JSON.stringify({ text: model.tokenizer.decode([...ids.subarray(at, at + length)]) })
+  })
+  writeFileSync(data, `${texts.join('\n')}\n`)
+  model.dispose()
+}

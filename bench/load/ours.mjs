@@ -1,0 +1,24 @@
+// One side of bench/load.mjs: from nothing to two training steps, a line for each part that is done.
+// The only argument is JSON: {model, tokens, method, dtype, rows, length, threads}.
+import { readFileSync } from 'node:fs'
+
+const done = (part) => process.stdout.write(`${part}\n`)
+const { model: path, tokens, method, dtype, rows, length, threads } = JSON.parse(process.argv[2])
+done('start')
+const { loadModel } = await import('../../dist/models/index.js')
+const { AdamW } = await import('../../dist/optim/adamw.js')
+const { packedBatch } = await import('../common/batch.mjs')
+const { adapterConfig } = await import('../common/methods.mjs')
+const { trainStep } = await import('../common/train-step.mjs')
+done('imports')
+const model = await loadModel(path, { device: 'cpu', dtype, threads })
+done('model')
+await model.addAdapter('trained', adapterConfig(method))
+const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
+const bytes = readFileSync(tokens)
+const batch = packedBatch(new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4), rows, length)
+done('adapter')
+for (const step of ['first step', 'second step']) {
+  await trainStep(model, optimizer, batch, 1e-4)
+  done(step)
+}

@@ -1,0 +1,88 @@
+// Runs benchmarks one after the other, each in a process of its own:
+//   npm run bench -- [NAME…] [--model MODEL] [--json FILE] [options of the benchmarks]
+import { spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { orUsageError } from './common/command-line.mjs'
+import { modelPath } from './common/model-path.mjs'
+import { scratchFolder } from './common/scratch.mjs'
+
+const benchmarks = {
+  kernels: { script: 'kernels.mjs', summary: 'attention and what is bound by memory' },
+  generation: { script: 'generation.mjs', summary: 'reading a prompt and generating' },
+  merge: { script: 'merge.mjs', summary: 'an adapter into every layer; a model on disk into another' },
+  load: { script: 'load.mjs', summary: 'the command to its first training step' },
+  scaling: {
+    script: 'scaling.mjs',
+    summary: 'time against width, depth, tokens, rank, vocabulary, threads',
+    needsModel: false,
+  },
+  training: { script: 'train.mjs', summary: 'training steps; its own options are in bench:train -- --help' },
+}
+const names = Object.keys(benchmarks)
+const usage = `npm run bench -- [NAME…] [options]: without names, all of
+${names.map((name) => `  ${name.padEnd(12)}${benchmarks[name].summary}`).join('\n')}
+
+  --model MODEL    a folder or a .gguf file; default: the first of $MORA_TEST_ASSETS/models
+  --json FILE      everything as JSON, for bench:diff
+  --quick          less of everything
+  --threads N, --python FILE, --blas FOLDER: as the benchmarks have them (node bench/NAME.mjs --help, with more)`
+
+const { positionals, values } = orUsageError(() =>
+  parseArgs({
+    allowPositionals: true,
+    options: {
+      model: { type: 'string' },
+      json: { type: 'string' },
+      quick: { type: 'boolean' },
+      threads: { type: 'string' },
+      python: { type: 'string' },
+      blas: { type: 'string' },
+      help: { type: 'boolean' },
+    },
+  }),
+)
+const { model: givenModel, json, help, ...shared } = values
+if (help) {
+  console.log(usage)
+  process.exit(0)
+}
+const { chosen, model } = orUsageError(() => {
+  const unknown = positionals.find((name) => !names.includes(name))
+  if (unknown) throw new Error(`Expected names out of ${names.join(', ')} but received ${unknown}.`)
+  const chosen = positionals.length > 0 ? positionals : names
+  const needsModel = chosen.some((name) => benchmarks[name].needsModel !== false)
+  return { chosen, model: needsModel ? modelPath(givenModel) : undefined }
+})
+const passed = Object.entries(shared).flatMap(([name, value]) =>
+  value === true ? [`--${name}`] : [`--${name}`, value],
+)
+
+const folder = scratchFolder()
+const reports = []
+for (const name of chosen) {
+  const { script, needsModel = true } = benchmarks[name]
+  console.log(`\n# ${name}\n`)
+  const file = join(folder, `${name}.json`)
+  const path = fileURLToPath(new URL(script, import.meta.url))
+  const { status } = spawnSync(process.execPath, [path, ...(needsModel ? [model] : []), ...passed, '--json', file], {
+    stdio: 'inherit',
+  })
+  if (status !== 0) {
+    console.error(`${name} failed.`)
+    process.exitCode = 1
+  }
+  reports.push(...readReport(file))
+}
+if (json) writeFileSync(json, `${JSON.stringify({ reports }, null, 2)}\n`)
+
+/** A benchmark whose sides disagree has a report; one that broke has none. */
+function readReport(file) {
+  try {
+    return [JSON.parse(readFileSync(file, 'utf8'))]
+  } catch {
+    return []
+  }
+}

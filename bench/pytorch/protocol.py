@@ -1,0 +1,39 @@
+"""How a script of this folder talks: it says a line of JSON once it is ready, and answers each request with another."""
+import json
+import sys
+import time
+
+import torch
+
+
+def options():
+    """The script's only argument, JSON. Sets PyTorch's threads (0: as it likes)."""
+    values = json.loads(sys.argv[1])
+    if values["threads"] > 0:
+        torch.set_num_threads(values["threads"])
+    return values
+
+
+def serve(tasks, **facts):
+    """Says that it is ready, and answers requests {"task", ...} until there are none; `tasks` are functions of a request."""
+    say({"version": torch.__version__, "threads": torch.get_num_threads(), "blas": blas(), **facts})
+    for line in sys.stdin:
+        request = json.loads(line)
+        say(tasks[request["task"]](request))
+
+
+def timed(body):
+    """What `body` gives, and its seconds."""
+    start = time.perf_counter()
+    result = body()
+    return result, time.perf_counter() - start
+
+
+def blas():
+    """Paths of the BLAS libraries that this process has loaded: they decide how fast float32 products are."""
+    paths = {line.split()[-1] for line in open("/proc/self/maps") if "/" in line}
+    return sorted(path for path in paths if "blas" in path or "mkl" in path or "blis" in path)
+
+
+def say(value):
+    print(json.dumps(value), flush=True)

@@ -1,0 +1,194 @@
+/** The benchmarks run to their end on the small checkpoint, and both sides compute the same thing where PyTorch is there. */
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { differenceReport } from '../../bench/common/difference.mjs'
+import { pytorchVersion } from '../../bench/common/pytorch.mjs'
+import { agreementOf, lineTable } from '../../bench/common/report.mjs'
+import { spread, takeTurns } from '../../bench/common/turns.mjs'
+import { decodingBound } from '../../bench/generation/bound.mjs'
+import { exponentOf } from '../../bench/scaling/fit.mjs'
+import { useTemporaryFolder } from '../io/temporary.js'
+
+const folder = useTemporaryFolder()
+const pytorch = pytorchVersion('/usr/bin/python3') !== null
+const theirs = pytorch ? ['PyTorch, best'] : []
+const model = 'assets/demo-model'
+
+/** Runs a script of bench/ and gives what it wrote as JSON. */
+function measured(script, ...own) {
+  const file = join(folder(), 'bench.json')
+  const shared = ['--quick', '--threads', '1', '--json', file]
+  const { status, stderr } = spawnSync(process.execPath, [script, ...shared, ...own], { encoding: 'utf8' })
+  expect(stderr).not.toContain('do not agree')
+  expect(status, stderr).toBe(0)
+  return JSON.parse(readFileSync(file, 'utf8'))
+}
+
+const sidesOf = ({ lines }) => lines.map(({ name, sides }) => [name, sides.map((side) => side.name)])
+
+function expectMeasured({ lines }) {
+  for (const { name, sides, amount, possible } of lines) {
+    if (amount !== undefined) expect(possible, name).toBeGreaterThan(0)
+    for (const { seconds } of sides) {
+      expect(seconds.least, name).toBeGreaterThan(0)
+      expect(seconds.all, name).toHaveLength(2)
+    }
+  }
+}
+
+describe('benchmarks', () => {
+  test('generation: both sides choose the same tokens in float32', () => {
+    const sizes = ['--prompt', '40', '--tokens', '8', '--dtypes', 'float32']
+    const report = measured('bench/generation.mjs', model, ...sizes)
+    expect(sidesOf(report)).toEqual([
+      ['reading the prompt, float32', ['node-mora', ...theirs]],
+      ['generating, float32', ['node-mora', ...theirs]],
+    ])
+    expectMeasured(report)
+    for (const { sides } of report.lines)
+      expect(sides.slice(1).map(({ agrees }) => agrees)).toEqual(theirs.map(() => true))
+  })
+
+  test('merge: every merged weight is that of a dense ΔW', () => {
+    const report = measured('bench/merge.mjs', model, '--dtypes', 'float32')
+    expect(sidesOf(report)).toEqual(
+      ['lora r=8', 'rotation r=8', 'sharing r=8'].flatMap((method) => [
+        [`merging ${method}, float32`, ['node-mora', 'its operations alone', ...theirs]],
+        [`load, merge, save ${method}, float32`, ['node-mora', ...theirs]],
+      ]),
+    )
+    expectMeasured(report)
+    for (const { name, sides } of report.lines.filter(({ amount }) => amount !== undefined))
+      expect(
+        sides.slice(2).map(({ agrees }) => agrees),
+        name,
+      ).toEqual(theirs.map(() => true))
+  })
+
+  test('load: the command and the library reach a first and a second step', () => {
+    const report = measured('bench/load.mjs', model, '--rows', '2', '--length', '24')
+    const ours = ['node-mora', ...theirs]
+    const all = ['node-mora', 'mora train', ...theirs]
+    expect(sidesOf(report).map(([name, sides]) => [name.replace('checkpoint in bfloat16, ', ''), sides])).toEqual([
+      ['interpreter starts', ours],
+      ['libraries are loaded', ours],
+      ['weights are loaded', ours],
+      ['adapter and batch are made', ours],
+      ['command to first step done', all],
+      ['second step', all],
+      ['beyond the step itself', all],
+    ])
+    const [parts, whole] = [report.lines.slice(0, 4), report.lines[4]]
+    for (const [i, { seconds }] of whole.sides.filter(({ name }) => name !== 'mora train').entries()) {
+      const sum = parts.reduce((total, { sides }) => total + sides[i].seconds.all[0], 0)
+      expect(sum).toBeGreaterThan(0)
+      expect(sum).toBeLessThan(seconds.all[0])
+    }
+  })
+
+  test('kernels: attention and its gradients are those of PyTorch', () => {
+    const report = measured('bench/kernels.mjs', model, '--lengths', '24,70', '--tokens', '50')
+    expectMeasured(report)
+    const attention = report.lines.filter(({ name }) => name.startsWith('attention'))
+    expect(sidesOf({ lines: attention })).toEqual(
+      ['bfloat16', 'float32'].flatMap((dtype) =>
+        ['2 × 24', '1 × 70'].flatMap((shape) =>
+          ['forward', 'backward'].map((pass) => [`attention ${pass}, ${shape}, ${dtype}`, ['node-mora', ...theirs]]),
+        ),
+      ),
+    )
+    for (const { name, sides } of attention)
+      expect(
+        sides.slice(1).map(({ agrees }) => agrees),
+        name,
+      ).toEqual(theirs.map(() => true))
+    expect(report.lines).toHaveLength(attention.length + 2 * 6 + 1)
+  })
+
+  test('scaling: each size has an exponent and a line in the plot', () => {
+    const plot = join(folder(), 'plot.svg')
+    const { lines, sweeps } = measured('bench/scaling.mjs', '--threads', '2', '--tiny', '--plot', plot)
+    expect(sweeps.map(({ name }) => name)).toEqual(['width', 'depth', 'tokens', 'rank', 'vocabulary'])
+    for (const { ofSize } of sweeps) expect(Number.isFinite(ofSize)).toBe(true)
+    expect(sweeps[0].measured.map(({ parameters }) => parameters)).toEqual([
+      128 * 64 + 64 * 64 * (4 + 9) + 3 * 64,
+      128 * 128 + 128 * 128 * (4 + 9) + 3 * 128,
+    ])
+    expect(lines.at(-1).sides.map(({ name }) => name)).toEqual(['1 thread', '2 threads'])
+    const svg = readFileSync(plot, 'utf8')
+    expect(svg.match(/<polyline/g)).toHaveLength(5)
+  })
+
+  test('one command runs those that are named, and refuses names that it does not know', () => {
+    const { reports } = measured('bench/main.mjs', 'merge', '--model', model, '--python', '/nonexistent/python3')
+    expect(reports.map(({ benchmark }) => benchmark)).toEqual(['merge'])
+    expect(reports[0].lines.flatMap(({ sides }) => sides.map(({ name }) => name))).not.toContain('PyTorch, best')
+    const wrong = spawnSync(process.execPath, ['bench/main.mjs', 'speed'], { encoding: 'utf8' })
+    expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining('but received speed')])
+  })
+})
+
+describe('reports', () => {
+  const line = (name, seconds, more = {}) => ({
+    name,
+    sides: [{ name: 'node-mora', seconds: spread(seconds) }],
+    ...more,
+  })
+
+  test('a table says what was achieved of what is possible, and leaves out what nobody measured', () => {
+    const merging = line('merging', [0.4, 0.2, 0.3], { amount: 6, unit: 'GB/s', possible: 0.15 })
+    merging.sides.push({ name: 'PyTorch', seconds: spread([0.6]), ...agreementOf(0.5, 0.1) })
+    const [header, , ours, theirs] = lineTable([merging])
+      .split('\n')
+      .map((row) => row.split(/ {2,}/))
+    expect(header).toContain('achieved')
+    expect(ours).toEqual(['merging', 'node-mora', '300', '200–400', '3', '20.0', '40.0', 'GB/s', '50%', '-', '-'])
+    expect(theirs.slice(-2)).toEqual(['2.00×', 'NO, 5e-1 apart'])
+    expect(lineTable([line('alone', [1])])).not.toMatch(/achieved|agrees|unit/)
+  })
+
+  test('two reports are compared line by line, and what lies within the spread is no difference', () => {
+    const report = (...lines) => ({ reports: [{ benchmark: 'merge', lines }] })
+    const before = report(line('a', [1, 2, 3]), line('b', [2, 2.5]), line('c', [1]), line('gone', [1]))
+    const after = report(line('a', [2.5, 4, 5]), line('b', [1, 1.5]), line('c', [1.5]), line('new', [1]))
+    const [rows, ...only] = differenceReport(before, after).split('\n\n')
+    expect(
+      rows
+        .split('\n')
+        .slice(2)
+        .map((row) => row.split(/ {2,}/).slice(-2)),
+    ).toEqual([
+      ['2.00×', 'within the spread'],
+      ['0.56×', 'faster'],
+      ['1.50×', 'slower'],
+    ])
+    expect(only).toEqual(['Only before:\n  merge · gone · node-mora', 'Only after:\n  merge · new · node-mora'])
+  })
+
+  test('sides take turns, each once uncounted, and who begins changes', async () => {
+    const order = []
+    const side = (name) => ({ name, run: async () => order.push(name) })
+    const results = await takeTurns([side('a'), side('b')], 2)
+    expect(order.join('')).toBe('ab' + 'ab' + 'ba')
+    expect(results).toEqual([
+      [3, 6],
+      [4, 5],
+    ])
+  })
+
+  test('a power is found from its points', () => {
+    const points = [1, 2, 3, 10].map((x) => ({ x, y: 7 * x ** 1.5 }))
+    expect(exponentOf(points)).toBeCloseTo(1.5, 12)
+  })
+
+  test('generating reads each weight once a token, and the keys and values so far', () => {
+    const config = { layers: 2, keyValueHeads: 3, headSize: 4, hiddenSize: 10, vocabularySize: 100 }
+    const linears = [{ inFeatures: 10, outFeatures: 20 }]
+    // 200 + 1000 weights, and 2 · 2 · 3 · 4 numbers for each of 5 + 4 / 2 tokens.
+    const bytes = 2 * 4 * (1200 + 48 * 7)
+    const seconds = decodingBound({ config, linears, prompt: 5, tokens: 4, dtype: 'bfloat16', bandwidth: 1 })
+    expect(seconds).toBeCloseTo(bytes / 1e9, 15)
+  })
+})
