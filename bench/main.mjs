@@ -28,7 +28,7 @@ ${names.map((name) => `  ${name.padEnd(12)}${benchmarks[name].summary}`).join('\
   --model MODEL    a folder or a .gguf file; default: the first of $MORA_TEST_ASSETS/models
   --json FILE      everything as JSON, for bench:diff
   --quick          less of everything
-  --threads N, --python FILE, --blas FOLDER: as the benchmarks have them (node bench/NAME.mjs --help, with more)`
+  --rounds N, --threads N, --python FILE, --blas FOLDER: as the benchmarks have them (node bench/NAME.mjs --help, with more)`
 
 const { positionals, values } = orUsageError(() =>
   parseArgs({
@@ -37,6 +37,7 @@ const { positionals, values } = orUsageError(() =>
       model: { type: 'string' },
       json: { type: 'string' },
       quick: { type: 'boolean' },
+      rounds: { type: 'string' },
       threads: { type: 'string' },
       python: { type: 'string' },
       blas: { type: 'string' },

@@ -13,7 +13,7 @@ const shared = {
   help: { type: 'boolean', default: false },
 }
 
-export const sharedHelp = `  --rounds N       measured runs of each side, taken in turn after one that is not counted; default 7
+const sharedHelp = `  --rounds N       measured runs of each side, taken in turn after one that is not counted; default 7
   --threads N      default all cores
   --python FILE    an interpreter that has torch; default /usr/bin/python3
   --blas FOLDER    where PyTorch finds its libblas.so.3; default the system's

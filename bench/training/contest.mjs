@@ -31,13 +31,13 @@ export function agreementContest({ options, folder, method }) {
     { kind: 'ours', name: 'node-mora', method },
     { kind: 'pytorch best', name: 'PyTorch', method },
   ]
-  const few = { ...options, rows: 1, length: Math.min(64, options.length), steps: 2, learningRate: 1e-3 }
+  const few = { ...options, rows: 1, length: Math.min(64, options.length), rounds: 2, learningRate: 1e-3 }
   return contest({ options: few, folder, dtype: 'float32', sides, seconds: Number.POSITIVE_INFINITY })
 }
 
 /**
  * Resolves with each side's steps, memory and facts. The first step of each is not counted. Rounds end at
- * `options.steps`, or when `seconds` have gone.
+ * `options.rounds`, or when `seconds` have gone.
  */
 async function contest({ options, folder, dtype, sides, seconds }) {
   const trainers = []
@@ -52,7 +52,7 @@ async function contest({ options, folder, dtype, sides, seconds }) {
       notes.push(lacksBlasNote(side.name, dtype))
       await trainers.pop().stop()
     }
-    await takeRounds(trainers, options.steps, seconds)
+    await takeRounds(trainers, options.rounds, seconds)
     return { dtype, sides: trainers.map(resultOf), notes }
   } finally {
     for (const trainer of trainers) await trainer.stop()

@@ -8,7 +8,7 @@ MODEL is a folder or a .gguf file; default: the first of $MORA_TEST_ASSETS/model
   --methods LIST   lora:RANK, rotation:RANK, sharing:RANK; default lora:8,rotation:8,sharing:8, of which float32 takes
                    only rotation:8 to keep the run short
   --dtypes LIST    bfloat16, float32; default both
-  --steps N        measured rounds at most, after one that is not counted; default 7 (a slow machine takes fewer)
+  --rounds N       measured rounds at most, after one that is not counted; default 7 (a slow machine takes fewer)
   --minutes N      time for all rounds together, at least one each; default 8
   --rows N         documents of a batch, default 4; --length N: tokens of each, default 512
   --threads N      default all cores
@@ -26,7 +26,7 @@ export function readOptions(commandArguments) {
     options: {
       methods: { type: 'string' },
       dtypes: { type: 'string' },
-      steps: { type: 'string' },
+      rounds: { type: 'string' },
       minutes: { type: 'string', default: '8' },
       rows: { type: 'string', default: '4' },
       length: { type: 'string', default: '512' },
@@ -55,7 +55,7 @@ export function readOptions(commandArguments) {
     ...values,
     model: modelPath(positionals[0]),
     cases: chosen.flatMap((dtype) => methodsOf(dtype).map((method) => ({ dtype, method }))),
-    steps: positive('steps', values.steps ?? (quick ? 1 : 7)),
+    rounds: positive('rounds', values.rounds ?? (quick ? 1 : 7)),
     minutes: positive('minutes', values.minutes),
     rows: positive('rows', values.rows),
     length: positive('length', values.length),

@@ -19,7 +19,7 @@ const model = 'assets/demo-model'
 /** Runs a script of bench/ and gives what it wrote as JSON. */
 function measured(script, ...own) {
   const file = join(folder(), 'bench.json')
-  const shared = ['--quick', '--threads', '1', '--json', file]
+  const shared = ['--quick', '--rounds', '1', '--threads', '1', '--json', file]
   const { status, stderr } = spawnSync(process.execPath, [script, ...shared, ...own], { encoding: 'utf8' })
   expect(stderr).not.toContain('do not agree')
   expect(status, stderr).toBe(0)
@@ -33,12 +33,12 @@ function expectMeasured({ lines }) {
     if (amount !== undefined) expect(possible, name).toBeGreaterThan(0)
     for (const { seconds } of sides) {
       expect(seconds.least, name).toBeGreaterThan(0)
-      expect(seconds.all, name).toHaveLength(2)
+      expect(seconds.all, name).toHaveLength(1)
     }
   }
 }
 
-describe('benchmarks', () => {
+describe('benchmarks', { timeout: 300_000 }, () => {
   test('generation: both sides choose the same tokens in float32', () => {
     const sizes = ['--prompt', '40', '--tokens', '8', '--dtypes', 'float32']
     const report = measured('bench/generation.mjs', model, ...sizes)
@@ -89,14 +89,12 @@ describe('benchmarks', () => {
   })
 
   test('kernels: attention and its gradients are those of PyTorch', () => {
-    const report = measured('bench/kernels.mjs', model, '--lengths', '24,70', '--tokens', '50')
+    const report = measured('bench/kernels.mjs', model, '--dtypes', 'float32', '--lengths', '24,70', '--tokens', '50')
     expectMeasured(report)
     const attention = report.lines.filter(({ name }) => name.startsWith('attention'))
     expect(sidesOf({ lines: attention })).toEqual(
-      ['bfloat16', 'float32'].flatMap((dtype) =>
-        ['2 × 24', '1 × 70'].flatMap((shape) =>
-          ['forward', 'backward'].map((pass) => [`attention ${pass}, ${shape}, ${dtype}`, ['node-mora', ...theirs]]),
-        ),
+      ['2 × 24', '1 × 70'].flatMap((shape) =>
+        ['forward', 'backward'].map((pass) => [`attention ${pass}, ${shape}, float32`, ['node-mora', ...theirs]]),
       ),
     )
     for (const { name, sides } of attention)
@@ -104,7 +102,7 @@ describe('benchmarks', () => {
         sides.slice(1).map(({ agrees }) => agrees),
         name,
       ).toEqual(theirs.map(() => true))
-    expect(report.lines).toHaveLength(attention.length + 2 * 6 + 1)
+    expect(report.lines).toHaveLength(attention.length + 7)
   })
 
   test('scaling: each size has an exponent and a line in the plot', () => {

@@ -9,7 +9,7 @@ const folder = useTemporaryFolder()
 
 test('bench:train measures each method on a small model', () => {
   const file = join(folder(), 'bench.json')
-  const sizes = ['--rows', '2', '--length', '24', '--steps', '1', '--threads', '2']
+  const sizes = ['--rows', '2', '--length', '24', '--rounds', '1', '--threads', '2']
   const report = execFileSync(
     process.execPath,
     ['bench/train.mjs', 'assets/demo-model', '--python', '/nonexistent/python3', '--json', file, ...sizes],
