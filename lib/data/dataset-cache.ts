@@ -5,8 +5,8 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
+import type { DataFile } from './data-files.js'
 import type { DataSummary } from './dataset.js'
-import type { DataFile } from './readers.js'
 import { allocate, bytesOf, hashArrays, type TokenArrays } from './token-store.js'
 
 /** Rises whenever the same rows would be tokenised or masked otherwise. */
@@ -36,10 +36,10 @@ export function defaultCacheFolder(): string {
 /** Hash of the files' content and of whatever else decides the tokens. */
 export async function cacheKey(files: readonly DataFile[], settings: object): Promise<string> {
   const hash = createHash('sha256').update(JSON.stringify({ version: VERSION, ...settings }))
-  for (const { path, format } of files) {
+  for (const { path, format, compression } of files) {
     const content = createHash('sha256')
     for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) content.update(chunk as Buffer)
-    hash.update(`\n${format} ${content.digest('hex')}`)
+    hash.update(`\n${[format, compression].filter(Boolean).join(' ')} ${content.digest('hex')}`)
   }
   return hash.digest('hex')
 }

@@ -1,8 +1,10 @@
 /** Data files as rows of token ids, tokenised once. */
 import { InputError, UsageError } from '../errors.js'
+import { findDataFiles } from './data-files.js'
 import { type CachedDataset, cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
 import { checkIds, countTargets, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
-import { type DataRecord, findDataFiles, readRecords } from './readers.js'
+import { readRecords } from './readers.js'
+import type { DataRecord } from './record.js'
 import { parseRow } from './rows.js'
 import { resolveTemplate } from './template.js'
 import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'

@@ -16,11 +16,17 @@ const NEWLINE = 0x0a
  * @throws InputError `invalid-utf8` with file and line
  */
 export async function* readLines(chunks: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Line> {
+  for await (const { text, number } of readRawLines(chunks, name)) {
+    if (text.trim() !== '') yield { text: text.replace(/\r$/, ''), number }
+  }
+}
+
+/** Like `readLines`, with blank lines, and with the carriage return where a line ends on one. */
+export async function* readRawLines(chunks: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Line> {
   let number = 0
   for await (const bytes of splitAtNewlines(chunks)) {
     number++
-    const text = decodeText(bytes, `${name}:${number}`, number === 1).replace(/\r$/, '')
-    if (text.trim() !== '') yield { text, number }
+    yield { text: decodeText(bytes, `${name}:${number}`, number === 1), number }
   }
 }
 

@@ -1,6 +1,6 @@
 /** Rows of multiple-choice questions, and the text that a model is asked with. */
 import { z } from 'zod'
-import type { DataRecord } from '../data/readers.js'
+import type { DataRecord } from '../data/record.js'
 import { checked, malformedRow } from '../data/rows.js'
 import type { Message } from '../data/template.js'
 import { recordsOf } from './records.js'

@@ -1,4 +1,4 @@
-import type { DataRecord } from '../data/readers.js'
+import type { DataRecord } from '../data/record.js'
 import { malformedRow } from '../data/rows.js'
 import { PromptCache, promptTokens, requireTokenizer } from '../generate/index.js'
 import { answerText, type ChoiceRow, chatOf, parseChoiceRow, plainTextOf, Shots } from './choice-rows.js'

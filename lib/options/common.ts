@@ -64,7 +64,11 @@ export const adapterOptions = {
 
 /** How rows become tokens: the same words in training, evaluation and inspection. */
 export const rowOptions = {
-  data: texts('a file or folder of rows, or - for stdin; given again, it adds', 'D', { adds: true }),
+  data: texts(
+    'rows: a file (JSON lines, JSON, CSV, TSV, Parquet or text, also compressed), a folder, or - for stdin; given again, it adds',
+    'D',
+    { adds: true },
+  ),
   maxLength: optionalInteger('tokens of a row at most', {
     min: 2,
     defaultText: "1024, or the model's limit where that is less",

@@ -2,7 +2,9 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type DataRecord, findDataFiles, readRecords, recordsOf } from '../../lib/data/readers.js'
+import { findDataFiles } from '../../lib/data/data-files.js'
+import { readRecords, recordsOf } from '../../lib/data/readers.js'
+import type { DataRecord } from '../../lib/data/record.js'
 
 let folder: string
 beforeAll(async () => {
@@ -58,8 +60,53 @@ describe('readRecords', () => {
     expect(values(await read('f.json', '{\n "text": "a"\n}'))).toEqual([{ text: 'a' }])
     expect(values(await read('g.json', '{"text":"a"}\n{"text":"b"}\n'))).toEqual([{ text: 'a' }, { text: 'b' }])
     await expect(read('h.json', '[{"text":"a"},\n {"text" "b"}]')).rejects.toThrow(
-      /h\.json is not valid JSON: at line 2/,
+      /^h\.json, row 2, is not valid JSON: at line 2 ':' was expected/,
     )
+  })
+
+  it('reads the elements of a list one by one, however the bytes are cut', async () => {
+    const rows = [{ text: 'a ] } , " \\ é' }, { text: '', more: [{}, [], [[1, 2]]] }, 'loose', 3, null, [4, [5]]]
+    for (const text of [JSON.stringify(rows), ` \n${JSON.stringify(rows, null, 2)}\r\n`, '[]', ' [ \n ]\n']) {
+      const chunks = async function* () {
+        for (const byte of Buffer.from(text)) yield Uint8Array.of(byte)
+      }
+      const file = { path: 'x.json', format: 'json' as const, bytes: 0 }
+      expect(values(await collect(recordsOf(file, chunks())))).toEqual(JSON.parse(text))
+    }
+  })
+
+  it('refuses lists that are malformed between their elements or at their end', async () => {
+    const cases = [
+      ['[1,]', "at line 1 a value was expected after ','"],
+      ['[1,\n,2]', 'row 2, is not valid JSON: at line 2'],
+      ['[1\n2]', 'row 1, is not valid JSON: at line 2'],
+      ['[1,\n2', 'the file ends inside of its list'],
+      ['["a', 'the file ends inside of its list'],
+      ['[1]\nx', 'at line 2 there is text after the end of the list'],
+      ['[1}', "']' was expected but '}' came"],
+      ['[{]]', 'row 1, is not valid JSON'],
+    ] as const
+    for (const [text, problem] of cases) await expect(read('bad.json', text), text).rejects.toThrow(problem)
+  })
+
+  it('streams: rows come before the file ends, and a reader that leaves lets go of it', async () => {
+    const contents = { lines: '{"text":"a"}\n', json: '{"text":"a"},', csv: 'a\n' }
+    for (const [format, row] of Object.entries(contents)) {
+      let isOpen = true
+      const endless = async function* () {
+        try {
+          yield Buffer.from(format === 'csv' ? 'text\n' : format === 'json' ? '[' : '')
+          for (;;) yield Buffer.from(row)
+        } finally {
+          isOpen = false
+        }
+      }
+      const seen: unknown[] = []
+      const file = { path: 'x', format: format as 'lines' | 'json' | 'csv', bytes: 0 }
+      for await (const { value } of recordsOf(file, endless())) if (seen.push(value) === 3) break
+      expect(seen, format).toEqual([{ text: 'a' }, { text: 'a' }, { text: 'a' }])
+      expect(isOpen, format).toBe(false)
+    }
   })
 
   it('reads a text file as one text', async () => {
@@ -83,9 +130,12 @@ describe('readRecords', () => {
     expect(values(await collect(readRecords(several)))).toEqual([{ text: '3' }, { text: '1' }])
   })
 
-  it('says what comes later and what is missing', async () => {
-    await writeFile(join(folder, 'j.csv'), 'a,b\n')
-    await expect(findDataFiles(join(folder, 'j.csv'))).rejects.toThrow(/\.csv files come later/)
+  it('says what is not read and what is missing', async () => {
+    await writeFile(join(folder, 'j.arrow'), 'a,b\n')
+    await expect(findDataFiles(join(folder, 'j.arrow'))).rejects.toThrow(
+      /j\.arrow: \.arrow files are not read; convert/,
+    )
+    await expect(findDataFiles(folder)).rejects.toThrow(/j\.arrow: \.arrow files are not read/)
     await expect(findDataFiles('someone/some-data')).rejects.toThrow(/does not exist; data sets of the hub come later/)
     await expect(findDataFiles(join(folder, 'absent.jsonl'))).rejects.toThrow(/absent\.jsonl does not exist\.$/)
     const empty = join(folder, 'empty')

@@ -1,0 +1,47 @@
+/** A stream of bytes whose start can be looked at before it is read. */
+export class Peekable implements AsyncIterable<Uint8Array> {
+  readonly #chunks: AsyncIterator<Uint8Array>
+  #seen: Uint8Array[] = []
+  #ended = false
+
+  constructor(chunks: AsyncIterable<Uint8Array>) {
+    this.#chunks = chunks[Symbol.asyncIterator]()
+  }
+
+  /** The start, up to where `suffices` is true of it, or all there is. Nothing of it is lost to whoever reads. */
+  async peek(suffices: (start: Buffer) => boolean): Promise<Buffer> {
+    let start = Buffer.concat(this.#seen)
+    while (!suffices(start) && !this.#ended) {
+      const next = await this.#chunks.next()
+      if (next.done) this.#ended = true
+      else start = Buffer.concat([start, next.value])
+    }
+    this.#seen = [start]
+    return start
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array> {
+    try {
+      yield* this.#seen.splice(0)
+      while (!this.#ended) {
+        const next = await this.#chunks.next()
+        if (next.done) return
+        yield next.value
+      }
+    } finally {
+      await this.close()
+    }
+  }
+
+  /** Lets go of the source. */
+  async close(): Promise<void> {
+    await this.#chunks.return?.()
+  }
+}
+
+/** All of a stream. */
+export async function collectBytes(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const all: Uint8Array[] = []
+  for await (const chunk of chunks) all.push(chunk)
+  return Buffer.concat(all)
+}

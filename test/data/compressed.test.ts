@@ -1,0 +1,122 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import * as zlib from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { findDataFiles } from '../../lib/data/data-files.js'
+import { loadDataset } from '../../lib/data/dataset.js'
+import { readRecords, recordsOf } from '../../lib/data/readers.js'
+import { parquetBytes } from './parquet-files.js'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mora-compressed-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+async function values(path: string): Promise<unknown[]> {
+  const all: unknown[] = []
+  for await (const { value } of readRecords(await findDataFiles(path))) all.push(value)
+  return all
+}
+
+async function written(name: string, content: string | Uint8Array): Promise<string> {
+  const path = join(folder, name)
+  await writeFile(path, content)
+  return path
+}
+
+const { zstdCompressSync } = zlib as { zstdCompressSync?: (bytes: Uint8Array) => Buffer }
+const rows = Array.from({ length: 300 }, (_, i) => ({ text: `row ${i} ${'x'.repeat(i % 50)}` }))
+const lines = Buffer.from(rows.map((row) => `${JSON.stringify(row)}\n`).join(''))
+
+describe('compressed files', () => {
+  it('are what is inside of them, in every format', async () => {
+    const csv = `text\n${rows.map(({ text }) => `"${text}"\n`).join('')}`
+    for (const [extension, compress] of [
+      ['.gz', zlib.gzipSync],
+      ['.br', zlib.brotliCompressSync],
+    ] as const) {
+      expect(await values(await written(`a.jsonl${extension}`, compress(lines)))).toEqual(rows)
+      expect(await values(await written(`a.json${extension}`, compress(JSON.stringify(rows))))).toEqual(rows)
+      expect(await values(await written(`a.csv${extension}`, compress(csv)))).toEqual(rows)
+      expect(await values(await written(`a.txt${extension}`, compress('one\ntwo')))).toEqual([{ text: 'one\ntwo' }])
+      const parquet = parquetBytes({ text: rows.map(({ text }) => text) })
+      expect(await values(await written(`a.parquet${extension}`, compress(parquet)))).toEqual(rows)
+    }
+  })
+
+  it('may be several gzip members, one after the other', async () => {
+    const halves = [lines.subarray(0, 999), lines.subarray(999)].map((part) => zlib.gzipSync(part))
+    expect(await values(await written('members.jsonl.gz', Buffer.concat(halves)))).toEqual(rows)
+  })
+
+  it('are recognised by their first bytes on standard input and under other names', async () => {
+    const chunks = async function* () {
+      for (const byte of zlib.gzipSync('{"text":"a"}\n{"text":"b"}\n')) yield Uint8Array.of(byte)
+    }
+    const records = []
+    for await (const record of recordsOf({ path: '-', format: 'unknown', bytes: 0 }, chunks())) records.push(record)
+    expect(records.map(({ where }) => where)).toEqual(['standard input:1', 'standard input:2'])
+    expect(await values(await written('misnamed.jsonl', zlib.gzipSync(lines)))).toEqual(rows)
+    expect(await values(await written('bare.gz', zlib.gzipSync(lines)))).toEqual(rows)
+  })
+
+  it('stand in folders beside others', async () => {
+    const nested = await mkdtemp(join(folder, 'nested-'))
+    await writeFile(join(nested, 'b.csv'), 'text\n2\n')
+    await writeFile(join(nested, 'a.jsonl.gz'), zlib.gzipSync('{"text":"1"}'))
+    await writeFile(join(nested, 'c.parquet'), parquetBytes({ text: ['3'] }))
+    await writeFile(join(nested, 'notes.md.gz'), zlib.gzipSync('not data'))
+    expect(await values(nested)).toEqual([{ text: '1' }, { text: '2' }, { text: '3' }])
+  })
+
+  it('name the file where they are cut off, damaged or not compressed', async () => {
+    for (const [extension, compress] of [
+      ['gz', zlib.gzipSync],
+      ['br', zlib.brotliCompressSync],
+    ] as const) {
+      const cut = await written(`cut.jsonl.${extension}`, compress(lines).subarray(0, -20))
+      await expect(values(cut)).rejects.toThrow(/^cut\.jsonl\.(gz|br) is not whole (gzip|brotli) data: unexpected end/)
+      const plain = await written(`plain.jsonl.${extension}`, lines)
+      await expect(values(plain)).rejects.toThrow(/^plain\.jsonl\.(gz|br) is not whole (gzip|brotli) data/)
+    }
+    const damaged = zlib.gzipSync(lines)
+    damaged[damaged.length - 6]! ^= 0xff
+    await expect(values(await written('damaged.jsonl.gz', damaged))).rejects.toThrow(
+      /^damaged\.jsonl\.gz is not whole gzip/,
+    )
+    const inner = await written('inner.jsonl.gz', zlib.gzipSync('{"text":"a"}\n{'))
+    await expect(values(inner)).rejects.toThrow(/^inner\.jsonl\.gz:2 is not valid JSON/)
+  })
+
+  it.runIf(zstdCompressSync)('with Zstandard are read where Node.js can', async () => {
+    expect(await values(await written('a.jsonl.zst', zstdCompressSync!(lines)))).toEqual(rows)
+    const cut = await written('cut.jsonl.zst', zstdCompressSync!(lines).subarray(0, -20))
+    await expect(values(cut)).rejects.toThrow(/^cut\.jsonl\.zst is not whole zstd data/)
+  })
+
+  it.runIf(!zstdCompressSync)('with Zstandard are refused before work starts where Node.js cannot', async () => {
+    const path = await written('a.jsonl.zst', Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd))
+    await expect(findDataFiles(path)).rejects.toThrow(
+      /a\.jsonl\.zst is compressed with zstd, which Node\.js reads from 22\.15 on/,
+    )
+  })
+
+  it('make the same data set as plain ones, and each is found again in the cache', async () => {
+    const ids = Array.from({ length: 40 }, (_, i) => [i, i + 1, i + 2])
+    const jsonl = ids.map((input_ids) => `${JSON.stringify({ input_ids })}\n`).join('')
+    const paths = [
+      await written('ids.jsonl', jsonl),
+      await written('ids.jsonl.gz', zlib.gzipSync(jsonl)),
+      await written('ids.csv', `input_ids\n${ids.map((row) => `"[${row}]"\n`).join('')}`),
+      await written('ids.parquet', parquetBytes({ input_ids: ids.map((row) => row.map(BigInt)) })),
+    ]
+    const cacheDir = join(folder, 'cache')
+    for (let round = 0; round < 2; round++) {
+      const sets = await Promise.all(paths.map((path) => loadDataset(path, { tokenizer: null, cacheDir })))
+      expect(new Set(sets.map(({ hash }) => hash)).size).toBe(1)
+      expect(sets[0]!.length).toBe(40)
+    }
+  })
+})

@@ -1,0 +1,142 @@
+import { createReadStream } from 'node:fs'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { brotliCompressSync, gzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { findDataFiles } from '../../lib/data/data-files.js'
+import { readRecords, recordsOf } from '../../lib/data/readers.js'
+import type { DataRecord } from '../../lib/data/record.js'
+import { parseRow } from '../../lib/data/rows.js'
+import { parquetBytes } from './parquet-files.js'
+
+let folder: string
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'mora-parquet-'))
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+async function collect(records: AsyncIterable<DataRecord>): Promise<DataRecord[]> {
+  const all: DataRecord[] = []
+  for await (const record of records) all.push(record)
+  return all
+}
+
+async function read(name: string, content: Uint8Array): Promise<DataRecord[]> {
+  await writeFile(join(folder, name), content)
+  return collect(readRecords(await findDataFiles(join(folder, name))))
+}
+
+const values = (records: DataRecord[]) => records.map(({ value }) => value)
+const long = (i: number) => `${i} ${'lorem ipsum '.repeat(i % 7)}é`
+
+describe('Parquet', () => {
+  it('reads rows of several groups and pages in order, each with its place', async () => {
+    const text = Array.from({ length: 2311 }, (_, i) => long(i))
+    const records = await read('groups.parquet', parquetBytes({ text }, { rowGroupSize: [100, 1000], pageSize: 512 }))
+    expect(values(records)).toEqual(text.map((value) => ({ text: value })))
+    expect(records[0]!.where).toBe('groups.parquet, row 1')
+    expect(records[1234]!.where).toBe('groups.parquet, row 1235')
+  })
+
+  it('reads nested columns as JSON would hold them, where null is the same as absent', async () => {
+    const columns = {
+      text: [null, 'plain', null, null],
+      messages: [
+        [
+          { role: 'user', content: 'hi', name: 'Ada' },
+          { role: 'assistant', content: '', name: null },
+        ],
+        null,
+        [],
+        null,
+      ],
+      input_ids: [null, null, null, [1n, 2n, 3n]],
+      labels: [null, null, null, [-100, 2, 3]],
+    }
+    const records = await read('nested.parquet', parquetBytes(columns))
+    expect(values(records)).toEqual([
+      {
+        messages: [
+          { role: 'user', content: 'hi', name: 'Ada' },
+          { role: 'assistant', content: '' },
+        ],
+      },
+      { text: 'plain' },
+      { messages: [] },
+      { input_ids: [1, 2, 3], labels: [-100, 2, 3] },
+    ])
+    expect(parseRow(records[3]!.value, '')).toEqual({ kind: 'tokenised', ids: [1, 2, 3], labels: [-100, 2, 3] })
+  })
+
+  it('keeps whole numbers exact, times as ISO 8601, unmarked text as text and pictures as bytes', async () => {
+    const png = Uint8Array.of(0x89, 0x50, 0xff)
+    const columns = {
+      answer: [3n, 2n ** 60n + 1n],
+      when: [new Date(0), null],
+      picture: [Buffer.from('é'), png],
+      choices: [['a', null], null],
+    }
+    expect(values(await read('types.parquet', parquetBytes(columns)))).toEqual([
+      { answer: 3, when: '1970-01-01T00:00:00.000Z', picture: 'é', choices: ['a', null] },
+      { answer: '1152921504606846977', picture: png },
+    ])
+  })
+
+  it('reads every codec that the writer has a compressor for', async () => {
+    const text = Array.from({ length: 50 }, (_, i) => long(i))
+    const compressors = {
+      GZIP: (bytes: Uint8Array) => gzipSync(bytes),
+      BROTLI: (bytes: Uint8Array) => brotliCompressSync(bytes),
+    }
+    for (const codec of ['UNCOMPRESSED', 'SNAPPY', 'GZIP', 'BROTLI'] as const) {
+      const records = await read(`${codec}.parquet`, parquetBytes({ text }, { codec, compressors }))
+      expect(values(records)).toEqual(text.map((value) => ({ text: value })))
+    }
+  })
+
+  it('reads from a stream and where the name says nothing, and leaves no temporary file', async () => {
+    const bytes = parquetBytes({ text: ['a', 'b'] })
+    await writeFile(join(folder, 'blob'), bytes)
+    const before = (await readdir(tmpdir())).filter((name) => /^mora-[0-9a-f]{8}-/.test(name))
+    const stream = createReadStream(join(folder, 'blob'), { highWaterMark: 7 })
+    const fromStream = await collect(recordsOf({ path: '-', format: 'unknown', bytes: 0 }, stream))
+    expect(fromStream.map(({ where }) => where)).toEqual(['standard input, row 1', 'standard input, row 2'])
+    expect(values(await read('whole.parquet.gz', gzipSync(bytes)))).toEqual(values(fromStream))
+    expect(values(await collect(readRecords(await findDataFiles(join(folder, 'blob')))))).toEqual(values(fromStream))
+    const after = (await readdir(tmpdir())).filter((name) => /^mora-[0-9a-f]{8}-/.test(name))
+    expect(after).toEqual(before)
+  })
+
+  it('names the file and rows of what is damaged', async () => {
+    const bytes = parquetBytes({ text: Array.from({ length: 30 }, (_, i) => long(i)) }, { rowGroupSize: 10 })
+    await expect(read('cut.parquet', bytes.subarray(0, -9))).rejects.toThrow(
+      /^cut\.parquet: the Parquet file cannot be read: .*PAR1/,
+    )
+    await expect(read('empty.parquet', new Uint8Array())).rejects.toThrow(
+      /^empty\.parquet: the Parquet file cannot be read/,
+    )
+    await expect(read('text.parquet', Buffer.from('{"text": "not Parquet"}'))).rejects.toThrow(
+      /^text\.parquet: the Parquet file/,
+    )
+    const holed = Buffer.from(bytes)
+    holed.fill(0xff, 8, 60)
+    await expect(read('holed.parquet', holed)).rejects.toThrow(
+      /^holed\.parquet, rows 1 to 10: the Parquet file cannot be read/,
+    )
+    const latin1 = Buffer.from(parquetBytes({ text: ['caf\u00e9'] }, { codec: 'UNCOMPRESSED' }))
+    latin1[latin1.indexOf('caf') + 4] = 0x20
+    await expect(read('latin1.parquet', latin1)).rejects.toThrow(/^latin1\.parquet, rows 1 to 1 is not valid UTF-8/)
+  })
+
+  it('survives any single changed byte: rows, or an error that names the file', async () => {
+    const bytes = parquetBytes({ text: ['one', 'two', null, 'four'], answer: [1n, null, 3n, 4n] }, { rowGroupSize: 2 })
+    for (let i = 0; i < bytes.length; i += 3) {
+      const changed = Buffer.from(bytes)
+      changed[i] = changed[i]! ^ 0xa5
+      const outcome = await read('changed.parquet', changed).catch((error: Error) => error)
+      if (outcome instanceof Error) expect(outcome.message, `byte ${i}`).toMatch(/^changed\.parquet/)
+      else expect(outcome.length).toBeLessThanOrEqual(4)
+    }
+  })
+})
