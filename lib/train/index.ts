@@ -11,5 +11,5 @@ export type {
   TrainEvent,
   TrainResult,
 } from './events.js'
-export { Run } from './run.js'
-export { train } from './train.js'
+export { type EventCallback, Run } from './run.js'
+export { type TrainCall, train } from './train.js'

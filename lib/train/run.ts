@@ -13,6 +13,12 @@ export interface RunControl {
   onSave(save: () => Promise<string>): void
 }
 
+/**
+ * Is called with every event before the run goes on, and awaited; what it throws ends the run. It may save, pause and stop
+ * the run, but not wait for its end.
+ */
+export type EventCallback = (event: TrainEvent) => void | Promise<void>
+
 export type TrainRecipe = (control: RunControl) => Promise<TrainResult>
 
 /**
@@ -29,7 +35,10 @@ export class Run implements AsyncIterable<TrainEvent> {
   #turn: Promise<unknown> = Promise.resolve()
   #save: (() => Promise<string>) | null = null
 
-  constructor(recipe: TrainRecipe) {
+  constructor(
+    recipe: TrainRecipe,
+    private readonly onEvent?: EventCallback,
+  ) {
     this.#channel = new EventChannel(() => void this.#requestStop())
     this.finished = this.#execute(recipe)
   }
@@ -83,20 +92,25 @@ export class Run implements AsyncIterable<TrainEvent> {
         get stopRequested() {
           return run.#stopRequested
         },
-        emit: (event) => run.#channel.send(event),
+        emit: (event) => run.#emit(event),
         whilePaused: () => run.#paused?.promise ?? Promise.resolve(),
         exclusive: (work) => run.#exclusive(work),
         onSave: (save) => {
           run.#save = save
         },
       })
-      await this.#channel.send({ type: 'end', ...result })
+      await this.#emit({ type: 'end', ...result })
       this.#channel.close()
       return result
     } catch (error) {
       this.#channel.close({ error })
       throw error
     }
+  }
+
+  async #emit(event: TrainEvent): Promise<void> {
+    await this.onEvent?.(event)
+    await this.#channel.send(event)
   }
 
   #exclusive<Value>(work: () => Promise<Value>): Promise<Value> {

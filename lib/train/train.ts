@@ -4,25 +4,28 @@ import type { TrainInput } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { runTraining } from './recipe.js'
 import { resolveTrainOptions } from './resolve-options.js'
-import { Run } from './run.js'
+import { type EventCallback, Run } from './run.js'
 import { setUp, type TrainingParts } from './set-up.js'
 import type { TrainableModel } from './trainable.js'
+
+/** Options of a run in the library: those of the command line, and a callback. */
+export type TrainCall = TrainInput & { onEvent?: EventCallback }
 
 /**
  * Trains a model: its active adapter, a new one, the one in the folder `adapter`, or (method `full`) every weight. The
  * options are those of `mora train`; `data` is required.
  *
- * Returns at once. Iterate the run to see its events, or `await run.finished`. Throws a `UsageError` at once for options
+ * Returns at once. Iterate the run to see its events, give `onEvent`, or just `await run.finished`. Throws a `UsageError` at once for options
  * that are wrong in themselves; whatever else fails rejects `finished` and ends the iteration.
  */
-export function train(model: Model, options: TrainInput): Run {
+export function train(model: Model, options: TrainCall): Run {
   return trainWith(model, options, {
     createOptimizer: (parameters, settings) => new AdamW(parameters as readonly Parameter[], settings),
   })
 }
 
 /** `train`, with other parts. */
-export function trainWith(model: TrainableModel, input: TrainInput, parts: TrainingParts): Run {
+export function trainWith(model: TrainableModel, { onEvent, ...input }: TrainCall, parts: TrainingParts): Run {
   const options = resolveTrainOptions(input)
-  return new Run((control) => runTraining(control, () => setUp(model, options, parts)))
+  return new Run((control) => runTraining(control, () => setUp(model, options, parts)), onEvent)
 }

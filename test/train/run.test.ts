@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { UsageError } from '../../lib/errors.js'
 import type { TrainInput } from '../../lib/options/index.js'
+import type { TrainEvent } from '../../lib/train/events.js'
 import { trainWith } from '../../lib/train/train.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
 import { FakeModel } from './fake-model.js'
@@ -27,6 +28,52 @@ describe('a run', () => {
     expect(events.at(-1)).toEqual({ type: 'end', ...result })
     expect(steps({ events }).map(({ step }) => step)).toEqual([1, 2, 3, 4, 5, 6])
     expect(steps({ events }).map(({ epoch }) => epoch)).toEqual([4, 8, 12, 16, 20, 24].map((row) => row / 13))
+  })
+
+  it('calls onEvent with every event, waits for it, and fails with what it throws', async () => {
+    const seen: TrainEvent[] = []
+    let inCallback = false
+    const model = new FakeModel()
+    const loss = model.loss.bind(model)
+    model.loss = (batch) => {
+      expect(inCallback).toBe(false)
+      return loss(batch)
+    }
+    const onEvent = async (event: TrainEvent) => {
+      inCallback = true
+      await new Promise((resolve) => setTimeout(resolve, 2))
+      inCallback = false
+      seen.push(event)
+    }
+    const read: TrainEvent[] = []
+    for await (const event of trainWith(model, { ...optionsOf(), onEvent }, fakeParts)) read.push(event)
+    expect(read.length).toBeGreaterThan(6)
+    expect(seen).toEqual(read)
+    const failing = trainWith(
+      new FakeModel(),
+      {
+        ...optionsOf({ overwrite: true }),
+        onEvent: ({ type }) => {
+          if (type === 'step') throw new Error('the metrics server is gone')
+        },
+      },
+      fakeParts,
+    )
+    await expect(failing.finished).rejects.toThrow('the metrics server is gone')
+  })
+
+  it('can be stopped from onEvent', async () => {
+    const run = trainWith(
+      new FakeModel(),
+      {
+        ...optionsOf(),
+        onEvent: (event) => {
+          if (event.type === 'step' && event.step === 2) void run.stop()
+        },
+      },
+      fakeParts,
+    )
+    expect(await run.finished).toMatchObject({ steps: 2, stopped: true })
   })
 
   it('does not train while the loop body runs', async () => {
