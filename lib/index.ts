@@ -55,13 +55,16 @@ export {
   type TokenCache,
   type TokenChoice,
 } from './generate/index.js'
+export type { GgufDType } from './io/gguf-writer.js'
 export type { RestartOptions } from './models/adapters.js'
 export type { ModelConfig } from './models/config.js'
+export { type ExportAdapterOptions, type ExportAdapterResult, exportAdapter } from './models/export-adapter.js'
 export type { ModelSizes } from './models/families/family.js'
 export type { KeyValueCache } from './models/key-value-cache.js'
 export { initModel, type LoadOptions, loadModel } from './models/load.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './models/merge.js'
 export { Model } from './models/model.js'
+export type { SaveOptions } from './models/save.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './mora-layer.js'
 export type {
   BlockDType,
@@ -76,7 +79,15 @@ export type {
 export { AdamW, type AdamWOptions, type AdamWStepOptions } from './optim/adamw.js'
 export { clipGradNorm } from './optim/clip-grad-norm.js'
 export { type ScheduleOptions, type Scheduler, schedule } from './optim/schedule.js'
-export type { EvalInput, EvalOptions, GenerateInput, Task, TrainInput, TrainOptions } from './options/index.js'
+export type {
+  EvalInput,
+  EvalOptions,
+  GenerateInput,
+  ModelFormat,
+  Task,
+  TrainInput,
+  TrainOptions,
+} from './options/index.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'
 export { crossEntropy, type LogitsForm, linearCrossEntropy } from './tensor/operations/loss.js'
 export { Parameter } from './tensor/parameter.js'

@@ -1,5 +1,5 @@
 import { type FloatDType, native } from '../native.js'
-import type { LayerAdapter, LayerUpdate } from '../nn/layer-adapter.js'
+import type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
 import type { Destination } from '../tensor/destination.js'
 import { factor } from '../tensor/operations/linear.js'
@@ -66,6 +66,11 @@ export class LoraLayer implements LayerAdapter {
       native.add(delta.native, weight.native, 1)
       native.countNonFinite(weight.native, nonFinite.native, true)
     })
+  }
+
+  async factors(): Promise<LowRankFactors> {
+    const [a, b] = (await Promise.all([this.a.data(), this.b.data()])) as [Float32Array, Float32Array]
+    return { rank: this.a.shape[0]!, scale: this.scale, a, b }
   }
 
   describe(): { rank: number } {

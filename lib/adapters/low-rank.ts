@@ -1,6 +1,6 @@
 /** What LoRA and its variants share: configuration, initial values and files. A variant says in what it differs. */
 import { InputError, UsageError } from '../errors.js'
-import type { LayerAdapter } from '../nn/layer-adapter.js'
+import type { LayerAdapter, LowRankFactors } from '../nn/layer-adapter.js'
 import { LowRankSchema } from '../options/adapter-options.js'
 import { type RandomStream, randomStream } from '../random.js'
 import { Parameter } from '../tensor/parameter.js'
@@ -35,6 +35,15 @@ export function lowRankConfig<const M extends string>(method: M, options: LowRan
   const config = checkedConfig(LowRankSchema, options)
   const { alpha = 2 * config.rank, alphaPattern = {} } = config
   return { ...config, method, alpha, alphaPattern } satisfies LowRankConfig
+}
+
+/** A LoRA beside one layer, its factors made when they are needed. */
+export interface FactorsOfLayer {
+  readonly layer: LayerFacts
+  readonly rank: number
+  /** ΔW = scale · B A. */
+  readonly scale: number
+  factors(): Promise<LowRankFactors>
 }
 
 /** A layer of two factors. */
@@ -88,6 +97,24 @@ function normalRows(rank: number, { inFeatures }: LayerFacts, random: RandomStre
 
 /** PEFT's names of the table's factors B [V, rank] and A [rank, D], which lie transposed in files. */
 const embeddingSuffixes = ['lora_embedding_A', 'lora_embedding_B'] as const
+
+/** What to store of a layer that is given by its factors. */
+export function storedFactors({ layer, rank, factors }: FactorsOfLayer): TensorToStore[] {
+  const { inFeatures, outFeatures, role } = layer
+  const a = async () => (await factors()).a
+  const b = async () => (await factors()).b
+  if (role !== 'embeddings') {
+    return [
+      { suffix: 'lora_A.weight', shape: [rank, inFeatures], values: a },
+      { suffix: 'lora_B.weight', shape: [outFeatures, rank], values: b },
+    ]
+  }
+  const [ofB, ofA] = embeddingSuffixes
+  return [
+    { suffix: ofB, shape: [rank, outFeatures], values: async () => transposed(await b(), outFeatures, rank) },
+    { suffix: ofA, shape: [inFeatures, rank], values: async () => transposed(await a(), rank, inFeatures) },
+  ]
+}
 
 export function alphaOf(config: LowRankConfig, layer: LayerFacts): number {
   return patternValue(config.alphaPattern, layer.name) ?? config.alpha

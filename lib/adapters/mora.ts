@@ -1,7 +1,7 @@
 import { InputError, UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
 import { type BlockPlan, type Grouping, native } from '../native.js'
-import type { LayerAdapter, LayerUpdate } from '../nn/layer-adapter.js'
+import type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
 import { MoraSchema } from '../options/adapter-options.js'
 import { newAdapterOptions } from '../options/index.js'
@@ -211,6 +211,35 @@ export class MoraLayer implements LayerAdapter {
       native.add(permutation.delta(between).native, weight.native, 1)
       native.countNonFinite(weight.native, nonFinite.native, true)
     })
+  }
+
+  /**
+   * Of sharing: what the outputs of groups are spread with is B [d, R], of zeros and ones, and A [R, k] is M times what
+   * inputs are summed with. A grouping of R single columns stands for leaving one of both out.
+   */
+  async factors(): Promise<LowRankFactors | null> {
+    const { layer, device } = this.options
+    const geometry = this.#geometry
+    const rank = this.matrix.shape[0]!
+    if (geometry.kind === 'blocks') return null
+    const single: Grouping = { kind: 'tile', wrap: false, width: rank, side: rank }
+    const permutation = this.#permutation
+    const { a, b } = scope(() => {
+      const zeros = (rows: number, columns: number) => Tensor.zeros([rows, columns], { device })
+      const [a, b] = [zeros(rank, layer.inFeatures), zeros(layer.outFeatures, rank)]
+      const ones = Float32Array.from({ length: rank ** 2 }, (_, at) => (at % (rank + 1) === 0 ? 1 : 0))
+      const identity = Tensor.from(ones, [rank, rank], { device })
+      mergeMatrix({ ...geometry, output: single }, this.matrix, 1, a, null)
+      mergeMatrix({ ...geometry, input: single }, identity, 1, b, null)
+      return permutation ? { a: permutation.columns(a), b: permutation.rows(b) } : { a, b }
+    })
+    try {
+      const values = (await Promise.all([a.data(), b.data()])) as [Float32Array, Float32Array]
+      return { rank, scale: this.config.scale, a: values[0], b: values[1] }
+    } finally {
+      a.dispose()
+      b.dispose()
+    }
   }
 
   describe(): { squareSide: number } {

@@ -42,13 +42,21 @@ export class Permutation {
 
   /** ΔW' [d, k] between x' and y' → ΔW [d, k] between x and y. */
   delta(between: Tensor): Tensor {
-    return scope(() => {
-      const rows = Tensor.empty(between.shape, between)
-      native.gatherRows(between.native, this.#output.order.native, rows.native)
-      const delta = Tensor.empty(between.shape, between)
-      native.gatherColumns(rows.native, this.#input.inverse.native, delta.native, false)
-      return delta
-    })
+    return scope(() => this.columns(this.rows(between)))
+  }
+
+  /** The rows [d, …] of a factor of ΔW' as ΔW has them. */
+  rows(between: Tensor): Tensor {
+    const rows = Tensor.empty(between.shape, between)
+    native.gatherRows(between.native, this.#output.order.native, rows.native)
+    return rows
+  }
+
+  /** The columns […, k] of a factor of ΔW' as ΔW has them. */
+  columns(between: Tensor): Tensor {
+    const columns = Tensor.empty(between.shape, between)
+    native.gatherColumns(between.native, this.#input.inverse.native, columns.native, false)
+    return columns
   }
 
   dispose(): void {

@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.js'
 import { native } from '../native.js'
-import type { LayerAdapter, LayerUpdate } from '../nn/layer-adapter.js'
+import type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
 import { type Destination, together } from '../tensor/destination.js'
 import { Parameter } from '../tensor/parameter.js'
@@ -60,6 +60,17 @@ export class PissaLayer implements LayerAdapter {
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
     this.trained.mergeInto(weight, scale, nonFinite)
     this.initial.mergeInto(weight, -scale, nonFinite)
+  }
+
+  /** [B, −B₀] [A; A₀] */
+  async factors(): Promise<LowRankFactors> {
+    const [own, first] = await Promise.all([this.trained.factors(), this.initial.factors()])
+    const [{ rank, scale }, width] = [own, 2 * own.rank]
+    const b = Float32Array.from({ length: 2 * own.b.length }, (_, at) => {
+      const [row, column] = [Math.floor(at / width), at % width]
+      return column < rank ? own.b[row * rank + column]! : -first.b[row * rank + column - rank]!
+    })
+    return { rank: width, scale, a: Float32Array.from([...own.a, ...first.a]), b }
   }
 
   describe(): { rank: number } {

@@ -1,9 +1,6 @@
 import { readAdapterLayers } from '../adapters/read-layers.js'
-import { adaptableLayers, baseModelOf, ModelSource } from '../models/index.js'
-import { native } from '../native.js'
+import { adaptableLayers, baseModelOf, ModelSource, weightChange } from '../models/index.js'
 import { openDevice } from '../tensor/device.js'
-import { keep, scope } from '../tensor/scope.js'
-import { Tensor } from '../tensor/tensor.js'
 import { type Spectrum, spectrumOf } from './spectrum.js'
 
 export interface AnalyzeOptions {
@@ -52,18 +49,9 @@ export async function analyzeAdapter({
   })
   const spectra: LayerSpectrum[] = []
   try {
-    using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
-    for (const [{ name, inFeatures, outFeatures }, layer] of layers) {
-      const shape = [outFeatures, inFeatures]
-      using change = scope(() => {
-        const weight = source.load(`${name}.weight`, shape, 'float32', device)
-        const merged = Tensor.empty(shape, { device, dtype: 'float32' })
-        merged.copyFrom(weight)
-        layer.mergeInto(merged, 1, nonFinite)
-        native.add(weight.native, merged.native, -1)
-        return merged
-      })
-      const values = (await change.data()) as Float32Array
+    for (const [facts, layer] of layers) {
+      const { name, inFeatures, outFeatures } = facts
+      const values = await weightChange(source, facts, layer, device)
       spectra.push({ name, inFeatures, outFeatures, ...(await spectrumOf(values, outFeatures, inFeatures, threshold)) })
       onProgress?.({ done: spectra.length, total: layers.size })
     }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { layerTensors, readAdapterFolder, type StoredAdapter } from '../adapters/adapter-folder.js'
 import { sameValues } from '../adapters/modules-to-save.js'
 import { adapterMethod } from '../adapters/registry.js'
+import { UsageError } from '../errors.js'
 import { readJsonObject } from '../io/json.js'
 import { ModelSource } from '../models/index.js'
 import { formatCount, formatFacts, formatTable } from './format.js'
@@ -56,6 +57,16 @@ export async function adapterFacts(folder: string, modelPath: string | undefined
 export async function baseOf(folder: string): Promise<string | null> {
   const { base_model_name_or_path: base } = await readJsonObject(join(folder, 'adapter_config.json'))
   return typeof base === 'string' && base !== '' ? base : null
+}
+
+/** The same, where it is at hand. @throws UsageError `missing-option` */
+export async function existingBase(adapter: string): Promise<string> {
+  const base = await baseOf(adapter)
+  if (base !== null && existsSync(base)) return base
+  throw new UsageError(
+    'missing-option',
+    `--model is needed: ${base === null ? `${adapter} does not say which model it belongs to` : `the base of ${adapter}, ${base}, is not found here`}.`,
+  )
 }
 
 function layerFacts(stored: StoredAdapter, name: string, source: ModelSource | null): AdapterLayerFacts {

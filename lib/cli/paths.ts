@@ -73,6 +73,29 @@ export function requireFileOutput(key: string, path: string | undefined, source:
   throw new UsageError('not-a-file', `${optionName(key, source)}: "${path}" is a folder; expected a file to write.`)
 }
 
+/** Throws when a file to write is a folder, an input, or (without `overwrite`) there already. */
+export function requireFreeFile(
+  output: string,
+  { inputs, overwrite }: { inputs: readonly (string | undefined)[]; overwrite: boolean },
+  source: OptionSource,
+): void {
+  const name = optionName('output', source)
+  if (inputs.some((input) => input !== undefined && resolve(input) === resolve(output))) {
+    throw new UsageError(
+      'unfit-options',
+      `${name}: "${output}" would be replaced while this command reads it; choose another file.`,
+    )
+  }
+  if (!existsSync(output)) return
+  if (statSync(output).isDirectory())
+    throw new UsageError('bad-value', `${name}: "${output}" is a folder; expected a file.`)
+  if (overwrite) return
+  throw new UsageError(
+    'output-exists',
+    `${name}: "${output}" is there already; choose another file or give ${optionName('overwrite', source)}.`,
+  )
+}
+
 /** Throws when a template that is a file is missing. */
 export function requireTemplate(template: string, source: OptionSource): void {
   if (template !== 'auto' && template !== 'none') requirePath('template', template, source)

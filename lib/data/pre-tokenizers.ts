@@ -97,6 +97,43 @@ const RECIPES: Record<string, PreTokenizerRecipe> = {
   tekken,
 }
 
+/** Of names with equal recipes, the one to write. */
+const WRITTEN_NAMES = ['gpt-2', 'smollm', 'qwen2', 'llama-bpe', 'dbrx', 'gpt-4o', 'tekken']
+
+/** The name of what a tokenizer.json does; null where none is known. */
+export function preTokenizerName(json: Readonly<Record<string, unknown>>): string | null {
+  const { ignore_merges = false } = json.model as { ignore_merges?: boolean }
+  const found = WRITTEN_NAMES.find((name) => {
+    const { normalizer, preTokenizer, ignoreMerges } = RECIPES[name]!
+    return (
+      ignoreMerges === ignore_merges &&
+      sameSteps(normalizer, json.normalizer) &&
+      sameSteps(preTokenizer, json.pre_tokenizer)
+    )
+  })
+  return found ?? null
+}
+
+function sameSteps(a: unknown, b: unknown): boolean {
+  return JSON.stringify(stepsOf(a)) === JSON.stringify(stepsOf(b))
+}
+
+/** The steps of a normalizer or pre-tokenizer, with what decides their results. */
+function stepsOf(part: unknown): unknown[] {
+  if (typeof part !== 'object' || part === null) return []
+  const { type, normalizers, pretokenizers, ...fields } = part as Record<string, unknown>
+  if (type === 'Sequence') return ((normalizers ?? pretokenizers) as unknown[]).flatMap(stepsOf)
+  if (type === 'ByteLevel') {
+    const { add_prefix_space: prefix = true, use_regex: splits = true } = fields
+    return [{ type, prefix, splits }]
+  }
+  if (type === 'Split') {
+    const { pattern, behavior, invert = false } = fields
+    return [{ type, pattern, behavior, invert }]
+  }
+  return [{ type, ...fields }]
+}
+
 /**
  * @param name value of `tokenizer.ggml.pre`; a file without it is read as `default`
  * @throws InputError of a name that is not known: guessing would give wrong ids silently

@@ -5,10 +5,10 @@ import { preTokenizerRecipe } from './pre-tokenizers.js'
 import type { TokenizerSource } from './tokenizer-source.js'
 
 /** Token types of `tokenizer.ggml.token_type`. */
-const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const
+export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const
 
 /** SentencePiece's mark of a space. */
-const SPACE_MARK = '\u2581'
+export const SPACE_MARK = '\u2581'
 
 export async function readTokenizerGguf(path: string): Promise<TokenizerSource | null> {
   const { metadata } = await readGguf(path)

@@ -1,6 +1,7 @@
 import { readAdapterLayers } from '../adapters/read-layers.js'
 import { loadTokenizer } from '../data/tokenizer.js'
-import type { FloatDType } from '../native.js'
+import type { GgufDType } from '../io/gguf-writer.js'
+import type { ModelFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -8,17 +9,19 @@ import { baseModelOf } from './base-model.js'
 import { adaptableLayers } from './network.js'
 import { ModelSource } from './source.js'
 import { editAndMeasure, replacement, type WeightEdit } from './weight-edit.js'
-import { writeModelFolder } from './write-folder.js'
+import { writeModel } from './write.js'
 
 export interface MergeModelOptions extends DeviceOptions {
   /** A folder with `config.json` and safetensors, or a `.gguf` file. */
   model: string
   /** A folder in the layout of Hugging Face PEFT. */
   adapter: string
-  /** The folder to write; it is replaced as a whole. */
+  /** The folder to write, or the file ending with `.gguf`; it is replaced as a whole. */
   output: string
-  /** Of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. */
-  dtype?: 'auto' | FloatDType
+  /** Of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. `q8_0` with GGUF only. */
+  dtype?: 'auto' | GgufDType
+  /** By default what `output` ends with: `gguf` for `.gguf`, else `safetensors`. */
+  format?: ModelFormat
   /** Also merge an adapter that was trained on another base. */
   allowOtherBase?: boolean
   /** Called after each tensor. */
@@ -30,6 +33,8 @@ export interface MergeModelResult {
   merged: number
   /** Largest change of a weight, before it is rounded. */
   maxAbsoluteChange: number
+  /** What was written: the folder, or the GGUF file. */
+  output: string
 }
 
 /**
@@ -44,6 +49,7 @@ export async function mergeModel({
   adapter,
   output,
   dtype = 'auto',
+  format,
   allowOtherBase,
   onProgress,
   ...deviceOptions
@@ -59,6 +65,7 @@ export async function mergeModel({
     edits.set(`${name}.weight`, (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite))
   for (const [name, parameter] of loaded.modules) edits.set(name, replacement(parameter))
   let maxAbsoluteChange = 0
+  let written: string
   try {
     using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
     const fill = async (name: string, values: Tensor): Promise<void> => {
@@ -66,7 +73,8 @@ export async function mergeModel({
       const edit = edits.get(name)
       if (edit) maxAbsoluteChange = Math.max(maxAbsoluteChange, await editAndMeasure(values, edit, nonFinite))
     }
-    await writeModelFolder({ config, tokenizer, source, device, fill }, output, {
+    written = await writeModel({ config, tokenizer, source, device, fill }, output, {
+      format,
       dtype: dtype === 'auto' ? undefined : dtype,
       onTensor: (done, total) => onProgress?.({ done, total }),
     })
@@ -74,5 +82,5 @@ export async function mergeModel({
     for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
     source.unmap()
   }
-  return { merged: edits.size, maxAbsoluteChange }
+  return { merged: edits.size, maxAbsoluteChange, output: written }
 }

@@ -17,7 +17,7 @@ import { baseModelOf } from './base-model.js'
 import type { ModelConfig } from './config.js'
 import { Decoder, type ForwardOptions } from './decoder.js'
 import { KeyValueCache } from './key-value-cache.js'
-import { saveModel } from './save.js'
+import { type SaveOptions, saveModel } from './save.js'
 import type { ModelSource } from './source.js'
 import { untrainedRows } from './untrained-rows.js'
 import type { WeightSlot } from './weight-slot.js'
@@ -273,11 +273,11 @@ export class Model implements Disposable {
   }
 
   /**
-   * Writes the model in Hugging Face's layout, merged adapters included, and active ones with `mergeActive`; `dtype`
-   * defaults to the source's.
+   * Writes the model into a folder in Hugging Face's layout, or into a GGUF file where the output ends with `.gguf`: merged
+   * adapters included, and active ones with `mergeActive`. `dtype` defaults to the source's.
    */
-  save(folder: string, options: { dtype?: FloatDType; mergeActive?: boolean } = {}): Promise<void> {
-    return saveModel(this, folder, options)
+  save(output: string, options: SaveOptions = {}): Promise<void> {
+    return saveModel(this, output, options)
   }
 
   dispose(): void {

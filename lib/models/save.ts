@@ -1,17 +1,27 @@
-import type { FloatDType } from '../native.js'
+import type { GgufDType } from '../io/gguf-writer.js'
+import type { ModelFormat } from '../options/index.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Model } from './model.js'
-import { writeModelFolder } from './write-folder.js'
+import { writeModel } from './write.js'
+
+export interface SaveOptions {
+  /** Of weights; default: the source's, bfloat16 where that is quantised. `q8_0` in GGUF files only. */
+  dtype?: GgufDType
+  /** By default what the output ends with: `gguf` for `.gguf`, else `safetensors`. */
+  format?: ModelFormat
+  /** Add active adapters too. */
+  mergeActive?: boolean
+}
 
 /**
- * Writes a model in Hugging Face's layout. Frozen weights are read again from their file in float32, and merged adapters
+ * Writes a model in Hugging Face's layout, or as a GGUF file. Frozen weights are read again from their file in float32, and merged adapters
  * (with `mergeActive`, active ones too) are added, so that the sum is rounded once.
  */
 export async function saveModel(
   model: Model,
-  folder: string,
-  { dtype, mergeActive = false }: { dtype?: FloatDType; mergeActive?: boolean },
+  output: string,
+  { dtype, format, mergeActive = false }: SaveOptions,
 ): Promise<void> {
   const { config, tokenizer, source, device, adapterSet } = model
   const fill = (name: string, values: Tensor): void => {
@@ -21,5 +31,5 @@ export async function saveModel(
     using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' })) // the writer counts them itself
     for (const edit of adapterSet.activeEdits(slot)) edit(values, nonFinite)
   }
-  await writeModelFolder({ config, tokenizer, source, device, fill }, folder, { dtype })
+  await writeModel({ config, tokenizer, source, device, fill }, output, { dtype, format })
 }

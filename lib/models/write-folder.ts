@@ -1,26 +1,12 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import type { Tokenizer } from '../data/tokenizer.js'
-import { RunError } from '../errors.js'
 import { replaceFolder, writeFileAtomic } from '../io/atomic.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../io/safetensors.js'
-import { type FloatDType, type NativeDevice, native } from '../native.js'
+import type { FloatDType } from '../native.js'
 import { keep } from '../tensor/scope.js'
-import { Tensor, transposedView } from '../tensor/tensor.js'
-import type { ModelConfig } from './config.js'
+import { transposedView } from '../tensor/tensor.js'
 import { transposedWeights, weightShapes } from './network.js'
-import type { ModelSource } from './source.js'
-
-/** What of a model goes into its folder. */
-export interface WritableModel {
-  readonly config: ModelConfig
-  readonly tokenizer: Tokenizer | null
-  /** Where it came from; null for a model that was made from random numbers. */
-  readonly source: ModelSource | null
-  readonly device: NativeDevice
-  /** Writes a weight into `values`, float32 and of the weight's shape. */
-  fill(name: string, values: Tensor): void | Promise<void>
-}
+import { defaultDType, filledWeight, roundedBytes, type WritableModel } from './weight-bytes.js'
 
 export interface WriteOptions {
   /** Of every weight; default: the source's, bfloat16 where that is quantised. */
@@ -37,7 +23,7 @@ export interface WriteOptions {
 export async function writeModelFolder(
   model: WritableModel,
   folder: string,
-  { dtype = defaultDType(model.source), onTensor }: WriteOptions = {},
+  { dtype = defaultDType(model), onTensor }: WriteOptions = {},
 ): Promise<void> {
   const shapes = weightShapes(model.config)
   const transposed = transposedWeights(model.config.network)
@@ -64,11 +50,6 @@ export async function writeModelFolder(
   })
 }
 
-function defaultDType(source: ModelSource | null): FloatDType {
-  const stored = source?.storedDType() ?? 'float32'
-  return stored === 'float32' || stored === 'float16' || stored === 'bfloat16' ? stored : 'bfloat16'
-}
-
 async function bytesOf(
   model: WritableModel,
   name: string,
@@ -76,22 +57,11 @@ async function bytesOf(
   dtype: FloatDType,
   transpose: boolean,
 ): Promise<Uint8Array> {
-  const { device } = model
-  using values = keep(Tensor.empty(shape, { device }))
-  await model.fill(name, values)
-  using laidOut = keep(transpose ? transposedView(values) : values.view(shape))
-  using rounded = keep(Tensor.empty(laidOut.shape, { device, dtype }))
-  rounded.copyFrom(laidOut)
-  laidOut.dispose()
+  using values = await filledWeight(model, name, shape)
+  if (!transpose) return await roundedBytes(values, dtype, name)
+  const turned = keep(transposedView(values))
   values.dispose()
-  using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
-  native.countNonFinite(rounded.native, nonFinite.native, false)
-  const bad = await nonFinite.item()
-  if (bad > 0) {
-    throw new RunError('non-finite', `${bad} values of ${name} are not finite in ${dtype}; the model is not written.`)
-  }
-  const bits = await rounded.bits()
-  return new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength)
+  return await roundedBytes(turned, dtype, name)
 }
 
 /** Tokenizer files, and the generation configuration: copied from a folder, else made from what is known. */

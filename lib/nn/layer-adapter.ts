@@ -7,6 +7,14 @@ import type { LinearInput } from './linear-input.js'
 /** What `updatedLinear` needs of an adapter beside one layer, wherever its rows lie in the weight. */
 export type LayerUpdate = Omit<WeightUpdate, 'from' | 'to'>
 
+/** ΔW = scale · B A with A [rank, k] and B [d, rank], row-major. */
+export interface LowRankFactors {
+  readonly rank: number
+  readonly scale: number
+  readonly a: Float32Array
+  readonly b: Float32Array
+}
+
 /** The part of an adapter that sits beside one linear layer. */
 export interface LayerAdapter {
   readonly parameters: readonly Parameter[]
@@ -23,6 +31,8 @@ export interface LayerAdapter {
   asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null
   /** weight [d, k] += scale ΔW, in place; adds the number of results that are not finite to nonFinite [1] int32. */
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void
+  /** ΔW as a product of two factors, where it is one exactly; absent or null where not. */
+  factors?(): Promise<LowRankFactors | null>
   /** For people: what `inspect` shows of a layer beside its shape. */
   describe(): Readonly<Record<string, number>>
   dispose(): void

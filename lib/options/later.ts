@@ -7,7 +7,7 @@ const LATER_OPTIONS: Readonly<Record<string, string>> = {
   compute: 'int8 products',
 }
 
-export const LATER_COMMANDS: readonly string[] = ['export', 'dashboard', 'report']
+export const LATER_COMMANDS: readonly string[] = ['dashboard', 'report']
 
 /** Throws when `key` names an option that is promised and not available. */
 export function refuseLater(key: string, source: OptionSource): void {

@@ -1,21 +1,23 @@
 /** Options of `mora merge`. */
 import { z } from 'zod'
 import { adapterOptions, commonOptions, modelOption } from './common.js'
+import { MODEL_FORMATS } from './model-format.js'
 import { choice, flag, optionalChoice, text } from './option.js'
 
 export const MergeSchema = z.strictObject({
   model: modelOption,
   ...adapterOptions,
-  output: text('folder that the merged model is written to', 'O', { expects: 'the path of a folder' }),
-  format: optionalChoice('file format of the merged model', ['safetensors'], {
-    later: ['gguf'],
-    defaultText: 'safetensors',
+  output: text('folder that the merged model is written to, or a .gguf file', 'O', {
+    expects: 'the path of a folder or .gguf file',
   }),
-  overwrite: flag('replace a folder that is not empty'),
+  format: optionalChoice('a folder in the layout of Hugging Face, or one file for llama.cpp', MODEL_FORMATS, {
+    defaultText: 'gguf for an output that ends with .gguf, else safetensors',
+  }),
+  overwrite: flag('replace a folder that is not empty, or a file'),
   ...commonOptions,
   dtype: choice(
-    "dtype of the merged weights; auto is the source's, bfloat16 if that is quantised",
-    ['auto', 'float32', 'bfloat16', 'float16'],
+    "dtype of the merged weights; auto is the source's, bfloat16 if that is quantised; q8_0 in GGUF only",
+    ['auto', 'float32', 'bfloat16', 'float16', 'q8_0'],
     'auto',
   ),
 })

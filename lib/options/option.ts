@@ -19,8 +19,6 @@ export interface OptionFacts {
   choices?: readonly string[]
   /** Whether an option that is given again adds to what it had. */
   adds?: boolean
-  /** Values that are understood and refused, because their part is not there yet. */
-  laterChoices?: readonly string[]
   /** Heading in help. */
   group?: string
 }
@@ -167,8 +165,8 @@ export function optionalPattern(description: string, placeholder: string, form: 
   })
 }
 
-function choiceFacts(description: string, values: readonly string[], later: readonly string[], words: Words) {
-  const facts: OptionFacts = {
+function choiceFacts(description: string, values: readonly string[], words: Words): OptionFacts {
+  return {
     kind: 'choice',
     description,
     placeholder: values.join('|'),
@@ -176,7 +174,6 @@ function choiceFacts(description: string, values: readonly string[], later: read
     choices: values,
     ...words,
   }
-  return later.length > 0 ? { ...facts, laterChoices: later } : facts
 }
 
 /** One of a few words, with a default. */
@@ -191,19 +188,17 @@ export function choice<const Values extends readonly [string, ...string[]]>(
       .enum(values)
       .optional()
       .transform((value): Values[number] => value ?? fallback),
-    {
-      ...choiceFacts(description, values, [], words),
-    },
+    choiceFacts(description, values, words),
   )
 }
 
-/** One of a few words, or left out. `later` are words that are refused by name, because their part is not there yet. */
+/** One of a few words, or left out. */
 export function optionalChoice<const Values extends readonly [string, ...string[]]>(
   description: string,
   values: Values,
-  { later = [], ...words }: Words & { later?: readonly string[] } = {},
+  words: Words = {},
 ) {
-  return declare(z.enum(values).optional(), choiceFacts(description, values, later, words))
+  return declare(z.enum(values).optional(), choiceFacts(description, values, words))
 }
 
 /** Names, with commas between them on the command line; the last occurrence counts. */
@@ -221,7 +216,7 @@ export function choices<const Values extends readonly [string, ...string[]]>(
   const list = z.array(z.enum(values)).min(1)
   const schema = z.union([z.string().min(1).transform(splitNames).pipe(list), list]).optional()
   const expects = `names with commas out of ${values.join(', ')}`
-  return declare(schema, { ...choiceFacts(description, values, [], words), kind: 'list', expects })
+  return declare(schema, { ...choiceFacts(description, values, words), kind: 'list', expects })
 }
 
 /** Names, a regular expression, or a word that stands for many names. */

@@ -54,12 +54,6 @@ function checkOption(schema: OptionsSchema, key: string, value: unknown, source:
   if (option.safeParse(value).success) return
   const facts = optionFacts(option)
   const name = optionPlace(key, source)
-  if (typeof value === 'string' && facts.laterChoices?.includes(value)) {
-    throw new UsageError(
-      'not-available',
-      `${name}: ${key} "${value}" is not available yet; available: ${facts.choices?.join(', ')}.`,
-    )
-  }
   const suggestion = typeof value === 'string' ? nearest(value, facts.choices ?? []) : undefined
   throw new UsageError(
     'bad-value',

@@ -294,6 +294,61 @@ describe('mora merge', () => {
   })
 })
 
+describe('mora merge and mora export', () => {
+  beforeAll(() => moraJson(...trained('rotating')))
+  const from = ['--model', model(), '--adapter', at('rotating')]
+
+  it('write one GGUF file where the output ends with .gguf, or the format says so', async () => {
+    const file = at('merged.gguf')
+    const merge = ['merge', ...from, '--dtype', 'q8_0', '--output']
+    expect(await moraJson(...merge, file)).toMatchObject({ exitCode: 0, json: { output: file, merged: LINEARS } })
+    expect((await moraJson('inspect', '--model', file)).json).toMatchObject({ layers: 2 })
+    expect(await moraJson(...merge, file)).toMatchObject({ exitCode: 2, json: { error: { code: 'output-exists' } } })
+    expect((await moraJson(...merge, file, '--overwrite')).exitCode).toBe(0)
+    expect((await moraJson(...merge, at('in-folder'), '--format', 'gguf')).json.output).toBe(at('in-folder/model.gguf'))
+    expect((await moraJson(...merge, at('unwritten'))).json.error.message).toContain(
+      '--dtype q8_0 does not go with --format',
+    )
+    const over = ['merge', '--model', file, '--adapter', at('rotating'), '--output', file, '--overwrite']
+    expect((await moraJson(...over)).json.error.code).toBe('unfit-options')
+    const exported = await moraJson('export', ...from, '--format', 'gguf', '--output', at('exported.gguf'))
+    expect(exported.json).toEqual({
+      output: at('exported.gguf'),
+      merged: LINEARS,
+      maxAbsoluteChange: expect.any(Number),
+    })
+  })
+
+  it('write a LoRA, near where there is no exact one and a rank is given, and tell its error', async () => {
+    const peft = ['export', ...from, '--format', 'peft', '--output', at('as-lora')]
+    expect(await moraJson(...peft)).toMatchObject({ exitCode: 2, json: { error: { code: 'not-low-rank' } } })
+    expect(existsSync(at('as-lora'))).toBe(false)
+    const { exitCode, json } = await moraJson(...peft, '--approximate-rank', '3')
+    expect(exitCode).toBe(0)
+    expect(json).toMatchObject({ output: at('as-lora'), format: 'peft', layers: LINEARS, rank: 3, exact: false })
+    expect(json.relativeError).toBeGreaterThan(0)
+    expect(json.layerErrors).toHaveLength(LINEARS)
+    expect((await moraJson('inspect', '--adapter', at('as-lora'))).json).toMatchObject({ method: 'lora', rank: 3 })
+
+    await moraJson(...trained('shared', '--operator', 'sharing'))
+    // The base is the one that the adapter names.
+    const lora = ['export', '--adapter', at('shared'), '--format', 'gguf-lora', '--output', at('lora.gguf')]
+    expect((await moraJson(...lora)).json).toMatchObject({ exact: true, relativeError: 0, layers: LINEARS })
+    expect(await moraJson(...lora)).toMatchObject({ exitCode: 2, json: { error: { code: 'output-exists' } } })
+    expect((await mora(...lora, '--overwrite')).stdout).toContain('none: exact')
+  })
+
+  it('refuse what does not fit a format', async () => {
+    const code = async (...argv: string[]) =>
+      (await moraJson('export', ...from, '--output', at('unwritten'), ...argv)).json.error.code
+    expect(await code()).toBe('missing-option')
+    expect(await code('--format', 'onnx')).toBe('bad-value')
+    expect(await code('--format', 'peft', '--dtype', 'float16')).toBe('unfit-options')
+    expect(await code('--format', 'gguf-lora', '--dtype', 'q8_0')).toBe('unfit-options')
+    expect(await code('--format', 'gguf', '--approximate-rank', '2')).toBe('unfit-options')
+  })
+})
+
 describe('mora inspect', () => {
   it('tells what a model is', async () => {
     const { json } = await moraJson('inspect', '--model', model())

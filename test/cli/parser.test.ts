@@ -112,7 +112,7 @@ describe('the command line', () => {
 
   it.each([
     [['trian'], 'unknown-command', 'Unknown command "trian"; did you mean train?'],
-    [['export'], 'not-available', 'The command export is not available yet'],
+    [['dashboard'], 'not-available', 'The command dashboard is not available yet'],
     [['train', '--rnak', '8'], 'unknown-option', 'Unknown option --rnak; did you mean --rank?'],
     [['train', '--learning_rate=1'], 'unknown-option', 'Unknown option --learning_rate; did you mean --learning-rate?'],
     [['train', '--compute', 'int8'], 'not-available', '--compute (int8 products) is not available yet.'],

@@ -4,7 +4,6 @@ import {
   checkEvalOptions,
   checkTrainOptions,
   EvalSchema,
-  MergeSchema,
   newAdapterOptions,
   parseOptions,
   plainOptions,
@@ -105,7 +104,6 @@ describe('errors of options', () => {
 
   it('refuse by name what is promised and not available', () => {
     expect(() => flags({ compute: 'int8' })).toThrow('--compute (int8 products) is not available yet.')
-    expect(() => parseOptions(MergeSchema, { format: 'gguf' }, { source: 'flags' })).toThrow('format "gguf" is not')
   })
 })
 

@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs'
-import { UsageError } from '../../errors.js'
 import { writeFileAtomic } from '../../io/atomic.js'
 import { AnalyzeSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
@@ -18,9 +16,10 @@ export const analyzeCommand = defineCommand({
     requireFileOutput('plot', plot, source)
   },
   async run({ model, adapter, plot, threshold, allowOtherBase, threads, quiet }, { terminal }) {
-    const [{ analyzeAdapter, lineChart }, { describeSpectra, meanSpectra }] = await Promise.all([
+    const [{ analyzeAdapter, lineChart }, { describeSpectra, meanSpectra }, { existingBase }] = await Promise.all([
       import('../../analysis/index.js'),
       import('../spectra.js'),
+      import('../inspect-adapter.js'),
     ])
     const progress = new Progress(terminal.stderr, { quiet })
     try {
@@ -47,14 +46,3 @@ export const analyzeCommand = defineCommand({
     }
   },
 })
-
-/** The model that the adapter names, where it is at hand. */
-async function existingBase(adapter: string): Promise<string> {
-  const { baseOf } = await import('../inspect-adapter.js')
-  const base = await baseOf(adapter)
-  if (base !== null && existsSync(base)) return base
-  throw new UsageError(
-    'missing-option',
-    `--model is needed: ${base === null ? `${adapter} does not say which model it belongs to` : `the base of ${adapter}, ${base}, is not found here`}.`,
-  )
-}

@@ -3,6 +3,7 @@ import type { AnyCommand } from '../command.js'
 import { analyzeCommand } from './analyze.js'
 import { doctorCommand } from './doctor.js'
 import { evalCommand } from './eval.js'
+import { exportCommand } from './export.js'
 import { generateCommand } from './generate.js'
 import { inspectCommand } from './inspect.js'
 import { mergeCommand } from './merge.js'
@@ -13,6 +14,7 @@ export const commands: readonly AnyCommand[] = [
   evalCommand,
   generateCommand,
   mergeCommand,
+  exportCommand,
   inspectCommand,
   analyzeCommand,
   doctorCommand,

@@ -1,4 +1,6 @@
+import type { ModelConfig } from '../config.js'
 import type { ConfigReader, Json } from '../config-reader.js'
+import type { Fields } from '../gguf/fields.js'
 import type { GgufMetadata } from '../gguf/metadata.js'
 import type { GgufNames } from '../gguf/names.js'
 import type { NetworkPlan } from '../network.js'
@@ -20,7 +22,7 @@ export interface Family {
   readonly modelType: string
   /** Reads a configuration; keys that nobody asks for are refused afterwards. */
   read(read: ConfigReader): { sizes: ModelSizes; tiedEmbeddings: boolean; network: NetworkPlan }
-  /** Null where GGUF has no architecture of its own for it. */
+  /** Null where GGUF has no architecture of its own for it: such models are written as Llama's. */
   readonly gguf: GgufFamily | null
 }
 
@@ -32,6 +34,8 @@ export interface GgufFamily {
   readonly className: string
   /** What `config.json` would say. */
   config(metadata: GgufMetadata): Json
+  /** What `config` reads beside what every family has. */
+  fields?(config: ModelConfig): Fields
   readonly names: GgufNames
   /** Whether rows of queries and keys rotate in adjacent pairs (`unpermuteRows`). */
   readonly permuted?: boolean

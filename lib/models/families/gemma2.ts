@@ -1,3 +1,5 @@
+import { float32 } from '../../io/gguf-writer.js'
+import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith } from '../gguf/names.js'
 import type { BlockPlan, NormPlan } from '../network.js'
 import { readRotary } from '../rotary-config.js'
@@ -63,6 +65,11 @@ export const gemma2: Family = {
         sliding_window: metadata.number('attention.sliding_window', 4096),
       }
     },
+    fields: (config) => ({
+      attn_logit_softcapping: float32(config.network.blocks[0]!.attention.softmax.softcap ?? 0),
+      final_logit_softcapping: float32(config.network.logits.softcap ?? 0),
+      ...windowField(config),
+    }),
   },
 }
 

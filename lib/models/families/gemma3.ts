@@ -1,4 +1,6 @@
+import { float32, uint32 } from '../../io/gguf-writer.js'
 import type { ConfigReader, Json } from '../config-reader.js'
+import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
 import type { RotaryPlan } from '../network.js'
 import { readRotary, rotaryFrom } from '../rotary-config.js'
@@ -62,6 +64,17 @@ export const gemma3: Family = {
         final_logit_softcapping: metadata.optionalNumber('final_logit_softcapping'),
         sliding_window: metadata.number('attention.sliding_window'),
         sliding_window_pattern: metadata.number('attention.sliding_window_pattern', 6),
+      }
+    },
+    fields(config) {
+      const { blocks, logits } = config.network
+      const local = blocks[0]!.attention.rotary!
+      const pattern = 1 + blocks.findIndex(({ attention }) => attention.rotary !== local)
+      return {
+        'rope.freq_base_swa': float32(local.theta),
+        ...windowField(config),
+        ...(pattern > 0 && { 'attention.sliding_window_pattern': uint32(pattern) }),
+        ...(logits.softcap !== null && { final_logit_softcapping: float32(logits.softcap) }),
       }
     },
   },

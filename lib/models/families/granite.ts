@@ -1,3 +1,4 @@
+import { float32 } from '../../io/gguf-writer.js'
 import { llamaNames } from '../gguf/names.js'
 import { readRotary } from '../rotary-config.js'
 import type { Family } from './family.js'
@@ -44,6 +45,12 @@ export const granite: Family = {
       embedding_multiplier: metadata.number('embedding_scale', 1),
       residual_multiplier: metadata.number('residual_scale', 1),
       logits_scaling: metadata.number('logit_scale', 1),
+    }),
+    fields: ({ network }) => ({
+      'attention.scale': float32(network.blocks[0]!.attention.softmax.scale),
+      embedding_scale: float32(network.embeddingScale),
+      residual_scale: float32(network.blocks[0]!.residualScale),
+      logit_scale: float32(1 / network.logits.scale),
     }),
   },
 }

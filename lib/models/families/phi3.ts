@@ -1,3 +1,4 @@
+import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith } from '../gguf/names.js'
 import type { LinearPlan } from '../network.js'
 import { readRotary } from '../rotary-config.js'
@@ -45,6 +46,7 @@ export const phi3: Family = {
         sliding_window: metadata.optionalNumber('attention.sliding_window') || null,
       }
     },
+    fields: (config) => windowField(config),
   },
 }
 

@@ -60,6 +60,19 @@ export function huggingFaceName(ggufName: string, { outer, block, blocks }: Gguf
   return layer === undefined ? `${renamed}.${kind}` : `${blocks}.${layer}.${renamed}.${kind}`
 }
 
+/** The reverse: GGUF's name of a weight. Every weight of a family that GGUF has has one. */
+export function ggufName(name: string, { outer, block, blocks }: GgufNames): string {
+  const [, path = '', kind] = /^(.+)\.(weight|bias)$/.exec(name) ?? []
+  const [, layer, inBlock] = path.startsWith(`${blocks}.`)
+    ? (/^(\d+)\.(.+)$/.exec(path.slice(blocks.length + 1)) ?? [])
+    : []
+  const names = layer === undefined ? outer : block
+  // A family's own names come after Llama's, two of which OLMo 2 has given up.
+  const stem = Object.keys(names).findLast((key) => names[key] === (inBlock ?? path))
+  if (stem === undefined) throw new UsageError('unknown-tensor', `GGUF has no name for the weight ${name}.`)
+  return layer === undefined ? `${stem}.${kind}` : `blk.${layer}.${stem}.${kind}`
+}
+
 /**
  * The order that turns GGUF's query and key rows into Hugging Face's: row r of the Hugging Face weight (or bias) is row
  * `order[r]` of GGUF's.

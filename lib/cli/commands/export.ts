@@ -1,0 +1,76 @@
+import { UsageError } from '../../errors.js'
+import { type ExportOptions, ExportSchema } from '../../options/index.js'
+import { type OptionSource, optionName } from '../../options/names.js'
+import { type CommandResult, defineCommand } from '../command.js'
+import { formatFacts, formatNumber } from '../format.js'
+import { checkMergeOutput, runMerge } from '../merge-model.js'
+import { requireAdapter, requireFreeFile, requireFreeOutput, requireModel } from '../paths.js'
+import { Progress } from '../progress.js'
+import type { Terminal } from '../terminal.js'
+
+export const exportCommand = defineCommand({
+  name: 'export',
+  summary: 'write an adapter as a LoRA that other programs read, or merged',
+  schema: ExportSchema,
+  required: ['adapter', 'format', 'output'],
+  examples: [
+    'mora export --model model --adapter out --format peft --output lora',
+    'mora export --model model --adapter out --format gguf-lora --output lora.gguf --approximate-rank 32',
+  ],
+  check(options, source) {
+    const { model, adapter, format, output, overwrite } = options
+    requireModel(model, source)
+    requireAdapter(adapter, source)
+    const around = { inputs: [model, adapter], overwrite }
+    if (format === 'peft') requireFreeOutput(output!, around, source)
+    else if (format === 'gguf-lora') requireFreeFile(output!, around, source)
+    else checkMergeOutput({ ...options, format }, source)
+    checkFormat(options, source)
+  },
+  async run(options, { terminal }) {
+    const { existingBase } = await import('../inspect-adapter.js')
+    const model = options.model ?? (await existingBase(options.adapter!))
+    const { format } = options
+    if (format === 'peft' || format === 'gguf-lora') return runExport({ ...options, model, format }, terminal)
+    return runMerge({ ...options, model, format }, terminal)
+  },
+})
+
+function checkFormat({ format, dtype, approximateRank }: ExportOptions, source: OptionSource): void {
+  const isLora = format === 'peft' || format === 'gguf-lora'
+  const refuse = (option: string, value: unknown, why: string) => {
+    const names = [optionName(option, source), optionName('format', source)]
+    throw new UsageError('unfit-options', `${names[0]} ${value} does not go with ${names[1]} ${format}: ${why}.`)
+  }
+  if (!isLora && approximateRank !== undefined) refuse('approximateRank', approximateRank, 'a merged model is exact')
+  if (isLora && dtype === 'q8_0') refuse('dtype', dtype, 'a LoRA has floats')
+  if (format === 'peft' && dtype !== 'auto' && dtype !== 'float32') refuse('dtype', dtype, 'it is written in float32')
+}
+
+type LoraExport = ExportOptions & { model: string; format: 'peft' | 'gguf-lora' }
+
+async function runExport(options: LoraExport, terminal: Terminal): Promise<CommandResult> {
+  const { exportAdapter } = await import('../../models/index.js')
+  const { model, adapter, output, format, dtype, approximateRank, allowOtherBase, threads, quiet } = options
+  const progress = new Progress(terminal.stderr, { quiet })
+  try {
+    const result = await exportAdapter({
+      ...{ model, adapter: adapter!, output: output!, format, approximateRank, allowOtherBase, threads },
+      ...(dtype !== 'auto' && dtype !== 'q8_0' && { dtype }),
+      onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
+    })
+    const worst = result.layerErrors.reduce((a, b) => (b.relativeError > a.relativeError ? b : a))
+    const text = formatFacts([
+      ['output', output!],
+      ['layers', String(result.layers)],
+      ['rank', String(result.rank)],
+      ['relative error', result.exact ? 'none: exact' : formatNumber(result.relativeError)],
+      ...(result.exact
+        ? []
+        : [['largest of a layer', `${formatNumber(worst.relativeError)} (${worst.name})`] as [string, string]]),
+    ])
+    return { json: { output, format, ...result }, text }
+  } finally {
+    progress.end()
+  }
+}

@@ -1,0 +1,45 @@
+/** Writing a merged model: what `merge` and two formats of `export` do. */
+import { UsageError } from '../errors.js'
+import { formatOf, type MergeOptions, modelPath } from '../options/index.js'
+import { type OptionSource, optionName } from '../options/names.js'
+import type { CommandResult } from './command.js'
+import { formatFacts, formatNumber } from './format.js'
+import { requireFreeFile, requireFreeOutput } from './paths.js'
+import { Progress } from './progress.js'
+import type { Terminal } from './terminal.js'
+
+/** Finds what stands in the way of the output before anything is read. */
+export function checkMergeOutput(options: MergeOptions, source: OptionSource): void {
+  const { model, adapter, output, overwrite, dtype } = options
+  const format = formatOf(output!, options.format)
+  const around = { inputs: [model, adapter], overwrite }
+  if (format === 'gguf') requireFreeFile(modelPath(output!, format), around, source)
+  else requireFreeOutput(output!, around, source)
+  if (format !== 'gguf' && dtype === 'q8_0') {
+    throw new UsageError(
+      'unfit-options',
+      `${optionName('dtype', source)} q8_0 does not go with ${optionName('format', source)} ${format}: it is a type of GGUF files.`,
+    )
+  }
+}
+
+export async function runMerge(options: MergeOptions & { model: string }, terminal: Terminal): Promise<CommandResult> {
+  const { mergeModel } = await import('../models/index.js')
+  const { model, adapter, output, format, quiet, allowOtherBase, dtype, device, threads, allowTf32 } = options
+  const progress = new Progress(terminal.stderr, { quiet })
+  try {
+    progress.note(`merging ${adapter} into ${model}`)
+    const json = await mergeModel({
+      ...{ model, adapter: adapter!, output: output!, format, allowOtherBase, dtype, device, threads, allowTf32 },
+      onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),
+    })
+    const text = formatFacts([
+      ['output', json.output],
+      ['merged weights', String(json.merged)],
+      ['largest change of a weight', formatNumber(json.maxAbsoluteChange)],
+    ])
+    return { json, text }
+  } finally {
+    progress.end()
+  }
+}

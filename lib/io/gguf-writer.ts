@@ -1,0 +1,156 @@
+/** Writes GGUF files (version 3, little-endian), tensor by tensor. */
+import { mkdir } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { RunError } from '../errors.js'
+import type { FloatDType } from '../native.js'
+import { writeFully, writeStreamAtomic } from './atomic.js'
+import { requireFreeSpace } from './disk-space.js'
+import { dtypeOfGgmlType, type GgufValue, type ValueType, valueTypes } from './gguf-types.js'
+import { blockValues, storedBytes } from './stored-dtype.js'
+
+type ScalarType = Exclude<ValueType, 'array'>
+type Scalar = Exclude<GgufValue, GgufValue[]>
+
+/** A metadata value with the type that the file gives it. */
+export type GgufField =
+  | { type: ScalarType; value: Scalar }
+  | { type: 'array'; of: ScalarType; value: readonly Scalar[] }
+export type GgufFields = ReadonlyMap<string, GgufField>
+
+export const uint32 = (value: number): GgufField => ({ type: 'uint32', value })
+export const float32 = (value: number): GgufField => ({ type: 'float32', value: Math.fround(value) })
+export const text = (value: string): GgufField => ({ type: 'string', value })
+export const bool = (value: boolean): GgufField => ({ type: 'bool', value })
+export const list = (of: ScalarType, value: readonly Scalar[]): GgufField => ({ type: 'array', of, value })
+
+/** Types that weights are written in. */
+export type GgufDType = FloatDType | 'q8_0'
+
+export interface GgufEntry {
+  name: string
+  dtype: GgufDType
+  /** Outermost first; the innermost is whole blocks of `dtype`. */
+  shape: readonly number[]
+  /** The bytes, row-major. Called once, when they are written. */
+  data: () => Promise<Uint8Array>
+}
+
+const ALIGNMENT = 32
+
+/** As a reader of the file has them. */
+export function plainMetadata(fields: GgufFields): Map<string, GgufValue> {
+  return new Map([...fields].map(([key, field]) => [key, field.type === 'array' ? [...field.value] : field.value]))
+}
+
+/**
+ * Writes a GGUF file as a whole or not at all.
+ * @throws RunError `disk-full` before anything is written, `write-failed`, `tensor-size` if `data` has not the shape's bytes
+ */
+export async function writeGguf(path: string, fields: GgufFields, entries: readonly GgufEntry[]): Promise<void> {
+  const { header, sizes } = headerOf(fields, entries)
+  const folder = dirname(resolve(path))
+  await mkdir(folder, { recursive: true })
+  const total = sizes.reduce((sum, bytes) => sum + padded(bytes), header.byteLength)
+  await requireFreeSpace(folder, total, path)
+  await writeStreamAtomic(path, async (handle) => {
+    await writeFully(handle, header)
+    for (const [index, { name, shape, dtype, data }] of entries.entries()) {
+      const bytes = await data()
+      const expected = sizes[index]!
+      if (bytes.byteLength !== expected) {
+        throw new RunError(
+          'tensor-size',
+          `${name} of shape [${shape}] and ${dtype} takes ${expected} bytes, but ${bytes.byteLength} came.`,
+        )
+      }
+      await writeFully(handle, bytes)
+      await writeFully(handle, new Uint8Array(padded(expected) - expected))
+    }
+  })
+}
+
+function headerOf(fields: GgufFields, entries: readonly GgufEntry[]): { header: Uint8Array; sizes: number[] } {
+  const bytes = new ByteList()
+  bytes.push(Buffer.from('GGUF'), scalar('uint32', 3), scalar('uint64', entries.length), scalar('uint64', fields.size))
+  for (const [key, field] of fields) {
+    bytes.push(scalar('string', key), typeNumber(field.type))
+    if (field.type !== 'array') bytes.push(scalar(field.type, field.value))
+    else {
+      bytes.push(typeNumber(field.of), scalar('uint64', field.value.length))
+      for (const value of field.value) bytes.push(scalar(field.of, value))
+    }
+  }
+  const sizes: number[] = []
+  let offset = 0
+  for (const { name, dtype, shape } of entries) {
+    const size = sizeOf(name, dtype, shape)
+    bytes.push(scalar('string', name), scalar('uint32', shape.length))
+    for (const length of shape.toReversed()) bytes.push(scalar('uint64', length))
+    bytes.push(scalar('uint32', ggmlTypeOf(dtype)), scalar('uint64', offset))
+    sizes.push(size)
+    offset += padded(size)
+  }
+  bytes.push(new Uint8Array(padded(bytes.length) - bytes.length))
+  return { header: bytes.join(), sizes }
+}
+
+class ByteList {
+  readonly #parts: Uint8Array[] = []
+  length = 0
+
+  push(...parts: readonly Uint8Array[]): void {
+    for (const part of parts) {
+      this.#parts.push(part)
+      this.length += part.byteLength
+    }
+  }
+
+  join(): Uint8Array {
+    return Buffer.concat(this.#parts)
+  }
+}
+
+function padded(bytes: number): number {
+  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT
+}
+
+function sizeOf(name: string, dtype: GgufDType, shape: readonly number[]): number {
+  const elements = shape.reduce((product, size) => product * size, 1)
+  const bytes = (shape.at(-1) ?? 1) % blockValues(dtype) === 0 ? storedBytes(dtype, elements) : null
+  if (bytes === null) throw new RangeError(`${name} of shape [${shape}] does not fill blocks of ${dtype}.`)
+  return bytes
+}
+
+function ggmlTypeOf(dtype: GgufDType): number {
+  return [...dtypeOfGgmlType].find(([, known]) => known === dtype)![0]
+}
+
+function typeNumber(type: ValueType): Uint8Array {
+  return scalar('uint32', valueTypes.indexOf(type))
+}
+
+const WRITERS: Record<ScalarType, (value: Scalar) => Uint8Array> = {
+  uint8: (value) => Uint8Array.of(Number(value)),
+  int8: (value) => bytesOf(Int8Array.of(Number(value))),
+  uint16: (value) => bytesOf(Uint16Array.of(Number(value))),
+  int16: (value) => bytesOf(Int16Array.of(Number(value))),
+  uint32: (value) => bytesOf(Uint32Array.of(Number(value))),
+  int32: (value) => bytesOf(Int32Array.of(Number(value))),
+  float32: (value) => bytesOf(Float32Array.of(Number(value))),
+  float64: (value) => bytesOf(Float64Array.of(Number(value))),
+  bool: (value) => Uint8Array.of(value ? 1 : 0),
+  uint64: (value) => bytesOf(BigUint64Array.of(BigInt(value))),
+  int64: (value) => bytesOf(BigInt64Array.of(BigInt(value))),
+  string: (value) => {
+    const encoded = Buffer.from(String(value))
+    return Buffer.concat([scalar('uint64', encoded.byteLength), encoded])
+  },
+}
+
+function scalar(type: ScalarType, value: Scalar): Uint8Array {
+  return WRITERS[type](value)
+}
+
+function bytesOf({ buffer }: { buffer: ArrayBufferLike }): Uint8Array {
+  return new Uint8Array(buffer)
+}

@@ -1,0 +1,66 @@
+/** A model's configuration as the metadata of a GGUF file: what `GgufMetadata` reads, written. */
+import { float32, type GgufField, text, uint32 } from '../../io/gguf-writer.js'
+import type { ModelConfig } from '../config.js'
+import type { GgufFamily } from '../families/family.js'
+import { type RotaryPlan, rotaryPlans } from '../network.js'
+import { llama3Factors } from './rope-factors.js'
+
+/** Entries without the architecture before their names. */
+export type Fields = Record<string, GgufField>
+
+/** The metadata of a model, without its tokenizer. */
+export function modelFields(config: ModelConfig, { architecture, fields }: GgufFamily): Map<string, GgufField> {
+  const { network } = config
+  const epsilon = network.finalNorm.kind === 'rms' ? 'layer_norm_rms_epsilon' : 'layer_norm_epsilon'
+  const own: Fields = {
+    block_count: uint32(config.layers),
+    context_length: uint32(config.maxPositions),
+    embedding_length: uint32(config.hiddenSize),
+    feed_forward_length: uint32(config.intermediateSize),
+    'attention.head_count': uint32(config.heads),
+    ...(config.keyValueHeads !== config.heads && { 'attention.head_count_kv': uint32(config.keyValueHeads) }),
+    'attention.key_length': uint32(config.headSize),
+    'attention.value_length': uint32(config.headSize),
+    [`attention.${epsilon}`]: float32(network.finalNorm.epsilon),
+    vocab_size: uint32(config.vocabularySize),
+    ...rotaryFields(mainRotary(config)),
+    ...fields?.(config),
+  }
+  return new Map([
+    ['general.architecture', text(architecture)],
+    ...Object.entries(own).map(([name, field]) => [`${architecture}.${name}`, field] as const),
+  ])
+}
+
+/** Of two kinds, as Gemma 3 has them, that of the layers with full attention, which come after others. */
+function mainRotary({ network }: ModelConfig): RotaryPlan | null {
+  return rotaryPlans(network).at(-1) ?? null
+}
+
+function rotaryFields(rotary: RotaryPlan | null): Fields {
+  if (!rotary) return {}
+  const { theta, headSize, scaling } = rotary
+  const fields: Fields = { 'rope.freq_base': float32(theta), 'rope.dimension_count': uint32(headSize) }
+  const original = (positions: number) => ({ 'rope.scaling.original_context_length': uint32(positions) })
+  if (scaling.type === 'linear' || scaling.type === 'yarn') {
+    fields['rope.scaling.type'] = text(scaling.type)
+    fields['rope.scaling.factor'] = float32(scaling.factor)
+  }
+  return scaling.type === 'yarn' || scaling.type === 'llama3'
+    ? { ...fields, ...original(scaling.originalPositions) }
+    : fields
+}
+
+/** Of families whose layers may have a window: its length, or what is as good as none. */
+export function windowField({ network, maxPositions }: ModelConfig): Fields {
+  const windows = network.blocks.map(({ attention }) => attention.softmax.window).filter((window) => window !== null)
+  return { 'attention.sliding_window': uint32(windows[0] ?? maxPositions) }
+}
+
+/** Values of `rope_freqs.weight`; null where the model has none. */
+export function ropeFactors(config: ModelConfig): Float32Array | null {
+  const rotary = mainRotary(config)
+  if (rotary?.scaling.type !== 'llama3') return null
+  const { factor, originalPositions } = rotary.scaling
+  return Float32Array.from(llama3Factors(factor, originalPositions, rotary.theta, rotary.headSize))
+}

@@ -1,0 +1,56 @@
+/** Weights on their way to a file: filled in float32, then rounded once. */
+import type { Tokenizer } from '../data/tokenizer.js'
+import { RunError } from '../errors.js'
+import { type FloatDType, type NativeDevice, native } from '../native.js'
+import { keep } from '../tensor/scope.js'
+import { Tensor } from '../tensor/tensor.js'
+import type { ModelConfig } from './config.js'
+import type { ModelSource } from './source.js'
+
+/** What of a model goes into a file or folder. */
+export interface WritableModel {
+  readonly config: ModelConfig
+  readonly tokenizer: Tokenizer | null
+  /** Where it came from; null for a model that was made from random numbers. */
+  readonly source: ModelSource | null
+  readonly device: NativeDevice
+  /** Writes a weight into `values`, float32 and of the weight's shape. */
+  fill(name: string, values: Tensor): void | Promise<void>
+}
+
+/** Of every weight, unless it is asked for another: the source's dtype, bfloat16 where that is quantised. */
+export function defaultDType({ source }: WritableModel): FloatDType {
+  const stored = source?.storedDType() ?? 'float32'
+  return stored === 'float32' || stored === 'float16' || stored === 'bfloat16' ? stored : 'bfloat16'
+}
+
+/** A weight in float32; the caller's to dispose. */
+export async function filledWeight(model: WritableModel, name: string, shape: readonly number[]): Promise<Tensor> {
+  const values = keep(Tensor.empty(shape, { device: model.device }))
+  try {
+    await model.fill(name, values)
+    return values
+  } catch (error) {
+    values.dispose()
+    throw error
+  }
+}
+
+/**
+ * The bytes of a tensor, rounded to a dtype. Disposes the tensor as soon as it can.
+ * @throws RunError `non-finite`
+ */
+export async function roundedBytes(values: Tensor, dtype: FloatDType, name: string): Promise<Uint8Array> {
+  const { device } = values
+  using rounded = keep(Tensor.empty(values.shape, { device, dtype }))
+  rounded.copyFrom(values)
+  values.dispose()
+  using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
+  native.countNonFinite(rounded.native, nonFinite.native, false)
+  const bad = await nonFinite.item()
+  if (bad > 0) {
+    throw new RunError('non-finite', `${bad} values of ${name} are not finite in ${dtype}; the model is not written.`)
+  }
+  const bits = await rounded.bits()
+  return new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength)
+}

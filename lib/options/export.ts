@@ -1,0 +1,30 @@
+/** Options of `mora export`. */
+import { z } from 'zod'
+import { adapterOptions, commonOptions, modelOption } from './common.js'
+import { choice, flag, optionalChoice, optionalInteger, text } from './option.js'
+
+export const EXPORT_FORMATS = ['peft', 'gguf-lora', 'gguf', 'safetensors'] as const
+
+export const ExportSchema = z.strictObject({
+  model: modelOption,
+  ...adapterOptions,
+  format: optionalChoice(
+    'a LoRA of Hugging Face PEFT or of llama.cpp (of sharing MoRA: exact, of rank R), or the merged model as `mora merge` writes it',
+    EXPORT_FORMATS,
+  ),
+  output: text('folder to write (peft, safetensors) or file (gguf-lora, gguf)', 'O', { expects: 'a path' }),
+  approximateRank: optionalInteger('write the nearest LoRA of this rank of an adapter that is none; tells its error', {
+    min: 1,
+    defaultText: 'exact, or refused',
+  }),
+  overwrite: flag('replace a folder that is not empty, or a file'),
+  ...commonOptions,
+  dtype: choice(
+    "dtype of what is written; auto is float32 for a LoRA, and of a merged model the source's; q8_0 with gguf only",
+    ['auto', 'float32', 'bfloat16', 'float16', 'q8_0'],
+    'auto',
+  ),
+})
+
+export type ExportOptions = z.output<typeof ExportSchema>
+export type ExportInput = z.input<typeof ExportSchema>
