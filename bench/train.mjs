@@ -4,11 +4,11 @@
 import { writeFileSync } from 'node:fs'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
-import { pytorchMethods, pytorchVersion } from './common/pytorch.mjs'
+import { pytorchMethods } from './common/pytorch.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { boundOf } from './training/bound.mjs'
 import { agreementContest, ownContest, pytorchContest } from './training/contest.mjs'
-import { readOptions } from './training/options.mjs'
+import { trainingOptions } from './training/options.mjs'
 import { prepare } from './training/prepare.mjs'
 import {
   agreementReport,
@@ -20,10 +20,9 @@ import {
   trainingLines,
 } from './training/report.mjs'
 
-const options = orUsageError(() => readOptions(process.argv.slice(2)))
-const { rows, length } = options
+const options = orUsageError(trainingOptions)
+const { rows, length, pytorch } = options
 const folder = scratchFolder()
-const pytorch = pytorchVersion(options.python)
 const subject = `${options.model}, ${rows} × ${length} tokens`
 const machine = describeMachine(subject, { pytorch, python: options.python })
 
@@ -68,7 +67,7 @@ for (const dtype of dtypes) {
 }
 const cases = []
 for (const [i, { dtype, method }] of against.entries()) {
-  const asItComes = against.findIndex((one) => one.dtype === dtype) === i
+  const asItComes = !options.quick && against.findIndex((one) => one.dtype === dtype) === i
   say(`${dtype}, ${method.label} against PyTorch`)
   const seconds = share(asItComes ? 3 : 2)
   const contest = await pytorchContest({ options, folder, method, dtype, asItComes, seconds })
