@@ -9,7 +9,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { compileReplacements, lower, oldest } from './gpu-pack/older-glibc.mjs'
@@ -68,11 +68,10 @@ for (const path of unpacker) lowered.set(basename(path), lower(path))
 copy(join(files, 'libraries', 'libnewer-glibc.so'), join(pack, 'unpack', 'libnewer-glibc.so'))
 cpSync(join(root, 'scripts', 'gpu-pack', 'run.sh'), join(pack, 'run.sh'))
 
-// One window over everything, so that what the kernels' tests have in common with the backend is stored once.
-const archive = join(pack, 'files.tar.xz')
-const filter = process.arch === 'x64' ? '--x86' : ''
-const compressing = `tar -C "$1" --sort=name -cf - . | xz ${filter} --lzma2=preset=9e,dict=128MiB > "$2"`
-run('bash', ['-o', 'pipefail', '-c', compressing, 'bash', files, archive])
+// Kernels' tests hold the backend's kernels too: in one window, without a filter that moves with the place, they are stored once.
+const kernels = programs.slice(2).map((path) => relative(files, path))
+compress('kernels', '', kernels)
+compress('files', process.arch === 'x64' ? '--x86' : '', [...kernels.map((name) => `--exclude=./${name}`), '.'])
 rmSync(files, { recursive: true })
 const tar = `${pack}.tar`
 run('tar', ['-C', into, '-cf', tar, basename(pack)])
@@ -82,6 +81,12 @@ for (const [name, symbols] of lowered)
   if (symbols.length > 0) console.log(`${name}: stood in for ${symbols.join(', ')}`)
 console.log(`${tar}: ${(bytes / 2 ** 20).toFixed(1)} MiB; runs on glibc ${oldest.join('.')} or newer, with run.sh`)
 if (bytes > largest) fail(`The pack is larger than ${largest / 2 ** 20} MiB.`)
+
+function compress(name, filter, tarArguments) {
+  const pipe = `tar -C "$1" --sort=name -cf - "\${@:3}" | xz ${filter} --lzma2=preset=9e,dict=128MiB > "$2"`
+  const archive = join(pack, `${name}.tar.xz`)
+  run('bash', ['-o', 'pipefail', '-c', pipe, 'bash', files, archive, ...tarArguments])
+}
 
 function copy(source, target) {
   cpSync(source, target, { dereference: true })

@@ -8,8 +8,10 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 files=${MORA_CHECK_FOLDER:-$here/files}
 if [ ! -e "$files/.unpacked" ]; then
   mkdir -p "$files"
-  LD_PRELOAD="$here/unpack/libnewer-glibc.so" LD_LIBRARY_PATH="$here/unpack" "$here/unpack/xz" -dc "$here/files.tar.xz" |
-    tar -xf - -C "$files"
+  for archive in files kernels; do
+    LD_PRELOAD="$here/unpack/libnewer-glibc.so" LD_LIBRARY_PATH="$here/unpack" "$here/unpack/xz" -dc "$here/$archive.tar.xz" |
+      tar -xf - -C "$files"
+  done
   : >"$files/.unpacked"
 fi
 export LD_PRELOAD="$files/libraries/libnewer-glibc.so${LD_PRELOAD:+:$LD_PRELOAD}"

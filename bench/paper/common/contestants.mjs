@@ -15,12 +15,15 @@ export const rotation = adapter('MoRA', { method: 'mora', operator: 'rotation' }
 export const sharing = adapter('MoRA sharing', { method: 'mora', operator: 'sharing' })
 export const mora = (operator) => adapter(`MoRA ${operator}`, { method: 'mora', operator })
 
-/** Those of the paper's fine-tuning: every method at a low rank, LoRA and MoRA also at a high one. */
+/**
+ * Those of the paper's fine-tuning: every method at a low rank, LoRA and MoRA also at a high one. AsyLoRA trains B alone: twice
+ * the rank is about the same budget.
+ */
 export const fineTuning = (low, high, rates) => [
   full(rates.full),
   lora(low, rates.adapter),
   loraPlus(low, rates.plus ?? rates.adapter),
-  asyLora(low, rates.adapter),
+  asyLora(2 * low, rates.adapter),
   dora(low, rates.adapter),
   rotation(low, rates.adapter),
   lora(high, rates.high ?? rates.adapter),
