@@ -68,9 +68,9 @@ export class LoraLayer implements LayerAdapter {
     })
   }
 
-  async factors(): Promise<LowRankFactors> {
-    const [a, b] = (await Promise.all([this.a.data(), this.b.data()])) as [Float32Array, Float32Array]
-    return { rank: this.a.shape[0]!, scale: this.scale, a, b }
+  factors(): LowRankFactors {
+    const valuesOf = async (factor: Parameter) => (await factor.data()) as Float32Array
+    return { rank: this.a.shape[0]!, scale: this.scale, a: () => valuesOf(this.a), b: () => valuesOf(this.b) }
   }
 
   describe(): { rank: number } {

@@ -11,8 +11,7 @@ export interface LoraPlusConfig extends LowRankConfig {
 
 /** LoRA+ (arXiv 2402.12354): LoRA whose B learns `loraPlusRatio` (16) times as fast as A. */
 export function loraPlus(options: LowRankOptions & { loraPlusRatio?: number } = {}): LoraPlusConfig {
-  const { loraPlusRatio = 16 } = checkedConfig(LoraPlusSchema, options)
-  const { loraPlusRatio: _, ...lowRank } = options
+  const { loraPlusRatio = 16, ...lowRank } = checkedConfig(LoraPlusSchema, options)
   return { ...lowRankConfig('lora-plus', lowRank), loraPlusRatio }
 }
 

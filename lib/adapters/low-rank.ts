@@ -37,13 +37,9 @@ export function lowRankConfig<const M extends string>(method: M, options: LowRan
   return { ...config, method, alpha, alphaPattern } satisfies LowRankConfig
 }
 
-/** A LoRA beside one layer, its factors made when they are needed. */
-export interface FactorsOfLayer {
+/** A LoRA beside one layer. */
+export interface FactorsOfLayer extends LowRankFactors {
   readonly layer: LayerFacts
-  readonly rank: number
-  /** ΔW = scale · B A. */
-  readonly scale: number
-  factors(): Promise<LowRankFactors>
 }
 
 /** A layer of two factors. */
@@ -99,10 +95,8 @@ function normalRows(rank: number, { inFeatures }: LayerFacts, random: RandomStre
 const embeddingSuffixes = ['lora_embedding_A', 'lora_embedding_B'] as const
 
 /** What to store of a layer that is given by its factors. */
-export function storedFactors({ layer, rank, factors }: FactorsOfLayer): TensorToStore[] {
+export function storedFactors({ layer, rank, a, b }: FactorsOfLayer): TensorToStore[] {
   const { inFeatures, outFeatures, role } = layer
-  const a = async () => (await factors()).a
-  const b = async () => (await factors()).b
   if (role !== 'embeddings') {
     return [
       { suffix: 'lora_A.weight', shape: [rank, inFeatures], values: a },

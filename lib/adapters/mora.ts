@@ -17,7 +17,7 @@ import {
   squareFactor,
 } from '../tensor/operations/mora.js'
 import { Parameter } from '../tensor/parameter.js'
-import { scope } from '../tensor/scope.js'
+import { keep, scope } from '../tensor/scope.js'
 import type { GradientTarget } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
 import {
@@ -217,28 +217,29 @@ export class MoraLayer implements LayerAdapter {
    * Of sharing: what the outputs of groups are spread with is B [d, R], of zeros and ones, and A [R, k] is M times what
    * inputs are summed with. A grouping of R single columns stands for leaving one of both out.
    */
-  async factors(): Promise<LowRankFactors | null> {
+  factors(): LowRankFactors | null {
     const { layer, device } = this.options
     const geometry = this.#geometry
+    const permutation = this.#permutation
     const rank = this.matrix.shape[0]!
     if (geometry.kind === 'blocks') return null
     const single: Grouping = { kind: 'tile', wrap: false, width: rank, side: rank }
-    const permutation = this.#permutation
-    const { a, b } = scope(() => {
-      const zeros = (rows: number, columns: number) => Tensor.zeros([rows, columns], { device })
-      const [a, b] = [zeros(rank, layer.inFeatures), zeros(layer.outFeatures, rank)]
-      const ones = Float32Array.from({ length: rank ** 2 }, (_, at) => (at % (rank + 1) === 0 ? 1 : 0))
-      const identity = Tensor.from(ones, [rank, rank], { device })
-      mergeMatrix({ ...geometry, output: single }, this.matrix, 1, a, null)
-      mergeMatrix({ ...geometry, input: single }, identity, 1, b, null)
-      return permutation ? { a: permutation.columns(a), b: permutation.rows(b) } : { a, b }
-    })
-    try {
-      const values = (await Promise.all([a.data(), b.data()])) as [Float32Array, Float32Array]
-      return { rank, scale: this.config.scale, a: values[0], b: values[1] }
-    } finally {
-      a.dispose()
-      b.dispose()
+    return {
+      rank,
+      scale: this.config.scale,
+      a: () =>
+        valuesOf(() => {
+          const a = Tensor.zeros([rank, layer.inFeatures], { device })
+          mergeMatrix({ ...geometry, output: single }, this.matrix, 1, a, null)
+          return permutation?.columns(a) ?? a
+        }),
+      b: () =>
+        valuesOf(() => {
+          const b = Tensor.zeros([layer.outFeatures, rank], { device })
+          const ones = Float32Array.from({ length: rank ** 2 }, (_, at) => (at % (rank + 1) === 0 ? 1 : 0))
+          mergeMatrix({ ...geometry, input: single }, Tensor.from(ones, [rank, rank], { device }), 1, b, null)
+          return permutation?.rows(b) ?? b
+        }),
     }
   }
 
@@ -324,6 +325,11 @@ export const moraMethod: AdapterMethod<MoraConfig> = {
     if (permutation) extra.mora_permutation = permutation
     return { ...writeLora({ dropout }), use_mora: true, mora_type: moraTypes[operator], lora_alpha: rank, ...extra }
   },
+}
+
+async function valuesOf(make: () => Tensor): Promise<Float32Array> {
+  using tensor = keep(scope(make))
+  return (await tensor.data()) as Float32Array
 }
 
 function permutationFrom(value: unknown, source: string): PermutationKey | null {

@@ -63,14 +63,22 @@ export class PissaLayer implements LayerAdapter {
   }
 
   /** [B, −B₀] [A; A₀] */
-  async factors(): Promise<LowRankFactors> {
-    const [own, first] = await Promise.all([this.trained.factors(), this.initial.factors()])
+  factors(): LowRankFactors {
+    const [own, first] = [this.trained.factors(), this.initial.factors()]
     const [{ rank, scale }, width] = [own, 2 * own.rank]
-    const b = Float32Array.from({ length: 2 * own.b.length }, (_, at) => {
-      const [row, column] = [Math.floor(at / width), at % width]
-      return column < rank ? own.b[row * rank + column]! : -first.b[row * rank + column - rank]!
-    })
-    return { rank: width, scale, a: Float32Array.from([...own.a, ...first.a]), b }
+    const ofBoth = (factor: 'a' | 'b') => Promise.all([own[factor](), first[factor]()])
+    return {
+      rank: width,
+      scale,
+      a: async () => Float32Array.from((await ofBoth('a')).flatMap((values) => [...values])),
+      async b() {
+        const [trained, initial] = await ofBoth('b')
+        return Float32Array.from({ length: 2 * trained.length }, (_, at) => {
+          const [row, column] = [Math.floor(at / width), at % width]
+          return column < rank ? trained[row * rank + column]! : -initial[row * rank + column - rank]!
+        })
+      },
+    }
   }
 
   describe(): { rank: number } {

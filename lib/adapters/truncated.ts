@@ -22,18 +22,14 @@ export async function truncatedFactors(
   const most = s.length
   const rank = Math.min(wanted, most)
   const squaresFrom = (start: number) => s.slice(start).reduce((sum, value) => sum + value ** 2, 0)
-  return {
-    rank,
-    scale: 1,
-    a: Float32Array.from({ length: rank * inFeatures }, (_, at) => {
-      const i = Math.floor(at / inFeatures)
-      return Math.sqrt(s[i]!) * v![(at % inFeatures) * most + i]!
-    }),
-    b: Float32Array.from({ length: outFeatures * rank }, (_, at) => {
-      const i = at % rank
-      return Math.sqrt(s[i]!) * u![Math.floor(at / rank) * most + i]!
-    }),
-    lostSquares: squaresFrom(rank),
-    squares: squaresFrom(0),
-  }
+  const a = Float32Array.from({ length: rank * inFeatures }, (_, at) => {
+    const i = Math.floor(at / inFeatures)
+    return Math.sqrt(s[i]!) * v![(at % inFeatures) * most + i]!
+  })
+  const b = Float32Array.from({ length: outFeatures * rank }, (_, at) => {
+    const i = at % rank
+    return Math.sqrt(s[i]!) * u![Math.floor(at / rank) * most + i]!
+  })
+  const factors = { rank, scale: 1, a: async () => a, b: async () => b }
+  return { ...factors, lostSquares: squaresFrom(rank), squares: squaresFrom(0) }
 }

@@ -96,12 +96,8 @@ async function exported(
   device: NativeDevice,
   { approximateRank = Number.POSITIVE_INFINITY }: ExportAdapterOptions,
 ): Promise<ExportedLayer> {
-  const exact = (await adapter.factors?.()) ?? null
-  if (exact && exact.rank <= approximateRank) {
-    const { rank, scale } = exact
-    // Made again when it is written: all layers' factors together may be larger than the adapter by far.
-    return { layer, rank, scale, factors: async () => (await adapter.factors!())!, lostSquares: 0, squares: 0 }
-  }
+  const exact = adapter.factors?.() ?? null
+  if (exact && exact.rank <= approximateRank) return { layer, ...exact, lostSquares: 0, squares: 0 }
   if (approximateRank === Number.POSITIVE_INFINITY) {
     const { operator } = config as { operator?: string }
     throw new UsageError(
@@ -111,7 +107,7 @@ async function exported(
   }
   const delta = await weightChange(source, layer, adapter, device)
   const nearest = await truncatedFactors(delta, layer.outFeatures, layer.inFeatures, approximateRank)
-  return { layer, ...nearest, factors: async () => nearest }
+  return { layer, ...nearest }
 }
 
 function report(layers: readonly ExportedLayer[]): ExportAdapterResult {

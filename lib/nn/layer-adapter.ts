@@ -7,12 +7,14 @@ import type { LinearInput } from './linear-input.js'
 /** What `updatedLinear` needs of an adapter beside one layer, wherever its rows lie in the weight. */
 export type LayerUpdate = Omit<WeightUpdate, 'from' | 'to'>
 
-/** ΔW = scale · B A with A [rank, k] and B [d, rank], row-major. */
+/** ΔW = scale · B A; each factor is made when it is asked for. */
 export interface LowRankFactors {
   readonly rank: number
   readonly scale: number
-  readonly a: Float32Array
-  readonly b: Float32Array
+  /** A [rank, k], row-major. */
+  readonly a: () => Promise<Float32Array>
+  /** B [d, rank], row-major. */
+  readonly b: () => Promise<Float32Array>
 }
 
 /** The part of an adapter that sits beside one linear layer. */
@@ -32,7 +34,7 @@ export interface LayerAdapter {
   /** weight [d, k] += scale ΔW, in place; adds the number of results that are not finite to nonFinite [1] int32. */
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void
   /** ΔW as a product of two factors, where it is one exactly; absent or null where not. */
-  factors?(): Promise<LowRankFactors | null>
+  factors?(): LowRankFactors | null
   /** For people: what `inspect` shows of a layer beside its shape. */
   describe(): Readonly<Record<string, number>>
   dispose(): void

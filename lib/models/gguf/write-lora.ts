@@ -20,18 +20,18 @@ export async function writeGgufLora(
   const { architecture, names, permuted } = ggufFamilyOf(config)
   const alphas = new Set(layers.map(({ rank, scale }) => rank * scale))
   const alpha = alphas.size === 1 ? [...alphas][0]! : 0
-  const entries = layers.flatMap(({ layer, rank, scale, factors }): GgufEntry[] => {
+  const entries = layers.flatMap(({ layer, rank, scale, a, b }): GgufEntry[] => {
     const name = ggufName(`${layer.name}.weight`, names)
     const order = permuted ? rowOrder(name, config) : null
-    const a = async () => bytesOf((await factors()).a, dtype)
-    const b = async () => {
-      const values = (await factors()).b
+    const bytesOfA = async () => bytesOf(await a(), dtype)
+    const bytesOfB = async () => {
+      const values = await b()
       const scaled = alpha === 0 && scale !== 1 ? values.map((value) => value * scale) : values
       return bytesOf(order ? reordered(scaled, rank, order) : scaled, dtype)
     }
     return [
-      { name: `${name}.lora_a`, dtype, shape: [rank, layer.inFeatures], data: a },
-      { name: `${name}.lora_b`, dtype, shape: [layer.outFeatures, rank], data: b },
+      { name: `${name}.lora_a`, dtype, shape: [rank, layer.inFeatures], data: bytesOfA },
+      { name: `${name}.lora_b`, dtype, shape: [layer.outFeatures, rank], data: bytesOfB },
     ]
   })
   const fields: [string, GgufField][] = [
