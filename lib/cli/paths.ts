@@ -1,8 +1,9 @@
 /** Missing files are found before work starts. */
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { resolve, sep } from 'node:path'
+import { resolve } from 'node:path'
 import { UsageError } from '../errors.js'
 import { whyNoAdapter, whyNoModel } from '../io/folder-kinds.js'
+import { isWithin } from '../io/within.js'
 import { type OptionSource, optionName } from '../options/names.js'
 
 const HUB_ID = /^[\w.-]+\/[\w.-]+$/
@@ -49,8 +50,7 @@ export function requireFreeOutput(
   source: OptionSource,
 ): void {
   const name = optionName('output', source)
-  const isInside = (input: string) => `${resolve(input)}${sep}`.startsWith(`${resolve(output)}${sep}`)
-  const threatened = inputs.find((input) => input !== undefined && isInside(input))
+  const threatened = inputs.find((input) => input !== undefined && isWithin(input, output))
   if (threatened !== undefined) {
     throw new UsageError(
       'unfit-options',

@@ -1,10 +1,11 @@
 /** The folder that a run is written to. */
 import { existsSync, rmdirSync } from 'node:fs'
 import { rm, stat } from 'node:fs/promises'
-import { join, resolve, sep } from 'node:path'
+import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { UsageError } from '../errors.js'
 import { writeFileAtomic } from '../io/atomic.js'
+import { isWithin } from '../io/within.js'
 import { type Lock, lockFolder } from './lock.js'
 import type { RunFacts } from './run-facts.js'
 
@@ -97,11 +98,10 @@ export class OutputFolder {
 
 /** What a run in the folder writes, or removes to begin anew, must be none of what it reads. */
 function requireApart(path: string, inputs: readonly string[]): void {
-  const output = resolve(path)
-  const written = RUN_NAMES.map((name) => join(output, name))
-  const isWritten = (input: string) =>
-    input === output || written.some((place) => `${input}${sep}`.startsWith(`${place}${sep}`))
-  const input = inputs.find((candidate) => isWritten(resolve(candidate)))
+  const written = RUN_NAMES.map((name) => join(path, name))
+  const input = inputs.find(
+    (input) => resolve(input) === resolve(path) || written.some((place) => isWithin(input, place)),
+  )
   if (input === undefined) return
   throw new UsageError(
     'unfit-options',
