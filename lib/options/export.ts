@@ -1,7 +1,8 @@
 /** Options of `mora export`. */
 import { z } from 'zod'
 import { adapterOptions, commonOptions, modelOption } from './common.js'
-import { choice, flag, optionalChoice, optionalInteger, text } from './option.js'
+import { overwriteOutput, WRITTEN_DTYPES } from './model-format.js'
+import { choice, optionalChoice, optionalInteger, text } from './option.js'
 
 export const EXPORT_FORMATS = ['peft', 'gguf-lora', 'gguf', 'safetensors'] as const
 
@@ -17,11 +18,11 @@ export const ExportSchema = z.strictObject({
     min: 1,
     defaultText: 'exact, or refused',
   }),
-  overwrite: flag('replace a folder that is not empty, or a file'),
+  overwrite: overwriteOutput,
   ...commonOptions,
   dtype: choice(
     "dtype of what is written; auto is float32 for a LoRA, and of a merged model the source's; q8_0 with gguf only",
-    ['auto', 'float32', 'bfloat16', 'float16', 'q8_0'],
+    WRITTEN_DTYPES,
     'auto',
   ),
 })

@@ -1,8 +1,8 @@
 /** Options of `mora merge`. */
 import { z } from 'zod'
 import { adapterOptions, commonOptions, modelOption } from './common.js'
-import { MODEL_FORMATS } from './model-format.js'
-import { choice, flag, optionalChoice, text } from './option.js'
+import { MODEL_FORMATS, overwriteOutput, WRITTEN_DTYPES } from './model-format.js'
+import { choice, optionalChoice, text } from './option.js'
 
 export const MergeSchema = z.strictObject({
   model: modelOption,
@@ -13,11 +13,11 @@ export const MergeSchema = z.strictObject({
   format: optionalChoice('a folder in the layout of Hugging Face, or one file for llama.cpp', MODEL_FORMATS, {
     defaultText: 'gguf for an output that ends with .gguf, else safetensors',
   }),
-  overwrite: flag('replace a folder that is not empty, or a file'),
+  overwrite: overwriteOutput,
   ...commonOptions,
   dtype: choice(
     "dtype of the merged weights; auto is the source's, bfloat16 if that is quantised; q8_0 in GGUF only",
-    ['auto', 'float32', 'bfloat16', 'float16', 'q8_0'],
+    WRITTEN_DTYPES,
     'auto',
   ),
 })

@@ -1,9 +1,15 @@
 /** How a model is written, and where. */
 import { join } from 'node:path'
+import { flag } from './option.js'
 
 /** A folder in Hugging Face's layout, or one GGUF file. */
 export const MODEL_FORMATS = ['safetensors', 'gguf'] as const
 export type ModelFormat = (typeof MODEL_FORMATS)[number]
+
+/** What weights are written as; `auto` is the source's. */
+export const WRITTEN_DTYPES = ['auto', 'float32', 'bfloat16', 'float16', 'q8_0'] as const
+
+export const overwriteOutput = flag('replace a folder that is not empty, or a file')
 
 /** The format asked for, or that of an output's name. */
 export function formatOf(output: string, format?: ModelFormat): ModelFormat {
