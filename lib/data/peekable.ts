@@ -12,9 +12,8 @@ export class Peekable implements AsyncIterable<Uint8Array> {
   async peek(suffices: (start: Buffer) => boolean): Promise<Buffer> {
     let start = Buffer.concat(this.#seen)
     while (!suffices(start) && !this.#ended) {
-      const next = await this.#chunks.next()
-      if (next.done) this.#ended = true
-      else start = Buffer.concat([start, next.value])
+      // By doubling: a start that is long is looked at a few times, not once a chunk.
+      start = Buffer.concat([start, ...(await this.#next(Math.max(1, start.length)))])
     }
     this.#seen = [start]
     return start
@@ -31,6 +30,20 @@ export class Peekable implements AsyncIterable<Uint8Array> {
     } finally {
       await this.close()
     }
+  }
+
+  /** Chunks of at least so many bytes together, unless the stream ends before. */
+  async #next(bytes: number): Promise<Uint8Array[]> {
+    const chunks: Uint8Array[] = []
+    for (let count = 0; count < bytes && !this.#ended; ) {
+      const next = await this.#chunks.next()
+      if (next.done) this.#ended = true
+      else {
+        chunks.push(next.value)
+        count += next.value.byteLength
+      }
+    }
+    return chunks
   }
 
   /** Lets go of the source. */
