@@ -7,12 +7,13 @@ import { loadModel } from '../dist/models/index.js'
 import { textIds } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
+import { copyModel } from './common/model-copy.mjs'
 import { dtypeList, readOptions, whole } from './common/options.mjs'
 import { measurePeaks, readBandwidth } from './common/peaks.mjs'
 import { pytorchSides, stopAll } from './common/pytorch.mjs'
 import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
-import { spread, takeTurns } from './common/turns.mjs'
+import { takeTurns, timedSides } from './common/turns.mjs'
 import { decodingBound, readingBound, readingProducts } from './generation/bound.mjs'
 
 const options = readOptions({
@@ -37,17 +38,14 @@ const machine = describeMachine(`${options.model}, a prompt of ${prompt} tokens,
 
 const folder = scratchFolder()
 const [copy, tokenFile] = [join(folder, 'model'), join(folder, 'tokens.bin')]
-const given = await loadModel(options.model, { device: 'cpu', dtype: 'float32', threads })
-await given.save(copy, { dtype: 'float32' })
-const ids = textIds(given.tokenizer, 1, prompt).slice(0, prompt)
+const { config, tokenizer, device } = await copyModel(options.model, copy, { dtype: 'float32', threads })
+const ids = textIds(tokenizer, 1, prompt).slice(0, prompt)
 writeFileSync(tokenFile, ids)
-given.dispose()
 
-const { device } = given
 const bandwidths = [await readBandwidth(device)]
 const [lines, notes] = [[], new Set()]
 for (const dtype of dtypes) {
-  const peaks = await measurePeaks(device, dtype, readingProducts(given.config, prompt), ['forward'])
+  const peaks = await measurePeaks(device, dtype, readingProducts(config, prompt), ['forward'])
   bandwidths.push(peaks.bandwidth)
   lines.push(...(await measure(dtype, peaks)))
 }
@@ -64,7 +62,6 @@ async function measure(dtype, peaks) {
     const theirs = processes.map((side) => ({ name: side.name, run: () => side.ask({ task: 'generate' }) }))
     const sides = [ours, ...theirs]
     const results = await takeTurns(sides, options.rounds)
-    const { config } = model
     const linears = model.linears()
     const best = Math.max(...bandwidths)
     const line = (name, key, tokens, possible) => ({
@@ -72,9 +69,8 @@ async function measure(dtype, peaks) {
       amount: tokens,
       unit: 'tokens/s',
       possible,
-      sides: sides.map((side, i) => ({
-        name: side.name,
-        seconds: spread(results[i].map((result) => result[key])),
+      sides: timedSides(sides, results, (result) => result[key]).map((side, i) => ({
+        ...side,
         ...(i > 0 && sameText(results[0][0].ids, results[i][0].ids, dtype)),
       })),
     })

@@ -12,7 +12,7 @@ import { copyBandwidth, productPeaks } from './common/peaks.mjs'
 import { pytorchSides, stopAll } from './common/pytorch.mjs'
 import { agreementOf, report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
-import { secondsOf, spread, takeTurns } from './common/turns.mjs'
+import { secondsOf, takeTurns, timedSides } from './common/turns.mjs'
 import { attentionFlops, OurAttention, outputs, writeInputs } from './kernels/attention.mjs'
 import { adamwCase, memoryCases } from './kernels/memory-cases.mjs'
 
@@ -136,11 +136,7 @@ async function memoryLine(make, dtype) {
 
 async function lineOf(name, sides, figures) {
   const results = await takeTurns(sides, options.rounds)
-  const measured = sides.map((side, i) => ({
-    name: side.name,
-    seconds: spread(results[i].map(({ seconds }) => seconds)),
-  }))
-  return { name, ...figures, sides: measured }
+  return { name, ...figures, sides: timedSides(sides, results) }
 }
 
 async function repeatsOf(run) {

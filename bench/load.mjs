@@ -8,6 +8,7 @@ import { textIds } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
 import { adapterConfig, parseMethod } from './common/methods.mjs'
+import { copyModel } from './common/model-copy.mjs'
 import { dtypeOf, readOptions, whole } from './common/options.mjs'
 import { pytorchCommand, pytorchMethods } from './common/pytorch.mjs'
 import { report } from './common/report.mjs'
@@ -108,9 +109,7 @@ function trainArguments(model) {
 
 /** What every side reads: the model in one dtype, a fresh adapter for it, tokens, and as many tokens as rows of text. */
 async function prepare() {
-  const given = await loadModel(options.model, { device: 'cpu', dtype: 'float32', threads })
-  await given.save(copy, { dtype })
-  given.dispose()
+  await copyModel(options.model, copy, { dtype, threads })
   const model = await loadModel(copy, { device: 'cpu', dtype, threads })
   await model.addAdapter('fresh', adapterConfig(method), { seed: 1 })
   await model.saveAdapter('fresh', adapter)

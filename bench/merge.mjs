@@ -9,13 +9,14 @@ import { Tensor } from '../dist/tensor/tensor.js'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
 import { adapterConfig, parseMethod } from './common/methods.mjs'
+import { copyModel } from './common/model-copy.mjs'
 import { dtypeList, list, readOptions } from './common/options.mjs'
 import { copyBandwidth } from './common/peaks.mjs'
 import { pytorchMethods, pytorchSides, stopAll } from './common/pytorch.mjs'
 import { fillNormal } from './common/random.mjs'
 import { agreementOf, report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
-import { secondsOf, spread, takeTurns } from './common/turns.mjs'
+import { secondsOf, spread, takeTurns, timedSides } from './common/turns.mjs'
 
 const options = readOptions({
   usage: `node bench/merge.mjs [MODEL] [options]: adding an adapter to the weights of every linear layer.
@@ -40,11 +41,9 @@ let bandwidth = 0
 for (const dtype of dtypes) {
   // Both sides read the same rounded weights.
   const copy = join(folder, dtype)
-  const given = await loadModel(options.model, { device: 'cpu', dtype: 'float32', threads })
-  await given.save(copy, { dtype })
-  given.dispose()
-  bandwidth = Math.max(bandwidth, await copyBandwidth(given.device))
-  given.device.trim()
+  const { device } = await copyModel(options.model, copy, { dtype, threads })
+  bandwidth = Math.max(bandwidth, await copyBandwidth(device))
+  device.trim()
   for (const method of methods) lines.push(...(await measure(copy, method, dtype)))
 }
 console.log(`\nMemory ${bandwidth.toFixed(1)} GB/s, bytes read and bytes written`)
@@ -150,11 +149,7 @@ async function syncedCopy(from, to) {
 }
 
 function lineOf(name, sides, results, bytes, possible) {
-  const measured = sides.map((side, i) => ({
-    name: side.name,
-    seconds: spread(results[i].map(({ seconds }) => seconds)),
-  }))
-  return { name, ...(bytes && { amount: bytes / 1e9, unit: 'GB/s' }), possible, sides: measured }
+  return { name, ...(bytes && { amount: bytes / 1e9, unit: 'GB/s' }), possible, sides: timedSides(sides, results) }
 }
 
 /** Compares every merged weight of ours with PyTorch's. */

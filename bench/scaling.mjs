@@ -16,7 +16,7 @@ import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { table } from './common/table.mjs'
 import { trainStep } from './common/train-step.mjs'
-import { secondsOf, spread, takeTurns } from './common/turns.mjs'
+import { secondsOf, spread, takeTurns, timedSides } from './common/turns.mjs'
 import { exponentOf } from './scaling/fit.mjs'
 import { base, batchShape, configOf, sweepsOf, tinyBase } from './scaling/sweeps.mjs'
 
@@ -114,7 +114,7 @@ async function threadLines() {
   const results = await takeTurns(sides, options.rounds)
   device.setThreads(all)
   dispose()
-  return [{ name: 'threads', sides: sides.map(({ name }, i) => ({ name, seconds: spread(results[i]) })) }]
+  return [{ name: 'threads', sides: timedSides(sides, results, (seconds) => seconds) }]
 }
 
 /** Both axes by factors, so that a power is a straight line. */

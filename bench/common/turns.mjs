@@ -15,6 +15,10 @@ export async function takeTurns(sides, rounds) {
   return results
 }
 
+/** Sides as a line of the report has them, from what `takeTurns` resolved with. */
+export const timedSides = (sides, results, secondsOfRun = ({ seconds }) => seconds) =>
+  sides.map(({ name }, i) => ({ name, seconds: spread(results[i].map(secondsOfRun)) }))
+
 /** Seconds that `body` and what it enqueued on the device take. */
 export async function secondsOf(device, body) {
   const start = performance.now()

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { loadModel } from '../../dist/models/index.js'
 import { textIds } from '../common/batch.mjs'
 import { adapterConfig } from '../common/methods.mjs'
+import { copyModel } from '../common/model-copy.mjs'
 import { measurePeaks } from '../common/peaks.mjs'
 import { productsOf } from './model-sizes.mjs'
 
@@ -12,9 +13,7 @@ import { productsOf } from './model-sizes.mjs'
  */
 export async function prepare({ model: path, cases, rows, length, threads }, folder) {
   const copy = join(folder, 'model')
-  const given = await loadModel(path, { device: 'cpu', dtype: 'float32', threads })
-  await given.save(copy, { dtype: 'float32' })
-  given.dispose()
+  await copyModel(path, copy, { dtype: 'float32', threads })
   // The adapters name the base that they belong to: the copy, which every side loads.
   const model = await loadModel(copy, { device: 'cpu', dtype: 'float32', threads })
   const { config, device } = model
