@@ -7,6 +7,7 @@ import { findDataFiles } from '../../lib/data/data-files.js'
 import { loadDataset } from '../../lib/data/dataset.js'
 import { readRecords, recordsOf } from '../../lib/data/readers.js'
 import { parquetBytes } from './parquet-files.js'
+import { collect } from './records.js'
 
 let folder: string
 beforeAll(async () => {
@@ -55,8 +56,7 @@ describe('compressed files', () => {
     const chunks = async function* () {
       for (const byte of zlib.gzipSync('{"text":"a"}\n{"text":"b"}\n')) yield Uint8Array.of(byte)
     }
-    const records = []
-    for await (const record of recordsOf({ path: '-', format: 'unknown', bytes: 0 }, chunks())) records.push(record)
+    const records = await collect(recordsOf({ path: '-', format: 'unknown', bytes: 0 }, chunks()))
     expect(records.map(({ where }) => where)).toEqual(['standard input:1', 'standard input:2'])
     expect(await values(await written('misnamed.jsonl', zlib.gzipSync(lines)))).toEqual(rows)
     expect(await values(await written('bare.gz', zlib.gzipSync(lines)))).toEqual(rows)

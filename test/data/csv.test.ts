@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { recordsOf } from '../../lib/data/readers.js'
 import type { DataRecord } from '../../lib/data/record.js'
+import { collect } from './records.js'
 
 async function read(content: string | Buffer, name = 'a.csv', chunkBytes = 1): Promise<DataRecord[]> {
   const bytes = Buffer.from(content)
@@ -8,9 +9,7 @@ async function read(content: string | Buffer, name = 'a.csv', chunkBytes = 1): P
     for (let i = 0; i < bytes.length; i += chunkBytes) yield bytes.subarray(i, i + chunkBytes)
   }
   const format = name.endsWith('.csv') ? 'csv' : name.endsWith('.tsv') ? 'tsv' : 'unknown'
-  const records: DataRecord[] = []
-  for await (const record of recordsOf({ path: name, format, bytes: 0 }, chunks())) records.push(record)
-  return records
+  return collect(recordsOf({ path: name, format, bytes: 0 }, chunks()))
 }
 
 const values = async (...given: Parameters<typeof read>) => (await read(...given)).map(({ value }) => value)

@@ -6,9 +6,9 @@ import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findDataFiles } from '../../lib/data/data-files.js'
 import { readRecords, recordsOf } from '../../lib/data/readers.js'
-import type { DataRecord } from '../../lib/data/record.js'
 import { parseRow } from '../../lib/data/rows.js'
 import { parquetBytes } from './parquet-files.js'
+import { collect, recordsOfFile, values } from './records.js'
 
 let folder: string
 beforeAll(async () => {
@@ -16,18 +16,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-async function collect(records: AsyncIterable<DataRecord>): Promise<DataRecord[]> {
-  const all: DataRecord[] = []
-  for await (const record of records) all.push(record)
-  return all
-}
-
-async function read(name: string, content: Uint8Array): Promise<DataRecord[]> {
-  await writeFile(join(folder, name), content)
-  return collect(readRecords(await findDataFiles(join(folder, name))))
-}
-
-const values = (records: DataRecord[]) => records.map(({ value }) => value)
+const read = (name: string, content: Uint8Array) => recordsOfFile(folder, name, content)
 const long = (i: number) => `${i} ${'lorem ipsum '.repeat(i % 7)}é`
 
 describe('Parquet', () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findDataFiles } from '../../lib/data/data-files.js'
 import { readRecords, recordsOf } from '../../lib/data/readers.js'
-import type { DataRecord } from '../../lib/data/record.js'
+import { collect, recordsOfFile, values } from './records.js'
 
 let folder: string
 beforeAll(async () => {
@@ -12,18 +12,7 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-async function collect(records: AsyncIterable<DataRecord>): Promise<DataRecord[]> {
-  const all: DataRecord[] = []
-  for await (const record of records) all.push(record)
-  return all
-}
-
-async function read(name: string, content: string | Uint8Array): Promise<DataRecord[]> {
-  await writeFile(join(folder, name), content)
-  return collect(readRecords(await findDataFiles(join(folder, name))))
-}
-
-const values = (records: DataRecord[]) => records.map(({ value }) => value)
+const read = (name: string, content: string | Uint8Array) => recordsOfFile(folder, name, content)
 
 describe('readRecords', () => {
   it('reads JSON lines with a byte order mark, CRLF and blank lines, and counts lines', async () => {

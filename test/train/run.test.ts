@@ -17,6 +17,23 @@ function optionsOf(changes: Partial<TrainInput> = {}): TrainInput & { output: st
 }
 const checkpoints = (output: string) => readdirSync(join(output, 'checkpoints'))
 
+/** Some work, and a model that must not compute a loss while it lasts. */
+function untrainedDuringWork() {
+  let working = false
+  const model = new FakeModel()
+  const loss = model.loss.bind(model)
+  model.loss = (batch) => {
+    expect(working).toBe(false)
+    return loss(batch)
+  }
+  const work = async () => {
+    working = true
+    await new Promise((resolve) => setTimeout(resolve, 2))
+    working = false
+  }
+  return { model, work }
+}
+
 describe('a run', () => {
   it('trains without being iterated', async () => {
     const result = await trainWith(new FakeModel(), optionsOf(), fakeParts).finished
@@ -32,17 +49,9 @@ describe('a run', () => {
 
   it('calls onEvent with every event, waits for it, and fails with what it throws', async () => {
     const seen: TrainEvent[] = []
-    let inCallback = false
-    const model = new FakeModel()
-    const loss = model.loss.bind(model)
-    model.loss = (batch) => {
-      expect(inCallback).toBe(false)
-      return loss(batch)
-    }
+    const { model, work } = untrainedDuringWork()
     const onEvent = async (event: TrainEvent) => {
-      inCallback = true
-      await new Promise((resolve) => setTimeout(resolve, 2))
-      inCallback = false
+      await work()
       seen.push(event)
     }
     const read: TrainEvent[] = []
@@ -77,18 +86,8 @@ describe('a run', () => {
   })
 
   it('does not train while the loop body runs', async () => {
-    let inBody = false
-    const model = new FakeModel()
-    const loss = model.loss.bind(model)
-    model.loss = (batch) => {
-      expect(inBody).toBe(false)
-      return loss(batch)
-    }
-    for await (const _ of trainWith(model, optionsOf(), fakeParts)) {
-      inBody = true
-      await new Promise((resolve) => setTimeout(resolve, 2))
-      inBody = false
-    }
+    const { model, work } = untrainedDuringWork()
+    for await (const _ of trainWith(model, optionsOf(), fakeParts)) await work()
     expect(model.seen.length).toBe(6)
   })
 
