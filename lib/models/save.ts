@@ -15,8 +15,8 @@ export interface SaveOptions {
 }
 
 /**
- * Writes a model in Hugging Face's layout, or as a GGUF file. Frozen weights are read again from their file in float32, and merged adapters
- * (with `mergeActive`, active ones too) are added, so that the sum is rounded once.
+ * Writes a model in Hugging Face's layout, or as a GGUF file. Frozen weights are read again from their file in float32, and
+ * merged adapters (with `mergeActive`, active ones too) are added, so that the sum is rounded once.
  */
 export async function saveModel(
   model: Model,

@@ -15,8 +15,8 @@ export type TrainCall = TrainInput & { onEvent?: EventCallback }
  * Trains a model: its active adapter, a new one, the one in the folder `adapter`, or (method `full`) every weight. The
  * options are those of `mora train`; `data` is required.
  *
- * Returns at once. Iterate the run to see its events, give `onEvent`, or just `await run.finished`. Throws a `UsageError` at once for options
- * that are wrong in themselves; whatever else fails rejects `finished` and ends the iteration.
+ * Returns at once. Iterate the run to see its events, give `onEvent`, or just `await run.finished`. Throws a `UsageError`
+ * at once for options that are wrong in themselves; whatever else fails rejects `finished` and ends the iteration.
  */
 export function train(model: Model, options: TrainCall): Run {
   return trainWith(model, options, {
