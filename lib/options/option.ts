@@ -176,20 +176,24 @@ function choiceFacts(description: string, values: readonly string[], words: Word
   }
 }
 
+/** What `choice` declares: spelt out, because what TypeScript infers cannot be read back from its declarations. */
+type Choice<Word extends string> = z.ZodPipe<
+  z.ZodOptional<z.ZodEnum<{ [W in Word]: W }>>,
+  z.ZodTransform<Word, Word | undefined>
+>
+
 /** One of a few words, with a default. */
 export function choice<const Values extends readonly [string, ...string[]]>(
   description: string,
   values: Values,
   fallback: Values[number],
   words: Words = {},
-) {
-  return declare(
-    z
-      .enum(values)
-      .optional()
-      .transform((value): Values[number] => value ?? fallback),
-    choiceFacts(description, values, words),
-  )
+): Choice<Values[number]> {
+  const schema = z
+    .enum(values)
+    .optional()
+    .transform((value): Values[number] => value ?? fallback)
+  return declare(schema as unknown as Choice<Values[number]>, choiceFacts(description, values, words))
 }
 
 /** One of a few words, or left out. */
