@@ -62,7 +62,15 @@ for (const dtype of dtypes) {
   const contest = await ownContest({ options, folder, methods, dtype, seconds: share(methods.length) })
   const lengths = Array.from({ length: rows }, () => length)
   for (const [i, side] of contest.sides.entries())
-    side.bound = boundOf({ config, linears, method: methods[i], lengths, dtype, peaks: peaks[dtype] })
+    side.bound = boundOf({
+      config,
+      linears,
+      method: methods[i],
+      lengths,
+      dtype,
+      fastBfloat16: device.fastBfloat16,
+      peaks: peaks[dtype],
+    })
   own.push(contest)
 }
 const cases = []

@@ -10,9 +10,10 @@
 import { adaptersOf, productsOf } from './model-sizes.mjs'
 
 /** Seconds of each part and their sum. `lengths`: tokens of each document. */
-export function boundOf({ config, linears, method, lengths, dtype, peaks }) {
+export function boundOf({ config, linears, method, lengths, dtype, fastBfloat16, peaks }) {
   const tokens = lengths.reduce((sum, length) => sum + length, 0)
-  const adapters = adaptersOf(method, linears)
+  // W + ΔW in bfloat16 would lose small updates: there, adapters are products of their own.
+  const adapters = adaptersOf(method, linears, dtype === 'float32' || !fastBfloat16)
   const a = dtype === 'bfloat16' ? 2 : 4
   const best = peaks.best * 1e9
   const parts = {

@@ -24,10 +24,11 @@ export function productsOf(
 }
 
 /**
- * The adapted layers, with what an adapter of `method` has to multiply for each token in a step. `sharesInput`: an earlier
- * layer compresses the same x the same way.
+ * The adapted layers, with what an adapter of `method` has to multiply for each token in a step. `joins`: ΔW is added to W
+ * where that takes no product, so that only the gradients of the adapter are left. `sharesInput`: an earlier layer
+ * compresses the same x the same way.
  */
-export function adaptersOf(method, linears) {
+export function adaptersOf(method, linears, joins) {
   const compressed = new Set()
   return linears.map(({ name, inFeatures, outFeatures }) => {
     // Nothing before the first block is trained: nobody wants the gradient of what it reads.
@@ -39,14 +40,16 @@ export function adaptersOf(method, linears) {
         ...base,
         kind: 'factors',
         parameters: a + b,
-        multiplied: 2 * (a + b), // x Aᵀ and dY B, then dA and dB
+        // x Aᵀ and dY B, then dA and dB; beside W also y and dX.
+        multiplied: 2 * (a + b) + (joins ? 0 : b + (wantsInputGradient ? a : 0)),
       }
     }
     const side = squareSide(inFeatures, outFeatures, method.rank, method.name)
     const kind = method.name.startsWith('sharing') ? 'groups' : 'blocks'
     const plan = { inFeatures, outFeatures, side, truncate: method.name === 'truncation', foldOutput: false }
-    // Sharing: z Mᵀ, dM and dZ. Blocks: dM alone, since M is added to W for both other products.
-    const multiplied = kind === 'groups' ? (wantsInputGradient ? 3 : 2) * side * side : blockMultiplications(plan)
+    // z Mᵀ, dM and dZ. Blocks that join W: dM alone.
+    const products = kind === 'blocks' && joins ? 1 : wantsInputGradient ? 3 : 2
+    const multiplied = products * (kind === 'groups' ? side * side : blockMultiplications(plan))
     const input = `${name.replace(/[qkv]_proj$/, 'qkv').replace(/(gate|up)_proj$/, 'gate/up')} ${side}`
     const sharesInput = compressed.has(input)
     compressed.add(input)

@@ -1,11 +1,15 @@
 import { mebibytes, table } from '../common/table.mjs'
 
-/** How far losses may be apart, relative: in bfloat16 by a few roundings of its 8 bits. */
-const tolerances = { float32: 1e-4, bfloat16: 2 ** -6 }
+/** How far losses may be apart, relative: in bfloat16 by one rounding of its 8 bits. */
+const tolerances = { float32: 1e-4, bfloat16: 2 ** -9 }
 
-/** The largest relative difference of two runs' losses, and whether rounding explains it. */
+/**
+ * The largest relative difference of two runs' losses, and whether rounding explains it. In bfloat16 that is the loss before
+ * the first update: later ones differ, because PyTorch rounds W x before it adds the adapter's part, which swallows small
+ * updates. That both train alike is seen in float32.
+ */
 export function lossDifference(ours, theirs, dtype) {
-  const steps = Math.min(ours.length, theirs.length)
+  const steps = dtype === 'bfloat16' ? 1 : Math.min(ours.length, theirs.length)
   const difference = Math.max(...ours.slice(0, steps).map((loss, i) => Math.abs(theirs[i] / loss - 1)))
   return { difference, agree: difference <= tolerances[dtype] }
 }
