@@ -20,15 +20,22 @@ struct ValueAndSlope {
   FloatVector value, slope;
 };
 
-template <Activation f>
+template <Activation f, typename T>
 struct Function;
 
-template <>
-struct Function<Activation::silu> {
-  static HWY_INLINE FloatVector value(FloatVector x) { return hn::Mul(x, sigmoid(x)); }
+/// `T` is what results are stored as.
+template <typename T>
+HWY_INLINE FloatVector sigmoidFor(FloatVector x) {
+  if constexpr (std::is_same_v<T, float>) return sigmoid(x);
+  return quickSigmoid(x);
+}
+
+template <typename T>
+struct Function<Activation::silu, T> {
+  static HWY_INLINE FloatVector value(FloatVector x) { return hn::Mul(x, sigmoidFor<T>(x)); }
   /// With s = sigmoid(x): s (1 + x (1 - s)).
   static HWY_INLINE ValueAndSlope differentiate(FloatVector x) {
-    const FloatVector one = broadcast(1.0f), s = sigmoid(x);
+    const FloatVector one = broadcast(1.0f), s = sigmoidFor<T>(x);
     return {hn::Mul(x, s), hn::Mul(s, hn::MulAdd(x, hn::Sub(one, s), one))};
   }
 };
@@ -52,8 +59,8 @@ struct Normal {
   }
 };
 
-template <>
-struct Function<Activation::gelu> {
+template <typename T>
+struct Function<Activation::gelu, T> {
   static HWY_INLINE FloatVector value(FloatVector x) { return hn::Mul(x, Normal(x).distribution); }
   /// Phi(x) + x exp(-x^2 / 2) / sqrt(2 pi).
   static HWY_INLINE ValueAndSlope differentiate(FloatVector x) {
@@ -64,12 +71,12 @@ struct Function<Activation::gelu> {
 };
 
 /// With (1 + tanh(u)) / 2 = sigmoid(2 u).
-template <>
-struct Function<Activation::geluTanh> {
-  static HWY_INLINE FloatVector value(FloatVector x) { return hn::Mul(x, sigmoid(inner(limited(x)))); }
+template <typename T>
+struct Function<Activation::geluTanh, T> {
+  static HWY_INLINE FloatVector value(FloatVector x) { return hn::Mul(x, sigmoidFor<T>(inner(limited(x)))); }
   /// With s = sigmoid(2 u): s + x s (1 - s) 2 u'.
   static HWY_INLINE ValueAndSlope differentiate(FloatVector x) {
-    const FloatVector near = limited(x), s = sigmoid(inner(near));
+    const FloatVector near = limited(x), s = sigmoidFor<T>(inner(near));
     const FloatVector innerSlope = hn::MulAdd(hn::Mul(near, near), broadcast(3 * kCubic * kLinear), broadcast(kLinear));
     const FloatVector bend = hn::Mul(hn::Mul(s, hn::Sub(broadcast(1.0f), s)), innerSlope);
     return {hn::Mul(x, s), hn::MulAdd(near, bend, s)};
@@ -91,8 +98,8 @@ struct Function<Activation::geluTanh> {
   }
 };
 
-template <>
-struct Function<Activation::relu> {
+template <typename T>
+struct Function<Activation::relu, T> {
   static HWY_INLINE FloatVector value(FloatVector x) { return hn::IfThenZeroElse(hn::Le(x, hn::Zero(FloatTag())), x); }
   static HWY_INLINE ValueAndSlope differentiate(FloatVector x) {
     return {value(x), hn::IfThenZeroElse(hn::Le(x, hn::Zero(FloatTag())), broadcast(1.0f))};
@@ -102,7 +109,7 @@ struct Function<Activation::relu> {
 template <Activation f, bool kGated, typename T>
 void forwardRow(const T* gate, const T* up, T* y, int64_t count) {
   forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
-    FloatVector value = Function<f>::value(load(gate + i, part));
+    FloatVector value = Function<f, T>::value(load(gate + i, part));
     if constexpr (kGated) value = hn::Mul(value, load(up + i, part));
     store(value, y + i, part);
   });
@@ -112,7 +119,7 @@ void forwardRow(const T* gate, const T* up, T* y, int64_t count) {
 template <Activation f, bool kGated, typename T>
 void backwardRow(const T* dY, const T* gate, const T* up, T* dGate, T* dUp, int64_t count) {
   forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
-    const auto [value, slope] = Function<f>::differentiate(load(gate + i, part));
+    const auto [value, slope] = Function<f, T>::differentiate(load(gate + i, part));
     const FloatVector gradient = load(dY + i, part);
     if constexpr (kGated) {
       const FloatVector u = load(up + i, part);

@@ -19,26 +19,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-constexpr float kLog2E = 0x1.715476p+0f;
-
-/// Of the polynomial of degree 5 with the least relative error for 2^r, |r| <= 1/2, among those with 2^0 = 1.
-constexpr float kExp2Coefficients[] = {1.0f,           0x1.62e42ap-1f, 0x1.ebf9bcp-3f,
-                                       0x1.c6b752p-5f, 0x1.3cea88p-7f, 0x1.5bba14p-10f};
-
-/// 2^x for x up to about 127, 0 below -126; NaN stays NaN. Half the work of expFloat, with which it shares the idea:
-/// x = n + r with |r| <= 1/2, and a polynomial for 2^r. Relative error below 2e-7.
-HWY_INLINE FloatVector exp2Float(FloatVector x) {
-  const hn::RebindToSigned<FloatTag> bitsTag;
-  // Adding 1.5 * 2^23 rounds to a whole number, which the low bits then hold; 127 more makes them an exponent.
-  const FloatVector magic = broadcast(0x1.8p+23f + 127.0f);
-  const FloatVector shifted = hn::Add(x, magic);
-  const FloatVector r = hn::Sub(x, hn::Sub(shifted, magic));
-  FloatVector sum = broadcast(kExp2Coefficients[5]);
-  for (int i = 4; i >= 0; --i) sum = hn::MulAdd(sum, r, broadcast(kExp2Coefficients[i]));
-  const FloatVector power = hn::BitCast(FloatTag(), hn::ShiftLeft<23>(hn::BitCast(bitsTag, shifted)));
-  return hn::IfThenZeroElse(hn::Lt(x, broadcast(-126.0f)), hn::Mul(sum, power));
-}
-
 /// Writes zeros to row [from, to rounded up to whole vectors); a vector that holds earlier elements is whole already.
 HWY_INLINE void clearTail(float* row, int64_t from, int64_t to) {
   for (int64_t i = roundUp(from, kLanes); i < to; i += kLanes) hn::StoreU(hn::Zero(FloatTag()), FloatTag(), row + i);

@@ -28,6 +28,9 @@ float maximumOf(const T* x, int64_t count) {
   return largest;
 }
 
+/// e^x for x <= 0. The relative error grows with |x|, beyond which e^x falls faster.
+HWY_INLINE FloatVector expOf(FloatVector x) { return exp2Float(hn::Mul(x, broadcast(kLog2E))); }
+
 /// Sum of exp(x - maximum), in f64: with f32 the other classes would drown beside a certain one.
 template <typename T>
 double sumOfExponentials(const T* x, float maximum, int64_t count) {
@@ -35,7 +38,7 @@ double sumOfExponentials(const T* x, float maximum, int64_t count) {
   const FloatVector shift = broadcast(maximum);
   auto lower = hn::Zero(wide), upper = hn::Zero(wide);
   forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
-    FloatVector v = expFloat(hn::Sub(load(x + i, part), shift));
+    FloatVector v = expOf(hn::Sub(load(x + i, part), shift));
     if constexpr (std::is_same_v<decltype(part), PartVector>)
       v = hn::IfThenElseZero(hn::FirstN(FloatTag(), part.count), v);
     lower = hn::Add(lower, hn::PromoteLowerTo(wide, v));
@@ -52,7 +55,7 @@ void writeSoftmax(const T* x, float maximum, double sum, float softcap, G* dLogi
   const FloatVector inverse = broadcast(kCapped ? 1.0f / softcap : 0.0f);
   forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
     const FloatVector value = load(x + i, part);
-    FloatVector gradient = hn::Mul(expFloat(hn::Sub(value, shift)), factor);
+    FloatVector gradient = hn::Mul(expOf(hn::Sub(value, shift)), factor);
     if constexpr (kCapped) {
       const FloatVector tanh = hn::Mul(value, inverse);
       gradient = hn::NegMulAdd(hn::Mul(tanh, tanh), gradient, gradient);

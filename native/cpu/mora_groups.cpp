@@ -151,14 +151,65 @@ struct Buffers {
   }
 };
 
+/// Whether tiles are simple: at least one is whole, and padding repeats the start of x once at most.
+bool hasSimpleTiles(const Grouping& grouping) {
+  return grouping.kind == GroupKind::tile && grouping.width >= grouping.side &&
+         grouping.extent() - grouping.width <= grouping.width;
+}
+
+/// sums [side] (+)= the columns of each group, for simple tiles.
+template <typename S, typename T>
+void sumTileRow(const Grouping& grouping, const S* x, T* sums, bool accumulate) {
+  const int64_t side = grouping.side, tiles = grouping.width / side, rest = grouping.width % side;
+  const auto sum = [&](int64_t from, int64_t to, int64_t terms, const S* wrapped) HWY_ATTR {
+    forVectors(to - from, [&](int64_t i, auto part) HWY_ATTR {
+      FloatVector v = load(x + from + i, part);
+      for (int64_t tile = 1; tile < terms; ++tile) v = hn::Add(v, load(x + tile * side + from + i, part));
+      if (wrapped) v = hn::Add(v, load(wrapped + i, part));
+      if (accumulate) v = hn::Add(load(sums + from + i, part), v);
+      store(v, sums + from + i, part);
+    });
+  };
+  sum(0, rest, tiles + 1, nullptr);
+  sum(rest, side, tiles, grouping.wrap && rest > 0 ? x : nullptr);
+}
+
+/// y [width] (+)= the values of each column's groups, for simple tiles.
+template <typename T>
+void spreadTileRow(const Grouping& grouping, const T* z, T* y, bool accumulate) {
+  const int64_t side = grouping.side, width = grouping.width;
+  const int64_t padding = grouping.extent() - width;
+  const auto spread = [&](int64_t column, const T* from, int64_t count, const T* wrapped) HWY_ATTR {
+    T* const to = y + column;
+    if (!accumulate && !wrapped) {
+      if (count > 0) std::memcpy(to, from, static_cast<size_t>(count) * sizeof(T));
+      return;
+    }
+    forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
+      FloatVector v = load(from + i, part);
+      if (wrapped) v = hn::Add(v, load(wrapped + i, part));
+      if (accumulate) v = hn::Add(v, load(to + i, part));
+      store(v, to + i, part);
+    });
+  };
+  spread(0, z, padding, z + width % side);
+  spread(padding, z + padding, side - padding, nullptr);
+  for (int64_t start = side; start < width; start += side) spread(start, z, std::min(side, width - start), nullptr);
+}
+
 void SumGroupRows(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target, bool accumulate,
                   int64_t begin, int64_t end) {
   const Buffers buffers(grouping);
+  const bool simple = hasSimpleTiles(grouping);
   withFloatType(source.dtype, "groupSum", [&](auto from) HWY_ATTR {
     const auto sumInto = [&](auto to) HWY_ATTR {
       for (int64_t row = begin; row < end; ++row) {
         const auto* const x = rowOf<const decltype(from)>(source, row);
         auto* const sums = rowOf<decltype(to)>(target, row);
+        if (simple) {
+          sumTileRow(grouping, x, sums, accumulate);
+          continue;
+        }
         if (accumulate)
           convert(sums, buffers.narrow, grouping.side);
         else
@@ -182,12 +233,17 @@ void SumGroupRows(const Grouping& grouping, const TensorDesc& source, const Tens
 void SpreadGroupRows(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target, bool accumulate,
                      int64_t begin, int64_t end) {
   const Buffers buffers(grouping);
+  const bool simple = hasSimpleTiles(grouping);
   withFloatType(source.dtype, "groupSpread", [&](auto type) HWY_ATTR {
     using T = decltype(type);
     for (int64_t row = begin; row < end; ++row) {
+      auto* const y = rowOf<T>(target, row);
+      if (simple) {
+        spreadTileRow(grouping, rowOf<const T>(source, row), y, accumulate);
+        continue;
+      }
       convert(rowOf<const T>(source, row), buffers.narrow, grouping.side);
       spreadRow(grouping, buffers.narrow, buffers.wide);
-      auto* const y = rowOf<T>(target, row);
       forVectors(grouping.width, [&](int64_t i, auto part) HWY_ATTR {
         FloatVector v = load(buffers.wide + i, part);
         if (accumulate) v = hn::Add(v, load(y + i, part));

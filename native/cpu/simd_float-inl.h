@@ -1,6 +1,5 @@
 // f32 arithmetic on f32, bf16 or f16 storage with Highway vectors, for one instruction set at a time: include it after
-// hwy/foreach_target.h, once per file. Rounding is to nearest even on every instruction set, subnormal numbers
-// included, and NaN stays NaN.
+// hwy/foreach_target.h, once per file. Rounding is to nearest even on every instruction set, and NaN stays NaN.
 #if defined(MORA_CPU_SIMD_FLOAT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MORA_CPU_SIMD_FLOAT_INL_H_
 #undef MORA_CPU_SIMD_FLOAT_INL_H_
@@ -95,11 +94,15 @@ HWY_INLINE hn::Vec<Float16Tag> toFloat16(FloatVector v) {
   return hn::BitCast(Float16Tag(), hn::TruncateTo(ShortTag(), half));
 }
 
-/// f32 to bf16, to nearest even. Own arithmetic, because the instruction of AVX-512 flushes subnormal numbers to zero.
+/// f32 to bf16, to nearest even; where one instruction does that, it takes numbers below 2^-126 for 0.
 HWY_INLINE hn::Vec<Bfloat16Tag> toBfloat16(FloatVector v) {
+#if HWY_NATIVE_DOT_BF16
+  return hn::DemoteTo(Bfloat16Tag(), v);
+#else
   const BitsVector bits = hn::BitCast(BitsTag(), v), quiet = hn::Or(bits, broadcastBits(0x400000));
   const BitsVector chosen = hn::IfThenElse(hn::RebindMask(BitsTag(), hn::IsNaN(v)), quiet, roundBits<16>(bits));
   return hn::BitCast(Bfloat16Tag(), hn::TruncateTo(ShortTag(), hn::ShiftRight<16>(chosen)));
+#endif
 }
 
 /// Loads f32, bf16 or f16 as f32.
@@ -166,10 +169,39 @@ HWY_INLINE FloatVector expFloat(FloatVector x) {
   return hn::Mul(hn::Mul(sum, powerOfTwo(half)), powerOfTwo(hn::Sub(whole, half)));
 }
 
+constexpr float kLog2E = 0x1.715476p+0f;
+
+/// Of the polynomial of degree 5 with the least relative error for 2^r, |r| <= 1/2, among those with 2^0 = 1.
+constexpr float kExp2Coefficients[] = {1.0f,           0x1.62e42ap-1f, 0x1.ebf9bcp-3f,
+                                       0x1.c6b752p-5f, 0x1.3cea88p-7f, 0x1.5bba14p-10f};
+
+/// 2^x for x up to about 127, 0 below -126; NaN stays NaN. Half the work of expFloat, with which it shares the idea:
+/// x = n + r with |r| <= 1/2, and a polynomial for 2^r. Relative error below 2e-7.
+HWY_INLINE FloatVector exp2Float(FloatVector x) {
+  const hn::RebindToSigned<FloatTag> bitsTag;
+  // Adding 1.5 * 2^23 rounds to a whole number, which the low bits then hold; 127 more makes them an exponent.
+  const FloatVector magic = broadcast(0x1.8p+23f + 127.0f);
+  const FloatVector shifted = hn::Add(x, magic);
+  const FloatVector r = hn::Sub(x, hn::Sub(shifted, magic));
+  FloatVector sum = broadcast(kExp2Coefficients[5]);
+  for (int i = 4; i >= 0; --i) sum = hn::MulAdd(sum, r, broadcast(kExp2Coefficients[i]));
+  const FloatVector power = hn::BitCast(FloatTag(), hn::ShiftLeft<23>(hn::BitCast(bitsTag, shifted)));
+  return hn::IfThenZeroElse(hn::Lt(x, broadcast(-126.0f)), hn::Mul(sum, power));
+}
+
 /// 1 / (1 + e^-x)
 HWY_INLINE FloatVector sigmoid(FloatVector x) {
   const FloatVector one = broadcast(1.0f);
   return hn::Div(one, hn::Add(one, expFloat(hn::Neg(x))));
+}
+
+/// The same with less work, within 1e-6, and 0 below e^-87: for results that are rounded to 16 bits.
+HWY_INLINE FloatVector quickSigmoid(FloatVector x) {
+  const FloatVector exponent = hn::Mul(x, broadcast(-kLog2E)), most = broadcast(125.0f);
+  const FloatVector d = hn::Add(broadcast(1.0f), exp2Float(hn::Min(hn::Max(exponent, hn::Neg(most)), most)));
+  const FloatVector r = hn::ApproximateReciprocal(d);
+  const FloatVector refined = hn::Mul(r, hn::NegMulAdd(d, r, broadcast(2.0f)));  // a step of Newton's method
+  return hn::IfThenZeroElse(hn::Gt(exponent, most), refined);
 }
 
 /// tanh within 2 units in the last place: near 0 the odd polynomial with the least relative error (4e-9).
