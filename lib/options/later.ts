@@ -3,7 +3,6 @@ import { UsageError } from '../errors.js'
 import { camelCase, type OptionSource, optionPlace } from './names.js'
 
 const LATER_OPTIONS: Readonly<Record<string, string>> = {
-  memory: 'a memory limit',
   compute: 'int8 products',
 }
 

@@ -143,6 +143,18 @@ export function textWithDefault(description: string, placeholder: string, fallba
   })
 }
 
+/** A size of memory [bytes] that may be left out: a number, or a text as `2GiB`, `1.5 GB` or `800M` (binary without B). */
+export function optionalSize(description: string, words: Words = {}) {
+  const bytes = z.int().min(1)
+  return declare(z.union([bytes, z.string().transform(parseSize).pipe(bytes)]).optional(), {
+    kind: 'text',
+    description,
+    placeholder: 'SIZE',
+    expects: 'a size as 2GiB or 800MB',
+    ...words,
+  })
+}
+
 /** A string of a given pattern, with a default. */
 export function pattern(description: string, placeholder: string, form: RegExp, fallback: string, words: Words) {
   return declare(z.string().regex(form).default(fallback), {
@@ -286,6 +298,15 @@ export function isPattern(text: string): boolean {
   } catch {
     return false
   }
+}
+
+const SIZE_UNITS = ['', 'K', 'M', 'G', 'T']
+
+/** Bytes, or NaN. */
+function parseSize(value: string): number {
+  const [, number, prefix = '', binary, unit] = /^(\d+(?:\.\d+)?)\s*([KMGT])?(i?)(B?)$/i.exec(value.trim()) ?? []
+  const base = unit && !binary ? 1000 : 1024
+  return Math.round(Number(number) * base ** SIZE_UNITS.indexOf(prefix.toUpperCase()))
 }
 
 function parsePatterns(value: string): Record<string, number> {

@@ -11,6 +11,7 @@ import {
   optionalChoice,
   optionalInteger,
   optionalReal,
+  optionalSize,
   optionalText,
   real,
   text,
@@ -89,6 +90,10 @@ export const TrainSchema = z.strictObject({
   microBatchSize: optionalInteger('rows per forward pass; the result does not depend on it', {
     min: 1,
     defaultText: 'chosen to fit memory',
+    group: steps,
+  }),
+  memory: optionalSize('most memory that the run should take: rows per forward pass are chosen to fit', {
+    defaultText: 'a part of what the device has',
     group: steps,
   }),
   maxLength: rowOptions.maxLength,

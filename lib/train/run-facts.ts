@@ -43,7 +43,7 @@ const FREE_OPTIONS = new Set([
 ])
 
 /** What changes the order of additions at most: results agree within rounding. */
-const ROUNDING = new Set(['microBatchSize', 'gradientCheckpointing', 'packing', 'processor'])
+const ROUNDING = new Set(['microBatchSize', 'memory', 'gradientCheckpointing', 'packing', 'processor'])
 
 /**
  * Compares a run with the one that it continues. Throws a `UsageError` that names the first difference which is neither

@@ -10,7 +10,7 @@ import { afterEvaluation } from './trainer-state.js'
 /** Measures the evaluation data, and writes a line of metrics. */
 export async function evaluateSession(session: Session): Promise<EvaluationEvent> {
   const { model, data, output } = session
-  const evalLoss = await meanLoss(model, data.evaluationBatches())
+  const evalLoss = await meanLoss(model, data.evaluationBatches(session.facts.machine.tokenBudget))
   if (!Number.isFinite(evalLoss)) throw nonFiniteEvaluation(evalLoss, session)
   session.state = afterEvaluation(session.state, evalLoss)
   const { step, best } = session.state

@@ -85,9 +85,9 @@ async function setUpIn(
   const from = options.resume === true ? options.output : options.resume
   const point = from ? await findResumePoint(from, notice) : null
 
-  const budget = point?.record.facts.machine.tokenBudget ?? tokenBudget(model)
-  const data = await loadTrainingData(model, options, { ranks, tokenBudget: budget, notice })
+  const data = await loadTrainingData(model, options, { ranks, notice })
   const part = await setUpModel(model, options)
+  const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory)
   await recordTemplate(model, options, part)
   if (options.init === undefined) notices.push(...(await untrainedTargets(model, part, data)))
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
@@ -124,6 +124,12 @@ async function setUpIn(
     tokens: 0,
     ended: false,
   }
+}
+
+/** Of a run that goes on with the memory that it had. */
+function resumedBudget(point: ResumePoint | null, { memory }: TrainOptions): number | undefined {
+  if (!point || point.record.facts.options.memory !== memory) return undefined
+  return point.record.facts.machine.tokenBudget
 }
 
 /** Brings weights and adapter to where the restarts of a run had brought them. */

@@ -15,7 +15,8 @@ export async function takeStep(session: Session): Promise<StepEvent> {
   const learningRate = session.learningRate(before.step)
   const start = performance.now()
   model.setDropout({ seed: options.seed, step })
-  const report = await trainStep(model, parameters, optimizer, data.batches(before.step), ranks, {
+  const batches = data.batches(before.step, session.facts.machine.tokenBudget)
+  const report = await trainStep(model, parameters, optimizer, batches, ranks, {
     learningRate,
     maxGradNorm: options.maxGradNorm,
   })

@@ -1,22 +1,56 @@
+import { UsageError } from '../errors.js'
 import type { TrainableModel } from './trainable.js'
 
 /** More tokens in one forward pass than this make nothing faster. */
-const MOST = { cpu: 4096, gpu: 16384 }
+const MOST = { cpu: 2048, gpu: 16384 }
 const LEAST = 256
-/** Share of the device's memory that activations may take. */
+/** Share of the device's memory that activations may take where nothing else is said. */
 const SHARE = 0.25
+/** Bytes of a process on the CPU beside its tensors: Node.js, libraries, their working space. */
+const PROCESS = 224 * 2 ** 20
+/** Bytes of logits and their gradient that exist at one time; see tensor/operations/loss.ts. */
+const LOGITS = 72 * 2 ** 20
 
 /**
- * How many tokens a forward pass may have. A function of the model and the device alone, and a power of two, so that runs
- * on like machines cut their steps in the same way.
+ * How many tokens a forward pass may have. A function of the model, the device and `memory` [bytes] alone, so that runs on
+ * like machines cut their steps in the same way; without `memory` a power of two. Throws where `memory` is too little.
  */
-export function tokenBudget({ config, dtype, device, gradientCheckpointing }: TrainableModel): number {
-  const { layers, hiddenSize, intermediateSize } = config
-  const bytes = dtype === 'float32' ? 4 : 2
-  // Saved for the backward pass: of attention about 10 rows of the hidden size, of the MLP about 4 of the intermediate.
-  const perLayer = 10 * hiddenSize + 4 * intermediateSize
-  const perToken = bytes * (gradientCheckpointing ? layers * hiddenSize + perLayer : layers * perLayer)
-  const fits = (SHARE * device.facts().totalMemory) / perToken
+export function tokenBudget(model: TrainableModel, memory?: number): number {
+  const { device } = model
+  const perToken = activationBytes(model)
   const most = device.kind === 'cpu' ? MOST.cpu : MOST.gpu
-  return Math.min(most, Math.max(LEAST, 2 ** Math.floor(Math.log2(fits))))
+  if (memory === undefined) {
+    const fits = (SHARE * device.facts().totalMemory) / perToken
+    return Math.min(most, Math.max(LEAST, 2 ** Math.floor(Math.log2(fits))))
+  }
+  const fixed = fixedBytes(model)
+  const fits = Math.floor((memory - fixed) / perToken)
+  if (fits >= LEAST) return Math.min(most, fits)
+  const needed = fixed + LEAST * perToken
+  throw new UsageError(
+    'too-little-memory',
+    `The option memory is ${mebibytes(memory)}, but this model needs about ${mebibytes(needed)} for ${LEAST} tokens at a time: give it more${
+      model.gradientCheckpointing ? '' : ', or use gradientCheckpointing'
+    }.`,
+  )
 }
+
+/** Bytes that a token adds to a forward pass and its backward pass. */
+function activationBytes({ config, dtype, gradientCheckpointing }: TrainableModel): number {
+  const { layers, hiddenSize, intermediateSize } = config
+  // Kept for the backward pass: of attention about 6 rows of the hidden size, of the MLP 2 of the intermediate; and once
+  // more as much for the block at work.
+  const block = 6 * hiddenSize + 2 * intermediateSize
+  const kept = gradientCheckpointing ? layers * hiddenSize + block : layers * block
+  return (dtype === 'float32' ? 4 : 2) * (kept + block)
+}
+
+/** Bytes whatever the number of tokens: weights; gradients and two moments of what is trained; logits; the process. */
+function fixedBytes(model: TrainableModel): number {
+  const trained = model.trainableParameters().reduce((sum, { parameter }) => sum + elementsOf(parameter.shape), 0)
+  return model.device.memory().inUse + 3 * 4 * trained + LOGITS + (model.device.kind === 'cpu' ? PROCESS : 0)
+}
+
+const elementsOf = (shape: readonly number[]): number => shape.reduce((product, length) => product * length, 1)
+
+const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`

@@ -18,15 +18,13 @@ export interface TrainingData {
   readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
   /** Passes over the data after `step` optimizer steps. */
   epochAfter(step: number): number
-  /** Micro-batches of a schedule step, from 0. */
-  batches(step: number): Iterable<Batch>
-  evaluationBatches(): Iterable<Batch>
+  /** Micro-batches of a schedule step, from 0; `tokenBudget` is the most tokens of one where no `microBatchSize` is given. */
+  batches(step: number, tokenBudget: number): Iterable<Batch>
+  evaluationBatches(tokenBudget: number): Iterable<Batch>
 }
 
 export interface TrainingDataOptions {
   ranks: Ranks
-  /** Most tokens of a forward pass where `microBatchSize` is not given. */
-  tokenBudget: number
   notice: (message: string) => void
 }
 
@@ -50,7 +48,7 @@ type DataOptions = Pick<
 export async function loadTrainingData(
   model: Pick<TrainableModel, 'tokenizer' | 'config'>,
   options: DataOptions,
-  { ranks, tokenBudget, notice }: TrainingDataOptions,
+  { ranks, notice }: TrainingDataOptions,
 ): Promise<TrainingData> {
   const { maxPositions, vocabularySize } = model.config
   const maxLength = options.maxLength ?? Math.min(1024, maxPositions)
@@ -80,8 +78,8 @@ export async function loadTrainingData(
     rank: ranks.rank,
     size: ranks.size,
   })
-  const limits = microBatchSize === undefined ? { tokenBudget } : { microBatchSize }
-  const cut = (set: Dataset, picked: readonly PickedRow[]) => microBatches(set, picked, limits, options.packing)
+  const cut = (set: Dataset, picked: readonly PickedRow[], tokenBudget: number) =>
+    microBatches(set, picked, microBatchSize === undefined ? { tokenBudget } : { microBatchSize }, options.packing)
   return {
     totalSteps: maxSteps ?? sampler.steps,
     maxLength,
@@ -90,14 +88,15 @@ export async function loadTrainingData(
     hasEvaluation: evaluation !== null,
     trainedSpecialTokens: rows.summary.trainedSpecialTokens,
     epochAfter: (step) => sampler.epochAfter(step),
-    batches: (step) => cut(rows, sampler.rowsOfStep(step)),
-    *evaluationBatches() {
+    batches: (step, tokenBudget) => cut(rows, sampler.rowsOfStep(step), tokenBudget),
+    *evaluationBatches(tokenBudget) {
       if (!evaluation) return
       for (let start = 0; start < evaluation.length; start += batchSize) {
         const length = Math.min(batchSize, evaluation.length - start)
         yield* cut(
           evaluation,
           Array.from({ length }, (_, row) => ({ index: start + row, row })),
+          tokenBudget,
         )
       }
     },

@@ -51,6 +51,20 @@ describe('options of training', () => {
     expect(train({ data: ['a.jsonl', 'b.jsonl'] }).data).toEqual(['a.jsonl', 'b.jsonl'])
   })
 
+  it('take memory as a number of bytes or with a unit', () => {
+    for (const [memory, bytes] of [
+      [1024, 1024],
+      ['2GiB', 2 ** 31],
+      ['1.5 gb', 1.5e9],
+      ['800M', 800 * 2 ** 20],
+      ['4096', 4096],
+    ] as const) {
+      expect(train({ memory }).memory).toBe(bytes)
+    }
+    expect(() => flags({ memory: 'much' })).toThrow('Expected a size as 2GiB or 800MB for --memory but received "much"')
+    expect(() => train({ memory: 0 })).toThrow('for memory but received 0')
+  })
+
   it('take target modules as a word, names or a regular expression', () => {
     expect(train({ targetModules: 'all-linear' }).targetModules).toBe('all-linear')
     expect(train({ targetModules: 'q_proj, v_proj' }).targetModules).toEqual(['q_proj', 'v_proj'])

@@ -15,6 +15,16 @@ function expectClose(actual: number[], expected: number[], tolerance: number): v
 }
 
 describe('the steps of a run', () => {
+  it('are the same in as little memory as a run may take', async () => {
+    const data = writeRows(folder(), 'train.jsonl', rows(80))
+    const options = { data, batchSize: 80, maxSteps: 2 }
+    const free = await trainFake(options)
+    const tight = await trainFake({ ...options, memory: 296.25 * 2 ** 20 })
+    expect(free.model.seen.length).toBe(2)
+    expect(tight.model.seen.length).toBeGreaterThan(2)
+    expectClose(weights(tight), weights(free), 1e-5)
+  })
+
   it('T1 trains the same whether a step is one pass of 8 rows or 8 passes of one', async () => {
     const data = writeRows(folder(), 'train.jsonl', rows(24))
     const options = { data, batchSize: 8, maxSteps: 6, dropout: 0.3 }

@@ -1,0 +1,45 @@
+/** How much of a step goes into one forward pass. */
+import { describe, expect, it } from 'vitest'
+import { tokenBudget } from '../../lib/train/token-budget.js'
+import type { TrainableModel } from '../../lib/train/trainable.js'
+
+const MiB = 2 ** 20
+
+/** SmolLM2-135M in bfloat16 with an adapter of about a million values, as the budget sees it. */
+function model(change: { device?: string; totalMemory?: number; gradientCheckpointing?: boolean } = {}) {
+  const { device = 'cpu', totalMemory = 24 * 1024 * MiB, gradientCheckpointing = false } = change
+  return {
+    config: { layers: 30, hiddenSize: 576, intermediateSize: 1536 },
+    dtype: 'bfloat16',
+    gradientCheckpointing,
+    device: { kind: device, facts: () => ({ totalMemory }), memory: () => ({ inUse: 270 * MiB, peak: 0 }) },
+    trainableParameters: () => [{ name: 'a', parameter: { shape: [1200, 1000] } }],
+  } as unknown as TrainableModel
+}
+
+describe('the tokens of a forward pass', () => {
+  it('are a power of two that a part of the device has room for', () => {
+    expect(tokenBudget(model())).toBe(2048)
+    expect(tokenBudget(model({ totalMemory: 2048 * MiB }))).toBe(1024)
+    expect(tokenBudget(model({ totalMemory: 1 }))).toBe(256)
+    expect(tokenBudget(model({ device: 'cuda', totalMemory: 80 * 1024 * MiB }))).toBe(16384)
+  })
+
+  it('fit the memory that a run should take, and grow with it', () => {
+    const [little, more, much] = [900, 1100, 4000].map((memory) => tokenBudget(model(), memory * MiB))
+    expect(little).toBeGreaterThanOrEqual(256)
+    expect(more).toBeGreaterThan(little!)
+    expect(much).toBe(2048)
+  })
+
+  it('are more with gradient checkpointing', () => {
+    expect(tokenBudget(model({ gradientCheckpointing: true }), 700 * MiB)).toBeGreaterThan(1000)
+  })
+
+  it('are refused where there is no room for a few', () => {
+    expect(() => tokenBudget(model(), 600 * MiB)).toThrow(
+      /memory is 600 MiB, but this model needs about \d+ MiB .* or use gradientCheckpointing/,
+    )
+    expect(() => tokenBudget(model({ gradientCheckpointing: true }), 500 * MiB)).toThrow(/give it more\.$/)
+  })
+})
