@@ -9,8 +9,8 @@ const addon = process.env.MORA_BINARY ?? join(root, 'build', 'Release', 'mora.no
 const emulated = existsSync(join(dirname(addon), 'mora_cuda_emulated.so'))
 if (!emulated) console.warn('CUDA tests are skipped: the backend for the emulator is not built ("npm run build:emulated").')
 
-// Teams of several processes share the cores: waiting threads must not spin.
-const env = { OMP_WAIT_POLICY: 'passive' }
+// Teams of several processes share the cores: waiting threads must not spin. And no test asks the hub itself.
+const env = { OMP_WAIT_POLICY: 'passive', HF_HUB_OFFLINE: '1' }
 
 export default defineConfig({
   // The examples import the package by its name.

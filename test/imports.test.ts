@@ -12,6 +12,7 @@ const floors = [
   ['native-binary.ts'],
   ['native.ts'],
   ['tensor', 'io', 'options', 'doctor.ts'],
+  ['hub'],
   ['nn', 'data'],
   ['adapters', 'optim'],
   ['models'],

@@ -43,7 +43,7 @@ export async function writeStreamAtomic(path: string, write: (handle: FileHandle
     await syncFolder(folder)
   } catch (error) {
     await rm(temporary, { force: true }).catch(() => {})
-    throw explain(error, path)
+    throw writeError(error, path)
   }
 }
 
@@ -81,7 +81,7 @@ export async function replaceFolder<Result>(
     return result
   } catch (error) {
     await rm(temporary, { recursive: true, force: true }).catch(() => {})
-    throw explain(error, target)
+    throw writeError(error, target)
   }
 }
 
@@ -102,7 +102,7 @@ export async function appendLine(path: string, line: string): Promise<void> {
   try {
     await appendFile(path, `${line}\n`)
   } catch (error) {
-    throw explain(error, path)
+    throw writeError(error, path)
   }
 }
 
@@ -160,7 +160,7 @@ function siblingOf(path: string, ending: string): string {
 }
 
 /** Errors of the file system as a sentence about `path`; others as they are. */
-function explain(error: unknown, path: string): unknown {
+export function writeError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || !('syscall' in error)) return error
   const full = (error as NodeJS.ErrnoException).code === 'ENOSPC'
   const reason = full ? 'the disk is full' : error.message

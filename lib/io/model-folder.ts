@@ -1,11 +1,12 @@
 import { access } from 'node:fs/promises'
-import { isAbsolute, join, normalize } from 'node:path'
+import { join } from 'node:path'
 import { UsageError } from '../errors.js'
 import { isJsonObject, readJsonObject } from './json.js'
 import { malformed } from './open.js'
 import { readSafetensorsHeader } from './safetensors-reader.js'
 import { indexName, singleName } from './safetensors-writer.js'
 import type { TensorLocation } from './stored-dtype.js'
+import { staysInside } from './within.js'
 
 /**
  * Where the tensors of a model folder lie: of `model.safetensors`, or of the shards that `model.safetensors.index.json`
@@ -22,8 +23,12 @@ export async function readModelFolder(folder: string): Promise<Map<string, Tenso
   )
 }
 
+/** Names of files beside a model's weights: those of its tokenizer, and how it generates. */
+export const companionFiles =
+  /^(tokenizer[^/]*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template[^/]*|generation_config\.json)$/
+
 /** Tensor names by shard, in the order of the index. */
-async function readIndex(path: string): Promise<Map<string, string[]>> {
+export async function readIndex(path: string): Promise<Map<string, string[]>> {
   const { weight_map: weightMap } = await readJsonObject(path, { uniqueKeys: true })
   if (!isJsonObject(weightMap)) throw malformed(path, 'it has no object weight_map')
   const shards = new Map<string, string[]>()
@@ -59,16 +64,6 @@ async function readShards(folder: string, shards: Map<string, string[]>): Promis
     for (const name of names) locations.set(name, tensors.get(name)!)
   }
   return locations
-}
-
-function staysInside(path: string): boolean {
-  return (
-    path !== '' &&
-    !isAbsolute(path) &&
-    !path.includes('\\') &&
-    !path.includes('\0') &&
-    !/^\.\.?(\/|$)/.test(normalize(path))
-  )
 }
 
 function listSome(names: string[]): string {

@@ -1,6 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { replaceFolder, writeFileAtomic } from '../io/atomic.js'
+import { companionFiles } from '../io/model-folder.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../io/safetensors.js'
 import type { FloatDType } from '../native.js'
 import { keep } from '../tensor/scope.js'
@@ -68,10 +69,8 @@ async function bytesOf(
 async function companions({ config, tokenizer, source }: WritableModel): Promise<Map<string, string | Uint8Array>> {
   const files = new Map<string, string | Uint8Array>(tokenizer?.files() ?? [])
   if (source?.format === 'folder') {
-    const kept =
-      /^(tokenizer.*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template.*|generation_config\.json)$/
     for (const name of await readdir(source.path)) {
-      if (kept.test(basename(name))) files.set(name, await readFile(join(source.path, name)))
+      if (companionFiles.test(name)) files.set(name, await readFile(join(source.path, name)))
     }
   }
   if (!files.has('generation_config.json')) {

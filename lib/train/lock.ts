@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { UsageError } from '../errors.js'
-import { isAlive, type ProcessIdentity, thisProcess } from './process-identity.js'
+import { isAlive, type ProcessIdentity, thisProcess } from '../io/process-identity.js'
 
 const LOCK_NAME = '.lock'
 

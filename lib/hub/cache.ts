@@ -1,0 +1,108 @@
+/**
+ * The hub's cache folder in the layout of Python's huggingface_hub, which shares it: of each repository its contents by
+ * hash (`blobs`), what branches and tags meant when last asked (`refs`), and a folder of links for each commit (`snapshots`).
+ */
+import { createHash } from 'node:crypto'
+import { mkdir, readdir, readFile, rm, stat, symlink } from 'node:fs/promises'
+import { dirname, join, relative } from 'node:path'
+import { writeError, writeFileAtomic } from '../io/atomic.js'
+import { isCommit } from './id.js'
+import type { Subject } from './refusals.js'
+
+export class CachedRepository {
+  readonly folder: string
+  readonly #locks: string
+
+  constructor(cache: string, { kind, repository }: Pick<Subject, 'kind' | 'repository'>) {
+    const name = [`${kind}s`, ...repository.split('/')].join('--')
+    this.folder = join(cache, name)
+    this.#locks = join(cache, '.locks', name)
+  }
+
+  blob(hash: string): string {
+    return join(this.folder, 'blobs', hash)
+  }
+
+  /** Not the name that other programs use for theirs: they may write to it at any time. */
+  partial(hash: string): string {
+    return join(this.folder, 'blobs', `${hash}.node-mora.incomplete`)
+  }
+
+  lock(hash: string): string {
+    return join(this.#locks, `${hash}.node-mora.lock`)
+  }
+
+  snapshot(commit: string): string {
+    return join(this.folder, 'snapshots', commit)
+  }
+
+  /** The commit that a revision meant when it was last asked for. */
+  async commitOf(revision: string): Promise<string | null> {
+    if (isCommit(revision)) return (await isThere(this.snapshot(revision))) ? revision : null
+    const commit = await readFile(join(this.folder, 'refs', revision), 'utf8').catch(() => '')
+    return isCommit(commit.trim()) ? commit.trim() : null
+  }
+
+  async setCommit(revision: string, commit: string): Promise<void> {
+    if (revision === commit || (await this.commitOf(revision)) === commit) return
+    // Only later work without the network misses it, for instance where the cache is read-only.
+    await writeFileAtomic(join(this.folder, 'refs', revision), commit).catch(() => {})
+  }
+
+  /** Files of a commit that are whole, by their paths in the repository, sorted; empty of an unknown commit. */
+  async files(commit: string): Promise<string[]> {
+    const folder = this.snapshot(commit)
+    const names = await readdir(folder, { recursive: true }).catch(() => [])
+    const whole = await Promise.all(
+      names.map(async (name) => (await stat(join(folder, name)).catch(() => null))?.isFile()),
+    )
+    return names.filter((_, index) => whole[index]).sort()
+  }
+
+  has(commit: string, file: string): Promise<boolean> {
+    return isThere(join(this.snapshot(commit), file))
+  }
+
+  async hasBlob(hash: string, size: number): Promise<boolean> {
+    return (await sizeOf(this.blob(hash))) === size
+  }
+
+  async partialSize(hash: string): Promise<number> {
+    return (await sizeOf(this.partial(hash))) ?? 0
+  }
+
+  /** Puts a file that has arrived under its name. */
+  async link(commit: string, file: string, hash: string): Promise<void> {
+    const path = join(this.snapshot(commit), file)
+    const target = relative(dirname(path), this.blob(hash))
+    try {
+      await mkdir(dirname(path), { recursive: true })
+      await symlink(target, path).catch(async (error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EEXIST' || (await isThere(path))) return
+        // It led to nothing.
+        await rm(path, { force: true })
+        await symlink(target, path)
+      })
+    } catch (error) {
+      throw writeError(error, path)
+    }
+  }
+}
+
+/** What the hub calls a file's content: sha256 of large files, and of small ones what git calls it (sha1 with a heading). */
+export function contentHash(name: string, size: number) {
+  return name.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
+}
+
+/** Whether a name is such a hash; of another one, content could not be checked. */
+export function isContentHash(name: string): boolean {
+  return /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(name)
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => null)) !== null
+}
+
+async function sizeOf(path: string): Promise<number | null> {
+  return (await stat(path).catch(() => null))?.size ?? null
+}

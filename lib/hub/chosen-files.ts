@@ -1,0 +1,180 @@
+/** Which files of a repository make up a model, an adapter or a tokenizer. */
+import { basename, join } from 'node:path'
+import { UsageError } from '../errors.js'
+import { companionFiles, readIndex } from '../io/model-folder.js'
+import { indexName, singleName } from '../io/safetensors-writer.js'
+import type { HubId } from './id.js'
+import { capital } from './refusals.js'
+import type { Snapshot } from './snapshot.js'
+
+export type Wanted = 'model' | 'adapter' | 'tokenizer'
+
+/** What of a snapshot is the thing: a folder of it (null: the whole), or a GGUF file. */
+export type Place = string | null
+
+/**
+ * Brings what is wanted to this disk.
+ * @throws UsageError `file-not-found`, `not-a-model`, `not-an-adapter`, `ambiguous-model`, `unsupported-format`
+ */
+export async function fetchChosen(wanted: Wanted, id: HubId, snapshot: Snapshot): Promise<Place> {
+  const { path, variant } = id
+  const inside = new Inside(snapshot, path)
+  if (inside.isFile || (variant !== null && wanted !== 'adapter')) return fetchGguf(inside, variant)
+  if (variant !== null) throw new UsageError('bad-value', `An adapter has no variant, but ":${variant}" was given.`)
+  if (inside.files.length === 0) throw noPlace(inside)
+  if (wanted === 'adapter') return fetchAdapter(inside)
+  const hasWeights =
+    wanted === 'tokenizer' ? inside.has('tokenizer.json') : inside.has(singleName) || inside.has(indexName)
+  if (!hasWeights && inside.ggufs.length > 0) return fetchGguf(inside, null)
+  return wanted === 'tokenizer' ? fetchTokenizer(inside) : fetchModel(inside, hasWeights)
+}
+
+/** The part of a repository that an id names. */
+class Inside {
+  /** Names in the folder, and of all that lies deeper, relative to it. */
+  readonly files: readonly string[]
+  readonly isFile: boolean
+
+  constructor(
+    readonly snapshot: Snapshot,
+    readonly path: string | null,
+  ) {
+    const start = path === null ? '' : `${path}/`
+    this.isFile = path !== null && snapshot.files.includes(path)
+    this.files = snapshot.files.filter((file) => file.startsWith(start)).map((file) => file.slice(start.length))
+  }
+
+  has(name: string): boolean {
+    return this.files.includes(name)
+  }
+
+  /** GGUF files that hold a model. */
+  get ggufs(): string[] {
+    return this.files.filter((file) => /\.gguf$/i.test(file) && !/(^|\/)(mmproj|imatrix)/i.test(file)).sort()
+  }
+
+  get companions(): string[] {
+    return this.files.filter((file) => companionFiles.test(file)).sort()
+  }
+
+  /** The path in the repository. */
+  at(name: string): string {
+    return this.path === null ? name : `${this.path}/${name}`
+  }
+
+  /** `The model owner/name`, or a folder of it. */
+  get name(): string {
+    const { name } = this.snapshot
+    return capital(this.path === null ? name : `the folder ${this.path} of ${name}`)
+  }
+
+  async fetch(names: readonly string[]): Promise<Place> {
+    await this.snapshot.fetch(names.map((name) => this.at(name)))
+    return this.path
+  }
+}
+
+/** The configuration comes last: what has one is whole. */
+async function fetchModel(inside: Inside, hasWeights: boolean): Promise<Place> {
+  if (!inside.has('config.json') || !hasWeights) throw noModel(inside)
+  const weights = inside.has(singleName) ? [singleName] : await shardsOf(inside)
+  return inside.fetch([...weights, ...inside.companions, 'config.json'])
+}
+
+async function shardsOf(inside: Inside): Promise<string[]> {
+  await inside.fetch([indexName])
+  const shards = [...(await readIndex(join(inside.snapshot.folder, inside.at(indexName)))).keys()]
+  const missing = shards.filter((shard) => !inside.has(shard))
+  if (missing.length === 0) return [...shards, indexName]
+  throw new UsageError(
+    'missing-file',
+    `${inside.name} lacks ${missing.length} of ${shards.length} files that ${indexName} lists: ${missing.join(', ')}.`,
+  )
+}
+
+function noModel(inside: Inside): UsageError {
+  const pickle = inside.files.find((file) => /^pytorch_model.*\.bin$/.test(file))
+  if (pickle !== undefined) {
+    return new UsageError(
+      'unsupported-format',
+      `${inside.name} has its weights as ${pickle}, a pickle that this package does not read: convert it to safetensors.`,
+    )
+  }
+  const hint = inside.has('adapter_config.json')
+    ? '; it holds an adapter: give it as the adapter, beside its base model'
+    : elsewhere(inside, 'config.json')
+  return new UsageError('not-a-model', `${inside.name} has no config.json with safetensors, and no .gguf file${hint}.`)
+}
+
+function fetchAdapter(inside: Inside): Promise<Place> {
+  const names = ['adapter_model.safetensors', 'adapter_config.json']
+  const missing = names.filter((name) => !inside.has(name))
+  if (missing.length === 0) return inside.fetch(names)
+  const hint = inside.has('adapter_model.bin')
+    ? ' but adapter_model.bin, a pickle that this package does not read: convert it to safetensors'
+    : elsewhere(inside, 'adapter_config.json')
+  throw new UsageError('not-an-adapter', `${inside.name} has no ${missing.join(' and no ')}${hint}.`)
+}
+
+function fetchTokenizer(inside: Inside): Promise<Place> {
+  const names = inside.companions
+  if (names.length > 0) return inside.fetch(names)
+  throw new UsageError('file-not-found', `${inside.name} has no files of a tokenizer.`)
+}
+
+/** The one GGUF file, or the one of a quantisation (`Q4_K_M`), whatever its case. */
+async function fetchGguf(inside: Inside, variant: string | null): Promise<Place> {
+  const { snapshot, path } = inside
+  if (inside.isFile) {
+    if (variant === null && /\.gguf$/i.test(path!)) return fetchFile(snapshot, path!)
+    throw new UsageError('not-a-model', `Expected a .gguf file or a folder, but ${path} of ${snapshot.name} is none.`)
+  }
+  const { ggufs } = inside
+  const fitting = variant === null ? ggufs : ggufs.filter((file) => isVariant(file, variant))
+  const [only, second] = fitting
+  if (only !== undefined && second === undefined) return fetchFile(snapshot, inside.at(only))
+  if (ggufs.length === 0) throw new UsageError('file-not-found', `${inside.name} has no .gguf file.`)
+  const { repository } = snapshot.subject
+  const has = fitting.length === 0 ? `no .gguf file of ${variant}` : `${fitting.length} .gguf files`
+  const list = ggufs.map((file) => inside.at(file)).join(', ')
+  throw new UsageError(
+    'ambiguous-model',
+    `${inside.name} has ${has}: name one, as ${repository}/FILE.gguf or ${repository}:Q4_K_M; there are ${list}.`,
+  )
+}
+
+async function fetchFile(snapshot: Snapshot, file: string): Promise<Place> {
+  if (/-\d{5}-of-\d{5}\.gguf$/i.test(file)) {
+    throw new UsageError(
+      'unsupported-format',
+      `${file} of ${snapshot.name} is one part of several: split GGUF files are not read.`,
+    )
+  }
+  await snapshot.fetch([file])
+  return file
+}
+
+function isVariant(file: string, variant: string): boolean {
+  const words = basename(file)
+    .toLowerCase()
+    .replace(/\.gguf$/, '')
+  const wanted = variant.toLowerCase()
+  return words === wanted || ['-', '.', '_'].some((mark) => words.endsWith(`${mark}${wanted}`))
+}
+
+/** Folders that have what was looked for. */
+function elsewhere({ files, snapshot }: Inside, name: string): string {
+  const folders = files.filter((file) => file.endsWith(`/${name}`)).map((file) => file.slice(0, -name.length - 1))
+  if (folders.length === 0) return ''
+  return `; a folder of it is given as ${snapshot.subject.repository}/FOLDER: ${folders.slice(0, 10).join(', ')}`
+}
+
+function noPlace({ path, snapshot }: Inside): UsageError {
+  const list = snapshot.files.slice(0, 20).join(', ')
+  return new UsageError(
+    'file-not-found',
+    path === null
+      ? `${capital(snapshot.name)} is empty.`
+      : `${capital(snapshot.name)} has no file or folder ${path}; it has ${list}.`,
+  )
+}

@@ -1,0 +1,121 @@
+/** One file into the cache: gone on with where it was cut off, checked by its hash, and renamed into place when whole. */
+import { mkdir, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { MoraError, RunError } from '../errors.js'
+import { syncFolder, writeError } from '../io/atomic.js'
+import { formatBytes } from '../io/disk-space.js'
+import type { CachedRepository } from './cache.js'
+import { GrowingFile } from './growing-file.js'
+import { whileLocked } from './lock.js'
+import { nameOf, type Subject } from './refusals.js'
+import { type Reply, request } from './requests.js'
+import { type Pacing, PassingFailure, withRetries } from './retry.js'
+import type { HubSettings } from './settings.js'
+
+export interface RemoteFile {
+  readonly path: string
+  readonly url: string
+  /** Of its content, as `contentHash` takes it; the name of its blob. */
+  readonly hash: string
+  readonly size: number
+}
+
+export interface DownloadContext extends Pacing {
+  readonly settings: HubSettings
+  readonly cached: CachedRepository
+  readonly subject: Subject
+  /** Called as bytes come, with how many of the file are there. */
+  onBytes: (file: RemoteFile, bytes: number) => void
+}
+
+/**
+ * Brings a blob into the cache, unless it is there or another process brings it meanwhile.
+ * @throws RunError `damaged-download` where what came twice has another hash or size, `disk-full`, `write-failed`, and
+ * what the hub refuses; a connection that is lost for good leaves the part that came, for the next attempt
+ */
+export async function downloadFile(file: RemoteFile, context: DownloadContext): Promise<void> {
+  const { cached, onWarning, onBytes } = context
+  const { hash, size, path } = file
+  const partial = cached.partial(hash)
+  const onWait = () => onWarning(`Another process downloads ${path}: waiting for it.`)
+  await whileLocked(cached.lock(hash), { growing: partial, onWait }, async () => {
+    if (!(await cached.hasBlob(hash, size))) await fetchWhole(file, partial, context)
+    onBytes(file, size)
+  })
+}
+
+async function fetchWhole(file: RemoteFile, partial: string, context: DownloadContext): Promise<void> {
+  const place = context.cached.blob(file.hash)
+  try {
+    await mkdir(dirname(place), { recursive: true })
+    if (!(await fillUp(file, partial, context))) {
+      context.onWarning(`${file.path} arrived damaged; downloading it again.`)
+      await rm(partial, { force: true })
+      if (!(await fillUp(file, partial, context))) throw damaged(file)
+    }
+    await rename(partial, place)
+    await syncFolder(dirname(place))
+  } catch (error) {
+    const isOfUse = error instanceof MoraError && error.code !== 'damaged-download'
+    if (!isOfUse) await rm(partial, { force: true }).catch(() => {})
+    throw writeError(error, `${file.path} in ${context.cached.folder}`)
+  }
+}
+
+/** Brings the partial file to its size; whether its content is then what was promised. */
+async function fillUp(file: RemoteFile, partial: string, context: DownloadContext): Promise<boolean> {
+  const growing = await GrowingFile.open(partial, { ...file, name: file.path })
+  try {
+    await withRetries(() => receive(file, growing, context), context)
+    return await growing.finish()
+  } catch (error) {
+    if (!(error instanceof RunError) || error.code === 'damaged-download' || growing.length === 0) throw error
+    const way = `what came (${formatBytes(growing.length)} of ${formatBytes(file.size)}) is kept: the same command goes on from there`
+    throw new RunError(error.code, `${error.message.replace(/\.$/, '')}; ${way}.`, { cause: error })
+  } finally {
+    await growing.close()
+  }
+}
+
+/** Asks for what is missing, once. */
+async function receive(file: RemoteFile, growing: GrowingFile, context: DownloadContext): Promise<void> {
+  const { settings, onBytes } = context
+  const subject = { ...context.subject, file: file.path }
+  const start = growing.length
+  onBytes(file, start)
+  if (start === file.size) return
+  const cut = (message: string, cause?: unknown) =>
+    new PassingFailure('download-cut', message, { gained: growing.length > start, cause })
+  const reply = await request(settings, file.url, subject, { from: start })
+  const placed = start === 0 ? 'start' : placeOf(reply, start)
+  if (placed !== 'rest' && start > 0) await growing.clear()
+  if (placed === 'elsewhere') {
+    await reply.discard()
+    throw cut(`The hub cannot go on at byte ${start} of ${nameOf(subject)}`)
+  }
+  try {
+    for await (const chunk of reply.body()) {
+      await growing.append(chunk)
+      onBytes(file, growing.length)
+    }
+  } catch (error) {
+    throw error instanceof PassingFailure ? cut(error.message, error) : error
+  }
+  if (growing.length < file.size) {
+    throw cut(`The connection ended at byte ${growing.length} of ${file.size} of ${nameOf(subject)}`)
+  }
+}
+
+/** What an answer to a request for the rest of a file is: that rest, the file from its start, or something else. */
+function placeOf({ status, headers }: Reply, start: number): 'rest' | 'start' | 'elsewhere' {
+  if (status === 200) return 'start'
+  const range = headers.get('content-range') ?? ''
+  return status === 206 && range.startsWith(`bytes ${start}-`) ? 'rest' : 'elsewhere'
+}
+
+function damaged({ path }: RemoteFile): RunError {
+  return new RunError(
+    'damaged-download',
+    `${path} arrived damaged twice: its content is not what the hub's hash says; nothing of it is kept.`,
+  )
+}

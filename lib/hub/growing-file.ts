@@ -1,0 +1,77 @@
+import { constants } from 'node:fs'
+import { type FileHandle, open } from 'node:fs/promises'
+import { RunError } from '../errors.js'
+import { contentHash } from './cache.js'
+
+/** A file that is filled from its start to a known size, and hashed on the way. It begins with what an earlier attempt left. */
+export class GrowingFile {
+  #length = 0
+  #hash
+
+  private constructor(
+    readonly handle: FileHandle,
+    readonly name: string,
+    readonly hash: string,
+    readonly size: number,
+  ) {
+    this.#hash = contentHash(hash, size)
+  }
+
+  /** @param name of the file in errors */
+  static async open(path: string, { name, hash, size }: { name: string; hash: string; size: number }) {
+    const handle = await open(path, constants.O_RDWR | constants.O_CREAT)
+    const file = new GrowingFile(handle, name, hash, size)
+    try {
+      await file.#takeOver()
+      return file
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+  }
+
+  get length(): number {
+    return this.#length
+  }
+
+  /** Makes what was written survive a power cut; whether all is there, and is what the hash says. To be asked once. */
+  async finish(): Promise<boolean> {
+    await this.handle.sync()
+    return this.#length === this.size && this.#hash.digest('hex') === this.hash
+  }
+
+  /** @throws RunError `damaged-download` of more bytes than there should be */
+  async append(bytes: Uint8Array): Promise<void> {
+    if (this.#length + bytes.length > this.size) {
+      throw new RunError('damaged-download', `The hub sends more than the ${this.size} bytes that ${this.name} has.`)
+    }
+    // At places, not at the end: another process that fills the same file does no harm.
+    for (let done = 0; done < bytes.length; ) {
+      done += (await this.handle.write(bytes, done, bytes.length - done, this.#length + done)).bytesWritten
+    }
+    this.#hash.update(bytes)
+    this.#length += bytes.length
+  }
+
+  async clear(): Promise<void> {
+    await this.handle.truncate(0)
+    this.#hash = contentHash(this.hash, this.size)
+    this.#length = 0
+  }
+
+  close(): Promise<void> {
+    return this.handle.close()
+  }
+
+  async #takeOver(): Promise<void> {
+    const { size: left } = await this.handle.stat()
+    if (left > this.size) return await this.clear()
+    const piece = Buffer.allocUnsafe(Math.min(left, 2 ** 20))
+    while (this.#length < left) {
+      const { bytesRead } = await this.handle.read(piece, 0, piece.length, this.#length)
+      if (bytesRead === 0) return
+      this.#hash.update(piece.subarray(0, bytesRead))
+      this.#length += bytesRead
+    }
+  }
+}

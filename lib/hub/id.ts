@@ -1,0 +1,89 @@
+/** Ids of the Hugging Face hub as people write them: `owner/name@revision/path:variant`. */
+
+export interface HubId {
+  /** `owner/name`. */
+  readonly repository: string
+  /** A branch, a tag or a commit; null: `main`. */
+  readonly revision: string | null
+  /** A file or folder inside the repository; null: all of it. */
+  readonly path: string | null
+  /** What to take of it: a quantisation of GGUF files (`Q4_K_M`), a split of data (`test`, `main:test`); null: not said. */
+  readonly variant: string | null
+}
+
+const SCHEME = /^hf:\/\/(models\/|datasets\/)?/
+/** Owner and name: letters, digits, and single `-`, `.` and `_` between them. */
+const NAME = /^(?!.*(--|\.\.))[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?$/
+/** The hub's own revisions that have slashes; those of users are written with %2F. */
+const REVISION_WITH_SLASHES = /^refs\/(?:pr|convert)\/[^/]+/
+/** Endings of files: `data/train.jsonl` is a path that is missing, not a repository called train.jsonl. */
+const FILE_NAME = /\.(gguf|safetensors|jsonl?|ndjson|te?xt|[ct]sv|parquet|ya?ml|bin|pt|gz|gzip|br|zstd?|zip|tar)$/i
+
+/**
+ * Reads an id; null of what cannot be one. A scheme `hf://` (`hf://datasets/`, as in Python's HfFileSystem) may stand in
+ * front. Whether something lies at this path on disk is for the caller to ask first.
+ */
+export function parseHubId(text: string): HubId | null {
+  const scheme = SCHEME.exec(text)?.[0] ?? ''
+  const { 1: address, 2: variant } = /^(.*?)(?::([\w.-]+(?::[\w.-]+)?))?$/s.exec(text.slice(scheme.length))!
+  const [owner, rest] = cut(address!, '/')
+  const { 1: name, 2: tail } = /^([^/@]*)(.*)$/s.exec(rest)!
+  if (!NAME.test(owner) || !NAME.test(name!)) return null
+  const located = revisionAndPath(tail!)
+  if (!located) return null
+  const isFileName = scheme === '' && tail === '' && FILE_NAME.test(name!)
+  return isFileName ? null : { repository: `${owner}/${name}`, ...located, variant: variant ?? null }
+}
+
+/** The id as text, as `parseHubId` reads it. */
+export function formatHubId({ repository, revision, path, variant }: HubId): string {
+  const at =
+    revision === null ? '' : `@${REVISION_WITH_SLASHES.test(revision) ? revision : encodeURIComponent(revision)}`
+  const scheme = at === '' && path === null && FILE_NAME.test(repository) ? 'hf://' : ''
+  return `${scheme}${repository}${at}${path === null ? '' : `/${path}`}${variant === null ? '' : `:${variant}`}`
+}
+
+/** Whether an id may mean what another one, with its commit and file, was found to be. */
+export function mayMean(id: HubId, found: HubId): boolean {
+  const sameRevision = !isCommit(id.revision) || id.revision === found.revision
+  return id.repository === found.repository && sameRevision && (id.path === null || id.path === found.path)
+}
+
+/** Whether a revision is a commit's full hash, which never comes to mean anything else. */
+export function isCommit(revision: string | null): revision is string {
+  return revision !== null && /^[0-9a-f]{40}$/.test(revision)
+}
+
+/** Of `@revision/path`, `/path` and nothing; null where that is none of them. */
+function revisionAndPath(tail: string): Pick<HubId, 'revision' | 'path'> | null {
+  if (!tail.startsWith('@')) return pathOf(tail, null)
+  const text = tail.slice(1)
+  const written = REVISION_WITH_SLASHES.exec(text)?.[0] ?? cut(text, '/')[0]
+  const revision = decoded(written)
+  return revision !== null && isRevision(revision) ? pathOf(text.slice(written.length), revision) : null
+}
+
+function pathOf(text: string, revision: string | null): Pick<HubId, 'revision' | 'path'> | null {
+  const path = text.replace(/^\//, '').replace(/\/$/, '')
+  if (path === '') return { revision, path: null }
+  return path.split('/').every((part) => part !== '' && part !== '.' && part !== '..') ? { revision, path } : null
+}
+
+/** Names that git allows, as far as they end up in paths. */
+function isRevision(text: string): boolean {
+  return /^[\w.+/-]{1,255}$/.test(text) && text.split('/').every((part) => part !== '' && !part.startsWith('.'))
+}
+
+function decoded(text: string): string | null {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return null
+  }
+}
+
+/** What lies before and after the first separator. */
+function cut(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator)
+  return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)]
+}

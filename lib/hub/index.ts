@@ -1,0 +1,6 @@
+/** Models and data sets of the Hugging Face hub: ids, the cache, and downloads that go on and are checked. */
+export type { Wanted } from './chosen-files.js'
+export { formatHubId, type HubId, isCommit, mayMean, parseHubId } from './id.js'
+export { type HubOrigin, hubIdOf, type Located, locate } from './locate.js'
+export { capital } from './refusals.js'
+export { type DownloadProgress, type HubOptions, Snapshot, type SnapshotOptions } from './snapshot.js'

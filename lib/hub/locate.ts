@@ -1,0 +1,53 @@
+/** What a user names - a path, or an id of the hub - as files on this disk. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { fetchChosen, type Wanted } from './chosen-files.js'
+import { formatHubId, type HubId, parseHubId } from './id.js'
+import { Snapshot, type SnapshotOptions } from './snapshot.js'
+
+/** Where something came from on the hub. */
+export interface HubOrigin {
+  /** `owner/name`, and the file or folder inside it that was taken: `owner/name/file.gguf`. */
+  readonly id: string
+  /** `owner/name`. */
+  readonly repository: string
+  /** The commit, 40 hexadecimal digits. */
+  readonly revision: string
+}
+
+export interface Located {
+  /** On this disk; of something that is nowhere, as it was given. */
+  readonly path: string
+  /** Null of a path. */
+  readonly origin: HubOrigin | null
+  /** What names the same thing for ever: the path, or the id with its commit. */
+  readonly reference: string
+}
+
+/** The id that a text is, unless something lies at that path: a path always wins. */
+export function hubIdOf(text: string): HubId | null {
+  if (existsSync(text)) return null
+  const id = parseHubId(text)
+  // A folder called like the repository means that a file of that folder is missing.
+  return id && id.path !== null && existsSync(id.repository) ? null : id
+}
+
+/**
+ * Finds a model, an adapter or a tokenizer; downloads it where it is one of the hub that is not in the cache. A path is
+ * given back as it is, whether or not something lies there.
+ * @throws what `Snapshot.open`, `Snapshot.fetch` and `fetchChosen` throw
+ */
+export async function locate(text: string, wanted: Wanted, options: SnapshotOptions = {}): Promise<Located> {
+  const id = hubIdOf(text)
+  if (!id) return { path: text, origin: null, reference: text }
+  const snapshot = await Snapshot.open('model', id, options)
+  const place = await fetchChosen(wanted, id, snapshot)
+  const { commit: revision, folder } = snapshot
+  const { repository } = id
+  const found = { repository, path: place, variant: null }
+  return {
+    path: place === null ? folder : join(folder, place),
+    origin: { id: formatHubId({ ...found, revision: null }), repository, revision },
+    reference: formatHubId({ ...found, revision }),
+  }
+}

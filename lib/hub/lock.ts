@@ -1,0 +1,84 @@
+/** One download of a file at a time, among all processes that share a cache. */
+import { mkdir, open, readFile, rm, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { writeError } from '../io/atomic.js'
+import { isAlive, type ProcessIdentity, thisProcess } from '../io/process-identity.js'
+
+const LOOK_EVERY = 200
+/** Milliseconds without growth after which a download of another machine counts as dead. */
+const DEAD_AFTER = 120_000
+
+export interface LockOptions {
+  /** The file that grows while its holder lives: all that is known of a holder on another machine. */
+  growing: string
+  /** Called once when another process holds it. */
+  onWait: () => void
+}
+
+/**
+ * Does `work` while no other process does. A dead process's lock is taken over. Two may slip in at the same moment then:
+ * they write the same bytes to the same places, and what they make is checked, so that no harm comes of it.
+ */
+export async function whileLocked<Result>(
+  path: string,
+  { growing, onWait }: LockOptions,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  let hasWaited = false
+  while (!(await take(path))) {
+    const state = await stateOf(path, growing)
+    if (state === 'dead') await rm(path, { force: true })
+    if (state !== 'held') continue
+    if (!hasWaited) onWait()
+    hasWaited = true
+    await sleep(LOOK_EVERY)
+  }
+  try {
+    return await work()
+  } finally {
+    await rm(path, { force: true }).catch(() => {})
+  }
+}
+
+async function take(path: string): Promise<boolean> {
+  try {
+    await mkdir(dirname(path), { recursive: true })
+    const handle = await open(path, 'wx')
+    try {
+      await handle.write(JSON.stringify(thisProcess()))
+    } finally {
+      await handle.close()
+    }
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw writeError(error, path)
+  }
+}
+
+async function stateOf(path: string, growing: string): Promise<'held' | 'dead' | 'gone'> {
+  const written = await timeOf(path)
+  if (written === null) return 'gone'
+  const holder = await readHolder(path)
+  const alive = holder && isAlive(holder)
+  if (alive !== null) return alive ? 'held' : 'dead'
+  const lastSign = Math.max(written, (await timeOf(growing)) ?? 0)
+  return Date.now() - lastSign > DEAD_AFTER ? 'dead' : 'held'
+}
+
+async function timeOf(path: string): Promise<number | null> {
+  return (await stat(path).catch(() => null))?.mtimeMs ?? null
+}
+
+/** Null of a lock that is just being written, or is none. */
+async function readHolder(path: string): Promise<ProcessIdentity | null> {
+  try {
+    const holder = JSON.parse(await readFile(path, 'utf8')) as Partial<ProcessIdentity>
+    return typeof holder.pid === 'number' && typeof holder.host === 'string'
+      ? { pid: holder.pid, host: holder.host, started: holder.started ?? null }
+      : null
+  } catch {
+    return null
+  }
+}

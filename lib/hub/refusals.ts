@@ -1,0 +1,107 @@
+/** What the hub's answers mean for whoever asked: sentences with a way out. */
+import { type MoraError, RunError, UsageError } from '../errors.js'
+import { PassingFailure } from './retry.js'
+
+/** What is asked for, as messages name it. */
+export interface Subject {
+  readonly kind: 'model' | 'dataset'
+  /** `owner/name`. */
+  readonly repository: string
+  readonly revision: string
+  /** One file of it; null: the repository itself. */
+  readonly file: string | null
+  readonly endpoint: string
+}
+
+export interface Answer {
+  readonly status: number
+  readonly headers: Headers
+}
+
+/** `the model owner/name`, `the file x of the data set owner/name`. */
+export function nameOf({ kind, repository, file }: Subject): string {
+  const whole = `the ${kind === 'model' ? 'model' : 'data set'} ${repository}`
+  return file === null ? whole : `the file ${file} of ${whole}`
+}
+
+/** The error for an answer that is no success. */
+export function refusal(answer: Answer, subject: Subject): MoraError | PassingFailure {
+  const { status, headers } = answer
+  const reason = headers.get('x-error-code')
+  if (status === 429) {
+    const wait = secondsToWait(headers)
+    return new PassingFailure('rate-limited', `The hub limits requests (429) and did not give ${nameOf(subject)}`, {
+      wait,
+    })
+  }
+  if (status === 408 || status >= 500) {
+    const message = `The hub failed (${status}) to give ${nameOf(subject)}`
+    return new PassingFailure('hub-error', message, { wait: secondsToWait(headers) })
+  }
+  if (reason === 'GatedRepo') return gated(subject)
+  if (status === 401 && /credential|token/i.test(headers.get('x-error-message') ?? '')) {
+    return new UsageError(
+      'bad-token',
+      `The hub does not accept the token (401): renew it (HF_TOKEN or "hf auth login"), or remove it to ask without one.`,
+    )
+  }
+  if (reason === 'RevisionNotFound') return noRevision(subject)
+  if (status === 404 && (reason === 'EntryNotFound' || subject.file !== null)) return noFile(subject)
+  if (status === 401 || status === 404) return noRepository(subject)
+  if (status === 403) return forbidden(answer, subject)
+  return new RunError('hub-error', `The hub answered ${status} when asked for ${nameOf(subject)}${told(headers)}.`)
+}
+
+function gated(subject: Subject): UsageError {
+  const { endpoint, kind, repository } = subject
+  const page = `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${repository}`
+  return new UsageError(
+    'gated-repository',
+    `Access to ${nameOf({ ...subject, file: null })} must be asked for at ${page}; then give a token of that account (HF_TOKEN or "hf auth login").`,
+  )
+}
+
+function noRevision(subject: Subject): UsageError {
+  const { revision } = subject
+  const whole = capital(nameOf({ ...subject, file: null }))
+  return new UsageError('revision-not-found', `${whole} has no branch, tag or commit "${revision}".`)
+}
+
+function noFile(subject: Subject): UsageError {
+  const whole = capital(nameOf({ ...subject, file: null }))
+  return new UsageError('file-not-found', `${whole} has no file "${subject.file}" at revision ${subject.revision}.`)
+}
+
+function noRepository({ kind, repository, endpoint }: Subject): UsageError {
+  const what = kind === 'model' ? 'a model' : 'a data set'
+  return new UsageError(
+    'repository-not-found',
+    `"${repository}" is neither a file or folder here nor ${what} at ${endpoint}: check the path or id; a private one needs a token (HF_TOKEN or "hf auth login").`,
+  )
+}
+
+function forbidden({ headers }: Answer, subject: Subject): UsageError {
+  return new UsageError(
+    'forbidden',
+    `The hub forbids ${nameOf(subject)} (403)${told(headers)}: give a token that may read it (HF_TOKEN or "hf auth login").`,
+  )
+}
+
+/** What the server says, on one short line. */
+function told(headers: Headers): string {
+  const message = (headers.get('x-error-message') ?? '').replace(/[^\x20-\x7e]+/g, ' ').trim()
+  return message === '' ? '' : `, saying "${message.slice(0, 200)}"`
+}
+
+/** `Retry-After`, in seconds or as a date. */
+function secondsToWait(headers: Headers): number | null {
+  const text = headers.get('retry-after')?.trim()
+  if (!text) return null
+  const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000
+  return Number.isFinite(seconds) ? Math.max(0, Math.ceil(seconds)) : null
+}
+
+/** A sentence begins with it. */
+export function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1)
+}

@@ -1,0 +1,159 @@
+/** One request to the hub: redirects followed by hand, so that the token stays at home; silence counts as a lost connection. */
+import { RunError } from '../errors.js'
+import { packageVersion } from '../package-facts.js'
+import { type Answer, nameOf, refusal, type Subject } from './refusals.js'
+import { PassingFailure } from './retry.js'
+import type { HubSettings } from './settings.js'
+
+const MOST_REDIRECTS = 5
+const REDIRECTS = new Set([301, 302, 303, 307, 308])
+/** The answer where a file is shorter than the part that is asked for. */
+const RANGE_REFUSED = 416
+const SILENT = 'no answer'
+/** Reasons of a connection that was never made. */
+const NOBODY = new Set([
+  SILENT,
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'ECONNREFUSED',
+  'ENETUNREACH',
+  'EHOSTUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+])
+
+export interface RequestOptions {
+  /** `HEAD` asks what a file is, and goes no further than the hub; `GET` follows to where the content is. */
+  method?: 'GET' | 'HEAD'
+  /** First byte wanted. */
+  from?: number
+}
+
+/** An answer whose body may still be on its way: read it, or `discard` it. */
+export interface Reply extends Answer {
+  body(): AsyncIterable<Uint8Array>
+  discard(): Promise<void>
+}
+
+/**
+ * Asks for an address under the hub's endpoint.
+ * @throws PassingFailure where another attempt may help; MoraError where the hub refuses
+ */
+export async function request(
+  settings: HubSettings,
+  url: string,
+  subject: Subject,
+  { method = 'GET', from = 0 }: RequestOptions = {},
+): Promise<Reply> {
+  const home = new URL(settings.endpoint).origin
+  let address = new URL(url)
+  for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
+    const headers: Record<string, string> = { 'user-agent': `node-mora/${packageVersion()}; node/${process.version}` }
+    // Sizes and hashes are those of the plain bytes.
+    headers['accept-encoding'] = 'identity'
+    if (from > 0) headers.range = `bytes=${from}-`
+    if (settings.token !== null && address.origin === home) headers.authorization = `Bearer ${settings.token}`
+    const reply = await send(address, { method, headers }, settings.timeout, subject)
+    const isFinal = reply.status < 300 || (reply.status === RANGE_REFUSED && from > 0)
+    if (isFinal && method === 'GET') return reply
+    await reply.discard()
+    if (isFinal) return reply
+    if (!REDIRECTS.has(reply.status)) throw failure(reply, address, home, subject)
+    const next = nextAddress(reply, address, subject)
+    if (method === 'HEAD' && (reply.headers.has('x-linked-etag') || next.origin !== address.origin)) return reply
+    address = next
+  }
+  throw new RunError('hub-error', `The hub redirects in circles when asked for ${nameOf(subject)}.`)
+}
+
+/** An address that the hub sends to holds for a while: what goes wrong there may go right with a new one. */
+function failure(reply: Reply, { origin, host }: URL, home: string, subject: Subject): Error {
+  if (origin === home) return refusal(reply, subject)
+  const { status } = reply
+  return new PassingFailure('hub-error', `${host} answered ${status} when asked for ${nameOf(subject)}`)
+}
+
+function nextAddress({ headers }: Reply, from: URL, subject: Subject): URL {
+  const location = headers.get('location') ?? ''
+  if (location === '' || !URL.canParse(location, from.href)) {
+    throw new RunError('hub-error', `The hub redirects to no address when asked for ${nameOf(subject)}.`)
+  }
+  const next = new URL(location, from)
+  if (next.protocol === from.protocol || next.protocol === 'https:') return next
+  throw new RunError('hub-error', `The hub redirects to an unsafe address (${next.protocol}) for ${nameOf(subject)}.`)
+}
+
+async function send(
+  address: URL,
+  options: { method: string; headers: Record<string, string> },
+  timeout: number,
+  subject: Subject,
+): Promise<Reply> {
+  const watch = new Watch(timeout)
+  const lost = (cause: unknown, code: string, doing: string) => {
+    const reason = watch.expired ? SILENT : reasonOf(cause)
+    return new PassingFailure(code, `${doing} ${nameOf(subject)}: ${reason}`, {
+      unanswered: code === 'hub-unreachable' && NOBODY.has(reason),
+      cause,
+    })
+  }
+  let response: Response
+  try {
+    response = await fetch(address, { ...options, redirect: 'manual', signal: watch.signal })
+  } catch (cause) {
+    watch.end()
+    throw lost(cause, 'hub-unreachable', `${address.host} cannot be reached for`)
+  }
+  return {
+    status: response.status,
+    headers: response.headers,
+    async *body() {
+      try {
+        for await (const chunk of response.body ?? []) {
+          watch.extend()
+          yield chunk
+        }
+      } catch (cause) {
+        throw lost(cause, 'download-cut', 'The connection was lost while receiving')
+      } finally {
+        watch.end()
+      }
+    },
+    async discard() {
+      watch.end()
+      await response.body?.cancel().catch(() => {})
+    },
+  }
+}
+
+/** Aborts when nothing has come for so long. */
+class Watch {
+  readonly #controller = new AbortController()
+  readonly #timer: NodeJS.Timeout
+  expired = false
+
+  constructor(timeout: number) {
+    this.#timer = setTimeout(() => {
+      this.expired = true
+      this.#controller.abort()
+    }, timeout)
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal
+  }
+
+  extend(): void {
+    this.#timer.refresh()
+  }
+
+  end(): void {
+    clearTimeout(this.#timer)
+  }
+}
+
+/** `ENOTFOUND`, or whatever lies at the bottom of "fetch failed". */
+function reasonOf(error: unknown): string {
+  const { cause, code, message } = error as { cause?: unknown; code?: unknown; message?: unknown }
+  if (cause instanceof Error) return reasonOf(cause)
+  return String(code ?? message)
+}

@@ -1,0 +1,68 @@
+/** Doing again what failed for a reason that passes: a lost connection, a busy server, a limit of requests. */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { RunError } from '../errors.js'
+
+const ATTEMPTS = 5
+/** Seconds; a server that asks for a longer wait is taken as a refusal. */
+const LONGEST_WAIT = 300
+
+export interface Pacing {
+  /** Called before each wait, with what happened and how long it will be. */
+  onWarning: (message: string) => void
+  /** Waits; a test does not. */
+  pause?: (milliseconds: number) => Promise<unknown>
+}
+
+/** A failure that may pass. What the message says ends without a full stop. */
+export class PassingFailure extends Error {
+  /** Seconds that the server asked to wait. */
+  readonly wait: number | null
+  /** Whether something was gained before it failed, so that attempts count anew. */
+  readonly gained: boolean
+  /** Whether nobody answered at all. */
+  readonly unanswered: boolean
+
+  constructor(
+    readonly code: string,
+    message: string,
+    { wait = null, gained = false, unanswered = false, cause }: Partial<PassingFailure> = {},
+  ) {
+    super(message, { cause })
+    this.wait = wait
+    this.gained = gained
+    this.unanswered = unanswered
+  }
+}
+
+/**
+ * Does `work` until it does not fail with a `PassingFailure`, at most 5 times in a row without gain; waits in between: as
+ * long as the server says, else 1, 2, 4 and 8 seconds.
+ *
+ * @param expectAnswer give up at once where nobody answers: who has no network wants to know now
+ * @throws RunError with the code of the failure
+ */
+export async function withRetries<Result>(
+  work: () => Promise<Result>,
+  { onWarning, pause = sleep }: Pacing,
+  { expectAnswer = false } = {},
+): Promise<Result> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work()
+    } catch (failure) {
+      if (!(failure instanceof PassingFailure)) throw failure
+      if (failure.gained) attempt = 1
+      const seconds = failure.wait ?? 2 ** (attempt - 1)
+      const isHopeless = attempt >= ATTEMPTS || seconds > LONGEST_WAIT || (expectAnswer && failure.unanswered)
+      if (isHopeless) throw givenUp(failure, attempt)
+      onWarning(`${failure.message}; trying again in ${seconds} s.`)
+      await pause(seconds * 1000)
+    }
+  }
+}
+
+function givenUp({ code, message, wait, cause }: PassingFailure, attempts: number): RunError {
+  const tries = attempts > 1 ? ` (${attempts} attempts)` : ''
+  const later = wait === null ? '' : `; it asks to wait ${wait} s`
+  return new RunError(code, `${message}${tries}${later}.`, { cause })
+}

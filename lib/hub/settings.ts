@@ -1,0 +1,89 @@
+/** Where the hub is, where its cache lies, and with whose rights it is asked: the variables that Hugging Face's tools read. */
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { UsageError } from '../errors.js'
+
+export interface HubSettings {
+  /** Without a slash at its end. */
+  readonly endpoint: string
+  /** Folder of the cache, shared with Python's huggingface_hub. */
+  readonly cache: string
+  /** Never printed, and sent to the endpoint's own host only. */
+  readonly token: string | null
+  /** Take what is in the cache, and ask nobody. */
+  readonly offline: boolean
+  /** Milliseconds without a byte after which a connection counts as lost. */
+  readonly timeout: number
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/**
+ * Reads `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE` and
+ * `HF_HUB_DOWNLOAD_TIMEOUT`.
+ * @throws UsageError `bad-value` that names the variable; a token itself is not repeated
+ */
+export function hubSettings(offline = false, environment: Environment = process.env): HubSettings {
+  const home = homeOf(environment)
+  const { HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE } = environment
+  return {
+    endpoint: endpointOf(environment),
+    cache: expanded(HF_HUB_CACHE || HUGGINGFACE_HUB_CACHE || join(home, 'hub')),
+    token: tokenOf(environment, home),
+    offline: offline || isTrue(HF_HUB_OFFLINE || TRANSFORMERS_OFFLINE),
+    timeout: timeoutOf(environment),
+  }
+}
+
+function homeOf({ HF_HOME, XDG_CACHE_HOME }: Environment): string {
+  return expanded(HF_HOME || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface'))
+}
+
+function expanded(path: string): string {
+  return path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : path
+}
+
+function isTrue(value: string | undefined): boolean {
+  return ['1', 'ON', 'YES', 'TRUE'].includes((value ?? '').toUpperCase())
+}
+
+function endpointOf({ HF_ENDPOINT }: Environment): string {
+  const endpoint = HF_ENDPOINT?.trim() || 'https://huggingface.co'
+  const url = URL.canParse(endpoint) ? new URL(endpoint) : null
+  if (!url || !/^https?:$/.test(url.protocol)) {
+    throw new UsageError(
+      'bad-value',
+      `Expected an address of http or https for HF_ENDPOINT but received "${endpoint}".`,
+    )
+  }
+  if (url.username !== '' || url.password !== '') {
+    throw new UsageError('bad-value', 'HF_ENDPOINT must not hold a user name or password: give a token with HF_TOKEN.')
+  }
+  return endpoint.replace(/\/+$/, '')
+}
+
+function tokenOf(environment: Environment, home: string): string | null {
+  const { HF_TOKEN, HUGGING_FACE_HUB_TOKEN, HF_TOKEN_PATH, HF_HUB_DISABLE_IMPLICIT_TOKEN } = environment
+  if (isTrue(HF_HUB_DISABLE_IMPLICIT_TOKEN)) return null
+  const file = HF_TOKEN_PATH ? expanded(HF_TOKEN_PATH) : join(home, 'token')
+  const token = (HF_TOKEN || HUGGING_FACE_HUB_TOKEN || readIfThere(file)).trim()
+  if (token === '') return null
+  if (/^[\x21-\x7e]+$/.test(token)) return token
+  throw new UsageError('bad-value', `The token of the hub (HF_TOKEN or ${file}) has characters that no token has.`)
+}
+
+function readIfThere(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+function timeoutOf({ HF_HUB_DOWNLOAD_TIMEOUT: given }: Environment): number {
+  if (!given) return 30_000
+  const seconds = Number(given)
+  if (seconds > 0 && seconds <= 86_400) return seconds * 1000
+  throw new UsageError('bad-value', `Expected seconds above 0 for HF_HUB_DOWNLOAD_TIMEOUT but received "${given}".`)
+}

@@ -1,0 +1,160 @@
+/** A repository at one commit: what it holds, and its files on this disk. */
+import { mkdir } from 'node:fs/promises'
+import { RunError, UsageError } from '../errors.js'
+import { writeError } from '../io/atomic.js'
+import { requireFreeSpace } from '../io/disk-space.js'
+import { CachedRepository, isContentHash } from './cache.js'
+import { type DownloadContext, downloadFile, type RemoteFile } from './download.js'
+import type { HubId } from './id.js'
+import { inParallel } from './in-parallel.js'
+import { type Listing, listingOf } from './listing.js'
+import { capital, nameOf, type Subject } from './refusals.js'
+import { request } from './requests.js'
+import { type Pacing, withRetries } from './retry.js'
+import { type HubSettings, hubSettings } from './settings.js'
+
+/** Files that are asked for at the same time. */
+const AT_ONCE = 4
+
+export interface DownloadProgress {
+  /** `owner/name`. */
+  readonly repository: string
+  /** Bytes that were there already, of files that were cut off, count as done. */
+  readonly doneBytes: number
+  readonly totalBytes: number
+  readonly files: number
+}
+
+export interface HubOptions {
+  /** Take hub ids from the cache, and ask nobody; also by `HF_HUB_OFFLINE=1`. */
+  offline?: boolean
+  /** Called while files of the hub are downloaded. */
+  onDownload?: (progress: DownloadProgress) => void
+  /** Called with each thing that the user should know. */
+  onWarning?: (message: string) => void
+}
+
+/** Options, and what only tests change. */
+export interface SnapshotOptions extends HubOptions, Partial<Pick<Pacing, 'pause'>> {
+  settings?: HubSettings
+}
+
+export class Snapshot {
+  private constructor(
+    /** With the commit as its revision. */
+    readonly subject: Subject,
+    /** Paths in the repository; without the network those that are in the cache. */
+    readonly files: Listing['files'],
+    /** The revision that was asked for. */
+    private readonly asked: string,
+    private readonly cached: CachedRepository,
+    private readonly settings: HubSettings,
+    private readonly options: SnapshotOptions & Pacing,
+  ) {}
+
+  /**
+   * Finds out what an id means now. Where the hub cannot be reached, that is what it meant when it was last asked.
+   * @throws UsageError `repository-not-found`, `revision-not-found`, `gated-repository`, `forbidden`, `bad-token`,
+   * `not-cached`; RunError `hub-unreachable`, `hub-error`, `rate-limited`
+   */
+  static async open(kind: Subject['kind'], id: HubId, options: SnapshotOptions = {}): Promise<Snapshot> {
+    const settings = options.settings ?? hubSettings(options.offline)
+    const asked = id.revision ?? 'main'
+    const subject = { kind, repository: id.repository, revision: asked, file: null, endpoint: settings.endpoint }
+    const cached = new CachedRepository(settings.cache, subject)
+    const complete = { onWarning: () => {}, ...options }
+    const listing = await listingOf(subject, cached, settings, complete)
+    if (!listing) throw notCached(subject, settings, 'nothing of')
+    return new Snapshot({ ...subject, revision: listing.commit }, listing.files, asked, cached, settings, complete)
+  }
+
+  get commit(): string {
+    return this.subject.revision
+  }
+
+  /** Where the files lie, under their paths. */
+  get folder(): string {
+    return this.cached.snapshot(this.commit)
+  }
+
+  /** `the model owner/name`, for messages. */
+  get name(): string {
+    return nameOf(this.subject)
+  }
+
+  /**
+   * Brings files of the repository to `folder`. They appear there, in their order, when all of them are whole and checked.
+   * @throws RunError `disk-full` before anything is downloaded, and what `downloadFile` throws
+   */
+  async fetch(paths: readonly string[]): Promise<void> {
+    const present = await Promise.all(paths.map((path) => this.cached.has(this.commit, path)))
+    const absent = paths.filter((_, index) => !present[index])
+    if (absent.length > 0 && this.settings.offline) {
+      throw notCached(this.subject, this.settings, `no ${absent.join(' and no ')} of`)
+    }
+    const remote = await inParallel(absent, AT_ONCE, (path) => this.#describe(path))
+    await this.#download(remote)
+    for (const { path, hash } of remote) await this.cached.link(this.commit, path, hash)
+    await this.cached.setCommit(this.asked, this.commit)
+  }
+
+  async #download(remote: readonly RemoteFile[]): Promise<void> {
+    const missing = new Map<string, RemoteFile>()
+    const arrived = new Map<string, number>()
+    for (const file of remote) {
+      if (await this.cached.hasBlob(file.hash, file.size)) continue
+      missing.set(file.hash, file)
+      arrived.set(file.hash, await this.cached.partialSize(file.hash))
+    }
+    if (missing.size === 0) return
+    const totalBytes = sum([...missing.values()].map(({ size }) => size))
+    await this.#requireSpace(totalBytes - sum(arrived.values()))
+    const { repository } = this.subject
+    const context: DownloadContext = {
+      ...this.options,
+      settings: this.settings,
+      cached: this.cached,
+      subject: this.subject,
+      onBytes: ({ hash }, bytes) => {
+        arrived.set(hash, bytes)
+        this.options.onDownload?.({ repository, doneBytes: sum(arrived.values()), totalBytes, files: missing.size })
+      },
+    }
+    await inParallel([...missing.values()], AT_ONCE, (file) => downloadFile(file, context))
+  }
+
+  async #requireSpace(bytes: number): Promise<void> {
+    const { folder } = this.cached
+    await mkdir(folder, { recursive: true }).catch((error) => {
+      throw writeError(error, folder)
+    })
+    await requireFreeSpace(folder, bytes, capital(this.name))
+  }
+
+  /** Size and hash of a file, as the hub tells them before it redirects to where the content is. */
+  async #describe(path: string): Promise<RemoteFile> {
+    const { endpoint, kind, repository } = this.subject
+    const subject = { ...this.subject, file: path }
+    const place = [repository, 'resolve', this.commit, ...path.split('/').map(encodeURIComponent)].join('/')
+    const url = `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${place}`
+    const { headers } = await withRetries(() => request(this.settings, url, subject, { method: 'HEAD' }), this.options)
+    const hash = (headers.get('x-linked-etag') ?? headers.get('etag') ?? '').replace(/^W\//, '').replaceAll('"', '')
+    const size = headers.get('x-linked-size') ?? headers.get('content-length') ?? ''
+    if (isContentHash(hash) && /^\d{1,15}$/.test(size)) return { path, url, hash, size: Number(size) }
+    throw new RunError('hub-error', `The hub tells no hash or no size of ${nameOf(subject)}: it could not be checked.`)
+  }
+}
+
+function notCached(subject: Subject, { cache }: HubSettings, what: string): UsageError {
+  const { repository, revision } = subject
+  return new UsageError(
+    'not-cached',
+    `Nothing lies at the path "${repository}", the cache ${cache} has ${what} ${nameOf(subject)} at revision ${revision}, and nothing is downloaded in offline mode (the option offline or HF_HUB_OFFLINE).`,
+  )
+}
+
+function sum(numbers: Iterable<number>): number {
+  let total = 0
+  for (const number of numbers) total += number
+  return total
+}

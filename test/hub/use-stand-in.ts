@@ -1,0 +1,52 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach } from 'vitest'
+import type { SnapshotOptions } from '../../lib/hub/index.js'
+import type { HubSettings } from '../../lib/hub/settings.js'
+import { StandIn } from './stand-in.js'
+
+export const TOKEN = 'hf_theTokenThatNobodyMaySee'
+
+export interface HubTest {
+  standIn: StandIn
+  cache: string
+  /** Seconds that were waited for, without being waited. */
+  waits: number[]
+  warnings: string[]
+  /** Of this stand-in and cache; waits cost no time. */
+  options: SnapshotOptions & { settings: HubSettings }
+  /** Names of files anywhere below a folder of the cache. */
+  namesIn: (...folder: string[]) => string[]
+}
+
+/** A stand-in of the hub and an empty cache for each test. */
+export function useStandIn(): () => HubTest {
+  let test: HubTest
+  beforeEach(async () => {
+    const standIn = await StandIn.start()
+    const cache = mkdtempSync(join(tmpdir(), 'mora-hub-'))
+    const [waits, warnings]: [number[], string[]] = [[], []]
+    const settings = { endpoint: standIn.endpoint, cache, token: TOKEN, offline: false, timeout: 5000 }
+    const options = {
+      settings,
+      pause: async (milliseconds: number) => void waits.push(milliseconds / 1000),
+      onWarning: (message: string) => void warnings.push(message),
+    }
+    const namesIn = (...folder: string[]) => {
+      try {
+        return readdirSync(join(cache, ...folder), { recursive: true })
+          .map(String)
+          .sort()
+      } catch {
+        return []
+      }
+    }
+    test = { standIn, cache, waits, warnings, options, namesIn }
+  })
+  afterEach(async () => {
+    await test.standIn.stop()
+    rmSync(test.cache, { recursive: true, force: true })
+  })
+  return () => test
+}
