@@ -22,6 +22,7 @@ export { type RsLoraConfig, rslora } from './adapters/rslora.js'
 export { squareSide } from './adapters/square-side.js'
 export { type AnalyzeOptions, analyzeAdapter, type LayerSpectrum, type Spectrum, spectrumOf } from './analysis/index.js'
 export type { Batch } from './data/batch.js'
+export type { DataPurpose } from './data/data-files.js'
 export { type DataSummary, Dataset, type DatasetOptions, loadDataset } from './data/dataset.js'
 export type { TokenRow } from './data/encode.js'
 export { DataLoader, type LoaderOptions, type LoaderRow, type LoaderState } from './data/loader.js'
@@ -55,6 +56,7 @@ export {
   type TokenCache,
   type TokenChoice,
 } from './generate/index.js'
+export type { DownloadProgress, HubOptions, HubOrigin } from './hub/index.js'
 export type { GgufDType } from './io/gguf-writer.js'
 export type { RestartOptions } from './models/adapters.js'
 export type { ModelConfig } from './models/config.js'

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { InputError, UsageError } from '../errors.js'
+import { type HubOptions, locate } from '../hub/index.js'
 import { writeFileAtomic } from '../io/atomic.js'
 import { whyNoAdapter } from '../io/folder-kinds.js'
 import { isJsonObject, readJsonObject } from '../io/json.js'
@@ -44,8 +45,17 @@ export interface StoredAdapter {
   readonly tensors: ReadonlyMap<string, StoredTensor>
 }
 
-/** Reads an adapter in the layout of Hugging Face PEFT 0.9 and later, or of the MoRA reference. */
-export async function readAdapterFolder(folder: string): Promise<StoredAdapter> {
+/** How an adapter's file names its base model. */
+export interface BaseName {
+  /** A path as the user gave it, or a hub id. */
+  readonly name: string
+  /** Commit of a hub id; else null. */
+  readonly revision: string | null
+}
+
+/** Reads an adapter in the layout of Hugging Face PEFT 0.9 and later, or of the MoRA reference: a folder or a hub id. */
+export async function readAdapterFolder(adapter: string, options: HubOptions = {}): Promise<StoredAdapter> {
+  const { path: folder } = await locate(adapter, 'adapter', options)
   const why = whyNoAdapter(folder)
   if (why !== null) throw new UsageError('not-an-adapter', `This is no adapter: ${why}.`)
   const configPath = join(folder, configName)
@@ -138,14 +148,14 @@ export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix
 
 /**
  * Writes both files; a reader never finds half of one. `modules` are weights that were trained whole, by their names in
- * the model and as checkpoints store them, and `base` names the model as the user gave it.
+ * the model and as checkpoints store them, and `base` is the model that the adapter belongs to.
  */
 export async function writeAdapterFolder(
   folder: string,
   config: AdapterConfigBase,
   layers: ReadonlyMap<string, readonly TensorToStore[]>,
   modules: ReadonlyMap<string, Tensor>,
-  { base, provenance, fanInFanOut }: { base: string; provenance: AdapterProvenance; fanInFanOut: boolean },
+  { base, provenance, fanInFanOut }: { base: BaseName; provenance: AdapterProvenance; fanInFanOut: boolean },
 ): Promise<void> {
   const entry = (name: string, { shape, values }: Omit<TensorToStore, 'suffix'>, layer: string) => ({
     name: `${prefix}${name}`,
@@ -162,14 +172,14 @@ export async function writeAdapterFolder(
   const { node_mora: own, ...entriesOfMethod } = adapterMethod(config.method).toPeft(config)
   const json = {
     auto_mapping: null,
-    base_model_name_or_path: base,
+    base_model_name_or_path: base.name,
     inference_mode: true,
     layers_pattern: null,
     layers_to_transform: null,
     modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
     r: config.rank,
     rank_pattern: config.rankPattern,
-    revision: null,
+    revision: base.revision,
     target_modules: targetsInFile(config.targetModules, [...layers.keys()]),
     task_type: 'CAUSAL_LM',
     ...entriesOfMethod,

@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js'
+import type { HubOptions } from '../hub/index.js'
 import type { NativeDevice } from '../native.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import { Parameter } from '../tensor/parameter.js'
@@ -18,7 +19,7 @@ export interface LoadedAdapter<L extends LayerFacts> {
   modules: Map<string, Parameter>
 }
 
-export interface ReadAdapterOptions {
+export interface ReadAdapterOptions extends HubOptions {
   device: NativeDevice
   /** The adapter's name in the model. */
   adapter: string
@@ -35,9 +36,9 @@ export async function readAdapterLayers<L extends LayerFacts>(
   folder: string,
   linears: readonly L[],
   base: BaseModel,
-  { device, adapter, allowOtherBase = false }: ReadAdapterOptions,
+  { device, adapter, allowOtherBase = false, ...hub }: ReadAdapterOptions,
 ): Promise<LoadedAdapter<L>> {
-  const stored = await readAdapterFolder(folder)
+  const stored = await readAdapterFolder(folder, hub)
   const byName = new Map(linears.map((linear) => [linear.name, linear]))
   requireUntied(stored.layers, base)
   const foreign = stored.layers.filter((layer) => !byName.has(layer))

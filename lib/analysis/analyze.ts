@@ -1,12 +1,13 @@
 import { readAdapterLayers } from '../adapters/read-layers.js'
+import type { HubOptions } from '../hub/index.js'
 import { adaptableLayers, baseModelOf, ModelSource, weightChange } from '../models/index.js'
 import { openDevice } from '../tensor/device.js'
 import { type Spectrum, spectrumOf } from './spectrum.js'
 
-export interface AnalyzeOptions {
-  /** The base: a folder with `config.json` and safetensors, or a `.gguf` file. */
+export interface AnalyzeOptions extends HubOptions {
+  /** The base: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
-  /** A folder in the layout of Hugging Face PEFT. */
+  /** A folder in the layout of Hugging Face PEFT, or a hub id. */
   adapter: string
   /** Singular values above this are counted; 0.1 as in the MoRA paper. */
   threshold?: number
@@ -37,15 +38,17 @@ export async function analyzeAdapter({
   allowOtherBase,
   threads,
   onProgress,
+  ...hub
 }: AnalyzeOptions): Promise<LayerSpectrum[]> {
   const device = openDevice({ device: 'cpu', threads })
-  const source = await ModelSource.open(model)
+  const source = await ModelSource.open(model, hub)
   const { config } = source
   const base = baseModelOf(config, source)
   const { layers, modules } = await readAdapterLayers(adapter, adaptableLayers(config), base, {
     device,
     adapter,
     allowOtherBase,
+    ...hub,
   })
   const spectra: LayerSpectrum[] = []
   try {

@@ -5,6 +5,7 @@ import { layerTensors, readAdapterFolder, type StoredAdapter } from '../adapters
 import { sameValues } from '../adapters/modules-to-save.js'
 import { adapterMethod } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
+import { formatHubId, type HubOptions, hubIdOf, locate } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
 import { ModelSource } from '../models/index.js'
 import { formatCount, formatFacts, formatTable } from './format.js'
@@ -26,19 +27,22 @@ export interface AdapterFacts {
   dropout: number
   /** Trained numbers. */
   parameters: number
-  /** Path of the model that it was trained on, as its file says. */
+  /** Path or hub id of the model that it was trained on, as its file says. */
   baseModel: string | null
   layers: AdapterLayerFacts[]
   /** Modules that were trained whole. */
   modulesToSave: readonly string[]
 }
 
-export async function adapterFacts(folder: string, modelPath: string | undefined): Promise<AdapterFacts> {
-  const stored = await readAdapterFolder(folder)
+export async function adapterFacts(
+  adapter: string,
+  modelPath: string | undefined,
+  hub: HubOptions = {},
+): Promise<AdapterFacts> {
+  const stored = await readAdapterFolder(adapter, hub)
   const config = stored.config as StoredAdapter['config'] & { operator?: string; alpha?: number }
-  const baseModel = await baseOf(folder)
-  const path = modelPath ?? (baseModel !== null && existsSync(baseModel) ? baseModel : undefined)
-  const source = path === undefined ? null : await ModelSource.open(path)
+  const base = await baseOf(stored.folder)
+  const source = await sourceAtHand(modelPath ?? base)
   const layers = stored.layers.map((name) => layerFacts(stored, name, source))
   return {
     method: config.method,
@@ -47,22 +51,34 @@ export async function adapterFacts(folder: string, modelPath: string | undefined
     alpha: config.alpha ?? null,
     dropout: config.dropout,
     parameters: layers.reduce((sum, layer) => sum + trainedNumbers(stored, layer), numbersInModules(stored)),
-    baseModel,
+    baseModel: base,
     layers,
     modulesToSave: config.modulesToSave,
   }
 }
 
-/** The path of the model that an adapter was trained on, as its file says. */
-export async function baseOf(folder: string): Promise<string | null> {
-  const { base_model_name_or_path: base } = await readJsonObject(join(folder, 'adapter_config.json'))
-  return typeof base === 'string' && base !== '' ? base : null
+/** The path or hub id (with its commit) of the model that an adapter was trained on, as its file says. */
+async function baseOf(folder: string): Promise<string | null> {
+  const { base_model_name_or_path: base, revision } = await readJsonObject(join(folder, 'adapter_config.json'))
+  if (typeof base !== 'string' || base === '') return null
+  const id = typeof revision === 'string' && revision !== '' ? hubIdOf(base) : null
+  return id ? formatHubId({ ...id, revision: String(revision) }) : base
 }
 
-/** The same, where it is at hand. @throws UsageError `missing-option` */
-export async function existingBase(adapter: string): Promise<string> {
-  const base = await baseOf(adapter)
-  if (base !== null && existsSync(base)) return base
+/** A model that no download is needed for. */
+async function sourceAtHand(model: string | null): Promise<ModelSource | null> {
+  if (model === null || !(existsSync(model) || hubIdOf(model))) return null
+  return ModelSource.open(model, { offline: true }).catch((error: unknown) => {
+    if (error instanceof UsageError && hubIdOf(model)) return null
+    throw error
+  })
+}
+
+/** The base of an adapter, where it is at hand or on the hub. @throws UsageError `missing-option` */
+export async function existingBase(adapter: string, hub: HubOptions): Promise<string> {
+  const { path } = await locate(adapter, 'adapter', hub)
+  const base = await baseOf(path)
+  if (base !== null && (existsSync(base) || hubIdOf(base))) return base
   throw new UsageError(
     'missing-option',
     `--model is needed: ${base === null ? `${adapter} does not say which model it belongs to` : `the base of ${adapter}, ${base}, is not found here`}.`,

@@ -18,18 +18,19 @@ export interface DataFacts {
   tokenizer: Tokenizer | null
 }
 
-type DataOptions = Pick<InspectOptions, 'model' | 'data' | 'maxLength' | 'template' | 'trainOn'>
+type DataOptions = Pick<InspectOptions, 'model' | 'data' | 'maxLength' | 'template' | 'trainOn' | 'offline'>
 
 export async function dataFacts(
-  { model, data, maxLength, template, trainOn }: DataOptions,
+  { model, data, maxLength, template, trainOn, offline }: DataOptions,
   { maxPositions = Number.POSITIVE_INFINITY, warn }: { maxPositions?: number; warn: (message: string) => void },
 ): Promise<DataFacts> {
-  const tokenizer = model === undefined ? null : await loadTokenizer(model)
+  const tokenizer = model === undefined ? null : await loadTokenizer(model, { offline })
   const dataset = await loadDataset(data!, {
     tokenizer,
     maxLength: maxLengthOf(maxLength, maxPositions),
     template,
     trainOn,
+    offline,
     keepWithoutTarget: true,
     onWarning: warn,
   })

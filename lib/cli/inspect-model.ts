@@ -1,9 +1,11 @@
 /** What a model is, from its files alone: no weight is loaded. */
 import { loadTokenizer } from '../data/tokenizer.js'
+import type { HubOptions } from '../hub/index.js'
 import { ModelSource } from '../models/index.js'
 import { formatCount, formatFacts } from './format.js'
 
 export interface ModelFacts {
+  /** Or the hub id, with its commit. */
   path: string
   format: 'folder' | 'gguf'
   architecture: string
@@ -26,9 +28,9 @@ export interface ModelFacts {
   tokenizer: { vocabularySize: number; bosToken: string | null; eosToken: string | null; chatTemplate: boolean } | null
 }
 
-export async function modelFacts(path: string): Promise<ModelFacts> {
-  const source = await ModelSource.open(path)
-  const tokenizer = await loadTokenizer(path)
+export async function modelFacts(path: string, { offline }: HubOptions = {}): Promise<ModelFacts> {
+  const source = await ModelSource.open(path, { offline })
+  const tokenizer = await loadTokenizer(source.path)
   const { config } = source
   const dtypes: Record<string, number> = {}
   let parameters = 0

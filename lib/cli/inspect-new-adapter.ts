@@ -25,7 +25,7 @@ export interface NewAdapterFacts {
 }
 
 export async function newAdapterFacts(path: string, options: InspectOptions): Promise<NewAdapterFacts> {
-  const source = await ModelSource.open(path)
+  const source = await ModelSource.open(path, { offline: options.offline })
   const base = baseModelOf(source.config, source)
   const numbers = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1)
   const modelParameters = [...base.weights.values()].reduce((sum, shape) => sum + numbers(shape), 0)

@@ -25,12 +25,23 @@ export function checkMergeOutput(options: MergeOptions, source: OptionSource): v
 
 export async function runMerge(options: MergeOptions & { model: string }, terminal: Terminal): Promise<CommandResult> {
   const { mergeModel } = await import('../models/index.js')
-  const { model, adapter, output, format, quiet, allowOtherBase, dtype, device, threads, allowTf32 } = options
+  const { model, adapter, output, format, quiet, allowOtherBase, dtype, device, threads, allowTf32, offline } = options
   const progress = new Progress(terminal.stderr, { quiet })
   try {
     progress.note(`merging ${adapter} into ${model}`)
     const json = await mergeModel({
-      ...{ model, adapter: adapter!, output: output!, format, allowOtherBase, dtype, device, threads, allowTf32 },
+      ...{
+        model,
+        adapter: adapter!,
+        output: output!,
+        format,
+        allowOtherBase,
+        dtype,
+        device,
+        threads,
+        allowTf32,
+        offline,
+      },
       onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),
     })
     const text = formatFacts([

@@ -2,40 +2,43 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { UsageError } from '../errors.js'
+import { hubIdOf } from '../hub/index.js'
 import { whyNoAdapter, whyNoModel } from '../io/folder-kinds.js'
 import { isWithin } from '../io/within.js'
 import { type OptionSource, optionName } from '../options/names.js'
 
-const HUB_ID = /^[\w.-]+\/[\w.-]+$/
-
-function missing(key: string, path: string, source: OptionSource): UsageError {
-  const hub = HUB_ID.test(path)
-    ? ' (models and data of the Hugging Face hub are not available yet: download them first)'
-    : ''
-  return new UsageError('missing-file', `${optionName(key, source)}: there is no file or folder "${path}"${hub}.`)
-}
-
 /** Throws unless something lies at the path. */
 export function requirePath(key: string, path: string | undefined, source: OptionSource): void {
-  if (path !== undefined && !existsSync(path)) throw missing(key, path, source)
+  if (path === undefined || existsSync(path)) return
+  throw new UsageError('missing-file', `${optionName(key, source)}: there is no file or folder "${path}".`)
 }
 
-/** Throws unless each is there; `-` is stdin. */
+/** Throws unless something lies at the path, or it may be an id of the hub. */
+export function requirePathOrId(key: string, path: string | undefined, source: OptionSource): void {
+  if (path === undefined || existsSync(path) || hubIdOf(path)) return
+  const name = optionName(key, source)
+  throw new UsageError(
+    'missing-file',
+    `${name}: there is no file or folder "${path}", and an id of the hub would be owner/name.`,
+  )
+}
+
+/** Throws unless each is there or may be an id of the hub; `-` is stdin. */
 export function requireData(key: string, paths: readonly string[] | undefined, source: OptionSource): void {
-  for (const path of paths ?? []) if (path !== '-') requirePath(key, path, source)
+  for (const path of paths ?? []) if (path !== '-') requirePathOrId(key, path, source)
 }
 
-/** Throws unless the path is a .gguf file or a folder with config.json. */
+/** Throws unless the path is a .gguf file or a folder with config.json, or may be an id of the hub. */
 export function requireModel(path: string | undefined, source: OptionSource): void {
   if (path === undefined) return
-  requirePath('model', path, source)
+  requirePathOrId('model', path, source)
   refuse('not-a-model', 'model', whyNoModel(path), source)
 }
 
-/** Throws unless the path is a folder with adapter_config.json. */
+/** Throws unless the path is a folder with adapter_config.json, or may be an id of the hub. */
 export function requireAdapter(path: string | undefined, source: OptionSource): void {
   if (path === undefined) return
-  requirePath('adapter', path, source)
+  requirePathOrId('adapter', path, source)
   refuse('not-an-adapter', 'adapter', whyNoAdapter(path), source)
 }
 
@@ -50,7 +53,7 @@ export function requireFreeOutput(
   source: OptionSource,
 ): void {
   const name = optionName('output', source)
-  const threatened = inputs.find((input) => input !== undefined && isWithin(input, output))
+  const threatened = inputs.find((input) => input !== undefined && existsSync(input) && isWithin(input, output))
   if (threatened !== undefined) {
     throw new UsageError(
       'unfit-options',

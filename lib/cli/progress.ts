@@ -61,7 +61,7 @@ export class Progress {
       this.#output.write(`${line}\n`)
       return
     }
-    const width = (this.#output.columns ?? 80) - 1
+    const width = (this.#output.columns || 80) - 1
     this.#output.write(`\r\u001b[K${line.slice(0, width)}`)
     this.#standing = true
   }

@@ -2,6 +2,7 @@
 import { MoraError } from '../errors.js'
 import { type CommonOptions, type OptionsSchema, requireOptions, resolveWithConfig } from '../options/index.js'
 import type { AnyCommand, CommandContext, CommandResult } from './command.js'
+import { fetchHubIds } from './hub-files.js'
 import { parseArguments } from './parser.js'
 import type { Terminal } from './terminal.js'
 
@@ -37,7 +38,7 @@ async function runCommand(command: AnyCommand, options: CommonOptions, terminal:
       if (!options.quiet) terminal.stderr.write(`${line}\n`)
     },
   }
-  const result = await command.run(options, context)
+  const result = await command.run(await fetchHubIds(command.schema, options, terminal), context)
   print(result, options.json, terminal)
   return result.exitCode ?? 0
 }

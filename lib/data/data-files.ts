@@ -1,11 +1,13 @@
 /** Which files a source names, and what their names say about their content. */
 import { readdir, stat } from 'node:fs/promises'
-import { extname, join } from 'node:path'
+import { join } from 'node:path'
 import { UsageError } from '../errors.js'
+import { type HubOptions, hubIdOf } from '../hub/index.js'
+import { DATA_ENDINGS, type DataFormat, formatOf, isUnread, refuseUnread } from './data-formats.js'
 import { type Compression, compressionOf, refuseUnreadable } from './decompress.js'
+import { type DataPurpose, fetchHubData, type HubData } from './hub-data.js'
 
-/** How a file's records are written; `unknown` is found out from its content. */
-export type DataFormat = 'lines' | 'json' | 'text' | 'csv' | 'tsv' | 'parquet' | 'unknown'
+export type { DataPurpose } from './hub-data.js'
 
 /** A file to read and how; `-` is standard input. */
 export interface DataFile {
@@ -16,30 +18,42 @@ export interface DataFile {
   bytes: number
 }
 
-const FORMATS: Record<string, DataFormat> = {
-  '.jsonl': 'lines',
-  '.ndjson': 'lines',
-  '.json': 'json',
-  '.txt': 'text',
-  '.text': 'text',
-  '.csv': 'csv',
-  '.tsv': 'tsv',
-  '.parquet': 'parquet',
+export interface FindOptions extends HubOptions {
+  /** What the rows are for: of a data set of the hub, the split that is meant where none is named; training. */
+  purpose?: DataPurpose
 }
 
-/** Data that other tools read. In a folder it must not be passed over: the rest would be trained without it. */
-const UNREAD = new Set(
-  ['arrow', 'feather', 'orc', 'avro', 'xlsx', 'zip', 'tar', 'tgz', 'bz2', 'xz', '7z'].map((name) => `.${name}`),
-)
+/**
+ * The files that sources name: files, folders (every data file inside, sorted by path), ids of the hub and `-`.
+ * @throws UsageError `missing-file`, `missing-data`, `unsupported-data`, and what the hub refuses
+ */
+export async function findDataFiles(
+  source: string | readonly string[],
+  options: FindOptions = {},
+): Promise<DataFile[]> {
+  const sources = typeof source === 'string' ? [source] : source
+  if (sources.length === 0)
+    throw new UsageError('missing-data', 'No data was named; give a file, a folder, an id or -.')
+  return (await Promise.all((await locateAllData(sources, options)).map(filesOf))).flat()
+}
 
 /**
- * The files that sources name: files, folders (every data file inside, sorted by path) and `-`.
- * @throws UsageError `missing-file`, `missing-data`, `unsupported-data`
+ * A source as paths on this disk, and as what names the same rows for ever. Data of the hub that is not in the cache is
+ * downloaded; a path is given back as it is, whether or not something lies there.
  */
-export async function findDataFiles(source: string | readonly string[]): Promise<DataFile[]> {
-  const sources = typeof source === 'string' ? [source] : source
-  if (sources.length === 0) throw new UsageError('missing-data', 'No data was named; give a file, a folder or -.')
-  return (await Promise.all(sources.map(filesOf))).flat()
+export async function locateData(
+  source: string,
+  { purpose = 'training', ...options }: FindOptions = {},
+): Promise<HubData> {
+  const id = source === '-' ? null : hubIdOf(source)
+  return id ? fetchHubData(id, purpose, options) : { files: [source], reference: source }
+}
+
+/** The paths of several sources. */
+export async function locateAllData(sources: readonly string[], options: FindOptions = {}): Promise<string[]> {
+  const located: string[] = []
+  for (const source of sources) located.push(...(await locateData(source, options)).files)
+  return located
 }
 
 async function filesOf(path: string): Promise<DataFile[]> {
@@ -53,39 +67,24 @@ async function filesOf(path: string): Promise<DataFile[]> {
   if (files.length === 0) {
     throw new UsageError(
       'missing-data',
-      `The folder ${path} holds no data file (${Object.keys(FORMATS).join(', ')}, compressed or not).`,
+      `The folder ${path} holds no data file (${DATA_ENDINGS.join(', ')}, compressed or not).`,
     )
   }
   return (await Promise.all(files.map(filesOf))).flat()
 }
 
 function describe(path: string, bytes: number): DataFile {
-  if (isUnread(path)) {
-    const advice = 'convert it to Parquet or JSON lines, or unpack it'
-    throw new UsageError('unsupported-data', `${path}: ${extname(path)} files are not read; ${advice}.`)
-  }
+  refuseUnread(path)
   const compression = compressionOf(path)
   if (!compression) return { path, format: formatOf(path) ?? 'unknown', bytes }
   refuseUnreadable(compression, path)
   return { path, format: formatOf(path) ?? 'unknown', compression, bytes }
 }
 
-function formatOf(path: string): DataFormat | undefined {
-  return FORMATS[innerExtension(path)]
-}
-
-function isUnread(path: string): boolean {
-  return UNREAD.has(innerExtension(path))
-}
-
-/** `.jsonl` of `rows.jsonl` and of `rows.jsonl.gz`. */
-function innerExtension(path: string): string {
-  const inner = compressionOf(path) ? path.slice(0, -extname(path).length) : path
-  return extname(inner).toLowerCase()
-}
-
 function missing(path: string, cause: unknown): UsageError {
-  const isHubId = /^[\w.-]+\/[\w.-]+$/.test(path) && !formatOf(path) && !isUnread(path)
-  const hint = isHubId ? '; data sets of the hub come later: download it and give the files' : ''
-  return new UsageError('missing-file', `The data ${path} does not exist${hint}.`, { cause })
+  return new UsageError(
+    'missing-file',
+    `The data ${path} does not exist; expected a file, a folder, or a hub id, which is owner/name.`,
+    { cause },
+  )
 }

@@ -1,6 +1,6 @@
 /** Data files as rows of token ids, tokenised once. */
 import { InputError, UsageError } from '../errors.js'
-import { findDataFiles } from './data-files.js'
+import { type FindOptions, findDataFiles } from './data-files.js'
 import { type CachedDataset, cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
 import { checkIds, countTargets, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
 import { readRecords } from './readers.js'
@@ -10,7 +10,7 @@ import { resolveTemplate } from './template.js'
 import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
 import type { Tokenizer } from './tokenizer.js'
 
-export interface DatasetOptions {
+export interface DatasetOptions extends FindOptions {
   /** Of the model; null where it has none: only `input_ids` rows can then be read. */
   tokenizer: Tokenizer | null
   /** Longest row, in tokens; 1024. */
@@ -27,8 +27,6 @@ export interface DatasetOptions {
   cacheDir?: string | null
   /** Called now and then while rows are tokenised. */
   onProgress?: (progress: { rows: number; tokens: number }) => void
-  /** Called with each thing that the user should know. */
-  onWarning?: (message: string) => void
 }
 
 export interface DataSummary {
@@ -84,17 +82,17 @@ const PROGRESS_EVERY = 256
 /**
  * Reads, tokenises and masks data; the result is kept in a cache and found again by content.
  *
- * @param source a file, a folder, `-`, or several
+ * @param source a file, a folder, a hub id, `-`, or several
  * @throws UsageError of missing or unfit sources
  * @throws InputError of malformed rows (file and line), ids past `vocabSize`, and data in which nothing is trained
  */
 export async function loadDataset(source: string | readonly string[], options: DatasetOptions): Promise<Dataset> {
-  const files = await findDataFiles(source)
+  const files = await findDataFiles(source, options)
   const settings = await encodeOptions(options)
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
   const folder = options.cacheDir === undefined && bytes >= SMALL_DATA_BYTES ? defaultCacheFolder() : options.cacheDir
   const usesCache = folder && !files.some((file) => file.path === '-')
-  const name = files.map((file) => file.path).join(', ')
+  const name = [source].flat().join(', ')
   if (!usesCache) return announced(await build(readRecords(files), settings, options), name, options)
 
   const key = await cacheKey(files, {

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { Tokenizer as Engine } from '@huggingface/tokenizers'
 import { InputError, UsageError } from '../errors.js'
+import { type HubOptions, locate } from '../hub/index.js'
 import { ChatTemplate, type Message, type RenderOptions } from './template.js'
 import { tokenCuts } from './token-cuts.js'
 import { readTokenizerFolder } from './tokenizer-folder.js'
@@ -52,13 +53,14 @@ export interface Tokenizer {
 }
 
 /**
- * The tokenizer of a model: a folder with `tokenizer.json`, or a `.gguf` file.
+ * The tokenizer of a model: a folder with `tokenizer.json`, a `.gguf` file, or a hub id.
  *
  * @returns null where a folder has no tokenizer, or a GGUF file holds none
  * @throws UsageError of a path that does not exist or a tokenizer in another format
  * @throws InputError of malformed or unknown content
  */
-export async function loadTokenizer(path: string): Promise<Tokenizer | null> {
+export async function loadTokenizer(model: string, options: HubOptions = {}): Promise<Tokenizer | null> {
+  const { path } = await locate(model, 'tokenizer', options)
   const source = /\.gguf$/i.test(path) ? await readTokenizerGguf(path) : await readTokenizerFolder(path)
   return source && createTokenizer(source)
 }

@@ -1,5 +1,7 @@
+import { locateAllData } from '../data/data-files.js'
 import { UsageError } from '../errors.js'
 import { promptTemplate } from '../generate/index.js'
+import type { HubOptions } from '../hub/index.js'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
 import {
   checkEvalOptions,
@@ -24,9 +26,7 @@ export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task'> & {
   task?: T
   /** Called after each row; of a text, after each window. */
   onProgress?: (progress: EvalProgress) => void
-  /** Called with each thing that the user should know. */
-  onWarning?: (message: string) => void
-}
+} & Pick<HubOptions, 'onDownload' | 'onWarning'>
 
 /**
  * Measures a model with its active adapters. The options are those of `mora eval`; `task` and `data` are required.
@@ -44,14 +44,17 @@ export async function evaluate<T extends Task = Task>(
   model: EvaluatedModel,
   input: EvaluateOptions<T>,
 ): Promise<EvalResults[T]> {
-  const { onProgress, onWarning = () => {}, ...given } = input
+  const { onProgress, onDownload, onWarning = () => {}, ...given } = input
   const options = parseOptions(EvalSchema, given, { source: 'api' })
   requireOptions(EvalSchema, options, ['task', 'data'], 'api')
   checkEvalOptions(options, 'api')
   const run = TASKS[options.task as T] as RunTask<T>
+  const hub = { offline: options.offline, onDownload, onWarning }
+  const data = await locateAllData(options.data!, { purpose: 'evaluation', ...hub })
+  const shotsData = options.shotsData && (await locateAllData(options.shotsData, hub))
   const settings = {
     model,
-    options: { ...options, data: options.data! },
+    options: { ...options, data, shotsData },
     template: model.tokenizer ? await promptTemplate(model, options, onWarning) : null,
     maxLength: rowLimit(options, model.config.maxPositions),
   }

@@ -5,10 +5,12 @@ import { type LoadedAdapter, readAdapterLayers } from '../adapters/read-layers.j
 import { adapterMethod } from '../adapters/registry.js'
 import { targetLayers } from '../adapters/target-layers.js'
 import { UsageError } from '../errors.js'
+import type { HubOptions } from '../hub/index.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { Linear } from '../nn/linear.js'
 import { Parameter } from '../tensor/parameter.js'
 import { transposedView } from '../tensor/tensor.js'
+import { baseName } from './base-model.js'
 import { makeLayers } from './make-layers.js'
 import { MergedAdapters } from './merged-adapters.js'
 import type { Model } from './model.js'
@@ -72,7 +74,7 @@ export class ModelAdapters {
   async load(
     folder: string,
     name: string,
-    { allowOtherBase }: { allowOtherBase?: boolean },
+    { allowOtherBase, offline, onDownload, onWarning }: { allowOtherBase?: boolean } & HubOptions,
   ): Promise<AdapterConfigBase> {
     this.#requireFree(name)
     const { device, base } = this.model
@@ -80,6 +82,7 @@ export class ModelAdapters {
       device,
       adapter: name,
       allowOtherBase,
+      ...{ offline, onDownload, onWarning },
     })
     this.#attach(name, loaded)
     return loaded.config
@@ -97,7 +100,7 @@ export class ModelAdapters {
   /** Without `modules`, as an adapter that trains none whole. */
   async save(name: string, folder: string, options: { modules?: boolean } = {}): Promise<void> {
     const { config, provenance, layers, modules } = this.#get(name)
-    const { base, path } = this.model
+    const { base, source } = this.model
     const method = adapterMethod(config.method)
     const tensors = new Map([...layers].map(([linear, layer]) => [linear.name, method.tensors(layer)]))
     const whole = options.modules === false ? [] : [...modules]
@@ -113,7 +116,11 @@ export class ModelAdapters {
     const written = whole.length > 0 ? config : { ...config, modulesToSave: [] }
     const fanInFanOut = base.transposed.size > 0
     try {
-      await writeAdapterFolder(folder, written, tensors, files, { base: path, provenance: complete, fanInFanOut })
+      await writeAdapterFolder(folder, written, tensors, files, {
+        base: baseName(source),
+        provenance: complete,
+        fanInFanOut,
+      })
     } finally {
       for (const [, view] of stored) view.dispose()
     }

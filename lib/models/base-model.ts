@@ -1,3 +1,4 @@
+import type { BaseName } from '../adapters/adapter-folder.js'
 import type { BaseModel } from '../adapters/base-model.js'
 import type { ModelConfig } from './config.js'
 import { transposedWeights, weightShapes } from './network.js'
@@ -12,4 +13,10 @@ export function baseModelOf(config: ModelConfig, source: ModelSource | null): Ba
     transposed: transposedWeights(network),
     identity: () => source?.identity() ?? null,
   }
+}
+
+/** The model's name in the files of its adapters, as PEFT has it. */
+export function baseName(source: ModelSource | null): BaseName {
+  const { origin, path } = source ?? { origin: null, path: '' }
+  return origin ? { name: origin.id, revision: origin.revision } : { name: path, revision: null }
 }

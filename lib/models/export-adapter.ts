@@ -8,21 +8,22 @@ import { namesInFile } from '../adapters/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../adapters/read-layers.js'
 import { truncatedFactors } from '../adapters/truncated.js'
 import { UsageError } from '../errors.js'
+import type { HubOptions } from '../hub/index.js'
 import { replaceFolder } from '../io/atomic.js'
 import type { NativeDevice } from '../native.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import { openDevice } from '../tensor/device.js'
 import { transposedView } from '../tensor/tensor.js'
-import { baseModelOf } from './base-model.js'
+import { baseModelOf, baseName } from './base-model.js'
 import { writeGgufLora } from './gguf/write-lora.js'
 import { adaptableLayers } from './network.js'
 import { ModelSource } from './source.js'
 import { weightChange } from './weight-change.js'
 
-export interface ExportAdapterOptions {
-  /** The base: a folder with `config.json` and safetensors, or a `.gguf` file. */
+export interface ExportAdapterOptions extends HubOptions {
+  /** The base: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
-  /** A folder in the layout of Hugging Face PEFT. */
+  /** A folder in the layout of Hugging Face PEFT, or a hub id. */
   adapter: string
   /** The folder (`peft`) or file (`gguf-lora`) to write; it is replaced as a whole. */
   output: string
@@ -65,10 +66,12 @@ interface ExportedLayer extends FactorsOfLayer {
 export async function exportAdapter(options: ExportAdapterOptions): Promise<ExportAdapterResult> {
   const { model, adapter, output, format, allowOtherBase, onProgress } = options
   const device = openDevice({ device: 'cpu', threads: options.threads })
-  const source = await ModelSource.open(model)
+  const hub = { offline: options.offline, onDownload: options.onDownload, onWarning: options.onWarning }
+  const source = await ModelSource.open(model, hub)
   const { config } = source
   const base = baseModelOf(config, source)
-  const loaded = await readAdapterLayers(adapter, adaptableLayers(config), base, { device, adapter, allowOtherBase })
+  const reading = { device, adapter, allowOtherBase, ...hub }
+  const loaded = await readAdapterLayers(adapter, adaptableLayers(config), base, reading)
   try {
     const layers: ExportedLayer[] = []
     for (const [facts, layer] of loaded.layers) {
@@ -76,7 +79,7 @@ export async function exportAdapter(options: ExportAdapterOptions): Promise<Expo
       onProgress?.({ done: layers.length, total: loaded.layers.size })
     }
     if (format === 'peft') {
-      await replaceFolder(output, (folder) => writePeft(folder, loaded, layers, model, base))
+      await replaceFolder(output, (folder) => writePeft(folder, loaded, layers, source, base))
     } else {
       requireNothingElse(loaded, layers)
       await writeGgufLora(output, config, layers, options.dtype ?? 'float32')
@@ -130,7 +133,7 @@ async function writePeft(
   folder: string,
   { config, modules, provenance }: LoadedAdapter<LayerFacts>,
   layers: readonly ExportedLayer[],
-  model: string,
+  source: ModelSource,
   base: BaseModel,
 ): Promise<void> {
   const rank = Math.max(...layers.map((layer) => layer.rank))
@@ -150,7 +153,7 @@ async function writePeft(
   const files = new Map(stored.flatMap(([name, view]) => namesInFile(name, base).map((file) => [file, view])))
   try {
     const fanInFanOut = base.transposed.size > 0
-    await writeAdapterFolder(folder, asLora, tensors, files, { base: model, provenance, fanInFanOut })
+    await writeAdapterFolder(folder, asLora, tensors, files, { base: baseName(source), provenance, fanInFanOut })
   } finally {
     for (const [, view] of stored) view.dispose()
   }

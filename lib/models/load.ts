@@ -1,5 +1,6 @@
 import type { Tokenizer } from '../data/tokenizer.js'
 import { loadTokenizer } from '../data/tokenizer.js'
+import type { HubOptions } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
 import type { FloatDType, NativeDevice } from '../native.js'
 import { LoadSchema, parseOptions } from '../options/index.js'
@@ -9,7 +10,7 @@ import { Model } from './model.js'
 import { ModelSource } from './source.js'
 import { randomWeights, storedWeights } from './weights.js'
 
-export interface LoadOptions extends DeviceOptions {
+export interface LoadOptions extends DeviceOptions, HubOptions {
   /** Of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else float32. */
   dtype?: 'auto' | FloatDType
   /**
@@ -25,20 +26,26 @@ function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDT
 }
 
 /**
- * Loads a model: a folder with `config.json` and safetensors, or a `.gguf` file. Block formats are turned into `dtype`.
- * Throws a UsageError for what is missing or not supported, by name, and an InputError for malformed files.
+ * Loads a model: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id (`owner/name`,
+ * `owner/name@revision`, `owner/name/file.gguf`), which is downloaded to the hub's cache. Block formats are turned into
+ * `dtype`. Throws a UsageError for what is missing or not supported, by name, an InputError for malformed files, and a
+ * RunError for what fails on the way from the hub.
  */
-export async function loadModel(path: string, options: LoadOptions = {}): Promise<Model> {
-  parseOptions(LoadSchema, options, { source: 'api' })
+export async function loadModel(model: string, options: LoadOptions = {}): Promise<Model> {
+  checkLoadOptions(options)
   const device = openDevice(options)
-  const source = await ModelSource.open(path)
+  const source = await ModelSource.open(model, options)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
-  const tokenizer = await loadTokenizer(path)
+  const tokenizer = await loadTokenizer(source.path)
   const weights = storedWeights(source, dtype, device)
-  const model = new Model({ tokenizer, weights, source, rotaryDtype: options.rotaryDtype })
+  const loaded = new Model({ tokenizer, weights, source, rotaryDtype: options.rotaryDtype })
   await device.synchronize()
   source.unmap()
-  return model
+  return loaded
+}
+
+function checkLoadOptions({ onDownload: _, onWarning: __, ...options }: LoadOptions): void {
+  parseOptions(LoadSchema, options, { source: 'api' })
 }
 
 /** A model with random weights, by a `config.json`, to pretrain from scratch. */
@@ -46,7 +53,7 @@ export async function initModel(
   configPath: string,
   { seed = 0, tokenizer = null, ...options }: LoadOptions & { seed?: number; tokenizer?: Tokenizer | null } = {},
 ): Promise<Model> {
-  parseOptions(LoadSchema, options, { source: 'api' })
+  checkLoadOptions(options)
   const device = openDevice(options)
   const config = parseConfig(await readJsonObject(configPath), configPath)
   const dtype = resolveDType(options.dtype ?? 'auto', device)

@@ -1,5 +1,6 @@
 import { readAdapterLayers } from '../adapters/read-layers.js'
 import { loadTokenizer } from '../data/tokenizer.js'
+import type { HubOptions } from '../hub/index.js'
 import type { GgufDType } from '../io/gguf-writer.js'
 import type { ModelFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
@@ -11,10 +12,10 @@ import { ModelSource } from './source.js'
 import { editAndMeasure, replacement, type WeightEdit } from './weight-edit.js'
 import { writeModel } from './write.js'
 
-export interface MergeModelOptions extends DeviceOptions {
-  /** A folder with `config.json` and safetensors, or a `.gguf` file. */
+export interface MergeModelOptions extends DeviceOptions, HubOptions {
+  /** A folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
-  /** A folder in the layout of Hugging Face PEFT. */
+  /** A folder in the layout of Hugging Face PEFT, or a hub id. */
   adapter: string
   /** The folder to write, or the file ending with `.gguf`; it is replaced as a whole. */
   output: string
@@ -52,14 +53,19 @@ export async function mergeModel({
   format,
   allowOtherBase,
   onProgress,
+  offline,
+  onDownload,
+  onWarning,
   ...deviceOptions
 }: MergeModelOptions): Promise<MergeModelResult> {
   const device = openDevice(deviceOptions)
-  const source = await ModelSource.open(model)
+  const hub = { offline, onDownload, onWarning }
+  const source = await ModelSource.open(model, hub)
   const { config } = source
-  const tokenizer = await loadTokenizer(model)
+  const tokenizer = await loadTokenizer(source.path)
   const base = baseModelOf(config, source)
-  const loaded = await readAdapterLayers(adapter, adaptableLayers(config), base, { device, adapter, allowOtherBase })
+  const reading = { device, adapter, allowOtherBase, ...hub }
+  const loaded = await readAdapterLayers(adapter, adaptableLayers(config), base, reading)
   const edits = new Map<string, WeightEdit>()
   for (const [{ name }, layer] of loaded.layers)
     edits.set(`${name}.weight`, (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite))

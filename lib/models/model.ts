@@ -3,6 +3,7 @@ import type { BaseModel } from '../adapters/base-model.js'
 import { selectModules } from '../adapters/modules-to-save.js'
 import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer.js'
+import type { HubOptions } from '../hub/index.js'
 import type { FloatDType, NativeDevice } from '../native.js'
 import type { Linear } from '../nn/linear.js'
 import { streamKey } from '../random.js'
@@ -60,9 +61,14 @@ export class Model implements Disposable {
     this.adapterSet = new ModelAdapters(this)
   }
 
-  /** Path as the user gave it; empty for a model that was made from random numbers. */
+  /** On this disk; empty for a model that was made from random numbers. */
   get path(): string {
     return this.source?.path ?? ''
+  }
+
+  /** The path as the user gave it, or the hub id with its commit; empty for a model that was made from random numbers. */
+  get reference(): string {
+    return this.source?.located.reference ?? ''
   }
 
   /** [V, D] */
@@ -115,15 +121,15 @@ export class Model implements Disposable {
   }
 
   /**
-   * Adds an adapter from a folder of Hugging Face PEFT's layout; `name` defaults to `default`. Throws a UsageError
+   * Adds an adapter from a folder of Hugging Face PEFT's layout, or a hub id of one; `name` defaults to `default`. Throws a UsageError
    * `other-base` when the adapter was trained on another base model, unless `allowOtherBase` is set.
    */
   loadAdapter(
-    folder: string,
+    adapter: string,
     name = 'default',
-    options: { allowOtherBase?: boolean } = {},
+    options: { allowOtherBase?: boolean } & HubOptions = {},
   ): Promise<AdapterConfigBase> {
-    return this.adapterSet.load(folder, name, options)
+    return this.adapterSet.load(adapter, name, options)
   }
 
   /** Writes an adapter; without `modules`, as one that trains no modules whole. */

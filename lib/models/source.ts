@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { BaseIdentity } from '../adapters/base-model.js'
 import { InputError, UsageError } from '../errors.js'
+import { type HubOptions, type HubOrigin, type Located, locate } from '../hub/index.js'
 import { whyNoModel } from '../io/folder-kinds.js'
 import { readGguf } from '../io/gguf.js'
 import { readJsonObject } from '../io/json.js'
@@ -31,26 +32,32 @@ export class ModelSource {
   #identity: BaseIdentity | null = null
 
   private constructor(
+    /** On this disk. */
     readonly path: string,
+    readonly located: Located,
     readonly format: 'folder' | 'gguf',
     readonly config: ModelConfig,
     readonly weights: ReadonlyMap<string, StoredWeight>,
   ) {}
 
-  static async open(path: string): Promise<ModelSource> {
+  /** @param model a path, or a hub id that is downloaded where the cache does not have it */
+  static async open(model: string, options: HubOptions = {}): Promise<ModelSource> {
+    const located = await locate(model, 'model', options)
+    const { path } = located
     const facts = await stat(path).catch(() => null)
     if (!facts) {
       throw new UsageError(
         'missing-file',
-        `${path} does not exist; expected a folder with config.json and safetensors, or a .gguf file.`,
+        `${path} does not exist; expected a folder with config.json and safetensors, a .gguf file, or a hub id, which is owner/name.`,
       )
     }
     const why = whyNoModel(path)
     if (why !== null) throw new UsageError('not-a-model', `This is no model: ${why}.`)
-    return facts.isDirectory() ? ModelSource.#openFolder(path) : ModelSource.#openGguf(path)
+    return facts.isDirectory() ? ModelSource.#openFolder(located) : ModelSource.#openGguf(located)
   }
 
-  static async #openFolder(path: string): Promise<ModelSource> {
+  static async #openFolder(located: Located): Promise<ModelSource> {
+    const { path } = located
     const configPath = join(path, 'config.json')
     const config = parseConfig(await readJsonObject(configPath), configPath)
     const files = await readModelFolder(path)
@@ -62,10 +69,11 @@ export class ModelSource {
       const name = isBase && !stored.startsWith(config.network.head) ? `${basePrefix}${stored}` : stored
       weights.set(name, { ...location, transposed: transposed.has(name) })
     }
-    return new ModelSource(path, 'folder', config, weights)
+    return new ModelSource(path, located, 'folder', config, weights)
   }
 
-  static async #openGguf(path: string): Promise<ModelSource> {
+  static async #openGguf(located: Located): Promise<ModelSource> {
+    const { path } = located
     const file = await readGguf(path)
     const factors = file.tensors.get(ropeFactorsName)
     const { names, permuted, normOffset } = ggufFamily(file).gguf
@@ -78,7 +86,12 @@ export class ModelSource {
       const order = permuted ? rowOrder(stored, config) : null
       weights.set(name, { ...location, rowOrder: order, excess: norms.has(name) ? normOffset : 0 })
     }
-    return new ModelSource(path, 'gguf', config, weights)
+    return new ModelSource(path, located, 'gguf', config, weights)
+  }
+
+  /** Where it came from on the hub; null of a path. */
+  get origin(): HubOrigin | null {
+    return this.located.origin
   }
 
   has(name: string): boolean {

@@ -1,7 +1,17 @@
 /** Options that every command takes, and those that several share. */
 import { z } from 'zod'
 import { MAX_THREADS } from '../native.js'
-import { choice, flag, integer, optionalInteger, pattern, text, texts, textWithDefault } from './option.js'
+import {
+  choice,
+  flag,
+  type HubMeaning,
+  integer,
+  optionalInteger,
+  pattern,
+  text,
+  texts,
+  textWithDefault,
+} from './option.js'
 
 const group = 'Every command:'
 
@@ -32,29 +42,36 @@ export const commonOptions = {
     expects: 'a whole number of at least 0',
   }),
   config: text('read options from this file; flags win', 'FILE.yaml', { group, expects: 'the path of a YAML file' }),
+  offline: flag('take hub ids from the cache and download nothing; HF_HUB_OFFLINE=1 does the same', false, { group }),
   quiet: flag('print no progress and no notices', false, { group }),
 }
 
 export const CommonOptionsSchema = z.strictObject(commonOptions)
 export type CommonOptions = z.output<typeof CommonOptionsSchema>
 
-const { device, dtype, rotaryDtype, allowTf32 } = commonOptions
+const { device, dtype, rotaryDtype, allowTf32, offline } = commonOptions
 const threads = optionalInteger('CPU threads; 0 is every core', { min: 0, max: MAX_THREADS })
 
 /** Options of the library's functions that load a model. */
-export const LoadSchema = z.strictObject({ device, threads, dtype, rotaryDtype, allowTf32 })
+export const LoadSchema = z.strictObject({ device, threads, dtype, rotaryDtype, allowTf32, offline })
 
 /** Those of a command's options that say how its model is loaded. */
-export function loadOptions({ device, threads, dtype, rotaryDtype, allowTf32 }: CommonOptions) {
-  return { device, threads, dtype, rotaryDtype, allowTf32 }
+export function loadOptions({ device, threads, dtype, rotaryDtype, allowTf32, offline }: CommonOptions) {
+  return { device, threads, dtype, rotaryDtype, allowTf32, offline }
 }
 
-export const modelOption = text('a folder with config.json and safetensors, or a .gguf file', 'M', {
-  expects: 'the path of a model',
-})
+export const modelOption = text(
+  'a folder with config.json and safetensors, a .gguf file, or a hub id: owner/name',
+  'M',
+  {
+    expects: 'the path or hub id of a model',
+    hub: 'model',
+  },
+)
 
-export const adapterOption = text('a folder with adapter_config.json; the output of a training run is one', 'A', {
-  expects: 'the path of an adapter folder',
+export const adapterOption = text('a folder with adapter_config.json, as the output of a run is, or a hub id', 'A', {
+  expects: 'the path of an adapter folder, or its hub id',
+  hub: 'adapter',
 })
 
 export const adapterOptions = {
@@ -62,13 +79,17 @@ export const adapterOptions = {
   allowOtherBase: flag('use the adapter with another base model than the one that it was trained on'),
 }
 
+/** `hub`: which split an id means that names none. */
+export const dataOption = (hub: HubMeaning, split: string) =>
+  texts(
+    `rows: a file (JSON lines, JSON, CSV, TSV, Parquet or text, also compressed), a folder, - for stdin, or a hub id (owner/name:split, else ${split}); given again, it adds`,
+    'D',
+    { adds: true, hub },
+  )
+
 /** How rows become tokens: the same words in training, evaluation and inspection. */
 export const rowOptions = {
-  data: texts(
-    'rows: a file (JSON lines, JSON, CSV, TSV, Parquet or text, also compressed), a folder, or - for stdin; given again, it adds',
-    'D',
-    { adds: true },
-  ),
+  data: dataOption('training-data', 'train'),
   maxLength: optionalInteger('tokens of a row at most', {
     min: 2,
     defaultText: "1024, or the model's limit where that is less",

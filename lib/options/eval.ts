@@ -1,6 +1,6 @@
 /** Options of `mora eval` and `evaluate()`. */
 import { z } from 'zod'
-import { adapterOptions, commonOptions, limitOption, modelOption, rowOptions } from './common.js'
+import { adapterOptions, commonOptions, dataOption, limitOption, modelOption, rowOptions } from './common.js'
 import { choice, integer, optionalChoice, optionalInteger, text, texts } from './option.js'
 
 export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall'] as const
@@ -13,6 +13,7 @@ export const EvalSchema = z.strictObject({
   ...adapterOptions,
   task: optionalChoice('what to measure', TASKS),
   ...rowOptions,
+  data: dataOption('evaluation-data', 'test, else validation'),
   limit: limitOption('rows (of a text, windows)'),
   batchSize: integer('rows per forward pass', 8, { min: 1 }),
   output: text('write a line of JSON per row to this file', 'FILE', { expects: 'the path of a file' }),
@@ -29,7 +30,7 @@ export const EvalSchema = z.strictObject({
   maxNewTokens: integer('exact-match: tokens to generate at most', 256, { min: 1, group: task }),
   score: choice('choices: compare the letters, or the whole choices', ['letter', 'text'], 'letter', { group: task }),
   shots: integer('choices: solved examples before each question', 0, { min: 0, group: task }),
-  shotsData: texts('choices: rows that the examples are taken from', 'D', { group: task }),
+  shotsData: texts('choices: rows that the examples are taken from', 'D', { group: task, hub: 'training-data' }),
   ...commonOptions,
 })
 

@@ -21,7 +21,12 @@ export interface OptionFacts {
   adds?: boolean
   /** Heading in help. */
   group?: string
+  /** What an id of the hub would name in its place; without, it takes none. */
+  hub?: HubMeaning
 }
+
+/** Of data, also which split an id means that names none: that depends on what the rows are for. */
+export type HubMeaning = 'model' | 'adapter' | 'training-data' | 'evaluation-data' | 'validation-data'
 
 /** A schema of named options; unknown names are errors. */
 export type OptionsSchema = z.ZodObject<Record<string, z.ZodType>>
@@ -46,7 +51,7 @@ function declare<S extends z.ZodType>(schema: S, facts: OptionFacts): S {
   return schema
 }
 
-type Words = Partial<Pick<OptionFacts, 'placeholder' | 'expects' | 'defaultText' | 'group'>>
+type Words = Partial<Pick<OptionFacts, 'placeholder' | 'expects' | 'defaultText' | 'group' | 'hub'>>
 
 export interface NumberRange extends Words {
   /** Least value allowed; with `above`, the value itself is not. */

@@ -104,7 +104,10 @@ export const TrainSchema = z.strictObject({
   profile: flag('print where the time went, by operation, against what this machine can do', false, { group: run }),
   gradientCheckpointing: flag('recompute activations: slower, less memory', false, { group: steps }),
 
-  evalData: texts('rows to evaluate on', 'D', { group: run }),
+  evalData: texts('rows to evaluate on; of a hub id, its split validation, else test', 'D', {
+    group: run,
+    hub: 'validation-data',
+  }),
   evalEvery: optionalInteger('evaluate every N steps', { min: 1, defaultText: 'at the end', group: run }),
   saveEvery: optionalInteger('write a checkpoint every N steps', { min: 1, defaultText: 'at the end', group: run }),
   keepCheckpoints: optionalInteger('keep the newest N checkpoints', { min: 1, defaultText: 'all', group: run }),

@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import { stringify } from 'yaml'
+import { isCommit, parseHubId } from '../hub/index.js'
 import type { RunFacts } from './run-facts.js'
 import type { TrainerState } from './trainer-state.js'
 
@@ -7,9 +8,12 @@ import type { TrainerState } from './trainer-state.js'
 export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boolean): string {
   const { options, hashes, trainable, versions } = facts
   const model = String(options.model ?? 'unknown')
+  const base = repositoryOf(model) ?? model
   const method = String(options.method)
+  const datasets = [options.data].flat().flatMap((data) => repositoryOf(String(data)) ?? [])
   const header = {
-    base_model: model,
+    base_model: base,
+    ...(datasets.length > 0 && { datasets }),
     library_name: isAdapter ? 'peft' : 'transformers',
     pipeline_tag: 'text-generation',
     tags: ['node-mora', method],
@@ -31,10 +35,16 @@ export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boole
     : 'mora generate --model THIS_FOLDER/model --prompt "…"'
   return [
     `---\n${stringify(header)}---`,
-    `# ${basename(model)}, trained with ${method}`,
+    `# ${basename(base)}, trained with ${method}`,
     `Made by node-mora ${versions['node-mora'] ?? ''}. Every option is in \`run.yaml\`, every step in \`metrics.jsonl\`.`,
     ['| | |', '|---|---|', ...rows.map(([name, value]) => `| ${name} | ${String(value)} |`)].join('\n'),
     `## Use\n\n\`\`\`sh\n${use}\n\`\`\``,
     '',
   ].join('\n\n')
+}
+
+/** Of an id of the hub with its commit, as runs record them; null of a path. */
+function repositoryOf(reference: string): string | null {
+  const id = parseHubId(reference)
+  return id && isCommit(id.revision) ? id.repository : null
 }

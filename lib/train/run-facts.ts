@@ -33,6 +33,7 @@ const FREE_OPTIONS = new Set([
   'config',
   'json',
   'quiet',
+  'offline',
   'device',
   'dtype',
   'threads',

@@ -45,7 +45,10 @@ export async function setUpModel(model: TrainableModel, options: TrainOptions): 
   if (active.length > 0) return existingAdapter(model, active, options)
   if (options.adapter !== undefined) {
     const name = freeName(model)
-    const config = await model.loadAdapter(options.adapter, name, { allowOtherBase: options.allowOtherBase })
+    const config = await model.loadAdapter(options.adapter, name, {
+      allowOtherBase: options.allowOtherBase,
+      offline: options.offline,
+    })
     requireSameOptions(model, options, config, `the adapter ${options.adapter}`)
     return adapterPart(name, config, options)
   }

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
+import { type DataPurpose, locateData } from '../data/data-files.js'
 import { resolveTemplate } from '../data/template.js'
 import { UsageError } from '../errors.js'
+import { hubIdOf, locate, mayMean, parseHubId } from '../hub/index.js'
 import { sha256File } from '../io/atomic.js'
 import { schedule } from '../optim/schedule.js'
 import { defaultLearningRate, plainOptions, scheduleOptions, type TrainOptions } from '../options/index.js'
@@ -49,16 +51,14 @@ export async function setUp(model: TrainableModel, options: TrainOptions, parts:
 }
 
 /** A model is trained where it is: options that say otherwise are refused instead of being overlooked. */
-function requireAsLoaded({ device, dtype, path }: TrainableModel, options: TrainOptions): void {
-  const is = { device: device.kind, dtype, threads: device.facts().threads, model: path }
+function requireAsLoaded(model: TrainableModel, options: TrainOptions): void {
+  const { device, dtype, reference } = model
+  const is = { device: device.kind, dtype, threads: device.facts().threads, model: reference }
   const wanted = {
     device: options.device === 'auto' ? undefined : options.device.split(':')[0],
     dtype: options.dtype === 'auto' ? undefined : options.dtype,
     threads: device.kind === 'cpu' ? options.threads : undefined,
-    model:
-      path === '' || options.model === undefined || resolve(options.model) === resolve(path)
-        ? undefined
-        : options.model,
+    model: options.model === undefined || namesModel(options.model, model) ? undefined : options.model,
   }
   for (const name of ['device', 'dtype', 'threads', 'model'] as const) {
     if (wanted[name] === undefined || wanted[name] === is[name]) continue
@@ -69,6 +69,13 @@ function requireAsLoaded({ device, dtype, path }: TrainableModel, options: Train
   }
 }
 
+/** Whether a path or id is that of a model. A model made from random numbers has none, and any is that of its tokenizer. */
+function namesModel(name: string, { path, reference }: TrainableModel): boolean {
+  if (path === '' || resolve(name) === resolve(path)) return true
+  const [id, found] = [hubIdOf(name), reference === path ? null : parseHubId(reference)]
+  return id !== null && found !== null && mayMean(id, found)
+}
+
 /** Whether what is resumed is the run in the output folder, and not another one that is only read. */
 function isOutput(resume: true | string, output: string): boolean {
   return resume === true || resolve(runFolderOf(resume)) === resolve(output)
@@ -77,11 +84,12 @@ function isOutput(resume: true | string, output: string): boolean {
 async function setUpIn(
   output: OutputFolder | null,
   model: TrainableModel,
-  options: TrainOptions,
+  given: TrainOptions,
   { createOptimizer, ranks = singleRank }: TrainingParts,
 ): Promise<Session> {
   const notices: string[] = []
   const notice = (message: string) => notices.push(message)
+  const options = await withCommits(model, given, notice)
   const from = options.resume === true ? options.output : options.resume
   const point = from ? await findResumePoint(from, notice) : null
 
@@ -130,6 +138,27 @@ async function setUpIn(
 function resumedBudget(point: ResumePoint | null, { memory }: TrainOptions): number | undefined {
   if (!point || point.record.facts.options.memory !== memory) return undefined
   return point.record.facts.machine.tokenBudget
+}
+
+/** Ids of the hub mean from here on, and in `run.yaml`, what they mean now. */
+async function withCommits(
+  model: TrainableModel,
+  options: TrainOptions,
+  onWarning: (message: string) => void,
+): Promise<TrainOptions> {
+  const hub = { offline: options.offline, onWarning }
+  const references = async (sources: readonly string[] | undefined, purpose: DataPurpose) => {
+    const found: string[] = []
+    for (const source of sources ?? []) found.push((await locateData(source, { purpose, ...hub })).reference)
+    return sources && found
+  }
+  return {
+    ...options,
+    ...(model.reference !== model.path && { model: model.reference }),
+    data: await references(options.data, 'training'),
+    evalData: await references(options.evalData, 'validation'),
+    adapter: options.adapter && (await locate(options.adapter, 'adapter', hub)).reference,
+  }
 }
 
 /** Brings weights and adapter to where the restarts of a run had brought them. */
@@ -206,7 +235,7 @@ async function factsOf(
   const { device, dtype } = model
   const { name, detail, threads } = device.facts()
   return {
-    options: plainOptions({ ...options, ...resolved, model: options.model ?? model.path }),
+    options: plainOptions({ ...options, ...resolved, model: options.model ?? model.reference }),
     machine: { device: device.kind, processor: `${name} (${detail})`, threads, dtype, tokenBudget: budget },
     versions: versions(),
     hashes: { model: await modelHash(model, options), data: data.hash, evalData: data.evaluationHash },

@@ -50,8 +50,10 @@ export interface LossModel {
 }
 
 export interface TrainableModel extends LossModel {
-  /** Empty for a model that was made from random numbers. */
+  /** On this disk; empty for a model that was made from random numbers. */
   readonly path: string
+  /** The path as the user gave it, or the hub id with its commit. */
+  readonly reference: string
   readonly config: {
     readonly maxPositions: number
     readonly vocabularySize: number
@@ -75,7 +77,11 @@ export interface TrainableModel extends LossModel {
   /** What names of `modulesToSave` stand for, as adapters have it. */
   moduleNames(names: readonly string[]): readonly string[]
   addAdapter(name: string, config: AdapterConfigBase, options: { seed: number }): Promise<void> | void
-  loadAdapter(folder: string, name: string, options: { allowOtherBase: boolean }): Promise<AdapterConfigBase>
+  loadAdapter(
+    folder: string,
+    name: string,
+    options: { allowOtherBase: boolean; offline: boolean },
+  ): Promise<AdapterConfigBase>
   /** Without `modules`, as an adapter that trains none whole. */
   saveAdapter(name: string, folder: string, options?: { modules?: boolean }): Promise<void>
   /** Adds the adapter's ΔW to the weights for good (unless `merge` is false) and starts it again at zero. */

@@ -1,4 +1,5 @@
 import type { Batch } from '../data/batch.js'
+import type { DataPurpose } from '../data/data-files.js'
 import { type DataSummary, type Dataset, loadDataset } from '../data/dataset.js'
 import { packBatch, planMicroBatches } from '../data/packing.js'
 import { Sampler } from '../data/sampler.js'
@@ -42,6 +43,7 @@ type DataOptions = Pick<
   | 'maxSteps'
   | 'microBatchSize'
   | 'packing'
+  | 'offline'
 >
 
 /** Reads and tokenises the rows of a run. */
@@ -57,8 +59,10 @@ export async function loadTrainingData(
       `Rows may have ${maxLength} tokens, but the model was made for ${maxPositions}: later positions are new to it.`,
     )
   }
-  const load = (source: readonly string[]) =>
+  const load = (source: readonly string[], purpose: DataPurpose) =>
     loadDataset(source, {
+      purpose,
+      offline: options.offline,
       tokenizer: model.tokenizer,
       maxLength,
       template: options.template,
@@ -66,8 +70,8 @@ export async function loadTrainingData(
       vocabSize: vocabularySize,
       onWarning: notice,
     })
-  const rows = await load(options.data ?? [])
-  const evaluation = options.evalData ? await load(options.evalData) : null
+  const rows = await load(options.data ?? [], 'training')
+  const evaluation = options.evalData ? await load(options.evalData, 'validation') : null
   const { batchSize, seed, shuffle, epochs, maxSteps, microBatchSize } = options
   const sampler = new Sampler({
     rows: rows.length,

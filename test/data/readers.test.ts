@@ -125,8 +125,9 @@ describe('readRecords', () => {
       /j\.arrow: \.arrow files are not read; convert/,
     )
     await expect(findDataFiles(folder)).rejects.toThrow(/j\.arrow: \.arrow files are not read/)
-    await expect(findDataFiles('someone/some-data')).rejects.toThrow(/does not exist; data sets of the hub come later/)
-    await expect(findDataFiles(join(folder, 'absent.jsonl'))).rejects.toThrow(/absent\.jsonl does not exist\.$/)
+    await expect(findDataFiles(join(folder, 'absent.jsonl'))).rejects.toThrow(
+      /absent\.jsonl does not exist; expected a file/,
+    )
     const empty = join(folder, 'empty')
     await mkdir(empty)
     await expect(findDataFiles(empty)).rejects.toThrow(/holds no data file/)

@@ -33,6 +33,7 @@ describe('options of training', () => {
       profile: false,
       keepBest: false,
       resume: false,
+      offline: false,
       overwrite: false,
       deterministic: false,
       json: false,

@@ -57,6 +57,7 @@ export interface FakeOptions {
 /** Each layer is a table; logits are the sum of their rows. */
 export class FakeModel implements TrainableModel {
   readonly path = ''
+  readonly reference = ''
   readonly config = {
     maxPositions: 64,
     vocabularySize: VOCABULARY,

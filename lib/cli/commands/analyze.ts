@@ -1,6 +1,7 @@
 import { writeFileAtomic } from '../../io/atomic.js'
 import { AnalyzeSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
+import { fetchBase } from '../hub-files.js'
 import { requireAdapter, requireFileOutput, requireModel } from '../paths.js'
 import { Progress } from '../progress.js'
 
@@ -15,20 +16,22 @@ export const analyzeCommand = defineCommand({
     requireAdapter(adapter, source)
     requireFileOutput('plot', plot, source)
   },
-  async run({ model, adapter, plot, threshold, allowOtherBase, threads, quiet }, { terminal }) {
-    const [{ analyzeAdapter, lineChart }, { describeSpectra, meanSpectra }, { existingBase }] = await Promise.all([
+  async run(options, { terminal }) {
+    const { model, adapter, plot, threshold, allowOtherBase, threads, quiet, offline } = options
+    const [{ analyzeAdapter, lineChart }, { describeSpectra, meanSpectra }] = await Promise.all([
       import('../../analysis/index.js'),
       import('../spectra.js'),
-      import('../inspect-adapter.js'),
     ])
+    const base = model ?? (await fetchBase(adapter!, options, terminal))
     const progress = new Progress(terminal.stderr, { quiet })
     try {
       const spectra = await analyzeAdapter({
-        model: model ?? (await existingBase(adapter!)),
+        model: base,
         adapter: adapter!,
         threshold,
         allowOtherBase,
         threads,
+        offline,
         onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
       })
       if (plot !== undefined) {

@@ -3,6 +3,7 @@ import { type ExportOptions, ExportSchema } from '../../options/index.js'
 import { type OptionSource, optionName } from '../../options/names.js'
 import { type CommandResult, defineCommand } from '../command.js'
 import { formatFacts, formatNumber } from '../format.js'
+import { fetchBase } from '../hub-files.js'
 import { checkMergeOutput, runMerge } from '../merge-model.js'
 import { requireAdapter, requireFreeFile, requireFreeOutput, requireModel } from '../paths.js'
 import { Progress } from '../progress.js'
@@ -28,8 +29,7 @@ export const exportCommand = defineCommand({
     checkFormat(options, source)
   },
   async run(options, { terminal }) {
-    const { existingBase } = await import('../inspect-adapter.js')
-    const model = options.model ?? (await existingBase(options.adapter!))
+    const model = options.model ?? (await fetchBase(options.adapter!, options, terminal))
     const { format } = options
     if (format === 'peft' || format === 'gguf-lora') return runExport({ ...options, model, format }, terminal)
     return runMerge({ ...options, model, format }, terminal)
@@ -51,11 +51,11 @@ type LoraExport = ExportOptions & { model: string; format: 'peft' | 'gguf-lora' 
 
 async function runExport(options: LoraExport, terminal: Terminal): Promise<CommandResult> {
   const { exportAdapter } = await import('../../models/index.js')
-  const { model, adapter, output, format, dtype, approximateRank, allowOtherBase, threads, quiet } = options
+  const { model, adapter, output, format, dtype, approximateRank, allowOtherBase, threads, quiet, offline } = options
   const progress = new Progress(terminal.stderr, { quiet })
   try {
     const result = await exportAdapter({
-      ...{ model, adapter: adapter!, output: output!, format, approximateRank, allowOtherBase, threads },
+      ...{ model, adapter: adapter!, output: output!, format, approximateRank, allowOtherBase, threads, offline },
       ...(dtype !== 'auto' && dtype !== 'q8_0' && { dtype }),
       onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
     })

@@ -55,8 +55,8 @@ export const inspectCommand = defineCommand({
       const facts = await newAdapterFacts(options.model, options)
       return { json: facts, text: describeNewAdapter(facts) }
     }
-    const model = options.model === undefined ? null : await modelFacts(options.model)
-    const adapter = options.adapter === undefined ? null : await adapterFacts(options.adapter, options.model)
+    const model = options.model === undefined ? null : await modelFacts(options.model, options)
+    const adapter = options.adapter === undefined ? null : await adapterFacts(options.adapter, options.model, options)
     if (options.data === undefined) {
       const texts = [model && describeModel(model), adapter && describeAdapter(adapter)]
       const json = adapter ? { ...adapter, ...(model && { model }) } : model

@@ -11,7 +11,7 @@ import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { formatBytes, formatCount, formatFacts, formatNumber } from '../format.js'
 import { interruptible } from '../interrupt.js'
-import { requireAdapter, requireData, requireModel, requirePath, requireTemplate } from '../paths.js'
+import { requireAdapter, requireData, requireModel, requirePath, requirePathOrId, requireTemplate } from '../paths.js'
 import { profileTable } from '../profile.js'
 import { Progress, StepLine } from '../progress.js'
 
@@ -49,14 +49,14 @@ async function openModel(options: TrainOptions): Promise<Model> {
   return initModel(options.init, {
     ...loadOptions(options),
     seed: options.seed,
-    tokenizer: await loadTokenizer(options.model!),
+    tokenizer: await loadTokenizer(options.model!, options),
   })
 }
 
 function checkPaths(options: TrainOptions, source: OptionSource): void {
   // With random weights, the model's folder is there for its tokenizer only.
   if (options.init === undefined) requireModel(options.model, source)
-  else requirePath('model', options.model, source)
+  else requirePathOrId('model', options.model, source)
   requirePath('init', options.init, source)
   requireAdapter(options.adapter, source)
   requireData('data', options.data, source)

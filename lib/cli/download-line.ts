@@ -1,0 +1,39 @@
+import type { DownloadProgress } from '../hub/index.js'
+import { formatBytes, formatDuration } from './format.js'
+
+const BAR = 20
+
+/** Turns the progress of a download into lines, with its speed since it was first seen and the time that is left. */
+export class DownloadLine {
+  readonly #now: () => number
+  readonly #bar: boolean
+  #first: { bytes: number; time: number } | null = null
+
+  /** @param bar draw one: for a line that changes */
+  constructor({ bar, now = Date.now }: { bar: boolean; now?: () => number }) {
+    this.#bar = bar
+    this.#now = now
+  }
+
+  format({ repository, doneBytes, totalBytes }: DownloadProgress): string {
+    const done = totalBytes === 0 ? 1 : doneBytes / totalBytes
+    const bar = this.#bar ? `[${'#'.repeat(Math.floor(done * BAR)).padEnd(BAR, '.')}] ` : ''
+    const parts = [
+      `${repository}  ${bar}${Math.floor(done * 100)} %`,
+      `${formatBytes(doneBytes)} of ${formatBytes(totalBytes)}`,
+    ]
+    const speed = this.#bytesPerSecond(doneBytes)
+    if (speed !== null) {
+      parts.push(`${formatBytes(speed)}/s`, `${formatDuration((totalBytes - doneBytes) / speed)} left`)
+    }
+    return parts.join('  ')
+  }
+
+  #bytesPerSecond(bytes: number): number | null {
+    const time = this.#now()
+    this.#first ??= { bytes, time }
+    const gained = bytes - this.#first.bytes
+    const seconds = (time - this.#first.time) / 1000
+    return gained > 0 && seconds > 0 ? gained / seconds : null
+  }
+}

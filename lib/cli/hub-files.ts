@@ -1,0 +1,98 @@
+/** Ids of the hub among a command's options: brought to this disk before the work starts. */
+import type { DataPurpose } from '../data/data-files.js'
+import { UsageError } from '../errors.js'
+import { type DownloadProgress, type HubOptions, hubIdOf, locate } from '../hub/index.js'
+import type { CommonOptions, OptionsSchema } from '../options/index.js'
+import { type HubMeaning, optionFacts } from '../options/option.js'
+import { DownloadLine } from './download-line.js'
+import { formatBytes } from './format.js'
+import { Progress } from './progress.js'
+import type { Terminal } from './terminal.js'
+
+type DownloadOptions = Pick<CommonOptions, 'quiet' | 'offline'>
+
+const PURPOSES: Partial<Record<HubMeaning, DataPurpose>> = {
+  'training-data': 'training',
+  'evaluation-data': 'evaluation',
+  'validation-data': 'validation',
+}
+
+/**
+ * Downloads what the options name by ids, with its progress shown, and gives the options with the commit (and of data the
+ * split) in each id: what is recorded then means the same for ever, and is found in the cache by whoever reads it.
+ */
+export async function fetchHubIds(
+  schema: OptionsSchema,
+  options: CommonOptions,
+  terminal: Terminal,
+): Promise<CommonOptions> {
+  const given = Object.entries(options).flatMap(([key, value]) => {
+    const option = schema.shape[key]
+    const meaning = option && optionFacts(option).hub
+    const texts = [value].flat().filter((text) => typeof text === 'string')
+    return meaning && texts.some((text) => text !== '-' && hubIdOf(text)) ? [{ key, value, texts, meaning }] : []
+  })
+  if (given.length === 0) return options
+  const found: Record<string, unknown> = {}
+  await showingDownloads(options, terminal, async (hub) => {
+    for (const { key, value, texts, meaning } of given) {
+      const references: string[] = []
+      for (const text of texts) references.push(await fetchOne(text, meaningIn(meaning, options), hub))
+      found[key] = Array.isArray(value) ? references : references[0]
+    }
+  })
+  return { ...options, ...found }
+}
+
+/** The same of the model that an adapter belongs to, as its file says. */
+export async function fetchBase(adapter: string, options: DownloadOptions, terminal: Terminal): Promise<string> {
+  const { existingBase } = await import('./inspect-adapter.js')
+  const base = await existingBase(adapter, options)
+  try {
+    return await showingDownloads(options, terminal, (hub) => fetchOne(base, 'model', hub))
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    const message = `--model is needed, for the base of ${adapter} is not to be had: ${error.message}`
+    throw new UsageError(error.code, message, { cause: error })
+  }
+}
+
+/** With random weights by a configuration, a model is there for its tokenizer only. */
+function meaningIn(meaning: HubMeaning, options: object): HubMeaning | 'tokenizer' {
+  return meaning === 'model' && (options as { init?: string }).init !== undefined ? 'tokenizer' : meaning
+}
+
+async function fetchOne(text: string, meaning: HubMeaning | 'tokenizer', hub: HubOptions): Promise<string> {
+  if (meaning === 'model' || meaning === 'adapter' || meaning === 'tokenizer') {
+    return (await locate(text, meaning, hub)).reference
+  }
+  const { locateData } = await import('../data/data-files.js')
+  return (await locateData(text, { purpose: PURPOSES[meaning], ...hub })).reference
+}
+
+async function showingDownloads<Result>(
+  { quiet, offline }: DownloadOptions,
+  { stderr }: Terminal,
+  work: (hub: HubOptions) => Promise<Result>,
+): Promise<Result> {
+  const progress = new Progress(stderr, { quiet })
+  const lines = new Map<string, DownloadLine>()
+  const last = new Map<string, DownloadProgress>()
+  const onDownload = (now: DownloadProgress) => {
+    const { repository } = now
+    const isFirst = !lines.has(repository)
+    const line = lines.get(repository) ?? new DownloadLine({ bar: stderr.isTTY === true })
+    lines.set(repository, line)
+    last.set(repository, now)
+    progress.show(line.format(now), isFirst)
+  }
+  try {
+    const result = await work({ offline, onDownload, onWarning: (message) => progress.note(`note: ${message}`) })
+    for (const { repository, files, totalBytes } of last.values()) {
+      progress.note(`downloaded ${repository}: ${files} ${files === 1 ? 'file' : 'files'}, ${formatBytes(totalBytes)}`)
+    }
+    return result
+  } finally {
+    progress.end()
+  }
+}
