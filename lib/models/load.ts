@@ -37,11 +37,18 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   const source = await ModelSource.open(model, options)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
   const tokenizer = await loadTokenizer(source.path)
-  const weights = storedWeights(source, dtype, device)
-  const loaded = new Model({ tokenizer, weights, source, rotaryDtype: options.rotaryDtype })
-  await device.synchronize()
-  source.unmap()
-  return loaded
+  let loaded: Model | null = null
+  try {
+    const weights = storedWeights(source, dtype, device)
+    loaded = new Model({ tokenizer, weights, source, rotaryDtype: options.rotaryDtype })
+    await device.synchronize()
+    return loaded
+  } catch (error) {
+    loaded?.dispose()
+    throw error
+  } finally {
+    source.unmap()
+  }
 }
 
 function checkLoadOptions({ onDownload: _, onWarning: __, ...options }: LoadOptions): void {

@@ -10,7 +10,7 @@ import { streamKey } from '../random.js'
 import { linearCrossEntropy, targetLogProbs } from '../tensor/operations/loss.js'
 import { chooseToken, damagedModel, type TokenChoice } from '../tensor/operations/sampling.js'
 import { Parameter } from '../tensor/parameter.js'
-import { scope } from '../tensor/scope.js'
+import { allOrNothing, scope } from '../tensor/scope.js'
 import { noGrad } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
 import { ModelAdapters, type RestartOptions } from './adapters.js'
@@ -56,7 +56,7 @@ export class Model implements Disposable {
     this.device = weights.device
     this.dtype = weights.dtype
     this.base = baseModelOf(this.config, source)
-    this.#decoder = new Decoder(weights, rotaryDtype)
+    this.#decoder = allOrNothing(() => new Decoder(weights, rotaryDtype))
     this.#slots = new Map(this.#decoder.slots.map((slot) => [slot.name, slot]))
     this.adapterSet = new ModelAdapters(this)
   }

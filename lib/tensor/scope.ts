@@ -3,9 +3,13 @@ import type { Tensor } from './tensor.js'
 /** Tensors made inside the innermost running scope; they are freed with it. */
 let current: Set<Tensor> | null = null
 
+/** Everything that the innermost running `allOrNothing` has made. */
+let made: Set<Tensor> | null = null
+
 /** Called by every new tensor. */
 export function adopt(tensor: Tensor): void {
   current?.add(tensor)
+  made?.add(tensor)
 }
 
 /** Takes a tensor out of the running scope, so that somebody else frees it. Returns whether it was there. */
@@ -42,6 +46,26 @@ export function scope<R>(body: () => R): R {
   }
   for (const tensor of own) tensor.release()
   return result
+}
+
+/**
+ * Runs `body`, which makes something of many tensors that outlive every scope. Where it throws, all of them are freed: nobody
+ * could do so any more. `body` must be synchronous.
+ */
+export function allOrNothing<R>(body: () => R): R {
+  const outer = made
+  const own = new Set<Tensor>()
+  made = own
+  try {
+    const result = body()
+    for (const tensor of own) outer?.add(tensor)
+    return result
+  } catch (error) {
+    for (const tensor of own) tensor.dispose()
+    throw error
+  } finally {
+    made = outer
+  }
 }
 
 function tensorsIn(value: unknown): Tensor[] {

@@ -6,7 +6,7 @@ import { factor, linear } from '../../lib/tensor/operations/linear.js'
 import { linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { rmsNorm } from '../../lib/tensor/operations/norm.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
-import { keep, scope } from '../../lib/tensor/scope.js'
+import { allOrNothing, keep, scope } from '../../lib/tensor/scope.js'
 import { noGrad } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { testDevice } from '../operations/harness.js'
@@ -78,6 +78,25 @@ describe('scope', () => {
     })
     expect([await outside.item(), await kept[0]!.item()]).toEqual([1, 7])
     for (const tensor of [outside, ...kept]) tensor.dispose()
+  })
+})
+
+describe('all or nothing', () => {
+  test('keeps everything, or frees also what was to be kept', () => {
+    const made: Tensor[] = []
+    const makeTwo = () => {
+      made.push(keep(numbers(1)), numbers(2))
+      return made
+    }
+    allOrNothing(makeTwo)
+    expect(made.map(({ disposed }) => disposed)).toEqual([false, false])
+    for (const tensor of made.splice(0)) tensor.dispose()
+    const failing = () => {
+      allOrNothing(makeTwo)
+      throw new Error('stop')
+    }
+    expect(() => allOrNothing(failing)).toThrow('stop')
+    expect(made.map(({ disposed }) => disposed)).toEqual([true, true])
   })
 })
 
