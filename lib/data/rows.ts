@@ -1,6 +1,7 @@
 /** The forms that a training row may have. */
 import { z } from 'zod'
 import { InputError } from '../errors.js'
+import { schemaProblem } from '../io/schema-problem.js'
 import type { Message } from './template.js'
 
 /** Continued text: all of it is trained. */
@@ -90,13 +91,7 @@ export function parseRow(value: unknown, where: string): Row {
 export function checked<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
   const result = schema.safeParse(value)
   if (result.success) return result.data
-  const { path, message } = result.error.issues[0]!
-  const name = path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('')
-  const problem = message
-    .replace(/^Invalid input: |^Too (small|big): /, '')
-    .replace('expected record', 'expected object')
-    .replace('received undefined', 'received nothing')
-  throw malformedRow(where, `${name.replace(/^\./, '') || 'the row'}: ${problem}`)
+  throw malformedRow(where, schemaProblem(result.error, 'the row'))
 }
 
 export function malformedRow(where: string, problem: string): InputError {

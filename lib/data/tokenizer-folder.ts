@@ -81,8 +81,8 @@ async function noTokenizer(folder: string): Promise<null> {
 
 /** Fills in what older files leave out: absent parts, and added tokens that only tokenizer_config.json lists. */
 function completeJson(json: Record<string, unknown>, config: Record<string, unknown>): Record<string, unknown> {
-  const added = Array.isArray(json.added_tokens) ? (json.added_tokens as { id: number }[]) : []
-  const known = new Set(added.map((token) => token.id))
+  const added: unknown[] = Array.isArray(json.added_tokens) ? json.added_tokens : []
+  const known = new Set(added.map((token) => (isJsonObject(token) ? token.id : undefined)))
   const decoder = isJsonObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {}
   const missing = Object.entries(decoder).filter(([id]) => !known.has(Number(id)))
   return {
@@ -113,6 +113,7 @@ function specialTokensOf(fields: Record<string, unknown>): Record<string, string
 /** `chat_template` is a string, or a list of named templates of which `default` is the one for plain conversations. */
 function templateOf(value: unknown): string | null {
   if (typeof value === 'string') return value
-  const named = Array.isArray(value) ? (value as { name?: string; template?: string }[]) : []
-  return (named.find((entry) => entry.name === 'default') ?? named[0])?.template ?? null
+  const named = Array.isArray(value) ? value.filter(isJsonObject) : []
+  const { template } = named.find((entry) => entry.name === 'default') ?? named[0] ?? {}
+  return typeof template === 'string' ? template : null
 }

@@ -22,14 +22,12 @@ export interface TokenizerSource {
 const UNSUPPORTED_SPLITS = new Set(['mergedwithprevious', 'mergedwithnext', 'contiguous'])
 
 /**
- * Refuses what the tokenizer library would silently do otherwise than the model's own tokenizer.
+ * Refuses what the tokenizer library would silently do otherwise than the model's own tokenizer. Its parts have the types
+ * that `checkTokenizerJson` asks for.
  * @throws InputError `unsupported-tokenizer`
  */
 export function checkEngineSupport({ json, origin }: TokenizerSource): void {
-  const model = json.model as Record<string, unknown> | undefined
-  if (typeof model !== 'object' || model === null || typeof model.vocab !== 'object') {
-    throw new InputError('malformed-tokenizer', `${origin}: tokenizer.json has no model with a vocabulary.`)
-  }
+  const model = json.model as Record<string, unknown>
   if (model.type === 'BPE' && model.continuing_subword_prefix) {
     throw unsupported(origin, 'BPE with a continuing_subword_prefix')
   }

@@ -3,10 +3,12 @@ import { createHash } from 'node:crypto'
 import { Tokenizer as Engine } from '@huggingface/tokenizers'
 import { InputError, UsageError } from '../errors.js'
 import { type HubOptions, locate } from '../hub/index.js'
+import { requireQuickPatterns } from './quick-patterns.js'
 import { ChatTemplate, type Message, type RenderOptions } from './template.js'
 import { tokenCuts } from './token-cuts.js'
 import { readTokenizerFolder } from './tokenizer-folder.js'
 import { readTokenizerGguf } from './tokenizer-gguf.js'
+import { checkTokenizerJson } from './tokenizer-schema.js'
 import { checkEngineSupport, type TokenizerSource } from './tokenizer-source.js'
 
 export interface DecodeOptions {
@@ -88,10 +90,15 @@ class EngineTokenizer implements Tokenizer {
   private readonly engine: Engine
   private readonly continuation: Engine
   private readonly textPrefix: readonly number[]
+  private readonly origin: string
 
   constructor(source: TokenizerSource) {
+    const { json, origin } = source
+    checkTokenizerJson(json, origin)
     checkEngineSupport(source)
+    this.origin = origin
     this.engine = createEngine(source)
+    requireQuickPatterns(json, (text) => this.encode(text), origin)
     this.continuation = continuationOf(this.engine, source)
     this.vocabSize = vocabularyOf(this.engine).length
     const added = [...this.engine.get_added_tokens_decoder()]
@@ -112,11 +119,11 @@ class EngineTokenizer implements Tokenizer {
   }
 
   encode(text: string): number[] {
-    return this.engine.encode(text, { add_special_tokens: false }).ids
+    return this.idsBy(this.engine, text)
   }
 
   encodeContinuation(text: string): number[] {
-    return this.continuation.encode(text, { add_special_tokens: false }).ids
+    return this.idsBy(this.continuation, text)
   }
 
   encodeText(text: string): number[] {
@@ -130,7 +137,8 @@ class EngineTokenizer implements Tokenizer {
       (id) => this.tokenOf(id) !== undefined && !(skipSpecialTokens && this.specialIds.has(id)),
     )
     if (known.length === 0) return ''
-    return this.engine.decode(known, { clean_up_tokenization_spaces: false })
+    const decode = () => this.engine.decode(known, { clean_up_tokenization_spaces: false })
+    return this.guarded('decode these ids', decode)
   }
 
   idOf(token: string): number | undefined {
@@ -149,6 +157,30 @@ class EngineTokenizer implements Tokenizer {
       )
     }
     return this.template.render(messages, options)
+  }
+
+  private idsBy(engine: Engine, text: string): number[] {
+    const encode = () => engine.encode(text, { add_special_tokens: false }).ids
+    const ids: (number | null | undefined)[] = this.guarded('encode this text', encode)
+    if (ids.every((id) => typeof id === 'number')) return ids
+    throw new InputError(
+      'malformed-tokenizer',
+      `The tokenizer of ${this.origin} has no token for a part of this text, and none for what is unknown.`,
+    )
+  }
+
+  /** What the library does with this tokenizer: failures are the tokenizer's. */
+  private guarded<Result>(what: string, work: () => Result): Result {
+    try {
+      return work()
+    } catch (cause) {
+      const reason = cause instanceof TypeError ? 'its files contradict each other' : (cause as Error).message
+      throw new InputError(
+        'malformed-tokenizer',
+        `The tokenizer of ${this.origin} cannot ${what}: ${reason.replace(/\.$/, '')}.`,
+        { cause },
+      )
+    }
   }
 
   private idOfSpecial(name: string, source: TokenizerSource): number | undefined {
@@ -182,16 +214,26 @@ function tokensBefore(processor: unknown): string[] {
 function createEngine({ json, config, origin }: TokenizerSource): Engine {
   let engine: Engine
   try {
-    engine = new Engine(json, config)
+    engine = new Engine(json, engineConfig(config))
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause)
-    throw new InputError('malformed-tokenizer', `The tokenizer of ${origin} cannot be used: ${reason}`, { cause })
+    const reason = cause instanceof Error ? cause.message.replace(/\.$/, '') : String(cause)
+    throw new InputError('malformed-tokenizer', `The tokenizer of ${origin} cannot be used: ${reason}.`, { cause })
   }
+  // Special tokens are added here, by rule; what else a post-processor may do has no place in training.
+  engine.post_processor = null
   if (lacksWordSplitting(json)) {
     const cut = tokenCuts(Object.keys((json.model as { vocab: object }).vocab))
     engine.pre_tokenizer = afterPreTokenizer(engine.pre_tokenizer, cut)
   }
   return engine
+}
+
+/** The entries of tokenizer_config.json that change ids. */
+function engineConfig({ remove_space, do_lowercase_and_remove_accent }: TokenizerSource['config']): object {
+  return {
+    remove_space: remove_space === true,
+    do_lowercase_and_remove_accent: do_lowercase_and_remove_accent === true,
+  }
 }
 
 /** True of SentencePiece BPE, where only merges decide; byte fallback keeps unknown characters apart. */
@@ -221,7 +263,7 @@ function continuationOf(engine: Engine, { json, config }: TokenizerSource): Engi
   )
   if (changed.length === 0) return engine
   const emptyModel = { type: 'BPE', vocab: {}, merges: [] }
-  const parts = new Engine({ ...json, ...withoutPrefix, added_tokens: [], model: emptyModel }, config)
+  const parts = new Engine({ ...json, ...withoutPrefix, added_tokens: [], model: emptyModel }, engineConfig(config))
   const continuation = Object.create(engine) as Engine
   continuation.normalizer = parts.normalizer
   if (changed.includes('pre_tokenizer')) {

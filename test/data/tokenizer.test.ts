@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createTokenizer, loadTokenizer, type Tokenizer } from '../../lib/data/tokenizer.js'
 import { tokenizerFromGguf } from '../../lib/data/tokenizer-gguf.js'
+import type { TokenizerSource } from '../../lib/data/tokenizer-source.js'
 import { loadSmallTokenizer, smallTokenizerFolder } from './small-tokenizer.js'
 
 let folder: string
@@ -192,5 +193,51 @@ describe('a GGUF tokenizer', () => {
     const words = ['the', 'then', 'there', 'her', '  ', 'rent', 'ethen']
     const text = Array.from({ length: 300 }, (_, i) => words[(i * i + 3 * i) % 7]).join(' ')
     expect(made.encode(text)).toEqual(whole.encode(text))
+  })
+})
+
+describe('a tokenizer.json that is not one', () => {
+  type Json = Record<string, unknown>
+  const sourceOf = async (change: (json: Json) => void): Promise<TokenizerSource> => {
+    const json = JSON.parse(await readFile(join(smallTokenizerFolder, 'tokenizer.json'), 'utf8')) as Json
+    change(json)
+    return {
+      ...{ json, config: {}, specialTokens: {}, addsBos: false, chatTemplate: null, origin: 'model-x' },
+      files: () => new Map<string, string>(),
+    }
+  }
+  const model = (json: Json) => json.model as Json
+
+  it.each<[string, (json: Json) => void, RegExp]>([
+    ['an unknown part', (json) => Object.assign(json, { normalizer: { type: 'X' } }), /normalizer\.type: .*'NFKC'/],
+    ['a part without a type', (json) => Object.assign(json, { decoder: {} }), /decoder\.type/],
+    ['no model', (json) => Object.assign(json, { model: null }), /model: expected object/],
+    [
+      'ids that are none',
+      (json) => Object.assign(model(json), { vocab: { a: 2 ** 40 } }),
+      /model\.vocab: expected ids/,
+    ],
+    ['merges that are none', (json) => Object.assign(model(json), { merges: [7] }), /model\.merges: expected pairs/],
+    [
+      'pieces without a length',
+      (json) => Object.assign(json, { pre_tokenizer: { type: 'FixedLength', length: 0 } }),
+      /pre_tokenizer\.length/,
+    ],
+    [
+      'a regular expression that does not end',
+      (json) =>
+        Object.assign(json, { pre_tokenizer: { type: 'Split', pattern: { Regex: '(a+)+$' }, behavior: 'Isolated' } }),
+      /model-x cannot be used: the regular expressions .* do not end in time/,
+    ],
+  ])('is refused: %s', async (_, change, message) => {
+    const source = await sourceOf(change)
+    expect(() => createTokenizer(source)).toThrow(/model-x/)
+    expect(() => createTokenizer(source)).toThrow(message)
+  })
+
+  it('is told of when a text cannot be encoded with it', async () => {
+    const letters = { type: 'Unigram', vocab: [['a', -1]], unk_id: null }
+    const source = await sourceOf((json) => Object.assign(json, { pre_tokenizer: null, model: letters }))
+    expect(() => createTokenizer(source).encode('你')).toThrow(/model-x has no token for a part of this text/)
   })
 })
