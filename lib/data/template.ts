@@ -1,8 +1,8 @@
 /** Chat templates: a model's own Jinja, rendered as the model's other tools render it. */
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
-import { Template } from '@huggingface/jinja'
 import { InputError, UsageError } from '../errors.js'
+import { TemplateProgram } from './template-program.js'
 import type { Tokenizer } from './tokenizer.js'
 
 /** One turn of a conversation. Further keys (`tool_calls`, `reasoning_content`, ...) reach the template as they are. */
@@ -21,7 +21,7 @@ export interface RenderOptions {
 export class ChatTemplate {
   /** sha256 of the source, hexadecimal: kept beside an adapter, so that a drift of templates is seen. */
   readonly hash: string
-  private readonly template: Template
+  private readonly program: TemplateProgram
 
   /**
    * @param source Jinja
@@ -36,7 +36,7 @@ export class ChatTemplate {
   ) {
     this.hash = createHash('sha256').update(source).digest('hex')
     try {
-      this.template = new Template(withFixedDate(source))
+      this.program = new TemplateProgram(source)
     } catch (cause) {
       throw new InputError('malformed-template', `The chat template of ${origin} cannot be read: ${reason(cause)}.`, {
         cause,
@@ -47,13 +47,13 @@ export class ChatTemplate {
   /** @throws InputError `template-failed`, also where the template itself refuses the conversation */
   render(messages: readonly Message[], { addGenerationPrompt }: RenderOptions): string {
     try {
-      return this.template.render({
+      return this.program.render({
         ...this.specialTokens,
         messages,
         tools: null,
         documents: null,
         add_generation_prompt: addGenerationPrompt,
-        fixed_strftime_now: (format: string) => formatDate(TEMPLATE_DATE, format),
+        strftime_now: (format: string) => formatDate(TEMPLATE_DATE, format),
       })
     } catch (cause) {
       throw new InputError(
@@ -83,13 +83,6 @@ export async function resolveTemplate(option: string, tokenizer: Tokenizer): Pro
     )
   }
   return new ChatTemplate(source, tokenizer.specialTokens, option)
-}
-
-/** The library's own `strftime_now` reads the clock and cannot be given; a template may assign over it, though. */
-function withFixedDate(source: string): string {
-  if (!source.includes('strftime_now')) return source
-  const newlineThatTheBlockEats = source.startsWith('\n') ? '\n' : ''
-  return `{% set strftime_now = fixed_strftime_now %}${newlineThatTheBlockEats}${source}`
 }
 
 /**
@@ -124,5 +117,8 @@ function formatDate(date: Date, format: string): string {
 }
 
 function reason(cause: unknown): string {
+  if (cause instanceof RangeError) return 'it nests too deep, or makes too much text'
+  // What the library says then is about itself.
+  if (cause instanceof TypeError) return 'it is not the Jinja that chat templates are written in, or is cut off'
   return (cause instanceof Error ? cause.message : String(cause)).replace(/\.$/, '')
 }
