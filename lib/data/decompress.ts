@@ -29,6 +29,11 @@ const DECOMPRESSORS: Record<Compression, (() => Transform) | undefined> = {
   zstd: createZstdDecompress,
 }
 
+/** Text becomes 3 to 20 times as large, repetitive rows 100 times; what is made to fill memory, a thousand times and more. */
+const MOST_EXPANSION = 200
+/** Up to here, any expansion is fine. */
+const UNSUSPECTED_BYTES = 2 ** 21
+
 /** What the name of a file says. */
 export function compressionOf(path: string): Compression | undefined {
   return EXTENSIONS[extname(path).toLowerCase()]
@@ -59,15 +64,33 @@ export async function* decompress(
 ): AsyncGenerator<Uint8Array> {
   refuseUnreadable(compression, name)
   const stream = DECOMPRESSORS[compression]!()
+  let [stored, whole] = [0, 0]
+  const counted = async function* () {
+    for await (const chunk of bytes) {
+      stored += chunk.length
+      yield chunk
+    }
+  }
   // A failure of either side destroys the stream with its error, which the loop below then throws.
-  pipeline(bytes, stream, () => {})
+  pipeline(counted, stream, () => {})
   try {
-    for await (const chunk of stream) yield chunk
+    for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+      whole += chunk.length
+      if (whole > Math.max(UNSUSPECTED_BYTES, MOST_EXPANSION * stored)) throw isBomb(name)
+      yield chunk
+    }
   } catch (cause) {
     if (!isDamage(cause)) throw cause
     const problem = (cause as Error).message
     throw new InputError('malformed-file', `${name} is not whole ${compression} data: ${problem}.`, { cause })
   }
+}
+
+function isBomb(name: string): InputError {
+  return new InputError(
+    'malformed-file',
+    `${name} becomes more than ${MOST_EXPANSION} times as large when it is decompressed, which no data does that are worth training on: decompress it first if it is what you want.`,
+  )
 }
 
 function isDamage(error: unknown): boolean {

@@ -42,8 +42,8 @@ export function checkColumn(
     const header = parquetHeader(reader)
     const { compressed_page_size: stored, uncompressed_page_size: size } = header
     if (!(stored >= 0 && reader.offset + stored <= bytes.byteLength))
-      throw new Error(`a page of ${stored} bytes is named`)
-    if (!(size >= 0 && size <= MAX_PAGE_BYTES)) throw new Error(`a page of ${size} bytes is named`)
+      throw new Error(`a page of ${stored ?? 'no'} bytes is named`)
+    if (!(size >= 0 && size <= MAX_PAGE_BYTES)) throw new Error(`a page of ${size ?? 'no'} bytes is named`)
     const page = new Uint8Array(bytes, reader.offset, stored)
     if (header.data_page_header) checkPage(page, header, header.data_page_header, column)
     else if (header.data_page_header_v2) checkPageV2(page, header, header.data_page_header_v2, column)

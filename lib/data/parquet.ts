@@ -13,6 +13,9 @@ import type { DataRecord } from './record.js'
 /** First bytes of every Parquet file. */
 export const PARQUET_SIGNATURE = Buffer.from('PAR1')
 
+/** Rows that differ at all take a bit. */
+const MOST_ROWS_OF_A_BYTE = 8
+
 /**
  * Null and absent are the same in a row, also in the structs of a nested column.
  *
@@ -65,6 +68,13 @@ async function fileOf(handle: FileHandle, path: string): Promise<AsyncBuffer> {
 async function* readGroups(file: AsyncBuffer, name: string): AsyncGenerator<DataRecord> {
   const { parquetMetadataAsync } = await import('hyparquet')
   const metadata = await orMalformed(name, () => parquetMetadataAsync(file, { geoparquet: false }))
+  const total = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0)
+  if (!(total <= MOST_ROWS_OF_A_BYTE * file.byteLength)) {
+    throw new InputError(
+      'malformed-parquet',
+      `${name}: the Parquet file names ${total} rows, more than its ${file.byteLength} bytes can tell apart.`,
+    )
+  }
   let first = 0
   for (const group of metadata.row_groups) {
     const rows = Number(group.num_rows)
@@ -164,7 +174,7 @@ async function orMalformed<Result>(where: string, read: () => Promise<Result>): 
     return await read()
   } catch (cause) {
     if (cause instanceof MoraError || (cause as NodeJS.ErrnoException).syscall) throw cause
-    const problem = (cause as Error).message
+    const problem = cause instanceof TypeError ? 'its description of itself is damaged' : (cause as Error).message
     throw new InputError('malformed-parquet', `${where}: the Parquet file cannot be read: ${problem}.`, { cause })
   }
 }

@@ -90,6 +90,19 @@ describe('compressed files', () => {
     await expect(values(inner)).rejects.toThrow(/^inner\.jsonl\.gz:2 is not valid JSON/)
   })
 
+  it('are refused while they are read where they would fill the memory', async () => {
+    const bomb = Buffer.concat([Buffer.from('{"text": "'), Buffer.alloc(2 ** 26, 'a'), Buffer.from('"}\n')])
+    for (const [extension, compress] of [
+      ['gz', zlib.gzipSync],
+      ['br', zlib.brotliCompressSync],
+    ] as const) {
+      const path = await written(`bomb.jsonl.${extension}`, compress(bomb))
+      await expect(values(path)).rejects.toThrow(/^bomb\.jsonl\.(gz|br) becomes more than 200 times as large/)
+    }
+    const repetitive = Buffer.from(`${JSON.stringify({ text: 'the same row again' })}\n`.repeat(20_000))
+    expect(await values(await written('repetitive.jsonl.gz', zlib.gzipSync(repetitive)))).toHaveLength(20_000)
+  })
+
   it.runIf(zstdCompressSync)('with Zstandard are read where Node.js can', async () => {
     expect(await values(await written('a.jsonl.zst', zstdCompressSync!(lines)))).toEqual(rows)
     const cut = await written('cut.jsonl.zst', zstdCompressSync!(lines).subarray(0, -20))
