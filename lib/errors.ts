@@ -24,3 +24,10 @@ export class InputError extends MoraError {}
 
 /** What failed while working: out of memory, a non-finite loss, a full disk. */
 export class RunError extends MoraError {}
+
+/** The same error, its sentence behind the path of what it is about, unless that is named in it. Others are left as they are. */
+export function about(path: string, error: unknown): unknown {
+  if (!(error instanceof MoraError) || error.message.includes(path)) return error
+  const Kind = error.constructor as new (code: string, message: string, options?: ErrorOptions) => MoraError
+  return new Kind(error.code, `${path}: ${error.message}`, { cause: error })
+}

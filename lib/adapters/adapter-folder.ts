@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { InputError, UsageError } from '../errors.js'
+import { about, InputError, UsageError } from '../errors.js'
 import { type HubOptions, locate } from '../hub/index.js'
 import { writeFileAtomic } from '../io/atomic.js'
 import { whyNoAdapter } from '../io/folder-kinds.js'
@@ -11,6 +11,7 @@ import type { Tensor } from '../tensor/tensor.js'
 import { type AdapterConfigBase, asStored, type StoredTensor, type TensorToStore } from './adapter.js'
 import { isSavedModule, moduleOf } from './modules-to-save.js'
 import { commonEntries, targetsInFile } from './peft-entries.js'
+import { requireQuickPatterns } from './quick-patterns.js'
 import { adapterMethod, configFromPeft } from './registry.js'
 
 const configName = 'adapter_config.json'
@@ -69,7 +70,7 @@ export async function readAdapterFolder(adapter: string, options: HubOptions = {
       `${configPath} has bias ${JSON.stringify(json.bias)}; only "none" is supported.`,
     )
   }
-  const config = configFromPeft(json, configPath, commonEntries(json, configPath))
+  const config = configIn(json, configPath)
   const tensors = await readTensors(join(folder, weightsName))
   const layers = new Set<string>()
   const modules = new Map<string, StoredTensor>()
@@ -87,6 +88,7 @@ export async function readAdapterFolder(adapter: string, options: HubOptions = {
         `${join(folder, weightsName)} holds ${name}, which is not supported here.`,
       )
   }
+  requireQuickPatterns(config, layers, configPath)
   const paths = [...modules.keys()].map(moduleOf)
   const absent = config.modulesToSave.filter((name) => !paths.some((path) => isSavedModule([name], path)))
   if (absent.length > 0) {
@@ -102,6 +104,14 @@ export async function readAdapterFolder(adapter: string, options: HubOptions = {
     narrowed: ['layers_to_transform', 'exclude_modules'].some((key) => (json[key] ?? null) !== null),
     tiesWeights: json.ensure_weight_tying === true,
     fanInFanOut: json.fan_in_fan_out === true,
+  }
+}
+
+function configIn(json: Record<string, unknown>, path: string): AdapterConfigBase {
+  try {
+    return configFromPeft(json, path, commonEntries(json, path))
+  } catch (error) {
+    throw about(path, error)
   }
 }
 

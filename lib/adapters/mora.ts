@@ -300,7 +300,7 @@ export const moraMethod: AdapterMethod<MoraConfig> = {
       const known = Object.entries(moraTypes).flatMap(([name, type]) => (type ? [`${type} (${name})`] : []))
       throw new UsageError(
         'unknown-operator',
-        `${source} has mora_type ${JSON.stringify(json.mora_type)}; known are ${known.join(', ')}.`,
+        `${source} has mora_type ${JSON.stringify(json.mora_type) ?? 'missing'}; known are ${known.join(', ')}.`,
       )
     }
     const scale = typeof json.mora_scale === 'number' ? json.mora_scale : 1

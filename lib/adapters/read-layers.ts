@@ -1,14 +1,16 @@
-import { UsageError } from '../errors.js'
+import { about, UsageError } from '../errors.js'
 import type { HubOptions } from '../hub/index.js'
 import type { NativeDevice } from '../native.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import { Parameter } from '../tensor/parameter.js'
+import { allOrNothing } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import type { AdapterConfigBase, LayerFacts } from './adapter.js'
-import { type AdapterProvenance, layerTensors, readAdapterFolder } from './adapter-folder.js'
+import type { AdapterConfigBase, LayerFacts, StoredTensor } from './adapter.js'
+import { type AdapterProvenance, layerTensors, readAdapterFolder, type StoredAdapter } from './adapter-folder.js'
 import { type BaseModel, requireSameBase, requireUntied } from './base-model.js'
 import { modulesOfAdapter } from './modules-to-save.js'
 import { selectTargets } from './patterns.js'
+import { requireQuickPatterns } from './quick-patterns.js'
 import { adapterMethod, requireForm } from './registry.js'
 
 export interface LoadedAdapter<L extends LayerFacts> {
@@ -36,9 +38,29 @@ export async function readAdapterLayers<L extends LayerFacts>(
   folder: string,
   linears: readonly L[],
   base: BaseModel,
-  { device, adapter, allowOtherBase = false, ...hub }: ReadAdapterOptions,
+  options: ReadAdapterOptions,
 ): Promise<LoadedAdapter<L>> {
+  const { device: _, adapter: __, allowOtherBase: ___, ...hub } = options
   const stored = await readAdapterFolder(folder, hub)
+  try {
+    return layersOf(stored, linears, base, options)
+  } catch (error) {
+    throw about(folder, error)
+  }
+}
+
+function layersOf<L extends LayerFacts>(
+  stored: StoredAdapter,
+  linears: readonly L[],
+  base: BaseModel,
+  { device, adapter, allowOtherBase = false }: ReadAdapterOptions,
+): LoadedAdapter<L> {
+  const { folder } = stored
+  requireQuickPatterns(
+    stored.config,
+    linears.map(({ name }) => name),
+    folder,
+  )
   const byName = new Map(linears.map((linear) => [linear.name, linear]))
   requireUntied(stored.layers, base)
   const foreign = stored.layers.filter((layer) => !byName.has(layer))
@@ -68,23 +90,19 @@ export async function readAdapterLayers<L extends LayerFacts>(
   const config: AdapterConfigBase = { ...stored.config, targetModules, modulesToSave: names }
   if (!allowOtherBase) requireSameBase(folder, stored.provenance, base)
   const method = adapterMethod(config.method)
-  const layers = new Map<L, LayerAdapter>()
-  try {
-    for (const name of stored.layers) {
-      const layer = byName.get(name)!
-      requireForm(config, layer)
-      layers.set(layer, method.read(config, { layer, device, adapter }, layerTensors(stored, name)))
-    }
-  } catch (error) {
-    for (const layer of layers.values()) layer.dispose()
-    throw error
+  const readLayer = (name: string): [L, LayerAdapter] => {
+    const layer = byName.get(name)!
+    requireForm(config, layer)
+    return [layer, method.read(config, { layer, device, adapter }, layerTensors(stored, name))]
   }
-  const modules = new Map(
-    [...tensors].map(([name, { values, shape }]) => [
-      name,
-      new Parameter(name, Tensor.from(values, shape, { device })),
-    ]),
-  )
+  const readModule = ([name, { values, shape }]: [string, StoredTensor]): [string, Parameter] => [
+    name,
+    new Parameter(name, Tensor.from(values, shape, { device })),
+  ]
+  const { layers, modules } = allOrNothing(() => ({
+    layers: new Map(stored.layers.map(readLayer)),
+    modules: new Map([...tensors].map(readModule)),
+  }))
   const { baseHash, baseFormat, ...elsewhere } = stored.provenance
   return { config, provenance: allowOtherBase ? elsewhere : stored.provenance, layers, modules }
 }

@@ -65,6 +65,7 @@ export function configFromPeft(
     if (config) return config
   }
   const own = isJsonObject(json.node_mora) ? json.node_mora.method : undefined
-  const what = own === undefined ? `peft_type ${JSON.stringify(json.peft_type)}` : `the method ${JSON.stringify(own)}`
+  const what =
+    own === undefined ? `peft_type ${JSON.stringify(json.peft_type) ?? 'missing'}` : `the method ${JSON.stringify(own)}`
   throw new UsageError('unknown-method', `${source} has ${what}, which is not available.`)
 }

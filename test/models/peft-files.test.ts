@@ -157,3 +157,19 @@ describe('folders that are something else', () => {
     await expect(model.loadAdapter(join(run, 'absent'))).rejects.toThrow(code('missing-file', /There is no file/))
   })
 })
+
+test('a regular expression that would be matched for years is refused, with the path of its file', async () => {
+  using model = await loadTiny('tiny-untied')
+  for (const entries of [{ target_modules: '(.+)+$x' }, { rank_pattern: { '(.+)+$x': 4 } }]) {
+    const folder = edited(golden, entries)
+    await expect(model.loadAdapter(folder)).rejects.toThrow(code('slow-pattern', new RegExp(`^${folder}`)))
+  }
+})
+
+test('what does not fit the model is told of with the path of the adapter', async () => {
+  using model = await loadTiny('tiny-untied')
+  for (const entries of [{ r: 3 }, { target_modules: ['nothing_proj'] }, { target_modules: [''] }]) {
+    const folder = edited(golden, entries)
+    await expect(model.loadAdapter(folder)).rejects.toThrow(folder)
+  }
+})
