@@ -42,6 +42,7 @@ export async function analyzeAdapter({
 }: AnalyzeOptions): Promise<LayerSpectrum[]> {
   const device = openDevice({ device: 'cpu', threads })
   const source = await ModelSource.open(model, hub)
+  source.requireWeights()
   const { config } = source
   const base = baseModelOf(config, source)
   const { layers, modules } = await readAdapterLayers(adapter, adaptableLayers(config), base, {

@@ -24,6 +24,31 @@ export function findJsonProblem(text: string): JsonProblem | null {
   }
 }
 
+/**
+ * Whether values are nested deeper than programs that take them apart expect. Of text that JSON.parse has accepted: it
+ * has no such limit itself.
+ */
+export function nestsTooDeep(text: string): boolean {
+  let depth = 0
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code === QUOTE) i = endOfString(text, i)
+    else if (code === OPEN_LIST || code === OPEN_OBJECT) {
+      if (++depth > maxDepth) return true
+    } else if (code === CLOSE_LIST || code === CLOSE_OBJECT) depth--
+  }
+  return false
+}
+
+const [QUOTE, BACKSLASH] = [0x22, 0x5c]
+const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d]
+
+function endOfString(text: string, start: number): number {
+  let i = start + 1
+  while (i < text.length && text.charCodeAt(i) !== QUOTE) i += text.charCodeAt(i) === BACKSLASH ? 2 : 1
+  return i
+}
+
 /** 1-based line and column of a position, as editors count them. */
 export function lineAndColumn(text: string, position: number): { line: number; column: number } {
   let line = 1

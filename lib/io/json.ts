@@ -1,5 +1,5 @@
 import { InputError } from '../errors.js'
-import { findJsonProblem, lineAndColumn } from './json-scan.js'
+import { findJsonProblem, lineAndColumn, nestsTooDeep } from './json-scan.js'
 import { decodeUtf8, malformed, readExactly, withInputFile } from './open.js'
 
 export interface JsonOptions {
@@ -33,7 +33,7 @@ export function parseJson(text: string, source: string, options: JsonOptions = {
   } catch (error) {
     cause = error
   }
-  if (cause === undefined && !options.uniqueKeys) return value
+  if (cause === undefined && !options.uniqueKeys && !nestsTooDeep(text)) return value
   const found = findJsonProblem(text)
   if (found) {
     const { line, column } = lineAndColumn(text, found.position)

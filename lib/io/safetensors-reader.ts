@@ -69,13 +69,14 @@ function checkTensor(name: string, entry: unknown, path: string, dataStart: numb
   const fail = (problem: string) => malformed(path, `tensor ${JSON.stringify(name)} ${problem}`)
   if (!isJsonObject(entry)) throw fail('is not described by an object')
   const { dtype: dtypeName, shape, data_offsets: offsets } = entry
-  const dtype: StoredDType | null = typeof dtypeName === 'string' ? dtypeOfSafetensorsName(dtypeName) : null
+  if (typeof dtypeName !== 'string') throw fail('has no dtype')
+  const dtype: StoredDType | null = dtypeOfSafetensorsName(dtypeName)
   if (dtype === null) throw fail(`has the unknown dtype ${JSON.stringify(dtypeName)}`)
   if (!Array.isArray(shape)) throw fail('has no shape')
   const count = countElements(shape)
   const bytes = count === null ? null : storedBytes(dtype, count)
   if (bytes === null) throw fail(`has the impossible shape ${JSON.stringify(shape)} for ${dtypeName}`)
-  if (!isRange(offsets)) throw fail(`has the impossible data_offsets ${JSON.stringify(offsets)}`)
+  if (!isRange(offsets)) throw fail(`has the impossible data_offsets ${JSON.stringify(offsets) ?? 'none'}`)
   const [begin, end] = offsets
   if (dataStart + end > size) {
     throw fail(`ends at byte ${dataStart + end}, but the file has ${size} bytes (was it cut off?)`)

@@ -69,10 +69,16 @@ export class ConfigReader {
     throw this.malformed(key, `${count} positive numbers`, value)
   }
 
-  integer(key: string, fallback?: number): number {
+  /** A positive integer of at most `most`. */
+  integer(key: string, fallback?: number, most = 2 ** 31 - 1): number {
     const value = this.number(key, fallback)
-    if (Number.isInteger(value) && value > 0) return value
-    throw this.malformed(key, 'a positive integer', value)
+    if (Number.isInteger(value) && value > 0 && value <= most) return value
+    throw this.malformed(key, `a positive integer up to ${most}`, value)
+  }
+
+  /** How many blocks there are: so few that the plan of each fits into memory. */
+  layers(key: string): number {
+    return this.integer(key, undefined, 10_000)
   }
 
   flag(key: string, fallback = false): boolean {
@@ -95,10 +101,8 @@ export class ConfigReader {
   }
 
   malformed(key: string, expected: string, value: unknown): InputError {
-    return new InputError(
-      'malformed-file',
-      `${this.source}: expected ${expected} for ${key} but found ${JSON.stringify(value)}.`,
-    )
+    const found = value === undefined ? 'none' : JSON.stringify(value)
+    return new InputError('malformed-file', `${this.source}: expected ${expected} for ${key} but found ${found}.`)
   }
 
   unsupported(key: string, value: unknown, why: string): UsageError {

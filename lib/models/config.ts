@@ -20,19 +20,19 @@ export interface ModelConfig extends ModelSizes {
 
 /** Reads and checks a configuration; what it does not know it refuses by name. `source` names the file in errors. */
 export function parseConfig(json: Json, source: string): ModelConfig {
-  const modelType = String(json.model_type ?? 'without model_type')
-  const family = families.find((candidate) => candidate.modelType === modelType)
+  const family = families.find((candidate) => candidate.modelType === json.model_type)
   if (!family) {
     const known = families.map((candidate) => candidate.modelType).join(', ')
+    const { model_type: named = 'without model_type' } = json
     throw new UsageError(
       'unsupported-architecture',
-      `${source}: architecture ${modelType} is not supported; supported: ${known}.`,
+      `${source}: architecture ${typeof named === 'string' ? named : JSON.stringify(named)} is not supported; supported: ${known}.`,
     )
   }
   const read = new ConfigReader(json, source)
   const { sizes, tiedEmbeddings, network } = family.read(read)
   const config: ModelConfig = {
-    architecture: modelType,
+    architecture: family.modelType,
     ...sizes,
     tiedEmbeddings,
     network,

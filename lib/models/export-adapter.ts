@@ -68,6 +68,7 @@ export async function exportAdapter(options: ExportAdapterOptions): Promise<Expo
   const device = openDevice({ device: 'cpu', threads: options.threads })
   const hub = { offline: options.offline, onDownload: options.onDownload, onWarning: options.onWarning }
   const source = await ModelSource.open(model, hub)
+  source.requireWeights()
   const { config } = source
   const base = baseModelOf(config, source)
   const reading = { device, adapter, allowOtherBase, ...hub }

@@ -61,6 +61,7 @@ export async function mergeModel({
   const device = openDevice(deviceOptions)
   const hub = { offline, onDownload, onWarning }
   const source = await ModelSource.open(model, hub)
+  source.requireWeights()
   const { config } = source
   const tokenizer = await loadTokenizer(source.path)
   const base = baseModelOf(config, source)

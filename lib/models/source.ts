@@ -9,13 +9,20 @@ import { readGguf } from '../io/gguf.js'
 import { readJsonObject } from '../io/json.js'
 import { readModelFolder } from '../io/model-folder.js'
 import { isComputable, type TensorLocation } from '../io/stored-dtype.js'
-import { type FloatDType, type NativeDevice, type NativeFile, type NativeTensor, native } from '../native.js'
+import {
+  type DType,
+  type FloatDType,
+  type NativeDevice,
+  type NativeFile,
+  type NativeTensor,
+  native,
+} from '../native.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor, transposedView } from '../tensor/tensor.js'
 import { type ModelConfig, parseConfig } from './config.js'
 import { configFromGguf, ggufFamily } from './gguf/model.js'
 import { huggingFaceName, ropeFactorsName, rowOrder } from './gguf/names.js'
-import { normsOf, transposedWeights } from './network.js'
+import { normsOf, transposedWeights, weightShapes } from './network.js'
 
 interface StoredWeight extends TensorLocation {
   /** Row r of the weight is row `rowOrder[r]` of the file; absent where they agree. */
@@ -82,7 +89,7 @@ export class ModelSource {
     const weights = new Map<string, StoredWeight>()
     for (const [stored, location] of file.tensors) {
       if (stored === ropeFactorsName) continue
-      const name = huggingFaceName(stored, names)
+      const name = huggingFaceName(stored, names, path)
       const order = permuted ? rowOrder(stored, config) : null
       weights.set(name, { ...location, rowOrder: order, excess: norms.has(name) ? normOffset : 0 })
     }
@@ -111,20 +118,34 @@ export class ModelSource {
     return transposed ? shape.toReversed() : shape
   }
 
-  /** Reads a weight of the shape that the configuration asks for into `target`, converting to its dtype. */
-  loadInto(name: string, target: Tensor): void {
-    const location = this.#location(name)
-    const { path, dtype, shape, offset } = location
-    const wanted = this.shape(name)
-    if (wanted.join() !== target.shape.join()) {
+  /**
+   * Refuses a checkpoint that lacks a weight of its configuration, or has it in another shape or in a dtype that weights here
+   * cannot be: before memory is taken for what a configuration only claims.
+   */
+  requireWeights(): void {
+    for (const [name, shape] of weightShapes(this.config)) this.#requireWeight(name, shape)
+  }
+
+  #requireWeight(name: string, wanted: readonly number[]): void {
+    const { path, dtype } = this.#location(name)
+    const shape = this.shape(name)
+    if (shape.join() !== wanted.join()) {
       throw new InputError(
         'malformed-file',
-        `${path}: ${name} is [${wanted.join(', ')}], but the configuration asks for [${target.shape.join(', ')}].`,
+        `${path}: ${name} is [${shape.join(', ')}], but the configuration asks for [${wanted.join(', ')}].`,
       )
     }
     if (!isComputable(dtype) || dtype.startsWith('int') || dtype === 'uint8') {
       throw new UsageError('unsupported-dtype', `${path}: ${name} is stored as ${dtype}, which weights here cannot be.`)
     }
+  }
+
+  /** Reads a weight of the shape that the configuration asks for into `target`, converting to its dtype. */
+  loadInto(name: string, target: Tensor): void {
+    this.#requireWeight(name, target.shape)
+    const location = this.#location(name)
+    const { path, shape, offset } = location
+    const dtype = location.dtype as DType
     scope(() => {
       const raw = native.fromFile(target.device, dtype, shape, this.#file(path), offset)
       if (location.rowOrder || location.transposed || location.excess) unpack(raw, location, target)

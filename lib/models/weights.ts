@@ -50,7 +50,9 @@ export class Weights implements WeightLoader {
   }
 }
 
+/** @throws as `ModelSource.requireWeights` */
 export function storedWeights(source: ModelSource, dtype: FloatDType, device: NativeDevice): Weights {
+  source.requireWeights()
   return new Weights(source.config, device, dtype, (name, target) => source.loadInto(name, target))
 }
 

@@ -63,7 +63,7 @@ describe('readSafetensorsHeader', () => {
     ['a tensor that is no object', safetensorsBytes({ a: 1 }, 0), /"a" is not described by an object/],
     ['an unknown dtype', safetensorsBytes({ a: { ...one, dtype: 'F31' } }, 24), /unknown dtype "F31"/],
     ['a dtype of Object.prototype', safetensorsBytes({ a: { ...one, dtype: 'toString' } }, 24), /unknown dtype/],
-    ['no dtype', safetensorsBytes({ a: { ...one, dtype: undefined } }, 24), /unknown dtype undefined/],
+    ['no dtype', safetensorsBytes({ a: { ...one, dtype: undefined } }, 24), /"a" has no dtype/],
     ['no shape', safetensorsBytes({ a: { ...one, shape: 6 } }, 24), /no shape/],
     ['a negative size', safetensorsBytes({ a: { ...one, shape: [-2, -3] } }, 24), /impossible shape/],
     ['a fraction', safetensorsBytes({ a: { ...one, shape: [1.5, 4] } }, 24), /impossible shape/],

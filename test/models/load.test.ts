@@ -1,8 +1,12 @@
+import { cpSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { initModel, loadModel } from '../../lib/models/index.js'
 import type { LoadOptions } from '../../lib/models/load.js'
 import { expectedOf, loadTiny, logProbsOf } from '../golden/tiny-models.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
+import { testDevice } from '../operations/harness.js'
 
 const { sequences } = expectedOf('tiny-untied')
 const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
@@ -26,4 +30,52 @@ test('rotary frequencies have the precision that is asked for in a model of rand
     return await logProbsOf(model, sequences)
   }
   expect(await logProbs('bfloat16')).not.toEqual(await logProbs('float32'))
+})
+
+describe('a checkpoint whose files do not fit together', () => {
+  const at = useTemporaryFolder()
+
+  /** A copy of a whole checkpoint with other entries in its configuration. */
+  async function changed(entries: object): Promise<string> {
+    using base = await loadTiny('tiny-untied')
+    const folder = join(at(), 'changed')
+    cpSync(base.path, folder, { recursive: true })
+    writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...base.config.json, ...entries }))
+    return folder
+  }
+
+  test.each<[object, RegExp]>([
+    [{ num_hidden_layers: 2 ** 31 }, /positive integer up to 10000 for num_hidden_layers/],
+    [{ vocab_size: 2 ** 40 }, /positive integer up to 2147483647 for vocab_size/],
+    // 2^31 · 64 float32 values would be 512 GiB.
+    [
+      { vocab_size: 2 ** 31 - 1 },
+      /embed_tokens\.weight is \[\d+, \d+\], but the configuration asks for \[2147483647, /,
+    ],
+    [{ num_hidden_layers: 9999 }, /has no tensor model\.layers\.\d+\./],
+    [{ intermediate_size: 7 }, /mlp\.gate_proj\.weight is /],
+  ])('%j is refused before memory is taken for it, with its path', async (entries, message) => {
+    const folder = await changed(entries)
+    testDevice().resetPeak()
+    await expect(loadModel(folder, { device, dtype: 'float32' })).rejects.toThrow(message)
+    await expect(loadModel(folder, { device, dtype: 'float32' })).rejects.toThrow(folder)
+    const { peak, inUse } = testDevice().memory()
+    expect(peak).toBe(inUse)
+  })
+
+  test('gives all memory back where it fails on the way', async () => {
+    const before = liveBytes(testDevice())
+    const { limit } = testDevice().memory()
+    using base = await loadTiny('tiny-untied')
+    const { path } = base
+    const loaded = liveBytes(testDevice()) - before
+    base.dispose()
+    testDevice().setMemoryLimit(testDevice().memory().inUse + loaded - 1024)
+    try {
+      await expect(loadModel(path, { device, dtype: 'float32' })).rejects.toThrow(/^Out of memory/)
+      expect(liveBytes(testDevice())).toBe(before)
+    } finally {
+      testDevice().setMemoryLimit(limit)
+    }
+  })
 })

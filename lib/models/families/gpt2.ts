@@ -19,7 +19,7 @@ export const gpt2: Family = {
       vocabularySize: read.integer('vocab_size'),
       hiddenSize,
       intermediateSize: read.integer('n_inner', 4 * hiddenSize),
-      layers: read.integer('n_layer'),
+      layers: read.layers('n_layer'),
       heads,
       keyValueHeads: heads,
       headSize: hiddenSize / heads,

@@ -13,7 +13,7 @@ export function readSizes(read: ConfigReader, defaults: { headSize?: number; max
     vocabularySize: read.integer('vocab_size'),
     hiddenSize,
     intermediateSize: read.integer('intermediate_size'),
-    layers: read.integer('num_hidden_layers'),
+    layers: read.layers('num_hidden_layers'),
     heads,
     keyValueHeads: read.integer('num_key_value_heads', heads),
     headSize: read.integer('head_dim', defaults.headSize ?? hiddenSize / heads),

@@ -14,7 +14,7 @@ export function ggufFamily(file: GgufFile): { family: Family; gguf: GgufFamily }
   const known = families.flatMap(({ gguf }) => gguf?.architecture ?? [])
   throw new UsageError(
     'unsupported-architecture',
-    `${file.path} has the architecture ${architecture}; supported in GGUF files: ${known.join(', ')}.`,
+    `${file.path} has ${architecture === undefined ? 'no general.architecture' : `the architecture ${architecture}`}; supported in GGUF files: ${known.join(', ')}.`,
   )
 }
 

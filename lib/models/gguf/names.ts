@@ -46,7 +46,7 @@ export const ropeFactorsName = 'rope_freqs.weight'
  * `model.layers.3.self_attn.q_proj.weight`. `rope_freqs.weight` keeps its name.
  * @throws UsageError `unknown-tensor`: a tensor that the architecture does not have would silently be left out of the model
  */
-export function huggingFaceName(ggufName: string, { outer, block, blocks }: GgufNames): string {
+export function huggingFaceName(ggufName: string, { outer, block, blocks }: GgufNames, file = 'the GGUF file'): string {
   if (ggufName === ropeFactorsName) return ggufName
   const [, layer, stem = '', kind] = /^(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)$/.exec(ggufName) ?? []
   const names = layer === undefined ? outer : block
@@ -54,7 +54,7 @@ export function huggingFaceName(ggufName: string, { outer, block, blocks }: Gguf
   if (renamed === undefined) {
     throw new UsageError(
       'unknown-tensor',
-      `The GGUF file has a tensor ${ggufName}, which its architecture is not known to have.`,
+      `The tensor ${JSON.stringify(ggufName)} in ${file} is none that its architecture is known to have.`,
     )
   }
   return layer === undefined ? `${renamed}.${kind}` : `${blocks}.${layer}.${renamed}.${kind}`
