@@ -1,6 +1,6 @@
 /** Tensors of a checkpoint as float32 safetensors, and the manifest that makes a checkpoint whole. */
 import { open, readdir, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { InputError } from '../errors.js'
 import { sha256File, writeFileAtomic } from '../io/atomic.js'
 import { isJsonObject, readJsonObject } from '../io/json.js'
@@ -65,11 +65,13 @@ export async function whyTorn(folder: string): Promise<string | null> {
   const files = manifest.files
   if (!isJsonObject(files)) return `${MANIFEST} lists no files`
   for (const [name, expected] of Object.entries(files)) {
+    if (name !== basename(name)) return `${MANIFEST} lists ${JSON.stringify(name)}, which is no file of the folder`
+    const { bytes, sha256 } = isJsonObject(expected) ? expected : {}
+    if (typeof bytes !== 'number' || typeof sha256 !== 'string') return `${MANIFEST} has no size and hash of ${name}`
     const path = join(folder, name)
     const facts = await stat(path).catch(() => null)
-    if (!facts) return `${name} is missing`
-    const { bytes, sha256 } = isJsonObject(expected) ? expected : {}
-    if (facts.size !== bytes) return `${name} has ${facts.size} bytes instead of ${String(bytes)}`
+    if (!facts?.isFile()) return `${name} is missing`
+    if (facts.size !== bytes) return `${name} has ${facts.size} bytes instead of ${bytes}`
     if ((await sha256File(path)) !== sha256) return `${name} is not what was written`
   }
   return null

@@ -1,13 +1,16 @@
 /** `checkpoints/step-000100/`: everything that a run needs to go on as if it had never ended. */
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { InputError } from '../errors.js'
+import { z } from 'zod'
+import { about, InputError } from '../errors.js'
 import { replaceFolder, writeFileAtomic } from '../io/atomic.js'
-import { isJsonObject, readJsonObject } from '../io/json.js'
+import { readJsonObject } from '../io/json.js'
+import { malformed } from '../io/open.js'
+import { schemaProblem } from '../io/schema-problem.js'
 import { readTensors, whyTorn, writeManifest, writeTensors } from './checkpoint-files.js'
-import type { RunFacts } from './run-facts.js'
+import { type RunFacts, RunFactsSchema } from './run-facts.js'
 import type { Optimizer, TrainedParameter } from './trainable.js'
-import type { TrainerState } from './trainer-state.js'
+import { type TrainerState, TrainerStateSchema } from './trainer-state.js'
 
 const FORMAT = 2
 const WEIGHTS = 'weights.safetensors'
@@ -30,6 +33,12 @@ export interface CheckpointRecord {
   /** Of the moments of each trained tensor, by its name. */
   updates: Record<string, number>
 }
+
+const CheckpointRecordSchema: z.ZodType<CheckpointRecord> = z.object({
+  state: TrainerStateSchema,
+  facts: RunFactsSchema,
+  updates: z.record(z.string(), z.int().min(0)),
+})
 
 export function checkpointPath(checkpoints: string, step: number): string {
   return join(checkpoints, `step-${String(step).padStart(6, '0')}`)
@@ -56,14 +65,17 @@ export async function writeCheckpoint(checkpoints: string, parts: CheckpointPart
 
 /** Reads what a checkpoint says of its run. */
 export async function readCheckpointRecord(path: string): Promise<CheckpointRecord> {
-  const record = await readJsonObject(join(path, STATE))
-  if (record.format !== FORMAT || !isJsonObject(record.state) || !isJsonObject(record.facts)) {
+  const file = join(path, STATE)
+  const record = await readJsonObject(file)
+  if (record.format !== FORMAT) {
     throw new InputError(
       'malformed-file',
-      `${join(path, STATE)} is not the state of a checkpoint of format ${FORMAT} (it says ${String(record.format)}).`,
+      `${file} is not the state of a checkpoint of format ${FORMAT} (it says ${JSON.stringify(record.format) ?? 'none'}).`,
     )
   }
-  return record as unknown as CheckpointRecord
+  const result = CheckpointRecordSchema.safeParse(record)
+  if (!result.success) throw malformed(file, schemaProblem(result.error, 'the record'))
+  return result.data
 }
 
 /**
@@ -95,7 +107,11 @@ export async function loadCheckpoint(
   }
   const moments = new Map<string, Float32Array>()
   for await (const { name, values } of readTensors(join(path, OPTIMIZER))) moments.set(name, values)
-  optimizer.load({ updates: record.updates, tensors: moments })
+  try {
+    optimizer.load({ updates: record.updates, tensors: moments })
+  } catch (error) {
+    throw about(path, error)
+  }
 }
 
 export interface FoundCheckpoint {

@@ -1,4 +1,5 @@
 /** What a run is made of, as `run.yaml` and checkpoints record it, and what may change when it is resumed. */
+import { z } from 'zod'
 import { UsageError } from '../errors.js'
 
 export interface RunFacts {
@@ -15,6 +16,19 @@ export interface RunFacts {
   /** Numbers of trained tensors and values. */
   trainable: { tensors: number; parameters: number }
 }
+
+const texts = z.record(z.string(), z.string())
+
+export const RunFactsSchema: z.ZodType<RunFacts> = z.object({
+  options: z.record(z.string(), z.unknown()),
+  machine: z.object({
+    ...{ device: z.string(), processor: z.string(), threads: z.int(), dtype: z.string() },
+    tokenBudget: z.int().min(1),
+  }),
+  versions: texts,
+  hashes: z.object({ model: z.string(), data: z.string(), evalData: z.string().nullable() }),
+  trainable: z.object({ tensors: z.int(), parameters: z.int() }),
+})
 
 /** Options that do not change what is computed, or that are compared by what they lead to (hashes, machine). */
 const FREE_OPTIONS = new Set([

@@ -1,3 +1,5 @@
+import { z } from 'zod'
+
 /** Where a run stands: what a checkpoint needs besides weights and moments. */
 export interface TrainerState {
   /** Optimizer steps done. */
@@ -18,6 +20,15 @@ export interface TrainerState {
   merges: number
   mergedAt: number | null
 }
+
+const count = z.int().min(0)
+
+export const TrainerStateSchema: z.ZodType<TrainerState> = z.object({
+  ...{ step: count, tokens: count, targetTokens: count, loss: z.number().nullable() },
+  ...{ evalLoss: z.number().nullable(), evaluatedAt: count.nullable() },
+  best: z.object({ evalLoss: z.number(), step: count }).nullable(),
+  ...{ evaluationsWithoutBetter: count, merges: count, mergedAt: count.nullable() },
+})
 
 export function initialState(): TrainerState {
   return {

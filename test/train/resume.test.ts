@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { TrainInput } from '../../lib/options/index.js'
+import { writeManifest } from '../../lib/train/checkpoint-files.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
 import { notices, type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
 
@@ -82,6 +83,40 @@ describe('a resumed run', () => {
     expect(steps(resumed)[0]!.step).toBe(5)
     expect(bits(resumed)).toEqual(bits(whole))
   })
+
+  it.each<[string, (record: Record<string, object>) => void, RegExp]>([
+    [
+      'no facts',
+      (record) => Object.assign(record, { facts: null }),
+      /state\.json is malformed: facts: expected object/,
+    ],
+    ['a wrong step', (record) => Object.assign(record.state!, { step: 'two' }), /state\.json.*state\.step: expected/],
+    ['no counts', (record) => Object.assign(record, { updates: {} }), /step-000005: The moments of/],
+  ])('names the file of a checkpoint with %s', async (_, change, message) => {
+    const output = join(folder(), 'out')
+    await stopAfterFive(optionsOf(output))
+    const checkpoint = join(output, 'checkpoints', 'step-000005')
+    const state = join(checkpoint, 'state.json')
+    const record = JSON.parse(readFileSync(state, 'utf8'))
+    change(record)
+    writeFileSync(state, JSON.stringify(record))
+    await writeManifest(checkpoint, 5)
+    await expect(trainFake({ ...optionsOf(output), resume: true })).rejects.toThrow(message)
+  })
+
+  it.each(['../../run.yaml', '/dev/zero'])(
+    'reads no file outside of a checkpoint, whatever its manifest lists: %s',
+    async (name) => {
+      const output = join(folder(), 'out')
+      await stopAfterFive(optionsOf(output))
+      const manifest = join(output, 'checkpoints', 'step-000005', 'manifest.json')
+      const listed = JSON.parse(readFileSync(manifest, 'utf8'))
+      const files = { ...listed.files, [name]: { bytes: 0, sha256: '' } }
+      writeFileSync(manifest, JSON.stringify({ ...listed, files }))
+      const resumed = await trainFake({ ...optionsOf(output), resume: true, maxSteps: 1 })
+      expect(notices(resumed)).toContainEqual(expect.stringMatching(/manifest\.json lists .*no file of the folder/))
+    },
+  )
 
   it('T22 refuses to go on with other trained tensors', async () => {
     const output = join(folder(), 'out')
