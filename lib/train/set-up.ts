@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import { type DataPurpose, locateData } from '../data/data-files.js'
 import { resolveTemplate } from '../data/template.js'
-import { UsageError } from '../errors.js'
+import { about, UsageError } from '../errors.js'
 import { hubIdOf, locate, mayMean, parseHubId } from '../hub/index.js'
 import { sha256File } from '../io/atomic.js'
 import { schedule } from '../optim/schedule.js'
 import { defaultLearningRate, plainOptions, scheduleOptions, type TrainOptions } from '../options/index.js'
+import { requireCapable } from './capability.js'
 import { loadCheckpoint, removeLaterCheckpoints } from './checkpoint.js'
 import { modelFingerprint } from './fingerprint.js'
 import { keepMerges, mergesBeside, repeatMerges } from './merges.js'
@@ -97,16 +98,20 @@ async function setUpIn(
   const part = await setUpModel(model, options)
   const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory)
   await recordTemplate(model, options, part)
+  notices.push(...promotedBase(model))
   if (options.init === undefined) notices.push(...(await untrainedTargets(model, part, data)))
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const resolved = withDefaults(options, part, data)
   const facts = await factsOf(model, resolved, part, parametersOf(), data, budget)
-  if (point) notices.push(...compareWithResumed(point.record.facts, facts, options.allowChanges ?? []))
-  if (point) await repeatRestarts(model, part, point)
+  if (point) {
+    notices.push(...differencesOf(point, facts, options))
+    await repeatRestarts(model, part, point)
+  }
 
   const parameters = parametersOf()
   const optimizer = createOptimizer(parameters, options)
   if (point) await loadCheckpoint(point.path, point.record, parameters, optimizer)
+  await requireCapable(model, parameters)
   const state = point?.record.state ?? initialState()
   if (point) notice(`The run goes on from step ${state.step} (${point.path}).`)
   if (output) await beginIn(output, facts, point, options)
@@ -161,12 +166,23 @@ async function withCommits(
   }
 }
 
+function differencesOf({ path, record }: ResumePoint, facts: RunFacts, { allowChanges = [] }: TrainOptions): string[] {
+  try {
+    return compareWithResumed(record.facts, facts, allowChanges)
+  } catch (error) {
+    throw about(path, error)
+  }
+}
+
 /** Brings weights and adapter to where the restarts of a run had brought them. */
 async function repeatRestarts(model: TrainableModel, { restarts }: TrainedPart, { path, record }: ResumePoint) {
   const { merges } = record.state
   if (merges === 0) return
   if (restarts === null) {
-    throw new UsageError('changed-run', `The run to resume has merged its adapter, so it goes on with mergeEvery only.`)
+    throw new UsageError(
+      'changed-run',
+      `The run to resume (${path}) has merged its adapter, so it goes on with mergeEvery only.`,
+    )
   }
   await repeatMerges(model, mergesBeside(path), merges)
   await model.restartAdapter(restarts.adapter, { ...restarts.after(merges), merge: false })
@@ -182,6 +198,13 @@ async function beginIn(output: OutputFolder, facts: RunFacts, point: ResumePoint
     await output.clear()
   }
   await output.writeRun(facts, point?.record.state.step ?? null)
+}
+
+/** Weights in blocks are no more what their file holds once they are trained on. */
+function promotedBase({ base, dtype }: TrainableModel): string[] {
+  const format = base.identity()?.format
+  if (format === undefined || format === dtype || /float/i.test(format)) return []
+  return [`The model's weights are stored as ${format}; training computes with them in ${dtype}.`]
 }
 
 /** The adapter remembers the template of its rows, so that another one can be noticed later. */

@@ -23,6 +23,8 @@ export interface TrainedParameter extends StoredValues {
   readonly grad: HeldValues | null
   /** Replaces the values. */
   assign(values: Float32Array): void
+  /** Forgets the gradient. */
+  zeroGrad(): void
 }
 
 /** The scalar that a forward pass ends in. */
@@ -63,6 +65,8 @@ export interface TrainableModel extends LossModel {
     readonly json: Readonly<Record<string, unknown>>
   }
   readonly tokenizer: Tokenizer | null
+  /** How its weights are stored; `identity` is null where no file holds them. */
+  readonly base: { identity(): { readonly format: string } | null }
   readonly device: TrainingDevice
   readonly dtype: FloatDType
   readonly adapters: ReadonlyMap<string, AdapterConfigBase>

@@ -6,6 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AdapterConfigBase } from '../../lib/adapters/adapter.js'
 import type { Batch } from '../../lib/data/batch.js'
+import { RunError } from '../../lib/errors.js'
 import { randomStream } from '../../lib/random.js'
 import { readTensors, writeTensors } from '../../lib/train/checkpoint-files.js'
 import type { Optimizer, StepOptions, TrainableModel, TrainedParameter } from '../../lib/train/trainable.js'
@@ -42,7 +43,7 @@ export class FakeParameter implements TrainedParameter {
 
   gradient: Float32Array | null = null
 
-  forgetGradient(): void {
+  zeroGrad(): void {
     this.gradient = null
     this.grad = null
   }
@@ -52,6 +53,10 @@ export interface FakeOptions {
   /** Changes a gradient before it is added: for runs that go wrong. */
   disturb?: (gradient: Float32Array, step: number) => void
   layers?: number
+  /** Called by each forward pass: may throw what a device cannot do. */
+  refuse?: () => void
+  /** How its weights are stored. */
+  format?: string
 }
 
 /** Each layer is a table; logits are the sum of their rows. */
@@ -78,6 +83,8 @@ export class FakeModel implements TrainableModel {
   }
   gradientCheckpointing = false
   readonly adapters = new Map<string, AdapterConfigBase>()
+  #isChecked = false
+  readonly base = { identity: () => (this.options.format === undefined ? null : { format: this.options.format }) }
   readonly #provenance = new Map<string, object>()
   readonly adapterSet = {
     activeNames: () => [...this.adapters.keys()],
@@ -88,7 +95,7 @@ export class FakeModel implements TrainableModel {
   /** What restarts merged, a table beside the layers'. */
   readonly merged = new Float32Array(VOCABULARY ** 2)
   dropoutKey: { seed: number; step: number } | null = null
-  /** Every batch that a loss was computed of. */
+  /** Every batch that a loss was computed of, but that of the check before the first step. */
   readonly seen: { batch: Batch; step: number | null }[] = []
 
   constructor(readonly options: FakeOptions = {}) {}
@@ -161,7 +168,9 @@ export class FakeModel implements TrainableModel {
 
   loss(batch: Batch) {
     const key = this.dropoutKey
-    this.seen.push({ batch, step: key?.step ?? null })
+    if (this.#isChecked) this.seen.push({ batch, step: key?.step ?? null })
+    this.#isChecked = true
+    this.options.refuse?.()
     const gradients = this.parameters.map(({ values }) => new Float32Array(values.length))
     const probability = [...this.adapters.values()][0]?.dropout ?? 0
     let sum = 0
@@ -233,7 +242,7 @@ export class FakeAdamW implements Optimizer {
     const norm = Math.sqrt(squares) * scaleGradients
     const scale = scaleGradients * (maxGradNorm > 0 ? Math.min(1, maxGradNorm / (norm + 1e-6)) : 1)
     if (Number.isFinite(norm)) this.#update(learningRate, scale)
-    for (const parameter of this.#moments.keys()) parameter.forgetGradient()
+    for (const parameter of this.#moments.keys()) parameter.zeroGrad()
     return { item: () => Promise.resolve(norm), dispose: () => {} }
   }
 
@@ -273,9 +282,12 @@ export class FakeAdamW implements Optimizer {
     tensors: ReadonlyMap<string, Float32Array>
   }) {
     for (const [{ name }, moments] of this.#moments) {
-      moments.updates = updates[name]!
-      moments.first.set(tensors.get(`${name}.first_moment`)!)
-      moments.second.set(tensors.get(`${name}.second_moment`)!)
+      const [first, second] = [tensors.get(`${name}.first_moment`), tensors.get(`${name}.second_moment`)]
+      const fit = [first, second].every((values) => values?.length === moments.first.length)
+      if (!fit || updates[name] === undefined) throw new RunError('unfit-state', `The moments of ${name} do not fit.`)
+      moments.updates = updates[name]
+      moments.first.set(first!)
+      moments.second.set(second!)
     }
   }
 

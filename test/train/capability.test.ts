@@ -1,0 +1,69 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { NativeError } from '../../lib/native-binary.js'
+import type { TrainInput } from '../../lib/options/index.js'
+import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
+import { notices, rows, steps, trainFake, writeRows } from './fake-run.js'
+
+const folder = useTemporaryFolder()
+
+const optionsOf = (): TrainInput & { output: string } => ({
+  ...{ data: writeRows(folder(), 'train.jsonl', rows(6)), output: join(folder(), 'out'), batchSize: 4, maxSteps: 2 },
+})
+
+const headTooLarge = () => {
+  throw new NativeError(
+    'operation-failed',
+    'attention failed: a head size of 999 is not supported by the CUDA backend.',
+  )
+}
+
+describe('T30 before the first step', () => {
+  it('a device that cannot compute the model is told of, and an earlier run is still there', async () => {
+    const options = optionsOf()
+    await trainFake(options)
+    const before = readFileSync(join(options.output, 'run.yaml'), 'utf8')
+    let reported = 0
+    const refused = trainFake({ ...options, overwrite: true }, { refuse: headTooLarge }, () => {
+      reported++
+    })
+    await expectRejection(
+      refused,
+      'unsupported',
+      /^The model cannot be trained on cpu in float32: attention failed: a head size of 999 .*; use another device\.$/,
+    )
+    expect(reported).toBe(0)
+    expect(readFileSync(join(options.output, 'run.yaml'), 'utf8')).toBe(before)
+    expect(readdirSync(join(options.output, 'checkpoints'))).toEqual(['step-000002'])
+  })
+
+  it('nothing is left where there was no run', async () => {
+    await expectRejection(trainFake(optionsOf(), { refuse: headTooLarge }), 'unsupported', /head size/)
+    expect(readdirSync(folder())).toEqual(['train.jsonl'])
+  })
+
+  it('other errors stay what they are', async () => {
+    const refuse = () => {
+      throw new NativeError('out-of-memory', 'Out of memory on cpu: 1 MiB were asked for.')
+    }
+    await expectRejection(trainFake(optionsOf(), { refuse }), 'out-of-memory', /^Out of memory/)
+  })
+
+  it('the check leaves no trace in what is trained', async () => {
+    const { model, ...run } = await trainFake(optionsOf())
+    expect(steps(run)).toHaveLength(2)
+    expect(model.parameters.every(({ gradient }) => gradient === null)).toBe(true)
+  })
+
+  it('weights that are computed with otherwise than they are stored are told of', async () => {
+    const told = async (format: string | undefined) => {
+      const run = await trainFake({ ...optionsOf(), overwrite: true }, { format })
+      return notices(run).filter((notice) => notice.includes('stored as'))
+    }
+    expect(await told('q4_1')).toEqual([
+      "The model's weights are stored as q4_1; training computes with them in float32.",
+    ])
+    for (const format of ['float32', 'bfloat16', undefined]) expect(await told(format)).toEqual([])
+  })
+})
