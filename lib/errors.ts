@@ -27,7 +27,14 @@ export class RunError extends MoraError {}
 
 /** The same error, its sentence behind the path of what it is about, unless that is named in it. Others are left as they are. */
 export function about(path: string, error: unknown): unknown {
-  if (!(error instanceof MoraError) || error.message.includes(path)) return error
+  return reworded(error, (message) => (message.includes(path) ? message : `${path}: ${message}`))
+}
+
+/** The same error with other words; errors that were not raised on purpose are left as they are. */
+export function reworded(error: unknown, words: (message: string) => string): unknown {
+  if (!(error instanceof MoraError)) return error
+  const message = words(error.message)
+  if (message === error.message) return error
   const Kind = error.constructor as new (code: string, message: string, options?: ErrorOptions) => MoraError
-  return new Kind(error.code, `${path}: ${error.message}`, { cause: error })
+  return new Kind(error.code, message, { cause: error })
 }

@@ -6,7 +6,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { appendFile, type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { RunError, UsageError } from '../errors.js'
+import { RunError, reworded, UsageError } from '../errors.js'
 
 /** `write` and FileHandle.write take at most 2^31 - 1 bytes at once. */
 const maxWrite = 2 ** 30
@@ -81,7 +81,8 @@ export async function replaceFolder<Result>(
     return result
   } catch (error) {
     await rm(temporary, { recursive: true, force: true }).catch(() => {})
-    throw writeError(error, target)
+    // Nobody knows the temporary folder by its name.
+    throw reworded(writeError(error, target), (message) => message.replaceAll(temporary, target))
   }
 }
 

@@ -60,6 +60,14 @@ describe('replaceFolder', () => {
     expect(readdirSync(folder())).toEqual(['out'])
   })
 
+  it('names the folder that was asked for in errors, not the temporary one', async () => {
+    const target = join(folder(), 'out')
+    const failing = replaceFolder(target, (temporary) =>
+      writeFileAtomic(join(fileOf(temporary, 'file', ''), 'below'), ''),
+    )
+    await expectRejection(failing, 'write-failed', new RegExp(`^${target}/file/below could not be written: `))
+  })
+
   it('replaces the folder behind a symbolic link', async () => {
     mkdirSync(join(folder(), 'real'))
     symlinkSync('real', join(folder(), 'link'))

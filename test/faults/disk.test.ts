@@ -1,0 +1,63 @@
+/** A disk that is full, broken or read-only from some moment on: a sentence, and nothing that was there before is lost. */
+import { rmSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { randomStream } from '../../lib/random.js'
+import { canFail, contentOf, FailingDisk, type Fault, mergeInto, resultOf, trainInto } from './disk.js'
+
+const moments = process.env.MORA_TEST_LONG ? 20 : 2
+
+const reasons: Record<Exclude<Fault['kind'], 'kill'>, RegExp> = {
+  ENOSPC: /the disk is full|ENOSPC/,
+  EIO: /EIO/,
+  EROFS: /EROFS/,
+}
+
+describe.skipIf(!canFail)('on a disk that fails', { timeout: 1_800_000 }, () => {
+  let disk: FailingDisk
+  let changes = 0
+  beforeAll(async () => {
+    disk = new FailingDisk()
+    const undisturbed = await disk.run(trainInto(disk.at('whole')))
+    expect(undisturbed.code, undisturbed.stderr).toBe(0)
+    changes = undisturbed.changes!
+  })
+  afterAll(() => disk[Symbol.dispose]())
+
+  it.each(Object.entries(reasons) as [Exclude<Fault['kind'], 'kill'>, RegExp][])(
+    'by %s, a run ends with a sentence that names the place, and goes on once the disk is well',
+    async (kind, reason) => {
+      const output = disk.at(`run ${kind}`)
+      const random = randomStream(1, 'failing disk', kind)
+      for (const at of [1, ...Array.from({ length: moments - 1 }, () => 1 + random.integer(changes))]) {
+        const failed = await disk.run(trainInto(output, '--resume'), { kind, at })
+        if (failed.code === 0) continue // so few changes were left
+        expect([1, 2], failed.stderr).toContain(failed.code)
+        expect(failed.stderr).toMatch(/^mora: .*\n$/)
+        expect(failed.stderr).toContain(output)
+        expect(failed.stderr).toMatch(reason)
+      }
+      const { code, stderr } = await disk.run(trainInto(output, '--resume'))
+      expect(code, stderr).toBe(0)
+      expect(resultOf(output)).toEqual(resultOf(disk.at('whole')))
+    },
+  )
+
+  it.each(['merged', 'merged.gguf'])('what %s held before is still there, or what it is to hold', async (name) => {
+    const adapter = disk.at('whole')
+    const [before, output] = [disk.at(`before ${name}`), disk.at(name)]
+    const first = await disk.run(mergeInto(before, adapter, '--dtype', 'bfloat16'))
+    expect(first.code, first.stderr).toBe(0)
+    await disk.run(mergeInto(output, adapter, '--dtype', 'bfloat16'))
+    const random = randomStream(1, 'failing disk', name)
+    for (const kind of ['ENOSPC', 'EIO'] as const) {
+      const at = 1 + random.integer(first.changes!)
+      const { code, stderr } = await disk.run(mergeInto(output, adapter, '--overwrite'), { kind, at })
+      if (code === 0) rmSync(output, { recursive: true })
+      else {
+        expect(stderr).toContain(output)
+        expect(stderr).toMatch(reasons[kind])
+        expect(contentOf(output)).toEqual(contentOf(before))
+      }
+    }
+  })
+})

@@ -1,0 +1,64 @@
+/** SIGKILL in the middle of a change of files, at moments drawn from a seed: 10 of them, 100 in `npm run test:long`. */
+import { existsSync, rmSync } from 'node:fs'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { randomStream } from '../../lib/random.js'
+import { canFail, contentOf, exportInto, FailingDisk, mergeInto, resultOf, trainInto } from './disk.js'
+
+const times = process.env.MORA_TEST_LONG ? 10 : 1
+
+describe.skipIf(!canFail)('a process that is killed', { timeout: 1_800_000 }, () => {
+  let disk: FailingDisk
+  beforeAll(() => {
+    disk = new FailingDisk()
+  })
+  afterAll(() => disk[Symbol.dispose]())
+
+  it.each<[string, number, string[]]>([
+    ['a run', 4, []],
+    ['a run that merges on the way', 2, ['--merge-every', '3', '--regroup', 'permute']],
+  ])('%s: T20, T21 goes on from its newest whole checkpoint and ends with the same bits', async (name, kills, more) => {
+    const [whole, output] = [disk.at(`${name}, undisturbed`), disk.at(name)]
+    const undisturbed = await disk.run(trainInto(whole, ...more))
+    expect(undisturbed.code, undisturbed.stderr).toBe(0)
+    const random = randomStream(1, 'kill', name)
+    let deaths = 0
+    while (deaths < kills * times) {
+      const at = 1 + random.integer(undisturbed.changes!)
+      const { code, signal, stderr } = await disk.run(trainInto(output, ...more, '--resume'), { kind: 'kill', at })
+      if (signal === 'SIGKILL') {
+        deaths++
+        continue
+      }
+      // The rest of the run had fewer changes: it is over, and another one begins.
+      expect(code, stderr).toBe(0)
+      expect(resultOf(output)).toEqual(resultOf(whole))
+      rmSync(output, { recursive: true })
+    }
+    const { code, stderr } = await disk.run(trainInto(output, ...more, '--resume'))
+    expect(code, stderr).toBe(0)
+    expect(resultOf(output)).toEqual(resultOf(whole))
+  })
+
+  it.each<[string, number, (output: string, ...more: string[]) => string[]]>([
+    ['a merged folder', 1, (output, ...more) => mergeInto(output, disk.at('adapter'), ...more)],
+    ['a merged.gguf', 1, (output, ...more) => mergeInto(output, disk.at('adapter'), ...more)],
+    ['a PEFT export', 1, (output, ...more) => exportInto(output, disk.at('adapter'), 'peft', ...more)],
+    ['a GGUF export.gguf', 1, (output, ...more) => exportInto(output, disk.at('adapter'), 'gguf-lora', ...more)],
+  ])('%s is whole or not there, and comes out the same the next time', async (name, kills, argv) => {
+    if (!existsSync(disk.at('adapter'))) await disk.run(trainInto(disk.at('adapter'), '--method', 'lora'))
+    const [whole, output] = [disk.at(`whole ${name}`), disk.at(name)]
+    const undisturbed = await disk.run(argv(whole))
+    expect(undisturbed.code, undisturbed.stderr).toBe(0)
+    const random = randomStream(1, 'kill', name)
+    for (let i = 0; i < kills * times; i++) {
+      const at = 1 + random.integer(undisturbed.changes!)
+      const { signal } = await disk.run(argv(output, '--overwrite'), { kind: 'kill', at })
+      expect(signal).toBe('SIGKILL')
+      const left = contentOf(output)
+      if (left !== null) expect(left).toEqual(contentOf(whole))
+    }
+    const { code, stderr } = await disk.run(argv(output, '--overwrite'))
+    expect(code, stderr).toBe(0)
+    expect(contentOf(output)).toEqual(contentOf(whole))
+  })
+})
