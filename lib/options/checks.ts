@@ -152,10 +152,12 @@ function checkEvaluation(fit: Fit, options: TrainOptions): void {
       `${fit.name(key)} needs ${fit.name('evalData')}.`,
     )
   }
-  fit.refuse(
-    options.patience !== undefined && options.evalEvery === undefined,
-    `${fit.name('patience')} needs ${fit.name('evalEvery')}.`,
-  )
+  for (const key of ['keepBest', 'patience']) {
+    fit.refuse(
+      isGiven(options, key) && options.evalEvery === undefined,
+      `${fit.name(key)} needs ${fit.name('evalEvery')}.`,
+    )
+  }
 }
 
 /** Throws a `UsageError` for options of evaluation that belong to another task. */

@@ -29,6 +29,9 @@ export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boole
     ['Rows per step', options.batchSize],
     ['Loss of the last step', state.loss?.toPrecision(5) ?? 'none'],
     ['Loss on evaluation data', state.evalLoss?.toPrecision(5) ?? 'not measured'],
+    ...(state.best
+      ? [['Lowest of them', `${state.best.evalLoss.toPrecision(5)}, at step ${state.best.step}`] as [string, string]]
+      : []),
   ]
   const use = isAdapter
     ? 'mora generate --model BASE_MODEL --adapter THIS_FOLDER --prompt "…"'
