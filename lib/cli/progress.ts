@@ -1,5 +1,6 @@
 /** How long work shows that it lives: one line that changes on a terminal, a plain line now and then elsewhere. */
 import { formatBytes, formatCount, formatDuration, formatNumber } from './format.js'
+import { Sparkline } from './sparkline.js'
 import type { Output } from './terminal.js'
 
 /** Milliseconds between two plain lines. */
@@ -81,16 +82,22 @@ export interface StepFigures {
   memoryBytes: number
 }
 
+/** Fewest and most cells of a sparkline that say anything beside a line. */
+const SPARKLINE_CELLS = { least: 4, most: 24 }
+
 /** Turns steps into lines with the time that is left, estimated from the steps seen here. */
 export class StepLine {
   readonly #now: () => number
+  readonly #losses = new Sparkline(SPARKLINE_CELLS.most)
   #first: { step: number; time: number } | null = null
 
   constructor(now: () => number = Date.now) {
     this.#now = now
   }
 
-  format({ step, totalSteps, loss, tokensPerSecond, memoryBytes }: StepFigures): string {
+  /** `columns`: those of a terminal; where they leave room, the course of the loss is drawn beside the figures. */
+  format({ step, totalSteps, loss, tokensPerSecond, memoryBytes }: StepFigures, columns = 0): string {
+    this.#losses.add(loss)
     const parts = [
       `step ${step}/${totalSteps}`,
       `loss ${formatNumber(loss)}`,
@@ -99,7 +106,10 @@ export class StepLine {
     ]
     const left = this.#secondsLeft(step, totalSteps)
     if (left !== null) parts.push(`${formatDuration(left)} left`)
-    return parts.join('  ')
+    const line = parts.join('  ')
+    const room = columns - 1 - line.length - 2
+    const sparkline = room < SPARKLINE_CELLS.least ? '' : this.#losses.draw(room)
+    return sparkline === '' ? line : `${line}  ${sparkline}`
   }
 
   #secondsLeft(step: number, totalSteps: number): number | null {

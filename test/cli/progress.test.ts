@@ -62,4 +62,17 @@ describe('the line of a step', () => {
       'step 2/101  loss 1.0000  12,346 tokens/s  512 MB  3m18s left',
     )
   })
+  it('has the course of the loss beside it, where the terminal has room for one', () => {
+    const figures = { totalSteps: 100, tokensPerSecond: 10, memoryBytes: 0 }
+    const lineAt = (columns: number) => {
+      const line = new StepLine(() => 0)
+      for (const [i, loss] of [8, 4, 3].entries()) line.format({ ...figures, step: i + 1, loss }, columns)
+      return line.format({ ...figures, step: 4, loss: 1 }, columns)
+    }
+    const plain = lineAt(0)
+    expect(plain).toBe('step 4/100  loss 1.0000  10 tokens/s  0 B  0s left')
+    expect(lineAt(80)).toBe(`${plain}  █▄▃▁`)
+    expect(lineAt(plain.length + 6)).toBe(plain)
+    expect(lineAt(plain.length + 7)).toBe(`${plain}  █▄▃▁`)
+  })
 })

@@ -14,6 +14,7 @@ import { interruptible } from '../interrupt.js'
 import { requireAdapter, requireData, requireModel, requirePath, requirePathOrId, requireTemplate } from '../paths.js'
 import { profileTable } from '../profile.js'
 import { Progress, StepLine } from '../progress.js'
+import type { Terminal } from '../terminal.js'
 
 export const trainCommand = defineCommand({
   name: 'train',
@@ -67,7 +68,7 @@ function checkPaths(options: TrainOptions, source: OptionSource): void {
 /** Shows a run until it ends; the first interruption stops it with its state saved. */
 async function follow(run: Run, { quiet }: TrainOptions, { terminal }: CommandContext): Promise<CommandResult> {
   const progress = new Progress(terminal.stderr, { quiet })
-  const showEvent = eventPrinter(progress)
+  const showEvent = eventPrinter(progress, sparklineColumns(terminal))
   try {
     const { value: result, interrupted } = await interruptible(
       async () => {
@@ -87,13 +88,19 @@ async function follow(run: Run, { quiet }: TrainOptions, { terminal }: CommandCo
   }
 }
 
-function eventPrinter(progress: Progress): (event: TrainEvent) => void {
+/** Columns that a line of a terminal has; 0 where blocks cannot be drawn. */
+function sparklineColumns({ stderr, environment }: Terminal): () => number {
+  const draws = stderr.isTTY === true && environment.TERM !== 'dumb'
+  return () => (draws ? (stderr.columns ?? 80) : 0)
+}
+
+function eventPrinter(progress: Progress, columns: () => number): (event: TrainEvent) => void {
   const line = new StepLine()
   let isFirst = true
   return (event) => {
     switch (event.type) {
       case 'step':
-        progress.show(line.format(event), isFirst || event.step === event.totalSteps)
+        progress.show(line.format(event, columns()), isFirst || event.step === event.totalSteps)
         isFirst = false
         break
       case 'evaluation':
