@@ -99,9 +99,14 @@ export async function sha256File(path: string): Promise<string> {
 }
 
 /** Appends one line in one write, so that lines of several writers do not mix. Not synced. */
-export async function appendLine(path: string, line: string): Promise<void> {
+export function appendLine(path: string, line: string): Promise<void> {
+  return appendBytes(path, Buffer.from(`${line}\n`))
+}
+
+/** Appends bytes in one write. Not synced. */
+export async function appendBytes(path: string, bytes: Uint8Array): Promise<void> {
   try {
-    await appendFile(path, `${line}\n`)
+    await appendFile(path, bytes)
   } catch (error) {
     throw writeError(error, path)
   }

@@ -117,6 +117,9 @@ export const TrainSchema = z.strictObject({
     defaultText: 'never',
     group: run,
   }),
+  tensorboard: flag('also write the metrics for TensorBoard, into the folder tensorboard of --output', false, {
+    group: run,
+  }),
   resume: optionalText('continue the run in --output (or DIR) from its newest intact checkpoint', 'DIR', {
     group: run,
   }),

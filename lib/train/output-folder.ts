@@ -15,6 +15,7 @@ const RUN_NAMES = [
   'metrics.jsonl',
   'checkpoints',
   'merges',
+  'tensorboard',
   'adapter_config.json',
   'adapter_model.safetensors',
   'model',
@@ -62,6 +63,10 @@ export class OutputFolder {
 
   get metrics(): string {
     return join(this.path, 'metrics.jsonl')
+  }
+
+  get tensorboard(): string {
+    return join(this.path, 'tensorboard')
   }
 
   get model(): string {

@@ -15,7 +15,7 @@ export function resolveTrainOptions(input: TrainInput): TrainOptions {
   requireOptions(TrainSchema, options, ['data'], 'api')
   if (typeof options.resume === 'string') options.output ??= runFolderOf(options.resume)
   checkTrainOptions(options, 'api')
-  for (const name of ['saveEvery', 'keepCheckpoints', 'keepBest', 'resume', 'overwrite'] as const) {
+  for (const name of ['saveEvery', 'keepCheckpoints', 'keepBest', 'tensorboard', 'resume', 'overwrite'] as const) {
     if (options[name] && options.output === undefined) {
       throw new UsageError('unfit-options', `The option ${name} needs a folder to write to: give output.`)
     }

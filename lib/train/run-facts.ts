@@ -41,6 +41,7 @@ const FREE_OPTIONS = new Set([
   'keepCheckpoints',
   'keepBest',
   'patience',
+  'tensorboard',
   'resume',
   'overwrite',
   'allowChanges',

@@ -22,6 +22,7 @@ export async function evaluateSession(session: Session): Promise<EvaluationEvent
     best: best?.step === step,
   }
   if (output) await appendEvaluation(output.metrics, event)
+  await session.tensorboard?.appendEvaluation(event)
   return event
 }
 

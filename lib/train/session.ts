@@ -4,6 +4,7 @@ import type { OutputFolder } from './output-folder.js'
 import type { Ranks } from './ranks.js'
 import type { RestartPlan } from './restarts.js'
 import type { RunFacts } from './run-facts.js'
+import type { TensorboardFile } from './tensorboard.js'
 import type { Optimizer, TrainableModel, TrainedParameter } from './trainable.js'
 import type { TrainerState } from './trainer-state.js'
 import type { TrainingData } from './training-data.js'
@@ -28,6 +29,8 @@ export interface Session {
   readonly result: ResultWriter
   /** Null when nothing is written. */
   readonly output: OutputFolder | null
+  /** Null when no events are written for TensorBoard. */
+  readonly tensorboard: TensorboardFile | null
   /** Null when nothing is merged on the way. */
   readonly restarts: RestartPlan | null
   /** What the user should know of the set-up. */

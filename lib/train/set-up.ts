@@ -18,6 +18,7 @@ import { findResumePoint, type ResumePoint, runFolderOf } from './resume.js'
 import { compareWithResumed, type RunFacts } from './run-facts.js'
 import type { ResultWriter, Session } from './session.js'
 import { setUpModel, type TrainedPart } from './set-up-model.js'
+import { TensorboardFile } from './tensorboard.js'
 import { tokenBudget } from './token-budget.js'
 import type { Optimizer, TrainableModel, TrainedParameter } from './trainable.js'
 import { initialState } from './trainer-state.js'
@@ -115,6 +116,7 @@ async function setUpIn(
   const state = point?.record.state ?? initialState()
   if (point) notice(`The run goes on from step ${state.step} (${point.path}).`)
   if (output) await beginIn(output, facts, point, options)
+  const tensorboard = output && options.tensorboard ? await TensorboardFile.begin(output.tensorboard, state.step) : null
   model.device.resetPeak()
 
   const { learningRate } = resolved
@@ -129,6 +131,7 @@ async function setUpIn(
     facts,
     result: resultWriter(model, part, options),
     output,
+    tensorboard,
     restarts: part.restarts,
     notices,
     state,

@@ -48,6 +48,7 @@ export async function takeStep(session: Session): Promise<StepEvent> {
     memoryBytes: model.device.memory().inUse,
   }
   if (output) await appendStep(output.metrics, event)
+  await session.tensorboard?.appendStep(event)
   return event
 }
 

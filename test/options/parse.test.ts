@@ -32,6 +32,7 @@ describe('options of training', () => {
       gradientCheckpointing: false,
       profile: false,
       keepBest: false,
+      tensorboard: false,
       resume: false,
       offline: false,
       overwrite: false,
