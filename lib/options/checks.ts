@@ -146,6 +146,10 @@ function checkRestarts(fit: Fit, options: TrainOptions): void {
 }
 
 function checkEvaluation(fit: Fit, options: TrainOptions): void {
+  fit.refuse(
+    options.sampleEvery !== undefined && options.samplePrompt === undefined,
+    `${fit.name('sampleEvery')} needs ${fit.name('samplePrompt')}.`,
+  )
   for (const key of ['evalEvery', 'keepBest', 'patience']) {
     fit.refuse(
       isGiven(options, key) && options.evalData === undefined,

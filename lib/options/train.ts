@@ -117,6 +117,15 @@ export const TrainSchema = z.strictObject({
     defaultText: 'never',
     group: run,
   }),
+  samplePrompt: texts('write what the model answers to this; a YAML file may list several', 'P', {
+    expects: 'a non-empty text, or a list of them',
+    group: run,
+  }),
+  sampleEvery: optionalInteger('answer --sample-prompt every N steps', {
+    min: 1,
+    defaultText: 'before the first step and at the end',
+    group: run,
+  }),
   tensorboard: flag('also write the metrics for TensorBoard, into the folder tensorboard of --output', false, {
     group: run,
   }),

@@ -30,6 +30,14 @@ export interface EvaluationEvent {
   best: boolean
 }
 
+/** What the model, as it is after the step, writes after a prompt. */
+export interface SampleEvent {
+  type: 'sample'
+  step: number
+  prompt: string
+  text: string
+}
+
 export interface CheckpointEvent {
   type: 'checkpoint'
   step: number
@@ -72,4 +80,11 @@ export interface EndEvent extends TrainResult {
   type: 'end'
 }
 
-export type TrainEvent = StepEvent | EvaluationEvent | CheckpointEvent | MergeEvent | NoticeEvent | EndEvent
+export type TrainEvent =
+  | StepEvent
+  | EvaluationEvent
+  | SampleEvent
+  | CheckpointEvent
+  | MergeEvent
+  | NoticeEvent
+  | EndEvent

@@ -7,6 +7,7 @@ export type {
   EvaluationEvent,
   MergeEvent,
   NoticeEvent,
+  SampleEvent,
   StepEvent,
   TrainEvent,
   TrainResult,

@@ -1,7 +1,7 @@
-/** `metrics.jsonl`: one line for every optimizer step and every evaluation. */
+/** `metrics.jsonl`, one line for every optimizer step and every evaluation, and `samples.jsonl`, one for every sample. */
 import { readFile } from 'node:fs/promises'
 import { appendLine, writeFileAtomic } from '../io/atomic.js'
-import type { EvaluationEvent, StepEvent } from './events.js'
+import type { EvaluationEvent, SampleEvent, StepEvent } from './events.js'
 import type { TrainerState } from './trainer-state.js'
 
 export function appendStep(path: string, event: StepEvent): Promise<void> {
@@ -14,21 +14,37 @@ export function appendEvaluation(path: string, { step, epoch, evalLoss }: Evalua
   return appendLine(path, JSON.stringify({ step, epoch, evalLoss }))
 }
 
+/** Samples of one step. */
+export async function appendSamples(path: string, events: readonly SampleEvent[]): Promise<void> {
+  const lines = events.map(({ step, prompt, text }) => JSON.stringify({ step, prompt, text }))
+  if (lines.length > 0) await appendLine(path, lines.join('\n'))
+}
+
 /**
  * Drops the lines that a run resumed from this state will write again: of later steps, of an evaluation that the state
  * does not know, and what a crash cut off.
  */
-export async function truncateMetrics(path: string, state: Pick<TrainerState, 'step' | 'evaluatedAt'>): Promise<void> {
+export async function truncateMetrics(
+  path: string,
+  { step, evaluatedAt }: Pick<TrainerState, 'step' | 'evaluatedAt'>,
+): Promise<void> {
   const text = await readFile(path, 'utf8').catch(() => '')
-  const lines = text.split('\n').filter((line) => isKept(line, state))
-  await writeFileAtomic(path, lines.map((line) => `${line}\n`).join(''))
+  await keepLines(path, text, (line) => line.step <= (line.evalLoss === undefined ? step : (evaluatedAt ?? 0)))
 }
 
-function isKept(line: string, { step, evaluatedAt }: Pick<TrainerState, 'step' | 'evaluatedAt'>): boolean {
-  try {
-    const entry = JSON.parse(line) as { step: number; evalLoss?: number }
-    return entry.evalLoss === undefined ? entry.step <= step : entry.step <= (evaluatedAt ?? 0)
-  } catch {
-    return false
-  }
+/** Like `truncateMetrics`, of samples; a run may have none. */
+export async function truncateSamples(path: string, { sampledAt }: Pick<TrainerState, 'sampledAt'>): Promise<void> {
+  const text = await readFile(path, 'utf8').catch(() => null)
+  if (text !== null) await keepLines(path, text, ({ step }) => step <= (sampledAt ?? -1))
+}
+
+async function keepLines(path: string, text: string, isKept: (line: { step: number; evalLoss?: number }) => boolean) {
+  const lines = text.split('\n').filter((line) => {
+    try {
+      return isKept(JSON.parse(line) as { step: number; evalLoss?: number })
+    } catch {
+      return false
+    }
+  })
+  await writeFileAtomic(path, lines.map((line) => `${line}\n`).join(''))
 }

@@ -13,6 +13,7 @@ import type { RunFacts } from './run-facts.js'
 const RUN_NAMES = [
   'run.yaml',
   'metrics.jsonl',
+  'samples.jsonl',
   'checkpoints',
   'merges',
   'tensorboard',
@@ -63,6 +64,10 @@ export class OutputFolder {
 
   get metrics(): string {
     return join(this.path, 'metrics.jsonl')
+  }
+
+  get samples(): string {
+    return join(this.path, 'samples.jsonl')
   }
 
   get tensorboard(): string {

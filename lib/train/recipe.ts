@@ -1,13 +1,14 @@
 import type { TrainResult } from './events.js'
 import { restartAdapter, restartIsDue } from './restarts.js'
 import type { RunControl } from './run.js'
+import { samplesAreDue, takeSamples } from './samples.js'
 import { evaluateSession, saveResult, saveSession } from './save-session.js'
 import type { Session } from './session.js'
 import { takeStep } from './take-step.js'
 
 /**
- * Training from beginning to end. Each round first does what the steps so far call for (an evaluation, a checkpoint, a
- * restart of the adapter) and then takes the next step; so a run that is resumed at any point goes on as if it had never ended. Every piece of work is
+ * Training from beginning to end. Each round first does what the steps so far call for (an evaluation, samples, a
+ * checkpoint, a restart of the adapter) and then takes the next step; so a run that is resumed at any point goes on as if it had never ended. Every piece of work is
  * exclusive, and events are sent between them: there the reader of the run may save, pause or use the model.
  */
 export async function runTraining(control: RunControl, setUp: () => Promise<Session>): Promise<TrainResult> {
@@ -20,6 +21,9 @@ export async function runTraining(control: RunControl, setUp: () => Promise<Sess
     for (const message of session.notices) await control.emit({ type: 'notice', message })
     while (!control.stopRequested) {
       if (evaluationIsDue(session)) await control.emit(await control.exclusive(() => evaluateSession(session)))
+      if (samplesAreDue(session)) {
+        for (const sample of await control.exclusive(() => takeSamples(session))) await control.emit(sample)
+      }
       if (checkpointIsDue(session)) await control.emit(await control.exclusive(() => saveSession(session)))
       if (patienceIsOver(session)) {
         await control.emit({ type: 'notice', message: patienceNotice(session) })

@@ -41,6 +41,8 @@ const FREE_OPTIONS = new Set([
   'keepCheckpoints',
   'keepBest',
   'patience',
+  'samplePrompt',
+  'sampleEvery',
   'tensorboard',
   'resume',
   'overwrite',

@@ -29,6 +29,8 @@ export interface Session {
   readonly result: ResultWriter
   /** Null when nothing is written. */
   readonly output: OutputFolder | null
+  /** What the model writes after a prompt, as it is now. */
+  readonly sample: (prompt: string) => Promise<string>
   /** Null when no events are written for TensorBoard. */
   readonly tensorboard: TensorboardFile | null
   /** Null when nothing is merged on the way. */

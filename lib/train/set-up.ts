@@ -11,7 +11,7 @@ import { requireCapable } from './capability.js'
 import { loadCheckpoint, removeLaterCheckpoints } from './checkpoint.js'
 import { modelFingerprint } from './fingerprint.js'
 import { keepMerges, mergesBeside, repeatMerges } from './merges.js'
-import { truncateMetrics } from './metrics-file.js'
+import { truncateMetrics, truncateSamples } from './metrics-file.js'
 import { OutputFolder } from './output-folder.js'
 import { type Ranks, singleRank } from './ranks.js'
 import { findResumePoint, type ResumePoint, runFolderOf } from './resume.js'
@@ -31,6 +31,8 @@ export interface TrainingParts {
     parameters: readonly TrainedParameter[],
     options: Pick<TrainOptions, 'beta1' | 'beta2' | 'epsilon' | 'weightDecay'>,
   ): Optimizer
+  /** What the model writes after a prompt, as it is then; asked for `samplePrompt` only. */
+  sample(prompt: string): Promise<string>
   ranks?: Ranks
 }
 
@@ -40,6 +42,7 @@ export interface TrainingParts {
  */
 export async function setUp(model: TrainableModel, options: TrainOptions, parts: TrainingParts): Promise<Session> {
   requireAsLoaded(model, options)
+  requireReadable(model, options)
   const { output: path, resume, overwrite } = options
   const goesOn = resume !== false && path !== undefined && isOutput(resume, path)
   const inputs = [model.path, options.model, options.adapter, options.init].filter((input) => !!input) as string[]
@@ -78,6 +81,14 @@ function namesModel(name: string, { path, reference }: TrainableModel): boolean 
   return id !== null && found !== null && mayMean(id, found)
 }
 
+function requireReadable({ tokenizer }: TrainableModel, { samplePrompt }: TrainOptions): void {
+  if (samplePrompt === undefined || tokenizer) return
+  throw new UsageError(
+    'no-tokenizer',
+    'The option samplePrompt needs a tokenizer, and the model has none: leave the option out, or put tokenizer.json beside the model.',
+  )
+}
+
 /** Whether what is resumed is the run in the output folder, and not another one that is only read. */
 function isOutput(resume: true | string, output: string): boolean {
   return resume === true || resolve(runFolderOf(resume)) === resolve(output)
@@ -87,7 +98,7 @@ async function setUpIn(
   output: OutputFolder | null,
   model: TrainableModel,
   given: TrainOptions,
-  { createOptimizer, ranks = singleRank }: TrainingParts,
+  { createOptimizer, sample, ranks = singleRank }: TrainingParts,
 ): Promise<Session> {
   const notices: string[] = []
   const notice = (message: string) => notices.push(message)
@@ -131,6 +142,7 @@ async function setUpIn(
     facts,
     result: resultWriter(model, part, options),
     output,
+    sample,
     tensorboard,
     restarts: part.restarts,
     notices,
@@ -195,6 +207,7 @@ async function repeatRestarts(model: TrainableModel, { restarts }: TrainedPart, 
 async function beginIn(output: OutputFolder, facts: RunFacts, point: ResumePoint | null, options: TrainOptions) {
   if (point) {
     await truncateMetrics(output.metrics, point.record.state)
+    await truncateSamples(output.samples, point.record.state)
     await removeLaterCheckpoints(output.checkpoints, point.record.state.step)
     await keepMerges(mergesBeside(point.path), output.merges, point.record.state.merges)
   } else if (options.overwrite || options.resume !== false) {

@@ -1,3 +1,4 @@
+import { generate } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import { AdamW } from '../optim/adamw.js'
 import type { TrainInput } from '../options/index.js'
@@ -7,6 +8,9 @@ import { resolveTrainOptions } from './resolve-options.js'
 import { type EventCallback, Run } from './run.js'
 import { setUp, type TrainingParts } from './set-up.js'
 import type { TrainableModel } from './trainable.js'
+
+/** Tokens of a sample at most. */
+const SAMPLE_TOKENS = 64
 
 /** Options of a run in the library: those of the command line, and a callback. */
 export type TrainCall = TrainInput & { onEvent?: EventCallback }
@@ -21,6 +25,10 @@ export type TrainCall = TrainInput & { onEvent?: EventCallback }
 export function train(model: Model, options: TrainCall): Run {
   return trainWith(model, options, {
     createOptimizer: (parameters, settings) => new AdamW(parameters as readonly Parameter[], settings),
+    sample: async (prompt) => {
+      const { text } = await generate(model, { prompt, template: options.template, maxNewTokens: SAMPLE_TOKENS })
+      return text
+    },
   })
 }
 

@@ -16,6 +16,8 @@ export interface TrainerState {
   /** Lowest evaluation loss and its step; null before the first evaluation. */
   best: { evalLoss: number; step: number } | null
   evaluationsWithoutBetter: number
+  /** Step of the last samples; null before the first. */
+  sampledAt: number | null
   /** How often the adapter was merged for good, and the step of the last time; null before the first. */
   merges: number
   mergedAt: number | null
@@ -28,6 +30,7 @@ export const TrainerStateSchema: z.ZodType<TrainerState> = z.object({
   ...{ evalLoss: z.number().nullable(), evaluatedAt: count.nullable() },
   best: z.object({ evalLoss: z.number(), step: count }).nullable(),
   ...{ evaluationsWithoutBetter: count, merges: count, mergedAt: count.nullable() },
+  sampledAt: count.nullable().default(null),
 })
 
 export function initialState(): TrainerState {
@@ -40,6 +43,7 @@ export function initialState(): TrainerState {
     evaluatedAt: null,
     best: null,
     evaluationsWithoutBetter: 0,
+    sampledAt: null,
     merges: 0,
     mergedAt: null,
   }

@@ -117,6 +117,25 @@ describe('mora train', () => {
     expect((await moraJson(...trained('twice', '--overwrite'))).json).toMatchObject({ steps: 4 })
   })
 
+  it('writes samples, which are what the adapter then generates, and trains as it does without', async () => {
+    const speaking = (output: string, ...more: string[]) => {
+      const from = ['train', '--model', talker(), '--data', at('rows.jsonl'), '--output', at(output)]
+      return moraJson(...from, '--max-steps', '3', '--dropout', '0.1', '--dtype', 'float32', ...more)
+    }
+    const prompt = ['--prompt', 'a b c', '--max-new-tokens', '64', '--dtype', 'float32']
+    expect(await speaking('silent')).toMatchObject({ exitCode: 0 })
+    expect(await speaking('speaking', '--sample-prompt', 'a b c', '--sample-every', '1')).toMatchObject({ exitCode: 0 })
+    const samples = readFileSync(at('speaking/samples.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(samples.map(({ step }) => step)).toEqual([0, 1, 2, 3])
+    const { json } = await moraJson('generate', '--model', talker(), '--adapter', at('speaking'), ...prompt)
+    expect(samples.at(-1)).toEqual({ step: 3, prompt: 'a b c', text: json.text })
+    const adapterOf = (output: string) => readFileSync(at(`${output}/adapter_model.safetensors`)).toString('base64')
+    expect(adapterOf('speaking')).toBe(adapterOf('silent'))
+  })
+
   it('runs again from the options that a run recorded', async () => {
     await moraJson(...trained('recorded', '--seed', '7'))
     const { exitCode } = await moraJson('train', '--config', at('recorded/run.yaml'), '--output', at('again'))

@@ -157,6 +157,7 @@ describe('options that do not fit together', () => {
     [{ evalData: 'e', patience: 3 }, '--patience needs --eval-every'],
     [{ keepBest: true }, '--keep-best needs --eval-data'],
     [{ evalData: 'e', keepBest: true }, '--keep-best needs --eval-every'],
+    [{ sampleEvery: 3 }, '--sample-every needs --sample-prompt'],
     [{ evalEvery: 3 }, '--eval-every needs --eval-data'],
     [{ data: ['-', 'x', '-'] }, 'Standard input (-) can be read only once'],
     [{ data: '-', evalData: '-' }, '--data and --eval-data name it more often'],

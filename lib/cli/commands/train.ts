@@ -108,6 +108,9 @@ function eventPrinter(progress: Progress, columns: () => number): (event: TrainE
           `step ${event.step}: evaluation loss ${formatNumber(event.evalLoss)}${event.best ? ' (the best so far)' : ''}`,
         )
         break
+      case 'sample':
+        progress.note(`step ${event.step}: ${JSON.stringify(event.prompt)} → ${JSON.stringify(event.text)}`)
+        break
       case 'checkpoint':
         progress.note(`step ${event.step}: saved ${event.path}`)
         break

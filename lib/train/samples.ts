@@ -1,0 +1,24 @@
+import type { SampleEvent } from './events.js'
+import { appendSamples } from './metrics-file.js'
+import type { Session } from './session.js'
+
+/** Before the first step, after every `sampleEvery`, and after the last. */
+export function samplesAreDue({ state, options, data }: Session): boolean {
+  if (options.samplePrompt === undefined || state.sampledAt === state.step) return false
+  if (state.step === 0 || state.step === data.totalSteps) return true
+  return options.sampleEvery !== undefined && state.step % options.sampleEvery === 0
+}
+
+/** Has the model answer every prompt, greedily and without dropout, and writes a line for each. */
+export async function takeSamples(session: Session): Promise<SampleEvent[]> {
+  const { model, options, output, state, sample } = session
+  const { step } = state
+  model.setDropout(null)
+  const events: SampleEvent[] = []
+  for (const prompt of options.samplePrompt ?? []) {
+    events.push({ type: 'sample', step, prompt, text: await sample(prompt) })
+  }
+  if (output) await appendSamples(output.samples, events)
+  session.state = { ...state, sampledAt: step }
+  return events
+}

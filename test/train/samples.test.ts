@@ -1,0 +1,91 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import type { TrainInput } from '../../lib/options/index.js'
+import type { SampleEvent, TrainEvent } from '../../lib/train/events.js'
+import type { Run } from '../../lib/train/run.js'
+import { trainWith } from '../../lib/train/train.js'
+import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
+import { FakeModel } from './fake-model.js'
+import { fakeParts, rows, writeRows } from './fake-run.js'
+
+const folder = useTemporaryFolder()
+
+function optionsOf(output: string, changes: Partial<TrainInput> = {}): TrainInput & { output: string } {
+  const data = writeRows(folder(), 'train.jsonl', rows(13))
+  const course = { learningRate: 0.05, batchSize: 4, maxSteps: 6, saveEvery: 2, dropout: 0.2 }
+  return { data, output: join(folder(), output), samplePrompt: ['one', 'two'], sampleEvery: 2, ...course, ...changes }
+}
+
+/** Trains a model that answers a prompt with a number of its weights. */
+async function trainSpeaking(options: TrainInput, onEvent?: (event: TrainEvent, run: Run) => void) {
+  const model = Object.assign(new FakeModel(), { tokenizer: {} as never })
+  const run = trainWith(model, options, {
+    ...fakeParts,
+    sample: (prompt) => {
+      expect(model.dropoutKey).toBeNull()
+      return Promise.resolve(`${prompt}: ${model.parameters[0]!.values[0]}`)
+    },
+  })
+  const samples: SampleEvent[] = []
+  for await (const event of run) {
+    if (event.type === 'sample') samples.push(event)
+    onEvent?.(event, run)
+  }
+  return { samples, result: await run.finished }
+}
+
+const written = (output: string) =>
+  readFileSync(join(output, 'samples.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { step: number; prompt: string; text: string })
+
+describe('samples of a run', () => {
+  it('answer every prompt before the first step, every so many steps, and after the last', async () => {
+    const options = optionsOf('out', { maxSteps: 5 })
+    const { samples } = await trainSpeaking(options)
+    expect(samples.map(({ step, prompt }) => [step, prompt])).toEqual(
+      [0, 2, 4, 5].flatMap((step) => [
+        [step, 'one'],
+        [step, 'two'],
+      ]),
+    )
+    expect(new Set(samples.map(({ text }) => text)).size).toBe(samples.length)
+    expect(written(options.output)).toEqual(samples.map(({ step, prompt, text }) => ({ step, prompt, text })))
+  })
+
+  it('are taken at both ends where nothing says how often', async () => {
+    const { samples } = await trainSpeaking(optionsOf('out', { samplePrompt: 'one', sampleEvery: undefined }))
+    expect(samples.map(({ step }) => step)).toEqual([0, 6])
+  })
+
+  it.each([1, 3, 4])('T21 are those of an undisturbed run when it ends after step %i and goes on', async (step) => {
+    const whole = optionsOf('whole')
+    await trainSpeaking(whole)
+    const options = optionsOf('halves')
+    await trainSpeaking({ ...options, saveEvery: undefined }, (event, run) => {
+      if (event.type === 'step' && event.step === step) void run.stop()
+    })
+    await trainSpeaking({ ...options, resume: true })
+    expect(written(options.output)).toEqual(written(whole.output))
+  })
+
+  it('of lost steps are dropped', async () => {
+    const options = optionsOf('out')
+    await trainSpeaking(options)
+    const before = written(options.output)
+    await trainSpeaking({ ...options, resume: join(options.output, 'checkpoints', 'step-000002') })
+    expect(written(options.output)).toEqual(before)
+  })
+
+  it('need a tokenizer, which is known before anything is written', async () => {
+    const options = optionsOf('out')
+    await expectRejection(
+      trainWith(new FakeModel(), options, fakeParts).finished,
+      'no-tokenizer',
+      /samplePrompt needs a tokenizer/,
+    )
+    expect(existsSync(options.output)).toBe(false)
+  })
+})
