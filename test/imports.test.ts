@@ -18,7 +18,7 @@ const floors = [
   ['models'],
   ['generate'],
   ['train', 'analysis', 'mora-layer.ts'],
-  ['eval'],
+  ['eval', 'dashboard'],
   ['index.ts', 'cli'],
   ['demo'],
 ]

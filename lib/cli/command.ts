@@ -4,7 +4,7 @@ import type { CommonOptions, OptionSource, OptionsSchema } from '../options/inde
 import type { Terminal } from './terminal.js'
 
 export interface CommandResult {
-  /** The document of `--json`. */
+  /** The document of `--json`; undefined when it was printed already. */
   json: unknown
   /** What a person reads instead; empty when everything was printed already. */
   text: string
@@ -25,6 +25,8 @@ export interface Command<S extends OptionsSchema = OptionsSchema> {
   schema: S
   /** Options that the command line cannot do without. */
   required: readonly string[]
+  /** The option, if any, whose value may stand without its name. */
+  argument?: string
   examples: readonly string[]
   /** Finds what does not fit or is missing, before anything is loaded. */
   check(options: z.output<S>, source: OptionSource): void

@@ -1,10 +1,9 @@
 /** The command line, built from the schemas: what help says and what is parsed cannot differ. */
 import { Command as Commander, CommanderError, Option } from 'commander'
 import { UsageError } from '../errors.js'
-import { LATER_COMMANDS } from '../options/index.js'
 import { camelCase, kebabCase, nearest } from '../options/names.js'
 import { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from '../options/option.js'
-import { unknownOption } from '../options/parse.js'
+import { type RawOptions, unknownOption } from '../options/parse.js'
 import type { AnyCommand } from './command.js'
 
 /** What a command line asks for: a command with the options given, or a text (help, the version). */
@@ -58,9 +57,6 @@ export function parseArguments(
 function checkCommandName([first]: readonly string[], commands: readonly AnyCommand[]): void {
   const known = commands.map(({ name }) => name)
   if (first === undefined || first.startsWith('-') || first === 'help' || known.includes(first)) return
-  if (LATER_COMMANDS.includes(first)) {
-    throw new UsageError('not-available', `The command ${first} is not available yet; available: ${known.join(', ')}.`)
-  }
   const near = nearest(first, known)
   const way = near ? `did you mean ${near}?` : `known: ${known.join(', ')}.`
   throw new UsageError('unknown-command', `Unknown command "${first}"; ${way}`)
@@ -84,12 +80,28 @@ function buildCommand(command: AnyCommand, onCommand: OnCommand): Commander {
     .description(command.summary)
     .helpOption('--help', 'print this help')
     .allowExcessArguments(false)
-    .action((given: Record<string, unknown>) => onCommand(command, given))
+  if (command.argument === undefined) built.action((given: RawOptions) => onCommand(command, { ...given }))
+  else addArgument(built, command, command.argument, onCommand)
   for (const option of buildOptions(command.schema, command.required)) built.addOption(option)
   if (command.examples.length > 0) {
     built.addHelpText('after', `\nExamples:\n${command.examples.map((example) => `  ${example}`).join('\n')}`)
   }
   return built
+}
+
+/** An option of which the value may also stand by itself. */
+function addArgument(built: Commander, command: AnyCommand, key: string, onCommand: OnCommand): void {
+  const { placeholder, description } = optionFacts(command.schema.shape[key]!)
+  built.argument(`[${placeholder}]`, description).action((value: string | undefined, given: RawOptions) => {
+    if (value !== undefined && given[key] !== undefined) {
+      const flag = `--${kebabCase(key)}`
+      throw new UsageError(
+        'stray-argument',
+        `Expected one ${placeholder} but received ${value} and ${flag} ${given[key]}.`,
+      )
+    }
+    onCommand(command, { ...given, ...(value !== undefined && { [key]: value }) })
+  })
 }
 
 function buildOptions(schema: OptionsSchema, required: readonly string[]): Option[] {

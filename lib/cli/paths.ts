@@ -13,6 +13,13 @@ export function requirePath(key: string, path: string | undefined, source: Optio
   throw new UsageError('missing-file', `${optionName(key, source)}: there is no file or folder "${path}".`)
 }
 
+/** Throws unless the path is a folder. */
+export function requireFolder(key: string, path: string, source: OptionSource): void {
+  requirePath(key, path, source)
+  if (statSync(path).isDirectory()) return
+  throw new UsageError('not-a-folder', `${optionName(key, source)}: "${path}" is a file; expected a folder.`)
+}
+
 /** Throws unless something lies at the path, or it may be an id of the hub. */
 export function requirePathOrId(key: string, path: string | undefined, source: OptionSource): void {
   if (path === undefined || existsSync(path) || hubIdOf(path)) return

@@ -44,8 +44,8 @@ async function runCommand(command: AnyCommand, options: CommonOptions, terminal:
 }
 
 function print({ json, text }: CommandResult, asJson: boolean, terminal: Terminal): void {
-  if (asJson) terminal.stdout.write(`${JSON.stringify(json)}\n`)
-  else if (text !== '') terminal.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+  if (asJson && json !== undefined) terminal.stdout.write(`${JSON.stringify(json)}\n`)
+  else if (!asJson && text !== '') terminal.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
 }
 
 /** Prints a failure: a sentence on stderr, with `json` also a document on stdout; a stack only if MORA_DEBUG is set. */

@@ -3,6 +3,7 @@ export { type AnalyzeInput, type AnalyzeOptions, AnalyzeSchema } from './analyze
 export { checkEvalOptions, checkNewAdapterOptions, checkTrainOptions, requireOptions } from './checks.js'
 export { type CommonOptions, CommonOptionsSchema, LoadSchema, loadOptions } from './common.js'
 export { readConfigFile, resolveWithConfig } from './config-file.js'
+export { type DashboardOptions, DashboardSchema, type ReportOptions, ReportSchema } from './dashboard.js'
 export {
   defaultLearningRate,
   maxLengthOf,
@@ -16,7 +17,6 @@ export { type EvalInput, type EvalOptions, EvalSchema, TASKS, type Task } from '
 export { type ExportInput, type ExportOptions, ExportSchema } from './export.js'
 export { type GenerateInput, type GenerateOptions, GenerateSchema } from './generate.js'
 export { type InspectInput, type InspectOptions, InspectSchema } from './inspect.js'
-export { LATER_COMMANDS } from './later.js'
 export { type MergeInput, type MergeOptions, MergeSchema } from './merge.js'
 export { formatOf, MODEL_FORMATS, type ModelFormat, modelPath } from './model-format.js'
 export type { OptionSource } from './names.js'

@@ -1,12 +1,10 @@
-/** Promised options and commands whose part is not there yet: refused by name instead of as unknown. */
+/** Promised options whose part is not there yet: refused by name instead of as unknown. */
 import { UsageError } from '../errors.js'
 import { camelCase, type OptionSource, optionPlace } from './names.js'
 
 const LATER_OPTIONS: Readonly<Record<string, string>> = {
   compute: 'int8 products',
 }
-
-export const LATER_COMMANDS: readonly string[] = ['dashboard', 'report']
 
 /** Throws when `key` names an option that is promised and not available. */
 export function refuseLater(key: string, source: OptionSource): void {

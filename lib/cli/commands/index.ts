@@ -1,12 +1,14 @@
 /** Every command. Each loads what it works with when it runs, so that help is fast and needs no addon. */
 import type { AnyCommand } from '../command.js'
 import { analyzeCommand } from './analyze.js'
+import { dashboardCommand } from './dashboard.js'
 import { doctorCommand } from './doctor.js'
 import { evalCommand } from './eval.js'
 import { exportCommand } from './export.js'
 import { generateCommand } from './generate.js'
 import { inspectCommand } from './inspect.js'
 import { mergeCommand } from './merge.js'
+import { reportCommand } from './report.js'
 import { trainCommand } from './train.js'
 
 export const commands: readonly AnyCommand[] = [
@@ -17,5 +19,7 @@ export const commands: readonly AnyCommand[] = [
   exportCommand,
   inspectCommand,
   analyzeCommand,
+  dashboardCommand,
+  reportCommand,
   doctorCommand,
 ]

@@ -1,0 +1,47 @@
+import { spawn } from 'node:child_process'
+import { DashboardSchema } from '../../options/index.js'
+import { type CommandContext, defineCommand } from '../command.js'
+import { interruptible } from '../interrupt.js'
+import { requireFolder } from '../paths.js'
+
+export const dashboardCommand = defineCommand({
+  name: 'dashboard',
+  summary: 'show the runs of a folder in a browser, as they go on',
+  schema: DashboardSchema,
+  required: [],
+  argument: 'folder',
+  examples: ['mora dashboard', 'mora dashboard runs --port 8080 --open'],
+  check({ folder }, source) {
+    requireFolder('folder', folder, source)
+  },
+  async run({ folder, host, port, open, json }, context) {
+    const { serveDashboard } = await import('../../dashboard/index.js')
+    const dashboard = await serveDashboard({ folder, host, port })
+    const { url } = dashboard
+    // Whoever waits for the address cannot wait for the end.
+    const { stdout } = context.terminal
+    if (json) stdout.write(`${JSON.stringify({ url, folder: dashboard.folder, port: dashboard.port })}\n`)
+    else stdout.write(`The runs in ${dashboard.folder} are at ${url} until Ctrl-C\n`)
+    if (dashboard.isPublic) context.log(`note: whoever reaches ${host} over the network can read these runs`)
+    if (open) openInBrowser(url, context)
+    let end = () => {}
+    const ended = new Promise<void>((resolve) => {
+      end = resolve
+    })
+    await interruptible(() => ended, end)
+    await dashboard.close()
+    return { json: undefined, text: '' }
+  },
+})
+
+/** With what each system opens an address; a browser that does not come is no reason to fail. */
+function openInBrowser(url: string, { log }: CommandContext): void {
+  const openers: Partial<Record<NodeJS.Platform, [string, ...string[]]>> = {
+    darwin: ['open'],
+    win32: ['cmd', '/c', 'start', ''],
+  }
+  const [command, ...before] = openers[process.platform] ?? ['xdg-open']
+  const child = spawn(command, [...before, url], { detached: true, stdio: 'ignore' })
+  child.on('error', () => log(`note: no browser could be opened (${command} is missing): go to ${url}`))
+  child.unref()
+}

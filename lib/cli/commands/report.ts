@@ -1,0 +1,31 @@
+import { join } from 'node:path'
+import { ReportSchema } from '../../options/index.js'
+import { defineCommand } from '../command.js'
+import { formatBytes, formatFacts } from '../format.js'
+import { requireFolder, requireFreeFile } from '../paths.js'
+
+export const reportCommand = defineCommand({
+  name: 'report',
+  summary: 'write the runs of a folder as one HTML file that needs no network',
+  schema: ReportSchema,
+  required: [],
+  argument: 'folder',
+  examples: ['mora report out', 'mora report runs --output report.html'],
+  check({ folder, output = join(folder, DEFAULT_NAME), overwrite }, source) {
+    requireFolder('folder', folder, source)
+    requireFreeFile(output, { inputs: [], overwrite }, source)
+  },
+  async run({ folder, output = join(folder, DEFAULT_NAME) }, { log }) {
+    const { writeReport } = await import('../../dashboard/index.js')
+    const { runs, leftOut, bytes } = await writeReport({ folder, output })
+    if (leftOut > 0) log(`note: ${leftOut} more runs are left out; give a folder below for a report of them`)
+    const text = formatFacts([
+      ['output', output],
+      ['runs', String(runs)],
+      ['size', formatBytes(bytes)],
+    ])
+    return { json: { output, runs, bytes }, text }
+  },
+})
+
+const DEFAULT_NAME = 'report.html'

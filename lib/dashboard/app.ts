@@ -1,0 +1,63 @@
+/** What the dashboard answers: the page, its files, and the runs as JSON. */
+import { type Context, Hono } from 'hono'
+import { readAssets } from './assets.js'
+import { whyRefused } from './own-origin.js'
+import type { KnownMetrics } from './payload.js'
+import type { Runs } from './runs.js'
+
+/** The page runs its own files only, and asks nothing but this server. */
+const HEADERS = {
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'cross-origin-opener-policy': 'same-origin',
+  'cross-origin-resource-policy': 'same-origin',
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'cache-control': 'no-store',
+}
+
+/** `host` is the one that is listened on. */
+export function dashboardApp(runs: Runs, { host }: { host: string }): Hono {
+  const assets = readAssets()
+  const app = new Hono()
+  app.use(async (context, next) => {
+    const { method, path } = context.req
+    const refused = whyRefused({ method, path, header: (name) => context.req.header(name) }, host)
+    for (const [name, value] of Object.entries(HEADERS)) context.header(name, value)
+    if (refused?.status === 405) context.header('allow', 'GET, HEAD')
+    return refused ? context.text(refused.reason, refused.status) : next()
+  })
+
+  app.get('/', (context) => serve(context, 'index.html'))
+  app.get('/assets/:name', (context) => serve(context, context.req.param('name')))
+  app.get('/api/runs', async (context) => context.json(await runs.list()))
+  app.get('/api/details', async (context) => found(context, await runs.details(context.req.query('id') ?? '')))
+  app.get('/api/metrics', async (context) => {
+    const { id = '', known } = context.req.query()
+    return found(context, await runs.metrics(id, known === undefined ? null : knownOf(known)))
+  })
+  app.notFound((context) => context.json({ error: 'There is nothing here.' }, 404))
+  app.onError((error, context) => context.json({ error: error.message }, 500))
+  return app
+
+  function serve(context: Context, name: string) {
+    const asset = assets.get(name)
+    return asset ? context.body(asset.text, 200, { 'content-type': asset.type }) : context.notFound()
+  }
+}
+
+function found<Value extends object>(context: Context, value: Value | null) {
+  return value === null ? context.json({ error: 'There is no such run.' }, 404) : context.json(value)
+}
+
+/** What a page says that it knows, `VERSION,ROWS,WIDTH,ROWS,WIDTH`; null when it says anything else. */
+function knownOf(text: string): KnownMetrics | null {
+  const [version = '', ...numbers] = text.split(',')
+  const [rows, width, evaluations, evaluationWidth] = numbers.map(Number)
+  if (numbers.length !== 4 || !numbers.every((number) => /^\d{1,15}$/.test(number))) return null
+  return {
+    version,
+    steps: { rows: rows!, width: width! },
+    evaluations: { rows: evaluations!, width: evaluationWidth! },
+  }
+}

@@ -1,0 +1,52 @@
+/** The files of the page: own ones beside this module, and uPlot's. */
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { fileURLToPath } from 'node:url'
+
+/** The page's modules, each after those that it imports; the last one begins. */
+export const PAGE_MODULES = [
+  'elements.js',
+  'format.js',
+  'theme.js',
+  'source.js',
+  'state.js',
+  'run-list.js',
+  'latest.js',
+  'chart-data.js',
+  'chart-plot.js',
+  'chart-table.js',
+  'charts.js',
+  'configuration.js',
+  'samples.js',
+  'main.js',
+] as const
+
+const TYPES = {
+  css: 'text/css; charset=utf-8',
+  html: 'text/html; charset=utf-8',
+  js: 'text/javascript; charset=utf-8',
+  svg: 'image/svg+xml',
+} as const
+
+export interface Asset {
+  type: string
+  text: string
+}
+
+const own = ['index.html', 'base.css', 'layout.css', 'parts.css', 'icon.svg', ...PAGE_MODULES]
+const uplot = ['uPlot.iife.min.js', 'uPlot.min.css']
+
+/** Every file by its name: nothing else is ever served. */
+export function readAssets(): ReadonlyMap<string, Asset> {
+  const { resolve } = createRequire(import.meta.url)
+  const paths = [
+    ...own.map((name) => [name, fileURLToPath(new URL(`page/${name}`, import.meta.url))] as const),
+    ...uplot.map((name) => [name, resolve(`uplot/dist/${name}`)] as const),
+  ]
+  return new Map(
+    paths.map(([name, path]) => {
+      const ending = name.slice(name.lastIndexOf('.') + 1) as keyof typeof TYPES
+      return [name, { type: TYPES[ending], text: readFileSync(path, 'utf8') }]
+    }),
+  )
+}

@@ -1,0 +1,34 @@
+/** Modules of the page as one: a page that is a file cannot import others. */
+
+export interface PageModule {
+  /** Its file name, by which others import it as `./NAME`. */
+  name: string
+  code: string
+}
+
+const IMPORT = /^import \{([^}]+)\} from '\.\/([^']+)'$/gm
+const EXPORT = /^export (?=(?:async )?(?:function|class|const) (\w+))/gm
+
+/**
+ * Each module becomes a function that is called in order and returns what the module exports. Of the forms of modules
+ * it knows those that the page uses: named imports from modules before, and exported functions, classes and constants.
+ */
+export function bundleModules(modules: readonly PageModule[]): string {
+  const known = new Set<string>()
+  const parts = modules.map(({ name, code }) => {
+    const exported: string[] = []
+    const body = code
+      .replace(IMPORT, (_, names: string, from: string) => {
+        if (!known.has(from)) throw new Error(`${name} imports ${from}, which does not come before it.`)
+        return `const {${names}} = modules['${from}']`
+      })
+      .replace(EXPORT, (_, exportedName: string) => {
+        exported.push(exportedName)
+        return ''
+      })
+    if (/^(?:import|export) /m.test(body)) throw new Error(`${name} has an import or export of another form.`)
+    known.add(name)
+    return `modules['${name}'] = await (async () => {\n${body}\nreturn { ${exported.join(', ')} }\n})()`
+  })
+  return ['const modules = {}', ...parts].join('\n')
+}

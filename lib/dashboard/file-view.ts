@@ -1,0 +1,26 @@
+import { type OpenFile, withFileInside } from './inside.js'
+
+/** What a file says, worked out again only when the file has changed. */
+export class FileView<Value> {
+  readonly #path: string
+  readonly #read: (file: OpenFile) => Promise<Value>
+  #stamp = ''
+  #value: Value | null = null
+
+  constructor(path: string, read: (file: OpenFile) => Promise<Value>) {
+    this.#path = path
+    this.#read = read
+  }
+
+  /** Null when the file is absent. */
+  get(): Promise<Value | null> {
+    return withFileInside(this.#path, async (file) => {
+      const stamp = `${file.size} ${file.modified}`
+      if (stamp !== this.#stamp) {
+        this.#value = await this.#read(file)
+        this.#stamp = stamp
+      }
+      return this.#value
+    })
+  }
+}

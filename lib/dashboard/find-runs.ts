@@ -1,0 +1,53 @@
+/** Folders that hold a run, below a folder. */
+import { basename, join } from 'node:path'
+import { entriesInside } from './inside.js'
+
+export interface FoundRun {
+  /** Its path below the folder, with slashes; `.` for the folder itself. */
+  id: string
+  name: string
+  /** Absolute. */
+  folder: string
+}
+
+/** How far a folder is searched: somebody may start the dashboard in their home. */
+const LIMITS = { depth: 6, folders: 5_000, runs: 1_000 }
+
+/** Folders of a run that hold no other run. */
+const PARTS_OF_A_RUN = ['checkpoints', 'merges', 'model', 'tensorboard']
+
+/**
+ * Every folder with a run, by its path. Links are not followed; hidden folders and node_modules are passed over.
+ *
+ * @param root its real path
+ * @returns `complete` is false when there was more to look at than the limits allow
+ */
+export async function findRuns(root: string): Promise<{ runs: FoundRun[]; complete: boolean }> {
+  const runs: FoundRun[] = []
+  let complete = true
+  let folders: string[][] = [[]]
+  let visited = 0
+  for (let depth = 0; folders.length > 0; depth++) {
+    const below: string[][] = []
+    for (const path of folders) {
+      if (visited === LIMITS.folders || runs.length === LIMITS.runs) return { runs: sorted(runs), complete: false }
+      visited++
+      const folder = join(root, ...path)
+      const entries = await entriesInside(folder)
+      const isRun = entries.some((entry) => entry.isFile() && ['metrics.jsonl', 'run.yaml'].includes(entry.name))
+      if (isRun) runs.push({ id: path.join('/') || '.', name: path.join('/') || basename(root) || root, folder })
+      for (const entry of entries) {
+        const { name } = entry
+        if (!entry.isDirectory() || name.startsWith('.') || name === 'node_modules') continue
+        if (!isRun || !PARTS_OF_A_RUN.includes(name)) below.push([...path, name])
+      }
+    }
+    if (depth === LIMITS.depth && below.length > 0) complete = false
+    folders = depth === LIMITS.depth ? [] : below
+  }
+  return { runs: sorted(runs), complete }
+}
+
+function sorted(runs: FoundRun[]): FoundRun[] {
+  return runs.sort((a, b) => a.id.localeCompare(b.id, 'en', { numeric: true }))
+}

@@ -1,0 +1,105 @@
+/** Rows of metrics in columns, and their course in few points. */
+import type { Band, TablePart, Value } from './payload.js'
+
+/** Most points that are shown of a table; a wide screen has about as many columns. */
+const MOST_POINTS = 2_000
+
+/** A column of numbers that grows. */
+class Column {
+  #values = new Float64Array(1024)
+
+  set(row: number, value: number): void {
+    if (row === this.#values.length) {
+      const larger = new Float64Array(2 * row)
+      larger.set(this.#values)
+      this.#values = larger
+    }
+    this.#values[row] = value
+  }
+
+  get(row: number): number {
+    return this.#values[row]!
+  }
+}
+
+export class MetricTable {
+  rows = 0
+  readonly #steps = new Column()
+  readonly #columns: readonly (readonly [name: string, column: Column])[]
+
+  constructor(names: readonly string[]) {
+    this.#columns = names.map((name) => [name, new Column()])
+  }
+
+  /**
+   * Adds a row; what is no number becomes NaN. Steps rise: rows of this step and later ones are dropped first, as
+   * those of a run that was continued from before them. Returns whether any was.
+   */
+  add(step: number, values: Readonly<Record<string, unknown>>): boolean {
+    const before = this.rows
+    while (this.rows > 0 && this.#steps.get(this.rows - 1) >= step) this.rows--
+    const dropped = this.rows < before
+    this.#steps.set(this.rows, step)
+    for (const [name, column] of this.#columns) {
+      const value = values[name]
+      column.set(this.rows, typeof value === 'number' ? value : Number.NaN)
+    }
+    this.rows++
+    return dropped
+  }
+
+  /** The points that somebody lacks who knows the first `rows` rows in points of `width`. */
+  since(known: { rows: number; width: number } | null): TablePart {
+    const width = pointWidth(this.rows)
+    const goesOn = known !== null && known.width === width && known.rows <= this.rows
+    const from = goesOn ? Math.floor(known.rows / width) : 0
+    const ends: number[] = []
+    for (let start = from * width; start < this.rows; start += width) ends.push(Math.min(start + width, this.rows))
+    const starts = ends.map((_, i) => (from + i) * width)
+    return {
+      ...{ rows: this.rows, width, from },
+      steps: ends.map((end) => this.#steps.get(end - 1)),
+      metrics: Object.fromEntries(this.#columns.map(([name, column]) => [name, bandOf(column, starts, ends, width)])),
+      last: this.#last(),
+    }
+  }
+
+  #last(): TablePart['last'] {
+    const row = this.rows - 1
+    if (row < 0) return null
+    const values = this.#columns.map(([name, column]) => [name, pointOf(column, row, row + 1).mean])
+    return { step: this.#steps.get(row), values: Object.fromEntries(values) }
+  }
+}
+
+/** The least power of two that makes no more points than are shown: it changes seldom, and points stay what they are. */
+export function pointWidth(rows: number): number {
+  return 2 ** Math.max(0, Math.ceil(Math.log2(rows / MOST_POINTS)))
+}
+
+function bandOf(column: Column, starts: readonly number[], ends: readonly number[], width: number): Band {
+  const points = starts.map((start, i) => pointOf(column, start, ends[i]!))
+  const mean = points.map((point) => point.mean)
+  if (width === 1) return { mean }
+  return { mean, low: points.map(({ low }) => low), high: points.map(({ high }) => high) }
+}
+
+/** Over the finite values of some rows. */
+function pointOf(column: Column, start: number, end: number): { mean: Value; low: Value; high: Value } {
+  let [sum, count, low, high] = [0, 0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
+  for (let row = start; row < end; row++) {
+    const value = column.get(row)
+    if (!Number.isFinite(value)) continue
+    sum += value
+    count++
+    low = Math.min(low, value)
+    high = Math.max(high, value)
+  }
+  if (count === 0) return { mean: null, low: null, high: null }
+  return { mean: short(sum / count), low: short(low), high: short(high) }
+}
+
+/** As many digits as a chart or a table can show. */
+function short(value: number): number {
+  return Number(value.toPrecision(7))
+}

@@ -1,0 +1,75 @@
+/** Numbers as people read them. */
+
+/** @typedef {number | null | undefined} Value */
+
+const none = '–'
+
+/** @param {Value} value */
+export function formatCount(value) {
+  return value === null || value === undefined ? none : Math.round(value).toLocaleString('en-US')
+}
+
+/**
+ * A number of which the first digits matter.
+ * @param {Value} value
+ */
+export function formatNumber(value) {
+  if (value === null || value === undefined) return none
+  if (value === 0) return '0'
+  const size = Math.abs(value)
+  if (size >= 1e6 || size < 1e-3) return value.toExponential(3).replace('e+', 'e')
+  return value.toPrecision(size >= 1 ? 5 : 4)
+}
+
+/** @param {Value} value */
+export function formatRate(value) {
+  return value === null || value === undefined ? none : String(Number(value.toPrecision(4)))
+}
+
+const UNITS = ['B', 'KB', 'MB', 'GB', 'TB']
+
+/** @param {Value} value Bytes; in powers of 1000, as the command line shows them. */
+export function formatBytes(value) {
+  if (value === null || value === undefined) return none
+  let [size, unit] = [value, 0]
+  while (size >= 999.5 && unit < UNITS.length - 1) [size, unit] = [size / 1000, unit + 1]
+  return `${unit > 0 && size < 10 ? size.toFixed(1) : Math.round(size)} ${UNITS[unit]}`
+}
+
+/**
+ * Short, for the ticks of an axis, with the digits that tell neighbours apart.
+ * @param {number} value
+ * @param {number} increment between ticks; 0 where they grow by a factor
+ */
+export function formatTick(value, increment) {
+  const size = Math.abs(value)
+  if (size === 0) return '0'
+  const digits = increment > 0 ? Math.floor(Math.log10(size) + 1e-9) - Math.floor(Math.log10(increment) + 1e-9) + 2 : 3
+  const shown = (/** @type {number} */ number) => Number(number.toPrecision(Math.min(Math.max(digits, 1), 12)))
+  if (size >= 1e4) {
+    const [divisor, letter] = size >= 1e9 ? [1e9, 'G'] : size >= 1e6 ? [1e6, 'M'] : [1e3, 'k']
+    return `${shown(value / divisor)}${letter}`
+  }
+  return size < 1e-3 ? shown(value).toExponential() : String(shown(value))
+}
+
+/**
+ * What the charts show, by the names of metrics.jsonl.
+ * @typedef {object} Metric
+ * @property {string} name
+ * @property {string} title
+ * @property {'steps' | 'evaluations'} table
+ * @property {(value: Value) => string} format
+ * @property {boolean} [noisy] may be smoothed
+ * @property {boolean} [logarithmic] may be shown by powers of ten
+ */
+
+/** @type {readonly Metric[]} */
+export const METRICS = [
+  { name: 'loss', title: 'Loss', table: 'steps', format: formatNumber, noisy: true, logarithmic: true },
+  { name: 'evalLoss', title: 'Evaluation loss', table: 'evaluations', format: formatNumber, logarithmic: true },
+  { name: 'gradNorm', title: 'Gradient norm', table: 'steps', format: formatNumber, noisy: true, logarithmic: true },
+  { name: 'learningRate', title: 'Learning rate', table: 'steps', format: formatRate },
+  { name: 'tokensPerSecond', title: 'Tokens per second', table: 'steps', format: formatCount, noisy: true },
+  { name: 'memoryBytes', title: 'Memory', table: 'steps', format: formatBytes },
+]

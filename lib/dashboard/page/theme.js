@@ -1,0 +1,58 @@
+/** Light and dark: as the system says, until the switch says otherwise. */
+import { byId } from './elements.js'
+
+const KEY = 'mora-theme'
+const system = matchMedia('(prefers-color-scheme: dark)')
+
+/** Of this browser; a page opened as a file may have no storage. */
+function remembered() {
+  try {
+    return localStorage.getItem(KEY)
+  } catch {
+    return null
+  }
+}
+
+/** @param {string | null} theme */
+function remember(theme) {
+  try {
+    if (theme === null) localStorage.removeItem(KEY)
+    else localStorage.setItem(KEY, theme)
+  } catch {
+    // then it holds for this visit
+  }
+}
+
+/** @param {() => void} onChange */
+export function startTheme(onChange) {
+  const button = byId('theme', HTMLButtonElement)
+  let chosen = remembered()
+  const apply = () => {
+    const isDark = chosen === null ? system.matches : chosen === 'dark'
+    if (chosen === null) delete document.documentElement.dataset.theme
+    else document.documentElement.dataset.theme = chosen
+    button.setAttribute('aria-pressed', String(isDark))
+    onChange()
+  }
+  button.addEventListener('click', () => {
+    const wanted = button.getAttribute('aria-pressed') === 'true' ? 'light' : 'dark'
+    // Back to what the system says is back to following it.
+    chosen = wanted === (system.matches ? 'dark' : 'light') ? null : wanted
+    remember(chosen)
+    apply()
+  })
+  system.addEventListener('change', apply)
+  apply()
+}
+
+/**
+ * A colour of the style sheet as a canvas takes it.
+ * @param {string} name of a custom property, as `--run-1`
+ */
+export function colour(name) {
+  const probe = document.documentElement
+  probe.style.outlineColor = `var(${name})`
+  const { outlineColor } = getComputedStyle(probe)
+  probe.style.outlineColor = ''
+  return outlineColor
+}

@@ -1,0 +1,100 @@
+/** What the page gets, from the server or inside a report. Types only: the page's own modules refer to them too. */
+
+/** `running`: a living process writes to it. `finished`: it came to its end. `stopped`: it can go on. `empty`: no step yet. */
+export type RunStatus = 'running' | 'finished' | 'stopped' | 'empty'
+
+/** A run in the list. */
+export interface RunSummary {
+  /** Its path below the folder; `.` for the folder itself. */
+  id: string
+  name: string
+  status: RunStatus
+  step: number | null
+  totalSteps: number | null
+  loss: number | null
+  method: string | null
+  /** Milliseconds since 1970. */
+  modified: number
+}
+
+export interface RunList {
+  folder: string
+  runs: RunSummary[]
+  /** False when the folder holds more than was looked at. */
+  complete: boolean
+}
+
+/** A number, or null where it is missing or not finite. */
+export type Value = number | null
+
+/** A metric in points: the mean of a point's rows and, where a point may be several, their lowest and highest. */
+export interface Band {
+  mean: Value[]
+  low?: Value[]
+  high?: Value[]
+}
+
+/** Rows of metrics in at most a few thousand points. */
+export interface TablePart {
+  /** Rows that there are. */
+  rows: number
+  /** Rows in a point: a power of two. */
+  width: number
+  /** Number of the first point in this part; earlier points are as they were. */
+  from: number
+  /** The last step of each point. */
+  steps: number[]
+  metrics: Record<string, Band>
+  /** The last row, whatever the points are; null where there is none. */
+  last: { step: number; values: Record<string, Value> } | null
+}
+
+export interface RunMetrics {
+  /** Another one than before: rows that were told are gone, and the part begins at point 0. */
+  version: string
+  steps: TablePart
+  evaluations: TablePart
+  /** Lines that could not be read. */
+  malformed: number
+}
+
+/** What is known already: of these tables the rest is enough. */
+export interface KnownMetrics {
+  version: string
+  steps: { rows: number; width: number }
+  evaluations: { rows: number; width: number }
+}
+
+export interface Sample {
+  step: number
+  prompt: string
+  text: string
+}
+
+/** A line of the configuration. */
+export interface Fact {
+  group: string
+  name: string
+  value: string
+}
+
+export interface RunDetails {
+  id: string
+  facts: Fact[]
+  /** Steps of the checkpoints that there are. */
+  checkpoints: number[]
+  /** The newest ones, in order. */
+  samples: Sample[]
+  /** What could not be read. */
+  problems: string[]
+}
+
+/** What a report holds in place of a server. */
+export interface ReportData {
+  /** When it was made, ISO 8601. */
+  made: string
+  version: string
+  list: RunList
+  details: Record<string, RunDetails>
+  metrics: Record<string, RunMetrics>
+}

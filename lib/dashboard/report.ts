@@ -1,0 +1,102 @@
+/** The dashboard as one HTML file: its files and the data of the runs inside, so that it opens anywhere. */
+import { createHash } from 'node:crypto'
+import { basename } from 'node:path'
+import { UsageError } from '../errors.js'
+import { writeFileAtomic } from '../io/atomic.js'
+import { packageVersion } from '../package-facts.js'
+import { type Asset, PAGE_MODULES, readAssets } from './assets.js'
+import { bundleModules } from './bundle.js'
+import type { ReportData, RunSummary } from './payload.js'
+import { Runs } from './runs.js'
+
+/** Runs of a report at most: the newest. */
+const MOST_RUNS = 50
+
+export interface ReportOptions {
+  /** Where runs are looked for. */
+  folder: string
+  /** The file to write. */
+  output: string
+}
+
+export interface ReportResult {
+  runs: number
+  /** Runs that are not in it, because there are too many. */
+  leftOut: number
+  bytes: number
+}
+
+/** @throws UsageError `no-run` when the folder holds none; RunError when the file cannot be written */
+export async function writeReport({ folder, output }: ReportOptions): Promise<ReportResult> {
+  const { data, leftOut } = await gather(await Runs.in(folder))
+  if (data.list.runs.length === 0) {
+    throw new UsageError(
+      'no-run',
+      `${folder} holds no run: give the output folder of mora train, or a folder above it.`,
+    )
+  }
+  const html = reportPage(data)
+  await writeFileAtomic(output, html)
+  return { runs: data.list.runs.length, leftOut, bytes: Buffer.byteLength(html) }
+}
+
+async function gather(all: Runs): Promise<{ data: ReportData; leftOut: number }> {
+  const list = await all.list()
+  const newest = new Set([...list.runs].sort((a, b) => b.modified - a.modified).slice(0, MOST_RUNS))
+  const runs = list.runs.filter((run) => newest.has(run))
+  const details: ReportData['details'] = {}
+  const metrics: ReportData['metrics'] = {}
+  for (const { id } of runs) {
+    const [detailsOfRun, metricsOfRun] = [await all.details(id), await all.metrics(id, null)]
+    if (detailsOfRun) details[id] = detailsOfRun
+    if (metricsOfRun) metrics[id] = metricsOfRun
+  }
+  const there: RunSummary[] = runs.filter(({ id }) => details[id] && metrics[id])
+  const made = new Date().toISOString()
+  const data = {
+    made,
+    version: packageVersion(),
+    list: { ...list, folder: basename(list.folder), runs: there },
+    details,
+    metrics,
+  }
+  return { data, leftOut: list.runs.length - runs.length }
+}
+
+/** The page with every file that it names in place of the name. */
+export function reportPage(data: ReportData): string {
+  const assets = readAssets()
+  const text = (name: string) => (assets.get(name) as Asset).text
+  const hashes: string[] = []
+  const script = (code: string, attributes: string) => {
+    const content = `\n${code}\n`
+    hashes.push(`'sha256-${createHash('sha256').update(content).digest('base64')}'`)
+    return `<script${attributes}>${content}</script>`
+  }
+  const modules = bundleModules(PAGE_MODULES.map((name) => ({ name, code: text(name) })))
+  const page = text('index.html')
+    .replace(
+      /<link rel="icon" href="assets\/([^"]+)"/,
+      (_, name: string) => `<link rel="icon" href="${dataUri(text(name))}"`,
+    )
+    .replace(/<link rel="stylesheet" href="assets\/([^"]+)">/g, (_, name: string) => `<style>\n${text(name)}</style>`)
+    .replace(/<script src="assets\/([^"]+)" defer><\/script>/, (_, name: string) => script(text(name), ''))
+    .replace(/<script src="assets\/[^"]+" type="module"><\/script>/, () => {
+      const json = `<script type="application/json" id="report-data">${safeJson(data)}</script>`
+      return `${json}\n${script(modules, ' type="module"')}`
+    })
+  const policy = `default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src ${hashes.join(' ')}; base-uri 'none'; form-action 'none'`
+  return page.replace('<head>', () => `<head>\n<meta http-equiv="Content-Security-Policy" content="${policy}">`)
+}
+
+function dataUri(svg: string): string {
+  return `data:image/svg+xml,${encodeURIComponent(svg.trim())}`
+}
+
+/** JSON that cannot end the element it stands in, whatever a run says. */
+function safeJson(data: ReportData): string {
+  return JSON.stringify(data).replace(
+    /[<>&\u2028\u2029]/g,
+    (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}

@@ -1,0 +1,41 @@
+/** `run.yaml` of a run: what it is made of, as lines to read and compare. */
+import { parse } from 'yaml'
+import { isJsonObject } from '../io/json.js'
+import type { Fact } from './payload.js'
+
+export interface ReadFacts {
+  facts: Fact[]
+  method: string | null
+  totalSteps: number | null
+}
+
+const none: ReadFacts = { facts: [], method: null, totalSteps: null }
+
+/** Reads the text of a run.yaml; of what is no such file, nothing and the reason. */
+export function readFacts(text: string): ReadFacts & { problem: string | null } {
+  let content: unknown
+  try {
+    content = parse(text, { logLevel: 'error' })
+  } catch (error) {
+    return { ...none, problem: `run.yaml is not YAML: ${(error as Error).message.split('\n')[0]}` }
+  }
+  if (!isJsonObject(content)) return { ...none, problem: 'run.yaml holds no options.' }
+  const options = isJsonObject(content.options) ? content.options : {}
+  return {
+    facts: Object.entries(content).flatMap(([group, value]) => factsOf(group, value)),
+    method: [options.method, options.operator].filter((part) => typeof part === 'string').join(', ') || null,
+    totalSteps: typeof options.maxSteps === 'number' ? options.maxSteps : null,
+    problem: null,
+  }
+}
+
+function factsOf(group: string, value: unknown): Fact[] {
+  if (!isJsonObject(value)) return [{ group: 'run', name: group, value: shown(value) }]
+  return Object.entries(value).map(([name, one]) => ({ group, name, value: shown(one) }))
+}
+
+function shown(value: unknown): string {
+  if (typeof value === 'string') return value
+  if (Array.isArray(value) && value.every((one) => typeof one === 'string')) return value.join(', ')
+  return JSON.stringify(value) ?? ''
+}

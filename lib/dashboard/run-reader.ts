@@ -1,0 +1,120 @@
+/** One run: what its folder says of it. */
+import { join } from 'node:path'
+import { isAlive, type ProcessIdentity } from '../io/process-identity.js'
+import { AppendedLines } from './appended-lines.js'
+import { FileView } from './file-view.js'
+import type { FoundRun } from './find-runs.js'
+import { entriesInside, type OpenFile, textOf, withFileInside } from './inside.js'
+import { MetricsReader, parsed } from './metrics-reader.js'
+import type { KnownMetrics, RunDetails, RunMetrics, RunStatus, RunSummary, Sample } from './payload.js'
+import { readFacts } from './run-facts.js'
+
+/** Samples that are kept of a run, the newest. */
+const MOST_SAMPLES = 500
+/** Characters of a prompt or a text that are kept. */
+const SAMPLE_LENGTH = 4_000
+/** Bytes at the end of metrics.jsonl in which its last step is looked for. */
+const TAIL = 2 ** 16
+/** Milliseconds since the last change after which a run on another machine counts as ended. */
+const SILENCE = 10 * 60_000
+
+export class RunReader {
+  readonly #run: FoundRun
+  readonly #runFile: FileView<ReturnType<typeof readFacts>>
+  readonly #metricsFile: FileView<LastStep>
+  #metrics: MetricsReader | null = null
+  readonly #sampleLines: AppendedLines
+  #samples: Sample[] = []
+
+  constructor(run: FoundRun) {
+    this.#run = run
+    this.#runFile = new FileView(this.#path('run.yaml'), async (file) => readFacts(await textOf(file)))
+    this.#metricsFile = new FileView(this.#path('metrics.jsonl'), readLastStep)
+    const onReset = () => {
+      this.#samples = []
+    }
+    this.#sampleLines = new AppendedLines(this.#path('samples.jsonl'), {
+      onLine: (line) => this.#addSample(line),
+      onReset,
+    })
+  }
+
+  async summary(): Promise<RunSummary> {
+    const { id, name } = this.#run
+    const [facts, last] = await Promise.all([this.#runFile.get(), this.#metricsFile.get()])
+    const { step, loss, modified } = last ?? { step: null, loss: null, modified: 0 }
+    const { totalSteps, method } = facts ?? { totalSteps: null, method: null }
+    const status = await this.#status(step, totalSteps, modified)
+    return { id, name, status, step, totalSteps, loss, method, modified }
+  }
+
+  metrics(known: KnownMetrics | null): Promise<RunMetrics> {
+    this.#metrics ??= new MetricsReader(this.#path('metrics.jsonl'))
+    return this.#metrics.since(known)
+  }
+
+  /** Gives the memory of the metrics back; they are read anew when they are asked for. */
+  forgetMetrics(): void {
+    this.#metrics = null
+  }
+
+  async details(): Promise<RunDetails> {
+    const [runFile, checkpoints] = await Promise.all([
+      this.#runFile.get(),
+      this.#checkpoints(),
+      this.#sampleLines.read(),
+    ])
+    const { facts, problem } = runFile ?? { facts: [], problem: null }
+    const problems = problem === null ? [] : [problem]
+    return { id: this.#run.id, facts, checkpoints, samples: [...this.#samples], problems }
+  }
+
+  #path(...names: string[]): string {
+    return join(this.#run.folder, ...names)
+  }
+
+  async #status(step: number | null, totalSteps: number | null, modified: number): Promise<RunStatus> {
+    if (await this.#isHeld(modified)) return 'running'
+    if (step === null) return 'empty'
+    // The model card is written last of all; a run that was stopped has one too.
+    const hasCard = (await withFileInside(this.#path('README.md'), async () => true)) ?? false
+    return hasCard && step >= (totalSteps ?? step) ? 'finished' : 'stopped'
+  }
+
+  /** Whether a process writes to the folder: the lock of `mora train` names it. */
+  async #isHeld(modified: number): Promise<boolean> {
+    const text = await withFileInside(this.#path('.lock'), textOf)
+    const { pid, host, started = null } = (parsed(text ?? '') ?? {}) as Partial<ProcessIdentity>
+    if (typeof pid !== 'number' || typeof host !== 'string') return false
+    return isAlive({ pid, host, started }) ?? Date.now() - modified < SILENCE
+  }
+
+  async #checkpoints(): Promise<number[]> {
+    const entries = await entriesInside(this.#path('checkpoints'))
+    const steps = entries.flatMap(({ name }) => /^step-(\d+)$/.exec(name)?.[1] ?? [])
+    return steps.map(Number).sort((a, b) => a - b)
+  }
+
+  #addSample(line: string): void {
+    const { step, prompt, text } = parsed(line) ?? {}
+    if (typeof step !== 'number' || typeof prompt !== 'string' || typeof text !== 'string') return
+    this.#samples.push({ step, prompt: prompt.slice(0, SAMPLE_LENGTH), text: text.slice(0, SAMPLE_LENGTH) })
+    if (this.#samples.length > MOST_SAMPLES) this.#samples.shift()
+  }
+}
+
+interface LastStep {
+  step: number | null
+  loss: number | null
+  /** Milliseconds since 1970. */
+  modified: number
+}
+
+async function readLastStep({ handle, size, modified }: OpenFile): Promise<LastStep> {
+  const length = Math.min(size, TAIL)
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(length), 0, length, size - length)
+  const lines = buffer.toString('utf8', 0, bytesRead).split('\n').slice(0, -1)
+  const line = lines.map(parsed).findLast((entry) => typeof entry?.step === 'number' && 'loss' in entry)
+  const number = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) ? value : null)
+  return { step: number(line?.step), loss: number(line?.loss), modified }
+}

@@ -1,0 +1,75 @@
+/** Serves the dashboard of a folder until it is closed. */
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { createAdaptorServer } from '@hono/node-server'
+import { UsageError } from '../errors.js'
+import { dashboardApp } from './app.js'
+import { isLoopback } from './own-origin.js'
+import { Runs } from './runs.js'
+
+export interface ServeOptions {
+  /** Where runs are looked for. */
+  folder: string
+  /** Name or address to listen on. */
+  host: string
+  /** 0 is any that is free. */
+  port: number
+}
+
+export interface Dashboard {
+  url: string
+  /** The folder's real path. */
+  folder: string
+  port: number
+  /** Whether other machines reach it. */
+  isPublic: boolean
+  close(): Promise<void>
+}
+
+/** @throws UsageError when it cannot listen there: the port is taken, or the address is not this machine's */
+export async function serveDashboard({ folder, host, port }: ServeOptions): Promise<Dashboard> {
+  const runs = await Runs.in(folder)
+  const app = dashboardApp(runs, { host })
+  const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server
+  await listen(server, host, port)
+  const address = server.address() as AddressInfo
+  return {
+    url: `http://${nameInUrl(host)}:${address.port}/`,
+    folder: runs.folder,
+    port: address.port,
+    isPublic: !isLoopback(host),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}
+
+function listen(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => reject(explain(error, host, port)))
+    server.listen(port, host, resolve)
+  })
+}
+
+function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {
+  const { code } = error
+  const refuse = (name: string, message: string) => new UsageError(name, message, { cause: error })
+  if (code === 'EADDRINUSE') {
+    return refuse(
+      'port-taken',
+      `Port ${port} of ${host} is taken by another program, perhaps another dashboard: choose another --port, or --port 0 for any that is free.`,
+    )
+  }
+  if (code === 'EACCES') {
+    return refuse('port-refused', `The system does not allow port ${port}: choose another --port, from 1024 on.`)
+  }
+  return refuse('bad-host', `The dashboard cannot listen on ${host} (${error.message}): choose another --host.`)
+}
+
+/** A browser cannot go to "every address". */
+function nameInUrl(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost'
+  return host.includes(':') ? `[${host}]` : host
+}

@@ -1,0 +1,32 @@
+/** Options of `mora dashboard` and `mora report`. */
+import { z } from 'zod'
+import { commonOptions } from './common.js'
+import { flag, integer, text, textWithDefault } from './option.js'
+
+const runsFolder = textWithDefault(
+  'where runs are looked for: the output folder of one, or a folder above several; its name may be left out',
+  'DIR',
+  '.',
+  { expects: 'the path of a folder' },
+)
+
+export const DashboardSchema = z.strictObject({
+  folder: runsFolder,
+  port: integer('port to listen on; 0 is any that is free', 6116, { min: 0, max: 65_535 }),
+  host: textWithDefault('name or address to listen on; 0.0.0.0 lets other machines look too', 'HOST', '127.0.0.1', {
+    expects: 'a name or an address of this machine',
+  }),
+  open: flag('open the page in a browser'),
+  ...commonOptions,
+})
+
+export type DashboardOptions = z.output<typeof DashboardSchema>
+
+export const ReportSchema = z.strictObject({
+  folder: runsFolder,
+  output: text('file to write', 'FILE', { expects: 'the path of a file', defaultText: 'report.html in DIR' }),
+  overwrite: flag('replace the file that --output names'),
+  ...commonOptions,
+})
+
+export type ReportOptions = z.output<typeof ReportSchema>

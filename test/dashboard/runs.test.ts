@@ -1,0 +1,126 @@
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { findRuns } from '../../lib/dashboard/find-runs.js'
+import { Runs } from '../../lib/dashboard/runs.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { stepLine, stepLines, writeRun } from './run-folders.js'
+
+const folder = useTemporaryFolder()
+const ids = async (path: string) => (await findRuns(path)).runs.map(({ id }) => id)
+
+describe('the runs of a folder', () => {
+  it('are found at any depth, by their paths, in the order of people', async () => {
+    for (const name of ['b', 'a/run-10', 'a/run-9', 'a']) writeRun(folder(), name)
+    expect(await ids(folder())).toEqual(['a', 'a/run-9', 'a/run-10', 'b'])
+  })
+
+  it('may be the folder itself', async () => {
+    const run = writeRun(folder(), 'out')
+    const list = await (await Runs.in(run)).list()
+    expect(list.runs.map(({ id, name }) => [id, name])).toEqual([['.', 'out']])
+  })
+
+  it('are not looked for in hidden folders, packages, or the parts of a run', async () => {
+    for (const name of ['.hidden/run', 'node_modules/run', 'out', 'out/checkpoints/step-000002'])
+      writeRun(folder(), name)
+    expect(await ids(folder())).toEqual(['out'])
+  })
+
+  it('end where the folder ends: links are not followed, to folders or to files', async () => {
+    writeRun(folder(), 'outside')
+    mkdirSync(join(folder(), 'inside', 'half'), { recursive: true })
+    writeRun(join(folder(), 'inside'), 'own')
+    symlinkSync(join(folder(), 'outside'), join(folder(), 'inside', 'linked'))
+    symlinkSync(join(folder(), 'outside', 'metrics.jsonl'), join(folder(), 'inside', 'half', 'metrics.jsonl'))
+    expect(await ids(join(folder(), 'inside'))).toEqual(['own'])
+  })
+
+  it('are told with their state', async () => {
+    writeRun(folder(), 'a-running', { locked: true, options: { method: 'mora', operator: 'sharing', maxSteps: 10 } })
+    writeRun(folder(), 'b-finished', { card: true })
+    writeRun(folder(), 'c-stopped', { card: true, options: { maxSteps: 10 } })
+    writeRun(folder(), 'd-killed')
+    writeRun(folder(), 'e-empty', { metrics: [] })
+    const dead = writeRun(folder(), 'f-dead')
+    writeFileSync(join(dead, '.lock'), JSON.stringify({ pid: 2 ** 22 + 1, host: 'elsewhere', started: null }))
+    writeFileSync(join(dead, 'metrics.jsonl'), '{"step": 1, "loss": null}\n{"step": 2, "lo')
+    const { runs, complete } = await (await Runs.in(folder())).list()
+    expect(complete).toBe(true)
+    expect(runs.map(({ status, step, totalSteps }) => [status, step, totalSteps])).toEqual([
+      ['running', 3, 10],
+      ['finished', 3, 3],
+      ['stopped', 3, 10],
+      ['stopped', 3, 3],
+      ['empty', null, 3],
+      ['running', 1, 3], // of another machine, and changed just now
+    ])
+    expect(runs.map(({ method }) => method)).toEqual(['mora, sharing', 'mora', null, 'mora', 'mora', 'mora'])
+    expect(runs.map(({ loss }) => loss)).toEqual([...Array(4).fill(1 + 4 / 3), null, null])
+  })
+
+  it('have details: what run.yaml says, checkpoints and samples', async () => {
+    const samples = [0, 5].map((step) => ({ step, prompt: 'p', text: `t${step}` }))
+    const options = { learningRate: 1e-3, data: ['a.jsonl', 'b.jsonl'], nested: { deep: [1] } }
+    writeRun(folder(), 'out', { samples, options, checkpoints: [20, 5] })
+    const runs = await Runs.in(folder())
+    expect(await runs.details('out')).toEqual({
+      id: 'out',
+      facts: [
+        { group: 'options', name: 'learningRate', value: '0.001' },
+        { group: 'options', name: 'data', value: 'a.jsonl, b.jsonl' },
+        { group: 'options', name: 'nested', value: '{"deep":[1]}' },
+        { group: 'machine', name: 'device', value: 'cpu' },
+      ],
+      checkpoints: [5, 20],
+      samples,
+      problems: [],
+    })
+  })
+
+  it('say what of them cannot be read', async () => {
+    const run = writeRun(folder(), 'out')
+    writeFileSync(join(run, 'run.yaml'), 'options: [unclosed')
+    const runs = await Runs.in(folder())
+    expect((await runs.details('out'))!.problems).toEqual([expect.stringMatching(/^run\.yaml is not YAML: /)])
+  })
+
+  it('are only those that were found, whatever is asked for', async () => {
+    writeRun(folder(), 'outside')
+    writeRun(folder(), 'inside/own')
+    const runs = await Runs.in(join(folder(), 'inside'))
+    for (const id of ['../outside', join(folder(), 'outside'), 'own/../../outside', 'own/', '', '__proto__']) {
+      expect([await runs.details(id), await runs.metrics(id, null)], id).toEqual([null, null])
+    }
+  })
+
+  it('are read inside the folder only, also when a link takes their place later', async () => {
+    const secret = writeRun(folder(), 'outside', {
+      metrics: [stepLine(77)],
+      samples: [{ step: 7, prompt: 'p', text: 't' }],
+    })
+    const own = writeRun(folder(), 'inside/own')
+    const runs = await Runs.in(join(folder(), 'inside'))
+    expect((await runs.metrics('own', null))!.steps.rows).toBe(3)
+    renameSync(own, `${own}-before`)
+    symlinkSync(secret, own)
+    expect((await runs.metrics('own', null))!.steps.rows).toBe(0)
+    expect(await runs.details('own')).toMatchObject({ facts: [], samples: [], checkpoints: [] })
+    rmSync(own)
+    mkdirSync(own)
+    for (const name of ['metrics.jsonl', 'run.yaml', 'samples.jsonl']) symlinkSync(join(secret, name), join(own, name))
+    expect((await runs.metrics('own', null))!.steps.rows).toBe(0)
+    expect(await runs.details('own')).toMatchObject({ facts: [], samples: [] })
+  })
+
+  it('keep the metrics of few in memory, and read the others again', async () => {
+    const names = Array.from({ length: 10 }, (_, i) => `run-${i}`)
+    for (const name of names) writeRun(folder(), name, { metrics: stepLines(1, 5) })
+    const runs = await Runs.in(folder())
+    const first = (await runs.metrics('run-0', null))!
+    for (const name of names) expect((await runs.metrics(name, null))!.steps.rows).toBe(5)
+    const again = (await runs.metrics('run-0', { ...first }))!
+    expect(again.version).not.toBe(first.version)
+    expect(again.steps).toEqual(first.steps)
+  })
+})
