@@ -1,0 +1,123 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { bundleModules } from '../../lib/dashboard/bundle.js'
+import type { ReportData } from '../../lib/dashboard/payload.js'
+import { writeReport } from '../../lib/dashboard/report.js'
+import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
+import { evaluationLine, stepLines, writeRun } from './run-folders.js'
+
+const folder = useTemporaryFolder()
+
+async function report(): Promise<string> {
+  const output = join(folder(), 'reports', 'report.html')
+  await writeReport({ folder: folder(), output })
+  return readFileSync(output, 'utf8')
+}
+
+const dataOf = (html: string) =>
+  JSON.parse(/<script type="application\/json" id="report-data">(.*?)<\/script>/s.exec(html)![1]!) as ReportData
+const scriptsOf = (html: string) =>
+  [...html.matchAll(/<script(?: type="module")?>(.*?)<\/script>/gs)].map(([, code]) => code!)
+
+describe('a report', () => {
+  it('holds the runs with their metrics, configuration and samples', async () => {
+    const samples = [{ step: 0, prompt: 'p', text: 't' }]
+    writeRun(folder(), 'one', { samples, metrics: [...stepLines(1, 9), evaluationLine(9, 2)] })
+    writeRun(folder(), 'two')
+    const { list, details, metrics, made } = dataOf(await report())
+    expect(list.runs.map(({ id }) => id)).toEqual(['one', 'two'])
+    expect(details.one).toMatchObject({ samples, facts: [{ name: 'method', value: 'mora' }, {}, {}] })
+    expect(metrics.one).toMatchObject({ steps: { rows: 9 }, evaluations: { rows: 1 } })
+    expect(Date.parse(made)).not.toBeNaN()
+  })
+
+  it('names no file and no address beside itself, and allows none', async () => {
+    writeRun(folder(), 'out')
+    const html = await report()
+    const references = [...html.matchAll(/\s(?:src|href)="([^"#][^"]*)"/g)].map(([, reference]) => reference!)
+    expect(references.filter((reference) => !reference.startsWith('data:'))).toEqual([])
+    const code = html.replace(/\/\*.*?\*\//gs, '')
+    expect(/@import|url\(|\bimport ?\(|^import |\bfetch\((?!`)/m.exec(code)?.[0]).toBeUndefined()
+    const policy = /<meta http-equiv="Content-Security-Policy" content="([^"]+)">/.exec(html)![1]!
+    expect(policy).toMatch(/^default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src /)
+    expect(policy).not.toContain('connect-src')
+    const hashes = scriptsOf(html).map((code) => createHash('sha256').update(code).digest('base64'))
+    expect(policy.match(/'sha256-[^']+'/g)).toEqual(hashes.map((hash) => `'sha256-${hash}'`))
+  })
+
+  it('cannot be changed by what a run says', async () => {
+    const evil = '</script><script>alert(1)</script><!-- & \u2028 $& $1'
+    writeRun(folder(), 'out', { options: { [evil]: evil }, samples: [{ step: 0, prompt: evil, text: evil }] })
+    writeRun(folder(), '<img src=x onerror=alert(1)>')
+    const html = await report()
+    expect(html.match(/.alert\(1\)/g)?.filter((found) => found.startsWith('>'))).toEqual([])
+    expect(html.includes('<img')).toBe(false)
+    const { details, list } = dataOf(html)
+    expect(details.out!.samples).toEqual([{ step: 0, prompt: evil, text: evil }])
+    expect(details.out!.facts[0]).toEqual({ group: 'options', name: evil, value: evil })
+    expect(list.runs.map(({ name }) => name)).toContain('<img src=x onerror=alert(1)>')
+  })
+
+  it('has scripts that can be read', async () => {
+    writeRun(folder(), 'out')
+    for (const [i, code] of scriptsOf(await report()).entries()) {
+      const path = join(folder(), `script-${i}.mjs`)
+      writeFileSync(path, code)
+      execFileSync(process.execPath, ['--check', path])
+    }
+  })
+
+  it('tells nothing of where the folder is', async () => {
+    writeRun(folder(), 'out')
+    expect((await report()).includes(folder())).toBe(false)
+  })
+
+  it('is written as a whole or not at all', async () => {
+    writeRun(folder(), 'out')
+    await report()
+    expect(readdirSync(join(folder(), 'reports'))).toEqual(['report.html'])
+    mkdirSync(join(folder(), 'in-the-way'))
+    await expectRejection(
+      writeReport({ folder: folder(), output: join(folder(), 'in-the-way') }),
+      'not-a-file',
+      /in-the-way is a folder/,
+    )
+  })
+
+  it('needs a run', async () => {
+    const output = join(folder(), 'report.html')
+    await expectRejection(writeReport({ folder: folder(), output }), 'no-run', /holds no run/)
+    expect(existsSync(output)).toBe(false)
+  })
+
+  it('of too many runs has the newest, and says how many it left out', async () => {
+    for (let i = 0; i < 53; i++) writeRun(folder(), `run-${i}`, { metrics: stepLines(1, 1) })
+    const output = join(folder(), 'report.html')
+    expect(await writeReport({ folder: folder(), output })).toMatchObject({ runs: 50, leftOut: 3 })
+  })
+})
+
+describe('modules as one', () => {
+  const run = (code: string) => new Function(`return (async () => {\n${code}\nreturn modules\n})()`)()
+
+  it('are called in order, each with names of its own', async () => {
+    const code = bundleModules([
+      { name: 'a.js', code: 'const own = 1\nexport const one = own\nexport function two() {\n  return own + 1\n}' },
+      {
+        name: 'b.js',
+        code: "import { one, two } from './a.js'\nconst own = await two()\nexport class B {\n  sum = one + own\n}",
+      },
+    ])
+    const modules = await run(code)
+    expect(new modules['b.js'].B().sum).toBe(3)
+  })
+
+  it('of other forms are refused, and those in a wrong order', () => {
+    expect(() => bundleModules([{ name: 'a.js', code: 'export default 1' }])).toThrow(/a\.js has an import or export/)
+    expect(() => bundleModules([{ name: 'a.js', code: "import x from 'y'" }])).toThrow(/a\.js has an import or export/)
+    expect(() => bundleModules([{ name: 'a.js', code: "import { b } from './b.js'" }])).toThrow(/does not come before/)
+  })
+})
