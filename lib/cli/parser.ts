@@ -91,10 +91,10 @@ function buildCommand(command: AnyCommand, onCommand: OnCommand): Commander {
 
 /** An option of which the value may also stand by itself. */
 function addArgument(built: Commander, command: AnyCommand, key: string, onCommand: OnCommand): void {
-  const { placeholder, description } = optionFacts(command.schema.shape[key]!)
-  built.argument(`[${placeholder}]`, description).action((value: string | undefined, given: RawOptions) => {
+  const { placeholder } = optionFacts(command.schema.shape[key]!)
+  const flag = `--${kebabCase(key)}`
+  built.argument(`[${placeholder}]`, `the value of ${flag}`).action((value: string | undefined, given: RawOptions) => {
     if (value !== undefined && given[key] !== undefined) {
-      const flag = `--${kebabCase(key)}`
       throw new UsageError(
         'stray-argument',
         `Expected one ${placeholder} but received ${value} and ${flag} ${given[key]}.`,
@@ -175,6 +175,13 @@ function usageErrorOf(error: CommanderError, command: AnyCommand | undefined): U
     return new UsageError(
       'missing-value',
       `Expected ${option ? optionFacts(option).expects : 'a value'} for ${flag} but received nothing.`,
+    )
+  }
+  if (error.code === 'commander.excessArguments' && command?.argument !== undefined) {
+    const { placeholder } = optionFacts(command.schema.shape[command.argument]!)
+    return new UsageError(
+      'stray-argument',
+      `Expected one ${placeholder} but received more: mora ${command.name} --help`,
     )
   }
   if (error.code === 'commander.excessArguments') {

@@ -4,7 +4,7 @@ import { commonOptions } from './common.js'
 import { flag, integer, text, textWithDefault } from './option.js'
 
 const runsFolder = textWithDefault(
-  'where runs are looked for: the output folder of one, or a folder above several; its name may be left out',
+  'where runs are looked for: the output folder of one, or a folder above several',
   'DIR',
   '.',
   { expects: 'the path of a folder' },

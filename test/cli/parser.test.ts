@@ -106,6 +106,12 @@ describe('the command line', () => {
     expect(given('train', '--seed', '-1')).toEqual({ seed: -1 })
   })
 
+  it('takes the value of one option of a command without its name', () => {
+    expect(given('dashboard', 'runs', '--port', '0')).toEqual({ folder: 'runs', port: 0 })
+    expect(given('dashboard', '--folder', 'runs')).toEqual({ folder: 'runs' })
+    expect(given('dashboard')).toEqual({})
+  })
+
   it('prints the version, and the help of a command in two ways', () => {
     expect(textOf('--version')).toBe('1.2.3\n')
     expect(textOf('help', 'merge')).toBe(textOf('merge', '--help'))
@@ -113,7 +119,8 @@ describe('the command line', () => {
 
   it.each([
     [['trian'], 'unknown-command', 'Unknown command "trian"; did you mean train?'],
-    [['dashboard'], 'not-available', 'The command dashboard is not available yet'],
+    [['dashboard', 'runs', 'more'], 'stray-argument', 'Expected one DIR but received more'],
+    [['report', 'runs', '--folder', 'more'], 'stray-argument', 'Expected one DIR but received runs and --folder more'],
     [['train', '--rnak', '8'], 'unknown-option', 'Unknown option --rnak; did you mean --rank?'],
     [['train', '--learning_rate=1'], 'unknown-option', 'Unknown option --learning_rate; did you mean --learning-rate?'],
     [['train', '--compute', 'int8'], 'not-available', '--compute (int8 products) is not available yet.'],

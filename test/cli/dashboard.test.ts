@@ -1,0 +1,107 @@
+import { once } from 'node:events'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { commands } from '../../lib/cli/commands/index.js'
+import { runCommandLine } from '../../lib/cli/run-command.js'
+import { writeRun } from '../dashboard/run-folders.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { testTerminal } from './terminal.js'
+
+const folder = useTemporaryFolder()
+
+async function mora(...argv: string[]) {
+  const terminal = testTerminal()
+  const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
+  return { exitCode, ...terminal.written }
+}
+
+/** Starts a dashboard, and gives what it printed and a way to end it as Ctrl-C does. */
+async function start(...argv: string[]) {
+  const terminal = testTerminal()
+  const ended = runCommandLine(['dashboard', ...argv, '--port', '0'], { commands, version: '0.0.0', terminal })
+  while (terminal.written.stdout === '') await new Promise((resolve) => setTimeout(resolve, 5))
+  const end = () => {
+    process.emit('SIGINT', 'SIGINT')
+    return ended
+  }
+  return { written: terminal.written, end }
+}
+
+describe('mora dashboard', () => {
+  it('prints where it is, answers there, and ends with Ctrl-C', async () => {
+    writeRun(folder(), 'out')
+    const { written, end } = await start(folder())
+    const [, url] = /^The runs in .* are at (http:\/\/127\.0\.0\.1:\d+\/) until Ctrl-C\n$/.exec(written.stdout)!
+    const { runs } = (await (await fetch(`${url}api/runs`)).json()) as { runs: { id: string }[] }
+    expect(runs.map(({ id }) => id)).toEqual(['out'])
+    expect(await end()).toBe(0)
+    await expect(fetch(url!)).rejects.toThrow()
+    expect(written.stderr).toBe('')
+  })
+
+  it('with --json prints one document, while it runs', async () => {
+    const { written, end } = await start('--folder', folder(), '--json')
+    const { url, port, ...more } = JSON.parse(written.stdout)
+    expect({ url, more }).toEqual({ url: `http://127.0.0.1:${port}/`, more: { folder: folder() } })
+    expect(await end()).toBe(0)
+    expect(written.stdout.trim().split('\n')).toHaveLength(1)
+  })
+
+  it('says that others can look where they can', async () => {
+    const { written, end } = await start(folder(), '--host', '0.0.0.0')
+    expect(written.stderr).toBe('note: whoever reaches 0.0.0.0 over the network can read these runs\n')
+    await end()
+  })
+
+  it('ends with 2 for a folder that is none, two of them, and a port that is taken', async () => {
+    const other = createServer().listen(0, '127.0.0.1')
+    await once(other, 'listening')
+    const { port } = other.address() as { port: number }
+    const file = join(folder(), 'file')
+    writeFileSync(file, '')
+    const cases: [string[], string][] = [
+      [['absent'], 'mora: --folder: there is no file or folder "absent".\n'],
+      [[file], `mora: --folder: "${file}" is a file; expected a folder.\n`],
+      [['a', 'b'], 'mora: Expected one DIR but received more: mora dashboard --help\n'],
+      [['a', '--folder', 'b'], 'mora: Expected one DIR but received a and --folder b.\n'],
+      [
+        [folder(), '--port', '65536'],
+        'mora: Expected a whole number of at least 0 up to 65535 for --port but received 65536.\n',
+      ],
+      [
+        [folder(), '--port', String(port)],
+        `mora: Port ${port} of 127.0.0.1 is taken by another program, perhaps another dashboard: choose another --port, or --port 0 for any that is free.\n`,
+      ],
+    ]
+    for (const [argv, stderr] of cases) {
+      expect(await mora('dashboard', ...argv)).toEqual({ exitCode: 2, stdout: '', stderr })
+    }
+    other.close()
+  })
+})
+
+describe('mora report', () => {
+  it('writes one file, into the folder if nothing else is said, and not over another', async () => {
+    const run = writeRun(folder(), 'out')
+    const output = join(run, 'report.html')
+    const { exitCode, stdout } = await mora('report', run, '--json')
+    expect(exitCode).toBe(0)
+    const { bytes, ...more } = JSON.parse(stdout)
+    expect(more).toEqual({ output, runs: 1 })
+    expect(readFileSync(output)).toHaveLength(bytes)
+    const again = await mora('report', run)
+    expect(again).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('is there already') })
+    expect((await mora('report', run, '--overwrite')).stdout).toMatch(/^output .*\nruns +1\nsize +\d+ KB\n$/)
+  })
+
+  it('ends with 2 where there is no run, and writes nothing', async () => {
+    const output = join(folder(), 'report.html')
+    expect(await mora('report', folder(), '--output', output)).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('holds no run'),
+    })
+    expect(existsSync(output)).toBe(false)
+  })
+})
