@@ -125,8 +125,9 @@ function faint(value, opacity) {
  */
 export function moveCursor(plot, event) {
   const [steps] = plot.data
-  const { min = 0, max = 0 } = plot.scales.x ?? {}
-  const [first, last] = [plot.valToIdx(min ?? 0), plot.valToIdx(max ?? 0)]
+  const { min, max } = plot.scales.x ?? {}
+  const isSeen = (/** @type {number} */ step) => step >= (min ?? step) && step <= (max ?? step)
+  const [first, last] = [steps.findIndex(isSeen), steps.length - 1 - [...steps].reverse().findIndex(isSeen)]
   const at = plot.cursor.idx ?? null
   const stride = event.shiftKey ? 10 : 1
   const places = {
@@ -136,12 +137,23 @@ export function moveCursor(plot, event) {
     End: last,
   }
   if (event.key === 'Escape') {
-    plot.setCursor({ left: -10, top: -10 })
+    placeCursor(plot, -10)
     return true
   }
   const wanted = places[/** @type {keyof typeof places} */ (event.key)]
   const step = steps[Math.min(Math.max(wanted, first), last)]
   if (wanted === undefined || step === undefined) return false
-  plot.setCursor({ left: plot.valToPos(step, 'x'), top: plot.over.clientHeight / 2 })
+  placeCursor(plot, plot.valToPos(step, 'x'))
   return true
+}
+
+/**
+ * In this plot and, as a mouse does, in all that share its cursor.
+ * @param {Plot} plot
+ * @param {number} left
+ */
+function placeCursor(plot, left) {
+  /** @type {(place: { left: number, top: number }, fire: boolean, share: boolean) => void} its last argument has no type */
+  const place = plot.setCursor
+  place({ left, top: left < 0 ? left : plot.over.clientHeight / 2 }, true, true)
 }

@@ -23,7 +23,7 @@ const latest = startLatest()
 const charts = startCharts()
 const samples = startSamples()
 const configuration = startConfiguration()
-let announced = 0
+let announced = Number.NEGATIVE_INFINITY
 let asked = 0
 /** @type {Promise<void> | null} */
 let asking = null
@@ -39,6 +39,11 @@ await ask()
 if (source.made === null) setInterval(() => void ask(), INTERVAL)
 
 function bindControls() {
+  // The address names the runs that are shown, so this link must not change it.
+  byId('skip', HTMLAnchorElement).addEventListener('click', (event) => {
+    event.preventDefault()
+    byId('main', HTMLElement).focus()
+  })
   const smoothing = byId('smoothing', HTMLInputElement)
   const readViews = () => {
     state.smoothing = Number(smoothing.value)
@@ -52,7 +57,7 @@ function bindControls() {
 }
 
 function choiceChanged() {
-  announced = 0
+  announced = Number.NEGATIVE_INFINITY
   asked = 0
   show()
   void ask()
