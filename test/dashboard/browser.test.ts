@@ -200,7 +200,7 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
     await loss.locator('summary').focus()
     await page.keyboard.press('Enter')
     const rows = loss.getByRole('row')
-    expect(await read(rows.first())).toMatch(/Step first/)
+    await eventually(rows.first()).toMatch(/Step first/)
     expect(await read(rows.last())).toMatch(/20 1\.2000/)
     expect(await rows.count()).toBe(21)
   })
