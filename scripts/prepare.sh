@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Brings a checkout to where tests and the demo run: system packages, node_modules, the addon, dist. Each only if needed.
-# --emulated: also the CUDA backend that runs on the CPU, which tests use; without it, its tests are skipped.
+# --emulated: also the CUDA backend that runs on the CPU, which tests use; --browser: also the browser that tests of the
+# dashboard use. Without them, these tests are skipped.
 set -euo pipefail
+options=" $* "
 cd "$(dirname "$0")/.."
 
 bash scripts/setup.sh
@@ -12,7 +14,10 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
 fi
 
 node scripts/build-native.mjs --if-needed --required
-if [ "${1:-}" = --emulated ]; then
+if [[ $options == *" --browser "* ]]; then
+  bash scripts/setup.sh --browser || echo 'prepare: no Chromium here, tests of the dashboard in a browser will be skipped' >&2
+fi
+if [[ $options == *" --emulated "* ]]; then
   if bash scripts/setup.sh --emulated; then
     node scripts/build-native.mjs --emulated --if-needed
   else

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Installs what the native code is built with: CMake, a C++20 compiler, make, oneDNN, Highway and Eigen; ccache makes
-# rebuilds fast. --emulated adds what the CUDA emulator of the tests needs (Boost.Context). Needs neither Node.js nor npm
-# install, installs only what is missing, and may be run any number of times.
+# rebuilds fast. --emulated adds what the CUDA emulator of the tests needs (Boost.Context), --browser what the tests of
+# the dashboard need (Chromium). Needs neither Node.js nor npm install, installs only what is missing, and may be run any
+# number of times.
 set -euo pipefail
+options=" $* "
 
 missing=()
 has_command() { command -v "$1" >/dev/null 2>&1; }
@@ -21,8 +23,11 @@ has_header oneapi/dnnl/dnnl.hpp || missing+=(libdnnl-dev)
 has_header hwy/highway.h || missing+=(libhwy-dev)
 has_header eigen3/Eigen/Dense || missing+=(libeigen3-dev)
 has_command ccache || missing+=(ccache)
-if [ "${1:-}" = --emulated ]; then
+if [[ $options == *" --emulated "* ]]; then
   has_header boost/context/detail/fcontext.hpp || missing+=(libboost-context-dev)
+fi
+if [[ $options == *" --browser "* ]]; then
+  has_command chromium || has_command chromium-browser || has_command google-chrome || missing+=(chromium)
 fi
 
 if [ ${#missing[@]} -eq 0 ]; then
@@ -31,7 +36,7 @@ fi
 
 tell() {
   cat >&2 <<END
-node-mora needs these packages to build its native code (their Debian names): ${missing[*]}
+node-mora needs these packages to be built and tested (their Debian names): ${missing[*]}
   Debian 13, Ubuntu 24.10 or later: apt-get install ${missing[*]}
   Fedora: dnf install cmake gcc-c++ make onednn-devel highway-devel eigen3-devel ccache
   Arch: pacman -S cmake gcc make onednn highway eigen ccache
