@@ -6,13 +6,15 @@ import { RunReader } from './run-reader.js'
 
 /** Runs whose metrics are kept in memory: those that were asked for last. */
 const MOST_IN_MEMORY = 8
-/** Milliseconds until the folder is searched for new runs again. */
+/** Milliseconds until the folder is searched for new runs again; longer where a search takes long. */
 const SEARCH_INTERVAL = 3_000
+/** Share of the time that searching may take. */
+const SEARCH_SHARE = 0.05
 
 export class Runs {
   #readers = new Map<string, RunReader>()
   #complete = true
-  #searched = Number.NEGATIVE_INFINITY
+  #nextSearch = 0
   /** Ids, the least recent first. */
   readonly #inMemory = new Set<string>()
 
@@ -55,10 +57,12 @@ export class Runs {
   }
 
   async #search(): Promise<void> {
-    if (performance.now() - this.#searched < SEARCH_INTERVAL) return
+    const begun = performance.now()
+    if (begun < this.#nextSearch) return
     const { runs, complete } = await findRuns(this.folder)
     this.#readers = new Map(runs.map((run) => [run.id, this.#readers.get(run.id) ?? new RunReader(run)]))
     this.#complete = complete
-    this.#searched = performance.now()
+    const now = performance.now()
+    this.#nextSearch = now + Math.max(SEARCH_INTERVAL, (now - begun) / SEARCH_SHARE)
   }
 }

@@ -117,7 +117,7 @@ export const TrainSchema = z.strictObject({
     defaultText: 'never',
     group: run,
   }),
-  samplePrompt: texts('write what the model answers to this; a YAML file may list several', 'P', {
+  samplePrompt: texts('write what the model answers to this into samples.jsonl; a YAML file may list several', 'P', {
     expects: 'a non-empty text, or a list of them',
     group: run,
   }),

@@ -8,8 +8,9 @@ import { takeStep } from './take-step.js'
 
 /**
  * Training from beginning to end. Each round first does what the steps so far call for (an evaluation, samples, a
- * checkpoint, a restart of the adapter) and then takes the next step; so a run that is resumed at any point goes on as if it had never ended. Every piece of work is
- * exclusive, and events are sent between them: there the reader of the run may save, pause or use the model.
+ * checkpoint, a restart of the adapter) and then takes the next step; so a run that is resumed at any point goes on as if it
+ * had never ended. Every piece of work is exclusive, and events are sent between them: there the reader of the run may
+ * save, pause or use the model.
  */
 export async function runTraining(control: RunControl, setUp: () => Promise<Session>): Promise<TrainResult> {
   const session = await control.exclusive(async () => {

@@ -96,6 +96,15 @@ describe('mora report', () => {
     expect((await mora('report', run, '--overwrite')).stdout).toMatch(/^output .*\nruns +1\nsize +\d+ KB\n$/)
   })
 
+  it('never writes over what it reads', async () => {
+    const run = writeRun(folder(), 'out')
+    const output = join(run, 'metrics.jsonl')
+    const before = readFileSync(output, 'utf8')
+    const refused = await mora('report', folder(), '--output', output, '--overwrite')
+    expect(refused).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('while this command reads it') })
+    expect(readFileSync(output, 'utf8')).toBe(before)
+  })
+
   it('ends with 2 where there is no run, and writes nothing', async () => {
     const output = join(folder(), 'report.html')
     expect(await mora('report', folder(), '--output', output)).toMatchObject({

@@ -221,6 +221,7 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
     expect(first).toBeGreaterThan(10)
     await page.getByRole('button', { name: 'Show all steps' }).click()
     expect(await page.getByRole('button', { name: 'Show all steps' }).isVisible()).toBe(false)
+    expect(await page.evaluate('document.activeElement.id')).toBe('charts-title')
     await other.focus()
     await page.keyboard.press('Home')
     expect(await read(chart(page, 'Learning rate').locator('.reading'))).toMatch(/^Step 1\s/)

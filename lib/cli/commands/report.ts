@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { ReportSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { formatBytes, formatFacts } from '../format.js'
@@ -13,7 +13,8 @@ export const reportCommand = defineCommand({
   examples: ['mora report out', 'mora report runs --output report.html'],
   check({ folder, output = join(folder, DEFAULT_NAME), overwrite }, source) {
     requireFolder('folder', folder, source)
-    requireFreeFile(output, { inputs: [], overwrite }, source)
+    const inputs = RUN_FILES.map((name) => join(dirname(output), name))
+    requireFreeFile(output, { inputs, overwrite }, source)
   },
   async run({ folder, output = join(folder, DEFAULT_NAME) }, { log }) {
     const { writeReport } = await import('../../dashboard/index.js')
@@ -29,3 +30,5 @@ export const reportCommand = defineCommand({
 })
 
 const DEFAULT_NAME = 'report.html'
+/** What a report reads of a run. */
+const RUN_FILES = ['metrics.jsonl', 'run.yaml', 'samples.jsonl']

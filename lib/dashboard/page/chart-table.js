@@ -51,11 +51,11 @@ export class ChartTable {
     const rows = spread(steps.length, MOST_ROWS).map((place) => {
       const cells = names.map((_, run) => {
         const line = columns[(run + 1) * COLUMNS_OF_A_RUN] ?? []
-        return element('td', {}, format(line[place] === undefined ? valueAt(line, place) : line[place]))
+        return element('td', {}, format(valueAt(line, place)))
       })
       return element('tr', {}, element('th', { scope: 'row' }, formatCount(steps[place])), ...cells)
     })
-    const caption = element('caption', { class: 'unseen' }, title)
+    const caption = element('caption', { class: 'unseen' }, `${title} at some steps, or at the last one before`)
     const table = element('table', {}, caption, element('thead', {}, head), element('tbody', {}, ...rows))
     this.place.replaceChildren(table)
   }

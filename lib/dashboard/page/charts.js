@@ -50,6 +50,9 @@ class Chart {
   #runs = []
   /** @type {Value[][]} */
   #columns = []
+  /** What was drawn last, one by one: nothing is drawn again while all of it is the same. */
+  /** @type {unknown[]} */
+  #drawn = []
 
   /**
    * @param {Metric} metric
@@ -96,10 +99,14 @@ class Chart {
 
   /** @param {readonly ShownRun[]} runs */
   update(runs) {
+    const { smoothing } = state
+    const now = [smoothing, state.logarithmic, ...runs.flatMap(({ summary, metrics }) => [summary.name, metrics])]
+    if (now.length === this.#drawn.length && now.every((one, i) => one === this.#drawn[i])) return
+    this.#drawn = now
     this.#runs = runs.filter((run) => latestOf(run, this.metric) !== null)
     this.root.hidden = this.#runs.length === 0
     const logarithmic = state.logarithmic && (this.metric.logarithmic ?? false)
-    const columns = chartColumns(this.#runs, this.metric, { smoothing: state.smoothing, logarithmic })
+    const columns = chartColumns(this.#runs, this.metric, { smoothing, logarithmic })
     this.#columns = /** @type {Value[][]} */ (columns)
     this.#draw(logarithmic)
     const names = this.#runs.map(({ summary }) => summary.name)

@@ -102,7 +102,7 @@ function moreOf({ metrics }, { name, table, format }) {
   const part = metrics?.[table]
   const { mean = [], low = mean } = part?.metrics[name] ?? {}
   const lowest = Math.min(...low.filter((value) => value !== null))
-  if (!part || low.length < 2) return ''
+  if (!part || low.length < 2 || !Number.isFinite(lowest)) return ''
   return `lowest ${format(lowest)} ${part.width > 1 ? 'near' : 'at'} step ${formatCount(part.steps[low.indexOf(lowest)])}`
 }
 

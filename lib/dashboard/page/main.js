@@ -60,7 +60,8 @@ function choiceChanged() {
   announced = Number.NEGATIVE_INFINITY
   asked = 0
   show()
-  void ask()
+  // What is being asked is of the runs before.
+  void (asking ?? Promise.resolve()).then(ask)
 }
 
 /** One question at a time; none while nobody looks. */
