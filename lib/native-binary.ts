@@ -1,8 +1,9 @@
-/** Finds and loads the compiled addon. */
+/** Finds and loads the compiled addon: one that was built here, else that of the package for this platform. */
 import { createRequire } from 'node:module'
-import { join, resolve } from 'node:path'
+import { isAbsolute, join, resolve } from 'node:path'
 import { MoraError } from './errors.js'
-import { packageFolder } from './package-facts.js'
+import { packageFolder, packageVersion } from './package-facts.js'
+import { PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './prebuilt.js'
 
 /** What builds the addon, for messages. */
 export const BUILD_COMMAND = 'npm run build:native'
@@ -11,6 +12,8 @@ const require = createRequire(import.meta.url)
 
 interface Binary {
   setErrorClass?(errorClass: new (code: string, message: string) => Error): void
+  /** Where the CUDA backend lies if not beside the addon, or, with an empty path, why there is none. */
+  setCudaLibrary?(path: string, whyAbsent: string): void
 }
 
 /** An error of the native core: wrong arguments of an operation, a failure on a device, no memory. */
@@ -18,18 +21,21 @@ export class NativeError extends MoraError {}
 
 let loaded: object | undefined
 
-/** Where the addon may lie, best first. `MORA_BINARY` (a file) or `MORA_BUILD` (a build folder) allow no other. */
+/**
+ * Where the addon may be, best first: paths, and the name of a package. `MORA_BINARY` (a file) or `MORA_BUILD` (a build
+ * folder) allow no other.
+ */
 export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): string[] {
   if (environment.MORA_BINARY) return [resolve(environment.MORA_BINARY)]
   const inBuild = (folder: string) =>
     ['Release', 'RelWithDebInfo', 'Debug'].map((configuration) => join(folder, configuration, 'mora.node'))
   if (environment.MORA_BUILD) return inBuild(resolve(packageFolder, environment.MORA_BUILD))
-  return inBuild(join(packageFolder, 'build'))
+  return [...inBuild(join(packageFolder, 'build')), PREBUILT_ADDON]
 }
 
 /**
- * Loads the addon once. Throws a `MoraError` (`no-binary`) that lists each path tried with its cause and the command
- * that builds it. `reload` looks again although it is loaded.
+ * Loads the addon once. Throws a `MoraError` (`no-binary`) that lists each candidate with the cause why it was not taken
+ * and the command that builds one. `reload` looks again although it is loaded.
  */
 export function loadBinary(candidates = binaryCandidates(), { reload = false } = {}): object {
   if (loaded && !reload) return loaded
@@ -37,20 +43,34 @@ export function loadBinary(candidates = binaryCandidates(), { reload = false } =
   // this when it is loaded, which is now.
   process.env.GOMP_SPINCOUNT ??= '30000'
   const causes: string[] = []
-  for (const path of candidates) {
+  for (const candidate of candidates) {
     try {
+      const prebuilt = !isAbsolute(candidate)
+      const path = prebuilt ? prebuiltFile(candidate) : candidate
+      if (prebuilt) requireLoads(path)
       const binary = require(path) as Binary
       binary.setErrorClass?.(NativeError)
+      binary.setCudaLibrary?.(...cudaLibrary(prebuilt))
       loaded = binary
       return binary
     } catch (error) {
-      causes.push(`${path} (${causeOf(error)})`)
+      causes.push(`${candidate} (${causeOf(error)})`)
     }
   }
   throw new MoraError(
     'no-binary',
     `The native addon could not be loaded; tried ${causes.join(', ')}. Build it with: cd ${packageFolder} && ${BUILD_COMMAND}`,
   )
+}
+
+/** An addon that was built here knows best itself why it has no CUDA backend. */
+function cudaLibrary(prebuilt: boolean): [path: string, whyAbsent: string] {
+  try {
+    return [prebuiltFile(PREBUILT_CUDA), '']
+  } catch (error) {
+    const cause = `the CUDA backend is a package of its own, ${PREBUILT_CUDA} (${causeOf(error)})`
+    return ['', prebuilt ? `${cause}; run "npm install ${PREBUILT_CUDA}@${packageVersion()}"` : '']
+  }
 }
 
 function causeOf(error: unknown): string {

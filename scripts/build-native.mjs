@@ -5,9 +5,10 @@
  *   --emulated                     only the CUDA backend that runs on the CPU: mora_cuda_emulated.so beside the addon
  *   --sanitize=address,undefined   into build-asan/RelWithDebInfo, with these sanitizers
  *   --sanitize=thread              into build-tsan/RelWithDebInfo
- *   --if-needed                    nothing when the result is newer than its sources; without a toolchain, a message and
+ *   --if-needed                    nothing when the result is newer than its sources, when MORA_BINARY names an addon, or when
+ *                                  the package for this platform has one that loads; where it cannot be built, a message and
  *                                  success, so that npm install does not fail
- *   --required                     with --if-needed: without a toolchain, failure
+ *   --required                     with --if-needed: where it cannot be built, failure; and nothing but the result counts
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
@@ -34,7 +35,7 @@ const binary = join(folder, configuration, options.emulated ? 'mora_cuda_emulate
 // CMake has a folder of its own: node-gyp keeps its makefile in build/ when it drives this script through binding.gyp.
 const cmakeFolder = join(folder, 'cmake', configuration)
 
-if (options['if-needed'] && isUpToDate()) process.exit(0)
+if (options['if-needed'] && (isUpToDate() || (!options.required && (await isElsewhere())))) process.exit(0)
 const missing = missingTools()
 if (missing.length > 0) giveUp(`not found: ${missing.join(', ')}`)
 if (!isConfigured() || options.emulated || process.env.MORA_BUILD_CUDA) {
@@ -42,7 +43,7 @@ if (!isConfigured() || options.emulated || process.env.MORA_BUILD_CUDA) {
   if (!isConfigured()) rmSync(join(cmakeFolder, 'CMakeCache.txt'), { force: true })
   if (!runCMake('configure')) giveUp('CMake could not configure the build (see above)')
 }
-if (!runCMake('build')) process.exit(1)
+if (!runCMake('build')) giveUp('it could not be compiled (see above)')
 const now = new Date()
 utimesSync(binary, now, now)
 if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
@@ -61,6 +62,19 @@ function isUpToDate() {
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name))
   return [...sources, join(root, 'CMakeLists.txt')].every((source) => statSync(source).mtimeMs <= built)
+}
+
+/** Whether an installed package would find an addon that was not built in it. */
+async function isElsewhere() {
+  if (options.emulated) return false
+  if (process.env.MORA_BINARY) return existsSync(process.env.MORA_BINARY)
+  try {
+    const { loadBinary } = await import('../dist/native-binary.js')
+    const { PREBUILT_ADDON } = await import('../dist/prebuilt.js')
+    return Boolean(loadBinary([PREBUILT_ADDON]))
+  } catch {
+    return false
+  }
 }
 
 function missingTools() {
@@ -116,6 +130,6 @@ function runCMake(step) {
 function giveUp(reason) {
   const what = options.emulated ? 'the CUDA backend for the emulator' : 'the native addon'
   console.error(`node-mora: ${what} was not built: ${reason}.`)
-  console.error('Install what is missing with "npm run setup", then "npm run build:native".')
+  console.error(`Install what is missing with "npm run setup", then "npm run build:native", both in ${root}.`)
   process.exit(options['if-needed'] && !options.required ? 0 : 1)
 }

@@ -8,6 +8,7 @@
 #include "addon/decompositions.h"
 #include "addon/environment.h"
 #include "addon/objects.h"
+#include "core/cuda_library.h"
 #include "cpu/matmul.h"
 
 namespace mora::addon {
@@ -49,6 +50,8 @@ Napi::Value openFile(const Napi::CallbackInfo& info) {
 void setErrorClass(const Napi::CallbackInfo& info) {
   Environment::of(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
 }
+
+void setCudaLibraryOf(const Napi::CallbackInfo& info) { setCudaLibrary(info[0].ToString(), info[1].ToString()); }
 
 Tensor emptyOf(const Napi::CallbackInfo& info) {
   return Tensor::empty(DeviceObject::unwrap(info[0]), dtypeFromName(info.Env(), info[1]), integers(info[2], "shape"));
@@ -111,6 +114,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("libraries", libraries);
   function("openFile", openFile);
   function("setErrorClass", setErrorClass);
+  function("setCudaLibrary", setCudaLibraryOf);
   function("empty", empty);
   function("fromArray", fromArray);
   function("fromFile", fromFile);

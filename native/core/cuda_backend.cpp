@@ -4,9 +4,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <mutex>
 #include <string>
+#include <utility>
 
 #include "core/backend.h"
+#include "core/cuda_library.h"
 
 namespace mora {
 namespace {
@@ -15,6 +18,17 @@ struct Opened {
   const Backend* backend = nullptr;
   std::string why;
 };
+
+/// What setCudaLibrary was told.
+struct Elsewhere {
+  std::mutex mutex;
+  std::string path, whyAbsent;
+};
+
+Elsewhere& elsewhere() {
+  static Elsewhere instance;
+  return instance;
+}
 
 std::filesystem::path folderOfThisLibrary() {
   static const char here = 0;
@@ -49,9 +63,14 @@ std::string notBuilt(const std::filesystem::path& library) {
 }
 
 Opened open() {
-  const std::filesystem::path library = folderOfThisLibrary() / (emulated() ? "mora_cuda_emulated.so" : "mora_cuda.so");
+  std::filesystem::path library = folderOfThisLibrary() / (emulated() ? "mora_cuda_emulated.so" : "mora_cuda.so");
   std::error_code ignored;
-  if (!std::filesystem::exists(library, ignored)) return {nullptr, notBuilt(library)};
+  if (!std::filesystem::exists(library, ignored)) {
+    const std::lock_guard lock(elsewhere().mutex);
+    if (!emulated() && !elsewhere().whyAbsent.empty()) return {nullptr, elsewhere().whyAbsent};
+    if (emulated() || elsewhere().path.empty()) return {nullptr, notBuilt(library)};
+    library = elsewhere().path;
+  }
   void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) return {nullptr, std::string("the CUDA backend could not be loaded: ") + dlerror()};
   using Entry = const Backend* (*)(char*, size_t);
@@ -68,6 +87,12 @@ Opened open() {
 }
 
 }  // namespace
+
+void setCudaLibrary(std::string path, std::string whyAbsent) {
+  const std::lock_guard lock(elsewhere().mutex);
+  elsewhere().path = std::move(path);
+  elsewhere().whyAbsent = std::move(whyAbsent);
+}
 
 const Backend* cudaBackend(char* why, size_t capacity) {
   static const Opened opened = open();

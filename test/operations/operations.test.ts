@@ -19,6 +19,7 @@ const notOperations = [
   'libraries',
   'openFile',
   'setErrorClass',
+  'setCudaLibrary',
   'empty',
   'fromArray',
   'fromFile',

@@ -1,0 +1,47 @@
+/**
+ * Packages that hold what was built elsewhere: `@node-mora/linux-x64` the addon with the libraries that it needs,
+ * `@node-mora/linux-x64-cuda` the CUDA backend. Both are optional dependencies of a published node-mora.
+ */
+import { spawnSync } from 'node:child_process'
+import { createRequire } from 'node:module'
+import { arch, platform } from 'node:os'
+import { packageVersion } from './package-facts.js'
+
+const require = createRequire(import.meta.url)
+
+/** The package with an addon for this platform. */
+export const PREBUILT_ADDON = `@node-mora/${platform()}-${arch()}`
+/** The package with a CUDA backend for this platform. */
+export const PREBUILT_CUDA = `${PREBUILT_ADDON}-cuda`
+
+/** The file that a package is there for. Throws with the cause where it is not installed or is of another version than this. */
+export function prebuiltFile(name: string): string {
+  let version: string
+  try {
+    version = (require(`${name}/package.json`) as { version: string }).version
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'MODULE_NOT_FOUND') throw new Error('not installed')
+    throw error
+  }
+  if (version !== packageVersion()) throw new Error(`version ${version}, and version ${packageVersion()} is needed`)
+  return require.resolve(name)
+}
+
+const PROBE = 'try { require(process.argv[1]) } catch (error) { console.log(error.message); process.exitCode = 3 }'
+
+/**
+ * Loads an addon in a process of its own first: one that was built for another machine may end the process that loads it.
+ * Throws with what happened to that process.
+ */
+export function requireLoads(path: string): void {
+  const { status, signal, stdout, error } = spawnSync(process.execPath, ['-e', PROBE, path], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+    timeout: 60_000,
+    env: { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' },
+  })
+  // Where no process can be started, nothing is learnt.
+  if (error && status === null && signal === null) return
+  if (status === 3) throw new Error(stdout.trim().split('\n')[0])
+  if (status !== 0) throw new Error(`a process that loaded it ended with ${signal ?? `exit code ${status}`}`)
+}
