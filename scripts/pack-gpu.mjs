@@ -1,20 +1,21 @@
 /**
  * Makes build/gpu-pack/mora-gpu-check and a .tar of it: the GPU check for a Linux machine with nothing but NVIDIA's driver,
  * cuBLAS and glibc 2.35 or newer. Node.js, the addon, the CUDA backend and the libraries that they need are those of
- * this machine, stripped, and bound to an old glibc (gpu-pack/older-glibc.mjs). There: `sh mora-gpu-check/run.sh`.
+ * this machine, stripped, and bound to an old glibc (packing/older-libraries.mjs). There: `sh mora-gpu-check/run.sh`.
  *
  *     npm run pack:gpu -- [--into FOLDER] [--emulated]
  *
  * --emulated packs the backend for the emulator instead, to try the pack without a GPU.
  */
-import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { compileReplacements, lower, oldest } from './gpu-pack/older-glibc.mjs'
+import { compileReplacements, replaced } from './gpu-pack/newer-glibc.mjs'
 import { addPredictions } from './gpu-pack/predictions.mjs'
 import { stage } from './gpu-pack/stage.mjs'
+import { lower, oldestGlibc } from './packing/older-libraries.mjs'
+import { copy, copyLibraries, fail, neededLibraries, run, strip } from './packing/tools.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { values: options } = parseArgs({
@@ -55,16 +56,16 @@ if (!options.emulated) {
   programs.push(copy(kernelTests, join(files, 'native', 'gpu_kernel_tests')))
 }
 for (const path of programs) strip(path)
-const libraries = copyLibraries([process.execPath, addon, backend], join(files, 'libraries'))
+const libraries = copyLibraries(neededLibraries([process.execPath, addon, backend]), join(files, 'libraries'))
 for (const path of libraries) strip(path)
-const lowered = new Map([...programs, ...libraries].map((path) => [basename(path), lower(path)]))
+const lowered = new Map([...programs, ...libraries].map((path) => [basename(path), lower(path, replaced)]))
 compileReplacements(join(files, 'libraries', 'libnewer-glibc.so'))
 lower(join(files, 'libraries', 'libnewer-glibc.so'))
 
 // The machine may have no xz.
 const xz = run('sh', ['-c', 'command -v xz']).trim()
-const unpacker = [copy(xz, join(pack, 'unpack', 'xz')), ...copyLibraries([xz], join(pack, 'unpack'))]
-for (const path of unpacker) lowered.set(basename(path), lower(path))
+const unpacker = [copy(xz, join(pack, 'unpack', 'xz')), ...copyLibraries(neededLibraries([xz]), join(pack, 'unpack'))]
+for (const path of unpacker) lowered.set(basename(path), lower(path, replaced))
 copy(join(files, 'libraries', 'libnewer-glibc.so'), join(pack, 'unpack', 'libnewer-glibc.so'))
 cpSync(join(root, 'scripts', 'gpu-pack', 'run.sh'), join(pack, 'run.sh'))
 
@@ -79,49 +80,11 @@ run('tar', ['-C', into, '-cf', tar, basename(pack)])
 const bytes = statSync(tar).size
 for (const [name, symbols] of lowered)
   if (symbols.length > 0) console.log(`${name}: stood in for ${symbols.join(', ')}`)
-console.log(`${tar}: ${(bytes / 2 ** 20).toFixed(1)} MiB; runs on glibc ${oldest.join('.')} or newer, with run.sh`)
+console.log(`${tar}: ${(bytes / 2 ** 20).toFixed(1)} MiB; runs on glibc ${oldestGlibc} or newer, with run.sh`)
 if (bytes > largest) fail(`The pack is larger than ${largest / 2 ** 20} MiB.`)
 
 function compress(name, filter, tarArguments) {
   const pipe = `tar -C "$1" --sort=name -cf - "\${@:3}" | xz ${filter} --lzma2=preset=9e,dict=128MiB > "$2"`
   const archive = join(pack, `${name}.tar.xz`)
   run('bash', ['-o', 'pipefail', '-c', pipe, 'bash', files, archive, ...tarArguments])
-}
-
-function copy(source, target) {
-  cpSync(source, target, { dereference: true })
-  return target
-}
-
-function strip(path) {
-  run('strip', [path])
-}
-
-/** Every library that the files need, but glibc's own and NVIDIA's driver, which the machine has. */
-function copyLibraries(paths, folder) {
-  const own = /^(linux-vdso|ld-linux|lib(c|m|dl|rt|util|pthread|resolv|cuda)\.so)/
-  const needed = new Map()
-  for (const path of paths) {
-    for (const [, name, found] of run('ldd', [path]).matchAll(/^\s*(\S+) => (\S+)/gm)) {
-      if (found === 'not') fail(`${path} needs ${name}, which is not found here.`)
-      if (!own.test(name)) needed.set(name, found)
-    }
-  }
-  return [...needed].map(([name, found]) => copy(found, join(folder, name)))
-}
-
-function run(command, commandArguments, more = {}) {
-  const { status, stdout, error } = spawnSync(command, commandArguments, {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'inherit'],
-    maxBuffer: 2 ** 26,
-    ...more,
-  })
-  if (status !== 0) fail(`${command} ${commandArguments[0]} failed${error ? `: ${error.message}` : ''}.`)
-  return stdout
-}
-
-function fail(message) {
-  console.error(message)
-  process.exit(1)
 }

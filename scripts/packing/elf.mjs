@@ -1,11 +1,12 @@
 /**
- * Which versions of symbols a shared library or program asks of others, and how to ask for older ones. Only what the GPU
- * pack needs of ELF: 64-bit, little-endian, the section `.gnu.version_r` and the symbols that refer to it. Field names
+ * Which versions of symbols a shared library or program asks of others, and how to ask for older ones. Only what
+ * the packs need of ELF: 64-bit, little-endian, the section `.gnu.version_r` and the symbols that refer to it. Field names
  * are those of the ELF specification and the Linux Standard Base (symbol versioning).
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const sectionTypes = { dynamicSymbols: 11, versions: 0x6fffffff, neededVersions: 0x6ffffffe }
+const symbolSize = 24
 
 export class ElfFile {
   constructor(path) {
@@ -40,10 +41,27 @@ export class ElfFile {
     }
   }
 
-  /** Makes whatever is bound to version `from` (an entry of `neededVersions`) ask for version `to` of the same file. */
+  /** Asks for version `to` of a library where version `from` of it was asked for (entries of `neededVersions`). */
   rebind(from, to) {
     this.bytes.copy(this.bytes, from.at, to.at, to.at + 4) // vna_hash
     this.bytes.copy(this.bytes, from.at + 8, to.at + 8, to.at + 12) // vna_name
+  }
+
+  /**
+   * Asks for the function `to` in the version with this index where `from` was asked for. No name is added: `to` must be the
+   * end of one that the file has.
+   */
+  bind(from, to, index) {
+    const [symbols, versions] = [this.#section(sectionTypes.dynamicSymbols), this.#section(sectionTypes.versions)]
+    const strings = this.#sections()[symbols.link]
+    const name = this.bytes.indexOf(`${to}\0`, strings.offset, 'latin1') - strings.offset
+    if (name < 0 || name >= strings.size) throw new Error(`${this.path} has no name that ends with ${to}.`)
+    for (let i = 0; i < symbols.size / symbolSize; i++) {
+      const at = symbols.offset + i * symbolSize
+      if (this.#string(symbols.link, this.bytes.readUInt32LE(at)) !== from) continue
+      this.bytes.writeUInt32LE(name, at)
+      this.bytes.writeUInt16LE(index, versions.offset + 2 * i)
+    }
   }
 
   save() {
@@ -75,13 +93,12 @@ export class ElfFile {
 
   #symbolsByVersion() {
     const [symbols, versions] = [this.#section(sectionTypes.dynamicSymbols), this.#section(sectionTypes.versions)]
-    const entrySize = 24
     const strings = this.#sections()[symbols.link].offset
     const found = new Map()
-    for (let i = 0; i < symbols.size / entrySize; i++) {
+    for (let i = 0; i < symbols.size / symbolSize; i++) {
       const index = this.bytes.readUInt16LE(versions.offset + 2 * i) & 0x7fff
       if (index < 2) continue
-      const start = strings + this.bytes.readUInt32LE(symbols.offset + i * entrySize)
+      const start = strings + this.bytes.readUInt32LE(symbols.offset + i * symbolSize)
       const name = this.bytes.toString('latin1', start, this.bytes.indexOf(0, start))
       if (!found.has(index)) found.set(index, [])
       found.get(index).push(name)
