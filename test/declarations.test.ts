@@ -1,6 +1,6 @@
-/** The library's declarations as a stranger's compiler reads them: whole, strict, and with declarations checked too. */
+/** The package's types as a stranger's compiler finds and reads them: by name, strict, and with declarations checked too. */
 import { execFile } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -10,21 +10,32 @@ import { useTemporaryFolder } from './io/temporary.js'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = useTemporaryFolder()
 
-it.each(['nodenext', 'bundler'])('dist/index.d.ts compiles under %s', async (moduleResolution) => {
-  const compilerOptions = {
-    ...{ moduleResolution, module: moduleResolution === 'nodenext' ? 'nodenext' : 'esnext', target: 'es2022' },
-    ...{ lib: ['es2022', 'esnext.disposable'], strict: true, skipLibCheck: false, noEmit: true },
-    ...{ types: ['node'], typeRoots: [join(root, 'node_modules', '@types')] },
-  }
-  writeFileSync(join(folder(), 'package.json'), '{ "type": "module" }')
-  writeFileSync(join(folder(), 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['use.ts'] }))
-  const use = `import { type TrainInput, loadModel, mora, train } from ${JSON.stringify(join(root, 'dist', 'index.js'))}
+const use = `
+import { DataLoader, loadModel, Model, mora, train, type TrainInput, UsageError } from 'node-mora'
 const options: TrainInput = { data: 'rows.jsonl', dtype: 'float32' }
 // @ts-expect-error: no such dtype
 const wrong: TrainInput = { data: 'rows.jsonl', dtype: 'float8' }
 export const run = async () => [train(await loadModel('model'), options), mora({ rank: 8 }), wrong]
+export const count = (model: Model) => model.trainableParameters().length
+export const isUsage = (error: unknown): error is UsageError => error instanceof UsageError
+export class MyLoader extends DataLoader {}
 `
-  writeFileSync(join(folder(), 'use.ts'), use)
+
+it.each([
+  ['node16', 'node16', ['use.mts', 'use.cts']],
+  ['bundler', 'preserve', ['use.ts', 'required.cts']],
+])('resolve and compile under %s', async (moduleResolution, module, files) => {
+  const compilerOptions = {
+    ...{ moduleResolution, module, target: 'es2022', lib: ['es2022', 'esnext.disposable'] },
+    ...{ strict: true, skipLibCheck: false, noEmit: true },
+    ...{ types: ['node'], typeRoots: [join(root, 'node_modules', '@types')] },
+  }
+  mkdirSync(join(folder(), 'node_modules'))
+  symlinkSync(root, join(folder(), 'node_modules', 'node-mora'))
+  writeFileSync(join(folder(), 'tsconfig.json'), JSON.stringify({ compilerOptions, files }))
+  for (const file of files.filter((name) => name.startsWith('use'))) writeFileSync(join(folder(), file), use)
+  const required = `import library = require('node-mora')\nexport const loader: library.DataLoader | null = null\n`
+  writeFileSync(join(folder(), 'required.cts'), `${required}export const model = library.loadModel('model')\n`)
   const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
   const compiled = promisify(execFile)(process.execPath, [compiler, '-p', folder()])
   const said = await compiled.then(

@@ -1,0 +1,128 @@
+/**
+ * Lays out what is published, each as a folder and as the tarball of it, in build/packages:
+ *
+ *     @node-mora/linux-x64        the addon of build/Release with the libraries that a machine may lack
+ *     @node-mora/linux-x64-cuda   the CUDA backend beside it, where it was built
+ *     node-mora                   this package, with every package of the folder as an optional dependency
+ *
+ *     npm run pack:platform -- [--into FOLDER] [--folders]
+ *
+ * Takes dist as it is; "npm run pack:platform" makes it anew. Other platforms are built on their machines and copied into
+ * the folder before. --folders leaves the tarballs out.
+ * Binaries are lowered to an older glibc and libstdc++ (packing/older-libraries.mjs).
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { describePackages, licenceOf, writeLicences } from './packing/licences.mjs'
+import { lower, oldestGlibc } from './packing/older-libraries.mjs'
+import { copy, copyLibraries, fail, neededLibraries, run, strip } from './packing/tools.mjs'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const { values: options } = parseArgs({
+  options: {
+    into: { type: 'string', default: join(root, 'build', 'packages') },
+    folders: { type: 'boolean', default: false },
+  },
+})
+const into = resolve(options.into)
+const scope = '@node-mora'
+const platform = `${process.platform}-${process.arch}`
+const { version, license, engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const addon = process.env.MORA_BINARY ?? join(root, 'build', 'Release', 'mora.node')
+const cuda = join(dirname(addon), 'mora_cuda.so')
+
+if (!existsSync(addon)) fail(`Expected ${addon}; "npm run build:native" builds it.`)
+const packages = [packAddon()]
+if (existsSync(cuda)) packages.push(packCuda())
+else console.error(`${scope}/${platform}-cuda is left out: ${cuda} was not built.`)
+packages.push(packMain())
+for (const folder of packages) {
+  if (!options.folders)
+    run('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', into], { cwd: folder })
+  console.log(relative(process.cwd(), folder))
+}
+
+function packAddon() {
+  // Node.js itself needs the C++ library, so every machine has one, and only one can be loaded.
+  const libraries = neededLibraries([addon], (name) => /^lib(stdc\+\+|gcc_s)\./.test(name))
+  const folder = makeFolder(platform)
+  const binaries = [copy(addon, join(folder, 'mora.node')), ...copyLibraries(libraries, folder)]
+  writeLicences(libraries, folder)
+  return finish(folder, binaries, {
+    description: `The native addon of node-mora for ${platform}`,
+    license: [...new Set([license, ...[...libraries.keys()].map(licenceOf)])].join(' AND '),
+    about: `The native addon of node-mora, and libraries that it needs, taken from these
+packages of Debian, whose sources are there; their licences are in \`licences\`:
+
+${describePackages(libraries)}`,
+  })
+}
+
+function packCuda() {
+  const folder = makeFolder(`${platform}-cuda`)
+  return finish(folder, [copy(cuda, join(folder, 'mora_cuda.so'))], {
+    description: `The CUDA backend of node-mora for ${platform}`,
+    license: 'SEE LICENSE IN README.md',
+    about: `The CUDA backend of node-mora, under the Apache License 2.0 (LICENSE). It contains
+NVIDIA's CUDA runtime library (libcudart_static), which NVIDIA's CUDA Toolkit End User License Agreement allows to pass on
+as part of an application. It needs an NVIDIA driver and cuBLAS 12 or 13, which it opens when it is used.`,
+  })
+}
+
+/** This package as npm packs it, so that what is published is what "npm pack" holds, and the optional dependencies. */
+function packMain() {
+  const tarball = join(
+    into,
+    run('npm', ['pack', '--ignore-scripts', '--silent', '--pack-destination', into], { cwd: root }).trim(),
+  )
+  const folder = join(into, 'node-mora')
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder)
+  run('tar', ['-xzf', tarball, '-C', folder, '--strip-components=1'])
+  rmSync(tarball)
+  const path = join(folder, 'package.json')
+  const others = readdirSync(join(into, scope)).sort()
+  const optionalDependencies = Object.fromEntries(others.map((name) => [`${scope}/${name}`, version]))
+  const described = { ...JSON.parse(readFileSync(path, 'utf8')), optionalDependencies }
+  writeFileSync(path, `${JSON.stringify(described, null, 2)}\n`)
+  return folder
+}
+
+function makeFolder(name) {
+  const folder = join(into, scope, name)
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+  return folder
+}
+
+function finish(folder, binaries, { about, ...description }) {
+  for (const path of binaries) {
+    strip(path)
+    lower(path)
+  }
+  const described = {
+    name: `${scope}/${basename(folder)}`,
+    version,
+    ...description,
+    main: basename(binaries[0]),
+    engines,
+    os: [process.platform],
+    cpu: [process.arch],
+    libc: ['glibc'],
+  }
+  writeFileSync(join(folder, 'package.json'), `${JSON.stringify(described, null, 2)}\n`)
+  writeFileSync(
+    join(folder, 'README.md'),
+    `# ${described.name}
+
+${about}
+
+Install node-mora, which takes this package where it fits. It runs with glibc ${oldestGlibc} and libstdc++ of GCC 12, or newer
+(Debian 12, Ubuntu 22.04): binaries are stripped, and bound to the oldest versions of functions that do the same.
+`,
+  )
+  copy(join(root, 'LICENSE'), join(folder, 'LICENSE'))
+  return folder
+}

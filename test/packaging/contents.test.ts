@@ -1,0 +1,47 @@
+/** What "npm pack" takes: what is needed to run and to build, and nothing else. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, expect, test } from 'vitest'
+import { root } from './project.js'
+
+let files: string[]
+beforeAll(() => {
+  const { stdout } = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+  const [{ files: listed }] = JSON.parse(stdout) as [{ files: { path: string }[] }]
+  files = listed.map(({ path }) => path)
+})
+
+test('every file of the package is one that it needs', () => {
+  const needed = [
+    /^(LICENSE|README\.md|package\.json)$/,
+    /^dist\/.+\.(js|cjs|d\.ts|d\.cts)$/,
+    /^dist\/dashboard\/page\/[^/]+\.(html|css|js|svg)$/,
+    /^(CMakeLists\.txt|binding\.gyp|scripts\/build-native\.mjs|scripts\/setup\.sh)$/,
+    /^native\/.+\.(h|cpp|cu)$/,
+    /^native\/cuda\/(CMakeLists\.txt|compile\.sh)$/,
+  ]
+  expect(files.filter((file) => !needed.some((pattern) => pattern.test(file)))).toEqual([])
+  expect(files.filter((file) => /test|golden|demo|bench/.test(file))).toEqual([])
+})
+
+test('every compiled file has its source', () => {
+  const generated = ['dist/index.cjs', 'dist/index.d.cts']
+  const sources = files
+    .filter((file) => file.startsWith('dist/') && !generated.includes(file))
+    .map((file) => file.replace(/^dist/, 'lib'))
+    .map((file) => (file.includes('/page/') ? file : file.replace(/(\.d\.ts|\.js)$/, '.ts')))
+  expect(sources.filter((source) => !existsSync(join(root, source)))).toEqual([])
+  expect(files).toEqual(expect.arrayContaining([...generated, 'dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js']))
+})
+
+test('every native source is there', () => {
+  const sources = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
+  expect(sources.length).toBeGreaterThan(100)
+  expect(files).toEqual(expect.arrayContaining([...sources, 'CMakeLists.txt', 'scripts/build-native.mjs']))
+})
