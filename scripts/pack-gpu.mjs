@@ -71,8 +71,11 @@ cpSync(join(root, 'scripts', 'gpu-pack', 'run.sh'), join(pack, 'run.sh'))
 
 // Kernels' tests hold the backend's kernels too: in one window, without a filter that moves with the place, they are stored once.
 const kernels = programs.slice(2).map((path) => relative(files, path))
-compress('kernels', '', kernels)
-compress('files', process.arch === 'x64' ? '--x86' : '', [...kernels.map((name) => `--exclude=./${name}`), '.'])
+compress('kernels', [], kernels)
+// Golden data is numbers of 4 bytes, of which a place tells more than what stands before it.
+compress('golden', ['lc=1', 'lp=2', 'pb=2'], ['test/golden'])
+const rest = [...kernels, 'test/golden'].map((name) => `--exclude=./${name}`)
+compress('files', [], [...rest, '.'], process.arch === 'x64' ? '--x86' : '')
 rmSync(files, { recursive: true })
 const tar = `${pack}.tar`
 run('tar', ['-C', into, '-cf', tar, basename(pack)])
@@ -83,8 +86,9 @@ for (const [name, symbols] of lowered)
 console.log(`${tar}: ${(bytes / 2 ** 20).toFixed(1)} MiB; runs on glibc ${oldestGlibc} or newer, with run.sh`)
 if (bytes > largest) fail(`The pack is larger than ${largest / 2 ** 20} MiB.`)
 
-function compress(name, filter, tarArguments) {
-  const pipe = `tar -C "$1" --sort=name -cf - "\${@:3}" | xz ${filter} --lzma2=preset=9e,dict=128MiB > "$2"`
+function compress(name, lzma, tarArguments, filter = '') {
+  const method = ['preset=9e', 'dict=128MiB', ...lzma].join(',')
+  const pipe = `tar -C "$1" --sort=name -cf - "\${@:3}" | xz ${filter} --lzma2=${method} > "$2"`
   const archive = join(pack, `${name}.tar.xz`)
   run('bash', ['-o', 'pipefail', '-c', pipe, 'bash', files, archive, ...tarArguments])
 }

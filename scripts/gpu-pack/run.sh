@@ -8,7 +8,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 files=${MORA_CHECK_FOLDER:-$here/files}
 if [ ! -e "$files/.unpacked" ]; then
   mkdir -p "$files"
-  for archive in files kernels; do
+  for archive in files kernels golden; do
     LD_PRELOAD="$here/unpack/libnewer-glibc.so" LD_LIBRARY_PATH="$here/unpack" "$here/unpack/xz" -dc "$here/$archive.tar.xz" |
       tar -xf - -C "$files"
   done
