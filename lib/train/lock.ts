@@ -1,9 +1,13 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash, randomBytes } from 'node:crypto'
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { UsageError } from '../errors.js'
 import { isAlive, type ProcessIdentity, thisProcess } from '../io/process-identity.js'
 
 const LOCK_NAME = '.lock'
+const MOST_ATTEMPTS = 20
+/** How long another process may take to remove a dead lock. */
+const TURN_MILLISECONDS = 10
 
 /** Held while a run writes to its output folder. */
 export interface Lock {
@@ -15,21 +19,44 @@ export interface Lock {
  * `UsageError` when a living process, or one of another machine, holds it.
  */
 export function lockFolder(folder: string): Lock {
-  try {
-    mkdirSync(folder, { recursive: true })
-  } catch (error) {
-    throw unwritable(folder, error)
-  }
   const path = join(folder, LOCK_NAME)
   const content = JSON.stringify(thisProcess())
-  for (let attempt = 0; ; attempt++) {
-    try {
-      writeFileSync(path, content, { flag: 'wx' })
-      return { release: () => releaseOwn(path, content) }
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || attempt >= 3) throw unwritable(folder, error)
+  try {
+    mkdirSync(folder, { recursive: true })
+    for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
+      if (createWhole(path, content)) return { release: () => removeOwn(path, content) }
+      removeIfDead(path, folder, content)
     }
-    removeIfDead(path, folder)
+  } catch (error) {
+    throw error instanceof UsageError ? error : unwritable(folder, error)
+  }
+  throw unwritable(folder, new Error(`${path} is made again and again by others`))
+}
+
+/** Makes a file that appears with its content; false where there is one already. */
+function createWhole(path: string, content: string): boolean {
+  const own = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`
+  writeFileSync(own, content, { flag: 'wx' })
+  try {
+    linkSync(own, path)
+    return true
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'EEXIST') return false
+    // Where a file cannot have two names, it appears empty first.
+    return createPlain(path, content)
+  } finally {
+    rmSync(own, { force: true })
+  }
+}
+
+function createPlain(path: string, content: string): boolean {
+  try {
+    writeFileSync(path, content, { flag: 'wx' })
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
   }
 }
 
@@ -38,8 +65,30 @@ function unwritable(folder: string, cause: unknown): UsageError {
   return new UsageError('unwritable-output', `The output folder ${folder} cannot be written: ${message}.`, { cause })
 }
 
-function removeIfDead(path: string, folder: string): void {
-  const holder = readHolder(path)
+/**
+ * Removes the lock of a dead process. Of several that find it, one does: whoever makes the file that is named after it. The
+ * others would remove the lock that the first has taken since.
+ */
+function removeIfDead(path: string, folder: string, content: string): void {
+  const held = contentOf(path)
+  if (held === null) return
+  requireDead(held, path, folder)
+  const takeover = `${path}.${createHash('sha256').update(held).digest('hex').slice(0, 8)}`
+  if (!createWhole(takeover, content)) {
+    const other = holderIn(contentOf(takeover) ?? '')
+    if (other && isAlive(other) === false) rmSync(takeover, { force: true })
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TURN_MILLISECONDS)
+    return
+  }
+  try {
+    if (contentOf(path) === held) rmSync(path, { force: true })
+  } finally {
+    rmSync(takeover, { force: true })
+  }
+}
+
+function requireDead(held: string, path: string, folder: string): void {
+  const holder = holderIn(held)
   const alive = holder ? isAlive(holder) : false
   if (alive) {
     throw new UsageError(
@@ -53,13 +102,20 @@ function removeIfDead(path: string, folder: string): void {
       `${folder} was locked by process ${holder?.pid} of the machine ${holder?.host}: if that run has ended, delete ${path}.`,
     )
   }
-  rmSync(path, { force: true })
 }
 
-function readHolder(path: string): ProcessIdentity | null {
+function contentOf(path: string): string | null {
   try {
-    const value: unknown = JSON.parse(readFileSync(path, 'utf8'))
-    const holder = value as Partial<ProcessIdentity> | null
+    return readFileSync(path, 'utf8')
+  } catch {
+    return null
+  }
+}
+
+/** Null of what is not whole. */
+function holderIn(content: string): ProcessIdentity | null {
+  try {
+    const holder = JSON.parse(content) as Partial<ProcessIdentity> | null
     if (typeof holder?.pid !== 'number' || typeof holder.host !== 'string') return null
     return { pid: holder.pid, host: holder.host, started: holder.started ?? null }
   } catch {
@@ -67,10 +123,6 @@ function readHolder(path: string): ProcessIdentity | null {
   }
 }
 
-function releaseOwn(path: string, content: string): void {
-  try {
-    if (readFileSync(path, 'utf8') === content) rmSync(path, { force: true })
-  } catch {
-    // gone with its folder
-  }
+function removeOwn(path: string, content: string): void {
+  if (contentOf(path) === content) rmSync(path, { force: true })
 }

@@ -2,8 +2,10 @@
 import { rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/random.js'
-import { canFail, contentOf, FailingDisk, type Fault, mergeInto, resultOf, trainInto } from './disk.js'
+import { contentOf, mergeInto, resultOf, trainInto } from './command.js'
+import { canFail, FailingDisk, type Fault } from './disk.js'
 
+const saving = ['--save-every', '2', '--quiet']
 const moments = process.env.MORA_TEST_LONG ? 20 : 2
 
 const reasons: Record<Exclude<Fault['kind'], 'kill'>, RegExp> = {
@@ -17,9 +19,9 @@ describe.skipIf(!canFail)('on a disk that fails', { timeout: 1_800_000 }, () => 
   let changes = 0
   beforeAll(async () => {
     disk = new FailingDisk()
-    const undisturbed = await disk.run(trainInto(disk.at('whole')))
+    const undisturbed = await disk.run(trainInto(disk.at('whole'), ...saving))
     expect(undisturbed.code, undisturbed.stderr).toBe(0)
-    changes = undisturbed.changes!
+    changes = undisturbed.changes
   })
   afterAll(() => disk[Symbol.dispose]())
 
@@ -29,14 +31,14 @@ describe.skipIf(!canFail)('on a disk that fails', { timeout: 1_800_000 }, () => 
       const output = disk.at(`run ${kind}`)
       const random = randomStream(1, 'failing disk', kind)
       for (const at of [1, ...Array.from({ length: moments - 1 }, () => 1 + random.integer(changes))]) {
-        const failed = await disk.run(trainInto(output, '--resume'), { kind, at })
+        const failed = await disk.run(trainInto(output, ...saving, '--resume'), { kind, at })
         if (failed.code === 0) continue // so few changes were left
         expect([1, 2], failed.stderr).toContain(failed.code)
         expect(failed.stderr).toMatch(/^mora: .*\n$/)
         expect(failed.stderr).toContain(output)
         expect(failed.stderr).toMatch(reason)
       }
-      const { code, stderr } = await disk.run(trainInto(output, '--resume'))
+      const { code, stderr } = await disk.run(trainInto(output, ...saving, '--resume'))
       expect(code, stderr).toBe(0)
       expect(resultOf(output)).toEqual(resultOf(disk.at('whole')))
     },
@@ -50,7 +52,7 @@ describe.skipIf(!canFail)('on a disk that fails', { timeout: 1_800_000 }, () => 
     await disk.run(mergeInto(output, adapter, '--dtype', 'bfloat16'))
     const random = randomStream(1, 'failing disk', name)
     for (const kind of ['ENOSPC', 'EIO'] as const) {
-      const at = 1 + random.integer(first.changes!)
+      const at = 1 + random.integer(first.changes)
       const { code, stderr } = await disk.run(mergeInto(output, adapter, '--overwrite'), { kind, at })
       if (code === 0) rmSync(output, { recursive: true })
       else {

@@ -2,8 +2,10 @@
 import { existsSync, rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/random.js'
-import { canFail, contentOf, exportInto, FailingDisk, mergeInto, resultOf, trainInto } from './disk.js'
+import { contentOf, exportInto, mergeInto, resultOf, trainInto } from './command.js'
+import { canFail, FailingDisk } from './disk.js'
 
+const saving = ['--save-every', '2', '--quiet']
 const times = process.env.MORA_TEST_LONG ? 10 : 1
 
 describe.skipIf(!canFail)('a process that is killed', { timeout: 1_800_000 }, () => {
@@ -18,13 +20,16 @@ describe.skipIf(!canFail)('a process that is killed', { timeout: 1_800_000 }, ()
     ['a run that merges on the way', 2, ['--merge-every', '3', '--regroup', 'permute']],
   ])('%s: T20, T21 goes on from its newest whole checkpoint and ends with the same bits', async (name, kills, more) => {
     const [whole, output] = [disk.at(`${name}, undisturbed`), disk.at(name)]
-    const undisturbed = await disk.run(trainInto(whole, ...more))
+    const undisturbed = await disk.run(trainInto(whole, ...saving, ...more))
     expect(undisturbed.code, undisturbed.stderr).toBe(0)
     const random = randomStream(1, 'kill', name)
     let deaths = 0
     while (deaths < kills * times) {
-      const at = 1 + random.integer(undisturbed.changes!)
-      const { code, signal, stderr } = await disk.run(trainInto(output, ...more, '--resume'), { kind: 'kill', at })
+      const at = 1 + random.integer(undisturbed.changes)
+      const { code, signal, stderr } = await disk.run(trainInto(output, ...saving, ...more, '--resume'), {
+        kind: 'kill',
+        at,
+      })
       if (signal === 'SIGKILL') {
         deaths++
         continue
@@ -34,7 +39,7 @@ describe.skipIf(!canFail)('a process that is killed', { timeout: 1_800_000 }, ()
       expect(resultOf(output)).toEqual(resultOf(whole))
       rmSync(output, { recursive: true })
     }
-    const { code, stderr } = await disk.run(trainInto(output, ...more, '--resume'))
+    const { code, stderr } = await disk.run(trainInto(output, ...saving, ...more, '--resume'))
     expect(code, stderr).toBe(0)
     expect(resultOf(output)).toEqual(resultOf(whole))
   })
@@ -51,7 +56,7 @@ describe.skipIf(!canFail)('a process that is killed', { timeout: 1_800_000 }, ()
     expect(undisturbed.code, undisturbed.stderr).toBe(0)
     const random = randomStream(1, 'kill', name)
     for (let i = 0; i < kills * times; i++) {
-      const at = 1 + random.integer(undisturbed.changes!)
+      const at = 1 + random.integer(undisturbed.changes)
       const { signal } = await disk.run(argv(output, '--overwrite'), { kind: 'kill', at })
       expect(signal).toBe('SIGKILL')
       const left = contentOf(output)

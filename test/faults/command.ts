@@ -1,0 +1,85 @@
+/** `mora` as a process of its own, and what its tests train. */
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { goldenPath } from '../golden/files.js'
+
+const main = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
+const model = goldenPath('tiny-untied/model')!
+const rows = goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!
+
+/** Whether the command was built. */
+export const hasCommand = existsSync(main)
+
+export interface Ending {
+  code: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+
+export interface Started {
+  readonly ended: Promise<Ending>
+  kill(signal: NodeJS.Signals): void
+  /** Resolves when stderr has such a text; rejects when the process ends before. */
+  until(text: RegExp): Promise<void>
+}
+
+/** Runs `mora` with these arguments. */
+export function start(argv: readonly string[], environment: Record<string, string> = {}): Started {
+  const child = spawn(process.execPath, [main, ...argv], { env: { ...process.env, ...environment } })
+  let [stdout, stderr] = ['', '']
+  child.stdout.on('data', (text) => {
+    stdout += text
+  })
+  child.stderr.on('data', (text) => {
+    stderr += text
+  })
+  const ended = new Promise<Ending>((resolve) =>
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr })),
+  )
+  const until = (text: RegExp) =>
+    new Promise<void>((resolve, reject) => {
+      const look = () => text.test(stderr) && resolve()
+      child.stderr.on('data', look)
+      ended.then(() => reject(new Error(`The process ended: ${stderr}`)))
+      look()
+    })
+  return { ended, until, kill: (signal) => void child.kill(signal) }
+}
+
+/** Arguments of a run of a second; `more` may have other values of the same options. */
+export const trainInto = (output: string, ...more: string[]): string[] => [
+  ...['train', '--model', model, '--data', rows, '--output', output, '--rank', '2', '--dropout', '0.1'],
+  ...['--max-steps', '8', '--batch-size', '4', '--threads', '1', ...more],
+]
+
+export const mergeInto = (output: string, adapter: string, ...more: string[]): string[] => [
+  ...['merge', '--model', model, '--adapter', adapter, '--output', output, '--threads', '1', '--quiet', ...more],
+]
+
+export const exportInto = (output: string, adapter: string, format: string, ...more: string[]): string[] => [
+  ...['export', '--model', model, '--adapter', adapter, '--output', output, '--format', format],
+  ...['--threads', '1', '--quiet', ...more],
+]
+
+/** Bytes of every file that a path is or holds, by its name; null where there is nothing. */
+export function contentOf(path: string): Record<string, string> | null {
+  if (!existsSync(path)) return null
+  const bytes = (file: string) => readFileSync(file).toString('base64')
+  if (statSync(path).isFile()) return { '': bytes(path) }
+  const entries = readdirSync(path, { recursive: true, withFileTypes: true, encoding: 'utf8' })
+  const names = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name))
+  return Object.fromEntries(names.sort().map((name) => [name.slice(path.length + 1), bytes(name)]))
+}
+
+/** What a run leads to: the adapter or the model, and what each step measured. */
+export function resultOf(output: string): { adapter: object | null; model: object | null; steps: number[][] } {
+  const lines = readFileSync(join(output, 'metrics.jsonl'), 'utf8').trim().split('\n')
+  const steps = lines.map((line) => JSON.parse(line) as { step: number; loss: number; gradNorm: number })
+  return {
+    adapter: contentOf(join(output, 'adapter_model.safetensors')),
+    model: contentOf(join(output, 'model')),
+    steps: steps.map(({ step, loss, gradNorm }) => [step, loss, gradNorm]),
+  }
+}

@@ -1,0 +1,69 @@
+/** A run that is stopped from outside, and one that meets another. */
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { hasCommand, resultOf, start, trainInto } from './command.js'
+
+const at = useTemporaryFolder()
+
+/** Longer than a signal takes to arrive. */
+const STEPS = 150
+const long = (output: string, ...more: string[]) => trainInto(output, '--max-steps', String(STEPS), ...more)
+const firstStep = /step 1\//
+
+describe.skipIf(!hasCommand)('a run that is stopped', { timeout: 300_000 }, () => {
+  const whole = mkdtempSync(join(tmpdir(), 'mora-whole-'))
+  beforeAll(async () => {
+    expect((await start(long(whole)).ended).code).toBe(0)
+  })
+  afterAll(() => rmSync(whole, { recursive: true }))
+
+  it.each(['SIGINT', 'SIGTERM'] as const)(
+    'by %s ends with 130 and its state saved, and goes on later',
+    async (signal) => {
+      const [whole, output] = [join(at(), 'whole'), join(at(), 'stopped')]
+      expect((await start(long(whole)).ended).code).toBe(0)
+      const stopped = start(long(output, '--json'))
+      await stopped.until(firstStep)
+      stopped.kill(signal)
+      const { code, stdout, stderr } = await stopped.ended
+      expect(code, stderr).toBe(130)
+      const { steps } = JSON.parse(stdout) as { steps: number }
+      expect(steps).toBeLessThan(STEPS)
+      expect(resultOf(output).steps).toEqual(resultOf(whole).steps.slice(0, steps))
+      expect(existsSync(join(output, 'checkpoints', `step-${String(steps).padStart(6, '0')}`, 'manifest.json'))).toBe(
+        true,
+      )
+      expect(existsSync(join(output, '.lock'))).toBe(false)
+      expect((await start(long(output, '--resume')).ended).code).toBe(0)
+      expect(resultOf(output)).toEqual(resultOf(whole))
+    },
+  )
+
+  it('by a second signal ends at once', async () => {
+    const run = start(long(join(at(), 'out')))
+    await run.until(firstStep)
+    run.kill('SIGINT')
+    await run.until(/stopping/)
+    run.kill('SIGINT')
+    expect((await run.ended).code).toBe(130)
+  })
+})
+
+describe.skipIf(!hasCommand)('two processes on one output folder', { timeout: 300_000 }, () => {
+  it('the second is refused, until the first is dead', async () => {
+    const output = join(at(), 'out')
+    const first = start(long(output))
+    await first.until(firstStep)
+    const second = await start(long(output, '--resume')).ended
+    expect(second.code, second.stderr).toBe(2)
+    expect(second.stderr).toMatch(/out is being written by process \d+, which still runs/)
+    first.kill('SIGKILL')
+    expect((await first.ended).signal).toBe('SIGKILL')
+    const third = await start(trainInto(output, '--resume', '--allow-changes', 'maxSteps')).ended
+    expect(third.code, third.stderr).toBe(0)
+    expect(existsSync(join(output, '.lock'))).toBe(false)
+  })
+})

@@ -1,0 +1,67 @@
+import { spawn } from 'node:child_process'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { thisProcess } from '../../lib/io/process-identity.js'
+import { lockFolder } from '../../lib/train/lock.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+
+const folder = useTemporaryFolder()
+const library = join(import.meta.dirname, '..', '..', 'dist', 'train', 'lock.js')
+const dead = JSON.stringify({ ...thisProcess(), started: 'another start' })
+
+const rivals = 4
+const rounds = process.env.MORA_TEST_LONG ? 25 : 2
+
+/** Waits for a moment that all rivals wait for, and tells whether it has the lock then. */
+const rival = `
+  const { lockFolder } = await import(process.argv[1])
+  while (Date.now() < Number(process.argv[3])) {}
+  let answer = 'locked'
+  try {
+    lockFolder(process.argv[2])
+    answer = 'mine'
+  } catch (error) {
+    if (error.code !== 'locked') answer = error.message
+  }
+  process.stdout.write(answer)
+  setTimeout(() => {}, 1500) // a dead winner's lock could be taken
+`
+
+function contend(path: string, moment: number): Promise<string> {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', rival, library, path, String(moment)])
+  let answer = ''
+  child.stdout.on('data', (text) => {
+    answer += text
+  })
+  return new Promise((resolve) => child.on('close', () => resolve(answer)))
+}
+
+describe('the lock of a folder', () => {
+  it('leaves nothing behind', () => {
+    const lock = lockFolder(folder())
+    expect(readdirSync(folder())).toEqual(['.lock'])
+    lock.release()
+    expect(readdirSync(folder())).toEqual([])
+  })
+
+  it('of a dead process is taken over, once', () => {
+    writeFileSync(join(folder(), '.lock'), dead)
+    const lock = lockFolder(folder())
+    expect(() => lockFolder(folder())).toThrow(/is being written by process/)
+    expect(readdirSync(folder())).toEqual(['.lock'])
+    lock.release()
+  })
+
+  it.skipIf(!existsSync(library))(
+    'of a dead process is taken over by one of several that find it at the same moment',
+    async () => {
+      for (let round = 0; round < rounds; round++) {
+        writeFileSync(join(folder(), '.lock'), dead)
+        const moment = Date.now() + 700
+        const answers = await Promise.all(Array.from({ length: rivals }, () => contend(folder(), moment)))
+        expect(answers.sort()).toEqual([...Array(rivals - 1).fill('locked'), 'mine'])
+      }
+    },
+  )
+})
