@@ -4,6 +4,7 @@ import type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adap
 import type { LinearInput } from '../nn/linear-input.js'
 import { type Destination, together } from '../tensor/destination.js'
 import { Parameter } from '../tensor/parameter.js'
+import { allOrNothing } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { AdapterMethod, LayerFacts, LayerOptions } from './adapter.js'
 import { loraMethodOf, readLora, writeLora } from './lora-files.js'
@@ -159,7 +160,7 @@ export const pissaMethod: AdapterMethod<PissaConfig> = {
     const rank = rankOf(config, layer)
     requirePrincipalRank(rank, layer)
     const initial = await inTurn(() => principalFactors(weight, rank, alphaOf(config, layer) / rank))
-    return layerOf(config, options, initial, initial)
+    return allOrNothing(() => layerOf(config, options, initial, initial))
   },
 
   countParameters: (config, layer) => rankOf(config, layer) * (layer.inFeatures + layer.outFeatures),

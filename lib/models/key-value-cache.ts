@@ -1,5 +1,5 @@
 import type { FloatDType, NativeDevice } from '../native.js'
-import { keep } from '../tensor/scope.js'
+import { allOrNothing, keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { ModelConfig } from './config.js'
 
@@ -20,7 +20,8 @@ export class KeyValueCache {
     device: NativeDevice,
   ) {
     const empty = () => keep(Tensor.empty([capacity, config.keyValueHeads, config.headSize], { device, dtype }))
-    this.layers = Array.from({ length: config.layers }, () => ({ keys: empty(), values: empty() }))
+    const layer = () => ({ keys: empty(), values: empty() })
+    this.layers = allOrNothing(() => Array.from({ length: config.layers }, layer))
   }
 
   dispose(): void {

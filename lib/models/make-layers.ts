@@ -1,33 +1,40 @@
 import type { LayerAdapter } from '../nn/layer-adapter.js'
+import { allOrNothing } from '../tensor/scope.js'
 
 /**
  * Makes an adapter's layers, and hands them on when all are there: before this returns, unless making one is a promise. When
- * one fails, those that were made are disposed of.
+ * one fails, or handing them on, those that were made are disposed of.
  */
 export function makeLayers<L>(
   targets: readonly L[],
   make: (target: L) => LayerAdapter | Promise<LayerAdapter>,
   attach: (layers: Map<L, LayerAdapter>) => void,
 ): Promise<void> {
-  const layers: LayerAdapter[] = []
-  const pending: Promise<LayerAdapter>[] = []
+  const attachAll = (layers: readonly LayerAdapter[]) =>
+    attach(new Map(targets.map((target, i) => [target, layers[i]!])))
+  const pending = allOrNothing(() => {
+    const made = targets.map(make)
+    if (made.some((layer) => layer instanceof Promise)) return made
+    attachAll(made as LayerAdapter[])
+    return null
+  })
+  return pending ? attachLater(pending, attachAll) : Promise.resolve()
+}
+
+async function attachLater(
+  pending: readonly (LayerAdapter | Promise<LayerAdapter>)[],
+  attachAll: (layers: readonly LayerAdapter[]) => void,
+): Promise<void> {
+  const layers = await everyOf(pending)
   try {
-    for (const target of targets) {
-      const made = make(target)
-      if (made instanceof Promise) pending.push(made)
-      else layers.push(made)
-    }
+    allOrNothing(() => attachAll(layers))
   } catch (error) {
     disposeAll(layers)
     throw error
   }
-  const finish = (all: readonly LayerAdapter[]) => attach(new Map(targets.map((target, i) => [target, all[i]!])))
-  if (pending.length > 0) return everyOf(pending).then(finish)
-  finish(layers)
-  return Promise.resolve()
 }
 
-async function everyOf(pending: readonly Promise<LayerAdapter>[]): Promise<LayerAdapter[]> {
+async function everyOf(pending: readonly (LayerAdapter | Promise<LayerAdapter>)[]): Promise<LayerAdapter[]> {
   const results = await Promise.allSettled(pending)
   const layers = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
   const failed = results.find((result) => result.status === 'rejected')

@@ -22,6 +22,15 @@ export class MergedAdapters {
     if (adapter.merged) throw new UsageError('already-merged', `Adapter ${name} is merged already.`)
     adapter.merged = true
     this.#merged.push(adapter)
+    try {
+      return { merged: edits.size, maxAbsoluteChange: await this.#edit(name, edits) }
+    } catch (error) {
+      await this.unmerge(adapter)
+      throw error
+    }
+  }
+
+  async #edit(name: string, edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<number> {
     using nonFinite = this.#counter()
     let maxAbsoluteChange = 0
     for (const [slot, edit] of edits) {
@@ -29,20 +38,18 @@ export class MergedAdapters {
       maxAbsoluteChange = Math.max(maxAbsoluteChange, await editAndMeasure(slot.own, edit, nonFinite))
     }
     const bad = await nonFinite.item()
-    if (bad > 0) {
-      await this.unmerge(adapter)
-      throw new RunError(
-        'non-finite',
-        `Merging adapter ${name} gives ${bad} weights that are not finite; nothing was changed.`,
-      )
-    }
-    return { merged: edits.size, maxAbsoluteChange }
+    if (bad === 0) return maxAbsoluteChange
+    throw new RunError(
+      'non-finite',
+      `Merging adapter ${name} gives ${bad} weights that are not finite; nothing was changed.`,
+    )
   }
 
-  /** Restores the weights bit for bit, less this adapter's part. */
+  /** Restores the weights bit for bit, less this adapter's part. Where it fails, it can be called again. */
   async unmerge(adapter: ModelAdapter): Promise<void> {
     if (!adapter.merged) throw new UsageError('not-merged', `Adapter ${adapter.name} is not merged.`)
-    this.#merged.splice(this.#merged.indexOf(adapter), 1)
+    const at = this.#merged.indexOf(adapter)
+    if (at >= 0) this.#merged.splice(at, 1)
     for (const slot of adapter.edits.keys()) {
       const { own } = slot
       this.#fill(slot, own)

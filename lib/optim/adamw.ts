@@ -1,7 +1,7 @@
 import { RunError } from '../errors.js'
 import { native } from '../native.js'
 import type { Parameter } from '../tensor/parameter.js'
-import { keep } from '../tensor/scope.js'
+import { allOrNothing, keep, scope } from '../tensor/scope.js'
 import { assign, Tensor } from '../tensor/tensor.js'
 
 export interface AdamWOptions {
@@ -50,7 +50,8 @@ export class AdamW {
    */
   setParameters(parameters: readonly Parameter[]): void {
     const before = this.#states
-    this.#states = new Map(parameters.map((parameter) => [parameter, before.get(parameter) ?? freshState(parameter)]))
+    const stateOf = (parameter: Parameter) => before.get(parameter) ?? freshState(parameter)
+    this.#states = allOrNothing(() => new Map(parameters.map((parameter) => [parameter, stateOf(parameter)])))
     for (const [parameter, state] of before) if (!this.#states.has(parameter)) disposeState(state)
   }
 
@@ -62,6 +63,15 @@ export class AdamW {
     const trained = [...this.#states].filter(([{ grad }]) => grad !== null)
     if (trained.length === 0)
       throw new RunError('no-gradients', 'AdamW: no parameter has a gradient; call backward() before step().')
+    return scope(() => this.#update(trained, learningRate, scaleGradients, maxGradNorm))
+  }
+
+  #update(
+    trained: readonly [Parameter, ParameterState][],
+    learningRate: number,
+    scaleGradients: number,
+    maxGradNorm: number,
+  ): Tensor {
     const { device } = trained[0]![0]
     const scalar = () => Tensor.empty([1], { device })
     const [sum, scale, norm] = [scalar(), scalar(), scalar()]
@@ -83,8 +93,6 @@ export class AdamW {
       )
     }
     native.copy(sum.native, norm.native, scaleGradients)
-    sum.dispose()
-    scale.dispose()
     for (const [parameter] of trained) parameter.version++
     this.zeroGrad()
     return norm

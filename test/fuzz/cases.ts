@@ -2,12 +2,12 @@
  * Runs cases of a target: whole files of a format, of which some are changed, are used as a user would. Whatever comes of
  * it must be a result or an error that a person can act on.
  */
-import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { MoraError } from '../../lib/errors.js'
 import { NativeError } from '../../lib/native-binary.js'
 import { randomStream } from '../../lib/random.js'
+import { quickFolder, writeFiles } from '../io/temporary.js'
 import { beginPeak, peakBytes } from './peak-memory.js'
 import type { Random } from './random.js'
 import { pick } from './random.js'
@@ -46,7 +46,7 @@ export interface Outcome {
 
 /** @param indices which cases: each is a function of the seed, the target's name and its index */
 export async function runCases(target: Target, seed: number, indices: Iterable<number>): Promise<Outcome> {
-  const scratch = mkdtempSync(join(quickFolder(), 'mora-fuzz-'))
+  const scratch = quickFolder()
   using watchdog = new Watchdog()
   const outcome: Outcome = { cases: 0, accepted: 0, problems: [] }
   try {
@@ -65,24 +65,11 @@ export async function runCases(target: Target, seed: number, indices: Iterable<n
   return outcome
 }
 
-/** A folder in memory where there is one: what is written is synced to the disk, again and again. */
-function quickFolder(): string {
-  try {
-    accessSync('/dev/shm', constants.W_OK)
-    return '/dev/shm'
-  } catch {
-    return tmpdir()
-  }
-}
-
 /** Null where the files were accepted, `refused` where an error is as it should be, else what is wrong. */
 async function runCase(target: Target, random: Random, folder: string): Promise<string | null> {
   const sample = pick(random, target.samples)
   const changed = target.mutate(random, sample)
-  for (const [name, content] of new Map([...sample, ...changed])) {
-    mkdirSync(dirname(join(folder, name)), { recursive: true })
-    writeFileSync(join(folder, name), content)
-  }
+  writeFiles(folder, new Map([...sample, ...changed]))
   const before = beginPeak()
   const inUse = target.bytesInUse?.() ?? 0
   const error = await target.use(folder, sample).then(

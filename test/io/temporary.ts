@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterEach, expect } from 'vitest'
 import type { MoraError } from '../../lib/errors.js'
 
@@ -14,6 +14,25 @@ export function useTemporaryFolder(): () => string {
   return () => {
     folder ??= mkdtempSync(join(tmpdir(), 'mora-io-'))
     return folder
+  }
+}
+
+/** A new folder in memory where there is one: for tests that write much, of which each file is synced. */
+export function quickFolder(): string {
+  let parent = '/dev/shm'
+  try {
+    accessSync(parent, constants.W_OK)
+  } catch {
+    parent = tmpdir()
+  }
+  return mkdtempSync(join(parent, 'mora-quick-'))
+}
+
+/** Writes files by their paths in a folder. */
+export function writeFiles(folder: string, files: ReadonlyMap<string, string | Uint8Array>): void {
+  for (const [name, content] of files) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true })
+    writeFileSync(join(folder, name), content)
   }
 }
 

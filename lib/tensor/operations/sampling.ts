@@ -2,6 +2,7 @@
 
 import { RunError } from '../../errors.js'
 import { native } from '../../native.js'
+import { scope } from '../scope.js'
 import { Tensor } from '../tensor.js'
 
 export interface Sampling {
@@ -33,17 +34,18 @@ export function chooseTokens(
   uniforms: readonly number[],
 ): Tensor {
   const { device } = logits
-  const ids = Tensor.empty([logits.shape[0]!], { device, dtype: 'int32' })
-  if (temperature === 0) {
-    native.argmax(logits.native, ids.native)
+  return scope(() => {
+    const ids = Tensor.empty([logits.shape[0]!], { device, dtype: 'int32' })
+    if (temperature === 0) {
+      native.argmax(logits.native, ids.native)
+      return ids
+    }
+    // 53 bits: all that uniform numbers of a random stream have.
+    const bits = BigInt64Array.from(uniforms, (uniform) => BigInt(Math.floor(uniform * 2 ** 53)))
+    const draws = Tensor.from(bits, [bits.length], { device, dtype: 'int64' })
+    native.sample(logits.native, draws.native, { temperature, topK, topP }, ids.native)
     return ids
-  }
-  // 53 bits: all that uniform numbers of a random stream have.
-  const bits = BigInt64Array.from(uniforms, (uniform) => BigInt(Math.floor(uniform * 2 ** 53)))
-  const draws = Tensor.from(bits, [bits.length], { device, dtype: 'int64' })
-  native.sample(logits.native, draws.native, { temperature, topK, topP }, ids.native)
-  draws.dispose()
-  return ids
+  })
 }
 
 /** The error of a model that computes a number that is not finite. */

@@ -1,12 +1,12 @@
 /** Adapters of every method: loaded, run, looked at and merged. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 import { newAdapterConfig } from '../../../lib/adapters/new-adapter.js'
 import { adapterFacts } from '../../../lib/cli/inspect-adapter.js'
 import { loadModel } from '../../../lib/models/load.js'
 import { mergeModel } from '../../../lib/models/merge.js'
 import { ADAPTER_METHODS } from '../../../lib/options/index.js'
+import { quickFolder, writeFiles } from '../../io/temporary.js'
 import type { Files, Target } from '../cases.js'
 import { mutatedJson } from '../mutate-json.js'
 import { choose, type Random } from '../random.js'
@@ -16,12 +16,9 @@ import { bytesInUse, bytesOf, changed, filesIn, filesOfModel, jsonOf, onDevice, 
 const [config, weights] = ['adapter/adapter_config.json', 'adapter/adapter_model.safetensors']
 
 export async function adapterTarget(): Promise<Target> {
-  const base = mkdtempSync(join(tmpdir(), 'mora-fuzz-base-'))
+  const base = quickFolder()
   const files = await filesOfModel((model, folder) => model.save(join(folder, 'model')))
-  for (const [name, content] of files) {
-    mkdirSync(dirname(join(base, name)), { recursive: true })
-    writeFileSync(join(base, name), content)
-  }
+  writeFiles(base, files)
   const model = await loadModel(join(base, 'model'), onDevice)
   const samples: Files[] = []
   for (const method of ADAPTER_METHODS) {
