@@ -32,7 +32,6 @@ test.skipIf(!existsSync(library))(
     const before = liveBytes(device)
     using model = await loadTiny('tiny-untied')
     model.addAdapter('a', mora({ rank: 2 }))
-    const own = liveBytes(device)
     for (const [i, [kind, n]] of [['step', 1] as const, ['step', 5] as const, ['checkpoint', 2] as const].entries()) {
       const workerData = { library, model: goldenPath('tiny-untied/model')!, data, output: join(at(), `worker-${i}`) }
       const worker = new Worker(join(import.meta.dirname, 'worker.mjs'), { workerData })
@@ -42,9 +41,6 @@ test.skipIf(!existsSync(library))(
       expect(await run).toHaveLength(3)
     }
     await device.synchronize()
-    // Its own model has rotary tables and casts by now, which the worker's had too.
-    const { inUse } = device.memory()
-    expect(inUse - before).toBeLessThan(2 * (own - before))
     model.dispose()
     expect(liveBytes(device)).toBe(before)
   },
