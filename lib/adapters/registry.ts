@@ -13,7 +13,7 @@ import { pissaMethod } from './pissa.js'
 import { rsloraMethod } from './rslora.js'
 
 /** Every method; a new one is a file and a line here. */
-const methods = [
+const methods: AdapterMethod[] = [
   moraMethod,
   loraMethod,
   rsloraMethod,
@@ -24,7 +24,15 @@ const methods = [
   pissaMethod,
   missMethod,
   hiraMethod,
-] as unknown as readonly AdapterMethod[]
+] as unknown as AdapterMethod[]
+
+/** Adds a method that lives outside of the library: by its name in configurations, and in adapters' files. */
+export function registerMethod<Config extends AdapterConfigBase>(method: AdapterMethod<Config>): void {
+  if (methods.some(({ name }) => name === method.name)) {
+    throw new UsageError('bad-value', `There is a method ${method.name} already; give yours another name.`)
+  }
+  methods.push(method as unknown as AdapterMethod)
+}
 
 export function adapterMethod(name: string): AdapterMethod {
   const method = methods.find((candidate) => candidate.name === name)
