@@ -1,0 +1,88 @@
+/**
+ * Writes the option tables of docs/commands, between markers, from the schemas that the command line is made of.
+ * `--check` writes nothing and fails where a table is not current. Reads `dist`: run `npm run build:lib` first.
+ */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const load = (name) => import(join(root, 'dist', name))
+const [{ commands }, { CommonOptionsSchema, optionDefault, optionFacts }, { kebabCase }] = await Promise.all([
+  load('cli/commands/index.js'),
+  load('options/index.js'),
+  load('options/names.js'),
+])
+
+const MARKED = /(<!-- options: [^\n]* -->\n)[\s\S]*?(<!-- end of options -->)/
+/** Choices that fit in the column of names. */
+const FEW = 32
+const common = CommonOptionsSchema.shape
+
+/** What an option's value is called. */
+function valueName({ kind, placeholder, choices }) {
+  if (kind === 'flag') return ''
+  if (kind === 'optional-text') return ` [${placeholder}]`
+  return ` ${choices && placeholder.length > FEW ? 'NAME' : placeholder}`
+}
+
+function defaultOf({ defaultText, kind }, schema, required) {
+  if (required) return 'required'
+  const value = optionDefault(schema)
+  if (defaultText) return defaultText
+  if (value === undefined || value === false) return ''
+  return kind === 'flag' ? 'on' : String(value)
+}
+
+function row([name, schema], required) {
+  const facts = optionFacts(schema)
+  const { description, placeholder, choices, adds } = facts
+  const flag = `--${kebabCase(name)}${valueName(facts)}`
+  const names = facts.kind === 'flag' && optionDefault(schema) ? [flag, `--no-${kebabCase(name)}`] : [flag]
+  const list = choices && placeholder.length > FEW ? `: ${choices.map((choice) => `\`${choice}\``).join(', ')}` : ''
+  const cells = [
+    names.map((text) => `\`${text}\``).join(', '),
+    `${description}${list}${adds && !/adds/.test(description) ? '; given again, it adds' : ''}`,
+    defaultOf(facts, schema, required.includes(name)),
+  ]
+  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('<', '&lt;')).join(' | ')} |`
+}
+
+function tables(entries, required) {
+  const groups = new Map()
+  for (const entry of entries) {
+    const { group = '' } = optionFacts(entry[1])
+    groups.set(group, [...(groups.get(group) ?? []), entry])
+  }
+  return [...groups]
+    .map(([group, options]) => {
+      const heading = group && groups.size > 1 ? `**${group.replace(/:$/, '')}**\n\n` : ''
+      return `${heading}| option | meaning | default |\n|---|---|---|\n${options.map((entry) => row(entry, required)).join('\n')}\n`
+    })
+    .join('\n')
+}
+
+const pages = [
+  { page: 'README.md', content: tables(Object.entries(common), []) },
+  ...commands.map(({ name, schema, required }) => {
+    const own = Object.entries(schema.shape).filter(([key, option]) => common[key] !== option)
+    return { page: `${name}.md`, content: tables(own, required) }
+  }),
+]
+
+let stale = 0
+for (const { page, content } of pages) {
+  const path = join(root, 'docs', 'commands', page)
+  const text = existsSync(path) ? readFileSync(path, 'utf8') : ''
+  const written = text.replace(MARKED, (_, start, end) => `${start}\n${content}\n${end}`)
+  if (text === '') report(`docs/commands/${page} is missing.`)
+  else if (written === text) continue
+  else if (process.argv.includes('--check')) report(`docs/commands/${page} is not current: npm run docs:commands.`)
+  else writeFileSync(path, written)
+}
+process.exitCode = stale > 0 ? 1 : 0
+
+function report(message) {
+  console.error(message)
+  stale++
+}
