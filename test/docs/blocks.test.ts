@@ -1,0 +1,200 @@
+/** Every command and every piece of code in the documentation does what it says, and every link leads somewhere. */
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import ts from 'typescript'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parse as parseYaml } from 'yaml'
+import { commands } from '../../lib/cli/commands/index.js'
+import { parseArguments } from '../../lib/cli/parser.js'
+import { parseOptions } from '../../lib/options/index.js'
+import { StandIn } from '../hub/stand-in.js'
+import { type Block, blocksOf, commandsOf, moraArguments, pages, root } from './blocks.js'
+import { fillHub, MADE, writeSamples } from './samples.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'mora-docs-'))
+const samples = join(folder, 'samples')
+const blocks = pages.flatMap(blocksOf)
+const whereOf = ({ page, line }: Block) => `${page}:${line}`
+const isRun = ({ treatment }: Block) => treatment.kind === 'run' || treatment.kind === 'fail'
+const scripts = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: object }).scripts
+
+let hub: StandIn
+
+beforeAll(async () => {
+  mkdirSync(join(folder, 'node_modules'))
+  symlinkSync(root, join(folder, 'node_modules', 'node-mora'))
+  writeFileSync(join(folder, 'package.json'), '{ "type": "module" }')
+  mkdirSync(samples)
+  writeSamples(samples)
+  hub = await StandIn.start()
+  const made = MADE.map((block) => ({
+    ...block,
+    page: 'test/docs/samples.ts',
+    line: 1,
+    treatment: { kind: 'run' } as const,
+  }))
+  await run('the samples', samples, made)
+  fillHub(hub, samples)
+})
+afterAll(async () => {
+  await hub.stop()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** Runs blocks in one process of their own, and fails with what it said. */
+async function run(name: string, workplace: string, toRun: readonly Block[]): Promise<void> {
+  const tasks = toRun.map((block, i) => {
+    const { code, language, treatment } = block
+    const task = { where: whereOf(block), code, exitCode: treatment.kind === 'fail' ? treatment.exitCode : 0 }
+    if (language === 'sh') {
+      return { ...task, commands: commandsOf(code).map((text) => ({ text, mora: moraArguments(text) })) }
+    }
+    const module = join(workplace, `block-${i}.mjs`)
+    writeFileSync(
+      module,
+      ts.transpileModule(code, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext } })
+        .outputText,
+    )
+    return { ...task, module }
+  })
+  const plan = `${workplace}.json`
+  writeFileSync(plan, JSON.stringify({ folder: workplace, samples, root, blocks: tasks }))
+  const child = spawn(process.execPath, [join(root, 'test/docs/run-page.mjs'), plan], {
+    env: {
+      ...environment(),
+      HF_ENDPOINT: hub.endpoint,
+      HF_HOME: join(folder, 'hub'),
+      MORA_CACHE: join(folder, 'cache'),
+    },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: 100_000,
+  })
+  let said = ''
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (said += text))
+  const status = await new Promise((resolve) => child.on('close', (code, signal) => resolve(code ?? signal)))
+  if (status !== 0) throw new Error(`${name} ended with ${status}:\n${said.slice(-4000)}`)
+}
+
+function environment(): NodeJS.ProcessEnv {
+  const entries = Object.entries(process.env).filter(([name]) => !/^(HF_|VITEST|NODE_OPTIONS)/.test(name))
+  return Object.fromEntries(entries)
+}
+
+describe('blocks run', () => {
+  const runnable = blocks.filter((block) => isRun(block) && ['sh', 'ts'].includes(block.language))
+
+  it.each(pages.filter((page) => runnable.some((block) => block.page === page)))('%s', async (page) => {
+    const workplace = join(folder, page.replaceAll('/', '-'))
+    mkdirSync(workplace)
+    await run(
+      page,
+      workplace,
+      runnable.filter((block) => block.page === page),
+    )
+  })
+})
+
+describe('blocks that are not run', () => {
+  const checked = blocks.filter(({ treatment, language }) => treatment.kind === 'check' && language === 'sh')
+
+  it.each(checked.map((block) => [whereOf(block), block] as const))(
+    '%s is shell with options that exist',
+    (_, block) => {
+      const { status, stderr } = spawnSync('bash', ['-n'], { input: block.code, encoding: 'utf8' })
+      expect(stderr).toBe('')
+      expect(status).toBe(0)
+      for (const command of commandsOf(block.code)) {
+        const argv = moraArguments(command)
+        if (argv) checkOptions(argv)
+        const script = /^npm run (?:--silent )?([\w:-]+)/.exec(command)?.[1]
+        if (script) expect(Object.keys(scripts)).toContain(script)
+      }
+    },
+  )
+
+  it('are parts of the files that they name', () => {
+    for (const { treatment, code } of blocks) {
+      if (treatment.kind === 'excerpt') expect(readFileSync(join(root, treatment.file), 'utf8')).toContain(code)
+    }
+  })
+
+  it('are data that parses', () => {
+    for (const { language, code } of blocks) {
+      if (language === 'json') JSON.parse(code)
+      if (language === 'jsonl') for (const line of code.split('\n')) JSON.parse(line)
+      if (language === 'yaml') parseYaml(code)
+    }
+  })
+})
+
+function checkOptions(argv: readonly string[]): void {
+  const parsed = parseArguments(argv, commands, { version: '0.0.0' })
+  if (parsed.kind === 'command') parseOptions(parsed.command.schema, parsed.given, { source: 'flags' })
+}
+
+it('blocks of TypeScript compile in a strict project', () => {
+  const files = blocks
+    .filter(({ language, treatment }) => language === 'ts' && treatment.kind !== 'excerpt')
+    .map((block) => {
+      const path = join(folder, `${whereOf(block).replaceAll(/[/:]/g, '-')}.ts`)
+      writeFileSync(path, block.code)
+      return path
+    })
+  const program = ts.createProgram(files, {
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
+    types: ['node'],
+    typeRoots: [join(root, 'node_modules', '@types')],
+    strict: true,
+    skipLibCheck: true,
+    noEmit: true,
+  })
+  const said = ts
+    .getPreEmitDiagnostics(program)
+    .map(({ file, messageText }) => `${file?.fileName}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`)
+  expect(files.length).toBeGreaterThan(5)
+  expect(said).toEqual([])
+})
+
+it('blocks have a language whose blocks are looked at, or none', () => {
+  const odd = blocks.filter(({ language }) => !['sh', 'ts', 'json', 'jsonl', 'yaml', ''].includes(language))
+  expect(odd.map((block) => `${whereOf(block)}: ${block.language}`)).toEqual([])
+})
+
+it('links lead to files and headings that exist', () => {
+  expect(pages.flatMap(brokenLinks)).toEqual([])
+})
+
+function brokenLinks(page: string): string[] {
+  const text = readFileSync(join(root, page), 'utf8').replace(/^```[\s\S]*?^```/gm, '')
+  const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!)
+  return links
+    .filter((link) => !/^[a-z]+:/.test(link) && !isOfLaterCommand(link))
+    .filter((link) => {
+      const [path, anchor] = link.split('#') as [string, string | undefined]
+      const file = path === '' ? join(root, page) : join(root, dirname(page), path)
+      return !existsSync(file) || (anchor !== undefined && !headingsOf(file).includes(anchor))
+    })
+    .map((link) => `${page}: ${link}`)
+}
+
+/** Pages of commands that are promised come with them. */
+function isOfLaterCommand(link: string): boolean {
+  const name = /(?:^|commands\/)(dashboard|report)\.md$/.exec(link)?.[1]
+  return name !== undefined && !commands.some((command) => command.name === name)
+}
+
+/** Names of headings as GitHub makes them. */
+function headingsOf(file: string): string[] {
+  const text = readFileSync(file, 'utf8')
+  return [...text.matchAll(/^#+ (.+)$/gm)].map(([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}_ -]/gu, '')
+      .replaceAll(' ', '-'),
+  )
+}
