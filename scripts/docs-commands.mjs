@@ -34,11 +34,13 @@ function defaultOf({ defaultText, kind }, schema, required) {
   return kind === 'flag' ? 'on' : String(value)
 }
 
-function row([name, schema], required) {
+function row([name, schema], { required = [], argument }) {
   const facts = optionFacts(schema)
   const { description, placeholder, choices, adds } = facts
   const flag = `--${kebabCase(name)}${valueName(facts)}`
-  const names = facts.kind === 'flag' && optionDefault(schema) ? [flag, `--no-${kebabCase(name)}`] : [flag]
+  const names = [flag]
+  if (facts.kind === 'flag' && optionDefault(schema)) names.push(`--no-${kebabCase(name)}`)
+  if (name === argument) names.unshift(placeholder)
   const list = choices && placeholder.length > FEW ? `: ${choices.map((choice) => `\`${choice}\``).join(', ')}` : ''
   const cells = [
     names.map((text) => `\`${text}\``).join(', '),
@@ -48,7 +50,7 @@ function row([name, schema], required) {
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('<', '&lt;')).join(' | ')} |`
 }
 
-function tables(entries, required) {
+function tables(entries, command = {}) {
   const groups = new Map()
   for (const entry of entries) {
     const { group = '' } = optionFacts(entry[1])
@@ -57,16 +59,16 @@ function tables(entries, required) {
   return [...groups]
     .map(([group, options]) => {
       const heading = group && groups.size > 1 ? `**${group.replace(/:$/, '')}**\n\n` : ''
-      return `${heading}| option | meaning | default |\n|---|---|---|\n${options.map((entry) => row(entry, required)).join('\n')}\n`
+      return `${heading}| option | meaning | default |\n|---|---|---|\n${options.map((entry) => row(entry, command)).join('\n')}\n`
     })
     .join('\n')
 }
 
 const pages = [
-  { page: 'README.md', content: tables(Object.entries(common), []) },
-  ...commands.map(({ name, schema, required }) => {
-    const own = Object.entries(schema.shape).filter(([key, option]) => common[key] !== option)
-    return { page: `${name}.md`, content: tables(own, required) }
+  { page: 'README.md', content: tables(Object.entries(common)) },
+  ...commands.map((command) => {
+    const own = Object.entries(command.schema.shape).filter(([key, option]) => common[key] !== option)
+    return { page: `${command.name}.md`, content: tables(own, command) }
   }),
 ]
 

@@ -68,8 +68,8 @@ export function reportPage(data: ReportData): string {
   const assets = readAssets()
   const text = (name: string) => (assets.get(name) as Asset).text
   const hashes: string[] = []
-  const script = (code: string, attributes: string) => {
-    const content = `\n${code}\n`
+  const script = (source: string, attributes: string) => {
+    const content = `\n${source}\n`
     hashes.push(`'sha256-${createHash('sha256').update(content).digest('base64')}'`)
     return `<script${attributes}>${content}</script>`
   }

@@ -54,15 +54,14 @@ function listen(server: Server, host: string, port: number): Promise<void> {
 }
 
 function explain(error: NodeJS.ErrnoException, host: string, port: number): Error {
-  const { code } = error
-  const refuse = (name: string, message: string) => new UsageError(name, message, { cause: error })
-  if (code === 'EADDRINUSE') {
+  const refuse = (code: string, message: string) => new UsageError(code, message, { cause: error })
+  if (error.code === 'EADDRINUSE') {
     return refuse(
       'port-taken',
       `Port ${port} of ${host} is taken by another program, perhaps another dashboard: choose another --port, or --port 0 for any that is free.`,
     )
   }
-  if (code === 'EACCES') {
+  if (error.code === 'EACCES') {
     return refuse('port-refused', `The system does not allow port ${port}: choose another --port, from 1024 on.`)
   }
   return refuse('bad-host', `The dashboard cannot listen on ${host} (${error.message}): choose another --host.`)

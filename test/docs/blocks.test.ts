@@ -173,19 +173,13 @@ function brokenLinks(page: string): string[] {
   const text = readFileSync(join(root, page), 'utf8').replace(/^```[\s\S]*?^```/gm, '')
   const links = [...text.matchAll(/\]\(([^)\s]+)\)/g)].map(([, link]) => link!)
   return links
-    .filter((link) => !/^[a-z]+:/.test(link) && !isOfLaterCommand(link))
+    .filter((link) => !/^[a-z]+:/.test(link))
     .filter((link) => {
       const [path, anchor] = link.split('#') as [string, string | undefined]
       const file = path === '' ? join(root, page) : join(root, dirname(page), path)
       return !existsSync(file) || (anchor !== undefined && !headingsOf(file).includes(anchor))
     })
     .map((link) => `${page}: ${link}`)
-}
-
-/** Pages of commands that are promised come with them. */
-function isOfLaterCommand(link: string): boolean {
-  const name = /(?:^|commands\/)(dashboard|report)\.md$/.exec(link)?.[1]
-  return name !== undefined && !commands.some((command) => command.name === name)
 }
 
 /** Names of headings as GitHub makes them. */
