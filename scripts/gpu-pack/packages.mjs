@@ -1,8 +1,10 @@
-/** Copies installed npm packages and what they depend on, without what only compilers and people read. */
-import { cpSync, existsSync, readFileSync, statSync } from 'node:fs'
+/**
+ * Copies installed npm packages and what they depend on, without what only compilers, people, bundlers and `require` read.
+ */
+import { cpSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-const notNeeded = /\.(d\.[cm]?ts|[cm]?ts|map|md|markdown)$/
+const notNeeded = /(\.(d\.[cm]?ts|[cm]?ts|map|md|markdown|cjs|min\.m?js)|\/zod\/v3|\/yaml\/browser)$/
 
 export function copyPackages(names, root, target) {
   const waiting = [...names]
@@ -15,7 +17,7 @@ export function copyPackages(names, root, target) {
     if (!existsSync(source)) throw new Error(`Expected ${source}; run "npm install".`)
     cpSync(source, join(target, name), {
       recursive: true,
-      filter: (path) => statSync(path).isDirectory() || !notNeeded.test(path),
+      filter: (path) => !notNeeded.test(path),
     })
     const { dependencies = {} } = JSON.parse(readFileSync(join(source, 'package.json'), 'utf8'))
     waiting.push(...Object.keys(dependencies).filter((dependency) => !dependency.startsWith('@types/')))

@@ -20,9 +20,10 @@ const testPackages = ['@vitest/runner', '@vitest/expect']
 export function stage(folder) {
   rmSync(folder, { recursive: true, force: true })
   mkdirSync(folder, { recursive: true })
+  const tests = testsToRun()
   compile('lib', join(folder, 'dist'))
   symlinkSync('dist', join(folder, 'lib'))
-  compile('test', join(folder, 'test'))
+  compile('test', join(folder, 'test'), (name) => !name.endsWith('.test.ts') || tests.includes(name))
   const golden = filesOf('test/golden', (name) => !name.endsWith('.ts'))
   for (const name of golden) cpSync(join(root, name), join(folder, name))
   for (const name of [
@@ -36,16 +37,17 @@ export function stage(folder) {
     cpSync(join(root, name), join(folder, name), { recursive: true })
   copyPackages([...packages, ...testPackages], root, join(folder, 'node_modules'))
   addVitest(join(folder, 'node_modules', 'vitest'))
-  writeFileSync(join(folder, 'tests.json'), JSON.stringify(stagedTests()))
+  writeFileSync(join(folder, 'tests.json'), JSON.stringify(tests.map(compiled)))
 }
 
 /** Every TypeScript file of a folder as JavaScript; types were checked by whoever ran `npm run check`. */
-function compile(source, target) {
+function compile(source, target, wanted = () => true) {
   const { ScriptTarget, ModuleKind, transpileModule } = typescript
   const compilerOptions = { target: ScriptTarget.ES2022, module: ModuleKind.ESNext, verbatimModuleSyntax: true }
-  for (const name of filesOf(source, (file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))) {
+  const sources = filesOf(source, (file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))
+  for (const name of sources.filter(wanted)) {
     const { outputText } = transpileModule(readFileSync(join(root, name), 'utf8'), { compilerOptions, fileName: name })
-    const path = join(target, name.slice(source.length + 1).replace(/\.ts$/, '.js'))
+    const path = join(target, compiled(name.slice(source.length + 1)))
     mkdirSync(dirname(path), { recursive: true })
     writeFileSync(path, outputText)
   }
@@ -59,7 +61,11 @@ function filesOf(folder, wanted) {
     .sort()
 }
 
-function stagedTests() {
+function compiled(name) {
+  return name.replace(/\.ts$/, '.js')
+}
+
+function testsToRun() {
   const all = filesOf('test', (name) => name.endsWith('.test.ts'))
   return testsOfEveryDevice.flatMap((pattern) => {
     const [before, after] = pattern.split('*')
@@ -67,7 +73,7 @@ function stagedTests() {
       after === undefined
         ? name === pattern
         : name.startsWith(before) && name.endsWith(after) && !name.slice(before.length).includes('/')
-    const found = all.filter(fits).map((name) => name.replace(/\.ts$/, '.js'))
+    const found = all.filter(fits)
     if (found.length === 0) throw new Error(`Expected a test for ${pattern} but found none.`)
     return found
   })
