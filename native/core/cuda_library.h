@@ -4,8 +4,8 @@
 
 namespace mora {
 
-/// For whoever asks for the CUDA backend from here on: the library to open where none lies beside the addon, or, if `path`
-/// is empty, why there is none. The first answer to such a question stands for the whole process.
+/// For whoever asks for the CUDA backend from here on: the library to open where none lies beside the addon, or, if
+/// `path` is empty, why there is none. The first answer to such a question stands for the whole process.
 void setCudaLibrary(std::string path, std::string whyAbsent);
 
 }  // namespace mora

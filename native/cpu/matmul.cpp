@@ -78,20 +78,39 @@ struct KeyHash {
   }
 };
 
-dnnl::matmul make(const Key& key) {
+/// Many rows are multiplied by one matrix: it is put into the order in which oneDNN's kernels read it once, instead of
+/// for each tile of rows.
+bool packs(const Key& key) {
+  constexpr int64_t kRows = 1024, kNarrow = 48, kBytes = 64 << 20;
+  const auto& [batch, depth, columns] = key.b.dims;
+  return batch == key.c.dims[0] && key.c.dims[1] >= kRows && std::min(depth, columns) >= kNarrow &&
+         batch * depth * columns * traitsOf(key.b.dtype).blockBytes <= kBytes;
+}
+
+struct Product {
+  dnnl::matmul matmul;
+  dnnl::reorder packing;  // of b into `packed`; empty where b is read as it lies
+  memory::desc packed;
+};
+
+Product make(const Key& key) {
   dnnl::post_ops after;
   if (key.alpha != 1) after.append_eltwise(dnnl::algorithm::eltwise_linear, key.alpha, 0);
   if (key.accumulate) after.append_sum(1);
   dnnl::primitive_attr attributes;
   attributes.set_post_ops(after);
   const bool batched = key.c.dims[0] > 1;
-  return dnnl::matmul({engine(), key.a.desc(batched), key.b.desc(batched), key.c.desc(batched), attributes});
+  const memory::desc a = key.a.desc(batched), b = key.b.desc(batched), c = key.c.desc(batched);
+  if (!packs(key)) return {dnnl::matmul({engine(), a, b, c, attributes}), {}, {}};
+  const memory::desc any(b.get_dims(), b.get_data_type(), memory::format_tag::any);
+  const dnnl::matmul::primitive_desc chosen(engine(), a, any, c, attributes);
+  return {dnnl::matmul(chosen), dnnl::reorder({engine(), b, engine(), chosen.weights_desc()}), chosen.weights_desc()};
 }
 
-const dnnl::matmul& primitiveFor(const Key& key) {
+const Product& productFor(const Key& key) {
   // Packed batches bring new shapes at every step: old primitives go when there are many.
   constexpr size_t kKept = 1024;
-  static auto* const kept = new std::unordered_map<Key, dnnl::matmul, KeyHash>;
+  static auto* const kept = new std::unordered_map<Key, Product, KeyHash>;
   const auto found = kept->find(key);
   if (found != kept->end()) return found->second;
   if (kept->size() >= kKept) kept->clear();
@@ -120,9 +139,16 @@ void multiply(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool tr
   const Key key{Operand(a, transposeA), Operand(b, transposeB), Operand(c, false), alpha, accumulate,
                 omp_get_max_threads()};
   const bool batched = key.c.dims[0] > 1;
-  primitiveFor(key).execute(stream(), {{DNNL_ARG_SRC, memory(key.a.desc(batched), engine(), a.data)},
-                                       {DNNL_ARG_WEIGHTS, memory(key.b.desc(batched), engine(), b.data)},
-                                       {DNNL_ARG_DST, memory(key.c.desc(batched), engine(), c.data)}});
+  const Product& product = productFor(key);
+  memory weights(key.b.desc(batched), engine(), b.data);
+  if (product.packing) {
+    memory packed(product.packed, engine(), scratch<23>(product.packed.get_size()));
+    product.packing.execute(stream(), weights, packed);
+    weights = packed;
+  }
+  product.matmul.execute(stream(), {{DNNL_ARG_SRC, memory(key.a.desc(batched), engine(), a.data)},
+                                    {DNNL_ARG_WEIGHTS, weights},
+                                    {DNNL_ARG_DST, memory(key.c.desc(batched), engine(), c.data)}});
 }
 
 /// Dense scratch memory in the shape of a tensor; a batch that repeats one matrix keeps one.

@@ -71,6 +71,9 @@ const matmul = [
   product([4, 3, 0], { a: false, b: true }, { accumulate: true }),
   ...transposes.map((transpose) => product([13, 21, 34], transpose, { float32Right: true })),
   product([519, 33, 40], { a: false, b: true }, { float32Right: true, accumulate: true }),
+  // Many rows by one matrix, which the CPU packs first.
+  ...transposes.map((transpose) => product([1027, 61, 71], transpose, { accumulate: transpose.b })),
+  product([1031, 53, 67], { a: false, b: true }, { batch: 2, accumulate: true, alpha: 0.5 }),
   operationCase({
     name: 'matmul of one matrix for a whole batch, and of interleaved batches',
     operands: {
