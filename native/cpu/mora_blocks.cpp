@@ -149,13 +149,13 @@ void blocksBackwardInput(BlockPlan plan, TensorDesc dY, TensorDesc folded, Tenso
 
 void blocksBackwardWeight(BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded) {
   // Blocks are too narrow for matmul to widen them one by one: here a tile of rows, widened once, serves all of them.
-  constexpr int64_t kRows = 512;
   const int64_t T = x.shape[0], k = plan.inFeatures;
   const DType dtype = x.dtype == DType::bf16 && hasFastBfloat16() ? DType::bf16 : DType::f32;
+  const int64_t tile = x.dtype == dtype ? T : 512;
   CpuOperations operations;
   if (T == 0) fill(dFolded, 0);
-  for (int64_t row = 0; row < T; row += kRows) {
-    const int64_t rows = std::min(kRows, T - row);
+  for (int64_t row = 0; row < T; row += tile) {
+    const int64_t rows = std::min(tile, T - row);
     const TensorDesc gradient = distinctGradient(operations, plan, rowRange(dY, row, rows), dtype);
     TensorDesc input = rowRange(x, row, rows);
     if (input.dtype != dtype) {
