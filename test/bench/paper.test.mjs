@@ -2,7 +2,9 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { changeOfWeights, linearWeights } from '../../bench/paper/common/change-of-weights.mjs'
 import { experiments } from '../../bench/paper/common/experiments.mjs'
 import { Record } from '../../bench/paper/common/record.mjs'
 import { deviation, mean, resultTable } from '../../bench/paper/common/report.mjs'
@@ -10,6 +12,8 @@ import { chatRows, choiceRows } from '../../bench/paper/tasks/instruct.mjs'
 import { baseTexts, SKILLS } from '../../bench/paper/tasks/language.mjs'
 import { mathRows } from '../../bench/paper/tasks/math.mjs'
 import { take } from '../../bench/paper/tasks/take.mjs'
+import { loadModel, lora } from '../../dist/index.js'
+import { Tensor } from '../../dist/tensor/tensor.js'
 
 describe('tasks', () => {
   test('every step of a word problem is right, and the last one is the answer', () => {
@@ -67,6 +71,23 @@ describe('comparisons', () => {
     expect(new Record(path, { steps: 5 }).find({ ...cell, seed: 2 })).toBeUndefined()
     expect(new Record(path, { steps: 6 }).find(cell)).toBeUndefined()
     rmSync(folder, { recursive: true })
+  })
+
+  test('the change of a bfloat16 model has the rank of its adapter, not that of rounding', async () => {
+    const model = await loadModel(fileURLToPath(new URL('../../assets/demo-model', import.meta.url)), {
+      device: 'cpu',
+      dtype: 'bfloat16',
+    })
+    model.addAdapter('a', lora({ rank: 2 }))
+    for (const { parameter } of model.trainableParameters()) {
+      const { device, shape } = parameter
+      const values = Float32Array.from({ length: shape[0] * shape[1] }, (_, i) => Math.sin(7.3 * i) / 20)
+      parameter.copyFrom(Tensor.from(values, shape, { device }))
+    }
+    const { metrics } = await changeOfWeights(model, await linearWeights(model))
+    expect(metrics.effectiveRank).toBeLessThanOrEqual(2)
+    expect(metrics.effectiveRank).toBeGreaterThan(1.5)
+    model.dispose()
   })
 
   test('a table gives mean and sample deviation of the runs that ended, and says how many did', () => {

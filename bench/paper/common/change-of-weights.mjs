@@ -1,5 +1,6 @@
 /** What a run changed: the spectra of ΔW of all linear layers of the blocks. */
 import { spectrumOf } from '../../../dist/analysis/index.js'
+import { Tensor } from '../../../dist/tensor/tensor.js'
 import { mean } from './report.mjs'
 
 /** Singular values above this are counted, as in the paper. */
@@ -12,13 +13,13 @@ export async function linearWeights(model) {
   return weights
 }
 
-/** Means over layers, for weights from before; adapters are merged. */
+/** Means over layers, for weights from before. */
 export async function changeOfWeights(model, before) {
-  for (const name of model.adapters.keys()) await model.mergeAdapter(name)
-  const after = await linearWeights(model)
   const spectra = []
-  for (const [name, { shape, values }] of before) {
-    const change = after.get(name).values.map((value, i) => value - values[i])
+  for (const linear of model.linears()) {
+    const { shape, values } = before.get(linear.name)
+    const after = await changedWeight(linear, before.get(linear.name))
+    const change = after.map((value, i) => value - values[i])
     spectra.push(await spectrumOf(change, shape[0], shape[1], THRESHOLD))
   }
   const length = Math.min(...spectra.map(({ singularValues }) => singularValues.length))
@@ -30,4 +31,17 @@ export async function changeOfWeights(model, before) {
     },
     spectrum: Array.from({ length }, (_, i) => mean(spectra.map(({ singularValues }) => singularValues[i]))),
   }
+}
+
+/** W with what was trained, in float32: merged into bfloat16, an adapter's change would be read with its rounding. */
+async function changedWeight(linear, { shape, values }) {
+  const active = linear.activeAdapters()
+  if (active.length === 0) return linear.weight.data()
+  const { device } = linear.weight
+  const merged = Tensor.from(values, shape, { device })
+  const nonFinite = Tensor.zeros([1], { device, dtype: 'int32' })
+  for (const { layer, scale } of active) layer.mergeInto(merged, scale, nonFinite)
+  const after = await merged.data()
+  for (const tensor of [merged, nonFinite]) tensor.dispose()
+  return after
 }
