@@ -38,3 +38,22 @@ export function reworded(error: unknown, words: (message: string) => string): un
   const Kind = error.constructor as new (code: string, message: string, options?: ErrorOptions) => MoraError
   return new Kind(error.code, message, { cause: error })
 }
+
+/** A value as a message quotes it: JSON, cut where it is no single value and long. */
+export function quoted(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
+    return String(value)
+  if (typeof value === 'function' || typeof value === 'symbol' || typeof value === 'bigint') return `a ${typeof value}`
+  const text = jsonOf(value) ?? 'an object'
+  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+/** Undefined of what contains itself. */
+function jsonOf(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)
+  } catch {
+    return undefined
+  }
+}

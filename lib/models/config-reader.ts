@@ -1,4 +1,4 @@
-import { InputError, UsageError } from '../errors.js'
+import { InputError, quoted, UsageError } from '../errors.js'
 
 export type Json = Readonly<Record<string, unknown>>
 
@@ -101,14 +101,11 @@ export class ConfigReader {
   }
 
   malformed(key: string, expected: string, value: unknown): InputError {
-    const found = value === undefined ? 'none' : JSON.stringify(value)
+    const found = value === undefined ? 'none' : quoted(value)
     return new InputError('malformed-file', `${this.source}: expected ${expected} for ${key} but found ${found}.`)
   }
 
   unsupported(key: string, value: unknown, why: string): UsageError {
-    return new UsageError(
-      'unsupported-option',
-      `${this.source}: ${key} ${JSON.stringify(value)} is not supported: ${why}.`,
-    )
+    return new UsageError('unsupported-option', `${this.source}: ${key} ${quoted(value)} is not supported: ${why}.`)
   }
 }

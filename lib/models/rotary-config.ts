@@ -27,7 +27,7 @@ export function rotaryFrom(
   const options = new ConfigReader(parameters, `${read.source}, rope settings`)
   const theta = options.number('rope_theta', usualTheta)
   const part = options.number('partial_rotary_factor', read.number('partial_rotary_factor', 1))
-  const type = String(options.value('rope_type') ?? options.value('type') ?? 'default')
+  const type = options.value('rope_type') ?? options.value('type') ?? 'default'
   options.value('type')
   const rotated = Math.floor(headSize * part)
   if (rotated % 2 !== 0 || !(part > 0 && part <= 1)) {
@@ -48,7 +48,7 @@ interface Reach {
   readonly pairs: number
 }
 
-function readScaling(options: ConfigReader, type: string, { original, maxPositions, pairs }: Reach): RotaryScaling {
+function readScaling(options: ConfigReader, type: unknown, { original, maxPositions, pairs }: Reach): RotaryScaling {
   switch (type) {
     case 'default':
       return { type }

@@ -1,6 +1,6 @@
 /** From what a user gave to checked options: errors name the option, what was expected and what came. */
 import type { z } from 'zod'
-import { UsageError } from '../errors.js'
+import { quoted, UsageError } from '../errors.js'
 import { refuseLater } from './later.js'
 import { camelCase, nearest, type OptionSource, optionName, optionPlace } from './names.js'
 import { type OptionsSchema, optionFacts } from './option.js'
@@ -39,7 +39,7 @@ export function resolveOptions<S extends OptionsSchema>(
 function checkIsObject(raw: unknown, source: OptionSource): RawOptions {
   if (typeof raw === 'object' && raw !== null && !Array.isArray(raw)) return raw as RawOptions
   const place = typeof source === 'object' ? ` in ${source.file}` : ''
-  throw new UsageError('bad-value', `Expected options by name${place} but received ${shown(raw)}.`)
+  throw new UsageError('bad-value', `Expected options by name${place} but received ${quoted(raw)}.`)
 }
 
 function checkOption(schema: OptionsSchema, key: string, value: unknown, source: OptionSource): void {
@@ -57,7 +57,7 @@ function checkOption(schema: OptionsSchema, key: string, value: unknown, source:
   const suggestion = typeof value === 'string' ? nearest(value, facts.choices ?? []) : undefined
   throw new UsageError(
     'bad-value',
-    `Expected ${facts.expects} for ${name} but received ${shown(value)}${suggestion ? `; did you mean ${suggestion}?` : '.'}`,
+    `Expected ${facts.expects} for ${name} but received ${quoted(value)}${suggestion ? `; did you mean ${suggestion}?` : '.'}`,
   )
 }
 
@@ -71,25 +71,6 @@ export function unknownOption(schema: OptionsSchema, key: string, source: Option
   const list = source === 'flags' ? 'see --help for those that there are.' : `known: ${known.join(', ')}.`
   const way = near ? `did you mean ${optionName(near, source)}?` : list
   return new UsageError('unknown-option', `Unknown option ${written}${place}; ${way}`)
-}
-
-/** A value as a message quotes it. */
-function shown(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value)
-  if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
-    return String(value)
-  if (typeof value === 'function' || typeof value === 'symbol' || typeof value === 'bigint') return `a ${typeof value}`
-  const text = jsonOf(value) ?? 'an object'
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text
-}
-
-/** Undefined of what contains itself. */
-function jsonOf(value: unknown): string | undefined {
-  try {
-    return JSON.stringify(value)
-  } catch {
-    return undefined
-  }
 }
 
 /** Options as plain values that YAML and JSON can hold; regular expressions between slashes, what is left out left out. */

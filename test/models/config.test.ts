@@ -187,6 +187,14 @@ test.each<[Json, RegExp]>([
     /expected 8 positive numbers for short_factor but found \[1\]/,
   ],
   [{ model_type: 'llama', rope_scaling: { type: 'dynamic', factor: 2 } }, /rope_type "dynamic"/],
+  // Of any type, also what JavaScript cannot turn into text.
+  [{ model_type: 'llama', rope_scaling: { rope_type: { toString: 1 } } }, /rope_type {"toString":1} is not supported/],
+  [
+    { model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 1, activation_function: { toString: 1 } },
+    /activation_function {"toString":1} is not supported/,
+  ],
+  [{ model_type: 'llama', more: Array(40).fill(0) }, /^config\.json: more \[.{56}\.\.\. is not supported/],
+  [JSON.parse('{ "model_type": "llama", "rms_norm_eps": 1e999 }'), /a number for rms_norm_eps but found Infinity/],
   [{ model_type: 'llama', num_key_value_heads: 3 }, /4 heads, 3 key-value heads and head size 16 do not fit/],
   [
     { model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 1, scale_attn_by_inverse_layer_idx: true },

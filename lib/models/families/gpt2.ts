@@ -7,7 +7,7 @@ export const gpt2: Family = {
   modelType: 'gpt2',
 
   read(read) {
-    const activation = String(read.value('activation_function') ?? 'gelu_new')
+    const activation = read.value('activation_function') ?? 'gelu_new'
     read.require('activation_function', ['gelu_new', 'gelu_pytorch_tanh', 'gelu'], 'gelu_new')
     read.require('scale_attn_weights', [true], true)
     read.require('scale_attn_by_inverse_layer_idx', [false], false)
