@@ -5,6 +5,7 @@
  *   --emulated                     only the CUDA backend that runs on the CPU: mora_cuda_emulated.so beside the addon
  *   --sanitize=address,undefined   into build-asan/RelWithDebInfo, with these sanitizers
  *   --sanitize=thread              into build-tsan/RelWithDebInfo
+ *   --coverage                     into build-coverage/Debug, counting what runs (scripts/coverage.mjs)
  *   --if-needed                    nothing when the result is newer than its sources, when MORA_BINARY names an addon, or when
  *                                  the package for this platform has one that loads; where it cannot be built, a message and
  *                                  success, so that npm install does not fail
@@ -25,6 +26,7 @@ const { values: options } = parseArgs({
     debug: { type: 'boolean', default: false },
     emulated: { type: 'boolean', default: false },
     sanitize: { type: 'string' },
+    coverage: { type: 'boolean', default: false },
     'if-needed': { type: 'boolean', default: false },
     required: { type: 'boolean', default: false },
   },
@@ -48,7 +50,8 @@ const now = new Date()
 utimesSync(binary, now, now)
 if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
 
-function placeOf({ debug, sanitize }) {
+function placeOf({ debug, sanitize, coverage }) {
+  if (coverage) return { folder: join(root, 'build-coverage'), configuration: 'Debug' }
   if (!sanitize) return { folder: join(root, 'build'), configuration: debug ? 'Debug' : 'Release' }
   return { folder: join(root, sanitize === 'thread' ? 'build-tsan' : 'build-asan'), configuration: 'RelWithDebInfo' }
 }
@@ -106,6 +109,7 @@ function runCMake(step) {
   const variables = {
     CMAKE_LIBRARY_OUTPUT_DIRECTORY: dirname(binary),
     MORA_SANITIZE: options.sanitize ?? '',
+    MORA_COVERAGE: options.coverage ? 'ON' : 'OFF',
     ...(options.emulated && { MORA_EMULATED: 'ON' }),
     ...(process.env.MORA_BUILD_CUDA && { MORA_CUDA: process.env.MORA_BUILD_CUDA }),
   }

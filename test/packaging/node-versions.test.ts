@@ -36,7 +36,7 @@ function nodeOf(major: number): string {
 
 /** A part of the test files, another for each seed (MORA_TEST_SEED). None that runs compilers or takes minutes by itself. */
 function someTests(count: number): string[] {
-  const left = /^(packaging|bench|simt|scripts|cuda|golden)\/|kill|declarations|docs|demo/
+  const left = /^(packaging|bench|simt|scripts|cuda|golden)\/|kill|sanitized|declarations|docs|demo/
   const files = (readdirSync(join(root, 'test'), { recursive: true }) as string[])
     .filter((file) => file.endsWith('.test.ts') && !left.test(file))
     .sort()

@@ -1,0 +1,70 @@
+/** Changed copies of a source file, each by one token. TypeScript and C++, as their formatters lay them out. */
+
+const other = (...pairs) =>
+  new Map(
+    pairs.flatMap(([a, b]) => [
+      [a, [b]],
+      [b, [a]],
+    ]),
+  )
+
+/** Binary operators stand between spaces, so that brackets of types and arrows are none. */
+const binary = new Map([
+  ...other(['+', '-'], ['===', '!=='], ['==', '!='], ['&&', '||'], ['+=', '-=']),
+  ...[
+    ['*', ['/']],
+    ['/', ['*']],
+    ['%', ['*']],
+    ['??', ['&&']],
+    ['*=', ['/=']],
+    ['<<', ['>>']],
+  ],
+  ...[
+    ['<', ['<=', '>=']],
+    ['<=', ['<', '>']],
+    ['>', ['>=', '<=']],
+    ['>=', ['>', '<']],
+  ],
+])
+const words = other(
+  ['true', 'false'],
+  ['max', 'min'],
+  ['ceil', 'floor'],
+  ['first', 'last'],
+  ['trimStart', 'trimEnd'],
+  ['some', 'every'],
+)
+const token =
+  /(?<= )(?:[=!]==?|&&|\|\||\?\?|[-+*]=|<<|[<>]=?|[-+*/%])(?= |\n)|\b\d+n?\b|\b[a-zA-Z]+\b|(?<=[\s(])!(?=[\w(])/g
+
+/** @returns {{ source: string, line: number, text: string }[]} the line, and what it is now */
+export function mutantsOf(source, file) {
+  const code = withoutText(source, file.endsWith('.ts'))
+  return [...code.matchAll(token)].flatMap(({ 0: found, index }) =>
+    replacements(found).map((replacement) => {
+      const changed = source.slice(0, index) + replacement + source.slice(index + found.length)
+      const line = source.slice(0, index).split('\n').length
+      return { source: changed, line, text: changed.split('\n')[line - 1].trim() }
+    }),
+  )
+}
+
+function replacements(found) {
+  if (found === '!') return ['']
+  if (/^\d/.test(found)) return constants(found)
+  return binary.get(found) ?? words.get(found) ?? []
+}
+
+function constants(number) {
+  const suffix = number.endsWith('n') ? 'n' : ''
+  const value = Number.parseInt(number, 10)
+  return [value + 1, ...(value > 0 ? [value - 1] : [])].map((changed) => changed + suffix)
+}
+
+/** Comments, directives and texts are blanks: what they say changes nothing that is computed. */
+function withoutText(source, isTypeScript) {
+  const text = isTypeScript
+    ? /\/\*[\s\S]*?\*\/|\/\/.*|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`|^import .*/gm
+    : /\/\*[\s\S]*?\*\/|\/\/.*|"(?:[^"\\\n]|\\.)*"|^#.*/gm
+  return source.replace(text, (found) => found.replace(/[^\n]/g, ' '))
+}

@@ -1,0 +1,21 @@
+/** All kinds of files that are read, and how many cases each has by default: 2,000 together. */
+import type { Target } from '../cases.js'
+import { adapterTarget } from './adapter.js'
+import { checkpointTarget } from './checkpoint.js'
+import { dataTarget } from './data.js'
+import { configTarget, ggufTarget, safetensorsTarget, shardsTarget, tokenizerTarget } from './model.js'
+import { optionsTarget } from './options.js'
+import { templateTarget } from './template.js'
+
+export const targets: [name: string, cases: number, make: () => Promise<Target>][] = [
+  ['safetensors', 200, safetensorsTarget],
+  ['shards', 50, shardsTarget],
+  ['config', 200, configTarget],
+  ['gguf', 300, ggufTarget],
+  ['tokenizer', 250, tokenizerTarget],
+  ['template', 150, templateTarget],
+  ['adapter', 250, adapterTarget],
+  ['checkpoint', 150, checkpointTarget],
+  ['data', 350, dataTarget],
+  ['options', 100, optionsTarget],
+]
