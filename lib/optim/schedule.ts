@@ -87,7 +87,7 @@ function factorOf(
 }
 
 function warmUp(warmup: number, after: Factor): Factor {
-  return (step) => (step < warmup ? step / Math.max(1, warmup) : after(step))
+  return (step) => (step < warmup ? step / warmup : after(step))
 }
 
 function cosine(total: number, warmup: number, minimum: number): Factor {

@@ -32,12 +32,42 @@ describe('packBatch', () => {
   })
 })
 
+describe('packBatch of unusual rows', () => {
+  it('has rows without tokens, or with one, and predicts nothing in them', () => {
+    const batch = packBatch([
+      { ids: [], mask: [], row: 0 },
+      { ids: [7], mask: [1], row: 1 },
+    ])
+    expect([...batch.offsets]).toEqual([0, 0, 1])
+    expect([...batch.targets]).toEqual([-1])
+    expect(batch).toMatchObject({ targetTokens: 0, rows: 2 })
+  })
+
+  it('does not cut a row that is longer than what others are padded to', () => {
+    const batch = packBatch(rows, { padTo: 3 })
+    expect([...batch.ids]).toEqual([5, 6, 7, 8, 9, 0])
+    expect([...batch.rowKeys]).toEqual(
+      [0n, 1n, 2n].map((t) => (4n << 32n) | t).concat([0n, 1n, 2n].map((t) => (1n << 32n) | t)),
+    )
+  })
+})
+
 describe('planMicroBatches', () => {
   it('fits the longest first into the fullest pass with room', () => {
     expect(planMicroBatches([5, 3, 7, 3, 2], { tokenBudget: 10 })).toEqual([
       [0, 3, 4],
       [1, 2],
     ])
+  })
+
+  it('takes the first of passes with the same room, and fills one to its last token', () => {
+    expect(planMicroBatches([5, 5, 2], { tokenBudget: 8 })).toEqual([[0, 2], [1]])
+    expect(planMicroBatches([5, 6, 3, 2], { tokenBudget: 8 })).toEqual([
+      [0, 2],
+      [1, 3],
+    ])
+    // Longest first, so the second row comes to the third.
+    expect(planMicroBatches([4, 1, 7], { tokenBudget: 8 })).toEqual([[0], [1, 2]])
   })
 
   it('gives a row past the budget a pass of its own', () => {
@@ -62,6 +92,9 @@ describe('planMicroBatches', () => {
   })
 
   it('refuses limits below 1', () => {
-    expect(() => planMicroBatches([1], { tokenBudget: 0 })).toThrow(/at least 1/)
+    for (const limits of [{ tokenBudget: 0 }, { microBatchSize: 0 }, { tokenBudget: Number.NaN }])
+      expect(() => planMicroBatches([1], limits)).toThrow(/at least 1/)
+    expect(planMicroBatches([1, 1], { tokenBudget: 1 })).toEqual([[0], [1]])
+    expect(planMicroBatches([1, 1], { microBatchSize: 1 })).toEqual([[0], [1]])
   })
 })

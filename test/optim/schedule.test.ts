@@ -39,6 +39,41 @@ describe('schedule', () => {
     expect(warmupLength({ learningRate: 1, totalSteps: 15, warmupRatio: 0.1, warmupSteps: 7 })).toBe(7)
   })
 
+  it('counts one step of warm-up, and a ratio only where there are no steps', () => {
+    expect(warmupLength({ learningRate: 1, totalSteps: 10, warmupSteps: 1, warmupRatio: 0.5 })).toBe(1)
+    expect(warmupLength({ learningRate: 1, totalSteps: 10 })).toBe(0)
+  })
+
+  it.each(['linear', 'cosine'] as const)(
+    '%s decays in no step or in one after a warm-up of nearly all',
+    (scheduler) => {
+      const rate = (totalSteps: number) => schedule({ learningRate: 1, scheduler, totalSteps, warmupSteps: 4 })
+      expect([3, 4, 5, 6].map(rate(5))).toEqual([0.75, 1, 0, 0])
+      expect(rate(4)(3)).toBe(0.75)
+      expect(rate(4)(5)).toBe(0)
+      expect(schedule({ learningRate: 1, scheduler, totalSteps: 0 })(1)).toBe(0)
+    },
+  )
+
+  it('pads a run to whole periods, and enters each after the first with 50 steps of warm-up', () => {
+    const rate = schedule({ learningRate: 1, scheduler: 'cosine-restarts', totalSteps: 250, mergeEvery: 100 })
+    // Of the 300 steps to which 250 are padded.
+    const cosine = (step: number) => 0.1 + 0.9 * 0.5 * (1 + Math.cos((Math.PI * step) / 300))
+    for (const [step, expected] of [
+      ...[0, 99, 150, 199, 250, 299].map((step) => [step, cosine(step)]),
+      ...[1, 25, 49].flatMap((into) => [100, 200].map((start) => [start + into, (into / 50) * cosine(start + 50)])),
+      [100, 0],
+    ] as [number, number][])
+      expect(rate(step), `step ${step}`).toBeCloseTo(expected, 14)
+  })
+
+  it('takes periods of one step, and no shorter ones', () => {
+    const restarts = { learningRate: 1, scheduler: 'cosine-restarts', totalSteps: 10, restartWarmupSteps: 0 } as const
+    expect(schedule({ ...restarts, mergeEvery: 1 })(10)).toBeCloseTo(0.1, 12)
+    expect(() => schedule({ ...restarts, mergeEvery: 0 })).toThrow(/at least 1 for mergeEvery/)
+    expect(() => schedule({ ...restarts, mergeEvery: 5, restartWarmupSteps: -1 })).toThrow(/restartWarmupSteps/)
+  })
+
   it('T4 does not depend on how often or in which order it is asked', () => {
     const rate = schedule({ learningRate: 1, totalSteps: 20, warmupSteps: 3 })
     const forwards = Array.from({ length: 20 }, (_, step) => rate(step))
