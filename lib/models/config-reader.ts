@@ -47,6 +47,13 @@ export class ConfigReader {
     throw this.malformed(key, 'a number', value)
   }
 
+  /** A number above 0. */
+  positive(key: string, fallback?: number): number {
+    const value = this.number(key, fallback)
+    if (value > 0) return value
+    throw this.malformed(key, 'a number above 0', value)
+  }
+
   /** A number, or null where the value is null; `fallback` where the key is absent. */
   optionalNumber(key: string, fallback: number | null = null): number | null {
     const value = this.value(key)

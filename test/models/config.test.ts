@@ -187,6 +187,11 @@ test.each<[Json, RegExp]>([
     /expected 8 positive numbers for short_factor but found \[1\]/,
   ],
   [{ model_type: 'llama', rope_scaling: { type: 'dynamic', factor: 2 } }, /rope_type "dynamic"/],
+  [{ model_type: 'gemma2', sliding_window: -16 }, /a positive integer or null for sliding_window but found -16/],
+  [{ model_type: 'mistral', sliding_window: 2.5 }, /a positive integer or null for sliding_window but found 2\.5/],
+  [{ model_type: 'gemma3_text', sliding_window: 0 }, /a positive integer or null for sliding_window but found 0/],
+  [{ model_type: 'gemma2', query_pre_attn_scalar: 0 }, /a number above 0 for query_pre_attn_scalar but found 0/],
+  [{ model_type: 'granite', logits_scaling: -8 }, /a number above 0 for logits_scaling but found -8/],
   // Of any type, also what JavaScript cannot turn into text.
   [{ model_type: 'llama', rope_scaling: { rope_type: { toString: 1 } } }, /rope_type {"toString":1} is not supported/],
   [

@@ -30,7 +30,7 @@ export const gemma3: Family = {
       biases: { queryKeyValue: attention, attentionOutput: attention },
       activation: 'geluTanh',
       softcap: read.optionalNumber('attn_logit_softcapping'),
-      scale: read.number('query_pre_attn_scalar', 256) ** -0.5,
+      scale: read.positive('query_pre_attn_scalar', 256) ** -0.5,
     } as const
     return {
       sizes,

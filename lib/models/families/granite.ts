@@ -26,7 +26,7 @@ export const granite: Family = {
         (i) => ({ ...llamaBlock(sizes, i, { norm, rotary, biases, scale }), residualScale }),
         {
           embeddingScale: read.number('embedding_multiplier', 1),
-          logits: { scale: 1 / read.number('logits_scaling', 1), softcap: null },
+          logits: { scale: 1 / read.positive('logits_scaling', 1), softcap: null },
         },
       ),
     }

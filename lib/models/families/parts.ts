@@ -46,6 +46,9 @@ export function layerWindows(
   window: number | null,
   usual: (layer: number) => boolean,
 ): (number | null)[] {
+  if (window !== null && !(Number.isInteger(window) && window > 0)) {
+    throw read.malformed('sliding_window', 'a positive integer or null', window)
+  }
   const types = read.list('layer_types', layers)
   return Array.from({ length: layers }, (_, i) => {
     const type = types?.[i] ?? (usual(i) ? 'sliding_attention' : 'full_attention')
