@@ -12,6 +12,8 @@ if (!emulated) console.warn('CUDA tests are skipped: the backend for the emulato
 // Teams of several processes share the cores: waiting threads must not spin. And no test asks the hub itself.
 const env = { OMP_WAIT_POLICY: 'passive', HF_HUB_OFFLINE: '1' }
 
+const setupFiles = process.env.MORA_COVERAGE ? [join(root, 'scripts', 'coverage', 'exit.mjs')] : []
+
 export default defineConfig({
   // The examples import the package by its name.
   resolve: { alias: { 'node-mora': fileURLToPath(new URL('lib/index.ts', import.meta.url)) } },
@@ -19,6 +21,7 @@ export default defineConfig({
     // The addon owns threads and devices: each test file gets a process of its own, and few at a time.
     pool: 'forks',
     maxWorkers: 2,
+    setupFiles,
     testTimeout: 120_000,
     hookTimeout: 120_000,
     projects: [

@@ -18,7 +18,12 @@ const report = join(root, 'coverage')
 const extra = process.argv.slice(2)
 const isWhole = extra.every((argument) => argument.startsWith('-'))
 
-const environment = { ...process.env, MORA_BUILD_CUDA: 'OFF', MORA_BINARY: join(build, 'Debug', 'mora.node') }
+const environment = {
+  ...process.env,
+  MORA_BUILD_CUDA: 'OFF',
+  MORA_BINARY: join(build, 'Debug', 'mora.node'),
+  MORA_COVERAGE: '1',
+}
 const run = (command, ...given) =>
   spawnSync(command, given, { cwd: root, stdio: 'inherit', env: environment }).status === 0
 

@@ -18,7 +18,7 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
 /** Files, and the tests that are to notice: of vitest, or C++ programs that need nothing but headers. */
 const subjects = [
-  { file: 'lib/data/chat-mask.ts', tests: ['test/data/chat-mask.test.ts'] },
+  { file: 'lib/data/chat-mask.ts', tests: ['test/data/chat-mask.test.ts', 'test/data/chat-places.test.ts'] },
   { file: 'lib/data/packing.ts', tests: ['test/data/packing.test.ts'] },
   { file: 'lib/optim/schedule.ts', tests: ['test/optim/schedule.test.ts'] },
   { file: 'native/mora/geometry.h', tests: ['test/native/geometry.cpp'] },

@@ -70,7 +70,8 @@ export function planMicroBatches(lengths: ArrayLike<number>, limits: MicroBatchL
       `Expected at least 1 for tokenBudget and microBatchSize but received ${tokenBudget} and ${microBatchSize}.`,
     )
   }
-  const order = Array.from(lengths, (_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b)
+  // Rows of one length stay in their order: sorting is stable.
+  const order = Array.from(lengths, (_, i) => i).sort((a, b) => lengths[b]! - lengths[a]!)
   const passes: { rows: number[]; room: number }[] = []
   for (const index of order) {
     const length = lengths[index]!

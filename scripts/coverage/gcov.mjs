@@ -27,12 +27,13 @@ function addObject(files, { current_working_directory: from, files: found }, roo
   }
 }
 
-/** A line is there once for each instance of a template and each object: it has run where one of them has. */
+/** A line is there once for each instance of a template, function it was inlined into, and object. */
 function addLine(lines, { line_number: number, count, branches }) {
-  const line = lines.get(number) ?? { hasRun: false, branches: [] }
+  const line = lines.get(number) ?? { hasRun: false, instances: [] }
   lines.set(number, line)
   line.hasRun ||= count > 0
-  for (const [i, taken] of decisions(branches).entries()) line.branches[i] = line.branches[i] || taken
+  const taken = decisions(branches)
+  if (taken.length > 0) line.instances.push(taken)
 }
 
 /** Whether each branch was taken. A call that may throw is no decision: it is left out, with its two ways. */
@@ -45,8 +46,17 @@ function decisions(branches) {
   return taken
 }
 
+/** The branches of a line are those of its simplest instance; others have the same ones, perhaps several times. */
+function branchesOf({ instances }) {
+  const count = Math.min(...instances.map(({ length }) => length))
+  if (instances.length === 0) return []
+  return Array.from({ length: count }, (_, i) =>
+    instances.some((taken) => taken.some((is, j) => is && j % count === i)),
+  )
+}
+
 function counts(lines) {
-  const branches = lines.flatMap((line) => line.branches)
+  const branches = lines.flatMap(branchesOf)
   return {
     lines: { all: lines.length, run: lines.filter(({ hasRun }) => hasRun).length },
     branches: { all: branches.length, run: branches.filter(Boolean).length },

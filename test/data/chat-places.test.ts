@@ -1,0 +1,270 @@
+/**
+ * Where an answer begins and ends in a conversation, with templates of every kind, and a tokenizer whose tokens can be
+ * seen: the pieces that it is given, and single characters.
+ */
+import { describe, expect, it } from 'vitest'
+import { maskChat } from '../../lib/data/chat-mask.js'
+import { ChatTemplate, type Message } from '../../lib/data/template.js'
+import type { Tokenizer } from '../../lib/data/tokenizer.js'
+
+interface Pieces {
+  /** Special tokens: ends of turns, marks of tools. */
+  special?: readonly string[]
+  /** Tokens that were added and are not special. */
+  added?: readonly string[]
+  /** Ordinary tokens of several characters; the longest that fits is taken, from left to right. */
+  pieces?: readonly string[]
+  bos?: string
+}
+
+function tokenizerOf({ special = ['<e>', '<s>', '<t>'], added = [], pieces = [], bos }: Pieces = {}): Tokenizer {
+  const own = [...special, ...added, ...pieces].sort((a, b) => b.length - a.length)
+  const id = (token: string) => (own.includes(token) ? own.indexOf(token) : own.length + token.codePointAt(0)!)
+  const encode = (text: string): number[] => {
+    const ids: number[] = []
+    for (let at = 0; at < text.length; ) {
+      const token = own.find((piece) => text.startsWith(piece, at)) ?? text[at]!
+      ids.push(id(token))
+      at += token.length
+    }
+    return ids
+  }
+  const tokenOf = (one: number) => own[one] ?? String.fromCodePoint(one - own.length)
+  return {
+    encode,
+    encodeContinuation: encode,
+    tokenOf,
+    decode: (ids: readonly number[]) => ids.map(tokenOf).join(''),
+    specialIds: new Set(special.map(id)),
+    addedIds: new Set([...special, ...added].map(id)),
+    bosId: bos === undefined ? undefined : id(bos),
+    bosToken: bos,
+  } as Partial<Tokenizer> as Tokenizer
+}
+
+const jinja = (source: string) => new ChatTemplate(source, {}, 'test')
+/** A template of any behaviour. */
+const drawn = (render: (messages: readonly Message[], prompted: boolean) => string) =>
+  ({
+    render: (messages: readonly Message[], { addGenerationPrompt }: { addGenerationPrompt: boolean }) =>
+      render(messages, addGenerationPrompt),
+  }) as Partial<ChatTemplate> as ChatTemplate
+
+const user = (content: string): Message => ({ role: 'user', content })
+const assistant = (content: string, more: object = {}): Message => ({ role: 'assistant', content, ...more })
+
+/** The trained stretches as text, and how many openings were foreign. */
+function places(template: ChatTemplate, messages: readonly Message[], tokenizer = tokenizerOf()) {
+  const { ids, mask, foreignOpenings } = maskChat(tokenizer, template, messages, 'row 1')
+  const marked = ids.map((id, i) => (mask[i] === 1 ? tokenizer.decode([id]) : '\n'))
+  expect(mask.every((one) => one <= 1)).toBe(true)
+  return { trained: marked.join('').split(/\n+/).filter(Boolean), foreignOpenings }
+}
+
+describe('T7 the place of an answer', () => {
+  it('may be the start of the text, and follow another answer at once', () => {
+    const template = jinja('{% for m in messages %}{{ m.content }}<e>{% endfor %}')
+    expect(places(template, [assistant('hello')]).trained).toEqual(['hello<e>'])
+    const { ids, mask } = maskChat(tokenizerOf(), template, [assistant('one'), assistant('two')], 'row 1')
+    expect(ids).toHaveLength(8)
+    expect([...mask]).toEqual(Array(8).fill(1))
+  })
+
+  const repeating = jinja(
+    '{% for m in messages %}{% if m.role == "user" %}Q{{ m.content }}{% else %}A<t>{{ m.content }}<s>{{ m.content }}<e>{% endif %}{% endfor %}{% if add_generation_prompt %}A{% endif %}',
+  )
+  it.each(['same', '>', 'e'])('is the last in its turn where a template repeats it: %s', (answer) => {
+    const messages = [user(answer), assistant(answer), user(answer), assistant(answer)]
+    const trained = `<t>${answer}<s>${answer}<e>`
+    expect(places(repeating, messages)).toEqual({ trained: [trained, trained], foreignOpenings: 0 })
+  })
+
+  it('is the first after its opening where the turn alone is rendered otherwise', () => {
+    // The last turn has what earlier ones lack, longer than all that follows them.
+    const template = drawn((messages, prompted) => {
+      const last = messages.length - 1
+      const turn = ({ role, content }: Message, i: number) =>
+        role === 'user' ? `Q${content}<e>` : `A${i === last ? '' : ' '.repeat(40)}${content}<e>`
+      return messages.map(turn).join('') + (prompted ? 'A' : '')
+    })
+    const messages = [user('one'), assistant('same'), user('same'), assistant('four')]
+    expect(places(template, messages).trained).toEqual([`${' '.repeat(40)}same<e>`, 'four<e>'])
+    const longer = drawn((messages, prompted) => {
+      const last = messages.length - 1
+      const turn = ({ role, content }: Message, i: number) =>
+        role === 'user' ? `Q${content}<e>` : `A${content}${i === last ? ' '.repeat(40) : ''}<e>`
+      return messages.map(turn).join('') + (prompted ? 'A' : '')
+    })
+    expect(places(longer, messages).trained).toEqual(['same<e>', `four${' '.repeat(40)}<e>`])
+  })
+
+  it('is found where a template shows a turn only once it is over', () => {
+    const template = drawn((messages, prompted) => {
+      const shown = messages.length === 2 && !prompted ? messages : messages.slice(0, 1)
+      return shown.map(({ role, content }) => (role === 'user' ? `Q${content}A` : `${content}<e>`)).join('')
+    })
+    const hidden = drawn((messages) => (messages.length === 3 ? 'QxAone<e>Qy' : messages.length > 0 ? 'QxA' : ''))
+    expect(places(template, [user('x'), assistant('one')]).trained).toEqual(['one<e>'])
+    expect(places(hidden, [user('x'), assistant('one'), user('y')]).trained).toEqual(['one<e>'])
+  })
+
+  it.each([
+    [' x ', 'x <s>x<e>', 'x <s>'],
+    [' x ', ' x<s>x<e>', ' x<s>'],
+    ['deep</think> x ', 'x <s>x<e>', 'x <s>'],
+  ])('is where most of its spaces are: %j in %j', (content, rendered, trained) => {
+    const template = drawn(
+      (messages, prompted) =>
+        messages.map(({ role }) => (role === 'user' ? 'Q' : `A${rendered}`)).join('') + (prompted ? 'A' : ''),
+    )
+    expect(places(template, [user(''), assistant(content)]).trained).toEqual([trained])
+  })
+
+  it('is what a template leaves of it after its thinking', () => {
+    const template = jinja(
+      '{% for m in messages %}{% if m.role == "user" %}Q{% else %}A{{ m.content.split("</think>")[-1] }}<e>{% endif %}{% endfor %}{% if add_generation_prompt %}A{% endif %}',
+    )
+    expect(places(template, [user(''), assistant('deep</think>so</think>answer')]).trained).toEqual(['answer<e>'])
+  })
+
+  it('ends on an added token where no special one is', () => {
+    const template = jinja('{% for m in messages %}{{ m.content }}<end>{% endfor %}')
+    const tokenizer = tokenizerOf({ special: ['<other>'], added: ['<end>'] })
+    expect(places(template, [assistant('hello')], tokenizer).trained).toEqual(['hello<end>'])
+  })
+})
+
+describe('T9 an answer that calls tools', () => {
+  const template = jinja(
+    '{% for m in messages %}{% if m.role == "assistant" %}A{{ m.content if not m.silent }}{% for c in m.tool_calls or [] %}<t>{{ c }}<s>{% endfor %}<e>{% else %}Q{{ m.content }}<e>{% endif %}{% endfor %}{% if add_generation_prompt %}A{% endif %}',
+  )
+  it('is trained with its calls, up to the last end token of its turn', () => {
+    const messages = [user('q'), assistant('look', { tool_calls: ['one', 'two'] }), user('r'), assistant('done')]
+    expect(places(template, messages).trained).toEqual(['look<t>one<s><t>two<s><e>', 'done<e>'])
+  })
+
+  it('may have a content that the template leaves out', () => {
+    const messages = [
+      user('q'),
+      assistant('hidden', { silent: true, tool_calls: ['one'] }),
+      user('r'),
+      assistant('done'),
+    ]
+    expect(places(template, messages).trained).toEqual(['<t>one<s><e>', 'done<e>'])
+  })
+
+  it('needs a call, and a turn whose end is known, where its content is left out', () => {
+    const refusal = /its content is not found/
+    expect(() => places(template, [user('q'), assistant('hidden', { silent: true })])).toThrow(refusal)
+    // Alone, the turn is rendered otherwise.
+    const unknown = drawn((messages, prompted) =>
+      prompted ? 'QqA' : messages.length === 3 ? 'QqA<t>one<e>Qr' : 'QqA!<e>',
+    )
+    const messages = [user('q'), assistant('hidden', { tool_calls: ['one'] }), user('r')]
+    expect(() => places(unknown, messages)).toThrow(refusal)
+  })
+})
+
+describe('T8 an opening that differs from the generation prompt', () => {
+  /** A conversation and what its template makes of it; `opening` is what it has in place of the prompt's. */
+  const opened = (opening: string, prompt: string) =>
+    drawn((messages, prompted) => {
+      const turn = ({ role, content }: Message) => (role === 'user' ? `Q${content}\n` : `${opening}${content}<e>`)
+      return messages.map(turn).join('') + (prompted ? prompt : '')
+    })
+
+  it('is left out as far as both agree', () => {
+    const template = opened('A:', 'A:think')
+    expect(places(template, [user('q'), assistant('yes')])).toEqual({ trained: ['yes<e>'], foreignOpenings: 1 })
+    // An answer that goes on as the prompt does begins where the answer does.
+    expect(places(template, [user('q'), assistant('the')])).toEqual({ trained: ['the<e>'], foreignOpenings: 1 })
+    expect(places(opened('A', 'AB'), [assistant('hi')])).toEqual({ trained: ['hi<e>'], foreignOpenings: 1 })
+  })
+
+  it('is told from a question that repeats the answer', () => {
+    const messages = [user('same'), assistant('same'), user('same'), assistant('same')]
+    expect(places(opened('A:', 'A:think'), messages).trained).toEqual(['same<e>', 'same<e>'])
+  })
+
+  it('is refused where they agree in nothing', () => {
+    expect(() => places(opened('B:', 'A:'), [user('q'), assistant('yes')])).toThrow(
+      /messages\[1\].*does not go on where its generation prompt begins/,
+    )
+  })
+
+  it('may come right after another answer', () => {
+    const template = drawn((messages, prompted) => {
+      if (prompted) return messages.length === 0 ? 'XY' : 'XYa<e>bc'
+      return ['', 'XY', 'XYa<e>b<e>'][messages.length]!
+    })
+    expect(maskChat(tokenizerOf(), template, [assistant('a'), assistant('b')], 'row 1')).toMatchObject({
+      mask: Uint8Array.of(0, 0, 1, 1, 1, 1),
+      foreignOpenings: 1,
+    })
+  })
+})
+
+describe('T8 a token across the start of an answer', () => {
+  const template = jinja(
+    '{% for m in messages %}{% if m.role == "user" %}Q{% else %}X{{ m.content }}<e>{% endif %}{% endfor %}{% if add_generation_prompt %}X{% endif %}',
+  )
+  const letters = 'abcdefghijklmnop'
+  /** Pairs of letters from the first, and from the second with X before: they meet after `count` tokens of the latter. */
+  const pieces = (count: number) => {
+    const pair = (i: number) => `X${letters}`.slice(i, i + 2)
+    const shifted = Array.from({ length: count - 1 }, (_, i) => pair(2 * i))
+    const alone = Array.from({ length: count - 1 }, (_, i) => pair(2 * i + 1))
+    return [...shifted, ...alone]
+  }
+
+  it.each([2, 5, 8])('is left out, with those up to where the answer alone has the same ones: %d', (count) => {
+    const tokenizer = tokenizerOf({ pieces: pieces(count) })
+    const { trained } = places(template, [user(''), assistant(letters)], tokenizer)
+    expect(trained).toEqual([`${letters.slice(2 * count - 2)}<e>`])
+    // Also where it is the first of all.
+    expect(places(template, [assistant(letters)], tokenizer).trained).toEqual(trained)
+  })
+
+  it('is the first of the answer where the tokenizer has the space before it in it', () => {
+    const plain = tokenizerOf({ pieces: [' a'] })
+    const tokenizer = Object.assign(plain, { encodeContinuation: (text: string) => plain.encode(` ${text}`) })
+    const spaced = jinja(
+      '{% for m in messages %}X {{ m.content }}<e>{% endfor %}{% if add_generation_prompt %}X {% endif %}',
+    )
+    expect(places(spaced, [assistant('abc')], tokenizer).trained).toEqual([' abc<e>'])
+  })
+
+  it('is refused where they do not meet within eight tokens', () => {
+    const tokenizer = tokenizerOf({ pieces: pieces(9) })
+    expect(() => places(template, [user(''), assistant(letters)], tokenizer)).toThrow(
+      /cannot be told from those around/,
+    )
+  })
+
+  it('is refused where the end of a turn is no token of its own', () => {
+    const messages = [user(''), assistant('a'), user('')]
+    const alone = tokenizerOf({ pieces: ['a<e>'] })
+    expect(() => places(template, messages, alone)).toThrow(/no special token after messages\[1\]/)
+    // Together with what follows it is another token, though one that was added.
+    const goesOn = tokenizerOf({ added: ['<e>Q'] })
+    expect(() => places(template, messages, goesOn)).toThrow(/cannot be told from those around/)
+    // An empty answer of which nothing is left.
+    const whole = tokenizerOf({ added: ['X<e>'] })
+    expect(() => places(template, [user(''), assistant('')], whole)).toThrow(/cannot be told from those around/)
+  })
+})
+
+describe('T11 a beginning of the text', () => {
+  const tokenizer = tokenizerOf({ special: ['<b>', '<e>'], bos: '<b>' })
+  const starting = (start: string) => jinja(`${start}{% for m in messages %}{{ m.content }}<e>{% endfor %}`)
+  it('is refused twice at the start only', () => {
+    expect(() => places(starting('<b><b>'), [user('q')], tokenizer)).toThrow(/begins with <b> twice/)
+    for (const start of ['', '<b>', 'a<b>', 'a<b><b>', '<b>a<b>']) places(starting(start), [user('q')], tokenizer)
+    expect(places(starting('ab'), [user('q')]).trained).toEqual([])
+  })
+
+  it('and an answer without an end is refused', () => {
+    const endless = drawn((messages) => messages.map(({ content }) => content).join(''))
+    expect(() => places(endless, [user('q'), assistant('a')])).toThrow(/no special token after messages\[1\]/)
+  })
+})
