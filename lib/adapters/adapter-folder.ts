@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { about, InputError, UsageError } from '../errors.js'
+import { about, InputError, quoted, UsageError } from '../errors.js'
 import { type HubOptions, locate } from '../hub/index.js'
 import { writeFileAtomic } from '../io/atomic.js'
 import { whyNoAdapter } from '../io/folder-kinds.js'
@@ -100,7 +100,14 @@ export async function readAdapterFolder(adapter: string, options: HubOptions = {
   if (layers.size === 0)
     throw new InputError('malformed-file', `${join(folder, weightsName)} holds no adapter tensors.`)
   return {
-    ...{ folder, config, provenance: provenanceFrom(json.node_mora), layers: [...layers], modules, tensors },
+    ...{
+      folder,
+      config,
+      provenance: provenanceFrom(json.node_mora, configPath),
+      layers: [...layers],
+      modules,
+      tensors,
+    },
     narrowed: ['layers_to_transform', 'exclude_modules'].some((key) => (json[key] ?? null) !== null),
     tiesWeights: json.ensure_weight_tying === true,
     fanInFanOut: json.fan_in_fan_out === true,
@@ -121,10 +128,14 @@ function layerOf(name: string, suffixes: readonly string[]): string | null {
   return suffix === undefined ? null : name.slice(prefix.length, -suffix.length - 1)
 }
 
-function provenanceFrom(own: unknown): AdapterProvenance {
+function provenanceFrom(own: unknown, path: string): AdapterProvenance {
   if (!isJsonObject(own)) return {}
-  const { baseHash, baseFormat, templateHash } = own as AdapterProvenance
-  return { baseHash, baseFormat, templateHash }
+  const text = (key: string) => {
+    const value = own[key] ?? undefined
+    if (value === undefined || typeof value === 'string') return value
+    throw new InputError('malformed-file', `${path}: expected a text for node_mora.${key} but found ${quoted(value)}.`)
+  }
+  return { baseHash: text('baseHash'), baseFormat: text('baseFormat'), templateHash: text('templateHash') }
 }
 
 async function readTensors(path: string): Promise<Map<string, StoredTensor>> {

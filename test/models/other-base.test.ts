@@ -54,6 +54,19 @@ test('T15 an adapter that is allowed on another base belongs to that one when it
   expect(await logProbsOf(again, sequences)).toEqual(await logProbsOf(model, sequences))
 })
 
+test.each(['baseHash', 'baseFormat', 'templateHash'])('a %s that is no text is refused', async (key) => {
+  const path = join(at('adapter'), 'adapter_config.json')
+  const json = JSON.parse(readFileSync(path, 'utf8'))
+  writeFileSync(path, JSON.stringify({ ...json, node_mora: { ...json.node_mora, [key]: [1] } }))
+  using model = await load(at('moved'))
+  await expect(model.loadAdapter(at('adapter'))).rejects.toThrow(
+    expect.objectContaining({
+      code: 'malformed-file',
+      message: `${path}: expected a text for node_mora.${key} but found [1].`,
+    }),
+  )
+})
+
 test('T15 the same base elsewhere, with another end token, is the same base', async () => {
   const path = join(at('moved'), 'config.json')
   writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), eos_token_id: 7 }))
