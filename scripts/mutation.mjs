@@ -57,6 +57,8 @@ function examine({ file, tests }) {
       console.log(`${file}:${mutant.line}: ${mutant.text}`)
     }
   }
+  // The next file's tests read this one as it is.
+  rmSync(join(scratch, 'native'), { recursive: true, force: true })
   return row
 }
 

@@ -26,14 +26,7 @@ const binary = new Map([
     ['>=', ['>', '<']],
   ],
 ])
-const words = other(
-  ['true', 'false'],
-  ['max', 'min'],
-  ['ceil', 'floor'],
-  ['first', 'last'],
-  ['trimStart', 'trimEnd'],
-  ['some', 'every'],
-)
+const words = other(['true', 'false'], ['max', 'min'], ['ceil', 'floor'], ['trimStart', 'trimEnd'], ['some', 'every'])
 const token =
   /(?<= )(?:[=!]==?|&&|\|\||\?\?|[-+*]=|<<|[<>]=?|[-+*/%])(?= |\n)|\b\d+n?\b|\b[a-zA-Z]+\b|(?<=[\s(])!(?=[\w(])/g
 

@@ -51,8 +51,8 @@ describe('schedule', () => {
       expect([3, 4, 5, 6].map(rate(5))).toEqual([0.75, 1, 0, 0])
       expect(rate(4)(3)).toBe(0.75)
       // Where nothing is left after the warm-up, the reference's line has come to its end and its cosine has not begun.
-    expect(rate(4)(4)).toBe(scheduler === 'linear' ? 0 : 1)
-    expect(rate(4)(5)).toBe(0)
+      expect(rate(4)(4)).toBe(scheduler === 'linear' ? 0 : 1)
+      expect(rate(4)(5)).toBe(0)
       expect(schedule({ learningRate: 1, scheduler, totalSteps: 0 })(1)).toBe(0)
     },
   )
