@@ -105,9 +105,16 @@ void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, 
       check.shape({first, second});
   };
   fits(a, transposeA, m, k);
-  check.tensor("b", b).rank(c.rank()).that(b.dtype() == a.dtype() || b.dtype() == DType::f32,
-                                           std::string(traitsOf(a.dtype()).name) + " or float32");
+  check.tensor("b", b).rank(c.rank());
+  const bool blocks = isQuantised(b.dtype()) && transposeB && c.rank() == 2;
+  check.that(b.dtype() == a.dtype() || b.dtype() == DType::f32 || blocks,
+             std::string(traitsOf(a.dtype()).name) + " or float32, or blocks where a matrix is transposed");
   fits(b, transposeB, k, n);
+  if (blocks) {
+    check.rows();
+    check.tensor("c", c).rows();
+    check.tensor("a", a).rows();
+  }
   check.tensor("c", c).that(a.dtype() == c.dtype() || c.dtype() == DType::f32,
                             std::string(traitsOf(a.dtype()).name) + " or float32");
   MORA_ENQUEUE(check, matmul, a.desc(), transposeA, b.desc(), transposeB, c.desc(), static_cast<float>(alpha),

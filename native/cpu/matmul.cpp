@@ -11,6 +11,7 @@
 #include <iterator>
 #include <unordered_map>
 
+#include "cpu/few_rows.h"
 #include "cpu/tensor_view.h"
 
 namespace mora::cpu {
@@ -237,6 +238,32 @@ void multiplyWidened(const TensorDesc& a, bool transposeA, const TensorDesc& b, 
   }
 }
 
+// --- weights in block formats
+// ------------------------------------------------------------------------------------------------------------------
+
+/// c = alpha a b^T for b [n, k] in a block format: some rows of b at a time become values of a's dtype, which the cache
+/// holds until they are multiplied.
+void multiplyUnpacked(const TensorDesc& a, bool transposeA, const TensorDesc& b, const TensorDesc& c, float alpha,
+                      bool accumulate) {
+  constexpr int64_t kPanelBytes = 2 << 20;
+  const DTypeTraits blocks = traitsOf(b.dtype), values = traitsOf(a.dtype);
+  const int64_t n = b.shape[0], k = b.shape[1];
+  const int64_t most = std::max<int64_t>(64, kPanelBytes / (k * values.blockBytes) / 16 * 16);
+  for (int64_t row = 0; row < n; row += most) {
+    const Range rows{row, std::min(most, n - row)};
+    TensorDesc source = b;
+    source.data = static_cast<std::byte*>(b.data) + row * b.strides[0] / blocks.blockSize * blocks.blockBytes;
+    source.shape[0] = rows.length;
+    const TensorDesc panel{scratch<23>(static_cast<size_t>(std::min(most, n) * k * values.blockBytes)),
+                           a.dtype,
+                           2,
+                           {rows.length, k},
+                           {k, 1}};
+    dequantise(source, panel);
+    matmul(a, transposeA, panel, true, tileOf(c, false, {0, c.shape[0]}, rows), alpha, accumulate);
+  }
+}
+
 bool onednnMultipliesBfloat16() {
   static const bool supported = [] {
     const Operand operand(TensorDesc{nullptr, DType::bf16, 2, {16, 16}, {16, 1}}, false);
@@ -276,6 +303,11 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
   if (elementsOf(a) == 0) {
     if (!accumulate) fill(c, 0);
     return;
+  }
+  if (isQuantised(b.dtype)) {
+    if (!transposeA && c.shape[0] <= kFewRows && hasBlockProduct(b.dtype))
+      return multiplyFewRows(a, b, c, alpha, accumulate);
+    return multiplyUnpacked(a, transposeA, b, c, alpha, accumulate);
   }
   if (isStridedVector(a) || isStridedVector(b) || isStridedVector(c)) {
     const TensorDesc denseA = denseCopy<17>(a, a.dtype), denseB = denseCopy<18>(b, b.dtype);

@@ -1,0 +1,186 @@
+// Products of rows of fixed-point activations with rows of GGUF's blocks, for one instruction set at a time: include it
+// after hwy/foreach_target.h, once per file.
+//
+// Every format is told by one struct, which gives 32 values at a time as value = scale code + offset: integer codes of
+// at most 13 bits as 16-bit words, and the two floats, broadcast. Products of words add up to 32-bit integers without
+// loss: |code| <= 4096, |activation| <= 32767, and a lane gets at most 8 products of a group.
+#if defined(MORA_CPU_BLOCK_PRODUCTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MORA_CPU_BLOCK_PRODUCTS_INL_H_
+#undef MORA_CPU_BLOCK_PRODUCTS_INL_H_
+#else
+#define MORA_CPU_BLOCK_PRODUCTS_INL_H_
+#endif
+
+#include <hwy/cache_control.h>
+
+#include "core/dtype.h"
+#include "cpu/dequantise_long_blocks-inl.h"
+#include "cpu/few_rows.h"
+#include "cpu/simd_float-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+/// A group is one vector of words, or 2 or 4 of them.
+using WordTag = hn::CappedTag<int16_t, kGroup>;
+using Words = hn::Vec<WordTag>;
+using IntegerTag = hn::RepartitionToWide<WordTag>;
+using SumTag = hn::Rebind<float, IntegerTag>;
+using SumVector = hn::Vec<SumTag>;
+constexpr int kWords = static_cast<int>(hn::MaxLanes(WordTag()));
+constexpr int kVectors = static_cast<int>(kGroup) / kWords;
+
+/// The f16 at `bytes` in every lane.
+HWY_INLINE SumVector halfEverywhere(const uint8_t* bytes) {
+#if HWY_TARGET <= HWY_AVX2
+  uint16_t bits;
+  std::memcpy(&bits, bytes, sizeof bits);
+  const hn::Rebind<uint16_t, SumTag> shorts;
+  const hn::Rebind<hwy::float16_t, SumTag> halves;
+  return hn::PromoteTo(SumTag(), hn::BitCast(halves, hn::Set(shorts, bits)));
+#else
+  return hn::Set(SumTag(), halfAt(bytes));
+#endif
+}
+
+/// Vector `i` of the words of 32 unsigned bytes.
+HWY_INLINE Words wordsOfBytes(const uint8_t* bytes, int i) {
+  return hn::PromoteTo(WordTag(), hn::LoadU(hn::Rebind<uint8_t, WordTag>(), bytes + i * kWords));
+}
+
+HWY_INLINE Words lowHalves(Words bytes) { return hn::And(bytes, hn::Set(WordTag(), 15)); }
+
+/// Vector `i` of the words of 32 codes in the halves of 16 bytes: the low ones come first.
+HWY_INLINE Words wordsOfPairs(const uint8_t* pairs, int i) {
+  if constexpr (kVectors == 1) {
+    const hn::Half<WordTag> half;
+    const auto both = hn::PromoteTo(half, hn::LoadU(hn::Rebind<uint8_t, decltype(half)>(), pairs));
+    return hn::Combine(WordTag(), hn::ShiftRight<4>(both), hn::And(both, hn::Set(half, 15)));
+  } else {
+    const Words both = wordsOfBytes(pairs, i % (kVectors / 2));
+    return i < kVectors / 2 ? lowHalves(both) : hn::ShiftRight<4>(both);
+  }
+}
+
+struct Q8_0 {
+  static constexpr DType kType = DType::q8_0;
+  static constexpr bool kHasOffset = false;
+  static HWY_INLINE Words words(const uint8_t* block, int, int i) {
+    const auto* const codes = reinterpret_cast<const int8_t*>(block + 2);
+    return hn::PromoteTo(WordTag(), hn::LoadU(hn::Rebind<int8_t, WordTag>(), codes + i * kWords));
+  }
+  static HWY_INLINE SumVector scale(const uint8_t* block, int) { return halfEverywhere(block); }
+};
+
+struct Q4_0 {
+  static constexpr DType kType = DType::q4_0;
+  static constexpr bool kHasOffset = false;
+  static HWY_INLINE Words words(const uint8_t* block, int, int i) {
+    return hn::Sub(wordsOfPairs(block + 2, i), hn::Set(WordTag(), 8));
+  }
+  static HWY_INLINE SumVector scale(const uint8_t* block, int) { return halfEverywhere(block); }
+};
+
+struct Q4_1 {
+  static constexpr DType kType = DType::q4_1;
+  static constexpr bool kHasOffset = true;
+  static HWY_INLINE Words words(const uint8_t* block, int, int i) { return wordsOfPairs(block + 4, i); }
+  static HWY_INLINE SumVector scale(const uint8_t* block, int) { return halfEverywhere(block); }
+  static HWY_INLINE SumVector offset(const uint8_t* block, int) { return halfEverywhere(block + 2); }
+};
+
+struct Q4K {
+  static constexpr DType kType = DType::q4_k;
+  static constexpr bool kHasOffset = true;
+  static HWY_INLINE Words words(const uint8_t* block, int group, int i) {
+    const Words both = wordsOfBytes(block + 16 + group / 2 * 32, i);
+    return group % 2 == 0 ? lowHalves(both) : hn::ShiftRight<4>(both);
+  }
+  static HWY_INLINE SumVector scale(const uint8_t* block, int group) {
+    return hn::Mul(halfEverywhere(block), hn::Set(SumTag(), groupScale(block + 4, group).scale));
+  }
+  static HWY_INLINE SumVector offset(const uint8_t* block, int group) {
+    return hn::Mul(halfEverywhere(block + 2), hn::Set(SumTag(), -groupScale(block + 4, group).minimum));
+  }
+};
+
+/// The scales of 16 values each are multiplied into the codes.
+struct Q6K {
+  static constexpr DType kType = DType::q6_k;
+  static constexpr bool kHasOffset = false;
+  static HWY_INLINE Words words(const uint8_t* block, int group, int i) {
+    const int half = group / 4, quarter = group % 4;
+    const Words low = wordsOfBytes(block + half * 64 + quarter % 2 * 32, i);
+    const Words high = hn::ShiftRightSame(wordsOfBytes(block + 128 + half * 32, i), quarter * 2);
+    const Words upper = hn::ShiftLeft<4>(hn::And(high, hn::Set(WordTag(), 3)));
+    const Words code = hn::Or(quarter < 2 ? lowHalves(low) : hn::ShiftRight<4>(low), upper);
+    const auto scaleAt = [&](int n) { return static_cast<int16_t>(static_cast<int8_t>(block[192 + group * 2 + n])); };
+    Words scales = hn::Set(WordTag(), scaleAt(i * kWords / 16));
+    if constexpr (kVectors == 1) {
+      const hn::Half<WordTag> part;
+      scales = hn::Combine(WordTag(), hn::Set(part, scaleAt(1)), hn::Set(part, scaleAt(0)));
+    }
+    return hn::Mul(hn::Sub(code, hn::Set(WordTag(), 32)), scales);
+  }
+  static HWY_INLINE SumVector scale(const uint8_t* block, int) { return halfEverywhere(block + 208); }
+};
+
+/// The sums of one group, by lanes: words of the weight times those of one row of activations.
+HWY_INLINE SumVector groupSums(const Words (&words)[kVectors], const int16_t* HWY_RESTRICT codes) {
+  const auto pairs = [&](int i) HWY_ATTR {
+    return hn::WidenMulPairwiseAdd(IntegerTag(), words[i], hn::LoadU(WordTag(), codes + i * kWords));
+  };
+  auto sum = pairs(0);
+  for (int i = 1; i < kVectors; ++i) sum = hn::Add(sum, pairs(i));
+  return hn::ConvertTo(SumTag(), sum);
+}
+
+/// sums [kRows] = the products of kRows rows of activations from `row` with one row of blocks. Even and odd groups are
+/// summed apart, so that a sum need not wait for the one before.
+template <class Format, int kRows>
+HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const FixedRows& x, int64_t row,
+                          float* HWY_RESTRICT sums) {
+  constexpr DTypeTraits traits = traitsOf(Format::kType);
+  constexpr int kGroups = traits.blockSize / static_cast<int>(kGroup);
+  SumVector even[kRows], odd[kRows];
+  for (int r = 0; r < kRows; ++r) even[r] = odd[r] = hn::Zero(SumTag());
+  // A group's offset times the sum of its activations is spread over the lanes.
+  const SumVector share = hn::Set(SumTag(), 1.0f / static_cast<float>(hn::MaxLanes(SumTag())));
+  const auto addGroup = [&](const uint8_t* block, int part, int64_t group, SumVector(&into)[kRows]) HWY_ATTR {
+    Words words[kVectors];
+    for (int i = 0; i < kVectors; ++i) words[i] = Format::words(block, part, i);
+    const SumVector scale = Format::scale(block, part);
+    SumVector offset;
+    if constexpr (Format::kHasOffset) offset = hn::Mul(Format::offset(block, part), share);
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) {
+      const int64_t at = (row + r) * x.groups + group;
+      const SumVector both = hn::Mul(scale, hn::Set(SumTag(), x.scales[at]));
+      into[r] = hn::MulAdd(groupSums(words, x.codes + at * kGroup), both, into[r]);
+      if constexpr (Format::kHasOffset) into[r] = hn::MulAdd(offset, hn::Set(SumTag(), x.sums[at]), into[r]);
+    }
+  };
+  const auto* block = blocks;
+  if constexpr (kGroups == 1) {
+    int64_t group = 0;
+    for (; group + 2 <= x.groups; group += 2, block += 2 * traits.blockBytes) {
+      addGroup(block, 0, group, even);
+      addGroup(block + traits.blockBytes, 0, group + 1, odd);
+    }
+    if (group < x.groups) addGroup(block, 0, group, even);
+  } else {
+    for (int64_t group = 0; group < x.groups; group += kGroups, block += traits.blockBytes) {
+#pragma GCC unroll 8
+      for (int part = 0; part < kGroups; part += 2) {
+        addGroup(block, part, group + part, even);
+        addGroup(block, part + 1, group + part + 1, odd);
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) sums[r] = hn::ReduceSum(SumTag(), hn::Add(even[r], odd[r]));
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard per target

@@ -1,0 +1,148 @@
+#include "cpu/few_rows.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cpu/float_types.h"
+#include "cpu/parallel.h"
+#include "cpu/tensor_view.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/few_rows.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "cpu/block_products-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+/// codes [32] and the scale of 32 values. Not finite ones make the scale not finite, and so every sum that it enters.
+template <typename T>
+HWY_INLINE float fixGroup(const T* HWY_RESTRICT values, int16_t* HWY_RESTRICT codes) {
+  const hn::CappedTag<float, 16> floats;
+  const hn::Rebind<int32_t, decltype(floats)> integers;
+  constexpr size_t kLanes = hn::MaxLanes(floats);
+  float wide[kGroup];
+  forVectors(kGroup, [&](int64_t i, auto part) HWY_ATTR { store(load(values + i, part), wide + i, part); });
+  // Sizes of floats are ordered as their bits are, NaN above all.
+  auto largest = hn::Zero(integers);
+  for (size_t i = 0; i < kGroup; i += kLanes)
+    largest = hn::Max(largest, hn::BitCast(integers, hn::Abs(hn::LoadU(floats, wide + i))));
+  const float size = std::bit_cast<float>(hn::ReduceMax(integers, largest));
+  const bool usable = size > 0 && size < hwy::HighestValue<float>();
+  const auto steps = hn::Set(floats, usable ? 32767.0f / size : 0.0f);
+  const auto most = hn::Set(floats, 32767.0f);
+  for (size_t i = 0; i < kGroup; i += kLanes) {
+    const auto step = hn::Max(hn::Min(hn::Mul(hn::LoadU(floats, wide + i), steps), most), hn::Neg(most));
+    hn::StoreU(hn::DemoteTo(hn::Rebind<int16_t, decltype(floats)>(), hn::NearestInt(step)),
+               hn::Rebind<int16_t, decltype(floats)>(), codes + i);
+  }
+  return size / 32767.0f;
+}
+
+void FixRows(const TensorDesc& a, int64_t begin, int64_t end, const FixedRows& x) {
+  withFloatType(a.dtype, "matmul", [&](auto type) HWY_ATTR {
+    for (int64_t at = begin; at < end; ++at) {
+      const auto* const row = rowOf<const decltype(type)>(a, at / x.groups);
+      int16_t* const codes = x.codes + at * kGroup;
+      x.scales[at] = fixGroup(row + at % x.groups * kGroup, codes);
+      int32_t sum = 0;
+      for (int64_t i = 0; i < kGroup; ++i) sum += codes[i];
+      x.sums[at] = x.scales[at] * static_cast<float>(sum);
+    }
+  });
+}
+
+/// Outputs whose sums are collected before they are stored.
+constexpr int64_t kOutputs = 32;
+
+/// c [:, begin .. end) = alpha sums [rows, kOutputs] (+ c)
+void storeSums(const float (*sums)[kOutputs], const TensorDesc& c, int64_t begin, int64_t end, float alpha,
+               bool accumulate) {
+  withFloatType(c.dtype, "matmul", [&](auto type) HWY_ATTR {
+    for (int64_t row = 0; row < c.shape[0]; ++row) {
+      auto* const to = rowOf<decltype(type)>(c, row) + begin;
+      forVectors(end - begin, [&](int64_t i, auto part) HWY_ATTR {
+        const FloatVector scaled = hn::Mul(load(sums[row] + i, part), broadcast(alpha));
+        store(accumulate ? hn::Add(scaled, load(to + i, part)) : scaled, to + i, part);
+      });
+    }
+  });
+}
+
+/// Four rows of activations meet an unpacked block at a time; others find the block in the nearest cache.
+template <class Format>
+void multiplyBlocks(const FixedRows& x, const TensorDesc& weight, const TensorDesc& c, int64_t begin, int64_t end,
+                    float alpha, bool accumulate) {
+  constexpr DTypeTraits traits = traitsOf(Format::kType);
+  const auto* const data = static_cast<const uint8_t*>(weight.data);
+  const int64_t stride = weight.strides[0] / traits.blockSize * traits.blockBytes;
+  float sums[kFewRows][kOutputs];
+  for (int64_t from = begin; from < end; from += kOutputs) {
+    const int64_t to = std::min(end, from + kOutputs);
+    for (int64_t output = from; output < to; ++output) {
+      const uint8_t* const blocks = data + output * stride;
+      const auto dots = [&](int64_t row, auto count) HWY_ATTR {
+        float found[decltype(count)::value];
+        blockDots<Format, decltype(count)::value>(blocks, x, row, found);
+        for (int r = 0; r < decltype(count)::value; ++r) sums[row + r][output - from] = found[r];
+      };
+      int64_t row = 0;
+      for (; row + 4 <= x.rows; row += 4) dots(row, std::integral_constant<int, 4>());
+      for (; row + 2 <= x.rows; row += 2) dots(row, std::integral_constant<int, 2>());
+      if (row < x.rows) dots(row, std::integral_constant<int, 1>());
+    }
+    storeSums(sums, c, from, to, alpha, accumulate);
+  }
+}
+
+void MultiplyBlocks(const FixedRows& x, const TensorDesc& weight, const TensorDesc& c, int64_t begin, int64_t end,
+                    float alpha, bool accumulate) {
+  const auto run = [&](auto format) { multiplyBlocks<decltype(format)>(x, weight, c, begin, end, alpha, accumulate); };
+  switch (weight.dtype) {
+    case DType::q8_0:
+      return run(Q8_0());
+    case DType::q4_0:
+      return run(Q4_0());
+    case DType::q4_1:
+      return run(Q4_1());
+    case DType::q4_k:
+      return run(Q4K());
+    case DType::q6_k:
+      return run(Q6K());
+    default:
+      unsupported(std::string("a product with few rows of ") + traitsOf(weight.dtype).name);
+  }
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mora::cpu {
+
+HWY_EXPORT(FixRows);
+HWY_EXPORT(MultiplyBlocks);
+
+bool hasBlockProduct(DType type) {
+  return type == DType::q8_0 || type == DType::q4_0 || type == DType::q4_1 || type == DType::q4_k ||
+         type == DType::q6_k;
+}
+
+void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
+  const int64_t rows = c.shape[0], outputs = c.shape[1], depth = a.shape[1], groups = depth / kGroup;
+  const auto count = static_cast<size_t>(rows * groups);
+  FixedRows x{rows, groups, static_cast<int16_t*>(scratch<40>(count * kGroup * sizeof(int16_t))),
+              static_cast<float*>(scratch<41>(count * 2 * sizeof(float))), nullptr};
+  x.sums = x.scales + count;
+  parallelRanges(rows * groups, kGroup, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(FixRows)(a, begin, end, x);
+  });
+  parallelRanges(outputs, depth, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(MultiplyBlocks)(x, weight, c, begin, end, alpha, accumulate);
+  });
+}
+
+}  // namespace mora::cpu
+#endif  // HWY_ONCE

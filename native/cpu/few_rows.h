@@ -1,0 +1,35 @@
+// Products of a few rows of activations with a frozen weight, as when one token is generated: memory bandwidth is the
+// limit, so a weight is read once, in the form in which it is stored.
+#pragma once
+#include <cstdint>
+
+#include "core/backend.h"
+
+namespace mora::cpu {
+
+/// The most rows that such products take.
+constexpr int64_t kFewRows = 8;
+
+/// Whether weights of this type are multiplied in the form in which they are stored: the block formats of most files.
+bool hasBlockProduct(DType type);
+
+/// c [m, n] = alpha a [m, k] weight [n, k]^T + (accumulate ? c : 0) for at most kFewRows rows and a weight whose rows
+/// are contiguous and of a type with `hasBlockProduct`.
+///
+/// Activations become 16-bit fixed-point numbers with one scale for each 32 values, s = max |a| / 32767 rounded to f32,
+/// and meet the weight's integer codes in exact integer sums; sums of blocks are added in f32. So the error is at most
+/// half of s times the sum of the weight's sizes, beside f32 sums: less than rounding activations to bf16 costs.
+void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate);
+
+/// Values that share a scale of fixed-point activations.
+constexpr int64_t kGroup = 32;
+
+/// Rows of activations as fixed-point numbers: value = code scale.
+struct FixedRows {
+  int64_t rows, groups;
+  int16_t* codes;  // [rows, groups, 32]
+  float* scales;   // [rows, groups]
+  float* sums;     // [rows, groups]: of a group's values
+};
+
+}  // namespace mora::cpu

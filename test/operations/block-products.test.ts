@@ -1,0 +1,150 @@
+/**
+ * Products with weights in GGUF's block formats, against float64 products of what the blocks hold. Blocks are drawn from
+ * those of test/golden.
+ */
+import { afterAll, describe, expect, test } from 'vitest'
+import { blockBytes, blockValues } from '../../lib/io/stored-dtype.js'
+import { type BlockDType, type FloatDType, native } from '../../lib/native.js'
+import { randomStream } from '../../lib/random.js'
+import { goldenPath, readTensors } from '../golden/files.js'
+import { liveBytes } from '../live-bytes.js'
+import { decode, encode, testDevice } from './harness.js'
+
+const device = testDevice()
+const tensors = readTensors(goldenPath('gguf-blocks.safetensors')!)
+const formats = [...tensors.keys()].flatMap((name) => (/^(?!B?F16).*\.raw$/.test(name) ? [name.slice(0, -4)] : []))
+/** These are multiplied as they are stored; others, and products of more than 8 rows, by values of the activations' dtype. */
+const own: readonly string[] = ['q8_0', 'q4_0', 'q4_1', 'q4_k', 'q6_k']
+/** Half of a unit in the last place. */
+const rounding = { float32: 2 ** -24, bfloat16: 2 ** -9, float16: 2 ** -11 }
+
+afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
+
+interface Sizes {
+  readonly rows: number
+  readonly outputs: number
+  /** Blocks in a row of the weight. */
+  readonly blocks: number
+  readonly dtype: FloatDType
+  /** Added to what is there, times this; the result is float32. */
+  readonly added?: number
+}
+
+/** Largest error of a product beside what is allowed: 1 is the bound. */
+async function errorOfProduct(name: string, { rows, outputs, blocks, dtype, added }: Sizes): Promise<number> {
+  const format = name.toLowerCase() as BlockDType
+  const random = randomStream(1, 'test', `${name} ${rows} ${outputs} ${blocks}`)
+  const pool = tensors.get(`${name}.raw`)!.bytes
+  const size = blockBytes(format)
+  // One more row of the weight and one more column of everything lie around what takes part.
+  const [depth, stride] = [blocks * blockValues(format), (blocks + 1) * blockValues(format)]
+  const bytes = new Uint8Array((outputs + 1) * (blocks + 1) * size)
+  for (let at = 0; at < bytes.length; at += size) {
+    const from = Math.floor(random.uniform() * (pool.length / size)) * size
+    bytes.set(pool.subarray(from, from + size), at)
+  }
+  const storage = native.fromArray(device, format, [outputs + 1, stride], bytes)
+  const weight = storage.view([outputs, depth], [stride, 1], stride)
+  const exact = native.empty(device, 'float32', [outputs + 1, stride])
+  native.dequantise(storage, exact)
+  const all = (await exact.read()) as Float32Array
+
+  // Outliers, as activations have them, and groups of zeros; small, since weights go up to 1000 and float16 to 65504.
+  const magnitude = Float64Array.from({ length: rows * depth }, (_, i) => [1, 30, 0, 0.1][(i >> 5) % 4]! / 256)
+  const activations = decode(
+    encode(
+      magnitude.map((scale) => scale * random.normal()),
+      dtype,
+    ),
+    dtype,
+  )
+  const a = native.fromArray(device, dtype, [rows, depth], encode(activations, dtype))
+  const result = added === undefined ? dtype : 'float32'
+  const before = new Float64Array(rows * (outputs + 3)).map(() => Math.fround(random.normal()))
+  const whole = native.fromArray(device, result, [rows, outputs + 3], encode(before, result))
+  const c = whole.view([rows, outputs], [outputs + 3, 1], 2)
+  native.matmul(a, false, weight, true, c, added ?? 1, added !== undefined)
+  const got = decode(await whole.read(), result)
+
+  const asStored = own.includes(format) && rows <= 8
+  const w = Float64Array.from(all)
+  const rounded = asStored ? w : decode(encode(w, dtype), dtype)
+  let worst = 0
+  for (let row = 0; row < rows; row++) {
+    for (let output = 0; output < outputs; output++) {
+      let [sum, sizes, allowed] = [0, 0, 0]
+      for (let group = 0; group < depth; group += 32) {
+        let [largest, weights] = [0, 0]
+        for (let i = group; i < group + 32; i++) {
+          const [x, value] = [activations[row * depth + i]!, rounded[(output + 1) * stride + i]!]
+          sum += x * value
+          sizes += Math.abs(x * value)
+          largest = Math.max(largest, Math.abs(x))
+          weights += Math.abs(value)
+        }
+        // Half a step of activations in fixed point, and the rounding of the scale and its quotient.
+        if (asStored) allowed += (largest / 65534) * 1.01 * weights
+      }
+      const at = row * (outputs + 3) + output + 2
+      const wanted = added === undefined ? sum : added * sum + before[at]!
+      allowed = allowed * Math.abs(added ?? 1) + 4e-6 * sizes + 2.02 * rounding[result] * Math.abs(wanted) + 2 ** -24
+      worst = Math.max(worst, Math.abs(got[at]! - wanted) / allowed)
+    }
+    const outside = [0, 1, outputs + 2].map((column) => row * (outputs + 3) + column)
+    const kept = decode(encode(before, result), result)
+    for (const at of outside) expect(got[at], 'what lies beside the result').toBe(kept[at])
+  }
+  for (const tensor of [storage, weight, exact, a, whole, c]) tensor.dispose()
+  return worst
+}
+
+describe.each(formats)('%s', (format) => {
+  test.each([1, 2, 3, 4, 5, 6, 7, 8, 9])('%i rows in every dtype', async (rows) => {
+    for (const dtype of ['float32', 'bfloat16', 'float16'] as const) {
+      expect(await errorOfProduct(format, { rows, outputs: 13, blocks: 3, dtype }), dtype).toBeLessThan(1)
+    }
+  })
+
+  test.each([
+    { rows: 1, outputs: 1, blocks: 1 },
+    { rows: 1, outputs: 67, blocks: 2 },
+    { rows: 3, outputs: 389, blocks: 5 },
+    { rows: 0, outputs: 4, blocks: 1 },
+    { rows: 33, outputs: 150, blocks: 2 },
+  ])('$rows rows, $outputs outputs, $blocks blocks, added in float32', async (sizes) => {
+    for (const dtype of ['float32', 'bfloat16'] as const)
+      expect(await errorOfProduct(format, { ...sizes, dtype, added: -1.5 }), dtype).toBeLessThan(1)
+  })
+})
+
+test('activations that are not finite give results that are not', async () => {
+  const blocks = new Uint8Array(2 * 34).fill(1)
+  const weight = native.fromArray(device, 'q8_0', [1, 64], blocks)
+  for (const odd of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) {
+    const a = native.fromArray(
+      device,
+      'float32',
+      [2, 64],
+      Float32Array.from({ length: 128 }, (_, i) => (i === 40 ? odd : 1)),
+    )
+    const c = native.empty(device, 'float32', [2, 1])
+    native.matmul(a, false, weight, true, c, 1, false)
+    const [first, second] = (await c.read()) as Float32Array
+    expect(Number.isFinite(first), `with ${odd}`).toBe(false)
+    expect(Number.isFinite(second)).toBe(true)
+    for (const tensor of [a, c]) tensor.dispose()
+  }
+  weight.dispose()
+})
+
+test('blocks are weights only: other operands and their transposes are refused', () => {
+  const weight = native.empty(device, 'q8_0', [3, 32])
+  const a = native.empty(device, 'float32', [2, 32])
+  const c = native.empty(device, 'float32', [2, 3])
+  const back = native.empty(device, 'float32', [2, 32])
+  expect(() => native.matmul(weight, false, a, true, c, 1, false)).toThrow(
+    'expected float32, bfloat16 or float16 for a',
+  )
+  expect(() => native.matmul(c, false, weight, false, back, 1, false)).toThrow('blocks where a matrix is transposed')
+  for (const tensor of [weight, a, c, back]) tensor.dispose()
+})
