@@ -1,9 +1,9 @@
 // Products of rows of fixed-point activations with rows of GGUF's blocks, for one instruction set at a time: include it
 // after hwy/foreach_target.h, once per file.
 //
-// Every format is told by one struct, which gives 32 values at a time as value = scale code + offset: integer codes of
-// at most 13 bits as 16-bit words, and the two floats, broadcast. Products of words add up to 32-bit integers without
-// loss: |code| <= 4096, |activation| <= 32767, and a lane gets at most 8 products of a group.
+// Every format is told by one struct, for groups of 32 values: value = scale code + offset, with integer codes of at
+// most 13 bits as 16-bit words. Products of words add up to 32-bit integers without loss: |code| <= 4096, |activation|
+// <= 32767, and a lane gets at most 8 products of a group.
 #if defined(MORA_CPU_BLOCK_PRODUCTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MORA_CPU_BLOCK_PRODUCTS_INL_H_
 #undef MORA_CPU_BLOCK_PRODUCTS_INL_H_
@@ -11,7 +11,7 @@
 #define MORA_CPU_BLOCK_PRODUCTS_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
+#include <cstring>
 
 #include "core/dtype.h"
 #include "cpu/dequantise_long_blocks-inl.h"
@@ -30,16 +30,23 @@ using SumVector = hn::Vec<SumTag>;
 constexpr int kWords = static_cast<int>(hn::MaxLanes(WordTag()));
 constexpr int kVectors = static_cast<int>(kGroup) / kWords;
 
-/// The f16 at `bytes` in every lane.
-HWY_INLINE SumVector halfEverywhere(const uint8_t* bytes) {
+/// The scale and the offset of a group, and again both; a format without offsets has anything there.
+using FactorTag = hn::FixedTag<float, 4>;
+using Factors = hn::Vec<FactorTag>;
+
+HWY_INLINE Factors factorsOf(float scale, float offset) {
+  return hn::Dup128VecFromValues(FactorTag(), scale, offset, scale, offset);
+}
+
+/// Two f16 numbers.
+HWY_INLINE Factors halfPairAt(const uint8_t* bytes) {
 #if HWY_TARGET <= HWY_AVX2
-  uint16_t bits;
+  const hn::FixedTag<hwy::float16_t, 4> halves;
+  uint32_t bits;
   std::memcpy(&bits, bytes, sizeof bits);
-  const hn::Rebind<uint16_t, SumTag> shorts;
-  const hn::Rebind<hwy::float16_t, SumTag> halves;
-  return hn::PromoteTo(SumTag(), hn::BitCast(halves, hn::Set(shorts, bits)));
+  return hn::PromoteTo(FactorTag(), hn::BitCast(halves, hn::Set(hn::FixedTag<uint32_t, 2>(), bits)));
 #else
-  return hn::Set(SumTag(), halfAt(bytes));
+  return factorsOf(halfAt(bytes), halfAt(bytes + 2));
 #endif
 }
 
@@ -69,7 +76,7 @@ struct Q8_0 {
     const auto* const codes = reinterpret_cast<const int8_t*>(block + 2);
     return hn::PromoteTo(WordTag(), hn::LoadU(hn::Rebind<int8_t, WordTag>(), codes + i * kWords));
   }
-  static HWY_INLINE SumVector scale(const uint8_t* block, int) { return halfEverywhere(block); }
+  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
 };
 
 struct Q4_0 {
@@ -78,15 +85,14 @@ struct Q4_0 {
   static HWY_INLINE Words words(const uint8_t* block, int, int i) {
     return hn::Sub(wordsOfPairs(block + 2, i), hn::Set(WordTag(), 8));
   }
-  static HWY_INLINE SumVector scale(const uint8_t* block, int) { return halfEverywhere(block); }
+  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
 };
 
 struct Q4_1 {
   static constexpr DType kType = DType::q4_1;
   static constexpr bool kHasOffset = true;
   static HWY_INLINE Words words(const uint8_t* block, int, int i) { return wordsOfPairs(block + 4, i); }
-  static HWY_INLINE SumVector scale(const uint8_t* block, int) { return halfEverywhere(block); }
-  static HWY_INLINE SumVector offset(const uint8_t* block, int) { return halfEverywhere(block + 2); }
+  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
 };
 
 struct Q4K {
@@ -96,11 +102,9 @@ struct Q4K {
     const Words both = wordsOfBytes(block + 16 + group / 2 * 32, i);
     return group % 2 == 0 ? lowHalves(both) : hn::ShiftRight<4>(both);
   }
-  static HWY_INLINE SumVector scale(const uint8_t* block, int group) {
-    return hn::Mul(halfEverywhere(block), hn::Set(SumTag(), groupScale(block + 4, group).scale));
-  }
-  static HWY_INLINE SumVector offset(const uint8_t* block, int group) {
-    return hn::Mul(halfEverywhere(block + 2), hn::Set(SumTag(), -groupScale(block + 4, group).minimum));
+  static HWY_INLINE Factors factors(const uint8_t* block, int group) {
+    const ScaleAndMinimum small = groupScale(block + 4, group);
+    return hn::Mul(halfPairAt(block), factorsOf(small.scale, -small.minimum));
   }
 };
 
@@ -122,7 +126,7 @@ struct Q6K {
     }
     return hn::Mul(hn::Sub(code, hn::Set(WordTag(), 32)), scales);
   }
-  static HWY_INLINE SumVector scale(const uint8_t* block, int) { return halfEverywhere(block + 208); }
+  static HWY_INLINE Factors factors(const uint8_t* block, int) { return hn::DupOdd(halfPairAt(block + 206)); }
 };
 
 /// The sums of one group, by lanes: words of the weight times those of one row of activations.
@@ -143,21 +147,25 @@ HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const FixedRows& x
   constexpr DTypeTraits traits = traitsOf(Format::kType);
   constexpr int kGroups = traits.blockSize / static_cast<int>(kGroup);
   SumVector even[kRows], odd[kRows];
-  for (int r = 0; r < kRows; ++r) even[r] = odd[r] = hn::Zero(SumTag());
-  // A group's offset times the sum of its activations is spread over the lanes.
-  const SumVector share = hn::Set(SumTag(), 1.0f / static_cast<float>(hn::MaxLanes(SumTag())));
+  Factors offsets[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    even[r] = odd[r] = hn::Zero(SumTag());
+    offsets[r] = hn::Zero(FactorTag());
+  }
   const auto addGroup = [&](const uint8_t* block, int part, int64_t group, SumVector(&into)[kRows]) HWY_ATTR {
     Words words[kVectors];
+#pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) words[i] = Format::words(block, part, i);
-    const SumVector scale = Format::scale(block, part);
-    SumVector offset;
-    if constexpr (Format::kHasOffset) offset = hn::Mul(Format::offset(block, part), share);
-#pragma GCC unroll 8
+    const Factors factors = Format::factors(block, part);
+#pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
       const int64_t at = (row + r) * x.groups + group;
-      const SumVector both = hn::Mul(scale, hn::Set(SumTag(), x.scales[at]));
-      into[r] = hn::MulAdd(groupSums(words, x.codes + at * kGroup), both, into[r]);
-      if constexpr (Format::kHasOffset) into[r] = hn::MulAdd(offset, hn::Set(SumTag(), x.sums[at]), into[r]);
+      double both;
+      std::memcpy(&both, x.factors + 2 * at, sizeof both);
+      const Factors product = hn::Mul(factors, hn::BitCast(FactorTag(), hn::Set(hn::FixedTag<double, 2>(), both)));
+      const SumVector scale = hn::Set(SumTag(), hn::GetLane(product));
+      into[r] = hn::MulAdd(groupSums(words, x.codes + at * kGroup), scale, into[r]);
+      if constexpr (Format::kHasOffset) offsets[r] = hn::Add(offsets[r], product);
     }
   };
   const auto* block = blocks;
@@ -171,13 +179,13 @@ HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const FixedRows& x
   } else {
     for (int64_t group = 0; group < x.groups; group += kGroups, block += traits.blockBytes) {
 #pragma GCC unroll 8
-      for (int part = 0; part < kGroups; part += 2) {
-        addGroup(block, part, group + part, even);
-        addGroup(block, part + 1, group + part + 1, odd);
-      }
+      for (int part = 0; part < kGroups; ++part) addGroup(block, part, group + part, part % 2 == 0 ? even : odd);
     }
   }
-  for (int r = 0; r < kRows; ++r) sums[r] = hn::ReduceSum(SumTag(), hn::Add(even[r], odd[r]));
+  for (int r = 0; r < kRows; ++r) {
+    sums[r] = hn::ReduceSum(SumTag(), hn::Add(even[r], odd[r]));
+    if constexpr (Format::kHasOffset) sums[r] += hn::ExtractLane(offsets[r], 1);
+  }
 }
 
 }  // namespace mora::cpu::HWY_NAMESPACE

@@ -46,10 +46,11 @@ void FixRows(const TensorDesc& a, int64_t begin, int64_t end, const FixedRows& x
     for (int64_t at = begin; at < end; ++at) {
       const auto* const row = rowOf<const decltype(type)>(a, at / x.groups);
       int16_t* const codes = x.codes + at * kGroup;
-      x.scales[at] = fixGroup(row + at % x.groups * kGroup, codes);
+      const float scale = fixGroup(row + at % x.groups * kGroup, codes);
       int32_t sum = 0;
       for (int64_t i = 0; i < kGroup; ++i) sum += codes[i];
-      x.sums[at] = x.scales[at] * static_cast<float>(sum);
+      x.factors[2 * at] = scale;
+      x.factors[2 * at + 1] = scale * static_cast<float>(sum);
     }
   });
 }
@@ -133,9 +134,8 @@ bool hasBlockProduct(DType type) {
 void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
   const int64_t rows = c.shape[0], outputs = c.shape[1], depth = a.shape[1], groups = depth / kGroup;
   const auto count = static_cast<size_t>(rows * groups);
-  FixedRows x{rows, groups, static_cast<int16_t*>(scratch<40>(count * kGroup * sizeof(int16_t))),
-              static_cast<float*>(scratch<41>(count * 2 * sizeof(float))), nullptr};
-  x.sums = x.scales + count;
+  const FixedRows x{rows, groups, static_cast<int16_t*>(scratch<40>(count * kGroup * sizeof(int16_t))),
+                    static_cast<float*>(scratch<41>(count * 2 * sizeof(float)))};
   parallelRanges(rows * groups, kGroup, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(FixRows)(a, begin, end, x);
   });

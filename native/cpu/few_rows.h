@@ -28,8 +28,7 @@ constexpr int64_t kGroup = 32;
 struct FixedRows {
   int64_t rows, groups;
   int16_t* codes;  // [rows, groups, 32]
-  float* scales;   // [rows, groups]
-  float* sums;     // [rows, groups]: of a group's values
+  float* factors;  // [rows, groups, 2]: a group's scale, and the sum of its values
 };
 
 }  // namespace mora::cpu
