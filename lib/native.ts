@@ -13,23 +13,29 @@ import { loadBinary } from './native-binary.js'
 export type FloatDType = 'float32' | 'bfloat16' | 'float16'
 export type PlainDType = FloatDType | 'int32' | 'int64' | 'uint8'
 /** Block formats of GGUF: storage of frozen weights only. */
-export type BlockDType =
-  | 'q4_0'
-  | 'q4_1'
-  | 'q5_0'
-  | 'q5_1'
-  | 'q8_0'
-  | 'q2_k'
-  | 'q3_k'
-  | 'q4_k'
-  | 'q5_k'
-  | 'q6_k'
-  | 'iq4_nl'
-  | 'iq4_xs'
-  | 'mxfp4'
-  | 'tq1_0'
-  | 'tq2_0'
+export const blockDTypes = [
+  'q4_0',
+  'q4_1',
+  'q5_0',
+  'q5_1',
+  'q8_0',
+  'q2_k',
+  'q3_k',
+  'q4_k',
+  'q5_k',
+  'q6_k',
+  'iq4_nl',
+  'iq4_xs',
+  'mxfp4',
+  'tq1_0',
+  'tq2_0',
+] as const
+export type BlockDType = (typeof blockDTypes)[number]
 export type DType = PlainDType | BlockDType
+
+export function isBlockDType(dtype: string): dtype is BlockDType {
+  return (blockDTypes as readonly string[]).includes(dtype)
+}
 
 /** More than any machine has cores; an OpenMP runtime that cannot make as many threads as it is asked for ends the process. */
 export const MAX_THREADS = 1024
@@ -205,7 +211,10 @@ export interface Native {
   multiply(a: T, b: T, target: T, scale: number, accumulate: boolean): void
   dequantise(source: T, target: T): void
 
-  /** c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. */
+  /**
+   * c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. On the CPU, a matrix b that is transposed may be in a
+   * block format; native/cpu/few_rows.h says what becomes of a then.
+   */
   matmul(a: T, transposeA: boolean, b: T, transposeB: boolean, c: T, alpha: number, accumulate: boolean): void
   addBias(bias: T, y: T): void
   columnSums(x: T, sums: T, accumulate: boolean): void

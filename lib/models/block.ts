@@ -53,7 +53,8 @@ export class Block {
 
   /** Frees what layers share: their weights no longer lie in it. */
   disposeFused(): void {
-    for (const { fused } of [this.attention.projections, this.mlp.projections]) if (!fused.disposed) fused.dispose()
+    for (const { fused } of [this.attention.projections, this.mlp.projections])
+      if (fused?.disposed === false) fused.dispose()
   }
 
   #forward(x: Tensor, context: ForwardContext, cache: KeyValueCache | null): Tensor {

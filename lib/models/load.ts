@@ -18,6 +18,12 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
    * `bfloat16` reproduces a PyTorch model that was cast as a whole with `model.to(bfloat16)`, frequencies included.
    */
   rotaryDtype?: 'float32' | 'bfloat16'
+  /**
+   * Use matrices of a GGUF file in the block formats that they are stored in, on the CPU: less memory, and generation is faster.
+   * False by default: they are turned into `dtype`, as they are on other devices. Adapters work beside such weights;
+   * merging into them is refused.
+   */
+  quantised?: boolean
 }
 
 function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDType {
@@ -28,7 +34,7 @@ function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDT
 /**
  * Loads a model: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id (`owner/name`,
  * `owner/name@revision`, `owner/name/file.gguf`), which is downloaded to the hub's cache. Block formats are turned into
- * `dtype`. Throws a UsageError for what is missing or not supported, by name, an InputError for malformed files, and a
+ * `dtype`, unless `quantised` is set. Throws a UsageError for what is missing or not supported, by name, an InputError for malformed files, and a
  * RunError for what fails on the way from the hub.
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<Model> {
@@ -39,7 +45,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   const tokenizer = await loadTokenizer(source.path)
   let loaded: Model | null = null
   try {
-    const weights = storedWeights(source, dtype, device)
+    const weights = storedWeights(source, dtype, device, options.quantised === true && device.kind === 'cpu')
     loaded = new Model({ tokenizer, weights, source, rotaryDtype: options.rotaryDtype })
     await device.synchronize()
     return loaded

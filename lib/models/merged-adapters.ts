@@ -1,4 +1,5 @@
 import { RunError, UsageError } from '../errors.js'
+import { isBlockDType } from '../native.js'
 import { Parameter } from '../tensor/parameter.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -20,6 +21,7 @@ export class MergedAdapters {
   async merge(adapter: ModelAdapter): Promise<{ merged: number; maxAbsoluteChange: number }> {
     const { name, edits } = adapter
     if (adapter.merged) throw new UsageError('already-merged', `Adapter ${name} is merged already.`)
+    for (const slot of edits.keys()) requireFloats(slot)
     adapter.merged = true
     this.#merged.push(adapter)
     try {
@@ -66,6 +68,7 @@ export class MergedAdapters {
    * @throws RunError `non-finite` if a result is not finite; the weights are spoilt then
    */
   async changeForGood(edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<void> {
+    for (const slot of edits.keys()) requireFloats(slot)
     using nonFinite = this.#counter()
     for (const [slot, edit] of edits) {
       const { own } = slot
@@ -147,6 +150,15 @@ export class MergedAdapters {
   #counter(): Tensor {
     return keep(Tensor.zeros([1], { device: this.model.device, dtype: 'int32' }))
   }
+}
+
+/** Weights that are kept as blocks cannot be changed. */
+function requireFloats({ name, own }: WeightSlot): void {
+  if (!isBlockDType(own.dtype)) return
+  throw new UsageError(
+    'quantised-weights',
+    `Merging would change ${name}, which is kept in its block format ${own.dtype}: load the model without the option quantised.`,
+  )
 }
 
 function copyOf(tensor: Tensor): Tensor {

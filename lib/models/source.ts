@@ -8,10 +8,12 @@ import { whyNoModel } from '../io/folder-kinds.js'
 import { readGguf } from '../io/gguf.js'
 import { readJsonObject } from '../io/json.js'
 import { readModelFolder } from '../io/model-folder.js'
-import { isComputable, type TensorLocation } from '../io/stored-dtype.js'
+import { blockBytes, blockValues, isComputable, type TensorLocation } from '../io/stored-dtype.js'
 import {
+  type BlockDType,
   type DType,
   type FloatDType,
+  isBlockDType,
   type NativeDevice,
   type NativeFile,
   type NativeTensor,
@@ -161,6 +163,32 @@ export class ModelSource {
     return tensor
   }
 
+  /** The block format in which a matrix can be used as it is stored; null where it has none. */
+  blockFormat(name: string): BlockDType | null {
+    const { dtype, shape, transposed, excess } = this.#location(name)
+    return isBlockDType(dtype) && shape.length === 2 && !transposed && !excess ? dtype : null
+  }
+
+  /** Matrices of one block format and equally many columns, one below the other, as a new tensor of that format. */
+  loadBlocks(names: readonly string[], device: NativeDevice): Tensor {
+    const locations = names.map((name) => this.#location(name))
+    const { dtype, shape } = locations[0]!
+    const columns = shape[1]!
+    const rows = locations.reduce((sum, location) => sum + location.shape[0]!, 0)
+    const rowBytes = (columns / blockValues(dtype)) * blockBytes(dtype)
+    const stored = new Uint8Array(rows * rowBytes)
+    let row = 0
+    for (const { path, offset, bytes, rowOrder: order } of locations) {
+      const own = this.#file(path).bytes(offset, bytes)
+      const count = bytes / rowBytes
+      if (!order) stored.set(own, row * rowBytes)
+      else for (const [to, from] of order.entries()) stored.set(rowOf(own, from, rowBytes), (row + to) * rowBytes)
+      row += count
+    }
+    const handle = native.fromArray(device, dtype as BlockDType, [rows, columns], stored)
+    return new Tensor(handle, device, dtype as BlockDType, [rows, columns], [columns, 1])
+  }
+
   /**
    * Tells the checkpoint from others: by what its configuration means, and by every tensor's name, type, shape, and first
    * and last bytes. How tensors are spread over files makes no difference.
@@ -232,6 +260,10 @@ function unpack(
     native.add(ones.native, values.native, -excess)
     native.copy(values.native, target.native, 1)
   }
+}
+
+function rowOf(bytes: Uint8Array, row: number, rowBytes: number): Uint8Array {
+  return bytes.subarray(row * rowBytes, (row + 1) * rowBytes)
 }
 
 function floatsOf({ path, offset, bytes }: TensorLocation): Float32Array {

@@ -1,5 +1,6 @@
+import { native } from '../native.js'
 import { keep } from '../tensor/scope.js'
-import type { Tensor } from '../tensor/tensor.js'
+import { Tensor } from '../tensor/tensor.js'
 
 /** Rows that say what is usual in a table. */
 const SAMPLES = 128
@@ -23,6 +24,8 @@ export async function untrainedRows(table: Tensor, ids: readonly number[]): Prom
 
 async function lengthOf(table: Tensor, row: number): Promise<number> {
   using view = keep(table.rows(row, row + 1))
-  const values = (await view.data()) as Float32Array
+  using floats = keep(Tensor.empty(view.shape, { device: table.device }))
+  native.dequantise(view.native, floats.native)
+  const values = (await floats.data()) as Float32Array
   return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0))
 }

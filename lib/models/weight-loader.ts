@@ -4,12 +4,12 @@ import type { LinearPlan } from './network.js'
 
 /** Gives weights by their names in Hugging Face's checkpoints, in the shapes of `weightShapes`. */
 export interface WeightLoader {
-  /** A matrix or a bias, in the model's dtype. */
+  /** A matrix or a bias, in the model's dtype or, of a matrix, in the block format that its file has. */
   weight(name: string): Tensor
   /** A norm's weight or bias, float32. */
   norm(name: string): Tensor
-  /** Matrices with equally many columns, one below the other in one tensor. */
-  fused(names: readonly string[]): { whole: Tensor; parts: Tensor[] }
+  /** Matrices with equally many columns, one below the other in one tensor unless their block formats differ. */
+  fused(names: readonly string[]): { whole: Tensor | null; parts: Tensor[] }
 }
 
 const biasOf = ({ name, bias }: LinearPlan, weights: WeightLoader): Tensor | null =>
@@ -19,7 +19,7 @@ export function loadLinear(plan: LinearPlan, weights: WeightLoader): Linear {
   return new Linear(plan.name, weights.weight(`${plan.name}.weight`), biasOf(plan, weights))
 }
 
-/** Layers that read the same input, with their weights in one tensor. */
+/** Layers that read the same input, with their weights in one tensor where they can be. */
 export function loadGroup(plans: readonly LinearPlan[], weights: WeightLoader): LinearGroup {
   const { whole, parts } = weights.fused(plans.map(({ name }) => `${name}.weight`))
   const layers = plans.map((plan, i) => new Linear(plan.name, parts[i]!, biasOf(plan, weights)))

@@ -1,4 +1,4 @@
-import type { FloatDType, NativeDevice } from '../native.js'
+import type { BlockDType, FloatDType, NativeDevice } from '../native.js'
 import { randomStream } from '../random.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -6,6 +6,13 @@ import type { ModelConfig } from './config.js'
 import { normsOf, weightShapes } from './network.js'
 import type { ModelSource } from './source.js'
 import type { WeightLoader } from './weight-loader.js'
+
+export interface KeptBlocks {
+  /** The block format that a weight stays in; null where it becomes floats. */
+  format(name: string): BlockDType | null
+  /** Weights of one block format with equally many columns, one below the other in a new tensor. */
+  load(names: readonly string[]): Tensor
+}
 
 /** Loads weights by a function that fills memory: from a file, or with random values. */
 export class Weights implements WeightLoader {
@@ -16,31 +23,40 @@ export class Weights implements WeightLoader {
     readonly device: NativeDevice,
     readonly dtype: FloatDType,
     readonly fill: (name: string, target: Tensor) => void,
+    /** Matrices that stay in the block format of their file. */
+    readonly kept: KeptBlocks | null = null,
   ) {
     this.#shapes = weightShapes(config)
   }
 
   weight(name: string): Tensor {
-    return this.#make(name, this.dtype)
+    return this.#format(name) === null ? this.#make(name, this.dtype) : keep(this.kept!.load([name]))
   }
 
   norm(name: string): Tensor {
     return this.#make(name, 'float32')
   }
 
-  fused(names: readonly string[]): { whole: Tensor; parts: Tensor[] } {
+  fused(names: readonly string[]): { whole: Tensor | null; parts: Tensor[] } {
+    const formats = new Set(names.map((name) => this.#format(name)))
+    if (formats.size > 1) return { whole: null, parts: names.map((name) => this.weight(name)) }
     const shapes = names.map((name) => this.#shapes.get(name)!)
     const rows = shapes.reduce((sum, [count]) => sum + count!, 0)
-    const whole = keep(Tensor.empty([rows, shapes[0]![1]!], this))
+    const isKept = !formats.has(null)
+    const whole = keep(isKept ? this.kept!.load(names) : Tensor.empty([rows, shapes[0]![1]!], this))
     let from = 0
     const parts = names.map((name, i) => {
       const to = from + shapes[i]![0]!
       const part = keep(whole.rows(from, to))
       from = to
-      this.fill(name, part)
+      if (!isKept) this.fill(name, part)
       return part
     })
     return { whole, parts }
+  }
+
+  #format(name: string): BlockDType | null {
+    return this.kept?.format(name) ?? null
   }
 
   #make(name: string, dtype: FloatDType): Tensor {
@@ -50,10 +66,23 @@ export class Weights implements WeightLoader {
   }
 }
 
-/** @throws as `ModelSource.requireWeights` */
-export function storedWeights(source: ModelSource, dtype: FloatDType, device: NativeDevice): Weights {
+/**
+ * @param quantised keep matrices in the block formats that they are stored in
+ * @throws as `ModelSource.requireWeights`
+ */
+export function storedWeights(
+  source: ModelSource,
+  dtype: FloatDType,
+  device: NativeDevice,
+  quantised = false,
+): Weights {
   source.requireWeights()
-  return new Weights(source.config, device, dtype, (name, target) => source.loadInto(name, target))
+  const kept = {
+    format: (name: string) => source.blockFormat(name),
+    load: (names: readonly string[]) => source.loadBlocks(names, device),
+  }
+  const fill = (name: string, target: Tensor) => source.loadInto(name, target)
+  return new Weights(source.config, device, dtype, fill, quantised ? kept : null)
 }
 
 /** Weights to pretrain from: normal with the configuration's deviation, norms 1, biases 0; a function of seed and name. */

@@ -13,7 +13,7 @@ export interface AttachedAdapter {
   scale: number
 }
 
-/** y = x Wᵀ + b with adapters beside W. W [d, k] is frozen (any dtype), or a float32 Parameter. */
+/** y = x Wᵀ + b with adapters beside W. W [d, k] is frozen (any float dtype or block format), or a float32 Parameter. */
 export class Linear {
   /** Adapters by name, in the order in which they were added; only active ones take part. */
   readonly adapters = new Map<string, AttachedAdapter>()
@@ -63,8 +63,8 @@ export class Linear {
 export class LinearGroup {
   constructor(
     readonly layers: readonly Linear[],
-    /** [Σ d, k]; the layers' weights are views of it. */
-    readonly fused: Tensor,
+    /** [Σ d, k]; the layers' weights are views of it. Null where they have different block formats. */
+    readonly fused: Tensor | null,
   ) {}
 
   forward(input: LinearInput): Tensor {

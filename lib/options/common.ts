@@ -49,11 +49,23 @@ export const commonOptions = {
 export const CommonOptionsSchema = z.strictObject(commonOptions)
 export type CommonOptions = z.output<typeof CommonOptionsSchema>
 
+/** Of what reads weights and does not change them. */
+export const quantisedOption = (fallback: boolean) =>
+  flag('on the CPU, use weights of a GGUF file in its block formats, as they are; else they become --dtype', fallback)
+
 const { device, dtype, rotaryDtype, allowTf32, offline } = commonOptions
 const threads = optionalInteger('CPU threads; 0 is every core', { min: 0, max: MAX_THREADS })
 
 /** Options of the library's functions that load a model. */
-export const LoadSchema = z.strictObject({ device, threads, dtype, rotaryDtype, allowTf32, offline })
+export const LoadSchema = z.strictObject({
+  device,
+  threads,
+  dtype,
+  rotaryDtype,
+  allowTf32,
+  offline,
+  quantised: quantisedOption(false),
+})
 
 /** Those of a command's options that say how its model is loaded. */
 export function loadOptions({ device, threads, dtype, rotaryDtype, allowTf32, offline }: CommonOptions) {

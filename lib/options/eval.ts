@@ -1,6 +1,14 @@
 /** Options of `mora eval` and `evaluate()`. */
 import { z } from 'zod'
-import { adapterOptions, commonOptions, dataOption, limitOption, modelOption, rowOptions } from './common.js'
+import {
+  adapterOptions,
+  commonOptions,
+  dataOption,
+  limitOption,
+  modelOption,
+  quantisedOption,
+  rowOptions,
+} from './common.js'
 import { choice, integer, optionalChoice, optionalInteger, text, texts } from './option.js'
 
 export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall'] as const
@@ -11,6 +19,7 @@ const task = 'Of one task:'
 export const EvalSchema = z.strictObject({
   model: modelOption,
   ...adapterOptions,
+  quantised: quantisedOption(false),
   task: optionalChoice('what to measure', TASKS),
   ...rowOptions,
   data: dataOption('evaluation-data', 'test, else validation'),

@@ -1,11 +1,12 @@
 /** Options of `mora generate` and `generate()`. */
 import { z } from 'zod'
-import { adapterOptions, commonOptions, modelOption, rowOptions } from './common.js'
+import { adapterOptions, commonOptions, modelOption, quantisedOption, rowOptions } from './common.js'
 import { flag, integer, real, text } from './option.js'
 
 export const GenerateSchema = z.strictObject({
   model: modelOption,
   ...adapterOptions,
+  quantised: quantisedOption(true),
   prompt: text('what to continue or answer; absent on a terminal: a chat', 'P', { expects: 'a non-empty text' }),
   system: text('the system message of the chat template', 'TEXT', { expects: 'a non-empty text' }),
   raw: flag('no template: continue the prompt as it stands'),

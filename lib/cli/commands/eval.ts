@@ -27,7 +27,7 @@ export const evalCommand = defineCommand({
       import('../../models/index.js'),
       import('../../eval/index.js'),
     ])
-    const model = await loadModel(options.model!, loadOptions(options))
+    const model = await loadModel(options.model!, { ...loadOptions(options), quantised: options.quantised })
     const progress = new Progress(terminal.stderr, options)
     try {
       if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)

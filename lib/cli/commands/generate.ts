@@ -32,7 +32,7 @@ export const generateCommand = defineCommand({
       throw new UsageError('missing-option', 'Missing --prompt; it is required where there is no terminal to chat on.')
     }
     const { loadModel } = await import('../../models/index.js')
-    const model = await loadModel(options.model!, loadOptions(options))
+    const model = await loadModel(options.model!, { ...loadOptions(options), quantised: options.quantised })
     try {
       if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
       return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)

@@ -1,4 +1,4 @@
-import { type FloatDType, native } from '../../native.js'
+import { type FloatDType, isBlockDType, native } from '../../native.js'
 import { type Destination, destinationOr } from '../destination.js'
 import { Parameter } from '../parameter.js'
 import { scope } from '../scope.js'
@@ -18,6 +18,16 @@ export function operand(weight: Tensor, dtype: FloatDType): Tensor {
   return values
 }
 
+/** The same for y = x weightᵀ, which the CPU multiplies with blocks as they are. */
+export function transposedOperand(weight: Tensor, dtype: FloatDType): Tensor {
+  return isBlockDType(weight.dtype) && weight.device.kind === 'cpu' ? weight : operand(weight, dtype)
+}
+
+/** A weight in a float dtype: itself, or the values of its blocks in float32. */
+function floatsOf(weight: Tensor): Tensor {
+  return isBlockDType(weight.dtype) ? operand(weight, 'float32') : weight
+}
+
 /**
  * y [T, d] = x [T, k] weight [d, k]ᵀ, in x's dtype with float32 accumulation. A frozen weight of any dtype gets no
  * gradient; a Parameter's is float32.
@@ -25,7 +35,7 @@ export function operand(weight: Tensor, dtype: FloatDType): Tensor {
 export function linear(x: Tensor, weight: Tensor, into?: Destination): Tensor {
   const dtype = x.dtype as FloatDType
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
-  native.matmul(x.native, false, operand(weight, dtype).native, true, y.native, 1, accumulate)
+  native.matmul(x.native, false, transposedOperand(weight, dtype).native, true, y.native, 1, accumulate)
   const saved = weight.requiresGrad ? [weight, x] : [weight]
   return record(y, [x, weight], saved, (dY, [w, input], [dX, dWeight]) => {
     dX!.write((target, add) => native.matmul(dY.native, false, operand(w!, dtype).native, false, target.native, 1, add))
@@ -79,12 +89,13 @@ function productOfUpdates(
   const multiply = (a: Tensor, w: Tensor, transpose: boolean, target: Tensor, add: boolean) =>
     scope(() => {
       const sum = Tensor.empty(w.shape, { device: w.device })
-      if (withWeight) native.dequantise(w.native, sum.native)
+      const values = floatsOf(w)
+      if (withWeight) native.dequantise(values.native, sum.native)
       else native.fill(sum.native, 0)
       for (const [i, update] of updates.entries()) {
         const { from, to } = update
         const untouched = withWeight && updates.findIndex((other) => other.from === from) === i
-        update.addTo(sum.rows(from, to), w.rows(from, to), untouched)
+        update.addTo(sum.rows(from, to), values.rows(from, to), untouched)
       }
       native.matmul(a.native, false, sum.native, transpose, target.native, 1, add)
     })
@@ -92,9 +103,10 @@ function productOfUpdates(
   const parameters = updates.flatMap((update) => update.parameters)
   return record(y, [x, ...parameters], [weight, x], (dY, [w, input], [dX, ...targets]) => {
     dX!.write((target, add) => multiply(dY, w!, false, target, add))
+    const values = floatsOf(w!)
     for (const update of updates) {
       const own = targets.splice(0, update.parameters.length)
-      update.backward(dY.columns(update.from, update.to), input!, own, w!.rows(update.from, update.to))
+      update.backward(dY.columns(update.from, update.to), input!, own, values.rows(update.from, update.to))
     }
   })
 }
@@ -103,7 +115,8 @@ function productOfUpdates(
  * W + ΔW [d, k] in float32 for a frozen W, with gradients of the changes' parameters: for a weight that is looked up, or read
  * in many products.
  */
-export function changedWeight(weight: Tensor, updates: readonly Omit<WeightUpdate, 'from' | 'to'>[]): Tensor {
+export function changedWeight(stored: Tensor, updates: readonly Omit<WeightUpdate, 'from' | 'to'>[]): Tensor {
+  const weight = floatsOf(stored)
   const sum = Tensor.empty(weight.shape, { device: weight.device })
   native.dequantise(weight.native, sum.native)
   for (const [i, update] of updates.entries()) update.addTo(sum, weight, i === 0)

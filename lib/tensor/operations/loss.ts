@@ -1,7 +1,7 @@
 import { type FloatDType, native } from '../../native.js'
 import { isRecording, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
-import { operand } from './linear.js'
+import { operand, transposedOperand } from './linear.js'
 
 /** Bytes of logits that exist at one time. */
 const logitsBudget = 48 * 2 ** 20
@@ -33,7 +33,7 @@ export function linearCrossEntropy(
   const wanted = isRecording() && (hidden.requiresGrad || head.requiresGrad)
   const dHidden = wanted && hidden.requiresGrad ? Tensor.empty(hidden.shape, hidden) : null
   const dHead = wanted && head.requiresGrad ? Tensor.zeros(head.shape, { device }) : null
-  const weight = operand(head, dtype)
+  const weight = wanted ? operand(head, dtype) : transposedOperand(head, dtype)
   for (const [from, to] of chunks(rows, head.shape[0]!)) {
     const x = hidden.rows(from, to)
     const logits = products(x, weight, scale)
@@ -90,7 +90,7 @@ export function logitsOf(hidden: Tensor, head: Tensor, { scale, softcap }: Logit
 
 /** scale · hidden headᵀ [N, V] in float32. */
 function products(hidden: Tensor, head: Tensor, scale: number): Tensor {
-  const weight = operand(head, hidden.dtype as FloatDType)
+  const weight = transposedOperand(head, hidden.dtype as FloatDType)
   const logits = Tensor.empty([hidden.shape[0]!, head.shape[0]!], { device: hidden.device })
   native.matmul(hidden.native, false, weight.native, true, logits.native, scale, false)
   return logits
