@@ -1,6 +1,5 @@
-import { native } from '../native.js'
 import { keep } from '../tensor/scope.js'
-import { Tensor } from '../tensor/tensor.js'
+import type { Tensor } from '../tensor/tensor.js'
 
 /** Rows that say what is usual in a table. */
 const SAMPLES = 128
@@ -24,8 +23,6 @@ export async function untrainedRows(table: Tensor, ids: readonly number[]): Prom
 
 async function lengthOf(table: Tensor, row: number): Promise<number> {
   using view = keep(table.rows(row, row + 1))
-  using floats = keep(Tensor.empty(view.shape, { device: table.device }))
-  native.dequantise(view.native, floats.native)
-  const values = (await floats.data()) as Float32Array
+  const values = (await view.data()) as Float32Array
   return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0))
 }

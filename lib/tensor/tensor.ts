@@ -1,4 +1,4 @@
-import { type DType, type NativeDevice, type NativeTensor, native } from '../native.js'
+import { type DType, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native.js'
 import { backward } from './backward.js'
 import { bfloat16BitsToFloat32, float16BitsToFloat32, float32ToBfloat16Bits, float32ToFloat16Bits } from './half.js'
 import { adopt, forget } from './scope.js'
@@ -112,8 +112,9 @@ export class Tensor implements Disposable {
     return this.#native.read()
   }
 
-  /** The values as float32 (integers as they are). */
+  /** The values as float32 (integers as they are), of dense block formats too. */
   async data(): Promise<Float32Array | Int32Array | BigInt64Array | Uint8Array> {
+    if (isBlockDType(this.dtype)) return await readBlocks(this)
     const values = await this.#native.read()
     if (!(values instanceof Uint16Array)) return values
     return Float32Array.from(values, this.dtype === 'bfloat16' ? bfloat16BitsToFloat32 : float16BitsToFloat32)
@@ -153,6 +154,16 @@ export class Tensor implements Disposable {
 
   [Symbol.dispose](): void {
     this.dispose()
+  }
+}
+
+async function readBlocks({ native: blocks, device, shape }: Tensor): Promise<Float32Array> {
+  const values = native.empty(device, 'float32', shape)
+  try {
+    native.dequantise(blocks, values)
+    return (await values.read()) as Float32Array
+  } finally {
+    values.dispose()
   }
 }
 
