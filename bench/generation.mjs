@@ -1,9 +1,10 @@
 // How fast a prompt is read and one stream of tokens is generated, against this machine's products and memory bandwidth,
-// and against PyTorch with the same weights:
+// against PyTorch with the same weights, and, of weights in block formats, against bfloat16:
 //   npm run bench -- generation [--prompt 512] [--tokens 64] [--dtypes bfloat16,float32]
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { loadModel } from '../dist/models/index.js'
+import { loadModel, ModelSource } from '../dist/models/index.js'
+import { isBlockDType } from '../dist/native.js'
 import { textIds } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
@@ -21,7 +22,7 @@ const options = readOptions({
 
   --prompt N       tokens of the prompt, default 512
   --tokens N       generated after the first, default 64
-  --dtypes LIST    bfloat16, float32; default both`,
+  --dtypes LIST    bfloat16, float32; default both. With bfloat16, also weights in blocks: Q8_0, and the model's own`,
   own: {
     prompt: { type: 'string', default: '512' },
     tokens: { type: 'string', default: '64' },
@@ -48,13 +49,14 @@ for (const dtype of dtypes) {
   const peaks = await measurePeaks(device, dtype, readingProducts(config, prompt), ['forward'])
   bandwidths.push(peaks.bandwidth)
   lines.push(...(await measure(dtype, peaks)))
+  if (dtype === 'bfloat16') for (const stored of await inBlocks()) lines.push(...(await measureBlocks(stored, peaks)))
 }
 const bandwidth = Math.max(...bandwidths)
 console.log(`\nMemory ${bandwidth.toFixed(1)} GB/s`)
 report({ benchmark: 'generation', machine, options, lines, notes: [...notes], facts: { prompt, newTokens, bandwidth } })
 
 async function measure(dtype, peaks) {
-  const model = await loadModel(copy, { device: 'cpu', dtype, threads })
+  const model = await load(copy, dtype)
   const task = { model: copy, tokens: tokenFile, prompt, newTokens, dtype, threads }
   const processes = await pytorchSides('generate.py', task, options, notes)
   try {
@@ -62,37 +64,60 @@ async function measure(dtype, peaks) {
     const theirs = processes.map((side) => ({ name: side.name, run: () => side.ask({ task: 'generate' }) }))
     const sides = [ours, ...theirs]
     const results = await takeTurns(sides, options.rounds)
-    const linears = model.linears()
-    const best = Math.max(...bandwidths)
-    const line = (name, key, tokens, possible) => ({
-      name: `${name}, ${dtype}`,
-      amount: tokens,
-      unit: 'tokens/s',
-      possible,
-      sides: timedSides(sides, results, (result) => result[key]).map((side, i) => ({
-        ...side,
-        ...(i > 0 && sameText(results[0][0].ids, results[i][0].ids, dtype)),
-      })),
-    })
-    return [
-      line(
-        'reading the prompt',
-        'prefill',
-        prompt,
-        readingBound({ config, tokens: prompt, dtype, peaks, bandwidth: best }),
-      ),
-      line(
-        'generating',
-        'decode',
-        newTokens,
-        decodingBound({ config, linears, prompt, tokens: newTokens, dtype, bandwidth: best }),
-      ),
-    ]
+    return linesOf(model, dtype, dtype, peaks, sides, results)
   } finally {
     await stopAll(processes)
     model.dispose()
     device.trim()
   }
+}
+
+/** The model in Q8_0, and as it is where it is in another block format: `{ format, path }`. */
+async function inBlocks() {
+  const path = join(folder, 'q8_0.gguf')
+  const model = await load(copy, 'float32')
+  await model.save(path, { dtype: 'q8_0' })
+  model.dispose()
+  const format = (await ModelSource.open(options.model)).storedDType()
+  const own = isBlockDType(format) && format !== 'q8_0' ? [{ format, path: options.model }] : []
+  return [{ format: 'q8_0', path }, ...own]
+}
+
+/** Weights as they are stored, in turn with the same weights in bfloat16. */
+async function measureBlocks({ format, path }, peaks) {
+  const [blocks, floats] = [await load(path, 'bfloat16', true), await load(path, 'bfloat16')]
+  const sides = [
+    { name: `weights in ${format}`, run: () => generate(blocks) },
+    { name: 'weights in bfloat16', run: () => generate(floats) },
+  ]
+  const results = await takeTurns(sides, options.rounds)
+  const lines = linesOf(blocks, format, 'bfloat16', peaks, sides, results)
+  for (const model of [blocks, floats]) model.dispose()
+  device.trim()
+  return lines
+}
+
+function load(path, dtype, quantised = false) {
+  return loadModel(path, { device: 'cpu', dtype, threads, quantised })
+}
+
+/** `stored` is the dtype of weights, `dtype` that of activations. */
+function linesOf(model, stored, dtype, peaks, sides, results) {
+  const bandwidth = Math.max(...bandwidths)
+  const weights = [...model.linears().map(({ weight }) => weight), model.head]
+  const line = (name, key, tokens, possible) => ({
+    name: `${name}, ${stored}`,
+    amount: tokens,
+    unit: 'tokens/s',
+    possible,
+    sides: timedSides(sides, results, (result) => result[key]).map((side, i) => ({
+      ...side,
+      ...(i > 0 && sameText(results[0][0].ids, results[i][0].ids, dtype)),
+    })),
+  })
+  const reading = readingBound({ config, tokens: prompt, dtype, peaks, bandwidth })
+  const decoding = decodingBound({ config, weights, prompt, tokens: newTokens, dtype, bandwidth })
+  return [line('reading the prompt', 'prefill', prompt, reading), line('generating', 'decode', newTokens, decoding)]
 }
 
 /** Seconds of choosing the first token and of choosing the others, and all of them. */

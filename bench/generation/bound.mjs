@@ -1,4 +1,5 @@
 // The least time that reading a prompt and generating can take on this machine, from what it was measured to do.
+import { storedBytes } from '../../dist/io/stored-dtype.js'
 import { attentionPairs, forwardBytes } from '../training/bound.mjs'
 import { productsOf } from '../training/model-sizes.mjs'
 
@@ -19,10 +20,9 @@ export function readingBound({ config, tokens, dtype, peaks, bandwidth }) {
 }
 
 /** Seconds of reading every weight, and the keys and values so far, once for each of `tokens` after a prompt. */
-export function decodingBound({ config, linears, prompt, tokens, dtype, bandwidth }) {
-  const { layers, keyValueHeads, headSize, hiddenSize, vocabularySize } = config
-  const weights = linears.reduce((sum, { inFeatures, outFeatures }) => sum + inFeatures * outFeatures, 0)
-  const head = hiddenSize * vocabularySize
+export function decodingBound({ config, weights, prompt, tokens, dtype, bandwidth }) {
+  const { layers, keyValueHeads, headSize } = config
+  const bytes = weights.reduce((sum, { dtype, shape: [rows, columns] }) => sum + storedBytes(dtype, rows * columns), 0)
   const cached = layers * 2 * keyValueHeads * headSize * (prompt + tokens / 2)
-  return (tokens * (weights + head + cached) * bytesOf[dtype]) / (bandwidth * 1e9)
+  return (tokens * (bytes + cached * bytesOf[dtype])) / (bandwidth * 1e9)
 }

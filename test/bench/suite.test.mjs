@@ -51,6 +51,16 @@ describe('benchmarks', { timeout: 300_000 }, () => {
       expect(sides.slice(1).map(({ agrees }) => agrees)).toEqual(theirs.map(() => true))
   })
 
+  test('generation: weights in blocks take turns with the same weights in bfloat16', () => {
+    const sizes = ['--prompt', '40', '--tokens', '8', '--dtypes', 'bfloat16']
+    const report = measured('bench/generation.mjs', model, ...sizes)
+    expect(sidesOf(report).slice(2)).toEqual([
+      ['reading the prompt, q8_0', ['weights in q8_0', 'weights in bfloat16']],
+      ['generating, q8_0', ['weights in q8_0', 'weights in bfloat16']],
+    ])
+    expectMeasured(report)
+  })
+
   test('merge: every merged weight is that of a dense ΔW', () => {
     const report = measured('bench/merge.mjs', model, '--dtypes', 'float32')
     expect(sidesOf(report)).toEqual(
@@ -183,10 +193,13 @@ describe('reports', () => {
 
   test('generating reads each weight once a token, and the keys and values so far', () => {
     const config = { layers: 2, keyValueHeads: 3, headSize: 4, hiddenSize: 10, vocabularySize: 100 }
-    const linears = [{ inFeatures: 10, outFeatures: 20 }]
-    // 200 + 1000 weights, and 2 · 2 · 3 · 4 numbers for each of 5 + 4 / 2 tokens.
-    const bytes = 2 * 4 * (1200 + 48 * 7)
-    const seconds = decodingBound({ config, linears, prompt: 5, tokens: 4, dtype: 'bfloat16', bandwidth: 1 })
+    const weights = [
+      { dtype: 'bfloat16', shape: [20, 10] },
+      { dtype: 'q8_0', shape: [10, 64] },
+    ]
+    // 200 numbers, 20 blocks of 34 bytes, and 2 · 2 · 3 · 4 numbers for each of 5 + 4 / 2 tokens.
+    const bytes = 4 * (2 * 200 + 20 * 34 + 2 * 48 * 7)
+    const seconds = decodingBound({ config, weights, prompt: 5, tokens: 4, dtype: 'bfloat16', bandwidth: 1 })
     expect(seconds).toBeCloseTo(bytes / 1e9, 15)
   })
 })
