@@ -4,6 +4,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadModel, ModelSource } from '../dist/models/index.js'
+import { writeModel } from '../dist/models/write.js'
 import { isBlockDType } from '../dist/native.js'
 import { textIds } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
@@ -75,9 +76,10 @@ async function measure(dtype, peaks) {
 /** The model in Q8_0, and as it is where it is in another block format: `{ format, path }`. */
 async function inBlocks() {
   const path = join(folder, 'q8_0.gguf')
-  const model = await load(copy, 'float32')
-  await model.save(path, { dtype: 'q8_0' })
-  model.dispose()
+  const source = await ModelSource.open(copy)
+  const fill = (name, values) => source.loadInto(name, values)
+  await writeModel({ config: source.config, tokenizer: null, source, device, fill }, path, { dtype: 'q8_0' })
+  source.unmap()
   const format = (await ModelSource.open(options.model)).storedDType()
   const own = isBlockDType(format) && format !== 'q8_0' ? [{ format, path: options.model }] : []
   return [{ format: 'q8_0', path }, ...own]
