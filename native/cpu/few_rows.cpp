@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "cpu/convert.h"
 #include "cpu/float_types.h"
 #include "cpu/parallel.h"
 #include "cpu/tensor_view.h"
@@ -72,6 +73,35 @@ void storeSums(const float (*sums)[kOutputs], const TensorDesc& c, int64_t begin
   });
 }
 
+/// Four sums, so that none waits for the one before.
+template <typename T>
+HWY_INLINE float floatDot(const float* HWY_RESTRICT x, const T* HWY_RESTRICT w, int64_t k) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  FloatVector sums[4] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
+  const auto addTo = [&](FloatVector& sum, int64_t i, auto part)
+                         HWY_ATTR { sum = hn::MulAdd(load(w + i, part), load(x + i, part), sum); };
+  int64_t at = 0;
+  for (; at + 4 * lanes <= k; at += 4 * lanes) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) addTo(sums[i], at + i * lanes, WholeVector{});
+  }
+  forVectors(k - at, [&](int64_t i, auto part) HWY_ATTR { addTo(sums[0], at + i, part); });
+  return hn::ReduceSum(FloatTag(), hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])));
+}
+
+void MultiplyFloats(const float* x, const TensorDesc& weight, const TensorDesc& c, int64_t begin, int64_t end,
+                    float alpha, bool accumulate) {
+  withFloatType(weight.dtype, "matmul", [&](auto type) HWY_ATTR {
+    float sums[1][kOutputs];
+    for (int64_t from = begin; from < end; from += kOutputs) {
+      const int64_t to = std::min(end, from + kOutputs);
+      for (int64_t output = from; output < to; ++output)
+        sums[0][output - from] = floatDot(x, rowOf<const decltype(type)>(weight, output), weight.shape[1]);
+      storeSums(sums, c, from, to, alpha, accumulate);
+    }
+  });
+}
+
 /// Four rows of activations meet an unpacked block at a time; others find the block in the nearest cache.
 template <class Format>
 void multiplyBlocks(const FixedRows& x, const TensorDesc& weight, const TensorDesc& c, int64_t begin, int64_t end,
@@ -125,6 +155,7 @@ namespace mora::cpu {
 
 HWY_EXPORT(FixRows);
 HWY_EXPORT(MultiplyBlocks);
+HWY_EXPORT(MultiplyFloats);
 
 bool hasBlockProduct(DType type) {
   return type == DType::q8_0 || type == DType::q4_0 || type == DType::q4_1 || type == DType::q4_k ||
@@ -141,6 +172,19 @@ void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const Tensor
   });
   parallelRanges(outputs, depth, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(MultiplyBlocks)(x, weight, c, begin, end, alpha, accumulate);
+  });
+}
+
+void multiplyOneRow(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
+  const int64_t outputs = c.shape[1], depth = a.shape[1];
+  const float* x = static_cast<const float*>(a.data);
+  if (a.dtype != DType::f32) {
+    auto* const values = static_cast<float*>(scratch<42>(static_cast<size_t>(depth) * sizeof(float)));
+    convertRow(a.dtype, a.data, DType::f32, values, depth);
+    x = values;
+  }
+  parallelRanges(outputs, depth, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(MultiplyFloats)(x, weight, c, begin, end, alpha, accumulate);
   });
 }
 

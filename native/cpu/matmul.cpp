@@ -316,6 +316,8 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     return copy(denseC, c, 1);
   }
   const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
+  if (c.rank == 2 && m == 1 && !transposeA && transposeB && b.strides[1] == 1)
+    return multiplyOneRow(a, b, c, alpha, accumulate);
   const bool widen = a.dtype != b.dtype || a.dtype == DType::f16;
   if (widen || (a.dtype == DType::bf16 && (!onednnMultipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k)))))
     multiplyWidened(a, transposeA, b, transposeB, c, alpha, accumulate);
