@@ -37,13 +37,13 @@ export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): 
  * Loads the addon once. Throws a `MoraError` (`no-binary`) that lists each candidate with the cause why it was not taken
  * and the command that builds one. `reload` looks again although it is loaded.
  */
-export function loadBinary(candidates = binaryCandidates(), { reload = false } = {}): object {
-  if (loaded && !reload) return loaded
+export function loadBinary(candidates?: readonly string[], { reload = false } = {}): object {
+  if (loaded && !reload) return loaded // every operation comes here
   // OpenMP's threads spin for milliseconds at every barrier by default, which starves whoever else uses the cores. It reads
   // this when it is loaded, which is now.
   process.env.GOMP_SPINCOUNT ??= '30000'
   const causes: string[] = []
-  for (const candidate of candidates) {
+  for (const candidate of candidates ?? binaryCandidates()) {
     try {
       const prebuilt = !isAbsolute(candidate)
       const path = prebuilt ? prebuiltFile(candidate) : candidate

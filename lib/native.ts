@@ -13,28 +13,28 @@ import { loadBinary } from './native-binary.js'
 export type FloatDType = 'float32' | 'bfloat16' | 'float16'
 export type PlainDType = FloatDType | 'int32' | 'int64' | 'uint8'
 /** Block formats of GGUF: storage of frozen weights only. */
-export const blockDTypes = [
-  'q4_0',
-  'q4_1',
-  'q5_0',
-  'q5_1',
-  'q8_0',
-  'q2_k',
-  'q3_k',
-  'q4_k',
-  'q5_k',
-  'q6_k',
-  'iq4_nl',
-  'iq4_xs',
-  'mxfp4',
-  'tq1_0',
-  'tq2_0',
-] as const
-export type BlockDType = (typeof blockDTypes)[number]
+export type BlockDType =
+  | 'q4_0'
+  | 'q4_1'
+  | 'q5_0'
+  | 'q5_1'
+  | 'q8_0'
+  | 'q2_k'
+  | 'q3_k'
+  | 'q4_k'
+  | 'q5_k'
+  | 'q6_k'
+  | 'iq4_nl'
+  | 'iq4_xs'
+  | 'mxfp4'
+  | 'tq1_0'
+  | 'tq2_0'
 export type DType = PlainDType | BlockDType
 
-export function isBlockDType(dtype: string): dtype is BlockDType {
-  return (blockDTypes as readonly string[]).includes(dtype)
+const plainDTypes: ReadonlySet<DType> = new Set(['float32', 'bfloat16', 'float16', 'int32', 'int64', 'uint8'])
+
+export function isBlockDType(dtype: DType): dtype is BlockDType {
+  return !plainDTypes.has(dtype)
 }
 
 /** More than any machine has cores; an OpenMP runtime that cannot make as many threads as it is asked for ends the process. */

@@ -166,7 +166,7 @@ export class ModelSource {
   /** The block format in which a matrix can be used as it is stored; null where it has none. */
   blockFormat(name: string): BlockDType | null {
     const { dtype, shape, transposed, excess } = this.#location(name)
-    return isBlockDType(dtype) && shape.length === 2 && !transposed && !excess ? dtype : null
+    return isComputable(dtype) && isBlockDType(dtype) && shape.length === 2 && !transposed && !excess ? dtype : null
   }
 
   /** Matrices of one block format and equally many columns, one below the other, as a new tensor of that format. */
