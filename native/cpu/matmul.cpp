@@ -254,7 +254,7 @@ void multiplyUnpacked(const TensorDesc& a, bool transposeA, const TensorDesc& b,
     TensorDesc source = b;
     source.data = static_cast<std::byte*>(b.data) + row * b.strides[0] / blocks.blockSize * blocks.blockBytes;
     source.shape[0] = rows.length;
-    const TensorDesc panel{scratch<23>(static_cast<size_t>(std::min(most, n) * k * values.blockBytes)),
+    const TensorDesc panel{scratch<24>(static_cast<size_t>(std::min(most, n) * k * values.blockBytes)),
                            a.dtype,
                            2,
                            {rows.length, k},

@@ -114,6 +114,7 @@ describe.runIf(onCpu).each(formats)('%s', (format) => {
     { rows: 3, outputs: 389, blocks: 5 },
     { rows: 0, outputs: 4, blocks: 1 },
     { rows: 33, outputs: 150, blocks: 2 },
+    { rows: 1030, outputs: 70, blocks: 1 },
   ])('$rows rows, $outputs outputs, $blocks blocks, added in float32', async (sizes) => {
     for (const dtype of ['float32', 'bfloat16'] as const)
       expect(await errorOfProduct(format, { ...sizes, dtype, added: -1.5 }), dtype).toBeLessThan(1)
