@@ -174,7 +174,10 @@ async function orMalformed<Result>(where: string, read: () => Promise<Result>): 
     return await read()
   } catch (cause) {
     if (cause instanceof MoraError || (cause as NodeJS.ErrnoException).syscall) throw cause
-    const problem = cause instanceof TypeError ? 'its description of itself is damaged' : (cause as Error).message
+    const { message } = cause as Error
+    // The reader quotes what is not there, or is of another type, as it comes.
+    const isPlain = !(cause instanceof TypeError) && !/\bundefined\b|\[object /.test(message)
+    const problem = isPlain ? message : 'its description of itself is damaged'
     throw new InputError('malformed-parquet', `${where}: the Parquet file cannot be read: ${problem}.`, { cause })
   }
 }

@@ -97,6 +97,22 @@ describe('Parquet', () => {
     expect(after).toEqual(before)
   })
 
+  it('tells of a damaged page in words, whatever byte of its header it is', async () => {
+    const bytes = parquetBytes({ text: ['one', 'two', 'three'] }, { codec: 'UNCOMPRESSED' })
+    for (let at = 4; at < 40; at++) {
+      for (const value of [0x00, 0x11, 0x1c, 0x2c, 0xff]) {
+        const damaged = Buffer.from(bytes)
+        damaged[at] = value
+        const message = await read('damaged.parquet', damaged).then(
+          () => '',
+          (error: Error) => error.message,
+        )
+        expect(message, `byte ${at}, ${value}`).not.toMatch(/undefined|\[object/)
+        if (message) expect(message).toMatch(/^damaged\.parquet/)
+      }
+    }
+  })
+
   it('names the file and rows of what is damaged', async () => {
     const bytes = parquetBytes({ text: Array.from({ length: 30 }, (_, i) => long(i)) }, { rowGroupSize: 10 })
     await expect(read('cut.parquet', bytes.subarray(0, -9))).rejects.toThrow(
