@@ -3,16 +3,17 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { loadModel } from '../dist/models/index.js'
 import { textIds } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
+import { saveFreshAdapter } from './common/fresh-adapter.mjs'
 import { describeMachine } from './common/machine.mjs'
-import { adapterConfig, parseMethod } from './common/methods.mjs'
+import { parseMethod } from './common/methods.mjs'
 import { copyModel } from './common/model-copy.mjs'
 import { dtypeOf, readOptions, whole } from './common/options.mjs'
 import { pytorchCommand, pytorchMethods } from './common/pytorch.mjs'
 import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
+import { trainCommand } from './common/train-command.mjs'
 import { spread, takeTurns } from './common/turns.mjs'
 import { stageTimes } from './load/stages.mjs'
 
@@ -52,7 +53,6 @@ const parts = {
   'second step': ['first step', 'second step'],
 }
 const script = fileURLToPath(new URL('./load/ours.mjs', import.meta.url))
-const command = fileURLToPath(new URL('../dist/cli/main.js', import.meta.url))
 
 const lines = await contest(`checkpoint in ${dtype}`, copy, options.pytorch && pytorchMethods.includes(method.name))
 if (options.model.endsWith('.gguf')) lines.push(...(await contest('the GGUF file', options.model, false)))
@@ -64,12 +64,14 @@ async function contest(what, model, againstPytorch) {
     Object.values(parts)
       .flat()
       .find((stage) => stage === line)
+  const output = join(folder, 'out')
+  const command = trainCommand({ model, data, output, method, dtype, rows, length, steps: 2, threads })
   const sides = [
     {
       name: 'node-mora',
       run: () => stageTimes([process.execPath, [script, JSON.stringify(task)]], ownStage),
     },
-    { name: 'mora train', run: () => stageTimes([process.execPath, [command, ...trainArguments(model)]], stepStage) },
+    { name: 'mora train', run: () => stageTimes([process.execPath, command], stepStage) },
   ]
   if (againstPytorch)
     sides.push({
@@ -97,28 +99,15 @@ function stepStage(line) {
   return step && ['first step', 'second step'][step - 1]
 }
 
-function trainArguments(model) {
-  const kind = method.name === 'lora' ? ['--method', 'lora'] : ['--method', 'mora', '--operator', method.name]
-  return [
-    ...['train', '--model', model, '--data', data, '--output', join(folder, 'out'), '--overwrite'],
-    ...[...kind, '--rank', String(method.rank), '--device', 'cpu', '--dtype', dtype],
-    ...['--batch-size', String(rows), '--max-length', String(length), '--max-steps', '2'],
-    ...(threads > 0 ? ['--threads', String(threads)] : []),
-  ]
-}
-
 /** What every side reads: the model in one dtype, a fresh adapter for it, tokens, and as many tokens as rows of text. */
 async function prepare() {
-  await copyModel(options.model, copy, { dtype, threads })
-  const model = await loadModel(copy, { device: 'cpu', dtype, threads })
-  await model.addAdapter('fresh', adapterConfig(method), { seed: 1 })
-  await model.saveAdapter('fresh', adapter)
-  const ids = textIds(model.tokenizer, rows, length)
+  const { tokenizer } = await copyModel(options.model, copy, { dtype, threads })
+  await saveFreshAdapter(copy, adapter, method, { dtype, threads })
+  const ids = textIds(tokenizer, rows, length)
   writeFileSync(tokens, ids)
   const texts = Array.from({ length: 2 * rows }, (_, row) => {
     const at = (row % rows) * (length + 1)
-    return JSON.stringify({ text: model.tokenizer.decode([...ids.subarray(at, at + length)]) })
+    return JSON.stringify({ text: tokenizer.decode([...ids.subarray(at, at + length)]) })
   })
   writeFileSync(data, `${texts.join('\n')}\n`)
-  model.dispose()
 }

@@ -19,6 +19,10 @@ const benchmarks = {
     summary: 'time against width, depth, tokens, rank, vocabulary, threads',
     needsModel: false,
   },
+  steps: { script: 'steps.mjs', summary: 'own steps: MoRA beside LoRA, long documents, threads' },
+  rows: { script: 'rows.mjs', summary: 'rows of a data file, packed, against padded batches' },
+  memory: { script: 'memory.mjs', summary: 'the most memory of a process that trains' },
+  'main-thread': { script: 'main-thread.mjs', summary: "JavaScript's part of a step, delays of the event loop" },
   training: { script: 'train.mjs', summary: 'training steps; its own options are in bench:train -- --help' },
 }
 const names = Object.keys(benchmarks)

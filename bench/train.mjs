@@ -46,10 +46,10 @@ for (const [label, { method }] of new Map(against.map((one) => [one.method.label
 }
 
 // The time that is left is shared by the contests that are left, by how many sides each has.
-const started = performance.now()
-let waiting = options.cases.length + 2 * against.length + dtypes.length
+const rivals = options.compileMinutes > 0 ? 2 : 1
+let left = options.minutes * 60
+let waiting = options.cases.length + (1 + rivals) * against.length + dtypes.length
 const share = (sides) => {
-  const left = options.minutes * 60 - (performance.now() - started) / 1000
   const seconds = (left * sides) / waiting
   waiting -= sides
   return seconds
@@ -60,6 +60,7 @@ for (const dtype of dtypes) {
   const methods = methodsOf(dtype)
   say(`${dtype}, ours`)
   const contest = await ownContest({ options, folder, methods, dtype, seconds: share(methods.length) })
+  left -= contest.seconds
   const lengths = Array.from({ length: rows }, () => length)
   for (const [i, side] of contest.sides.entries())
     side.bound = boundOf({
@@ -77,8 +78,9 @@ const cases = []
 for (const [i, { dtype, method }] of against.entries()) {
   const asItComes = !options.quick && against.findIndex((one) => one.dtype === dtype) === i
   say(`${dtype}, ${method.label} against PyTorch`)
-  const seconds = share(asItComes ? 3 : 2)
+  const seconds = share(1 + rivals + (asItComes ? 1 : 0))
   const contest = await pytorchContest({ options, folder, method, dtype, asItComes, seconds })
+  left -= contest.seconds
   for (const note of contest.notes) notes.add(note)
   for (const side of contest.sides.slice(1))
     side.comparison = lossDifference(contest.sides[0].losses, side.losses, dtype)

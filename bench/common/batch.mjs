@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 
 const text = new URL('../../LICENSE', import.meta.url)
 
@@ -6,6 +6,12 @@ const text = new URL('../../LICENSE', import.meta.url)
 export function textIds(tokenizer, rows, length) {
   const ids = tokenizer.encode(readFileSync(text, 'utf8'))
   return Int32Array.from({ length: rows * (length + 1) }, (_, i) => ids[i % ids.length])
+}
+
+/** The same rows as a data file, each of `length` tokens. */
+export function writeTokenRows(file, ids, rows, length) {
+  const row = (i) => [...ids.subarray(i * (length + 1), i * (length + 1) + length)]
+  writeFileSync(file, Array.from({ length: rows }, (_, i) => `${JSON.stringify({ input_ids: row(i) })}\n`).join(''))
 }
 
 /** Each row is a document whose every token has a target: the last one's is the id after the row. */

@@ -13,7 +13,7 @@ const shared = {
   help: { type: 'boolean', default: false },
 }
 
-const sharedHelp = `  --rounds N       measured runs of each side, taken in turn after one that is not counted; default 7
+const sharedHelp = `  --rounds N       measured runs of each side, taken in turn after one that is not counted; default ROUNDS
   --threads N      default all cores
   --python FILE    an interpreter that has torch; default /usr/bin/python3
   --blas FOLDER    where PyTorch finds its libblas.so.3; default the system's
@@ -24,19 +24,19 @@ const dtypes = ['bfloat16', 'float32']
 
 /**
  * What a benchmark is asked for: the shared options and its `own`, as parseArgs has them, `pytorch` (a version or null),
- * and the model, unless it `needsModel: false`. A wrong option ends the process.
+ * and the model, unless it `needsModel: false`. `rounds` is their default. A wrong option ends the process.
  */
-export function readOptions({ usage, own = {}, needsModel = true }) {
+export function readOptions({ usage, own = {}, needsModel = true, rounds = 7 }) {
   return orUsageError(() => {
     const { values, positionals } = parseArgs({ allowPositionals: needsModel, options: { ...own, ...shared } })
     if (values.help) {
-      console.log(`${usage}\n${sharedHelp}`)
+      console.log(`${usage}\n${sharedHelp.replace('ROUNDS', rounds)}`)
       process.exit(0)
     }
     return {
       ...values,
       model: needsModel ? modelPath(positionals[0]) : undefined,
-      rounds: whole('rounds', values.rounds ?? (values.quick ? '2' : '7'), 1),
+      rounds: whole('rounds', values.rounds ?? (values.quick ? '2' : String(rounds)), 1),
       threads: whole('threads', values.threads, 0),
       pytorch: pytorchVersion(values.python),
     }

@@ -1,12 +1,13 @@
 // What every benchmark reports, for people and for bench/diff.mjs. A line is one thing that was measured:
 //
-//   { name, sides: [{ name, seconds, agrees?, agreement? }], amount?, unit?, possible? }
+//   { name, sides: [{ name, seconds, peakMemory?, agrees?, agreement? }], amount?, unit?, possible?, limit?, memoryLimit? }
 //
 // `seconds` is the spread of one run, `amount` what a run does in `unit`s (a rate without the "per second"), `possible`
-// the least seconds that the machine's measured peaks allow. Sides after the first are compared with it: `agrees` says
+// the least seconds that the machine's measured peaks allow, `limit` the most seconds that were aimed at. `peakMemory` and
+// `memoryLimit` are bytes. Sides after the first are compared with it: `agrees` says
 // whether they computed the same thing, `agreement` how well.
 import { writeFileSync } from 'node:fs'
-import { table } from './table.mjs'
+import { mebibytes, table } from './table.mjs'
 
 /** Prints the lines, writes them where `options.json` says, and lets the process fail where sides disagree. */
 export function report({ benchmark, machine, options, lines, notes = [], facts = {} }) {
@@ -33,6 +34,10 @@ const columns = [
   ['possible', (_, { amount, possible }) => rate(amount, possible)],
   ['unit', (_, { unit }) => unit],
   ['achieved', ({ seconds }, { possible }) => percent(possible, seconds.median)],
+  ['limit ms', (_, { limit }) => limit && milliseconds(limit)],
+  ['peak MiB', ({ peakMemory }) => peakMemory && mebibytes(peakMemory)],
+  ['limit MiB', (_, { memoryLimit }) => memoryLimit && mebibytes(memoryLimit)],
+  ['memory beside ours', (side, { sides }) => memoryRatio(side, sides[0])],
   ['node-mora is faster by', (side, { sides }) => ratio(side, sides[0])],
   ['agrees', ({ agreement }) => agreement],
 ]
@@ -65,6 +70,11 @@ const percent = (possible, seconds) =>
 
 const ratio = (side, first) =>
   side === first ? undefined : `${(side.seconds.median / first.seconds.median).toFixed(2)}×`
+
+const memoryRatio = ({ peakMemory }, first) =>
+  peakMemory === undefined || peakMemory === first.peakMemory
+    ? undefined
+    : `${(peakMemory / first.peakMemory).toFixed(2)}×`
 
 /** `{ agrees, agreement }` of a relative difference and the largest one that rounding explains. */
 export function agreementOf(difference, allowed) {

@@ -28,9 +28,10 @@ export class SideProcess {
     this.#lines = createInterface({ input: this.#child.stdout })[Symbol.asyncIterator]()
   }
 
-  /** Resolves with what the process says of itself once it has loaded. */
-  async ready() {
-    this.facts = await this.#answer()
+  /** Resolves with what the process says of itself once it has loaded; a process that takes longer than `seconds` is ended. */
+  async ready(seconds) {
+    const limit = seconds && setTimeout(() => this.#child.kill(), 1000 * seconds)
+    this.facts = await this.#answer().finally(() => clearTimeout(limit))
     return this.facts
   }
 

@@ -1,10 +1,18 @@
-/** One optimizer step: forward, backward, clipping, AdamW. Resolves with the mean loss and the norm before clipping. */
-export async function trainStep(model, optimizer, batch, learningRate) {
-  const { loss, targetTokens } = model.loss(batch)
-  await loss.backward()
-  const norm = optimizer.step({ learningRate, scaleGradients: 1 / targetTokens, maxGradNorm: 1 })
-  const values = { loss: (await loss.item()) / targetTokens, gradNorm: await norm.item() }
-  loss.dispose()
+/**
+ * One optimizer step: forward, backward, clipping, AdamW. `batches`: one, or several whose gradients add up. Resolves with
+ * the mean loss and the norm before clipping.
+ */
+export async function trainStep(model, optimizer, batches, learningRate) {
+  let [sum, targets] = [0, 0]
+  for (const batch of [batches].flat()) {
+    const { loss, targetTokens } = model.loss(batch)
+    await loss.backward()
+    sum += await loss.item()
+    targets += targetTokens
+    loss.dispose()
+  }
+  const norm = optimizer.step({ learningRate, scaleGradients: 1 / targets, maxGradNorm: 1 })
+  const gradNorm = await norm.item()
   norm.dispose()
-  return values
+  return { loss: sum / targets, gradNorm }
 }

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 
 class RMSNorm(nn.Module):
@@ -39,7 +40,8 @@ def sdpa_attention(q, k, v):
     return functional.scaled_dot_product_attention(q, k, v, is_causal=True)
 
 
-ATTENTIONS = {"eager": eager_attention, "sdpa": sdpa_attention}
+# The first is what one gets without asking.
+ATTENTIONS = {"sdpa": sdpa_attention, "eager": eager_attention}
 
 
 class KeyValueCache:
@@ -126,11 +128,15 @@ class Decoder(nn.Module):
 
 
 class Llama(nn.Module):
-    """Logits [B, T, V] of ids [B, T]; every row is one document."""
+    """Logits [B, T, V] of ids [B, T]; every row is one document, unless its attention and positions say otherwise.
+
+    `checkpointing`: blocks keep their input alone and run again in the backward pass.
+    """
 
     def __init__(self, config):
         super().__init__()
         self.config = config
+        self.checkpointing = False
         self.model = Decoder(config)
         self.lm_head = nn.Linear(config["hidden_size"], config["vocab_size"], bias=False)
         if config.get("tie_word_embeddings", False):
@@ -147,15 +153,21 @@ class Llama(nn.Module):
         model.load_state_dict(weights, assign=True)
         return model.requires_grad_(False)
 
-    def use_attention(self, name):
+    def use_attention(self, attend):
         for layer in self.model.layers:
-            layer.self_attn.attend = ATTENTIONS[name]
+            layer.self_attn.attend = attend
 
-    def forward(self, ids):
+    def forward(self, ids, positions=None):
+        """`positions` [T]: of packed documents, where they begin anew in each; else 0, 1, …"""
         x = self.model.embed_tokens(ids)
         cosines, sines = self.rotary(ids.shape[1], x.dtype)
+        if positions is not None:
+            cosines, sines = cosines[positions], sines[positions]
         for layer in self.model.layers:
-            x = layer(x, cosines, sines)
+            if self.checkpointing:
+                x = checkpoint(layer, x, cosines, sines, use_reentrant=False)
+            else:
+                x = layer(x, cosines, sines)
         return self.lm_head(self.model.norm(x))
 
     def next_logits(self, ids, caches, rotary):

@@ -9,18 +9,19 @@
 // of an activation.
 import { adaptersOf, productsOf } from './model-sizes.mjs'
 
-/** Seconds of each part and their sum. `lengths`: tokens of each document. */
-export function boundOf({ config, linears, method, lengths, dtype, fastBfloat16, peaks }) {
+/** Seconds of each part and their sum. `lengths`: tokens of each document; `targets`: tokens that have one, all if left out. */
+export function boundOf({ config, linears, method, lengths, targets, dtype, fastBfloat16, peaks }) {
   const tokens = lengths.reduce((sum, length) => sum + length, 0)
   // W + ΔW in bfloat16 would lose small updates: there, adapters are products of their own.
   const adapters = adaptersOf(method, linears, dtype === 'float32' || !fastBfloat16)
   const a = dtype === 'bfloat16' ? 2 : 4
   const best = peaks.best * 1e9
   const parts = {
-    products: productSeconds(productsOf(config, tokens), peaks.products),
+    products: productSeconds(productsOf(config, tokens, targets), peaks.products),
     adapters: adapters.reduce((sum, { multiplied }) => sum + 2 * tokens * multiplied, 0) / best,
     attention: attentionFlops(config, lengths) / best,
-    memory: (blockBytes(config, tokens, a) + adapterBytes(adapters, tokens, a)) / (peaks.bandwidth * 1e9),
+    memory:
+      (blockBytes(config, tokens, targets ?? tokens, a) + adapterBytes(adapters, tokens, a)) / (peaks.bandwidth * 1e9),
   }
   return { parts, seconds: Object.values(parts).reduce((sum, part) => sum + part, 0) }
 }
@@ -42,7 +43,7 @@ function attentionFlops({ layers, heads, headSize }, lengths) {
 export const attentionPairs = (lengths) => lengths.reduce((sum, length) => sum + (length * (length + 1)) / 2, 0)
 
 /** What lies between the products of the model itself. */
-function blockBytes(config, T, a) {
+function blockBytes(config, T, targets, a) {
   const {
     layers,
     hiddenSize: D,
@@ -55,7 +56,7 @@ function blockBytes(config, T, a) {
   const normBackward = 2 * 4 * T * D * a // read dY, x and the residual's gradient, write the sum
   const rotaryBackward = 2 * T * (H + K) * E * a
   const gateBackward = 5 * T * F * a // read dY, gate and up, write two gradients
-  const loss = T * V * (4 + a) // read float32 logits, write their gradient
+  const loss = targets * V * (4 + a) // read float32 logits, write their gradient
   return forwardBytes(config, T, a) + layers * (normBackward + rotaryBackward + gateBackward) + loss
 }
 

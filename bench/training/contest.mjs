@@ -14,12 +14,16 @@ export function ownContest({ options, folder, methods, dtype, seconds }) {
   return contest({ options, folder, dtype, sides, seconds })
 }
 
-/** One method of ours against PyTorch's in its best setting and, with `asItComes`, without any. */
+/**
+ * One method of ours against PyTorch's in its best setting, the same compiled if `options.compileMinutes` allow it, and, with
+ * `asItComes`, without any.
+ */
 export function pytorchContest({ options, folder, method, dtype, asItComes, seconds }) {
   const sides = [
     { kind: 'ours', name: 'node-mora', method },
     { kind: 'pytorch best', name: 'PyTorch, best', method },
   ]
+  if (options.compileMinutes > 0) sides.push({ kind: 'pytorch compiled', name: 'PyTorch, compiled', method })
   // Many times slower, so one counted step tells enough.
   if (asItComes) sides.push({ kind: 'pytorch', name: 'PyTorch', method, rounds: 1 })
   return contest({ options, folder, dtype, sides, seconds })
@@ -36,8 +40,8 @@ export function agreementContest({ options, folder, method }) {
 }
 
 /**
- * Resolves with each side's steps, memory and facts. The first step of each is not counted. Rounds end at
- * `options.rounds`, or when `seconds` have gone.
+ * Resolves with each side's steps, memory and facts, and the seconds of all steps. The first step of each is not counted.
+ * Rounds end at `options.rounds`, or when `seconds` have gone.
  */
 async function contest({ options, folder, dtype, sides, seconds }) {
   const trainers = []
@@ -46,21 +50,37 @@ async function contest({ options, folder, dtype, sides, seconds }) {
     for (const side of sides) {
       const trainer = startTrainer(side, { options, folder, dtype })
       trainers.push(trainer)
-      const facts = await trainer.ready()
+      const facts = side.kind === 'pytorch compiled' ? await compiled(trainer, options) : await trainer.ready()
+      if (!facts) {
+        notes.push(notCompiled(dtype, side.method, options))
+        trainers.pop()
+        continue
+      }
       const plainAdapters = side.kind === 'pytorch' // they are float32
       if ((dtype === 'bfloat16' && !plainAdapters) || !lacksBlas(facts)) continue
       notes.push(lacksBlasNote(side.name, dtype))
       await trainers.pop().stop()
     }
+    const start = performance.now()
     await takeRounds(trainers, options.rounds, seconds)
-    return { dtype, sides: trainers.map(resultOf), notes }
+    return { dtype, sides: trainers.map(resultOf), notes, seconds: (performance.now() - start) / 1000 }
   } finally {
     for (const trainer of trainers) await trainer.stop()
   }
 }
 
+/** What the trainer says once it has compiled its step; null where it cannot, or takes too long. */
+async function compiled(trainer, { compileMinutes }) {
+  process.stderr.write('  PyTorch compiles …\n')
+  return await trainer.ready(60 * compileMinutes).catch(() => null)
+}
+
+const notCompiled = (dtype, method, { compileMinutes }) =>
+  `PyTorch did not compile ${method.label} in ${dtype} within ${compileMinutes} minutes; it needs g++ and its own headers ` +
+  '(libtorch-dev and python3-dev of Debian).'
+
 function startTrainer({ kind, name, method, rounds = Number.POSITIVE_INFINITY }, { options, folder, dtype }) {
-  const best = kind === 'pytorch best'
+  const best = kind !== 'pytorch'
   const task = {
     model: join(folder, 'model'),
     adapter: adapterFolder(folder, method),
@@ -72,6 +92,7 @@ function startTrainer({ kind, name, method, rounds = Number.POSITIVE_INFINITY },
     threads: options.threads,
     learningRate: options.learningRate ?? 2e-5,
     best,
+    ...(kind === 'pytorch compiled' && { compile: join(folder, 'compiled') }),
   }
   const trainer =
     kind === 'ours'

@@ -4,12 +4,16 @@ import { liveBlocks } from '../../dist/tensor/operations/mora.js'
 /** Bytes of logits that the loss holds at one time; see lib/tensor/operations/loss.ts. */
 const logitsBudget = 48 * 2 ** 20
 
-/** The frozen products of a model, x [T, in] W [out, in]ᵀ, and how many of each a forward pass has. */
+/**
+ * The frozen products of a model, x [T, in] W [out, in]ᵀ, and how many of each a forward pass has. `targets`: tokens that
+ * reach the head.
+ */
 export function productsOf(
   { hiddenSize: D, intermediateSize: F, heads, keyValueHeads, headSize, vocabularySize, layers },
   tokens,
+  targets = tokens,
 ) {
-  const chunk = Math.min(tokens, Math.floor(logitsBudget / (4 * vocabularySize)))
+  const chunk = Math.min(targets, Math.floor(logitsBudget / (4 * vocabularySize)))
   const linear = (name, inFeatures, outFeatures, skipped = 0) => {
     return { name, rows: tokens, inFeatures, outFeatures, forward: layers, dX: layers - skipped }
   }
@@ -19,7 +23,7 @@ export function productsOf(
     linear('o', heads * headSize, D),
     linear('gate/up', D, 2 * F),
     linear('down', F, D),
-    { ...linear('head', D, vocabularySize), rows: chunk, forward: tokens / chunk, dX: tokens / chunk },
+    { ...linear('head', D, vocabularySize), rows: chunk, forward: targets / chunk, dX: targets / chunk },
   ]
 }
 

@@ -7,12 +7,14 @@ MODEL is a folder or a .gguf file; default: the first of $MORA_TEST_ASSETS/model
   --methods LIST   lora:RANK, rotation:RANK, sharing:RANK; default lora:8,rotation:8,sharing:8, of which float32 (and
                    --quick) takes only rotation:8 to keep the run short
   --dtypes LIST    bfloat16, float32; default both, with --quick bfloat16
+  --compile N      minutes that torch.compile may take for each method, default 5, with --quick 0: it takes no part
   --minutes N      time for all rounds together, at least one each, so that a slow machine takes fewer; default 8
   --rows N         documents of a batch, default 4; --length N: tokens of each, default 512`
 
 const own = {
   methods: { type: 'string' },
   dtypes: { type: 'string' },
+  compile: { type: 'string' },
   minutes: { type: 'string', default: '8' },
   rows: { type: 'string', default: '4' },
   length: { type: 'string', default: '512' },
@@ -30,6 +32,7 @@ export function trainingOptions() {
   return {
     ...options,
     cases: dtypes.flatMap((dtype) => methodsOf(dtype).map((method) => ({ dtype, method }))),
+    compileMinutes: whole('compile', options.compile ?? (quick ? '0' : '5'), 0),
     minutes: whole('minutes', options.minutes, 1),
     rows: whole('rows', options.rows, 1),
     length: whole('length', options.length, 1),

@@ -1,6 +1,6 @@
 /** The benchmarks run to their end on the small checkpoint, and both sides compute the same thing where PyTorch is there. */
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { differenceReport } from '../../bench/common/difference.mjs'
@@ -127,6 +127,67 @@ describe('benchmarks', { timeout: 300_000 }, () => {
     expect(lines.at(-1).sides.map(({ name }) => name)).toEqual(['1 thread', '2 threads'])
     const svg = readFileSync(plot, 'utf8')
     expect(svg.match(/<polyline/g)).toHaveLength(5)
+  })
+
+  test('steps: each is measured, and set beside the first of its kind', () => {
+    const sizes = ['--rows', '2', '--length', '24', '--long', '60', '--ranks', '2,4', '--threads', '2']
+    const report = measured('bench/steps.mjs', model, ...sizes)
+    const methods = ['lora', 'rotation', 'sharing']
+    const usual = 'rotation r=8, 2 × 24'
+    const [long, alone] = ['rotation r=8, 1 × 60', 'rotation r=8, 2 × 24, 1 thread']
+    const ofRank = (rank) => methods.map((name) => `${name} r=${rank}, 2 × 24`)
+    expect(report.lines.map(({ name }) => name)).toEqual([...ofRank(2), ...ofRank(4), usual, long, usual, alone])
+    expectMeasured({ lines: report.lines.filter(({ name }) => name !== alone) })
+    const beside = (rank) =>
+      ofRank(rank)
+        .slice(1)
+        .map((name) => `${name} beside lora r=${rank}, 2 × 24`)
+    expect(report.comparisons.map(({ name }) => name)).toEqual([
+      ...[...beside(2), ...beside(4)],
+      ...[`${long} beside ${usual}, each token`, `${alone} beside ${usual}`],
+    ])
+  })
+
+  test('rows: packed and padded rows have the same losses, step by step in float32', () => {
+    const rows = join(folder(), 'rows.jsonl')
+    const words = 'the quick brown fox jumps over the lazy dog'.split(' ')
+    const row = (_, i) => JSON.stringify({ prompt: words.slice(0, 1 + (i % 8)).join(' '), completion: `dog ${i}` })
+    writeFileSync(rows, Array.from({ length: 6 }, row).join('\n'))
+    const sizes = ['--data', rows, '--batch-size', '3', '--steps', '2', '--dtype', 'float32']
+    const report = measured('bench/rows.mjs', model, ...sizes)
+    expect(report.padded).toBeGreaterThan(report.tokens)
+    expect(report.tokens).toBeGreaterThan(report.targets)
+    const their = theirs.flatMap((name) => [`${name}, padded`, `${name}, packed`])
+    expect(sidesOf(report)).toEqual([['rows, rotation r=8, float32', ['node-mora', ...their]]])
+    expectMeasured(report)
+    expect(report.lines[0].sides.slice(1).map(({ agrees }) => agrees)).toEqual(their.map(() => true))
+  })
+
+  test('memory: a process of each side has a peak, with the same losses', () => {
+    const report = measured('bench/memory.mjs', model, '--rows', '2', '--length', '24', '--dtype', 'float32')
+    expect(sidesOf(report)).toEqual(
+      ['a step, 2 × 24', 'gradient checkpointing, 2 × 24', 'micro-batches, 2 × 96'].map((name) => [
+        name,
+        ['node-mora', 'mora train', ...theirs],
+      ]),
+    )
+    expectMeasured(report)
+    for (const { name, sides, memoryLimit } of report.lines) {
+      expect(memoryLimit, name).toBeGreaterThan(0)
+      for (const { peakMemory } of sides) expect(peakMemory, name).toBeGreaterThan(2 ** 24)
+      expect(
+        sides.slice(2).map(({ agrees }) => agrees),
+        name,
+      ).toEqual(theirs.map(() => true))
+    }
+  })
+
+  test('main-thread: the share of a step and the delays are measured', () => {
+    const { lines } = measured('bench/main-thread.mjs', model, '--rows', '2', '--length', '24')
+    const [step, cpu, delay, idle] = lines.map(({ sides }) => sides[0].seconds)
+    expect(cpu.median).toBeGreaterThan(0)
+    expect(cpu.median).toBeLessThan(step.median)
+    for (const { all } of [delay, idle]) expect(all).toEqual([expect.any(Number)])
   })
 
   test('one command runs those that are named, and refuses names that it does not know', () => {

@@ -1,0 +1,119 @@
+// Our own training steps beside each other, in one process and in turn: MoRA beside LoRA of the same rank, one long document
+// beside several short ones, one thread beside all:
+//   npm run bench -- steps [--ranks 8,128] [--long 8192]
+import { loadModel } from '../dist/models/index.js'
+import { AdamW } from '../dist/optim/adamw.js'
+import { packedBatch, textIds } from './common/batch.mjs'
+import { orUsageError } from './common/command-line.mjs'
+import { describeMachine } from './common/machine.mjs'
+import { adapterConfig, parseMethod } from './common/methods.mjs'
+import { dtypeOf, list, readOptions, whole } from './common/options.mjs'
+import { measurePeaks } from './common/peaks.mjs'
+import { report } from './common/report.mjs'
+import { table } from './common/table.mjs'
+import { trainStep } from './common/train-step.mjs'
+import { median, secondsOf, spread, takeTurns } from './common/turns.mjs'
+import { boundOf } from './training/bound.mjs'
+import { productsOf } from './training/model-sizes.mjs'
+
+const options = readOptions({
+  usage: `node bench/steps.mjs [MODEL] [options]: training steps of node-mora beside each other, taken in turn.
+
+  --ranks LIST     of LoRA, rotation and sharing, default 8,128
+  --method M       whose documents and threads are compared, default rotation:8
+  --dtype D        bfloat16 or float32, default bfloat16
+  --rows N         documents of a batch, default 4; --length N: tokens of each, default 512
+  --long N         tokens of the one long document, default 8192`,
+  own: {
+    ranks: { type: 'string', default: '8,128' },
+    method: { type: 'string', default: 'rotation:8' },
+    dtype: { type: 'string', default: 'bfloat16' },
+    rows: { type: 'string', default: '4' },
+    length: { type: 'string', default: '512' },
+    long: { type: 'string', default: '8192' },
+  },
+})
+const { ranks, method, dtype, rows, length, long } = orUsageError(() => ({
+  ranks: list(options.ranks).map((rank) => whole('ranks', rank, 1)),
+  method: parseMethod(options.method),
+  dtype: dtypeOf('dtype', options.dtype),
+  rows: whole('rows', options.rows, 1),
+  length: whole('length', options.length, 1),
+  long: whole('long', options.long, 1),
+}))
+const machine = describeMachine(`${options.model}, ${dtype}`, options)
+const model = await loadModel(options.model, { device: 'cpu', dtype, threads: options.threads })
+const { device } = model
+const threads = device.facts().threads
+const usual = await shapeOf(rows, length)
+const longest = await shapeOf(1, long)
+
+const lines = []
+const comparisons = []
+for (const rank of ranks) {
+  const contestants = ['lora', 'rotation', 'sharing'].map((name) => trainer(parseMethod(`${name}:${rank}`), usual))
+  await compare(contestants, (own, first) => own / first)
+}
+const perToken = (own, first) => own / longest.tokens / (first / usual.tokens)
+await compare([trainer(method, usual), trainer(method, longest)], perToken, ', each token')
+const counts = [...new Set([threads, 1])]
+await compare(
+  counts.map((count) => trainer(method, usual, count)),
+  (own, first) => own / first,
+)
+device.setThreads(threads)
+
+const rowsOfTable = comparisons.map(({ name, time, arithmetic }) => [name, `${time.toFixed(3)}×`, arithmetic])
+console.log(`\nBeside each other\n${table(['', 'time', 'by the arithmetic'], rowsOfTable)}`)
+report({ benchmark: 'steps', machine, options, lines, facts: { dtype, comparisons } })
+model.dispose()
+
+/** A batch, and what the machine can do at its shapes. */
+async function shapeOf(rows, length) {
+  const tokens = rows * length
+  const peaks = await measurePeaks(device, dtype, productsOf(model.config, tokens))
+  device.trim()
+  const batch = packedBatch(textIds(model.tokenizer, rows, length), rows, length)
+  return { name: `${rows} × ${length}`, tokens, batch, lengths: new Array(rows).fill(length), peaks }
+}
+
+/** A side of `takeTurns`. An adapter of each method is kept in the model, and takes part in its own steps alone. */
+function trainer(method, { name, tokens, batch, lengths, peaks }, count = threads) {
+  const { label } = method
+  const isNew = !model.adapters.has(label)
+  if (isNew) model.addAdapter(label, adapterConfig(method), { seed: 1 })
+  model.setActiveAdapters([label])
+  const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
+  const { config } = model
+  const { fastBfloat16 } = device.facts()
+  const linears = model.linears()
+  const bound = boundOf({ config, linears, method, lengths, dtype, fastBfloat16, peaks })
+  const step = () => trainStep(model, optimizer, batch, 1e-5)
+  return {
+    name: [label, name, ...(count === threads ? [] : [`${count} thread`])].join(', '),
+    tokens,
+    // Peaks were measured with all threads.
+    possible: count === threads ? bound.seconds : undefined,
+    run: async () => {
+      model.setActiveAdapters([label])
+      device.setThreads(count)
+      return await secondsOf(device, step)
+    },
+    dispose: () => optimizer.dispose(),
+  }
+}
+
+/** Steps in turn: a line each, and each after the first beside the first, `ratio` of one round's seconds. */
+async function compare(sides, ratio, what = '') {
+  process.stderr.write(`${sides.map(({ name }) => name).join(' | ')} …\n`)
+  const results = await takeTurns(sides, options.rounds)
+  for (const [i, { name, tokens, possible, dispose }] of sides.entries()) {
+    const seconds = spread(results[i])
+    lines.push({ name, amount: tokens, unit: 'tokens/s', possible, sides: [{ name: 'node-mora', seconds }] })
+    dispose()
+    if (i === 0) continue
+    const time = median(results[i].map((own, round) => ratio(own, results[0][round])))
+    const arithmetic = possible ? `${ratio(possible, sides[0].possible).toFixed(3)}×` : '-'
+    comparisons.push({ name: `${name} beside ${sides[0].name}${what}`, time, arithmetic })
+  }
+}
