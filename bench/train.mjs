@@ -1,5 +1,5 @@
 // How fast a training step is, against PyTorch and against what this machine can do, measured in one run:
-//   npm run bench:train -- [MODEL] [--quick] [--methods lora:8,rotation:8] [--dtypes bfloat16] [--rounds 4] [--json FILE]
+//   npm run bench:train -- [MODEL] [--quick] [--methods lora:8,rotation:8] [--dtypes bfloat16] [--compile 5] [--json FILE]
 // Each side is a process of its own with the same weights, adapter and tokens; steps are taken in turn.
 import { writeFileSync } from 'node:fs'
 import { orUsageError } from './common/command-line.mjs'
@@ -13,6 +13,7 @@ import { prepare } from './training/prepare.mjs'
 import {
   agreementReport,
   boundReport,
+  fastestReport,
   lossDifference,
   ownReport,
   peaksReport,
@@ -89,7 +90,7 @@ for (const [i, { dtype, method }] of against.entries()) {
 
 const reports = [ownReport(own, rows * length), boundReport(own)]
 if (agreements.length > 0) reports.push(agreementReport(agreements))
-if (cases.length > 0) reports.push(pytorchReport(cases, rows * length))
+if (cases.length > 0) reports.push(pytorchReport(cases, rows * length), fastestReport(cases))
 console.log([...reports, ...notes].join('\n\n'))
 if (options.json) {
   const facts = { machine: { ...machine, detail: device.detail }, model: options.model, rows, length, peaks }

@@ -78,6 +78,17 @@ export function pytorchReport(cases, tokens) {
   return `Against PyTorch: a step of ${tokens} tokens (forward, backward, clipping, AdamW), taken in turn\n${table(header, rows)}`
 }
 
+/** The best that PyTorch reached with each method. */
+export function fastestReport(cases) {
+  const rows = cases.flatMap(({ dtype, method, sides: [own, ...theirs] }) => {
+    const [fastest] = theirs.toSorted((a, b) => a.seconds.median - b.seconds.median)
+    if (!fastest) return []
+    const ratio = fastest.seconds.median / own.seconds.median
+    return [[dtype, method.label, fastest.name, `${ratio.toFixed(2)}×`]]
+  })
+  return `Against the fastest of PyTorch\n${table(['dtype', 'method', 'fastest', 'node-mora is faster by'], rows)}`
+}
+
 const timeHeader = ['step s', 'least–most', 'steps', 'tokens/s', 'CPU s', 'peak MiB']
 const timeCells = ({ seconds, cpuSeconds, peakMemory }, tokens) => [
   seconds.median.toFixed(2),
