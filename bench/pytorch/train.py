@@ -3,6 +3,7 @@
 The only argument is JSON: what trainer.py reads, and {"tokens", "rows", "length", "threads"}. Optional: "passRows", rows
 of a forward pass, and "compile", a folder for what torch.compile makes; it has compiled before this says that it is ready.
 """
+import ctypes
 import os
 
 import numpy
@@ -30,16 +31,21 @@ def main():
         return (loss_of(part) for part in tokens.split(pass_rows))
 
     if "compile" in options:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = options["compile"]
-        compile_blocks(trainer.model)
+        compile_blocks(trainer.model, options["compile"])
         for loss in losses():
             loss.backward()
         trainer.optimizer.zero_grad(set_to_none=True)
     protocol.serve({"step": lambda _: trainer.step(losses())}, attention=trainer.attention)
 
 
-def compile_blocks(model):
-    """All blocks share a program: compiled in a third of the time of the model as a whole, and its steps take no longer."""
+def compile_blocks(model, folder):
+    """All blocks share a program, so that this takes a third of the time that it takes for the model as a whole."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+    # Where PyTorch has vector functions of a shared library, compiled code finds them only if all do, also in the processes
+    # that try what this processor can do; without them it is scalar.
+    for path in {line.split()[-1] for line in open("/proc/self/maps") if "libsleef.so" in line}:
+        ctypes.CDLL(path, mode=ctypes.RTLD_GLOBAL)
+        os.environ["LD_PRELOAD"] = path
     for layer in model.model.layers:
         layer.compile()
 

@@ -76,8 +76,8 @@ async function compiled(trainer, { compileMinutes }) {
 }
 
 const notCompiled = (dtype, method, { compileMinutes }) =>
-  `PyTorch did not compile ${method.label} in ${dtype} within ${compileMinutes} minutes; it needs g++ and its own headers ` +
-  '(libtorch-dev and python3-dev of Debian).'
+  `PyTorch did not compile ${method.label} in ${dtype} within ${compileMinutes} minutes; it needs g++ and headers ` +
+  '(libtorch-dev, libsleef-dev and python3-dev of Debian).'
 
 function startTrainer({ kind, name, method, rounds = Number.POSITIVE_INFINITY }, { options, folder, dtype }) {
   const best = kind !== 'pytorch'
