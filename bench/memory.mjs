@@ -52,8 +52,9 @@ const machine = describeMachine(`${options.model}, ${method.label} in ${dtype}`,
 
 const folder = scratchFolder()
 const [copy, adapter, tokens, data] = ['model', 'adapter', 'tokens.bin', 'rows.jsonl'].map((name) => join(folder, name))
-const { tokenizer } = await copyModel(options.model, copy, { dtype, threads })
+const { tokenizer, device } = await copyModel(options.model, copy, { dtype, threads })
 await saveFreshAdapter(copy, adapter, method, { dtype, threads })
+device.trim()
 
 const script = fileURLToPath(new URL('./training/ours.mjs', import.meta.url))
 const hook = new URL('./memory/peak.mjs', import.meta.url).href

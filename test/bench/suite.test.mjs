@@ -38,7 +38,7 @@ function expectMeasured({ lines }) {
   }
 }
 
-describe('benchmarks', { timeout: 300_000 }, () => {
+describe('benchmarks', { timeout: 600_000 }, () => {
   test('generation: both sides choose the same tokens in float32', () => {
     const sizes = ['--prompt', '40', '--tokens', '8', '--dtypes', 'float32']
     const report = measured('bench/generation.mjs', model, ...sizes)
