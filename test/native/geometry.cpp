@@ -97,6 +97,13 @@ void deadBlocksAreNotLive() {
   CHECK(folded.liveBlocks() == 13);
   const BlockPlan repeated{20, 100, 8, 1, 0, 0};
   CHECK(repeated.liveBlocks() == 3);
+
+  const BlockPlan oneInputMore{21, 100, 10, 1, 0, 0}, oneInputLess{19, 100, 10, 1, 0, 0};
+  CHECK(oneInputMore.blocks() == 3);
+  CHECK(oneInputLess.blocks() == 2);
+  const BlockPlan wholeOutputs{50, 20, 10, 1, 0, 0}, oneOutputMore{50, 21, 10, 1, 0, 0};
+  CHECK(wholeOutputs.liveBlocks() == 2);
+  CHECK(oneOutputMore.liveBlocks() == 3);
   CHECK(repeated.distinctOutputs() == 24);
 }
 
