@@ -4,15 +4,14 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { textIds } from './common/batch.mjs'
-import { orUsageError } from './common/command-line.mjs'
 import { saveFreshAdapter } from './common/fresh-adapter.mjs'
 import { describeMachine } from './common/machine.mjs'
-import { parseMethod } from './common/methods.mjs'
 import { copyModel } from './common/model-copy.mjs'
-import { dtypeOf, readOptions, whole } from './common/options.mjs'
+import { readOptions } from './common/options.mjs'
 import { pytorchCommand, pytorchMethods } from './common/pytorch.mjs'
 import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
+import { stepOf, stepOptions } from './common/step-options.mjs'
 import { trainCommand } from './common/train-command.mjs'
 import { spread, takeTurns } from './common/turns.mjs'
 import { stageTimes } from './load/stages.mjs'
@@ -23,20 +22,10 @@ const options = readOptions({
   --method M       lora:RANK, rotation:RANK or sharing:RANK, default rotation:8
   --dtype D        bfloat16 or float32, default bfloat16
   --rows N         documents of a batch, default 4; --length N: tokens of each, default 512`,
-  own: {
-    method: { type: 'string', default: 'rotation:8' },
-    dtype: { type: 'string', default: 'bfloat16' },
-    rows: { type: 'string', default: '4' },
-    length: { type: 'string', default: '512' },
-  },
+  own: stepOptions,
 })
 const { threads } = options
-const { method, dtype, rows, length } = orUsageError(() => ({
-  method: parseMethod(options.method),
-  dtype: dtypeOf('dtype', options.dtype),
-  rows: whole('rows', options.rows, 1),
-  length: whole('length', options.length, 2),
-}))
+const { method, dtype, rows, length } = stepOf(options)
 const machine = describeMachine(`${options.model}, ${rows} × ${length} tokens`, options)
 
 const folder = scratchFolder()

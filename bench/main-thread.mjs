@@ -6,13 +6,13 @@ import { fileURLToPath } from 'node:url'
 import { loadModel } from '../dist/models/index.js'
 import { train } from '../dist/train/train.js'
 import { textIds, writeTokenRows } from './common/batch.mjs'
-import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
-import { adapterConfig, parseMethod } from './common/methods.mjs'
-import { dtypeOf, readOptions, whole } from './common/options.mjs'
+import { adapterConfig } from './common/methods.mjs'
+import { readOptions } from './common/options.mjs'
 import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { SideProcess } from './common/side-process.mjs'
+import { stepOf, stepOptions } from './common/step-options.mjs'
 import { spread } from './common/turns.mjs'
 import { loopDelay } from './main-thread/loop-delay.mjs'
 
@@ -24,20 +24,10 @@ const options = readOptions({
   --method M       lora:RANK or an operator of MoRA with :RANK, default rotation:8
   --dtype D        bfloat16 or float32, default bfloat16
   --rows N         documents of a step, default 4; --length N: tokens of each, default 512`,
-  own: {
-    method: { type: 'string', default: 'rotation:8' },
-    dtype: { type: 'string', default: 'bfloat16' },
-    rows: { type: 'string', default: '4' },
-    length: { type: 'string', default: '512' },
-  },
+  own: stepOptions,
 })
 const { rounds, threads } = options
-const { method, dtype, rows, length } = orUsageError(() => ({
-  method: parseMethod(options.method),
-  dtype: dtypeOf('dtype', options.dtype),
-  rows: whole('rows', options.rows, 1),
-  length: whole('length', options.length, 2),
-}))
+const { method, dtype, rows, length } = stepOf(options)
 const machine = describeMachine(`${options.model}, ${rows} × ${length} tokens, ${method.label} in ${dtype}`, options)
 
 const folder = scratchFolder()

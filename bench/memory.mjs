@@ -4,16 +4,15 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { textIds, writeTokenRows } from './common/batch.mjs'
-import { orUsageError } from './common/command-line.mjs'
 import { saveFreshAdapter } from './common/fresh-adapter.mjs'
 import { describeMachine } from './common/machine.mjs'
-import { parseMethod } from './common/methods.mjs'
 import { copyModel } from './common/model-copy.mjs'
-import { dtypeOf, readOptions, whole } from './common/options.mjs'
+import { readOptions } from './common/options.mjs'
 import { lacksBlas, lacksBlasNote, pytorchMethods, pytorchProcess } from './common/pytorch.mjs'
 import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { SideProcess } from './common/side-process.mjs'
+import { stepOf, stepOptions } from './common/step-options.mjs'
 import { trainCommand } from './common/train-command.mjs'
 import { spread } from './common/turns.mjs'
 import { stageTimes } from './load/stages.mjs'
@@ -27,21 +26,11 @@ const options = readOptions({
   --dtype D        bfloat16 or float32, default bfloat16
   --rows N         documents of a step, default 4; --length N: tokens of each, default 512; four times as many in the
                    step by micro-batches`,
-  own: {
-    method: { type: 'string', default: 'rotation:8' },
-    dtype: { type: 'string', default: 'bfloat16' },
-    rows: { type: 'string', default: '4' },
-    length: { type: 'string', default: '512' },
-  },
+  own: stepOptions,
   rounds: 3,
 })
 const { threads, rounds } = options
-const { method, dtype, rows, length } = orUsageError(() => ({
-  method: parseMethod(options.method),
-  dtype: dtypeOf('dtype', options.dtype),
-  rows: whole('rows', options.rows, 1),
-  length: whole('length', options.length, 2),
-}))
+const { method, dtype, rows, length } = stepOf(options)
 const cases = [
   { name: 'a step', length, memoryLimit: 1.1 * GiB },
   { name: 'gradient checkpointing', length, checkpointing: true, memoryLimit: 0.7 * GiB },

@@ -10,6 +10,7 @@ import { adapterConfig, parseMethod } from './common/methods.mjs'
 import { dtypeOf, list, readOptions, whole } from './common/options.mjs'
 import { measurePeaks } from './common/peaks.mjs'
 import { report } from './common/report.mjs'
+import { stepOptions } from './common/step-options.mjs'
 import { table } from './common/table.mjs'
 import { trainStep } from './common/train-step.mjs'
 import { median, secondsOf, spread, takeTurns } from './common/turns.mjs'
@@ -26,10 +27,7 @@ const options = readOptions({
   --long N         tokens of the one long document, default 8192`,
   own: {
     ranks: { type: 'string', default: '8,128' },
-    method: { type: 'string', default: 'rotation:8' },
-    dtype: { type: 'string', default: 'bfloat16' },
-    rows: { type: 'string', default: '4' },
-    length: { type: 'string', default: '512' },
+    ...stepOptions,
     long: { type: 'string', default: '8192' },
   },
 })

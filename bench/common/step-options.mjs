@@ -1,0 +1,21 @@
+import { orUsageError } from './command-line.mjs'
+import { parseMethod } from './methods.mjs'
+import { dtypeOf, whole } from './options.mjs'
+
+/** What a training step is made of, for `own` of readOptions. */
+export const stepOptions = {
+  method: { type: 'string', default: 'rotation:8' },
+  dtype: { type: 'string', default: 'bfloat16' },
+  rows: { type: 'string', default: '4' },
+  length: { type: 'string', default: '512' },
+}
+
+/** `{ method, dtype, rows, length }` of options that readOptions has read. A wrong one ends the process. */
+export function stepOf({ method, dtype, rows, length }) {
+  return orUsageError(() => ({
+    method: parseMethod(method),
+    dtype: dtypeOf('dtype', dtype),
+    rows: whole('rows', rows, 1),
+    length: whole('length', length, 2),
+  }))
+}
