@@ -11,6 +11,7 @@ import { logitsOf } from '../tensor/operations/loss.js'
 import { addResidual } from '../tensor/operations/norm.js'
 import { scaled } from '../tensor/operations/scaled.js'
 import { Tensor } from '../tensor/tensor.js'
+import type { Parts } from '../tensor/turns.js'
 import { Block } from './block.js'
 import type { ModelConfig } from './config.js'
 import type { ForwardContext } from './forward-context.js'
@@ -86,11 +87,12 @@ export class Decoder {
     return this.untiedHead ? [this.embeddingTable, this.untiedHead] : []
   }
 
-  /** Normed hidden states [N, D] of the batch's tokens that have a target, and the targets [N]. */
-  targetStates(batch: Batch, options: ForwardOptions = {}): { hidden: Tensor; targets: Tensor } {
+  /** Normed hidden states [N, D] of the batch's tokens that have a target, and the targets [N]; a part for each block. */
+  *targetStates(batch: Batch, options: ForwardOptions = {}): Parts<{ hidden: Tensor; targets: Tensor }> {
     const rows: number[] = []
     for (const [i, target] of batch.targets.entries()) if (target >= 0) rows.push(i)
-    const hidden = gatherRows(this.#hiddenStates(batch, options), this.#integers(Int32Array.from(rows)))
+    const states = yield* this.#hiddenStates(batch, options)
+    const hidden = gatherRows(states, this.#integers(Int32Array.from(rows)))
     return {
       hidden: this.finalNorm.forward(hidden),
       targets: this.#integers(Int32Array.from(rows, (row) => batch.targets[row]!)),
@@ -161,7 +163,7 @@ export class Decoder {
     return this.positions ? addResidual(embedding(this.positions, positions, this.dtype), x) : x
   }
 
-  #hiddenStates(batch: Batch, { dropout, recompute = false }: ForwardOptions): Tensor {
+  *#hiddenStates(batch: Batch, { dropout, recompute = false }: ForwardOptions): Parts<Tensor> {
     const { positions } = batch
     const onDevice = this.#integers(positions)
     const context: ForwardContext = {
@@ -175,6 +177,7 @@ export class Decoder {
     for (const block of this.blocks) {
       const forward = (input: Tensor) => block.forward(input, context)
       x = recompute ? recomputed(forward, x, trainedIn(block), constants) : forward(x)
+      yield
     }
     return x
   }

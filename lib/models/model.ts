@@ -10,9 +10,10 @@ import { streamKey } from '../random.js'
 import { linearCrossEntropy, targetLogProbs } from '../tensor/operations/loss.js'
 import { chooseToken, damagedModel, type TokenChoice } from '../tensor/operations/sampling.js'
 import { Parameter } from '../tensor/parameter.js'
-import { allOrNothing, scope } from '../tensor/scope.js'
-import { noGrad } from '../tensor/tape.js'
+import { allOrNothing, scope, scopeOfParts } from '../tensor/scope.js'
+import { noGrad, withRecording } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
+import { atOnce, inTurns, type Parts } from '../tensor/turns.js'
 import { ModelAdapters, type RestartOptions } from './adapters.js'
 import { baseModelOf } from './base-model.js'
 import type { ModelConfig } from './config.js'
@@ -222,10 +223,18 @@ export class Model implements Disposable {
 
   /** Sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
   loss(batch: Batch): { loss: Tensor; targetTokens: number } {
-    const loss = scope(() => {
-      const { hidden, targets } = this.#decoder.targetStates(batch, this.#forwardOptions())
-      return linearCrossEntropy(hidden, this.head, targets, this.config.network.logits)
-    })
+    return { loss: atOnce(this.#loss(batch)), targetTokens: batch.targetTokens }
+  }
+
+  /**
+   * The same, enqueued block by block in turns of the event loop, which is not held up for the whole model that way. Nothing
+   * may change the model until the promise is settled.
+   */
+  async lossAsync(
+    batch: Batch,
+    { gradients = true }: { gradients?: boolean } = {},
+  ): Promise<{ loss: Tensor; targetTokens: number }> {
+    const loss = await inTurns(this.#loss(batch), (part) => withRecording(gradients, part))
     return { loss, targetTokens: batch.targetTokens }
   }
 
@@ -237,12 +246,7 @@ export class Model implements Disposable {
    */
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
     if (batch.targetTokens === 0) return new Float32Array(0)
-    const values = noGrad(() =>
-      scope(() => {
-        const { hidden, targets } = this.#decoder.targetStates(batch, this.#forwardOptions())
-        return targetLogProbs(hidden, this.head, targets, this.config.network.logits)
-      }),
-    )
+    const values = await inTurns(scopeOfParts(this.#ofTargets(batch, targetLogProbs)), noGrad)
     const result = (await values.data()) as Float32Array
     values.dispose()
     const odd = result.findIndex((value) => !Number.isFinite(value))
@@ -294,6 +298,16 @@ export class Model implements Disposable {
 
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  #loss(batch: Batch): Parts<Tensor> {
+    return scopeOfParts(this.#ofTargets(batch, linearCrossEntropy))
+  }
+
+  /** What a function of the head makes of the tokens that have a target; a part for each block. */
+  *#ofTargets(batch: Batch, evaluate: typeof targetLogProbs): Parts<Tensor> {
+    const { hidden, targets } = yield* this.#decoder.targetStates(batch, this.#forwardOptions())
+    return evaluate(hidden, this.head, targets, this.config.network.logits)
   }
 
   /** Logits [1, V] of what comes next. */

@@ -1,4 +1,5 @@
 import type { Tensor } from './tensor.js'
+import type { Parts } from './turns.js'
 
 /** Tensors made inside the innermost running scope; they are freed with it. */
 let current: Set<Tensor> | null = null
@@ -29,20 +30,37 @@ export function keep<T extends Tensor>(tensor: T): T {
  * synchronous: read values outside.
  */
 export function scope<R>(body: () => R): R {
-  const outer = current
   const own = new Set<Tensor>()
+  return handedOver(within(own, body), own)
+}
+
+/** The same for a body in parts: what all of them made is freed after the last, or where one throws. */
+export function* scopeOfParts<R>(parts: Parts<R>): Parts<R> {
+  const own = new Set<Tensor>()
+  for (;;) {
+    const { done, value } = within(own, () => parts.next())
+    if (done) return handedOver(value, own)
+    yield
+  }
+}
+
+function within<R>(own: Set<Tensor>, body: () => R): R {
+  const outer = current
   current = own
-  let result: R
   try {
-    result = body()
+    return body()
   } catch (error) {
-    current = outer
     for (const tensor of own) tensor.release()
     throw error
+  } finally {
+    current = outer
   }
-  current = outer
+}
+
+/** Gives the result's tensors to the running scope, and frees the others. */
+function handedOver<R>(result: R, own: Set<Tensor>): R {
   for (const tensor of tensorsIn(result)) {
-    if (own.delete(tensor)) outer?.add(tensor)
+    if (own.delete(tensor)) current?.add(tensor)
   }
   for (const tensor of own) tensor.release()
   return result

@@ -1,6 +1,5 @@
 import type { Batch } from '../data/batch.js'
 import { RunError } from '../errors.js'
-import { noGrad } from '../tensor/tape.js'
 import type { LossModel } from './trainable.js'
 
 /** Mean loss over the target tokens of all batches. Keeps sums only: memory does not grow with the data. */
@@ -9,7 +8,7 @@ export async function meanLoss(model: LossModel, batches: Iterable<Batch> | Asyn
   let sum = 0
   let tokens = 0
   for await (const batch of batches) {
-    const { loss, targetTokens } = noGrad(() => model.loss(batch))
+    const { loss, targetTokens } = await model.lossAsync(batch, { gradients: false })
     try {
       sum += await loss.item()
     } finally {

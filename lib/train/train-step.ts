@@ -20,7 +20,7 @@ export interface StepReport {
  * step; so the result does not depend on how the rows were cut into micro-batches.
  */
 export async function trainStep(
-  model: Pick<LossModel, 'loss'>,
+  model: Pick<LossModel, 'lossAsync'>,
   parameters: readonly TrainedParameter[],
   optimizer: Optimizer,
   batches: Iterable<Batch>,
@@ -31,7 +31,7 @@ export async function trainStep(
   let targetTokens = 0
   let tokens = 0
   for (const batch of batches) {
-    const { loss, targetTokens: targets } = model.loss(batch)
+    const { loss, targetTokens: targets } = await model.lossAsync(batch)
     try {
       await loss.backward()
       lossSum += await loss.item()

@@ -47,6 +47,8 @@ export interface TrainingDevice {
 export interface LossModel {
   /** `loss` is the sum over the batch's target tokens, [1] float32. */
   loss(batch: Batch): { loss: LossTensor; targetTokens: number }
+  /** The same in turns of the event loop. */
+  lossAsync(batch: Batch, options?: { gradients?: boolean }): Promise<{ loss: LossTensor; targetTokens: number }>
   /** Keys the dropout masks of the following forward passes; null turns dropout off. */
   setDropout(key: { seed: number; step: number } | null): void
 }

@@ -117,13 +117,13 @@ struct Argument<AdamWStep> {
   static AdamWStep from(const Napi::Value& value) {
     const Fields fields(value);
     const double beta1 = fields.number("beta1"), beta2 = fields.number("beta2"), step = fields.number("step");
-    return {fields.real("learningRate"),
-            static_cast<float>(beta1),
-            static_cast<float>(beta2),
-            fields.real("epsilon"),
-            fields.real("weightDecay"),
-            static_cast<float>(1 - std::pow(beta1, step)),
-            static_cast<float>(1 - std::pow(beta2, step))};
+    return {fields.number("learningRate"),
+            beta1,
+            beta2,
+            fields.number("epsilon"),
+            fields.number("weightDecay"),
+            1 - std::pow(beta1, step),
+            1 - std::pow(beta2, step)};
   }
 };
 

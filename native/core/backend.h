@@ -88,9 +88,10 @@ struct AttentionScoring {
   int64_t mostVisible(int64_t keys) const { return window > 0 && window < keys ? window : keys; }
 };
 
+/// Not yet rounded to float32: 1 - beta of a rounded beta2 = 0.999 would be off by 1e-5 of itself.
 struct AdamWStep {
-  float learningRate, beta1, beta2, epsilon, weightDecay;
-  float biasCorrection1, biasCorrection2;  // 1 - beta^step
+  double learningRate, beta1, beta2, epsilon, weightDecay;
+  double biasCorrection1, biasCorrection2;  // 1 - beta^step
 };
 
 /// One trained tensor of a list; all four have `count` dense float32 elements.

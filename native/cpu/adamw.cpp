@@ -30,14 +30,13 @@ double SumOfSquares(const float* x, int64_t count) {
 }
 
 void UpdateChunk(const AdamWTensor& tensor, int64_t begin, int64_t end, const AdamWStep& step, float gradientScale) {
-  const double learningRate = step.learningRate;
+  const auto factor = [](double value) { return broadcast(static_cast<float>(value)); };
   const FloatVector scale = broadcast(gradientScale);
-  const FloatVector keep1 = broadcast(step.beta1), add1 = broadcast(static_cast<float>(1.0 - step.beta1));
-  const FloatVector keep2 = broadcast(step.beta2), add2 = broadcast(static_cast<float>(1.0 - step.beta2));
-  const FloatVector decay = broadcast(static_cast<float>(1.0 - learningRate * step.weightDecay));
-  const FloatVector stepSize = broadcast(static_cast<float>(learningRate / step.biasCorrection1));
-  const FloatVector rootFactor = broadcast(static_cast<float>(1.0 / std::sqrt(double{step.biasCorrection2})));
-  const FloatVector epsilon = broadcast(step.epsilon);
+  const FloatVector keep1 = factor(step.beta1), add1 = factor(1 - step.beta1);
+  const FloatVector keep2 = factor(step.beta2), add2 = factor(1 - step.beta2);
+  const FloatVector decay = factor(1 - step.learningRate * step.weightDecay);
+  const FloatVector stepSize = factor(step.learningRate / step.biasCorrection1);
+  const FloatVector rootFactor = factor(1 / std::sqrt(step.biasCorrection2)), epsilon = factor(step.epsilon);
   float* const parameter = tensor.parameter + begin;
   const float* const gradient = tensor.gradient + begin;
   float *const firstMoment = tensor.firstMoment + begin, *const secondMoment = tensor.secondMoment + begin;

@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "cpu/few_rows.h"
+#include "cpu/small_products.h"
 #include "cpu/tensor_view.h"
 
 namespace mora::cpu {
@@ -264,6 +265,14 @@ void multiplyUnpacked(const TensorDesc& a, bool transposeA, const TensorDesc& b,
   }
 }
 
+/// Whether sums in f64 take a fraction of a millisecond at most. Fewer rows do not pay for widening b.
+bool isSmall(const TensorDesc& a, const TensorDesc& b, const TensorDesc& c) {
+  constexpr int64_t kRows = 8, kElements = 1 << 15;
+  for (const TensorDesc* tensor : {&a, &b, &c})
+    if (tensor->dtype != DType::f32 || elementsOf(*tensor) > kElements) return false;
+  return c.shape[c.rank - 2] >= kRows;
+}
+
 bool onednnMultipliesBfloat16() {
   static const bool supported = [] {
     const Operand operand(TensorDesc{nullptr, DType::bf16, 2, {16, 16}, {16, 1}}, false);
@@ -318,6 +327,7 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
   const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
   if (c.rank == 2 && m == 1 && !transposeA && transposeB && b.strides[1] == 1)
     return multiplyOneRow(a, b, c, alpha, accumulate);
+  if (isSmall(a, b, c)) return multiplySmall(a, transposeA, b, transposeB, c, alpha, accumulate);
   const bool widen = a.dtype != b.dtype || a.dtype == DType::f16;
   if (widen || (a.dtype == DType::bf16 && (!onednnMultipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k)))))
     multiplyWidened(a, transposeA, b, transposeB, c, alpha, accumulate);

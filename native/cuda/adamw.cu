@@ -150,15 +150,14 @@ void clipScale(Context& context, TensorDesc norm, float gradientScale, float max
 void adamw(Context& context, const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale) {
   const TensorTable table = uploadTable(context, tensors, count);
   if (table.chunks == 0) return;
-  const double learningRate = step.learningRate;
-  const Factors factors{step.beta1,
-                        static_cast<float>(1.0 - step.beta1),
-                        step.beta2,
-                        static_cast<float>(1.0 - step.beta2),
-                        static_cast<float>(1.0 - learningRate * step.weightDecay),
-                        static_cast<float>(learningRate / step.biasCorrection1),
-                        static_cast<float>(1.0 / std::sqrt(double{step.biasCorrection2})),
-                        step.epsilon};
+  const Factors factors{static_cast<float>(step.beta1),
+                        static_cast<float>(1 - step.beta1),
+                        static_cast<float>(step.beta2),
+                        static_cast<float>(1 - step.beta2),
+                        static_cast<float>(1 - step.learningRate * step.weightDecay),
+                        static_cast<float>(step.learningRate / step.biasCorrection1),
+                        static_cast<float>(1 / std::sqrt(step.biasCorrection2)),
+                        static_cast<float>(step.epsilon)};
   const auto elements = static_cast<uint64_t>(table.elements);
   expectCost(elements * 4 * sizeof(float), elements * 3 * sizeof(float));
   launch(adamwKernel, dim3(static_cast<unsigned>(table.chunks)), dim3(kChunkThreads), 0, context.stream, table, factors,

@@ -39,6 +39,7 @@ describe.each(runs)('ReMoRA, $options.name', ({ options, steps, final_logprobs }
   // Dropout apart, forward passes of one row and packed ones are the same sums in another order.
   test.each([{ microBatchSize: 1 }, { packing: true }])('takes the steps of the reference with %o', async (batches) => {
     using model = await loadTiny('tiny-untied')
+    const { device } = model
     const output = join(folder(), 'out')
     const run = train(model, {
       data: goldenPath(`remora/${options.name}.jsonl`)!,
@@ -67,7 +68,7 @@ describe.each(runs)('ReMoRA, $options.name', ({ options, steps, final_logprobs }
     }
     const got = (await logProbsOf(model, sequences)).flat()
     expect(largestDifference(got, final_logprobs.flat())).toBeLessThan(5e-5)
-    using whole = await loadModel(join(output, 'model'), { device: model.device.kind, dtype: 'float32', threads: 2 })
+    using whole = await loadModel(join(output, 'model'), { device: device.kind, dtype: 'float32', threads: 2 })
     expect(largestDifference((await logProbsOf(whole, sequences)).flat(), got)).toBeLessThan(5e-5)
 
     const file = goldenPath(`remora/${options.name}-merged_float32.safetensors`)
@@ -77,9 +78,12 @@ describe.each(runs)('ReMoRA, $options.name', ({ options, steps, final_logprobs }
     expect([...merged.keys()].sort()).toEqual([...wanted.keys()].sort())
     for (const [name, { values }] of wanted) {
       const got = merged.get(name)!.values
-      if (!options.alsoTrain) expect(largestDifference(got, values), name).toBeLessThan(1e-6)
-      // Adam divides by the gradient's own size. Of a few elements that is about epsilon, and the update follows its
-      // rounding: the same steps in PyTorch, in float32, end up to 1.3e-6 away.
+      if (device.kind === 'cpu') {
+        expect(largestDifference(got, values), name).toBeLessThan(1e-6)
+        continue
+      }
+      // Adam divides by the gradient's own size. Of a few elements that is about epsilon, and the update follows the
+      // rounding of sums in float32: the same steps in PyTorch, in float32, end up to 1.3e-6 away.
       const far = values.filter((value, i) => Math.abs(value - got[i]!) > 1e-6).length
       expect(far, `${name}: of ${values.length} values past 1e-6`).toBeLessThan(2e-3 * values.length)
       expect(largestDifference(got, values), name).toBeLessThan(1e-5)

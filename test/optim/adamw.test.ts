@@ -34,3 +34,17 @@ async function after(learningRate: number, ratio: number): Promise<Float32Array>
 test("a parameter's ratio multiplies its learning rate, and nothing else", async () => {
   expect(await after(1e-2, 4)).toEqual(await after(4e-2, 1))
 })
+
+// 1 - 0.999 in float32 is off by 1e-5 of itself, and with it every update.
+test('the first update of every value is the learning rate, to the precision of float32', async () => {
+  const parameter = new Parameter('p', Tensor.zeros([12], { device }))
+  parameter.grad = keep(Tensor.from(gradients[0]!, [12], { device }))
+  const optimizer = new AdamW([parameter])
+  optimizer.step({ learningRate: 0.5 }).dispose()
+  const values = [...((await parameter.data()) as Float32Array)]
+  for (const [i, value] of values.entries()) {
+    const wanted = (-0.5 * gradients[0]![i]!) / (Math.abs(gradients[0]![i]!) + 1e-8)
+    expect(Math.abs(value / wanted - 1), `value ${i}`).toBeLessThan(3e-7)
+  }
+  for (const part of [parameter, optimizer]) part.dispose()
+})

@@ -192,6 +192,10 @@ export class FakeModel implements TrainableModel {
     return { loss, targetTokens: batch.targetTokens }
   }
 
+  async lossAsync(batch: Batch) {
+    return this.loss(batch)
+  }
+
   /** Cross-entropy of one token; adds its gradient. */
   #token(id: number, target: number, weight: number, gradients: Float32Array[]): number {
     const at = (j: number) => id * VOCABULARY + j

@@ -1,0 +1,21 @@
+import { setImmediate } from 'node:timers/promises'
+
+/** Work that stops at its yields, where the event loop may turn. */
+export type Parts<R> = Generator<void, R>
+
+/** Runs all parts now. */
+export function atOnce<R>(parts: Parts<R>): R {
+  for (;;) {
+    const { done, value } = parts.next()
+    if (done) return value
+  }
+}
+
+/** Runs a part in each turn of the event loop; `around` runs each of them. */
+export async function inTurns<R>(parts: Parts<R>, around: <T>(part: () => T) => T = (part) => part()): Promise<R> {
+  for (;;) {
+    const { done, value } = around(() => parts.next())
+    if (done) return value
+    await setImmediate()
+  }
+}
