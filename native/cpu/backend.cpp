@@ -62,22 +62,25 @@ Status copyToHost(Stream* stream, void* host, const void* source, size_t bytes) 
   });
 }
 
-const std::string& cpuModel() {
-  static const std::string model = [] {
-    std::ifstream info("/proc/cpuinfo");
-    for (std::string line; std::getline(info, line);)
-      if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
-    return std::string("CPU");
-  }();
-  return model;
+std::string cpuModel() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);)
+    if (line.rfind("model name", 0) == 0) return line.substr(line.find(':') + 2);
+  return "CPU";
 }
 
 Status deviceFacts(int32_t, DeviceFacts* facts) {
-  std::snprintf(facts->name, sizeof facts->name, "%s", cpuModel().c_str());
-  facts->totalMemory = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  facts->threads = omp_get_num_procs();
-  facts->fastBfloat16 = cpu::hasFastBfloat16() ? 1 : 0;
-  std::snprintf(facts->detail, sizeof facts->detail, "%s", cpu::instructionSets().c_str());
+  // Asked for with every layer; virtual machines take long to tell what a processor can do.
+  static const DeviceFacts known = [] {
+    DeviceFacts all{};
+    std::snprintf(all.name, sizeof all.name, "%s", cpuModel().c_str());
+    all.totalMemory = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    all.threads = omp_get_num_procs();
+    all.fastBfloat16 = cpu::hasFastBfloat16() ? 1 : 0;
+    std::snprintf(all.detail, sizeof all.detail, "%s", cpu::instructionSets().c_str());
+    return all;
+  }();
+  *facts = known;
   return Status::ok;
 }
 
