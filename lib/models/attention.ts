@@ -1,6 +1,6 @@
 import type { Linear, LinearGroup } from '../nn/linear.js'
 import { LinearInput } from '../nn/linear-input.js'
-import { attentionWithCache, selfAttention } from '../tensor/operations/attention.js'
+import { attentionWithCache, type SeenTokens, selfAttention } from '../tensor/operations/attention.js'
 import { normHeads } from '../tensor/operations/head-norm.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { ForwardContext } from './forward-context.js'
@@ -8,12 +8,6 @@ import type { AttentionPlan } from './network.js'
 import { Norm } from './norm.js'
 import { loadGroup, loadLinear, type WeightLoader } from './weight-loader.js'
 import { WeightSlot } from './weight-slot.js'
-
-/** The part of a cache that one layer uses: what is there already, and how many tokens that is. */
-export interface LayerCache {
-  readonly layer: { readonly keys: Tensor; readonly values: Tensor }
-  readonly length: number
-}
 
 /** Grouped-query attention with its projections. */
 export class Attention {
@@ -43,13 +37,13 @@ export class Attention {
     return [...this.projections.layers, this.output]
   }
 
-  /** x [T, D] → [T, D]; with a cache, x is what follows it, and there are no gradients. */
-  forward(x: Tensor, context: ForwardContext, cache: LayerCache | null): Tensor {
+  /** x [T, D] → [T, D]; with seen tokens, x is what follows them, and there are no gradients. */
+  forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
     const { shape, softmax, rotary: plan } = this.plan
     const rotary = plan && context.rotary.get(plan)!
     const qkv = this.#normed(this.projections.forward(new LinearInput(x, context.dropout)))
-    const attended = cache
-      ? attentionWithCache(qkv, shape, rotary, cache.layer, cache.length, softmax)
+    const attended = seen
+      ? attentionWithCache(qkv, shape, rotary, seen, softmax)
       : selfAttention(qkv, shape, rotary, context.offsets, softmax)
     return this.output.forward(new LinearInput(attended, context.dropout))
   }

@@ -1,11 +1,11 @@
 import type { Linear } from '../nn/linear.js'
+import type { SeenTokens } from '../tensor/operations/attention.js'
 import { addResidual } from '../tensor/operations/norm.js'
 import { scaled } from '../tensor/operations/scaled.js'
 import { scope } from '../tensor/scope.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { Attention } from './attention.js'
 import type { ForwardContext } from './forward-context.js'
-import type { KeyValueCache } from './key-value-cache.js'
 import { Mlp } from './mlp.js'
 import type { BlockPlan } from './network.js'
 import { Norm } from './norm.js'
@@ -23,7 +23,6 @@ export class Block {
   readonly slots: readonly WeightSlot[]
 
   constructor(
-    readonly index: number,
     readonly plan: BlockPlan,
     weights: WeightLoader,
   ) {
@@ -46,9 +45,9 @@ export class Block {
     return this.#forward(x, context, null)
   }
 
-  /** The same for new tokens of one document that continue a cache; no gradients. */
-  forwardCached(x: Tensor, context: ForwardContext, cache: KeyValueCache): Tensor {
-    return this.#forward(x, context, cache)
+  /** The same for new tokens of one document that follow seen ones; no gradients. */
+  forwardCached(x: Tensor, context: ForwardContext, seen: SeenTokens): Tensor {
+    return this.#forward(x, context, seen)
   }
 
   /** Frees what layers share: their weights no longer lie in it. */
@@ -57,15 +56,14 @@ export class Block {
       if (fused?.disposed === false) fused.dispose()
   }
 
-  #forward(x: Tensor, context: ForwardContext, cache: KeyValueCache | null): Tensor {
-    const layer = cache && { layer: cache.layers[this.index]!, length: cache.length }
+  #forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
     const { residualScale } = this.plan
     const around = (before: Norm | null, body: (normed: Tensor) => Tensor, after: Norm | null, residual: Tensor) => {
       const y = body(before ? before.forward(residual) : residual)
       return addResidual(scaled(after ? after.forward(y) : y, residualScale), residual)
     }
     return scope(() => {
-      const attend = (normed: Tensor) => this.attention.forward(normed, context, layer)
+      const attend = (normed: Tensor) => this.attention.forward(normed, context, seen)
       const between = around(this.beforeAttention, attend, this.afterAttention, x)
       return around(this.beforeMlp, (normed) => this.mlp.forward(normed, context), this.afterMlp, between)
     })

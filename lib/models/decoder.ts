@@ -58,7 +58,7 @@ export class Decoder {
     const positions = network.positions && `${network.positions}.weight`
     this.embeddingTable = tableOf(network.embeddings, weights, 'embeddings')
     this.positions = positions ? weights.weight(positions) : null
-    this.blocks = network.blocks.map((plan, i) => new Block(i, plan, weights))
+    this.blocks = network.blocks.map((plan) => new Block(plan, weights))
     this.finalNorm = new Norm(network.finalNorm, weights)
     this.untiedHead = config.tiedEmbeddings ? null : tableOf(network.head, weights, 'head')
     this.slots = [
@@ -102,8 +102,9 @@ export class Decoder {
   /** Logits [1, V] of what follows `ids`, which come after what the cache holds; no gradients. */
   nextLogits(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
     const { length: start } = cache
+    const known = start + ids.length
     const positions = Int32Array.from(ids, (_, i) => start + i)
-    const rowLength = this.#rowLength(start + ids.length, cache)
+    const rowLength = this.#rowLength(known, cache)
     const onDevice = this.#integers(positions)
     const context: ForwardContext = {
       rotary: this.#rotaryInputs({ positions, onDevice, rowLengths: positions.map(() => rowLength) }),
@@ -111,7 +112,9 @@ export class Decoder {
       dropout: null,
     }
     let x = this.#embedded(this.#integers(Int32Array.from(ids)), onDevice)
-    for (const block of this.blocks) x = block.forwardCached(x, context, cache)
+    const seen = { length: start, queryOffsets: context.offsets, keyOffsets: this.#integers(Int32Array.of(0, known)) }
+    for (const [i, block] of this.blocks.entries())
+      x = block.forwardCached(x, context, { store: cache.layers[i]!, ...seen })
     const last = this.finalNorm.forward(x.rows(ids.length - 1, ids.length))
     return logitsOf(last, this.head, this.network.logits)
   }

@@ -3,7 +3,7 @@ import { allOrNothing, keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { ModelConfig } from './config.js'
 
-/** Keys and values of the tokens seen so far, [capacity, K, E] for each layer. */
+/** Keys and values of the tokens seen so far. */
 export class KeyValueCache {
   /** Tokens seen. */
   length = 0
@@ -11,7 +11,8 @@ export class KeyValueCache {
   rowLength = 0
   /** Whether the tokens were turned as those of a long row are (LongRoPE). */
   isLong = false
-  readonly layers: readonly { keys: Tensor; values: Tensor }[]
+  /** Of each layer [capacity, 2 K, E]: a token's keys, then its values. */
+  readonly layers: readonly Tensor[]
 
   constructor(
     config: ModelConfig,
@@ -19,16 +20,13 @@ export class KeyValueCache {
     dtype: FloatDType,
     device: NativeDevice,
   ) {
-    const empty = () => keep(Tensor.empty([capacity, config.keyValueHeads, config.headSize], { device, dtype }))
-    const layer = () => ({ keys: empty(), values: empty() })
+    const shape = [capacity, 2 * config.keyValueHeads, config.headSize]
+    const layer = () => keep(Tensor.empty(shape, { device, dtype }))
     this.layers = allOrNothing(() => Array.from({ length: config.layers }, layer))
   }
 
   dispose(): void {
-    for (const { keys, values } of this.layers) {
-      keys.dispose()
-      values.dispose()
-    }
+    for (const layer of this.layers) layer.dispose()
   }
 
   [Symbol.dispose](): void {

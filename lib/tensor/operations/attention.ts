@@ -35,6 +35,11 @@ export function splitHeads(qkv: Tensor, { heads, keyValueHeads, headSize }: Atte
   return [part(heads, 0), part(keyValueHeads, heads), part(keyValueHeads, heads + keyValueHeads)]
 }
 
+/** The view [T, H + K, E] of q and k, which are neighbours in every row. */
+function queriesAndKeys(qkv: Tensor, { heads, keyValueHeads, headSize }: AttentionShape): Tensor {
+  return qkv.view([qkv.shape[0]!, heads + keyValueHeads, headSize], [qkv.strides[0]!, headSize, 1])
+}
+
 /**
  * Rotary embedding (none where `rotary` is null) and causal attention over packed documents: qkv [T, (H + 2K) E] → [T, H E].
  * offsets [B + 1] int32 are the documents' starts. Rotates q and k in place, so qkv must be used by nobody else.
@@ -49,8 +54,8 @@ export function selfAttention(
   const { heads, headSize } = shape
   const tokens = qkv.shape[0]!
   const scoring = scoringOf(softmax)
+  if (rotary) rotate(queriesAndKeys(qkv, shape), rotary, false)
   const [q, k, v] = splitHeads(qkv, shape)
-  rotate([q, k], rotary, false)
   const out = Tensor.empty([tokens, heads * headSize], qkv)
   const lse = Tensor.empty([heads, tokens], { device: qkv.device })
   const byHead = (tensor: Tensor) => tensor.view([tokens, heads, headSize])
@@ -81,51 +86,60 @@ export function selfAttention(
         dK.native,
         dV.native,
       )
-      if (positions) rotate([dQ, dK], { positions, cosines: cosines!, sines: sines! }, true)
+      if (positions) rotate(queriesAndKeys(target, shape), { positions, cosines: cosines!, sines: sines! }, true)
     })
   })
 }
 
+/** What was seen of one document before, and how much that is with the tokens that come now. */
+export interface SeenTokens {
+  /** Keys and values [capacity, 2 K, E]. */
+  readonly store: Tensor
+  /** How many tokens are there already. */
+  readonly length: number
+  /** Starts of the one document and its end: 0 and the number of new tokens, and of all, [2] int32. */
+  readonly queryOffsets: Tensor
+  readonly keyOffsets: Tensor
+}
+
 /**
- * Attention of new tokens of one document over a cache: qkv [T, (H + 2K) E]; their keys and values are stored at `start`
- * of keys and values [capacity, K, E]. → [T, H E]. No gradients.
+ * Attention of new tokens of one document over those before them: qkv [T, (H + 2K) E]; their keys and values join the
+ * others. → [T, H E]. No gradients.
  */
 export function attentionWithCache(
   qkv: Tensor,
   shape: AttentionShape,
   rotary: RotaryInput | null,
-  cache: { readonly keys: Tensor; readonly values: Tensor },
-  start: number,
+  { store, length, queryOffsets, keyOffsets }: SeenTokens,
   softmax: Softmax = plainSoftmax(shape),
 ): Tensor {
-  const { heads, headSize } = shape
-  const { device } = qkv
-  const tokens = qkv.shape[0]!
-  const [q, k, v] = splitHeads(qkv, shape)
-  rotate([q, k], rotary, false)
-  native.copy(k.native, cache.keys.rows(start, start + tokens).native, 1)
-  native.copy(v.native, cache.values.rows(start, start + tokens).native, 1)
-  const [keys, values] = [cache.keys.rows(0, start + tokens), cache.values.rows(0, start + tokens)]
-  const offsets = (length: number) => Tensor.from(Int32Array.of(0, length), [2], { device, dtype: 'int32' }).native
+  const { heads, keyValueHeads, headSize } = shape
+  const [tokens, stride] = [qkv.shape[0]!, qkv.strides[0]!]
+  if (rotary) rotate(queriesAndKeys(qkv, shape), rotary, false)
+  const headsOf = (tensor: Tensor, count: number, rowStride: number, offset: number) =>
+    tensor.view([tensor.shape[0]!, count, headSize], [rowStride, headSize, 1], offset)
+  store.rows(length, length + tokens).copyFrom(headsOf(qkv, 2 * keyValueHeads, stride, heads * headSize))
+  const seen = store.rows(0, length + tokens)
+  const [keys, values] = [0, keyValueHeads].map((head) =>
+    headsOf(seen, keyValueHeads, store.strides[0]!, head * headSize),
+  ) as [Tensor, Tensor]
   const out = Tensor.empty([tokens, heads * headSize], qkv)
-  const headsOut = out.view([tokens, heads, headSize]).native
   native.attention(
-    q.native,
+    headsOf(qkv, heads, stride, 0).native,
     keys.native,
     values.native,
-    offsets(tokens),
-    offsets(start + tokens),
+    queryOffsets.native,
+    keyOffsets.native,
     scoringOf(softmax),
-    headsOut,
+    out.view([tokens, heads, headSize]).native,
     null,
   )
   return out
 }
 
-function rotate(parts: readonly Tensor[], rotary: RotaryInput | null, inverse: boolean): void {
-  if (!rotary) return
-  const { positions, cosines, sines } = rotary
-  for (const part of parts) native.rope(part.native, positions.native, cosines.native, sines.native, inverse)
+/** Turns heads [T, n, E] in place. */
+function rotate(heads: Tensor, { positions, cosines, sines }: RotaryInput, inverse: boolean): void {
+  native.rope(heads.native, positions.native, cosines.native, sines.native, inverse)
 }
 
 const plainSoftmax = ({ headSize }: AttentionShape): Softmax => ({

@@ -53,6 +53,7 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null, epsilo
 /** residual + x, into x's memory: x must be the result of the operation before and used by nobody else. */
 export function addResidual(x: Tensor, residual: Tensor): Tensor {
   native.add(residual.native, x.native, 1)
+  if (!x.requiresGrad && !residual.requiresGrad) return x
   const sum = x.view(x.shape, x.strides)
   return record(sum, [x, residual], [], (gradient, _, targets) => {
     for (const target of targets) if (target.needed) target.pass(gradient)
