@@ -21,7 +21,7 @@ const subjects = [
   { file: 'lib/data/chat-mask.ts', tests: ['test/data/chat-mask.test.ts', 'test/data/chat-places.test.ts'] },
   { file: 'lib/data/packing.ts', tests: ['test/data/packing.test.ts'] },
   { file: 'lib/optim/schedule.ts', tests: ['test/optim/schedule.test.ts'] },
-  { file: 'native/mora/geometry.h', tests: ['test/native/geometry.cpp'] },
+  { file: 'native/mora/geometry.h', tests: ['test/native/geometry.cpp', 'test/native/block_operations.cpp'] },
   { file: 'native/mora/block_operations.h', tests: ['test/native/block_operations.cpp'] },
   { file: 'native/mora/windows.h', tests: ['test/native/windows.cpp'] },
 ]

@@ -103,6 +103,7 @@ void checkProducts(const Case& of, Written written) {
     if (k % kCell == 0 && of.outputs % kCell == 0) CHECK(aligned(of, product));
     if (written == Written::outputs) outputs.add(product, product.output, product.rows, R);
     if (written == Written::inputs) inputs.add(product, product.input, product.depth, R);
+    if (written == Written::matrices) CHECK(product.first);
     for (int64_t i = 0; i < product.count; ++i)
       for (int64_t r = 0; r < product.rows; ++r)
         for (int64_t c = 0; c < product.depth; ++c) {
@@ -137,6 +138,17 @@ void products() {
   }
 }
 
+/// The folded matrices are stored in windows: these are as wide as the cells that some live block touches.
+void windowsAreNarrow() {
+  for (int64_t side = 1; side <= 40; ++side)
+    for (int64_t blocks = 1; blocks <= 2 * kCell; ++blocks) {
+      int64_t widest = 0;
+      for (int64_t block = 0; block < blocks; ++block)
+        widest = std::max(widest, ((block + 1) * side - 1) / kCell - block * side / kCell + 1);
+      CHECK(windowSide({blocks * side, blocks * side, side, 0, 0, 0}) == widest * kCell);
+    }
+}
+
 /// 4096 -> 11008 at rank 8: twelve blocks of 348, every second of which begins in the middle of a cell.
 void batchesAreFew() {
   const BlockPlan plan{4096, 11008, 348, 1, 0, 0};
@@ -147,12 +159,16 @@ void batchesAreFew() {
   int64_t multiplications = 0;
   for (const BlockProduct& product : products) multiplications += product.count * product.rows * product.depth;
   CHECK(static_cast<double>(multiplications) < 1.03 * 12 * 348 * 348);
+  // Where all outputs end at d, there is nothing to fold: what the last cell has past d is no product.
+  CHECK(windowProducts({12, 12, 6, 0, 0, 1}, 12, Written::outputs).size() ==
+        windowProducts({12, 12, 6, 0, 0, 0}, 12, Written::outputs).size());
 }
 
 }  // namespace
 
 int main() {
   products();
+  windowsAreNarrow();
   batchesAreFew();
   return mora::test::finish();
 }
