@@ -4,6 +4,7 @@
 // k inputs, d outputs, R side of the square matrix, n = ceil(k / R) input blocks, pad = n R - k.
 // Paper: arXiv 2405.12130, Eq. 4, 6, 8, 9 and Appendix B.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 
 #if defined(__CUDACC__)
@@ -81,7 +82,7 @@ template <typename Visit>
 void visitBlockProducts(const BlockPlan& plan, Visit&& visit) {
   const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side;
   if (plan.truncate) {
-    visit(BlockProduct{0, R < d ? R : d, 0, 0, R < k ? R : k, 0, 0, 1, true});
+    visit(BlockProduct{0, std::min(R, d), 0, 0, std::min(R, k), 0, 0, 1, true});
     return;
   }
   const int64_t n = plan.blocks(), tail = k - (n - 1) * R;  // inputs of the last block before padding
@@ -95,7 +96,7 @@ void visitBlockProducts(const BlockPlan& plan, Visit&& visit) {
     const int64_t at = output + whole * R;
     visit(BlockProduct{at, rows, row, (n - 1) * R, tail, 0, n - 1, 1, first});
     for (int64_t column = tail; column < R; column += k)
-      visit(BlockProduct{at, rows, row, 0, R - column < k ? R - column : k, column, n - 1, 1, false});
+      visit(BlockProduct{at, rows, row, 0, std::min(R - column, k), column, n - 1, 1, false});
   };
 
   if (!plan.foldOutput) {
@@ -106,7 +107,7 @@ void visitBlockProducts(const BlockPlan& plan, Visit&& visit) {
   }
   for (int64_t block = 0; block < n; ++block) {
     for (int64_t row = 0; row < R;) {
-      const int64_t at = (block * R + row) % d, rows = R - row < d - at ? R - row : d - at;
+      const int64_t at = (block * R + row) % d, rows = std::min(R - row, d - at);
       emit(at, rows, row, block, 1, block * R + row < d);
       row += rows;
     }

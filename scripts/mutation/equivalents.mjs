@@ -5,6 +5,7 @@ export const equivalents = {
     'let position = 1',
     'let previous = 1',
     'ids[position - i] === id',
+    'ids[position + i] !== id',
     'if (agrees(agreed)) agreed =',
     'position -= agreed.length',
     'if (position === ids.length) return',
@@ -22,6 +23,13 @@ export const equivalents = {
     't - 1 < row.ids.length',
     't + 0 < row.ids.length',
     't + 1 <= row.ids.length',
+  ],
+  'native/mora/geometry.h': [
+    // Both formulas have the same value at the border, and the smaller of two equal numbers is either.
+    'c <= split',
+    'g <= longer',
+    'needed <= blocks()',
+    'all <= outFeatures',
   ],
   'native/mora/windows.h': [
     // No window is narrower than a cell.

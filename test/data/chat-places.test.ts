@@ -225,6 +225,11 @@ describe('T8 a token across the start of an answer', () => {
     expect(places(template, [assistant(letters)], tokenizer).trained).toEqual(trained)
   })
 
+  it('is left out where the answer alone has as many tokens, and the same last one', () => {
+    const tokenizer = tokenizerOf({ pieces: ['Xa', 'ab'] })
+    expect(places(template, [user(''), assistant('ab'), user('')], tokenizer).trained).toEqual(['<e>'])
+  })
+
   it('is the first of the answer where the tokenizer has the space before it in it', () => {
     const plain = tokenizerOf({ pieces: [' a'] })
     const tokenizer = Object.assign(plain, { encodeContinuation: (text: string) => plain.encode(` ${text}`) })

@@ -258,6 +258,9 @@ void productsAreFew() {
   const BlockPlan whole{16, 16, 8, 0, 0, 0};
   Case plain(whole, whole.side);
   Loops loops;
+  Counting together;
+  multiplyBlocks(together, whole, plain.x.desc, plain.folded.desc, plain.dY.desc, false);
+  CHECK(together.products == 1);
   CHECK(distinctGradient(loops, whole, plain.dY.desc, DType::f32).data == plain.dY.desc.data);
   CHECK(distinctGradient(loops, {16, 16, 8, 0, 1, 0}, plain.dY.desc, DType::f32).data == plain.dY.desc.data);
   CHECK(loops.memory.empty());
