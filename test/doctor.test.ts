@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { doctor } from '../lib/doctor.js'
 import type { Native } from '../lib/native.js'
@@ -21,7 +21,8 @@ function addon(whyNoCuda: string | null): Native {
 
 /** Whether CMake was told MORA_CUDA=OFF. */
 function builtWithoutCuda(): boolean {
-  const cache = join(dirname(binaryCandidates()[0]!), '..', 'cmake', 'Release', 'CMakeCache.txt')
+  const folder = dirname(binaryCandidates()[0]!)
+  const cache = join(dirname(folder), 'cmake', basename(folder), 'CMakeCache.txt')
   return existsSync(cache) && /^MORA_CUDA:\w+=OFF$/m.test(readFileSync(cache, 'utf8'))
 }
 
