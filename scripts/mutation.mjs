@@ -24,6 +24,7 @@ const subjects = [
   { file: 'native/mora/geometry.h', tests: ['test/native/geometry.cpp', 'test/native/block_operations.cpp'] },
   { file: 'native/mora/block_operations.h', tests: ['test/native/block_operations.cpp'] },
   { file: 'native/mora/windows.h', tests: ['test/native/windows.cpp'] },
+  { file: 'native/mora/window_operations.h', tests: ['test/native/block_operations.cpp'] },
 ]
 
 /** A mutant whose tests take this many times as long as the file's own is taken for endless, which is noticed, too. */

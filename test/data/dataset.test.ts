@@ -74,6 +74,21 @@ describe('loadDataset', () => {
     expect(c.hash).not.toBe(a.hash)
   })
 
+  it('has no row before the first or after the last, and none of less than two tokens', async () => {
+    const data = await load()
+    for (const index of [-1, data.length, 0.5]) expect(() => data.row(index)).toThrow(/a row from 0 to 2/)
+    for (const maxLength of [1, 2.5]) await expect(load({ maxLength })).rejects.toThrow(/at least 2 for maxLength/)
+  })
+
+  it('says where a template opens turns otherwise than it prompts for them', async () => {
+    const warnings: string[] = []
+    const roles = ['user', 'assistant', 'user', 'assistant']
+    const messages = roles.map((role, i) => ({ role, content: `turn ${i}` }))
+    const options = { tokenizer, template: templatePath('thinking') }
+    await datasetFromRows([{ messages }], { ...options, onWarning: (message) => warnings.push(message) })
+    expect(warnings).toEqual([expect.stringMatching(/^the rows: the chat template opens 1 of the assistant's turns/)])
+  })
+
   it('keeps tens of thousands of rows whole', async () => {
     const rows = Array.from({ length: 20000 }, (_, i) => ({ input_ids: [i, i + 1, (i * 7) % 1000] }))
     const data = await datasetFromRows(rows, { tokenizer: null })
@@ -119,12 +134,23 @@ describe('the cache', () => {
     expect(await cached()).toHaveLength(before + 3)
   })
 
-  it('is not used for small data by default', async () => {
+  it('is used by default, for large data only', async () => {
     const previous = process.env.MORA_CACHE
     process.env.MORA_CACHE = join(folder, 'default-cache')
     await load()
     expect(await readdir(folder)).not.toContain('default-cache')
+    const large = join(folder, 'large.jsonl')
+    await writeFile(large, `${JSON.stringify({ input_ids: [1, 2, 3], filling: ' '.repeat(256 * 1024) })}\n`)
+    await loadDataset(large, { tokenizer: null })
+    expect(await readdir(join(folder, 'default-cache', 'datasets'))).toHaveLength(1)
     if (previous === undefined) delete process.env.MORA_CACHE
     else process.env.MORA_CACHE = previous
+  })
+
+  it('is left out with a warning where it cannot be written', async () => {
+    const warnings: string[] = []
+    const data = await load({ cacheDir: file, onWarning: (message) => warnings.push(message) })
+    expect(data.length).toBe(3)
+    expect(warnings).toContainEqual(expect.stringMatching(/^The tokenised data could not be kept in .*rows\.jsonl: /))
   })
 })

@@ -77,4 +77,28 @@ describe('DataLoader', () => {
     expect(() => new DataLoader(new Set(rows), { epochs: 2 })).toThrow(/stream has one epoch/)
     await expect(collect(new DataLoader([{ foo: 1 }], {}))).rejects.toThrow(/row 1: expected the keys/)
   })
+
+  it('refuses steps without rows, and rows that cannot be one row of a step', async () => {
+    for (const batchSize of [0, 1.5, Number.NaN])
+      expect(() => new DataLoader(rows, { batchSize })).toThrow(/positive integer for batchSize/)
+    await expect(collect(new DataLoader([], {}))).rejects.toThrow(/has no row/)
+    for (const [row, message] of [
+      [{ ids: [1, 2], mask: [1] }, /row 1: mask: expected 2 entries but 1 came/],
+      [{ text: 'one two three four' }, /row 1: its text has more than 2 tokens; use loadDataset/],
+      [{ input_ids: [1, 2], labels: [-100, -100] }, /row 1: nothing in it is trained/],
+    ] as const)
+      await expect(collect(new DataLoader([row], { tokenizer, maxLength: 2 }))).rejects.toThrow(message)
+  })
+
+  it('ends a stream with the rows that are left, and with nothing where none are', async () => {
+    const tokens = async (count: number) => {
+      const stream = new Set(rows.slice(0, count))
+      return firstIds(await collect(new DataLoader(stream, { batchSize: 2 })))
+    }
+    expect(await tokens(3)).toEqual([[0, 1], [2]])
+    expect(await tokens(4)).toEqual([
+      [0, 1],
+      [2, 3],
+    ])
+  })
 })

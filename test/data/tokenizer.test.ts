@@ -235,6 +235,28 @@ describe('a tokenizer.json that is not one', () => {
     expect(() => createTokenizer(source)).toThrow(message)
   })
 
+  it('is refused where a special token is not in its vocabulary', async () => {
+    const source = { ...(await sourceOf(() => {})), specialTokens: { eos_token: '<none>' } }
+    expect(() => createTokenizer(source)).toThrow(/model-x: its eos_token "<none>" is not in the vocabulary/)
+  })
+
+  it('puts before a text what its post-processor puts there, of whichever kind', async () => {
+    const first = async (processor: Json) => {
+      const source = await sourceOf((json) => Object.assign(json, { post_processor: processor }))
+      const made = createTokenizer({ ...source, addsBos: undefined })
+      return made.encodeText('river').length - made.encode('river').length
+    }
+    const roberta = { type: 'RobertaProcessing', sep: ['<|end|>', 1], cls: ['<|begin|>', 0] }
+    expect(await first(roberta)).toBe(1)
+    expect(await first({ type: 'Sequence', processors: [{ type: 'ByteLevel' }, roberta] })).toBe(1)
+    expect(await first({ type: 'ByteLevel' })).toBe(0)
+  })
+
+  it('is told of when a conversation has no template', async () => {
+    const made = createTokenizer(await sourceOf(() => {}))
+    expect(() => made.renderChat([], { addGenerationPrompt: false })).toThrow(/has no chat template; name a template/)
+  })
+
   it('is told of when a text cannot be encoded with it', async () => {
     const letters = { type: 'Unigram', vocab: [['a', -1]], unk_id: null }
     const source = await sourceOf((json) => Object.assign(json, { pre_tokenizer: null, model: letters }))
