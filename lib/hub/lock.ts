@@ -1,5 +1,5 @@
 /** One download of a file at a time, among all processes that share a cache. */
-import { mkdir, open, readFile, rm, stat } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readFile, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { writeError } from '../io/atomic.js'
@@ -44,7 +44,8 @@ export async function whileLocked<Result>(
 async function take(path: string): Promise<boolean> {
   try {
     await mkdir(dirname(path), { recursive: true })
-    const handle = await open(path, 'wx')
+    const handle = await openNew(path)
+    if (!handle) return false
     try {
       await handle.write(JSON.stringify(thisProcess()))
     } finally {
@@ -52,9 +53,16 @@ async function take(path: string): Promise<boolean> {
     }
     return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
     throw writeError(error, path)
   }
+}
+
+/** Null where there is one already. */
+function openNew(path: string): Promise<FileHandle | null> {
+  return open(path, 'wx').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'EEXIST') return null
+    throw error
+  })
 }
 
 async function stateOf(path: string, growing: string): Promise<'held' | 'dead' | 'gone'> {
