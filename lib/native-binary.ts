@@ -39,9 +39,9 @@ export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): 
  */
 export function loadBinary(candidates?: readonly string[], { reload = false } = {}): object {
   if (loaded && !reload) return loaded // every operation comes here
-  // OpenMP's threads spin for milliseconds at every barrier by default, which starves whoever else uses the cores. It reads
-  // this when it is loaded, which is now.
-  process.env.GOMP_SPINCOUNT ??= '30000'
+  // OpenMP's threads spin three times as long at barriers by default, which starves whoever else uses the cores; with much
+  // less they fall asleep in the middle of a token. It reads this when it is loaded, which is now.
+  process.env.GOMP_SPINCOUNT ??= '100000'
   const causes: string[] = []
   for (const candidate of candidates ?? binaryCandidates()) {
     try {

@@ -1,5 +1,6 @@
 #include "addon/environment.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 namespace mora::addon {
@@ -73,15 +74,23 @@ Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::stri
   return Napi::Error(env, value);
 }
 
-void reportBytes(Napi::Env env, int64_t bytes) {
-  constexpr int64_t kChunk = int64_t{64} << 20;
-  Environment& environment = Environment::of(env);
-  environment.unreportedBytes += bytes;
-  while (std::abs(environment.unreportedBytes) >= kChunk) {
-    const int64_t part = environment.unreportedBytes > 0 ? kChunk : -kChunk;
-    Napi::MemoryManagement::AdjustExternalMemory(env, part);
-    environment.unreportedBytes -= part;
-  }
+void DeviceMemory::taken(Napi::Env env, int64_t bytes) {
+  held_ += bytes;
+  known_ = std::max(known_, held_);
+  tell(env);
+}
+
+void DeviceMemory::found(Napi::Env env, int64_t bytes) {
+  held_ -= bytes;
+  known_ -= bytes;
+  tell(env);
+}
+
+void DeviceMemory::tell(Napi::Env env) {
+  constexpr int64_t kStep = int64_t{64} << 20;
+  if (std::abs(known_ - told_) < kStep) return;
+  Napi::MemoryManagement::AdjustExternalMemory(env, known_ - told_);
+  told_ = known_;
 }
 
 }  // namespace mora::addon

@@ -33,20 +33,33 @@ class Completions : public std::enable_shared_from_this<Completions> {
   Function function_;
 };
 
+/// What the garbage collector knows of device memory, so that forgotten tensors are found in time: the most that was
+/// held since it last found some. Memory that is disposed of and taken again, as in every training step, is no news to
+/// it; it would collect several times a step.
+class DeviceMemory {
+ public:
+  void taken(Napi::Env env, int64_t bytes);
+  void disposed(int64_t bytes) { held_ -= bytes; }
+  /// Disposed of by the collector.
+  void found(Napi::Env env, int64_t bytes);
+
+ private:
+  void tell(Napi::Env env);
+
+  int64_t held_ = 0, known_ = 0, told_ = 0;  // `told_` follows `known_` in large steps
+};
+
 struct Environment {
   std::shared_ptr<Completions> completions;
   Napi::FunctionReference errorClass;  // called as new errorClass(code, message)
   Napi::FunctionReference deviceClass, tensorClass, fileClass;
-  int64_t unreportedBytes = 0;
+  DeviceMemory memory;
 
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 };
 
 /// Makes the JavaScript error of a core error.
 Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::string& message);
-
-/// Tells the garbage collector about device memory, in chunks, so that forgotten tensors are found in time.
-void reportBytes(Napi::Env env, int64_t bytes);
 
 /// Runs `body` and turns core errors into JavaScript errors.
 template <typename Body>

@@ -172,15 +172,11 @@ TensorObject::TensorObject(const Napi::CallbackInfo& info)
       tensor_(std::move(fromExternal<Tensor>(info, "empty, fromArray and fromFile"))) {
   info.This().As<Napi::Object>().TypeTag(&kTensorTag);
   if (tensor_.storage().use_count() == 1) ownBytes_ = static_cast<int64_t>(tensor_.storage()->bytes);
-  reportBytes(info.Env(), ownBytes_);
+  Environment::of(info.Env()).memory.taken(info.Env(), ownBytes_);
 }
 
-TensorObject::~TensorObject() { drop(Env()); }
-
-void TensorObject::drop(Napi::Env env) {
-  if (!tensor_) return;
-  tensor_.reset();
-  reportBytes(env, -ownBytes_);
+TensorObject::~TensorObject() {
+  if (tensor_) Environment::of(Env()).memory.found(Env(), ownBytes_);
 }
 
 Napi::Object TensorObject::create(Napi::Env env, Tensor tensor) {
@@ -248,7 +244,11 @@ Napi::Value TensorObject::read(Info info) {
   });
 }
 
-void TensorObject::dispose(Info info) { drop(info.Env()); }
+void TensorObject::dispose(Info info) {
+  if (!tensor_) return;
+  tensor_.reset();
+  Environment::of(info.Env()).memory.disposed(ownBytes_);
+}
 
 // --- file -------------------------------------------------------------------------------------------------------
 

@@ -56,7 +56,6 @@ class TensorObject : public Napi::ObjectWrap<TensorObject> {
   Napi::Value view(Info info);
   Napi::Value read(Info info);
   void dispose(Info info);
-  void drop(Napi::Env env);
   const Tensor& alive(Napi::Env env) const;
 
   Tensor tensor_;

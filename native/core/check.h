@@ -2,6 +2,7 @@
 #pragma once
 #include <initializer_list>
 #include <string>
+#include <type_traits>
 
 #include "core/tensor.h"
 
@@ -20,36 +21,43 @@ class Check {
     if (&tensor.device() != device_) fail("a tensor on " + device_->describe(), "one on " + tensor.device().describe());
     return *this;
   }
-  Check& rank(int32_t rank) { return require(tensor_->rank() == rank, std::to_string(rank) + " dimensions"); }
+  Check& rank(int32_t rank) {
+    return that(tensor_->rank() == rank, [&] { return std::to_string(rank) + " dimensions"; });
+  }
   Check& shape(std::initializer_list<int64_t> shape) {
     bool equal = static_cast<size_t>(tensor_->rank()) == shape.size();
     int32_t i = 0;
     for (const int64_t length : shape) equal = equal && tensor_->size(i++) == length;
-    return require(equal, "the shape " + describeShape(shape.begin(), shape.size()));
+    return that(equal, [&] { return "the shape " + describeShape(shape.begin(), shape.size()); });
   }
   Check& sameShape(const Tensor& other) {
     bool equal = tensor_->rank() == other.rank();
     for (int32_t i = 0; equal && i < other.rank(); ++i) equal = tensor_->size(i) == other.size(i);
-    return require(equal, "the shape " + describeShape(other.desc().shape, static_cast<size_t>(other.rank())));
+    return that(equal,
+                [&] { return "the shape " + describeShape(other.desc().shape, static_cast<size_t>(other.rank())); });
   }
-  Check& dtype(DType dtype) { return require(tensor_->dtype() == dtype, traitsOf(dtype).name); }
-  Check& floats() { return require(isFloat(tensor_->dtype()), "float32, bfloat16 or float16"); }
+  Check& dtype(DType dtype) { return that(tensor_->dtype() == dtype, traitsOf(dtype).name); }
+  Check& floats() { return that(isFloat(tensor_->dtype()), "float32, bfloat16 or float16"); }
   /// Elements of a row lie side by side; rows may be apart.
   Check& rows() {
-    return require(tensor_->rank() == 0 || tensor_->size(-1) <= 1 || tensor_->stride(-1) == 1,
-                   "a last dimension of stride 1");
+    return that(tensor_->rank() == 0 || tensor_->size(-1) <= 1 || tensor_->stride(-1) == 1,
+                "a last dimension of stride 1");
   }
-  Check& dense() { return require(tensor_->dense(), "dense memory"); }
-  Check& that(bool holds, const std::string& expected) { return require(holds, expected); }
+  Check& dense() { return that(tensor_->dense(), "dense memory"); }
+  /// `expected` is a text, or makes one where it is needed: operations are checked far more often than they fail.
+  template <typename Text>
+  Check& that(bool holds, const Text& expected) {
+    if (holds) return *this;
+    if constexpr (std::is_invocable_v<Text>)
+      fail(expected(), tensor_->describe());
+    else
+      fail(expected, tensor_->describe());
+  }
 
   Device& device() const { return *device_; }
   const char* operation() const { return operation_; }
 
  private:
-  Check& require(bool holds, const std::string& expected) {
-    if (!holds) fail(expected, tensor_->describe());
-    return *this;
-  }
   [[noreturn]] void fail(const std::string& expected, const std::string& came) const {
     throw Error("invalid-argument",
                 std::string(operation_) + ": expected " + expected + " for " + name_ + " but received " + came + ".");

@@ -40,7 +40,7 @@ void checkFolded(Check& check, const char* name, const Tensor& folded, const Blo
 void checkOutputGradient(Check& check, const BlockPlan& plan, const Tensor& dY) {
   check.tensor("dY", dY).rank(2).floats().rows();
   const int64_t d = plan.outFeatures, whole = (d + 7) / 8 * 8;
-  check.that(dY.size(1) == d || dY.size(1) == whole, std::to_string(d) + " columns");
+  check.that(dY.size(1) == d || dY.size(1) == whole, [&] { return std::to_string(d) + " columns"; });
 }
 
 // Merging gathers into dense rows of a weight; a count of what went wrong comes beside it.
@@ -62,7 +62,7 @@ void copy(const Tensor& source, const Tensor& target, double scale) {
   check.tensor("source", source).that(!isQuantised(source.dtype()), "a plain dtype (dequantise converts blocks)");
   check.tensor("target", target).sameShape(source);
   check.that(source.dtype() == target.dtype() || (isFloat(source.dtype()) && isFloat(target.dtype())),
-             std::string("a dtype that ") + traitsOf(source.dtype()).name + " converts to");
+             [&] { return std::string("a dtype that ") + traitsOf(source.dtype()).name + " converts to"; });
   MORA_ENQUEUE(check, copy, source.desc(), target.desc(), static_cast<float>(scale));
 }
 
@@ -107,8 +107,9 @@ void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, 
   fits(a, transposeA, m, k);
   check.tensor("b", b).rank(c.rank());
   const bool blocks = isQuantised(b.dtype()) && transposeB && c.rank() == 2;
-  check.that(b.dtype() == a.dtype() || b.dtype() == DType::f32 || blocks,
-             std::string(traitsOf(a.dtype()).name) + " or float32, or blocks where a matrix is transposed");
+  check.that(b.dtype() == a.dtype() || b.dtype() == DType::f32 || blocks, [&] {
+    return std::string(traitsOf(a.dtype()).name) + " or float32, or blocks where a matrix is transposed";
+  });
   fits(b, transposeB, k, n);
   if (blocks) {
     check.rows();
@@ -116,7 +117,7 @@ void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, 
     check.tensor("a", a).rows();
   }
   check.tensor("c", c).that(a.dtype() == c.dtype() || c.dtype() == DType::f32,
-                            std::string(traitsOf(a.dtype()).name) + " or float32");
+                            [&] { return std::string(traitsOf(a.dtype()).name) + " or float32"; });
   MORA_ENQUEUE(check, matmul, a.desc(), transposeA, b.desc(), transposeB, c.desc(), static_cast<float>(alpha),
                accumulate);
 }
@@ -274,7 +275,7 @@ void rope(const Tensor& x, const Tensor& positions, const Tensor& cosines, const
   check.tensor("x", x).rank(3).floats().rows();
   check.tensor("positions", positions).shape({x.size(0)}).dtype(DType::i32).dense();
   check.tensor("cosines", cosines).rank(2).dtype(DType::f32).dense();
-  check.that(2 * cosines.size(1) <= x.size(2), "at most " + std::to_string(x.size(2) / 2) + " columns");
+  check.that(2 * cosines.size(1) <= x.size(2), [&] { return "at most " + std::to_string(x.size(2) / 2) + " columns"; });
   check.tensor("sines", sines).sameShape(cosines).dtype(DType::f32).dense();
   MORA_ENQUEUE(check, rope, x.desc(), positions.desc(), cosines.desc(), sines.desc(), inverse);
 }
@@ -323,7 +324,8 @@ void checkAttention(Check& check, const Tensor& q, const Tensor& k, const Tensor
   require(scoring.window >= 0, "a window of 0 or more keys", static_cast<double>(scoring.window));
   check.tensor("q", q).rank(3).floats().rows();
   check.tensor("k", k).rank(3).dtype(q.dtype()).rows().that(k.size(2) == q.size(2), "the head size of q");
-  check.that(k.size(1) > 0 && q.size(1) % k.size(1) == 0, "a divisor of " + std::to_string(q.size(1)) + " heads");
+  check.that(k.size(1) > 0 && q.size(1) % k.size(1) == 0,
+             [&] { return "a divisor of " + std::to_string(q.size(1)) + " heads"; });
   check.tensor("v", v).sameShape(k).dtype(q.dtype()).rows();
   check.tensor("queryOffsets", queryOffsets).rank(1).dtype(DType::i32).dense();
   check.that(queryOffsets.size(0) >= 1, "at least one offset");
@@ -427,7 +429,7 @@ std::vector<AdamWTensor> listOf(Check& check, const std::vector<Tensor>& paramet
                                           std::to_string(gradients.size()) + " " + name + " but received " +
                                           std::to_string(tensors.size()) + ".");
     check.tensor(name, tensors[i]).dtype(DType::f32).dense();
-    check.that(tensors[i].elements() == count, std::to_string(count) + " elements");
+    check.that(tensors[i].elements() == count, [&] { return std::to_string(count) + " elements"; });
     return static_cast<float*>(tensors[i].desc().data);
   };
   for (size_t i = 0; i < gradients.size(); ++i) {
@@ -476,7 +478,7 @@ void groupSum(Grouping grouping, const Tensor& source, const Tensor& target, boo
   requireSide("groupSum", grouping.side);
   Check check("groupSum");
   check.tensor("source", source).rank(2).floats().rows();
-  check.that(source.size(1) == grouping.width, std::to_string(grouping.width) + " columns");
+  check.that(source.size(1) == grouping.width, [&] { return std::to_string(grouping.width) + " columns"; });
   check.tensor("target", target).shape({source.size(0), grouping.side}).dtype(source.dtype()).rows();
   MORA_ENQUEUE(check, groupSum, grouping, source.desc(), target.desc(), accumulate);
 }
@@ -485,7 +487,7 @@ void groupSpread(Grouping grouping, const Tensor& source, const Tensor& target, 
   requireSide("groupSpread", grouping.side);
   Check check("groupSpread");
   check.tensor("target", target).rank(2).floats().rows();
-  check.that(target.size(1) == grouping.width, std::to_string(grouping.width) + " columns");
+  check.that(target.size(1) == grouping.width, [&] { return std::to_string(grouping.width) + " columns"; });
   check.tensor("source", source).shape({target.size(0), grouping.side}).dtype(target.dtype()).rows();
   MORA_ENQUEUE(check, groupSpread, grouping, source.desc(), target.desc(), accumulate);
 }
@@ -517,7 +519,7 @@ void blocksForward(BlockPlan plan, const Tensor& x, const Tensor& folded, const 
   requirePlan("blocksForward", plan);
   Check check("blocksForward");
   check.tensor("x", x).rank(2).floats().rows().that(x.size(1) == plan.inFeatures,
-                                                    std::to_string(plan.inFeatures) + " columns");
+                                                    [&] { return std::to_string(plan.inFeatures) + " columns"; });
   check.tensor("folded", folded).dtype(x.dtype());
   checkFolded(check, "folded", folded, plan, x.dtype());
   check.tensor("y", y).shape({x.size(0), plan.outFeatures}).floats().rows();
@@ -538,7 +540,7 @@ void blocksBackwardWeight(BlockPlan plan, const Tensor& x, const Tensor& dY, con
   requirePlan("blocksBackwardWeight", plan);
   Check check("blocksBackwardWeight");
   check.tensor("x", x).rank(2).floats().rows().that(x.size(1) == plan.inFeatures,
-                                                    std::to_string(plan.inFeatures) + " columns");
+                                                    [&] { return std::to_string(plan.inFeatures) + " columns"; });
   checkOutputGradient(check, plan, dY);
   check.shape({x.size(0), dY.size(1)}).dtype(x.dtype());
   check.tensor("dFolded", dFolded).dtype(DType::f32);
