@@ -111,6 +111,7 @@ function noticedByPrograms(file, source, tests, seconds) {
       stdio: 'ignore',
       timeout: seconds * 1000,
       killSignal: 'SIGKILL',
+      env: { ...process.env, MORA_TEST_BAIL: '1' },
     })
     if (run.status !== 0) return noticed(run)
   }

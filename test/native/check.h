@@ -1,6 +1,8 @@
-// What the C++ tests share: CHECK counts and prints what does not hold, `finish` is a test's exit status.
+// What the C++ tests share: CHECK counts and prints what does not hold, `finish` is a test's exit status. With
+// MORA_TEST_BAIL in its environment, a test ends at the first failure.
 #pragma once
 #include <cstdio>
+#include <cstdlib>
 
 namespace mora::test {
 
@@ -13,6 +15,7 @@ inline bool check(bool holds, const char* what, const char* file, int line) {
   if (holds) return true;
   ++failures();
   std::fprintf(stderr, "%s:%d: does not hold: %s\n", file, line, what);
+  if (std::getenv("MORA_TEST_BAIL")) std::_Exit(1);
   return false;
 }
 
