@@ -214,6 +214,47 @@ describe('a wrong argument', () => {
   })
 })
 
+describe('a number that no operation can use', () => {
+  const attend = (scoring: object) => {
+    const [q, offsets] = [tensor([2, 1, 4]), integers(2)]
+    native.attention(q, q, q, offsets, offsets, { scale: 1, softcap: 0, window: 0, ...scoring }, q, null)
+  }
+  const sample = (sampling: object) =>
+    native.sample(tensor([2, 4]), tensor([2], 'int64'), { temperature: 1, topK: 0, topP: 1, ...sampling }, integers(2))
+
+  test.each<[string, () => void, RegExp]>([
+    ['a scale of 0', () => attend({ scale: 0 }), /^attention: expected a positive finite scale but received 0/],
+    ['an endless softcap', () => attend({ softcap: Number.POSITIVE_INFINITY }), /a softcap of 0 or more/],
+    ['a negative window', () => attend({ window: -1 }), /a window of 0 or more keys but received -1/],
+    ['a negative topK', () => sample({ topK: -1 }), /^sample: .*a topK of at least 0/],
+    ['a topP of 0', () => sample({ topP: 0 }), /^sample: .*a topP in \(0, 1\]/],
+    [
+      'a negative softcap of logits',
+      () => native.crossEntropy(tensor([2, 4]), integers(2), -1, tensor([2]), null),
+      /^crossEntropy: .*a softcap of 0 or more/,
+    ],
+    [
+      'groups without a side',
+      () => native.groupSum({ ...grouping, side: 0 }, tensor([2, 8]), tensor([2, 0]), false),
+      /^groupSum: the side of the square matrix must be positive, not 0/,
+    ],
+    [
+      'blocks without outputs',
+      () => native.foldBlocks({ ...plan, outFeatures: 0 }, tensor([4, 4]), tensor([2, 4, 4])),
+      /^foldBlocks: no plan for 8 -> 0 with side 4/,
+    ],
+    [
+      'one moment for two gradients',
+      () => native.adamw([tensor([3]), tensor([3])], [tensor([3]), tensor([3])], [tensor([3])], [], step, tensor([1])),
+      /^adamw: expected 2 firstMoments but received 1/,
+    ],
+  ])('%s', (_, call, expected) => {
+    expect(call).toThrow(
+      expect.objectContaining({ code: 'invalid-argument', message: expect.stringMatching(expected) }),
+    )
+  })
+})
+
 describe('what only the values tell rejects the next wait, with the operation', () => {
   const ids = (...values: number[]): NativeTensor => {
     made.push(native.fromArray(device, 'int32', [values.length], Int32Array.from(values)))
