@@ -49,7 +49,7 @@ function examine({ file, tests }) {
   const start = performance.now()
   if (notices(file, source, tests, MOST_SECONDS) !== 'nothing')
     throw new Error(`The tests of ${file} do not pass as it is.`)
-  const limit = Math.min(MOST_SECONDS, (PATIENCE * (performance.now() - start)) / 1000)
+  const limit = Math.min(MOST_SECONDS, Math.ceil((PATIENCE * (performance.now() - start)) / 1000))
   const row = { file, mutants: 0, noticed: 0, endless: 0, equivalent: 0, survived: 0 }
   const stale = new Set(equivalents[file])
   for (const mutant of mutantsOf(source, file)) {

@@ -30,6 +30,8 @@ export const equivalents = {
     'g <= longer',
     'needed <= blocks()',
     'all <= outFeatures',
+    // A run of no blocks has no product.
+    'full >= 0',
   ],
   'native/mora/windows.h': [
     // No window is narrower than a cell.
