@@ -6,15 +6,17 @@ import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
 import { loadTokenizer } from '../../lib/data/tokenizer.js'
 import { ADAPTER_METHODS } from '../../lib/options/index.js'
-import { smallTokenizerFolder } from '../data/small-tokenizer.js'
+import { smallTokenizerFolder, templatePath } from '../data/small-tokenizer.js'
 import { testTerminal } from './terminal.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'mora-commands-'))
 const at = (name: string) => join(folder, name)
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-async function mora(...argv: string[]) {
-  const terminal = testTerminal()
+const mora = (...argv: string[]) => moraOn({}, ...argv)
+
+async function moraOn(options: Parameters<typeof testTerminal>[0], ...argv: string[]) {
+  const terminal = testTerminal(options)
   const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
   return { exitCode, ...terminal.written }
 }
@@ -107,6 +109,18 @@ describe('mora train', () => {
     expect(stderr).toMatch(/^step 1\/4 {2}loss \d\.\d{4} {2}/m)
     expect(stderr).toMatch(/^step 4\/4 {2}/m)
     expect(stdout).toMatch(/^steps +4$/m)
+  })
+
+  it('says with --profile where the time went', async () => {
+    const { exitCode, stderr } = await mora(...trained('profiled', '--profile'))
+    expect(exitCode).toBe(0)
+    expect(stderr).toMatch(/^operation +size +calls +seconds +share +rate +of peak$/m)
+    // One call in each of four steps; products have their size and are held against the arithmetic peak.
+    expect(stderr).toMatch(/^adamw +4 .* GB\/s/m)
+    expect(stderr).toMatch(/^matmul +\d+x\d+x\d+ +\d+ .* GFLOP\/s/m)
+    const shares = [...stderr.matchAll(/ (\d+\.\d) % /g)].map(([, share]) => Number(share))
+    expect(shares.reduce((sum, share) => sum + share, 0)).toBeCloseTo(100, -1)
+    expect(stderr).toMatch(/measured peaks: \d+ GFLOP\/s in float32, /)
   })
 
   it('T32 refuses a folder that holds a run, and continues or replaces it when asked', async () => {
@@ -522,6 +536,18 @@ describe('a model that reads and writes text', () => {
     const { stdout, stderr } = await mora(...argv)
     expect(stdout).toBe(`${json.text}\n`)
     expect(stderr).toMatch(/^\d tokens, /)
+  })
+
+  it('talks on a terminal, and begins anew after an empty line', async () => {
+    const options = ['generate', '--model', talker(), '--template', templatePath('chatml'), '--max-new-tokens', '3']
+    const talk = (input: string) => moraOn({ input, isTTY: true }, ...options, '--quiet')
+    const { exitCode, stdout } = await talk('one\ntwo\n\none\n')
+    expect(exitCode).toBe(0)
+    const [, first, second, reset, again, end] = stdout.split('> ')
+    expect(reset).toBe('(new conversation)\n')
+    expect([first, second, again].every((answer) => answer!.endsWith('\n\n'))).toBe(true)
+    expect(again).toBe(first)
+    expect(end).toBe('\n')
   })
 
   it('needs a prompt where there is no terminal', async () => {
