@@ -12,7 +12,8 @@ if (!emulated) console.warn('CUDA tests are skipped: the backend for the emulato
 // Teams of several processes share the cores: waiting threads must not spin. And no test asks the hub itself.
 const env = { OMP_WAIT_POLICY: 'passive', HF_HUB_OFFLINE: '1' }
 
-// A real model takes minutes where its lines are counted, and runs none that tiny ones do not.
+// Where lines are counted, a real model and finite differences of whole models take most of the time, and run no line that
+// others do not.
 const counting = Boolean(process.env.MORA_COVERAGE)
 const setupFiles = counting ? [join(root, 'scripts', 'coverage', 'exit.mjs')] : []
 const exclude = ['test/cuda/**', ...(counting ? ['test/eval/real-model.test.ts'] : [])]
@@ -25,6 +26,7 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     setupFiles,
+    ...(counting && { testNamePattern: /^(?!.*gradients are those of finite differences)/ }),
     testTimeout: 120_000,
     hookTimeout: 120_000,
     projects: [

@@ -33,6 +33,10 @@ export const equivalents = {
     // A run of no blocks has no product.
     'full >= 0',
   ],
+  'native/mora/block_operations.h': [
+    // Folded matrices are dense: their columns are 1 apart.
+    'product.column / folded.strides[2]',
+  ],
   'native/mora/windows.h': [
     // No window is narrower than a cell.
     'int64_t widest = 1',

@@ -52,7 +52,7 @@ float& element(const TensorDesc& of, int64_t batch, int64_t row, int64_t column,
   return static_cast<float*>(of.data)[ahead + row * strides[0] + column * strides[1]];
 }
 
-/// What a backend brings, in plain loops.
+/// What a backend brings, in plain loops. Outputs are repeated up to their width, not beyond: no grouping wraps.
 struct Loops {
   std::deque<std::vector<float>> memory;
 
@@ -78,14 +78,14 @@ struct Loops {
         for (int64_t j = 0; j < target.shape[target.rank - 1]; ++j) element(target, batch, i, j, false) = 0;
   }
   void groupSum(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
-    CHECK(grouping.width == source.shape[1] && grouping.side == target.shape[1]);
+    CHECK(grouping.width == source.shape[1] && grouping.side == target.shape[1] && grouping.wrap == 0);
     zero(target);
     for (int64_t t = 0; t < source.shape[0]; ++t)
       for (int64_t c = 0; c < grouping.width; ++c)
         element(target, 0, t, grouping.groupOf(c), false) += element(source, 0, t, c, false);
   }
   void groupSpread(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target, bool accumulate) {
-    CHECK(grouping.width == target.shape[1] && grouping.side == source.shape[1]);
+    CHECK(grouping.width == target.shape[1] && grouping.side == source.shape[1] && grouping.wrap == 0);
     for (int64_t t = 0; t < target.shape[0]; ++t)
       for (int64_t c = 0; c < grouping.width; ++c) {
         float& to = element(target, 0, t, c, false);
