@@ -63,6 +63,7 @@ struct Loops {
     CHECK(a.shape[transposeA ? 2 : 1] == sizes[0] && b.shape[transposeB ? 1 : 2] == sizes[1]);
     const int64_t depth = a.shape[transposeA ? 1 : 2];
     CHECK(b.shape[transposeB ? 2 : 1] == depth);
+    CHECK(c.shape[0] > 0 && sizes[0] > 0 && sizes[1] > 0 && depth > 0);
     for (int64_t batch = 0; batch < c.shape[0]; ++batch)
       for (int64_t i = 0; i < sizes[0]; ++i)
         for (int64_t j = 0; j < sizes[1]; ++j) {
