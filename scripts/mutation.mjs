@@ -58,8 +58,11 @@ function examine({ file, tests }) {
     if (found === 'invalid') continue
     row.mutants++
     if (found === 'failure') row.noticed++
-    else if (found === 'no end') row.endless++
-    else if (known) {
+    else if (found === 'no end') {
+      row.endless++
+      // To be looked at: so does a machine that is busy with other things.
+      console.log(`${file}:${mutant.line}: ${mutant.text} (no end)`)
+    } else if (known) {
       row.equivalent++
       stale.delete(known)
     } else {
