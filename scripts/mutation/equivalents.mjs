@@ -36,6 +36,12 @@ export const equivalents = {
   'native/mora/block_operations.h': [
     // Folded matrices are dense: their columns are 1 apart.
     'product.column / folded.strides[2]',
+    // What no product writes is whole rows or columns of a block of at least 2.
+    'unwritten > 1',
+    // Of a part of the matrices, only where it lies in them is looked at.
+    'whole{1, R, 0, 0, R',
+    'whole{0, R, 0, 1, R',
+    'last, 1, false}',
   ],
   'native/mora/windows.h': [
     // No window is narrower than a cell.
