@@ -6,10 +6,8 @@
 
 namespace mora {
 
-/// Columns that the windows of the distinct outputs take.
-inline int64_t windowedOutputs(const BlockPlan& plan) {
-  return repeatsOf(plan) == 1 ? plan.outFeatures : cellEnd(plan.distinctOutputs());
-}
+/// Columns that the windows of the distinct outputs take, where these are repeated.
+inline int64_t windowedOutputs(const BlockPlan& plan) { return cellEnd(plan.distinctOutputs()); }
 
 /// y [T, d] (+)= blocks applied to x [T, k]
 template <typename Operations>

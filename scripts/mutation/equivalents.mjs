@@ -43,6 +43,14 @@ export const equivalents = {
     'whole{0, R, 0, 1, R',
     'last, 1, false}',
   ],
+  'native/mora/window_operations.h': [
+    // Matrices are square.
+    'window = dFolded.shape[2]',
+    // Of a part of the matrices, only where it lies in them is looked at.
+    '{1, window, 0, 0, window',
+    '{0, window, 0, 1, window',
+    'last, 1, false}',
+  ],
   'native/mora/windows.h': [
     // No window is narrower than a cell.
     'int64_t widest = 1',
