@@ -78,7 +78,8 @@ describe.each(runs)('ReMoRA, $options.name', ({ options, steps, final_logprobs }
     expect([...merged.keys()].sort()).toEqual([...wanted.keys()].sort())
     for (const [name, { values }] of wanted) {
       const got = merged.get(name)!.values
-      if (device.kind === 'cpu') {
+      // The CPU sums small products in float64: all of those of one row.
+      if (device.kind === 'cpu' && !('packing' in batches)) {
         expect(largestDifference(got, values), name).toBeLessThan(1e-6)
         continue
       }
@@ -86,7 +87,7 @@ describe.each(runs)('ReMoRA, $options.name', ({ options, steps, final_logprobs }
       // rounding of sums in float32: the same steps in PyTorch, in float32, end up to 1.3e-6 away.
       const far = values.filter((value, i) => Math.abs(value - got[i]!) > 1e-6).length
       expect(far, `${name}: of ${values.length} values past 1e-6`).toBeLessThan(2e-3 * values.length)
-      expect(largestDifference(got, values), name).toBeLessThan(1e-5)
+      expect(largestDifference(got, values), name).toBeLessThan(3e-6)
     }
   })
 })
