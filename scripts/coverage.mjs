@@ -2,7 +2,7 @@
  * Which lines and branches the tests run: of lib/ by V8's counts, of native/ by gcov's, the CUDA sources on the emulator
  * among them. Prints a table for each, by folder. Arguments go to vitest; with a file among them, C++ programs are left out.
  *
- *   npm run coverage                       everything, in more than an hour
+ *   npm run coverage                       everything
  *   npm run coverage -- --project cpu test/data
  */
 import { spawnSync } from 'node:child_process'
