@@ -17,7 +17,7 @@
 
 namespace mora {
 
-constexpr uint32_t kBackendAbi = 2;
+constexpr uint32_t kBackendAbi = 3;
 constexpr int kMaxRank = 4;
 
 /// A strided view of device memory. Strides count elements; a block format is dense in its last dimension.
