@@ -53,8 +53,13 @@ export class SideProcess {
 
   async #answer() {
     const { value, done } = await this.#lines.next()
-    if (!done) return JSON.parse(value)
+    if (!done) return parsed(value)
     await this.ended
     throw new Error(`${this.name} ended early: ${this.#errors.trim() || 'without a message'}`)
   }
+}
+
+/** JSON as Python writes it: with NaN, which a diverged or wrongly compiled model gives. */
+function parsed(line) {
+  return JSON.parse(line.replace(/\bNaN\b/g, '"NaN"'), (_, value) => (value === 'NaN' ? Number.NaN : value))
 }
