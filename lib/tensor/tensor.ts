@@ -117,7 +117,8 @@ export class Tensor implements Disposable {
     if (isBlockDType(this.dtype)) return await readBlocks(this)
     const values = await this.#native.read()
     if (!(values instanceof Uint16Array)) return values
-    return Float32Array.from(values, this.dtype === 'bfloat16' ? bfloat16BitsToFloat32 : float16BitsToFloat32)
+    const toFloat32 = this.dtype === 'bfloat16' ? bfloat16BitsToFloat32 : float16BitsToFloat32
+    return converted(values, new Float32Array(values.length), toFloat32)
   }
 
   /** The only value of a tensor of one element. */
@@ -194,9 +195,20 @@ function encode(values: TypedValues | readonly number[], dtype: DType): ArrayBuf
   const floats = Array.isArray(values) || values instanceof Float32Array
   if (!floats) return values as TypedValues
   const numbers = values as ArrayLike<number>
-  if (dtype === 'bfloat16') return Uint16Array.from(numbers, float32ToBfloat16Bits)
-  if (dtype === 'float16') return Uint16Array.from(numbers, float32ToFloat16Bits)
+  const bits = (toBits: (value: number) => number) => converted(numbers, new Uint16Array(numbers.length), toBits)
+  if (dtype === 'bfloat16') return bits(float32ToBfloat16Bits)
+  if (dtype === 'float16') return bits(float32ToFloat16Bits)
   if (dtype === 'int32') return Int32Array.from(numbers)
   if (dtype === 'int64') return BigInt64Array.from(Array.from(numbers, BigInt))
   return values instanceof Float32Array ? values : Float32Array.from(numbers)
+}
+
+/** What `from` of a typed array does, without making a list of every value first, which takes more than ten times as long. */
+function converted<Target extends Float32Array | Uint16Array>(
+  source: ArrayLike<number>,
+  target: Target,
+  convert: (value: number) => number,
+): Target {
+  for (let i = 0; i < target.length; i++) target[i] = convert(source[i]!)
+  return target
 }
