@@ -32,8 +32,8 @@ export interface Part {
  */
 export function assemble(shape: readonly [number, number], parts: readonly Part[], options: TensorOptions): Tensor {
   const whole = Tensor.empty(shape, options)
-  const [first, ...others] = parts
-  if (first && others.length === 0 && first.from === 0 && first.to === shape[1])
+  const [first] = parts
+  if (parts.length === 1 && first?.from === 0 && first.to === shape[1])
     return first.write({ target: whole, accumulate: false })
   const written = new Uint8Array(shape[1])
   const pieces = parts.map(({ from, to, write }) => {
