@@ -1,6 +1,7 @@
 /** Finds and loads the compiled addon: one that was built here, else that of the package for this platform. */
 import { createRequire } from 'node:module'
 import { isAbsolute, join, resolve } from 'node:path'
+import { isMainThread } from 'node:worker_threads'
 import { MoraError } from './errors.js'
 import { packageFolder, packageVersion } from './package-facts.js'
 import { PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './prebuilt.js'
@@ -14,6 +15,8 @@ interface Binary {
   setErrorClass?(errorClass: new (code: string, message: string) => Error): void
   /** Where the CUDA backend lies if not beside the addon, or, with an empty path, why there is none. */
   setCudaLibrary?(path: string, whyAbsent: string): void
+  /** Stops every device; waits for operations that run. For the end of the process. */
+  shutdown?(): void
 }
 
 /** An error of the native core: wrong arguments of an operation, a failure on a device, no memory. */
@@ -51,6 +54,8 @@ export function loadBinary(candidates?: readonly string[], { reload = false } = 
       const binary = require(path) as Binary
       binary.setErrorClass?.(NativeError)
       binary.setCudaLibrary?.(...cudaLibrary(prebuilt))
+      // An operation that runs while C++ libraries are torn down crashes the process.
+      if (isMainThread) process.once('exit', () => binary.shutdown?.())
       loaded = binary
       return binary
     } catch (error) {

@@ -32,6 +32,8 @@ Napi::Value deviceCount(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), backend ? backend->deviceCount() : 0);
 }
 
+void shutdown(const Napi::CallbackInfo&) { Device::shutdownAll(); }
+
 Napi::Value libraries(const Napi::CallbackInfo& info) {
   Napi::Array list = Napi::Array::New(info.Env());
   for (const auto& [name, version] : cpu::libraries()) {
@@ -112,6 +114,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("whyUnavailable", whyUnavailable);
   function("deviceCount", deviceCount);
   function("libraries", libraries);
+  function("shutdown", shutdown);
   function("openFile", openFile);
   function("setErrorClass", setErrorClass);
   function("setCudaLibrary", setCudaLibraryOf);

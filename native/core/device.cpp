@@ -54,7 +54,8 @@ Device& Device::open(const std::string& kind, int32_t index, int32_t threads) {
   if (backend->streamCreate(index, threads, &stream) != Status::ok)
     throw Error("device-unavailable", "Device " + kind + " could not be opened.");
   // At the end of the process, however it comes, no operation may run while libraries are torn down. Handlers run
-  // latest first, so this one must come after what the backend's libraries registered when the stream was made.
+  // latest first, so this one must come after what the backend's libraries registered when the stream was made. What
+  // they register later is why the main thread's JavaScript calls `shutdown` before any handler runs, where it can.
   static const int registered = std::atexit(shutdownAll);
   (void)registered;
   slot.reset(new Device(kind, index, backend, stream, threads));

@@ -336,9 +336,15 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
 }
 
 void prepareProducts() {
-  float a[16] = {}, b[16] = {}, c[16] = {};
-  const auto square = [](float* data) { return TensorDesc{data, DType::f32, 2, {4, 4}, {4, 1}}; };
-  matmul(square(a), false, square(b), false, square(c), 1, false);
+  // Zeros, so that both types can share them; large enough for the processor's matrix units.
+  constexpr int64_t kSide = 64;
+  std::vector<float> a(kSide * kSide), b(kSide * kSide), c(kSide * kSide);
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const auto square = [dtype](std::vector<float>& values) {
+      return TensorDesc{values.data(), dtype, 2, {kSide, kSide}, {kSide, 1}};
+    };
+    matmul(square(a), false, square(b), false, square(c), 1, false);
+  }
 }
 
 bool hasFastBfloat16() {

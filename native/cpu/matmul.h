@@ -8,7 +8,7 @@
 
 namespace mora::cpu {
 
-/// Makes and runs one small product, so that oneDNN's global objects exist from here on.
+/// Makes and runs one small product of each type, so that oneDNN's global objects exist from here on.
 void prepareProducts();
 /// True where the processor multiplies bfloat16 faster than float32.
 bool hasFastBfloat16();
