@@ -297,6 +297,8 @@ export interface Native {
     scale: T,
   ): void
   countNonFinite(x: T, count: T, accumulate: boolean): void
+  /** largest [1] float32 = the largest |a - b| of dense tensors, or what it was where that is more. NaN counts as nothing. */
+  largestDifference(a: T, b: T, largest: T, accumulate: boolean): void
 
   groupSum(grouping: Grouping, source: T, target: T, accumulate: boolean): void
   groupSpread(grouping: Grouping, source: T, target: T, accumulate: boolean): void

@@ -136,11 +136,9 @@ function comparison(results: readonly DemoResult[], { facts }: DemoOptions): str
 async function merge(adapter: string, merged: string): Promise<string> {
   using model = await openModel()
   await model.loadAdapter(adapter, 'facts')
-  const { merged: layers, maxAbsoluteChange } = await model.mergeAdapter('facts')
+  const { merged: layers } = await model.mergeAdapter('facts')
   await model.save(merged)
-  return formatFacts([
-    ['merged', `${merged} (${layers} layers, largest change of a weight ${formatNumber(maxAbsoluteChange)})`],
-  ])
+  return formatFacts([['merged', `${merged} (${layers} layers)`]])
 }
 
 /** What the merged model, loaded from its folder, answers. */

@@ -135,7 +135,7 @@ export class ModelAdapters {
     for (const adapter of active) adapter.active = true
   }
 
-  async merge(name: string): Promise<{ merged: number; maxAbsoluteChange: number }> {
+  async merge(name: string): Promise<{ merged: number }> {
     const adapter = this.#get(name)
     requireApart([...this.#adapters.values()].filter((other) => other === adapter || other.active || other.merged))
     return this.#merged.merge(adapter)

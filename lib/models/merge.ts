@@ -2,14 +2,15 @@ import { readAdapterLayers } from '../adapters/read-layers.js'
 import { loadTokenizer } from '../data/tokenizer.js'
 import type { HubOptions } from '../hub/index.js'
 import type { GgufDType } from '../io/gguf-writer.js'
-import type { ModelFormat } from '../options/index.js'
+import { native } from '../native.js'
+import { formatOf, type ModelFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { baseModelOf } from './base-model.js'
 import { adaptableLayers } from './network.js'
 import { ModelSource } from './source.js'
-import { editAndMeasure, replacement, type WeightEdit } from './weight-edit.js'
+import { replacement, type WeightEdit } from './weight-edit.js'
 import { writeModel } from './write.js'
 
 export interface MergeModelOptions extends DeviceOptions, HubOptions {
@@ -63,7 +64,8 @@ export async function mergeModel({
   const source = await ModelSource.open(model, hub)
   source.requireWeights()
   const { config } = source
-  const tokenizer = await loadTokenizer(source.path)
+  const copied = source.format === 'folder' && formatOf(output, format) === 'safetensors'
+  const tokenizer = copied ? null : await loadTokenizer(source.path)
   const base = baseModelOf(config, source)
   const reading = { device, adapter, allowOtherBase, ...hub }
   const loaded = await readAdapterLayers(adapter, adaptableLayers(config), base, reading)
@@ -71,23 +73,26 @@ export async function mergeModel({
   for (const [{ name }, layer] of loaded.layers)
     edits.set(`${name}.weight`, (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite))
   for (const [name, parameter] of loaded.modules) edits.set(name, replacement(parameter))
-  let maxAbsoluteChange = 0
-  let written: string
   try {
     using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
-    const fill = async (name: string, values: Tensor): Promise<void> => {
+    using largestChange = keep(Tensor.zeros([1], { device }))
+    const fill = (name: string, values: Tensor): void => {
       source.loadInto(name, values)
       const edit = edits.get(name)
-      if (edit) maxAbsoluteChange = Math.max(maxAbsoluteChange, await editAndMeasure(values, edit, nonFinite))
+      if (!edit) return
+      using before = keep(Tensor.empty(values.shape, values))
+      before.copyFrom(values)
+      edit(values, nonFinite)
+      native.largestDifference(before.native, values.native, largestChange.native, true)
     }
-    written = await writeModel({ config, tokenizer, source, device, fill }, output, {
+    const written = await writeModel({ config, tokenizer, source, device, fill }, output, {
       format,
       dtype: dtype === 'auto' ? undefined : dtype,
       onTensor: (done, total) => onProgress?.({ done, total }),
     })
+    return { merged: edits.size, maxAbsoluteChange: await largestChange.item(), output: written }
   } finally {
     for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
     source.unmap()
   }
-  return { merged: edits.size, maxAbsoluteChange, output: written }
 }

@@ -5,7 +5,7 @@ import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Model } from './model.js'
 import type { ModelAdapter } from './model-adapter.js'
-import { editAndMeasure, type WeightEdit } from './weight-edit.js'
+import type { WeightEdit } from './weight-edit.js'
 import type { WeightSlot } from './weight-slot.js'
 
 /** The adapters that are merged into a model's own weights: each weight is the pristine one with their edits in order. */
@@ -18,29 +18,31 @@ export class MergedAdapters {
 
   constructor(readonly model: Model) {}
 
-  async merge(adapter: ModelAdapter): Promise<{ merged: number; maxAbsoluteChange: number }> {
+  async merge(adapter: ModelAdapter): Promise<{ merged: number }> {
     const { name, edits } = adapter
     if (adapter.merged) throw new UsageError('already-merged', `Adapter ${name} is merged already.`)
     for (const slot of edits.keys()) requireFloats(slot)
     adapter.merged = true
     this.#merged.push(adapter)
     try {
-      return { merged: edits.size, maxAbsoluteChange: await this.#edit(name, edits) }
+      await this.#edit(name, edits)
+      return { merged: edits.size }
     } catch (error) {
       await this.unmerge(adapter)
       throw error
     }
   }
 
-  async #edit(name: string, edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<number> {
+  async #edit(name: string, edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<void> {
     using nonFinite = this.#counter()
-    let maxAbsoluteChange = 0
     for (const [slot, edit] of edits) {
-      if (!this.#isInFile(slot) && !this.#pristine.has(slot)) this.#pristine.set(slot, copyOf(slot.own))
-      maxAbsoluteChange = Math.max(maxAbsoluteChange, await editAndMeasure(slot.own, edit, nonFinite))
+      const { own } = slot
+      if (!this.#isInFile(slot) && !this.#pristine.has(slot)) this.#pristine.set(slot, copyOf(own))
+      edit(own, nonFinite)
+      if (own instanceof Parameter) own.version++
     }
     const bad = await nonFinite.item()
-    if (bad === 0) return maxAbsoluteChange
+    if (bad === 0) return
     throw new RunError(
       'non-finite',
       `Merging adapter ${name} gives ${bad} weights that are not finite; nothing was changed.`,

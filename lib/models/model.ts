@@ -138,8 +138,12 @@ export class Model implements Disposable {
     return this.adapterSet.save(name, folder, options)
   }
 
-  /** Adds the adapter's ΔW to the weights, modules trained whole included; it stops taking part in forward passes. */
-  mergeAdapter(name: string): Promise<{ merged: number; maxAbsoluteChange: number }> {
+  /**
+   * Adds the adapter's ΔW to the weights, modules trained whole included; it stops taking part in forward passes.
+   * Gives the number of weights that it changed.
+   * @throws RunError `non-finite` if a result is not finite; nothing is changed then
+   */
+  mergeAdapter(name: string): Promise<{ merged: number }> {
     return this.adapterSet.merge(name)
   }
 

@@ -15,7 +15,7 @@ export interface WritableModel {
   readonly source: ModelSource | null
   readonly device: NativeDevice
   /** Writes a weight into `values`, float32 and of the weight's shape. */
-  fill(name: string, values: Tensor): void | Promise<void>
+  fill(name: string, values: Tensor): void
 }
 
 /** Of every weight, unless it is asked for another: the source's dtype, bfloat16 where that is quantised. */
@@ -25,10 +25,10 @@ export function defaultDType({ source }: WritableModel): FloatDType {
 }
 
 /** A weight in float32; the caller's to dispose. */
-export async function filledWeight(model: WritableModel, name: string, shape: readonly number[]): Promise<Tensor> {
+export function filledWeight(model: WritableModel, name: string, shape: readonly number[]): Tensor {
   const values = keep(Tensor.empty(shape, { device: model.device }))
   try {
-    await model.fill(name, values)
+    model.fill(name, values)
     return values
   } catch (error) {
     values.dispose()
@@ -47,10 +47,9 @@ export async function roundedBytes(values: Tensor, dtype: FloatDType, name: stri
   values.dispose()
   using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
   native.countNonFinite(rounded.native, nonFinite.native, false)
-  const bad = await nonFinite.item()
+  const [bad, bits] = await Promise.all([nonFinite.item(), rounded.bits()])
   if (bad > 0) {
     throw new RunError('non-finite', `${bad} values of ${name} are not finite in ${dtype}; the model is not written.`)
   }
-  const bits = await rounded.bits()
   return new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength)
 }

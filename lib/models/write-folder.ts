@@ -58,7 +58,7 @@ async function bytesOf(
   dtype: FloatDType,
   transpose: boolean,
 ): Promise<Uint8Array> {
-  using values = await filledWeight(model, name, shape)
+  using values = filledWeight(model, name, shape)
   if (!transpose) return await roundedBytes(values, dtype, name)
   const turned = keep(transposedView(values))
   values.dispose()

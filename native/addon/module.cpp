@@ -160,6 +160,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   MORA_EXPOSE(clipScale);
   MORA_EXPOSE(adamw);
   MORA_EXPOSE(countNonFinite);
+  MORA_EXPOSE(largestDifference);
   MORA_EXPOSE(groupSum);
   MORA_EXPOSE(groupSpread);
   MORA_EXPOSE(foldBlocks);

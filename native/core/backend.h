@@ -17,7 +17,7 @@
 
 namespace mora {
 
-constexpr uint32_t kBackendAbi = 3;
+constexpr uint32_t kBackendAbi = 4;
 constexpr int kMaxRank = 4;
 
 /// A strided view of device memory. Strides count elements; a block format is dense in its last dimension.
@@ -249,6 +249,8 @@ struct Backend {
   Status (*adamw)(Stream*, const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale);
   /// count [1] i32 = (accumulate ? count : 0) + how many elements are not finite
   Status (*countNonFinite)(Stream*, TensorDesc x, TensorDesc count, bool accumulate);
+  /// largest [1] f32 = the largest of (accumulate ? largest : 0) and of all |a - b|; NaN counts as nothing
+  Status (*largestDifference)(Stream*, TensorDesc a, TensorDesc b, TensorDesc largest, bool accumulate);
 
   // --- MoRA (mora/geometry.h) ----------------------------------------------------------------------------------
   /// Source and target have one dtype. Sums groups: target [T, R] = (accumulate ? target : 0) + sum over source [T,

@@ -474,6 +474,14 @@ void countNonFinite(const Tensor& x, const Tensor& count, bool accumulate) {
   MORA_ENQUEUE(check, countNonFinite, x.desc(), count.desc(), accumulate);
 }
 
+void largestDifference(const Tensor& a, const Tensor& b, const Tensor& largest, bool accumulate) {
+  Check check("largestDifference");
+  check.tensor("a", a).floats().dense();
+  check.tensor("b", b).sameShape(a).dtype(a.dtype()).dense();
+  check.tensor("largest", largest).shape({1}).dtype(DType::f32);
+  MORA_ENQUEUE(check, largestDifference, a.desc(), b.desc(), largest.desc(), accumulate);
+}
+
 void groupSum(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate) {
   requireSide("groupSum", grouping.side);
   Check check("groupSum");

@@ -61,6 +61,7 @@ void adamw(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gra
            const std::vector<Tensor>& firstMoments, const std::vector<Tensor>& secondMoments, AdamWStep step,
            const Tensor& scale);
 void countNonFinite(const Tensor& x, const Tensor& count, bool accumulate);
+void largestDifference(const Tensor& a, const Tensor& b, const Tensor& largest, bool accumulate);
 
 void groupSum(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate);
 void groupSpread(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate);

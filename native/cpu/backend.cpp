@@ -156,6 +156,7 @@ constexpr Backend kCpu{
     MORA_OPERATION(clipScale),
     .adamw = adamw,
     MORA_OPERATION(countNonFinite),
+    MORA_OPERATION(largestDifference),
     MORA_OPERATION(groupSum),
     MORA_OPERATION(groupSpread),
     .foldedSide = [](BlockPlan plan, DType) { return plan.side; },

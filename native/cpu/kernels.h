@@ -61,6 +61,7 @@ void sample(TensorDesc logits, TensorDesc draws, Sampling sampling, TensorDesc i
 // reductions.cpp
 void sum(TensorDesc x, TensorDesc total, bool accumulate);
 void countNonFinite(TensorDesc x, TensorDesc count, bool accumulate);
+void largestDifference(TensorDesc a, TensorDesc b, TensorDesc largest, bool accumulate);
 // adamw.cpp
 void globalNorm(const AdamWTensor* tensors, int64_t count, TensorDesc norm);
 void clipScale(TensorDesc norm, float gradientScale, float maxNorm, TensorDesc scale);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <unordered_map>
 #include <vector>
 
 #include "cpu/float_types.h"
@@ -11,7 +12,127 @@
 #include "cpu/parallel.h"
 #include "mora/block_operations.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/mora_blocks.cpp"
+#include <hwy/foreach_target.h>
+
+#include "cpu/simd_float-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+/// Rows [begin, end) of all folded blocks, one below the other: m R_b, where R_b turns column j with column j + R / 2.
+void FoldRows(const BlockPlan& plan, const float* cosines, const float* sines, const TensorDesc& matrix,
+              const TensorDesc& folded, int64_t begin, int64_t end) {
+  const int64_t R = plan.side, half = R / 2;
+  const auto* const M = static_cast<const float*>(matrix.data);
+  withFloatType(folded.dtype, "foldBlocks", [&](auto type) HWY_ATTR {
+    auto* const W = static_cast<decltype(type)*>(folded.data);
+    for (int64_t row = begin; row < end; ++row) {
+      const float *m = M + row % R * R, *c = cosines + row / R * half, *s = sines + row / R * half;
+      auto* const w = W + row * R;
+      if (!plan.rotate) {
+        convert(m, w, R);
+        continue;
+      }
+      forVectors(half, [&](int64_t j, auto part) HWY_ATTR {
+        const FloatVector cosine = load(c + j, part), sine = load(s + j, part);
+        const FloatVector lower = load(m + j, part), upper = load(m + half + j, part);
+        store(hn::MulAdd(lower, cosine, hn::Mul(upper, sine)), w + j, part);
+        store(hn::NegMulAdd(lower, sine, hn::Mul(upper, cosine)), w + half + j, part);
+      });
+    }
+  });
+}
+
+/// Adds to rows [begin, end) of dMatrix the folded blocks' gradients, turned back.
+void UnfoldRows(const BlockPlan& plan, const float* cosines, const float* sines, const TensorDesc& dFolded,
+                const TensorDesc& dMatrix, int64_t begin, int64_t end) {
+  const int64_t R = plan.side, half = R / 2;
+  for (int64_t row = begin; row < end; ++row) {
+    float* const m = static_cast<float*>(dMatrix.data) + row * R;
+    for (int64_t b = 0; b < plan.liveBlocks(); ++b) {
+      const float* const w = static_cast<const float*>(dFolded.data) + (b * R + row) * R;
+      const float *c = cosines + b * half, *s = sines + b * half;
+      if (!plan.rotate) {
+        addTo(m, w, R);
+        continue;
+      }
+      forVectors(half, [&](int64_t j, auto part) HWY_ATTR {
+        const FloatVector cosine = load(c + j, part), sine = load(s + j, part);
+        const FloatVector lower = load(w + j, part), upper = load(w + half + j, part);
+        store(hn::MulAdd(lower, cosine, hn::NegMulAdd(upper, sine, load(m + j, part))), m + j, part);
+        store(hn::MulAdd(upper, cosine, hn::MulAdd(lower, sine, load(m + half + j, part))), m + half + j, part);
+      });
+    }
+  }
+}
+
+/// Values of the folded blocks that are added to `count` columns of a weight's row.
+struct Run {
+  int64_t column, count;
+  const float* values;
+};
+
+/// What is added to row j of the weight, by column; wrap-around padding may lie over other runs.
+void runsOfRow(const BlockPlan& plan, const std::vector<BlockProduct>& products, const float* folded, int64_t j,
+               std::vector<Run>& runs) {
+  const int64_t R = plan.side, distinct = plan.truncate ? plan.outFeatures : plan.distinctOutputs();
+  runs.clear();
+  for (const BlockProduct& product : products) {
+    const int64_t distance = j % distinct - product.output, i = distance < 0 ? -1 : distance / R;
+    if (i < 0 || i >= product.count || distance % R >= product.rows) continue;
+    const int64_t row = (product.block + i) * R + product.row + distance % R;
+    runs.push_back({product.input + i * R, product.depth, folded + row * R + product.column});
+  }
+  std::sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) { return a.column < b.column; });
+}
+
+/// row += scale times the runs, sorted by column; how many results are not finite. Where runs overlap, their sum is
+/// made in `delta` first and rounded once.
+template <typename T>
+int64_t addRuns(const std::vector<Run>& runs, float scale, T* row, std::vector<float>& delta) {
+  int64_t nonFinite = 0;
+  for (auto run = runs.begin(); run != runs.end();) {
+    Run sum = *run++;
+    if (run != runs.end() && run->column < sum.column + sum.count) {
+      delta.assign(sum.values, sum.values + sum.count);
+      for (; run != runs.end() && run->column < sum.column + sum.count; ++run) {
+        sum.count = std::max(sum.count, run->column - sum.column + run->count);
+        delta.resize(static_cast<size_t>(sum.count), 0.0f);
+        addTo(delta.data() + (run->column - sum.column), run->values, run->count);
+      }
+      sum.values = delta.data();
+    }
+    nonFinite += mergeInto(sum.values, scale, row + sum.column, sum.count);
+  }
+  return nonFinite;
+}
+
+int64_t MergeBlockRows(const BlockPlan& plan, const std::vector<BlockProduct>& products, const float* folded,
+                       float scale, const TensorDesc& weight, int64_t begin, int64_t end) {
+  int64_t nonFinite = 0;
+  std::vector<Run> runs;
+  std::vector<float> delta;
+  withFloatType(weight.dtype, "mergeBlocks", [&](auto type) HWY_ATTR {
+    for (int64_t row = begin; row < end; ++row) {
+      runsOfRow(plan, products, folded, row, runs);
+      nonFinite += addRuns(runs, scale, rowOf<decltype(type)>(weight, row), delta);
+    }
+  });
+  return nonFinite;
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace mora::cpu {
+
+HWY_EXPORT(FoldRows);
+HWY_EXPORT(UnfoldRows);
+HWY_EXPORT(MergeBlockRows);
+
 namespace {
 
 /// What the plan of mora/block_operations.h is made of here.
@@ -39,101 +160,43 @@ TensorDesc rowRange(const TensorDesc& matrix, int64_t begin, int64_t rows) {
   return part;
 }
 
+/// Cosines and sines of a side's angles [blocks, R / 2].
 struct Rotation {
-  std::vector<float> cosines, sines;  // [live blocks, R / 2]
-
-  explicit Rotation(const BlockPlan& plan) {
-    std::vector<double> thetas;
-    for (int64_t j = 0; j < plan.side / 2; ++j)
-      thetas.push_back(std::pow(10000.0, -2.0 * static_cast<double>(j) / static_cast<double>(plan.side)));
-    for (int64_t b = 0; b < plan.liveBlocks(); ++b)
-      for (const double theta : thetas) {
-        cosines.push_back(static_cast<float>(std::cos(static_cast<double>(b) * theta)));
-        sines.push_back(static_cast<float>(std::sin(static_cast<double>(b) * theta)));
-      }
-  }
+  int64_t blocks = 0;
+  std::vector<float> cosines, sines;
 };
 
-/// Values of the folded blocks that are added to `count` columns of a weight's row.
-struct Run {
-  int64_t column, count;
-  const float* values;
-};
-
-/// row += scale times the runs, sorted by column; how many results are not finite, if asked. Where runs overlap, their
-/// sum is made in `delta` first and rounded once.
-template <typename Value>
-int64_t addRuns(const std::vector<Run>& runs, float scale, Value* row, bool counts, std::vector<float>& delta) {
-  int64_t found = 0;
-  for (auto run = runs.begin(); run != runs.end();) {
-    Run sum = *run++;
-    if (run != runs.end() && run->column < sum.column + sum.count) {
-      delta.assign(sum.values, sum.values + sum.count);
-      for (; run != runs.end() && run->column < sum.column + sum.count; ++run) {
-        sum.count = std::max(sum.count, run->column - sum.column + run->count);
-        delta.resize(static_cast<size_t>(sum.count), 0.0f);
-        float* const to = delta.data() + (run->column - sum.column);
-        for (int64_t c = 0; c < run->count; ++c) to[c] += run->values[c];
-      }
-      sum.values = delta.data();
+/// Of at least the plan's live blocks. Each is made once: they are asked for with every layer of every step.
+const Rotation& rotationOf(const BlockPlan& plan) {
+  thread_local std::unordered_map<int64_t, Rotation> rotations;
+  Rotation& known = rotations[plan.side];
+  for (; plan.rotate && known.blocks < plan.liveBlocks(); ++known.blocks)
+    for (int64_t j = 0; j < plan.side / 2; ++j) {
+      const double theta = std::pow(10000.0, -2.0 * static_cast<double>(j) / static_cast<double>(plan.side));
+      const double angle = static_cast<double>(known.blocks) * theta;
+      known.cosines.push_back(static_cast<float>(std::cos(angle)));
+      known.sines.push_back(static_cast<float>(std::sin(angle)));
     }
-    Value* const w = row + sum.column;
-    for (int64_t c = 0; c < sum.count; ++c)
-      w[c] = hwy::ConvertScalarTo<Value>(hwy::ConvertScalarTo<float>(w[c]) + scale * sum.values[c]);
-    if (!counts) continue;
-    found +=
-        std::count_if(w, w + sum.count, [](Value value) { return !std::isfinite(hwy::ConvertScalarTo<float>(value)); });
-  }
-  return found;
+  return known;
 }
 
 }  // namespace
 
 void foldBlocks(BlockPlan plan, TensorDesc matrix, TensorDesc folded) {
-  const int64_t R = plan.side, half = R / 2;
-  const Rotation rotation(plan);
-  const auto* M = static_cast<const float*>(matrix.data);
-  withFloatType(folded.dtype, "foldBlocks", [&](auto zero) {
-    using Value = decltype(zero);
-    auto* out = static_cast<Value*>(folded.data);
-    parallelRanges(plan.liveBlocks() * R, R, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        const float *m = M + row % R * R, *c = &rotation.cosines[row / R * half], *s = &rotation.sines[row / R * half];
-        Value* w = out + row * R;
-        if (!plan.rotate) {
-          for (int64_t j = 0; j < R; ++j) w[j] = hwy::ConvertScalarTo<Value>(m[j]);
-          continue;
-        }
-        for (int64_t j = 0; j < half; ++j) {
-          w[j] = hwy::ConvertScalarTo<Value>(m[j] * c[j] + m[j + half] * s[j]);
-          w[j + half] = hwy::ConvertScalarTo<Value>(m[j + half] * c[j] - m[j] * s[j]);
-        }
-      }
-    });
+  const int64_t R = plan.side;
+  const Rotation& rotation = rotationOf(plan);
+  parallelRanges(plan.liveBlocks() * R, R, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(FoldRows)(plan, rotation.cosines.data(), rotation.sines.data(), matrix, folded, begin, end);
   });
 }
 
 void unfoldBlocks(BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate) {
-  const int64_t R = plan.side, half = R / 2;
-  const Rotation rotation(plan);
-  const auto* dW = static_cast<const float*>(dFolded.data);
-  auto* dM = static_cast<float*>(dMatrix.data);
+  const int64_t R = plan.side;
+  const Rotation& rotation = rotationOf(plan);
+  if (!accumulate) fill(dMatrix, 0);
   parallelRanges(R, R * plan.liveBlocks(), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      float* m = dM + row * R;
-      if (!accumulate) std::fill_n(m, R, 0.0f);
-      for (int64_t b = 0; b < plan.liveBlocks(); ++b) {
-        const float *w = dW + (b * R + row) * R, *c = &rotation.cosines[b * half], *s = &rotation.sines[b * half];
-        if (!plan.rotate) {
-          for (int64_t j = 0; j < R; ++j) m[j] += w[j];
-          continue;
-        }
-        for (int64_t j = 0; j < half; ++j) {
-          m[j] += w[j] * c[j] - w[j + half] * s[j];
-          m[j + half] += w[j + half] * c[j] + w[j] * s[j];
-        }
-      }
-    }
+    HWY_DYNAMIC_DISPATCH(UnfoldRows)
+    (plan, rotation.cosines.data(), rotation.sines.data(), dFolded, dMatrix, begin, end);
   });
 }
 
@@ -169,35 +232,15 @@ void blocksBackwardWeight(BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDes
 }
 
 void mergeBlocks(BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight, TensorDesc nonFinite) {
-  const int64_t d = plan.outFeatures, R = plan.side;
-  const int64_t distinct = plan.truncate ? d : plan.distinctOutputs();
   std::vector<BlockProduct> products;
   visitBlockProducts(plan, [&](const BlockProduct& product) { products.push_back(product); });
-  const auto* W = static_cast<const float*>(folded.data);
-  // What is added to row j of the weight, by column; wrap-around padding may lie over other runs.
-  const auto runsOf = [&](int64_t j, std::vector<Run>& runs) {
-    runs.clear();
-    for (const BlockProduct& product : products) {
-      const int64_t distance = j % distinct - product.output, i = distance < 0 ? -1 : distance / R;
-      if (i < 0 || i >= product.count || distance % R >= product.rows) continue;
-      const int64_t row = (product.block + i) * R + product.row + distance % R;
-      runs.push_back({product.input + i * R, product.depth, W + row * R + product.column});
-    }
-    std::sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) { return a.column < b.column; });
-  };
-  std::atomic<int64_t> bad{0};
-  withFloatType(weight.dtype, "mergeBlocks", [&](auto zero) {
-    using Value = decltype(zero);
-    parallelRanges(d, R, [&](int64_t begin, int64_t end) {
-      std::vector<Run> runs;
-      std::vector<float> delta;
-      for (int64_t j = begin; j < end; ++j) {
-        runsOf(j, runs);
-        bad += addRuns(runs, scale, rowOf<Value>(weight, j), present(nonFinite), delta);
-      }
-    });
+  std::atomic<int64_t> found{0};
+  parallelRanges(plan.outFeatures, plan.inFeatures, [&](int64_t begin, int64_t end) {
+    found += HWY_DYNAMIC_DISPATCH(MergeBlockRows)(plan, products, static_cast<const float*>(folded.data), scale, weight,
+                                                  begin, end);
   });
-  if (present(nonFinite)) *static_cast<int32_t*>(nonFinite.data) += static_cast<int32_t>(bad);
+  if (present(nonFinite)) addCount(nonFinite, found);
 }
 
 }  // namespace mora::cpu
+#endif  // HWY_ONCE

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <limits>
 
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
@@ -95,11 +94,6 @@ void sumRuns(const Grouping& grouping, const float* x, float* sums) {
     }
     for (; group < runs.count; ++group) to[group] += sumRun(from + group * runs.length, runs.length);
   });
-}
-
-template <typename S, typename T>
-void convert(const S* source, T* target, int64_t count) {
-  forVectors(count, [&](int64_t i, auto part) HWY_ATTR { store(load(source + i, part), target + i, part); });
 }
 
 /// Repeats each lane 2, 3 or 4 times in a row.
@@ -253,19 +247,6 @@ void SpreadGroupRows(const Grouping& grouping, const TensorDesc& source, const T
   });
 }
 
-/// weight[i] += scale * delta[i], and the number of results that are not finite.
-template <typename T>
-int64_t mergeRow(const float* delta, float scale, T* weight, int64_t count) {
-  const FloatVector factor = broadcast(scale);
-  int64_t nonFinite = 0;
-  forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
-    store(hn::MulAdd(factor, load(delta + i, part), load(weight + i, part)), weight + i, part);
-    const auto finite = hn::IsFinite(load(weight + i, part));  // as rounded: float16 overflows
-    nonFinite += static_cast<int64_t>(hn::CountTrue(FloatTag(), hn::Not(finite)));
-  });
-  return nonFinite;
-}
-
 int64_t MergeGroupRows(const Grouping& input, const Grouping& output, const TensorDesc& matrix, float scale,
                        const TensorDesc& weight, int64_t begin, int64_t end) {
   const Buffers buffers(input);
@@ -276,7 +257,7 @@ int64_t MergeGroupRows(const Grouping& input, const Grouping& output, const Tens
       const int64_t group = output.groupOf(row);
       if (group != spread) spreadRow(input, rowOf<const float>(matrix, group), buffers.wide);
       spread = group;
-      nonFinite += mergeRow(buffers.wide, scale, rowOf<decltype(type)>(weight, row), input.width);
+      nonFinite += mergeInto(buffers.wide, scale, rowOf<decltype(type)>(weight, row), input.width);
     }
   });
   return nonFinite;
@@ -310,9 +291,7 @@ void mergeGroups(Grouping input, Grouping output, TensorDesc matrix, float scale
   parallelRanges(weight.shape[0], input.width, [&](int64_t begin, int64_t end) {
     found += HWY_DYNAMIC_DISPATCH(MergeGroupRows)(input, output, matrix, scale, weight, begin, end);
   });
-  if (!present(nonFinite)) return;
-  auto* const count = static_cast<int32_t*>(nonFinite.data);
-  *count = static_cast<int32_t>(std::min<int64_t>(*count + found, std::numeric_limits<int32_t>::max()));
+  if (present(nonFinite)) addCount(nonFinite, found);
 }
 
 }  // namespace mora::cpu

@@ -1,6 +1,6 @@
-// Sums and counts over whole tensors. Chunks have a fixed length, so the order of a sum does not depend on threads.
+// Sums, counts and maxima over whole tensors. Chunks have a fixed length, so the order of a sum does not depend on
+// threads.
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -43,6 +43,19 @@ int64_t CountNonFiniteChunk(DType type, const void* data, int64_t begin, int64_t
   return count;
 }
 
+float LargestDifferenceChunk(DType type, const void* a, const void* b, int64_t begin, int64_t end) {
+  FloatVector largest = broadcast(0.0f);
+  withFloatType(type, "largestDifference", [&](auto element) HWY_ATTR {
+    const auto* const x = static_cast<const decltype(element)*>(a) + begin;
+    const auto* const y = static_cast<const decltype(element)*>(b) + begin;
+    forVectors(end - begin, [&](int64_t i, auto part) HWY_ATTR {
+      const FloatVector difference = hn::Abs(hn::Sub(load(x + i, part), load(y + i, part)));
+      largest = hn::IfThenElse(hn::Gt(difference, largest), difference, largest);
+    });
+  });
+  return hn::ReduceMax(FloatTag(), largest);
+}
+
 }  // namespace mora::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -51,38 +64,47 @@ namespace mora::cpu {
 
 HWY_EXPORT(SumChunk);
 HWY_EXPORT(CountNonFiniteChunk);
+HWY_EXPORT(LargestDifferenceChunk);
 
 namespace {
 
-/// Adds chunk(begin, end) over fixed chunks of a dense tensor, in order.
+/// chunk(begin, end) of each fixed chunk of a dense tensor.
 template <typename Number, typename Chunk>
-Number overChunks(const TensorDesc& x, Chunk&& chunk) {
+std::vector<Number> ofChunks(const TensorDesc& x, Chunk&& chunk) {
   constexpr int64_t kChunk = 16384;
   const int64_t count = elementsOf(x);
-  std::vector<Number> partials(static_cast<size_t>((count + kChunk - 1) / kChunk));
-  parallelRanges(static_cast<int64_t>(partials.size()), kChunk, [&](int64_t begin, int64_t end) {
+  std::vector<Number> values(static_cast<size_t>((count + kChunk - 1) / kChunk));
+  parallelRanges(static_cast<int64_t>(values.size()), kChunk, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      partials[static_cast<size_t>(i)] = chunk(i * kChunk, std::min(count, (i + 1) * kChunk));
+      values[static_cast<size_t>(i)] = chunk(i * kChunk, std::min(count, (i + 1) * kChunk));
   });
-  return std::accumulate(partials.begin(), partials.end(), Number{0});
+  return values;
 }
 
 }  // namespace
 
 void sum(TensorDesc x, TensorDesc total, bool accumulate) {
-  const double added = overChunks<double>(
+  const std::vector<double> sums = ofChunks<double>(
       x, [&](int64_t begin, int64_t end) { return HWY_DYNAMIC_DISPATCH(SumChunk)(x.dtype, x.data, begin, end); });
   auto* const result = static_cast<float*>(total.data);
-  *result = static_cast<float>((accumulate ? *result : 0.0) + added);
+  *result = static_cast<float>(std::accumulate(sums.begin(), sums.end(), 0.0) + (accumulate ? *result : 0.0));
 }
 
 void countNonFinite(TensorDesc x, TensorDesc count, bool accumulate) {
-  const int64_t added = overChunks<int64_t>(x, [&](int64_t begin, int64_t end) {
+  const std::vector<int64_t> counts = ofChunks<int64_t>(x, [&](int64_t begin, int64_t end) {
     return HWY_DYNAMIC_DISPATCH(CountNonFiniteChunk)(x.dtype, x.data, begin, end);
   });
-  auto* const result = static_cast<int32_t*>(count.data);
-  const int64_t all = (accumulate ? *result : 0) + added;
-  *result = static_cast<int32_t>(std::min<int64_t>(all, std::numeric_limits<int32_t>::max()));
+  if (!accumulate) *static_cast<int32_t*>(count.data) = 0;
+  addCount(count, std::accumulate(counts.begin(), counts.end(), int64_t{0}));
+}
+
+void largestDifference(TensorDesc a, TensorDesc b, TensorDesc largest, bool accumulate) {
+  const std::vector<float> differences = ofChunks<float>(a, [&](int64_t begin, int64_t end) {
+    return HWY_DYNAMIC_DISPATCH(LargestDifferenceChunk)(a.dtype, a.data, b.data, begin, end);
+  });
+  auto* const result = static_cast<float*>(largest.data);
+  if (!accumulate) *result = 0;
+  for (const float difference : differences) *result = std::max(*result, difference);
 }
 
 }  // namespace mora::cpu

@@ -222,6 +222,25 @@ HWY_INLINE void addTo(float* target, const T* source, int64_t count) {
                         HWY_ATTR { store(hn::Add(load(target + i, part), load(source + i, part)), target + i, part); });
 }
 
+/// target[0, count) = source[0, count)
+template <typename S, typename T>
+HWY_INLINE void convert(const S* source, T* target, int64_t count) {
+  forVectors(count, [&](int64_t i, auto part) HWY_ATTR { store(load(source + i, part), target + i, part); });
+}
+
+/// weight[i] += scale * delta[i], rounded once, and the number of results that are not finite.
+template <typename T>
+HWY_INLINE int64_t mergeInto(const float* delta, float scale, T* weight, int64_t count) {
+  const FloatVector factor = broadcast(scale);
+  int64_t nonFinite = 0;
+  forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
+    store(hn::MulAdd(factor, load(delta + i, part), load(weight + i, part)), weight + i, part);
+    const auto finite = hn::IsFinite(load(weight + i, part));  // as rounded: float16 overflows
+    nonFinite += static_cast<int64_t>(hn::CountTrue(FloatTag(), hn::Not(finite)));
+  });
+  return nonFinite;
+}
+
 }  // namespace mora::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 

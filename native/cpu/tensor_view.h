@@ -2,7 +2,9 @@
 #pragma once
 #include <hwy/aligned_allocator.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -23,6 +25,12 @@ T* headRowOf(const TensorDesc& tensor, int64_t row) {
   if (tensor.rank < 3) return rowOf<T>(tensor, row);
   const int64_t heads = tensor.shape[1];
   return static_cast<T*>(tensor.data) + row / heads * tensor.strides[0] + row % heads * tensor.strides[1];
+}
+
+/// count [1] i32 += added; what i32 cannot hold becomes its largest number.
+inline void addCount(const TensorDesc& count, int64_t added) {
+  auto* const value = static_cast<int32_t*>(count.data);
+  *value = static_cast<int32_t>(std::min<int64_t>(*value + added, std::numeric_limits<int32_t>::max()));
 }
 
 [[noreturn]] inline void unsupported(const std::string& what) {

@@ -137,6 +137,7 @@ constexpr Backend kCuda{
     MORA_OPERATION(clipScale),
     .adamw = adamw,
     MORA_OPERATION(countNonFinite),
+    MORA_OPERATION(largestDifference),
     MORA_OPERATION(groupSum),
     MORA_OPERATION(groupSpread),
     .foldedSide = cuda::foldedSide,

@@ -63,6 +63,7 @@ void sample(Context& context, TensorDesc logits, TensorDesc draws, Sampling samp
 // reductions.cu
 void sum(Context& context, TensorDesc x, TensorDesc total, bool accumulate);
 void countNonFinite(Context& context, TensorDesc x, TensorDesc count, bool accumulate);
+void largestDifference(Context& context, TensorDesc a, TensorDesc b, TensorDesc largest, bool accumulate);
 // adamw.cu
 void globalNorm(Context& context, const AdamWTensor* tensors, int64_t count, TensorDesc norm);
 void clipScale(Context& context, TensorDesc norm, float gradientScale, float maxNorm, TensorDesc scale);

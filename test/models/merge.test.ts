@@ -10,7 +10,7 @@ import { writeShardedSafetensors } from '../../lib/io/safetensors.js'
 import { loadModel, type MergeModelOptions, mergeModel } from '../../lib/models/index.js'
 import type { FloatDType } from '../../lib/native.js'
 import { randomStream } from '../../lib/random.js'
-import { goldenPath, readTensors } from '../golden/files.js'
+import { goldenPath, largestDifference, readTensors } from '../golden/files.js'
 import { ggufBytes, float32 as ggufFloat32, text, uint32 } from '../io/gguf-bytes.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
@@ -31,9 +31,12 @@ type Loaded = Pick<MergeModelOptions, 'model' | 'adapter' | 'output'> & { dtype?
 async function mergeLoaded({ model: path, adapter, output, dtype }: Loaded) {
   using model = await loadModel(path, { device, threads, dtype: 'float32' })
   await model.loadAdapter(adapter, 'x')
+  const weights = async () => (await Promise.all(model.linears().map(({ weight }) => weight.data()))) as Float32Array[]
+  const before = await weights()
   const result = await model.mergeAdapter('x')
+  const changes = (await weights()).map((after, i) => largestDifference(after, before[i]!))
   await model.save(output, { dtype })
-  return result
+  return { ...result, maxAbsoluteChange: Math.fround(Math.max(...changes)) }
 }
 
 /** Files of a folder, and a hash of each. */

@@ -1,4 +1,4 @@
-// Sums and counts of CUDA over whole tensors.
+// Sums, counts and maxima of CUDA over whole tensors.
 #include "cuda/kernels.h"
 #include "cuda_fixture.h"
 
@@ -42,11 +42,27 @@ void counts(cuda::Context& context) {
   CHECK(full.get()[0] == 2147483647.0);
 }
 
+void differences(cuda::Context& context) {
+  for (const DType type : kFloats)
+    for (const int64_t count : kCounts)
+      for (const int64_t offset : {0, 1})
+        for (const bool accumulate : {false, true}) {
+          Values x = normal(type, count, 3), y = normal(type, count, 4);
+          if (count > 1) x[0] = NAN;
+          double expected = accumulate ? 0.5 : 0;
+          for (size_t i = count > 1; i < x.size(); ++i) expected = std::max(expected, std::abs(x[i] - y[i]));
+          const DeviceTensor a(type, {count}, x, {offset, 0}), b(type, {count}, y), largest(DType::f32, {1}, {0.5});
+          cuda::largestDifference(context, a, b, largest, accumulate);
+          CHECK(std::abs(largest.get()[0] - expected) <= 0x1p-24 * expected);
+        }
+}
+
 }  // namespace
 
 int main() {
   TestContext test;
   sums(test.context);
   counts(test.context);
+  differences(test.context);
   return finish();
 }

@@ -18,6 +18,7 @@ const notOperations = [
   'deviceCount',
   'libraries',
   'openFile',
+  'shutdown',
   'setErrorClass',
   'setCudaLibrary',
   'empty',

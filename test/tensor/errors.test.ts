@@ -162,6 +162,10 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     () => native.countNonFinite(tensor([3]), tensor([1]), false),
     /int32 for count but received float32 \[1\]/,
   ],
+  largestDifference: [
+    () => native.largestDifference(tensor([3]), tensor([4]), tensor([1]), false),
+    /the shape \[3\] for b but received float32 \[4\]/,
+  ],
   groupSum: [
     () => native.groupSum(grouping, tensor([2, 7]), tensor([2, 3]), false),
     /8 columns for source but received float32 \[2, 7\]/,

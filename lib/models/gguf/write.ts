@@ -101,7 +101,7 @@ async function storedBytes(
   dtype: GgufDType,
 ): Promise<Uint8Array> {
   const { config } = model
-  using values = await filledWeight(model, name, shape)
+  using values = filledWeight(model, name, shape)
   const order = permuted ? rowOrder(ggufName(name, names), config) : null
   const isNorm = normsOf(config.network).some((norm) => `${norm.name}.weight` === name)
   if (isNorm && normOffset !== 0) addNumber(values, normOffset)

@@ -133,6 +133,29 @@ const countNonFinite = [0, 1, 37, 40000].flatMap((length) =>
   ),
 )
 
+const largestDifference = [0, 1, 37, 40000].flatMap((length) =>
+  [false, true].map((accumulate) =>
+    operationCase({
+      name: `largestDifference of ${length}${accumulate ? ', or more' : ''}`,
+      operands: {
+        a: {
+          shape: [length],
+          dtype: 'activation',
+          values: (random, i) => (i % 11 === 5 ? Number.NaN : random.normal() + (i === length >> 1 ? 9 : 0)),
+        },
+        b: { shape: [length], dtype: 'activation' },
+        largest: { shape: [1], dtype: 'float32', role: accumulate ? 'inout' : 'out', values: [0.5] },
+      },
+      slack: { float32: 0, bfloat16: 0 },
+      call: ({ a, b, largest }) => native.largestDifference(a, b, largest, accumulate),
+      reference: ({ a, b, largest: before }) => {
+        const numbers = Array.from({ length }, (_, i) => Math.abs(a.at(i) - b.at(i))).filter((x) => !Number.isNaN(x))
+        return { largest: new Host([1], [numbers.reduce((x, y) => Math.max(x, y), accumulate ? before.at(0) : 0)]) }
+      },
+    }),
+  ),
+)
+
 const float32 = (...shape: number[]): Operand => ({ shape, dtype: 'float32', layouts: 'dense' })
 
 const globalNorm = [
@@ -230,7 +253,15 @@ const adamw = [
   adamwCase('adamw with a scale that is not finite changes nothing', Number.NaN, 3),
 ]
 
-type Training = 'crossEntropy' | 'capLogits' | 'sum' | 'globalNorm' | 'clipScale' | 'adamw' | 'countNonFinite'
+type Training =
+  | 'crossEntropy'
+  | 'capLogits'
+  | 'sum'
+  | 'globalNorm'
+  | 'clipScale'
+  | 'adamw'
+  | 'countNonFinite'
+  | 'largestDifference'
 export const training: Record<Training, OperationCase[]> = {
   crossEntropy,
   capLogits,
@@ -239,4 +270,5 @@ export const training: Record<Training, OperationCase[]> = {
   clipScale,
   adamw,
   countNonFinite,
+  largestDifference,
 }
