@@ -111,6 +111,13 @@ export interface NativeTensor {
   dispose(): void
 }
 
+/** Operations with the tensors that they were called with, whose memory lives until `dispose`. */
+export interface NativeRecording {
+  /** Enqueues all of them again: they read what their inputs hold by then, and write into the same outputs. */
+  replay(): void
+  dispose(): void
+}
+
 /** A file mapped read-only into memory. */
 export interface NativeFile {
   readonly size: number
@@ -194,6 +201,9 @@ export interface Native {
   /** Loads bytes of a mapped file. */
   fromFile(device: NativeDevice, dtype: DType, shape: readonly number[], file: NativeFile, offset: number): T
 
+  /** Calls `body`, which must be synchronous, and records the operations that it enqueues. */
+  record(body: () => void): NativeRecording
+
   /**
    * The thin singular value decomposition of row-major values [m, n], in double precision, off the event loop:
    * values = u [m, p] diag(s [p]) v [n, p]ᵀ with p = min(m, n) and s falling. u and v are null unless `vectors`.
@@ -222,6 +232,7 @@ export interface Native {
   embedding(table: T, ids: T, y: T): void
   embeddingBackward(dY: T, ids: T, dTable: T): void
   gatherRows(x: T, rows: T, y: T): void
+  /** y at distinct rows = x; other rows stay. */
   scatterRows(x: T, rows: T, y: T): void
   gatherColumns(x: T, columns: T, y: T, accumulate: boolean): void
 

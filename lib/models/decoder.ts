@@ -10,6 +10,7 @@ import { embedding, gatherRows } from '../tensor/operations/embedding.js'
 import { logitsOf } from '../tensor/operations/loss.js'
 import { addResidual } from '../tensor/operations/norm.js'
 import { scaled } from '../tensor/operations/scaled.js'
+import { Parameter } from '../tensor/parameter.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Parts } from '../tensor/turns.js'
 import { Block } from './block.js'
@@ -18,6 +19,7 @@ import type { ForwardContext } from './forward-context.js'
 import type { KeyValueCache } from './key-value-cache.js'
 import { type NetworkPlan, type RotaryPlan, rotaryPlans } from './network.js'
 import { Norm } from './norm.js'
+import { type TokenInputs, TokenStep } from './token-step.js'
 import { WeightSlot } from './weight-slot.js'
 import type { Weights } from './weights.js'
 
@@ -103,20 +105,55 @@ export class Decoder {
   nextLogits(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
     const { length: start } = cache
     const known = start + ids.length
-    const positions = Int32Array.from(ids, (_, i) => start + i)
     const rowLength = this.#rowLength(known, cache)
+    if (ids.length === 1 && rowLength < this.longRowsFrom) return this.#nextOfOne(ids[0]!, cache)
+    const positions = Int32Array.from(ids, (_, i) => start + i)
     const onDevice = this.#integers(positions)
-    const context: ForwardContext = {
-      rotary: this.#rotaryInputs({ positions, onDevice, rowLengths: positions.map(() => rowLength) }),
-      offsets: this.#integers(Int32Array.of(0, ids.length)),
-      dropout: null,
+    const rotary = this.#rotaryInputs({ positions, onDevice, rowLengths: positions.map(() => rowLength) })
+    const inputs = {
+      ids: this.#integers(Int32Array.from(ids)),
+      positions: onDevice,
+      queryOffsets: this.#integers(Int32Array.of(0, ids.length)),
+      keyOffsets: this.#integers(Int32Array.of(0, known)),
     }
-    let x = this.#embedded(this.#integers(Int32Array.from(ids)), onDevice)
-    const seen = { length: start, queryOffsets: context.offsets, keyOffsets: this.#integers(Int32Array.of(0, known)) }
+    return this.#logitsAfter(inputs, rotary, cache)
+  }
+
+  /** The same of one token of a row that is not turned as a long one. */
+  #nextOfOne(id: number, cache: KeyValueCache): Tensor {
+    this.#requirePositions(cache.length + 1)
+    const state = this.#state()
+    if (!cache.step?.fits(state)) {
+      cache.step?.dispose()
+      cache.step = new TokenStep(this.device, state, (inputs) => {
+        // Tables for every position that the cache has room for.
+        const tokens = { positions: Int32Array.of(cache.capacity - 1), rowLengths: Int32Array.of(1) }
+        return this.#logitsAfter(inputs, this.#rotaryTables({ ...tokens, onDevice: inputs.positions }), cache)
+      })
+    }
+    return cache.step.next(id, cache.length)
+  }
+
+  #logitsAfter(inputs: TokenInputs, rotary: ForwardContext['rotary'], cache: KeyValueCache): Tensor {
+    const { ids, positions, queryOffsets, keyOffsets } = inputs
+    const context: ForwardContext = { rotary, offsets: queryOffsets, dropout: null }
+    let x = this.#embedded(ids, positions)
     for (const [i, block] of this.blocks.entries())
-      x = block.forwardCached(x, context, { store: cache.layers[i]!, ...seen })
-    const last = this.finalNorm.forward(x.rows(ids.length - 1, ids.length))
+      x = block.forwardCached(x, context, { store: cache.layers[i]!, positions, queryOffsets, keyOffsets })
+    const tokens = ids.shape[0]!
+    const last = this.finalNorm.forward(x.rows(tokens - 1, tokens))
     return logitsOf(last, this.head, this.network.logits)
+  }
+
+  /** What forward passes depend on besides their inputs. */
+  #state(): unknown[] {
+    const state: unknown[] = []
+    for (const { current } of this.slots) state.push(current, current instanceof Parameter ? current.version : 0)
+    for (const linear of [...this.blocks.flatMap((block) => block.linears()), ...this.tables]) {
+      for (const { layer, scale } of linear.activeAdapters())
+        state.push(layer, scale, ...layer.parameters.map(({ version }) => version))
+    }
+    return state
   }
 
   /** Frees what the layers of the blocks share: their weights no longer lie in it. */
@@ -149,15 +186,21 @@ export class Decoder {
   }
 
   #rotaryInputs(tokens: TokenPositions): ForwardContext['rotary'] {
-    const { maxPositions } = this.config
-    const length = tokens.positions.reduce((longest, position) => Math.max(longest, position + 1), 0)
-    if (this.positions && length > maxPositions) {
-      throw new UsageError(
-        'too-long',
-        `The model has learned ${maxPositions} positions, and a row of ${length} tokens needs more: make rows shorter (maxLength).`,
-      )
-    }
+    this.#requirePositions(tokens.positions.reduce((longest, position) => Math.max(longest, position + 1), 0))
+    return this.#rotaryTables(tokens)
+  }
+
+  #rotaryTables(tokens: TokenPositions): ForwardContext['rotary'] {
     return new Map([...this.#rotary].map(([plan, tables]) => [plan, tables.at(tokens)]))
+  }
+
+  #requirePositions(length: number): void {
+    const { maxPositions } = this.config
+    if (!this.positions || length <= maxPositions) return
+    throw new UsageError(
+      'too-long',
+      `The model has learned ${maxPositions} positions, and a row of ${length} tokens needs more: make rows shorter (maxLength).`,
+    )
   }
 
   #embedded(ids: Tensor, positions: Tensor): Tensor {

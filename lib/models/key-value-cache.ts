@@ -2,6 +2,7 @@ import type { FloatDType, NativeDevice } from '../native.js'
 import { allOrNothing, keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { ModelConfig } from './config.js'
+import type { TokenStep } from './token-step.js'
 
 /** Keys and values of the tokens seen so far. */
 export class KeyValueCache {
@@ -11,6 +12,8 @@ export class KeyValueCache {
   rowLength = 0
   /** Whether the tokens were turned as those of a long row are (LongRoPE). */
   isLong = false
+  /** The forward pass of one token, made by the decoder when it is needed. */
+  step: TokenStep | null = null
   /** Of each layer [capacity, 2 K, E]: a token's keys, then its values. */
   readonly layers: readonly Tensor[]
 
@@ -26,6 +29,8 @@ export class KeyValueCache {
   }
 
   dispose(): void {
+    this.step?.dispose()
+    this.step = null
     for (const layer of this.layers) layer.dispose()
   }
 

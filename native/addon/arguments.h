@@ -136,7 +136,12 @@ struct Exposed<operation> {
  private:
   template <size_t... I>
   static void expand(const Napi::CallbackInfo& info, std::index_sequence<I...>) {
-    guarded(info.Env(), [&] { operation(Argument<std::decay_t<Args>>::from(info[I])...); });
+    guarded(info.Env(), [&] {
+      std::tuple<std::decay_t<Args>...> arguments{Argument<std::decay_t<Args>>::from(info[I])...};
+      std::apply(operation, arguments);
+      if (Recording* const recording = Environment::of(info.Env()).recording)
+        recording->push_back([arguments = std::move(arguments)] { std::apply(operation, arguments); });
+    });
   }
 };
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "core/device.h"
 
@@ -49,11 +50,15 @@ class DeviceMemory {
   int64_t held_ = 0, known_ = 0, told_ = 0;  // `told_` follows `known_` in large steps
 };
 
+/// Operations with their arguments, tensors among them, which live as long.
+using Recording = std::vector<std::function<void()>>;
+
 struct Environment {
   std::shared_ptr<Completions> completions;
   Napi::FunctionReference errorClass;  // called as new errorClass(code, message)
-  Napi::FunctionReference deviceClass, tensorClass, fileClass;
+  Napi::FunctionReference deviceClass, tensorClass, fileClass, recordingClass;
   DeviceMemory memory;
+  Recording* recording = nullptr;  // what operations are added to as they are enqueued
 
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 };

@@ -49,6 +49,23 @@ Napi::Value openFile(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] { return FileObject::create(info.Env(), info[0].ToString()); });
 }
 
+/// Calls a function, and records the operations that it enqueues.
+Napi::Value record(const Napi::CallbackInfo& info) {
+  Environment& environment = Environment::of(info.Env());
+  if (environment.recording)
+    throw toJavaScript(info.Env(), "invalid-argument", "record: operations are being recorded already.");
+  Recording recording;
+  {
+    struct Recorder {
+      Environment& environment;
+      ~Recorder() { environment.recording = nullptr; }
+    } const recorder{environment};
+    environment.recording = &recording;
+    info[0].As<Napi::Function>().Call({});
+  }
+  return RecordingObject::create(info.Env(), std::move(recording));
+}
+
 void setErrorClass(const Napi::CallbackInfo& info) {
   Environment::of(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
 }
@@ -107,6 +124,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   kept.deviceClass = Napi::Persistent(DeviceObject::define(env));
   kept.tensorClass = Napi::Persistent(TensorObject::define(env));
   kept.fileClass = Napi::Persistent(FileObject::define(env));
+  kept.recordingClass = Napi::Persistent(RecordingObject::define(env));
 
   exports.Set("version", MORA_VERSION);
   const auto function = [&](const char* name, auto body) { exports.Set(name, Napi::Function::New(env, body, name)); };
@@ -122,6 +140,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("fromArray", fromArray);
   function("fromFile", fromFile);
   function("foldedSide", foldedSide);
+  function("record", record);
   function("svd", svd);
   function("orthonormalColumns", orthonormalColumns);
 

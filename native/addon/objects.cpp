@@ -294,4 +294,25 @@ Napi::Value FileObject::bytes(const Napi::CallbackInfo& info) {
   });
 }
 
+// --- recording --------------------------------------------------------------------------------------------------
+
+Napi::Function RecordingObject::define(Napi::Env env) {
+  return DefineClass(
+      env, "NativeRecording",
+      {InstanceMethod<&RecordingObject::replay>("replay"), InstanceMethod<&RecordingObject::dispose>("dispose")});
+}
+
+RecordingObject::RecordingObject(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<RecordingObject>(info), recording_(std::move(fromExternal<Recording>(info, "record"))) {}
+
+Napi::Object RecordingObject::create(Napi::Env env, Recording recording) {
+  return Environment::of(env).recordingClass.New({Napi::External<Recording>::New(env, &recording)});
+}
+
+void RecordingObject::replay(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    for (const auto& operation : recording_) operation();
+  });
+}
+
 }  // namespace mora::addon

@@ -1,4 +1,4 @@
-// The three classes that JavaScript holds: a device, a tensor view, a mapped file. See lib/native.ts.
+// The classes that JavaScript holds: a device, a tensor view, a mapped file, recorded operations. See lib/native.ts.
 #pragma once
 #include <napi.h>
 
@@ -76,6 +76,19 @@ class FileObject : public Napi::ObjectWrap<FileObject> {
   const MappedFile& open(Napi::Env env) const;
 
   std::shared_ptr<MappedFile> file_;
+};
+
+class RecordingObject : public Napi::ObjectWrap<RecordingObject> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  static Napi::Object create(Napi::Env env, Recording recording);
+  explicit RecordingObject(const Napi::CallbackInfo& info);
+
+ private:
+  void replay(const Napi::CallbackInfo& info);
+  void dispose(const Napi::CallbackInfo&) { recording_.clear(); }
+
+  Recording recording_;
 };
 
 }  // namespace mora::addon

@@ -167,7 +167,7 @@ struct Backend {
   Status (*embeddingBackward)(Stream*, TensorDesc dY, TensorDesc ids, TensorDesc dTable);
   /// y [N, D] = x [T, D] at rows [N] (i32)
   Status (*gatherRows)(Stream*, TensorDesc x, TensorDesc rows, TensorDesc y);
-  /// y [T, D] = 0, then y at rows [N] = x [N, D]; rows are distinct
+  /// y [T, D] at rows [N] = x [N, D]; other rows stay. Rows are distinct.
   Status (*scatterRows)(Stream*, TensorDesc x, TensorDesc rows, TensorDesc y);
   /// y [T, N] = (accumulate ? y : 0) + x [T, D] at columns [N] (i32)
   Status (*gatherColumns)(Stream*, TensorDesc x, TensorDesc columns, TensorDesc y, bool accumulate);

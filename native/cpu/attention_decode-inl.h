@@ -33,23 +33,63 @@ struct HeadRows {
   }
 };
 
+using FourTag = hn::CappedTag<float, 4>;
+
+/// The sum of each block of 4 lanes, lane by lane.
+template <class D>
+HWY_INLINE hn::Vec<FourTag> foldBlocks(D d, hn::Vec<D> v) {
+  if constexpr (hn::MaxLanes(d) <= 4) {
+    return v;
+  } else {
+    const hn::Half<D> half;
+    return foldBlocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  }
+}
+
+/// The sums over the lanes of each of 4 vectors, in a third of the instructions of 4 single ones.
+HWY_INLINE hn::Vec<FourTag> sumEach(const FloatVector (&v)[4]) {
+  const FloatTag d;
+  const hn::Repartition<double, FloatTag> pairs;
+  const auto addNeighbours = [&](FloatVector a, FloatVector b) HWY_ATTR {
+    return hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
+  };
+  const auto first = addNeighbours(v[0], v[1]), second = addNeighbours(v[2], v[3]);
+  return foldBlocks(d, hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, first, second)),
+                               hn::BitCast(d, hn::InterleaveUpper(pairs, first, second))));
+}
+
 /// result [kRows, keys] = q [kRows, E] keys^T; rows of q are padded with zeros to whole vectors.
 template <int kRows, typename T>
 HWY_INLINE void dotKeys(const float* HWY_RESTRICT q, int64_t qStride, const HeadRows<T>& keys,
                         float* HWY_RESTRICT result, int64_t resultStride) {
-  for (int64_t key = 0; key < keys.count; ++key) {
-    keys.prefetchAfter(key);
-    FloatVector sums[kRows];
-    for (FloatVector& sum : sums) sum = hn::Zero(FloatTag());
+  int64_t key = 0;
+  for (; key + 4 <= keys.count; key += 4) {
+    FloatVector sums[kRows][4];
+    for (auto& row : sums)
+      for (FloatVector& sum : row) sum = hn::Zero(FloatTag());
+    for (int i = 0; i < 4; ++i) keys.prefetchAfter(key + i);
     forVectors(keys.E, [&](int64_t i, auto part) HWY_ATTR {
-      const FloatVector k = load(keys.at(key) + i, part);
+      FloatVector k[4];
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) k[j] = load(keys.at(key + j) + i, part);
 #pragma GCC unroll 3
       for (int row = 0; row < kRows; ++row) {
-        sums[row] = hn::MulAdd(hn::LoadU(FloatTag(), q + row * qStride + i), k, sums[row]);
+        const FloatVector values = hn::LoadU(FloatTag(), q + row * qStride + i);
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) sums[row][j] = hn::MulAdd(values, k[j], sums[row][j]);
       }
     });
 #pragma GCC unroll 3
-    for (int row = 0; row < kRows; ++row) result[row * resultStride + key] = hn::ReduceSum(FloatTag(), sums[row]);
+    for (int row = 0; row < kRows; ++row) hn::StoreU(sumEach(sums[row]), FourTag(), result + row * resultStride + key);
+  }
+  for (; key < keys.count; ++key) {
+    for (int row = 0; row < kRows; ++row) {
+      FloatVector sum = hn::Zero(FloatTag());
+      forVectors(keys.E, [&](int64_t i, auto part) HWY_ATTR {
+        sum = hn::MulAdd(hn::LoadU(FloatTag(), q + row * qStride + i), load(keys.at(key) + i, part), sum);
+      });
+      result[row * resultStride + key] = hn::ReduceSum(FloatTag(), sum);
+    }
   }
 }
 

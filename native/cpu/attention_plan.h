@@ -83,7 +83,7 @@ inline int64_t makespan(const std::vector<AttentionTask>& tasks, int64_t threads
 
 /// Threads worth waking for work of this cost with head size E.
 inline int teamFor(const std::vector<AttentionTask>& tasks, int64_t E) {
-  if (totalCost(tasks) * E < 8 * kSmallWork) return 1;
+  if (totalCost(tasks) * E < 2 * kSmallWork) return 1;
   return static_cast<int>(std::min<int64_t>(omp_get_max_threads(), static_cast<int64_t>(tasks.size())));
 }
 
@@ -106,7 +106,7 @@ struct ForwardPlan {
 /// not depend on the number of threads.
 inline ForwardPlan planForward(const std::vector<Document>& documents, int64_t kvHeads, int64_t group,
                                int64_t chunkQueries) {
-  constexpr int64_t kSplitKeys = 1024;
+  constexpr int64_t kSplitKeys = 256;  // so few that a team shares the heads of a small model evenly
   ForwardPlan plan;
   for (const Document& document : documents) {
     for (int64_t head = 0; head < kvHeads; ++head) {

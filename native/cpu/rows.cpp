@@ -85,7 +85,6 @@ void gatherRows(TensorDesc x, TensorDesc rows, TensorDesc y) {
 
 void scatterRows(TensorDesc x, TensorDesc rows, TensorDesc y) {
   requireIndices("scatterRows", rows, y.shape[0]);
-  fill(y, 0);
   const auto* const at = static_cast<const int32_t*>(rows.data);
   parallelRanges(x.shape[0], columnsOf(x), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)

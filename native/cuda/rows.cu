@@ -169,7 +169,6 @@ void gatherRows(Context& context, TensorDesc x, TensorDesc rows, TensorDesc y) {
 }
 
 void scatterRows(Context& context, TensorDesc x, TensorDesc rows, TensorDesc y) {
-  fill(context, y, 0);
   pickSameType<Pick::scatter>(context, "scatterRows", Operation::scatterRows, x, rows, y);
 }
 

@@ -73,8 +73,8 @@ void scatters(cuda::Context& context) {
       const int64_t count = 6, rows = 9, columns = 24;
       const Values at = {8, 0, 3, 4, 1, 7}, x = normal(type, count * columns, 3);
       const DeviceTensor deviceX(type, {count, columns}, x, layout), deviceAt(DType::i32, {count}, at);
-      const DeviceTensor y(type, {rows, columns}, normal(type, rows * columns, 4), layout);
-      Values expected(static_cast<size_t>(rows * columns));
+      Values expected = normal(type, rows * columns, 4);
+      const DeviceTensor y(type, {rows, columns}, expected, layout);
       for (int64_t i = 0; i < count; ++i)
         copyRow(x, i, expected, static_cast<int64_t>(at[static_cast<size_t>(i)]), columns);
       cuda::scatterRows(context, deviceX, deviceAt, y);

@@ -28,6 +28,7 @@ type NotOperations =
   | 'deviceCount'
   | 'libraries'
   | 'openFile'
+  | 'record'
   | 'empty'
   | 'fromArray'
   | 'fromFile'

@@ -19,6 +19,7 @@ const notOperations = [
   'libraries',
   'openFile',
   'shutdown',
+  'record',
   'setErrorClass',
   'setCudaLibrary',
   'empty',

@@ -95,8 +95,8 @@ export function selfAttention(
 export interface SeenTokens {
   /** Keys and values [capacity, 2 K, E]. */
   readonly store: Tensor
-  /** How many tokens are there already. */
-  readonly length: number
+  /** Where in the store the new tokens' go: their positions in the document, [T] int32. */
+  readonly positions: Tensor
   /** Starts of the one document and its end: 0 and the number of new tokens, and of all, [2] int32. */
   readonly queryOffsets: Tensor
   readonly keyOffsets: Tensor
@@ -110,19 +110,21 @@ export function attentionWithCache(
   qkv: Tensor,
   shape: AttentionShape,
   rotary: RotaryInput | null,
-  { store, length, queryOffsets, keyOffsets }: SeenTokens,
+  { store, positions, queryOffsets, keyOffsets }: SeenTokens,
   softmax: Softmax = plainSoftmax(shape),
 ): Tensor {
   const { heads, keyValueHeads, headSize } = shape
   const [tokens, stride] = [qkv.shape[0]!, qkv.strides[0]!]
   if (rotary) rotate(queriesAndKeys(qkv, shape), rotary, false)
+  const width = 2 * keyValueHeads * headSize
+  const fresh = qkv.view([tokens, width], [stride, 1], heads * headSize)
+  native.scatterRows(fresh.native, positions.native, store.view([store.shape[0]!, width]).native)
   const headsOf = (tensor: Tensor, count: number, rowStride: number, offset: number) =>
     tensor.view([tensor.shape[0]!, count, headSize], [rowStride, headSize, 1], offset)
-  store.rows(length, length + tokens).copyFrom(headsOf(qkv, 2 * keyValueHeads, stride, heads * headSize))
-  const seen = store.rows(0, length + tokens)
-  const [keys, values] = [0, keyValueHeads].map((head) =>
-    headsOf(seen, keyValueHeads, store.strides[0]!, head * headSize),
-  ) as [Tensor, Tensor]
+  const [keys, values] = [0, keyValueHeads].map((head) => headsOf(store, keyValueHeads, width, head * headSize)) as [
+    Tensor,
+    Tensor,
+  ]
   const out = Tensor.empty([tokens, heads * headSize], qkv)
   native.attention(
     headsOf(qkv, heads, stride, 0).native,

@@ -17,6 +17,9 @@ export function gatherRows(x: Tensor, rows: Tensor): Tensor {
   const y = Tensor.empty([rows.shape[0]!, x.shape[1]!], x)
   native.gatherRows(x.native, rows.native, y.native)
   return record(y, [x], [rows], (dY, [at], [dX]) => {
-    writeByStoring(dX!, (target) => native.scatterRows(dY.native, at!.native, target.native))
+    writeByStoring(dX!, (target) => {
+      native.fill(target.native, 0)
+      native.scatterRows(dY.native, at!.native, target.native)
+    })
   })
 }

@@ -76,11 +76,11 @@ const scatterRows = picks.map(([count, tokens, width]) =>
     operands: {
       x: { shape: [count, width], dtype: 'activation' },
       rows: { shape: [count], dtype: 'int32', values: distinct(tokens) },
-      y: { shape: [tokens, width], dtype: 'activation', role: 'out' },
+      y: { shape: [tokens, width], dtype: 'activation', role: 'inout' },
     },
     call: ({ x, rows, y }) => native.scatterRows(x, rows, y),
-    reference: ({ x, rows }) => {
-      const y = new Host([tokens, width])
+    reference: ({ x, rows, y: before }) => {
+      const y = new Host([tokens, width], before.values)
       for (const [i, j] of indices([count, width])) y.set(x.at(i!, j!), rows.at(i!), j!)
       return { y }
     },
