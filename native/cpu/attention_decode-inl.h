@@ -27,7 +27,7 @@ struct HeadRows {
 
   /// Other heads lie between the rows, so hardware does not foresee what comes next.
   HWY_INLINE void prefetchAfter(int64_t row) const {
-    constexpr int64_t kAhead = 8, kLine = 64 / sizeof(T);
+    constexpr int64_t kAhead = 16, kLine = 64 / sizeof(T);
     const T* later = at(std::min(row + kAhead, count - 1));
     for (int64_t i = 0; i < E; i += kLine) hwy::Prefetch(later + i);
   }

@@ -11,6 +11,9 @@
 #define MORA_CPU_BLOCK_PRODUCTS_INL_H_
 #endif
 
+#include <hwy/cache_control.h>
+
+#include <cstddef>
 #include <cstring>
 
 #include "core/dtype.h"
@@ -29,6 +32,15 @@ using SumTag = hn::Rebind<float, IntegerTag>;
 using SumVector = hn::Vec<SumTag>;
 constexpr int kWords = static_cast<int>(hn::MaxLanes(WordTag()));
 constexpr int kVectors = static_cast<int>(kGroup) / kWords;
+
+constexpr int64_t kLine = 64;  // of a cache, in bytes
+
+/// Asks for memory as far after what is read now as helps: hardware alone foresees too little of a weight that is read
+/// once, which costs up to half of the time.
+HWY_INLINE void prefetchLater(const void* now, int64_t bytes) {
+  constexpr int64_t kAhead = 2048;
+  for (int64_t i = 0; i < bytes; i += kLine) hwy::Prefetch(static_cast<const std::byte*>(now) + kAhead + i);
+}
 
 /// The scale and the offset of a group, and again both; a format without offsets has anything there.
 using FactorTag = hn::FixedTag<float, 4>;
@@ -172,12 +184,14 @@ HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const FixedRows& x
   if constexpr (kGroups == 1) {
     int64_t group = 0;
     for (; group + 2 <= x.groups; group += 2, block += 2 * traits.blockBytes) {
+      prefetchLater(block, kLine);  // about what two blocks are
       addGroup(block, 0, group, even);
       addGroup(block + traits.blockBytes, 0, group + 1, odd);
     }
     if (group < x.groups) addGroup(block, 0, group, even);
   } else {
     for (int64_t group = 0; group < x.groups; group += kGroups, block += traits.blockBytes) {
+      prefetchLater(block, traits.blockBytes);
 #pragma GCC unroll 8
       for (int part = 0; part < kGroups; ++part) addGroup(block, part, group + part, part % 2 == 0 ? even : odd);
     }

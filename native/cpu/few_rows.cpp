@@ -82,6 +82,7 @@ HWY_INLINE float floatDot(const float* HWY_RESTRICT x, const T* HWY_RESTRICT w, 
                          HWY_ATTR { sum = hn::MulAdd(load(w + i, part), load(x + i, part), sum); };
   int64_t at = 0;
   for (; at + 4 * lanes <= k; at += 4 * lanes) {
+    prefetchLater(w + at, 4 * lanes * static_cast<int64_t>(sizeof(T)));
 #pragma GCC unroll 4
     for (int i = 0; i < 4; ++i) addTo(sums[i], at + i * lanes, WholeVector{});
   }
