@@ -5,8 +5,8 @@
 //   multiple of K: heads of a group share keys.
 //
 // Work is cut into tasks of one document, one key-value head and some queries or keys (attention_plan.h). A task packs
-// a block of keys once and brings all rows of its queries to it in tiles of 6 rows: products with accumulators in
-// registers (attention_products-inl.h), elementwise work between them on tiles in the nearest cache
+// a block of keys once and brings all rows of its queries to it in tiles of a few rows: products with accumulators in
+// registers or matrix units (attention_products-inl.h), elementwise work between them on tiles in the nearest cache
 // (attention_softmax-inl.h). Tasks of a few rows, as when decoding, read the keys where they are
 // (attention_decode-inl.h). What a task computes does not depend on the number of threads or on who runs it, so
 // results have the same bits for any team.
@@ -44,6 +44,7 @@ void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan)
   };
 #pragma omp parallel num_threads(team)
   {
+    const MatrixUnits<P> units;
     const ForwardBuffers<P> buffers(Carver(memory + bytes * static_cast<size_t>(omp_get_thread_num())), sizes);
 #pragma omp for schedule(dynamic, 1)
     for (int64_t i = 0; i < taskCount; ++i) {
@@ -76,12 +77,14 @@ void ForwardAttention(const TensorDesc& q, const TensorDesc& k, const TensorDesc
                       const TensorDesc& lse) {
   withFloatType(q.dtype, "attention", [&](auto type) {
     using T = decltype(type);
-    using P = PackedType<T>;
-    const int64_t kvHeads = k.shape[1], group = q.shape[1] / kvHeads;
-    const AttentionSizes sizes = attentionSizes<P>(q.shape[2], group);
-    const ForwardArguments<T> arguments{
-        Heads<const T>(q), Heads<const T>(k), Heads<const T>(v), Heads<T>(out), lse, scoring, sizes};
-    forwardTasks<P>(arguments, planForward(documents, kvHeads, group, sizes.chunkQueries));
+    withPackedType<T>([&](auto packed) {
+      using P = decltype(packed);
+      const int64_t kvHeads = k.shape[1], group = q.shape[1] / kvHeads;
+      const AttentionSizes sizes = attentionSizes<P>(q.shape[2], group);
+      const ForwardArguments<T> arguments{
+          Heads<const T>(q), Heads<const T>(k), Heads<const T>(v), Heads<T>(out), lse, scoring, sizes};
+      forwardTasks<P>(arguments, planForward(documents, kvHeads, group, sizes.chunkQueries));
+    });
   });
 }
 
@@ -95,6 +98,7 @@ void backwardTasks(const BackwardArguments<T>& arguments, const std::vector<Atte
   auto* const memory = static_cast<std::byte*>(scratch<30>(bytes * static_cast<size_t>(team)));
 #pragma omp parallel num_threads(team)
   {
+    const MatrixUnits<P> units;
     const BackwardBuffers<P> buffers(Carver(memory + bytes * static_cast<size_t>(omp_get_thread_num())), sizes,
                                      mostKeys);
 #pragma omp for schedule(dynamic, 1)
@@ -107,22 +111,24 @@ void BackwardAttention(const TensorDesc& dOut, const TensorDesc& q, const Tensor
                        AttentionScoring scoring, const TensorDesc& dQ, const TensorDesc& dK, const TensorDesc& dV) {
   withFloatType(q.dtype, "attentionBackward", [&](auto type) {
     using T = decltype(type);
-    using P = PackedType<T>;
-    const int64_t kvHeads = k.shape[1];
-    const AttentionSizes sizes = attentionSizes<P>(q.shape[2], q.shape[1] / kvHeads);
-    const BackwardArguments<T> arguments{Heads<const T>(dOut),
-                                         Heads<const T>(q),
-                                         Heads<const T>(k),
-                                         Heads<const T>(v),
-                                         Heads<const T>(out),
-                                         lse,
-                                         Heads<T>(dQ),
-                                         Heads<T>(dK),
-                                         Heads<T>(dV),
-                                         scoring,
-                                         sizes};
-    backwardTasks<P>(arguments, planBackward(documents, kvHeads, sizes.chunkQueries,
-                                             roundUp(kTaskKeys, sizes.blockKeys), omp_get_max_threads()));
+    withPackedType<T>([&](auto packed) {
+      using P = decltype(packed);
+      const int64_t kvHeads = k.shape[1];
+      const AttentionSizes sizes = attentionSizes<P>(q.shape[2], q.shape[1] / kvHeads);
+      const BackwardArguments<T> arguments{Heads<const T>(dOut),
+                                           Heads<const T>(q),
+                                           Heads<const T>(k),
+                                           Heads<const T>(v),
+                                           Heads<const T>(out),
+                                           lse,
+                                           Heads<T>(dQ),
+                                           Heads<T>(dK),
+                                           Heads<T>(dV),
+                                           scoring,
+                                           sizes};
+      backwardTasks<P>(arguments, planBackward(documents, kvHeads, sizes.chunkQueries,
+                                               roundUp(kTaskKeys, sizes.blockKeys), omp_get_max_threads()));
+    });
   });
 }
 

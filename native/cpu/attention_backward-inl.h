@@ -36,8 +36,12 @@ struct BackwardArguments {
 
 constexpr int64_t kBlockRows = 96;  // rows that a reduction over rows takes at once
 
-/// Row stride of probabilities: tiles of 6 keys may reach past the block, where there are zeros.
-inline int64_t scoreStride(const AttentionSizes& sizes) { return roundUp(sizes.blockKeys + kTileRows, kLanes); }
+/// Zeros after the last key that a tile of rows sees: a tile of keys may meet them, and with matrix units the tile of
+/// rows before the first that sees it.
+constexpr int64_t kClearedKeys = kRowMultiple;
+
+/// Row stride of probabilities: tiles of keys may reach past the block.
+inline int64_t scoreStride(const AttentionSizes& sizes) { return roundUp(sizes.blockKeys + kClearedKeys, kLanes); }
 
 /// f32 accumulators of dK and dV, with room for the last tile.
 inline int64_t accumulatorElements(int64_t rows, int64_t E) { return (rows + kTileRows) * columnStride(E); }
@@ -97,15 +101,15 @@ HWY_INLINE void packChunk(const BackwardArguments<T>& arguments, const QueryRows
   });
 }
 
-/// P and dS of 6 rows from `row` of the chunk against the block's keys, into the buffers' rows from `target`; returns
-/// dS by rows with its stride.
+/// P and dS of a tile of rows from `row` of the chunk against the block's keys, into the buffers' rows from `target`;
+/// returns dS by rows with its stride.
 template <class P, typename T>
 HWY_INLINE std::pair<const Unit*, int64_t> differentiateTile(const BackwardArguments<T>& arguments,
                                                              const BackwardBuffers<P>& buffers, int64_t row,
                                                              const TileKeys& tile, int64_t target) {
   const AttentionSizes& sizes = arguments.sizes;
-  const int64_t stride = packedStride<P>(sizes.E), steps = (sizes.E + kTerms<P> - 1) / kTerms<P>;
-  const int64_t rowLength = scoreStride(sizes), cleared = tile.width + kTileRows;
+  const int64_t stride = packedStride<P>(sizes.E), steps = stepsOf<P>(sizes.E);
+  const int64_t rowLength = scoreStride(sizes), cleared = tile.width + kClearedKeys;
   constexpr bool kPaired = kTerms<P> == 2;
   float* scores = kPaired ? buffers.scores : reinterpret_cast<float*>(buffers.p) + target * rowLength;
   float* gradients = kPaired ? buffers.gradients : reinterpret_cast<float*>(buffers.dS) + target * rowLength;
@@ -129,10 +133,18 @@ HWY_INLINE std::pair<const Unit*, int64_t> differentiateTile(const BackwardArgum
     const int64_t from = i * rowLength, to = (target + i) / 2 * rowLength;
     roundRowPair(scores + from, scores + from + rowLength, cleared, buffers.p + to);
     roundRowPair(gradients + from, gradients + from + rowLength, cleared, buffers.dS + to);
-    roundRow(gradients + from, tile.width, buffers.dSRows + from / 2);
-    roundRow(gradients + from + rowLength, tile.width, buffers.dSRows + (from + rowLength) / 2);
+    const int64_t used = stepsOf<P>(tile.width) * kTerms<P>;
+    roundRow(gradients + from, used, buffers.dSRows + from / 2);
+    roundRow(gradients + from + rowLength, used, buffers.dSRows + (from + rowLength) / 2);
   }
   return {buffers.dSRows, rowLength / 2};
+}
+
+/// P and dS of rows that see none of the block's keys.
+template <class P, typename T>
+HWY_INLINE void clearTile(const BackwardArguments<T>& arguments, const BackwardBuffers<P>& buffers, int64_t target) {
+  const int64_t rowLength = scoreStride(arguments.sizes), from = target / kTerms<P> * rowLength;
+  for (Unit* rows : {buffers.p, buffers.dS}) clearRows(rows + from, kTileRows / kTerms<P>, rowLength);
 }
 
 /// Adds a block of rows [begin, end) of the chunk to dK and dV of the block of keys.
@@ -149,8 +161,8 @@ HWY_INLINE void addToKeys(const BackwardArguments<T>& arguments, const BackwardB
     const int64_t lastKey = std::min(key + kTileRows, keys.size()) - 1;
     const int64_t firstRow = (document.firstQueryOf(keys.begin + key) - rows.queries.begin) * group;
     const int64_t endRow = (document.endQueryOf(keys.begin + lastKey) - rows.queries.begin) * group;
-    const int64_t begin = std::max(block.begin, firstRow / kTileRows * kTileRows);
-    const int64_t end = std::min(block.end, roundUp(endRow, kTileRows));
+    const int64_t begin = std::max(block.begin, firstRow / kRowMultiple * kRowMultiple);
+    const int64_t end = std::min(block.end, roundUp(endRow, kRowMultiple));
     if (begin >= end) continue;
     const int64_t steps = (end - begin) / kTerms<P>, step = begin / kTerms<P>;
     const int64_t left = (begin - block.begin) / kTerms<P> * rowLength + key;
@@ -169,23 +181,27 @@ HWY_INLINE void backwardBlock(const BackwardArguments<T>& arguments, const Backw
   const AttentionSizes& sizes = arguments.sizes;
   const AttentionTask& task = rows.task;
   const int64_t E = sizes.E, stride = packedStride<P>(E), columns = columnStride(E);
-  const int64_t steps = (E + kTerms<P> - 1) / kTerms<P>, firstKey = task.document.firstKey + keys.begin;
+  const int64_t steps = stepsOf<P>(E), firstKey = task.document.firstKey + keys.begin;
   packKeys<P>(arguments.k, firstKey, keys.size(), task.kvHead, E, buffers.k);
   packKeys<P>(arguments.v, firstKey, keys.size(), task.kvHead, E, buffers.v);
   transposeUnits(buffers.k, stride, keys.size(), steps, buffers.kTransposed, sizes.blockKeys);
   transposeUnits(buffers.v, stride, keys.size(), steps, buffers.vTransposed, sizes.blockKeys);
-  const Unit* k = reducedRows<P>(buffers.k, roundUp(keys.size(), 2), E, buffers.kPairs);
+  const Unit* k = reducedRows<P>(buffers.k, roundUp(keys.size(), kKeyMultiple), E, buffers.kPairs);
 
   for (int64_t begin = 0; begin < rows.padded(); begin += kBlockRows) {
     const Range block{begin, std::min(begin + kBlockRows, rows.padded())};
     bool seen = false;
     for (int64_t row = block.begin; row < block.end; row += kTileRows) {
       const TileKeys tile(buffers.visible + row, keys);
-      if (tile.width == 0) continue;
+      if (tile.width == 0) {
+        // Its neighbour may meet these rows.
+        if constexpr (kRowMultiple > kTileRows) clearTile<P>(arguments, buffers, row - block.begin);
+        continue;
+      }
       seen = true;
       const auto [dS, dSStride] = differentiateTile<P>(arguments, buffers, row, tile, row - block.begin);
       if (!task.writesQueries) continue;
-      multiplyRows<P, Left::byRows, Start::result>(dS, dSStride, k, columns, (tile.width + kTerms<P> - 1) / kTerms<P>,
+      multiplyRows<P, Left::byRows, Start::result>(dS, dSStride, k, columns, stepsOf<P>(tile.width),
                                                    buffers.dQ + row * columns, columns, E);
     }
     if (seen && task.writesKeys) addToKeys<P>(arguments, buffers, rows, block, keys);

@@ -41,7 +41,7 @@ struct SoftmaxSums {
         totals(carver.take<float>(rows)) {}
 };
 
-constexpr int64_t kFewRows = 2 * kTileRows;  // so many rows are not worth packing keys for
+constexpr int64_t kFewRows = 12;  // so many rows are not worth packing keys for
 
 template <class P>
 struct ForwardBuffers {
@@ -110,7 +110,7 @@ void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const 
              const SoftmaxSums& sums) {
   const auto& [E, group, chunkQueries, chunkRows, blockKeys] = arguments.sizes;
   const AttentionTask& task = rows.task;
-  const int64_t stride = packedStride<P>(E), columns = columnStride(E), steps = (E + kTerms<P> - 1) / kTerms<P>;
+  const int64_t stride = packedStride<P>(E), columns = columnStride(E), steps = stepsOf<P>(E);
   const float slope = arguments.scoring.softmaxScale() * kLog2E;
   packQueries<P>(rows, arguments.q, E, buffers.q);
   startSums(rows, buffers, sums, E);
@@ -121,7 +121,7 @@ void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const 
     packKeys<P>(arguments.k, firstKey, block.size(), task.kvHead, E, buffers.k);
     transposeUnits(buffers.k, stride, block.size(), steps, buffers.kTransposed, blockKeys);
     packKeys<P>(arguments.v, firstKey, block.size(), task.kvHead, E, buffers.v);
-    const Unit* v = reducedRows<P>(buffers.v, roundUp(block.size(), 2), E, buffers.vPairs);
+    const Unit* v = reducedRows<P>(buffers.v, roundUp(block.size(), kKeyMultiple), E, buffers.vPairs);
 
     for (int64_t row = 0; row < rows.count(); row += kTileRows) {
       const TileKeys seen(buffers.visible + row, block);
@@ -130,17 +130,17 @@ void sumRows(const ForwardArguments<T>& arguments, const QueryRows& rows, const 
                                                  steps, buffers.scores, blockKeys, seen.width);
       prepareScores(buffers.scores, blockKeys, seen, arguments.scoring);
       float factors[kTileRows];
-      softmaxTile(buffers.scores, blockKeys, seen.visible, seen.width, slope, sums.maxima + row,
+      const int64_t keySteps = stepsOf<P>(seen.width), weights = keySteps * kTerms<P>;
+      softmaxTile(buffers.scores, blockKeys, seen.visible, weights, slope, sums.maxima + row,
                   buffers.laneSums + row * kLanes, factors);
       const Unit* p = reinterpret_cast<const Unit*>(buffers.scores);
       if constexpr (kTerms<P> == 2) {
         for (int64_t i = 0; i < kTileRows; ++i) {
-          roundRow(buffers.scores + i * blockKeys, seen.width, buffers.p + i * blockKeys / 2);
+          roundRow(buffers.scores + i * blockKeys, weights, buffers.p + i * blockKeys / 2);
         }
         p = buffers.p;
       }
-      multiplyRows<P, Left::byRows, Start::scaledResult>(p, blockKeys / kTerms<P>, v, columns,
-                                                         (seen.width + kTerms<P> - 1) / kTerms<P>,
+      multiplyRows<P, Left::byRows, Start::scaledResult>(p, blockKeys / kTerms<P>, v, columns, keySteps,
                                                          sums.out + row * columns, columns, E, factors);
     }
   }

@@ -21,6 +21,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "cpu/attention_matrices-inl.h"
 #include "cpu/attention_plan.h"
 #include "cpu/simd_float-inl.h"
 
@@ -32,24 +33,39 @@ using UnitTag = hn::RebindToUnsigned<FloatTag>;
 
 constexpr int64_t kLanes = hn::MaxLanes(FloatTag());
 
+#if MORA_MATRIX_UNITS
+// Matrix units take 16 rows, and 16 units of a reduction over rows: pairs. Without them, 4 x 4 accumulators.
+constexpr int64_t kTileRows = kMatrixRows, kRegisterRows = 4, kRowMultiple = 2 * kMatrixRows;
+#else
 // 6 x 4 accumulators, 4 vectors and a broadcast fit 32 registers; 6 x 2, 2 and 1 fit 16.
-constexpr int64_t kTileRows = 6;
+constexpr int64_t kTileRows = 6, kRegisterRows = 6, kRowMultiple = 6;
+#endif
 constexpr int64_t kTileVectors = HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64 ? 4 : 2;
 constexpr int64_t kPanel = kTileVectors * kLanes;
 
-// On Zen 4 a bf16 dot product takes as long as an f32 product of half as many terms; on Sapphire Rapids (measured) four
-// times as long.
-#if HWY_NATIVE_DOT_BF16 && HWY_TARGET != HWY_AVX3_SPR
-template <typename T>
-using PackedType = std::conditional_t<std::is_same_v<T, hwy::bfloat16_t>, T, float>;
+/// Calls body(P{}) with the type that storage of T is packed as. On Zen 4 a bf16 dot product takes as long as an f32
+/// product of half as many terms; on Sapphire Rapids (measured) four times as long, but there are matrix units.
+template <typename T, class Body>
+HWY_INLINE void withPackedType(Body&& body) {
+  [[maybe_unused]] constexpr bool kIsBfloat16 = std::is_same_v<T, hwy::bfloat16_t>;
+#if MORA_MATRIX_UNITS
+  if constexpr (kIsBfloat16) {
+    if (hasMatrixUnits()) return body(T{});
+  }
+  body(float{});
+#elif HWY_NATIVE_DOT_BF16
+  body(std::conditional_t<kIsBfloat16, T, float>{});
 #else
-template <typename T>
-using PackedType = float;
+  body(float{});
 #endif
+}
 
 /// Terms of the reduction in a unit.
 template <class P>
 constexpr int64_t kTerms = sizeof(Unit) / sizeof(P);
+
+constexpr int64_t kStepMultiple = MORA_MATRIX_UNITS ? kTileRows : 1;     // of reductions over bf16
+constexpr int64_t kKeyMultiple = MORA_MATRIX_UNITS ? 2 * kTileRows : 4;  // packed keys, zeros past the last
 
 template <class P>
 HWY_INLINE FloatVector multiplyAdd(hn::Vec<UnitTag> a, hn::Vec<UnitTag> b, FloatVector sum) {
@@ -62,20 +78,85 @@ HWY_INLINE FloatVector multiplyAdd(hn::Vec<UnitTag> a, hn::Vec<UnitTag> b, Float
   }
 }
 
+/// to [columns, rows] = transpose of from [rows, columns], in units; both counts are rounded up to multiples of 4.
+HWY_INLINE void transposeUnits(const Unit* HWY_RESTRICT from, int64_t fromStride, int64_t rows, int64_t columns,
+                               Unit* HWY_RESTRICT to, int64_t toStride) {
+  const hn::FixedTag<uint32_t, 4> single;
+  const hn::FixedTag<uint64_t, 2> twice;
+  for (int64_t row = 0; row < rows; row += 4) {
+    for (int64_t column = 0; column < columns; column += 4) {
+      const Unit* source = from + row * fromStride + column;
+      const auto a = hn::LoadU(single, source), b = hn::LoadU(single, source + fromStride);
+      const auto c = hn::LoadU(single, source + 2 * fromStride), d = hn::LoadU(single, source + 3 * fromStride);
+      const auto ab = hn::BitCast(twice, hn::InterleaveLower(single, a, b));
+      const auto cd = hn::BitCast(twice, hn::InterleaveLower(single, c, d));
+      const auto abUpper = hn::BitCast(twice, hn::InterleaveUpper(single, a, b));
+      const auto cdUpper = hn::BitCast(twice, hn::InterleaveUpper(single, c, d));
+      Unit* target = to + column * toStride + row;
+      hn::StoreU(hn::BitCast(single, hn::InterleaveLower(twice, ab, cd)), single, target);
+      hn::StoreU(hn::BitCast(single, hn::InterleaveUpper(twice, ab, cd)), single, target + toStride);
+      hn::StoreU(hn::BitCast(single, hn::InterleaveLower(twice, abUpper, cdUpper)), single, target + 2 * toStride);
+      hn::StoreU(hn::BitCast(single, hn::InterleaveUpper(twice, abUpper, cdUpper)), single, target + 3 * toStride);
+    }
+  }
+}
+
 enum class Left { byRows, byColumns };  // unit (row, step) at row * stride + step, or at step * stride + row
 enum class Start { zero, result, scaledResult };
 
-/// One tile: result [6, kCount vectors] = start + left [6, steps] right [steps, kCount vectors]. `factors` [6] scale
-/// the result that a scaled start reads.
+#if MORA_MATRIX_UNITS
+/// result [16, kCount * 16] = start + left [16, steps] right [steps, kCount * 16] by matrix units; steps in sixteens.
+template <Left kLeft, Start kStart, int kCount>
+HWY_NOINLINE void multiplyMatrices(const Unit* HWY_RESTRICT left, int64_t leftStride, const Unit* HWY_RESTRICT right,
+                                   int64_t rightStride, int64_t steps, float* HWY_RESTRICT result, int64_t resultStride,
+                                   const float* HWY_RESTRICT factors) {
+  if constexpr (kStart == Start::scaledResult) {
+    for (int64_t row = 0; row < kMatrixRows; ++row)
+      for (int64_t i = 0; i < kCount * kMatrixRows; i += kLanes) {
+        float* const at = result + row * resultStride + i;
+        hn::StoreU(hn::Mul(hn::LoadU(FloatTag(), at), broadcast(factors[row])), FloatTag(), at);
+      }
+  }
+  const auto forEach = [](auto&& body) HWY_ATTR {
+    body(std::integral_constant<int, 0>());
+    if constexpr (kCount > 1) body(std::integral_constant<int, 1>());
+    if constexpr (kCount > 2) body(std::integral_constant<int, 2>());
+    if constexpr (kCount > 3) body(std::integral_constant<int, 3>());
+  };
+  forEach([&](auto i) HWY_ATTR {
+    if constexpr (kStart == Start::zero)
+      clearMatrix<i>();
+    else
+      loadMatrix<i>(result + i * kMatrixRows, resultStride);
+  });
+  for (int64_t step = 0; step < steps; step += kMatrixRows) {
+    alignas(64) Unit turned[kMatrixRows * kMatrixRows];
+    if constexpr (kLeft == Left::byRows) {
+      loadMatrix<4>(left + step, leftStride);
+    } else {
+      transposeUnits(left + step * leftStride, leftStride, kMatrixRows, kMatrixRows, turned, kMatrixRows);
+      loadMatrix<4>(turned, kMatrixRows);
+    }
+    forEach([&](auto i) HWY_ATTR {
+      loadMatrix<5 + i % 2>(right + step * rightStride + i * kMatrixRows, rightStride);
+      addProduct<i, 4, 5 + i % 2>();
+    });
+  }
+  forEach([&](auto i) HWY_ATTR { storeMatrix<i>(result + i * kMatrixRows, resultStride); });
+}
+#endif
+
+/// One tile: result [kRegisterRows, kCount vectors] = start + left [.., steps] right [steps, kCount vectors]. `factors`
+/// scale the rows of the result that a scaled start reads.
 template <class P, Left kLeft, Start kStart, int kCount>
 HWY_NOINLINE void multiplyTile(const Unit* HWY_RESTRICT left, int64_t leftStride, const Unit* HWY_RESTRICT right,
                                int64_t rightStride, int64_t steps, float* HWY_RESTRICT result, int64_t resultStride,
                                const float* HWY_RESTRICT factors) {
   const FloatTag tag;
   const UnitTag units;
-  FloatVector sums[kTileRows][kCount];
+  FloatVector sums[kRegisterRows][kCount];
 #pragma GCC unroll 6
-  for (int64_t row = 0; row < kTileRows; ++row) {
+  for (int64_t row = 0; row < kRegisterRows; ++row) {
 #pragma GCC unroll 4
     for (int64_t i = 0; i < kCount; ++i) {
       if constexpr (kStart == Start::zero) {
@@ -87,7 +168,8 @@ HWY_NOINLINE void multiplyTile(const Unit* HWY_RESTRICT left, int64_t leftStride
     }
   }
   const Unit* HWY_RESTRICT upper = left;
-  const Unit* HWY_RESTRICT lower = kLeft == Left::byRows ? left + 3 * leftStride : left + 3;
+  const Unit* HWY_RESTRICT lower =
+      kLeft == Left::byRows ? left + kRegisterRows / 2 * leftStride : left + kRegisterRows / 2;
   const int64_t rowStride = kLeft == Left::byRows ? leftStride : 1;
   const int64_t stepStride = kLeft == Left::byRows ? 1 : leftStride;
   for (int64_t step = 0; step < steps; ++step) {
@@ -95,8 +177,9 @@ HWY_NOINLINE void multiplyTile(const Unit* HWY_RESTRICT left, int64_t leftStride
 #pragma GCC unroll 4
     for (int64_t i = 0; i < kCount; ++i) columns[i] = hn::LoadU(units, right + i * kLanes);
 #pragma GCC unroll 6
-    for (int64_t row = 0; row < kTileRows; ++row) {
-      const auto term = hn::Set(units, row < 3 ? upper[row * rowStride] : lower[(row - 3) * rowStride]);
+    for (int64_t row = 0; row < kRegisterRows; ++row) {
+      const auto term = hn::Set(
+          units, row < kRegisterRows / 2 ? upper[row * rowStride] : lower[(row - kRegisterRows / 2) * rowStride]);
 #pragma GCC unroll 4
       for (int64_t i = 0; i < kCount; ++i) sums[row][i] = multiplyAdd<P>(term, columns[i], sums[row][i]);
     }
@@ -105,20 +188,30 @@ HWY_NOINLINE void multiplyTile(const Unit* HWY_RESTRICT left, int64_t leftStride
     right += rightStride;
   }
 #pragma GCC unroll 6
-  for (int64_t row = 0; row < kTileRows; ++row) {
+  for (int64_t row = 0; row < kRegisterRows; ++row) {
 #pragma GCC unroll 4
     for (int64_t i = 0; i < kCount; ++i) hn::StoreU(sums[row][i], tag, result + row * resultStride + i * kLanes);
   }
 }
 
-/// result [6, columns] = start + left [6, steps] right [steps, columns], columns rounded up to whole vectors.
+/// result [kTileRows, columns] = start + left [kTileRows, steps] right [steps, columns], columns rounded up to whole
+/// vectors.
 template <class P, Left kLeft, Start kStart>
 HWY_INLINE void multiplyRows(const Unit* left, int64_t leftStride, const Unit* right, int64_t rightStride,
                              int64_t steps, float* result, int64_t resultStride, int64_t columns,
                              const float* factors = nullptr) {
   const auto tile = [&](auto count, int64_t column) HWY_ATTR {
-    multiplyTile<P, kLeft, kStart, decltype(count)::value>(left, leftStride, right + column, rightStride, steps,
-                                                           result + column, resultStride, factors);
+#if MORA_MATRIX_UNITS
+    if constexpr (!std::is_same_v<P, float>) {
+      return multiplyMatrices<kLeft, kStart, decltype(count)::value>(left, leftStride, right + column, rightStride,
+                                                                     steps, result + column, resultStride, factors);
+    }
+#endif
+    for (int64_t row = 0; row < kTileRows; row += kRegisterRows) {
+      multiplyTile<P, kLeft, kStart, decltype(count)::value>(
+          left + row * (kLeft == Left::byRows ? leftStride : 1), leftStride, right + column, rightStride, steps,
+          result + row * resultStride + column, resultStride, factors + row);
+    }
   };
   int64_t column = 0;
   for (; column + kPanel - kLanes < columns; column += kPanel) {
@@ -153,32 +246,16 @@ HWY_INLINE void packRow(const T* from, int64_t E, Unit* to) {
   }
 }
 
+/// Steps of a reduction over `count` values. Matrix units take sixteens of them, and find zeros past the end.
+template <class P>
+constexpr int64_t stepsOf(int64_t count) {
+  const int64_t steps = (count + kTerms<P> - 1) / kTerms<P>;
+  return kTerms<P> == 2 ? roundUp(steps, kStepMultiple) : steps;
+}
+
 /// Rows of zeros [count, stride].
 inline void clearRows(Unit* to, int64_t count, int64_t stride) {
   if (count > 0) std::memset(to, 0, static_cast<size_t>(count * stride) * sizeof(Unit));
-}
-
-/// to [columns, rows] = transpose of from [rows, columns], in units; both counts are rounded up to multiples of 4.
-HWY_INLINE void transposeUnits(const Unit* HWY_RESTRICT from, int64_t fromStride, int64_t rows, int64_t columns,
-                               Unit* HWY_RESTRICT to, int64_t toStride) {
-  const hn::FixedTag<uint32_t, 4> single;
-  const hn::FixedTag<uint64_t, 2> twice;
-  for (int64_t row = 0; row < rows; row += 4) {
-    for (int64_t column = 0; column < columns; column += 4) {
-      const Unit* source = from + row * fromStride + column;
-      const auto a = hn::LoadU(single, source), b = hn::LoadU(single, source + fromStride);
-      const auto c = hn::LoadU(single, source + 2 * fromStride), d = hn::LoadU(single, source + 3 * fromStride);
-      const auto ab = hn::BitCast(twice, hn::InterleaveLower(single, a, b));
-      const auto cd = hn::BitCast(twice, hn::InterleaveLower(single, c, d));
-      const auto abUpper = hn::BitCast(twice, hn::InterleaveUpper(single, a, b));
-      const auto cdUpper = hn::BitCast(twice, hn::InterleaveUpper(single, c, d));
-      Unit* target = to + column * toStride + row;
-      hn::StoreU(hn::BitCast(single, hn::InterleaveLower(twice, ab, cd)), single, target);
-      hn::StoreU(hn::BitCast(single, hn::InterleaveUpper(twice, ab, cd)), single, target + toStride);
-      hn::StoreU(hn::BitCast(single, hn::InterleaveLower(twice, abUpper, cdUpper)), single, target + 2 * toStride);
-      hn::StoreU(hn::BitCast(single, hn::InterleaveUpper(twice, abUpper, cdUpper)), single, target + 3 * toStride);
-    }
-  }
 }
 
 template <class V16>

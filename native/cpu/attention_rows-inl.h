@@ -31,7 +31,7 @@ AttentionSizes attentionSizes(int64_t E, int64_t group) {
   constexpr int64_t kChunkRows = 384, kBlockUnits = 8192, kMostKeys = 256;
   const int64_t queries = std::max<int64_t>(1, kChunkRows / std::max<int64_t>(1, group));
   const int64_t keys = kBlockUnits / std::max<int64_t>(1, packedStride<P>(E)) / kPanel * kPanel;
-  return {E, group, queries, roundUp(queries * group, kTileRows), std::clamp(keys, kPanel, kMostKeys)};
+  return {E, group, queries, roundUp(queries * group, kRowMultiple), std::clamp(keys, kPanel, kMostKeys)};
 }
 
 /// The rows of a range of queries of one document and one key-value head.
@@ -41,7 +41,7 @@ struct QueryRows {
   int64_t group;
 
   int64_t count() const { return queries.size() * group; }
-  int64_t padded() const { return roundUp(count(), kTileRows); }
+  int64_t padded() const { return roundUp(count(), kRowMultiple); }
 
   /// Calls body(row, row of the tensor, head) for every row.
   template <class Body>
@@ -95,12 +95,12 @@ HWY_INLINE void packQueries(const QueryRows& rows, const Heads<const T>& from, i
   clearRows(to + rows.count() * stride, rows.padded() - rows.count(), stride);
 }
 
-/// Packs `count` rows of one head along E, with rows of zeros up to a multiple of 4.
+/// Packs `count` rows of one head along E, with rows of zeros up to a multiple of kKeyMultiple.
 template <class P, typename T>
 HWY_INLINE void packKeys(const Heads<const T>& from, int64_t first, int64_t count, int64_t head, int64_t E, Unit* to) {
   const int64_t stride = packedStride<P>(E);
   for (int64_t i = 0; i < count; ++i) packRow<P>(from.at(first + i, head), E, to + i * stride);
-  clearRows(to + count * stride, roundUp(count, 4) - count, stride);
+  clearRows(to + count * stride, roundUp(count, kKeyMultiple) - count, stride);
 }
 
 /// The right operand of a reduction over rows that packRow made: themselves for f32, pairs of rows for bf16.
