@@ -11,7 +11,7 @@ import { loraMethodOf, readLora, writeLora } from './lora-files.js'
 import { LoraLayer } from './lora-layer.js'
 import { alphaOf, type LowRankConfig, type LowRankOptions, lowRankConfig, requireShape } from './low-rank.js'
 import { rankOf } from './patterns.js'
-import { turns } from './turns.js'
+import { taskLimit } from './task-limit.js'
 
 export interface PissaConfig extends LowRankConfig {
   readonly method: 'pissa'
@@ -115,7 +115,7 @@ function layerOf(config: PissaConfig, options: LayerOptions, trained: Factors, i
 }
 
 /** Decompositions at a time: the threads of libuv's pool. Each holds its matrix in double precision. */
-const inTurn = turns(4)
+const inTurn = taskLimit(4)
 
 /** scale · B A is the part of a weight with the largest singular values; each factor takes their square roots. */
 async function principalFactors(weight: Tensor, rank: number, scale: number): Promise<Factors> {

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/adamw.h"
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
@@ -29,14 +30,13 @@ double SumOfSquares(const float* x, int64_t count) {
   return hn::ReduceSum(wide, hn::Add(lower, upper));
 }
 
-void UpdateChunk(const AdamWTensor& tensor, int64_t begin, int64_t end, const AdamWStep& step, float gradientScale) {
-  const auto factor = [](double value) { return broadcast(static_cast<float>(value)); };
+void UpdateChunk(const AdamWTensor& tensor, int64_t begin, int64_t end, const AdamWFactors& factors,
+                 float gradientScale) {
   const FloatVector scale = broadcast(gradientScale);
-  const FloatVector keep1 = factor(step.beta1), add1 = factor(1 - step.beta1);
-  const FloatVector keep2 = factor(step.beta2), add2 = factor(1 - step.beta2);
-  const FloatVector decay = factor(1 - step.learningRate * step.weightDecay);
-  const FloatVector stepSize = factor(step.learningRate / step.biasCorrection1);
-  const FloatVector rootFactor = factor(1 / std::sqrt(step.biasCorrection2)), epsilon = factor(step.epsilon);
+  const FloatVector keep1 = broadcast(factors.keep1), add1 = broadcast(factors.add1);
+  const FloatVector keep2 = broadcast(factors.keep2), add2 = broadcast(factors.add2);
+  const FloatVector decay = broadcast(factors.decay), stepSize = broadcast(factors.stepSize);
+  const FloatVector rootFactor = broadcast(factors.rootFactor), epsilon = broadcast(factors.epsilon);
   float* const parameter = tensor.parameter + begin;
   const float* const gradient = tensor.gradient + begin;
   float *const firstMoment = tensor.firstMoment + begin, *const secondMoment = tensor.secondMoment + begin;
@@ -106,11 +106,12 @@ void clipScale(TensorDesc norm, float gradientScale, float maxNorm, TensorDesc s
 void adamw(const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale) {
   const float gradientScale = *static_cast<const float*>(scale.data);
   if (!std::isfinite(gradientScale)) return;
+  const AdamWFactors factors(step);
   const std::vector<Chunk> chunks = chunksOf(tensors, count);
   parallelRanges(static_cast<int64_t>(chunks.size()), kChunk, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Chunk& chunk = chunks[static_cast<size_t>(i)];
-      HWY_DYNAMIC_DISPATCH(UpdateChunk)(*chunk.tensor, chunk.begin, chunk.end, step, gradientScale);
+      HWY_DYNAMIC_DISPATCH(UpdateChunk)(*chunk.tensor, chunk.begin, chunk.end, factors, gradientScale);
     }
   });
 }

@@ -4,6 +4,7 @@
 #include <limits>
 #include <vector>
 
+#include "core/adamw.h"
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
 #include "cuda/vector.h"
@@ -81,13 +82,8 @@ __global__ void clipScaleKernel(const float* norm, double factor, double maxNorm
   *scale = static_cast<float>(result);
 }
 
-/// What a step multiplies with.
-struct Factors {
-  float keep1, add1, keep2, add2, decay, stepSize, rootFactor, epsilon;
-};
-
 template <int N>
-__device__ __forceinline__ void update(const AdamWTensor& tensor, int64_t i, const Factors& factors, float scale) {
+__device__ __forceinline__ void update(const AdamWTensor& tensor, int64_t i, const AdamWFactors& factors, float scale) {
   float g[N], m[N], v[N], p[N];
   load(tensor.gradient + i, g);
   load(tensor.firstMoment + i, m);
@@ -108,7 +104,8 @@ __device__ __forceinline__ void update(const AdamWTensor& tensor, int64_t i, con
 
 /// One AdamW step of every tensor, gradients multiplied by scale [1]; nothing changes when that is not finite. One
 /// block per chunk; reads parameter, gradient and both moments, writes all but the gradient: 28 bytes an element.
-__global__ void __launch_bounds__(kChunkThreads) adamwKernel(TensorTable table, Factors factors, const float* scale) {
+__global__ void __launch_bounds__(kChunkThreads)
+    adamwKernel(TensorTable table, AdamWFactors factors, const float* scale) {
   const float gradientScale = *scale;
   if (!(fabsf(gradientScale) < INFINITY)) return;
   const TableEntry& entry = entryOf(table, blockIdx.x);
@@ -150,18 +147,10 @@ void clipScale(Context& context, TensorDesc norm, float gradientScale, float max
 void adamw(Context& context, const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale) {
   const TensorTable table = uploadTable(context, tensors, count);
   if (table.chunks == 0) return;
-  const Factors factors{static_cast<float>(step.beta1),
-                        static_cast<float>(1 - step.beta1),
-                        static_cast<float>(step.beta2),
-                        static_cast<float>(1 - step.beta2),
-                        static_cast<float>(1 - step.learningRate * step.weightDecay),
-                        static_cast<float>(step.learningRate / step.biasCorrection1),
-                        static_cast<float>(1 / std::sqrt(step.biasCorrection2)),
-                        static_cast<float>(step.epsilon)};
   const auto elements = static_cast<uint64_t>(table.elements);
   expectCost(elements * 4 * sizeof(float), elements * 3 * sizeof(float));
-  launch(adamwKernel, dim3(static_cast<unsigned>(table.chunks)), dim3(kChunkThreads), 0, context.stream, table, factors,
-         static_cast<const float*>(scale.data));
+  launch(adamwKernel, dim3(static_cast<unsigned>(table.chunks)), dim3(kChunkThreads), 0, context.stream, table,
+         AdamWFactors(step), static_cast<const float*>(scale.data));
   checkLaunch("adamw");
 }
 

@@ -1,5 +1,5 @@
 /** Lets at most `atATime` of the given tasks run; the others wait, first come first served. */
-export function turns(atATime: number): <R>(task: () => Promise<R>) => Promise<R> {
+export function taskLimit(atATime: number): <R>(task: () => Promise<R>) => Promise<R> {
   let running = 0
   const waiting: (() => void)[] = []
   return async (task) => {
