@@ -352,5 +352,6 @@ function requireSquare({ name, shape }: StoredTensor, side: number, config: Mora
 }
 
 function sameBits(a: Float32Array, b: Float32Array): boolean {
-  return a.length === b.length && a.every((value, i) => Object.is(value, b[i]))
+  const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => Buffer.from(buffer, byteOffset, byteLength)
+  return bytesOf(a).equals(bytesOf(b))
 }

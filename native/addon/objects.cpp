@@ -36,6 +36,22 @@ Napi::Array toArray(Napi::Env env, const Numbers* numbers, int32_t count) {
   return array;
 }
 
+/// An ArrayBuffer over the bytes, or over a copy where it is small or the JavaScript engine allows no other.
+Napi::ArrayBuffer toArrayBuffer(Napi::Env env, const std::shared_ptr<std::byte[]>& bytes, size_t size) {
+  constexpr size_t kSmall = 4096;
+  if (size > kSmall) {
+    auto* const kept = new std::shared_ptr<std::byte[]>(bytes);
+    const auto release = [](napi_env, void*, void* hint) { delete static_cast<std::shared_ptr<std::byte[]>*>(hint); };
+    napi_value buffer = nullptr;
+    if (napi_create_external_arraybuffer(env, bytes.get(), size, release, kept, &buffer) == napi_ok)
+      return {env, buffer};
+    delete kept;
+  }
+  Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(env, size);
+  if (size > 0) std::memcpy(copy.Data(), bytes.get(), size);
+  return copy;
+}
+
 }  // namespace
 
 DType dtypeFromName(Napi::Env env, const Napi::Value& name) {
@@ -225,8 +241,7 @@ Napi::Value TensorObject::read(Info info) {
     device.check(device.backend().copyToHost(device.stream(), bytes.get(), source.desc().data, source.bytes()), "read");
     return Environment::of(env).completions->whenDone(env, device, [source, bytes](Napi::Env now) -> Napi::Value {
       const size_t size = source.bytes();
-      Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(now, size);
-      if (size > 0) std::memcpy(buffer.Data(), bytes.get(), size);
+      const Napi::ArrayBuffer buffer = toArrayBuffer(now, bytes, size);
       switch (source.dtype()) {
         case DType::f32:
           return Napi::Float32Array::New(now, size / 4, buffer, 0);
