@@ -308,7 +308,7 @@ export interface Native {
     scale: T,
   ): void
   countNonFinite(x: T, count: T, accumulate: boolean): void
-  /** largest [1] float32 = the largest |a - b| of dense tensors, or what it was where that is more. NaN counts as nothing. */
+  /** largest [1] float32 = the largest of all |a - b| (and, to `accumulate`, of itself). NaN counts as nothing. */
   largestDifference(a: T, b: T, largest: T, accumulate: boolean): void
 
   groupSum(grouping: Grouping, source: T, target: T, accumulate: boolean): void

@@ -11,6 +11,7 @@ import { logitsOf } from '../tensor/operations/loss.js'
 import { addResidual } from '../tensor/operations/norm.js'
 import { scaled } from '../tensor/operations/scaled.js'
 import { Parameter } from '../tensor/parameter.js'
+import { allOrNothing } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Parts } from '../tensor/turns.js'
 import { Block } from './block.js'
@@ -105,6 +106,9 @@ export class Decoder {
   nextLogits(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
     const { length: start } = cache
     const known = start + ids.length
+    if (known > cache.capacity) {
+      throw new UsageError('too-long', `A cache with room for ${cache.capacity} tokens cannot hold ${known}.`)
+    }
     const rowLength = this.#rowLength(known, cache)
     if (ids.length === 1 && rowLength < this.longRowsFrom) return this.#nextOfOne(ids[0]!, cache)
     const positions = Int32Array.from(ids, (_, i) => start + i)
@@ -125,11 +129,13 @@ export class Decoder {
     const state = this.#state()
     if (!cache.step?.fits(state)) {
       cache.step?.dispose()
-      cache.step = new TokenStep(this.device, state, (inputs) => {
+      cache.step = null
+      const forward = (inputs: TokenInputs) => {
         // Tables for every position that the cache has room for.
         const tokens = { positions: Int32Array.of(cache.capacity - 1), rowLengths: Int32Array.of(1) }
         return this.#logitsAfter(inputs, this.#rotaryTables({ ...tokens, onDevice: inputs.positions }), cache)
-      })
+      }
+      cache.step = allOrNothing(() => new TokenStep(this.device, state, forward))
     }
     return cache.step.next(id, cache.length)
   }

@@ -116,7 +116,7 @@ describe('when an allocation fails', { timeout: 600_000 }, () => {
       const cache = model.createCache(16)
       try {
         await model.nextToken([1, 2, 3], cache, { temperature: 1, topK: 0, topP: 0.9, uniform: 0.5 })
-        await model.next([4], cache)
+        for (const id of [4, 5, 6]) await model.next([id], cache)
       } finally {
         cache.dispose()
       }

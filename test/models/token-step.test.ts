@@ -76,6 +76,16 @@ test('what changes between two tokens is seen: adapters, their scale and values,
   await check(cache)
 })
 
+test('more tokens than a cache has room for are refused, and it is as it was', async () => {
+  using model = await loadTiny('tiny-untied')
+  using cache = model.createCache(3)
+  await readOn(model, cache, 2)
+  const full = { code: 'too-long', message: 'A cache with room for 3 tokens cannot hold 4.' }
+  await expect(async () => model.next(ids.slice(2, 4), cache)).rejects.toMatchObject(full)
+  await readOn(model, cache, 1)
+  await expect(async () => model.next([5], cache)).rejects.toMatchObject(full)
+})
+
 test('a token that is read again gives the same bits', async () => {
   using model = await loadTiny('tiny-untied')
   using cache = model.createCache(8)
