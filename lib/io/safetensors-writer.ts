@@ -16,7 +16,7 @@ export interface SafetensorsEntry {
   shape: readonly number[]
   /**
    * The bytes, row-major and little-endian. Called once, when they are written, so that one tensor at a time is in
-   * memory.
+   * memory, which may be the same for all.
    */
   data: () => Promise<Uint8Array>
 }

@@ -36,20 +36,37 @@ export function filledWeight(model: WritableModel, name: string, shape: readonly
   }
 }
 
+/** Memory that one weight after the other passes through: fresh memory for each would make V8 collect its heap for it. */
+export class HostMemory {
+  #bytes = new Uint8Array(0)
+
+  /** So many bytes; what was there before is lost. */
+  of(length: number): Uint8Array {
+    if (this.#bytes.length < length) this.#bytes = new Uint8Array(length)
+    return this.#bytes.subarray(0, length)
+  }
+}
+
 /**
- * The bytes of a tensor, rounded to a dtype. Disposes the tensor as soon as it can.
+ * The bytes of a tensor, rounded to a dtype, in `memory`. Disposes the tensor as soon as it can.
  * @throws RunError `non-finite`
  */
-export async function roundedBytes(values: Tensor, dtype: FloatDType, name: string): Promise<Uint8Array> {
+export async function roundedBytes(
+  values: Tensor,
+  dtype: FloatDType,
+  name: string,
+  memory: HostMemory,
+): Promise<Uint8Array> {
   const { device } = values
   using rounded = keep(Tensor.empty(values.shape, { device, dtype }))
   rounded.copyFrom(values)
   values.dispose()
   using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
   native.countNonFinite(rounded.native, nonFinite.native, false)
-  const [bad, bits] = await Promise.all([nonFinite.item(), rounded.bits()])
+  const room = memory.of(rounded.elements * (dtype === 'float32' ? 4 : 2))
+  const [bad, bytes] = await Promise.all([nonFinite.item(), rounded.bytesInto(room)])
   if (bad > 0) {
     throw new RunError('non-finite', `${bad} values of ${name} are not finite in ${dtype}; the model is not written.`)
   }
-  return new Uint8Array(bits.buffer, bits.byteOffset, bits.byteLength)
+  return bytes
 }

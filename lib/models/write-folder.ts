@@ -7,7 +7,7 @@ import type { FloatDType } from '../native.js'
 import { keep } from '../tensor/scope.js'
 import { transposedView } from '../tensor/tensor.js'
 import { transposedWeights, weightShapes } from './network.js'
-import { defaultDType, filledWeight, roundedBytes, type WritableModel } from './weight-bytes.js'
+import { defaultDType, filledWeight, HostMemory, roundedBytes, type WritableModel } from './weight-bytes.js'
 
 export interface WriteOptions {
   /** Of every weight; default: the source's, bfloat16 where that is quantised. */
@@ -28,6 +28,7 @@ export async function writeModelFolder(
 ): Promise<void> {
   const shapes = weightShapes(model.config)
   const transposed = transposedWeights(model.config.network)
+  const memory = new HostMemory()
   let written = 0
   const entries = [...shapes].map(
     ([name, shape]): SafetensorsEntry => ({
@@ -35,7 +36,7 @@ export async function writeModelFolder(
       dtype,
       shape: transposed.has(name) ? shape.toReversed() : shape,
       data: async () => {
-        const bytes = await bytesOf(model, name, shape, dtype, transposed.has(name))
+        const bytes = await bytesOf(model, name, shape, dtype, transposed.has(name), memory)
         onTensor?.(++written, shapes.size)
         return bytes
       },
@@ -57,12 +58,13 @@ async function bytesOf(
   shape: readonly number[],
   dtype: FloatDType,
   transpose: boolean,
+  memory: HostMemory,
 ): Promise<Uint8Array> {
   using values = filledWeight(model, name, shape)
-  if (!transpose) return await roundedBytes(values, dtype, name)
+  if (!transpose) return await roundedBytes(values, dtype, name, memory)
   const turned = keep(transposedView(values))
   values.dispose()
-  return await roundedBytes(turned, dtype, name)
+  return await roundedBytes(turned, dtype, name, memory)
 }
 
 /** Tokenizer files, and the generation configuration: copied from a folder, else made from what is known. */

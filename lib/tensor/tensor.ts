@@ -112,6 +112,11 @@ export class Tensor implements Disposable {
     return this.#native.read()
   }
 
+  /** The values' bytes in memory of that length; rejects with what failed on the device. */
+  bytesInto(memory: Uint8Array): Promise<Uint8Array> {
+    return this.#native.read(memory)
+  }
+
   /** The values as float32 (integers as they are), of dense block formats too. */
   async data(): Promise<Float32Array | Int32Array | BigInt64Array | Uint8Array> {
     if (isBlockDType(this.dtype)) return await readBlocks(this)

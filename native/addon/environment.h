@@ -17,13 +17,16 @@ class Completions : public std::enable_shared_from_this<Completions> {
   explicit Completions(Napi::Env env);
 
   /// A promise that settles once everything enqueued on the device is done: rejected with the stream's error, else
-  /// resolved with `result(env)`.
+  /// resolved with `result(env)`, or, of a `target` that is kept alive until then, with what `fill` has filled.
   Napi::Promise whenDone(Napi::Env env, Device& device, std::function<Napi::Value(Napi::Env)> result);
+  Napi::Promise whenDone(Napi::Env env, Device& device, const Napi::TypedArray& target,
+                         std::function<void(std::byte*)> fill);
   /// No completion is delivered from here on.
   void close();
 
  private:
   struct Pending;
+  Napi::Promise wait(Napi::Env env, Device& device, Pending* pending);
   void deliver(Pending* pending);
   static void settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* pending);
 

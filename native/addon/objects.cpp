@@ -36,22 +36,6 @@ Napi::Array toArray(Napi::Env env, const Numbers* numbers, int32_t count) {
   return array;
 }
 
-/// An ArrayBuffer over the bytes, or over a copy where it is small or the JavaScript engine allows no other.
-Napi::ArrayBuffer toArrayBuffer(Napi::Env env, const std::shared_ptr<std::byte[]>& bytes, size_t size) {
-  constexpr size_t kSmall = 4096;
-  if (size > kSmall) {
-    auto* const kept = new std::shared_ptr<std::byte[]>(bytes);
-    const auto release = [](napi_env, void*, void* hint) { delete static_cast<std::shared_ptr<std::byte[]>*>(hint); };
-    napi_value buffer = nullptr;
-    if (napi_create_external_arraybuffer(env, bytes.get(), size, release, kept, &buffer) == napi_ok)
-      return {env, buffer};
-    delete kept;
-  }
-  Napi::ArrayBuffer copy = Napi::ArrayBuffer::New(env, size);
-  if (size > 0) std::memcpy(copy.Data(), bytes.get(), size);
-  return copy;
-}
-
 }  // namespace
 
 DType dtypeFromName(Napi::Env env, const Napi::Value& name) {
@@ -229,6 +213,10 @@ Napi::Value TensorObject::read(Info info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
     Tensor source = alive(env);
+    if (info[0].IsTypedArray() && info[0].As<Napi::TypedArray>().ByteLength() != source.bytes())
+      throw Error("invalid-argument", "read: expected " + std::to_string(source.bytes()) + " bytes for " +
+                                          source.describe() + " but received " +
+                                          std::to_string(info[0].As<Napi::TypedArray>().ByteLength()) + ".");
     if (!source.dense()) {
       const TensorDesc& desc = source.desc();
       const Tensor dense = Tensor::empty(source.device(), source.dtype(), {desc.shape, desc.shape + desc.rank});
@@ -239,9 +227,15 @@ Napi::Value TensorObject::read(Info info) {
     const std::shared_ptr<std::byte[]> bytes(new std::byte[source.bytes()]);
     Device& device = source.device();
     device.check(device.backend().copyToHost(device.stream(), bytes.get(), source.desc().data, source.bytes()), "read");
-    return Environment::of(env).completions->whenDone(env, device, [source, bytes](Napi::Env now) -> Napi::Value {
+    Completions& completions = *Environment::of(env).completions;
+    if (info[0].IsTypedArray()) {
+      const auto fill = [source, bytes](std::byte* target) { std::memcpy(target, bytes.get(), source.bytes()); };
+      return completions.whenDone(env, device, info[0].As<Napi::TypedArray>(), fill);
+    }
+    return completions.whenDone(env, device, [source, bytes](Napi::Env now) -> Napi::Value {
       const size_t size = source.bytes();
-      const Napi::ArrayBuffer buffer = toArrayBuffer(now, bytes, size);
+      Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(now, size);
+      if (size > 0) std::memcpy(buffer.Data(), bytes.get(), size);
       switch (source.dtype()) {
         case DType::f32:
           return Napi::Float32Array::New(now, size / 4, buffer, 0);

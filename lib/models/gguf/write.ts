@@ -20,7 +20,7 @@ import { type ModelConfig, parseConfig } from '../config.js'
 import type { GgufFamily } from '../families/family.js'
 import { families } from '../families/index.js'
 import { normsOf, weightShapes } from '../network.js'
-import { defaultDType, filledWeight, roundedBytes, type WritableModel } from '../weight-bytes.js'
+import { defaultDType, filledWeight, HostMemory, roundedBytes, type WritableModel } from '../weight-bytes.js'
 import { modelFields, ropeFactors } from './fields.js'
 import { configFromGguf } from './model.js'
 import { ggufName, ropeFactorsName, rowOrder } from './names.js'
@@ -49,11 +49,12 @@ export async function writeModelGguf(
   const { config } = model
   const family = ggufFamilyOf(config)
   const shapes = weightShapes(config)
+  const memory = new HostMemory()
   let written = 0
   const entries = [...shapes].map(([name, shape]): GgufEntry => {
     const stored = storedDType(name, shape, dtype, config)
     const data = async () => {
-      const bytes = await storedBytes(model, family, name, shape, stored)
+      const bytes = await storedBytes(model, family, name, shape, stored, memory)
       onTensor?.(++written, shapes.size)
       return bytes
     }
@@ -99,6 +100,7 @@ async function storedBytes(
   name: string,
   shape: readonly number[],
   dtype: GgufDType,
+  memory: HostMemory,
 ): Promise<Uint8Array> {
   const { config } = model
   using values = filledWeight(model, name, shape)
@@ -106,8 +108,8 @@ async function storedBytes(
   const isNorm = normsOf(config.network).some((norm) => `${norm.name}.weight` === name)
   if (isNorm && normOffset !== 0) addNumber(values, normOffset)
   using laidOut = order ? permutedRows(values, order) : values
-  if (dtype !== 'q8_0') return await roundedBytes(laidOut, dtype, name)
-  const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', name)
+  if (dtype !== 'q8_0') return await roundedBytes(laidOut, dtype, name, memory)
+  const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', name, memory)
   return quantiseQ8(new Float32Array(buffer, byteOffset, byteLength / 4))
 }
 
