@@ -33,7 +33,8 @@ HWY_INLINE void capRow(float* scores, int64_t count, const AttentionScoring& sco
   }
 }
 
-/// Caps the scores of a tile [6, stride], and hides keys before the rows' windows: the softmax gives them no weight.
+/// Caps the scores of a tile [kTileRows, stride], and hides keys before the rows' windows: the softmax gives them no
+/// weight.
 HWY_INLINE void prepareScores(float* scores, int64_t stride, const TileKeys& tile, const AttentionScoring& scoring) {
   if (scoring.softcap > 0) {
     for (int64_t row = 0; row < kTileRows; ++row) capRow(scores + row * stride, tile.visible[row], scoring);
@@ -44,9 +45,9 @@ HWY_INLINE void prepareScores(float* scores, int64_t stride, const TileKeys& til
   }
 }
 
-/// One block of the online softmax over a tile of 6 rows. Scores [6, stride] become 2^(slope (score - maximum)) for the
-/// first visible[row] of a row and 0 after that, up to `width` rounded up to whole vectors. `maxima` [6] and the
-/// lane-wise `sums` [6, lanes] are carried from block to block; `factors` [6] tell by how much older results shrink.
+/// One block of the online softmax over a tile of rows. Scores [kTileRows, stride] become 2^(slope (score - maximum))
+/// for the first visible[row] of a row and 0 after that, up to `width` rounded up to whole vectors. `maxima` and the
+/// lane-wise `sums` [.., lanes] are carried from block to block; `factors` tell by how much older results shrink.
 HWY_INLINE void softmaxTile(float* scores, int64_t stride, const int64_t* visible, int64_t width, float slope,
                             float* maxima, float* sums, float* factors) {
   const FloatTag tag;
