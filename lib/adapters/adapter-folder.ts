@@ -6,7 +6,7 @@ import { whyNoAdapter } from '../io/folder-kinds.js'
 import { isJsonObject, readJsonObject } from '../io/json.js'
 import { readExactly, withInputFile } from '../io/open.js'
 import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
-import { bfloat16BitsToFloat32, float16BitsToFloat32 } from '../tensor/half.js'
+import { float32FromHalf } from '../tensor/half.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { type AdapterConfigBase, asStored, type StoredTensor, type TensorToStore } from './adapter.js'
 import { isSavedModule, moduleOf } from './modules-to-save.js'
@@ -147,11 +147,9 @@ async function readTensors(path: string): Promise<Map<string, StoredTensor>> {
       const values =
         dtype === 'float32'
           ? new Float32Array(data)
-          : dtype === 'bfloat16'
-            ? Float32Array.from(new Uint16Array(data), bfloat16BitsToFloat32)
-            : dtype === 'float16'
-              ? Float32Array.from(new Uint16Array(data), float16BitsToFloat32)
-              : null
+          : dtype === 'bfloat16' || dtype === 'float16'
+            ? float32FromHalf(new Uint16Array(data), dtype)
+            : null
       if (!values) throw new InputError('malformed-file', `${path}: ${name} is stored as ${dtype}; expected floats.`)
       const bad = firstNonFinite(values)
       if (bad >= 0)

@@ -64,6 +64,7 @@ export async function mergeModel({
   const source = await ModelSource.open(model, hub)
   source.requireWeights()
   const { config } = source
+  // From folder to folder, the writer copies the tokenizer's files as they are.
   const copied = source.format === 'folder' && formatOf(output, format) === 'safetensors'
   const tokenizer = copied ? null : await loadTokenizer(source.path)
   const base = baseModelOf(config, source)

@@ -38,6 +38,24 @@ export function float32ToFloat16Bits(value: number): number {
   return sign | (units + ((exponent + 14) << 10))
 }
 
+export type HalfDType = 'bfloat16' | 'float16'
+
+/** Values of bits. These are loops: `from` of a typed array makes a list first, which takes more than ten times as long. */
+export function float32FromHalf(halves: Uint16Array, dtype: HalfDType): Float32Array {
+  const convert = dtype === 'bfloat16' ? bfloat16BitsToFloat32 : float16BitsToFloat32
+  const values = new Float32Array(halves.length)
+  for (let i = 0; i < values.length; i++) values[i] = convert(halves[i]!)
+  return values
+}
+
+/** Bits of values. */
+export function halfFromFloat32(values: ArrayLike<number>, dtype: HalfDType): Uint16Array {
+  const convert = dtype === 'bfloat16' ? float32ToBfloat16Bits : float32ToFloat16Bits
+  const halves = new Uint16Array(values.length)
+  for (let i = 0; i < halves.length; i++) halves[i] = convert(values[i]!)
+  return halves
+}
+
 /** A number as a dtype holds it. */
 export function roundedTo(dtype: FloatDType, value: number): number {
   if (dtype === 'bfloat16') return bfloat16BitsToFloat32(float32ToBfloat16Bits(value))

@@ -1,6 +1,6 @@
 import { type DType, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native.js'
 import { backward } from './backward.js'
-import { bfloat16BitsToFloat32, float16BitsToFloat32, float32ToBfloat16Bits, float32ToFloat16Bits } from './half.js'
+import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
 import { adopt, forget } from './scope.js'
 import type { Recipe, TapeNode } from './tape.js'
 
@@ -122,8 +122,7 @@ export class Tensor implements Disposable {
     if (isBlockDType(this.dtype)) return await readBlocks(this)
     const values = await this.#native.read()
     if (!(values instanceof Uint16Array)) return values
-    const toFloat32 = this.dtype === 'bfloat16' ? bfloat16BitsToFloat32 : float16BitsToFloat32
-    return converted(values, new Float32Array(values.length), toFloat32)
+    return float32FromHalf(values, this.dtype as HalfDType)
   }
 
   /** The only value of a tensor of one element. */
@@ -189,9 +188,9 @@ export function transposedView(matrix: Tensor): Tensor {
   return matrix.view([columns, rows], [1, columns])
 }
 
-/** Replaces the values of a dense tensor, in stream order. */
-export function assign(tensor: Tensor, values: Float32Array): void {
-  const loaded = native.fromArray(tensor.device, 'float32', tensor.shape, values)
+/** Replaces the values of a dense float32 or int32 tensor, in stream order. */
+export function assign(tensor: Tensor, values: Float32Array | Int32Array): void {
+  const loaded = native.fromArray(tensor.device, tensor.dtype, tensor.shape, values)
   native.copy(loaded, tensor.native, 1)
   loaded.dispose()
 }
@@ -200,20 +199,8 @@ function encode(values: TypedValues | readonly number[], dtype: DType): ArrayBuf
   const floats = Array.isArray(values) || values instanceof Float32Array
   if (!floats) return values as TypedValues
   const numbers = values as ArrayLike<number>
-  const bits = (toBits: (value: number) => number) => converted(numbers, new Uint16Array(numbers.length), toBits)
-  if (dtype === 'bfloat16') return bits(float32ToBfloat16Bits)
-  if (dtype === 'float16') return bits(float32ToFloat16Bits)
+  if (dtype === 'bfloat16' || dtype === 'float16') return halfFromFloat32(numbers, dtype)
   if (dtype === 'int32') return Int32Array.from(numbers)
   if (dtype === 'int64') return BigInt64Array.from(Array.from(numbers, BigInt))
   return values instanceof Float32Array ? values : Float32Array.from(numbers)
-}
-
-/** What `from` of a typed array does, without making a list of every value first, which takes more than ten times as long. */
-function converted<Target extends Float32Array | Uint16Array>(
-  source: ArrayLike<number>,
-  target: Target,
-  convert: (value: number) => number,
-): Target {
-  for (let i = 0; i < target.length; i++) target[i] = convert(source[i]!)
-  return target
 }
