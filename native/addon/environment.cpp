@@ -7,39 +7,19 @@ namespace mora::addon {
 
 struct Completions::Pending {
   Napi::Promise::Deferred deferred;
+  Result result;
   std::shared_ptr<Completions> owner;
-  std::function<Napi::Value(Napi::Env)> result;
-  std::function<void(std::byte*)> fill;
-  napi_ref target = nullptr;  // no object that frees it: where the environment ends first, it is another thread's
+  napi_ref kept = nullptr;  // no object that frees it: where the environment ends first, that is another thread's
   StreamError error{};
-
-  /// What the promise is resolved with.
-  Napi::Value value(Napi::Env env) const {
-    if (!target) return result(env);
-    napi_value array = nullptr;
-    napi_get_reference_value(env, target, &array);
-    const Napi::TypedArray typed(env, array);
-    fill(static_cast<std::byte*>(typed.ArrayBuffer().Data()) + typed.ByteOffset());
-    return typed;
-  }
 };
 
 Completions::Completions(Napi::Env env) : function_(Function::New(env, "mora completions", 0, 1)) {
   function_.Unref(env);
 }
 
-Napi::Promise Completions::whenDone(Napi::Env env, Device& device, std::function<Napi::Value(Napi::Env)> result) {
-  return wait(env, device, new Pending{Napi::Promise::Deferred::New(env), shared_from_this(), std::move(result), {}});
-}
-
-Napi::Promise Completions::whenDone(Napi::Env env, Device& device, const Napi::TypedArray& target,
-                                    std::function<void(std::byte*)> fill) {
-  auto* const pending = new Pending{Napi::Promise::Deferred::New(env), shared_from_this(), {}, std::move(fill)};
-  napi_create_reference(env, target, 1, &pending->target);
-  return wait(env, device, pending);
-}
-
-Napi::Promise Completions::wait(Napi::Env env, Device& device, Pending* pending) {
+Napi::Promise Completions::whenDone(Napi::Env env, Device& device, Result result, const Napi::Value& kept) {
+  auto* const pending = new Pending{Napi::Promise::Deferred::New(env), std::move(result), shared_from_this()};
+  if (!kept.IsEmpty()) napi_create_reference(env, kept, 1, &pending->kept);
   const Napi::Promise promise = pending->deferred.Promise();
   if (pending_++ == 0) function_.Ref(env);  // an awaited promise keeps the process alive
   try {
@@ -49,7 +29,7 @@ Napi::Promise Completions::wait(Napi::Env env, Device& device, Pending* pending)
     });
   } catch (...) {
     if (--pending_ == 0) function_.Unref(env);
-    if (pending->target) napi_delete_reference(env, pending->target);
+    if (pending->kept) napi_delete_reference(env, pending->kept);
     delete pending;
     throw;
   }
@@ -78,12 +58,14 @@ void Completions::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending
     pending->deferred.Reject(toJavaScript(env, memory ? "out-of-memory" : "operation-failed", message).Value());
   } else {
     try {
-      pending->deferred.Resolve(pending->value(env));
+      napi_value kept = nullptr;
+      if (pending->kept) napi_get_reference_value(env, pending->kept, &kept);
+      pending->deferred.Resolve(pending->result(env, {env, kept}));
     } catch (const Napi::Error& error) {
       pending->deferred.Reject(error.Value());
     }
   }
-  if (pending->target) napi_delete_reference(env, pending->target);
+  if (pending->kept) napi_delete_reference(env, pending->kept);
 }
 
 Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::string& message) {

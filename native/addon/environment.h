@@ -16,17 +16,16 @@ class Completions : public std::enable_shared_from_this<Completions> {
  public:
   explicit Completions(Napi::Env env);
 
+  using Result = std::function<Napi::Value(Napi::Env, const Napi::Value& kept)>;
+
   /// A promise that settles once everything enqueued on the device is done: rejected with the stream's error, else
-  /// resolved with `result(env)`, or, of a `target` that is kept alive until then, with what `fill` has filled.
-  Napi::Promise whenDone(Napi::Env env, Device& device, std::function<Napi::Value(Napi::Env)> result);
-  Napi::Promise whenDone(Napi::Env env, Device& device, const Napi::TypedArray& target,
-                         std::function<void(std::byte*)> fill);
+  /// resolved with `result(env, kept)`. The collector leaves `kept`, which may be empty, alone until then.
+  Napi::Promise whenDone(Napi::Env env, Device& device, Result result, const Napi::Value& kept = {});
   /// No completion is delivered from here on.
   void close();
 
  private:
   struct Pending;
-  Napi::Promise wait(Napi::Env env, Device& device, Pending* pending);
   void deliver(Pending* pending);
   static void settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending* pending);
 

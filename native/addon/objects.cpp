@@ -119,9 +119,8 @@ Napi::Value DeviceObject::queueDepth(Info info) {
 
 Napi::Value DeviceObject::synchronize(Info info) {
   return guarded(info.Env(), [&] {
-    return Environment::of(info.Env()).completions->whenDone(info.Env(), *device_, [](Napi::Env env) {
-      return env.Undefined();
-    });
+    return Environment::of(info.Env())
+        .completions->whenDone(info.Env(), *device_, [](Napi::Env env, const Napi::Value&) { return env.Undefined(); });
   });
 }
 
@@ -213,10 +212,11 @@ Napi::Value TensorObject::read(Info info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
     Tensor source = alive(env);
-    if (info[0].IsTypedArray() && info[0].As<Napi::TypedArray>().ByteLength() != source.bytes())
+    const Napi::Value into = info[0].IsTypedArray() ? info[0] : Napi::Value();
+    const size_t room = into.IsEmpty() ? source.bytes() : into.As<Napi::TypedArray>().ByteLength();
+    if (room != source.bytes())
       throw Error("invalid-argument", "read: expected " + std::to_string(source.bytes()) + " bytes for " +
-                                          source.describe() + " but received " +
-                                          std::to_string(info[0].As<Napi::TypedArray>().ByteLength()) + ".");
+                                          source.describe() + " but received " + std::to_string(room) + ".");
     if (!source.dense()) {
       const TensorDesc& desc = source.desc();
       const Tensor dense = Tensor::empty(source.device(), source.dtype(), {desc.shape, desc.shape + desc.rank});
@@ -227,12 +227,13 @@ Napi::Value TensorObject::read(Info info) {
     const std::shared_ptr<std::byte[]> bytes(new std::byte[source.bytes()]);
     Device& device = source.device();
     device.check(device.backend().copyToHost(device.stream(), bytes.get(), source.desc().data, source.bytes()), "read");
-    Completions& completions = *Environment::of(env).completions;
-    if (info[0].IsTypedArray()) {
-      const auto fill = [source, bytes](std::byte* target) { std::memcpy(target, bytes.get(), source.bytes()); };
-      return completions.whenDone(env, device, info[0].As<Napi::TypedArray>(), fill);
-    }
-    return completions.whenDone(env, device, [source, bytes](Napi::Env now) -> Napi::Value {
+    const auto result = [source, bytes](Napi::Env now, const Napi::Value& target) -> Napi::Value {
+      if (!target.IsEmpty()) {
+        const auto array = target.As<Napi::TypedArray>();
+        std::memcpy(static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(), bytes.get(),
+                    array.ByteLength());
+        return target;
+      }
       const size_t size = source.bytes();
       Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(now, size);
       if (size > 0) std::memcpy(buffer.Data(), bytes.get(), size);
@@ -249,7 +250,8 @@ Napi::Value TensorObject::read(Info info) {
         default:
           return Napi::Uint8Array::New(now, size, buffer, 0);
       }
-    });
+    };
+    return Environment::of(env).completions->whenDone(env, device, result, into);
   });
 }
 

@@ -37,12 +37,12 @@ using FourTag = hn::CappedTag<float, 4>;
 
 /// The sum of each block of 4 lanes, lane by lane.
 template <class D>
-HWY_INLINE hn::Vec<FourTag> foldBlocks(D d, hn::Vec<D> v) {
+HWY_INLINE hn::Vec<FourTag> foldLanes(D d, hn::Vec<D> v) {
   if constexpr (hn::MaxLanes(d) <= 4) {
     return v;
   } else {
     const hn::Half<D> half;
-    return foldBlocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+    return foldLanes(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
   }
 }
 
@@ -54,8 +54,8 @@ HWY_INLINE hn::Vec<FourTag> sumEach(const FloatVector (&v)[4]) {
     return hn::BitCast(pairs, hn::Add(hn::InterleaveLower(d, a, b), hn::InterleaveUpper(d, a, b)));
   };
   const auto first = addNeighbours(v[0], v[1]), second = addNeighbours(v[2], v[3]);
-  return foldBlocks(d, hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, first, second)),
-                               hn::BitCast(d, hn::InterleaveUpper(pairs, first, second))));
+  return foldLanes(d, hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, first, second)),
+                              hn::BitCast(d, hn::InterleaveUpper(pairs, first, second))));
 }
 
 /// result [kRows, keys] = q [kRows, E] keys^T; rows of q are padded with zeros to whole vectors.
