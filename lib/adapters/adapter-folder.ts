@@ -142,8 +142,12 @@ async function readTensors(path: string): Promise<Map<string, StoredTensor>> {
   const { tensors } = await readSafetensorsHeader(path)
   return withInputFile(path, async (handle) => {
     const read = new Map<string, StoredTensor>()
-    for (const [name, { dtype, shape, offset, bytes }] of tensors) {
-      const data = new Uint8Array(await readExactly(handle, path, offset, bytes)).buffer
+    // Hundreds of small tensors: one after the other, most of the time would pass between the reads.
+    const stored = await Promise.all(
+      [...tensors.values()].map(({ offset, bytes }) => readExactly(handle, path, offset, bytes)),
+    )
+    for (const [name, { dtype, shape }] of tensors) {
+      const data = new Uint8Array(stored.shift()!).buffer
       const values =
         dtype === 'float32'
           ? new Float32Array(data)

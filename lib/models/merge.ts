@@ -2,7 +2,7 @@ import { readAdapterLayers } from '../adapters/read-layers.js'
 import { loadTokenizer } from '../data/tokenizer.js'
 import type { HubOptions } from '../hub/index.js'
 import type { GgufDType } from '../io/gguf-writer.js'
-import { native } from '../native.js'
+import { type FloatDType, native } from '../native.js'
 import { formatOf, type ModelFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { keep } from '../tensor/scope.js'
@@ -86,7 +86,9 @@ export async function mergeModel({
       edit(values, nonFinite)
       native.largestDifference(before.native, values.native, largestChange.native, true)
     }
-    const written = await writeModel({ config, tokenizer, source, device, fill }, output, {
+    const stored = (name: string, shape: readonly number[], kept: FloatDType): Tensor | null =>
+      edits.has(name) ? null : source.mapped(name, shape, kept, device)
+    const written = await writeModel({ config, tokenizer, source, device, fill, stored }, output, {
       format,
       dtype: dtype === 'auto' ? undefined : dtype,
       onTensor: (done, total) => onProgress?.({ done, total }),

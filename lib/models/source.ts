@@ -19,7 +19,7 @@ import {
   type NativeTensor,
   native,
 } from '../native.js'
-import { scope } from '../tensor/scope.js'
+import { keep, scope } from '../tensor/scope.js'
 import { Tensor, transposedView } from '../tensor/tensor.js'
 import { type ModelConfig, parseConfig } from './config.js'
 import { configFromGguf, ggufFamily } from './gguf/model.js'
@@ -154,6 +154,14 @@ export class ModelSource {
       else native.dequantise(raw, target.native)
       raw.dispose()
     })
+  }
+
+  /** A weight as it lies in its file, to be read only; null where it has another dtype or layout there. */
+  mapped(name: string, shape: readonly number[], dtype: FloatDType, device: NativeDevice): Tensor | null {
+    this.#requireWeight(name, shape)
+    const { path, offset, rowOrder, transposed, excess, ...stored } = this.#location(name)
+    if (stored.dtype !== dtype || rowOrder || transposed || excess) return null
+    return keep(Tensor.mapped(this.#file(path), offset, shape, { device, dtype }))
   }
 
   /** A weight as a new tensor. */

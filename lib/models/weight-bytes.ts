@@ -1,4 +1,4 @@
-/** Weights on their way to a file: filled in float32, then rounded once. */
+/** Weights on their way to a file: filled in float32, then rounded once, or as they are in the file that they come from. */
 import type { Tokenizer } from '../data/tokenizer.js'
 import { RunError } from '../errors.js'
 import { type FloatDType, type NativeDevice, native } from '../native.js'
@@ -16,6 +16,8 @@ export interface WritableModel {
   readonly device: NativeDevice
   /** Writes a weight into `values`, float32 and of the weight's shape. */
   fill(name: string, values: Tensor): void
+  /** A weight that its file has already as it is to be written; null for another. */
+  stored?(name: string, shape: readonly number[], dtype: FloatDType): Tensor | null
 }
 
 /** Of every weight, unless it is asked for another: the source's dtype, bfloat16 where that is quantised. */
@@ -48,7 +50,7 @@ export class HostMemory {
 }
 
 /**
- * The bytes of a tensor, rounded to a dtype, in `memory`. Disposes the tensor as soon as it can.
+ * The bytes of a tensor, rounded to a dtype unless it has that, in `memory`. Disposes the tensor as soon as it can.
  * @throws RunError `non-finite`
  */
 export async function roundedBytes(
@@ -58,9 +60,7 @@ export async function roundedBytes(
   memory: HostMemory,
 ): Promise<Uint8Array> {
   const { device } = values
-  using rounded = keep(Tensor.empty(values.shape, { device, dtype }))
-  rounded.copyFrom(values)
-  values.dispose()
+  using rounded = values.dtype === dtype ? values : roundedCopy(values, dtype)
   using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
   native.countNonFinite(rounded.native, nonFinite.native, false)
   const room = memory.of(rounded.elements * (dtype === 'float32' ? 4 : 2))
@@ -69,4 +69,12 @@ export async function roundedBytes(
     throw new RunError('non-finite', `${bad} values of ${name} are not finite in ${dtype}; the model is not written.`)
   }
   return bytes
+}
+
+/** A copy in a dtype; disposes the tensor. */
+function roundedCopy(values: Tensor, dtype: FloatDType): Tensor {
+  const rounded = keep(Tensor.empty(values.shape, { device: values.device, dtype }))
+  rounded.copyFrom(values)
+  values.dispose()
+  return rounded
 }

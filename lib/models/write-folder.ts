@@ -17,7 +17,7 @@ export interface WriteOptions {
 }
 
 /**
- * Writes a model in Hugging Face's layout, one tensor in memory at a time, each rounded once from float32. The folder
+ * Writes a model in Hugging Face's layout, one tensor in memory at a time, each rounded once at most. The folder
  * appears as a whole or not at all.
  * @throws RunError `non-finite` if a value is not finite in `dtype`, `disk-full` before anything is written
  */
@@ -60,7 +60,8 @@ async function bytesOf(
   transpose: boolean,
   memory: HostMemory,
 ): Promise<Uint8Array> {
-  using values = filledWeight(model, name, shape)
+  const stored = transpose ? null : (model.stored?.(name, shape, dtype) ?? null)
+  using values = stored ?? filledWeight(model, name, shape)
   if (!transpose) return await roundedBytes(values, dtype, name, memory)
   const turned = keep(transposedView(values))
   values.dispose()

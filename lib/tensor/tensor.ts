@@ -1,7 +1,7 @@
-import { type DType, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native.js'
+import { type DType, isBlockDType, type NativeDevice, type NativeFile, type NativeTensor, native } from '../native.js'
 import { backward } from './backward.js'
 import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
-import { adopt, forget } from './scope.js'
+import { adopt, forget, keep } from './scope.js'
 import type { Recipe, TapeNode } from './tape.js'
 
 export type TypedValues = Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array
@@ -70,6 +70,16 @@ export class Tensor implements Disposable {
     return new Tensor(handle, device, dtype, shape, denseStrides(shape))
   }
 
+  /** The bytes of a mapped file from `offset` on, to be read only; a GPU has a copy. */
+  static mapped(
+    file: NativeFile,
+    offset: number,
+    shape: readonly number[],
+    { device, dtype = 'float32' }: TensorOptions,
+  ): Tensor {
+    return new Tensor(native.fromFile(device, dtype, shape, file, offset), device, dtype, shape, denseStrides(shape))
+  }
+
   /** True for parameters and for what was computed from them while gradients were on. */
   get requiresGrad(): boolean {
     return this.node !== null
@@ -113,8 +123,18 @@ export class Tensor implements Disposable {
   }
 
   /** The values' bytes in memory of that length; rejects with what failed on the device. */
-  bytesInto(memory: Uint8Array): Promise<Uint8Array> {
-    return this.#native.read(memory)
+  async bytesInto(memory: Uint8Array): Promise<Uint8Array> {
+    // In pieces that caches hold: each passes through memory of the addon's own.
+    const piece = 2 ** 20
+    const isDense = this.strides.join() === denseStrides(this.shape).join()
+    if (this.elements <= piece || !isDense) return await this.#native.read(memory)
+    const width = memory.length / this.elements
+    for (let from = 0; from < this.elements; from += piece) {
+      const to = Math.min(from + piece, this.elements)
+      using part = keep(this.view([to - from], [1], from))
+      await part.#native.read(memory.subarray(from * width, to * width))
+    }
+    return memory
   }
 
   /** The values as float32 (integers as they are), of dense block formats too. */

@@ -48,26 +48,33 @@ void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan)
     const ForwardBuffers<P> buffers(Carver(memory + bytes * static_cast<size_t>(omp_get_thread_num())), sizes);
 #pragma omp for schedule(dynamic, 1)
     for (int64_t i = 0; i < taskCount; ++i) {
-      const AttentionTask& task = plan.tasks[static_cast<size_t>(i)];
-      const QueryRows rows{task, task.queries, sizes.group};
-      const SoftmaxSums sums = task.partial < 0 ? buffers.sums : partial(task.partial);
-      if (rows.count() <= kFewRows) {
-        sumFewRows(arguments, rows, buffers, sums);
-      } else {
-        sumRows(arguments, rows, buffers, sums);
+      const AttentionTask& tasks = plan.tasks[static_cast<size_t>(i)];
+      if (tasks.kvHeads > 1) fetchKeys(arguments, tasks);
+      for (int64_t head = 0; head < tasks.kvHeads; ++head) {
+        const AttentionTask task = tasks.ofHead(head);
+        const QueryRows rows{task, task.queries, sizes.group};
+        const SoftmaxSums sums = task.partial < 0 ? buffers.sums : partial(task.partial);
+        if (rows.count() <= kFewRows) {
+          sumFewRows(arguments, rows, buffers, sums);
+        } else {
+          sumRows(arguments, rows, buffers, sums);
+        }
+        if (task.partial < 0) finishRows(arguments, rows, sums);
       }
-      if (task.partial < 0) finishRows(arguments, rows, sums);
     }
 #pragma omp for schedule(dynamic, 1)
     for (int64_t i = 0; i < splitCount; ++i) {
-      const AttentionTask& task = plan.splits[static_cast<size_t>(i)];
-      const QueryRows rows{task, task.queries, sizes.group};
+      const AttentionTask& tasks = plan.splits[static_cast<size_t>(i)];
       const int64_t end = i + 1 < splitCount ? plan.splits[static_cast<size_t>(i) + 1].partial : plan.partials;
-      const SoftmaxSums sums = partial(task.partial);
-      for (int64_t part = task.partial + 1; part < end; ++part) {
-        mergeSums(sums, partial(part), rows.count(), sizes.E, arguments.scoring.softmaxScale());
+      for (int64_t head = 0; head < tasks.kvHeads; ++head) {
+        const AttentionTask task = tasks.ofHead(head);
+        const QueryRows rows{task, task.queries, sizes.group};
+        const SoftmaxSums sums = partial(task.partial);
+        for (int64_t part = task.partial + tasks.kvHeads; part < end; part += tasks.kvHeads) {
+          mergeSums(sums, partial(part), rows.count(), sizes.E, arguments.scoring.softmaxScale());
+        }
+        finishRows(arguments, rows, sums);
       }
-      finishRows(arguments, rows, sums);
     }
   }
 }

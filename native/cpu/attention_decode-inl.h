@@ -24,14 +24,22 @@ struct HeadRows {
   int64_t stride, count, E;
 
   const T* at(int64_t row) const { return first + row * stride; }
-
-  /// Other heads lie between the rows, so hardware does not foresee what comes next.
-  HWY_INLINE void prefetchAfter(int64_t row) const {
-    constexpr int64_t kAhead = 16, kLine = 64 / sizeof(T);
-    const T* later = at(std::min(row + kAhead, count - 1));
-    for (int64_t i = 0; i < E; i += kLine) hwy::Prefetch(later + i);
-  }
 };
+
+/// Asks for the keys and values of a task in the order in which they lie: those of one head are apart, which hardware
+/// does not foresee.
+template <typename T>
+void fetchKeys(const ForwardArguments<T>& arguments, const AttentionTask& task) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t row = task.keys.begin; row < task.keys.end; ++row) {
+    for (const Heads<const T>* heads : {&arguments.k, &arguments.v}) {
+      for (int64_t head = task.kvHead; head < task.kvHead + task.kvHeads; ++head) {
+        const T* const elements = heads->at(task.document.firstKey + row, head);
+        for (int64_t i = 0; i < arguments.sizes.E; i += kLine) hwy::Prefetch(elements + i);
+      }
+    }
+  }
+}
 
 using FourTag = hn::CappedTag<float, 4>;
 
@@ -67,7 +75,6 @@ HWY_INLINE void dotKeys(const float* HWY_RESTRICT q, int64_t qStride, const Head
     FloatVector sums[kRows][4];
     for (auto& row : sums)
       for (FloatVector& sum : row) sum = hn::Zero(FloatTag());
-    for (int i = 0; i < 4; ++i) keys.prefetchAfter(key + i);
     forVectors(keys.E, [&](int64_t i, auto part) HWY_ATTR {
       FloatVector k[4];
 #pragma GCC unroll 4
@@ -107,7 +114,6 @@ HWY_INLINE void addValueColumns(const float* HWY_RESTRICT p, int64_t pStride, co
     }
   }
   for (int64_t key = 0; key < values.count; ++key) {
-    if (column == 0) values.prefetchAfter(key);
     FloatVector v[kVectors];
 #pragma GCC unroll 4
     for (int i = 0; i < kVectors; ++i) v[i] = load(values.at(key) + column + i * kLanes, part);

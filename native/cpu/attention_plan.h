@@ -51,14 +51,24 @@ struct AttentionTask {
   int64_t kvHead;
   Range queries, keys;
   bool writesQueries, writesKeys;  // backward: dQ of `queries`, dK and dV of `keys`
-  int64_t partial = -1;            // forward: where the result of a split of the keys is kept, or -1
+  // Forward: so many heads from kvHead on, and where their results of a split of the keys are kept, one after the
+  // other, or -1.
+  int64_t kvHeads = 1, partial = -1;
+
+  /// The task of one of its heads.
+  AttentionTask ofHead(int64_t head) const {
+    AttentionTask one = *this;
+    one.kvHead += head, one.kvHeads = 1;
+    if (partial >= 0) one.partial += head;
+    return one;
+  }
 
   /// Products of a query and a key, roughly.
   int64_t cost() const {
     if (!writesQueries && document.window < document.keys) return 64 + keys.size() * (document.window + 16);
     const int64_t middle = (queries.begin + queries.end) / 2;
     const int64_t seen = document.visibleKeys(middle) - std::max(keys.begin, document.firstVisible(middle));
-    return 64 + queries.size() * std::clamp<int64_t>(seen, 16, std::max<int64_t>(keys.size(), 16));
+    return kvHeads * (64 + queries.size() * std::clamp<int64_t>(seen, 16, std::max<int64_t>(keys.size(), 16)));
   }
 };
 
@@ -102,26 +112,28 @@ struct ForwardPlan {
   int64_t partials = 0;
 };
 
-/// A document of few rows and many keys (decoding with a cache) is split by keys, the others by queries. The plan does
-/// not depend on the number of threads.
+/// A document of few rows (decoding with a cache) is split by keys and some heads, which lie beside each other; the
+/// others by heads and queries. The plan does not depend on the number of threads.
 inline ForwardPlan planForward(const std::vector<Document>& documents, int64_t kvHeads, int64_t group,
                                int64_t chunkQueries) {
-  constexpr int64_t kSplitKeys = 256;  // so few that a team shares the heads of a small model evenly
+  constexpr int64_t kSplitKeys = 128, kSplitHeads = 4;  // shared evenly by a team, and kept by its caches
   ForwardPlan plan;
   for (const Document& document : documents) {
-    for (int64_t head = 0; head < kvHeads; ++head) {
+    const bool few = document.queries * group <= kMostSplitRows;
+    forChunks(kvHeads, few ? kSplitHeads : 1, [&](Range heads) {
       forChunks(document.queries, chunkQueries, [&](Range queries) {
         const Range seen{document.firstVisible(queries.begin), document.visibleKeys(queries.end - 1)};
-        const AttentionTask task{document, head, queries, seen, true, false};
-        if (document.queries * group > kMostSplitRows || seen.size() <= kSplitKeys) return plan.tasks.push_back(task);
+        AttentionTask task{document, heads.begin, queries, seen, true, false, heads.size()};
+        if (!few || seen.size() <= kSplitKeys) return plan.tasks.push_back(task);
+        task.partial = plan.partials;
         plan.splits.push_back(task);
-        plan.splits.back().partial = plan.partials;
         forChunks(seen.size(), kSplitKeys, [&](Range part) {
-          const Range keys{seen.begin + part.begin, seen.begin + part.end};
-          plan.tasks.push_back({document, head, queries, keys, true, false, plan.partials++});
+          task.keys = {seen.begin + part.begin, seen.begin + part.end}, task.partial = plan.partials;
+          plan.tasks.push_back(task);
+          plan.partials += heads.size();
         });
       });
-    }
+    });
   }
   sortByCost(plan.tasks);
   return plan;

@@ -6,6 +6,7 @@
 #include "cpu/convert.h"
 #include "cpu/float_types.h"
 #include "cpu/parallel.h"
+#include "cpu/processor.h"
 #include "cpu/tensor_view.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -73,33 +74,64 @@ void storeSums(const float (*sums)[kOutputs], const TensorDesc& c, int64_t begin
   });
 }
 
-/// Four sums, so that none waits for the one before.
-template <typename T>
-HWY_INLINE float floatDot(const float* HWY_RESTRICT x, const T* HWY_RESTRICT w, int64_t k) {
+/// Dots of x and kRows rows of a weight. Four sums for each, so that none waits for the one before.
+template <int kRows, bool kHints, typename T>
+HWY_INLINE void floatDots(const float* HWY_RESTRICT x, const T* const (&w)[kRows], int64_t k, float (&dots)[kRows]) {
   const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
-  FloatVector sums[4] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
-  const auto addTo = [&](FloatVector& sum, int64_t i, auto part)
-                         HWY_ATTR { sum = hn::MulAdd(load(w + i, part), load(x + i, part), sum); };
+  FloatVector sums[kRows][4];
+  for (auto& row : sums)
+    for (FloatVector& sum : row) sum = broadcast(0);
+  const auto addTo = [&](int row, int i, int64_t at, auto part) HWY_ATTR {
+    sums[row][i] = hn::MulAdd(load(w[row] + at, part), load(x + at, part), sums[row][i]);
+  };
   int64_t at = 0;
   for (; at + 4 * lanes <= k; at += 4 * lanes) {
-    prefetchLater(w + at, 4 * lanes * static_cast<int64_t>(sizeof(T)));
+#pragma GCC unroll 2
+    for (int row = 0; row < kRows; ++row) {
+      if constexpr (kHints) prefetchLater(w[row] + at, 4 * lanes * static_cast<int64_t>(sizeof(T)));
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) addTo(sums[i], at + i * lanes, WholeVector{});
+      for (int i = 0; i < 4; ++i) addTo(row, i, at + i * lanes, WholeVector{});
+    }
   }
-  forVectors(k - at, [&](int64_t i, auto part) HWY_ATTR { addTo(sums[0], at + i, part); });
-  return hn::ReduceSum(FloatTag(), hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])));
+#pragma GCC unroll 2
+  for (int row = 0; row < kRows; ++row) {
+    forVectors(k - at, [&](int64_t i, auto part) HWY_ATTR { addTo(row, 0, at + i, part); });
+    const FloatVector(&own)[4] = sums[row];
+    dots[row] = hn::ReduceSum(FloatTag(), hn::Add(hn::Add(own[0], own[1]), hn::Add(own[2], own[3])));
+  }
 }
 
+/// Outputs [begin, begin + count) of each of kStreams parts of a weight, `apart` rows from each other.
+template <int kStreams, bool kHints, typename T>
+void multiplyStreams(const float* x, const TensorDesc& weight, const TensorDesc& c, int64_t begin, int64_t count,
+                     int64_t apart, float alpha, bool accumulate) {
+  float sums[kStreams][1][kOutputs];
+  for (int64_t from = begin; from < begin + count; from += kOutputs) {
+    const int64_t to = std::min(begin + count, from + kOutputs);
+    for (int64_t output = from; output < to; ++output) {
+      const T* rows[kStreams];
+      float dots[kStreams];
+      for (int i = 0; i < kStreams; ++i) rows[i] = rowOf<const T>(weight, output + i * apart);
+      floatDots<kStreams, kHints>(x, rows, weight.shape[1], dots);
+      for (int i = 0; i < kStreams; ++i) sums[i][0][output - from] = dots[i];
+    }
+    for (int i = 0; i < kStreams; ++i) storeSums(sums[i], c, from + i * apart, to + i * apart, alpha, accumulate);
+  }
+}
+
+/// Two runs of memory far from each other are read faster than one, and than two that are near.
 void MultiplyFloats(const float* x, const TensorDesc& weight, const TensorDesc& c, int64_t begin, int64_t end,
                     float alpha, bool accumulate) {
   withFloatType(weight.dtype, "matmul", [&](auto type) HWY_ATTR {
-    float sums[1][kOutputs];
-    for (int64_t from = begin; from < end; from += kOutputs) {
-      const int64_t to = std::min(end, from + kOutputs);
-      for (int64_t output = from; output < to; ++output)
-        sums[0][output - from] = floatDot(x, rowOf<const decltype(type)>(weight, output), weight.shape[1]);
-      storeSums(sums, c, from, to, alpha, accumulate);
-    }
+    using T = decltype(type);
+    const int64_t half = (end - begin) / 2;
+    const auto run = [&](auto hints) HWY_ATTR {
+      constexpr bool kHints = decltype(hints)::value;
+      multiplyStreams<2, kHints, T>(x, weight, c, begin, half, half, alpha, accumulate);
+      multiplyStreams<1, kHints, T>(x, weight, c, begin + 2 * half, end - begin - 2 * half, 0, alpha, accumulate);
+    };
+    // Intel's cores gain by hints; AMD's foresee these runs, and hints cost them a third.
+    isIntel() ? run(std::true_type()) : run(std::false_type());
   });
 }
 

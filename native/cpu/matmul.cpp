@@ -7,11 +7,10 @@
 #include <algorithm>
 #include <array>
 #include <dnnl.hpp>
-#include <fstream>
-#include <iterator>
 #include <unordered_map>
 
 #include "cpu/few_rows.h"
+#include "cpu/processor.h"
 #include "cpu/small_products.h"
 #include "cpu/tensor_view.h"
 
@@ -288,15 +287,7 @@ bool onednnMultipliesBfloat16() {
 
 /// Intel's cores with AVX512-BF16 and FP16 but without AMX: VDPBF16PS does less work there than float32 FMAs (measured:
 /// 87 against 150 GFLOP/s a core). A rule, not a measurement at start-up, so that results are the same every time.
-bool slowBfloat16() {
-  static const bool slow = [] {
-    std::ifstream info("/proc/cpuinfo");
-    const std::string text((std::istreambuf_iterator<char>(info)), std::istreambuf_iterator<char>());
-    return text.find("GenuineIntel") != std::string::npos &&
-           dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx10_1_512;
-  }();
-  return slow;
-}
+bool slowBfloat16() { return isIntel() && dnnl::get_effective_cpu_isa() == dnnl::cpu_isa::avx10_1_512; }
 
 /// Widening reads and writes each operand once more; that pays where every element takes part in enough
 /// multiplications.

@@ -1,6 +1,6 @@
 /** Values that leave the device. */
 import { expect, test } from 'vitest'
-import { Tensor } from '../../lib/tensor/tensor.js'
+import { Tensor, transposedView } from '../../lib/tensor/tensor.js'
 import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
@@ -22,7 +22,23 @@ test.each(['float32', 'bfloat16', 'float16'] as const)(
   },
 )
 
-test('memory of another length is refused', () => {
-  using tensor = Tensor.from([1, 2, 3], [3], { device })
-  expect(() => tensor.bytesInto(new Uint8Array(11))).toThrow('read: expected 12 bytes for float32 [3] but received 11.')
+test('a tensor that is read in pieces has the bytes of one that is not, a view of other strides too', async () => {
+  const [rows, columns] = [1025, 2053]
+  const values = Float32Array.from({ length: rows * columns }, (_, i) => i)
+  using whole = Tensor.from(values, [rows, columns], { device })
+  using turned = transposedView(whole)
+  for (const tensor of [whole, turned]) {
+    const room = new Uint8Array(values.byteLength)
+    await tensor.bytesInto(room)
+    expect(Buffer.from(room).equals(Buffer.from(((await tensor.bits()) as Float32Array).buffer))).toBe(true)
+  }
+  expect((await turned.bits()).at(1)).toBe(columns)
+})
+
+test.each([
+  [3, 11, 'expected 12 bytes for float32 [3] but received 11.'],
+  [2 ** 20 + 1, 2 ** 23 + 8, 'expected 4194304 bytes for float32 [1048576] but received 8388608.'],
+])('memory of another length is refused, for %i values', async (length, bytes, message) => {
+  using tensor = Tensor.zeros([length], { device })
+  await expect(tensor.bytesInto(new Uint8Array(bytes))).rejects.toThrow(`read: ${message}`)
 })

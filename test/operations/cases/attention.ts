@@ -93,6 +93,16 @@ const withCache: Packed[] = [
     headSize: 7,
   },
   { documents: [[1, 700]], heads: 9, keyValueHeads: 3, headSize: 64 },
+  // More heads than are looked at together, and more rows than are few.
+  {
+    documents: [
+      [1, 300],
+      [5, 260],
+    ],
+    heads: 18,
+    keyValueHeads: 6,
+    headSize: 6,
+  },
   { documents: [[1, 700]], heads: 4, keyValueHeads: 2, headSize: 16, window: 5, softcap: 3 },
   { documents: [[1, 2900]], heads: 2, keyValueHeads: 1, headSize: 8, window: 2100 },
   { documents: [[1, 2900]], heads: 2, keyValueHeads: 1, headSize: 8, softcap: 2 },
