@@ -1,9 +1,10 @@
 // Causal attention over documents of one length, ours; the inputs of both sides lie in float32 files, q, k, v and the
-// gradient of the output, [documents · length, heads, E], rounded to the dtype by each side.
+// gradient of the output, [documents · length, heads, E], of values that bfloat16 has.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { native } from '../../dist/native.js'
 import { randomStream } from '../../dist/random.js'
+import { float32FromHalf, halfFromFloat32 } from '../../dist/tensor/half.js'
 import { Tensor } from '../../dist/tensor/tensor.js'
 
 export const inputs = ['q', 'k', 'v', 'dOut']
@@ -13,10 +14,8 @@ export function writeInputs(folder, { heads, keyValueHeads, headSize }, tokens) 
   const random = randomStream(1, 'bench', 'attention')
   for (const name of inputs) {
     const elements = tokens * headSize * (name === 'k' || name === 'v' ? keyValueHeads : heads)
-    writeFileSync(
-      join(folder, name),
-      Float32Array.from({ length: elements }, () => random.normal()),
-    )
+    const values = Float32Array.from({ length: elements }, () => random.normal())
+    writeFileSync(join(folder, name), float32FromHalf(halfFromFloat32(values, 'bfloat16'), 'bfloat16'))
   }
 }
 
@@ -62,9 +61,11 @@ export class OurAttention {
     native.attentionBackward(dOut, q, k, v, out, lse, offsets, offsets, this.#scoring, ...gradients)
   }
 
-  /** Values of an output. */
-  data(name) {
-    return this.#tensors[name].data()
+  /** Outputs and gradients by their names. */
+  async results() {
+    const results = {}
+    for (const name of outputs) results[name] = await this.#tensors[name].data()
+    return results
   }
 
   dispose() {
