@@ -1,14 +1,12 @@
-// The experiments of the MoRA paper (arXiv 2405.12130), at the size of this machine:
-//   npm run paper -- NAME|all [--scale small|real|paper] [--model M] [--data FOLDER] [--output out/paper] [--jobs N]
+// The experiments of the MoRA paper (arXiv 2405.12130), at the size of this machine: npm run paper -- --help
 // Each contestant is swept over its learning rates; at the best it runs with every seed. An interrupted experiment goes on
 // where it was. Writes NAME-SCALE.json (every run), .md (tables) and .svg (a plot).
 import { mkdir, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { lineChart } from '../dist/analysis/index.js'
 import { formatDuration } from '../dist/cli/format.js'
-import { orUsageError } from './common/command-line.mjs'
+import { orUsageError, parseOptions } from './common/command-line.mjs'
 import { modelPath } from './common/model-path.mjs'
 import { baseModel, emptyModel } from './paper/common/base-model.mjs'
 import { experiments } from './paper/common/experiments.mjs'
@@ -19,22 +17,29 @@ import { failures, resultTable, seriesOf, sweepTable } from './paper/common/repo
 import { sweep } from './paper/common/sweep.mjs'
 
 const SCALES = ['small', 'real', 'paper']
+const usage = `npm run paper -- all|NAME... [options]: the paper's experiments.
+
+  NAME             ${Object.keys(experiments).join(', ')}
+  --scale S        small (default), real or paper: of the models and the data
+  --model M        the checkpoint, where the scale is not small; default the first .gguf of $MORA_TEST_ASSETS/models
+  --data FOLDER    of the data, where the scale needs some
+  --output FOLDER  default out/paper; an interrupted experiment goes on there
+  --jobs N         runs beside each other; default one for each core at small, else 1
+  --device D       cpu or cuda, where the scale is not small; default auto
+  --dtype D        of the model, where the scale is not small; default auto`
 const { names, options } = orUsageError(readOptions)
 const say = (text) => process.stderr.write(`${text}\n`)
 for (const name of names) await runExperiment(name, await experiments[name]())
 
 function readOptions() {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: {
-      scale: { type: 'string', default: 'small' },
-      model: { type: 'string' },
-      data: { type: 'string' },
-      output: { type: 'string', default: join('out', 'paper') },
-      jobs: { type: 'string' },
-      device: { type: 'string', default: 'auto' },
-      dtype: { type: 'string', default: 'auto' },
-    },
+  const { values, positionals } = parseOptions(usage, {
+    scale: { type: 'string', default: 'small' },
+    model: { type: 'string' },
+    data: { type: 'string' },
+    output: { type: 'string', default: join('out', 'paper') },
+    jobs: { type: 'string' },
+    device: { type: 'string', default: 'auto' },
+    dtype: { type: 'string', default: 'auto' },
   })
   const known = Object.keys(experiments)
   const names = positionals.includes('all') ? known : positionals

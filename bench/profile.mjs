@@ -1,33 +1,41 @@
 // Where the time of a training step goes: runs a few steps with the device's profile on and prints a row for each
 // operation and size, with its share, its arithmetic rate and its traffic.
-//   node bench/profile.mjs [MODEL] --method rotation:8 --dtype bfloat16 --steps 2
 import { writeFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
 import { loadModel } from '../dist/models/index.js'
 import { AdamW } from '../dist/optim/adamw.js'
 import { packedBatch, textIds } from './common/batch.mjs'
-import { orUsageError } from './common/command-line.mjs'
+import { orUsageError, parseOptions } from './common/command-line.mjs'
 import { adapterConfig, parseMethod } from './common/methods.mjs'
 import { modelPath } from './common/model-path.mjs'
+import { whole } from './common/options.mjs'
 import { mebibytes, table } from './common/table.mjs'
 import { trainStep } from './common/train-step.mjs'
 
+const usage = `node bench/profile.mjs [MODEL] [options]: where the time of a training step goes.
+
+  --method M       lora:RANK or an operator of MoRA with :RANK, default rotation:8
+  --dtype D        bfloat16 or float32, default bfloat16
+  --steps N        that are counted, after one that is not; default 2
+  --rows N         documents of a step, default 4; --length N: tokens of each, default 512
+  --threads N      default all cores
+  --checkpointing  recompute activations in the backward pass
+  --json FILE      also write everything as JSON`
+
 const { values: options, positionals } = orUsageError(() =>
-  parseArgs({
-    allowPositionals: true,
-    options: {
-      method: { type: 'string', default: 'rotation:8' },
-      dtype: { type: 'string', default: 'bfloat16' },
-      steps: { type: 'string', default: '2' },
-      rows: { type: 'string', default: '4' },
-      length: { type: 'string', default: '512' },
-      threads: { type: 'string', default: '0' },
-      checkpointing: { type: 'boolean', default: false },
-      json: { type: 'string' },
-    },
+  parseOptions(usage, {
+    method: { type: 'string', default: 'rotation:8' },
+    dtype: { type: 'string', default: 'bfloat16' },
+    steps: { type: 'string', default: '2' },
+    rows: { type: 'string', default: '4' },
+    length: { type: 'string', default: '512' },
+    threads: { type: 'string', default: '0' },
+    checkpointing: { type: 'boolean', default: false },
+    json: { type: 'string' },
   }),
 )
-const [steps, rows, length] = [options.steps, options.rows, options.length].map(Number)
+const [steps, rows, length] = orUsageError(() =>
+  ['steps', 'rows', 'length'].map((name) => whole(name, options[name], 1)),
+)
 
 const path = orUsageError(() => modelPath(positionals[0]))
 const method = orUsageError(() => parseMethod(options.method))

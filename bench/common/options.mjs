@@ -1,5 +1,4 @@
-import { parseArgs } from 'node:util'
-import { orUsageError } from './command-line.mjs'
+import { orUsageError, parseOptions } from './command-line.mjs'
 import { modelPath } from './model-path.mjs'
 import { pytorchVersion } from './pytorch.mjs'
 
@@ -10,7 +9,6 @@ const shared = {
   blas: { type: 'string' },
   json: { type: 'string' },
   quick: { type: 'boolean', default: false },
-  help: { type: 'boolean', default: false },
 }
 
 const sharedHelp = `  --rounds N       measured runs of each side, taken in turn after one that is not counted; default ROUNDS
@@ -28,11 +26,11 @@ const dtypes = ['bfloat16', 'float32']
  */
 export function readOptions({ usage, own = {}, needsModel = true, rounds = 7 }) {
   return orUsageError(() => {
-    const { values, positionals } = parseArgs({ allowPositionals: needsModel, options: { ...own, ...shared } })
-    if (values.help) {
-      console.log(`${usage}\n${sharedHelp.replace('ROUNDS', rounds)}`)
-      process.exit(0)
-    }
+    const { values, positionals } = parseOptions(
+      `${usage}\n${sharedHelp.replace('ROUNDS', rounds)}`,
+      { ...own, ...shared },
+      { allowPositionals: needsModel },
+    )
     return {
       ...values,
       model: needsModel ? modelPath(positionals[0]) : undefined,

@@ -122,7 +122,10 @@ export class Tensor implements Disposable {
     return this.#native.read()
   }
 
-  /** The values' bytes in memory of that length; rejects with what failed on the device. */
+  /**
+   * The values' bytes in memory of that length; rejects with what failed on the device. The tensor must not change before
+   * that.
+   */
   async bytesInto(memory: Uint8Array): Promise<Uint8Array> {
     // In pieces that caches hold: each passes through memory of the addon's own.
     const piece = 2 ** 20
