@@ -60,7 +60,7 @@ export async function roundedBytes(
   memory: HostMemory,
 ): Promise<Uint8Array> {
   const { device } = values
-  using rounded = values.dtype === dtype ? values : roundedCopy(values, dtype)
+  using rounded = values.dtype === dtype && values.isDense ? values : roundedCopy(values, dtype)
   using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
   native.countNonFinite(rounded.native, nonFinite.native, false)
   const room = memory.of(rounded.elements * (dtype === 'float32' ? 4 : 2))
@@ -71,7 +71,7 @@ export async function roundedBytes(
   return bytes
 }
 
-/** A copy in a dtype; disposes the tensor. */
+/** A dense copy in a dtype; disposes the tensor. */
 function roundedCopy(values: Tensor, dtype: FloatDType): Tensor {
   const rounded = keep(Tensor.empty(values.shape, { device: values.device, dtype }))
   rounded.copyFrom(values)

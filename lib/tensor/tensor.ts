@@ -80,6 +80,11 @@ export class Tensor implements Disposable {
     return new Tensor(native.fromFile(device, dtype, shape, file, offset), device, dtype, shape, denseStrides(shape))
   }
 
+  /** Whether elements lie in row-major order without gaps. */
+  get isDense(): boolean {
+    return this.strides.join() === denseStrides(this.shape).join()
+  }
+
   /** True for parameters and for what was computed from them while gradients were on. */
   get requiresGrad(): boolean {
     return this.node !== null
@@ -129,8 +134,7 @@ export class Tensor implements Disposable {
   async bytesInto(memory: Uint8Array): Promise<Uint8Array> {
     // In pieces that caches hold: each passes through memory of the addon's own.
     const piece = 2 ** 20
-    const isDense = this.strides.join() === denseStrides(this.shape).join()
-    if (this.elements <= piece || !isDense) return await this.#native.read(memory)
+    if (this.elements <= piece || !this.isDense) return await this.#native.read(memory)
     const width = memory.length / this.elements
     for (let from = 0; from < this.elements; from += piece) {
       const to = Math.min(from + piece, this.elements)
