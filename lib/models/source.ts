@@ -20,7 +20,7 @@ import {
   native,
 } from '../native.js'
 import { keep, scope } from '../tensor/scope.js'
-import { Tensor, transposedView } from '../tensor/tensor.js'
+import { denseStrides, Tensor, transposedView } from '../tensor/tensor.js'
 import { type ModelConfig, parseConfig } from './config.js'
 import { configFromGguf, ggufFamily } from './gguf/model.js'
 import { huggingFaceName, ropeFactorsName, rowOrder } from './gguf/names.js'
@@ -161,7 +161,8 @@ export class ModelSource {
     this.#requireWeight(name, shape)
     const { path, offset, rowOrder, transposed, excess, ...stored } = this.#location(name)
     if (stored.dtype !== dtype || rowOrder || transposed || excess) return null
-    return keep(Tensor.mapped(this.#file(path), offset, shape, { device, dtype }))
+    const handle = native.fromFile(device, dtype, shape, this.#file(path), offset)
+    return keep(new Tensor(handle, device, dtype, shape, denseStrides(shape)))
   }
 
   /** A weight as a new tensor. */

@@ -1,4 +1,4 @@
-import { type DType, isBlockDType, type NativeDevice, type NativeFile, type NativeTensor, native } from '../native.js'
+import { type DType, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native.js'
 import { backward } from './backward.js'
 import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
 import { adopt, forget, keep } from './scope.js'
@@ -68,16 +68,6 @@ export class Tensor implements Disposable {
   ): Tensor {
     const handle = native.fromArray(device, dtype, shape, encode(values, dtype))
     return new Tensor(handle, device, dtype, shape, denseStrides(shape))
-  }
-
-  /** The bytes of a mapped file from `offset` on, to be read only; a GPU has a copy. */
-  static mapped(
-    file: NativeFile,
-    offset: number,
-    shape: readonly number[],
-    { device, dtype = 'float32' }: TensorOptions,
-  ): Tensor {
-    return new Tensor(native.fromFile(device, dtype, shape, file, offset), device, dtype, shape, denseStrides(shape))
   }
 
   /** Whether elements lie in row-major order without gaps. */
