@@ -1,0 +1,148 @@
+/**
+ * Whether llama.cpp reads what is written for it: merges a MoRA by rotation into a GGUF file, exports a MoRA by sharing and a
+ * LoRA as GGUF adapters, loads them with node-llama-cpp, and compares the probabilities of what follows some texts with
+ * ours. Fetches node-llama-cpp, which is no dependency, into a temporary folder.
+ *
+ *   npm run check:llama-cpp -- path/to/model.gguf
+ */
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { PromptCache } from '../dist/generate/prompt-cache.js'
+import { exportAdapter, loadModel, lora, mergeModel, mora } from '../dist/index.js'
+import { randomStream } from '../dist/random.js'
+import { Tensor } from '../dist/tensor/tensor.js'
+
+const VERSION = '3.22.1'
+/** Float32 and float16 weights. llama.cpp rounds activations to a weight's other types, so these are not compared. */
+const TOLERANCE = 1e-3
+const TEXTS = [
+  'The capital of France is',
+  'def fibonacci(n):\n    if n',
+  'Once upon a time there was a small boat that',
+]
+const CPU = { device: 'cpu', dtype: 'float32' }
+
+const model = process.argv[2]
+if (!model || model.startsWith('-')) {
+  console.error('Expected the path of a .gguf file: npm run check:llama-cpp -- path/to/model.gguf')
+  process.exit(2)
+}
+const folder = mkdtempSync(join(tmpdir(), 'mora-llama-cpp-'))
+process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+const llama = await llamaCpp()
+const base = join(folder, 'base.gguf')
+await useModel(model, null, (loaded) => loaded.save(base, { dtype: 'float32' }))
+
+const rotation = await randomAdapter('rotation', mora({ rank: 8, operator: 'rotation' }), 0.02)
+for (const dtype of ['float32', 'float16']) {
+  const output = join(folder, `merged-${dtype}.gguf`)
+  await mergeModel({ model, adapter: rotation, output, dtype, device: 'cpu' })
+  await compare(`rotation, merged, ${dtype}`, { path: output }, output)
+}
+for (const [name, config, deviation] of [
+  ['sharing', mora({ rank: 8, operator: 'sharing' }), 0.02],
+  ['lora', lora({ rank: 8 }), 0.05],
+]) {
+  const adapter = await randomAdapter(name, config, deviation)
+  const output = join(folder, `${name}.gguf`)
+  await exportAdapter({ model, adapter, output, format: 'gguf-lora' })
+  await compare(`${name}, as a GGUF adapter`, { path: base, adapter: output }, model, adapter)
+}
+
+/** Of llama.cpp's own builds, the one without a GPU. */
+async function llamaCpp() {
+  const packages = ['node-llama-cpp', `@node-llama-cpp/linux-${process.arch}`].map((name) => `${name}@${VERSION}`)
+  writeFileSync(join(folder, 'package.json'), '{"private": true}')
+  execFileSync('npm', ['install', '--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund', ...packages], {
+    cwd: folder,
+    stdio: ['ignore', 'ignore', 'inherit'],
+  })
+  const entry = join(folder, 'node_modules', 'node-llama-cpp', 'dist', 'index.js')
+  const { getLlama } = await import(pathToFileURL(entry))
+  return getLlama({ gpu: false, build: 'never', logLevel: 'error' })
+}
+
+async function useModel(path, adapter, use) {
+  const loaded = await loadModel(path, CPU)
+  try {
+    if (adapter) await loaded.loadAdapter(adapter)
+    return await use(loaded)
+  } finally {
+    loaded.dispose()
+  }
+}
+
+/** An adapter whose ΔW changes what the model says and leaves it a language model. */
+function randomAdapter(name, config, deviation) {
+  const path = join(folder, name)
+  const random = randomStream(1, 'check', name)
+  return useModel(model, null, async (loaded) => {
+    await loaded.addAdapter('random', config)
+    for (const { parameter } of loaded.trainableParameters()) {
+      const values = Float32Array.from({ length: parameter.elements }, () => deviation * random.normal())
+      const source = Tensor.from(values, parameter.shape, { device: loaded.device })
+      parameter.copyFrom(source)
+      parameter.version++
+      source.dispose()
+    }
+    await loaded.saveAdapter('random', path)
+    return path
+  })
+}
+
+async function compare(what, theirs, path, adapter) {
+  const ours = await useModel(path, adapter, ourProbabilities)
+  const found = await theirProbabilities(theirs, ours)
+  const apart = Math.max(...ours.map(({ probabilities }, i) => largestDifference(probabilities, found[i])))
+  const agrees = apart <= TOLERANCE
+  console.log(`${agrees ? 'agrees' : 'DIFFERS'}: ${what}: probabilities at most ${apart.toExponential(1)} apart`)
+  if (!agrees) process.exitCode = 1
+}
+
+async function ourProbabilities(loaded) {
+  const results = []
+  for (const text of TEXTS) {
+    const ids = [...loaded.tokenizer.encode(text)]
+    const cache = new PromptCache(loaded)
+    results.push({ text, ids, probabilities: softmax(await cache.read(ids)) })
+    cache.dispose()
+  }
+  return results
+}
+
+async function theirProbabilities({ path, adapter }, ours) {
+  const loaded = await llama.loadModel({ modelPath: path })
+  const context = await loaded.createContext({
+    ...{ contextSize: 256, sequences: ours.length, flashAttention: false },
+    ...{ experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' },
+    ...(adapter && { lora: { adapters: [{ filePath: adapter, scale: 1 }] } }),
+  })
+  const results = []
+  for (const { text, ids } of ours) {
+    if (loaded.tokenize(text).join() !== ids.join())
+      throw new Error(`Its tokens of ${JSON.stringify(text)} are others.`)
+    const options = { temperature: 1, topK: 0, topP: 1, minP: 0 }
+    const last = [ids.at(-1), { generateNext: { probabilities: true, options } }]
+    const output = await context.getSequence().controlledEvaluate([...ids.slice(0, -1), last])
+    results.push(output.at(-1).next.probabilities)
+  }
+  await context.dispose()
+  await loaded.dispose()
+  return results
+}
+
+function largestDifference(ours, theirs) {
+  let apart = theirs.size === ours.length ? 0 : Number.POSITIVE_INFINITY
+  for (const [id, probability] of theirs) apart = Math.max(apart, Math.abs(probability - ours[id]))
+  return apart
+}
+
+function softmax(logits) {
+  const most = Math.max(...logits)
+  const powers = Float64Array.from(logits, (logit) => Math.exp(logit - most))
+  const sum = powers.reduce((total, power) => total + power, 0)
+  return powers.map((power) => power / sum)
+}
