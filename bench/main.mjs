@@ -4,8 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
-import { orUsageError } from './common/command-line.mjs'
+import { orUsageError, parseOptions } from './common/command-line.mjs'
 import { modelPath } from './common/model-path.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 
@@ -35,25 +34,17 @@ ${names.map((name) => `  ${name.padEnd(12)}${benchmarks[name].summary}`).join('\
   --rounds N, --threads N, --python FILE, --blas FOLDER: as the benchmarks have them (node bench/NAME.mjs --help, with more)`
 
 const { positionals, values } = orUsageError(() =>
-  parseArgs({
-    allowPositionals: true,
-    options: {
-      model: { type: 'string' },
-      json: { type: 'string' },
-      quick: { type: 'boolean' },
-      rounds: { type: 'string' },
-      threads: { type: 'string' },
-      python: { type: 'string' },
-      blas: { type: 'string' },
-      help: { type: 'boolean' },
-    },
+  parseOptions(usage, {
+    model: { type: 'string' },
+    json: { type: 'string' },
+    quick: { type: 'boolean' },
+    rounds: { type: 'string' },
+    threads: { type: 'string' },
+    python: { type: 'string' },
+    blas: { type: 'string' },
   }),
 )
-const { model: givenModel, json, help, ...shared } = values
-if (help) {
-  console.log(usage)
-  process.exit(0)
-}
+const { model: givenModel, json, help: _, ...shared } = values
 const { chosen, model } = orUsageError(() => {
   const unknown = positionals.find((name) => !names.includes(name))
   if (unknown) throw new Error(`Expected names out of ${names.join(', ')} but received ${unknown}.`)

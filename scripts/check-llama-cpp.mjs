@@ -6,14 +6,15 @@
  *   npm run check:llama-cpp -- path/to/model.gguf
  */
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { orUsageError } from '../bench/common/command-line.mjs'
+import { modelPath } from '../bench/common/model-path.mjs'
+import { fillNormal } from '../bench/common/random.mjs'
+import { scratchFolder } from '../bench/common/scratch.mjs'
 import { PromptCache } from '../dist/generate/prompt-cache.js'
 import { exportAdapter, loadModel, lora, mergeModel, mora } from '../dist/index.js'
-import { randomStream } from '../dist/random.js'
-import { Tensor } from '../dist/tensor/tensor.js'
 
 const VERSION = '3.22.1'
 /** Float32 and float16 weights. llama.cpp rounds activations to a weight's other types, so these are not compared. */
@@ -25,13 +26,8 @@ const TEXTS = [
 ]
 const CPU = { device: 'cpu', dtype: 'float32' }
 
-const model = process.argv[2]
-if (!model || model.startsWith('-')) {
-  console.error('Expected the path of a .gguf file: npm run check:llama-cpp -- path/to/model.gguf')
-  process.exit(2)
-}
-const folder = mkdtempSync(join(tmpdir(), 'mora-llama-cpp-'))
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+const model = orUsageError(() => modelPath(process.argv[2]))
+const folder = scratchFolder()
 const llama = await llamaCpp()
 const base = join(folder, 'base.gguf')
 await useModel(model, null, (loaded) => loaded.save(base, { dtype: 'float32' }))
@@ -78,15 +74,11 @@ async function useModel(path, adapter, use) {
 /** An adapter whose ΔW changes what the model says and leaves it a language model. */
 function randomAdapter(name, config, deviation) {
   const path = join(folder, name)
-  const random = randomStream(1, 'check', name)
   return useModel(model, null, async (loaded) => {
     await loaded.addAdapter('random', config)
     for (const { parameter } of loaded.trainableParameters()) {
-      const values = Float32Array.from({ length: parameter.elements }, () => deviation * random.normal())
-      const source = Tensor.from(values, parameter.shape, { device: loaded.device })
-      parameter.copyFrom(source)
+      fillNormal(parameter, deviation)
       parameter.version++
-      source.dispose()
     }
     await loaded.saveAdapter('random', path)
     return path

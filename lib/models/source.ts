@@ -159,8 +159,8 @@ export class ModelSource {
   /** A weight as it lies in its file, to be read only; null where it has another dtype or layout there. */
   mapped(name: string, shape: readonly number[], dtype: FloatDType, device: NativeDevice): Tensor | null {
     this.#requireWeight(name, shape)
-    const { path, offset, rowOrder, transposed, excess, ...stored } = this.#location(name)
-    if (stored.dtype !== dtype || rowOrder || transposed || excess) return null
+    const { path, offset, dtype: own, rowOrder, transposed, excess } = this.#location(name)
+    if (own !== dtype || rowOrder || transposed || excess) return null
     const handle = native.fromFile(device, dtype, shape, this.#file(path), offset)
     return keep(new Tensor(handle, device, dtype, shape, denseStrides(shape)))
   }
