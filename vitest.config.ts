@@ -16,6 +16,7 @@ const env = { OMP_WAIT_POLICY: 'passive', HF_HUB_OFFLINE: '1' }
 // others do not.
 const counting = Boolean(process.env.MORA_COVERAGE)
 const setupFiles = counting ? [join(root, 'scripts', 'coverage', 'exit.mjs')] : []
+const patience = counting ? 900_000 : 120_000
 const exclude = ['test/cuda/**', ...(counting ? ['test/eval/real-model.test.ts'] : [])]
 
 export default defineConfig({
@@ -27,8 +28,8 @@ export default defineConfig({
     maxWorkers: 2,
     setupFiles,
     ...(counting && { testNamePattern: /^(?!.*gradients are those of finite differences)/ }),
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: patience,
+    hookTimeout: patience,
     projects: [
       { extends: true, test: { name: 'cpu', include: ['test/**/*.test.{ts,mjs}'], exclude, env } },
       {

@@ -3,6 +3,9 @@
  * LoRA as GGUF adapters, loads them with node-llama-cpp, and compares the probabilities of what follows some texts with
  * ours. Fetches node-llama-cpp, which is no dependency, into a temporary folder.
  *
+ * On CPUs llama.cpp rounds activations to bfloat16 or Q8_0 where the weights are; on Vulkan devices it does not, so files of
+ * these are compared there. A device in software is enough (Debian: apt-get install mesa-vulkan-drivers).
+ *
  *   npm run check:llama-cpp -- path/to/model.gguf
  */
 import { execFileSync } from 'node:child_process'
@@ -17,7 +20,6 @@ import { PromptCache } from '../dist/generate/prompt-cache.js'
 import { exportAdapter, loadModel, lora, mergeModel, mora } from '../dist/index.js'
 
 const VERSION = '3.22.1'
-/** Float32 and float16 weights. llama.cpp rounds activations to a weight's other types, so these are not compared. */
 const TOLERANCE = 1e-3
 const TEXTS = [
   'The capital of France is',
@@ -25,18 +27,30 @@ const TEXTS = [
   'Once upon a time there was a small boat that',
 ]
 const CPU = { device: 'cpu', dtype: 'float32' }
+/** The first device, be it one in software, with products in float32. */
+const VULKAN = {
+  ...{ GGML_VK_VISIBLE_DEVICES: '0', GGML_VK_DISABLE_F16: '1' },
+  ...{ GGML_VK_DISABLE_COOPMAT: '1', GGML_VK_DISABLE_COOPMAT2: '1', GGML_VK_DISABLE_INTEGER_DOT_PRODUCT: '1' },
+}
 
 const model = orUsageError(() => modelPath(process.argv[2]))
 const folder = scratchFolder()
-const llama = await llamaCpp()
+const { onCpu, onVulkan } = await llamaCpp()
+if (!onVulkan) console.log('not compared: bfloat16 and q8_0: there is no Vulkan device')
 const base = join(folder, 'base.gguf')
 await useModel(model, null, (loaded) => loaded.save(base, { dtype: 'float32' }))
 
 const rotation = await randomAdapter('rotation', mora({ rank: 8, operator: 'rotation' }), 0.02)
-for (const dtype of ['float32', 'float16']) {
+for (const [dtype, llama] of [
+  ['float32', onCpu],
+  ['float16', onCpu],
+  ['bfloat16', onVulkan],
+  ['q8_0', onVulkan],
+]) {
+  if (!llama) continue
   const output = join(folder, `merged-${dtype}.gguf`)
   await mergeModel({ model, adapter: rotation, output, dtype, device: 'cpu' })
-  await compare(`rotation, merged, ${dtype}`, { path: output }, output)
+  await compare(`rotation, merged, ${dtype}`, { llama, path: output }, output)
 }
 for (const [name, config, deviation] of [
   ['sharing', mora({ rank: 8, operator: 'sharing' }), 0.02],
@@ -45,12 +59,13 @@ for (const [name, config, deviation] of [
   const adapter = await randomAdapter(name, config, deviation)
   const output = join(folder, `${name}.gguf`)
   await exportAdapter({ model, adapter, output, format: 'gguf-lora' })
-  await compare(`${name}, as a GGUF adapter`, { path: base, adapter: output }, model, adapter)
+  await compare(`${name}, as a GGUF adapter`, { llama: onCpu, path: base, adapter: output }, model, adapter)
 }
 
-/** Of llama.cpp's own builds, the one without a GPU. */
+/** Two of llama.cpp's own builds: for the CPU, and for a Vulkan device, which is null where there is none. */
 async function llamaCpp() {
-  const packages = ['node-llama-cpp', `@node-llama-cpp/linux-${process.arch}`].map((name) => `${name}@${VERSION}`)
+  const build = `@node-llama-cpp/linux-${process.arch}`
+  const packages = ['node-llama-cpp', build, `${build}-vulkan`].map((name) => `${name}@${VERSION}`)
   writeFileSync(join(folder, 'package.json'), '{"private": true}')
   execFileSync('npm', ['install', '--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund', ...packages], {
     cwd: folder,
@@ -58,7 +73,9 @@ async function llamaCpp() {
   })
   const entry = join(folder, 'node_modules', 'node-llama-cpp', 'dist', 'index.js')
   const { getLlama } = await import(pathToFileURL(entry))
-  return getLlama({ gpu: false, build: 'never', logLevel: 'error' })
+  Object.assign(process.env, VULKAN)
+  const open = (gpu) => getLlama({ gpu, build: 'never', logLevel: 'error' })
+  return { onCpu: await open(false), onVulkan: await open('vulkan').catch(() => null) }
 }
 
 async function useModel(path, adapter, use) {
@@ -105,10 +122,12 @@ async function ourProbabilities(loaded) {
   return results
 }
 
-async function theirProbabilities({ path, adapter }, ours) {
-  const loaded = await llama.loadModel({ modelPath: path })
+/** On Vulkan one token at a time: products of several round what they multiply with bfloat16. */
+async function theirProbabilities({ llama, path, adapter }, ours) {
+  const loaded = await llama.loadModel({ modelPath: path, gpuLayers: 'max' })
   const context = await loaded.createContext({
     ...{ contextSize: 256, sequences: ours.length, flashAttention: false },
+    ...(llama.gpu && { batchSize: 1 }),
     ...{ experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' },
     ...(adapter && { lora: { adapters: [{ filePath: adapter, scale: 1 }] } }),
   })

@@ -1,8 +1,9 @@
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** The model to measure: as given, else the first GGUF file of the test assets. */
 export function modelPath(given) {
+  if (given && !existsSync(given)) throw new Error(`There is no model at ${given}.`)
   if (given) return given
   const folder = process.env.MORA_TEST_ASSETS && join(process.env.MORA_TEST_ASSETS, 'models')
   const file = folder && readdirSync(folder).find((name) => name.endsWith('.gguf'))
