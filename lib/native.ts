@@ -324,6 +324,8 @@ export interface Native {
   blocksBackwardWeight(plan: BlockPlan, x: T, dY: T, dFolded: T): void
   mergeGroups(input: Grouping, output: Grouping, matrix: T, scale: number, weight: T, nonFinite: Optional): void
   mergeBlocks(plan: BlockPlan, folded: T, scale: number, weight: T, nonFinite: Optional): void
+  /** weight [d, k] += scale b [d, r] a [r, k] of float32 factors, rounded once. */
+  mergeFactors(b: T, a: T, scale: number, weight: T, nonFinite: Optional): void
 }
 
 /** The addon. Loaded at the first use, so that help and errors need no binary. */

@@ -59,13 +59,7 @@ export class LoraLayer implements LayerAdapter {
   }
 
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
-    scope(() => {
-      const { device, shape } = weight
-      const delta = Tensor.empty(shape, { device })
-      native.matmul(this.b.native, false, this.a.native, false, delta.native, scale * this.scale, false)
-      native.add(delta.native, weight.native, 1)
-      native.countNonFinite(weight.native, nonFinite.native, true)
-    })
+    native.mergeFactors(this.b.native, this.a.native, scale * this.scale, weight.native, nonFinite.native)
   }
 
   factors(): LowRankFactors {

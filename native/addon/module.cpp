@@ -189,6 +189,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   MORA_EXPOSE(blocksBackwardWeight);
   MORA_EXPOSE(mergeGroups);
   MORA_EXPOSE(mergeBlocks);
+  MORA_EXPOSE(mergeFactors);
 #undef MORA_EXPOSE
   return exports;
 }

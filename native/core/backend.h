@@ -17,7 +17,7 @@
 
 namespace mora {
 
-constexpr uint32_t kBackendAbi = 4;
+constexpr uint32_t kBackendAbi = 5;
 constexpr int kMaxRank = 4;
 
 /// A strided view of device memory. Strides count elements; a block format is dense in its last dimension.
@@ -282,6 +282,8 @@ struct Backend {
   /// neither read nor counted.
   Status (*mergeBlocks)(Stream*, BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight,
                         TensorDesc nonFinite);
+  /// weight [d, k] += scale b [d, r] a [r, k] of f32 factors, each result rounded once; nonFinite as above.
+  Status (*mergeFactors)(Stream*, TensorDesc b, TensorDesc a, float scale, TensorDesc weight, TensorDesc nonFinite);
 };
 
 /// Looks a backend up: "cpu" is linked in; others are opened at run time. Returns null with the reason in `why`.

@@ -574,4 +574,14 @@ void mergeBlocks(BlockPlan plan, const Tensor& folded, double scale, const Tenso
   MORA_ENQUEUE(check, mergeBlocks, plan, folded.desc(), static_cast<float>(scale), weight.desc(), optional(nonFinite));
 }
 
+void mergeFactors(const Tensor& b, const Tensor& a, double scale, const Tensor& weight, const Tensor& nonFinite) {
+  Check check("mergeFactors");
+  check.tensor("b", b).rank(2).dtype(DType::f32).rows();
+  check.tensor("a", a).rank(2).dtype(DType::f32).rows().that(a.size(0) == b.size(1), [&] {
+    return std::to_string(b.size(1)) + " rows";
+  });
+  checkMerge(check, weight, b.size(0), a.size(1), nonFinite);
+  MORA_ENQUEUE(check, mergeFactors, b.desc(), a.desc(), static_cast<float>(scale), weight.desc(), optional(nonFinite));
+}
+
 }  // namespace mora::operations

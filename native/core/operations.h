@@ -74,5 +74,6 @@ void blocksBackwardWeight(BlockPlan plan, const Tensor& x, const Tensor& dY, con
 void mergeGroups(Grouping input, Grouping output, const Tensor& matrix, double scale, const Tensor& weight,
                  const Tensor& nonFinite);
 void mergeBlocks(BlockPlan plan, const Tensor& folded, double scale, const Tensor& weight, const Tensor& nonFinite);
+void mergeFactors(const Tensor& b, const Tensor& a, double scale, const Tensor& weight, const Tensor& nonFinite);
 
 }  // namespace mora::operations

@@ -167,6 +167,7 @@ constexpr Backend kCpu{
     MORA_OPERATION(blocksBackwardWeight),
     MORA_OPERATION(mergeGroups),
     MORA_OPERATION(mergeBlocks),
+    MORA_OPERATION(mergeFactors),
 };
 
 }  // namespace

@@ -79,5 +79,7 @@ void blocksForward(BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y
 void blocksBackwardInput(BlockPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX, bool accumulate);
 void blocksBackwardWeight(BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded);
 void mergeBlocks(BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight, TensorDesc nonFinite);
+// merge_factors.cpp
+void mergeFactors(TensorDesc b, TensorDesc a, float scale, TensorDesc weight, TensorDesc nonFinite);
 
 }  // namespace mora::cpu

@@ -148,6 +148,7 @@ constexpr Backend kCuda{
     MORA_OPERATION(blocksBackwardWeight),
     MORA_OPERATION(mergeGroups),
     MORA_OPERATION(mergeBlocks),
+    MORA_OPERATION(mergeFactors),
 };
 
 }  // namespace

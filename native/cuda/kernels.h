@@ -83,5 +83,7 @@ void blocksBackwardInput(Context& context, BlockPlan plan, TensorDesc dY, Tensor
 void blocksBackwardWeight(Context& context, BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded);
 void mergeBlocks(Context& context, BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight,
                  TensorDesc nonFinite);
+// merge_factors.cu
+void mergeFactors(Context& context, TensorDesc b, TensorDesc a, float scale, TensorDesc weight, TensorDesc nonFinite);
 
 }  // namespace mora::cuda

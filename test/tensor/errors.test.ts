@@ -198,6 +198,10 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     () => native.mergeGroups(grouping, { ...grouping, width: 6 }, tensor([3, 3]), 1, tensor([8, 6]), integers(1)),
     /the shape \[6, 8\] for weight but received float32 \[8, 6\]/,
   ],
+  mergeFactors: [
+    () => native.mergeFactors(tensor([6, 3]), tensor([2, 8]), 1, tensor([6, 8]), integers(1)),
+    /3 rows for a but received float32 \[2, 8\]/,
+  ],
   mergeBlocks: [
     () => native.mergeBlocks(plan, tensor([2, 4, 4]), 1, tensor([6, 8]), tensor([1])),
     /int32 for nonFinite but received float32 \[1\]/,

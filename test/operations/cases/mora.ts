@@ -99,6 +99,30 @@ const mergeGroups = [
   }),
 )
 
+const mergeFactors = [
+  [1, 1, 1],
+  [7, 5, 3],
+  [33, 67, 8],
+  [130, 264, 17],
+].map(([d, k, r]) =>
+  operationCase({
+    name: `mergeFactors [${d} x ${r} x ${k}]`,
+    operands: {
+      b: { shape: [d!, r!], dtype: 'float32', layouts: 'rows' },
+      a: { shape: [r!, k!], dtype: 'float32', layouts: 'rows' },
+      weight: { shape: [d!, k!], dtype: 'activation', role: 'inout' },
+      nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [2] },
+    },
+    call: ({ b, a, weight, nonFinite }) => native.mergeFactors(b, a, -0.5, weight, nonFinite),
+    reference: ({ b, a, weight, nonFinite }) => {
+      const merged = new Host(weight.shape, [...weight.values])
+      for (let j = 0; j < d!; j++)
+        for (let i = 0; i < k!; i++) merged.add(-0.5 * sum(r!, (t) => b.at(j, t) * a.at(t, i)), j, i)
+      return { weight: merged, nonFinite }
+    },
+  }),
+)
+
 const plan = (
   inFeatures: number,
   outFeatures: number,
@@ -400,6 +424,21 @@ const overflow = operationCase({
   },
 })
 
+const factorsOverflow = operationCase({
+  name: 'mergeFactors counts results that are not finite',
+  operands: {
+    b: { shape: [5, 1], dtype: 'float32', values: [1, 1, 1, 1, 1] },
+    a: { shape: [1, 3], dtype: 'float32', values: [1, 0, 1] },
+    weight: { shape: [5, 3], dtype: 'float16', role: 'inout', values: (_, i) => (i % 3 === 2 ? Number.NaN : 40000) },
+    nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [1] },
+  },
+  call: ({ b, a, weight, nonFinite }) => native.mergeFactors(b, a, 60000, weight, nonFinite),
+  reference: () => ({
+    weight: Host.of([5, 3], (_, j) => [Number.POSITIVE_INFINITY, 40000, Number.NaN][j]!),
+    nonFinite: new Host([1], [11]),
+  }),
+})
+
 type MoraOperations =
   | 'groupSum'
   | 'groupSpread'
@@ -410,6 +449,7 @@ type MoraOperations =
   | 'blocksBackwardInput'
   | 'blocksBackwardWeight'
   | 'mergeBlocks'
+  | 'mergeFactors'
 export const moraOperations: Record<MoraOperations, OperationCase[]> = {
   groupSum,
   groupSpread,
@@ -420,4 +460,5 @@ export const moraOperations: Record<MoraOperations, OperationCase[]> = {
   blocksBackwardInput: [...blocksBackwardInput, ...wideBackwardInput],
   blocksBackwardWeight: [...blocksBackwardWeight, ...wideBackwardWeight],
   mergeBlocks: [...mergeBlocks, overflow],
+  mergeFactors: [...mergeFactors, factorsOverflow],
 }
