@@ -16,7 +16,7 @@ bool hasBlockProduct(DType type);
 /// c [m, n] = alpha a [m, k] weight [n, k]^T + (accumulate ? c : 0) for at most kFewRows rows and a weight whose rows
 /// are contiguous and of a type with `hasBlockProduct`.
 ///
-/// Activations become 16-bit fixed-point numbers with one scale for each 32 values, s = max |a| / 32767 rounded to f32,
+/// Activations become 16-bit fixed-point numbers with one scale for each 32 values, s = max |a| / 32639 rounded to f32,
 /// and meet the weight's integer codes in exact integer sums; sums of blocks are added in f32. So the error is at most
 /// half of s times the sum of the weight's sizes, beside f32 sums: less than rounding activations to bf16 costs.
 void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate);
@@ -24,15 +24,5 @@ void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const Tensor
 /// c [1, n] = alpha a [1, k] weight [n, k]^T + (accumulate ? c : 0) in f32 sums, for floats of any type whose rows are
 /// contiguous.
 void multiplyOneRow(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate);
-
-/// Values that share a scale of fixed-point activations.
-constexpr int64_t kGroup = 32;
-
-/// Rows of activations as fixed-point numbers: value = code scale.
-struct FixedRows {
-  int64_t rows, groups;
-  int16_t* codes;  // [rows, groups, 32]
-  float* factors;  // [rows, groups, 2]: a group's scale, and the sum of its values
-};
 
 }  // namespace mora::cpu

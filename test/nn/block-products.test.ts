@@ -84,7 +84,7 @@ async function errorOfProduct(name: string, { rows, outputs, blocks, dtype, adde
           weights += Math.abs(value)
         }
         // Half a step of activations in fixed point, and the rounding of the scale and its quotient.
-        if (asStored) allowed += (largest / 65534) * 1.01 * weights
+        if (asStored) allowed += (largest / 65278) * 1.01 * weights
       }
       const at = row * (outputs + 3) + output + 2
       const wanted = added === undefined ? sum : added * sum + before[at]!

@@ -3,23 +3,16 @@
 //
 // Every format is told by one struct, for groups of 32 values: value = scale code + offset, with integer codes of at
 // most 13 bits as 16-bit words. Products of words add up to 32-bit integers without loss: |code| <= 4096, |activation|
-// <= 32767, and a lane gets at most 8 products of a group.
-#if defined(MORA_CPU_BLOCK_PRODUCTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef MORA_CPU_BLOCK_PRODUCTS_INL_H_
-#undef MORA_CPU_BLOCK_PRODUCTS_INL_H_
+// < 32768, and a lane gets at most 8 products of a group.
+#if defined(MORA_CPU_BLOCK_WORDS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MORA_CPU_BLOCK_WORDS_INL_H_
+#undef MORA_CPU_BLOCK_WORDS_INL_H_
 #else
-#define MORA_CPU_BLOCK_PRODUCTS_INL_H_
+#define MORA_CPU_BLOCK_WORDS_INL_H_
 #endif
 
-#include <hwy/cache_control.h>
-
-#include <cstddef>
-#include <cstring>
-
-#include "core/dtype.h"
-#include "cpu/dequantise_long_blocks-inl.h"
-#include "cpu/few_rows.h"
-#include "cpu/simd_float-inl.h"
+#include "cpu/fixed_point-inl.h"
+#include "cpu/prefetch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
@@ -33,16 +26,36 @@ using SumVector = hn::Vec<SumTag>;
 constexpr int kWords = static_cast<int>(hn::MaxLanes(WordTag()));
 constexpr int kVectors = static_cast<int>(kGroup) / kWords;
 
-constexpr int64_t kLine = 64;  // of a cache, in bytes
+/// Rows of activations.
+class WordRows {
+ public:
+  const int64_t rows, groups;
 
-/// Asks for memory as far after what is read now as helps: hardware alone foresees too little of a weight that is read
-/// once, which costs up to half of the time.
-HWY_INLINE void prefetchLater(const void* now, int64_t bytes) {
-  constexpr int64_t kAhead = 2048;
-  for (int64_t i = 0; i < bytes; i += kLine) hwy::Prefetch(static_cast<const std::byte*>(now) + kAhead + i);
-}
+  WordRows(int64_t rowCount, int64_t groupCount)
+      : rows(rowCount),
+        groups(groupCount),
+        codes_(static_cast<int16_t*>(scratch<40>(static_cast<size_t>(count() * kGroup) * sizeof(int16_t)))),
+        factors_(static_cast<GroupFactors*>(scratch<41>(static_cast<size_t>(count()) * sizeof(GroupFactors)))) {}
 
-/// The scale and the offset of a group, and again both; a format without offsets has anything there.
+  int64_t count() const { return rows * groups; }
+  const int16_t* codes(int64_t row, int64_t group) const { return codes_ + (row * groups + group) * kGroup; }
+  const GroupFactors& factors(int64_t row, int64_t group) const { return factors_[row * groups + group]; }
+
+  /// Groups [begin, end) of all rows.
+  void fill(const TensorDesc& a, int64_t begin, int64_t end) const {
+    withFloatType(a.dtype, "matmul", [&](auto type) HWY_ATTR {
+      for (int64_t at = begin; at < end; ++at)
+        factors_[at] =
+            fixGroup(rowOf<const decltype(type)>(a, at / groups) + at % groups * kGroup, codes_ + at * kGroup);
+    });
+  }
+
+ private:
+  int16_t* const codes_;         // [rows, groups, 32]
+  GroupFactors* const factors_;  // [rows, groups]
+};
+
+/// The scale and the offset of a group of a weight, and again both; a format without offsets has anything there.
 using FactorTag = hn::FixedTag<float, 4>;
 using Factors = hn::Vec<FactorTag>;
 
@@ -81,7 +94,9 @@ HWY_INLINE Words wordsOfPairs(const uint8_t* pairs, int i) {
   }
 }
 
+#if HWY_TARGET > HWY_AVX3_DL  // elsewhere block_bytes-inl.h has these
 struct Q8_0 {
+  using Rows = WordRows;
   static constexpr DType kType = DType::q8_0;
   static constexpr bool kHasOffset = false;
   static HWY_INLINE Words words(const uint8_t* block, int, int i) {
@@ -92,6 +107,7 @@ struct Q8_0 {
 };
 
 struct Q4_0 {
+  using Rows = WordRows;
   static constexpr DType kType = DType::q4_0;
   static constexpr bool kHasOffset = false;
   static HWY_INLINE Words words(const uint8_t* block, int, int i) {
@@ -101,13 +117,16 @@ struct Q4_0 {
 };
 
 struct Q4_1 {
+  using Rows = WordRows;
   static constexpr DType kType = DType::q4_1;
   static constexpr bool kHasOffset = true;
   static HWY_INLINE Words words(const uint8_t* block, int, int i) { return wordsOfPairs(block + 4, i); }
   static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
 };
+#endif
 
 struct Q4K {
+  using Rows = WordRows;
   static constexpr DType kType = DType::q4_k;
   static constexpr bool kHasOffset = true;
   static HWY_INLINE Words words(const uint8_t* block, int group, int i) {
@@ -122,6 +141,7 @@ struct Q4K {
 
 /// The scales of 16 values each are multiplied into the codes.
 struct Q6K {
+  using Rows = WordRows;
   static constexpr DType kType = DType::q6_k;
   static constexpr bool kHasOffset = false;
   static HWY_INLINE Words words(const uint8_t* block, int group, int i) {
@@ -154,7 +174,7 @@ HWY_INLINE SumVector groupSums(const Words (&words)[kVectors], const int16_t* HW
 /// sums [kRows] = the products of kRows rows of activations from `row` with one row of blocks. Even and odd groups are
 /// summed apart, so that a sum need not wait for the one before.
 template <class Format, int kRows>
-HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const FixedRows& x, int64_t row,
+HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const WordRows& x, int64_t row,
                           float* HWY_RESTRICT sums) {
   constexpr DTypeTraits traits = traitsOf(Format::kType);
   constexpr int kGroups = traits.blockSize / static_cast<int>(kGroup);
@@ -171,12 +191,10 @@ HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const FixedRows& x
     const Factors factors = Format::factors(block, part);
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
-      const int64_t at = (row + r) * x.groups + group;
-      double both;
-      std::memcpy(&both, x.factors + 2 * at, sizeof both);
+      const auto both = std::bit_cast<double>(x.factors(row + r, group));
       const Factors product = hn::Mul(factors, hn::BitCast(FactorTag(), hn::Set(hn::FixedTag<double, 2>(), both)));
       const SumVector scale = hn::Set(SumTag(), hn::GetLane(product));
-      into[r] = hn::MulAdd(groupSums(words, x.codes + at * kGroup), scale, into[r]);
+      into[r] = hn::MulAdd(groupSums(words, x.codes(row + r, group)), scale, into[r]);
       if constexpr (Format::kHasOffset) offsets[r] = hn::Add(offsets[r], product);
     }
   };
@@ -200,6 +218,13 @@ HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const FixedRows& x
     sums[r] = hn::ReduceSum(SumTag(), hn::Add(even[r], odd[r]));
     if constexpr (Format::kHasOffset) sums[r] += hn::ExtractLane(offsets[r], 1);
   }
+}
+
+/// sums [kWeights, kRows] = the same with several rows of blocks.
+template <class Format, int kRows, int kWeights>
+HWY_INLINE void blockDots(const uint8_t* const (&blocks)[kWeights], const WordRows& x, int64_t row,
+                          float (&sums)[kWeights][kRows]) {
+  for (int w = 0; w < kWeights; ++w) blockDots<Format, kRows>(blocks[w], x, row, sums[w]);
 }
 
 }  // namespace mora::cpu::HWY_NAMESPACE

@@ -1,0 +1,92 @@
+// Products of few rows with weights in block formats, for every instruction set that this machine has, against sums in
+// double precision: the addon's own tests only meet the best one.
+#include "cpu/few_rows.h"
+
+#include <hwy/targets.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "check.h"
+#include "cpu/dequantise.h"
+
+using namespace mora;
+using namespace mora::cpu;
+
+namespace {
+
+/// Random codes, and scales between 1/512 and 1/8 of both signs.
+std::vector<uint8_t> randomBlocks(DType type, int64_t count, std::mt19937& generator) {
+  const int64_t size = traitsOf(type).blockBytes;
+  std::vector<uint8_t> blocks(static_cast<size_t>(count * size));
+  for (uint8_t& byte : blocks) byte = static_cast<uint8_t>(generator());
+  const auto setHalf = [&](int64_t at) {
+    const auto bits = static_cast<uint16_t>(0x1800 + generator() % 0x1800 + (generator() & 0x8000));
+    std::memcpy(&blocks[static_cast<size_t>(at)], &bits, sizeof bits);
+  };
+  for (int64_t at = 0; at < count * size; at += size) {
+    if (type == DType::q6_k) {
+      setHalf(at + 208);
+    } else {
+      setHalf(at);
+      if (type == DType::q4_1 || type == DType::q4_k) setHalf(at + 2);
+    }
+  }
+  return blocks;
+}
+
+/// The largest error of a product, as a share of what few_rows.h allows.
+double errorOf(DType type, int64_t rows, int64_t outputs, int64_t blocks, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  const int64_t depth = blocks * traitsOf(type).blockSize;
+  const std::vector<uint8_t> bytes = randomBlocks(type, outputs * blocks, generator);
+  std::vector<float> weight(static_cast<size_t>(outputs * depth)), a(static_cast<size_t>(rows * depth)),
+      c(static_cast<size_t>(rows * outputs));
+  dequantiseRow(type, bytes.data(), outputs * depth, weight.data());
+  for (size_t i = 0; i < a.size(); ++i) a[i] = normal(generator) * (i / 32 % 3 == 0 ? 30.0f : 1.0f);
+  const TensorDesc stored{const_cast<uint8_t*>(bytes.data()), type, 2, {outputs, depth}, {depth, 1}};
+  multiplyFewRows({a.data(), DType::f32, 2, {rows, depth}, {depth, 1}}, stored,
+                  {c.data(), DType::f32, 2, {rows, outputs}, {outputs, 1}}, 1, false);
+  double worst = 0;
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t output = 0; output < outputs; ++output) {
+      double sum = 0, allowed = 0;
+      for (int64_t group = 0; group < depth; group += 32) {
+        double largest = 0, sizes = 0;
+        for (int64_t i = group; i < group + 32; ++i) {
+          const double x = a[static_cast<size_t>(row * depth + i)], w = weight[static_cast<size_t>(output * depth + i)];
+          sum += x * w;
+          largest = std::max(largest, std::abs(x));
+          sizes += std::abs(w);
+          allowed += 4e-6 * std::abs(x * w);
+        }
+        allowed += largest / 65278 * 1.01 * sizes;
+      }
+      worst = std::max(worst, std::abs(c[static_cast<size_t>(row * outputs + output)] - sum) / allowed);
+    }
+  }
+  return worst;
+}
+
+}  // namespace
+
+int main() {
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    for (const DType type : {DType::q8_0, DType::q4_0, DType::q4_1, DType::q4_k, DType::q6_k}) {
+      for (int64_t rows = 1; rows <= kFewRows; ++rows) {
+        for (const int64_t blocks : {1, 2, 3, 4, 5, 18}) {
+          const double error = errorOf(type, rows, 5, blocks, static_cast<unsigned>(rows * 100 + blocks));
+          if (!CHECK(error < 1))
+            std::fprintf(stderr, "%s, %s, %d rows, %d blocks: %g\n", hwy::TargetName(target), traitsOf(type).name,
+                         static_cast<int>(rows), static_cast<int>(blocks), error);
+        }
+      }
+    }
+  }
+  return test::finish();
+}
