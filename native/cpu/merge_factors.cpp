@@ -1,7 +1,5 @@
-// Merging an adapter of two factors: the weight's rows pass through memory once, and their change stays in the cache.
-#include <algorithm>
+// Merging an adapter of two factors: the weight passes through memory once, and its change stays in registers.
 #include <atomic>
-#include <vector>
 
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
@@ -16,36 +14,42 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-constexpr int kTogether = 4;  // rows, so that each value of a that is read serves several
-
-/// delta [kTogether, k] = rows of b [kTogether, r] times a [r, k]
-void multiplyRows(const float* const (&b)[kTogether], const TensorDesc& a, float* HWY_RESTRICT delta) {
-  const int64_t r = a.shape[0], k = a.shape[1];
-  forVectors(k, [&](int64_t i, auto part) HWY_ATTR {
-    FloatVector sums[kTogether] = {broadcast(0), broadcast(0), broadcast(0), broadcast(0)};
-    for (int64_t t = 0; t < r; ++t) {
-      const FloatVector values = load(rowOf<const float>(a, t) + i, part);
+/// Rows [row, row + kRows) of the weight, whose products share each value of a that is read.
+template <int kRows, typename T>
+HWY_INLINE int64_t mergeRows(const TensorDesc& b, const TensorDesc& a, FloatVector scale, const TensorDesc& weight,
+                             int64_t row) {
+  const float* factors[kRows];
+  T* rows[kRows];
+  for (int i = 0; i < kRows; ++i) {
+    factors[i] = rowOf<const float>(b, row + i);
+    rows[i] = rowOf<T>(weight, row + i);
+  }
+  int64_t nonFinite = 0;
+  forVectors(a.shape[1], [&](int64_t column, auto part) HWY_ATTR {
+    FloatVector deltas[kRows];
+    for (int i = 0; i < kRows; ++i) deltas[i] = broadcast(0);
+    const float* values = static_cast<const float*>(a.data) + column;
+    for (int64_t t = 0; t < a.shape[0]; ++t, values += a.strides[0]) {
+      const FloatVector value = load(values, part);
 #pragma GCC unroll 4
-      for (int row = 0; row < kTogether; ++row) sums[row] = hn::MulAdd(broadcast(b[row][t]), values, sums[row]);
+      for (int i = 0; i < kRows; ++i) deltas[i] = hn::MulAdd(broadcast(factors[i][t]), value, deltas[i]);
     }
 #pragma GCC unroll 4
-    for (int row = 0; row < kTogether; ++row) store(sums[row], delta + row * k + i, part);
+    for (int i = 0; i < kRows; ++i) nonFinite += mergeVector(deltas[i], scale, rows[i] + column, part);
   });
+  return nonFinite;
 }
 
 int64_t MergeFactorRows(const TensorDesc& b, const TensorDesc& a, float scale, const TensorDesc& weight, int64_t begin,
                         int64_t end) {
-  const int64_t k = a.shape[1];
-  std::vector<float> delta(static_cast<size_t>(kTogether * k));
+  constexpr int kTogether = 4;
   int64_t nonFinite = 0;
   withFloatType(weight.dtype, "mergeFactors", [&](auto type) HWY_ATTR {
-    for (int64_t row = begin; row < end; row += kTogether) {
-      const float* rows[kTogether];
-      for (int64_t i = 0; i < kTogether; ++i) rows[i] = rowOf<const float>(b, std::min(row + i, end - 1));
-      multiplyRows(rows, a, delta.data());
-      for (int64_t i = 0; i < std::min<int64_t>(kTogether, end - row); ++i)
-        nonFinite += mergeInto(delta.data() + i * k, scale, rowOf<decltype(type)>(weight, row + i), k);
-    }
+    using T = decltype(type);
+    const FloatVector factor = broadcast(scale);
+    int64_t row = begin;
+    for (; row + kTogether <= end; row += kTogether) nonFinite += mergeRows<kTogether, T>(b, a, factor, weight, row);
+    for (; row < end; ++row) nonFinite += mergeRows<1, T>(b, a, factor, weight, row);
   });
   return nonFinite;
 }

@@ -228,16 +228,21 @@ HWY_INLINE void convert(const S* source, T* target, int64_t count) {
   forVectors(count, [&](int64_t i, auto part) HWY_ATTR { store(load(source + i, part), target + i, part); });
 }
 
+/// A vector of a weight += factor * delta, rounded once, and the number of results that are not finite.
+template <typename T, class Part>
+HWY_INLINE int64_t mergeVector(FloatVector delta, FloatVector factor, T* weight, Part part) {
+  store(hn::MulAdd(factor, delta, load(weight, part)), weight, part);
+  const auto finite = hn::IsFinite(load(weight, part));  // as rounded: float16 overflows
+  return static_cast<int64_t>(hn::CountTrue(FloatTag(), hn::Not(finite)));
+}
+
 /// weight[i] += scale * delta[i], rounded once, and the number of results that are not finite.
 template <typename T>
 HWY_INLINE int64_t mergeInto(const float* delta, float scale, T* weight, int64_t count) {
   const FloatVector factor = broadcast(scale);
   int64_t nonFinite = 0;
-  forVectors(count, [&](int64_t i, auto part) HWY_ATTR {
-    store(hn::MulAdd(factor, load(delta + i, part), load(weight + i, part)), weight + i, part);
-    const auto finite = hn::IsFinite(load(weight + i, part));  // as rounded: float16 overflows
-    nonFinite += static_cast<int64_t>(hn::CountTrue(FloatTag(), hn::Not(finite)));
-  });
+  forVectors(count, [&](int64_t i, auto part)
+                        HWY_ATTR { nonFinite += mergeVector(load(delta + i, part), factor, weight + i, part); });
   return nonFinite;
 }
 
