@@ -33,6 +33,7 @@ const { threads, rounds } = options
 const { method, dtype, rows, length } = stepOf(options)
 const cases = [
   { name: 'a step', length, memoryLimit: 1.1 * GiB },
+  { name: 'a step in 1.1 GiB', length, memory: 1.1 * GiB, passRows: 2, memoryLimit: 1.1 * GiB },
   { name: 'gradient checkpointing', length, checkpointing: true, memoryLimit: 0.7 * GiB },
   // PyTorch's user takes row by row.
   { name: 'micro-batches', length: 4 * length, memory: 2 * GiB, passRows: 1, memoryLimit: 1.6 * GiB },

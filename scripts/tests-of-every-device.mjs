@@ -18,6 +18,7 @@ export const testsOfEveryDevice = [
   'test/models/tied.test.ts',
   'test/adapters/dora.test.ts',
   'test/nn/linear.test.ts',
+  'test/optim/clip-grad-norm.test.ts',
   'test/models/restart.test.ts',
   'test/adapters/permutation.test.ts',
   'test/cuda/*.test.ts',

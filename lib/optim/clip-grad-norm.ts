@@ -1,3 +1,4 @@
+import { UsageError } from '../errors.js'
 import { native } from '../native.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
@@ -5,12 +6,15 @@ import { Tensor } from '../tensor/tensor.js'
 
 /**
  * Scales the gradients in place so that their global norm is at most `maxNorm`, as PyTorch's `clip_grad_norm_`. Returns the
- * norm [1] before clipping, on the device. `AdamW.step` does the same by itself when `maxGradNorm` is given.
+ * norm [1] before clipping, on the device. `AdamW.step` does the same by itself when `maxGradNorm` is given. Throws a
+ * UsageError without parameters.
  */
 export function clipGradNorm(parameters: readonly Parameter[], maxNorm: number): Tensor {
+  const [first] = parameters
+  if (!first) throw new UsageError('unfit-options', 'clipGradNorm expected at least one parameter but received none.')
   return scope(() => {
+    const { device } = first
     const gradients = parameters.flatMap(({ grad }) => (grad ? [grad] : []))
-    const { device } = parameters[0]!
     const norm = Tensor.zeros([1], { device })
     const scale = Tensor.empty([1], { device })
     native.globalNorm(
