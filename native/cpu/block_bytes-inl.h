@@ -3,15 +3,16 @@
 // hwy/foreach_target.h, once per file.
 //
 // An activation's code is 256 high + low, both signed bytes, and a weight's code an unsigned byte, so the integer sums
-// are exact: a lane gets 8 products of at most 255 * 32639, less than 2^27.
-#if defined(MORA_CPU_BLOCK_QUADS_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef MORA_CPU_BLOCK_QUADS_INL_H_
-#undef MORA_CPU_BLOCK_QUADS_INL_H_
+// are exact: a lane gets 8 products of at most 255 * 32639, less than 2^26.
+#if defined(MORA_CPU_BLOCK_BYTES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MORA_CPU_BLOCK_BYTES_INL_H_
+#undef MORA_CPU_BLOCK_BYTES_INL_H_
 #else
-#define MORA_CPU_BLOCK_QUADS_INL_H_
+#define MORA_CPU_BLOCK_BYTES_INL_H_
 #endif
 
-#include "cpu/block_words-inl.h"
+#include "cpu/fixed_point-inl.h"
+#include "cpu/prefetch.h"
 
 #if HWY_TARGET <= HWY_AVX3_DL
 
@@ -105,8 +106,8 @@ class ByteRows {
   }
 };
 
-/// Four blocks of a row. Where there are less (`Count`, a number or an integral constant), the last one is there again,
-/// for activations that are zero.
+/// Four blocks of a row. Where there are fewer (`Count`, a number or an integral constant), the last one is there
+/// again, for activations that are zero.
 template <class Count>
 struct FourBlocks {
   const uint8_t* first;

@@ -1,7 +1,7 @@
 #include "cpu/few_rows.h"
 
 #include <algorithm>
-#include <utility>
+#include <type_traits>
 
 #include "cpu/convert.h"
 #include "cpu/float_types.h"
@@ -65,7 +65,7 @@ HWY_INLINE void floatDots(const float* HWY_RESTRICT x, const T* const (&w)[kRows
 }
 
 /// Outputs [begin, begin + count) of each of kStreams parts of a weight, `apart` rows from each other:
-/// dots(output, sums) fills sums [kStreams, rows of c].
+/// dots(output, give) computes those of that row of every part, and calls give(part, row of c, sum).
 template <int kStreams, class Dots>
 HWY_INLINE void multiplyStreams(const TensorDesc& c, int64_t begin, int64_t count, int64_t apart, float alpha,
                                 bool accumulate, Dots dots) {
