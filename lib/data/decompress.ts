@@ -3,6 +3,7 @@ import { extname } from 'node:path'
 import { pipeline, type Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
 import { InputError, UsageError } from '../errors.js'
+import { ZstdFrames } from './zstd-frames.js'
 
 export type Compression = 'gzip' | 'zstd' | 'brotli'
 
@@ -64,10 +65,12 @@ export async function* decompress(
 ): AsyncGenerator<Uint8Array> {
   refuseUnreadable(compression, name)
   const stream = DECOMPRESSORS[compression]!()
+  const frames = compression === 'zstd' ? new ZstdFrames() : null
   let [stored, whole] = [0, 0]
   const counted = async function* () {
     for await (const chunk of bytes) {
       stored += chunk.length
+      frames?.read(chunk)
       yield chunk
     }
   }
@@ -84,6 +87,8 @@ export async function* decompress(
     const problem = (cause as Error).message
     throw new InputError('malformed-file', `${name} is not whole ${compression} data: ${problem}.`, { cause })
   }
+  if (frames && !frames.isWhole)
+    throw new InputError('malformed-file', `${name} is not whole zstd data: it ends within a frame.`)
 }
 
 function isBomb(name: string): InputError {
