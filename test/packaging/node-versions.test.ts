@@ -5,7 +5,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { PREBUILT_ADDON } from '../../lib/prebuilt.js'
 import { randomStream } from '../../lib/random.js'
@@ -119,7 +119,11 @@ describe.runIf(process.env.MORA_TEST_LONG && process.platform === 'linux' && pro
     project.install([tarball], {}, '--ignore-scripts')
     const { stdout } = spawnSync('npm', ['root', '--global'], { encoding: 'utf8' })
     const nodeGyp = join(stdout.trim(), 'npm', 'node_modules', 'node-gyp', 'bin', 'node-gyp.js')
-    const rebuilt = project.run('node', [nodeGyp, 'rebuild', '-C', project.package], { MORA_BUILD_CUDA: 'OFF' })
+    // Node's own headers, so that none are fetched.
+    const prefix = dirname(dirname(process.execPath))
+    const headers = existsSync(join(prefix, 'include', 'node', 'node.h')) ? [`--nodedir=${prefix}`] : []
+    const command = [nodeGyp, 'rebuild', '-C', project.package, ...headers]
+    const rebuilt = project.run('node', command, { MORA_BUILD_CUDA: 'OFF' })
     expect(rebuilt.status, rebuilt.stderr).toBe(0)
     expect(project.run('mora', ['doctor']).stdout).toMatch(/^device cpu:0/m)
   })
