@@ -84,11 +84,13 @@ export async function* decompress(
     }
   } catch (cause) {
     if (!isDamage(cause)) throw cause
-    const problem = (cause as Error).message
-    throw new InputError('malformed-file', `${name} is not whole ${compression} data: ${problem}.`, { cause })
+    throw notWhole(name, compression, (cause as Error).message, cause)
   }
-  if (frames && !frames.isWhole)
-    throw new InputError('malformed-file', `${name} is not whole zstd data: it ends within a frame.`)
+  if (frames?.isWhole === false) throw notWhole(name, compression, 'it ends within a frame')
+}
+
+function notWhole(name: string, compression: Compression, problem: string, cause?: unknown): InputError {
+  return new InputError('malformed-file', `${name} is not whole ${compression} data: ${problem}.`, { cause })
 }
 
 function isBomb(name: string): InputError {

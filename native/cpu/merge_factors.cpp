@@ -1,9 +1,7 @@
 // Merging an adapter of two factors: the weight passes through memory once, and its change stays in registers.
-#include <atomic>
-
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
-#include "cpu/parallel.h"
+#include "cpu/merge_ranges.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/merge_factors.cpp"
@@ -63,11 +61,9 @@ namespace mora::cpu {
 HWY_EXPORT(MergeFactorRows);
 
 void mergeFactors(TensorDesc b, TensorDesc a, float scale, TensorDesc weight, TensorDesc nonFinite) {
-  std::atomic<int64_t> found{0};
-  parallelRanges(weight.shape[0], weight.shape[1] * a.shape[0], [&](int64_t begin, int64_t end) {
-    found += HWY_DYNAMIC_DISPATCH(MergeFactorRows)(b, a, scale, weight, begin, end);
+  mergeRanges(weight.shape[0], weight.shape[1] * a.shape[0], nonFinite, [&](int64_t begin, int64_t end) {
+    return HWY_DYNAMIC_DISPATCH(MergeFactorRows)(b, a, scale, weight, begin, end);
   });
-  if (present(nonFinite)) addCount(nonFinite, found);
 }
 
 }  // namespace mora::cpu

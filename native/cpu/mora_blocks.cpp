@@ -1,7 +1,6 @@
 // Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
 // over the blocks of x and y (mora/block_operations.h), and merging gathers.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <unordered_map>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/matmul.h"
+#include "cpu/merge_ranges.h"
 #include "cpu/parallel.h"
 #include "mora/block_operations.h"
 
@@ -234,12 +234,10 @@ void blocksBackwardWeight(BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDes
 void mergeBlocks(BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight, TensorDesc nonFinite) {
   std::vector<BlockProduct> products;
   visitBlockProducts(plan, [&](const BlockProduct& product) { products.push_back(product); });
-  std::atomic<int64_t> found{0};
-  parallelRanges(plan.outFeatures, plan.inFeatures, [&](int64_t begin, int64_t end) {
-    found += HWY_DYNAMIC_DISPATCH(MergeBlockRows)(plan, products, static_cast<const float*>(folded.data), scale, weight,
-                                                  begin, end);
+  mergeRanges(plan.outFeatures, plan.inFeatures, nonFinite, [&](int64_t begin, int64_t end) {
+    return HWY_DYNAMIC_DISPATCH(MergeBlockRows)(plan, products, static_cast<const float*>(folded.data), scale, weight,
+                                                begin, end);
   });
-  if (present(nonFinite)) addCount(nonFinite, found);
 }
 
 }  // namespace mora::cpu

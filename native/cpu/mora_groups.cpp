@@ -1,10 +1,10 @@
 // Sums over groups of columns, their transpose, and merging: the sharing operators of MoRA (mora/geometry.h).
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
+#include "cpu/merge_ranges.h"
 #include "cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -287,11 +287,9 @@ void groupSpread(Grouping grouping, TensorDesc source, TensorDesc target, bool a
 
 void mergeGroups(Grouping input, Grouping output, TensorDesc matrix, float scale, TensorDesc weight,
                  TensorDesc nonFinite) {
-  std::atomic<int64_t> found{0};
-  parallelRanges(weight.shape[0], input.width, [&](int64_t begin, int64_t end) {
-    found += HWY_DYNAMIC_DISPATCH(MergeGroupRows)(input, output, matrix, scale, weight, begin, end);
+  mergeRanges(weight.shape[0], input.width, nonFinite, [&](int64_t begin, int64_t end) {
+    return HWY_DYNAMIC_DISPATCH(MergeGroupRows)(input, output, matrix, scale, weight, begin, end);
   });
-  if (present(nonFinite)) addCount(nonFinite, found);
 }
 
 }  // namespace mora::cpu
