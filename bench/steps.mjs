@@ -1,5 +1,5 @@
 // Our own training steps beside each other, in one process and in turn: MoRA beside LoRA of the same rank, one long document
-// beside several short ones, one thread beside all:
+// beside several short ones, one thread beside all, products in 8 bits beside those of the dtype:
 //   npm run bench -- steps [--ranks 8,128] [--long 8192]
 import { loadModel } from '../dist/models/index.js'
 import { AdamW } from '../dist/optim/adamw.js'
@@ -21,7 +21,7 @@ const options = readOptions({
   usage: `node bench/steps.mjs [MODEL] [options]: training steps of node-mora beside each other, taken in turn.
 
   --ranks LIST     of LoRA, rotation and sharing, default 8,128
-  --method M       whose documents and threads are compared, default rotation:8
+  --method M       whose documents, threads and products are compared, default rotation:8
   --dtype D        bfloat16 or float32, default bfloat16
   --rows N         documents of a batch, default 4; --length N: tokens of each, default 512
   --long N         tokens of the one long document, default 8192`,
@@ -56,10 +56,17 @@ const perToken = (own, first) => own / longest.tokens / (first / usual.tokens)
 await compare([trainer(method, usual), trainer(method, longest)], perToken, ', each token')
 const counts = [...new Set([threads, 1])]
 await compare(
-  counts.map((count) => trainer(method, usual, count)),
+  counts.map((count) => trainer(method, usual, { count })),
   (own, first) => own / first,
 )
 device.setThreads(threads)
+if (device.facts().int8Products) {
+  const computes = ['auto', 'int8']
+  await compare(
+    computes.map((compute) => trainer(method, usual, { compute })),
+    (own, first) => own / first,
+  )
+}
 
 const rowsOfTable = comparisons.map(({ name, time, arithmetic }) => [name, `${time.toFixed(3)}×`, arithmetic])
 console.log(`\nBeside each other\n${table(['', 'time', 'by the arithmetic'], rowsOfTable)}`)
@@ -76,7 +83,7 @@ async function shapeOf(rows, length) {
 }
 
 /** A side of `takeTurns`. An adapter of each method is kept in the model, and takes part in its own steps alone. */
-function trainer(method, { name, tokens, batch, lengths, peaks }, count = threads) {
+function trainer(method, { name, tokens, batch, lengths, peaks }, { count = threads, compute = 'auto' } = {}) {
   const { label } = method
   const isNew = !model.adapters.has(label)
   if (isNew) model.addAdapter(label, adapterConfig(method), { seed: 1 })
@@ -88,13 +95,19 @@ function trainer(method, { name, tokens, batch, lengths, peaks }, count = thread
   const bound = boundOf({ config, linears, method, lengths, dtype, fastBfloat16, peaks })
   const step = () => trainStep(model, optimizer, batch, 1e-5)
   return {
-    name: [label, name, ...(count === threads ? [] : [`${count} thread`])].join(', '),
+    name: [
+      label,
+      name,
+      ...(count === threads ? [] : [`${count} thread`]),
+      ...(compute === 'auto' ? [] : [compute]),
+    ].join(', '),
     tokens,
-    // Peaks were measured with all threads.
-    possible: count === threads ? bound.seconds : undefined,
+    // Peaks are those of all threads, and of the dtype.
+    possible: count === threads && compute === 'auto' ? bound.seconds : undefined,
     run: async () => {
       model.setActiveAdapters([label])
       device.setThreads(count)
+      model.compute = compute
       return await secondsOf(device, step)
     },
     dispose: () => optimizer.dispose(),

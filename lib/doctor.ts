@@ -32,6 +32,8 @@ export interface DoctorDevice {
   totalMemory: number
   /** True where `--dtype auto` is bfloat16. */
   fastBfloat16: boolean
+  /** True where `--compute int8` is available. */
+  int8Products: boolean
 }
 
 export interface DoctorProblem {
@@ -87,8 +89,9 @@ function deviceFacts({
   detail,
   totalMemory,
   fastBfloat16,
+  int8Products,
 }: ReturnType<ReturnType<Native['openDevice']>['facts']>) {
-  return { name, detail, totalMemory, fastBfloat16 }
+  return { name, detail, totalMemory, fastBfloat16, int8Products }
 }
 
 /** Flags of /proc/cpuinfo (x86 `flags`, Arm `Features`) that the kernels or oneDNN make use of. */

@@ -62,6 +62,8 @@ export interface DeviceFacts {
   threads: number
   /** True where bfloat16 products are faster than float32 ones. */
   fastBfloat16: boolean
+  /** True where `matmulInt8` is there: x86 processors with VNNI or AMX. */
+  int8Products: boolean
   detail: string
 }
 
@@ -228,6 +230,11 @@ export interface Native {
    * block format; native/cpu/few_rows.h says what becomes of a then.
    */
   matmul(a: T, transposeA: boolean, b: T, transposeB: boolean, c: T, alpha: number, accumulate: boolean): void
+  /**
+   * c (+)= a bᵀ or a b for a weight b [d, k], where rows of both are rounded to 8 bits of their largest value;
+   * native/cpu/rounded_rows.h says after what.
+   */
+  matmulInt8(a: T, b: T, transposeB: boolean, c: T, accumulate: boolean): void
   addBias(bias: T, y: T): void
   columnSums(x: T, sums: T, accumulate: boolean): void
 

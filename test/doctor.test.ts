@@ -7,7 +7,7 @@ import { doctor } from '../lib/doctor.js'
 import type { Native } from '../lib/native.js'
 import { binaryCandidates, loadBinary } from '../lib/native-binary.js'
 
-const facts = { name: 'a CPU', totalMemory: 1e9, threads: 3, fastBfloat16: false, detail: '' }
+const facts = { name: 'a CPU', totalMemory: 1e9, threads: 3, fastBfloat16: false, int8Products: false, detail: '' }
 
 /** An addon on a machine without CUDA, or with a given answer. */
 function addon(whyNoCuda: string | null): Native {

@@ -1,9 +1,8 @@
 import type { Linear, LinearGroup } from '../nn/linear.js'
-import { LinearInput } from '../nn/linear-input.js'
 import { attentionWithCache, type SeenTokens, selfAttention } from '../tensor/operations/attention.js'
 import { normHeads } from '../tensor/operations/head-norm.js'
 import type { Tensor } from '../tensor/tensor.js'
-import type { ForwardContext } from './forward-context.js'
+import { type ForwardContext, linearInput } from './forward-context.js'
 import type { AttentionPlan } from './network.js'
 import { Norm } from './norm.js'
 import { loadGroup, loadLinear, type WeightLoader } from './weight-loader.js'
@@ -41,11 +40,11 @@ export class Attention {
   forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
     const { shape, softmax, rotary: plan } = this.plan
     const rotary = plan && context.rotary.get(plan)!
-    const qkv = this.#normed(this.projections.forward(new LinearInput(x, context.dropout)))
+    const qkv = this.#normed(this.projections.forward(linearInput(x, context)))
     const attended = seen
       ? attentionWithCache(qkv, shape, rotary, seen, softmax)
       : selfAttention(qkv, shape, rotary, context.offsets, softmax)
-    return this.output.forward(new LinearInput(attended, context.dropout))
+    return this.output.forward(linearInput(attended, context))
   }
 
   #normed(qkv: Tensor): Tensor {

@@ -12,6 +12,7 @@ import { addResidual } from '../tensor/operations/norm.js'
 import { scaled } from '../tensor/operations/scaled.js'
 import { Parameter } from '../tensor/parameter.js'
 import { allOrNothing } from '../tensor/scope.js'
+import { isRecording } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Parts } from '../tensor/turns.js'
 import { Block } from './block.js'
@@ -28,6 +29,8 @@ export interface ForwardOptions {
   dropout?: (rowKeys: BigInt64Array) => DropoutState
   /** Recompute each block's activations in the backward pass. */
   recompute?: boolean
+  /** Make products with the blocks' frozen weights in 8 bits where gradients are recorded. */
+  int8?: boolean
 }
 
 /** The network of a model: embeddings, blocks, a final norm and the output head. */
@@ -142,7 +145,7 @@ export class Decoder {
 
   #logitsAfter(inputs: TokenInputs, rotary: ForwardContext['rotary'], cache: KeyValueCache): Tensor {
     const { ids, positions, queryOffsets, keyOffsets } = inputs
-    const context: ForwardContext = { rotary, offsets: queryOffsets, dropout: null }
+    const context: ForwardContext = { rotary, offsets: queryOffsets, dropout: null, int8: false }
     let x = this.#embedded(ids, positions)
     for (const [i, block] of this.blocks.entries())
       x = block.forwardCached(x, context, { store: cache.layers[i]!, positions, queryOffsets, keyOffsets })
@@ -215,13 +218,14 @@ export class Decoder {
     return this.positions ? addResidual(embedding(this.positions, positions, this.dtype), x) : x
   }
 
-  *#hiddenStates(batch: Batch, { dropout, recompute = false }: ForwardOptions): Parts<Tensor> {
+  *#hiddenStates(batch: Batch, { dropout, recompute = false, int8 = false }: ForwardOptions): Parts<Tensor> {
     const { positions } = batch
     const onDevice = this.#integers(positions)
     const context: ForwardContext = {
       rotary: this.#rotaryInputs({ positions, onDevice, rowLengths: rowLengths(batch) }),
       offsets: this.#integers(batch.offsets),
       dropout: dropout?.(batch.rowKeys) ?? null,
+      int8: int8 && isRecording(),
     }
     const inputs = [...context.rotary.values()].flatMap((input) => [input.cosines, input.sines, input.positions])
     const constants = [...inputs, onDevice, context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]

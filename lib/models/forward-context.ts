@@ -1,4 +1,4 @@
-import type { DropoutState } from '../nn/linear-input.js'
+import { type DropoutState, LinearInput } from '../nn/linear-input.js'
 import type { RotaryInput } from '../tensor/operations/attention.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { RotaryPlan } from './network.js'
@@ -10,4 +10,11 @@ export interface ForwardContext {
   /** Starts of the documents, then T: [B + 1] int32. */
   readonly offsets: Tensor
   readonly dropout: DropoutState | null
+  /** Whether products with the blocks' frozen weights are made in 8 bits. */
+  readonly int8: boolean
+}
+
+/** x [T, k] as the linear layers of a block read it. */
+export function linearInput(x: Tensor, { dropout, int8 }: ForwardContext): LinearInput {
+  return new LinearInput(x, dropout, int8)
 }

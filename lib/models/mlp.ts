@@ -1,8 +1,7 @@
 import type { Linear, LinearGroup } from '../nn/linear.js'
-import { LinearInput } from '../nn/linear-input.js'
 import { activation, gatedActivation } from '../tensor/operations/activation.js'
 import type { Tensor } from '../tensor/tensor.js'
-import type { ForwardContext } from './forward-context.js'
+import { type ForwardContext, linearInput } from './forward-context.js'
 import type { MlpPlan } from './network.js'
 import { loadGroup, loadLinear, type WeightLoader } from './weight-loader.js'
 import { WeightSlot } from './weight-slot.js'
@@ -27,10 +26,10 @@ export class Mlp {
   }
 
   /** x [T, D] → [T, D] */
-  forward(x: Tensor, { dropout }: ForwardContext): Tensor {
+  forward(x: Tensor, context: ForwardContext): Tensor {
     const { gated, activation: f } = this.plan
-    const hidden = this.projections.forward(new LinearInput(x, dropout))
+    const hidden = this.projections.forward(linearInput(x, context))
     const activated = gated ? gatedActivation(hidden, f) : activation(hidden, f)
-    return this.down.forward(new LinearInput(activated, dropout))
+    return this.down.forward(linearInput(activated, context))
   }
 }

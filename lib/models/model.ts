@@ -45,6 +45,11 @@ export class Model implements Disposable {
   readonly base: BaseModel
   /** Recompute each block's activations in the backward pass: slower, less memory. */
   gradientCheckpointing = false
+  /**
+   * `int8`: passes that record gradients make the products with frozen weights of the blocks in 8 bits, forwards and backwards.
+   * Needs a device with `int8Products`. Evaluation and generation stay as they are.
+   */
+  compute: 'auto' | 'int8' = 'auto'
   readonly adapterSet: ModelAdapters
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
@@ -322,7 +327,7 @@ export class Model implements Disposable {
   }
 
   #forwardOptions(): ForwardOptions {
-    const options: ForwardOptions = { recompute: this.gradientCheckpointing }
+    const options: ForwardOptions = { recompute: this.gradientCheckpointing, int8: this.compute === 'int8' }
     const on = this.#dropout
     if (!on) return options
     const dropout = (keys: BigInt64Array) => ({

@@ -17,6 +17,8 @@ export class LinearInput {
   constructor(
     readonly x: Tensor,
     readonly dropoutState: DropoutState | null = null,
+    /** Whether products with frozen weights are made in 8 bits. */
+    readonly int8 = false,
   ) {}
 
   /** The value of that key, computed at the first call. */

@@ -1,5 +1,12 @@
 import { assemble, type Part } from '../tensor/destination.js'
-import { addBias, changedWeight, linear, updatedLinear, type WeightUpdate } from '../tensor/operations/linear.js'
+import {
+  addBias,
+  changedWeight,
+  int8Linear,
+  linear,
+  updatedLinear,
+  type WeightUpdate,
+} from '../tensor/operations/linear.js'
 import { Parameter } from '../tensor/parameter.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { LayerAdapter } from './layer-adapter.js'
@@ -82,7 +89,7 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
   for (const [i, layer] of layers.entries()) {
     const before = adapted.length
     for (const { layer: adapter, scale } of layer.activeAdapters()) {
-      const joins = updatePays(adapter, input.x) && !(layer.weight instanceof Parameter)
+      const joins = !input.int8 && updatePays(adapter, input.x) && !(layer.weight instanceof Parameter)
       const update = joins ? adapter.asWeightUpdate(input, scale) : null
       if (update) updates.push({ ...columns[i]!, ...update })
       else adapted.push({ ...columns[i]!, write: (into) => adapter.forward(input, scale, into, layer.weight) })
@@ -95,11 +102,12 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
   const base = weights.map(({ from, to, weight }): Part => {
     const own = updates.filter((update) => update.from >= from && update.to <= to)
     const placed = own.map((update) => ({ ...update, from: update.from - from, to: update.to - from }))
+    const product = input.int8 && !(weight instanceof Parameter) ? int8Linear : linear
     return {
       from,
       to,
       write: (into) =>
-        placed.length > 0 ? updatedLinear(input.x, weight, placed, into) : linear(input.x, weight, into),
+        placed.length > 0 ? updatedLinear(input.x, weight, placed, into) : product(input.x, weight, into),
     }
   })
   // Adapters first where all columns have one: repeated outputs are then copies, and the base product adds to them.

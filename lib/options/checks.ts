@@ -58,6 +58,10 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
   )
   fit.exclude(options, 'deterministic', 'allowChanges', 'after a change the run has other bits')
   requireOneReader(fit, options, ['data', 'evalData'])
+  fit.refuse(
+    options.compute === 'int8' && newAdapterOptions(options).method === 'full',
+    `${fit.name('compute')} int8 does not go with method full: only frozen weights are multiplied in 8 bits.`,
+  )
   checkAdapterOptions(fit, options)
   checkRestarts(fit, options)
   checkEvaluation(fit, options)

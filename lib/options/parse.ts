@@ -1,7 +1,6 @@
 /** From what a user gave to checked options: errors name the option, what was expected and what came. */
 import type { z } from 'zod'
 import { quoted, UsageError } from '../errors.js'
-import { refuseLater } from './later.js'
 import { camelCase, nearest, type OptionSource, optionName, optionPlace } from './names.js'
 import { type OptionsSchema, optionFacts } from './option.js'
 
@@ -63,7 +62,6 @@ function checkOption(schema: OptionsSchema, key: string, value: unknown, source:
 
 /** The error for a name that no option has. `key` is as the user wrote it, without leading dashes. */
 export function unknownOption(schema: OptionsSchema, key: string, source: OptionSource): UsageError {
-  refuseLater(key, source)
   const known = Object.keys(schema.shape)
   const written = source === 'flags' ? `--${key.replace(/^-+/, '')}` : key
   const place = typeof source === 'object' ? ` in ${source.file}` : ''

@@ -4,6 +4,7 @@ import { adapterOptions, commonOptions, modelOption, rowOptions } from './common
 import { newAdapterGroup as adapter, newAdapterFields } from './new-adapter.js'
 import { OPERATORS } from './operators.js'
 import {
+  choice,
   choices,
   flag,
   integer,
@@ -19,6 +20,9 @@ import {
 } from './option.js'
 
 export const SCHEDULERS = ['constant', 'linear', 'cosine', 'cosine-restarts'] as const
+
+/** How products with frozen weights are made while training. */
+const COMPUTES = ['auto', 'int8'] as const
 
 /** How ReMoRA's restarts group inputs and outputs anew. */
 export const REGROUPS = ['cycle', 'permute'] as const
@@ -102,6 +106,14 @@ export const TrainSchema = z.strictObject({
   trainOn: rowOptions.trainOn,
   template: rowOptions.template,
   profile: flag('print where the time went, by operation, against what this machine can do', false, { group: run }),
+  compute: choice(
+    'how training multiplies with frozen weights: int8 rounds to 8 bits, and is faster with VNNI',
+    COMPUTES,
+    'auto',
+    {
+      group: steps,
+    },
+  ),
   gradientCheckpointing: flag('recompute activations: slower, less memory', false, { group: steps }),
 
   evalData: texts('rows to evaluate on; of a hub id, its split validation, else test', 'D', {

@@ -41,6 +41,7 @@ export interface TrainedPart {
  */
 export async function setUpModel(model: TrainableModel, options: TrainOptions): Promise<TrainedPart> {
   model.gradientCheckpointing = options.gradientCheckpointing
+  model.compute = computeOf(model, options)
   const active = model.adapterSet.activeNames()
   if (active.length > 0) return existingAdapter(model, active, options)
   if (options.adapter !== undefined) {
@@ -65,6 +66,15 @@ export async function setUpModel(model: TrainableModel, options: TrainOptions): 
   const config = method === 'mora' ? { ...described, permutation: permutationOf(options, 0) } : described
   await model.addAdapter(name, config, { seed: options.seed })
   return adapterPart(name, model.adapters.get(name)!, options)
+}
+
+function computeOf({ device, dtype }: TrainableModel, { compute }: TrainOptions): TrainOptions['compute'] {
+  const { name, int8Products } = device.facts()
+  if (compute === 'auto' || (int8Products && dtype !== 'float16')) return compute
+  const why = int8Products
+    ? 'products in 8 bits go with float32 and bfloat16, and the model was loaded with float16'
+    : `${device.kind} (${name}) has no products in 8 bits: they take an x86 processor with VNNI or AMX`
+  throw new UsageError('unfit-options', `The option compute is int8, but ${why}; leave the option out.`)
 }
 
 function adapterPart(name: string, config: AdapterConfigBase, options: TrainOptions): TrainedPart {

@@ -4,6 +4,7 @@ import type { AdapterProvenance } from '../adapters/adapter-folder.js'
 import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import type { FloatDType } from '../native.js'
+import type { TrainOptions } from '../options/index.js'
 
 /** Values on a device. */
 export interface StoredValues {
@@ -37,7 +38,7 @@ export interface LossTensor {
 /** Where the model lives. */
 export interface TrainingDevice {
   readonly kind: string
-  facts(): { name: string; detail: string; totalMemory: number; threads: number }
+  facts(): { name: string; detail: string; totalMemory: number; threads: number; int8Products: boolean }
   /** Bytes. */
   memory(): { inUse: number; peak: number }
   resetPeak(): void
@@ -78,6 +79,8 @@ export interface TrainableModel extends LossModel {
     setProvenance(name: string, provenance: AdapterProvenance): void
   }
   gradientCheckpointing: boolean
+  /** How products with frozen weights are made where gradients are recorded. */
+  compute: TrainOptions['compute']
   /** Layers that adapters can go to. */
   adaptableLayers(): readonly LayerFacts[]
   /** What names of `modulesToSave` stand for, as adapters have it. */

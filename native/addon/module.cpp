@@ -151,6 +151,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   MORA_EXPOSE(multiply);
   MORA_EXPOSE(dequantise);
   MORA_EXPOSE(matmul);
+  MORA_EXPOSE(matmulInt8);
   MORA_EXPOSE(addBias);
   MORA_EXPOSE(columnSums);
   MORA_EXPOSE(embedding);

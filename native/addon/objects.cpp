@@ -97,6 +97,7 @@ Napi::Value DeviceObject::facts(Info info) {
   result.Set("totalMemory", static_cast<double>(facts.totalMemory));
   result.Set("threads", facts.threads);
   result.Set("fastBfloat16", facts.fastBfloat16 != 0);
+  result.Set("int8Products", facts.int8Products != 0);
   result.Set("detail", facts.detail);
   return result;
 }

@@ -17,7 +17,7 @@
 
 namespace mora {
 
-constexpr uint32_t kBackendAbi = 5;
+constexpr uint32_t kBackendAbi = 6;
 constexpr int kMaxRank = 4;
 
 /// A strided view of device memory. Strides count elements; a block format is dense in its last dimension.
@@ -46,6 +46,7 @@ struct DeviceFacts {
   uint64_t totalMemory;
   int32_t threads;       // worker threads, or multiprocessors
   int32_t fastBfloat16;  // 1 where bf16 products are faster than f32
+  int32_t int8Products;  // 1 where matmulInt8 is there
   char detail[512];      // instruction sets, compute capability
 };
 
@@ -155,6 +156,11 @@ struct Backend {
   /// beside a narrower a.
   Status (*matmul)(Stream*, TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, TensorDesc c, float alpha,
                    bool accumulate);
+  /// c (+)= a b^T (transposeB) or a b for a [m, .] and a weight b [d, k], whose rows are rounded to 8 bits of their
+  /// largest values: round(b / s) with s = max |b| / 127, and a likewise. Before that, rows of both are multiplied by
+  /// an orthonormal matrix where b is transposed, else a's columns by b's scales (cpu/rounded_rows.h). Sums of products
+  /// of the integers are exact. c is f32 or a's dtype.
+  Status (*matmulInt8)(Stream*, TensorDesc a, TensorDesc b, bool transposeB, TensorDesc c, bool accumulate);
   /// y [T, d] += bias [d]
   Status (*addBias)(Stream*, TensorDesc bias, TensorDesc y);
   /// sums [d] (f32) = (accumulate ? sums : 0) + column sums of x [T, d], in a fixed order

@@ -20,6 +20,8 @@ template <Name name, typename... Args>
 Cost costOfCall(const Args&... args) {
   if constexpr (name.view() == "matmul")
     return matmulCost(args...);
+  else if constexpr (name.view() == "matmulInt8")
+    return matmulInt8Cost(args...);
   else if constexpr (name.view() == "attention")
     return attentionCost(args...);
   else if constexpr (name.view() == "attentionBackward")

@@ -122,6 +122,16 @@ void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, 
                accumulate);
 }
 
+void matmulInt8(const Tensor& a, const Tensor& b, bool transposeB, const Tensor& c, bool accumulate) {
+  Check check("matmulInt8");
+  check.tensor("b", b).rank(2).floats().rows();
+  check.tensor("a", a).rank(2).floats().rows().shape({a.size(0), b.size(transposeB ? 1 : 0)});
+  check.tensor("c", c).rank(2).rows().shape({a.size(0), b.size(transposeB ? 0 : 1)});
+  check.that(a.dtype() == c.dtype() || c.dtype() == DType::f32,
+             [&] { return std::string(traitsOf(a.dtype()).name) + " or float32"; });
+  MORA_ENQUEUE(check, matmulInt8, a.desc(), b.desc(), transposeB, c.desc(), accumulate);
+}
+
 void addBias(const Tensor& bias, const Tensor& y) {
   Check check("addBias");
   check.tensor("y", y).rank(2).floats().rows();

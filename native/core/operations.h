@@ -15,6 +15,7 @@ void dequantise(const Tensor& source, const Tensor& target);
 
 void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, const Tensor& c, double alpha,
             bool accumulate);
+void matmulInt8(const Tensor& a, const Tensor& b, bool transposeB, const Tensor& c, bool accumulate);
 void addBias(const Tensor& bias, const Tensor& y);
 void columnSums(const Tensor& x, const Tensor& sums, bool accumulate);
 

@@ -52,6 +52,10 @@ Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool,
   return cost;
 }
 
+Cost matmulInt8Cost(const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c, bool accumulate) {
+  return matmulCost(a, false, b, transposeB, c, 1, accumulate);
+}
+
 void addBlocks(Cost& cost, const BlockPlan& plan, int64_t rows) {
   visitBlockProducts(plan, [&](const BlockProduct& product) {
     cost.flops += 2.0 * static_cast<double>(product.rows * product.depth) * static_cast<double>(product.count * rows);

@@ -77,6 +77,7 @@ Status deviceFacts(int32_t, DeviceFacts* facts) {
     all.totalMemory = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
     all.threads = omp_get_num_procs();
     all.fastBfloat16 = cpu::hasFastBfloat16() ? 1 : 0;
+    all.int8Products = cpu::hasInt8Products() ? 1 : 0;
     std::snprintf(all.detail, sizeof all.detail, "%s", cpu::instructionSets().c_str());
     return all;
   }();
@@ -128,6 +129,7 @@ constexpr Backend kCpu{
     MORA_OPERATION(multiply),
     MORA_OPERATION(dequantise),
     MORA_OPERATION(matmul),
+    MORA_OPERATION(matmulInt8),
     MORA_OPERATION(addBias),
     MORA_OPERATION(columnSums),
     MORA_OPERATION(embedding),

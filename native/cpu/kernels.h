@@ -18,6 +18,8 @@ void multiply(TensorDesc a, TensorDesc b, TensorDesc target, float scale, bool a
 void dequantise(TensorDesc source, TensorDesc target);
 // matmul.cpp
 void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, TensorDesc c, float alpha, bool accumulate);
+// int8_products.cpp
+void matmulInt8(TensorDesc a, TensorDesc b, bool transposeB, TensorDesc c, bool accumulate);
 // bias.cpp
 void addBias(TensorDesc bias, TensorDesc y);
 void columnSums(TensorDesc x, TensorDesc sums, bool accumulate);

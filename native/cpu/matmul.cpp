@@ -6,10 +6,10 @@
 
 #include <algorithm>
 #include <array>
-#include <dnnl.hpp>
 #include <unordered_map>
 
 #include "cpu/few_rows.h"
+#include "cpu/onednn.h"
 #include "cpu/processor.h"
 #include "cpu/small_products.h"
 #include "cpu/tensor_view.h"
@@ -18,22 +18,6 @@ namespace mora::cpu {
 namespace {
 
 using dnnl::memory;
-
-const dnnl::engine& engine() {
-  static const auto* const instance = new dnnl::engine(dnnl::engine::kind::cpu, 0);
-  return *instance;
-}
-
-dnnl::stream& stream() {
-  static auto* const instance = new dnnl::stream(engine());
-  return *instance;
-}
-
-memory::data_type typeOf(DType dtype) {
-  if (dtype == DType::f32) return memory::data_type::f32;
-  if (dtype == DType::bf16) return memory::data_type::bf16;
-  unsupported(std::string("matmul of ") + traitsOf(dtype).name);
-}
 
 /// One operand as oneDNN sees it: the last two dimensions swapped where it is transposed.
 struct Operand {
@@ -346,6 +330,21 @@ bool hasFastBfloat16() {
     case dnnl::cpu_isa::avx10_1_512_amx:
     case dnnl::cpu_isa::avx10_1_512_amx_fp16:
     case dnnl::cpu_isa::avx2_vnni_2:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool hasInt8Products() {
+  switch (dnnl::get_effective_cpu_isa()) {
+    case dnnl::cpu_isa::avx2_vnni:
+    case dnnl::cpu_isa::avx2_vnni_2:
+    case dnnl::cpu_isa::avx512_core_vnni:
+    case dnnl::cpu_isa::avx512_core_bf16:
+    case dnnl::cpu_isa::avx10_1_512:
+    case dnnl::cpu_isa::avx10_1_512_amx:
+    case dnnl::cpu_isa::avx10_1_512_amx_fp16:
       return true;
     default:
       return false;

@@ -12,6 +12,8 @@ namespace mora::cpu {
 void prepareProducts();
 /// True where the processor multiplies bfloat16 faster than float32.
 bool hasFastBfloat16();
+/// True where the processor multiplies 8-bit integers with exact sums (VNNI, AMX): oneDNN's saturate elsewhere.
+bool hasInt8Products();
 /// What oneDNN and Highway dispatch to here, for people.
 std::string instructionSets();
 /// Names and versions of the libraries that do the arithmetic.

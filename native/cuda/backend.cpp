@@ -109,6 +109,7 @@ constexpr Backend kCuda{
     MORA_OPERATION(multiply),
     MORA_OPERATION(dequantise),
     MORA_OPERATION(matmul),
+    MORA_OPERATION(matmulInt8),
     MORA_OPERATION(addBias),
     MORA_OPERATION(columnSums),
     MORA_OPERATION(embedding),

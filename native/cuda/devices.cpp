@@ -111,6 +111,7 @@ Status deviceFacts(int32_t device, DeviceFacts* facts) {
   facts->totalMemory = properties.totalGlobalMem;
   facts->threads = properties.multiProcessorCount;
   facts->fastBfloat16 = 1;
+  facts->int8Products = 0;
   std::snprintf(facts->detail, sizeof facts->detail, "compute capability %s, driver for CUDA %s, runtime %s, cuBLAS %s",
                 capabilityText(properties).c_str(), versionText(driver).c_str(), versionText(runtime).c_str(),
                 cublas.c_str());

@@ -17,6 +17,7 @@ void dequantise(Context& context, TensorDesc source, TensorDesc target);
 // matmul.cpp
 void matmul(Context& context, TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, TensorDesc c, float alpha,
             bool accumulate);
+void matmulInt8(Context& context, TensorDesc a, TensorDesc b, bool transposeB, TensorDesc c, bool accumulate);
 // bias.cu
 void addBias(Context& context, TensorDesc bias, TensorDesc y);
 void columnSums(Context& context, TensorDesc x, TensorDesc sums, bool accumulate);

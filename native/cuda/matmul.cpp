@@ -120,4 +120,6 @@ void matmul(Context& context, TensorDesc a, bool transposeA, TensorDesc b, bool 
     copy(context, sums, c, 1);
 }
 
+void matmulInt8(Context&, TensorDesc, TensorDesc, bool, TensorDesc, bool) { unsupported("matmulInt8"); }
+
 }  // namespace mora::cuda

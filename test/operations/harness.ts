@@ -5,6 +5,7 @@
  */
 import { expect } from 'vitest'
 import {
+  type DeviceFacts,
   type DType,
   type FloatDType,
   type Native,
@@ -60,6 +61,8 @@ export interface OperationCase<O extends Operands = Operands> {
   readonly operands: O
   /** Runs that the case makes sense for; default all. */
   readonly dtypes?: readonly ActivationDType[]
+  /** Whether a device can do it; default: every one can. */
+  readonly needs?: (facts: DeviceFacts) => boolean
   call(tensors: { readonly [name in keyof O]: NativeTensor }): void
   /** Values after the call of every operand that is `out` or `inout`, from the values before it. */
   reference(values: { readonly [name in keyof O]: Host }): { readonly [name in keyof O]?: Host }

@@ -10,7 +10,7 @@ import { products } from './cases/products.js'
 import { rowOperations } from './cases/rows.js'
 import { samplingOperations } from './cases/sampling.js'
 import { training } from './cases/training.js'
-import { activationDTypes, type OperationCase, type OperationName, runCase } from './harness.js'
+import { activationDTypes, type OperationCase, type OperationName, runCase, testDevice } from './harness.js'
 
 const notOperations = [
   'openDevice',
@@ -53,8 +53,9 @@ test('every operation of the addon has cases', () => {
 
 describe.each(Object.entries(table))('%s', (_, cases) => {
   for (const description of cases) {
+    const { needs = () => true } = description
     for (const dtype of description.dtypes ?? activationDTypes) {
-      test(`${description.name} in ${dtype}`, () => runCase(description, dtype))
+      test.skipIf(!needs(testDevice().facts()))(`${description.name} in ${dtype}`, () => runCase(description, dtype))
     }
   }
 })

@@ -29,6 +29,7 @@ describe('options of training', () => {
       shuffle: true,
       trainOn: 'completion',
       template: 'auto',
+      compute: 'auto',
       gradientCheckpointing: false,
       profile: false,
       keepBest: false,
@@ -117,10 +118,6 @@ describe('errors of options', () => {
     expect(error).toBeInstanceOf(UsageError)
     expect(error).toMatchObject({ code: 'bad-value', exitCode: 2 })
   })
-
-  it('refuse by name what is promised and not available', () => {
-    expect(() => flags({ compute: 'int8' })).toThrow('--compute (int8 products) is not available yet.')
-  })
 })
 
 describe('options that do not fit together', () => {
@@ -145,6 +142,8 @@ describe('options that do not fit together', () => {
     [{ alpha: 8 }, '--alpha does not go with method mora'],
     [{ method: 'full', rank: 8 }, '--rank does not go with method full'],
     [{ init: 'c', rank: 8 }, '--rank does not go with method full'],
+    [{ compute: 'int8', method: 'full' }, '--compute int8 does not go with method full'],
+    [{ compute: 'int8', init: 'c' }, '--compute int8 does not go with method full'],
     [{ mergeEvery: 5, method: 'full' }, '--merge-every does not go with method full'],
     [{ mergeEvery: 5, method: 'lora', regroup: 'cycle' }, '--regroup does not go with method lora'],
     [{ cycle: 'sharing' }, '--cycle needs --merge-every.'],

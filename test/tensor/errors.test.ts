@@ -44,6 +44,10 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     () => native.matmul(tensor([2, 3]), false, tensor([4, 5]), false, tensor([2, 5]), 1, false),
     /the shape \[3, 5\] for b but received float32 \[4, 5\]/,
   ],
+  matmulInt8: [
+    () => native.matmulInt8(tensor([2, 3]), tensor([4, 3]), false, tensor([2, 3]), false),
+    /the shape \[2, 4\] for a but received float32 \[2, 3\]/,
+  ],
   addBias: [() => native.addBias(tensor([3]), tensor([2, 4])), /the shape \[4\] for bias but received float32 \[3\]/],
   columnSums: [
     () => native.columnSums(tensor([2, 4]), tensor([4], 'bfloat16'), false),

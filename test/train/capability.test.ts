@@ -43,6 +43,15 @@ describe('T30 before the first step', () => {
     expect(readdirSync(folder())).toEqual(['train.jsonl'])
   })
 
+  it('products in 8 bits are refused where there are none', async () => {
+    await expectRejection(
+      trainFake({ ...optionsOf(), compute: 'int8' }),
+      'unfit-options',
+      /^The option compute is int8, but cpu \(A1\) has no products in 8 bits: .* leave the option out\.$/,
+    )
+    expect(readdirSync(folder())).toEqual(['train.jsonl'])
+  })
+
   it('other errors stay what they are', async () => {
     const refuse = () => {
       throw new NativeError('out-of-memory', 'Out of memory on cpu: 1 MiB were asked for.')

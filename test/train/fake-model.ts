@@ -77,11 +77,18 @@ export class FakeModel implements TrainableModel {
   processor = 'A1'
   readonly device = {
     kind: 'cpu',
-    facts: () => ({ name: this.processor, detail: 'fake', totalMemory: 2 ** 34, threads: this.threads }),
+    facts: () => ({
+      name: this.processor,
+      detail: 'fake',
+      totalMemory: 2 ** 34,
+      threads: this.threads,
+      int8Products: false,
+    }),
     memory: () => ({ inUse: 1000, peak: 2000 }),
     resetPeak: () => {},
   }
   gradientCheckpointing = false
+  compute: 'auto' | 'int8' = 'auto'
   readonly adapters = new Map<string, AdapterConfigBase>()
   #isChecked = false
   readonly base = { identity: () => (this.options.format === undefined ? null : { format: this.options.format }) }

@@ -29,6 +29,19 @@ function floatsOf(weight: Tensor): Tensor {
 }
 
 /**
+ * y [T, d] = x [T, k] weight [d, k]ᵀ for a frozen weight of any dtype, with products of 8-bit integers forwards and backwards
+ * (SwitchBack, arXiv 2304.13013): rows of the weight, of x and of dY are rounded to 8 bits of their largest value; those of the
+ * weight and of x after a rotation that leaves their products as they are and has values that stand out share their size.
+ */
+export function int8Linear(x: Tensor, weight: Tensor, into?: Destination): Tensor {
+  const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
+  native.matmulInt8(x.native, floatsOf(weight).native, true, y.native, accumulate)
+  return record(y, [x], [weight], (dY, [w], [dX]) => {
+    dX!.write((target, add) => native.matmulInt8(dY.native, floatsOf(w!).native, false, target.native, add))
+  })
+}
+
+/**
  * y [T, d] = x [T, k] weight [d, k]ᵀ, in x's dtype with float32 accumulation. A frozen weight of any dtype gets no
  * gradient; a Parameter's is float32.
  */

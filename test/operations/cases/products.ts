@@ -92,6 +92,112 @@ const matmul = [
   }),
 ]
 
+/** A row times 4 H: sums and differences of 16 values that lie apart. */
+function spread(row: readonly number[]): number[] {
+  const values = [...row]
+  for (let run = row.length / 16; run < row.length; run *= 2) {
+    for (let i = 0; i < row.length; i++) {
+      if (Math.floor(i / run) % 2 === 1) continue
+      const [low, high] = [values[i]!, values[i + run]!]
+      values[i] = Math.fround(low + high)
+      values[i + run] = Math.fround(low - high)
+    }
+  }
+  return values
+}
+
+/** A row as 8-bit integers times a scale, step by step as float32 computes it. */
+function roundedRow(row: readonly number[], spreads: boolean): { codes: number[]; scale: number } {
+  const isSpread = spreads && row.length % 16 === 0
+  const values = isSpread ? spread(row) : row
+  const largest = Math.max(...values.map(Math.abs))
+  const steps = largest > 2 ** -100 && largest < Number.POSITIVE_INFINITY ? Math.fround(127 / largest) : 0
+  const codes = values.map((value) => toNearestEven(Math.fround(value * steps)))
+  return { codes, scale: Math.fround(largest / 127) / (isSpread ? 4 : 1) }
+}
+
+function toNearestEven(value: number): number {
+  const floor = Math.floor(value)
+  const up = value - floor > 0.5 || (value - floor === 0.5 && floor % 2 !== 0)
+  return up ? floor + 1 : floor
+}
+
+const int8Sizes = [
+  [1, 1, 1],
+  [3, 5, 7],
+  [31, 33, 65],
+  [2, 100, 17],
+  [9, 20, 64],
+  [5, 12, 96],
+  [70, 130, 66],
+  [0, 4, 3],
+  [1027, 61, 71],
+] as const
+
+const matmulInt8 = int8Sizes.flatMap(([m, n, k]) =>
+  [false, true].flatMap((transposeB) =>
+    [false, true].map((accumulate) =>
+      operationCase({
+        name: `matmulInt8 [${m} x ${k} x ${n}] b${transposeB ? 'ᵀ' : ''}${accumulate ? ', added' : ''}`,
+        dtypes: ['float32', 'bfloat16'],
+        needs: ({ int8Products }) => int8Products,
+        operands: {
+          a: { shape: [m, k], dtype: 'activation', values: (random, i) => (i % 29 === 0 ? 8 : 1) * random.normal() },
+          b: { shape: transposeB ? [n, k] : [k, n], dtype: 'activation' },
+          c: { shape: [m, n], dtype: 'activation', role: accumulate ? 'inout' : 'out' },
+        },
+        call: ({ a, b, c }) => native.matmulInt8(a, b, transposeB, c, accumulate),
+        reference: ({ a, b, c }) => {
+          const [bRows, bColumns] = b.shape as [number, number]
+          const weight = Array.from({ length: bRows }, (_, i) =>
+            roundedRow(
+              Array.from({ length: bColumns }, (_, j) => b.at(i, j)),
+              transposeB,
+            ),
+          )
+          const rows = Array.from({ length: m }, (_, i) =>
+            roundedRow(
+              Array.from({ length: k }, (_, l) =>
+                transposeB ? a.at(i, l) : Math.fround(a.at(i, l) * weight[l]!.scale),
+              ),
+              transposeB,
+            ),
+          )
+          const code = (l: number, j: number) => (transposeB ? weight[j]!.codes[l]! : weight[l]!.codes[j]!)
+          return {
+            c: Host.of([m, n], (i, j) => {
+              const { codes, scale } = rows[i]!
+              const product = scale * sum(k, (l) => codes[l]! * code(l, j)) * (transposeB ? weight[j]!.scale : 1)
+              return product + (accumulate ? c.at(i, j) : 0)
+            }),
+          }
+        },
+      }),
+    ),
+  ),
+)
+
+const int8NonFinite = [false, true].map((transposeB) =>
+  operationCase({
+    name: `matmulInt8 b${transposeB ? 'ᵀ' : ''} of rows that are not finite, of zeros and of hardly more`,
+    dtypes: ['float32', 'bfloat16'],
+    needs: ({ int8Products }) => int8Products,
+    operands: {
+      a: {
+        shape: [5, 3],
+        dtype: 'activation',
+        values: [1, Number.NaN, 0, 2, 0, Number.NEGATIVE_INFINITY, 0, 0, 0, 2 ** -110, 0, 0, 127, 1, 0],
+      },
+      b: { shape: [3, 3], dtype: 'activation', values: [127, 0, 0, 0, 127, 0, 0, 0, 127] },
+      c: { shape: [5, 3], dtype: 'activation', role: 'out' },
+    },
+    call: ({ a, b, c }) => native.matmulInt8(a, b, transposeB, c, false),
+    reference: ({ a }) => ({
+      c: Host.of([5, 3], (i, j) => [Number.NaN, Number.NaN, 0, 0, 127 * a.at(i, j)][i]!),
+    }),
+  }),
+)
+
 const rows = [
   [1, 1],
   [1, 19],
@@ -131,4 +237,9 @@ const columnSums = rows.flatMap(([tokens, width]) =>
   ),
 )
 
-export const products: Record<'matmul' | 'addBias' | 'columnSums', OperationCase[]> = { matmul, addBias, columnSums }
+export const products: Record<'matmul' | 'matmulInt8' | 'addBias' | 'columnSums', OperationCase[]> = {
+  matmul,
+  matmulInt8: [...matmulInt8, ...int8NonFinite],
+  addBias,
+  columnSums,
+}
