@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { native } from '../native.js'
 import { keep, scope } from './scope.js'
 import { type GradientTarget, noGrad, type TapeNode } from './tape.js'
@@ -5,6 +6,8 @@ import { Tensor } from './tensor.js'
 
 /** Nodes that are enqueued before the loop waits for the device, so that JavaScript cannot run ahead without end. */
 const nodesAhead = 48
+/** Nodes that are enqueued in one turn of the event loop: a few tenths of a millisecond. */
+const nodesInTurn = 12
 
 /** Walks the tape from a scalar to its parameters; see `Tensor.backward`. */
 export async function backward(root: Tensor): Promise<void> {
@@ -21,6 +24,8 @@ export async function backward(root: Tensor): Promise<void> {
       reached = root.device.synchronize()
       reached.catch(() => {}) // whoever awaits it next learns of the failure
       await previous
+    } else if (enqueued % nodesInTurn === 0) {
+      await setImmediate()
     }
   }
   await reached
