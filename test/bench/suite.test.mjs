@@ -9,6 +9,7 @@ import { agreementOf, lineTable } from '../../bench/common/report.mjs'
 import { spread, takeTurns } from '../../bench/common/turns.mjs'
 import { decodingBound } from '../../bench/generation/bound.mjs'
 import { exponentOf } from '../../bench/scaling/fit.mjs'
+import { doctor } from '../../dist/index.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 
 const folder = useTemporaryFolder()
@@ -136,8 +137,12 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     const usual = 'rotation r=8, 2 × 24'
     const [long, alone] = ['rotation r=8, 1 × 60', 'rotation r=8, 2 × 24, 1 thread']
     const ofRank = (rank) => methods.map((name) => `${name} r=${rank}, 2 × 24`)
-    expect(report.lines.map(({ name }) => name)).toEqual([...ofRank(2), ...ofRank(4), usual, long, usual, alone])
-    expectMeasured({ lines: report.lines.filter(({ name }) => name !== alone) })
+    const int8 = doctor().devices[0].int8Products ? [`${usual}, int8`] : []
+    expect(report.lines.map(({ name }) => name)).toEqual([
+      ...[...ofRank(2), ...ofRank(4), usual, long, usual, alone],
+      ...int8.flatMap((name) => [usual, name]),
+    ])
+    expectMeasured({ lines: report.lines.filter(({ name }) => name !== alone && !int8.includes(name)) })
     const beside = (rank) =>
       ofRank(rank)
         .slice(1)
@@ -145,6 +150,7 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     expect(report.comparisons.map(({ name }) => name)).toEqual([
       ...[...beside(2), ...beside(4)],
       ...[`${long} beside ${usual}, each token`, `${alone} beside ${usual}`],
+      ...int8.map((name) => `${name} beside ${usual}`),
     ])
   })
 

@@ -123,7 +123,6 @@ describe('the command line', () => {
     [['report', 'runs', '--folder', 'more'], 'stray-argument', 'Expected one DIR but received runs and --folder more'],
     [['train', '--rnak', '8'], 'unknown-option', 'Unknown option --rnak; did you mean --rank?'],
     [['train', '--learning_rate=1'], 'unknown-option', 'Unknown option --learning_rate; did you mean --learning-rate?'],
-    [['train', '--compute', 'fp8'], 'bad-value', 'Expected auto or int8 for --compute but received "fp8"'],
     [['train', '--rank'], 'missing-value', 'Expected a whole number of at least 1 for --rank but received nothing.'],
     [['train', '--json=true'], 'bad-value', 'Expected no value for --json but received "true"'],
     [['train', 'rows.jsonl'], 'stray-argument', 'Expected options only'],
