@@ -18,7 +18,7 @@ const usage = `node bench/profile.mjs [MODEL] [options]: where the time of a tra
   --steps N        that are counted, after one that is not; default 2
   --rows N         documents of a step, default 4; --length N: tokens of each, default 512
   --threads N      default all cores
-  --compute C      auto or int8, default auto
+  --int8           products with frozen weights in 8 bits
   --checkpointing  recompute activations in the backward pass
   --json FILE      also write everything as JSON`
 
@@ -30,7 +30,7 @@ const { values: options, positionals } = orUsageError(() =>
     rows: { type: 'string', default: '4' },
     length: { type: 'string', default: '512' },
     threads: { type: 'string', default: '0' },
-    compute: { type: 'string', default: 'auto' },
+    int8: { type: 'boolean', default: false },
     checkpointing: { type: 'boolean', default: false },
     json: { type: 'string' },
   }),
@@ -48,7 +48,7 @@ const model = await loadModel(path, {
 })
 model.addAdapter('profiled', adapterConfig(method))
 model.gradientCheckpointing = options.checkpointing
-model.compute = options.compute
+model.compute = options.int8 ? 'int8' : 'auto'
 const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
 const batch = packedBatch(textIds(model.tokenizer, rows, length), rows, length)
 const step = () => trainStep(model, optimizer, batch, 3e-4)

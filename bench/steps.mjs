@@ -95,12 +95,9 @@ function trainer(method, { name, tokens, batch, lengths, peaks }, { count = thre
   const bound = boundOf({ config, linears, method, lengths, dtype, fastBfloat16, peaks })
   const step = () => trainStep(model, optimizer, batch, 1e-5)
   return {
-    name: [
-      label,
-      name,
-      ...(count === threads ? [] : [`${count} thread`]),
-      ...(compute === 'auto' ? [] : [compute]),
-    ].join(', '),
+    name: [label, name, count === threads ? null : `${count} thread`, compute === 'auto' ? null : compute]
+      .filter((part) => part !== null)
+      .join(', '),
     tokens,
     // Peaks are those of all threads, and of the dtype.
     possible: count === threads && compute === 'auto' ? bound.seconds : undefined,

@@ -3,7 +3,6 @@
 #include <omp.h>
 
 #include <compare>
-#include <map>
 #include <unordered_map>
 
 #include "cpu/kernels.h"
@@ -56,18 +55,8 @@ Product make(const Key& key) {
   return product;
 }
 
-const Product& productFor(const Key& key) {
-  // Packed batches bring new shapes at every step: old primitives go when there are many.
-  constexpr size_t kKept = 1024;
-  static auto* const kept = new std::map<Key, Product>;
-  const auto found = kept->find(key);
-  if (found != kept->end()) return found->second;
-  if (kept->size() >= kKept) kept->clear();
-  return kept->emplace(key, make(key)).first->second;
-}
-
 void multiply(const Key& key, const RoundedRows& a, const RoundedRows& b, void* c) {
-  const Product& product = productFor(key);
+  const Product& product = kept<make>(key);
   const auto at = [](const memory::desc& desc, void* data) { return memory(desc, engine(), data); };
   memory plain = at(product.b, b.codes), packed = at(product.packed, scratch<52>(product.packed.get_size()));
   product.packing.execute(stream(), plain, packed);

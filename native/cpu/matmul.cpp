@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <array>
-#include <unordered_map>
+#include <compare>
 
 #include "cpu/few_rows.h"
 #include "cpu/onednn.h"
@@ -35,7 +35,7 @@ struct Operand {
     if (dims[1] == 1 && strides[2] == 1) strides[1] = dims[2];
     if (dims[0] == 1) strides[0] = dims[1] * strides[1] + dims[2] * strides[2];
   }
-  bool operator==(const Operand&) const = default;
+  auto operator<=>(const Operand&) const = default;
 
   memory::desc desc(bool batched) const {
     const int from = batched ? 0 : 1;
@@ -49,18 +49,7 @@ struct Key {
   float alpha;
   bool accumulate;
   int threads;  // a primitive splits its work when it is made
-  bool operator==(const Key&) const = default;
-};
-
-struct KeyHash {
-  size_t operator()(const Key& key) const {
-    size_t hash = static_cast<size_t>(key.accumulate) + 2 * static_cast<size_t>(key.threads);
-    for (const Operand* operand : {&key.a, &key.b, &key.c})
-      for (size_t i = 0; i < 3; ++i)
-        for (const int64_t number : {operand->dims[i], operand->strides[i]})
-          hash = hash * 0x9e3779b97f4a7c15u + static_cast<size_t>(number) + (hash >> 29);
-    return hash;
-  }
+  auto operator<=>(const Key&) const = default;
 };
 
 /// Many rows are multiplied by one matrix: it is put into the order in which oneDNN's kernels read it once, instead of
@@ -92,16 +81,6 @@ Product make(const Key& key) {
   return {dnnl::matmul(chosen), dnnl::reorder({engine(), b, engine(), chosen.weights_desc()}), chosen.weights_desc()};
 }
 
-const Product& productFor(const Key& key) {
-  // Packed batches bring new shapes at every step: old primitives go when there are many.
-  constexpr size_t kKept = 1024;
-  static auto* const kept = new std::unordered_map<Key, Product, KeyHash>;
-  const auto found = kept->find(key);
-  if (found != kept->end()) return found->second;
-  if (kept->size() >= kKept) kept->clear();
-  return kept->emplace(key, make(key)).first->second;
-}
-
 /// Small products are done before a second thread has woken up.
 class ThreadsFor {
  public:
@@ -124,7 +103,7 @@ void multiply(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool tr
   const Key key{Operand(a, transposeA), Operand(b, transposeB), Operand(c, false), alpha, accumulate,
                 omp_get_max_threads()};
   const bool batched = key.c.dims[0] > 1;
-  const Product& product = productFor(key);
+  const Product& product = kept<make>(key);
   memory weights(key.b.desc(batched), engine(), b.data);
   if (product.packing) {
     memory packed(product.packed, engine(), scratch<23>(product.packed.get_size()));

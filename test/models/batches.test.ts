@@ -9,6 +9,7 @@ import { largestDifference, largestOf } from '../golden/files.js'
 import { batchOf, loadTiny, type Row } from '../golden/tiny-models.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
+import { accumulated, type Sums } from './sums.js'
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
@@ -34,28 +35,6 @@ async function adaptedModel(): Promise<Model> {
     parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.05 * noise.normal()))
   }
   return model
-}
-
-interface Sums {
-  loss: number
-  gradients: Map<string, Float32Array>
-}
-
-/** Adds losses and gradients over batches. */
-async function accumulated(model: Model, batches: readonly Batch[]): Promise<Sums> {
-  let loss = 0
-  for (const batch of batches) {
-    const part = model.loss(batch)
-    await part.loss.backward()
-    loss += await part.loss.item()
-    part.loss.dispose()
-  }
-  const gradients = new Map<string, Float32Array>()
-  for (const { name, parameter } of model.trainableParameters()) {
-    gradients.set(`${gradients.size} ${name}`, (await parameter.grad!.data()) as Float32Array)
-    parameter.zeroGrad()
-  }
-  return { loss, gradients }
 }
 
 function expectEqualSums(got: Sums, wanted: Sums): void {

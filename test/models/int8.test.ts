@@ -11,6 +11,7 @@ import { batchOf, loadTiny, type Row } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
+import { accumulated } from './sums.js'
 
 const at = useTemporaryFolder()
 const device = testDevice()
@@ -34,26 +35,10 @@ function addAdapters(model: Model): void {
   }
 }
 
-interface Pass {
-  loss: number
-  gradients: number[]
-}
-
-/** Losses and gradients of batches, added. */
-async function passOver(model: Model, batches = [together]): Promise<Pass> {
-  let loss = 0
-  for (const batch of batches) {
-    const part = model.loss(batch)
-    await part.loss.backward()
-    loss += await part.loss.item()
-    part.loss.dispose()
-  }
-  const gradients: number[] = []
-  for (const { parameter } of model.trainableParameters()) {
-    gradients.push(...((await parameter.grad!.data()) as Float32Array))
-    parameter.zeroGrad()
-  }
-  return { loss, gradients }
+/** The sums' loss, and all gradients in one list. */
+async function passOver(model: Model, batches = [together]) {
+  const { loss, gradients } = await accumulated(model, batches)
+  return { loss, gradients: [...gradients.values()].flatMap((values) => [...values]) }
 }
 
 const norm = (values: readonly number[]) => Math.hypot(...values)

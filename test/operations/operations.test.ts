@@ -51,11 +51,13 @@ test('every operation of the addon has cases', () => {
   for (const [operation, cases] of Object.entries(table)) expect(cases.length, operation).toBeGreaterThan(0)
 })
 
+const facts = testDevice().facts()
+
 describe.each(Object.entries(table))('%s', (_, cases) => {
   for (const description of cases) {
     const { needs = () => true } = description
     for (const dtype of description.dtypes ?? activationDTypes) {
-      test.skipIf(!needs(testDevice().facts()))(`${description.name} in ${dtype}`, () => runCase(description, dtype))
+      test.skipIf(!needs(facts))(`${description.name} in ${dtype}`, () => runCase(description, dtype))
     }
   }
 })
