@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "cpu/kernels.h"
+#include "cpu/matmul.h"
 #include "cpu/onednn.h"
 #include "cpu/rounded_rows.h"
 
@@ -88,6 +89,7 @@ void matmulInt8(TensorDesc a, TensorDesc b, bool transposeB, TensorDesc c, bool 
     if (!accumulate) fill(c, 0);
     return;
   }
+  if (!hasInt8Products()) unsupported("matmulInt8 without VNNI or AMX");
   // 255 * 127 * 2^16 is what an i32 holds.
   if (a.shape[1] > 1 << 16) unsupported("matmulInt8 of rows of more than 65536 values");
   RoundedRows weight = scratchRows<50>(b), rows = scratchRows<51>(a);

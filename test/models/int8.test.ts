@@ -1,4 +1,5 @@
 /** Training passes whose products with frozen weights are made in 8 bits (`compute`). */
+import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { dora } from '../../lib/adapters/dora.js'
@@ -114,4 +115,20 @@ describe.runIf(device.facts().int8Products)('with compute int8', () => {
     expect(Math.abs(blocks.loss / values.loss - 1)).toBeLessThan(1e-4)
     expect(distance(blocks.gradients, values.gradients)).toBeLessThan(5e-3)
   })
+})
+
+test('a processor whose sums of 8-bit products saturate is refused', () => {
+  const script = `
+    import { native } from './dist/native.js'
+    const device = native.openDevice('cpu', 0, 1)
+    const matrix = () => native.fromArray(device, 'float32', [2, 2], new Float32Array(4))
+    console.log(device.facts().int8Products)
+    native.matmulInt8(matrix(), matrix(), true, matrix(), false)
+    await device.synchronize()`
+  const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
+    encoding: 'utf8',
+    env: { ...process.env, ONEDNN_MAX_CPU_ISA: 'AVX2' },
+  })
+  expect(stdout).toBe('false\n')
+  expect(stderr).toContain('matmulInt8 without VNNI or AMX is not supported by the CPU backend')
 })
