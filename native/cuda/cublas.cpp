@@ -26,8 +26,9 @@ template <typename R, typename... Args, typename S, typename... Others>
 struct Agree<R (*)(Args...), S (*)(Others...)> {
   static constexpr bool value = std::is_same_v<Plain<R>(Plain<Args>...), Plain<S>(Plain<Others>...)>;
 };
+// The unary plus makes a pointer of a function's name and of a cast that chooses one of several alike.
 #define MORA_AGREES(member, function) \
-  static_assert(Agree<decltype(CublasTable::member), decltype(&(function))>::value, #function)
+  static_assert(Agree<decltype(CublasTable::member), decltype(+(function))>::value, #function)
 MORA_AGREES(create, cublasCreate_v2);
 MORA_AGREES(destroy, cublasDestroy_v2);
 MORA_AGREES(getVersion, cublasGetVersion_v2);
