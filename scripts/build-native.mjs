@@ -10,6 +10,9 @@
  *                                  the package for this platform has one that loads; where it cannot be built, a message and
  *                                  success, so that npm install does not fail
  *   --required                     with --if-needed: where it cannot be built, failure; and nothing but the result counts
+ *
+ * MORA_WARNINGS=error makes warnings of the compilers errors when the build is configured: for this project's CI, since
+ * compilers to come will warn of more.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
@@ -111,6 +114,7 @@ function runCMake(step) {
     MORA_SANITIZE: options.sanitize ?? '',
     MORA_COVERAGE: options.coverage ? 'ON' : 'OFF',
     ...(options.emulated && { MORA_EMULATED: 'ON' }),
+    ...(process.env.MORA_WARNINGS === 'error' && { CMAKE_COMPILE_WARNING_AS_ERROR: 'ON' }),
     ...(process.env.MORA_BUILD_CUDA && { MORA_CUDA: process.env.MORA_BUILD_CUDA }),
   }
   const child = spawnSync(
