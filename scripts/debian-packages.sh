@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Downloads packages of Debian into a folder, without installing anything and without touching the machine's own lists:
+#
+#   debian-packages.sh --into DIR [--suite trixie] [--components "main contrib non-free"] [--source] NAME…
+#
+# The mirror is the one that the machine's own apt uses; the source list and the package lists are kept under DIR. --source
+# downloads source packages. What is already there is not downloaded again. Ends with 3 and a sentence on stderr where apt,
+# a mirror of Debian or a package is missing.
+set -euo pipefail
+
+into='' suite=trixie components=main kind=deb names=()
+while [ $# -gt 0 ]; do
+  case $1 in
+  --into) into=$2 && shift ;;
+  --suite) suite=$2 && shift ;;
+  --components) components=$2 && shift ;;
+  --source) kind=deb-src ;;
+  *) names+=("$1") ;;
+  esac
+  shift
+done
+
+give_up() {
+  echo "debian-packages: $*" >&2
+  exit 3
+}
+
+command -v apt-get >/dev/null 2>&1 || give_up 'there is no apt-get on this machine'
+# Without release information this also answers where no list was ever fetched.
+mirror=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' 'Created-By: Packages' |
+  grep -m 1 -E '^(https?|file):.*/debian/?$' || true)
+[ -n "$mirror" ] || give_up "this machine's apt knows no mirror of Debian"
+
+mkdir -p "$into/lists/partial" "$into/cache/archives/partial"
+into=$(cd "$into" && pwd)
+keyring=/usr/share/keyrings/debian-archive-keyring
+for file in "$keyring.pgp" "$keyring.gpg"; do
+  [ -e "$file" ] && signed="[signed-by=$file] " && break
+done
+echo "$kind ${signed:-}$mirror $suite $components" >"$into/sources.list"
+apt=(apt-get -qq -o "Dir::Etc::SourceList=$into/sources.list" -o Dir::Etc::SourceParts=/dev/null
+  -o "Dir::State::Lists=$into/lists" -o "Dir::Cache=$into/cache" -o APT::Sandbox::User=root)
+
+"${apt[@]}" update >&2 || give_up "the lists of $suite could not be fetched from this machine's mirror"
+cd "$into"
+if [ "$kind" = deb-src ]; then
+  "${apt[@]}" source --download-only "${names[@]}" >&2 || give_up "the sources of ${names[*]} could not be fetched"
+else
+  "${apt[@]}" download "${names[@]}" >&2 || give_up "${names[*]} could not be fetched"
+fi
