@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { native } from '../native.js'
 import { keep, scope } from './scope.js'
-import { type GradientTarget, noGrad, type TapeNode } from './tape.js'
+import { type GradientTarget, markAsOne, noGrad, type TapeNode } from './tape.js'
 import { Tensor } from './tensor.js'
 
 /** Nodes that are enqueued before the loop waits for the device, so that JavaScript cannot run ahead without end. */
@@ -14,6 +14,7 @@ export async function backward(root: Tensor): Promise<void> {
   if (!root.node) return
   const seed = noGrad(() => keep(Tensor.empty(root.shape, { device: root.device, dtype: root.dtype })))
   native.fill(seed.native, 1)
+  markAsOne(seed)
   root.node.gradient = seed
   let reached: Promise<void> = Promise.resolve()
   let enqueued = 0

@@ -7,6 +7,8 @@ import { keep } from './scope.js'
 import type { Tensor } from './tensor.js'
 
 let nodesMade = 0
+/** Gradients of a root with respect to itself. */
+const ones = new WeakSet<Tensor>()
 let recording = true
 
 /** Runs `body` without recording: nothing is saved, results need no gradient. */
@@ -26,6 +28,15 @@ export function withRecording<R>(on: boolean, body: () => R): R {
 
 export function isRecording(): boolean {
   return recording
+}
+
+/** Says that a gradient is 1, which a backward pass starts with: what would be multiplied by it is passed as it stands. */
+export function markAsOne(gradient: Tensor): void {
+  ones.add(gradient)
+}
+
+export function isOne(gradient: Tensor): boolean {
+  return ones.has(gradient)
 }
 
 /** Where the gradient of one input goes. */

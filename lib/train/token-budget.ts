@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js'
+import { logitsBytes } from '../tensor/operations/loss.js'
 import type { TrainableModel } from './trainable.js'
 
 /** More tokens in one forward pass than this make nothing faster. */
@@ -8,8 +9,8 @@ const LEAST = 256
 const SHARE = 0.25
 /** Bytes of a process on the CPU beside its tensors: Node.js, libraries, their working space. */
 const PROCESS = 224 * 2 ** 20
-/** Bytes of logits and their gradient that exist at one time; see tensor/operations/loss.ts. */
-const LOGITS = 72 * 2 ** 20
+/** Logits and their gradient, which may be half as wide. */
+const LOGITS_AND_GRADIENT = 1.5
 
 /**
  * How many tokens a forward pass may have. A function of the model, the device and `memory` [bytes] alone, so that runs on
@@ -48,7 +49,8 @@ function activationBytes({ config, dtype, gradientCheckpointing }: TrainableMode
 /** Bytes whatever the number of tokens: weights; gradients and two moments of what is trained; logits; the process. */
 function fixedBytes(model: TrainableModel): number {
   const trained = model.trainableParameters().reduce((sum, { parameter }) => sum + elementsOf(parameter.shape), 0)
-  return model.device.memory().inUse + 3 * 4 * trained + LOGITS + (model.device.kind === 'cpu' ? PROCESS : 0)
+  const logits = LOGITS_AND_GRADIENT * logitsBytes(model.device, model.config.vocabularySize)
+  return model.device.memory().inUse + 3 * 4 * trained + logits + (model.device.kind === 'cpu' ? PROCESS : 0)
 }
 
 const elementsOf = (shape: readonly number[]): number => shape.reduce((product, length) => product * length, 1)

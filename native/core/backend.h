@@ -17,7 +17,7 @@
 
 namespace mora {
 
-constexpr uint32_t kBackendAbi = 6;
+constexpr uint32_t kBackendAbi = 7;
 constexpr int kMaxRank = 4;
 
 /// A strided view of device memory. Strides count elements; a block format is dense in its last dimension.
@@ -111,7 +111,8 @@ struct Backend {
   // --- device and stream -------------------------------------------------------------------------------------
   int32_t (*deviceCount)();
   Status (*deviceFacts)(int32_t device, DeviceFacts* facts);
-  Status (*streamCreate)(int32_t device, int32_t threads, Stream** stream);
+  /// `why` gets a sentence without its full stop where there is none to be had.
+  Status (*streamCreate)(int32_t device, int32_t threads, Stream** stream, char* why, size_t capacity);
   Status (*setThreads)(Stream*, int32_t threads);
   /// Whether f32 products of what is enqueued from here on may round their inputs to TF32 (10 bits of fraction). Not at
   /// first; without effect on a device that has no TF32.
@@ -119,6 +120,8 @@ struct Backend {
   uint64_t (*queueDepth)(Stream*);  // operations enqueued and not finished
   /// Calls `done(user, error)` from a thread of the backend once everything before it is done, then forgets the error.
   Status (*callback)(Stream*, void (*done)(void* user, const StreamError* error), void* user);
+  /// Why the device is lost and every call fails from here on; status ok as long as it isn't.
+  StreamError (*failure)(Stream*);
   /// Drops what has not started, waits for what has, and refuses further work: for the end of the process.
   void (*shutdown)(Stream*);
 

@@ -51,8 +51,9 @@ Device& Device::open(const std::string& kind, int32_t index, int32_t threads) {
                                           " does not exist: this machine has " +
                                           std::to_string(backend->deviceCount()) + ".");
   Stream* stream = nullptr;
-  if (backend->streamCreate(index, threads, &stream) != Status::ok)
-    throw Error("device-unavailable", "Device " + kind + " could not be opened.");
+  if (backend->streamCreate(index, threads, &stream, why, sizeof why) != Status::ok)
+    throw Error("device-unavailable",
+                "Device " + kind + ":" + std::to_string(index) + " could not be opened: " + why + ".");
   // At the end of the process, however it comes, no operation may run while libraries are torn down. Handlers run
   // latest first, so this one must come after what the backend's libraries registered when the stream was made. What
   // they register later is why the main thread's JavaScript calls `shutdown` before any handler runs, where it can.
@@ -83,7 +84,9 @@ void Device::setThreads(int32_t threads) {
 
 void* Device::allocate(size_t bytes) {
   void* data = nullptr;
-  if (backend_->allocate(stream_, bytes, &data) == Status::ok) return data;
+  const Status status = backend_->allocate(stream_, bytes, &data);
+  if (status == Status::ok) return data;
+  if (status != Status::outOfMemory) check(status, "allocate");
   MemoryFigures figures;
   backend_->memoryFigures(stream_, &figures);
   throw Error("out-of-memory", "Out of memory on " + describe() + ": " + mebibytes(bytes) + " were asked for, " +
@@ -113,6 +116,9 @@ void Device::check(Status status, const char* operation) const {
   if (status == Status::ok) return;
   if (status == Status::unsupported)
     throw Error("unsupported", std::string(operation) + " is not supported on " + describe() + ".");
+  const StreamError failure = backend_->failure(stream_);
+  if (failure.status != Status::ok)
+    throw Error("operation-failed", std::string(failure.operation) + " failed: " + failure.message + ".");
   throw Error("stream-closed", std::string(operation) + ": device " + describe() + " takes no more work.");
 }
 

@@ -93,7 +93,7 @@ constexpr Backend kCpu{
     .deviceCount = [] { return int32_t{1}; },
     .deviceFacts = deviceFacts,
     .streamCreate =
-        [](int32_t, int32_t threads, Stream** stream) {
+        [](int32_t, int32_t threads, Stream** stream, char*, size_t) {
           cpu::prepareProducts();
           *stream = new Stream(threads);
           return Status::ok;
@@ -107,6 +107,7 @@ constexpr Backend kCpu{
     .queueDepth = [](Stream* stream) { return stream->depth(); },
     .callback = [](Stream* stream, void (*done)(void*, const StreamError*),
                    void* user) { return stream->callback(done, user); },
+    .failure = [](Stream*) { return StreamError{}; },
     .shutdown = [](Stream* stream) { stream->shutdown(); },
     .allocate = [](Stream* stream, size_t bytes, void** data) { return stream->allocate(bytes, data); },
     .release = [](Stream* stream, void* data) { stream->release(data); },

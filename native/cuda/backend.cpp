@@ -49,9 +49,8 @@ Status adamw(Stream* stream, const AdamWTensor* tensors, int64_t count, AdamWSte
 }
 
 Status copyFromHost(Stream* stream, void* target, const void* host, size_t bytes, void (*done)(void*), void* user) {
-  return stream->enqueue("copyFromHost", [=](Context& context) {
-    // The host memory is let go of even if the copy fails.
-    const std::unique_ptr<void, void (*)(void*)> owned(user, done);
+  // The host memory is let go of even if the copy never runs.
+  return stream->enqueue("copyFromHost", [=, owned = std::shared_ptr<void>(user, done)](Context& context) {
     copyToDevice(context, target, host, bytes);
   });
 }
@@ -60,13 +59,15 @@ Status copyToHost(Stream* stream, void* host, const void* source, size_t bytes) 
   return stream->enqueue("copyToHost", [=](Context& context) { copyToHost(context, host, source, bytes); });
 }
 
-Status streamCreate(int32_t device, int32_t, Stream** stream) {
+Status streamCreate(int32_t device, int32_t, Stream** stream, char* why, size_t capacity) {
   try {
-    *stream = new Stream(cuda::runtimeIndex(device), cuda::cublas());
+    *stream = new Stream(cuda::runtimeIndex(device));
     return Status::ok;
   } catch (const std::bad_alloc&) {
+    std::snprintf(why, capacity, "the device has no memory left for working space");
     return Status::outOfMemory;
-  } catch (const std::exception&) {
+  } catch (const std::exception& failure) {
+    std::snprintf(why, capacity, "%s", failure.what());
     return Status::failed;
   }
 }
@@ -87,6 +88,7 @@ constexpr Backend kCuda{
     .queueDepth = [](Stream* stream) { return stream->depth(); },
     .callback = [](Stream* stream, void (*done)(void*, const StreamError*),
                    void* user) { return stream->callback(done, user); },
+    .failure = [](Stream* stream) { return stream->failure(); },
     .shutdown = [](Stream* stream) { stream->shutdown(); },
     .allocate = [](Stream* stream, size_t bytes, void** data) { return stream->allocate(bytes, data); },
     .release = [](Stream* stream, void* data) { stream->release(data); },

@@ -2,6 +2,7 @@
 #pragma once
 #include <cuda_runtime.h>
 
+#include <exception>
 #include <new>
 #include <string>
 
@@ -9,9 +10,42 @@
 
 namespace mora::cuda {
 
-/// Throws std::bad_alloc where memory is missing and Error elsewhere; `what` names the call.
+/// Whether a process can do nothing with the device after this error of an earlier operation: every later call gets it
+/// too, and nothing mends it.
+inline bool endsContext(cudaError_t error) {
+  switch (error) {
+    case cudaErrorECCUncorrectable:
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorLaunchFailure:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Such an error. Whoever is told of it first is rarely who caused it.
+class DeviceLost : public std::exception {
+ public:
+  explicit DeviceLost(cudaError_t error) : error_(error) {}
+  cudaError_t error() const { return error_; }
+  const char* what() const noexcept override { return cudaGetErrorString(error_); }
+
+ private:
+  cudaError_t error_;
+};
+
+/// Throws std::bad_alloc where memory is missing, DeviceLost where the device is, and Error elsewhere; `what` names the
+/// call.
 inline void check(cudaError_t error, const char* what) {
   if (error == cudaSuccess) return;
+  if (endsContext(error)) throw DeviceLost(error);
   cudaGetLastError();  // the next check must not see it again
   if (error == cudaErrorMemoryAllocation) throw std::bad_alloc();
   throw Error("cuda", std::string(what) + ": " + cudaGetErrorString(error));

@@ -1,7 +1,6 @@
 #include "cuda/completions.h"
 
 #include <future>
-#include <utility>
 
 #include "cuda/check.h"
 
@@ -26,14 +25,21 @@ cudaEvent_t Completions::take(unsigned flags, std::vector<cudaEvent_t>& from) {
   return event;
 }
 
+cudaEvent_t Completions::record(unsigned flags, std::vector<cudaEvent_t>& from, cudaStream_t stream) {
+  const cudaEvent_t event = take(flags, from);
+  const cudaError_t error = cudaEventRecord(event, stream);
+  if (error != cudaSuccess) putBack(event, from);
+  check(error, "recording an event");
+  return event;
+}
+
 void Completions::putBack(cudaEvent_t event, std::vector<cudaEvent_t>& to) {
   const std::lock_guard lock(mutex_);
   to.push_back(event);
 }
 
 void Completions::whenReached(cudaStream_t stream, Function function) {
-  const cudaEvent_t event = take(cudaEventDisableTiming | cudaEventBlockingSync, untimed_);
-  check(cudaEventRecord(event, stream), "recording an event");
+  const cudaEvent_t event = record(cudaEventDisableTiming | cudaEventBlockingSync, untimed_, stream);
   worker_.enqueue([this, event, function = std::move(function)] {
     const cudaError_t error = cudaEventSynchronize(event);
     putBack(event, untimed_);
@@ -41,11 +47,7 @@ void Completions::whenReached(cudaStream_t stream, Function function) {
   });
 }
 
-cudaEvent_t Completions::now(cudaStream_t stream) {
-  const cudaEvent_t event = take(cudaEventBlockingSync, timed_);
-  check(cudaEventRecord(event, stream), "recording an event");
-  return event;
-}
+cudaEvent_t Completions::now(cudaStream_t stream) { return record(cudaEventBlockingSync, timed_, stream); }
 
 void Completions::whenReached(cudaStream_t stream, cudaEvent_t start, std::function<void(double)> function) {
   worker_.enqueue([this, start, end = now(stream), function = std::move(function)] {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "core/worker.h"
@@ -20,6 +21,8 @@ class Completions {
   void whenReached(cudaStream_t stream, Function function);
   /// The same with the seconds that the device worked since `start`, of `now`.
   void whenReached(cudaStream_t stream, cudaEvent_t start, std::function<void(double seconds)> function);
+  /// Calls a function after those before it, whatever the device does.
+  void afterOthers(std::function<void()> function) { worker_.enqueue(std::move(function)); }
   /// A point in time of the stream.
   cudaEvent_t now(cudaStream_t stream);
   /// Waits until all functions were called.
@@ -27,6 +30,8 @@ class Completions {
 
  private:
   cudaEvent_t take(unsigned flags, std::vector<cudaEvent_t>& from);
+  /// An event that the stream reaches after everything enqueued so far.
+  cudaEvent_t record(unsigned flags, std::vector<cudaEvent_t>& from, cudaStream_t stream);
   void putBack(cudaEvent_t event, std::vector<cudaEvent_t>& to);
 
   std::mutex mutex_;

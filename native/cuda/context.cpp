@@ -20,10 +20,19 @@ void* Context::scratch(int slot, size_t bytes) {
     memory->pool.releaseWorking(block.data, block.bytes);
     block = {};
   }
-  block.data = memory->pool.allocateWorking(size);
-  if (!block.data) throw std::bad_alloc();
+  block.data = allocateWorking(size);
   block.bytes = size;
   return block.data;
+}
+
+void* Context::allocateWorking(size_t bytes) {
+  if (void* const data = memory->pool.allocateWorking(bytes)) return data;
+  // Segments that hold no block any more may make room, once nothing works on them.
+  check(cudaStreamSynchronize(stream), "waiting for the stream");
+  for (void* segment : memory->pool.takeUnused(issued)) cudaFree(segment);
+  void* const data = memory->pool.allocateWorking(bytes);
+  if (!data) throw std::bad_alloc();
+  return data;
 }
 
 Context::Kept Context::kept(const KeptKey& key, size_t bytes) {
@@ -34,8 +43,7 @@ Context::Kept Context::kept(const KeptKey& key, size_t bytes) {
     check(cudaStreamSynchronize(stream), "waiting for the stream");
     memory->releaseKept();
   }
-  void* const data = memory->pool.allocateWorking(bytes);
-  if (!data) throw std::bad_alloc();
+  void* const data = allocateWorking(bytes);
   memory->kept[key] = {data, bytes};
   return {data, true};
 }
@@ -64,11 +72,11 @@ void copyToDevice(Context& context, void* target, const void* host, size_t bytes
   for (size_t at = 0; at < bytes; at += Staging::kPiece) {
     const size_t piece = std::min(Staging::kPiece, bytes - at);
     const Staging::Slice slice = staging.take(piece);
-    std::memcpy(slice.data, static_cast<const std::byte*>(host) + at, piece);
-    check(cudaMemcpyAsync(static_cast<std::byte*>(target) + at, slice.data, piece, cudaMemcpyHostToDevice,
+    std::memcpy(slice.get(), static_cast<const std::byte*>(host) + at, piece);
+    check(cudaMemcpyAsync(static_cast<std::byte*>(target) + at, slice.get(), piece, cudaMemcpyHostToDevice,
                           context.stream),
           "copying to the device");
-    context.memory->completions.whenReached(context.stream, [&staging, slice](cudaError_t) { staging.release(slice); });
+    context.memory->completions.whenReached(context.stream, [slice](cudaError_t) {});
   }
 }
 
@@ -77,19 +85,19 @@ void copyToHost(Context& context, void* host, const void* source, size_t bytes) 
   for (size_t at = 0; at < bytes; at += Staging::kPiece) {
     const size_t piece = std::min(Staging::kPiece, bytes - at);
     const Staging::Slice slice = staging.take(piece);
-    check(cudaMemcpyAsync(slice.data, static_cast<const std::byte*>(source) + at, piece, cudaMemcpyDeviceToHost,
+    check(cudaMemcpyAsync(slice.get(), static_cast<const std::byte*>(source) + at, piece, cudaMemcpyDeviceToHost,
                           context.stream),
           "copying from the device");
     context.memory->completions.whenReached(
-        context.stream, [&staging, slice, piece, to = static_cast<std::byte*>(host) + at](cudaError_t) {
-          std::memcpy(to, slice.data, piece);
-          staging.release(slice);
+        context.stream, [slice, piece, to = static_cast<std::byte*>(host) + at](cudaError_t error) {
+          if (error == cudaSuccess) std::memcpy(to, slice.get(), piece);
         });
   }
 }
 
 void checkLaunch(const char* operation) {
   const cudaError_t error = cudaGetLastError();
+  if (endsContext(error)) throw DeviceLost(error);
   if (error != cudaSuccess)
     throw Error("cuda", std::string(operation) + " could not be launched: " + cudaGetErrorString(error));
 }

@@ -42,6 +42,7 @@ struct Context {
   int32_t multiprocessors;
   size_t sharedBytesPerBlock;  // with opt-in
   DeviceReport* report;        // device memory
+  uint64_t issued;             // operations before this one
   Products* products;
 
   /// Stream-ordered scratch memory, 256-byte aligned: valid for what is enqueued before the next call with that slot.
@@ -53,6 +54,8 @@ struct Context {
     bool fresh;
   };
   Kept kept(const KeptKey& key, size_t bytes);
+  /// Working memory of the device; gives up what is cached where there is no other. Throws std::bad_alloc.
+  void* allocateWorking(size_t bytes);
   /// Copies host data into scratch memory of a slot of its own; the host data may go at once.
   const void* upload(const void* host, size_t bytes);
 
@@ -60,7 +63,7 @@ struct Context {
   Memory* memory;
 };
 
-/// Throws mora::Error with the operation's name if the last launch failed.
+/// Throws mora::Error with the operation's name if the last launch failed, DeviceLost if what failed came before it.
 void checkLaunch(const char* operation);
 
 }  // namespace mora::cuda

@@ -1,6 +1,6 @@
 // The few functions of cuBLAS that products need, as a table: filled from the real library, which is opened at run time
 // because most machines that build this have none, or by the emulator's stand-in. Values and argument orders are those
-// of cuBLAS 12 and 13; cublas.cpp compares them with the real header where there is one.
+// of cuBLAS 12 and 13; cublas_abi.cpp compares them with the real header where there is one.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -22,13 +22,14 @@ enum class CublasAlgorithm : int32_t { standard = -1 };
 /// Bits: partial sums of 16-bit products stay in f32.
 enum class CublasMath : int32_t { fullPrecisionSums = 16 };
 enum class CublasAtomics : int32_t { notAllowed = 0 };
+enum class CublasProperty : int32_t { major = 0, minor = 1 };
 
 /// C = alpha op(A) op(B) + beta C, all in columns: element (i, j) of A lies at A[i + j * lda]. op(A) is [m, k], op(B)
 /// [k, n], C [m, n]. alpha and beta point to float in host memory, read before the call returns.
 struct CublasTable {
   CublasStatus (*create)(CublasHandle* handle);
   CublasStatus (*destroy)(CublasHandle handle);
-  CublasStatus (*getVersion)(CublasHandle handle, int* version);  // 130400 is 13.4.0
+  CublasStatus (*getProperty)(CublasProperty property, int* value);  // needs no device
   CublasStatus (*setStream)(CublasHandle handle, cudaStream_t stream);
   CublasStatus (*setWorkspace)(CublasHandle handle, void* workspace, size_t bytes);
   CublasStatus (*setMathMode)(CublasHandle handle, CublasMath mode);
@@ -46,10 +47,21 @@ struct CublasTable {
                                        int batchCount, CublasCompute compute, CublasAlgorithm algorithm);
 };
 
-/// The library's functions; opened at the first call. Null, with the reason and the places that were searched in `why`,
-/// where it cannot be used.
-const CublasTable* openCublas(std::string& why);
-/// The same table by the emulator (test/simt); linked into the emulated library only.
-const CublasTable* emulatedCublas();
+/// A library that was opened.
+struct Cublas {
+  CublasTable table;
+  std::string path;
+
+  /// As "13.4".
+  std::string version() const;
+};
+
+/// The library in use, opened at the first call: newest first of those that a driver for CUDA `driver` (as 12040) serves.
+/// Null, with the reason and the places that were searched in `why`, where none can be used.
+const Cublas* openCublas(int driver, std::string& why);
+/// The one that is tried after the one in use, and in use from then on; null where there is no other.
+const Cublas* openNextCublas();
+/// The same functions by the emulator (test/simt); linked into the emulated library only.
+const Cublas* emulatedCublas();
 
 }  // namespace mora::cuda

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <vector>
 
+#include "core/error.h"
+
 namespace mora::cuda {
 namespace {
 
@@ -20,23 +22,31 @@ std::string capabilityText(const cudaDeviceProp& properties) {
   return std::to_string(properties.major) + "." + std::to_string(properties.minor);
 }
 
+int driverVersion() {
+  int version = 0;
+  cudaDriverGetVersion(&version);
+  return version;
+}
+
+#ifdef MORA_CUDA_EMULATED
+const Cublas* libraryInUse(std::string&) { return emulatedCublas(); }
+const Cublas* nextLibrary() { return nullptr; }
+#else
+const Cublas* libraryInUse(std::string& why) { return openCublas(driverVersion(), why); }
+const Cublas* nextLibrary() { return openNextCublas(); }
+#endif
+
 struct Devices {
   struct Usable {
     int runtimeIndex;
     cudaDeviceProp properties;
   };
   std::vector<Usable> usable;
-  const CublasTable* cublas = nullptr;
   std::string missing;
 
   Devices() {
     missing = findGpus();
-    if (!missing.empty()) return;
-#ifdef MORA_CUDA_EMULATED
-    cublas = emulatedCublas();
-#else
-    cublas = openCublas(missing);
-#endif
+    if (missing.empty()) libraryInUse(missing);
   }
 
  private:
@@ -44,8 +54,8 @@ struct Devices {
 };
 
 std::string driverProblem(cudaError_t error) {
-  int driver = 0, runtime = 0;
-  cudaDriverGetVersion(&driver);
+  int runtime = 0;
+  const int driver = driverVersion();
   cudaRuntimeGetVersion(&runtime);
   cudaGetLastError();
   const std::string wanted = "install NVIDIA's driver for CUDA " + versionText(runtime) + " or newer";
@@ -81,21 +91,28 @@ const Devices& devices() {
   return found;
 }
 
-std::string cublasVersion() {
-  CublasHandle handle = nullptr;
-  int version = 0;
-  const CublasTable& table = cublas();
-  if (table.create(&handle) != 0) return "";
-  table.getVersion(handle, &version);
-  table.destroy(handle);
-  return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100);
+const Cublas& library() {
+  std::string why;
+  return *libraryInUse(why);
 }
 
 }  // namespace
 
 std::string whatIsMissing() { return devices().missing; }
 
-const CublasTable& cublas() { return *devices().cublas; }
+const CublasTable& cublas() { return library().table; }
+
+CublasSession startCublas() {
+  std::string answers;
+  for (const Cublas* tried = &library(); tried; tried = nextLibrary()) {
+    CublasHandle handle = nullptr;
+    const CublasStatus status = tried->table.create(&handle);
+    if (status == 0) return {tried->table, handle};
+    answers += (answers.empty() ? "" : "; ") + tried->path + " (cuBLAS " + tried->version() +
+               "): " + tried->table.getStatusString(status);
+  }
+  throw Error("cublas", "cublasCreate failed in " + answers);
+}
 
 int32_t deviceCount() { return static_cast<int32_t>(devices().usable.size()); }
 
@@ -103,18 +120,16 @@ int runtimeIndex(int32_t device) { return devices().usable.at(static_cast<size_t
 
 Status deviceFacts(int32_t device, DeviceFacts* facts) {
   const cudaDeviceProp& properties = devices().usable.at(static_cast<size_t>(device)).properties;
-  int driver = 0, runtime = 0;
-  cudaDriverGetVersion(&driver);
+  int runtime = 0;
   cudaRuntimeGetVersion(&runtime);
-  static const std::string cublas = cublasVersion();
   std::snprintf(facts->name, sizeof facts->name, "%s", properties.name);
   facts->totalMemory = properties.totalGlobalMem;
   facts->threads = properties.multiProcessorCount;
   facts->fastBfloat16 = 1;
   facts->int8Products = 0;
-  std::snprintf(facts->detail, sizeof facts->detail, "compute capability %s, driver for CUDA %s, runtime %s, cuBLAS %s",
-                capabilityText(properties).c_str(), versionText(driver).c_str(), versionText(runtime).c_str(),
-                cublas.c_str());
+  std::snprintf(facts->detail, sizeof facts->detail, "compute capability %s, driver for CUDA %s, runtime %s, cuBLAS %s (%s)",
+                capabilityText(properties).c_str(), versionText(driverVersion()).c_str(), versionText(runtime).c_str(),
+                library().version().c_str(), library().path.c_str());
   return Status::ok;
 }
 

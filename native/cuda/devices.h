@@ -12,9 +12,18 @@ namespace mora::cuda {
 std::string whatIsMissing();
 /// cuBLAS, where nothing is missing.
 const CublasTable& cublas();
+/// A handle for the current device, and the library that made it: the next one that was found where the first cannot.
+/// Throws Error with what each answered.
+struct CublasSession {
+  const CublasTable& table;
+  CublasHandle handle;
+};
+CublasSession startCublas();
 int32_t deviceCount();
 /// CUDA's own number of a device.
 int runtimeIndex(int32_t device);
 Status deviceFacts(int32_t device, DeviceFacts* facts);
+/// Throws Error where this library holds no code that the device, which is the current one, can run.
+void requireCode(int device);
 
 }  // namespace mora::cuda

@@ -97,6 +97,22 @@ void multiply(Context& context, const TensorDesc& a, bool transposeA, const Tens
   context.products->multiply(n, m, k, batchOf(c), turned(right), turned(left), result, alpha, accumulate);
 }
 
+/// Whether a product is a column of rows times one element: cuBLAS would make a matrix product of it, in tiles of which
+/// one column is used.
+bool byOneElement(const TensorDesc& a, bool transposeA, const TensorDesc& b, const TensorDesc& c) {
+  return a.rank == 2 && !transposeA && elementsOf(b) == 1 && a.dtype == b.dtype && a.strides[0] == 1 &&
+         c.strides[0] == 1;
+}
+
+/// A column [n, 1] of side by side elements as one row.
+TensorDesc asRow(const TensorDesc& column) {
+  TensorDesc row = column;
+  row.shape[0] = 1;
+  row.shape[1] = row.strides[0] = column.shape[0];
+  row.strides[1] = 1;
+  return row;
+}
+
 }  // namespace
 
 void matmul(Context& context, TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, TensorDesc c, float alpha,
@@ -106,6 +122,8 @@ void matmul(Context& context, TensorDesc a, bool transposeA, TensorDesc b, bool 
     if (!accumulate) fill(context, c, 0);
     return;
   }
+  if (byOneElement(a, transposeA, b, c))
+    return multiplyByElement(context, asRow(a), b, asRow(c), alpha, accumulate);
   const DType dtype = a.dtype == b.dtype ? a.dtype : DType::f32;
   a = suited(context, kSlotA, a, dtype);
   b = suited(context, kSlotB, b, dtype);

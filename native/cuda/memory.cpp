@@ -48,7 +48,7 @@ bool Memory::addSegment(size_t bytes) {
     if (size != exact && limit_ > 0 && held() + size > limit_) continue;
     auto* const base = static_cast<std::byte*>(allocateFromSystem(size));
     if (!base) continue;
-    segments_.push_back(std::make_unique<Segment>(Segment{base, size, Arena(size)}));
+    segments_.push_back(std::make_unique<Segment>(Segment{base, size, Arena(size), 0}));
     segmentBytes_ += size;
     return true;
   }
@@ -62,7 +62,7 @@ void* Memory::allocateFromSystem(size_t bytes) {
   return nullptr;
 }
 
-void Memory::release(void* data, const std::function<void(uint64_t bytes)>& released) {
+void Memory::release(void* data, const std::function<uint64_t(uint64_t bytes)>& released) {
   const std::lock_guard lock(mutex_);
   auto* const block = static_cast<std::byte*>(data);
   for (const std::unique_ptr<Segment>& segment : segments_) {
@@ -71,7 +71,7 @@ void Memory::release(void* data, const std::function<void(uint64_t bytes)>& rele
     segment->arena.release(static_cast<uint64_t>(block - segment->base));
     const uint64_t bytes = before - segment->arena.inUse();
     blockBytes_ -= bytes;
-    if (released) released(bytes);
+    if (released) segment->lastUse = released(bytes);
     return;
   }
   throw std::logic_error("released a block that is in no segment");
@@ -93,11 +93,11 @@ void Memory::releaseWorking(void* data, size_t bytes) {
   workingBytes_ -= bytes;
 }
 
-std::vector<void*> Memory::takeUnused() {
+std::vector<void*> Memory::takeUnused(uint64_t issued) {
   const std::lock_guard lock(mutex_);
   std::vector<void*> unused;
   std::erase_if(segments_, [&](const std::unique_ptr<Segment>& segment) {
-    if (segment->arena.inUse() > 0) return false;
+    if (segment->arena.inUse() > 0 || segment->lastUse > issued) return false;
     unused.push_back(segment->base);
     segmentBytes_ -= segment->bytes;
     return true;

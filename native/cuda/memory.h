@@ -14,21 +14,23 @@ namespace mora::cuda {
 
 class Memory {
  public:
-  /// `total`: bytes of the device, the first limit.
-  Memory(int device, uint64_t total) : device_(device), limit_(total) {}
+  /// `limit`: bytes, the first one.
+  Memory(int device, uint64_t limit) : device_(device), limit_(limit) {}
 
   /// `full`: the limit allows the block, but the system has no memory for it.
   enum class Outcome { ok, overLimit, full };
   Outcome allocate(size_t bytes, void** data);
-  /// `released` gets the block's bytes before anybody else can have them.
-  void release(void* data, const std::function<void(uint64_t bytes)>& released = {});
+  /// `released` gets the block's bytes before anybody else can have them, and tells how many operations the stream was
+  /// given by then: the last of them may use the block.
+  void release(void* data, const std::function<uint64_t(uint64_t bytes)>& released = {});
 
   /// Working space of operations and libraries, beside the blocks: null when there is none.
   void* allocateWorking(size_t bytes);
   void releaseWorking(void* data, size_t bytes);
 
-  /// Takes the segments without a live block out; the caller frees them with cudaFree when nothing works on them.
-  std::vector<void*> takeUnused();
+  /// Takes the segments without a live block out of which none was used after the first `issued` operations; the caller
+  /// frees them with cudaFree when nothing works on them.
+  std::vector<void*> takeUnused(uint64_t issued = ~uint64_t{0});
 
   MemoryFigures figures();
   void setLimit(uint64_t bytes);
@@ -39,6 +41,7 @@ class Memory {
     std::byte* base;
     uint64_t bytes;
     Arena arena;
+    uint64_t lastUse = 0;  // operations that were enqueued when a block of it was released last
   };
 
   std::byte* allocateInSegments(size_t bytes);

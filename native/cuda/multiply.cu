@@ -21,7 +21,41 @@ __global__ void multiplyKernel(Rows<const T> a, Rows<const float> b, Rows<float>
   });
 }
 
+/// target = (accumulate ? target : 0) + scale a b of one element b.
+template <typename T, typename U, int N>
+__global__ void scaleKernel(Rows<const T> a, const T* b, Rows<U> target, int64_t rows, int64_t columns, float scale,
+                            bool accumulate) {
+  const float factor = toFloat(*b);
+  forPieces(rows, columns / N, [&](int64_t row, int64_t piece) {
+    float values[N], before[N] = {};
+    load(a.at(row) + piece * N, values);
+    if (accumulate) load(target.at(row) + piece * N, before);
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] = fmaf(scale * values[i], factor, before[i]);
+    store(values, target.at(row) + piece * N);
+  });
+}
+
 }  // namespace
+
+void multiplyByElement(Context& context, TensorDesc a, TensorDesc b, TensorDesc target, float scale, bool accumulate) {
+  const int64_t rows = a.shape[0], columns = columnsOf(a);
+  if (rows == 0 || columns == 0) return;
+  expectCost(bytesOf(a) + (accumulate ? bytesOf(target) : 0), bytesOf(target));
+  withFloatType(a.dtype, "matmul", [&](auto from) {
+    withFloatType(target.dtype, "matmul", [&](auto to) {
+      using T = decltype(from);
+      using U = decltype(to);
+      constexpr int kWide = kVectorWidth<T, U>;
+      withWidth<kWide>(allRowsFit(kWide, a, target), [&](auto width) {
+        const PieceGrid sizes = pieceGrid(rows, columns / width);
+        launch(scaleKernel<T, U, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(a),
+               static_cast<const T*>(b.data), rowsOf<U>(target), rows, columns, scale, accumulate);
+      });
+    });
+  });
+  checkLaunch("matmul");
+}
 
 void multiply(Context& context, TensorDesc a, TensorDesc b, TensorDesc target, float scale, bool accumulate) {
   const int64_t rows = a.shape[0], columns = columnsOf(a);

@@ -6,8 +6,8 @@
 
 namespace mora::cuda {
 
-Products::Products(const CublasTable& cublas, cudaStream_t stream, void* workspace) : cublas_(cublas) {
-  check(cublas_.create(&handle_), "cublasCreate");
+Products::Products(const CublasTable& cublas, CublasHandle handle, cudaStream_t stream, void* workspace)
+    : cublas_(cublas), handle_(handle) {
   check(cublas_.setStream(handle_, stream), "cublasSetStream");
   check(cublas_.setMathMode(handle_, CublasMath::fullPrecisionSums), "cublasSetMathMode");
   check(cublas_.setAtomicsMode(handle_, CublasAtomics::notAllowed), "cublasSetAtomicsMode");

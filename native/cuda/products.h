@@ -9,8 +9,9 @@ class Products {
   /// What NVIDIA recommends for Hopper; older devices use less of it.
   static constexpr size_t kWorkspace = size_t{32} << 20;
 
-  /// `workspace`: kWorkspace bytes of device memory. Throws Error. Lives as long as the process.
-  Products(const CublasTable& cublas, cudaStream_t stream, void* workspace);
+  /// `handle`: of the library, for the stream's device. `workspace`: kWorkspace bytes of device memory. Throws Error.
+  /// Lives as long as the process.
+  Products(const CublasTable& cublas, CublasHandle handle, cudaStream_t stream, void* workspace);
 
   /// Whether products of f32 operands may round them to TF32; not at first.
   void allowTf32(bool allow) { allowTf32_ = allow; }
@@ -30,7 +31,7 @@ class Products {
   void check(CublasStatus status, const char* what) const;
 
   const CublasTable& cublas_;
-  CublasHandle handle_ = nullptr;
+  CublasHandle handle_;
   bool allowTf32_ = false;
 };
 

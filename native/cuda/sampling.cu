@@ -112,22 +112,40 @@ struct Selected {
   Amount before;
 };
 
+/// Amounts of 64 bits by bins, in halves of 32: GPUs add those in shared memory with one instruction, and 64 bits in a
+/// loop that tries again. Most amounts leave the upper half alone.
+struct Bins {
+  uint32_t low[kBins], high[kBins];
+
+  __device__ __forceinline__ void clear() {
+    for (unsigned bin = threadIdx.x; bin < kBins; bin += blockDim.x) low[bin] = high[bin] = 0;
+  }
+  __device__ __forceinline__ void add(unsigned bin, Amount amount) {
+    const auto lower = static_cast<uint32_t>(amount);
+    const uint32_t before = atomicAdd(&low[bin], lower);
+    const uint32_t carry = before + lower < before ? 1 : 0;
+    const uint32_t upper = static_cast<uint32_t>(amount >> 32) + carry;
+    if (upper > 0) atomicAdd(&high[bin], upper);
+  }
+  __device__ __forceinline__ Amount operator[](unsigned bin) const { return Amount{high[bin]} << 32 | low[bin]; }
+};
+
 /// The largest key at which the running sum of amount(key), from the largest key down, exceeds `target`, which is below
 /// the sum of all.
 template <typename T, int N, typename Of>
 __device__ Selected selectKey(const Row<T, N>& row, Amount target, Of&& amount) {
-  MORA_SHARED(Amount, bins, [kBins]);
+  MORA_SHARED(Bins, bins, );
   MORA_SHARED(Selected, next, );
   Selected selected{0, 0};
   for (int shift = 24; shift >= 0; shift -= 8) {
-    for (unsigned bin = threadIdx.x; bin < kBins; bin += blockDim.x) bins[bin] = 0;
+    bins.clear();
     __syncthreads();
     row.forEach([&](int64_t, float logit) {
       const uint32_t key = keyOf(logit);
       // Of a number of 64 bits, for a shift by 32 must leave nothing.
       if ((uint64_t{key ^ selected.key}) >> (shift + 8) != 0) return;
       const Amount added = amount(key);
-      if (added > 0) atomicAdd(&bins[key >> shift & (kBins - 1)], added);
+      if (added > 0) bins.add(key >> shift & (kBins - 1), added);
     });
     __syncthreads();
     if (threadIdx.x < kWarp) {

@@ -16,13 +16,15 @@ Staging::Slice Staging::take(size_t bytes) {
   released_.wait(lock, [&] { return head_ + size <= tail_ + kBytes; });
   std::byte* const data = base_ + head_ % kBytes;
   head_ += size;
-  return {data, head_};
+  taken_.push_back({head_, false});
+  return Slice(data, [this, end = head_](std::byte*) { release(end); });
 }
 
-void Staging::release(const Slice& slice) {
+void Staging::release(uint64_t end) {
   {
     const std::lock_guard lock(mutex_);
-    tail_ = std::max(tail_, slice.end);
+    std::find_if(taken_.begin(), taken_.end(), [&](const Taken& slice) { return slice.end == end; })->released = true;
+    for (; !taken_.empty() && taken_.front().released; taken_.pop_front()) tail_ = taken_.front().end;
   }
   released_.notify_one();
 }

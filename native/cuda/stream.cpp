@@ -1,6 +1,7 @@
 #include "cuda/stream.h"
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <future>
 #include <new>
@@ -8,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "cuda/check.h"
 #include "cuda/device_report.h"
+#include "cuda/devices.h"
 
 namespace mora {
 
@@ -24,17 +25,19 @@ int attributeOf(int device, cudaDeviceAttr attribute) {
   return value;
 }
 
-/// Makes the device the calling thread's, and tells its memory.
+/// Makes the device the calling thread's, and tells how much of its memory may be used at first.
 uint64_t useDevice(int device) {
   check(cudaSetDevice(device), "opening the device");
+  cuda::requireCode(device);
   size_t unused = 0, total = 0;
   check(cudaMemGetInfo(&unused, &total), "asking for the device's memory");
-  return total;
+  // What is shared with the host is the operating system's and everybody's too.
+  return attributeOf(device, cudaDevAttrIntegrated) != 0 ? unused / 5 * 4 : total;
 }
 
 }  // namespace
 
-Stream::Stream(int device, const cuda::CublasTable& cublas)
+Stream::Stream(int device)
     : worker_(*new Worker),
       memory_(device, useDevice(device)),
       completions_(device),
@@ -42,7 +45,8 @@ Stream::Stream(int device, const cuda::CublasTable& cublas)
   check(cudaStreamCreateWithFlags(&context_.stream, cudaStreamNonBlocking), "a stream");
   void* const workspace = memory_.allocateWorking(cuda::Products::kWorkspace);
   if (!workspace) throw std::bad_alloc();
-  products_.emplace(cublas, context_.stream, workspace);
+  const cuda::CublasSession cublas = cuda::startCublas();
+  products_.emplace(cublas.table, cublas.handle, context_.stream, workspace);
   context_.multiprocessors = attributeOf(device, cudaDevAttrMultiProcessorCount);
   context_.sharedBytesPerBlock = static_cast<size_t>(attributeOf(device, cudaDevAttrMaxSharedMemoryPerBlockOptin));
   context_.products = &*products_;
@@ -53,22 +57,32 @@ Stream::Stream(int device, const cuda::CublasTable& cublas)
 }
 
 Status Stream::enqueue(const char* operation, Work work, Cost cost) {
+  if (lost_) return Status::failed;
+  ++enqueued_;
   const bool taken = worker_.enqueue([this, task = Task{operation, std::move(work), std::move(cost)}] { run(task); });
   return taken ? Status::ok : Status::failed;
 }
 
 void Stream::run(const Task& task) {
-  if (profile_.on())
+  context_.issued = issued_;
+  if (lost_) {
+    // Its callback tells why.
+  } else if (profile_.on()) {
     runTimed(task);
-  else
+  } else {
     guarded(task.operation, [&] { task.work(context_); });
-  // Which operations are done is looked at when there is nothing else to issue, and now and then.
+  }
+  // Which operations are done is looked at now and then: each look costs an event and wakes a thread.
   constexpr uint64_t kOften = 32;
-  const uint64_t issued = ++issued_;
-  if (worker_.depth() > 1 && issued - marked_ < kOften) return;
-  marked_ = issued;
-  guarded("mark",
-          [&] { completions_.whenReached(context_.stream, [this, issued](cudaError_t) { finished_ = issued; }); });
+  if (++issued_ % kOften == 0) guarded("mark", [&] { mark(); });
+}
+
+void Stream::mark() {
+  if (lost_) {
+    finished_ = issued_.load();
+    return;
+  }
+  completions_.whenReached(context_.stream, [this, issued = issued_.load()](cudaError_t) { finished_ = issued; });
 }
 
 void Stream::runTimed(const Task& task) {
@@ -103,6 +117,8 @@ template <typename Body>
 void Stream::guarded(const char* operation, Body&& body) {
   try {
     body();
+  } catch (const cuda::DeviceLost& lost) {
+    lose(operation, lost);
   } catch (const std::bad_alloc&) {
     remember(operation, Status::outOfMemory, "the device has no memory left for working space");
   } catch (const std::exception& failure) {
@@ -120,39 +136,62 @@ void Stream::remember(const char* operation, Status status, std::string message)
   std::snprintf(error_.message, sizeof error_.message, "%s", message.c_str());
 }
 
+void Stream::lose(const char* operation, const cuda::DeviceLost& lost) {
+  // With this variable set, launches wait for their kernel: the one that hears of the error is its cause.
+  const char* const blocking = std::getenv("CUDA_LAUNCH_BLOCKING");
+  const std::lock_guard lock(errorMutex_);
+  if (lost_) return;
+  failure_ = cuda::errorOf(lost);
+  if (blocking && std::strcmp(blocking, "1") == 0) {
+    std::snprintf(failure_.operation, sizeof failure_.operation, "%s", operation);
+    std::snprintf(failure_.message, sizeof failure_.message, "%s (CUDA error %d); this process cannot use the GPU any more",
+                  lost.what(), static_cast<int>(lost.error()));
+  }
+  lost_ = true;
+}
+
+StreamError Stream::failure() {
+  const std::lock_guard lock(errorMutex_);
+  return failure_;
+}
+
 StreamError Stream::takeError() {
   StreamError error{};
   const std::lock_guard lock(errorMutex_);
   std::swap(error, error_);
-  return error;
+  return error.status == Status::ok ? failure_ : error;
 }
 
 Status Stream::callback(void (*done)(void*, const StreamError*), void* user) {
-  return enqueue("callback", [this, done, user](Context&) { deliver(done, user); });
+  return worker_.enqueue([this, done, user] { deliver(done, user); }) ? Status::ok : Status::failed;
 }
 
 void Stream::deliver(void (*done)(void*, const StreamError*), void* user) {
   StreamError error = takeError();
+  // Copies to the host that came before may still write there: what waits for them must not go on sooner.
+  const auto fail = [&] { completions_.afterOthers([error, done, user] { done(user, &error); }); };
+  if (lost_) return fail();
   try {
     const cuda::Staging::Slice slice = staging_.take(sizeof(cuda::DeviceReport));
-    check(cudaMemcpyAsync(slice.data, context_.report, sizeof(cuda::DeviceReport), cudaMemcpyDeviceToHost,
+    check(cudaMemcpyAsync(slice.get(), context_.report, sizeof(cuda::DeviceReport), cudaMemcpyDeviceToHost,
                           context_.stream),
           "reading the report");
     check(cudaMemsetAsync(context_.report, 0, sizeof(cuda::DeviceReport), context_.stream), "clearing the report");
     completions_.whenReached(context_.stream, [this, error, slice, done, user](cudaError_t device) mutable {
+      if (device != cudaSuccess) lose("synchronize", cuda::DeviceLost(device));
+      if (error.status == Status::ok) error = failure();
       cuda::DeviceReport report;
-      std::memcpy(&report, slice.data, sizeof report);
-      staging_.release(slice);
-      if (error.status == Status::ok && device != cudaSuccess) error = cuda::errorOf(device);
+      std::memcpy(&report, slice.get(), sizeof report);
       if (error.status == Status::ok) error = cuda::errorOf(report);
       done(user, &error);
     });
-  } catch (const std::exception& failure) {
+    return guarded("mark", [&] { mark(); });
+  } catch (...) {
     // Whoever waits must hear of it, even if nothing can be enqueued any more.
-    remember("synchronize", Status::failed, failure.what());
-    const StreamError instead = takeError();
-    done(user, error.status == Status::ok ? &instead : &error);
+    guarded("synchronize", [] { throw; });
   }
+  if (error.status == Status::ok) error = takeError();
+  fail();
 }
 
 void Stream::shutdown() {
@@ -165,16 +204,19 @@ Status Stream::allocate(size_t bytes, void** data) {
   Outcome outcome = memory_.allocate(bytes, data);
   if (outcome == Outcome::full) {
     // What is cached may serve in other pieces, once nothing works on it.
-    const auto freed = std::make_shared<std::promise<void>>();
-    const Status status = enqueue("trim", [work = freeing(memory_.takeUnused()), freed](Context& context) {
-      work(context);
-      freed->set_value();
-    });
-    if (status != Status::ok) return Status::outOfMemory;
-    freed->get_future().wait();
+    auto freed = std::make_shared<std::promise<void>>();
+    std::future<void> done = freed->get_future();
+    // Where it never runs, the promise goes with it and the future wakes all the same.
+    const Status status =
+        enqueue("trim", [work = freeing(memory_.takeUnused()), freed = std::move(freed)](Context& context) {
+          work(context);
+          freed->set_value();
+        });
+    if (status == Status::ok) done.wait();
     outcome = memory_.allocate(bytes, data);
   }
-  return outcome == Outcome::ok ? Status::ok : Status::outOfMemory;
+  if (outcome == Outcome::ok) return Status::ok;
+  return lost_ ? Status::failed : Status::outOfMemory;
 }
 
 void Stream::release(void* data) {
@@ -182,9 +224,10 @@ void Stream::release(void* data) {
   // What reads a block after its release, or before it is written again, finds NaN.
   memory_.release(data, [&](uint64_t bytes) {
     enqueue("release", [=](Context& context) { cudaMemsetAsync(data, 0xff, bytes, context.stream); });
+    return enqueued_.load();
   });
 #else
-  memory_.release(data);
+  memory_.release(data, [&](uint64_t) { return enqueued_.load(); });
 #endif
 }
 

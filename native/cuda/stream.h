@@ -12,6 +12,7 @@
 #include "core/backend.h"
 #include "core/profile.h"
 #include "core/worker.h"
+#include "cuda/check.h"
 #include "cuda/memory.h"
 #include "cuda/products.h"
 #include "cuda/scratch.h"
@@ -22,13 +23,15 @@ struct Stream {
  public:
   using Work = std::function<void(cuda::Context&)>;
 
-  /// Throws Error or std::bad_alloc where the device has no room or doesn't answer.
-  Stream(int device, const cuda::CublasTable& cublas);
+  /// Throws Error, DeviceLost or std::bad_alloc where the device has no room or doesn't answer.
+  explicit Stream(int device);
   ~Stream() = delete;  // lives as long as the process: at exit `shutdown` stops it
 
   Status enqueue(const char* operation, Work work, Cost cost = Cost());
   Status callback(void (*done)(void*, const StreamError*), void* user);
   uint64_t depth() { return worker_.depth() + issued_ - finished_; }
+  /// Why the device is lost; status ok as long as it isn't.
+  StreamError failure();
   void shutdown();
 
   Status allocate(size_t bytes, void** data);
@@ -51,6 +54,9 @@ struct Stream {
   template <typename Body>
   void guarded(const char* operation, Body&& body);
   void remember(const char* operation, Status status, std::string message);
+  /// From here on nothing is issued any more, and whoever waits or enqueues hears why.
+  void lose(const char* operation, const cuda::DeviceLost& lost);
+  void mark();
   void deliver(void (*done)(void*, const StreamError*), void* user);
   Work freeing(std::vector<void*> segments);
   StreamError takeError();
@@ -64,10 +70,10 @@ struct Stream {
   cuda::Context context_{};
   Profile profile_;
 
-  std::atomic<uint64_t> issued_ = 0, finished_ = 0;
-  uint64_t marked_ = 0;  // of issued_, what finished_ will say next
+  std::atomic<uint64_t> enqueued_ = 0, issued_ = 0, finished_ = 0;
+  std::atomic<bool> lost_ = false;  // failure_ says why
   std::mutex errorMutex_;
-  StreamError error_{};
+  StreamError error_{}, failure_{};
 };
 
 }  // namespace mora

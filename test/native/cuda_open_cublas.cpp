@@ -36,7 +36,7 @@ void aFolderThatIsNamedIsTheOnlyOne() {
   inChild([&] {
     setenv("MORA_CUBLAS", folder.c_str(), 1);
     std::string why;
-    CHECK(mora::cuda::openCublas(why) == nullptr);
+    CHECK(mora::cuda::openCublas(13000, why) == nullptr);
     CHECK(contains(why, "cuBLAS (libcublas.so.13 or libcublas.so.12"));
     CHECK(contains(why, "was not found in " + folder.string() + " ("));
     CHECK(contains(why, (folder / "libcublas.so.12").string() + ": "));
@@ -51,7 +51,7 @@ void elseItIsLookedForWhereItIsInstalled() {
     setenv("CUDA_HOME", "/somewhere/cuda", 1);
     setenv("HOME", "/nobody", 1);
     std::string why;
-    if (mora::cuda::openCublas(why)) return;  // a machine that has it
+    if (mora::cuda::openCublas(13000, why)) return;  // a machine that has it
     for (const char* place :
          {"the loader's path, ", "/somewhere/cuda/lib64, ", "/usr/local/cuda/lib64, ", "MORA_CUBLAS"})
       CHECK(contains(why, place));

@@ -11,7 +11,6 @@
 
 #include "check.h"
 #include "cuda/check.h"
-#include "cuda/devices.h"
 #include "wait.h"
 
 using mora::Status;
@@ -25,7 +24,7 @@ namespace {
 /// Streams live as long as the process.
 Stream& newStream() {
   static auto* const streams = new std::vector<Stream*>;
-  streams->push_back(new Stream(0, mora::cuda::cublas()));
+  streams->push_back(new Stream(0));
   return *streams->back();
 }
 
@@ -154,6 +153,56 @@ void aFullDeviceGivesUpWhatIsCached() {
   CHECK(stream.memory().figures().cached == 0);
 }
 
+void aFullDeviceGivesUpWhatIsCachedForScratchToo() {
+  Stream& stream = newStream();
+  size_t unused = 0, total = 0;
+  CHECK(cudaMemGetInfo(&unused, &total) == cudaSuccess);
+  stream.memory().setLimit(0);
+  void* most = nullptr;
+  CHECK(stream.allocate(unused / 4 * 3, &most) == Status::ok);
+  // Released while an operation that uses it waits: its segment must not go before that has run.
+  std::promise<void> opened;
+  stream.enqueue("gate", [&](Context&) { opened.get_future().wait(); });
+  stream.enqueue("scratch", [&](Context& context) { context.scratch(0, unused / 2); });
+  stream.enqueue("use", [=](Context& context) {
+    mora::cuda::check(cudaMemsetAsync(most, 1, 1000, context.stream), "the segment");
+  });
+  stream.release(most);
+  opened.set_value();
+  const StreamError tooSoon = wait(stream);
+  CHECK(tooSoon.status == Status::outOfMemory && std::strcmp(tooSoon.operation, "scratch") == 0);
+  stream.enqueue("scratch", [&](Context& context) { context.scratch(0, unused / 2); });
+  CHECK(wait(stream).status == Status::ok);
+  CHECK(stream.trim() == Status::ok && wait(stream).status == Status::ok);
+}
+
+void slicesComeBackWhereACopyFails() {
+  Stream& stream = newStream();
+  const std::vector<unsigned char> there(mora::cuda::Staging::kPiece);
+  int nothing = 0;
+  // More than the ring holds: a slice that stayed taken would make a later one wait for ever.
+  for (int i = 0; i < 9; ++i) {
+    stream.enqueue("copy", [&](Context& context) { copyToDevice(context, &nothing, there.data(), there.size()); });
+    const StreamError error = wait(stream);
+    CHECK(error.status == Status::failed && std::strstr(error.message, "copying to the device: invalid argument"));
+  }
+  copiesGoThereAndBack();
+}
+
+void aLostDeviceSaysSoToAllWhoWaitOrAsk() {
+  Stream& stream = newStream();
+  bool ran = false;
+  stream.enqueue("kernel", [](Context&) { throw mora::cuda::DeviceLost(cudaErrorIllegalAddress); });
+  stream.enqueue("after", [&](Context&) { ran = true; });
+  for (int i = 0; i < 3; ++i) {
+    const StreamError error = wait(stream);
+    CHECK(error.status == Status::failed && std::strstr(error.message, "an illegal memory access was encountered"));
+  }
+  CHECK(!ran && stream.failure().status == Status::failed && stream.depth() == 0);
+  CHECK(stream.enqueue("late", [&](Context&) { ran = true; }) == Status::failed);
+  stream.shutdown();
+}
+
 void shutdownDropsWhatHasNotStarted() {
   Stream& stream = newStream();
   std::promise<void> reached, opened;
@@ -195,6 +244,9 @@ int main() {
   aReportOfTheDeviceReadsLikeTheCpus();
   theDepthFallsToNothing();
   aFullDeviceGivesUpWhatIsCached();
+  aFullDeviceGivesUpWhatIsCachedForScratchToo();
+  slicesComeBackWhereACopyFails();
+  aLostDeviceSaysSoToAllWhoWaitOrAsk();
   shutdownDropsWhatHasNotStarted();
   theProfileCountsOperations();
   return mora::test::finish();

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "simt/device_memory.h"
+#include "simt/injected_faults.h"
 #include "simt/settings.h"
 #include "simt/streams.h"
 #include "simt/trace.h"
@@ -27,12 +28,13 @@ using mora::cuda::CublasCompute;
 using mora::cuda::CublasHandle;
 using mora::cuda::CublasMath;
 using mora::cuda::CublasOperation;
+using mora::cuda::CublasProperty;
 using mora::cuda::CublasStatus;
 using mora::cuda::CublasTable;
 using mora::cuda::CublasType;
 
 constexpr CublasStatus kSuccess = 0, kInvalidValue = 7, kExecutionFailed = 13, kNotSupported = 15;
-constexpr int kVersion = 130400;
+constexpr int kVersion[] = {13, 4, 0};
 
 struct Handle {
   cudaStream_t stream = nullptr;
@@ -153,6 +155,7 @@ bool known(CublasType type) { return type == CublasType::f32 || type == CublasTy
 
 CublasStatus enqueueProduct(CublasHandle handle, const Product& product) {
   const auto [m, n, k, count] = std::array{product.m, product.n, product.k, product.count};
+  if (const CublasStatus fault = cublasFault()) return fault;
   if (!handle || m < 0 || n < 0 || k < 0 || count < 0) return kInvalidValue;
   const int64_t rowsA = product.transposeA ? k : m, columnsA = product.transposeA ? m : k;
   const int64_t rowsB = product.transposeB ? n : k, columnsB = product.transposeB ? k : n;
@@ -195,6 +198,7 @@ CublasStatus enqueueProduct(CublasHandle handle, const Product& product) {
 }
 
 CublasStatus create(CublasHandle* handle) {
+  if (const CublasStatus fault = cublasFault()) return fault;
   *handle = new Handle;
   return kSuccess;
 }
@@ -204,8 +208,8 @@ CublasStatus destroy(CublasHandle handle) {
   return kSuccess;
 }
 
-CublasStatus getVersion(CublasHandle, int* version) {
-  *version = kVersion;
+CublasStatus getProperty(CublasProperty property, int* value) {
+  *value = kVersion[static_cast<int>(property)];
   return kSuccess;
 }
 
@@ -226,6 +230,12 @@ const char* getStatusString(CublasStatus status) {
   switch (status) {
     case kSuccess:
       return "the function completed successfully";
+    case 1:
+      return "the library was not initialized";
+    case 3:
+      return "the resource allocation failed";
+    case 14:
+      return "an internal operation failed";
     case kInvalidValue:
       return "an unsupported or invalid value was passed";
     case kExecutionFailed:
@@ -279,10 +289,10 @@ CublasStatus gemmEx(CublasHandle handle, CublasOperation operationA, CublasOpera
 
 }  // namespace simt
 
-const mora::cuda::CublasTable* mora::cuda::emulatedCublas() {
+const mora::cuda::Cublas* mora::cuda::emulatedCublas() {
   static constexpr CublasTable table{.create = simt::create,
                                      .destroy = simt::destroy,
-                                     .getVersion = simt::getVersion,
+                                     .getProperty = simt::getProperty,
                                      .setStream = simt::setStream,
                                      .setWorkspace = simt::setWorkspace,
                                      .setMathMode = simt::setMathMode,
@@ -290,5 +300,6 @@ const mora::cuda::CublasTable* mora::cuda::emulatedCublas() {
                                      .getStatusString = simt::getStatusString,
                                      .gemmEx = simt::gemmEx,
                                      .gemmStridedBatchedEx = simt::gemmStridedBatchedEx};
-  return &table;
+  static const Cublas library{table, "emulated"};
+  return &library;
 }

@@ -6,6 +6,7 @@
 #include "simt/device_code.h"
 #include "simt/errors.h"
 #include "simt/grid.h"
+#include "simt/injected_faults.h"
 #include "simt/report.h"
 #include "simt/settings.h"
 #include "simt/streams.h"
@@ -41,6 +42,10 @@ cudaError_t refusal(const Grid& grid) {
 
 void launch(const void* kernel, dim3 blocks, dim3 threads, size_t sharedBytes, cudaStream_t stream,
             std::function<void()> thread) {
+  if (const cudaError_t fault = deviceFault()) {
+    failed(fault);
+    return;
+  }
   const auto grid = std::make_shared<Grid>(Grid{kernel, blocks, threads, sharedBytes, std::move(thread), 0});
   const cudaError_t error =
       resolve(stream)->device != currentDevice() ? cudaErrorInvalidResourceHandle : refusal(*grid);
@@ -70,11 +75,19 @@ void launch(const void* kernel, dim3 blocks, dim3 threads, size_t sharedBytes, c
 
 }  // namespace simt
 
-/// Dynamic shared memory beyond 48 KiB must be asked for, up to 227 KiB.
+/// Dynamic shared memory beyond 48 KiB must be asked for, up to what the device gives.
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
   if (attribute == cudaFuncAttributePreferredSharedMemoryCarveout) return cudaSuccess;
-  if (value < 0 || static_cast<size_t>(value) > simt::kSharedBytesOptIn) return simt::failed(cudaErrorInvalidValue);
+  if (value < 0 || static_cast<size_t>(value) > simt::sharedBytesOptIn()) return simt::failed(cudaErrorInvalidValue);
   const std::lock_guard lock(simt::mutex);
   simt::optedIn[kernel] = static_cast<size_t>(value);
+  return cudaSuccess;
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void*) {
+  SIMT_ANSWER_FAULT();
+  if (!simt::settings().code) return simt::failed(cudaErrorNoKernelImageForDevice);
+  const int version = simt::settings().capability;
+  *attributes = {0, static_cast<int>(simt::kThreadsPerBlock), 32, version, version};
   return cudaSuccess;
 }

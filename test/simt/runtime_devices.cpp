@@ -5,6 +5,7 @@
 #include "simt/block.h"
 #include "simt/device_memory.h"
 #include "simt/errors.h"
+#include "simt/injected_faults.h"
 #include "simt/settings.h"
 #include "simt/streams.h"
 
@@ -52,8 +53,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   std::memset(properties->uuid.bytes, device + 1, sizeof properties->uuid.bytes);
   properties->totalGlobalMem = settings().memory;
   properties->sharedMemPerBlock = simt::kSharedBytes;
-  properties->sharedMemPerBlockOptin = simt::kSharedBytesOptIn;
-  properties->sharedMemPerMultiprocessor = simt::kSharedBytesOptIn + 1024;
+  properties->sharedMemPerBlockOptin = simt::sharedBytesOptIn();
+  properties->sharedMemPerMultiprocessor = simt::sharedBytesOptIn() + 1024;
   properties->regsPerBlock = 65536;
   properties->warpSize = simt::kWarp;
   properties->maxThreadsPerBlock = simt::kThreadsPerBlock;
@@ -65,6 +66,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->minor = settings().capability % 10;
   properties->multiProcessorCount = settings().multiprocessors;
   properties->l2CacheSize = 50 << 20;
+  properties->integrated = settings().integrated;
   properties->pciBusID = device + 1;
   return cudaSuccess;
 }
@@ -78,6 +80,9 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
       *value = properties.multiProcessorCount;
+      return cudaSuccess;
+    case cudaDevAttrIntegrated:
+      *value = properties.integrated;
       return cudaSuccess;
     case cudaDevAttrComputeCapabilityMajor:
       *value = properties.major;
@@ -93,11 +98,13 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
 }
 
 cudaError_t cudaDeviceSynchronize() {
+  SIMT_ANSWER_FAULT();
   simt::waitForDevice(simt::currentDevice());
   return cudaSuccess;
 }
 
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  SIMT_ANSWER_FAULT();
   *total = settings().memory;
   *free = *total - simt::DeviceMemory::instance().used(simt::currentDevice());
   return cudaSuccess;

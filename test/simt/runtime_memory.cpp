@@ -11,6 +11,7 @@
 
 #include "simt/device_memory.h"
 #include "simt/errors.h"
+#include "simt/injected_faults.h"
 #include "simt/settings.h"
 #include "simt/streams.h"
 #include "simt/trace.h"
@@ -74,6 +75,7 @@ bool plausible(const void* address, size_t bytes, bool isDevice) {
 }
 
 cudaError_t enqueueCopy(Copy copy, cudaMemcpyKind kind, cudaStream_t stream, bool wait) {
+  SIMT_ANSWER_FAULT();
   if (copy.width == 0 || copy.height == 0) return cudaSuccess;
   const DeviceMemory& memory = DeviceMemory::instance();
   bool toDevice = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
@@ -101,6 +103,7 @@ cudaError_t enqueueCopy(Copy copy, cudaMemcpyKind kind, cudaStream_t stream, boo
 }
 
 cudaError_t enqueueMemset(void* target, int value, size_t bytes, cudaStream_t stream) {
+  SIMT_ANSWER_FAULT();
   if (bytes == 0) return cudaSuccess;
   if (!plausible(target, bytes, true)) return failed(cudaErrorInvalidValue);
   simt::TraceEntry entry{"memset", "memset"};
@@ -115,19 +118,23 @@ cudaError_t enqueueMemset(void* target, int value, size_t bytes, cudaStream_t st
 
 cudaError_t cudaMalloc(void** address, size_t bytes) {
   *address = nullptr;
+  SIMT_ANSWER_FAULT();
   if (bytes == 0) return cudaSuccess;
+  if (simt::allocationFault()) return failed(cudaErrorMemoryAllocation);
   *address = DeviceMemory::instance().allocate(simt::currentDevice(), bytes);
   return *address ? cudaSuccess : failed(cudaErrorMemoryAllocation);
 }
 
 /// Waits for the device first, as CUDA's does.
 cudaError_t cudaFree(void* address) {
+  SIMT_ANSWER_FAULT();
   if (!address) return cudaSuccess;
   for (int device = 0; device < simt::settings().devices; ++device) simt::waitForDevice(device);
   return DeviceMemory::instance().release(address) ? cudaSuccess : failed(cudaErrorInvalidValue);
 }
 
 cudaError_t cudaHostAlloc(void** address, size_t bytes, unsigned) {
+  SIMT_ANSWER_FAULT();
   *address = bytes ? std::aligned_alloc(kHostAlignment, (bytes + kHostAlignment - 1) / kHostAlignment * kHostAlignment)
                    : nullptr;
   if (!*address) return bytes ? failed(cudaErrorMemoryAllocation) : cudaSuccess;

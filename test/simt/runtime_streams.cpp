@@ -1,5 +1,6 @@
 // The runtime's functions about streams, events and callbacks.
 #include "simt/errors.h"
+#include "simt/injected_faults.h"
 #include "simt/streams.h"
 
 using simt::failed;
@@ -7,6 +8,7 @@ using simt::failed;
 cudaError_t cudaStreamCreate(cudaStream_t* stream) { return cudaStreamCreateWithFlags(stream, cudaStreamDefault); }
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  SIMT_ANSWER_FAULT();
   *stream = simt::createStream(simt::currentDevice());
   return cudaSuccess;
 }
@@ -18,6 +20,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  SIMT_ANSWER_FAULT();
   simt::waitForStream(stream);
   return cudaSuccess;
 }
@@ -25,6 +28,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 cudaError_t cudaStreamQuery(cudaStream_t stream) { return simt::finished(stream) ? cudaSuccess : cudaErrorNotReady; }
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  SIMT_ANSWER_FAULT();
   simt::enqueue(stream, {[] {}, event->record});
   return cudaSuccess;
 }
@@ -32,6 +36,7 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
 cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, cudaEventDefault); }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  SIMT_ANSWER_FAULT();
   *event = new CUevent_st;
   return cudaSuccess;
 }
@@ -43,11 +48,13 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  SIMT_ANSWER_FAULT();
   simt::record(stream, event);
   return cudaSuccess;
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  SIMT_ANSWER_FAULT();
   simt::waitForEvent(event);
   return cudaSuccess;
 }
@@ -55,12 +62,14 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 cudaError_t cudaEventQuery(cudaEvent_t event) { return simt::finished(event) ? cudaSuccess : cudaErrorNotReady; }
 
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
+  SIMT_ANSWER_FAULT();
   if (!simt::finished(start) || !simt::finished(end)) return failed(cudaErrorNotReady);
   *milliseconds = std::chrono::duration<float, std::milli>(end->record->time - start->record->time).count();
   return cudaSuccess;
 }
 
 cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* userData) {
+  SIMT_ANSWER_FAULT();
   simt::enqueue(stream, {[=] { function(userData); }, nullptr});
   return cudaSuccess;
 }

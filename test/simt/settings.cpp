@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <thread>
 
 #include "simt/sanitizer.h"
@@ -15,6 +16,13 @@ namespace {
 uint64_t number(const char* name, uint64_t otherwise) {
   const char* text = std::getenv(name);
   return text && *text ? std::strtoull(text, nullptr, 0) : otherwise;
+}
+
+/// "answer@call".
+Fault fault(const char* name) {
+  const char* const text = std::getenv(name);
+  const char* const at = text ? std::strchr(text, '@') : nullptr;
+  return at ? Fault{std::atoi(text), std::strtoull(at + 1, nullptr, 0)} : Fault{};
 }
 
 Settings read() {
@@ -29,6 +37,11 @@ Settings read() {
   settings.memory = number("MORA_SIMT_MEMORY", uint64_t{4} << 30);
   settings.multiprocessors = static_cast<int>(number("MORA_SIMT_MULTIPROCESSORS", 4));
   settings.protect = number("MORA_SIMT_PROTECT", 1) != 0;
+  settings.integrated = number("MORA_SIMT_INTEGRATED", 0) != 0;
+  settings.code = number("MORA_SIMT_CODE", 1) != 0;
+  settings.deviceFault = fault("MORA_SIMT_FAULT");
+  settings.allocationFault = number("MORA_SIMT_ALLOCATION_FAULT", 0);
+  settings.cublasFault = fault("MORA_SIMT_CUBLAS_FAULT");
   settings.compute = number("MORA_SIMT_COMPUTE", 1) != 0;
   const char* trace = std::getenv("MORA_SIMT_TRACE");
   settings.trace = trace ? trace : "";

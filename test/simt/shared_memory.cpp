@@ -7,15 +7,23 @@
 
 #include "simt/fiber.h"
 #include "simt/sanitizer.h"
+#include "simt/settings.h"
 
 namespace simt {
 
 namespace {
 
 constexpr size_t kGap = 128;                                       // forbidden bytes after each place, and alignment
-constexpr size_t kReserved = 2 * kSharedBytesOptIn / 4096 * 4096;  // gaps included
+constexpr size_t kReserved = 2 * kSharedBytesMost / 4096 * 4096;  // gaps included
 
 }  // namespace
+
+// CUDA C++ programming guide, technical specifications by compute capability: what a block has at most.
+size_t sharedBytesOptIn() {
+  const int capability = settings().capability;
+  const bool small = capability == 86 || capability == 89 || capability >= 120;
+  return size_t{small ? 99u : capability < 90 ? 163u : 227u} << 10;
+}
 
 SharedMemory::SharedMemory() {
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -50,7 +58,7 @@ void SharedMemory::beginBlock(size_t dynamicBytes) {
 void* SharedMemory::place(const void* key, size_t bytes) {
   for (const Place& place : places_)
     if (place.key == key) return place.address;
-  if ((staticBytes_ += bytes) > kSharedBytes || counted_ + bytes > kSharedBytesOptIn) return nullptr;
+  if ((staticBytes_ += bytes) > kSharedBytes || counted_ + bytes > sharedBytesOptIn()) return nullptr;
   if (used_ + bytes + 2 * kGap > kReserved) return nullptr;
   places_.push_back({key, take(bytes)});
   return places_.back().address;

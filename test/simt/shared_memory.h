@@ -6,7 +6,10 @@
 
 namespace simt {
 
-constexpr size_t kSharedBytes = 48 << 10, kSharedBytesOptIn = 227 << 10;  // of compute capability 9.0
+/// What a block has without asking, and the most that any device gives.
+constexpr size_t kSharedBytes = 48 << 10, kSharedBytesMost = 227 << 10;
+/// The most that a block of this device may ask for.
+size_t sharedBytesOptIn();
 
 class SharedMemory {
  public:

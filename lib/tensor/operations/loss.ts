@@ -1,10 +1,25 @@
 import { type FloatDType, native } from '../../native.js'
-import { isRecording, record } from '../tape.js'
+import { type GradientTarget, isOne, isRecording, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 import { operand, transposedOperand } from './linear.js'
 
-/** Bytes of logits that exist at one time. */
+/** Bytes of float32 logits that exist at one time, where a device has room for no more. */
 const logitsBudget = 48 * 2 ** 20
+/** Rows of a GPU's chunk: with fewer, reading the head takes longer than the arithmetic. */
+const rowsOnGpu = 1024
+/** Of a GPU's memory, for those rows. */
+const shareOnGpu = 1 / 12
+
+interface LogitsDevice {
+  readonly kind: string
+  facts(): { totalMemory: number }
+}
+
+/** The most bytes of float32 logits that a device holds at one time for a head of so many tokens. */
+export function logitsBytes(device: LogitsDevice, vocabulary: number): number {
+  if (device.kind === 'cpu') return logitsBudget
+  return Math.max(logitsBudget, Math.min(rowsOnGpu * 4 * vocabulary, shareOnGpu * device.facts().totalMemory))
+}
 
 /** What is done to the head's products: they are multiplied, then capped. */
 export interface LogitsForm {
@@ -34,7 +49,7 @@ export function linearCrossEntropy(
   const dHidden = wanted && hidden.requiresGrad ? Tensor.empty(hidden.shape, hidden) : null
   const dHead = wanted && head.requiresGrad ? Tensor.zeros(head.shape, { device }) : null
   const weight = wanted ? operand(head, dtype) : transposedOperand(head, dtype)
-  for (const [from, to] of chunks(rows, head.shape[0]!)) {
+  for (const [from, to] of chunks(rows, head)) {
     const x = hidden.rows(from, to)
     const logits = products(x, weight, scale)
     const losses = Tensor.empty([to - from], { device })
@@ -53,8 +68,8 @@ export function linearCrossEntropy(
   const saved = [dHidden, dHead].filter((tensor) => tensor !== null)
   return record(total, [hidden, head], saved, (gradient, kept, [toHidden, toHead]) => {
     const [first, second] = dHidden ? [kept[0], kept[1]] : [undefined, kept[0]]
-    if (first) toHidden!.write(scaledBy(gradient, first))
-    if (second) toHead!.write(scaledBy(gradient, second))
+    if (first) scaleInto(toHidden!, gradient, first)
+    if (second) scaleInto(toHead!, gradient, second)
   })
 }
 
@@ -67,18 +82,19 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   native.crossEntropy(logits.native, targets.native, 0, losses.native, dLogits?.native ?? null)
   native.sum(losses.native, total.native, false)
   return record(total, [logits], dLogits ? [dLogits] : [], (gradient, [values], [toLogits]) => {
-    toLogits!.write(scaledBy(gradient, values!))
+    scaleInto(toLogits!, gradient, values!)
   })
 }
 
 /** Stores or adds gradient [1] · values. The gradient of a loss that is a root is 1; others cost a product of one row. */
-function scaledBy(gradient: Tensor, values: Tensor) {
-  return (target: Tensor, accumulate: boolean): void => {
+function scaleInto(target: GradientTarget, gradient: Tensor, values: Tensor): void {
+  if (isOne(gradient)) return target.pass(values)
+  target.write((into, accumulate) => {
     const flat = (tensor: Tensor) => tensor.view([tensor.elements, 1])
     const factor = Tensor.empty([1, 1], { device: values.device, dtype: values.dtype })
     native.copy(gradient.view([1, 1]).native, factor.native, 1)
-    native.matmul(flat(values).native, false, factor.native, false, flat(target).native, 1, accumulate)
-  }
+    native.matmul(flat(values).native, false, factor.native, false, flat(into).native, 1, accumulate)
+  })
 }
 
 /** Float32 logits [N, V] of hidden states. */
@@ -105,7 +121,7 @@ export function targetLogProbs(
 ): Tensor {
   const { device } = hidden
   const losses = Tensor.empty([hidden.shape[0]!], { device })
-  for (const [from, to] of chunks(hidden.shape[0]!, head.shape[0]!)) {
+  for (const [from, to] of chunks(hidden.shape[0]!, head)) {
     const x = hidden.rows(from, to)
     const logits = products(x, head, scale)
     const [at, slice] = [targets.rows(from, to), losses.rows(from, to)]
@@ -116,7 +132,8 @@ export function targetLogProbs(
   return losses
 }
 
-function* chunks(rows: number, vocabulary: number): Generator<[number, number]> {
-  const size = Math.max(1, Math.min(rows, Math.floor(logitsBudget / (4 * vocabulary))))
+function* chunks(rows: number, head: Tensor): Generator<[number, number]> {
+  const vocabulary = head.shape[0]!
+  const size = Math.max(1, Math.min(rows, Math.floor(logitsBytes(head.device, vocabulary) / (4 * vocabulary))))
   for (let from = 0; from < rows; from += size) yield [from, Math.min(rows, from + size)]
 }
