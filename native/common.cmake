@@ -1,0 +1,46 @@
+# What every target is compiled with, for the whole (CMakeLists.txt) and for the CUDA backend by itself
+# (cuda/CMakeLists.txt). It needs no package.
+cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH MORA_ROOT)
+
+set(MORA_SANITIZE "" CACHE STRING "Sanitizers for every target, as GCC spells them (address,undefined or thread)")
+option(MORA_COVERAGE "Count which lines and branches run, for gcov" OFF)
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release)
+endif()
+
+# Paths are kept relative in the cache, so that every checkout and every installed copy of the package shares it.
+set(MORA_COMPILER_LAUNCHER "")
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(MORA_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${MORA_ROOT} ${CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${MORA_COMPILER_LAUNCHER})
+endif()
+
+add_library(mora_options INTERFACE)
+target_compile_options(mora_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic> $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
+target_include_directories(mora_options INTERFACE ${MORA_ROOT}/native)
+# SSE2, AVX2, AVX-512, and AVX-512 with bf16: what differs enough to be worth compiling every kernel again.
+target_compile_definitions(mora_options INTERFACE HWY_WANT_AVX3_ZEN4
+  HWY_DISABLED_TARGETS=\(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL\))
+if(MORA_SANITIZE)
+  target_compile_options(mora_options INTERFACE
+    -fsanitize=${MORA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O1)
+  target_link_options(mora_options INTERFACE -fsanitize=${MORA_SANITIZE})
+endif()
+if(MORA_COVERAGE)
+  # One instruction set: the others are the same lines. What is inlined would count once for each place.
+  target_compile_definitions(mora_options INTERFACE HWY_COMPILE_ONLY_STATIC)
+  target_compile_options(mora_options INTERFACE --coverage -fprofile-update=atomic -O1 -fno-inline)
+  target_link_options(mora_options INTERFACE --coverage)
+endif()
+
+# What backends share; the CUDA backends are libraries of their own and have their own copy.
+set(MORA_SHARED_SOURCES ${MORA_ROOT}/native/core/arena.cpp ${MORA_ROOT}/native/core/profile.cpp
+  ${MORA_ROOT}/native/core/worker.cpp)

@@ -1,0 +1,15 @@
+# The target `cpu_dequantise`: as much of the CPU backend as unpacks block formats, where Highway is found. All of it builds
+# for minutes with sanitizers.
+if(NOT TARGET hwy::hwy)
+  find_package(hwy CONFIG QUIET)
+endif()
+if(NOT TARGET OpenMP::OpenMP_CXX)
+  find_package(OpenMP QUIET COMPONENTS CXX)
+endif()
+if(TARGET hwy::hwy AND TARGET OpenMP::OpenMP_CXX AND NOT TARGET cpu_dequantise)
+  add_library(cpu_dequantise STATIC EXCLUDE_FROM_ALL)
+  foreach(name convert copies dequantise)
+    target_sources(cpu_dequantise PRIVATE ${MORA_ROOT}/native/cpu/${name}.cpp)
+  endforeach()
+  target_link_libraries(cpu_dequantise PUBLIC mora_options hwy::hwy OpenMP::OpenMP_CXX)
+endif()
