@@ -88,10 +88,10 @@ void copyToHost(Context& context, void* host, const void* source, size_t bytes) 
     check(cudaMemcpyAsync(slice.get(), static_cast<const std::byte*>(source) + at, piece, cudaMemcpyDeviceToHost,
                           context.stream),
           "copying from the device");
-    context.memory->completions.whenReached(
-        context.stream, [slice, piece, to = static_cast<std::byte*>(host) + at](cudaError_t error) {
-          if (error == cudaSuccess) std::memcpy(to, slice.get(), piece);
-        });
+    context.memory->completions.whenReached(context.stream,
+                                            [slice, piece, to = static_cast<std::byte*>(host) + at](cudaError_t error) {
+                                              if (error == cudaSuccess) std::memcpy(to, slice.get(), piece);
+                                            });
   }
 }
 

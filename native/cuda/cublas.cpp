@@ -81,7 +81,8 @@ class Search {
       CublasTable table{};
       const std::string absent = fill(table, library);
       if (absent.empty()) return new Cublas{table, fileOf(reinterpret_cast<void*>(table.create))};  // never closed
-      failures_ += (failures_.empty() ? "" : "; ") + (folder / ("libcublas.so." + version)).string() + " lacks " + absent;
+      failures_ +=
+          (failures_.empty() ? "" : "; ") + (folder / ("libcublas.so." + version)).string() + " lacks " + absent;
     }
     return nullptr;
   }
@@ -89,7 +90,8 @@ class Search {
   std::string why() const {
     return "cuBLAS (libcublas.so.13 or libcublas.so.12, with libcublasLt beside it) was not found in " +
            listOf(folders_) + (failures_.empty() ? "" : " (" + failures_ + ")") +
-           "; install it, with the CUDA toolkit or with \"pip install nvidia-cublas\", or name its folder in MORA_CUBLAS";
+           "; install it, with the CUDA toolkit or with \"pip install nvidia-cublas\", or name its folder in "
+           "MORA_CUBLAS";
   }
 
  private:

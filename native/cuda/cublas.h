@@ -56,8 +56,8 @@ struct Cublas {
   std::string version() const;
 };
 
-/// The library in use, opened at the first call: newest first of those that a driver for CUDA `driver` (as 12040) serves.
-/// Null, with the reason and the places that were searched in `why`, where none can be used.
+/// The library in use, opened at the first call: newest first of those that a driver for CUDA `driver` (as 12040)
+/// serves. Null, with the reason and the places that were searched in `why`, where none can be used.
 const Cublas* openCublas(int driver, std::string& why);
 /// The one that is tried after the one in use, and in use from then on; null where there is no other.
 const Cublas* openNextCublas();

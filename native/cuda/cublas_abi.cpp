@@ -30,15 +30,15 @@ MORA_AGREES(setMathMode, cublasSetMathMode);
 MORA_AGREES(setAtomicsMode, cublasSetAtomicsMode);
 MORA_AGREES(getStatusString, cublasGetStatusString);
 MORA_AGREES(gemmStridedBatchedEx,
-            static_cast<cublasStatus_t (*)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int, int,
-                                           const void*, const void*, cudaDataType, int, long long, const void*,
-                                           cudaDataType, int, long long, const void*, void*, cudaDataType, int,
-                                           long long, int, cublasComputeType_t, cublasGemmAlgo_t)>(
-                cublasGemmStridedBatchedEx));
-MORA_AGREES(gemmEx, static_cast<cublasStatus_t (*)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int, int,
-                                                   const void*, const void*, cudaDataType, int, const void*,
-                                                   cudaDataType, int, const void*, void*, cudaDataType, int,
-                                                   cublasComputeType_t, cublasGemmAlgo_t)>(cublasGemmEx));
+            static_cast<cublasStatus_t (*)(
+                cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int, int, const void*, const void*,
+                cudaDataType, int, long long, const void*, cudaDataType, int, long long, const void*, void*,
+                cudaDataType, int, long long, int, cublasComputeType_t, cublasGemmAlgo_t)>(cublasGemmStridedBatchedEx));
+MORA_AGREES(
+    gemmEx,
+    static_cast<cublasStatus_t (*)(cublasHandle_t, cublasOperation_t, cublasOperation_t, int, int, int, const void*,
+                                   const void*, cudaDataType, int, const void*, cudaDataType, int, const void*, void*,
+                                   cudaDataType, int, cublasComputeType_t, cublasGemmAlgo_t)>(cublasGemmEx));
 #undef MORA_AGREES
 
 #define MORA_EQUAL(ours, theirs) static_assert(static_cast<int>(ours) == static_cast<int>(theirs), #theirs)

@@ -62,10 +62,11 @@ StreamError errorOf(const DeviceLost& lost) {
   StreamError error{};
   error.status = Status::failed;
   std::snprintf(error.operation, sizeof error.operation, "the GPU");
-  std::snprintf(error.message, sizeof error.message,
-                "%s (CUDA error %d) in an earlier operation; this process cannot use the GPU any more; run it again with "
-                "CUDA_LAUNCH_BLOCKING=1 to see in which",
-                lost.what(), static_cast<int>(lost.error()));
+  std::snprintf(
+      error.message, sizeof error.message,
+      "%s (CUDA error %d) in an earlier operation; this process cannot use the GPU any more; run it again with "
+      "CUDA_LAUNCH_BLOCKING=1 to see in which",
+      lost.what(), static_cast<int>(lost.error()));
   return error;
 }
 

@@ -127,7 +127,8 @@ Status deviceFacts(int32_t device, DeviceFacts* facts) {
   facts->threads = properties.multiProcessorCount;
   facts->fastBfloat16 = 1;
   facts->int8Products = 0;
-  std::snprintf(facts->detail, sizeof facts->detail, "compute capability %s, driver for CUDA %s, runtime %s, cuBLAS %s (%s)",
+  std::snprintf(facts->detail, sizeof facts->detail,
+                "compute capability %s, driver for CUDA %s, runtime %s, cuBLAS %s (%s)",
                 capabilityText(properties).c_str(), versionText(driverVersion()).c_str(), versionText(runtime).c_str(),
                 library().version().c_str(), library().path.c_str());
   return Status::ok;

@@ -12,7 +12,8 @@ void copy(Context& context, TensorDesc source, TensorDesc target, float scale);
 void add(Context& context, TensorDesc source, TensorDesc target, float scale);
 // multiply.cu
 void multiply(Context& context, TensorDesc a, TensorDesc b, TensorDesc target, float scale, bool accumulate);
-/// For matmul: target [rows, columns] = (accumulate ? target : 0) + scale a b of one element b, which has the dtype of a.
+/// For matmul: target [rows, columns] = (accumulate ? target : 0) + scale a b of one element b, which has the dtype of
+/// a.
 void multiplyByElement(Context& context, TensorDesc a, TensorDesc b, TensorDesc target, float scale, bool accumulate);
 // dequantise.cu
 void dequantise(Context& context, TensorDesc source, TensorDesc target);

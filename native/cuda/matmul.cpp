@@ -122,8 +122,7 @@ void matmul(Context& context, TensorDesc a, bool transposeA, TensorDesc b, bool 
     if (!accumulate) fill(context, c, 0);
     return;
   }
-  if (byOneElement(a, transposeA, b, c))
-    return multiplyByElement(context, asRow(a), b, asRow(c), alpha, accumulate);
+  if (byOneElement(a, transposeA, b, c)) return multiplyByElement(context, asRow(a), b, asRow(c), alpha, accumulate);
   const DType dtype = a.dtype == b.dtype ? a.dtype : DType::f32;
   a = suited(context, kSlotA, a, dtype);
   b = suited(context, kSlotB, b, dtype);

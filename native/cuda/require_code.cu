@@ -1,5 +1,6 @@
-// Whether this library holds code for a device: kernels are compiled for some compute capabilities, and the driver compiles
-// those of one more form, PTX, for newer devices. What neither serves fails at its first kernel, so it is asked for before.
+// Whether this library holds code for a device: kernels are compiled for some compute capabilities, and the driver
+// compiles those of one more form, PTX, for newer devices. What neither serves fails at its first kernel, so it is
+// asked for before.
 #include "core/error.h"
 #include "cuda/check.h"
 #include "cuda/device_code.h"
@@ -21,8 +22,8 @@ void requireCode(int device) {
   check(cudaGetDeviceProperties(&properties, device), "opening the device");
   const std::string capability = std::to_string(properties.major) + std::to_string(properties.minor);
   throw Error("cuda", "the CUDA backend was built for the architectures " MORA_CUDA_ARCHITECTURES " and " +
-                          std::string(properties.name) + " is " + capability + "; build it with \"CUDAARCHS=" +
-                          capability + " npm run build:native\" in a new folder");
+                          std::string(properties.name) + " is " + capability +
+                          "; build it with \"CUDAARCHS=" + capability + " npm run build:native\" in a new folder");
 }
 
 }  // namespace mora::cuda

@@ -144,8 +144,9 @@ void Stream::lose(const char* operation, const cuda::DeviceLost& lost) {
   failure_ = cuda::errorOf(lost);
   if (blocking && std::strcmp(blocking, "1") == 0) {
     std::snprintf(failure_.operation, sizeof failure_.operation, "%s", operation);
-    std::snprintf(failure_.message, sizeof failure_.message, "%s (CUDA error %d); this process cannot use the GPU any more",
-                  lost.what(), static_cast<int>(lost.error()));
+    std::snprintf(failure_.message, sizeof failure_.message,
+                  "%s (CUDA error %d); this process cannot use the GPU any more", lost.what(),
+                  static_cast<int>(lost.error()));
   }
   lost_ = true;
 }

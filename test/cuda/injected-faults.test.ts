@@ -58,12 +58,15 @@ describe.skipIf(!emulated || !existsSync(command))('a run whose device', () => {
     expectFailure(trainedWith({ MORA_SIMT_FAULT: '700@2300' }), /an illegal memory access/)
   })
 
-  test.each(moments(3, 2300, 8))('is lost at its call %i ends, and says that an earlier operation is the cause', (call) => {
-    expectFailure(
-      trainedWith({ MORA_SIMT_FAULT: `700@${call}` }),
-      /an illegal memory access was encountered( \(CUDA error 700\) in an earlier operation; .*CUDA_LAUNCH_BLOCKING=1|\.$)/m,
-    )
-  })
+  test.each(moments(3, 2300, 8))(
+    'is lost at its call %i ends, and says that an earlier operation is the cause',
+    (call) => {
+      expectFailure(
+        trainedWith({ MORA_SIMT_FAULT: `700@${call}` }),
+        /an illegal memory access was encountered( \(CUDA error 700\) in an earlier operation; .*CUDA_LAUNCH_BLOCKING=1|\.$)/m,
+      )
+    },
+  )
 
   test.each([702, 710, 715, 716, 719])('is lost with error %i ends', (error) => {
     expectFailure(trainedWith({ MORA_SIMT_FAULT: `${error}@900` }), new RegExp(`CUDA error ${error}\\)`))

@@ -86,7 +86,8 @@ void merges(cuda::Context& context, const BlockPlan& plan) {
 int main() {
   TestContext test;
   void* const workspace = test.context.kept({0, 0, 0}, cuda::Products::kWorkspace).data;
-  test.context.products = new cuda::Products(cuda::cublas(), cuda::startCublas().handle, test.context.stream, workspace);
+  test.context.products =
+      new cuda::Products(cuda::cublas(), cuda::startCublas().handle, test.context.stream, workspace);
   int index = 0;
   for (const BlockPlan& plan : kPlans) {
     folds(test.context, plan, plan.side);

@@ -120,8 +120,8 @@ void watchSees(cuda::Context& context) {
 int main() {
   TestContext test;
   void* const workspace = test.context.kept({0, 0, 0}, cuda::Products::kWorkspace).data;
-  test.context.products = new cuda::Products(*Watch::over(cuda::cublas()), cuda::startCublas().handle,
-                                              test.context.stream, workspace);
+  test.context.products =
+      new cuda::Products(*Watch::over(cuda::cublas()), cuda::startCublas().handle, test.context.stream, workspace);
   int index = 0;
   for (const BlockPlan& plan : kPlans) {
     const int64_t window = windowSide(plan);
