@@ -80,7 +80,11 @@ function examineAddon(report: DoctorReport, addon: Native, threads: number | und
     return
   }
   for (let index = 0; index < addon.deviceCount('cuda'); index++) {
-    report.devices.push({ kind: 'cuda', index, ...deviceFacts(addon.openDevice('cuda', index, 0).facts()) })
+    try {
+      report.devices.push({ kind: 'cuda', index, ...deviceFacts(addon.openDevice('cuda', index, 0).facts()) })
+    } catch (error) {
+      report.problems.push({ level: 'note', problem: (error as Error).message, remedy: null })
+    }
   }
 }
 

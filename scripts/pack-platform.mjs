@@ -63,7 +63,10 @@ ${describePackages(libraries)}`,
 
 function packCuda() {
   const folder = makeFolder(`${platform}-cuda`)
-  return finish(folder, [copy(cuda, join(folder, 'mora_cuda.so'))], {
+  // The first is for drivers for CUDA 13, the other for those for CUDA 12.4 or newer.
+  const backends = [cuda, join(dirname(cuda), 'mora_cuda_12.so')].filter(existsSync)
+  const binaries = backends.map((path) => copy(path, join(folder, basename(path))))
+  return finish(folder, binaries, {
     description: `The CUDA backend of node-mora for ${platform}`,
     license: 'SEE LICENSE IN README.md',
     about: `The CUDA backend of node-mora, under the Apache License 2.0 (LICENSE). It contains

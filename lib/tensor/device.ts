@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { UsageError } from '../errors.js'
 import { MAX_THREADS, type NativeDevice, native } from '../native.js'
 
@@ -25,11 +26,30 @@ export function openDevice({ device = 'auto', threads = 0, allowTf32 }: DeviceOp
       `Expected a whole number up to ${MAX_THREADS} for threads but received ${threads}.`,
     )
   }
-  const kind = match[1] === 'auto' ? (native.whyUnavailable('cuda') === null ? 'cuda' : 'cpu') : match[1]!
+  const kind = match[1] === 'auto' ? kindOfThisMachine() : match[1]!
   const why = native.whyUnavailable(kind)
   if (why !== null) throw new UsageError('device-unavailable', `Device ${kind} cannot be used: ${why}.`)
   const opened = native.openDevice(kind, Number(match[2] ?? 0), threads)
   if (threads > 0) opened.setThreads(threads)
   if (allowTf32 !== undefined) opened.setAllowTf32(allowTf32)
   return opened
+}
+
+/** What is there where a machine has an NVIDIA GPU: of its driver, of Jetson's, and of Windows's under WSL. */
+const gpuFiles = ['/dev/nvidia0', '/dev/nvhost-ctrl-gpu', '/usr/lib/wsl/lib/libcuda.so.1']
+let told = false
+
+function kindOfThisMachine(): 'cuda' | 'cpu' {
+  const why = native.whyUnavailable('cuda')
+  if (why === null) return 'cuda'
+  // Whoever has a GPU expects it to be used, and would wonder for hours.
+  const file = told ? undefined : gpuFiles.find((each) => existsSync(each))
+  if (file) {
+    told = true
+    process.emitWarning(`This machine has an NVIDIA GPU (${file}), but computes on the CPU: ${why}.`, {
+      type: 'MoraWarning',
+      code: 'gpu-unused',
+    })
+  }
+  return 'cpu'
 }

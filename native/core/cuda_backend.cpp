@@ -62,15 +62,7 @@ std::string notBuilt(const std::filesystem::path& library) {
          ", the CUDA backend, is not there although it was built with the addon; run \"npm run build:native\"";
 }
 
-Opened open() {
-  std::filesystem::path library = folderOfThisLibrary() / (emulated() ? "mora_cuda_emulated.so" : "mora_cuda.so");
-  std::error_code ignored;
-  if (!std::filesystem::exists(library, ignored)) {
-    const std::lock_guard lock(elsewhere().mutex);
-    if (!emulated() && !elsewhere().whyAbsent.empty()) return {nullptr, elsewhere().whyAbsent};
-    if (emulated() || elsewhere().path.empty()) return {nullptr, notBuilt(library)};
-    library = elsewhere().path;
-  }
+Opened openLibrary(const std::filesystem::path& library) {
   void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) return {nullptr, std::string("the CUDA backend could not be loaded: ") + dlerror()};
   using Entry = const Backend* (*)(char*, size_t);
@@ -84,6 +76,22 @@ Opened open() {
                          " of the backends' table and this is version " + std::to_string(kBackendAbi) +
                          "; run \"npm run build:native\""};
   return {backend, ""};
+}
+
+Opened open() {
+  std::filesystem::path library = folderOfThisLibrary() / (emulated() ? "mora_cuda_emulated.so" : "mora_cuda.so");
+  std::error_code ignored;
+  if (!std::filesystem::exists(library, ignored)) {
+    const std::lock_guard lock(elsewhere().mutex);
+    if (!emulated() && !elsewhere().whyAbsent.empty()) return {nullptr, elsewhere().whyAbsent};
+    if (emulated() || elsewhere().path.empty()) return {nullptr, notBuilt(library)};
+    library = elsewhere().path;
+  }
+  const Opened newest = openLibrary(library);
+  // Packages bring a build with CUDA 12 beside one with 13: the driver decides which of them can work.
+  const std::filesystem::path older = library.parent_path() / "mora_cuda_12.so";
+  if (newest.backend || emulated() || !std::filesystem::exists(older, ignored)) return newest;
+  return openLibrary(older);
 }
 
 }  // namespace

@@ -1,0 +1,26 @@
+/**
+ * Builds the CUDA backend as it is published, with code for every kind of GPU: mora_cuda.so with this machine's nvcc, and
+ * mora_cuda_12.so with CUDA 12.4, for drivers from r550 on, which it downloads where this machine has Debian's packages.
+ * Both lie beside the addon then; the driver decides which is used. Takes about half an hour on two cores.
+ *
+ *     npm run build:cuda
+ */
+import { copyFileSync, mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { buildBackend, compilerOf12, fetchToolkit12, toolkit12 } from './toolkit/backend.mjs'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const release = join(root, 'build', 'Release')
+const variables = { MORA_CUDA_EVERY_GPU: 'ON' }
+mkdirSync(release, { recursive: true })
+
+put(buildBackend({ folder: join(root, 'build', 'cuda'), variables }), 'mora_cuda.so')
+const missing = fetchToolkit12() ?? (compilerOf12() ? null : 'nvcc 12.4 needs GCC 13 or older')
+if (missing) console.error(`mora_cuda_12.so is left out: ${missing}`)
+else put(buildBackend({ folder: join(root, 'build', 'cuda-12'), toolkit: toolkit12, variables }), 'mora_cuda_12.so')
+
+function put(library, name) {
+  copyFileSync(library, join(release, name))
+  console.log(join(release, name))
+}

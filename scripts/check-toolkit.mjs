@@ -1,0 +1,111 @@
+/**
+ * Checks the CUDA backend against real toolkits, on a machine without a GPU: headers, compilers, cuBLAS itself, and what is
+ * said where a driver is absent or old. CUDA 12.4 is fetched once, from Debian's packages, into build/toolkit (1.4 GB); the
+ * toolkit of this machine's nvcc is checked as well, as far as it goes. Needs npm run build. Ends with 1 where something is
+ * wrong; where the packages cannot be had, it says that the check is skipped and ends with 0.
+ *
+ *     npm run check:toolkit
+ *
+ * The kernels are compiled for one architecture (CUDAARCHS names others): npm run build:cuda compiles for all.
+ */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { buildBackend, compilerOf12, fetchToolkit12, toolkit12 } from './toolkit/backend.mjs'
+import { checkDrivers } from './toolkit/drivers.mjs'
+import { checkHeaders } from './toolkit/headers.mjs'
+
+const root = dirname(dirname(fileURLToPath(import.meta.url)))
+const addon = join(root, 'build', 'Release', 'mora.node')
+const own = join(root, 'build', 'Release', 'mora_cuda.so')
+let wrong = 0
+
+const missing = fetchToolkit12()
+if (missing) skip(missing)
+if (!compilerOf12()) skip('nvcc 12.4 needs GCC 13 or older: apt-get install g++-13')
+if (!existsSync(addon)) throw new Error(`Expected ${addon}; "npm run build" builds it.`)
+
+const folder = mkdtempSync(join(tmpdir(), 'mora-toolkit-'))
+try {
+  for (const [name, include] of includeFolders()) {
+    const checks = checkHeaders(include)
+    if (checks.length === 0) console.log(`- ${name}: it has no header of cuBLAS, nothing is compared`)
+    report(name, checks)
+  }
+  report('CUDA 12.4', [['libcublas.so.12 is opened', openedCublas()]])
+  const backend12 = compiled12()
+  if (backend12) report('CUDA 12.4', drivers({ 'mora_cuda.so': backend12 }, '12.4'))
+  if (existsSync(own)) {
+    report('this nvcc', drivers({ 'mora_cuda.so': own }, ownVersion()))
+    if (backend12) report('both', drivers({ 'mora_cuda.so': own, 'mora_cuda_12.so': backend12 }, '12.4'))
+  }
+} finally {
+  rmSync(folder, { recursive: true })
+}
+if (wrong > 0) console.error(`check:toolkit: ${wrong} of what was checked is wrong (see above).`)
+process.exitCode = wrong > 0 ? 1 : 0
+
+function skip(why) {
+  console.log(`check:toolkit: skipped: ${why}`)
+  process.exit(0)
+}
+
+function report(name, checks) {
+  for (const [what, problem] of checks) {
+    console.log(`${problem ? '✗' : '✓'} ${name}: ${what}`)
+    if (!problem) continue
+    wrong++
+    console.error(problem)
+  }
+}
+
+/** Headers of CUDA 12.4, and of this machine's nvcc. */
+function includeFolders() {
+  const folders = [['CUDA 12.4', join(toolkit12, 'include')]]
+  // What nvcc would run begins with the folder that it was installed in.
+  const { stderr } = spawnSync('nvcc', ['--dryrun', '-x', 'cu', '/dev/null'], { encoding: 'utf8' })
+  const top = /^#\$ TOP=(.+)$/m.exec(stderr ?? '')?.[1]
+  if (top) folders.push([`CUDA ${ownVersion()}`, join(top, 'include')])
+  return folders
+}
+
+function ownVersion() {
+  const { stdout } = spawnSync('nvcc', ['--version'], { encoding: 'utf8' })
+  return /release (\d+\.\d+)/.exec(stdout ?? '')?.[1] ?? ''
+}
+
+function openedCublas() {
+  const probe = join(folder, 'probe')
+  const sources = ['scripts/toolkit/probe.cpp', 'native/cuda/cublas.cpp', 'native/cuda/cublas_folders.cpp']
+  const built = spawnSync(
+    process.env.CXX ?? 'c++',
+    ['-std=c++20', '-Inative', '-isystem', join(toolkit12, 'include'), ...sources, '-ldl', '-o', probe],
+    { cwd: root, encoding: 'utf8' },
+  )
+  if (built.status !== 0) return built.stderr
+  const env = { ...process.env, MORA_CUBLAS: join(toolkit12, 'lib64') }
+  const { status, stdout, stderr } = spawnSync(probe, { encoding: 'utf8', env })
+  if (status !== 0) return stderr || stdout || `it ended with ${status}`
+  console.log(`  ${stdout.trim()}`)
+  return null
+}
+
+/** The backend compiled by nvcc 12.4, where a warning is an error; null where it could not be. */
+function compiled12() {
+  process.env.CUDAARCHS ??= '80-real'
+  const variables = { CMAKE_COMPILE_WARNING_AS_ERROR: 'ON' }
+  try {
+    const library = buildBackend({ folder: join(root, 'build', 'toolkit-backend'), toolkit: toolkit12, variables })
+    report('CUDA 12.4', [['every source of native/cuda compiles without a warning', null]])
+    return library
+  } catch (error) {
+    report('CUDA 12.4', [['every source of native/cuda compiles without a warning', error.message]])
+    return null
+  }
+}
+
+function drivers(backends, needed) {
+  return checkDrivers({ folder, addon, backends, needed })
+}
