@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(ForwardSizes<T, kColumns>::kThreads, kLeastBlo
   const int32_t warpRow = static_cast<int32_t>(threadIdx.x / kWarp) * Sizes::kWarpRows, rows = tile.rows - warpRow;
   const VisibleKeys<kRowTiles> visible(tile.document, tile.first + warpRow, rows);
   SoftmaxRows<kRowTiles> softmax;
-  Results<kRowTiles, kColumns> out;
+  float out[kRowTiles][kColumns / 16][2][4];
   clear(out);
   for (int32_t step = firstStep; step < steps; ++step) {
     waitForCopies();
@@ -47,7 +47,7 @@ __global__ void __launch_bounds__(ForwardSizes<T, kColumns>::kThreads, kLeastBlo
     if (kPlain ? firstKey >= visible.most : visible.noneSees(firstKey, Sizes::kBlock, arguments.scoring.window))
       continue;
 
-    Scores<kRowTiles, kColumnTiles> scores;
+    float scores[kRowTiles][kColumnTiles][4];
     multiplyRows<kColumns>(shared + warpRow * Sizes::kStride, k, scores);
     if constexpr (kPlain)
       visible.hideOthers(scores, firstKey);

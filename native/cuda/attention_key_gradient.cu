@@ -63,8 +63,8 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
   const int32_t firstKey = tile.first + warpRow;  // of the warp
   const int32_t allSeeFrom = firstKey + Sizes::kWarpRows - 1 + later;
 
-  Results<kRowTiles, kWithKeys ? kColumns : 16> dK;
-  Results<kRowTiles, kWithValues ? kColumns : 16> dV;
+  float dK[kRowTiles][kWithKeys ? kColumns / 16 : 1][2][4];
+  float dV[kRowTiles][kWithValues ? kColumns / 16 : 1][2][4];
   if constexpr (kWithKeys) clear(dK);
   if constexpr (kWithValues) clear(dV);
   for (int32_t step = 0; step < steps; ++step) {
@@ -79,7 +79,7 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
     if (warpRow >= rows || query + Sizes::kBlock <= firstKey + later) continue;  // nobody sees them
     if (!kPlain && query >= allSeeFrom + scoring.window) continue;
 
-    Scores<kRowTiles, kColumnTiles> weights;
+    float weights[kRowTiles][kColumnTiles][4];
     multiplyRows<kColumns>(shared + warpRow * Sizes::kStride, q, weights);
     if constexpr (!kPlain) {
       if (scoring.softcap > 0)
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
     });
     if constexpr (kWithValues) addProduct<kColumns>(weights, dOut, dV);
     if constexpr (kWithKeys) {
-      Scores<kRowTiles, kColumnTiles> gradients;
+      float gradients[kRowTiles][kColumnTiles][4];
       multiplyRows<kColumns>(vTile + warpRow * Sizes::kStride, dOut, gradients);
       forScores(weights, [&](int r, int n, int i) {
         const float p = weights[r][n][i];

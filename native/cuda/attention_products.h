@@ -6,6 +6,8 @@
 //   (i < 2) or g + 8. So a lane has 4 neighbouring columns, and reads the right operand in pairs of neighbours.
 // Scores of 16 columns, rounded to 16 bits, are in place for the left operand of the next product. f32 has the same
 // layout without tensor cores: every lane computes its own elements by multiply-adds.
+// These arrays have no names for their types: nvcc 12.4 ends with an internal error where an alias makes an array of a
+// kernel's constants.
 #pragma once
 #include <cstring>
 #include <type_traits>
@@ -14,11 +16,6 @@
 #include "cuda/device_code.h"
 
 namespace mora::cuda {
-
-template <int kRowTiles, int kColumnTiles>
-using Scores = float[kRowTiles][kColumnTiles][4];
-template <int kRowTiles, int kColumns>
-using Results = float[kRowTiles][kColumns / 16][2][4];
 
 __device__ __forceinline__ int laneRow() { return static_cast<int>(threadIdx.x % kWarp) / 4; }   // g
 __device__ __forceinline__ int lanePair() { return static_cast<int>(threadIdx.x % kWarp) % 4; }  // t
@@ -117,9 +114,10 @@ __device__ __forceinline__ void multiplyRows(const T* a, const T* b, float (&sco
 }
 
 /// results [16 kRowTiles, kColumns] += weights [16 kRowTiles, 8 kColumnTiles] b; `b` is a block of 8 kColumnTiles rows.
-template <int kColumns, typename T, int kRowTiles, int kColumnTiles>
+template <int kColumns, typename T, int kRowTiles, int kColumnTiles, int kPieces>
 __device__ __forceinline__ void addProduct(const float (&weights)[kRowTiles][kColumnTiles][4], const T* b,
-                                           Results<kRowTiles, kColumns>& results) {
+                                           float (&results)[kRowTiles][kPieces][2][4]) {
+  static_assert(kPieces == kColumns / 16);
   constexpr int kStride = kTileStride<T, kColumns>;
   const int g = laneRow(), t = lanePair();
   if constexpr (sizeof(T) == 2) {

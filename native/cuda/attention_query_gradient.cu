@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(QueryGradientSizes<T, kColumns>::kThreads, kLe
     deltas[r][half] = row < rows ? arguments.deltaAt(tile.head, tile.row + warpRow + row) : 0.0f;
   });
 
-  Results<kRowTiles, kColumns> dQ;
+  float dQ[kRowTiles][kColumns / 16][2][4];
   clear(dQ);
   for (int32_t step = firstStep; step < steps; ++step) {
     waitForCopies();
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(QueryGradientSizes<T, kColumns>::kThreads, kLe
     const int32_t firstKey = step * Sizes::kBlock;
     if (kPlain ? firstKey >= visible.most : visible.noneSees(firstKey, Sizes::kBlock, scoring.window)) continue;
 
-    Scores<kRowTiles, kColumnTiles> scores, gradients;
+    float scores[kRowTiles][kColumnTiles][4], gradients[kRowTiles][kColumnTiles][4];
     multiplyRows<kColumns>(shared + warpRow * Sizes::kStride, k, scores);
     if constexpr (kPlain)
       visible.hideOthers(scores, firstKey);

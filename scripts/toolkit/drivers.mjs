@@ -1,6 +1,6 @@
 /** What is said where CUDA's libraries are real and the driver is absent, answers nothing or is too old. */
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -14,25 +14,27 @@ const sources = {
 int cuDriverGetVersion(int* version) { *version = 11040; return 0; }`,
 }
 
-const absent = (needed) =>
-  new RegExp(`there is no NVIDIA driver, or one that is older than CUDA ${needed} needs; install NVIDIA's driver`)
-const tooOld = (needed) =>
-  new RegExp(
-    `the NVIDIA driver is too old: it serves CUDA 11\\.4 and this build needs ${needed}; install NVIDIA's driver`,
-  )
+const remedy = (needed) => new RegExp(`install NVIDIA's driver for CUDA ${needed} or newer`)
+const absent = (needed) => [
+  new RegExp(`there is no NVIDIA driver, or one that is older than CUDA ${needed} needs`),
+  remedy(needed),
+]
+const tooOld = (needed) => [
+  new RegExp(`the NVIDIA driver is too old: it serves CUDA 11\\.4 and this build needs ${needed}`),
+  remedy(needed),
+]
 
 /**
  * One entry for each driver and command: what was tried, and null or what is wrong. `backends` are paths of libraries by
  * their names beside an addon; `needed` is the CUDA version that the sentence has to name.
  */
 export function checkDrivers({ folder, addon, backends, needed }) {
-  const beside = join(folder, Object.keys(backends).join('+'))
-  mkdirSync(beside, { recursive: true })
-  symlinkSync(addon, join(beside, 'mora.node'))
+  const beside = mkdtempSync(join(folder, 'beside-'))
+  copyFileSync(addon, join(beside, 'mora.node')) // what a link leads to would be loaded, with what lies beside that
   for (const [name, path] of Object.entries(backends)) symlinkSync(path, join(beside, name))
   const version = needed.replace('.', '\\.')
   return Object.entries(sources).flatMap(([driver, source]) => {
-    const sentence = driver.endsWith('11.4') ? tooOld(version) : absent(version)
+    const sentences = driver.endsWith('11.4') ? tooOld(version) : absent(version)
     const env = {
       ...process.env,
       MORA_BINARY: join(beside, 'mora.node'),
@@ -40,8 +42,11 @@ export function checkDrivers({ folder, addon, backends, needed }) {
     }
     const say = (what, wrong) => [`${Object.keys(backends).join(' and ')}, ${driver}: ${what}`, wrong]
     return [
-      say('mora doctor tells it', wrongOf(mora(['doctor'], env), 0, sentence)),
-      say('--device cuda is refused', wrongOf(mora(['generate', ...generation, '--device', 'cuda'], env), 2, sentence)),
+      say('mora doctor tells it', wrongOf(mora(['doctor'], env), 0, sentences)),
+      say(
+        '--device cuda is refused',
+        wrongOf(mora(['generate', ...generation, '--device', 'cuda'], env), 2, sentences),
+      ),
     ]
   })
 }
@@ -56,11 +61,12 @@ function mora(commandArguments, env) {
   })
 }
 
-function wrongOf({ status, stdout, stderr }, expected, sentence) {
+function wrongOf({ status, stdout, stderr }, expected, sentences) {
   // On a terminal's width sentences are broken into lines.
   const text = (stdout + stderr).replace(/\s+/g, ' ')
   if (status !== expected) return `it ended with ${status}, not ${expected}: ${text.trim()}`
-  return sentence.test(text) ? null : `it did not say ${sentence}: ${text.trim()}`
+  const unsaid = sentences.find((sentence) => !sentence.test(text))
+  return unsaid ? `it did not say ${unsaid}: ${text.trim()}` : null
 }
 
 /** A folder with a libcuda.so.1 of that source. */
