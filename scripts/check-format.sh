@@ -9,7 +9,7 @@ if ! command -v clang-format >/dev/null 2>&1; then
 fi
 
 folders=(native)
-[ -d test/native ] && folders+=(test/native)
+[ -d test/native ] && folders+=(test/native bench/gpu-kernels)
 mode=(--dry-run -Werror)
 [ "${1:-}" = --write ] && mode=(-i)
 find "${folders[@]}" -type f \( -name '*.h' -o -name '*.cpp' -o -name '*.cu' -o -name '*.cuh' \) -print0 |

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "cuda/launch_cost.h"
+
 #if defined(__CUDACC__)
 
 /// Static shared memory: MORA_SHARED(float, partial, [32]);
@@ -24,8 +26,11 @@ void launch(Kernel kernel, dim3 grid, dim3 block, size_t sharedBytes, cudaStream
   kernel<<<grid, block, sharedBytes, stream>>>(args...);
 }
 
-/// What the next kernel moves and computes, for the emulator's trace; nothing on a GPU.
-inline void expectCost(uint64_t /*bytesRead*/, uint64_t /*bytesWritten*/, uint64_t /*flops*/ = 0) {}
+/// What the next kernel moves and computes.
+inline void expectCost(uint64_t bytesRead, uint64_t bytesWritten, uint64_t flops = 0) {
+  launchCost.bytes += bytesRead + bytesWritten;
+  launchCost.flops += flops;
+}
 
 /// d [16, 8] += a [16, 16] b [16, 8], one warp, bf16 in, f32 out; fragments as PTX lays them out for mma.m16n8k16.
 __device__ __forceinline__ void multiplyTile(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],

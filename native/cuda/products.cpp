@@ -3,8 +3,22 @@
 #include <limits>
 
 #include "cuda/check.h"
+#include "cuda/launch_cost.h"
 
 namespace mora::cuda {
+namespace {
+
+void expectProduct(int64_t m, int64_t n, int64_t k, int64_t batch, const Products::Matrix& a, const Products::Matrix& b,
+                   const Products::Matrix& c, bool accumulate) {
+  const auto bytesOf = [batch](const Products::Matrix& matrix, int64_t elements) {
+    const int64_t matrices = matrix.batchStride == 0 ? 1 : batch;
+    return static_cast<uint64_t>(matrices * elements * (matrix.type == CublasType::f32 ? 4 : 2));
+  };
+  launchCost.bytes += bytesOf(a, m * k) + bytesOf(b, k * n) + (accumulate ? 2 : 1) * bytesOf(c, m * n);
+  launchCost.flops += static_cast<uint64_t>(2 * m * n * k) * static_cast<uint64_t>(batch);
+}
+
+}  // namespace
 
 Products::Products(const CublasTable& cublas, CublasHandle handle, cudaStream_t stream, void* workspace)
     : cublas_(cublas), handle_(handle) {
@@ -19,6 +33,7 @@ void Products::multiply(int64_t m, int64_t n, int64_t k, int64_t batch, const Ma
   for (const int64_t number : {m, n, k, batch, a.leading, b.leading, c.leading})
     if (number > std::numeric_limits<int>::max())
       throw Error("unsupported", "a product of matrices with 2^31 rows, columns or more");
+  expectProduct(m, n, k, batch, a, b, c, accumulate);
   const auto narrow = [](int64_t number) { return static_cast<int>(number); };
   const auto operation = [](const Matrix& matrix) {
     return matrix.transposed ? CublasOperation::transpose : CublasOperation::none;

@@ -7,6 +7,7 @@
 
 #include <functional>
 
+#include "cuda/launch_cost.h"
 #include "simt/copies.h"
 #include "simt/trace.h"
 
@@ -40,8 +41,10 @@ void launch(Kernel kernel, dim3 grid, dim3 block, size_t sharedBytes, cudaStream
   ::simt::launch(reinterpret_cast<const void*>(kernel), grid, block, sharedBytes, stream, [=] { kernel(args...); });
 }
 
-/// What the next kernel moves and computes, for the trace.
+/// What the next kernel moves and computes, also for the trace.
 inline void expectCost(uint64_t bytesRead, uint64_t bytesWritten, uint64_t flops = 0) {
+  launchCost.bytes += bytesRead + bytesWritten;
+  launchCost.flops += flops;
   ::simt::expectCost(bytesRead, bytesWritten, flops);
 }
 

@@ -14,6 +14,9 @@ using simt::settings;
 
 namespace {
 
+// As an H100 has them.
+constexpr int kClockKilohertz = 1'980'000, kMemoryClockKilohertz = 2'619'000, kMemoryBits = 5120;
+
 bool exists(int device) { return device >= 0 && device < settings().devices; }
 
 }  // namespace
@@ -77,6 +80,15 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   switch (attribute) {
     case cudaDevAttrMaxThreadsPerBlock:
       *value = properties.maxThreadsPerBlock;
+      return cudaSuccess;
+    case cudaDevAttrClockRate:
+      *value = kClockKilohertz;
+      return cudaSuccess;
+    case cudaDevAttrMemoryClockRate:
+      *value = kMemoryClockKilohertz;
+      return cudaSuccess;
+    case cudaDevAttrGlobalMemoryBusWidth:
+      *value = kMemoryBits;
       return cudaSuccess;
     case cudaDevAttrMultiProcessorCount:
       *value = properties.multiProcessorCount;

@@ -28,7 +28,8 @@ describe.skipIf(!emulatorCompiles).each(sanitizers)('CUDA kernels with the %s sa
     const options = ['-DMORA_CUDA=OFF', '-DMORA_EMULATED=ON', `-DMORA_SANITIZE=${names}`]
     const configured = await run('cmake', ['-S', root, '-B', folder, ...options])
     expect(configured.succeeds, configured.text).toBe(true)
-    const built = await run('cmake', ['--build', folder, '--parallel', '2', '--target', ...programs])
+    const targets = [...programs, 'emulated_kernel_bench']
+    const built = await run('cmake', ['--build', folder, '--parallel', '2', '--target', ...targets])
     expect(built.succeeds, built.text).toBe(true)
   }, 25 * minutes)
 
@@ -36,5 +37,18 @@ describe.skipIf(!emulatorCompiles).each(sanitizers)('CUDA kernels with the %s sa
     // What the backend makes once lives as long as the process, and is no leak.
     const { succeeds, text } = await run(join(folder, program), [], { ASAN_OPTIONS: 'detect_leaks=0' })
     expect(succeeds, text).toBe(true)
+  })
+
+  // Times say nothing here; operands and arithmetic do.
+  it('every kernel can be timed', { timeout: 10 * minutes }, async () => {
+    const bench = join(folder, 'emulated_kernel_bench')
+    const environment = { ASAN_OPTIONS: 'detect_leaks=0' }
+    const { succeeds, text } = await run(bench, ['all', '--tiny', '--repeats', '2'], environment)
+    expect(succeeds, text).toBe(true)
+    const operations = (await run(bench, [], environment)).text.trim().split('\n')
+    const [device, , ...lines] = text.trim().split('\n')
+    expect(device).toMatch(/^Emulated GPU 0, at best 3352 GB\/s and 32\.4 TFLOP\/s/)
+    expect(operations.filter((operation) => !lines.some((line) => line.startsWith(operation)))).toEqual([])
+    expect(lines.filter((line) => !/^\w+ +tiny \d+(x\d+)*.* +\d+\.\d +\d+\.\d +\d+\.\d /.test(line))).toEqual([])
   })
 })
