@@ -13,12 +13,21 @@ const temporary = useTemporaryFolder()
 const device = openDevice({ device: 'cuda' })
 afterEach(() => device.setAllowTf32(false))
 
-const size = 128
+const emulated = process.env.MORA_CUDA === 'emulated'
+const [small, large] = [128, emulated ? 128 : 1024]
 /** TF32 keeps 10 bits of fraction: it rounds this to 1. */
 const finer = 1 + 2 ** -12
+/** cuBLAS may round where that is allowed, and does for large products; its stand-in always does. */
+const allowedOfSmall = emulated ? [new Set([1])] : [new Set([1]), new Set([finer])]
+
+interface Products {
+  dtype?: 'float32' | 'bfloat16'
+  batch?: number
+  size?: number
+}
 
 /** The elements of a · I, or of a batch of it, where every element of a is `finer`: each occurs once. */
-async function timesIdentity(dtype: 'float32' | 'bfloat16' = 'float32', batch = 1): Promise<Set<number>> {
+async function timesIdentity({ dtype = 'float32', batch = 1, size = large }: Products = {}): Promise<Set<number>> {
   const shape = [batch, size, size]
   const eye = Float32Array.from({ length: batch * size * size }, (_, i) =>
     (i % (size * size)) % (size + 1) === 0 ? 1 : 0,
@@ -37,13 +46,13 @@ async function timesIdentity(dtype: 'float32' | 'bfloat16' = 'float32', batch = 
 describe('float32 products', () => {
   test('are in full float32 at first', async () => {
     expect(await timesIdentity()).toEqual(new Set([finer]))
-    expect(await timesIdentity('float32', 3)).toEqual(new Set([finer]))
+    expect(await timesIdentity({ batch: 3, size: small })).toEqual(new Set([finer]))
   })
 
   test('round their inputs to TF32 once that is allowed, and until it is not', async () => {
     openDevice({ device: 'cuda', allowTf32: true })
     expect(await timesIdentity()).toEqual(new Set([1]))
-    expect(await timesIdentity('float32', 3)).toEqual(new Set([1]))
+    expect(allowedOfSmall).toContainEqual(await timesIdentity({ batch: 3, size: small }))
     openDevice({ device: 'cuda' }) // says nothing of it
     expect(await timesIdentity()).toEqual(new Set([1]))
     openDevice({ device: 'cuda', allowTf32: false })
@@ -51,9 +60,9 @@ describe('float32 products', () => {
   })
 
   test('alone are rounded: others stay what they were', async () => {
-    const before = await timesIdentity('bfloat16')
+    const before = await timesIdentity({ dtype: 'bfloat16' })
     device.setAllowTf32(true)
-    expect(await timesIdentity('bfloat16')).toEqual(before)
+    expect(await timesIdentity({ dtype: 'bfloat16' })).toEqual(before)
   })
 
   test.skipIf(native.deviceCount('cuda') < 2)('of one device leave those of another alone', async () => {
@@ -75,7 +84,7 @@ describe('float32 products', () => {
       return value / targetTokens
     }
     const [full, rounded] = [await lossWith(false), await lossWith(true)]
-    expect(rounded).not.toBe(full)
+    if (emulated) expect(rounded).not.toBe(full) // a GPU may take full float32 for products so small
     // Losses near 4; inputs of every product rounded to 11 bits.
     expect(Math.abs(rounded - full)).toBeLessThan(1e-3)
     expect(await lossWith(false)).toBe(full)
