@@ -1,0 +1,134 @@
+/** Attention over one document of 32,768 tokens, forward and backward: some rows beside float64. */
+import { native } from '../../../dist/native.js'
+import { rounded, uniform } from './values.mjs'
+
+export function casesOf({ tiny, device }) {
+  const sizes = tiny
+    ? [{ T: 40, H: 4, K: 2, E: 16 }]
+    : [
+        { T: 32768, H: 8, K: 2, E: 128 },
+        { T: 32768, H: 3, K: 1, E: 64 },
+      ]
+  return sizes.map((size) => attention(device, size))
+}
+
+function attention(device, { T, H, K, E }) {
+  const dtype = 'bfloat16'
+  return {
+    name: `attention of ${T} tokens, ${H} heads, ${K} of keys, head size ${E}`,
+    bytes: 2 * 4 * T * (H + K) * E + 8 * H * T,
+    async run(held) {
+      const values = {}
+      const [tensors, make] = [
+        {},
+        (name, heads, seed) => {
+          values[name] = rounded(uniform(T * heads * E, seed))
+          tensors[name] = held.from(device, dtype, [T, heads, E], values[name])
+        },
+      ]
+      make('q', H, 1)
+      make('k', K, 2)
+      make('v', K, 3)
+      make('dOut', H, 4)
+      for (const [name, heads] of [
+        ['out', H],
+        ['dQ', H],
+        ['dK', K],
+        ['dV', K],
+      ]) // prettier-ignore
+        tensors[name] = held.empty(device, dtype, [T, heads, E])
+      tensors.lse = held.empty(device, 'float32', [H, T])
+      tensors.offsets = held.from(device, 'int32', [2], Int32Array.of(0, T))
+      const scoring = { scale: 1 / Math.sqrt(E), softcap: 0, window: 0 }
+      const of = (...names) => names.map((name) => tensors[name].native)
+      native.attention(...of('q', 'k', 'v', 'offsets', 'offsets'), scoring, ...of('out', 'lse'))
+      native.attentionBackward(
+        ...of('dOut', 'q', 'k', 'v', 'out', 'lse', 'offsets', 'offsets'),
+        scoring,
+        ...of('dQ', 'dK', 'dV'),
+      )
+      for (const name of ['out', 'lse', 'dQ', 'dK', 'dV']) values[name] = await tensors[name].data()
+      return {
+        apart: apartOf(values, { T, H, K, E }, scoring.scale),
+        allowed: 2 ** -6,
+        what: 'of rows that were drawn',
+      }
+    },
+  }
+}
+
+/**
+ * The largest difference of drawn rows of out, dQ, dK and dV from float64, relative to the largest of each, and that of the
+ * log of the softmax's sum. What all rows are needed for (out and that sum, of which gradients are made) is the device's own.
+ */
+function apartOf({ q, k, v, dOut, out, lse, dQ, dK, dV }, { T, H, K, E }, scale) {
+  const group = H / K
+  const dot = (a, atA, b, atB) => {
+    let sum = 0
+    for (let i = 0; i < E; i++) sum += a[atA + i] * b[atB + i]
+    return sum
+  }
+  const ofQuery = (i, h) => (i * H + h) * E
+  const ofKey = (j, h) => (j * K + h) * E
+  const probability = (i, j, h) =>
+    Math.exp(scale * dot(q, ofQuery(i, h), k, ofKey(j, Math.floor(h / group))) - lse[h * T + i])
+  const delta = (i, h) => dot(out, ofQuery(i, h), dOut, ofQuery(i, h))
+  const seen = { out: new Differences(), dQ: new Differences(), dK: new Differences(), dV: new Differences() }
+  let apart = 0
+
+  const rows = [0, 1, Math.floor(T / 3), Math.floor(T / 2), T - 2, T - 1]
+  for (const i of rows) {
+    for (const h of [0, H - 1]) {
+      const keyHead = Math.floor(h / group)
+      const [attended, gradient] = [new Float64Array(E), new Float64Array(E)]
+      let sum = 0
+      for (let j = 0; j <= i; j++) {
+        const p = probability(i, j, h)
+        sum += p
+        const dScore = scale * p * (dot(dOut, ofQuery(i, h), v, ofKey(j, keyHead)) - delta(i, h))
+        for (let e = 0; e < E; e++) {
+          attended[e] += p * v[ofKey(j, keyHead) + e]
+          gradient[e] += dScore * k[ofKey(j, keyHead) + e]
+        }
+      }
+      apart = Math.max(apart, Math.abs(sum - 1))
+      seen.out.add(out, ofQuery(i, h), attended)
+      seen.dQ.add(dQ, ofQuery(i, h), gradient)
+    }
+  }
+  for (const j of rows) {
+    for (const keyHead of new Set([0, K - 1])) {
+      const [toKey, toValue] = [new Float64Array(E), new Float64Array(E)]
+      for (let h = keyHead * group; h < (keyHead + 1) * group; h++) {
+        for (let i = j; i < T; i++) {
+          const p = probability(i, j, h)
+          const dScore = scale * p * (dot(dOut, ofQuery(i, h), v, ofKey(j, keyHead)) - delta(i, h))
+          for (let e = 0; e < E; e++) {
+            toKey[e] += dScore * q[ofQuery(i, h) + e]
+            toValue[e] += p * dOut[ofQuery(i, h) + e]
+          }
+        }
+      }
+      seen.dK.add(dK, ofKey(j, keyHead), toKey)
+      seen.dV.add(dV, ofKey(j, keyHead), toValue)
+    }
+  }
+  return Math.max(apart, ...Object.values(seen).map((differences) => differences.relative))
+}
+
+class Differences {
+  #largest = 0
+  #apart = 0
+
+  add(actual, at, expected) {
+    for (const [i, value] of expected.entries()) {
+      const difference = Math.abs(actual[at + i] - value)
+      if (!(difference <= this.#apart)) this.#apart = Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference
+      this.#largest = Math.max(this.#largest, Math.abs(value))
+    }
+  }
+
+  get relative() {
+    return this.#apart / this.#largest
+  }
+}
