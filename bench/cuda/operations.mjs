@@ -1,11 +1,11 @@
 // What every operation of the CUDA backend reaches at Llama-2-7B's sizes: microseconds by the device's events, and bytes
 // (each operand counted once) and arithmetic per second.
 //   node bench/cuda/operations.mjs [--tiny] [--json FILE]
-import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { native } from '../../dist/native.js'
 import { openDevice } from '../../dist/tensor/device.js'
 import { Tensor } from '../../dist/tensor/tensor.js'
+import { keep } from '../common/keep.mjs'
 import { table } from '../common/table.mjs'
 import { llama, operationCases, tiny } from './operation-cases.mjs'
 import { profiled } from './timing.mjs'
@@ -27,6 +27,7 @@ const cases = operationCases(device, sizes)
 for (const make of options.quick ? cases.filter((_, i) => i % 6 === 0) : cases) {
   const { name, run, dispose } = make()
   operations.push({ name, ...(await measure(name, run)) })
+  keep(options.json, { sizes, repeats, operations })
   dispose()
 }
 
@@ -43,7 +44,6 @@ console.log(
     ]),
   )}`,
 )
-if (options.json) writeFileSync(options.json, JSON.stringify({ sizes, repeats, operations }))
 
 /** What the profile says of the operation itself, not of what runs between repeats. */
 async function measure(name, run) {

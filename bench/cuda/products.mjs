@@ -1,9 +1,10 @@
 // The seven linear layers of a Llama-2-7B block, forward and backward at 4096 tokens in bfloat16, frozen and with MoRA
 // beside them, and a merge; beside what bench/cuda-model.mjs predicted, where its JSON is given.
 //   node bench/cuda/products.mjs [--predicted predicted.json] [--tiny] [--json FILE]
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { openDevice } from '../../dist/tensor/device.js'
+import { keep } from '../common/keep.mjs'
 import { table } from '../common/table.mjs'
 import { LinearLayers } from './linear-layers.mjs'
 import { clocked, profiled, totalSeconds } from './timing.mjs'
@@ -40,6 +41,7 @@ for (const adapter of options.quick ? adapters.slice(0, 2) : adapters) {
     predictedAddsPercent: predicted?.adds ?? null,
     predictedMergeMilliseconds: predicted ? predicted.merge / 1000 : null,
   })
+  keep(options.json, { sizes, repeats, frozen, cases })
 }
 
 const milliseconds = (seconds) => (seconds * 1000).toFixed(3)
@@ -59,7 +61,6 @@ console.log(
       ]),
     )}`,
 )
-if (options.json) writeFileSync(options.json, JSON.stringify({ sizes, repeats, frozen, cases }))
 
 async function measure(adapter) {
   layers.adapt(adapter)

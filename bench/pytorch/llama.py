@@ -185,8 +185,9 @@ class Llama(nn.Module):
     def rotary(self, length, dtype):
         """cos and sin [T, E], made in float32."""
         _, _, _, size = sizes_of(self.config)
-        frequencies = rope_theta(self.config) ** (-torch.arange(0, size, 2, dtype=torch.float32) / size)
-        angles = torch.outer(torch.arange(length, dtype=torch.float32), frequencies).repeat(1, 2)
+        numbers = {"dtype": torch.float32, "device": self.lm_head.weight.device}
+        frequencies = rope_theta(self.config) ** (-torch.arange(0, size, 2, **numbers) / size)
+        angles = torch.outer(torch.arange(length, **numbers), frequencies).repeat(1, 2)
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
