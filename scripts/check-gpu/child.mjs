@@ -1,6 +1,6 @@
 /** Each part runs in a process of its own: an error on a GPU ends the use of it by that process. */
-import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,19 +8,70 @@ import { fileURLToPath } from 'node:url'
 /** The folder with everything the check needs. */
 export const folder = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
-/** Runs a script that writes JSON to `--json FILE`: `{passed, result}`, result being null where it wrote none. */
-export function runScript(script, extra, { environment = {}, before = [], minutes = 30 } = {}) {
+/** How often a child's time and its result so far are looked at. */
+const glanceMilliseconds = 500
+
+/**
+ * Runs a program to its end, or to that of the budget, when it and its own children are killed. Resolves with `{status,
+ * ending, cut, stdout, stderr}`; what it wrote is passed on instead unless it is `quiet`.
+ */
+export function runProgram(command, { budget, environment = {}, quiet = false, glance = () => {} }) {
+  const [program, ...rest] = command
+  return new Promise((resolve) => {
+    const child = spawn(program, rest, {
+      cwd: folder,
+      stdio: ['ignore', quiet ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'],
+      env: { ...process.env, ...environment },
+      detached: true, // a group of its own
+    })
+    const text = { stdout: '', stderr: '' }
+    for (const name of quiet ? ['stdout', 'stderr'] : []) {
+      child[name].setEncoding('utf8').on('data', (part) => {
+        text[name] += part
+      })
+    }
+    let cut = false
+    const timer = setInterval(() => {
+      glance()
+      if (!budget.spent || child.exitCode !== null || child.signalCode !== null) return
+      cut = true
+      process.kill(-child.pid, 'SIGKILL')
+    }, glanceMilliseconds)
+    const end = (status, ending) => {
+      clearInterval(timer)
+      resolve({ status, ending: cut ? 'its time was over' : ending, cut, ...text })
+    }
+    child.on('error', ({ message }) => end(null, message))
+    child.on('close', (status, signal) => end(status, signal ? `ended by ${signal}` : `ended with ${status}`))
+  })
+}
+
+/**
+ * Runs a script that keeps what it has found as JSON at `--json FILE`. `note` gets that as it grows. Resolves with `{status,
+ * ending, result}`: the status is that of a part, and the result null where there was none.
+ */
+export async function runScript(script, extra, { environment, before = [], budget, note = () => {} }) {
   const scratch = mkdtempSync(join(tmpdir(), 'mora-gpu-'))
   const json = join(scratch, 'result.json')
-  const [program, ...rest] = [...before, process.execPath, join(folder, script), ...extra, '--json', json]
-  const { status, signal } = spawnSync(program, rest, {
-    cwd: folder,
-    stdio: ['ignore', 'inherit', 'inherit'],
-    env: { ...process.env, ...environment },
-    timeout: minutes * 60_000,
-  })
-  const result = existsSync(json) ? JSON.parse(readFileSync(json, 'utf8')) : null
+  let last = null
+  const glance = () => {
+    const text = textOf(json)
+    if (text === null || text === last) return
+    last = text
+    note(JSON.parse(text))
+  }
+  const command = [...before, process.execPath, join(folder, script), ...extra, '--json', json]
+  const { status, ending, cut } = await runProgram(command, { budget, environment, glance })
+  const text = textOf(json)
   rmSync(scratch, { recursive: true })
-  const ending = status === null ? `ended by ${signal} (the limit is ${minutes} minutes)` : `ended with ${status}`
-  return { passed: status === 0 && result !== null, result, ending }
+  const result = text === null ? null : JSON.parse(text)
+  return { status: cut ? 'cut short' : status === 0 && result ? 'passed' : 'failed', ending, result }
+}
+
+function textOf(path) {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch {
+    return null
+  }
 }

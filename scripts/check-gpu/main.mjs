@@ -1,5 +1,5 @@
 /** The check itself, run in the folder that gpu-pack/stage.mjs makes; scripts/check-gpu.mjs says what it is for. */
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { orUsageError } from '../../bench/common/command-line.mjs'
@@ -7,11 +7,14 @@ import { table } from '../../bench/common/table.mjs'
 import { native } from '../../dist/native.js'
 import { openDevice } from '../../dist/tensor/device.js'
 import { benchmarks } from './benchmarks.mjs'
+import { Budget } from './budget.mjs'
 import { folder } from './child.mjs'
 import { kernelTests, operationTests, sanitizers } from './correctness.mjs'
+import { Report } from './report.mjs'
 
-const { training, ...measured } = benchmarks
-const parts = { tests: operationTests, kernels: kernelTests, training, sanitizers, ...measured }
+const { hardware, training, ...measured } = benchmarks
+/** Those first that tell most in a minute: what is wrong comes before what is slow. */
+const parts = { kernels: kernelTests, hardware, tests: operationTests, training, ...measured, sanitizers }
 const predictions = join(folder, 'predicted.json')
 const predicted = existsSync(predictions) ? predictions : null
 
@@ -21,42 +24,54 @@ const { values: options } = orUsageError(() =>
       json: { type: 'string', default: 'gpu-report.json' },
       quick: { type: 'boolean', default: false },
       only: { type: 'string', default: Object.keys(parts).join(',') },
+      minutes: { type: 'string' },
     },
   }),
 )
 const wanted = options.only.split(',')
 const unknown = wanted.filter((name) => !(name in parts))
-if (unknown.length > 0) {
-  console.error(`Expected some of ${Object.keys(parts).join(', ')} for --only but received ${unknown.join(', ')}.`)
-  process.exit(2)
-}
+if (unknown.length > 0)
+  usageError(`Expected some of ${Object.keys(parts).join(', ')} for --only but received ${unknown.join(', ')}.`)
+const minutes = options.minutes === undefined ? Number.POSITIVE_INFINITY : Number(options.minutes)
+if (!(minutes > 0)) usageError(`Expected minutes above 0 for --minutes but received ${options.minutes}.`)
 
 const why = native.whyUnavailable('cuda')
-if (why !== null) {
-  console.error(`The GPU check cannot run here: ${why}.`)
-  process.exit(2)
-}
+if (why !== null) usageError(`The GPU check cannot run here: ${why}.`)
+
+// What was done before, in other processes, counts too.
+const secondsBefore = (Date.now() - Number(process.env.MORA_CHECK_STARTED ?? Date.now())) / 1000
+const budget = new Budget(minutes * 60 - secondsBefore)
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => budget.end())
 
 const emulated = process.env.MORA_CUDA === 'emulated'
 const facts = openDevice({ device: 'cuda' }).facts()
-const report = {
+const report = new Report(options.json, {
   date: new Date().toISOString(),
   version: native.version,
   emulated,
   quick: options.quick,
+  minutes: options.minutes === undefined ? null : minutes,
   device: facts,
   libraries: native.libraries(),
-  parts: [],
-}
+})
 console.log(`${facts.name}, ${(facts.totalMemory / 2 ** 30).toFixed(0)} GiB, ${facts.detail}`)
 if (emulated) console.log('This is the emulator: sizes are tiny, and times say nothing of a GPU.')
 
-for (const name of wanted) {
+const inOrder = Object.keys(parts).filter((name) => wanted.includes(name))
+for (const [i, name] of inOrder.entries()) {
+  if (budget.spent) {
+    report.set(name, 0, { status: 'left out', summary: 'no time was left' })
+    continue
+  }
   process.stderr.write(`${name} …\n`)
   const started = performance.now()
-  const result = parts[name]({ ...options, emulated, predicted })
-  report.parts.push({ name, seconds: (performance.now() - started) / 1000, ...result })
-  writeFileSync(options.json, JSON.stringify(report, null, 1))
+  const set = (result) => report.set(name, (performance.now() - started) / 1000, result)
+  const note = (soFar) => set({ ...soFar, status: 'running' })
+  note({ summary: 'nothing yet' })
+  // No part takes more than half of what is left, so that each of those after it has some.
+  const last = i === inOrder.length - 1
+  const share = budget.share(last ? budget.secondsLeft : budget.secondsLeft / 2)
+  set(await parts[name]({ ...options, emulated, predicted }, { budget: share, note }))
 }
 
 console.log(
@@ -65,4 +80,18 @@ console.log(
     report.parts.map(({ name, status, seconds, summary }) => [name, status, seconds.toFixed(1), summary]),
   )}\n\nReport: ${options.json}`,
 )
-process.exit(report.parts.some(({ status }) => status === 'failed') ? 1 : 0)
+const withStatus = (status) => report.parts.filter((one) => one.status === status).map(({ name }) => name)
+for (const status of ['cut short', 'left out']) {
+  const names = withStatus(status)
+  if (names.length > 0) console.log(`For lack of time ${status}: ${names.join(', ')}.`)
+}
+if (withStatus('failed').length > 0) process.exit(1)
+if (withStatus('passed').length === 0) {
+  console.error('Nothing was checked: no part came to its end.')
+  process.exit(1)
+}
+
+function usageError(message) {
+  console.error(message)
+  process.exit(2)
+}

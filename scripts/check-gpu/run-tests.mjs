@@ -3,13 +3,13 @@
  *
  *     node scripts/check-gpu/run-tests.mjs test/golden/layer.test.js --json result.json [--only PATTERN]
  *
- * Ends with 1 if a test failed or none ran.
+ * The JSON is there from the first test on and grows with each. Ends with 1 if a test failed or none ran.
  */
-import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { parseArgs } from 'node:util'
 import { startTests } from '@vitest/runner'
+import { keep } from '../../bench/common/keep.mjs'
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true,
@@ -36,24 +36,36 @@ const runner = {
     tags: [],
   },
   importFile: (path) => import(pathToFileURL(path).href),
+  onCollected: ([collected]) => {
+    running = collected
+  },
+  onAfterRunTask: () => keep(options.json, resultOf(running)),
 }
 
 const started = performance.now()
+let running
 const [ran] = await startTests([resolve(file)], runner)
-const result = { file, passed: 0, failed: 0, skipped: 0, failures: [] }
-note(ran, [])
-result.seconds = (performance.now() - started) / 1000
+const result = resultOf(ran)
 for (const { name, message } of result.failures) console.error(`${file}: ${name}\n  ${message}`)
-if (options.json) writeFileSync(options.json, JSON.stringify(result))
+keep(options.json, result)
 process.exit(result.failed > 0 || result.passed === 0 ? 1 : 0)
 
-function note(task, above) {
+/** Of the file's tests that have run or will not. */
+function resultOf(tasks) {
+  const result = { file, passed: 0, failed: 0, skipped: 0, failures: [] }
+  note(result, tasks, [])
+  result.seconds = (performance.now() - started) / 1000
+  return result
+}
+
+function note(result, task, above) {
   const names = task.type === 'suite' && above.length === 0 && task.filepath ? [] : [...above, task.name]
   const state = task.result?.state
-  if (task.type === 'test') result[state === 'pass' ? 'passed' : state === 'fail' ? 'failed' : 'skipped']++
+  const waiting = task.mode === 'run' && (state === undefined || state === 'run' || state === 'queued')
+  if (task.type === 'test' && !waiting) result[{ pass: 'passed', fail: 'failed' }[state] ?? 'skipped']++
   // A suite fails with its tests, and also by itself: in its hooks or while it is read.
   const errors = state === 'fail' ? (task.result.errors ?? []) : []
   if (task.type !== 'test' && errors.length > 0) result.failed++
   for (const { message } of errors) result.failures.push({ name: names.join(' > ') || '(the file)', message })
-  for (const child of task.tasks ?? []) note(child, names)
+  for (const child of task.tasks ?? []) note(result, child, names)
 }

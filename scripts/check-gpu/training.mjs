@@ -4,8 +4,8 @@
  *
  *     node scripts/check-gpu/training.mjs [--quick] [--json result.json]
  */
-import { writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { keep } from '../../bench/common/keep.mjs'
 import { table } from '../../bench/common/table.mjs'
 import { trainStep } from '../../bench/common/train-step.mjs'
 import { lora } from '../../dist/adapters/lora.js'
@@ -32,7 +32,10 @@ const models = options.quick ? tinyModels.slice(0, 1) : tinyModels
 const runs = []
 for (const model of models) {
   for (const method of names)
-    for (const dtype of ['float32', 'bfloat16']) runs.push(await compare(model, method, dtype))
+    for (const dtype of ['float32', 'bfloat16']) {
+      runs.push(await compare(model, method, dtype))
+      keep(options.json, { allowed, runs })
+    }
 }
 console.log(
   `\nTraining on the GPU beside the CPU, ${steps} steps: largest relative difference of a step\n${table(
@@ -49,7 +52,6 @@ console.log(
     ]),
   )}`,
 )
-if (options.json) writeFileSync(options.json, JSON.stringify({ allowed, runs }))
 process.exit(runs.every(({ agrees }) => agrees) ? 0 : 1)
 
 async function compare(model, method, dtype) {

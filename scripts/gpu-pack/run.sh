@@ -1,9 +1,11 @@
 #!/bin/sh
 # Checks and measures node-mora's CUDA backend on this machine's GPU: needs NVIDIA's driver and cuBLAS, nothing else.
-#   sh run.sh [--json gpu-report.json] [--quick] [--only tests,products]
+#   sh run.sh [--json gpu-report.json] [--quick] [--only tests,products] [--minutes 10]
 # It unpacks into a folder beside this script the first time (about 250 MiB; MORA_CHECK_FOLDER names another). Where cuBLAS
 # is in no usual place, MORA_CUBLAS names its folder. Ends with 2 where no GPU can be used, 1 where a check failed.
 set -eu
+MORA_CHECK_STARTED=$(date +%s)000
+export MORA_CHECK_STARTED
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 files=${MORA_CHECK_FOLDER:-$here/files}
 if [ ! -e "$files/.unpacked" ]; then
@@ -14,6 +16,8 @@ if [ ! -e "$files/.unpacked" ]; then
   done
   : >"$files/.unpacked"
 fi
+# What other programs, such as a Python, are started with.
+export MORA_OUTER_LD_PRELOAD="${LD_PRELOAD:-}" MORA_OUTER_LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}"
 export LD_PRELOAD="$files/libraries/libnewer-glibc.so${LD_PRELOAD:+:$LD_PRELOAD}"
 export LD_LIBRARY_PATH="$files/libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export MORA_BINARY="$files/native/mora.node"

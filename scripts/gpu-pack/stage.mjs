@@ -31,6 +31,8 @@ export function stage(folder) {
     'bench/cuda-model',
     'bench/cuda-model.mjs',
     'bench/common',
+    'bench/kernels/attention.mjs',
+    'bench/pytorch',
     'scripts/check-gpu',
     'package.json',
   ])

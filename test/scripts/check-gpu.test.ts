@@ -1,6 +1,6 @@
 /** The GPU check and its pack, tried on the emulator and where there is no GPU. */
-import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -23,41 +23,77 @@ const report = (): Report => JSON.parse(readFileSync(join(folder, 'report.json')
 const onTheEmulator = {
   tests: 'passed',
   kernels: 'skipped',
+  hardware: 'passed',
   training: 'passed',
-  sanitizers: 'skipped',
   operations: 'passed',
   products: 'passed',
   step: 'passed',
+  pytorch: 'skipped',
+  sanitizers: 'skipped',
 }
 
 const statuses = ({ parts }: Report) => Object.fromEntries(parts.map(({ name, status }) => [name, status]))
 
-function check(extra: string[], environment: NodeJS.ProcessEnv) {
-  return spawnSync(
-    process.execPath,
-    [join(root, 'scripts', 'check-gpu.mjs'), '--json', join(folder, 'report.json'), ...extra],
-    {
-      encoding: 'utf8',
-      env: { ...process.env, MORA_CHECK_FOLDER: join(folder, 'check'), ...environment },
-    },
-  )
+const summaryOf = (part: string) => report().parts.find(({ name }) => name === part)!.summary
+
+/** Whether a test has passed by now. */
+const hasATest = () =>
+  existsSync(join(folder, 'report.json')) &&
+  report().parts.some(({ name, summary }) => name === 'tests' && /^[1-9]\d* passed/.test(summary))
+
+// Whatever this machine's Python has.
+const why = 'this one has no PyTorch'
+mkdirSync(join(folder, 'bin'))
+writeFileSync(join(folder, 'bin', 'python3'), `#!/bin/sh\necho '${JSON.stringify({ why })}'\n`, { mode: 0o755 })
+
+const command = [join(root, 'scripts', 'check-gpu.mjs'), '--json', join(folder, 'report.json')]
+const env = {
+  ...process.env,
+  MORA_CHECK_FOLDER: join(folder, 'check'),
+  MORA_CUDA: 'emulated',
+  PATH: `${folder}/bin:${process.env.PATH}`,
 }
+
+const check = (...extra: string[]) => spawnSync(process.execPath, [...command, ...extra], { encoding: 'utf8', env })
 
 describe('npm run check:gpu', () => {
   test.skipIf(!emulated)('passes on the emulator, part by part', () => {
-    const { status, stdout, stderr } = check(['--quick'], { MORA_CUDA: 'emulated' })
+    const { status, stdout, stderr } = check('--quick')
     expect(stderr, 'what failed').not.toMatch(/Error|TOO FAR/)
     expect(statuses(report())).toEqual(onTheEmulator)
     expect(report().emulated).toBe(true)
-    expect(report().parts[0]!.summary).toMatch(/^[1-9]\d* passed, 0 failed, \d+ skipped$/)
+    expect(summaryOf('tests')).toMatch(/^[1-9]\d* passed, 0 failed, \d+ skipped$/)
+    expect(summaryOf('hardware')).toMatch(/^([1-9]\d*) of \1 passed, 0 skipped$/)
+    expect(summaryOf('pytorch')).toBe(why)
     expect(stdout).toMatch(/^blocksForward, rotation/m)
     expect(status).toBe(0)
   })
 
-  test('refuses a part that it does not have', () => {
-    const { status, stderr } = check(['--only', 'tests,speed'], { MORA_CUDA: 'emulated' })
-    expect(stderr).toContain('--only but received speed.')
-    expect(status).toBe(2)
+  test('refuses a part that it does not have, and no time at all', () => {
+    const parts = check('--only', 'tests,speed')
+    expect(parts.stderr).toContain('--only but received speed.')
+    const minutes = check('--minutes', '0')
+    expect(minutes.stderr).toContain('Expected minutes above 0 for --minutes but received 0.')
+    expect([parts.status, minutes.status]).toEqual([2, 2])
+  })
+
+  test.skipIf(!emulated)('says what it leaves out for lack of time, and that nothing was checked', () => {
+    const { status, stdout, stderr } = check('--only', 'step,tests', '--minutes', '0.001')
+    expect(statuses(report())).toEqual({ tests: 'left out', step: 'left out' })
+    expect(stdout).toContain('For lack of time left out: tests, step.')
+    expect(stderr).toContain('Nothing was checked')
+    expect(status).toBe(1)
+  })
+
+  test.skipIf(!emulated)('that is ended keeps what it has found so far', async () => {
+    rmSync(join(folder, 'report.json'))
+    const child = spawn(process.execPath, [...command, '--quick', '--only', 'hardware,tests,step'], { env })
+    const ended = new Promise((resolve) => child.on('close', resolve))
+    while (child.exitCode === null && !hasATest()) await new Promise((resolve) => setTimeout(resolve, 100))
+    child.kill('SIGTERM')
+    await ended
+    expect(statuses(report())).toEqual({ hardware: 'passed', tests: 'cut short', step: 'left out' })
+    expect(summaryOf('tests')).toMatch(/^[1-9]\d* passed, 0 failed/)
   })
 })
 
@@ -67,7 +103,7 @@ describe.runIf(process.env.MORA_TEST_LONG && emulated)('npm run pack:gpu', () =>
       cwd: folder,
       encoding: 'utf8',
       // Nothing of this machine but the plainest tools.
-      env: { PATH: '/usr/bin:/bin', ...environment },
+      env: { PATH: `${folder}/bin:/usr/bin:/bin`, ...environment },
     })
 
   test('makes a pack of at most 40 MiB', { timeout: 900_000 }, () => {
