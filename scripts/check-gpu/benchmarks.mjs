@@ -31,7 +31,13 @@ async function hardware(options, { budget, note }) {
     const cases = results.flatMap((result) => result.cases)
     const count = (status) => cases.filter((one) => one.status === status).length
     const rest = leftOut.length > 0 ? `, left out: ${leftOut.join(', ')}` : ''
-    const summary = `${count('passed')} of ${cases.length} passed, ${count('skipped')} skipped${rest}`
+    // A group that ended before its end: a fault of the device, or its time.
+    const ended = results.filter(
+      ({ status, cases }) =>
+        status === 'cut short' || (status === 'failed' && !cases.some((one) => one.status === status)),
+    )
+    const why = ended.map(({ group, ending }) => `, ${group}: ${ending}`).join('')
+    const summary = `${count('passed')} of ${cases.length} passed, ${count('skipped')} skipped${why}${rest}`
     return { status: statusOf(results, leftOut), summary, groups: results, leftOut }
   }
   const run = async (group, noteGroup) => {
