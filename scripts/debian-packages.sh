@@ -1,20 +1,24 @@
 #!/usr/bin/env bash
 # Downloads packages of Debian into a folder, without installing anything and without touching the machine's own lists:
 #
-#   debian-packages.sh --into DIR [--suite trixie] [--components "main contrib non-free"] [--source] NAME…
+#   debian-packages.sh --into DIR [--suite trixie] [--components "main contrib non-free"] [--architecture arm64]
+#                      [--source | --with-dependencies] NAME…
 #
 # The mirror is the one that the machine's own apt uses; the source list and the package lists are kept under DIR. --source
-# downloads source packages. What is already there is not downloaded again. Ends with 3 and a sentence on stderr where apt,
-# a mirror of Debian or a package is missing.
+# downloads source packages, --with-dependencies also every package that these need, as on a machine that has none. What is
+# already there is not downloaded again. Ends with 3 and a sentence on stderr where apt, a mirror of Debian or a package is
+# missing.
 set -euo pipefail
 
-into='' suite=trixie components=main kind=deb names=()
+into='' suite=trixie components=main kind=deb names=() architecture='' what=download
 while [ $# -gt 0 ]; do
   case $1 in
   --into) into=$2 && shift ;;
   --suite) suite=$2 && shift ;;
   --components) components=$2 && shift ;;
-  --source) kind=deb-src ;;
+  --architecture) architecture=$2 && shift ;;
+  --source) kind=deb-src what='source --download-only' ;;
+  --with-dependencies) what='install --download-only --no-install-recommends --yes' ;;
   *) names+=("$1") ;;
   esac
   shift
@@ -39,12 +43,16 @@ for file in "$keyring.pgp" "$keyring.gpg"; do
 done
 echo "$kind ${signed:-}$mirror $suite $components" >"$into/sources.list"
 apt=(apt-get -qq -o "Dir::Etc::SourceList=$into/sources.list" -o Dir::Etc::SourceParts=/dev/null
-  -o "Dir::State::Lists=$into/lists" -o "Dir::Cache=$into/cache" -o APT::Sandbox::User=root)
+  -o "Dir::State::Lists=$into/lists" -o "Dir::Cache=$into/cache" -o APT::Sandbox::User=root
+  ${architecture:+-o "APT::Architecture=$architecture" -o "APT::Architectures=$architecture"})
+if [[ $what == install* ]]; then
+  mkdir -p "$into/partial"
+  : >"$into/installed"
+  apt+=(-o "Dir::State::Status=$into/installed" -o "Dir::Cache::Archives=$into")
+fi
 
 "${apt[@]}" update >&2 || give_up "the lists of $suite could not be fetched from this machine's mirror"
 cd "$into"
-if [ "$kind" = deb-src ]; then
-  "${apt[@]}" source --download-only "${names[@]}" >&2 || give_up "the sources of ${names[*]} could not be fetched"
-else
-  "${apt[@]}" download "${names[@]}" >&2 || give_up "${names[*]} could not be fetched"
-fi
+# Its words are options.
+# shellcheck disable=SC2086
+"${apt[@]}" $what "${names[@]}" >&2 || give_up "${names[*]} could not be fetched"
