@@ -26,9 +26,10 @@ add_library(mora_options INTERFACE)
 target_compile_options(mora_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall;-Wextra;-Wpedantic> $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O3>)
 target_include_directories(mora_options INTERFACE ${MORA_ROOT}/native)
-# SSE2, AVX2, AVX-512, and AVX-512 with bf16: what differs enough to be worth compiling every kernel again.
+# SSE2, AVX2, AVX-512, and AVX-512 with bf16: what differs enough to be worth compiling every kernel again. On arm64 NEON
+# with and without bf16; the kernels keep vectors in arrays and structures, which SVE's vectors of unknown length cannot be in.
 target_compile_definitions(mora_options INTERFACE HWY_WANT_AVX3_ZEN4
-  HWY_DISABLED_TARGETS=\(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL\))
+  HWY_DISABLED_TARGETS=\(HWY_SSSE3|HWY_SSE4|HWY_AVX3_DL|HWY_ALL_SVE\))
 if(MORA_SANITIZE)
   target_compile_options(mora_options INTERFACE
     -fsanitize=${MORA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1 -O1)

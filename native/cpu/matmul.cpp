@@ -331,7 +331,7 @@ bool hasInt8Products() {
 }
 
 std::string instructionSets() {
-  const int64_t targets = hwy::SupportedTargets();
+  const int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;  // those that the kernels were compiled for
   return std::string("Highway ") + hwy::TargetName(targets & -targets) + ", oneDNN ISA " +
          std::to_string(static_cast<int>(dnnl::get_effective_cpu_isa()));
 }
