@@ -5,16 +5,18 @@
  *     @node-mora/linux-x64-cuda   the CUDA backend beside it, where it was built
  *     node-mora                   this package, with every package of the folder as an optional dependency
  *
- *     npm run pack:platform -- [--into FOLDER] [--folders]
+ *     npm run pack:platform -- [--into FOLDER] [--folders] [--sysroot FOLDER]
  *
- * Takes dist as it is; "npm run pack:platform" makes it anew. Other platforms are built on their machines and copied into
- * the folder before. --folders leaves the tarballs out.
+ * Takes dist as it is; "npm run pack:platform" makes it anew. Other platforms are packed into the folder before. --folders
+ * leaves the tarballs out. MORA_BINARY names another addon; one for arm64 has its libraries in the folder of --sysroot
+ * (arm64/setup.sh) where this machine has another processor.
  * Binaries are lowered to an older glibc and libstdc++ (packing/older-libraries.mjs).
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { ElfFile } from './packing/elf.mjs'
 import { describePackages, licenceOf, writeLicences } from './packing/licences.mjs'
 import { lower, oldestGlibc } from './packing/older-libraries.mjs'
 import { copy, copyLibraries, fail, neededLibraries, run, strip } from './packing/tools.mjs'
@@ -24,16 +26,21 @@ const { values: options } = parseArgs({
   options: {
     into: { type: 'string', default: join(root, 'build', 'packages') },
     folders: { type: 'boolean', default: false },
+    sysroot: { type: 'string' },
   },
 })
 const into = resolve(options.into)
 const scope = '@node-mora'
-const platform = `${process.platform}-${process.arch}`
 const { version, license, engines } = read(join(root, 'package.json'))
 const addon = process.env.MORA_BINARY ?? join(root, 'build', 'Release', 'mora.node')
 const cuda = join(dirname(addon), 'mora_cuda.so')
 
 if (!existsSync(addon)) fail(`Expected ${addon}; "npm run build:native" builds it.`)
+const { architecture } = new ElfFile(addon)
+const platform = `${process.platform}-${architecture}`
+const sysroot = options.sysroot ? realpathSync(options.sysroot) : ''
+if (!sysroot && architecture !== process.arch)
+  fail(`Expected --sysroot with the libraries of ${addon}, which is for ${architecture} and this machine is not.`)
 const packages = [packAddon()]
 rmSync(join(into, scope, `${platform}-cuda`), { recursive: true, force: true })
 if (existsSync(cuda)) packages.push(packCuda())
@@ -47,17 +54,17 @@ for (const folder of packages) {
 
 function packAddon() {
   // Node.js itself needs the C++ library, so every machine has one, and only one can be loaded.
-  const libraries = neededLibraries([addon], (name) => /^lib(stdc\+\+|gcc_s)\./.test(name))
+  const libraries = neededLibraries([addon], (name) => /^lib(stdc\+\+|gcc_s)\./.test(name), sysroot)
   const folder = makeFolder(platform)
   const binaries = [copy(addon, join(folder, 'mora.node')), ...copyLibraries(libraries, folder)]
-  writeLicences(libraries, folder)
+  writeLicences(libraries, folder, sysroot)
   return finish(folder, binaries, {
     description: `The native addon of node-mora for ${platform}`,
     license: [...new Set([license, ...[...libraries.keys()].map(licenceOf)])].join(' AND '),
     about: `The native addon of node-mora, and libraries that it needs, taken from these
 packages of Debian, whose sources are there; their licences are in \`licences\`:
 
-${describePackages(libraries)}`,
+${describePackages(libraries, sysroot)}`,
   })
 }
 
@@ -119,7 +126,7 @@ function finish(folder, binaries, { about, ...description }) {
     main: basename(binaries[0]),
     engines,
     os: [process.platform],
-    cpu: [process.arch],
+    cpu: [architecture],
     libc: ['glibc'],
   }
   writeFileSync(join(folder, 'package.json'), `${JSON.stringify(described, null, 2)}\n`)

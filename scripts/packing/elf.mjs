@@ -1,12 +1,14 @@
 /**
- * Which versions of symbols a shared library or program asks of others, and how to ask for older ones. Only what
- * the packs need of ELF: 64-bit, little-endian, the section `.gnu.version_r` and the symbols that refer to it. Field names
- * are those of the ELF specification and the Linux Standard Base (symbol versioning).
+ * Which processor a shared library or program is for, which versions of symbols it asks of others, and how to ask for older
+ * ones. Only what the packs need of ELF: 64-bit, little-endian, the section `.gnu.version_r` and the symbols that refer to it.
+ * Field names are those of the ELF specification and the Linux Standard Base (symbol versioning).
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 
 const sectionTypes = { dynamicSymbols: 11, versions: 0x6fffffff, neededVersions: 0x6ffffffe }
 const symbolSize = 24
+/** Of e_machine, as Node.js names them. */
+const architectures = { 62: 'x64', 183: 'arm64' }
 
 export class ElfFile {
   constructor(path) {
@@ -15,6 +17,12 @@ export class ElfFile {
     if (this.bytes.toString('latin1', 0, 6) !== '\x7fELF\x02\x01') {
       throw new Error(`Expected a 64-bit little-endian ELF file in ${path}.`)
     }
+  }
+
+  /** As `process.arch` is there. */
+  get architecture() {
+    const machine = this.bytes.readUInt16LE(18)
+    return architectures[machine] ?? `ELF machine ${machine}`
   }
 
   /** `{library, version, symbols, at, index}` for each version that is asked of a library. */
