@@ -7,7 +7,7 @@ import { spawnSync } from 'node:child_process'
 import { ElfFile } from './elf.mjs'
 
 /** The newest versions that may be asked for: Debian 12, Ubuntu 22.04. A family that is not here may have any. */
-const oldest = { GLIBC: [2, 35], GLIBCXX: [3, 4, 30], CXXABI: [1, 3, 13] }
+const oldest = { GLIBC: [2, 35], GLIBCXX: [3, 4, 30], CXXABI: [1, 3, 13], GCC: [12, 0, 0] }
 export const oldestGlibc = oldest.GLIBC.join('.')
 
 /** What stands in for a newer function: one of glibc's first version. */
