@@ -34,8 +34,10 @@ const rstdOf = (x: Host): Host => {
   return Host.of([count], (t) => 1 / Math.sqrt(sum(width, (j) => rows.at(t, j) ** 2) / width + epsilon))
 }
 
-const normalised = (x: Host, rstd: Host, weight: Host, weightOffset: number): Host =>
-  byRows(x, (t, j) => asRows(x).at(t, j) * rstd.values[t]! * (weightOffset + weight.at(j)))
+const normalised = (x: Host, rstd: Host, weight: Host, weightOffset: number): Host => {
+  const rows = asRows(x)
+  return byRows(x, (t, j) => rows.at(t, j) * rstd.values[t]! * (weightOffset + weight.at(j)))
+}
 
 const rmsNorm = rmsNorms.flatMap(({ shape, weightOffset, width, rowShape, name }) => [
   operationCase({
