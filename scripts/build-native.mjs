@@ -6,6 +6,7 @@
  *   --sanitize=address,undefined   into build-asan/RelWithDebInfo, with these sanitizers
  *   --sanitize=thread              into build-tsan/RelWithDebInfo
  *   --coverage                     into build-coverage/Debug, counting what runs (scripts/coverage.mjs)
+ *   --arm64                        into build-arm64/Release, for Linux arm64 on another machine (scripts/check-arm64.mjs)
  *   --if-needed                    nothing when the result is newer than its sources, when MORA_BINARY names an addon, or when
  *                                  the package for this platform has one that loads; where it cannot be built, a message and
  *                                  success, so that npm install does not fail
@@ -30,6 +31,7 @@ const { values: options } = parseArgs({
     emulated: { type: 'boolean', default: false },
     sanitize: { type: 'string' },
     coverage: { type: 'boolean', default: false },
+    arm64: { type: 'boolean', default: false },
     'if-needed': { type: 'boolean', default: false },
     required: { type: 'boolean', default: false },
   },
@@ -53,8 +55,9 @@ const now = new Date()
 utimesSync(binary, now, now)
 if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
 
-function placeOf({ debug, sanitize, coverage }) {
+function placeOf({ debug, sanitize, coverage, arm64 }) {
   if (coverage) return { folder: join(root, 'build-coverage'), configuration: 'Debug' }
+  if (arm64) return { folder: join(root, 'build-arm64'), configuration: 'Release' }
   if (!sanitize) return { folder: join(root, 'build'), configuration: debug ? 'Debug' : 'Release' }
   return { folder: join(root, sanitize === 'thread' ? 'build-tsan' : 'build-asan'), configuration: 'RelWithDebInfo' }
 }
@@ -114,6 +117,10 @@ function runCMake(step) {
     MORA_SANITIZE: options.sanitize ?? '',
     MORA_COVERAGE: options.coverage ? 'ON' : 'OFF',
     ...(options.emulated && { MORA_EMULATED: 'ON' }),
+    ...(options.arm64 && {
+      CMAKE_TOOLCHAIN_FILE: join(root, 'scripts', 'arm64', 'toolchain.cmake'),
+      MORA_CUDA: 'OFF',
+    }),
     ...(process.env.MORA_WARNINGS === 'error' && { CMAKE_COMPILE_WARNING_AS_ERROR: 'ON' }),
     ...(process.env.MORA_BUILD_CUDA && { MORA_CUDA: process.env.MORA_BUILD_CUDA }),
   }

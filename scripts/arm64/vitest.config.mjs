@@ -1,0 +1,12 @@
+/**
+ * The tests on arm64: vitest's own process compiles them on this machine, and only the processes that run them are of the
+ * other architecture.
+ */
+import { fileURLToPath } from 'node:url'
+import configuration from '../../vitest.config.ts'
+
+process.execPath = fileURLToPath(new URL('node.sh', import.meta.url))
+
+// Everything takes tens of times as long.
+const patience = 1_800_000
+export default { ...configuration, test: { ...configuration.test, testTimeout: patience, hookTimeout: patience } }

@@ -1,0 +1,71 @@
+/**
+ * Builds node-mora for Linux arm64 on a machine with another processor and tries it there by qemu: that mora doctor sees a
+ * device, the tests of the operations, the C++ tests, a golden training run, and the platform package, packed, installed and
+ * used. Takes dist as it is.
+ *
+ *   npm run check:arm64 -- [--only doctor,training]
+ *
+ * Says a line for each part. Ends with 1 if one failed, and with 2 and the reason where the compiler, qemu, Debian's packages or
+ * Node.js for arm64 cannot be had. The processes run on one machine's memory model: races that only arm64's weaker one shows are
+ * left to ThreadSanitizer (npm run build:tsan).
+ */
+import { spawnSync } from 'node:child_process'
+import { parseArgs } from 'node:util'
+import { orUsageError } from '../bench/common/command-line.mjs'
+import { inRoot } from './arm64/machine.mjs'
+import { packageWorks } from './arm64/package.mjs'
+import { doctorSeesADevice, nativeTests, processors, tests } from './arm64/parts.mjs'
+
+const { newest, oldest } = processors
+const parts = {
+  doctor: doctorSeesADevice,
+  operations: tests('test/operations', newest),
+  // Where there are no instructions for it, bfloat16 goes other ways.
+  'operations-oldest': tests('test/operations/operations.test.ts', oldest, 'in bfloat16'),
+  native: nativeTests(newest),
+  training: tests('test/golden/tiny-training.test.ts', newest, '^tiny-tied-llama3-rope, rotation-cosine'),
+  package: packageWorks,
+}
+
+const { values: options } = orUsageError(() =>
+  parseArgs({ options: { only: { type: 'string', default: Object.keys(parts).join(',') } } }),
+)
+const wanted = options.only.split(',')
+const unknown = wanted.filter((name) => !(name in parts))
+if (unknown.length > 0) {
+  console.error(`Expected some of ${Object.keys(parts).join(', ')} for --only but received ${unknown.join(', ')}.`)
+  process.exit(2)
+}
+
+const setUp = spawnSync('bash', [inRoot('scripts', 'arm64', 'setup.sh')], { encoding: 'utf8' })
+process.stderr.write(setUp.stderr)
+if (setUp.status !== 0) {
+  console.log(`skipped: ${setUp.stderr.trim().split('\n').at(-1)}`)
+  process.exit(setUp.status === 3 ? 2 : 1)
+}
+
+if (!say('build', build)) process.exit(1)
+for (const name of wanted) if (!say(name, parts[name])) process.exitCode = 1
+
+/** Runs a part, which returns what there is to say and throws if it failed. */
+function say(name, part) {
+  const started = performance.now()
+  const [mark, summary] = attempt(part)
+  console.log(`${mark} ${name}: ${summary} (${((performance.now() - started) / 1000).toFixed(0)} s)`)
+  return mark === '✓'
+}
+
+function attempt(part) {
+  try {
+    return ['✓', part()]
+  } catch (error) {
+    return ['✗', error.message]
+  }
+}
+
+function build() {
+  const script = [inRoot('scripts', 'build-native.mjs'), '--arm64', '--if-needed', '--required']
+  const { status } = spawnSync(process.execPath, script, { stdio: ['ignore', 2, 2] })
+  if (status !== 0) throw new Error('it could not be built (see above)')
+  return 'build-arm64/Release/mora.node'
+}

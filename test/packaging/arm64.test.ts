@@ -1,0 +1,36 @@
+/** The check on an emulated arm64 (scripts/check-arm64.mjs), which compiles the addon and takes long. */
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { root } from './project.js'
+
+const script = join(root, 'scripts', 'check-arm64.mjs')
+
+describe('npm run check:arm64', () => {
+  it.runIf(process.env.MORA_TEST_LONG && process.platform === 'linux' && process.arch === 'x64')(
+    'passes, part by part',
+    { timeout: 7_200_000 },
+    async ({ skip }) => {
+      const check = spawn(process.execPath, [script], { stdio: ['ignore', 'pipe', 'inherit'] })
+      let said = ''
+      check.stdout.setEncoding('utf8').on('data', (text: string) => {
+        said += text
+      })
+      const [status] = await once(check, 'close')
+      if (status === 2 && said.startsWith('skipped: ')) skip(said.trim())
+      expect(said).toMatch(/^✓ build: .*\n✓ doctor: .*asimd.*\n✓ operations: [1-9]\d* passed, /)
+      expect(said).toMatch(/^✓ training: [1-9]\d* passed, .*\n✓ package: .*node-mora-linux-arm64-/m)
+      expect(said).not.toContain('✗')
+      expect(status, said).toBe(0)
+    },
+  )
+
+  it('refuses a part that it does not have', () => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [script, '--only', 'doctor,speed'], {
+      encoding: 'utf8',
+    })
+    expect(stderr).toMatch(/^Expected some of doctor, .*package for --only but received speed\.$/m)
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
+  })
+})
