@@ -27,9 +27,10 @@ function product(
     ...(batch ? [batch] : []),
     ...(swap ? [columns, rows] : [rows, columns]),
   ]
-  const read = (host: Host, b: number, i: number, j: number, swap: boolean) => {
-    const at = swap ? [j, i] : [i, j]
-    return host.at(...(batch ? [b] : []), ...at)
+  // Millions of elements are read: faster than `at`.
+  const read = ({ shape, values }: Host, q: number, i: number, j: number, swap: boolean) => {
+    const matrix = q * shape.at(-2)!
+    return values[(matrix + (swap ? j : i)) * shape.at(-1)! + (swap ? i : j)]!
   }
   const resultShape = shape(m, n, false)
   const how = `${transpose.a ? 'aᵀ' : 'a'} ${transpose.b ? 'bᵀ' : 'b'}`
