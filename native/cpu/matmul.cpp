@@ -235,8 +235,9 @@ bool isSmall(const TensorDesc& a, const TensorDesc& b, const TensorDesc& c) {
   return c.shape[c.rank - 2] >= kRows;
 }
 
+/// On Arm it does in plain loops, unless it was built with the Arm Compute Library, which neither Debian's is nor ours.
 bool onednnMultipliesBfloat16() {
-  static const bool supported = [] {
+  static const bool supported = !HWY_ARCH_ARM && [] {
     const Operand operand(TensorDesc{nullptr, DType::bf16, 2, {16, 16}, {16, 1}}, false);
     try {
       make({operand, operand, operand, 1, false, 1});
