@@ -7,7 +7,7 @@
 # The mirror is the one that the machine's own apt uses; the source list and the package lists are kept under DIR. --source
 # downloads source packages, --with-dependencies also every package that these need, as on a machine that has none. What is
 # already there is not downloaded again. Ends with 3 and a sentence on stderr where apt, a mirror of Debian or a package is
-# missing.
+# missing. --print-mirror prints the mirror instead, for debootstrap.
 set -euo pipefail
 
 into='' suite=trixie components=main kind=deb names=() architecture='' what=download
@@ -17,6 +17,7 @@ while [ $# -gt 0 ]; do
   --suite) suite=$2 && shift ;;
   --components) components=$2 && shift ;;
   --architecture) architecture=$2 && shift ;;
+  --print-mirror) what=print-mirror ;;
   --source) kind=deb-src what='source --download-only' ;;
   --with-dependencies) what='install --download-only --no-install-recommends --yes' ;;
   *) names+=("$1") ;;
@@ -34,6 +35,10 @@ command -v apt-get >/dev/null 2>&1 || give_up 'there is no apt-get on this machi
 mirror=$(apt-get indextargets --no-release-info --format '$(REPO_URI)' 'Created-By: Packages' |
   grep -m 1 -E '^(https?|file):.*/debian/?$' || true)
 [ -n "$mirror" ] || give_up "this machine's apt knows no mirror of Debian"
+if [ "$what" = print-mirror ]; then
+  echo "$mirror"
+  exit
+fi
 
 mkdir -p "$into/lists/partial" "$into/cache/archives/partial"
 into=$(cd "$into" && pwd)
