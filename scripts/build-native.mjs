@@ -7,6 +7,7 @@
  *   --sanitize=thread              into build-tsan/RelWithDebInfo
  *   --coverage                     into build-coverage/Debug, counting what runs (scripts/coverage.mjs)
  *   --arm64                        into build-arm64/Release, for Linux arm64 on another machine (scripts/check-arm64.mjs)
+ *   --into=FOLDER                  into FOLDER/Release instead
  *   --if-needed                    nothing when the result is newer than its sources, when MORA_BINARY names an addon, or when
  *                                  the package for this platform has one that loads; where it cannot be built, a message and
  *                                  success, so that npm install does not fail
@@ -32,6 +33,7 @@ const { values: options } = parseArgs({
     sanitize: { type: 'string' },
     coverage: { type: 'boolean', default: false },
     arm64: { type: 'boolean', default: false },
+    into: { type: 'string' },
     'if-needed': { type: 'boolean', default: false },
     required: { type: 'boolean', default: false },
   },
@@ -55,10 +57,10 @@ const now = new Date()
 utimesSync(binary, now, now)
 if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
 
-function placeOf({ debug, sanitize, coverage, arm64 }) {
+function placeOf({ debug, sanitize, coverage, arm64, into }) {
   if (coverage) return { folder: join(root, 'build-coverage'), configuration: 'Debug' }
   if (arm64) return { folder: join(root, 'build-arm64'), configuration: 'Release' }
-  if (!sanitize) return { folder: join(root, 'build'), configuration: debug ? 'Debug' : 'Release' }
+  if (!sanitize) return { folder: into ?? join(root, 'build'), configuration: debug ? 'Debug' : 'Release' }
   return { folder: join(root, sanitize === 'thread' ? 'build-tsan' : 'build-asan'), configuration: 'RelWithDebInfo' }
 }
 
@@ -111,6 +113,7 @@ function isConfigured() {
 }
 
 function runCMake(step) {
+  const jobs = process.env.MORA_JOBS ?? availableParallelism()
   const cmakeJs = join(dirname(createRequire(import.meta.url).resolve('cmake-js/package.json')), 'bin', 'cmake-js')
   const variables = {
     CMAKE_LIBRARY_OUTPUT_DIRECTORY: dirname(binary),
@@ -132,12 +135,11 @@ function runCMake(step) {
       `--directory=${root}`,
       `--out=${cmakeFolder}`,
       `--config=${configuration}`,
-      `--parallel=${process.env.MORA_JOBS ?? availableParallelism()}`,
       ...(options.emulated && step === 'build' ? ['--target=mora_cuda_emulated'] : []),
       '--log-level=error',
       ...Object.entries(variables).map(([name, value]) => `--CD${name}=${value}`),
     ],
-    { cwd: root, stdio: ['ignore', 2, 2] },
+    { cwd: root, stdio: ['ignore', 2, 2], env: { ...process.env, CMAKE_BUILD_PARALLEL_LEVEL: jobs } },
   )
   return child.status === 0
 }

@@ -18,6 +18,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { ElfFile } from './packing/elf.mjs'
 import { describePackages, licenceOf, writeLicences } from './packing/licences.mjs'
+import { describeLinked, linkedInto, writeLinkedLicences } from './packing/linked-in.mjs'
 import { lower, oldestGlibc } from './packing/older-libraries.mjs'
 import { copy, copyLibraries, fail, neededLibraries, run, strip } from './packing/tools.mjs'
 
@@ -55,16 +56,20 @@ for (const folder of packages) {
 function packAddon() {
   // Node.js itself needs the C++ library, so every machine has one, and only one can be loaded.
   const libraries = neededLibraries([addon], (name) => /^lib(stdc\+\+|gcc_s)\./.test(name), sysroot)
+  const linked = linkedInto(addon)
+  const licences = [...[...libraries.keys()].map(licenceOf), ...linked.map(({ licence }) => licence)]
   const folder = makeFolder(platform)
   const binaries = [copy(addon, join(folder, 'mora.node')), ...copyLibraries(libraries, folder)]
   writeLicences(libraries, folder, sysroot)
+  writeLinkedLicences(linked, folder)
   return finish(folder, binaries, {
     description: `The native addon of node-mora for ${platform}`,
-    license: [...new Set([license, ...[...libraries.keys()].map(licenceOf)])].join(' AND '),
-    about: `The native addon of node-mora, and libraries that it needs, taken from these
-packages of Debian, whose sources are there; their licences are in \`licences\`:
+    license: [...new Set([license, ...licences])].join(' AND '),
+    about: `The native addon of node-mora, and libraries that it needs, taken from
+packages of Debian, whose sources are there, or built from their own; their licences are in \`licences\`:
 
-${describePackages(libraries, sysroot)}`,
+${describePackages(libraries, sysroot)}
+${describeLinked(linked)}`,
   })
 }
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the native code is built with: CMake, a C++20 compiler, make, oneDNN, Highway and Eigen; ccache makes
-# rebuilds fast. --emulated adds what the CUDA emulator of the tests needs (Boost.Context), --browser what the tests of
-# the dashboard need (Chromium). Needs neither Node.js nor npm install, installs only what is missing, and may be run any
-# number of times.
+# Installs what the native code is built with: CMake, a C++20 compiler, make and Eigen; oneDNN and Highway where the system's
+# are new enough (else the build makes them, cmake/pinned-library.cmake); ccache, which makes rebuilds fast. --emulated adds
+# what the CUDA emulator of the tests needs (Boost.Context), --browser what the tests of the dashboard need (Chromium).
+# Needs neither Node.js nor npm install, installs only what is missing, and may be run any number of times.
 set -euo pipefail
 options=" $* "
 
-missing=()
+missing=() wanted=()
 has_command() { command -v "$1" >/dev/null 2>&1; }
 has_header() {
   local folder
@@ -16,13 +16,25 @@ has_header() {
   return 1
 }
 
+# Whether the system's lists have a package, from a version on.
+offers() {
+  local version
+  version=$(LC_ALL=C apt-cache policy "$1" 2>/dev/null | sed -n 's/^ *Candidate: \([0-9].*\)/\1/p')
+  [ -n "$version" ] && dpkg --compare-versions "$version" ge "$2"
+}
+
+as_root=()
+can_install() {
+  has_command apt-get || return 1
+  [ "$(id -u)" -ne 0 ] || return 0
+  # Where a password would be asked for and nobody can answer, say what is needed instead of hanging.
+  has_command sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; } && as_root=(sudo)
+}
+
 has_command cmake || missing+=(cmake)
 has_command g++ || has_command clang++ || missing+=(g++)
 has_command make || has_command ninja || missing+=(make)
-has_header oneapi/dnnl/dnnl.hpp || missing+=(libdnnl-dev)
-has_header hwy/highway.h || missing+=(libhwy-dev)
 has_header eigen3/Eigen/Dense || missing+=(libeigen3-dev)
-has_command ccache || missing+=(ccache)
 if [[ $options == *" --emulated "* ]]; then
   has_header boost/context/detail/fcontext.hpp || missing+=(libboost-context-dev)
 fi
@@ -30,34 +42,34 @@ if [[ $options == *" --browser "* ]]; then
   has_command chromium || has_command chromium-browser || has_command google-chrome || missing+=(chromium)
 fi
 
-if [ ${#missing[@]} -eq 0 ]; then
-  exit 0
-fi
-
 tell() {
   cat >&2 <<END
 node-mora needs these packages to be built and tested (their Debian names): ${missing[*]}
-  Debian 13, Ubuntu 24.10 or later: apt-get install ${missing[*]}
-  Fedora: dnf install cmake gcc-c++ make onednn-devel highway-devel eigen3-devel ccache
-  Arch: pacman -S cmake gcc make onednn highway eigen ccache
+  Debian, Ubuntu: apt-get install ${missing[*]}
+  Fedora: dnf install cmake gcc-c++ make eigen3-devel ccache onednn-devel highway-devel
+  Arch: pacman -S cmake gcc make eigen ccache onednn highway
   macOS: brew install cmake onednn highway eigen libomp ccache
 END
 }
 
-if ! has_command apt-get; then
-  tell
-  exit 1
+# These only save time: where they are not to be had, the build does without.
+has_command ccache || wanted+=(ccache 0)
+has_header hwy/highway.h || wanted+=(libhwy-dev 1.2)
+has_header oneapi/dnnl/dnnl.hpp || wanted+=(libdnnl-dev 3.7)
+if [ ${#wanted[@]} -gt 0 ] && can_install; then
+  # The package lists of a fresh machine are empty.
+  offers cmake 0 || "${as_root[@]}" apt-get update -qq >&2 || true
+  for ((i = 0; i < ${#wanted[@]}; i += 2)); do
+    ! offers "${wanted[i]}" "${wanted[i + 1]}" || missing+=("${wanted[i]}")
+  done
 fi
 
-as_root=()
-if [ "$(id -u)" -ne 0 ]; then
-  # Where a password would be asked for and nobody can answer, say what is needed instead of hanging.
-  if has_command sudo && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
-    as_root=(sudo)
-  else
-    tell
-    exit 1
-  fi
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+if ! can_install; then
+  tell
+  exit 1
 fi
 
 install() {
@@ -67,7 +79,7 @@ install() {
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 echo "setup: installing ${missing[*]}" >&2
-# The package lists of a fresh machine are empty or old: only then are they worth the download.
+# Lists that are old name packages that are gone: only then are they worth the download.
 if ! install >"$log" 2>&1; then
   if ! { "${as_root[@]}" apt-get update -qq && install; } >"$log" 2>&1; then
     cat "$log" >&2

@@ -20,7 +20,8 @@ test('every file of the package is one that it needs', () => {
     /^(LICENSE|README\.md|package\.json)$/,
     /^dist\/.+\.(js|cjs|d\.ts|d\.cts)$/,
     /^dist\/dashboard\/page\/[^/]+\.(html|css|js|svg)$/,
-    /^(CMakeLists\.txt|binding\.gyp|scripts\/build-native\.mjs|scripts\/setup\.sh)$/,
+    /^(CMakeLists\.txt|binding\.gyp|cmake\/[^/]+\.cmake)$/,
+    /^scripts\/(build-native\.mjs|debian-packages\.sh|setup\.sh)$/,
     /^native\/.+\.(h|cpp|cu)$/,
     /^native\/cuda\/(CMakeLists\.txt|compile\.sh)$/,
   ]
@@ -40,9 +41,11 @@ test('every compiled file has its source', () => {
 })
 
 test('every native source is there', () => {
-  const sources = readdirSync(join(root, 'native'), { recursive: true, withFileTypes: true })
+  const sources = ['native', 'cmake']
+    .flatMap((folder) => readdirSync(join(root, folder), { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => join(entry.parentPath, entry.name).slice(root.length))
   expect(sources.length).toBeGreaterThan(100)
-  expect(files).toEqual(expect.arrayContaining([...sources, 'CMakeLists.txt', 'scripts/build-native.mjs']))
+  const scripts = ['scripts/build-native.mjs', 'scripts/debian-packages.sh', 'scripts/setup.sh']
+  expect(files).toEqual(expect.arrayContaining([...sources, 'CMakeLists.txt', ...scripts]))
 })

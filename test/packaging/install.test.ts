@@ -1,5 +1,5 @@
 /** The package in a project of its own: installed by npm, found by both kinds of modules, with an addon or without. */
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -103,6 +103,9 @@ describe('the package of the platform', () => {
 
   describe.skipIf(!existsSync('/usr/bin/dpkg'))('as "npm run pack:platform" lays it out', () => {
     const packages = join(scratch, 'packages')
+    /** Names of libraries that the build made itself, because the system has none that fit. */
+    const listed: { name: string }[] = JSON.parse(readFileSync(join(dirname(addon), 'linked-in.json'), 'utf8'))
+    const linkedIn = new Set(listed.map(({ name }) => name))
     beforeAll(() => {
       const script = join(root, 'scripts', 'pack-platform.mjs')
       const { status, stderr } = project.run('node', [script, '--folders', '--into', packages], withAddon)
@@ -119,8 +122,14 @@ ${training(`import * as library from 'node-mora'`)}`
       const { stdout, stderr } = project.run('node', [project.write('maps.mjs', script)], project.bare)
       expect(stdout).toBe(project.run('node', [esm()], withAddon).stdout)
       const mapped = (name: string) => new RegExp(`\\S*/${name}\\S*`).exec(stderr)?.[0]
-      for (const name of ['mora.node', 'libdnnl', 'libhwy', 'libgomp'])
-        expect(mapped(name), name).toContain(`${place(PREBUILT_ADDON)}/`)
+      for (const name of ['mora.node', 'libgomp']) expect(mapped(name), name).toContain(`${place(PREBUILT_ADDON)}/`)
+      for (const [name, library] of [
+        ['onednn', 'libdnnl'],
+        ['highway', 'libhwy'],
+      ] as const) {
+        if (linkedIn.has(name)) expect(mapped(library), library).toBe(undefined)
+        else expect(mapped(library), library).toContain(`${place(PREBUILT_ADDON)}/`)
+      }
     })
 
     it('is described for npm, with its licences', () => {
@@ -130,7 +139,14 @@ ${training(`import * as library from 'node-mora'`)}`
       expect({ os, cpu, libc }).toEqual({ os: [process.platform], cpu: [process.arch], libc: ['glibc'] })
       expect(existsSync(join(packages, PREBUILT_ADDON, 'LICENSE'))).toBe(true)
       const readme = readFileSync(join(packages, PREBUILT_ADDON, 'README.md'), 'utf8')
-      expect(readme).toMatch(/^- libdnnl\.so\.\S+: source package onednn \S+, Apache-2\.0$/m)
+      const licences = readdirSync(join(packages, PREBUILT_ADDON, 'licences'))
+      if (linkedIn.has('onednn')) {
+        expect(readme).toMatch(/^- onednn \S+, linked into the addon, Apache-2\.0$/m)
+        expect(licences).toContain('onednn')
+      } else {
+        expect(readme).toMatch(/^- libdnnl\.so\.\S+: source package onednn \S+, Apache-2\.0$/m)
+        expect(licences).toContainEqual(expect.stringMatching(/^libdnnl/))
+      }
     })
 
     it('is an optional dependency of the package that is published', () => {

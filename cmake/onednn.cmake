@@ -1,0 +1,84 @@
+# oneDNN, which multiplies matrices: the target DNNL::dnnl. The system's serves from 3.7 on (older ones lack names of
+# instruction sets, or were not tried), where its team of threads is this library's too: that of GCC's OpenMP.
+set(MORA_ONEDNN "auto" CACHE STRING
+  "oneDNN: system, pinned (built here from a pinned source), or auto (the system's where it serves)")
+set(MORA_ONEDNN_THREADS OMP)
+
+if(NOT MORA_ONEDNN STREQUAL "pinned")
+  find_path(MORA_ONEDNN_HEADERS oneapi/dnnl/dnnl_config.h)
+  if(MORA_ONEDNN_HEADERS AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    file(STRINGS ${MORA_ONEDNN_HEADERS}/oneapi/dnnl/dnnl_config.h fits
+      REGEX "define DNNL_CPU_RUNTIME DNNL_RUNTIME_${MORA_ONEDNN_THREADS}$")
+    if(fits)
+      find_package(dnnl 3.7 CONFIG QUIET)
+    endif()
+  endif()
+  if(NOT dnnl_FOUND AND MORA_ONEDNN STREQUAL "system")
+    message(FATAL_ERROR "MORA_ONEDNN is system, but no oneDNN 3 from 3.7 on was found that shares the OpenMP of this "
+      "compiler (${CMAKE_CXX_COMPILER}): set it to pinned, which builds one.")
+  endif()
+endif()
+
+# Leaves out what products never call, two thirds of the files; compiles generated sources together, most of whose time is that
+# of headers, and as they are; and corrects two mistakes in products that 3.7.3 corrects (B's order for AVX2, and a depth
+# that AMX does not divide where A's rows have a stride).
+function(_mora_prepare_onednn source)
+  set(products ${source}/src/cpu/x64/matmul/brgemm_matmul_utils.cpp)
+  _mora_replace(${products} "bgmmc.wei_k_blk == 8" "data_type_vnni_simd_elems(bgmmc.wei_dt, bgmmc.isa) == 8")
+  _mora_replace(${products} "&& !packed_sparse_weights" "&& !packed_sparse_weights && current_lda_ == K")
+  if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+    return()
+  endif()
+
+  set(primitives batch_normalization binary concat convolution convolution_pd deconvolution eltwise group_normalization
+    inner_product layer_normalization lrn pooling prelu reduction resampling rnn shuffle softmax sum logging)
+  list(TRANSFORM primitives REPLACE "(.+)" "${source}/src/common/\\1.cpp")
+  file(GLOB_RECURSE unused RELATIVE ${source}/src/cpu ${source}/src/cpu/*.cpp)
+  foreach(used
+      "(bfloat16|float16|binary_injector_utils|cpu_engine|platform|primitive_attr_postops)\\.cpp"
+      "(ref_eltwise|scale_utils|zero_point_utils)\\.cpp"
+      "reorder/cpu_reorder(|_regular_f32_f32|_regular_bf16|_regular_s8|_comp_s8_s8)\\.cpp"
+      "(gemm|matmul|jit_utils|x64/brgemm|x64/gemm|x64/injectors|x64/matmul|x64/utils)/"
+      "x64/(amx_tile_configure|cpu_barrier|cpu_isa_traits|jit_generator)\\.cpp"
+      "x64/(jit_avx512_core_(fp|scale)|jit_brgemm_p|jit_uni_reorder|jit_uni_convert)")
+    list(FILTER unused EXCLUDE REGEX "^${used}")
+  endforeach()
+  list(TRANSFORM unused PREPEND ${source}/src/cpu/)
+  file(REMOVE ${primitives} ${unused})
+  file(COPY ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/onednn-lists.cpp DESTINATION ${source}/src/cpu)
+
+  foreach(type f32 bf16 s8x8s32)
+    file(GLOB generated ${source}/src/cpu/x64/gemm/${type}/*_autogen.cpp)
+    set(together "")
+    foreach(file ${generated})
+      file(RENAME ${file} ${file}.inc)
+      cmake_path(GET file FILENAME name)
+      string(APPEND together "#include \"${name}.inc\"\n")
+    endforeach()
+    file(WRITE ${source}/src/cpu/x64/gemm/${type}/all_kern_autogen.cpp "${together}")
+  endforeach()
+  _mora_replace(${source}/src/cpu/x64/CMakeLists.txt "\"-O1\"" "\"-O0 -U_FORTIFY_SOURCE\"")
+endfunction()
+
+function(_mora_replace file text other)
+  file(READ ${file} content)
+  string(REPLACE "${text}" "${other}" content "${content}")
+  file(WRITE ${file} "${content}")
+endfunction()
+
+if(NOT dnnl_FOUND)
+  # Products run code that is generated for each shape; -O3 would make what generates it no faster, but to compile slower.
+  mora_pinned_library(ONEDNN VERSION 3.7.2 LICENCE Apache-2.0
+    DEBIAN onednn GITHUB uxlfoundation/oneDNN TAG v3.7.2
+    SHA256 ced4b23087dc3c748714c49bc0acd055c155c5eeec3df80ca56c00e897238f24
+    FILES CMakeLists.txt LICENSE THIRD-PARTY-PROGRAMS README.binary.in cmake/ include/ src/ examples/CMakeLists.txt
+      tests/CMakeLists.txt
+    EXCEPT src/gpu/ src/graph/ src/common/spdlog/
+    PREPARE _mora_prepare_onednn
+    OPTIONS -DONEDNN_LIBRARY_TYPE=STATIC -DONEDNN_CPU_RUNTIME=${MORA_ONEDNN_THREADS}
+      -DONEDNN_ENABLE_PRIMITIVE=MATMUL\\\;REORDER -DONEDNN_ENABLE_WORKLOAD=INFERENCE
+      -DONEDNN_BUILD_GRAPH=OFF -DONEDNN_BUILD_TESTS=OFF -DONEDNN_BUILD_EXAMPLES=OFF
+      -DONEDNN_ENABLE_JIT_PROFILING=OFF -DONEDNN_ENABLE_ITT_TASKS=OFF -DONEDNN_ARCH_OPT_FLAGS=
+      "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG -w")
+  find_package(dnnl 3.7 CONFIG REQUIRED PATHS ${ONEDNN_PREFIX} NO_DEFAULT_PATH)
+endif()

@@ -1,0 +1,45 @@
+/**
+ * Tries what the README promises on other systems than this: `npm run demo` and `npm test` on bare ones, and the build under
+ * other compilers.
+ *
+ *     npm run check:systems -- [--only debian-12,gcc-14] [--parts demo,test] [--share-ccache]
+ *
+ * Bare systems are made by debootstrap, as root, in build/systems, and kept there; each check works on a fresh copy with a clone
+ * of what is committed. Nothing is shared with this machine, but its ccache with --share-ccache, which makes times meaningless.
+ * What is printed is kept in build/systems/NAME.log. The last lines are one for each system. Exit code 1 if one failed, 3 if
+ * none could be tried.
+ */
+import { parseArgs } from 'node:util'
+import { tryCompiler } from './systems/compiler.mjs'
+import { tryDebian } from './systems/debian.mjs'
+
+const systems = {
+  'debian-12': (options) => tryDebian('debian-12', 'bookworm', options),
+  'debian-13': (options) => tryDebian('debian-13', 'trixie', options),
+  'gcc-12': () => tryCompiler('gcc-12', 'gcc-12', 'g++-12'),
+  'gcc-14': () => tryCompiler('gcc-14', 'gcc-14', 'g++-14'),
+  'clang-19': () => tryCompiler('clang-19', 'clang-19', 'clang++-19'),
+}
+const { values: options } = parseArgs({
+  options: {
+    only: { type: 'string', default: Object.keys(systems).join() },
+    parts: { type: 'string', default: 'demo,test' },
+    'share-ccache': { type: 'boolean', default: false },
+  },
+})
+
+const lines = []
+for (const name of options.only.split(',')) {
+  if (!systems[name]) {
+    console.error(`Expected systems of ${Object.keys(systems).join(', ')} in --only but received ${name}.`)
+    process.exit(2)
+  }
+  const { result, details } = await systems[name]({
+    parts: options.parts.split(','),
+    shareCcache: options['share-ccache'],
+  })
+  lines.push({ name, result, details })
+}
+for (const { name, result, details } of lines) console.log(`${name}: ${result}: ${details}`)
+const results = lines.map(({ result }) => result)
+process.exitCode = results.includes('failed') ? 1 : results.includes('passed') ? 0 : 3

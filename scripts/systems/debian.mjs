@@ -1,0 +1,80 @@
+/** A bare Debian made by debootstrap, with Node.js from npm, in which the README's two commands are run on a clone. */
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { folder, root, Skipped, Steps } from './steps.mjs'
+
+const node = '22'
+const npm = '10'
+
+export function tryDebian(name, suite, { parts, shareCcache }) {
+  const steps = new Steps(name)
+  return steps.outcome(async () => {
+    if (process.getuid?.() !== 0) throw new Skipped('debootstrap and chroot need root')
+    for (const tool of ['debootstrap', 'unshare', 'git'])
+      if (!says('sh', '-c', `command -v ${tool}`))
+        throw new Skipped(`there is no ${tool} here (apt-get install ${tool})`)
+    const base = join(folder, `${name}.base`)
+    if (!existsSync(base)) await makeBase(steps, suite, base)
+
+    const system = join(folder, name)
+    rmSync(system, { recursive: true, force: true })
+    await steps.run('copy', ['cp', '-a', base, system])
+    // What every command in it sees of this machine: where packages of npm come from, and proxies.
+    const environment = Object.entries({
+      HOME: '/root',
+      PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      LANG: 'C.UTF-8',
+      npm_config_registry: says('npm', 'config', 'get', 'registry'),
+      ...Object.fromEntries(Object.entries(process.env).filter(([key]) => /^(https?|no)_proxy$/i.test(key))),
+    }).map(([key, value]) => `${key}=${value}`)
+    // Its mounts and processes end with the command.
+    const own = ['unshare', '--mount', '--pid', '--fork', '--kill-child', `--root=${system}`, '--mount-proc=/proc']
+    const inside = (command) => [...own, '--wd=/root/node-mora', 'env', '-i', ...environment, 'sh', '-c', command]
+    if (shareCcache)
+      await steps.run('ccache', ['cp', '-a', says('ccache', '-k', 'cache_dir'), join(system, 'root', '.ccache')])
+    await steps.run('clone', [
+      'git',
+      'clone',
+      '--quiet',
+      '--depth=1',
+      `file://${root}`,
+      join(system, 'root', 'node-mora'),
+    ])
+    if (parts.includes('demo')) {
+      const { minutes } = await steps.run('npm run demo', inside('npm run demo'))
+      steps.tell(`npm run demo in ${minutes} minutes`)
+    }
+    if (parts.includes('test')) {
+      const { output, minutes } = await steps.run('npm test', inside('npm test'))
+      steps.tell(`npm test in ${minutes} minutes: ${/^\d+ passed, .*$/m.exec(output)?.[0]}`)
+    }
+    rmSync(system, { recursive: true, force: true })
+  })
+}
+
+async function makeBase(steps, suite, base) {
+  const mirror = says('bash', join(root, 'scripts', 'debian-packages.sh'), '--print-mirror')
+  if (!mirror) throw new Skipped("this machine's apt knows no mirror of Debian")
+  const unfinished = `${base}.unfinished`
+  rmSync(unfinished, { recursive: true, force: true })
+  await steps.run('debootstrap', ['debootstrap', '--variant=minbase', suite, unfinished, mirror])
+  const proxy = says('apt-config', 'dump', 'Acquire::http::Proxy')
+  if (proxy) writeFileSync(join(unfinished, 'etc', 'apt', 'apt.conf.d', '90proxy'), `${proxy}\n`)
+  const place = join(unfinished, 'opt', 'node')
+  mkdirSync(place)
+  const binary = `node-linux-${process.arch}`
+  const install = ['npm', 'install', '--no-audit', '--no-fund', '--prefix', place, `${binary}@${node}`, `npm@${npm}`]
+  await steps.run('Node.js', install)
+  for (const [command, target] of [
+    ['node', `${binary}/bin/node`],
+    ['npm', 'npm/bin/npm-cli.js'],
+    ['npx', 'npm/bin/npx-cli.js'],
+  ])
+    symlinkSync(`/opt/node/node_modules/${target}`, join(unfinished, 'usr', 'local', 'bin', command))
+  renameSync(unfinished, base)
+}
+
+function says(command, ...parameters) {
+  return spawnSync(command, parameters, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).stdout?.trim()
+}
