@@ -47,8 +47,9 @@ struct Stream {
   StreamError error_{};
 
   std::mutex memoryMutex_;
+  uint64_t capacity_ = 0;
   std::byte* base_;
-  uint64_t capacity_, limit_;
+  uint64_t limit_;
   Arena arena_;
 
   Profile profile_;

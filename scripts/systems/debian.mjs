@@ -1,6 +1,6 @@
 /** A bare Debian made by debootstrap, with Node.js from npm, in which the README's two commands are run on a clone. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { folder, root, Skipped, Steps } from './steps.mjs'
 
@@ -20,12 +20,15 @@ export function tryDebian(name, suite, { parts, shareCcache }) {
     const system = join(folder, name)
     rmSync(system, { recursive: true, force: true })
     await steps.run('copy', ['cp', '-a', base, system])
-    // What every command in it sees of this machine: where packages of npm come from, and proxies.
+    // What commands in it see of this machine: where packages of npm come from, proxies, and whose certificates hold.
+    const certificates = process.env.NODE_EXTRA_CA_CERTS
+    if (certificates) copyFileSync(certificates, join(system, 'opt', 'certificates.pem'))
     const environment = Object.entries({
       HOME: '/root',
       PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
       LANG: 'C.UTF-8',
       npm_config_registry: says('npm', 'config', 'get', 'registry'),
+      ...(certificates && { NODE_EXTRA_CA_CERTS: '/opt/certificates.pem' }),
       ...Object.fromEntries(Object.entries(process.env).filter(([key]) => /^(https?|no)_proxy$/i.test(key))),
     }).map(([key, value]) => `${key}=${value}`)
     // Its mounts and processes end with the command.
