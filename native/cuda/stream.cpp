@@ -170,7 +170,10 @@ Status Stream::callback(void (*done)(void*, const StreamError*), void* user) {
 void Stream::deliver(void (*done)(void*, const StreamError*), void* user) {
   StreamError error = takeError();
   // Copies to the host that came before may still write there: what waits for them must not go on sooner.
-  const auto fail = [&] { completions_.afterOthers([error, done, user] { done(user, &error); }); };
+  const auto fail = [&] {
+    guarded("mark", [&] { mark(); });
+    completions_.afterOthers([error, done, user] { done(user, &error); });
+  };
   if (lost_) return fail();
   try {
     const cuda::Staging::Slice slice = staging_.take(sizeof(cuda::DeviceReport));

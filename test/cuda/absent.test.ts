@@ -36,4 +36,16 @@ describe.skipIf(process.env.MORA_CUDA !== 'emulated')('a machine', () => {
   ])('%s', (_, machine, sentence) => {
     expect(whyOn(machine)).toMatch(sentence)
   })
+
+  test('that shares its memory with the GPU keeps some of what is free', () => {
+    const script = 'console.log(require(process.argv[1]).openDevice("cuda", 0, 0).memory().limit / 2 ** 20)'
+    const limit = (integrated: string) => {
+      const env = { ...process.env, MORA_SIMT_MEMORY: String(1000 * 2 ** 20), MORA_SIMT_INTEGRATED: integrated }
+      return Number(
+        spawnSync(process.execPath, ['-e', script, binaryCandidates()[0]!], { env, encoding: 'utf8' }).stdout,
+      )
+    }
+    expect(limit('0')).toBe(1000)
+    expect(limit('1')).toBeCloseTo(800, 0)
+  })
 })

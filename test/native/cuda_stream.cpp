@@ -3,6 +3,7 @@
 #include "cuda/stream.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <future>
 #include <stdexcept>
@@ -136,6 +137,18 @@ void theDepthFallsToNothing() {
   while (stream.depth() > 0) std::this_thread::yield();
 }
 
+void fewOperationsAreNotWatched() {
+  Stream& stream = newStream();
+  std::promise<void> issued;
+  for (int i = 0; i < 10; ++i) stream.enqueue("nothing", [](Context&) {});
+  stream.enqueue("last", [&](Context&) { issued.set_value(); });
+  issued.get_future().wait();
+  // Were one recorded, its event would be reached by now.
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK(stream.depth() == 11);
+  CHECK(wait(stream).status == Status::ok);
+}
+
 void aFullDeviceGivesUpWhatIsCached() {
   Stream& stream = newStream();
   size_t unused = 0, total = 0;
@@ -243,6 +256,7 @@ int main() {
   errorsSurfaceAtTheNextCallback();
   aReportOfTheDeviceReadsLikeTheCpus();
   theDepthFallsToNothing();
+  fewOperationsAreNotWatched();
   aFullDeviceGivesUpWhatIsCached();
   aFullDeviceGivesUpWhatIsCachedForScratchToo();
   slicesComeBackWhereACopyFails();
