@@ -20,7 +20,7 @@ test('every file of the package is one that it needs', () => {
     /^(LICENSE|README\.md|package\.json)$/,
     /^dist\/.+\.(js|cjs|d\.ts|d\.cts)$/,
     /^dist\/dashboard\/page\/[^/]+\.(html|css|js|svg)$/,
-    /^(CMakeLists\.txt|binding\.gyp|cmake\/[^/]+\.cmake)$/,
+    /^(CMakeLists\.txt|binding\.gyp|native\/common\.cmake|cmake\/[^/]+\.(cmake|cpp))$/,
     /^scripts\/(build-native\.mjs|debian-packages\.sh|setup\.sh)$/,
     /^native\/.+\.(h|cpp|cu)$/,
     /^native\/cuda\/(CMakeLists\.txt|compile\.sh)$/,
