@@ -30,17 +30,17 @@ function(_mora_prepare_onednn source)
     return()
   endif()
 
-  set(primitives batch_normalization binary concat convolution convolution_pd deconvolution eltwise group_normalization
-    inner_product layer_normalization lrn pooling prelu reduction resampling rnn shuffle softmax sum logging)
+  set(primitives batch_normalization binary concat convolution deconvolution eltwise group_normalization
+    inner_product layer_normalization lrn pooling prelu reduction resampling shuffle softmax sum logging)
   list(TRANSFORM primitives REPLACE "(.+)" "${source}/src/common/\\1.cpp")
   file(GLOB_RECURSE unused RELATIVE ${source}/src/cpu ${source}/src/cpu/*.cpp)
   foreach(used
       "(bfloat16|float16|binary_injector_utils|cpu_engine|platform|primitive_attr_postops)\\.cpp"
-      "(ref_eltwise|scale_utils|zero_point_utils)\\.cpp"
+      "(gemm_inner_product_utils|ref_eltwise|scale_utils|zero_point_utils)\\.cpp"
       "reorder/cpu_reorder(|_regular_f32_f32|_regular_bf16|_regular_s8|_comp_s8_s8)\\.cpp"
       "(gemm|matmul|jit_utils|x64/brgemm|x64/gemm|x64/injectors|x64/matmul|x64/utils)/"
-      "x64/(amx_tile_configure|cpu_barrier|cpu_isa_traits|jit_generator)\\.cpp"
-      "x64/(jit_avx512_core_(fp|scale)|jit_brgemm_p|jit_uni_reorder|jit_uni_convert)")
+      "x64/(amx_tile_configure|cpu_barrier|cpu_isa_traits|cpu_reducer|jit_generator|jit_gemm_inner_product_utils)\\.cpp"
+      "x64/(jit_avx512_core_(fp|scale)|jit_avx512_sparse|jit_brgemm_p|jit_uni_reorder|jit_uni_convert)")
     list(FILTER unused EXCLUDE REGEX "^${used}")
   endforeach()
   list(TRANSFORM unused PREPEND ${source}/src/cpu/)
