@@ -2,9 +2,9 @@
 import { packageVersion } from '../package-facts.js'
 import { commands } from './commands/index.js'
 import { runCommandLine } from './run-command.js'
-import { endOnClosedPipe, processTerminal } from './terminal.js'
+import { processTerminal, survive } from './terminal.js'
 
-endOnClosedPipe([process.stdout, process.stderr])
+survive(process)
 process.exitCode = await runCommandLine(process.argv.slice(2), {
   commands,
   version: packageVersion(),

@@ -4,7 +4,7 @@ import { type CommonOptions, type OptionsSchema, requireOptions, resolveWithConf
 import type { AnyCommand, CommandContext, CommandResult } from './command.js'
 import { fetchHubIds } from './hub-files.js'
 import { parseArguments } from './parser.js'
-import type { Terminal } from './terminal.js'
+import { type Terminal, writeResult } from './terminal.js'
 
 export type ExitCode = 0 | 1 | 2 | 130
 
@@ -25,7 +25,7 @@ export async function runCommandLine(
     json = options.json
     return await runCommand(parsed.command, options, terminal)
   } catch (error) {
-    return report(error, json, terminal)
+    return await report(error, json, terminal)
   }
 }
 
@@ -39,21 +39,23 @@ async function runCommand(command: AnyCommand, options: CommonOptions, terminal:
     },
   }
   const result = await command.run(await fetchHubIds(command.schema, options, terminal), context)
-  print(result, options.json, terminal)
-  return result.exitCode ?? 0
+  const unwritten = await print(result, options.json, terminal)
+  if (unwritten !== null) terminal.stderr.write(`mora: ${unwritten}\n`)
+  return result.exitCode || (unwritten === null ? 0 : 1)
 }
 
-function print({ json, text }: CommandResult, asJson: boolean, terminal: Terminal): void {
-  if (asJson && json !== undefined) terminal.stdout.write(`${JSON.stringify(json)}\n`)
-  else if (!asJson && text !== '') terminal.stdout.write(text.endsWith('\n') ? text : `${text}\n`)
+/** Null, or why the result could not be written. */
+async function print({ json, text }: CommandResult, asJson: boolean, terminal: Terminal): Promise<string | null> {
+  if (asJson) return json === undefined ? null : writeResult(terminal.stdout, `${JSON.stringify(json)}\n`)
+  return text === '' ? null : writeResult(terminal.stdout, text.endsWith('\n') ? text : `${text}\n`)
 }
 
 /** Prints a failure: a sentence on stderr, with `json` also a document on stdout; a stack only if MORA_DEBUG is set. */
-function report(error: unknown, json: boolean, terminal: Terminal): ExitCode {
+async function report(error: unknown, json: boolean, terminal: Terminal): Promise<ExitCode> {
   const { code, message, exitCode } = failureOf(error)
   terminal.stderr.write(`mora: ${message}\n`)
   if (terminal.environment.MORA_DEBUG && error instanceof Error) terminal.stderr.write(`${error.stack ?? ''}\n`)
-  if (json) terminal.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`)
+  if (json) await writeResult(terminal.stdout, `${JSON.stringify({ error: { code, message } })}\n`)
   return exitCode
 }
 

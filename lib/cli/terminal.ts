@@ -22,12 +22,37 @@ export function hasColours(output: Output, environment: NodeJS.ProcessEnv): bool
   return output.isTTY === true && !environment.NO_COLOR && environment.TERM !== 'dumb'
 }
 
-/** A reader that has gone (`mora inspect | head`) ends the process quietly: nobody is left to tell. */
-export function endOnClosedPipe(outputs: readonly NodeJS.WriteStream[]): void {
-  for (const output of outputs) {
-    output.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'EPIPE') process.exit(0)
-      throw error
-    })
-  }
+/** Outputs that a result is being written to: whoever writes it hears of errors. */
+const awaited = new WeakSet<object>()
+
+/**
+ * Says what happens when an output takes no more. Standard error tells how work goes: where that can't be told any more (a pipe
+ * that was closed, a full disk, a terminal that has gone), the work goes on untold. Standard output is what a command is for: a
+ * reader that has gone (`mora inspect | head`) ends it quietly.
+ */
+export function survive({ stdout, stderr }: { stdout: NodeJS.WriteStream; stderr: NodeJS.WriteStream }): void {
+  stderr.on('error', () => {})
+  stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (awaited.has(stdout)) return
+    if (error.code === 'EPIPE') process.exit(0)
+    stderr.write(`mora: ${notWritten(error)}\n`)
+    process.exit(1)
+  })
 }
+
+/** Writes to the end. Null, or a sentence that says why it could not be written. A reader that has gone wants no more. */
+export async function writeResult(output: Output, text: string): Promise<string | null> {
+  if (!('writableEnded' in output)) {
+    output.write(text)
+    return null
+  }
+  const stream = output as NodeJS.WriteStream
+  awaited.add(stream)
+  const error = await new Promise<NodeJS.ErrnoException | null>((resolve) => {
+    stream.write(text, (failure) => resolve(failure ?? null))
+  })
+  return error === null || error.code === 'EPIPE' ? null : notWritten(error)
+}
+
+const notWritten = ({ code, message }: NodeJS.ErrnoException): string =>
+  `Standard output could not be written (${code ?? message}); what a command saves is saved all the same.`

@@ -1,0 +1,85 @@
+/** Nothing but its user ends a run: not a closed pipe, not a full log, not a terminal that goes away. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { existsSync, openSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { goldenPath } from '../golden/files.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+
+const command = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
+const temporary = useTemporaryFolder()
+const output = () => join(temporary(), 'out')
+
+function trainArguments(maxSteps: number): string[] {
+  const options = {
+    model: goldenPath('tiny-untied/model')!,
+    data: goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!,
+    output: output(),
+    ...{ device: 'cpu', dtype: 'float32', rank: 2, 'max-steps': maxSteps, 'batch-size': 4, threads: 1 },
+  }
+  return [command, 'train', ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])]
+}
+
+const ended = (child: ChildProcess) =>
+  new Promise<number | NodeJS.Signals | null>((resolve) => child.on('close', (code, signal) => resolve(code ?? signal)))
+
+const shell = (line: string, steps: number) =>
+  spawnSync('bash', ['-c', line, 'bash', process.execPath, ...trainArguments(steps)], { encoding: 'utf8' })
+
+const hasAdapter = () => existsSync(join(output(), 'adapter_model.safetensors'))
+
+describe.skipIf(!existsSync(command) || process.platform !== 'linux')('a run', () => {
+  test('whose reader has gone trains to its end', () => {
+    const { stdout } = shell('"$@" 2>&1 | head -n 1; echo "${PIPESTATUS[0]}"', 20)
+    expect(stdout.trim().split('\n').at(-1)).toBe('0')
+    expect(hasAdapter()).toBe(true)
+  })
+
+  test('whose log is on a full disk trains to its end', () => {
+    const { status } = shell('"$@" 2>/dev/full', 10)
+    expect(status).toBe(0)
+    expect(hasAdapter()).toBe(true)
+  })
+
+  test('whose result cannot be written says so, and has saved', () => {
+    const { status, stderr } = shell('"$@" >/dev/full', 5)
+    expect(stderr).toMatch(/^mora: Standard output could not be written \(ENOSPC\)/m)
+    expect(status).toBe(1)
+    expect(hasAdapter()).toBe(true)
+  })
+
+  test('that is interrupted together with its reader saves its state and ends with 130', async () => {
+    const line = '"$@" 2>&1 | cat; exit "${PIPESTATUS[0]}"'
+    const child = spawn('bash', ['-c', line, 'bash', process.execPath, ...trainArguments(100_000)], {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
+    const end = ended(child)
+    await new Promise((resolve) => child.stdout!.once('data', resolve))
+    // As a terminal does: to all of them. The shell itself has nothing to lose, and waits.
+    spawnSync('pkill', ['-INT', '-g', String(child.pid), 'cat'])
+    spawnSync('pkill', ['-INT', '-g', String(child.pid), 'node'])
+    expect(await end).toBe(130)
+    expect(existsSync(join(output(), 'checkpoints'))).toBe(true)
+  })
+
+  test('without a terminal does not mind a hangup', async () => {
+    const log = openSync(join(temporary(), 'log'), 'w')
+    const child = spawn(process.execPath, trainArguments(200), { stdio: ['ignore', log, log] })
+    const end = ended(child)
+    while (!existsSync(join(output(), 'metrics.jsonl'))) await new Promise((resolve) => setTimeout(resolve, 20))
+    child.kill('SIGHUP')
+    expect(await end).toBe(0)
+    expect(hasAdapter()).toBe(true)
+  })
+
+  test.skipIf(spawnSync('script', ['--version']).status !== 0)('whose terminal goes away saves its state', async () => {
+    const quoted = [process.execPath, ...trainArguments(100_000)].map((each) => `'${each}'`).join(' ')
+    const child = spawn('script', ['-q', '-c', quoted, '/dev/null'], { stdio: ['pipe', 'pipe', 'ignore'] })
+    child.stdout!.resume()
+    while (!existsSync(join(output(), 'metrics.jsonl'))) await new Promise((resolve) => setTimeout(resolve, 20))
+    child.kill('SIGKILL') // the terminal's other end
+    while (existsSync(join(output(), '.lock'))) await new Promise((resolve) => setTimeout(resolve, 20))
+    expect(readdirSync(join(output(), 'checkpoints'))).toHaveLength(1)
+  })
+})
