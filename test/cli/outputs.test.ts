@@ -30,7 +30,7 @@ const hasAdapter = () => existsSync(join(output(), 'adapter_model.safetensors'))
 
 describe.skipIf(!existsSync(command) || process.platform !== 'linux')('a run', () => {
   test('whose reader has gone trains to its end', () => {
-    const { stdout } = shell('"$@" 2>&1 | head -n 1; echo "${PIPESTATUS[0]}"', 20)
+    const { stdout } = shell('"$@" 2>&1 | head -n 1; echo "$PIPESTATUS"', 20)
     expect(stdout.trim().split('\n').at(-1)).toBe('0')
     expect(hasAdapter()).toBe(true)
   })
@@ -49,7 +49,7 @@ describe.skipIf(!existsSync(command) || process.platform !== 'linux')('a run', (
   })
 
   test('that is interrupted together with its reader saves its state and ends with 130', async () => {
-    const line = '"$@" 2>&1 | cat; exit "${PIPESTATUS[0]}"'
+    const line = '"$@" 2>&1 | cat; exit "$PIPESTATUS"'
     const child = spawn('bash', ['-c', line, 'bash', process.execPath, ...trainArguments(100_000)], {
       detached: true,
       stdio: ['ignore', 'pipe', 'ignore'],
