@@ -32,7 +32,7 @@ struct Argument<std::vector<Tensor>> {
     if (!value.IsArray()) throw toJavaScript(value.Env(), "invalid-argument", "Expected an array of tensors.");
     const Napi::Array array = value.As<Napi::Array>();
     std::vector<Tensor> tensors(array.Length());
-    for (uint32_t i = 0; i < array.Length(); ++i) tensors[i] = TensorObject::unwrap(array.Get(i));
+    for (uint32_t i = 0; i < tensors.size(); ++i) tensors[i] = TensorObject::unwrap(array.Get(i));
     return tensors;
   }
 };

@@ -85,13 +85,12 @@ Napi::Value fromArray(const Napi::CallbackInfo& info) {
     if (!info[3].IsTypedArray()) throw Error("invalid-argument", "fromArray: expected a typed array for values.");
     const Napi::TypedArray values = info[3].As<Napi::TypedArray>();
     Tensor tensor = emptyOf(info);
-    const size_t bytes = values.ByteLength();
+    const auto [data, bytes] = bytesOf(values);
     if (bytes != tensor.bytes())
       throw Error("invalid-argument", "fromArray: expected " + std::to_string(tensor.bytes()) + " bytes for " +
                                           tensor.describe() + " but received " + std::to_string(bytes) + ".");
     const std::shared_ptr<std::byte[]> kept(new std::byte[bytes]);
-    if (bytes > 0)
-      std::memcpy(kept.get(), static_cast<const std::byte*>(values.ArrayBuffer().Data()) + values.ByteOffset(), bytes);
+    if (bytes > 0) std::memcpy(kept.get(), data, bytes);
     tensor.device().copyFromHost(tensor.desc().data, kept.get(), bytes, kept);
     return TensorObject::create(info.Env(), std::move(tensor));
   });

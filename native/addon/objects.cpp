@@ -7,17 +7,11 @@
 namespace mora::addon {
 namespace {
 
-constexpr napi_type_tag kDeviceTag{0x6d6f72612d646576, 1}, kTensorTag{0x6d6f72612d74656e, 1},
-    kFileTag{0x6d6f72612d66696c, 1};
-
 template <typename Wrapper>
-Wrapper* unwrapTagged(const Napi::Value& value, const napi_type_tag& tag, const char* what) {
-  if (value.IsObject()) {
-    const Napi::Object object = value.As<Napi::Object>();
-    if (object.CheckTypeTag(&tag)) return Napi::ObjectWrap<Wrapper>::Unwrap(object);
-  }
+Wrapper* unwrapArgument(const Napi::Value& value) {
+  if (value.IsObject()) return Wrapper::Unwrap(value.As<Napi::Object>());
   throw toJavaScript(value.Env(), "invalid-argument",
-                     std::string("Expected ") + what + " but received something else.");
+                     std::string("Expected ") + Wrapper::kWhat + " but received something else.");
 }
 
 // The classes are made by the addon alone: their constructors take what only C++ can pass.
@@ -51,14 +45,25 @@ std::vector<int64_t> integers(const Napi::Value& value, const char* what) {
   if (!value.IsArray())
     throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected an array of integers for ") + what + ".");
   const Napi::Array array = value.As<Napi::Array>();
+  // Read once: what converts an element to a number may make the array longer.
   std::vector<int64_t> numbers(array.Length());
-  for (uint32_t i = 0; i < array.Length(); ++i) {
+  for (uint32_t i = 0; i < numbers.size(); ++i) {
     const double number = array.Get(i).ToNumber().DoubleValue();
     if (!(number > -9e15 && number < 9e15) || static_cast<double>(static_cast<int64_t>(number)) != number)
       throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected integers for ") + what + ".");
     numbers[i] = static_cast<int64_t>(number);
   }
   return numbers;
+}
+
+std::pair<std::byte*, size_t> bytesOf(const Napi::TypedArray& array) {
+  Napi::ArrayBuffer buffer = array.ArrayBuffer();
+  const size_t offset = array.ByteOffset(), bytes = array.ByteLength();
+  if (offset + bytes > buffer.ByteLength())
+    throw Error("invalid-argument", "Expected a typed array inside of its buffer, which holds " +
+                                        std::to_string(buffer.ByteLength()) + " bytes now, but it ends at " +
+                                        std::to_string(offset + bytes) + ".");
+  return {static_cast<std::byte*>(buffer.Data()) + offset, bytes};
 }
 
 // --- device -----------------------------------------------------------------------------------------------------
@@ -78,17 +83,15 @@ Napi::Function DeviceObject::define(Napi::Env env) {
 }
 
 DeviceObject::DeviceObject(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<DeviceObject>(info), device_(&fromExternal<Device>(info, "openDevice")) {
-  info.This().As<Napi::Object>().TypeTag(&kDeviceTag);
+    : TaggedObject(info), device_(&fromExternal<Device>(info, "openDevice")) {
+  info.This().As<Napi::Object>().TypeTag(&kTag);
 }
 
 Napi::Object DeviceObject::create(Napi::Env env, Device& device) {
   return Environment::of(env).deviceClass.New({Napi::External<Device>::New(env, &device)});
 }
 
-Device& DeviceObject::unwrap(const Napi::Value& value) {
-  return *unwrapTagged<DeviceObject>(value, kDeviceTag, "a device")->device_;
-}
+Device& DeviceObject::unwrap(const Napi::Value& value) { return *unwrapArgument<DeviceObject>(value)->device_; }
 
 Napi::Value DeviceObject::facts(Info info) {
   const DeviceFacts facts = guarded(info.Env(), [&] { return device_->facts(); });
@@ -168,9 +171,8 @@ Napi::Function TensorObject::define(Napi::Env env) {
 }
 
 TensorObject::TensorObject(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<TensorObject>(info),
-      tensor_(std::move(fromExternal<Tensor>(info, "empty, fromArray and fromFile"))) {
-  info.This().As<Napi::Object>().TypeTag(&kTensorTag);
+    : TaggedObject(info), tensor_(std::move(fromExternal<Tensor>(info, "empty, fromArray and fromFile"))) {
+  info.This().As<Napi::Object>().TypeTag(&kTag);
   if (tensor_.storage().use_count() == 1) ownBytes_ = static_cast<int64_t>(tensor_.storage()->bytes);
   Environment::of(info.Env()).memory.taken(info.Env(), ownBytes_);
 }
@@ -185,7 +187,7 @@ Napi::Object TensorObject::create(Napi::Env env, Tensor tensor) {
 
 Tensor TensorObject::unwrap(const Napi::Value& value) {
   if (value.IsNull() || value.IsUndefined()) return {};
-  return unwrapTagged<TensorObject>(value, kTensorTag, "a tensor")->alive(value.Env());
+  return unwrapArgument<TensorObject>(value)->alive(value.Env());
 }
 
 const Tensor& TensorObject::alive(Napi::Env env) const {
@@ -227,13 +229,18 @@ Napi::Value TensorObject::read(Info info) {
     // The copy is made into memory of our own: the environment, and with it an ArrayBuffer, may end before it is done.
     const std::shared_ptr<std::byte[]> bytes(new std::byte[source.bytes()]);
     Device& device = source.device();
-    device.check(device.backend().copyToHost(device.stream(), bytes.get(), source.desc().data, source.bytes()), "read");
+    device.copyToHost(bytes.get(), source.desc().data, source.bytes(), bytes);
     const auto result = [source, bytes](Napi::Env now, const Napi::Value& target) -> Napi::Value {
       if (!target.IsEmpty()) {
-        const auto array = target.As<Napi::TypedArray>();
-        std::memcpy(static_cast<std::byte*>(array.ArrayBuffer().Data()) + array.ByteOffset(), bytes.get(),
-                    array.ByteLength());
-        return target;
+        return guarded(now, [&] {
+          const auto [data, room] = bytesOf(target.As<Napi::TypedArray>());
+          if (room != source.bytes())
+            throw Error("invalid-argument", "read: the memory for " + source.describe() + " has " +
+                                                std::to_string(room) + " bytes now, and had " +
+                                                std::to_string(source.bytes()) + ".");
+          if (room > 0) std::memcpy(data, bytes.get(), room);
+          return target;
+        });
       }
       const size_t size = source.bytes();
       Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(now, size);
@@ -271,8 +278,8 @@ Napi::Function FileObject::define(Napi::Env env) {
 }
 
 FileObject::FileObject(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<FileObject>(info), file_(fromExternal<std::shared_ptr<MappedFile>>(info, "openFile")) {
-  info.This().As<Napi::Object>().TypeTag(&kFileTag);
+    : TaggedObject(info), file_(fromExternal<std::shared_ptr<MappedFile>>(info, "openFile")) {
+  info.This().As<Napi::Object>().TypeTag(&kTag);
 }
 
 Napi::Object FileObject::create(Napi::Env env, const std::string& path) {
@@ -281,7 +288,7 @@ Napi::Object FileObject::create(Napi::Env env, const std::string& path) {
 }
 
 std::shared_ptr<MappedFile> FileObject::unwrap(const Napi::Value& value) {
-  const FileObject* object = unwrapTagged<FileObject>(value, kFileTag, "a mapped file");
+  const FileObject* object = unwrapArgument<FileObject>(value);
   object->open(value.Env());
   return object->file_;
 }
@@ -315,7 +322,9 @@ Napi::Function RecordingObject::define(Napi::Env env) {
 }
 
 RecordingObject::RecordingObject(const Napi::CallbackInfo& info)
-    : Napi::ObjectWrap<RecordingObject>(info), recording_(std::move(fromExternal<Recording>(info, "record"))) {}
+    : TaggedObject(info), recording_(std::move(fromExternal<Recording>(info, "record"))) {
+  info.This().As<Napi::Object>().TypeTag(&kTag);
+}
 
 Napi::Object RecordingObject::create(Napi::Env env, Recording recording) {
   return Environment::of(env).recordingClass.New({Napi::External<Recording>::New(env, &recording)});

@@ -2,6 +2,11 @@
 #pragma once
 #include <napi.h>
 
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "addon/environment.h"
 #include "core/mapped_file.h"
 #include "core/tensor.h"
@@ -11,8 +16,27 @@ namespace mora::addon {
 DType dtypeFromName(Napi::Env env, const Napi::Value& name);
 std::vector<int64_t> integers(const Napi::Value& array, const char* what);
 
-class DeviceObject : public Napi::ObjectWrap<DeviceObject> {
+/// The bytes of a typed array as they lie now. Valid until JavaScript runs again: it may detach, shrink or grow a
+/// buffer. Throws where the array lies outside of its buffer.
+std::pair<std::byte*, size_t> bytesOf(const Napi::TypedArray& array);
+
+/// A class whose objects are told from all others by a tag, T::kTag; T::kWhat names them.
+template <typename T>
+class TaggedObject : public Napi::ObjectWrap<T> {
  public:
+  using Napi::ObjectWrap<T>::ObjectWrap;
+  /// What receivers of methods and accessors go through: JavaScript may call them on anything. Throws for all others.
+  static T* Unwrap(Napi::Object object) {
+    if (object.CheckTypeTag(&T::kTag)) return Napi::ObjectWrap<T>::Unwrap(object);
+    throw toJavaScript(object.Env(), "invalid-argument",
+                       std::string("Expected ") + T::kWhat + " but received something else.");
+  }
+};
+
+class DeviceObject : public TaggedObject<DeviceObject> {
+ public:
+  static constexpr napi_type_tag kTag{0x6d6f72612d646576, 1};
+  static constexpr const char* kWhat = "a device";
   static Napi::Function define(Napi::Env env);
   static Napi::Object create(Napi::Env env, Device& device);
   static Device& unwrap(const Napi::Value& value);
@@ -37,8 +61,10 @@ class DeviceObject : public Napi::ObjectWrap<DeviceObject> {
   Device* device_ = nullptr;
 };
 
-class TensorObject : public Napi::ObjectWrap<TensorObject> {
+class TensorObject : public TaggedObject<TensorObject> {
  public:
+  static constexpr napi_type_tag kTag{0x6d6f72612d74656e, 1};
+  static constexpr const char* kWhat = "a tensor";
   static Napi::Function define(Napi::Env env);
   static Napi::Object create(Napi::Env env, Tensor tensor);
   /// The tensor of a wrapper; null and undefined give an absent one, anything else throws. A disposed one throws.
@@ -62,8 +88,10 @@ class TensorObject : public Napi::ObjectWrap<TensorObject> {
   int64_t ownBytes_ = 0;
 };
 
-class FileObject : public Napi::ObjectWrap<FileObject> {
+class FileObject : public TaggedObject<FileObject> {
  public:
+  static constexpr napi_type_tag kTag{0x6d6f72612d66696c, 1};
+  static constexpr const char* kWhat = "a mapped file";
   static Napi::Function define(Napi::Env env);
   static Napi::Object create(Napi::Env env, const std::string& path);
   static std::shared_ptr<MappedFile> unwrap(const Napi::Value& value);
@@ -78,8 +106,10 @@ class FileObject : public Napi::ObjectWrap<FileObject> {
   std::shared_ptr<MappedFile> file_;
 };
 
-class RecordingObject : public Napi::ObjectWrap<RecordingObject> {
+class RecordingObject : public TaggedObject<RecordingObject> {
  public:
+  static constexpr napi_type_tag kTag{0x6d6f72612d726563, 1};
+  static constexpr const char* kWhat = "a recording";
   static Napi::Function define(Napi::Env env);
   static Napi::Object create(Napi::Env env, Recording recording);
   explicit RecordingObject(const Napi::CallbackInfo& info);

@@ -132,9 +132,9 @@ struct Backend {
   void (*setMemoryLimit)(Stream*, uint64_t bytes);
   void (*resetPeak)(Stream*);
   Status (*trim)(Stream*);  // gives cached memory back to the system
-  /// Host memory must stay valid until `done(user)`.
+  /// Host memory must stay valid until `done(user)`, which is called even if nothing is copied.
   Status (*copyFromHost)(Stream*, void* target, const void* host, size_t bytes, void (*done)(void*), void* user);
-  Status (*copyToHost)(Stream*, void* host, const void* source, size_t bytes);
+  Status (*copyToHost)(Stream*, void* host, const void* source, size_t bytes, void (*done)(void*), void* user);
 
   // --- profile -----------------------------------------------------------------------------------------------
   /// While on, every operation is timed under its name and its sizes.

@@ -78,6 +78,11 @@ DeviceFacts Device::facts() const {
 }
 
 void Device::setThreads(int32_t threads) {
+  // A team that cannot be made ends the process.
+  constexpr int32_t kMost = 1024;
+  if (threads < 0 || threads > kMost)
+    throw Error("invalid-argument", "setThreads: expected a number from 0 to " + std::to_string(kMost) +
+                                        " but received " + std::to_string(threads) + ".");
   check(backend_->setThreads(stream_, threads), "setThreads");
   threads_ = threads;
 }
@@ -100,6 +105,13 @@ void Device::copyFromHost(void* target, const void* host, size_t bytes, std::sha
   const Status status = backend_->copyFromHost(
       stream_, target, host, bytes, [](void* user) { delete static_cast<std::shared_ptr<const void>*>(user); }, kept);
   check(status, "copyFromHost");
+}
+
+void Device::copyToHost(void* host, const void* source, size_t bytes, std::shared_ptr<void> keep) {
+  auto* const kept = new std::shared_ptr<void>(std::move(keep));
+  const Status status = backend_->copyToHost(
+      stream_, host, source, bytes, [](void* user) { delete static_cast<std::shared_ptr<void>*>(user); }, kept);
+  check(status, "copyToHost");
 }
 
 void Device::callback(std::function<void(const StreamError&)> done) {

@@ -36,6 +36,8 @@ class Device {
   void release(void* data) { backend_->release(stream_, data); }
   /// Copies from host memory in stream order; `keep` stays alive until then.
   void copyFromHost(void* target, const void* host, size_t bytes, std::shared_ptr<const void> keep);
+  /// Copies to host memory in stream order; `keep` stays alive until then.
+  void copyToHost(void* host, const void* source, size_t bytes, std::shared_ptr<void> keep);
   /// Calls `done` on a thread of the backend when all before it is done.
   void callback(std::function<void(const StreamError&)> done);
   /// Throws Error unless status is ok: the stream takes no more work.

@@ -61,19 +61,25 @@ Tensor Tensor::view(const std::vector<int64_t>& shape, const std::vector<int64_t
   Tensor result = *this;
   result.desc_.rank = static_cast<int32_t>(shape.size());
   int64_t last = offset, count = 1;
+  // The same where 64 bits are too few.
+  double reach = static_cast<double>(offset), elements = 1;
+  constexpr double kMost = 0x1p60;
   bool negative = false;
   for (size_t i = 0; i < shape.size(); ++i) {
     result.desc_.shape[i] = shape[i];
     result.desc_.strides[i] = strides[i];
     negative = negative || shape[i] < 0 || strides[i] < 0;
     count *= shape[i];
+    if (shape[i] > 0) reach += static_cast<double>(shape[i] - 1) * static_cast<double>(strides[i]);
+    elements *= static_cast<double>(shape[i]);
+    if (reach > kMost || elements > kMost) break;
     last += (shape[i] - 1) * strides[i];
   }
   const bool misaligned = traits.blockSize > 1 && (offset % traits.blockSize != 0 || shape.empty() ||
                                                    shape.back() % traits.blockSize != 0 || strides.back() != 1);
   const auto begin = static_cast<size_t>(static_cast<std::byte*>(desc_.data) - static_cast<std::byte*>(storage_->data));
   const int64_t whole = (last / traits.blockSize + 1) * traits.blockSize;
-  if (negative || misaligned || (count > 0 && begin + bytesFor(desc_.dtype, whole) > storage_->bytes))
+  if (negative || misaligned || reach > kMost || elements > kMost || (count > 0 && begin + bytesFor(desc_.dtype, whole) > storage_->bytes))
     throw Error("invalid-argument", "view: shape " + describeShape(shape.data(), shape.size()) + ", strides " +
                                         describeShape(strides.data(), strides.size()) + " at " +
                                         std::to_string(offset) + " leaves the memory of " + describe() + ".");

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -50,14 +51,13 @@ Status adamw(Stream* stream, const AdamWTensor* tensors, int64_t count, AdamWSte
 }
 
 Status copyFromHost(Stream* stream, void* target, const void* host, size_t bytes, void (*done)(void*), void* user) {
-  return stream->enqueue("copyFromHost", [=] {
+  return stream->enqueue("copyFromHost", [=, owned = std::shared_ptr<void>(user, done)] {
     if (bytes > 0) std::memcpy(target, host, bytes);
-    done(user);
   });
 }
 
-Status copyToHost(Stream* stream, void* host, const void* source, size_t bytes) {
-  return stream->enqueue("copyToHost", [=] {
+Status copyToHost(Stream* stream, void* host, const void* source, size_t bytes, void (*done)(void*), void* user) {
+  return stream->enqueue("copyToHost", [=, owned = std::shared_ptr<void>(user, done)] {
     if (bytes > 0) std::memcpy(host, source, bytes);
   });
 }

@@ -55,8 +55,10 @@ Status copyFromHost(Stream* stream, void* target, const void* host, size_t bytes
   });
 }
 
-Status copyToHost(Stream* stream, void* host, const void* source, size_t bytes) {
-  return stream->enqueue("copyToHost", [=](Context& context) { copyToHost(context, host, source, bytes); });
+Status copyToHost(Stream* stream, void* host, const void* source, size_t bytes, void (*done)(void*), void* user) {
+  return stream->enqueue("copyToHost", [=, owned = std::shared_ptr<void>(user, done)](Context& context) {
+    copyToHost(context, host, source, bytes, owned);
+  });
 }
 
 Status streamCreate(int32_t device, int32_t, Stream** stream, char* why, size_t capacity) {

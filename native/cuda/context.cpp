@@ -80,7 +80,7 @@ void copyToDevice(Context& context, void* target, const void* host, size_t bytes
   }
 }
 
-void copyToHost(Context& context, void* host, const void* source, size_t bytes) {
+void copyToHost(Context& context, void* host, const void* source, size_t bytes, const std::shared_ptr<void>& keep) {
   Staging& staging = context.memory->staging;
   for (size_t at = 0; at < bytes; at += Staging::kPiece) {
     const size_t piece = std::min(Staging::kPiece, bytes - at);
@@ -88,10 +88,10 @@ void copyToHost(Context& context, void* host, const void* source, size_t bytes) 
     check(cudaMemcpyAsync(slice.get(), static_cast<const std::byte*>(source) + at, piece, cudaMemcpyDeviceToHost,
                           context.stream),
           "copying from the device");
-    context.memory->completions.whenReached(context.stream,
-                                            [slice, piece, to = static_cast<std::byte*>(host) + at](cudaError_t error) {
-                                              if (error == cudaSuccess) std::memcpy(to, slice.get(), piece);
-                                            });
+    context.memory->completions.whenReached(
+        context.stream, [slice, piece, keep, to = static_cast<std::byte*>(host) + at](cudaError_t error) {
+          if (error == cudaSuccess) std::memcpy(to, slice.get(), piece);
+        });
   }
 }
 

@@ -1,6 +1,7 @@
 // What stands behind Context::scratch and Context::upload.
 #pragma once
 #include <map>
+#include <memory>
 
 #include "cuda/completions.h"
 #include "cuda/context.h"
@@ -28,7 +29,8 @@ struct Context::Memory {
 
 /// Copies host memory to the device through the staging ring; the host memory is read before this returns.
 void copyToDevice(Context& context, void* target, const void* host, size_t bytes);
-/// Copies device memory to the host; it has arrived when completions that are added later are called.
-void copyToHost(Context& context, void* host, const void* source, size_t bytes);
+/// Copies device memory to the host, whose memory `keep` holds until then; it has arrived when completions that are
+/// added later are called.
+void copyToHost(Context& context, void* host, const void* source, size_t bytes, const std::shared_ptr<void>& keep = {});
 
 }  // namespace mora::cuda

@@ -105,8 +105,8 @@ void Stream::runTimed(const Task& task) {
 void Stream::addPairs(const std::shared_ptr<Cost>& cost) {
   const auto count = static_cast<size_t>(cost->pairs->count());
   const auto offsets = std::make_shared<std::vector<int32_t>>(2 * count);
-  copyToHost(context_, offsets->data(), cost->pairs->queryOffsets.data, sizeof(int32_t) * count);
-  copyToHost(context_, offsets->data() + count, cost->pairs->keyOffsets.data, sizeof(int32_t) * count);
+  copyToHost(context_, offsets->data(), cost->pairs->queryOffsets.data, sizeof(int32_t) * count, offsets);
+  copyToHost(context_, offsets->data() + count, cost->pairs->keyOffsets.data, sizeof(int32_t) * count, offsets);
   completions_.whenReached(context_.stream, [offsets, cost, count](cudaError_t) {
     cost->flops += cost->pairs->flopsPerPair * causalPairs(offsets->data(), offsets->data() + count,
                                                            static_cast<int64_t>(count), cost->pairs->window);
