@@ -79,7 +79,8 @@ Tensor Tensor::view(const std::vector<int64_t>& shape, const std::vector<int64_t
                                                    shape.back() % traits.blockSize != 0 || strides.back() != 1);
   const auto begin = static_cast<size_t>(static_cast<std::byte*>(desc_.data) - static_cast<std::byte*>(storage_->data));
   const int64_t whole = (last / traits.blockSize + 1) * traits.blockSize;
-  if (negative || misaligned || reach > kMost || elements > kMost || (count > 0 && begin + bytesFor(desc_.dtype, whole) > storage_->bytes))
+  if (negative || misaligned || reach > kMost || elements > kMost ||
+      (count > 0 && begin + bytesFor(desc_.dtype, whole) > storage_->bytes))
     throw Error("invalid-argument", "view: shape " + describeShape(shape.data(), shape.size()) + ", strides " +
                                         describeShape(strides.data(), strides.size()) + " at " +
                                         std::to_string(offset) + " leaves the memory of " + describe() + ".");

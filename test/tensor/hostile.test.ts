@@ -14,11 +14,11 @@ const resizable = (bytes: number, maxByteLength: number): Resizable =>
 
 /** A number that does something when it is converted to one. */
 const number = (value: number, then: () => void) => {
-  const valueOf = () => {
+  const converted = () => {
     then()
     return value
   }
-  return { valueOf } as unknown as number
+  return { valueOf: converted } as unknown as number
 }
 
 function thrown(body: () => unknown): unknown {

@@ -88,7 +88,10 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
 
 /** Stores or adds gradient [1] · values. The gradient of a loss that is a root is 1; others cost a product of one row. */
 function scaleInto(target: GradientTarget, gradient: Tensor, values: Tensor): void {
-  if (isOne(gradient)) return target.pass(values)
+  if (isOne(gradient)) {
+    target.pass(values)
+    return
+  }
   target.write((into, accumulate) => {
     const flat = (tensor: Tensor) => tensor.view([tensor.elements, 1])
     const factor = Tensor.empty([1, 1], { device: values.device, dtype: values.dtype })
