@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the native code is built with: CMake, a C++20 compiler, make and Eigen; oneDNN and Highway where the system's
 # are new enough (else the build makes them, cmake/pinned-library.cmake); ccache, which makes rebuilds fast. --emulated adds
-# what the CUDA emulator of the tests needs (Boost.Context), --browser what the tests of the dashboard need (Chromium).
+# what the CUDA emulator of the tests needs (Boost.Context), --browser what the tests of the dashboard need (Chromium),
+# --toolkit what CUDA 12.4 needs (GCC 13 or older).
 # Needs neither Node.js nor npm install, installs only what is missing, and may be run any number of times.
 set -euo pipefail
 options=" $* "
@@ -40,6 +41,17 @@ if [[ $options == *" --emulated "* ]]; then
 fi
 if [[ $options == *" --browser "* ]]; then
   has_command chromium || has_command chromium-browser || has_command google-chrome || missing+=(chromium)
+fi
+# nvcc 12.4 refuses newer ones.
+older_gcc() {
+  local compiler version
+  for compiler in g++ g++-13 g++-12; do
+    version=$("$compiler" -dumpversion 2>/dev/null | cut -d. -f1) && [ "${version:-99}" -le 13 ] && return 0
+  done
+  return 1
+}
+if [[ $options == *" --toolkit "* ]]; then
+  older_gcc || missing+=(g++-13)
 fi
 
 tell() {

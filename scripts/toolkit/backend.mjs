@@ -10,18 +10,19 @@ export const toolkit12 = join(root, 'build', 'toolkit')
 /** nvcc 12.4 refuses newer compilers. */
 const newestGccOf12 = 13
 
-/** Null, or why CUDA 12.4 cannot be had here. Downloads it at the first call. */
+/** Null, or why CUDA 12.4 cannot be had here. Downloads it at the first call, and installs a compiler that it takes. */
 export function fetchToolkit12() {
   const { status, stderr } = spawnSync('bash', [join(root, 'scripts', 'toolkit', 'toolkit-12.sh'), toolkit12], {
     encoding: 'utf8',
     stdio: ['ignore', 'inherit', 'pipe'],
   })
-  if (status === 0) return null
-  return stderr.trim().split('\n').at(-1)
+  if (status !== 0) return stderr.trim().split('\n').at(-1)
+  if (!compilerOf12()) spawnSync('bash', [join(root, 'scripts', 'setup.sh'), '--toolkit'], { stdio: ['ignore', 2, 2] })
+  return compilerOf12() ? null : `nvcc 12.4 needs GCC ${newestGccOf12} or older: apt-get install g++-13`
 }
 
 /** A C++ compiler that nvcc 12.4 takes; null where there is none. */
-export function compilerOf12() {
+function compilerOf12() {
   const majorOf = (compiler) => {
     const { status, stdout } = spawnSync(compiler, ['-dumpversion'], { encoding: 'utf8' })
     return status === 0 ? Number.parseInt(stdout, 10) : Number.POSITIVE_INFINITY
