@@ -57,7 +57,7 @@ const env = {
 const check = (...extra: string[]) => spawnSync(process.execPath, [...command, ...extra], { encoding: 'utf8', env })
 
 describe('npm run check:gpu', () => {
-  test.skipIf(!emulated)('passes on the emulator, part by part', () => {
+  test.skipIf(!emulated)('passes on the emulator, part by part', { timeout: 600_000 }, () => {
     const { status, stdout, stderr } = check('--quick')
     expect(stderr, 'what failed').not.toMatch(/Error|TOO FAR/)
     expect(statuses(report())).toEqual(onTheEmulator)
@@ -85,7 +85,7 @@ describe('npm run check:gpu', () => {
     expect(status).toBe(1)
   })
 
-  test.skipIf(!emulated)('that is ended keeps what it has found so far', async () => {
+  test.skipIf(!emulated)('that is ended keeps what it has found so far', { timeout: 600_000 }, async () => {
     rmSync(join(folder, 'report.json'))
     const child = spawn(process.execPath, [...command, '--quick', '--only', 'hardware,tests,step'], { env })
     const ended = new Promise((resolve) => child.on('close', resolve))
@@ -125,7 +125,7 @@ describe.runIf(process.env.MORA_TEST_LONG && emulated)('npm run pack:gpu', () =>
     expect(status).toBe(2)
   })
 
-  test('that passes on the emulator', () => {
+  test('that passes on the emulator', { timeout: 600_000 }, () => {
     const { status } = run({ MORA_CUDA: 'emulated' }, '--quick')
     expect(statuses(report())).toEqual(onTheEmulator)
     expect(status).toBe(0)
