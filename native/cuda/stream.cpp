@@ -239,7 +239,7 @@ Status Stream::trim() { return enqueue("trim", freeing(memory_.takeUnused())); }
 
 Stream::Work Stream::freeing(std::vector<void*> segments) {
   return [this, segments = std::move(segments)](Context& context) {
-    cudaStreamSynchronize(context.stream);  // an error shows at the next callback
+    check(cudaStreamSynchronize(context.stream), "waiting for the stream");  // a lost device has no memory to give back
     for (void* segment : segments) cudaFree(segment);
     scratch_.releaseAll();
   };
