@@ -3,7 +3,7 @@
  * folder with the packages of another machine, of arm64, and empty for this machine.
  */
 import { spawnSync } from 'node:child_process'
-import { cpSync } from 'node:fs'
+import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ElfFile } from './elf.mjs'
 
@@ -26,7 +26,7 @@ export function fail(message) {
 
 /** Copies a file, or what a link stands for. */
 export function copy(source, target) {
-  cpSync(source, target, { dereference: true })
+  copyFileSync(source, target)
   return target
 }
 

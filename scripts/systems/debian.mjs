@@ -64,18 +64,24 @@ async function makeBase(steps, suite, base) {
   await steps.run('debootstrap', ['debootstrap', '--variant=minbase', suite, unfinished, mirror])
   const proxy = says('apt-config', 'dump', 'Acquire::http::Proxy')
   if (proxy) writeFileSync(join(unfinished, 'etc', 'apt', 'apt.conf.d', '90proxy'), `${proxy}\n`)
-  const place = join(unfinished, 'opt', 'node')
-  mkdirSync(place)
-  const binary = `node-linux-${process.arch}`
-  const install = ['npm', 'install', '--no-audit', '--no-fund', '--prefix', place, `${binary}@${node}`, `npm@${npm}`]
-  await steps.run('Node.js', install)
-  for (const [command, target] of [
-    ['node', `${binary}/bin/node`],
-    ['npm', 'npm/bin/npm-cli.js'],
-    ['npx', 'npm/bin/npx-cli.js'],
-  ])
-    symlinkSync(`/opt/node/node_modules/${target}`, join(unfinished, 'usr', 'local', 'bin', command))
+  await addNode(steps, unfinished)
   renameSync(unfinished, base)
+}
+
+/** Where Node.js's own archives put it. */
+async function addNode(steps, system) {
+  const scratch = join(system, 'tmp', 'node')
+  const binary = `node-linux-${process.arch}`
+  mkdirSync(scratch)
+  const options = ['--no-audit', '--no-fund', '--prefix', scratch]
+  await steps.run('Node.js', ['npm', 'install', ...options, `${binary}@${node}`, `npm@${npm}`])
+  const local = join(system, 'usr', 'local')
+  mkdirSync(join(local, 'lib', 'node_modules'), { recursive: true })
+  renameSync(join(scratch, 'node_modules', binary, 'bin', 'node'), join(local, 'bin', 'node'))
+  renameSync(join(scratch, 'node_modules', 'npm'), join(local, 'lib', 'node_modules', 'npm'))
+  for (const command of ['npm', 'npx'])
+    symlinkSync(`../lib/node_modules/npm/bin/${command}-cli.js`, join(local, 'bin', command))
+  rmSync(scratch, { recursive: true })
 }
 
 function says(command, ...parameters) {
