@@ -67,7 +67,7 @@ function placeOf({ debug, sanitize, coverage, arm64, into }) {
 function isUpToDate() {
   if (!existsSync(binary)) return false
   const built = statSync(binary).mtimeMs
-  const folders = options.emulated ? ['native', join('test', 'simt')] : ['native']
+  const folders = ['native', 'cmake', ...(options.emulated ? [join('test', 'simt')] : [])]
   const sources = folders
     .flatMap((name) => readdirSync(join(root, name), { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
