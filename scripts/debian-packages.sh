@@ -49,6 +49,7 @@ done
 echo "$kind ${signed:-}$mirror $suite $components" >"$into/sources.list"
 apt=(apt-get -qq -o "Dir::Etc::SourceList=$into/sources.list" -o Dir::Etc::SourceParts=/dev/null
   -o "Dir::State::Lists=$into/lists" -o "Dir::Cache=$into/cache" -o APT::Sandbox::User=root
+  -o Dir::State::Status=/dev/null # what is installed here, perhaps newer, does not matter
   ${architecture:+-o "APT::Architecture=$architecture" -o "APT::Architectures=$architecture"})
 if [[ $what == install* ]]; then
   mkdir -p "$into/partial"
