@@ -1,6 +1,5 @@
 // What is said where cuBLAS cannot be opened: which files were looked for, where, what the loader said, and the way
 // out.
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -9,23 +8,13 @@
 #include <string>
 
 #include "check.h"
+#include "child.h"
 #include "cuda/cublas.h"
 
 namespace fs = std::filesystem;
+using mora::test::inChild;
 
 namespace {
-
-/// In a process of its own, because the library is looked for once per process.
-template <typename Body>
-void inChild(Body&& body) {
-  const pid_t child = fork();
-  if (child == 0) {
-    body();
-    _exit(mora::test::finish());
-  }
-  int status = 1;
-  CHECK(waitpid(child, &status, 0) == child && status == 0);
-}
 
 bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 

@@ -1,7 +1,6 @@
 // Which cuBLAS is taken where a machine has several: newest first of those that the driver serves, the next one where
 // that cannot be used, in all the places where people have them. STUBS is the folder of test/simt/stubs/cublas.cpp's
 // libraries: 12 and 13, and `old`, which lacks a function.
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -12,25 +11,15 @@
 #include <vector>
 
 #include "check.h"
+#include "child.h"
 #include "cuda/cublas.h"
 #include "cuda/cublas_folders.h"
 
 namespace fs = std::filesystem;
 using mora::cuda::Cublas;
+using mora::test::inChild;
 
 namespace {
-
-/// In a process of its own, because libraries are looked for once per process.
-template <typename Body>
-void inChild(Body&& body) {
-  const pid_t child = fork();
-  if (child == 0) {
-    body();
-    _exit(mora::test::finish());
-  }
-  int status = 1;
-  CHECK(waitpid(child, &status, 0) == child && status == 0);
-}
 
 /// The versions of the libraries of a folder, in the order in which they are tried.
 std::vector<std::string> tried(const char* folder, int driver) {
