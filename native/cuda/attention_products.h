@@ -149,25 +149,31 @@ __device__ __forceinline__ void addProduct(const float (&weights)[kRowTiles][kCo
       }
     }
   } else {
+    // One loop is not unrolled: the loads of all these rows at once would take more registers than there are.
+#pragma unroll 1
+    for (int k = 0; k < 8; ++k) {
+      const int owner = 4 * g + k / 2;  // the lane that has column k of this lane's rows in each tile of 8
 #pragma unroll
-    for (int k = 0; k < kColumnTiles * 8; ++k) {
-      const int owner = 4 * g + k % 8 / 2;  // the lane that has column k of this lane's rows
+      for (int n = 0; n < kColumnTiles; ++n) {
+        const T* const from = b + (n * 8 + k) * kStride + 4 * t;
 #pragma unroll
-      for (int r = 0; r < kRowTiles; ++r) {
-        const float upper = __shfl_sync(kWholeWarp, weights[r][k / 8][k % 2], owner);
-        const float lower = __shfl_sync(kWholeWarp, weights[r][k / 8][2 + k % 2], owner);
+        for (int r = 0; r < kRowTiles; ++r) {
+          const auto& own = weights[r][n];
+          const float upper = __shfl_sync(kWholeWarp, k % 2 ? own[1] : own[0], owner);
+          const float lower = __shfl_sync(kWholeWarp, k % 2 ? own[3] : own[2], owner);
 #pragma unroll
-        for (int c = 0; c < kColumns / 16; ++c) {
-          const float4 right = *reinterpret_cast<const float4*>(b + k * kStride + c * 16 + 4 * t);
-          auto& [even, odd] = results[r][c];
-          even[0] = fmaf(upper, right.x, even[0]);
-          odd[0] = fmaf(upper, right.y, odd[0]);
-          even[1] = fmaf(upper, right.z, even[1]);
-          odd[1] = fmaf(upper, right.w, odd[1]);
-          even[2] = fmaf(lower, right.x, even[2]);
-          odd[2] = fmaf(lower, right.y, odd[2]);
-          even[3] = fmaf(lower, right.z, even[3]);
-          odd[3] = fmaf(lower, right.w, odd[3]);
+          for (int c = 0; c < kColumns / 16; ++c) {
+            const float4 right = *reinterpret_cast<const float4*>(from + c * 16);
+            auto& [even, odd] = results[r][c];
+            even[0] = fmaf(upper, right.x, even[0]);
+            odd[0] = fmaf(upper, right.y, odd[0]);
+            even[1] = fmaf(upper, right.z, even[1]);
+            odd[1] = fmaf(upper, right.w, odd[1]);
+            even[2] = fmaf(lower, right.x, even[2]);
+            odd[2] = fmaf(lower, right.y, odd[2]);
+            even[3] = fmaf(lower, right.z, even[3]);
+            odd[3] = fmaf(lower, right.w, odd[3]);
+          }
         }
       }
     }

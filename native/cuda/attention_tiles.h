@@ -47,7 +47,7 @@ struct TileSizes {
 // block take kRowTiles * kBlock / 2.
 
 constexpr Choice forwardChoice(bool f32, int columns) {
-  if (f32) return {columns > 128 ? 2 : 4, 1, 16};
+  if (f32) return columns > 128 ? Choice{2, 1, 8} : Choice{4, 1, 16};
   if (columns <= 80) return {4, 2, 64};
   return columns <= 128 ? Choice{4, 2, 32} : Choice{4, 1, 16};
 }
