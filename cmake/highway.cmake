@@ -15,4 +15,5 @@ if(NOT hwy_FOUND)
     FILES CMakeLists.txt LICENSE cmake/ hwy/ libhwy
     OPTIONS -DHWY_ENABLE_CONTRIB=OFF -DHWY_ENABLE_EXAMPLES=OFF -DHWY_ENABLE_TESTS=OFF -DBUILD_TESTING=OFF)
   find_package(hwy 1.2 CONFIG REQUIRED PATHS ${HIGHWAY_PREFIX} NO_DEFAULT_PATH)
+  unset(hwy_DIR CACHE)  # else the next configuration takes it for the system's
 endif()

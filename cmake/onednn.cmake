@@ -81,4 +81,5 @@ if(NOT dnnl_FOUND)
       -DONEDNN_ENABLE_JIT_PROFILING=OFF -DONEDNN_ENABLE_ITT_TASKS=OFF -DONEDNN_ARCH_OPT_FLAGS=
       "-DCMAKE_CXX_FLAGS_RELEASE=-O2 -DNDEBUG -w")
   find_package(dnnl 3.7 CONFIG REQUIRED PATHS ${ONEDNN_PREFIX} NO_DEFAULT_PATH)
+  unset(dnnl_DIR CACHE)  # else the next configuration takes it for the system's
 endif()
