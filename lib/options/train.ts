@@ -122,7 +122,16 @@ export const TrainSchema = z.strictObject({
   }),
   evalEvery: optionalInteger('evaluate every N steps', { min: 1, defaultText: 'at the end', group: run }),
   saveEvery: optionalInteger('write a checkpoint every N steps', { min: 1, defaultText: 'at the end', group: run }),
-  keepCheckpoints: optionalInteger('keep the newest N checkpoints', { min: 1, defaultText: 'all', group: run }),
+  saveMinutes: real(
+    'also write a checkpoint where N minutes have passed since the last one; a newer one takes its place; 0: never',
+    10,
+    { min: 0, placeholder: 'N', group: run },
+  ),
+  keepCheckpoints: optionalInteger('keep the newest N checkpoints, those by time aside', {
+    min: 1,
+    defaultText: 'all',
+    group: run,
+  }),
   keepBest: flag('keep the checkpoint with the lowest evaluation loss', false, { group: run }),
   patience: optionalInteger('stop after N evaluations without a better one', {
     min: 1,

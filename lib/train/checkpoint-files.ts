@@ -44,7 +44,7 @@ export async function* readTensors(path: string): AsyncGenerator<{ name: string;
   }
 }
 
-/** Lists every file of a folder with its size and hash. Written last, it says that the folder is complete. */
+/** Lists every file of a folder with its size and hash. Written after them, it says that the folder is complete. */
 export async function writeManifest(folder: string, step: number): Promise<void> {
   const files: Record<string, { bytes: number; sha256: string }> = {}
   for (const name of await filesIn(folder)) {

@@ -1,9 +1,10 @@
 /** `checkpoints/step-000100/`: everything that a run needs to go on as if it had never ended. */
+import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { about, InputError } from '../errors.js'
-import { replaceFolder, writeFileAtomic } from '../io/atomic.js'
+import { replaceFolder, writeError, writeFileAtomic } from '../io/atomic.js'
 import { readJsonObject } from '../io/json.js'
 import { malformed } from '../io/open.js'
 import { schemaProblem } from '../io/schema-problem.js'
@@ -16,6 +17,8 @@ const FORMAT = 2
 const WEIGHTS = 'weights.safetensors'
 const OPTIMIZER = 'optimizer.safetensors'
 const STATE = 'state.json'
+/** Beside the files of the manifest: says that a newer checkpoint takes this one's place. */
+const BY_TIME = 'by-time'
 
 /** The parts of a run that a checkpoint holds. */
 export interface CheckpointParts {
@@ -25,6 +28,8 @@ export interface CheckpointParts {
   facts: RunFacts
   /** Writes the adapter's own files too, so that a checkpoint can be used as an adapter. */
   saveAdapter: ((folder: string) => Promise<void>) | null
+  /** Whether it is there only until a newer one is. */
+  byTime: boolean
 }
 
 export interface CheckpointRecord {
@@ -46,7 +51,7 @@ export function checkpointPath(checkpoints: string, step: number): string {
 
 /** Writes a checkpoint, as a whole or not at all. Throws a `RunError` when a value is not finite. */
 export async function writeCheckpoint(checkpoints: string, parts: CheckpointParts): Promise<string> {
-  const { parameters, optimizer, state, facts, saveAdapter } = parts
+  const { parameters, optimizer, state, facts, saveAdapter, byTime } = parts
   const path = checkpointPath(checkpoints, state.step)
   await replaceFolder(path, async (folder) => {
     await writeTensors(
@@ -59,6 +64,7 @@ export async function writeCheckpoint(checkpoints: string, parts: CheckpointPart
     const record = { format: FORMAT, state, updates, facts }
     await writeFileAtomic(join(folder, STATE), `${JSON.stringify(record, null, 2)}\n`)
     await writeManifest(folder, state.step)
+    if (byTime) await writeFileAtomic(join(folder, BY_TIME), '')
   })
   return path
 }
@@ -143,14 +149,30 @@ export async function newestIntactCheckpoint(
   return null
 }
 
-/** Removes all but the newest `keep` checkpoints and the protected one. */
+/** Whether a checkpoint is there only until a newer one is. */
+export function isByTime(path: string): boolean {
+  return existsSync(join(path, BY_TIME))
+}
+
+/** Makes a checkpoint by time one that stays. */
+export async function keepCheckpoint(path: string): Promise<void> {
+  const mark = join(path, BY_TIME)
+  await rm(mark, { force: true }).catch((error) => Promise.reject(writeError(error, mark)))
+}
+
+/**
+ * Removes checkpoints by time but for the newest checkpoint of all, and of the others all but the newest `keep`; never the
+ * protected one.
+ */
 export async function pruneCheckpoints(
   checkpoints: string,
   keep: number | undefined,
   protectedStep: number | null,
 ): Promise<void> {
-  if (keep === undefined) return
-  for (const { step, path } of (await listCheckpoints(checkpoints)).slice(keep)) {
+  const found = await listCheckpoints(checkpoints)
+  const replaced = found.slice(1).filter(({ path }) => isByTime(path))
+  const superfluous = keep === undefined ? [] : found.filter(({ path }) => !isByTime(path)).slice(keep)
+  for (const { step, path } of [...replaced, ...superfluous]) {
     if (step !== protectedStep) await rm(path, { recursive: true, force: true })
   }
 }

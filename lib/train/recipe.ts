@@ -1,3 +1,4 @@
+import { isByTime } from './checkpoint.js'
 import type { TrainResult } from './events.js'
 import { restartAdapter, restartIsDue } from './restarts.js'
 import type { RunControl } from './run.js'
@@ -25,7 +26,8 @@ export async function runTraining(control: RunControl, setUp: () => Promise<Sess
       if (samplesAreDue(session)) {
         for (const sample of await control.exclusive(() => takeSamples(session))) await control.emit(sample)
       }
-      if (checkpointIsDue(session)) await control.emit(await control.exclusive(() => saveSession(session)))
+      const due = dueCheckpoint(session)
+      if (due) await control.emit(await control.exclusive(() => saveSession(session, due)))
       if (patienceIsOver(session)) {
         await control.emit({ type: 'notice', message: patienceNotice(session) })
         break
@@ -39,8 +41,8 @@ export async function runTraining(control: RunControl, setUp: () => Promise<Sess
       }
       await control.emit(await control.exclusive(() => takeStep(session)))
     }
-    const saved = session.lastCheckpoint?.step === session.state.step
-    if (session.output && !saved) await control.emit(await control.exclusive(() => saveSession(session)))
+    if (session.output && !hasLastingCheckpoint(session))
+      await control.emit(await control.exclusive(() => saveSession(session)))
     await control.exclusive(() => saveResult(session))
     return resultOf(session, control.stopRequested)
   } finally {
@@ -56,10 +58,24 @@ function evaluationIsDue({ state, options, data }: Session): boolean {
   return state.step === data.totalSteps || (every !== undefined && state.step % every === 0)
 }
 
-function checkpointIsDue({ state, options, output, lastCheckpoint }: Session): boolean {
-  if (!output || state.step === 0 || lastCheckpoint?.step === state.step) return false
-  if (options.saveEvery !== undefined && state.step % options.saveEvery === 0) return true
-  return options.keepBest && state.best?.step === state.step
+function dueCheckpoint(session: Session): { byTime: boolean } | null {
+  const { state, options, output, lastCheckpoint, data } = session
+  if (!output || state.step === 0 || hasLastingCheckpoint(session)) return null
+  if (options.saveEvery !== undefined && state.step % options.saveEvery === 0) return { byTime: false }
+  if (options.keepBest && state.best?.step === state.step) return { byTime: false }
+  const isSaved = lastCheckpoint?.step === state.step || state.step === data.totalSteps
+  return !isSaved && timeIsOver(session) ? { byTime: true } : null
+}
+
+/** Whether more than `saveMinutes` of work could be lost if the next step took as long as the last one. */
+function timeIsOver({ options: { saveMinutes }, now, savedAt, steppedAt }: Session): boolean {
+  const time = now()
+  return saveMinutes > 0 && time - savedAt + (time - steppedAt) > saveMinutes * 60_000
+}
+
+/** Whether the current step has a checkpoint that no newer one will replace. */
+function hasLastingCheckpoint({ state, lastCheckpoint }: Session): boolean {
+  return lastCheckpoint?.step === state.step && !isByTime(lastCheckpoint.path)
 }
 
 function patienceIsOver({ state, options }: Session): boolean {

@@ -38,6 +38,7 @@ const FREE_OPTIONS = new Set([
   'evalData',
   'evalEvery',
   'saveEvery',
+  'saveMinutes',
   'keepCheckpoints',
   'keepBest',
   'patience',

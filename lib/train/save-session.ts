@@ -1,5 +1,5 @@
 import { RunError, UsageError } from '../errors.js'
-import { checkpointPath, pruneCheckpoints, writeCheckpoint } from './checkpoint.js'
+import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoint.js'
 import { meanLoss } from './evaluate.js'
 import type { CheckpointEvent, EvaluationEvent } from './events.js'
 import { appendEvaluation } from './metrics-file.js'
@@ -34,13 +34,19 @@ function nonFiniteEvaluation(evalLoss: number, { state, lastCheckpoint }: Sessio
   )
 }
 
-/** Writes a checkpoint of the current step, unless there is one, and removes those that are not to be kept. */
-export async function saveSession(session: Session): Promise<CheckpointEvent> {
+/**
+ * Writes a checkpoint of the current step, unless there is one, and removes those that are not to be kept. One `byTime` is
+ * kept until there is a newer one.
+ */
+export async function saveSession(session: Session, { byTime = false } = {}): Promise<CheckpointEvent> {
   const { output, options, state, lastCheckpoint } = session
   if (!output) {
     throw new UsageError('missing-option', 'A checkpoint needs a folder: give the option output.')
   }
-  if (lastCheckpoint?.step === state.step) return { type: 'checkpoint', ...lastCheckpoint }
+  if (lastCheckpoint?.step === state.step) {
+    if (!byTime) await keepCheckpoint(lastCheckpoint.path)
+    return { type: 'checkpoint', ...lastCheckpoint }
+  }
   if (session.ended) {
     throw new RunError('ended', `The run has ended; its last checkpoint is ${lastCheckpoint?.path ?? 'none'}.`)
   }
@@ -50,11 +56,13 @@ export async function saveSession(session: Session): Promise<CheckpointEvent> {
     state,
     facts: session.facts,
     saveAdapter: session.result.saveAdapter,
+    byTime,
   })
   session.lastCheckpoint = { step: state.step, path }
+  session.savedAt = session.now()
   const protectedStep = options.keepBest ? (state.best?.step ?? null) : null
   await pruneCheckpoints(output.checkpoints, options.keepCheckpoints, protectedStep)
-  return { type: 'checkpoint', step: state.step, path: checkpointPath(output.checkpoints, state.step) }
+  return { type: 'checkpoint', step: state.step, path }
 }
 
 /** Writes the trained adapter or model and the model card to the output folder. */

@@ -41,6 +41,11 @@ export interface Session {
   /** Trained tensors; after a restart, those of the fresh adapter. */
   parameters: readonly TrainedParameter[]
   lastCheckpoint: FoundCheckpoint | null
+  /** Milliseconds of a clock that only goes forwards. */
+  readonly now: () => number
+  /** By that clock: when the run began or last saved, and when its last step began. */
+  savedAt: number
+  steppedAt: number
   /** Since the run started or resumed: seconds in steps and tokens of them. */
   seconds: number
   tokens: number

@@ -34,6 +34,8 @@ export interface TrainingParts {
   /** What the model writes after a prompt, as it is then; asked for `samplePrompt` only. */
   sample(prompt: string): Promise<string>
   ranks?: Ranks
+  /** Milliseconds of a clock that only goes forwards: says when a checkpoint by time is due. */
+  now?: () => number
 }
 
 /**
@@ -98,7 +100,7 @@ async function setUpIn(
   output: OutputFolder | null,
   model: TrainableModel,
   given: TrainOptions,
-  { createOptimizer, sample, ranks = singleRank }: TrainingParts,
+  { createOptimizer, sample, ranks = singleRank, now = () => performance.now() }: TrainingParts,
 ): Promise<Session> {
   const notices: string[] = []
   const notice = (message: string) => notices.push(message)
@@ -148,6 +150,9 @@ async function setUpIn(
     notices,
     state,
     lastCheckpoint: point ? { step: state.step, path: point.path } : null,
+    now,
+    savedAt: now(),
+    steppedAt: now(),
     seconds: 0,
     tokens: 0,
     ended: false,

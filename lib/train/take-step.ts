@@ -13,6 +13,7 @@ export async function takeStep(session: Session): Promise<StepEvent> {
   const before = session.state
   const step = before.step + 1
   const learningRate = session.learningRate(before.step)
+  session.steppedAt = session.now()
   const start = performance.now()
   model.setDropout({ seed: options.seed, step })
   const batches = data.batches(before.step, session.facts.machine.tokenBudget)

@@ -44,13 +44,13 @@ export const notices = ({ events }: Pick<Outcome, 'events'>): string[] =>
 /** Trains a fresh fake model to the end; `onEvent` sees each event while the run waits. */
 export async function trainFake(
   options: TrainInput,
-  fake: FakeOptions & { threads?: number; processor?: string } = {},
+  fake: FakeOptions & { threads?: number; processor?: string; now?: () => number } = {},
   onEvent?: (event: TrainEvent, run: Run) => void | Promise<void>,
 ): Promise<Outcome> {
   const model = new FakeModel(fake)
   model.threads = fake.threads ?? 1
   model.processor = fake.processor ?? 'A1'
-  const run = trainWith(model, { learningRate: 0.05, seed: 7, ...options }, fakeParts)
+  const run = trainWith(model, { learningRate: 0.05, seed: 7, ...options }, { ...fakeParts, now: fake.now })
   const events: TrainEvent[] = []
   for await (const event of run) {
     events.push(event)
