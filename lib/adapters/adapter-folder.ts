@@ -3,9 +3,9 @@ import { about, InputError, quoted, UsageError } from '../errors.js'
 import { type HubOptions, locate } from '../hub/index.js'
 import { writeFileAtomic } from '../io/atomic.js'
 import { whyNoAdapter } from '../io/folder-kinds.js'
-import { isJsonObject, readJsonObject } from '../io/json.js'
+import { isJsonObject, parseJson, readJsonObject } from '../io/json.js'
 import { readExactly, withInputFile } from '../io/open.js'
-import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
+import { readSafetensorsHeader, type SafetensorsFile, writeSafetensors } from '../io/safetensors.js'
 import { float32FromHalf } from '../tensor/half.js'
 import type { Tensor } from '../tensor/tensor.js'
 import { type AdapterConfigBase, asStored, type StoredTensor, type TensorToStore } from './adapter.js'
@@ -18,7 +18,10 @@ const configName = 'adapter_config.json'
 const weightsName = 'adapter_model.safetensors'
 const prefix = 'base_model.model.'
 
-/** What this package stores in `adapter_config.json` beside PEFT's entries, under `node_mora`. */
+/**
+ * What this package keeps of an adapter beside PEFT's entries. It lies under `node_mora` in the metadata of the weights' file,
+ * since the reference refuses an `adapter_config.json` with an entry that it does not know.
+ */
 export interface AdapterProvenance {
   /** Identity of the base model that the adapter was trained on. */
   readonly baseHash?: string
@@ -48,7 +51,7 @@ export interface StoredAdapter {
 
 /** How an adapter's file names its base model. */
 export interface BaseName {
-  /** A path as the user gave it, or a hub id. */
+  /** A path as the user gave it, of which no folders of this machine are told; or a hub id. */
   readonly name: string
   /** Commit of a hub id; else null. */
   readonly revision: string | null
@@ -70,8 +73,10 @@ export async function readAdapterFolder(adapter: string, options: HubOptions = {
       `${configPath} has bias ${JSON.stringify(json.bias)}; only "none" is supported.`,
     )
   }
-  const config = configIn(json, configPath)
-  const tensors = await readTensors(join(folder, weightsName))
+  const header = await readSafetensorsHeader(join(folder, weightsName))
+  const own = ownEntries(header, json)
+  const config = configIn({ ...json, node_mora: own }, configPath)
+  const tensors = await readTensors(header)
   const layers = new Set<string>()
   const modules = new Map<string, StoredTensor>()
   const { suffixes } = adapterMethod(config.method)
@@ -103,7 +108,7 @@ export async function readAdapterFolder(adapter: string, options: HubOptions = {
     ...{
       folder,
       config,
-      provenance: provenanceFrom(json.node_mora, configPath),
+      provenance: provenanceFrom(own, own === json.node_mora ? configPath : header.path),
       layers: [...layers],
       modules,
       tensors,
@@ -112,6 +117,12 @@ export async function readAdapterFolder(adapter: string, options: HubOptions = {
     tiesWeights: json.ensure_weight_tying === true,
     fanInFanOut: json.fan_in_fan_out === true,
   }
+}
+
+/** Of a folder that was written before they went into the header, those of its configuration. */
+function ownEntries({ path, metadata }: SafetensorsFile, json: Readonly<Record<string, unknown>>): unknown {
+  const { node_mora: text } = metadata
+  return text === undefined ? json.node_mora : parseJson(text, `node_mora in the header of ${path}`)
 }
 
 function configIn(json: Record<string, unknown>, path: string): AdapterConfigBase {
@@ -138,8 +149,7 @@ function provenanceFrom(own: unknown, path: string): AdapterProvenance {
   return { baseHash: text('baseHash'), baseFormat: text('baseFormat'), templateHash: text('templateHash') }
 }
 
-async function readTensors(path: string): Promise<Map<string, StoredTensor>> {
-  const { tensors } = await readSafetensorsHeader(path)
+async function readTensors({ path, tensors }: SafetensorsFile): Promise<Map<string, StoredTensor>> {
   return withInputFile(path, async (handle) => {
     const read = new Map<string, StoredTensor>()
     // Hundreds of small tensors: one after the other, most of the time would pass between the reads.
@@ -191,8 +201,9 @@ export async function writeAdapterFolder(
     for (const tensor of tensors) entries.push(entry(`${layer}.${tensor.suffix}`, tensor, layer))
   }
   entries.sort((a, b) => (a.name < b.name ? -1 : 1))
-  await writeSafetensors(join(folder, weightsName), entries, { format: 'pt' })
-  const { node_mora: own, ...entriesOfMethod } = adapterMethod(config.method).toPeft(config)
+  const { node_mora: ofMethod, ...entriesOfMethod } = adapterMethod(config.method).toPeft(config)
+  const own = JSON.stringify({ ...(isJsonObject(ofMethod) && ofMethod), ...provenance })
+  await writeSafetensors(join(folder, weightsName), entries, { format: 'pt', node_mora: own })
   const json = {
     auto_mapping: null,
     base_model_name_or_path: base.name,
@@ -207,7 +218,6 @@ export async function writeAdapterFolder(
     task_type: 'CAUSAL_LM',
     ...entriesOfMethod,
     ...('fan_in_fan_out' in entriesOfMethod && { fan_in_fan_out: fanInFanOut }),
-    node_mora: { ...(isJsonObject(own) && own), ...provenance },
   }
   const sorted = Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)))
   await writeFileAtomic(join(folder, configName), `${JSON.stringify(sorted, null, 2)}\n`)

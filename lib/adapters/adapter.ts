@@ -61,7 +61,10 @@ export interface AdapterMethod<Config extends AdapterConfigBase = AdapterConfigB
   tensors(layer: LayerAdapter): TensorToStore[]
   /** The method's configuration from `adapter_config.json`; null when the file is another method's. */
   fromPeft(json: Readonly<Record<string, unknown>>, source: string, common: CommonEntries): Config | null
-  /** The method's entries of `adapter_config.json`, beside or instead of those that every method has. */
+  /**
+   * The method's entries of `adapter_config.json`, beside or instead of those that every method has. What no other program
+   * knows stands under `node_mora`, and lies in the header of the weights.
+   */
   toPeft(config: Config): Record<string, unknown>
 }
 

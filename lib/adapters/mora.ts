@@ -317,6 +317,7 @@ export const moraMethod: AdapterMethod<MoraConfig> = {
   },
 
   toPeft({ operator, scale, foldOutput, roundRank, rank, dropout, permutation }) {
+    // Entries that the reference refuses: without them it would compute something else from the same matrix.
     const extra: Record<string, unknown> = {}
     if (moraTypes[operator] === null) extra.mora_operator = operator
     if (scale !== 1) extra.mora_scale = scale

@@ -8,6 +8,8 @@ import { UsageError } from '../errors.js'
 import { formatHubId, type HubOptions, hubIdOf, locate } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
 import { ModelSource } from '../models/index.js'
+import { readConfigFile, TrainSchema } from '../options/index.js'
+import { runFolderOf } from '../train/resume.js'
 import { formatCount, formatFacts, formatTable } from './format.js'
 
 export interface AdapterLayerFacts {
@@ -42,7 +44,7 @@ export async function adapterFacts(
   const stored = await readAdapterFolder(adapter, hub)
   const config = stored.config as StoredAdapter['config'] & { operator?: string; alpha?: number }
   const base = await baseOf(stored.folder)
-  const source = await sourceAtHand(modelPath ?? base)
+  const source = modelPath === undefined ? await sourceAtHand(baseOfRun(stored.folder) ?? base) : await open(modelPath)
   const layers = stored.layers.map((name) => layerFacts(stored, name, source))
   return {
     method: config.method,
@@ -65,19 +67,29 @@ async function baseOf(folder: string): Promise<string | null> {
   return id ? formatHubId({ ...id, revision: String(revision) }) : base
 }
 
-/** A model that no download is needed for. */
+/** The same as the `run.yaml` of its run has it, which also tells where on this machine it lay; null where there is none. */
+function baseOfRun(folder: string): string | null {
+  const path = join(runFolderOf(folder), 'run.yaml')
+  if (!existsSync(path)) return null
+  try {
+    const { model } = readConfigFile(path, TrainSchema)
+    return typeof model === 'string' ? model : null
+  } catch {
+    return null
+  }
+}
+
+const open = (model: string) => ModelSource.open(model, { offline: true })
+
+/** A model that no download is needed for, if it is one. */
 async function sourceAtHand(model: string | null): Promise<ModelSource | null> {
-  if (model === null || !(existsSync(model) || hubIdOf(model))) return null
-  return ModelSource.open(model, { offline: true }).catch((error: unknown) => {
-    if (error instanceof UsageError && hubIdOf(model)) return null
-    throw error
-  })
+  return model === null ? null : open(model).catch(() => null)
 }
 
 /** The base of an adapter, where it is at hand or on the hub. @throws UsageError `missing-option` */
 export async function existingBase(adapter: string, hub: HubOptions): Promise<string> {
   const { path } = await locate(adapter, 'adapter', hub)
-  const base = await baseOf(path)
+  const base = baseOfRun(path) ?? (await baseOf(path))
   if (base !== null && (existsSync(base) || hubIdOf(base))) return base
   throw new UsageError(
     'missing-option',

@@ -1,3 +1,4 @@
+import { basename, isAbsolute } from 'node:path'
 import type { BaseName } from '../adapters/adapter-folder.js'
 import type { BaseModel } from '../adapters/base-model.js'
 import type { ModelConfig } from './config.js'
@@ -15,8 +16,9 @@ export function baseModelOf(config: ModelConfig, source: ModelSource | null): Ba
   }
 }
 
-/** The model's name in the files of its adapters, as PEFT has it. */
+/** The model's name in the files of its adapters, as PEFT has it: of an absolute path the last part. */
 export function baseName(source: ModelSource | null): BaseName {
   const { origin, path } = source ?? { origin: null, path: '' }
-  return origin ? { name: origin.id, revision: origin.revision } : { name: path, revision: null }
+  if (origin) return { name: origin.id, revision: origin.revision }
+  return { name: isAbsolute(path) ? basename(path) : path, revision: null }
 }

@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import type { SafetensorsEntry } from '../../lib/io/safetensors.js'
 import { bfloat16BitsToFloat32 } from '../../lib/tensor/half.js'
 
 const folders = [dirname(fileURLToPath(import.meta.url))]
@@ -40,6 +41,11 @@ export function readTensors(path: string): Map<string, GoldenTensor> {
     tensors.set(name, { shape, bytes, values: floatsOf(bytes, dtype) })
   }
   return tensors
+}
+
+/** Tensors of float32, to be written again. */
+export function entriesOf(tensors: ReadonlyMap<string, GoldenTensor>): SafetensorsEntry[] {
+  return [...tensors].map(([name, { shape, bytes }]) => ({ name, shape, dtype: 'float32', data: async () => bytes }))
 }
 
 function floatsOf(bytes: Uint8Array, dtype: string): Float32Array {

@@ -1,14 +1,14 @@
 /** What every method owes: a start that changes nothing, its count, merging and taking out, files, and training on. */
-import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { AdapterConfigBase } from '../../lib/adapters/adapter.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
 import { countAdapterParameters, matchingRank } from '../../lib/adapters/parameter-count.js'
 import type { PissaLayer } from '../../lib/adapters/pissa.js'
+import { readSafetensorsHeader, writeSafetensors } from '../../lib/io/safetensors.js'
 import type { Model } from '../../lib/models/model.js'
 import { ADAPTER_METHODS, type AdapterMethodName, newAdapterOptions } from '../../lib/options/index.js'
-import { largestDifference, readTensors } from '../golden/files.js'
+import { entriesOf, largestDifference, readTensors } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
@@ -176,10 +176,10 @@ describe('pissa', () => {
 
     await train(model)
     await model.saveAdapter('a', temporary())
-    const path = join(temporary(), 'adapter_config.json')
-    const { node_mora: own, ...json } = JSON.parse(readFileSync(path, 'utf8'))
-    expect(own).toMatchObject({ method: 'pissa' })
-    writeFileSync(path, JSON.stringify(json))
+    const path = join(temporary(), 'adapter_model.safetensors')
+    const { metadata } = await readSafetensorsHeader(path)
+    expect(JSON.parse(metadata.node_mora!)).toMatchObject({ method: 'pissa' })
+    await writeSafetensors(path, entriesOf(readTensors(path)))
     expect(await plain.loadAdapter(temporary(), 'a')).toMatchObject({ method: 'lora', rank: 6, alpha: 12 })
     expect(largestDifference(await logProbs(plain), await logProbs(model))).toBeLessThan(1e-5)
   })

@@ -6,7 +6,7 @@ import { lora } from '../../lib/adapters/lora.js'
 import { mora } from '../../lib/adapters/mora.js'
 import { writeSafetensors } from '../../lib/io/safetensors.js'
 import { loadModel, type Model, mergeModel } from '../../lib/models/index.js'
-import { largestDifference, largestOf, readTensors } from '../golden/files.js'
+import { entriesOf, largestDifference, largestOf, readTensors } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, type TinyModel, takeSteps } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
@@ -243,11 +243,7 @@ describe('tied embeddings (T17)', () => {
     const rewrite = async (changes: object, edit: (tensors: ReturnType<typeof savedTensors>) => void) => {
       const tensors = savedTensors(at('x'))
       edit(tensors)
-      const entries = [...tensors].map(([name, { shape, bytes }]) => ({
-        ...{ name, shape, dtype: 'float32' as const },
-        data: async () => bytes,
-      }))
-      await writeSafetensors(join(at('x'), 'adapter_model.safetensors'), entries)
+      await writeSafetensors(join(at('x'), 'adapter_model.safetensors'), entriesOf(tensors))
       writeFileSync(join(at('x'), 'adapter_config.json'), JSON.stringify({ ...config, ...changes }))
     }
     using again = await loadTiny(tied)

@@ -3,7 +3,9 @@ import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeEach, expect, test } from 'vitest'
 import { mora } from '../../lib/adapters/mora.js'
+import { readSafetensorsHeader, writeSafetensors } from '../../lib/io/safetensors.js'
 import { loadModel, mergeModel } from '../../lib/models/index.js'
+import { entriesOf, readTensors } from '../golden/files.js'
 import { expectedOf, loadTiny, logProbsOf } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
@@ -27,9 +29,17 @@ beforeEach(async () => {
 })
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
+/** What a folder's weights say of where they belong. */
+async function ownEntries(folder: string): Promise<unknown> {
+  const { metadata } = await readSafetensorsHeader(join(folder, 'adapter_model.safetensors'))
+  return JSON.parse(metadata.node_mora!)
+}
+
 test('T15 the file says which base it was, and how that was stored', async () => {
-  const { node_mora: provenance } = JSON.parse(readFileSync(join(at('adapter'), 'adapter_config.json'), 'utf8'))
-  expect(provenance).toEqual({ baseHash: expect.stringMatching(/^[0-9a-f]{64}$/), baseFormat: 'float32' })
+  expect(await ownEntries(at('adapter'))).toEqual({
+    baseHash: expect.stringMatching(/^[0-9a-f]{64}$/),
+    baseFormat: 'float32',
+  })
 })
 
 test('T15 the same weights in another format are refused by name, and nothing is left behind', async () => {
@@ -54,10 +64,30 @@ test('T15 an adapter that is allowed on another base belongs to that one when it
   expect(await logProbsOf(again, sequences)).toEqual(await logProbsOf(model, sequences))
 })
 
-test.each(['baseHash', 'baseFormat', 'templateHash'])('a %s that is no text is refused', async (key) => {
+/** The folder as it was once written: what the header says in the configuration. */
+async function asWrittenEarlier(changes: object = {}): Promise<string> {
   const path = join(at('adapter'), 'adapter_config.json')
   const json = JSON.parse(readFileSync(path, 'utf8'))
-  writeFileSync(path, JSON.stringify({ ...json, node_mora: { ...json.node_mora, [key]: [1] } }))
+  const own = (await ownEntries(at('adapter'))) as object
+  writeFileSync(path, JSON.stringify({ ...json, node_mora: { ...own, ...changes } }))
+  const weights = join(at('adapter'), 'adapter_model.safetensors')
+  await writeSafetensors(weights, entriesOf(readTensors(weights)))
+  return path
+}
+
+test('T15 a folder that was written earlier is read as it was meant', async () => {
+  await asWrittenEarlier()
+  using model = await load(at('moved'))
+  using other = await load(at('rounded'))
+  await model.loadAdapter(at('adapter'), 'x')
+  await expect(other.loadAdapter(at('adapter'))).rejects.toThrow(expect.objectContaining({ code: 'other-base' }))
+  await model.saveAdapter('x', at('adapter'))
+  expect(JSON.parse(readFileSync(join(at('adapter'), 'adapter_config.json'), 'utf8'))).not.toHaveProperty('node_mora')
+  await expect(other.loadAdapter(at('adapter'))).rejects.toThrow(expect.objectContaining({ code: 'other-base' }))
+})
+
+test.each(['baseHash', 'baseFormat', 'templateHash'])('a %s that is no text is refused', async (key) => {
+  const path = await asWrittenEarlier({ [key]: [1] })
   using model = await load(at('moved'))
   await expect(model.loadAdapter(at('adapter'))).rejects.toThrow(
     expect.objectContaining({
@@ -80,6 +110,5 @@ test('T15 nothing is said of a base that was trained after it was loaded', async
   model.trainAll()
   model.addAdapter('x', mora({ rank: 2 }))
   await model.saveAdapter('x', at('on-trained'))
-  const { node_mora: provenance } = JSON.parse(readFileSync(join(at('on-trained'), 'adapter_config.json'), 'utf8'))
-  expect(provenance).toEqual({})
+  expect(await ownEntries(at('on-trained'))).toEqual({})
 })

@@ -1,10 +1,12 @@
 /** Adapter folders as PEFT and others leave them: optional keys missing, layers left out, targets by expression. */
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, isAbsolute, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../lib/adapters/lora.js'
-import { mora } from '../../lib/adapters/mora.js'
+import { mora, moraTypes } from '../../lib/adapters/mora.js'
+import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
 import { loadModel } from '../../lib/models/index.js'
+import { OPERATORS } from '../../lib/options/index.js'
 import { goldenPath } from '../golden/files.js'
 import { loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -129,6 +131,62 @@ test.each<[Json, string, RegExp]>([
   await expect(model.loadAdapter(edited(golden, entries))).rejects.toThrow(code(expected, message))
   expect(model.adapters.size).toBe(0)
 })
+
+describe('the configuration of a MoRA adapter', () => {
+  // Fields of LoraConfig in the authors' fork of PEFT 0.9, which refuses any other.
+  const REFERENCE_KEYS = [
+    ...['peft_type', 'auto_mapping', 'base_model_name_or_path', 'revision', 'task_type', 'inference_mode'],
+    ...['r', 'target_modules', 'lora_alpha', 'lora_dropout', 'fan_in_fan_out', 'bias', 'use_rslora', 'modules_to_save'],
+    ...['init_lora_weights', 'layers_to_transform', 'layers_pattern', 'rank_pattern', 'alpha_pattern'],
+    ...['megatron_config', 'megatron_core', 'loftq_config', 'use_dora', 'use_mora', 'mora_type'],
+  ]
+  const foreign = (folder: string) => Object.keys(readConfig(folder)).filter((key) => !REFERENCE_KEYS.includes(key))
+
+  test.each(OPERATORS.filter((operator) => moraTypes[operator] !== null))(
+    'of %s has the keys of the reference and no others',
+    async (operator) => {
+      using model = await loadTiny('tiny-untied')
+      const folder = join(temporary(), 'adapter')
+      model.addAdapter('a', mora({ rank: 2, operator, dropout: 0.1, modulesToSave: ['norms'] }))
+      await model.saveAdapter('a', folder)
+      expect(foreign(folder)).toEqual([])
+      expect(readConfig(folder)).toMatchObject({ use_mora: true, mora_type: moraTypes[operator], r: 2 })
+    },
+  )
+
+  test.each<[string, object]>([
+    ['mora_operator', { operator: 'decoupling' }],
+    ['mora_operator', { operator: 'truncation' }],
+    ['mora_scale', { scale: 2 }],
+    ['mora_fold_output', { foldOutput: true }],
+    ['mora_round_rank', { roundRank: 8 }],
+    ['mora_permutation', { operator: 'sharing', permutation: { seed: 1, cycle: 2 } }],
+  ])('has %s, which the reference refuses, where it would compute something else: %j', async (key, options) => {
+    using model = await loadTiny('tiny-untied')
+    const folder = join(temporary(), 'adapter')
+    const config = mora({ rank: 2, ...options })
+    await model.addAdapter('a', config)
+    await model.saveAdapter('a', folder)
+    expect(foreign(folder)).toEqual([key])
+    model.removeAdapter('a')
+    expect(await model.loadAdapter(folder)).toEqual({ ...config, targetModules: expect.any(Array) })
+  })
+})
+
+test.each(['mora', 'lora-plus', 'pissa'] as const)(
+  'no folder of this machine is told of by an adapter of %s',
+  async (method) => {
+    using model = await loadTiny('tiny-untied')
+    const folder = join(temporary(), 'adapter')
+    await model.addAdapter('a', newAdapterConfig(method, { rank: 2 }))
+    await model.saveAdapter('a', folder)
+    expect(isAbsolute(model.path)).toBe(true)
+    expect(readConfig(folder).base_model_name_or_path).toBe('model')
+    for (const file of ['adapter_config.json', 'adapter_model.safetensors']) {
+      expect(readFileSync(join(folder, file), 'latin1')).not.toContain(dirname(model.path))
+    }
+  },
+)
 
 test('an adapter of a head that is tied here is refused with the reason', async () => {
   using model = await loadTiny('tiny-untied')
