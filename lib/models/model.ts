@@ -21,6 +21,7 @@ import { Decoder, type ForwardOptions } from './decoder.js'
 import { KeyValueCache } from './key-value-cache.js'
 import { type SaveOptions, saveModel } from './save.js'
 import type { ModelSource } from './source.js'
+import { type HeldForTraining, TrainingHold } from './training-hold.js'
 import { untrainedRows } from './untrained-rows.js'
 import type { WeightSlot } from './weight-slot.js'
 import type { Weights } from './weights.js'
@@ -53,6 +54,7 @@ export class Model implements Disposable {
   readonly adapterSet: ModelAdapters
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
+  readonly #training = new TrainingHold()
   #dropout: { seed: number; step: number } | null = null
 
   constructor({ tokenizer, weights, source, rotaryDtype = 'float32' }: ModelParts) {
@@ -123,6 +125,7 @@ export class Model implements Disposable {
    * every weight, needs the promise to be awaited; other adapters are there when this returns.
    */
   addAdapter(name: string, config: AdapterConfigBase, options: { seed?: number } = {}): Promise<void> {
+    this.#training.requireNoOther(`adapter ${name} would be added to it`)
     return this.adapterSet.add(name, config, options.seed ?? 0)
   }
 
@@ -130,11 +133,12 @@ export class Model implements Disposable {
    * Adds an adapter from a folder of Hugging Face PEFT's layout, or a hub id of one; `name` defaults to `default`. Throws a UsageError
    * `other-base` when the adapter was trained on another base model, unless `allowOtherBase` is set.
    */
-  loadAdapter(
+  async loadAdapter(
     adapter: string,
     name = 'default',
     options: { allowOtherBase?: boolean } & HubOptions = {},
   ): Promise<AdapterConfigBase> {
+    this.#training.requireNoOther(`adapter ${name} would be added to it`)
     return this.adapterSet.load(adapter, name, options)
   }
 
@@ -148,12 +152,14 @@ export class Model implements Disposable {
    * Gives the number of weights that it changed.
    * @throws RunError `non-finite` if a result is not finite; nothing is changed then
    */
-  mergeAdapter(name: string): Promise<{ merged: number }> {
+  async mergeAdapter(name: string): Promise<{ merged: number }> {
+    this.#training.requireNone(`adapter ${name} would be merged into its weights`)
     return this.adapterSet.merge(name)
   }
 
   /** Restores the weights bit for bit, less this adapter's part; the adapter is active again if it was. */
-  unmergeAdapter(name: string): Promise<void> {
+  async unmergeAdapter(name: string): Promise<void> {
+    this.#training.requireNone(`adapter ${name} would be taken out of its weights`)
     return this.adapterSet.unmerge(name)
   }
 
@@ -162,16 +168,19 @@ export class Model implements Disposable {
    * (MoRA, arXiv 2405.12130, section 5.3) or ReLoRA (arXiv 2307.05695). Its tensors are new ones afterwards, so tell the
    * optimizer: `optimizer.setParameters(model.trainableParameters().map(({ parameter }) => parameter))`.
    */
-  restartAdapter(name: string, options: RestartOptions = {}): Promise<void> {
+  async restartAdapter(name: string, options: RestartOptions = {}): Promise<void> {
+    this.#training.requireNoOther(`adapter ${name} would be merged and started again`)
     return this.adapterSet.restart(name, options)
   }
 
   /** Adds the ΔW of an adapter in a folder to the weights for good: what a restarted adapter had added before. */
-  absorbAdapter(folder: string): Promise<void> {
+  async absorbAdapter(folder: string): Promise<void> {
+    this.#training.requireNoOther(`${folder} would be merged into its weights`)
     return this.adapterSet.mergeForGood(folder)
   }
 
   removeAdapter(name: string): void {
+    this.#training.requireNone(`adapter ${name} would be removed from it`)
     this.adapterSet.remove(name)
   }
 
@@ -193,10 +202,19 @@ export class Model implements Disposable {
   // --- training ---------------------------------------------------------------------------------------------------
 
   /**
+   * Keeps the model for one run, until that lets it go: others may compute with it and save meanwhile, and not change it.
+   * @throws UsageError `in-training` when a run has it
+   */
+  holdForTraining(): HeldForTraining {
+    return this.#training.begin()
+  }
+
+  /**
    * Trains every weight of the model itself (`--method full`): they become float32 parameters. Merged adapters become part
    * of them, and are adapters no more.
    */
   trainAll(): void {
+    this.#training.requireNoOther('its weights would become trainable')
     this.adapterSet.requireOwnWeights()
     for (const slot of this.slots) {
       if (slot.own instanceof Parameter) continue
@@ -300,6 +318,7 @@ export class Model implements Disposable {
   }
 
   dispose(): void {
+    this.#training.requireNone('dispose would free its memory')
     this.adapterSet.dispose()
     this.#decoder.dispose()
     this.source?.unmap()

@@ -6,6 +6,7 @@ import { samplesAreDue, takeSamples } from './samples.js'
 import { evaluateSession, saveResult, saveSession } from './save-session.js'
 import type { Session } from './session.js'
 import { takeStep } from './take-step.js'
+import type { HeldModel } from './trainable.js'
 
 /**
  * Training from beginning to end. Each round first does what the steps so far call for (an evaluation, samples, a
@@ -13,9 +14,13 @@ import { takeStep } from './take-step.js'
  * had never ended. Every piece of work is exclusive, and events are sent between them: there the reader of the run may
  * save, pause or use the model.
  */
-export async function runTraining(control: RunControl, setUp: () => Promise<Session>): Promise<TrainResult> {
+export async function runTraining(
+  control: RunControl,
+  held: HeldModel,
+  setUp: () => Promise<Session>,
+): Promise<TrainResult> {
   const session = await control.exclusive(async () => {
-    const ready = await setUp()
+    const ready = await held.change(setUp)
     control.onSave(async () => (await saveSession(ready)).path)
     return ready
   })
@@ -36,7 +41,7 @@ export async function runTraining(control: RunControl, setUp: () => Promise<Sess
       await control.whilePaused()
       if (control.stopRequested) break
       if (restartIsDue(session)) {
-        await control.emit(await control.exclusive(() => restartAdapter(session)))
+        await control.emit(await control.exclusive(() => held.change(() => restartAdapter(session))))
         continue
       }
       await control.emit(await control.exclusive(() => takeStep(session)))

@@ -1,3 +1,5 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { UsageError } from '../errors.js'
 import { EventChannel } from './event-channel.js'
 import type { TrainEvent, TrainResult } from './events.js'
 
@@ -15,7 +17,7 @@ export interface RunControl {
 
 /**
  * Is called with every event before the run goes on, and awaited; what it throws ends the run. It may save, pause and stop
- * the run, but not wait for its end.
+ * the run. Once it asks for the end of the run (`stop()`, `finished`), the run goes on without waiting for it.
  */
 export type EventCallback = (event: TrainEvent) => void | Promise<void>
 
@@ -26,21 +28,32 @@ export type TrainRecipe = (control: RunControl) => Promise<TrainResult>
  * leaving the loop early stops the run), or only `await run.finished`.
  */
 export class Run implements AsyncIterable<TrainEvent> {
-  /** Resolves when the run has ended and everything is saved; rejects with what made it fail. */
-  readonly finished: Promise<TrainResult>
-
+  readonly #finished: Promise<TrainResult>
   readonly #channel: EventChannel<TrainEvent>
   #stopRequested = false
   #paused: { promise: Promise<void>; release: () => void } | null = null
   #turn: Promise<unknown> = Promise.resolve()
   #save: (() => Promise<string>) | null = null
+  /** What lets the run go on without the call of `onEvent` in which it is asked for. */
+  readonly #release = new AsyncLocalStorage<() => void>()
+  /** What `onEvent` threw when the run did not wait for it any more. */
+  #thrown: { error: unknown } | null = null
+  #isOver = false
 
   constructor(
     recipe: TrainRecipe,
     private readonly onEvent?: EventCallback,
   ) {
     this.#channel = new EventChannel(() => void this.#requestStop())
-    this.finished = this.#execute(recipe)
+    this.#finished = this.#execute(recipe).finally(() => {
+      this.#isOver = true
+    })
+  }
+
+  /** Resolves when the run has ended and everything is saved; rejects with what made it fail. */
+  get finished(): Promise<TrainResult> {
+    this.#release.getStore()?.()
+    return this.#finished
   }
 
   /** After the current step, waits until `resume()`. */
@@ -67,15 +80,17 @@ export class Run implements AsyncIterable<TrainEvent> {
   /** Writes a checkpoint after the current step, also while paused. Resolves with its folder. */
   save(): Promise<string> {
     return this.#exclusive(async () => {
-      if (!this.#save) throw new Error('The run ended before it had anything to save.')
+      if (!this.#save) throw new UsageError('ended', 'The run ended before it had anything to save.')
       return this.#save()
     })
   }
 
   /** The events from now on, and up to 1,000 earlier ones. A run has one reader. */
   [Symbol.asyncIterator](): AsyncIterator<TrainEvent, void> {
-    if (!this.#channel.attach()) throw new Error('Expected one reader of a run, but its events are already being read.')
-    this.finished.catch(() => {}) // the reader's loop throws it
+    if (!this.#channel.attach()) {
+      throw new UsageError('several-readers', 'Expected one reader of a run, but its events are already being read.')
+    }
+    this.#finished.catch(() => {}) // the reader's loop throws it
     return this.#channel
   }
 
@@ -99,7 +114,10 @@ export class Run implements AsyncIterable<TrainEvent> {
           run.#save = save
         },
       })
-      await this.#emit({ type: 'end', ...result })
+      const end = { type: 'end' as const, ...result }
+      await this.#call(end)
+      // Nothing follows that a reader could hold up, and it may wait for `finished`.
+      void this.#channel.send(end)
       this.#channel.close()
       return result
     } catch (error) {
@@ -109,8 +127,21 @@ export class Run implements AsyncIterable<TrainEvent> {
   }
 
   async #emit(event: TrainEvent): Promise<void> {
-    await this.onEvent?.(event)
+    if (this.#thrown) throw this.#thrown.error
+    await this.#call(event)
     await this.#channel.send(event)
+  }
+
+  /** Calls `onEvent`, and waits for it unless it waits for the run. */
+  #call(event: TrainEvent): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const call = async () => this.onEvent?.(event)
+      void this.#release.run(resolve, call).then(resolve, (error: unknown) => {
+        if (this.#isOver) throw error
+        this.#thrown ??= { error }
+        reject(error)
+      })
+    })
   }
 
   #exclusive<Value>(work: () => Promise<Value>): Promise<Value> {

@@ -35,5 +35,6 @@ export function train(model: Model, options: TrainCall): Run {
 /** `train`, with other parts. */
 export function trainWith(model: TrainableModel, { onEvent, ...input }: TrainCall, parts: TrainingParts): Run {
   const options = resolveTrainOptions(input)
-  return new Run((control) => runTraining(control, () => setUp(model, options, parts)), onEvent)
+  const held = model.holdForTraining()
+  return new Run((control) => runTraining(control, held, () => setUp(model, options, parts)).finally(held.end), onEvent)
 }

@@ -54,6 +54,13 @@ export interface LossModel {
   setDropout(key: { seed: number; step: number } | null): void
 }
 
+/** A model that others may compute with and save, and not change. */
+export interface HeldModel {
+  /** Does work of the run itself that adds adapters, or starts them again. */
+  change<Value>(work: () => Promise<Value>): Promise<Value>
+  end(): void
+}
+
 export interface TrainableModel extends LossModel {
   /** On this disk; empty for a model that was made from random numbers. */
   readonly path: string
@@ -78,6 +85,8 @@ export interface TrainableModel extends LossModel {
     provenance(name: string): AdapterProvenance
     setProvenance(name: string, provenance: AdapterProvenance): void
   }
+  /** Keeps the model for one run; throws when another has it. */
+  holdForTraining(): HeldModel
   gradientCheckpointing: boolean
   /** How products with frozen weights are made where gradients are recorded. */
   compute: TrainOptions['compute']

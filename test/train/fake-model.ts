@@ -87,6 +87,7 @@ export class FakeModel implements TrainableModel {
     memory: () => ({ inUse: 1000, peak: 2000 }),
     resetPeak: () => {},
   }
+  readonly holdForTraining = () => ({ change: <Value>(work: () => Promise<Value>) => work(), end: () => {} })
   gradientCheckpointing = false
   compute: 'auto' | 'int8' = 'auto'
   readonly adapters = new Map<string, AdapterConfigBase>()

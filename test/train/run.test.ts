@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { UsageError } from '../../lib/errors.js'
 import type { TrainInput } from '../../lib/options/index.js'
-import type { TrainEvent } from '../../lib/train/events.js'
+import type { TrainEvent, TrainResult } from '../../lib/train/events.js'
+import type { Run } from '../../lib/train/run.js'
 import { trainWith } from '../../lib/train/train.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
 import { FakeModel } from './fake-model.js'
@@ -71,18 +72,61 @@ describe('a run', () => {
     await expect(failing.finished).rejects.toThrow('the metrics server is gone')
   })
 
-  it('can be stopped from onEvent', async () => {
-    const run = trainWith(
-      new FakeModel(),
-      {
-        ...optionsOf(),
-        onEvent: (event) => {
-          if (event.type === 'step' && event.step === 2) void run.stop()
-        },
+  it.each([
+    ['at once', (run: Run) => void run.stop()],
+    ['and awaited', async (run: Run) => expect(await run.stop()).toMatchObject({ steps: 2 })],
+    [
+      'and its end awaited',
+      async (run: Run) => {
+        void run.stop()
+        expect(await run.finished).toMatchObject({ steps: 2 })
       },
-      fakeParts,
-    )
+    ],
+  ])('can be stopped from onEvent, %s', async (_, stop) => {
+    let calls = 0
+    const onEvent = async (event: TrainEvent) => {
+      if (event.type === 'step' && event.step === 2) await stop(run)
+      calls++
+    }
+    const run: Run = trainWith(new FakeModel(), { ...optionsOf(), onEvent }, fakeParts)
     expect(await run.finished).toMatchObject({ steps: 2, stopped: true })
+    await new Promise(setImmediate)
+    // Two steps, a checkpoint and the end.
+    expect(calls).toBe(4)
+  })
+
+  it('can be awaited where it ends: in onEvent and in the loop', async () => {
+    const results: TrainResult[] = []
+    const onEvent = async ({ type }: TrainEvent) => {
+      if (type === 'end') results.push(await run.finished)
+    }
+    const run: Run = trainWith(new FakeModel(), { ...optionsOf(), onEvent }, fakeParts)
+    for await (const { type } of run) if (type === 'end') results.push(await run.finished)
+    await new Promise(setImmediate)
+    expect(results.map(({ steps }) => steps)).toEqual([6, 6])
+  })
+
+  it('waits for every other call of onEvent when it is stopped from elsewhere', async () => {
+    let pending = 0
+    const onEvent = async () => {
+      expect(++pending).toBe(1)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      pending--
+    }
+    const run: Run = trainWith(new FakeModel(), { ...optionsOf(), onEvent }, fakeParts)
+    setTimeout(() => void run.stop(), 8)
+    expect(await run.finished).toMatchObject({ stopped: true })
+    expect(pending).toBe(0)
+  })
+
+  it('fails with what onEvent throws after it stopped the run', async () => {
+    const onEvent = async ({ type }: TrainEvent) => {
+      if (type !== 'step') return
+      void run.stop()
+      throw new Error('the metrics server is gone')
+    }
+    const run: Run = trainWith(new FakeModel(), { ...optionsOf(), onEvent }, fakeParts)
+    await expect(run.finished).rejects.toThrow('the metrics server is gone')
   })
 
   it('does not train while the loop body runs', async () => {

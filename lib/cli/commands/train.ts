@@ -85,6 +85,8 @@ async function follow(run: Run, { quiet }: TrainOptions, { terminal }: CommandCo
     return { json, text: summary(result), exitCode: interrupted ? 130 : 0 }
   } finally {
     progress.end()
+    // Whatever ended the loop above: the model is the run's until it has ended.
+    await run.finished.catch(() => {})
   }
 }
 
