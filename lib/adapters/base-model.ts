@@ -34,7 +34,7 @@ export function requireSameBase(folder: string, { baseHash, baseFormat }: Adapte
   throw new UsageError(
     'other-base',
     `The adapter ${folder} was trained on another base model (${described(baseHash, baseFormat)}) than this one ` +
-      `(${described(identity.hash, identity.format)}): use the base that it was trained on, or allow the other one (allowOtherBase).`,
+      `(${described(identity.hash, identity.format)}): use the base that it was trained on, or allow the other one with allowOtherBase.`,
   )
 }
 

@@ -8,8 +8,8 @@ export interface CommandResult {
   json: unknown
   /** What a person reads instead; empty when everything was printed already. */
   text: string
-  /** 130 when the user stopped the work and its state is saved. */
-  exitCode?: 0 | 130
+  /** 130 when the user stopped the work and its state is saved; 1 when the result is a failure. */
+  exitCode?: 0 | 1 | 130
 }
 
 export interface CommandContext {
@@ -25,6 +25,8 @@ export interface Command<S extends OptionsSchema = OptionsSchema> {
   schema: S
   /** Options that the command line cannot do without. */
   required: readonly string[]
+  /** Options of every command that make no difference to this one: taken, and not shown in its help. */
+  idle?: readonly string[]
   /** The option, if any, whose value may stand without its name. */
   argument?: string
   examples: readonly string[]

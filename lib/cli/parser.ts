@@ -2,9 +2,10 @@
 import { Command as Commander, CommanderError, Option } from 'commander'
 import { UsageError } from '../errors.js'
 import { camelCase, kebabCase, nearest } from '../options/names.js'
-import { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from '../options/option.js'
+import { type OptionFacts, optionDefault, optionFacts } from '../options/option.js'
 import { type RawOptions, unknownOption } from '../options/parse.js'
 import type { AnyCommand } from './command.js'
+import { helpLayout, wrappedExample } from './help-layout.js'
 
 /** What a command line asks for: a command with the options given, or a text (help, the version). */
 export type Parsed =
@@ -26,19 +27,22 @@ export function parseArguments(
   checkCommandName(argv, commands)
   let parsed: Parsed | undefined
   let output = ''
-  const program = buildProgram(commands, version, (command, given) => {
+  const program = buildProgram(commands, { version, columns }, (command, given) => {
     parsed = { kind: 'command', command, given }
   })
   const write = (text: string) => {
     output += text
   }
   for (const part of [program, ...program.commands]) {
-    part.exitOverride().configureOutput({
-      writeOut: write,
-      writeErr: () => {},
-      getOutHelpWidth: () => columns,
-      getErrHelpWidth: () => columns,
-    })
+    part
+      .exitOverride()
+      .configureHelp(helpLayout)
+      .configureOutput({
+        writeOut: write,
+        writeErr: () => {},
+        getOutHelpWidth: () => columns,
+        getErrHelpWidth: () => columns,
+      })
   }
   if (argv.length === 0) return { kind: 'text', text: program.helpInformation() }
   try {
@@ -64,27 +68,33 @@ function checkCommandName([first]: readonly string[], commands: readonly AnyComm
 
 type OnCommand = (command: AnyCommand, given: Record<string, unknown>) => void
 
-function buildProgram(commands: readonly AnyCommand[], version: string, onCommand: OnCommand): Commander {
+interface ProgramFacts {
+  version: string
+  columns: number
+}
+
+function buildProgram(commands: readonly AnyCommand[], facts: ProgramFacts, onCommand: OnCommand): Commander {
   const program = new Commander('mora')
     .description('Fine-tune language models with MoRA and its relatives.')
-    .version(version, '--version', 'print the version')
+    .version(facts.version, '--version', 'print the version')
     .helpOption('--help', 'print this help')
     .helpCommand('help [command]', 'print the help of a command')
     .addHelpText('after', '\nOptions of a command: mora COMMAND --help')
-  for (const command of commands) program.addCommand(buildCommand(command, onCommand))
+  for (const command of commands) program.addCommand(buildCommand(command, facts, onCommand))
   return program
 }
 
-function buildCommand(command: AnyCommand, onCommand: OnCommand): Commander {
+function buildCommand(command: AnyCommand, { columns }: ProgramFacts, onCommand: OnCommand): Commander {
   const built = new Commander(command.name)
     .description(command.summary)
     .helpOption('--help', 'print this help')
     .allowExcessArguments(false)
   if (command.argument === undefined) built.action((given: RawOptions) => onCommand(command, { ...given }))
   else addArgument(built, command, command.argument, onCommand)
-  for (const option of buildOptions(command.schema, command.required)) built.addOption(option)
+  for (const option of buildOptions(command)) built.addOption(option)
   if (command.examples.length > 0) {
-    built.addHelpText('after', `\nExamples:\n${command.examples.map((example) => `  ${example}`).join('\n')}`)
+    const examples = command.examples.map((example) => wrappedExample(example, columns))
+    built.addHelpText('after', `\nExamples:\n${examples.join('\n')}`)
   }
   return built
 }
@@ -104,7 +114,7 @@ function addArgument(built: Commander, command: AnyCommand, key: string, onComma
   })
 }
 
-function buildOptions(schema: OptionsSchema, required: readonly string[]): Option[] {
+function buildOptions({ schema, required, idle = [] }: AnyCommand): Option[] {
   return Object.entries(schema.shape).flatMap(([key, option]) => {
     const facts = optionFacts(option)
     const flag = `--${kebabCase(key)}`
@@ -113,10 +123,11 @@ function buildOptions(schema: OptionsSchema, required: readonly string[]): Optio
     const main = new Option(`${flag}${valueName(facts)}`, help).argParser((value, previous) =>
       convert(facts, value, previous),
     )
+    main.hideHelp(idle.includes(key))
     if (facts.group) main.helpGroup(facts.group)
     if (facts.kind !== 'flag' && facts.kind !== 'optional-text') return [main]
     // What is on or off can be negated, so that the command line can win over a file; help shows it where it is of use.
-    const positive = facts.kind === 'flag' ? new Option(flag, help) : main
+    const positive = facts.kind === 'flag' ? new Option(flag, help).hideHelp(idle.includes(key)) : main
     const negation = new Option(`--no-${kebabCase(key)}`, `turn ${flag} off`).hideHelp(fallback !== true)
     for (const part of [positive, negation]) if (facts.group) part.helpGroup(facts.group)
     return [positive, negation]

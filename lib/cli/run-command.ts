@@ -2,6 +2,7 @@
 import { MoraError } from '../errors.js'
 import { type CommonOptions, type OptionsSchema, requireOptions, resolveWithConfig } from '../options/index.js'
 import type { AnyCommand, CommandContext, CommandResult } from './command.js'
+import { inFlags } from './flag-names.js'
 import { fetchHubIds } from './hub-files.js'
 import { parseArguments } from './parser.js'
 import { type Terminal, writeResult } from './terminal.js'
@@ -35,7 +36,7 @@ async function runCommand(command: AnyCommand, options: CommonOptions, terminal:
   const context: CommandContext = {
     terminal,
     log: (line) => {
-      if (!options.quiet) terminal.stderr.write(`${line}\n`)
+      if (!options.quiet) terminal.stderr.write(`${inFlags(line)}\n`)
     },
   }
   const result = await command.run(await fetchHubIds(command.schema, options, terminal), context)
@@ -60,7 +61,9 @@ async function report(error: unknown, json: boolean, terminal: Terminal): Promis
 }
 
 function failureOf(error: unknown): { code: string; message: string; exitCode: 1 | 2 } {
-  if (error instanceof MoraError) return { code: error.code, message: oneLine(error.message), exitCode: error.exitCode }
+  if (error instanceof MoraError) {
+    return { code: error.code, message: oneLine(inFlags(error.message)), exitCode: error.exitCode }
+  }
   const { code } = (error ?? {}) as { code?: unknown }
   const message = oneLine(error instanceof Error ? error.message : String(error))
   return { code: typeof code === 'string' ? code.toLowerCase() : 'unexpected', message, exitCode: 1 }

@@ -208,7 +208,7 @@ export class Decoder {
     if (!this.positions || length <= maxPositions) return
     throw new UsageError(
       'too-long',
-      `The model has learned ${maxPositions} positions, and a row of ${length} tokens needs more: make rows shorter (maxLength).`,
+      `The model has learned ${maxPositions} positions, and a row of ${length} tokens needs more: make rows shorter with maxLength.`,
     )
   }
 

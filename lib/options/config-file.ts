@@ -7,7 +7,7 @@ import type { OptionsSchema } from './option.js'
 import { type RawOptions, resolveOptions } from './parse.js'
 
 /** Options of a run that say how it was called, not what it computes. */
-const OF_THE_CALL = ['config', 'resume', 'overwrite', 'allowChanges', 'json', 'quiet', 'offline']
+const OF_THE_CALL = ['config', 'resume', 'overwrite', 'allowChanges', 'json', 'profile', 'quiet', 'offline']
 
 /**
  * Reads options by name from the top of a file, or from the `run.yaml` of a run, which holds them under `options` beside

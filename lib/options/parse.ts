@@ -1,6 +1,7 @@
 /** From what a user gave to checked options: errors name the option, what was expected and what came. */
 import type { z } from 'zod'
 import { quoted, UsageError } from '../errors.js'
+import { equivalentOf } from './foreign-names.js'
 import { camelCase, nearest, type OptionSource, optionName, optionPlace } from './names.js'
 import { type OptionsSchema, optionFacts } from './option.js'
 
@@ -65,10 +66,19 @@ export function unknownOption(schema: OptionsSchema, key: string, source: Option
   const known = Object.keys(schema.shape)
   const written = source === 'flags' ? `--${key.replace(/^-+/, '')}` : key
   const place = typeof source === 'object' ? ` in ${source.file}` : ''
-  const near = known.includes(camelCase(key)) ? camelCase(key) : nearest(key, known)
+  const near = known.includes(camelCase(key)) ? camelCase(key) : (equivalentOf(key, known) ?? nearest(key, known))
   const list = source === 'flags' ? 'see --help for those that there are.' : `known: ${known.join(', ')}.`
-  const way = near ? `did you mean ${optionName(near, source)}?` : list
+  const words = near && (known.includes(near) ? optionName(near, source) : inWords(near, source))
+  const way = words ? `did you mean ${words}?` : list
   return new UsageError('unknown-option', `Unknown option ${written}${place}; ${way}`)
+}
+
+/** `--method dora` on the command line, `method: dora` elsewhere. */
+function inWords(flags: string, source: OptionSource): string {
+  if (source === 'flags') return flags
+  return flags.replace(/--([a-z0-9-]+)( [a-z0-9]+$)?/g, (_, name: string, value?: string) =>
+    value ? `${camelCase(name)}:${value}` : camelCase(name),
+  )
 }
 
 /** Options as plain values that YAML and JSON can hold; regular expressions between slashes, what is left out left out. */

@@ -1,4 +1,4 @@
-import { basename } from 'node:path'
+import { basename, isAbsolute } from 'node:path'
 import { stringify } from 'yaml'
 import { isCommit, parseHubId } from '../hub/index.js'
 import type { RunFacts } from './run-facts.js'
@@ -7,14 +7,17 @@ import type { TrainerState } from './trainer-state.js'
 /** `README.md` of an output folder: what was trained on what, and how to use it. */
 export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boolean): string {
   const { options, hashes, trainable, versions } = facts
-  const model = String(options.model ?? 'unknown')
+  const model = shared(String(options.model ?? 'unknown'))
   const base = repositoryOf(model) ?? model
+  const data = [options.data].flat().map((source) => shared(String(source)))
   const method = String(options.method)
-  const datasets = [options.data].flat().flatMap((data) => repositoryOf(String(data)) ?? [])
+  const datasets = data.flatMap((source) => repositoryOf(source) ?? [])
+  // PEFT has no MoRA.
+  const library = method === 'mora' ? 'node-mora' : 'peft'
   const header = {
     base_model: base,
     ...(datasets.length > 0 && { datasets }),
-    library_name: isAdapter ? 'peft' : 'transformers',
+    library_name: isAdapter ? library : 'transformers',
     pipeline_tag: 'text-generation',
     tags: ['node-mora', method],
   }
@@ -22,7 +25,7 @@ export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boole
     ['Base model', `${model} (sha256 ${hashes.model.slice(0, 16)})`],
     ['Method', [method, options.operator, options.rank && `rank ${options.rank}`].filter(Boolean).join(', ')],
     ['Trained values', trainable.parameters.toLocaleString('en-US')],
-    ['Data', [options.data].flat().map(String).join(', ')],
+    ['Data', data.join(', ')],
     ['Steps', state.step],
     ['Tokens', state.tokens.toLocaleString('en-US')],
     ['Learning rate', `${options.learningRate}, ${options.scheduler}`],
@@ -38,13 +41,21 @@ export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boole
     : 'mora generate --model THIS_FOLDER/model --prompt "…"'
   return [
     `---\n${stringify(header)}---`,
-    `# ${basename(base)}, trained with ${method}`,
+    `# ${oneLine(basename(base))}, trained with ${method}`,
     `Made by node-mora ${versions['node-mora'] ?? ''}. Every option is in \`run.yaml\`, every step in \`metrics.jsonl\`.`,
-    ['| | |', '|---|---|', ...rows.map(([name, value]) => `| ${name} | ${String(value)} |`)].join('\n'),
+    ['| | |', '|---|---|', ...rows.map(([name, value]) => `| ${name} | ${cell(value)} |`)].join('\n'),
     `## Use\n\n\`\`\`sh\n${use}\n\`\`\``,
     '',
   ].join('\n\n')
 }
+
+/** Of an absolute path its last part: a card is for others, who have none of this machine's folders. */
+const shared = (source: string): string => (isAbsolute(source) ? basename(source) : source)
+
+/** Of a Markdown table. */
+const cell = (value: unknown): string => oneLine(String(value)).replaceAll('|', '\\|')
+
+const oneLine = (text: string): string => text.replace(/\s+/g, ' ')
 
 /** Of an id of the hub with its commit, as runs record them; null of a path. */
 function repositoryOf(reference: string): string | null {

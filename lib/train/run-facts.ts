@@ -1,6 +1,7 @@
 /** What a run is made of, as `run.yaml` and checkpoints record it, and what may change when it is resumed. */
 import { z } from 'zod'
 import { UsageError } from '../errors.js'
+import { camelCase } from '../options/names.js'
 
 export interface RunFacts {
   /** Every option as resolved, by its name; `maxSteps` is the total, the adapter's options are those in use. */
@@ -50,6 +51,7 @@ const FREE_OPTIONS = new Set([
   'allowChanges',
   'config',
   'json',
+  'profile',
   'quiet',
   'offline',
   'device',
@@ -80,10 +82,10 @@ export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: rea
         `The run to resume had ${name} ${was}, but now it is ${is}: its bits would differ, and the run is to be deterministic; use what it had, or leave the option deterministic out.`,
       )
     }
-    if (!ROUNDING.has(name) && !allowed.includes(name) && !allowed.includes('all')) {
+    if (!ROUNDING.has(name) && !allowed.some((one) => one === 'all' || camelCase(one) === name)) {
       throw new UsageError(
         'changed-run',
-        `The run to resume had ${name} ${was}, but now it is ${is}: use what it had, start a new run, or allow the change (allowChanges: ${name}).`,
+        `The run to resume had ${name} ${was}, but now it is ${is}: use what it had, start a new run, or allow the change with the option allowChanges ${name}.`,
       )
     }
     notices.push(`${name} is ${is} and was ${was} before: the run goes on, but not bit for bit as it would have.`)

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +13,9 @@ import { testTerminal } from './terminal.js'
 const folder = mkdtempSync(join(tmpdir(), 'mora-commands-'))
 const at = (name: string) => join(folder, name)
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Built by `npm run build:lib`. */
+const command = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
 
 const mora = (...argv: string[]) => moraOn({}, ...argv)
 
@@ -215,7 +219,7 @@ describe('mora train', () => {
     ]
     const { exitCode, json } = await moraJson(...argv, '--adapter', at('ranked'), '--match-parameters-of', 'lora:4')
     expect({ exitCode, code: json.error?.code }).toEqual({ exitCode: 2, code: 'unfit-options' })
-    expect(json.error.message).toContain('matchParametersOf')
+    expect(json.error.message).toContain('--match-parameters-of')
   })
 
   it('ends with 2 where its output cannot be a folder', async () => {
@@ -298,6 +302,7 @@ describe('mora merge', () => {
     ]) {
       const { exitCode, json } = await moraJson(...command, ...wrong)
       expect({ exitCode, code: json.error?.code }).toEqual({ exitCode: 2, code: 'other-base' })
+      expect(json.error.message).toContain('with --allow-other-base')
       expect((await moraJson(...command, ...wrong, '--allow-other-base')).exitCode).toBe(0)
     }
   })
@@ -576,5 +581,12 @@ describe('mora doctor', () => {
     expect(json).toMatchObject({ threads: 1, devices: [{ kind: 'cpu', index: 0 }] })
     expect(json.libraries.map(({ name }: { name: string }) => name)).toContain('oneDNN')
     expect((await mora('doctor')).stdout).toMatch(/^device cpu:0 /m)
+  })
+
+  it.skipIf(!existsSync(command))('fails where the addon cannot be loaded', () => {
+    const environment = { ...process.env, MORA_BINARY: at('absent.node') }
+    const { status, stdout } = spawnSync(process.execPath, [command, 'doctor'], { env: environment, encoding: 'utf8' })
+    expect(stdout).toContain('error: The native addon could not be loaded')
+    expect(status).toBe(1)
   })
 })

@@ -39,9 +39,27 @@ describe('T31 help and parser are both made from the schemas', () => {
   })
 
   describe.each(commands.map((command) => ({ name: command.name, command })))('mora $name', ({ name, command }) => {
-    const help = textOf(name, '--help').replace(/\s+/g, ' ')
+    /** Without what depends on the columns. */
+    const running = (text: string) => text.replaceAll(' \\\n', '\n').replace(/\s+/g, ' ')
+    const help = running(textOf(name, '--help'))
+    const isIdle = (key: string) => (command.idle as readonly string[] | undefined)?.includes(key) ?? false
 
-    it.each(Object.entries(command.schema.shape))('--help shows %s and the parser takes it', (key, schema) => {
+    it.each([80, 60])('--help fits %d columns with whole words', (columns) => {
+      const parsed = parseArguments([name, '--help'], commands, { version: '1.2.3', columns })
+      if (parsed.kind !== 'text') throw new Error('Expected a text but received a command.')
+      expect(parsed.text.split('\n').filter((line) => line.length > columns)).toEqual([])
+      expect(running(parsed.text)).toBe(help)
+    })
+
+    it.each(Object.keys(command.schema.shape).filter(isIdle))('--help leaves out %s, which is taken', (key) => {
+      const facts = optionFacts(command.schema.shape[key]!)
+      expect(help).not.toContain(`--${kebabCase(key)} `)
+      const argument = facts.kind === 'flag' ? [] : [facts.kind === 'number' ? '1' : sample(facts)]
+      expect(Object.keys(given(name, `--${kebabCase(key)}`, ...argument))).toEqual([key])
+    })
+
+    const shown = Object.entries(command.schema.shape).filter(([key]) => !isIdle(key))
+    it.each(shown)('--help shows %s and the parser takes it', (key, schema) => {
       const facts = optionFacts(schema)
       const flag = `--${kebabCase(key)}`
       expect(help).toContain(` ${flag}${facts.kind === 'flag' ? '' : facts.kind === 'optional-text' ? ' [' : ' <'}`)
@@ -128,6 +146,16 @@ describe('the command line', () => {
     [['train', 'rows.jsonl'], 'stray-argument', 'Expected options only'],
     [['--rank', '8'], 'unknown-option', 'Unknown option --rank; options follow a command'],
     [['merge', '--scheduler', 'cosine'], 'unknown-option', 'Unknown option --scheduler'],
+    [['train', '--lr', '1e-4'], 'unknown-option', 'Unknown option --lr; did you mean --learning-rate?'],
+    [['train', '--lora-r', '8'], 'unknown-option', 'did you mean --rank?'],
+    [['train', '--lora_alpha', '8'], 'unknown-option', 'did you mean --alpha?'],
+    [['train', '--use-dora'], 'unknown-option', 'did you mean --method dora?'],
+    [['train', '--bf16'], 'unknown-option', 'did you mean --dtype bfloat16?'],
+    [['train', '--num_train_epochs', '2'], 'unknown-option', 'did you mean --epochs?'],
+    [['train', '--save_total_limit', '2'], 'unknown-option', 'did you mean --keep-checkpoints?'],
+    [['train', '--gradient_accumulation_steps', '2'], 'unknown-option', 'did you mean --batch-size for the rows of an'],
+    [['generate', '--max-tokens', '2'], 'unknown-option', 'did you mean --max-new-tokens?'],
+    [['merge', '--lr', '2'], 'unknown-option', 'Unknown option --lr; see --help'],
   ])('refuses %j', (argv, code, message) => {
     expect(() => parse(...argv)).toThrow(expect.objectContaining({ code, message: expect.stringContaining(message) }))
   })

@@ -32,6 +32,7 @@ describe('options of training', () => {
       compute: 'auto',
       gradientCheckpointing: false,
       profile: false,
+      saveMinutes: 10,
       keepBest: false,
       tensorboard: false,
       resume: false,
@@ -90,6 +91,8 @@ describe('errors of options', () => {
     expect(() => train({ learningrate: 1 })).toThrow('Unknown option learningrate; did you mean learningRate?')
     expect(() => train({ 'learning-rate': 1 })).toThrow('did you mean learningRate?')
     expect(() => flags({ bathSize: 1 })).toThrow('did you mean --batch-size?')
+    expect(() => train({ lr: 1 })).toThrow('Unknown option lr; did you mean learningRate?')
+    expect(() => train({ use_dora: true })).toThrow('did you mean method: dora?')
     expect(() => train({ constructor: 1 })).toThrow('Unknown option constructor')
   })
 

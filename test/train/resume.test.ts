@@ -12,6 +12,7 @@ import {
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { TrainInput } from '../../lib/options/index.js'
+import { kebabCase } from '../../lib/options/names.js'
 import { writeManifest } from '../../lib/train/checkpoint-files.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
 import { notices, type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
@@ -136,7 +137,7 @@ describe('a resumed run', () => {
     await stopAfterFive(optionsOf(output))
     const options = { ...optionsOf(output), ...change, resume: true }
     await expectRejection(trainFake(options), 'changed-run', message)
-    const told = await trainFake({ ...options, allowChanges: [name] })
+    const told = await trainFake({ ...options, allowChanges: [kebabCase(name)] })
     expect(notices(told).some((notice) => notice.startsWith(`${name} is`))).toBe(true)
   })
 
@@ -182,7 +183,15 @@ describe('a resumed run', () => {
     await stopAfterFive(optionsOf(output))
     const moved = join(folder(), 'moved.jsonl')
     cpSync(join(folder(), 'train.jsonl'), moved)
-    const options = { ...optionsOf(output), data: moved, saveEvery: 1, evalEvery: 1, keepCheckpoints: 2, quiet: true }
+    const options = {
+      ...optionsOf(output),
+      data: moved,
+      saveEvery: 1,
+      evalEvery: 1,
+      keepCheckpoints: 2,
+      quiet: true,
+      profile: true,
+    }
     const { result } = await trainFake({ ...options, resume: true })
     expect(result.steps).toBe(10)
     expect(readdirSync(join(output, 'checkpoints')).sort()).toEqual(['step-000009', 'step-000010'])

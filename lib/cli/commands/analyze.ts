@@ -10,6 +10,7 @@ export const analyzeCommand = defineCommand({
   summary: 'tell the singular values of what an adapter adds to each weight',
   schema: AnalyzeSchema,
   required: ['adapter'],
+  idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed'],
   examples: ['mora analyze --model model --adapter out --plot spectra.svg'],
   check({ model, adapter, plot }, source) {
     requireModel(model, source)

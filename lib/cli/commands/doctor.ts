@@ -8,12 +8,14 @@ export const doctorCommand = defineCommand({
   summary: 'say what this machine can do: CPU features, devices, libraries, and how to get what is missing',
   schema: DoctorSchema,
   required: [],
+  idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
   examples: ['mora doctor', 'mora doctor --json'],
   check() {},
   async run({ threads }) {
     const { doctor } = await import('../../doctor.js')
     const report = doctor({ threads })
-    return { json: report, text: describe(report) }
+    const isFit = report.problems.every(({ level }) => level !== 'error')
+    return { json: report, text: describe(report), exitCode: isFit ? 0 : 1 }
   },
 })
 

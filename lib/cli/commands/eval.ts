@@ -1,5 +1,6 @@
 import { checkEvalOptions, EvalSchema, loadOptions } from '../../options/index.js'
 import { defineCommand } from '../command.js'
+import { inFlags } from '../flag-names.js'
 import { formatFacts, formatNumber } from '../format.js'
 import { requireAdapter, requireData, requireFileOutput, requireModel, requireTemplate } from '../paths.js'
 import { Progress } from '../progress.js'
@@ -9,6 +10,7 @@ export const evalCommand = defineCommand({
   summary: 'measure: log-probabilities, perplexity, exact answers, multiple choice, recall',
   schema: EvalSchema,
   required: ['model', 'task', 'data'],
+  idle: ['seed'],
   examples: [
     'mora eval --model model --task perplexity --data valid.txt',
     'mora eval --model model --adapter out --task exact-match --data test.jsonl --limit 200',
@@ -33,7 +35,7 @@ export const evalCommand = defineCommand({
       if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
       const result = await evaluate(model, {
         ...options,
-        onWarning: (message) => progress.note(message),
+        onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
         onProgress: ({ done, total, summary }) =>
           progress.show(`${done}${total === null ? '' : `/${total}`}  ${summary}`),
       })

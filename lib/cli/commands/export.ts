@@ -14,6 +14,7 @@ export const exportCommand = defineCommand({
   summary: 'write an adapter as a LoRA that other programs read, or merged',
   schema: ExportSchema,
   required: ['adapter', 'format', 'output'],
+  idle: ['rotaryDtype', 'seed'],
   examples: [
     'mora export --model model --adapter out --format peft --output lora',
     'mora export --model model --adapter out --format gguf-lora --output lora.gguf --approximate-rank 32',

@@ -8,6 +8,7 @@ export const mergeCommand = defineCommand({
   summary: 'write a merged model that needs no adapter',
   schema: MergeSchema,
   required: ['model', 'adapter', 'output'],
+  idle: ['rotaryDtype', 'seed'],
   examples: [
     'mora merge --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter out --output merged',
     'mora merge --model model --adapter out --output merged.gguf --dtype q8_0',

@@ -9,6 +9,7 @@ import {
 import type { TrainEvent, TrainResult } from '../../train/events.js'
 import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
+import { inFlags } from '../flag-names.js'
 import { formatBytes, formatCount, formatFacts, formatNumber } from '../format.js'
 import { interruptible } from '../interrupt.js'
 import { requireAdapter, requireData, requireModel, requirePath, requirePathOrId, requireTemplate } from '../paths.js'
@@ -120,7 +121,7 @@ function eventPrinter(progress: Progress, columns: () => number): (event: TrainE
         progress.note(`step ${event.step}: merged the adapter, which starts again (${event.merges})`)
         break
       case 'notice':
-        progress.note(`note: ${event.message}`)
+        progress.note(`note: ${inFlags(event.message)}`)
         break
       case 'end':
         break

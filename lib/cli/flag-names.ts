@@ -1,0 +1,27 @@
+/** The library's sentences name options as its users write them; on the command line they are flags. */
+import * as schemas from '../options/index.js'
+import { kebabCase } from '../options/names.js'
+import type { OptionsSchema } from '../options/option.js'
+
+const isSchema = (value: unknown): value is OptionsSchema =>
+  typeof value === 'object' && value !== null && 'shape' in value
+
+const keys = [
+  ...new Set(
+    Object.values<unknown>(schemas)
+      .filter(isSchema)
+      .flatMap(({ shape }) => Object.keys(shape)),
+  ),
+]
+// Words of the language are options only where a sentence calls them so.
+const ofSeveralWords = keys.filter((key) => /[A-Z]/.test(key))
+const called = new RegExp(`\\b([Tt]he )?option (${keys.join('|')})\\b(:(?= ))?`, 'g')
+const standing = new RegExp(`(?<![\\w./"'-])(${ofSeveralWords.join('|')})(?![\\w/"'-]|\\.\\w)(:(?= ))?`, 'g')
+
+/** `the option resume` and `maxLength` as `--resume` and `--max-length`; what stands in quotes or paths stays. */
+export function inFlags(sentence: string): string {
+  return sentence
+    .replace(called, (_, __, key: string) => `--${kebabCase(key)}`)
+    .replace(standing, (_, key: string) => `--${kebabCase(key)}`)
+    .replaceAll('--allow-changes --', '--allow-changes ') // which takes names as its value
+}

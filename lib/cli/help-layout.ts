@@ -1,0 +1,49 @@
+/** How help is laid out: names in a narrow column, and what is said of them beside, or below where a name is long. */
+import type { Help } from 'commander'
+
+/** Columns of names; a longer name has a line of its own. */
+const NAMES = 24
+const INDENT = 2
+const GAP = 2
+/** Text is not set narrower than this, however narrow the terminal. */
+const NARROWEST = 20
+
+type Layout = Pick<Help, 'padWidth' | 'formatItem'> & { minWidthToWrap: number }
+
+export const helpLayout: Layout = {
+  minWidthToWrap: NARROWEST,
+
+  padWidth: (command, help) =>
+    Math.min(
+      NAMES,
+      Math.max(
+        help.longestOptionTermLength(command, help),
+        help.longestSubcommandTermLength(command, help),
+        help.longestArgumentTermLength(command, help),
+      ),
+    ),
+
+  formatItem(term, termWidth, description, help) {
+    const before = INDENT + termWidth + GAP
+    const width = Math.max(NARROWEST, (help.helpWidth ?? 80) - before)
+    const lines = help.boxWrap(description, width).split('\n')
+    const name = ' '.repeat(INDENT) + term
+    const below = lines.map((line) => ' '.repeat(before) + line)
+    if (term.length > termWidth) return [name, ...below].join('\n')
+    return [name.padEnd(before) + (lines[0] ?? ''), ...below.slice(1)].join('\n')
+  },
+}
+
+/** A command line that is too long is continued on the next, as a shell takes it. */
+export function wrappedExample(example: string, columns: number): string {
+  // An option and its value stay together.
+  const parts = example.split(/ (?=--)/)
+  const lines: string[] = []
+  for (const part of parts) {
+    const line = lines.at(-1)
+    const room = columns - INDENT - ' \\'.length
+    if (line !== undefined && line.length + 1 + part.length <= room) lines[lines.length - 1] = `${line} ${part}`
+    else lines.push(line === undefined ? part : `  ${part}`)
+  }
+  return lines.map((line) => ' '.repeat(INDENT) + line).join(' \\\n')
+}
