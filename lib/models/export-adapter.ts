@@ -7,7 +7,7 @@ import { type FactorsOfLayer, storedFactors } from '../adapters/low-rank.js'
 import { namesInFile } from '../adapters/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../adapters/read-layers.js'
 import { truncatedFactors } from '../adapters/truncated.js'
-import { UsageError } from '../errors.js'
+import { RunError, UsageError } from '../errors.js'
 import type { HubOptions } from '../hub/index.js'
 import { replaceFolder } from '../io/atomic.js'
 import type { NativeDevice } from '../native.js'
@@ -30,6 +30,8 @@ export interface ExportAdapterOptions extends HubOptions {
   format: 'peft' | 'gguf-lora'
   /** Of an adapter that is no LoRA (or one of a higher rank): write the nearest LoRA of this rank. */
   approximateRank?: number
+  /** Also write one that leaves out so much that it is another adapter: more than a tenth of ΔW (`relativeError` above 0.1). */
+  force?: boolean
   /** Of factors in a GGUF adapter; float32. */
   dtype?: 'float32' | 'bfloat16' | 'float16'
   /** Also export an adapter that was trained on another base. */
@@ -61,7 +63,8 @@ interface ExportedLayer extends FactorsOfLayer {
  * ΔW is written when a rank is given.
  *
  * @throws UsageError `not-low-rank` without `approximateRank` for an adapter that is no LoRA, `unfit-options` for what a
- * format has no place for; and what reading an adapter throws
+ * format has no place for; RunError `another-adapter` for an approximation with an error above 0.1, unless `force` is
+ * given; and what reading an adapter throws. Nothing is written then
  */
 export async function exportAdapter(options: ExportAdapterOptions): Promise<ExportAdapterResult> {
   const { model, adapter, output, format, allowOtherBase, onProgress } = options
@@ -79,13 +82,15 @@ export async function exportAdapter(options: ExportAdapterOptions): Promise<Expo
       layers.push(await exported(facts, layer, loaded, source, device, options))
       onProgress?.({ done: layers.length, total: loaded.layers.size })
     }
+    const result = report(layers)
+    if (!options.force) requireNear(result)
     if (format === 'peft') {
       await replaceFolder(output, (folder) => writePeft(folder, loaded, layers, source, base))
     } else {
       requireNothingElse(loaded, layers)
       await writeGgufLora(output, config, layers, options.dtype ?? 'float32')
     }
-    return report(layers)
+    return result
   } finally {
     for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
     source.unmap()
@@ -106,12 +111,23 @@ async function exported(
     const { operator } = config as { operator?: string }
     throw new UsageError(
       'not-low-rank',
-      `${operator === undefined ? config.method : `MoRA with operator ${operator}`} is no LoRA: give approximateRank (--approximate-rank) for the nearest one of a rank, or merge it into the model (format gguf or safetensors).`,
+      `${operator === undefined ? config.method : `MoRA with operator ${operator}`} is no LoRA: give approximateRank for the nearest one of a rank, or merge it into the model (the option format: gguf or safetensors).`,
     )
   }
   const delta = await weightChange(source, layer, adapter, device)
   const nearest = await truncatedFactors(delta, layer.outFeatures, layer.inFeatures, approximateRank)
   return { layer, ...nearest }
+}
+
+/** The relative error up to which an approximation may stand for its adapter. */
+export const LARGEST_ERROR = 0.1
+
+function requireNear({ rank, relativeError }: ExportAdapterResult): void {
+  if (relativeError <= LARGEST_ERROR) return
+  throw new RunError(
+    'another-adapter',
+    `The nearest LoRA of rank ${rank} leaves out ${relativeError.toFixed(2)} of what the adapter adds (‖ΔW − B A‖ / ‖ΔW‖, at most ${LARGEST_ERROR}): it would be another adapter. Take a higher rank, merge the adapter into the model (the option format: gguf or safetensors), or write it all the same with the option force.`,
+  )
 }
 
 function report(layers: readonly ExportedLayer[]): ExportAdapterResult {
@@ -165,6 +181,6 @@ function requireNothingElse({ modules }: LoadedAdapter<LayerFacts>, layers: read
   if (other.length === 0) return
   throw new UsageError(
     'unfit-options',
-    `A GGUF adapter has no place for ${other[0]}, which this adapter changes: merge it into the model instead (format gguf).`,
+    `A GGUF adapter has no place for ${other[0]}, which this adapter changes: merge it into the model instead (the option format: gguf).`,
   )
 }

@@ -1,6 +1,6 @@
 export { baseModelOf } from './base-model.js'
 export type { ModelConfig } from './config.js'
-export { type ExportAdapterOptions, type ExportAdapterResult, exportAdapter } from './export-adapter.js'
+export { type ExportAdapterOptions, type ExportAdapterResult, exportAdapter, LARGEST_ERROR } from './export-adapter.js'
 export type { KeyValueCache } from './key-value-cache.js'
 export { initModel, type LoadOptions, loadModel } from './load.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './merge.js'

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { adapterOptions, commonOptions, modelOption } from './common.js'
 import { overwriteOutput, WRITTEN_DTYPES } from './model-format.js'
-import { choice, optionalChoice, optionalInteger, text } from './option.js'
+import { choice, flag, optionalChoice, optionalInteger, text } from './option.js'
 
 export const EXPORT_FORMATS = ['peft', 'gguf-lora', 'gguf', 'safetensors'] as const
 
@@ -18,6 +18,7 @@ export const ExportSchema = z.strictObject({
     min: 1,
     defaultText: 'exact, or refused',
   }),
+  force: flag('write the nearest LoRA although it is another adapter: with an error above 0.1'),
   overwrite: overwriteOutput,
   ...commonOptions,
   dtype: choice(

@@ -361,11 +361,17 @@ describe('mora merge and mora export', () => {
     const peft = ['export', ...from, '--format', 'peft', '--output', at('as-lora')]
     expect(await moraJson(...peft)).toMatchObject({ exitCode: 2, json: { error: { code: 'not-low-rank' } } })
     expect(existsSync(at('as-lora'))).toBe(false)
-    const { exitCode, json } = await moraJson(...peft, '--approximate-rank', '3')
+    const refused = await moraJson(...peft, '--approximate-rank', '3')
+    expect(refused).toMatchObject({ exitCode: 1, json: { error: { code: 'another-adapter' } } })
+    expect(refused.json.error.message).toContain('with --force')
+    expect(existsSync(at('as-lora'))).toBe(false)
+    const { exitCode, json } = await moraJson(...peft, '--approximate-rank', '3', '--force')
     expect(exitCode).toBe(0)
     expect(json).toMatchObject({ output: at('as-lora'), format: 'peft', layers: LINEARS, rank: 3, exact: false })
     expect(json.relativeError).toBeGreaterThan(0)
     expect(json.layerErrors).toHaveLength(LINEARS)
+    const again = await mora(...peft, '--approximate-rank', '3', '--force', '--overwrite')
+    expect(again.stdout).toMatch(/^This is another adapter: 0\.\d+ of what the given one adds is left out\.$/m)
     expect((await moraJson('inspect', '--adapter', at('as-lora'))).json).toMatchObject({ method: 'lora', rank: 3 })
 
     await moraJson(...trained('shared', '--operator', 'sharing'))
@@ -384,6 +390,7 @@ describe('mora merge and mora export', () => {
     expect(await code('--format', 'peft', '--dtype', 'float16')).toBe('unfit-options')
     expect(await code('--format', 'gguf-lora', '--dtype', 'q8_0')).toBe('unfit-options')
     expect(await code('--format', 'gguf', '--approximate-rank', '2')).toBe('unfit-options')
+    expect(await code('--format', 'peft', '--force')).toBe('unfit-options')
   })
 })
 

@@ -150,7 +150,7 @@ describe('other commands with hub ids', () => {
     const analyzed = await moraJson('analyze', '--adapter', at('out'))
     expect(analyzed.exitCode, analyzed.stderr).toBe(0)
     expect(analyzed.stderr).toMatch(/^downloaded owner\/demo/m)
-    const more = ['--format', 'peft', '--approximate-rank', '2', '--output', at('lora')]
+    const more = ['--format', 'peft', '--approximate-rank', '2', '--force', '--output', at('lora')]
     expect((await moraJson('export', '--adapter', at('out'), ...more)).exitCode).toBe(0)
     expect(JSON.parse(readFileSync(at('lora/adapter_config.json'), 'utf8'))).toMatchObject({
       base_model_name_or_path: 'owner/demo',

@@ -117,8 +117,17 @@ describe('an adapter that is no LoRA', () => {
   test('becomes the nearest LoRA of a rank, and the error is that of the singular values left out', async () => {
     const adapter = await randomAdapter(untied, rotation)
     const output = join(temporary(), 'lora')
-    const result = await exportAdapter({ model: untied, adapter, output, format: 'peft', approximateRank: 5, threads })
+    const approximately = { model: untied, adapter, output, format: 'peft', approximateRank: 5, threads } as const
+    await expect(exportAdapter(approximately)).rejects.toThrow(
+      expect.objectContaining({
+        code: 'another-adapter',
+        message: expect.stringMatching(/rank 5 leaves out 0\.\d\d of/),
+      }),
+    )
+    expect(readdirSync(temporary())).toEqual(['adapter'])
+    const result = await exportAdapter({ ...approximately, force: true })
     expect(result).toMatchObject({ exact: false, rank: 5 })
+    expect(result.relativeError).toBeGreaterThan(0.1)
     const [given, got] = [await changes(untied, adapter), await changes(untied, output)]
     const squares = (values: Iterable<number>) => [...values].reduce((sum, value) => sum + value ** 2, 0)
     let [lost, all] = [0, 0]

@@ -17,7 +17,7 @@ export const exportCommand = defineCommand({
   idle: ['rotaryDtype', 'seed'],
   examples: [
     'mora export --model model --adapter out --format peft --output lora',
-    'mora export --model model --adapter out --format gguf-lora --output lora.gguf --approximate-rank 32',
+    'mora export --model model --adapter out --format gguf-lora --output lora.gguf --approximate-rank 64',
   ],
   check(options, source) {
     const { model, adapter, format, output, overwrite } = options
@@ -37,13 +37,19 @@ export const exportCommand = defineCommand({
   },
 })
 
-function checkFormat({ format, dtype, approximateRank }: ExportOptions, source: OptionSource): void {
+function checkFormat({ format, dtype, approximateRank, force }: ExportOptions, source: OptionSource): void {
   const isLora = format === 'peft' || format === 'gguf-lora'
   const refuse = (option: string, value: unknown, why: string) => {
     const names = [optionName(option, source), optionName('format', source)]
     throw new UsageError('unfit-options', `${names[0]} ${value} does not go with ${names[1]} ${format}: ${why}.`)
   }
   if (!isLora && approximateRank !== undefined) refuse('approximateRank', approximateRank, 'a merged model is exact')
+  if (force && approximateRank === undefined) {
+    throw new UsageError(
+      'unfit-options',
+      `${optionName('force', source)} needs ${optionName('approximateRank', source)}: without it an export is exact.`,
+    )
+  }
   if (isLora && dtype === 'q8_0') refuse('dtype', dtype, 'a LoRA has floats')
   if (format === 'peft' && dtype !== 'auto' && dtype !== 'float32') refuse('dtype', dtype, 'it is written in float32')
 }
@@ -51,12 +57,23 @@ function checkFormat({ format, dtype, approximateRank }: ExportOptions, source: 
 type LoraExport = ExportOptions & { model: string; format: 'peft' | 'gguf-lora' }
 
 async function runExport(options: LoraExport, terminal: Terminal): Promise<CommandResult> {
-  const { exportAdapter } = await import('../../models/index.js')
-  const { model, adapter, output, format, dtype, approximateRank, allowOtherBase, threads, quiet, offline } = options
+  const { exportAdapter, LARGEST_ERROR } = await import('../../models/index.js')
+  const { model, adapter, output, format, dtype, approximateRank, force, allowOtherBase, threads, quiet, offline } =
+    options
   const progress = new Progress(terminal.stderr, { quiet })
   try {
     const result = await exportAdapter({
-      ...{ model, adapter: adapter!, output: output!, format, approximateRank, allowOtherBase, threads, offline },
+      ...{
+        model,
+        adapter: adapter!,
+        output: output!,
+        format,
+        approximateRank,
+        force,
+        allowOtherBase,
+        threads,
+        offline,
+      },
       ...(dtype !== 'auto' && dtype !== 'q8_0' && { dtype }),
       onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
     })
@@ -70,7 +87,9 @@ async function runExport(options: LoraExport, terminal: Terminal): Promise<Comma
         ? []
         : [['largest of a layer', `${formatNumber(worst.relativeError)} (${worst.name})`] as [string, string]]),
     ])
-    return { json: { output, format, ...result }, text }
+    const isAnother = result.relativeError > LARGEST_ERROR
+    const warning = `This is another adapter: ${formatNumber(result.relativeError)} of what the given one adds is left out.`
+    return { json: { output, format, ...result }, text: isAnother ? `${text}\n\n${warning}` : text }
   } finally {
     progress.end()
   }
