@@ -3,6 +3,25 @@ import { isatty } from 'node:tty'
 
 const SIGNALS = ['SIGINT', 'SIGTERM'] as const
 
+/** How long a process whose work is done may take to end once it is told to. */
+const MOST_MILLISECONDS = 1000
+
+/** Whether the process is the command's own, and ends with it. */
+let endsWithWork = false
+
+/**
+ * Says that the process ends when its work is done: a signal that comes meanwhile finds everything saved, and does not turn the
+ * exit code into that of a process that was killed.
+ */
+export function endWithWork(): void {
+  endsWithWork = true
+}
+
+/** What is left is printing, to somebody who may not read. */
+function endSoon(): void {
+  setTimeout(() => process.exit(130), MOST_MILLISECONDS).unref()
+}
+
 /**
  * Runs `work`; the first signal calls `stop`, a second one ends the process at once. Where the process has a terminal and that
  * goes away (SIGHUP), this stops it too, however often it is told; without one, as under nohup, it goes on: Node.js takes a signal
@@ -32,5 +51,6 @@ export async function interruptible<Value>(
   } finally {
     process.off('SIGHUP', onHangup)
     for (const signal of SIGNALS) process.off(signal, onSignal)
+    if (endsWithWork) for (const signal of ['SIGHUP', ...SIGNALS] as const) process.on(signal, endSoon)
   }
 }

@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 import { packageVersion } from '../package-facts.js'
 import { commands } from './commands/index.js'
+import { endWithWork } from './interrupt.js'
 import { runCommandLine } from './run-command.js'
 import { processTerminal, survive } from './terminal.js'
 
 survive(process)
+endWithWork()
 process.exitCode = await runCommandLine(process.argv.slice(2), {
   commands,
   version: packageVersion(),

@@ -1,6 +1,6 @@
 /** One run: what its folder says of it. */
 import { join } from 'node:path'
-import { isAlive, type ProcessIdentity } from '../io/process-identity.js'
+import { identityIn, isAlive } from '../io/process-identity.js'
 import { AppendedLines } from './appended-lines.js'
 import { FileView } from './file-view.js'
 import type { FoundRun } from './find-runs.js'
@@ -84,9 +84,8 @@ export class RunReader {
   /** Whether a process writes to the folder: the lock of `mora train` names it. */
   async #isHeld(modified: number): Promise<boolean> {
     const text = await withFileInside(this.#path('.lock'), textOf)
-    const { pid, host, started = null } = (parsed(text ?? '') ?? {}) as Partial<ProcessIdentity>
-    if (typeof pid !== 'number' || typeof host !== 'string') return false
-    return isAlive({ pid, host, started }) ?? Date.now() - modified < SILENCE
+    const holder = identityIn(text ?? '')
+    return holder !== null && (isAlive(holder) ?? Date.now() - modified < SILENCE)
   }
 
   async #checkpoints(): Promise<number[]> {

@@ -3,7 +3,7 @@ import { type FileHandle, mkdir, open, readFile, rm, stat } from 'node:fs/promis
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { writeError } from '../io/atomic.js'
-import { isAlive, type ProcessIdentity, thisProcess } from '../io/process-identity.js'
+import { identityIn, isAlive, thisProcess } from '../io/process-identity.js'
 
 const LOOK_EVERY = 200
 /** Milliseconds without growth after which a download of another machine counts as dead. */
@@ -68,7 +68,7 @@ function openNew(path: string): Promise<FileHandle | null> {
 async function stateOf(path: string, growing: string): Promise<'held' | 'dead' | 'gone'> {
   const written = await timeOf(path)
   if (written === null) return 'gone'
-  const holder = await readHolder(path)
+  const holder = identityIn(await readFile(path, 'utf8').catch(() => ''))
   const alive = holder && isAlive(holder)
   if (alive !== null) return alive ? 'held' : 'dead'
   const lastSign = Math.max(written, (await timeOf(growing)) ?? 0)
@@ -77,16 +77,4 @@ async function stateOf(path: string, growing: string): Promise<'held' | 'dead' |
 
 async function timeOf(path: string): Promise<number | null> {
   return (await stat(path).catch(() => null))?.mtimeMs ?? null
-}
-
-/** Null of a lock that is just being written, or is none. */
-async function readHolder(path: string): Promise<ProcessIdentity | null> {
-  try {
-    const holder = JSON.parse(await readFile(path, 'utf8')) as Partial<ProcessIdentity>
-    return typeof holder.pid === 'number' && typeof holder.host === 'string'
-      ? { pid: holder.pid, host: holder.host, started: holder.started ?? null }
-      : null
-  } catch {
-    return null
-  }
 }

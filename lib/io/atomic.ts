@@ -1,12 +1,13 @@
 /**
  * Files and folders that are either whole or absent: everything is written beside its place, synced to the disk, and
- * then renamed into place.
+ * then renamed into place. Whoever writes into a folder removes what killed processes left there.
  */
-import { createHash, randomBytes } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { appendFile, type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { RunError, reworded, UsageError } from '../errors.js'
+import { removeLeftovers, temporaryBeside } from './leftovers.js'
 
 /** `write` and FileHandle.write take at most 2^31 - 1 bytes at once. */
 const maxWrite = 2 ** 30
@@ -29,7 +30,8 @@ export async function writeStreamAtomic(path: string, write: (handle: FileHandle
     throw new UsageError('not-a-file', `${path} is a folder: give the path of a file to write.`)
   }
   const folder = dirname(resolve(path))
-  const temporary = siblingOf(path, 'tmp')
+  const temporary = temporaryBeside(path, 'tmp')
+  await removeLeftovers(folder)
   try {
     await mkdir(folder, { recursive: true })
     const handle = await open(temporary, 'wx')
@@ -71,7 +73,8 @@ export async function replaceFolder<Result>(
   build: (temporary: string) => Promise<Result>,
 ): Promise<Result> {
   const place = await folderPlace(target)
-  const temporary = siblingOf(place, 'tmp')
+  await removeLeftovers(dirname(place))
+  const temporary = temporaryBeside(place, 'tmp')
   try {
     await mkdir(temporary, { recursive: true })
     const result = await build(temporary)
@@ -89,6 +92,15 @@ export async function replaceFolder<Result>(
 /** Makes renames and new names inside a folder survive a power cut. */
 export async function syncFolder(folder: string): Promise<void> {
   await sync(folder)
+}
+
+/** Makes what was appended to files survive a power cut; those that are not there are left out. */
+export async function syncAppended(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    await sync(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') throw writeError(error, path)
+    })
+  }
 }
 
 /** SHA-256 of a file's content, in lower-case hexadecimal. */
@@ -124,7 +136,7 @@ async function folderPlace(target: string): Promise<string> {
 }
 
 async function swap(temporary: string, place: string): Promise<void> {
-  const old = siblingOf(place, 'old')
+  const old = temporaryBeside(place, 'old')
   const existed = await rename(place, old).then(
     () => true,
     (error: NodeJS.ErrnoException) => {
@@ -158,11 +170,6 @@ async function sync(path: string): Promise<void> {
   } finally {
     await handle.close()
   }
-}
-
-function siblingOf(path: string, ending: string): string {
-  const full = resolve(path)
-  return join(dirname(full), `.${basename(full)}.${process.pid}-${randomBytes(4).toString('hex')}.${ending}`)
 }
 
 /** Errors of the file system as a sentence about `path`; others as they are. */

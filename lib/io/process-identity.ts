@@ -1,34 +1,84 @@
-import { readFileSync } from 'node:fs'
+/** What tells a process, and a thread of it, from any other. */
+import { createHash } from 'node:crypto'
+import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
 
-/** What tells a process from any other, also from a later one with the same number. */
+/** One thread of a process: also told from a later one with the same number. */
 export interface ProcessIdentity {
   pid: number
   host: string
-  /** When it started, in the system's own terms; null where the system does not say. */
+  /** When the process started, in the system's own terms; null where the system does not say. */
   started: string | null
+  /** The thread, as a worker can end before its process: its number and when it started; null where the system does not say. */
+  thread: { id: number; started: string } | null
 }
 
+/** The process and the thread that call. */
 export function thisProcess(): ProcessIdentity {
-  return { pid: process.pid, host: hostname(), started: startOf(process.pid) }
+  const { pid } = process
+  return { pid, host: hostname(), started: startOf(String(pid)), thread: thisThread() }
 }
 
-/** Whether that very process still runs on this machine. Throws nothing; of another machine nothing is known: null. */
-export function isAlive(identity: ProcessIdentity): boolean | null {
-  if (identity.host !== hostname()) return null
+/** The identity in a text that `JSON.stringify` made of one; null of what is none, or not whole. */
+export function identityIn(text: string): ProcessIdentity | null {
   try {
-    process.kill(identity.pid, 0)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false
+    const found = JSON.parse(text) as Partial<ProcessIdentity> | null
+    if (typeof found?.pid !== 'number' || typeof found.host !== 'string') return null
+    const { pid, host, started, thread } = found
+    const isThread = typeof thread?.id === 'number' && typeof thread.started === 'string'
+    return { pid, host, started: started ?? null, thread: isThread ? thread : null }
+  } catch {
+    return null
   }
-  const started = startOf(identity.pid)
-  return identity.started === null || started === null || identity.started === started
 }
 
-/** Boot and clock ticks since then (Linux: field 22 of /proc/PID/stat); null elsewhere, or when it is gone. */
-function startOf(pid: number): string | null {
+/** Whether that very thread still runs on this machine. Throws nothing; of another machine nothing is known: null. */
+export function isAlive({ pid, host, started, thread }: ProcessIdentity): boolean | null {
+  if (host !== hostname()) return null
+  if (isGone(pid)) return false
+  const now = startOf(String(pid))
+  if (started !== null && now !== null && started !== now) return false
+  // Where threads are listed, one that is not in the list has ended.
+  return thread === null || now === null || startOf(`${pid}/task/${thread.id}`) === thread.started
+}
+
+const TAG_DIGITS = 6
+
+/** Twelve hexadecimal digits that tell this process from any other in the names of files. */
+export function processTag(pid = process.pid): string {
+  return tagOf(hostname()) + tagOf(startOf(String(pid)) ?? '')
+}
+
+/** Whether the process with this number and tag was one of this machine and has ended. */
+export function hasEnded(pid: number, tag: string): boolean {
+  return tag.startsWith(tagOf(hostname())) && (isGone(pid) || processTag(pid) !== tag)
+}
+
+const tagOf = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, TAG_DIGITS)
+
+function isGone(pid: number): boolean {
   try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    process.kill(pid, 0)
+    return false
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+  }
+}
+
+function thisThread(): ProcessIdentity['thread'] {
+  try {
+    const place = readlinkSync('/proc/thread-self')
+    const started = startOf(place)
+    return started === null ? null : { id: Number(place.split('/').at(-1)), started }
+  } catch {
+    return null
+  }
+}
+
+/** Boot and clock ticks since then (Linux: field 22 of /proc/PID/stat, also of a thread); null elsewhere, or when it is gone. */
+function startOf(place: string): string | null {
+  try {
+    const stat = readFileSync(`/proc/${place}/stat`, 'utf8')
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
     const state = fields[0]
     if (state === 'Z' || state === 'X') return 'ended'

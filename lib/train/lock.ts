@@ -1,10 +1,12 @@
-import { createHash, randomBytes } from 'node:crypto'
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { UsageError } from '../errors.js'
-import { isAlive, type ProcessIdentity, thisProcess } from '../io/process-identity.js'
+import { temporaryBeside } from '../io/leftovers.js'
+import { identityIn, isAlive, thisProcess } from '../io/process-identity.js'
 
 const LOCK_NAME = '.lock'
+const TAKEOVER = /^\.lock\.[0-9a-f]{8}$/
 const MOST_ATTEMPTS = 20
 /** How long another process may take to remove a dead lock. */
 const TURN_MILLISECONDS = 10
@@ -24,7 +26,10 @@ export function lockFolder(folder: string): Lock {
   try {
     mkdirSync(folder, { recursive: true })
     for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
-      if (createWhole(path, content)) return { release: () => removeOwn(path, content) }
+      if (createWhole(path, content)) {
+        removeDeadTakeovers(folder)
+        return { release: () => removeOwn(path, content) }
+      }
       removeIfDead(path, folder, content)
     }
   } catch (error) {
@@ -35,7 +40,7 @@ export function lockFolder(folder: string): Lock {
 
 /** Makes a file that appears with its content; false where there is one already. */
 function createWhole(path: string, content: string): boolean {
-  const own = `${path}.${process.pid}-${randomBytes(4).toString('hex')}`
+  const own = temporaryBeside(path, 'tmp')
   writeFileSync(own, content, { flag: 'wx' })
   try {
     linkSync(own, path)
@@ -75,7 +80,7 @@ function removeIfDead(path: string, folder: string, content: string): void {
   requireDead(held, path, folder)
   const takeover = `${path}.${createHash('sha256').update(held).digest('hex').slice(0, 8)}`
   if (!createWhole(takeover, content)) {
-    const other = holderIn(contentOf(takeover) ?? '')
+    const other = identityIn(contentOf(takeover) ?? '')
     if (other && isAlive(other) === false) rmSync(takeover, { force: true })
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, TURN_MILLISECONDS)
     return
@@ -88,7 +93,7 @@ function removeIfDead(path: string, folder: string, content: string): void {
 }
 
 function requireDead(held: string, path: string, folder: string): void {
-  const holder = holderIn(held)
+  const holder = identityIn(held)
   const alive = holder ? isAlive(holder) : false
   if (alive) {
     throw new UsageError(
@@ -112,14 +117,12 @@ function contentOf(path: string): string | null {
   }
 }
 
-/** Null of what is not whole. */
-function holderIn(content: string): ProcessIdentity | null {
-  try {
-    const holder = JSON.parse(content) as Partial<ProcessIdentity> | null
-    if (typeof holder?.pid !== 'number' || typeof holder.host !== 'string') return null
-    return { pid: holder.pid, host: holder.host, started: holder.started ?? null }
-  } catch {
-    return null
+/** Of processes that ended while they took a lock over. */
+function removeDeadTakeovers(folder: string): void {
+  for (const name of readdirSync(folder)) {
+    if (!TAKEOVER.test(name)) continue
+    const holder = identityIn(contentOf(join(folder, name)) ?? '')
+    if (holder && isAlive(holder) === false) rmSync(join(folder, name), { force: true })
   }
 }
 

@@ -22,14 +22,20 @@ export async function appendSamples(path: string, events: readonly SampleEvent[]
 
 /**
  * Drops the lines that a run resumed from this state will write again: of later steps, of an evaluation that the state
- * does not know, and what a crash cut off.
+ * does not know, and what a crash cut off. Returns how many of the steps before have no line.
  */
 export async function truncateMetrics(
   path: string,
   { step, evaluatedAt }: Pick<TrainerState, 'step' | 'evaluatedAt'>,
-): Promise<void> {
+): Promise<number> {
   const text = await readFile(path, 'utf8').catch(() => '')
-  await keepLines(path, text, (line) => line.step <= (line.evalLoss === undefined ? step : (evaluatedAt ?? 0)))
+  const steps = new Set<number>()
+  await keepLines(path, text, (line) => {
+    const isStep = line.evalLoss === undefined
+    if (isStep && line.step <= step) steps.add(line.step)
+    return line.step <= (isStep ? step : (evaluatedAt ?? 0))
+  })
+  return step - steps.size
 }
 
 /** Like `truncateMetrics`, of samples; a run may have none. */

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { UsageError } from '../errors.js'
 import { writeFileAtomic } from '../io/atomic.js'
+import { removeLeftovers } from '../io/leftovers.js'
 import { isWithin } from '../io/within.js'
 import { type Lock, lockFolder } from './lock.js'
 import type { RunFacts } from './run-facts.js'
@@ -43,12 +44,13 @@ export class OutputFolder {
       throw new UsageError('not-a-folder', `Expected a folder for output, but ${path} is a file.`)
     }
     const folder = new OutputFolder(path, lockFolder(path))
+    for (const place of [folder.path, folder.checkpoints, folder.merges]) await removeLeftovers(place)
     const found = RUN_NAMES.find((name) => existsSync(join(path, name)))
     if (found && !resume && !overwrite) {
       folder.close()
       throw new UsageError(
         'output-exists',
-        `${path} already holds a run (${found}): continue it with resume, replace it with overwrite, or choose another output folder.`,
+        `${path} already holds a run (${found}): continue it with the option resume, replace it with the option overwrite, or choose another output folder.`,
       )
     }
     return folder

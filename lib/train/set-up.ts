@@ -128,7 +128,7 @@ async function setUpIn(
   await requireCapable(model, parameters)
   const state = point?.record.state ?? initialState()
   if (point) notice(`The run goes on from step ${state.step} (${point.path}).`)
-  if (output) await beginIn(output, facts, point, options)
+  if (output) notices.push(...(await beginIn(output, facts, point, options)))
   const tensorboard = output && options.tensorboard ? await TensorboardFile.begin(output.tensorboard, state.step) : null
   model.device.resetPeak()
 
@@ -208,10 +208,16 @@ async function repeatRestarts(model: TrainableModel, { restarts }: TrainedPart, 
   await model.restartAdapter(restarts.adapter, { ...restarts.after(merges), merge: false })
 }
 
-/** From here on the folder is this run's: an earlier one is removed, or cut off where it goes on. */
-async function beginIn(output: OutputFolder, facts: RunFacts, point: ResumePoint | null, options: TrainOptions) {
+/** From here on the folder is this run's: an earlier one is removed, or cut off where it goes on. Returns notices. */
+async function beginIn(
+  output: OutputFolder,
+  facts: RunFacts,
+  point: ResumePoint | null,
+  options: TrainOptions,
+): Promise<string[]> {
+  let missing = 0
   if (point) {
-    await truncateMetrics(output.metrics, point.record.state)
+    missing = await truncateMetrics(output.metrics, point.record.state)
     await truncateSamples(output.samples, point.record.state)
     await removeLaterCheckpoints(output.checkpoints, point.record.state.step)
     await keepMerges(mergesBeside(point.path), output.merges, point.record.state.merges)
@@ -219,6 +225,8 @@ async function beginIn(output: OutputFolder, facts: RunFacts, point: ResumePoint
     await output.clear()
   }
   await output.writeRun(facts, point?.record.state.step ?? null)
+  if (missing === 0) return []
+  return [`${output.metrics} has no line for ${missing} of the ${point?.record.state.step} steps so far.`]
 }
 
 /** Weights in blocks are no more what their file holds once they are trained on. */
@@ -248,7 +256,7 @@ async function untrainedTargets(
     .filter(({ id }) => untrained.includes(id))
     .map(
       ({ token, count }) =>
-        `${token} is ${count} times a token to learn, but the model's embedding or head looks as if it had never been trained for it: it may never be written; train both whole (modulesToSave: embeddings, head), or use a template of other tokens.`,
+        `${token} is ${count} times a token to learn, but the model's embedding or head looks as if it had never been trained for it: it may never be written; train both whole (modulesToSave: embeddings,head), or use a template of other tokens.`,
     )
 }
 

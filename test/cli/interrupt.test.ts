@@ -38,6 +38,32 @@ describe('work that can be interrupted', () => {
     await result
   })
 
+  it('of the process itself is not cut off by a signal when it is done', async () => {
+    vi.resetModules()
+    vi.useFakeTimers()
+    const exit = vi.spyOn(process, 'exit').mockImplementation((() => undefined) as unknown as typeof process.exit)
+    const before = new Set(process.listeners('SIGTERM'))
+    const fresh = await import('../../lib/cli/interrupt.js')
+    fresh.endWithWork()
+    try {
+      await fresh.interruptible(
+        async () => 1,
+        () => {},
+      )
+      expect(process.emit('SIGTERM', 'SIGTERM')).toBe(true)
+      vi.advanceTimersByTime(500)
+      expect(exit).not.toHaveBeenCalled()
+      // Unless what is left does not come to its end.
+      vi.advanceTimersByTime(1000)
+      expect(exit).toHaveBeenCalledWith(130)
+    } finally {
+      vi.useRealTimers()
+      for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+        for (const listener of process.listeners(signal)) if (!before.has(listener)) process.off(signal, listener)
+      }
+    }
+  })
+
   it('leaves no listener behind, whatever happens', async () => {
     const before = process.listenerCount('SIGINT')
     expect(

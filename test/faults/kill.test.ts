@@ -1,5 +1,6 @@
 /** SIGKILL in the middle of a change of files, at moments drawn from a seed: 10 of them, 100 in `npm run test:long`. */
-import { existsSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { basename, dirname } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/random.js'
 import { contentOf, exportInto, mergeInto, resultOf, trainInto } from './command.js'
@@ -7,6 +8,10 @@ import { canFail, FailingDisk } from './disk.js'
 
 const saving = ['--save-every', '2', '--quiet']
 const times = process.env.MORA_TEST_LONG ? 10 : 1
+
+/** What is not there to be seen: locks, and what was being written. */
+const hiddenIn = (folder: string) =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => basename(name).startsWith('.'))
 
 describe.skipIf(!canFail)('a process that is killed', { timeout: 1_800_000 }, () => {
   let disk: FailingDisk
@@ -42,6 +47,7 @@ describe.skipIf(!canFail)('a process that is killed', { timeout: 1_800_000 }, ()
     const { code, stderr } = await disk.run(trainInto(output, ...saving, ...more, '--resume'))
     expect(code, stderr).toBe(0)
     expect(resultOf(output)).toEqual(resultOf(whole))
+    expect(hiddenIn(output)).toEqual([])
   })
 
   it.each<[string, number, (output: string, ...more: string[]) => string[]]>([
@@ -65,5 +71,6 @@ describe.skipIf(!canFail)('a process that is killed', { timeout: 1_800_000 }, ()
     const { code, stderr } = await disk.run(argv(output, '--overwrite'))
     expect(code, stderr).toBe(0)
     expect(contentOf(output)).toEqual(contentOf(whole))
+    expect(hiddenIn(dirname(output))).toEqual([])
   })
 })

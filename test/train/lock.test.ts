@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
 import { thisProcess } from '../../lib/io/process-identity.js'
 import { lockFolder } from '../../lib/train/lock.js'
@@ -51,6 +52,30 @@ describe('the lock of a folder', () => {
     expect(() => lockFolder(folder())).toThrow(/is being written by process/)
     expect(readdirSync(folder())).toEqual(['.lock'])
     lock.release()
+  })
+
+  it.skipIf(!existsSync(library))(
+    'of a worker that was terminated is taken over, of one that lives it is not',
+    async () => {
+      const script = `
+      const { parentPort, workerData } = require('node:worker_threads')
+      import(workerData.library).then(({ lockFolder }) => parentPort.postMessage(lockFolder(workerData.folder) && 'mine'))
+      setInterval(() => {}, 1000)
+    `
+      const worker = new Worker(script, { eval: true, workerData: { library, folder: folder() } })
+      expect(await new Promise((resolve) => worker.once('message', resolve))).toBe('mine')
+      expect(() => lockFolder(folder())).toThrow(/is being written by process/)
+      await worker.terminate()
+      lockFolder(folder()).release()
+      expect(readdirSync(folder())).toEqual([])
+    },
+  )
+
+  it('goes with what its dead takers left', () => {
+    writeFileSync(join(folder(), '.lock.0123abcd'), dead)
+    writeFileSync(join(folder(), '.lock.4567abcd'), JSON.stringify(thisProcess()))
+    lockFolder(folder()).release()
+    expect(readdirSync(folder())).toEqual(['.lock.4567abcd'])
   })
 
   it.skipIf(!existsSync(library))(
