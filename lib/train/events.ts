@@ -16,7 +16,7 @@ export interface StepEvent {
   tokens: number
   /** Of this step, forward to update. */
   tokensPerSecond: number
-  /** In use on the device after the step. */
+  /** The most in use on the device during the step. */
   memoryBytes: number
 }
 

@@ -5,7 +5,7 @@ import type { RunControl } from './run.js'
 import { samplesAreDue, takeSamples } from './samples.js'
 import { evaluateSession, saveResult, saveSession } from './save-session.js'
 import type { Session } from './session.js'
-import { takeStep } from './take-step.js'
+import { notePeak, takeStep } from './take-step.js'
 import type { HeldModel } from './trainable.js'
 
 /**
@@ -93,14 +93,15 @@ function patienceNotice({ state, options }: Session): string {
 }
 
 function resultOf(session: Session, stopRequested: boolean): TrainResult {
-  const { state, data, facts, seconds, tokens, model, output } = session
+  const { state, data, facts, seconds, tokens, output } = session
+  notePeak(session)
   return {
     steps: state.step,
     loss: state.loss,
     evalLoss: state.evalLoss,
     trainableParameters: facts.trainable.parameters,
     tokensPerSecond: seconds > 0 ? tokens / seconds : 0,
-    peakMemoryBytes: model.device.memory().peak,
+    peakMemoryBytes: session.peakMemoryBytes,
     output: output?.path ?? null,
     stopped: stopRequested && state.step < data.totalSteps,
   }

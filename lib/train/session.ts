@@ -49,5 +49,7 @@ export interface Session {
   /** Since the run started or resumed: seconds in steps and tokens of them. */
   seconds: number
   tokens: number
+  /** Most bytes in use on the device since then. */
+  peakMemoryBytes: number
   ended: boolean
 }

@@ -155,6 +155,7 @@ async function setUpIn(
     steppedAt: now(),
     seconds: 0,
     tokens: 0,
+    peakMemoryBytes: 0,
     ended: false,
   }
 }

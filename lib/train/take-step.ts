@@ -14,6 +14,8 @@ export async function takeStep(session: Session): Promise<StepEvent> {
   const step = before.step + 1
   const learningRate = session.learningRate(before.step)
   session.steppedAt = session.now()
+  notePeak(session)
+  model.device.resetPeak()
   const start = performance.now()
   model.setDropout({ seed: options.seed, step })
   const batches = data.batches(before.step, session.facts.machine.tokenBudget)
@@ -46,11 +48,18 @@ export async function takeStep(session: Session): Promise<StepEvent> {
     targetTokens,
     tokens,
     tokensPerSecond: tokens / seconds,
-    memoryBytes: model.device.memory().inUse,
+    memoryBytes: notePeak(session),
   }
   if (output) await appendStep(output.metrics, event)
   await session.tensorboard?.appendStep(event)
   return event
+}
+
+/** The most bytes in use since the peak was reset, which the run remembers. */
+export function notePeak(session: Session): number {
+  const { peak } = session.model.device.memory()
+  session.peakMemoryBytes = Math.max(session.peakMemoryBytes, peak)
+  return peak
 }
 
 function nonFiniteStep(step: number, report: StepReport, { lastCheckpoint }: Session): RunError {

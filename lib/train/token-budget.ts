@@ -24,13 +24,18 @@ export function tokenBudget(model: TrainableModel, memory?: number): number {
     const fits = (SHARE * device.facts().totalMemory) / perToken
     return Math.min(most, Math.max(LEAST, 2 ** Math.floor(Math.log2(fits))))
   }
-  const fixed = fixedBytes(model)
-  const fits = Math.floor((memory - fixed) / perToken)
+  const process = device.kind === 'cpu' ? PROCESS : 0
+  const free = memory - process - fixedBytes(model)
+  // Logits of few tokens are fewer than a device has room for at one time.
+  const { perToken: logitsPerToken, most: mostLogits } = logits(model)
+  const withFew = Math.min(free / (perToken + logitsPerToken), mostLogits / logitsPerToken)
+  const fits = Math.floor(Math.max(withFew, (free - mostLogits) / perToken))
   if (fits >= LEAST) return Math.min(most, fits)
-  const needed = fixed + LEAST * perToken
+  const tensors = fixedBytes(model) + LEAST * perToken + Math.min(mostLogits, LEAST * logitsPerToken)
+  const parts = process === 0 ? '' : ` (${mebibytes(tensors)} for tensors, the rest for Node.js and libraries)`
   throw new UsageError(
     'too-little-memory',
-    `The option memory is ${mebibytes(memory)}, but this model needs about ${mebibytes(needed)} for ${LEAST} tokens at a time: give it more${
+    `The option memory is ${mebibytes(memory)}, but this model needs about ${mebibytes(tensors + process)} for ${LEAST} tokens at a time${parts}: give it more${
       model.gradientCheckpointing ? '' : ', or use gradientCheckpointing'
     }.`,
   )
@@ -46,11 +51,16 @@ function activationBytes({ config, dtype, gradientCheckpointing }: TrainableMode
   return (dtype === 'float32' ? 4 : 2) * (kept + block)
 }
 
-/** Bytes whatever the number of tokens: weights; gradients and two moments of what is trained; logits; the process. */
+/** Bytes of tensors whatever the number of tokens: weights; gradients and two moments of what is trained. */
 function fixedBytes(model: TrainableModel): number {
   const trained = model.trainableParameters().reduce((sum, { parameter }) => sum + elementsOf(parameter.shape), 0)
-  const logits = LOGITS_AND_GRADIENT * logitsBytes(model.device, model.config.vocabularySize)
-  return model.device.memory().inUse + 3 * 4 * trained + logits + (model.device.kind === 'cpu' ? PROCESS : 0)
+  return model.device.memory().inUse + 3 * 4 * trained
+}
+
+/** Bytes of a token's logits with their gradient, and of the most that exist at one time. */
+function logits({ device, config: { vocabularySize } }: TrainableModel): { perToken: number; most: number } {
+  const most = LOGITS_AND_GRADIENT * logitsBytes(device, vocabularySize)
+  return { perToken: LOGITS_AND_GRADIENT * 4 * vocabularySize, most }
 }
 
 const elementsOf = (shape: readonly number[]): number => shape.reduce((product, length) => product * length, 1)

@@ -37,7 +37,7 @@ test('memory and files stay flat, metrics are whole, old checkpoints are gone', 
   for await (const event of run) {
     if (event.type !== 'step' || event.step % EVERY !== EVERY / 2) continue
     globalThis.gc?.()
-    seen.push({ bytes: event.memoryBytes, resident: process.memoryUsage().rss, files: openFiles() })
+    seen.push({ bytes: model.device.memory().inUse, resident: process.memoryUsage().rss, files: openFiles() })
   }
   expect((await run.finished).steps).toBe(STEPS)
 

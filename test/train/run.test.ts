@@ -48,6 +48,25 @@ describe('a run', () => {
     expect(steps({ events }).map(({ epoch }) => epoch)).toEqual([4, 8, 12, 16, 20, 24].map((row) => row / 13))
   })
 
+  it('tells the most memory that each step took, and that the run took', async () => {
+    const model = new FakeModel()
+    let peak = 0
+    const resetPeak = () => {
+      peak = 10
+    }
+    Object.assign(model, { device: { ...model.device, memory: () => ({ inUse: 10, peak }), resetPeak } })
+    const loss = model.loss.bind(model)
+    model.loss = (batch) => {
+      peak = Math.max(peak, 1000 - 100 * model.seen.length)
+      return loss(batch)
+    }
+    const seen: number[] = []
+    const run = trainWith(model, optionsOf({ maxSteps: 3 }), fakeParts)
+    for await (const event of run) if (event.type === 'step') seen.push(event.memoryBytes)
+    expect(seen).toEqual([1000, 900, 800])
+    expect(await run.finished).toMatchObject({ peakMemoryBytes: 1000 })
+  })
+
   it('calls onEvent with every event, waits for it, and fails with what it throws', async () => {
     const seen: TrainEvent[] = []
     const { model, work } = untrainedDuringWork()

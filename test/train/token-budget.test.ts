@@ -9,7 +9,7 @@ const MiB = 2 ** 20
 function model(change: { device?: string; totalMemory?: number; gradientCheckpointing?: boolean } = {}) {
   const { device = 'cpu', totalMemory = 24 * 1024 * MiB, gradientCheckpointing = false } = change
   return {
-    config: { layers: 30, hiddenSize: 576, intermediateSize: 1536 },
+    config: { layers: 30, hiddenSize: 576, intermediateSize: 1536, vocabularySize: 49_152 },
     dtype: 'bfloat16',
     gradientCheckpointing,
     device: { kind: device, facts: () => ({ totalMemory }), memory: () => ({ inUse: 270 * MiB, peak: 0 }) },
@@ -34,6 +34,19 @@ describe('the tokens of a forward pass', () => {
 
   it('are more with gradient checkpointing', () => {
     expect(tokenBudget(model({ gradientCheckpointing: true }), 700 * MiB)).toBeGreaterThan(1000)
+  })
+
+  it('are told from what the process takes, and not from logits that a small model never has', () => {
+    const tiny = {
+      ...model(),
+      config: { layers: 2, hiddenSize: 16, intermediateSize: 24, vocabularySize: 32 },
+      device: { kind: 'cpu', facts: () => ({ totalMemory: 1024 * MiB }), memory: () => ({ inUse: MiB, peak: 0 }) },
+      trainableParameters: () => [{ name: 'a', parameter: { shape: [100, 100] } }],
+    } as unknown as TrainableModel
+    expect(() => tokenBudget(tiny, MiB)).toThrow(
+      /memory is 1 MiB, .* about 226 MiB for 256 tokens at a time \(2 MiB for tensors, the rest for Node\.js and libraries\)/,
+    )
+    expect(tokenBudget(tiny, 228 * MiB)).toBeGreaterThan(256)
   })
 
   it('are refused where there is no room for a few', () => {

@@ -71,5 +71,5 @@ export const METRICS = [
   { name: 'gradNorm', title: 'Gradient norm', table: 'steps', format: formatNumber, noisy: true, logarithmic: true },
   { name: 'learningRate', title: 'Learning rate', table: 'steps', format: formatRate },
   { name: 'tokensPerSecond', title: 'Tokens per second', table: 'steps', format: formatCount, noisy: true },
-  { name: 'memoryBytes', title: 'Memory', table: 'steps', format: formatBytes },
+  { name: 'memoryBytes', title: 'Peak memory', table: 'steps', format: formatBytes },
 ]
