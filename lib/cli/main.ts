@@ -1,14 +1,13 @@
 #!/usr/bin/env node
-import { packageVersion } from '../package-facts.js'
-import { commands } from './commands/index.js'
-import { endWithWork } from './interrupt.js'
-import { runCommandLine } from './run-command.js'
-import { processTerminal, survive } from './terminal.js'
+import { tooManyOpenFiles } from './open-files.js'
 
-survive(process)
-endWithWork()
-process.exitCode = await runCommandLine(process.argv.slice(2), {
-  commands,
-  version: packageVersion(),
-  terminal: processTerminal(),
-})
+try {
+  // Node.js opens the files of everything that is imported at the same time.
+  const { runProcess } = await import('./run-process.js')
+  await runProcess()
+} catch (error) {
+  const message = tooManyOpenFiles(error)
+  if (message === undefined) throw error
+  process.stderr.write(`mora: ${message}\n`)
+  process.exitCode = 1
+}

@@ -4,6 +4,7 @@ import { type CommonOptions, type OptionsSchema, requireOptions, resolveWithConf
 import type { AnyCommand, CommandContext, CommandResult } from './command.js'
 import { inFlags } from './flag-names.js'
 import { fetchHubIds } from './hub-files.js'
+import { tooManyOpenFiles } from './open-files.js'
 import { parseArguments } from './parser.js'
 import { type Terminal, writeResult } from './terminal.js'
 
@@ -65,7 +66,7 @@ function failureOf(error: unknown): { code: string; message: string; exitCode: 1
     return { code: error.code, message: oneLine(inFlags(error.message)), exitCode: error.exitCode }
   }
   const { code } = (error ?? {}) as { code?: unknown }
-  const message = oneLine(error instanceof Error ? error.message : String(error))
+  const message = tooManyOpenFiles(error) ?? oneLine(error instanceof Error ? error.message : String(error))
   return { code: typeof code === 'string' ? code.toLowerCase() : 'unexpected', message, exitCode: 1 }
 }
 

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { goldenPath } from '../golden/files.js'
 
-const main = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
+export const main = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
 const model = goldenPath('tiny-untied/model')!
 const rows = goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!
 
