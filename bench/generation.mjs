@@ -79,7 +79,7 @@ async function inBlocks() {
   const source = await ModelSource.open(copy)
   const fill = (name, values) => source.loadInto(name, values)
   await writeModel({ config: source.config, tokenizer: null, source, device, fill }, path, { dtype: 'q8_0' })
-  source.unmap()
+  source.closeFiles()
   const format = (await ModelSource.open(options.model)).storedDType()
   const own = isBlockDType(format) && format !== 'q8_0' ? [{ format, path: options.model }] : []
   return [{ format: 'q8_0', path }, ...own]

@@ -122,7 +122,7 @@ export interface NativeRecording {
   dispose(): void
 }
 
-/** A file mapped read-only into memory. */
+/** A file to read weights from. */
 export interface NativeFile {
   readonly size: number
   /** A copy of bytes [offset, offset + length); throws past the end. */
@@ -202,7 +202,7 @@ export interface Native {
   empty(device: NativeDevice, dtype: DType, shape: readonly number[]): T
   /** Copies a typed array's values (Uint16Array holds bits of bfloat16 or float16; Uint8Array also whole blocks). */
   fromArray(device: NativeDevice, dtype: DType, shape: readonly number[], values: ArrayBufferView): T
-  /** Loads bytes of a mapped file. */
+  /** Loads bytes of a file, in stream order: the next wait is rejected where they are not there any more. */
   fromFile(device: NativeDevice, dtype: DType, shape: readonly number[], file: NativeFile, offset: number): T
 
   /** Calls `body`, which must be synchronous, and records the operations that it enqueues. */

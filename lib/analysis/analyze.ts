@@ -61,7 +61,7 @@ export async function analyzeAdapter({
     }
   } finally {
     for (const part of [...layers.values(), ...modules.values()]) part.dispose()
-    source.unmap()
+    source.closeFiles()
   }
   return spectra
 }

@@ -93,7 +93,7 @@ export async function exportAdapter(options: ExportAdapterOptions): Promise<Expo
     return result
   } finally {
     for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
-    source.unmap()
+    source.closeFiles()
   }
 }
 

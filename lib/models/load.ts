@@ -53,7 +53,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
     loaded?.dispose()
     throw error
   } finally {
-    source.unmap()
+    source.closeFiles()
   }
 }
 

@@ -87,7 +87,7 @@ export async function mergeModel({
       native.largestDifference(before.native, values.native, largestChange.native, true)
     }
     const stored = (name: string, shape: readonly number[], kept: FloatDType): Tensor | null =>
-      edits.has(name) ? null : source.mapped(name, shape, kept, device)
+      edits.has(name) ? null : source.asStored(name, shape, kept, device)
     const written = await writeModel({ config, tokenizer, source, device, fill, stored }, output, {
       format,
       dtype: dtype === 'auto' ? undefined : dtype,
@@ -96,6 +96,6 @@ export async function mergeModel({
     return { merged: edits.size, maxAbsoluteChange: await largestChange.item(), output: written }
   } finally {
     for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
-    source.unmap()
+    source.closeFiles()
   }
 }

@@ -222,7 +222,7 @@ export class Model implements Disposable {
     }
     this.#decoder.disposeFused()
     this.adapterSet.absorbMerged()
-    this.source?.unmap()
+    this.source?.closeFiles()
   }
 
   /** Trained tensors: those of active adapters, and weights that `trainAll` made trainable. */
@@ -321,7 +321,7 @@ export class Model implements Disposable {
     this.#training.requireNone('dispose would free its memory')
     this.adapterSet.dispose()
     this.#decoder.dispose()
-    this.source?.unmap()
+    this.source?.closeFiles()
   }
 
   [Symbol.dispose](): void {

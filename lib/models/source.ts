@@ -157,7 +157,7 @@ export class ModelSource {
   }
 
   /** A weight as it lies in its file, to be read only; null where it has another dtype or layout there. */
-  mapped(name: string, shape: readonly number[], dtype: FloatDType, device: NativeDevice): Tensor | null {
+  asStored(name: string, shape: readonly number[], dtype: FloatDType, device: NativeDevice): Tensor | null {
     this.#requireWeight(name, shape)
     const { path, offset, dtype: own, rowOrder, transposed, excess } = this.#location(name)
     if (own !== dtype || rowOrder || transposed || excess) return null
@@ -224,8 +224,8 @@ export class ModelSource {
     return hash.digest('hex')
   }
 
-  /** Unmaps the files; a later load maps them again. */
-  unmap(): void {
+  /** A later load opens them again. */
+  closeFiles(): void {
     for (const file of this.#files.values()) file.close()
     this.#files.clear()
   }

@@ -91,17 +91,22 @@ Napi::Value fromArray(const Napi::CallbackInfo& info) {
                                           tensor.describe() + " but received " + std::to_string(bytes) + ".");
     const std::shared_ptr<std::byte[]> kept(new std::byte[bytes]);
     if (bytes > 0) std::memcpy(kept.get(), data, bytes);
-    tensor.device().copyFromHost(tensor.desc().data, kept.get(), bytes, kept);
+    tensor.device().copyFromHost(tensor.desc().data, bytes, [kept](std::byte* to, size_t offset, size_t count) {
+      std::memcpy(to, kept.get() + offset, count);
+    });
     return TensorObject::create(info.Env(), std::move(tensor));
   });
 }
 
 Napi::Value fromFile(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const std::shared_ptr<MappedFile> file = FileObject::unwrap(info[3]);
+    const std::shared_ptr<InputFile> file = FileObject::unwrap(info[3]);
     Tensor tensor = emptyOf(info);
-    const std::byte* data = file->range(static_cast<uint64_t>(info[4].ToNumber().DoubleValue()), tensor.bytes());
-    tensor.device().copyFromHost(tensor.desc().data, data, tensor.bytes(), file);
+    const auto start = static_cast<uint64_t>(info[4].ToNumber().DoubleValue());
+    file->require(start, tensor.bytes());
+    tensor.device().copyFromHost(tensor.desc().data, tensor.bytes(), [=](std::byte* to, size_t offset, size_t count) {
+      file->read(start + offset, to, count);
+    });
     return TensorObject::create(info.Env(), std::move(tensor));
   });
 }

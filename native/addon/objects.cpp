@@ -278,22 +278,22 @@ Napi::Function FileObject::define(Napi::Env env) {
 }
 
 FileObject::FileObject(const Napi::CallbackInfo& info)
-    : TaggedObject(info), file_(fromExternal<std::shared_ptr<MappedFile>>(info, "openFile")) {
+    : TaggedObject(info), file_(fromExternal<std::shared_ptr<InputFile>>(info, "openFile")) {
   info.This().As<Napi::Object>().TypeTag(&kTag);
 }
 
 Napi::Object FileObject::create(Napi::Env env, const std::string& path) {
-  std::shared_ptr<MappedFile> file = MappedFile::open(path);
-  return Environment::of(env).fileClass.New({Napi::External<std::shared_ptr<MappedFile>>::New(env, &file)});
+  std::shared_ptr<InputFile> file = InputFile::open(path);
+  return Environment::of(env).fileClass.New({Napi::External<std::shared_ptr<InputFile>>::New(env, &file)});
 }
 
-std::shared_ptr<MappedFile> FileObject::unwrap(const Napi::Value& value) {
+std::shared_ptr<InputFile> FileObject::unwrap(const Napi::Value& value) {
   const FileObject* object = unwrapArgument<FileObject>(value);
   object->open(value.Env());
   return object->file_;
 }
 
-const MappedFile& FileObject::open(Napi::Env env) const {
+const InputFile& FileObject::open(Napi::Env env) const {
   if (!file_) throw toJavaScript(env, "disposed", "This file was closed and cannot be read any more.");
   return *file_;
 }
@@ -306,9 +306,10 @@ Napi::Value FileObject::bytes(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
     const auto length = static_cast<uint64_t>(info[1].ToNumber().DoubleValue());
-    const std::byte* data = open(env).range(static_cast<uint64_t>(info[0].ToNumber().DoubleValue()), length);
+    const auto offset = static_cast<uint64_t>(info[0].ToNumber().DoubleValue());
+    open(env).require(offset, length);  // before memory is asked for
     Napi::Uint8Array copy = Napi::Uint8Array::New(env, length);
-    if (length > 0) std::memcpy(copy.Data(), data, length);
+    open(env).read(offset, reinterpret_cast<std::byte*>(copy.Data()), length);
     return copy;
   });
 }

@@ -1,4 +1,4 @@
-// The classes that JavaScript holds: a device, a tensor view, a mapped file, recorded operations. See lib/native.ts.
+// The classes that JavaScript holds: a device, a tensor view, a file, recorded operations. See lib/native.ts.
 #pragma once
 #include <napi.h>
 
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "addon/environment.h"
-#include "core/mapped_file.h"
+#include "core/input_file.h"
 #include "core/tensor.h"
 
 namespace mora::addon {
@@ -91,19 +91,19 @@ class TensorObject : public TaggedObject<TensorObject> {
 class FileObject : public TaggedObject<FileObject> {
  public:
   static constexpr napi_type_tag kTag{0x6d6f72612d66696c, 1};
-  static constexpr const char* kWhat = "a mapped file";
+  static constexpr const char* kWhat = "a file";
   static Napi::Function define(Napi::Env env);
   static Napi::Object create(Napi::Env env, const std::string& path);
-  static std::shared_ptr<MappedFile> unwrap(const Napi::Value& value);
+  static std::shared_ptr<InputFile> unwrap(const Napi::Value& value);
   explicit FileObject(const Napi::CallbackInfo& info);
 
  private:
   Napi::Value size(const Napi::CallbackInfo& info);
   Napi::Value bytes(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo&) { file_.reset(); }
-  const MappedFile& open(Napi::Env env) const;
+  const InputFile& open(Napi::Env env) const;
 
-  std::shared_ptr<MappedFile> file_;
+  std::shared_ptr<InputFile> file_;
 };
 
 class RecordingObject : public TaggedObject<RecordingObject> {

@@ -17,7 +17,7 @@
 
 namespace mora {
 
-constexpr uint32_t kBackendAbi = 7;
+constexpr uint32_t kBackendAbi = 8;
 constexpr int kMaxRank = 4;
 
 /// A strided view of device memory. Strides count elements; a block format is dense in its last dimension.
@@ -104,6 +104,16 @@ struct AdamWTensor {
   int64_t count;
 };
 
+/// Bytes of the host: its memory, or a file.
+struct HostSource {
+  /// Writes bytes [offset, offset + bytes) to `to`, on a thread of the backend. Null, or why it failed: a sentence
+  /// without its full stop, valid until `done`.
+  const char* (*read)(void* user, void* to, size_t offset, size_t bytes);
+  /// Nothing is read any more; called even if nothing was.
+  void (*done)(void* user);
+  void* user;
+};
+
 struct Backend {
   uint32_t abi;  // kBackendAbi
   const char* name;
@@ -132,8 +142,8 @@ struct Backend {
   void (*setMemoryLimit)(Stream*, uint64_t bytes);
   void (*resetPeak)(Stream*);
   Status (*trim)(Stream*);  // gives cached memory back to the system
+  Status (*copyFromHost)(Stream*, void* target, size_t bytes, HostSource source);
   /// Host memory must stay valid until `done(user)`, which is called even if nothing is copied.
-  Status (*copyFromHost)(Stream*, void* target, const void* host, size_t bytes, void (*done)(void*), void* user);
   Status (*copyToHost)(Stream*, void* host, const void* source, size_t bytes, void (*done)(void*), void* user);
 
   // --- profile -----------------------------------------------------------------------------------------------

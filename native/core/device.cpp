@@ -100,11 +100,25 @@ void* Device::allocate(size_t bytes) {
                                    mebibytes(figures.limit) + ".");
 }
 
-void Device::copyFromHost(void* target, const void* host, size_t bytes, std::shared_ptr<const void> keep) {
-  auto* const kept = new std::shared_ptr<const void>(std::move(keep));
-  const Status status = backend_->copyFromHost(
-      stream_, target, host, bytes, [](void* user) { delete static_cast<std::shared_ptr<const void>*>(user); }, kept);
-  check(status, "copyFromHost");
+void Device::copyFromHost(void* target, size_t bytes, HostRead read) {
+  struct Source {
+    HostRead read;
+    std::string why;
+  };
+  const auto readPart = [](void* user, void* to, size_t offset, size_t count) -> const char* {
+    auto& source = *static_cast<Source*>(user);
+    try {
+      source.read(static_cast<std::byte*>(to), offset, count);
+      return nullptr;
+    } catch (const std::exception& failure) {
+      source.why = failure.what();
+      if (source.why.ends_with('.')) source.why.pop_back();
+      return source.why.c_str();
+    }
+  };
+  const auto done = [](void* user) { delete static_cast<Source*>(user); };
+  check(backend_->copyFromHost(stream_, target, bytes, {readPart, done, new Source{std::move(read), {}}}),
+        "copyFromHost");
 }
 
 void Device::copyToHost(void* host, const void* source, size_t bytes, std::shared_ptr<void> keep) {

@@ -34,8 +34,11 @@ class Device {
   /// Throws Error("out-of-memory") with the figures when it cannot be met.
   void* allocate(size_t bytes);
   void release(void* data) { backend_->release(stream_, data); }
-  /// Copies from host memory in stream order; `keep` stays alive until then.
-  void copyFromHost(void* target, const void* host, size_t bytes, std::shared_ptr<const void> keep);
+  /// Writes bytes [offset, offset + bytes) of what is copied to `to`; on a thread of the backend.
+  using HostRead = std::function<void(std::byte* to, size_t offset, size_t bytes)>;
+  /// Copies what `read` reads, in stream order, piece by piece; it is kept until then. What it throws fails the
+  /// operation.
+  void copyFromHost(void* target, size_t bytes, HostRead read);
   /// Copies to host memory in stream order; `keep` stays alive until then.
   void copyToHost(void* host, const void* source, size_t bytes, std::shared_ptr<void> keep);
   /// Calls `done` on a thread of the backend when all before it is done.

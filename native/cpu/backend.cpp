@@ -8,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -50,9 +51,10 @@ Status adamw(Stream* stream, const AdamWTensor* tensors, int64_t count, AdamWSte
       std::move(cost));
 }
 
-Status copyFromHost(Stream* stream, void* target, const void* host, size_t bytes, void (*done)(void*), void* user) {
-  return stream->enqueue("copyFromHost", [=, owned = std::shared_ptr<void>(user, done)] {
-    if (bytes > 0) std::memcpy(target, host, bytes);
+Status copyFromHost(Stream* stream, void* target, size_t bytes, HostSource source) {
+  return stream->enqueue("copyFromHost", [=, owned = std::shared_ptr<void>(source.user, source.done)] {
+    const char* const why = bytes > 0 ? source.read(source.user, target, 0, bytes) : nullptr;
+    if (why) throw std::runtime_error(why);
   });
 }
 

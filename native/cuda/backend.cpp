@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <vector>
 
 #include "core/operation_cost.h"
@@ -48,11 +49,15 @@ Status adamw(Stream* stream, const AdamWTensor* tensors, int64_t count, AdamWSte
       costOfList(tensors, count, 7));  // reads all four, writes all but the gradient
 }
 
-Status copyFromHost(Stream* stream, void* target, const void* host, size_t bytes, void (*done)(void*), void* user) {
-  // The host memory is let go of even if the copy never runs.
-  return stream->enqueue("copyFromHost", [=, owned = std::shared_ptr<void>(user, done)](Context& context) {
-    copyToDevice(context, target, host, bytes);
-  });
+Status copyFromHost(Stream* stream, void* target, size_t bytes, HostSource source) {
+  // The source is let go of even if the copy never runs.
+  return stream->enqueue("copyFromHost",
+                         [=, owned = std::shared_ptr<void>(source.user, source.done)](Context& context) {
+                           copyToDevice(context, target, bytes, [&](std::byte* to, size_t offset, size_t count) {
+                             if (const char* const why = source.read(source.user, to, offset, count))
+                               throw std::runtime_error(why);
+                           });
+                         });
 }
 
 Status copyToHost(Stream* stream, void* host, const void* source, size_t bytes, void (*done)(void*), void* user) {

@@ -68,11 +68,18 @@ void Context::Memory::releaseKept() {
 }
 
 void copyToDevice(Context& context, void* target, const void* host, size_t bytes) {
+  copyToDevice(context, target, bytes, [&](std::byte* to, size_t offset, size_t count) {
+    std::memcpy(to, static_cast<const std::byte*>(host) + offset, count);
+  });
+}
+
+void copyToDevice(Context& context, void* target, size_t bytes,
+                  const std::function<void(std::byte* to, size_t offset, size_t bytes)>& read) {
   Staging& staging = context.memory->staging;
   for (size_t at = 0; at < bytes; at += Staging::kPiece) {
     const size_t piece = std::min(Staging::kPiece, bytes - at);
     const Staging::Slice slice = staging.take(piece);
-    std::memcpy(slice.get(), static_cast<const std::byte*>(host) + at, piece);
+    read(slice.get(), at, piece);
     check(cudaMemcpyAsync(static_cast<std::byte*>(target) + at, slice.get(), piece, cudaMemcpyHostToDevice,
                           context.stream),
           "copying to the device");

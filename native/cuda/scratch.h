@@ -1,5 +1,6 @@
 // What stands behind Context::scratch and Context::upload.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -29,6 +30,9 @@ struct Context::Memory {
 
 /// Copies host memory to the device through the staging ring; the host memory is read before this returns.
 void copyToDevice(Context& context, void* target, const void* host, size_t bytes);
+/// The same of what `read` writes to `to`, in pieces [offset, offset + bytes). What it throws ends the copy.
+void copyToDevice(Context& context, void* target, size_t bytes,
+                  const std::function<void(std::byte* to, size_t offset, size_t bytes)>& read);
 /// Copies device memory to the host, whose memory `keep` holds until then; it has arrived when completions that are
 /// added later are called.
 void copyToHost(Context& context, void* host, const void* source, size_t bytes, const std::shared_ptr<void>& keep = {});
