@@ -1,6 +1,8 @@
 /** What this machine can do for training, and what is missing. Works without the native addon too. */
+
 import { readFileSync } from 'node:fs'
 import { arch, availableParallelism, cpus, totalmem } from 'node:os'
+import { optional, requireOptionsOf, wholeFrom } from './arguments.js'
 import { type Native, native } from './native.js'
 import { loadBinary } from './native-binary.js'
 import { packageVersion } from './package-facts.js'
@@ -44,7 +46,9 @@ export interface DoctorProblem {
 }
 
 /** Looks at the machine. `threads` overrides the default as `--threads` does. */
-export function doctor({ threads, addon = native }: { threads?: number; addon?: Native } = {}): DoctorReport {
+export function doctor(options: { threads?: number; addon?: Native } = {}): DoctorReport {
+  requireOptionsOf('the options of doctor', options, { threads: optional(wholeFrom(0)) })
+  const { threads, addon = native } = options
   const report: DoctorReport = {
     version: packageVersion(),
     cpu: cpuFacts(),

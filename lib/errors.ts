@@ -45,8 +45,20 @@ export function quoted(value: unknown): string {
   if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
     return String(value)
   if (typeof value === 'function' || typeof value === 'symbol' || typeof value === 'bigint') return `a ${typeof value}`
+  if (!isPlain(value)) return `an object of ${classOf(value)}`
   const text = jsonOf(value) ?? 'an object'
   return text.length > 60 ? `${text.slice(0, 57)}...` : text
+}
+
+/** Of other objects, as a buffer with a whole file, the content would say nothing. */
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === null || prototype === Object.prototype || prototype === Array.prototype
+}
+
+function classOf(value: object): string {
+  const name: unknown = value.constructor?.name
+  return typeof name === 'string' && name !== '' ? name : 'an unknown class'
 }
 
 /** Undefined of what contains itself. */

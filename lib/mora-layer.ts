@@ -1,6 +1,7 @@
 import { mergeMatrix, mora, moraGeometry, type Operator } from './adapters/mora.js'
 import { squareSide } from './adapters/square-side.js'
-import { UsageError } from './errors.js'
+import { aFlag, either, float32s, instanceOf, optional, requireArgument, requireOptionsOf } from './arguments.js'
+import { quoted, UsageError } from './errors.js'
 import type { NativeDevice } from './native.js'
 import { backwardFrom } from './tensor/backward.js'
 import { assemble, type Part } from './tensor/destination.js'
@@ -30,6 +31,8 @@ export interface MoraLayerOptions {
 /** Values on any device; a Float32Array is taken to be row-major. */
 export type LayerValues = Tensor | Float32Array
 
+const someValues = either(instanceOf(Tensor, 'a Tensor'), float32s)
+
 /**
  * MoRA's adapter of one linear layer, for those who need only the method (arXiv 2405.12130, Eq. 4 to 9 and Appendix B).
  *
@@ -45,7 +48,9 @@ export class MoraSingleLayer {
   readonly device: NativeDevice
   readonly #geometry
 
-  constructor({ inFeatures, outFeatures, device, foldOutput = false, ...options }: MoraLayerOptions) {
+  constructor(given: MoraLayerOptions) {
+    requireOptionsOf('the options of moraLayer', given, { foldOutput: optional(aFlag) })
+    const { inFeatures, outFeatures, device, foldOutput = false, ...options } = given
     const { squareSide: side, ...described } = options
     const { rank, operator } = mora(described)
     requirePositive('inFeatures', inFeatures)
@@ -101,7 +106,7 @@ export class MoraSingleLayer {
         : groupSpread(factor(groupSum(x, geometry.input), M), geometry.output, into)
     const columns = { from: 0, to: this.outFeatures }
     const parts: Part[] = [{ ...columns, write: adapter }]
-    if (W) {
+    if (W !== null) {
       const weight = this.#values(W, [this.outFeatures, this.inFeatures], 'W')
       parts.push({ ...columns, write: (into) => linear(x, weight, into) })
     }
@@ -113,11 +118,13 @@ export class MoraSingleLayer {
   }
 
   #rows(values: LayerValues, columns: number, name: string): Tensor {
+    requireArgument(name, values, someValues)
     const count = values instanceof Tensor ? values.elements : values.length
     return this.#values(values, [Math.floor(count / columns), columns], name)
   }
 
   #values(values: LayerValues, shape: [number, number], name: string): Tensor {
+    requireArgument(name, values, someValues)
     const came = values instanceof Tensor ? `[${values.shape.join(', ')}]` : `${values.length} values`
     const fits = values instanceof Tensor ? values.shape.join() === shape.join() : values.length === shape[0] * shape[1]
     if (!fits) throw new UsageError('unfit-shape', `Expected [${shape.join(', ')}] for ${name} but received ${came}.`)
@@ -137,7 +144,7 @@ export class MoraSingleLayer {
 
 function requirePositive(name: string, value: number): void {
   if (Number.isInteger(value) && value > 0) return
-  throw new UsageError('bad-value', `Expected a positive whole number for ${name} but received ${value}.`)
+  throw new UsageError('bad-value', `Expected a positive whole number for ${name} but received ${quoted(value)}.`)
 }
 
 /** MoRA for one linear layer: `moraLayer({ inFeatures: 576, outFeatures: 192, rank: 8, operator: 'rotation' })`. */

@@ -9,7 +9,7 @@ const lib = fileURLToPath(new URL('../lib', import.meta.url))
 /** Floors, the lowest first; a file directly under lib is a room by itself. */
 const floors = [
   ['errors.ts', 'package-facts.ts', 'random.ts', 'time-limit.ts'],
-  ['prebuilt.ts'],
+  ['prebuilt.ts', 'arguments.ts'],
   ['native-binary.ts'],
   ['native.ts'],
   ['tensor', 'io', 'options', 'doctor.ts'],

@@ -1,4 +1,5 @@
 import type { z } from 'zod'
+import { anObject, requireArgument } from '../arguments.js'
 import type { AdapterSchema } from '../options/adapter-options.js'
 import { type OptionsSchema, parseOptions } from '../options/index.js'
 import type { TargetModules } from './adapter.js'
@@ -21,6 +22,7 @@ export function checkedConfig<S extends OptionsSchema & typeof AdapterSchema>(
   schema: S,
   options: object,
 ): typeof DEFAULTS & Omit<z.output<S>, keyof typeof DEFAULTS> {
+  requireArgument('the options of an adapter', options, anObject)
   const { method: _, ...given } = options as { method?: unknown }
   return { ...DEFAULTS, ...parseOptions(schema, given, { source: 'api' }) }
 }

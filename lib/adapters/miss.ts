@@ -1,3 +1,4 @@
+import { anObject, requireArgument } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import { type FloatDType, type Grouping, native } from '../native.js'
 import type { LayerAdapter, LayerUpdate } from '../nn/layer-adapter.js'
@@ -30,6 +31,7 @@ export interface MissConfig extends AdapterConfigBase {
  * y = W x + Dᵀ z with z the sum of the runs of x, and D [rank, d] starting at zero. It has rank · d parameters a layer.
  */
 export function miss(options: Partial<Omit<MissConfig, 'method'>> = {}): MissConfig {
+  requireArgument('the options of an adapter', options, anObject)
   if (Object.keys(options.rankPattern ?? {}).length > 0) {
     throw new UsageError('unsupported-option', "miss has one rank for all layers: PEFT's format knows no rankPattern.")
   }

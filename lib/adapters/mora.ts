@@ -1,3 +1,4 @@
+import { type Kind, optional, orNull, requireOptionsOf } from '../arguments.js'
 import { InputError, UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
 import { type BlockPlan, type Grouping, native } from '../native.js'
@@ -63,8 +64,14 @@ export interface MoraConfig extends AdapterConfigBase {
   readonly permutation: PermutationKey | null
 }
 
+const aPermutation: Kind = {
+  expects: 'seed and cycle, two whole numbers',
+  fits: (value) => isJsonObject(value) && [value.seed, value.cycle].every(Number.isSafeInteger),
+}
+
 /** MoRA (arXiv 2405.12130): high-rank updating by one square matrix of about rank · (k + d) parameters. */
 export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraConfig {
+  requireOptionsOf('the options of an adapter', options, { permutation: optional(orNull(aPermutation)) })
   const { permutation = null, ...described } = options
   const { operator, scale = 1, roundRank = 1, ...config } = checkedConfig(MoraSchema, described)
   return {

@@ -1,3 +1,4 @@
+import { anObject, requireArgument } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import { native } from '../native.js'
 import type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
@@ -22,6 +23,7 @@ export interface PissaConfig extends LowRankConfig {
  * W' = (W − s B₀ A₀) + s B A with s = alpha / rank. Alpha defaults to rank, as in the paper.
  */
 export function pissa(options: LowRankOptions = {}): PissaConfig {
+  requireArgument('the options of an adapter', options, anObject)
   return lowRankConfig('pissa', { ...options, alpha: options.alpha ?? options.rank ?? 8 })
 }
 

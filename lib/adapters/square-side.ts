@@ -1,4 +1,5 @@
-import type { Operator } from '../options/operators.js'
+import { oneOf, requireArgument, wholeFrom } from '../arguments.js'
+import { OPERATORS, type Operator } from '../options/operators.js'
 
 /**
  * R, the side of MoRA's square matrix: √((k + d) · rank), rounded half up as the reference does (the paper, Section 4,
@@ -12,6 +13,9 @@ export function squareSide(
   operator: Operator,
   roundRank = 1,
 ): number {
+  const sizes = { inFeatures, outFeatures, rank, roundRank }
+  for (const [name, size] of Object.entries(sizes)) requireArgument(name, size, wholeFrom(1))
+  requireArgument('operator', operator, oneOf(...OPERATORS))
   const limit = Math.max(inFeatures, outFeatures)
   const side = Math.floor(Math.sqrt((inFeatures + outFeatures) * rank) + 0.5)
   const limited = Math.max(1, Math.min(side, limit))

@@ -1,5 +1,6 @@
 import { readAdapterLayers } from '../adapters/read-layers.js'
-import type { HubOptions } from '../hub/index.js'
+import { aFlag, aFunction, aNumber, aText, optional, requireOptionsOf } from '../arguments.js'
+import { type HubOptions, hubKinds } from '../hub/index.js'
 import { adaptableLayers, baseModelOf, ModelSource, weightChange } from '../models/index.js'
 import { openDevice } from '../tensor/device.js'
 import { type Spectrum, spectrumOf } from './spectrum.js'
@@ -31,15 +32,13 @@ export interface LayerSpectrum extends Spectrum {
  *
  * @throws UsageError for what is missing or does not fit together, InputError for malformed files
  */
-export async function analyzeAdapter({
-  model,
-  adapter,
-  threshold = 0.1,
-  allowOtherBase,
-  threads,
-  onProgress,
-  ...hub
-}: AnalyzeOptions): Promise<LayerSpectrum[]> {
+export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpectrum[]> {
+  requireOptionsOf('the options of analyzeAdapter', options, {
+    ...{ model: aText, adapter: aText, threshold: optional(aNumber), allowOtherBase: optional(aFlag) },
+    ...hubKinds,
+    onProgress: optional(aFunction),
+  })
+  const { model, adapter, threshold = 0.1, allowOtherBase, threads, onProgress, ...hub } = options
   const device = openDevice({ device: 'cpu', threads })
   const source = await ModelSource.open(model, hub)
   source.requireWeights()

@@ -1,3 +1,4 @@
+import { aNumber, requireArgument, wholeFrom } from '../arguments.js'
 import { native } from '../native.js'
 
 /** What the singular values of one matrix tell of it. */
@@ -23,6 +24,10 @@ export async function spectrumOf(
   columns: number,
   threshold: number,
 ): Promise<Spectrum> {
+  for (const [name, side] of Object.entries({ rows, columns })) requireArgument(name, side, wholeFrom(1))
+  requireArgument('threshold', threshold, aNumber)
+  const isMatrix = (value: unknown) => value instanceof Float32Array && value.length === rows * columns
+  requireArgument('values', values, { expects: `a Float32Array of ${rows} × ${columns} numbers`, fits: isMatrix })
   const { s } = await native.svd(values, rows, columns, false)
   return {
     singularValues: s,

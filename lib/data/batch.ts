@@ -1,3 +1,5 @@
+import type { Kind } from '../arguments.js'
+
 /**
  * What one forward pass sees: documents laid end to end, without padding. All arrays live in JavaScript memory.
  *
@@ -18,4 +20,18 @@ export interface Batch {
   readonly targetTokens: number
   /** Rows of the data set in this batch. */
   readonly rows: number
+}
+
+/** What goes where a batch is asked for. */
+export const aBatch: Kind = {
+  expects: 'a batch (packBatch and DataLoader make one)',
+  fits: (value) => {
+    const { ids, targets, positions, offsets, rowKeys, targetTokens } = (value ?? {}) as Partial<Batch>
+    const arrays = [ids, targets, positions, offsets]
+    return (
+      arrays.every((array) => array instanceof Int32Array) &&
+      rowKeys instanceof BigInt64Array &&
+      Number.isSafeInteger(targetTokens)
+    )
+  },
 }

@@ -1,5 +1,20 @@
 /** Data files as rows of token ids, tokenised once. */
-import { InputError, UsageError } from '../errors.js'
+import {
+  aFlag,
+  aFunction,
+  aText,
+  described,
+  either,
+  oneOf,
+  optional,
+  orNull,
+  requireArgument,
+  requireOptionsOf,
+  texts,
+  wholeFrom,
+} from '../arguments.js'
+import { InputError, quoted, UsageError } from '../errors.js'
+import { hubKinds } from '../hub/index.js'
 import { type FindOptions, findDataFiles } from './data-files.js'
 import { type CachedDataset, cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
 import { checkIds, countTargets, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
@@ -8,7 +23,7 @@ import type { DataRecord } from './record.js'
 import { parseRow } from './rows.js'
 import { resolveTemplate } from './template.js'
 import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
-import type { Tokenizer } from './tokenizer.js'
+import { aTokenizer, type Tokenizer } from './tokenizer.js'
 
 export interface DatasetOptions extends FindOptions {
   /** Of the model; null where it has none: only `input_ids` rows can then be read. */
@@ -62,9 +77,7 @@ export class Dataset {
 
   /** Views of a row; valid as long as the data set, not to be written. */
   row(index: number): TokenRow {
-    if (!Number.isInteger(index) || index < 0 || index >= this.length) {
-      throw new RangeError(`Expected a row from 0 to ${this.length - 1} but received ${index}.`)
-    }
+    this.requireRow(index)
     const start = this.arrays.offsets[index]!
     const end = this.arrays.offsets[index + 1]!
     return { ids: this.arrays.ids.subarray(start, end), mask: this.arrays.mask.subarray(start, end) }
@@ -72,7 +85,13 @@ export class Dataset {
 
   /** Tokens of a row. */
   rowLength(index: number): number {
+    this.requireRow(index)
     return this.arrays.offsets[index + 1]! - this.arrays.offsets[index]!
+  }
+
+  private requireRow(index: number): void {
+    if (Number.isInteger(index) && index >= 0 && index < this.length) return
+    throw new UsageError('bad-value', `Expected a row from 0 to ${this.length - 1} but received ${quoted(index)}.`)
   }
 }
 
@@ -87,6 +106,8 @@ const PROGRESS_EVERY = 256
  * @throws InputError of malformed rows (file and line), ids past `vocabSize`, and data in which nothing is trained
  */
 export async function loadDataset(source: string | readonly string[], options: DatasetOptions): Promise<Dataset> {
+  requireArgument('source', source, either(described(aText, 'a path or hub id'), described(texts, 'a list of them')))
+  requireDatasetOptions(options)
   const files = await findDataFiles(source, options)
   const settings = await encodeOptions(options)
   const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
@@ -122,6 +143,7 @@ export async function datasetFromRows(
   rows: Iterable<unknown> | AsyncIterable<unknown>,
   options: DatasetOptions,
 ): Promise<Dataset> {
+  requireDatasetOptions(options)
   const records = async function* (): AsyncGenerator<DataRecord> {
     let number = 0
     for await (const value of rows) yield { value, where: `row ${++number}` }
@@ -129,11 +151,24 @@ export async function datasetFromRows(
   return announced(await build(records(), await encodeOptions(options), options), 'the rows', options)
 }
 
+function requireDatasetOptions(options: DatasetOptions): void {
+  requireOptionsOf('the options of loadDataset', options, {
+    ...{ tokenizer: optional(orNull(aTokenizer)), template: optional(aText) },
+    ...{ trainOn: optional(oneOf('completion', 'all')), vocabSize: optional(wholeFrom(1)) },
+    ...{ keepWithoutTarget: optional(aFlag), cacheDir: optional(orNull(aText)), onProgress: optional(aFunction) },
+    purpose: optional(oneOf('training', 'evaluation', 'validation')),
+    ...hubKinds,
+  })
+}
+
 /** Options with their defaults, and the template loaded. */
 export async function encodeOptions(options: DatasetOptions): Promise<EncodeOptions> {
   const { tokenizer, maxLength = 1024, template = 'auto', trainOn = 'completion' } = options
   if (!Number.isInteger(maxLength) || maxLength < 2) {
-    throw new UsageError('bad-option', `Expected an integer of at least 2 for maxLength but received ${maxLength}.`)
+    throw new UsageError(
+      'bad-option',
+      `Expected an integer of at least 2 for maxLength but received ${quoted(maxLength)}.`,
+    )
   }
   return { tokenizer, maxLength, trainOn, template: tokenizer ? await resolveTemplate(template, tokenizer) : null }
 }

@@ -1,5 +1,19 @@
 /** Batches for a training loop of one's own. */
-import { InputError, UsageError } from '../errors.js'
+import {
+  aFlag,
+  aNumber,
+  aText,
+  having,
+  type Kind,
+  oneOf,
+  optional,
+  orNull,
+  requireArgument,
+  requireOptionsOf,
+  wholeFrom,
+  wholes,
+} from '../arguments.js'
+import { InputError, quoted, UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
 import type { Batch } from './batch.js'
 import { Dataset, encodeOptions } from './dataset.js'
@@ -7,7 +21,7 @@ import { countTargets, type EncodeOptions, encodeRow, type TokenRow } from './en
 import { type PackedRow, packBatch } from './packing.js'
 import { parseRow } from './rows.js'
 import { Sampler } from './sampler.js'
-import type { Tokenizer } from './tokenizer.js'
+import { aTokenizer, type Tokenizer } from './tokenizer.js'
 
 /** Token ids with an optional mask (all trained), or a row in any form that a data file may have. */
 export type LoaderRow = { ids: ArrayLike<number>; mask?: ArrayLike<number> } | Record<string, unknown>
@@ -38,6 +52,14 @@ export interface LoaderState {
   step: number
 }
 
+const someRows: Kind = {
+  expects: 'a Dataset, a list of rows or a stream of them',
+  fits: (value) =>
+    typeof value === 'object' &&
+    value !== null &&
+    (value instanceof Dataset || Symbol.iterator in value || Symbol.asyncIterator in value),
+}
+
 export class DataLoader implements AsyncIterable<Batch> {
   private step: number
   private readonly batchSize: number
@@ -47,10 +69,20 @@ export class DataLoader implements AsyncIterable<Batch> {
     private readonly rows: Dataset | readonly LoaderRow[] | Iterable<LoaderRow> | AsyncIterable<LoaderRow>,
     private readonly options: LoaderOptions = {},
   ) {
+    requireArgument('rows', rows, someRows)
+    requireOptionsOf('the options of DataLoader', options, {
+      ...{ seed: optional(wholeFrom(0)), packing: optional(aFlag), shuffle: optional(aFlag) },
+      ...{ epochs: optional(aNumber), tokenizer: optional(orNull(aTokenizer)), maxLength: optional(wholeFrom(2)) },
+      ...{ template: optional(aText), trainOn: optional(oneOf('completion', 'all')) },
+      state: optional(having('what state() returned', 'step')),
+    })
     this.step = options.state?.step ?? 0
     this.batchSize = options.batchSize ?? 8
     if (!Number.isInteger(this.batchSize) || this.batchSize < 1) {
-      throw new UsageError('bad-option', `Expected a positive integer for batchSize but received ${options.batchSize}.`)
+      throw new UsageError(
+        'bad-option',
+        `Expected a positive integer for batchSize but received ${quoted(options.batchSize)}.`,
+      )
     }
     if (isCounted(rows)) return
     if (options.shuffle) {
@@ -127,6 +159,13 @@ function isCounted(rows: unknown): rows is Dataset | readonly LoaderRow[] {
 function tokenRow(row: LoaderRow, where: string, settings: EncodeOptions): TokenRow {
   if (isJsonObject(row) && 'ids' in row) {
     const { ids, mask } = row as { ids: ArrayLike<number>; mask?: ArrayLike<number> }
+    for (const [name, values] of [
+      ['ids', ids],
+      ['mask', mask ?? []],
+    ] as const) {
+      if (wholes.fits(values)) continue
+      throw new InputError('malformed-row', `${where}: ${name}: expected ${wholes.expects} but ${quoted(values)} came.`)
+    }
     if (mask && mask.length !== ids.length) {
       throw new InputError('malformed-row', `${where}: mask: expected ${ids.length} entries but ${mask.length} came.`)
     }

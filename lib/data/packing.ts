@@ -1,4 +1,5 @@
 /** Rows laid end to end for a forward pass, and which rows go together. */
+import { type Kind, listOf, optional, requireArgument, requireOptionsOf, wholeFrom, wholes } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import type { Batch } from './batch.js'
 
@@ -18,8 +19,22 @@ export interface PackOptions {
   padTo?: number
 }
 
+const aRow: Kind = {
+  expects: 'ids, mask and row',
+  fits: (value) => {
+    const { ids, mask, row } = (value ?? {}) as Partial<PackedRow>
+    return wholes.fits(ids) && isNumbers(mask) && mask.length === ids!.length && Number.isSafeInteger(row)
+  },
+}
+
+const isNumbers = (value: unknown): value is ArrayLike<number> =>
+  Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView))
+
 /** One batch of documents; attention and positions start anew in each. */
-export function packBatch(rows: readonly PackedRow[], { padTo = 0 }: PackOptions = {}): Batch {
+export function packBatch(rows: readonly PackedRow[], options: PackOptions = {}): Batch {
+  requireArgument('rows', rows, listOf(aRow, 'rows of ids, mask and row'))
+  requireOptionsOf('the options of packBatch', options, { padTo: optional(wholeFrom(0)) })
+  const { padTo = 0 } = options
   const lengths = rows.map(({ ids }) => Math.max(ids.length, padTo))
   const tokens = lengths.reduce((sum, length) => sum + length, 0)
   const ids = new Int32Array(tokens)

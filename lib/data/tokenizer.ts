@@ -1,8 +1,9 @@
 /** Text to token ids and back, from a Hugging Face folder or a GGUF file. */
 import { createHash } from 'node:crypto'
 import { Tokenizer as Engine } from '@huggingface/tokenizers'
+import { aText, described, having, requireArgument, requireOptionsOf } from '../arguments.js'
 import { InputError, UsageError } from '../errors.js'
-import { type HubOptions, locate } from '../hub/index.js'
+import { type HubOptions, hubKinds, locate } from '../hub/index.js'
 import { requireQuickPatterns } from './quick-patterns.js'
 import { ChatTemplate, type Message, type RenderOptions } from './template.js'
 import { tokenCuts } from './token-cuts.js'
@@ -62,10 +63,15 @@ export interface Tokenizer {
  * @throws InputError of malformed or unknown content
  */
 export async function loadTokenizer(model: string, options: HubOptions = {}): Promise<Tokenizer | null> {
+  requireArgument('model', model, described(aText, 'the path or hub id of a model'))
+  requireOptionsOf('the options of loadTokenizer', options, hubKinds)
   const { path } = await locate(model, 'tokenizer', options)
   const source = /\.gguf$/i.test(path) ? await readTokenizerGguf(path) : await readTokenizerFolder(path)
   return source && createTokenizer(source)
 }
+
+/** What goes where a tokenizer is asked for. */
+export const aTokenizer = having('a tokenizer (loadTokenizer gives one)', 'encode', 'decode', 'specialIds')
 
 /** A tokenizer from the content of tokenizer.json and tokenizer_config.json. */
 export function createTokenizer(source: TokenizerSource): Tokenizer {

@@ -1,7 +1,8 @@
+import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../arguments.js'
 import { locateAllData } from '../data/data-files.js'
 import { UsageError } from '../errors.js'
 import { promptTemplate } from '../generate/index.js'
-import type { HubOptions } from '../hub/index.js'
+import { type HubOptions, hubKinds } from '../hub/index.js'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
 import {
   checkEvalOptions,
@@ -44,6 +45,8 @@ export async function evaluate<T extends Task = Task>(
   model: EvaluatedModel,
   input: EvaluateOptions<T>,
 ): Promise<EvalResults[T]> {
+  requireArgument('model', model, having('a model (loadModel gives one)', 'tokenLogProbs', 'setDropout', 'config'))
+  requireOptionsOf('the options of evaluate', input, { ...hubKinds, onProgress: optional(aFunction) })
   const { onProgress, onDownload, onWarning = () => {}, ...given } = input
   const options = parseOptions(EvalSchema, given, { source: 'api' })
   requireOptions(EvalSchema, options, ['task', 'data'], 'api')

@@ -1,10 +1,11 @@
+import { anyText, requireArgument } from '../arguments.js'
 import type { Message } from '../data/template.js'
 import { UsageError } from '../errors.js'
 import type { GenerateOptions } from '../options/index.js'
 import { randomStream } from '../random.js'
 import { continueText, type GenerateResult } from './continuation.js'
 import { type GenerateCall, type GenerateExtras, limitsOf, splitCall } from './generate.js'
-import type { LanguageModel } from './language-model.js'
+import { aLanguageModel, type LanguageModel } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
 import { stopTokens } from './stop-tokens.js'
@@ -29,6 +30,7 @@ export class Chat implements Disposable {
     readonly model: LanguageModel,
     call: Omit<GenerateCall, 'prompt' | 'messages' | 'onText'> = {},
   ) {
+    requireArgument('model', model, aLanguageModel)
     const { options, extras } = splitCall(call)
     this.#options = options
     this.#extras = extras
@@ -40,6 +42,7 @@ export class Chat implements Disposable {
    * far as it came.
    */
   async *say(text: string): AsyncGenerator<string, GenerateResult> {
+    requireArgument('text', text, anyText)
     const options = this.#options
     const template = await promptTemplate(
       this.model,

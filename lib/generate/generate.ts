@@ -1,9 +1,21 @@
+import {
+  aFunction,
+  anObject,
+  anyText,
+  either,
+  having,
+  listOf,
+  optional,
+  requireArgument,
+  requireOptionsOf,
+  texts,
+} from '../arguments.js'
 import type { Message } from '../data/template.js'
 import { UsageError } from '../errors.js'
 import { type GenerateInput, type GenerateOptions, GenerateSchema, parseOptions } from '../options/index.js'
 import { randomStream } from '../random.js'
 import { type ContinuationRequest, continueText, drain, type GenerateResult } from './continuation.js'
-import type { LanguageModel } from './language-model.js'
+import { aLanguageModel, type LanguageModel } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
 import { stopTokens } from './stop-tokens.js'
@@ -32,7 +44,8 @@ export type GenerateCall = GenerateInput & GenerateExtras
  *
  * @throws UsageError of options that are wrong or do not fit the model, and of prompts that fill its context
  */
-export function generate(model: LanguageModel, call: GenerateCall): Promise<GenerateResult> {
+export async function generate(model: LanguageModel, call: GenerateCall): Promise<GenerateResult> {
+  requireArgument('the options of generate', call, anObject)
   return drain(generateStream(model, call), call.onText)
 }
 
@@ -44,6 +57,7 @@ export async function* generateStream(
   model: LanguageModel,
   call: GenerateCall,
 ): AsyncGenerator<string, GenerateResult> {
+  requireArgument('model', model, aLanguageModel)
   const { options, extras } = splitCall(call)
   const template = await promptTemplate(model, options, extras.onWarning)
   const { prompt, system } = options
@@ -60,6 +74,10 @@ export async function* generateStream(
 
 /** Checks the options and fills in defaults. */
 export function splitCall(call: GenerateCall): { options: GenerateOptions; extras: GenerateExtras } {
+  requireOptionsOf('the options of generate', call, {
+    ...{ messages: optional(listOf(having('a message', 'role'), 'messages')), stop: optional(either(anyText, texts)) },
+    ...{ onText: optional(aFunction), onWarning: optional(aFunction) },
+  })
   const { messages, stop, onText, onWarning, ...given } = call
   const options = parseOptions(GenerateSchema, given, { source: 'api' })
   if (options.raw && (options.system !== undefined || messages !== undefined)) {

@@ -1,3 +1,4 @@
+import { having } from '../arguments.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import type { TokenChoice } from '../tensor/operations/sampling.js'
 
@@ -33,3 +34,12 @@ export interface LanguageModel {
   /** Reads `ids` after what the cache holds, and chooses what comes next. */
   nextToken(ids: ArrayLike<number>, cache: TokenCache, choice: TokenChoice): Promise<number>
 }
+
+/** What goes where a model is asked for. */
+export const aLanguageModel = having(
+  'a model (loadModel gives one)',
+  'createCache',
+  'nextToken',
+  'config',
+  'adapterSet',
+)

@@ -1,5 +1,7 @@
 /** A repository at one commit: what it holds, and its files on this disk. */
+
 import { mkdir } from 'node:fs/promises'
+import { aFlag, aFunction, optional } from '../arguments.js'
 import { RunError, UsageError } from '../errors.js'
 import { writeError } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
@@ -33,6 +35,13 @@ export interface HubOptions {
   /** Called with each thing that the user should know. */
   onWarning?: (message: string) => void
 }
+
+/** What each of them has to be. */
+export const hubKinds = {
+  offline: optional(aFlag),
+  onDownload: optional(aFunction),
+  onWarning: optional(aFunction),
+} as const
 
 /** Options, and what only tests change. */
 export interface SnapshotOptions extends HubOptions, Partial<Pick<Pacing, 'pause'>> {

@@ -89,6 +89,23 @@ export async function replaceFolder<Result>(
   }
 }
 
+/**
+ * Makes a folder and those above it, where they are absent.
+ * @throws UsageError `not-a-folder` if a file is in the way; RunError `write-failed`
+ */
+export async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true })
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'EEXIST' && code !== 'ENOTDIR') throw writeError(error, folder)
+    throw new UsageError(
+      'not-a-folder',
+      `${folder} cannot be a folder, since a file is there or above it: choose another path.`,
+    )
+  }
+}
+
 /** Makes renames and new names inside a folder survive a power cut. */
 export async function syncFolder(folder: string): Promise<void> {
   await sync(folder)

@@ -1,7 +1,7 @@
-import { mkdir, readdir } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { RunError, UsageError } from '../errors.js'
-import { writeFileAtomic, writeFully, writeStreamAtomic } from './atomic.js'
+import { makeFolder, writeFileAtomic, writeFully, writeStreamAtomic } from './atomic.js'
 import { requireFreeSpace } from './disk-space.js'
 import { type SafetensorsDType, safetensorsNameOf } from './safetensors-dtype.js'
 import { blockBytes, countElements, storedBytes } from './stored-dtype.js'
@@ -45,7 +45,7 @@ export async function writeSafetensors(
 ): Promise<void> {
   const sized = sizeEntries(entries)
   const folder = dirname(resolve(path))
-  await mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   await requireFreeSpace(folder, fileBytes(sized, metadata), path)
   await writeFile(path, sized, metadata)
 }
@@ -65,7 +65,7 @@ export async function writeShardedSafetensors(
 ): Promise<string[]> {
   const sized = sizeEntries(entries)
   const shards = splitIntoShards(sized, maxShardBytes)
-  await mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   await requireNoModel(folder)
   const total = shards.reduce((sum, shard) => sum + fileBytes(shard, metadata), 0)
   await requireFreeSpace(folder, total, 'The model')

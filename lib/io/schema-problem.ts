@@ -1,15 +1,35 @@
 import type { z } from 'zod'
 
+type Issue = z.core.$ZodIssue
+
 /**
  * What is wrong with a value by a schema: the entry and, in words, what was expected there and what came.
  * @param whole names the value itself
  */
 export function schemaProblem({ issues }: z.ZodError, whole: string): string {
-  const { path, message } = issues[0]!
+  const { path } = issues[0]!
   const entry = path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`)).join('')
-  const problem = message
+  return `${entry.replace(/^\./, '') || whole}: ${wordsOf(issues[0]!)}`
+}
+
+function wordsOf(issue: Issue): string {
+  if (issue.code === 'invalid_union') return wordsOfUnion(issue.errors)
+  return issue.message
     .replace(/^Invalid (input|discriminator value)[:.] |^Too (small|big): /, '')
     .replace('expected record', 'expected object')
     .replace('received undefined', 'received nothing')
-  return `${entry.replace(/^\./, '') || whole}: ${problem}`
+}
+
+/** Of a value that may have several forms: all of them, or what is wrong with the one whose type it has. */
+function wordsOfUnion(forms: readonly (readonly Issue[])[]): string {
+  const problems = forms.flatMap(([first]) =>
+    first ? [{ words: wordsOf(first), isType: first.path.length === 0 }] : [],
+  )
+  const types = problems.map(({ words, isType }) => (isType ? /^expected (.+), received (.+)$/.exec(words) : null))
+  const near = problems.find((_, form) => types[form] === null)
+  if (near) return near.words
+  const expected = [...new Set(types.map((type) => type![1]))]
+  return expected.length === 0
+    ? 'expected another value'
+    : `expected ${expected.join(' or ')}, received ${types[0]![2]}`
 }

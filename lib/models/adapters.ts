@@ -4,7 +4,7 @@ import { namesInFile, selectModules } from '../adapters/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../adapters/read-layers.js'
 import { adapterMethod } from '../adapters/registry.js'
 import { targetLayers } from '../adapters/target-layers.js'
-import { UsageError } from '../errors.js'
+import { quoted, UsageError } from '../errors.js'
 import type { HubOptions } from '../hub/index.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { Linear } from '../nn/linear.js'
@@ -52,7 +52,8 @@ export class ModelAdapters {
 
   setScale(name: string, scale: number): void {
     const adapter = this.#get(name)
-    if (!Number.isFinite(scale)) throw new UsageError('invalid-scale', `Expected a finite scale but received ${scale}.`)
+    if (!Number.isFinite(scale))
+      throw new UsageError('invalid-scale', `Expected a finite scale but received ${quoted(scale)}.`)
     if (adapter.merged) throw new UsageError('merged', `Adapter ${name} is merged; unmerge it before scaling it.`)
     adapter.scale = scale
   }

@@ -1,4 +1,5 @@
 /** An adapter as a LoRA that other programs read: PEFT's files, or a GGUF adapter for llama.cpp. */
+
 import type { LayerFacts } from '../adapters/adapter.js'
 import { writeAdapterFolder } from '../adapters/adapter-folder.js'
 import type { BaseModel } from '../adapters/base-model.js'
@@ -7,8 +8,9 @@ import { type FactorsOfLayer, storedFactors } from '../adapters/low-rank.js'
 import { namesInFile } from '../adapters/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../adapters/read-layers.js'
 import { truncatedFactors } from '../adapters/truncated.js'
+import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf, wholeFrom } from '../arguments.js'
 import { RunError, UsageError } from '../errors.js'
-import type { HubOptions } from '../hub/index.js'
+import { type HubOptions, hubKinds } from '../hub/index.js'
 import { replaceFolder } from '../io/atomic.js'
 import type { NativeDevice } from '../native.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
@@ -67,6 +69,13 @@ interface ExportedLayer extends FactorsOfLayer {
  * given; and what reading an adapter throws. Nothing is written then
  */
 export async function exportAdapter(options: ExportAdapterOptions): Promise<ExportAdapterResult> {
+  requireOptionsOf('the options of exportAdapter', options, {
+    ...{ model: aText, adapter: aText, output: aText, format: oneOf('peft', 'gguf-lora') },
+    ...{ approximateRank: optional(wholeFrom(1)), force: optional(aFlag), allowOtherBase: optional(aFlag) },
+    dtype: optional(oneOf('float32', 'bfloat16', 'float16')),
+    ...hubKinds,
+    onProgress: optional(aFunction),
+  })
   const { model, adapter, output, format, allowOtherBase, onProgress } = options
   const device = openDevice({ device: 'cpu', threads: options.threads })
   const hub = { offline: options.offline, onDownload: options.onDownload, onWarning: options.onWarning }

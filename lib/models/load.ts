@@ -1,6 +1,7 @@
+import { aText, described, optional, orNull, requireArgument, requireOptionsOf, wholeFrom } from '../arguments.js'
 import type { Tokenizer } from '../data/tokenizer.js'
-import { loadTokenizer } from '../data/tokenizer.js'
-import type { HubOptions } from '../hub/index.js'
+import { aTokenizer, loadTokenizer } from '../data/tokenizer.js'
+import { type HubOptions, hubKinds } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
 import type { FloatDType, NativeDevice } from '../native.js'
 import { LoadSchema, parseOptions } from '../options/index.js'
@@ -38,6 +39,7 @@ function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDT
  * RunError for what fails on the way from the hub.
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<Model> {
+  requireArgument('model', model, described(aText, 'the path or hub id of a model'))
   checkLoadOptions(options)
   const device = openDevice(options)
   const source = await ModelSource.open(model, options)
@@ -57,15 +59,23 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   }
 }
 
-function checkLoadOptions({ onDownload: _, onWarning: __, ...options }: LoadOptions): void {
+function checkLoadOptions(given: LoadOptions): void {
+  requireOptionsOf('the options of a model', given, hubKinds)
+  const { onDownload: _, onWarning: __, ...options } = given
   parseOptions(LoadSchema, options, { source: 'api' })
 }
 
 /** A model with random weights, by a `config.json`, to pretrain from scratch. */
 export async function initModel(
   configPath: string,
-  { seed = 0, tokenizer = null, ...options }: LoadOptions & { seed?: number; tokenizer?: Tokenizer | null } = {},
+  given: LoadOptions & { seed?: number; tokenizer?: Tokenizer | null } = {},
 ): Promise<Model> {
+  requireArgument('configPath', configPath, described(aText, 'the path of a config.json'))
+  requireOptionsOf('the options of a model', given, {
+    seed: optional(wholeFrom(0)),
+    tokenizer: optional(orNull(aTokenizer)),
+  })
+  const { seed = 0, tokenizer = null, ...options } = given
   checkLoadOptions(options)
   const device = openDevice(options)
   const config = parseConfig(await readJsonObject(configPath), configPath)

@@ -1,9 +1,10 @@
 import { readAdapterLayers } from '../adapters/read-layers.js'
+import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../arguments.js'
 import { loadTokenizer } from '../data/tokenizer.js'
-import type { HubOptions } from '../hub/index.js'
+import { type HubOptions, hubKinds } from '../hub/index.js'
 import type { GgufDType } from '../io/gguf-writer.js'
 import { type FloatDType, native } from '../native.js'
-import { formatOf, type ModelFormat } from '../options/index.js'
+import { formatOf, MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -46,19 +47,15 @@ export interface MergeModelResult {
  * @throws UsageError for what is missing, not supported or does not fit together, InputError for malformed files, and
  * RunError `non-finite` if a sum is not finite; nothing is written then
  */
-export async function mergeModel({
-  model,
-  adapter,
-  output,
-  dtype = 'auto',
-  format,
-  allowOtherBase,
-  onProgress,
-  offline,
-  onDownload,
-  onWarning,
-  ...deviceOptions
-}: MergeModelOptions): Promise<MergeModelResult> {
+export async function mergeModel(options: MergeModelOptions): Promise<MergeModelResult> {
+  requireOptionsOf('the options of mergeModel', options, {
+    ...{ model: aText, adapter: aText, output: aText, allowOtherBase: optional(aFlag) },
+    ...{ format: optional(oneOf(...MODEL_FORMATS)), dtype: optional(oneOf(...WRITTEN_DTYPES)) },
+    ...hubKinds,
+    onProgress: optional(aFunction),
+  })
+  const { model, adapter, output, dtype = 'auto', format, allowOtherBase, onProgress, ...others } = options
+  const { offline, onDownload, onWarning, ...deviceOptions } = others
   const device = openDevice(deviceOptions)
   const hub = { offline, onDownload, onWarning }
   const source = await ModelSource.open(model, hub)

@@ -1,9 +1,27 @@
 import type { AdapterConfigBase } from '../adapters/adapter.js'
 import type { BaseModel } from '../adapters/base-model.js'
 import { selectModules } from '../adapters/modules-to-save.js'
-import type { Batch } from '../data/batch.js'
+import { completeConfig } from '../adapters/new-adapter.js'
+import {
+  aFlag,
+  aNumber,
+  anObject,
+  aText,
+  atLeast,
+  described,
+  having,
+  instanceOf,
+  optional,
+  orNull,
+  requireArgument,
+  requireOptionsOf,
+  texts,
+  wholeFrom,
+  wholes,
+} from '../arguments.js'
+import { aBatch, type Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer.js'
-import type { HubOptions } from '../hub/index.js'
+import { type HubOptions, hubKinds } from '../hub/index.js'
 import type { FloatDType, NativeDevice } from '../native.js'
 import type { Linear } from '../nn/linear.js'
 import { streamKey } from '../random.js'
@@ -57,7 +75,9 @@ export class Model implements Disposable {
   readonly #training = new TrainingHold()
   #dropout: { seed: number; step: number } | null = null
 
-  constructor({ tokenizer, weights, source, rotaryDtype = 'float32' }: ModelParts) {
+  constructor(parts: ModelParts) {
+    requireOptionsOf('the parts of a model (loadModel and initModel make one)', parts, { weights: anObject })
+    const { tokenizer, weights, source, rotaryDtype = 'float32' } = parts
     this.config = weights.config
     this.tokenizer = tokenizer
     this.source = source
@@ -125,8 +145,10 @@ export class Model implements Disposable {
    * every weight, needs the promise to be awaited; other adapters are there when this returns.
    */
   addAdapter(name: string, config: AdapterConfigBase, options: { seed?: number } = {}): Promise<void> {
+    requireArgument('name', name, aText)
+    requireOptionsOf('the options of addAdapter', options, { seed: optional(wholeFrom(0)) })
     this.#training.requireNoOther(`adapter ${name} would be added to it`)
-    return this.adapterSet.add(name, config, options.seed ?? 0)
+    return this.adapterSet.add(name, completeConfig(config), options.seed ?? 0)
   }
 
   /**
@@ -138,12 +160,18 @@ export class Model implements Disposable {
     name = 'default',
     options: { allowOtherBase?: boolean } & HubOptions = {},
   ): Promise<AdapterConfigBase> {
+    requireArgument('adapter', adapter, described(aText, 'the path or hub id of an adapter'))
+    requireArgument('name', name, aText)
+    requireOptionsOf('the options of loadAdapter', options, { allowOtherBase: optional(aFlag), ...hubKinds })
     this.#training.requireNoOther(`adapter ${name} would be added to it`)
     return this.adapterSet.load(adapter, name, options)
   }
 
   /** Writes an adapter; without `modules`, as one that trains no modules whole. */
-  saveAdapter(name: string, folder: string, options: { modules?: boolean } = {}): Promise<void> {
+  async saveAdapter(name: string, folder: string, options: { modules?: boolean } = {}): Promise<void> {
+    requireArgument('name', name, aText)
+    requireArgument('folder', folder, described(aText, 'the path of a folder'))
+    requireOptionsOf('the options of saveAdapter', options, { modules: optional(aFlag) })
     return this.adapterSet.save(name, folder, options)
   }
 
@@ -153,12 +181,14 @@ export class Model implements Disposable {
    * @throws RunError `non-finite` if a result is not finite; nothing is changed then
    */
   async mergeAdapter(name: string): Promise<{ merged: number }> {
+    requireArgument('name', name, aText)
     this.#training.requireNone(`adapter ${name} would be merged into its weights`)
     return this.adapterSet.merge(name)
   }
 
   /** Restores the weights bit for bit, less this adapter's part; the adapter is active again if it was. */
   async unmergeAdapter(name: string): Promise<void> {
+    requireArgument('name', name, aText)
     this.#training.requireNone(`adapter ${name} would be taken out of its weights`)
     return this.adapterSet.unmerge(name)
   }
@@ -169,33 +199,47 @@ export class Model implements Disposable {
    * optimizer: `optimizer.setParameters(model.trainableParameters().map(({ parameter }) => parameter))`.
    */
   async restartAdapter(name: string, options: RestartOptions = {}): Promise<void> {
+    requireArgument('name', name, aText)
+    requireOptionsOf('the options of restartAdapter', options, {
+      seed: optional(wholeFrom(0)),
+      merge: optional(aFlag),
+    })
     this.#training.requireNoOther(`adapter ${name} would be merged and started again`)
-    return this.adapterSet.restart(name, options)
+    const { config } = options
+    return this.adapterSet.restart(
+      name,
+      config === undefined ? options : { ...options, config: completeConfig(config) },
+    )
   }
 
   /** Adds the ΔW of an adapter in a folder to the weights for good: what a restarted adapter had added before. */
   async absorbAdapter(folder: string): Promise<void> {
+    requireArgument('folder', folder, described(aText, 'the path of an adapter folder'))
     this.#training.requireNoOther(`${folder} would be merged into its weights`)
     return this.adapterSet.mergeForGood(folder)
   }
 
   removeAdapter(name: string): void {
+    requireArgument('name', name, aText)
     this.#training.requireNone(`adapter ${name} would be removed from it`)
     this.adapterSet.remove(name)
   }
 
   /** Only these adapters take part from now on. */
   setActiveAdapters(names: readonly string[]): void {
+    requireArgument('names', names, texts)
     this.adapterSet.activate(names)
   }
 
   /** What names of `modulesToSave` stand for, as adapter files have it; throws with the candidates for an unknown name. */
   moduleNames(names: readonly string[]): readonly string[] {
+    requireArgument('names', names, texts)
     return selectModules(names, this.base).names
   }
 
   /** Multiplies an adapter's contribution from now on; not of a merged adapter. */
   setAdapterScale(name: string, scale: number): void {
+    requireArgument('name', name, aText)
     this.adapterSet.setScale(name, scale)
   }
 
@@ -237,6 +281,7 @@ export class Model implements Disposable {
 
   /** Those of `ids` that frozen embeddings or a frozen head were, as it looks, never trained for. */
   async untrainedTokens(ids: readonly number[]): Promise<number[]> {
+    requireArgument('ids', ids, wholes)
     const tables = new Set([this.embeddings, this.head].filter((table) => !(table instanceof Parameter)))
     const found = new Set<number>()
     for (const table of tables) for (const id of await untrainedRows(table, ids)) found.add(id)
@@ -245,11 +290,13 @@ export class Model implements Disposable {
 
   /** Turns adapter dropout on, keyed by seed and optimizer step; null turns it off. */
   setDropout(key: { seed: number; step: number } | null): void {
+    requireArgument('key', key, orNull(aDropoutKey))
     this.#dropout = key
   }
 
   /** Sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
   loss(batch: Batch): { loss: Tensor; targetTokens: number } {
+    requireArgument('batch', batch, aBatch)
     return { loss: atOnce(this.#loss(batch)), targetTokens: batch.targetTokens }
   }
 
@@ -259,8 +306,11 @@ export class Model implements Disposable {
    */
   async lossAsync(
     batch: Batch,
-    { gradients = true }: { gradients?: boolean } = {},
+    options: { gradients?: boolean } = {},
   ): Promise<{ loss: Tensor; targetTokens: number }> {
+    requireArgument('batch', batch, aBatch)
+    requireOptionsOf('the options of lossAsync', options, { gradients: optional(aFlag) })
+    const { gradients = true } = options
     const loss = await inTurns(this.#loss(batch), (part) => withRecording(gradients, part))
     return { loss, targetTokens: batch.targetTokens }
   }
@@ -272,6 +322,7 @@ export class Model implements Disposable {
    * @throws RunError `non-finite`
    */
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
+    requireArgument('batch', batch, aBatch)
     if (batch.targetTokens === 0) return new Float32Array(0)
     const values = await inTurns(scopeOfParts(this.#ofTargets(batch, targetLogProbs)), noGrad)
     const result = (await values.data()) as Float32Array
@@ -283,11 +334,13 @@ export class Model implements Disposable {
 
   /** Room for the keys and values of `capacity` tokens, for `next`. */
   createCache(capacity: number): KeyValueCache {
+    requireArgument('capacity', capacity, wholeFrom(1))
     return new KeyValueCache(this.config, capacity, this.dtype, this.device)
   }
 
   /** Reads `ids` after what the cache holds, and gives the logits [V] of what comes next. */
   async next(ids: ArrayLike<number>, cache: KeyValueCache): Promise<Float32Array> {
+    requireTokens(ids, cache)
     const logits = this.#read(ids, cache)
     try {
       return (await logits.data()) as Float32Array
@@ -301,6 +354,10 @@ export class Model implements Disposable {
    * @throws RunError `non-finite`
    */
   async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
+    requireTokens(ids, cache)
+    requireOptionsOf('choice', choice, {
+      ...{ temperature: atLeast(0), topK: wholeFrom(0), topP: aNumber, uniform: atLeast(0) },
+    })
     const logits = this.#read(ids, cache)
     try {
       return await chooseToken(logits, choice)
@@ -313,7 +370,7 @@ export class Model implements Disposable {
    * Writes the model into a folder in Hugging Face's layout, or into a GGUF file where the output ends with `.gguf`: merged
    * adapters included, and active ones with `mergeActive`. `dtype` defaults to the source's.
    */
-  save(output: string, options: SaveOptions = {}): Promise<void> {
+  async save(output: string, options: SaveOptions = {}): Promise<void> {
     return saveModel(this, output, options)
   }
 
@@ -355,4 +412,11 @@ export class Model implements Disposable {
     })
     return { ...options, dropout }
   }
+}
+
+const aDropoutKey = having('seed and step of the dropout', 'seed', 'step')
+
+function requireTokens(ids: ArrayLike<number>, cache: KeyValueCache): void {
+  requireArgument('ids', ids, wholes)
+  requireArgument('cache', cache, instanceOf(KeyValueCache, 'a cache (createCache makes one)'))
 }

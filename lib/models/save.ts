@@ -1,5 +1,6 @@
+import { aFlag, aText, described, oneOf, optional, requireArgument, requireOptionsOf } from '../arguments.js'
 import type { GgufDType } from '../io/gguf-writer.js'
-import type { ModelFormat } from '../options/index.js'
+import { MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../options/index.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Model } from './model.js'
@@ -18,11 +19,13 @@ export interface SaveOptions {
  * Writes a model in Hugging Face's layout, or as a GGUF file. Frozen weights are read again from their file in float32, and
  * merged adapters (with `mergeActive`, active ones too) are added, so that the sum is rounded once.
  */
-export async function saveModel(
-  model: Model,
-  output: string,
-  { dtype, format, mergeActive = false }: SaveOptions,
-): Promise<void> {
+export async function saveModel(model: Model, output: string, options: SaveOptions): Promise<void> {
+  requireArgument('output', output, described(aText, 'the path of a folder or .gguf file'))
+  requireOptionsOf('the options of save', options, {
+    ...{ format: optional(oneOf(...MODEL_FORMATS)), mergeActive: optional(aFlag) },
+    dtype: optional(oneOf(...WRITTEN_DTYPES.filter((dtype) => dtype !== 'auto'))),
+  })
+  const { dtype, format, mergeActive = false } = options
   const { config, tokenizer, source, device, adapterSet } = model
   const fill = (name: string, values: Tensor): void => {
     const slot = model.slot(name)

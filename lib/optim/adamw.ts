@@ -1,8 +1,21 @@
+import {
+  aNumber,
+  anObject,
+  atLeast,
+  instanceOf,
+  listOf,
+  optional,
+  requireArgument,
+  requireOptionsOf,
+} from '../arguments.js'
 import { RunError } from '../errors.js'
 import { native } from '../native.js'
-import type { Parameter } from '../tensor/parameter.js'
+import { Parameter } from '../tensor/parameter.js'
 import { allOrNothing, keep, scope } from '../tensor/scope.js'
 import { assign, Tensor } from '../tensor/tensor.js'
+
+/** What goes where parameters are asked for. */
+export const someParameters = listOf(instanceOf(Parameter, 'a parameter'), 'parameters')
 
 export interface AdamWOptions {
   /** Decay of the first moment, default 0.9. */
@@ -40,6 +53,10 @@ export class AdamW {
   #states = new Map<Parameter, ParameterState>()
 
   constructor(parameters: readonly Parameter[], options: AdamWOptions = {}) {
+    requireOptionsOf('the options of AdamW', options, {
+      ...{ beta1: optional(atLeast(0)), beta2: optional(atLeast(0)), epsilon: optional(atLeast(0)) },
+      weightDecay: optional(atLeast(0)),
+    })
     this.#options = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, ...options }
     this.setParameters(parameters)
   }
@@ -49,6 +66,7 @@ export class AdamW {
    * both begin at zero, and what was kept of others is forgotten.
    */
   setParameters(parameters: readonly Parameter[]): void {
+    requireArgument('parameters', parameters, someParameters)
     const before = this.#states
     const stateOf = (parameter: Parameter) => before.get(parameter) ?? freshState(parameter)
     this.#states = allOrNothing(() => new Map(parameters.map((parameter) => [parameter, stateOf(parameter)])))
@@ -59,7 +77,11 @@ export class AdamW {
    * Updates every parameter that has a gradient and forgets the gradients. Returns the global norm [1] of the scaled
    * gradients before clipping, still on the device; when it is not finite nothing was changed.
    */
-  step({ learningRate, scaleGradients = 1, maxGradNorm = 0 }: AdamWStepOptions): Tensor {
+  step(options: AdamWStepOptions): Tensor {
+    requireOptionsOf('the options of step', options, {
+      ...{ learningRate: atLeast(0), scaleGradients: optional(aNumber), maxGradNorm: optional(atLeast(0)) },
+    })
+    const { learningRate, scaleGradients = 1, maxGradNorm = 0 } = options
     const trained = [...this.#states].filter(([{ grad }]) => grad !== null)
     if (trained.length === 0)
       throw new RunError('no-gradients', 'AdamW: no parameter has a gradient; call backward() before step().')
@@ -116,13 +138,12 @@ export class AdamW {
   }
 
   /** Continues from a saved state, by the names that `state` gave. Throws before it changes anything. */
-  load({
-    updates,
-    tensors,
-  }: {
-    updates: Readonly<Record<string, number>>
-    tensors: ReadonlyMap<string, Float32Array>
-  }): void {
+  load(state: { updates: Readonly<Record<string, number>>; tensors: ReadonlyMap<string, Float32Array> }): void {
+    requireOptionsOf('the state of AdamW', state, {
+      updates: anObject,
+      tensors: instanceOf(Map, 'a Map of values by name'),
+    })
+    const { updates, tensors } = state
     const own = this.state()
     for (const { name, tensor } of own.tensors) {
       const came = tensors.get(name)?.length

@@ -1,8 +1,10 @@
+import { atLeast, requireArgument } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import { native } from '../native.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
+import { someParameters } from './adamw.js'
 
 /**
  * Scales the gradients in place so that their global norm is at most `maxNorm`, as PyTorch's `clip_grad_norm_`. Returns the
@@ -10,6 +12,8 @@ import { Tensor } from '../tensor/tensor.js'
  * UsageError without parameters.
  */
 export function clipGradNorm(parameters: readonly Parameter[], maxNorm: number): Tensor {
+  requireArgument('parameters', parameters, someParameters)
+  requireArgument('maxNorm', maxNorm, atLeast(0))
   const [first] = parameters
   if (!first) throw new UsageError('unfit-options', 'clipGradNorm expected at least one parameter but received none.')
   return scope(() => {

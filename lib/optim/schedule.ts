@@ -2,7 +2,8 @@
  * Learning-rate schedules: pure functions of the optimizer step and the total, by the formulas of Hugging Face's
  * transformers (`get_*_schedule*` in optimization.py), and the jagged cosine of ReMoRA and ReLoRA.
  */
-import { UsageError } from '../errors.js'
+import { anObject, requireArgument } from '../arguments.js'
+import { quoted, UsageError } from '../errors.js'
 
 export type Scheduler = 'constant' | 'linear' | 'cosine' | 'cosine-restarts'
 
@@ -33,6 +34,7 @@ type Factor = (step: number) => number
  * Throws a `UsageError` when a number is out of range or `cosine-restarts` has no period.
  */
 export function schedule(options: ScheduleOptions): (step: number) => number {
+  requireArgument('the options of schedule', options, anObject)
   const { learningRate, scheduler = 'cosine', totalSteps } = options
   requireNumber('learningRate', learningRate, 0)
   requireNumber('totalSteps', totalSteps, 0)
@@ -81,7 +83,7 @@ function factorOf(
     default:
       throw new UsageError(
         'unknown-value',
-        `Expected constant, linear, cosine or cosine-restarts for scheduler but received ${String(scheduler)}.`,
+        `Expected constant, linear, cosine or cosine-restarts for scheduler but received ${quoted(scheduler)}.`,
       )
   }
 }
@@ -115,7 +117,7 @@ function requireNumber(name: string, value: number, least: number): void {
   if (!Number.isFinite(value) || value < least) {
     throw new UsageError(
       'bad-value',
-      `Expected a finite number of at least ${least} for ${name} but received ${value}.`,
+      `Expected a finite number of at least ${least} for ${name} but received ${quoted(value)}.`,
     )
   }
 }

@@ -1,5 +1,6 @@
 /** From what a user gave to checked options: errors name the option, what was expected and what came. */
 import type { z } from 'zod'
+import { isObject } from '../arguments.js'
 import { quoted, UsageError } from '../errors.js'
 import { equivalentOf } from './foreign-names.js'
 import { camelCase, nearest, type OptionSource, optionName, optionPlace } from './names.js'
@@ -37,7 +38,7 @@ export function resolveOptions<S extends OptionsSchema>(
 }
 
 function checkIsObject(raw: unknown, source: OptionSource): RawOptions {
-  if (typeof raw === 'object' && raw !== null && !Array.isArray(raw)) return raw as RawOptions
+  if (isObject(raw)) return raw
   const place = typeof source === 'object' ? ` in ${source.file}` : ''
   throw new UsageError('bad-value', `Expected options by name${place} but received ${quoted(raw)}.`)
 }

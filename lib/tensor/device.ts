@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs'
-import { UsageError } from '../errors.js'
+import { aFlag, aText, optional, requireOptionsOf } from '../arguments.js'
+import { quoted, UsageError } from '../errors.js'
 import { MAX_THREADS, type NativeDevice, native } from '../native.js'
 
 export interface DeviceOptions {
@@ -15,7 +16,12 @@ export interface DeviceOptions {
 }
 
 /** Opens a device; throws a sentence that says why where it is absent. */
-export function openDevice({ device = 'auto', threads = 0, allowTf32 }: DeviceOptions = {}): NativeDevice {
+export function openDevice(options: DeviceOptions = {}): NativeDevice {
+  requireOptionsOf('the options of openDevice', options, {
+    device: optional(aText),
+    allowTf32: optional(aFlag),
+  })
+  const { device = 'auto', threads = 0, allowTf32 } = options
   const match = /^(auto|cpu|cuda)(?::(\d+))?$/.exec(device)
   if (!match || (match[2] !== undefined && match[1] !== 'cuda')) {
     throw new UsageError('unknown-device', `Expected auto, cpu, cuda or cuda:N for device but received ${device}.`)
@@ -23,7 +29,7 @@ export function openDevice({ device = 'auto', threads = 0, allowTf32 }: DeviceOp
   if (!Number.isInteger(threads) || threads < 0 || threads > MAX_THREADS) {
     throw new UsageError(
       'bad-value',
-      `Expected a whole number up to ${MAX_THREADS} for threads but received ${threads}.`,
+      `Expected a whole number up to ${MAX_THREADS} for threads but received ${quoted(threads)}.`,
     )
   }
   const kind = match[1] === 'auto' ? kindOfThisMachine() : match[1]!

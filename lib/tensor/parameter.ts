@@ -1,3 +1,4 @@
+import { anyText, instanceOf, requireArgument } from '../arguments.js'
 import { type DType, native } from '../native.js'
 import { keep } from './scope.js'
 import { TapeNode } from './tape.js'
@@ -19,6 +20,8 @@ export class Parameter extends Tensor {
     readonly name: string,
     values: Tensor,
   ) {
+    requireArgument('name', name, anyText)
+    requireArgument('values', values, instanceOf(Tensor, 'a Tensor'))
     super(values.native, values.device, 'float32', values.shape, values.strides)
     keep(this)
     keep(values)

@@ -1,3 +1,4 @@
+import { aFunction, requireArgument } from '../arguments.js'
 import type { Tensor } from './tensor.js'
 import type { Parts } from './turns.js'
 
@@ -30,6 +31,7 @@ export function keep<T extends Tensor>(tensor: T): T {
  * synchronous: read values outside.
  */
 export function scope<R>(body: () => R): R {
+  requireArgument('body', body, aFunction)
   const own = new Set<Tensor>()
   return handedOver(within(own, body), own)
 }

@@ -3,6 +3,7 @@
  * how to turn the gradient of its output into gradients of its inputs. Nodes are counted: a result that is dropped frees
  * what was saved for it.
  */
+import { aFunction, requireArgument } from '../arguments.js'
 import { keep } from './scope.js'
 import type { Tensor } from './tensor.js'
 
@@ -13,6 +14,7 @@ let recording = true
 
 /** Runs `body` without recording: nothing is saved, results need no gradient. */
 export function noGrad<R>(body: () => R): R {
+  requireArgument('body', body, aFunction)
   return withRecording(false, body)
 }
 

@@ -1,3 +1,4 @@
+import { anObject, instanceOf, type Kind, optional, requireArgument, wholeFrom, wholes } from '../arguments.js'
 import { type DType, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native.js'
 import { backward } from './backward.js'
 import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
@@ -50,7 +51,9 @@ export class Tensor implements Disposable {
   }
 
   /** An uninitialised dense tensor. Throws `out-of-memory` with the device's figures. */
-  static empty(shape: readonly number[], { device, dtype = 'float32' }: TensorOptions): Tensor {
+  static empty(shape: readonly number[], options: TensorOptions): Tensor {
+    requireArgument('the options of a tensor', options, anObject)
+    const { device, dtype = 'float32' } = options
     return new Tensor(native.empty(device, dtype, shape), device, dtype, shape, denseStrides(shape))
   }
 
@@ -61,11 +64,10 @@ export class Tensor implements Disposable {
   }
 
   /** Copies values; numbers and Float32Arrays are rounded to `dtype`, other typed arrays must hold its bits. */
-  static from(
-    values: TypedValues | readonly number[],
-    shape: readonly number[],
-    { device, dtype = 'float32' }: TensorOptions,
-  ): Tensor {
+  static from(values: TypedValues | readonly number[], shape: readonly number[], options: TensorOptions): Tensor {
+    requireArgument('values', values, someValues)
+    requireArgument('the options of a tensor', options, anObject)
+    const { device, dtype = 'float32' } = options
     const handle = native.fromArray(device, dtype, shape, encode(values, dtype))
     return new Tensor(handle, device, dtype, shape, denseStrides(shape))
   }
@@ -93,22 +95,29 @@ export class Tensor implements Disposable {
   }
 
   /** Another view of the same memory; constants only (it is not on the tape). */
-  view(shape: readonly number[], strides: readonly number[] = denseStrides(shape), offset = 0): Tensor {
-    return new Tensor(this.#native.view(shape, strides, offset), this.device, this.dtype, shape, strides)
+  view(shape: readonly number[], strides?: readonly number[], offset = 0): Tensor {
+    requireArgument('shape', shape, wholes)
+    requireArgument('strides', strides, optional(wholes))
+    requireArgument('offset', offset, aWhole)
+    const steps = strides ?? denseStrides(shape)
+    return new Tensor(this.#native.view(shape, steps, offset), this.device, this.dtype, shape, steps)
   }
 
   /** Columns [from, to) of a matrix, as a view that is not on the tape. */
   columns(from: number, to: number): Tensor {
+    requireRange(from, to)
     return this.view([this.shape[0]!, to - from], this.strides, from)
   }
 
   /** Rows [from, to) along the first dimension, as a view that is not on the tape. */
   rows(from: number, to: number): Tensor {
+    requireRange(from, to)
     return this.view([to - from, ...this.shape.slice(1)], this.strides, from * this.strides[0]!)
   }
 
   /** Replaces the values by those of a tensor of the same shape, converting and in stream order. */
   copyFrom(source: Tensor): void {
+    requireArgument('source', source, instanceOf(Tensor, 'a Tensor'))
     native.copy(source.native, this.#native, 1)
   }
 
@@ -177,6 +186,21 @@ export class Tensor implements Disposable {
   [Symbol.dispose](): void {
     this.dispose()
   }
+}
+
+const aWhole = wholeFrom(0)
+
+function requireRange(from: number, to: number): void {
+  requireArgument('from', from, aWhole)
+  requireArgument('to', to, aWhole)
+}
+
+const someValues: Kind = {
+  expects: 'a list of numbers or a typed array',
+  fits: (value) =>
+    Array.isArray(value)
+      ? value.every((one) => typeof one === 'number')
+      : ArrayBuffer.isView(value) && !(value instanceof DataView),
 }
 
 async function readBlocks({ native: blocks, device, shape }: Tensor): Promise<Float32Array> {

@@ -1,8 +1,10 @@
 /** `checkpoints/step-000100/`: everything that a run needs to go on as if it had never ended. */
+
 import { existsSync } from 'node:fs'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
+import { aFunction, aText, described, requireArgument } from '../arguments.js'
 import { about, InputError } from '../errors.js'
 import { replaceFolder, writeError, writeFileAtomic } from '../io/atomic.js'
 import { readJsonObject } from '../io/json.js'
@@ -141,6 +143,8 @@ export async function newestIntactCheckpoint(
   checkpoints: string,
   notice: (message: string) => void,
 ): Promise<string | null> {
+  requireArgument('checkpoints', checkpoints, described(aText, 'the path of a folder'))
+  requireArgument('notice', notice, aFunction)
   for (const { path } of await listCheckpoints(checkpoints)) {
     const problem = await whyTorn(path)
     if (problem === null) return path

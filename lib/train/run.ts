@@ -1,4 +1,5 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { aFunction, described, optional, requireArgument } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import { EventChannel } from './event-channel.js'
 import type { TrainEvent, TrainResult } from './events.js'
@@ -44,6 +45,8 @@ export class Run implements AsyncIterable<TrainEvent> {
     recipe: TrainRecipe,
     private readonly onEvent?: EventCallback,
   ) {
+    requireArgument('recipe', recipe, described(aFunction, 'what a run does (train makes runs)'))
+    requireArgument('onEvent', onEvent, optional(aFunction))
     this.#channel = new EventChannel(() => void this.#requestStop())
     this.#finished = this.#execute(recipe).finally(() => {
       this.#isOver = true

@@ -1,5 +1,6 @@
+import { aFunction, instanceOf, optional, requireArgument, requireOptionsOf } from '../arguments.js'
 import { generate } from '../generate/index.js'
-import type { Model } from '../models/index.js'
+import { Model } from '../models/index.js'
 import { AdamW } from '../optim/adamw.js'
 import type { TrainInput } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
@@ -23,6 +24,8 @@ export type TrainCall = TrainInput & { onEvent?: EventCallback }
  * at once for options that are wrong in themselves; whatever else fails rejects `finished` and ends the iteration.
  */
 export function train(model: Model, options: TrainCall): Run {
+  requireArgument('model', model, instanceOf(Model, 'a model (loadModel and initModel give one)'))
+  requireOptionsOf('the options of train', options, { onEvent: optional(aFunction) })
   return trainWith(model, options, {
     createOptimizer: (parameters, settings) => new AdamW(parameters as readonly Parameter[], settings),
     sample: async (prompt) => {

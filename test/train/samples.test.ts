@@ -19,7 +19,9 @@ function optionsOf(output: string, changes: Partial<TrainInput> = {}): TrainInpu
 
 /** Trains a model that answers a prompt with a number of its weights. */
 async function trainSpeaking(options: TrainInput, onEvent?: (event: TrainEvent, run: Run) => void) {
-  const model = Object.assign(new FakeModel(), { tokenizer: {} as never })
+  const model = Object.assign(new FakeModel(), {
+    tokenizer: { encode() {}, decode() {}, specialIds: new Set() } as never,
+  })
   const run = trainWith(model, options, {
     ...fakeParts,
     sample: (prompt) => {

@@ -1,3 +1,4 @@
+import { aNumber, instanceOf, orNull, requireArgument, requireOptionsOf } from '../../arguments.js'
 import { type FloatDType, native } from '../../native.js'
 import { type GradientTarget, isOne, isRecording, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
@@ -39,8 +40,11 @@ export function linearCrossEntropy(
   hidden: Tensor,
   head: Tensor,
   targets: Tensor,
-  { scale, softcap }: LogitsForm = plainLogits,
+  form: LogitsForm = plainLogits,
 ): Tensor {
+  requireTensors({ hidden, head, targets })
+  requireOptionsOf('form', form, { scale: aNumber, softcap: orNull(aNumber) })
+  const { scale, softcap } = form
   const { device } = hidden
   const dtype = hidden.dtype as FloatDType
   const rows = hidden.shape[0]!
@@ -75,6 +79,7 @@ export function linearCrossEntropy(
 
 /** Sum of cross-entropies [1] (float32) of logits [N, V] against targets [N] (int32, negative: no target). */
 export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
+  requireTensors({ logits, targets })
   const { device } = logits
   const losses = Tensor.empty([logits.shape[0]!], { device })
   const total = Tensor.empty([1], { device })
@@ -139,4 +144,8 @@ function* chunks(rows: number, head: Tensor): Generator<[number, number]> {
   const vocabulary = head.shape[0]!
   const size = Math.max(1, Math.min(rows, Math.floor(logitsBytes(head.device, vocabulary) / (4 * vocabulary))))
   for (let from = 0; from < rows; from += size) yield [from, Math.min(rows, from + size)]
+}
+
+function requireTensors(tensors: Readonly<Record<string, unknown>>): void {
+  for (const [name, tensor] of Object.entries(tensors)) requireArgument(name, tensor, instanceOf(Tensor, 'a Tensor'))
 }
