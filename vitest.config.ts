@@ -9,8 +9,8 @@ const addon = process.env.MORA_BINARY ?? join(root, 'build', 'Release', 'mora.no
 const emulated = existsSync(join(dirname(addon), 'mora_cuda_emulated.so'))
 if (!emulated) console.warn('CUDA tests are skipped: the backend for the emulator is not built ("npm run build:emulated").')
 
-// Teams of several processes share the cores: waiting threads must not spin. And no test asks the hub itself.
-const env = { OMP_WAIT_POLICY: 'passive', HF_HUB_OFFLINE: '1' }
+// No test asks the hub itself.
+const env = { HF_HUB_OFFLINE: '1' }
 
 // Where lines are counted, a real model and finite differences of whole models take most of the time, and run no line that
 // others do not.

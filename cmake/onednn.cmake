@@ -1,21 +1,25 @@
 # oneDNN, which multiplies matrices: the target DNNL::dnnl. The system's serves from 3.7 on (older ones lack names of
-# instruction sets, or were not tried), where its team of threads is this library's too: that of GCC's OpenMP.
+# instruction sets, or were not tried), where it can be held to the thread that calls it: without threads of its own, or with
+# those of GCC's OpenMP.
 set(MORA_ONEDNN "auto" CACHE STRING
   "oneDNN: system, pinned (built here from a pinned source), or auto (the system's where it serves)")
-set(MORA_ONEDNN_THREADS OMP)
 
 if(NOT MORA_ONEDNN STREQUAL "pinned")
   find_path(MORA_ONEDNN_HEADERS oneapi/dnnl/dnnl_config.h)
   if(MORA_ONEDNN_HEADERS AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     file(STRINGS ${MORA_ONEDNN_HEADERS}/oneapi/dnnl/dnnl_config.h fits
-      REGEX "define DNNL_CPU_RUNTIME DNNL_RUNTIME_${MORA_ONEDNN_THREADS}$")
+      REGEX "define DNNL_CPU_RUNTIME DNNL_RUNTIME_(SEQ|OMP)$")
     if(fits)
       find_package(dnnl 3.7 CONFIG QUIET)
+      if(dnnl_FOUND AND fits MATCHES "OMP")
+        find_package(OpenMP REQUIRED COMPONENTS CXX)
+        target_link_libraries(DNNL::dnnl INTERFACE OpenMP::OpenMP_CXX)
+      endif()
     endif()
   endif()
   if(NOT dnnl_FOUND AND MORA_ONEDNN STREQUAL "system")
-    message(FATAL_ERROR "MORA_ONEDNN is system, but no oneDNN 3 from 3.7 on was found that shares the OpenMP of this "
-      "compiler (${CMAKE_CXX_COMPILER}): set it to pinned, which builds one.")
+    message(FATAL_ERROR "MORA_ONEDNN is system, but no oneDNN 3 from 3.7 on was found that has no threads, or those of "
+      "GCC's OpenMP, for this compiler (${CMAKE_CXX_COMPILER}): set it to pinned, which builds one.")
   endif()
 endif()
 
@@ -75,7 +79,7 @@ if(NOT dnnl_FOUND)
       tests/CMakeLists.txt
     EXCEPT src/gpu/ src/graph/ src/common/spdlog/
     PREPARE _mora_prepare_onednn
-    OPTIONS -DONEDNN_LIBRARY_TYPE=STATIC -DONEDNN_CPU_RUNTIME=${MORA_ONEDNN_THREADS}
+    OPTIONS -DONEDNN_LIBRARY_TYPE=STATIC -DONEDNN_CPU_RUNTIME=SEQ
       -DONEDNN_ENABLE_PRIMITIVE=MATMUL\\\;REORDER -DONEDNN_ENABLE_WORKLOAD=INFERENCE
       -DONEDNN_BUILD_GRAPH=OFF -DONEDNN_BUILD_TESTS=OFF -DONEDNN_BUILD_EXAMPLES=OFF
       -DONEDNN_ENABLE_JIT_PROFILING=OFF -DONEDNN_ENABLE_ITT_TASKS=OFF -DONEDNN_ARCH_OPT_FLAGS=

@@ -136,7 +136,7 @@ function cpuFacts(): DoctorReport['cpu'] {
     name: cpus()[0]?.model ?? 'unknown',
     architecture: arch(),
     features: FEATURES.filter((feature) => flags.has(feature)),
-    cores: availableParallelism(),
+    cores: cpus().length,
     memory: totalmem(),
   }
 }

@@ -42,9 +42,6 @@ export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): 
  */
 export function loadBinary(candidates?: readonly string[], { reload = false } = {}): object {
   if (loaded && !reload) return loaded // every operation comes here
-  // OpenMP's threads spin three times as long at barriers by default, which starves whoever else uses the cores; with much
-  // less they fall asleep in the middle of a token. It reads this when it is loaded, which is now. A count goes before a policy.
-  if (!process.env.OMP_WAIT_POLICY) process.env.GOMP_SPINCOUNT ??= '100000'
   const causes: string[] = []
   for (const candidate of candidates ?? binaryCandidates()) {
     try {

@@ -37,7 +37,7 @@ export function isBlockDType(dtype: DType): dtype is BlockDType {
   return !plainDTypes.has(dtype)
 }
 
-/** More than any machine has cores; an OpenMP runtime that cannot make as many threads as it is asked for ends the process. */
+/** Far more than any machine has processors. */
 export const MAX_THREADS = 1024
 
 export interface MemoryFigures {

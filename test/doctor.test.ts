@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpus, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { doctor } from '../lib/doctor.js'
@@ -51,6 +51,16 @@ describe('the doctor', () => {
       : /nvcc was not found when node-mora was built; install the CUDA toolkit 12|is not there although it was built/
     expect(stdout).toMatch(built)
     expect(stdout).toContain(join(folder, 'mora_cuda.so'))
+  })
+
+  const canBind = spawnSync('taskset', ['-c', '0', 'true']).status === 0
+  it.skipIf(!canBind || cpus().length === 1)('uses the processors that the process is bound to', () => {
+    const mora = (...more: string[]) =>
+      spawnSync('taskset', ['-c', '0', process.execPath, 'dist/cli/main.js', 'doctor', ...more], { encoding: 'utf8' })
+        .stdout
+    const { cpu, threads } = JSON.parse(mora('--json'))
+    expect([cpu.cores, threads]).toEqual([cpus().length, 1])
+    expect(mora()).toMatch(/^threads +1 \(--threads, affinity or the quota of a control group\)$/m)
   })
 
   it('lists the CUDA devices that are there', () => {

@@ -78,7 +78,7 @@ DeviceFacts Device::facts() const {
 }
 
 void Device::setThreads(int32_t threads) {
-  // A team that cannot be made ends the process.
+  // Far more than any machine has processors.
   constexpr int32_t kMost = 1024;
   if (threads < 0 || threads > kMost)
     throw Error("invalid-argument", "setThreads: expected a number from 0 to " + std::to_string(kMost) +

@@ -31,10 +31,8 @@ namespace mora::cpu::HWY_NAMESPACE {
 template <class P, typename T>
 void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan) {
   const AttentionSizes& sizes = arguments.sizes;
-  const int team = teamFor(plan.tasks, sizes.E);
-  const auto taskCount = static_cast<int64_t>(plan.tasks.size()), splitCount = static_cast<int64_t>(plan.splits.size());
   const size_t bytes = ForwardBuffers<P>::bytes(sizes);
-  auto* const memory = static_cast<std::byte*>(scratch<30>(bytes * static_cast<size_t>(team)));
+  auto* const memory = static_cast<std::byte*>(scratch<30>(bytes * static_cast<size_t>(teamSize())));
   Carver measure(nullptr);
   SoftmaxSums(measure, kMostSplitRows, sizes.E);
   auto* const partials = static_cast<std::byte*>(scratch<31>(measure.used() * static_cast<size_t>(plan.partials)));
@@ -42,41 +40,36 @@ void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan)
     Carver carver(partials + static_cast<size_t>(index) * measure.used());
     return SoftmaxSums(carver, kMostSplitRows, sizes.E);
   };
-#pragma omp parallel num_threads(team)
-  {
+  shareTasks(plan.tasks, sizes.E, [&](const AttentionTask& tasks, int member) {
     const MatrixUnits<P> units;
-    const ForwardBuffers<P> buffers(Carver(memory + bytes * static_cast<size_t>(omp_get_thread_num())), sizes);
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t i = 0; i < taskCount; ++i) {
-      const AttentionTask& tasks = plan.tasks[static_cast<size_t>(i)];
-      if (tasks.kvHeads > 1) fetchKeys(arguments, tasks);
-      for (int64_t head = 0; head < tasks.kvHeads; ++head) {
-        const AttentionTask task = tasks.ofHead(head);
-        const QueryRows rows{task, task.queries, sizes.group};
-        const SoftmaxSums sums = task.partial < 0 ? buffers.sums : partial(task.partial);
-        if (rows.count() <= kFewRows) {
-          sumFewRows(arguments, rows, buffers, sums);
-        } else {
-          sumRows(arguments, rows, buffers, sums);
-        }
-        if (task.partial < 0) finishRows(arguments, rows, sums);
+    const ForwardBuffers<P> buffers(Carver(memory + bytes * static_cast<size_t>(member)), sizes);
+    if (tasks.kvHeads > 1) fetchKeys(arguments, tasks);
+    for (int64_t head = 0; head < tasks.kvHeads; ++head) {
+      const AttentionTask task = tasks.ofHead(head);
+      const QueryRows rows{task, task.queries, sizes.group};
+      const SoftmaxSums sums = task.partial < 0 ? buffers.sums : partial(task.partial);
+      if (rows.count() <= kFewRows) {
+        sumFewRows(arguments, rows, buffers, sums);
+      } else {
+        sumRows(arguments, rows, buffers, sums);
       }
+      if (task.partial < 0) finishRows(arguments, rows, sums);
     }
-#pragma omp for schedule(dynamic, 1)
-    for (int64_t i = 0; i < splitCount; ++i) {
-      const AttentionTask& tasks = plan.splits[static_cast<size_t>(i)];
-      const int64_t end = i + 1 < splitCount ? plan.splits[static_cast<size_t>(i) + 1].partial : plan.partials;
-      for (int64_t head = 0; head < tasks.kvHeads; ++head) {
-        const AttentionTask task = tasks.ofHead(head);
-        const QueryRows rows{task, task.queries, sizes.group};
-        const SoftmaxSums sums = partial(task.partial);
-        for (int64_t part = task.partial + tasks.kvHeads; part < end; part += tasks.kvHeads) {
-          mergeSums(sums, partial(part), rows.count(), sizes.E, arguments.scoring.softmaxScale());
-        }
-        finishRows(arguments, rows, sums);
+  });
+  const auto splitCount = static_cast<int64_t>(plan.splits.size());
+  shareItems(splitCount, [&](int64_t i, int) {
+    const AttentionTask& tasks = plan.splits[static_cast<size_t>(i)];
+    const int64_t end = i + 1 < splitCount ? plan.splits[static_cast<size_t>(i) + 1].partial : plan.partials;
+    for (int64_t head = 0; head < tasks.kvHeads; ++head) {
+      const AttentionTask task = tasks.ofHead(head);
+      const QueryRows rows{task, task.queries, sizes.group};
+      const SoftmaxSums sums = partial(task.partial);
+      for (int64_t part = task.partial + tasks.kvHeads; part < end; part += tasks.kvHeads) {
+        mergeSums(sums, partial(part), rows.count(), sizes.E, arguments.scoring.softmaxScale());
       }
+      finishRows(arguments, rows, sums);
     }
-  }
+  });
 }
 
 void ForwardAttention(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
@@ -100,17 +93,13 @@ void backwardTasks(const BackwardArguments<T>& arguments, const std::vector<Atte
   const AttentionSizes& sizes = arguments.sizes;
   int64_t mostKeys = 0;
   for (const AttentionTask& task : tasks) mostKeys = std::max(mostKeys, task.writesKeys ? task.keys.size() : 0);
-  const int team = teamFor(tasks, sizes.E);
   const size_t bytes = BackwardBuffers<P>::bytes(sizes, mostKeys);
-  auto* const memory = static_cast<std::byte*>(scratch<30>(bytes * static_cast<size_t>(team)));
-#pragma omp parallel num_threads(team)
-  {
+  auto* const memory = static_cast<std::byte*>(scratch<30>(bytes * static_cast<size_t>(teamSize())));
+  shareTasks(tasks, sizes.E, [&](const AttentionTask& task, int member) {
     const MatrixUnits<P> units;
-    const BackwardBuffers<P> buffers(Carver(memory + bytes * static_cast<size_t>(omp_get_thread_num())), sizes,
-                                     mostKeys);
-#pragma omp for schedule(dynamic, 1)
-    for (size_t i = 0; i < tasks.size(); ++i) backwardTask<P>(arguments, tasks[i], buffers);
-  }
+    const BackwardBuffers<P> buffers(Carver(memory + bytes * static_cast<size_t>(member)), sizes, mostKeys);
+    backwardTask<P>(arguments, task, buffers);
+  });
 }
 
 void BackwardAttention(const TensorDesc& dOut, const TensorDesc& q, const TensorDesc& k, const TensorDesc& v,
@@ -134,7 +123,7 @@ void BackwardAttention(const TensorDesc& dOut, const TensorDesc& q, const Tensor
                                            scoring,
                                            sizes};
       backwardTasks<P>(arguments, planBackward(documents, kvHeads, sizes.chunkQueries,
-                                               roundUp(kTaskKeys, sizes.blockKeys), omp_get_max_threads()));
+                                               roundUp(kTaskKeys, sizes.blockKeys), teamSize()));
     });
   });
 }

@@ -91,10 +91,21 @@ inline int64_t makespan(const std::vector<AttentionTask>& tasks, int64_t threads
   return *std::max_element(busy.begin(), busy.end());
 }
 
-/// Threads worth waking for work of this cost with head size E.
-inline int teamFor(const std::vector<AttentionTask>& tasks, int64_t E) {
-  if (totalCost(tasks) * E < 2 * kSmallWork) return 1;
-  return static_cast<int>(std::min<int64_t>(omp_get_max_threads(), static_cast<int64_t>(tasks.size())));
+/// Calls body(task, member) for tasks with head size E that are sorted by cost: members begin with the heaviest, of
+/// which each gets as many, so that they finish together.
+template <typename Body>
+void shareTasks(const std::vector<AttentionTask>& tasks, int64_t E, Body&& body) {
+  const auto count = static_cast<int64_t>(tasks.size());
+  const int64_t members = totalCost(tasks) * E < 2 * kSmallWork ? 1 : teamSize();
+  if (members == 1) {
+    for (const AttentionTask& task : tasks) body(task, 0);
+    return;
+  }
+  std::vector<const AttentionTask*> dealt;
+  dealt.reserve(tasks.size());
+  for (int64_t member = 0; member < members; ++member)
+    for (int64_t i = member; i < count; i += members) dealt.push_back(&tasks[static_cast<size_t>(i)]);
+  shareItems(count, [&](int64_t i, int member) { body(*dealt[static_cast<size_t>(i)], member); });
 }
 
 /// Calls body(begin, end) for consecutive parts of [0, count).

@@ -1,9 +1,6 @@
 // The CPU backend's table: every kernel, enqueued on the stream under its own name.
 #include "core/backend.h"
 
-#include <omp.h>
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -13,6 +10,7 @@
 #include <vector>
 
 #include "core/operation_cost.h"
+#include "core/process_limits.h"
 #include "cpu/kernels.h"
 #include "cpu/matmul.h"
 #include "cpu/stream.h"
@@ -76,8 +74,8 @@ Status deviceFacts(int32_t, DeviceFacts* facts) {
   static const DeviceFacts known = [] {
     DeviceFacts all{};
     std::snprintf(all.name, sizeof all.name, "%s", cpuModel().c_str());
-    all.totalMemory = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-    all.threads = omp_get_num_procs();
+    all.totalMemory = availableMemory();
+    all.threads = availableProcessors();
     all.fastBfloat16 = cpu::hasFastBfloat16() ? 1 : 0;
     all.int8Products = cpu::hasInt8Products() ? 1 : 0;
     std::snprintf(all.detail, sizeof all.detail, "%s", cpu::instructionSets().c_str());

@@ -1,14 +1,15 @@
 // Products with frozen weights in 8 bits: both operands are rounded row by row into scratch memory, and oneDNN
 // multiplies the integers. With VNNI that takes half the time of bf16.
-#include <omp.h>
-
+#include <algorithm>
 #include <compare>
 #include <unordered_map>
 
 #include "cpu/kernels.h"
 #include "cpu/matmul.h"
 #include "cpu/onednn.h"
+#include "cpu/product_cut.h"
 #include "cpu/rounded_rows.h"
+#include "cpu/team.h"
 
 namespace mora::cpu {
 namespace {
@@ -19,59 +20,102 @@ struct Key {
   int64_t rows, columns, depth, stride;
   DType dtype;
   bool transposeB, accumulate;
-  int threads;  // a primitive splits its work when it is made
+  int members;
   auto operator<=>(const Key&) const = default;
 };
 
+/// Columns of b and how they are packed.
+struct Panel {
+  memory::desc plain, packed, scales;
+  dnnl::reorder packing;
+};
+
 /// c (+)= a's scales * (a b), by rows. Where b is transposed, (a b) is first multiplied by b's scales and corrected.
+struct Piece {
+  memory::desc a, c, rowScales, corrections;
+  OneThread<dnnl::matmul> matmul;
+};
+
+/// Of the parts of an axis all but the last are alike: [0], and the last: [1].
 struct Product {
-  memory::desc a, b, c, rowScales, corrections, packed;
-  dnnl::reorder packing;  // of b into `packed`
-  dnnl::matmul matmul;
+  ProductCut cut;
+  Panel panels[2];     // of columns
+  Piece pieces[2][2];  // of rows and columns
+  size_t panelBytes = 0;
 };
 
 Product make(const Key& key) {
   using type = memory::data_type;
   using tag = memory::format_tag;
-  const auto& [rows, columns, depth, stride, dtype, transposeB, accumulate, threads] = key;
-  // Batches of one matrix: for those oneDNN's kernels take a factor for each row.
+  const auto& [rows, columns, depth, stride, dtype, transposeB, accumulate, members] = key;
   Product product;
-  // oneDNN puts b^T into its kernels' order slowly where it must also allow for signed codes of a.
-  product.a = {{1, rows, depth}, transposeB ? type::u8 : type::s8, tag::abc};
-  product.b = {{1, depth, columns}, type::s8, transposeB ? tag::acb : tag::abc};
-  product.c = {{1, rows, columns}, typeOf(dtype), {rows * stride, stride, 1}};
-  product.rowScales = {{1, rows, 1}, type::f32, tag::abc};
-  if (transposeB) product.corrections = {{1, 1, columns}, type::f32, tag::abc};
-  dnnl::post_ops after;
-  after.append_binary(dnnl::algorithm::binary_mul, product.rowScales);
-  if (accumulate) after.append_sum(1);
-  dnnl::primitive_attr attributes;
-  attributes.set_post_ops(after);
-  if (transposeB) attributes.set_scales_mask(DNNL_ARG_WEIGHTS, 1 << 2);
-  const memory::desc any({1, depth, columns}, type::s8, tag::any);
-  const dnnl::matmul::primitive_desc chosen(engine(), product.a, any, product.corrections, product.c, attributes);
-  product.packed = chosen.weights_desc();
-  product.packing = dnnl::reorder({engine(), product.b, engine(), product.packed});
-  product.matmul = dnnl::matmul(chosen);
+  product.cut = cutOf({1, rows, columns, depth, false, true}, members);
+  const ProductCut& cut = product.cut;
+  for (const auto& [lastColumn, n] : cut.columns.kinds()) {
+    Panel& panel = product.panels[lastColumn];
+    panel.plain = {{1, depth, n},
+                   type::s8,
+                   transposeB ? memory::dims{depth * columns, 1, depth} : memory::dims{depth * columns, columns, 1}};
+    if (transposeB) panel.scales = {{n}, type::f32, tag::x};
+    for (const auto& [lastRow, m] : cut.rows.kinds()) {
+      Piece& piece = product.pieces[lastRow][lastColumn];
+      // Batches of one matrix: for those oneDNN's kernels take a factor for each row.
+      // oneDNN puts b^T into its kernels' order slowly where it must also allow for signed codes of a.
+      piece.a = {{1, m, depth}, transposeB ? type::u8 : type::s8, tag::abc};
+      piece.c = {{1, m, n}, typeOf(dtype), {m * stride, stride, 1}};
+      piece.rowScales = {{1, m, 1}, type::f32, tag::abc};
+      if (transposeB) piece.corrections = {{1, 1, n}, type::f32, tag::abc};
+      dnnl::post_ops after;
+      after.append_binary(dnnl::algorithm::binary_mul, piece.rowScales);
+      if (accumulate) after.append_sum(1);
+      dnnl::primitive_attr attributes;
+      attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+      attributes.set_post_ops(after);
+      if (transposeB) attributes.set_scales_mask(DNNL_ARG_WEIGHTS, 1 << 2);
+      // The first kind of rows chooses the order; the other takes it.
+      const memory::desc weights = panel.packing ? panel.packed : memory::desc({1, depth, n}, type::s8, tag::any);
+      const dnnl::matmul::primitive_desc chosen(engine(), piece.a, weights, piece.corrections, piece.c, attributes);
+      piece.matmul = OneThread<dnnl::matmul>(chosen);
+      if (panel.packing) continue;
+      panel.packed = chosen.weights_desc();
+      panel.packing = dnnl::reorder({engine(), panel.plain, engine(), panel.packed});
+      product.panelBytes = std::max(product.panelBytes, roundUp64(panel.packed.get_size()));
+    }
+  }
   return product;
 }
 
 void multiply(const Key& key, const RoundedRows& a, const RoundedRows& b, void* c) {
   const Product& product = kept<make>(key);
-  const auto at = [](const memory::desc& desc, void* data) { return memory(desc, engine(), data); };
-  memory plain = at(product.b, b.codes), packed = at(product.packed, scratch<52>(product.packed.get_size()));
-  product.packing.execute(stream(), plain, packed);
-  std::unordered_map<int, memory> arguments{
-      {DNNL_ARG_SRC, at(product.a, a.codes)},
-      {DNNL_ARG_WEIGHTS, packed},
-      {DNNL_ARG_DST, at(product.c, c)},
-      {DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, at(product.rowScales, a.scales)}};
-  if (key.transposeB) {
-    const memory::desc scales({key.columns}, memory::data_type::f32, memory::format_tag::x);
-    arguments[DNNL_ARG_BIAS] = at(product.corrections, b.corrections);
-    arguments[DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS] = at(scales, b.scales);
-  }
-  product.matmul.execute(stream(), arguments);
+  const Axis &rows = product.cut.rows, &columns = product.cut.columns;
+  auto* const packed = static_cast<std::byte*>(scratch<52>(product.panelBytes * static_cast<size_t>(columns.count)));
+  const auto at = [](const memory::desc& desc, const void* data) {
+    return memory(desc, engine(), const_cast<void*>(data));
+  };
+  const auto panelAt = [&](int64_t column) { return packed + static_cast<size_t>(column) * product.panelBytes; };
+  shareItems(columns.count, [&](int64_t column, int) {
+    const Panel& panel = product.panels[columns.isLast(column)];
+    memory plain = at(panel.plain, b.codes + columns.begin(column) * (key.transposeB ? key.depth : 1));
+    memory ordered = at(panel.packed, panelAt(column));
+    panel.packing.execute(stream(), plain, ordered);
+  });
+  const int64_t elementBytes = traitsOf(key.dtype).blockBytes;
+  shareItems(product.cut.pieces(), [&](int64_t item, int) {
+    const int64_t column = item % columns.count, row = item / columns.count;
+    const int64_t firstColumn = columns.begin(column), firstRow = rows.begin(row);
+    const Panel& panel = product.panels[columns.isLast(column)];
+    const Piece& piece = product.pieces[rows.isLast(row)][columns.isLast(column)];
+    std::unordered_map<int, memory> arguments{
+        {DNNL_ARG_SRC, at(piece.a, a.codes + firstRow * key.depth)},
+        {DNNL_ARG_WEIGHTS, at(panel.packed, panelAt(column))},
+        {DNNL_ARG_DST, at(piece.c, static_cast<std::byte*>(c) + (firstRow * key.stride + firstColumn) * elementBytes)},
+        {DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1, at(piece.rowScales, a.scales + firstRow)}};
+    if (key.transposeB) {
+      arguments[DNNL_ARG_BIAS] = at(piece.corrections, b.corrections + firstColumn);
+      arguments[DNNL_ARG_ATTR_SCALES | DNNL_ARG_WEIGHTS] = at(panel.scales, b.scales + firstColumn);
+    }
+    piece.matmul.execute(std::move(arguments));
+  });
 }
 
 template <int Slot>
@@ -97,8 +141,7 @@ void matmulInt8(TensorDesc a, TensorDesc b, bool transposeB, TensorDesc c, bool 
   rows.isUnsigned = transposeB;
   roundRows(b, {.spreads = transposeB}, weight);
   roundRows(a, {.factors = transposeB ? nullptr : weight.scales, .spreads = transposeB}, rows);
-  const Key key{c.shape[0], c.shape[1], a.shape[1], c.strides[0],
-                c.dtype,    transposeB, accumulate, omp_get_max_threads()};
+  const Key key{c.shape[0], c.shape[1], a.shape[1], c.strides[0], c.dtype, transposeB, accumulate, teamSize()};
   multiply(key, rows, weight, c.data);
 }
 

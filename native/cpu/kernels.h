@@ -1,8 +1,8 @@
 // The arithmetic of the CPU backend: one function per operation of core/backend.h under the same name, without the
-// stream. They run on the stream's worker thread, use its OpenMP team inside, and throw on failure.
+// stream. They run on the stream's worker thread, use its team inside, and throw on failure.
 //
-// An argument that is absent has a null `data`. Results do not depend on how OpenMP schedules: every reduction has a
-// fixed order for a fixed thread count.
+// An argument that is absent has a null `data`. Results do not depend on how the team shares them: every reduction has
+// a fixed order for a fixed thread count.
 #pragma once
 #include "core/backend.h"
 

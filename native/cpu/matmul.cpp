@@ -2,7 +2,6 @@
 
 #include <dnnl.h>
 #include <hwy/targets.h>
-#include <omp.h>
 
 #include <algorithm>
 #include <array>
@@ -11,7 +10,9 @@
 #include "cpu/few_rows.h"
 #include "cpu/onednn.h"
 #include "cpu/processor.h"
+#include "cpu/product_cut.h"
 #include "cpu/small_products.h"
+#include "cpu/team.h"
 #include "cpu/tensor_view.h"
 
 namespace mora::cpu {
@@ -19,7 +20,7 @@ namespace {
 
 using dnnl::memory;
 
-/// One operand as oneDNN sees it: the last two dimensions swapped where it is transposed.
+/// One operand as oneDNN sees it: [batch, rows, columns], the last two swapped where it is transposed.
 struct Operand {
   std::array<int64_t, 3> dims{}, strides{};
   DType dtype{};
@@ -30,17 +31,24 @@ struct Operand {
     dims = {rank == 3 ? tensor.shape[0] : 1, tensor.shape[row], tensor.shape[column]};
     strides = {rank == 3 ? tensor.strides[0] : 1, tensor.strides[row], tensor.strides[column]};
     if (rank == 3 && strides[0] == 0) dims[0] = 1;  // one matrix for the whole batch
-    // The stride of a dimension of 1 means nothing, but oneDNN wants one that looks dense.
-    if (dims[2] == 1 && strides[1] != 1) strides[2] = 1;
-    if (dims[1] == 1 && strides[2] == 1) strides[1] = dims[2];
-    if (dims[0] == 1) strides[0] = dims[1] * strides[1] + dims[2] * strides[2];
   }
   auto operator<=>(const Operand&) const = default;
 
-  memory::desc desc(bool batched) const {
-    const int from = batched ? 0 : 1;
-    return {memory::dims(dims.begin() + from, dims.end()), typeOf(dtype),
-            memory::dims(strides.begin() + from, strides.end())};
+  /// Of a part with these sizes.
+  memory::desc desc(int64_t batch, int64_t rows, int64_t columns) const {
+    auto [batchStride, rowStride, columnStride] = strides;
+    // The stride of a dimension of 1 means nothing, but oneDNN wants one that looks dense.
+    if (columns == 1 && rowStride != 1) columnStride = 1;
+    if (rows == 1 && columnStride == 1) rowStride = columns;
+    if (batch == 1) return {{rows, columns}, typeOf(dtype), {rowStride, columnStride}};
+    return {{std::min(batch, dims[0]), rows, columns},
+            typeOf(dtype),
+            {dims[0] == 1 ? rows * rowStride + columns * columnStride : batchStride, rowStride, columnStride}};
+  }
+
+  void* at(void* data, int64_t batch, int64_t row, int64_t column) const {
+    const int64_t offset = (dims[0] == 1 ? 0 : batch * strides[0]) + row * strides[1] + column * strides[2];
+    return static_cast<std::byte*>(data) + offset * traitsOf(dtype).blockBytes;
   }
 };
 
@@ -48,71 +56,110 @@ struct Key {
   Operand a, b, c;
   float alpha;
   bool accumulate;
-  int threads;  // a primitive splits its work when it is made
+  int members;
   auto operator<=>(const Key&) const = default;
 };
 
 /// Many rows are multiplied by one matrix: it is put into the order in which oneDNN's kernels read it once, instead of
 /// for each tile of rows.
-bool packs(const Key& key) {
+bool mayPack(const Key& key) {
   constexpr int64_t kRows = 1024, kNarrow = 48, kBytes = 64 << 20;
   const auto& [batch, depth, columns] = key.b.dims;
   return batch == key.c.dims[0] && key.c.dims[1] >= kRows && std::min(depth, columns) >= kNarrow &&
          batch * depth * columns * traitsOf(key.b.dtype).blockBytes <= kBytes;
 }
 
+/// A part of b and how it is packed.
+struct Panel {
+  memory::desc plain, packed;
+  dnnl::reorder packing;
+};
+
+struct Piece {
+  memory::desc a, b, c;
+  OneThread<dnnl::matmul> matmul;
+};
+
+/// Of the parts of an axis all but the last are alike: [0], and the last: [1].
 struct Product {
-  dnnl::matmul matmul;
-  dnnl::reorder packing;  // of b into `packed`; empty where b is read as it lies
-  memory::desc packed;
+  ProductCut cut;
+  Panel panels[2][2];     // of batches and columns
+  Piece pieces[2][2][2];  // of batches, rows and columns
+  size_t panelBytes = 0;
 };
 
 Product make(const Key& key) {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
   dnnl::post_ops after;
   if (key.alpha != 1) after.append_eltwise(dnnl::algorithm::eltwise_linear, key.alpha, 0);
   if (key.accumulate) after.append_sum(1);
-  dnnl::primitive_attr attributes;
   attributes.set_post_ops(after);
-  const bool batched = key.c.dims[0] > 1;
-  const memory::desc a = key.a.desc(batched), b = key.b.desc(batched), c = key.c.desc(batched);
-  if (!packs(key)) return {dnnl::matmul({engine(), a, b, c, attributes}), {}, {}};
-  const memory::desc any(b.get_dims(), b.get_data_type(), memory::format_tag::any);
-  const dnnl::matmul::primitive_desc chosen(engine(), a, any, c, attributes);
-  return {dnnl::matmul(chosen), dnnl::reorder({engine(), b, engine(), chosen.weights_desc()}), chosen.weights_desc()};
-}
 
-/// Small products are done before a second thread has woken up.
-class ThreadsFor {
- public:
-  explicit ThreadsFor(double multiplications) : before_(omp_get_max_threads()) {
-    constexpr double kSmall = 1 << 20;
-    if (multiplications < kSmall) omp_set_num_threads(1);
+  const auto& [batch, rows, columns] = key.c.dims;
+  const int64_t depth = key.a.dims[2];
+  const bool copiesLeft = key.a.strides[2] != 1;
+  Product product;
+  product.cut = cutOf({batch, rows, columns, depth, copiesLeft, mayPack(key)}, key.members);
+  const ProductCut& cut = product.cut;
+  for (const auto& [lastBatch, batches] : cut.batch.kinds()) {
+    for (const auto& [lastColumn, n] : cut.columns.kinds()) {
+      Panel& panel = product.panels[lastBatch][lastColumn];
+      panel.plain = key.b.desc(batches, depth, n);
+      for (const auto& [lastRow, m] : cut.rows.kinds()) {
+        Piece& piece = product.pieces[lastBatch][lastRow][lastColumn];
+        piece.a = key.a.desc(batches, m, depth);
+        piece.c = key.c.desc(batches, m, n);
+        piece.b = panel.plain;
+        // The first kind of rows chooses the order; the other takes it.
+        if (panel.packing)
+          piece.b = panel.packed;
+        else if (cut.packs)
+          piece.b = {panel.plain.get_dims(), panel.plain.get_data_type(), memory::format_tag::any};
+        const dnnl::matmul::primitive_desc chosen(engine(), piece.a, piece.b, piece.c, attributes);
+        piece.matmul = OneThread<dnnl::matmul>(chosen);
+        if (!cut.packs || panel.packing) continue;
+        panel.packed = piece.b = chosen.weights_desc();
+        panel.packing = dnnl::reorder({engine(), panel.plain, engine(), panel.packed});
+        product.panelBytes = std::max(product.panelBytes, roundUp64(panel.packed.get_size()));
+      }
+    }
   }
-  ~ThreadsFor() { omp_set_num_threads(before_); }
-  ThreadsFor(const ThreadsFor&) = delete;
-  ThreadsFor& operator=(const ThreadsFor&) = delete;
-
- private:
-  int before_;
-};
+  return product;
+}
 
 void multiply(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
               float alpha, bool accumulate) {
-  const int64_t depth = a.shape[a.rank - (transposeA ? 2 : 1)];
-  const ThreadsFor threads(static_cast<double>(elementsOf(c)) * static_cast<double>(depth));
-  const Key key{Operand(a, transposeA), Operand(b, transposeB), Operand(c, false), alpha, accumulate,
-                omp_get_max_threads()};
-  const bool batched = key.c.dims[0] > 1;
+  const Key key{Operand(a, transposeA), Operand(b, transposeB), Operand(c, false), alpha, accumulate, teamSize()};
   const Product& product = kept<make>(key);
-  memory weights(key.b.desc(batched), engine(), b.data);
-  if (product.packing) {
-    memory packed(product.packed, engine(), scratch<23>(product.packed.get_size()));
-    product.packing.execute(stream(), weights, packed);
-    weights = packed;
+  const Axis &batches = product.cut.batch, &rows = product.cut.rows, &columns = product.cut.columns;
+  const bool packs = product.cut.packs;
+  const auto panelData = [&](int64_t batch, int64_t column) {
+    return key.b.at(b.data, batches.begin(batch), 0, columns.begin(column));
+  };
+  std::byte* packed = nullptr;
+  if (packs) {
+    packed = static_cast<std::byte*>(scratch<23>(product.panelBytes * static_cast<size_t>(product.cut.panels())));
+    shareItems(product.cut.panels(), [&](int64_t item, int) {
+      const int64_t batch = item / columns.count, column = item % columns.count;
+      const Panel& panel = product.panels[batches.isLast(batch)][columns.isLast(column)];
+      memory plain(panel.plain, engine(), panelData(batch, column));
+      memory ordered(panel.packed, engine(), packed + static_cast<size_t>(item) * product.panelBytes);
+      panel.packing.execute(stream(), plain, ordered);
+    });
   }
-  product.matmul.execute(stream(), {{DNNL_ARG_SRC, memory(key.a.desc(batched), engine(), a.data)},
-                                    {DNNL_ARG_WEIGHTS, weights},
-                                    {DNNL_ARG_DST, memory(key.c.desc(batched), engine(), c.data)}});
+  shareItems(product.cut.pieces(), [&](int64_t item, int) {
+    const int64_t column = item % columns.count, row = item / columns.count % rows.count;
+    const int64_t batch = item / columns.count / rows.count;
+    const Piece& piece = product.pieces[batches.isLast(batch)][rows.isLast(row)][columns.isLast(column)];
+    const int64_t firstBatch = batches.begin(batch), firstRow = rows.begin(row), firstColumn = columns.begin(column);
+    void* const weights = packs ? packed + static_cast<size_t>(batch * columns.count + column) * product.panelBytes
+                                : panelData(batch, column);
+    piece.matmul.execute(
+        {{DNNL_ARG_SRC, memory(piece.a, engine(), key.a.at(a.data, firstBatch, firstRow, 0))},
+         {DNNL_ARG_WEIGHTS, memory(piece.b, engine(), weights)},
+         {DNNL_ARG_DST, memory(piece.c, engine(), key.c.at(c.data, firstBatch, firstRow, firstColumn))}});
+  });
 }
 
 /// Dense scratch memory in the shape of a tensor; a batch that repeats one matrix keeps one.
@@ -341,8 +388,7 @@ std::vector<std::pair<std::string, std::string>> libraries() {
   const dnnl_version_t* dnnl = dnnl_version();
   return {
       {"oneDNN", std::to_string(dnnl->major) + "." + std::to_string(dnnl->minor) + "." + std::to_string(dnnl->patch)},
-      {"Highway", std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) + "." + std::to_string(HWY_PATCH)},
-      {"OpenMP", std::to_string(_OPENMP)}};
+      {"Highway", std::to_string(HWY_MAJOR) + "." + std::to_string(HWY_MINOR) + "." + std::to_string(HWY_PATCH)}};
 }
 
 }  // namespace mora::cpu

@@ -4,8 +4,13 @@
 #include <dnnl.hpp>
 #include <map>
 #include <string>
+#include <unordered_map>
 
 #include "cpu/tensor_view.h"
+
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
+#include <omp.h>
+#endif
 
 namespace mora::cpu {
 
@@ -15,16 +20,48 @@ inline const dnnl::engine& engine() {
   return *instance;
 }
 
-inline dnnl::stream& stream() {
-  static auto* const instance = new dnnl::stream(engine());
-  return *instance;
+/// oneDNN is to work on the thread that calls it: the members of the team (team.h) call it side by side.
+inline void useNoTeamOfItsOwn() {
+#if DNNL_CPU_THREADING_RUNTIME == DNNL_RUNTIME_OMP
+  omp_set_num_threads(1);  // of the calling thread
+#endif
 }
+
+/// Of the calling thread.
+inline dnnl::stream& stream() {
+  thread_local dnnl::stream instance = [] {
+    useNoTeamOfItsOwn();
+    return dnnl::stream(engine());
+  }();
+  return instance;
+}
+
+/// A primitive that any thread may run, also several at once: each has the memory that it works in.
+template <typename Primitive>
+class OneThread {
+ public:
+  OneThread() = default;
+  /// `made`: with attributes whose scratchpad is the user's.
+  explicit OneThread(const typename Primitive::primitive_desc& made)
+      : primitive_(made), scratchpad_(made.scratchpad_desc()) {}
+
+  void execute(std::unordered_map<int, dnnl::memory> arguments) const {
+    arguments.emplace(DNNL_ARG_SCRATCHPAD, dnnl::memory(scratchpad_, engine(), scratch<53>(scratchpad_.get_size())));
+    primitive_.execute(stream(), arguments);
+  }
+
+ private:
+  Primitive primitive_;
+  dnnl::memory::desc scratchpad_;
+};
 
 inline dnnl::memory::data_type typeOf(DType dtype) {
   if (dtype == DType::f32) return dnnl::memory::data_type::f32;
   if (dtype == DType::bf16) return dnnl::memory::data_type::bf16;
   unsupported(std::string("matmul of ") + traitsOf(dtype).name);
 }
+
+inline size_t roundUp64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /// What `make` gives for a key, made at the first call with it.
 template <auto make, typename Key>
@@ -35,6 +72,7 @@ const auto& kept(const Key& key) {
   const auto found = all->find(key);
   if (found != all->end()) return found->second;
   if (all->size() >= kMost) all->clear();
+  useNoTeamOfItsOwn();
   return all->emplace(key, make(key)).first->second;
 }
 

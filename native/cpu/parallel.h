@@ -1,39 +1,33 @@
-// Work sharing inside one operation: one static split over the OpenMP team, so that results never depend on scheduling.
+// Work sharing inside one operation: ranges of its items for the members of the team. What a range computes does not
+// depend on where it begins and ends, so results never depend on the team or on scheduling.
 #pragma once
-#include <omp.h>
-
+#include <algorithm>
 #include <cstdint>
-#include <exception>
+
+#include "cpu/team.h"
 
 namespace mora::cpu {
 
 /// Work below this many elements is cheaper on one thread than waking the team.
 constexpr int64_t kSmallWork = 32768;
 
-/// Calls body(begin, end) for ranges that cover [0, count), one range a thread, in order; boundaries are multiples of
-/// `multiple`. An item touches `elementsPerItem` elements. The first exception of a range is thrown again here.
+/// Calls body(begin, end) for ranges that cover [0, count); boundaries are multiples of `multiple`. An item touches
+/// `elementsPerItem` elements. Where there is much work a member gets several ranges, so that another can take some of
+/// them. The first exception of a range is thrown again here.
 template <typename Body>
 void parallelRanges(int64_t count, int64_t elementsPerItem, Body&& body, int64_t multiple = 1) {
+  constexpr int64_t kMostRanges = 16;
   if (count <= 0) return;
-  const int64_t units = (count + multiple - 1) / multiple;
-  if (units == 1 || omp_get_max_threads() == 1 || count * elementsPerItem < kSmallWork) {
+  const int64_t units = (count + multiple - 1) / multiple, members = teamSize(), work = count * elementsPerItem;
+  if (units == 1 || members == 1 || work < kSmallWork) {
     body(int64_t{0}, count);
     return;
   }
-  std::exception_ptr failure;
-#pragma omp parallel
-  {
-    const int64_t team = omp_get_num_threads(), member = omp_get_thread_num();
-    const int64_t begin = units * member / team * multiple;
-    const int64_t end = member + 1 == team ? count : units * (member + 1) / team * multiple;
-    try {
-      if (begin < end) body(begin, end);
-    } catch (...) {
-#pragma omp critical(mora_cpu_failure)
-      if (!failure) failure = std::current_exception();
-    }
-  }
-  if (failure) std::rethrow_exception(failure);
+  const int64_t ranges = std::min(units, members * std::clamp<int64_t>(work / members / kSmallWork, 1, kMostRanges));
+  shareItems(ranges, [&](int64_t range, int) {
+    const int64_t begin = units * range / ranges * multiple;
+    body(begin, std::min(count, units * (range + 1) / ranges * multiple));
+  });
 }
 
 }  // namespace mora::cpu

@@ -1,6 +1,5 @@
 #include "cpu/stream.h"
 
-#include <omp.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -10,16 +9,15 @@
 #include <new>
 #include <stdexcept>
 
+#include "core/process_limits.h"
+#include "cpu/team.h"
+
 namespace mora {
 namespace {
 
-uint64_t physicalMemory() {
-  return static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-}
-
 // Addresses cost nothing until they are touched; less is taken where the system allows less.
 std::byte* reserve(uint64_t& capacity) {
-  for (capacity = 2 * physicalMemory(); capacity >= (uint64_t{1} << 28); capacity /= 2) {
+  for (capacity = 2 * availableMemory(); capacity >= (uint64_t{1} << 28); capacity /= 2) {
     void* base = mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) continue;
 #ifdef MADV_HUGEPAGE
@@ -33,12 +31,12 @@ std::byte* reserve(uint64_t& capacity) {
 }  // namespace
 
 Stream::Stream(int32_t threads)
-    : worker_(*new Worker), base_(reserve(capacity_)), limit_(physicalMemory()), arena_(capacity_) {
+    : worker_(*new Worker), base_(reserve(capacity_)), limit_(availableMemory()), arena_(capacity_) {
   setThreads(threads);
 }
 
 void Stream::setThreads(int32_t threads) {
-  enqueue("setThreads", [threads] { omp_set_num_threads(threads > 0 ? threads : omp_get_num_procs()); });
+  enqueue("setThreads", [threads] { cpu::setTeamSize(threads); });
 }
 
 Status Stream::enqueue(const char* operation, std::function<void()> work, Cost cost) {

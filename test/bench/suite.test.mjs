@@ -194,6 +194,21 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     for (const { all } of [delay, idle]) expect(all).toEqual([expect.any(Number)])
   })
 
+  test('busy: a step, a token and a merge, alone and beside another process, with two builds in turn', () => {
+    const sizes = ['--rows', '2', '--length', '24', '--loops', '0,1', '--beside', 'build/Release/mora.node']
+    const report = measured('bench/busy.mjs', model, ...sizes)
+    expect(sidesOf(report)).toEqual(
+      ['alone', 'beside 1'].flatMap((where) =>
+        ['a training step', 'a generated token', 'a merge'].map((work) => [
+          `${work}, ${where}`,
+          ['node-mora', 'the other build'],
+        ]),
+      ),
+    )
+    expectMeasured(report)
+    for (const { count, limit } of report.lines) expect(limit === undefined).toBe(count === 0)
+  })
+
   test('one command runs those that are named, and refuses names that it does not know', () => {
     const { reports } = measured('bench/main.mjs', 'merge', '--model', model, '--python', '/nonexistent/python3')
     expect(reports.map(({ benchmark }) => benchmark)).toEqual(['merge'])

@@ -1,5 +1,4 @@
-// The CPU's stream: order, errors, memory, and its end while work is waiting. Also under ThreadSanitizer: no OpenMP
-// region runs here (libgomp is not instrumented).
+// The CPU's stream: order, errors, memory, and its end while work is waiting. Also under ThreadSanitizer.
 #include "cpu/stream.h"
 
 #include <atomic>

@@ -74,7 +74,6 @@ function inProcess(cell) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [CELL, JSON.stringify(cell)], {
       stdio: ['ignore', 'pipe', 'inherit'],
-      env: { ...process.env, OMP_WAIT_POLICY: 'passive' },
     })
     let text = ''
     child.stdout.setEncoding('utf8').on('data', (chunk) => {

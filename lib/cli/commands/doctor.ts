@@ -25,12 +25,15 @@ function describe({ version, cpu, threads, devices, libraries, problems }: Docto
     ['CPU', `${cpu.name} (${cpu.architecture}, ${cpu.cores} cores)`],
     ['features', cpu.features.join(' ') || 'unknown'],
     ['memory', formatBytes(cpu.memory)],
-    ['threads', String(threads)],
+    [
+      'threads',
+      threads < cpu.cores ? `${threads} (--threads, affinity or the quota of a control group)` : String(threads),
+    ],
     ...devices.map(
       ({ kind, index, name, detail, totalMemory, fastBfloat16 }) =>
         [
           `device ${kind}:${index}`,
-          `${name}, ${formatBytes(totalMemory)}, dtype ${fastBfloat16 ? 'bfloat16' : 'float32'}${detail ? ` (${detail})` : ''}`,
+          `${name}, ${formatBytes(totalMemory)}${kind === 'cpu' && totalMemory < cpu.memory ? ' (the limit of a control group)' : ''}, dtype ${fastBfloat16 ? 'bfloat16' : 'float32'}${detail ? ` (${detail})` : ''}`,
         ] as const,
     ),
     ...libraries.map(({ name, version: found }) => [name, found] as const),

@@ -1,0 +1,103 @@
+// How much slower a training step, a generated token and a merge are while others use the processor, beside what fair shares
+// of it allow:
+//   npm run bench -- busy [--loops 0,1,2,4] [--beside build-other/Release/mora.node]
+import { spawn } from 'node:child_process'
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { orUsageError } from './common/command-line.mjs'
+import { describeMachine } from './common/machine.mjs'
+import { list, readOptions, whole } from './common/options.mjs'
+import { milliseconds, report } from './common/report.mjs'
+import { SideProcess } from './common/side-process.mjs'
+import { stepOf, stepOptions } from './common/step-options.mjs'
+import { takeTurns, timedSides } from './common/turns.mjs'
+
+const works = { step: 'a training step', token: 'a generated token', merge: 'a merge' }
+/** Of the time that fair shares allow. */
+const limit = 1.15
+const options = readOptions({
+  usage: `node bench/busy.mjs [MODEL] [options]: beside processes that never wait.
+
+  --loops LIST     how many of them, default 0,1,2,4
+  --works LIST     out of ${Object.keys(works).join(', ')}; default all
+  --beside FILE    another build of the addon, which takes turns with this one
+  --method M       lora:RANK or an operator of MoRA with :RANK, default rotation:8
+  --dtype D        bfloat16 or float32, default bfloat16
+  --rows N         documents of a step, default 4; --length N: tokens of each, default 512`,
+  own: {
+    ...stepOptions,
+    loops: { type: 'string', default: '0,1,2,4' },
+    works: { type: 'string', default: Object.keys(works).join() },
+    beside: { type: 'string' },
+  },
+})
+const { method, dtype, rows, length } = stepOf(options)
+const { counts, chosen } = orUsageError(() => ({
+  counts: list(options.loops).map((count) => whole('loops', count, 0)),
+  chosen: list(options.works).map((name) => {
+    if (name in works) return name
+    throw new Error(`Expected some of ${Object.keys(works).join(', ')} for --works but received ${name}.`)
+  }),
+}))
+const machine = describeMachine(`${options.model}, ${rows} × ${length} tokens, ${method.label} in ${dtype}`, options)
+
+const sides = await startSides()
+const members = options.threads || sides[0].facts.threads
+const lines = []
+const alone = {}
+try {
+  for (const count of counts) {
+    const loops = Array.from({ length: count }, () => spawn(process.execPath, ['--eval', 'for (;;);']))
+    try {
+      for (const work of chosen) {
+        lines.push(await measure(work, count))
+        console.error(`${lines.at(-1).name}: ${milliseconds(lines.at(-1).sides[0].seconds.median)} ms`)
+      }
+    } finally {
+      for (const loop of loops) loop.kill('SIGKILL')
+    }
+  }
+} finally {
+  await Promise.all(sides.map((side) => side.stop()))
+}
+report({ benchmark: 'busy', machine, options, lines, notes: ratios(), facts: { members } })
+
+async function startSides() {
+  const script = fileURLToPath(new URL('./busy/works.mjs', import.meta.url))
+  const task = [options.model, `${method.name}:${method.rank}`, dtype, rows, length, options.threads].map(String)
+  const start = (name, environment) => new SideProcess(name, process.execPath, [script, ...task], environment)
+  const all = [start('node-mora', {})]
+  if (options.beside) all.push(start('the other build', { MORA_BINARY: resolve(options.beside) }))
+  for (const side of all) await side.ready()
+  return all
+}
+
+async function measure(work, count) {
+  const turns = sides.map((side) => ({ name: side.name, run: () => side.ask({ work }) }))
+  const timed = timedSides(sides, await takeTurns(turns, options.rounds))
+  if (count === 0) alone[work] = timed.map(({ seconds }) => seconds.median)
+  return {
+    name: `${works[work]}, ${count === 0 ? 'alone' : `beside ${count}`}`,
+    work,
+    count,
+    ...(alone[work] && count > 0 && { limit: limit * fair(count) * alone[work][0] }),
+    sides: timed,
+  }
+}
+
+/** How much longer it takes where every thread gets as much of the processors as any other. */
+function fair(count) {
+  return Math.max(1, (members + count) / Math.max(members, machine.cores))
+}
+
+/** Medians in those that fair shares allow. */
+function ratios() {
+  return lines
+    .filter(({ work, count }) => count > 0 && alone[work])
+    .map(({ name, work, count, sides: timed }) => {
+      const each = timed.map(
+        ({ name: side, seconds }, i) => `${side} ${(seconds.median / fair(count) / alone[work][i]).toFixed(2)}×`,
+      )
+      return `${name}: ${each.join(', ')} the time that fair shares allow (${fair(count).toFixed(2)}× alone)`
+    })
+}

@@ -1,0 +1,95 @@
+#include "core/process_limits.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <string>
+
+namespace mora {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kUnlimited = std::numeric_limits<double>::infinity();
+
+/// The number at the start of a file, and the next one; a word or nothing there is no limit.
+struct Numbers {
+  double first = kUnlimited, second = kUnlimited;
+
+  explicit Numbers(const fs::path& file) {
+    std::ifstream in(file);
+    if (!(in >> first)) first = kUnlimited;
+    if (!(in >> second)) second = kUnlimited;
+  }
+};
+
+/// Version 2: "max 100000" or "150000 100000", microseconds in each period.
+GroupLimits limitsOf(const fs::path& group) {
+  const Numbers time(group / "cpu.max"), memory(group / "memory.max");
+  return {std::isfinite(time.second) ? time.first / time.second : kUnlimited, memory.first};
+}
+
+/// Version 1: a quota of -1 is none.
+GroupLimits limitsOfVersion1(const fs::path& group) {
+  const double quota = Numbers(group / "cpu.cfs_quota_us").first, period = Numbers(group / "cpu.cfs_period_us").first;
+  return {quota > 0 && std::isfinite(period) ? quota / period : kUnlimited,
+          Numbers(group / "memory.limit_in_bytes").first};
+}
+
+/// Of a group and all above it. Within a container the group's own path may not be there, but the mounted one is its.
+template <typename LimitsOf>
+void limitBy(GroupLimits& limits, const fs::path& mounted, fs::path group, LimitsOf&& limitsOf) {
+  for (group = group.relative_path();; group = group.parent_path()) {
+    const GroupLimits found = limitsOf(mounted / group);
+    limits.processors = std::min(limits.processors, found.processors);
+    limits.bytes = std::min(limits.bytes, found.bytes);
+    if (group.empty()) return;
+  }
+}
+
+int boundProcessors() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));  // more than the set can name
+}
+
+}  // namespace
+
+GroupLimits groupLimits(const fs::path& root) {
+  GroupLimits limits{kUnlimited, kUnlimited};
+  const fs::path mounts = root / "sys/fs/cgroup";
+  std::ifstream groups(root / "proc/self/cgroup");
+  // "0::/group" is of version 2, "4:cpu,cpuacct:/group" of version 1.
+  for (std::string line; std::getline(groups, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == std::string::npos) continue;
+    const std::string controllers = line.substr(first + 1, second - first - 1);
+    const fs::path group = line.substr(second + 1);
+    if (controllers.empty())
+      limitBy(limits, fs::exists(mounts / "unified") ? mounts / "unified" : mounts, group, limitsOf);
+    else
+      limitBy(limits, mounts / controllers, group, limitsOfVersion1);
+  }
+  return limits;
+}
+
+int availableProcessors() {
+  static const int known = static_cast<int>(
+      std::clamp(std::ceil(groupLimits().processors), 1.0, static_cast<double>(std::max(1, boundProcessors()))));
+  return known;
+}
+
+uint64_t availableMemory() {
+  static const uint64_t known = [] {
+    const auto physical = static_cast<uint64_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+    const double bytes = groupLimits().bytes;
+    return bytes < static_cast<double>(physical) ? static_cast<uint64_t>(bytes) : physical;
+  }();
+  return known;
+}
+
+}  // namespace mora

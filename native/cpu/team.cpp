@@ -1,0 +1,170 @@
+#include "cpu/team.h"
+
+#include <hwy/cache_control.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "core/process_limits.h"
+
+namespace mora::cpu {
+namespace {
+
+// Longer than the time between two operations of a step, far shorter than a turn that a scheduler gives.
+constexpr std::chrono::microseconds kSpin{50};
+
+/// Waits until `value` is no longer `seen`.
+void waitWhile(const std::atomic<uint32_t>& value, uint32_t seen) {
+  const auto end = std::chrono::steady_clock::now() + kSpin;
+  do {
+    for (int i = 0; i < 16; ++i) {
+      if (value.load(std::memory_order_acquire) != seen) return;
+      hwy::Pause();
+    }
+  } while (std::chrono::steady_clock::now() < end);
+  value.wait(seen, std::memory_order_acquire);
+}
+
+thread_local bool insideJob = false;
+
+class Team {
+ public:
+  ~Team() { stop(); }
+
+  int size() const { return static_cast<int>(parts_.size()); }
+
+  void resize(int members) {
+    if (members == size()) return;
+    stop();
+    parts_ = std::vector<Part>(static_cast<size_t>(members));
+  }
+
+  void share(int64_t items, detail::Item call, const void* body) {
+    if (threads_.empty()) start();
+    call_.store(call, std::memory_order_relaxed);
+    body_.store(body, std::memory_order_relaxed);
+    unfinished_.store(static_cast<uint32_t>(items), std::memory_order_relaxed);
+    const uint32_t job = number_.load(std::memory_order_relaxed) + 1;
+    for (int member = 0; member < size(); ++member) {
+      Part& part = parts_[static_cast<size_t>(member)];
+      const int64_t begin = items * member / size(), end = items * (member + 1) / size();
+      part.end.store(end, std::memory_order_relaxed);
+      part.left.store(uint64_t{job} << 32 | static_cast<uint64_t>(end - begin), std::memory_order_release);
+    }
+    number_.store(job, std::memory_order_release);
+    number_.notify_all();
+
+    insideJob = true;
+    takeItems(0);
+    insideJob = false;
+    for (uint32_t left; (left = unfinished_.load(std::memory_order_acquire)) > 0;) waitWhile(unfinished_, left);
+    if (failed_.exchange(false, std::memory_order_relaxed)) std::rethrow_exception(std::exchange(failure_, nullptr));
+  }
+
+ private:
+  /// A member's share of the items: those before `end` that nobody has taken. `left` has the job's number in its upper
+  /// half, so that a member who comes late cannot take an item of a later job with what it read of an earlier one.
+  struct alignas(64) Part {
+    std::atomic<uint64_t> left{0};
+    std::atomic<int64_t> end{0};
+  };
+
+  void work(int member) {
+    insideJob = true;
+    for (uint32_t seen = 0;;) {
+      waitWhile(number_, seen);
+      seen = number_.load(std::memory_order_acquire);
+      if (stopping_.load(std::memory_order_relaxed)) return;
+      takeItems(member);
+    }
+  }
+
+  void takeItems(int member) {
+    for (int i = 0; i < size(); ++i) {
+      Part& part = parts_[static_cast<size_t>((member + i) % size())];
+      uint64_t left = part.left.load(std::memory_order_acquire);
+      while (static_cast<uint32_t>(left) > 0) {
+        // These belong to the job of `left` if that has not changed until the exchange: jobs are set up when nothing is
+        // left.
+        const detail::Item call = call_.load(std::memory_order_relaxed);
+        const void* const body = body_.load(std::memory_order_relaxed);
+        const int64_t item = part.end.load(std::memory_order_relaxed) - static_cast<uint32_t>(left);
+        if (!part.left.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_acquire))
+          continue;
+        runItem(call, body, item, member);
+        left = part.left.load(std::memory_order_acquire);
+      }
+    }
+  }
+
+  void runItem(detail::Item call, const void* body, int64_t item, int member) {
+    try {
+      call(body, item, member);
+    } catch (...) {
+      const std::lock_guard lock(failureMutex_);
+      if (!failed_.exchange(true, std::memory_order_relaxed)) failure_ = std::current_exception();
+    }
+    if (unfinished_.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished_.notify_one();
+  }
+
+  void start() {
+    try {
+      for (int member = 1; member < size(); ++member) threads_.emplace_back([this, member] { work(member); });
+    } catch (const std::system_error&) {
+      // The system gives no more threads: those that there are take the others' parts.
+    }
+  }
+
+  void stop() {
+    stopping_.store(true, std::memory_order_relaxed);
+    number_.fetch_add(1, std::memory_order_release);
+    number_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
+    stopping_.store(false, std::memory_order_relaxed);
+    number_.store(0, std::memory_order_relaxed);
+  }
+
+  std::vector<Part> parts_;
+  std::vector<std::thread> threads_;  // of all members but the first
+
+  std::atomic<detail::Item> call_{nullptr};
+  std::atomic<const void*> body_{nullptr};
+  alignas(64) std::atomic<uint32_t> number_{0};  // of the job
+  std::atomic<bool> stopping_{false};
+  alignas(64) std::atomic<uint32_t> unfinished_{0};  // items
+
+  std::mutex failureMutex_;
+  std::atomic<bool> failed_{false};
+  std::exception_ptr failure_;
+};
+
+/// Its threads start with its first job.
+Team& ownTeam() {
+  thread_local Team team;
+  if (team.size() == 0) team.resize(availableProcessors());
+  return team;
+}
+
+}  // namespace
+
+int teamSize() { return insideJob ? 1 : ownTeam().size(); }
+
+void setTeamSize(int members) { ownTeam().resize(members > 0 ? members : availableProcessors()); }
+
+void detail::share(int64_t items, Item call, const void* body) {
+  if (items <= 1 || teamSize() == 1) {
+    for (int64_t item = 0; item < items; ++item) call(body, item, 0);
+  } else {
+    ownTeam().share(items, call, body);
+  }
+}
+
+}  // namespace mora::cpu

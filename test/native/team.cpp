@@ -1,0 +1,166 @@
+// Teams of threads: every item is computed once, by one member at a time; failures; sizes; members that have fallen
+// asleep, and more members than there are processors. Also under ThreadSanitizer.
+#include "cpu/team.h"
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "core/process_limits.h"
+#include "cpu/parallel.h"
+
+using mora::cpu::parallelRanges;
+using mora::cpu::setTeamSize;
+using mora::cpu::shareItems;
+using mora::cpu::teamSize;
+
+namespace {
+
+/// Runs a job whose items count themselves, and checks that each ran once and no member twice at the same time.
+void share(int64_t items) {
+  std::vector<int> runs(static_cast<size_t>(items), 0);
+  const int members = teamSize();
+  const auto active = std::make_unique<std::atomic<int>[]>(static_cast<size_t>(members));
+  std::atomic<bool> apart{true};
+  shareItems(items, [&](int64_t item, int member) {
+    ++runs[static_cast<size_t>(item)];
+    if (member < 0 || member >= members) {
+      apart = false;
+    } else {
+      if (active[static_cast<size_t>(member)]++ != 0) apart = false;
+      --active[static_cast<size_t>(member)];
+    }
+  });
+  CHECK(apart);
+  for (const int count : runs) CHECK(count == 1);
+}
+
+void everyItemRunsOnce() {
+  for (const int members : {1, 2, 3, 5, 8}) {
+    setTeamSize(members);
+    CHECK(teamSize() == members);
+    for (const int64_t items : {0, 1, 2, 3, 7, 64, 1001}) share(items);
+  }
+}
+
+void manyShortJobs() {
+  setTeamSize(5);
+  std::atomic<int64_t> sum{0};
+  int64_t expected = 0;
+  for (int64_t job = 0; job < 20'000; ++job) {
+    const int64_t items = 2 + job % 9;
+    // Some are over before a second member has come, others are not.
+    shareItems(items, [&](int64_t item, int) {
+      std::atomic<int64_t> turns{0};
+      while (turns.fetch_add(1, std::memory_order_relaxed) < job % 5 * 100) {
+      }
+      sum.fetch_add(item + job, std::memory_order_relaxed);
+    });
+    expected += items * (items - 1) / 2 + items * job;
+    CHECK(sum == expected);
+  }
+}
+
+void sleepingMembersWakeUp() {
+  setTeamSize(3);
+  for (int i = 0; i < 20; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    share(100);
+  }
+}
+
+void nobodyWaitsForWhoIsNotThere() {
+  // One member is held in an item: the others do the rest.
+  setTeamSize(3);
+  constexpr int64_t kItems = 300;
+  std::atomic<int64_t> done{0};
+  shareItems(kItems, [&](int64_t item, int) {
+    if (item == 0)
+      while (done < kItems - 1) std::this_thread::yield();
+    ++done;
+  });
+  CHECK(done == kItems);
+}
+
+void theFirstFailureIsThrown() {
+  for (const int members : {1, 4}) {
+    setTeamSize(members);
+    for (int round = 0; round < 50; ++round) {
+      std::string message;
+      try {
+        shareItems(40, [](int64_t item, int) {
+          if (item % 7 == 3) throw std::runtime_error("item");
+        });
+      } catch (const std::runtime_error& error) {
+        message = error.what();
+      }
+      CHECK(message == "item");
+      share(40);
+    }
+  }
+}
+
+void jobsDoNotNest() {
+  setTeamSize(3);
+  std::atomic<int> inner{0};
+  shareItems(6, [&](int64_t, int) {
+    CHECK(teamSize() == 1);
+    shareItems(5, [&](int64_t, int member) {
+      CHECK(member == 0);
+      ++inner;
+    });
+  });
+  CHECK(inner == 30);
+  CHECK(teamSize() == 3);
+}
+
+void everyThreadHasItsOwnTeam() {
+  setTeamSize(2);
+  std::thread other([] {
+    setTeamSize(4);
+    for (int i = 0; i < 100; ++i) share(50);
+  });
+  for (int i = 0; i < 100; ++i) share(50);
+  other.join();
+  CHECK(teamSize() == 2);
+  setTeamSize(0);
+  CHECK(teamSize() == mora::availableProcessors());
+}
+
+void rangesCoverEverything() {
+  setTeamSize(3);
+  for (const int64_t multiple : {1, 16}) {
+    for (const int64_t count : {0, 1, 15, 16, 17, 1000, 99'991}) {
+      std::vector<int> seen(static_cast<size_t>(count), 0);
+      std::atomic<bool> aligned{true};
+      parallelRanges(
+          count, 1000,
+          [&](int64_t begin, int64_t end) {
+            if (begin >= end || begin % multiple != 0 || (end % multiple != 0 && end != count)) aligned = false;
+            for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
+          },
+          multiple);
+      CHECK(aligned);
+      for (const int times : seen) CHECK(times == 1);
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  everyItemRunsOnce();
+  manyShortJobs();
+  sleepingMembersWakeUp();
+  nobodyWaitsForWhoIsNotThere();
+  theFirstFailureIsThrown();
+  jobsDoNotNest();
+  everyThreadHasItsOwnTeam();
+  rangesCoverEverything();
+  return mora::test::finish();
+}
