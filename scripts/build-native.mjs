@@ -20,7 +20,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, rmSync, statSync, utimesSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
@@ -60,7 +60,8 @@ if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sa
 function placeOf({ debug, sanitize, coverage, arm64, into }) {
   if (coverage) return { folder: join(root, 'build-coverage'), configuration: 'Debug' }
   if (arm64) return { folder: join(root, 'build-arm64'), configuration: 'Release' }
-  if (!sanitize) return { folder: into ?? join(root, 'build'), configuration: debug ? 'Debug' : 'Release' }
+  if (!sanitize)
+    return { folder: into ? resolve(into) : join(root, 'build'), configuration: debug ? 'Debug' : 'Release' }
   return { folder: join(root, sanitize === 'thread' ? 'build-tsan' : 'build-asan'), configuration: 'RelWithDebInfo' }
 }
 
