@@ -5,6 +5,7 @@
  * found by rendering the conversation up to each assistant's turn, and verified token by token.
  */
 import { InputError } from '../errors.js'
+import { textsOf } from './messages.js'
 import type { ChatTemplate, Message } from './template.js'
 import type { Tokenizer } from './tokenizer.js'
 
@@ -133,9 +134,10 @@ function findContent(
   which: 'first' | 'last',
   marks: readonly Span[] = [],
 ): Span | undefined {
-  const answer = message.content.split(THINKING_END).at(-1)!
-  const forms = [message.content, message.content.trimStart(), message.content.trimEnd(), message.content.trim()]
-  if (answer !== message.content) forms.push(answer.trimStart(), answer.trim())
+  const content = textsOf(message).join('')
+  const answer = content.split(THINKING_END).at(-1)!
+  const forms = [content, content.trimStart(), content.trimEnd(), content.trim()]
+  if (answer !== content) forms.push(answer.trimStart(), answer.trim())
   // A short answer such as "e" may also be letters of the name of a special token, which are not its place.
   const cutsMark = ({ start, end }: Span) =>
     marks.some((mark) => [start, end].some((cut) => cut > mark.start && cut < mark.end))

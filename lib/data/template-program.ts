@@ -1,86 +1,70 @@
-/**
- * Jinja programs with limits. A chat template comes with a model, from whoever made that: it may loop without end, or make
- * text and lists of any size.
- */
-import { Environment, Interpreter, parse, tokenize } from '@huggingface/jinja'
+/** Jinja programs, as transformers runs them, with limits. */
+import { parse, tokenize } from '@huggingface/jinja'
+import { GENERATION, OUTPUT, type Piece, PythonInterpreter } from './jinja/interpreter.js'
+import { itemsWithin, type Node } from './jinja/limits.js'
+import { ArrayValue, NewScope, toValue } from './jinja/values.js'
 
-// The package's declarations name its files without their endings, so that TypeScript does not find these.
-interface Value {
-  readonly value: unknown
-}
-interface Scope {
-  set(name: string, value: unknown): void
-}
-interface Interprets {
-  run(program: object): Value
-  /** Of the first item of an empty list, undefined. */
-  evaluate(statement: object | undefined, scope: Scope): Value | undefined
-}
-const NewScope = Environment as unknown as new () => Scope
-const JinjaInterpreter = Interpreter as unknown as new (scope: Scope) => Interprets
-
-/** Of work, in nodes that are evaluated: a few seconds. A round of a loop and 64 characters or items of a result count too. */
-const MAX_STEPS = 5e6
-const STEPS_OF_A_ROUND = 10
-const SIZE_OF_A_STEP = 64
-/** Of a text in characters, of a list in items. */
-const MAX_TEXT = 2 ** 24
-const MAX_ITEMS = 2 ** 16
+export type { Piece } from './jinja/interpreter.js'
 
 /** A template that was parsed. Throws the library's errors, and its own that say which limit was reached. */
 export class TemplateProgram {
-  readonly #program: object
+  readonly #program: Node
 
   /** @param source Jinja */
   constructor(source: string) {
-    this.#program = parse(tokenize(source, { lstrip_blocks: true, trim_blocks: true })) as object
-    countRounds(this.#program)
+    const lines = source.replace(/\r\n?/g, '\n')
+    this.#program = parse(tokenize(withMarks(lines), { lstrip_blocks: true, trim_blocks: true })) as unknown as Node
+    completeBlocks(this.#program)
   }
 
-  /** @param variables what the template may name; functions are called with plain values */
-  render(variables: Readonly<Record<string, unknown>>): string {
+  /**
+   * What the template writes, in order.
+   * @param variables what the template may name: what JSON has, and functions, which are called with plain values
+   */
+  write(messages: readonly unknown[], variables: Readonly<Record<string, unknown>>): Piece[] {
     const scope = new NewScope()
-    for (const [name, value] of Object.entries({ ...globals, ...variables })) scope.set(name, value)
-    return String(new LimitedInterpreter(scope).run(this.#program).value)
+    const values = messages.map(toValue)
+    for (const [name, value] of Object.entries({ ...globals, ...variables })) scope.setVariable(name, toValue(value))
+    scope.setVariable('messages', new ArrayValue(values))
+    return new PythonInterpreter(scope, values).write(this.#program)
   }
 }
 
-class LimitedInterpreter extends JinjaInterpreter {
-  #steps = 0
+/** The parser does not know `{% generation %}`, which transformers does; a call block is read alike. */
+const MARK = '_generation_'
 
-  override evaluate(statement: object | undefined, scope: Scope): Value | undefined {
-    this.#count(statement === ROUND ? STEPS_OF_A_ROUND : 1)
-    const value = super.evaluate(statement, scope)
-    const size = sizeOf(value)
-    this.#count(size / SIZE_OF_A_STEP)
-    return value
+function withMarks(source: string): string {
+  return source.replace(/\{%(-?)\s*(end)?generation\s*(-?)%\}/g, (_, before, end, after) =>
+    end ? `{%${before} endcall ${after}%}` : `{%${before} call ${MARK}() ${after}%}`,
+  )
+}
+
+const STATEMENTS = new Set(
+  'Program If For Set Macro CallStatement FilterStatement Break Continue Comment StringLiteral'.split(' '),
+)
+
+/**
+ * Expressions that stand in a block are what it writes; loops know whether their variable `loop` is of use.
+ * @returns whether a part reads `loop`
+ */
+function completeBlocks(node: unknown): boolean {
+  if (typeof node !== 'object' || node === null) return false
+  let readsLoop = (node as Partial<Node>).type === 'Identifier' && (node as Partial<Node>).value === 'loop'
+  for (const [name, part] of node instanceof Map ? node : Object.entries(node)) {
+    if (Array.isArray(part) && ['body', 'alternate', 'defaultBlock'].includes(name as string)) {
+      for (const [i, statement] of part.entries()) part[i] = completed(statement as Node)
+    }
+    const reads = [name, part].map(completeBlocks)
+    readsLoop ||= reads.includes(true)
   }
-
-  #count(steps: number): void {
-    this.#steps += steps
-    if (this.#steps > MAX_STEPS) throw new Error(`it takes more than ${MAX_STEPS} steps`)
-  }
+  if ((node as Partial<Node>).type === 'For') Object.assign(node, { readsLoop })
+  return readsLoop
 }
 
-function sizeOf(result: Value | undefined): number {
-  const value = result?.value
-  if (typeof value === 'string') return within(value.length, MAX_TEXT, 'characters')
-  return Array.isArray(value) ? within(value.length, MAX_ITEMS, 'items') : 0
-}
-
-function within(size: number, most: number, what: string): number {
-  if (size > most) throw new Error(`it makes more than ${most} ${what}`)
-  return size
-}
-
-/** Stands at the end of a loop's body, so that its rounds are counted; it gives nothing. */
-const ROUND = { type: 'Comment', value: '' }
-
-function countRounds(node: unknown): void {
-  if (typeof node !== 'object' || node === null) return
-  for (const part of Object.values(node)) countRounds(part)
-  const { type, body } = node as { type?: unknown; body?: unknown }
-  if (type === 'For' && Array.isArray(body)) body.push(ROUND)
+function completed(statement: Node): Node {
+  const callee = (statement.call as { callee?: { value?: unknown } } | undefined)?.callee
+  if (callee?.value === MARK) return { type: GENERATION, body: statement.body }
+  return STATEMENTS.has(statement.type) ? statement : { type: OUTPUT, expression: statement }
 }
 
 const globals = {
@@ -101,6 +85,6 @@ function range(first: number, second?: number, step = 1): number[] {
   const [start, stop] = second === undefined ? [0, first] : [first, second]
   const count = Math.max(0, Math.ceil((stop - start) / step))
   if (!Number.isFinite(count)) throw new Error('a range is not one of whole numbers')
-  within(count, MAX_ITEMS, 'items')
+  itemsWithin(count)
   return Array.from({ length: count }, (_, i) => start + i * step)
 }

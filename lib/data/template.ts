@@ -2,20 +2,27 @@
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { InputError, UsageError } from '../errors.js'
-import { TemplateProgram } from './template-program.js'
+import { acceptedForm, type Message } from './messages.js'
+import { type Piece, TemplateProgram } from './template-program.js'
 import type { Tokenizer } from './tokenizer.js'
 
-/** One turn of a conversation. Further keys (`tool_calls`, `reasoning_content`, ...) reach the template as they are. */
-export interface Message {
-  role: string
-  content: string
-  [key: string]: unknown
+export type { Message } from './messages.js'
+
+/** What a template is told beside the messages. */
+export interface TemplateContext {
+  /** JSON schemas of the functions that the model may call. An empty list is another thing than none for some templates. */
+  tools?: readonly unknown[] | null
+  /** Further variables of the template, such as `enable_thinking`. */
+  templateOptions?: Readonly<Record<string, unknown>>
 }
 
-export interface RenderOptions {
+export interface RenderOptions extends TemplateContext {
   /** Ends with the opening of an assistant's turn, for the model to go on. */
   addGenerationPrompt: boolean
 }
+
+/** The text of all stretches. */
+export const textOf = (pieces: readonly Piece[]): string => pieces.map(({ text }) => text).join('')
 
 /** A compiled chat template. */
 export class ChatTemplate {
@@ -45,15 +52,29 @@ export class ChatTemplate {
   }
 
   /** @throws InputError `template-failed`, also where the template itself refuses the conversation */
-  render(messages: readonly Message[], { addGenerationPrompt }: RenderOptions): string {
+  render(messages: readonly Message[], options: RenderOptions): string {
+    return textOf(this.write(this.accepted(messages, options), options))
+  }
+
+  /** The messages in the form that the template takes: those that `write` is for. */
+  accepted(messages: readonly Message[], context: TemplateContext = {}): Message[] {
+    const render = (form: readonly Message[]) => textOf(this.write(form, { ...context, addGenerationPrompt: false }))
+    return acceptedForm(messages, render)
+  }
+
+  /**
+   * What the template makes of messages as they are, in stretches that know which message wrote them.
+   * @throws InputError `template-failed`
+   */
+  write(messages: readonly Message[], { addGenerationPrompt, tools, templateOptions }: RenderOptions): Piece[] {
     try {
-      return this.program.render({
+      return this.program.write(messages, {
         ...this.specialTokens,
-        messages,
-        tools: null,
         documents: null,
-        add_generation_prompt: addGenerationPrompt,
         strftime_now: (format: string) => formatDate(TEMPLATE_DATE, format),
+        ...templateOptions,
+        tools: tools ?? null,
+        add_generation_prompt: addGenerationPrompt,
       })
     } catch (cause) {
       throw new InputError(

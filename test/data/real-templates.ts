@@ -1,0 +1,61 @@
+/** Templates that models ship, and what transformers and TRL make of conversations with them: of MORA_TEST_ASSETS. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseExact } from '../../lib/data/exact-json.js'
+import { ChatTemplate, type Message } from '../../lib/data/template.js'
+
+export interface RealConversation {
+  name: string
+  messages: Message[]
+  tools: unknown[] | null
+  options: Record<string, unknown>
+  text?: string
+  error?: string
+  generationPrompt?: string
+  generationPromptError?: string
+  /** Spans [start, end) of `text`, or of `trainingText` where there is one. */
+  trained?: [number, number][]
+  trainingText?: string
+}
+
+export interface RealTemplate {
+  name: string
+  template: ChatTemplate
+  /** The same with `{% generation %}` marks. */
+  trainingTemplate: ChatTemplate | null
+  specialTokens: string[]
+  addedTokens: string[]
+  conversations: RealConversation[]
+}
+
+interface File {
+  bosToken: string | null
+  eosToken: string | null
+  trainingTemplate: string | null
+  specialTokens: string[]
+  addedTokens: string[]
+  conversations: RealConversation[]
+}
+
+export function realTemplates(assets: string): RealTemplate[] {
+  const folder = join(assets, 'templates')
+  const names = readdirSync(folder).filter((file) => file.endsWith('.json'))
+  return names.map((file) => {
+    const name = file.replace('.json', '')
+    const { bosToken, eosToken, trainingTemplate, specialTokens, addedTokens, conversations } = parseExact(
+      readFileSync(join(folder, file), 'utf8'),
+    ) as File
+    const tokens = {
+      ...(bosToken !== null && { bos_token: bosToken }),
+      ...(eosToken !== null && { eos_token: eosToken }),
+    }
+    return {
+      name,
+      template: new ChatTemplate(readFileSync(join(folder, `${name}.jinja`), 'utf8'), tokens, name),
+      trainingTemplate: trainingTemplate === null ? null : new ChatTemplate(trainingTemplate, tokens, name),
+      specialTokens,
+      addedTokens,
+      conversations,
+    }
+  })
+}
