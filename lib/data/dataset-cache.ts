@@ -10,7 +10,7 @@ import type { DataSummary } from './dataset.js'
 import { allocate, bytesOf, hashArrays, type TokenArrays } from './token-store.js'
 
 /** Rises whenever the same rows would be tokenised or masked otherwise. */
-const VERSION = 1
+const VERSION = 2
 
 interface Header {
   version: number

@@ -2,15 +2,15 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { maskChat } from '../data/chat-mask.js'
-import type { ChatTemplate } from '../data/template.js'
+import type { ChatTemplate, Message } from '../data/template.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import { InputError } from '../errors.js'
 import { readJsonObject } from '../io/json.js'
 import type { LanguageModel } from './language-model.js'
 
 /**
- * EOS of the model's `config.json`, of `generation_config.json` and of the tokenizer; with a chat template also the token
- * that ends an assistant's turn there: what training makes the model write.
+ * EOS of the model's `config.json`, of `generation_config.json` and of the tokenizer; with a chat template also the tokens
+ * that end an assistant's turn there: what training makes the model write.
  */
 export async function stopTokens(
   { path, config, tokenizer }: Pick<LanguageModel, 'path' | 'config' | 'tokenizer'>,
@@ -18,8 +18,7 @@ export async function stopTokens(
 ): Promise<ReadonlySet<number>> {
   const stops = new Set([...config.eosIds, ...(await generationEos(path))])
   if (tokenizer?.eosId !== undefined) stops.add(tokenizer.eosId)
-  const end = tokenizer && template ? endOfTurn(tokenizer, template) : undefined
-  if (end !== undefined) stops.add(end)
+  if (tokenizer && template) for (const end of endsOfTurns(tokenizer, template)) stops.add(end)
   return stops
 }
 
@@ -30,17 +29,29 @@ async function generationEos(modelPath: string): Promise<number[]> {
   return [eos_token_id].flat().filter((id): id is number => Number.isInteger(id))
 }
 
-/** The last trained token of an assistant's turn; undefined where the template's turns cannot be told apart. */
-function endOfTurn(tokenizer: Tokenizer, template: ChatTemplate): number | undefined {
-  const turns = [
-    { role: 'user', content: 'Question' },
-    { role: 'assistant', content: 'Answer' },
-  ]
-  try {
-    const { ids, mask } = maskChat(tokenizer, template, turns, 'a conversation')
-    return ids[mask.lastIndexOf(1)]
-  } catch (error) {
-    if (error instanceof InputError) return undefined
-    throw error
-  }
+const question: Message = { role: 'user', content: 'Question' }
+const called = { type: 'function', function: { name: 'name', arguments: {} } }
+/** How an answer and a call may end, and what comes next: the token that opens that ends a turn of some templates. */
+const ENDINGS: readonly { answer: Message; next: Message }[] = [
+  { answer: { role: 'assistant', content: 'Answer' }, next: question },
+  {
+    answer: { role: 'assistant', content: '', tool_calls: [called] },
+    next: { role: 'tool', name: 'name', content: 'Result' },
+  },
+]
+
+/** The last trained tokens of an assistant's turns; none of those that the template refuses or cannot tell apart. */
+function endsOfTurns(tokenizer: Tokenizer, template: ChatTemplate): number[] {
+  return ENDINGS.flatMap(({ answer, next }) => {
+    const masked = (...messages: Message[]) => maskChat(tokenizer, template, messages, 'a conversation')
+    try {
+      const alone = masked(question, answer)
+      if (alone.droppedCalls > 0) return []
+      const { ids, mask } = alone.openEnds > 0 ? masked(question, answer, next) : alone
+      return ids[mask.lastIndexOf(1)] ?? []
+    } catch (error) {
+      if (error instanceof InputError) return []
+      throw error
+    }
+  })
 }

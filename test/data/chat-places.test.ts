@@ -5,51 +5,9 @@
 import { describe, expect, it } from 'vitest'
 import { maskChat } from '../../lib/data/chat-mask.js'
 import { ChatTemplate, type Message } from '../../lib/data/template.js'
-import type { Tokenizer } from '../../lib/data/tokenizer.js'
-
-interface Pieces {
-  /** Special tokens: ends of turns, marks of tools. */
-  special?: readonly string[]
-  /** Tokens that were added and are not special. */
-  added?: readonly string[]
-  /** Ordinary tokens of several characters; the longest that fits is taken, from left to right. */
-  pieces?: readonly string[]
-  bos?: string
-}
-
-function tokenizerOf({ special = ['<e>', '<s>', '<t>'], added = [], pieces = [], bos }: Pieces = {}): Tokenizer {
-  const own = [...special, ...added, ...pieces].sort((a, b) => b.length - a.length)
-  const id = (token: string) => (own.includes(token) ? own.indexOf(token) : own.length + token.codePointAt(0)!)
-  const encode = (text: string): number[] => {
-    const ids: number[] = []
-    for (let at = 0; at < text.length; ) {
-      const token = own.find((piece) => text.startsWith(piece, at)) ?? text[at]!
-      ids.push(id(token))
-      at += token.length
-    }
-    return ids
-  }
-  const tokenOf = (one: number) => own[one] ?? String.fromCodePoint(one - own.length)
-  return {
-    encode,
-    encodeContinuation: encode,
-    tokenOf,
-    decode: (ids: readonly number[]) => ids.map(tokenOf).join(''),
-    specialIds: new Set(special.map(id)),
-    addedIds: new Set([...special, ...added].map(id)),
-    bosId: bos === undefined ? undefined : id(bos),
-    bosToken: bos,
-  } as Partial<Tokenizer> as Tokenizer
-}
+import { tokenizerOf } from './visible-tokenizer.js'
 
 const jinja = (source: string) => new ChatTemplate(source, {}, 'test')
-/** A template of any behaviour. */
-const drawn = (render: (messages: readonly Message[], prompted: boolean) => string) =>
-  ({
-    render: (messages: readonly Message[], { addGenerationPrompt }: { addGenerationPrompt: boolean }) =>
-      render(messages, addGenerationPrompt),
-  }) as Partial<ChatTemplate> as ChatTemplate
-
 const user = (content: string): Message => ({ role: 'user', content })
 const assistant = (content: string, more: object = {}): Message => ({ role: 'assistant', content, ...more })
 
@@ -81,43 +39,16 @@ describe('T7 the place of an answer', () => {
 
   it('is the first after its opening where the turn alone is rendered otherwise', () => {
     // The last turn has what earlier ones lack, longer than all that follows them.
-    const template = drawn((messages, prompted) => {
-      const last = messages.length - 1
-      const turn = ({ role, content }: Message, i: number) =>
-        role === 'user' ? `Q${content}<e>` : `A${i === last ? '' : ' '.repeat(40)}${content}<e>`
-      return messages.map(turn).join('') + (prompted ? 'A' : '')
-    })
+    const spaced = (before: string, after: string) =>
+      jinja(
+        `{% for m in messages %}{% if m.role == "user" %}Q{{ m.content }}<e>{% else %}A{{ ${before} }}{{ m.content }}{{ ${after} }}<e>{% endif %}{% endfor %}{% if add_generation_prompt %}A{% endif %}`,
+      )
     const messages = [user('one'), assistant('same'), user('same'), assistant('four')]
-    expect(places(template, messages).trained).toEqual([`${' '.repeat(40)}same<e>`, 'four<e>'])
-    const longer = drawn((messages, prompted) => {
-      const last = messages.length - 1
-      const turn = ({ role, content }: Message, i: number) =>
-        role === 'user' ? `Q${content}<e>` : `A${content}${i === last ? ' '.repeat(40) : ''}<e>`
-      return messages.map(turn).join('') + (prompted ? 'A' : '')
-    })
-    expect(places(longer, messages).trained).toEqual(['same<e>', `four${' '.repeat(40)}<e>`])
-  })
-
-  it('is found where a template shows a turn only once it is over', () => {
-    const template = drawn((messages, prompted) => {
-      const shown = messages.length === 2 && !prompted ? messages : messages.slice(0, 1)
-      return shown.map(({ role, content }) => (role === 'user' ? `Q${content}A` : `${content}<e>`)).join('')
-    })
-    const hidden = drawn((messages) => (messages.length === 3 ? 'QxAone<e>Qy' : messages.length > 0 ? 'QxA' : ''))
-    expect(places(template, [user('x'), assistant('one')]).trained).toEqual(['one<e>'])
-    expect(places(hidden, [user('x'), assistant('one'), user('y')]).trained).toEqual(['one<e>'])
-  })
-
-  it.each([
-    [' x ', 'x <s>x<e>', 'x <s>'],
-    [' x ', ' x<s>x<e>', ' x<s>'],
-    ['deep</think> x ', 'x <s>x<e>', 'x <s>'],
-  ])('is where most of its spaces are: %j in %j', (content, rendered, trained) => {
-    const template = drawn(
-      (messages, prompted) =>
-        messages.map(({ role }) => (role === 'user' ? 'Q' : `A${rendered}`)).join('') + (prompted ? 'A' : ''),
-    )
-    expect(places(template, [user(''), assistant(content)]).trained).toEqual([trained])
+    const spaces = ' '.repeat(40)
+    const before = spaced('"" if loop.last else " " * 40', '""')
+    expect(places(before, messages).trained).toEqual([`${spaces}same<e>`, 'four<e>'])
+    const after = spaced('""', '" " * 40 if loop.last')
+    expect(places(after, messages).trained).toEqual(['same<e>', `four${spaces}<e>`])
   })
 
   it('is what a template leaves of it after its thinking', () => {
@@ -153,25 +84,18 @@ describe('T9 an answer that calls tools', () => {
     expect(places(template, messages).trained).toEqual(['<t>one<s><e>', 'done<e>'])
   })
 
-  it('needs a call, and a turn whose end is known, where its content is left out', () => {
+  it('needs a call where its content is left out', () => {
     const refusal = /its content is not found/
     expect(() => places(template, [user('q'), assistant('hidden', { silent: true })])).toThrow(refusal)
-    // Alone, the turn is rendered otherwise.
-    const unknown = drawn((messages, prompted) =>
-      prompted ? 'QqA' : messages.length === 3 ? 'QqA<t>one<e>Qr' : 'QqA!<e>',
-    )
-    const messages = [user('q'), assistant('hidden', { tool_calls: ['one'] }), user('r')]
-    expect(() => places(unknown, messages)).toThrow(refusal)
   })
 })
 
 describe('T8 an opening that differs from the generation prompt', () => {
   /** A conversation and what its template makes of it; `opening` is what it has in place of the prompt's. */
   const opened = (opening: string, prompt: string) =>
-    drawn((messages, prompted) => {
-      const turn = ({ role, content }: Message) => (role === 'user' ? `Q${content}\n` : `${opening}${content}<e>`)
-      return messages.map(turn).join('') + (prompted ? prompt : '')
-    })
+    jinja(
+      `{% for m in messages %}{% if m.role == "user" %}Q{{ m.content }}\n{% else %}${opening}{{ m.content }}<e>{% endif %}{% endfor %}{% if add_generation_prompt %}${prompt}{% endif %}`,
+    )
 
   it('is left out as far as both agree', () => {
     const template = opened('A:', 'A:think')
@@ -192,15 +116,13 @@ describe('T8 an opening that differs from the generation prompt', () => {
     )
   })
 
-  it('may come right after another answer', () => {
-    const template = drawn((messages, prompted) => {
-      if (prompted) return messages.length === 0 ? 'XY' : 'XYa<e>bc'
-      return ['', 'XY', 'XYa<e>b<e>'][messages.length]!
-    })
-    expect(maskChat(tokenizerOf(), template, [assistant('a'), assistant('b')], 'row 1')).toMatchObject({
-      mask: Uint8Array.of(0, 0, 1, 1, 1, 1),
-      foreignOpenings: 1,
-    })
+  it('may be missing right after another answer', () => {
+    const template = jinja(
+      '{% for m in messages %}{% if m.role == "user" %}Q{{ m.content }}<e>{% else %}{% if loop.first or loop.previtem.role == "user" %}A:{% endif %}{{ m.content }}<e>{% endif %}{% endfor %}{% if add_generation_prompt %}A:{% endif %}',
+    )
+    const { trained, foreignOpenings } = places(template, [user('q'), assistant('a'), assistant('b')])
+    expect(trained.join('')).toBe('a<e>b<e>')
+    expect(foreignOpenings).toBe(1)
   })
 })
 
@@ -269,7 +191,7 @@ describe('T11 a beginning of the text', () => {
   })
 
   it('and an answer without an end is refused', () => {
-    const endless = drawn((messages) => messages.map(({ content }) => content).join(''))
+    const endless = jinja('{% for m in messages %}{{ m.content }}{% endfor %}')
     expect(() => places(endless, [user('q'), assistant('a')])).toThrow(/no special token after messages\[1\]/)
   })
 })

@@ -25,6 +25,7 @@ export interface RealTemplate {
   trainingTemplate: ChatTemplate | null
   specialTokens: string[]
   addedTokens: string[]
+  eosToken: string
   conversations: RealConversation[]
 }
 
@@ -55,6 +56,7 @@ export function realTemplates(assets: string): RealTemplate[] {
       trainingTemplate: trainingTemplate === null ? null : new ChatTemplate(trainingTemplate, tokens, name),
       specialTokens,
       addedTokens,
+      eosToken: eosToken ?? '',
       conversations,
     }
   })

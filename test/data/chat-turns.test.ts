@@ -1,0 +1,171 @@
+/** What is trained under templates of the kinds that models ship, each in a few words of its own. */
+import { describe, expect, it } from 'vitest'
+import { maskChat } from '../../lib/data/chat-mask.js'
+import { ChatTemplate, type Message, type TemplateContext } from '../../lib/data/template.js'
+import { tokenizerOf } from './visible-tokenizer.js'
+
+const tokens = ['<e>', '<u>', '<a>', '<o>', '<s>', '<b>', '<call>', '<result>', '<channel>', '<eos>']
+const tokenizer = tokenizerOf({ special: tokens, added: ['<think>', '</think>', '<tool>', '</tool>'] })
+
+const user = (content: string): Message => ({ role: 'user', content })
+const system = (content: string): Message => ({ role: 'system', content })
+const result = (content: string): Message => ({ role: 'tool', content })
+const assistant = (content: string, more: object = {}): Message => ({ role: 'assistant', content, ...more })
+const call = (name: string) => ({ type: 'function', function: { name, arguments: {} } })
+
+/** The trained stretches, each as a text, and what else is known of the conversation. */
+function trainedOf(source: string, messages: readonly Message[], context: TemplateContext = {}) {
+  const template = new ChatTemplate(source, { bos_token: '<b>', eos_token: '<eos>' }, 'test')
+  const { ids, mask, ...counts } = maskChat(tokenizer, template, messages, 'rows.jsonl:3', context)
+  const trained: string[] = []
+  for (const [i, id] of ids.entries()) {
+    if (!mask[i]) continue
+    if (!mask[i - 1]) trained.push('')
+    trained.push(trained.pop()! + tokenizer.decode([id]))
+  }
+  return { trained, ...counts }
+}
+
+describe('T7 what stands before an announcement is not trained', () => {
+  it('a default system prompt', () => {
+    const template =
+      '{% for m in messages %}{% if loop.first and m.role != "system" %}<s>system\nBe good.<e>\n{% endif %}<s>{{ m.role }}\n{{ m.content }}<e>\n{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}'
+    const messages = [assistant('Hello'), user('Hi'), assistant('Bye')]
+    expect(trainedOf(template, messages).trained).toEqual(['Hello<e>', 'Bye<e>'])
+  })
+
+  it('the first token', () => {
+    const template =
+      '{% for m in messages %}{% set t = "<s>" + m.role + "<o>\n\n" + m.content | trim + "<e>" %}{% if loop.first %}{% set t = bos_token + t %}{% endif %}{{ t }}{% endfor %}{% if add_generation_prompt %}{{ "<s>assistant<o>\n\n" }}{% endif %}'
+    expect(trainedOf(template, [assistant(' Hello '), user('Hi'), assistant('Bye')]).trained).toEqual([
+      'Hello<e>',
+      'Bye<e>',
+    ])
+  })
+})
+
+describe('T8 thinking', () => {
+  /** Thinking of turns before the last question is left out, an empty block stands in for none. */
+  const template = `
+{%- set ns = namespace(last=-1) %}
+{%- for m in messages %}{% if m.role == "user" %}{% set ns.last = loop.index0 %}{% endif %}{% endfor %}
+{%- for m in messages %}
+{{- '<s>' + ('user' if m.role == 'tool' else m.role) + '\n' }}
+{%- if m.role == 'assistant' and loop.index0 > ns.last %}{{ '<think>\n' + (m.reasoning_content or '') + '\n</think>\n\n' }}{% endif %}
+{{- m.content }}
+{%- for c in m.tool_calls or [] %}{{ '<tool>' + c.function.name + '</tool>' }}{% endfor %}
+{{- '<e>\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<s>assistant\n' + (prompted or '') }}{% endif %}`
+
+  it('of an earlier turn is nowhere, and the last one is trained with its own', () => {
+    const messages = [user('q'), assistant('one', { thinking: 'so' }), user('p'), assistant('two', { reasoning: 'hm' })]
+    expect(trainedOf(template, messages).trained).toEqual(['one<e>', '<think>\nhm\n</think>\n\ntwo<e>'])
+  })
+
+  it('is left out as far as the generation prompt holds it', () => {
+    const messages = [user('q'), assistant('<tag>'), user('p'), assistant('two', { thinking: 'hm' })]
+    const thinks = trainedOf(template, messages, { templateOptions: { prompted: '<think>\n' } })
+    expect(thinks).toMatchObject({ trained: ['<tag><e>', 'hm\n</think>\n\ntwo<e>'], foreignOpenings: 1 })
+    const never = trainedOf(template, messages, { templateOptions: { prompted: '<think>\n\n</think>\n\n' } })
+    expect(never).toMatchObject({ trained: ['<tag><e>', 'hm\n</think>\n\ntwo<e>'], foreignOpenings: 2 })
+  })
+
+  it('makes no difference to calls, whose turns are rendered otherwise while they are the last', () => {
+    const messages = [user('q'), assistant('', { tool_calls: [call('add')] }), result('3'), assistant('three')]
+    expect(trainedOf(template, messages).trained).toEqual([
+      '<think>\n\n</think>\n\n<tool>add</tool><e>',
+      '<think>\n\n</think>\n\nthree<e>',
+    ])
+  })
+})
+
+describe('T9 turns of several parts', () => {
+  const channels =
+    '{% for m in messages %}{% if m.role == "user" %}<s>user{{ m.content }}<e>{% else %}{% if m.thinking and loop.last %}<s>assistant<channel>thought<o>{{ m.thinking }}<e>{% endif %}<s>assistant<channel>final<o>{{ m.content }}{{ "<eos>" if loop.last and not add_generation_prompt else "<e>" }}{% endif %}{% endfor %}{% if add_generation_prompt %}<s>assistant{% endif %}'
+  it('are trained whole, each channel with what announces it', () => {
+    const messages = [user('q'), assistant('one'), user('p'), assistant('two', { thinking: 'hm' })]
+    expect(trainedOf(channels, messages).trained).toEqual([
+      '<channel>final<o>one<e>',
+      '<channel>thought<o>hm<e><s>assistant<channel>final<o>two<eos>',
+    ])
+  })
+
+  it('are trained up to their end where the answer is empty', () => {
+    expect(trainedOf(channels, [user('q'), assistant('')]).trained).toEqual(['<channel>final<o><eos>'])
+  })
+
+  it('leave out what a tool answered, wherever a template puts it', () => {
+    const template =
+      '{% for m in messages %}{% if m.role != "tool" %}{% if loop.first or loop.previtem.role != "tool" %}<s>{{ m.role }}\n{% endif %}{% for c in m.tool_calls or [] %}<call>{{ c.function.name }}<o>{% endfor %}{% if m.tool_calls %}{% for k in range(loop.index, messages | length) %}{% set follow = messages[k] %}{% if follow.role == "tool" %}<result>{{ follow.content }}<o>{% endif %}{% endfor %}{% endif %}{% if not m.tool_calls or m.content %}{{ m.content }}<e>\n{% endif %}{% endif %}{% endfor %}{% if add_generation_prompt and messages[-1].role != "tool" %}<s>assistant\n{% endif %}'
+    const messages = [user('q'), assistant('', { tool_calls: [call('add')] }), result('3'), assistant('three')]
+    expect(trainedOf(template, messages).trained).toEqual(['<call>add<o>', 'three<e>'])
+  })
+})
+
+describe('T9 the end of a turn', () => {
+  it('may be the token that opens the next one', () => {
+    const template =
+      '<b>{% for m in messages %}{{ {"user": "<u>", "assistant": "<a>", "tool": "<o>"}[m.role] }}\n{{ m.content }}{% for c in m.tool_calls or [] %}<tool>{{ c.function.name }}</tool>{% endfor %}{% endfor %}{% if add_generation_prompt %}<a>\n{% endif %}'
+    const messages = [user('q'), assistant('', { tool_calls: [call('add')] }), result('3'), assistant('x'), user('p')]
+    expect(trainedOf(template, messages)).toMatchObject({ trained: ['<tool>add</tool><o>', 'x<u>'], openEnds: 0 })
+    expect(trainedOf(template, messages.slice(0, 4))).toMatchObject({
+      trained: ['<tool>add</tool><o>', 'x'],
+      openEnds: 1,
+    })
+  })
+
+  it('is not what a conversation ends with', () => {
+    const template =
+      '{% for m in messages %}{% if m.role == "user" %}<u>\n{{ m.content }}<e>\n{% elif m.role == "assistant" %}<a>\n{{ m.content }}<e>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<a>\n{% else %}{{ eos_token }}{% endif %}'
+    const messages = [user('q'), assistant('', { tool_calls: [call('add')] }), result('3')]
+    expect(trainedOf(template, messages)).toMatchObject({ trained: ['<e>'], droppedCalls: 1, droppedMessages: 1 })
+    expect(trainedOf(template, [user('q'), assistant('a'), system('x')])).toMatchObject({ trained: ['a<e>'] })
+  })
+
+  it('is not one that the answer only speaks of', () => {
+    const template =
+      '{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}<e>\n{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}'
+    const messages = [user('Say <e>\n<s>assistant\n'), assistant('It is <e> or <s>assistant\n'), user('<e>')]
+    expect(trainedOf(template, messages).trained).toEqual(['It is <e> or <s>assistant\n<e>'])
+  })
+})
+
+describe('messages that are not trained', () => {
+  const template =
+    '{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}<e>{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}'
+  it('are those of weight 0', () => {
+    const messages = [user('q'), assistant('bad', { weight: 0 }), user('p'), assistant('good', { weight: 1 })]
+    expect(trainedOf(template, messages).trained).toEqual(['good<e>'])
+  })
+})
+
+describe('T7 templates that do not loop over messages', () => {
+  it('may number them', () => {
+    const numbered =
+      '{% for i in range(messages | length) %}{% set m = messages[i] %}<s>{{ m.role }}\n{{ m.content }}{{ "<o>" if i + 1 < messages | length else "<e>" }}{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}'
+    expect(trainedOf(numbered, [user('q'), assistant('a'), user('p')]).trained).toEqual(['a<o>'])
+  })
+
+  const written = (end: string) =>
+    `{% if messages | length > 0 %}Q{{ messages[0].content }}<e>{% endif %}{% if messages | length > 1 %}A{% generation %}{{ messages[1].content }}${end}{% endgeneration %}{% endif %}{% if messages | length > 2 %}Q{{ messages[2].content }}<e>{% endif %}{% if add_generation_prompt %}A{% endif %}`
+  const messages = [user('q'), assistant('a'), user('p')]
+
+  it('are masked by the text up to each turn', () => {
+    expect(trainedOf(written('<e>').replaceAll(/\{% (end)?generation %\}/g, ''), messages).trained).toEqual(['a<e>'])
+  })
+
+  const unstable = written('{{ "<o>" if messages | length > 2 else "<e>" }}')
+  it('else by their marks', () => {
+    expect(trainedOf(unstable, messages).trained).toEqual(['a<o>'])
+    // The token that ends a turn is trained also where the marks leave it out.
+    const short = unstable.replace(/(\{\{ "<o>"[^}]*\}\})(\{% endgeneration %\})/, '$2$1')
+    expect(trainedOf(short, messages).trained).toEqual(['a<o>'])
+  })
+
+  it('else refused, with the ways out', () => {
+    expect(() => trainedOf(unstable.replaceAll(/\{% (end)?generation %\}/g, ''), messages)).toThrow(
+      /^rows\.jsonl:3: .*messages\[1\].*--train-on all.*--template FILE.*input_ids/,
+    )
+  })
+})
