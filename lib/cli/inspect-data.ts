@@ -1,7 +1,7 @@
 /** What training would see of data: each row's tokens, and which of them are trained. */
 import { type Dataset, loadDataset } from '../data/dataset.js'
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.js'
-import { type InspectOptions, maxLengthOf } from '../options/index.js'
+import { type InspectOptions, maxLengthOf, pastPositions } from '../options/index.js'
 import { formatCount, formatFacts } from './format.js'
 
 export interface DataRowFacts {
@@ -18,17 +18,25 @@ export interface DataFacts {
   tokenizer: Tokenizer | null
 }
 
-type DataOptions = Pick<InspectOptions, 'model' | 'data' | 'maxLength' | 'template' | 'trainOn' | 'offline'>
+type DataOptions = Pick<
+  InspectOptions,
+  'model' | 'data' | 'maxLength' | 'template' | 'tools' | 'templateOptions' | 'trainOn' | 'offline'
+>
 
 export async function dataFacts(
-  { model, data, maxLength, template, trainOn, offline }: DataOptions,
+  { model, data, template, tools, templateOptions, trainOn, offline, ...options }: DataOptions,
   { maxPositions = Number.POSITIVE_INFINITY, warn }: { maxPositions?: number; warn: (message: string) => void },
 ): Promise<DataFacts> {
   const tokenizer = model === undefined ? null : await loadTokenizer(model, { offline })
+  const maxLength = maxLengthOf(options.maxLength, maxPositions)
+  const past = pastPositions(maxLength, maxPositions)
+  if (past) warn(past)
   const dataset = await loadDataset(data!, {
     tokenizer,
-    maxLength: maxLengthOf(maxLength, maxPositions),
+    maxLength,
     template,
+    tools,
+    templateOptions,
     trainOn,
     offline,
     keepWithoutTarget: true,

@@ -106,6 +106,11 @@ export function requireFreeFile(
   )
 }
 
+/** Throws when a file with tools is missing. */
+export function requireTools(tools: string | readonly unknown[] | undefined, source: OptionSource): void {
+  if (typeof tools === 'string') requirePath('tools', tools, source)
+}
+
 /** Throws when a template that is a file is missing. */
 export function requireTemplate(template: string, source: OptionSource): void {
   if (template !== 'auto' && template !== 'none') requirePath('template', template, source)

@@ -7,7 +7,7 @@ import { type Line, readRawLines } from './lines.js'
 import type { DataRecord } from './record.js'
 
 /** Columns whose cells hold a list, written as JSON; an empty cell has none. Every other cell is text. */
-const LISTS = new Set(['messages', 'input_ids', 'labels', 'choices'])
+const LISTS = new Set(['messages', 'chat_template_kwargs', 'input_ids', 'labels', 'choices'])
 
 /** A quoted field that runs on for longer than this is one whose end is missing. */
 const MAX_FIELD_LENGTH = 1 << 26

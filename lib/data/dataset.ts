@@ -15,15 +15,19 @@ import {
 } from '../arguments.js'
 import { InputError, quoted, UsageError } from '../errors.js'
 import { hubKinds } from '../hub/index.js'
+import type { TurnCounts } from './chat-turns.js'
 import { type FindOptions, findDataFiles } from './data-files.js'
 import { type CachedDataset, cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
 import { checkIds, countTargets, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
+import { json } from './jinja/text.js'
+import { toValue } from './jinja/values.js'
 import { readRecords } from './readers.js'
 import type { DataRecord } from './record.js'
-import { parseRow } from './rows.js'
+import { rowOf } from './rows.js'
 import { resolveTemplate } from './template.js'
 import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
 import { aTokenizer, type Tokenizer } from './tokenizer.js'
+import { resolveTools } from './tools.js'
 
 export interface DatasetOptions extends FindOptions {
   /** Of the model; null where it has none: only `input_ids` rows can then be read. */
@@ -34,6 +38,10 @@ export interface DatasetOptions extends FindOptions {
   template?: string
   /** `all` also trains the prompt; `completion`. */
   trainOn?: 'completion' | 'all'
+  /** Schemas of functions that the model may call, or the path of a JSON file of them; rows with tools of their own keep those. */
+  tools?: string | readonly unknown[]
+  /** Variables of the template, such as `enable_thinking`; those of a row win. */
+  templateOptions?: Readonly<Record<string, unknown>>
   /** Rows of the model's embedding: a larger id is refused. */
   vocabSize?: number
   /** Keeps rows without any target, and accepts data without any: for looking, not for training. */
@@ -44,7 +52,7 @@ export interface DatasetOptions extends FindOptions {
   onProgress?: (progress: { rows: number; tokens: number }) => void
 }
 
-export interface DataSummary {
+export interface DataSummary extends TurnCounts {
   /** Rows of the data set; a long text makes several. */
   rows: number
   tokens: number
@@ -56,8 +64,8 @@ export interface DataSummary {
   withoutTarget: number
   /** Rows left out for that. */
   dropped: number
-  /** Assistant's turns whose opening differs from the generation prompt. */
-  foreignOpenings: number
+  /** Where the first of some were found. */
+  first: Partial<Record<keyof TurnCounts, string>>
   /** Control tokens that are trained as targets. */
   trainedSpecialTokens: { id: number; token: string; count: number }[]
 }
@@ -122,6 +130,7 @@ export async function loadDataset(source: string | readonly string[], options: D
     specialTokens: settings.template ? options.tokenizer?.specialTokens : null,
     maxLength: settings.maxLength,
     trainOn: settings.trainOn,
+    context: settings.context ? json(toValue(settings.context)) : null,
     vocabSize: options.vocabSize ?? null,
     keepWithoutTarget: options.keepWithoutTarget ?? false,
   })
@@ -170,7 +179,13 @@ export async function encodeOptions(options: DatasetOptions): Promise<EncodeOpti
       `Expected an integer of at least 2 for maxLength but received ${quoted(maxLength)}.`,
     )
   }
-  return { tokenizer, maxLength, trainOn, template: tokenizer ? await resolveTemplate(template, tokenizer) : null }
+  return {
+    tokenizer,
+    maxLength,
+    trainOn,
+    template: tokenizer ? await resolveTemplate(template, tokenizer) : null,
+    context: { tools: (await resolveTools(options.tools)) ?? null, templateOptions: options.templateOptions ?? {} },
+  }
 }
 
 async function build(
@@ -189,13 +204,18 @@ async function build(
     withoutTarget: 0,
     dropped: 0,
     foreignOpenings: 0,
+    openEnds: 0,
+    droppedCalls: 0,
+    droppedMessages: 0,
+    first: {},
     trainedSpecialTokens: [],
   }
   let read = 0
-  for await (const { value, where } of records) {
-    const encoded = encodeRow(parseRow(value, where), where, settings)
+  for await (const record of records) {
+    const { where } = record
+    const encoded = encodeRow(rowOf(record), where, settings)
     if (encoded.truncated) summary.truncated++
-    summary.foreignOpenings += encoded.foreignOpenings
+    if (encoded.turns) addTurns(summary, encoded.turns, where)
     for (const row of encoded.rows) {
       if (options.vocabSize !== undefined) checkIds(row.ids, options.vocabSize, where)
       const targets = countTargets(row.mask)
@@ -226,7 +246,7 @@ async function build(
 }
 
 function announced({ arrays, summary, hash }: CachedDataset, name: string, options: DatasetOptions): Dataset {
-  const { rows, withoutTarget, dropped, truncated, targetTokens, foreignOpenings } = summary
+  const { rows, withoutTarget, dropped, truncated, targetTokens } = summary
   const warn = (message: string) => options.onWarning?.(message)
   if (rows === 0 && withoutTarget === 0) throw new InputError('empty-data', `${name}: no row was found.`)
   if (targetTokens === 0 && !options.keepWithoutTarget) {
@@ -240,10 +260,38 @@ function announced({ arrays, summary, hash }: CachedDataset, name: string, optio
     warn(
       `${name}: ${truncated} rows were longer than max-length and lost the start of their prompt (or the end of the answer where that alone was too long).`,
     )
-  if (foreignOpenings > 0) {
-    warn(
-      `${name}: the chat template opens ${foreignOpenings} of the assistant's turns otherwise than it prompts for one (a thinking block?).`,
-    )
-  }
+  for (const note of turnNotes(summary)) warn(`${name}: ${note}`)
   return new Dataset(arrays, summary, hash)
+}
+
+function addTurns(summary: DataSummary, turns: TurnCounts, where: string): void {
+  for (const key of Object.keys(turns) as (keyof TurnCounts)[]) {
+    if (turns[key] === 0) continue
+    summary[key] += turns[key]
+    summary.first[key] ??= where
+  }
+}
+
+/** What the user should know of how the template took the rows. */
+function turnNotes(summary: DataSummary): string[] {
+  const { foreignOpenings, openEnds, droppedCalls, droppedMessages, first } = summary
+  const notes: [count: number, note: string][] = [
+    [
+      foreignOpenings,
+      `the chat template opens ${foreignOpenings} of the assistant's turns otherwise than it prompts for one (a thinking block?).`,
+    ],
+    [
+      openEnds,
+      `the chat template ends ${openEnds} of the assistant's turns, the last of their rows, with no token (first: ${first.openEnds}), so these do not teach the model to stop.`,
+    ],
+    [
+      droppedCalls,
+      `the chat template leaves out calls of ${droppedCalls} of the assistant's turns (first: ${first.droppedCalls}): what is trained of these is the rest, or their end alone; name a template that knows tools (--template FILE).`,
+    ],
+    [
+      droppedMessages,
+      `the chat template shows nothing of ${droppedMessages} messages (first: ${first.droppedMessages}).`,
+    ],
+  ]
+  return notes.filter(([count]) => count > 0).map(([, note]) => note)
 }

@@ -4,10 +4,12 @@
  * `input_ids` are taken as given. A text has BOS by the tokenizer's own rule and EOS once at its end. Prompt and completion
  * are a chat where there is a template, else they are joined and EOS is appended.
  */
-import { UsageError } from '../errors.js'
-import { maskChat } from './chat-mask.js'
+import { InputError, UsageError } from '../errors.js'
+import { encodeChat, type MaskedChat, maskChat } from './chat-mask.js'
+import type { TurnCounts } from './chat-turns.js'
+import { checkRoles } from './roles.js'
 import { IGNORED_LABEL, malformedRow, type Row } from './rows.js'
-import type { ChatTemplate, Message } from './template.js'
+import type { ChatTemplate, Message, TemplateContext } from './template.js'
 import type { Tokenizer } from './tokenizer.js'
 
 /** One document: token ids and which of them are trained. */
@@ -26,14 +28,16 @@ export interface EncodeOptions {
   maxLength: number
   /** `all` also trains the prompt. */
   trainOn: 'completion' | 'all'
+  /** What the template is told of rows that do not say it themselves. */
+  context?: TemplateContext
 }
 
 export interface EncodedRow {
   /** Several where a long text was cut. */
   rows: TokenRow[]
   truncated: boolean
-  /** Turns whose opening differs from the generation prompt. */
-  foreignOpenings: number
+  /** Of a chat: what a template did with its turns. */
+  turns?: TurnCounts
 }
 
 /**
@@ -56,9 +60,9 @@ export function encodeRow(row: Row, where: string, options: EncodeOptions): Enco
   }
   if (row.kind === 'text') {
     const ids = withEos(tokenizer.encodeText(row.text), tokenizer)
-    return { rows: cutText(ids, maxLength), truncated: false, foreignOpenings: 0 }
+    return { rows: cutText(ids, maxLength), truncated: false }
   }
-  if (options.template) return chatRow(messagesOf(row), where, tokenizer, options.template, options)
+  if (options.template) return chatRow(row, where, tokenizer, options.template, options)
   if (row.kind === 'messages') {
     throw new UsageError(
       'no-chat-template',
@@ -80,14 +84,37 @@ function messagesOf(row: Exclude<Row, { kind: 'text' | 'tokenised' }>): Message[
 }
 
 function chatRow(
-  messages: readonly Message[],
+  row: Exclude<Row, { kind: 'text' | 'tokenised' }>,
   where: string,
   tokenizer: Tokenizer,
   template: ChatTemplate,
   options: EncodeOptions,
 ): EncodedRow {
-  const { ids, mask, foreignOpenings } = maskChat(tokenizer, template, messages, where)
-  return { ...promptedRow(tokenRow(ids, mask), tokenizer, options), foreignOpenings }
+  const messages = messagesOf(row)
+  checkRoles(messages, template, where)
+  const context = contextOf(row, options.context)
+  const masked = (): MaskedChat => maskChat(tokenizer, template, messages, where, context)
+  if (options.trainOn === 'completion') return maskedRow(masked(), tokenizer, options)
+  try {
+    return maskedRow(masked(), tokenizer, options)
+  } catch (error) {
+    if (!(error instanceof InputError && NOT_MASKED.has(error.code))) throw error
+    const ids = encodeChat(tokenizer, template.render(messages, { ...context, addGenerationPrompt: false }), where)
+    return promptedRow(tokenRow(ids, new Uint8Array(ids.length).fill(1)), tokenizer, options)
+  }
+}
+
+/** Why the whole of a conversation may be trained where its answers may not. */
+const NOT_MASKED = new Set(['unmaskable-template', 'no-end-of-turn'])
+
+function maskedRow({ ids, mask, ...turns }: MaskedChat, tokenizer: Tokenizer, options: EncodeOptions): EncodedRow {
+  return { ...promptedRow(tokenRow(ids, mask), tokenizer, options), turns }
+}
+
+/** What a row says itself wins. */
+function contextOf(row: Row, { tools, templateOptions }: TemplateContext = {}): TemplateContext {
+  if (row.kind !== 'messages') return { tools, templateOptions }
+  return { tools: row.tools ?? tools, templateOptions: { ...templateOptions, ...row.templateOptions } }
 }
 
 /** The mask marks the answer: what is cut off a long row depends on it, also where the prompt is trained too. */
@@ -122,7 +149,7 @@ function cutText(ids: readonly number[], maxLength: number): TokenRow[] {
  * alone is too long, so that targets are never cut away for the sake of the prompt.
  */
 function oneRow(row: TokenRow, maxLength: number, bosId: number | undefined): EncodedRow {
-  if (row.ids.length <= maxLength) return { rows: [row], truncated: false, foreignOpenings: 0 }
+  if (row.ids.length <= maxLength) return { rows: [row], truncated: false }
   const firstTarget = row.mask.indexOf(1, 1)
   const head = bosId !== undefined && row.ids[0] === bosId && firstTarget !== 1 && maxLength > 2 ? 1 : 0
   // One token before the first target has to stay: it predicts it.
@@ -134,7 +161,7 @@ function oneRow(row: TokenRow, maxLength: number, bosId: number | undefined): En
     result.set(values.subarray(start, start + maxLength - head), head)
     return result
   }
-  return { rows: [{ ids: kept(row.ids), mask: kept(row.mask) }], truncated: true, foreignOpenings: 0 }
+  return { rows: [{ ids: kept(row.ids), mask: kept(row.mask) }], truncated: true }
 }
 
 /** How many tokens of a row are predicted and trained. */

@@ -10,7 +10,7 @@ import type { DataRecord } from './record.js'
 export async function* lineRecords(bytes: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<DataRecord> {
   for await (const { text, number } of readLines(bytes, name)) {
     const where = `${name}:${number}`
-    yield { value: parseLine(text, where), where }
+    yield { value: parseLine(text, where), where, json: text }
   }
 }
 
@@ -33,9 +33,10 @@ export async function* jsonRecords(bytes: Peekable, name: string): AsyncGenerato
     yield* elementRecords(bytes, name)
     return
   }
-  const value = parseJson(decodeText(await collectBytes(bytes), name, true), name)
+  const text = decodeText(await collectBytes(bytes), name, true)
+  const value = parseJson(text, name)
   const rows = isRowList(value) ? (value.data ?? value.rows)! : undefined
-  if (!rows) yield { value, where: name }
+  if (!rows) yield { value, where: name, json: text }
   else for (const [i, row] of rows.entries()) yield { value: row, where: `${name}, row ${i + 1}` }
 }
 
@@ -57,7 +58,7 @@ async function* elementRecords(bytes: AsyncIterable<Uint8Array>, name: string): 
   for await (const chunk of bytes) {
     for (const element of elements.push(chunk)) {
       const where = `${name}, row ${++row}`
-      yield { value: parseElement(element, where), where }
+      yield { ...parseElement(element, where), where }
     }
   }
   elements.end()
@@ -69,10 +70,10 @@ interface Element {
   line: number
 }
 
-function parseElement({ bytes, line }: Element, where: string): unknown {
+function parseElement({ bytes, line }: Element, where: string): { value: unknown; json: string } {
   const text = decodeText(bytes, where, false)
   try {
-    return JSON.parse(text)
+    return { value: JSON.parse(text) as unknown, json: text }
   } catch (cause) {
     const found = findJsonProblem(text)
     const problem = found?.problem ?? (cause as Error).message

@@ -42,6 +42,8 @@ export interface LoaderOptions {
   /** For rows of text, as in `loadDataset`. */
   maxLength?: number
   template?: string
+  tools?: string | readonly unknown[]
+  templateOptions?: Readonly<Record<string, unknown>>
   trainOn?: 'completion' | 'all'
   /** Where to go on: what `state()` returned. */
   state?: LoaderState
@@ -146,8 +148,8 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   /** Encodes rows as they are needed. A text is one row here: what exceeds `maxLength` is refused. */
   private async tokenRows(): Promise<(row: LoaderRow, index: number) => TokenRow> {
-    const { tokenizer = null, maxLength, template, trainOn } = this.options
-    const settings = await encodeOptions({ tokenizer, maxLength, template, trainOn })
+    const { tokenizer = null, maxLength, template, tools, templateOptions, trainOn } = this.options
+    const settings = await encodeOptions({ tokenizer, maxLength, template, tools, templateOptions, trainOn })
     return (row, index) => tokenRow(row, `row ${index + 1}`, settings)
   }
 }

@@ -1,8 +1,12 @@
 /** The forms that a training row may have. */
 import { z } from 'zod'
 import { InputError } from '../errors.js'
+import { isJsonObject } from '../io/json.js'
+import { nestsTooDeep } from '../io/json-scan.js'
 import { schemaProblem } from '../io/schema-problem.js'
-import type { Message } from './template.js'
+import { parseExact } from './exact-json.js'
+import type { Message } from './messages.js'
+import type { DataRecord } from './record.js'
 
 /** Continued text: all of it is trained. */
 export interface TextRow {
@@ -21,6 +25,10 @@ export interface CompletionRow {
 export interface MessagesRow {
   kind: 'messages'
   messages: Message[]
+  /** Schemas of functions; undefined where the row has none of its own. */
+  tools?: unknown[]
+  /** Variables of the template. */
+  templateOptions?: Record<string, unknown>
 }
 
 /** Already tokenised; a label of -100 is not trained. */
@@ -40,12 +48,20 @@ const message = z.looseObject({
   content: z
     .union([z.string(), z.array(z.looseObject({ type: z.literal('text'), text: z.string() })), z.null()])
     .optional(),
+  tool_calls: z.array(z.looseObject({})).nullish(),
+  weight: z.union([z.literal(0), z.literal(1)], { error: 'expected 0 (not trained) or 1' }).nullish(),
 })
 const tokenId = z.int32().min(0)
 
 const forms = {
   tokenised: z.looseObject({ input_ids: z.array(tokenId).min(1), labels: z.array(z.int32()).optional() }),
-  messages: z.looseObject({ messages: z.array(message).min(1) }),
+  messages: z.looseObject({
+    messages: z.array(message).min(1),
+    tools: z
+      .union([z.array(z.unknown()), z.string()], { error: 'expected a list of schemas, or JSON of one' })
+      .nullish(),
+    chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
+  }),
   completion: z.looseObject({ prompt: z.string(), completion: z.string() }),
   instruction: z.looseObject({
     instruction: z.string(),
@@ -59,14 +75,13 @@ const forms = {
  * Recognises a row by its keys and checks it; further keys are ignored. `instruction` and `input` become the prompt.
  *
  * @param where names the row in errors, `train.jsonl:12`
+ * @param json what the value was read from, if known: numbers of tools and calls are then as they are written there
  * @throws InputError `malformed-row`
  */
-export function parseRow(value: unknown, where: string): Row {
+export function parseRow(value: unknown, where: string, json?: string): Row {
   const row = checked(z.record(z.string(), z.unknown()), value, where)
   if ('input_ids' in row) return tokenisedRow(checked(forms.tokenised, row, where), where)
-  if ('messages' in row) {
-    return { kind: 'messages', messages: checked(forms.messages, row, where).messages.map(plainMessage) }
-  }
+  if ('messages' in row) return messagesRow(checked(forms.messages, row, where), where, json)
   if ('prompt' in row || 'completion' in row) {
     const { prompt, completion } = checked(forms.completion, row, where)
     return { kind: 'completion', prompt, completion }
@@ -115,8 +130,46 @@ function tokenisedRow({ input_ids, labels }: z.output<typeof forms.tokenised>, w
   return { kind: 'tokenised', ids: input_ids, labels }
 }
 
-/** Templates expect text: a list of text parts is joined, an absent content (a turn of tool calls) is empty. */
-function plainMessage(value: z.output<typeof message>): Message {
-  const content = Array.isArray(value.content) ? value.content.map((part) => part.text).join('') : value.content
-  return { ...value, content: content ?? '' }
+function messagesRow(row: z.output<typeof forms.messages>, where: string, json: string | undefined): MessagesRow {
+  const exact = hasValues(row) && json !== undefined && !nestsTooDeep(json) ? parseExact(json) : row
+  const { messages, tools, chat_template_kwargs: templateOptions } = (isJsonObject(exact) ? exact : row) as typeof row
+  const parsed = typeof tools === 'string' ? toolsOf(tools, where) : tools
+  return {
+    kind: 'messages',
+    messages: messages.map((message, i) => ({ ...message, ...plainKeys(row.messages[i]!) })),
+    ...(parsed && { tools: parsed }),
+    ...(templateOptions && { templateOptions }),
+  }
 }
+
+/** Whether a row has values that a template may write as it likes, beside texts. */
+function hasValues({ messages, tools, chat_template_kwargs }: z.output<typeof forms.messages>): boolean {
+  return Boolean(tools ?? chat_template_kwargs) || messages.some(({ tool_calls }) => tool_calls)
+}
+
+/** What was checked of a message. */
+function plainKeys({ role, content, weight }: Message): Message {
+  return { role, ...(content !== undefined && { content }), ...(weight !== undefined && { weight }) }
+}
+
+/** Columns of tables hold tools as JSON, or nothing. */
+function toolsOf(json: string, where: string): unknown[] | undefined {
+  if (json.trim() === '') return undefined
+  const tools = parsedTools(json)
+  if (tools) return tools
+  throw malformedRow(where, 'tools: expected a list of schemas, or JSON of one')
+}
+
+/** A list of schemas from its JSON; undefined of anything else. */
+export function parsedTools(json: string): unknown[] | undefined {
+  try {
+    JSON.parse(json)
+  } catch {
+    return undefined
+  }
+  const tools = nestsTooDeep(json) ? undefined : parseExact(json)
+  return Array.isArray(tools) ? tools : undefined
+}
+
+/** A row of a record. */
+export const rowOf = ({ value, where, json }: DataRecord): Row => parseRow(value, where, json)

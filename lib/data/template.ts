@@ -51,6 +51,11 @@ export class ChatTemplate {
     }
   }
 
+  /** Whether the source has a word as a text of its own. */
+  names(word: string): boolean {
+    return this.source.includes(`'${word}'`) || this.source.includes(`"${word}"`)
+  }
+
   /** @throws InputError `template-failed`, also where the template itself refuses the conversation */
   render(messages: readonly Message[], options: RenderOptions): string {
     return textOf(this.write(this.accepted(messages, options), options))

@@ -40,12 +40,12 @@ async function logprobsOf(
   row: ChoiceRow,
   shots: readonly ChoiceRow[],
   { where }: DataRecord,
-  { model, options, template }: TaskContext,
+  { model, options, template, templateContext }: TaskContext,
   cache: PromptCache,
 ): Promise<number[]> {
   const { score, batchSize } = options
   const prompt = template
-    ? promptTokens(model, template, { messages: chatOf(row, shots, score) })
+    ? promptTokens(model, template, { messages: chatOf(row, shots, score), ...templateContext })
     : promptTokens(model, template, { prompt: plainTextOf(row, shots, score) })
   const tokenizer = requireTokenizer(model)
   const continuations = row.choices.map((choice, i) => {

@@ -1,5 +1,6 @@
 import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../arguments.js'
 import { locateAllData } from '../data/data-files.js'
+import { resolveTools } from '../data/tools.js'
 import { UsageError } from '../errors.js'
 import { promptTemplate } from '../generate/index.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
@@ -58,6 +59,7 @@ export async function evaluate<T extends Task = Task>(
   const settings = {
     model,
     options: { ...options, data, shotsData },
+    templateContext: { tools: await resolveTools(options.tools), templateOptions: options.templateOptions },
     template: model.tokenizer ? await promptTemplate(model, options, onWarning) : null,
     maxLength: rowLimit(options, model.config.maxPositions),
   }

@@ -12,7 +12,13 @@ const exactMatchRow = z.looseObject({
 })
 
 /** Generates a solution of each problem and compares its answer. A solution without one is wrong. */
-export async function exactMatch({ model, options, template, done }: TaskContext): Promise<ExactMatchResult> {
+export async function exactMatch({
+  model,
+  options,
+  template,
+  templateContext,
+  done,
+}: TaskContext): Promise<ExactMatchResult> {
   const tokenizer = requireTokenizer(model)
   const stopIds = await stopTokens(model, template)
   const { maxNewTokens } = options
@@ -20,7 +26,7 @@ export async function exactMatch({ model, options, template, done }: TaskContext
   using cache = new PromptCache(model)
   for await (const record of recordsOf(options.data, options.limit)) {
     const { prompt, answer } = checked(exactMatchRow, record.value, record.where)
-    const ids = promptTokens(model, template, { prompt })
+    const ids = promptTokens(model, template, { prompt, ...templateContext })
     const name = `${record.where}: the prompt`
     const generated = continuationText(tokenizer, ids, await complete(cache, ids, { maxNewTokens, stopIds, name }))
     const expected = expectedAnswer(answer)

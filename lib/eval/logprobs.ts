@@ -1,4 +1,4 @@
-import { parseRow } from '../data/rows.js'
+import { rowOf } from '../data/rows.js'
 import { recordsOf } from './records.js'
 import { scoreRows } from './score.js'
 import type { LogProbsResult, TaskContext } from './task.js'
@@ -9,8 +9,8 @@ export async function logprobs(context: TaskContext): Promise<LogProbsResult> {
   const { model, options, done } = context
   const result: LogProbsResult = { rows: [] }
   const rows = async function* () {
-    for await (const { value, where } of recordsOf(options.data, options.limit)) {
-      for (const { ids } of tokenRowsOf(parseRow(value, where), where, context)) {
+    for await (const record of recordsOf(options.data, options.limit)) {
+      for (const { ids } of tokenRowsOf(rowOf(record), record.where, context)) {
         yield { ids, mask: new Uint8Array(ids.length).fill(1) }
       }
     }

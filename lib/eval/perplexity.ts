@@ -1,5 +1,5 @@
 import { checkIds, type TokenRow } from '../data/encode.js'
-import { parseRow } from '../data/rows.js'
+import { rowOf } from '../data/rows.js'
 import { InputError, UsageError } from '../errors.js'
 import { requireTokenizer } from '../generate/index.js'
 import { recordsOf } from './records.js'
@@ -40,8 +40,9 @@ export async function perplexity(context: TaskContext): Promise<PerplexityResult
 async function* partsOf(context: TaskContext): AsyncGenerator<Part> {
   const { options } = context
   let count = 0
-  for await (const { value, where } of recordsOf(options.data)) {
-    const row = parseRow(value, where)
+  for await (const record of recordsOf(options.data)) {
+    const { where } = record
+    const row = rowOf(record)
     const parts =
       row.kind === 'text' ? textWindows(row.text, where, context) : rowParts(tokenRowsOf(row, where, context))
     for (const part of parts) {

@@ -1,5 +1,5 @@
 import { encodeRow } from '../data/encode.js'
-import { malformedRow, parseRow } from '../data/rows.js'
+import { malformedRow, rowOf } from '../data/rows.js'
 import { continuationText, PromptCache, requireTokenizer } from '../generate/index.js'
 import { complete } from './complete.js'
 import { recordsOf } from './records.js'
@@ -29,8 +29,9 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
   let rows = 0
   let exact = 0
   using cache = new PromptCache(model)
-  for await (const { value, where } of recordsOf(options.data, options.limit)) {
-    const row = parseRow(value, where)
+  for await (const record of recordsOf(options.data, options.limit)) {
+    const { where } = record
+    const row = rowOf(record)
     if (row.kind !== 'completion' || row.completion.trim() === '') {
       throw malformedRow(where, 'recall needs rows of a prompt and a completion that is not empty')
     }
@@ -63,13 +64,14 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
 }
 
 /** The row as training sees it, so that the answer is asked for where it was learnt. */
-function lessonOf(row: RecallRow, where: string, { model, template }: TaskContext): Lesson {
+function lessonOf(row: RecallRow, where: string, { model, template, templateContext: context }: TaskContext): Lesson {
   const { tokenizer, config } = model
   const encoded = encodeRow({ kind: 'completion', ...row }, where, {
     tokenizer,
     template,
     maxLength: Number.MAX_SAFE_INTEGER,
     trainOn: 'completion',
+    context,
   })
   const { ids, mask } = encoded.rows[0]!
   if (ids.length > config.maxPositions) {

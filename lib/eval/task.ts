@@ -1,6 +1,6 @@
 /** What every task of an evaluation gets, and what it gives. */
 import type { Batch } from '../data/batch.js'
-import type { ChatTemplate } from '../data/template.js'
+import type { ChatTemplate, TemplateContext } from '../data/template.js'
 import type { LanguageModel } from '../generate/index.js'
 import type { EvalOptions, Task } from '../options/index.js'
 
@@ -67,6 +67,8 @@ export interface TaskContext {
   readonly options: EvalOptions & { readonly data: readonly string[] }
   /** Null: prompts stand as they are. */
   readonly template: ChatTemplate | null
+  /** What the template is told of rows that do not say it themselves. */
+  readonly templateContext: TemplateContext
   /** Tokens of a row at most. */
   readonly maxLength: number
   /** One row (or window) is done: its line of `--output`, and how far the result is. */

@@ -6,10 +6,10 @@ import type { TaskContext } from './task.js'
 export function tokenRowsOf(
   row: Row,
   where: string,
-  { model, options, template, maxLength, truncated }: TaskContext,
+  { model, options, template, templateContext: context, maxLength, truncated }: TaskContext,
 ): TokenRow[] {
   const { tokenizer, config } = model
-  const encoded = encodeRow(row, where, { tokenizer, template, maxLength, trainOn: options.trainOn })
+  const encoded = encodeRow(row, where, { tokenizer, template, maxLength, trainOn: options.trainOn, context })
   for (const { ids } of encoded.rows) checkIds(ids, config.vocabularySize, where)
   if (encoded.truncated) truncated()
   return encoded.rows

@@ -1,5 +1,6 @@
 import { anyText, requireArgument } from '../arguments.js'
 import type { Message } from '../data/template.js'
+import { resolveTools } from '../data/tools.js'
 import { UsageError } from '../errors.js'
 import type { GenerateOptions } from '../options/index.js'
 import { randomStream } from '../random.js'
@@ -56,7 +57,9 @@ export class Chat implements Disposable {
       )
     }
     const messages = [...this.messages, { role: 'user', content: text }]
-    const ids = promptTokens(this.model, template, { messages, system: options.system })
+    const { system, templateOptions } = options
+    const tools = await resolveTools(options.tools)
+    const ids = promptTokens(this.model, template, { messages, system, tools, templateOptions })
     const random = randomStream(options.seed, 'generate', this.messages.length / 2)
     const stopIds = await stopTokens(this.model, template)
     const request = { ...limitsOf(options, this.#extras), ids, random, stopIds }

@@ -11,6 +11,7 @@ import {
   texts,
 } from '../arguments.js'
 import type { Message } from '../data/template.js'
+import { resolveTools } from '../data/tools.js'
 import { UsageError } from '../errors.js'
 import { type GenerateInput, type GenerateOptions, GenerateSchema, parseOptions } from '../options/index.js'
 import { randomStream } from '../random.js'
@@ -60,8 +61,9 @@ export async function* generateStream(
   requireArgument('model', model, aLanguageModel)
   const { options, extras } = splitCall(call)
   const template = await promptTemplate(model, options, extras.onWarning)
-  const { prompt, system } = options
-  const ids = promptTokens(model, template, { prompt, system, messages: extras.messages })
+  const { prompt, system, templateOptions } = options
+  const tools = await resolveTools(options.tools)
+  const ids = promptTokens(model, template, { prompt, system, messages: extras.messages, tools, templateOptions })
   const cache = new PromptCache(model)
   try {
     const random = randomStream(options.seed, 'generate')
@@ -80,8 +82,12 @@ export function splitCall(call: GenerateCall): { options: GenerateOptions; extra
   })
   const { messages, stop, onText, onWarning, ...given } = call
   const options = parseOptions(GenerateSchema, given, { source: 'api' })
-  if (options.raw && (options.system !== undefined || messages !== undefined)) {
-    throw new UsageError('unfit-options', 'raw does not go with system or messages: they need a template.')
+  const { system, tools, templateOptions } = options
+  if (options.raw && [system, messages, tools, templateOptions].some((value) => value !== undefined)) {
+    throw new UsageError(
+      'unfit-options',
+      'raw does not go with system, messages, tools or templateOptions: they need a template.',
+    )
   }
   return { options, extras: { messages, stop, onText, onWarning } }
 }

@@ -1,11 +1,11 @@
 /** From what the user said to the ids that the model reads. */
 import { checkIds } from '../data/encode.js'
-import { type ChatTemplate, type Message, resolveTemplate } from '../data/template.js'
+import { type ChatTemplate, type Message, resolveTemplate, type TemplateContext } from '../data/template.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import { UsageError } from '../errors.js'
 import type { LanguageModel } from './language-model.js'
 
-export interface Prompt {
+export interface Prompt extends TemplateContext {
   prompt?: string
   /** A conversation instead; its last turn is usually the user's. */
   messages?: readonly Message[]
@@ -30,12 +30,12 @@ export function requireTokenizer({ tokenizer, path }: Pick<LanguageModel, 'token
  */
 export function promptTokens(model: LanguageModel, template: ChatTemplate | null, request: Prompt): number[] {
   const tokenizer = requireTokenizer(model)
-  const { prompt, messages, system } = request
+  const { prompt, messages, system, tools, templateOptions } = request
   if ((prompt === undefined) === (messages === undefined)) {
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
   }
   const ids = template
-    ? tokenizer.encode(template.render(conversation(request), { addGenerationPrompt: true }))
+    ? tokenizer.encode(template.render(conversation(request), { tools, templateOptions, addGenerationPrompt: true }))
     : tokenizer.encodeText(plainPrompt(prompt, system))
   if (ids.length === 0) {
     throw new UsageError('empty-prompt', 'The prompt has no token, so there is nothing to go on from; give a text.')

@@ -3,10 +3,12 @@ import { z } from 'zod'
 import { MAX_THREADS } from '../native.js'
 import {
   choice,
+  fileOrList,
   flag,
   type HubMeaning,
   integer,
   optionalInteger,
+  optionalObject,
   pattern,
   text,
   texts,
@@ -99,6 +101,21 @@ export const dataOption = (hub: HubMeaning, split: string) =>
     { adds: true, hub },
   )
 
+/** What a chat template is told beside the messages. */
+export const contextOptions = {
+  tools: fileOrList(
+    'functions that the model may call: a JSON file with a list of their schemas; rows with tools keep theirs',
+    {
+      expects: 'the path of a JSON file',
+    },
+  ),
+  templateOptions: optionalObject(
+    'further variables of the chat template, as {"enable_thinking": false}',
+    ['messages', 'tools', 'add_generation_prompt'],
+    { expects: 'a JSON object of variables other than messages, tools and add_generation_prompt' },
+  ),
+}
+
 /** How rows become tokens: the same words in training, evaluation and inspection. */
 export const rowOptions = {
   data: dataOption('training-data', 'train'),
@@ -111,6 +128,7 @@ export const rowOptions = {
     'auto|none|FILE',
     'auto',
   ),
+  ...contextOptions,
   trainOn: choice('what is trained of a row with a prompt', ['completion', 'all'], 'completion'),
 }
 

@@ -87,6 +87,12 @@ export function defaultLearningRate(method: Method, operator: Operator, { fromSc
   return operator.startsWith('sharing') ? 5e-5 : 3e-4
 }
 
+/** What to know of rows that may be longer than a model was made for. */
+export function pastPositions(maxLength: number, modelLimit: number): string | undefined {
+  if (maxLength <= modelLimit) return undefined
+  return `Rows may have ${maxLength} tokens, but the model was made for ${modelLimit}: later positions are new to it.`
+}
+
 /** Tokens of a row at most, for a model that is made for `modelLimit` positions. */
 export function maxLengthOf(maxLength: number | undefined, modelLimit: number): number {
   return maxLength ?? Math.min(1024, modelLimit)

@@ -1,6 +1,6 @@
 /** Options of `mora generate` and `generate()`. */
 import { z } from 'zod'
-import { adapterOptions, commonOptions, modelOption, quantisedOption, rowOptions } from './common.js'
+import { adapterOptions, commonOptions, contextOptions, modelOption, quantisedOption, rowOptions } from './common.js'
 import { flag, integer, real, text } from './option.js'
 
 export const GenerateSchema = z.strictObject({
@@ -11,6 +11,7 @@ export const GenerateSchema = z.strictObject({
   system: text('the system message of the chat template', 'TEXT', { expects: 'a non-empty text' }),
   raw: flag('no template: continue the prompt as it stands'),
   template: rowOptions.template,
+  ...contextOptions,
   maxNewTokens: integer('tokens to generate at most', 256, { min: 1 }),
   temperature: real('divides the logits; 0 is greedy', 0, { min: 0 }),
   topP: real('keep the likeliest tokens that together have this probability', 1, { above: 0, max: 1 }),

@@ -10,6 +10,7 @@ export {
   type NewAdapterOptions,
   newAdapterOptions,
   operatorCycle,
+  pastPositions,
   scheduleOptions,
 } from './defaults.js'
 export { type DoctorOptions, DoctorSchema } from './doctor.js'

@@ -148,6 +148,19 @@ export function textWithDefault(description: string, placeholder: string, fallba
   })
 }
 
+/** An object by name, or JSON of one, that may be left out. `reserved` names are not its own. */
+export function optionalObject(description: string, reserved: readonly string[], words: Words = {}) {
+  const object = z.record(z.string(), z.unknown()).refine((value) => !reserved.some((name) => name in value))
+  const schema = z.union([z.string().transform(parseJson).pipe(object), object]).optional()
+  return declare(schema, { kind: 'text', description, placeholder: 'JSON', expects: 'a JSON object', ...words })
+}
+
+/** The path of a file, or the list that is in it, that may be left out. */
+export function fileOrList(description: string, words: Words = {}) {
+  const schema = z.union([z.string().min(1), z.array(z.unknown())]).optional()
+  return declare(schema, { kind: 'text', description, placeholder: 'FILE', expects: 'the path of a file', ...words })
+}
+
 /** A size of memory [bytes] that may be left out: a number, or a text as `2GiB`, `1.5 GB` or `800M` (binary without B). */
 export function optionalSize(description: string, words: Words = {}) {
   const bytes = z.int().min(1)
@@ -302,6 +315,15 @@ export function isPattern(text: string): boolean {
     return true
   } catch {
     return false
+  }
+}
+
+/** Undefined of what is no JSON. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
   }
 }
 

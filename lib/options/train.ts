@@ -105,6 +105,8 @@ export const TrainSchema = z.strictObject({
   shuffle: flag('draw rows in a new random order each epoch', true, { group: steps }),
   trainOn: rowOptions.trainOn,
   template: rowOptions.template,
+  tools: rowOptions.tools,
+  templateOptions: rowOptions.templateOptions,
   profile: flag('print where the time went, by operation, against what this machine can do', false, { group: run }),
   compute: choice(
     'how training multiplies with frozen weights: int8 rounds to 8 bits, and is faster with VNNI',

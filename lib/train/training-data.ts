@@ -3,7 +3,7 @@ import type { DataPurpose } from '../data/data-files.js'
 import { type DataSummary, type Dataset, loadDataset } from '../data/dataset.js'
 import { packBatch, planMicroBatches } from '../data/packing.js'
 import { Sampler } from '../data/sampler.js'
-import type { TrainOptions } from '../options/index.js'
+import { maxLengthOf, pastPositions, type TrainOptions } from '../options/index.js'
 import type { Ranks } from './ranks.js'
 import type { TrainableModel } from './trainable.js'
 
@@ -35,6 +35,8 @@ type DataOptions = Pick<
   | 'evalData'
   | 'maxLength'
   | 'template'
+  | 'tools'
+  | 'templateOptions'
   | 'trainOn'
   | 'batchSize'
   | 'seed'
@@ -53,12 +55,9 @@ export async function loadTrainingData(
   { ranks, notice }: TrainingDataOptions,
 ): Promise<TrainingData> {
   const { maxPositions, vocabularySize } = model.config
-  const maxLength = options.maxLength ?? Math.min(1024, maxPositions)
-  if (maxLength > maxPositions) {
-    notice(
-      `Rows may have ${maxLength} tokens, but the model was made for ${maxPositions}: later positions are new to it.`,
-    )
-  }
+  const maxLength = maxLengthOf(options.maxLength, maxPositions)
+  const past = pastPositions(maxLength, maxPositions)
+  if (past) notice(past)
   const load = (source: readonly string[], purpose: DataPurpose) =>
     loadDataset(source, {
       purpose,
@@ -66,6 +65,8 @@ export async function loadTrainingData(
       tokenizer: model.tokenizer,
       maxLength,
       template: options.template,
+      tools: options.tools,
+      templateOptions: options.templateOptions,
       trainOn: options.trainOn,
       vocabSize: vocabularySize,
       onWarning: notice,

@@ -3,6 +3,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
 import { loadTokenizer } from '../../lib/data/tokenizer.js'
@@ -234,6 +235,9 @@ describe('mora train', () => {
     [['--rank-pattern', '(=3'], 'bad-value', '--rank-pattern'],
     [['--eval-data', 'absent.jsonl'], 'missing-file', '--eval-data'],
     [['--template', 'absent.jinja'], 'missing-file', '--template'],
+    [['--tools', 'absent.json'], 'missing-file', '--tools'],
+    [['--template-options', '{enable}'], 'bad-value', 'a JSON object of variables other than'],
+    [['--template-options', '{"tools": []}'], 'bad-value', '--template-options'],
     [['--adapter', 'absent'], 'missing-file', '--adapter'],
     [['--target-modules', 'nothing'], 'no-target', 'q_proj'],
     [['--modules-to-save', 'nothing'], 'no-module', 'embeddings, norms, head, embed_tokens'],
@@ -548,6 +552,52 @@ describe('a model that reads and writes text', () => {
     const { stdout, stderr } = await mora(...argv)
     expect(stdout).toBe(`${json.text}\n`)
     expect(stderr).toMatch(/^\d tokens, /)
+  })
+
+  const toolTemplate = () => {
+    const source =
+      '{{ mood }}{% for t in tools or [] %}{{ t.name }}:{{ t.least }} {% endfor %}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}'
+    writeFileSync(at('tools.jinja'), source)
+    writeFileSync(at('tools.json'), '[{"name": "add", "least": 2.0}]')
+    return ['--template', at('tools.jinja'), '--tools', at('tools.json'), '--template-options', '{"mood": "glad "}']
+  }
+
+  it('is told of tools and variables of its template', async () => {
+    const data = at('conversations.jsonl')
+    const messages = [
+      { role: 'user', content: 'q' },
+      { role: 'assistant', content: 'a' },
+    ]
+    writeFileSync(data, [{ messages }, { messages, tools: [] }].map((row) => JSON.stringify(row)).join('\n'))
+    const { json } = await moraJson('inspect', '--model', talker(), '--data', data, ...toolTemplate())
+    const texts = json.rows.map(({ text }: { text: string }) => text.split('<')[0])
+    expect(texts).toEqual(['glad add:2.0 ', 'glad '])
+    const ask = ['generate', '--model', talker(), '--prompt', 'q', '--max-new-tokens', '1']
+    const promptTokens = async (...more: string[]) => (await moraJson(...ask, ...more)).json.promptTokens
+    const [told, untold] = [await promptTokens(...toolTemplate()), await promptTokens('--template', at('tools.jinja'))]
+    const tokenizer = (await loadTokenizer(smallTokenizerFolder))!
+    expect(told - untold).toBe(tokenizer.encode('glad add:2.0 ').length)
+    const { exitCode, stderr } = await mora(...ask, '--raw', '--tools', at('tools.json'))
+    expect({ exitCode, stderr }).toEqual({
+      exitCode: 2,
+      stderr: expect.stringContaining('--raw does not go with --tools'),
+    })
+  })
+
+  it('is trained with them, and the run keeps how', async () => {
+    const argv = ['train', '--model', talker(), '--data', at('conversations.jsonl'), '--max-steps', '1']
+    const { exitCode, stderr } = await mora(...argv, '--output', at('told'), ...toolTemplate())
+    expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 })
+    const { options } = parse(readFileSync(at('told/run.yaml'), 'utf8'))
+    expect(options).toMatchObject({ tools: at('tools.json'), templateOptions: { mood: 'glad ' } })
+    const again = await mora('train', '--config', at('told/run.yaml'), '--output', at('told-again'))
+    expect(again).toMatchObject({ exitCode: 0 })
+  })
+
+  it('says where rows are longer than it was made for', async () => {
+    const inspect = (...more: string[]) => mora('inspect', '--model', talker(), '--data', at('rows.jsonl'), ...more)
+    expect((await inspect('--max-length', '65')).stderr).toContain('the model was made for 64')
+    expect((await inspect('--max-length', '64')).stderr).not.toContain('was made for')
   })
 
   it('talks on a terminal, and begins anew after an empty line', async () => {

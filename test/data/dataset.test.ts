@@ -45,6 +45,52 @@ describe('loadDataset', () => {
     expect(warnings).toEqual([expect.stringMatching(/1 rows in which nothing is trained/)])
   })
 
+  it('says which rows the template does not take as they are', async () => {
+    const source =
+      "{% for m in messages %}{% if m.role != 'tool' %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endif %}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    await writeFile(join(folder, 'no-tools.jinja'), source)
+    const call = { type: 'function', function: { name: 'boats', arguments: {} } }
+    const rows = [
+      { prompt: 'How many boats?', completion: 'six' },
+      {
+        messages: [
+          { role: 'user', content: 'How many boats?' },
+          { role: 'assistant', tool_calls: [call] },
+          { role: 'tool', content: 'there are six' },
+          { role: 'assistant', content: 'six' },
+        ],
+      },
+    ]
+    const warnings: string[] = []
+    const template = join(folder, 'no-tools.jinja')
+    const data = await datasetFromRows(rows, { tokenizer, template, onWarning: (message) => warnings.push(message) })
+    expect(warnings).toEqual([
+      expect.stringMatching(
+        /^the rows: the chat template leaves out calls of 1 of .*\(first: row 2\).*--template FILE/,
+      ),
+      expect.stringMatching(/^the rows: the chat template shows nothing of 1 messages \(first: row 2\)/),
+    ])
+    expect(data.summary).toMatchObject({ droppedCalls: 1, droppedMessages: 1, openEnds: 0, foreignOpenings: 0 })
+  })
+
+  it('tells templates of tools, also of a file, whose numbers stay as they are', async () => {
+    await writeFile(
+      join(folder, 'tools.jinja'),
+      '{{ tools | tojson }}{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}',
+    )
+    await writeFile(join(folder, 'tools.json'), '[{"name": "f", "least": 2.0}]')
+    const options = { tokenizer, template: join(folder, 'tools.jinja'), cacheDir: join(folder, 'tool-cache') }
+    const text = async (tools: string | unknown[]) => {
+      const data = await loadDataset(file, { ...options, tools })
+      return tokenizer.decode(data.row(0).ids).split('How')[0]
+    }
+    expect(await text(join(folder, 'tools.json'))).toBe('[{"name": "f", "least": 2.0}]')
+    expect(await text([])).toBe('[]')
+    await writeFile(join(folder, 'tools.json'), '{"name": "f"}')
+    await expect(text(join(folder, 'tools.json'))).rejects.toThrow(/tools\.json: expected a JSON list of the schemas/)
+    await expect(text(join(folder, 'absent.json'))).rejects.toThrow(/absent\.json cannot be read/)
+  })
+
   it('T12 reports which special tokens are trained', async () => {
     const { trainedSpecialTokens } = (await load()).summary
     expect(trainedSpecialTokens).toEqual([

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { checkIds, countTargets, type EncodeOptions, encodeRow } from '../../lib/data/encode.js'
 import { parseRow } from '../../lib/data/rows.js'
-import type { ChatTemplate } from '../../lib/data/template.js'
+import { ChatTemplate, type TemplateContext } from '../../lib/data/template.js'
 import type { Tokenizer } from '../../lib/data/tokenizer.js'
 import { loadSmallTokenizer, loadTemplate } from './small-tokenizer.js'
 
@@ -105,6 +105,40 @@ describe('a prompt and its completion', () => {
     const { ids, mask } = only(row)
     expect(ids.at(-1)).toBe(tokenizer.padId)
     expect(mask.at(-1)).toBe(1)
+  })
+})
+
+describe('a conversation', () => {
+  const chat = (...messages: object[]) => ({ messages })
+  const template = (source: string) => new ChatTemplate(source, {}, 'test')
+
+  it('is refused where a role is one that its template does not name', () => {
+    const usr = chat({ role: 'usr', content: 'q' }, { role: 'assistant', content: 'a' })
+    expect(() => only(usr, { template: chatml })).toThrow(
+      /^row 1: messages\[0\]\.role: "usr" is no role .*perhaps "user" was meant\.$/,
+    )
+    const named = template("{% for m in messages %}{{ '?' if m.role == 'usr' }}{{ m.content }}<|im_end|>{% endfor %}")
+    expect(only(usr, { template: named }).mask).toContain(1)
+  })
+
+  it('may say what tools there are, and variables of the template', () => {
+    const source =
+      '{{ tools | tojson }}{{ mood }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>{% endfor %}'
+    const text = (row: object, context: TemplateContext = {}) =>
+      tokenizer.decode(only(row, { template: template(source), context }).ids).split('<|im_start|>')[0]
+    const messages = [{ role: 'user', content: 'q' }]
+    expect(text({ messages })).toBe('null')
+    const context = { tools: [1], templateOptions: { mood: 'x' } }
+    expect(text({ messages }, context)).toBe('[1]x')
+    expect(text({ messages, tools: [], chat_template_kwargs: { mood: 'y' } }, context)).toBe('[]y')
+    expect(text({ prompt: 'q', completion: 'a' }, context)).toBe('[1]x')
+  })
+
+  it('is trained whole where its answers cannot be told apart, if all is to be trained', () => {
+    const endless = template('{% for m in messages %}{{ m.content }}{% endfor %}')
+    const row = chat({ role: 'user', content: 'q' }, { role: 'assistant', content: 'a' })
+    expect(() => only(row, { template: endless })).toThrow(/no special token after messages\[1\]/)
+    expect(only(row, { template: endless, trainOn: 'all' }).mask).toEqual([1, 1])
   })
 })
 

@@ -18,8 +18,8 @@ describe('readRecords', () => {
   it('reads JSON lines with a byte order mark, CRLF and blank lines, and counts lines', async () => {
     const records = await read('a.jsonl', '\ufeff{"text":"a"}\r\n\r\n  \n{"text":"b"}')
     expect(records).toEqual([
-      { value: { text: 'a' }, where: 'a.jsonl:1' },
-      { value: { text: 'b' }, where: 'a.jsonl:4' },
+      { value: { text: 'a' }, where: 'a.jsonl:1', json: '{"text":"a"}' },
+      { value: { text: 'b' }, where: 'a.jsonl:4', json: '{"text":"b"}' },
     ])
   })
 
@@ -42,8 +42,8 @@ describe('readRecords', () => {
 
   it('reads a JSON array, a wrapped list, one object, and JSON lines under the name .json', async () => {
     expect(await read('d.json', '[{"text":"a"},\n {"text":"b"}]')).toEqual([
-      { value: { text: 'a' }, where: 'd.json, row 1' },
-      { value: { text: 'b' }, where: 'd.json, row 2' },
+      { value: { text: 'a' }, where: 'd.json, row 1', json: '{"text":"a"}' },
+      { value: { text: 'b' }, where: 'd.json, row 2', json: '\n {"text":"b"}' },
     ])
     expect(values(await read('e.json', '{"data": [{"text":"a"}]}'))).toEqual([{ text: 'a' }])
     expect(values(await read('f.json', '{\n "text": "a"\n}'))).toEqual([{ text: 'a' }])

@@ -2,7 +2,14 @@ import { checkEvalOptions, EvalSchema, loadOptions } from '../../options/index.j
 import { defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
 import { formatFacts, formatNumber } from '../format.js'
-import { requireAdapter, requireData, requireFileOutput, requireModel, requireTemplate } from '../paths.js'
+import {
+  requireAdapter,
+  requireData,
+  requireFileOutput,
+  requireModel,
+  requireTemplate,
+  requireTools,
+} from '../paths.js'
 import { Progress } from '../progress.js'
 
 export const evalCommand = defineCommand({
@@ -22,6 +29,7 @@ export const evalCommand = defineCommand({
     requireData('data', options.data, source)
     requireData('shotsData', options.shotsData, source)
     requireTemplate(options.template, source)
+    requireTools(options.tools, source)
     requireFileOutput('output', options.output, source)
   },
   async run(options, { terminal }) {

@@ -1,9 +1,10 @@
 import { UsageError } from '../../errors.js'
 import type { Model } from '../../models/index.js'
 import { type GenerateOptions, GenerateSchema, loadOptions } from '../../options/index.js'
+import { optionName } from '../../options/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { formatCount } from '../format.js'
-import { requireAdapter, requireModel, requireTemplate } from '../paths.js'
+import { requireAdapter, requireModel, requireTemplate, requireTools } from '../paths.js'
 
 export const generateCommand = defineCommand({
   name: 'generate',
@@ -14,16 +15,18 @@ export const generateCommand = defineCommand({
     'mora generate --model model --adapter out --prompt "How many legs have 3 cats?"',
     'mora generate --model model --adapter out',
   ],
-  check({ model, adapter, template, raw, system }, source) {
-    if (raw && system !== undefined) {
+  check({ model, adapter, template, tools, templateOptions, raw, system }, source) {
+    const unfit = Object.entries({ system, tools, templateOptions }).find(([, value]) => value !== undefined)
+    if (raw && unfit) {
       throw new UsageError(
         'unfit-options',
-        '--raw does not go with --system: without a template there is no system message.',
+        `--raw does not go with ${optionName(unfit[0], source)}: without a template it means nothing.`,
       )
     }
     requireModel(model, source)
     requireAdapter(adapter, source)
     requireTemplate(template, source)
+    requireTools(tools, source)
   },
   async run(options, context) {
     const { prompt, json } = options

@@ -3,7 +3,7 @@ import { checkNewAdapterOptions, type InspectOptions, InspectSchema } from '../.
 import { optionName } from '../../options/names.js'
 import { newAdapterFields } from '../../options/new-adapter.js'
 import { type CommandResult, defineCommand } from '../command.js'
-import { requireAdapter, requireData, requireModel, requireTemplate } from '../paths.js'
+import { requireAdapter, requireData, requireModel, requireTemplate, requireTools } from '../paths.js'
 import { hasColours } from '../terminal.js'
 
 /** The first option that describes an adapter that is not there yet. */
@@ -47,6 +47,7 @@ export const inspectCommand = defineCommand({
     requireAdapter(adapter, source)
     requireData('data', data, source)
     requireTemplate(options.template, source)
+    requireTools(options.tools, source)
   },
   async run(options, { terminal, log }): Promise<CommandResult> {
     const [{ describeModel, modelFacts }, { adapterFacts, describeAdapter }, { dataFacts, describeData }] =

@@ -12,7 +12,15 @@ import { type CommandContext, type CommandResult, defineCommand } from '../comma
 import { inFlags } from '../flag-names.js'
 import { formatBytes, formatCount, formatFacts, formatNumber } from '../format.js'
 import { interruptible } from '../interrupt.js'
-import { requireAdapter, requireData, requireModel, requirePath, requirePathOrId, requireTemplate } from '../paths.js'
+import {
+  requireAdapter,
+  requireData,
+  requireModel,
+  requirePath,
+  requirePathOrId,
+  requireTemplate,
+  requireTools,
+} from '../paths.js'
 import { profileTable } from '../profile.js'
 import { Progress, StepLine } from '../progress.js'
 import type { Terminal } from '../terminal.js'
@@ -64,6 +72,7 @@ function checkPaths(options: TrainOptions, source: OptionSource): void {
   requireData('data', options.data, source)
   requireData('evalData', options.evalData, source)
   requireTemplate(options.template, source)
+  requireTools(options.tools, source)
 }
 
 /** Shows a run until it ends; the first interruption stops it with its state saved. */
