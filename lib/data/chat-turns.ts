@@ -11,7 +11,7 @@ import { textsOf } from './messages.js'
 import { type ChatTemplate, type Message, type TemplateContext, textOf } from './template.js'
 import type { Piece } from './template-program.js'
 import type { Tokenizer } from './tokenizer.js'
-import { commonPrefix, markAt, marksOf, varied } from './turn-texts.js'
+import { commonPrefix, endMark, markAt, marksOf, varied } from './turn-texts.js'
 
 /** Characters of a rendered text, from `start` up to `end`. */
 export interface Span {
@@ -21,14 +21,14 @@ export interface Span {
 
 /** What is trained of a turn, with its end token unless it is open. */
 export interface AnswerSpan extends Span {
-  /** The template puts no token at its end, which the conversation's is. */
+  /** The template puts no token at its end. */
   isOpen: boolean
 }
 
 export interface TurnCounts {
   /** Turns whose opening in the conversation differs from the generation prompt (thinking blocks). */
   foreignOpenings: number
-  /** Turns at the end of a conversation that no token ends, since the template's turns end where the next begins. */
+  /** Turns that no token ends, since the template's turns end where the next begins, and none of another's follows. */
   openEnds: number
   /** Turns of which the template leaves calls out. */
   droppedCalls: number
@@ -41,6 +41,7 @@ export const WAYS_OUT =
   'train the whole text (--train-on all), name a template that says what is trained by {% generation %} marks (--template FILE), or give {input_ids, labels} rows'
 
 const THINKING_END = '</think>'
+const QUESTION: Message = { role: 'user', content: 'Question' }
 
 export class ChatTurns {
   readonly text: string
@@ -158,15 +159,18 @@ export class ChatTurns {
 
   /** Whether the template announces an assistant's turn as it prompts for one at all: then a turn without goes on with the one before. */
   #announcesAnswers(): boolean {
-    const question: Message[] = [{ role: 'user', content: 'Question' }]
-    const prompt = this.#prompt(question)
-    const answered = this.#rendered([...question, { role: 'assistant', content: 'Answer' }], false)
-    if (!prompt || !answered) return false
-    const [stretch] = stretchesOf(answered, 2)[1]!
-    if (!stretch) return false
-    const announcement = this.#announcement(question, prompt)
-    const head = textOf(answered).slice(stretch.start, stretch.end)
-    return announcement !== '' && this.#announced(announcement, head) !== undefined
+    const answer = this.#plainAnswer()
+    const prompt = this.#prompt([QUESTION])
+    if (!answer || !prompt) return false
+    const announcement = this.#announcement([QUESTION], prompt)
+    return announcement !== '' && this.#announced(announcement, answer.own) !== undefined
+  }
+
+  /** What the template makes of an answer to a question. */
+  #plainAnswer(): { own: string } | undefined {
+    const answered = this.#rendered([QUESTION, { role: 'assistant', content: 'Answer' }], false)
+    const [stretch] = (answered && stretchesOf(answered, 2)[1]) ?? []
+    return stretch && { own: textOf(answered!).slice(stretch.start, stretch.end) }
   }
 
   /** What a template adds to prompt for an answer. */
@@ -208,22 +212,39 @@ export class ChatTurns {
     const { text, tokenizer } = this
     const own = text.slice(start, end)
     if (own.trim() === '') return []
-    const atEnd = (ids: ReadonlySet<number>) => {
-      const mark = marksOf(tokenizer, own, ids).at(-1)
-      return mark && own.slice(mark.end).trim() === '' ? start + mark.end : undefined
-    }
-    const next = markAt(tokenizer, text, end)
-    const ended = atEnd(tokenizer.specialIds) ?? next?.end ?? atEnd(tokenizer.addedIds)
+    const special = endMark(tokenizer, own, tokenizer.specialIds)
+    const added = special !== undefined ? undefined : endMark(tokenizer, own, tokenizer.addedIds)
+    const next =
+      special !== undefined || (added !== undefined && this.#endsAnswersWithMarks()) ? undefined : this.#nextMark(end)
+    const last = special ?? added
+    const ended = next?.end ?? (last === undefined ? undefined : start + last)
     if (ended !== undefined) return [{ start, end: ended, isOpen: false }]
     // The turn of such a template ends where the next begins, with the token that announces that.
     const opensWithMark = [this.#wholeAnnouncement(), ...this.#stretches.map(([first]) => text.slice(first?.start))]
-    if (text.slice(end).trim() === '' && opensWithMark.some((one) => one !== '' && markAt(tokenizer, one, 0))) {
+    if (opensWithMark.some((one) => one !== '' && markAt(tokenizer, one, 0))) {
       return [{ start, end, isOpen: true }]
     }
     throw new InputError(
       'no-end-of-turn',
       `${this.where}: the template puts no special token after messages[${turn}], so the model would never learn to stop; use a template that ends the assistant's turns with one.`,
     )
+  }
+
+  /** The special token that comes after a turn, unless that is for the assistant again. */
+  #nextMark(end: number): Span | undefined {
+    const mark = markAt(this.tokenizer, this.text, end)
+    const announcement = this.#wholeAnnouncement()
+    const isAssistants =
+      mark &&
+      announcement.startsWith(this.text.slice(mark.start, mark.end)) &&
+      mark.end - mark.start > this.#sharedWithOthers(announcement)
+    return isAssistants ? undefined : mark
+  }
+
+  /** Whether an answer in plain words ends with an added token: then it is the end of turns, and nothing of a call. */
+  #endsAnswersWithMarks(): boolean {
+    const answer = this.#plainAnswer()
+    return answer !== undefined && endMark(this.tokenizer, answer.own, this.tokenizer.addedIds) !== undefined
   }
 
   /** What stands between the template's own marks, each stretch with the token that follows it at once. */

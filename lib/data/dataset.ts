@@ -282,7 +282,7 @@ function turnNotes(summary: DataSummary): string[] {
     ],
     [
       openEnds,
-      `the chat template ends ${openEnds} of the assistant's turns, the last of their rows, with no token (first: ${first.openEnds}), so these do not teach the model to stop.`,
+      `the chat template ends ${openEnds} of the assistant's turns with no token (first: ${first.openEnds}), so these do not teach the model to stop.`,
     ],
     [
       droppedCalls,

@@ -28,6 +28,12 @@ export function marksOf(tokenizer: Tokenizer, text: string, wanted = tokenizer.a
   return marks
 }
 
+/** Where the token of a text ends that nothing but space follows; undefined where there is none. */
+export function endMark(tokenizer: Tokenizer, text: string, wanted: ReadonlySet<number>): number | undefined {
+  const mark = marksOf(tokenizer, text, wanted).at(-1)
+  return mark && text.slice(mark.end).trim() === '' ? mark.end : undefined
+}
+
 /** The special token that a text has at a place. */
 export function markAt(tokenizer: Tokenizer, text: string, at: number): Span | undefined {
   let length = 0

@@ -109,10 +109,18 @@ describe('T9 the end of a turn', () => {
       '<b>{% for m in messages %}{{ {"user": "<u>", "assistant": "<a>", "tool": "<o>"}[m.role] }}\n{{ m.content }}{% for c in m.tool_calls or [] %}<tool>{{ c.function.name }}</tool>{% endfor %}{% endfor %}{% if add_generation_prompt %}<a>\n{% endif %}'
     const messages = [user('q'), assistant('', { tool_calls: [call('add')] }), result('3'), assistant('x'), user('p')]
     expect(trainedOf(template, messages)).toMatchObject({ trained: ['<tool>add</tool><o>', 'x<u>'], openEnds: 0 })
+    const twice = [user('q'), assistant('x'), assistant('y'), user('p')]
+    expect(trainedOf(template, twice)).toMatchObject({ trained: ['x', 'y<u>'], openEnds: 1 })
     expect(trainedOf(template, messages.slice(0, 4))).toMatchObject({
       trained: ['<tool>add</tool><o>', 'x'],
       openEnds: 1,
     })
+  })
+
+  it('may be a token that is not special, before one that is', () => {
+    const template =
+      '{% for m in messages %}<s>{{ m.role }}\n{{ m.content }}</tool>\n{% endfor %}{% if add_generation_prompt %}<s>assistant\n{% endif %}'
+    expect(trainedOf(template, [user('q'), assistant('a'), user('p')]).trained).toEqual(['a</tool>'])
   })
 
   it('is not what a conversation ends with', () => {
