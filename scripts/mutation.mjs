@@ -16,9 +16,13 @@ import { mutantsOf } from './mutation/mutants.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 
+const chatTests = ['chat-mask', 'chat-places', 'chat-turns'].map((name) => `test/data/${name}.test.ts`)
+
 /** Files, and the tests that are to notice: of vitest, or C++ programs that need nothing but headers. */
 const subjects = [
-  { file: 'lib/data/chat-mask.ts', tests: ['test/data/chat-mask.test.ts', 'test/data/chat-places.test.ts'] },
+  { file: 'lib/data/chat-turns.ts', tests: chatTests },
+  { file: 'lib/data/turn-texts.ts', tests: chatTests },
+  { file: 'lib/data/token-spans.ts', tests: chatTests },
   { file: 'lib/data/packing.ts', tests: ['test/data/packing.test.ts'] },
   { file: 'lib/optim/schedule.ts', tests: ['test/optim/schedule.test.ts'] },
   { file: 'native/mora/geometry.h', tests: ['test/native/geometry.cpp', 'test/native/block_operations.cpp'] },

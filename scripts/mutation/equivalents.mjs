@@ -1,6 +1,6 @@
 /** Mutants that compute the same as what they are made from, by file: what their line has, and why. */
 export const equivalents = {
-  'lib/data/chat-mask.ts': [
+  'lib/data/token-spans.ts': [
     // Spans are looked for in the slower way then, and found at the same tokens.
     'let position = 1',
     'let previous = 1',
@@ -10,11 +10,14 @@ export const equivalents = {
     'position -= agreed.length',
     'if (position === ids.length) return',
     // Past the end of one text, the other has a letter or both have ended.
-    'length <= a.length',
-    'length <= b.length',
     'shared <= answer.length',
     // The last token is the end token on both sides.
     'let shared = 1',
+  ],
+  'lib/data/turn-texts.ts': [
+    // Past the end of one text, the other has a letter or both have ended.
+    'length <= a.length',
+    'length <= b.length',
   ],
   'lib/data/packing.ts': [
     // What is written one place too far is written over by the next row, and past the end there is no place.
