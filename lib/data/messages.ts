@@ -86,7 +86,13 @@ function argumentsRead(given: unknown): unknown {
 }
 
 function argumentsWritten(given: unknown): unknown {
-  return typeof given === 'object' && given !== null ? json(toValue(given)) : given
+  if (typeof given !== 'object' || given === null) return given
+  try {
+    return json(toValue(given))
+  } catch {
+    // What nests too deep is for the template to refuse.
+    return given
+  }
 }
 
 /** Shows where a part is printed as what it is in memory, and nowhere else. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ChatTemplate, resolveTemplate } from '../../lib/data/template.js'
+import { ChatTemplate, type Message, resolveTemplate } from '../../lib/data/template.js'
 import { loadSmallTokenizer, templatePath } from './small-tokenizer.js'
 
 const messages = [
@@ -31,6 +31,64 @@ describe('ChatTemplate', () => {
     expect(() => new ChatTemplate('{% for %}', {}, 'model-x')).toThrow(/template of model-x cannot be read/)
     const refusing = new ChatTemplate('{{ raise_exception("roles must alternate") }}', {}, 'model-x')
     expect(() => refusing.render(messages, { addGenerationPrompt: false })).toThrow(/model-x.*roles must alternate/)
+  })
+})
+
+describe('conversations that a template does not take as they are', () => {
+  const texts = '{% for m in messages %}[{{ m.content + "" }}]{% endfor %}'
+  const render = (source: string, conversation: Message[]) =>
+    new ChatTemplate(source, {}, 'test').render(conversation, { addGenerationPrompt: false })
+  const part = (text: string) => ({ type: 'text' as const, text })
+  const parts: Message[] = [{ role: 'user', content: [part('a '), part('b')] }]
+
+  it('have their parts joined where it expects texts, prints lists, or leaves them out', () => {
+    expect(render(texts, parts)).toBe('[a b]')
+    expect(render('{% for m in messages %}[{{ m.content }}]{% endfor %}', parts)).toBe('[a b]')
+    expect(render('{% for m in messages %}[{{ m.content | tojson }}]{% endfor %}', parts)).toBe('["a b"]')
+    expect(render('{% for m in messages %}[{{ m.content if m.content is string }}]{% endfor %}', parts)).toBe('[a b]')
+    const each = '{% for m in messages %}{% for p in m.content %}[{{ p.text | trim }}]{% endfor %}{% endfor %}'
+    expect(render(each, parts)).toBe('[a][b]')
+  })
+
+  it('have an empty content where it needs one, and none where it does not', () => {
+    const silent: Message[] = [
+      { role: 'assistant', content: null },
+      { role: 'user', content: 'q' },
+    ]
+    expect(render(texts, silent)).toBe('[][q]')
+    expect(render('{% for m in messages %}{{ m.content is defined }}{% endfor %}', silent)).toBe('FalseTrue')
+  })
+
+  it('have reasoning by all of its names', () => {
+    const source = '{% for m in messages %}{{ m.reasoning_content }}-{{ m.thinking }};{% endfor %}'
+    const thoughts = [
+      { reasoning: 'a' },
+      { thinking: 'b', reasoning: 'x' },
+      { reasoning_content: 'c', thinking: 'd' },
+      { reasoning: null },
+    ]
+    expect(
+      render(
+        source,
+        thoughts.map((one) => ({ role: 'assistant', content: '', ...one })),
+      ),
+    ).toBe('a-a;b-b;c-d;-;')
+  })
+
+  it('have arguments of calls in the form that it takes', () => {
+    const call = (given: unknown): Message[] => [
+      { role: 'assistant', tool_calls: [{ function: { name: 'f', arguments: given } }] },
+    ]
+    const loop = '{% for c in messages[0].tool_calls %}'
+    const items = `${loop}{% for k, v in c.function.arguments | items %}{{ k }}={{ v }}{% endfor %}{% endfor %}`
+    expect(render(items, call('{"a": 2.0}'))).toBe('a=2.0')
+    const text = `${loop}{{ '' + c.function.arguments }}{% endfor %}`
+    expect(render(text, call({ a: [1, 'é'] }))).toBe('{"a": [1, "é"]}')
+    expect(render(`${loop}{{ c.function.arguments | tojson }}{% endfor %}`, call('{}'))).toBe('"{}"')
+    expect(() => render(items, call('no JSON'))).toThrow(/items was asked of no JSON/)
+    let deep: unknown = 1
+    for (let i = 0; i < 50_000; i++) deep = [deep]
+    expect(() => render(text, call(deep))).toThrow(/nests too deep/)
   })
 })
 
