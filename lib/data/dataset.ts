@@ -2,9 +2,11 @@
 import {
   aFlag,
   aFunction,
+  anObject,
   aText,
   described,
   either,
+  listOf,
   oneOf,
   optional,
   orNull,
@@ -165,6 +167,7 @@ function requireDatasetOptions(options: DatasetOptions): void {
     ...{ tokenizer: optional(orNull(aTokenizer)), template: optional(aText) },
     ...{ trainOn: optional(oneOf('completion', 'all')), vocabSize: optional(wholeFrom(1)) },
     ...{ keepWithoutTarget: optional(aFlag), cacheDir: optional(orNull(aText)), onProgress: optional(aFunction) },
+    ...{ tools: optional(either(aText, listOf(anObject, 'schemas'))), templateOptions: optional(anObject) },
     purpose: optional(oneOf('training', 'evaluation', 'validation')),
     ...hubKinds,
   })

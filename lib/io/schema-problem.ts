@@ -13,7 +13,7 @@ export function schemaProblem({ issues }: z.ZodError, whole: string): string {
 }
 
 function wordsOf(issue: Issue): string {
-  if (issue.code === 'invalid_union') return wordsOfUnion(issue.errors)
+  if (issue.code === 'invalid_union' && issue.message === 'Invalid input') return wordsOfUnion(issue.errors)
   return issue.message
     .replace(/^Invalid (input|discriminator value)[:.] |^Too (small|big): /, '')
     .replace('expected record', 'expected object')

@@ -26,6 +26,7 @@ function sample({ kind, choices, expects }: ReturnType<typeof optionFacts>): str
   if (expects.includes('lora:8')) return 'lora:8'
   if (expects.startsWith('patterns')) return 'x=1'
   if (expects.startsWith('a size')) return '2GiB'
+  if (expects.startsWith('a JSON object')) return '{}'
   return expects.includes('cuda') ? 'cuda:1' : 'x'
 }
 
