@@ -94,6 +94,33 @@ describe('conversations that a template does not take as they are', () => {
 
 describe('a template that would never end, or fill the memory', () => {
   const doubled = '{% set ns = namespace(x="ab") %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}'
+  // 2^60 ones in 61 lists: nothing is large until somebody looks at all of it.
+  const lists = '{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}'
+  const maps =
+    '{% set ns = namespace(x=1) %}{% for i in range(60) %}{% set ns.x = {"a": ns.x, "b": ns.x} %}{% endfor %}'
+  const uses = [
+    'ns.x',
+    'ns.x | tojson',
+    'ns.x ~ ""',
+    'ns.x == ns.x',
+    'raise_exception(ns.x)',
+    '[ns.x, 2] | join',
+    '"%s" % ns.x',
+  ]
+  const shared = [lists, maps].flatMap((made, i) =>
+    uses.map((use) => ({ what: `${i === 0 ? 'lists' : 'maps'}, ${use}`, use: `${made}{{ ${use} }}` })),
+  )
+  const much =
+    '{% set ns = namespace(x="x") %}{% for i in range(20) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{% set l = range(60000) %}'
+  const heavy = [
+    'ns.x.strip("y")',
+    '"y" in ns.x',
+    'ns.x | trim | length',
+    'l | sort',
+    '-1 in l',
+    'l | unique',
+    'ns.x.split("y")',
+  ]
   it.each([
     ['a loop', '{% for i in range(1000000000) %}x{% endfor %}', /more than 65536 items/],
     [
@@ -114,7 +141,13 @@ describe('a template that would never end, or fill the memory', () => {
       '{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}',
       /items/,
     ],
-  ])('ends with a sentence: %s', (_, source, message) => {
+    ...shared.map(({ what, use }) => [`shared structure, ${what}`, use, /more than 4194304 parts of a value/] as const),
+    ...heavy.map((use) => [
+      `work on much, ${use}`,
+      `${much}{% for i in range(60000) %}{{ ${use} }}{% endfor %}`,
+      /more than/,
+    ]),
+  ] as [string, string, RegExp][])('ends with a sentence: %s', (_, source, message) => {
     const template = new ChatTemplate(source, {}, 'model-x')
     expect(() => template.render(messages, { addGenerationPrompt: false })).toThrow(
       expect.objectContaining({ code: 'template-failed', message: expect.stringMatching(message) }),

@@ -102,7 +102,10 @@ function orDefault({ value, args, keywords }: FilterCall): Value {
 
 /** In characters, of a text. */
 export function lengthOf(value: Value): number {
-  return isMapping(value) ? value.value.size : itemsOf(value).length
+  if (!isText(value)) return isMapping(value) ? value.value.size : itemsOf(value).length
+  let characters = 0
+  for (const _ of value.value) characters++
+  return characters
 }
 
 /** Of `a.b` and `0.a` too. */

@@ -165,7 +165,7 @@ export class PythonInterpreter extends LimitedInterpreter {
       case GIVEN:
         return node.value as Value
       case OUTPUT:
-        return new StringValue(str(this.evaluate(node.expression as Node, scope)))
+        return new StringValue(str(this.#used(node.expression, scope)))
       case 'Program':
       case 'If':
       case 'For':
@@ -183,15 +183,29 @@ export class PythonInterpreter extends LimitedInterpreter {
         return this.#member(node, scope)
       case 'TestExpression': {
         const test = testOf((node.test as Named).value)
-        return new BooleanValue(test(this.evaluate(node.operand as Node, scope)) !== node.negate)
+        return new BooleanValue(test(this.#used(node.operand, scope)) !== node.negate)
       }
       case 'FilterExpression':
         return this.#filter(node.filter as Node, this.evaluate(node.operand as Node, scope), scope)
       case 'FilterStatement':
         return this.#filter(node.filter as Node, this.#captured(bodyOf(node), scope), scope)
+      case 'CallExpression':
+        return super.compute({ ...node, args: (node.args as Node[]).map((arg) => this.#argument(arg, scope)) }, scope)
       default:
         return super.compute(node, scope)
     }
+  }
+
+  /** A value that is then looked at as a whole. */
+  #used(node: unknown, scope: Scope): Value {
+    const value = this.evaluate(node as Node, scope)
+    this.use(value)
+    return value
+  }
+
+  #argument(node: Node, scope: Scope): Node {
+    if (node.type === 'KeywordArgumentExpression') return { ...node, value: given(this.#used(node.value, scope)) }
+    return node.type.endsWith('SpreadExpression') ? node : given(this.#used(node, scope))
   }
 
   #isTrue(node: unknown, scope: Scope): boolean {
@@ -215,6 +229,7 @@ export class PythonInterpreter extends LimitedInterpreter {
       return left.__bool__().value === (operator === 'and') ? this.evaluate(node.right as Node, scope) : left
     }
     const right = this.evaluate(node.right as Node, scope)
+    this.use(left, right)
     const truth = (value: boolean) => new BooleanValue(value)
     switch (operator) {
       case '==':
@@ -263,10 +278,13 @@ export class PythonInterpreter extends LimitedInterpreter {
     if (isUndefined(object)) throw new Error(`${nameOf(node.object as Node)} is undefined`)
     if (property.type === 'SliceExpression') return this.#slice(object, property, scope)
     const key = node.computed ? this.evaluate(property, scope) : valueOfName(property)
+    // A method may go through all of it, and so does a place in a text.
+    if (isText(object) || (isList(object) && !isInteger(key))) this.use(object)
     return memberOf(object, key, node.computed === true) ?? new UndefinedValue()
   }
 
   #slice(object: Value, node: Node, scope: Scope): Value {
+    this.use(object)
     if (!isText(object) && !isList(object)) throw new Error('a slice was asked of what is no text and no list')
     const [start, stop, step = 1] = ['start', 'stop', 'step'].map((part) => {
       const value = node[part] === undefined ? undefined : this.evaluate(node[part] as Node, scope)
@@ -284,6 +302,7 @@ export class PythonInterpreter extends LimitedInterpreter {
     const isCall = filter.type === 'CallExpression'
     const name = ((isCall ? filter.callee : filter) as Named).value
     const { args, keywords } = this.#arguments(isCall ? (filter.args as Node[]) : [], scope)
+    this.use(value, ...args, ...keywords.values())
     if (!Object.hasOwn(filters, name)) {
       return super.compute({ type: 'FilterExpression', operand: given(value), filter }, scope)
     }

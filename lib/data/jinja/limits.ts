@@ -3,7 +3,7 @@
  * text and lists of any size.
  */
 import { Interpreter } from '@huggingface/jinja'
-import type { Scope, Value } from './values.js'
+import { isList, isMapping, isText, type Scope, type Value } from './values.js'
 
 /** A part of a parsed program. */
 export interface Node {
@@ -17,13 +17,20 @@ interface Interprets {
 }
 const JinjaInterpreter = Interpreter as unknown as new (scope: Scope) => Interprets
 
-/** Of work, in nodes that are evaluated: a few seconds. A round of a loop and 64 characters or items of a result count too. */
+/**
+ * Of work, in nodes that are evaluated: a few seconds. A round of a loop, 64 characters or items of a result, and every part
+ * of a value that is written, compared or searched count too.
+ */
 const MAX_STEPS = 5e6
 const STEPS_OF_A_ROUND = 10
 const SIZE_OF_A_STEP = 64
+/** Of a text that is looked at as a whole. */
+const CHARACTERS_OF_A_PART = 32
 /** Of a text in characters, of a list in items. */
 const MAX_TEXT = 2 ** 24
 const MAX_ITEMS = 2 ** 16
+/** Of a value in parts, those of its parts included: a list that holds another twice has it twice when it is written. */
+const MAX_PARTS = 2 ** 22
 
 /** Stops programs that do too much. What a node means is for `compute`, which a subclass may replace. */
 export class LimitedInterpreter extends JinjaInterpreter {
@@ -33,6 +40,7 @@ export class LimitedInterpreter extends JinjaInterpreter {
     this.count(1)
     const value = this.compute(node, scope)
     this.count(sizeOf(value) / SIZE_OF_A_STEP)
+    within(partsOf(value), MAX_PARTS, 'parts of a value')
     return value
   }
 
@@ -45,6 +53,11 @@ export class LimitedInterpreter extends JinjaInterpreter {
     if (this.#steps > MAX_STEPS) throw new Error(`it takes more than ${MAX_STEPS} steps`)
   }
 
+  /** Counts what looking at all of these values takes. */
+  protected use(...values: readonly Value[]): void {
+    for (const value of values) this.count(partsOf(value))
+  }
+
   protected countRound(): void {
     this.count(STEPS_OF_A_ROUND)
   }
@@ -54,6 +67,21 @@ function sizeOf(result: Value | undefined): number {
   const value = result?.value
   if (typeof value === 'string') return textWithin(value.length)
   return Array.isArray(value) ? itemsWithin(value.length) : 0
+}
+
+/** Nothing changes a list or a mapping once it is there. */
+const knownParts = new WeakMap<Value, number>()
+
+/** Of a list or a mapping itself and all that it holds, as often as it holds it; 32 characters of a text are one. */
+function partsOf(value: Value | undefined): number {
+  if (isText(value)) return 1 + value.value.length / CHARACTERS_OF_A_PART
+  if (!isList(value) && !isMapping(value)) return 1
+  const known = knownParts.get(value)
+  if (known !== undefined) return known
+  let parts = 1
+  for (const item of value.value.values()) parts += partsOf(item)
+  knownParts.set(value, parts)
+  return parts
 }
 
 export function textWithin(characters: number): number {
