@@ -275,7 +275,7 @@ export class PythonInterpreter extends LimitedInterpreter {
   #member(node: Node, scope: Scope): Value {
     const object = this.evaluate(node.object as Node, scope)
     const property = node.property as Node
-    if (isUndefined(object)) throw new Error(`${nameOf(node.object as Node)} is undefined`)
+    if (isUndefined(object)) throw new Error(`${nameOf(node.object as Node)} has no value`)
     if (property.type === 'SliceExpression') return this.#slice(object, property, scope)
     const key = node.computed ? this.evaluate(property, scope) : valueOfName(property)
     // A method may go through all of it, and so does a place in a text.

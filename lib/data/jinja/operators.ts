@@ -42,7 +42,7 @@ export function equals(a: Value, b: Value): boolean {
 export function contains(whole: Value, part: Value): boolean {
   if (isText(whole)) {
     if (isText(part)) return whole.value.includes(part.value)
-    throw new Error(`a text cannot hold ${str(part) || 'an undefined value'}`)
+    throw new Error(`a text cannot hold ${str(part) || 'what has no value'}`)
   }
   if (isMapping(whole)) return isText(part) && whole.value.has(part.value)
   return itemsOf(whole).some((item) => equals(item, part))
@@ -85,7 +85,7 @@ function kindOf(value: Value): string {
   if (isText(value)) return 'a text'
   if (isTuple(value)) return 'a tuple'
   if (isList(value)) return 'a list'
-  if (isUndefined(value)) return 'an undefined value'
+  if (isUndefined(value)) return 'what has no value'
   if (isNone(value)) return 'none'
   return isMapping(value) ? 'a mapping' : isNumeric(value) ? 'a number' : 'a value'
 }

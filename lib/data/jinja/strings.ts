@@ -218,7 +218,7 @@ function braced(value: string, args: readonly Value[], keywords: ReadonlyMap<str
 
 function textOf(value: Value | undefined): string {
   if (isText(value)) return value.value
-  throw new Error(`a text was expected, but ${value ? str(value) || 'an undefined value' : 'nothing'} came`)
+  throw new Error(`a text was expected, but ${value ? str(value) || 'what has no value' : 'nothing'} came`)
 }
 
 function countOf(value: Value | undefined): number | undefined {

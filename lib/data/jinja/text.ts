@@ -33,7 +33,7 @@ export function repr(value: Value): string {
   }
   if (isMapping(value))
     return `{${[...value.value].map(([key, item]) => `${quotedText(key)}: ${repr(item)}`).join(', ')}}`
-  throw new Error(`a ${value.type.replace('Value', '').toLowerCase()} cannot be written as text`)
+  throw new Error('a function cannot be written as text')
 }
 
 export interface JsonStyle {
@@ -71,7 +71,7 @@ export function json(value: Value, style: JsonStyle = {}, depth = 0): string {
     const parts = entries.map(([key, item]) => jsonString(key, style) + afterKey + json(item, style, depth + 1))
     return wrapped('{', parts, '}')
   }
-  throw new Error(`a value that is ${value.type.replace('Value', '').toLowerCase()} cannot be written as JSON`)
+  throw new Error(`${isUndefined(value) ? 'what has no value' : 'a function'} cannot be written as JSON`)
 }
 
 function jsonString(text: string, { asciiOnly }: JsonStyle): string {
