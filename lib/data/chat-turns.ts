@@ -11,13 +11,7 @@ import { textsOf } from './messages.js'
 import { type ChatTemplate, type Message, type TemplateContext, textOf } from './template.js'
 import type { Piece } from './template-program.js'
 import type { Tokenizer } from './tokenizer.js'
-import { commonPrefix, endMark, markAt, marksOf, varied } from './turn-texts.js'
-
-/** Characters of a rendered text, from `start` up to `end`. */
-export interface Span {
-  start: number
-  end: number
-}
+import { commonPrefix, endMark, markAt, marksOf, type Span, varied } from './turn-texts.js'
 
 /** What is trained of a turn, with its end token unless it is open. */
 export interface AnswerSpan extends Span {

@@ -1,7 +1,8 @@
 /** Spans of a rendered conversation, in characters, as spans of its tokens. */
 import { InputError } from '../errors.js'
-import { type AnswerSpan, type Span, WAYS_OUT } from './chat-turns.js'
+import { type AnswerSpan, WAYS_OUT } from './chat-turns.js'
 import type { Tokenizer } from './tokenizer.js'
+import type { Span } from './turn-texts.js'
 
 /** A token may straddle the start of an answer; more than this many means that something else went wrong. */
 const MAX_STRADDLING_TOKENS = 8

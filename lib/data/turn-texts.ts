@@ -2,7 +2,8 @@
 import type { ContentPart, Message } from './messages.js'
 import type { Tokenizer } from './tokenizer.js'
 
-interface Span {
+/** Characters of a text, from `start` up to `end`. */
+export interface Span {
   start: number
   end: number
 }
