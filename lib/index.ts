@@ -69,6 +69,7 @@ export { initModel, type LoadOptions, loadModel } from './models/load.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './models/merge.js'
 export { Model } from './models/model.js'
 export type { SaveOptions } from './models/save.js'
+export type { HeldForTraining } from './models/training-hold.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './mora-layer.js'
 export type {
   BlockDType,

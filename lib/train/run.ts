@@ -137,8 +137,10 @@ export class Run implements AsyncIterable<TrainEvent> {
 
   /** Calls `onEvent`, and waits for it unless it waits for the run. */
   #call(event: TrainEvent): Promise<void> {
+    const { onEvent } = this
+    if (!onEvent) return Promise.resolve()
     return new Promise((resolve, reject) => {
-      const call = async () => this.onEvent?.(event)
+      const call = async () => onEvent(event)
       void this.#release.run(resolve, call).then(resolve, (error: unknown) => {
         if (this.#isOver) throw error
         this.#thrown ??= { error }
