@@ -25,7 +25,7 @@ export interface FindOptions extends HubOptions {
 
 /**
  * The files that sources name: files, folders (every data file inside, sorted by path), ids of the hub and `-`.
- * @throws UsageError `missing-file`, `missing-data`, `unsupported-data`, and what the hub refuses
+ * @throws UsageError `missing-file`, `not-a-file`, `missing-data`, `unsupported-data`, and what the hub refuses
  */
 export async function findDataFiles(
   source: string | readonly string[],
@@ -61,7 +61,12 @@ async function filesOf(path: string): Promise<DataFile[]> {
   const facts = await stat(path).catch((cause) => {
     throw missing(path, cause)
   })
-  if (!facts.isDirectory()) return [describe(path, facts.size)]
+  if (facts.isFile()) return [describe(path, facts.size)]
+  if (!facts.isDirectory())
+    throw new UsageError(
+      'not-a-file',
+      `${path} is not a regular file; what comes through a pipe is read from standard input (--data -).`,
+    )
   const names = (await readdir(path, { recursive: true })).filter((name) => !/(^|[/\\])\./.test(name)).sort()
   const files = names.map((name) => join(path, name)).filter((file) => isUnread(file) || formatOf(file) !== undefined)
   if (files.length === 0) {

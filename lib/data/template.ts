@@ -1,7 +1,7 @@
 /** Chat templates: a model's own Jinja, rendered as the model's other tools render it. */
 import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import { InputError, UsageError } from '../errors.js'
+import { readText } from '../io/open.js'
 import { acceptedForm, type Message } from './messages.js'
 import { type Piece, TemplateProgram } from './template-program.js'
 import type { Tokenizer } from './tokenizer.js'
@@ -100,7 +100,7 @@ export async function resolveTemplate(option: string, tokenizer: Tokenizer): Pro
   if (option === 'auto') return tokenizer.template
   let source: string
   try {
-    source = await readFile(option, 'utf8')
+    source = await readText(option)
   } catch (cause) {
     throw new UsageError(
       'missing-file',

@@ -1,8 +1,9 @@
 /** Reads the tokenizer files of a model folder in Hugging Face's layout. */
-import { access, readFile, stat } from 'node:fs/promises'
+import { access, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { InputError, UsageError } from '../errors.js'
 import { isJsonObject, parseJson } from '../io/json.js'
+import { readText } from '../io/open.js'
 import type { TokenizerSource } from './tokenizer-source.js'
 
 /** Files that only exist where there is a tokenizer, in formats that are not read. */
@@ -52,7 +53,7 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerSour
 
 async function readIfThere(path: string): Promise<string | undefined> {
   try {
-    return await readFile(path, 'utf8')
+    return await readText(path)
   } catch (cause) {
     if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw new UsageError('unreadable-file', `${path} cannot be read: ${(cause as Error).message}.`, { cause })

@@ -1,6 +1,6 @@
 /** Functions that a model is told of. */
-import { readFile } from 'node:fs/promises'
 import { InputError, UsageError } from '../errors.js'
+import { readText } from '../io/open.js'
 import { parsedTools } from './rows.js'
 
 /**
@@ -14,7 +14,7 @@ export async function resolveTools(
   if (typeof option !== 'string') return option
   let json: string
   try {
-    json = await readFile(option, 'utf8')
+    json = await readText(option)
   } catch (cause) {
     throw new UsageError('missing-file', `The tools ${option} cannot be read; give the path of a JSON file.`, { cause })
   }

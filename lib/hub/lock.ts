@@ -1,8 +1,9 @@
 /** One download of a file at a time, among all processes that share a cache. */
-import { type FileHandle, mkdir, open, readFile, rm, stat } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { writeError } from '../io/atomic.js'
+import { readText } from '../io/open.js'
 import { identityIn, isAlive, thisProcess } from '../io/process-identity.js'
 
 const LOOK_EVERY = 200
@@ -68,7 +69,7 @@ function openNew(path: string): Promise<FileHandle | null> {
 async function stateOf(path: string, growing: string): Promise<'held' | 'dead' | 'gone'> {
   const written = await timeOf(path)
   if (written === null) return 'gone'
-  const holder = identityIn(await readFile(path, 'utf8').catch(() => ''))
+  const holder = identityIn(await readText(path).catch(() => ''))
   const alive = holder && isAlive(holder)
   if (alive !== null) return alive ? 'held' : 'dead'
   const lastSign = Math.max(written, (await timeOf(growing)) ?? 0)

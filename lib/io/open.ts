@@ -1,6 +1,13 @@
 /** Opening input files, with errors that say which file and what to do. */
+import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { InputError, UsageError } from '../errors.js'
+
+/** A pipe of that name would else be waited for, until somebody writes into it. */
+const WITHOUT_WAITING = constants.O_RDONLY | constants.O_NONBLOCK
+
+/** Of a file that is read as a whole, bytes: tokenizers of the largest vocabularies have some tens of millions. */
+const WHOLE = 2 ** 28
 
 /**
  * Calls `use` with an open file and its size in bytes, then closes it.
@@ -32,6 +39,36 @@ export async function readExactly(handle: FileHandle, path: string, offset: numb
   return bytes
 }
 
+/**
+ * The text of a file that is read as a whole; bytes that are not UTF-8 are replaced.
+ * @throws Error of the system where it cannot be opened; of what is no regular file, or too large
+ */
+export async function readText(path: string): Promise<string> {
+  const handle = await open(path, WITHOUT_WAITING)
+  try {
+    requireWhole(await handle.stat())
+    return await handle.readFile('utf8')
+  } finally {
+    await handle.close()
+  }
+}
+
+/** `readText` at once, for files of a few lines. */
+export function readTextSync(path: string): string {
+  const descriptor = openSync(path, WITHOUT_WAITING)
+  try {
+    requireWhole(fstatSync(descriptor))
+    return readFileSync(descriptor, 'utf8')
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+function requireWhole(facts: Stats): void {
+  if (!facts.isFile()) throw new Error('it is not a regular file')
+  if (facts.size > WHOLE) throw new Error(`it has ${facts.size} bytes, and ${WHOLE} are read at most`)
+}
+
 /** Decodes UTF-8, refusing bytes that are not. A byte order mark at the start is dropped. */
 export function decodeUtf8(bytes: Uint8Array, path: string): string {
   try {
@@ -58,7 +95,7 @@ export function impostorHint(start: Uint8Array): string {
 
 async function openInput(path: string): Promise<FileHandle> {
   try {
-    return await open(path, 'r')
+    return await open(path, WITHOUT_WAITING)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
     if (code === 'ENOENT' || code === 'ENOTDIR') throw new UsageError('missing-file', `There is no file ${path}.`)

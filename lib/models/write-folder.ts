@@ -1,7 +1,8 @@
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { replaceFolder, writeFileAtomic } from '../io/atomic.js'
 import { companionFiles } from '../io/model-folder.js'
+import { withInputFile } from '../io/open.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../io/safetensors.js'
 import type { FloatDType } from '../native.js'
 import { keep } from '../tensor/scope.js'
@@ -73,7 +74,8 @@ async function companions({ config, tokenizer, source }: WritableModel): Promise
   const files = new Map<string, string | Uint8Array>(tokenizer?.files() ?? [])
   if (source?.format === 'folder') {
     for (const name of await readdir(source.path)) {
-      if (companionFiles.test(name)) files.set(name, await readFile(join(source.path, name)))
+      const read = () => withInputFile(join(source.path, name), (handle) => handle.readFile())
+      if (companionFiles.test(name)) files.set(name, await read())
     }
   }
   if (!files.has('generation_config.json')) {

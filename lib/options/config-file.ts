@@ -1,8 +1,8 @@
 /** Options from a YAML file: the same names as in the library, below what flags say. */
-import { readFileSync } from 'node:fs'
 import { parse } from 'yaml'
 import type { z } from 'zod'
 import { UsageError } from '../errors.js'
+import { readTextSync } from '../io/open.js'
 import type { OptionsSchema } from './option.js'
 import { type RawOptions, resolveOptions } from './parse.js'
 
@@ -41,7 +41,7 @@ export function resolveWithConfig<S extends OptionsSchema>(schema: S, flags: Raw
 function parseYaml(path: string): unknown {
   let text: string
   try {
-    text = readFileSync(path, 'utf8')
+    text = readTextSync(path)
   } catch (error) {
     const reason =
       (error as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : (error as Error).message

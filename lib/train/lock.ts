@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto'
-import { linkSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { UsageError } from '../errors.js'
 import { temporaryBeside } from '../io/leftovers.js'
+import { readTextSync } from '../io/open.js'
 import { identityIn, isAlive, thisProcess } from '../io/process-identity.js'
 
 const LOCK_NAME = '.lock'
@@ -111,7 +112,7 @@ function requireDead(held: string, path: string, folder: string): void {
 
 function contentOf(path: string): string | null {
   try {
-    return readFileSync(path, 'utf8')
+    return readTextSync(path)
   } catch {
     return null
   }

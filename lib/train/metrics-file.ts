@@ -1,6 +1,6 @@
 /** `metrics.jsonl`, one line for every optimizer step and every evaluation, and `samples.jsonl`, one for every sample. */
-import { readFile } from 'node:fs/promises'
 import { appendLine, writeFileAtomic } from '../io/atomic.js'
+import { readText } from '../io/open.js'
 import type { EvaluationEvent, SampleEvent, StepEvent } from './events.js'
 import type { TrainerState } from './trainer-state.js'
 
@@ -28,7 +28,7 @@ export async function truncateMetrics(
   path: string,
   { step, evaluatedAt }: Pick<TrainerState, 'step' | 'evaluatedAt'>,
 ): Promise<number> {
-  const text = await readFile(path, 'utf8').catch(() => '')
+  const text = await readText(path).catch(() => '')
   const steps = new Set<number>()
   await keepLines(path, text, (line) => {
     const isStep = line.evalLoss === undefined
@@ -40,7 +40,7 @@ export async function truncateMetrics(
 
 /** Like `truncateMetrics`, of samples; a run may have none. */
 export async function truncateSamples(path: string, { sampledAt }: Pick<TrainerState, 'sampledAt'>): Promise<void> {
-  const text = await readFile(path, 'utf8').catch(() => null)
+  const text = await readText(path).catch(() => null)
   if (text !== null) await keepLines(path, text, ({ step }) => step <= (sampledAt ?? -1))
 }
 

@@ -1,0 +1,75 @@
+/** A pipe that nobody writes into, where a file is expected, is refused: nothing waits for it. */
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { goldenPath } from '../golden/files.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { hasCommand, main } from './command.js'
+
+const temporary = useTemporaryFolder()
+const rows = goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!
+const seconds = 1000
+
+function pipe(path: string): string {
+  rmSync(path, { force: true })
+  expect(spawnSync('mkfifo', [path]).status).toBe(0)
+  return path
+}
+
+/** A copy of a model, one of whose files is a pipe. */
+function modelWithPipe(name: string): string {
+  const model = join(temporary(), `model-${name}`)
+  cpSync('assets/demo-model', model, { recursive: true })
+  pipe(join(model, name))
+  return model
+}
+
+/** What the command says; it has to end by itself. */
+function said(...argv: string[]): string {
+  const { status, signal, stderr } = spawnSync(process.execPath, [main, ...argv], {
+    encoding: 'utf8',
+    timeout: 60 * seconds,
+  })
+  expect([status, signal], stderr).toEqual([expect.any(Number), null])
+  expect(status).not.toBe(0)
+  return stderr
+}
+
+const weights = readdirSync('assets/demo-model').find((name) => name.endsWith('.safetensors'))!
+const notAFile = /not a regular file/
+
+describe.skipIf(!hasCommand)('a pipe in the place of', { timeout: 120 * seconds }, () => {
+  test.each(['config.json', 'tokenizer.json', 'tokenizer_config.json', weights])('%s', (name) => {
+    expect(said('generate', '--model', modelWithPipe(name), '--prompt', 'x', '--max-new-tokens', '1')).toMatch(notAFile)
+  })
+
+  test('data', () => {
+    const data = pipe(join(temporary(), 'rows.jsonl'))
+    expect(said('inspect', '--model', 'assets/demo-model', '--data', data)).toMatch(/pipe is read from standard input/)
+  })
+
+  test('a template, options, and tools', () => {
+    const file = pipe(join(temporary(), 'file'))
+    const inspect = ['inspect', '--model', 'assets/demo-model', '--data', rows]
+    expect(said(...inspect, '--template', file)).toMatch(/cannot be read/)
+    expect(said(...inspect, '--tools', file)).toMatch(/cannot be read/)
+    expect(said('train', '--config', file)).toMatch(notAFile)
+  })
+
+  test('what a run writes', () => {
+    const output = join(temporary(), 'run')
+    mkdirSync(output)
+    pipe(join(output, '.lock'))
+    expect(
+      said('train', '--model', 'assets/demo-model', '--data', rows, '--output', output, '--max-steps', '1'),
+    ).toMatch(/lock/)
+  })
+})
+
+test.skipIf(!hasCommand)('a file that is too large to be read as a whole', () => {
+  const file = join(temporary(), 'template.jinja')
+  writeFileSync(file, '')
+  truncateSync(file, 2 ** 34) // sparse
+  expect(said('inspect', '--model', 'assets/demo-model', '--data', rows, '--template', file)).toMatch(/cannot be read/)
+})
