@@ -1,6 +1,6 @@
 /** `run.yaml` of a run: what it is made of, as lines to read and compare. */
-import { parse } from 'yaml'
 import { isJsonObject } from '../io/json.js'
+import { parseYaml } from '../io/yaml.js'
 import type { Fact } from './payload.js'
 
 export interface ReadFacts {
@@ -15,9 +15,9 @@ const none: ReadFacts = { facts: [], method: null, totalSteps: null }
 export function readFacts(text: string): ReadFacts & { problem: string | null } {
   let content: unknown
   try {
-    content = parse(text, { logLevel: 'error' })
+    content = parseYaml(text)
   } catch (error) {
-    return { ...none, problem: `run.yaml is not YAML: ${(error as Error).message.split('\n')[0]}` }
+    return { ...none, problem: `run.yaml is not YAML: ${(error as Error).message}` }
   }
   if (!isJsonObject(content)) return { ...none, problem: 'run.yaml holds no options.' }
   const options = isJsonObject(content.options) ? content.options : {}

@@ -3,9 +3,9 @@
  * what files and folders are called.
  */
 import { basename, dirname } from 'node:path'
-import { parse } from 'yaml'
 import { InputError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
+import { parseYaml } from '../io/yaml.js'
 import { matchesGlob } from './glob.js'
 
 /** Files by split, each list sorted. */
@@ -79,12 +79,11 @@ export function configurationsOf(card: string, files: readonly string[], source:
   if (head === undefined) return []
   let content: unknown
   try {
-    content = parse(head, { logLevel: 'error', maxAliasCount: 100 })
+    content = parseYaml(head)
   } catch (cause) {
-    const [problem] = (cause as Error).message.split('\n')
     throw new InputError(
       'malformed-file',
-      `${source} is malformed: its head is not YAML (${problem?.replace(/:$/, '')}).`,
+      `${source} is malformed: its head is not YAML (${(cause as Error).message}).`,
       { cause },
     )
   }

@@ -1,8 +1,8 @@
 /** Options from a YAML file: the same names as in the library, below what flags say. */
-import { parse } from 'yaml'
 import type { z } from 'zod'
 import { UsageError } from '../errors.js'
 import { readTextSync } from '../io/open.js'
+import { parseYaml } from '../io/yaml.js'
 import type { OptionsSchema } from './option.js'
 import { type RawOptions, resolveOptions } from './parse.js'
 
@@ -14,7 +14,7 @@ const OF_THE_CALL = ['config', 'resume', 'overwrite', 'allowChanges', 'json', 'p
  * facts of its own. Throws a `UsageError` when the file is missing, is not YAML, or holds no mapping.
  */
 export function readConfigFile(path: string, schema: OptionsSchema): RawOptions {
-  const content = parseYaml(path) ?? {}
+  const content = readYaml(path) ?? {}
   if (!isMapping(content)) {
     throw new UsageError('malformed-config', `Expected options by name in ${path} but found ${kindOf(content)}.`)
   }
@@ -38,7 +38,7 @@ export function resolveWithConfig<S extends OptionsSchema>(schema: S, flags: Raw
   return resolveOptions(schema, [{ raw: readConfigFile(config, schema), source: { file: config } }, ...layers])
 }
 
-function parseYaml(path: string): unknown {
+function readYaml(path: string): unknown {
   let text: string
   try {
     text = readTextSync(path)
@@ -48,10 +48,9 @@ function parseYaml(path: string): unknown {
     throw new UsageError('missing-file', `Cannot read the options in ${path}: ${reason}.`, { cause: error })
   }
   try {
-    return parse(text, { logLevel: 'error' }) as unknown
+    return parseYaml(text)
   } catch (error) {
-    const [firstLine] = (error as Error).message.split('\n')
-    throw new UsageError('malformed-config', `${path} is not YAML: ${firstLine?.replace(/:$/, '')}.`, { cause: error })
+    throw new UsageError('malformed-config', `${path} is not YAML: ${(error as Error).message}.`, { cause: error })
   }
 }
 

@@ -85,6 +85,16 @@ describe('the runs of a folder', () => {
     expect((await runs.details('out'))!.problems).toEqual([expect.stringMatching(/^run\.yaml is not YAML: /)])
   })
 
+  it('go on beside one whose run.yaml has itself in it, or any number of keys', { timeout: 20_000 }, async () => {
+    const keys = Array.from({ length: 80_000 }, (_, i) => `key${i}: 1\n`).join('')
+    for (const [name, content] of Object.entries({ cyclic: 'options: &a {x: *a}\n', endless: keys }))
+      writeFileSync(join(writeRun(folder(), name), 'run.yaml'), content)
+    writeRun(folder(), 'well')
+    const runs = await Runs.in(folder())
+    expect((await runs.list()).runs.map(({ name }) => name).sort()).toEqual(['cyclic', 'endless', 'well'])
+    expect((await runs.details('cyclic'))!.problems).toEqual([expect.stringMatching(/alias/)])
+  })
+
   it('are only those that were found, whatever is asked for', async () => {
     writeRun(folder(), 'outside')
     writeRun(folder(), 'inside/own')
