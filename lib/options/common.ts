@@ -116,6 +116,9 @@ export const contextOptions = {
   ),
 }
 
+/** Of a step or a pass: lists of more take gigabytes by themselves. */
+export const MOST_ROWS = 2 ** 20
+
 /** How rows become tokens: the same words in training, evaluation and inspection. */
 export const rowOptions = {
   data: dataOption('training-data', 'train'),

@@ -5,6 +5,7 @@ import {
   commonOptions,
   dataOption,
   limitOption,
+  MOST_ROWS,
   modelOption,
   quantisedOption,
   rowOptions,
@@ -24,7 +25,7 @@ export const EvalSchema = z.strictObject({
   ...rowOptions,
   data: dataOption('evaluation-data', 'test, else validation'),
   limit: limitOption('rows (of a text, windows)'),
-  batchSize: integer('rows per forward pass', 8, { min: 1 }),
+  batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),
   output: text('write a line of JSON per row to this file', 'FILE', { expects: 'the path of a file' }),
   window: optionalInteger('perplexity of a text: tokens that are seen at once', {
     min: 2,

@@ -1,6 +1,6 @@
 /** Options of `mora train` and `train()`. */
 import { z } from 'zod'
-import { adapterOptions, commonOptions, modelOption, rowOptions } from './common.js'
+import { adapterOptions, commonOptions, MOST_ROWS, modelOption, rowOptions } from './common.js'
 import { newAdapterGroup as adapter, newAdapterFields } from './new-adapter.js'
 import { OPERATORS } from './operators.js'
 import {
@@ -90,7 +90,7 @@ export const TrainSchema = z.strictObject({
 
   epochs: real('passes over the data', 1, { above: 0, group: steps }),
   maxSteps: optionalInteger('optimizer steps; wins over --epochs', { min: 1, group: steps }),
-  batchSize: integer('rows per optimizer step', 8, { min: 1, group: steps }),
+  batchSize: integer('rows per optimizer step', 8, { min: 1, max: MOST_ROWS, group: steps }),
   microBatchSize: optionalInteger('rows per forward pass; the result does not depend on it', {
     min: 1,
     defaultText: 'chosen to fit memory',
