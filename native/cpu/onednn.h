@@ -46,7 +46,7 @@ class OneThread {
       : primitive_(made), scratchpad_(made.scratchpad_desc()) {}
 
   void execute(std::unordered_map<int, dnnl::memory> arguments) const {
-    arguments.emplace(DNNL_ARG_SCRATCHPAD, dnnl::memory(scratchpad_, engine(), scratch<53>(scratchpad_.get_size())));
+    arguments.emplace(DNNL_ARG_SCRATCHPAD, dnnl::memory(scratchpad_, engine(), scratch<55>(scratchpad_.get_size())));
     primitive_.execute(stream(), arguments);
   }
 

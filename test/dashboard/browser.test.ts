@@ -168,7 +168,7 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
       'first running',
       'Compare second',
       'Loss, chart. first: 1.2000 at step 20',
-      'Table of Memory',
+      'Table of Peak memory',
     ]) {
       expect(
         names.find((one) => one.startsWith(name)),

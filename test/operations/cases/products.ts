@@ -75,6 +75,12 @@ const matmul = [
   // Many rows by one matrix, which the CPU packs first.
   ...transposes.map((transpose) => product([1027, 61, 71], transpose, { accumulate: transpose.b })),
   product([1031, 53, 67], { a: false, b: true }, { batch: 2, accumulate: true, alpha: 0.5 }),
+  // What the CPU cuts for its team: into columns and rows of a packed matrix, columns, rows, and batches.
+  ...transposes.map((transpose) => product([1100, 203, 67], transpose, { accumulate: transpose.a })),
+  ...transposes.map((transpose) => product([150, 290, 67], transpose, { accumulate: transpose.b, alpha: -2 })),
+  ...transposes.map((transpose) => product([700, 20, 97], transpose)),
+  ...transposes.map((transpose) => product([40, 66, 130], transpose, { batch: 7, accumulate: transpose.a })),
+  product([150, 90, 67], { a: true, b: true }, { batch: 3 }),
   operationCase({
     name: 'matmul of one matrix for a whole batch, and of interleaved batches',
     operands: {
@@ -133,6 +139,9 @@ const int8Sizes = [
   [70, 130, 66],
   [0, 4, 3],
   [1027, 61, 71],
+  // Cut into columns, and into columns and rows.
+  [70, 330, 66],
+  [300, 203, 67],
 ] as const
 
 const matmulInt8 = int8Sizes.flatMap(([m, n, k]) =>
