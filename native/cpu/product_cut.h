@@ -74,7 +74,8 @@ inline ProductCut cutOf(const ProductSizes& sizes, int members) {
   }
   // Each part of the rows packs the whole right operand by itself; each part of the columns may copy the left one.
   wanted = std::min<int64_t>(wanted, 2 * members);
-  const Axis byColumns = Axis::inParts(columns, wanted, kColumns), byRows = Axis::inParts(rows, wanted, kRows);
+  // Few parts have to be alike, or a member waits for the other: they may end within a block.
+  const Axis byColumns = Axis::inParts(columns, wanted, kColumns / 4), byRows = Axis::inParts(rows, wanted, kRows);
   const bool columnsCost = copiesLeft && rows > columns;
   const bool enoughColumns = byColumns.count >= members, enoughRows = byRows.count >= members;
   if (enoughColumns && (!columnsCost || !enoughRows))
