@@ -44,7 +44,7 @@ export class ChatTurns {
   /** Stretches of each message. */
   readonly #stretches: readonly Span[][]
   #whole: string | undefined
-  #variation: Variation | undefined
+  #variedHeads: readonly (string | undefined)[] | undefined
 
   /**
    * @param where names the row in errors
@@ -188,17 +188,15 @@ export class ChatTurns {
 
   /** A turn's stretch where the assistant says something else. */
   #varied(turn: number): string | undefined {
-    this.#variation ??= this.#variationOf()
-    return this.#variation.heads[turn]
+    this.#variedHeads ??= this.#headsOf(varied(this.#messages))
+    return this.#variedHeads[turn]
   }
 
-  #variationOf(): Variation {
-    const pieces = this.#rendered(varied(this.#messages), false)
-    if (!pieces) return { heads: [] }
+  #headsOf(messages: readonly Message[]): (string | undefined)[] {
+    const pieces = this.#rendered(messages, false)
+    if (!pieces) return []
     const text = textOf(pieces)
-    return {
-      heads: stretchesOf(pieces, this.#messages.length).map(([first]) => first && text.slice(first.start, first.end)),
-    }
+    return stretchesOf(pieces, messages.length).map(([first]) => first && text.slice(first.start, first.end))
   }
 
   /** A stretch up to the token that ends it; nothing of one that is blank. */
@@ -295,10 +293,6 @@ export class ChatTurns {
       `${this.where}: the part of messages[${turn}] to train cannot be told from the template: ${problem}; ${WAYS_OUT}.`,
     )
   }
-}
-
-interface Variation {
-  heads: (string | undefined)[]
 }
 
 /** The stretches of each message, neighbours in one. */

@@ -1,6 +1,6 @@
-import { basename, isAbsolute } from 'node:path'
 import type { BaseName } from '../adapters/adapter-folder.js'
 import type { BaseModel } from '../adapters/base-model.js'
+import { sharedName } from '../io/shared-name.js'
 import type { ModelConfig } from './config.js'
 import { transposedWeights, weightShapes } from './network.js'
 import type { ModelSource } from './source.js'
@@ -20,5 +20,5 @@ export function baseModelOf(config: ModelConfig, source: ModelSource | null): Ba
 export function baseName(source: ModelSource | null): BaseName {
   const { origin, path } = source ?? { origin: null, path: '' }
   if (origin) return { name: origin.id, revision: origin.revision }
-  return { name: isAbsolute(path) ? basename(path) : path, revision: null }
+  return { name: sharedName(path), revision: null }
 }

@@ -1,6 +1,7 @@
 /** Options from a YAML file: the same names as in the library, below what flags say. */
 import type { z } from 'zod'
 import { UsageError } from '../errors.js'
+import { isJsonObject } from '../io/json.js'
 import { readTextSync } from '../io/open.js'
 import { parseYaml } from '../io/yaml.js'
 import type { OptionsSchema } from './option.js'
@@ -15,10 +16,10 @@ const OF_THE_CALL = ['config', 'resume', 'overwrite', 'allowChanges', 'json', 'p
  */
 export function readConfigFile(path: string, schema: OptionsSchema): RawOptions {
   const content = readYaml(path) ?? {}
-  if (!isMapping(content)) {
+  if (!isJsonObject(content)) {
     throw new UsageError('malformed-config', `Expected options by name in ${path} but found ${kindOf(content)}.`)
   }
-  if (isMapping(content.options)) {
+  if (isJsonObject(content.options)) {
     const isOption = (key: string) => Object.hasOwn(schema.shape, key) && !OF_THE_CALL.includes(key)
     return given(content.options, isOption)
   }
@@ -52,10 +53,6 @@ function readYaml(path: string): unknown {
   } catch (error) {
     throw new UsageError('malformed-config', `${path} is not YAML: ${(error as Error).message}.`, { cause: error })
   }
-}
-
-function isMapping(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function kindOf(value: unknown): string {

@@ -97,7 +97,7 @@ export class Tensor implements Disposable {
   /** Another view of the same memory; constants only (it is not on the tape). */
   view(shape: readonly number[], strides?: readonly number[], offset = 0): Tensor {
     requireArgument('shape', shape, wholes)
-    requireArgument('strides', strides, optional(wholes))
+    requireArgument('strides', strides, someStrides)
     requireArgument('offset', offset, aWhole)
     const steps = strides ?? denseStrides(shape)
     return new Tensor(this.#native.view(shape, steps, offset), this.device, this.dtype, shape, steps)
@@ -189,6 +189,7 @@ export class Tensor implements Disposable {
 }
 
 const aWhole = wholeFrom(0)
+const someStrides = optional(wholes)
 
 function requireRange(from: number, to: number): void {
   requireArgument('from', from, aWhole)

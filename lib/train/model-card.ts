@@ -1,15 +1,16 @@
-import { basename, isAbsolute } from 'node:path'
+import { basename } from 'node:path'
 import { stringify } from 'yaml'
 import { isCommit, parseHubId } from '../hub/index.js'
+import { sharedName } from '../io/shared-name.js'
 import type { RunFacts } from './run-facts.js'
 import type { TrainerState } from './trainer-state.js'
 
 /** `README.md` of an output folder: what was trained on what, and how to use it. */
 export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boolean): string {
   const { options, hashes, trainable, versions } = facts
-  const model = shared(String(options.model ?? 'unknown'))
+  const model = sharedName(String(options.model ?? 'unknown'))
   const base = repositoryOf(model) ?? model
-  const data = [options.data].flat().map((source) => shared(String(source)))
+  const data = [options.data].flat().map((source) => sharedName(String(source)))
   const method = String(options.method)
   const datasets = data.flatMap((source) => repositoryOf(source) ?? [])
   // PEFT has no MoRA.
@@ -48,9 +49,6 @@ export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boole
     '',
   ].join('\n\n')
 }
-
-/** Of an absolute path its last part: a card is for others, who have none of this machine's folders. */
-const shared = (source: string): string => (isAbsolute(source) ? basename(source) : source)
 
 /** Of a Markdown table. */
 const cell = (value: unknown): string => oneLine(String(value)).replaceAll('|', '\\|')

@@ -1,3 +1,4 @@
+import type { HeldForTraining } from '../models/training-hold.js'
 import { isByTime } from './checkpoint.js'
 import type { TrainResult } from './events.js'
 import { restartAdapter, restartIsDue } from './restarts.js'
@@ -6,7 +7,6 @@ import { samplesAreDue, takeSamples } from './samples.js'
 import { evaluateSession, saveResult, saveSession } from './save-session.js'
 import type { Session } from './session.js'
 import { notePeak, takeStep } from './take-step.js'
-import type { HeldModel } from './trainable.js'
 
 /**
  * Training from beginning to end. Each round first does what the steps so far call for (an evaluation, samples, a
@@ -16,7 +16,7 @@ import type { HeldModel } from './trainable.js'
  */
 export async function runTraining(
   control: RunControl,
-  held: HeldModel,
+  held: HeldForTraining,
   setUp: () => Promise<Session>,
 ): Promise<TrainResult> {
   const session = await control.exclusive(async () => {

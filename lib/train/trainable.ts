@@ -1,8 +1,10 @@
 /** What training needs of a model, its parameters and an optimizer. `Model`, `Parameter` and `AdamW` fit; so do fakes. */
+
 import type { AdapterConfigBase, LayerFacts } from '../adapters/adapter.js'
 import type { AdapterProvenance } from '../adapters/adapter-folder.js'
 import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer.js'
+import type { HeldForTraining } from '../models/training-hold.js'
 import type { FloatDType } from '../native.js'
 import type { TrainOptions } from '../options/index.js'
 
@@ -54,13 +56,6 @@ export interface LossModel {
   setDropout(key: { seed: number; step: number } | null): void
 }
 
-/** A model that others may compute with and save, and not change. */
-export interface HeldModel {
-  /** Does work of the run itself that adds adapters, or starts them again. */
-  change<Value>(work: () => Promise<Value>): Promise<Value>
-  end(): void
-}
-
 export interface TrainableModel extends LossModel {
   /** On this disk; empty for a model that was made from random numbers. */
   readonly path: string
@@ -86,7 +81,7 @@ export interface TrainableModel extends LossModel {
     setProvenance(name: string, provenance: AdapterProvenance): void
   }
   /** Keeps the model for one run; throws when another has it. */
-  holdForTraining(): HeldModel
+  holdForTraining(): HeldForTraining
   gradientCheckpointing: boolean
   /** How products with frozen weights are made where gradients are recorded. */
   compute: TrainOptions['compute']

@@ -63,17 +63,15 @@ async function runExport(options: LoraExport, terminal: Terminal): Promise<Comma
   const progress = new Progress(terminal.stderr, { quiet })
   try {
     const result = await exportAdapter({
-      ...{
-        model,
-        adapter: adapter!,
-        output: output!,
-        format,
-        approximateRank,
-        force,
-        allowOtherBase,
-        threads,
-        offline,
-      },
+      model,
+      adapter: adapter!,
+      output: output!,
+      format,
+      approximateRank,
+      force,
+      allowOtherBase,
+      threads,
+      offline,
       ...(dtype !== 'auto' && dtype !== 'q8_0' && { dtype }),
       onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
     })
