@@ -3,6 +3,7 @@
 //   npm run bench -- busy [--loops 0,1,2,4] [--beside build-other/Release/mora.node]
 import { spawn } from 'node:child_process'
 import { resolve } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
@@ -44,19 +45,8 @@ const machine = describeMachine(`${options.model}, ${rows} × ${length} tokens, 
 const sides = await startSides()
 const members = options.threads || sides[0].facts.threads
 const lines = []
-const alone = {}
 try {
-  for (const count of counts) {
-    const loops = Array.from({ length: count }, () => spawn(process.execPath, ['--eval', 'for (;;);']))
-    try {
-      for (const work of chosen) {
-        lines.push(await measure(work, count))
-        console.error(`${lines.at(-1).name}: ${milliseconds(lines.at(-1).sides[0].seconds.median)} ms`)
-      }
-    } finally {
-      for (const loop of loops) loop.kill('SIGKILL')
-    }
-  }
+  for (const work of chosen) lines.push(...(await measure(work)))
 } finally {
   await Promise.all(sides.map((side) => side.stop()))
 }
@@ -72,16 +62,25 @@ async function startSides() {
   return all
 }
 
-async function measure(work, count) {
-  const turns = sides.map((side) => ({ name: side.name, run: () => side.ask({ work }) }))
-  const timed = timedSides(sides, await takeTurns(turns, options.rounds))
-  if (count === 0) alone[work] = timed.map(({ seconds }) => seconds.median)
-  return {
-    name: `${works[work]}, ${count === 0 ? 'alone' : `beside ${count}`}`,
-    work,
-    count,
-    ...(alone[work] && count > 0 && { limit: limit * fair(count) * alone[work][0] }),
-    sides: timed,
+/** Alone and beside each number of loops in turn: what a machine can do changes from minute to minute. */
+async function measure(work) {
+  const turns = counts.flatMap((count) => sides.map((side) => ({ run: () => beside(count, () => side.ask({ work })) })))
+  const results = await takeTurns(turns, options.rounds)
+  return counts.map((count, i) => {
+    const timed = timedSides(sides, results.slice(i * sides.length, (i + 1) * sides.length))
+    const name = `${works[work]}, ${count === 0 ? 'alone' : `beside ${count}`}`
+    console.error(`${name}: ${milliseconds(timed[0].seconds.median)} ms`)
+    return { name, work, count, sides: timed }
+  })
+}
+
+async function beside(count, work) {
+  const loops = Array.from({ length: count }, () => spawn(process.execPath, ['--eval', 'for (;;);']))
+  try {
+    if (count > 0) await setTimeout(200)
+    return await work()
+  } finally {
+    for (const loop of loops) loop.kill('SIGKILL')
   }
 }
 
@@ -90,14 +89,15 @@ function fair(count) {
   return Math.max(1, (members + count) / Math.max(members, machine.cores))
 }
 
-/** Medians in those that fair shares allow. */
+/** Medians in those that fair shares allow, of lines that have one alone. */
 function ratios() {
-  return lines
-    .filter(({ work, count }) => count > 0 && alone[work])
-    .map(({ name, work, count, sides: timed }) => {
-      const each = timed.map(
-        ({ name: side, seconds }, i) => `${side} ${(seconds.median / fair(count) / alone[work][i]).toFixed(2)}×`,
-      )
-      return `${name}: ${each.join(', ')} the time that fair shares allow (${fair(count).toFixed(2)}× alone)`
+  return lines.flatMap(({ name, work, count, sides: timed }) => {
+    const alone = lines.find((line) => line.work === work && line.count === 0)
+    if (count === 0 || !alone) return []
+    const each = timed.map(({ name: side, seconds }, i) => {
+      const ratio = seconds.median / fair(count) / alone.sides[i].seconds.median
+      return `${side} ${ratio.toFixed(2)}×`
     })
+    return `${name}: ${each.join(', ')} the time that fair shares allow (${fair(count).toFixed(2)}× alone; aim ${limit}×)`
+  })
 }

@@ -1,6 +1,9 @@
 #include "cpu/team.h"
 
 #include <hwy/cache_control.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -30,6 +33,26 @@ void waitWhile(const std::atomic<uint32_t>& value, uint32_t seen) {
     }
   } while (std::chrono::steady_clock::now() < end);
   value.wait(seen, std::memory_order_acquire);
+}
+
+/// The head of Linux's `struct sched_attr`, which older C libraries lack.
+struct SchedulingAttributes {
+  uint32_t size = sizeof(SchedulingAttributes), policy = 0;
+  uint64_t flags = 0;
+  int32_t nice = 0;
+  uint32_t priority = 0;
+  uint64_t runtime = 0, deadline = 0, period = 0;  // nanoseconds
+};
+
+/// Asks for short turns on a processor that others use too, at the same share of it: while one member waits for its
+/// turn in the middle of an item, the others wait for it. Only Linux 6.12 and newer know how; others leave things as
+/// they are.
+void takeShortTurns() {
+  SchedulingAttributes attributes;
+  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) != 0) return;
+  if (attributes.policy != SCHED_OTHER && attributes.policy != SCHED_BATCH) return;
+  attributes.runtime = 100'000;  // the least
+  syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 thread_local bool insideJob = false;
@@ -77,6 +100,7 @@ class Team {
   };
 
   void work(int member) {
+    takeShortTurns();
     insideJob = true;
     for (uint32_t seen = 0;;) {
       waitWhile(number_, seen);
@@ -115,6 +139,7 @@ class Team {
   }
 
   void start() {
+    takeShortTurns();
     try {
       for (int member = 1; member < size(); ++member) threads_.emplace_back([this, member] { work(member); });
     } catch (const std::system_error&) {
