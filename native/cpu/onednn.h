@@ -16,7 +16,10 @@ namespace mora::cpu {
 
 /// Never destroyed: threads of the stream may outlive static objects.
 inline const dnnl::engine& engine() {
-  static const auto* const instance = new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  static const auto* const instance = [] {
+    dnnl::set_primitive_cache_capacity(0);  // what is worth keeping is kept below
+    return new dnnl::engine(dnnl::engine::kind::cpu, 0);
+  }();
   return *instance;
 }
 
@@ -63,17 +66,22 @@ inline dnnl::memory::data_type typeOf(DType dtype) {
 
 inline size_t roundUp64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/// What `make` gives for a key, made at the first call with it.
+/// What `make` gives for a key, made at the first call with it; of the latest keys at least kFew / 2 are kept. Packed
+/// batches bring new shapes at every step, and a primitive takes about 100 kB.
 template <auto make, typename Key>
 const auto& kept(const Key& key) {
-  // Packed batches bring new shapes at every step: old primitives go when there are many.
-  constexpr size_t kMost = 1024;
-  static auto* const all = new std::map<Key, decltype(make(key))>;
-  const auto found = all->find(key);
-  if (found != all->end()) return found->second;
-  if (all->size() >= kMost) all->clear();
+  constexpr size_t kFew = 256;
+  using Map = std::map<Key, decltype(make(key))>;
+  static auto* const latest = new Map;
+  static auto* const earlier = new Map;
+  if (const auto found = latest->find(key); found != latest->end()) return found->second;
+  if (latest->size() >= kFew / 2) {
+    earlier->swap(*latest);
+    latest->clear();
+  }
+  if (auto found = earlier->extract(key)) return latest->insert(std::move(found)).position->second;
   useNoTeamOfItsOwn();
-  return all->emplace(key, make(key)).first->second;
+  return latest->emplace(key, make(key)).first->second;
 }
 
 }  // namespace mora::cpu

@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { mora } from '../../lib/adapters/mora.js'
 import { initModel } from '../../lib/models/load.js'
 import type { Model } from '../../lib/models/model.js'
+import { native } from '../../lib/native.js'
 import { AdamW } from '../../lib/optim/adamw.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { batchOf } from '../golden/tiny-models.js'
@@ -49,6 +50,24 @@ async function takeStep(model: Model, optimizer: AdamW, length: number): Promise
 }
 
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
+
+test('products of a thousand more shapes keep no more memory', async () => {
+  const [x, w, y] = [2100, 64, 2100].map((rows) => Tensor.zeros([rows, 64], { device })) as [Tensor, Tensor, Tensor]
+  const multiply = async (from: number, to: number) => {
+    for (let rows = from; rows < to; rows++) {
+      const [input, output] = [x, y].map((tensor) => tensor.view([rows, 64], [64, 1])) as [Tensor, Tensor]
+      native.matmul(input.native, false, w.native, true, output.native, 1, false)
+      input.dispose()
+      output.dispose()
+    }
+    await device.synchronize()
+  }
+  await multiply(100, 1100)
+  const resident = process.memoryUsage().rss
+  await multiply(1100, 2100)
+  expect((process.memoryUsage().rss - resident) / 2 ** 20).toBeLessThan(24)
+  for (const tensor of [x, w, y]) tensor.dispose()
+})
 
 test('a thousand training steps use no more memory than one', async () => {
   using model = await makeModel()
