@@ -1,4 +1,9 @@
-/** Base of every error that this package raises on purpose: one sentence for a person and a code for a script. */
+import { asMessage, shortened } from './printable.js'
+
+/**
+ * Base of every error that this package raises on purpose: one sentence for a person and a code for a script. The sentence has
+ * one line of at most 2 kB and no control characters, whatever files, models and servers brought into it.
+ */
 export class MoraError extends Error {
   /** Exit code of the command line. */
   readonly exitCode: 1 | 2 = 1
@@ -9,7 +14,7 @@ export class MoraError extends Error {
     message: string,
     options?: ErrorOptions,
   ) {
-    super(message, options)
+    super(asMessage(message), options)
     this.name = new.target.name
   }
 }
@@ -39,15 +44,18 @@ export function reworded(error: unknown, words: (message: string) => string): un
   return new Kind(error.code, message, { cause: error })
 }
 
-/** A value as a message quotes it: JSON, cut where it is no single value and long. */
+/** Of a text that a message quotes, bytes of UTF-8. */
+const MOST_OF_A_TEXT = 200
+
+/** A value as a message quotes it: JSON, cut where it is long. */
 export function quoted(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value)
+  if (typeof value === 'string') return JSON.stringify(shortened(value, MOST_OF_A_TEXT))
   if (typeof value === 'number' || typeof value === 'boolean' || value === null || value === undefined)
     return String(value)
   if (typeof value === 'function' || typeof value === 'symbol' || typeof value === 'bigint') return `a ${typeof value}`
   if (!isPlain(value)) return `an object of ${classOf(value)}`
   const text = jsonOf(value) ?? 'an object'
-  return text.length > 60 ? `${text.slice(0, 57)}...` : text
+  return text.length > 60 ? `${text.slice(0, 57).replace(/\p{Cs}$/u, '')}...` : text
 }
 
 /** Of other objects, as a buffer with a whole file, the content would say nothing. */

@@ -8,7 +8,8 @@ const lib = fileURLToPath(new URL('../lib', import.meta.url))
 
 /** Floors, the lowest first; a file directly under lib is a room by itself. */
 const floors = [
-  ['errors.ts', 'package-facts.ts', 'random.ts', 'time-limit.ts'],
+  ['printable.ts', 'package-facts.ts', 'random.ts', 'time-limit.ts'],
+  ['errors.ts', 'foreign-errors.ts'],
   ['prebuilt.ts', 'arguments.ts'],
   ['native-binary.ts'],
   ['native.ts'],

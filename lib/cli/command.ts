@@ -8,6 +8,8 @@ export interface CommandResult {
   json: unknown
   /** What a person reads instead; empty when everything was printed already. */
   text: string
+  /** Whether the text has colours, and what it quotes is printable already. */
+  isPrintable?: boolean
   /** 130 when the user stopped the work and its state is saved; 1 when the result is a failure. */
   exitCode?: 0 | 1 | 130
 }

@@ -5,6 +5,7 @@ import type { Model } from '../models/index.js'
 import type { GenerateOptions } from '../options/index.js'
 import type { CommandContext } from './command.js'
 import { interruptible } from './interrupt.js'
+import { writeAnswer } from './terminal.js'
 
 /** Reads a message a line until the input ends. Ctrl-C during an answer ends the answer, at the prompt the program. */
 export async function converse(
@@ -20,7 +21,7 @@ export async function converse(
     stdout.write('> ')
     for await (const line of lines) {
       if (line.trim() === '') chat.reset()
-      else await sayAnswer(chat, line, (piece) => void stdout.write(piece))
+      else await sayAnswer(chat, line, (piece) => writeAnswer(stdout, piece))
       stdout.write(line.trim() === '' ? '(new conversation)\n> ' : '\n\n> ')
     }
     stdout.write('\n')

@@ -2,6 +2,7 @@
 import { type Dataset, loadDataset } from '../data/dataset.js'
 import { loadTokenizer, type Tokenizer } from '../data/tokenizer.js'
 import { type InspectOptions, maxLengthOf, pastPositions } from '../options/index.js'
+import { printable } from '../printable.js'
 import { formatCount, formatFacts } from './format.js'
 
 export interface DataRowFacts {
@@ -88,7 +89,7 @@ function markedText({ ids, mask }: DataRowFacts, tokenizer: Tokenizer | null, op
     let end = start + 1
     while (end < ids.length && mask[end] === mask[start]) end++
     const run = ids.slice(start, end)
-    const text = tokenizer ? tokenizer.decode(run) : `${run.join(' ')} `
+    const text = tokenizer ? printable(tokenizer.decode(run)) : `${run.join(' ')} `
     marked += mask[start] ? `${open}${text}${close}` : text
     start = end
   }

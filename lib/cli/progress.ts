@@ -1,4 +1,5 @@
 /** How long work shows that it lives: one line that changes on a terminal, a plain line now and then elsewhere. */
+import { asMessage } from '../printable.js'
 import { formatBytes, formatCount, formatDuration, formatNumber } from './format.js'
 import { Sparkline } from './sparkline.js'
 import type { Output } from './terminal.js'
@@ -46,7 +47,7 @@ export class Progress {
   note(line: string): void {
     if (this.#quiet) return
     this.#clear()
-    this.#output.write(`${line}\n`)
+    this.#output.write(`${asMessage(line)}\n`)
   }
 
   /** Leaves the live line as it stands, with the newest state. */
@@ -57,7 +58,8 @@ export class Progress {
     this.#standing = false
   }
 
-  #write(line: string): void {
+  #write(text: string): void {
+    const line = asMessage(text)
     if (!this.#output.isTTY) {
       this.#output.write(`${line}\n`)
       return

@@ -1,6 +1,8 @@
 /** Runs a command line: options, checks, work; one document or a text out; failures as sentences with an exit code. */
 import { MoraError } from '../errors.js'
+import { foreignFailure } from '../foreign-errors.js'
 import { type CommonOptions, type OptionsSchema, requireOptions, resolveWithConfig } from '../options/index.js'
+import { asMessage, printable } from '../printable.js'
 import type { AnyCommand, CommandContext, CommandResult } from './command.js'
 import { inFlags } from './flag-names.js'
 import { fetchHubIds } from './hub-files.js'
@@ -37,7 +39,7 @@ async function runCommand(command: AnyCommand, options: CommonOptions, terminal:
   const context: CommandContext = {
     terminal,
     log: (line) => {
-      if (!options.quiet) terminal.stderr.write(`${inFlags(line)}\n`)
+      if (!options.quiet) terminal.stderr.write(`${asMessage(inFlags(line))}\n`)
     },
   }
   const result = await command.run(await fetchHubIds(command.schema, options, terminal), context)
@@ -47,29 +49,29 @@ async function runCommand(command: AnyCommand, options: CommonOptions, terminal:
 }
 
 /** Null, or why the result could not be written. */
-async function print({ json, text }: CommandResult, asJson: boolean, terminal: Terminal): Promise<string | null> {
-  if (asJson) return json === undefined ? null : writeResult(terminal.stdout, `${JSON.stringify(json)}\n`)
-  return text === '' ? null : writeResult(terminal.stdout, text.endsWith('\n') ? text : `${text}\n`)
+async function print({ json, text, isPrintable }: CommandResult, asJson: boolean, { stdout }: Terminal) {
+  if (asJson) return json === undefined ? null : writeResult(stdout, documentOf(json))
+  if (text === '') return null
+  const shown = isPrintable ? text : printable(text)
+  return writeResult(stdout, shown.endsWith('\n') ? shown : `${shown}\n`)
 }
+
+const documentOf = (json: unknown): string => `${printable(JSON.stringify(json))}\n`
 
 /** Prints a failure: a sentence on stderr, with `json` also a document on stdout; a stack only if MORA_DEBUG is set. */
 async function report(error: unknown, json: boolean, terminal: Terminal): Promise<ExitCode> {
   const { code, message, exitCode } = failureOf(error)
   terminal.stderr.write(`mora: ${message}\n`)
-  if (terminal.environment.MORA_DEBUG && error instanceof Error) terminal.stderr.write(`${error.stack ?? ''}\n`)
-  if (json) await writeResult(terminal.stdout, `${JSON.stringify({ error: { code, message } })}\n`)
+  if (terminal.environment.MORA_DEBUG && error instanceof Error)
+    terminal.stderr.write(`${printable(error.stack ?? '')}\n`)
+  if (json) await writeResult(terminal.stdout, documentOf({ error: { code, message } }))
   return exitCode
 }
 
 function failureOf(error: unknown): { code: string; message: string; exitCode: 1 | 2 } {
   if (error instanceof MoraError) {
-    return { code: error.code, message: oneLine(inFlags(error.message)), exitCode: error.exitCode }
+    return { code: error.code, message: asMessage(inFlags(error.message)), exitCode: error.exitCode }
   }
-  const { code } = (error ?? {}) as { code?: unknown }
-  const message = tooManyOpenFiles(error) ?? oneLine(error instanceof Error ? error.message : String(error))
-  return { code: typeof code === 'string' ? code.toLowerCase() : 'unexpected', message, exitCode: 1 }
-}
-
-function oneLine(message: string): string {
-  return message.replace(/\s*\n\s*/g, ' ').trim()
+  const { code, message } = foreignFailure(error)
+  return { code, message: tooManyOpenFiles(error) ?? asMessage(message), exitCode: 1 }
 }

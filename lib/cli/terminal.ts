@@ -1,4 +1,5 @@
 /** Where a command reads and writes: the process's own streams, or a test's. */
+import { printable } from '../printable.js'
 
 export interface Output {
   write(text: string): unknown
@@ -20,6 +21,11 @@ export function processTerminal(): Terminal {
 /** Whether an output shows colours: a terminal, and NO_COLOR (no-color.org) is not set. */
 export function hasColours(output: Output, environment: NodeJS.ProcessEnv): boolean {
   return output.isTTY === true && !environment.NO_COLOR && environment.TERM !== 'dumb'
+}
+
+/** Writes what a model says: as it is for a file or a program, but it shall not steer a terminal. */
+export function writeAnswer(output: Output, text: string): void {
+  output.write(output.isTTY === true ? printable(text) : text)
 }
 
 /** Outputs that a result is being written to: whoever writes it hears of errors. */

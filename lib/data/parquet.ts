@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { AsyncBuffer, Compressors, FileMetaData, RowGroup } from 'hyparquet'
 import { InputError, MoraError } from '../errors.js'
+import { reasonOf } from '../foreign-errors.js'
 import { writeFully } from '../io/atomic.js'
 import { readExactly } from '../io/open.js'
 import { decodeText } from './lines.js'
@@ -56,7 +57,7 @@ async function fileOf(handle: FileHandle, path: string): Promise<AsyncBuffer> {
     byteLength: size,
     async slice(start, end = size) {
       if (!(start >= 0 && start <= end && end <= size)) {
-        throw new RangeError(`bytes ${start} to ${end} are named, but the file has ${size}`)
+        throw new Error(`bytes ${start} to ${end} are named, but the file has ${size}`)
       }
       const bytes = new Uint8Array(end - start)
       bytes.set(await readExactly(handle, path, start, end - start))
@@ -174,10 +175,10 @@ async function orMalformed<Result>(where: string, read: () => Promise<Result>): 
     return await read()
   } catch (cause) {
     if (cause instanceof MoraError || (cause as NodeJS.ErrnoException).syscall) throw cause
-    const { message } = cause as Error
+    const damaged = 'its description of itself is damaged'
+    const reason = reasonOf(cause, damaged)
     // The reader quotes what is not there, or is of another type, as it comes.
-    const isPlain = !(cause instanceof TypeError) && !/\bundefined\b|\[object /.test(message)
-    const problem = isPlain ? message : 'its description of itself is damaged'
+    const problem = /\bundefined\b|\[object /.test(reason) ? damaged : reason
     throw new InputError('malformed-parquet', `${where}: the Parquet file cannot be read: ${problem}.`, { cause })
   }
 }

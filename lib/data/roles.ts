@@ -1,4 +1,5 @@
 /** Who may speak in a conversation. */
+import { quoted } from '../errors.js'
 import { nearest } from '../options/names.js'
 import type { Message } from './messages.js'
 import { malformedRow } from './rows.js'
@@ -17,11 +18,8 @@ export function checkRoles(messages: readonly Message[], template: ChatTemplate,
     if (ROLES.includes(role) || template.names(role)) continue
     const near = nearest(role, ROLES)
     const way = near
-      ? `perhaps ${JSON.stringify(near)} was meant`
+      ? `perhaps ${quoted(near)} was meant`
       : `known are ${ROLES.join(', ')}, and those that the template names`
-    throw malformedRow(
-      where,
-      `messages[${i}].role: ${JSON.stringify(role)} is no role that the chat template names; ${way}`,
-    )
+    throw malformedRow(where, `messages[${i}].role: ${quoted(role)} is no role that the chat template names; ${way}`)
   }
 }

@@ -1,6 +1,7 @@
 /** Chat templates: a model's own Jinja, rendered as the model's other tools render it. */
 import { createHash } from 'node:crypto'
 import { InputError, UsageError } from '../errors.js'
+import { reasonOf } from '../foreign-errors.js'
 import { readText } from '../io/open.js'
 import { acceptedForm, type Message } from './messages.js'
 import { type Piece, TemplateProgram } from './template-program.js'
@@ -144,7 +145,5 @@ function formatDate(date: Date, format: string): string {
 
 function reason(cause: unknown): string {
   if (cause instanceof RangeError) return 'it nests too deep, or makes too much text'
-  // What the library says then is about itself.
-  if (cause instanceof TypeError) return 'it is not the Jinja that chat templates are written in, or is cut off'
-  return (cause instanceof Error ? cause.message : String(cause)).replace(/\.$/, '')
+  return reasonOf(cause, 'it is not the Jinja that chat templates are written in, or is cut off')
 }

@@ -3,6 +3,7 @@ import { z } from 'zod'
 import type { DataRecord } from '../data/record.js'
 import { checked, malformedRow } from '../data/rows.js'
 import type { Message } from '../data/template.js'
+import { quoted } from '../errors.js'
 import { recordsOf } from './records.js'
 
 export interface ChoiceRow {
@@ -29,7 +30,7 @@ export function parseChoiceRow(record: DataRecord): ChoiceRow {
   if (index >= 0 && index < choices.length) return { question, choices, answer: index, subject }
   throw malformedRow(
     record.where,
-    `answer: expected an index from 0 to ${choices.length - 1} or a letter from A to ${LETTERS[choices.length - 1]} but ${JSON.stringify(answer)} came`,
+    `answer: expected an index from 0 to ${choices.length - 1} or a letter from A to ${LETTERS[choices.length - 1]} but ${quoted(answer)} came`,
   )
 }
 

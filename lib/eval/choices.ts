@@ -1,5 +1,6 @@
 import type { DataRecord } from '../data/record.js'
 import { malformedRow } from '../data/rows.js'
+import { quoted } from '../errors.js'
 import { PromptCache, promptTokens, requireTokenizer } from '../generate/index.js'
 import { answerText, type ChoiceRow, chatOf, parseChoiceRow, plainTextOf, Shots } from './choice-rows.js'
 import { scoreContinuations } from './continuations.js'
@@ -50,7 +51,7 @@ async function logprobsOf(
   const tokenizer = requireTokenizer(model)
   const continuations = row.choices.map((choice, i) => {
     const ids = tokenizer.encodeContinuation(`${template ? '' : ' '}${answerText(row, i, score)}`)
-    if (ids.length === 0) throw malformedRow(where, `choices[${i}]: ${JSON.stringify(choice)} has no token`)
+    if (ids.length === 0) throw malformedRow(where, `choices[${i}]: ${quoted(choice)} has no token`)
     return ids
   })
   const longest = prompt.length + Math.max(...continuations.map((ids) => ids.length))

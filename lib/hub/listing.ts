@@ -1,5 +1,5 @@
 /** What a revision of a repository is: its commit and its files, from the hub or, without the network, from the cache. */
-import { InputError, RunError } from '../errors.js'
+import { InputError, quoted, RunError } from '../errors.js'
 import { isJsonObject, parseJson } from '../io/json.js'
 import { staysInside } from '../io/within.js'
 import type { CachedRepository } from './cache.js'
@@ -79,7 +79,7 @@ async function ask(subject: Subject, settings: HubSettings, pacing: Pacing): Pro
   if (odd === undefined) return { commit: sha, files: files as string[] }
   throw new InputError(
     'malformed-file',
-    `${source} is refused: it lists the file ${JSON.stringify(odd)}, which is no path inside.`,
+    `${source} is refused: it lists the file ${quoted(odd)}, which is no path inside.`,
   )
 }
 

@@ -2,6 +2,7 @@
  * Reads the header of a GGUF file (versions 2 and 3, little-endian): metadata, and where each tensor lies. Counts and
  * lengths are checked against the rest of the file before anything is allocated for them.
  */
+import { quoted } from '../errors.js'
 import { GgufCursor, NeedMoreBytes } from './gguf-cursor.js'
 import {
   dtypeOfGgmlType,
@@ -87,7 +88,7 @@ function readMetadata(cursor: GgufCursor, count: number): Map<string, GgufValue>
   const metadata = new Map<string, GgufValue>()
   for (let index = 0; index < count; index++) {
     const key = cursor.string(`the key of metadata entry ${index}`)
-    const what = `metadata ${JSON.stringify(key)}`
+    const what = `metadata ${quoted(key)}`
     if (metadata.has(key)) throw cursor.malformed(`${what} is given twice`)
     metadata.set(key, readValue(cursor, readValueType(cursor, what), what, 0))
   }
@@ -125,7 +126,7 @@ function readTensorInfos(cursor: GgufCursor, count: number, alignment: number): 
   const infos: TensorInfo[] = []
   for (let index = 0; index < count; index++) {
     const info = readTensorInfo(cursor, `tensor ${index}`, alignment)
-    if (names.has(info.name)) throw cursor.malformed(`tensor ${JSON.stringify(info.name)} is listed twice`)
+    if (names.has(info.name)) throw cursor.malformed(`tensor ${quoted(info.name)} is listed twice`)
     names.add(info.name)
     infos.push(info)
   }
@@ -134,7 +135,7 @@ function readTensorInfos(cursor: GgufCursor, count: number, alignment: number): 
 
 function readTensorInfo(cursor: GgufCursor, position: string, alignment: number): TensorInfo {
   const name = cursor.string(`the name of ${position}`)
-  const what = `tensor ${JSON.stringify(name)}`
+  const what = `tensor ${quoted(name)}`
   const rank = cursor.uint32(what)
   if (rank > maxDimensions) throw cursor.malformed(`${what} has ${rank} dimensions, more than ${maxDimensions}`)
   const sizes = Array.from({ length: rank }, () => cursor.uint64(what))
@@ -161,7 +162,7 @@ function checkPlaces(cursor: GgufCursor, infos: TensorInfo[], dataStart: number)
   let end = 0
   let previous = ''
   for (const { name, offset, bytes } of infos.toSorted((a, b) => a.offset - b.offset || a.bytes - b.bytes)) {
-    const what = `tensor ${JSON.stringify(name)}`
+    const what = `tensor ${quoted(name)}`
     if (offset < end) throw cursor.malformed(`${what} overlaps ${previous}`)
     end = offset + bytes
     previous = what

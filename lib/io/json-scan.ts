@@ -2,6 +2,7 @@
  * Finds where a JSON text breaks, which JSON.parse does not always tell, and keys that are given twice, which it
  * accepts.
  */
+import { quoted } from '../errors.js'
 
 export interface JsonProblem {
   /** Index into the text. */
@@ -104,7 +105,7 @@ class Scanner {
       this.match(space)
       const start = this.position
       const key = JSON.parse(this.string('a key in double quotes')) as string
-      if (keys.has(key)) throw new Problem(start, `the key ${JSON.stringify(key)} is given twice`)
+      if (keys.has(key)) throw new Problem(start, `the key ${quoted(key)} is given twice`)
       keys.add(key)
       this.match(space)
       if (!this.accept(':')) this.failExpected("':'")

@@ -1,4 +1,5 @@
 import { InputError } from '../errors.js'
+import { reasonOf } from '../foreign-errors.js'
 import { findJsonProblem, lineAndColumn, nestsTooDeep } from './json-scan.js'
 import { decodeUtf8, malformed, readExactly, withInputFile } from './open.js'
 
@@ -43,8 +44,10 @@ export function parseJson(text: string, source: string, options: JsonOptions = {
       { cause },
     )
   }
-  if (cause !== undefined) throw new InputError('malformed-json', `${source} is not valid JSON: ${cause}.`, { cause })
-  return value
+  if (cause === undefined) return value
+  throw new InputError('malformed-json', `${source} cannot be read as JSON: ${reasonOf(cause, 'it is damaged')}.`, {
+    cause,
+  })
 }
 
 /** True of `{…}`, not of arrays and null. */

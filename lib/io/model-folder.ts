@@ -1,6 +1,6 @@
 import { access } from 'node:fs/promises'
 import { join } from 'node:path'
-import { UsageError } from '../errors.js'
+import { quoted, UsageError } from '../errors.js'
 import { isJsonObject, readJsonObject } from './json.js'
 import { malformed } from './open.js'
 import { readSafetensorsHeader } from './safetensors-reader.js'
@@ -34,10 +34,7 @@ export async function readIndex(path: string): Promise<Map<string, string[]>> {
   const shards = new Map<string, string[]>()
   for (const [tensor, shard] of Object.entries(weightMap)) {
     if (typeof shard !== 'string' || !staysInside(shard)) {
-      throw malformed(
-        path,
-        `it puts ${JSON.stringify(tensor)} into ${JSON.stringify(shard)}, which is no file of this folder`,
-      )
+      throw malformed(path, `it puts ${quoted(tensor)} into ${quoted(shard)}, which is no file of this folder`)
     }
     const tensors = shards.get(shard)
     if (tensors) tensors.push(tensor)

@@ -2,6 +2,7 @@
  * Reads the header of a safetensors file: 8 bytes little-endian length, that many bytes of JSON, then the tensors'
  * bytes one after the other. Nothing in the header is believed before it was checked against the file.
  */
+import { quoted } from '../errors.js'
 import { isJsonObject, parseJson } from './json.js'
 import { decodeUtf8, impostorHint, malformed, readExactly, withInputFile } from './open.js'
 import { dtypeOfSafetensorsName } from './safetensors-dtype.js'
@@ -59,24 +60,24 @@ function parseHeader(header: Buffer, path: string, size: number): Pick<Safetenso
 function checkMetadata(value: unknown, path: string): Record<string, string> {
   if (!isJsonObject(value)) throw malformed(path, '__metadata__ is not an object')
   for (const [key, text] of Object.entries(value)) {
-    if (typeof text !== 'string')
-      throw malformed(path, `__metadata__ has ${JSON.stringify(key)}, which is not a string`)
+    if (typeof text !== 'string') throw malformed(path, `__metadata__ has ${quoted(key)}, which is not a string`)
   }
   return value as Record<string, string>
 }
 
 function checkTensor(name: string, entry: unknown, path: string, dataStart: number, size: number): TensorLocation {
-  const fail = (problem: string) => malformed(path, `tensor ${JSON.stringify(name)} ${problem}`)
+  const fail = (problem: string) => malformed(path, `tensor ${quoted(name)} ${problem}`)
   if (!isJsonObject(entry)) throw fail('is not described by an object')
   const { dtype: dtypeName, shape, data_offsets: offsets } = entry
   if (typeof dtypeName !== 'string') throw fail('has no dtype')
   const dtype: StoredDType | null = dtypeOfSafetensorsName(dtypeName)
-  if (dtype === null) throw fail(`has the unknown dtype ${JSON.stringify(dtypeName)}`)
+  if (dtype === null) throw fail(`has the unknown dtype ${quoted(dtypeName)}`)
   if (!Array.isArray(shape)) throw fail('has no shape')
   const count = countElements(shape)
   const bytes = count === null ? null : storedBytes(dtype, count)
-  if (bytes === null) throw fail(`has the impossible shape ${JSON.stringify(shape)} for ${dtypeName}`)
-  if (!isRange(offsets)) throw fail(`has the impossible data_offsets ${JSON.stringify(offsets) ?? 'none'}`)
+  if (bytes === null) throw fail(`has the impossible shape ${quoted(shape)} for ${dtypeName}`)
+  if (!isRange(offsets))
+    throw fail(`has the impossible data_offsets ${offsets === undefined ? 'none' : quoted(offsets)}`)
   const [begin, end] = offsets
   if (dataStart + end > size) {
     throw fail(`ends at byte ${dataStart + end}, but the file has ${size} bytes (was it cut off?)`)
@@ -98,12 +99,12 @@ function checkCoverage(entries: [string, TensorLocation][], path: string, dataSt
   let end = dataStart
   let previous = 'the header'
   for (const [name, { offset, bytes }] of entries) {
-    const quoted = JSON.stringify(name)
-    if (offset < end) throw malformed(path, `tensor ${quoted} overlaps ${previous}`)
+    const tensor = `tensor ${quoted(name)}`
+    if (offset < end) throw malformed(path, `${tensor} overlaps ${previous}`)
     if (offset > end)
-      throw malformed(path, `${offset - end} bytes between ${previous} and tensor ${quoted} belong to no tensor`)
+      throw malformed(path, `${offset - end} bytes between ${previous} and ${tensor} belong to no tensor`)
     end = offset + bytes
-    previous = `tensor ${quoted}`
+    previous = tensor
   }
   if (end !== size) throw malformed(path, `${size - end} bytes after ${previous} belong to no tensor`)
 }

@@ -47,6 +47,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   const { length } = plain(word)
   let bestDistance = (length < 4 ? 1 : Math.max(2, Math.floor(length / 3))) + 1
   for (const candidate of candidates) {
+    if (Math.abs(plain(candidate).length - length) >= bestDistance) continue // as many letters are inserted or deleted
     const distance = editDistance(plain(word), plain(candidate))
     if (distance < bestDistance) {
       best = candidate

@@ -359,8 +359,8 @@ function parseTargets<Word extends string>(word: Word) {
     if (!slashes) return splitNames(value)
     try {
       return new RegExp(slashes[1]!, slashes[2])
-    } catch (error) {
-      context.addIssue({ code: 'custom', message: (error as Error).message })
+    } catch {
+      context.addIssue({ code: 'custom', message: 'no regular expression' })
       return z.NEVER
     }
   }

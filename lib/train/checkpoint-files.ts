@@ -1,7 +1,7 @@
 /** Tensors of a checkpoint as float32 safetensors, and the manifest that makes a checkpoint whole. */
 import { open, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { InputError } from '../errors.js'
+import { InputError, quoted } from '../errors.js'
 import { sha256File, writeFileAtomic } from '../io/atomic.js'
 import { isJsonObject, readJsonObject } from '../io/json.js'
 import { readExactly } from '../io/open.js'
@@ -65,7 +65,7 @@ export async function whyTorn(folder: string): Promise<string | null> {
   const files = manifest.files
   if (!isJsonObject(files)) return `${MANIFEST} lists no files`
   for (const [name, expected] of Object.entries(files)) {
-    if (name !== basename(name)) return `${MANIFEST} lists ${JSON.stringify(name)}, which is no file of the folder`
+    if (name !== basename(name)) return `${MANIFEST} lists ${quoted(name)}, which is no file of the folder`
     const { bytes, sha256 } = isJsonObject(expected) ? expected : {}
     if (typeof bytes !== 'number' || typeof sha256 !== 'string') return `${MANIFEST} has no size and hash of ${name}`
     const path = join(folder, name)

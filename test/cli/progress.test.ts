@@ -42,6 +42,16 @@ describe('progress', () => {
     expect(text()).toBe('step 1\nstep 3\nstep 4\n')
   })
 
+  it('steers no terminal with what it tells of', () => {
+    const { progress, text } = clocked({ isTTY: true, columns: 40 })
+    progress.show('a\u001b[2J\rb\u009b')
+    progress.note(`${'x'.repeat(5000)}\u202e\ny`)
+    const [, line, note] = text().split('\r\u001b[K')
+    expect(line).toBe('a\\u001b[2J\\u000db\\u009b')
+    expect(note).toMatch(/^x+…x+\\u202e y\n$/)
+    expect(text().length).toBeLessThan(2100)
+  })
+
   it('is silent when quiet', () => {
     const { progress, text } = clocked({ isTTY: true, quiet: true })
     progress.show('step 1', true)

@@ -101,14 +101,57 @@ describe('a command that fails', () => {
 
   it('shows a stack only when MORA_DEBUG is set', async () => {
     const error = new TypeError('surprise')
-    expect((await run(['work', '--model', 'm'], fail(error))).stderr).not.toContain('at ')
+    expect((await run(['work', '--model', 'm'], fail(error))).stderr).not.toMatch(/^ +at /m)
     const debugged = await run(['work', '--model', 'm'], fail(error), { MORA_DEBUG: '1' })
     expect(debugged.exitCode).toBe(1)
     expect(debugged.stderr).toContain('run-command.test.ts')
   })
 
+  it('in a way that was not foreseen is told in words, not in those of V8 or C++', async () => {
+    const fault = await run(['work', '--model', 'm'], () => ({
+      json: null,
+      text: (undefined as unknown as string).at(0)!,
+    }))
+    expect(fault.exitCode).toBe(1)
+    expect(fault.stderr).toMatch(
+      /^a log line\nmora: This is a fault of node-mora \(TypeError at run-command\.test\.ts:\d+\), please report it; MORA_DEBUG=1 shows more\.\n$/,
+    )
+    const memory = await run(['work', '--model', 'm', '--json'], fail(new Error('std::bad_alloc')))
+    expect(JSON.parse(memory.stdout)).toMatchObject({ error: { code: 'out-of-memory' } })
+    expect(memory.stderr).not.toContain('std::')
+    const size = await run(['work', '--model', 'm', '--json'], () => ({ json: null, text: 'x'.repeat(2 ** 30) }))
+    expect(JSON.parse(size.stdout)).toMatchObject({ error: { code: 'too-large' } })
+  })
+
   it('of no error at all is named too', async () => {
     expect(await run(['work', '--model', 'm'], fail('a string'))).toMatchObject({ exitCode: 1 })
+  })
+})
+
+describe('what a command says of others', () => {
+  const hostile = '\u001b[2J\u009b31m\u202e\r\u007f'
+  const shown = '\\u001b[2J\\u009b31m\\u202e\\u000d\\u007f'
+
+  it('is printable, in texts, documents and failures', async () => {
+    const text = await run(['work', '--model', 'm'], () => ({ json: null, text: `${hostile}\n${hostile}` }))
+    expect(text.stdout).toBe(`${shown}\n${shown}\n`)
+    const document = await run(['work', '--model', 'm', '--json'], () => ({ json: { [hostile]: hostile }, text: '' }))
+    expect(document.stdout).toMatch(/^[\x20-\x7e]+\n$/)
+    expect(JSON.parse(document.stdout)).toEqual({ [hostile]: hostile })
+    const failure = await run(['work', '--model', 'm'], () => {
+      throw new Error(`${hostile}\n${'x'.repeat(1e6)}`)
+    })
+    expect(failure.stderr).toMatch(/^a log line\nmora: \\u001b\[2J.* x+…x+\n$/)
+    expect(failure.stderr.length).toBeLessThan(2048)
+  })
+
+  it('keeps the colours of a command that has some', async () => {
+    const { stdout } = await run(['work', '--model', 'm'], () => ({
+      json: null,
+      text: '\u001b[32mx',
+      isPrintable: true,
+    }))
+    expect(stdout).toBe('\u001b[32mx\n')
   })
 })
 

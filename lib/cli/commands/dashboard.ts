@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { DashboardSchema } from '../../options/index.js'
+import { printable } from '../../printable.js'
 import { type CommandContext, defineCommand } from '../command.js'
 import { interruptible } from '../interrupt.js'
 import { requireFolder } from '../paths.js'
@@ -21,8 +22,11 @@ export const dashboardCommand = defineCommand({
     const { url } = dashboard
     // Whoever waits for the address cannot wait for the end.
     const { stdout } = context.terminal
-    if (json) stdout.write(`${JSON.stringify({ url, folder: dashboard.folder, port: dashboard.port })}\n`)
-    else stdout.write(`The runs in ${dashboard.folder} are at ${url} until Ctrl-C\n`)
+    const { folder: shown, port: chosen } = dashboard
+    const started = json
+      ? JSON.stringify({ url, folder: shown, port: chosen })
+      : `The runs in ${shown} are at ${url} until Ctrl-C`
+    stdout.write(`${printable(started)}\n`)
     if (dashboard.isPublic) context.log(`note: whoever reaches ${host} over the network can read these runs`)
     if (open) openInBrowser(url, context)
     let end = () => {}

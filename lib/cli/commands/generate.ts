@@ -5,6 +5,7 @@ import { optionName } from '../../options/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { formatCount } from '../format.js'
 import { requireAdapter, requireModel, requireTemplate, requireTools } from '../paths.js'
+import { writeAnswer } from '../terminal.js'
 
 export const generateCommand = defineCommand({
   name: 'generate',
@@ -51,7 +52,7 @@ async function answer(
   { terminal, log }: CommandContext,
 ): Promise<CommandResult> {
   const { generate } = await import('../../generate/index.js')
-  const onText = options.json ? undefined : (text: string) => void terminal.stdout.write(text)
+  const onText = options.json ? undefined : (text: string) => writeAnswer(terminal.stdout, text)
   const onWarning = (message: string) => log(`note: ${message}`)
   const result = await generate(model, { ...options, onText, onWarning })
   if (options.json) return { json: result, text: '' }

@@ -70,6 +70,6 @@ export const inspectCommand = defineCommand({
       colours: hasColours(terminal.stdout, terminal.environment),
     })
     const rows = data.rows.slice(0, options.limit)
-    return { json: { rows, summary: data.summary, ...(adapter && { adapter }) }, text }
+    return { json: { rows, summary: data.summary, ...(adapter && { adapter }) }, text, isPrintable: true }
   },
 })

@@ -1,5 +1,5 @@
 /** GGUF's names of tensors as Hugging Face's checkpoints call them, and the order of their rows. */
-import { UsageError } from '../../errors.js'
+import { quoted, UsageError } from '../../errors.js'
 import type { ModelSizes } from '../families/family.js'
 
 type Names = Readonly<Record<string, string>>
@@ -54,7 +54,7 @@ export function huggingFaceName(ggufName: string, { outer, block, blocks }: Gguf
   if (renamed === undefined) {
     throw new UsageError(
       'unknown-tensor',
-      `The tensor ${JSON.stringify(ggufName)} in ${file} is none that its architecture is known to have.`,
+      `The tensor ${quoted(ggufName)} in ${file} is none that its architecture is known to have.`,
     )
   }
   return layer === undefined ? `${renamed}.${kind}` : `${blocks}.${layer}.${renamed}.${kind}`
