@@ -15,12 +15,13 @@ import {
   texts,
   wholeFrom,
 } from '../arguments.js'
-import { InputError, quoted, UsageError } from '../errors.js'
+import { about, InputError, quoted, UsageError } from '../errors.js'
+import { isTooLarge } from '../foreign-errors.js'
 import { hubKinds } from '../hub/index.js'
 import type { TurnCounts } from './chat-turns.js'
 import { type FindOptions, findDataFiles } from './data-files.js'
 import { type CachedDataset, cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
-import { checkIds, countTargets, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
+import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
 import { json } from './jinja/text.js'
 import { toValue } from './jinja/values.js'
 import { readRecords } from './readers.js'
@@ -216,7 +217,7 @@ async function build(
   let read = 0
   for await (const record of records) {
     const { where } = record
-    const encoded = encodeRow(rowOf(record), where, settings)
+    const encoded = encodedRecord(record, settings)
     if (encoded.truncated) summary.truncated++
     if (encoded.turns) addTurns(summary, encoded.turns, where)
     for (const row of encoded.rows) {
@@ -246,6 +247,20 @@ async function build(
     .map(([id, count]) => ({ id, token: options.tokenizer?.tokenOf(id) ?? '', count }))
   const arrays = store.finish()
   return { arrays, summary, hash: hashArrays(arrays) }
+}
+
+/** What is too large for the tokenizer, or for a list of ids, is named. */
+function encodedRecord(record: DataRecord, settings: EncodeOptions): EncodedRow {
+  const { where } = record
+  try {
+    return encodeRow(rowOf(record), where, settings)
+  } catch (error) {
+    if (error instanceof InputError && error.code === 'too-large') throw about(where, error)
+    if (!isTooLarge(error)) throw error
+    throw new InputError('too-large', `${where} is larger than what can be held at a time: make it several rows.`, {
+      cause: error,
+    })
+  }
 }
 
 function announced({ arrays, summary, hash }: CachedDataset, name: string, options: DatasetOptions): Dataset {

@@ -1,8 +1,9 @@
 /** Records of JSON files: a value a line, or a list of them, each read by itself. */
 import { InputError } from '../errors.js'
+import { reasonOf } from '../foreign-errors.js'
 import { isJsonObject, parseJson } from '../io/json.js'
 import { findJsonProblem, lineAndColumn } from '../io/json-scan.js'
-import { decodeText, readLines } from './lines.js'
+import { decodeText, Pieces, readLines } from './lines.js'
 import { collectBytes, type Peekable } from './peekable.js'
 import type { DataRecord } from './record.js'
 
@@ -18,7 +19,8 @@ function parseLine(text: string, where: string): unknown {
   try {
     return JSON.parse(text)
   } catch (cause) {
-    const problem = (cause as Error).message.split('\n')[0]
+    const found = findJsonProblem(text)
+    const problem = found ? `at column ${found.position + 1} ${found.problem}` : reasonOf(cause, 'it is damaged')
     throw new InputError('malformed-json', `${where} is not valid JSON: ${problem}.`, { cause })
   }
 }
@@ -33,7 +35,7 @@ export async function* jsonRecords(bytes: Peekable, name: string): AsyncGenerato
     yield* elementRecords(bytes, name)
     return
   }
-  const text = decodeText(await collectBytes(bytes), name, true)
+  const text = decodeText(await collectBytes(bytes, name), name, true)
   const value = parseJson(text, name)
   const rows = isRowList(value) ? (value.data ?? value.rows)! : undefined
   if (!rows) yield { value, where: name, json: text }
@@ -76,7 +78,7 @@ function parseElement({ bytes, line }: Element, where: string): { value: unknown
     return { value: JSON.parse(text) as unknown, json: text }
   } catch (cause) {
     const found = findJsonProblem(text)
-    const problem = found?.problem ?? (cause as Error).message
+    const problem = found?.problem ?? reasonOf(cause, 'it is damaged')
     const at = line + lineAndColumn(text, found?.position ?? 0).line - 1
     throw new InputError('malformed-json', `${where}, is not valid JSON: at line ${at} ${problem}.`, { cause })
   }
@@ -95,9 +97,11 @@ class ElementSplitter {
   #line = 1
   #lineOfElement = 1
   #count = 0
-  #pending: Uint8Array[] = []
+  readonly #pending: Pieces
 
-  constructor(private readonly name: string) {}
+  constructor(private readonly name: string) {
+    this.#pending = new Pieces(() => `The value of ${name} that begins at line ${this.#lineOfElement}`)
+  }
 
   *push(chunk: Uint8Array): Generator<Element> {
     /** Where the pending element goes on in this chunk. */
@@ -131,7 +135,7 @@ class ElementSplitter {
         this.#lineOfElement = this.#line
       }
     }
-    if (this.#depth > 0) this.#pending.push(chunk.subarray(start))
+    if (this.#depth > 0) this.#pending.add(chunk.subarray(start))
   }
 
   end(): void {
@@ -139,9 +143,8 @@ class ElementSplitter {
   }
 
   #take(end: Uint8Array): Element {
-    const bytes = Buffer.concat([...this.#pending, end])
-    this.#pending = []
-    return { bytes, line: this.#lineOfElement }
+    this.#pending.add(end)
+    return { bytes: this.#pending.take(), line: this.#lineOfElement }
   }
 
   #malformed(problem: string): InputError {

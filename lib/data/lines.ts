@@ -1,5 +1,6 @@
 /** Lines of a byte stream, one at a time. */
 import { InputError } from '../errors.js'
+import { WHOLE } from '../io/open.js'
 
 export interface Line {
   text: string
@@ -23,26 +24,48 @@ export async function* readLines(chunks: AsyncIterable<Uint8Array>, name: string
 
 /** Like `readLines`, with blank lines, and with the carriage return where a line ends on one. */
 export async function* readRawLines(chunks: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<Line> {
-  let number = 0
-  for await (const bytes of splitAtNewlines(chunks)) {
-    number++
-    yield { text: decodeText(bytes, `${name}:${number}`, number === 1), number }
-  }
-}
-
-async function* splitAtNewlines(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  let pending: Uint8Array[] = []
+  let number = 1
+  const pieces = new Pieces(() => `${name}:${number}`)
+  const line = () => ({ text: decodeText(pieces.take(), `${name}:${number}`, number === 1), number })
   for await (const chunk of chunks) {
     let start = 0
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
-      pending.push(chunk.subarray(start, end))
-      yield Buffer.concat(pending)
-      pending = []
+      pieces.add(chunk.subarray(start, end))
+      yield line()
+      number++
       start = end + 1
     }
-    if (start < chunk.length) pending.push(chunk.subarray(start))
+    pieces.add(chunk.subarray(start))
   }
-  if (pending.length > 0) yield Buffer.concat(pending)
+  if (pieces.length > 0) yield line()
+}
+
+/** Bytes that come in pieces and are read as a whole. */
+export class Pieces {
+  length = 0
+  #pieces: Uint8Array[] = []
+
+  /** @param what names it in errors */
+  constructor(private readonly what: () => string) {}
+
+  /** @throws InputError `too-large` */
+  add(piece: Uint8Array): void {
+    this.length += piece.length
+    if (this.length > WHOLE) {
+      throw new InputError(
+        'too-large',
+        `${this.what()} has more than the ${WHOLE} bytes that are read as a whole: cut it into several rows or files.`,
+      )
+    }
+    this.#pieces.push(piece)
+  }
+
+  take(): Buffer {
+    const bytes = Buffer.concat(this.#pieces)
+    this.#pieces = []
+    this.length = 0
+    return bytes
+  }
 }
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })

@@ -1,3 +1,8 @@
+import { Pieces } from './lines.js'
+
+/** Bytes from which on a start tells no more. */
+const MOST_SEEN = 2 ** 24
+
 /** A stream of bytes whose start can be looked at before it is read. */
 export class Peekable implements AsyncIterable<Uint8Array> {
   readonly #chunks: AsyncIterator<Uint8Array>
@@ -8,10 +13,10 @@ export class Peekable implements AsyncIterable<Uint8Array> {
     this.#chunks = chunks[Symbol.asyncIterator]()
   }
 
-  /** The start, up to where `suffices` is true of it, or all there is. Nothing of it is lost to whoever reads. */
+  /** The start, up to where `suffices` is true of it, or all there is, or 16 MiB. Nothing of it is lost to whoever reads. */
   async peek(suffices: (start: Buffer) => boolean): Promise<Buffer> {
     let start = Buffer.concat(this.#seen)
-    while (!suffices(start) && !this.#ended) {
+    while (!suffices(start) && !this.#ended && start.length < MOST_SEEN) {
       // By doubling: a start that is long is looked at a few times, not once a chunk.
       start = Buffer.concat([start, ...(await this.#next(Math.max(1, start.length)))])
     }
@@ -52,9 +57,13 @@ export class Peekable implements AsyncIterable<Uint8Array> {
   }
 }
 
-/** All of a stream. */
-export async function collectBytes(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const all: Uint8Array[] = []
-  for await (const chunk of chunks) all.push(chunk)
-  return Buffer.concat(all)
+/**
+ * All of a stream.
+ * @param name of the file, for errors
+ * @throws InputError `too-large`
+ */
+export async function collectBytes(chunks: AsyncIterable<Uint8Array>, name: string): Promise<Buffer> {
+  const all = new Pieces(() => name)
+  for await (const chunk of chunks) all.add(chunk)
+  return all.take()
 }

@@ -48,7 +48,7 @@ const READERS: Record<Exclude<DataFormat, 'unknown'>, (bytes: Peekable, name: st
 }
 
 async function* textRecord(bytes: Peekable, name: string): AsyncGenerator<DataRecord> {
-  const text = decodeText(await collectBytes(bytes), name, true)
+  const text = decodeText(await collectBytes(bytes, name), name, true)
   if (text.trim() !== '') yield { value: { text }, where: name }
 }
 

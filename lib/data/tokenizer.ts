@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { Tokenizer as Engine } from '@huggingface/tokenizers'
 import { aText, described, having, requireArgument, requireOptionsOf } from '../arguments.js'
 import { InputError, UsageError } from '../errors.js'
+import { reasonOf } from '../foreign-errors.js'
 import { type HubOptions, hubKinds, locate } from '../hub/index.js'
 import { requireQuickPatterns } from './quick-patterns.js'
 import { ChatTemplate, type Message, type RenderOptions } from './template.js'
@@ -180,12 +181,11 @@ class EngineTokenizer implements Tokenizer {
     try {
       return work()
     } catch (cause) {
-      const reason = cause instanceof TypeError ? 'its files contradict each other' : (cause as Error).message
-      throw new InputError(
-        'malformed-tokenizer',
-        `The tokenizer of ${this.origin} cannot ${what}: ${reason.replace(/\.$/, '')}.`,
-        { cause },
-      )
+      if (cause instanceof InputError) throw cause
+      const reason = reasonOf(cause, 'its files contradict each other')
+      throw new InputError('malformed-tokenizer', `The tokenizer of ${this.origin} cannot ${what}: ${reason}.`, {
+        cause,
+      })
     }
   }
 
@@ -222,15 +222,12 @@ function createEngine({ json, config, origin }: TokenizerSource): Engine {
   try {
     engine = new Engine(json, engineConfig(config))
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.replace(/\.$/, '') : String(cause)
+    const reason = reasonOf(cause, 'its parts do not fit together, or a regular expression is not valid')
     throw new InputError('malformed-tokenizer', `The tokenizer of ${origin} cannot be used: ${reason}.`, { cause })
   }
   // Special tokens are added here, by rule; what else a post-processor may do has no place in training.
   engine.post_processor = null
-  if (lacksWordSplitting(json)) {
-    const cut = tokenCuts(Object.keys((json.model as { vocab: object }).vocab))
-    engine.pre_tokenizer = afterPreTokenizer(engine.pre_tokenizer, cut)
-  }
+  engine.pre_tokenizer = shortWords(engine.pre_tokenizer, json, origin)
   return engine
 }
 
@@ -252,17 +249,31 @@ function lacksWordSplitting(json: TokenizerSource['json']): boolean {
 type PreTokenizer = Engine['pre_tokenizer']
 type PreTokenize = (text: string, options?: object) => string[]
 
-function afterPreTokenizer(first: PreTokenizer, cut: (text: string) => string[]): PreTokenizer {
-  const words = first as unknown as PreTokenize | null
-  const both: PreTokenize = (text, options) => (words ? words(text, options) : [text]).flatMap(cut)
-  return both as unknown as PreTokenizer
+/** Characters: the engine takes some hundred bytes for each of one word. */
+const LONGEST_WORD = 2 ** 20
+
+/** Cuts the words of a pre-tokenizer where no token goes on, if words are not what decides, and refuses what is too long then. */
+function shortWords(first: PreTokenizer, json: TokenizerSource['json'], origin: string): PreTokenizer {
+  const split = first as unknown as PreTokenize | null
+  const cut = lacksWordSplitting(json) ? tokenCuts(Object.keys((json.model as { vocab: object }).vocab)) : null
+  const words: PreTokenize = (text, options) => {
+    const found = split ? split(text, options) : [text]
+    const short = cut ? found.flatMap(cut) : found
+    const long = short.find(({ length }) => length > LONGEST_WORD)
+    if (long === undefined) return short
+    throw new InputError(
+      'too-large',
+      `The tokenizer of ${origin} makes a single word of ${long.length} characters of this text, and takes words of ${LONGEST_WORD}: give text with spaces or lines.`,
+    )
+  }
+  return words as unknown as PreTokenizer
 }
 
 /**
  * The same vocabulary and merges without the space that SentencePiece puts before a text: shares everything but the two
  * parts that may add it.
  */
-function continuationOf(engine: Engine, { json, config }: TokenizerSource): Engine {
+function continuationOf(engine: Engine, { json, config, origin }: TokenizerSource): Engine {
   const withoutPrefix = { normalizer: stripPrefix(json.normalizer), pre_tokenizer: stripPrefix(json.pre_tokenizer) }
   const changed = (['normalizer', 'pre_tokenizer'] as const).filter(
     (part) => JSON.stringify(withoutPrefix[part]) !== JSON.stringify(json[part] ?? null),
@@ -272,10 +283,7 @@ function continuationOf(engine: Engine, { json, config }: TokenizerSource): Engi
   const parts = new Engine({ ...json, ...withoutPrefix, added_tokens: [], model: emptyModel }, engineConfig(config))
   const continuation = Object.create(engine) as Engine
   continuation.normalizer = parts.normalizer
-  if (changed.includes('pre_tokenizer')) {
-    const cut = lacksWordSplitting(json) ? tokenCuts(Object.keys((json.model as { vocab: object }).vocab)) : undefined
-    continuation.pre_tokenizer = cut ? afterPreTokenizer(parts.pre_tokenizer, cut) : parts.pre_tokenizer
-  }
+  if (changed.includes('pre_tokenizer')) continuation.pre_tokenizer = shortWords(parts.pre_tokenizer, json, origin)
   return continuation
 }
 

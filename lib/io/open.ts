@@ -6,8 +6,8 @@ import { InputError, UsageError } from '../errors.js'
 /** A pipe of that name would else be waited for, until somebody writes into it. */
 const WITHOUT_WAITING = constants.O_RDONLY | constants.O_NONBLOCK
 
-/** Of a file that is read as a whole, bytes: tokenizers of the largest vocabularies have some tens of millions. */
-const WHOLE = 2 ** 28
+/** Of what is read as a whole, bytes: tokenizers of the largest vocabularies have some tens of millions. */
+export const WHOLE = 2 ** 28
 
 /**
  * Calls `use` with an open file and its size in bytes, then closes it.

@@ -40,6 +40,34 @@ describe('readRecords', () => {
     await expect(read('c.jsonl', latin1)).rejects.toThrow(/^c\.jsonl:2 is not valid UTF-8/)
   })
 
+  it('says in its own words what is wrong with a line', async () => {
+    await expect(read('w.jsonl', '{"text":')).rejects.toThrow(/: at column 9 a value was expected but the text ends\.$/)
+    await expect(read('x.jsonl', '{"text": \'a\'}')).rejects.toThrow(
+      /: at column 10 a value was expected but "'" came\.$/,
+    )
+  })
+
+  it.each([
+    ['lines', 'x.jsonl', '{"text":"', 'x.jsonl:1 has more than the 268435456 bytes'],
+    ['json', 'x.json', '{"text":"', 'x.json has more than'],
+    ['json', 'x.json', '', 'x.json has more than'],
+    ['text', 'x.txt', 'a', 'x.txt has more than'],
+    ['csv', 'x.csv', 'text\n', 'x.csv:2 has more than'],
+    ['unknown', '-', '', 'standard input has more than'],
+  ] as const)('refuses what is too large to be held: %s, %s, %j', async (format, path, start, message) => {
+    const spaces = Buffer.alloc(2 ** 22, ' ')
+    let chunks = 0
+    const endless = async function* () {
+      yield Buffer.from(start)
+      for (; chunks < 1000; chunks++) yield spaces
+    }
+    await expect(collect(recordsOf({ path, format, bytes: 0 }, endless()))).rejects.toMatchObject({
+      code: 'too-large',
+      message: expect.stringContaining(message),
+    })
+    expect(chunks).toBeLessThan(200)
+  })
+
   it('reads a JSON array, a wrapped list, one object, and JSON lines under the name .json', async () => {
     expect(await read('d.json', '[{"text":"a"},\n {"text":"b"}]')).toEqual([
       { value: { text: 'a' }, where: 'd.json, row 1', json: '{"text":"a"}' },

@@ -35,6 +35,15 @@ describe('a tokenizer folder', () => {
     expect(ids).not.toContain(tokenizer.bosId)
   })
 
+  it('refuses a word that takes gigabytes, and one that cannot be held, in words', () => {
+    const [most, more] = ['a'.repeat(2 ** 16), 'a'.repeat(2 ** 20 + 1)]
+    expect(tokenizer.decode(tokenizer.encode(most))).toBe(most)
+    for (const encode of ['encode', 'encodeText', 'encodeContinuation'] as const)
+      expect(() => tokenizer[encode](`one ${more}`)).toThrow(
+        /a single word of 10485\d\d characters .* takes words of 1048576/,
+      )
+  })
+
   it('T11 adds BOS by the rule of the post-processor, once', () => {
     const ids = tokenizer.encode('river')
     expect(tokenizer.encodeText('river')).toEqual([tokenizer.bosId, ...ids])
