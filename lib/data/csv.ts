@@ -2,7 +2,8 @@
  * Comma- and tab-separated values (RFC 4180) as rows by the names in their header. Read line by line, so that errors
  * name the line where a record begins.
  */
-import { InputError } from '../errors.js'
+import { InputError, quoted } from '../errors.js'
+import { shortened } from '../printable.js'
 import { type Line, readRawLines } from './lines.js'
 import type { DataRecord } from './record.js'
 
@@ -11,6 +12,9 @@ const LISTS = new Set(['messages', 'chat_template_kwargs', 'input_ids', 'labels'
 
 /** A quoted field that runs on for longer than this is one whose end is missing. */
 const MAX_FIELD_LENGTH = 1 << 26
+
+/** Of the names in a header, bytes that a message has. */
+const MOST_NAMED = 300
 
 interface CsvRecord {
   fields: string[]
@@ -40,7 +44,7 @@ export async function* csvRecords(
     if (fields.length !== header.length) {
       throw malformed(
         where,
-        `expected ${header.length} fields, as in the header (${header.join(', ')}), but ${fields.length} came; a field that holds the delimiter, a quote or a new line is put in double quotes`,
+        `expected ${header.length} fields, as in the header (${shortened(header.join(', '), MOST_NAMED)}), but ${fields.length} came; a field that holds the delimiter, a quote or a new line is put in double quotes`,
       )
     }
     yield { value: rowOf(header, fields, where), where }
@@ -143,8 +147,9 @@ class RecordSplitter {
 
 function checkedHeader(fields: readonly string[], where: string): string[] {
   const names = fields.map((field) => field.trim())
-  const twice = names.find((name, i) => name !== '' && names.indexOf(name) !== i)
-  if (twice !== undefined) throw malformed(where, `the header names the column ${JSON.stringify(twice)} twice`)
+  const seen = new Set<string>()
+  const twice = names.find((name) => name !== '' && seen.size === seen.add(name).size)
+  if (twice !== undefined) throw malformed(where, `the header names the column ${quoted(twice)} twice`)
   return names
 }
 

@@ -65,6 +65,17 @@ describe('comma-separated values', () => {
     await expect(read(Buffer.from('a\nx\n\xe9\n', 'latin1'))).rejects.toThrow(/^a\.csv:3 is not valid UTF-8/)
   })
 
+  it('takes any number of columns, and names one that is there twice', async () => {
+    const names = Array.from({ length: 100_000 }, (_, i) => `c${i}`)
+    const lines = `${names.join(',')}\n${names.join(',')}\n`
+    const [record] = (await values(lines, 'a.csv', 2 ** 16)) as Record<string, string>[]
+    expect(Object.keys(record!)).toHaveLength(names.length)
+    await expect(read([...names, 'c7'].join(','), 'a.csv', 2 ** 16)).rejects.toThrow(/names the column "c7" twice/)
+    await expect(read(`${names.join(',')}\n1`, 'a.csv', 2 ** 16)).rejects.toThrow(
+      /^a\.csv:2: expected 100000 fields, as in the header \(c0, c1, .*….*, c99999\), but 1 came/,
+    )
+  })
+
   it('has no records without lines after the header, or without a header', async () => {
     expect(await read('a,b\n')).toEqual([])
     expect(await read('')).toEqual([])
