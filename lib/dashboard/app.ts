@@ -1,8 +1,10 @@
 /** What the dashboard answers: the page, its files, and the runs as JSON. */
 import { type Context, Hono } from 'hono'
+import { foreignFailure } from '../foreign-errors.js'
 import { readAssets } from './assets.js'
 import { whyRefused } from './own-origin.js'
 import type { KnownMetrics } from './payload.js'
+import { payloadJson } from './payload-json.js'
 import type { Runs } from './runs.js'
 
 /** The page runs its own files only, and asks nothing but this server. */
@@ -30,14 +32,14 @@ export function dashboardApp(runs: Runs, { host }: { host: string }): Hono {
 
   app.get('/', (context) => serve(context, 'index.html'))
   app.get('/assets/:name', (context) => serve(context, context.req.param('name')))
-  app.get('/api/runs', async (context) => context.json(await runs.list()))
+  app.get('/api/runs', async (context) => answer(context, await runs.list()))
   app.get('/api/details', async (context) => found(context, await runs.details(context.req.query('id') ?? '')))
   app.get('/api/metrics', async (context) => {
     const { id = '', known } = context.req.query()
     return found(context, await runs.metrics(id, known === undefined ? null : knownOf(known)))
   })
-  app.notFound((context) => context.json({ error: 'There is nothing here.' }, 404))
-  app.onError((error, context) => context.json({ error: error.message }, 500))
+  app.notFound((context) => answer(context, { error: 'There is nothing here.' }, 404))
+  app.onError((error, context) => answer(context, { error: foreignFailure(error).message }, 500))
   return app
 
   function serve(context: Context, name: string) {
@@ -46,8 +48,12 @@ export function dashboardApp(runs: Runs, { host }: { host: string }): Hono {
   }
 }
 
-function found<Value extends object>(context: Context, value: Value | null) {
-  return value === null ? context.json({ error: 'There is no such run.' }, 404) : context.json(value)
+function answer(context: Context, payload: object, status: 200 | 404 | 500 = 200) {
+  return context.body(payloadJson(payload), status, { 'content-type': 'application/json' })
+}
+
+function found(context: Context, payload: object | null) {
+  return payload === null ? answer(context, { error: 'There is no such run.' }, 404) : answer(context, payload)
 }
 
 /** What a page says that it knows, `VERSION,ROWS,WIDTH,ROWS,WIDTH`; null when it says anything else. */

@@ -1,7 +1,10 @@
 /** Lines of a file that grows: each is read once. */
+import { basename } from 'node:path'
 import { type OpenFile, withFileInside } from './inside.js'
 
 const CHUNK = 2 ** 20
+/** Bytes of a file: those of a million steps are fewer. */
+const MOST_BYTES = 2 ** 28
 /** Bytes before the place of reading that must be as they were: a file that was written anew differs there. */
 const REMEMBERED = 256
 
@@ -11,28 +14,45 @@ export interface LineReader {
   onReset(): void
 }
 
+/** What is wrong with the size of such a file; null where nothing is. */
+export function sizeProblem(name: string, size: number): string | null {
+  return size > MOST_BYTES ? `${name} has ${size} bytes, and ${MOST_BYTES} are read at most.` : null
+}
+
 export class AppendedLines {
   readonly #path: string
   readonly #reader: LineReader
+  readonly #signal: AbortSignal | undefined
+  #problem: string | null = null
   /** Bytes of whole lines that were read. */
   #offset = 0
   #last = Buffer.alloc(0)
   /** Reads take turns. */
   #turn: Promise<unknown> = Promise.resolve()
 
-  constructor(path: string, reader: LineReader) {
+  /** @param signal ends reading */
+  constructor(path: string, reader: LineReader, signal?: AbortSignal) {
     this.#path = path
     this.#reader = reader
+    this.#signal = signal
+  }
+
+  /** Why nothing was read; null where something was, or there is no file. */
+  get problem(): string | null {
+    return this.#problem
   }
 
   /** Hands on every whole line that was appended since the last call. */
   read(): Promise<void> {
     const done = this.#turn.then(async () => {
       const found = await withFileInside(this.#path, async (file) => {
+        this.#problem = sizeProblem(basename(this.#path), file.size)
+        if (this.#problem !== null) return false
         if (!(await this.#goesOn(file))) this.#reset()
         await this.#readOn(file)
         return true
       })
+      if (found === null) this.#problem = null
       if (!found) this.#reset()
     })
     this.#turn = done.catch(() => {})
@@ -46,7 +66,7 @@ export class AppendedLines {
   }
 
   async #readOn({ handle, size }: OpenFile): Promise<void> {
-    while (this.#offset < size) {
+    while (this.#offset < size && !this.#signal?.aborted) {
       const length = Math.min(CHUNK, size - this.#offset)
       const { buffer, bytesRead } = await handle.read(Buffer.allocUnsafe(length), 0, length, this.#offset)
       const chunk = buffer.subarray(0, bytesRead)

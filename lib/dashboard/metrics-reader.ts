@@ -8,6 +8,9 @@ import type { KnownMetrics, RunMetrics } from './payload.js'
 /** Metrics of optimizer steps, under their names in the file. */
 const STEP_METRICS = ['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes', 'epoch']
 
+/** More steps than any run takes. */
+const MOST_ROWS = 2 ** 22
+
 export class MetricsReader {
   readonly #lines: AppendedLines
   #steps = new MetricTable(STEP_METRICS)
@@ -15,8 +18,8 @@ export class MetricsReader {
   #version = randomUUID()
   #malformed = 0
 
-  constructor(path: string) {
-    this.#lines = new AppendedLines(path, { onLine: (line) => this.#add(line), onReset: () => this.#reset() })
+  constructor(path: string, signal?: AbortSignal) {
+    this.#lines = new AppendedLines(path, { onLine: (line) => this.#add(line), onReset: () => this.#reset() }, signal)
   }
 
   /** Reads what was appended, and gives what somebody lacks who knows so much. */
@@ -33,11 +36,11 @@ export class MetricsReader {
 
   #add(line: string): void {
     const entry = parsed(line)
-    if (!entry || typeof entry.step !== 'number' || !Number.isFinite(entry.step)) {
+    const table = entry && 'evalLoss' in entry ? this.#evaluations : this.#steps
+    if (!entry || typeof entry.step !== 'number' || !Number.isFinite(entry.step) || table.rows >= MOST_ROWS) {
       this.#malformed++
       return
     }
-    const table = 'evalLoss' in entry ? this.#evaluations : this.#steps
     if (table.add(entry.step, entry)) this.#version = randomUUID()
   }
 

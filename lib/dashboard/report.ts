@@ -7,6 +7,7 @@ import { packageVersion } from '../package-facts.js'
 import { type Asset, PAGE_MODULES, readAssets } from './assets.js'
 import { bundleModules } from './bundle.js'
 import type { ReportData, RunSummary } from './payload.js'
+import { payloadJson } from './payload-json.js'
 import { Runs } from './runs.js'
 
 /** Runs of a report at most: the newest. */
@@ -95,7 +96,7 @@ function dataUri(svg: string): string {
 
 /** JSON that cannot end the element it stands in, whatever a run says. */
 function safeJson(data: ReportData): string {
-  return JSON.stringify(data).replace(
+  return payloadJson(data).replace(
     /[<>&\u2028\u2029]/g,
     (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )

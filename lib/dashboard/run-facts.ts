@@ -1,6 +1,7 @@
 /** `run.yaml` of a run: what it is made of, as lines to read and compare. */
 import { isJsonObject } from '../io/json.js'
 import { parseYaml } from '../io/yaml.js'
+import { asMessage } from '../printable.js'
 import type { Fact } from './payload.js'
 
 export interface ReadFacts {
@@ -17,7 +18,7 @@ export function readFacts(text: string): ReadFacts & { problem: string | null } 
   try {
     content = parseYaml(text)
   } catch (error) {
-    return { ...none, problem: `run.yaml is not YAML: ${(error as Error).message}` }
+    return { ...none, problem: asMessage(`run.yaml is not YAML: ${(error as Error).message}`) }
   }
   if (!isJsonObject(content)) return { ...none, problem: 'run.yaml holds no options.' }
   const options = isJsonObject(content.options) ? content.options : {}

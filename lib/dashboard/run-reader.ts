@@ -1,7 +1,7 @@
 /** One run: what its folder says of it. */
 import { join } from 'node:path'
 import { identityIn, isAlive } from '../io/process-identity.js'
-import { AppendedLines } from './appended-lines.js'
+import { AppendedLines, sizeProblem } from './appended-lines.js'
 import { FileView } from './file-view.js'
 import type { FoundRun } from './find-runs.js'
 import { entriesInside, type OpenFile, textOf, withFileInside } from './inside.js'
@@ -20,23 +20,24 @@ const SILENCE = 10 * 60_000
 
 export class RunReader {
   readonly #run: FoundRun
+  readonly #signal: AbortSignal | undefined
   readonly #runFile: FileView<ReturnType<typeof readFacts>>
   readonly #metricsFile: FileView<LastStep>
   #metrics: MetricsReader | null = null
   readonly #sampleLines: AppendedLines
   #samples: Sample[] = []
 
-  constructor(run: FoundRun) {
+  /** @param signal ends reading */
+  constructor(run: FoundRun, signal?: AbortSignal) {
     this.#run = run
+    this.#signal = signal
     this.#runFile = new FileView(this.#path('run.yaml'), async (file) => readFacts(await textOf(file)))
     this.#metricsFile = new FileView(this.#path('metrics.jsonl'), readLastStep)
     const onReset = () => {
       this.#samples = []
     }
-    this.#sampleLines = new AppendedLines(this.#path('samples.jsonl'), {
-      onLine: (line) => this.#addSample(line),
-      onReset,
-    })
+    const onLine = (line: string) => this.#addSample(line)
+    this.#sampleLines = new AppendedLines(this.#path('samples.jsonl'), { onLine, onReset }, signal)
   }
 
   async summary(): Promise<RunSummary> {
@@ -49,7 +50,7 @@ export class RunReader {
   }
 
   metrics(known: KnownMetrics | null): Promise<RunMetrics> {
-    this.#metrics ??= new MetricsReader(this.#path('metrics.jsonl'))
+    this.#metrics ??= new MetricsReader(this.#path('metrics.jsonl'), this.#signal)
     return this.#metrics.since(known)
   }
 
@@ -59,14 +60,20 @@ export class RunReader {
   }
 
   async details(): Promise<RunDetails> {
-    const [runFile, checkpoints] = await Promise.all([
+    const [runFile, last, checkpoints] = await Promise.all([
       this.#runFile.get(),
+      this.#metricsFile.get(),
       this.#checkpoints(),
       this.#sampleLines.read(),
     ])
-    const { facts, problem } = runFile ?? { facts: [], problem: null }
-    const problems = problem === null ? [] : [problem]
-    return { id: this.#run.id, facts, checkpoints, samples: [...this.#samples], problems }
+    const problems = [runFile?.problem, sizeProblem('metrics.jsonl', last?.size ?? 0), this.#sampleLines.problem]
+    return {
+      id: this.#run.id,
+      facts: runFile?.facts ?? [],
+      checkpoints,
+      samples: [...this.#samples],
+      problems: problems.filter((problem) => typeof problem === 'string'),
+    }
   }
 
   #path(...names: string[]): string {
@@ -105,6 +112,8 @@ export class RunReader {
 interface LastStep {
   step: number | null
   loss: number | null
+  /** Bytes of the file. */
+  size: number
   /** Milliseconds since 1970. */
   modified: number
 }
@@ -115,5 +124,5 @@ async function readLastStep({ handle, size, modified }: OpenFile): Promise<LastS
   const lines = buffer.toString('utf8', 0, bytesRead).split('\n').slice(0, -1)
   const line = lines.map(parsed).findLast((entry) => typeof entry?.step === 'number' && 'loss' in entry)
   const number = (value: unknown) => (typeof value === 'number' && Number.isFinite(value) ? value : null)
-  return { step: number(line?.step), loss: number(line?.loss), modified }
+  return { step: number(line?.step), loss: number(line?.loss), size, modified }
 }

@@ -21,10 +21,12 @@ export class Runs {
   private constructor(
     /** The folder's real path. */
     readonly folder: string,
+    private readonly signal: AbortSignal | undefined,
   ) {}
 
-  static async in(folder: string): Promise<Runs> {
-    return new Runs(await realpath(folder))
+  /** @param signal ends what is being read */
+  static async in(folder: string, signal?: AbortSignal): Promise<Runs> {
+    return new Runs(await realpath(folder), signal)
   }
 
   async list(): Promise<RunList> {
@@ -60,7 +62,7 @@ export class Runs {
     const begun = performance.now()
     if (begun < this.#nextSearch) return
     const { runs, complete } = await findRuns(this.folder)
-    this.#readers = new Map(runs.map((run) => [run.id, this.#readers.get(run.id) ?? new RunReader(run)]))
+    this.#readers = new Map(runs.map((run) => [run.id, this.#readers.get(run.id) ?? new RunReader(run, this.signal)]))
     this.#complete = complete
     const now = performance.now()
     this.#nextSearch = now + Math.max(SEARCH_INTERVAL, (now - begun) / SEARCH_SHARE)

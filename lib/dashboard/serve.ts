@@ -28,7 +28,8 @@ export interface Dashboard {
 
 /** @throws UsageError when it cannot listen there: the port is taken, or the address is not this machine's */
 export async function serveDashboard({ folder, host, port }: ServeOptions): Promise<Dashboard> {
-  const runs = await Runs.in(folder)
+  const ending = new AbortController()
+  const runs = await Runs.in(folder, ending.signal)
   const app = dashboardApp(runs, { host })
   const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false }) as Server
   await listen(server, host, port)
@@ -40,6 +41,7 @@ export async function serveDashboard({ folder, host, port }: ServeOptions): Prom
     isPublic: !isLoopback(host),
     close: () =>
       new Promise((resolve) => {
+        ending.abort()
         server.close(() => resolve())
         server.closeAllConnections()
       }),

@@ -1,11 +1,13 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
 import { writeRun } from '../dashboard/run-folders.js'
+import { hasCommand, main } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { testTerminal } from './terminal.js'
 
@@ -79,6 +81,28 @@ describe('mora dashboard', () => {
       expect(await mora('dashboard', ...argv)).toEqual({ exitCode: 2, stdout: '', stderr })
     }
     other.close()
+  })
+})
+
+describe.skipIf(!hasCommand)('the process of a dashboard', () => {
+  it('answers and ends beside files of any size, also while it reads one', async () => {
+    for (const [name, bytes] of [
+      ['large', 20e9],
+      ['long', 2 ** 28],
+    ] as const)
+      truncateSync(join(writeRun(folder(), name), 'metrics.jsonl'), bytes) // sparse
+    const child = spawn(process.execPath, [main, 'dashboard', folder(), '--port', '0', '--json'])
+    const ended = once(child, 'close')
+    const [started] = (await once(child.stdout, 'data')) as [Buffer]
+    const { url } = JSON.parse(String(started)) as { url: string }
+    const ask = async (path: string) => (await fetch(`${url}api/${path}`)).json() as Promise<Record<string, unknown>>
+    const reading = ask('metrics?id=long').catch(() => 'was cut off')
+    expect(await ask('runs')).toMatchObject({ runs: [{ id: 'large' }, { id: 'long' }] })
+    expect(await ask('metrics?id=large')).toMatchObject({ steps: { rows: 0 } })
+    expect(await ask('details?id=large')).toMatchObject({ problems: [expect.stringMatching(/^metrics\.jsonl has/)] })
+    child.kill('SIGTERM')
+    expect(await ended).toEqual([0, null])
+    await reading
   })
 })
 

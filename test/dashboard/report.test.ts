@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { bundleModules } from '../../lib/dashboard/bundle.js'
@@ -34,6 +34,21 @@ describe('a report', () => {
     expect(Date.parse(made)).not.toBeNaN()
   })
 
+  it('has nothing of a run that would turn a line around, and is written whatever size a file has', async () => {
+    const name = 'out\u202egpj.exe\u001b[2J'
+    const run = writeRun(folder(), name, { options: { '\u202ekey': '\u009b31m' } })
+    truncateSync(join(writeRun(folder(), 'large'), 'metrics.jsonl'), 20e9) // sparse
+    const html = await report()
+    const { list, details } = dataOf(html)
+    expect(list.runs.map(({ id, name: shown }) => [id, shown])).toEqual([
+      ['large', 'large'],
+      [name, 'out\\u202egpj.exe\\u001b[2J'],
+    ])
+    expect(details[name]!.facts[0]).toEqual({ group: 'options', name: '\\u202ekey', value: '\\u009b31m' })
+    expect(details.large!.problems).toEqual([expect.stringMatching(/^metrics\.jsonl has 20000000000 bytes/)])
+    rmSync(run, { recursive: true })
+  })
+
   it('names no file and no address beside itself, and allows none', async () => {
     writeRun(folder(), 'out')
     const html = await report()
@@ -56,8 +71,9 @@ describe('a report', () => {
     expect(html.match(/.alert\(1\)/g)?.filter((found) => found.startsWith('>'))).toEqual([])
     expect(html.includes('<img')).toBe(false)
     const { details, list } = dataOf(html)
-    expect(details.out!.samples).toEqual([{ step: 0, prompt: evil, text: evil }])
-    expect(details.out!.facts[0]).toEqual({ group: 'options', name: evil, value: evil })
+    const shown = evil.replace('\u2028', '\\u2028')
+    expect(details.out!.samples).toEqual([{ step: 0, prompt: shown, text: shown }])
+    expect(details.out!.facts[0]).toEqual({ group: 'options', name: shown, value: shown })
     expect(list.runs.map(({ name }) => name)).toContain('<img src=x onerror=alert(1)>')
   })
 

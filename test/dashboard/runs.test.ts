@@ -1,10 +1,10 @@
-import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { findRuns } from '../../lib/dashboard/find-runs.js'
 import { Runs } from '../../lib/dashboard/runs.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { stepLine, stepLines, writeRun } from './run-folders.js'
+import { appendMetrics, stepLine, stepLines, writeRun } from './run-folders.js'
 
 const folder = useTemporaryFolder()
 const ids = async (path: string) => (await findRuns(path)).runs.map(({ id }) => id)
@@ -83,6 +83,41 @@ describe('the runs of a folder', () => {
     writeFileSync(join(run, 'run.yaml'), 'options: [unclosed')
     const runs = await Runs.in(folder())
     expect((await runs.details('out'))!.problems).toEqual([expect.stringMatching(/^run\.yaml is not YAML: /)])
+  })
+
+  it('go on beside one whose files are of any size, and say so', async () => {
+    for (const name of ['metrics.jsonl', 'samples.jsonl']) {
+      const path = join(writeRun(folder(), `large-${name}`, { samples: [] }), name)
+      truncateSync(path, 20e9) // sparse
+    }
+    writeRun(folder(), 'well')
+    const runs = await Runs.in(folder())
+    expect((await runs.list()).runs.map(({ id, step }) => [id, step])).toEqual([
+      ['large-metrics.jsonl', null],
+      ['large-samples.jsonl', 3],
+      ['well', 3],
+    ])
+    for (const name of ['metrics.jsonl', 'samples.jsonl']) {
+      expect((await runs.details(`large-${name}`))!.problems).toEqual([
+        `${name} has 20000000000 bytes, and 268435456 are read at most.`,
+      ])
+    }
+    expect(await runs.metrics('large-metrics.jsonl', null)).toMatchObject({ steps: { rows: 0 }, malformed: 0 })
+    expect(await runs.metrics('well', null)).toMatchObject({ steps: { rows: 3 } })
+    truncateSync(join(folder(), 'large-metrics.jsonl', 'metrics.jsonl'), 0)
+    appendMetrics(join(folder(), 'large-metrics.jsonl'), [stepLine(1)])
+    expect(await runs.metrics('large-metrics.jsonl', null)).toMatchObject({ steps: { rows: 1 } })
+    expect((await runs.details('large-metrics.jsonl'))!.problems).toEqual([])
+  })
+
+  it('are read no further once the reader is told to end', async () => {
+    const run = writeRun(folder(), 'out', { metrics: [] })
+    truncateSync(join(run, 'metrics.jsonl'), 2 ** 28)
+    const ending = new AbortController()
+    const runs = await Runs.in(folder(), ending.signal)
+    const read = runs.metrics('out', null)
+    ending.abort()
+    expect((await read)!.malformed).toBeLessThan(256)
   })
 
   it('go on beside one whose run.yaml has itself in it, or any number of keys', { timeout: 20_000 }, async () => {
