@@ -1,8 +1,8 @@
 /** Which files a hub id of a data set means, brought to this disk. */
-import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UsageError } from '../errors.js'
 import { capital, formatHubId, type HubId, Snapshot, type SnapshotOptions } from '../hub/index.js'
+import { readText } from '../io/open.js'
 import { type DataFormat, formatOf, refuseUnread } from './data-formats.js'
 import { configurationsOf, type DataConfiguration, type Splits, splitsOf } from './splits.js'
 
@@ -93,7 +93,7 @@ async function described(snapshot: Snapshot): Promise<DataConfiguration[]> {
   const card = 'README.md'
   if (!snapshot.files.includes(card)) return []
   await snapshot.fetch([card])
-  const text = await readFile(join(snapshot.folder, card), 'utf8')
+  const text = await readText(join(snapshot.folder, card))
   return configurationsOf(text, snapshot.files, `The ${card} of ${snapshot.name}`)
 }
 

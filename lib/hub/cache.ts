@@ -3,9 +3,10 @@
  * hash (`blobs`), what branches and tags meant when last asked (`refs`), and a folder of links for each commit (`snapshots`).
  */
 import { createHash } from 'node:crypto'
-import { mkdir, readdir, readFile, rm, stat, symlink } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat, symlink } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { writeError, writeFileAtomic } from '../io/atomic.js'
+import { readText } from '../io/open.js'
 import { isCommit } from './id.js'
 import type { Subject } from './refusals.js'
 
@@ -39,7 +40,7 @@ export class CachedRepository {
   /** The commit that a revision meant when it was last asked for. */
   async commitOf(revision: string): Promise<string | null> {
     if (isCommit(revision)) return (await isThere(this.snapshot(revision))) ? revision : null
-    const commit = await readFile(join(this.folder, 'refs', revision), 'utf8').catch(() => '')
+    const commit = await readText(join(this.folder, 'refs', revision)).catch(() => '')
     return isCommit(commit.trim()) ? commit.trim() : null
   }
 

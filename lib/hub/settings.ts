@@ -1,8 +1,8 @@
 /** Where the hub is, where its cache lies, and with whose rights it is asked: the variables that Hugging Face's tools read. */
-import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { UsageError } from '../errors.js'
+import { readTextSync } from '../io/open.js'
 
 export interface HubSettings {
   /** Without a slash at its end. */
@@ -75,7 +75,7 @@ function tokenOf(environment: Environment, home: string): string | null {
 
 function readIfThere(path: string): string {
   try {
-    return readFileSync(path, 'utf8')
+    return readTextSync(path)
   } catch {
     return ''
   }

@@ -1,6 +1,6 @@
 /** A pipe that nobody writes into, where a file is expected, is refused: nothing waits for it. */
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { cpSync, lstatSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { goldenPath } from '../golden/files.js'
@@ -64,6 +64,39 @@ describe.skipIf(!hasCommand)('a pipe in the place of', { timeout: 120 * seconds 
     expect(
       said('train', '--model', 'assets/demo-model', '--data', rows, '--output', output, '--max-steps', '1'),
     ).toMatch(/lock/)
+  })
+})
+
+describe.skipIf(!hasCommand)('a pipe in a run', { timeout: 240 * seconds }, () => {
+  const train = (output: string, ...more: string[]) => [
+    ...['train', '--model', 'assets/demo-model', '--data', rows, '--output', output, '--rank', '1', '--threads', '1'],
+    ...['--max-steps', '2', '--save-every', '1', '--batch-size', '1', ...more],
+  ]
+  const result = (...argv: string[]) =>
+    spawnSync(process.execPath, [main, ...argv], { encoding: 'utf8', timeout: 60 * seconds })
+
+  test('is a torn checkpoint as manifest.json, and no metrics as metrics.jsonl, when the run goes on', () => {
+    const output = join(temporary(), 'run')
+    expect(result(...train(output)).status).toBe(0)
+    const checkpoints = readdirSync(join(output, 'checkpoints')).sort()
+    pipe(join(output, 'checkpoints', checkpoints.at(-1)!, 'manifest.json'))
+    for (const name of ['metrics.jsonl', 'samples.jsonl']) pipe(join(output, name))
+    const { status, stderr } = result(...train(output, '--resume', '--max-steps', '3', '--allow-changes', 'maxSteps'))
+    expect([status, stderr]).toEqual([
+      0,
+      expect.stringMatching(/manifest\.json is missing or malformed .*not a regular file/),
+    ])
+    expect(lstatSync(join(output, 'metrics.jsonl')).isFile()).toBe(true)
+  })
+
+  test('is not written into, nor read for a report', () => {
+    const output = join(temporary(), 'run')
+    mkdirSync(output)
+    for (const name of ['metrics.jsonl', 'run.yaml', 'samples.jsonl', '.lock']) pipe(join(output, name))
+    expect(said(...train(output))).toMatch(/lock/)
+    expect(said('report', output)).toMatch(/holds no run/)
+    rmSync(join(output, '.lock'))
+    expect(said(...train(output))).toMatch(/metrics\.jsonl|overwrite/)
   })
 })
 
