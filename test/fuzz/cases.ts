@@ -7,6 +7,7 @@ import { basename, join } from 'node:path'
 import { MoraError } from '../../lib/errors.js'
 import { NativeError } from '../../lib/native-binary.js'
 import { randomStream } from '../../lib/random.js'
+import { wrongWords } from '../faults/wrong-words.js'
 import { quickFolder, writeFiles } from '../io/temporary.js'
 import { beginPeak, peakBytes } from './peak-memory.js'
 import type { Random } from './random.js'
@@ -92,7 +93,9 @@ function whyWrong(error: unknown, files: readonly string[], folder: string): str
   if (error instanceof NativeError && !fileCodes.has(error.code)) return `an error of the core: ${describe(error)}`
   const names = [...files.map((name) => basename(name)), folder]
   if (!names.some((name) => error.message.includes(name))) return `no file is named: ${describe(error)}`
-  if (/\[object |\bundefined\b(?! values)/.test(error.message)) return `no sentence: ${describe(error)}`
+  if (/\bundefined\b(?! values)/.test(error.message)) return `no sentence: ${describe(error)}`
+  const [wrong] = wrongWords(error.message)
+  if (wrong !== undefined) return `no words to show (${wrong}): ${describe(error)}`
   return 'refused'
 }
 
