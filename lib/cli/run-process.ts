@@ -2,11 +2,12 @@ import { packageVersion } from '../package-facts.js'
 import { commands } from './commands/index.js'
 import { endWithWork } from './interrupt.js'
 import { runCommandLine } from './run-command.js'
-import { processTerminal, survive } from './terminal.js'
+import { processTerminal, releaseLostTerminals, survive } from './terminal.js'
 
 /** Runs the command line of the process, which ends with it. */
 export async function runProcess(): Promise<void> {
   survive(process)
+  releaseLostTerminals()
   endWithWork()
   process.exitCode = await runCommandLine(process.argv.slice(2), {
     commands,

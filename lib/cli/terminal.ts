@@ -1,4 +1,6 @@
 /** Where a command reads and writes: the process's own streams, or a test's. */
+import { closeSync, openSync } from 'node:fs'
+import { isatty } from 'node:tty'
 import { printable } from '../printable.js'
 
 export interface Output {
@@ -43,6 +45,20 @@ export function survive({ stdout, stderr }: { stdout: NodeJS.WriteStream; stderr
     if (error.code === 'EPIPE') process.exit(0)
     stderr.write(`mora: ${notWritten(error)}\n`)
     process.exit(1)
+  })
+}
+
+/**
+ * Lets go of terminals that have gone when the process ends. Node.js gives each terminal that it began with its settings back, and
+ * aborts where that fails, whatever the exit code.
+ */
+export function releaseLostTerminals(): void {
+  const terminals = [0, 1, 2].filter((descriptor) => isatty(descriptor))
+  process.on('exit', () => {
+    for (const descriptor of terminals.filter((descriptor) => !isatty(descriptor))) {
+      closeSync(descriptor)
+      openSync('/dev/null', 'r+') // takes the lowest number that is free
+    }
   })
 }
 

@@ -3,22 +3,13 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, openSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { goldenPath } from '../golden/files.js'
+import { hasCommand, main, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { hasTerminals, withLostTerminal } from './lost-terminal.js'
 
-const command = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
 const temporary = useTemporaryFolder()
 const output = () => join(temporary(), 'out')
-
-function trainArguments(maxSteps: number): string[] {
-  const options = {
-    model: goldenPath('tiny-untied/model')!,
-    data: goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!,
-    output: output(),
-    ...{ device: 'cpu', dtype: 'float32', rank: 2, 'max-steps': maxSteps, 'batch-size': 4, threads: 1 },
-  }
-  return [command, 'train', ...Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])]
-}
+const trainArguments = (steps: number) => [main, ...trainInto(output(), '--max-steps', String(steps))]
 
 const ended = (child: ChildProcess) =>
   new Promise<number | NodeJS.Signals | null>((resolve) => child.on('close', (code, signal) => resolve(code ?? signal)))
@@ -28,7 +19,7 @@ const shell = (line: string, steps: number) =>
 
 const hasAdapter = () => existsSync(join(output(), 'adapter_model.safetensors'))
 
-describe.skipIf(!existsSync(command) || process.platform !== 'linux')('a run', () => {
+describe.skipIf(!hasCommand || process.platform !== 'linux')('a run', () => {
   test('whose reader has gone trains to its end', () => {
     const { stdout } = shell('"$@" 2>&1 | head -n 1; echo "$PIPESTATUS"', 20)
     expect(stdout.trim().split('\n').at(-1)).toBe('0')
@@ -73,14 +64,12 @@ describe.skipIf(!existsSync(command) || process.platform !== 'linux')('a run', (
     expect(hasAdapter()).toBe(true)
   })
 
-  const hasTerminals = spawnSync('script', ['-qec', 'true', '/dev/null']).status === 0
-  test.skipIf(!hasTerminals)('whose terminal goes away saves its state', async () => {
-    const quoted = [process.execPath, ...trainArguments(100_000)].map((each) => `'${each}'`).join(' ')
-    const child = spawn('script', ['-q', '-c', quoted, '/dev/null'], { stdio: ['pipe', 'pipe', 'ignore'] })
-    child.stdout!.resume()
-    while (!existsSync(join(output(), 'metrics.jsonl'))) await new Promise((resolve) => setTimeout(resolve, 20))
-    child.kill('SIGKILL') // the terminal's other end
-    while (existsSync(join(output(), '.lock'))) await new Promise((resolve) => setTimeout(resolve, 20))
+  test.skipIf(!hasTerminals)('whose terminal goes away saves its state and ends with 130', async () => {
+    const isTraining = async () => {
+      while (!existsSync(join(output(), 'metrics.jsonl'))) await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    expect(await withLostTerminal(trainArguments(100_000).slice(1), isTraining)).toBe(130)
+    expect(existsSync(join(output(), '.lock'))).toBe(false)
     expect(readdirSync(join(output(), 'checkpoints'))).toHaveLength(1)
   })
 })
