@@ -4,9 +4,10 @@
  */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
-import { appendFile, type FileHandle, lstat, mkdir, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
+import { appendFile, type FileHandle, lstat, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { RunError, reworded, UsageError } from '../errors.js'
+import { makeFolders } from './folders.js'
 import { removeLeftovers, temporaryBeside } from './leftovers.js'
 
 /** `write` and FileHandle.write take at most 2^31 - 1 bytes at once. */
@@ -33,7 +34,7 @@ export async function writeStreamAtomic(path: string, write: (handle: FileHandle
   const temporary = temporaryBeside(path, 'tmp')
   await removeLeftovers(folder)
   try {
-    await mkdir(folder, { recursive: true })
+    makeFolders(folder)
     const handle = await open(temporary, 'wx')
     try {
       await write(handle)
@@ -76,11 +77,10 @@ export async function replaceFolder<Result>(
   await removeLeftovers(dirname(place))
   const temporary = temporaryBeside(place, 'tmp')
   try {
-    await mkdir(temporary, { recursive: true })
+    makeFolders(temporary)
     const result = await build(temporary)
     await syncTree(temporary)
     await swap(temporary, place)
-    await syncFolder(dirname(place))
     return result
   } catch (error) {
     await rm(temporary, { recursive: true, force: true }).catch(() => {})
@@ -90,12 +90,27 @@ export async function replaceFolder<Result>(
 }
 
 /**
- * Makes a folder and those above it, where they are absent.
+ * Removes a folder, if it is there, as one step: what a crash leaves of it is hidden, and goes with the next command.
+ * @throws RunError `write-failed`
+ */
+export async function removeFolder(path: string): Promise<void> {
+  const left = temporaryBeside(path, 'tmp')
+  try {
+    await rename(path, left)
+    await syncFolder(dirname(left))
+    await rm(left, { recursive: true, force: true })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw writeError(error, path)
+  }
+}
+
+/**
+ * Makes a folder and those above it, where they are absent. Their names survive a power cut.
  * @throws UsageError `not-a-folder` if a file is in the way; RunError `write-failed`
  */
 export async function makeFolder(folder: string): Promise<void> {
   try {
-    await mkdir(folder, { recursive: true })
+    makeFolders(folder)
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (code !== 'EEXIST' && code !== 'ENOTDIR') throw writeError(error, folder)
@@ -167,6 +182,8 @@ async function swap(temporary: string, place: string): Promise<void> {
     if (existed) await rename(old, place)
     throw error
   }
+  // Else a disk might know of what is removed next, and not yet of the renames.
+  await syncFolder(dirname(place))
   // The new folder is in place: failing to remove the old one is no reason to fail.
   if (existed) await rm(old, { recursive: true, force: true }).catch(() => {})
 }

@@ -1,9 +1,8 @@
 /** Writes GGUF files (version 3, little-endian), tensor by tensor. */
-import { mkdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { RunError } from '../errors.js'
 import type { FloatDType } from '../native.js'
-import { writeFully, writeStreamAtomic } from './atomic.js'
+import { makeFolder, writeFully, writeStreamAtomic } from './atomic.js'
 import { requireFreeSpace } from './disk-space.js'
 import { dtypeOfGgmlType, type GgufValue, type ValueType, valueTypes } from './gguf-types.js'
 import { blockValues, storedBytes } from './stored-dtype.js'
@@ -49,7 +48,7 @@ export function plainMetadata(fields: GgufFields): Map<string, GgufValue> {
 export async function writeGguf(path: string, fields: GgufFields, entries: readonly GgufEntry[]): Promise<void> {
   const { header, sizes } = headerOf(fields, entries)
   const folder = dirname(resolve(path))
-  await mkdir(folder, { recursive: true })
+  await makeFolder(folder)
   const total = sizes.reduce((sum, bytes) => sum + padded(bytes), header.byteLength)
   await requireFreeSpace(folder, total, path)
   await writeStreamAtomic(path, async (handle) => {

@@ -6,10 +6,11 @@ import { join } from 'node:path'
 import { z } from 'zod'
 import { aFunction, aText, described, requireArgument } from '../arguments.js'
 import { about, InputError } from '../errors.js'
-import { replaceFolder, writeError, writeFileAtomic } from '../io/atomic.js'
+import { removeFolder, replaceFolder, syncFolder, writeError, writeFileAtomic } from '../io/atomic.js'
 import { readJsonObject } from '../io/json.js'
 import { malformed } from '../io/open.js'
 import { schemaProblem } from '../io/schema-problem.js'
+import type { TrainOptions } from '../options/index.js'
 import { readTensors, whyTorn, writeManifest, writeTensors } from './checkpoint-files.js'
 import { type RunFacts, RunFactsSchema } from './run-facts.js'
 import type { Optimizer, TrainedParameter } from './trainable.js'
@@ -162,22 +163,23 @@ export function isByTime(path: string): boolean {
 export async function keepCheckpoint(path: string): Promise<void> {
   const mark = join(path, BY_TIME)
   await rm(mark, { force: true }).catch((error) => Promise.reject(writeError(error, mark)))
+  await syncFolder(path)
 }
 
 /**
- * Removes checkpoints by time but for the newest checkpoint of all, and of the others all but the newest `keep`; never the
- * protected one.
+ * Removes checkpoints by time but for the newest checkpoint of all, and of the others all but the newest `keepCheckpoints`; with
+ * `keepBest` never that of the best step.
  */
 export async function pruneCheckpoints(
   checkpoints: string,
-  keep: number | undefined,
-  protectedStep: number | null,
+  { keepCheckpoints: keep, keepBest }: Pick<TrainOptions, 'keepCheckpoints' | 'keepBest'>,
+  { best }: Pick<TrainerState, 'best'>,
 ): Promise<void> {
   const found = await listCheckpoints(checkpoints)
   const replaced = found.slice(1).filter(({ path }) => isByTime(path))
   const superfluous = keep === undefined ? [] : found.filter(({ path }) => !isByTime(path)).slice(keep)
   for (const { step, path } of [...replaced, ...superfluous]) {
-    if (step !== protectedStep) await rm(path, { recursive: true, force: true })
+    if (!keepBest || step !== best?.step) await removeFolder(path)
   }
 }
 
@@ -187,5 +189,6 @@ export async function removeLaterCheckpoints(checkpoints: string, step: number):
     .filter((name) => /^\.step-\d+\..*\.(tmp|old)$/.test(name))
     .map((name) => join(checkpoints, name))
   const later = (await listCheckpoints(checkpoints)).filter((found) => found.step > step).map(({ path }) => path)
-  for (const path of [...halves, ...later]) await rm(path, { recursive: true, force: true })
+  for (const path of halves) await rm(path, { recursive: true, force: true })
+  for (const path of later) await removeFolder(path)
 }

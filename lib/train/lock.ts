@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { linkSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { linkSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { UsageError } from '../errors.js'
+import { makeFolders } from '../io/folders.js'
 import { temporaryBeside } from '../io/leftovers.js'
 import { readTextSync } from '../io/open.js'
 import { identityIn, isAlive, thisProcess } from '../io/process-identity.js'
@@ -25,7 +26,7 @@ export function lockFolder(folder: string): Lock {
   const path = join(folder, LOCK_NAME)
   const content = JSON.stringify(thisProcess())
   try {
-    mkdirSync(folder, { recursive: true })
+    makeFolders(folder)
     for (let attempt = 0; attempt < MOST_ATTEMPTS; attempt++) {
       if (createWhole(path, content)) {
         removeDeadTakeovers(folder)
@@ -39,10 +40,10 @@ export function lockFolder(folder: string): Lock {
   throw unwritable(folder, new Error(`${path} is made again and again by others`))
 }
 
-/** Makes a file that appears with its content; false where there is one already. */
+/** Makes a file that appears with its content, also after a power cut; false where there is one already. */
 function createWhole(path: string, content: string): boolean {
   const own = temporaryBeside(path, 'tmp')
-  writeFileSync(own, content, { flag: 'wx' })
+  writeFileSync(own, content, { flag: 'wx', flush: true })
   try {
     linkSync(own, path)
     return true

@@ -1,8 +1,8 @@
 /** `merges/merge-0001/`: what a run merged into the weights for good, one adapter folder each. */
-import { cp, readdir, rm } from 'node:fs/promises'
+import { cp, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { InputError } from '../errors.js'
-import { replaceFolder } from '../io/atomic.js'
+import { removeFolder, replaceFolder } from '../io/atomic.js'
 import { whyTorn, writeManifest } from './checkpoint-files.js'
 import type { TrainableModel } from './trainable.js'
 
@@ -55,6 +55,6 @@ export async function keepMerges(from: string, to: string, count: number): Promi
   }
   for (const name of await readdir(to).catch(() => [])) {
     const number = /^merge-(\d+)$/.exec(name)?.[1]
-    if (number === undefined || Number(number) > count) await rm(join(to, name), { recursive: true, force: true })
+    if (number === undefined || Number(number) > count) await removeFolder(join(to, name))
   }
 }

@@ -4,7 +4,7 @@ import { rm, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { UsageError } from '../errors.js'
-import { writeFileAtomic } from '../io/atomic.js'
+import { removeFolder, writeFileAtomic } from '../io/atomic.js'
 import { removeLeftovers } from '../io/leftovers.js'
 import { isWithin } from '../io/within.js'
 import { type Lock, lockFolder } from './lock.js'
@@ -82,6 +82,8 @@ export class OutputFolder {
 
   /** Removes what an earlier run left, and nothing else. */
   async clear(): Promise<void> {
+    // They alone would be a run to go on with, which lacks the rest.
+    await removeFolder(this.checkpoints)
     for (const name of [...RUN_NAMES, 'README.md']) {
       await rm(join(this.path, name), { recursive: true, force: true })
     }

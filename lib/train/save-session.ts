@@ -1,5 +1,5 @@
 import { RunError, UsageError } from '../errors.js'
-import { syncAppended, syncFolder } from '../io/atomic.js'
+import { syncAppended } from '../io/atomic.js'
 import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoint.js'
 import { meanLoss } from './evaluate.js'
 import type { CheckpointEvent, EvaluationEvent } from './events.js'
@@ -52,7 +52,8 @@ export async function saveSession(session: Session, { byTime = false } = {}): Pr
     throw new RunError('ended', `The run has ended; its last checkpoint is ${lastCheckpoint?.path ?? 'none'}.`)
   }
   // What a checkpoint follows is on the disk before it is: a resumed run would not write it again.
-  await syncAppended([output.metrics, output.samples, output.path])
+  const events = session.tensorboard ? [session.tensorboard.path] : []
+  await syncAppended([output.metrics, output.samples, ...events, output.path])
   const path = await writeCheckpoint(output.checkpoints, {
     parameters: session.parameters,
     optimizer: session.optimizer,
@@ -61,11 +62,9 @@ export async function saveSession(session: Session, { byTime = false } = {}): Pr
     saveAdapter: session.result.saveAdapter,
     byTime,
   })
-  await syncFolder(output.path)
   session.lastCheckpoint = { step: state.step, path }
   session.savedAt = session.now()
-  const protectedStep = options.keepBest ? (state.best?.step ?? null) : null
-  await pruneCheckpoints(output.checkpoints, options.keepCheckpoints, protectedStep)
+  await pruneCheckpoints(output.checkpoints, options, state)
   return { type: 'checkpoint', step: state.step, path }
 }
 

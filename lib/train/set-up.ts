@@ -8,7 +8,7 @@ import { sha256File } from '../io/atomic.js'
 import { schedule } from '../optim/schedule.js'
 import { defaultLearningRate, plainOptions, scheduleOptions, type TrainOptions } from '../options/index.js'
 import { requireCapable } from './capability.js'
-import { loadCheckpoint, removeLaterCheckpoints } from './checkpoint.js'
+import { loadCheckpoint, pruneCheckpoints, removeLaterCheckpoints } from './checkpoint.js'
 import { modelFingerprint } from './fingerprint.js'
 import { keepMerges, mergesBeside, repeatMerges } from './merges.js'
 import { truncateMetrics, truncateSamples } from './metrics-file.js'
@@ -221,6 +221,8 @@ async function beginIn(
     missing = await truncateMetrics(output.metrics, point.record.state)
     await truncateSamples(output.samples, point.record.state)
     await removeLaterCheckpoints(output.checkpoints, point.record.state.step)
+    // What the run was about to remove when it ended.
+    await pruneCheckpoints(output.checkpoints, options, point.record.state)
     await keepMerges(mergesBeside(point.path), output.merges, point.record.state.merges)
   } else if (options.overwrite || options.resume !== false) {
     await output.clear()

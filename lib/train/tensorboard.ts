@@ -1,8 +1,8 @@
 /** `tensorboard/events.out.tfevents.…`: scalars of a run as TensorBoard reads them. */
-import { mkdir, readdir } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { appendBytes, writeFileAtomic } from '../io/atomic.js'
+import { appendBytes, makeFolder, writeFileAtomic } from '../io/atomic.js'
 import { tfRecord } from '../io/tfrecord.js'
 import type { EvaluationEvent, StepEvent } from './events.js'
 
@@ -17,7 +17,7 @@ export class TensorboardFile {
    * stay, and TensorBoard is told to forget what they say of later steps.
    */
   static async begin(folder: string, steps: number): Promise<TensorboardFile> {
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
     const earlier = await secondsOfFiles(folder)
     const first = eventRecord({ step: 0, fileVersion: 'brain.Event:2' })
     const start = earlier.length > 0 ? [eventRecord({ step: steps + 1, sessionStart: true })] : []

@@ -29,8 +29,9 @@ export const TrainerStateSchema: z.ZodType<TrainerState> = z.object({
   ...{ step: count, tokens: count, targetTokens: count, loss: z.number().nullable() },
   ...{ evalLoss: z.number().nullable(), evaluatedAt: count.nullable() },
   best: z.object({ evalLoss: z.number(), step: count }).nullable(),
-  ...{ evaluationsWithoutBetter: count, merges: count, mergedAt: count.nullable() },
+  evaluationsWithoutBetter: count,
   sampledAt: count.nullable().default(null),
+  ...{ merges: count, mergedAt: count.nullable() },
 })
 
 export function initialState(): TrainerState {

@@ -1,8 +1,9 @@
 /** What a checkpoint follows has reached the disk before it: after a power cut no line is missing. */
-import { readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { keepCheckpoint } from '../../lib/train/checkpoint.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { notices, rows, trainFake, writeRows } from './fake-run.js'
 
@@ -25,6 +26,8 @@ beforeEach(async () => {
 })
 afterEach(() => void vi.restoreAllMocks())
 
+const filesIn = (path: string) => readdirSync(path).map((name) => join(path, name))
+
 const optionsOf = () => ({
   ...{ data: writeRows(folder(), 'train.jsonl', rows(13)), output: join(folder(), 'out') },
   ...{ batchSize: 4, maxSteps: 6, saveEvery: 2 },
@@ -32,17 +35,25 @@ const optionsOf = () => ({
 
 describe('after a power cut', () => {
   it('metrics have a line for every step of the checkpoint', async () => {
-    const options = optionsOf()
+    const options = { ...optionsOf(), tensorboard: true }
     const metrics = join(options.output, 'metrics.jsonl')
     const kept: number[] = []
     await trainFake(options, {}, ({ type }) => {
       if (type !== 'checkpoint') return
+      const [events] = filesIn(join(options.output, 'tensorboard'))
+      expect(durable.get(events!)).toBe(statSync(events!).size)
       const lines = readFileSync(metrics).subarray(0, durable.get(metrics)).toString().split('\n')
       kept.push(lines.length - 1)
     })
     expect(kept).toEqual([2, 4, 6])
     // The name of the file, and that of the folder with the checkpoints, are in the folder of the run.
     expect(durable.has(options.output)).toBe(true)
+  })
+
+  it('a checkpoint that stays is not one by time again', async () => {
+    writeFileSync(join(folder(), 'by-time'), '')
+    await keepCheckpoint(folder())
+    expect(durable.has(folder())).toBe(true)
   })
 
   it('lines that are missing all the same are told of', async () => {

@@ -230,6 +230,19 @@ describe('a resumed run', () => {
     expect(existsSync(join(output, 'checkpoints/step-000008'))).toBe(false)
   })
 
+  it('removes what a run had still to remove when it was killed', async () => {
+    const options = { ...optionsOf(join(folder(), 'out')), saveEvery: 2, keepCheckpoints: 2 }
+    await trainFake(options)
+    const checkpoints = join(folder(), 'out', 'checkpoints')
+    const saved = readdirSync(checkpoints).sort()
+    expect(saved).toEqual(['step-000008', 'step-000010'])
+    for (const name of ['step-000006', 'step-000007'])
+      cpSync(join(checkpoints, saved[0]!), join(checkpoints, name), { recursive: true })
+    writeFileSync(join(checkpoints, 'step-000007', 'by-time'), '')
+    await trainFake({ ...options, resume: true })
+    expect(readdirSync(checkpoints).sort()).toEqual(saved)
+  })
+
   it('has nothing left to do after its last step', async () => {
     const output = join(folder(), 'out')
     const whole = await trainFake(optionsOf(output))
