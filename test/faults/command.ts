@@ -1,7 +1,8 @@
 /** `mora` as a process of its own, and what its tests train. */
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { goldenPath } from '../golden/files.js'
 
 export const main = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
@@ -83,3 +84,26 @@ export function resultOf(output: string): { adapter: object | null; model: objec
     steps: steps.map(({ step, loss, gradNorm }) => [step, loss, gradNorm]),
   }
 }
+
+/** What is not there to be seen: locks, and what was being written. */
+export const hiddenIn = (folder: string) =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => basename(name).startsWith('.'))
+
+/**
+ * What is in the folder of a run, its checkpoints and all that it merged, by names: what is the same in two runs that compute the
+ * same. Left out are times and memory, and where and from where on a run goes.
+ */
+export function everythingOf(output: string): Record<string, string> {
+  const files = Object.entries(contentOf(output) ?? {}).filter(
+    ([name]) => !/^tensorboard\/|(^|\/)\.|^checkpoints.*manifest/.test(name),
+  )
+  return Object.fromEntries(
+    files.map(([name, content]) => {
+      const bytes = Buffer.from(content, 'base64')
+      if (/\.(jsonl|json|yaml|md)$/.test(name)) return [name, bytes.toString().replaceAll(ONES_OWN, '')]
+      return [name, `${bytes.length} bytes, SHA-256 ${createHash('sha256').update(bytes).digest('hex')}`]
+    }),
+  )
+}
+
+const ONES_OWN = /,"(tokensPerSecond|memoryBytes)":[^,}]*|^ *"?(resume|output|resumedFromStep)"?: .*\n/gm

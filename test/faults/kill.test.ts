@@ -1,17 +1,14 @@
 /** SIGKILL in the middle of a change of files, at moments drawn from a seed: 10 of them, 100 in `npm run test:long`. */
-import { existsSync, readdirSync, rmSync } from 'node:fs'
-import { basename, dirname } from 'node:path'
+import { cpSync, existsSync, rmSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/random.js'
-import { contentOf, exportInto, mergeInto, resultOf, trainInto } from './command.js'
+import { expectSameEnd } from './again-and-again.js'
+import { contentOf, everythingOf, exportInto, hiddenIn, mergeInto, trainInto } from './command.js'
 import { canFail, FailingDisk } from './disk.js'
 
 const saving = ['--save-every', '2', '--quiet']
 const times = process.env.MORA_TEST_LONG ? 10 : 1
-
-/** What is not there to be seen: locks, and what was being written. */
-const hiddenIn = (folder: string) =>
-  readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) => basename(name).startsWith('.'))
 
 describe.skipIf(!canFail)('a process that is killed', { timeout: 1_800_000 }, () => {
   let disk: FailingDisk
@@ -24,30 +21,27 @@ describe.skipIf(!canFail)('a process that is killed', { timeout: 1_800_000 }, ()
     ['a run', 4, []],
     ['a run that merges on the way', 2, ['--merge-every', '3', '--regroup', 'permute']],
   ])('%s: T20, T21 goes on from its newest whole checkpoint and ends with the same bits', async (name, kills, more) => {
-    const [whole, output] = [disk.at(`${name}, undisturbed`), disk.at(name)]
-    const undisturbed = await disk.run(trainInto(whole, ...saving, ...more))
-    expect(undisturbed.code, undisturbed.stderr).toBe(0)
     const random = randomStream(1, 'kill', name)
-    let deaths = 0
-    while (deaths < kills * times) {
-      const at = 1 + random.integer(undisturbed.changes)
-      const { code, signal, stderr } = await disk.run(trainInto(output, ...saving, ...more, '--resume'), {
-        kind: 'kill',
-        at,
-      })
-      if (signal === 'SIGKILL') {
-        deaths++
-        continue
-      }
-      // The rest of the run had fewer changes: it is over, and another one begins.
+    await expectSameEnd(disk, name, (output) => trainInto(output, ...saving, ...more), {
+      deaths: kills * times,
+      run: (argv, { changes }) => disk.run(argv, { kind: 'kill', at: 1 + random.integer(changes) }),
+    })
+  })
+
+  it('a run that begins anew never goes on from what it replaces', async () => {
+    const [whole, output] = [disk.at('replaced'), disk.at('anew')]
+    const argvFor = (place: string) => trainInto(place, '--save-every', '2')
+    expect((await disk.run(argvFor(whole))).code).toBe(0)
+    for (let at = 8; at < 8 + times; at++) {
+      cpSync(whole, output, { recursive: true })
+      const { signal } = await disk.run([...argvFor(output), '--overwrite'], { kind: 'kill', at })
+      expect(signal).toBe('SIGKILL')
+      const { code, stderr } = await disk.run([...argvFor(output), '--resume'])
       expect(code, stderr).toBe(0)
-      expect(resultOf(output)).toEqual(resultOf(whole))
+      expect(stderr).not.toMatch(/has no line/)
+      expect(everythingOf(output)).toEqual(everythingOf(whole))
       rmSync(output, { recursive: true })
     }
-    const { code, stderr } = await disk.run(trainInto(output, ...saving, ...more, '--resume'))
-    expect(code, stderr).toBe(0)
-    expect(resultOf(output)).toEqual(resultOf(whole))
-    expect(hiddenIn(output)).toEqual([])
   })
 
   it.each<[string, number, (output: string, ...more: string[]) => string[]]>([
