@@ -29,6 +29,12 @@ export const atLeast = (least: number): Kind =>
 export const wholeFrom = (least: number): Kind =>
   kind(`a whole number of at least ${least}`, (value) => Number.isSafeInteger(value) && (value as number) >= least)
 
+export const wholeBetween = (least: number, most: number): Kind =>
+  kind(
+    `a whole number from ${least} to ${most}`,
+    (value) => Number.isSafeInteger(value) && (value as number) >= least && (value as number) <= most,
+  )
+
 /** A list or a typed array of whole numbers, as token ids are. */
 export const wholes = kind('a list of whole numbers', (value) => isListOf(value, Number.isSafeInteger))
 

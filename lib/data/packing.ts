@@ -1,5 +1,5 @@
 /** Rows laid end to end for a forward pass, and which rows go together. */
-import { type Kind, listOf, optional, requireArgument, requireOptionsOf, wholeFrom, wholes } from '../arguments.js'
+import { type Kind, listOf, optional, requireArgument, requireOptionsOf, wholeBetween, wholes } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import type { Batch } from './batch.js'
 
@@ -13,11 +13,14 @@ export interface PackedRow {
 
 export interface PackOptions {
   /**
-   * Length that every document is padded to at its end. Pads are id 0 without a target; nothing before them sees them,
-   * so they cost time and change nothing else.
+   * Length that every document is padded to at its end, at most 2^24. Pads are id 0 without a target; nothing before them
+   * sees them, so they cost time and change nothing else.
    */
   padTo?: number
 }
+
+/** Far more than any model reads at a time, and a third of a gigabyte of indices. */
+const MOST_PADDING = 2 ** 24
 
 const aRow: Kind = {
   expects: 'ids, mask and row',
@@ -33,7 +36,7 @@ const isNumbers = (value: unknown): value is ArrayLike<number> =>
 /** One batch of documents; attention and positions start anew in each. */
 export function packBatch(rows: readonly PackedRow[], options: PackOptions = {}): Batch {
   requireArgument('rows', rows, listOf(aRow, 'rows of ids, mask and row'))
-  requireOptionsOf('the options of packBatch', options, { padTo: optional(wholeFrom(0)) })
+  requireOptionsOf('the options of packBatch', options, { padTo: optional(wholeBetween(0, MOST_PADDING)) })
   const { padTo = 0 } = options
   const lengths = rows.map(({ ids }) => Math.max(ids.length, padTo))
   const tokens = lengths.reduce((sum, length) => sum + length, 0)

@@ -43,6 +43,10 @@ describe('packBatch of unusual rows', () => {
     expect(batch).toMatchObject({ targetTokens: 0, rows: 2 })
   })
 
+  it('refuses a length that would fill the memory with pads', () => {
+    expect(() => packBatch(rows, { padTo: 2 ** 31 })).toThrow(/a whole number from 0 to 16777216 for padTo/)
+  })
+
   it('does not cut a row that is longer than what others are padded to', () => {
     const batch = packBatch(rows, { padTo: 3 })
     expect([...batch.ids]).toEqual([5, 6, 7, 8, 9, 0])
