@@ -1,4 +1,7 @@
 /** `metrics.jsonl`, one line for every optimizer step and every evaluation, and `samples.jsonl`, one for every sample. */
+import { stat } from 'node:fs/promises'
+import { InputError } from '../errors.js'
+import { reasonOf } from '../foreign-errors.js'
 import { appendLine, writeFileAtomic } from '../io/atomic.js'
 import { readText } from '../io/open.js'
 import type { EvaluationEvent, SampleEvent, StepEvent } from './events.js'
@@ -28,7 +31,7 @@ export async function truncateMetrics(
   path: string,
   { step, evaluatedAt }: Pick<TrainerState, 'step' | 'evaluatedAt'>,
 ): Promise<number> {
-  const text = await readText(path).catch(() => '')
+  const text = (await textOf(path)) ?? ''
   const steps = new Set<number>()
   await keepLines(path, text, (line) => {
     const isStep = line.evalLoss === undefined
@@ -40,8 +43,19 @@ export async function truncateMetrics(
 
 /** Like `truncateMetrics`, of samples; a run may have none. */
 export async function truncateSamples(path: string, { sampledAt }: Pick<TrainerState, 'sampledAt'>): Promise<void> {
-  const text = await readText(path).catch(() => null)
+  const text = await textOf(path)
   if (text !== null) await keepLines(path, text, ({ step }) => step <= (sampledAt ?? -1))
+}
+
+/** Of a file that is written on; null where there is none, nothing of what is no file, such as a pipe: a file takes its place. */
+async function textOf(path: string): Promise<string | null> {
+  const facts = await stat(path).catch(() => null)
+  if (!facts?.isFile()) return facts && ''
+  try {
+    return await readText(path)
+  } catch (cause) {
+    throw new InputError('too-large', `${path} cannot be written on: ${reasonOf(cause, 'it is damaged')}.`, { cause })
+  }
 }
 
 async function keepLines(path: string, text: string, isKept: (line: { step: number; evalLoss?: number }) => boolean) {
