@@ -21,7 +21,12 @@ const exclude = ['test/cuda/**', ...(counting ? ['test/eval/real-model.test.ts']
 
 export default defineConfig({
   // The examples import the package by its name.
-  resolve: { alias: { 'node-mora': fileURLToPath(new URL('lib/index.ts', import.meta.url)) } },
+  resolve: {
+    alias: [
+      { find: /^node-mora$/, replacement: join(root, 'lib', 'index.ts') },
+      { find: /^node-mora\/adapters$/, replacement: join(root, 'lib', 'adapters', 'index.ts') },
+    ],
+  },
   test: {
     // The addon owns threads and devices: each test file gets a process of its own, and few at a time.
     pool: 'forks',

@@ -1,7 +1,7 @@
 /**
- * Writes the package's entry for `require`, dist/index.cjs and its types, from dist/index.js and dist/index.d.ts. It loads the
- * one ES module, so whoever requires and whoever imports share classes and state. A CommonJS declaration may not re-export
- * an ES module's values, only name their types, so each value is declared by its type.
+ * Writes the package's entries for `require`, dist/index.cjs and dist/adapters/index.cjs with their types, from index.js and
+ * index.d.ts beside them. Each loads the one ES module, so whoever requires and whoever imports share classes and state. A
+ * CommonJS declaration may not re-export an ES module's values, only name their types, so each value is declared by its type.
  */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,9 +10,10 @@ import typescript from 'typescript'
 
 const dist = fileURLToPath(new URL('../dist', import.meta.url))
 const library = `import('./index.js', { with: { 'resolution-mode': 'import' } })`
+const folders = [dist, join(dist, 'adapters')]
 
-const declarations = join(dist, 'index.d.ts')
-const program = typescript.createProgram([declarations], {
+const declarations = folders.map((folder) => join(folder, 'index.d.ts'))
+const program = typescript.createProgram(declarations, {
   module: typescript.ModuleKind.NodeNext,
   moduleResolution: typescript.ModuleResolutionKind.NodeNext,
   target: typescript.ScriptTarget.ES2022,
@@ -22,21 +23,23 @@ const program = typescript.createProgram([declarations], {
 })
 const checker = program.getTypeChecker()
 const { SymbolFlags } = typescript
-const loaded = await import('../dist/index.js')
-const values = checker
-  .getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(declarations)))
-  .filter(({ name }) => name in loaded)
 
-writeFileSync(join(dist, 'index.cjs'), `'use strict'\nmodule.exports = require('./index.js')\n`)
-writeFileSync(
-  join(dist, 'index.d.cts'),
-  [
-    `export type * from './index.js' with { 'resolution-mode': 'import' }`,
-    `type Library = typeof ${library}`,
-    ...values.flatMap(declarationOf),
-    '',
-  ].join('\n'),
-)
+for (const [i, folder] of folders.entries()) {
+  const loaded = await import(join(folder, 'index.js'))
+  const values = checker
+    .getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(declarations[i])))
+    .filter(({ name }) => name in loaded)
+  writeFileSync(join(folder, 'index.cjs'), `'use strict'\nmodule.exports = require('./index.js')\n`)
+  writeFileSync(
+    join(folder, 'index.d.cts'),
+    [
+      `export type * from './index.js' with { 'resolution-mode': 'import' }`,
+      `type Library = typeof ${library}`,
+      ...values.flatMap(declarationOf),
+      '',
+    ].join('\n'),
+  )
+}
 
 /** A class is a type too, which the declaration of its value would hide. */
 function declarationOf(symbol) {

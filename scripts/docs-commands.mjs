@@ -11,7 +11,7 @@ const load = (name) => import(join(root, 'dist', name))
 const [{ commands }, { CommonOptionsSchema, optionDefault, optionFacts }, { kebabCase }] = await Promise.all([
   load('cli/commands/index.js'),
   load('options/index.js'),
-  load('options/names.js'),
+  load('schema/names.js'),
 ])
 
 const MARKED = /(<!-- options: [^\n]* -->\n)[\s\S]*?(<!-- end of options -->)/

@@ -1,46 +1,47 @@
 /**
  * A method of one's own in one file: LoRA-XS (arXiv 2405.17604) with random bases. ΔW = B M A, where A [r, k] and
  * B [d, r] are drawn and frozen, and M [r, r] alone is trained: r² values a layer, whatever its size.
- *
- * In the library this file would be lib/adapters/lora-xs.ts, and a line in lib/adapters/registry.ts.
  */
 import {
   type AdapterConfigBase,
+  AdapterLayer,
   type AdapterMethod,
-  asStored,
-  type LayerFacts,
+  checkedConfig,
+  commonEntries,
+  type Destination,
+  dropoutFrom,
+  type FloatDType,
+  factor,
   type LayerOptions,
-} from '../../lib/adapters/adapter.js'
-import { checkedConfig } from '../../lib/adapters/adapter-config.js'
-import { requireShape } from '../../lib/adapters/low-rank.js'
-import { rankOf } from '../../lib/adapters/patterns.js'
-import { type FloatDType, native } from '../../lib/native.js'
-import type { LayerAdapter, LayerUpdate } from '../../lib/nn/layer-adapter.js'
-import type { LinearInput } from '../../lib/nn/linear-input.js'
-import { AdapterSchema } from '../../lib/options/adapter-options.js'
-import { randomStream } from '../../lib/random.js'
-import type { Destination } from '../../lib/tensor/destination.js'
-import { factor } from '../../lib/tensor/operations/linear.js'
-import { Parameter } from '../../lib/tensor/parameter.js'
-import { scope } from '../../lib/tensor/scope.js'
-import { Tensor } from '../../lib/tensor/tensor.js'
+  type LayerUpdate,
+  type LinearInput,
+  native,
+  type Parameter,
+  rankOf,
+  scope,
+  Tensor,
+  type TensorStart,
+} from 'node-mora/adapters'
 
 export interface LoraXsConfig extends AdapterConfigBase {
   readonly method: 'lora-xs'
 }
 
-/** Options of `model.addAdapter('name', loraXs({ rank: 16 }))`: those that every method has. */
+/** It has no option of its own, only those that every method has. */
+const fields = {}
+
+/** Options of `model.addAdapter('name', loraXs({ rank: 16 }))`. */
 export function loraXs(options: Partial<Omit<LoraXsConfig, 'method'>> = {}): LoraXsConfig {
-  return { method: 'lora-xs', ...checkedConfig(AdapterSchema, options) }
+  return { method: 'lora-xs', ...checkedConfig(fields, options) }
 }
 
 /** The part that sits beside one linear layer. */
-class LoraXsLayer implements LayerAdapter {
-  readonly parameters: readonly Parameter[]
+class LoraXsLayer extends AdapterLayer {
+  override readonly makesWeight = false
 
   constructor(
-    readonly options: LayerOptions,
-    readonly dropout: number,
+    options: LayerOptions,
+    dropout: number,
     /** [r, k], frozen */
     readonly a: Parameter,
     /** [r, r] */
@@ -48,29 +49,30 @@ class LoraXsLayer implements LayerAdapter {
     /** [d, r], frozen */
     readonly b: Parameter,
   ) {
-    a.freeze()
-    b.freeze()
-    this.parameters = [m]
+    super(options, dropout, [a, m, b])
   }
 
-  /** y += scale · B M A x: three products, recorded on the tape by `factor`. */
-  forward(input: LinearInput, scale: number, into: Destination): Tensor {
-    const { layer, adapter } = this.options
-    const { x } = input.dropped(this.dropout, layer.name, adapter)
-    return factor(factor(factor(x, this.a), this.m), this.b, scale, into)
+  /** y += scale · B M A x: three thin products, recorded on the tape by `factor`. */
+  override forward(input: LinearInput, scale: number, into: Destination): Tensor {
+    return factor(factor(factor(this.seen(input).x, this.a), this.m), this.b, scale, into)
   }
 
-  /** Beside the weight's own product it is three thin ones, so it never joins it. */
-  asWeightUpdate(): null {
+  /** Beside the weight's own product, three thin ones cost less than joining it. */
+  override asWeightUpdate(): null {
     return null
   }
 
-  /** For tables (embeddings, head), which are read as one weight W + ΔW. */
+  /** rows [d, k] += scale · B M A, and M's gradient: merging, saving and tables follow from it. */
   weightUpdate(scale: number): LayerUpdate {
     const { a, m, b } = this
     return {
       parameters: this.parameters,
-      addTo: (rows) => this.#addTo(rows, scale),
+      addTo: (rows) =>
+        scope(() => {
+          const ma = Tensor.empty(a.shape, a)
+          native.matmul(m.native, false, a.native, false, ma.native, 1, false)
+          native.matmul(b.native, false, ma.native, false, rows.native, scale, true)
+        }),
       backward: (dY, x, [dM]) =>
         scope(() => {
           const [z, dZ] = [0, 1].map(() => Tensor.empty([x.shape[0]!, m.shape[0]!], x)) as [Tensor, Tensor]
@@ -82,82 +84,42 @@ class LoraXsLayer implements LayerAdapter {
     }
   }
 
-  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
-    scope(() => {
-      const delta = Tensor.zeros(weight.shape, { device: weight.device })
-      this.#addTo(delta, scale)
-      native.add(delta.native, weight.native, 1)
-      native.countNonFinite(weight.native, nonFinite.native, true)
-    })
-  }
-
-  describe(): { rank: number } {
+  override describe(): { rank: number } {
     return { rank: this.m.shape[0]! }
-  }
-
-  dispose(): void {
-    for (const parameter of [this.a, this.m, this.b]) parameter.dispose()
-  }
-
-  /** rows [d, k] += scale · B M A */
-  #addTo(rows: Tensor, scale: number): void {
-    scope(() => {
-      const ma = Tensor.empty(this.a.shape, this.a)
-      native.matmul(this.m.native, false, this.a.native, false, ma.native, 1, false)
-      native.matmul(this.b.native, false, ma.native, false, rows.native, scale, true)
-    })
   }
 }
 
-const SUFFIXES = ['xs_A', 'xs_M', 'xs_B'] as const
-
-const shapesOf = (rank: number, { inFeatures, outFeatures }: LayerFacts) =>
-  ({ xs_A: [rank, inFeatures], xs_M: [rank, rank], xs_B: [outFeatures, rank] }) as const
-
-/** A layer from its three matrices. */
-function layerOf(config: LoraXsConfig, options: LayerOptions, valuesOf: (suffix: string) => Float32Array): LoraXsLayer {
-  const { layer, device } = options
-  const shapes = shapesOf(rankOf(config, layer), layer)
-  const [a, m, b] = SUFFIXES.map(
-    (suffix) => new Parameter(`${layer.name}.${suffix}`, Tensor.from(valuesOf(suffix), shapes[suffix], { device })),
-  ) as [Parameter, Parameter, Parameter]
-  return new LoraXsLayer(options, config.dropout, a, m, b)
+/** Normal numbers of variance 1 / columns. */
+function normal({ shape, random }: TensorStart<LoraXsConfig>): Float32Array {
+  const [rows, columns] = shape as [number, number]
+  return Float32Array.from({ length: rows * columns }, () => random.normal() / Math.sqrt(columns))
 }
 
 export const loraXsMethod: AdapterMethod<LoraXsConfig> = {
   name: 'lora-xs',
-  suffixes: SUFFIXES,
+  options: fields,
+  config: loraXs,
+  learningRate: () => 1e-3,
 
-  /** Normal numbers of variance 1 / columns for A and B, from (seed, layer) alone; M is zero, so ΔW is. */
-  create(config, options, seed) {
-    const { layer } = options
-    const shapes = shapesOf(rankOf(config, layer), layer)
-    return layerOf(config, options, (suffix) => {
-      const [rows, columns] = shapes[suffix as (typeof SUFFIXES)[number]]
-      const random = randomStream(seed, 'init', `${layer.name}.${suffix}`)
-      const deviation = suffix === 'xs_M' ? 0 : 1 / Math.sqrt(columns)
-      return Float32Array.from({ length: rows * columns }, () => deviation * random.normal())
-    })
+  /** M is zero, so ΔW is. */
+  tensors: {
+    xs_A: { shape: (config, layer) => [rankOf(config, layer), layer.inFeatures], frozen: true, initial: normal },
+    xs_M: { shape: (config, layer) => [rankOf(config, layer), rankOf(config, layer)] },
+    xs_B: { shape: (config, layer) => [layer.outFeatures, rankOf(config, layer)], frozen: true, initial: normal },
   },
 
-  countParameters: (config, layer) => rankOf(config, layer) ** 2,
-
-  read(config, options, tensor) {
-    const { layer } = options
-    const rank = rankOf(config, layer)
-    const shapes = shapesOf(rank, layer)
-    return layerOf(config, options, (suffix) =>
-      requireShape(tensor(suffix), suffix, shapes[suffix as (typeof SUFFIXES)[number]], layer, rank),
-    )
+  layer({ dropout }, options, tensors) {
+    const [a, m, b] = ['xs_A', 'xs_M', 'xs_B'].map((name) => tensors.parameter(name)) as [
+      Parameter,
+      Parameter,
+      Parameter,
+    ]
+    return new LoraXsLayer(options, dropout, a, m, b)
   },
 
-  tensors(layer) {
-    const { a, m, b } = layer as LoraXsLayer
-    return [asStored('xs_A', a), asStored('xs_M', m), asStored('xs_B', b)]
-  },
-
-  fromPeft(json, _source, common) {
-    return json.peft_type === 'LORA_XS' ? loraXs({ ...common, dropout: Number(json.xs_dropout ?? 0) }) : null
+  fromPeft(json, source) {
+    if (json.peft_type !== 'LORA_XS') return null
+    return loraXs({ ...commonEntries(json, source), dropout: dropoutFrom(json, 'xs_dropout', source) })
   },
 
   toPeft: ({ dropout }) => ({ bias: 'none', peft_type: 'LORA_XS', xs_dropout: dropout }),

@@ -5,18 +5,25 @@ import { writeFileAtomic } from '../io/atomic.js'
 import { whyNoAdapter } from '../io/folder-kinds.js'
 import { isJsonObject, parseJson, readJsonObject } from '../io/json.js'
 import { readExactly, withInputFile } from '../io/open.js'
-import { readSafetensorsHeader, type SafetensorsFile, writeSafetensors } from '../io/safetensors.js'
+import {
+  readSafetensorsHeader,
+  type SafetensorsEntry,
+  type SafetensorsFile,
+  writeSafetensors,
+} from '../io/safetensors.js'
 import { float32FromHalf } from '../tensor/half.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { type AdapterConfigBase, asStored, type StoredTensor, type TensorToStore } from './adapter.js'
+import type { AdapterConfigBase, StoredTensor, TensorToStore, TensorValues } from './adapter.js'
+import { type TensorKind, tensorKinds } from './layer-tensors.js'
 import { isSavedModule, moduleOf } from './modules-to-save.js'
-import { commonEntries, targetsInFile } from './peft-entries.js'
+import { targetsInFile } from './peft-entries.js'
 import { requireQuickPatterns } from './quick-patterns.js'
 import { adapterMethod, configFromPeft } from './registry.js'
 
 const configName = 'adapter_config.json'
 const weightsName = 'adapter_model.safetensors'
-const prefix = 'base_model.model.'
+const root = 'base_model.'
+const prefix = `${root}model.`
 
 /**
  * What this package keeps of an adapter beside PEFT's entries. It lies under `node_mora` in the metadata of the weights' file,
@@ -76,12 +83,13 @@ export async function readAdapterFolder(adapter: string, options: HubOptions = {
   const header = await readSafetensorsHeader(join(folder, weightsName))
   const own = ownEntries(header, json)
   const config = configIn({ ...json, node_mora: own }, configPath)
-  const tensors = await readTensors(header)
+  const kinds = tensorKinds(adapterMethod(config.method))
+  const tensors = await readTensors(header, kinds)
   const layers = new Set<string>()
   const modules = new Map<string, StoredTensor>()
-  const { suffixes } = adapterMethod(config.method)
   for (const [name, tensor] of tensors) {
-    const layer = layerOf(name, suffixes)
+    if (kinds.some(({ shared, suffix }) => shared && name === `${root}${suffix}`)) continue
+    const layer = layerOf(name, kinds)
     const [, path, kind] = /^base_model\.model\.(.+?)\.(weight|bias)$/.exec(name) ?? []
     if (layer !== null) layers.add(layer)
     // PEFT copies the frozen table beside an adapter of the embeddings or the head.
@@ -127,16 +135,16 @@ function ownEntries({ path, metadata }: SafetensorsFile, json: Readonly<Record<s
 
 function configIn(json: Record<string, unknown>, path: string): AdapterConfigBase {
   try {
-    return configFromPeft(json, path, commonEntries(json, path))
+    return configFromPeft(json, path)
   } catch (error) {
     throw about(path, error)
   }
 }
 
 /** The layer that a tensor of the method belongs to; null for another tensor. */
-function layerOf(name: string, suffixes: readonly string[]): string | null {
-  const suffix = suffixes.find((end) => name.startsWith(prefix) && name.endsWith(`.${end}`))
-  return suffix === undefined ? null : name.slice(prefix.length, -suffix.length - 1)
+function layerOf(name: string, kinds: readonly TensorKind[]): string | null {
+  const kind = kinds.find(({ suffix }) => name.startsWith(prefix) && name.endsWith(`.${suffix}`))
+  return kind === undefined ? null : name.slice(prefix.length, -kind.suffix.length - 1)
 }
 
 function provenanceFrom(own: unknown, path: string): AdapterProvenance {
@@ -149,7 +157,11 @@ function provenanceFrom(own: unknown, path: string): AdapterProvenance {
   return { baseHash: text('baseHash'), baseFormat: text('baseFormat'), templateHash: text('templateHash') }
 }
 
-async function readTensors({ path, tensors }: SafetensorsFile): Promise<Map<string, StoredTensor>> {
+async function readTensors(
+  { path, tensors }: SafetensorsFile,
+  kinds: readonly TensorKind[],
+): Promise<Map<string, StoredTensor>> {
+  const integers = kinds.filter(({ dtype }) => dtype === 'int32')
   return withInputFile(path, async (handle) => {
     const read = new Map<string, StoredTensor>()
     // Hundreds of small tensors: one after the other, most of the time would pass between the reads.
@@ -163,7 +175,9 @@ async function readTensors({ path, tensors }: SafetensorsFile): Promise<Map<stri
           ? new Float32Array(data)
           : dtype === 'bfloat16' || dtype === 'float16'
             ? float32FromHalf(new Uint16Array(data), dtype)
-            : null
+            : dtype === 'int32' && integers.some(({ suffix }) => name.endsWith(`.${suffix}`))
+              ? Float32Array.from(new Int32Array(data))
+              : null
       if (!values) throw new InputError('malformed-file', `${path}: ${name} is stored as ${dtype}; expected floats.`)
       const bad = firstNonFinite(values)
       if (bad >= 0)
@@ -174,9 +188,9 @@ async function readTensors({ path, tensors }: SafetensorsFile): Promise<Map<stri
   })
 }
 
-/** The stored tensors of one layer by their suffix. */
+/** The stored tensors of one layer by their suffix, or what all layers share under it. */
 export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix: string) => StoredTensor | null {
-  return (suffix) => tensors.get(`${prefix}${layer}.${suffix}`) ?? null
+  return (suffix) => tensors.get(`${prefix}${layer}.${suffix}`) ?? tensors.get(`${root}${suffix}`) ?? null
 }
 
 /**
@@ -190,20 +204,27 @@ export async function writeAdapterFolder(
   modules: ReadonlyMap<string, Tensor>,
   { base, provenance, fanInFanOut }: { base: BaseName; provenance: AdapterProvenance; fanInFanOut: boolean },
 ): Promise<void> {
-  const entry = (name: string, { shape, values }: Omit<TensorToStore, 'suffix'>, layer: string) => ({
-    name: `${prefix}${name}`,
-    dtype: 'float32' as const,
-    shape: [...shape],
-    data: async () => finiteBytes(await values(), layer),
-  })
-  const entries = [...modules].map(([name, tensor]) => entry(name, asStored('', tensor), name))
-  for (const [layer, tensors] of layers) {
-    for (const tensor of tensors) entries.push(entry(`${layer}.${tensor.suffix}`, tensor, layer))
+  const entries = new Map<string, SafetensorsEntry>()
+  const add = (
+    name: string,
+    layer: string,
+    shape: readonly number[],
+    values: () => Promise<TensorValues>,
+    dtype: 'float32' | 'int32' = 'float32',
+  ) => entries.set(name, { name, dtype, shape: [...shape], data: async () => finiteBytes(await values(), layer) })
+  for (const [name, tensor] of modules) {
+    add(`${prefix}${name}`, name, tensor.shape, async () => (await tensor.data()) as Float32Array)
   }
-  entries.sort((a, b) => (a.name < b.name ? -1 : 1))
-  const { node_mora: ofMethod, ...entriesOfMethod } = adapterMethod(config.method).toPeft(config)
+  for (const [layer, tensors] of layers) {
+    for (const { suffix, shared, shape, values, dtype } of tensors) {
+      add(shared ? `${root}${suffix}` : `${prefix}${layer}.${suffix}`, layer, shape, values, dtype)
+    }
+  }
+  const inOrder = [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const { lacks = [], ...method } = adapterMethod(config.method)
+  const { node_mora: ofMethod, ...entriesOfMethod } = method.toPeft(config)
   const own = JSON.stringify({ ...(isJsonObject(ofMethod) && ofMethod), ...provenance })
-  await writeSafetensors(join(folder, weightsName), entries, { format: 'pt', node_mora: own })
+  await writeSafetensors(join(folder, weightsName), inOrder, { format: 'pt', node_mora: own })
   const json = {
     auto_mapping: null,
     base_model_name_or_path: base.name,
@@ -212,7 +233,7 @@ export async function writeAdapterFolder(
     layers_to_transform: null,
     modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
     r: config.rank,
-    rank_pattern: config.rankPattern,
+    rank_pattern: lacks.includes('rankPattern') ? undefined : config.rankPattern,
     revision: base.revision,
     target_modules: targetsInFile(config.targetModules, [...layers.keys()]),
     task_type: 'CAUSAL_LM',
@@ -224,12 +245,12 @@ export async function writeAdapterFolder(
 }
 
 /** The place of the first value that is not finite, or -1. A loop: adapters have millions of values. */
-function firstNonFinite(values: Float32Array): number {
+function firstNonFinite(values: TensorValues): number {
   for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return i
   return -1
 }
 
-function finiteBytes(floats: Float32Array, layer: string): Uint8Array {
+function finiteBytes(floats: TensorValues, layer: string): Uint8Array {
   if (firstNonFinite(floats) >= 0) {
     throw new InputError('non-finite', `The adapter of ${layer} holds values that are not finite; it is not saved.`)
   }

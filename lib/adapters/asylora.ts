@@ -1,8 +1,7 @@
 import { UsageError } from '../errors.js'
 import { native } from '../native.js'
-import type { RandomStream } from '../random.js'
-import type { LayerFacts } from './adapter.js'
-import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankMethod } from './low-rank.js'
+import type { TensorStart } from './adapter.js'
+import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 
 export interface AsyLoraConfig extends LowRankConfig {
   readonly method: 'asylora'
@@ -14,7 +13,9 @@ export function asylora(options: LowRankOptions = {}): AsyLoraConfig {
 }
 
 /** rank orthonormal rows of k values: the Q of a matrix of normal numbers, transposed. */
-function orthonormalRows(rank: number, { name, inFeatures }: LayerFacts, random: RandomStream): Float32Array {
+function orthonormalRows({ layer, shape, random }: TensorStart<AsyLoraConfig>): Float32Array {
+  const { name, inFeatures } = layer
+  const rank = shape[0]!
   if (rank > inFeatures) {
     throw new UsageError(
       'invalid-rank',
@@ -28,11 +29,10 @@ function orthonormalRows(rank: number, { name, inFeatures }: LayerFacts, random:
 
 export const asyloraMethod = lowRankMethod<AsyLoraConfig>({
   name: 'asylora',
+  options: lowRankFields,
   config: asylora,
+  learningRate: 2e-4,
   initialA: orthonormalRows,
-  prepare: (a) => {
-    a.freeze()
-  },
-  countParameters: (rank, { outFeatures }) => rank * outFeatures,
+  frozenA: true,
   toPeft: () => ({ node_mora: { method: 'asylora' } }),
 })

@@ -1,12 +1,12 @@
 import { native } from '../native.js'
 import type { LayerUpdate } from '../nn/layer-adapter.js'
-import { Parameter } from '../tensor/parameter.js'
+import type { Parameter } from '../tensor/parameter.js'
 import { keep, scope } from '../tensor/scope.js'
 import type { GradientTarget } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
-import { asStored, type LayerOptions } from './adapter.js'
-import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankMethod, requireShape } from './low-rank.js'
-import { WeightFormLayer } from './weight-form-layer.js'
+import type { LayerOptions } from './adapter.js'
+import { AdapterLayer, weightGradient } from './adapter-layer.js'
+import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 
 export interface DoraConfig extends LowRankConfig {
   readonly method: 'dora'
@@ -22,7 +22,7 @@ export function dora(options: LowRankOptions = {}): DoraConfig {
 
 const magnitudeSuffix = 'lora_magnitude_vector'
 
-export class DoraLayer extends WeightFormLayer {
+export class DoraLayer extends AdapterLayer {
   /** √k / ‖W + ΔW‖ [d] as the last product had it, for that product's gradients: what RMSNorm multiplies rows by. */
   readonly #inverse: Tensor
   readonly #ones: Tensor
@@ -51,7 +51,7 @@ export class DoraLayer extends WeightFormLayer {
     }
   }
 
-  describe(): { rank: number } {
+  override describe(): { rank: number } {
     return { rank: this.a.shape[0]! }
   }
 
@@ -77,8 +77,7 @@ export class DoraLayer extends WeightFormLayer {
   #backward(dY: Tensor, x: Tensor, targets: readonly GradientTarget[], weight: Tensor, scale: number): void {
     const { a, b } = this
     const [dA, dB, dMagnitude] = targets
-    const dWeight = Tensor.empty(weight.shape, { device: x.device })
-    native.matmul(dY.native, true, x.native, false, dWeight.native, 1, false)
+    const dWeight = weightGradient(dY, x)
     const projected = Tensor.empty(b.shape, b)
     native.matmul(dWeight.native, false, a.native, true, projected.native, 1, false)
 
@@ -152,21 +151,16 @@ function rowNorms(weight: Tensor): Tensor {
 
 export const doraMethod = lowRankMethod<DoraConfig>({
   name: 'dora',
+  options: lowRankFields,
   config: dora,
-  layer(config, options, scale, a, b, further) {
-    const { layer, device } = options
-    const shape = [layer.outFeatures]
-    const stored = 'stored' in further ? further.stored(magnitudeSuffix) : null
-    const values = stored
-      ? Tensor.from(requireShape(stored, magnitudeSuffix, shape, layer, a.shape[0]!), shape, { device })
-      : rowNorms((further as { weight: Tensor }).weight)
-    const magnitude = new Parameter(`${layer.name}.${magnitudeSuffix}`, values)
-    return new DoraLayer(options, config.dropout, scale, a, b, magnitude)
-  },
+  learningRate: 2e-4,
   further: {
-    suffixes: [magnitudeSuffix],
-    tensors: (layer) => [asStored(magnitudeSuffix, (layer as DoraLayer).magnitude)],
+    [magnitudeSuffix]: {
+      shape: (_, { outFeatures }) => [outFeatures],
+      initial: ({ weight }) => rowNorms(weight),
+    },
   },
-  countParameters: (rank, { inFeatures, outFeatures }) => rank * (inFeatures + outFeatures) + outFeatures,
+  layer: ({ dropout }, options, scale, { a, b }, tensors) =>
+    new DoraLayer(options, dropout, scale, a, b, tensors.parameter(magnitudeSuffix)),
   toPeft: () => ({ use_dora: true }),
 })

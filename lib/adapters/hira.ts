@@ -1,27 +1,26 @@
 import { native } from '../native.js'
 import type { LayerUpdate } from '../nn/layer-adapter.js'
-import { AdapterSchema } from '../options/adapter-options.js'
-import { randomStream } from '../random.js'
-import { Parameter } from '../tensor/parameter.js'
+import type { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import { type AdapterConfigBase, type AdapterMethod, asStored, type LayerOptions } from './adapter.js'
+import type { AdapterConfigBase, AdapterMethod, LayerOptions } from './adapter.js'
 import { checkedConfig } from './adapter-config.js'
-import { kaimingUniform, requireShape } from './low-rank.js'
-import { rankOf } from './patterns.js'
-import { dropoutFrom } from './peft-entries.js'
-import { WeightFormLayer } from './weight-form-layer.js'
+import { AdapterLayer, weightGradient } from './adapter-layer.js'
+import { factorShapes, kaimingUniform } from './low-rank.js'
+import { commonEntries, dropoutFrom } from './peft-entries.js'
 
 export interface HiraConfig extends AdapterConfigBase {
   readonly method: 'hira'
 }
 
+const fields = {}
+
 /** HiRA (ICLR 2025, openreview.net/forum?id=TwJrTz9cRS): ΔW = W ⊙ (B A) with A [rank, k] and B [d, rank]. */
 export function hira(options: Partial<Omit<HiraConfig, 'method'>> = {}): HiraConfig {
-  return { method: 'hira', ...checkedConfig(AdapterSchema, options) }
+  return { method: 'hira', ...checkedConfig(fields, options) }
 }
 
-export class HiraLayer extends WeightFormLayer {
+export class HiraLayer extends AdapterLayer {
   constructor(
     options: LayerOptions,
     dropout: number,
@@ -45,8 +44,7 @@ export class HiraLayer extends WeightFormLayer {
         }),
       backward: (dY, x, [dA, dB], weight) =>
         scope(() => {
-          const dProduct = Tensor.empty(weight.shape, { device: weight.device })
-          native.matmul(dY.native, true, x.native, false, dProduct.native, 1, false)
+          const dProduct = weightGradient(dY, x)
           native.multiply(weight.native, dProduct.native, dProduct.native, scale, false)
           dA!.write((target, add) => native.matmul(b.native, true, dProduct.native, false, target.native, 1, add))
           dB!.write((target, add) => native.matmul(dProduct.native, false, a.native, true, target.native, 1, add))
@@ -54,47 +52,29 @@ export class HiraLayer extends WeightFormLayer {
     }
   }
 
-  describe(): { rank: number } {
+  override describe(): { rank: number } {
     return { rank: this.a.shape[0]! }
   }
 }
 
-function layerOf(config: HiraConfig, options: LayerOptions, a: Tensor, b: Tensor): HiraLayer {
-  const parameter = (name: string, values: Tensor) => new Parameter(`${options.layer.name}.${name}`, values)
-  return new HiraLayer(options, config.dropout, parameter('hira_A', a), parameter('hira_B', b))
-}
-
-export const hiraMethod: AdapterMethod<HiraConfig> = {
+export const hiraMethod: AdapterMethod<HiraConfig, typeof fields> = {
   name: 'hira',
-  suffixes: ['hira_A', 'hira_B'],
+  options: fields,
+  config: hira,
+  learningRate: () => 1e-3,
 
   // PEFT's initialisation: A by Kaiming's rule, B is zero.
-  create(config, options, seed) {
-    const { device, layer } = options
-    const rank = rankOf(config, layer)
-    const values = kaimingUniform(rank, layer, randomStream(seed, 'init', `${layer.name}.hira_A`))
-    const a = Tensor.from(values, [rank, layer.inFeatures], { device })
-    return layerOf(config, options, a, Tensor.zeros([layer.outFeatures, rank], { device }))
+  tensors: {
+    hira_A: { shape: factorShapes.a, initial: kaimingUniform },
+    hira_B: { shape: factorShapes.b },
   },
 
-  countParameters: (config, layer) => rankOf(config, layer) * (layer.inFeatures + layer.outFeatures),
+  layer: ({ dropout }, options, tensors) =>
+    new HiraLayer(options, dropout, tensors.parameter('hira_A'), tensors.parameter('hira_B')),
 
-  read(config, options, tensor) {
-    const { layer, device } = options
-    const rank = rankOf(config, layer)
-    const load = (suffix: string, shape: [number, number]): Tensor =>
-      Tensor.from(requireShape(tensor(suffix), suffix, shape, layer, rank), shape, { device })
-    return layerOf(config, options, load('hira_A', [rank, layer.inFeatures]), load('hira_B', [layer.outFeatures, rank]))
-  },
-
-  tensors(layer) {
-    const { a, b } = layer as HiraLayer
-    return [asStored('hira_A', a), asStored('hira_B', b)]
-  },
-
-  fromPeft(json, source, common) {
+  fromPeft(json, source) {
     if (json.peft_type !== 'HIRA') return null
-    return hira({ ...common, dropout: dropoutFrom(json, 'hira_dropout', source) })
+    return hira({ ...commonEntries(json, source), dropout: dropoutFrom(json, 'hira_dropout', source) })
   },
 
   toPeft: ({ dropout }) => ({

@@ -1,4 +1,4 @@
-import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankMethod } from './low-rank.js'
+import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 
 export interface LoraFaConfig extends LowRankConfig {
   readonly method: 'lora-fa'
@@ -11,10 +11,9 @@ export function loraFa(options: LowRankOptions = {}): LoraFaConfig {
 
 export const loraFaMethod = lowRankMethod<LoraFaConfig>({
   name: 'lora-fa',
+  options: lowRankFields,
   config: loraFa,
-  prepare: (a) => {
-    a.freeze()
-  },
-  countParameters: (rank, { outFeatures }) => rank * outFeatures,
+  learningRate: 2e-4,
+  frozenA: true,
   toPeft: () => ({ node_mora: { method: 'lora-fa' } }),
 })

@@ -1,5 +1,5 @@
 import { type FloatDType, native } from '../native.js'
-import type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
+import type { LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
 import type { Destination } from '../tensor/destination.js'
 import { factor } from '../tensor/operations/linear.js'
@@ -7,31 +7,26 @@ import type { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { LayerOptions } from './adapter.js'
+import { AdapterLayer } from './adapter-layer.js'
 
 /** ΔW = scale · B A beside one layer. A may be frozen. */
-export class LoraLayer implements LayerAdapter {
-  readonly parameters: readonly Parameter[]
+export class LoraLayer extends AdapterLayer {
+  override readonly makesWeight = false
 
   constructor(
-    readonly options: LayerOptions,
-    readonly dropout: number,
+    options: LayerOptions,
+    dropout: number,
     readonly scale: number,
     /** [rank, k] */
     readonly a: Parameter,
     /** [d, rank] */
     readonly b: Parameter,
   ) {
-    this.parameters = [a, b].filter(({ requiresGrad }) => requiresGrad)
+    super(options, dropout, [a, b])
   }
 
-  forward(input: LinearInput, scale: number, into: Destination): Tensor {
-    const { layer, adapter } = this.options
-    const seen = input.dropped(this.dropout, layer.name, adapter)
-    return factor(factor(seen.x, this.a), this.b, scale * this.scale, into)
-  }
-
-  asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
-    return input.drops(this.dropout) ? null : this.weightUpdate(scale)
+  override forward(input: LinearInput, scale: number, into: Destination): Tensor {
+    return factor(factor(this.seen(input).x, this.a), this.b, scale * this.scale, into)
   }
 
   weightUpdate(scale: number): LayerUpdate {
@@ -58,21 +53,16 @@ export class LoraLayer implements LayerAdapter {
     }
   }
 
-  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
+  override mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
     native.mergeFactors(this.b.native, this.a.native, scale * this.scale, weight.native, nonFinite.native)
   }
 
-  factors(): LowRankFactors {
+  override factors(): LowRankFactors {
     const valuesOf = async (factor: Parameter) => (await factor.data()) as Float32Array
     return { rank: this.a.shape[0]!, scale: this.scale, a: () => valuesOf(this.a), b: () => valuesOf(this.b) }
   }
 
-  describe(): { rank: number } {
+  override describe(): { rank: number } {
     return { rank: this.a.shape[0]! }
-  }
-
-  dispose(): void {
-    this.a.dispose()
-    this.b.dispose()
   }
 }

@@ -1,4 +1,4 @@
-import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankMethod } from './low-rank.js'
+import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 
 export { LoraLayer } from './lora-layer.js'
 
@@ -11,4 +11,12 @@ export function lora(options: LowRankOptions = {}): LoraConfig {
   return lowRankConfig('lora', options)
 }
 
-export const loraMethod = lowRankMethod<LoraConfig>({ name: 'lora', config: lora, embeddings: true })
+export const loraMethod = lowRankMethod<LoraConfig>({
+  name: 'lora',
+  options: lowRankFields,
+  config: lora,
+  learningRate: 2e-4,
+  embeddings: true,
+  // ReLoRA (arXiv 2307.05695): another A each time.
+  restart: { plan: (config) => ({ after: () => config }) },
+})

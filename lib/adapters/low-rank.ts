@@ -1,25 +1,25 @@
 /** What LoRA and its variants share: configuration, initial values and files. A variant says in what it differs. */
-import { InputError, UsageError } from '../errors.js'
 import type { LayerAdapter, LowRankFactors } from '../nn/layer-adapter.js'
-import { LowRankSchema } from '../options/adapter-options.js'
-import { type RandomStream, randomStream } from '../random.js'
-import { Parameter } from '../tensor/parameter.js'
-import { Tensor } from '../tensor/tensor.js'
+import type { RandomStream } from '../random.js'
+import { numbersByPattern, optionalReal } from '../schema/option.js'
+import type { Parameter } from '../tensor/parameter.js'
 import {
   type AdapterConfigBase,
   type AdapterMethod,
-  asStored,
-  asTransposed,
   type LayerFacts,
   type LayerOptions,
-  type StoredTensor,
+  type LayerTensors,
+  type OptionFields,
+  type TensorDeclaration,
+  type TensorStart,
   type TensorToStore,
   transposed,
 } from './adapter.js'
-import { checkedConfig } from './adapter-config.js'
+import { checkedConfig, newAdapterGroup as group } from './adapter-config.js'
 import { loraMethodOf, readLora, writeLora } from './lora-files.js'
 import { LoraLayer } from './lora-layer.js'
 import { patternValue, rankOf } from './patterns.js'
+import { commonEntries } from './peft-entries.js'
 
 export interface LowRankConfig extends AdapterConfigBase {
   /** LoRA's scale is alpha / rank. */
@@ -30,9 +30,15 @@ export interface LowRankConfig extends AdapterConfigBase {
 
 export type LowRankOptions = Partial<Omit<LowRankConfig, 'method'>>
 
+export const lowRankFields = {
+  alpha: optionalReal("LoRA's scale is alpha / rank", { above: 0, defaultText: '2 * rank; of pissa rank', group }),
+  alphaPattern: numbersByPattern('alphas of layers, in the same way', { group }),
+}
+export type LowRankFields = typeof lowRankFields
+
 /** Alpha defaults to 2 · rank. */
 export function lowRankConfig<const M extends string>(method: M, options: LowRankOptions) {
-  const config = checkedConfig(LowRankSchema, options)
+  const config = checkedConfig(lowRankFields, options)
   const { alpha = 2 * config.rank, alphaPattern = {} } = config
   return { ...config, method, alpha, alphaPattern } satisfies LowRankConfig
 }
@@ -42,57 +48,54 @@ export interface FactorsOfLayer extends LowRankFactors {
   readonly layer: LayerFacts
 }
 
-/** A layer of two factors. */
-export interface LowRankLayer extends LayerAdapter {
-  readonly options: LayerOptions
-  readonly a: Parameter
-  readonly b: Parameter
-}
-
-/** Where a layer's further tensors come from: a file, or the weight beside which it is made. */
-export type FurtherTensors = { stored: (suffix: string) => StoredTensor } | { weight: Tensor }
-
-export interface LowRankVariant<C extends LowRankConfig> {
+export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFields>
+  extends Pick<AdapterMethod<C, Fields>, 'restart' | 'embeddings'> {
   readonly name: C['method']
+  readonly options: Fields
   /** The method's own function of options. */
   config(options: LowRankOptions): C
+  readonly learningRate: number
   /** What multiplies B A; alpha / rank unless given. */
   scale?(alpha: number, rank: number): number
   /** First values of A [rank, k]; Kaiming's unless given. */
-  initialA?(rank: number, layer: LayerFacts, random: RandomStream): Float32Array
-  /** Before a layer is made of them: what is frozen, what has a learning rate of its own. */
-  prepare?(a: Parameter, b: Parameter, config: C): void
+  initialA?(start: TensorStart<C>): Float32Array
+  readonly frozenA?: boolean
+  /** B's learning rate over A's. */
+  ratioOfB?(config: C): number
+  /** Tensors beside A and B, and the layer that has them. */
+  readonly further?: Readonly<Record<string, TensorDeclaration<C>>>
   layer?(
     config: C,
     options: LayerOptions,
     scale: number,
-    a: Parameter,
-    b: Parameter,
-    further: FurtherTensors,
-  ): LowRankLayer
-  /** Whether it has a form for the embeddings. */
-  embeddings?: boolean
-  /** Tensors beside A and B. */
-  further?: { suffixes: readonly string[]; tensors(layer: LowRankLayer): TensorToStore[] }
-  countParameters?(rank: number, layer: LayerFacts): number
+    factors: { a: Parameter; b: Parameter },
+    tensors: LayerTensors,
+  ): LayerAdapter
   /** The method's own entries of `adapter_config.json`. */
   fromPeft?(json: Readonly<Record<string, unknown>>): Partial<C>
   toPeft?(config: C): Record<string, unknown>
 }
 
-/** PEFT's initialisation, Kaiming's uniform rule with a = √5: U(-1/√k, 1/√k). */
-export function kaimingUniform(rank: number, { inFeatures }: LayerFacts, random: RandomStream): Float32Array {
-  const bound = 1 / Math.sqrt(inFeatures)
-  return Float32Array.from({ length: rank * inFeatures }, () => (2 * random.uniform() - 1) * bound)
+/** PEFT's initialisation, Kaiming's uniform rule with a = √5, of a matrix with rows of k values: U(-1/√k, 1/√k). */
+export function kaimingUniform({ shape, random }: { shape: readonly number[]; random: RandomStream }): Float32Array {
+  const [rank, columns] = shape as [number, number]
+  const bound = 1 / Math.sqrt(columns)
+  return Float32Array.from({ length: rank * columns }, () => (2 * random.uniform() - 1) * bound)
 }
 
 /** PEFT's start of the factor with rows of an embedding's length; the other is zero. */
-function normalRows(rank: number, { inFeatures }: LayerFacts, random: RandomStream): Float32Array {
-  return Float32Array.from({ length: rank * inFeatures }, () => random.normal())
+function normalRows({ shape, random }: TensorStart<LowRankConfig>): Float32Array {
+  return Float32Array.from({ length: shape[0]! * shape[1]! }, () => random.normal())
+}
+
+/** A [rank, k] and B [d, rank] of a layer. */
+export const factorShapes = {
+  a: (config: AdapterConfigBase, layer: LayerFacts) => [rankOf(config, layer), layer.inFeatures],
+  b: (config: AdapterConfigBase, layer: LayerFacts) => [layer.outFeatures, rankOf(config, layer)],
 }
 
 /** PEFT's names of the table's factors B [V, rank] and A [rank, D], which lie transposed in files. */
-const embeddingSuffixes = ['lora_embedding_A', 'lora_embedding_B'] as const
+const embeddingNames = { b: 'lora_embedding_A', a: 'lora_embedding_B' } as const
 
 /** What to store of a layer that is given by its factors. */
 export function storedFactors({ layer, rank, a, b }: FactorsOfLayer): TensorToStore[] {
@@ -103,7 +106,7 @@ export function storedFactors({ layer, rank, a, b }: FactorsOfLayer): TensorToSt
       { suffix: 'lora_B.weight', shape: [outFeatures, rank], values: b },
     ]
   }
-  const [ofB, ofA] = embeddingSuffixes
+  const { a: ofA, b: ofB } = embeddingNames
   return [
     { suffix: ofB, shape: [rank, outFeatures], values: async () => transposed(await b(), outFeatures, rank) },
     { suffix: ofA, shape: [inFeatures, rank], values: async () => transposed(await a(), rank, inFeatures) },
@@ -114,91 +117,51 @@ export function alphaOf(config: LowRankConfig, layer: LayerFacts): number {
   return patternValue(config.alphaPattern, layer.name) ?? config.alpha
 }
 
-/** The values of a stored tensor; throws an error with both shapes unless it has this one. */
-export function requireShape(
-  stored: StoredTensor | null,
-  suffix: string,
-  shape: readonly number[],
-  layer: LayerFacts,
-  rank: number,
-): Float32Array {
-  if (!stored) throw new InputError('unfit-adapter', `The adapter has no ${suffix} for ${layer.name}.`)
-  if (stored.shape.join() === shape.join()) return stored.values
-  throw new UsageError(
-    'unfit-adapter',
-    `${stored.name} is [${stored.shape.join(', ')}], but rank ${rank} for ` +
-      `${layer.inFeatures} → ${layer.outFeatures} needs [${shape.join(', ')}].`,
-  )
-}
-
-export function lowRankMethod<C extends LowRankConfig>(variant: LowRankVariant<C>): AdapterMethod<C> {
-  const { scale = (alpha: number, rank: number) => alpha / rank, initialA = kaimingUniform, further } = variant
-
-  const layerOf = (config: C, options: LayerOptions, a: Tensor, b: Tensor, more: FurtherTensors): LowRankLayer => {
-    const { layer } = options
-    const parameter = (name: string, values: Tensor) => new Parameter(`${layer.name}.${name}`, values)
-    const [trainedA, trainedB] = [parameter('lora_A', a), parameter('lora_B', b)]
-    variant.prepare?.(trainedA, trainedB, config)
-    const total = scale(alphaOf(config, layer), rankOf(config, layer))
-    return variant.layer
-      ? variant.layer(config, options, total, trainedA, trainedB, more)
-      : new LoraLayer(options, config.dropout, total, trainedA, trainedB)
-  }
-
+export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFields = LowRankFields>(
+  variant: LowRankVariant<C, Fields>,
+): AdapterMethod<C, Fields> {
+  const { name, options, restart, embeddings, frozenA, further } = variant
+  const { scale = (alpha: number, rank: number) => alpha / rank, initialA = kaimingUniform } = variant
   return {
-    name: variant.name,
-    embeddings: variant.embeddings,
-    suffixes: ['lora_A.weight', 'lora_B.weight', ...embeddingSuffixes, ...(further?.suffixes ?? [])],
+    name,
+    options,
+    restart,
+    embeddings,
+    config: (given) => variant.config(given),
+    learningRate: () => variant.learningRate,
 
-    create(config, options, seed, weight) {
-      const { device, layer } = options
-      const rank = rankOf(config, layer)
-      const first = layer.role === 'embeddings' ? normalRows : initialA
-      const values = first(rank, layer, randomStream(seed, 'init', `${layer.name}.lora_A`))
-      const a = Tensor.from(values, [rank, layer.inFeatures], { device })
-      return layerOf(config, options, a, Tensor.zeros([layer.outFeatures, rank], { device }), { weight })
+    tensors: {
+      lora_A: {
+        shape: factorShapes.a,
+        frozen: frozenA,
+        initial: (start) => (start.layer.role === 'embeddings' ? normalRows : initialA)(start),
+        inFile: 'lora_A.weight',
+        inFileOfEmbeddings: embeddings ? embeddingNames.a : undefined,
+      },
+      lora_B: {
+        shape: factorShapes.b,
+        learningRateRatio: variant.ratioOfB,
+        inFile: 'lora_B.weight',
+        inFileOfEmbeddings: embeddings ? embeddingNames.b : undefined,
+      },
+      ...further,
     },
 
-    countParameters(config, layer) {
-      const rank = rankOf(config, layer)
-      return variant.countParameters?.(rank, layer) ?? rank * (layer.inFeatures + layer.outFeatures)
+    layer(config, options, tensors) {
+      const factors = { a: tensors.parameter('lora_A'), b: tensors.parameter('lora_B') }
+      const total = scale(alphaOf(config, options.layer), rankOf(config, options.layer))
+      return variant.layer
+        ? variant.layer(config, options, total, factors, tensors)
+        : new LoraLayer(options, config.dropout, total, factors.a, factors.b)
     },
 
-    read(config, options, tensor) {
-      const { layer, device } = options
-      const rank = rankOf(config, layer)
-      const load = (suffix: string, shape: [number, number]): Tensor =>
-        Tensor.from(requireShape(tensor(suffix), suffix, shape, layer, rank), shape, { device })
-      const turned = (suffix: string, [rows, columns]: [number, number]): Tensor => {
-        const values = requireShape(tensor(suffix), suffix, [columns, rows], layer, rank)
-        return Tensor.from(transposed(values, columns, rows), [rows, columns], { device })
-      }
-      const [ofA, ofB] =
-        layer.role === 'embeddings' ? embeddingSuffixes.toReversed() : ['lora_A.weight', 'lora_B.weight']
-      const read = layer.role === 'embeddings' ? turned : load
-      const a = read(ofA!, [rank, layer.inFeatures])
-      const b = read(ofB!, [layer.outFeatures, rank])
-      const stored = (suffix: string): StoredTensor => {
-        const found = tensor(suffix)
-        if (found) return found
-        throw new InputError('unfit-adapter', `The adapter has no ${suffix} for ${layer.name}.`)
-      }
-      return layerOf(config, options, a, b, { stored })
-    },
-
-    tensors(layer) {
-      const own = layer as LowRankLayer
-      if (own.options.layer.role === 'embeddings') {
-        const [ofB, ofA] = embeddingSuffixes
-        return [asTransposed(ofB, own.b), asTransposed(ofA, own.a)]
-      }
-      const factors = [asStored('lora_A.weight', own.a), asStored('lora_B.weight', own.b)]
-      return [...factors, ...(further?.tensors(own) ?? [])]
-    },
-
-    fromPeft(json, source, common) {
-      if (loraMethodOf(json, source) !== variant.name) return null
-      return variant.config({ ...common, ...readLora(json, source), ...variant.fromPeft?.(json) })
+    fromPeft(json, source) {
+      if (loraMethodOf(json, source) !== name) return null
+      return variant.config({
+        ...commonEntries(json, source),
+        ...readLora(json, source),
+        ...variant.fromPeft?.(json),
+      } as LowRankOptions)
     },
 
     toPeft: (config) => ({

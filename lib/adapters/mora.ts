@@ -2,11 +2,9 @@ import { type Kind, optional, orNull, requireOptionsOf } from '../arguments.js'
 import { InputError, UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
 import { type BlockPlan, type Grouping, native } from '../native.js'
-import type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
+import type { LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
-import { MoraSchema } from '../options/adapter-options.js'
-import { newAdapterOptions } from '../options/index.js'
-import { OPERATORS, type Operator } from '../options/operators.js'
+import { flag, optionalChoice, optionalInteger, optionalReal } from '../schema/option.js'
 import type { Destination } from '../tensor/destination.js'
 import {
   alignedSide,
@@ -17,21 +15,17 @@ import {
   groupSum,
   squareFactor,
 } from '../tensor/operations/mora.js'
-import { Parameter } from '../tensor/parameter.js'
+import type { Parameter } from '../tensor/parameter.js'
 import { keep, scope } from '../tensor/scope.js'
 import type { GradientTarget } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
-import {
-  type AdapterConfigBase,
-  type AdapterMethod,
-  asStored,
-  type LayerFacts,
-  type LayerOptions,
-  type StoredTensor,
-} from './adapter.js'
-import { checkedConfig } from './adapter-config.js'
+import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, RestartOptions } from './adapter.js'
+import { checkedConfig, newAdapterGroup as group } from './adapter-config.js'
+import { AdapterLayer } from './adapter-layer.js'
 import { loraDropout, writeLora } from './lora-files.js'
+import { OPERATORS, type Operator } from './operators.js'
 import { rankOf } from './patterns.js'
+import { commonEntries } from './peft-entries.js'
 import { Permutation, type PermutationKey } from './permutation.js'
 import { squareSide } from './square-side.js'
 
@@ -69,15 +63,37 @@ const aPermutation: Kind = {
   fits: (value) => isJsonObject(value) && [value.seed, value.cycle].every(Number.isSafeInteger),
 }
 
+const fields = {
+  operator: optionalChoice("MoRA's compression", OPERATORS, {
+    defaultText: 'rotation below rank 64, sharing from there on',
+    group,
+  }),
+  roundRank: optionalInteger("make the side of MoRA's matrix a multiple of this; 8 or 16 suit GPUs", {
+    min: 1,
+    defaultText: "1, the reference's side",
+    group,
+  }),
+}
+
+/** With those that the command line does not have. */
+const allFields = {
+  ...fields,
+  scale: optionalReal('ΔW is multiplied by this'),
+  foldOutput: flag('add the outputs past the last one to the first ones'),
+}
+
+/** The paper's: below rank 64 MoRA rotates, from there on it shares. */
+export const operatorFor = (rank: number): Operator => (rank < 64 ? 'rotation' : 'sharing')
+
 /** MoRA (arXiv 2405.12130): high-rank updating by one square matrix of about rank · (k + d) parameters. */
 export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraConfig {
   requireOptionsOf('the options of an adapter', options, { permutation: optional(orNull(aPermutation)) })
   const { permutation = null, ...described } = options
-  const { operator, scale = 1, roundRank = 1, ...config } = checkedConfig(MoraSchema, described)
+  const { operator, scale = 1, roundRank = 1, ...config } = checkedConfig(allFields, described)
   return {
     ...config,
     method: 'mora',
-    operator: operator ?? newAdapterOptions({ rank: config.rank }).operator,
+    operator: operator ?? operatorFor(config.rank),
     scale,
     roundRank,
     permutation,
@@ -147,27 +163,26 @@ function groupsMatrixGradient(
 type MoraLayerConfig = Pick<MoraConfig, 'operator' | 'scale' | 'foldOutput' | 'dropout'> &
   Partial<Pick<MoraConfig, 'permutation'>>
 
-export class MoraLayer implements LayerAdapter {
-  readonly parameters: readonly Parameter[]
+export class MoraLayer extends AdapterLayer {
+  override readonly makesWeight = false
   readonly #geometry: MoraGeometry
   readonly #permutation: Permutation | null
 
   constructor(
     readonly config: MoraLayerConfig,
-    readonly options: LayerOptions,
+    options: LayerOptions,
     /** M [R, R], rows are outputs. */
     readonly matrix: Parameter,
   ) {
+    super(options, config.dropout, [matrix])
     const { layer, device } = options
     const { operator, foldOutput, permutation } = config
-    this.parameters = [matrix]
     this.#geometry = moraGeometry(operator, layer.inFeatures, layer.outFeatures, matrix.shape[0]!, foldOutput)
     this.#permutation = permutation ? new Permutation(permutation, layer, device) : null
   }
 
-  forward(input: LinearInput, scale: number, into: Destination): Tensor {
-    const { layer, adapter } = this.options
-    const seen = input.dropped(this.config.dropout, layer.name, adapter)
+  override forward(input: LinearInput, scale: number, into: Destination): Tensor {
+    const seen = this.seen(input)
     const permutation = this.#permutation
     if (!permutation) return this.#between(seen, seen.x, '', scale, into)
     const order = `permuted ${permutation.key.seed} ${permutation.key.cycle}`
@@ -186,9 +201,8 @@ export class MoraLayer implements LayerAdapter {
     return groupSpread(squareFactor(z, this.matrix, total), output, into)
   }
 
-  asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
-    const joins = this.#geometry.kind === 'blocks' && !input.drops(this.config.dropout)
-    return joins ? this.weightUpdate(scale) : null
+  override asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
+    return this.#geometry.kind === 'blocks' ? super.asWeightUpdate(input, scale) : null
   }
 
   weightUpdate(scale: number): LayerUpdate | null {
@@ -205,26 +219,21 @@ export class MoraLayer implements LayerAdapter {
     }
   }
 
-  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
-    const total = scale * this.config.scale
-    const permutation = this.#permutation
-    if (!permutation) {
-      mergeMatrix(this.#geometry, this.matrix, total, weight, nonFinite)
-      return
-    }
-    scope(() => {
-      const between = Tensor.zeros(weight.shape, { device: weight.device })
-      mergeMatrix(this.#geometry, this.matrix, total, between, null)
-      native.add(permutation.delta(between).native, weight.native, 1)
-      native.countNonFinite(weight.native, nonFinite.native, true)
-    })
+  override mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
+    if (this.#permutation) super.mergeInto(weight, scale, nonFinite)
+    else mergeMatrix(this.#geometry, this.matrix, scale * this.config.scale, weight, nonFinite)
+  }
+
+  protected override writeDelta(delta: Tensor, _: Tensor, scale: number): void {
+    mergeMatrix(this.#geometry, this.matrix, scale * this.config.scale, delta, null)
+    if (this.#permutation) delta.copyFrom(this.#permutation.delta(delta))
   }
 
   /**
    * Of sharing: what the outputs of groups are spread with is B [d, R], of zeros and ones, and A [R, k] is M times what
    * inputs are summed with. A grouping of R single columns stands for leaving one of both out.
    */
-  factors(): LowRankFactors | null {
+  override factors(): LowRankFactors | null {
     const { layer, device } = this.options
     const geometry = this.#geometry
     const permutation = this.#permutation
@@ -250,12 +259,12 @@ export class MoraLayer implements LayerAdapter {
     }
   }
 
-  describe(): { squareSide: number } {
+  override describe(): { squareSide: number } {
     return { squareSide: this.matrix.shape[0]! }
   }
 
-  dispose(): void {
-    this.matrix.dispose()
+  override dispose(): void {
+    super.dispose()
     this.#permutation?.dispose()
   }
 }
@@ -263,43 +272,63 @@ export class MoraLayer implements LayerAdapter {
 const sideOf = (config: MoraConfig, layer: LayerFacts): number =>
   squareSide(layer.inFeatures, layer.outFeatures, rankOf(config, layer), config.operator, config.roundRank)
 
-const matrixName = (layer: LayerFacts): string => `${layer.name}.mora`
+/** The operators in turn, of which the adapter's is one: a file's operator counts as given where the default has another. */
+function cycleOf({ operator }: MoraConfig, options: RestartOptions): readonly Operator[] {
+  const cycle = operatorCycle(options)
+  if (cycle.includes(operator)) return cycle
+  if (options.cycle === undefined) return [operator]
+  throw new UsageError(
+    'unfit-options',
+    `The adapter's operator ${operator} is not among the operators of the option cycle (${cycle.join(', ')}).`,
+  )
+}
 
-export const moraMethod: AdapterMethod<MoraConfig> = {
+/** Operators that ReMoRA takes in turn (the paper's, Appendix B: types 1 and 2). */
+export function operatorCycle({ cycle, operator }: Pick<RestartOptions, 'cycle' | 'operator'>): readonly Operator[] {
+  return cycle ?? (operator ? [operator] : ['sharing', 'sharing-grouped'])
+}
+
+/** The permutation of a new adapter's inputs and outputs; those of its restarts follow. */
+const permutationOf = ({ regroup, seed }: RestartOptions, cycle: number): PermutationKey | null =>
+  regroup === 'permute' ? { seed, cycle } : null
+
+export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
   name: 'mora',
-  suffixes: ['lora_A.weight', 'lora_B.weight'],
+  options: fields,
+  config: mora,
+  // The paper's, section 5.2: the best of a search on Tulu v2 and MetaMathQA.
+  learningRate: ({ operator }) => (operator.startsWith('sharing') ? 5e-5 : 3e-4),
 
-  create(config, options) {
-    const side = sideOf(config, options.layer)
-    const zeros = Tensor.zeros([side, side], { device: options.device })
-    return new MoraLayer(config, options, new Parameter(matrixName(options.layer), zeros))
+  tensors: {
+    mora: {
+      shape(config, layer) {
+        const side = sideOf(config, layer)
+        return [side, side]
+      },
+      inFile: ['lora_A.weight', 'lora_B.weight'],
+    },
   },
 
-  countParameters: (config, layer) => sideOf(config, layer) ** 2,
+  layer: (config, options, tensors) => new MoraLayer(config, options, tensors.parameter('mora')),
 
-  read(config, options, tensor) {
-    const { layer, device } = options
-    const [a, b] = [tensor('lora_A.weight'), tensor('lora_B.weight')]
-    const stored = a ?? b
-    const side = sideOf(config, layer)
-    if (!stored) throw new InputError('unfit-adapter', `The adapter has no lora_A.weight for ${layer.name}.`)
-    for (const one of [a, b]) if (one) requireSquare(one, side, config, layer)
-    if (a && b && !sameBits(a.values, b.values)) {
-      throw new InputError(
-        'unfit-adapter',
-        `The adapter's lora_A and lora_B of ${layer.name} differ; a MoRA adapter holds the same matrix under both names.`,
-      )
-    }
-    const matrix = Tensor.from(stored.values, [side, side], { device })
-    return new MoraLayer(config, options, new Parameter(matrixName(layer), matrix))
+  // The next operator of the cycle each time (section 5.3 and Appendix B), or another permutation as well.
+  restart: {
+    options: ['cycle', 'regroup'],
+    first: (config, options) => ({ ...config, permutation: permutationOf(options, 0) }),
+    plan(config, options) {
+      const cycle = cycleOf(config, options)
+      const start = cycle.indexOf(config.operator)
+      return {
+        options: { cycle, regroup: options.regroup ?? 'cycle' },
+        after(restarts) {
+          const operator = cycle[(start + restarts) % cycle.length]!
+          return { ...config, operator, permutation: permutationOf(options, restarts) }
+        },
+      }
+    },
   },
 
-  tensors(layer) {
-    const { matrix } = layer as MoraLayer
-    return [asStored('lora_A.weight', matrix), asStored('lora_B.weight', matrix)]
-  },
-
-  fromPeft(json, source, common) {
+  fromPeft(json, source) {
     if (json.peft_type !== 'LORA' || json.use_mora !== true) return null
     const own = json.mora_operator
     const operator = own ?? operators.find((name) => moraTypes[name] !== null && moraTypes[name] === json.mora_type)
@@ -313,7 +342,7 @@ export const moraMethod: AdapterMethod<MoraConfig> = {
     const scale = typeof json.mora_scale === 'number' ? json.mora_scale : 1
     const roundRank = typeof json.mora_round_rank === 'number' ? json.mora_round_rank : 1
     return mora({
-      ...common,
+      ...commonEntries(json, source),
       dropout: loraDropout(json, source),
       operator: operator as Operator,
       scale,
@@ -348,18 +377,4 @@ function permutationFrom(value: unknown, source: string): PermutationKey | null 
     'malformed-file',
     `${source}: expected whole numbers seed and cycle in mora_permutation but found ${JSON.stringify(value)}.`,
   )
-}
-
-function requireSquare({ name, shape }: StoredTensor, side: number, config: MoraConfig, layer: LayerFacts): void {
-  if (shape.length === 2 && shape[0] === side && shape[1] === side) return
-  throw new UsageError(
-    'unfit-adapter',
-    `${name} is [${shape.join(', ')}], but rank ${rankOf(config, layer)} of ${config.operator} for ` +
-      `${layer.inFeatures} → ${layer.outFeatures} gives a matrix of [${side}, ${side}].`,
-  )
-}
-
-function sameBits(a: Float32Array, b: Float32Array): boolean {
-  const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => Buffer.from(buffer, byteOffset, byteLength)
-  return bytesOf(a).equals(bytesOf(b))
 }

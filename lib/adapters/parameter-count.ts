@@ -1,15 +1,15 @@
 import { UsageError } from '../errors.js'
-import { ADAPTER_METHODS, type AdapterMethodName, type NewAdapterOptions, newAdapterOptions } from '../options/index.js'
 import type { AdapterConfigBase, LayerFacts } from './adapter.js'
+import { countParameters } from './layer-tensors.js'
 import { newAdapterConfig } from './new-adapter.js'
 import { selectTargets } from './patterns.js'
-import { adapterMethod } from './registry.js'
+import { ADAPTER_METHODS, adapterMethod } from './registry.js'
 
 /** Trained values of an adapter beside layers that its targets select, without making it. */
 export function countAdapterParameters(config: AdapterConfigBase, layers: readonly LayerFacts[]): number {
   const method = adapterMethod(config.method)
   return selectTargets(config.targetModules, layers).reduce(
-    (sum, layer) => sum + method.countParameters(config, layer),
+    (sum, layer) => sum + countParameters(method, config, layer),
     0,
   )
 }
@@ -21,8 +21,8 @@ export function countAdapterParameters(config: AdapterConfigBase, layers: readon
  */
 export function matchingRank(
   budget: string,
-  method: AdapterMethodName,
-  options: Omit<Partial<NewAdapterOptions>, 'method' | 'rank'>,
+  method: string,
+  options: Readonly<Record<string, unknown>>,
   layers: readonly LayerFacts[],
 ): number {
   const [, name, rankText] = /^([a-z-]+):([1-9]\d*)$/.exec(budget) ?? []
@@ -34,12 +34,9 @@ export function matchingRank(
     )
   }
   const { targetModules } = options
-  const wanted = countAdapterParameters(
-    newAdapterConfig(reference, newAdapterOptions({ targetModules, rank: Number(rankText) })),
-    layers,
-  )
+  const wanted = countAdapterParameters(newAdapterConfig(reference, { targetModules, rank: Number(rankText) }), layers)
   const countAt = (rank: number): number =>
-    countAdapterParameters(newAdapterConfig(method, newAdapterOptions({ ...options, method, rank })), layers)
+    countAdapterParameters(newAdapterConfig(method, { ...options, rank }), layers)
   const most = Math.max(...layers.map(({ inFeatures, outFeatures }) => Math.max(inFeatures, outFeatures)))
   // The least rank with at least as many, by halving: counts grow with the rank.
   let [low, high] = [1, most]

@@ -17,9 +17,7 @@ export function patternValue(patterns: Readonly<Record<string, number>>, name: s
 /** Throws a UsageError for a pattern of ranks or alphas that fits none of an adapter's layers: it would do nothing. */
 export function requireUsedPatterns(config: AdapterConfigBase, layers: readonly LayerFacts[]): void {
   for (const option of ['rankPattern', 'alphaPattern'] as const) {
-    const { [option]: patterns = {} } = config as AdapterConfigBase & {
-      alphaPattern?: Readonly<Record<string, number>>
-    }
+    const { [option]: patterns = {} } = config
     const idle = Object.keys(patterns).filter(
       (pattern) => !layers.some(({ name }) => patternValue({ [pattern]: 1 }, name) !== undefined),
     )

@@ -1,17 +1,25 @@
 import { anObject, requireArgument } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import { native } from '../native.js'
-import type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
+import type { LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
 import { type Destination, together } from '../tensor/destination.js'
-import { Parameter } from '../tensor/parameter.js'
-import { allOrNothing } from '../tensor/scope.js'
-import { Tensor } from '../tensor/tensor.js'
-import type { AdapterMethod, LayerFacts, LayerOptions } from './adapter.js'
+import type { Tensor } from '../tensor/tensor.js'
+import type { AdapterMethod, LayerFacts, TensorValues } from './adapter.js'
+import { AdapterLayer } from './adapter-layer.js'
 import { loraMethodOf, readLora, writeLora } from './lora-files.js'
 import { LoraLayer } from './lora-layer.js'
-import { alphaOf, type LowRankConfig, type LowRankOptions, lowRankConfig, requireShape } from './low-rank.js'
+import {
+  alphaOf,
+  factorShapes,
+  type LowRankConfig,
+  type LowRankFields,
+  type LowRankOptions,
+  lowRankConfig,
+  lowRankFields,
+} from './low-rank.js'
 import { rankOf } from './patterns.js'
+import { commonEntries } from './peft-entries.js'
 import { taskLimit } from './task-limit.js'
 
 export interface PissaConfig extends LowRankConfig {
@@ -28,26 +36,22 @@ export function pissa(options: LowRankOptions = {}): PissaConfig {
 }
 
 /** W stays as it is and ΔW = s (B A − B₀ A₀): the same sum, and the base can be used without the adapter. */
-export class PissaLayer implements LayerAdapter {
-  readonly parameters: readonly Parameter[]
+export class PissaLayer extends AdapterLayer {
+  override readonly makesWeight = false
 
   constructor(
     readonly trained: LoraLayer,
     /** What A and B were at first: frozen. */
     readonly initial: LoraLayer,
   ) {
-    this.parameters = trained.parameters
+    super(trained.options, trained.dropout, [...trained.tensors, ...initial.tensors])
   }
 
-  forward(input: LinearInput, scale: number, into: Destination): Tensor {
+  override forward(input: LinearInput, scale: number, into: Destination): Tensor {
     return together(into, [
       (part) => this.trained.forward(input, scale, part),
       (part) => this.initial.forward(input, -scale, part),
     ])
-  }
-
-  asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
-    return input.drops(this.trained.dropout) ? null : this.weightUpdate(scale)
   }
 
   weightUpdate(scale: number): LayerUpdate {
@@ -60,13 +64,13 @@ export class PissaLayer implements LayerAdapter {
     return { ...trained, parameters, addTo }
   }
 
-  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
+  override mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
     this.trained.mergeInto(weight, scale, nonFinite)
     this.initial.mergeInto(weight, -scale, nonFinite)
   }
 
   /** [B, −B₀] [A; A₀] */
-  factors(): LowRankFactors {
+  override factors(): LowRankFactors {
     const [own, first] = [this.trained.factors(), this.initial.factors()]
     const [{ rank, scale }, width] = [own, 2 * own.rank]
     const ofBoth = (factor: 'a' | 'b') => Promise.all([own[factor](), first[factor]()])
@@ -84,13 +88,8 @@ export class PissaLayer implements LayerAdapter {
     }
   }
 
-  describe(): { rank: number } {
+  override describe(): { rank: number } {
     return this.trained.describe()
-  }
-
-  dispose(): void {
-    this.trained.dispose()
-    this.initial.dispose()
   }
 }
 
@@ -98,22 +97,6 @@ export class PissaLayer implements LayerAdapter {
 interface Factors {
   a: Float32Array
   b: Float32Array
-}
-
-function layerOf(config: PissaConfig, options: LayerOptions, trained: Factors, initial: Factors): PissaLayer {
-  const { layer, device } = options
-  const rank = rankOf(config, layer)
-  const part = (values: Factors, dropout: number, prefix: string, trains: boolean): LoraLayer => {
-    const parameter = (name: string, data: Float32Array, shape: [number, number]): Parameter => {
-      const made = new Parameter(`${layer.name}.${prefix}${name}`, Tensor.from(data, shape, { device }))
-      return trains ? made : made.freeze()
-    }
-    const a = parameter('lora_A', values.a, [rank, layer.inFeatures])
-    const b = parameter('lora_B', values.b, [layer.outFeatures, rank])
-    return new LoraLayer(options, dropout, alphaOf(config, layer) / rank, a, b)
-  }
-  // As in PEFT, the adapter's input may be dropped, and that of what W gave up is not.
-  return new PissaLayer(part(trained, config.dropout, '', true), part(initial, 0, 'initial_', false))
 }
 
 /** Decompositions at a time: the threads of libuv's pool. Each holds its matrix in double precision. */
@@ -137,11 +120,7 @@ async function principalFactors(weight: Tensor, rank: number, scale: number): Pr
   }
 }
 
-function requirePrincipalRank(rank: number, { name, inFeatures, outFeatures }: LayerFacts): void {
-  const most = Math.min(inFeatures, outFeatures)
-  if (rank <= most) return
-  throw new UsageError('invalid-rank', `Rank ${rank} is more than the ${most} singular values of ${name}.`)
-}
+const scaleOf = (config: PissaConfig, layer: LayerFacts): number => alphaOf(config, layer) / rankOf(config, layer)
 
 const doubled = (pattern: Readonly<Record<string, number>>): Record<string, number> =>
   Object.fromEntries(Object.entries(pattern).map(([key, value]) => [key, 2 * value]))
@@ -149,79 +128,83 @@ const doubled = (pattern: Readonly<Record<string, number>>): Record<string, numb
 const halved = (pattern: Readonly<Record<string, number>>): Record<string, number> =>
   Object.fromEntries(Object.entries(pattern).map(([key, value]) => [key, value / 2]))
 
+/** Rows of one matrix, then those of another. */
+function stacked(one: TensorValues, other: TensorValues): Float32Array {
+  const values = new Float32Array(one.length + other.length)
+  values.set(one)
+  values.set(other, one.length)
+  return values
+}
+
 /**
  * Files hold the LoRA of twice the rank and alpha that ΔW is, [B, −B₀] [A; A₀], as PEFT converts PiSSA: it goes with the
  * original base model, anywhere. The halves are told apart again when the method is read.
  */
-export const pissaMethod: AdapterMethod<PissaConfig> = {
+export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
   name: 'pissa',
-  suffixes: ['lora_A.weight', 'lora_B.weight'],
+  options: lowRankFields,
+  config: pissa,
+  learningRate: () => 2e-5,
 
-  async create(config, options, _, weight) {
-    const { layer } = options
-    const rank = rankOf(config, layer)
-    requirePrincipalRank(rank, layer)
-    const initial = await inTurn(() => principalFactors(weight, rank, alphaOf(config, layer) / rank))
-    return allOrNothing(() => layerOf(config, options, initial, initial))
+  tensors: {
+    lora_A: { shape: factorShapes.a },
+    lora_B: { shape: factorShapes.b },
+    initial_lora_A: { shape: factorShapes.a, frozen: true },
+    initial_lora_B: { shape: factorShapes.b, frozen: true },
   },
 
-  countParameters: (config, layer) => rankOf(config, layer) * (layer.inFeatures + layer.outFeatures),
-
-  read(config, options, tensor) {
-    const { layer } = options
-    const rank = rankOf(config, layer)
-    const { inFeatures: k, outFeatures: d } = layer
-    const load = (suffix: string, shape: [number, number]) =>
-      requireShape(tensor(suffix), suffix, shape, layer, 2 * rank)
-    const a = load('lora_A.weight', [2 * rank, k])
-    const b = load('lora_B.weight', [d, 2 * rank])
-    const columns = (from: number, sign: number): Float32Array =>
-      Float32Array.from(
-        { length: d * rank },
-        (_, at) => sign * b[Math.floor(at / rank) * 2 * rank + from + (at % rank)]!,
-      )
-    return layerOf(
-      config,
-      options,
-      { a: a.subarray(0, rank * k), b: columns(0, 1) },
-      { a: a.subarray(rank * k), b: columns(rank, -1) },
-    )
-  },
-
-  tensors(layer) {
-    const { trained, initial } = layer as PissaLayer
-    const [rank, k] = trained.a.shape as [number, number]
-    const d = trained.b.shape[0]!
-    const both = async (one: Tensor, other: Tensor) =>
-      [(await one.data()) as Float32Array, (await other.data()) as Float32Array] as const
-    return [
-      {
-        suffix: 'lora_A.weight',
-        shape: [2 * rank, k],
-        async values() {
-          const [first, second] = await both(trained.a, initial.a)
-          const values = new Float32Array(2 * rank * k)
-          values.set(first)
-          values.set(second, rank * k)
-          return values
-        },
+  files: {
+    'lora_A.weight': {
+      shape: (config, layer) => [2 * rankOf(config, layer), layer.inFeatures],
+      split(values) {
+        const half = values.length / 2
+        return { lora_A: values.subarray(0, half), initial_lora_A: values.subarray(half) }
       },
-      {
-        suffix: 'lora_B.weight',
-        shape: [d, 2 * rank],
-        async values() {
-          const [first, second] = await both(trained.b, initial.b)
-          return Float32Array.from({ length: d * 2 * rank }, (_, at) => {
-            const [row, column] = [Math.floor(at / (2 * rank)), at % (2 * rank)]
-            return column < rank ? first[row * rank + column]! : -second[row * rank + column - rank]!
-          })
-        },
+      join: ({ lora_A: trained, initial_lora_A: initial }) => stacked(trained!, initial!),
+    },
+    'lora_B.weight': {
+      shape: (config, layer) => [layer.outFeatures, 2 * rankOf(config, layer)],
+      split(values, config, layer) {
+        const rank = rankOf(config, layer)
+        const columns = (from: number, sign: number): Float32Array =>
+          Float32Array.from(
+            { length: values.length / 2 },
+            (_, at) => sign * values[Math.floor(at / rank) * 2 * rank + from + (at % rank)]!,
+          )
+        return { lora_B: columns(0, 1), initial_lora_B: columns(rank, -1) }
       },
-    ]
+      join({ lora_B: trained, initial_lora_B: initial }, config, layer) {
+        const rank = rankOf(config, layer)
+        return Float32Array.from({ length: 2 * trained!.length }, (_, at) => {
+          const [row, column] = [Math.floor(at / (2 * rank)), at % (2 * rank)]
+          return column < rank ? trained![row * rank + column]! : -initial![row * rank + column - rank]!
+        })
+      },
+    },
   },
 
-  fromPeft(json, source, common) {
+  async initial(config, layer, weight) {
+    const { name, inFeatures, outFeatures } = layer
+    const [rank, most] = [rankOf(config, layer), Math.min(inFeatures, outFeatures)]
+    if (rank > most) {
+      throw new UsageError('invalid-rank', `Rank ${rank} is more than the ${most} singular values of ${name}.`)
+    }
+    const { a, b } = await inTurn(() => principalFactors(weight, rank, scaleOf(config, layer)))
+    return { lora_A: a, lora_B: b, initial_lora_A: a, initial_lora_B: b }
+  },
+
+  layer(config, options, tensors) {
+    const part = (prefix: string, dropout: number): LoraLayer => {
+      const [a, b] = [tensors.parameter(`${prefix}lora_A`), tensors.parameter(`${prefix}lora_B`)]
+      return new LoraLayer(options, dropout, scaleOf(config, options.layer), a, b)
+    }
+    // As in PEFT, the adapter's input may be dropped, and that of what W gave up is not.
+    return new PissaLayer(part('', config.dropout), part('initial_', 0))
+  },
+
+  fromPeft(json, source) {
     if (loraMethodOf(json, source) !== 'pissa') return null
+    const common = commonEntries(json, source)
     const { alpha, alphaPattern, dropout } = readLora(json, source)
     return pissa({
       ...common,

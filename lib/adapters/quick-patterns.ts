@@ -12,13 +12,7 @@ const MOST_MILLISECONDS = 2000
  * @throws InputError `slow-pattern`
  */
 export function requireQuickPatterns(config: AdapterConfigBase, names: Iterable<string>, source: string): void {
-  const {
-    targetModules,
-    rankPattern,
-    alphaPattern = {},
-  } = config as AdapterConfigBase & {
-    alphaPattern?: Readonly<Record<string, number>>
-  }
+  const { targetModules, rankPattern, alphaPattern = {} } = config
   const patterns = { ...rankPattern, ...alphaPattern }
   if (!(targetModules instanceof RegExp) && Object.keys(patterns).length === 0) return
   const matchAll = () => {

@@ -8,6 +8,7 @@ import { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, LayerFacts, StoredTensor } from './adapter.js'
 import { type AdapterProvenance, layerTensors, readAdapterFolder, type StoredAdapter } from './adapter-folder.js'
 import { type BaseModel, requireSameBase, requireUntied } from './base-model.js'
+import { LayerMaker } from './layer-tensors.js'
 import { modulesOfAdapter } from './modules-to-save.js'
 import { selectTargets } from './patterns.js'
 import { requireQuickPatterns } from './quick-patterns.js'
@@ -89,11 +90,12 @@ function layersOf<L extends LayerFacts>(
   const targetModules = missing.length > 0 ? stored.layers : stored.config.targetModules
   const config: AdapterConfigBase = { ...stored.config, targetModules, modulesToSave: names }
   if (!allowOtherBase) requireSameBase(folder, stored.provenance, base)
-  const method = adapterMethod(config.method)
+  const layerFacts = stored.layers.map((name) => byName.get(name)!)
+  const maker = new LayerMaker(adapterMethod(config.method), config, layerFacts)
   const readLayer = (name: string): [L, LayerAdapter] => {
     const layer = byName.get(name)!
     requireForm(config, layer)
-    return [layer, method.read(config, { layer, device, adapter }, layerTensors(stored, name))]
+    return [layer, maker.read({ layer, device, adapter }, layerTensors(stored, name))]
   }
   const readModule = ([name, { values, shape }]: [string, StoredTensor]): [string, Parameter] => [
     name,

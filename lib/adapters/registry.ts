@@ -1,6 +1,6 @@
 import { UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
-import type { AdapterConfigBase, AdapterMethod, CommonEntries, LayerFacts } from './adapter.js'
+import type { AdapterConfigBase, AdapterMethod, LayerFacts } from './adapter.js'
 import { asyloraMethod } from './asylora.js'
 import { doraMethod } from './dora.js'
 import { hiraMethod } from './hira.js'
@@ -12,8 +12,8 @@ import { moraMethod } from './mora.js'
 import { pissaMethod } from './pissa.js'
 import { rsloraMethod } from './rslora.js'
 
-/** Every method; a new one is a file and a line here. */
-const methods: AdapterMethod[] = [
+/** Every method, in the order of help; a new one is a file and a line here. */
+export const OWN_METHODS = [
   moraMethod,
   loraMethod,
   rsloraMethod,
@@ -24,14 +24,27 @@ const methods: AdapterMethod[] = [
   pissaMethod,
   missMethod,
   hiraMethod,
-] as unknown as AdapterMethod[]
+] as const
+
+export type AdapterMethodName = (typeof OWN_METHODS)[number]['name']
+
+/** The names of `OWN_METHODS`. */
+export const ADAPTER_METHODS: readonly AdapterMethodName[] = OWN_METHODS.map(({ name }) => name)
+
+const methods: AdapterMethod[] = [...OWN_METHODS]
 
 /** Adds a method that lives outside of the library: by its name in configurations, and in adapters' files. */
-export function registerMethod<Config extends AdapterConfigBase>(method: AdapterMethod<Config>): void {
+export function registerMethod(method: AdapterMethod): void {
   if (methods.some(({ name }) => name === method.name)) {
     throw new UsageError('bad-value', `There is a method ${method.name} already; give yours another name.`)
   }
-  methods.push(method as unknown as AdapterMethod)
+  methods.push(method)
+}
+
+/** Names of methods that can be merged and restarted, with this option of that. */
+export function restartingMethods(option?: 'cycle' | 'regroup'): string[] {
+  const able = methods.filter(({ restart }) => restart && (!option || restart.options?.includes(option)))
+  return able.map(({ name }) => name)
 }
 
 export function adapterMethod(name: string): AdapterMethod {
@@ -63,13 +76,9 @@ export function requireForm(config: AdapterConfigBase, { name, role }: LayerFact
 }
 
 /** The method and configuration that an `adapter_config.json` describes. */
-export function configFromPeft(
-  json: Readonly<Record<string, unknown>>,
-  source: string,
-  common: CommonEntries,
-): AdapterConfigBase {
+export function configFromPeft(json: Readonly<Record<string, unknown>>, source: string): AdapterConfigBase {
   for (const method of methods) {
-    const config = method.fromPeft(json, source, common)
+    const config = method.fromPeft(json, source)
     if (config) return config
   }
   const own = isJsonObject(json.node_mora) ? json.node_mora.method : undefined

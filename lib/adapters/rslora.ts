@@ -1,4 +1,4 @@
-import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankMethod } from './low-rank.js'
+import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 
 export interface RsLoraConfig extends LowRankConfig {
   readonly method: 'rslora'
@@ -11,7 +11,9 @@ export function rslora(options: LowRankOptions = {}): RsLoraConfig {
 
 export const rsloraMethod = lowRankMethod<RsLoraConfig>({
   name: 'rslora',
+  options: lowRankFields,
   config: rslora,
+  learningRate: 2e-4,
   embeddings: true,
   scale: (alpha, rank) => alpha / Math.sqrt(rank),
   toPeft: () => ({ use_rslora: true }),

@@ -1,5 +1,5 @@
 import { oneOf, requireArgument, wholeFrom } from '../arguments.js'
-import { OPERATORS, type Operator } from '../options/operators.js'
+import { OPERATORS, type Operator } from './operators.js'
 
 /**
  * R, the side of MoRA's square matrix: √((k + d) · rank), rounded half up as the reference does (the paper, Section 4,

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { layerTensors, readAdapterFolder, type StoredAdapter } from '../adapters/adapter-folder.js'
+import { type StoredLayerFacts, storedLayerFacts } from '../adapters/layer-tensors.js'
 import { sameValues } from '../adapters/modules-to-save.js'
 import { adapterMethod } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
@@ -45,16 +46,19 @@ export async function adapterFacts(
   const config = stored.config as StoredAdapter['config'] & { operator?: string; alpha?: number }
   const base = await baseOf(stored.folder)
   const source = modelPath === undefined ? await sourceAtHand(baseOfRun(stored.folder) ?? base) : await open(modelPath)
-  const layers = stored.layers.map((name) => layerFacts(stored, name, source))
+  const method = adapterMethod(config.method)
+  const found = new Map(
+    stored.layers.map((name) => [name, storedLayerFacts(method, config, name, layerTensors(stored, name))]),
+  )
   return {
     method: config.method,
     rank: config.rank,
     operator: config.operator ?? null,
     alpha: config.alpha ?? null,
     dropout: config.dropout,
-    parameters: layers.reduce((sum, layer) => sum + trainedNumbers(stored, layer), numbersInModules(stored)),
+    parameters: [...found.values()].reduce((sum, layer) => sum + layer.parameters, numbersInModules(stored)),
     baseModel: base,
-    layers,
+    layers: [...found].map(([name, facts]) => layerFacts(config.method, name, facts, source)),
     modulesToSave: config.modulesToSave,
   }
 }
@@ -97,27 +101,19 @@ export async function existingBase(adapter: string, hub: HubOptions): Promise<st
   )
 }
 
-function layerFacts(stored: StoredAdapter, name: string, source: ModelSource | null): AdapterLayerFacts {
-  const tensor = layerTensors(stored, name)
-  const a = tensor('lora_A.weight') ?? tensor('hira_A')
-  const b = tensor('lora_B.weight') ?? tensor('hira_B')
-  // Of the embeddings' table [V, D]: A [r, V] and B [D, r].
-  const [tableA, tableB] = [tensor('lora_embedding_A'), tensor('lora_embedding_B')]
-  const isMora = stored.config.method === 'mora'
+function layerFacts(
+  method: string,
+  name: string,
+  { inFeatures, outFeatures, parameters }: StoredLayerFacts,
+  source: ModelSource | null,
+): AdapterLayerFacts {
   const weight = source?.has(`${name}.weight`) ? source.shape(`${name}.weight`) : null
   return {
     name,
-    inFeatures: weight?.[1] ?? (isMora ? null : (a?.shape[1] ?? tableB?.shape[0] ?? null)),
-    outFeatures:
-      weight?.[0] ?? (isMora ? null : (b?.shape[0] ?? tableA?.shape[1] ?? tensor('miss_block')?.shape[1] ?? null)),
-    squareSide: isMora ? ((a ?? b)?.shape[0] ?? null) : null,
+    inFeatures: weight?.[1] ?? inFeatures,
+    outFeatures: weight?.[0] ?? outFeatures,
+    squareSide: method === 'mora' ? Math.sqrt(parameters) : null,
   }
-}
-
-function trainedNumbers({ config }: StoredAdapter, { name, inFeatures, outFeatures, squareSide }: AdapterLayerFacts) {
-  if (squareSide !== null) return squareSide ** 2
-  const layer = { name, inFeatures: inFeatures ?? 0, outFeatures: outFeatures ?? 0 }
-  return adapterMethod(config.method).countParameters(config, layer)
 }
 
 /** Embeddings and a head that is tied to them are trained as one, and lie in the file under both names. */

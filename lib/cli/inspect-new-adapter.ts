@@ -1,5 +1,6 @@
 /** What an adapter of given options would train beside a model, from the shapes of its weights alone. */
 
+import { countParameters } from '../adapters/layer-tensors.js'
 import { selectModules } from '../adapters/modules-to-save.js'
 import { newAdapterConfig } from '../adapters/new-adapter.js'
 import { matchingRank } from '../adapters/parameter-count.js'
@@ -44,7 +45,7 @@ export async function newAdapterFacts(path: string, options: InspectOptions): Pr
     name: layer.name,
     inFeatures: layer.inFeatures,
     outFeatures: layer.outFeatures,
-    parameters: adapterMethod(method).countParameters(config, layer),
+    parameters: countParameters(adapterMethod(method), config, layer),
   }))
   const inModules = modules.weights.reduce((sum, name) => sum + numbers(base.weights.get(name)!), 0)
   return {

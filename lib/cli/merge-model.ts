@@ -1,7 +1,7 @@
 /** Writing a merged model: what `merge` and two formats of `export` do. */
 import { UsageError } from '../errors.js'
 import { formatOf, type MergeOptions, modelPath } from '../options/index.js'
-import { type OptionSource, optionName } from '../options/names.js'
+import { type OptionSource, optionName } from '../schema/names.js'
 import type { CommandResult } from './command.js'
 import { formatFacts, formatNumber } from './format.js'
 import { requireFreeFile, requireFreeOutput } from './paths.js'

@@ -1,9 +1,9 @@
 /** The command line, built from the schemas: what help says and what is parsed cannot differ. */
 import { Command as Commander, CommanderError, Option } from 'commander'
 import { UsageError } from '../errors.js'
-import { camelCase, kebabCase, nearest } from '../options/names.js'
-import { type OptionFacts, optionDefault, optionFacts } from '../options/option.js'
-import { type RawOptions, unknownOption } from '../options/parse.js'
+import { camelCase, kebabCase, nearest } from '../schema/names.js'
+import { type OptionFacts, optionDefault, optionFacts } from '../schema/option.js'
+import { type RawOptions, unknownOption } from '../schema/parse.js'
 import type { AnyCommand } from './command.js'
 import { helpLayout, wrappedExample } from './help-layout.js'
 

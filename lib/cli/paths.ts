@@ -5,7 +5,7 @@ import { UsageError } from '../errors.js'
 import { hubIdOf } from '../hub/index.js'
 import { whyNoAdapter, whyNoModel } from '../io/folder-kinds.js'
 import { isWithin } from '../io/within.js'
-import { type OptionSource, optionName } from '../options/names.js'
+import { type OptionSource, optionName } from '../schema/names.js'
 
 /** Throws unless something lies at the path. */
 export function requirePath(key: string, path: string | undefined, source: OptionSource): void {

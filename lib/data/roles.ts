@@ -1,6 +1,6 @@
 /** Who may speak in a conversation. */
 import { quoted } from '../errors.js'
-import { nearest } from '../options/names.js'
+import { nearest } from '../schema/names.js'
 import type { Message } from './messages.js'
 import { malformedRow } from './rows.js'
 import type { ChatTemplate } from './template.js'

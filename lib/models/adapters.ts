@@ -1,5 +1,6 @@
 import type { AdapterConfigBase } from '../adapters/adapter.js'
 import { type AdapterProvenance, writeAdapterFolder } from '../adapters/adapter-folder.js'
+import { LayerMaker, tensorsToStore } from '../adapters/layer-tensors.js'
 import { namesInFile, selectModules } from '../adapters/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../adapters/read-layers.js'
 import { adapterMethod } from '../adapters/registry.js'
@@ -103,7 +104,10 @@ export class ModelAdapters {
     const { config, provenance, layers, modules } = this.#get(name)
     const { base, source } = this.model
     const method = adapterMethod(config.method)
-    const tensors = new Map([...layers].map(([linear, layer]) => [linear.name, method.tensors(layer)]))
+    const targets = [...layers.keys()]
+    const tensors = new Map(
+      [...layers].map(([linear, layer]) => [linear.name, tensorsToStore(method, config, linear, targets, layer)]),
+    )
     const whole = options.modules === false ? [] : [...modules]
     const stored = whole.map(
       ([slot, parameter]) =>
@@ -227,8 +231,8 @@ export class ModelAdapters {
     attach: (layers: Map<Linear, LayerAdapter>) => void,
   ): Promise<void> {
     const { device } = this.model
-    const method = adapterMethod(config.method)
-    const create = (layer: Linear) => method.create(config, { layer, device, adapter: name }, seed, layer.weight)
+    const maker = new LayerMaker(adapterMethod(config.method), config, targets)
+    const create = (layer: Linear) => maker.create({ layer, device, adapter: name }, seed, layer.weight)
     return makeLayers(targets, create, attach)
   }
 

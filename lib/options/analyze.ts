@@ -1,7 +1,7 @@
 /** Options of `mora analyze`. */
 import { z } from 'zod'
+import { real, text } from '../schema/option.js'
 import { adapterOptions, commonOptions, modelOption } from './common.js'
-import { real, text } from './option.js'
 
 export const AnalyzeSchema = z.strictObject({
   model: modelOption,

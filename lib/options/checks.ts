@@ -1,10 +1,11 @@
 /** Options that are fine one by one and do not fit together. */
+import { ADAPTER_METHODS, restartingMethods } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
+import { type OptionSource, optionName } from '../schema/names.js'
+import type { OptionsSchema } from '../schema/option.js'
 import { newAdapterOptions, scheduleOptions } from './defaults.js'
 import type { EvalOptions } from './eval.js'
-import { type OptionSource, optionName } from './names.js'
-import { ADAPTER_METHODS, type AdapterMethodName } from './new-adapter.js'
-import type { OptionsSchema } from './option.js'
+import { methodsTaking, newAdapterFields } from './new-adapter.js'
 import type { TrainOptions } from './train.js'
 
 /** Throws a `UsageError` that names the first of `required` that was left out. */
@@ -92,35 +93,29 @@ function checkAdapterOptions(fit: Fit, options: TrainOptions): void {
   checkNewAdapterOptions(options, fit.source)
 }
 
-/** Methods with LoRA's scale. */
-const scaled = ['lora', 'rslora', 'lora-plus', 'asylora', 'lora-fa', 'dora', 'pissa'] as const
+/** The methods that take an option of a new adapter. */
+function methodsOf(key: string): readonly string[] {
+  if (key === 'mergeEvery') return restartingMethods()
+  if (key === 'cycle' || key === 'regroup') return restartingMethods(key)
+  return key === 'matchParametersOf' ? ADAPTER_METHODS : methodsTaking(key)
+}
 
-/** What each option of a new adapter is an option of. */
-const belongsTo = {
-  operator: ['mora'],
-  roundRank: ['mora'],
-  alpha: scaled,
-  alphaPattern: scaled,
-  loraPlusRatio: ['lora-plus'],
-  rank: ADAPTER_METHODS,
-  matchParametersOf: ADAPTER_METHODS,
-  dropout: ADAPTER_METHODS,
-  targetModules: ADAPTER_METHODS,
-  rankPattern: ADAPTER_METHODS.filter((method) => method !== 'miss'),
-  modulesToSave: ADAPTER_METHODS,
-  mergeEvery: ['mora', 'lora'],
-  cycle: ['mora'],
-  regroup: ['mora'],
-} as const satisfies Record<string, readonly AdapterMethodName[]>
+const OF_AN_ADAPTER = [
+  ...Object.keys(newAdapterFields).filter((key) => key !== 'method'),
+  'mergeEvery',
+  'cycle',
+  'regroup',
+]
 
 /** Throws a `UsageError` for options of a new adapter that its method does not have. */
 export function checkNewAdapterOptions(options: Partial<TrainOptions>, source: OptionSource): void {
   const fit = new Fit(source)
   const { method } = newAdapterOptions(options)
   fit.exclude(options, 'rank', 'matchParametersOf', 'one gives the rank, the other chooses it')
-  for (const [key, methods] of Object.entries(belongsTo)) {
+  for (const key of OF_AN_ADAPTER) {
+    const methods = methodsOf(key)
     fit.refuse(
-      (options as Record<string, unknown>)[key] !== undefined && !methods.some((name) => name === method),
+      (options as Record<string, unknown>)[key] !== undefined && !methods.includes(method),
       `${fit.name(key)} does not go with method ${method}: it is an option of ${methods.join(' and ')}.`,
     )
   }

@@ -13,7 +13,7 @@ import {
   text,
   texts,
   textWithDefault,
-} from './option.js'
+} from '../schema/option.js'
 
 const group = 'Every command:'
 

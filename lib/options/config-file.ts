@@ -4,8 +4,8 @@ import { UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
 import { readTextSync } from '../io/open.js'
 import { parseYaml } from '../io/yaml.js'
-import type { OptionsSchema } from './option.js'
-import { type RawOptions, resolveOptions } from './parse.js'
+import type { OptionsSchema } from '../schema/option.js'
+import { type RawOptions, resolveOptions } from '../schema/parse.js'
 
 /** Options of a run that say how it was called, not what it computes. */
 const OF_THE_CALL = ['config', 'resume', 'overwrite', 'allowChanges', 'json', 'profile', 'quiet', 'offline']

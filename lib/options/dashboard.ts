@@ -1,7 +1,7 @@
 /** Options of `mora dashboard` and `mora report`. */
 import { z } from 'zod'
+import { flag, integer, text, textWithDefault } from '../schema/option.js'
 import { commonOptions } from './common.js'
-import { flag, integer, text, textWithDefault } from './option.js'
 
 const runsFolder = textWithDefault(
   'where runs are looked for: the output folder of one, or a folder above several',

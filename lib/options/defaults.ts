@@ -1,53 +1,34 @@
 /** Defaults of training that depend on other options. */
 
-import type { Method } from './new-adapter.js'
-import type { Operator } from './operators.js'
+import { operatorCycle, operatorFor } from '../adapters/mora.js'
+import type { Operator } from '../adapters/operators.js'
+import { type Method, newAdapterFields } from './new-adapter.js'
 import type { TrainOptions } from './train.js'
 
-/** Below this rank MoRA rotates, from it on it shares. */
-const SHARING_FROM_RANK = 64
+type Described = Pick<TrainOptions, Exclude<keyof typeof newAdapterFields, 'matchParametersOf'>>
 
 /** What a new adapter is; what is left out has its method's default. */
-export interface NewAdapterOptions {
+export interface NewAdapterOptions extends Described {
   method: Method
   rank: number
   operator: Operator
-  /** MoRA's: R is a multiple of it. */
-  roundRank?: number
-  /** Of LoRA and its variants. */
-  alpha?: number
-  alphaPattern?: Readonly<Record<string, number>>
-  loraPlusRatio?: number
-  dropout?: number
-  rankPattern?: Readonly<Record<string, number>>
-  targetModules?: 'all-linear' | string[] | RegExp
-  modulesToSave?: string[]
 }
 
-type AdapterOptions = Partial<Omit<NewAdapterOptions, 'operator'>> & {
-  operator?: Operator
-  init?: string
-  mergeEvery?: number
-  cycle?: readonly Operator[]
-}
+type AdapterOptions = Partial<Described> & Pick<Partial<TrainOptions>, 'init' | 'mergeEvery' | 'cycle'>
 
 /** What a new adapter is when these options are given: the rest is the paper's. */
 export function newAdapterOptions(options: AdapterOptions): NewAdapterOptions {
-  const { method, rank = 8, roundRank, alpha, alphaPattern, loraPlusRatio } = options
-  const { dropout, rankPattern, targetModules, modulesToSave, init, mergeEvery } = options
-  const operator = rank < SHARING_FROM_RANK ? 'rotation' : 'sharing'
+  const { method, rank = 8, init, mergeEvery } = options
   const isFull = init !== undefined && mergeEvery === undefined
+  const described = Object.fromEntries(
+    Object.entries(options).filter(([key]) => key !== 'matchParametersOf' && Object.hasOwn(newAdapterFields, key)),
+  )
   return {
+    ...described,
     method: method ?? (isFull ? 'full' : 'mora'),
     rank,
-    operator: options.operator ?? (mergeEvery === undefined ? operator : operatorCycle(options)[0]!),
-    ...{ roundRank, alpha, alphaPattern, loraPlusRatio, dropout, rankPattern, targetModules, modulesToSave },
+    operator: options.operator ?? (mergeEvery === undefined ? operatorFor(rank) : operatorCycle(options)[0]!),
   }
-}
-
-/** Operators that ReMoRA takes in turn (the paper's, Appendix B: types 1 and 2). */
-export function operatorCycle({ cycle, operator }: Pick<AdapterOptions, 'cycle' | 'operator'>): readonly Operator[] {
-  return cycle ?? (operator ? [operator] : ['sharing', 'sharing-grouped'])
 }
 
 /** The course of the learning rate when these options are given. */
@@ -63,29 +44,8 @@ export function scheduleOptions(
   }
 }
 
-/**
- * From the paper (arXiv 2405.12130, section 5.2: the best of a search on Tulu v2 and MetaMathQA) where it has them; LoRA's
- * for its variants of the same form; docs/methods has where the others come from.
- */
-const learningRates: Readonly<Record<Exclude<Method, 'mora' | 'full'>, number>> = {
-  lora: 2e-4,
-  rslora: 2e-4,
-  'lora-plus': 1e-4,
-  asylora: 2e-4,
-  'lora-fa': 2e-4,
-  dora: 2e-4,
-  pissa: 2e-5,
-  miss: 5e-5,
-  hira: 1e-3,
-}
-
-/** The peak learning rate of a run that names none; from scratch, one that is usual for small models. */
-export function defaultLearningRate(method: Method, operator: Operator, { fromScratch = false } = {}): number {
-  if (fromScratch) return 5e-4
-  if (method === 'full') return 2e-5
-  if (method !== 'mora') return learningRates[method]
-  return operator.startsWith('sharing') ? 5e-5 : 3e-4
-}
+/** The peak learning rate of full training that names none; from scratch, one that is usual for small models. */
+export const fullLearningRate = (fromScratch: boolean): number => (fromScratch ? 5e-4 : 2e-5)
 
 /** What to know of rows that may be longer than a model was made for. */
 export function pastPositions(maxLength: number, modelLimit: number): string | undefined {

@@ -1,5 +1,6 @@
 /** Options of `mora eval` and `evaluate()`. */
 import { z } from 'zod'
+import { choice, integer, optionalChoice, optionalInteger, text, texts } from '../schema/option.js'
 import {
   adapterOptions,
   commonOptions,
@@ -10,7 +11,6 @@ import {
   quantisedOption,
   rowOptions,
 } from './common.js'
-import { choice, integer, optionalChoice, optionalInteger, text, texts } from './option.js'
 
 export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall'] as const
 export type Task = (typeof TASKS)[number]

@@ -1,8 +1,8 @@
 /** Options of `mora export`. */
 import { z } from 'zod'
+import { choice, flag, optionalChoice, optionalInteger, text } from '../schema/option.js'
 import { adapterOptions, commonOptions, modelOption } from './common.js'
 import { overwriteOutput, WRITTEN_DTYPES } from './model-format.js'
-import { choice, flag, optionalChoice, optionalInteger, text } from './option.js'
 
 export const EXPORT_FORMATS = ['peft', 'gguf-lora', 'gguf', 'safetensors'] as const
 

@@ -1,7 +1,7 @@
 /** Options of `mora generate` and `generate()`. */
 import { z } from 'zod'
+import { flag, integer, real, text } from '../schema/option.js'
 import { adapterOptions, commonOptions, contextOptions, modelOption, quantisedOption, rowOptions } from './common.js'
-import { flag, integer, real, text } from './option.js'
 
 export const GenerateSchema = z.strictObject({
   model: modelOption,

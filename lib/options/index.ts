@@ -1,15 +1,20 @@
 /** Options of every command and of the library's functions, from one schema each. */
+
+export { OPERATORS, type Operator } from '../adapters/operators.js'
+export { ADAPTER_METHODS, type AdapterMethodName } from '../adapters/registry.js'
+export type { OptionSource } from '../schema/names.js'
+export { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from '../schema/option.js'
+export { parseOptions, plainOptions } from '../schema/parse.js'
 export { type AnalyzeInput, type AnalyzeOptions, AnalyzeSchema } from './analyze.js'
 export { checkEvalOptions, checkNewAdapterOptions, checkTrainOptions, requireOptions } from './checks.js'
 export { type CommonOptions, CommonOptionsSchema, LoadSchema, loadOptions } from './common.js'
 export { readConfigFile, resolveWithConfig } from './config-file.js'
 export { type DashboardOptions, DashboardSchema, type ReportOptions, ReportSchema } from './dashboard.js'
 export {
-  defaultLearningRate,
+  fullLearningRate,
   maxLengthOf,
   type NewAdapterOptions,
   newAdapterOptions,
-  operatorCycle,
   pastPositions,
   scheduleOptions,
 } from './defaults.js'
@@ -20,11 +25,7 @@ export { type GenerateInput, type GenerateOptions, GenerateSchema } from './gene
 export { type InspectInput, type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeInput, type MergeOptions, MergeSchema } from './merge.js'
 export { formatOf, MODEL_FORMATS, type ModelFormat, modelPath, WRITTEN_DTYPES } from './model-format.js'
-export type { OptionSource } from './names.js'
-export { ADAPTER_METHODS, type AdapterMethodName, METHODS, type Method } from './new-adapter.js'
-export { OPERATORS, type Operator } from './operators.js'
-export { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from './option.js'
-export { parseOptions, plainOptions } from './parse.js'
+export { METHODS, type Method } from './new-adapter.js'
 export {
   SCHEDULERS,
   type TrainInput,

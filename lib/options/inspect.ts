@@ -1,8 +1,8 @@
 /** Options of `mora inspect`. */
 import { z } from 'zod'
+import { optionalInteger } from '../schema/option.js'
 import { adapterOption, commonOptions, modelOption, rowOptions } from './common.js'
 import { newAdapterFields } from './new-adapter.js'
-import { optionalInteger } from './option.js'
 
 export const InspectSchema = z.strictObject({
   model: modelOption,

@@ -1,8 +1,8 @@
 /** Options of `mora merge`. */
 import { z } from 'zod'
+import { choice, optionalChoice, text } from '../schema/option.js'
 import { adapterOptions, commonOptions, modelOption } from './common.js'
 import { MODEL_FORMATS, overwriteOutput, WRITTEN_DTYPES } from './model-format.js'
-import { choice, optionalChoice, text } from './option.js'
 
 export const MergeSchema = z.strictObject({
   model: modelOption,

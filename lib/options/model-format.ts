@@ -1,6 +1,6 @@
 /** How a model is written, and where. */
 import { join } from 'node:path'
-import { flag } from './option.js'
+import { flag } from '../schema/option.js'
 
 /** A folder in Hugging Face's layout, or one GGUF file. */
 export const MODEL_FORMATS = ['safetensors', 'gguf'] as const

@@ -1,8 +1,7 @@
 /** Options of `mora train` and `train()`. */
 import { z } from 'zod'
-import { adapterOptions, commonOptions, MOST_ROWS, modelOption, rowOptions } from './common.js'
-import { newAdapterGroup as adapter, newAdapterFields } from './new-adapter.js'
-import { OPERATORS } from './operators.js'
+import { newAdapterGroup as adapter } from '../adapters/adapter-config.js'
+import { OPERATORS } from '../adapters/operators.js'
 import {
   choice,
   choices,
@@ -17,7 +16,9 @@ import {
   real,
   text,
   texts,
-} from './option.js'
+} from '../schema/option.js'
+import { adapterOptions, commonOptions, MOST_ROWS, modelOption, rowOptions } from './common.js'
+import { newAdapterFields } from './new-adapter.js'
 
 export const SCHEDULERS = ['constant', 'linear', 'cosine', 'cosine-restarts'] as const
 

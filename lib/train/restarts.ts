@@ -1,9 +1,7 @@
 /** ReMoRA and ReLoRA: the adapter is merged for good every so many steps, and starts again. */
-import type { AdapterConfigBase } from '../adapters/adapter.js'
-import type { MoraConfig } from '../adapters/mora.js'
-import type { PermutationKey } from '../adapters/permutation.js'
+import type { AdapterConfigBase, RestartOptions } from '../adapters/adapter.js'
+import { adapterMethod, restartingMethods } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
-import { type Operator, operatorCycle, type TrainOptions } from '../options/index.js'
 import { streamKey } from '../random.js'
 import type { MergeEvent } from './events.js'
 import { writeMerge } from './merges.js'
@@ -16,67 +14,32 @@ export interface RestartPlan {
   /** Optimizer steps between restarts. */
   readonly every: number
   /** As run.yaml records it, beside the adapter's own options. */
-  readonly options: { readonly cycle?: readonly Operator[]; readonly regroup?: TrainOptions['regroup'] }
+  readonly options: Readonly<Record<string, unknown>>
   /** The adapter after so many restarts, and the seed of its initial values. */
   after(restarts: number): { config: AdapterConfigBase; seed: number }
 }
 
-type RestartOptions = Pick<TrainOptions, 'mergeEvery' | 'cycle' | 'regroup' | 'operator' | 'seed'>
-
-/** The permutation of a new adapter's inputs and outputs; those of its restarts follow. */
-export function permutationOf(
-  { regroup, seed }: Pick<TrainOptions, 'regroup' | 'seed'>,
-  cycle: number,
-): PermutationKey | null {
-  return regroup === 'permute' ? { seed, cycle } : null
-}
-
-/**
- * The restarts that options ask for, or null. MoRA takes the next operator of the cycle each time (MoRA, arXiv
- * 2405.12130, section 5.3 and Appendix B) and, with `regroup: 'permute'`, another permutation; LoRA draws another A
- * (ReLoRA, arXiv 2307.05695). `config` is the adapter as the run begins.
- */
+/** The restarts that options ask for, or null. `config` is the adapter as the run begins. */
 export function restartPlan(adapter: string, config: AdapterConfigBase, options: RestartOptions): RestartPlan | null {
   const { mergeEvery: every, seed } = options
   if (every === undefined) return null
-  const seedAfter = (restarts: number) => streamKey(seed, 'restart', restarts)[0]
-  if (config.method === 'lora') {
-    for (const name of ['cycle', 'regroup'] as const) {
-      if (options[name] === undefined) continue
-      throw new UsageError('unfit-options', `The option ${name} does not go with method lora: it is an option of mora.`)
-    }
-    return { adapter, every, options: {}, after: (restarts) => ({ config, seed: seedAfter(restarts) }) }
-  }
-  if (config.method !== 'mora') {
-    throw new UsageError(
+  const { restart } = adapterMethod(config.method)
+  const refuse = (option: string, able: readonly string[]) =>
+    new UsageError(
       'unfit-options',
-      `The option mergeEvery does not go with method ${config.method}: it is an option of mora and lora.`,
+      `The option ${option} does not go with method ${config.method}: it is an option of ${able.join(' and ')}.`,
     )
+  if (!restart) throw refuse('mergeEvery', restartingMethods())
+  for (const name of ['cycle', 'regroup'] as const) {
+    if (options[name] !== undefined && !restart.options?.includes(name)) throw refuse(name, restartingMethods(name))
   }
-  const first = config as MoraConfig
-  const cycle = cycleOf(first, options)
-  const start = cycle.indexOf(first.operator)
+  const plan = restart.plan(config, options)
   return {
     adapter,
     every,
-    options: { cycle, regroup: options.regroup ?? 'cycle' },
-    after(restarts) {
-      const operator = cycle[(start + restarts) % cycle.length]!
-      const next: MoraConfig = { ...first, operator, permutation: permutationOf(options, restarts) }
-      return { config: next, seed: seedAfter(restarts) }
-    },
+    options: plan.options ?? {},
+    after: (restarts) => ({ config: plan.after(restarts), seed: streamKey(seed, 'restart', restarts)[0] }),
   }
-}
-
-/** The operators in turn, of which the adapter's is one: a file's operator counts as given where the default has another. */
-function cycleOf({ operator }: MoraConfig, options: RestartOptions): readonly Operator[] {
-  const cycle = operatorCycle(options)
-  if (cycle.includes(operator)) return cycle
-  if (options.cycle === undefined) return [operator]
-  throw new UsageError(
-    'unfit-options',
-    `The adapter's operator ${operator} is not among the operators of the option cycle (${cycle.join(', ')}).`,
-  )
 }
 
 /** Whether the next step is to be taken by a fresh adapter. At the end of a run there is none, so nothing is merged. */

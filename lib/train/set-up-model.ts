@@ -5,32 +5,27 @@ import type { AdapterConfigBase, TargetModules } from '../adapters/adapter.js'
 import { newAdapterConfig } from '../adapters/new-adapter.js'
 import { matchingRank } from '../adapters/parameter-count.js'
 import { isSelected } from '../adapters/patterns.js'
+import { adapterMethod } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
-import { type Method, newAdapterOptions, type Operator, type TrainOptions } from '../options/index.js'
-import { permutationOf, type RestartPlan, restartPlan } from './restarts.js'
+import { fullLearningRate, type Method, newAdapterOptions, type Operator, type TrainOptions } from '../options/index.js'
+import { newAdapterFields } from '../options/new-adapter.js'
+import { type RestartPlan, restartPlan } from './restarts.js'
 import type { TrainableModel } from './trainable.js'
 
+type AdapterOption = Exclude<keyof typeof newAdapterFields, 'matchParametersOf'>
+
 /** Options that say what an adapter is. */
-const ADAPTER_OPTIONS = [
-  'method',
-  'rank',
-  'operator',
-  'roundRank',
-  'alpha',
-  'alphaPattern',
-  'loraPlusRatio',
-  'dropout',
-  'targetModules',
-  'rankPattern',
-  'modulesToSave',
-] as const
-type AdapterOption = (typeof ADAPTER_OPTIONS)[number]
+const ADAPTER_OPTIONS = (Object.keys(newAdapterFields) as (keyof typeof newAdapterFields)[]).filter(
+  (name): name is AdapterOption => name !== 'matchParametersOf',
+)
 
 export interface TrainedPart {
   /** Name of the adapter in the model; null when the whole model is trained. */
   adapter: string | null
   /** The method, and the adapter's options as they are: given, read from its file, or defaults. */
   resolved: { method: Method; operator?: Operator; rank?: number; [option: string]: unknown }
+  /** The peak learning rate unless one is given. */
+  learningRate: number
   /** Null when nothing is merged on the way. */
   restarts: RestartPlan | null
 }
@@ -56,14 +51,15 @@ export async function setUpModel(model: TrainableModel, options: TrainOptions): 
   const wanted = newAdapterOptions(options)
   if (wanted.method === 'full') {
     model.trainAll()
-    return { adapter: null, resolved: { method: 'full' }, restarts: null }
+    const learningRate = fullLearningRate(options.init !== undefined)
+    return { adapter: null, resolved: { method: 'full' }, learningRate, restarts: null }
   }
   const name = freeName(model)
   const { method } = wanted
   const { matchParametersOf: budget } = options
   const rank = budget === undefined ? wanted.rank : matchingRank(budget, method, options, model.adaptableLayers())
   const described = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
-  const config = method === 'mora' ? { ...described, permutation: permutationOf(options, 0) } : described
+  const config = adapterMethod(method).restart?.first?.(described, options) ?? described
   await model.addAdapter(name, config, { seed: options.seed })
   return adapterPart(name, model.adapters.get(name)!, options)
 }
@@ -79,7 +75,9 @@ function computeOf({ device, dtype }: TrainableModel, { compute }: TrainOptions)
 
 function adapterPart(name: string, config: AdapterConfigBase, options: TrainOptions): TrainedPart {
   const restarts = restartPlan(name, config, options)
-  return { adapter: name, resolved: { ...optionsOf(config), ...restarts?.options }, restarts }
+  const learningRate =
+    options.init === undefined ? adapterMethod(config.method).learningRate(config) : fullLearningRate(true)
+  return { adapter: name, resolved: { ...optionsOf(config), ...restarts?.options }, learningRate, restarts }
 }
 
 function existingAdapter(model: TrainableModel, active: readonly string[], options: TrainOptions): TrainedPart {

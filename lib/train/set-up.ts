@@ -6,7 +6,7 @@ import { about, UsageError } from '../errors.js'
 import { hubIdOf, locate, mayMean, parseHubId } from '../hub/index.js'
 import { sha256File } from '../io/atomic.js'
 import { schedule } from '../optim/schedule.js'
-import { defaultLearningRate, plainOptions, scheduleOptions, type TrainOptions } from '../options/index.js'
+import { plainOptions, scheduleOptions, type TrainOptions } from '../options/index.js'
 import { requireCapable } from './capability.js'
 import { loadCheckpoint, pruneCheckpoints, removeLaterCheckpoints } from './checkpoint.js'
 import { modelFingerprint } from './fingerprint.js'
@@ -265,10 +265,8 @@ async function untrainedTargets(
 
 type ResolvedOptions = TrainOptions & { learningRate: number }
 
-function withDefaults(options: TrainOptions, { resolved }: TrainedPart, data: TrainingData): ResolvedOptions {
-  const fromScratch = options.init !== undefined
-  const learningRate =
-    options.learningRate ?? defaultLearningRate(resolved.method, resolved.operator ?? 'rotation', { fromScratch })
+function withDefaults(options: TrainOptions, part: TrainedPart, data: TrainingData): ResolvedOptions {
+  const learningRate = options.learningRate ?? part.learningRate
   return {
     ...options,
     ...scheduleOptions(options),

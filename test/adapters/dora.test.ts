@@ -1,6 +1,7 @@
 /** DoRA's gradients against differences in float64 of its output with the norm held fixed, and its start. */
 import { expect, test } from 'vitest'
 import { DoraLayer, dora, doraMethod } from '../../lib/adapters/dora.js'
+import { LayerMaker } from '../../lib/adapters/layer-tensors.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { randomStream } from '../../lib/random.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
@@ -85,7 +86,11 @@ test('gradients of x, A, B and m are those of an output whose norm is fixed', as
 test('a new layer changes nothing: the magnitude is the norm of the weight', async () => {
   const weightValues = normal(d * k)
   const weight = Tensor.from(weightValues, [d, k], { device })
-  const layer = (await doraMethod.create(dora({ rank }), options, 1, weight)) as DoraLayer
+  const layer = (await new LayerMaker(doraMethod, dora({ rank }), [options.layer]).create(
+    options,
+    1,
+    weight,
+  )) as DoraLayer
   const norms = normsOf(weightValues)
   for (const [o, value] of ((await layer.magnitude.data()) as Float32Array).entries()) {
     expect(Math.abs(value / norms[o]! - 1)).toBeLessThan(1e-6)

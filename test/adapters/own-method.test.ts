@@ -1,7 +1,8 @@
 /** The example of a method in one file does what the library's own methods do. */
+
+import { registerMethod } from 'node-mora/adapters'
 import { beforeAll, expect, test } from 'vitest'
 import { loraXs, loraXsMethod } from '../../examples/adapters/lora-xs.js'
-import { registerMethod } from '../../lib/adapters/registry.js'
 import type { Model } from '../../lib/models/model.js'
 import { largestDifference } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../golden/tiny-models.js'

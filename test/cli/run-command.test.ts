@@ -4,7 +4,7 @@ import { type CommandResult, defineCommand } from '../../lib/cli/command.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
 import { RunError, UsageError } from '../../lib/errors.js'
 import { commonOptions } from '../../lib/options/common.js'
-import { integer, text } from '../../lib/options/option.js'
+import { integer, text } from '../../lib/schema/option.js'
 import { testTerminal } from './terminal.js'
 
 const schema = z.strictObject({

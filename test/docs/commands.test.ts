@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { optionFacts } from '../../lib/options/index.js'
-import { kebabCase } from '../../lib/options/names.js'
 import { TrainSchema } from '../../lib/options/train.js'
+import { kebabCase } from '../../lib/schema/names.js'
 import { root } from './blocks.js'
 
 it('every command has a page whose tables are current', () => {

@@ -8,6 +8,7 @@ import type { PissaLayer } from '../../lib/adapters/pissa.js'
 import { readSafetensorsHeader, writeSafetensors } from '../../lib/io/safetensors.js'
 import type { Model } from '../../lib/models/model.js'
 import { ADAPTER_METHODS, type AdapterMethodName, newAdapterOptions } from '../../lib/options/index.js'
+import { methodsTaking } from '../../lib/options/new-adapter.js'
 import { entriesOf, largestDifference, readTensors } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -96,7 +97,7 @@ describe.each(ADAPTER_METHODS)('%s', (method) => {
   test('its files give the same again, and training goes on from them', async () => {
     using model = await loadTiny('tiny-untied')
     using again = await loadTiny('tiny-untied')
-    const more = method === 'miss' ? {} : { rankPattern: { down_proj: 2 } }
+    const more = methodsTaking('rankPattern').includes(method) ? { rankPattern: { down_proj: 2 } } : {}
     await model.addAdapter('a', configOf(method, { dropout: 0.125, targetModules: ['q_proj', 'down_proj'], ...more }))
     await train(model)
     await model.saveAdapter('a', temporary())

@@ -1,6 +1,6 @@
 import { UsageError } from '../../errors.js'
 import { type ExportOptions, ExportSchema } from '../../options/index.js'
-import { type OptionSource, optionName } from '../../options/names.js'
+import { type OptionSource, optionName } from '../../schema/names.js'
 import { type CommandResult, defineCommand } from '../command.js'
 import { formatFacts, formatNumber } from '../format.js'
 import { fetchBase } from '../hub-files.js'

@@ -1,7 +1,7 @@
 import { UsageError } from '../../errors.js'
 import type { Model } from '../../models/index.js'
 import { type GenerateOptions, GenerateSchema, loadOptions } from '../../options/index.js'
-import { optionName } from '../../options/names.js'
+import { optionName } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { formatCount } from '../format.js'
 import { requireAdapter, requireModel, requireTemplate, requireTools } from '../paths.js'

@@ -1,7 +1,7 @@
 import { UsageError } from '../../errors.js'
 import { checkNewAdapterOptions, type InspectOptions, InspectSchema } from '../../options/index.js'
-import { optionName } from '../../options/names.js'
 import { newAdapterFields } from '../../options/new-adapter.js'
+import { optionName } from '../../schema/names.js'
 import { type CommandResult, defineCommand } from '../command.js'
 import { requireAdapter, requireData, requireModel, requireTemplate, requireTools } from '../paths.js'
 import { hasColours } from '../terminal.js'

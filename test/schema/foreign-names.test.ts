@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { equivalentOf, FOREIGN } from '../../lib/options/foreign-names.js'
 import { EvalSchema, GenerateSchema, TrainSchema } from '../../lib/options/index.js'
+import { equivalentOf, FOREIGN } from '../../lib/schema/foreign-names.js'
 
 const schemas = [TrainSchema, EvalSchema, GenerateSchema]
 

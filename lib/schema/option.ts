@@ -36,7 +36,7 @@ const registry = z.registry<OptionFacts>()
 /** What was declared beside the schema of an option. */
 export function optionFacts(schema: z.ZodType): OptionFacts {
   const facts = registry.get(schema)
-  if (!facts) throw new TypeError('Expected a schema that was declared with lib/options/option.ts.')
+  if (!facts) throw new TypeError('Expected a schema that was declared with lib/schema/option.ts.')
   return facts
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { TrainSchema } from '../../lib/options/index.js'
-import { camelCase, editDistance, kebabCase, nearest } from '../../lib/options/names.js'
+import { camelCase, editDistance, kebabCase, nearest } from '../../lib/schema/names.js'
 
 describe('names of options', () => {
   it('have one spelling on the command line and one in the library', () => {

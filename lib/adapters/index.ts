@@ -1,0 +1,48 @@
+/**
+ * What a method of one's own is made of: `AdapterMethod` describes one, `registerMethod` makes it known, and then
+ * `model.addAdapter`, `train`, `saveAdapter` and `loadAdapter` know it. examples/adapters/lora-xs.ts is a whole one.
+ *
+ * @packageDocumentation
+ */
+export { InputError, UsageError } from '../errors.js'
+export { type FloatDType, type NativeTensor, native } from '../native.js'
+export type { LayerAdapter, LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
+export type { LinearInput } from '../nn/linear-input.js'
+export { type RandomStream, randomStream } from '../random.js'
+export {
+  flag,
+  numbersByPattern,
+  optionalChoice,
+  optionalInteger,
+  optionalReal,
+} from '../schema/option.js'
+export type { Destination } from '../tensor/destination.js'
+export { factor, type WeightUpdate } from '../tensor/operations/linear.js'
+export { Parameter } from '../tensor/parameter.js'
+export { keep, scope } from '../tensor/scope.js'
+export type { GradientTarget } from '../tensor/tape.js'
+export { Tensor, type TensorOptions } from '../tensor/tensor.js'
+export type {
+  AdapterConfigBase,
+  AdapterMethod,
+  CommonEntries,
+  FileTensor,
+  LayerFacts,
+  LayerOptions,
+  LayerRole,
+  LayerTensors,
+  OptionFields,
+  RestartOptions,
+  RestartRule,
+  StoredTensor,
+  TargetModules,
+  TensorDeclaration,
+  TensorStart,
+  TensorValues,
+} from './adapter.js'
+export { checkedConfig } from './adapter-config.js'
+export { AdapterLayer, weightGradient } from './adapter-layer.js'
+export { factorShapes, kaimingUniform } from './low-rank.js'
+export { patternValue, rankOf } from './patterns.js'
+export { commonEntries, dropoutFrom, patternsFrom } from './peft-entries.js'
+export { registerMethod } from './registry.js'
