@@ -39,14 +39,17 @@ describe.skipIf(!canFail)('after a power cut', { timeout: 1_800_000 }, () => {
 
   const train = (output: string, argv: readonly string[]) => trainTiny(disk.at('model'), output, argv)
 
-  it.each(some)('T20 a run goes on from what it had told to be saved, and ends the same: $name', async ({ name, argv }) => {
-    const random = randomStream(seed, 'power cut', name)
-    await expectSameEnd(disk, 'run', (output) => train(output, argv), {
-      deaths: isLong ? 8 : 4,
-      run: (argv, { changes }) => disk.runUntilCut(argv, { at: 1 + random.integer(changes) }, random),
-      see: believing(),
-    })
-  })
+  it.each(some)(
+    'T20 a run goes on from what it had told to be saved, and ends the same: $name',
+    async ({ name, argv }) => {
+      const random = randomStream(seed, 'power cut', name)
+      await expectSameEnd(disk, 'run', (output) => train(output, argv), {
+        deaths: isLong ? 8 : 4,
+        run: (argv, { changes }) => disk.runUntilCut(argv, { at: 1 + random.integer(changes) }, random),
+        see: believing(),
+      })
+    },
+  )
 
   it('what has ended is there, where a disk has nothing but what was synced', async () => {
     const random = randomStream(seed, 'nothing else')
