@@ -1,0 +1,37 @@
+/** Worker threads that are terminated with work pending leave the process, and the device, to the others. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { type Sanitizer, sanitized, sanitizedEnvironment } from '../sanitizers.js'
+import { run } from '../simt/programs.js'
+
+const program = join(import.meta.dirname, 'terminations.mjs')
+const library = join(import.meta.dirname, '..', '..', 'dist', 'index.js')
+const seed = Number(process.env.MORA_TEST_SEED ?? 1)
+const minutes = 60_000
+
+async function terminate(rounds: number, of: number, environment: Record<string, string> = {}): Promise<void> {
+  const { succeeds, text } = await run(process.execPath, [program, `${rounds}`, `${of}`], environment)
+  expect(succeeds, text).toBe(true)
+  const { before, after } = JSON.parse(text.trim().split('\n').at(-1)!) as { before: number; after: number }
+  expect(after).toBe(before)
+}
+
+describe.skipIf(!existsSync(library))('workers that are terminated with work pending', () => {
+  it('leave the process whole, and their memory', { timeout: 5 * minutes }, () => terminate(12, seed))
+})
+
+describe.runIf(sanitized).each<Sanitizer>(['address', 'thread'])(
+  '1,000 terminations, with the %s sanitizer',
+  (sanitizer) => {
+    let environment: Record<string, string>
+    beforeAll(async () => {
+      environment = await sanitizedEnvironment(sanitizer)
+    }, 60 * minutes)
+
+    // In parts: a process that a sanitizer watches keeps much of every thread that ends.
+    it.each([1, 2, 3, 4])('part %i of 4', { timeout: 30 * minutes }, (part) =>
+      terminate(250, 4 * seed + part, environment),
+    )
+  },
+)

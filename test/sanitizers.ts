@@ -1,0 +1,37 @@
+/** A native core that a sanitizer watches, for tests of `npm run test:long`. */
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import { run } from './simt/programs.js'
+
+const root = join(import.meta.dirname, '..')
+
+const sanitizers = {
+  address: {
+    flag: 'address,undefined',
+    folder: 'build-asan',
+    library: 'libasan.so',
+    // What Node.js never frees is no leak of ours, and a large quarantine looks like growth.
+    options: { ASAN_OPTIONS: 'detect_leaks=0:quarantine_size_mb=4' },
+  },
+  thread: {
+    flag: 'thread',
+    folder: 'build-tsan',
+    library: 'libtsan.so',
+    options: { TSAN_OPTIONS: `suppressions=${join(import.meta.dirname, 'tsan-suppressions.txt')}:halt_on_error=1` },
+  },
+} as const
+
+export type Sanitizer = keyof typeof sanitizers
+
+/** Whether this run has the minutes that a build and what it runs take. */
+export const sanitized = Boolean(process.env.MORA_TEST_LONG) && process.platform === 'linux'
+
+/** Builds the addon with a sanitizer where it has changed, and gives the environment of a Node.js that uses it. */
+export async function sanitizedEnvironment(sanitizer: Sanitizer): Promise<Record<string, string>> {
+  const { flag, folder, library, options } = sanitizers[sanitizer]
+  const build = [join(root, 'scripts', 'build-native.mjs'), `--sanitize=${flag}`, '--if-needed', '--required']
+  const { succeeds, text } = await run(process.execPath, build, { MORA_BUILD_CUDA: 'OFF' })
+  if (!succeeds) throw new Error(`The addon could not be built with ${flag}: ${text}`)
+  const preloaded = execFileSync('c++', [`-print-file-name=${library}`], { encoding: 'utf8' }).trim()
+  return { ...options, MORA_BUILD: folder, LD_PRELOAD: preloaded }
+}
