@@ -31,7 +31,7 @@ struct Argument<std::vector<Tensor>> {
   static std::vector<Tensor> from(const Napi::Value& value) {
     if (!value.IsArray()) throw toJavaScript(value.Env(), "invalid-argument", "Expected an array of tensors.");
     const Napi::Array array = value.As<Napi::Array>();
-    std::vector<Tensor> tensors(array.Length());
+    std::vector<Tensor> tensors(lengthOf(array, 1 << 20, "a list of tensors"));
     for (uint32_t i = 0; i < tensors.size(); ++i) tensors[i] = TensorObject::unwrap(array.Get(i));
     return tensors;
   }
@@ -50,7 +50,7 @@ class Fields {
       throw toJavaScript(env_, "invalid-argument", std::string("Expected a number for ") + name + ".");
     return value.As<Napi::Number>().DoubleValue();
   }
-  int64_t integer(const char* name) const { return static_cast<int64_t>(number(name)); }
+  int64_t integer(const char* name) const { return addon::integer(env_, number(name), name); }
   float real(const char* name) const { return static_cast<float>(number(name)); }
   int32_t flag(const char* name) const { return object_.Get(name).ToBoolean() ? 1 : 0; }
   Napi::Value value(const char* name) const { return object_.Get(name); }

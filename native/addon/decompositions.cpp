@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "addon/environment.h"
+#include "addon/objects.h"
 #include "core/decompositions.h"
 #include "core/error.h"
 
@@ -11,17 +12,19 @@ namespace mora::addon {
 namespace {
 
 HostMatrix matrixOf(const Napi::CallbackInfo& info, const char* operation) {
-  const auto refuse = [&](const std::string& why) -> void {
-    throw toJavaScript(info.Env(), "invalid-argument", std::string(operation) + ": " + why);
+  const auto refuse = [&](const std::string& why) {
+    throw Error("invalid-argument", std::string(operation) + ": " + why);
   };
+  const int64_t rows = integer(info[1], "rows"), columns = integer(info[2], "columns");
   if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
     refuse("expected a Float32Array for values.");
-  const Napi::Float32Array values = info[0].As<Napi::Float32Array>();
-  const int64_t rows = info[1].ToNumber().Int64Value(), columns = info[2].ToNumber().Int64Value();
-  if (rows < 1 || columns < 1 || values.ElementLength() != static_cast<uint64_t>(rows) * static_cast<uint64_t>(columns))
+  const auto [data, bytes] = bytesOf(info[0].As<Napi::TypedArray>());
+  const auto count = static_cast<int64_t>(bytes / sizeof(float));
+  if (rows < 1 || columns < 1 || count % rows != 0 || count / rows != columns)
     refuse("expected rows times columns values for [" + std::to_string(rows) + ", " + std::to_string(columns) +
-           "] but received " + std::to_string(values.ElementLength()) + ".");
-  return {rows, columns, {values.Data(), values.Data() + values.ElementLength()}};
+           "] but received " + std::to_string(count) + ".");
+  const auto* const values = reinterpret_cast<const float*>(data);
+  return {rows, columns, {values, values + count}};
 }
 
 Napi::Value toArray(Napi::Env env, const std::vector<double>& values) {
@@ -68,7 +71,8 @@ class SvdWorker : public Napi::AsyncWorker {
 }  // namespace
 
 Napi::Value svd(const Napi::CallbackInfo& info) {
-  auto* const worker = new SvdWorker(info.Env(), matrixOf(info, "svd"), info[3].ToBoolean());  // deletes itself
+  HostMatrix matrix = guarded(info.Env(), [&] { return matrixOf(info, "svd"); });
+  auto* const worker = new SvdWorker(info.Env(), std::move(matrix), info[3].ToBoolean());  // deletes itself
   const Napi::Promise promise = worker->promise();
   worker->Queue();
   return promise;

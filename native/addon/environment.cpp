@@ -75,9 +75,13 @@ Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::stri
     error.Set("code", Napi::String::New(env, code));
     return error;
   }
-  const Napi::Object value =
-      environment.errorClass.New({Napi::String::New(env, code), Napi::String::New(env, message)});
-  return Napi::Error(env, value);
+  try {
+    const Napi::Object value =
+        environment.errorClass.New({Napi::String::New(env, code), Napi::String::New(env, message)});
+    return Napi::Error(env, value);
+  } catch (const Napi::Error& thrown) {
+    return thrown;  // by the class itself
+  }
 }
 
 void DeviceMemory::taken(Napi::Env env, int64_t bytes) {

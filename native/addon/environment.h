@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <vector>
 
 #include "core/device.h"
@@ -75,6 +76,8 @@ auto guarded(Napi::Env env, Body&& body) {
     return body();
   } catch (const Error& error) {
     throw toJavaScript(env, error.code(), error.what());
+  } catch (const std::bad_alloc&) {
+    throw toJavaScript(env, "out-of-memory", "The system has no memory left for what was asked for.");
   }
 }
 

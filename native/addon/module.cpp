@@ -16,7 +16,9 @@ namespace {
 
 Napi::Value openDevice(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    return DeviceObject::create(info.Env(), Device::open(info[0].ToString(), info[1].ToNumber(), info[2].ToNumber()));
+    const std::string kind = info[0].ToString();
+    const int32_t index = smallInteger(info[1], "index"), threads = smallInteger(info[2], "threads");
+    return DeviceObject::create(info.Env(), Device::open(kind, index, threads));
   });
 }
 
@@ -49,9 +51,16 @@ Napi::Value openFile(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] { return FileObject::create(info.Env(), info[0].ToString()); });
 }
 
+/// Throws unless an argument is a function.
+Napi::Function functionOf(const Napi::Value& value, const char* what) {
+  if (value.IsFunction()) return value.As<Napi::Function>();
+  throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected a function for ") + what + ".");
+}
+
 /// Calls a function, and records the operations that it enqueues.
 Napi::Value record(const Napi::CallbackInfo& info) {
   Environment& environment = Environment::of(info.Env());
+  const Napi::Function body = functionOf(info[0], "body");
   if (environment.recording)
     throw toJavaScript(info.Env(), "invalid-argument", "record: operations are being recorded already.");
   Recording recording;
@@ -61,13 +70,13 @@ Napi::Value record(const Napi::CallbackInfo& info) {
       ~Recorder() { environment.recording = nullptr; }
     } const recorder{environment};
     environment.recording = &recording;
-    info[0].As<Napi::Function>().Call({});
+    body.Call({});
   }
   return RecordingObject::create(info.Env(), std::move(recording));
 }
 
 void setErrorClass(const Napi::CallbackInfo& info) {
-  Environment::of(info.Env()).errorClass = Napi::Persistent(info[0].As<Napi::Function>());
+  Environment::of(info.Env()).errorClass = Napi::Persistent(functionOf(info[0], "the class of errors"));
 }
 
 void setCudaLibraryOf(const Napi::CallbackInfo& info) { setCudaLibrary(info[0].ToString(), info[1].ToString()); }
@@ -102,7 +111,7 @@ Napi::Value fromFile(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const std::shared_ptr<InputFile> file = FileObject::unwrap(info[3]);
     Tensor tensor = emptyOf(info);
-    const auto start = static_cast<uint64_t>(info[4].ToNumber().DoubleValue());
+    const auto start = static_cast<uint64_t>(wholeNumber(info[4], "offset"));
     file->require(start, tensor.bytes());
     tensor.device().copyFromHost(tensor.desc().data, tensor.bytes(), [=](std::byte* to, size_t offset, size_t count) {
       file->read(start + offset, to, count);

@@ -41,18 +41,49 @@ DType dtypeFromName(Napi::Env env, const Napi::Value& name) {
   throw toJavaScript(env, "invalid-argument", "Expected a dtype but received \"" + wanted + "\".");
 }
 
+int64_t integer(Napi::Env env, double number, const char* what) {
+  if (!(number > -9e15 && number < 9e15) || static_cast<double>(static_cast<int64_t>(number)) != number)
+    throw toJavaScript(env, "invalid-argument", std::string("Expected an integer for ") + what + ".");
+  return static_cast<int64_t>(number);
+}
+
+int64_t integer(const Napi::Value& value, const char* what) {
+  return integer(value.Env(), value.ToNumber().DoubleValue(), what);
+}
+
+int32_t smallInteger(const Napi::Value& value, const char* what) {
+  const int64_t number = integer(value, what);
+  if (number == static_cast<int32_t>(number)) return static_cast<int32_t>(number);
+  throw toJavaScript(value.Env(), "invalid-argument",
+                     std::string("Expected an integer of 32 bits for ") + what + " but received " +
+                         std::to_string(number) + ".");
+}
+
+int64_t wholeNumber(const Napi::Value& value, const char* what) {
+  const int64_t number = integer(value, what);
+  if (number < 0)
+    throw toJavaScript(value.Env(), "invalid-argument",
+                       std::string("Expected an integer of at least 0 for ") + what + " but received " +
+                           std::to_string(number) + ".");
+  return number;
+}
+
+uint32_t lengthOf(const Napi::Array& array, uint32_t most, const char* what) {
+  const uint32_t length = array.Length();
+  if (length > most)
+    throw toJavaScript(array.Env(), "invalid-argument",
+                       "Expected at most " + std::to_string(most) + " elements for " + what + " but received " +
+                           std::to_string(length) + ".");
+  return length;
+}
+
 std::vector<int64_t> integers(const Napi::Value& value, const char* what) {
   if (!value.IsArray())
     throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected an array of integers for ") + what + ".");
   const Napi::Array array = value.As<Napi::Array>();
-  // Read once: what converts an element to a number may make the array longer.
-  std::vector<int64_t> numbers(array.Length());
-  for (uint32_t i = 0; i < numbers.size(); ++i) {
-    const double number = array.Get(i).ToNumber().DoubleValue();
-    if (!(number > -9e15 && number < 9e15) || static_cast<double>(static_cast<int64_t>(number)) != number)
-      throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected integers for ") + what + ".");
-    numbers[i] = static_cast<int64_t>(number);
-  }
+  // Its length is read once: what converts an element to a number may make the array longer.
+  std::vector<int64_t> numbers(lengthOf(array, 64, what));
+  for (uint32_t i = 0; i < numbers.size(); ++i) numbers[i] = integer(array.Get(i), what);
   return numbers;
 }
 
@@ -142,7 +173,7 @@ Napi::Value DeviceObject::profileReport(Info info) {
 }
 
 void DeviceObject::setMemoryLimit(Info info) {
-  device_->backend().setMemoryLimit(device_->stream(), static_cast<uint64_t>(info[0].ToNumber().DoubleValue()));
+  device_->backend().setMemoryLimit(device_->stream(), static_cast<uint64_t>(wholeNumber(info[0], "bytes")));
 }
 
 void DeviceObject::resetPeak(Info) { device_->backend().resetPeak(device_->stream()); }
@@ -150,7 +181,7 @@ void DeviceObject::resetPeak(Info) { device_->backend().resetPeak(device_->strea
 void DeviceObject::trim(Info) { device_->backend().trim(device_->stream()); }
 
 void DeviceObject::setThreads(Info info) {
-  guarded(info.Env(), [&] { device_->setThreads(info[0].ToNumber().Int32Value()); });
+  guarded(info.Env(), [&] { device_->setThreads(smallInteger(info[0], "threads")); });
 }
 
 void DeviceObject::setAllowTf32(Info info) {
@@ -206,8 +237,9 @@ Napi::Value TensorObject::strides(Info info) { return toArray(info.Env(), tensor
 Napi::Value TensorObject::view(Info info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    return create(env, alive(env).view(integers(info[0], "shape"), integers(info[1], "strides"),
-                                       info[2].ToNumber().Int64Value()));
+    const std::vector<int64_t> shape = integers(info[0], "shape"), strides = integers(info[1], "strides");
+    const int64_t offset = integer(info[2], "offset");
+    return create(env, alive(env).view(shape, strides, offset));
   });
 }
 
@@ -305,8 +337,8 @@ Napi::Value FileObject::size(const Napi::CallbackInfo& info) {
 Napi::Value FileObject::bytes(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   return guarded(env, [&] {
-    const auto length = static_cast<uint64_t>(info[1].ToNumber().DoubleValue());
-    const auto offset = static_cast<uint64_t>(info[0].ToNumber().DoubleValue());
+    const auto offset = static_cast<uint64_t>(wholeNumber(info[0], "offset"));
+    const auto length = static_cast<uint64_t>(wholeNumber(info[1], "length"));
     open(env).require(offset, length);  // before memory is asked for
     Napi::Uint8Array copy = Napi::Uint8Array::New(env, length);
     open(env).read(offset, reinterpret_cast<std::byte*>(copy.Data()), length);

@@ -13,8 +13,19 @@
 
 namespace mora::addon {
 
+// Every number, list and buffer of JavaScript goes through these. Conversions may run JavaScript, which may dispose of a
+// tensor, close a file or detach a buffer: whatever is taken out of an object is taken after all of them.
 DType dtypeFromName(Napi::Env env, const Napi::Value& name);
+/// Throws for what is no integer, or too large to be told from its neighbours.
+int64_t integer(Napi::Env env, double number, const char* what);
+int64_t integer(const Napi::Value& number, const char* what);
+/// The same, of 32 bits.
+int32_t smallInteger(const Napi::Value& number, const char* what);
+/// The same, of 0 or more.
+int64_t wholeNumber(const Napi::Value& number, const char* what);
 std::vector<int64_t> integers(const Napi::Value& array, const char* what);
+/// How many elements an array has; throws for more than `most`, since an array of holes has any length for nothing.
+uint32_t lengthOf(const Napi::Array& array, uint32_t most, const char* what);
 
 /// The bytes of a typed array as they lie now. Valid until JavaScript runs again: it may detach, shrink or grow a
 /// buffer. Throws where the array lies outside of its buffer.

@@ -30,6 +30,14 @@ Registry& registry() {
   return *instance;
 }
 
+void requireThreads(int32_t threads) {
+  // Far more than any machine has processors.
+  constexpr int32_t kMost = 1024;
+  if (threads < 0 || threads > kMost)
+    throw Error("invalid-argument", "Expected 0 to " + std::to_string(kMost) + " threads but received " +
+                                        std::to_string(threads) + ".");
+}
+
 std::string mebibytes(uint64_t bytes) {
   char text[32];
   std::snprintf(text, sizeof text, "%.1f MiB", static_cast<double>(bytes) / (1 << 20));
@@ -39,6 +47,7 @@ std::string mebibytes(uint64_t bytes) {
 }  // namespace
 
 Device& Device::open(const std::string& kind, int32_t index, int32_t threads) {
+  requireThreads(threads);
   Registry& known = registry();
   const std::lock_guard lock(known.mutex);
   auto& slot = known.devices[{kind, index}];
@@ -78,11 +87,7 @@ DeviceFacts Device::facts() const {
 }
 
 void Device::setThreads(int32_t threads) {
-  // Far more than any machine has processors.
-  constexpr int32_t kMost = 1024;
-  if (threads < 0 || threads > kMost)
-    throw Error("invalid-argument", "setThreads: expected a number from 0 to " + std::to_string(kMost) +
-                                        " but received " + std::to_string(threads) + ".");
+  requireThreads(threads);
   check(backend_->setThreads(stream_, threads), "setThreads");
   threads_ = threads;
 }

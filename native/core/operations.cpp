@@ -19,9 +19,18 @@ void requireSide(const char* operation, int64_t side) {
                                         std::to_string(side) + ".");
 }
 
+void requireGrouping(const char* operation, const Grouping& grouping) {
+  requireSide(operation, grouping.side);
+  if (grouping.width < 1)
+    throw Error("invalid-argument", std::string(operation) + ": expected columns to group but received " +
+                                        std::to_string(grouping.width) + ".");
+}
+
 void requirePlan(const char* operation, const BlockPlan& plan) {
   requireSide(operation, plan.side);
-  if (plan.inFeatures < 1 || plan.outFeatures < 1 || (plan.rotate && plan.side % 2 != 0))
+  constexpr int64_t kMost = std::numeric_limits<int32_t>::max();  // products of two sizes fit 64 bits
+  const bool fits = plan.inFeatures <= kMost && plan.outFeatures <= kMost && plan.side <= kMost;
+  if (plan.inFeatures < 1 || plan.outFeatures < 1 || !fits || (plan.rotate && plan.side % 2 != 0))
     throw Error("invalid-argument", std::string(operation) + ": no plan for " + std::to_string(plan.inFeatures) +
                                         " -> " + std::to_string(plan.outFeatures) + " with side " +
                                         std::to_string(plan.side) +
@@ -434,10 +443,6 @@ std::vector<AdamWTensor> listOf(Check& check, const std::vector<Tensor>& paramet
   list.reserve(gradients.size());
   const auto data = [&](const char* name, const std::vector<Tensor>& tensors, size_t i, int64_t count) -> float* {
     if (tensors.empty()) return nullptr;
-    if (tensors.size() != gradients.size())
-      throw Error("invalid-argument", std::string(check.operation()) + ": expected " +
-                                          std::to_string(gradients.size()) + " " + name + " but received " +
-                                          std::to_string(tensors.size()) + ".");
     check.tensor(name, tensors[i]).dtype(DType::f32).dense();
     check.that(tensors[i].elements() == count, [&] { return std::to_string(count) + " elements"; });
     return static_cast<float*>(tensors[i].desc().data);
@@ -473,6 +478,15 @@ void adamw(const std::vector<Tensor>& parameters, const std::vector<Tensor>& gra
            const Tensor& scale) {
   Check check("adamw");
   check.tensor("scale", scale).shape({1}).dtype(DType::f32);
+  const auto requireAll = [&](const char* name, const std::vector<Tensor>& tensors) {
+    if (tensors.size() != gradients.size())
+      throw Error("invalid-argument", std::string(check.operation()) + ": expected " +
+                                          std::to_string(gradients.size()) + " " + name + " but received " +
+                                          std::to_string(tensors.size()) + ".");
+  };
+  requireAll("parameters", parameters);
+  requireAll("firstMoments", firstMoments);
+  requireAll("secondMoments", secondMoments);
   const auto list = listOf(check, parameters, gradients, firstMoments, secondMoments);
   MORA_ENQUEUE(check, adamw, list.data(), static_cast<int64_t>(list.size()), step, scale.desc());
 }
@@ -493,7 +507,7 @@ void largestDifference(const Tensor& a, const Tensor& b, const Tensor& largest, 
 }
 
 void groupSum(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate) {
-  requireSide("groupSum", grouping.side);
+  requireGrouping("groupSum", grouping);
   Check check("groupSum");
   check.tensor("source", source).rank(2).floats().rows();
   check.that(source.size(1) == grouping.width, [&] { return std::to_string(grouping.width) + " columns"; });
@@ -502,7 +516,7 @@ void groupSum(Grouping grouping, const Tensor& source, const Tensor& target, boo
 }
 
 void groupSpread(Grouping grouping, const Tensor& source, const Tensor& target, bool accumulate) {
-  requireSide("groupSpread", grouping.side);
+  requireGrouping("groupSpread", grouping);
   Check check("groupSpread");
   check.tensor("target", target).rank(2).floats().rows();
   check.that(target.size(1) == grouping.width, [&] { return std::to_string(grouping.width) + " columns"; });
@@ -568,7 +582,8 @@ void blocksBackwardWeight(BlockPlan plan, const Tensor& x, const Tensor& dY, con
 
 void mergeGroups(Grouping input, Grouping output, const Tensor& matrix, double scale, const Tensor& weight,
                  const Tensor& nonFinite) {
-  requireSide("mergeGroups", input.side);
+  requireGrouping("mergeGroups", input);
+  requireGrouping("mergeGroups", output);
   Check check("mergeGroups");
   check.tensor("matrix", matrix).shape({output.side, input.side}).dtype(DType::f32).dense();
   checkMerge(check, weight, output.width, input.width, nonFinite);

@@ -69,10 +69,10 @@ Tensor Tensor::view(const std::vector<int64_t>& shape, const std::vector<int64_t
     result.desc_.shape[i] = shape[i];
     result.desc_.strides[i] = strides[i];
     negative = negative || shape[i] < 0 || strides[i] < 0;
-    count *= shape[i];
     if (shape[i] > 0) reach += static_cast<double>(shape[i] - 1) * static_cast<double>(strides[i]);
     elements *= static_cast<double>(shape[i]);
     if (reach > kMost || elements > kMost) break;
+    count *= shape[i];
     last += (shape[i] - 1) * strides[i];
   }
   const bool misaligned = traits.blockSize > 1 && (offset % traits.blockSize != 0 || shape.empty() ||

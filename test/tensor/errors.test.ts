@@ -345,8 +345,8 @@ describe('objects of another kind', () => {
 
   test('as shapes and dtypes are refused', () => {
     expect(() => native.empty(device, 'float33' as DType, [1])).toThrow(/Expected a dtype but received "float33"/)
-    expect(() => native.empty(device, 'float32', [1.5])).toThrow(/integers for shape/)
-    expect(() => native.empty(device, 'float32', [Number.NaN])).toThrow(/integers for shape/)
+    expect(() => native.empty(device, 'float32', [1.5])).toThrow(/an integer for shape/)
+    expect(() => native.empty(device, 'float32', [Number.NaN])).toThrow(/an integer for shape/)
     expect(() => native.empty(device, 'float32', [1, 1, 1, 1, 1])).toThrow(/at most 4 dimensions, not 5/)
     expect(() => native.empty(device, 'q4_k', [3, 100])).toThrow(/Rows of q4_k hold multiples of 256 values/)
     expect(() => native.fromArray(device, 'float32', [3], new Float32Array(2))).toThrow(

@@ -1,8 +1,7 @@
 /** JavaScript that changes what it hands over while that is being read gets an error, never foreign memory. */
-import { Worker } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
-import { type NativeDevice, native } from '../../lib/native.js'
-import { binaryCandidates } from '../../lib/native-binary.js'
+import { type NativeDevice, type NativeTensor, native } from '../../lib/native.js'
+import { loadBinary } from '../../lib/native-binary.js'
 
 const device: NativeDevice = native.openDevice('cpu', 0, 0)
 const refused = expect.objectContaining({ code: 'invalid-argument' })
@@ -91,8 +90,88 @@ describe('arguments', () => {
     expect(thrown(() => tensor.view(shape, strides, 0))).toEqual(refused)
   })
 
+  it('of a view whose tensor is disposed of while they are read are refused', () => {
+    const views = [
+      (tensor: NativeTensor, one: number) => tensor.view([one], [1], 0),
+      (tensor: NativeTensor, one: number) => tensor.view([1], [one], 0),
+      (tensor: NativeTensor, one: number) => tensor.view([1], [1], one),
+    ]
+    for (const view of views) {
+      const tensor = native.empty(device, 'float32', [2])
+      const error = thrown(() =>
+        view(
+          tensor,
+          number(1, () => tensor.dispose()),
+        ),
+      )
+      expect(error).toEqual(expect.objectContaining({ code: 'disposed' }))
+    }
+  })
+
+  it('of matrices whose values are detached while their sizes are read are refused', () => {
+    for (const name of ['svd', 'orthonormalColumns'] as const) {
+      const values = new Float32Array(4096)
+      const detach = number(64, () => structuredClone(values.buffer, { transfer: [values.buffer] }))
+      expect(
+        thrown(() => native[name](values, detach, 64, false)),
+        name,
+      ).toEqual(refused)
+    }
+  })
+
+  it.each([
+    [2 ** 32, 2 ** 32],
+    [2 ** 52, 2 ** 12],
+    [1.5, 0],
+    [-1, 0],
+  ])('of matrices whose sizes have no product are refused: %d by %d', (rows, columns) => {
+    expect(thrown(() => native.orthonormalColumns(new Float32Array(0), rows, columns))).toEqual(refused)
+  })
+
+  it('that are lists of holes are refused before memory is taken for them', () => {
+    const holes = new Array<never>(2 ** 32 - 1)
+    const tensor = native.empty(device, 'float32', [1])
+    expect(thrown(() => native.empty(device, 'float32', holes))).toEqual(refused)
+    expect(thrown(() => tensor.view([1], holes, 0))).toEqual(refused)
+    expect(thrown(() => native.globalNorm(holes, tensor))).toEqual(refused)
+  })
+
+  it('of a step that leaves out the parameters or their moments are refused', () => {
+    const one = native.empty(device, 'float32', [1])
+    const step = { learningRate: 1, beta1: 0.9, beta2: 0.9, epsilon: 1, weightDecay: 0, step: 1 }
+    expect(thrown(() => native.adamw([], [one], [one], [one], step, one))).toEqual(refused)
+    expect(thrown(() => native.adamw([one], [one], [], [one], step, one))).toEqual(refused)
+    expect(thrown(() => native.adamw([one], [one], [one], [], step, one))).toEqual(refused)
+  })
+
+  it('of groups without columns, or of none, are refused', () => {
+    const none = (...shape: number[]) => native.empty(device, 'float32', shape)
+    const tile = (width: number, side: number) => ({ kind: 'tile' as const, wrap: true, width, side })
+    expect(thrown(() => native.groupSum(tile(0, 2), none(3, 0), none(3, 2), false))).toEqual(refused)
+    expect(thrown(() => native.groupSpread(tile(0, 2), none(3, 2), none(3, 0), false))).toEqual(refused)
+    expect(thrown(() => native.mergeGroups(tile(4, 2), tile(4, 0), none(0, 2), 1, none(4, 4), null))).toEqual(refused)
+  })
+
+  it.each([2 ** 52, 2 ** 62, Number.NaN, 1.5])('of a plan with the impossible size %d are refused', (size) => {
+    const plan = { inFeatures: 8, outFeatures: 8, side: 4, rotate: true, truncate: false, foldOutput: true }
+    for (const name of ['inFeatures', 'outFeatures', 'side'])
+      expect(
+        thrown(() => native.foldedSide({ ...plan, [name]: size }, 'float32', device)),
+        name,
+      ).toEqual(refused)
+  })
+
+  it('that should be functions are refused', () => {
+    expect(thrown(() => native.record(3 as never))).toEqual(refused)
+    const { setErrorClass } = loadBinary() as { setErrorClass(given: unknown): void }
+    expect(thrown(() => setErrorClass({}))).toEqual(refused)
+  })
+
   it('of threads that no machine has are refused', () => {
-    for (const threads of [100_000, -1]) expect(thrown(() => device.setThreads(threads))).toEqual(refused)
+    for (const threads of [100_000, -1, 2 ** 32 + 1, 1.5, Number.NaN]) {
+      expect(thrown(() => device.setThreads(threads))).toEqual(refused)
+      expect(thrown(() => native.openDevice('cpu', 0, threads))).toEqual(refused)
+    }
   })
 })
 
@@ -113,22 +192,4 @@ describe('methods and accessors', () => {
       for (const other of others) expect(thrown(() => Reflect.apply(body, other, []))).toBeInstanceOf(Error)
     },
   )
-})
-
-it('a worker that is terminated with reads pending leaves the process whole', async () => {
-  const code = `
-    const { parentPort, workerData } = require('node:worker_threads')
-    const native = require(workerData)
-    const device = native.openDevice('cpu', 0, 0)
-    const tensors = Array.from({ length: 8 }, () => native.empty(device, 'float32', [1 << 18]))
-    const again = () => { for (const tensor of tensors) tensor.read().catch(() => {}); setImmediate(again) }
-    again()
-    parentPort.postMessage('reading')`
-  const rounds = process.env.MORA_TEST_LONG ? 1000 : 12
-  for (let round = 0; round < rounds; round++) {
-    const worker = new Worker(code, { eval: true, workerData: binaryCandidates()[0]! })
-    await new Promise((resolve) => worker.once('message', resolve))
-    await worker.terminate()
-  }
-  await device.synchronize()
 })
