@@ -1,0 +1,187 @@
+/**
+ * Valid arguments, by the names of targets; what is not here is tried without any. `native.` functions have those that were
+ * recorded, too.
+ */
+import { join } from 'node:path'
+
+/** Far slower than others: called less often. */
+export const slow = new Set([
+  ...[
+    'analyzeAdapter',
+    'evaluate',
+    'exportAdapter',
+    'generate',
+    'generateStream',
+    'initModel',
+    'loadModel',
+    'meanLoss',
+  ],
+  ...['mergeModel', 'train', 'doctor', 'loadTokenizer', 'loadDataset', 'newestIntactCheckpoint'],
+])
+export const isSlow = ({ name, owner }) => slow.has(name) || ['Model', 'Chat', 'ModelAdapters'].includes(owner)
+
+/** What a test must not call, and why. */
+export const excluded = {
+  'native.shutdown': 'no device of the process works after it',
+}
+
+const onlyTheAddon = 'its objects are made by the addon alone'
+/** What refuses everything that a test can hand over, and why. */
+export const refusing = {
+  'new Model': 'its parts are made by loadModel and initModel',
+  'Run.prototype.save': 'a run that is over has nothing to save, and one that trains is never waited for here',
+  'new NativeDevice': onlyTheAddon,
+  'new NativeTensor': onlyTheAddon,
+  'new NativeFile': onlyTheAddon,
+  'new NativeRecording': onlyTheAddon,
+}
+
+/** @param {import('./world.mjs').World} world */
+export function startsOf(world) {
+  const { library, paths, device } = world
+  const tensor = (...given) => world.tensor(...given)
+  const native = (dtype, shape, strides) => world.nativeTensor(dtype, shape, strides)
+  const rows = () => [{ ids: [1, 2, 3], mask: [0, 1, 1], row: 0 }]
+  const square = () => ({ inFeatures: 8, outFeatures: 8, side: 4, rotate: true, truncate: false, foldOutput: false })
+  const output = () => join(paths.outputs, `${world.next()}`)
+  const greedy = () => ({ temperature: 0, topK: 0, topP: 1, uniform: 0 })
+  const plain = { device: 'cpu', dtype: 'float32', threads: 2 }
+  return {
+    squareSide: () => [8, 8, 2, 'rotation'],
+    analyzeAdapter: () => [{ model: paths.model, adapter: paths.adapter, threads: 2 }],
+    spectrumOf: () => [Float32Array.of(1, 2, 3, 4), 2, 2, 0.1],
+    loadDataset: () => [paths.rows, { tokenizer: null, cacheDir: null }],
+    packBatch: () => [rows(), { padTo: 4 }],
+    loadTokenizer: () => [paths.model, {}],
+    evaluate: () => [world.model, { task: 'perplexity', data: paths.rows }],
+    generate: () => [world.model, { prompt: 'a', maxNewTokens: 2 }],
+    generateStream: () => [world.model, { prompt: 'a', maxNewTokens: 2 }],
+    exportAdapter: () => [{ model: paths.model, adapter: paths.adapter, output: output(), format: 'peft', threads: 2 }],
+    initModel: () => [join(paths.model, 'config.json'), { ...plain, seed: 1 }],
+    loadModel: () => [paths.model, { ...plain }],
+    mergeModel: () => [{ model: paths.model, adapter: paths.adapter, output: output(), threads: 2 }],
+    moraLayer: () => [{ inFeatures: 8, outFeatures: 8, rank: 1, device: 'cpu' }],
+    openDevice: () => [{ device: 'cpu', threads: 2 }],
+    clipGradNorm: () => [[world.parameter()], 1],
+    schedule: () => [{ learningRate: 1, totalSteps: 2 }],
+    crossEntropy: () => [tensor([1, 2, 3, 4], [2, 2]), tensor([0, 1], [2], 'int32')],
+    linearCrossEntropy: () => [
+      ...[tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2, 3, 4], [2, 2]), tensor([0, 1], [2], 'int32')],
+      { scale: 1, softcap: 2 },
+    ],
+    scope: () => [() => tensor([1], [1])],
+    noGrad: () => [() => tensor([1], [1])],
+    newestIntactCheckpoint: () => [paths.outputs, () => {}],
+    meanLoss: () => [world.model, [world.batch()]],
+    train: () => [world.model, { data: paths.rows, output: output(), maxSteps: 1, batchSize: 1 }],
+
+    'new AdamW': () => [[world.parameter()], { beta1: 0.9 }],
+    'new Chat': () => [world.model, { maxNewTokens: 2, template: paths.template }],
+    'new DataLoader': () => [rows(), { seed: 1 }],
+    'new Model': () => [{ weights: {} }],
+    'new MoraSingleLayer': () => [{ inFeatures: 8, outFeatures: 8, rank: 1, device: 'cpu' }],
+    'new Parameter': () => ['p', tensor([1, 2], [2])],
+    'new Run': () => [async () => ({}), () => {}],
+    'new Tensor': () => [native('float32', [2]), device, 'float32', [2], [1]],
+    ...Object.fromEntries(
+      ['MoraError', 'InputError', 'RunError', 'UsageError'].map((name) => [
+        `new ${name}`,
+        () => ['a-code', 'a message'],
+      ]),
+    ),
+
+    'Tensor.empty': () => [[2, 3], { device }],
+    'Tensor.zeros': () => [[2, 3], { device, dtype: 'bfloat16' }],
+    'Tensor.from': () => [Float32Array.of(1, 2, 3, 4), [2, 2], { device }],
+    'Tensor.prototype.view': () => [[4], [1], 0],
+    'Tensor.prototype.columns': () => [0, 1],
+    'Tensor.prototype.rows': () => [0, 1],
+    'Tensor.prototype.copyFrom': () => [tensor([4, 3, 2, 1], [2, 2])],
+    'Tensor.prototype.bytesInto': () => [new Uint8Array(16)],
+    'Parameter.prototype.assign': () => [Float32Array.of(1, 2)],
+    'Parameter.prototype.as': () => ['bfloat16', 2],
+    'Parameter.prototype.derived': () => ['a', () => tensor([1], [1])],
+    'AdamW.prototype.setParameters': () => [[world.parameter()]],
+    'AdamW.prototype.step': () => [{ learningRate: 0.1, maxGradNorm: 1 }],
+    'AdamW.prototype.load': () => [
+      {
+        updates: { p: 1 },
+        tensors: new Map(['p.first_moment', 'p.second_moment'].map((name) => [name, Float32Array.of(1, 2)])),
+      },
+    ],
+    'Chat.prototype.say': () => ['a'],
+    'Dataset.prototype.row': () => [0],
+    'Dataset.prototype.rowLength': () => [0],
+    'Dataset.prototype.requireRow': () => [0],
+    'DataLoader.prototype.sampled': () => [rows()],
+    'DataLoader.prototype.streamed': () => [rows()],
+    'DataLoader.prototype.pack': () => [rows()],
+    'new KeyValueCache': () => [world.model.config, 8, 'float32', device],
+    'MoraSingleLayer.prototype.forward': () => [new Float32Array(8), null, world.square()],
+    'MoraSingleLayer.prototype.backward': () => [new Float32Array(8), null, world.square(), new Float32Array(8)],
+    'MoraSingleLayer.prototype.delta': () => [world.square()],
+
+    'Model.prototype.slot': () => ['model.norm.weight'],
+    'Model.prototype.addAdapter': () => ['b', library.mora({ rank: 1 }), { seed: 1 }],
+    'Model.prototype.loadAdapter': () => [paths.adapter, 'b'],
+    'Model.prototype.saveAdapter': () => ['a', output()],
+    'Model.prototype.mergeAdapter': () => ['a'],
+    'Model.prototype.unmergeAdapter': async () => {
+      await world.model.mergeAdapter('a').catch(() => {})
+      return ['a']
+    },
+    'Model.prototype.restartAdapter': () => ['a', { seed: 1 }],
+    'Model.prototype.absorbAdapter': () => [paths.adapter],
+    'Model.prototype.removeAdapter': () => ['a'],
+    'Model.prototype.setActiveAdapters': () => [['a']],
+    'Model.prototype.moduleNames': () => [['norms']],
+    'Model.prototype.setAdapterScale': () => ['a', 2],
+    'Model.prototype.untrainedTokens': () => [[1, 2]],
+    'Model.prototype.setDropout': () => [{ seed: 1, step: 1 }],
+    'Model.prototype.loss': () => [world.batch()],
+    'Model.prototype.lossAsync': () => [world.batch(), { gradients: true }],
+    'Model.prototype.tokenLogProbs': () => [world.batch()],
+    'Model.prototype.createCache': () => [8],
+    'Model.prototype.next': () => [[1, 2], world.cache()],
+    'Model.prototype.nextToken': () => [[1], world.cache(), greedy()],
+    'Model.prototype.save': () => [output(), { dtype: 'float32' }],
+
+    'native.openDevice': () => ['cpu', 0, 2],
+    'native.whyUnavailable': () => ['cuda'],
+    'native.deviceCount': () => ['cpu'],
+    'native.openFile': () => [paths.weights],
+    'native.setErrorClass': () => [world.NativeError],
+    'native.setCudaLibrary': () => ['', ''],
+    'native.empty': () => [device, 'float32', [2, 3]],
+    'native.fromArray': () => [device, 'float32', [2, 2], Float32Array.of(1, 2, 3, 4)],
+    'native.fromFile': () => [device, 'float32', [2, 2], world.file(), 64],
+    'native.foldedSide': () => [square(), 'float32', device],
+    'native.record': () => [() => world.binary.fill(native('float32', [4]), 1)],
+    'native.svd': () => [Float32Array.of(1, 2, 3, 4, 5, 6), 3, 2, true],
+    'native.orthonormalColumns': () => [Float32Array.of(1, 2, 3, 4, 5, 6), 3, 2],
+    'native.dequantise': () => [native('q8_0', [2, 32]), native('float32', [2, 32])],
+    'native.matmulInt8': () => [
+      native('float32', [4, 32]),
+      native('float32', [8, 32]),
+      true,
+      native('float32', [4, 8]),
+      false,
+    ],
+    'native.largestDifference': () => [native('float32', [4]), native('float32', [4]), native('float32', [1]), false],
+    'native.columnSums': () => [native('float32', [3, 4]), native('float32', [4]), false],
+    'native.gatherColumns': () => [native('float32', [2, 4]), native('int32', [3]), native('float32', [2, 3]), false],
+    'native.embeddingBackward': () => [native('float32', [2, 4]), native('int32', [2]), native('float32', [3, 4])],
+    'native.dropout': () => [
+      ...[native('float32', [2, 4]), native('int64', [2])],
+      ...[{ key: [1, 2], probability: 0.5 }, native('float32', [2, 4])],
+    ],
+    'native.capLogits': () => [native('float32', [2, 5]), 3],
+    'NativeDevice.prototype.setThreads': () => [2],
+    'NativeDevice.prototype.setMemoryLimit': () => [2 ** 30],
+    'NativeDevice.prototype.setAllowTf32': () => [false],
+    'NativeDevice.prototype.profile': () => [false],
+    'NativeTensor.prototype.view': () => [[2], [1], 0],
+    'NativeTensor.prototype.read': () => [new Uint8Array(16)],
+    'NativeFile.prototype.bytes': () => [0, 8],
+  }
+}
