@@ -21,7 +21,6 @@ interface Report {
   succeeded: number
   /** Everything that can be called. */
   targets: string[]
-  counts: [name: string, counts: { calls: number; succeeded: number }][]
   /** What no call of succeeded, and why the first was refused. */
   unknown: string[]
   problems: string[]

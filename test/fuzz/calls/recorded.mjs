@@ -9,7 +9,7 @@ const integers = { int32: Int32Array, int64: BigInt64Array, uint8: Uint8Array }
 const BLOCK = { values: 32, bytes: { q8_0: 34, q4_0: 18 } }
 
 /** Elements from the first to the last of a view. */
-export const reach = (shape, strides) =>
+const reach = (shape, strides) =>
   shape.includes(0) ? 0 : shape.reduce((last, length, i) => last + (length - 1) * strides[i], 1)
 
 export class Recorded {

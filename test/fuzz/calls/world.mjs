@@ -19,6 +19,7 @@ const CANARIES = { count: 48, bytes: 4096, value: 0x5a }
 export class World {
   /** What the arguments of this call are made of; see Hostile. */
   parts = { disposables: [], buffers: [], arrays: [] }
+  /** Of a list of holes: what JavaScript walks through ends in time. */
   longest = 1000
   #kept = new Map()
   #made = 0
