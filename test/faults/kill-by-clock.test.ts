@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, it } from 'vitest'
 import { randomStream } from '../../lib/random.js'
 import { expectSameEnd } from './again-and-again.js'
 import { canFail, FailingDisk } from './disk.js'
-import { combinations, trainTiny, writeTinyModel } from './run-options.js'
+import { combinations, titled, trainTiny, writeTinyModel } from './run-options.js'
 
 const isLong = Boolean(process.env.MORA_TEST_LONG)
 const seed = Number(process.env.MORA_TEST_SEED ?? 1)
@@ -19,7 +19,7 @@ describe.skipIf(!canFail)('a run that is killed by the clock', { timeout: 1_800_
   })
   afterAll(() => disk[Symbol.dispose]())
 
-  it.each(some)('$name: T21 ends as if nothing had happened', async ({ name, argv }) => {
+  it.each(titled(some))('%s: T21 ends as if nothing had happened', async (name, argv) => {
     const random = randomStream(seed, 'kill by the clock', name)
     await expectSameEnd(disk, 'run', (output) => trainTiny(disk.at('model'), output, argv), {
       deaths,

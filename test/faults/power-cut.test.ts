@@ -8,7 +8,7 @@ import { randomStream } from '../../lib/random.js'
 import { expectSameEnd } from './again-and-again.js'
 import { contentOf, type Ending, everythingOf } from './command.js'
 import { canFail, FailingDisk } from './disk.js'
-import { type Combination, combinations, trainTiny, writeTinyModel } from './run-options.js'
+import { type Combination, combinations, titled, trainTiny, writeTinyModel } from './run-options.js'
 
 const isLong = Boolean(process.env.MORA_TEST_LONG)
 const seed = Number(process.env.MORA_TEST_SEED ?? 1)
@@ -39,9 +39,9 @@ describe.skipIf(!canFail)('after a power cut', { timeout: 1_800_000 }, () => {
 
   const train = (output: string, argv: readonly string[]) => trainTiny(disk.at('model'), output, argv)
 
-  it.each(some)(
-    'T20 a run goes on from what it had told to be saved, and ends the same: $name',
-    async ({ name, argv }) => {
+  it.each(titled(some))(
+    'T20 a run goes on from what it told to be saved, and ends the same: %s',
+    async (name, argv) => {
       const random = randomStream(seed, 'power cut', name)
       await expectSameEnd(disk, 'run', (output) => train(output, argv), {
         deaths: isLong ? 8 : 4,

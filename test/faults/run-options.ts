@@ -92,6 +92,9 @@ export interface Combination {
   argv: string[]
 }
 
+/** For a table of tests. */
+export const titled = (some: readonly Combination[]) => some.map(({ name, argv }): [string, string[]] => [name, argv])
+
 /** Any two values of two options are in one of them. */
 export function combinations(seed: number): Combination[] {
   const lists = Object.entries(tried).map(([option, values]) => ({
