@@ -37,6 +37,16 @@ export function isBlockDType(dtype: DType): dtype is BlockDType {
   return !plainDTypes.has(dtype)
 }
 
+/** Bytes of a value. */
+export function bytesOf(dtype: FloatDType): number {
+  return dtype === 'float32' ? 4 : 2
+}
+
+/** Number of values of a shape. */
+export function elementsOf(shape: readonly number[]): number {
+  return shape.reduce((product, length) => product * length, 1)
+}
+
 /** Far more than any machine has processors. */
 export const MAX_THREADS = 1024
 

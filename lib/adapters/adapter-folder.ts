@@ -11,7 +11,9 @@ import {
   type SafetensorsFile,
   writeSafetensors,
 } from '../io/safetensors.js'
+import { elementsOf, type NativeDevice } from '../native.js'
 import { float32FromHalf } from '../tensor/half.js'
+import { requireRoom } from '../tensor/room.js'
 import type { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, StoredTensor, TensorToStore, TensorValues } from './adapter.js'
 import { type TensorKind, tensorKinds } from './layer-tensors.js'
@@ -64,8 +66,15 @@ export interface BaseName {
   readonly revision: string | null
 }
 
-/** Reads an adapter in the layout of Hugging Face PEFT 0.9 and later, or of the MoRA reference: a folder or a hub id. */
-export async function readAdapterFolder(adapter: string, options: HubOptions = {}): Promise<StoredAdapter> {
+/**
+ * Reads an adapter in the layout of Hugging Face PEFT 0.9 and later, or of the MoRA reference: a folder or a hub id. One that
+ * does not fit beside what `device` holds is refused first.
+ */
+export async function readAdapterFolder(
+  adapter: string,
+  options: HubOptions = {},
+  device?: NativeDevice,
+): Promise<StoredAdapter> {
   const { path: folder } = await locate(adapter, 'adapter', options)
   const why = whyNoAdapter(folder)
   if (why !== null) throw new UsageError('not-an-adapter', `This is no adapter: ${why}.`)
@@ -84,6 +93,9 @@ export async function readAdapterFolder(adapter: string, options: HubOptions = {
   const own = ownEntries(header, json)
   const config = configIn({ ...json, node_mora: own }, configPath)
   const kinds = tensorKinds(adapterMethod(config.method))
+  const values = [...header.tensors.values()].reduce((sum, { shape }) => sum + elementsOf(shape), 0)
+  const bytes = { tensors: 4 * values, making: 4 * values }
+  if (device) requireRoom(device, bytes, `The adapter ${adapter}`, 'give it more, or use a smaller adapter')
   const tensors = await readTensors(header, kinds)
   const layers = new Set<string>()
   const modules = new Map<string, StoredTensor>()

@@ -6,7 +6,12 @@ import { updateLinear } from '../tensor/operations/linear.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
-import type { LayerOptions } from './adapter.js'
+import type { LayerFacts, LayerMemory, LayerOptions } from './adapter.js'
+
+/** What a layer needs whose ΔW is made in float32 for each product: the changed weight, and what it is made of. */
+export function memoryOfWeightForm({ inFeatures, outFeatures }: LayerFacts): Partial<LayerMemory> {
+  return { working: 2 * inFeatures * outFeatures }
+}
 
 /**
  * An adapter beside one layer, said by its ΔW: all else follows from that. By default ΔW is made in float32 for each

@@ -103,6 +103,25 @@ export interface LayerTensors {
   integers(name: string): Int32Array
 }
 
+/** Up to which rank an adapter has a use beside a layer. */
+export interface RankLimit {
+  readonly most: number
+  /** What there is `most` of, as in `8 inputs of lm_head`. */
+  readonly of: string
+  /** Whether more are refused; else they are noted. */
+  readonly refused?: boolean
+}
+
+/** What a layer of an adapter takes beside its tensors. */
+export interface LayerMemory {
+  /** Values that are made of the adapter's and kept in the activations' dtype. */
+  readonly derived: number
+  /** Most bytes that the process takes, beside the device's, while the layer is made. */
+  readonly making: number
+  /** Float32 values of working space of one product. */
+  readonly working: number
+}
+
 /** Options of training that restarts depend on. */
 export interface RestartOptions {
   readonly mergeEvery?: number
@@ -146,6 +165,13 @@ export interface AdapterMethod<
   readonly restart?: RestartRule<Config>
   /** Whether it has a form for the embeddings. */
   readonly embeddings?: boolean
+  /** Absent where every rank has a use. */
+  rankLimit?(config: Config, layer: LayerFacts): RankLimit
+  /**
+   * What a layer takes beside its tensors, without making it. What is left out: every value has a copy in the activations'
+   * dtype and, while the layer is made, one in the process; products need no working space.
+   */
+  layerMemory?(config: Config, layer: LayerFacts): Partial<LayerMemory>
   /** Refuses a layer that it has no form for. */
   requireFit?(config: Config, layer: LayerFacts): void
   readonly tensors: Readonly<Record<string, TensorDeclaration<Config>>>

@@ -1,4 +1,3 @@
-import { UsageError } from '../errors.js'
 import { native } from '../native.js'
 import type { TensorStart } from './adapter.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
@@ -13,15 +12,8 @@ export function asylora(options: LowRankOptions = {}): AsyLoraConfig {
 }
 
 /** rank orthonormal rows of k values: the Q of a matrix of normal numbers, transposed. */
-function orthonormalRows({ layer, shape, random }: TensorStart<AsyLoraConfig>): Float32Array {
-  const { name, inFeatures } = layer
+function orthonormalRows({ layer: { inFeatures }, shape, random }: TensorStart<AsyLoraConfig>): Float32Array {
   const rank = shape[0]!
-  if (rank > inFeatures) {
-    throw new UsageError(
-      'invalid-rank',
-      `Rank ${rank} is more than the ${inFeatures} inputs of ${name}: asylora has no more orthonormal rows than that.`,
-    )
-  }
   const normal = Float32Array.from({ length: inFeatures * rank }, () => random.normal())
   const q = native.orthonormalColumns(normal, inFeatures, rank)
   return Float32Array.from(q, (_, at) => q[(at % inFeatures) * rank + Math.floor(at / inFeatures)]!)
@@ -34,5 +26,12 @@ export const asyloraMethod = lowRankMethod<AsyLoraConfig>({
   learningRate: 2e-4,
   initialA: orthonormalRows,
   frozenA: true,
+  rankLimit: ({ name, inFeatures }) => ({
+    most: inFeatures,
+    of: `inputs of ${name}: asylora has no more orthonormal rows than that`,
+    refused: true,
+  }),
+  // Of A in float32 two copies, and in double precision as it was, what it is decomposed into, Q and Q's rows.
+  layerMemory: (rank, { inFeatures }) => ({ making: (2 * 4 + 5 * 8) * rank * inFeatures }),
   toPeft: () => ({ node_mora: { method: 'asylora' } }),
 })

@@ -5,7 +5,7 @@ import { keep, scope } from '../tensor/scope.js'
 import type { GradientTarget } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { LayerOptions } from './adapter.js'
-import { AdapterLayer, weightGradient } from './adapter-layer.js'
+import { AdapterLayer, memoryOfWeightForm, weightGradient } from './adapter-layer.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 
 export interface DoraConfig extends LowRankConfig {
@@ -154,6 +154,7 @@ export const doraMethod = lowRankMethod<DoraConfig>({
   options: lowRankFields,
   config: dora,
   learningRate: 2e-4,
+  layerMemory: (_, layer) => memoryOfWeightForm(layer),
   further: {
     [magnitudeSuffix]: {
       shape: (_, { outFeatures }) => [outFeatures],

@@ -5,8 +5,8 @@ import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerOptions } from './adapter.js'
 import { checkedConfig } from './adapter-config.js'
-import { AdapterLayer, weightGradient } from './adapter-layer.js'
-import { factorShapes, kaimingUniform } from './low-rank.js'
+import { AdapterLayer, memoryOfWeightForm, weightGradient } from './adapter-layer.js'
+import { factorShapes, kaimingUniform, rankOfProduct } from './low-rank.js'
 import { commonEntries, dropoutFrom } from './peft-entries.js'
 
 export interface HiraConfig extends AdapterConfigBase {
@@ -62,6 +62,8 @@ export const hiraMethod: AdapterMethod<HiraConfig, typeof fields> = {
   options: fields,
   config: hira,
   learningRate: () => 1e-3,
+  rankLimit: (_, layer) => rankOfProduct(layer),
+  layerMemory: (_, layer) => memoryOfWeightForm(layer),
 
   // PEFT's initialisation: A by Kaiming's rule, B is zero.
   tensors: {

@@ -55,6 +55,19 @@ export function countParameters(method: Method, config: AdapterConfigBase, layer
   )
 }
 
+/** Number of values that are kept for a layer, trained or not; `layers` are all of the adapter. */
+export function countValues(
+  method: Method,
+  config: AdapterConfigBase,
+  layer: LayerFacts,
+  layers: readonly LayerFacts[],
+): number {
+  // What all share is counted with the first of them.
+  return declared(method, config, layer, layers)
+    .filter(({ declaration }) => !declaration.shared || layer === layers[0])
+    .reduce((sum, { shape }) => sum + size(shape), 0)
+}
+
 /** Names of a layer's tensor in files. */
 function namesInFile(name: string, { inFile = name, inFileOfEmbeddings }: Declaration, { role }: LayerFacts): string[] {
   if (role === 'embeddings' && inFileOfEmbeddings !== undefined) return [inFileOfEmbeddings]

@@ -7,9 +7,11 @@ import {
   type AdapterConfigBase,
   type AdapterMethod,
   type LayerFacts,
+  type LayerMemory,
   type LayerOptions,
   type LayerTensors,
   type OptionFields,
+  type RankLimit,
   type TensorDeclaration,
   type TensorStart,
   type TensorToStore,
@@ -60,6 +62,9 @@ export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFi
   /** First values of A [rank, k]; Kaiming's unless given. */
   initialA?(start: TensorStart<C>): Float32Array
   readonly frozenA?: boolean
+  /** That of B A unless given. */
+  rankLimit?(layer: LayerFacts): RankLimit
+  layerMemory?(rank: number, layer: LayerFacts): Partial<LayerMemory>
   /** B's learning rate over A's. */
   ratioOfB?(config: C): number
   /** Tensors beside A and B, and the layer that has them. */
@@ -92,6 +97,12 @@ function normalRows({ shape, random }: TensorStart<LowRankConfig>): Float32Array
 export const factorShapes = {
   a: (config: AdapterConfigBase, layer: LayerFacts) => [rankOf(config, layer), layer.inFeatures],
   b: (config: AdapterConfigBase, layer: LayerFacts) => [layer.outFeatures, rankOf(config, layer)],
+}
+
+/** A product B A has no higher rank than its shape allows, however many rows A has. */
+export function rankOfProduct({ name, inFeatures, outFeatures }: LayerFacts): RankLimit {
+  const most = Math.min(inFeatures, outFeatures)
+  return { most, of: `that the change of ${name} (${inFeatures} → ${outFeatures}) can have` }
 }
 
 /** PEFT's names of the table's factors B [V, rank] and A [rank, D], which lie transposed in files. */
@@ -129,6 +140,8 @@ export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFiel
     embeddings,
     config: (given) => variant.config(given),
     learningRate: () => variant.learningRate,
+    rankLimit: (_, layer) => (variant.rankLimit ?? rankOfProduct)(layer),
+    layerMemory: (config, layer) => variant.layerMemory?.(rankOf(config, layer), layer) ?? {},
 
     tensors: {
       lora_A: {

@@ -78,13 +78,11 @@ export const missMethod: AdapterMethod<MissConfig, typeof fields> = {
     miss_block: { shape: ({ rank }, { outFeatures }) => [outFeatures, rank], transposed: true },
   },
 
-  requireFit({ rank }, { name, inFeatures }) {
-    if (rank <= inFeatures) return
-    throw new UsageError(
-      'invalid-rank',
-      `Rank ${rank} is more than the ${inFeatures} inputs of ${name}: miss cannot share it.`,
-    )
-  },
+  rankLimit: (_, { name, inFeatures }) => ({
+    most: inFeatures,
+    of: `inputs of ${name}: miss cannot share it`,
+    refused: true,
+  }),
 
   layer: ({ dropout }, options, tensors) => new MissLayer(options, dropout, tensors.parameter('miss_block')),
 

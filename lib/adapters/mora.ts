@@ -13,6 +13,7 @@ import {
   foldBlocks,
   groupSpread,
   groupSum,
+  liveBlocks,
   squareFactor,
 } from '../tensor/operations/mora.js'
 import type { Parameter } from '../tensor/parameter.js'
@@ -27,7 +28,7 @@ import { OPERATORS, type Operator } from './operators.js'
 import { rankOf } from './patterns.js'
 import { commonEntries } from './peft-entries.js'
 import { Permutation, type PermutationKey } from './permutation.js'
-import { squareSide } from './square-side.js'
+import { mostRank, squareSide } from './square-side.js'
 
 /** Compression and decompression of MoRA; see docs/design.md. Numbers are `mora_type` of the reference's files. */
 export const moraTypes = {
@@ -307,6 +308,18 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
       },
       inFile: ['lora_A.weight', 'lora_B.weight'],
     },
+  },
+
+  rankLimit: (_, { name, inFeatures, outFeatures }) => ({
+    most: mostRank(inFeatures, outFeatures),
+    of: `with which the square matrix of ${name} (${inFeatures} → ${outFeatures}) is as large as it can be`,
+  }),
+
+  layerMemory({ foldOutput, operator, ...config }, layer) {
+    const { inFeatures, outFeatures } = layer
+    const side = sideOf({ ...config, foldOutput, operator }, layer)
+    const geometry = moraGeometry(operator, inFeatures, outFeatures, side, foldOutput)
+    return geometry.kind === 'blocks' ? { derived: liveBlocks(geometry.plan) * side ** 2, making: 0 } : { making: 0 }
   },
 
   layer: (config, options, tensors) => new MoraLayer(config, options, tensors.parameter('mora')),

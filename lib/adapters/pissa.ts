@@ -1,5 +1,4 @@
 import { anObject, requireArgument } from '../arguments.js'
-import { UsageError } from '../errors.js'
 import { native } from '../native.js'
 import type { LayerUpdate, LowRankFactors } from '../nn/layer-adapter.js'
 import type { LinearInput } from '../nn/linear-input.js'
@@ -100,7 +99,8 @@ interface Factors {
 }
 
 /** Decompositions at a time: the threads of libuv's pool. Each holds its matrix in double precision. */
-const inTurn = taskLimit(4)
+const atATime = 4
+const inTurn = taskLimit(atATime)
 
 /** scale · B A is the part of a weight with the largest singular values; each factor takes their square roots. */
 async function principalFactors(weight: Tensor, rank: number, scale: number): Promise<Factors> {
@@ -183,12 +183,21 @@ export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
     },
   },
 
+  rankLimit: (_, { name, inFeatures, outFeatures }) => ({
+    most: Math.min(inFeatures, outFeatures),
+    of: `singular values of ${name}`,
+    refused: true,
+  }),
+
+  layerMemory(_, { inFeatures: k, outFeatures: d }) {
+    const p = Math.min(k, d)
+    // The matrix as it is and as it is decomposed; U and V twice; what divides and conquers two matrices of p.
+    const doubles = 2 * d * k + 2 * p * (d + k) + 4 * p * p
+    return { making: atATime * (4 * d * k + 8 * doubles) }
+  },
+
   async initial(config, layer, weight) {
-    const { name, inFeatures, outFeatures } = layer
-    const [rank, most] = [rankOf(config, layer), Math.min(inFeatures, outFeatures)]
-    if (rank > most) {
-      throw new UsageError('invalid-rank', `Rank ${rank} is more than the ${most} singular values of ${name}.`)
-    }
+    const rank = rankOf(config, layer)
     const { a, b } = await inTurn(() => principalFactors(weight, rank, scaleOf(config, layer)))
     return { lora_A: a, lora_B: b, initial_lora_A: a, initial_lora_B: b }
   },

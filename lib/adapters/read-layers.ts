@@ -41,8 +41,8 @@ export async function readAdapterLayers<L extends LayerFacts>(
   base: BaseModel,
   options: ReadAdapterOptions,
 ): Promise<LoadedAdapter<L>> {
-  const { device: _, adapter: __, allowOtherBase: ___, ...hub } = options
-  const stored = await readAdapterFolder(folder, hub)
+  const { device, adapter: _, allowOtherBase: __, ...hub } = options
+  const stored = await readAdapterFolder(folder, hub, device)
   try {
     return layersOf(stored, linears, base, options)
   } catch (error) {

@@ -1,6 +1,11 @@
 import { oneOf, requireArgument, wholeFrom } from '../arguments.js'
 import { OPERATORS, type Operator } from './operators.js'
 
+/** The highest rank whose R is not cut to max(k, d). */
+export function mostRank(inFeatures: number, outFeatures: number): number {
+  return Math.ceil((Math.max(inFeatures, outFeatures) + 0.5) ** 2 / (inFeatures + outFeatures)) - 1
+}
+
 /**
  * R, the side of MoRA's square matrix: √((k + d) · rank), rounded half up as the reference does (the paper, Section 4,
  * rounds down), so that R² is close to the parameters of a LoRA of that rank. Rotation needs an even R: rounded down.

@@ -1,14 +1,14 @@
 /** What an adapter of given options would train beside a model, from the shapes of its weights alone. */
 
+import { planAdapter } from '../adapters/adapter-plan.js'
 import { countParameters } from '../adapters/layer-tensors.js'
-import { selectModules } from '../adapters/modules-to-save.js'
 import { newAdapterConfig } from '../adapters/new-adapter.js'
 import { matchingRank } from '../adapters/parameter-count.js'
 import { adapterMethod } from '../adapters/registry.js'
-import { targetLayers } from '../adapters/target-layers.js'
 import { baseModelOf } from '../models/base-model.js'
 import { ModelSource } from '../models/index.js'
 import { adaptableLayers } from '../models/network.js'
+import { elementsOf } from '../native.js'
 import { type InspectOptions, newAdapterOptions } from '../options/index.js'
 import { formatCount, formatFacts, formatTable } from './format.js'
 
@@ -25,11 +25,14 @@ export interface NewAdapterFacts {
   modulesToSave: readonly string[]
 }
 
-export async function newAdapterFacts(path: string, options: InspectOptions): Promise<NewAdapterFacts> {
+export async function newAdapterFacts(
+  path: string,
+  options: InspectOptions,
+  warn: (message: string) => void,
+): Promise<NewAdapterFacts> {
   const source = await ModelSource.open(path, { offline: options.offline })
   const base = baseModelOf(source.config, source)
-  const numbers = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1)
-  const modelParameters = [...base.weights.values()].reduce((sum, shape) => sum + numbers(shape), 0)
+  const modelParameters = [...base.weights.values()].reduce((sum, shape) => sum + elementsOf(shape), 0)
   const { method, rank: given } = newAdapterOptions(options)
   const whole = { modelParameters, modulesToSave: [] }
   if (method === 'full') {
@@ -39,20 +42,19 @@ export async function newAdapterFacts(path: string, options: InspectOptions): Pr
   const { matchParametersOf: budget } = options
   const rank = budget === undefined ? given : matchingRank(budget, method, options, linears)
   const config = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
-  const modules = selectModules(config.modulesToSave, base)
-  const targets = targetLayers(config, linears, base, modules.weights)
+  const { targets, modules, cost, notes } = planAdapter(config, linears, base, { dtype: 'float32' })
+  for (const note of notes) warn(note)
   const layers = targets.map((layer) => ({
     name: layer.name,
     inFeatures: layer.inFeatures,
     outFeatures: layer.outFeatures,
     parameters: countParameters(adapterMethod(method), config, layer),
   }))
-  const inModules = modules.weights.reduce((sum, name) => sum + numbers(base.weights.get(name)!), 0)
   return {
     method,
     rank,
     operator: 'operator' in config ? String(config.operator) : null,
-    parameters: layers.reduce((sum, { parameters }) => sum + parameters, inModules),
+    parameters: cost.trained,
     modelParameters,
     layers,
     modulesToSave: modules.names,

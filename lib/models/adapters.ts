@@ -1,15 +1,16 @@
 import type { AdapterConfigBase } from '../adapters/adapter.js'
 import { type AdapterProvenance, writeAdapterFolder } from '../adapters/adapter-folder.js'
+import { planAdapter } from '../adapters/adapter-plan.js'
 import { LayerMaker, tensorsToStore } from '../adapters/layer-tensors.js'
-import { namesInFile, selectModules } from '../adapters/modules-to-save.js'
+import { namesInFile } from '../adapters/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../adapters/read-layers.js'
 import { adapterMethod } from '../adapters/registry.js'
-import { targetLayers } from '../adapters/target-layers.js'
 import { quoted, UsageError } from '../errors.js'
 import type { HubOptions } from '../hub/index.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import type { Linear } from '../nn/linear.js'
 import { Parameter } from '../tensor/parameter.js'
+import { requireRoom } from '../tensor/room.js'
 import { transposedView } from '../tensor/tensor.js'
 import { baseName } from './base-model.js'
 import { makeLayers } from './make-layers.js'
@@ -60,14 +61,17 @@ export class ModelAdapters {
   }
 
   /** The adapter is there when this returns, unless its method must compute for long: then once the promise resolves. */
-  add(name: string, config: AdapterConfigBase, seed: number): Promise<void> {
+  add(name: string, config: AdapterConfigBase, seed: number, onWarning?: (message: string) => void): Promise<void> {
     this.#requireFree(name)
-    const { base } = this.model
-    const selected = selectModules(config.modulesToSave, base)
-    const targets = targetLayers(config, this.model.adaptableLayers(), base, selected.weights)
+    const { model } = this
+    const { targets, modules: selected, cost, notes } = planAdapter(config, model.adaptableLayers(), model.base, model)
+    const what = `Adapter ${name} (${config.method}, rank ${config.rank})`
+    const bytes = { tensors: cost.values, making: cost.making }
+    requireRoom(model.device, bytes, what, 'give it a lower rank, or fewer targetModules')
+    for (const note of notes) onWarning?.(note)
     return this.#makeLayers(name, config, targets, seed, (layers) => {
       const modules = new Map(
-        selected.weights.map((weight) => [weight, new Parameter(weight, this.#merged.values(this.model.slot(weight)))]),
+        selected.weights.map((weight) => [weight, new Parameter(weight, this.#merged.values(model.slot(weight)))]),
       )
       this.#attach(name, { config: { ...config, modulesToSave: selected.names }, provenance: {}, layers, modules })
     })

@@ -3,13 +3,15 @@ import type { Tokenizer } from '../data/tokenizer.js'
 import { aTokenizer, loadTokenizer } from '../data/tokenizer.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
-import type { FloatDType, NativeDevice } from '../native.js'
+import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../native.js'
 import { LoadSchema, parseOptions } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
+import { requireRoom } from '../tensor/room.js'
 import { parseConfig } from './config.js'
 import { Model } from './model.js'
+import { weightShapes } from './network.js'
 import { ModelSource } from './source.js'
-import { randomWeights, storedWeights } from './weights.js'
+import { bytesOfWeights, randomWeights, storedWeights } from './weights.js'
 
 export interface LoadOptions extends DeviceOptions, HubOptions {
   /** Of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else float32. */
@@ -44,10 +46,14 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   const device = openDevice(options)
   const source = await ModelSource.open(model, options)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
+  const quantised = options.quantised === true && device.kind === 'cpu'
+  source.requireWeights()
+  const smaller = dtype === 'float32' ? 'load it in bfloat16, or a smaller one' : 'load a smaller one'
+  requireRoom(device, { tensors: bytesOfWeights(source, dtype, quantised) }, `The model ${model} in ${dtype}`, smaller)
   const tokenizer = await loadTokenizer(source.path)
   let loaded: Model | null = null
   try {
-    const weights = storedWeights(source, dtype, device, options.quantised === true && device.kind === 'cpu')
+    const weights = storedWeights(source, dtype, device, quantised)
     loaded = new Model({ tokenizer, weights, source, rotaryDtype: options.rotaryDtype })
     await device.synchronize()
     return loaded
@@ -80,6 +86,10 @@ export async function initModel(
   const device = openDevice(options)
   const config = parseConfig(await readJsonObject(configPath), configPath)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
+  const sizes = [...weightShapes(config).values()].map(elementsOf)
+  const [all, largest] = [sizes.reduce((sum, size) => sum + size, 0), Math.max(...sizes)]
+  const bytes = { tensors: bytesOf(dtype) * all + 4 * largest, making: 4 * largest }
+  requireRoom(device, bytes, `The model of ${configPath} in ${dtype}`, 'make it smaller')
   const weights = randomWeights(config, seed, dtype, device)
   return new Model({ tokenizer, weights, source: null, rotaryDtype: options.rotaryDtype })
 }

@@ -3,13 +3,14 @@ import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../a
 import { loadTokenizer } from '../data/tokenizer.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import type { GgufDType } from '../io/gguf-writer.js'
-import { type FloatDType, native } from '../native.js'
+import { elementsOf, type FloatDType, native } from '../native.js'
 import { formatOf, MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
+import { requireRoom } from '../tensor/room.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import { baseModelOf } from './base-model.js'
-import { adaptableLayers } from './network.js'
+import { adaptableLayers, weightShapes } from './network.js'
 import { ModelSource } from './source.js'
 import { replacement, type WeightEdit } from './weight-edit.js'
 import { writeModel } from './write.js'
@@ -72,6 +73,10 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     edits.set(`${name}.weight`, (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite))
   for (const [name, parameter] of loaded.modules) edits.set(name, replacement(parameter))
   try {
+    // In float32: a weight, what it was, and ΔW with what that is made of; then rounded, and its bytes on their way to the file.
+    const sizes = [...weightShapes(config)].map(([name, shape]) => (edits.has(name) ? 4 : 2) * 4 * elementsOf(shape))
+    const bytes = { tensors: Math.max(...sizes), making: Math.max(...sizes) / 4 }
+    requireRoom(device, bytes, 'Writing the largest weight', 'give it more, or use a smaller model')
     using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
     using largestChange = keep(Tensor.zeros([1], { device }))
     const fill = (name: string, values: Tensor): void => {

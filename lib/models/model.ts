@@ -4,6 +4,7 @@ import { selectModules } from '../adapters/modules-to-save.js'
 import { completeConfig } from '../adapters/new-adapter.js'
 import {
   aFlag,
+  aFunction,
   aNumber,
   anObject,
   aText,
@@ -28,6 +29,7 @@ import { streamKey } from '../random.js'
 import { linearCrossEntropy, targetLogProbs } from '../tensor/operations/loss.js'
 import { chooseToken, damagedModel, type TokenChoice } from '../tensor/operations/sampling.js'
 import { Parameter } from '../tensor/parameter.js'
+import { leaveRoom, requireRoom } from '../tensor/room.js'
 import { allOrNothing, scope, scopeOfParts } from '../tensor/scope.js'
 import { noGrad, withRecording } from '../tensor/tape.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -142,13 +144,22 @@ export class Model implements Disposable {
 
   /**
    * Adds a fresh adapter beside the layers that its targets select, and makes it active. Only `pissa`, which decomposes
-   * every weight, needs the promise to be awaited; other adapters are there when this returns.
+   * every weight, needs the promise to be awaited; other adapters are there when this returns. `onWarning` hears of ranks
+   * that are higher than layers have a use for.
+   * @throws UsageError `too-little-memory` before memory is taken for what does not fit
    */
-  addAdapter(name: string, config: AdapterConfigBase, options: { seed?: number } = {}): Promise<void> {
+  addAdapter(
+    name: string,
+    config: AdapterConfigBase,
+    options: { seed?: number; onWarning?: (message: string) => void } = {},
+  ): Promise<void> {
     requireArgument('name', name, aText)
-    requireOptionsOf('the options of addAdapter', options, { seed: optional(wholeFrom(0)) })
+    requireOptionsOf('the options of addAdapter', options, {
+      seed: optional(wholeFrom(0)),
+      onWarning: optional(aFunction),
+    })
     this.#training.requireNoOther(`adapter ${name} would be added to it`)
-    return this.adapterSet.add(name, completeConfig(config), options.seed ?? 0)
+    return this.adapterSet.add(name, completeConfig(config), options.seed ?? 0, options.onWarning)
   }
 
   /**
@@ -260,8 +271,10 @@ export class Model implements Disposable {
   trainAll(): void {
     this.#training.requireNoOther('its weights would become trainable')
     this.adapterSet.requireOwnWeights()
-    for (const slot of this.slots) {
-      if (slot.own instanceof Parameter) continue
+    const frozen = this.slots.filter(({ own }) => !(own instanceof Parameter))
+    const bytes = frozen.reduce((sum, { own }) => sum + 4 * own.elements, 0)
+    requireRoom(this.device, { tensors: bytes }, 'Every weight in float32', 'train an adapter, or a smaller model')
+    for (const slot of frozen) {
       slot.replaceOwn(new Parameter(slot.name, this.adapterSet.merged.values(slot)))
     }
     this.#decoder.disposeFused()
@@ -391,6 +404,7 @@ export class Model implements Disposable {
 
   /** What a function of the head makes of the tokens that have a target; a part for each block. */
   *#ofTargets(batch: Batch, evaluate: typeof targetLogProbs): Parts<Tensor> {
+    leaveRoom(this.device)
     const { hidden, targets } = yield* this.#decoder.targetStates(batch, this.#forwardOptions())
     return evaluate(hidden, this.head, targets, this.config.network.logits)
   }

@@ -1,4 +1,4 @@
-import type { BlockDType, FloatDType, NativeDevice } from '../native.js'
+import { type BlockDType, bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../native.js'
 import { randomStream } from '../random.js'
 import { keep } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
@@ -83,6 +83,21 @@ export function storedWeights(
   }
   const fill = (name: string, target: Tensor) => source.loadInto(name, target)
   return new Weights(source.config, device, dtype, fill, quantised ? kept : null)
+}
+
+/** Bytes of a device that loading a model's weights takes: themselves, and one as its file has it. */
+export function bytesOfWeights(source: ModelSource, dtype: FloatDType, quantised: boolean): number {
+  const { config } = source
+  const norms = new Set(normsOf(config.network).flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]))
+  let [sum, largest] = [0, 0]
+  for (const [name, shape] of weightShapes(config)) {
+    const stored = source.weights.get(name)!.bytes
+    const bytes = bytesOf(norms.has(name) ? 'float32' : dtype)
+    const stays = quantised && source.blockFormat(name) !== null
+    sum += stays ? stored : bytes * elementsOf(shape)
+    largest = Math.max(largest, stored)
+  }
+  return sum + largest
 }
 
 /** Weights to pretrain from: normal with the configuration's deviation, norms 1, biases 0; a function of seed and name. */

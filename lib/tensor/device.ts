@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { aFlag, aText, optional, requireOptionsOf } from '../arguments.js'
 import { quoted, UsageError } from '../errors.js'
 import { MAX_THREADS, type NativeDevice, native } from '../native.js'
+import { binarySize, leaveRoom, memoryOf, PROCESS_BYTES } from './room.js'
 
 export interface DeviceOptions {
   /** `auto` (default: a GPU where there is one), `cpu`, `cuda` or `cuda:n`. */
@@ -35,10 +36,28 @@ export function openDevice(options: DeviceOptions = {}): NativeDevice {
   const kind = match[1] === 'auto' ? kindOfThisMachine() : match[1]!
   const why = native.whyUnavailable(kind)
   if (why !== null) throw new UsageError('device-unavailable', `Device ${kind} cannot be used: ${why}.`)
-  const opened = native.openDevice(kind, Number(match[2] ?? 0), threads)
+  const opened = deviceWithRoom(kind, Number(match[2] ?? 0), threads)
+  leaveRoom(opened)
   if (threads > 0) opened.setThreads(threads)
   if (allowTf32 !== undefined) opened.setAllowTf32(allowTf32)
   return opened
+}
+
+/** Refuses a process that could not hold a model. */
+function deviceWithRoom(kind: string, index: number, threads: number): NativeDevice {
+  const tooLittle = (has: string) => {
+    const needs = `Node.js and libraries take about ${binarySize(PROCESS_BYTES)} before there is a model`
+    return new UsageError('too-little-memory', `${needs}, but ${has}: give it more.`)
+  }
+  let device: NativeDevice
+  try {
+    device = native.openDevice(kind, index, threads)
+  } catch (error) {
+    if (!(error instanceof Error && error.message.includes('bad_alloc'))) throw error
+    throw tooLittle('this process may have less (by a control group or ulimit -v)')
+  }
+  if (kind === 'cpu' && device.facts().totalMemory <= PROCESS_BYTES) throw tooLittle(memoryOf(device))
+  return device
 }
 
 /** What is there where a machine has an NVIDIA GPU: of its driver, of Jetson's, and of Windows's under WSL. */

@@ -2,12 +2,22 @@
 import { isDeepStrictEqual } from 'node:util'
 
 import type { AdapterConfigBase, TargetModules } from '../adapters/adapter.js'
+import { type AdapterCost, costOfValues } from '../adapters/adapter-cost.js'
+import { planAdapter } from '../adapters/adapter-plan.js'
 import { newAdapterConfig } from '../adapters/new-adapter.js'
 import { matchingRank } from '../adapters/parameter-count.js'
 import { isSelected } from '../adapters/patterns.js'
 import { adapterMethod } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
-import { fullLearningRate, type Method, newAdapterOptions, type Operator, type TrainOptions } from '../options/index.js'
+import { bytesOf, elementsOf } from '../native.js'
+import {
+  type AdapterMethodName,
+  fullLearningRate,
+  type Method,
+  newAdapterOptions,
+  type Operator,
+  type TrainOptions,
+} from '../options/index.js'
 import { newAdapterFields } from '../options/new-adapter.js'
 import { type RestartPlan, restartPlan } from './restarts.js'
 import type { TrainableModel } from './trainable.js'
@@ -30,38 +40,73 @@ export interface TrainedPart {
   restarts: RestartPlan | null
 }
 
+/** What is to be trained: before it is made, and how it is. */
+export interface PlannedPart {
+  /** Null of an adapter that exists, in the model or in a folder. */
+  readonly cost: AdapterCost | null
+  make(): Promise<TrainedPart>
+}
+
 /**
- * Makes what is to be trained trainable: the adapter that is active already, the one in the folder `adapter`, a new one, or
- * every weight. Throws a `UsageError` when options contradict an adapter that exists.
+ * Plans what is to be trained: the adapter that is active already, the one in the folder `adapter`, a new one, or every weight.
+ * Throws a `UsageError` when options contradict an adapter that exists.
  */
-export async function setUpModel(model: TrainableModel, options: TrainOptions): Promise<TrainedPart> {
+export function planModel(model: TrainableModel, options: TrainOptions): PlannedPart {
   model.gradientCheckpointing = options.gradientCheckpointing
   model.compute = computeOf(model, options)
   const active = model.adapterSet.activeNames()
-  if (active.length > 0) return existingAdapter(model, active, options)
-  if (options.adapter !== undefined) {
-    const name = freeName(model)
-    const config = await model.loadAdapter(options.adapter, name, {
-      allowOtherBase: options.allowOtherBase,
-      offline: options.offline,
-    })
-    requireSameOptions(model, options, config, `the adapter ${options.adapter}`)
-    return adapterPart(name, config, options)
-  }
+  if (active.length > 0) return { cost: null, make: async () => existingAdapter(model, active, options) }
+  if (options.adapter !== undefined)
+    return { cost: null, make: () => adapterInFolder(model, options.adapter!, options) }
   const wanted = newAdapterOptions(options)
-  if (wanted.method === 'full') {
-    model.trainAll()
-    const learningRate = fullLearningRate(options.init !== undefined)
-    return { adapter: null, resolved: { method: 'full' }, learningRate, restarts: null }
+  return wanted.method === 'full'
+    ? everyWeight(model, options)
+    : newAdapter(model, { ...wanted, method: wanted.method }, options)
+}
+
+/** Float32 values take the place of the weights. */
+function everyWeight(model: TrainableModel, { init }: TrainOptions): PlannedPart {
+  const { base, dtype } = model
+  const count = [...base.weights.values()].reduce((sum, shape) => sum + elementsOf(shape), 0)
+  const cost = costOfValues(count, dtype)
+  return {
+    cost: { ...cost, values: cost.values - bytesOf(dtype) * count },
+    async make() {
+      model.trainAll()
+      const learningRate = fullLearningRate(init !== undefined)
+      return { adapter: null, resolved: { method: 'full' }, learningRate, restarts: null }
+    },
   }
-  const name = freeName(model)
+}
+
+function newAdapter(
+  model: TrainableModel,
+  wanted: { method: AdapterMethodName; rank: number },
+  options: TrainOptions,
+): PlannedPart {
   const { method } = wanted
-  const { matchParametersOf: budget } = options
-  const rank = budget === undefined ? wanted.rank : matchingRank(budget, method, options, model.adaptableLayers())
+  const layers = model.adaptableLayers()
+  const { matchParametersOf: budget, mergeEvery, seed } = options
+  const rank = budget === undefined ? wanted.rank : matchingRank(budget, method, options, layers)
   const described = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
   const config = adapterMethod(method).restart?.first?.(described, options) ?? described
-  await model.addAdapter(name, config, { seed: options.seed })
-  return adapterPart(name, model.adapters.get(name)!, options)
+  const restarts = mergeEvery !== undefined
+  return {
+    cost: planAdapter(config, layers, model.base, { dtype: model.dtype, restarts }).cost,
+    async make() {
+      const name = freeName(model)
+      await model.addAdapter(name, config, { seed })
+      return adapterPart(name, model.adapters.get(name)!, options)
+    },
+  }
+}
+
+async function adapterInFolder(model: TrainableModel, folder: string, options: TrainOptions): Promise<TrainedPart> {
+  const { allowOtherBase, offline } = options
+  const name = freeName(model)
+  const config = await model.loadAdapter(folder, name, { allowOtherBase, offline })
+  requireSameOptions(model, options, config, `the adapter ${folder}`)
+  return adapterPart(name, config, options)
 }
 
 function computeOf({ device, dtype }: TrainableModel, { compute }: TrainOptions): TrainOptions['compute'] {

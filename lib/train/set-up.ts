@@ -1,10 +1,13 @@
 import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
+import { rankNotes } from '../adapters/adapter-cost.js'
+import { isSelected } from '../adapters/patterns.js'
 import { type DataPurpose, locateData } from '../data/data-files.js'
 import { resolveTemplate } from '../data/template.js'
 import { about, UsageError } from '../errors.js'
 import { hubIdOf, locate, mayMean, parseHubId } from '../hub/index.js'
 import { sha256File } from '../io/atomic.js'
+import { elementsOf } from '../native.js'
 import { schedule } from '../optim/schedule.js'
 import { plainOptions, scheduleOptions, type TrainOptions } from '../options/index.js'
 import { requireCapable } from './capability.js'
@@ -17,9 +20,9 @@ import { type Ranks, singleRank } from './ranks.js'
 import { findResumePoint, type ResumePoint, runFolderOf } from './resume.js'
 import { compareWithResumed, type RunFacts } from './run-facts.js'
 import type { ResultWriter, Session } from './session.js'
-import { setUpModel, type TrainedPart } from './set-up-model.js'
+import { planModel, type TrainedPart } from './set-up-model.js'
 import { TensorboardFile } from './tensorboard.js'
-import { tokenBudget } from './token-budget.js'
+import { requireMemory, stepDemand, tokenBudget } from './token-budget.js'
 import type { Optimizer, TrainableModel, TrainedParameter } from './trainable.js'
 import { initialState } from './trainer-state.js'
 import { loadTrainingData, type TrainingData } from './training-data.js'
@@ -108,9 +111,15 @@ async function setUpIn(
   const from = options.resume === true ? options.output : options.resume
   const point = from ? await findResumePoint(from, notice) : null
 
+  const planned = planModel(model, options)
+  // What cannot fit is refused before the time that rows may take.
+  if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false))
   const data = await loadTrainingData(model, options, { ranks, notice })
-  const part = await setUpModel(model, options)
-  const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory)
+  const part = await planned.make()
+  const demand = planned.cost ? stepDemand(planned.cost, true) : undefined
+  const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory, demand)
+  requireMemory(model, data.largestPass(budget), options.memory, demand)
+  notices.push(...notesOfRanks(model, part))
   await recordTemplate(model, options, part)
   notices.push(...promotedBase(model))
   if (options.init === undefined) notices.push(...(await untrainedTargets(model, part, data)))
@@ -232,6 +241,15 @@ async function beginIn(
   return [`${output.metrics} has no line for ${missing} of the ${point?.record.state.step} steps so far.`]
 }
 
+function notesOfRanks(model: TrainableModel, { adapter }: TrainedPart): string[] {
+  if (adapter === null) return []
+  const config = model.adapters.get(adapter)!
+  return rankNotes(
+    config,
+    model.adaptableLayers().filter((layer) => isSelected(config.targetModules, layer)),
+  )
+}
+
 /** Weights in blocks are no more what their file holds once they are trained on. */
 function promotedBase({ base, dtype }: TrainableModel): string[] {
   const format = base.identity()?.format
@@ -284,7 +302,6 @@ async function factsOf(
   data: TrainingData,
   budget: number,
 ): Promise<RunFacts> {
-  const count = (shape: readonly number[]) => shape.reduce((product, length) => product * length, 1)
   const { device, dtype } = model
   const { name, detail, threads } = device.facts()
   return {
@@ -294,7 +311,7 @@ async function factsOf(
     hashes: { model: await modelHash(model, options), data: data.hash, evalData: data.evaluationHash },
     trainable: {
       tensors: parameters.length,
-      parameters: parameters.reduce((sum, { shape }) => sum + count(shape), 0),
+      parameters: parameters.reduce((sum, { shape }) => sum + elementsOf(shape), 0),
     },
   }
 }

@@ -1,5 +1,8 @@
+import { type AdapterCost, costOfValues } from '../adapters/adapter-cost.js'
 import { UsageError } from '../errors.js'
+import { bytesOf, elementsOf } from '../native.js'
 import { logitsBytes } from '../tensor/operations/loss.js'
+import { binarySize, freeMemory, memoryOf, PROCESS_BYTES } from '../tensor/room.js'
 import type { TrainableModel } from './trainable.js'
 
 /** More tokens in one forward pass than this make nothing faster. */
@@ -7,37 +10,81 @@ const MOST = { cpu: 2048, gpu: 16384 }
 const LEAST = 256
 /** Share of the device's memory that activations may take where nothing else is said. */
 const SHARE = 0.25
-/** Bytes of a process on the CPU beside its tensors: Node.js, libraries, their working space. */
-const PROCESS = 224 * 2 ** 20
 /** Logits and their gradient, which may be half as wide. */
 const LOGITS_AND_GRADIENT = 1.5
 
+/** What steps hold on the device beside what is in use there, whatever the number of tokens. */
+export interface StepDemand {
+  /** Number of trained values: each has a gradient and two moments. */
+  readonly trained: number
+  readonly bytes: number
+}
+
+/** Of what is trained, before it is made or afterwards. */
+export function stepDemand({ trained, values, kept, working }: AdapterCost, isMade: boolean): StepDemand {
+  return { trained, bytes: (isMade ? 0 : values) + kept + working + 3 * 4 * trained }
+}
+
 /**
- * How many tokens a forward pass may have. A function of the model, the device and `memory` [bytes] alone, so that runs on
- * like machines cut their steps in the same way; without `memory` a power of two. Throws where `memory` is too little.
+ * How many tokens a forward pass may have. A function of the model, what is trained, the device and `memory` [bytes] alone, so
+ * that runs on like machines cut their steps in the same way; without `memory` a power of two.
+ * @throws UsageError as `requireMemory`, where few tokens are too many
  */
-export function tokenBudget(model: TrainableModel, memory?: number): number {
+export function tokenBudget(model: TrainableModel, memory?: number, demand = demandOfParameters(model)): number {
+  requireMemory(model, LEAST, memory, demand)
   const { device } = model
-  const perToken = activationBytes(model)
+  const { totalMemory } = device.facts()
   const most = device.kind === 'cpu' ? MOST.cpu : MOST.gpu
-  if (memory === undefined) {
-    const fits = (SHARE * device.facts().totalMemory) / perToken
-    return Math.min(most, Math.max(LEAST, 2 ** Math.floor(Math.log2(fits))))
-  }
-  const process = device.kind === 'cpu' ? PROCESS : 0
-  const free = memory - process - fixedBytes(model)
+  const room = Math.min(memory ?? totalMemory, totalMemory) - processBytes(model) - fixedBytes(model, demand)
   // Logits of few tokens are fewer than a device has room for at one time.
-  const { perToken: logitsPerToken, most: mostLogits } = logits(model)
-  const withFew = Math.min(free / (perToken + logitsPerToken), mostLogits / logitsPerToken)
-  const fits = Math.floor(Math.max(withFew, (free - mostLogits) / perToken))
-  if (fits >= LEAST) return Math.min(most, fits)
-  const tensors = fixedBytes(model) + LEAST * perToken + Math.min(mostLogits, LEAST * logitsPerToken)
-  const parts = process === 0 ? '' : ` (${mebibytes(tensors)} for tensors, the rest for Node.js and libraries)`
+  const perToken = activationBytes(model)
+  const logits = logitsOf(model)
+  const withFew = Math.min(room / (perToken + logits.perToken), logits.most / logits.perToken)
+  const fits = Math.max(LEAST, Math.floor(Math.max(withFew, (room - logits.most) / perToken)))
+  if (memory !== undefined) return Math.min(most, fits)
+  const share = Math.max(LEAST, (SHARE * totalMemory) / perToken)
+  return Math.min(most, 2 ** Math.floor(Math.log2(Math.min(fits, share))))
+}
+
+/**
+ * Refuses forward passes of so many tokens where they do not fit `memory`, the device's memory, or what is free of it.
+ * @throws UsageError `too-little-memory` with the figures
+ */
+export function requireMemory(
+  model: TrainableModel,
+  tokens: number,
+  memory = Number.POSITIVE_INFINITY,
+  demand = demandOfParameters(model),
+): void {
+  const { device } = model
+  const { perToken, most } = logitsOf(model)
+  const ofTokens = tokens * activationBytes(model) + Math.min(most, tokens * perToken)
+  const tensors = fixedBytes(model, demand) + ofTokens
+  const all = tensors + processBytes(model)
+  const free = freeMemory(device)
+  const isFree = tensors - device.memory().inUse <= free
+  const { totalMemory } = device.facts()
+  if (all <= Math.min(memory, totalMemory) && isFree) return
+
+  const asked = memory < Math.min(all, totalMemory)
+  const has = asked ? `The option memory is ${binarySize(memory)}` : capitalised(memoryOf(device))
+  const left = asked || all > totalMemory ? '' : `, of which ${binarySize(free)} are free`
+  const trains = demand.bytes > tensors / 4
+  const parts = [
+    `${binarySize(tensors)} for tensors`,
+    trains ? `of which ${binarySize(demand.bytes)} for ${demand.trained.toLocaleString('en-US')} trained values` : '',
+    all > tensors ? 'the rest for Node.js and libraries' : '',
+  ]
+  const remedies = [
+    'give it more',
+    trains ? 'train fewer values (a lower rank, fewer targetModules)' : '',
+    tokens > LEAST ? 'take fewer tokens at a time (the option memory, microBatchSize, maxLength)' : '',
+    model.gradientCheckpointing ? '' : 'use gradientCheckpointing',
+  ]
   throw new UsageError(
     'too-little-memory',
-    `The option memory is ${mebibytes(memory)}, but this model needs about ${mebibytes(tensors + process)} for ${LEAST} tokens at a time${parts}: give it more${
-      model.gradientCheckpointing ? '' : ', or use gradientCheckpointing'
-    }.`,
+    `${has}${left}, but this model needs about ${binarySize(all)} for ${tokens} tokens at a time (${listed(parts)}): ` +
+      `${listed(remedies, ', or ')}.`,
   )
 }
 
@@ -48,21 +95,34 @@ function activationBytes({ config, dtype, gradientCheckpointing }: TrainableMode
   // more as much for the block at work.
   const block = 6 * hiddenSize + 2 * intermediateSize
   const kept = gradientCheckpointing ? layers * hiddenSize + block : layers * block
-  return (dtype === 'float32' ? 4 : 2) * (kept + block)
+  return bytesOf(dtype) * (kept + block)
 }
 
-/** Bytes of tensors whatever the number of tokens: weights; gradients and two moments of what is trained. */
-function fixedBytes(model: TrainableModel): number {
+/** Bytes of tensors whatever the number of tokens. */
+function fixedBytes({ device }: TrainableModel, demand: StepDemand): number {
+  return device.memory().inUse + demand.bytes
+}
+
+/** Bytes of the device that the process takes for itself. */
+function processBytes({ device }: TrainableModel): number {
+  return device.kind === 'cpu' ? PROCESS_BYTES : 0
+}
+
+function demandOfParameters(model: TrainableModel): StepDemand {
   const trained = model.trainableParameters().reduce((sum, { parameter }) => sum + elementsOf(parameter.shape), 0)
-  return model.device.memory().inUse + 3 * 4 * trained
+  return stepDemand(costOfValues(trained, model.dtype), true)
 }
 
 /** Bytes of a token's logits with their gradient, and of the most that exist at one time. */
-function logits({ device, config: { vocabularySize } }: TrainableModel): { perToken: number; most: number } {
+function logitsOf({ device, config: { vocabularySize } }: TrainableModel): { perToken: number; most: number } {
   const most = LOGITS_AND_GRADIENT * logitsBytes(device, vocabularySize)
   return { perToken: LOGITS_AND_GRADIENT * 4 * vocabularySize, most }
 }
 
-const elementsOf = (shape: readonly number[]): number => shape.reduce((product, length) => product * length, 1)
+const capitalised = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 
-const mebibytes = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`
+/** Those that say something, with another word before the last if there are several. */
+function listed(parts: readonly string[], last = ', '): string {
+  const said = parts.filter((part) => part !== '')
+  return said.length < 2 ? said.join('') : `${said.slice(0, -1).join(', ')}${last}${said.at(-1)}`
+}

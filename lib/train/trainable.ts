@@ -2,6 +2,7 @@
 
 import type { AdapterConfigBase, LayerFacts } from '../adapters/adapter.js'
 import type { AdapterProvenance } from '../adapters/adapter-folder.js'
+import type { BaseModel } from '../adapters/base-model.js'
 import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer.js'
 import type { HeldForTraining } from '../models/training-hold.js'
@@ -42,7 +43,7 @@ export interface TrainingDevice {
   readonly kind: string
   facts(): { name: string; detail: string; totalMemory: number; threads: number; int8Products: boolean }
   /** Bytes. */
-  memory(): { inUse: number; peak: number }
+  memory(): { inUse: number; peak: number; cached: number }
   resetPeak(): void
 }
 
@@ -70,8 +71,8 @@ export interface TrainableModel extends LossModel {
     readonly json: Readonly<Record<string, unknown>>
   }
   readonly tokenizer: Tokenizer | null
-  /** How its weights are stored; `identity` is null where no file holds them. */
-  readonly base: { identity(): { readonly format: string } | null }
+  /** Its weights' names and shapes, and what they are. */
+  readonly base: BaseModel
   readonly device: TrainingDevice
   readonly dtype: FloatDType
   readonly adapters: ReadonlyMap<string, AdapterConfigBase>

@@ -15,6 +15,8 @@ export interface TrainingData {
   readonly hash: string
   readonly evaluationHash: string | null
   readonly hasEvaluation: boolean
+  /** Tokens that the largest forward pass has at least: those of the longest row, or of as many as usual rows as it takes. */
+  largestPass(tokenBudget: number): number
   /** Control tokens that are targets. */
   readonly trainedSpecialTokens: DataSummary['trainedSpecialTokens']
   /** Passes over the data after `step` optimizer steps. */
@@ -91,6 +93,10 @@ export async function loadTrainingData(
     hash: rows.hash,
     evaluationHash: evaluation?.hash ?? null,
     hasEvaluation: evaluation !== null,
+    largestPass(tokenBudget) {
+      const usual = Math.floor((microBatchSize ?? batchSize) * (rows.summary.tokens / rows.length))
+      return Math.max(longestRow(rows), microBatchSize === undefined ? Math.min(usual, tokenBudget) : usual)
+    },
     trainedSpecialTokens: rows.summary.trainedSpecialTokens,
     epochAfter: (step) => sampler.epochAfter(step),
     batches: (step, tokenBudget) => cut(rows, sampler.rowsOfStep(step), tokenBudget),
@@ -106,6 +112,12 @@ export async function loadTrainingData(
       }
     },
   }
+}
+
+function longestRow(rows: Dataset): number {
+  let longest = 0
+  for (let index = 0; index < rows.length; index++) longest = Math.max(longest, rows.rowLength(index))
+  return longest
 }
 
 interface PickedRow {

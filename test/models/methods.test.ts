@@ -148,7 +148,7 @@ describe('frozen factors', () => {
   test('more rows than inputs are refused by name', async () => {
     using model = await loadTiny('tiny-untied')
     expect(() => model.addAdapter('a', configOf('asylora', { rank: 65 }))).toThrow('more than the 64 inputs of')
-    await expect(model.addAdapter('a', configOf('pissa', { rank: 65 }))).rejects.toThrow('singular values of')
+    expect(() => model.addAdapter('a', configOf('pissa', { rank: 65 }))).toThrow('singular values of')
     expect(() => model.addAdapter('a', configOf('miss', { rank: 65 }))).toThrow('miss cannot share it')
     expect(model.adapters.size).toBe(0)
   })

@@ -84,7 +84,7 @@ export class FakeModel implements TrainableModel {
       threads: this.threads,
       int8Products: false,
     }),
-    memory: () => ({ inUse: 1000, peak: 2000 }),
+    memory: () => ({ inUse: 1000, peak: 2000, cached: 0 }),
     resetPeak: () => {},
   }
   readonly holdForTraining = () => ({ change: <Value>(work: () => Promise<Value>) => work(), end: () => {} })
@@ -92,7 +92,12 @@ export class FakeModel implements TrainableModel {
   compute: 'auto' | 'int8' = 'auto'
   readonly adapters = new Map<string, AdapterConfigBase>()
   #isChecked = false
-  readonly base = { identity: () => (this.options.format === undefined ? null : { format: this.options.format }) }
+  readonly base = {
+    weights: new Map([['model.embed_tokens.weight', [VOCABULARY, VOCABULARY]]]),
+    ties: new Map<string, string>(),
+    transposed: new Set<string>(),
+    identity: () => (this.options.format === undefined ? null : { hash: '', format: this.options.format }),
+  }
   readonly #provenance = new Map<string, object>()
   readonly adapterSet = {
     activeNames: () => [...this.adapters.keys()],

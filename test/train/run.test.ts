@@ -54,7 +54,7 @@ describe('a run', () => {
     const resetPeak = () => {
       peak = 10
     }
-    Object.assign(model, { device: { ...model.device, memory: () => ({ inUse: 10, peak }), resetPeak } })
+    Object.assign(model, { device: { ...model.device, memory: () => ({ inUse: 10, peak, cached: 0 }), resetPeak } })
     const loss = model.loss.bind(model)
     model.loss = (batch) => {
       peak = Math.max(peak, 1000 - 100 * model.seen.length)
@@ -107,7 +107,7 @@ describe('a run', () => {
       if (event.type === 'step' && event.step === 2) await stop(run)
       calls++
     }
-    const run: Run = trainWith(new FakeModel(), { ...optionsOf(), onEvent }, fakeParts)
+    const run: Run = trainWith(new FakeModel(), { ...optionsOf(), rank: 4, onEvent }, fakeParts)
     expect(await run.finished).toMatchObject({ steps: 2, stopped: true })
     await new Promise(setImmediate)
     // Two steps, a checkpoint and the end.

@@ -19,7 +19,7 @@ describe('the steps of a run', () => {
     const data = writeRows(folder(), 'train.jsonl', rows(80))
     const options = { data, batchSize: 80, maxSteps: 2 }
     const free = await trainFake(options)
-    const tight = await trainFake({ ...options, memory: 224.25 * 2 ** 20 })
+    const tight = await trainFake({ ...options, memory: 256.25 * 2 ** 20 })
     expect(free.model.seen.length).toBe(2)
     expect(tight.model.seen.length).toBeGreaterThan(2)
     expectClose(weights(tight), weights(free), 1e-5)

@@ -54,7 +54,7 @@ export const inspectCommand = defineCommand({
       await Promise.all([import('../inspect-model.js'), import('../inspect-adapter.js'), import('../inspect-data.js')])
     if (options.model !== undefined && newAdapterOption(options) !== undefined) {
       const { describeNewAdapter, newAdapterFacts } = await import('../inspect-new-adapter.js')
-      const facts = await newAdapterFacts(options.model, options)
+      const facts = await newAdapterFacts(options.model, options, log)
       return { json: facts, text: describeNewAdapter(facts) }
     }
     const model = options.model === undefined ? null : await modelFacts(options.model, options)

@@ -1,0 +1,90 @@
+/** The memory that there is for what comes next, and the refusal of what does not fit. */
+import { readFileSync } from 'node:fs'
+import { totalmem } from 'node:os'
+import { UsageError } from '../errors.js'
+import type { NativeDevice } from '../native.js'
+
+/** Bytes of a process on the CPU beside its tensors: Node.js, libraries, a tokenizer, their working space. */
+export const PROCESS_BYTES = 256 * 2 ** 20
+
+export interface MemoryDevice {
+  readonly kind: string
+  facts(): { totalMemory: number }
+  memory(): { inUse: number; cached: number }
+}
+
+/** Bytes that a device has for tensors beside those that there are. The process on the CPU has the same memory. */
+export function freeMemory(device: MemoryDevice): number {
+  const { totalMemory } = device.facts()
+  const { inUse, cached } = device.memory()
+  if (device.kind !== 'cpu') return Math.max(0, totalMemory - inUse)
+  const taken = Math.max(process.memoryUsage.rss() - cached, PROCESS_BYTES + inUse)
+  return Math.max(0, Math.min(totalMemory - taken, freeOfMachine() + cached))
+}
+
+/**
+ * Refuses what needs more bytes than are free: for `tensors` on a device, and for what the process takes while it is `making`
+ * them. `remedy` is what would make it fit.
+ */
+export function requireRoom(
+  device: MemoryDevice,
+  { tensors, making = 0 }: { tensors: number; making?: number },
+  what: string,
+  remedy: string,
+): void {
+  const isShared = device.kind === 'cpu'
+  const tooLittle = (bytes: number, has: string) =>
+    new UsageError('too-little-memory', `${what} needs about ${binarySize(bytes)} of memory, but ${has}: ${remedy}.`)
+  const bytes = isShared ? tensors + making : tensors
+  const free = freeMemory(device)
+  if (bytes > free) throw tooLittle(bytes, `${memoryOf(device)}, of which ${binarySize(free)} are free`)
+  const ofMachine = freeOfMachine()
+  if (!isShared && making > ofMachine) throw tooLittle(making, `this machine has ${binarySize(ofMachine)} free`)
+}
+
+/** Of the memory that tensors may have: what is free between them, in pieces that are too small. */
+const FRAGMENTS = 1 / 32
+/** The limit that tensors had from here. */
+let ours = 0
+
+/**
+ * Lets the tensors of a process leave room for the rest of it as it is now, unless somebody else has set a limit: what is too
+ * much is an error then, before the system ends the process.
+ */
+export function leaveRoom(device: NativeDevice): void {
+  if (device.kind !== 'cpu') return
+  const { totalMemory } = device.facts()
+  const { inUse, cached, limit } = device.memory()
+  if (limit !== totalMemory && limit !== ours) return
+  const rest = Math.max(PROCESS_BYTES, process.memoryUsage.rss() - inUse - cached)
+  ours = Math.max(1, Math.floor((1 - FRAGMENTS) * (totalMemory - rest)))
+  device.setMemoryLimit(ours)
+}
+
+/** `this machine has 23.5 GiB`, or what limits that. */
+export function memoryOf(device: MemoryDevice): string {
+  const { totalMemory } = device.facts()
+  const size = binarySize(totalMemory)
+  if (device.kind !== 'cpu') return `the device ${device.kind} has ${size}`
+  return totalMemory < totalmem()
+    ? `this process may have ${size} (the limit of its control group)`
+    : `this machine has ${size}`
+}
+
+/** `700 MiB` or `23.5 GiB`. */
+export function binarySize(bytes: number): string {
+  const mebibytes = bytes / 2 ** 20
+  return mebibytes < 10_000 ? `${Math.ceil(mebibytes)} MiB` : `${(mebibytes / 1024).toFixed(1)} GiB`
+}
+
+/** What the kernel thinks can be had without taking it from others, swap included; where it does not say, anything. */
+function freeOfMachine(): number {
+  let facts: string
+  try {
+    facts = readFileSync('/proc/meminfo', 'utf8')
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
+  const bytes = (name: string) => 1024 * Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(facts)?.[1] ?? 0)
+  return bytes('MemAvailable') + bytes('SwapFree')
+}

@@ -1,0 +1,146 @@
+/** What an adapter takes is known before it is made, and what cannot fit is refused. */
+import { afterAll, describe, expect, test } from 'vitest'
+import type { AdapterConfigBase } from '../../lib/adapters/adapter.js'
+import { rankNotes } from '../../lib/adapters/adapter-cost.js'
+import { planAdapter } from '../../lib/adapters/adapter-plan.js'
+import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
+import type { Model } from '../../lib/models/model.js'
+import type { FloatDType } from '../../lib/native.js'
+import { ADAPTER_METHODS, type AdapterMethodName, newAdapterOptions } from '../../lib/options/index.js'
+import type { TrainEvent } from '../../lib/train/events.js'
+import { train } from '../../lib/train/train.js'
+import { batchOf, expectedOf, loadTiny } from '../golden/tiny-models.js'
+import { expectRejection, fileOf, useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
+import { testDevice } from '../operations/harness.js'
+import { writeRows } from '../train/fake-run.js'
+
+const device = testDevice()
+const temporary = useTemporaryFolder()
+const rows = expectedOf('tiny-untied').sequences.map((input_ids) => ({ input_ids }))
+const configOf = (method: AdapterMethodName, more: object = {}): AdapterConfigBase =>
+  newAdapterConfig(method, newAdapterOptions({ method, ...more }))
+const planOf = (model: Model, config: AdapterConfigBase) =>
+  planAdapter(config, model.adaptableLayers(), model.base, { dtype: model.dtype })
+
+afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
+
+/** Bytes that `work` leaves in use. */
+async function bytesOf(work: () => Promise<void> | void): Promise<number> {
+  await device.synchronize()
+  const before = liveBytes(device)
+  await work()
+  await device.synchronize()
+  return liveBytes(device) - before
+}
+
+async function passes(model: Model): Promise<void> {
+  const { loss } = model.loss(batchOf(rows))
+  await loss.backward()
+  loss.dispose()
+}
+
+const kinds = ADAPTER_METHODS.flatMap((method) =>
+  (['float32', 'bfloat16'] as FloatDType[]).map((dtype) => ({ method, dtype })),
+)
+
+describe.each(kinds)('$method beside a model in $dtype', ({ method, dtype }) => {
+  test.each([2, 24])('takes what it is priced at, with rank %d', async (rank) => {
+    using model = await loadTiny('tiny-untied', dtype)
+    await passes(model) // tables that stay are made
+    const config = configOf(method, { rank, modulesToSave: ['norms'] })
+    const { trained, values, kept } = planOf(model, config).cost
+    // Each tensor starts at a multiple of 64 bytes, and DoRA keeps a row a layer.
+    const slack = (bytes: number) => 0.02 * bytes + 1024 * model.linears().length
+    const made = await bytesOf(() => model.addAdapter('a', config))
+    expect(Math.abs(made - values)).toBeLessThan(slack(values))
+    const parameters = model.trainableParameters().map(({ parameter }) => parameter)
+    expect(parameters.reduce((sum, { elements }) => sum + elements, 0)).toBe(trained)
+    const taken = await bytesOf(async () => {
+      await passes(model)
+      for (const parameter of parameters) parameter.zeroGrad()
+    })
+    expect(taken).toBeLessThan(kept + slack(kept))
+  })
+})
+
+describe('a rank that is higher than a layer has a use for', () => {
+  const layers = [
+    { name: 'model.layers.0.q_proj', inFeatures: 64, outFeatures: 64 },
+    { name: 'model.layers.0.k_proj', inFeatures: 64, outFeatures: 32 },
+  ]
+  // MoRA's matrix of a side of √(128 · rank) grows up to 64.
+  const most: Record<AdapterMethodName, number> = {
+    ...{ mora: 32, lora: 32, rslora: 32, 'lora-plus': 32, dora: 32, hira: 32, pissa: 32 },
+    ...{ asylora: 64, 'lora-fa': 64, miss: 64 },
+  }
+  const refused: readonly AdapterMethodName[] = ['asylora', 'pissa', 'miss']
+
+  test.each(ADAPTER_METHODS)('of %s is refused or told of, with the layer and its limit', (method) => {
+    const limit = most[method]
+    expect(rankNotes(configOf(method, { rank: limit }), layers)).toEqual([])
+    const notes = () => rankNotes(configOf(method, { rank: limit + 1 }), layers)
+    const sentence = new RegExp(`^Rank ${limit + 1} is more than the ${limit} .*model\\.layers\\.0\\.`)
+    if (refused.includes(method)) {
+      expect(notes).toThrow(expect.objectContaining({ code: 'invalid-rank', message: expect.stringMatching(sentence) }))
+    } else expect(notes()).toEqual([expect.stringMatching(sentence)])
+  })
+
+  test('is that of a pattern where there is one', () => {
+    expect(rankNotes(configOf('lora', { rank: 8, rankPattern: { k_proj: 33 } }), layers)).toEqual([
+      'Rank 33 is more than the 32 that the change of model.layers.0.k_proj (64 → 32) can have; 1 of 2 layers gain nothing by a rank like that.',
+    ])
+  })
+
+  test('is told of by whoever adds an adapter, and by a run', async () => {
+    using model = await loadTiny('tiny-untied')
+    const heard: string[] = []
+    const onWarning = (message: string) => void heard.push(message)
+    await model.addAdapter('a', configOf('lora', { rank: 65 }), { onWarning })
+    expect(heard).toEqual([expect.stringMatching(/^Rank 65 is more than the \d+ that the change of model\.layers/)])
+    const noticed: string[] = []
+    const onEvent = (event: TrainEvent) => void (event.type === 'notice' && noticed.push(event.message))
+    const data = writeRows(temporary(), 'rows.jsonl', rows)
+    await train(model, { data, maxSteps: 1, onEvent }).finished
+    expect(noticed).toEqual(expect.arrayContaining(heard))
+  })
+})
+
+describe('what cannot fit', () => {
+  const huge = 10_000_000
+
+  test.each(ADAPTER_METHODS.filter((method) => !['mora', 'asylora', 'pissa', 'miss'].includes(method)))(
+    'of %s is refused before memory is taken for it',
+    async (method) => {
+      using model = await loadTiny('tiny-untied')
+      const config = configOf(method, { rank: huge })
+      device.resetPeak()
+      const { inUse } = device.memory()
+      expect(() => model.addAdapter('a', config)).toThrow(
+        expect.objectContaining({
+          code: 'too-little-memory',
+          exitCode: 2,
+          message: expect.stringMatching(
+            /^Adapter a \(.*, rank 10000000\) needs about [\d.]+ GiB of memory, but .* are free: give it a lower rank/,
+          ),
+        }),
+      )
+      expect(device.memory().peak).toBe(inUse)
+      expect(model.adapters.size).toBe(0)
+    },
+  )
+
+  test('of a run counts gradients and moments, and is refused before rows are read', async () => {
+    using model = await loadTiny('tiny-untied')
+    device.resetPeak()
+    const { inUse } = device.memory()
+    const data = fileOf(temporary(), 'rows.jsonl', 'no row')
+    const run = train(model, { data, method: 'lora', rank: huge })
+    await expectRejection(
+      run.finished,
+      'too-little-memory',
+      /GiB for 256 tokens at a time \(.* for tensors, of which .* trained values, .*\): give it more, train fewer values \(a lower rank, fewer targetModules\), or use gradientCheckpointing\.$/,
+    )
+    expect(device.memory().peak).toBe(inUse)
+  })
+})

@@ -1,0 +1,81 @@
+/** What is free, and what is said where it is too little. */
+import { totalmem } from 'node:os'
+import { describe, expect, test } from 'vitest'
+import type { NativeDevice } from '../../lib/native.js'
+import { freeMemory, leaveRoom, PROCESS_BYTES, requireRoom } from '../../lib/tensor/room.js'
+import { testDevice } from '../operations/harness.js'
+
+const [MiB, GiB] = [2 ** 20, 2 ** 30]
+
+function deviceOf(kind: string, totalMemory: number, inUse = 0) {
+  let limit = totalMemory
+  const setMemoryLimit = (bytes: number) => {
+    limit = bytes
+  }
+  const memory = () => ({ inUse, cached: 0, limit })
+  return { kind, facts: () => ({ totalMemory }), memory, setMemoryLimit } as unknown as NativeDevice
+}
+
+describe('free memory', () => {
+  test('of a GPU is what tensors leave', () => {
+    expect(freeMemory(deviceOf('cuda', 80 * GiB, 30 * GiB))).toBe(50 * GiB)
+  })
+
+  test('of the CPU is at most what its process leaves', () => {
+    expect(freeMemory(deviceOf('cpu', GiB, 100 * MiB))).toBeLessThanOrEqual(GiB - 100 * MiB - PROCESS_BYTES)
+    expect(freeMemory(deviceOf('cpu', 2 ** 60))).toBeLessThan(2 ** 50) // what the machine has
+    expect(freeMemory(deviceOf('cpu', MiB))).toBe(0)
+  })
+})
+
+describe('what needs more than is free', () => {
+  const refusal = (device: NativeDevice, bytes: { tensors: number; making?: number }) => () =>
+    requireRoom(device, bytes, 'The adapter', 'give it a lower rank')
+
+  test('is refused with the figures, and the limit that holds', () => {
+    expect(refusal(deviceOf('cuda', 80 * GiB, 30 * GiB), { tensors: 50 * GiB })).not.toThrow()
+    expect(refusal(deviceOf('cuda', 80 * GiB, 30 * GiB), { tensors: 50 * GiB + 1 })).toThrow(
+      'The adapter needs about 50.0 GiB of memory, but the device cuda has 80.0 GiB, of which 50.0 GiB are free: give it a lower rank.',
+    )
+    expect(refusal(deviceOf('cpu', 512 * MiB), { tensors: 512 * MiB })).toThrow(
+      /^The adapter needs about 512 MiB of memory, but this process may have 512 MiB \(the limit of its control group\), of which \d+ MiB are free/,
+    )
+    expect(refusal(deviceOf('cpu', totalmem()), { tensors: totalmem() })).toThrow(/but this machine has /)
+  })
+
+  test('counts what the process takes meanwhile: on the CPU from the same memory', () => {
+    const free = freeMemory(deviceOf('cpu', GiB))
+    expect(refusal(deviceOf('cpu', GiB), { tensors: free / 2, making: free })).toThrow('this process may have')
+    const isTooMuch = refusal(deviceOf('cuda', 80 * GiB), { tensors: 1, making: 2 ** 50 })
+    expect(isTooMuch).toThrow(
+      /^The adapter needs about 1048576\.0 GiB of memory, but this machine has [\d.]+ [MG]iB free/,
+    )
+  })
+})
+
+describe('the limit of tensors', () => {
+  test('leaves room for the rest of the process, and follows it', () => {
+    const device = deviceOf('cpu', 4 * GiB)
+    leaveRoom(device)
+    const { limit } = device.memory()
+    expect(limit).toBeLessThanOrEqual(4 * GiB - PROCESS_BYTES)
+    expect(limit).toBeGreaterThan(2 * GiB)
+    leaveRoom(device)
+    expect(device.memory().limit).toBeLessThanOrEqual(4 * GiB - PROCESS_BYTES)
+  })
+
+  test('stays what somebody has set, and what a GPU has', () => {
+    for (const device of [deviceOf('cpu', 4 * GiB), deviceOf('cuda', 4 * GiB)]) {
+      device.setMemoryLimit(GiB)
+      leaveRoom(device)
+      expect(device.memory().limit).toBe(GiB)
+    }
+  })
+
+  test('is there once a device is open', async () => {
+    const { openDevice } = await import('../../lib/tensor/device.js')
+    const device = openDevice({ device: testDevice().kind })
+    const { totalMemory } = device.facts()
+    if (device.kind === 'cpu') expect(device.memory().limit).toBeLessThan(totalMemory)
+  })
+})
