@@ -54,17 +54,17 @@ int64_t integer(const Napi::Value& value, const char* what) {
 int32_t smallInteger(const Napi::Value& value, const char* what) {
   const int64_t number = integer(value, what);
   if (number == static_cast<int32_t>(number)) return static_cast<int32_t>(number);
-  throw toJavaScript(value.Env(), "invalid-argument",
-                     std::string("Expected an integer of 32 bits for ") + what + " but received " +
-                         std::to_string(number) + ".");
+  throw toJavaScript(
+      value.Env(), "invalid-argument",
+      std::string("Expected an integer of 32 bits for ") + what + " but received " + std::to_string(number) + ".");
 }
 
 int64_t wholeNumber(const Napi::Value& value, const char* what) {
   const int64_t number = integer(value, what);
   if (number < 0)
-    throw toJavaScript(value.Env(), "invalid-argument",
-                       std::string("Expected an integer of at least 0 for ") + what + " but received " +
-                           std::to_string(number) + ".");
+    throw toJavaScript(
+        value.Env(), "invalid-argument",
+        std::string("Expected an integer of at least 0 for ") + what + " but received " + std::to_string(number) + ".");
   return number;
 }
 

@@ -13,8 +13,8 @@
 
 namespace mora::addon {
 
-// Every number, list and buffer of JavaScript goes through these. Conversions may run JavaScript, which may dispose of a
-// tensor, close a file or detach a buffer: whatever is taken out of an object is taken after all of them.
+// Every number, list and buffer of JavaScript goes through these. Conversions may run JavaScript, which may dispose of
+// a tensor, close a file or detach a buffer: whatever is taken out of an object is taken after all of them.
 DType dtypeFromName(Napi::Env env, const Napi::Value& name);
 /// Throws for what is no integer, or too large to be told from its neighbours.
 int64_t integer(Napi::Env env, double number, const char* what);

@@ -34,8 +34,8 @@ void requireThreads(int32_t threads) {
   // Far more than any machine has processors.
   constexpr int32_t kMost = 1024;
   if (threads < 0 || threads > kMost)
-    throw Error("invalid-argument", "Expected 0 to " + std::to_string(kMost) + " threads but received " +
-                                        std::to_string(threads) + ".");
+    throw Error("invalid-argument",
+                "Expected 0 to " + std::to_string(kMost) + " threads but received " + std::to_string(threads) + ".");
 }
 
 std::string mebibytes(uint64_t bytes) {

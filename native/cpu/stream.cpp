@@ -1,8 +1,10 @@
 #include "cpu/stream.h"
 
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -15,9 +17,13 @@
 namespace mora {
 namespace {
 
-// Addresses cost nothing until they are touched; less is taken where the system allows less.
+// Addresses cost nothing until they are touched; less is taken where the system allows less. Where the process has few
+// (ulimit -v), half are left to the rest of it.
 std::byte* reserve(uint64_t& capacity) {
-  for (capacity = 2 * availableMemory(); capacity >= (uint64_t{1} << 28); capacity /= 2) {
+  uint64_t most = 2 * availableMemory();
+  rlimit addresses{};
+  if (getrlimit(RLIMIT_AS, &addresses) == 0) most = std::min<uint64_t>(most, addresses.rlim_cur / 2);
+  for (capacity = most; capacity >= (uint64_t{1} << 24); capacity /= 2) {
     void* base = mmap(nullptr, capacity, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED) continue;
 #ifdef MADV_HUGEPAGE
