@@ -6,6 +6,9 @@ import { ArrayValue, NewScope, toValue } from './jinja/values.js'
 
 export type { Piece } from './jinja/interpreter.js'
 
+/** The library looks from each space to the end of them whether a mark that strips them follows. */
+const MOST_SPACES = 512
+
 /** A template that was parsed. Throws the library's errors, and its own that say which limit was reached. */
 export class TemplateProgram {
   readonly #program: Node
@@ -13,6 +16,9 @@ export class TemplateProgram {
   /** @param source Jinja */
   constructor(source: string) {
     const lines = source.replace(/\r\n?/g, '\n')
+    for (const [{ length }] of lines.matchAll(/\s+/g)) {
+      if (length > MOST_SPACES) throw new Error(`it has ${length} spaces in a row, more than ${MOST_SPACES}`)
+    }
     this.#program = parse(tokenize(withMarks(lines), { lstrip_blocks: true, trim_blocks: true })) as unknown as Node
     completeBlocks(this.#program)
   }

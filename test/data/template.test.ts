@@ -7,6 +7,14 @@ const messages = [
   { role: 'assistant', content: 'hello' },
 ]
 
+it('refuses spaces that would take long to strip', () => {
+  const withSpaces = (count: number) => () => new ChatTemplate(`a${' '.repeat(count)}{{ 1 }}`, {}, 'x')
+  expect(withSpaces(512)).not.toThrow()
+  expect(withSpaces(513)).toThrow(
+    /^The chat template of x cannot be read: it has 513 spaces in a row, more than 512\.$/,
+  )
+})
+
 describe('ChatTemplate', () => {
   it('renders with the special tokens and the generation prompt', () => {
     const source =
