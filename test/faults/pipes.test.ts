@@ -68,8 +68,13 @@ describe.skipIf(!hasCommand)('a pipe in the place of', { timeout: 120 * seconds 
 })
 
 describe.skipIf(!hasCommand)('a pipe in a run', { timeout: 240 * seconds }, () => {
+  const data = () => {
+    const path = join(temporary(), 'rows.jsonl')
+    writeFileSync(path, '{"prompt":"a","completion":"b"}\n')
+    return path
+  }
   const train = (output: string, ...more: string[]) => [
-    ...['train', '--model', 'assets/demo-model', '--data', rows, '--output', output, '--rank', '1', '--threads', '1'],
+    ...['train', '--model', 'assets/demo-model', '--data', data(), '--output', output, '--rank', '1', '--threads', '1'],
     ...['--max-steps', '2', '--save-every', '1', '--batch-size', '1', ...more],
   ]
   const result = (...argv: string[]) =>
@@ -81,7 +86,7 @@ describe.skipIf(!hasCommand)('a pipe in a run', { timeout: 240 * seconds }, () =
     const checkpoints = readdirSync(join(output, 'checkpoints')).sort()
     pipe(join(output, 'checkpoints', checkpoints.at(-1)!, 'manifest.json'))
     for (const name of ['metrics.jsonl', 'samples.jsonl']) pipe(join(output, name))
-    const { status, stderr } = result(...train(output, '--resume', '--max-steps', '3', '--allow-changes', 'maxSteps'))
+    const { status, stderr } = result(...train(output, '--resume', '--max-steps', '3', '--allow-changes', 'max-steps'))
     expect([status, stderr]).toEqual([
       0,
       expect.stringMatching(/manifest\.json is missing or malformed .*not a regular file/),
