@@ -14,6 +14,9 @@ export interface MaskedChat extends TurnCounts {
   mask: Uint8Array
 }
 
+/** Each answer is found by what the template makes of all messages before it: four times as many take sixteen times as long. */
+const MOST_MESSAGES = 1024
+
 /**
  * @param where names the row in errors
  * @throws InputError `template-failed`, `unmaskable-template`, `double-bos`, `no-end-of-turn`
@@ -25,6 +28,12 @@ export function maskChat(
   where: string,
   context: TemplateContext = {},
 ): MaskedChat {
+  if (messages.length > MOST_MESSAGES) {
+    throw new InputError(
+      'unmaskable-template',
+      `${where}: a conversation of ${messages.length} messages is too long to find each answer in, at most ${MOST_MESSAGES} were expected: make several rows of it, or train all of it (--train-on all).`,
+    )
+  }
   const turns = new ChatTurns(tokenizer, template, messages, context, where)
   const ids = encodeChat(tokenizer, turns.text, where)
   const mask = new Uint8Array(ids.length)

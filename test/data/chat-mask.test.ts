@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { type MaskedChat, maskChat } from '../../lib/data/chat-mask.js'
+import { encodeRow } from '../../lib/data/encode.js'
 import { ChatTemplate, type Message } from '../../lib/data/template.js'
 import type { Tokenizer } from '../../lib/data/tokenizer.js'
 import { loadSmallTokenizer, loadTemplate } from './small-tokenizer.js'
@@ -35,6 +36,20 @@ describe('maskChat', () => {
     expect(trained(chat)).toEqual(['two<|im_end|>', 'four<|im_end|>'])
     expect(chat.foreignOpenings).toBe(0)
     expect(tokenizer.decode(chat.ids)).toContain('assistant\ntwo<|im_end|>\n')
+  })
+
+  it('refuses conversations that would take long, with the way out', async () => {
+    const many = turns(...Array.from({ length: 1026 }, (_, i) => String(i)))
+    await expect(masked('chatml', many)).rejects.toMatchObject({
+      code: 'unmaskable-template',
+      message: expect.stringMatching(
+        /^rows\.jsonl:1: a conversation of 1026 messages .* at most 1024 .*\(--train-on all\)\.$/,
+      ),
+    })
+    const template = await loadTemplate('chatml', tokenizer)
+    const options = { tokenizer, template, maxLength: 2 ** 20, trainOn: 'all' as const }
+    const [row] = encodeRow({ kind: 'messages', messages: many }, 'rows.jsonl:1', options).rows
+    expect(tokenizer.decode(row!.ids)).toContain('assistant\n1025<|im_end|>')
   })
 
   it('T7 keeps the ids of the whole rendered text', async () => {
