@@ -135,6 +135,9 @@ function sentencePieceSource(vocabulary: Vocabulary): TokenizerSource {
   })
 }
 
+/** Characters; by default SentencePiece makes tokens of 16. What is made of each takes the square of its length. */
+const LONGEST_PIECE = 256
+
 /**
  * SentencePiece joins the neighbours whose token scores best. As a list of merges: every way to make a token out of two
  * others, ordered by the token's score.
@@ -149,9 +152,19 @@ function mergesFromScores({ metadata, tokens, types, file }: Vocabulary): [strin
   }
   const isPiece = (id: number) => types[id] === TokenType.normal || types[id] === TokenType.userDefined
   const pieces = new Map(tokens.flatMap((token, id) => (isPiece(id) ? [[token, scores[id]!] as const] : [])))
+  // Most parts of a long token are longer or shorter than any token: these are not looked for.
+  const lengths = new Set([...pieces.keys()].map(({ length }) => length))
+  const longest = Math.max(0, ...lengths)
+  if (longest > LONGEST_PIECE) {
+    throw new InputError(
+      'malformed-tokenizer',
+      `${file}: a token of ${longest} characters is more than SentencePiece makes merges of; at most ${LONGEST_PIECE} were expected in tokenizer.ggml.tokens.`,
+    )
+  }
   const merges: { pair: [string, string]; score: number }[] = []
   for (const [token, score] of pieces) {
     for (let i = 1; i < token.length; i++) {
+      if (!lengths.has(i) || !lengths.has(token.length - i)) continue
       const pair: [string, string] = [token.slice(0, i), token.slice(i)]
       if (pieces.has(pair[0]) && pieces.has(pair[1])) merges.push({ pair, score })
     }

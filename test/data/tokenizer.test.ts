@@ -178,6 +178,15 @@ describe('a GGUF tokenizer', () => {
     ])
   }
 
+  it('refuses pieces so long that what they are merged of could not be worked out', () => {
+    const metadata = sentencePiece()
+    const tokens = metadata.get('tokenizer.ggml.tokens') as string[]
+    const withLast = (piece: string) =>
+      new Map([...metadata, ['tokenizer.ggml.tokens', [...tokens.slice(0, -1), piece]]])
+    expect(tokenizerFromGguf(withLast('t'.repeat(256)), 'm.gguf')).not.toBeNull()
+    expect(() => tokenizerFromGguf(withLast('t'.repeat(257)), 'm.gguf')).toThrow(/^m\.gguf: a token of 257 characters/)
+  })
+
   it('merges SentencePiece pieces by score, falls back to bytes and adds the leading space', () => {
     const made = createTokenizer(tokenizerFromGguf(sentencePiece(), 'm.gguf')!)
     const tokens = (ids: number[]) => ids.map((id) => made.tokenOf(id))
