@@ -13,6 +13,7 @@ export {
   flag,
   numbersByPattern,
   optionalChoice,
+  optionalFlag,
   optionalInteger,
   optionalReal,
 } from '../schema/option.js'

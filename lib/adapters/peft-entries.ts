@@ -67,3 +67,19 @@ function malformed(source: string, expected: string, key: string, found: unknown
   const shown = found === undefined ? 'none' : JSON.stringify(found)
   return new InputError('malformed-file', `${source}: expected ${expected} for ${key} but found ${shown}.`)
 }
+
+/** A positive number that has to be there. */
+export function positiveFrom(json: Json, key: string, source: string): number {
+  const value = json[key]
+  if (typeof value === 'number' && value > 0) return value
+  throw malformed(source, 'a positive number', key, value)
+}
+
+/** The dropout of a method that PEFT's format has none of. */
+export function ownDropout({ node_mora: own }: Json, source: string): number {
+  return isJsonObject(own) ? dropoutFrom(own, 'dropout', source) : 0
+}
+
+export function writeOwnDropout(method: string, dropout: number): Record<string, unknown> {
+  return dropout > 0 ? { node_mora: { method, dropout } } : {}
+}

@@ -3,14 +3,17 @@ import { isJsonObject } from '../io/json.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts } from './adapter.js'
 import { asyloraMethod } from './asylora.js'
 import { doraMethod } from './dora.js'
+import { graloraMethod } from './gralora.js'
 import { hiraMethod } from './hira.js'
 import { loraMethod } from './lora.js'
 import { loraFaMethod } from './lora-fa.js'
 import { loraPlusMethod } from './lora-plus.js'
 import { missMethod } from './miss.js'
 import { moraMethod } from './mora.js'
+import { oftMethod } from './oft.js'
 import { pissaMethod } from './pissa.js'
 import { rsloraMethod } from './rslora.js'
+import { shiraMethod } from './shira.js'
 
 /** Every method, in the order of help; a new one is a file and a line here. */
 export const OWN_METHODS = [
@@ -24,6 +27,9 @@ export const OWN_METHODS = [
   pissaMethod,
   missMethod,
   hiraMethod,
+  graloraMethod,
+  shiraMethod,
+  oftMethod,
 ] as const
 
 export type AdapterMethodName = (typeof OWN_METHODS)[number]['name']

@@ -126,6 +126,17 @@ export function flag(description: string, fallback = false, words: Words = {}) {
   })
 }
 
+/** True or false, or left out. */
+export function optionalFlag(description: string, words: Words = {}) {
+  return declare(z.boolean().optional(), {
+    kind: 'flag',
+    description,
+    placeholder: '',
+    expects: 'true or false',
+    ...words,
+  })
+}
+
 /** A string that may be left out: a path, a name, a text. */
 export function text(description: string, placeholder: string, words: Words = {}) {
   return declare(z.string().min(1).optional(), {

@@ -13,6 +13,11 @@ export function goldenPath(name: string): string | null {
   return folders.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? null
 }
 
+/** Every place where a file of the golden data lies. */
+export function goldenPaths(name: string): string[] {
+  return folders.map((folder) => join(folder, name)).filter((path) => existsSync(path))
+}
+
 export function goldenJson<T>(name: string): T {
   return JSON.parse(readFileSync(goldenPath(name)!, 'utf8')) as T
 }
@@ -51,6 +56,7 @@ export function entriesOf(tensors: ReadonlyMap<string, GoldenTensor>): Safetenso
 function floatsOf(bytes: Uint8Array, dtype: string): Float32Array {
   if (dtype === 'F32') return new Float32Array(bytes.buffer)
   if (dtype === 'F64') return Float32Array.from(new Float64Array(bytes.buffer))
+  if (dtype === 'I32') return Float32Array.from(new Int32Array(bytes.buffer))
   if (dtype === 'BF16') return Float32Array.from(new Uint16Array(bytes.buffer), bfloat16BitsToFloat32)
   return new Float32Array(0)
 }
