@@ -2,6 +2,7 @@
 import { UsageError } from '../errors.js'
 import { bytesOf, type FloatDType } from '../native.js'
 import type { AdapterConfigBase, LayerFacts, LayerMemory } from './adapter.js'
+import { memoryOfWeightForm } from './adapter-layer.js'
 import { countParameters, countValues } from './layer-tensors.js'
 import { rankOf } from './patterns.js'
 import { adapterMethod } from './registry.js'
@@ -45,7 +46,7 @@ export function adapterCost(
     (sum, layer): AdapterCost => {
       const trained = countParameters(method, config, layer)
       const values = countValues(method, config, layer, layers)
-      const memory: Partial<LayerMemory> = method.layerMemory?.(config, layer) ?? {}
+      const memory: Partial<LayerMemory> = method.layerMemory?.(config, layer) ?? memoryOfWeightForm(layer)
       const { derived, making, working = 0 } = memory
       const copies = derived === undefined ? bytesOfCopies(values, dtype) : derived * bytesOf(dtype)
       const sums = dtype === 'float32' ? 0 : 4 * layer.inFeatures * layer.outFeatures

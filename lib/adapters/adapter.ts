@@ -168,8 +168,9 @@ export interface AdapterMethod<
   /** Absent where every rank has a use. */
   rankLimit?(config: Config, layer: LayerFacts): RankLimit
   /**
-   * What a layer takes beside its tensors, without making it. What is left out: every value has a copy in the activations'
-   * dtype and, while the layer is made, one in the process; products need no working space.
+   * What a layer takes beside its tensors, without making it. What is left out of it: every value has a copy in the
+   * activations' dtype and, while the layer is made, one in the process; products need no working space. Without the
+   * function, products make ΔW in float32.
    */
   layerMemory?(config: Config, layer: LayerFacts): Partial<LayerMemory>
   /** Refuses a layer that it has no form for. */

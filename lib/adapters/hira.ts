@@ -5,7 +5,7 @@ import { scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerOptions } from './adapter.js'
 import { checkedConfig } from './adapter-config.js'
-import { AdapterLayer, memoryOfWeightForm, weightGradient } from './adapter-layer.js'
+import { AdapterLayer, weightGradient } from './adapter-layer.js'
 import { factorShapes, kaimingUniform, rankOfProduct } from './low-rank.js'
 import { commonEntries, dropoutFrom } from './peft-entries.js'
 
@@ -63,7 +63,6 @@ export const hiraMethod: AdapterMethod<HiraConfig, typeof fields> = {
   config: hira,
   learningRate: () => 1e-3,
   rankLimit: (_, layer) => rankOfProduct(layer),
-  layerMemory: (_, layer) => memoryOfWeightForm(layer),
 
   // PEFT's initialisation: A by Kaiming's rule, B is zero.
   tensors: {

@@ -84,6 +84,8 @@ export const missMethod: AdapterMethod<MissConfig, typeof fields> = {
     refused: true,
   }),
 
+  layerMemory: () => ({}),
+
   layer: ({ dropout }, options, tensors) => new MissLayer(options, dropout, tensors.parameter('miss_block')),
 
   fromPeft(json, source) {
