@@ -12,7 +12,7 @@ const group = newAdapterGroup
 
 export const sharedFields = {
   rank: optionalInteger(
-    'the budget: as many parameters as LoRA of this rank; of asylora, lora-fa and miss the rank itself, of oft the side of a block',
+    'the budget: as many parameters as LoRA of this rank; of asylora, lora-fa and miss the rank itself, of oft the side of a block, of randlora and vera that of random matrices',
     { min: 1, defaultText: '8', group },
   ),
   dropout: optionalReal("of the adapter's input: the probability to drop", {

@@ -38,7 +38,12 @@ export function matchingRank(
   const countAt = (rank: number): number =>
     countAdapterParameters(newAdapterConfig(method, { ...options, rank }), layers)
   const most = Math.max(...layers.map(({ inFeatures, outFeatures }) => Math.max(inFeatures, outFeatures)))
-  // The least rank with at least as many, by halving: counts grow with the rank.
+  if (countAt(1) > countAt(most)) {
+    const ranks = Array.from({ length: most }, (_, i) => i + 1)
+    const distances = ranks.map((rank) => Math.abs(countAt(rank) - wanted))
+    return ranks[distances.indexOf(Math.min(...distances))]!
+  }
+  // The least rank with at least as many, by halving: where counts do not fall, they grow with the rank.
   let [low, high] = [1, most]
   while (low < high) {
     const middle = Math.floor((low + high) / 2)

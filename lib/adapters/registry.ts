@@ -12,8 +12,10 @@ import { missMethod } from './miss.js'
 import { moraMethod } from './mora.js'
 import { oftMethod } from './oft.js'
 import { pissaMethod } from './pissa.js'
+import { randloraMethod } from './randlora.js'
 import { rsloraMethod } from './rslora.js'
 import { shiraMethod } from './shira.js'
+import { veraMethod } from './vera.js'
 
 /** Every method, in the order of help; a new one is a file and a line here. */
 export const OWN_METHODS = [
@@ -30,6 +32,8 @@ export const OWN_METHODS = [
   graloraMethod,
   shiraMethod,
   oftMethod,
+  randloraMethod,
+  veraMethod,
 ] as const
 
 export type AdapterMethodName = (typeof OWN_METHODS)[number]['name']
@@ -86,6 +90,12 @@ export function configFromPeft(json: Readonly<Record<string, unknown>>, source: 
   for (const method of methods) {
     const config = method.fromPeft(json, source)
     if (config) return config
+  }
+  if (json.peft_type === 'LILY') {
+    throw new UsageError(
+      'unknown-method',
+      `${source} has peft_type "LILY", which is not available: its router averages over all tokens of a call, so that a token sees later ones and rows of a batch change each other.`,
+    )
   }
   const own = isJsonObject(json.node_mora) ? json.node_mora.method : undefined
   const what =

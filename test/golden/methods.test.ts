@@ -1,22 +1,23 @@
 /** Methods of PEFT 0.21 in float64: followed step by step from its files to its files, merged, and taken out again. */
-import { readFileSync } from 'node:fs'
+import { cpSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { readAdapterFolder } from '../../lib/adapters/adapter-folder.js'
+import { writeSafetensors } from '../../lib/io/safetensors.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
-import { goldenLines, goldenPath, goldenPaths, largestDifference, readTensors } from './files.js'
+import { entriesOf, goldenLines, goldenPath, goldenPaths, largestDifference, readTensors } from './files.js'
 import { type GoldenTraining, loadTiny, logProbsOf, type Row, trainOn } from './tiny-models.js'
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 /** PEFT's names of methods in the second set, and those of its adapters that are refused. */
-const available = ['GRALORA', 'SHIRA', 'OFT']
+const available = ['GRALORA', 'SHIRA', 'OFT', 'RANDLORA', 'VERA']
 const unavailable = ['oft-constrained']
 
 /** Entries that say how values were drawn which are in the file, or that belong to `coft`. */
-const unwritten = ['target_modules', 'random_seed', 'eps', 'projection_prng_key', 'save_projection']
+const unwritten = ['target_modules', 'random_seed', 'eps', 'projection_prng_key', 'save_projection', 'sparse']
 
 interface GoldenMethod {
   name: string
@@ -56,7 +57,26 @@ const weightsOf = (path: string) => readTensors(join(path, 'adapter_model.safete
 
 describe.each(methods)('$name', (method) => {
   const { name, set, sequences, trainable, logprobs, options, steps, final_logprobs: finalLogprobs } = method
-  const folder = (at: 'start' | 'final') => goldenPath(`${set}/${name}/${at}`)!
+  const pathOf = (at: 'start' | 'final') => goldenPath(`${set}/${name}/${at}`)!
+  const completed = { start: useTemporaryFolder(), final: useTemporaryFolder() }
+  const folder = (at: 'start' | 'final') => (method.buffers ? completed[at]() : pathOf(at))
+
+  // With what PEFT draws from a seed, as it saves that by default.
+  beforeEach(async () => {
+    if (!method.buffers) return
+    const buffers = readTensors(join(pathOf('start'), '..', method.buffers))
+    for (const at of ['start', 'final'] as const) {
+      cpSync(pathOf(at), folder(at), { recursive: true })
+      const shared = [...buffers].map(([key, tensor]) => [`base_model.${key}`, tensor] as const)
+      const tensors = new Map([...weightsOf(pathOf(at)), ...shared])
+      await writeSafetensors(join(folder(at), 'adapter_model.safetensors'), entriesOf(tensors))
+    }
+  })
+
+  test.runIf(method.buffers)('is refused without what all its layers share', async () => {
+    using model = await loadTiny('tiny-untied')
+    await expect(model.loadAdapter(pathOf('start'))).rejects.toThrow('save it with save_projection=True')
+  })
   test('the adapter as it starts, beside the weights and merged; taken out, the bits are the old ones', async () => {
     using model = await loadTiny('tiny-untied')
     const weights = async () => Promise.all(model.linears().map(({ weight }) => weight.data()))
@@ -89,6 +109,9 @@ describe.each(methods)('$name', (method) => {
     const output = folderOfTest()
     await model.saveAdapter('a', output)
     const [saved, wanted] = [weightsOf(output), weightsOf(folder('final'))]
+    // PEFT repeats what all layers share under each of them, and reads it from either place.
+    const shared = [...wanted.keys()].filter((key) => /^base_model\.model\..*\.(randlora|vera)_[AB]$/.test(key))
+    for (const key of shared) wanted.delete(key)
     expect([...saved.keys()].sort()).toEqual([...wanted.keys()].sort())
     for (const [key, { shape, values }] of wanted) {
       expect(saved.get(key)!.shape, key).toEqual(shape)

@@ -126,6 +126,7 @@ test.each<[Json, string, RegExp]>([
   [{ use_dora: true, use_rslora: true }, 'unsupported-option', /use_dora and use_rslora together/],
   [{ node_mora: { method: 'lora-x' } }, 'unknown-method', /has the method "lora-x", which is not available/],
   [{ peft_type: 'ADALORA' }, 'unknown-method', /peft_type "ADALORA"/],
+  [{ peft_type: 'LILY' }, 'unknown-method', /"LILY", which is not available: its router averages over all tokens/],
 ])('%j is refused by name', async (entries, expected, message) => {
   using model = await loadTiny('tiny-untied')
   await expect(model.loadAdapter(edited(golden, entries))).rejects.toThrow(code(expected, message))

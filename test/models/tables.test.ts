@@ -55,7 +55,8 @@ async function checkGradients(model: Model): Promise<void> {
 describe.each(ADAPTER_METHODS.filter((method) => method !== 'dora'))('%s on the head', (method) => {
   test('trains with right gradients, and computes the same merged', async () => {
     using model = await loadTiny('tiny-untied')
-    await model.addAdapter('a', configOf(method, ['lm_head']))
+    // VeRA's two vectors change little where the rank is low.
+    await model.addAdapter('a', configOf(method, ['lm_head'], method === 'vera' ? { rank: 24 } : {}))
     expect(largestDifference(await logProbs(model), logprobs[0]!)).toBeLessThan(5e-5)
     await train(model)
     await checkGradients(model)
