@@ -66,11 +66,13 @@ async function startSides() {
 async function measure(work) {
   const turns = counts.flatMap((count) => sides.map((side) => ({ run: () => beside(count, () => side.ask({ work })) })))
   const results = await takeTurns(turns, options.rounds)
+  const timedOf = (i) => timedSides(sides, results.slice(i * sides.length, (i + 1) * sides.length))
+  const alone = counts.includes(0) ? timedOf(counts.indexOf(0))[0].seconds.median : null
   return counts.map((count, i) => {
-    const timed = timedSides(sides, results.slice(i * sides.length, (i + 1) * sides.length))
+    const timed = timedOf(i)
     const name = `${works[work]}, ${count === 0 ? 'alone' : `beside ${count}`}`
     console.error(`${name}: ${milliseconds(timed[0].seconds.median)} ms`)
-    return { name, work, count, sides: timed }
+    return { name, work, count, ...(alone && count > 0 && { limit: limit * fair(count) * alone }), sides: timed }
   })
 }
 

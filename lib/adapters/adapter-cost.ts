@@ -47,12 +47,12 @@ export function adapterCost(
       const trained = countParameters(method, config, layer)
       const values = countValues(method, config, layer, layers)
       const memory: Partial<LayerMemory> = method.layerMemory?.(config, layer) ?? memoryOfWeightForm(layer)
-      const { derived, making, working = 0 } = memory
+      const { tables = 0, derived, making, working = 0 } = memory
       const copies = derived === undefined ? bytesOfCopies(values, dtype) : derived * bytesOf(dtype)
       const sums = dtype === 'float32' ? 0 : 4 * layer.inFeatures * layer.outFeatures
       return {
         trained: sum.trained + trained,
-        values: sum.values + 4 * values,
+        values: sum.values + 4 * (values + tables),
         kept: sum.kept + copies + (restarts ? sums + 4 * values + 8 * trained : 0),
         working: Math.max(sum.working, 4 * working),
         making: Math.max(sum.making, making ?? 4 * values),

@@ -114,6 +114,8 @@ export interface RankLimit {
 
 /** What a layer of an adapter takes beside its tensors. */
 export interface LayerMemory {
+  /** Values of 4 bytes that lie on the device beside the declared ones, such as tables of places. */
+  readonly tables: number
   /** Values that are made of the adapter's and kept in the activations' dtype. */
   readonly derived: number
   /** Most bytes that the process takes, beside the device's, while the layer is made. */

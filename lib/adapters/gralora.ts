@@ -9,7 +9,7 @@ import type { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, TensorStart } from './adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from './adapter-config.js'
 import { AdapterLayer, weightGradient } from './adapter-layer.js'
-import { kaimingUniform, lowRankFields } from './low-rank.js'
+import { kaimingUniform, lowRankFields, rankOfProduct } from './low-rank.js'
 import { commonEntries, dropoutFrom } from './peft-entries.js'
 
 export interface GraloraConfig extends AdapterConfigBase {
@@ -153,6 +153,7 @@ export const graloraMethod: AdapterMethod<GraloraConfig, typeof fields> = {
   lacks: ['rankPattern'],
   config: gralora,
   learningRate: () => 2e-4,
+  rankLimit: (_, layer) => rankOfProduct(layer),
 
   tensors: {
     gralora_A: {

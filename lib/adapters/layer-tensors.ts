@@ -55,7 +55,7 @@ export function countParameters(method: Method, config: AdapterConfigBase, layer
   )
 }
 
-/** Number of values that are kept for a layer, trained or not; `layers` are all of the adapter. */
+/** Number of values that the device keeps of a layer's tensors, trained or not; `layers` are all of the adapter. */
 export function countValues(
   method: Method,
   config: AdapterConfigBase,
@@ -64,7 +64,7 @@ export function countValues(
 ): number {
   // What all share is counted with the first of them.
   return declared(method, config, layer, layers)
-    .filter(({ declaration }) => !declaration.shared || layer === layers[0])
+    .filter(({ declaration: { shared, dtype } }) => dtype !== 'int32' && (!shared || layer === layers[0]))
     .reduce((sum, { shape }) => sum + size(shape), 0)
 }
 

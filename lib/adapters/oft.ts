@@ -7,7 +7,7 @@ import { keep, scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions } from './adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from './adapter-config.js'
-import { AdapterLayer, weightGradient } from './adapter-layer.js'
+import { AdapterLayer, memoryOfWeightForm, weightGradient } from './adapter-layer.js'
 import { blocksByCayley, blocksBySeries, type Rotations } from './oft-rotations.js'
 import { commonEntries, ownDropout, writeOwnDropout } from './peft-entries.js'
 
@@ -180,6 +180,11 @@ export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
   lacks: ['rankPattern'],
   config: oft,
   learningRate: () => 1e-3,
+  rankLimit: (_, { name, inFeatures }) => ({ most: inFeatures, of: `inputs of ${name}` }),
+  layerMemory(config, layer) {
+    const side = blockSide(config, layer)
+    return { ...memoryOfWeightForm(layer), tables: 2 * side ** 2 + side * (side - 1) }
+  },
 
   tensors: {
     oft_R: {

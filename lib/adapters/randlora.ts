@@ -7,7 +7,7 @@ import { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, TensorStart } from './adapter.js'
 import { checkedConfig, requireOneRank } from './adapter-config.js'
 import { AdapterLayer, weightGradient } from './adapter-layer.js'
-import { lowRankFields } from './low-rank.js'
+import { lowRankFields, rankOfProduct } from './low-rank.js'
 import { commonEntries, dropoutFrom, positiveFrom } from './peft-entries.js'
 
 export interface RandloraConfig extends AdapterConfigBase {
@@ -181,6 +181,7 @@ export const randloraMethod: AdapterMethod<RandloraConfig, typeof fields> = {
   lacks: ['rankPattern'],
   config: randlora,
   learningRate: () => 1e-3,
+  rankLimit: (_, layer) => rankOfProduct(layer),
 
   tensors: {
     randlora_lambda: { shape: ({ rank }, layer) => [rank, basesOf(rank, sizesOf(layer).low)] },

@@ -1,4 +1,4 @@
-import { InputError, UsageError } from '../errors.js'
+import { InputError } from '../errors.js'
 import { native } from '../native.js'
 import type { LayerUpdate } from '../nn/layer-adapter.js'
 import type { RandomStream } from '../random.js'
@@ -7,7 +7,7 @@ import { keep, scope } from '../tensor/scope.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, TensorStart } from './adapter.js'
 import { checkedConfig, requireOneRank } from './adapter-config.js'
-import { AdapterLayer, weightGradient } from './adapter-layer.js'
+import { AdapterLayer, memoryOfWeightForm, weightGradient } from './adapter-layer.js'
 import { commonEntries, ownDropout, writeOwnDropout } from './peft-entries.js'
 
 export interface ShiraConfig extends AdapterConfigBase {
@@ -132,15 +132,12 @@ export const shiraMethod: AdapterMethod<ShiraConfig, typeof fields> = {
     shira_indices: { shape: (config, layer) => [2, countOf(config, layer)], dtype: 'int32', initial: drawnPlaces },
   },
 
-  requireFit(config, layer) {
-    const { name, inFeatures, outFeatures } = layer
-    const [count, most] = [countOf(config, layer), inFeatures * outFeatures]
-    if (count <= most) return
-    throw new UsageError(
-      'invalid-rank',
-      `Rank ${config.rank} asks for ${count} values of ${name}, which has ${most}: shira trains a part of them.`,
-    )
-  },
+  rankLimit: (_, { name, inFeatures, outFeatures }) => ({
+    most: Math.floor((inFeatures * outFeatures) / (inFeatures + outFeatures)),
+    of: `with which shira trains nearly all values of ${name} (${inFeatures} → ${outFeatures})`,
+    refused: true,
+  }),
+  layerMemory: (config, layer) => ({ ...memoryOfWeightForm(layer), tables: countOf(config, layer) }),
 
   layer: ({ dropout }, options, tensors) =>
     new ShiraLayer(

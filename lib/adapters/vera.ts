@@ -7,7 +7,7 @@ import { Tensor } from '../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerOptions } from './adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from './adapter-config.js'
 import { AdapterLayer, weightGradient } from './adapter-layer.js'
-import { kaimingUniform } from './low-rank.js'
+import { kaimingUniform, rankOfProduct } from './low-rank.js'
 import { commonEntries, dropoutFrom, positiveFrom } from './peft-entries.js'
 
 export interface VeraConfig extends AdapterConfigBase {
@@ -108,6 +108,7 @@ export const veraMethod: AdapterMethod<VeraConfig, typeof fields> = {
   lacks: ['rankPattern'],
   config: vera,
   learningRate: () => 4e-3,
+  rankLimit: (_, layer) => rankOfProduct(layer),
 
   tensors: {
     vera_lambda_b: { shape: (_, { outFeatures }) => [outFeatures] },

@@ -198,11 +198,8 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     const sizes = ['--rows', '2', '--length', '24', '--loops', '0,1', '--beside', 'build/Release/mora.node']
     const report = measured('bench/busy.mjs', model, ...sizes)
     expect(sidesOf(report)).toEqual(
-      ['alone', 'beside 1'].flatMap((where) =>
-        ['a training step', 'a generated token', 'a merge'].map((work) => [
-          `${work}, ${where}`,
-          ['node-mora', 'the other build'],
-        ]),
+      ['a training step', 'a generated token', 'a merge'].flatMap((work) =>
+        ['alone', 'beside 1'].map((where) => [`${work}, ${where}`, ['node-mora', 'the other build']]),
       ),
     )
     expectMeasured(report)

@@ -30,7 +30,7 @@ test('every file of the package is one that it needs', () => {
 })
 
 test('every compiled file has its source', () => {
-  const generated = ['dist/index.cjs', 'dist/index.d.cts']
+  const generated = ['dist', 'dist/adapters'].flatMap((folder) => [`${folder}/index.cjs`, `${folder}/index.d.cts`])
   const sources = files
     .filter((file) => file.startsWith('dist/') && !generated.includes(file))
     .map((file) => file.replace(/^dist/, 'lib'))
