@@ -5,6 +5,7 @@
 // Phases: `first`, `forward` and `backward` are the seven linear layers alone, `first` being a forward and a backward pass
 // that also do what is done once per optimizer step; `block` is the whole block forward; `merge` merges every adapter. An
 // operator of null is the frozen block. `windows` false: blocks are read where they lie, aligned or not.
+import { LayerMaker } from '../../dist/adapters/layer-tensors.js'
 import { mora, moraMethod } from '../../dist/adapters/mora.js'
 import { loadBinary } from '../../dist/native-binary.js'
 import { LinearInput } from '../../dist/nn/linear-input.js'
@@ -30,7 +31,7 @@ const hiddenSize = attention.output.outFeatures
 if (operator) {
   const adapter = mora({ rank, operator })
   for (const linear of block.linears()) {
-    const layer = moraMethod.create(adapter, { layer: linear, device, adapter: 'traced' }, 0)
+    const layer = new LayerMaker(moraMethod, adapter, [linear]).create({ layer: linear, device, adapter: 'traced' }, 0)
     linear.adapters.set('traced', { layer, active: true, scale: 1 })
   }
 }

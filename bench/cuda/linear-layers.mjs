@@ -1,4 +1,5 @@
 // The linear layers of a Llama block, three of them and two of them on one input, with random weights in bfloat16.
+import { LayerMaker } from '../../dist/adapters/layer-tensors.js'
 import { mora, moraMethod } from '../../dist/adapters/mora.js'
 import { Linear, LinearGroup } from '../../dist/nn/linear.js'
 import { LinearInput } from '../../dist/nn/linear-input.js'
@@ -50,7 +51,10 @@ export class LinearLayers {
     }
     if (!adapter) return
     for (const linear of this.groups.flatMap((group) => group.layers)) {
-      const layer = moraMethod.create(mora(adapter), { layer: linear, device: this.device, adapter: 'measured' }, 0)
+      const layer = new LayerMaker(moraMethod, mora(adapter), [linear]).create(
+        { layer: linear, device: this.device, adapter: 'measured' },
+        0,
+      )
       for (const parameter of layer.parameters) fillNormal(parameter, 1e-3)
       linear.adapters.set('measured', { layer, active: true, scale: 1 })
     }

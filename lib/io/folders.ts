@@ -1,16 +1,28 @@
 /** Folders whose names survive a power cut. */
-import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs'
+import { closeSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 
-/** Makes a folder and those above it, where they are absent. Throws what the system says. */
+/**
+ * Makes a folder and those above it, where they are absent. Throws what the system says, which Node.js's own recursive way
+ * does not always do.
+ */
 export function makeFolders(folder: string): void {
-  const first = mkdirSync(folder, { recursive: true })
-  if (first === undefined) return
-  for (let made = resolve(folder); ; made = dirname(made)) {
-    sync(dirname(made))
-    if (made === resolve(first)) return
+  const path = resolve(folder)
+  while (!isFolder(path)) {
+    try {
+      mkdirSync(path)
+      sync(dirname(path))
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      // Another process may have been faster.
+      if (code === 'EEXIST' && isFolder(path)) return
+      if (code !== 'ENOENT') throw error
+      makeFolders(dirname(path))
+    }
   }
 }
+
+const isFolder = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false
 
 function sync(folder: string): void {
   const descriptor = openSync(folder, 'r')

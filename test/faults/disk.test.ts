@@ -1,5 +1,4 @@
 /** A disk that is full, broken or read-only from some moment on: a sentence, and nothing that was there before is lost. */
-import { rmSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { randomStream } from '../../lib/random.js'
 import { contentOf, mergeInto, resultOf, trainInto } from './command.js'
@@ -49,12 +48,13 @@ describe.skipIf(!canFail)('on a disk that fails', { timeout: 1_800_000 }, () => 
     const [before, output] = [disk.at(`before ${name}`), disk.at(name)]
     const first = await disk.run(mergeInto(before, adapter, '--dtype', 'bfloat16'))
     expect(first.code, first.stderr).toBe(0)
-    await disk.run(mergeInto(output, adapter, '--dtype', 'bfloat16'))
+    const asBefore = () => disk.run(mergeInto(output, adapter, '--dtype', 'bfloat16', '--overwrite'))
+    await asBefore()
     const random = randomStream(1, 'failing disk', name)
     for (const kind of ['ENOSPC', 'EIO'] as const) {
       const at = 1 + random.integer(first.changes)
       const { code, stderr } = await disk.run(mergeInto(output, adapter, '--overwrite'), { kind, at })
-      if (code === 0) rmSync(output, { recursive: true })
+      if (code === 0) await asBefore()
       else {
         expect(stderr).toContain(output)
         expect(stderr).toMatch(reasons[kind])
