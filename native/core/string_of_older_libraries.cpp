@@ -2,5 +2,6 @@
 #include <string>
 
 #if defined(_GLIBCXX_RELEASE) && _GLIBCXX_RELEASE >= 13
-template void std::basic_string<char>::_M_replace_cold(pointer, size_type, const_pointer, const size_type, const size_type);
+template void std::basic_string<char>::_M_replace_cold(pointer, size_type, const_pointer, const size_type,
+                                                       const size_type);
 #endif
