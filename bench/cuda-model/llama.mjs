@@ -31,7 +31,7 @@ export const linears = linearsOf(config.network).filter(({ name }) => name.start
 const emptyWeights = (device) => new Weights(config, device, 'bfloat16', () => {})
 
 /** One block on a device. */
-export const emptyBlock = (device) => new Block(0, config.network.blocks[0], emptyWeights(device))
+export const emptyBlock = (device) => new Block(config.network.blocks[0], emptyWeights(device))
 
 /** The whole model on a device. */
 export const emptyModel = (device) => new Model({ tokenizer: null, source: null, weights: emptyWeights(device) })

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { ADAPTER_METHODS } from '../../lib/adapters/registry.js'
 import { MoraError } from '../../lib/errors.js'
 import * as library from '../../lib/index.js'
 import { goldenPath } from '../golden/files.js'
@@ -99,7 +100,7 @@ beforeAll(async () => {
   }
 
   subjects = [
-    ...['asylora', 'dora', 'hira', 'lora', 'loraFa', 'loraPlus', 'miss', 'mora', 'pissa', 'rslora'].map((name) =>
+    ...ADAPTER_METHODS.map((method) => method.replace(/-./g, (end) => end[1]!.toUpperCase())).map((name) =>
       of(name, [{}], [options]),
     ),
     of('squareSide', [8, 8, 2, 'rotation', 1], [['huge'], ['huge'], ['huge'], [], ['undefined', 'huge']]),
