@@ -48,7 +48,7 @@ function callsOf(seed: number, count: number, environment: Record<string, string
     }, 2 * minutes)
     started.on('close', (code, signal) => {
       clearInterval(watch)
-      if (code === 0) resolve(JSON.parse(output) as Report)
+      if (code === 0 && output !== '') resolve(JSON.parse(output) as Report)
       else reject(new Error(`seed ${seed} ended with ${signal ?? code} in the call ${journal()}\n${errors}`))
     })
   }).finally(() => rmSync(scratch, { recursive: true, force: true }))
