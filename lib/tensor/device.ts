@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { aFlag, aText, optional, requireOptionsOf } from '../arguments.js'
-import { quoted, UsageError } from '../errors.js'
+import { MoraError, quoted, UsageError } from '../errors.js'
 import { MAX_THREADS, type NativeDevice, native } from '../native.js'
 import { binarySize, leaveRoom, memoryOf, PROCESS_BYTES } from './room.js'
 
@@ -53,7 +53,7 @@ function deviceWithRoom(kind: string, index: number, threads: number): NativeDev
   try {
     device = native.openDevice(kind, index, threads)
   } catch (error) {
-    if (!(error instanceof Error && error.message.includes('bad_alloc'))) throw error
+    if (!(error instanceof MoraError && error.code === 'out-of-memory')) throw error
     throw tooLittle('this process may have less (by a control group or ulimit -v)')
   }
   if (kind === 'cpu' && device.facts().totalMemory <= PROCESS_BYTES) throw tooLittle(memoryOf(device))
