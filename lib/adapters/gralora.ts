@@ -1,4 +1,4 @@
-import { InputError, UsageError } from '../errors.js'
+import { UsageError } from '../errors.js'
 import { native } from '../native.js'
 import type { LayerUpdate } from '../nn/layer-adapter.js'
 import { optionalInteger } from '../schema/option.js'
@@ -10,7 +10,7 @@ import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, Tensor
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from './adapter-config.js'
 import { AdapterLayer, weightGradient } from './adapter-layer.js'
 import { kaimingUniform, lowRankFields, rankOfProduct } from './low-rank.js'
-import { commonEntries, dropoutFrom } from './peft-entries.js'
+import { commonEntries, dropoutFrom, numberFrom } from './peft-entries.js'
 
 export interface GraloraConfig extends AdapterConfigBase {
   readonly method: 'gralora'
@@ -75,7 +75,9 @@ export class GraloraLayer extends AdapterLayer {
     return {
       parameters: this.parameters,
       addTo: (rows) => {
-        this.#eachBlock(rows, (block, a, b) => native.matmul(b.native, true, a.native, true, block.native, total, true))
+        this.#eachBlock(rows, this.blocks, (block, a, b) =>
+          native.matmul(b.native, true, a.native, true, block.native, total, true),
+        )
         if (general) native.matmul(general.b.native, false, general.a.native, false, rows.native, total, true)
       },
       backward: (dY, x, targets) => scope(() => this.#backward(weightGradient(dY, x), targets, total)),
@@ -89,23 +91,13 @@ export class GraloraLayer extends AdapterLayer {
   #backward(gradient: Tensor, [dA, dB, dGeneralA, dGeneralB]: readonly GradientTarget[], scale: number): void {
     const { a: ownA, b: ownB, general } = this.blocks
     dA!.write((target, add) =>
-      this.#eachBlock(
-        gradient,
-        (block, a, b) => native.matmul(block.native, true, b.native, true, a.native, scale, add),
-        {
-          a: target,
-          b: ownB,
-        },
+      this.#eachBlock(gradient, { a: target, b: ownB }, (block, a, b) =>
+        native.matmul(block.native, true, b.native, true, a.native, scale, add),
       ),
     )
     dB!.write((target, add) =>
-      this.#eachBlock(
-        gradient,
-        (block, a, b) => native.matmul(a.native, true, block.native, true, b.native, scale, add),
-        {
-          a: ownA,
-          b: target,
-        },
+      this.#eachBlock(gradient, { a: ownA, b: target }, (block, a, b) =>
+        native.matmul(a.native, true, block.native, true, b.native, scale, add),
       ),
     )
     if (!general) return
@@ -120,8 +112,8 @@ export class GraloraLayer extends AdapterLayer {
    */
   #eachBlock(
     matrix: Tensor,
+    { a, b }: { a: Tensor; b: Tensor },
     visit: (block: Tensor, a: Tensor, b: Tensor) => void,
-    { a, b }: { a: Tensor; b: Tensor } = this.blocks,
   ): void {
     const [parts, width, rank] = a.shape as [number, number, number]
     const height = b.shape[2]!
@@ -190,19 +182,12 @@ export const graloraMethod: AdapterMethod<GraloraConfig, typeof fields> = {
 
   fromPeft(json, source) {
     if (json.peft_type !== 'GRALORA') return null
-    const { alpha, gralora_k: graloraParts, hybrid_r: hybridRank } = json
-    const numbers = { alpha, graloraParts, hybridRank }
-    for (const [name, value] of Object.entries(numbers)) {
-      if (typeof value === 'number') continue
-      throw new InputError(
-        'malformed-file',
-        `${source}: expected a number for ${name} but found ${JSON.stringify(value) ?? 'none'}.`,
-      )
-    }
     return gralora({
       ...commonEntries(json, source),
       dropout: dropoutFrom(json, 'gralora_dropout', source),
-      ...(numbers as { alpha: number; graloraParts: number; hybridRank: number }),
+      alpha: numberFrom(json, 'alpha', source),
+      graloraParts: numberFrom(json, 'gralora_k', source),
+      hybridRank: numberFrom(json, 'hybrid_r', source),
     })
   },
 

@@ -1,5 +1,6 @@
 /** What follows from the tensors that a method declares: making its layers, reading, storing and counting them. */
 import { InputError, UsageError } from '../errors.js'
+import { elementsOf } from '../native.js'
 import type { LayerAdapter } from '../nn/layer-adapter.js'
 import { randomStream } from '../random.js'
 import { Parameter } from '../tensor/parameter.js'
@@ -44,13 +45,12 @@ function declared(
   })
 }
 
-const size = (shape: readonly number[]): number => shape.reduce((product, length) => product * length, 1)
 const isTrained = ({ frozen, shared, dtype }: Declaration): boolean => !frozen && !shared && dtype !== 'int32'
 
 /** Number of trained values for a layer, without making it. */
 export function countParameters(method: Method, config: AdapterConfigBase, layer: LayerFacts): number {
   return declared(method, config, layer, [layer]).reduce(
-    (sum, { declaration, shape }) => sum + (isTrained(declaration) ? size(shape) : 0),
+    (sum, { declaration, shape }) => sum + (isTrained(declaration) ? elementsOf(shape) : 0),
     0,
   )
 }
@@ -65,7 +65,7 @@ export function countValues(
   // What all share is counted with the first of them.
   return declared(method, config, layer, layers)
     .filter(({ declaration: { shared, dtype } }) => dtype !== 'int32' && (!shared || layer === layers[0]))
-    .reduce((sum, { shape }) => sum + size(shape), 0)
+    .reduce((sum, { shape }) => sum + elementsOf(shape), 0)
 }
 
 /** Names of a layer's tensor in files. */
@@ -274,7 +274,7 @@ export function storedLayerFacts(
               .map(tensor)
               .find((found) => found) ?? [],
         )
-        .reduce((sum, { shape }) => sum + size(shape), 0)
+        .reduce((sum, { shape }) => sum + elementsOf(shape), 0)
   return { inFeatures, outFeatures, parameters }
 }
 

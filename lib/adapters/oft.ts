@@ -1,4 +1,4 @@
-import { InputError, UsageError } from '../errors.js'
+import { UsageError } from '../errors.js'
 import { native } from '../native.js'
 import type { LayerUpdate } from '../nn/layer-adapter.js'
 import { optionalFlag, optionalInteger } from '../schema/option.js'
@@ -9,7 +9,7 @@ import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions } from 
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from './adapter-config.js'
 import { AdapterLayer, memoryOfWeightForm, weightGradient } from './adapter-layer.js'
 import { blocksByCayley, blocksBySeries, type Rotations } from './oft-rotations.js'
-import { commonEntries, ownDropout, writeOwnDropout } from './peft-entries.js'
+import { commonEntries, ownDropout, wholeFrom, writeOwnDropout } from './peft-entries.js'
 
 export interface OftConfig extends AdapterConfigBase {
   readonly method: 'oft'
@@ -219,20 +219,15 @@ export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
       const option = json.coft === true ? 'coft' : 'module_dropout'
       throw new UsageError('unsupported-option', `${source} has ${option}, which is not supported.`)
     }
-    const { r = 0, oft_block_size: side = 0, num_cayley_neumann_terms: terms = 5, use_cayley_neumann: series } = json
-    for (const [name, value] of Object.entries({ r, oft_block_size: side, num_cayley_neumann_terms: terms })) {
-      if (Number.isSafeInteger(value)) continue
-      throw new InputError(
-        'malformed-file',
-        `${source}: expected a whole number for ${name} but found ${JSON.stringify(value)}.`,
-      )
-    }
+    const side = wholeFrom(json, 'oft_block_size', source, 0)
+    const blocks = wholeFrom(json, 'r', source, 0)
+    const terms = wholeFrom(json, 'num_cayley_neumann_terms', source, 5)
     return oft({
-      ...commonEntries({ ...json, r: side || r }, source),
+      ...commonEntries({ ...json, r: side || blocks }, source),
       dropout: ownDropout(json, source),
-      oftBlocks: side === 0 ? (r as number) : null,
+      oftBlocks: side === 0 ? blocks : null,
       oftShared: json.block_share === true,
-      oftTerms: series === true ? (terms as number) : 0,
+      oftTerms: json.use_cayley_neumann === true ? terms : 0,
     })
   },
 

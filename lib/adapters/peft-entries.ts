@@ -68,11 +68,25 @@ function malformed(source: string, expected: string, key: string, found: unknown
   return new InputError('malformed-file', `${source}: expected ${expected} for ${key} but found ${shown}.`)
 }
 
+/** A number that has to be there. */
+export function numberFrom(json: Json, key: string, source: string): number {
+  const value = json[key]
+  if (typeof value === 'number') return value
+  throw malformed(source, 'a number', key, value)
+}
+
 /** A positive number that has to be there. */
 export function positiveFrom(json: Json, key: string, source: string): number {
   const value = json[key]
   if (typeof value === 'number' && value > 0) return value
   throw malformed(source, 'a positive number', key, value)
+}
+
+/** A whole number, `absent` where there is none. */
+export function wholeFrom(json: Json, key: string, source: string, absent: number): number {
+  const { [key]: value = absent } = json
+  if (Number.isSafeInteger(value)) return value as number
+  throw malformed(source, 'a whole number', key, value)
 }
 
 /** The dropout of a method that PEFT's format has none of. */

@@ -1,4 +1,4 @@
-import { native } from '../native.js'
+import { elementsOf, native } from '../native.js'
 import type { LayerUpdate } from '../nn/layer-adapter.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { keep, scope } from '../tensor/scope.js'
@@ -169,8 +169,7 @@ function gathered(matrix: Tensor, rows: Tensor): Tensor {
 
 /** PEFT's start of the bases: uniform numbers of Kaiming's rule, divided by their deviation; which bound is then no matter. */
 function uniformOfDeviationOne({ shape, random }: TensorStart<RandloraConfig>): Float32Array {
-  const length = shape.reduce((product, size) => product * size, 1)
-  return Float32Array.from({ length }, () => (2 * random.uniform() - 1) * Math.sqrt(3))
+  return Float32Array.from({ length: elementsOf(shape) }, () => (2 * random.uniform() - 1) * Math.sqrt(3))
 }
 
 const basesOf = (rank: number, low: number): number => Math.ceil(low / rank)
