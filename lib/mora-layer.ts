@@ -1,13 +1,13 @@
-import { mergeMatrix, mora, moraGeometry, type Operator } from './adapters/mora.js'
+import { MoraLayer, mora, type Operator } from './adapters/mora.js'
 import { squareSide } from './adapters/square-side.js'
 import { aFlag, either, float32s, instanceOf, optional, requireArgument, requireOptionsOf } from './arguments.js'
 import { quoted, UsageError } from './errors.js'
 import type { NativeDevice } from './native.js'
+import { LinearInput } from './nn/linear-input.js'
 import { backwardFrom } from './tensor/backward.js'
 import { assemble, type Part } from './tensor/destination.js'
 import { openDevice } from './tensor/device.js'
-import { factor, linear } from './tensor/operations/linear.js'
-import { blocks, groupSpread, groupSum } from './tensor/operations/mora.js'
+import { linear } from './tensor/operations/linear.js'
 import { Parameter } from './tensor/parameter.js'
 import { scope } from './tensor/scope.js'
 import { noGrad } from './tensor/tape.js'
@@ -46,7 +46,7 @@ export class MoraSingleLayer {
   readonly inFeatures: number
   readonly outFeatures: number
   readonly device: NativeDevice
-  readonly #geometry
+  readonly #foldOutput: boolean
 
   constructor(given: MoraLayerOptions) {
     requireOptionsOf('the options of moraLayer', given, { foldOutput: optional(aFlag) })
@@ -61,7 +61,7 @@ export class MoraSingleLayer {
     this.operator = operator
     this.squareSide = side ?? squareSide(inFeatures, outFeatures, rank, operator)
     this.device = openDevice({ device })
-    this.#geometry = moraGeometry(operator, inFeatures, outFeatures, this.squareSide, foldOutput)
+    this.#foldOutput = foldOutput
   }
 
   /** y = x Wᵀ + f_decomp(M f_comp(x)), [T, out]. */
@@ -93,24 +93,28 @@ export class MoraSingleLayer {
     return scope(() => {
       const weight = Tensor.zeros([this.outFeatures, this.inFeatures], { device: this.device })
       const nonFinite = Tensor.zeros([1], { device: this.device, dtype: 'int32' })
-      mergeMatrix(this.#geometry, this.#matrix(M), 1, weight, nonFinite)
+      const matrix = this.#parameter('M', this.#matrix(M))
+      this.#adapter(matrix).mergeInto(weight, 1, nonFinite)
+      matrix.dispose()
       return weight
     })
   }
 
   #apply(x: Tensor, W: LayerValues | null, M: Parameter): Tensor {
-    const geometry = this.#geometry
-    const adapter: Part['write'] = (into) =>
-      geometry.kind === 'blocks'
-        ? blocks(x, M, geometry.plan, 1, into)
-        : groupSpread(factor(groupSum(x, geometry.input), M), geometry.output, into)
+    const adapter = this.#adapter(M)
     const columns = { from: 0, to: this.outFeatures }
-    const parts: Part[] = [{ ...columns, write: adapter }]
+    const parts: Part[] = [{ ...columns, write: (into) => adapter.forward(new LinearInput(x), 1, into) }]
     if (W !== null) {
       const weight = this.#values(W, [this.outFeatures, this.inFeatures], 'W')
       parts.push({ ...columns, write: (into) => linear(x, weight, into) })
     }
     return assemble([x.shape[0]!, this.outFeatures], parts, x)
+  }
+
+  #adapter(M: Parameter): MoraLayer {
+    const { inFeatures, outFeatures, operator, device } = this
+    const config = { operator, scale: 1, foldOutput: this.#foldOutput, dropout: 0 }
+    return new MoraLayer(config, { layer: { name: 'layer', inFeatures, outFeatures }, device, adapter: 'default' }, M)
   }
 
   #matrix(M: LayerValues): Tensor {

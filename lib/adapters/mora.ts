@@ -124,7 +124,7 @@ export function moraGeometry(
 }
 
 /** weight [d, k] += scale ΔW for the matrix [R, R] (float32); counts what is not finite afterwards, if asked to. */
-export function mergeMatrix(
+function mergeMatrix(
   geometry: MoraGeometry,
   matrix: Tensor,
   scale: number,
