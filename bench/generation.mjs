@@ -3,8 +3,8 @@
 //   npm run bench -- generation [--prompt 512] [--tokens 64] [--dtypes bfloat16,float32]
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { writeModel } from '../dist/models/checkpoint/write-model.js'
 import { loadModel, ModelSource } from '../dist/models/index.js'
-import { writeModel } from '../dist/models/write.js'
 import { isBlockDType } from '../dist/native.js'
 import { textIds } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'

@@ -3,7 +3,7 @@
 //   npm run bench -- kernels [--lengths 512,2048,8192] [--tokens 2048] [--dtypes bfloat16]
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ModelSource } from '../dist/models/source.js'
+import { ModelSource } from '../dist/models/checkpoint/model-source.js'
 import { openDevice } from '../dist/tensor/device.js'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'

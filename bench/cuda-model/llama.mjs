@@ -1,9 +1,10 @@
 // Llama-2-7B in bfloat16 with weights of no values, for traces of what runs.
-import { Block } from '../../dist/models/block.js'
-import { parseConfig } from '../../dist/models/config.js'
+
+import { Weights } from '../../dist/models/checkpoint/initial-weights.js'
+import { parseConfig } from '../../dist/models/families/parse-config.js'
 import { Model } from '../../dist/models/model.js'
-import { linearsOf } from '../../dist/models/network.js'
-import { Weights } from '../../dist/models/weights.js'
+import { Block } from '../../dist/models/network/block.js'
+import { linearsOf } from '../../dist/models/network/plan.js'
 
 export const llamaBlocks = 32
 

@@ -1,7 +1,8 @@
 // The models that training steps are measured with, with random weights, and how.
-import { parseConfig } from '../../dist/models/config.js'
+
+import { Weights } from '../../dist/models/checkpoint/initial-weights.js'
+import { parseConfig } from '../../dist/models/families/parse-config.js'
 import { Model } from '../../dist/models/model.js'
-import { Weights } from '../../dist/models/weights.js'
 import { AdamW } from '../../dist/optim/adamw.js'
 import { packedBatch } from '../common/batch.mjs'
 import { adapterConfig } from '../common/methods.mjs'

@@ -1,11 +1,16 @@
-export { baseModelOf } from './base-model.js'
-export type { ModelConfig } from './config.js'
-export { type ExportAdapterOptions, type ExportAdapterResult, exportAdapter, LARGEST_ERROR } from './export-adapter.js'
-export type { KeyValueCache } from './key-value-cache.js'
-export { initModel, type LoadOptions, loadModel } from './load.js'
-export { type MergeModelOptions, type MergeModelResult, mergeModel } from './merge.js'
+export { baseModelOf } from './adaptation/base-of-adapters.js'
+export {
+  type ExportAdapterOptions,
+  type ExportAdapterResult,
+  exportAdapter,
+  LARGEST_ERROR,
+} from './adaptation/export-adapter.js'
+export { type MergeModelOptions, type MergeModelResult, mergeModel } from './adaptation/merge-on-disk.js'
+export type { SaveOptions } from './adaptation/save-model.js'
+export { weightChange } from './adaptation/weight-change.js'
+export { ModelSource } from './checkpoint/model-source.js'
+export type { ModelConfig } from './families/parse-config.js'
+export { initModel, type LoadOptions, loadModel } from './load-model.js'
 export { Model } from './model.js'
-export { adaptableLayers } from './network.js'
-export type { SaveOptions } from './save.js'
-export { ModelSource } from './source.js'
-export { weightChange } from './weight-change.js'
+export type { KeyValueCache } from './network/key-value-cache.js'
+export { adaptableLayers } from './network/plan.js'

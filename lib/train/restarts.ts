@@ -4,7 +4,7 @@ import { adapterMethod, restartingMethods } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
 import { streamKey } from '../random.js'
 import type { MergeEvent } from './events.js'
-import { writeMerge } from './merges.js'
+import { writeMerge } from './merge-folders.js'
 import type { Session } from './session.js'
 
 /** What an adapter is after each of its restarts. */

@@ -13,7 +13,7 @@ import { plainOptions, scheduleOptions, type TrainOptions } from '../options/ind
 import { requireCapable } from './capability.js'
 import { loadCheckpoint, pruneCheckpoints, removeLaterCheckpoints } from './checkpoint.js'
 import { modelFingerprint } from './fingerprint.js'
-import { keepMerges, mergesBeside, repeatMerges } from './merges.js'
+import { keepMerges, mergesBeside, repeatMerges } from './merge-folders.js'
 import { truncateMetrics, truncateSamples } from './metrics-file.js'
 import { OutputFolder } from './output-folder.js'
 import { type Ranks, singleRank } from './ranks.js'

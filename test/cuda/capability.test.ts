@@ -1,7 +1,7 @@
 import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { initModel } from '../../lib/models/load.js'
+import { initModel } from '../../lib/models/load-model.js'
 import { train } from '../../lib/train/train.js'
 import { fileOf, useTemporaryFolder } from '../io/temporary.js'
 import { tinyLlama } from './tiny-llama.js'

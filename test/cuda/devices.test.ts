@@ -2,7 +2,7 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import { mora } from '../../lib/adapters/mora.js'
 import { doctor } from '../../lib/doctor.js'
-import { initModel } from '../../lib/models/load.js'
+import { initModel } from '../../lib/models/load-model.js'
 import { type FloatDType, native } from '../../lib/native.js'
 import { AdamW } from '../../lib/optim/adamw.js'
 import { openDevice } from '../../lib/tensor/device.js'

@@ -1,7 +1,7 @@
 /** What configurations of model families mean, in the forms in which published checkpoints have them. */
 import { describe, expect, test } from 'vitest'
-import { parseConfig } from '../../lib/models/config.js'
-import { linearsOf, weightShapes } from '../../lib/models/network.js'
+import { parseConfig } from '../../lib/models/families/parse-config.js'
+import { linearsOf, weightShapes } from '../../lib/models/network/plan.js'
 
 type Json = Record<string, unknown>
 

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readGguf } from '../../lib/io/gguf.js'
 import type { GgufFile, GgufValue } from '../../lib/io/gguf-types.js'
-import { configFromGguf } from '../../lib/models/gguf/model.js'
+import { configFromGguf } from '../../lib/models/checkpoint/gguf-config.js'
 import { huggingFaceName, llamaNames, rowOrder, unpermuteRows } from '../../lib/models/gguf/names.js'
 import { llama3Factors } from '../../lib/models/gguf/rope-factors.js'
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { quantiseQ8 } from '../../lib/models/gguf/quantise.js'
+import { quantiseQ8 } from '../../lib/models/checkpoint/quantise-q8.js'
 import { randomStream } from '../../lib/random.js'
 import { float16BitsToFloat32 } from '../../lib/tensor/half.js'
 

@@ -1,7 +1,7 @@
 /** Memory over a long run, and what happens when there is none left. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { mora } from '../../lib/adapters/mora.js'
-import { initModel } from '../../lib/models/load.js'
+import { initModel } from '../../lib/models/load-model.js'
 import type { Model } from '../../lib/models/model.js'
 import { native } from '../../lib/native.js'
 import { AdamW } from '../../lib/optim/adamw.js'

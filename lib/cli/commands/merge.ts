@@ -1,6 +1,6 @@
 import { MergeSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
-import { checkMergeOutput, runMerge } from '../merge-model.js'
+import { checkMergeOutput, runMerge } from '../merged-output.js'
 import { requireAdapter, requireModel } from '../paths.js'
 
 export const mergeCommand = defineCommand({

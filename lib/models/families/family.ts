@@ -1,9 +1,9 @@
-import type { ModelConfig } from '../config.js'
-import type { ConfigReader, Json } from '../config-reader.js'
 import type { Fields } from '../gguf/fields.js'
 import type { GgufMetadata } from '../gguf/metadata.js'
 import type { GgufNames } from '../gguf/names.js'
-import type { NetworkPlan } from '../network.js'
+import type { NetworkPlan } from '../network/plan.js'
+import type { ConfigReader, Json } from './config-reader.js'
+import type { ModelConfig } from './parse-config.js'
 
 export interface ModelSizes {
   readonly vocabularySize: number

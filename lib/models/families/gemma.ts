@@ -1,9 +1,9 @@
-import type { ConfigReader } from '../config-reader.js'
 import { llamaNames } from '../gguf/names.js'
-import type { NetworkPlan } from '../network.js'
-import { readRotary } from '../rotary-config.js'
+import type { NetworkPlan } from '../network/plan.js'
+import type { ConfigReader } from './config-reader.js'
 import type { Family, ModelSizes } from './family.js'
 import { llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
+import { readRotary } from './rotary-settings.js'
 
 /** Gemma 1 (arXiv 2403.08295): norms by 1 + weight, GeGLU, embeddings times √hidden. */
 export const gemma: Family = {

@@ -1,11 +1,11 @@
 import { float32 } from '../../io/gguf-writer.js'
 import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith } from '../gguf/names.js'
-import type { BlockPlan, NormPlan } from '../network.js'
-import { readRotary } from '../rotary-config.js'
+import type { BlockPlan, NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { gemmaRest, requireTanhGelu } from './gemma.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
+import { readRotary } from './rotary-settings.js'
 
 /** Where GGUF names the norms of Gemma 2 and 3 otherwise. */
 export const normNames = {

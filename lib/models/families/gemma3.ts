@@ -1,13 +1,13 @@
 import { float32, uint32 } from '../../io/gguf-writer.js'
-import type { ConfigReader, Json } from '../config-reader.js'
 import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
-import type { RotaryPlan } from '../network.js'
-import { readRotary, rotaryFrom } from '../rotary-config.js'
+import type { RotaryPlan } from '../network/plan.js'
+import type { ConfigReader, Json } from './config-reader.js'
 import type { Family, ModelSizes } from './family.js'
 import { gemmaRest, requireTanhGelu } from './gemma.js'
 import { gemmaNorms, normNames } from './gemma2.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, rmsNorms, withQueryKeyNorms } from './parts.js'
+import { readRotary, rotaryFrom } from './rotary-settings.js'
 
 /**
  * Gemma 3 (arXiv 2503.19786), text only: norms of queries and keys, and five layers with a window and a rotary base of

@@ -1,4 +1,4 @@
-import type { BlockPlan, LinearPlan, NormPlan } from '../network.js'
+import type { BlockPlan, LinearPlan, NormPlan } from '../network/plan.js'
 import type { Family, ModelSizes } from './family.js'
 import { llamaNetwork, requireHeads } from './parts.js'
 

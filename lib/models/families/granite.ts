@@ -1,8 +1,8 @@
 import { float32 } from '../../io/gguf-writer.js'
 import { llamaNames } from '../gguf/names.js'
-import { readRotary } from '../rotary-config.js'
 import type { Family } from './family.js'
 import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+import { readRotary } from './rotary-settings.js'
 
 /** Granite 3 (dense): Llama with multipliers of embeddings, attention scores, residuals and logits (muP, arXiv 2203.03466). */
 export const granite: Family = {

@@ -1,7 +1,7 @@
 import { llamaNames } from '../gguf/names.js'
-import { readRotary } from '../rotary-config.js'
 import type { Family } from './family.js'
 import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+import { readRotary } from './rotary-settings.js'
 
 /** Llama 1 to 3.x and what is made alike (arXiv 2302.13971): SmolLM2, TinyLlama, … */
 export const llama: Family = {

@@ -1,6 +1,6 @@
-import { readRotary } from '../rotary-config.js'
 import type { Family } from './family.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+import { readRotary } from './rotary-settings.js'
 
 /** Mistral 7B and its kin (arXiv 2310.06825): Llama with a sliding window. In GGUF files it is `llama`. */
 export const mistral: Family = {

@@ -1,7 +1,7 @@
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
-import { readRotary } from '../rotary-config.js'
 import type { Family } from './family.js'
 import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms, withQueryKeyNorms } from './parts.js'
+import { readRotary } from './rotary-settings.js'
 
 /** OLMo 2 (arXiv 2501.00656): norms after attention and MLP, and of all queries and all keys of a token together. */
 export const olmo2: Family = {

@@ -1,9 +1,9 @@
 import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith } from '../gguf/names.js'
-import type { LinearPlan } from '../network.js'
-import { readRotary } from '../rotary-config.js'
+import type { LinearPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+import { readRotary } from './rotary-settings.js'
 
 /** Phi-3 and Phi-4 mini (arXiv 2404.14219): Llama with query, key and value in one layer, gate and up in another. */
 export const phi3: Family = {

@@ -1,8 +1,8 @@
-import type { ConfigReader } from '../config-reader.js'
 import { llamaNames } from '../gguf/names.js'
-import { readRotary } from '../rotary-config.js'
+import type { ConfigReader } from './config-reader.js'
 import type { Family, ModelSizes } from './family.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+import { readRotary } from './rotary-settings.js'
 
 /** Qwen2 and Qwen2.5 (arXiv 2407.10671): Llama with biases of query, key and value. */
 export const qwen2: Family = {

@@ -1,8 +1,8 @@
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
-import { readRotary } from '../rotary-config.js'
 import type { Family } from './family.js'
 import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms, withQueryKeyNorms } from './parts.js'
 import { qwenWindows } from './qwen2.js'
+import { readRotary } from './rotary-settings.js'
 
 /** Qwen3 (arXiv 2505.09388), without experts: Llama with a norm of each head's query and key. */
 export const qwen3: Family = {

@@ -1,7 +1,7 @@
 import { llamaNames } from '../gguf/names.js'
-import { readRotary } from '../rotary-config.js'
 import type { Family } from './family.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
+import { readRotary } from './rotary-settings.js'
 
 /** SmolLM3: Llama in which every fourth layer has no rotary embedding (NoPE, arXiv 2501.18795). */
 export const smollm3: Family = {

@@ -1,8 +1,8 @@
 /** A model's configuration as the metadata of a GGUF file: what `GgufMetadata` reads, written. */
 import { float32, type GgufField, text, uint32 } from '../../io/gguf-writer.js'
-import type { ModelConfig } from '../config.js'
 import type { GgufFamily } from '../families/family.js'
-import { type RotaryPlan, rotaryPlans } from '../network.js'
+import type { ModelConfig } from '../families/parse-config.js'
+import { type RotaryPlan, rotaryPlans } from '../network/plan.js'
 import { llama3Factors } from './rope-factors.js'
 
 /** Entries without the architecture before their names. */

@@ -2,7 +2,7 @@ import { UsageError } from '../../errors.js'
 import { MetadataReader } from '../../io/gguf-metadata.js'
 import type { GgufFile } from '../../io/gguf-types.js'
 import { malformed } from '../../io/open.js'
-import type { Json } from '../config-reader.js'
+import type { Json } from '../families/config-reader.js'
 import { ropeFactorsName } from './names.js'
 import { type RopeScaling, ropeScalingFromFactors } from './rope-factors.js'
 

@@ -1,6 +1,6 @@
 /** Models: their weights, configurations and tokenizers, loaded and run. */
 import { join } from 'node:path'
-import { loadModel } from '../../../lib/models/load.js'
+import { loadModel } from '../../../lib/models/load-model.js'
 import type { Files, Target } from '../cases.js'
 import { mutateBytes } from '../mutate-bytes.js'
 import { mutatedJson } from '../mutate-json.js'

@@ -1,0 +1,105 @@
+import type { AdapterConfigBase } from '../../adapters/adapter.js'
+import type { AdapterProvenance } from '../../adapters/adapter-folder.js'
+import type { LoadedAdapter } from '../../adapters/read-layers.js'
+import type { LayerAdapter } from '../../nn/layer-adapter.js'
+import type { Linear } from '../../nn/linear.js'
+import type { Parameter } from '../../tensor/parameter.js'
+import type { WeightSlot } from '../network/weight-slot.js'
+import { replacement, type WeightEdit } from './edits.js'
+
+/** One adapter of a model, and whether it takes part. */
+export class ModelAdapter {
+  provenance: AdapterProvenance
+  /** Weights that are trained whole. */
+  readonly modules: ReadonlyMap<WeightSlot, Parameter>
+  /** What merging it does, by weight. */
+  readonly edits: ReadonlyMap<WeightSlot, WeightEdit>
+  /** The part of `edits` that is the layers'. */
+  readonly layerEdits: ReadonlyMap<WeightSlot, WeightEdit>
+  #config: AdapterConfigBase
+  #layers: ReadonlyMap<Linear, LayerAdapter>
+  #active = false
+  #merged = false
+
+  constructor(
+    readonly name: string,
+    { config, provenance, layers, modules }: LoadedAdapter<Linear>,
+    slot: (weight: string) => WeightSlot,
+  ) {
+    this.#config = config
+    this.provenance = provenance
+    this.#layers = layers
+    this.modules = new Map([...modules].map(([weight, parameter]) => [slot(weight), parameter]))
+    const layerEdits = new Map<WeightSlot, WeightEdit>()
+    for (const [linear, layer] of layers) {
+      linear.adapters.set(name, { layer, active: false, scale: 1 })
+      layerEdits.set(slot(`${linear.name}.weight`), (weight, nonFinite) => {
+        const attached = linear.adapters.get(name)!
+        attached.layer.mergeInto(weight, attached.scale, nonFinite)
+      })
+    }
+    this.layerEdits = layerEdits
+    const moduleEdits = [...this.modules].map(([at, parameter]) => [at, replacement(parameter)] as const)
+    this.edits = new Map([...layerEdits, ...moduleEdits])
+  }
+
+  get config(): AdapterConfigBase {
+    return this.#config
+  }
+
+  get layers(): ReadonlyMap<Linear, LayerAdapter> {
+    return this.#layers
+  }
+
+  /** Puts other layers beside the same weights, and frees those before; modules trained whole stay. */
+  replaceLayers(config: AdapterConfigBase, layers: ReadonlyMap<Linear, LayerAdapter>): void {
+    for (const [linear, layer] of layers) {
+      const attached = linear.adapters.get(this.name)!
+      attached.layer.dispose()
+      linear.adapters.set(this.name, { ...attached, layer })
+    }
+    this.#config = config
+    this.#layers = layers
+  }
+
+  /** Whether it is wanted in forward passes; while it is merged, its part is in the weights. */
+  get active(): boolean {
+    return this.#active
+  }
+
+  set active(active: boolean) {
+    this.#active = active
+    this.#update()
+  }
+
+  get merged(): boolean {
+    return this.#merged
+  }
+
+  set merged(merged: boolean) {
+    this.#merged = merged
+    this.#update()
+  }
+
+  set scale(scale: number) {
+    for (const linear of this.layers.keys()) linear.adapters.get(this.name)!.scale = scale
+  }
+
+  dispose(): void {
+    this.active = false
+    for (const [linear, layer] of this.layers) {
+      linear.adapters.delete(this.name)
+      layer.dispose()
+    }
+    for (const parameter of this.modules.values()) parameter.dispose()
+  }
+
+  #update(): void {
+    const takesPart = this.#active && !this.#merged
+    for (const linear of this.layers.keys()) linear.adapters.get(this.name)!.active = takesPart
+    for (const [slot, parameter] of this.modules) {
+      const standsIn = slot.current === parameter
+      if (takesPart !== standsIn) slot.standIn(takesPart ? parameter : null)
+    }
+  }
+}

@@ -1,0 +1,195 @@
+/** An adapter as a LoRA that other programs read: PEFT's files, or a GGUF adapter for llama.cpp. */
+
+import type { LayerFacts } from '../../adapters/adapter.js'
+import { writeAdapterFolder } from '../../adapters/adapter-folder.js'
+import type { BaseModel } from '../../adapters/base-model.js'
+import { lora } from '../../adapters/lora.js'
+import { type FactorsOfLayer, storedFactors } from '../../adapters/low-rank.js'
+import { namesInFile } from '../../adapters/modules-to-save.js'
+import { type LoadedAdapter, readAdapterLayers } from '../../adapters/read-layers.js'
+import { truncatedFactors } from '../../adapters/truncated.js'
+import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf, wholeFrom } from '../../arguments.js'
+import { RunError, UsageError } from '../../errors.js'
+import { type HubOptions, hubKinds } from '../../hub/index.js'
+import { replaceFolder } from '../../io/atomic.js'
+import type { NativeDevice } from '../../native.js'
+import type { LayerAdapter } from '../../nn/layer-adapter.js'
+import { openDevice } from '../../tensor/device.js'
+import { transposedView } from '../../tensor/tensor.js'
+import { ModelSource } from '../checkpoint/model-source.js'
+import { adaptableLayers } from '../network/plan.js'
+import { baseModelOf, baseName } from './base-of-adapters.js'
+import { weightChange } from './weight-change.js'
+import { writeGgufLora } from './write-gguf-lora.js'
+
+export interface ExportAdapterOptions extends HubOptions {
+  /** The base: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
+  model: string
+  /** A folder in the layout of Hugging Face PEFT, or a hub id. */
+  adapter: string
+  /** The folder (`peft`) or file (`gguf-lora`) to write; it is replaced as a whole. */
+  output: string
+  format: 'peft' | 'gguf-lora'
+  /** Of an adapter that is no LoRA (or one of a higher rank): write the nearest LoRA of this rank. */
+  approximateRank?: number
+  /** Also write one that leaves out so much that it is another adapter: more than a tenth of ΔW (`relativeError` above 0.1). */
+  force?: boolean
+  /** Of factors in a GGUF adapter; float32. */
+  dtype?: 'float32' | 'bfloat16' | 'float16'
+  /** Also export an adapter that was trained on another base. */
+  allowOtherBase?: boolean
+  threads?: number
+  /** Called after each layer. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
+export interface ExportAdapterResult {
+  layers: number
+  /** Of the layer with the largest. */
+  rank: number
+  /** Whether ΔW is the adapter's own, up to rounding; else the nearest of the rank. */
+  exact: boolean
+  /** ‖ΔW − B A‖ / ‖ΔW‖ (Frobenius) over all layers together, and of each. 0 where exact. */
+  relativeError: number
+  layerErrors: { name: string; relativeError: number }[]
+}
+
+/** A layer as a LoRA, and what that leaves out. */
+interface ExportedLayer extends FactorsOfLayer {
+  readonly lostSquares: number
+  readonly squares: number
+}
+
+/**
+ * Sharing MoRA (rank R) and the methods that are a LoRA are exact; of others, the truncated singular value decomposition of
+ * ΔW is written when a rank is given.
+ *
+ * @throws UsageError `not-low-rank` without `approximateRank` for an adapter that is no LoRA, `unfit-options` for what a
+ * format has no place for; RunError `another-adapter` for an approximation with an error above 0.1, unless `force` is
+ * given; and what reading an adapter throws. Nothing is written then
+ */
+export async function exportAdapter(options: ExportAdapterOptions): Promise<ExportAdapterResult> {
+  requireOptionsOf('the options of exportAdapter', options, {
+    ...{ model: aText, adapter: aText, output: aText, format: oneOf('peft', 'gguf-lora') },
+    ...{ approximateRank: optional(wholeFrom(1)), force: optional(aFlag), allowOtherBase: optional(aFlag) },
+    dtype: optional(oneOf('float32', 'bfloat16', 'float16')),
+    ...hubKinds,
+    onProgress: optional(aFunction),
+  })
+  const { model, adapter, output, format, allowOtherBase, onProgress } = options
+  const device = openDevice({ device: 'cpu', threads: options.threads })
+  const hub = { offline: options.offline, onDownload: options.onDownload, onWarning: options.onWarning }
+  const source = await ModelSource.open(model, hub)
+  source.requireWeights()
+  const { config } = source
+  const base = baseModelOf(config, source)
+  const reading = { device, adapter, allowOtherBase, ...hub }
+  const loaded = await readAdapterLayers(adapter, adaptableLayers(config), base, reading)
+  try {
+    const layers: ExportedLayer[] = []
+    for (const [facts, layer] of loaded.layers) {
+      layers.push(await exported(facts, layer, loaded, source, device, options))
+      onProgress?.({ done: layers.length, total: loaded.layers.size })
+    }
+    const result = report(layers)
+    if (!options.force) requireNear(result)
+    if (format === 'peft') {
+      await replaceFolder(output, (folder) => writePeft(folder, loaded, layers, source, base))
+    } else {
+      requireNothingElse(loaded, layers)
+      await writeGgufLora(output, config, layers, options.dtype ?? 'float32')
+    }
+    return result
+  } finally {
+    for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
+    source.closeFiles()
+  }
+}
+
+async function exported(
+  layer: LayerFacts,
+  adapter: LayerAdapter,
+  { config }: LoadedAdapter<LayerFacts>,
+  source: ModelSource,
+  device: NativeDevice,
+  { approximateRank = Number.POSITIVE_INFINITY }: ExportAdapterOptions,
+): Promise<ExportedLayer> {
+  const exact = adapter.factors?.() ?? null
+  if (exact && exact.rank <= approximateRank) return { layer, ...exact, lostSquares: 0, squares: 0 }
+  if (approximateRank === Number.POSITIVE_INFINITY) {
+    const { operator } = config as { operator?: string }
+    throw new UsageError(
+      'not-low-rank',
+      `${operator === undefined ? config.method : `MoRA with operator ${operator}`} is no LoRA: give approximateRank for the nearest one of a rank, or merge it into the model (the option format: gguf or safetensors).`,
+    )
+  }
+  const delta = await weightChange(source, layer, adapter, device)
+  const nearest = await truncatedFactors(delta, layer.outFeatures, layer.inFeatures, approximateRank)
+  return { layer, ...nearest }
+}
+
+/** The relative error up to which an approximation may stand for its adapter. */
+export const LARGEST_ERROR = 0.1
+
+function requireNear({ rank, relativeError }: ExportAdapterResult): void {
+  if (relativeError <= LARGEST_ERROR) return
+  throw new RunError(
+    'another-adapter',
+    `The nearest LoRA of rank ${rank} leaves out ${relativeError.toFixed(2)} of what the adapter adds (‖ΔW − B A‖ / ‖ΔW‖, at most ${LARGEST_ERROR}): it would be another adapter. Take a higher rank, merge the adapter into the model (the option format: gguf or safetensors), or write it all the same with the option force.`,
+  )
+}
+
+function report(layers: readonly ExportedLayer[]): ExportAdapterResult {
+  const error = (lost: number, all: number) => (lost === 0 ? 0 : Math.sqrt(lost / all))
+  const sum = (of: 'lostSquares' | 'squares') => layers.reduce((total, layer) => total + layer[of], 0)
+  return {
+    layers: layers.length,
+    rank: Math.max(...layers.map(({ rank }) => rank)),
+    exact: layers.every(({ squares }) => squares === 0),
+    relativeError: error(sum('lostSquares'), sum('squares')),
+    layerErrors: layers.map(({ layer, lostSquares, squares }) => ({
+      name: layer.name,
+      relativeError: error(lostSquares, squares),
+    })),
+  }
+}
+
+/** Every layer has a rank of its own and, in place of its scale, an alpha. */
+async function writePeft(
+  folder: string,
+  { config, modules, provenance }: LoadedAdapter<LayerFacts>,
+  layers: readonly ExportedLayer[],
+  source: ModelSource,
+  base: BaseModel,
+): Promise<void> {
+  const rank = Math.max(...layers.map((layer) => layer.rank))
+  const alphaOf = ({ rank, scale }: ExportedLayer) => rank * scale
+  const alpha = alphaOf(layers[0]!)
+  const pattern = (value: (layer: ExportedLayer) => number, usual: number) =>
+    Object.fromEntries(layers.flatMap((layer) => (value(layer) === usual ? [] : [[layer.layer.name, value(layer)]])))
+  const asLora = lora({
+    ...{ rank, alpha, targetModules: config.targetModules, modulesToSave: config.modulesToSave },
+    rankPattern: pattern((layer) => layer.rank, rank),
+    alphaPattern: pattern(alphaOf, alpha),
+  })
+  const tensors = new Map(layers.map((layer) => [layer.layer.name, storedFactors(layer)]))
+  const stored = [...modules].map(
+    ([name, values]) => [name, base.transposed.has(name) ? transposedView(values) : values.view(values.shape)] as const,
+  )
+  const files = new Map(stored.flatMap(([name, view]) => namesInFile(name, base).map((file) => [file, view])))
+  try {
+    const fanInFanOut = base.transposed.size > 0
+    await writeAdapterFolder(folder, asLora, tensors, files, { base: baseName(source), provenance, fanInFanOut })
+  } finally {
+    for (const [, view] of stored) view.dispose()
+  }
+}
+
+function requireNothingElse({ modules }: LoadedAdapter<LayerFacts>, layers: readonly ExportedLayer[]): void {
+  const other = [...modules.keys(), ...layers.flatMap(({ layer }) => (layer.role === 'embeddings' ? [layer.name] : []))]
+  if (other.length === 0) return
+  throw new UsageError(
+    'unfit-options',
+    `A GGUF adapter has no place for ${other[0]}, which this adapter changes: merge it into the model instead (the option format: gguf).`,
+  )
+}

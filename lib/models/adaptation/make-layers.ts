@@ -1,0 +1,48 @@
+import type { LayerAdapter } from '../../nn/layer-adapter.js'
+import { allOrNothing } from '../../tensor/scope.js'
+
+/**
+ * Makes an adapter's layers, and hands them on when all are there: before this returns, unless making one is a promise. When
+ * one fails, or handing them on, those that were made are disposed of.
+ */
+export function makeLayers<L>(
+  targets: readonly L[],
+  make: (target: L) => LayerAdapter | Promise<LayerAdapter>,
+  attach: (layers: Map<L, LayerAdapter>) => void,
+): Promise<void> {
+  const attachAll = (layers: readonly LayerAdapter[]) =>
+    attach(new Map(targets.map((target, i) => [target, layers[i]!])))
+  const pending = allOrNothing(() => {
+    const made = targets.map(make)
+    if (made.some((layer) => layer instanceof Promise)) return made
+    attachAll(made as LayerAdapter[])
+    return null
+  })
+  return pending ? attachLater(pending, attachAll) : Promise.resolve()
+}
+
+async function attachLater(
+  pending: readonly (LayerAdapter | Promise<LayerAdapter>)[],
+  attachAll: (layers: readonly LayerAdapter[]) => void,
+): Promise<void> {
+  const layers = await everyOf(pending)
+  try {
+    allOrNothing(() => attachAll(layers))
+  } catch (error) {
+    disposeAll(layers)
+    throw error
+  }
+}
+
+async function everyOf(pending: readonly (LayerAdapter | Promise<LayerAdapter>)[]): Promise<LayerAdapter[]> {
+  const results = await Promise.allSettled(pending)
+  const layers = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+  const failed = results.find((result) => result.status === 'rejected')
+  if (!failed) return layers
+  disposeAll(layers)
+  throw failed.reason
+}
+
+function disposeAll(layers: readonly LayerAdapter[]): void {
+  for (const layer of layers) layer.dispose()
+}

@@ -1,0 +1,103 @@
+import { readAdapterLayers } from '../../adapters/read-layers.js'
+import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../../arguments.js'
+import { loadTokenizer } from '../../data/tokenizer.js'
+import { type HubOptions, hubKinds } from '../../hub/index.js'
+import type { GgufDType } from '../../io/gguf-writer.js'
+import { elementsOf, type FloatDType, native } from '../../native.js'
+import { formatOf, MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../../options/index.js'
+import { type DeviceOptions, openDevice } from '../../tensor/device.js'
+import { requireRoom } from '../../tensor/room.js'
+import { keep } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import { ModelSource } from '../checkpoint/model-source.js'
+import { writeModel } from '../checkpoint/write-model.js'
+import { adaptableLayers, weightShapes } from '../network/plan.js'
+import { baseModelOf } from './base-of-adapters.js'
+import { replacement, type WeightEdit } from './edits.js'
+
+export interface MergeModelOptions extends DeviceOptions, HubOptions {
+  /** A folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
+  model: string
+  /** A folder in the layout of Hugging Face PEFT, or a hub id. */
+  adapter: string
+  /** The folder to write, or the file ending with `.gguf`; it is replaced as a whole. */
+  output: string
+  /** Of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. `q8_0` with GGUF only. */
+  dtype?: 'auto' | GgufDType
+  /** By default what `output` ends with: `gguf` for `.gguf`, else `safetensors`. */
+  format?: ModelFormat
+  /** Also merge an adapter that was trained on another base. */
+  allowOtherBase?: boolean
+  /** Called after each tensor. */
+  onProgress?: (progress: { done: number; total: number }) => void
+}
+
+export interface MergeModelResult {
+  /** Number of weights that the adapter changed. */
+  merged: number
+  /** Largest change of a weight, before it is rounded. */
+  maxAbsoluteChange: number
+  /** What was written: the folder, or the GGUF file. */
+  output: string
+}
+
+/**
+ * Merges an adapter into a model on disk in one pass, without loading the model: each weight is read, ΔW is added in
+ * float32, and the sum is rounded once and written. Memory holds the adapter and one weight.
+ *
+ * @throws UsageError for what is missing, not supported or does not fit together, InputError for malformed files, and
+ * RunError `non-finite` if a sum is not finite; nothing is written then
+ */
+export async function mergeModel(options: MergeModelOptions): Promise<MergeModelResult> {
+  requireOptionsOf('the options of mergeModel', options, {
+    ...{ model: aText, adapter: aText, output: aText, allowOtherBase: optional(aFlag) },
+    ...{ format: optional(oneOf(...MODEL_FORMATS)), dtype: optional(oneOf(...WRITTEN_DTYPES)) },
+    ...hubKinds,
+    onProgress: optional(aFunction),
+  })
+  const { model, adapter, output, dtype = 'auto', format, allowOtherBase, onProgress, ...others } = options
+  const { offline, onDownload, onWarning, ...deviceOptions } = others
+  const device = openDevice(deviceOptions)
+  const hub = { offline, onDownload, onWarning }
+  const source = await ModelSource.open(model, hub)
+  source.requireWeights()
+  const { config } = source
+  // From folder to folder, the writer copies the tokenizer's files as they are.
+  const copied = source.format === 'folder' && formatOf(output, format) === 'safetensors'
+  const tokenizer = copied ? null : await loadTokenizer(source.path)
+  const base = baseModelOf(config, source)
+  const reading = { device, adapter, allowOtherBase, ...hub }
+  const loaded = await readAdapterLayers(adapter, adaptableLayers(config), base, reading)
+  const edits = new Map<string, WeightEdit>()
+  for (const [{ name }, layer] of loaded.layers)
+    edits.set(`${name}.weight`, (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite))
+  for (const [name, parameter] of loaded.modules) edits.set(name, replacement(parameter))
+  try {
+    // In float32: a weight, what it was, and ΔW with what that is made of; then rounded, and its bytes on their way to the file.
+    const sizes = [...weightShapes(config)].map(([name, shape]) => (edits.has(name) ? 4 : 2) * 4 * elementsOf(shape))
+    const bytes = { tensors: Math.max(...sizes), making: Math.max(...sizes) / 4 }
+    requireRoom(device, bytes, 'Writing the largest weight', 'give it more, or use a smaller model')
+    using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
+    using largestChange = keep(Tensor.zeros([1], { device }))
+    const fill = (name: string, values: Tensor): void => {
+      source.loadInto(name, values)
+      const edit = edits.get(name)
+      if (!edit) return
+      using before = keep(Tensor.empty(values.shape, values))
+      before.copyFrom(values)
+      edit(values, nonFinite)
+      native.largestDifference(before.native, values.native, largestChange.native, true)
+    }
+    const stored = (name: string, shape: readonly number[], kept: FloatDType): Tensor | null =>
+      edits.has(name) ? null : source.asStored(name, shape, kept, device)
+    const written = await writeModel({ config, tokenizer, source, device, fill, stored }, output, {
+      format,
+      dtype: dtype === 'auto' ? undefined : dtype,
+      onTensor: (done, total) => onProgress?.({ done, total }),
+    })
+    return { merged: edits.size, maxAbsoluteChange: await largestChange.item(), output: written }
+  } finally {
+    for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
+    source.closeFiles()
+  }
+}

@@ -1,0 +1,170 @@
+import { RunError, UsageError } from '../../errors.js'
+import { isBlockDType } from '../../native.js'
+import { Parameter } from '../../tensor/parameter.js'
+import { keep } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { Model } from '../model.js'
+import type { WeightSlot } from '../network/weight-slot.js'
+import type { ModelAdapter } from './attached-adapter.js'
+import type { WeightEdit } from './edits.js'
+
+/** The adapters that are merged into a model's own weights: each weight is the pristine one with their edits in order. */
+export class MergedAdapters {
+  readonly #merged: ModelAdapter[] = []
+  /** Weights without what is merged, where no file has them: before the first merge, or changed for good. */
+  readonly #pristine = new Map<WeightSlot, Tensor>()
+  /** Weights that were changed for good: they are not what their file has. */
+  readonly #changed = new Set<WeightSlot>()
+
+  constructor(readonly model: Model) {}
+
+  async merge(adapter: ModelAdapter): Promise<{ merged: number }> {
+    const { name, edits } = adapter
+    if (adapter.merged) throw new UsageError('already-merged', `Adapter ${name} is merged already.`)
+    for (const slot of edits.keys()) requireFloats(slot)
+    adapter.merged = true
+    this.#merged.push(adapter)
+    try {
+      await this.#edit(name, edits)
+      return { merged: edits.size }
+    } catch (error) {
+      await this.unmerge(adapter)
+      throw error
+    }
+  }
+
+  async #edit(name: string, edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<void> {
+    using nonFinite = this.#counter()
+    for (const [slot, edit] of edits) {
+      const { own } = slot
+      if (!this.#isInFile(slot) && !this.#pristine.has(slot)) this.#pristine.set(slot, copyOf(own))
+      edit(own, nonFinite)
+      if (own instanceof Parameter) own.version++
+    }
+    const bad = await nonFinite.item()
+    if (bad === 0) return
+    throw new RunError(
+      'non-finite',
+      `Merging adapter ${name} gives ${bad} weights that are not finite; nothing was changed.`,
+    )
+  }
+
+  /** Restores the weights bit for bit, less this adapter's part. Where it fails, it can be called again. */
+  async unmerge(adapter: ModelAdapter): Promise<void> {
+    if (!adapter.merged) throw new UsageError('not-merged', `Adapter ${adapter.name} is not merged.`)
+    const at = this.#merged.indexOf(adapter)
+    if (at >= 0) this.#merged.splice(at, 1)
+    for (const slot of adapter.edits.keys()) {
+      const { own } = slot
+      this.#fill(slot, own)
+      if (own instanceof Parameter) own.version++
+      if (this.#editsOf(slot).length === 0 && !this.#isRounded(slot)) this.#forgetPristine(slot)
+    }
+    await this.model.device.synchronize()
+    adapter.merged = false
+  }
+
+  /**
+   * Changes weights for good: what is merged besides can still be taken out, this cannot. A weight that is not float32
+   * is kept in float32 too from then on, so that many small changes add up before they are rounded.
+   * @throws RunError `non-finite` if a result is not finite; the weights are spoilt then
+   */
+  async changeForGood(edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<void> {
+    for (const slot of edits.keys()) requireFloats(slot)
+    using nonFinite = this.#counter()
+    for (const [slot, edit] of edits) {
+      const { own } = slot
+      const exact = this.#exact(slot)
+      edit(exact, nonFinite)
+      this.#changed.add(slot)
+      if (exact !== own) this.#fill(slot, own)
+      if (own instanceof Parameter) own.version++
+    }
+    const bad = await nonFinite.item()
+    if (bad > 0) throw new RunError('non-finite', `Merging for good gives ${bad} weights that are not finite.`)
+  }
+
+  /** Whether any weight was changed for good. */
+  get changedForGood(): boolean {
+    return this.#changed.size > 0
+  }
+
+  /** A weight with what is merged into it, in float32: rounded nowhere if its file has it. Kept by the caller. */
+  values(slot: WeightSlot): Tensor {
+    const values = keep(Tensor.empty(slot.own.shape, { device: this.model.device }))
+    this.fill(slot, values)
+    return values
+  }
+
+  /** Writes what `values` gives into float32 memory of the weight's shape. */
+  fill(slot: WeightSlot, values: Tensor): void {
+    if (this.#isInFile(slot) || this.#pristine.has(slot)) this.#fill(slot, values)
+    else values.copyFrom(slot.own)
+  }
+
+  /** Forgets what was before: the weights are what they are now. Gives the adapters that were merged. */
+  absorb(): ModelAdapter[] {
+    for (const tensor of this.#pristine.values()) tensor.dispose()
+    this.#pristine.clear()
+    return this.#merged.splice(0)
+  }
+
+  /** The float32 values that a weight is made from: itself, or a copy that is kept beside it. */
+  #exact(slot: WeightSlot): Tensor {
+    const { own } = slot
+    const pristine = this.#pristine.get(slot)
+    if (pristine?.dtype === 'float32') return pristine
+    if (own.dtype === 'float32' && this.#editsOf(slot).length === 0) return own
+    const exact = keep(Tensor.empty(own.shape, { device: this.model.device }))
+    if (pristine || !this.#isInFile(slot)) exact.copyFrom(pristine ?? own)
+    else this.model.source!.loadInto(slot.name, exact)
+    this.#forgetPristine(slot)
+    this.#pristine.set(slot, exact)
+    return exact
+  }
+
+  /** Whether a weight's values are rounded from what they were changed to. */
+  #isRounded(slot: WeightSlot): boolean {
+    return slot.own.dtype !== 'float32' && this.#changed.has(slot)
+  }
+
+  #forgetPristine(slot: WeightSlot): void {
+    this.#pristine.get(slot)?.dispose()
+    this.#pristine.delete(slot)
+  }
+
+  #fill(slot: WeightSlot, into: Tensor): void {
+    const pristine = this.#pristine.get(slot)
+    if (pristine) into.copyFrom(pristine)
+    else this.model.source!.loadInto(slot.name, into)
+    using nonFinite = this.#counter()
+    for (const edit of this.#editsOf(slot)) edit(into, nonFinite)
+  }
+
+  #editsOf(slot: WeightSlot): WeightEdit[] {
+    return this.#merged.flatMap(({ edits }) => edits.get(slot) ?? [])
+  }
+
+  #isInFile(slot: WeightSlot): boolean {
+    return this.model.source !== null && !(slot.own instanceof Parameter) && !this.#changed.has(slot)
+  }
+
+  #counter(): Tensor {
+    return keep(Tensor.zeros([1], { device: this.model.device, dtype: 'int32' }))
+  }
+}
+
+/** Weights that are kept as blocks cannot be changed. */
+function requireFloats({ name, own }: WeightSlot): void {
+  if (!isBlockDType(own.dtype)) return
+  throw new UsageError(
+    'quantised-weights',
+    `Merging would change ${name}, which is kept in its block format ${own.dtype}: load the model without the option quantised.`,
+  )
+}
+
+function copyOf(tensor: Tensor): Tensor {
+  const copy = keep(Tensor.empty(tensor.shape, tensor))
+  copy.copyFrom(tensor)
+  return copy
+}

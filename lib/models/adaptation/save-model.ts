@@ -1,0 +1,38 @@
+import { aFlag, aText, described, oneOf, optional, requireArgument, requireOptionsOf } from '../../arguments.js'
+import type { GgufDType } from '../../io/gguf-writer.js'
+import { MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../../options/index.js'
+import { keep } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import { writeModel } from '../checkpoint/write-model.js'
+import type { Model } from '../model.js'
+
+export interface SaveOptions {
+  /** Of weights; default: the source's, bfloat16 where that is quantised. `q8_0` in GGUF files only. */
+  dtype?: GgufDType
+  /** By default what the output ends with: `gguf` for `.gguf`, else `safetensors`. */
+  format?: ModelFormat
+  /** Add active adapters too. */
+  mergeActive?: boolean
+}
+
+/**
+ * Writes a model in Hugging Face's layout, or as a GGUF file. Frozen weights are read again from their file in float32, and
+ * merged adapters (with `mergeActive`, active ones too) are added, so that the sum is rounded once.
+ */
+export async function saveModel(model: Model, output: string, options: SaveOptions): Promise<void> {
+  requireArgument('output', output, described(aText, 'the path of a folder or .gguf file'))
+  requireOptionsOf('the options of save', options, {
+    ...{ format: optional(oneOf(...MODEL_FORMATS)), mergeActive: optional(aFlag) },
+    dtype: optional(oneOf(...WRITTEN_DTYPES.filter((dtype) => dtype !== 'auto'))),
+  })
+  const { dtype, format, mergeActive = false } = options
+  const { config, tokenizer, source, device, adapterSet } = model
+  const fill = (name: string, values: Tensor): void => {
+    const slot = model.slot(name)
+    adapterSet.merged.fill(slot, values)
+    if (!mergeActive) return
+    using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' })) // the writer counts them itself
+    for (const edit of adapterSet.activeEdits(slot)) edit(values, nonFinite)
+  }
+  await writeModel({ config, tokenizer, source, device, fill }, output, { dtype, format })
+}

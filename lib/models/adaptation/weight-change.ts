@@ -1,0 +1,28 @@
+import type { LayerFacts } from '../../adapters/adapter.js'
+import { type NativeDevice, native } from '../../native.js'
+import type { LayerAdapter } from '../../nn/layer-adapter.js'
+import { keep, scope } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { ModelSource } from '../checkpoint/model-source.js'
+
+/** What an adapter adds to a weight: merged weight - weight [outFeatures, inFeatures], in float32. */
+export async function weightChange(
+  source: ModelSource,
+  { name, inFeatures, outFeatures }: LayerFacts,
+  layer: LayerAdapter,
+  device: NativeDevice,
+): Promise<Float32Array> {
+  const shape = [outFeatures, inFeatures]
+  using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' })) // no one reads it: values that are not finite show
+  using change = keep(
+    scope(() => {
+      const weight = source.load(`${name}.weight`, shape, 'float32', device)
+      const merged = Tensor.empty(shape, { device, dtype: 'float32' })
+      merged.copyFrom(weight)
+      layer.mergeInto(merged, 1, nonFinite)
+      native.add(weight.native, merged.native, -1)
+      return merged
+    }),
+  )
+  return (await change.data()) as Float32Array
+}

@@ -1,0 +1,58 @@
+import type { FactorsOfLayer } from '../../adapters/low-rank.js'
+import { float32, type GgufEntry, type GgufField, text, writeGguf } from '../../io/gguf-writer.js'
+import type { FloatDType } from '../../native.js'
+import { float32ToBfloat16Bits, float32ToFloat16Bits } from '../../tensor/half.js'
+import { ggufFamilyOf } from '../checkpoint/write-gguf.js'
+import type { ModelConfig } from '../families/parse-config.js'
+import { ggufName, rowOrder } from '../gguf/names.js'
+
+/**
+ * A LoRA as llama.cpp reads it: `lora_a` [rank, k] and `lora_b` [d, rank] beside the names of the model's own tensors, rows
+ * of queries and keys in the order of its weights. llama.cpp multiplies by alpha / rank; layers with scales of their own
+ * hold them in `lora_b`, and alpha 0 stands for 1.
+ */
+export async function writeGgufLora(
+  path: string,
+  config: ModelConfig,
+  layers: readonly FactorsOfLayer[],
+  dtype: FloatDType,
+): Promise<void> {
+  const { architecture, names, permuted } = ggufFamilyOf(config)
+  const alphas = new Set(layers.map(({ rank, scale }) => rank * scale))
+  const alpha = alphas.size === 1 ? [...alphas][0]! : 0
+  const entries = layers.flatMap(({ layer, rank, scale, a, b }): GgufEntry[] => {
+    const name = ggufName(`${layer.name}.weight`, names)
+    const order = permuted ? rowOrder(name, config) : null
+    const bytesOfA = async () => bytesOf(await a(), dtype)
+    const bytesOfB = async () => {
+      const values = await b()
+      const scaled = alpha === 0 && scale !== 1 ? values.map((value) => value * scale) : values
+      return bytesOf(order ? reordered(scaled, rank, order) : scaled, dtype)
+    }
+    return [
+      { name: `${name}.lora_a`, dtype, shape: [rank, layer.inFeatures], data: bytesOfA },
+      { name: `${name}.lora_b`, dtype, shape: [layer.outFeatures, rank], data: bytesOfB },
+    ]
+  })
+  const fields: [string, GgufField][] = [
+    ['general.architecture', text(architecture)],
+    ['general.type', text('adapter')],
+    ['adapter.type', text('lora')],
+    ['adapter.lora.alpha', float32(alpha)],
+  ]
+  await writeGguf(path, new Map(fields), entries)
+}
+
+/** Row `order[r]` of the result is row r. */
+function reordered(values: Float32Array, width: number, order: Int32Array): Float32Array {
+  const sorted = new Float32Array(values.length)
+  for (const [row, place] of order.entries()) sorted.set(values.subarray(row * width, (row + 1) * width), place * width)
+  return sorted
+}
+
+function bytesOf(values: Float32Array, dtype: FloatDType): Uint8Array {
+  if (dtype === 'float32') return new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+  return new Uint8Array(
+    Uint16Array.from(values, dtype === 'float16' ? float32ToFloat16Bits : float32ToBfloat16Bits).buffer,
+  )
+}

@@ -1,0 +1,33 @@
+/** The model in a GGUF file: its configuration as Hugging Face writes it, and its tensors under Hugging Face's names. */
+import { UsageError } from '../../errors.js'
+import type { GgufFile } from '../../io/gguf-types.js'
+import type { Json } from '../families/config-reader.js'
+import type { Family, GgufFamily } from '../families/family.js'
+import { families } from '../families/index.js'
+import { GgufMetadata } from '../gguf/metadata.js'
+
+/** The family of a GGUF file. @throws UsageError `unsupported-architecture` */
+export function ggufFamily(file: GgufFile): { family: Family; gguf: GgufFamily } {
+  const architecture = file.metadata.get('general.architecture')
+  const family = families.find(({ gguf }) => gguf?.architecture === architecture)
+  if (family?.gguf) return { family, gguf: family.gguf }
+  const known = families.flatMap(({ gguf }) => gguf?.architecture ?? [])
+  throw new UsageError(
+    'unsupported-architecture',
+    `${file.path} has ${architecture === undefined ? 'no general.architecture' : `the architecture ${architecture}`}; supported in GGUF files: ${known.join(', ')}.`,
+  )
+}
+
+/**
+ * `config.json` of the model in a GGUF file.
+ * @param ropeFactors values of `rope_freqs.weight` [headDim / 2], needed if the file has that tensor
+ * @throws UsageError `unsupported-architecture`, `unsupported-option` with the name of what is not supported
+ * @throws InputError `malformed-file` if metadata is missing, of the wrong type, or contradicts the tensors
+ */
+export function configFromGguf(file: GgufFile, ropeFactors?: Float32Array): Json {
+  const { family, gguf } = ggufFamily(file)
+  const metadata = new GgufMetadata(file, gguf.architecture, ropeFactors)
+  const json = { architectures: [gguf.className], model_type: family.modelType, ...gguf.config(metadata) }
+  metadata.refuseOverlooked()
+  return json
+}

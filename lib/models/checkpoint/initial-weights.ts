@@ -1,0 +1,122 @@
+import { type BlockDType, bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../../native.js'
+import { randomStream } from '../../random.js'
+import { keep } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { ModelConfig } from '../families/parse-config.js'
+import type { WeightLoader } from '../network/linear-layers.js'
+import { normsOf, weightShapes } from '../network/plan.js'
+import type { ModelSource } from './model-source.js'
+
+export interface KeptBlocks {
+  /** The block format that a weight stays in; null where it becomes floats. */
+  format(name: string): BlockDType | null
+  /** Weights of one block format with equally many columns, one below the other in a new tensor. */
+  load(names: readonly string[]): Tensor
+}
+
+/** Loads weights by a function that fills memory: from a file, or with random values. */
+export class Weights implements WeightLoader {
+  readonly #shapes: ReadonlyMap<string, readonly number[]>
+
+  constructor(
+    readonly config: ModelConfig,
+    readonly device: NativeDevice,
+    readonly dtype: FloatDType,
+    readonly fill: (name: string, target: Tensor) => void,
+    /** Matrices that stay in the block format of their file. */
+    readonly kept: KeptBlocks | null = null,
+  ) {
+    this.#shapes = weightShapes(config)
+  }
+
+  weight(name: string): Tensor {
+    return this.#format(name) === null ? this.#make(name, this.dtype) : keep(this.kept!.load([name]))
+  }
+
+  norm(name: string): Tensor {
+    return this.#make(name, 'float32')
+  }
+
+  fused(names: readonly string[]): { whole: Tensor | null; parts: Tensor[] } {
+    const formats = new Set(names.map((name) => this.#format(name)))
+    if (formats.size > 1) return { whole: null, parts: names.map((name) => this.weight(name)) }
+    const shapes = names.map((name) => this.#shapes.get(name)!)
+    const rows = shapes.reduce((sum, [count]) => sum + count!, 0)
+    const isKept = !formats.has(null)
+    const whole = keep(isKept ? this.kept!.load(names) : Tensor.empty([rows, shapes[0]![1]!], this))
+    let from = 0
+    const parts = names.map((name, i) => {
+      const to = from + shapes[i]![0]!
+      const part = keep(whole.rows(from, to))
+      from = to
+      if (!isKept) this.fill(name, part)
+      return part
+    })
+    return { whole, parts }
+  }
+
+  #format(name: string): BlockDType | null {
+    return this.kept?.format(name) ?? null
+  }
+
+  #make(name: string, dtype: FloatDType): Tensor {
+    const tensor = keep(Tensor.empty(this.#shapes.get(name)!, { device: this.device, dtype }))
+    this.fill(name, tensor)
+    return tensor
+  }
+}
+
+/**
+ * @param quantised keep matrices in the block formats that they are stored in
+ * @throws as `ModelSource.requireWeights`
+ */
+export function storedWeights(
+  source: ModelSource,
+  dtype: FloatDType,
+  device: NativeDevice,
+  quantised = false,
+): Weights {
+  source.requireWeights()
+  const kept = {
+    format: (name: string) => source.blockFormat(name),
+    load: (names: readonly string[]) => source.loadBlocks(names, device),
+  }
+  const fill = (name: string, target: Tensor) => source.loadInto(name, target)
+  return new Weights(source.config, device, dtype, fill, quantised ? kept : null)
+}
+
+/** Bytes of a device that loading a model's weights takes: themselves, and one as its file has it. */
+export function bytesOfWeights(source: ModelSource, dtype: FloatDType, quantised: boolean): number {
+  const { config } = source
+  const norms = new Set(normsOf(config.network).flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]))
+  let [sum, largest] = [0, 0]
+  for (const [name, shape] of weightShapes(config)) {
+    const stored = source.weights.get(name)!.bytes
+    const bytes = bytesOf(norms.has(name) ? 'float32' : dtype)
+    const stays = quantised && source.blockFormat(name) !== null
+    sum += stays ? stored : bytes * elementsOf(shape)
+    largest = Math.max(largest, stored)
+  }
+  return sum + largest
+}
+
+/** Weights to pretrain from: normal with the configuration's deviation, norms 1, biases 0; a function of seed and name. */
+export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDType, device: NativeDevice): Weights {
+  const norms = new Map(normsOf(config.network).map(({ name, weightOffset }) => [`${name}.weight`, 1 - weightOffset]))
+  return new Weights(config, device, dtype, (name, target) => {
+    const random = randomStream(seed, 'init', name)
+    const norm = norms.get(name)
+    const value =
+      norm !== undefined
+        ? () => norm
+        : name.endsWith('bias')
+          ? () => 0
+          : () => random.normal() * config.initializerRange
+    const values = Tensor.from(Float32Array.from({ length: target.elements }, value), target.shape, {
+      device,
+      dtype: 'float32',
+    })
+    target.copyFrom(values)
+    values.dispose()
+  })
+}

@@ -1,0 +1,87 @@
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { replaceFolder, writeFileAtomic } from '../../io/atomic.js'
+import { companionFiles } from '../../io/model-folder.js'
+import { withInputFile } from '../../io/open.js'
+import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safetensors.js'
+import type { FloatDType } from '../../native.js'
+import { keep } from '../../tensor/scope.js'
+import { transposedView } from '../../tensor/tensor.js'
+import { transposedWeights, weightShapes } from '../network/plan.js'
+import { defaultDType, filledWeight, HostMemory, roundedBytes, type WritableModel } from './writable-model.js'
+
+export interface WriteOptions {
+  /** Of every weight; default: the source's, bfloat16 where that is quantised. */
+  dtype?: FloatDType
+  /** Called after each tensor. */
+  onTensor?: (written: number, total: number) => void
+}
+
+/**
+ * Writes a model in Hugging Face's layout, one tensor in memory at a time, each rounded once at most. The folder
+ * appears as a whole or not at all.
+ * @throws RunError `non-finite` if a value is not finite in `dtype`, `disk-full` before anything is written
+ */
+export async function writeModelFolder(
+  model: WritableModel,
+  folder: string,
+  { dtype = defaultDType(model), onTensor }: WriteOptions = {},
+): Promise<void> {
+  const shapes = weightShapes(model.config)
+  const transposed = transposedWeights(model.config.network)
+  const memory = new HostMemory()
+  let written = 0
+  const entries = [...shapes].map(
+    ([name, shape]): SafetensorsEntry => ({
+      name,
+      dtype,
+      shape: transposed.has(name) ? shape.toReversed() : shape,
+      data: async () => {
+        const bytes = await bytesOf(model, name, shape, dtype, transposed.has(name), memory)
+        onTensor?.(++written, shapes.size)
+        return bytes
+      },
+    }),
+  )
+  await replaceFolder(folder, async (temporary) => {
+    await writeShardedSafetensors(temporary, entries)
+    const { json: read } = model.config
+    // Newer configurations call it `dtype`.
+    const json = { ...read, [Object.hasOwn(read, 'dtype') ? 'dtype' : 'torch_dtype']: dtype }
+    await writeFileAtomic(join(temporary, 'config.json'), `${JSON.stringify(json, null, 2)}\n`)
+    for (const [name, content] of await companions(model)) await writeFileAtomic(join(temporary, name), content)
+  })
+}
+
+async function bytesOf(
+  model: WritableModel,
+  name: string,
+  shape: readonly number[],
+  dtype: FloatDType,
+  transpose: boolean,
+  memory: HostMemory,
+): Promise<Uint8Array> {
+  const stored = transpose ? null : (model.stored?.(name, shape, dtype) ?? null)
+  using values = stored ?? filledWeight(model, name, shape)
+  if (!transpose) return await roundedBytes(values, dtype, name, memory)
+  const turned = keep(transposedView(values))
+  values.dispose()
+  return await roundedBytes(turned, dtype, name, memory)
+}
+
+/** Tokenizer files, and the generation configuration: copied from a folder, else made from what is known. */
+async function companions({ config, tokenizer, source }: WritableModel): Promise<Map<string, string | Uint8Array>> {
+  const files = new Map<string, string | Uint8Array>(tokenizer?.files() ?? [])
+  if (source?.format === 'folder') {
+    for (const name of await readdir(source.path)) {
+      const read = () => withInputFile(join(source.path, name), (handle) => handle.readFile())
+      if (companionFiles.test(name)) files.set(name, await read())
+    }
+  }
+  if (!files.has('generation_config.json')) {
+    const { bos_token_id, eos_token_id, pad_token_id } = config.json
+    const ids = { bos_token_id, eos_token_id, pad_token_id }
+    files.set('generation_config.json', `${JSON.stringify({ _from_model_config: true, ...ids }, null, 2)}\n`)
+  }
+  return files
+}

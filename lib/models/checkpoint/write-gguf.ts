@@ -1,0 +1,181 @@
+/** Writes a model as a GGUF file, its tokenizer and chat template inside, one tensor in memory at a time. */
+import { basename } from 'node:path'
+import { copiedTokenizerFields, noTokenizerFields, tokenizerFields } from '../../data/tokenizer-fields.js'
+import { UsageError } from '../../errors.js'
+import { readGguf } from '../../io/gguf.js'
+import type { GgufFile } from '../../io/gguf-types.js'
+import {
+  type GgufDType,
+  type GgufEntry,
+  type GgufField,
+  plainMetadata,
+  text,
+  uint32,
+  writeGguf,
+} from '../../io/gguf-writer.js'
+import { native } from '../../native.js'
+import { keep, scope } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { GgufFamily } from '../families/family.js'
+import { families } from '../families/index.js'
+import { type ModelConfig, parseConfig } from '../families/parse-config.js'
+import { modelFields, ropeFactors } from '../gguf/fields.js'
+import { ggufName, ropeFactorsName, rowOrder } from '../gguf/names.js'
+import { normsOf, weightShapes } from '../network/plan.js'
+import { configFromGguf } from './gguf-config.js'
+import { quantiseQ8 } from './quantise-q8.js'
+import { defaultDType, filledWeight, HostMemory, roundedBytes, type WritableModel } from './writable-model.js'
+
+export interface WriteGgufOptions {
+  /** Of matrices; vectors are float32, as llama.cpp wants them. Default: the source's, bfloat16 where that is quantised. */
+  dtype?: GgufDType
+  /** Called after each tensor. */
+  onTensor?: (written: number, total: number) => void
+}
+
+/** ggml's names of what most tensors are: `general.file_type`. */
+const FILE_TYPES: Record<GgufDType, number> = { float32: 0, float16: 1, q8_0: 7, bfloat16: 32 }
+
+/**
+ * The file appears as a whole or not at all.
+ * @throws UsageError `unsupported-option` if the file could not say all that the configuration does,
+ * `unsupported-tokenizer`; RunError `non-finite`, `disk-full`
+ */
+export async function writeModelGguf(
+  model: WritableModel,
+  path: string,
+  { dtype = defaultDType(model), onTensor }: WriteGgufOptions = {},
+): Promise<void> {
+  const { config } = model
+  const family = ggufFamilyOf(config)
+  const shapes = weightShapes(config)
+  const memory = new HostMemory()
+  let written = 0
+  const entries = [...shapes].map(([name, shape]): GgufEntry => {
+    const stored = storedDType(name, shape, dtype, config)
+    const data = async () => {
+      const bytes = await storedBytes(model, family, name, shape, stored, memory)
+      onTensor?.(++written, shapes.size)
+      return bytes
+    }
+    return { name: ggufName(name, family.names), dtype: stored, shape, data }
+  })
+  const factors = ropeFactors(config)
+  if (factors) {
+    const data = async () => new Uint8Array(factors.buffer)
+    entries.push({ name: ropeFactorsName, dtype: 'float32', shape: [factors.length], data })
+  }
+  const fields = modelFields(config, family)
+  requireSameMeaning(config, fields, entries, factors)
+  const general: [string, GgufField][] = [
+    ['general.type', text('model')],
+    ['general.name', text(basename(model.source?.path ?? path).replace(/\.gguf$/i, ''))],
+    ['general.file_type', uint32(FILE_TYPES[dtype])],
+    ['general.quantization_version', uint32(2)],
+  ]
+  await writeGguf(path, new Map([...fields, ...general, ...(await fieldsOfTokenizer(model))]), entries)
+}
+
+/** How GGUF holds a family's models. */
+export function ggufFamilyOf({ architecture }: ModelConfig): GgufFamily {
+  const family = (modelType: string) => families.find((candidate) => candidate.modelType === modelType)!
+  return (family(architecture).gguf ?? family('llama').gguf)!
+}
+
+async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
+  if (!tokenizer) return noTokenizerFields
+  if (source?.format === 'gguf') return copiedTokenizerFields((await readGguf(source.path)).metadata)
+  return tokenizerFields(tokenizer, config.vocabularySize, source?.path ?? 'the model')
+}
+
+/** Vectors and tables of positions are float32; rows that do not fill blocks are float16. */
+function storedDType(name: string, shape: readonly number[], dtype: GgufDType, { network }: ModelConfig): GgufDType {
+  if (shape.length === 1 || name === `${network.positions}.weight`) return 'float32'
+  return dtype === 'q8_0' && shape.at(-1)! % 32 !== 0 ? 'float16' : dtype
+}
+
+async function storedBytes(
+  model: WritableModel,
+  { names, permuted, normOffset = 0 }: GgufFamily,
+  name: string,
+  shape: readonly number[],
+  dtype: GgufDType,
+  memory: HostMemory,
+): Promise<Uint8Array> {
+  const { config } = model
+  using values = filledWeight(model, name, shape)
+  const order = permuted ? rowOrder(ggufName(name, names), config) : null
+  const isNorm = normsOf(config.network).some((norm) => `${norm.name}.weight` === name)
+  if (isNorm && normOffset !== 0) addNumber(values, normOffset)
+  using laidOut = order ? permutedRows(values, order) : values
+  if (dtype !== 'q8_0') return await roundedBytes(laidOut, dtype, name, memory)
+  const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', name, memory)
+  return quantiseQ8(new Float32Array(buffer, byteOffset, byteLength / 4))
+}
+
+function addNumber(values: Tensor, number: number): void {
+  scope(() => {
+    const ones = Tensor.empty(values.shape, { device: values.device })
+    native.fill(ones.native, 1)
+    native.add(ones.native, values.native, number)
+  })
+}
+
+/** The rows as GGUF has them: row `order[r]` is row r of the weight. */
+function permutedRows(values: Tensor, order: Int32Array): Tensor {
+  const { device, shape } = values
+  const matrix = [order.length, values.elements / order.length]
+  const source = new Int32Array(order.length)
+  for (const [row, place] of order.entries()) source[place] = row
+  return keep(
+    scope(() => {
+      const sorted = Tensor.empty(matrix, { device })
+      const rows = Tensor.from(source, [source.length], { device, dtype: 'int32' })
+      native.gatherRows(values.view(matrix).native, rows.native, sorted.native)
+      return sorted.view(shape)
+    }),
+  )
+}
+
+/** What a reader of the file takes the configuration for must be what it is: nothing is dropped on the way. */
+function requireSameMeaning(
+  config: ModelConfig,
+  fields: ReadonlyMap<string, GgufField>,
+  entries: readonly GgufEntry[],
+  factors: Float32Array | null,
+): void {
+  const file: GgufFile = {
+    ...{ path: 'the GGUF file', size: 0, version: 3, alignment: 32, metadata: plainMetadata(fields) },
+    tensors: new Map(
+      entries.map(({ name, dtype, shape }) => [name, { path: '', dtype, shape, offset: 0, bytes: 0 }] as const),
+    ),
+  }
+  const again = parseConfig(configFromGguf(file, factors ?? undefined), file.path)
+  const difference = differenceOf(meaningOf(config), meaningOf(again), '')
+  if (difference === null) return
+  throw new UsageError(
+    'unsupported-option',
+    `A GGUF file of architecture ${String(file.metadata.get('general.architecture'))} cannot say what the model's configuration says: ${difference}.`,
+  )
+}
+
+function meaningOf({ json, eosIds, initializerRange, architecture, ...meaning }: ModelConfig): unknown {
+  return meaning
+}
+
+/** Where two values first differ; numbers are as float32 holds them. */
+function differenceOf(a: unknown, b: unknown, path: string): string | null {
+  if (typeof a === 'number' && typeof b === 'number' && Math.fround(a) === Math.fround(b)) return null
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) {
+    return Object.is(a, b) ? null : `${path.slice(1)} is ${JSON.stringify(a)} and would be ${JSON.stringify(b)}`
+  }
+  for (const key of new Set([...Object.keys(a), ...Object.keys(b)])) {
+    const found = differenceOf(
+      (a as Record<string, unknown>)[key],
+      (b as Record<string, unknown>)[key],
+      `${path}.${key}`,
+    )
+    if (found !== null) return found
+  }
+  return null
+}

@@ -1,0 +1,97 @@
+import type { RotaryScaling } from '../../nn/rotary.js'
+import type { RotaryPlan } from '../network/plan.js'
+import { ConfigReader, type Json } from './config-reader.js'
+
+export interface RotaryDefaults {
+  readonly headSize: number
+  readonly maxPositions: number
+  readonly theta?: number
+}
+
+/** Rotary settings from the newer `rope_parameters` or the older `rope_theta` and `rope_scaling`. */
+export function readRotary(read: ConfigReader, defaults: RotaryDefaults): RotaryPlan {
+  const parameters = read.value('rope_parameters') ?? read.value('rope_scaling') ?? {}
+  if (typeof parameters !== 'object') throw read.malformed('rope_parameters', 'an object', parameters)
+  return rotaryFrom(read, parameters as Json, {
+    ...defaults,
+    theta: read.number('rope_theta', defaults.theta ?? 10000),
+  })
+}
+
+/** Rotary settings from one object; what it lacks is looked for in the configuration. */
+export function rotaryFrom(
+  read: ConfigReader,
+  parameters: Json,
+  { headSize, maxPositions, theta: usualTheta }: RotaryDefaults,
+): RotaryPlan {
+  const options = new ConfigReader(parameters, `${read.source}, rope settings`)
+  const theta = options.number('rope_theta', usualTheta)
+  const part = options.number('partial_rotary_factor', read.number('partial_rotary_factor', 1))
+  const type = options.value('rope_type') ?? options.value('type') ?? 'default'
+  options.value('type')
+  const rotated = Math.floor(headSize * part)
+  if (rotated % 2 !== 0 || !(part > 0 && part <= 1)) {
+    throw options.unsupported('partial_rotary_factor', part, `it must give an even part of ${headSize}`)
+  }
+  const original = () =>
+    options.integer('original_max_position_embeddings', read.integer('original_max_position_embeddings', maxPositions))
+  const scaling = readScaling(options, type, { original, maxPositions, pairs: rotated / 2 })
+  options.refuseUnknown()
+  return { theta, headSize: rotated, scaling }
+}
+
+interface Reach {
+  /** Positions of pretraining. */
+  original(): number
+  readonly maxPositions: number
+  /** Pairs of a head that rotate. */
+  readonly pairs: number
+}
+
+function readScaling(options: ConfigReader, type: unknown, { original, maxPositions, pairs }: Reach): RotaryScaling {
+  switch (type) {
+    case 'default':
+      return { type }
+    case 'linear':
+      return { type, factor: options.number('factor') }
+    case 'llama3':
+      return {
+        type,
+        factor: options.number('factor'),
+        lowFrequencyFactor: options.number('low_freq_factor'),
+        highFrequencyFactor: options.number('high_freq_factor'),
+        originalPositions: original(),
+      }
+    case 'yarn': {
+      const factor = options.number('factor', maxPositions / original())
+      const scale = (by: number) => (factor <= 1 ? 1 : 0.1 * by * Math.log(factor) + 1)
+      const [mscale, all] = [options.number('mscale', 0), options.number('mscale_all_dim', 0)]
+      const usual = mscale && all ? scale(mscale) / scale(all) : scale(1)
+      return {
+        type,
+        factor,
+        originalPositions: original(),
+        betaFast: options.number('beta_fast', 32),
+        betaSlow: options.number('beta_slow', 1),
+        attentionFactor: options.number('attention_factor', usual),
+        truncate: options.value('truncate') !== false,
+      }
+    }
+    // The first checkpoints of Phi-3 call it `su`.
+    case 'su':
+    case 'longrope': {
+      const originalPositions = original()
+      const factor = options.number('factor', maxPositions / originalPositions)
+      const usual = factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(originalPositions))
+      return {
+        type: 'longrope',
+        shortFactors: options.positives('short_factor', pairs),
+        longFactors: options.positives('long_factor', pairs),
+        originalPositions,
+        attentionFactor: options.number('attention_factor', usual),
+      }
+    }
+    default:
+      throw options.unsupported('rope_type', type, 'known are default, linear, llama3, yarn and longrope')
+  }
+}

@@ -1,0 +1,95 @@
+import { aText, described, optional, orNull, requireArgument, requireOptionsOf, wholeFrom } from '../arguments.js'
+import type { Tokenizer } from '../data/tokenizer.js'
+import { aTokenizer, loadTokenizer } from '../data/tokenizer.js'
+import { type HubOptions, hubKinds } from '../hub/index.js'
+import { readJsonObject } from '../io/json.js'
+import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../native.js'
+import { LoadSchema, parseOptions } from '../options/index.js'
+import { type DeviceOptions, openDevice } from '../tensor/device.js'
+import { requireRoom } from '../tensor/room.js'
+import { bytesOfWeights, randomWeights, storedWeights } from './checkpoint/initial-weights.js'
+import { ModelSource } from './checkpoint/model-source.js'
+import { parseConfig } from './families/parse-config.js'
+import { Model } from './model.js'
+import { weightShapes } from './network/plan.js'
+
+export interface LoadOptions extends DeviceOptions, HubOptions {
+  /** Of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else float32. */
+  dtype?: 'auto' | FloatDType
+  /**
+   * Precision of the rotary frequencies. `float32` (default) is what Hugging Face computes when it loads a checkpoint;
+   * `bfloat16` reproduces a PyTorch model that was cast as a whole with `model.to(bfloat16)`, frequencies included.
+   */
+  rotaryDtype?: 'float32' | 'bfloat16'
+  /**
+   * Use matrices of a GGUF file in the block formats that they are stored in, on the CPU: less memory, and generation is faster.
+   * False by default: they are turned into `dtype`, as they are on other devices. Adapters work beside such weights;
+   * merging into them is refused.
+   */
+  quantised?: boolean
+}
+
+function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDType {
+  if (dtype !== 'auto') return dtype
+  return device.facts().fastBfloat16 ? 'bfloat16' : 'float32'
+}
+
+/**
+ * Loads a model: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id (`owner/name`,
+ * `owner/name@revision`, `owner/name/file.gguf`), which is downloaded to the hub's cache. Block formats are turned into
+ * `dtype`, unless `quantised` is set. Throws a UsageError for what is missing or not supported, by name, an InputError for malformed files, and a
+ * RunError for what fails on the way from the hub.
+ */
+export async function loadModel(model: string, options: LoadOptions = {}): Promise<Model> {
+  requireArgument('model', model, described(aText, 'the path or hub id of a model'))
+  checkLoadOptions(options)
+  const device = openDevice(options)
+  const source = await ModelSource.open(model, options)
+  const dtype = resolveDType(options.dtype ?? 'auto', device)
+  const quantised = options.quantised === true && device.kind === 'cpu'
+  source.requireWeights()
+  const smaller = dtype === 'float32' ? 'load it in bfloat16, or a smaller one' : 'load a smaller one'
+  requireRoom(device, { tensors: bytesOfWeights(source, dtype, quantised) }, `The model ${model} in ${dtype}`, smaller)
+  const tokenizer = await loadTokenizer(source.path)
+  let loaded: Model | null = null
+  try {
+    const weights = storedWeights(source, dtype, device, quantised)
+    loaded = new Model({ tokenizer, weights, source, rotaryDtype: options.rotaryDtype })
+    await device.synchronize()
+    return loaded
+  } catch (error) {
+    loaded?.dispose()
+    throw error
+  } finally {
+    source.closeFiles()
+  }
+}
+
+function checkLoadOptions(given: LoadOptions): void {
+  requireOptionsOf('the options of a model', given, hubKinds)
+  const { onDownload: _, onWarning: __, ...options } = given
+  parseOptions(LoadSchema, options, { source: 'api' })
+}
+
+/** A model with random weights, by a `config.json`, to pretrain from scratch. */
+export async function initModel(
+  configPath: string,
+  given: LoadOptions & { seed?: number; tokenizer?: Tokenizer | null } = {},
+): Promise<Model> {
+  requireArgument('configPath', configPath, described(aText, 'the path of a config.json'))
+  requireOptionsOf('the options of a model', given, {
+    seed: optional(wholeFrom(0)),
+    tokenizer: optional(orNull(aTokenizer)),
+  })
+  const { seed = 0, tokenizer = null, ...options } = given
+  checkLoadOptions(options)
+  const device = openDevice(options)
+  const config = parseConfig(await readJsonObject(configPath), configPath)
+  const dtype = resolveDType(options.dtype ?? 'auto', device)
+  const sizes = [...weightShapes(config).values()].map(elementsOf)
+  const [all, largest] = [sizes.reduce((sum, size) => sum + size, 0), Math.max(...sizes)]
+  const bytes = { tensors: bytesOf(dtype) * all + 4 * largest, making: 4 * largest }
+  requireRoom(device, bytes, `The model of ${configPath} in ${dtype}`, 'make it smaller')
+  const weights = randomWeights(config, seed, dtype, device)
+  return new Model({ tokenizer, weights, source: null, rotaryDtype: options.rotaryDtype })
+}

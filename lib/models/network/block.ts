@@ -1,0 +1,71 @@
+import type { Linear } from '../../nn/linear.js'
+import type { SeenTokens } from '../../tensor/operations/attention.js'
+import { addResidual } from '../../tensor/operations/norm.js'
+import { scaled } from '../../tensor/operations/scaled.js'
+import { scope } from '../../tensor/scope.js'
+import type { Tensor } from '../../tensor/tensor.js'
+import { Attention } from './attention.js'
+import type { ForwardContext } from './forward-context.js'
+import type { WeightLoader } from './linear-layers.js'
+import { Mlp } from './mlp.js'
+import { Norm } from './norm.js'
+import type { BlockPlan } from './plan.js'
+import type { WeightSlot } from './weight-slot.js'
+
+/** One block: attention and an MLP, each with norms before or after it, and around a residual. */
+export class Block {
+  readonly beforeAttention: Norm | null
+  readonly attention: Attention
+  readonly afterAttention: Norm | null
+  readonly beforeMlp: Norm | null
+  readonly mlp: Mlp
+  readonly afterMlp: Norm | null
+  readonly slots: readonly WeightSlot[]
+
+  constructor(
+    readonly plan: BlockPlan,
+    weights: WeightLoader,
+  ) {
+    this.beforeAttention = Norm.of(plan.beforeAttention, weights)
+    this.attention = new Attention(plan.attention, weights)
+    this.afterAttention = Norm.of(plan.afterAttention, weights)
+    this.beforeMlp = Norm.of(plan.beforeMlp, weights)
+    this.mlp = new Mlp(plan.mlp, weights)
+    this.afterMlp = Norm.of(plan.afterMlp, weights)
+    const attention = [this.beforeAttention, this.attention, this.afterAttention]
+    this.slots = [...attention, this.beforeMlp, this.mlp, this.afterMlp].flatMap((part) => part?.slots ?? [])
+  }
+
+  linears(): Linear[] {
+    return [...this.attention.linears(), ...this.mlp.linears()]
+  }
+
+  /** x [T, D] → [T, D] */
+  forward(x: Tensor, context: ForwardContext): Tensor {
+    return this.#forward(x, context, null)
+  }
+
+  /** The same for new tokens of one document that follow seen ones; no gradients. */
+  forwardCached(x: Tensor, context: ForwardContext, seen: SeenTokens): Tensor {
+    return this.#forward(x, context, seen)
+  }
+
+  /** Frees what layers share: their weights no longer lie in it. */
+  disposeFused(): void {
+    for (const { fused } of [this.attention.projections, this.mlp.projections])
+      if (fused?.disposed === false) fused.dispose()
+  }
+
+  #forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
+    const { residualScale } = this.plan
+    const around = (before: Norm | null, body: (normed: Tensor) => Tensor, after: Norm | null, residual: Tensor) => {
+      const y = body(before ? before.forward(residual) : residual)
+      return addResidual(scaled(after ? after.forward(y) : y, residualScale), residual)
+    }
+    return scope(() => {
+      const attend = (normed: Tensor) => this.attention.forward(normed, context, seen)
+      const between = around(this.beforeAttention, attend, this.afterAttention, x)
+      return around(this.beforeMlp, (normed) => this.mlp.forward(normed, context), this.afterMlp, between)
+    })
+  }
+}

@@ -1,0 +1,263 @@
+import type { Batch } from '../../data/batch.js'
+import { UsageError } from '../../errors.js'
+import type { FloatDType, NativeDevice } from '../../native.js'
+import { Linear } from '../../nn/linear.js'
+import type { DropoutState } from '../../nn/linear-input.js'
+import { longRowsFrom, RotaryTables, type TokenPositions } from '../../nn/rotary.js'
+import { recomputed } from '../../tensor/checkpoint.js'
+import { roundedTo } from '../../tensor/half.js'
+import { embedding, gatherRows } from '../../tensor/operations/embedding.js'
+import { logitsOf } from '../../tensor/operations/loss.js'
+import { addResidual } from '../../tensor/operations/norm.js'
+import { scaled } from '../../tensor/operations/scaled.js'
+import { Parameter } from '../../tensor/parameter.js'
+import { allOrNothing } from '../../tensor/scope.js'
+import { isRecording } from '../../tensor/tape.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { Parts } from '../../tensor/turns.js'
+import type { Weights } from '../checkpoint/initial-weights.js'
+import type { ModelConfig } from '../families/parse-config.js'
+import { Block } from './block.js'
+import type { ForwardContext } from './forward-context.js'
+import type { KeyValueCache } from './key-value-cache.js'
+import { Norm } from './norm.js'
+import { type NetworkPlan, type RotaryPlan, rotaryPlans } from './plan.js'
+import { type TokenInputs, TokenStep } from './token-step.js'
+import { WeightSlot } from './weight-slot.js'
+
+export interface ForwardOptions {
+  dropout?: (rowKeys: BigInt64Array) => DropoutState
+  /** Recompute each block's activations in the backward pass. */
+  recompute?: boolean
+  /** Make products with the blocks' frozen weights in 8 bits where gradients are recorded. */
+  int8?: boolean
+}
+
+/** The network of a model: embeddings, blocks, a final norm and the output head. */
+export class Decoder {
+  readonly config: ModelConfig
+  readonly network: NetworkPlan
+  readonly device: NativeDevice
+  /** Of activations and frozen weights. */
+  readonly dtype: FloatDType
+  readonly blocks: readonly Block[]
+  /** [V, D] */
+  readonly embeddingTable: Linear
+  /** Learned positions [P, D], where there are any. */
+  positions: Tensor | null
+  readonly finalNorm: Norm
+  /** Output head [V, D]; null where it is the embeddings. */
+  readonly untiedHead: Linear | null
+  /** Every weight, in the order of the checkpoint. */
+  readonly slots: readonly WeightSlot[]
+  /** Rows of so many tokens are turned otherwise than shorter ones. */
+  readonly longRowsFrom: number
+  readonly #rotary: ReadonlyMap<RotaryPlan, RotaryTables>
+
+  constructor(weights: Weights, rotaryDtype: 'float32' | 'bfloat16') {
+    const { config, device, dtype } = weights
+    const { network } = config
+    this.config = config
+    this.network = network
+    this.device = device
+    this.dtype = dtype
+    const positions = network.positions && `${network.positions}.weight`
+    this.embeddingTable = tableOf(network.embeddings, weights, 'embeddings')
+    this.positions = positions ? weights.weight(positions) : null
+    this.blocks = network.blocks.map((plan) => new Block(plan, weights))
+    this.finalNorm = new Norm(network.finalNorm, weights)
+    this.untiedHead = config.tiedEmbeddings ? null : tableOf(network.head, weights, 'head')
+    this.slots = [
+      ...WeightSlot.ofLinear(this.embeddingTable),
+      ...(positions ? [WeightSlot.of(positions, this, 'positions')] : []),
+      ...this.blocks.flatMap(({ slots }) => slots),
+      ...this.finalNorm.slots,
+      ...(this.untiedHead ? WeightSlot.ofLinear(this.untiedHead) : []),
+    ]
+    this.longRowsFrom = Math.min(...rotaryPlans(network).map(longRowsFrom))
+    this.#rotary = new Map(
+      rotaryPlans(network).map((plan) => [plan, new RotaryTables({ ...plan, dtype: rotaryDtype }, device)]),
+    )
+  }
+
+  get head(): Tensor {
+    return (this.untiedHead ?? this.embeddingTable).adaptedWeight()
+  }
+
+  get embeddings(): Tensor {
+    return this.embeddingTable.adaptedWeight()
+  }
+
+  /** Layers outside the blocks that adapters can go to: none where the head is the embeddings. */
+  get tables(): readonly Linear[] {
+    return this.untiedHead ? [this.embeddingTable, this.untiedHead] : []
+  }
+
+  /** Normed hidden states [N, D] of the batch's tokens that have a target, and the targets [N]; a part for each block. */
+  *targetStates(batch: Batch, options: ForwardOptions = {}): Parts<{ hidden: Tensor; targets: Tensor }> {
+    const rows: number[] = []
+    for (const [i, target] of batch.targets.entries()) if (target >= 0) rows.push(i)
+    const states = yield* this.#hiddenStates(batch, options)
+    const hidden = gatherRows(states, this.#integers(Int32Array.from(rows)))
+    return {
+      hidden: this.finalNorm.forward(hidden),
+      targets: this.#integers(Int32Array.from(rows, (row) => batch.targets[row]!)),
+    }
+  }
+
+  /** Logits [1, V] of what follows `ids`, which come after what the cache holds; no gradients. */
+  nextLogits(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
+    const { length: start } = cache
+    const known = start + ids.length
+    if (known > cache.capacity) {
+      throw new UsageError('too-long', `A cache with room for ${cache.capacity} tokens cannot hold ${known}.`)
+    }
+    const rowLength = this.#rowLength(known, cache)
+    if (ids.length === 1 && rowLength < this.longRowsFrom) return this.#nextOfOne(ids[0]!, cache)
+    const positions = Int32Array.from(ids, (_, i) => start + i)
+    const onDevice = this.#integers(positions)
+    const rotary = this.#rotaryInputs({ positions, onDevice, rowLengths: positions.map(() => rowLength) })
+    const inputs = {
+      ids: this.#integers(Int32Array.from(ids)),
+      positions: onDevice,
+      queryOffsets: this.#integers(Int32Array.of(0, ids.length)),
+      keyOffsets: this.#integers(Int32Array.of(0, known)),
+    }
+    return this.#logitsAfter(inputs, rotary, cache)
+  }
+
+  /** The same of one token of a row that is not turned as a long one. */
+  #nextOfOne(id: number, cache: KeyValueCache): Tensor {
+    this.#requirePositions(cache.length + 1)
+    const state = this.#state()
+    if (!cache.step?.fits(state)) {
+      cache.step?.dispose()
+      cache.step = null
+      const forward = (inputs: TokenInputs) => {
+        // Tables for every position that the cache has room for.
+        const tokens = { positions: Int32Array.of(cache.capacity - 1), rowLengths: Int32Array.of(1) }
+        return this.#logitsAfter(inputs, this.#rotaryTables({ ...tokens, onDevice: inputs.positions }), cache)
+      }
+      cache.step = allOrNothing(() => new TokenStep(this.device, state, forward))
+    }
+    return cache.step.next(id, cache.length)
+  }
+
+  #logitsAfter(inputs: TokenInputs, rotary: ForwardContext['rotary'], cache: KeyValueCache): Tensor {
+    const { ids, positions, queryOffsets, keyOffsets } = inputs
+    const context: ForwardContext = { rotary, offsets: queryOffsets, dropout: null, int8: false }
+    let x = this.#embedded(ids, positions)
+    for (const [i, block] of this.blocks.entries())
+      x = block.forwardCached(x, context, { store: cache.layers[i]!, positions, queryOffsets, keyOffsets })
+    const tokens = ids.shape[0]!
+    const last = this.finalNorm.forward(x.rows(tokens - 1, tokens))
+    return logitsOf(last, this.head, this.network.logits)
+  }
+
+  /** What forward passes depend on besides their inputs. */
+  #state(): unknown[] {
+    const state: unknown[] = []
+    for (const { current } of this.slots) state.push(current, current instanceof Parameter ? current.version : 0)
+    for (const linear of [...this.blocks.flatMap((block) => block.linears()), ...this.tables]) {
+      for (const { layer, scale } of linear.activeAdapters())
+        state.push(layer, scale, ...layer.parameters.map(({ version }) => version))
+    }
+    return state
+  }
+
+  /** Frees what the layers of the blocks share: their weights no longer lie in it. */
+  disposeFused(): void {
+    for (const block of this.blocks) block.disposeFused()
+  }
+
+  dispose(): void {
+    for (const tables of this.#rotary.values()) tables.dispose()
+    for (const { own } of this.slots) if (!own.disposed) own.dispose()
+    this.disposeFused()
+  }
+
+  #integers(values: Int32Array): Tensor {
+    return Tensor.from(values, [values.length], { device: this.device, dtype: 'int32' })
+  }
+
+  /** The length of a row of which so many tokens are known; all of its tokens must be turned alike. */
+  #rowLength(known: number, cache: KeyValueCache): number {
+    const rowLength = Math.max(known, cache.rowLength)
+    const isLong = rowLength >= this.longRowsFrom
+    if (cache.length > 0 && isLong !== cache.isLong) {
+      throw new UsageError(
+        'too-long',
+        `Rows of ${this.longRowsFrom} tokens or more are computed otherwise from their first token on (LongRoPE): read the row again from its start, with the cache's rowLength set.`,
+      )
+    }
+    cache.isLong = isLong
+    return rowLength
+  }
+
+  #rotaryInputs(tokens: TokenPositions): ForwardContext['rotary'] {
+    this.#requirePositions(tokens.positions.reduce((longest, position) => Math.max(longest, position + 1), 0))
+    return this.#rotaryTables(tokens)
+  }
+
+  #rotaryTables(tokens: TokenPositions): ForwardContext['rotary'] {
+    return new Map([...this.#rotary].map(([plan, tables]) => [plan, tables.at(tokens)]))
+  }
+
+  #requirePositions(length: number): void {
+    const { maxPositions } = this.config
+    if (!this.positions || length <= maxPositions) return
+    throw new UsageError(
+      'too-long',
+      `The model has learned ${maxPositions} positions, and a row of ${length} tokens needs more: make rows shorter with maxLength.`,
+    )
+  }
+
+  #embedded(ids: Tensor, positions: Tensor): Tensor {
+    const scale = roundedTo(this.dtype, this.network.embeddingScale)
+    const x = scaled(embedding(this.embeddings, ids, this.dtype), scale)
+    return this.positions ? addResidual(embedding(this.positions, positions, this.dtype), x) : x
+  }
+
+  *#hiddenStates(batch: Batch, { dropout, recompute = false, int8 = false }: ForwardOptions): Parts<Tensor> {
+    const { positions } = batch
+    const onDevice = this.#integers(positions)
+    const context: ForwardContext = {
+      rotary: this.#rotaryInputs({ positions, onDevice, rowLengths: rowLengths(batch) }),
+      offsets: this.#integers(batch.offsets),
+      dropout: dropout?.(batch.rowKeys) ?? null,
+      int8: int8 && isRecording(),
+    }
+    const inputs = [...context.rotary.values()].flatMap((input) => [input.cosines, input.sines, input.positions])
+    const constants = [...inputs, onDevice, context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
+    let x = this.#embedded(this.#integers(batch.ids), onDevice)
+    for (const block of this.blocks) {
+      const forward = (input: Tensor) => block.forward(input, context)
+      x = recompute ? recomputed(forward, x, trainedIn(block), constants) : forward(x)
+      yield
+    }
+    return x
+  }
+}
+
+/** The length of each token's document, [T]. */
+function rowLengths({ positions, offsets }: Batch): Int32Array {
+  const lengths = new Int32Array(positions.length)
+  for (const [document, from] of offsets.entries()) {
+    const to = offsets[document + 1] ?? from
+    lengths.fill(to - from, from, to)
+  }
+  return lengths
+}
+
+function trainedIn(block: Block): Tensor[] {
+  const weights = block.slots.map(({ current }) => current)
+  for (const linear of block.linears()) {
+    for (const { layer } of linear.activeAdapters()) weights.push(...layer.parameters)
+  }
+  return weights.filter((weight) => weight.requiresGrad)
+}
+
+/** An embedding's or head's table, of the checkpoint's module of this name. */
+function tableOf(name: string, weights: Weights, role: 'embeddings' | 'head'): Linear {
+  return new Linear(name, weights.weight(`${name}.weight`), null, role)
+}

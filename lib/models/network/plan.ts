@@ -1,0 +1,150 @@
+/** What the network of a model is made of: every family describes its own with these, and the decoder is built from them. */
+import type { LayerFacts, LayerRole } from '../../adapters/adapter.js'
+import type { Activation } from '../../native.js'
+import type { RotaryConfig } from '../../nn/rotary.js'
+import type { AttentionShape, Softmax } from '../../tensor/operations/attention.js'
+import type { LogitsForm } from '../../tensor/operations/loss.js'
+
+/** A linear layer; `name` is its module path in Hugging Face's checkpoints, as in all that follows. */
+export interface LinearPlan extends LayerFacts {
+  readonly bias: boolean
+}
+
+/** RMSNorm, or LayerNorm with a bias, over rows of `size` values. */
+export interface NormPlan {
+  readonly name: string
+  readonly kind: 'rms' | 'layer'
+  readonly size: number
+  readonly epsilon: number
+  /** Is added to the weight: 1 where checkpoints store its difference from 1. */
+  readonly weightOffset: number
+}
+
+/** Rotary embedding of the first `headSize` elements of each head. */
+export type RotaryPlan = Omit<RotaryConfig, 'dtype'>
+
+export interface AttentionPlan {
+  readonly shape: AttentionShape
+  /** Query, key and value; or one layer with the rows of all three. */
+  readonly projections: readonly LinearPlan[]
+  /** Norms of queries and keys, each over a head or over all of them. */
+  readonly queryNorm: NormPlan | null
+  readonly keyNorm: NormPlan | null
+  readonly rotary: RotaryPlan | null
+  readonly softmax: Softmax
+  readonly output: LinearPlan
+}
+
+export interface MlpPlan {
+  /** Gate and up; or one layer with the rows of both; or, ungated, the only one before the activation. */
+  readonly projections: readonly LinearPlan[]
+  readonly activation: Activation
+  readonly gated: boolean
+  readonly down: LinearPlan
+}
+
+/** Attention and MLP, each with a norm before or after it (or both), around a residual. */
+export interface BlockPlan {
+  readonly beforeAttention: NormPlan | null
+  readonly attention: AttentionPlan
+  readonly afterAttention: NormPlan | null
+  readonly beforeMlp: NormPlan | null
+  readonly mlp: MlpPlan
+  readonly afterMlp: NormPlan | null
+  /** What attention and MLP give is multiplied by this before it is added. */
+  readonly residualScale: number
+}
+
+export interface NetworkPlan {
+  readonly embeddings: string
+  /** Embeddings are multiplied by this, as the model's dtype holds it. */
+  readonly embeddingScale: number
+  /** A table of learned positions, added to the embeddings. */
+  readonly positions: string | null
+  readonly blocks: readonly BlockPlan[]
+  readonly finalNorm: NormPlan
+  readonly head: string
+  /** What is done to logits. */
+  readonly logits: LogitsForm
+  /** Checkpoints store weights of linear layers as [in, out] (GPT-2's Conv1D); in memory all are [out, in]. */
+  readonly transposedLinears: boolean
+  /** What names start with, and checkpoints of the network without its head lack. */
+  readonly basePrefix: string
+}
+
+interface NetworkSizes {
+  readonly network: NetworkPlan
+  readonly vocabularySize: number
+  readonly hiddenSize: number
+  readonly maxPositions: number
+  readonly tiedEmbeddings: boolean
+}
+
+/** The shape of every weight of a model by its name, in the order of the blocks; linear layers [out, in]. */
+export function weightShapes(config: NetworkSizes): Map<string, readonly number[]> {
+  const { network, vocabularySize, hiddenSize, maxPositions } = config
+  const shapes = new Map<string, readonly number[]>()
+  shapes.set(`${network.embeddings}.weight`, [vocabularySize, hiddenSize])
+  if (network.positions) shapes.set(`${network.positions}.weight`, [maxPositions, hiddenSize])
+  const norm = (plan: NormPlan | null) => {
+    if (!plan) return
+    shapes.set(`${plan.name}.weight`, [plan.size])
+    if (plan.kind === 'layer') shapes.set(`${plan.name}.bias`, [plan.size])
+  }
+  const linear = ({ name, outFeatures, inFeatures, bias }: LinearPlan) => {
+    shapes.set(`${name}.weight`, [outFeatures, inFeatures])
+    if (bias) shapes.set(`${name}.bias`, [outFeatures])
+  }
+  for (const { beforeAttention, attention, afterAttention, beforeMlp, mlp, afterMlp } of network.blocks) {
+    norm(beforeAttention)
+    for (const projection of attention.projections) linear(projection)
+    norm(attention.queryNorm)
+    norm(attention.keyNorm)
+    linear(attention.output)
+    norm(afterAttention)
+    norm(beforeMlp)
+    for (const projection of mlp.projections) linear(projection)
+    linear(mlp.down)
+    norm(afterMlp)
+  }
+  norm(network.finalNorm)
+  if (!config.tiedEmbeddings) shapes.set(`${network.head}.weight`, [vocabularySize, hiddenSize])
+  return shapes
+}
+
+/** The kinds of rotary embedding in a network. */
+export function rotaryPlans({ blocks }: NetworkPlan): RotaryPlan[] {
+  const plans = blocks.map(({ attention }) => attention.rotary).filter((plan) => plan !== null)
+  return [...new Set(plans)]
+}
+
+/** Every norm of a network. */
+export function normsOf({ blocks, finalNorm }: NetworkPlan): NormPlan[] {
+  const inBlocks = blocks.flatMap(({ attention, ...block }) => [
+    ...[block.beforeAttention, block.afterAttention, block.beforeMlp, block.afterMlp],
+    ...[attention.queryNorm, attention.keyNorm],
+  ])
+  return [...inBlocks.filter((norm) => norm !== null), finalNorm]
+}
+
+/** The linear layers of the blocks, which adapters go to, in order. */
+export function linearsOf({ blocks }: NetworkPlan): LinearPlan[] {
+  return blocks.flatMap(({ attention, mlp }) => [
+    ...attention.projections,
+    attention.output,
+    ...mlp.projections,
+    mlp.down,
+  ])
+}
+
+/** The layers that adapters can go to, without their weights: those of the blocks, and untied embeddings and head. */
+export function adaptableLayers({ network, tiedEmbeddings, ...sizes }: NetworkSizes): LayerFacts[] {
+  const table = (name: string, role: LayerRole): LayerFacts[] =>
+    tiedEmbeddings ? [] : [{ name, inFeatures: sizes.hiddenSize, outFeatures: sizes.vocabularySize, role }]
+  return [...table(network.embeddings, 'embeddings'), ...linearsOf(network), ...table(network.head, 'head')]
+}
+
+/** Names of the weights that checkpoints store as [in, out]. */
+export function transposedWeights(network: NetworkPlan): ReadonlySet<string> {
+  return new Set(network.transposedLinears ? linearsOf(network).map(({ name }) => `${name}.weight`) : [])
+}
