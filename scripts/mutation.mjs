@@ -20,9 +20,9 @@ const chatTests = ['chat-mask', 'chat-places', 'chat-turns'].map((name) => `test
 
 /** Files, and the tests that are to notice: of vitest, or C++ programs that need nothing but headers. */
 const subjects = [
-  { file: 'lib/data/chat-turns.ts', tests: chatTests },
-  { file: 'lib/data/turn-texts.ts', tests: chatTests },
-  { file: 'lib/data/token-spans.ts', tests: chatTests },
+  { file: 'lib/data/masks/chat-turns.ts', tests: chatTests },
+  { file: 'lib/data/masks/turn-texts.ts', tests: chatTests },
+  { file: 'lib/data/masks/token-spans.ts', tests: chatTests },
   { file: 'lib/data/packing.ts', tests: ['test/data/packing.test.ts'] },
   { file: 'lib/optim/schedule.ts', tests: ['test/optim/schedule.test.ts'] },
   { file: 'native/mora/geometry.h', tests: ['test/native/geometry.cpp', 'test/native/block_operations.cpp'] },

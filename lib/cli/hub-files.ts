@@ -1,5 +1,5 @@
 /** Ids of the hub among a command's options: brought to this disk before the work starts. */
-import type { DataPurpose } from '../data/data-files.js'
+import type { DataPurpose } from '../data/files/data-files.js'
 import { UsageError } from '../errors.js'
 import { type DownloadProgress, type HubOptions, hubIdOf, locate } from '../hub/index.js'
 import type { CommonOptions, OptionsSchema } from '../options/index.js'
@@ -66,7 +66,7 @@ async function fetchOne(text: string, meaning: HubMeaning | 'tokenizer', hub: Hu
   if (meaning === 'model' || meaning === 'adapter' || meaning === 'tokenizer') {
     return (await locate(text, meaning, hub)).reference
   }
-  const { locateData } = await import('../data/data-files.js')
+  const { locateData } = await import('../data/files/data-files.js')
   return (await locateData(text, { purpose: PURPOSES[meaning], ...hub })).reference
 }
 

@@ -1,5 +1,5 @@
 /** What a model is, from its files alone: no weight is loaded. */
-import { loadTokenizer } from '../data/tokenizer.js'
+import { loadTokenizer } from '../data/tokenizer/tokenizer.js'
 import type { HubOptions } from '../hub/index.js'
 import { ModelSource } from '../models/index.js'
 import { formatCount, formatFacts } from './format.js'

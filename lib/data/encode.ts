@@ -5,12 +5,12 @@
  * are a chat where there is a template, else they are joined and EOS is appended.
  */
 import { InputError, UsageError } from '../errors.js'
-import { encodeChat, type MaskedChat, maskChat } from './chat-mask.js'
-import type { TurnCounts } from './chat-turns.js'
-import { checkRoles } from './roles.js'
-import { IGNORED_LABEL, malformedRow, type Row } from './rows.js'
-import type { ChatTemplate, Message, TemplateContext } from './template.js'
-import type { Tokenizer } from './tokenizer.js'
+import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
+import type { TurnCounts } from './masks/chat-turns.js'
+import { IGNORED_LABEL, malformedRow, type Row } from './rows/rows.js'
+import { checkRoles } from './templates/roles.js'
+import type { ChatTemplate, Message, TemplateContext } from './templates/template.js'
+import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 /** One document: token ids and which of them are trained. */
 export interface TokenRow {

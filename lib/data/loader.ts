@@ -19,9 +19,9 @@ import type { Batch } from './batch.js'
 import { Dataset, encodeOptions } from './dataset.js'
 import { countTargets, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
 import { type PackedRow, packBatch } from './packing.js'
-import { parseRow } from './rows.js'
+import { parseRow } from './rows/rows.js'
 import { Sampler } from './sampler.js'
-import { aTokenizer, type Tokenizer } from './tokenizer.js'
+import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
 /** Token ids with an optional mask (all trained), or a row in any form that a data file may have. */
 export type LoaderRow = { ids: ArrayLike<number>; mask?: ArrayLike<number> } | Record<string, unknown>

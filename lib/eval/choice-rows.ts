@@ -1,8 +1,8 @@
 /** Rows of multiple-choice questions, and the text that a model is asked with. */
 import { z } from 'zod'
-import type { DataRecord } from '../data/record.js'
-import { checked, malformedRow } from '../data/rows.js'
-import type { Message } from '../data/template.js'
+import type { DataRecord } from '../data/rows/record.js'
+import { checked, malformedRow } from '../data/rows/rows.js'
+import type { Message } from '../data/templates/template.js'
 import { quoted } from '../errors.js'
 import { recordsOf } from './records.js'
 

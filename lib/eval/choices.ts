@@ -1,5 +1,5 @@
-import type { DataRecord } from '../data/record.js'
-import { malformedRow } from '../data/rows.js'
+import type { DataRecord } from '../data/rows/record.js'
+import { malformedRow } from '../data/rows/rows.js'
 import { quoted } from '../errors.js'
 import { PromptCache, promptTokens, requireTokenizer } from '../generate/index.js'
 import { answerText, type ChoiceRow, chatOf, parseChoiceRow, plainTextOf, Shots } from './choice-rows.js'

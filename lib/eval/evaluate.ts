@@ -1,6 +1,6 @@
 import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../arguments.js'
-import { locateAllData } from '../data/data-files.js'
-import { resolveTools } from '../data/tools.js'
+import { locateAllData } from '../data/files/data-files.js'
+import { resolveTools } from '../data/rows/tools.js'
 import { UsageError } from '../errors.js'
 import { promptTemplate } from '../generate/index.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { checked } from '../data/rows.js'
+import { checked } from '../data/rows/rows.js'
 import { continuationText, PromptCache, promptTokens, requireTokenizer, stopTokens } from '../generate/index.js'
 import { expectedAnswer, extractAnswer, isSameAnswer } from './answers.js'
 import { complete } from './complete.js'

@@ -1,4 +1,4 @@
-import { rowOf } from '../data/rows.js'
+import { rowOf } from '../data/rows/rows.js'
 import { recordsOf } from './records.js'
 import { scoreRows } from './score.js'
 import type { LogProbsResult, TaskContext } from './task.js'

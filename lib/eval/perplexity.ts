@@ -1,5 +1,5 @@
 import { checkIds, type TokenRow } from '../data/encode.js'
-import { rowOf } from '../data/rows.js'
+import { rowOf } from '../data/rows/rows.js'
 import { InputError, UsageError } from '../errors.js'
 import { requireTokenizer } from '../generate/index.js'
 import { recordsOf } from './records.js'

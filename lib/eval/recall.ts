@@ -1,5 +1,5 @@
 import { encodeRow } from '../data/encode.js'
-import { malformedRow, rowOf } from '../data/rows.js'
+import { malformedRow, rowOf } from '../data/rows/rows.js'
 import { continuationText, PromptCache, requireTokenizer } from '../generate/index.js'
 import { complete } from './complete.js'
 import { recordsOf } from './records.js'

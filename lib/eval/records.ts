@@ -1,7 +1,7 @@
 /** Rows of the data, one at a time. */
-import { findDataFiles } from '../data/data-files.js'
-import { readRecords } from '../data/readers.js'
-import type { DataRecord } from '../data/record.js'
+import { findDataFiles } from '../data/files/data-files.js'
+import { readRecords } from '../data/files/readers.js'
+import type { DataRecord } from '../data/rows/record.js'
 import { InputError } from '../errors.js'
 
 /** At most `limit` records of the sources, in order. */

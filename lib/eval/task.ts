@@ -1,6 +1,6 @@
 /** What every task of an evaluation gets, and what it gives. */
 import type { Batch } from '../data/batch.js'
-import type { ChatTemplate, TemplateContext } from '../data/template.js'
+import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
 import type { LanguageModel } from '../generate/index.js'
 import type { EvalOptions, Task } from '../options/index.js'
 

@@ -1,5 +1,5 @@
 import { checkIds, encodeRow, type TokenRow } from '../data/encode.js'
-import type { Row } from '../data/rows.js'
+import type { Row } from '../data/rows/rows.js'
 import type { TaskContext } from './task.js'
 
 /** The token rows of a row, encoded as in training. Several where a text is longer than `maxLength`. */

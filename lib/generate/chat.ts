@@ -1,6 +1,6 @@
 import { anyText, requireArgument } from '../arguments.js'
-import type { Message } from '../data/template.js'
-import { resolveTools } from '../data/tools.js'
+import { resolveTools } from '../data/rows/tools.js'
+import type { Message } from '../data/templates/template.js'
 import { UsageError } from '../errors.js'
 import type { GenerateOptions } from '../options/index.js'
 import { randomStream } from '../random.js'

@@ -10,8 +10,8 @@ import {
   requireOptionsOf,
   texts,
 } from '../arguments.js'
-import type { Message } from '../data/template.js'
-import { resolveTools } from '../data/tools.js'
+import { resolveTools } from '../data/rows/tools.js'
+import type { Message } from '../data/templates/template.js'
 import { UsageError } from '../errors.js'
 import { type GenerateInput, type GenerateOptions, GenerateSchema, parseOptions } from '../options/index.js'
 import { randomStream } from '../random.js'

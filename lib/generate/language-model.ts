@@ -1,5 +1,5 @@
 import { having } from '../arguments.js'
-import type { Tokenizer } from '../data/tokenizer.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { TokenChoice } from '../tensor/operations/sampling.js'
 
 /** Keys and values of the tokens that were read. */

@@ -1,7 +1,7 @@
 /** From what the user said to the ids that the model reads. */
 import { checkIds } from '../data/encode.js'
-import { type ChatTemplate, type Message, resolveTemplate, type TemplateContext } from '../data/template.js'
-import type { Tokenizer } from '../data/tokenizer.js'
+import { type ChatTemplate, type Message, resolveTemplate, type TemplateContext } from '../data/templates/template.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { UsageError } from '../errors.js'
 import type { LanguageModel } from './language-model.js'
 

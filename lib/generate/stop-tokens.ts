@@ -1,9 +1,9 @@
 /** The tokens at which generation ends. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { maskChat } from '../data/chat-mask.js'
-import type { ChatTemplate, Message } from '../data/template.js'
-import type { Tokenizer } from '../data/tokenizer.js'
+import { maskChat } from '../data/masks/chat-mask.js'
+import type { ChatTemplate, Message } from '../data/templates/template.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { InputError } from '../errors.js'
 import { readJsonObject } from '../io/json.js'
 import type { LanguageModel } from './language-model.js'

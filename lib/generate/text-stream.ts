@@ -1,4 +1,4 @@
-import type { Tokenizer } from '../data/tokenizer.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 
 /** Tokens of the prompt that are decoded again beside the first new ones: spaces depend on what comes before. */
 const CONTEXT = 6

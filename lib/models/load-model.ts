@@ -1,6 +1,6 @@
 import { aText, described, optional, orNull, requireArgument, requireOptionsOf, wholeFrom } from '../arguments.js'
-import type { Tokenizer } from '../data/tokenizer.js'
-import { aTokenizer, loadTokenizer } from '../data/tokenizer.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
+import { aTokenizer, loadTokenizer } from '../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
 import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../native.js'

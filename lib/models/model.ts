@@ -21,7 +21,7 @@ import {
   wholes,
 } from '../arguments.js'
 import { aBatch, type Batch } from '../data/batch.js'
-import type { Tokenizer } from '../data/tokenizer.js'
+import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import type { FloatDType, NativeDevice } from '../native.js'
 import type { Linear } from '../nn/linear.js'

@@ -1,6 +1,6 @@
 import type { Batch } from '../data/batch.js'
-import type { DataPurpose } from '../data/data-files.js'
 import { type DataSummary, type Dataset, loadDataset } from '../data/dataset.js'
+import type { DataPurpose } from '../data/files/data-files.js'
 import { packBatch, planMicroBatches } from '../data/packing.js'
 import { Sampler } from '../data/sampler.js'
 import { maxLengthOf, pastPositions, type TrainOptions } from '../options/index.js'

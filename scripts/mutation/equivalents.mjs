@@ -1,6 +1,6 @@
 /** Mutants that compute the same as what they are made from, by file: what their line has, and why. */
 export const equivalents = {
-  'lib/data/token-spans.ts': [
+  'lib/data/masks/token-spans.ts': [
     // Spans are looked for in the slower way then, and found at the same tokens.
     'let position = 1',
     'let previous = 1',
@@ -14,7 +14,7 @@ export const equivalents = {
     // The last token is the end token on both sides.
     'let shared = 1',
   ],
-  'lib/data/turn-texts.ts': [
+  'lib/data/masks/turn-texts.ts': [
     // Past the end of one text, the other has a letter or both have ended.
     'length <= a.length',
     'length <= b.length',

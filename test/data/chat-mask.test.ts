@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type MaskedChat, maskChat } from '../../lib/data/chat-mask.js'
 import { encodeRow } from '../../lib/data/encode.js'
-import { ChatTemplate, type Message } from '../../lib/data/template.js'
-import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import { type MaskedChat, maskChat } from '../../lib/data/masks/chat-mask.js'
+import { ChatTemplate, type Message } from '../../lib/data/templates/template.js'
+import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { loadSmallTokenizer, loadTemplate } from './small-tokenizer.js'
 
 let tokenizer: Tokenizer

@@ -1,7 +1,7 @@
 /** What is trained under templates of the kinds that models ship, each in a few words of its own. */
 import { describe, expect, it } from 'vitest'
-import { maskChat } from '../../lib/data/chat-mask.js'
-import { ChatTemplate, type Message, type TemplateContext } from '../../lib/data/template.js'
+import { maskChat } from '../../lib/data/masks/chat-mask.js'
+import { ChatTemplate, type Message, type TemplateContext } from '../../lib/data/templates/template.js'
 import { tokenizerOf } from './visible-tokenizer.js'
 
 const tokens = ['<e>', '<u>', '<a>', '<o>', '<s>', '<b>', '<call>', '<result>', '<channel>', '<eos>']

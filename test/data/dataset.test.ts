@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type DatasetOptions, datasetFromRows, loadDataset } from '../../lib/data/dataset.js'
-import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { loadSmallTokenizer, templatePath } from './small-tokenizer.js'
 
 let folder: string

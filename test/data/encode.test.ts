@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import { checkIds, countTargets, type EncodeOptions, encodeRow } from '../../lib/data/encode.js'
-import { parseRow } from '../../lib/data/rows.js'
-import { ChatTemplate, type TemplateContext } from '../../lib/data/template.js'
-import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import { parseRow } from '../../lib/data/rows/rows.js'
+import { ChatTemplate, type TemplateContext } from '../../lib/data/templates/template.js'
+import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { loadSmallTokenizer, loadTemplate } from './small-tokenizer.js'
 
 let tokenizer: Tokenizer

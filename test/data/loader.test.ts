@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import type { Batch } from '../../lib/data/batch.js'
 import { datasetFromRows } from '../../lib/data/dataset.js'
 import { DataLoader } from '../../lib/data/loader.js'
-import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { loadSmallTokenizer } from './small-tokenizer.js'
 
 const rows = Array.from({ length: 7 }, (_, i) => ({ ids: Array.from({ length: i + 2 }, () => 10 * i) }))

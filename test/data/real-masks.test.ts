@@ -1,7 +1,7 @@
 /** What is trained of conversations under templates that models ship, against what TRL trains (needs MORA_TEST_ASSETS). */
 import { describe, expect, it } from 'vitest'
-import { maskChat } from '../../lib/data/chat-mask.js'
-import type { ChatTemplate } from '../../lib/data/template.js'
+import { maskChat } from '../../lib/data/masks/chat-mask.js'
+import type { ChatTemplate } from '../../lib/data/templates/template.js'
 import { type RealConversation, type RealTemplate, realTemplates } from './real-templates.js'
 import { tokenizerOf } from './visible-tokenizer.js'
 

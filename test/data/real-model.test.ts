@@ -2,10 +2,10 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { maskChat } from '../../lib/data/chat-mask.js'
 import { loadDataset } from '../../lib/data/dataset.js'
-import type { Message } from '../../lib/data/template.js'
-import { loadTokenizer, type Tokenizer } from '../../lib/data/tokenizer.js'
+import { maskChat } from '../../lib/data/masks/chat-mask.js'
+import type { Message } from '../../lib/data/templates/template.js'
+import { loadTokenizer, type Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 
 interface Golden {
   tokenisation: { text: string; ids: number[] }[]

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ChatTemplate, type Message, resolveTemplate } from '../../lib/data/template.js'
+import { ChatTemplate, type Message, resolveTemplate } from '../../lib/data/templates/template.js'
 import { loadSmallTokenizer, templatePath } from './small-tokenizer.js'
 
 const messages = [

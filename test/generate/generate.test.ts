@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import type { Message } from '../../lib/data/template.js'
-import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import type { Message } from '../../lib/data/templates/template.js'
+import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { Chat, drain, generate, generateStream } from '../../lib/generate/index.js'
 import { randomStream } from '../../lib/random.js'
 import { loadSmallTokenizer, loadTemplate, templatePath } from '../data/small-tokenizer.js'

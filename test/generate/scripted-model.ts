@@ -1,6 +1,6 @@
 /** A model that knows texts by heart: after a prompt it says the reply, else EOS. */
 import type { Batch } from '../../lib/data/batch.js'
-import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import type { TokenCache, TokenChoice } from '../../lib/generate/index.js'
 
 /** Probability of the token that the script wants next; the others share the rest. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { ChatTemplate } from '../../lib/data/template.js'
+import { ChatTemplate } from '../../lib/data/templates/template.js'
 import { stopTokens } from '../../lib/generate/stop-tokens.js'
 import { tokenizerOf } from '../data/visible-tokenizer.js'
 

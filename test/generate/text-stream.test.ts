@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import type { Tokenizer } from '../../lib/data/tokenizer.js'
+import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { StopStrings } from '../../lib/generate/stop-strings.js'
 import { continuationText, TextStream } from '../../lib/generate/text-stream.js'
 import { loadSmallTokenizer } from '../data/small-tokenizer.js'

@@ -55,7 +55,7 @@ export const trainCommand = defineCommand({
 async function openModel(options: TrainOptions): Promise<Model> {
   const { initModel, loadModel } = await import('../../models/index.js')
   if (options.init === undefined) return loadModel(options.model!, loadOptions(options))
-  const { loadTokenizer } = await import('../../data/tokenizer.js')
+  const { loadTokenizer } = await import('../../data/tokenizer/tokenizer.js')
   return initModel(options.init, {
     ...loadOptions(options),
     seed: options.seed,

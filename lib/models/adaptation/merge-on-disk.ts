@@ -1,6 +1,6 @@
 import { readAdapterLayers } from '../../adapters/read-layers.js'
 import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../../arguments.js'
-import { loadTokenizer } from '../../data/tokenizer.js'
+import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 import type { GgufDType } from '../../io/gguf-writer.js'
 import { elementsOf, type FloatDType, native } from '../../native.js'

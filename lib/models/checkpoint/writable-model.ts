@@ -1,5 +1,5 @@
 /** Weights on their way to a file: filled in float32, then rounded once, or as they are in the file that they come from. */
-import type { Tokenizer } from '../../data/tokenizer.js'
+import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { RunError } from '../../errors.js'
 import { type FloatDType, type NativeDevice, native } from '../../native.js'
 import { keep } from '../../tensor/scope.js'

@@ -1,6 +1,6 @@
 /** Writes a model as a GGUF file, its tokenizer and chat template inside, one tensor in memory at a time. */
 import { basename } from 'node:path'
-import { copiedTokenizerFields, noTokenizerFields, tokenizerFields } from '../../data/tokenizer-fields.js'
+import { copiedTokenizerFields, noTokenizerFields, tokenizerFields } from '../../data/tokenizer/gguf-fields.js'
 import { UsageError } from '../../errors.js'
 import { readGguf } from '../../io/gguf.js'
 import type { GgufFile } from '../../io/gguf-types.js'

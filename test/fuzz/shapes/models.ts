@@ -1,6 +1,6 @@
 /** Headers of weights, and tokenizers. */
 import { join } from 'node:path'
-import { loadTokenizer } from '../../../lib/data/tokenizer.js'
+import { loadTokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 import { readGguf } from '../../../lib/io/gguf.js'
 import { readSafetensorsHeader } from '../../../lib/io/safetensors.js'
 import { array, ggufBytes, text as ggufText } from '../../io/gguf-bytes.js'

@@ -1,6 +1,6 @@
 /** JSON, YAML, and data that is read without a tokenizer. */
 import { join } from 'node:path'
-import { readRecords } from '../../../lib/data/readers.js'
+import { readRecords } from '../../../lib/data/files/readers.js'
 import { readJson } from '../../../lib/io/json.js'
 import { resolveWithConfig } from '../../../lib/options/config-file.js'
 import { TrainSchema } from '../../../lib/options/index.js'

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadDataset } from '../../../lib/data/dataset.js'
-import { loadTokenizer } from '../../../lib/data/tokenizer.js'
+import { loadTokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 import { templatePath } from '../../data/small-tokenizer.js'
 import type { Target } from '../cases.js'
 import { mutateText } from '../mutate-text.js'

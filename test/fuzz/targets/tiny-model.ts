@@ -2,7 +2,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { loadTokenizer } from '../../../lib/data/tokenizer.js'
+import { loadTokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 import { initModel } from '../../../lib/models/load-model.js'
 import type { Model } from '../../../lib/models/model.js'
 import { batchOf } from '../../golden/tiny-models.js'

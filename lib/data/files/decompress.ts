@@ -1,0 +1,105 @@
+/** Compressed files as the bytes that were compressed, in a stream. */
+import { extname } from 'node:path'
+import { pipeline, type Transform } from 'node:stream'
+import * as zlib from 'node:zlib'
+import { InputError, UsageError } from '../../errors.js'
+import { ZstdFrames } from './zstd-frames.js'
+
+export type Compression = 'gzip' | 'zstd' | 'brotli'
+
+const EXTENSIONS: Record<string, Compression> = {
+  '.gz': 'gzip',
+  '.gzip': 'gzip',
+  '.zst': 'zstd',
+  '.zstd': 'zstd',
+  '.br': 'brotli',
+}
+
+/** First bytes; Brotli has none of its own. */
+const SIGNATURES: readonly (readonly [Compression, readonly number[]])[] = [
+  ['gzip', [0x1f, 0x8b]],
+  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
+]
+
+/** Of Node.js from 22.15 (and 23.8) on. */
+const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform }
+
+const DECOMPRESSORS: Record<Compression, (() => Transform) | undefined> = {
+  gzip: zlib.createGunzip,
+  brotli: zlib.createBrotliDecompress,
+  zstd: createZstdDecompress,
+}
+
+/** Text becomes 3 to 20 times as large, repetitive rows 100 times; what is made to fill memory, a thousand times and more. */
+const MOST_EXPANSION = 200
+/** Up to here, any expansion is fine. */
+const UNSUSPECTED_BYTES = 2 ** 21
+
+/** What the name of a file says. */
+export function compressionOf(path: string): Compression | undefined {
+  return EXTENSIONS[extname(path).toLowerCase()]
+}
+
+/** What the first bytes say. */
+export function signatureOf(start: Uint8Array): Compression | undefined {
+  return SIGNATURES.find(([, bytes]) => bytes.every((byte, i) => start[i] === byte))?.[0]
+}
+
+/** @throws UsageError `unsupported-data` where this Node.js cannot decompress it */
+export function refuseUnreadable(compression: Compression, name: string): void {
+  if (DECOMPRESSORS[compression]) return
+  throw new UsageError(
+    'unsupported-data',
+    `${name} is compressed with ${compression}, which Node.js reads from 22.15 on and this is ${process.version}; decompress it first, or use gzip.`,
+  )
+}
+
+/**
+ * @param name of the file, for errors
+ * @throws InputError `malformed-file` where the content is damaged or cut off
+ */
+export async function* decompress(
+  bytes: AsyncIterable<Uint8Array>,
+  compression: Compression,
+  name: string,
+): AsyncGenerator<Uint8Array> {
+  refuseUnreadable(compression, name)
+  const stream = DECOMPRESSORS[compression]!()
+  const frames = compression === 'zstd' ? new ZstdFrames() : null
+  let [stored, whole] = [0, 0]
+  const counted = async function* () {
+    for await (const chunk of bytes) {
+      stored += chunk.length
+      frames?.read(chunk)
+      yield chunk
+    }
+  }
+  // A failure of either side destroys the stream with its error, which the loop below then throws.
+  pipeline(counted, stream, () => {})
+  try {
+    for await (const chunk of stream as AsyncIterable<Uint8Array>) {
+      whole += chunk.length
+      if (whole > Math.max(UNSUSPECTED_BYTES, MOST_EXPANSION * stored)) throw isBomb(name)
+      yield chunk
+    }
+  } catch (cause) {
+    if (!isDamage(cause)) throw cause
+    throw notWhole(name, compression, (cause as Error).message, cause)
+  }
+  if (frames?.isWhole === false) throw notWhole(name, compression, 'it ends within a frame')
+}
+
+function notWhole(name: string, compression: Compression, problem: string, cause?: unknown): InputError {
+  return new InputError('malformed-file', `${name} is not whole ${compression} data: ${problem}.`, { cause })
+}
+
+function isBomb(name: string): InputError {
+  return new InputError(
+    'malformed-file',
+    `${name} becomes more than ${MOST_EXPANSION} times as large when it is decompressed, which no data does that are worth training on: decompress it first if it is what you want.`,
+  )
+}
+
+function isDamage(error: unknown): boolean {
+  return /^(Z_|ZSTD_|ERR_BROTLI|ERR__ERROR|ERR_ZSTD|ERR_PADDING)/.test(String((error as { code?: unknown }).code))
+}

@@ -1,0 +1,161 @@
+/** Records of JSON files: a value a line, or a list of them, each read by itself. */
+import { InputError } from '../../errors.js'
+import { reasonOf } from '../../foreign-errors.js'
+import { isJsonObject, parseJson } from '../../io/json.js'
+import { findJsonProblem, lineAndColumn } from '../../io/json-scan.js'
+import type { DataRecord } from '../rows/record.js'
+import { decodeText, Pieces, readLines } from './lines.js'
+import { collectBytes, type Peekable } from './peekable.js'
+
+/** JSON lines. */
+export async function* lineRecords(bytes: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<DataRecord> {
+  for await (const { text, number } of readLines(bytes, name)) {
+    const where = `${name}:${number}`
+    yield { value: parseLine(text, where), where, json: text }
+  }
+}
+
+function parseLine(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    const found = findJsonProblem(text)
+    const problem = found ? `at column ${found.position + 1} ${found.problem}` : reasonOf(cause, 'it is damaged')
+    throw new InputError('malformed-json', `${where} is not valid JSON: ${problem}.`, { cause })
+  }
+}
+
+/**
+ * The elements of a list; those of `{"data": [...]}` and `{"rows": [...]}`, as some tools wrap one; or the one value that
+ * there is. Only a list is never held whole.
+ */
+export async function* jsonRecords(bytes: Peekable, name: string): AsyncGenerator<DataRecord> {
+  const start = await bytes.peek((read) => startOfText(read) !== '')
+  if (startOfText(start).startsWith('[')) {
+    yield* elementRecords(bytes, name)
+    return
+  }
+  const text = decodeText(await collectBytes(bytes, name), name, true)
+  const value = parseJson(text, name)
+  const rows = isRowList(value) ? (value.data ?? value.rows)! : undefined
+  if (!rows) yield { value, where: name, json: text }
+  else for (const [i, row] of rows.entries()) yield { value: row, where: `${name}, row ${i + 1}` }
+}
+
+/** The first line of some bytes without what may stand before it: a byte order mark, spaces and empty lines. */
+export function startOfText(bytes: Buffer): string {
+  return bytes
+    .toString('utf8')
+    .replace(/^\ufeff/, '')
+    .trimStart()
+}
+
+export function isRowList(value: unknown): value is { data?: unknown[]; rows?: unknown[] } {
+  return isJsonObject(value) && (Array.isArray(value.data) || Array.isArray(value.rows))
+}
+
+async function* elementRecords(bytes: AsyncIterable<Uint8Array>, name: string): AsyncGenerator<DataRecord> {
+  const elements = new ElementSplitter(name)
+  let row = 0
+  for await (const chunk of bytes) {
+    for (const element of elements.push(chunk)) {
+      const where = `${name}, row ${++row}`
+      yield { ...parseElement(element, where), where }
+    }
+  }
+  elements.end()
+}
+
+interface Element {
+  bytes: Buffer
+  /** Of the file, from 1. */
+  line: number
+}
+
+function parseElement({ bytes, line }: Element, where: string): { value: unknown; json: string } {
+  const text = decodeText(bytes, where, false)
+  try {
+    return { value: JSON.parse(text) as unknown, json: text }
+  } catch (cause) {
+    const found = findJsonProblem(text)
+    const problem = found?.problem ?? reasonOf(cause, 'it is damaged')
+    const at = line + lineAndColumn(text, found?.position ?? 0).line - 1
+    throw new InputError('malformed-json', `${where}, is not valid JSON: at line ${at} ${problem}.`, { cause })
+  }
+}
+
+const [TAB, NEWLINE, RETURN, SPACE, QUOTE, COMMA, BACKSLASH] = [0x09, 0x0a, 0x0d, 0x20, 0x22, 0x2c, 0x5c]
+const [OPEN_LIST, CLOSE_LIST, OPEN_OBJECT, CLOSE_OBJECT] = [0x5b, 0x5d, 0x7b, 0x7d]
+
+/** Cuts a list at its own commas; what lies between them is for JSON.parse. */
+class ElementSplitter {
+  /** Brackets that are open; the list's own is the first. */
+  #depth = 0
+  #inString = false
+  #escaped = false
+  #isOver = false
+  #line = 1
+  #lineOfElement = 1
+  #count = 0
+  readonly #pending: Pieces
+
+  constructor(private readonly name: string) {
+    this.#pending = new Pieces(() => `The value of ${name} that begins at line ${this.#lineOfElement}`)
+  }
+
+  *push(chunk: Uint8Array): Generator<Element> {
+    /** Where the pending element goes on in this chunk. */
+    let start = 0
+    for (let i = 0; i < chunk.length; i++) {
+      const byte = chunk[i]!
+      if (byte === NEWLINE) this.#line++
+      if (this.#inString) {
+        if (this.#escaped) this.#escaped = false
+        else if (byte === BACKSLASH) this.#escaped = true
+        else if (byte === QUOTE) this.#inString = false
+      } else if (this.#isOver) {
+        if (!isSpace(byte)) throw this.#malformed('there is text after the end of the list')
+      } else if (byte === QUOTE) {
+        this.#inString = true
+      } else if (byte === OPEN_LIST || byte === OPEN_OBJECT) {
+        if (++this.#depth > 1) continue
+        start = i + 1
+        this.#lineOfElement = this.#line
+      } else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) {
+        if (--this.#depth > 0) continue
+        if (byte === CLOSE_OBJECT) throw this.#malformed("']' was expected but '}' came")
+        this.#isOver = true
+        const element = this.#take(chunk.subarray(start, i))
+        if (!isBlank(element.bytes)) yield element
+        else if (this.#count > 0) throw this.#malformed("a value was expected after ',' but ']' came")
+      } else if (byte === COMMA && this.#depth === 1) {
+        this.#count++
+        yield this.#take(chunk.subarray(start, i))
+        start = i + 1
+        this.#lineOfElement = this.#line
+      }
+    }
+    if (this.#depth > 0) this.#pending.add(chunk.subarray(start))
+  }
+
+  end(): void {
+    if (!this.#isOver) throw this.#malformed('the file ends inside of its list')
+  }
+
+  #take(end: Uint8Array): Element {
+    this.#pending.add(end)
+    return { bytes: this.#pending.take(), line: this.#lineOfElement }
+  }
+
+  #malformed(problem: string): InputError {
+    return new InputError('malformed-json', `${this.name} is not valid JSON: at line ${this.#line} ${problem}.`)
+  }
+}
+
+function isSpace(byte: number): boolean {
+  return byte === SPACE || byte === NEWLINE || byte === RETURN || byte === TAB
+}
+
+function isBlank(bytes: Uint8Array): boolean {
+  return bytes.every(isSpace)
+}

@@ -1,0 +1,184 @@
+/** Parquet files as rows: what JSON would hold, one row group in memory at a time. */
+import { randomUUID } from 'node:crypto'
+import { type FileHandle, open, unlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { AsyncBuffer, Compressors, FileMetaData, RowGroup } from 'hyparquet'
+import { InputError, MoraError } from '../../errors.js'
+import { reasonOf } from '../../foreign-errors.js'
+import { writeFully } from '../../io/atomic.js'
+import { readExactly } from '../../io/open.js'
+import type { DataRecord } from '../rows/record.js'
+import { decodeText } from './lines.js'
+
+/** First bytes of every Parquet file. */
+export const PARQUET_SIGNATURE = Buffer.from('PAR1')
+
+/** Rows that differ at all take a bit. */
+const MOST_ROWS_OF_A_BYTE = 8
+
+/**
+ * Null and absent are the same in a row, also in the structs of a nested column.
+ *
+ * @param name of the file, for errors
+ * @throws InputError `malformed-parquet` with the rows that cannot be read, `invalid-utf8`
+ */
+export async function* parquetRecords(path: string, name: string): AsyncGenerator<DataRecord> {
+  const handle = await open(path)
+  try {
+    yield* readGroups(await fileOf(handle, path), name)
+  } finally {
+    await handle.close()
+  }
+}
+
+/**
+ * Of a stream. The index of a Parquet file stands at its end, so the bytes go to a temporary file first; it has no name
+ * and ends with the process.
+ */
+export async function* parquetStreamRecords(
+  bytes: AsyncIterable<Uint8Array>,
+  name: string,
+): AsyncGenerator<DataRecord> {
+  const path = join(tmpdir(), `mora-${randomUUID()}`)
+  const handle = await open(path, 'wx+', 0o600)
+  try {
+    await unlink(path)
+    for await (const chunk of bytes) await writeFully(handle, chunk)
+    yield* readGroups(await fileOf(handle, path), name)
+  } finally {
+    await handle.close()
+  }
+}
+
+async function fileOf(handle: FileHandle, path: string): Promise<AsyncBuffer> {
+  const { size } = await handle.stat()
+  return {
+    byteLength: size,
+    async slice(start, end = size) {
+      if (!(start >= 0 && start <= end && end <= size)) {
+        throw new Error(`bytes ${start} to ${end} are named, but the file has ${size}`)
+      }
+      const bytes = new Uint8Array(end - start)
+      bytes.set(await readExactly(handle, path, start, end - start))
+      return bytes.buffer
+    },
+  }
+}
+
+async function* readGroups(file: AsyncBuffer, name: string): AsyncGenerator<DataRecord> {
+  const { parquetMetadataAsync } = await import('hyparquet')
+  const metadata = await orMalformed(name, () => parquetMetadataAsync(file, { geoparquet: false }))
+  const total = metadata.row_groups.reduce((sum, group) => sum + Number(group.num_rows), 0)
+  if (!(total <= MOST_ROWS_OF_A_BYTE * file.byteLength)) {
+    throw new InputError(
+      'malformed-parquet',
+      `${name}: the Parquet file names ${total} rows, more than its ${file.byteLength} bytes can tell apart.`,
+    )
+  }
+  let first = 0
+  for (const group of metadata.row_groups) {
+    const rows = Number(group.num_rows)
+    if (rows === 0) continue
+    const where = `${name}, rows ${first + 1} to ${first + rows}`
+    const columns = await orMalformed(where, () => readColumns(file, metadata, group, first, where))
+    for (let i = 0; i < rows; i++) {
+      const row: Record<string, unknown> = {}
+      for (const [column, values] of columns) row[column] = values.next().value
+      yield { value: plain(row), where: `${name}, row ${first + i + 1}` }
+    }
+    first += rows
+  }
+}
+
+/** The values of each column in the rows of one group; that each has as many as there are rows is certain. */
+async function readColumns(
+  file: AsyncBuffer,
+  metadata: FileMetaData,
+  group: RowGroup,
+  first: number,
+  where: string,
+): Promise<Map<string, Iterator<unknown>>> {
+  const { parquetRead } = await import('hyparquet')
+  const rows = Number(group.num_rows)
+  const compressors = await loadCompressors()
+  await checkColumns(file, metadata, group, compressors)
+  const pages = new Map<string, ArrayLike<unknown>[]>()
+  await parquetRead({
+    file,
+    metadata,
+    rowStart: first,
+    rowEnd: first + rows,
+    compressors,
+    utf8: false,
+    geoparquet: false,
+    parsers: { stringFromBytes: (bytes) => bytes && decodeText(bytes, where, false) },
+    onChunk: ({ columnName, columnData }) => {
+      const known = pages.get(columnName)
+      if (known) known.push(columnData)
+      else pages.set(columnName, [columnData])
+    },
+  })
+  if (pages.size === 0) throw new Error('it has no columns')
+  for (const [column, parts] of pages) {
+    const count = parts.reduce((sum, part) => sum + part.length, 0)
+    if (count !== rows) throw new Error(`the column ${column} has ${count} values for ${rows} rows`)
+  }
+  return new Map([...pages].map(([column, parts]) => [column, valuesOf(parts)]))
+}
+
+function* valuesOf(parts: readonly ArrayLike<unknown>[]): Generator<unknown> {
+  for (const part of parts) for (let i = 0; i < part.length; i++) yield part[i]
+}
+
+async function loadCompressors(): Promise<Compressors> {
+  const { compressors, decompressZstd } = await import('hyparquet-compressors')
+  return { ...compressors, ZSTD: (page, length) => decompressZstd(page, new Uint8Array(length)) }
+}
+
+/** hyparquet is given no column whose pages make no sense. */
+async function checkColumns(file: AsyncBuffer, { schema }: FileMetaData, group: RowGroup, compressors: Compressors) {
+  const { checkColumn } = await import('./parquet-check.js')
+  for (const { meta_data: meta } of group.columns) {
+    if (!meta) throw new Error('a column has no metadata')
+    const start = Number(meta.dictionary_page_offset || meta.data_page_offset)
+    const bytes = await file.slice(start, start + Number(meta.total_compressed_size))
+    checkColumn(bytes, meta, schema, compressors)
+  }
+}
+
+/** As JSON would hold it: numbers for 64-bit integers (text where a number is not exact), ISO 8601 for times, no nulls in objects. */
+function plain(value: unknown): unknown {
+  if (value === null || value === undefined) return null
+  if (typeof value === 'bigint') return Number.isSafeInteger(Number(value)) ? Number(value) : String(value)
+  if (typeof value !== 'object') return value
+  if (value instanceof Date) return Number.isNaN(value.getTime()) ? null : value.toISOString()
+  if (value instanceof Uint8Array) return textOrBytes(value)
+  if (Array.isArray(value)) return value.map(plain)
+  if (ArrayBuffer.isView(value)) return Array.from(value as unknown as ArrayLike<unknown>, plain)
+  const entries = Object.entries(value).map(([key, part]) => [key, plain(part)] as const)
+  return Object.fromEntries(entries.filter(([, part]) => part !== null))
+}
+
+/** Old writers do not mark their texts as such; images and sounds are not meant to be read. */
+function textOrBytes(bytes: Uint8Array): string | Uint8Array {
+  try {
+    return decodeText(bytes, '', false)
+  } catch {
+    return bytes
+  }
+}
+
+/** Failures of the reader say what is wrong with the file; those of the system are passed on. */
+async function orMalformed<Result>(where: string, read: () => Promise<Result>): Promise<Result> {
+  try {
+    return await read()
+  } catch (cause) {
+    if (cause instanceof MoraError || (cause as NodeJS.ErrnoException).syscall) throw cause
+    const damaged = 'its description of itself is damaged'
+    const reason = reasonOf(cause, damaged)
+    // The reader quotes what is not there, or is of another type, as it comes.
+    const problem = /\bundefined\b|\[object /.test(reason) ? damaged : reason
+    throw new InputError('malformed-parquet', `${where}: the Parquet file cannot be read: ${problem}.`, { cause })
+  }
+}

@@ -1,0 +1,316 @@
+/**
+ * Where the assistant's turns lie in a rendered conversation, and what of each the model has to write.
+ *
+ * A template's loop over the messages tells which stretch belongs to which. A turn begins with its announcement, which is
+ * what the template writes to prompt for one: what stands before its end is not trained. Where a template does not loop over
+ * messages, its text up to each turn is looked for in the whole; where that is not found either, its `{% generation %}` marks
+ * say what is trained.
+ */
+import { InputError } from '../../errors.js'
+import { textsOf } from '../templates/messages.js'
+import type { Piece } from '../templates/program.js'
+import { type ChatTemplate, type Message, type TemplateContext, textOf } from '../templates/template.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+import { commonPrefix, endMark, markAt, marksOf, type Span, varied } from './turn-texts.js'
+
+/** What is trained of a turn, with its end token unless it is open. */
+export interface AnswerSpan extends Span {
+  /** The template puts no token at its end. */
+  isOpen: boolean
+}
+
+export interface TurnCounts {
+  /** Turns whose opening in the conversation differs from the generation prompt (thinking blocks). */
+  foreignOpenings: number
+  /** Turns that no token ends, since the template's turns end where the next begins, and none of another's follows. */
+  openEnds: number
+  /** Turns of which the template leaves calls out. */
+  droppedCalls: number
+  /** Messages, of any role, of which the template shows nothing. */
+  droppedMessages: number
+}
+
+/** Ends the sentence of a refusal. */
+export const WAYS_OUT =
+  'train the whole text (--train-on all), name a template that says what is trained by {% generation %} marks (--template FILE), or give {input_ids, labels} rows'
+
+const THINKING_END = '</think>'
+const QUESTION: Message = { role: 'user', content: 'Question' }
+
+export class ChatTurns {
+  readonly text: string
+  readonly #pieces: readonly Piece[]
+  readonly #messages: readonly Message[]
+  /** Stretches of each message. */
+  readonly #stretches: readonly Span[][]
+  #whole: string | undefined
+  #variedHeads: readonly (string | undefined)[] | undefined
+
+  /**
+   * @param where names the row in errors
+   * @throws InputError `template-failed`
+   */
+  constructor(
+    private readonly tokenizer: Tokenizer,
+    private readonly template: ChatTemplate,
+    messages: readonly Message[],
+    private readonly context: TemplateContext,
+    private readonly where: string,
+  ) {
+    this.#messages = template.accepted(messages, context)
+    this.#pieces = this.#write(this.#messages, false)
+    this.text = textOf(this.#pieces)
+    this.#stretches = stretchesOf(this.#pieces, messages.length)
+  }
+
+  /** @throws InputError `unmaskable-template`, `no-end-of-turn` */
+  answers(): { spans: AnswerSpan[]; counts: TurnCounts } {
+    const counts: TurnCounts = { foreignOpenings: 0, openEnds: 0, droppedCalls: 0, droppedMessages: 0 }
+    const spans: AnswerSpan[] = []
+    for (const [turn, message] of this.#messages.entries()) {
+      if (this.#isDropped(turn)) counts.droppedMessages++
+      if (message.role !== 'assistant' || message.weight === 0) continue
+      const found = this.#answer(turn, spans.at(-1)?.end ?? 0)
+      if (found === 'marks') return { spans: this.#marked(turn), counts }
+      if (found.isForeign) counts.foreignOpenings++
+      spans.push(...found.spans)
+      counts.openEnds += found.spans.filter(({ isOpen }) => isOpen).length
+      const shown = found.spans.map(({ start, end }) => this.text.slice(start, end)).join('')
+      if (callsOf(message).some((name) => !shown.includes(name))) counts.droppedCalls++
+      else if (!message.tool_calls) this.#checkContent(turn, shown)
+    }
+    return { spans, counts }
+  }
+
+  /** What is trained of a turn; `marks` where only the template's own marks can tell. */
+  #answer(turn: number, from: number): { spans: AnswerSpan[]; isForeign: boolean } | 'marks' {
+    const stretches = this.#stretches[turn]!
+    const [first, ...others] = stretches
+    if (!first) {
+      if (this.#stretches.some((one) => one.length > 0)) return { spans: [], isForeign: false }
+      const between = this.#between(turn, from)
+      return between ? { spans: this.#ended(between, turn), isForeign: false } : 'marks'
+    }
+    const opening = this.#opening(turn, first)
+    if (!opening) return 'marks'
+    const parts = [{ start: opening.end, end: first.end }, ...others]
+    return { spans: parts.flatMap((part) => this.#ended(part, turn)), isForeign: opening.isForeign }
+  }
+
+  /** A turn of a template that does not loop over messages: what it adds to the text before. */
+  #between(turn: number, from: number): Span | undefined {
+    const prompt = this.#prompt(this.#messages.slice(0, turn))
+    const upToTurn = this.#rendered(this.#messages.slice(0, turn + 1), false)
+    const [start, end] = [prompt, upToTurn].map((pieces) => {
+      const text = pieces && textOf(pieces)
+      return text !== undefined && this.text.startsWith(text) ? text.length : undefined
+    })
+    return start !== undefined && end !== undefined && start >= from && end > start ? { start, end } : undefined
+  }
+
+  /** Where the announcement of a turn ends. */
+  #opening(turn: number, { start, end }: Span): { end: number; isForeign: boolean } | undefined {
+    const before = this.#messages.slice(0, turn)
+    const prompt = this.#prompt(before)
+    const promptText = prompt && textOf(prompt)
+    if (promptText !== undefined && promptText.length >= start && promptText.length <= end) {
+      if (this.text.startsWith(promptText)) return { end: promptText.length, isForeign: false }
+    }
+    const announcements = [prompt && this.#announcement(before, prompt), this.#wholeAnnouncement()]
+    const known = announcements.filter((one) => one !== undefined && one !== '') as string[]
+    if (known.length === 0) return { end: start, isForeign: false }
+    // Nothing of what the message itself says is taken for its announcement.
+    const own = this.text.slice(start, end)
+    const head = own.slice(0, commonPrefix(own, this.#varied(turn) ?? own))
+    for (const announcement of known) {
+      const length = this.#announced(announcement, head)
+      if (length !== undefined) return { end: start + length, isForeign: true }
+    }
+    return this.#announcesAnswers() ? { end: start, isForeign: true } : undefined
+  }
+
+  /** How much of a turn's head is its announcement, or what the template writes before that. */
+  #announced(announcement: string, head: string): number | undefined {
+    const shared = this.#sharedWithOthers(announcement)
+    const marks = marksOf(this.tokenizer, announcement).map((mark) => mark.end)
+    const lines = [...announcement.matchAll(/\n/g)].map(({ index }) => index + 1)
+    const lengths = [...new Set([...marks, ...lines, announcement.length])].sort((a, b) => b - a)
+    for (const length of lengths) {
+      const at = length > shared ? head.indexOf(announcement.slice(0, length)) : -1
+      if (at >= 0) return at + length
+    }
+    const alike = commonPrefix(announcement, head)
+    const isCut = marksOf(this.tokenizer, head).some((mark) => mark.start < alike && alike < mark.end)
+    return alike > shared && !isCut ? alike : undefined
+  }
+
+  /** How far an announcement is as the beginning of turns of others: what comes after that names the assistant. */
+  #sharedWithOthers(announcement: string): number {
+    const others = this.#stretches.filter((_, i) => this.#messages[i]!.role !== 'assistant')
+    const heads = others.flatMap(([first]) => (first ? [this.text.slice(first.start, first.end)] : []))
+    return Math.max(0, ...heads.map((head) => commonPrefix(announcement, head)))
+  }
+
+  /** Whether the template announces an assistant's turn as it prompts for one at all: then a turn without goes on with the one before. */
+  #announcesAnswers(): boolean {
+    const answer = this.#plainAnswer()
+    const prompt = this.#prompt([QUESTION])
+    if (!answer || !prompt) return false
+    const announcement = this.#announcement([QUESTION], prompt)
+    return announcement !== '' && this.#announced(announcement, answer.own) !== undefined
+  }
+
+  /** What the template makes of an answer to a question. */
+  #plainAnswer(): { own: string } | undefined {
+    const answered = this.#rendered([QUESTION, { role: 'assistant', content: 'Answer' }], false)
+    const [stretch] = (answered && stretchesOf(answered, 2)[1]) ?? []
+    return stretch && { own: textOf(answered!).slice(stretch.start, stretch.end) }
+  }
+
+  /** What a template adds to prompt for an answer. */
+  #announcement(messages: readonly Message[], prompt: readonly Piece[]): string {
+    const last = prompt.findLastIndex(({ message }) => message !== undefined)
+    if (last < 0) return ''
+    const tail = textOf(prompt.slice(last + 1))
+    if (tail !== '') return tail
+    const unprompted = this.#rendered(messages, false)
+    const [longer, shorter] = [textOf(prompt), unprompted ? textOf(unprompted) : undefined]
+    return shorter !== undefined && longer.startsWith(shorter) ? longer.slice(shorter.length) : ''
+  }
+
+  #wholeAnnouncement(): string {
+    if (this.#whole === undefined) {
+      const prompt = this.#prompt(this.#messages)
+      this.#whole = prompt ? this.#announcement(this.#messages, prompt) : ''
+    }
+    return this.#whole
+  }
+
+  /** A turn's stretch where the assistant says something else. */
+  #varied(turn: number): string | undefined {
+    this.#variedHeads ??= this.#headsOf(varied(this.#messages))
+    return this.#variedHeads[turn]
+  }
+
+  #headsOf(messages: readonly Message[]): (string | undefined)[] {
+    const pieces = this.#rendered(messages, false)
+    if (!pieces) return []
+    const text = textOf(pieces)
+    return stretchesOf(pieces, messages.length).map(([first]) => first && text.slice(first.start, first.end))
+  }
+
+  /** A stretch up to the token that ends it; nothing of one that is blank. */
+  #ended({ start, end }: Span, turn: number): AnswerSpan[] {
+    const { text, tokenizer } = this
+    const own = text.slice(start, end)
+    if (own.trim() === '') return []
+    const special = endMark(tokenizer, own, tokenizer.specialIds)
+    const added = special !== undefined ? undefined : endMark(tokenizer, own, tokenizer.addedIds)
+    const next =
+      special !== undefined || (added !== undefined && this.#endsAnswersWithMarks()) ? undefined : this.#nextMark(end)
+    const last = special ?? added
+    const ended = next?.end ?? (last === undefined ? undefined : start + last)
+    if (ended !== undefined) return [{ start, end: ended, isOpen: false }]
+    // The turn of such a template ends where the next begins, with the token that announces that.
+    const opensWithMark = [this.#wholeAnnouncement(), ...this.#stretches.map(([first]) => text.slice(first?.start))]
+    if (opensWithMark.some((one) => one !== '' && markAt(tokenizer, one, 0))) {
+      return [{ start, end, isOpen: true }]
+    }
+    throw new InputError(
+      'no-end-of-turn',
+      `${this.where}: the template puts no special token after messages[${turn}], so the model would never learn to stop; use a template that ends the assistant's turns with one.`,
+    )
+  }
+
+  /** The special token that comes after a turn, unless that is for the assistant again. */
+  #nextMark(end: number): Span | undefined {
+    const mark = markAt(this.tokenizer, this.text, end)
+    const announcement = this.#wholeAnnouncement()
+    const isAssistants =
+      mark &&
+      announcement.startsWith(this.text.slice(mark.start, mark.end)) &&
+      mark.end - mark.start > this.#sharedWithOthers(announcement)
+    return isAssistants ? undefined : mark
+  }
+
+  /** Whether an answer in plain words ends with an added token: then it is the end of turns, and nothing of a call. */
+  #endsAnswersWithMarks(): boolean {
+    const answer = this.#plainAnswer()
+    return answer !== undefined && endMark(this.tokenizer, answer.own, this.tokenizer.addedIds) !== undefined
+  }
+
+  /** What stands between the template's own marks, each stretch with the token that follows it at once. */
+  #marked(turn: number): AnswerSpan[] {
+    const spans: AnswerSpan[] = []
+    let start = 0
+    for (const { text, generated } of this.#pieces) {
+      const end = start + text.length
+      if (generated && spans.at(-1)?.end === start) spans.at(-1)!.end = end
+      else if (generated) spans.push({ start, end, isOpen: false })
+      start = end
+    }
+    if (spans.length === 0)
+      throw this.#unmaskable(turn, 'the conversation does not go on where its generation prompt begins')
+    return spans.flatMap((span) => this.#ended(span, turn))
+  }
+
+  /** A template may leave out thinking, and much of the space; of an answer something has to be there. */
+  #checkContent(turn: number, shown: string): void {
+    const content = textsOf(this.#messages[turn]!).join('\n').split(THINKING_END).at(-1)!
+    const lines = content.split('\n').map((line) => line.trim())
+    const isShown = lines.every((line) => line === '') || lines.some((line) => line !== '' && shown.includes(line))
+    if (!isShown && shown !== '') throw this.#unmaskable(turn, 'its content is not found in the conversation')
+  }
+
+  #isDropped(turn: number): boolean {
+    const message = this.#messages[turn]!
+    if (this.#stretches[turn]!.length > 0 || this.#stretches.every((one) => one.length === 0)) return false
+    const texts = textsOf(message).map((text) => text.trim())
+    return texts.some((text) => text !== '') && !texts.some((text) => text !== '' && this.text.includes(text))
+  }
+
+  #prompt(messages: readonly Message[]): Piece[] | undefined {
+    return this.#rendered(messages, true)
+  }
+
+  /** Undefined where the template refuses a part of the conversation that it takes as a whole. */
+  #rendered(messages: readonly Message[], addGenerationPrompt: boolean): Piece[] | undefined {
+    try {
+      return this.#write(messages, addGenerationPrompt)
+    } catch (error) {
+      if (error instanceof InputError) return undefined
+      throw error
+    }
+  }
+
+  #write(messages: readonly Message[], addGenerationPrompt: boolean): Piece[] {
+    return this.template.write(messages, { ...this.context, addGenerationPrompt })
+  }
+
+  #unmaskable(turn: number, problem: string): InputError {
+    return new InputError(
+      'unmaskable-template',
+      `${this.where}: the part of messages[${turn}] to train cannot be told from the template: ${problem}; ${WAYS_OUT}.`,
+    )
+  }
+}
+
+/** The stretches of each message, neighbours in one. */
+function stretchesOf(pieces: readonly Piece[], messages: number): Span[][] {
+  const stretches: Span[][] = Array.from({ length: messages }, () => [])
+  let start = 0
+  for (const { text, message } of pieces) {
+    const end = start + text.length
+    const own = message === undefined ? undefined : stretches[message]!
+    if (own && own.at(-1)?.end === start) own.at(-1)!.end = end
+    else own?.push({ start, end })
+    start = end
+  }
+  return stretches
+}
+
+/** Names of the functions that a message calls. */
+function callsOf({ tool_calls }: Message): string[] {
+  const calls = Array.isArray(tool_calls) ? (tool_calls as { name?: unknown; function?: { name?: unknown } }[]) : []
+  return calls.map((call) => call?.function?.name ?? call?.name).filter((name) => typeof name === 'string')
+}

@@ -1,0 +1,77 @@
+/** Texts of turns, compared and searched for tokens. */
+import type { ContentPart, Message } from '../templates/messages.js'
+import type { Tokenizer } from '../tokenizer/tokenizer.js'
+
+/** Characters of a text, from `start` up to `end`. */
+export interface Span {
+  start: number
+  end: number
+}
+
+export function commonPrefix(a: string, b: string): number {
+  let length = 0
+  while (length < a.length && length < b.length && a[length] === b[length]) length++
+  return length
+}
+
+/** The tokens of a text that are among `wanted`: of all that were added, unless it says otherwise. */
+export function marksOf(tokenizer: Tokenizer, text: string, wanted = tokenizer.addedIds): Span[] {
+  const marks: Span[] = []
+  let position = 0
+  for (const id of tokenizer.encodeContinuation(text)) {
+    if (!wanted.has(id)) continue
+    const token = tokenizer.tokenOf(id)!
+    const at = text.indexOf(token, position)
+    if (at < 0) continue
+    position = at + token.length
+    marks.push({ start: at, end: position })
+  }
+  return marks
+}
+
+/** Where the token of a text ends that nothing but space follows; undefined where there is none. */
+export function endMark(tokenizer: Tokenizer, text: string, wanted: ReadonlySet<number>): number | undefined {
+  const mark = marksOf(tokenizer, text, wanted).at(-1)
+  return mark && text.slice(mark.end).trim() === '' ? mark.end : undefined
+}
+
+/** The special token that a text has at a place. */
+export function markAt(tokenizer: Tokenizer, text: string, at: number): Span | undefined {
+  let length = 0
+  for (const id of tokenizer.specialIds) {
+    const token = tokenizer.tokenOf(id)!
+    if (token.length > length && text.startsWith(token, at)) length = token.length
+  }
+  return length > 0 ? { start: at, end: at + length } : undefined
+}
+
+/** The conversation with other words in what the assistant says, from the first character on. */
+export function varied(messages: readonly Message[]): Message[] {
+  return messages.map((message) => {
+    if (message.role !== 'assistant') return message
+    const { content, reasoning_content, thinking, tool_calls } = message
+    return {
+      ...message,
+      ...(content !== undefined && { content: variedContent(content) }),
+      ...(typeof reasoning_content === 'string' && { reasoning_content: variedText(reasoning_content) }),
+      ...(typeof thinking === 'string' && { thinking: variedText(thinking) }),
+      ...(Array.isArray(tool_calls) && { tool_calls: tool_calls.map(variedCall) }),
+    }
+  })
+}
+
+function variedText(text: string): string {
+  return `${text.trimStart().startsWith('x') ? 'y' : 'x'}${text}`
+}
+
+function variedContent(content: Message['content']): Message['content'] {
+  if (typeof content === 'string') return variedText(content)
+  return content?.map((part): ContentPart => ({ ...part, text: variedText(part.text) }))
+}
+
+function variedCall(call: unknown): unknown {
+  if (typeof call !== 'object' || call === null) return call
+  const { name, function: called } = call as { name?: unknown; function?: unknown }
+  if (called !== undefined) return { ...call, function: variedCall(called) }
+  return typeof name === 'string' ? { ...call, name: variedText(name) } : call
+}

@@ -1,0 +1,128 @@
+/** Conversations as chat templates take them: what transformers does to messages before a template sees them, and more. */
+import { InputError } from '../../errors.js'
+import { isJsonObject } from '../../io/json.js'
+import { parseExact } from '../rows/exact-json.js'
+import { json } from './jinja/text.js'
+import { toValue } from './jinja/values.js'
+
+/** A piece of a content: text alone, since models that see and hear are not trained here. */
+export interface ContentPart {
+  type: 'text'
+  text: string
+  [key: string]: unknown
+}
+
+/** One turn of a conversation. Further keys (`tool_calls`, `reasoning_content`, ...) reach the template too. */
+export interface Message {
+  role: string
+  content?: string | readonly ContentPart[] | null
+  [key: string]: unknown
+}
+
+/** Names that reasoning goes by. */
+const REASONING = ['reasoning_content', 'thinking', 'reasoning'] as const
+
+/** As transformers: what is null is absent, and reasoning has the names that templates look for. */
+function plainMessage(message: Message): Message {
+  const given = Object.entries(message).filter(([, value]) => value !== null && value !== undefined)
+  const plain = Object.fromEntries(given) as Message
+  const reasoning = reasoningOf(plain)
+  return reasoning === undefined
+    ? plain
+    : { ...plain, reasoning_content: reasoning, thinking: plain.thinking ?? reasoning }
+}
+
+/** The reasoning of a message, by whichever name. */
+export function reasoningOf(message: Message): unknown {
+  return REASONING.map((name) => message[name]).find((value) => value !== undefined && value !== null)
+}
+
+/** The texts of a content. */
+export function textsOf({ content }: Message): string[] {
+  if (typeof content === 'string') return [content]
+  return (content ?? []).map(({ text }) => text)
+}
+
+type Render = (messages: readonly Message[]) => string
+
+/**
+ * Messages in the form that a template takes. Lists of text parts stay where it goes through them, and are joined where it
+ * would fail, leave them out, or print the list itself. Where it refuses the conversation, an absent content is empty, and
+ * arguments of calls are an object instead of JSON, or JSON instead of an object.
+ *
+ * @param render what the template makes of messages; throws where it refuses them
+ */
+export function acceptedForm(messages: readonly Message[], render: Render): Message[] {
+  const plain = messages.map(plainMessage)
+  const hasParts = plain.some(({ content }) => Array.isArray(content))
+  const joined = hasParts && !takesParts(plain, render) ? plain.map(joinParts) : plain
+  const isPlain = joined.every(({ content, tool_calls }) => content !== undefined && tool_calls === undefined)
+  if (isPlain || renders(joined, render)) return joined
+  const filled = joined.map((message) => ({ ...message, content: message.content ?? '' }))
+  const forms = [filled, ...[argumentsRead, argumentsWritten].map((change) => filled.map(withArguments(change)))]
+  return forms.find((form) => renders(form, render)) ?? joined
+}
+
+const withArguments =
+  (change: (given: unknown) => unknown) =>
+  (message: Message): Message => {
+    if (!Array.isArray(message.tool_calls)) return message
+    const changed = (call: unknown): unknown => {
+      if (!isJsonObject(call)) return call
+      if (isJsonObject(call.function)) return { ...call, function: changed(call.function) }
+      return 'arguments' in call ? { ...call, arguments: change(call.arguments) } : call
+    }
+    return { ...message, tool_calls: message.tool_calls.map(changed) }
+  }
+
+function argumentsRead(given: unknown): unknown {
+  if (typeof given !== 'string') return given
+  try {
+    JSON.parse(given)
+    return parseExact(given)
+  } catch {
+    return given
+  }
+}
+
+function argumentsWritten(given: unknown): unknown {
+  if (typeof given !== 'object' || given === null) return given
+  try {
+    return json(toValue(given))
+  } catch {
+    // What nests too deep is for the template to refuse.
+    return given
+  }
+}
+
+/** Shows where a part is printed as what it is in memory, and nowhere else. */
+const PROBE = 'probe-of-a-part'
+
+function takesParts(messages: readonly Message[], render: Render): boolean {
+  const probing = messages.map((message) =>
+    Array.isArray(message.content)
+      ? { ...message, content: message.content.map((part) => ({ ...part, [PROBE]: true })) }
+      : message,
+  )
+  const text = rendered(probing, render)
+  if (text === undefined || text.includes(PROBE)) return false
+  const parts = messages.filter(({ content }) => Array.isArray(content)).flatMap(textsOf)
+  return parts.every((part) => text.includes(part.trim()))
+}
+
+function joinParts(message: Message): Message {
+  return Array.isArray(message.content) ? { ...message, content: textsOf(message).join('') } : message
+}
+
+function renders(messages: readonly Message[], render: Render): boolean {
+  return rendered(messages, render) !== undefined
+}
+
+function rendered(messages: readonly Message[], render: Render): string | undefined {
+  try {
+    return render(messages)
+  } catch (error) {
+    if (error instanceof InputError) return undefined
+    throw error
+  }
+}

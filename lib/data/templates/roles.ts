@@ -1,0 +1,25 @@
+/** Who may speak in a conversation. */
+import { quoted } from '../../errors.js'
+import { nearest } from '../../schema/names.js'
+import { malformedRow } from '../rows/rows.js'
+import type { Message } from './messages.js'
+import type { ChatTemplate } from './template.js'
+
+const ROLES = ['system', 'developer', 'user', 'assistant', 'tool', 'function']
+
+/**
+ * Many templates write whatever role a message has: a misspelled one would be trained as it is. A role is known that is
+ * usual, or that the template names.
+ *
+ * @throws InputError `malformed-row`
+ */
+export function checkRoles(messages: readonly Message[], template: ChatTemplate, where: string): void {
+  for (const [i, { role }] of messages.entries()) {
+    if (ROLES.includes(role) || template.names(role)) continue
+    const near = nearest(role, ROLES)
+    const way = near
+      ? `perhaps ${quoted(near)} was meant`
+      : `known are ${ROLES.join(', ')}, and those that the template names`
+    throw malformedRow(where, `messages[${i}].role: ${quoted(role)} is no role that the chat template names; ${way}`)
+  }
+}

@@ -1,0 +1,120 @@
+/** Reads the tokenizer files of a model folder in Hugging Face's layout. */
+import { access, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { InputError, UsageError } from '../../errors.js'
+import { isJsonObject, parseJson } from '../../io/json.js'
+import { readText } from '../../io/open.js'
+import type { TokenizerSource } from './source.js'
+
+/** Files that only exist where there is a tokenizer, in formats that are not read. */
+const OTHER_FORMATS = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'tekken.json', 'spiece.model']
+
+const SPECIAL_TOKEN_NAMES = [
+  'bos_token',
+  'eos_token',
+  'unk_token',
+  'pad_token',
+  'sep_token',
+  'cls_token',
+  'mask_token',
+] as const
+
+/**
+ * @returns null where the folder holds no tokenizer at all
+ * @throws UsageError `missing-file`, `unsupported-tokenizer`
+ * @throws InputError of malformed files
+ */
+export async function readTokenizerFolder(folder: string): Promise<TokenizerSource | null> {
+  const files = new Map<string, string>()
+  for (const name of ['tokenizer.json', 'tokenizer_config.json', 'special_tokens_map.json', 'chat_template.jinja']) {
+    const text = await readIfThere(join(folder, name))
+    if (text !== undefined) files.set(name, text)
+  }
+  if (!files.has('tokenizer.json')) return noTokenizer(folder)
+
+  const object = (name: string): Record<string, unknown> => {
+    const text = files.get(name)
+    if (text === undefined) return {}
+    const value = parseJson(text, join(folder, name))
+    if (isJsonObject(value)) return value
+    throw new InputError('malformed-file', `${join(folder, name)}: expected a JSON object.`)
+  }
+  const config = object('tokenizer_config.json')
+  return {
+    json: completeJson(object('tokenizer.json'), config),
+    config,
+    specialTokens: specialTokensOf({ ...object('special_tokens_map.json'), ...withoutNulls(config) }),
+    addsBos: typeof config.add_bos_token === 'boolean' ? config.add_bos_token : undefined,
+    chatTemplate: files.get('chat_template.jinja') ?? templateOf(config.chat_template),
+    origin: folder,
+    files: () => new Map(files),
+  }
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readText(path)
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw new UsageError('unreadable-file', `${path} cannot be read: ${(cause as Error).message}.`, { cause })
+  }
+}
+
+async function noTokenizer(folder: string): Promise<null> {
+  const facts = await stat(folder).catch(() => undefined)
+  if (!facts?.isDirectory()) {
+    throw new UsageError('missing-file', `${folder} is neither a folder nor a .gguf file.`)
+  }
+  for (const name of OTHER_FORMATS) {
+    const exists = await access(join(folder, name)).then(
+      () => true,
+      () => false,
+    )
+    if (exists) {
+      throw new UsageError(
+        'unsupported-tokenizer',
+        `${folder} has ${name} but no tokenizer.json; save its tokenizer once with transformers' AutoTokenizer, which writes one.`,
+      )
+    }
+  }
+  return null
+}
+
+/** Fills in what older files leave out: absent parts, and added tokens that only tokenizer_config.json lists. */
+function completeJson(json: Record<string, unknown>, config: Record<string, unknown>): Record<string, unknown> {
+  const added: unknown[] = Array.isArray(json.added_tokens) ? json.added_tokens : []
+  const known = new Set(added.map((token) => (isJsonObject(token) ? token.id : undefined)))
+  const decoder = isJsonObject(config.added_tokens_decoder) ? config.added_tokens_decoder : {}
+  const missing = Object.entries(decoder).filter(([id]) => !known.has(Number(id)))
+  return {
+    normalizer: null,
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: null,
+    ...json,
+    added_tokens: [...added, ...missing.map(([id, token]) => ({ ...(token as object), id: Number(id) }))],
+  }
+}
+
+function withoutNulls(config: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(config).filter(([, value]) => value !== null))
+}
+
+/** Special tokens are written as strings or as objects with `content`. */
+function specialTokensOf(fields: Record<string, unknown>): Record<string, string> {
+  const tokens: Record<string, string> = {}
+  for (const name of SPECIAL_TOKEN_NAMES) {
+    const value = fields[name]
+    const content = isJsonObject(value) ? value.content : value
+    if (typeof content === 'string' && content !== '') tokens[name] = content
+  }
+  return tokens
+}
+
+/** `chat_template` is a string, or a list of named templates of which `default` is the one for plain conversations. */
+function templateOf(value: unknown): string | null {
+  if (typeof value === 'string') return value
+  const named = Array.isArray(value) ? value.filter(isJsonObject) : []
+  const { template } = named.find((entry) => entry.name === 'default') ?? named[0] ?? {}
+  return typeof template === 'string' ? template : null
+}

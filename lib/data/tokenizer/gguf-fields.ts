@@ -1,0 +1,142 @@
+/** A tokenizer as the metadata of a GGUF file: what `tokenizerFromGguf` reads, written. */
+import { UsageError } from '../../errors.js'
+import type { GgufValue } from '../../io/gguf-types.js'
+import {
+  bool,
+  float32,
+  type GgufField,
+  type GgufFields,
+  list,
+  plainMetadata,
+  text,
+  uint32,
+} from '../../io/gguf-writer.js'
+import { SPACE_MARK, TokenType, tokenizerFromGguf } from './from-gguf.js'
+import { preTokenizerName } from './pre-tokenizers.js'
+import { createTokenizer, type Tokenizer } from './tokenizer.js'
+
+/** Of tokenizer.json's model. */
+interface BpeModel {
+  type?: string
+  vocab: Record<string, number>
+  merges: (string | [string, string])[]
+  byte_fallback?: boolean
+}
+
+/**
+ * The fields of a tokenizer whose model embeds `rows` tokens; what there is no token for is filled up with unused ones.
+ *
+ * @param origin names the tokenizer in errors
+ * @throws UsageError `unsupported-tokenizer` where GGUF has no form for it, or its form gives other ids
+ */
+export function tokenizerFields(tokenizer: Tokenizer, rows: number, origin: string): Map<string, GgufField> {
+  const unsupported = (why: string) =>
+    new UsageError('unsupported-tokenizer', `The tokenizer of ${origin} cannot be written into a GGUF file: ${why}.`)
+  const json = JSON.parse(tokenizer.files().get('tokenizer.json')!) as Record<string, unknown>
+  const model = json.model as BpeModel
+  if (tokenizer.vocabSize > rows) throw unsupported(`it has ${tokenizer.vocabSize} tokens for ${rows} embeddings`)
+  if (model.type !== undefined && model.type !== 'BPE') throw unsupported(`it is of the kind ${model.type}, not BPE`)
+  const isByteLevel = JSON.stringify(json.pre_tokenizer ?? null).includes('"ByteLevel"')
+  if (!isByteLevel && !model.byte_fallback) throw unsupported('its BPE has neither byte-level tokens nor byte fallback')
+  const name = isByteLevel ? preTokenizerName(json) : null
+  if (isByteLevel && name === null)
+    throw unsupported('llama.cpp has no name that is known here for the way it splits words')
+
+  const tokens = tokensOf(tokenizer, model, rows)
+  const types = tokens.map((token, id) => typeOf(tokenizer, model, token, id))
+  const fields = new Map<string, GgufField>()
+  const set = (key: string, field: GgufField) => fields.set(`tokenizer.ggml.${key}`, field)
+  set('model', text(isByteLevel ? 'gpt2' : 'llama'))
+  set('pre', text(name ?? 'default'))
+  set(
+    'tokens',
+    list(
+      'string',
+      tokens.map((token, id) => token ?? `[PAD${id}]`),
+    ),
+  )
+  set('token_type', list('int32', types))
+  if (isByteLevel) {
+    set(
+      'merges',
+      list(
+        'string',
+        model.merges.map((merge) => (typeof merge === 'string' ? merge : merge.join(' '))),
+      ),
+    )
+  } else {
+    set('scores', list('float32', scoresOf(tokens, model)))
+    set('add_space_prefix', bool(tokenizer.tokenOf(tokenizer.encode('a')[0] ?? -1)?.startsWith(SPACE_MARK) ?? false))
+  }
+  const ids = { bos: tokenizer.bosId, eos: tokenizer.eosId, padding: tokenizer.padId, unknown: unknownId(tokenizer) }
+  for (const [key, id] of Object.entries(ids)) if (id !== undefined) set(`${key}_token_id`, uint32(id))
+  set('add_bos_token', bool(tokenizer.bosId !== undefined && tokenizer.encodeText('').includes(tokenizer.bosId)))
+  set('add_eos_token', bool(false))
+  if (tokenizer.chatTemplate !== null) fields.set('tokenizer.chat_template', text(tokenizer.chatTemplate))
+
+  const source = tokenizerFromGguf(plainMetadata(fields), origin)
+  const again = source && createTokenizer(source)
+  const sample = sampleText(tokenizer)
+  const differs = again?.encodeText(sample).join() !== tokenizer.encodeText(sample).join()
+  if (differs) throw unsupported("what GGUF's form of it makes of text differs")
+  return fields
+}
+
+/** Fields of a GGUF file's own tokenizer, to be written again. */
+export function copiedTokenizerFields(metadata: ReadonlyMap<string, GgufValue>): Map<string, GgufField> {
+  const fields = new Map<string, GgufField>()
+  for (const [key, value] of metadata) if (key.startsWith('tokenizer.')) fields.set(key, fieldOf(key, value))
+  return fields
+}
+
+/** No tokenizer: the model's ids have no text. */
+export const noTokenizerFields: GgufFields = new Map([['tokenizer.ggml.model', text('no_vocab')]])
+
+function fieldOf(key: string, value: GgufValue): GgufField {
+  if (typeof value === 'string') return text(value)
+  if (typeof value === 'boolean') return bool(value)
+  if (typeof value === 'bigint') return { type: value < 0n ? 'int64' : 'uint64', value }
+  if (typeof value === 'number') return Number.isInteger(value) && value >= 0 ? uint32(value) : float32(value)
+  const values = value as Exclude<GgufValue, GgufValue[]>[]
+  if (typeof values[0] === 'string') return list('string', values)
+  if (key.endsWith('scores')) return list('float32', values)
+  return list(key.endsWith('charsmap') ? 'uint8' : 'int32', values)
+}
+
+function tokensOf(tokenizer: Tokenizer, model: BpeModel, rows: number): (string | undefined)[] {
+  const tokens = new Array<string | undefined>(rows).fill(undefined)
+  for (const [token, id] of Object.entries(model.vocab)) tokens[id] = token
+  for (const id of tokenizer.addedIds) tokens[id] = tokenizer.tokenOf(id)
+  return tokens
+}
+
+function unknownId(tokenizer: Tokenizer): number | undefined {
+  const { unk_token: token } = tokenizer.specialTokens
+  return token === undefined ? undefined : tokenizer.idOf(token)
+}
+
+function typeOf(tokenizer: Tokenizer, { byte_fallback }: BpeModel, token: string | undefined, id: number): number {
+  if (token === undefined) return TokenType.unused
+  if (byte_fallback && id === unknownId(tokenizer)) return TokenType.unknown
+  if (tokenizer.specialIds.has(id)) return TokenType.control
+  if (tokenizer.addedIds.has(id)) return TokenType.userDefined
+  return byte_fallback && /^<0x[0-9A-F]{2}>$/.test(token) ? TokenType.byte : TokenType.normal
+}
+
+/** SentencePiece joins the neighbours whose token scores best: the first merge that makes a token is its rank. */
+function scoresOf(tokens: readonly (string | undefined)[], { merges }: BpeModel): number[] {
+  const ranks = new Map<string, number>()
+  for (const [rank, merge] of merges.entries()) {
+    const token = typeof merge === 'string' ? merge.replace(' ', '') : merge.join('')
+    if (!ranks.has(token)) ranks.set(token, rank)
+  }
+  return tokens.map((token) => -(ranks.get(token ?? '') ?? merges.length))
+}
+
+/** Text of many kinds: what tokenizers differ in. */
+function sampleText(tokenizer: Tokenizer): string {
+  const special = [...tokenizer.addedIds].slice(0, 8).map((id) => tokenizer.tokenOf(id))
+  return `Hello, world! It's  we'LL   12345 3.14 a1b2\n\n\tif (x != 0) { return "…"; } // ok\r\n
+Größe Žluťoučký ÉCOLE Привет мир 你好，世界 こんにちは 안녕하세요 مرحبا नमस्ते 👩‍👩‍👧 ﬁ é e\u0301\u00a0\u200b
+${special.join(' x')} CamelCase snake_case /usr/bin --flag=1 https://a.b/c?d=e  \n   \n.`
+}

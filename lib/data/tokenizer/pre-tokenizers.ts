@@ -1,0 +1,164 @@
+/**
+ * How byte-level BPE tokenizers cut text into words, by the name that a GGUF file gives in `tokenizer.ggml.pre`.
+ *
+ * The patterns are those of the models' own tokenizer.json files; a name stands for a family of models.
+ */
+import { InputError } from '../../errors.js'
+
+export interface PreTokenizerRecipe {
+  /** Of tokenizer.json. */
+  normalizer: object | null
+  /** Of tokenizer.json. */
+  preTokenizer: object
+  /** A word that is a token by itself is taken whole, whatever the merges say. */
+  ignoreMerges: boolean
+  /** BOS rule where the file has no `add_bos_token`. */
+  addsBos: boolean
+}
+
+const CONTRACTIONS = "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+const WORD = '[^\\r\\n\\p{L}\\p{N}]?\\p{L}+'
+const PUNCTUATION = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*'
+const PUNCTUATION_OR_PATH = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*'
+const SPACES = '\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+'
+const UPPER = '[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]'
+const LOWER = '[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]'
+const CAPITALISED_WORD = `[^\\r\\n\\p{L}\\p{N}]?${UPPER}*${LOWER}+`
+const CAPITALS = `[^\\r\\n\\p{L}\\p{N}]?${UPPER}+${LOWER}*`
+
+const byteLevel = (useRegex: boolean) => ({
+  type: 'ByteLevel',
+  add_prefix_space: false,
+  trim_offsets: true,
+  use_regex: useRegex,
+})
+const split = (...patterns: string[]) => ({
+  type: 'Sequence',
+  pretokenizers: [
+    ...patterns.map((pattern) => ({ type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false })),
+    byteLevel(false),
+  ],
+})
+const recipe = (preTokenizer: object, more: Partial<PreTokenizerRecipe> = {}): PreTokenizerRecipe => ({
+  normalizer: null,
+  preTokenizer,
+  ignoreMerges: false,
+  addsBos: false,
+  ...more,
+})
+
+const gpt2 = recipe(byteLevel(true))
+const digits = recipe({
+  type: 'Sequence',
+  pretokenizers: [{ type: 'Digits', individual_digits: true }, byteLevel(true)],
+})
+const threeDigits = split([CONTRACTIONS, WORD, '\\p{N}{1,3}', PUNCTUATION, SPACES].join('|'))
+const qwen2 = recipe(split([CONTRACTIONS, WORD, '\\p{N}', PUNCTUATION, SPACES].join('|')), {
+  normalizer: { type: 'NFC' },
+})
+const llama3 = recipe(threeDigits, { ignoreMerges: true, addsBos: true })
+const gpt4o = recipe(
+  split(
+    [
+      `${CAPITALISED_WORD}${CONTRACTIONS}?`,
+      `${CAPITALS}${CONTRACTIONS}?`,
+      '\\p{N}{1,3}',
+      PUNCTUATION_OR_PATH,
+      SPACES,
+    ].join('|'),
+  ),
+)
+const tekken = recipe(split([CAPITALISED_WORD, CAPITALS, '\\p{N}', PUNCTUATION_OR_PATH, SPACES].join('|')), {
+  ignoreMerges: true,
+  addsBos: true,
+})
+
+const RECIPES: Record<string, PreTokenizerRecipe> = {
+  default: gpt2,
+  'gpt-2': gpt2,
+  'phi-2': gpt2,
+  mpt: gpt2,
+  olmo: gpt2,
+  smollm: digits,
+  starcoder: digits,
+  refact: digits,
+  'command-r': digits,
+  codeshell: digits,
+  exaone: digits,
+  'llama-bpe': llama3,
+  'llama-v3': llama3,
+  llama3,
+  dbrx: recipe(threeDigits),
+  'smaug-bpe': recipe(threeDigits),
+  qwen2,
+  'deepseek-r1-qwen': qwen2,
+  'gpt-4o': gpt4o,
+  llama4: gpt4o,
+  tekken,
+}
+
+/** Of names with equal recipes, the one to write. */
+const WRITTEN_NAMES = ['gpt-2', 'smollm', 'qwen2', 'llama-bpe', 'dbrx', 'gpt-4o', 'tekken']
+
+/** The regular expressions of all recipes: none takes long on any text. */
+const KNOWN_PATTERNS: ReadonlySet<unknown> = new Set(
+  Object.values(RECIPES).flatMap(({ preTokenizer }) => regularExpressions(preTokenizer)),
+)
+
+/** The regular expressions in parts of a tokenizer.json that are of none of the recipes. */
+export function foreignPatterns(...parts: readonly unknown[]): string[] {
+  return parts.flatMap(regularExpressions).flatMap((pattern) => (KNOWN_PATTERNS.has(pattern) ? [] : [String(pattern)]))
+}
+
+function regularExpressions(part: unknown): unknown[] {
+  if (typeof part !== 'object' || part === null) return []
+  return Object.entries(part).flatMap(([key, value]) => (key === 'Regex' ? [value] : regularExpressions(value)))
+}
+
+/** The name of what a tokenizer.json does; null where none is known. */
+export function preTokenizerName(json: Readonly<Record<string, unknown>>): string | null {
+  const { ignore_merges = false } = json.model as { ignore_merges?: boolean }
+  const found = WRITTEN_NAMES.find((name) => {
+    const { normalizer, preTokenizer, ignoreMerges } = RECIPES[name]!
+    return (
+      ignoreMerges === ignore_merges &&
+      sameSteps(normalizer, json.normalizer) &&
+      sameSteps(preTokenizer, json.pre_tokenizer)
+    )
+  })
+  return found ?? null
+}
+
+function sameSteps(a: unknown, b: unknown): boolean {
+  return JSON.stringify(stepsOf(a)) === JSON.stringify(stepsOf(b))
+}
+
+/** The steps of a normalizer or pre-tokenizer, with what decides their results. */
+function stepsOf(part: unknown): unknown[] {
+  if (typeof part !== 'object' || part === null) return []
+  const { type, normalizers, pretokenizers, ...fields } = part as Record<string, unknown>
+  if (type === 'Sequence') return ((normalizers ?? pretokenizers) as unknown[]).flatMap(stepsOf)
+  if (type === 'ByteLevel') {
+    const { add_prefix_space: prefix = true, use_regex: splits = true } = fields
+    return [{ type, prefix, splits }]
+  }
+  if (type === 'Split') {
+    const { pattern, behavior, invert = false } = fields
+    return [{ type, pattern, behavior, invert }]
+  }
+  return [{ type, ...fields }]
+}
+
+/**
+ * @param name value of `tokenizer.ggml.pre`; a file without it is read as `default`
+ * @throws InputError of a name that is not known: guessing would give wrong ids silently
+ */
+export function preTokenizerRecipe(name: string, file: string): PreTokenizerRecipe {
+  const found = Object.hasOwn(RECIPES, name) ? RECIPES[name] : undefined
+  if (found) return found
+  throw new InputError(
+    'unknown-pre-tokenizer',
+    `${file} names the pre-tokenizer "${name}" (tokenizer.ggml.pre), which is not among the known ones ` +
+      `(${Object.keys(RECIPES).sort().join(', ')}); load the model from a folder with its tokenizer.json instead.`,
+  )
+}

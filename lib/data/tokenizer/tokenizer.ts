@@ -1,0 +1,312 @@
+/** Text to token ids and back, from a Hugging Face folder or a GGUF file. */
+import { createHash } from 'node:crypto'
+import { Tokenizer as Engine } from '@huggingface/tokenizers'
+import { aText, described, having, requireArgument, requireOptionsOf } from '../../arguments.js'
+import { InputError, UsageError } from '../../errors.js'
+import { reasonOf } from '../../foreign-errors.js'
+import { type HubOptions, hubKinds, locate } from '../../hub/index.js'
+import { ChatTemplate, type Message, type RenderOptions } from '../templates/template.js'
+import { readTokenizerFolder } from './from-folder.js'
+import { readTokenizerGguf } from './from-gguf.js'
+import { requireQuickPatterns } from './quick-patterns.js'
+import { checkTokenizerJson } from './schema.js'
+import { checkEngineSupport, type TokenizerSource } from './source.js'
+import { tokenCuts } from './token-cuts.js'
+
+export interface DecodeOptions {
+  /** Leaves out control tokens such as end-of-turn marks; false by default. */
+  skipSpecialTokens?: boolean
+}
+
+export interface Tokenizer {
+  /** Ids of a text. Special tokens inside the text are parsed; nothing is added. */
+  encode(text: string): number[]
+  /** Like `encode`, of text that goes on after other text: SentencePiece's leading space is not added. */
+  encodeContinuation(text: string): number[]
+  /** Like `encode`, with BOS before it where the tokenizer's own rule adds one and the text has none yet. */
+  encodeText(text: string): number[]
+  /** The text of ids; ids that name no token add nothing. */
+  decode(ids: ArrayLike<number>, options?: DecodeOptions): string
+  /** The id of a token by its exact spelling. */
+  idOf(token: string): number | undefined
+  /** The spelling of a token. */
+  tokenOf(id: number): string | undefined
+  /** One more than the highest id; a model's embedding may have more rows. */
+  readonly vocabSize: number
+  readonly bosToken: string | undefined
+  readonly bosId: number | undefined
+  readonly eosToken: string | undefined
+  readonly eosId: number | undefined
+  readonly padId: number | undefined
+  /** Ids of control tokens (BOS, EOS, end of turn, ...). */
+  readonly specialIds: ReadonlySet<number>
+  /** Ids of all tokens that are found in text before anything else is: control tokens and user-defined ones. */
+  readonly addedIds: ReadonlySet<number>
+  /** `bos_token`, `eos_token`, ... as a chat template names them. */
+  readonly specialTokens: Readonly<Record<string, string>>
+  /** Source of the model's own chat template. */
+  readonly chatTemplate: string | null
+  /** The model's own chat template, compiled. */
+  readonly template: ChatTemplate | null
+  /** @throws UsageError `no-chat-template` */
+  renderChat(messages: readonly Message[], options: RenderOptions): string
+  /** sha256, hexadecimal, of everything that decides ids. */
+  readonly hash: string
+  /** Files to write beside a saved model: name to content. */
+  files(): Map<string, string>
+}
+
+/**
+ * The tokenizer of a model: a folder with `tokenizer.json`, a `.gguf` file, or a hub id.
+ *
+ * @returns null where a folder has no tokenizer, or a GGUF file holds none
+ * @throws UsageError of a path that does not exist or a tokenizer in another format
+ * @throws InputError of malformed or unknown content
+ */
+export async function loadTokenizer(model: string, options: HubOptions = {}): Promise<Tokenizer | null> {
+  requireArgument('model', model, described(aText, 'the path or hub id of a model'))
+  requireOptionsOf('the options of loadTokenizer', options, hubKinds)
+  const { path } = await locate(model, 'tokenizer', options)
+  const source = /\.gguf$/i.test(path) ? await readTokenizerGguf(path) : await readTokenizerFolder(path)
+  return source && createTokenizer(source)
+}
+
+/** What goes where a tokenizer is asked for. */
+export const aTokenizer = having('a tokenizer (loadTokenizer gives one)', 'encode', 'decode', 'specialIds')
+
+/** A tokenizer from the content of tokenizer.json and tokenizer_config.json. */
+export function createTokenizer(source: TokenizerSource): Tokenizer {
+  return new EngineTokenizer(source)
+}
+
+class EngineTokenizer implements Tokenizer {
+  readonly vocabSize: number
+  readonly bosToken: string | undefined
+  readonly bosId: number | undefined
+  readonly eosToken: string | undefined
+  readonly eosId: number | undefined
+  readonly padId: number | undefined
+  readonly specialIds: ReadonlySet<number>
+  readonly addedIds: ReadonlySet<number>
+  readonly specialTokens: Readonly<Record<string, string>>
+  readonly chatTemplate: string | null
+  readonly template: ChatTemplate | null
+  readonly hash: string
+  readonly files: () => Map<string, string>
+
+  private readonly engine: Engine
+  private readonly continuation: Engine
+  private readonly textPrefix: readonly number[]
+  private readonly origin: string
+
+  constructor(source: TokenizerSource) {
+    const { json, origin } = source
+    checkTokenizerJson(json, origin)
+    checkEngineSupport(source)
+    this.origin = origin
+    this.engine = createEngine(source)
+    requireQuickPatterns(json, (text) => this.encode(text), origin)
+    this.continuation = continuationOf(this.engine, source)
+    this.vocabSize = vocabularyOf(this.engine).length
+    const added = [...this.engine.get_added_tokens_decoder()]
+    this.addedIds = new Set(added.map(([id]) => id))
+    this.specialIds = new Set(added.filter(([, token]) => token.special).map(([id]) => id))
+    this.specialTokens = source.specialTokens
+    this.bosToken = source.specialTokens.bos_token
+    this.eosToken = source.specialTokens.eos_token
+    this.bosId = this.idOfSpecial('bos_token', source)
+    this.eosId = this.idOfSpecial('eos_token', source)
+    this.padId = this.idOfSpecial('pad_token', source)
+    this.textPrefix = this.prefixByRule(source)
+    this.chatTemplate = source.chatTemplate
+    this.template =
+      source.chatTemplate === null ? null : new ChatTemplate(source.chatTemplate, source.specialTokens, source.origin)
+    this.files = source.files
+    this.hash = hashOf(source, this.textPrefix, this.eosId)
+  }
+
+  encode(text: string): number[] {
+    return this.idsBy(this.engine, text)
+  }
+
+  encodeContinuation(text: string): number[] {
+    return this.idsBy(this.continuation, text)
+  }
+
+  encodeText(text: string): number[] {
+    const ids = this.encode(text)
+    const alreadyThere = this.textPrefix.every((id, i) => ids[i] === id)
+    return alreadyThere ? ids : [...this.textPrefix, ...ids]
+  }
+
+  decode(ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string {
+    const known = Array.from(ids).filter(
+      (id) => this.tokenOf(id) !== undefined && !(skipSpecialTokens && this.specialIds.has(id)),
+    )
+    if (known.length === 0) return ''
+    const decode = () => this.engine.decode(known, { clean_up_tokenization_spaces: false })
+    return this.guarded('decode these ids', decode)
+  }
+
+  idOf(token: string): number | undefined {
+    return this.engine.token_to_id(token)
+  }
+
+  tokenOf(id: number): string | undefined {
+    return this.engine.id_to_token(id)
+  }
+
+  renderChat(messages: readonly Message[], options: RenderOptions): string {
+    if (!this.template) {
+      throw new UsageError(
+        'no-chat-template',
+        'The model has no chat template; name a template file, or give text instead of messages.',
+      )
+    }
+    return this.template.render(messages, options)
+  }
+
+  private idsBy(engine: Engine, text: string): number[] {
+    const encode = () => engine.encode(text, { add_special_tokens: false }).ids
+    const ids: (number | null | undefined)[] = this.guarded('encode this text', encode)
+    if (ids.every((id) => typeof id === 'number')) return ids
+    throw new InputError(
+      'malformed-tokenizer',
+      `The tokenizer of ${this.origin} has no token for a part of this text, and none for what is unknown.`,
+    )
+  }
+
+  /** What the library does with this tokenizer: failures are the tokenizer's. */
+  private guarded<Result>(what: string, work: () => Result): Result {
+    try {
+      return work()
+    } catch (cause) {
+      if (cause instanceof InputError) throw cause
+      const reason = reasonOf(cause, 'its files contradict each other')
+      throw new InputError('malformed-tokenizer', `The tokenizer of ${this.origin} cannot ${what}: ${reason}.`, {
+        cause,
+      })
+    }
+  }
+
+  private idOfSpecial(name: string, source: TokenizerSource): number | undefined {
+    const token = source.specialTokens[name]
+    if (token === undefined) return undefined
+    const id = this.idOf(token)
+    if (id !== undefined) return id
+    throw new InputError('malformed-tokenizer', `${source.origin}: its ${name} "${token}" is not in the vocabulary.`)
+  }
+
+  /** BOS rule: `add_bos_token` where given, else what the post-processor of tokenizer.json puts before a text. */
+  private prefixByRule(source: TokenizerSource): number[] {
+    if (source.addsBos === false) return []
+    if (source.addsBos === true) return this.bosId === undefined ? [] : [this.bosId]
+    return tokensBefore(source.json.post_processor).flatMap((token) => this.idOf(token) ?? [])
+  }
+}
+
+/** Tokens that a post-processor puts before a single text. */
+function tokensBefore(processor: unknown): string[] {
+  if (typeof processor !== 'object' || processor === null) return []
+  const { type, processors, single, cls } = processor as Record<string, unknown>
+  if (type === 'Sequence') return (processors as unknown[]).flatMap(tokensBefore)
+  if (type === 'BertProcessing' || type === 'RobertaProcessing') return [(cls as [string, number])[0]]
+  if (type !== 'TemplateProcessing') return []
+  const items = single as { SpecialToken?: { id: string } }[]
+  const sequence = items.findIndex((item) => !item.SpecialToken)
+  return items.slice(0, sequence).map((item) => item.SpecialToken!.id)
+}
+
+function createEngine({ json, config, origin }: TokenizerSource): Engine {
+  let engine: Engine
+  try {
+    engine = new Engine(json, engineConfig(config))
+  } catch (cause) {
+    const reason = reasonOf(cause, 'its parts do not fit together, or a regular expression is not valid')
+    throw new InputError('malformed-tokenizer', `The tokenizer of ${origin} cannot be used: ${reason}.`, { cause })
+  }
+  // Special tokens are added here, by rule; what else a post-processor may do has no place in training.
+  engine.post_processor = null
+  engine.pre_tokenizer = shortWords(engine.pre_tokenizer, json, origin)
+  return engine
+}
+
+/** The entries of tokenizer_config.json that change ids. */
+function engineConfig({ remove_space, do_lowercase_and_remove_accent }: TokenizerSource['config']): object {
+  return {
+    remove_space: remove_space === true,
+    do_lowercase_and_remove_accent: do_lowercase_and_remove_accent === true,
+  }
+}
+
+/** True of SentencePiece BPE, where only merges decide; byte fallback keeps unknown characters apart. */
+function lacksWordSplitting(json: TokenizerSource['json']): boolean {
+  const model = json.model as { type?: string; byte_fallback?: boolean; end_of_word_suffix?: string | null }
+  const isPlain = model.type === 'BPE' && model.byte_fallback === true && !model.end_of_word_suffix
+  return isPlain && !JSON.stringify(json.pre_tokenizer ?? null).includes('"ByteLevel"')
+}
+
+type PreTokenizer = Engine['pre_tokenizer']
+type PreTokenize = (text: string, options?: object) => string[]
+
+/** Characters: the engine takes some hundred bytes for each of one word. */
+const LONGEST_WORD = 2 ** 20
+
+/** Cuts the words of a pre-tokenizer where no token goes on, if words are not what decides, and refuses what is too long then. */
+function shortWords(first: PreTokenizer, json: TokenizerSource['json'], origin: string): PreTokenizer {
+  const split = first as unknown as PreTokenize | null
+  const cut = lacksWordSplitting(json) ? tokenCuts(Object.keys((json.model as { vocab: object }).vocab)) : null
+  const words: PreTokenize = (text, options) => {
+    const found = split ? split(text, options) : [text]
+    const short = cut ? found.flatMap(cut) : found
+    const long = short.find(({ length }) => length > LONGEST_WORD)
+    if (long === undefined) return short
+    throw new InputError(
+      'too-large',
+      `The tokenizer of ${origin} makes a single word of ${long.length} characters of this text, and takes words of ${LONGEST_WORD}: give text with spaces or lines.`,
+    )
+  }
+  return words as unknown as PreTokenizer
+}
+
+/**
+ * The same vocabulary and merges without the space that SentencePiece puts before a text: shares everything but the two
+ * parts that may add it.
+ */
+function continuationOf(engine: Engine, { json, config, origin }: TokenizerSource): Engine {
+  const withoutPrefix = { normalizer: stripPrefix(json.normalizer), pre_tokenizer: stripPrefix(json.pre_tokenizer) }
+  const changed = (['normalizer', 'pre_tokenizer'] as const).filter(
+    (part) => JSON.stringify(withoutPrefix[part]) !== JSON.stringify(json[part] ?? null),
+  )
+  if (changed.length === 0) return engine
+  const emptyModel = { type: 'BPE', vocab: {}, merges: [] }
+  const parts = new Engine({ ...json, ...withoutPrefix, added_tokens: [], model: emptyModel }, engineConfig(config))
+  const continuation = Object.create(engine) as Engine
+  continuation.normalizer = parts.normalizer
+  if (changed.includes('pre_tokenizer')) continuation.pre_tokenizer = shortWords(parts.pre_tokenizer, json, origin)
+  return continuation
+}
+
+/** A normalizer or pre-tokenizer of tokenizer.json without what it prepends. */
+function stripPrefix(part: unknown): unknown {
+  if (typeof part !== 'object' || part === null) return null
+  const fields = part as Record<string, unknown>
+  if (fields.type === 'Prepend') return { type: 'Prepend', prepend: '' }
+  if (fields.type === 'Metaspace') return { ...fields, add_prefix_space: false, prepend_scheme: 'never' }
+  if (fields.type === 'ByteLevel') return fields.add_prefix_space ? { ...fields, add_prefix_space: false } : fields
+  for (const list of ['normalizers', 'pretokenizers']) {
+    if (Array.isArray(fields[list])) return { ...fields, [list]: fields[list].map(stripPrefix) }
+  }
+  return fields
+}
+
+function vocabularyOf(engine: Engine): ArrayLike<string> {
+  return (engine.model as unknown as { vocab: string[] }).vocab
+}
+
+function hashOf({ json }: TokenizerSource, textPrefix: readonly number[], eosId: number | undefined): string {
+  const { normalizer, pre_tokenizer, model, added_tokens } = json
+  return createHash('sha256')
+    .update(JSON.stringify({ normalizer, pre_tokenizer, model, added_tokens, textPrefix, eosId }))
+    .digest('hex')
+}
