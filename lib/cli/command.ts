@@ -1,7 +1,7 @@
 /** What a command is: options from a schema, checks before work, and the work. */
 import type { z } from 'zod'
 import type { CommonOptions, OptionSource, OptionsSchema } from '../options/index.js'
-import type { Terminal } from './terminal.js'
+import type { Terminal } from './terminal/terminal.js'
 
 export interface CommandResult {
   /** The document of `--json`; undefined when it was printed already. */

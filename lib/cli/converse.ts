@@ -4,8 +4,8 @@ import { Chat } from '../generate/index.js'
 import type { Model } from '../models/index.js'
 import type { GenerateOptions } from '../options/index.js'
 import type { CommandContext } from './command.js'
-import { interruptible } from './interrupt.js'
-import { writeAnswer } from './terminal.js'
+import { interruptible } from './terminal/interrupt.js'
+import { writeAnswer } from './terminal/terminal.js'
 
 /** Reads a message a line until the input ends. Ctrl-C during an answer ends the answer, at the prompt the program. */
 export async function converse(

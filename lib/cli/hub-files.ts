@@ -4,10 +4,10 @@ import { UsageError } from '../errors.js'
 import { type DownloadProgress, type HubOptions, hubIdOf, locate } from '../hub/index.js'
 import type { CommonOptions, OptionsSchema } from '../options/index.js'
 import { type HubMeaning, optionFacts } from '../schema/option.js'
-import { DownloadLine } from './download-line.js'
-import { formatBytes } from './format.js'
-import { Progress } from './progress.js'
-import type { Terminal } from './terminal.js'
+import { DownloadLine } from './terminal/download-line.js'
+import { formatBytes } from './terminal/format.js'
+import { Progress } from './terminal/progress.js'
+import type { Terminal } from './terminal/terminal.js'
 
 type DownloadOptions = Pick<CommonOptions, 'quiet' | 'offline'>
 
@@ -46,7 +46,7 @@ export async function fetchHubIds(
 
 /** The same of the model that an adapter belongs to, as its file says. */
 export async function fetchBase(adapter: string, options: DownloadOptions, terminal: Terminal): Promise<string> {
-  const { existingBase } = await import('./inspect-adapter.js')
+  const { existingBase } = await import('./inspect/adapter.js')
   const base = await existingBase(adapter, options)
   try {
     return await showingDownloads(options, terminal, (hub) => fetchOne(base, 'model', hub))

@@ -3,10 +3,10 @@ import { UsageError } from '../errors.js'
 import { formatOf, type MergeOptions, modelPath } from '../options/index.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 import type { CommandResult } from './command.js'
-import { formatFacts, formatNumber } from './format.js'
 import { requireFreeFile, requireFreeOutput } from './paths.js'
-import { Progress } from './progress.js'
-import type { Terminal } from './terminal.js'
+import { formatFacts, formatNumber } from './terminal/format.js'
+import { Progress } from './terminal/progress.js'
+import type { Terminal } from './terminal/terminal.js'
 
 /** Finds what stands in the way of the output before anything is read. */
 export function checkMergeOutput(options: MergeOptions, source: OptionSource): void {

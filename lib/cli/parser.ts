@@ -5,7 +5,7 @@ import { camelCase, kebabCase, nearest } from '../schema/names.js'
 import { type OptionFacts, optionDefault, optionFacts } from '../schema/option.js'
 import { type RawOptions, unknownOption } from '../schema/parse.js'
 import type { AnyCommand } from './command.js'
-import { helpLayout, wrappedExample } from './help-layout.js'
+import { helpLayout, wrappedExample } from './terminal/help-layout.js'
 
 /** What a command line asks for: a command with the options given, or a text (help, the version). */
 export type Parsed =

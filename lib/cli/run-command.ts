@@ -8,7 +8,7 @@ import { inFlags } from './flag-names.js'
 import { fetchHubIds } from './hub-files.js'
 import { tooManyOpenFiles } from './open-files.js'
 import { parseArguments } from './parser.js'
-import { type Terminal, writeResult } from './terminal.js'
+import { type Terminal, writeResult } from './terminal/terminal.js'
 
 export type ExitCode = 0 | 1 | 2 | 130
 

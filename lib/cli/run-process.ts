@@ -1,8 +1,8 @@
 import { packageVersion } from '../package-facts.js'
 import { commands } from './commands/index.js'
-import { endWithWork } from './interrupt.js'
 import { runCommandLine } from './run-command.js'
-import { processTerminal, releaseLostTerminals, survive } from './terminal.js'
+import { endWithWork } from './terminal/interrupt.js'
+import { processTerminal, releaseLostTerminals, survive } from './terminal/terminal.js'
 
 /** Runs the command line of the process, which ends with it. */
 export async function runProcess(): Promise<void> {

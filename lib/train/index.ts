@@ -1,5 +1,5 @@
 /** Training runs: `train`, what a run reports, and the pieces for a loop of one's own. */
-export { newestIntactCheckpoint } from './checkpoint.js'
+export { newestIntactCheckpoint } from './checkpoints/checkpoint.js'
 export { meanLoss } from './evaluate.js'
 export type {
   CheckpointEvent,

@@ -1,5 +1,5 @@
 import type { HeldForTraining } from '../models/training-hold.js'
-import { isByTime } from './checkpoint.js'
+import { isByTime } from './checkpoints/checkpoint.js'
 import type { TrainResult } from './events.js'
 import { restartAdapter, restartIsDue } from './restarts.js'
 import type { RunControl } from './run.js'

@@ -3,8 +3,8 @@ import type { AdapterConfigBase, RestartOptions } from '../adapters/adapter.js'
 import { adapterMethod, restartingMethods } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
 import { streamKey } from '../random.js'
+import { writeMerge } from './checkpoints/merge-folders.js'
 import type { MergeEvent } from './events.js'
-import { writeMerge } from './merge-folders.js'
 import type { Session } from './session.js'
 
 /** What an adapter is after each of its restarts. */

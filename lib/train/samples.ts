@@ -1,5 +1,5 @@
 import type { SampleEvent } from './events.js'
-import { appendSamples } from './metrics-file.js'
+import { appendSamples } from './output/metrics-file.js'
 import type { Session } from './session.js'
 
 /** Before the first step, after every `sampleEvery`, and after the last. */

@@ -1,12 +1,12 @@
 import { RunError, UsageError } from '../errors.js'
 import { syncAppended } from '../io/atomic.js'
-import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoint.js'
+import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoints/checkpoint.js'
+import { afterEvaluation } from './checkpoints/trainer-state.js'
 import { meanLoss } from './evaluate.js'
 import type { CheckpointEvent, EvaluationEvent } from './events.js'
-import { appendEvaluation } from './metrics-file.js'
-import { modelCard } from './model-card.js'
+import { appendEvaluation } from './output/metrics-file.js'
+import { modelCard } from './output/model-card.js'
 import type { Session } from './session.js'
-import { afterEvaluation } from './trainer-state.js'
 
 /** Measures the evaluation data, and writes a line of metrics. */
 export async function evaluateSession(session: Session): Promise<EvaluationEvent> {

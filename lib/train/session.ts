@@ -1,13 +1,13 @@
 import type { TrainOptions } from '../options/index.js'
-import type { FoundCheckpoint } from './checkpoint.js'
-import type { OutputFolder } from './output-folder.js'
+import type { FoundCheckpoint } from './checkpoints/checkpoint.js'
+import type { RunFacts } from './checkpoints/run-facts.js'
+import type { TrainerState } from './checkpoints/trainer-state.js'
+import type { OutputFolder } from './output/output-folder.js'
+import type { TensorboardFile } from './output/tensorboard.js'
 import type { Ranks } from './ranks.js'
 import type { RestartPlan } from './restarts.js'
-import type { RunFacts } from './run-facts.js'
-import type { TensorboardFile } from './tensorboard.js'
+import type { TrainingData } from './setup/training-data.js'
 import type { Optimizer, TrainableModel, TrainedParameter } from './trainable.js'
-import type { TrainerState } from './trainer-state.js'
-import type { TrainingData } from './training-data.js'
 
 /** How the trained weights leave the run. */
 export interface ResultWriter {

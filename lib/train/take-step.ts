@@ -1,6 +1,6 @@
 import { RunError } from '../errors.js'
 import type { StepEvent } from './events.js'
-import { appendStep } from './metrics-file.js'
+import { appendStep } from './output/metrics-file.js'
 import type { Session } from './session.js'
 import { type StepReport, trainStep } from './train-step.js'
 

@@ -5,9 +5,9 @@ import { AdamW } from '../optim/adamw.js'
 import type { TrainInput } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { runTraining } from './recipe.js'
-import { resolveTrainOptions } from './resolve-options.js'
 import { type EventCallback, Run } from './run.js'
-import { setUp, type TrainingParts } from './set-up.js'
+import { resolveTrainOptions } from './setup/resolve-options.js'
+import { setUp, type TrainingParts } from './setup/set-up.js'
 import type { TrainableModel } from './trainable.js'
 
 /** Tokens of a sample at most. */

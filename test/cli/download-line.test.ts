@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { DownloadLine } from '../../lib/cli/download-line.js'
+import { DownloadLine } from '../../lib/cli/terminal/download-line.js'
 
 test('a download shows its share, its speed and the time that is left', () => {
   let time = 0

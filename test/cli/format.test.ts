@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { formatBytes, formatDuration, formatFacts, formatNumber, formatTable } from '../../lib/cli/format.js'
+import { formatBytes, formatDuration, formatFacts, formatNumber, formatTable } from '../../lib/cli/terminal/format.js'
 
 describe('figures for people', () => {
   it('shorten sizes', () => {

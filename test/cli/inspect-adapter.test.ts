@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
-import { adapterFacts } from '../../lib/cli/inspect-adapter.js'
+import { adapterFacts } from '../../lib/cli/inspect/adapter.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../lib/options/index.js'
 import { loadTiny, type TinyModel } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { interruptible } from '../../lib/cli/interrupt.js'
+import { interruptible } from '../../lib/cli/terminal/interrupt.js'
 
 afterEach(() => vi.restoreAllMocks())
 
@@ -43,7 +43,7 @@ describe('work that can be interrupted', () => {
     vi.useFakeTimers()
     const exit = vi.spyOn(process, 'exit').mockImplementation((() => undefined) as unknown as typeof process.exit)
     const before = new Set(process.listeners('SIGTERM'))
-    const fresh = await import('../../lib/cli/interrupt.js')
+    const fresh = await import('../../lib/cli/terminal/interrupt.js')
     fresh.endWithWork()
     try {
       await fresh.interruptible(

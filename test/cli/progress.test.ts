@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Progress, StepLine } from '../../lib/cli/progress.js'
+import { Progress, StepLine } from '../../lib/cli/terminal/progress.js'
 import { testTerminal } from './terminal.js'
 
 function clocked(options: { isTTY: boolean; columns?: number; quiet?: boolean }) {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Sparkline } from '../../lib/cli/sparkline.js'
+import { Sparkline } from '../../lib/cli/terminal/sparkline.js'
 
 function drawn(values: Iterable<number>, cells = 8, room = cells): string {
   const line = new Sparkline(cells)

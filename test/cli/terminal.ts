@@ -1,6 +1,6 @@
 /** A terminal that keeps what is written, for tests. */
 import { Readable } from 'node:stream'
-import type { Terminal } from '../../lib/cli/terminal.js'
+import type { Terminal } from '../../lib/cli/terminal/terminal.js'
 
 export interface TestTerminal extends Terminal {
   written: { stdout: string; stderr: string }

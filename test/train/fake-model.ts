@@ -8,7 +8,7 @@ import type { AdapterConfigBase } from '../../lib/adapters/adapter.js'
 import type { Batch } from '../../lib/data/batch.js'
 import { RunError } from '../../lib/errors.js'
 import { randomStream } from '../../lib/random.js'
-import { readTensors, writeTensors } from '../../lib/train/checkpoint-files.js'
+import { readTensors, writeTensors } from '../../lib/train/checkpoints/checkpoint-files.js'
 import type { Optimizer, StepOptions, TrainableModel, TrainedParameter } from '../../lib/train/trainable.js'
 
 export const VOCABULARY = 11

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { TrainInput } from '../../lib/options/index.js'
 import type { StepEvent, TrainEvent, TrainResult } from '../../lib/train/events.js'
 import type { Run } from '../../lib/train/run.js'
-import type { TrainingParts } from '../../lib/train/set-up.js'
+import type { TrainingParts } from '../../lib/train/setup/set-up.js'
 import { trainWith } from '../../lib/train/train.js'
 import { FakeAdamW, FakeModel, type FakeOptions, type FakeParameter, VOCABULARY } from './fake-model.js'
 

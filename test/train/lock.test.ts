@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
 import { thisProcess } from '../../lib/io/process-identity.js'
-import { lockFolder } from '../../lib/train/lock.js'
+import { lockFolder } from '../../lib/train/output/lock.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 
 const folder = useTemporaryFolder()

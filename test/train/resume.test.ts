@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { TrainInput } from '../../lib/options/index.js'
 import { kebabCase } from '../../lib/schema/names.js'
-import { writeManifest } from '../../lib/train/checkpoint-files.js'
+import { writeManifest } from '../../lib/train/checkpoints/checkpoint-files.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
 import { notices, type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
 

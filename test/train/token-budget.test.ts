@@ -1,6 +1,6 @@
 /** How much of a step goes into one forward pass. */
 import { describe, expect, it } from 'vitest'
-import { tokenBudget } from '../../lib/train/token-budget.js'
+import { tokenBudget } from '../../lib/train/setup/token-budget.js'
 import type { TrainableModel } from '../../lib/train/trainable.js'
 
 const MiB = 2 ** 20

@@ -3,7 +3,7 @@ import { AnalyzeSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
 import { requireAdapter, requireFileOutput, requireModel } from '../paths.js'
-import { Progress } from '../progress.js'
+import { Progress } from '../terminal/progress.js'
 
 export const analyzeCommand = defineCommand({
   name: 'analyze',
@@ -21,7 +21,7 @@ export const analyzeCommand = defineCommand({
     const { model, adapter, plot, threshold, allowOtherBase, threads, quiet, offline } = options
     const [{ analyzeAdapter, lineChart }, { describeSpectra, meanSpectra }] = await Promise.all([
       import('../../analysis/index.js'),
-      import('../spectra.js'),
+      import('../terminal/spectra.js'),
     ])
     const base = model ?? (await fetchBase(adapter!, options, terminal))
     const progress = new Progress(terminal.stderr, { quiet })

@@ -2,8 +2,8 @@ import { spawn } from 'node:child_process'
 import { DashboardSchema } from '../../options/index.js'
 import { printable } from '../../printable.js'
 import { type CommandContext, defineCommand } from '../command.js'
-import { interruptible } from '../interrupt.js'
 import { requireFolder } from '../paths.js'
+import { interruptible } from '../terminal/interrupt.js'
 
 export const dashboardCommand = defineCommand({
   name: 'dashboard',

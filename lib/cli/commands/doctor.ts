@@ -1,7 +1,7 @@
 import type { DoctorReport } from '../../doctor.js'
 import { DoctorSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
-import { formatBytes, formatFacts } from '../format.js'
+import { formatBytes, formatFacts } from '../terminal/format.js'
 
 export const doctorCommand = defineCommand({
   name: 'doctor',

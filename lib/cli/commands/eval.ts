@@ -1,7 +1,6 @@
 import { checkEvalOptions, EvalSchema, loadOptions } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
-import { formatFacts, formatNumber } from '../format.js'
 import {
   requireAdapter,
   requireData,
@@ -10,7 +9,8 @@ import {
   requireTemplate,
   requireTools,
 } from '../paths.js'
-import { Progress } from '../progress.js'
+import { formatFacts, formatNumber } from '../terminal/format.js'
+import { Progress } from '../terminal/progress.js'
 
 export const evalCommand = defineCommand({
   name: 'eval',

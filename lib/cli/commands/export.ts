@@ -2,12 +2,12 @@ import { UsageError } from '../../errors.js'
 import { type ExportOptions, ExportSchema } from '../../options/index.js'
 import { type OptionSource, optionName } from '../../schema/names.js'
 import { type CommandResult, defineCommand } from '../command.js'
-import { formatFacts, formatNumber } from '../format.js'
 import { fetchBase } from '../hub-files.js'
 import { checkMergeOutput, runMerge } from '../merged-output.js'
 import { requireAdapter, requireFreeFile, requireFreeOutput, requireModel } from '../paths.js'
-import { Progress } from '../progress.js'
-import type { Terminal } from '../terminal.js'
+import { formatFacts, formatNumber } from '../terminal/format.js'
+import { Progress } from '../terminal/progress.js'
+import type { Terminal } from '../terminal/terminal.js'
 
 export const exportCommand = defineCommand({
   name: 'export',

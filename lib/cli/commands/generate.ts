@@ -3,9 +3,9 @@ import type { Model } from '../../models/index.js'
 import { type GenerateOptions, GenerateSchema, loadOptions } from '../../options/index.js'
 import { optionName } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
-import { formatCount } from '../format.js'
 import { requireAdapter, requireModel, requireTemplate, requireTools } from '../paths.js'
-import { writeAnswer } from '../terminal.js'
+import { formatCount } from '../terminal/format.js'
+import { writeAnswer } from '../terminal/terminal.js'
 
 export const generateCommand = defineCommand({
   name: 'generate',

@@ -4,7 +4,7 @@ import { newAdapterFields } from '../../options/new-adapter.js'
 import { optionName } from '../../schema/names.js'
 import { type CommandResult, defineCommand } from '../command.js'
 import { requireAdapter, requireData, requireModel, requireTemplate, requireTools } from '../paths.js'
-import { hasColours } from '../terminal.js'
+import { hasColours } from '../terminal/terminal.js'
 
 /** The first option that describes an adapter that is not there yet. */
 const newAdapterOption = (options: InspectOptions): string | undefined =>
@@ -51,9 +51,9 @@ export const inspectCommand = defineCommand({
   },
   async run(options, { terminal, log }): Promise<CommandResult> {
     const [{ describeModel, modelFacts }, { adapterFacts, describeAdapter }, { dataFacts, describeData }] =
-      await Promise.all([import('../inspect-model.js'), import('../inspect-adapter.js'), import('../inspect-data.js')])
+      await Promise.all([import('../inspect/model.js'), import('../inspect/adapter.js'), import('../inspect/data.js')])
     if (options.model !== undefined && newAdapterOption(options) !== undefined) {
-      const { describeNewAdapter, newAdapterFacts } = await import('../inspect-new-adapter.js')
+      const { describeNewAdapter, newAdapterFacts } = await import('../inspect/new-adapter.js')
       const facts = await newAdapterFacts(options.model, options, log)
       return { json: facts, text: describeNewAdapter(facts) }
     }

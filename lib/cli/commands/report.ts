@@ -1,8 +1,8 @@
 import { dirname, join } from 'node:path'
 import { ReportSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
-import { formatBytes, formatFacts } from '../format.js'
 import { requireFolder, requireFreeFile } from '../paths.js'
+import { formatBytes, formatFacts } from '../terminal/format.js'
 
 export const reportCommand = defineCommand({
   name: 'report',

@@ -10,8 +10,6 @@ import type { TrainEvent, TrainResult } from '../../train/events.js'
 import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
-import { formatBytes, formatCount, formatFacts, formatNumber } from '../format.js'
-import { interruptible } from '../interrupt.js'
 import {
   requireAdapter,
   requireData,
@@ -21,9 +19,11 @@ import {
   requireTemplate,
   requireTools,
 } from '../paths.js'
-import { profileTable } from '../profile.js'
-import { Progress, StepLine } from '../progress.js'
-import type { Terminal } from '../terminal.js'
+import { formatBytes, formatCount, formatFacts, formatNumber } from '../terminal/format.js'
+import { interruptible } from '../terminal/interrupt.js'
+import { profileTable } from '../terminal/profile.js'
+import { Progress, StepLine } from '../terminal/progress.js'
+import type { Terminal } from '../terminal/terminal.js'
 
 export const trainCommand = defineCommand({
   name: 'train',

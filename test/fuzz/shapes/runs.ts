@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { writeReport } from '../../../lib/dashboard/index.js'
 import { Runs } from '../../../lib/dashboard/runs.js'
-import { whyTorn } from '../../../lib/train/checkpoint-files.js'
+import { whyTorn } from '../../../lib/train/checkpoints/checkpoint-files.js'
 import { long, many } from './models.js'
 import { json, numbered, repeated, shapes } from './shape.js'
 import { YAML_MOST } from './texts.js'

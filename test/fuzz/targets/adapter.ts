@@ -2,7 +2,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { newAdapterConfig } from '../../../lib/adapters/new-adapter.js'
-import { adapterFacts } from '../../../lib/cli/inspect-adapter.js'
+import { adapterFacts } from '../../../lib/cli/inspect/adapter.js'
 import { mergeModel } from '../../../lib/models/adaptation/merge-on-disk.js'
 import { loadModel } from '../../../lib/models/load-model.js'
 import { ADAPTER_METHODS } from '../../../lib/options/index.js'

@@ -1,11 +1,11 @@
 /** `metrics.jsonl`, one line for every optimizer step and every evaluation, and `samples.jsonl`, one for every sample. */
 import { stat } from 'node:fs/promises'
-import { InputError } from '../errors.js'
-import { reasonOf } from '../foreign-errors.js'
-import { appendLine, writeFileAtomic } from '../io/atomic.js'
-import { readText } from '../io/open.js'
-import type { EvaluationEvent, SampleEvent, StepEvent } from './events.js'
-import type { TrainerState } from './trainer-state.js'
+import { InputError } from '../../errors.js'
+import { reasonOf } from '../../foreign-errors.js'
+import { appendLine, writeFileAtomic } from '../../io/atomic.js'
+import { readText } from '../../io/open.js'
+import type { TrainerState } from '../checkpoints/trainer-state.js'
+import type { EvaluationEvent, SampleEvent, StepEvent } from '../events.js'
 
 export function appendStep(path: string, event: StepEvent): Promise<void> {
   const { step, epoch, loss, gradNorm, learningRate, targetTokens, tokens, tokensPerSecond, memoryBytes } = event

@@ -1,11 +1,11 @@
-import type { Batch } from '../data/batch.js'
-import { type DataSummary, type Dataset, loadDataset } from '../data/dataset.js'
-import type { DataPurpose } from '../data/files/data-files.js'
-import { packBatch, planMicroBatches } from '../data/packing.js'
-import { Sampler } from '../data/sampler.js'
-import { maxLengthOf, pastPositions, type TrainOptions } from '../options/index.js'
-import type { Ranks } from './ranks.js'
-import type { TrainableModel } from './trainable.js'
+import type { Batch } from '../../data/batch.js'
+import { type DataSummary, type Dataset, loadDataset } from '../../data/dataset.js'
+import type { DataPurpose } from '../../data/files/data-files.js'
+import { packBatch, planMicroBatches } from '../../data/packing.js'
+import { Sampler } from '../../data/sampler.js'
+import { maxLengthOf, pastPositions, type TrainOptions } from '../../options/index.js'
+import type { Ranks } from '../ranks.js'
+import type { TrainableModel } from '../trainable.js'
 
 /** Rows as the steps of a run take them. */
 export interface TrainingData {

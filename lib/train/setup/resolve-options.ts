@@ -1,4 +1,4 @@
-import { UsageError } from '../errors.js'
+import { UsageError } from '../../errors.js'
 import {
   checkTrainOptions,
   parseOptions,
@@ -6,8 +6,8 @@ import {
   type TrainInput,
   type TrainOptions,
   TrainSchema,
-} from '../options/index.js'
-import { runFolderOf } from './resume.js'
+} from '../../options/index.js'
+import { runFolderOf } from '../checkpoints/resume.js'
 
 /** Checks options of a run and fills in defaults; throws a `UsageError` that names what is wrong. */
 export function resolveTrainOptions(input: TrainInput): TrainOptions {

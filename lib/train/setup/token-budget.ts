@@ -1,9 +1,9 @@
-import { type AdapterCost, costOfValues } from '../adapters/adapter-cost.js'
-import { UsageError } from '../errors.js'
-import { bytesOf, elementsOf } from '../native.js'
-import { logitsBytes } from '../tensor/operations/loss.js'
-import { binarySize, freeMemory, memoryOf, PROCESS_BYTES } from '../tensor/room.js'
-import type { TrainableModel } from './trainable.js'
+import { type AdapterCost, costOfValues } from '../../adapters/adapter-cost.js'
+import { UsageError } from '../../errors.js'
+import { bytesOf, elementsOf } from '../../native.js'
+import { logitsBytes } from '../../tensor/operations/loss.js'
+import { binarySize, freeMemory, memoryOf, PROCESS_BYTES } from '../../tensor/room.js'
+import type { TrainableModel } from '../trainable.js'
 
 /** More tokens in one forward pass than this make nothing faster. */
 const MOST = { cpu: 2048, gpu: 16384 }

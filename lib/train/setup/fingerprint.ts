@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { sha256File } from '../io/atomic.js'
+import { sha256File } from '../../io/atomic.js'
 
 /** Files up to this size are hashed whole. */
 const WHOLE_UP_TO = 2 ** 30

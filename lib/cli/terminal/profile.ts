@@ -1,6 +1,6 @@
-import { type FloatDType, type NativeDevice, native, type ProfileEntry } from '../native.js'
-import { scope } from '../tensor/scope.js'
-import { Tensor } from '../tensor/tensor.js'
+import { type FloatDType, type NativeDevice, native, type ProfileEntry } from '../../native.js'
+import { scope } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
 import { formatTable } from './format.js'
 
 /** What a device reaches at best, measured: floating-point operations and bytes a second. */

@@ -1,10 +1,10 @@
 /** `merges/merge-0001/`: what a run merged into the weights for good, one adapter folder each. */
 import { cp, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import { InputError } from '../errors.js'
-import { removeFolder, replaceFolder } from '../io/atomic.js'
+import { InputError } from '../../errors.js'
+import { removeFolder, replaceFolder } from '../../io/atomic.js'
+import type { TrainableModel } from '../trainable.js'
 import { whyTorn, writeManifest } from './checkpoint-files.js'
-import type { TrainableModel } from './trainable.js'
 
 /** Of the run that a checkpoint belongs to. */
 export function mergesBeside(checkpoint: string): string {

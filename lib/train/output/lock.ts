@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import { linkSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { UsageError } from '../errors.js'
-import { makeFolders } from '../io/folders.js'
-import { temporaryBeside } from '../io/leftovers.js'
-import { readTextSync } from '../io/open.js'
-import { identityIn, isAlive, thisProcess } from '../io/process-identity.js'
+import { UsageError } from '../../errors.js'
+import { makeFolders } from '../../io/folders.js'
+import { temporaryBeside } from '../../io/leftovers.js'
+import { readTextSync } from '../../io/open.js'
+import { identityIn, isAlive, thisProcess } from '../../io/process-identity.js'
 
 const LOCK_NAME = '.lock'
 const TAKEOVER = /^\.lock\.[0-9a-f]{8}$/

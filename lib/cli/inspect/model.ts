@@ -1,8 +1,8 @@
 /** What a model is, from its files alone: no weight is loaded. */
-import { loadTokenizer } from '../data/tokenizer/tokenizer.js'
-import type { HubOptions } from '../hub/index.js'
-import { ModelSource } from '../models/index.js'
-import { formatCount, formatFacts } from './format.js'
+import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
+import type { HubOptions } from '../../hub/index.js'
+import { ModelSource } from '../../models/index.js'
+import { formatCount, formatFacts } from '../terminal/format.js'
 
 export interface ModelFacts {
   /** Or the hub id, with its commit. */

@@ -1,15 +1,15 @@
 /** Which tensors a run trains: the same code for a new run and a resumed one. */
 import { isDeepStrictEqual } from 'node:util'
 
-import type { AdapterConfigBase, TargetModules } from '../adapters/adapter.js'
-import { type AdapterCost, costOfValues } from '../adapters/adapter-cost.js'
-import { planAdapter } from '../adapters/adapter-plan.js'
-import { newAdapterConfig } from '../adapters/new-adapter.js'
-import { matchingRank } from '../adapters/parameter-count.js'
-import { isSelected } from '../adapters/patterns.js'
-import { adapterMethod } from '../adapters/registry.js'
-import { UsageError } from '../errors.js'
-import { bytesOf, elementsOf } from '../native.js'
+import type { AdapterConfigBase, TargetModules } from '../../adapters/adapter.js'
+import { type AdapterCost, costOfValues } from '../../adapters/adapter-cost.js'
+import { planAdapter } from '../../adapters/adapter-plan.js'
+import { newAdapterConfig } from '../../adapters/new-adapter.js'
+import { matchingRank } from '../../adapters/parameter-count.js'
+import { isSelected } from '../../adapters/patterns.js'
+import { adapterMethod } from '../../adapters/registry.js'
+import { UsageError } from '../../errors.js'
+import { bytesOf, elementsOf } from '../../native.js'
 import {
   type AdapterMethodName,
   fullLearningRate,
@@ -17,10 +17,10 @@ import {
   newAdapterOptions,
   type Operator,
   type TrainOptions,
-} from '../options/index.js'
-import { newAdapterFields } from '../options/new-adapter.js'
-import { type RestartPlan, restartPlan } from './restarts.js'
-import type { TrainableModel } from './trainable.js'
+} from '../../options/index.js'
+import { newAdapterFields } from '../../options/new-adapter.js'
+import { type RestartPlan, restartPlan } from '../restarts.js'
+import type { TrainableModel } from '../trainable.js'
 
 type AdapterOption = Exclude<keyof typeof newAdapterFields, 'matchParametersOf'>
 

@@ -1,13 +1,13 @@
 /** Tensors of a checkpoint as float32 safetensors, and the manifest that makes a checkpoint whole. */
 import { open, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { InputError, quoted } from '../errors.js'
-import { sha256File, writeFileAtomic } from '../io/atomic.js'
-import { isJsonObject, readJsonObject } from '../io/json.js'
-import { readExactly } from '../io/open.js'
-import { readSafetensorsHeader, writeSafetensors } from '../io/safetensors.js'
-import { finiteValues } from './finite.js'
-import type { StoredValues } from './trainable.js'
+import { InputError, quoted } from '../../errors.js'
+import { sha256File, writeFileAtomic } from '../../io/atomic.js'
+import { isJsonObject, readJsonObject } from '../../io/json.js'
+import { readExactly } from '../../io/open.js'
+import { readSafetensorsHeader, writeSafetensors } from '../../io/safetensors.js'
+import { finiteValues } from '../finite.js'
+import type { StoredValues } from '../trainable.js'
 
 const MANIFEST = 'manifest.json'
 

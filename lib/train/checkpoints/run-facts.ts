@@ -1,7 +1,7 @@
 /** What a run is made of, as `run.yaml` and checkpoints record it, and what may change when it is resumed. */
 import { z } from 'zod'
-import { UsageError } from '../errors.js'
-import { camelCase } from '../schema/names.js'
+import { UsageError } from '../../errors.js'
+import { camelCase } from '../../schema/names.js'
 
 export interface RunFacts {
   /** Every option as resolved, by its name; `maxSteps` is the total, the adapter's options are those in use. */

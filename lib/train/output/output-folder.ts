@@ -3,12 +3,12 @@ import { existsSync, rmdirSync } from 'node:fs'
 import { rm, stat } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { stringify } from 'yaml'
-import { UsageError } from '../errors.js'
-import { removeFolder, writeFileAtomic } from '../io/atomic.js'
-import { removeLeftovers } from '../io/leftovers.js'
-import { isWithin } from '../io/within.js'
+import { UsageError } from '../../errors.js'
+import { removeFolder, writeFileAtomic } from '../../io/atomic.js'
+import { removeLeftovers } from '../../io/leftovers.js'
+import { isWithin } from '../../io/within.js'
+import type { RunFacts } from '../checkpoints/run-facts.js'
 import { type Lock, lockFolder } from './lock.js'
-import type { RunFacts } from './run-facts.js'
 
 /** Names that say that a folder holds a run or its result. */
 const RUN_NAMES = [

@@ -2,9 +2,9 @@
 import { readdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { appendBytes, makeFolder, writeFileAtomic } from '../io/atomic.js'
-import { tfRecord } from '../io/tfrecord.js'
-import type { EvaluationEvent, StepEvent } from './events.js'
+import { appendBytes, makeFolder, writeFileAtomic } from '../../io/atomic.js'
+import { tfRecord } from '../../io/tfrecord.js'
+import type { EvaluationEvent, StepEvent } from '../events.js'
 
 const SCALARS = ['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes'] as const
 

@@ -1,16 +1,16 @@
 /** What an adapter of given options would train beside a model, from the shapes of its weights alone. */
 
-import { planAdapter } from '../adapters/adapter-plan.js'
-import { countParameters } from '../adapters/layer-tensors.js'
-import { newAdapterConfig } from '../adapters/new-adapter.js'
-import { matchingRank } from '../adapters/parameter-count.js'
-import { adapterMethod } from '../adapters/registry.js'
-import { baseModelOf } from '../models/adaptation/base-of-adapters.js'
-import { ModelSource } from '../models/index.js'
-import { adaptableLayers } from '../models/network/plan.js'
-import { elementsOf } from '../native.js'
-import { type InspectOptions, newAdapterOptions } from '../options/index.js'
-import { formatCount, formatFacts, formatTable } from './format.js'
+import { planAdapter } from '../../adapters/adapter-plan.js'
+import { countParameters } from '../../adapters/layer-tensors.js'
+import { newAdapterConfig } from '../../adapters/new-adapter.js'
+import { matchingRank } from '../../adapters/parameter-count.js'
+import { adapterMethod } from '../../adapters/registry.js'
+import { baseModelOf } from '../../models/adaptation/base-of-adapters.js'
+import { ModelSource } from '../../models/index.js'
+import { adaptableLayers } from '../../models/network/plan.js'
+import { elementsOf } from '../../native.js'
+import { type InspectOptions, newAdapterOptions } from '../../options/index.js'
+import { formatCount, formatFacts, formatTable } from '../terminal/format.js'
 
 export interface NewAdapterFacts {
   method: string

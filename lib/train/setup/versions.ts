@@ -1,4 +1,4 @@
-import { packageVersion } from '../package-facts.js'
+import { packageVersion } from '../../package-facts.js'
 
 /** Versions of this package and of what runs it. */
 export function versions(): Record<string, string> {

@@ -1,6 +1,6 @@
-import { packBatch } from '../data/packing.js'
-import { MoraError, UsageError } from '../errors.js'
-import type { TrainableModel, TrainedParameter } from './trainable.js'
+import { packBatch } from '../../data/packing.js'
+import { MoraError, UsageError } from '../../errors.js'
+import type { TrainableModel, TrainedParameter } from '../trainable.js'
 
 /**
  * One forward and backward pass over two tokens, forgotten afterwards: what the device cannot compute for this model and

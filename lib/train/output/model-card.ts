@@ -1,9 +1,9 @@
 import { basename } from 'node:path'
 import { stringify } from 'yaml'
-import { isCommit, parseHubId } from '../hub/index.js'
-import { sharedName } from '../io/shared-name.js'
-import type { RunFacts } from './run-facts.js'
-import type { TrainerState } from './trainer-state.js'
+import { isCommit, parseHubId } from '../../hub/index.js'
+import { sharedName } from '../../io/shared-name.js'
+import type { RunFacts } from '../checkpoints/run-facts.js'
+import type { TrainerState } from '../checkpoints/trainer-state.js'
 
 /** `README.md` of an output folder: what was trained on what, and how to use it. */
 export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boolean): string {

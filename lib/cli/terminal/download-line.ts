@@ -1,4 +1,4 @@
-import type { DownloadProgress } from '../hub/index.js'
+import type { DownloadProgress } from '../../hub/index.js'
 import { formatBytes, formatDuration } from './format.js'
 
 const BAR = 20

@@ -1,5 +1,5 @@
 /** Spectra of many layers, for people. */
-import type { LayerSpectrum, Series } from '../analysis/index.js'
+import type { LayerSpectrum, Series } from '../../analysis/index.js'
 import { formatTable } from './format.js'
 
 export function describeSpectra(spectra: readonly LayerSpectrum[], threshold: number): string {

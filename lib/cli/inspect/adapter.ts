@@ -1,17 +1,17 @@
 /** What an adapter is, from its files; the shapes of its layers from the model, where that is at hand. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { layerTensors, readAdapterFolder, type StoredAdapter } from '../adapters/adapter-folder.js'
-import { type StoredLayerFacts, storedLayerFacts } from '../adapters/layer-tensors.js'
-import { sameValues } from '../adapters/modules-to-save.js'
-import { adapterMethod } from '../adapters/registry.js'
-import { UsageError } from '../errors.js'
-import { formatHubId, type HubOptions, hubIdOf, locate } from '../hub/index.js'
-import { readJsonObject } from '../io/json.js'
-import { ModelSource } from '../models/index.js'
-import { readConfigFile, TrainSchema } from '../options/index.js'
-import { runFolderOf } from '../train/resume.js'
-import { formatCount, formatFacts, formatTable } from './format.js'
+import { layerTensors, readAdapterFolder, type StoredAdapter } from '../../adapters/adapter-folder.js'
+import { type StoredLayerFacts, storedLayerFacts } from '../../adapters/layer-tensors.js'
+import { sameValues } from '../../adapters/modules-to-save.js'
+import { adapterMethod } from '../../adapters/registry.js'
+import { UsageError } from '../../errors.js'
+import { formatHubId, type HubOptions, hubIdOf, locate } from '../../hub/index.js'
+import { readJsonObject } from '../../io/json.js'
+import { ModelSource } from '../../models/index.js'
+import { readConfigFile, TrainSchema } from '../../options/index.js'
+import { runFolderOf } from '../../train/checkpoints/resume.js'
+import { formatCount, formatFacts, formatTable } from '../terminal/format.js'
 
 export interface AdapterLayerFacts {
   name: string
