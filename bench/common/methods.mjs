@@ -1,5 +1,5 @@
-import { lora } from '../../dist/adapters/lora.js'
-import { mora, operators } from '../../dist/adapters/mora.js'
+import { lora } from '../../dist/adapters/methods/lora.js'
+import { mora, operators } from '../../dist/adapters/methods/mora.js'
 
 /** `lora:8` or an operator of MoRA with its rank, `rotation:8`. */
 export function parseMethod(text) {

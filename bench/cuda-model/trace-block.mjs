@@ -5,8 +5,9 @@
 // Phases: `first`, `forward` and `backward` are the seven linear layers alone, `first` being a forward and a backward pass
 // that also do what is done once per optimizer step; `block` is the whole block forward; `merge` merges every adapter. An
 // operator of null is the frozen block. `windows` false: blocks are read where they lie, aligned or not.
-import { LayerMaker } from '../../dist/adapters/layer-tensors.js'
-import { mora, moraMethod } from '../../dist/adapters/mora.js'
+
+import { mora, moraMethod } from '../../dist/adapters/methods/mora.js'
+import { LayerMaker } from '../../dist/adapters/tensors/layer-maker.js'
 import { loadBinary } from '../../dist/native-binary.js'
 import { LinearInput } from '../../dist/nn/linear-input.js'
 import { RotaryTables } from '../../dist/nn/rotary.js'

@@ -1,6 +1,7 @@
 // The linear layers of a Llama block, three of them and two of them on one input, with random weights in bfloat16.
-import { LayerMaker } from '../../dist/adapters/layer-tensors.js'
-import { mora, moraMethod } from '../../dist/adapters/mora.js'
+
+import { mora, moraMethod } from '../../dist/adapters/methods/mora.js'
+import { LayerMaker } from '../../dist/adapters/tensors/layer-maker.js'
 import { Linear, LinearGroup } from '../../dist/nn/linear.js'
 import { LinearInput } from '../../dist/nn/linear-input.js'
 import { backwardFrom } from '../../dist/tensor/backward.js'

@@ -1,7 +1,7 @@
 // Every operation at the sizes of a Llama-2-7B block: `[{name, run}]`. Letters as in lib/native.ts: T tokens, D hidden,
 // F features, H heads, E head size, V vocabulary, R side of MoRA's matrix.
-import { moraGeometry } from '../../dist/adapters/mora.js'
-import { squareSide } from '../../dist/adapters/square-side.js'
+import { moraGeometry } from '../../dist/adapters/methods/mora.js'
+import { squareSide } from '../../dist/adapters/methods/square-side.js'
 import { native } from '../../dist/native.js'
 import { liveBlocks } from '../../dist/tensor/operations/mora.js'
 import { Tensor } from '../../dist/tensor/tensor.js'

@@ -1,4 +1,4 @@
-import { squareSide } from '../../dist/adapters/square-side.js'
+import { squareSide } from '../../dist/adapters/methods/square-side.js'
 import { liveBlocks } from '../../dist/tensor/operations/mora.js'
 
 /** Bytes of logits that the loss holds at one time; see lib/tensor/operations/loss.ts. */

@@ -42,10 +42,10 @@ export type {
   TensorDeclaration,
   TensorStart,
   TensorValues,
-} from './adapter.js'
-export { checkedConfig } from './adapter-config.js'
-export { AdapterLayer, weightGradient } from './adapter-layer.js'
-export { factorShapes, kaimingUniform } from './low-rank.js'
-export { patternValue, rankOf } from './patterns.js'
-export { commonEntries, dropoutFrom, patternsFrom } from './peft-entries.js'
+} from './contract/adapter.js'
+export { checkedConfig } from './contract/adapter-config.js'
+export { AdapterLayer, weightGradient } from './contract/adapter-layer.js'
+export { patternValue, rankOf } from './contract/patterns.js'
+export { commonEntries, dropoutFrom, patternsFrom } from './contract/peft-entries.js'
+export { factorShapes, kaimingUniform } from './methods/low-rank.js'
 export { registerMethod } from './registry.js'

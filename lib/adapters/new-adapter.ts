@@ -1,6 +1,6 @@
 import { aNumber, anObject, aText, either, instanceOf, requireOptionsOf, texts, wholeFrom } from '../arguments.js'
-import type { AdapterConfigBase } from './adapter.js'
-import { sharedFields } from './adapter-config.js'
+import type { AdapterConfigBase } from './contract/adapter.js'
+import { sharedFields } from './contract/adapter-config.js'
 import { adapterMethod } from './registry.js'
 
 /** The configuration that options of `train` describe, without those that its method does not have. */

@@ -1,4 +1,4 @@
-import { readAdapterLayers } from '../adapters/read-layers.js'
+import { readAdapterLayers } from '../adapters/files/read-layers.js'
 import { aFlag, aFunction, aNumber, aText, optional, requireOptionsOf } from '../arguments.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { adaptableLayers, baseModelOf, ModelSource, weightChange } from '../models/index.js'

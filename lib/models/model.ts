@@ -1,6 +1,6 @@
-import type { AdapterConfigBase } from '../adapters/adapter.js'
-import type { BaseModel } from '../adapters/base-model.js'
-import { selectModules } from '../adapters/modules-to-save.js'
+import type { AdapterConfigBase } from '../adapters/contract/adapter.js'
+import type { BaseModel } from '../adapters/contract/base-model.js'
+import { selectModules } from '../adapters/files/modules-to-save.js'
 import { completeConfig } from '../adapters/new-adapter.js'
 import {
   aFlag,

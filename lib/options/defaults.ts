@@ -1,7 +1,7 @@
 /** Defaults of training that depend on other options. */
 
-import { operatorCycle, operatorFor } from '../adapters/mora.js'
-import type { Operator } from '../adapters/operators.js'
+import type { Operator } from '../adapters/contract/mora-operators.js'
+import { operatorCycle, operatorFor } from '../adapters/methods/mora.js'
 import { type Method, newAdapterFields } from './new-adapter.js'
 import type { TrainOptions } from './train.js'
 

@@ -1,5 +1,5 @@
 /** Options that say what a new adapter is: of training, and of counting its parameters before that. */
-import { newAdapterGroup as group, sharedFields } from '../adapters/adapter-config.js'
+import { newAdapterGroup as group, sharedFields } from '../adapters/contract/adapter-config.js'
 import { ADAPTER_METHODS, type AdapterMethodName, OWN_METHODS } from '../adapters/registry.js'
 import { optionalChoice, optionalPattern } from '../schema/option.js'
 

@@ -1,7 +1,7 @@
 /** Options of `mora train` and `train()`. */
 import { z } from 'zod'
-import { newAdapterGroup as adapter } from '../adapters/adapter-config.js'
-import { OPERATORS } from '../adapters/operators.js'
+import { newAdapterGroup as adapter } from '../adapters/contract/adapter-config.js'
+import { OPERATORS } from '../adapters/contract/mora-operators.js'
 import {
   choice,
   choices,

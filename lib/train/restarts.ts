@@ -1,5 +1,5 @@
 /** ReMoRA and ReLoRA: the adapter is merged for good every so many steps, and starts again. */
-import type { AdapterConfigBase, RestartOptions } from '../adapters/adapter.js'
+import type { AdapterConfigBase, RestartOptions } from '../adapters/contract/adapter.js'
 import { adapterMethod, restartingMethods } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
 import { streamKey } from '../random.js'

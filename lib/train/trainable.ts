@@ -1,8 +1,8 @@
 /** What training needs of a model, its parameters and an optimizer. `Model`, `Parameter` and `AdamW` fit; so do fakes. */
 
-import type { AdapterConfigBase, LayerFacts } from '../adapters/adapter.js'
-import type { AdapterProvenance } from '../adapters/adapter-folder.js'
-import type { BaseModel } from '../adapters/base-model.js'
+import type { AdapterConfigBase, LayerFacts } from '../adapters/contract/adapter.js'
+import type { BaseModel } from '../adapters/contract/base-model.js'
+import type { AdapterProvenance } from '../adapters/files/adapter-folder.js'
 import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { HeldForTraining } from '../models/training-hold.js'

@@ -1,9 +1,9 @@
 /** What an adapter takes is known before it is made, and what cannot fit is refused. */
 import { afterAll, describe, expect, test } from 'vitest'
-import type { AdapterConfigBase } from '../../lib/adapters/adapter.js'
-import { rankNotes } from '../../lib/adapters/adapter-cost.js'
-import { planAdapter } from '../../lib/adapters/adapter-plan.js'
+import type { AdapterConfigBase } from '../../lib/adapters/contract/adapter.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
+import { rankNotes } from '../../lib/adapters/planning/adapter-cost.js'
+import { planAdapter } from '../../lib/adapters/planning/adapter-plan.js'
 import type { Model } from '../../lib/models/model.js'
 import type { FloatDType } from '../../lib/native.js'
 import { ADAPTER_METHODS, type AdapterMethodName, newAdapterOptions } from '../../lib/options/index.js'

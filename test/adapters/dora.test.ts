@@ -1,7 +1,7 @@
 /** DoRA's gradients against differences in float64 of its output with the norm held fixed, and its start. */
 import { expect, test } from 'vitest'
-import { DoraLayer, dora, doraMethod } from '../../lib/adapters/dora.js'
-import { LayerMaker } from '../../lib/adapters/layer-tensors.js'
+import { DoraLayer, dora, doraMethod } from '../../lib/adapters/methods/dora.js'
+import { LayerMaker } from '../../lib/adapters/tensors/layer-maker.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { randomStream } from '../../lib/random.js'
 import { Parameter } from '../../lib/tensor/parameter.js'

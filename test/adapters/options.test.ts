@@ -1,12 +1,12 @@
 /** Options of the library's functions that describe an adapter, and the entries of files that become such options. */
 import { describe, expect, it } from 'vitest'
-import { hira } from '../../lib/adapters/hira.js'
-import { lora } from '../../lib/adapters/lora.js'
-import { loraPlus } from '../../lib/adapters/lora-plus.js'
-import { miss } from '../../lib/adapters/miss.js'
-import { mora } from '../../lib/adapters/mora.js'
+import { commonEntries, dropoutFrom, patternsFrom } from '../../lib/adapters/contract/peft-entries.js'
+import { hira } from '../../lib/adapters/methods/hira.js'
+import { lora } from '../../lib/adapters/methods/lora.js'
+import { loraPlus } from '../../lib/adapters/methods/lora-plus.js'
+import { miss } from '../../lib/adapters/methods/miss.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
-import { commonEntries, dropoutFrom, patternsFrom } from '../../lib/adapters/peft-entries.js'
 import { moraLayer } from '../../lib/mora-layer.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../lib/options/index.js'
 

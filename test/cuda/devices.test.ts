@@ -1,6 +1,6 @@
 /** What only a GPU has: a backend that may be absent, several devices in one process, figures of its own memory. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { mora } from '../../lib/adapters/mora.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
 import { doctor } from '../../lib/doctor.js'
 import { initModel } from '../../lib/models/load-model.js'
 import { type FloatDType, native } from '../../lib/native.js'

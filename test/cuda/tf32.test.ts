@@ -1,6 +1,6 @@
 /** float32 products of a GPU: in full float32, unless TF32 is asked for. */
 import { afterEach, describe, expect, test } from 'vitest'
-import { mora } from '../../lib/adapters/mora.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
 import { initModel } from '../../lib/models/load-model.js'
 import { native } from '../../lib/native.js'
 import { openDevice } from '../../lib/tensor/device.js'

@@ -2,7 +2,7 @@
 import { cpSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
-import { readAdapterFolder } from '../../lib/adapters/adapter-folder.js'
+import { readAdapterFolder } from '../../lib/adapters/files/adapter-folder.js'
 import { writeSafetensors } from '../../lib/io/safetensors.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'

@@ -1,7 +1,7 @@
 /** What a batch computes does not depend on how its rows are laid out, cut up or recomputed. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { lora } from '../../lib/adapters/lora.js'
-import { mora } from '../../lib/adapters/mora.js'
+import { lora } from '../../lib/adapters/methods/lora.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
 import type { Batch } from '../../lib/data/batch.js'
 import type { Model } from '../../lib/models/model.js'
 import { randomStream } from '../../lib/random.js'

@@ -5,7 +5,7 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { lora } from '../../lib/adapters/lora.js'
+import { lora } from '../../lib/adapters/methods/lora.js'
 import { PromptCache } from '../../lib/generate/prompt-cache.js'
 import { loadModel } from '../../lib/models/index.js'
 import type { Model } from '../../lib/models/model.js'

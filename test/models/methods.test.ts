@@ -1,10 +1,10 @@
 /** What every method owes: a start that changes nothing, its count, merging and taking out, files, and training on. */
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import type { AdapterConfigBase } from '../../lib/adapters/adapter.js'
+import type { AdapterConfigBase } from '../../lib/adapters/contract/adapter.js'
+import type { PissaLayer } from '../../lib/adapters/methods/pissa.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
-import { countAdapterParameters, matchingRank } from '../../lib/adapters/parameter-count.js'
-import type { PissaLayer } from '../../lib/adapters/pissa.js'
+import { countAdapterParameters, matchingRank } from '../../lib/adapters/planning/parameter-count.js'
 import { readSafetensorsHeader, writeSafetensors } from '../../lib/io/safetensors.js'
 import type { Model } from '../../lib/models/model.js'
 import { ADAPTER_METHODS, type AdapterMethodName, newAdapterOptions } from '../../lib/options/index.js'

@@ -2,7 +2,7 @@
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeEach, expect, test } from 'vitest'
-import { mora } from '../../lib/adapters/mora.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
 import { readSafetensorsHeader, writeSafetensors } from '../../lib/io/safetensors.js'
 import { loadModel, mergeModel } from '../../lib/models/index.js'
 import { entriesOf, readTensors } from '../golden/files.js'

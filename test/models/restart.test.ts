@@ -1,8 +1,8 @@
 /** Restarted adapters: their ΔW stays in the weights, and they begin at zero (ReMoRA, ReLoRA). */
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { type LoraConfig, lora } from '../../lib/adapters/lora.js'
-import { type MoraConfig, mora } from '../../lib/adapters/mora.js'
+import { type LoraConfig, lora } from '../../lib/adapters/methods/lora.js'
+import { type MoraConfig, mora } from '../../lib/adapters/methods/mora.js'
 import { loadModel, type Model } from '../../lib/models/index.js'
 import { AdamW } from '../../lib/optim/adamw.js'
 import { randomStream } from '../../lib/random.js'

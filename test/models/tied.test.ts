@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { mora } from '../../lib/adapters/mora.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
 import { loadModel } from '../../lib/models/index.js'
 import type { Model } from '../../lib/models/model.js'
 import { largestDifference, largestOf, readTensors } from '../golden/files.js'

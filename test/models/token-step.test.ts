@@ -1,7 +1,7 @@
 /** Reading token by token, where a recorded forward pass is enqueued again, against reading rows at once. */
 import { afterAll, expect, test } from 'vitest'
-import { lora } from '../../lib/adapters/lora.js'
-import { mora } from '../../lib/adapters/mora.js'
+import { lora } from '../../lib/adapters/methods/lora.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
 import type { Model } from '../../lib/models/model.js'
 import type { KeyValueCache } from '../../lib/models/network/key-value-cache.js'
 import { randomStream } from '../../lib/random.js'

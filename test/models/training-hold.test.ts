@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { mora } from '../../lib/adapters/mora.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
 import { train } from '../../lib/train/index.js'
 import { expectedOf, loadTiny } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'

@@ -1,6 +1,6 @@
 /** Ranks and alphas by patterns that fit no layer would do nothing: they are refused with the candidates. */
 import { expect, test } from 'vitest'
-import { lora } from '../../lib/adapters/lora.js'
+import { lora } from '../../lib/adapters/methods/lora.js'
 import { loadTiny } from '../golden/tiny-models.js'
 
 const code = (expected: string, message: RegExp) =>

@@ -1,6 +1,6 @@
 /** Memory over a long run, and what happens when there is none left. */
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { mora } from '../../lib/adapters/mora.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
 import { initModel } from '../../lib/models/load-model.js'
 import type { Model } from '../../lib/models/model.js'
 import { native } from '../../lib/native.js'

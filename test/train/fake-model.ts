@@ -4,7 +4,7 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { AdapterConfigBase } from '../../lib/adapters/adapter.js'
+import type { AdapterConfigBase } from '../../lib/adapters/contract/adapter.js'
 import type { Batch } from '../../lib/data/batch.js'
 import { RunError } from '../../lib/errors.js'
 import { randomStream } from '../../lib/random.js'

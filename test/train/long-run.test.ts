@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { mora } from '../../lib/adapters/mora.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
 import { loadModel } from '../../lib/models/load-model.js'
 import { train } from '../../lib/train/train.js'
 import { filesOfModel, onDevice } from '../fuzz/targets/tiny-model.js'

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { mora } from '../../lib/adapters/mora.js'
+import { mora } from '../../lib/adapters/methods/mora.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { FakeModel } from './fake-model.js'
 import { rows, steps, trainFake, writeRows } from './fake-run.js'

@@ -1,10 +1,10 @@
 /** What an adapter of given options would train beside a model, from the shapes of its weights alone. */
 
-import { planAdapter } from '../../adapters/adapter-plan.js'
-import { countParameters } from '../../adapters/layer-tensors.js'
 import { newAdapterConfig } from '../../adapters/new-adapter.js'
-import { matchingRank } from '../../adapters/parameter-count.js'
+import { planAdapter } from '../../adapters/planning/adapter-plan.js'
+import { matchingRank } from '../../adapters/planning/parameter-count.js'
 import { adapterMethod } from '../../adapters/registry.js'
+import { countParameters } from '../../adapters/tensors/layer-maker.js'
 import { baseModelOf } from '../../models/adaptation/base-of-adapters.js'
 import { ModelSource } from '../../models/index.js'
 import { adaptableLayers } from '../../models/network/plan.js'

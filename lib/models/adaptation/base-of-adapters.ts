@@ -1,5 +1,5 @@
-import type { BaseName } from '../../adapters/adapter-folder.js'
-import type { BaseModel } from '../../adapters/base-model.js'
+import type { BaseModel } from '../../adapters/contract/base-model.js'
+import type { BaseName } from '../../adapters/files/adapter-folder.js'
 import { sharedName } from '../../io/shared-name.js'
 import type { ModelSource } from '../checkpoint/model-source.js'
 import type { ModelConfig } from '../families/parse-config.js'

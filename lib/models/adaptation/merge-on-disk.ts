@@ -1,4 +1,4 @@
-import { readAdapterLayers } from '../../adapters/read-layers.js'
+import { readAdapterLayers } from '../../adapters/files/read-layers.js'
 import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../../arguments.js'
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'

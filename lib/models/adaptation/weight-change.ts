@@ -1,4 +1,4 @@
-import type { LayerFacts } from '../../adapters/adapter.js'
+import type { LayerFacts } from '../../adapters/contract/adapter.js'
 import { type NativeDevice, native } from '../../native.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import { keep, scope } from '../../tensor/scope.js'

@@ -1,4 +1,4 @@
-import type { FactorsOfLayer } from '../../adapters/low-rank.js'
+import type { FactorsOfLayer } from '../../adapters/methods/low-rank.js'
 import { float32, type GgufEntry, type GgufField, text, writeGguf } from '../../io/gguf-writer.js'
 import type { FloatDType } from '../../native.js'
 import { float32ToBfloat16Bits, float32ToFloat16Bits } from '../../tensor/half.js'

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { BaseIdentity } from '../../adapters/base-model.js'
+import type { BaseIdentity } from '../../adapters/contract/base-model.js'
 import { InputError, UsageError } from '../../errors.js'
 import { type HubOptions, type HubOrigin, type Located, locate } from '../../hub/index.js'
 import { whyNoModel } from '../../io/folder-kinds.js'

@@ -1,12 +1,12 @@
 /** Which tensors a run trains: the same code for a new run and a resumed one. */
 import { isDeepStrictEqual } from 'node:util'
 
-import type { AdapterConfigBase, TargetModules } from '../../adapters/adapter.js'
-import { type AdapterCost, costOfValues } from '../../adapters/adapter-cost.js'
-import { planAdapter } from '../../adapters/adapter-plan.js'
+import type { AdapterConfigBase, TargetModules } from '../../adapters/contract/adapter.js'
+import { isSelected } from '../../adapters/contract/patterns.js'
 import { newAdapterConfig } from '../../adapters/new-adapter.js'
-import { matchingRank } from '../../adapters/parameter-count.js'
-import { isSelected } from '../../adapters/patterns.js'
+import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
+import { planAdapter } from '../../adapters/planning/adapter-plan.js'
+import { matchingRank } from '../../adapters/planning/parameter-count.js'
 import { adapterMethod } from '../../adapters/registry.js'
 import { UsageError } from '../../errors.js'
 import { bytesOf, elementsOf } from '../../native.js'

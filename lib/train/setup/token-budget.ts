@@ -1,4 +1,4 @@
-import { type AdapterCost, costOfValues } from '../../adapters/adapter-cost.js'
+import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
 import { UsageError } from '../../errors.js'
 import { bytesOf, elementsOf } from '../../native.js'
 import { logitsBytes } from '../../tensor/operations/loss.js'

@@ -1,0 +1,74 @@
+/** Options that describe an adapter: those that every method has, and how a method adds its own. */
+import { z } from 'zod'
+import { anObject, requireArgument } from '../../arguments.js'
+import { UsageError } from '../../errors.js'
+import { names, namesOrPattern, numbersByPattern, optionalInteger, optionalReal } from '../../schema/option.js'
+import { parseOptions } from '../../schema/parse.js'
+import type { OptionFields, TargetModules } from './adapter.js'
+
+/** The heading of help under which they stand. */
+export const newAdapterGroup = 'What is trained:'
+const group = newAdapterGroup
+
+export const sharedFields = {
+  rank: optionalInteger(
+    'the budget: as many parameters as LoRA of this rank; of asylora, lora-fa and miss the rank itself, of oft the side of a block, of randlora and vera that of random matrices',
+    { min: 1, defaultText: '8', group },
+  ),
+  dropout: optionalReal("of the adapter's input: the probability to drop", {
+    min: 0,
+    below: 1,
+    defaultText: '0',
+    group,
+  }),
+  targetModules: namesOrPattern(
+    'layers that get an adapter: all-linear (every linear layer of the blocks), names, or /regex/',
+    'all-linear',
+    { defaultText: 'all-linear', group },
+  ),
+  rankPattern: numbersByPattern('ranks of layers: the end of a path, or a regular expression of it, = a rank', {
+    integers: true,
+    group,
+  }),
+  modulesToSave: names('modules that are trained whole beside the adapter: embeddings, norms, head, or names', {
+    group,
+  }),
+}
+
+/** What every method has where it is not told otherwise. */
+const DEFAULTS = {
+  rank: 8,
+  targetModules: 'all-linear' as TargetModules,
+  dropout: 0,
+  rankPattern: {} as Readonly<Record<string, number>>,
+  modulesToSave: [] as readonly string[],
+}
+
+type Checked<Fields extends OptionFields> = typeof DEFAULTS & {
+  readonly [Name in keyof Fields]: z.output<Fields[Name]>
+}
+
+const schemas = new WeakMap<OptionFields, z.ZodObject<Record<string, z.ZodType>>>()
+
+/**
+ * The part of a configuration that options give, with the defaults that methods share. `fields` are schemas of the method's
+ * own options, made once. Options may be a configuration that is changed (`mora({ ...config, rank: 4 })`), so they may name
+ * the method. Throws a `UsageError` that names an unknown option or a wrong value.
+ */
+export function checkedConfig<Fields extends OptionFields>(fields: Fields, options: object): Checked<Fields> {
+  requireArgument('the options of an adapter', options, anObject)
+  const { method: _, ...given } = options as { method?: unknown }
+  const schema = schemas.get(fields) ?? z.strictObject({ ...sharedFields, ...fields })
+  schemas.set(fields, schema)
+  return { ...DEFAULTS, ...parseOptions(schema, given, { source: 'api' }) } as Checked<Fields>
+}
+
+/** Refuses ranks of layers, for a method whose files in PEFT's format have none. */
+export function requireOneRank(method: string, options: { readonly rankPattern?: object }): void {
+  requireArgument('the options of an adapter', options, anObject)
+  if (Object.keys(options.rankPattern ?? {}).length === 0) return
+  throw new UsageError(
+    'unsupported-option',
+    `${method} has one rank for all layers: PEFT's format knows no rankPattern.`,
+  )
+}

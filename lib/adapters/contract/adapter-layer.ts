@@ -1,0 +1,82 @@
+import { native } from '../../native.js'
+import type { LayerAdapter, LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
+import type { LinearInput } from '../../nn/linear-input.js'
+import type { Destination } from '../../tensor/destination.js'
+import { updateLinear } from '../../tensor/operations/linear.js'
+import type { Parameter } from '../../tensor/parameter.js'
+import { scope } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { LayerFacts, LayerMemory, LayerOptions } from './adapter.js'
+
+/** What a layer needs whose ΔW is made in float32 for each product: the changed weight, and what it is made of. */
+export function memoryOfWeightForm({ inFeatures, outFeatures }: LayerFacts): Partial<LayerMemory> {
+  return { working: 2 * inFeatures * outFeatures }
+}
+
+/**
+ * An adapter beside one layer, said by its ΔW: all else follows from that. By default ΔW is made in float32 for each
+ * product; a method with a shorter way overrides `forward`, and `makesWeight`.
+ */
+export abstract class AdapterLayer implements LayerAdapter {
+  readonly makesWeight: boolean = true
+  readonly parameters: readonly Parameter[]
+
+  constructor(
+    readonly options: LayerOptions,
+    readonly dropout: number,
+    /** All that it owns; frozen ones and integers are not trained. */
+    readonly tensors: readonly Tensor[],
+  ) {
+    this.parameters = tensors.filter((tensor): tensor is Parameter => tensor.requiresGrad)
+  }
+
+  /** `scale` times ΔW, and how the parameters get their gradients. */
+  abstract weightUpdate(scale: number): LayerUpdate | null
+
+  describe(): Readonly<Record<string, number>> {
+    return {}
+  }
+
+  forward(input: LinearInput, scale: number, into: Destination, weight: Tensor): Tensor {
+    return updateLinear(this.seen(input).x, weight, this.weightUpdate(scale)!, into)
+  }
+
+  asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
+    return input.drops(this.dropout) ? null : this.weightUpdate(scale)
+  }
+
+  mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
+    scope(() => {
+      const delta = Tensor.zeros(weight.shape, { device: weight.device })
+      this.writeDelta(delta, weight, scale)
+      native.add(delta.native, weight.native, 1)
+      native.countNonFinite(weight.native, nonFinite.native, true)
+    })
+  }
+
+  factors(): LowRankFactors | null {
+    return null
+  }
+
+  dispose(): void {
+    for (const tensor of this.tensors) tensor.dispose()
+  }
+
+  /** What this adapter sees of an input: its own elements are dropped while it trains. */
+  protected seen(input: LinearInput): LinearInput {
+    const { layer, adapter } = this.options
+    return input.dropped(this.dropout, layer.name, adapter)
+  }
+
+  /** delta [d, k], zeros, becomes `scale` times ΔW. */
+  protected writeDelta(delta: Tensor, weight: Tensor, scale: number): void {
+    this.weightUpdate(scale)!.addTo(delta, weight, false)
+  }
+}
+
+/** dYᵀ x [d, k] in float32: the gradient of a weight, from which that of whatever ΔW is made of follows. */
+export function weightGradient(dY: Tensor, x: Tensor): Tensor {
+  const gradient = Tensor.empty([dY.shape[1]!, x.shape[1]!], { device: x.device })
+  native.matmul(dY.native, true, x.native, false, gradient.native, 1, false)
+  return gradient
+}

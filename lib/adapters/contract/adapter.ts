@@ -1,0 +1,219 @@
+import type { z } from 'zod'
+import type { NativeDevice } from '../../native.js'
+import type { LayerAdapter } from '../../nn/layer-adapter.js'
+import type { RandomStream } from '../../random.js'
+import type { Parameter } from '../../tensor/parameter.js'
+import type { Tensor } from '../../tensor/tensor.js'
+import type { Operator } from './mora-operators.js'
+
+/** `all-linear` is every linear layer of the blocks, not the head; names match the end of a module path. */
+export type TargetModules = 'all-linear' | readonly string[] | RegExp
+
+/** What every method's configuration has. */
+export interface AdapterConfigBase {
+  readonly method: string
+  /** The budget: as many parameters as a LoRA of this rank. */
+  readonly rank: number
+  readonly targetModules: TargetModules
+  /** Probability with which an element of the adapter's input is dropped while training. */
+  readonly dropout: number
+  /** Ranks of layers whose path ends with (or, as a regular expression, matches) the key. */
+  readonly rankPattern: Readonly<Record<string, number>>
+  /** Modules that are trained whole beside the adapter: `embeddings`, `norms`, `head`, or names as in `targetModules`. */
+  readonly modulesToSave: readonly string[]
+  /** Alphas of layers, by patterns as in `rankPattern`, of methods that have them. */
+  readonly alphaPattern?: Readonly<Record<string, number>>
+}
+
+export type LayerRole = 'embeddings' | 'head'
+
+/** A linear layer as an adapter sees it. */
+export interface LayerFacts {
+  /** Module path. */
+  readonly name: string
+  readonly inFeatures: number
+  readonly outFeatures: number
+  /**
+   * Of a layer outside the blocks, which `all-linear` does not mean. The embeddings' table [V, D] counts as a weight with D
+   * inputs and V outputs.
+   */
+  readonly role?: LayerRole
+}
+
+export interface LayerOptions {
+  readonly layer: LayerFacts
+  readonly device: NativeDevice
+  /** Name of the adapter within the model: keys its dropout. */
+  readonly adapter: string
+}
+
+/** Schemas of options by name, declared with the functions of `lib/schema/option.ts`. */
+export type OptionFields = Readonly<Record<string, z.ZodType>>
+
+/** Values of a tensor on the host, row-major; integers of an `int32` one. */
+export type TensorValues = Float32Array | Int32Array
+
+/** Where a tensor's first values come from. They depend on the seed, the layer's name and the weight alone. */
+export interface TensorStart<Config> {
+  readonly config: Config
+  readonly layer: LayerFacts
+  readonly shape: readonly number[]
+  /** Of this seed, layer and tensor. */
+  readonly random: RandomStream
+  /** The layer's weight [d, k]. */
+  readonly weight: Tensor
+}
+
+/** One tensor of a method's layers. */
+export interface TensorDeclaration<Config extends AdapterConfigBase> {
+  /** Its shape in memory beside one of an adapter's `layers`; null where that layer has none. */
+  shape(config: Config, layer: LayerFacts, layers: readonly LayerFacts[]): readonly number[] | null
+  /** Default float32. Integers are never trained. */
+  readonly dtype?: 'float32' | 'int32'
+  /** Kept and stored as it is made, not trained. */
+  readonly frozen?: boolean
+  /** One tensor for all layers of the adapter, stored once; its shape depends on `layers`, its values on the seed. Frozen. */
+  readonly shared?: boolean
+  /** Optimizers multiply the learning rate by this. */
+  learningRateRatio?(config: Config): number
+  /** Zero unless given. */
+  initial?(start: TensorStart<Config>): TensorValues | Tensor
+  /** Its name in files, where that is another one, or several names that all hold it. */
+  readonly inFile?: string | readonly string[]
+  /** The name of the embeddings' in files, where it lies transposed. */
+  readonly inFileOfEmbeddings?: string
+  /** A matrix that files hold transposed. */
+  readonly transposed?: boolean
+}
+
+/** A tensor of files that is not one of memory's: it is split into some, and joined of them. */
+export interface FileTensor<Config extends AdapterConfigBase> {
+  shape(config: Config, layer: LayerFacts): readonly number[]
+  readonly dtype?: 'float32' | 'int32'
+  split(values: TensorValues, config: Config, layer: LayerFacts): Readonly<Record<string, TensorValues>>
+  join(tensors: Readonly<Record<string, TensorValues>>, config: Config, layer: LayerFacts): TensorValues
+}
+
+/** The tensors of one layer, by the names under which its method declares them. */
+export interface LayerTensors {
+  has(name: string): boolean
+  /** One of float32. */
+  parameter(name: string): Parameter
+  /** The values of one of int32; it lives on the host. */
+  integers(name: string): Int32Array
+}
+
+/** Up to which rank an adapter has a use beside a layer. */
+export interface RankLimit {
+  readonly most: number
+  /** What there is `most` of, as in `8 inputs of lm_head`. */
+  readonly of: string
+  /** Whether more are refused; else they are noted. */
+  readonly refused?: boolean
+}
+
+/** What a layer of an adapter takes beside its tensors. */
+export interface LayerMemory {
+  /** Values of 4 bytes that lie on the device beside the declared ones, such as tables of places. */
+  readonly tables: number
+  /** Values that are made of the adapter's and kept in the activations' dtype. */
+  readonly derived: number
+  /** Most bytes that the process takes, beside the device's, while the layer is made. */
+  readonly making: number
+  /** Float32 values of working space of one product. */
+  readonly working: number
+}
+
+/** Options of training that restarts depend on. */
+export interface RestartOptions {
+  readonly mergeEvery?: number
+  readonly cycle?: readonly Operator[]
+  readonly regroup?: 'cycle' | 'permute'
+  readonly operator?: Operator
+  readonly seed: number
+}
+
+/** What becomes of an adapter that is merged into the weights and started again, over and over. */
+export interface RestartRule<Config extends AdapterConfigBase> {
+  /** Options of training that it takes beside `mergeEvery`. */
+  readonly options?: readonly ('cycle' | 'regroup')[]
+  /** A new adapter at the beginning of such a run; as it is described, unless given. */
+  first?(config: Config, options: RestartOptions): Config
+  /**
+   * What each restart makes of an adapter that began as `config`, and the options of that by name, as run.yaml records
+   * them. @throws UsageError for options that do not fit the adapter
+   */
+  plan(
+    config: Config,
+    options: RestartOptions,
+  ): { readonly options?: Readonly<Record<string, unknown>>; after(restarts: number): Config }
+}
+
+/** One method: its options, its layers, and how they lie in the files of Hugging Face PEFT (or the reference). */
+export interface AdapterMethod<
+  Config extends AdapterConfigBase = AdapterConfigBase,
+  Fields extends OptionFields = OptionFields,
+> {
+  readonly name: Config['method']
+  /** Options of the command line, and of `train`, beside those that every method has. */
+  readonly options: Fields
+  /** Options of every method that it does not have. */
+  readonly lacks?: readonly 'rankPattern'[]
+  /** A whole configuration from some options. @throws UsageError */
+  config(options: Partial<Omit<Config, 'method'>>): Config
+  /** The peak learning rate of a run that names none. */
+  learningRate(config: Config): number
+  /** Without, the method cannot be merged and restarted while it trains. */
+  readonly restart?: RestartRule<Config>
+  /** Whether it has a form for the embeddings. */
+  readonly embeddings?: boolean
+  /** Absent where every rank has a use. */
+  rankLimit?(config: Config, layer: LayerFacts): RankLimit
+  /**
+   * What a layer takes beside its tensors, without making it. What is left out of it: every value has a copy in the
+   * activations' dtype and, while the layer is made, one in the process; products need no working space. Without the
+   * function, products make ΔW in float32.
+   */
+  layerMemory?(config: Config, layer: LayerFacts): Partial<LayerMemory>
+  /** Refuses a layer that it has no form for. */
+  requireFit?(config: Config, layer: LayerFacts): void
+  readonly tensors: Readonly<Record<string, TensorDeclaration<Config>>>
+  /** In place of the tensors' own entries in files. */
+  readonly files?: Readonly<Record<string, FileTensor<Config>>>
+  /** First values that are found together, in place of the tensors' own. */
+  initial?(config: Config, layer: LayerFacts, weight: Tensor): Promise<Readonly<Record<string, TensorValues>>>
+  /** The part beside one layer. */
+  layer(config: Config, options: LayerOptions, tensors: LayerTensors): LayerAdapter
+  /** The method's configuration from `adapter_config.json`; null when the file is another method's. */
+  fromPeft(json: Readonly<Record<string, unknown>>, source: string): Config | null
+  /**
+   * The method's entries of `adapter_config.json`, beside or instead of those that every method has. What no other program
+   * knows stands under `node_mora`, and lies in the header of the weights.
+   */
+  toPeft(config: Config): Record<string, unknown>
+}
+
+/** What every method's `adapter_config.json` says. */
+export type CommonEntries = Pick<AdapterConfigBase, 'rank' | 'rankPattern' | 'targetModules' | 'modulesToSave'>
+
+/** A tensor on its way to an adapter file. */
+export interface TensorToStore {
+  readonly suffix: string
+  /** One tensor for the whole adapter, not for a layer. */
+  readonly shared?: boolean
+  readonly dtype?: 'float32' | 'int32'
+  readonly shape: readonly number[]
+  values(): Promise<TensorValues>
+}
+
+/** The transpose of a row-major matrix [rows, columns]. */
+export function transposed(values: TensorValues, rows: number, columns: number): Float32Array {
+  return Float32Array.from(values, (_, at) => values[(at % rows) * columns + Math.floor(at / rows)]!)
+}
+
+/** A tensor of an adapter file, as float32. */
+export interface StoredTensor {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly values: Float32Array
+}

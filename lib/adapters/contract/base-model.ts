@@ -1,0 +1,53 @@
+import { UsageError } from '../../errors.js'
+import type { AdapterProvenance } from '../files/adapter-folder.js'
+import type { TargetModules } from './adapter.js'
+import { isTarget } from './patterns.js'
+
+/** What tells checkpoints apart. */
+export interface BaseIdentity {
+  readonly hash: string
+  /** How most values are stored: `bfloat16`, `q4_1`, … */
+  readonly format: string
+}
+
+/** What adapters need to know of the model that they belong to, its values aside. */
+export interface BaseModel {
+  /** The shape of every weight by its name in Hugging Face's checkpoints. */
+  readonly weights: ReadonlyMap<string, readonly number[]>
+  /** Names that stand for another weight: a tied head's for the embeddings'. */
+  readonly ties: ReadonlyMap<string, string>
+  /** Names of weights [out, in] that checkpoints, and adapters' files with them, store as [in, out]. */
+  readonly transposed: ReadonlySet<string>
+  /** Null for a model that no file holds. */
+  identity(): BaseIdentity | null
+}
+
+/**
+ * Refuses an adapter that was trained on another base, as far as both are known. W₁ + ΔW is not W₂ + ΔW: the same weights
+ * in another format are another base, too.
+ */
+export function requireSameBase(folder: string, { baseHash, baseFormat }: AdapterProvenance, base: BaseModel): void {
+  if (baseHash === undefined) return
+  const identity = base.identity()
+  if (!identity || identity.hash === baseHash) return
+  const described = (hash: string, format = 'an unknown format') => `sha256 ${hash.slice(0, 12)}…, ${format}`
+  throw new UsageError(
+    'other-base',
+    `The adapter ${folder} was trained on another base model (${described(baseHash, baseFormat)}) than this one ` +
+      `(${described(identity.hash, identity.format)}): use the base that it was trained on, or allow the other one with allowOtherBase.`,
+  )
+}
+
+/** Refuses targets that name a tied weight: an adapter of one name would change the other, too. */
+export function requireUntied(targets: TargetModules, { ties }: BaseModel): void {
+  if (!Array.isArray(targets)) return
+  for (const [tied, original] of ties) {
+    const [one, other] = [tied, original].map((weight) => weight.replace(/\.weight$/, '')) as [string, string]
+    const named = [one, other].find((module) => isTarget(targets, module))
+    if (named === undefined) continue
+    throw new UsageError(
+      'no-form',
+      `${named} is tied to ${named === one ? other : one}, so an adapter of it would change both: leave it out, or train it whole (modulesToSave).`,
+    )
+  }
+}

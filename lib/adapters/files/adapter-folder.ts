@@ -1,0 +1,270 @@
+import { join } from 'node:path'
+import { about, InputError, quoted, UsageError } from '../../errors.js'
+import { type HubOptions, locate } from '../../hub/index.js'
+import { writeFileAtomic } from '../../io/atomic.js'
+import { whyNoAdapter } from '../../io/folder-kinds.js'
+import { isJsonObject, parseJson, readJsonObject } from '../../io/json.js'
+import { readExactly, withInputFile } from '../../io/open.js'
+import {
+  readSafetensorsHeader,
+  type SafetensorsEntry,
+  type SafetensorsFile,
+  writeSafetensors,
+} from '../../io/safetensors.js'
+import { elementsOf, type NativeDevice } from '../../native.js'
+import { float32FromHalf } from '../../tensor/half.js'
+import { requireRoom } from '../../tensor/room.js'
+import type { Tensor } from '../../tensor/tensor.js'
+import type { AdapterConfigBase, StoredTensor, TensorToStore, TensorValues } from '../contract/adapter.js'
+import { targetsInFile } from '../contract/peft-entries.js'
+import { adapterMethod, configFromPeft } from '../registry.js'
+import { type TensorKind, tensorKinds } from '../tensors/layer-maker.js'
+import { isSavedModule, moduleOf } from './modules-to-save.js'
+import { requireQuickPatterns } from './quick-patterns.js'
+
+const configName = 'adapter_config.json'
+const weightsName = 'adapter_model.safetensors'
+const root = 'base_model.'
+const prefix = `${root}model.`
+
+/**
+ * What this package keeps of an adapter beside PEFT's entries. It lies under `node_mora` in the metadata of the weights' file,
+ * since the reference refuses an `adapter_config.json` with an entry that it does not know.
+ */
+export interface AdapterProvenance {
+  /** Identity of the base model that the adapter was trained on. */
+  readonly baseHash?: string
+  /** How that model's values are stored. */
+  readonly baseFormat?: string
+  /** Identity of the chat template that its rows were rendered with. */
+  readonly templateHash?: string
+}
+
+export interface StoredAdapter {
+  readonly folder: string
+  readonly config: AdapterConfigBase
+  readonly provenance: AdapterProvenance
+  /** Names of the layers in the file. */
+  readonly layers: readonly string[]
+  /** Tensors of modules that were trained whole, by the names of the weights that they replace. */
+  readonly modules: ReadonlyMap<string, StoredTensor>
+  /** Whether the file may leave out layers that its targets name. */
+  readonly narrowed: boolean
+  /** Whether tied weights were trained as one although only one of them is in the file. */
+  readonly tiesWeights: boolean
+  /** Whether it goes beside layers whose weights are stored as [in, out] (GPT-2's Conv1D). */
+  readonly fanInFanOut: boolean
+  /** Every tensor by its full name. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+}
+
+/** How an adapter's file names its base model. */
+export interface BaseName {
+  /** A path as the user gave it, of which no folders of this machine are told; or a hub id. */
+  readonly name: string
+  /** Commit of a hub id; else null. */
+  readonly revision: string | null
+}
+
+/**
+ * Reads an adapter in the layout of Hugging Face PEFT 0.9 and later, or of the MoRA reference: a folder or a hub id. One that
+ * does not fit beside what `device` holds is refused first.
+ */
+export async function readAdapterFolder(
+  adapter: string,
+  options: HubOptions = {},
+  device?: NativeDevice,
+): Promise<StoredAdapter> {
+  const { path: folder } = await locate(adapter, 'adapter', options)
+  const why = whyNoAdapter(folder)
+  if (why !== null) throw new UsageError('not-an-adapter', `This is no adapter: ${why}.`)
+  const configPath = join(folder, configName)
+  const json = await readJsonObject(configPath)
+  for (const option of ['trainable_token_indices', 'layer_replication']) {
+    if (json[option]) throw new UsageError('unsupported-option', `${configPath} has ${option}, which is not supported.`)
+  }
+  if ((json.bias ?? 'none') !== 'none') {
+    throw new UsageError(
+      'unsupported-option',
+      `${configPath} has bias ${JSON.stringify(json.bias)}; only "none" is supported.`,
+    )
+  }
+  const header = await readSafetensorsHeader(join(folder, weightsName))
+  const own = ownEntries(header, json)
+  const config = configIn({ ...json, node_mora: own }, configPath)
+  const kinds = tensorKinds(adapterMethod(config.method))
+  const values = [...header.tensors.values()].reduce((sum, { shape }) => sum + elementsOf(shape), 0)
+  const bytes = { tensors: 4 * values, making: 4 * values }
+  if (device) requireRoom(device, bytes, `The adapter ${adapter}`, 'give it more, or use a smaller adapter')
+  const tensors = await readTensors(header, kinds)
+  const layers = new Set<string>()
+  const modules = new Map<string, StoredTensor>()
+  for (const [name, tensor] of tensors) {
+    if (kinds.some(({ shared, suffix }) => shared && name === `${root}${suffix}`)) continue
+    const layer = layerOf(name, kinds)
+    const [, path, kind] = /^base_model\.model\.(.+?)\.(weight|bias)$/.exec(name) ?? []
+    if (layer !== null) layers.add(layer)
+    // PEFT copies the frozen table beside an adapter of the embeddings or the head.
+    else if (name.endsWith('.base_layer.weight')) continue
+    else if (path !== undefined && isSavedModule(config.modulesToSave, path)) modules.set(`${path}.${kind}`, tensor)
+    else
+      throw new UsageError(
+        'unsupported-option',
+        `${join(folder, weightsName)} holds ${name}, which is not supported here.`,
+      )
+  }
+  requireQuickPatterns(config, layers, configPath)
+  const paths = [...modules.keys()].map(moduleOf)
+  const absent = config.modulesToSave.filter((name) => !paths.some((path) => isSavedModule([name], path)))
+  if (absent.length > 0) {
+    throw new InputError(
+      'malformed-file',
+      `${join(folder, weightsName)} has no tensor for ${absent.join(', ')}, which modules_to_save names.`,
+    )
+  }
+  if (layers.size === 0)
+    throw new InputError('malformed-file', `${join(folder, weightsName)} holds no adapter tensors.`)
+  return {
+    ...{
+      folder,
+      config,
+      provenance: provenanceFrom(own, own === json.node_mora ? configPath : header.path),
+      layers: [...layers],
+      modules,
+      tensors,
+    },
+    narrowed: ['layers_to_transform', 'exclude_modules'].some((key) => (json[key] ?? null) !== null),
+    tiesWeights: json.ensure_weight_tying === true,
+    fanInFanOut: json.fan_in_fan_out === true,
+  }
+}
+
+/** Of a folder that was written before they went into the header, those of its configuration. */
+function ownEntries({ path, metadata }: SafetensorsFile, json: Readonly<Record<string, unknown>>): unknown {
+  const { node_mora: text } = metadata
+  return text === undefined ? json.node_mora : parseJson(text, `node_mora in the header of ${path}`)
+}
+
+function configIn(json: Record<string, unknown>, path: string): AdapterConfigBase {
+  try {
+    return configFromPeft(json, path)
+  } catch (error) {
+    throw about(path, error)
+  }
+}
+
+/** The layer that a tensor of the method belongs to; null for another tensor. */
+function layerOf(name: string, kinds: readonly TensorKind[]): string | null {
+  const kind = kinds.find(({ suffix }) => name.startsWith(prefix) && name.endsWith(`.${suffix}`))
+  return kind === undefined ? null : name.slice(prefix.length, -kind.suffix.length - 1)
+}
+
+function provenanceFrom(own: unknown, path: string): AdapterProvenance {
+  if (!isJsonObject(own)) return {}
+  const text = (key: string) => {
+    const value = own[key] ?? undefined
+    if (value === undefined || typeof value === 'string') return value
+    throw new InputError('malformed-file', `${path}: expected a text for node_mora.${key} but found ${quoted(value)}.`)
+  }
+  return { baseHash: text('baseHash'), baseFormat: text('baseFormat'), templateHash: text('templateHash') }
+}
+
+async function readTensors(
+  { path, tensors }: SafetensorsFile,
+  kinds: readonly TensorKind[],
+): Promise<Map<string, StoredTensor>> {
+  const integers = kinds.filter(({ dtype }) => dtype === 'int32')
+  return withInputFile(path, async (handle) => {
+    const read = new Map<string, StoredTensor>()
+    // Hundreds of small tensors: one after the other, most of the time would pass between the reads.
+    const stored = await Promise.all(
+      [...tensors.values()].map(({ offset, bytes }) => readExactly(handle, path, offset, bytes)),
+    )
+    for (const [name, { dtype, shape }] of tensors) {
+      const data = new Uint8Array(stored.shift()!).buffer
+      const values =
+        dtype === 'float32'
+          ? new Float32Array(data)
+          : dtype === 'bfloat16' || dtype === 'float16'
+            ? float32FromHalf(new Uint16Array(data), dtype)
+            : dtype === 'int32' && integers.some(({ suffix }) => name.endsWith(`.${suffix}`))
+              ? Float32Array.from(new Int32Array(data))
+              : null
+      if (!values) throw new InputError('malformed-file', `${path}: ${name} is stored as ${dtype}; expected floats.`)
+      const bad = firstNonFinite(values)
+      if (bad >= 0)
+        throw new InputError('non-finite', `${path}: value ${bad} of ${name} is ${values[bad]}, not a finite number.`)
+      read.set(name, { name, shape, values })
+    }
+    return read
+  })
+}
+
+/** The stored tensors of one layer by their suffix, or what all layers share under it. */
+export function layerTensors({ tensors }: StoredAdapter, layer: string): (suffix: string) => StoredTensor | null {
+  return (suffix) => tensors.get(`${prefix}${layer}.${suffix}`) ?? tensors.get(`${root}${suffix}`) ?? null
+}
+
+/**
+ * Writes both files; a reader never finds half of one. `modules` are weights that were trained whole, by their names in
+ * the model and as checkpoints store them, and `base` is the model that the adapter belongs to.
+ */
+export async function writeAdapterFolder(
+  folder: string,
+  config: AdapterConfigBase,
+  layers: ReadonlyMap<string, readonly TensorToStore[]>,
+  modules: ReadonlyMap<string, Tensor>,
+  { base, provenance, fanInFanOut }: { base: BaseName; provenance: AdapterProvenance; fanInFanOut: boolean },
+): Promise<void> {
+  const entries = new Map<string, SafetensorsEntry>()
+  const add = (
+    name: string,
+    layer: string,
+    shape: readonly number[],
+    values: () => Promise<TensorValues>,
+    dtype: 'float32' | 'int32' = 'float32',
+  ) => entries.set(name, { name, dtype, shape: [...shape], data: async () => finiteBytes(await values(), layer) })
+  for (const [name, tensor] of modules) {
+    add(`${prefix}${name}`, name, tensor.shape, async () => (await tensor.data()) as Float32Array)
+  }
+  for (const [layer, tensors] of layers) {
+    for (const { suffix, shared, shape, values, dtype } of tensors) {
+      add(shared ? `${root}${suffix}` : `${prefix}${layer}.${suffix}`, layer, shape, values, dtype)
+    }
+  }
+  const inOrder = [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
+  const { lacks = [], ...method } = adapterMethod(config.method)
+  const { node_mora: ofMethod, ...entriesOfMethod } = method.toPeft(config)
+  const own = JSON.stringify({ ...(isJsonObject(ofMethod) && ofMethod), ...provenance })
+  await writeSafetensors(join(folder, weightsName), inOrder, { format: 'pt', node_mora: own })
+  const json = {
+    auto_mapping: null,
+    base_model_name_or_path: base.name,
+    inference_mode: true,
+    layers_pattern: null,
+    layers_to_transform: null,
+    modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
+    r: config.rank,
+    rank_pattern: lacks.includes('rankPattern') ? undefined : config.rankPattern,
+    revision: base.revision,
+    target_modules: targetsInFile(config.targetModules, [...layers.keys()]),
+    task_type: 'CAUSAL_LM',
+    ...entriesOfMethod,
+    ...('fan_in_fan_out' in entriesOfMethod && { fan_in_fan_out: fanInFanOut }),
+  }
+  const sorted = Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)))
+  await writeFileAtomic(join(folder, configName), `${JSON.stringify(sorted, null, 2)}\n`)
+}
+
+/** The place of the first value that is not finite, or -1. A loop: adapters have millions of values. */
+function firstNonFinite(values: TensorValues): number {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return i
+  return -1
+}
+
+function finiteBytes(floats: TensorValues, layer: string): Uint8Array {
+  if (firstNonFinite(floats) >= 0) {
+    throw new InputError('non-finite', `The adapter of ${layer} holds values that are not finite; it is not saved.`)
+  }
+  return new Uint8Array(floats.buffer, floats.byteOffset, floats.byteLength)
+}

@@ -1,0 +1,117 @@
+/** Modules that are trained whole beside an adapter: which names stand for which weights, here and in PEFT's files. */
+import { UsageError } from '../../errors.js'
+import type { StoredTensor } from '../contract/adapter.js'
+import type { BaseModel } from '../contract/base-model.js'
+import { isTarget } from '../contract/patterns.js'
+import type { StoredAdapter } from './adapter-folder.js'
+
+const words: Readonly<Record<string, (module: string) => boolean>> = {
+  embeddings: (module) => isTarget(['embed_tokens', 'wte', 'wpe'], module),
+  norms: (module) => /norm$|(^|\.)ln_\w+$/.test(module),
+  head: (module) => module === 'lm_head',
+}
+
+export interface SelectedModules {
+  /** As `adapter_config.json` has them. */
+  readonly names: readonly string[]
+  /** Names of the modules' weights; of tied ones, the name of the one that there is. */
+  readonly weights: readonly string[]
+}
+
+/**
+ * What names stand for in a model. Of tied modules, naming one selects both. Throws a UsageError with the candidates when
+ * a name fits no module.
+ */
+export function selectModules(names: readonly string[], base: BaseModel): SelectedModules {
+  const modules = modulesOf(base)
+  const fits = (name: string, module: string): boolean =>
+    Object.hasOwn(words, name) ? words[name]!(module) : isTarget([name], module)
+  const unmatched = names.filter((name) => !modules.some((module) => fits(name, module)))
+  if (unmatched.length > 0) {
+    const candidates = [...Object.keys(words), ...new Set(modules.map(lastSegment))]
+    throw new UsageError(
+      'no-module',
+      `Modules to save ${unmatched.join(', ')} match no module of the model; candidates: ${candidates.join(', ')}.`,
+    )
+  }
+  return described(
+    modules.filter((module) => names.some((name) => fits(name, module))),
+    base,
+  )
+}
+
+/**
+ * The tensors that replace weights of the model, by the weights' names. Throws a UsageError where they do not fit: the
+ * model lacks a module, a module is incomplete, or tied weights were trained apart.
+ */
+export function modulesOfAdapter(
+  { folder, modules, tiesWeights }: StoredAdapter,
+  base: BaseModel,
+): SelectedModules & { readonly tensors: ReadonlyMap<string, StoredTensor> } {
+  const unfit = (why: string) =>
+    new UsageError('unfit-adapter', `The adapter ${folder} does not fit the model: ${why}.`)
+  const tensors = new Map<string, StoredTensor>()
+  for (const [name, stored] of modules) {
+    const weight = base.ties.get(name) ?? name
+    const tensor = base.transposed.has(weight) ? transposed(stored) : stored
+    const shape = base.weights.get(weight)
+    if (!shape) throw unfit(`the model has no ${name}`)
+    if (shape.join() !== tensor.shape.join()) {
+      throw unfit(`${tensor.name} is [${tensor.shape.join(', ')}], and the model's [${shape.join(', ')}]`)
+    }
+    const other = tensors.get(weight)
+    if (other && !sameValues(other, tensor)) throw unfit(`${other.name} and ${tensor.name} differ, but are tied in it`)
+    tensors.set(weight, tensor)
+  }
+  for (const [name, weight] of base.ties) {
+    const [present, absent] = modules.has(name) ? [name, weight] : [weight, name]
+    if (modules.has(present) && !modules.has(absent) && !tiesWeights) {
+      throw unfit(`it trained ${present} apart from ${absent}, but they are tied in it`)
+    }
+  }
+  const selected = described([...tensors.keys()].map(moduleOf), base)
+  const missing = selected.weights.find((weight) => !tensors.has(weight))
+  if (missing) throw unfit(`it has a part of ${moduleOf(missing)} but not ${missing}`)
+  return { ...selected, tensors }
+}
+
+/** The names under which files hold a weight: all that are tied, so that programs which untie them read the same. */
+export function namesInFile(weight: string, { ties }: BaseModel): string[] {
+  return [weight, ...[...ties].filter(([, original]) => original === weight).map(([name]) => name)]
+}
+
+export function sameValues(a: StoredTensor, b: StoredTensor): boolean {
+  return a.values.length === b.values.length && a.values.every((value, i) => Object.is(value, b.values[i]))
+}
+
+/** Whether PEFT takes a module for one that a name of `modules_to_save` means: the name is the end of its path. */
+export function isSavedModule(names: readonly string[], module: string): boolean {
+  return names.some((name) => module.endsWith(name))
+}
+
+/** Rows as columns. */
+function transposed({ name, shape, values }: StoredTensor): StoredTensor {
+  const [rows, columns] = shape as [number, number]
+  const turned = Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!)
+  return { name, shape: [columns, rows], values: turned }
+}
+
+export const moduleOf = (weight: string): string => weight.replace(/\.(weight|bias)$/, '')
+
+const lastSegment = (module: string): string => module.split('.').at(-1)!
+
+function modulesOf({ weights, ties }: BaseModel): string[] {
+  return [...new Set([...weights.keys(), ...ties.keys()].map(moduleOf))]
+}
+
+/** Modules and those that are tied to them, under the shortest names that mean exactly these to PEFT. */
+function described(modules: readonly string[], base: BaseModel): SelectedModules {
+  const weights = [...base.weights.keys(), ...base.ties.keys()].filter((name) => modules.includes(moduleOf(name)))
+  const originals = new Set(weights.map((name) => base.ties.get(name) ?? name))
+  const all = new Set([...originals].flatMap((weight) => namesInFile(weight, base)).map(moduleOf))
+  const names = [...all].map((module) => {
+    const short = lastSegment(module)
+    return modulesOf(base).every((other) => !isSavedModule([short], other) || all.has(other)) ? short : module
+  })
+  return { names: [...new Set(names)], weights: [...originals] }
+}

@@ -1,0 +1,33 @@
+import { InputError } from '../../errors.js'
+import { OutOfTime, withinTime } from '../../time-limit.js'
+import type { AdapterConfigBase } from '../contract/adapter.js'
+import { isTarget, patternValue } from '../contract/patterns.js'
+
+const MOST_MILLISECONDS = 2000
+
+/**
+ * Refuses an adapter whose regular expressions take long to match the names of layers, before anything waits for them: a
+ * few characters such as `(.+)+$` are enough for years.
+ * @param source names the file in errors
+ * @throws InputError `slow-pattern`
+ */
+export function requireQuickPatterns(config: AdapterConfigBase, names: Iterable<string>, source: string): void {
+  const { targetModules, rankPattern, alphaPattern = {} } = config
+  const patterns = { ...rankPattern, ...alphaPattern }
+  if (!(targetModules instanceof RegExp) && Object.keys(patterns).length === 0) return
+  const matchAll = () => {
+    for (const name of names) {
+      isTarget(targetModules, name)
+      for (const [pattern, value] of Object.entries(patterns)) patternValue({ [pattern]: value }, name)
+    }
+  }
+  try {
+    withinTime(MOST_MILLISECONDS, matchAll)
+  } catch (error) {
+    if (!(error instanceof OutOfTime)) throw error
+    throw new InputError(
+      'slow-pattern',
+      `${source}: its regular expressions are not matched with the names of layers in time (${error.message}); write names instead.`,
+    )
+  }
+}

@@ -1,0 +1,110 @@
+import { about, UsageError } from '../../errors.js'
+import type { HubOptions } from '../../hub/index.js'
+import type { NativeDevice } from '../../native.js'
+import type { LayerAdapter } from '../../nn/layer-adapter.js'
+import { Parameter } from '../../tensor/parameter.js'
+import { allOrNothing } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { AdapterConfigBase, LayerFacts, StoredTensor } from '../contract/adapter.js'
+import { type BaseModel, requireSameBase, requireUntied } from '../contract/base-model.js'
+import { selectTargets } from '../contract/patterns.js'
+import { adapterMethod, requireForm } from '../registry.js'
+import { LayerMaker } from '../tensors/layer-maker.js'
+import { type AdapterProvenance, layerTensors, readAdapterFolder, type StoredAdapter } from './adapter-folder.js'
+import { modulesOfAdapter } from './modules-to-save.js'
+import { requireQuickPatterns } from './quick-patterns.js'
+
+export interface LoadedAdapter<L extends LayerFacts> {
+  config: AdapterConfigBase
+  provenance: AdapterProvenance
+  layers: Map<L, LayerAdapter>
+  /** Weights that are trained whole, by the names of those that they replace. */
+  modules: Map<string, Parameter>
+}
+
+export interface ReadAdapterOptions extends HubOptions {
+  device: NativeDevice
+  /** The adapter's name in the model. */
+  adapter: string
+  /** Also read an adapter that was trained on another base; from then on it belongs to this one. */
+  allowOtherBase?: boolean
+}
+
+/**
+ * Reads an adapter's folder and makes its parts: one beside each of a model's linear layers, and modules trained whole.
+ * @throws UsageError `unfit-adapter` if it has layers that the model lacks, lacks layers that it targets, or has other
+ * shapes, `other-base` if it was trained on another base; and what `readAdapterFolder` throws
+ */
+export async function readAdapterLayers<L extends LayerFacts>(
+  folder: string,
+  linears: readonly L[],
+  base: BaseModel,
+  options: ReadAdapterOptions,
+): Promise<LoadedAdapter<L>> {
+  const { device, adapter: _, allowOtherBase: __, ...hub } = options
+  const stored = await readAdapterFolder(folder, hub, device)
+  try {
+    return layersOf(stored, linears, base, options)
+  } catch (error) {
+    throw about(folder, error)
+  }
+}
+
+function layersOf<L extends LayerFacts>(
+  stored: StoredAdapter,
+  linears: readonly L[],
+  base: BaseModel,
+  { device, adapter, allowOtherBase = false }: ReadAdapterOptions,
+): LoadedAdapter<L> {
+  const { folder } = stored
+  requireQuickPatterns(
+    stored.config,
+    linears.map(({ name }) => name),
+    folder,
+  )
+  const byName = new Map(linears.map((linear) => [linear.name, linear]))
+  requireUntied(stored.layers, base)
+  const foreign = stored.layers.filter((layer) => !byName.has(layer))
+  if (foreign.length > 0) {
+    throw new UsageError(
+      'unfit-adapter',
+      `The adapter ${folder} does not fit the model: it has ${foreign.length} layers that the model lacks, such as ${foreign[0]}.`,
+    )
+  }
+  if (stored.fanInFanOut && base.transposed.size === 0) {
+    throw new UsageError(
+      'unfit-adapter',
+      `The adapter ${folder} does not fit the model: it is for layers whose weights are stored as [in, out] (fan_in_fan_out).`,
+    )
+  }
+  const { names, tensors } = modulesOfAdapter(stored, base)
+  const missing = selectTargets(stored.config.targetModules, linears).filter(
+    ({ name }) => !stored.layers.includes(name) && !tensors.has(`${name}.weight`),
+  )
+  if (stored.config.targetModules !== 'all-linear' && missing.length > 0 && !stored.narrowed) {
+    throw new UsageError(
+      'unfit-adapter',
+      `The adapter ${folder} does not fit the model: it targets ${missing.length} layers for which it has no tensors, such as ${missing[0]!.name}.`,
+    )
+  }
+  const targetModules = missing.length > 0 ? stored.layers : stored.config.targetModules
+  const config: AdapterConfigBase = { ...stored.config, targetModules, modulesToSave: names }
+  if (!allowOtherBase) requireSameBase(folder, stored.provenance, base)
+  const layerFacts = stored.layers.map((name) => byName.get(name)!)
+  const maker = new LayerMaker(adapterMethod(config.method), config, layerFacts)
+  const readLayer = (name: string): [L, LayerAdapter] => {
+    const layer = byName.get(name)!
+    requireForm(config, layer)
+    return [layer, maker.read({ layer, device, adapter }, layerTensors(stored, name))]
+  }
+  const readModule = ([name, { values, shape }]: [string, StoredTensor]): [string, Parameter] => [
+    name,
+    new Parameter(name, Tensor.from(values, shape, { device })),
+  ]
+  const { layers, modules } = allOrNothing(() => ({
+    layers: new Map(stored.layers.map(readLayer)),
+    modules: new Map([...tensors].map(readModule)),
+  }))
+  const { baseHash, baseFormat, ...elsewhere } = stored.provenance
+  return { config, provenance: allowOtherBase ? elsewhere : stored.provenance, layers, modules }
+}

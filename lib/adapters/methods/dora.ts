@@ -1,0 +1,167 @@
+import { native } from '../../native.js'
+import type { LayerUpdate } from '../../nn/layer-adapter.js'
+import type { Parameter } from '../../tensor/parameter.js'
+import { keep, scope } from '../../tensor/scope.js'
+import type { GradientTarget } from '../../tensor/tape.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { LayerOptions } from '../contract/adapter.js'
+import { AdapterLayer, memoryOfWeightForm, weightGradient } from '../contract/adapter-layer.js'
+import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
+
+export interface DoraConfig extends LowRankConfig {
+  readonly method: 'dora'
+}
+
+/**
+ * DoRA (arXiv 2402.09353): W' = m ⊙ (W + ΔW) / ‖W + ΔW‖ with LoRA's ΔW, norms of rows, and a trained magnitude m [d] that
+ * starts as ‖W‖. The norm counts as a constant in gradients (section 4.3), as in PEFT.
+ */
+export function dora(options: LowRankOptions = {}): DoraConfig {
+  return lowRankConfig('dora', options)
+}
+
+const magnitudeSuffix = 'lora_magnitude_vector'
+
+export class DoraLayer extends AdapterLayer {
+  /** √k / ‖W + ΔW‖ [d] as the last product had it, for that product's gradients: what RMSNorm multiplies rows by. */
+  readonly #inverse: Tensor
+  readonly #ones: Tensor
+
+  constructor(
+    options: LayerOptions,
+    dropout: number,
+    readonly scale: number,
+    /** [rank, k] */
+    readonly a: Parameter,
+    /** [d, rank] */
+    readonly b: Parameter,
+    /** [d] */
+    readonly magnitude: Parameter,
+  ) {
+    super(options, dropout, [a, b, magnitude])
+    this.#inverse = keep(Tensor.empty(magnitude.shape, magnitude))
+    this.#ones = keep(onesLike(a, Math.max(...a.shape)))
+  }
+
+  weightUpdate(scale: number): LayerUpdate {
+    return {
+      parameters: this.parameters,
+      addTo: (rows, weight, untouched) => scope(() => this.#addTo(rows, weight, untouched, scale)),
+      backward: (dY, x, targets, weight) => scope(() => this.#backward(dY, x, targets, weight, scale)),
+    }
+  }
+
+  override describe(): { rank: number } {
+    return { rank: this.a.shape[0]! }
+  }
+
+  override dispose(): void {
+    super.dispose()
+    this.#inverse.dispose()
+    this.#ones.dispose()
+  }
+
+  #addTo(rows: Tensor, weight: Tensor, untouched: boolean, scale: number): void {
+    const { a, b } = this
+    const directed = untouched ? rows : Tensor.empty(weight.shape, { device: weight.device })
+    if (!untouched) native.dequantise(weight.native, directed.native)
+    native.matmul(b.native, false, a.native, false, directed.native, this.scale, true)
+    writeInverseNorms(directed, this.#ones, this.#inverse)
+    this.#scaleRows(directed, this.#factors(scale), directed)
+    if (!untouched) native.add(directed.native, rows.native, 1)
+    const rest = untouched ? 1 - scale : -scale
+    if (rest !== 0) native.add(weight.native, rows.native, rest)
+  }
+
+  /** All from the gradient of the weight, G = dYᵀ x: with f = m / ‖·‖, of A and B from s f ⊙ G, of m from (W + ΔW) ⊙ G. */
+  #backward(dY: Tensor, x: Tensor, targets: readonly GradientTarget[], weight: Tensor, scale: number): void {
+    const { a, b } = this
+    const [dA, dB, dMagnitude] = targets
+    const dWeight = weightGradient(dY, x)
+    const projected = Tensor.empty(b.shape, b)
+    native.matmul(dWeight.native, false, a.native, true, projected.native, 1, false)
+
+    const factors = this.#factors(scale * this.scale)
+    const scaled = Tensor.empty(b.shape, b)
+    this.#scaleRows(b, factors, scaled)
+    dA!.write((target, add) => native.matmul(scaled.native, true, dWeight.native, false, target.native, 1, add))
+    this.#scaleRows(projected, factors, scaled)
+    dB!.write((target, add) => (add ? native.add(scaled.native, target.native, 1) : target.copyFrom(scaled)))
+
+    native.multiply(weight.native, dWeight.native, dWeight.native, 1, false)
+    native.multiply(b.native, projected.native, projected.native, this.scale, false)
+    const sums = Tensor.empty([weight.shape[0]!, 1], projected)
+    addRowSums(dWeight, this.#ones, sums, false)
+    addRowSums(projected, this.#ones, sums, true)
+    dMagnitude!.write((target, add) => {
+      native.multiply(asRow(sums), asRow(this.#inverse), asRow(target), scale / Math.sqrt(this.a.shape[1]!), add)
+    })
+  }
+
+  /** scale · m / ‖W + ΔW‖ [d] */
+  #factors(scale: number): Tensor {
+    const factors = Tensor.empty(this.magnitude.shape, this.magnitude)
+    const total = scale / Math.sqrt(this.a.shape[1]!)
+    native.multiply(asRow(this.magnitude), asRow(this.#inverse), asRow(factors), total, false)
+    return factors
+  }
+
+  /** target = factors [d] ⊙ rows of a float32 matrix [d, k or rank], which may be the target. */
+  #scaleRows(matrix: Tensor, factors: Tensor, target: Tensor): void {
+    const ones = this.#ones.view([matrix.shape[1]!])
+    native.rmsNormApply(matrix.native, ones.native, 0, factors.native, target.native)
+  }
+}
+
+function onesLike({ device }: Tensor, count: number): Tensor {
+  const ones = Tensor.empty([count], { device })
+  native.fill(ones.native, 1)
+  return ones
+}
+
+/** The values of a tensor as one row. */
+const asRow = (tensor: Tensor) => tensor.view([1, tensor.elements]).native
+
+/** √k / ‖·‖ [d] of the rows of a float32 matrix [d, k]. */
+function writeInverseNorms(matrix: Tensor, ones: Tensor, inverse: Tensor): void {
+  native.rmsNorm(matrix.native, null, ones.view([matrix.shape[1]!]).native, 0, 0, null, inverse.native)
+}
+
+/** sums [d, 1] (+)= Σ over the columns of a matrix with d rows. */
+function addRowSums(matrix: Tensor, ones: Tensor, sums: Tensor, add: boolean): void {
+  native.matmul(matrix.native, false, ones.view([matrix.shape[1]!, 1]).native, false, sums.native, 1, add)
+}
+
+/** ‖·‖ [d] of the rows: ‖·‖² / ‖·‖. */
+function rowNorms(weight: Tensor): Tensor {
+  return scope(() => {
+    const [rows, columns] = weight.shape as [number, number]
+    const values = Tensor.empty(weight.shape, { device: weight.device })
+    native.dequantise(weight.native, values.native)
+    const ones = onesLike(weight, columns)
+    const [inverse, norms] = [Tensor.empty([rows], values), Tensor.empty([rows], values)]
+    writeInverseNorms(values, ones, inverse)
+    native.multiply(values.native, values.native, values.native, 1, false)
+    const squares = Tensor.empty([rows, 1], values)
+    addRowSums(values, ones, squares, false)
+    native.multiply(asRow(squares), asRow(inverse), asRow(norms), 1 / Math.sqrt(columns), false)
+    return norms
+  })
+}
+
+export const doraMethod = lowRankMethod<DoraConfig>({
+  name: 'dora',
+  options: lowRankFields,
+  config: dora,
+  learningRate: 2e-4,
+  layerMemory: (_, layer) => memoryOfWeightForm(layer),
+  further: {
+    [magnitudeSuffix]: {
+      shape: (_, { outFeatures }) => [outFeatures],
+      initial: ({ weight }) => rowNorms(weight),
+    },
+  },
+  layer: ({ dropout }, options, scale, { a, b }, tensors) =>
+    new DoraLayer(options, dropout, scale, a, b, tensors.parameter(magnitudeSuffix)),
+  toPeft: () => ({ use_dora: true }),
+})

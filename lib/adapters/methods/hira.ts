@@ -1,0 +1,87 @@
+import { native } from '../../native.js'
+import type { LayerUpdate } from '../../nn/layer-adapter.js'
+import type { Parameter } from '../../tensor/parameter.js'
+import { scope } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract/adapter.js'
+import { checkedConfig } from '../contract/adapter-config.js'
+import { AdapterLayer, weightGradient } from '../contract/adapter-layer.js'
+import { commonEntries, dropoutFrom } from '../contract/peft-entries.js'
+import { factorShapes, kaimingUniform, rankOfProduct } from './low-rank.js'
+
+export interface HiraConfig extends AdapterConfigBase {
+  readonly method: 'hira'
+}
+
+const fields = {}
+
+/** HiRA (ICLR 2025, openreview.net/forum?id=TwJrTz9cRS): ΔW = W ⊙ (B A) with A [rank, k] and B [d, rank]. */
+export function hira(options: Partial<Omit<HiraConfig, 'method'>> = {}): HiraConfig {
+  return { method: 'hira', ...checkedConfig(fields, options) }
+}
+
+export class HiraLayer extends AdapterLayer {
+  constructor(
+    options: LayerOptions,
+    dropout: number,
+    /** [rank, k] */
+    readonly a: Parameter,
+    /** [d, rank] */
+    readonly b: Parameter,
+  ) {
+    super(options, dropout, [a, b])
+  }
+
+  weightUpdate(scale: number): LayerUpdate {
+    const { a, b } = this
+    return {
+      parameters: this.parameters,
+      addTo: (rows, weight) =>
+        scope(() => {
+          const product = Tensor.empty(weight.shape, { device: weight.device })
+          native.matmul(b.native, false, a.native, false, product.native, 1, false)
+          native.multiply(weight.native, product.native, rows.native, scale, true)
+        }),
+      backward: (dY, x, [dA, dB], weight) =>
+        scope(() => {
+          const dProduct = weightGradient(dY, x)
+          native.multiply(weight.native, dProduct.native, dProduct.native, scale, false)
+          dA!.write((target, add) => native.matmul(b.native, true, dProduct.native, false, target.native, 1, add))
+          dB!.write((target, add) => native.matmul(dProduct.native, false, a.native, true, target.native, 1, add))
+        }),
+    }
+  }
+
+  override describe(): { rank: number } {
+    return { rank: this.a.shape[0]! }
+  }
+}
+
+export const hiraMethod: AdapterMethod<HiraConfig, typeof fields> = {
+  name: 'hira',
+  options: fields,
+  config: hira,
+  learningRate: () => 1e-3,
+  rankLimit: (_, layer) => rankOfProduct(layer),
+
+  // PEFT's initialisation: A by Kaiming's rule, B is zero.
+  tensors: {
+    hira_A: { shape: factorShapes.a, initial: kaimingUniform },
+    hira_B: { shape: factorShapes.b },
+  },
+
+  layer: ({ dropout }, options, tensors) =>
+    new HiraLayer(options, dropout, tensors.parameter('hira_A'), tensors.parameter('hira_B')),
+
+  fromPeft(json, source) {
+    if (json.peft_type !== 'HIRA') return null
+    return hira({ ...commonEntries(json, source), dropout: dropoutFrom(json, 'hira_dropout', source) })
+  },
+
+  toPeft: ({ dropout }) => ({
+    fan_in_fan_out: false,
+    hira_dropout: dropout,
+    init_weights: true,
+    peft_type: 'HIRA',
+  }),
+}

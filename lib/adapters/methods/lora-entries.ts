@@ -1,0 +1,72 @@
+/** Configuration files of PEFT's `LORA`: which method one describes, and what all methods of that type write. */
+import { InputError, UsageError } from '../../errors.js'
+import { isJsonObject } from '../../io/json.js'
+import { dropoutFrom, patternsFrom } from '../contract/peft-entries.js'
+import type { LowRankConfig } from './low-rank.js'
+
+type Json = Readonly<Record<string, unknown>>
+
+/** Entries that change what an adapter computes, and are not supported. */
+const foreign = [
+  'alora_invocation_tokens',
+  'arrow_config',
+  'kasa_config',
+  'lora_bias',
+  'monteclora_config',
+  'target_parameters',
+  'use_bdlora',
+  'use_qalora',
+  'velora_config',
+]
+
+/** What PEFT takes where a file has no `lora_alpha`. */
+const peftAlpha = 8
+
+/** The method's name, or null when the file is not of a LoRA. */
+export function loraMethodOf(json: Json, source: string): string | null {
+  if (json.peft_type !== 'LORA' || json.use_mora === true) return null
+  for (const option of foreign) {
+    if (json[option]) throw new UsageError('unsupported-option', `${source} has ${option}, which is not supported.`)
+  }
+  if (isJsonObject(json.node_mora) && typeof json.node_mora.method === 'string') return json.node_mora.method
+  const initial = json.init_lora_weights
+  if (typeof initial === 'string' && /^(pissa|olora|corda|loftq|lora_ga)/.test(initial)) {
+    throw new UsageError(
+      'unsupported-option',
+      `${source} has init_lora_weights ${initial}: it belongs to a changed base model. Convert it to a plain LoRA with ` +
+        "PEFT's path_initial_model_for_weight_conversion.",
+    )
+  }
+  if (json.use_dora === true && json.use_rslora === true) {
+    throw new UsageError(
+      'unsupported-option',
+      `${source} has use_dora and use_rslora together, which is not available.`,
+    )
+  }
+  return json.use_dora === true ? 'dora' : json.use_rslora === true ? 'rslora' : 'lora'
+}
+
+/** What is read the same for all of them. */
+export function readLora(json: Json, source: string): Pick<LowRankConfig, 'alpha' | 'alphaPattern' | 'dropout'> {
+  const alpha = json.lora_alpha ?? peftAlpha
+  if (typeof alpha !== 'number' || !(alpha > 0)) {
+    throw new InputError(
+      'malformed-file',
+      `${source}: expected a positive number for lora_alpha but found ${JSON.stringify(alpha)}.`,
+    )
+  }
+  return { alpha, alphaPattern: patternsFrom(json, 'alpha_pattern', source), dropout: loraDropout(json, source) }
+}
+
+export const loraDropout = (json: Json, source: string): number => dropoutFrom(json, 'lora_dropout', source)
+
+/** What is written the same for all of them, and for MoRA. */
+export function writeLora({ dropout }: { dropout: number }): Record<string, unknown> {
+  return {
+    bias: 'none',
+    fan_in_fan_out: false,
+    init_lora_weights: true,
+    lora_dropout: dropout,
+    peft_type: 'LORA',
+  }
+}

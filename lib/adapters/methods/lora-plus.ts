@@ -1,0 +1,32 @@
+import { isJsonObject } from '../../io/json.js'
+import { optionalReal } from '../../schema/option.js'
+import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
+import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
+
+const fields = {
+  ...lowRankFields,
+  loraPlusRatio: optionalReal("LoRA+: B's learning rate over A's", { above: 0, defaultText: '16', group }),
+}
+
+export interface LoraPlusConfig extends LowRankConfig {
+  readonly method: 'lora-plus'
+  /** B's learning rate over A's. */
+  readonly loraPlusRatio: number
+}
+
+/** LoRA+ (arXiv 2402.12354): LoRA whose B learns `loraPlusRatio` (16) times as fast as A. */
+export function loraPlus(options: LowRankOptions & { loraPlusRatio?: number } = {}): LoraPlusConfig {
+  const { loraPlusRatio = 16, ...lowRank } = checkedConfig(fields, options)
+  return { ...lowRankConfig('lora-plus', lowRank), loraPlusRatio }
+}
+
+export const loraPlusMethod = lowRankMethod<LoraPlusConfig, typeof fields>({
+  name: 'lora-plus',
+  options: fields,
+  config: loraPlus,
+  learningRate: 1e-4,
+  ratioOfB: ({ loraPlusRatio }) => loraPlusRatio,
+  fromPeft: ({ node_mora: own }) =>
+    isJsonObject(own) && typeof own.lora_plus_ratio === 'number' ? { loraPlusRatio: own.lora_plus_ratio } : {},
+  toPeft: ({ loraPlusRatio }) => ({ node_mora: { method: 'lora-plus', lora_plus_ratio: loraPlusRatio } }),
+})

@@ -1,0 +1,190 @@
+/** What LoRA and its variants share: configuration, initial values and files. A variant says in what it differs. */
+import type { LayerAdapter, LowRankFactors } from '../../nn/layer-adapter.js'
+import type { RandomStream } from '../../random.js'
+import { numbersByPattern, optionalReal } from '../../schema/option.js'
+import type { Parameter } from '../../tensor/parameter.js'
+import {
+  type AdapterConfigBase,
+  type AdapterMethod,
+  type LayerFacts,
+  type LayerMemory,
+  type LayerOptions,
+  type LayerTensors,
+  type OptionFields,
+  type RankLimit,
+  type TensorDeclaration,
+  type TensorStart,
+  type TensorToStore,
+  transposed,
+} from '../contract/adapter.js'
+import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
+import { patternValue, rankOf } from '../contract/patterns.js'
+import { commonEntries } from '../contract/peft-entries.js'
+import { loraMethodOf, readLora, writeLora } from './lora-entries.js'
+import { LoraLayer } from './lora-layer.js'
+
+export interface LowRankConfig extends AdapterConfigBase {
+  /** LoRA's scale is alpha / rank. */
+  readonly alpha: number
+  /** Alphas of layers, by patterns as in `rankPattern`. */
+  readonly alphaPattern: Readonly<Record<string, number>>
+}
+
+export type LowRankOptions = Partial<Omit<LowRankConfig, 'method'>>
+
+export const lowRankFields = {
+  alpha: optionalReal("LoRA's scale is alpha / rank", { above: 0, defaultText: '2 * rank; of pissa rank', group }),
+  alphaPattern: numbersByPattern('alphas of layers, in the same way', { group }),
+}
+export type LowRankFields = typeof lowRankFields
+
+/** Alpha defaults to 2 · rank. */
+export function lowRankConfig<const M extends string>(method: M, options: LowRankOptions) {
+  const config = checkedConfig(lowRankFields, options)
+  const { alpha = 2 * config.rank, alphaPattern = {} } = config
+  return { ...config, method, alpha, alphaPattern } satisfies LowRankConfig
+}
+
+/** A LoRA beside one layer. */
+export interface FactorsOfLayer extends LowRankFactors {
+  readonly layer: LayerFacts
+}
+
+export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFields>
+  extends Pick<AdapterMethod<C, Fields>, 'restart' | 'embeddings'> {
+  readonly name: C['method']
+  readonly options: Fields
+  /** The method's own function of options. */
+  config(options: LowRankOptions): C
+  readonly learningRate: number
+  /** What multiplies B A; alpha / rank unless given. */
+  scale?(alpha: number, rank: number): number
+  /** First values of A [rank, k]; Kaiming's unless given. */
+  initialA?(start: TensorStart<C>): Float32Array
+  readonly frozenA?: boolean
+  /** That of B A unless given. */
+  rankLimit?(layer: LayerFacts): RankLimit
+  layerMemory?(rank: number, layer: LayerFacts): Partial<LayerMemory>
+  /** B's learning rate over A's. */
+  ratioOfB?(config: C): number
+  /** Tensors beside A and B, and the layer that has them. */
+  readonly further?: Readonly<Record<string, TensorDeclaration<C>>>
+  layer?(
+    config: C,
+    options: LayerOptions,
+    scale: number,
+    factors: { a: Parameter; b: Parameter },
+    tensors: LayerTensors,
+  ): LayerAdapter
+  /** The method's own entries of `adapter_config.json`. */
+  fromPeft?(json: Readonly<Record<string, unknown>>): Partial<C>
+  toPeft?(config: C): Record<string, unknown>
+}
+
+/** PEFT's initialisation, Kaiming's uniform rule with a = √5, of a matrix with rows of k values: U(-1/√k, 1/√k). */
+export function kaimingUniform({ shape, random }: { shape: readonly number[]; random: RandomStream }): Float32Array {
+  const [rank, columns] = shape as [number, number]
+  const bound = 1 / Math.sqrt(columns)
+  return Float32Array.from({ length: rank * columns }, () => (2 * random.uniform() - 1) * bound)
+}
+
+/** PEFT's start of the factor with rows of an embedding's length; the other is zero. */
+function normalRows({ shape, random }: TensorStart<LowRankConfig>): Float32Array {
+  return Float32Array.from({ length: shape[0]! * shape[1]! }, () => random.normal())
+}
+
+/** A [rank, k] and B [d, rank] of a layer. */
+export const factorShapes = {
+  a: (config: AdapterConfigBase, layer: LayerFacts) => [rankOf(config, layer), layer.inFeatures],
+  b: (config: AdapterConfigBase, layer: LayerFacts) => [layer.outFeatures, rankOf(config, layer)],
+}
+
+/** A product B A has no higher rank than its shape allows, however many rows A has. */
+export function rankOfProduct({ name, inFeatures, outFeatures }: LayerFacts): RankLimit {
+  const most = Math.min(inFeatures, outFeatures)
+  return { most, of: `that the change of ${name} (${inFeatures} → ${outFeatures}) can have` }
+}
+
+/** PEFT's names of the table's factors B [V, rank] and A [rank, D], which lie transposed in files. */
+const embeddingNames = { b: 'lora_embedding_A', a: 'lora_embedding_B' } as const
+
+/** What to store of a layer that is given by its factors. */
+export function storedFactors({ layer, rank, a, b }: FactorsOfLayer): TensorToStore[] {
+  const { inFeatures, outFeatures, role } = layer
+  if (role !== 'embeddings') {
+    return [
+      { suffix: 'lora_A.weight', shape: [rank, inFeatures], values: a },
+      { suffix: 'lora_B.weight', shape: [outFeatures, rank], values: b },
+    ]
+  }
+  const { a: ofA, b: ofB } = embeddingNames
+  return [
+    { suffix: ofB, shape: [rank, outFeatures], values: async () => transposed(await b(), outFeatures, rank) },
+    { suffix: ofA, shape: [inFeatures, rank], values: async () => transposed(await a(), rank, inFeatures) },
+  ]
+}
+
+export function alphaOf(config: LowRankConfig, layer: LayerFacts): number {
+  return patternValue(config.alphaPattern, layer.name) ?? config.alpha
+}
+
+export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFields = LowRankFields>(
+  variant: LowRankVariant<C, Fields>,
+): AdapterMethod<C, Fields> {
+  const { name, options, restart, embeddings, frozenA, further } = variant
+  const { scale = (alpha: number, rank: number) => alpha / rank, initialA = kaimingUniform } = variant
+  return {
+    name,
+    options,
+    restart,
+    embeddings,
+    config: (given) => variant.config(given),
+    learningRate: () => variant.learningRate,
+    rankLimit: (_, layer) => (variant.rankLimit ?? rankOfProduct)(layer),
+    layerMemory: (config, layer) => variant.layerMemory?.(rankOf(config, layer), layer) ?? {},
+
+    tensors: {
+      lora_A: {
+        shape: factorShapes.a,
+        frozen: frozenA,
+        initial: (start) => (start.layer.role === 'embeddings' ? normalRows : initialA)(start),
+        inFile: 'lora_A.weight',
+        inFileOfEmbeddings: embeddings ? embeddingNames.a : undefined,
+      },
+      lora_B: {
+        shape: factorShapes.b,
+        learningRateRatio: variant.ratioOfB,
+        inFile: 'lora_B.weight',
+        inFileOfEmbeddings: embeddings ? embeddingNames.b : undefined,
+      },
+      ...further,
+    },
+
+    layer(config, options, tensors) {
+      const factors = { a: tensors.parameter('lora_A'), b: tensors.parameter('lora_B') }
+      const total = scale(alphaOf(config, options.layer), rankOf(config, options.layer))
+      return variant.layer
+        ? variant.layer(config, options, total, factors, tensors)
+        : new LoraLayer(options, config.dropout, total, factors.a, factors.b)
+    },
+
+    fromPeft(json, source) {
+      if (loraMethodOf(json, source) !== name) return null
+      return variant.config({
+        ...commonEntries(json, source),
+        ...readLora(json, source),
+        ...variant.fromPeft?.(json),
+      } as LowRankOptions)
+    },
+
+    toPeft: (config) => ({
+      ...writeLora(config),
+      lora_alpha: config.alpha,
+      alpha_pattern: config.alphaPattern,
+      use_mora: false,
+      use_rslora: false,
+      use_dora: false,
+      ...variant.toPeft?.(config),
+    }),
+  }
+}

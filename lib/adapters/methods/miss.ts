@@ -1,0 +1,109 @@
+import { UsageError } from '../../errors.js'
+import { type FloatDType, type Grouping, native } from '../../native.js'
+import type { LayerUpdate } from '../../nn/layer-adapter.js'
+import type { LinearInput } from '../../nn/linear-input.js'
+import type { Destination } from '../../tensor/destination.js'
+import { factor } from '../../tensor/operations/linear.js'
+import { groupSum } from '../../tensor/operations/mora.js'
+import type { Parameter } from '../../tensor/parameter.js'
+import { scope } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract/adapter.js'
+import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
+import { AdapterLayer } from '../contract/adapter-layer.js'
+import { commonEntries, dropoutFrom } from '../contract/peft-entries.js'
+
+export interface MissConfig extends AdapterConfigBase {
+  readonly method: 'miss'
+}
+
+const fields = {}
+
+/**
+ * MiSS (arXiv 2409.15371): every run of `rank` columns of ΔW is the same trained matrix [d, rank], so
+ * y = W x + Dᵀ z with z the sum of the runs of x, and D [rank, d] starting at zero. It has rank · d parameters a layer.
+ */
+export function miss(options: Partial<Omit<MissConfig, 'method'>> = {}): MissConfig {
+  requireOneRank('miss', options)
+  return { method: 'miss', ...checkedConfig(fields, options) }
+}
+
+export class MissLayer extends AdapterLayer {
+  override readonly makesWeight = false
+  /** How columns of x fall into the values that are summed. */
+  readonly #runs: Grouping
+
+  constructor(
+    options: LayerOptions,
+    dropout: number,
+    /** Dᵀ [d, rank] */
+    readonly block: Parameter,
+  ) {
+    super(options, dropout, [block])
+    this.#runs = { kind: 'tile', wrap: false, width: options.layer.inFeatures, side: block.shape[1]! }
+  }
+
+  override forward(input: LinearInput, scale: number, into: Destination): Tensor {
+    const seen = this.seen(input)
+    const z = seen.derive(`miss ${this.#runs.side}`, () => groupSum(seen.x, this.#runs))
+    return factor(z, this.block, scale, into)
+  }
+
+  weightUpdate(scale: number): LayerUpdate {
+    return {
+      parameters: this.parameters,
+      addTo: (rows) => native.groupSpread(this.#runs, this.block.as('float32', scale).native, rows.native, true),
+      backward: (dY, x, [dBlock]) =>
+        scope(() => {
+          const z = Tensor.empty([x.shape[0]!, this.#runs.side], { device: x.device, dtype: x.dtype as FloatDType })
+          native.groupSum(this.#runs, x.native, z.native, false)
+          dBlock!.write((target, add) => native.matmul(dY.native, true, z.native, false, target.native, scale, add))
+        }),
+    }
+  }
+
+  override describe(): { rank: number } {
+    return { rank: this.#runs.side }
+  }
+}
+
+export const missMethod: AdapterMethod<MissConfig, typeof fields> = {
+  name: 'miss',
+  options: fields,
+  lacks: ['rankPattern'],
+  config: miss,
+  learningRate: () => 5e-5,
+
+  tensors: {
+    miss_block: { shape: ({ rank }, { outFeatures }) => [outFeatures, rank], transposed: true },
+  },
+
+  rankLimit: (_, { name, inFeatures }) => ({
+    most: inFeatures,
+    of: `inputs of ${name}: miss cannot share it`,
+    refused: true,
+  }),
+
+  layerMemory: () => ({}),
+
+  layer: ({ dropout }, options, tensors) => new MissLayer(options, dropout, tensors.parameter('miss_block')),
+
+  fromPeft(json, source) {
+    if (json.peft_type !== 'MISS') return null
+    if (json.init_weights === 'bat' || json.init_weights === 'mini') {
+      throw new UsageError(
+        'unsupported-option',
+        `${source} has init_weights ${json.init_weights}, another method of PEFT's MISS, which is not available.`,
+      )
+    }
+    return miss({ ...commonEntries(json, source), dropout: dropoutFrom(json, 'miss_dropout', source) })
+  },
+
+  toPeft: ({ dropout }) => ({
+    bias: 'none',
+    init_weights: true,
+    mini_r: 1,
+    miss_dropout: dropout,
+    peft_type: 'MISS',
+  }),
+}

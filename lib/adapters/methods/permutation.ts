@@ -1,0 +1,87 @@
+import { type NativeDevice, native } from '../../native.js'
+import { randomStream } from '../../random.js'
+import type { Destination } from '../../tensor/destination.js'
+import { gatherColumns } from '../../tensor/operations/mora.js'
+import { keep, scope } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { LayerFacts } from '../contract/adapter.js'
+
+/** Which permutation of inputs and outputs: a function of these two and of how many there are. */
+export interface PermutationKey {
+  readonly seed: number
+  /** Of ReMoRA; from 0. */
+  readonly cycle: number
+}
+
+/**
+ * A drawn order of a layer's inputs and one of its outputs, around whatever lies between: with x'_c = x at input[c] and
+ * y' = f(x'), y_j = y' at output[j]. Layers of equal width have equal orders, so that those which read one x share x'.
+ */
+export class Permutation {
+  readonly #input: Order
+  readonly #output: Order
+
+  constructor(
+    readonly key: PermutationKey,
+    { inFeatures, outFeatures }: LayerFacts,
+    device: NativeDevice,
+  ) {
+    this.#input = new Order(key, 'inputs', inFeatures, device)
+    this.#output = new Order(key, 'outputs', outFeatures, device)
+  }
+
+  /** x [T, k] → x' [T, k]. */
+  inputs(x: Tensor): Tensor {
+    return gatherColumns(x, this.#input)
+  }
+
+  /** y' [T, d] → y [T, d]. */
+  outputs(y: Tensor, into?: Destination): Tensor {
+    return gatherColumns(y, this.#output, into)
+  }
+
+  /** ΔW' [d, k] between x' and y' → ΔW [d, k] between x and y. */
+  delta(between: Tensor): Tensor {
+    return scope(() => this.columns(this.rows(between)))
+  }
+
+  /** The rows [d, …] of a factor of ΔW' as ΔW has them. */
+  rows(between: Tensor): Tensor {
+    const rows = Tensor.empty(between.shape, between)
+    native.gatherRows(between.native, this.#output.order.native, rows.native)
+    return rows
+  }
+
+  /** The columns […, k] of a factor of ΔW' as ΔW has them. */
+  columns(between: Tensor): Tensor {
+    const columns = Tensor.empty(between.shape, between)
+    native.gatherColumns(between.native, this.#input.inverse.native, columns.native, false)
+    return columns
+  }
+
+  dispose(): void {
+    this.#input.dispose()
+    this.#output.dispose()
+  }
+}
+
+/** An order of columns and the one that undoes it, [width] int32 each. */
+class Order {
+  readonly order: Tensor
+  readonly inverse: Tensor
+
+  constructor({ seed, cycle }: PermutationKey, of: 'inputs' | 'outputs', width: number, device: NativeDevice) {
+    const order = Uint32Array.from({ length: width }, (_, i) => i)
+    randomStream(seed, 'permutation', of, cycle, width).shuffle(order)
+    const inverse = new Int32Array(width)
+    for (const [i, column] of order.entries()) inverse[column] = i
+    const stored = (values: Int32Array) => keep(Tensor.from(values, [width], { device, dtype: 'int32' }))
+    this.order = stored(Int32Array.from(order))
+    this.inverse = stored(inverse)
+  }
+
+  dispose(): void {
+    this.order.dispose()
+    this.inverse.dispose()
+  }
+}

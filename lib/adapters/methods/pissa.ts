@@ -1,0 +1,239 @@
+import { anObject, requireArgument } from '../../arguments.js'
+import { native } from '../../native.js'
+import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
+import type { LinearInput } from '../../nn/linear-input.js'
+import { type Destination, together } from '../../tensor/destination.js'
+import type { Tensor } from '../../tensor/tensor.js'
+import type { AdapterMethod, LayerFacts, TensorValues } from '../contract/adapter.js'
+import { AdapterLayer } from '../contract/adapter-layer.js'
+import { rankOf } from '../contract/patterns.js'
+import { commonEntries } from '../contract/peft-entries.js'
+import { loraMethodOf, readLora, writeLora } from './lora-entries.js'
+import { LoraLayer } from './lora-layer.js'
+import {
+  alphaOf,
+  factorShapes,
+  type LowRankConfig,
+  type LowRankFields,
+  type LowRankOptions,
+  lowRankConfig,
+  lowRankFields,
+} from './low-rank.js'
+import { taskLimit } from './task-limit.js'
+
+export interface PissaConfig extends LowRankConfig {
+  readonly method: 'pissa'
+}
+
+/**
+ * PiSSA (arXiv 2404.02948): A and B start as the principal part of W, and W gives that part up:
+ * W' = (W − s B₀ A₀) + s B A with s = alpha / rank. Alpha defaults to rank, as in the paper.
+ */
+export function pissa(options: LowRankOptions = {}): PissaConfig {
+  requireArgument('the options of an adapter', options, anObject)
+  return lowRankConfig('pissa', { ...options, alpha: options.alpha ?? options.rank ?? 8 })
+}
+
+/** W stays as it is and ΔW = s (B A − B₀ A₀): the same sum, and the base can be used without the adapter. */
+export class PissaLayer extends AdapterLayer {
+  override readonly makesWeight = false
+
+  constructor(
+    readonly trained: LoraLayer,
+    /** What A and B were at first: frozen. */
+    readonly initial: LoraLayer,
+  ) {
+    super(trained.options, trained.dropout, [...trained.tensors, ...initial.tensors])
+  }
+
+  override forward(input: LinearInput, scale: number, into: Destination): Tensor {
+    return together(into, [
+      (part) => this.trained.forward(input, scale, part),
+      (part) => this.initial.forward(input, -scale, part),
+    ])
+  }
+
+  weightUpdate(scale: number): LayerUpdate {
+    const [trained, initial] = [this.trained.weightUpdate(scale), this.initial.weightUpdate(-scale)]
+    const { parameters } = this
+    const addTo = (rows: Tensor, weight: Tensor, untouched: boolean): void => {
+      trained.addTo(rows, weight, untouched)
+      initial.addTo(rows, weight, false)
+    }
+    return { ...trained, parameters, addTo }
+  }
+
+  override mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
+    this.trained.mergeInto(weight, scale, nonFinite)
+    this.initial.mergeInto(weight, -scale, nonFinite)
+  }
+
+  /** [B, −B₀] [A; A₀] */
+  override factors(): LowRankFactors {
+    const [own, first] = [this.trained.factors(), this.initial.factors()]
+    const [{ rank, scale }, width] = [own, 2 * own.rank]
+    const ofBoth = (factor: 'a' | 'b') => Promise.all([own[factor](), first[factor]()])
+    return {
+      rank: width,
+      scale,
+      a: async () => Float32Array.from((await ofBoth('a')).flatMap((values) => [...values])),
+      async b() {
+        const [trained, initial] = await ofBoth('b')
+        return Float32Array.from({ length: 2 * trained.length }, (_, at) => {
+          const [row, column] = [Math.floor(at / width), at % width]
+          return column < rank ? trained[row * rank + column]! : -initial[row * rank + column - rank]!
+        })
+      },
+    }
+  }
+
+  override describe(): { rank: number } {
+    return this.trained.describe()
+  }
+}
+
+/** The values of A [rank, k] and B [d, rank]. */
+interface Factors {
+  a: Float32Array
+  b: Float32Array
+}
+
+/** Decompositions at a time: the threads of libuv's pool. Each holds its matrix in double precision. */
+const atATime = 4
+const inTurn = taskLimit(atATime)
+
+/** scale · B A is the part of a weight with the largest singular values; each factor takes their square roots. */
+async function principalFactors(weight: Tensor, rank: number, scale: number): Promise<Factors> {
+  const [d, k] = weight.shape as [number, number]
+  const { s, u, v } = await native.svd((await weight.data()) as Float32Array, d, k, true)
+  const p = s.length
+  const root = (i: number): number => Math.sqrt(s[i]! / scale)
+  return {
+    a: Float32Array.from({ length: rank * k }, (_, at) => {
+      const i = Math.floor(at / k)
+      return root(i) * v![(at % k) * p + i]!
+    }),
+    b: Float32Array.from(
+      { length: d * rank },
+      (_, at) => root(at % rank) * u![Math.floor(at / rank) * p + (at % rank)]!,
+    ),
+  }
+}
+
+const scaleOf = (config: PissaConfig, layer: LayerFacts): number => alphaOf(config, layer) / rankOf(config, layer)
+
+const doubled = (pattern: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(pattern).map(([key, value]) => [key, 2 * value]))
+
+const halved = (pattern: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(pattern).map(([key, value]) => [key, value / 2]))
+
+/** Rows of one matrix, then those of another. */
+function stacked(one: TensorValues, other: TensorValues): Float32Array {
+  const values = new Float32Array(one.length + other.length)
+  values.set(one)
+  values.set(other, one.length)
+  return values
+}
+
+/**
+ * Files hold the LoRA of twice the rank and alpha that ΔW is, [B, −B₀] [A; A₀], as PEFT converts PiSSA: it goes with the
+ * original base model, anywhere. The halves are told apart again when the method is read.
+ */
+export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
+  name: 'pissa',
+  options: lowRankFields,
+  config: pissa,
+  learningRate: () => 2e-5,
+
+  tensors: {
+    lora_A: { shape: factorShapes.a },
+    lora_B: { shape: factorShapes.b },
+    initial_lora_A: { shape: factorShapes.a, frozen: true },
+    initial_lora_B: { shape: factorShapes.b, frozen: true },
+  },
+
+  files: {
+    'lora_A.weight': {
+      shape: (config, layer) => [2 * rankOf(config, layer), layer.inFeatures],
+      split(values) {
+        const half = values.length / 2
+        return { lora_A: values.subarray(0, half), initial_lora_A: values.subarray(half) }
+      },
+      join: ({ lora_A: trained, initial_lora_A: initial }) => stacked(trained!, initial!),
+    },
+    'lora_B.weight': {
+      shape: (config, layer) => [layer.outFeatures, 2 * rankOf(config, layer)],
+      split(values, config, layer) {
+        const rank = rankOf(config, layer)
+        const columns = (from: number, sign: number): Float32Array =>
+          Float32Array.from(
+            { length: values.length / 2 },
+            (_, at) => sign * values[Math.floor(at / rank) * 2 * rank + from + (at % rank)]!,
+          )
+        return { lora_B: columns(0, 1), initial_lora_B: columns(rank, -1) }
+      },
+      join({ lora_B: trained, initial_lora_B: initial }, config, layer) {
+        const rank = rankOf(config, layer)
+        return Float32Array.from({ length: 2 * trained!.length }, (_, at) => {
+          const [row, column] = [Math.floor(at / (2 * rank)), at % (2 * rank)]
+          return column < rank ? trained![row * rank + column]! : -initial![row * rank + column - rank]!
+        })
+      },
+    },
+  },
+
+  rankLimit: (_, { name, inFeatures, outFeatures }) => ({
+    most: Math.min(inFeatures, outFeatures),
+    of: `singular values of ${name}`,
+    refused: true,
+  }),
+
+  layerMemory(_, { inFeatures: k, outFeatures: d }) {
+    const p = Math.min(k, d)
+    // The matrix as it is and as it is decomposed; U and V twice; what divides and conquers two matrices of p.
+    const doubles = 2 * d * k + 2 * p * (d + k) + 4 * p * p
+    return { making: atATime * (4 * d * k + 8 * doubles) }
+  },
+
+  async initial(config, layer, weight) {
+    const rank = rankOf(config, layer)
+    const { a, b } = await inTurn(() => principalFactors(weight, rank, scaleOf(config, layer)))
+    return { lora_A: a, lora_B: b, initial_lora_A: a, initial_lora_B: b }
+  },
+
+  layer(config, options, tensors) {
+    const part = (prefix: string, dropout: number): LoraLayer => {
+      const [a, b] = [tensors.parameter(`${prefix}lora_A`), tensors.parameter(`${prefix}lora_B`)]
+      return new LoraLayer(options, dropout, scaleOf(config, options.layer), a, b)
+    }
+    // As in PEFT, the adapter's input may be dropped, and that of what W gave up is not.
+    return new PissaLayer(part('', config.dropout), part('initial_', 0))
+  },
+
+  fromPeft(json, source) {
+    if (loraMethodOf(json, source) !== 'pissa') return null
+    const common = commonEntries(json, source)
+    const { alpha, alphaPattern, dropout } = readLora(json, source)
+    return pissa({
+      ...common,
+      dropout,
+      rank: common.rank / 2,
+      rankPattern: halved(common.rankPattern),
+      alpha: alpha / 2,
+      alphaPattern: halved(alphaPattern),
+    })
+  },
+
+  toPeft: (config) => ({
+    ...writeLora(config),
+    r: 2 * config.rank,
+    rank_pattern: doubled(config.rankPattern),
+    lora_alpha: 2 * config.alpha,
+    alpha_pattern: doubled(config.alphaPattern),
+    use_mora: false,
+    use_rslora: false,
+    use_dora: false,
+    node_mora: { method: 'pissa' },
+  }),
+}

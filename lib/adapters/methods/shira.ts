@@ -1,0 +1,162 @@
+import { InputError } from '../../errors.js'
+import { native } from '../../native.js'
+import type { LayerUpdate } from '../../nn/layer-adapter.js'
+import type { RandomStream } from '../../random.js'
+import type { Parameter } from '../../tensor/parameter.js'
+import { keep, scope } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, TensorStart } from '../contract/adapter.js'
+import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
+import { AdapterLayer, memoryOfWeightForm, weightGradient } from '../contract/adapter-layer.js'
+import { commonEntries, ownDropout, writeOwnDropout } from '../contract/peft-entries.js'
+
+export interface ShiraConfig extends AdapterConfigBase {
+  readonly method: 'shira'
+}
+
+const fields = {}
+
+/**
+ * SHiRA (arXiv 2406.13175): ΔW is zero but at rank · (k + d) places of W, drawn once, whose values are trained: as many as a
+ * LoRA of that rank has.
+ */
+export function shira(options: Partial<Omit<ShiraConfig, 'method'>> = {}): ShiraConfig {
+  requireOneRank('shira', options)
+  return { method: 'shira', ...checkedConfig(fields, options) }
+}
+
+export class ShiraLayer extends AdapterLayer {
+  /** [n] int32: row · k + column of each value. */
+  readonly #places: Tensor
+
+  constructor(
+    options: LayerOptions,
+    dropout: number,
+    /** [n] */
+    readonly values: Parameter,
+    places: Int32Array,
+  ) {
+    const positions = keep(Tensor.from(places, [places.length], { device: options.device, dtype: 'int32' }))
+    super(options, dropout, [values, positions])
+    this.#places = positions
+  }
+
+  weightUpdate(scale: number): LayerUpdate {
+    const places = this.#places
+    const column = (tensor: Tensor): Tensor => tensor.view([tensor.elements, 1])
+    const at = (matrix: Tensor): Tensor => {
+      const found = Tensor.empty([places.shape[0]!, 1], { device: matrix.device })
+      native.gatherRows(column(matrix).native, places.native, found.native)
+      return found
+    }
+    return {
+      parameters: this.parameters,
+      addTo: (rows) =>
+        scope(() => {
+          const changed = at(rows)
+          native.add(column(this.values).native, changed.native, scale)
+          native.scatterRows(changed.native, places.native, column(rows).native)
+        }),
+      backward: (dY, x, [dValues]) =>
+        scope(() => {
+          const gradient = at(weightGradient(dY, x))
+          dValues!.write((target, add) => {
+            if (!add) native.fill(target.native, 0)
+            native.add(gradient.native, column(target).native, scale)
+          })
+        }),
+    }
+  }
+
+  override describe(): { values: number } {
+    return { values: this.values.elements }
+  }
+}
+
+const countOf = ({ rank }: ShiraConfig, { inFeatures, outFeatures }: LayerFacts): number =>
+  rank * (inFeatures + outFeatures)
+
+/** Rows, then columns, of distinct places in the order of rows and columns. */
+function drawnPlaces({ layer, shape, random }: TensorStart<ShiraConfig>): Int32Array {
+  const count = shape[1]!
+  const { inFeatures, outFeatures } = layer
+  const indices = new Int32Array(2 * count)
+  let at = 0
+  for (const place of distinct(count, inFeatures * outFeatures, random)) {
+    indices[at] = Math.floor(place / inFeatures)
+    indices[count + at++] = place % inFeatures
+  }
+  return indices
+}
+
+/** So many distinct whole numbers below `end`, rising. */
+function* distinct(count: number, end: number, random: RandomStream): Generator<number> {
+  // Where most are taken, it is quicker to draw those that are not.
+  const inverted = count > end / 2
+  const drawn = new Uint8Array(end)
+  for (let left = inverted ? end - count : count; left > 0; ) {
+    const place = Math.min(end - 1, Math.floor(random.uniform() * end))
+    if (drawn[place]) continue
+    drawn[place] = 1
+    left--
+  }
+  for (let place = 0; place < end; place++) if (Boolean(drawn[place]) !== inverted) yield place
+}
+
+/** @throws InputError for a place outside of the weight, or one that is named twice */
+function placesOf(indices: Int32Array, { name, inFeatures, outFeatures }: LayerFacts): Int32Array {
+  const count = indices.length / 2
+  const places = Int32Array.from({ length: count }, (_, i) => indices[i]! * inFeatures + indices[count + i]!)
+  const isOutside = (i: number) =>
+    indices[i]! < 0 || indices[i]! >= outFeatures || indices[count + i]! < 0 || indices[count + i]! >= inFeatures
+  const bad = places.findIndex((_, i) => isOutside(i))
+  if (bad >= 0) {
+    throw new InputError(
+      'unfit-adapter',
+      `shira_indices of ${name} name row ${indices[bad]} and column ${indices[count + bad]} of a weight [${outFeatures}, ${inFeatures}].`,
+    )
+  }
+  if (new Set(places).size === count) return places
+  throw new InputError('unfit-adapter', `shira_indices of ${name} name a place twice.`)
+}
+
+export const shiraMethod: AdapterMethod<ShiraConfig, typeof fields> = {
+  name: 'shira',
+  options: fields,
+  lacks: ['rankPattern'],
+  config: shira,
+  learningRate: () => 2e-4,
+
+  tensors: {
+    shira_weight: { shape: (config, layer) => [countOf(config, layer)] },
+    shira_indices: { shape: (config, layer) => [2, countOf(config, layer)], dtype: 'int32', initial: drawnPlaces },
+  },
+
+  rankLimit: (_, { name, inFeatures, outFeatures }) => ({
+    most: Math.floor((inFeatures * outFeatures) / (inFeatures + outFeatures)),
+    of: `with which shira trains nearly all values of ${name} (${inFeatures} → ${outFeatures})`,
+    refused: true,
+  }),
+  layerMemory: (config, layer) => ({ ...memoryOfWeightForm(layer), tables: countOf(config, layer) }),
+
+  layer: ({ dropout }, options, tensors) =>
+    new ShiraLayer(
+      options,
+      dropout,
+      tensors.parameter('shira_weight'),
+      placesOf(tensors.integers('shira_indices'), options.layer),
+    ),
+
+  fromPeft(json, source) {
+    if (json.peft_type !== 'SHIRA') return null
+    return shira({ ...commonEntries(json, source), dropout: ownDropout(json, source) })
+  },
+
+  toPeft: ({ dropout }) => ({
+    ...writeOwnDropout('shira', dropout),
+    fan_in_fan_out: false,
+    init_weights: true,
+    mask_type: 'random',
+    peft_type: 'SHIRA',
+  }),
+}

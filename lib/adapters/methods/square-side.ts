@@ -1,0 +1,30 @@
+import { oneOf, requireArgument, wholeFrom } from '../../arguments.js'
+import { OPERATORS, type Operator } from '../contract/mora-operators.js'
+
+/** The highest rank whose R is not cut to max(k, d). */
+export function mostRank(inFeatures: number, outFeatures: number): number {
+  return Math.ceil((Math.max(inFeatures, outFeatures) + 0.5) ** 2 / (inFeatures + outFeatures)) - 1
+}
+
+/**
+ * R, the side of MoRA's square matrix: √((k + d) · rank), rounded half up as the reference does (the paper, Section 4,
+ * rounds down), so that R² is close to the parameters of a LoRA of that rank. Rotation needs an even R: rounded down.
+ * Never more than max(k, d). With `roundRank`, the multiple of it that is nearest to R, if one but 0 fits.
+ */
+export function squareSide(
+  inFeatures: number,
+  outFeatures: number,
+  rank: number,
+  operator: Operator,
+  roundRank = 1,
+): number {
+  const sizes = { inFeatures, outFeatures, rank, roundRank }
+  for (const [name, size] of Object.entries(sizes)) requireArgument(name, size, wholeFrom(1))
+  requireArgument('operator', operator, oneOf(...OPERATORS))
+  const limit = Math.max(inFeatures, outFeatures)
+  const side = Math.floor(Math.sqrt((inFeatures + outFeatures) * rank) + 0.5)
+  const limited = Math.max(1, Math.min(side, limit))
+  const multiple = Math.min(Math.round(limited / roundRank), Math.floor(limit / roundRank)) * roundRank
+  const rounded = multiple > 0 ? multiple : limited
+  return operator === 'rotation' ? Math.max(2, rounded - (rounded % 2)) : rounded
+}

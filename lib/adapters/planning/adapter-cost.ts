@@ -1,0 +1,85 @@
+/** What an adapter takes, counted from its configuration and the shapes of layers: before anything is made. */
+import { UsageError } from '../../errors.js'
+import { bytesOf, type FloatDType } from '../../native.js'
+import type { AdapterConfigBase, LayerFacts, LayerMemory } from '../contract/adapter.js'
+import { memoryOfWeightForm } from '../contract/adapter-layer.js'
+import { rankOf } from '../contract/patterns.js'
+import { adapterMethod } from '../registry.js'
+import { countParameters, countValues } from '../tensors/layer-maker.js'
+
+/** Bytes, but for `trained`. */
+export interface AdapterCost {
+  /** Number of trained values. */
+  readonly trained: number
+  /** On the device: values, trained or not. */
+  readonly values: number
+  /** On the device: what steps make of them, and keep. */
+  readonly kept: number
+  /** On the device: the most working space of a product. */
+  readonly working: number
+  /** Of the process: the most that is taken while a layer is made. */
+  readonly making: number
+}
+
+export interface CostOptions {
+  /** Of activations. */
+  readonly dtype: FloatDType
+  /** Number of values of modules that are trained whole. */
+  readonly whole?: number
+  /** Whether the adapter is merged and started again on the way: float32 sums of weights, and both adapters for a moment. */
+  readonly restarts?: boolean
+}
+
+/** Of so many values that are trained as they are. */
+export function costOfValues(trained: number, dtype: FloatDType): AdapterCost {
+  return { trained, values: 4 * trained, kept: bytesOfCopies(trained, dtype), working: 0, making: 0 }
+}
+
+/** Of an adapter beside layers. */
+export function adapterCost(
+  config: AdapterConfigBase,
+  layers: readonly LayerFacts[],
+  { dtype, whole = 0, restarts = false }: CostOptions,
+): AdapterCost {
+  const method = adapterMethod(config.method)
+  return layers.reduce(
+    (sum, layer): AdapterCost => {
+      const trained = countParameters(method, config, layer)
+      const values = countValues(method, config, layer, layers)
+      const memory: Partial<LayerMemory> = method.layerMemory?.(config, layer) ?? memoryOfWeightForm(layer)
+      const { tables = 0, derived, making, working = 0 } = memory
+      const copies = derived === undefined ? bytesOfCopies(values, dtype) : derived * bytesOf(dtype)
+      const sums = dtype === 'float32' ? 0 : 4 * layer.inFeatures * layer.outFeatures
+      return {
+        trained: sum.trained + trained,
+        values: sum.values + 4 * (values + tables),
+        kept: sum.kept + copies + (restarts ? sums + 4 * values + 8 * trained : 0),
+        working: Math.max(sum.working, 4 * working),
+        making: Math.max(sum.making, making ?? 4 * values),
+      }
+    },
+    costOfValues(whole, dtype),
+  )
+}
+
+/**
+ * What to know of ranks that are higher than layers have a use for; a sentence each.
+ * @throws UsageError `invalid-rank` for one that cannot be made
+ */
+export function rankNotes(config: AdapterConfigBase, layers: readonly LayerFacts[]): string[] {
+  const method = adapterMethod(config.method)
+  const beyond = layers.flatMap((layer) => {
+    const limit = method.rankLimit?.(config, layer)
+    const rank = rankOf(config, layer)
+    return limit && rank > limit.most ? [{ rank, ...limit }] : []
+  })
+  const sentence = ({ rank, most, of }: (typeof beyond)[number]) => `Rank ${rank} is more than the ${most} ${of}`
+  const refused = beyond.find((one) => one.refused)
+  if (refused) throw new UsageError('invalid-rank', `${sentence(refused)}.`)
+  const [first] = beyond
+  if (!first) return []
+  return [`${sentence(first)}; ${beyond.length} of ${layers.length} layers gain nothing by a rank like that.`]
+}
+
+/** Values are float32: products of 16-bit activations read copies. */
+const bytesOfCopies = (values: number, dtype: FloatDType): number => (dtype === 'float32' ? 0 : 2 * values)

@@ -1,0 +1,338 @@
+/** What follows from the tensors that a method declares: making its layers, reading, storing and counting them. */
+import { InputError, UsageError } from '../../errors.js'
+import { elementsOf } from '../../native.js'
+import type { LayerAdapter } from '../../nn/layer-adapter.js'
+import { randomStream } from '../../random.js'
+import { Parameter } from '../../tensor/parameter.js'
+import { allOrNothing } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
+import {
+  type AdapterConfigBase,
+  type AdapterMethod,
+  type LayerFacts,
+  type LayerOptions,
+  type LayerTensors,
+  type StoredTensor,
+  type TensorDeclaration,
+  type TensorToStore,
+  type TensorValues,
+  transposed,
+} from '../contract/adapter.js'
+import { rankOf } from '../contract/patterns.js'
+
+type Method = AdapterMethod
+type Declaration = TensorDeclaration<AdapterConfigBase>
+
+/** A tensor beside one layer. */
+interface Declared {
+  readonly name: string
+  readonly shape: readonly number[]
+  readonly declaration: Declaration
+}
+
+/** The tensors that a layer was made of, of what `makeLayer` returned. */
+const tensorsOf = new WeakMap<LayerAdapter, ReadonlyMap<string, Parameter | Int32Array>>()
+
+function declared(
+  { tensors }: Method,
+  config: AdapterConfigBase,
+  layer: LayerFacts,
+  layers: readonly LayerFacts[],
+): Declared[] {
+  return Object.entries(tensors).flatMap(([name, declaration]) => {
+    const shape = declaration.shape(config, layer, layers)
+    return shape ? [{ name, shape, declaration }] : []
+  })
+}
+
+const isTrained = ({ frozen, shared, dtype }: Declaration): boolean => !frozen && !shared && dtype !== 'int32'
+
+/** Number of trained values for a layer, without making it. */
+export function countParameters(method: Method, config: AdapterConfigBase, layer: LayerFacts): number {
+  return declared(method, config, layer, [layer]).reduce(
+    (sum, { declaration, shape }) => sum + (isTrained(declaration) ? elementsOf(shape) : 0),
+    0,
+  )
+}
+
+/** Number of values that the device keeps of a layer's tensors, trained or not; `layers` are all of the adapter. */
+export function countValues(
+  method: Method,
+  config: AdapterConfigBase,
+  layer: LayerFacts,
+  layers: readonly LayerFacts[],
+): number {
+  // What all share is counted with the first of them.
+  return declared(method, config, layer, layers)
+    .filter(({ declaration: { shared, dtype } }) => dtype !== 'int32' && (!shared || layer === layers[0]))
+    .reduce((sum, { shape }) => sum + elementsOf(shape), 0)
+}
+
+/** Names of a layer's tensor in files. */
+function namesInFile(name: string, { inFile = name, inFileOfEmbeddings }: Declaration, { role }: LayerFacts): string[] {
+  if (role === 'embeddings' && inFileOfEmbeddings !== undefined) return [inFileOfEmbeddings]
+  return typeof inFile === 'string' ? [inFile] : [...inFile]
+}
+
+/** A tensor of a method in files, apart from any layer. */
+export interface TensorKind {
+  readonly suffix: string
+  readonly shared: boolean
+  readonly dtype: 'float32' | 'int32'
+}
+
+/** The ends of names in files that are a method's. */
+export function tensorKinds({ tensors, files }: Method): TensorKind[] {
+  if (files) {
+    return Object.entries(files).map(([suffix, { dtype = 'float32' }]) => ({ suffix, shared: false, dtype }))
+  }
+  return Object.entries(tensors).flatMap(([name, declaration]) => {
+    const { inFile = name, inFileOfEmbeddings = [], shared = false, dtype = 'float32' } = declaration
+    return [inFile, inFileOfEmbeddings].flat().map((suffix) => ({ suffix, shared, dtype }))
+  })
+}
+
+/** Makes the layers of one adapter. Tensors that they share are made with the first of them. */
+export class LayerMaker {
+  /** Of the layer made last: those of others are views of the same memory, which goes with the last of them. */
+  readonly #shared = new Map<string, Parameter>()
+
+  constructor(
+    readonly method: Method,
+    readonly config: AdapterConfigBase,
+    /** All layers of the adapter. */
+    readonly layers: readonly LayerFacts[],
+  ) {}
+
+  /** A fresh layer beside a weight [d, k]; a promise where finding its values takes long. */
+  create(options: LayerOptions, seed: number, weight: Tensor): LayerAdapter | Promise<LayerAdapter> {
+    const { method, config } = this
+    const { layer } = options
+    method.requireFit?.(config, layer)
+    if (method.initial) {
+      return method.initial(config, layer, weight).then((values) => this.#make(options, (name) => values[name]))
+    }
+    return this.#make(options, (name, { initial, shared }, shape) => {
+      const key = shared ? `${method.name} ${name}` : `${layer.name}.${name}`
+      return initial?.({ config, layer, shape, random: randomStream(seed, 'init', key), weight })
+    })
+  }
+
+  /** A layer from a file's tensors; `tensor` gives one by its suffix, or null. */
+  read(options: LayerOptions, tensor: (suffix: string) => StoredTensor | null): LayerAdapter {
+    const { method, config } = this
+    const { layer } = options
+    method.requireFit?.(config, layer)
+    const rank = rankOf(config, layer)
+    if (method.files) {
+      const split = Object.entries(method.files).map(([suffix, file]) =>
+        file.split(requireShape(tensor(suffix), suffix, file.shape(config, layer), layer, rank), config, layer),
+      )
+      const values: Readonly<Record<string, TensorValues>> = Object.assign({}, ...split)
+      return this.#make(options, (name) => values[name])
+    }
+    return this.#make(options, (name, declaration, shape) => {
+      const names = namesInFile(name, declaration, layer)
+      const turned = isTransposed(declaration, layer)
+      const inFile = turned ? shape.toReversed() : shape
+      const found = names.flatMap((suffix) => tensor(suffix) ?? [])
+      if (declaration.shared && found.length === 0) throw withoutShared(names[0]!, method.name)
+      const [first, ...others] = (found.length > 0 ? found : [null]).map((stored) =>
+        requireShape(stored, names[0]!, inFile, layer, rank),
+      )
+      if (others.some((other) => !sameBits(first!, other))) {
+        throw new InputError(
+          'unfit-adapter',
+          `The adapter's ${names.join(' and ')} of ${layer.name} differ, but are one tensor of ${method.name}.`,
+        )
+      }
+      return turned ? transposed(first!, inFile[0]!, inFile[1]!) : first!
+    })
+  }
+
+  #make(
+    options: LayerOptions,
+    values: (name: string, declaration: Declaration, shape: readonly number[]) => TensorValues | Tensor | undefined,
+  ): LayerAdapter {
+    const { method, config } = this
+    return allOrNothing(() => {
+      const tensors = new Map<string, Parameter | Int32Array>()
+      for (const { name, shape, declaration } of declared(method, config, options.layer, this.layers)) {
+        const shared = this.#shared.get(name)
+        const first = () => (shared ? shared.view(shape) : values(name, declaration, shape))
+        if (declaration.dtype === 'int32') tensors.set(name, Int32Array.from(first() as TensorValues))
+        else {
+          const tensor = this.#parameter(name, declaration, options, shape, first())
+          if (declaration.shared) this.#shared.set(name, tensor)
+          tensors.set(name, tensor)
+        }
+      }
+      const made = method.layer(config, options, new OwnTensors(method.name, tensors))
+      tensorsOf.set(made, tensors)
+      return made
+    })
+  }
+
+  #parameter(
+    name: string,
+    declaration: Declaration,
+    { layer, device }: LayerOptions,
+    shape: readonly number[],
+    first: TensorValues | Tensor | undefined,
+  ): Parameter {
+    const values = first ?? Tensor.zeros(shape, { device })
+    const tensor = values instanceof Tensor ? values : Tensor.from(values, shape, { device })
+    const parameter = new Parameter(declaration.shared ? name : `${layer.name}.${name}`, tensor)
+    parameter.learningRateRatio = declaration.learningRateRatio?.(this.config) ?? 1
+    return isTrained(declaration) ? parameter : parameter.freeze()
+  }
+}
+
+class OwnTensors implements LayerTensors {
+  constructor(
+    readonly method: string,
+    readonly tensors: ReadonlyMap<string, Parameter | Int32Array>,
+  ) {}
+
+  has(name: string): boolean {
+    return this.tensors.has(name)
+  }
+
+  parameter(name: string): Parameter {
+    const tensor = this.tensors.get(name)
+    if (tensor instanceof Parameter) return tensor
+    throw new TypeError(`The method ${this.method} declares no tensor ${name} of float32 for this layer.`)
+  }
+
+  integers(name: string): Int32Array {
+    const values = this.tensors.get(name)
+    if (values instanceof Int32Array) return values
+    throw new TypeError(`The method ${this.method} declares no tensor ${name} of int32 for this layer.`)
+  }
+}
+
+/** What to store of a layer that a `LayerMaker` made. */
+export function tensorsToStore(
+  method: Method,
+  config: AdapterConfigBase,
+  facts: LayerFacts,
+  layers: readonly LayerFacts[],
+  layer: LayerAdapter,
+): TensorToStore[] {
+  const tensors = tensorsOf.get(layer)!
+  const valuesOf = async (name: string) => {
+    const tensor = tensors.get(name)!
+    return tensor instanceof Int32Array ? tensor : ((await tensor.data()) as Float32Array)
+  }
+  if (method.files) {
+    return Object.entries(method.files).map(([suffix, file]) => ({
+      suffix,
+      shape: file.shape(config, facts),
+      async values() {
+        const all = await Promise.all([...tensors.keys()].map(async (name) => [name, await valuesOf(name)]))
+        return file.join(Object.fromEntries(all), config, facts)
+      },
+    }))
+  }
+  return declared(method, config, facts, layers).flatMap(({ name, shape, declaration }): TensorToStore[] => {
+    const { shared, dtype } = declaration
+    const turned = isTransposed(declaration, facts)
+    const [rows, columns] = shape as [number, number]
+    const values = async () => (turned ? transposed(await valuesOf(name), rows, columns) : valuesOf(name))
+    const inFile = turned ? [columns, rows] : shape
+    return namesInFile(name, declaration, facts).map((suffix) => ({ suffix, shared, dtype, shape: inFile, values }))
+  })
+}
+
+type Find = (suffix: string) => StoredTensor | null
+
+/** What the stored tensors of a layer tell of it, from their shapes alone. */
+export interface StoredLayerFacts {
+  /** Null where no tensor has as many rows or columns. */
+  readonly inFeatures: number | null
+  readonly outFeatures: number | null
+  /** Trained values. */
+  readonly parameters: number
+}
+
+export function storedLayerFacts(
+  method: Method,
+  config: AdapterConfigBase,
+  name: string,
+  tensor: Find,
+): StoredLayerFacts {
+  const isTable = Object.values(method.tensors).some(({ inFileOfEmbeddings: end }) => end !== undefined && tensor(end))
+  const layer = { name, inFeatures: 0, outFeatures: 0, ...(isTable && { role: 'embeddings' as const }) }
+  const [inFeatures, outFeatures] = featuresInFile(method, config, layer, tensor)
+  const parameters = method.files
+    ? countParameters(method, config, { ...layer, inFeatures: inFeatures ?? 0, outFeatures: outFeatures ?? 0 })
+    : Object.entries(method.tensors)
+        .filter(([, declaration]) => isTrained(declaration))
+        .flatMap(
+          ([own, declaration]) =>
+            namesInFile(own, declaration, layer)
+              .map(tensor)
+              .find((found) => found) ?? [],
+        )
+        .reduce((sum, { shape }) => sum + elementsOf(shape), 0)
+  return { inFeatures, outFeatures, parameters }
+}
+
+/** Two sizes that no option makes. */
+const SIZES = [2 ** 22 * 45, 2 ** 22 * 77] as const
+
+/** Inputs and outputs: lengths of stored axes that the method's shapes give for either, whatever the other one is. */
+function featuresInFile(method: Method, config: AdapterConfigBase, layer: LayerFacts, tensor: Find) {
+  const axesFor = (inFeatures: number, outFeatures: number): [string, readonly number[]][] => {
+    const sized = { ...layer, inFeatures, outFeatures }
+    if (method.files) return Object.entries(method.files).map(([suffix, file]) => [suffix, file.shape(config, sized)])
+    return declared(method, config, sized, [sized]).flatMap(({ name, shape, declaration }) => {
+      if (declaration.shared) return []
+      const inFile = isTransposed(declaration, layer) ? shape.toReversed() : shape
+      return namesInFile(name, declaration, layer).map((suffix): [string, readonly number[]] => [suffix, inFile])
+    })
+  }
+  const [one, other] = [axesFor(SIZES[0], SIZES[1]), axesFor(SIZES[1], SIZES[0])]
+  const lengthOf = (first: number, second: number): number | null => {
+    for (const [at, [suffix, shape]] of one.entries()) {
+      const axis = shape.findIndex((length, i) => length === first && other[at]![1][i] === second)
+      const length = axis < 0 ? undefined : tensor(suffix)?.shape[axis]
+      if (length !== undefined) return length
+    }
+    return null
+  }
+  return [lengthOf(SIZES[0], SIZES[1]), lengthOf(SIZES[1], SIZES[0])] as const
+}
+
+function isTransposed({ transposed, inFileOfEmbeddings }: Declaration, { role }: LayerFacts): boolean {
+  return transposed === true || (role === 'embeddings' && inFileOfEmbeddings !== undefined)
+}
+
+/** The values of a stored tensor; throws an error with both shapes unless it has this one. */
+function requireShape(
+  stored: StoredTensor | null,
+  suffix: string,
+  shape: readonly number[],
+  layer: LayerFacts,
+  rank: number,
+): Float32Array {
+  if (!stored) throw new InputError('unfit-adapter', `The adapter has no ${suffix} for ${layer.name}.`)
+  if (stored.shape.join() === shape.join()) return stored.values
+  throw new UsageError(
+    'unfit-adapter',
+    `${stored.name} is [${stored.shape.join(', ')}], but rank ${rank} for ` +
+      `${layer.inFeatures} → ${layer.outFeatures} needs [${shape.join(', ')}].`,
+  )
+}
+
+function withoutShared(name: string, method: string): InputError {
+  return new InputError(
+    'unfit-adapter',
+    `The adapter lacks ${name}, the random matrix of ${method} that all its layers share, which only PyTorch's generator makes again from the seed: load it with PEFT and save it with save_projection=True.`,
+  )
+}
+
+function sameBits(a: Float32Array, b: Float32Array): boolean {
+  const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => Buffer.from(buffer, byteOffset, byteLength)
+  return bytesOf(a).equals(bytesOf(b))
+}
