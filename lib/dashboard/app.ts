@@ -56,14 +56,12 @@ function found(context: Context, payload: object | null) {
   return payload === null ? answer(context, { error: 'There is no such run.' }, 404) : answer(context, payload)
 }
 
-/** What a page says that it knows, `VERSION,ROWS,WIDTH,ROWS,WIDTH`; null when it says anything else. */
+/** What a page says that it knows, `VERSION,ROWS,WIDTH,ROWS,WIDTH…`; null when it says anything else. */
 function knownOf(text: string): KnownMetrics | null {
   const [version = '', ...numbers] = text.split(',')
-  const [rows, width, evaluations, evaluationWidth] = numbers.map(Number)
-  if (numbers.length !== 4 || !numbers.every((number) => /^\d{1,15}$/.test(number))) return null
-  return {
-    version,
-    steps: { rows: rows!, width: width! },
-    evaluations: { rows: evaluations!, width: evaluationWidth! },
-  }
+  if (numbers.length % 2 !== 0 || !numbers.every((number) => /^\d{1,15}$/.test(number))) return null
+  const tables = numbers.flatMap((rows, i) =>
+    i % 2 === 0 ? [{ rows: Number(rows), width: Number(numbers[i + 1]) }] : [],
+  )
+  return { version, tables }
 }

@@ -22,13 +22,19 @@ class Column {
   }
 }
 
+type NamedColumn = readonly [name: string, column: Column]
+
 export class MetricTable {
   rows = 0
   readonly #steps = new Column()
-  readonly #columns: readonly (readonly [name: string, column: Column])[]
+  readonly #columns: readonly NamedColumn[]
+  readonly #positions: readonly NamedColumn[]
 
-  constructor(names: readonly string[]) {
-    this.#columns = names.map((name) => [name, new Column()])
+  /** @param positions names of columns that say how far the run was at a row: a point has that of its last row */
+  constructor(names: readonly string[], positions: readonly string[] = []) {
+    const columnsOf = (all: readonly string[]) => all.map((name) => [name, new Column()] as const)
+    this.#columns = columnsOf(names)
+    this.#positions = columnsOf(positions)
   }
 
   /**
@@ -36,16 +42,27 @@ export class MetricTable {
    * those of a run that was continued from before them. Returns whether any was.
    */
   add(step: number, values: Readonly<Record<string, unknown>>): boolean {
-    const before = this.rows
-    while (this.rows > 0 && this.#steps.get(this.rows - 1) >= step) this.rows--
-    const dropped = this.rows < before
+    const dropped = this.drop(step)
     this.#steps.set(this.rows, step)
-    for (const [name, column] of this.#columns) {
+    for (const [name, column] of [...this.#columns, ...this.#positions]) {
       const value = values[name]
       column.set(this.rows, typeof value === 'number' ? value : Number.NaN)
     }
     this.rows++
     return dropped
+  }
+
+  /** Drops the rows from a step on; returns whether there were any. */
+  drop(step: number): boolean {
+    const before = this.rows
+    while (this.rows > 0 && this.#steps.get(this.rows - 1) >= step) this.rows--
+    return this.rows < before
+  }
+
+  /** How far the run was at its last row; 0 before the first. */
+  position(name: string): number {
+    const column = this.#positions.find(([one]) => one === name)?.[1]
+    return column && this.rows > 0 ? column.get(this.rows - 1) : 0
   }
 
   /** The points that somebody lacks who knows the first `rows` rows in points of `width`. */
@@ -59,6 +76,9 @@ export class MetricTable {
     return {
       ...{ rows: this.rows, width, from },
       steps: ends.map((end) => this.#steps.get(end - 1)),
+      at: Object.fromEntries(
+        this.#positions.map(([name, column]) => [name, ends.map((end) => finite(column.get(end - 1)))]),
+      ),
       metrics: Object.fromEntries(this.#columns.map(([name, column]) => [name, bandOf(column, starts, ends, width)])),
       last: this.#last(),
     }
@@ -67,7 +87,7 @@ export class MetricTable {
   #last(): TablePart['last'] {
     const row = this.rows - 1
     if (row < 0) return null
-    const values = this.#columns.map(([name, column]) => [name, pointOf(column, row, row + 1).mean])
+    const values = [...this.#columns, ...this.#positions].map(([name, column]) => [name, finite(column.get(row))])
     return { step: this.#steps.get(row), values: Object.fromEntries(values) }
   }
 }
@@ -97,6 +117,10 @@ function pointOf(column: Column, start: number, end: number): { mean: Value; low
   }
   if (count === 0) return { mean: null, low: null, high: null }
   return { mean: short(sum / count), low: short(low), high: short(high) }
+}
+
+function finite(value: number): Value {
+  return Number.isFinite(value) ? short(value) : null
 }
 
 /** As many digits as a chart or a table can show. */

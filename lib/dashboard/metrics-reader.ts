@@ -6,49 +6,123 @@ import { MetricTable } from './metric-table.js'
 import type { KnownMetrics, RunMetrics } from './payload.js'
 
 /** Metrics of optimizer steps, under their names in the file. */
-const STEP_METRICS = ['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes', 'epoch']
+const STEP_METRICS = ['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes']
+/** How far a run was at a step: passes over the data, tokens and seconds since its start. */
+const POSITIONS = ['epoch', 'tokens', 'seconds']
+/** Every other number of a line is a metric of the user's own. */
+const KNOWN_KEYS = new Set([...STEP_METRICS, ...POSITIONS, 'step', 'time', 'targetTokens', 'evalLoss'])
 
-/** More steps than any run takes. */
+/** More steps, and more values of own metrics, than any run has. */
 const MOST_ROWS = 2 ** 22
+/** Own metrics of a run: a file may have a new name in every line. */
+const MOST_OWN = 100
+/** Seconds without a line beyond what its step took, after which the run is taken to have been interrupted. */
+const PAUSE = 10 * 60
+
+type Entry = Readonly<Record<string, unknown>>
 
 export class MetricsReader {
   readonly #lines: AppendedLines
-  #steps = new MetricTable(STEP_METRICS)
-  #evaluations = new MetricTable(['evalLoss'])
-  #version = randomUUID()
-  #malformed = 0
+  #steps!: MetricTable
+  #evaluations!: MetricTable
+  #own!: Map<string, MetricTable>
+  #ownRows!: number
+  #hasMoreOwn!: boolean
+  #version!: string
+  #malformed!: number
+  /** When the last step was written, in milliseconds since 1970; NaN where its line does not say. */
+  #written!: number
 
   constructor(path: string, signal?: AbortSignal) {
     this.#lines = new AppendedLines(path, { onLine: (line) => this.#add(line), onReset: () => this.#reset() }, signal)
+    this.#reset()
+  }
+
+  /** Rows that are kept in memory. */
+  get rows(): number {
+    return this.#tables().reduce((sum, table) => sum + table.rows, 0)
   }
 
   /** Reads what was appended, and gives what somebody lacks who knows so much. */
   async since(known: KnownMetrics | null): Promise<RunMetrics> {
     await this.#lines.read()
-    const own = known?.version === this.#version ? known : null
+    const tables = this.#tables()
+    const isKnown = known?.version === this.#version && known.tables.length === tables.length
+    const [steps, evaluations, ...own] = tables.map((table, i) => table.since(isKnown ? known.tables[i]! : null))
+    const names = [...this.#own.keys()]
     return {
       version: this.#version,
-      steps: this.#steps.since(own?.steps ?? null),
-      evaluations: this.#evaluations.since(own?.evaluations ?? null),
+      steps: steps!,
+      evaluations: evaluations!,
+      own: own.map((part, i) => ({ name: names[i]!, ...part })),
+      hasMoreOwn: this.#hasMoreOwn,
       malformed: this.#malformed,
     }
   }
 
+  #tables(): MetricTable[] {
+    return [this.#steps, this.#evaluations, ...this.#own.values()]
+  }
+
   #add(line: string): void {
     const entry = parsed(line)
-    const table = entry && 'evalLoss' in entry ? this.#evaluations : this.#steps
-    if (!entry || typeof entry.step !== 'number' || !Number.isFinite(entry.step) || table.rows >= MOST_ROWS) {
+    if (!entry || typeof entry.step !== 'number' || !Number.isFinite(entry.step) || this.#isFull(entry)) {
       this.#malformed++
       return
     }
-    if (table.add(entry.step, entry)) this.#version = randomUUID()
+    const { step } = entry
+    let dropped = false
+    if ('evalLoss' in entry) dropped = this.#evaluations.add(step, entry)
+    else if (STEP_METRICS.some((name) => name in entry)) dropped = this.#addStep(step, entry)
+    for (const [name, value] of Object.entries(entry)) {
+      if (!KNOWN_KEYS.has(name) && this.#addOwn(step, name, value)) dropped = true
+    }
+    if (dropped) this.#version = randomUUID()
+  }
+
+  #isFull(entry: Entry): boolean {
+    return ('evalLoss' in entry ? this.#evaluations : this.#steps).rows >= MOST_ROWS
+  }
+
+  #addStep(step: number, entry: Entry): boolean {
+    const dropped = this.#steps.drop(step)
+    const tokens = this.#steps.position('tokens') + Number(entry.tokens)
+    const seconds = this.#steps.position('seconds') + this.#secondsOf(entry)
+    this.#steps.add(step, { ...entry, tokens, seconds })
+    return dropped
+  }
+
+  /** From the line before to this one, or, where that is unknown or the run was interrupted, what the step took. */
+  #secondsOf({ time, tokens, tokensPerSecond }: Entry): number {
+    const took = Number(tokens) / Number(tokensPerSecond)
+    const written = typeof time === 'string' ? Date.parse(time) : Number(time ?? Number.NaN)
+    const since = (written - this.#written) / 1000
+    this.#written = written
+    return since >= took && since <= took + PAUSE ? since : took
+  }
+
+  /** An own metric begins with its first number; null is one that is not finite. */
+  #addOwn(step: number, name: string, value: unknown): boolean {
+    const table = this.#own.get(name)
+    if (typeof value !== 'number' && !(table && value === null)) return false
+    if (this.#ownRows === MOST_ROWS || (!table && this.#own.size === MOST_OWN)) {
+      this.#hasMoreOwn = true
+      return false
+    }
+    this.#ownRows++
+    if (!table) this.#own.set(name, new MetricTable(['value']))
+    return this.#own.get(name)!.add(step, { value })
   }
 
   #reset(): void {
-    this.#steps = new MetricTable(STEP_METRICS)
+    this.#steps = new MetricTable(STEP_METRICS, POSITIONS)
     this.#evaluations = new MetricTable(['evalLoss'])
+    this.#own = new Map()
+    this.#ownRows = 0
+    this.#hasMoreOwn = false
     this.#version = randomUUID()
     this.#malformed = 0
+    this.#written = Number.NaN
   }
 }
 

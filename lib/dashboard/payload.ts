@@ -44,6 +44,8 @@ export interface TablePart {
   from: number
   /** The last step of each point. */
   steps: number[]
+  /** How far the run was at the last step of each point: `epoch`, `tokens` and `seconds`; of optimizer steps only. */
+  at: Record<string, Value[]>
   metrics: Record<string, Band>
   /** The last row, whatever the points are; null where there is none. */
   last: { step: number; values: Record<string, Value> } | null
@@ -54,15 +56,18 @@ export interface RunMetrics {
   version: string
   steps: TablePart
   evaluations: TablePart
+  /** Metrics of the user's own, each in a table whose metric is `value`, in the order in which they came. */
+  own: (TablePart & { name: string })[]
+  /** There are more own metrics than are read. */
+  hasMoreOwn: boolean
   /** Lines that could not be read. */
   malformed: number
 }
 
-/** What is known already: of these tables the rest is enough. */
+/** What is known already: of these tables (steps, evaluations, own metrics) the rest is enough. */
 export interface KnownMetrics {
   version: string
-  steps: { rows: number; width: number }
-  evaluations: { rows: number; width: number }
+  tables: { rows: number; width: number }[]
 }
 
 export interface Sample {

@@ -54,6 +54,11 @@ export class RunReader {
     return this.#metrics.since(known)
   }
 
+  /** Rows of metrics that are kept in memory. */
+  get rows(): number {
+    return this.#metrics?.rows ?? 0
+  }
+
   /** Gives the memory of the metrics back; they are read anew when they are asked for. */
   forgetMetrics(): void {
     this.#metrics = null

@@ -4,8 +4,8 @@ import { findRuns } from './find-runs.js'
 import type { KnownMetrics, RunDetails, RunList, RunMetrics } from './payload.js'
 import { RunReader } from './run-reader.js'
 
-/** Runs whose metrics are kept in memory: those that were asked for last. */
-const MOST_IN_MEMORY = 8
+/** Rows of metrics that are kept in memory, of the runs that were asked for last: some 70 bytes each. */
+const MOST_ROWS_IN_MEMORY = 2 ** 22
 /** Milliseconds until the folder is searched for new runs again; longer where a search takes long. */
 const SEARCH_INTERVAL = 3_000
 /** Share of the time that searching may take. */
@@ -22,11 +22,15 @@ export class Runs {
     /** The folder's real path. */
     readonly folder: string,
     private readonly signal: AbortSignal | undefined,
+    private readonly rowsInMemory: number,
   ) {}
 
-  /** @param signal ends what is being read */
-  static async in(folder: string, signal?: AbortSignal): Promise<Runs> {
-    return new Runs(await realpath(folder), signal)
+  /**
+   * @param signal ends what is being read
+   * @param rowsInMemory of metrics, at most, beside those of the run that was asked for last
+   */
+  static async in(folder: string, signal?: AbortSignal, rowsInMemory = MOST_ROWS_IN_MEMORY): Promise<Runs> {
+    return new Runs(await realpath(folder), signal, rowsInMemory)
   }
 
   async list(): Promise<RunList> {
@@ -46,11 +50,21 @@ export class Runs {
     if (!reader) return null
     this.#inMemory.delete(id)
     this.#inMemory.add(id)
-    for (const other of [...this.#inMemory].slice(0, -MOST_IN_MEMORY)) {
-      this.#readers.get(other)?.forgetMetrics()
-      this.#inMemory.delete(other)
+    const metrics = await reader.metrics(known)
+    this.#forgetOthers(id)
+    return metrics
+  }
+
+  /** Forgets metrics of runs until few enough rows are left, those of the least recent first, of this one never. */
+  #forgetOthers(id: string): void {
+    let rows = 0
+    for (const one of [...this.#inMemory].reverse()) {
+      const reader = this.#readers.get(one)
+      rows += reader?.rows ?? 0
+      if (one === id || rows <= this.rowsInMemory) continue
+      reader?.forgetMetrics()
+      this.#inMemory.delete(one)
     }
-    return reader.metrics(known)
   }
 
   async #reader(id: string): Promise<RunReader | undefined> {

@@ -8,20 +8,29 @@ import { joined } from '../../lib/dashboard/page/source.js'
 
 describe('metrics in the page', () => {
   it('are, joined from what came bit by bit, what they are as a whole', () => {
-    const table = new MetricTable(['loss'])
+    const table = new MetricTable(['loss'], ['tokens'])
+    const reward = new MetricTable(['value'])
     const none = new MetricTable([]).since(null)
     let known
     for (let step = 1; step <= 5_000; step++) {
-      table.add(step, { loss: Math.cos(step) })
+      table.add(step, { loss: Math.cos(step), tokens: 7 * step })
+      if (step % 3 === 0) reward.add(step, { value: Math.sin(step) })
       if (step % 70 !== 0 && step < 5_000) continue
       const steps = table.since(known ? known.steps : null)
-      known = joined(known, { version: 'v', steps, evaluations: none, malformed: 0 })
+      const own = [{ name: 'reward', ...reward.since(known ? known.own[0] : null) }]
+      known = joined(known, { version: 'v', steps, evaluations: none, own, malformed: 0, hasMoreOwn: false })
     }
     expect(known.steps).toEqual(table.since(null))
+    expect(known.own).toEqual([{ name: 'reward', ...reward.since(null) }])
   })
 
   it('of another version replace what was known', () => {
-    const part = (version) => ({ version, steps: { from: 0, steps: [1], metrics: {} }, evaluations: { from: 0 } })
+    const part = (version) => ({
+      version,
+      steps: { from: 0, steps: [1], at: {}, metrics: {} },
+      evaluations: { from: 0 },
+      own: [],
+    })
     expect(joined(part('a'), part('b'))).toEqual(part('b'))
   })
 })

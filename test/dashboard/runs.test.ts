@@ -158,14 +158,17 @@ describe('the runs of a folder', () => {
     expect(await runs.details('own')).toMatchObject({ facts: [], samples: [] })
   })
 
-  it('keep the metrics of few in memory, and read the others again', async () => {
-    const names = Array.from({ length: 10 }, (_, i) => `run-${i}`)
+  it('keep few rows of metrics in memory, those that were asked for last, and read the others again', async () => {
+    const names = ['a', 'b', 'c']
     for (const name of names) writeRun(folder(), name, { metrics: stepLines(1, 5) })
-    const runs = await Runs.in(folder())
-    const first = (await runs.metrics('run-0', null))!
-    for (const name of names) expect((await runs.metrics(name, null))!.steps.rows).toBe(5)
-    const again = (await runs.metrics('run-0', { ...first }))!
-    expect(again.version).not.toBe(first.version)
-    expect(again.steps).toEqual(first.steps)
+    const runs = await Runs.in(folder(), undefined, 10)
+    const first = (await runs.metrics('a', null))!
+    const second = (await runs.metrics('b', null))!
+    expect((await runs.metrics('a', null))!.version).toBe(first.version)
+    expect((await runs.metrics('c', null))!.steps.rows).toBe(5)
+    expect((await runs.metrics('a', null))!.version).toBe(first.version)
+    const again = (await runs.metrics('b', null))!
+    expect(again.version).not.toBe(second.version)
+    expect(again.steps).toEqual(second.steps)
   })
 })

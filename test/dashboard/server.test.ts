@@ -61,7 +61,16 @@ describe('the server of the dashboard', () => {
     appendMetrics(run, [stepLine(4)])
     const rest = await askJson<RunMetrics>(`/api/metrics?id=out&known=${version},3,1,0,1`)
     expect(rest.steps).toMatchObject({ from: 3, steps: [4] })
-    for (const known of ['other,3,1,0,1', `${version},3,2,0,1`, `${version},9,1,0,1`, `${version},-1,1,0,1`, 'x', '']) {
+    for (const known of [
+      'other,3,1,0,1',
+      `${version},3,2,0,1`,
+      `${version},9,1,0,1`,
+      `${version},-1,1,0,1`,
+      `${version},3,1,0`,
+      `${version},3,1`,
+      'x',
+      '',
+    ]) {
       const whole = await askJson<RunMetrics>(`/api/metrics?id=out&known=${known}`)
       expect(whole.steps.steps, known).toEqual([1, 2, 3, 4])
     }

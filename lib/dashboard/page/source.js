@@ -40,9 +40,9 @@ const serverSource = {
   list: () => get('api/runs', {}),
   details: (id) => get('api/details', { id }),
   metrics: async (id, before) => {
-    const { version, steps, evaluations } = before ?? {}
-    const known = [version, steps?.rows, steps?.width, evaluations?.rows, evaluations?.width]
-    return joined(before, await get('api/metrics', before ? { id, known: known.join() } : { id }))
+    if (!before) return get('api/metrics', { id })
+    const known = tablesOf(before).flatMap(({ rows, width }) => [rows, width])
+    return joined(before, await get('api/metrics', { id, known: [before.version, ...known].join() }))
   },
 }
 
@@ -64,13 +64,23 @@ async function get(path, query) {
  */
 export function joined(before, now) {
   if (!before || before.version !== now.version) return now
-  const isSame = (/** @type {'steps' | 'evaluations'} */ table) => now[table].rows === before[table].rows
-  if (isSame('steps') && isSame('evaluations') && now.malformed === before.malformed) return before
+  const [old, fresh] = [tablesOf(before), tablesOf(now)]
+  const isSame = fresh.length === old.length && fresh.every(({ rows }, i) => rows === old[i]?.rows)
+  if (isSame && now.malformed === before.malformed && now.hasMoreOwn === before.hasMoreOwn) return before
   return {
     ...now,
     steps: joinedTable(before.steps, now.steps),
     evaluations: joinedTable(before.evaluations, now.evaluations),
+    own: now.own.map((part, i) => ({ name: part.name, ...joinedTable(before.own[i] ?? part, part) })),
   }
+}
+
+/**
+ * In the order in which a server is told what is known of them.
+ * @param {RunMetrics} metrics
+ */
+function tablesOf({ steps, evaluations, own }) {
+  return [steps, evaluations, ...own]
 }
 
 /**
@@ -87,7 +97,14 @@ function joinedTable(before, now) {
       { mean: after(old?.mean, mean), low: low && after(old?.low, low), high: high && after(old?.high, high) },
     ]
   })
-  return { ...now, from: 0, steps: after(before.steps, now.steps), metrics: Object.fromEntries(metrics) }
+  const at = Object.entries(now.at).map(([name, values]) => [name, after(before.at[name], values)])
+  return {
+    ...now,
+    from: 0,
+    steps: after(before.steps, now.steps),
+    at: Object.fromEntries(at),
+    metrics: Object.fromEntries(metrics),
+  }
 
   /**
    * @template Item
