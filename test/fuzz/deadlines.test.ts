@@ -59,6 +59,16 @@ async function growth(shape: Shape): Promise<number> {
   const most = Math.min(MOST_BYTES, shape.most ?? MOST_BYTES)
   let bytes = LEAST_BYTES
   while (bytes * 8 <= most && (await costOf(shape, filled(shape, bytes))) < TELLING) bytes *= 2
+  let ratio = await ratioAt(shape, bytes)
+  // What is quadratic is so at any size; a step, such as where the garbage collector begins to work, is passed.
+  while (ratio > MOST_RATIO && bytes * 8 <= most) {
+    bytes *= 2
+    ratio = await ratioAt(shape, bytes)
+  }
+  return ratio
+}
+
+async function ratioAt(shape: Shape, bytes: number): Promise<number> {
   const [small, large] = [filled(shape, bytes), filled(shape, 4 * bytes)]
   let [shorter, longer] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
