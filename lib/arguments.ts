@@ -18,6 +18,7 @@ export const aText = kind('a non-empty text', (value) => typeof value === 'strin
 export const anyText = kind('a text', (value) => typeof value === 'string')
 export const aFlag = kind('true or false', (value) => typeof value === 'boolean')
 export const aFunction = kind('a function', (value) => typeof value === 'function')
+export const aSignal = kind('an AbortSignal', (value) => value instanceof AbortSignal)
 export const anObject = kind('an object', isObject)
 export const aNumber = kind('a finite number', Number.isFinite)
 export const texts = kind('a list of texts', (value) => Array.isArray(value) && value.every(aText.fits))

@@ -56,6 +56,7 @@ export {
   type GenerateCall,
   type GenerateExtras,
   type GenerateResult,
+  type GenerateSignal,
   generate,
   generateStream,
   type LanguageModel,

@@ -30,7 +30,8 @@ export interface LayerSpectrum extends Spectrum {
  * Singular values of what an adapter adds to each weight: ΔW = merged weight - weight, in float32. Memory holds the adapter
  * and two weights.
  *
- * @throws UsageError for what is missing or does not fit together, InputError for malformed files
+ * @throws UsageError for what is missing or does not fit together, InputError for malformed files, the reason of a `signal` that
+ * is aborted
  */
 export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpectrum[]> {
   requireOptionsOf('the options of analyzeAdapter', options, {
@@ -39,6 +40,8 @@ export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpec
     onProgress: optional(aFunction),
   })
   const { model, adapter, threshold = 0.1, allowOtherBase, threads, onProgress, ...hub } = options
+  const { signal } = hub
+  signal?.throwIfAborted()
   const device = openDevice({ device: 'cpu', threads })
   const source = await ModelSource.open(model, hub)
   source.requireWeights()
@@ -53,6 +56,7 @@ export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpec
   const spectra: LayerSpectrum[] = []
   try {
     for (const [facts, layer] of layers) {
+      signal?.throwIfAborted()
       const { name, inFeatures, outFeatures } = facts
       const values = await weightChange(source, facts, layer, device)
       spectra.push({ name, inFeatures, outFeatures, ...(await spectrumOf(values, outFeatures, inFeatures, threshold)) })

@@ -216,6 +216,7 @@ async function build(
   }
   let read = 0
   for await (const record of records) {
+    options.signal?.throwIfAborted()
     const { where } = record
     const encoded = encodedRecord(record, settings)
     if (encoded.truncated) summary.truncated++

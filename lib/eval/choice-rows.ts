@@ -48,10 +48,10 @@ export class Shots {
   private constructor(readonly count: number) {}
 
   /** Keeps what any question can need: one more of each subject than is asked for. */
-  static async read(sources: readonly string[] | undefined, count: number): Promise<Shots> {
+  static async read(sources: readonly string[] | undefined, count: number, signal?: AbortSignal): Promise<Shots> {
     const shots = new Shots(count)
     if (count === 0 || !sources) return shots
-    for await (const record of recordsOf(sources)) {
+    for await (const record of recordsOf(sources, { signal })) {
       const row = parseChoiceRow(record)
       const rows = shots.#bySubject.get(row.subject ?? '') ?? []
       shots.#bySubject.set(row.subject ?? '', rows)

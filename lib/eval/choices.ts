@@ -9,13 +9,13 @@ import type { ChoicesResult, TaskContext } from './task.js'
 
 /** A question is answered with the choice of the highest log-probability; of equal ones, the first. */
 export async function choices(context: TaskContext): Promise<ChoicesResult> {
-  const { model, options, done } = context
+  const { model, options, done, signal } = context
   requireTokenizer(model)
-  const shots = await Shots.read(options.shotsData, options.shots)
+  const shots = await Shots.read(options.shotsData, options.shots, signal)
   const all = new Tally()
   const bySubject = new Map<string, Tally>()
   using cache = new PromptCache(model)
-  for await (const record of recordsOf(options.data, options.limit)) {
+  for await (const record of recordsOf(options.data, { limit: options.limit, signal })) {
     const row = parseChoiceRow(record)
     const logprobs = await logprobsOf(row, shots.of(row, record.where), record, context, cache)
     const predicted = logprobs.indexOf(Math.max(...logprobs))
@@ -41,7 +41,7 @@ async function logprobsOf(
   row: ChoiceRow,
   shots: readonly ChoiceRow[],
   { where }: DataRecord,
-  { model, options, template, templateContext }: TaskContext,
+  { model, options, template, templateContext, signal }: TaskContext,
   cache: PromptCache,
 ): Promise<number[]> {
   const { score, batchSize } = options
@@ -62,7 +62,7 @@ async function logprobsOf(
       `the question with its ${shots.length} shots has ${longest} tokens and the model ${maxPositions} positions; use fewer shots`,
     )
   }
-  return scoreContinuations(model, cache, prompt, continuations, batchSize)
+  return scoreContinuations(model, cache, prompt, continuations, { batchSize, signal })
 }
 
 class Tally {

@@ -12,10 +12,15 @@ const UNUSED = randomStream(0, 'greedy')
 export async function complete(
   cache: PromptCache,
   ids: readonly number[],
-  { maxNewTokens, stopIds = NO_STOPS, name }: { maxNewTokens: number; stopIds?: ReadonlySet<number>; name: string },
+  {
+    maxNewTokens,
+    stopIds = NO_STOPS,
+    name,
+    signal,
+  }: { maxNewTokens: number; stopIds?: ReadonlySet<number>; name: string; signal: AbortSignal | undefined },
 ): Promise<number[]> {
   const generated: number[] = []
-  const request = { ids, maxNewTokens, stopIds, sampling: GREEDY, random: UNUSED, name }
+  const request = { ids, maxNewTokens, stopIds, sampling: GREEDY, random: UNUSED, name, signal }
   await drain(continueTokens(cache, request), (id) => generated.push(id))
   if (stopIds.has(generated.at(-1)!)) generated.pop()
   return generated

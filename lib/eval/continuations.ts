@@ -1,6 +1,6 @@
 import type { PromptCache } from '../generate/index.js'
 import { damagedModel } from '../tensor/operations/sampling.js'
-import { scoreRows, sum } from './score.js'
+import { type ScoreOptions, scoreRows, sum } from './score.js'
 import type { EvaluatedModel } from './task.js'
 
 /**
@@ -12,10 +12,10 @@ export async function scoreContinuations(
   cache: PromptCache,
   prompt: readonly number[],
   continuations: readonly (readonly number[])[],
-  batchSize: number,
+  { batchSize, signal }: ScoreOptions,
 ): Promise<number[]> {
   if (continuations.every((ids) => ids.length === 1)) {
-    const logits = await cache.read(prompt)
+    const logits = await cache.read(prompt, signal)
     const normaliser = logSumExp(logits)
     if (!Number.isFinite(normaliser)) throw damagedModel('sum of exponentials of logits', normaliser)
     return continuations.map(([id]) => logits[id!]! - normaliser)
@@ -25,7 +25,7 @@ export async function scoreContinuations(
     return { ids: row, mask: new Uint8Array(row.length).fill(1, prompt.length) }
   })
   const scores: number[] = []
-  for await (const { logprobs } of scoreRows(model, rows, batchSize)) scores.push(sum(logprobs))
+  for await (const { logprobs } of scoreRows(model, rows, { batchSize, signal })) scores.push(sum(logprobs))
   return scores
 }
 

@@ -28,7 +28,7 @@ export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task'> & {
   task?: T
   /** Called after each row; of a text, after each window. */
   onProgress?: (progress: EvalProgress) => void
-} & Pick<HubOptions, 'onDownload' | 'onWarning'>
+} & Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'>
 
 /**
  * Measures a model with its active adapters. The options are those of `mora eval`; `task` and `data` are required.
@@ -41,6 +41,7 @@ export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task'> & {
  *
  * @throws UsageError of options that are wrong or do not fit the model
  * @throws InputError of malformed rows
+ * @throws the reason of a `signal` that is aborted, between rows, forward passes and tokens
  */
 export async function evaluate<T extends Task = Task>(
   model: EvaluatedModel,
@@ -48,16 +49,18 @@ export async function evaluate<T extends Task = Task>(
 ): Promise<EvalResults[T]> {
   requireArgument('model', model, having('a model (loadModel gives one)', 'tokenLogProbs', 'setDropout', 'config'))
   requireOptionsOf('the options of evaluate', input, { ...hubKinds, onProgress: optional(aFunction) })
-  const { onProgress, onDownload, onWarning = () => {}, ...given } = input
+  const { onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
+  signal?.throwIfAborted()
   const options = parseOptions(EvalSchema, given, { source: 'api' })
   requireOptions(EvalSchema, options, ['task', 'data'], 'api')
   checkEvalOptions(options, 'api')
   const run = TASKS[options.task as T] as RunTask<T>
-  const hub = { offline: options.offline, onDownload, onWarning }
+  const hub = { offline: options.offline, onDownload, onWarning, signal }
   const data = await locateAllData(options.data!, { purpose: 'evaluation', ...hub })
   const shotsData = options.shotsData && (await locateAllData(options.shotsData, hub))
   const settings = {
     model,
+    signal,
     options: { ...options, data, shotsData },
     templateContext: { tools: await resolveTools(options.tools), templateOptions: options.templateOptions },
     template: model.tokenizer ? await promptTemplate(model, options, onWarning) : null,

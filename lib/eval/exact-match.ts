@@ -18,17 +18,19 @@ export async function exactMatch({
   template,
   templateContext,
   done,
+  signal,
 }: TaskContext): Promise<ExactMatchResult> {
   const tokenizer = requireTokenizer(model)
   const stopIds = await stopTokens(model, template)
   const { maxNewTokens } = options
   const result: ExactMatchResult = { correct: 0, rows: 0, accuracy: 0 }
   using cache = new PromptCache(model)
-  for await (const record of recordsOf(options.data, options.limit)) {
+  for await (const record of recordsOf(options.data, { limit: options.limit, signal })) {
     const { prompt, answer } = checked(exactMatchRow, record.value, record.where)
     const ids = promptTokens(model, template, { prompt, ...templateContext })
     const name = `${record.where}: the prompt`
-    const generated = continuationText(tokenizer, ids, await complete(cache, ids, { maxNewTokens, stopIds, name }))
+    const completion = await complete(cache, ids, { maxNewTokens, stopIds, name, signal })
+    const generated = continuationText(tokenizer, ids, completion)
     const expected = expectedAnswer(answer)
     const given = extractAnswer(generated)
     const correct = given !== null && isSameAnswer(given, expected)

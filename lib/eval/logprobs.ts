@@ -6,16 +6,16 @@ import { tokenRowsOf } from './token-rows.js'
 
 /** The log-probability of each token after the first, whatever is trained of a row. */
 export async function logprobs(context: TaskContext): Promise<LogProbsResult> {
-  const { model, options, done } = context
+  const { model, options, done, signal } = context
   const result: LogProbsResult = { rows: [] }
   const rows = async function* () {
-    for await (const record of recordsOf(options.data, options.limit)) {
+    for await (const record of recordsOf(options.data, { limit: options.limit, signal })) {
       for (const { ids } of tokenRowsOf(rowOf(record), record.where, context)) {
         yield { ids, mask: new Uint8Array(ids.length).fill(1) }
       }
     }
   }
-  for await (const { row, logprobs } of scoreRows(model, rows(), options.batchSize)) {
+  for await (const { row, logprobs } of scoreRows(model, rows(), { batchSize: options.batchSize, signal })) {
     const line = { ids: [...row.ids], logprobs: [...logprobs] }
     result.rows.push(line)
     await done(line)

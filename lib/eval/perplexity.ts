@@ -17,11 +17,11 @@ interface Part extends TokenRow {
  * only: memory does not grow with the data.
  */
 export async function perplexity(context: TaskContext): Promise<PerplexityResult> {
-  const { model, options, done } = context
+  const { model, options, done, signal } = context
   let total = 0
   let tokens = 0
   let targets = 0
-  for await (const { row, logprobs } of scoreRows(model, partsOf(context), options.batchSize)) {
+  for await (const { row, logprobs } of scoreRows(model, partsOf(context), { batchSize: options.batchSize, signal })) {
     const loss = -sum(logprobs)
     total += loss
     tokens += row.newTokens
@@ -38,9 +38,9 @@ export async function perplexity(context: TaskContext): Promise<PerplexityResult
 
 /** Windows of texts, and token rows with a target of anything else; `limit` of them. */
 async function* partsOf(context: TaskContext): AsyncGenerator<Part> {
-  const { options } = context
+  const { options, signal } = context
   let count = 0
-  for await (const record of recordsOf(options.data)) {
+  for await (const record of recordsOf(options.data, { signal })) {
     const { where } = record
     const row = rowOf(record)
     const parts =

@@ -22,14 +22,14 @@ interface Lesson {
  * character, place by place.
  */
 export async function recall(context: TaskContext): Promise<RecallResult> {
-  const { model, options, done } = context
+  const { model, options, done, signal } = context
   const tokenizer = requireTokenizer(model)
   let characters = 0
   let right = 0
   let rows = 0
   let exact = 0
   using cache = new PromptCache(model)
-  for await (const record of recordsOf(options.data, options.limit)) {
+  for await (const record of recordsOf(options.data, { limit: options.limit, signal })) {
     const { where } = record
     const row = rowOf(record)
     if (row.kind !== 'completion' || row.completion.trim() === '') {
@@ -37,7 +37,7 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
     }
     const { prompt, expected } = lessonOf(row, where, context)
     const name = `${where}: the prompt`
-    const ids = await complete(cache, prompt, { maxNewTokens: expected.length, name })
+    const ids = await complete(cache, prompt, { maxNewTokens: expected.length, name, signal })
     const { wanted, written } = placed(
       continuationText(tokenizer, prompt, ids),
       continuationText(tokenizer, prompt, expected),

@@ -4,14 +4,15 @@ import { readRecords } from '../data/files/readers.js'
 import type { DataRecord } from '../data/rows/record.js'
 import { InputError } from '../errors.js'
 
-/** At most `limit` records of the sources, in order. */
+/** At most `limit` records of the sources, in order, until the signal is aborted. */
 export async function* recordsOf(
   sources: readonly string[],
-  limit = Number.POSITIVE_INFINITY,
+  { limit = Number.POSITIVE_INFINITY, signal }: { limit?: number; signal?: AbortSignal } = {},
 ): AsyncGenerator<DataRecord> {
   const files = await findDataFiles(sources)
   let count = 0
   for await (const record of readRecords(files)) {
+    signal?.throwIfAborted()
     yield record
     if (++count >= limit) return
   }

@@ -12,30 +12,39 @@ export interface Scored<Row extends TokenRow> {
   logprobs: Float32Array
 }
 
+export interface ScoreOptions {
+  /** Rows of a forward pass at most. */
+  batchSize: number
+  /** Ends the scoring before the next forward pass with its reason. */
+  signal?: AbortSignal
+}
+
 /** Scores rows in their order; holds the rows of one forward pass only. */
 export async function* scoreRows<Row extends TokenRow>(
   model: Pick<EvaluatedModel, 'tokenLogProbs'>,
   rows: Iterable<Row> | AsyncIterable<Row>,
-  batchSize: number,
+  { batchSize, signal }: ScoreOptions,
 ): AsyncGenerator<Scored<Row>> {
   let pass: Row[] = []
   let tokens = 0
   for await (const row of rows) {
     if (pass.length > 0 && (pass.length >= batchSize || tokens + row.ids.length > TOKEN_BUDGET)) {
-      yield* scorePass(model, pass)
+      yield* scorePass(model, pass, signal)
       pass = []
       tokens = 0
     }
     pass.push(row)
     tokens += row.ids.length
   }
-  if (pass.length > 0) yield* scorePass(model, pass)
+  if (pass.length > 0) yield* scorePass(model, pass, signal)
 }
 
 async function* scorePass<Row extends TokenRow>(
   model: Pick<EvaluatedModel, 'tokenLogProbs'>,
   rows: readonly Row[],
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<Scored<Row>> {
+  signal?.throwIfAborted()
   const batch = packBatch(rows.map(({ ids, mask }, row) => ({ ids, mask, row })))
   const logprobs = await model.tokenLogProbs(batch)
   let start = 0

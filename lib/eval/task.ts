@@ -69,6 +69,8 @@ export interface TaskContext {
   readonly template: ChatTemplate | null
   /** What the template is told of rows that do not say it themselves. */
   readonly templateContext: TemplateContext
+  /** Ends the task with its reason. */
+  readonly signal?: AbortSignal
   /** Tokens of a row at most. */
   readonly maxLength: number
   /** One row (or window) is done: its line of `--output`, and how far the result is. */

@@ -1,11 +1,11 @@
-import { anyText, requireArgument } from '../arguments.js'
+import { anyText, aSignal, optional, requireArgument, requireOptionsOf } from '../arguments.js'
 import { resolveTools } from '../data/rows/tools.js'
 import type { Message } from '../data/templates/template.js'
 import { UsageError } from '../errors.js'
 import type { GenerateOptions } from '../options/index.js'
 import { randomStream } from '../random.js'
 import { continueText, type GenerateResult } from './continuation.js'
-import { type GenerateCall, type GenerateExtras, limitsOf, splitCall } from './generate.js'
+import { type GenerateCall, type GenerateExtras, type GenerateSignal, limitsOf, splitCall } from './generate.js'
 import { aLanguageModel, type LanguageModel } from './language-model.js'
 import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
@@ -29,7 +29,7 @@ export class Chat implements Disposable {
   /** @throws UsageError of options that are wrong; a model without a chat template is found by the first `say` */
   constructor(
     readonly model: LanguageModel,
-    call: Omit<GenerateCall, 'prompt' | 'messages' | 'onText'> = {},
+    call: Omit<GenerateCall, 'prompt' | 'messages' | 'onText' | 'signal'> = {},
   ) {
     requireArgument('model', model, aLanguageModel)
     const { options, extras } = splitCall(call)
@@ -40,10 +40,13 @@ export class Chat implements Disposable {
 
   /**
    * Streams the answer to a message; the generator's return value is the result. An answer that is left early is kept as
-   * far as it came.
+   * far as it came, and so is one that `signal` ends with its reason.
    */
-  async *say(text: string): AsyncGenerator<string, GenerateResult> {
+  async *say(text: string, say: GenerateSignal = {}): AsyncGenerator<string, GenerateResult> {
     requireArgument('text', text, anyText)
+    requireOptionsOf('the options of say', say, { signal: optional(aSignal) })
+    const { signal } = say
+    signal?.throwIfAborted()
     const options = this.#options
     const template = await promptTemplate(
       this.model,
@@ -62,7 +65,7 @@ export class Chat implements Disposable {
     const ids = promptTokens(this.model, template, { messages, system, tools, templateOptions })
     const random = randomStream(options.seed, 'generate', this.messages.length / 2)
     const stopIds = await stopTokens(this.model, template)
-    const request = { ...limitsOf(options, this.#extras), ids, random, stopIds }
+    const request = { ...limitsOf(options, this.#extras), ids, random, stopIds, signal }
     let answer = ''
     try {
       const pieces = continueText(this.#cache, request)

@@ -22,6 +22,8 @@ export interface ContinuationRequest {
   stopStrings?: readonly string[]
   /** Names the prompt in errors; `The prompt`. */
   name?: string
+  /** Aborting it ends the continuation before the next token with the signal's reason. */
+  signal?: AbortSignal
 }
 
 export interface GenerateResult {
@@ -39,11 +41,11 @@ export interface GenerateResult {
 
 /**
  * Generated ids, a stop token included.
- * @throws UsageError `prompt-too-long`
+ * @throws UsageError `prompt-too-long`; the reason of an aborted signal
  */
 export async function* continueTokens(
   cache: PromptCache,
-  { ids, maxNewTokens, sampling, random, stopIds, name = 'The prompt' }: ContinuationRequest,
+  { ids, maxNewTokens, sampling, random, stopIds, name = 'The prompt', signal }: ContinuationRequest,
 ): AsyncGenerator<number, FinishReason> {
   const { maxPositions } = cache.model.config
   const limit = Math.min(maxNewTokens, maxPositions - ids.length)
@@ -54,11 +56,13 @@ export async function* continueTokens(
     )
   }
   const choice = (): TokenChoice => ({ ...sampling, uniform: sampling.temperature === 0 ? 0 : random.uniform() })
-  let id = await cache.choose(ids, choice(), limit)
+  let id = await cache.choose(ids, choice(), limit, signal)
   for (let count = 1; ; count++) {
+    signal?.throwIfAborted()
     yield id
     if (stopIds.has(id)) return 'stop'
     if (count === limit) return 'length'
+    signal?.throwIfAborted()
     id = await cache.append(id, choice())
   }
 }

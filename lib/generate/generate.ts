@@ -2,6 +2,7 @@ import {
   aFunction,
   anObject,
   anyText,
+  aSignal,
   either,
   having,
   listOf,
@@ -33,7 +34,12 @@ export interface GenerateExtras {
   onWarning?: (message: string) => void
 }
 
-export type GenerateCall = GenerateInput & GenerateExtras
+export interface GenerateSignal {
+  /** Aborting it ends the work before the next token with the signal's reason. */
+  signal?: AbortSignal
+}
+
+export type GenerateCall = GenerateInput & GenerateExtras & GenerateSignal
 
 /**
  * Generates text after a prompt. With the model's chat template (unless `raw`) the prompt is a user's turn, and the text
@@ -43,7 +49,8 @@ export type GenerateCall = GenerateInput & GenerateExtras
  * const { text } = await generate(model, { prompt: 'How many legs have 3 cats?', maxNewTokens: 64 })
  * ```
  *
- * @throws UsageError of options that are wrong or do not fit the model, and of prompts that fill its context
+ * @throws UsageError of options that are wrong or do not fit the model, and of prompts that fill its context; the reason of
+ * an aborted `signal`
  */
 export async function generate(model: LanguageModel, call: GenerateCall): Promise<GenerateResult> {
   requireArgument('the options of generate', call, anObject)
@@ -59,7 +66,10 @@ export async function* generateStream(
   call: GenerateCall,
 ): AsyncGenerator<string, GenerateResult> {
   requireArgument('model', model, aLanguageModel)
-  const { options, extras } = splitCall(call)
+  requireOptionsOf('the options of generate', call, { signal: optional(aSignal) })
+  const { signal, ...given } = call
+  signal?.throwIfAborted()
+  const { options, extras } = splitCall(given)
   const template = await promptTemplate(model, options, extras.onWarning)
   const { prompt, system, templateOptions } = options
   const tools = await resolveTools(options.tools)
@@ -68,14 +78,14 @@ export async function* generateStream(
   try {
     const random = randomStream(options.seed, 'generate')
     const stopIds = await stopTokens(model, template)
-    return yield* continueText(cache, { ...limitsOf(options, extras), ids, random, stopIds })
+    return yield* continueText(cache, { ...limitsOf(options, extras), ids, random, stopIds, signal })
   } finally {
     cache.dispose()
   }
 }
 
 /** Checks the options and fills in defaults. */
-export function splitCall(call: GenerateCall): { options: GenerateOptions; extras: GenerateExtras } {
+export function splitCall(call: GenerateInput & GenerateExtras): { options: GenerateOptions; extras: GenerateExtras } {
   requireOptionsOf('the options of generate', call, {
     ...{ messages: optional(listOf(having('a message', 'role'), 'messages')), stop: optional(either(anyText, texts)) },
     ...{ onText: optional(aFunction), onWarning: optional(aFunction) },

@@ -9,7 +9,7 @@ export {
   type FinishReason,
   type GenerateResult,
 } from './continuation.js'
-export { type GenerateCall, type GenerateExtras, generate, generateStream } from './generate.js'
+export { type GenerateCall, type GenerateExtras, type GenerateSignal, generate, generateStream } from './generate.js'
 export type { LanguageModel, TokenCache } from './language-model.js'
 export { promptTemplate, promptTokens, requireTokenizer } from './prompt.js'
 export { PromptCache } from './prompt-cache.js'

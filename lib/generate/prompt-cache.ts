@@ -26,18 +26,29 @@ export class PromptCache implements Disposable {
     return this.#ids.length
   }
 
-  /** Reads a prompt of at least one token and gives the logits [V] of what comes next. */
-  read(ids: readonly number[]): Promise<Float32Array> {
-    return this.#readPrompt(ids, 0, (part, cache) => this.model.next(part, cache))
+  /**
+   * Reads a prompt of at least one token and gives the logits [V] of what comes next.
+   *
+   * @throws the reason of an aborted signal, between parts of a long prompt
+   */
+  read(ids: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
+    return this.#readPrompt(ids, 0, (part, cache) => {
+      signal?.throwIfAborted()
+      return this.model.next(part, cache)
+    })
   }
 
   /**
    * Reads a prompt of at least one token and chooses what comes next.
    *
    * @param reserve how many tokens may follow by `append` without reading the prompt again
+   * @throws the reason of an aborted signal, between parts of a long prompt
    */
-  choose(ids: readonly number[], choice: TokenChoice, reserve = 0): Promise<number> {
-    return this.#readPrompt(ids, reserve, (part, cache) => this.model.nextToken(part, cache, choice))
+  choose(ids: readonly number[], choice: TokenChoice, reserve = 0, signal?: AbortSignal): Promise<number> {
+    return this.#readPrompt(ids, reserve, (part, cache) => {
+      signal?.throwIfAborted()
+      return this.model.nextToken(part, cache, choice)
+    })
   }
 
   /** Reads one more token and chooses what comes next. */

@@ -34,11 +34,11 @@ export interface DownloadContext extends Pacing {
  * what the hub refuses; a connection that is lost for good leaves the part that came, for the next attempt
  */
 export async function downloadFile(file: RemoteFile, context: DownloadContext): Promise<void> {
-  const { cached, onWarning, onBytes } = context
+  const { cached, onWarning, onBytes, signal } = context
   const { hash, size, path } = file
   const partial = cached.partial(hash)
   const onWait = () => onWarning(`Another process downloads ${path}: waiting for it.`)
-  await whileLocked(cached.lock(hash), { growing: partial, onWait }, async () => {
+  await whileLocked(cached.lock(hash), { growing: partial, onWait, signal }, async () => {
     if (!(await cached.hasBlob(hash, size))) await fetchWhole(file, partial, context)
     onBytes(file, size)
   })
@@ -56,7 +56,8 @@ async function fetchWhole(file: RemoteFile, partial: string, context: DownloadCo
     await rename(partial, place)
     await syncFolder(dirname(place))
   } catch (error) {
-    const isOfUse = error instanceof MoraError && error.code !== 'damaged-download'
+    const isAborted = context.signal?.aborted && error === context.signal.reason
+    const isOfUse = isAborted || (error instanceof MoraError && error.code !== 'damaged-download')
     if (!isOfUse) await rm(partial, { force: true }).catch(() => {})
     throw writeError(error, `${file.path} in ${context.cached.folder}`)
   }
@@ -79,14 +80,14 @@ async function fillUp(file: RemoteFile, partial: string, context: DownloadContex
 
 /** Asks for what is missing, once. */
 async function receive(file: RemoteFile, growing: GrowingFile, context: DownloadContext): Promise<void> {
-  const { settings, onBytes } = context
+  const { settings, onBytes, signal } = context
   const subject = { ...context.subject, file: file.path }
   const start = growing.length
   onBytes(file, start)
   if (start === file.size) return
   const cut = (message: string, cause?: unknown) =>
     new PassingFailure('download-cut', message, { gained: growing.length > start, cause })
-  const reply = await request(settings, file.url, subject, { from: start })
+  const reply = await request(settings, file.url, subject, { from: start, signal })
   const placed = start === 0 ? 'start' : placeOf(reply, start)
   if (placed !== 'rest' && start > 0) await growing.clear()
   if (placed === 'elsewhere') {

@@ -65,7 +65,7 @@ async function ask(subject: Subject, settings: HubSettings, pacing: Pacing): Pro
   const { endpoint, kind, repository, revision } = subject
   const url = `${endpoint}/api/${kind}s/${repository}/revision/${encodeURIComponent(revision)}`
   const source = `The answer of ${endpoint} on ${nameOf(subject)}`
-  const receive = async () => textOf((await request(settings, url, subject)).body(), source)
+  const receive = async () => textOf((await request(settings, url, subject, { signal: pacing.signal })).body(), source)
   const answer = parseJson(await withRetries(receive, pacing, { expectAnswer: true }), source)
   const { sha, siblings } = isJsonObject(answer) ? answer : {}
   if (typeof sha !== 'string' || !isCommit(sha) || !Array.isArray(siblings)) {

@@ -1,10 +1,10 @@
 /** One download of a file at a time, among all processes that share a cache. */
 import { type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { writeError } from '../io/atomic.js'
 import { readText } from '../io/open.js'
 import { identityIn, isAlive, thisProcess } from '../io/process-identity.js'
+import { waiting } from './retry.js'
 
 const LOOK_EVERY = 200
 /** Milliseconds without growth after which a download of another machine counts as dead. */
@@ -15,6 +15,8 @@ export interface LockOptions {
   growing: string
   /** Called once when another process holds it. */
   onWait: () => void
+  /** Ends the waiting with its reason. */
+  signal?: AbortSignal
 }
 
 /**
@@ -23,7 +25,7 @@ export interface LockOptions {
  */
 export async function whileLocked<Result>(
   path: string,
-  { growing, onWait }: LockOptions,
+  { growing, onWait, signal }: LockOptions,
   work: () => Promise<Result>,
 ): Promise<Result> {
   let hasWaited = false
@@ -33,7 +35,8 @@ export async function whileLocked<Result>(
     if (state !== 'held') continue
     if (!hasWaited) onWait()
     hasWaited = true
-    await sleep(LOOK_EVERY)
+    await waiting(LOOK_EVERY, signal)
+    signal?.throwIfAborted()
   }
   try {
     return await work()

@@ -26,6 +26,8 @@ export interface RequestOptions {
   method?: 'GET' | 'HEAD'
   /** First byte wanted. */
   from?: number
+  /** Ends the request, also while its body is read, with an error; whoever asks looks at the signal for the reason. */
+  signal?: AbortSignal
 }
 
 /** An answer whose body may still be on its way: read it, or `discard` it. */
@@ -42,7 +44,7 @@ export async function request(
   settings: HubSettings,
   url: string,
   subject: Subject,
-  { method = 'GET', from = 0 }: RequestOptions = {},
+  { method = 'GET', from = 0, signal }: RequestOptions = {},
 ): Promise<Reply> {
   const home = new URL(settings.endpoint).origin
   let address = new URL(url)
@@ -52,7 +54,7 @@ export async function request(
     headers['accept-encoding'] = 'identity'
     if (from > 0) headers.range = `bytes=${from}-`
     if (settings.token !== null && address.origin === home) headers.authorization = `Bearer ${settings.token}`
-    const reply = await send(address, { method, headers }, settings.timeout, subject)
+    const reply = await send(address, { method, headers }, { timeout: settings.timeout, signal }, subject)
     const isFinal = reply.status < 300 || (reply.status === RANGE_REFUSED && from > 0)
     if (isFinal && method === 'GET') return reply
     await reply.discard()
@@ -85,10 +87,11 @@ function nextAddress({ headers }: Reply, from: URL, subject: Subject): URL {
 async function send(
   address: URL,
   options: { method: string; headers: Record<string, string> },
-  timeout: number,
+  { timeout, signal }: { timeout: number; signal?: AbortSignal },
   subject: Subject,
 ): Promise<Reply> {
   const watch = new Watch(timeout)
+  const ends = signal ? AbortSignal.any([watch.signal, signal]) : watch.signal
   const lost = (cause: unknown, code: string, doing: string) => {
     const reason = watch.expired ? SILENT : reasonOf(cause)
     return new PassingFailure(code, `${doing} ${nameOf(subject)}: ${reason}`, {
@@ -98,7 +101,7 @@ async function send(
   }
   let response: Response
   try {
-    response = await fetch(address, { ...options, redirect: 'manual', signal: watch.signal })
+    response = await fetch(address, { ...options, redirect: 'manual', signal: ends })
   } catch (cause) {
     watch.end()
     throw lost(cause, 'hub-unreachable', `${address.host} cannot be reached for`)

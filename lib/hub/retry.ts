@@ -10,7 +10,9 @@ export interface Pacing {
   /** Called before each wait, with what happened and how long it will be. */
   onWarning: (message: string) => void
   /** Waits; a test does not. */
-  pause?: (milliseconds: number) => Promise<unknown>
+  pause?: (milliseconds: number, signal?: AbortSignal) => Promise<unknown>
+  /** Once it is aborted, nothing is tried again. */
+  signal?: AbortSignal
 }
 
 /** A failure that may pass. What the message says ends without a full stop. */
@@ -38,27 +40,35 @@ export class PassingFailure extends Error {
  * Does `work` until it does not fail with a `PassingFailure`, at most 5 times in a row without gain; waits in between: as
  * long as the server says, else 1, 2, 4 and 8 seconds.
  *
+ * @throws the signal's reason once it is aborted
  * @param expectAnswer give up at once where nobody answers: who has no network wants to know now
  * @throws RunError with the code of the failure
  */
 export async function withRetries<Result>(
   work: () => Promise<Result>,
-  { onWarning, pause = sleep }: Pacing,
+  { onWarning, pause = waiting, signal }: Pacing,
   { expectAnswer = false } = {},
 ): Promise<Result> {
   for (let attempt = 1; ; attempt++) {
+    signal?.throwIfAborted()
     try {
       return await work()
     } catch (failure) {
+      signal?.throwIfAborted()
       if (!(failure instanceof PassingFailure)) throw failure
       if (failure.gained) attempt = 1
       const seconds = failure.wait ?? 2 ** (attempt - 1)
       const isHopeless = attempt >= ATTEMPTS || seconds > LONGEST_WAIT || (expectAnswer && failure.unanswered)
       if (isHopeless) throw givenUp(failure, attempt)
       onWarning(`${failure.message}; trying again in ${seconds} s.`)
-      await pause(seconds * 1000)
+      await pause(seconds * 1000, signal)
     }
   }
+}
+
+/** Resolves at once when the signal is aborted. */
+export async function waiting(milliseconds: number, signal?: AbortSignal): Promise<void> {
+  await sleep(milliseconds, undefined, { signal }).catch(() => {})
 }
 
 function givenUp({ code, message, wait, cause }: PassingFailure, attempts: number): RunError {

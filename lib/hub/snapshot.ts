@@ -1,7 +1,7 @@
 /** A repository at one commit: what it holds, and its files on this disk. */
 
 import { mkdir } from 'node:fs/promises'
-import { aFlag, aFunction, optional } from '../arguments.js'
+import { aFlag, aFunction, aSignal, optional } from '../arguments.js'
 import { RunError, UsageError } from '../errors.js'
 import { writeError } from '../io/atomic.js'
 import { requireFreeSpace } from '../io/disk-space.js'
@@ -34,6 +34,8 @@ export interface HubOptions {
   onDownload?: (progress: DownloadProgress) => void
   /** Called with each thing that the user should know. */
   onWarning?: (message: string) => void
+  /** Aborting it ends the work with the signal's reason. What came of a download is kept for the next one. */
+  signal?: AbortSignal
 }
 
 /** What each of them has to be. */
@@ -41,6 +43,7 @@ export const hubKinds = {
   offline: optional(aFlag),
   onDownload: optional(aFunction),
   onWarning: optional(aFunction),
+  signal: optional(aSignal),
 } as const
 
 /** Options, and what only tests change. */
@@ -143,10 +146,14 @@ export class Snapshot {
   /** Size and hash of a file, as the hub tells them before it redirects to where the content is. */
   async #describe(path: string): Promise<RemoteFile> {
     const { endpoint, kind, repository } = this.subject
+    const { signal } = this.options
     const subject = { ...this.subject, file: path }
     const place = [repository, 'resolve', this.commit, ...path.split('/').map(encodeURIComponent)].join('/')
     const url = `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${place}`
-    const { headers } = await withRetries(() => request(this.settings, url, subject, { method: 'HEAD' }), this.options)
+    const { headers } = await withRetries(
+      () => request(this.settings, url, subject, { method: 'HEAD', signal }),
+      this.options,
+    )
     const hash = (headers.get('x-linked-etag') ?? headers.get('etag') ?? '').replace(/^W\//, '').replaceAll('"', '')
     const size = headers.get('x-linked-size') ?? headers.get('content-length') ?? ''
     if (isContentHash(hash) && /^\d{1,15}$/.test(size)) return { path, url, hash, size: Number(size) }

@@ -1,12 +1,13 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { aText, described, optional, orNull, requireArgument, requireOptionsOf, wholeFrom } from '../arguments.js'
-import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import { aTokenizer, loadTokenizer } from '../data/tokenizer/tokenizer.js'
+import { aTokenizer, loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
 import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../native.js'
 import { LoadSchema, parseOptions } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { requireRoom } from '../tensor/room.js'
+import type { Tensor } from '../tensor/tensor.js'
 import { bytesOfWeights, randomWeights, storedWeights } from './checkpoint/initial-weights.js'
 import { ModelSource } from './checkpoint/model-source.js'
 import { parseConfig } from './families/parse-config.js'
@@ -38,11 +39,13 @@ function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDT
  * Loads a model: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id (`owner/name`,
  * `owner/name@revision`, `owner/name/file.gguf`), which is downloaded to the hub's cache. Block formats are turned into
  * `dtype`, unless `quantised` is set. Throws a UsageError for what is missing or not supported, by name, an InputError for malformed files, and a
- * RunError for what fails on the way from the hub.
+ * RunError for what fails on the way from the hub; a `signal` that is aborted ends it with its reason.
  */
 export async function loadModel(model: string, options: LoadOptions = {}): Promise<Model> {
   requireArgument('model', model, described(aText, 'the path or hub id of a model'))
   checkLoadOptions(options)
+  const { signal } = options
+  signal?.throwIfAborted()
   const device = openDevice(options)
   const source = await ModelSource.open(model, options)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
@@ -53,8 +56,15 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   const tokenizer = await loadTokenizer(source.path)
   let loaded: Model | null = null
   try {
-    const weights = storedWeights(source, dtype, device, quantised)
+    // They are read one by one between turns of the event loop, in which the signal may be aborted.
+    const unread: [name: string, target: Tensor][] = []
+    const weights = storedWeights(source, dtype, device, quantised, (...one) => unread.push(one))
     loaded = new Model({ tokenizer, weights, source, rotaryDtype: options.rotaryDtype })
+    for (const [name, target] of unread) {
+      await nextTurn()
+      signal?.throwIfAborted()
+      source.loadInto(name, target)
+    }
     await device.synchronize()
     return loaded
   } catch (error) {
@@ -67,7 +77,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
 
 function checkLoadOptions(given: LoadOptions): void {
   requireOptionsOf('the options of a model', given, hubKinds)
-  const { onDownload: _, onWarning: __, ...options } = given
+  const { onDownload: _, onWarning: __, signal: ___, ...options } = given
   parseOptions(LoadSchema, options, { source: 'api' })
 }
 

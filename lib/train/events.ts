@@ -53,6 +53,14 @@ export interface MergeEvent {
   merges: number
 }
 
+/** Numbers of `run.log`, once they are written. */
+export interface LogEvent {
+  type: 'log'
+  /** The step whose line has them. */
+  step: number
+  values: Readonly<Record<string, number>>
+}
+
 /** Something the user should know and need not act on. */
 export interface NoticeEvent {
   type: 'notice'
@@ -86,5 +94,6 @@ export type TrainEvent =
   | SampleEvent
   | CheckpointEvent
   | MergeEvent
+  | LogEvent
   | NoticeEvent
   | EndEvent

@@ -5,6 +5,7 @@ export type {
   CheckpointEvent,
   EndEvent,
   EvaluationEvent,
+  LogEvent,
   MergeEvent,
   NoticeEvent,
   SampleEvent,
@@ -12,5 +13,6 @@ export type {
   TrainEvent,
   TrainResult,
 } from './events.js'
+export type { LearningRate, LearningRateFacts } from './learning-rate.js'
 export { type EventCallback, Run } from './run.js'
 export { type TrainCall, train } from './train.js'

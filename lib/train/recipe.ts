@@ -1,6 +1,7 @@
 import type { HeldForTraining } from '../models/training-hold.js'
 import { isByTime } from './checkpoints/checkpoint.js'
-import type { TrainResult } from './events.js'
+import type { EvaluationEvent, StepEvent, TrainResult } from './events.js'
+import { Metrics } from './output/metrics.js'
 import { restartAdapter, restartIsDue } from './restarts.js'
 import type { RunControl } from './run.js'
 import { samplesAreDue, takeSamples } from './samples.js'
@@ -9,51 +10,92 @@ import type { Session } from './session.js'
 import { notePeak, takeStep } from './take-step.js'
 
 /**
- * Training from beginning to end. Each round first does what the steps so far call for (an evaluation, samples, a
- * checkpoint, a restart of the adapter) and then takes the next step; so a run that is resumed at any point goes on as if it
- * had never ended. Every piece of work is exclusive, and events are sent between them: there the reader of the run may
- * save, pause or use the model.
+ * Training from beginning to end: set up, train, save. What its signal aborts ends as what `stop` ends, with everything
+ * saved, and then rejects with the signal's reason. Every piece of work is exclusive, and events are sent between them: there
+ * the reader of the run may save, pause or use the model.
  */
 export async function runTraining(
   control: RunControl,
   held: HeldForTraining,
   setUp: () => Promise<Session>,
 ): Promise<TrainResult> {
-  const session = await control.exclusive(async () => {
-    const ready = await held.change(setUp)
-    control.onSave(async () => (await saveSession(ready)).path)
-    return ready
+  const { session, metrics } = await control.exclusive(async () => {
+    const session = await held.change(setUp)
+    const metrics = new Metrics(session, control.logged)
+    control.onSave(async () => {
+      await metrics.write()
+      return (await saveSession(session)).path
+    })
+    return { session, metrics }
   })
   try {
-    for (const message of session.notices) await control.emit({ type: 'notice', message })
-    while (!control.stopRequested) {
-      if (evaluationIsDue(session)) await control.emit(await control.exclusive(() => evaluateSession(session)))
-      if (samplesAreDue(session)) {
-        for (const sample of await control.exclusive(() => takeSamples(session))) await control.emit(sample)
-      }
-      const due = dueCheckpoint(session)
-      if (due) await control.emit(await control.exclusive(() => saveSession(session, due)))
-      if (patienceIsOver(session)) {
-        await control.emit({ type: 'notice', message: patienceNotice(session) })
-        break
-      }
-      if (session.state.step >= session.data.totalSteps) break
-      await control.whilePaused()
-      if (control.stopRequested) break
-      if (restartIsDue(session)) {
-        await control.emit(await control.exclusive(() => held.change(() => restartAdapter(session))))
-        continue
-      }
-      await control.emit(await control.exclusive(() => takeStep(session)))
-    }
-    if (session.output && !hasLastingCheckpoint(session))
+    const isAborted = await abortedIn(session, () => takeTurns(session, control, held, metrics))
+    if (session.output && !hasLastingCheckpoint(session)) {
       await control.emit(await control.exclusive(() => saveSession(session)))
+    }
     await control.exclusive(() => saveResult(session))
-    return resultOf(session, control.stopRequested)
+    await metrics.end(session.state.step)
+    for (const event of metrics.takeEvents()) await control.emit(event)
+    const result = resultOf(session, control.stopRequested)
+    if (isAborted || result.stopped) session.signal?.throwIfAborted()
+    return result
   } finally {
     session.ended = true
     session.optimizer.dispose()
     session.output?.close()
+  }
+}
+
+/** Whether the session's signal put an end to the work. */
+async function abortedIn({ signal }: Session, work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work()
+    return false
+  } catch (error) {
+    if (!signal?.aborted || error !== signal.reason) throw error
+    return true
+  }
+}
+
+/**
+ * Each round first does what the steps so far call for (an evaluation, samples, a checkpoint, a restart of the adapter) and
+ * then takes the next step; so a run that is resumed at any point goes on as if it had never ended.
+ */
+async function takeTurns(
+  session: Session,
+  control: RunControl,
+  held: HeldForTraining,
+  metrics: Metrics,
+): Promise<void> {
+  const measured = async (work: () => Promise<StepEvent | EvaluationEvent>) => {
+    const event = await control.exclusive(async () => metrics.hold(await work()))
+    try {
+      await control.emit(event)
+    } finally {
+      await control.exclusive(() => metrics.write())
+    }
+    for (const logged of metrics.takeEvents()) await control.emit(logged)
+  }
+  for (const message of session.notices) await control.emit({ type: 'notice', message })
+  while (!control.stopRequested) {
+    if (evaluationIsDue(session)) await measured(() => evaluateSession(session))
+    if (samplesAreDue(session)) {
+      for (const sample of await control.exclusive(() => takeSamples(session))) await control.emit(sample)
+    }
+    const due = dueCheckpoint(session)
+    if (due) await control.emit(await control.exclusive(() => saveSession(session, due)))
+    if (patienceIsOver(session)) {
+      await control.emit({ type: 'notice', message: patienceNotice(session) })
+      break
+    }
+    if (session.state.step >= session.data.totalSteps) break
+    await control.whilePaused()
+    if (control.stopRequested) break
+    if (restartIsDue(session)) {
+      await control.emit(await control.exclusive(() => held.change(() => restartAdapter(session))))
+      continue
+    }
+    await measured(() => takeStep(session))
   }
 }
 

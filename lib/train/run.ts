@@ -1,12 +1,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { aFunction, described, optional, requireArgument } from '../arguments.js'
+import { aFunction, aSignal, described, optional, requireArgument } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import { EventChannel } from './event-channel.js'
 import type { TrainEvent, TrainResult } from './events.js'
+import { LoggedNumbers } from './output/logged-numbers.js'
 
 /** What the training recipe sees of its run. */
 export interface RunControl {
   readonly stopRequested: boolean
+  /** Numbers of the user's that are to be written. */
+  readonly logged: LoggedNumbers
   emit(event: TrainEvent): Promise<void>
   /** Resolves at once, or when a paused run goes on or is stopped. */
   whilePaused(): Promise<void>
@@ -35,6 +38,7 @@ export class Run implements AsyncIterable<TrainEvent> {
   #paused: { promise: Promise<void>; release: () => void } | null = null
   #turn: Promise<unknown> = Promise.resolve()
   #save: (() => Promise<string>) | null = null
+  readonly #logged = new LoggedNumbers()
   /** What lets the run go on without the call of `onEvent` in which it is asked for. */
   readonly #release = new AsyncLocalStorage<() => void>()
   /** What `onEvent` threw when the run did not wait for it any more. */
@@ -44,12 +48,18 @@ export class Run implements AsyncIterable<TrainEvent> {
   constructor(
     recipe: TrainRecipe,
     private readonly onEvent?: EventCallback,
+    signal?: AbortSignal,
   ) {
     requireArgument('recipe', recipe, described(aFunction, 'what a run does (train makes runs)'))
     requireArgument('onEvent', onEvent, optional(aFunction))
-    this.#channel = new EventChannel(() => void this.#requestStop())
+    requireArgument('signal', signal, optional(aSignal))
+    const requestStop = () => this.#requestStop()
+    this.#channel = new EventChannel(requestStop)
+    signal?.addEventListener('abort', requestStop)
     this.#finished = this.#execute(recipe).finally(() => {
       this.#isOver = true
+      this.#logged.end()
+      signal?.removeEventListener('abort', requestStop)
     })
   }
 
@@ -88,6 +98,15 @@ export class Run implements AsyncIterable<TrainEvent> {
     })
   }
 
+  /**
+   * Adds numbers of your own, such as `{ reward: 0.3 }`, to the line in `metrics.jsonl` of the step (or evaluation) whose event
+   * is being handled, else to the next line. TensorBoard gets them too, and when they are written, an event `log` tells them.
+   * @throws UsageError of names that `metrics.jsonl` has itself, of what is no finite number, and once the run has ended
+   */
+  log(values: Readonly<Record<string, number>>): void {
+    this.#logged.add(values)
+  }
+
   /** The events from now on, and up to 1,000 earlier ones. A run has one reader. */
   [Symbol.asyncIterator](): AsyncIterator<TrainEvent, void> {
     if (!this.#channel.attach()) {
@@ -110,6 +129,7 @@ export class Run implements AsyncIterable<TrainEvent> {
         get stopRequested() {
           return run.#stopRequested
         },
+        logged: this.#logged,
         emit: (event) => run.#emit(event),
         whilePaused: () => run.#paused?.promise ?? Promise.resolve(),
         exclusive: (work) => run.#exclusive(work),

@@ -4,27 +4,17 @@ import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoints
 import { afterEvaluation } from './checkpoints/trainer-state.js'
 import { meanLoss } from './evaluate.js'
 import type { CheckpointEvent, EvaluationEvent } from './events.js'
-import { appendEvaluation } from './output/metrics-file.js'
 import { modelCard } from './output/model-card.js'
 import type { Session } from './session.js'
 
-/** Measures the evaluation data, and writes a line of metrics. */
+/** Measures the evaluation data. */
 export async function evaluateSession(session: Session): Promise<EvaluationEvent> {
-  const { model, data, output } = session
-  const evalLoss = await meanLoss(model, data.evaluationBatches(session.facts.machine.tokenBudget))
+  const { model, data, signal } = session
+  const evalLoss = await meanLoss(model, data.evaluationBatches(session.facts.machine.tokenBudget), { signal })
   if (!Number.isFinite(evalLoss)) throw nonFiniteEvaluation(evalLoss, session)
   session.state = afterEvaluation(session.state, evalLoss)
   const { step, best } = session.state
-  const event: EvaluationEvent = {
-    type: 'evaluation',
-    step,
-    epoch: data.epochAfter(step),
-    evalLoss,
-    best: best?.step === step,
-  }
-  if (output) await appendEvaluation(output.metrics, event)
-  await session.tensorboard?.appendEvaluation(event)
-  return event
+  return { type: 'evaluation', step, epoch: data.epochAfter(step), evalLoss, best: best?.step === step }
 }
 
 function nonFiniteEvaluation(evalLoss: number, { state, lastCheckpoint }: Session): RunError {

@@ -24,7 +24,10 @@ export interface Session {
   readonly optimizer: Optimizer
   readonly data: TrainingData
   readonly ranks: Ranks
-  readonly learningRate: (scheduleStep: number) => number
+  /** Of the step that follows a state. */
+  readonly learningRate: (state: TrainerState) => number
+  /** Ends the run once it is aborted. */
+  readonly signal: AbortSignal | undefined
   readonly facts: RunFacts
   readonly result: ResultWriter
   /** Null when nothing is written. */

@@ -1,29 +1,27 @@
 import { RunError } from '../errors.js'
 import type { StepEvent } from './events.js'
-import { appendStep } from './output/metrics-file.js'
 import type { Session } from './session.js'
 import { type StepReport, trainStep } from './train-step.js'
 
 /**
- * The next optimizer step of a run: trains it, and writes its line of metrics. Throws a `RunError` that names the step,
- * the layer and the last good checkpoint when loss or gradients are not finite.
+ * The next optimizer step of a run. Throws a `RunError` that names the step, the layer and the last good checkpoint when loss
+ * or gradients are not finite, and its reason when the run's signal aborts it: the step is then as if it had not begun.
  */
 export async function takeStep(session: Session): Promise<StepEvent> {
-  const { model, options, data, parameters, optimizer, ranks, output } = session
+  const { model, options, data, parameters, optimizer, ranks, signal } = session
   const before = session.state
   const step = before.step + 1
-  const learningRate = session.learningRate(before.step)
+  const learningRate = session.learningRate(before)
   session.steppedAt = session.now()
   notePeak(session)
   model.device.resetPeak()
   const start = performance.now()
   model.setDropout({ seed: options.seed, step })
   const batches = data.batches(before.step, session.facts.machine.tokenBudget)
-  const report = await trainStep(model, parameters, optimizer, batches, ranks, {
-    learningRate,
-    maxGradNorm: options.maxGradNorm,
-  })
-  model.setDropout(null) // whoever uses the model between steps, or afterwards, wants it whole
+  const { maxGradNorm } = options
+  const report = await trainStep(model, parameters, optimizer, batches, ranks, { learningRate, maxGradNorm, signal })
+    // Whoever uses the model between steps, or afterwards, wants it whole.
+    .finally(() => model.setDropout(null))
   if (report.nonFinite) throw nonFiniteStep(step, report, session)
 
   const seconds = (performance.now() - start) / 1000
@@ -37,7 +35,7 @@ export async function takeStep(session: Session): Promise<StepEvent> {
   }
   session.seconds += seconds
   session.tokens += tokens
-  const event: StepEvent = {
+  return {
     type: 'step',
     step,
     totalSteps: data.totalSteps,
@@ -50,9 +48,6 @@ export async function takeStep(session: Session): Promise<StepEvent> {
     tokensPerSecond: tokens / seconds,
     memoryBytes: notePeak(session),
   }
-  if (output) await appendStep(output.metrics, event)
-  await session.tensorboard?.appendStep(event)
-  return event
 }
 
 /** The most bytes in use since the peak was reset, which the run remembers. */

@@ -17,7 +17,8 @@ export interface StepReport {
 
 /**
  * One optimizer step: the gradients of every micro-batch add up, and are divided once, by the target tokens of the whole
- * step; so the result does not depend on how the rows were cut into micro-batches.
+ * step; so the result does not depend on how the rows were cut into micro-batches. A signal that is aborted between two of
+ * them ends the step with its reason and no gradients.
  */
 export async function trainStep(
   model: Pick<LossModel, 'lossAsync'>,
@@ -25,12 +26,16 @@ export async function trainStep(
   optimizer: Optimizer,
   batches: Iterable<Batch>,
   ranks: Ranks,
-  options: Omit<StepOptions, 'scaleGradients'>,
+  { signal, ...options }: Omit<StepOptions, 'scaleGradients'> & { signal?: AbortSignal },
 ): Promise<StepReport> {
   let lossSum = 0
   let targetTokens = 0
   let tokens = 0
   for (const batch of batches) {
+    if (signal?.aborted) {
+      for (const parameter of parameters) parameter.zeroGrad()
+      throw signal.reason
+    }
     const { loss, targetTokens: targets } = await model.lossAsync(batch)
     try {
       await loss.backward()

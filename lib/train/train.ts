@@ -1,9 +1,10 @@
-import { aFunction, instanceOf, optional, requireArgument, requireOptionsOf } from '../arguments.js'
+import { aFunction, aSignal, instanceOf, optional, requireArgument, requireOptionsOf } from '../arguments.js'
 import { generate } from '../generate/index.js'
 import { Model } from '../models/index.js'
 import { AdamW } from '../optim/adamw.js'
 import type { TrainInput } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
+import { type LearningRate, requireNoSchedule } from './learning-rate.js'
 import { runTraining } from './recipe.js'
 import { type EventCallback, Run } from './run.js'
 import { resolveTrainOptions } from './setup/resolve-options.js'
@@ -13,31 +14,54 @@ import type { TrainableModel } from './trainable.js'
 /** Tokens of a sample at most. */
 const SAMPLE_TOKENS = 64
 
-/** Options of a run in the library: those of the command line, and a callback. */
-export type TrainCall = TrainInput & { onEvent?: EventCallback }
+/** What a library call may say beside the options of the command line. */
+export interface TrainExtras {
+  /** A peak, as on the command line, or a function of the step in place of a schedule. */
+  learningRate?: number | LearningRate
+  onEvent?: EventCallback
+  /**
+   * Aborting it ends the run like `stop()`, without the rest of the step or evaluation at work: everything up to the last step
+   * is saved, and `finished` and the iteration reject with the signal's reason. Before the first step nothing is written.
+   */
+  signal?: AbortSignal
+}
+
+export type TrainCall = Omit<TrainInput, keyof TrainExtras> & TrainExtras
 
 /**
  * Trains a model: its active adapter, a new one, the one in the folder `adapter`, or (method `full`) every weight. The
  * options are those of `mora train`; `data` is required.
  *
  * Returns at once. Iterate the run to see its events, give `onEvent`, or just `await run.finished`. Throws a `UsageError`
- * at once for options that are wrong in themselves; whatever else fails rejects `finished` and ends the iteration.
+ * at once for options that are wrong in themselves, and the reason of a `signal` that is aborted already; whatever else fails
+ * rejects `finished` and ends the iteration.
  */
 export function train(model: Model, options: TrainCall): Run {
   requireArgument('model', model, instanceOf(Model, 'a model (loadModel and initModel give one)'))
   requireOptionsOf('the options of train', options, { onEvent: optional(aFunction) })
+  const { template, signal } = options
   return trainWith(model, options, {
     createOptimizer: (parameters, settings) => new AdamW(parameters as readonly Parameter[], settings),
     sample: async (prompt) => {
-      const { text } = await generate(model, { prompt, template: options.template, maxNewTokens: SAMPLE_TOKENS })
+      const { text } = await generate(model, { prompt, template, maxNewTokens: SAMPLE_TOKENS, signal })
       return text
     },
   })
 }
 
 /** `train`, with other parts. */
-export function trainWith(model: TrainableModel, { onEvent, ...input }: TrainCall, parts: TrainingParts): Run {
+export function trainWith(
+  model: TrainableModel,
+  { onEvent, signal, learningRate, ...others }: TrainCall,
+  parts: TrainingParts,
+): Run {
+  requireArgument('signal', signal, optional(aSignal))
+  signal?.throwIfAborted()
+  const input: TrainInput = typeof learningRate === 'function' ? others : { ...others, learningRate }
+  const ownRate = typeof learningRate === 'function' ? learningRate : undefined
+  if (ownRate) requireNoSchedule(input)
   const options = resolveTrainOptions(input)
   const held = model.holdForTraining()
-  return new Run((control) => runTraining(control, held, () => setUp(model, options, parts)).finally(held.end), onEvent)
+  const begin = () => setUp(model, options, { ...parts, learningRate: ownRate, signal })
+  return new Run((control) => runTraining(control, held, begin).finally(held.end), onEvent, signal)
 }

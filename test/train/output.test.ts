@@ -54,7 +54,7 @@ describe('the output folder', () => {
     expect(lines.map((line) => Object.keys(JSON.parse(line)))).toEqual(
       [1, 2, 'evaluation', 3, 4, 'evaluation'].map((line) =>
         line === 'evaluation'
-          ? ['step', 'epoch', 'evalLoss']
+          ? ['step', 'epoch', 'evalLoss', 'time']
           : [
               'step',
               'epoch',
@@ -65,6 +65,7 @@ describe('the output folder', () => {
               'tokens',
               'tokensPerSecond',
               'memoryBytes',
+              'time',
             ],
       ),
     )

@@ -66,7 +66,7 @@ interface ExportedLayer extends FactorsOfLayer {
  *
  * @throws UsageError `not-low-rank` without `approximateRank` for an adapter that is no LoRA, `unfit-options` for what a
  * format has no place for; RunError `another-adapter` for an approximation with an error above 0.1, unless `force` is
- * given; and what reading an adapter throws. Nothing is written then
+ * given; the reason of a `signal` that is aborted; and what reading an adapter throws. Nothing is written then
  */
 export async function exportAdapter(options: ExportAdapterOptions): Promise<ExportAdapterResult> {
   requireOptionsOf('the options of exportAdapter', options, {
@@ -76,9 +76,10 @@ export async function exportAdapter(options: ExportAdapterOptions): Promise<Expo
     ...hubKinds,
     onProgress: optional(aFunction),
   })
-  const { model, adapter, output, format, allowOtherBase, onProgress } = options
+  const { model, adapter, output, format, allowOtherBase, onProgress, signal } = options
+  signal?.throwIfAborted()
   const device = openDevice({ device: 'cpu', threads: options.threads })
-  const hub = { offline: options.offline, onDownload: options.onDownload, onWarning: options.onWarning }
+  const hub = { offline: options.offline, onDownload: options.onDownload, onWarning: options.onWarning, signal }
   const source = await ModelSource.open(model, hub)
   source.requireWeights()
   const { config } = source
@@ -88,9 +89,11 @@ export async function exportAdapter(options: ExportAdapterOptions): Promise<Expo
   try {
     const layers: ExportedLayer[] = []
     for (const [facts, layer] of loaded.layers) {
+      signal?.throwIfAborted()
       layers.push(await exported(facts, layer, loaded, source, device, options))
       onProgress?.({ done: layers.length, total: loaded.layers.size })
     }
+    signal?.throwIfAborted()
     const result = report(layers)
     if (!options.force) requireNear(result)
     if (format === 'peft') {

@@ -46,7 +46,7 @@ export interface MergeModelResult {
  * float32, and the sum is rounded once and written. Memory holds the adapter and one weight.
  *
  * @throws UsageError for what is missing, not supported or does not fit together, InputError for malformed files, and
- * RunError `non-finite` if a sum is not finite; nothing is written then
+ * RunError `non-finite` if a sum is not finite, the reason of a `signal` that is aborted; nothing is written then
  */
 export async function mergeModel(options: MergeModelOptions): Promise<MergeModelResult> {
   requireOptionsOf('the options of mergeModel', options, {
@@ -56,9 +56,10 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     onProgress: optional(aFunction),
   })
   const { model, adapter, output, dtype = 'auto', format, allowOtherBase, onProgress, ...others } = options
-  const { offline, onDownload, onWarning, ...deviceOptions } = others
+  const { offline, onDownload, onWarning, signal, ...deviceOptions } = others
+  signal?.throwIfAborted()
   const device = openDevice(deviceOptions)
-  const hub = { offline, onDownload, onWarning }
+  const hub = { offline, onDownload, onWarning, signal }
   const source = await ModelSource.open(model, hub)
   source.requireWeights()
   const { config } = source
@@ -93,7 +94,10 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     const written = await writeModel({ config, tokenizer, source, device, fill, stored }, output, {
       format,
       dtype: dtype === 'auto' ? undefined : dtype,
-      onTensor: (done, total) => onProgress?.({ done, total }),
+      onTensor: (done, total) => {
+        signal?.throwIfAborted()
+        onProgress?.({ done, total })
+      },
     })
     return { merged: edits.size, maxAbsoluteChange: await largestChange.item(), output: written }
   } finally {

@@ -68,6 +68,7 @@ export class Weights implements WeightLoader {
 
 /**
  * @param quantised keep matrices in the block formats that they are stored in
+ * @param fill reads a weight from the source, now or later
  * @throws as `ModelSource.requireWeights`
  */
 export function storedWeights(
@@ -75,13 +76,13 @@ export function storedWeights(
   dtype: FloatDType,
   device: NativeDevice,
   quantised = false,
+  fill: Weights['fill'] = (name, target) => source.loadInto(name, target),
 ): Weights {
   source.requireWeights()
   const kept = {
     format: (name: string) => source.blockFormat(name),
     load: (names: readonly string[]) => source.loadBlocks(names, device),
   }
-  const fill = (name: string, target: Tensor) => source.loadInto(name, target)
   return new Weights(source.config, device, dtype, fill, quantised ? kept : null)
 }
 

@@ -7,14 +7,52 @@ import { readText } from '../../io/open.js'
 import type { TrainerState } from '../checkpoints/trainer-state.js'
 import type { EvaluationEvent, SampleEvent, StepEvent } from '../events.js'
 
-export function appendStep(path: string, event: StepEvent): Promise<void> {
-  const { step, epoch, loss, gradNorm, learningRate, targetTokens, tokens, tokensPerSecond, memoryBytes } = event
-  const line = { step, epoch, loss, gradNorm, learningRate, targetTokens, tokens, tokensPerSecond, memoryBytes }
+/** Numbers in the line of an optimizer step, and in that of an evaluation. */
+const OF_STEPS = [
+  'step',
+  'epoch',
+  'loss',
+  'gradNorm',
+  'learningRate',
+  'targetTokens',
+  'tokens',
+  'tokensPerSecond',
+  'memoryBytes',
+] as const
+const OF_EVALUATIONS = ['step', 'epoch', 'evalLoss'] as const
+
+/** Keys that mean something in these lines. */
+export const OWN_KEYS: ReadonlySet<string> = new Set([...OF_STEPS, ...OF_EVALUATIONS, 'time'])
+
+/** A line as it is written; numbers that were logged may follow. */
+export interface MetricsLine {
+  readonly step: number
+  /** ISO 8601. */
+  readonly time: string
+  readonly [name: string]: number | string
+}
+
+/** What an event says in `metrics.jsonl`, at the present time. */
+export function lineOf(event: StepEvent | EvaluationEvent): MetricsLine {
+  const numbers = event.type === 'step' ? picked(event, OF_STEPS) : picked(event, OF_EVALUATIONS)
+  return { ...numbers, step: event.step, time: new Date().toISOString() }
+}
+
+function picked<Name extends string>(from: Readonly<Record<Name, number>>, names: readonly Name[]) {
+  return Object.fromEntries(names.map((name) => [name, from[name]]))
+}
+
+export function appendMetrics(path: string, line: MetricsLine): Promise<void> {
   return appendLine(path, JSON.stringify(line))
 }
 
-export function appendEvaluation(path: string, { step, epoch, evalLoss }: EvaluationEvent): Promise<void> {
-  return appendLine(path, JSON.stringify({ step, epoch, evalLoss }))
+/** Adds numbers to the last line, if there is one. */
+export async function extendLastMetrics(path: string, numbers: Readonly<Record<string, number>>): Promise<void> {
+  const lines = ((await textOf(path)) ?? '').trimEnd().split('\n')
+  const last = lines.pop()
+  if (!last) return
+  const extended = JSON.stringify({ ...(JSON.parse(last) as object), ...numbers })
+  await writeFileAtomic(path, [...lines, extended].map((line) => `${line}\n`).join(''))
 }
 
 /** Samples of one step. */

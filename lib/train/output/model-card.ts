@@ -29,7 +29,7 @@ export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boole
     ['Data', data.join(', ')],
     ['Steps', state.step],
     ['Tokens', state.tokens.toLocaleString('en-US')],
-    ['Learning rate', `${options.learningRate}, ${options.scheduler}`],
+    ['Learning rate', [options.learningRate, options.scheduler].filter(Boolean).join(', ')],
     ['Rows per step', options.batchSize],
     ['Loss of the last step', state.loss?.toPrecision(5) ?? 'none'],
     ['Loss on evaluation data', state.evalLoss?.toPrecision(5) ?? 'not measured'],

@@ -4,9 +4,6 @@ import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { appendBytes, makeFolder, writeFileAtomic } from '../../io/atomic.js'
 import { tfRecord } from '../../io/tfrecord.js'
-import type { EvaluationEvent, StepEvent } from '../events.js'
-
-const SCALARS = ['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes'] as const
 
 /** One file of events: that of a run since it started or resumed. */
 export class TensorboardFile {
@@ -26,19 +23,9 @@ export class TensorboardFile {
     return file
   }
 
-  appendStep(event: StepEvent): Promise<void> {
-    return this.#append(
-      event.step,
-      SCALARS.map((name) => [name, event[name]]),
-    )
-  }
-
-  appendEvaluation({ step, evalLoss }: EvaluationEvent): Promise<void> {
-    return this.#append(step, [['evalLoss', evalLoss]])
-  }
-
-  #append(step: number, scalars: readonly Scalar[]): Promise<void> {
-    return appendBytes(this.path, eventRecord({ step, scalars }))
+  /** Numbers of a step, by their names. */
+  append(step: number, numbers: Readonly<Record<string, number>>): Promise<void> {
+    return appendBytes(this.path, eventRecord({ step, scalars: Object.entries(numbers) }))
   }
 }
 

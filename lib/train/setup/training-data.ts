@@ -29,6 +29,7 @@ export interface TrainingData {
 export interface TrainingDataOptions {
   ranks: Ranks
   notice: (message: string) => void
+  signal?: AbortSignal
 }
 
 type DataOptions = Pick<
@@ -54,7 +55,7 @@ type DataOptions = Pick<
 export async function loadTrainingData(
   model: Pick<TrainableModel, 'tokenizer' | 'config'>,
   options: DataOptions,
-  { ranks, notice }: TrainingDataOptions,
+  { ranks, notice, signal }: TrainingDataOptions,
 ): Promise<TrainingData> {
   const { maxPositions, vocabularySize } = model.config
   const maxLength = maxLengthOf(options.maxLength, maxPositions)
@@ -72,6 +73,7 @@ export async function loadTrainingData(
       trainOn: options.trainOn,
       vocabSize: vocabularySize,
       onWarning: notice,
+      signal,
     })
   const rows = await load(options.data ?? [], 'training')
   const evaluation = options.evalData ? await load(options.evalData, 'validation') : null

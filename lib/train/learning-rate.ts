@@ -1,0 +1,57 @@
+/** The learning rate as a function of the caller's. */
+import { createHash } from 'node:crypto'
+import { quoted, UsageError } from '../errors.js'
+import type { TrainInput } from '../options/index.js'
+import type { TrainerState } from './checkpoints/trainer-state.js'
+
+/** Where a run stands before a step. */
+export interface LearningRateFacts {
+  /** Optimizer steps of the whole run. */
+  totalSteps: number
+  /** Passes over the data so far. */
+  epoch: number
+  /** Of the step before; null before the first. */
+  loss: number | null
+  /** Of the last evaluation; null before the first. */
+  evalLoss: number | null
+}
+
+/** The rate of schedule step `step`, counted from 0 as `schedule` does: optimizer step `step + 1` uses it. At least 0. */
+export type LearningRate = (step: number, facts: LearningRateFacts) => number
+
+/** Options that say what the function says. */
+export const SCHEDULE_OPTIONS = [
+  'scheduler',
+  'warmupSteps',
+  'warmupRatio',
+  'minLearningRateRatio',
+  'restartWarmupSteps',
+] as const
+
+export function requireNoSchedule(options: TrainInput): void {
+  const given = SCHEDULE_OPTIONS.find((name) => options[name] !== undefined)
+  if (given === undefined) return
+  throw new UsageError(
+    'unfit-options',
+    `The option ${given} does not go with a function as learningRate, which says the rate of every step: leave one of them out.`,
+  )
+}
+
+/** How `run.yaml` records the function: by its source text. What that refers to is not known. */
+export function recordedAs(rate: LearningRate): string {
+  return `function with sha256 ${createHash('sha256').update(rate.toString()).digest('hex')}`
+}
+
+/** @throws UsageError `bad-value` of what is no rate */
+export function checkedRate(
+  rate: LearningRate,
+  { step, loss, evalLoss }: TrainerState,
+  facts: Pick<LearningRateFacts, 'totalSteps' | 'epoch'>,
+): number {
+  const value: unknown = rate(step, { ...facts, loss, evalLoss })
+  if (typeof value === 'number' && Number.isFinite(value) && value >= 0) return value
+  throw new UsageError(
+    'bad-value',
+    `Expected a finite number of at least 0 from the function learningRate for schedule step ${step} but received ${quoted(value)}.`,
+  )
+}

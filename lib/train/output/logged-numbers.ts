@@ -1,0 +1,39 @@
+import { aNumber, anObject, described, requireArgument } from '../../arguments.js'
+import { quoted, UsageError } from '../../errors.js'
+import { OWN_KEYS } from './metrics-file.js'
+
+/** Numbers of the user's that wait for the next line of metrics. */
+export class LoggedNumbers {
+  #waiting = new Map<string, number>()
+  #ended = false
+
+  /** Of a name that waits already, the newer number counts. */
+  add(values: Readonly<Record<string, number>>): void {
+    if (this.#ended) {
+      throw new UsageError('ended', 'The run has ended, so nothing more is logged: log before its last event.')
+    }
+    requireArgument('values', values, described(anObject, 'an object of numbers by their names'))
+    for (const [name, value] of Object.entries(values)) {
+      if (name === '' || OWN_KEYS.has(name)) {
+        throw new UsageError(
+          'bad-value',
+          `Expected another name than ${quoted(name)} for a number to log: empty names and those of metrics.jsonl itself (${[...OWN_KEYS].join(', ')}) are taken.`,
+        )
+      }
+      requireArgument(`${name} to log`, value, aNumber)
+    }
+    for (const [name, value] of Object.entries(values)) this.#waiting.set(name, value)
+  }
+
+  /** What waits, which waits no longer. */
+  take(): Readonly<Record<string, number>> {
+    const values = Object.fromEntries(this.#waiting)
+    this.#waiting.clear()
+    return values
+  }
+
+  /** From now on numbers are refused. */
+  end(): void {
+    this.#ended = true
+  }
+}

@@ -1,0 +1,69 @@
+import type { EvaluationEvent, LogEvent, StepEvent } from '../events.js'
+import type { LoggedNumbers } from './logged-numbers.js'
+import { appendMetrics, extendLastMetrics, lineOf, type MetricsLine } from './metrics-file.js'
+import type { OutputFolder } from './output-folder.js'
+import type { TensorboardFile } from './tensorboard.js'
+
+/** Numbers of events that TensorBoard shows. */
+const SCALARS = ['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes', 'evalLoss']
+
+/** Where numbers go. */
+interface Places {
+  readonly output: Pick<OutputFolder, 'metrics'> | null
+  readonly tensorboard: TensorboardFile | null
+}
+
+/**
+ * Numbers of a run on their way to `metrics.jsonl` and TensorBoard. The line of an event is held until its readers have seen
+ * the event, so that what they log stands in the line of its step.
+ */
+export class Metrics {
+  #held: MetricsLine | null = null
+  #events: LogEvent[] = []
+
+  constructor(
+    private readonly places: Places,
+    private readonly logged: LoggedNumbers,
+  ) {}
+
+  /** The event's numbers are the next line. */
+  hold<Event extends StepEvent | EvaluationEvent>(event: Event): Event {
+    this.#held = lineOf(event)
+    return event
+  }
+
+  /** Writes the line that is held, if any, with what was logged. */
+  async write(): Promise<void> {
+    const line = this.#held
+    if (line === null) return
+    this.#held = null
+    const own = this.#take(line.step)
+    const { output, tensorboard } = this.places
+    if (output) await appendMetrics(output.metrics, { ...line, ...own })
+    const shown = Object.entries(line).filter((entry): entry is [string, number] => SCALARS.includes(entry[0]))
+    await tensorboard?.append(line.step, { ...Object.fromEntries(shown), ...own })
+  }
+
+  /** Nothing is logged any more; what no line took goes to the last one. */
+  async end(step: number): Promise<void> {
+    const own = this.#take(step)
+    this.logged.end()
+    if (Object.keys(own).length === 0) return
+    const { output, tensorboard } = this.places
+    if (output) await extendLastMetrics(output.metrics, own)
+    await tensorboard?.append(step, own)
+  }
+
+  /** What was logged, once it is written. */
+  takeEvents(): LogEvent[] {
+    const events = this.#events
+    this.#events = []
+    return events
+  }
+
+  #take(step: number): Readonly<Record<string, number>> {
+    const values = this.logged.take()
+    if (Object.keys(values).length > 0) this.#events.push({ type: 'log', step, values })
+    return values
+  }
+}

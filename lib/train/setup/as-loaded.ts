@@ -1,0 +1,39 @@
+import { resolve } from 'node:path'
+import { UsageError } from '../../errors.js'
+import { hubIdOf, mayMean, parseHubId } from '../../hub/index.js'
+import type { TrainOptions } from '../../options/index.js'
+import type { TrainableModel } from '../trainable.js'
+
+/** A model is trained where it is: options that say otherwise are refused instead of being overlooked. */
+export function requireAsLoaded(model: TrainableModel, options: TrainOptions): void {
+  const { device, dtype, reference } = model
+  const is = { device: device.kind, dtype, threads: device.facts().threads, model: reference }
+  const wanted = {
+    device: options.device === 'auto' ? undefined : options.device.split(':')[0],
+    dtype: options.dtype === 'auto' ? undefined : options.dtype,
+    threads: device.kind === 'cpu' ? options.threads : undefined,
+    model: options.model === undefined || namesModel(options.model, model) ? undefined : options.model,
+  }
+  for (const name of ['device', 'dtype', 'threads', 'model'] as const) {
+    if (wanted[name] === undefined || wanted[name] === is[name]) continue
+    throw new UsageError(
+      'unfit-options',
+      `The option ${name} is ${options[name]}, but the model was loaded with ${is[name]}: leave the option out, or give it to loadModel.`,
+    )
+  }
+}
+
+/** Whether a path or id is that of a model. A model made from random numbers has none, and any is that of its tokenizer. */
+function namesModel(name: string, { path, reference }: TrainableModel): boolean {
+  if (path === '' || resolve(name) === resolve(path)) return true
+  const [id, found] = [hubIdOf(name), reference === path ? null : parseHubId(reference)]
+  return id !== null && found !== null && mayMean(id, found)
+}
+
+export function requireReadable({ tokenizer }: TrainableModel, { samplePrompt }: TrainOptions): void {
+  if (samplePrompt === undefined || tokenizer) return
+  throw new UsageError(
+    'no-tokenizer',
+    'The option samplePrompt needs a tokenizer, and the model has none: leave the option out, or put tokenizer.json beside the model.',
+  )
+}

@@ -1,0 +1,64 @@
+/** What a run is made of, as `run.yaml` and its checkpoints record it. */
+import { createHash } from 'node:crypto'
+import { sha256File } from '../../io/atomic.js'
+import { elementsOf } from '../../native.js'
+import { plainOptions, scheduleOptions, type TrainOptions } from '../../options/index.js'
+import type { RunFacts } from '../checkpoints/run-facts.js'
+import { type LearningRate, recordedAs, SCHEDULE_OPTIONS } from '../learning-rate.js'
+import type { TrainableModel, TrainedParameter } from '../trainable.js'
+import { modelFingerprint } from './fingerprint.js'
+import type { TrainedPart } from './set-up-model.js'
+import type { TrainingData } from './training-data.js'
+import { versions } from './versions.js'
+
+/** Options with their defaults, as they are recorded. */
+export type ResolvedOptions = Pick<TrainOptions, 'model' | 'init'> & Readonly<Record<string, unknown>>
+
+/** With a function as the learning rate, there is no schedule to record. */
+const WITHOUT_SCHEDULE = Object.fromEntries(SCHEDULE_OPTIONS.map((name) => [name, undefined]))
+
+export function withDefaults(
+  options: TrainOptions,
+  part: TrainedPart,
+  data: TrainingData,
+  ownRate: LearningRate | undefined,
+): ResolvedOptions {
+  const rate = ownRate
+    ? { ...WITHOUT_SCHEDULE, learningRate: recordedAs(ownRate) }
+    : { ...scheduleOptions(options), learningRate: options.learningRate ?? part.learningRate }
+  return {
+    ...options,
+    ...rate,
+    maxLength: data.maxLength,
+    maxSteps: data.totalSteps,
+  }
+}
+
+export async function factsOf(
+  model: TrainableModel,
+  options: ResolvedOptions,
+  { resolved }: TrainedPart,
+  parameters: readonly TrainedParameter[],
+  data: TrainingData,
+  budget: number,
+): Promise<RunFacts> {
+  const { device, dtype } = model
+  const { name, detail, threads } = device.facts()
+  return {
+    options: plainOptions({ ...options, ...resolved, model: options.model ?? model.reference }),
+    machine: { device: device.kind, processor: `${name} (${detail})`, threads, dtype, tokenBudget: budget },
+    versions: versions(),
+    hashes: { model: await modelHash(model, options), data: data.hash, evalData: data.evaluationHash },
+    trainable: {
+      tensors: parameters.length,
+      parameters: parameters.reduce((sum, { shape }) => sum + elementsOf(shape), 0),
+    },
+  }
+}
+
+/** Of the files; of a model made from random numbers, of its configuration (the seed is an option). */
+function modelHash(model: TrainableModel, options: Pick<TrainOptions, 'init'>): Promise<string> | string {
+  if (options.init !== undefined) return sha256File(options.init)
+  if (model.path !== '') return modelFingerprint(model.path)
+  return createHash('sha256').update(JSON.stringify(model.config.json)).digest('hex')
+}

@@ -1,0 +1,50 @@
+/** What the user should know of what is trained, and need not act on. */
+
+import { isSelected } from '../../adapters/contract/patterns.js'
+import { rankNotes } from '../../adapters/planning/adapter-cost.js'
+import type { TrainOptions } from '../../options/index.js'
+import type { TrainableModel } from '../trainable.js'
+import type { TrainedPart } from './set-up-model.js'
+import type { TrainingData } from './training-data.js'
+
+export async function notesOf(
+  model: TrainableModel,
+  part: TrainedPart,
+  data: TrainingData,
+  { init }: TrainOptions,
+): Promise<string[]> {
+  const ofTokens = init === undefined ? await untrainedTargets(model, part, data) : []
+  return [...notesOfRanks(model, part), ...promotedBase(model), ...ofTokens]
+}
+
+function notesOfRanks(model: TrainableModel, { adapter }: TrainedPart): string[] {
+  if (adapter === null) return []
+  const config = model.adapters.get(adapter)!
+  return rankNotes(
+    config,
+    model.adaptableLayers().filter((layer) => isSelected(config.targetModules, layer)),
+  )
+}
+
+/** Weights in blocks are no more what their file holds once they are trained on. */
+function promotedBase({ base, dtype }: TrainableModel): string[] {
+  const format = base.identity()?.format
+  if (format === undefined || format === dtype || /float/i.test(format)) return []
+  return [`The model's weights are stored as ${format}; training computes with them in ${dtype}.`]
+}
+
+/** An adapter cannot teach a model to write a token that its frozen embeddings and head never learnt (as of many base models). */
+async function untrainedTargets(
+  model: TrainableModel,
+  { adapter }: TrainedPart,
+  { trainedSpecialTokens: targets }: TrainingData,
+): Promise<string[]> {
+  if (adapter === null || targets.length === 0) return []
+  const untrained = await model.untrainedTokens(targets.map(({ id }) => id))
+  return targets
+    .filter(({ id }) => untrained.includes(id))
+    .map(
+      ({ token, count }) =>
+        `${token} is ${count} times a token to learn, but the model's embedding or head looks as if it had never been trained for it: it may never be written; train both whole (modulesToSave: embeddings,head), or use a template of other tokens.`,
+    )
+}
