@@ -46,6 +46,7 @@ export {
   type EvaluateOptions,
   type ExactMatchResult,
   evaluate,
+  type ForgettingResult,
   type LogProbsResult,
   type PerplexityResult,
   type RecallResult,

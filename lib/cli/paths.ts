@@ -36,10 +36,10 @@ export function requireData(key: string, paths: readonly string[] | undefined, s
 }
 
 /** Throws unless the path is a .gguf file or a folder with config.json, or may be an id of the hub. */
-export function requireModel(path: string | undefined, source: OptionSource): void {
+export function requireModel(path: string | undefined, source: OptionSource, key = 'model'): void {
   if (path === undefined) return
-  requirePathOrId('model', path, source)
-  refuse('not-a-model', 'model', whyNoModel(path), source)
+  requirePathOrId(key, path, source)
+  refuse('not-a-model', key, whyNoModel(path), source)
 }
 
 /** Throws unless the path is a folder with adapter_config.json, or may be an id of the hub. */

@@ -17,15 +17,27 @@ import {
 } from '../options/index.js'
 import { choices } from './choices.js'
 import { exactMatch } from './exact-match.js'
+import { forgetting } from './forgetting.js'
 import { logprobs } from './logprobs.js'
 import { perplexity } from './perplexity.js'
 import { recall } from './recall.js'
 import type { EvalProgress, EvalResults, EvaluatedModel, RunTask, TaskContext } from './task.js'
 
-const TASKS: { [T in Task]: RunTask<T> } = { logprobs, perplexity, 'exact-match': exactMatch, choices, recall }
+const TASKS: { [T in Task]: RunTask<T> } = {
+  logprobs,
+  perplexity,
+  'exact-match': exactMatch,
+  choices,
+  recall,
+  forgetting,
+}
 
-export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task'> & {
+const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'setDropout', 'config')
+
+export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'base'> & {
   task?: T
+  /** Of `forgetting`: the model before. By default, `model` without its active adapters. */
+  base?: EvaluatedModel
   /** Called after each row; of a text, after each window. */
   onProgress?: (progress: EvalProgress) => void
 } & Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'>
@@ -47,13 +59,16 @@ export async function evaluate<T extends Task = Task>(
   model: EvaluatedModel,
   input: EvaluateOptions<T>,
 ): Promise<EvalResults[T]> {
-  requireArgument('model', model, having('a model (loadModel gives one)', 'tokenLogProbs', 'setDropout', 'config'))
-  requireOptionsOf('the options of evaluate', input, { ...hubKinds, onProgress: optional(aFunction) })
-  const { onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
+  requireArgument('model', model, aModel)
+  requireOptionsOf('the options of evaluate', input, {
+    ...hubKinds,
+    ...{ onProgress: optional(aFunction), base: optional(aModel) },
+  })
+  const { base, onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
   signal?.throwIfAborted()
   const options = parseOptions(EvalSchema, given, { source: 'api' })
   requireOptions(EvalSchema, options, ['task', 'data'], 'api')
-  checkEvalOptions(options, 'api')
+  checkEvalOptions({ ...options, base }, 'api')
   const run = TASKS[options.task as T] as RunTask<T>
   const hub = { offline: options.offline, onDownload, onWarning, signal }
   const data = await locateAllData(options.data!, { purpose: 'evaluation', ...hub })
@@ -61,6 +76,7 @@ export async function evaluate<T extends Task = Task>(
   const settings = {
     model,
     signal,
+    base: base ?? null,
     options: { ...options, data, shotsData },
     templateContext: { tools: await resolveTools(options.tools), templateOptions: options.templateOptions },
     template: model.tokenizer ? await promptTemplate(model, options, onWarning) : null,

@@ -7,6 +7,7 @@ export type {
   EvalResults,
   EvaluatedModel,
   ExactMatchResult,
+  ForgettingResult,
   LogProbsResult,
   PerplexityResult,
   RecallResult,

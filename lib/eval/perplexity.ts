@@ -8,7 +8,8 @@ import type { PerplexityResult, TaskContext } from './task.js'
 import { tokenRowsOf } from './token-rows.js'
 import { type WindowOptions, windowsOf } from './windows.js'
 
-interface Part extends TokenRow {
+/** What is scored at a time: a row, or a window of a text. */
+export interface Part extends TokenRow {
   newTokens: number
 }
 
@@ -37,7 +38,7 @@ export async function perplexity(context: TaskContext): Promise<PerplexityResult
 }
 
 /** Windows of texts, and token rows with a target of anything else; `limit` of them. */
-async function* partsOf(context: TaskContext): AsyncGenerator<Part> {
+export async function* partsOf(context: TaskContext): AsyncGenerator<Part> {
   const { options, signal } = context
   let count = 0
   for await (const record of recordsOf(options.data, { signal })) {

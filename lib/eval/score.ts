@@ -6,6 +6,9 @@ import type { EvaluatedModel } from './task.js'
 /** Tokens of a forward pass; more are no faster on a CPU, and take memory. A longer row has a pass of its own. */
 const TOKEN_BUDGET = 2048
 
+/** What scoring needs of a model. */
+export type Scorer = Pick<EvaluatedModel, 'tokenLogProbs'>
+
 export interface Scored<Row extends TokenRow> {
   row: Row
   /** Natural log-probability of each token that the mask marks, but for the first of the row. */
@@ -21,38 +24,48 @@ export interface ScoreOptions {
 
 /** Scores rows in their order; holds the rows of one forward pass only. */
 export async function* scoreRows<Row extends TokenRow>(
-  model: Pick<EvaluatedModel, 'tokenLogProbs'>,
+  model: Scorer,
   rows: Iterable<Row> | AsyncIterable<Row>,
   { batchSize, signal }: ScoreOptions,
 ): AsyncGenerator<Scored<Row>> {
+  for await (const pass of passesOf(rows, batchSize)) yield* await scorePass(model, pass, signal)
+}
+
+/** Rows in their order, as many at a time as a forward pass takes. */
+export async function* passesOf<Row extends TokenRow>(
+  rows: Iterable<Row> | AsyncIterable<Row>,
+  batchSize: number,
+): AsyncGenerator<Row[]> {
   let pass: Row[] = []
   let tokens = 0
   for await (const row of rows) {
     if (pass.length > 0 && (pass.length >= batchSize || tokens + row.ids.length > TOKEN_BUDGET)) {
-      yield* scorePass(model, pass, signal)
+      yield pass
       pass = []
       tokens = 0
     }
     pass.push(row)
     tokens += row.ids.length
   }
-  if (pass.length > 0) yield* scorePass(model, pass, signal)
+  if (pass.length > 0) yield pass
 }
 
-async function* scorePass<Row extends TokenRow>(
-  model: Pick<EvaluatedModel, 'tokenLogProbs'>,
+/** Scores the rows of one forward pass. */
+export async function scorePass<Row extends TokenRow>(
+  model: Scorer,
   rows: readonly Row[],
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Scored<Row>> {
+  signal?: AbortSignal,
+): Promise<Scored<Row>[]> {
   signal?.throwIfAborted()
   const batch = packBatch(rows.map(({ ids, mask }, row) => ({ ids, mask, row })))
   const logprobs = await model.tokenLogProbs(batch)
   let start = 0
-  for (const row of rows) {
+  return rows.map((row) => {
     const end = start + countTargets(row.mask)
-    yield { row, logprobs: logprobs.subarray(start, end) }
+    const scored = { row, logprobs: logprobs.subarray(start, end) }
     start = end
-  }
+    return scored
+  })
 }
 
 /** Sum in float64. */

@@ -9,6 +9,8 @@ export interface EvaluatedModel extends LanguageModel {
   /** Natural log-probability of every target of the batch, in order. */
   tokenLogProbs(batch: Batch): Promise<Float32Array>
   setDropout(key: null): void
+  /** Only these adapters take part from now on. For `forgetting` without `base`. */
+  setActiveAdapters?(names: readonly string[]): void
 }
 
 export interface EvalProgress {
@@ -54,16 +56,32 @@ export interface RecallResult {
   exactAccuracy: number
 }
 
+export interface ForgettingResult {
+  /** `after` less `before`: positive where the model has become worse at the text. */
+  forgetting: number
+  /** Mean negative log-probability of the targets, natural, of the model before. */
+  before: number
+  /** The same of the model with its active adapters. */
+  after: number
+  /** Tokens read. */
+  tokens: number
+  /** Tokens predicted. */
+  targets: number
+}
+
 export interface EvalResults extends Record<Task, object> {
   logprobs: LogProbsResult
   perplexity: PerplexityResult
   'exact-match': ExactMatchResult
   choices: ChoicesResult
   recall: RecallResult
+  forgetting: ForgettingResult
 }
 
 export interface TaskContext {
   readonly model: EvaluatedModel
+  /** What `forgetting` compares the model with; null: the model without its active adapters. */
+  readonly base: EvaluatedModel | null
   readonly options: EvalOptions & { readonly data: readonly string[] }
   /** Null: prompts stand as they are. */
   readonly template: ChatTemplate | null

@@ -4,7 +4,7 @@ import { UsageError } from '../errors.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 import type { OptionsSchema } from '../schema/option.js'
 import { newAdapterOptions, scheduleOptions } from './defaults.js'
-import type { EvalOptions } from './eval.js'
+import type { EvalOptions, Task } from './eval.js'
 import { methodsTaking, newAdapterFields } from './new-adapter.js'
 import type { TrainOptions } from './train.js'
 
@@ -164,16 +164,17 @@ function checkEvaluation(fit: Fit, options: TrainOptions): void {
 }
 
 /** Throws a `UsageError` for options of evaluation that belong to another task. */
-export function checkEvalOptions(options: EvalOptions, source: OptionSource): void {
+export function checkEvalOptions(options: Omit<EvalOptions, 'base'> & { base?: unknown }, source: OptionSource): void {
   const fit = new Fit(source)
-  const onlyOf = (key: string, task: string) =>
+  const onlyOf = (key: string, ...tasks: Task[]) =>
     fit.refuse(
-      isGiven(options, key) && options.task !== task,
-      `${fit.name(key)} belongs to the task ${task}, not to ${options.task}.`,
+      isGiven(options, key) && !tasks.includes(options.task!),
+      `${fit.name(key)} belongs to the task ${tasks.join(' or ')}, not to ${options.task}.`,
     )
   requireOneReader(fit, options, ['data', 'shotsData'])
-  onlyOf('window', 'perplexity')
-  onlyOf('stride', 'perplexity')
+  onlyOf('window', 'perplexity', 'forgetting')
+  onlyOf('stride', 'perplexity', 'forgetting')
+  onlyOf('base', 'forgetting')
   onlyOf('shots', 'choices')
   onlyOf('shotsData', 'choices')
   fit.refuse(

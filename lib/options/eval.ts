@@ -12,7 +12,7 @@ import {
   rowOptions,
 } from './common.js'
 
-export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall'] as const
+export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall', 'forgetting'] as const
 export type Task = (typeof TASKS)[number]
 
 const task = 'Of one task:'
@@ -27,15 +27,20 @@ export const EvalSchema = z.strictObject({
   limit: limitOption('rows (of a text, windows)'),
   batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),
   output: text('write a line of JSON per row to this file', 'FILE', { expects: 'the path of a file' }),
-  window: optionalInteger('perplexity of a text: tokens that are seen at once', {
+  window: optionalInteger('perplexity and forgetting of a text: tokens that are seen at once', {
     min: 2,
     defaultText: '--max-length',
     group: task,
   }),
-  stride: optionalInteger('perplexity of a text: tokens from one window to the next', {
+  stride: optionalInteger('perplexity and forgetting of a text: tokens from one window to the next', {
     min: 1,
     defaultText: '--window',
     group: task,
+  }),
+  base: text('forgetting: the model before, where more than an adapter has changed it', 'M', {
+    group: task,
+    expects: 'the path or hub id of a model',
+    hub: 'model',
   }),
   maxNewTokens: integer('exact-match: tokens to generate at most', 256, { min: 1, group: task }),
   score: choice('choices: compare the letters, or the whole choices', ['letter', 'text'], 'letter', { group: task }),

@@ -629,6 +629,19 @@ describe('a model that reads and writes text', () => {
     const { stdout } = await mora('eval', '--model', talker(), '--task', 'perplexity', '--data', at('text.txt'))
     expect(stdout).toContain(`tokens      ${json.tokens}\n`)
   })
+
+  it('forgets nothing by being what it was, and is compared with something', async () => {
+    writeFileSync(at('text.txt'), 'Some words to measure, and some more of them.')
+    const argv = ['eval', '--model', talker(), '--task', 'forgetting', '--data', at('text.txt')]
+    const { exitCode, json } = await moraJson(...argv, '--base', talker())
+    expect(exitCode).toBe(0)
+    expect(Object.keys(json)).toEqual(['forgetting', 'before', 'after', 'tokens', 'targets'])
+    expect(json).toMatchObject({ forgetting: 0, before: json.after })
+    expect((await mora(...argv, '--base', talker())).stdout).toMatch(/^forgetting +0$/m)
+    const alone = await mora(...argv)
+    expect(alone.exitCode).toBe(2)
+    expect(alone.stderr).toContain('Missing --adapter or --base')
+  })
 })
 
 describe('mora doctor', () => {

@@ -171,7 +171,12 @@ describe('options that do not fit together', () => {
 
   it('are refused in evaluation where they belong to another task', () => {
     const check = (raw: object) => () => checkEvalOptions(parseOptions(EvalSchema, raw, { source: 'flags' }), 'flags')
-    expect(check({ task: 'logprobs', window: 8 })).toThrow('--window belongs to the task perplexity, not to logprobs.')
+    expect(check({ task: 'logprobs', window: 8 })).toThrow(
+      '--window belongs to the task perplexity or forgetting, not to logprobs.',
+    )
+    expect(check({ task: 'perplexity', base: 'model' })).toThrow(
+      '--base belongs to the task forgetting, not to perplexity.',
+    )
     expect(check({ task: 'choices', shots: 2 })).toThrow('--shots needs --shots-data.')
     expect(check({ task: 'perplexity', window: 8, stride: 9 })).toThrow('--stride 9 must not be more than --window 8.')
     expect(check({ task: 'perplexity', window: 8, stride: 4 })).not.toThrow()

@@ -1,4 +1,6 @@
+import { UsageError } from '../../errors.js'
 import { checkEvalOptions, EvalSchema, loadOptions } from '../../options/index.js'
+import { optionName } from '../../schema/names.js'
 import { defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
 import {
@@ -14,7 +16,7 @@ import { Progress } from '../terminal/progress.js'
 
 export const evalCommand = defineCommand({
   name: 'eval',
-  summary: 'measure: log-probabilities, perplexity, exact answers, multiple choice, recall',
+  summary: 'measure: log-probabilities, perplexity, exact answers, multiple choice, recall, forgetting',
   schema: EvalSchema,
   required: ['model', 'task', 'data'],
   idle: ['seed'],
@@ -26,6 +28,11 @@ export const evalCommand = defineCommand({
     checkEvalOptions(options, source)
     requireModel(options.model, source)
     requireAdapter(options.adapter, source)
+    requireModel(options.base, source, 'base')
+    if (options.task === 'forgetting' && options.adapter === undefined && options.base === undefined) {
+      const [adapter, base] = [optionName('adapter', source), optionName('base', source)]
+      throw new UsageError('missing-option', `Missing ${adapter} or ${base}: the task forgetting compares two models.`)
+    }
     requireData('data', options.data, source)
     requireData('shotsData', options.shotsData, source)
     requireTemplate(options.template, source)
@@ -37,12 +44,16 @@ export const evalCommand = defineCommand({
       import('../../models/index.js'),
       import('../../eval/index.js'),
     ])
-    const model = await loadModel(options.model!, { ...loadOptions(options), quantised: options.quantised })
+    const load = { ...loadOptions(options), quantised: options.quantised }
+    const model = await loadModel(options.model!, load)
+    let base: typeof model | undefined
     const progress = new Progress(terminal.stderr, options)
     try {
       if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
+      if (options.base !== undefined) base = await loadModel(options.base, load)
       const result = await evaluate(model, {
         ...options,
+        base,
         onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
         onProgress: ({ done, total, summary }) =>
           progress.show(`${done}${total === null ? '' : `/${total}`}  ${summary}`),
@@ -50,6 +61,7 @@ export const evalCommand = defineCommand({
       return { json: result, text: describe(result as unknown as Record<string, unknown>) }
     } finally {
       progress.end()
+      base?.dispose()
       model.dispose()
     }
   },
