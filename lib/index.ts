@@ -67,20 +67,24 @@ export {
 } from './generate/index.js'
 export type { DownloadProgress, HubOptions, HubOrigin } from './hub/index.js'
 export type { GgufDType } from './io/gguf-writer.js'
+export type {
+  AddAdapterOptions,
+  LoadAdapterOptions,
+  RestartOptions,
+  SaveAdapterOptions,
+} from './models/adaptation/adapter-options.js'
 export {
   type ExportAdapterOptions,
   type ExportAdapterResult,
   exportAdapter,
 } from './models/adaptation/export-adapter.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './models/adaptation/merge-on-disk.js'
-export type { RestartOptions } from './models/adaptation/model-adapters.js'
 export type { SaveOptions } from './models/adaptation/save-model.js'
-export type { ModelSizes } from './models/families/family.js'
-export type { ModelConfig } from './models/families/parse-config.js'
+export type { HeldForTraining } from './models/adaptation/training-hold.js'
 export { initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { Model } from './models/model.js'
 export type { KeyValueCache } from './models/network/key-value-cache.js'
-export type { HeldForTraining } from './models/training-hold.js'
+export type { ModelConfig, ModelSizes } from './models/network/model-config.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './mora-layer.js'
 export type {
   BlockDType,

@@ -3,6 +3,8 @@ import { reasonOf } from '../foreign-errors.js'
 import { findJsonProblem, lineAndColumn, nestsTooDeep } from './json-scan.js'
 import { decodeUtf8, malformed, readExactly, withInputFile } from './open.js'
 
+export type JsonObject = Readonly<Record<string, unknown>>
+
 export interface JsonOptions {
   /** Refuse objects that give a key twice (JSON.parse keeps the last). Costs a second pass. */
   uniqueKeys?: boolean

@@ -1,54 +1,38 @@
 import type { AdapterConfigBase } from '../adapters/contract/adapter.js'
 import type { BaseModel } from '../adapters/contract/base-model.js'
 import { selectModules } from '../adapters/files/modules-to-save.js'
-import { completeConfig } from '../adapters/new-adapter.js'
-import {
-  aFlag,
-  aFunction,
-  aNumber,
-  anObject,
-  aText,
-  atLeast,
-  described,
-  having,
-  instanceOf,
-  optional,
-  orNull,
-  requireArgument,
-  requireOptionsOf,
-  texts,
-  wholeFrom,
-  wholes,
-} from '../arguments.js'
-import { aBatch, type Batch } from '../data/batch.js'
+import { anObject, requireArgument, requireOptionsOf, texts, wholes } from '../arguments.js'
+import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import { type HubOptions, hubKinds } from '../hub/index.js'
 import type { FloatDType, NativeDevice } from '../native.js'
 import type { Linear } from '../nn/linear.js'
-import { streamKey } from '../random.js'
-import { linearCrossEntropy, targetLogProbs } from '../tensor/operations/loss.js'
-import { chooseToken, damagedModel, type TokenChoice } from '../tensor/operations/sampling.js'
-import { Parameter } from '../tensor/parameter.js'
-import { leaveRoom, requireRoom } from '../tensor/room.js'
-import { allOrNothing, scope, scopeOfParts } from '../tensor/scope.js'
-import { noGrad, withRecording } from '../tensor/tape.js'
-import { Tensor } from '../tensor/tensor.js'
-import { atOnce, inTurns, type Parts } from '../tensor/turns.js'
+import type { TokenChoice } from '../tensor/operations/sampling.js'
+import type { Parameter } from '../tensor/parameter.js'
+import { allOrNothing } from '../tensor/scope.js'
+import type { Tensor } from '../tensor/tensor.js'
+import type {
+  AddAdapterOptions,
+  LoadAdapterOptions,
+  RestartOptions,
+  SaveAdapterOptions,
+} from './adaptation/adapter-options.js'
+import { AdapterSet } from './adaptation/adapter-set.js'
 import { baseModelOf } from './adaptation/base-of-adapters.js'
-import { ModelAdapters, type RestartOptions } from './adaptation/model-adapters.js'
 import { type SaveOptions, saveModel } from './adaptation/save-model.js'
-import type { Weights } from './checkpoint/initial-weights.js'
+import { type HeldForTraining, TrainingHold } from './adaptation/training-hold.js'
 import type { ModelSource } from './checkpoint/model-source.js'
-import type { ModelConfig } from './families/parse-config.js'
-import { Decoder, type ForwardOptions } from './network/decoder.js'
-import { KeyValueCache } from './network/key-value-cache.js'
-import { untrainedRows } from './network/untrained-rows.js'
+import { Decoder } from './network/decoder.js'
+import { ForwardPasses } from './network/forward-passes.js'
+import type { KeyValueCache } from './network/key-value-cache.js'
+import type { NetworkWeights } from './network/linear-layers.js'
+import type { ModelConfig } from './network/model-config.js'
+import { trainedTensors } from './network/trained-tensors.js'
+import { untrainedTokens } from './network/untrained-rows.js'
 import type { WeightSlot } from './network/weight-slot.js'
-import { type HeldForTraining, TrainingHold } from './training-hold.js'
 
 export interface ModelParts {
   tokenizer: Tokenizer | null
-  weights: Weights
+  weights: NetworkWeights
   /** Where pristine weights can be read again; null for a model that was made from random numbers. */
   source: ModelSource | null
   rotaryDtype?: 'float32' | 'bfloat16'
@@ -71,11 +55,11 @@ export class Model implements Disposable {
    * Needs a device with `int8Products`. Evaluation and generation stay as they are.
    */
   compute: 'auto' | 'int8' = 'auto'
-  readonly adapterSet: ModelAdapters
+  readonly adapterSet: AdapterSet
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
+  readonly #passes: ForwardPasses
   readonly #training = new TrainingHold()
-  #dropout: { seed: number; step: number } | null = null
 
   constructor(parts: ModelParts) {
     requireOptionsOf('the parts of a model (loadModel and initModel make one)', parts, { weights: anObject })
@@ -88,7 +72,8 @@ export class Model implements Disposable {
     this.base = baseModelOf(this.config, source)
     this.#decoder = allOrNothing(() => new Decoder(weights, rotaryDtype))
     this.#slots = new Map(this.#decoder.slots.map((slot) => [slot.name, slot]))
-    this.adapterSet = new ModelAdapters(this)
+    this.#passes = new ForwardPasses(this.#decoder, this)
+    this.adapterSet = new AdapterSet(this, this.#training)
   }
 
   /** On this disk; empty for a model that was made from random numbers. */
@@ -101,14 +86,14 @@ export class Model implements Disposable {
     return this.source?.located.reference ?? ''
   }
 
-  /** [V, D] */
+  /** The weight [V, D], without what adapters add to it. */
   get embeddings(): Tensor {
-    return this.#decoder.embeddings
+    return this.#decoder.embeddingTable.weight
   }
 
-  /** Output head [V, D]: the embeddings themselves where they are tied. */
+  /** The output head's weight [V, D], without what adapters add to it: the embeddings themselves where they are tied. */
   get head(): Tensor {
-    return this.#decoder.head
+    return this.#decoder.headTable.weight
   }
 
   /** Rows of so many tokens are computed otherwise than shorter ones, from their first token on (LongRoPE). */
@@ -148,41 +133,20 @@ export class Model implements Disposable {
    * that are higher than layers have a use for.
    * @throws UsageError `too-little-memory` before memory is taken for what does not fit
    */
-  addAdapter(
-    name: string,
-    config: AdapterConfigBase,
-    options: { seed?: number; onWarning?: (message: string) => void } = {},
-  ): Promise<void> {
-    requireArgument('name', name, aText)
-    requireOptionsOf('the options of addAdapter', options, {
-      seed: optional(wholeFrom(0)),
-      onWarning: optional(aFunction),
-    })
-    this.#training.requireNoOther(`adapter ${name} would be added to it`)
-    return this.adapterSet.add(name, completeConfig(config), options.seed ?? 0, options.onWarning)
+  addAdapter(name: string, config: AdapterConfigBase, options: AddAdapterOptions = {}): Promise<void> {
+    return this.adapterSet.add(name, config, options)
   }
 
   /**
    * Adds an adapter from a folder of Hugging Face PEFT's layout, or a hub id of one; `name` defaults to `default`. Throws a UsageError
    * `other-base` when the adapter was trained on another base model, unless `allowOtherBase` is set.
    */
-  async loadAdapter(
-    adapter: string,
-    name = 'default',
-    options: { allowOtherBase?: boolean } & HubOptions = {},
-  ): Promise<AdapterConfigBase> {
-    requireArgument('adapter', adapter, described(aText, 'the path or hub id of an adapter'))
-    requireArgument('name', name, aText)
-    requireOptionsOf('the options of loadAdapter', options, { allowOtherBase: optional(aFlag), ...hubKinds })
-    this.#training.requireNoOther(`adapter ${name} would be added to it`)
+  async loadAdapter(adapter: string, name = 'default', options: LoadAdapterOptions = {}): Promise<AdapterConfigBase> {
     return this.adapterSet.load(adapter, name, options)
   }
 
   /** Writes an adapter; without `modules`, as one that trains no modules whole. */
-  async saveAdapter(name: string, folder: string, options: { modules?: boolean } = {}): Promise<void> {
-    requireArgument('name', name, aText)
-    requireArgument('folder', folder, described(aText, 'the path of a folder'))
-    requireOptionsOf('the options of saveAdapter', options, { modules: optional(aFlag) })
+  async saveAdapter(name: string, folder: string, options: SaveAdapterOptions = {}): Promise<void> {
     return this.adapterSet.save(name, folder, options)
   }
 
@@ -192,15 +156,11 @@ export class Model implements Disposable {
    * @throws RunError `non-finite` if a result is not finite; nothing is changed then
    */
   async mergeAdapter(name: string): Promise<{ merged: number }> {
-    requireArgument('name', name, aText)
-    this.#training.requireNone(`adapter ${name} would be merged into its weights`)
     return this.adapterSet.merge(name)
   }
 
   /** Restores the weights bit for bit, less this adapter's part; the adapter is active again if it was. */
   async unmergeAdapter(name: string): Promise<void> {
-    requireArgument('name', name, aText)
-    this.#training.requireNone(`adapter ${name} would be taken out of its weights`)
     return this.adapterSet.unmerge(name)
   }
 
@@ -210,35 +170,20 @@ export class Model implements Disposable {
    * optimizer: `optimizer.setParameters(model.trainableParameters().map(({ parameter }) => parameter))`.
    */
   async restartAdapter(name: string, options: RestartOptions = {}): Promise<void> {
-    requireArgument('name', name, aText)
-    requireOptionsOf('the options of restartAdapter', options, {
-      seed: optional(wholeFrom(0)),
-      merge: optional(aFlag),
-    })
-    this.#training.requireNoOther(`adapter ${name} would be merged and started again`)
-    const { config } = options
-    return this.adapterSet.restart(
-      name,
-      config === undefined ? options : { ...options, config: completeConfig(config) },
-    )
+    return this.adapterSet.restart(name, options)
   }
 
   /** Adds the ΔW of an adapter in a folder to the weights for good: what a restarted adapter had added before. */
   async absorbAdapter(folder: string): Promise<void> {
-    requireArgument('folder', folder, described(aText, 'the path of an adapter folder'))
-    this.#training.requireNoOther(`${folder} would be merged into its weights`)
     return this.adapterSet.mergeForGood(folder)
   }
 
   removeAdapter(name: string): void {
-    requireArgument('name', name, aText)
-    this.#training.requireNone(`adapter ${name} would be removed from it`)
     this.adapterSet.remove(name)
   }
 
   /** Only these adapters take part from now on. */
   setActiveAdapters(names: readonly string[]): void {
-    requireArgument('names', names, texts)
     this.adapterSet.activate(names)
   }
 
@@ -250,7 +195,6 @@ export class Model implements Disposable {
 
   /** Multiplies an adapter's contribution from now on; not of a merged adapter. */
   setAdapterScale(name: string, scale: number): void {
-    requireArgument('name', name, aText)
     this.adapterSet.setScale(name, scale)
   }
 
@@ -269,48 +213,31 @@ export class Model implements Disposable {
    * of them, and are adapters no more.
    */
   trainAll(): void {
-    this.#training.requireNoOther('its weights would become trainable')
-    this.adapterSet.requireOwnWeights()
-    const frozen = this.slots.filter(({ own }) => !(own instanceof Parameter))
-    const bytes = frozen.reduce((sum, { own }) => sum + 4 * own.elements, 0)
-    requireRoom(this.device, { tensors: bytes }, 'Every weight in float32', 'train an adapter, or a smaller model')
-    for (const slot of frozen) {
-      slot.replaceOwn(new Parameter(slot.name, this.adapterSet.merged.values(slot)))
-    }
+    this.adapterSet.trainWeights()
     this.#decoder.disposeFused()
-    this.adapterSet.absorbMerged()
     this.source?.closeFiles()
   }
 
   /** Trained tensors: those of active adapters, and weights that `trainAll` made trainable. */
   trainableParameters(): { name: string; parameter: Parameter }[] {
-    const weights = this.slots.map(({ current }) => current)
-    const parameters = weights.filter((weight) => weight instanceof Parameter)
-    for (const linear of this.adaptableLayers()) {
-      for (const { layer } of linear.activeAdapters()) parameters.push(...layer.parameters)
-    }
+    const parameters = trainedTensors(this.slots, this.adaptableLayers())
     return parameters.map((parameter) => ({ name: parameter.name, parameter }))
   }
 
   /** Those of `ids` that frozen embeddings or a frozen head were, as it looks, never trained for. */
   async untrainedTokens(ids: readonly number[]): Promise<number[]> {
     requireArgument('ids', ids, wholes)
-    const tables = new Set([this.embeddings, this.head].filter((table) => !(table instanceof Parameter)))
-    const found = new Set<number>()
-    for (const table of tables) for (const id of await untrainedRows(table, ids)) found.add(id)
-    return ids.filter((id) => found.has(id))
+    return untrainedTokens(new Set([this.#decoder.embeddingTable, this.#decoder.headTable]), ids)
   }
 
   /** Turns adapter dropout on, keyed by seed and optimizer step; null turns it off. */
   setDropout(key: { seed: number; step: number } | null): void {
-    requireArgument('key', key, orNull(aDropoutKey))
-    this.#dropout = key
+    this.#passes.setDropout(key)
   }
 
   /** Sum of cross-entropies over the batch's targets, [1] float32. Rows without a target never reach the head. */
   loss(batch: Batch): { loss: Tensor; targetTokens: number } {
-    requireArgument('batch', batch, aBatch)
-    return { loss: atOnce(this.#loss(batch)), targetTokens: batch.targetTokens }
+    return this.#passes.loss(batch)
   }
 
   /**
@@ -321,11 +248,7 @@ export class Model implements Disposable {
     batch: Batch,
     options: { gradients?: boolean } = {},
   ): Promise<{ loss: Tensor; targetTokens: number }> {
-    requireArgument('batch', batch, aBatch)
-    requireOptionsOf('the options of lossAsync', options, { gradients: optional(aFlag) })
-    const { gradients = true } = options
-    const loss = await inTurns(this.#loss(batch), (part) => withRecording(gradients, part))
-    return { loss, targetTokens: batch.targetTokens }
+    return this.#passes.lossAsync(batch, options)
   }
 
   // --- inference --------------------------------------------------------------------------------------------------
@@ -335,31 +258,17 @@ export class Model implements Disposable {
    * @throws RunError `non-finite`
    */
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
-    requireArgument('batch', batch, aBatch)
-    if (batch.targetTokens === 0) return new Float32Array(0)
-    const values = await inTurns(scopeOfParts(this.#ofTargets(batch, targetLogProbs)), noGrad)
-    const result = (await values.data()) as Float32Array
-    values.dispose()
-    const odd = result.findIndex((value) => !Number.isFinite(value))
-    if (odd >= 0) throw damagedModel(`log-probability of target ${odd + 1} of ${result.length}`, result[odd]!)
-    return result
+    return this.#passes.tokenLogProbs(batch)
   }
 
   /** Room for the keys and values of `capacity` tokens, for `next`. */
   createCache(capacity: number): KeyValueCache {
-    requireArgument('capacity', capacity, wholeFrom(1))
-    return new KeyValueCache(this.config, capacity, this.dtype, this.device)
+    return this.#passes.createCache(capacity)
   }
 
   /** Reads `ids` after what the cache holds, and gives the logits [V] of what comes next. */
   async next(ids: ArrayLike<number>, cache: KeyValueCache): Promise<Float32Array> {
-    requireTokens(ids, cache)
-    const logits = this.#read(ids, cache)
-    try {
-      return (await logits.data()) as Float32Array
-    } finally {
-      logits.dispose()
-    }
+    return this.#passes.next(ids, cache)
   }
 
   /**
@@ -367,16 +276,7 @@ export class Model implements Disposable {
    * @throws RunError `non-finite`
    */
   async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
-    requireTokens(ids, cache)
-    requireOptionsOf('choice', choice, {
-      ...{ temperature: atLeast(0), topK: wholeFrom(0), topP: aNumber, uniform: atLeast(0) },
-    })
-    const logits = this.#read(ids, cache)
-    try {
-      return await chooseToken(logits, choice)
-    } finally {
-      logits.dispose()
-    }
+    return this.#passes.nextToken(ids, cache, choice)
   }
 
   /**
@@ -397,40 +297,4 @@ export class Model implements Disposable {
   [Symbol.dispose](): void {
     this.dispose()
   }
-
-  #loss(batch: Batch): Parts<Tensor> {
-    return scopeOfParts(this.#ofTargets(batch, linearCrossEntropy))
-  }
-
-  /** What a function of the head makes of the tokens that have a target; a part for each block. */
-  *#ofTargets(batch: Batch, evaluate: typeof targetLogProbs): Parts<Tensor> {
-    leaveRoom(this.device)
-    const { hidden, targets } = yield* this.#decoder.targetStates(batch, this.#forwardOptions())
-    return evaluate(hidden, this.head, targets, this.config.network.logits)
-  }
-
-  /** Logits [1, V] of what comes next. */
-  #read(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
-    const logits = noGrad(() => scope(() => this.#decoder.nextLogits(ids, cache)))
-    cache.length += ids.length
-    return logits
-  }
-
-  #forwardOptions(): ForwardOptions {
-    const options: ForwardOptions = { recompute: this.gradientCheckpointing, int8: this.compute === 'int8' }
-    const on = this.#dropout
-    if (!on) return options
-    const dropout = (keys: BigInt64Array) => ({
-      rowKeys: Tensor.from(keys, [keys.length], { device: this.device, dtype: 'int64' }),
-      key: (layer: string, adapter: string) => streamKey(on.seed, 'dropout', on.step, layer, adapter),
-    })
-    return { ...options, dropout }
-  }
-}
-
-const aDropoutKey = having('seed and step of the dropout', 'seed', 'step')
-
-function requireTokens(ids: ArrayLike<number>, cache: KeyValueCache): void {
-  requireArgument('ids', ids, wholes)
-  requireArgument('cache', cache, instanceOf(KeyValueCache, 'a cache (createCache makes one)'))
 }

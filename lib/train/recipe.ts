@@ -1,4 +1,4 @@
-import type { HeldForTraining } from '../models/training-hold.js'
+import type { HeldForTraining } from '../models/adaptation/training-hold.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { EvaluationEvent, StepEvent, TrainResult } from './events.js'
 import { Metrics } from './output/metrics.js'

@@ -2,10 +2,10 @@
 
 import type { AdapterConfigBase, LayerFacts } from '../adapters/contract/adapter.js'
 import type { BaseModel } from '../adapters/contract/base-model.js'
-import type { AdapterProvenance } from '../adapters/files/adapter-folder.js'
+import type { AdapterProvenance } from '../adapters/files/stored-adapter.js'
 import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import type { HeldForTraining } from '../models/training-hold.js'
+import type { HeldForTraining } from '../models/adaptation/training-hold.js'
 import type { FloatDType } from '../native.js'
 import type { TrainOptions } from '../options/index.js'
 

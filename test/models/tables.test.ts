@@ -6,6 +6,7 @@ import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
 import { mergeModel } from '../../lib/models/index.js'
 import type { Model } from '../../lib/models/model.js'
 import { ADAPTER_METHODS, type AdapterMethodName, newAdapterOptions } from '../../lib/options/index.js'
+import { Tensor } from '../../lib/tensor/tensor.js'
 import { goldenPath, largestDifference, readTensors } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -67,6 +68,24 @@ describe.each(ADAPTER_METHODS.filter((method) => method !== 'dora'))('%s on the 
     await model.unmergeAdapter('a')
     expect(await logProbs(model)).toEqual(active)
   })
+})
+
+test('looking at the tables makes no tensors, and asking for untrained tokens leaves none', async () => {
+  using model = await loadTiny('tiny-untied')
+  await model.addAdapter('a', configOf('lora', ['embed_tokens', 'lm_head']))
+  const [vocabularySize, hiddenSize] = model.embeddings.shape as [number, number]
+  const row = 5
+  {
+    using zeros = Tensor.zeros([1, hiddenSize], { device: model.device })
+    using rowOfTable = model.embeddings.rows(row, row + 1)
+    rowOfTable.copyFrom(zeros)
+  }
+  const before = liveBytes(model.device)
+  expect(model.embeddings).toBe(model.slot('model.embed_tokens.weight').current)
+  expect(model.head).toBe(model.slot('lm_head.weight').current)
+  expect(liveBytes(model.device)).toBe(before)
+  expect(await model.untrainedTokens([row, row + 1, vocabularySize - 1])).toEqual([row])
+  expect(liveBytes(model.device)).toBe(before)
 })
 
 describe('sharing on the head', () => {

@@ -1,5 +1,4 @@
 import { UsageError } from '../../errors.js'
-import type { AdapterProvenance } from '../files/adapter-folder.js'
 import type { TargetModules } from './adapter.js'
 import { isTarget } from './patterns.js'
 
@@ -20,22 +19,6 @@ export interface BaseModel {
   readonly transposed: ReadonlySet<string>
   /** Null for a model that no file holds. */
   identity(): BaseIdentity | null
-}
-
-/**
- * Refuses an adapter that was trained on another base, as far as both are known. W₁ + ΔW is not W₂ + ΔW: the same weights
- * in another format are another base, too.
- */
-export function requireSameBase(folder: string, { baseHash, baseFormat }: AdapterProvenance, base: BaseModel): void {
-  if (baseHash === undefined) return
-  const identity = base.identity()
-  if (!identity || identity.hash === baseHash) return
-  const described = (hash: string, format = 'an unknown format') => `sha256 ${hash.slice(0, 12)}…, ${format}`
-  throw new UsageError(
-    'other-base',
-    `The adapter ${folder} was trained on another base model (${described(baseHash, baseFormat)}) than this one ` +
-      `(${described(identity.hash, identity.format)}): use the base that it was trained on, or allow the other one with allowOtherBase.`,
-  )
 }
 
 /** Refuses targets that name a tied weight: an adapter of one name would change the other, too. */

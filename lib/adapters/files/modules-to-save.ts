@@ -3,7 +3,7 @@ import { UsageError } from '../../errors.js'
 import type { StoredTensor } from '../contract/adapter.js'
 import type { BaseModel } from '../contract/base-model.js'
 import { isTarget } from '../contract/patterns.js'
-import type { StoredAdapter } from './adapter-folder.js'
+import type { StoredAdapter } from './stored-adapter.js'
 
 const words: Readonly<Record<string, (module: string) => boolean>> = {
   embeddings: (module) => isTarget(['embed_tokens', 'wte', 'wpe'], module),

@@ -6,13 +6,15 @@ import { Parameter } from '../../tensor/parameter.js'
 import { allOrNothing } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, LayerFacts, StoredTensor } from '../contract/adapter.js'
-import { type BaseModel, requireSameBase, requireUntied } from '../contract/base-model.js'
+import { type BaseModel, requireUntied } from '../contract/base-model.js'
 import { selectTargets } from '../contract/patterns.js'
 import { adapterMethod, requireForm } from '../registry.js'
 import { LayerMaker } from '../tensors/layer-maker.js'
-import { type AdapterProvenance, layerTensors, readAdapterFolder, type StoredAdapter } from './adapter-folder.js'
+import { layerTensors, readAdapterFolder } from './adapter-folder.js'
 import { modulesOfAdapter } from './modules-to-save.js'
 import { requireQuickPatterns } from './quick-patterns.js'
+import { requireSameBase } from './same-base.js'
+import type { AdapterProvenance, StoredAdapter } from './stored-adapter.js'
 
 export interface LoadedAdapter<L extends LayerFacts> {
   config: AdapterConfigBase

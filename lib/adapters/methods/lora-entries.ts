@@ -2,7 +2,6 @@
 import { InputError, UsageError } from '../../errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { dropoutFrom, patternsFrom } from '../contract/peft-entries.js'
-import type { LowRankConfig } from './low-rank.js'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -46,8 +45,14 @@ export function loraMethodOf(json: Json, source: string): string | null {
   return json.use_dora === true ? 'dora' : json.use_rslora === true ? 'rslora' : 'lora'
 }
 
+interface LoraEntries {
+  readonly alpha: number
+  readonly alphaPattern: Readonly<Record<string, number>>
+  readonly dropout: number
+}
+
 /** What is read the same for all of them. */
-export function readLora(json: Json, source: string): Pick<LowRankConfig, 'alpha' | 'alphaPattern' | 'dropout'> {
+export function readLora(json: Json, source: string): LoraEntries {
   const alpha = json.lora_alpha ?? peftAlpha
   if (typeof alpha !== 'number' || !(alpha > 0)) {
     throw new InputError(

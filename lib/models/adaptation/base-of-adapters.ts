@@ -1,8 +1,8 @@
 import type { BaseModel } from '../../adapters/contract/base-model.js'
-import type { BaseName } from '../../adapters/files/adapter-folder.js'
+import type { BaseName } from '../../adapters/files/stored-adapter.js'
 import { sharedName } from '../../io/shared-name.js'
 import type { ModelSource } from '../checkpoint/model-source.js'
-import type { ModelConfig } from '../families/parse-config.js'
+import type { ModelConfig } from '../network/model-config.js'
 import { transposedWeights, weightShapes } from '../network/plan.js'
 
 /** A model as adapters see it. */

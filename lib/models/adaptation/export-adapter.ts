@@ -2,8 +2,6 @@
 
 import type { LayerFacts } from '../../adapters/contract/adapter.js'
 import type { BaseModel } from '../../adapters/contract/base-model.js'
-import { writeAdapterFolder } from '../../adapters/files/adapter-folder.js'
-import { namesInFile } from '../../adapters/files/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
 import { lora } from '../../adapters/methods/lora.js'
 import { type FactorsOfLayer, storedFactors } from '../../adapters/methods/low-rank.js'
@@ -14,10 +12,10 @@ import { replaceFolder } from '../../io/atomic.js'
 import type { NativeDevice } from '../../native.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import { openDevice } from '../../tensor/device.js'
-import { transposedView } from '../../tensor/tensor.js'
 import { ModelSource } from '../checkpoint/model-source.js'
 import { adaptableLayers } from '../network/plan.js'
-import { baseModelOf, baseName } from './base-of-adapters.js'
+import { baseModelOf } from './base-of-adapters.js'
+import { saveAdapter } from './save-adapter.js'
 import { truncatedFactors } from './truncated-factors.js'
 import { weightChange } from './weight-change.js'
 import { writeGgufLora } from './write-gguf-lora.js'
@@ -176,16 +174,7 @@ async function writePeft(
     alphaPattern: pattern(alphaOf, alpha),
   })
   const tensors = new Map(layers.map((layer) => [layer.layer.name, storedFactors(layer)]))
-  const stored = [...modules].map(
-    ([name, values]) => [name, base.transposed.has(name) ? transposedView(values) : values.view(values.shape)] as const,
-  )
-  const files = new Map(stored.flatMap(([name, view]) => namesInFile(name, base).map((file) => [file, view])))
-  try {
-    const fanInFanOut = base.transposed.size > 0
-    await writeAdapterFolder(folder, asLora, tensors, files, { base: baseName(source), provenance, fanInFanOut })
-  } finally {
-    for (const [, view] of stored) view.dispose()
-  }
+  await saveAdapter({ base, source }, { config: asLora, tensors, modules, provenance }, folder)
 }
 
 function requireNothingElse({ modules }: LoadedAdapter<LayerFacts>, layers: readonly ExportedLayer[]): void {

@@ -13,7 +13,7 @@ import { ModelSource } from '../checkpoint/model-source.js'
 import { writeModel } from '../checkpoint/write-model.js'
 import { adaptableLayers, weightShapes } from '../network/plan.js'
 import { baseModelOf } from './base-of-adapters.js'
-import { replacement, type WeightEdit } from './edits.js'
+import { editsOf } from './edits.js'
 
 export interface MergeModelOptions extends DeviceOptions, HubOptions {
   /** A folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
@@ -69,10 +69,7 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
   const base = baseModelOf(config, source)
   const reading = { device, adapter, allowOtherBase, ...hub }
   const loaded = await readAdapterLayers(adapter, adaptableLayers(config), base, reading)
-  const edits = new Map<string, WeightEdit>()
-  for (const [{ name }, layer] of loaded.layers)
-    edits.set(`${name}.weight`, (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite))
-  for (const [name, parameter] of loaded.modules) edits.set(name, replacement(parameter))
+  const edits = editsOf(loaded)
   try {
     // In float32: a weight, what it was, and ΔW with what that is made of; then rounded, and its bytes on their way to the file.
     const sizes = [...weightShapes(config)].map(([name, shape]) => (edits.has(name) ? 4 : 2) * 4 * elementsOf(shape))

@@ -3,20 +3,20 @@ import { isBlockDType } from '../../native.js'
 import { Parameter } from '../../tensor/parameter.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { Model } from '../model.js'
 import type { WeightSlot } from '../network/weight-slot.js'
-import type { ModelAdapter } from './attached-adapter.js'
+import type { AdaptedModel } from './adapted-model.js'
 import type { WeightEdit } from './edits.js'
+import type { ModelAdapter } from './model-adapter.js'
 
 /** The adapters that are merged into a model's own weights: each weight is the pristine one with their edits in order. */
-export class MergedAdapters {
+export class MergedWeights {
   readonly #merged: ModelAdapter[] = []
   /** Weights without what is merged, where no file has them: before the first merge, or changed for good. */
   readonly #pristine = new Map<WeightSlot, Tensor>()
   /** Weights that were changed for good: they are not what their file has. */
   readonly #changed = new Set<WeightSlot>()
 
-  constructor(readonly model: Model) {}
+  constructor(readonly model: Pick<AdaptedModel, 'device' | 'source'>) {}
 
   async merge(adapter: ModelAdapter): Promise<{ merged: number }> {
     const { name, edits } = adapter

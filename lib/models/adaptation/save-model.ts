@@ -1,10 +1,11 @@
 import { aFlag, aText, described, oneOf, optional, requireArgument, requireOptionsOf } from '../../arguments.js'
 import type { GgufDType } from '../../io/gguf-writer.js'
 import { MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../../options/index.js'
-import { keep } from '../../tensor/scope.js'
-import { Tensor } from '../../tensor/tensor.js'
+import type { Tensor } from '../../tensor/tensor.js'
+import type { WritableModel } from '../checkpoint/writable-model.js'
 import { writeModel } from '../checkpoint/write-model.js'
-import type { Model } from '../model.js'
+import type { WeightSlot } from '../network/weight-slot.js'
+import type { AdapterSet } from './adapter-set.js'
 
 export interface SaveOptions {
   /** Of weights; default: the source's, bfloat16 where that is quantised. `q8_0` in GGUF files only. */
@@ -15,11 +16,17 @@ export interface SaveOptions {
   mergeActive?: boolean
 }
 
+/** A model in memory: its weights' places, and what its adapters add to them. */
+export interface SavedModel extends Pick<WritableModel, 'config' | 'tokenizer' | 'source' | 'device'> {
+  slot(name: string): WeightSlot
+  readonly adapterSet: Pick<AdapterSet, 'fill'>
+}
+
 /**
  * Writes a model in Hugging Face's layout, or as a GGUF file. Frozen weights are read again from their file in float32, and
  * merged adapters (with `mergeActive`, active ones too) are added, so that the sum is rounded once.
  */
-export async function saveModel(model: Model, output: string, options: SaveOptions): Promise<void> {
+export async function saveModel(model: SavedModel, output: string, options: SaveOptions): Promise<void> {
   requireArgument('output', output, described(aText, 'the path of a folder or .gguf file'))
   requireOptionsOf('the options of save', options, {
     ...{ format: optional(oneOf(...MODEL_FORMATS)), mergeActive: optional(aFlag) },
@@ -27,12 +34,6 @@ export async function saveModel(model: Model, output: string, options: SaveOptio
   })
   const { dtype, format, mergeActive = false } = options
   const { config, tokenizer, source, device, adapterSet } = model
-  const fill = (name: string, values: Tensor): void => {
-    const slot = model.slot(name)
-    adapterSet.merged.fill(slot, values)
-    if (!mergeActive) return
-    using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' })) // the writer counts them itself
-    for (const edit of adapterSet.activeEdits(slot)) edit(values, nonFinite)
-  }
+  const fill = (name: string, values: Tensor): void => adapterSet.fill(model.slot(name), values, mergeActive)
   await writeModel({ config, tokenizer, source, device, fill }, output, { dtype, format })
 }

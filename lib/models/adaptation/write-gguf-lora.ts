@@ -3,8 +3,8 @@ import { float32, type GgufEntry, type GgufField, text, writeGguf } from '../../
 import type { FloatDType } from '../../native.js'
 import { float32ToBfloat16Bits, float32ToFloat16Bits } from '../../tensor/half.js'
 import { ggufFamilyOf } from '../checkpoint/write-gguf.js'
-import type { ModelConfig } from '../families/parse-config.js'
 import { ggufName, rowOrder } from '../gguf/names.js'
+import type { ModelConfig } from '../network/model-config.js'
 
 /**
  * A LoRA as llama.cpp reads it: `lora_a` [rank, k] and `lora_b` [d, rank] beside the names of the model's own tensors, rows

@@ -1,9 +1,10 @@
 /** The model in a GGUF file: its configuration as Hugging Face writes it, and its tensors under Hugging Face's names. */
 import { UsageError } from '../../errors.js'
 import type { GgufFile } from '../../io/gguf-types.js'
-import type { Json } from '../families/config-reader.js'
-import type { Family, GgufFamily } from '../families/family.js'
+import type { JsonObject } from '../../io/json.js'
+import type { Family } from '../families/family.js'
 import { families } from '../families/index.js'
+import type { GgufFamily } from '../gguf/gguf-family.js'
 import { GgufMetadata } from '../gguf/metadata.js'
 
 /** The family of a GGUF file. @throws UsageError `unsupported-architecture` */
@@ -24,7 +25,7 @@ export function ggufFamily(file: GgufFile): { family: Family; gguf: GgufFamily }
  * @throws UsageError `unsupported-architecture`, `unsupported-option` with the name of what is not supported
  * @throws InputError `malformed-file` if metadata is missing, of the wrong type, or contradicts the tensors
  */
-export function configFromGguf(file: GgufFile, ropeFactors?: Float32Array): Json {
+export function configFromGguf(file: GgufFile, ropeFactors?: Float32Array): JsonObject {
   const { family, gguf } = ggufFamily(file)
   const metadata = new GgufMetadata(file, gguf.architecture, ropeFactors)
   const json = { architectures: [gguf.className], model_type: family.modelType, ...gguf.config(metadata) }

@@ -2,8 +2,8 @@ import { type BlockDType, bytesOf, elementsOf, type FloatDType, type NativeDevic
 import { randomStream } from '../../random.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { ModelConfig } from '../families/parse-config.js'
 import type { WeightLoader } from '../network/linear-layers.js'
+import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, weightShapes } from '../network/plan.js'
 import type { ModelSource } from './model-source.js'
 

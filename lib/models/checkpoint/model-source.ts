@@ -21,8 +21,9 @@ import {
 } from '../../native.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
-import { type ModelConfig, parseConfig } from '../families/parse-config.js'
+import { parseConfig } from '../families/parse-config.js'
 import { huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
+import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { configFromGguf, ggufFamily } from './gguf-config.js'
 

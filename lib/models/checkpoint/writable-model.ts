@@ -4,7 +4,7 @@ import { RunError } from '../../errors.js'
 import { type FloatDType, type NativeDevice, native } from '../../native.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { ModelConfig } from '../families/parse-config.js'
+import type { ModelConfig } from '../network/model-config.js'
 import type { ModelSource } from './model-source.js'
 
 /** What of a model goes into a file or folder. */

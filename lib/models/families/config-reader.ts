@@ -1,6 +1,5 @@
 import { InputError, quoted, UsageError } from '../../errors.js'
-
-export type Json = Readonly<Record<string, unknown>>
+import type { JsonObject } from '../../io/json.js'
 
 // Keys that change nothing here: bookkeeping, generation defaults and what only other programs read.
 const ignored = new Set(
@@ -26,7 +25,7 @@ export class ConfigReader {
   readonly #seen = new Set<string>()
 
   constructor(
-    readonly json: Json,
+    readonly json: JsonObject,
     readonly source: string,
   ) {}
 

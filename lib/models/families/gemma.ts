@@ -1,7 +1,8 @@
 import { llamaNames } from '../gguf/names.js'
+import type { ModelSizes } from '../network/model-config.js'
 import type { NetworkPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
-import type { Family, ModelSizes } from './family.js'
+import type { Family } from './family.js'
 import { llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 

@@ -1,9 +1,11 @@
 import { float32, uint32 } from '../../io/gguf-writer.js'
+import type { JsonObject } from '../../io/json.js'
 import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
+import type { ModelSizes } from '../network/model-config.js'
 import type { RotaryPlan } from '../network/plan.js'
-import type { ConfigReader, Json } from './config-reader.js'
-import type { Family, ModelSizes } from './family.js'
+import type { ConfigReader } from './config-reader.js'
+import type { Family } from './family.js'
 import { gemmaRest, requireTanhGelu } from './gemma.js'
 import { gemmaNorms, normNames } from './gemma2.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, rmsNorms, withQueryKeyNorms } from './parts.js'
@@ -87,7 +89,9 @@ function layerTypes(read: ConfigReader, { layers }: ModelSizes, pattern: number)
 
 /** One for each kind of layer in `rope_parameters`, or `rope_theta` with `rope_scaling` and `rope_local_base_freq`. */
 function readRotaries(read: ConfigReader, sizes: ModelSizes): { global: RotaryPlan; local: RotaryPlan } {
-  const parameters = read.value('rope_parameters') as { full_attention?: Json; sliding_attention?: Json } | undefined
+  const parameters = read.value('rope_parameters') as
+    | { full_attention?: JsonObject; sliding_attention?: JsonObject }
+    | undefined
   const localTheta = read.number('rope_local_base_freq', 10000)
   if (parameters?.full_attention && parameters.sliding_attention) {
     return {

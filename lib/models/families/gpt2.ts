@@ -1,5 +1,6 @@
+import type { ModelSizes } from '../network/model-config.js'
 import type { BlockPlan, LinearPlan, NormPlan } from '../network/plan.js'
-import type { Family, ModelSizes } from './family.js'
+import type { Family } from './family.js'
 import { llamaNetwork, requireHeads } from './parts.js'
 
 /** GPT-2: LayerNorm, learned positions, an MLP without a gate, and weights of linear layers as [in, out] (Conv1D). */

@@ -1,9 +1,9 @@
 /** What families have in common: sizes, and blocks in the manner of Llama. */
 import { InputError } from '../../errors.js'
 import type { Activation } from '../../native.js'
+import type { ModelSizes } from '../network/model-config.js'
 import type { BlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
-import type { ModelSizes } from './family.js'
 
 /** Sizes under the names that nearly all families use. */
 export function readSizes(read: ConfigReader, defaults: { headSize?: number; maxPositions?: number } = {}): ModelSizes {

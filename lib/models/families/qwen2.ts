@@ -1,6 +1,7 @@
 import { llamaNames } from '../gguf/names.js'
+import type { ModelSizes } from '../network/model-config.js'
 import type { ConfigReader } from './config-reader.js'
-import type { Family, ModelSizes } from './family.js'
+import type { Family } from './family.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 

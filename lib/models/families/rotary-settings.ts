@@ -1,6 +1,7 @@
+import type { JsonObject } from '../../io/json.js'
 import type { RotaryScaling } from '../../nn/rotary.js'
 import type { RotaryPlan } from '../network/plan.js'
-import { ConfigReader, type Json } from './config-reader.js'
+import { ConfigReader } from './config-reader.js'
 
 export interface RotaryDefaults {
   readonly headSize: number
@@ -12,7 +13,7 @@ export interface RotaryDefaults {
 export function readRotary(read: ConfigReader, defaults: RotaryDefaults): RotaryPlan {
   const parameters = read.value('rope_parameters') ?? read.value('rope_scaling') ?? {}
   if (typeof parameters !== 'object') throw read.malformed('rope_parameters', 'an object', parameters)
-  return rotaryFrom(read, parameters as Json, {
+  return rotaryFrom(read, parameters as JsonObject, {
     ...defaults,
     theta: read.number('rope_theta', defaults.theta ?? 10000),
   })
@@ -21,7 +22,7 @@ export function readRotary(read: ConfigReader, defaults: RotaryDefaults): Rotary
 /** Rotary settings from one object; what it lacks is looked for in the configuration. */
 export function rotaryFrom(
   read: ConfigReader,
-  parameters: Json,
+  parameters: JsonObject,
   { headSize, maxPositions, theta: usualTheta }: RotaryDefaults,
 ): RotaryPlan {
   const options = new ConfigReader(parameters, `${read.source}, rope settings`)

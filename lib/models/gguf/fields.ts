@@ -1,12 +1,9 @@
 /** A model's configuration as the metadata of a GGUF file: what `GgufMetadata` reads, written. */
 import { float32, type GgufField, text, uint32 } from '../../io/gguf-writer.js'
-import type { GgufFamily } from '../families/family.js'
-import type { ModelConfig } from '../families/parse-config.js'
+import type { ModelConfig } from '../network/model-config.js'
 import { type RotaryPlan, rotaryPlans } from '../network/plan.js'
+import type { Fields, GgufFamily } from './gguf-family.js'
 import { llama3Factors } from './rope-factors.js'
-
-/** Entries without the architecture before their names. */
-export type Fields = Record<string, GgufField>
 
 /** The metadata of a model, without its tokenizer. */
 export function modelFields(config: ModelConfig, { architecture, fields }: GgufFamily): Map<string, GgufField> {

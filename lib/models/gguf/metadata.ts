@@ -1,8 +1,8 @@
 import { UsageError } from '../../errors.js'
 import { MetadataReader } from '../../io/gguf-metadata.js'
 import type { GgufFile } from '../../io/gguf-types.js'
+import type { JsonObject } from '../../io/json.js'
 import { malformed } from '../../io/open.js'
-import type { Json } from '../families/config-reader.js'
 import { ropeFactorsName } from './names.js'
 import { type RopeScaling, ropeScalingFromFactors } from './rope-factors.js'
 
@@ -57,7 +57,7 @@ export class GgufMetadata {
   }
 
   /** What every configuration has: the names of special tokens, the vocabulary, and whether the head is tied. */
-  common(): Json {
+  common(): JsonObject {
     const token = (name: string) => this.read.optionalNumber(`tokenizer.ggml.${name}_token_id`)
     return {
       vocab_size: this.#vocabularySize(),
@@ -69,7 +69,7 @@ export class GgufMetadata {
   }
 
   /** The configuration of Llama's layers, without biases. */
-  llamaConfig(rotary: RotaryFacts = {}): Json {
+  llamaConfig(rotary: RotaryFacts = {}): JsonObject {
     const { read } = this
     return {
       hidden_size: this.hiddenSize,
@@ -86,12 +86,12 @@ export class GgufMetadata {
   }
 
   /** Whether attention's projections have biases, in the words of `config.json`. */
-  attentionBias(): Json {
+  attentionBias(): JsonObject {
     return { attention_bias: this.#haveBiases(['attn_q', 'attn_k', 'attn_v', 'attn_output']) }
   }
 
   /** The same of attention and MLP, as Llama's configuration has it. */
-  biases(): Json {
+  biases(): JsonObject {
     return { ...this.attentionBias(), mlp_bias: this.#haveBiases(['ffn_gate', 'ffn_up', 'ffn_down']) }
   }
 
@@ -114,7 +114,7 @@ export class GgufMetadata {
     return true
   }
 
-  #rotary({ theta: usualTheta = 10000, rotated = this.headSize }: RotaryFacts): Json {
+  #rotary({ theta: usualTheta = 10000, rotated = this.headSize }: RotaryFacts): JsonObject {
     const theta = this.number('rope.freq_base', usualTheta)
     if (theta <= 0) throw malformed(this.file.path, `its ${this.key('rope.freq_base')} is ${theta}`)
     this.read.refuseUnless(this.key('rope.dimension_count'), rotated)

@@ -1,6 +1,6 @@
 /** GGUF's names of tensors as Hugging Face's checkpoints call them, and the order of their rows. */
 import { quoted, UsageError } from '../../errors.js'
-import type { ModelSizes } from '../families/family.js'
+import type { ModelSizes } from '../network/model-config.js'
 
 type Names = Readonly<Record<string, string>>
 

@@ -15,14 +15,15 @@ import { allOrNothing } from '../../tensor/scope.js'
 import { isRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { Parts } from '../../tensor/turns.js'
-import type { Weights } from '../checkpoint/initial-weights.js'
-import type { ModelConfig } from '../families/parse-config.js'
 import { Block } from './block.js'
 import type { ForwardContext } from './forward-context.js'
 import type { KeyValueCache } from './key-value-cache.js'
+import type { NetworkWeights } from './linear-layers.js'
+import type { ModelConfig } from './model-config.js'
 import { Norm } from './norm.js'
 import { type NetworkPlan, type RotaryPlan, rotaryPlans } from './plan.js'
 import { type TokenInputs, TokenStep } from './token-step.js'
+import { trainedTensors } from './trained-tensors.js'
 import { WeightSlot } from './weight-slot.js'
 
 export interface ForwardOptions {
@@ -54,7 +55,7 @@ export class Decoder {
   readonly longRowsFrom: number
   readonly #rotary: ReadonlyMap<RotaryPlan, RotaryTables>
 
-  constructor(weights: Weights, rotaryDtype: 'float32' | 'bfloat16') {
+  constructor(weights: NetworkWeights, rotaryDtype: 'float32' | 'bfloat16') {
     const { config, device, dtype } = weights
     const { network } = config
     this.config = config
@@ -80,12 +81,14 @@ export class Decoder {
     )
   }
 
-  get head(): Tensor {
-    return (this.untiedHead ?? this.embeddingTable).adaptedWeight()
+  /** The table of the output head [V, D]: the embeddings' where they are tied. */
+  get headTable(): Linear {
+    return this.untiedHead ?? this.embeddingTable
   }
 
-  get embeddings(): Tensor {
-    return this.embeddingTable.adaptedWeight()
+  /** The head's weight with what adapters add, for one product: of the running scope. */
+  adaptedHead(): Tensor {
+    return this.headTable.adaptedWeight()
   }
 
   /** Layers outside the blocks that adapters can go to: none where the head is the embeddings. */
@@ -151,7 +154,7 @@ export class Decoder {
       x = block.forwardCached(x, context, { store: cache.layers[i]!, positions, queryOffsets, keyOffsets })
     const tokens = ids.shape[0]!
     const last = this.finalNorm.forward(x.rows(tokens - 1, tokens))
-    return logitsOf(last, this.head, this.network.logits)
+    return logitsOf(last, this.adaptedHead(), this.network.logits)
   }
 
   /** What forward passes depend on besides their inputs. */
@@ -214,7 +217,7 @@ export class Decoder {
 
   #embedded(ids: Tensor, positions: Tensor): Tensor {
     const scale = roundedTo(this.dtype, this.network.embeddingScale)
-    const x = scaled(embedding(this.embeddings, ids, this.dtype), scale)
+    const x = scaled(embedding(this.embeddingTable.adaptedWeight(), ids, this.dtype), scale)
     return this.positions ? addResidual(embedding(this.positions, positions, this.dtype), x) : x
   }
 
@@ -232,7 +235,7 @@ export class Decoder {
     let x = this.#embedded(this.#integers(batch.ids), onDevice)
     for (const block of this.blocks) {
       const forward = (input: Tensor) => block.forward(input, context)
-      x = recompute ? recomputed(forward, x, trainedIn(block), constants) : forward(x)
+      x = recompute ? recomputed(forward, x, trainedTensors(block.slots, block.linears()), constants) : forward(x)
       yield
     }
     return x
@@ -249,15 +252,7 @@ function rowLengths({ positions, offsets }: Batch): Int32Array {
   return lengths
 }
 
-function trainedIn(block: Block): Tensor[] {
-  const weights = block.slots.map(({ current }) => current)
-  for (const linear of block.linears()) {
-    for (const { layer } of linear.activeAdapters()) weights.push(...layer.parameters)
-  }
-  return weights.filter((weight) => weight.requiresGrad)
-}
-
 /** An embedding's or head's table, of the checkpoint's module of this name. */
-function tableOf(name: string, weights: Weights, role: 'embeddings' | 'head'): Linear {
+function tableOf(name: string, weights: NetworkWeights, role: 'embeddings' | 'head'): Linear {
   return new Linear(name, weights.weight(`${name}.weight`), null, role)
 }

@@ -1,7 +1,7 @@
 import type { FloatDType, NativeDevice } from '../../native.js'
 import { allOrNothing, keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { ModelConfig } from '../families/parse-config.js'
+import type { ModelConfig } from './model-config.js'
 import type { TokenStep } from './token-step.js'
 
 /** Keys and values of the tokens seen so far. */

@@ -1,5 +1,7 @@
+import type { FloatDType, NativeDevice } from '../../native.js'
 import { Linear, LinearGroup } from '../../nn/linear.js'
 import type { Tensor } from '../../tensor/tensor.js'
+import type { ModelConfig } from './model-config.js'
 import type { LinearPlan } from './plan.js'
 
 /** Gives weights by their names in Hugging Face's checkpoints, in the shapes of `weightShapes`. */
@@ -10,6 +12,14 @@ export interface WeightLoader {
   norm(name: string): Tensor
   /** Matrices with equally many columns, one below the other in one tensor unless their block formats differ. */
   fused(names: readonly string[]): { whole: Tensor | null; parts: Tensor[] }
+}
+
+/** What a network is made from. */
+export interface NetworkWeights extends WeightLoader {
+  readonly config: ModelConfig
+  readonly device: NativeDevice
+  /** Of activations and frozen weights. */
+  readonly dtype: FloatDType
 }
 
 const biasOf = ({ name, bias }: LinearPlan, weights: WeightLoader): Tensor | null =>

@@ -1,4 +1,7 @@
-import { keep } from '../../tensor/scope.js'
+import type { Linear } from '../../nn/linear.js'
+import { Parameter } from '../../tensor/parameter.js'
+import { keep, scope } from '../../tensor/scope.js'
+import { noGrad } from '../../tensor/tape.js'
 import type { Tensor } from '../../tensor/tensor.js'
 
 /** Rows that say what is usual in a table. */
@@ -10,7 +13,7 @@ const SHORT = 0.1
  * Those of `ids` whose rows of an embedding or a head [V, D] were, by their length, never trained: under a tenth of the
  * median of 128 evenly spaced rows.
  */
-export async function untrainedRows(table: Tensor, ids: readonly number[]): Promise<number[]> {
+async function untrainedRows(table: Tensor, ids: readonly number[]): Promise<number[]> {
   const rows = table.shape[0]!
   const count = Math.min(SAMPLES, rows)
   const sample: number[] = []
@@ -19,6 +22,21 @@ export async function untrainedRows(table: Tensor, ids: readonly number[]): Prom
   const short: number[] = []
   for (const id of ids) if ((await lengthOf(table, id)) < SHORT * usual) short.push(id)
   return short
+}
+
+/** Those of `ids` that frozen tables were, by the rows with what adapters add to them, never trained for. */
+export async function untrainedTokens(tables: ReadonlySet<Linear>, ids: readonly number[]): Promise<number[]> {
+  const found = new Set<number>()
+  for (const table of tables) {
+    if (table.weight instanceof Parameter) continue
+    const adapted = noGrad(() => scope(() => table.adaptedWeight()))
+    try {
+      for (const id of await untrainedRows(adapted, ids)) found.add(id)
+    } finally {
+      if (adapted !== table.weight) adapted.dispose()
+    }
+  }
+  return ids.filter((id) => found.has(id))
 }
 
 async function lengthOf(table: Tensor, row: number): Promise<number> {

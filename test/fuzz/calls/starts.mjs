@@ -18,7 +18,7 @@ export const slow = new Set([
   ],
   ...['mergeModel', 'train', 'doctor', 'loadTokenizer', 'loadDataset', 'newestIntactCheckpoint'],
 ])
-export const isSlow = ({ name, owner }) => slow.has(name) || ['Model', 'Chat', 'ModelAdapters'].includes(owner)
+export const isSlow = ({ name, owner }) => slow.has(name) || ['Model', 'Chat', 'AdapterSet'].includes(owner)
 
 /** What a test must not call, and why. */
 export const excluded = {

@@ -1,58 +1,60 @@
 import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
-import { type AdapterProvenance, writeAdapterFolder } from '../../adapters/files/adapter-folder.js'
-import { namesInFile } from '../../adapters/files/modules-to-save.js'
 import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
+import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
+import { completeConfig } from '../../adapters/new-adapter.js'
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'
 import { adapterMethod } from '../../adapters/registry.js'
 import { LayerMaker, tensorsToStore } from '../../adapters/tensors/layer-maker.js'
+import { aText, described, requireArgument, texts } from '../../arguments.js'
 import { quoted, UsageError } from '../../errors.js'
-import type { HubOptions } from '../../hub/index.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Linear } from '../../nn/linear.js'
 import { Parameter } from '../../tensor/parameter.js'
 import { requireRoom } from '../../tensor/room.js'
-import { transposedView } from '../../tensor/tensor.js'
-import type { Model } from '../model.js'
+import { keep } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
-import { ModelAdapter } from './attached-adapter.js'
-import { baseName } from './base-of-adapters.js'
-import { replacement, type WeightEdit } from './edits.js'
+import type { AdaptedModel } from './adapted-model.js'
+import {
+  type AddAdapterOptions,
+  type LoadAdapterOptions,
+  type RestartOptions,
+  requireAddOptions,
+  requireLoadOptions,
+  requireRestartOptions,
+  requireSaveOptions,
+  type SaveAdapterOptions,
+} from './adapter-options.js'
+import { editsOf } from './edits.js'
 import { makeLayers } from './make-layers.js'
-import { MergedAdapters } from './merged-weights.js'
-
-export interface RestartOptions {
-  /** Of the adapter from then on, as it is by default; its targets and modules stay. */
-  config?: AdapterConfigBase
-  /** Of initial values, default 0. */
-  seed?: number
-  /** Without, what the adapter had learnt is forgotten. Default true. */
-  merge?: boolean
-}
+import { MergedWeights } from './merged-weights.js'
+import { ModelAdapter, requireApart } from './model-adapter.js'
+import { saveAdapter } from './save-adapter.js'
+import type { TrainingHold } from './training-hold.js'
 
 /** The adapters of a model: added, loaded, switched, merged into the weights and taken out again. */
-export class ModelAdapters {
+export class AdapterSet {
   readonly #adapters = new Map<string, ModelAdapter>()
-  readonly #merged: MergedAdapters
+  readonly #merged: MergedWeights
 
-  constructor(readonly model: Model) {
-    this.#merged = new MergedAdapters(model)
+  constructor(
+    readonly model: AdaptedModel,
+    readonly training: TrainingHold,
+  ) {
+    this.#merged = new MergedWeights(model)
   }
 
   get configs(): ReadonlyMap<string, AdapterConfigBase> {
     return new Map([...this.#adapters].map(([name, { config }]) => [name, config]))
   }
 
-  /** Adapters that take part in forward passes. */
+  /** Names of the adapters that take part in forward passes. */
   activeNames(): string[] {
-    return [...this.#adapters.values()].filter(({ active, merged }) => active && !merged).map(({ name }) => name)
-  }
-
-  /** The weights, and what is merged into them. */
-  get merged(): MergedAdapters {
-    return this.#merged
+    return this.#active().map(({ name }) => name)
   }
 
   setScale(name: string, scale: number): void {
+    requireArgument('name', name, aText)
     const adapter = this.#get(name)
     if (!Number.isFinite(scale))
       throw new UsageError('invalid-scale', `Expected a finite scale but received ${quoted(scale)}.`)
@@ -61,7 +63,12 @@ export class ModelAdapters {
   }
 
   /** The adapter is there when this returns, unless its method must compute for long: then once the promise resolves. */
-  add(name: string, config: AdapterConfigBase, seed: number, onWarning?: (message: string) => void): Promise<void> {
+  add(name: string, given: AdapterConfigBase, options: AddAdapterOptions): Promise<void> {
+    requireArgument('name', name, aText)
+    requireAddOptions(options)
+    this.training.requireNoOther(`adapter ${name} would be added to it`)
+    const config = completeConfig(given)
+    const { seed = 0, onWarning } = options
     this.#requireFree(name)
     const { model } = this
     const { targets, modules: selected, cost, notes } = planAdapter(config, model.adaptableLayers(), model.base, model)
@@ -77,19 +84,16 @@ export class ModelAdapters {
     })
   }
 
-  async load(
-    folder: string,
-    name: string,
-    { allowOtherBase, offline, onDownload, onWarning }: { allowOtherBase?: boolean } & HubOptions,
-  ): Promise<AdapterConfigBase> {
+  async load(folder: string, name: string, options: LoadAdapterOptions): Promise<AdapterConfigBase> {
+    requireArgument('adapter', folder, described(aText, 'the path or hub id of an adapter'))
+    requireArgument('name', name, aText)
+    requireLoadOptions(options)
+    this.training.requireNoOther(`adapter ${name} would be added to it`)
     this.#requireFree(name)
     const { device, base } = this.model
-    const loaded = await readAdapterLayers(folder, this.model.adaptableLayers(), base, {
-      device,
-      adapter: name,
-      allowOtherBase,
-      ...{ offline, onDownload, onWarning },
-    })
+    const { allowOtherBase, offline, onDownload, onWarning } = options
+    const reading = { device, adapter: name, allowOtherBase, offline, onDownload, onWarning }
+    const loaded = await readAdapterLayers(folder, this.model.adaptableLayers(), base, reading)
     this.#attach(name, loaded)
     return loaded.config
   }
@@ -104,38 +108,24 @@ export class ModelAdapters {
   }
 
   /** Without `modules`, as an adapter that trains none whole. */
-  async save(name: string, folder: string, options: { modules?: boolean } = {}): Promise<void> {
-    const { config, provenance, layers, modules } = this.#get(name)
-    const { base, source } = this.model
+  async save(name: string, folder: string, options: SaveAdapterOptions): Promise<void> {
+    requireArgument('name', name, aText)
+    requireArgument('folder', folder, described(aText, 'the path of a folder'))
+    requireSaveOptions(options)
+    const { config, provenance, layers, modules: whole } = this.#get(name)
     const method = adapterMethod(config.method)
     const targets = [...layers.keys()]
     const tensors = new Map(
       [...layers].map(([linear, layer]) => [linear.name, tensorsToStore(method, config, linear, targets, layer)]),
     )
-    const whole = options.modules === false ? [] : [...modules]
-    const stored = whole.map(
-      ([slot, parameter]) =>
-        [
-          slot.name,
-          base.transposed.has(slot.name) ? transposedView(parameter) : parameter.view(parameter.shape),
-        ] as const,
-    )
-    const files = new Map(stored.flatMap(([slot, view]) => namesInFile(slot, base).map((file) => [file, view])))
+    const modules = new Map(options.modules === false ? [] : [...whole].map(([slot, values]) => [slot.name, values]))
     const complete = provenance.baseHash === undefined ? { ...provenance, ...this.#baseProvenance() } : provenance
-    const written = whole.length > 0 ? config : { ...config, modulesToSave: [] }
-    const fanInFanOut = base.transposed.size > 0
-    try {
-      await writeAdapterFolder(folder, written, tensors, files, {
-        base: baseName(source),
-        provenance: complete,
-        fanInFanOut,
-      })
-    } finally {
-      for (const [, view] of stored) view.dispose()
-    }
+    const written = modules.size > 0 ? config : { ...config, modulesToSave: [] }
+    await saveAdapter(this.model, { config: written, tensors, modules, provenance: complete }, folder)
   }
 
   activate(names: readonly string[]): void {
+    requireArgument('names', names, texts)
     const active = names.map((name) => this.#get(name))
     const adapters = [...this.#adapters.values()]
     requireApart(adapters.filter((adapter) => adapter.merged || active.includes(adapter)))
@@ -145,12 +135,16 @@ export class ModelAdapters {
   }
 
   async merge(name: string): Promise<{ merged: number }> {
+    requireArgument('name', name, aText)
+    this.training.requireNone(`adapter ${name} would be merged into its weights`)
     const adapter = this.#get(name)
     requireApart([...this.#adapters.values()].filter((other) => other === adapter || other.active || other.merged))
     return this.#merged.merge(adapter)
   }
 
   async unmerge(name: string): Promise<void> {
+    requireArgument('name', name, aText)
+    this.training.requireNone(`adapter ${name} would be taken out of its weights`)
     return this.#merged.unmerge(this.#get(name))
   }
 
@@ -159,8 +153,13 @@ export class ModelAdapters {
    * ReMoRA and ReLoRA do. Modules that it trains whole go on as they are.
    */
   async restart(name: string, options: RestartOptions): Promise<void> {
+    requireArgument('name', name, aText)
+    requireRestartOptions(options)
+    this.training.requireNoOther(`adapter ${name} would be merged and started again`)
+    const given = options.config && completeConfig(options.config)
     const adapter = this.#get(name)
-    const { config = adapter.config, seed = 0, merge = true } = options
+    const { seed = 0, merge = true } = options
+    const config = given ?? adapter.config
     if (adapter.merged) throw new UsageError('merged', `Adapter ${name} is merged; unmerge it before restarting it.`)
     if (merge) await this.#merged.changeForGood(adapter.layerEdits)
     const { baseHash, baseFormat, ...elsewhere } = adapter.provenance
@@ -174,24 +173,21 @@ export class ModelAdapters {
 
   /** Adds the ΔW of an adapter in a folder to the weights for good. */
   async mergeForGood(folder: string): Promise<void> {
+    requireArgument('folder', folder, described(aText, 'the path of an adapter folder'))
+    this.training.requireNoOther(`${folder} would be merged into its weights`)
     const { model } = this
-    const { layers, modules } = await readAdapterLayers(folder, model.adaptableLayers(), model.base, {
-      device: model.device,
-      adapter: folder,
-    })
-    const edits = [...layers].map(([{ name }, layer]): [WeightSlot, WeightEdit] => [
-      model.slot(`${name}.weight`),
-      (weight, nonFinite) => layer.mergeInto(weight, 1, nonFinite),
-    ])
-    const moduleEdits = [...modules].map(([name, parameter]) => [model.slot(name), replacement(parameter)] as const)
+    const reading = { device: model.device, adapter: folder }
+    const loaded = await readAdapterLayers(folder, model.adaptableLayers(), model.base, reading)
     try {
-      await this.#merged.changeForGood(new Map([...edits, ...moduleEdits]))
+      await this.#merged.changeForGood(new Map([...editsOf(loaded)].map(([name, edit]) => [model.slot(name), edit])))
     } finally {
-      for (const part of [...layers.values(), ...modules.values()]) part.dispose()
+      for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
     }
   }
 
   remove(name: string): void {
+    requireArgument('name', name, aText)
+    this.training.requireNone(`adapter ${name} would be removed from it`)
     const adapter = this.#get(name)
     if (adapter.merged) {
       throw new UsageError('merged', `Adapter ${name} is merged into the weights; unmerge it before removing it.`)
@@ -200,25 +196,27 @@ export class ModelAdapters {
     this.#adapters.delete(name)
   }
 
-  /** Throws unless every weight that forward passes use is the model's own. */
-  requireOwnWeights(): void {
-    const adapter = [...this.#adapters.values()].find(
-      ({ active, merged, modules }) => active && !merged && modules.size > 0,
-    )
-    if (!adapter) return
-    const { name, config } = adapter
-    throw new UsageError(
-      'modules-in-use',
-      `Adapter ${name} trains ${config.modulesToSave.join(', ')} whole: merge or remove it before the model's own weights are trained.`,
-    )
-  }
-
-  /** Merged adapters are part of the weights from now on, and no adapters any more. */
-  absorbMerged(): void {
+  /** Makes every weight a float32 parameter. Merged adapters are part of the weights from then on, and no adapters any more. */
+  trainWeights(): void {
+    this.training.requireNoOther('its weights would become trainable')
+    this.#requireOwnWeights()
+    const { device, slots } = this.model
+    const frozen = slots.filter(({ own }) => !(own instanceof Parameter))
+    const bytes = frozen.reduce((sum, { own }) => sum + 4 * own.elements, 0)
+    requireRoom(device, { tensors: bytes }, 'Every weight in float32', 'train an adapter, or a smaller model')
+    for (const slot of frozen) slot.replaceOwn(new Parameter(slot.name, this.#merged.values(slot)))
     for (const adapter of this.#merged.absorb()) {
       adapter.dispose()
       this.#adapters.delete(adapter.name)
     }
+  }
+
+  /** Writes a weight and what is merged into it, with `active` also what active adapters add, into float32 memory. */
+  fill(slot: WeightSlot, values: Tensor, active: boolean): void {
+    this.#merged.fill(slot, values)
+    if (!active) return
+    using nonFinite = keep(Tensor.zeros([1], { device: this.model.device, dtype: 'int32' })) // the writer counts them itself
+    for (const adapter of this.#active()) adapter.edits.get(slot)?.(values, nonFinite)
   }
 
   dispose(): void {
@@ -253,10 +251,20 @@ export class ModelAdapters {
     adapter.active = true
   }
 
-  /** What merging the active adapters would do to a weight. */
-  activeEdits(slot: WeightSlot): WeightEdit[] {
-    const active = [...this.#adapters.values()].filter(({ active, merged }) => active && !merged)
-    return active.flatMap(({ edits }) => edits.get(slot) ?? [])
+  /** Those that take part in forward passes. */
+  #active(): ModelAdapter[] {
+    return [...this.#adapters.values()].filter(({ active, merged }) => active && !merged)
+  }
+
+  /** Throws unless every weight that forward passes use is the model's own. */
+  #requireOwnWeights(): void {
+    const adapter = this.#active().find(({ modules }) => modules.size > 0)
+    if (!adapter) return
+    const { name, config } = adapter
+    throw new UsageError(
+      'modules-in-use',
+      `Adapter ${name} trains ${config.modulesToSave.join(', ')} whole: merge or remove it before the model's own weights are trained.`,
+    )
   }
 
   /** Nothing where weights have been trained or changed for good: no file is the base then. */
@@ -276,19 +284,5 @@ export class ModelAdapters {
 
   #requireFree(name: string): void {
     if (this.#adapters.has(name)) throw new UsageError('adapter-exists', `The model has an adapter ${name} already.`)
-  }
-}
-
-/** A weight that one adapter trains whole cannot be changed by another at the same time. */
-function requireApart(adapters: readonly ModelAdapter[]): void {
-  for (const { name, modules } of adapters) {
-    for (const slot of modules.keys()) {
-      const other = adapters.find((candidate) => candidate.name !== name && candidate.edits.has(slot))
-      if (!other) continue
-      throw new UsageError(
-        'shared-module',
-        `Adapter ${name} trains ${slot.name} whole, and adapter ${other.name} changes it too: only one of them can be active or merged.`,
-      )
-    }
   }
 }

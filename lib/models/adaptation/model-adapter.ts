@@ -1,6 +1,7 @@
 import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
-import type { AdapterProvenance } from '../../adapters/files/adapter-folder.js'
 import type { LoadedAdapter } from '../../adapters/files/read-layers.js'
+import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
+import { UsageError } from '../../errors.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Linear } from '../../nn/linear.js'
 import type { Parameter } from '../../tensor/parameter.js'
@@ -100,6 +101,20 @@ export class ModelAdapter {
     for (const [slot, parameter] of this.modules) {
       const standsIn = slot.current === parameter
       if (takesPart !== standsIn) slot.standIn(takesPart ? parameter : null)
+    }
+  }
+}
+
+/** A weight that one adapter trains whole cannot be changed by another at the same time. */
+export function requireApart(adapters: readonly ModelAdapter[]): void {
+  for (const { name, modules } of adapters) {
+    for (const slot of modules.keys()) {
+      const other = adapters.find((candidate) => candidate.name !== name && candidate.edits.has(slot))
+      if (!other) continue
+      throw new UsageError(
+        'shared-module',
+        `Adapter ${name} trains ${slot.name} whole, and adapter ${other.name} changes it too: only one of them can be active or merged.`,
+      )
     }
   }
 }

@@ -1,0 +1,19 @@
+import { UsageError } from '../../errors.js'
+import type { BaseModel } from '../contract/base-model.js'
+import type { AdapterProvenance } from './stored-adapter.js'
+
+/**
+ * Refuses an adapter that was trained on another base, as far as both are known. W₁ + ΔW is not W₂ + ΔW: the same weights
+ * in another format are another base, too.
+ */
+export function requireSameBase(folder: string, { baseHash, baseFormat }: AdapterProvenance, base: BaseModel): void {
+  if (baseHash === undefined) return
+  const identity = base.identity()
+  if (!identity || identity.hash === baseHash) return
+  const described = (hash: string, format = 'an unknown format') => `sha256 ${hash.slice(0, 12)}…, ${format}`
+  throw new UsageError(
+    'other-base',
+    `The adapter ${folder} was trained on another base model (${described(baseHash, baseFormat)}) than this one ` +
+      `(${described(identity.hash, identity.format)}): use the base that it was trained on, or allow the other one with allowOtherBase.`,
+  )
+}

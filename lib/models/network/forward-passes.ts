@@ -1,0 +1,136 @@
+import {
+  aFlag,
+  aNumber,
+  atLeast,
+  having,
+  instanceOf,
+  optional,
+  orNull,
+  requireArgument,
+  requireOptionsOf,
+  wholeFrom,
+  wholes,
+} from '../../arguments.js'
+import { aBatch, type Batch } from '../../data/batch.js'
+import { streamKey } from '../../random.js'
+import { linearCrossEntropy, targetLogProbs } from '../../tensor/operations/loss.js'
+import { chooseToken, damagedModel, type TokenChoice } from '../../tensor/operations/sampling.js'
+import { leaveRoom } from '../../tensor/room.js'
+import { scope, scopeOfParts } from '../../tensor/scope.js'
+import { noGrad, withRecording } from '../../tensor/tape.js'
+import { Tensor } from '../../tensor/tensor.js'
+import { atOnce, inTurns, type Parts } from '../../tensor/turns.js'
+import type { Decoder, ForwardOptions } from './decoder.js'
+import { KeyValueCache } from './key-value-cache.js'
+
+/** How passes that record gradients are made. */
+export interface PassSettings {
+  /** Recompute each block's activations in the backward pass. */
+  readonly gradientCheckpointing: boolean
+  /** Whether products with frozen weights of the blocks are made in 8 bits. */
+  readonly compute: 'auto' | 'int8'
+}
+
+interface DropoutKey {
+  readonly seed: number
+  /** The optimizer's. */
+  readonly step: number
+}
+
+const aDropoutKey = having('seed and step of the dropout', 'seed', 'step')
+
+/** What a network is run for: the loss of rows, log-probabilities of their targets, and what comes next. */
+export class ForwardPasses {
+  #dropout: DropoutKey | null = null
+
+  constructor(
+    readonly decoder: Decoder,
+    readonly settings: PassSettings,
+  ) {}
+
+  setDropout(key: DropoutKey | null): void {
+    requireArgument('key', key, orNull(aDropoutKey))
+    this.#dropout = key
+  }
+
+  /** Sum of cross-entropies over the batch's targets, [1] float32. */
+  loss(batch: Batch): { loss: Tensor; targetTokens: number } {
+    requireArgument('batch', batch, aBatch)
+    return { loss: atOnce(this.#loss(batch)), targetTokens: batch.targetTokens }
+  }
+
+  /** The same, enqueued block by block in turns of the event loop. */
+  async lossAsync(batch: Batch, options: { gradients?: boolean }): Promise<{ loss: Tensor; targetTokens: number }> {
+    requireArgument('batch', batch, aBatch)
+    requireOptionsOf('the options of lossAsync', options, { gradients: optional(aFlag) })
+    const { gradients = true } = options
+    const loss = await inTurns(this.#loss(batch), (part) => withRecording(gradients, part))
+    return { loss, targetTokens: batch.targetTokens }
+  }
+
+  /** @throws RunError `non-finite` */
+  async tokenLogProbs(batch: Batch): Promise<Float32Array> {
+    requireArgument('batch', batch, aBatch)
+    if (batch.targetTokens === 0) return new Float32Array(0)
+    const values = await inTurns(scopeOfParts(this.#ofTargets(batch, targetLogProbs)), noGrad)
+    const result = (await values.data()) as Float32Array
+    values.dispose()
+    const odd = result.findIndex((value) => !Number.isFinite(value))
+    if (odd >= 0) throw damagedModel(`log-probability of target ${odd + 1} of ${result.length}`, result[odd]!)
+    return result
+  }
+
+  createCache(capacity: number): KeyValueCache {
+    requireArgument('capacity', capacity, wholeFrom(1))
+    const { config, dtype, device } = this.decoder
+    return new KeyValueCache(config, capacity, dtype, device)
+  }
+
+  /** The logits [V] of what comes after `ids`, which come after what the cache holds. */
+  async next(ids: ArrayLike<number>, cache: KeyValueCache): Promise<Float32Array> {
+    using logits = this.#read(ids, cache)
+    return (await logits.data()) as Float32Array
+  }
+
+  /** Chooses what comes next. @throws RunError `non-finite` */
+  async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
+    requireOptionsOf('choice', choice, {
+      ...{ temperature: atLeast(0), topK: wholeFrom(0), topP: aNumber, uniform: atLeast(0) },
+    })
+    using logits = this.#read(ids, cache)
+    return await chooseToken(logits, choice)
+  }
+
+  #loss(batch: Batch): Parts<Tensor> {
+    return scopeOfParts(this.#ofTargets(batch, linearCrossEntropy))
+  }
+
+  /** What a function of the head makes of the tokens that have a target; a part for each block. */
+  *#ofTargets(batch: Batch, evaluate: typeof targetLogProbs): Parts<Tensor> {
+    const { decoder } = this
+    leaveRoom(decoder.device)
+    const { hidden, targets } = yield* decoder.targetStates(batch, this.#options())
+    return evaluate(hidden, decoder.adaptedHead(), targets, decoder.network.logits)
+  }
+
+  /** Logits [1, V] of what comes next. */
+  #read(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
+    requireArgument('ids', ids, wholes)
+    requireArgument('cache', cache, instanceOf(KeyValueCache, 'a cache (createCache makes one)'))
+    const logits = noGrad(() => scope(() => this.decoder.nextLogits(ids, cache)))
+    cache.length += ids.length
+    return logits
+  }
+
+  #options(): ForwardOptions {
+    const { gradientCheckpointing, compute } = this.settings
+    const options: ForwardOptions = { recompute: gradientCheckpointing, int8: compute === 'int8' }
+    const on = this.#dropout
+    if (!on) return options
+    const dropout = (keys: BigInt64Array) => ({
+      rowKeys: Tensor.from(keys, [keys.length], { device: this.decoder.device, dtype: 'int64' }),
+      key: (layer: string, adapter: string) => streamKey(on.seed, 'dropout', on.step, layer, adapter),
+    })
+    return { ...options, dropout }
+  }
+}
