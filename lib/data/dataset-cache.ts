@@ -1,12 +1,13 @@
 /** Tokenised data sets on disk, found by the hash of everything that decides them. */
+
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
-import type { DataSummary } from './dataset.js'
 import type { DataFile } from './files/data-files.js'
+import type { DataSummary } from './summary.js'
 import { allocate, bytesOf, hashArrays, type TokenArrays } from './token-store.js'
 
 /** Rises whenever the same rows would be tokenised or masked otherwise. */

@@ -1,4 +1,5 @@
 /** Data files as rows of token ids, tokenised once. */
+
 import {
   aFlag,
   aFunction,
@@ -26,6 +27,7 @@ import type { TurnCounts } from './masks/chat-turns.js'
 import type { DataRecord } from './rows/record.js'
 import { rowOf } from './rows/rows.js'
 import { resolveTools } from './rows/tools.js'
+import type { DataSummary } from './summary.js'
 import { json } from './templates/jinja/text.js'
 import { toValue } from './templates/jinja/values.js'
 import { resolveTemplate } from './templates/template.js'
@@ -53,24 +55,6 @@ export interface DatasetOptions extends FindOptions {
   cacheDir?: string | null
   /** Called now and then while rows are tokenised. */
   onProgress?: (progress: { rows: number; tokens: number }) => void
-}
-
-export interface DataSummary extends TurnCounts {
-  /** Rows of the data set; a long text makes several. */
-  rows: number
-  tokens: number
-  /** Tokens that are predicted and trained. */
-  targetTokens: number
-  /** Rows that lost tokens to `maxLength`. */
-  truncated: number
-  /** Rows in which nothing is trained. */
-  withoutTarget: number
-  /** Rows left out for that. */
-  dropped: number
-  /** Where the first of some were found. */
-  first: Partial<Record<keyof TurnCounts, string>>
-  /** Control tokens that are trained as targets. */
-  trainedSpecialTokens: { id: number; token: string; count: number }[]
 }
 
 /** Token rows in compact arrays. */

@@ -1,23 +1,13 @@
 /** ReMoRA and ReLoRA: the adapter is merged for good every so many steps, and starts again. */
+
 import type { AdapterConfigBase, RestartOptions } from '../adapters/contract/adapter.js'
 import { adapterMethod, restartingMethods } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
 import { streamKey } from '../random.js'
 import { writeMerge } from './checkpoints/merge-folders.js'
 import type { MergeEvent } from './events.js'
+import type { RestartPlan } from './restart-plan.js'
 import type { Session } from './session.js'
-
-/** What an adapter is after each of its restarts. */
-export interface RestartPlan {
-  /** Name of the adapter. */
-  readonly adapter: string
-  /** Optimizer steps between restarts. */
-  readonly every: number
-  /** As run.yaml records it, beside the adapter's own options. */
-  readonly options: Readonly<Record<string, unknown>>
-  /** The adapter after so many restarts, and the seed of its initial values. */
-  after(restarts: number): { config: AdapterConfigBase; seed: number }
-}
 
 /** The restarts that options ask for, or null. `config` is the adapter as the run begins. */
 export function restartPlan(adapter: string, config: AdapterConfigBase, options: RestartOptions): RestartPlan | null {

@@ -5,7 +5,7 @@ import type { TrainerState } from './checkpoints/trainer-state.js'
 import type { OutputFolder } from './output/output-folder.js'
 import type { TensorboardFile } from './output/tensorboard.js'
 import type { Ranks } from './ranks.js'
-import type { RestartPlan } from './restarts.js'
+import type { RestartPlan } from './restart-plan.js'
 import type { TrainingData } from './setup/training-data.js'
 import type { Optimizer, TrainableModel, TrainedParameter } from './trainable.js'
 

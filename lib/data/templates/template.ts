@@ -1,13 +1,13 @@
 /** Chat templates: a model's own Jinja, rendered as the model's other tools render it. */
-import { createHash } from 'node:crypto'
 import { InputError, UsageError } from '../../errors.js'
-import { reasonOf } from '../../foreign-errors.js'
 import { readText } from '../../io/open.js'
-import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { acceptedForm, type Message } from './messages.js'
-import { type Piece, TemplateProgram } from './program.js'
 
 export type { Message } from './messages.js'
+
+import { createHash } from 'node:crypto'
+import { reasonOf } from '../../foreign-errors.js'
+import { type Piece, TemplateProgram } from './program.js'
 
 /** What a template is told beside the messages. */
 export interface TemplateContext {
@@ -92,11 +92,17 @@ export class ChatTemplate {
   }
 }
 
+/** A tokenizer, as templates see it. */
+export interface TemplateOwner {
+  readonly template: ChatTemplate | null
+  readonly specialTokens: Readonly<Record<string, string>>
+}
+
 /**
  * What `--template` means for a tokenizer: `auto` its own template (null if it has none), `none` null, else a file.
  * @throws UsageError `missing-file`
  */
-export async function resolveTemplate(option: string, tokenizer: Tokenizer): Promise<ChatTemplate | null> {
+export async function resolveTemplate(option: string, tokenizer: TemplateOwner): Promise<ChatTemplate | null> {
   if (option === 'none') return null
   if (option === 'auto') return tokenizer.template
   let source: string

@@ -1,6 +1,6 @@
 /** Which tensors a run trains: the same code for a new run and a resumed one. */
-import { isDeepStrictEqual } from 'node:util'
 
+import { isDeepStrictEqual } from 'node:util'
 import type { AdapterConfigBase, TargetModules } from '../../adapters/contract/adapter.js'
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { newAdapterConfig } from '../../adapters/new-adapter.js'
@@ -19,7 +19,8 @@ import {
   type TrainOptions,
 } from '../../options/index.js'
 import { newAdapterFields } from '../../options/new-adapter.js'
-import { type RestartPlan, restartPlan } from '../restarts.js'
+import type { RestartPlan } from '../restart-plan.js'
+import { restartPlan } from '../restarts.js'
 import type { TrainableModel } from '../trainable.js'
 
 type AdapterOption = Exclude<keyof typeof newAdapterFields, 'matchParametersOf'>
