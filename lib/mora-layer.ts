@@ -80,7 +80,7 @@ export class MoraSingleLayer {
       const input = this.#parameter('x', this.#rows(x, this.inFeatures, 'x'))
       const matrix = this.#parameter('M', this.#matrix(M))
       const y = this.#apply(input, W, matrix)
-      backwardFrom(y.node!, this.#rows(dY, this.outFeatures, 'dY'))
+      backwardFrom(y.node!, this.#rows(dY, this.outFeatures, 'dY'), Tensor.empty)
       const [dX, dM] = [this.#copy(input.grad!), this.#copy(matrix.grad!)]
       input.dispose()
       matrix.dispose()

@@ -21,8 +21,7 @@ export type { Destination } from '../tensor/destination.js'
 export { factor, type WeightUpdate } from '../tensor/operations/linear.js'
 export { Parameter } from '../tensor/parameter.js'
 export { keep, scope } from '../tensor/scope.js'
-export type { GradientTarget } from '../tensor/tape.js'
-export { Tensor, type TensorOptions } from '../tensor/tensor.js'
+export { type GradientTarget, Tensor, type TensorOptions } from '../tensor/tensor.js'
 export type {
   AdapterConfigBase,
   AdapterMethod,

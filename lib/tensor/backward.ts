@@ -1,8 +1,10 @@
 import { setImmediate } from 'node:timers/promises'
-import { native } from '../native.js'
+import { type DType, type NativeDevice, native } from '../native.js'
 import { keep, scope } from './scope.js'
-import { type GradientTarget, markAsOne, noGrad, type TapeNode } from './tape.js'
-import { Tensor } from './tensor.js'
+import { markAsOne, noGrad, type Taped, type TapeNode, type TapeTarget } from './tape.js'
+
+/** Makes an uninitialised tensor: the class itself stands above this file. */
+type Empty<T> = (shape: readonly number[], options: { device: NativeDevice; dtype: DType }) => T
 
 /** Nodes that are enqueued before the loop waits for the device, so that JavaScript cannot run ahead without end. */
 const nodesAhead = 48
@@ -10,16 +12,16 @@ const nodesAhead = 48
 const nodesInTurn = 12
 
 /** Walks the tape from a scalar to its parameters; see `Tensor.backward`. */
-export async function backward(root: Tensor): Promise<void> {
+export async function backward<T extends Taped<T>>(root: T, empty: Empty<T>): Promise<void> {
   if (!root.node) return
-  const seed = noGrad(() => keep(Tensor.empty(root.shape, { device: root.device, dtype: root.dtype })))
+  const seed = noGrad(() => keep(empty(root.shape, root)))
   native.fill(seed.native, 1)
   markAsOne(seed)
   root.node.gradient = seed
   let reached: Promise<void> = Promise.resolve()
   let enqueued = 0
   for (const node of laterFirst(root.node)) {
-    noGrad(() => step(node))
+    noGrad(() => step(node, empty))
     if (++enqueued % nodesAhead === 0) {
       const previous = reached
       reached = root.device.synchronize()
@@ -36,20 +38,32 @@ export async function backward(root: Tensor): Promise<void> {
  * Walks the tape from any tensor, given the gradient with respect to it, without waiting for the device: for parts of a
  * tape. The node `start` keeps its gradient instead of passing it on.
  */
-export function backwardFrom(root: TapeNode, gradient: Tensor, start: TapeNode | null = null): void {
+export function backwardFrom<T extends Taped<T>>(
+  root: TapeNode<T>,
+  gradient: T,
+  empty: Empty<T>,
+  start: TapeNode<T> | null = null,
+): void {
   root.gradient = gradient.retain()
   root.borrowed = true
-  for (const node of laterFirst(root)) if (node !== start) noGrad(() => step(node))
+  for (const node of laterFirst(root)) if (node !== start) noGrad(() => step(node, empty))
 }
 
 /** Runs one node whose gradient is complete, and frees what it held. */
-function step(node: TapeNode): void {
+function step<T extends Taped<T>>(node: TapeNode<T>, empty: Empty<T>): void {
   if (node.leaf) return
   const gradient = node.gradient
   node.gradient = null
   const { backward } = node
   try {
-    if (gradient && backward) scope(() => backward(gradient, node.saved(), node.inputs.map(targetOf)))
+    if (gradient && backward)
+      scope(() =>
+        backward(
+          gradient,
+          node.saved(),
+          node.inputs.map((input) => targetOf(input, empty)),
+        ),
+      )
   } finally {
     gradient?.release()
     node.forgetSaved()
@@ -57,8 +71,8 @@ function step(node: TapeNode): void {
 }
 
 /** Every node that `root` depends on, each before those that it depends on. */
-function laterFirst(root: TapeNode): TapeNode[] {
-  const seen = new Set<TapeNode>([root])
+function laterFirst<T extends Taped<T>>(root: TapeNode<T>): TapeNode<T>[] {
+  const seen = new Set([root])
   const open = [root]
   for (let node = open.pop(); node; node = open.pop()) {
     for (const input of node.inputs) {
@@ -70,22 +84,22 @@ function laterFirst(root: TapeNode): TapeNode[] {
   return [...seen].sort((a, b) => b.order - a.order)
 }
 
-const nothing: GradientTarget = { needed: false, write: () => {}, pass: () => {} }
+const nothing = { needed: false, write: () => {}, pass: () => {} }
 
-function targetOf(node: TapeNode | null): GradientTarget {
+function targetOf<T extends Taped<T>>(node: TapeNode<T> | null, empty: Empty<T>): TapeTarget<T> {
   if (!node) return nothing
-  if (node.leaf) return leafTarget(node, node.leaf)
+  if (node.leaf) return leafTarget(node, node.leaf, empty)
   return {
     needed: true,
     write(write) {
       if (!node.gradient) {
-        node.gradient = keep(Tensor.empty(node.like.shape, node.like))
+        node.gradient = keep(empty(node.like.shape, node.like))
         node.borrowed = false
         write(node.gradient, false)
         return
       }
       if (node.borrowed) {
-        const own = keep(Tensor.empty(node.like.shape, node.like))
+        const own = keep(empty(node.like.shape, node.like))
         native.copy(node.gradient.native, own.native, 1)
         node.gradient.release()
         node.gradient = own
@@ -105,12 +119,12 @@ function targetOf(node: TapeNode | null): GradientTarget {
 }
 
 /** A parameter's gradient stays: it adds up over backward passes until `zeroGrad`. */
-function leafTarget(node: TapeNode, leaf: { grad: Tensor | null }): GradientTarget {
+function leafTarget<T extends Taped<T>>(node: TapeNode<T>, leaf: { grad: T | null }, empty: Empty<T>): TapeTarget<T> {
   return {
     needed: true,
     write(write) {
       const accumulate = leaf.grad !== null
-      leaf.grad ??= keep(Tensor.empty(node.like.shape, { device: node.like.device, dtype: 'float32' }))
+      leaf.grad ??= keep(empty(node.like.shape, { device: node.like.device, dtype: 'float32' }))
       write(leaf.grad, accumulate)
     },
     pass(gradient) {

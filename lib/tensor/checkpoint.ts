@@ -1,6 +1,6 @@
 import { backwardFrom } from './backward.js'
 import { isRecording, noGrad, record, TapeNode, withRecording } from './tape.js'
-import type { Tensor } from './tensor.js'
+import { Tensor } from './tensor.js'
 
 /**
  * Runs `body(x)` without keeping anything but x, and runs it again in the backward pass: slower, less memory. `parameters`
@@ -17,10 +17,10 @@ export function recomputed(
   const y = noGrad(() => body(x))
   return record(y, [x, ...parameters], [x, ...constants], (dY, [input], [dX]) => {
     const start = input!.view(input!.shape, input!.strides)
-    start.node = dX!.needed ? new TapeNode([], [], null, start) : null
+    start.node = dX!.needed ? new TapeNode<Tensor>([], [], null, start) : null
     const again = withRecording(true, () => body(start))
     if (!again.node) return
-    backwardFrom(again.node, dY, start.node)
+    backwardFrom(again.node, dY, Tensor.empty, start.node)
     const gradient = start.node?.gradient
     if (!gradient) return
     dX!.pass(gradient)

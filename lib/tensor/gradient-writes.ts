@@ -1,7 +1,6 @@
 /** For kernels that cannot choose between storing a gradient and adding to one, as `GradientTarget.write` asks. */
 import { type NativeTensor, native } from '../native.js'
-import type { GradientTarget } from './tape.js'
-import { Tensor } from './tensor.js'
+import { type GradientTarget, Tensor } from './tensor.js'
 
 /** For a kernel that overwrites its output: where a gradient is there already, the new one is made beside it and added. */
 export function writeByStoring(target: GradientTarget, store: (gradient: Tensor) => void): void {

@@ -1,26 +1,35 @@
 import { aFunction, requireArgument } from '../arguments.js'
-import type { Tensor } from './tensor.js'
+import type { NativeTensor } from '../native.js'
 import type { Parts } from './turns.js'
 
+/** What a scope needs to know of a tensor: the class itself stands above it. */
+export interface Held {
+  readonly native: NativeTensor
+  /** Keeps the memory until one more `release`. */
+  retain(): this
+  release(): void
+  dispose(): void
+}
+
 /** Tensors made inside the innermost running scope; they are freed with it. */
-let current: Set<Tensor> | null = null
+let current: Set<Held> | null = null
 
 /** Everything that the innermost running `allOrNothing` has made. */
-let made: Set<Tensor> | null = null
+let made: Set<Held> | null = null
 
 /** Called by every new tensor. */
-export function adopt(tensor: Tensor): void {
+export function adopt(tensor: Held): void {
   current?.add(tensor)
   made?.add(tensor)
 }
 
 /** Takes a tensor out of the running scope, so that somebody else frees it. Returns whether it was there. */
-export function forget(tensor: Tensor): boolean {
+export function forget(tensor: Held): boolean {
   return current?.delete(tensor) ?? false
 }
 
 /** Takes a tensor out of the running scope: its maker frees it. */
-export function keep<T extends Tensor>(tensor: T): T {
+export function keep<T extends Held>(tensor: T): T {
   forget(tensor)
   return tensor
 }
@@ -32,13 +41,13 @@ export function keep<T extends Tensor>(tensor: T): T {
  */
 export function scope<R>(body: () => R): R {
   requireArgument('body', body, aFunction)
-  const own = new Set<Tensor>()
+  const own = new Set<Held>()
   return handedOver(within(own, body), own)
 }
 
 /** The same for a body in parts: what all of them made is freed after the last, or where one throws. */
 export function* scopeOfParts<R>(parts: Parts<R>): Parts<R> {
-  const own = new Set<Tensor>()
+  const own = new Set<Held>()
   for (;;) {
     const { done, value } = within(own, () => parts.next())
     if (done) return handedOver(value, own)
@@ -46,7 +55,7 @@ export function* scopeOfParts<R>(parts: Parts<R>): Parts<R> {
   }
 }
 
-function within<R>(own: Set<Tensor>, body: () => R): R {
+function within<R>(own: Set<Held>, body: () => R): R {
   const outer = current
   current = own
   try {
@@ -60,7 +69,7 @@ function within<R>(own: Set<Tensor>, body: () => R): R {
 }
 
 /** Gives the result's tensors to the running scope, and frees the others. */
-function handedOver<R>(result: R, own: Set<Tensor>): R {
+function handedOver<R>(result: R, own: Set<Held>): R {
   for (const tensor of tensorsIn(result)) {
     if (own.delete(tensor)) current?.add(tensor)
   }
@@ -74,7 +83,7 @@ function handedOver<R>(result: R, own: Set<Tensor>): R {
  */
 export function allOrNothing<R>(body: () => R): R {
   const outer = made
-  const own = new Set<Tensor>()
+  const own = new Set<Held>()
   made = own
   try {
     const result = body()
@@ -88,12 +97,12 @@ export function allOrNothing<R>(body: () => R): R {
   }
 }
 
-function tensorsIn(value: unknown): Tensor[] {
+function tensorsIn(value: unknown): Held[] {
   if (isTensor(value)) return [value]
   if (typeof value !== 'object' || value === null) return []
   return Object.values(value).filter(isTensor)
 }
 
-function isTensor(value: unknown): value is Tensor {
+function isTensor(value: unknown): value is Held {
   return typeof value === 'object' && value !== null && 'retain' in value && 'native' in value
 }

@@ -4,12 +4,22 @@
  * what was saved for it.
  */
 import { aFunction, requireArgument } from '../arguments.js'
-import { keep } from './scope.js'
-import type { Tensor } from './tensor.js'
+import type { DType, NativeDevice } from '../native.js'
+import { type Held, keep } from './scope.js'
+
+/** What the tape needs to know of a tensor `T`: the class itself stands above it. */
+export interface Taped<T extends Taped<T>> extends Held {
+  readonly device: NativeDevice
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  readonly requiresGrad: boolean
+  node: TapeNode<T> | null
+  recipe: Recipe<T> | null
+}
 
 let nodesMade = 0
 /** Gradients of a root with respect to itself. */
-const ones = new WeakSet<Tensor>()
+const ones = new WeakSet<object>()
 let recording = true
 
 /** Runs `body` without recording: nothing is saved, results need no gradient. */
@@ -33,47 +43,47 @@ export function isRecording(): boolean {
 }
 
 /** Says that a gradient is 1, which a backward pass starts with: what would be multiplied by it is passed as it stands. */
-export function markAsOne(gradient: Tensor): void {
+export function markAsOne(gradient: object): void {
   ones.add(gradient)
 }
 
-export function isOne(gradient: Tensor): boolean {
+export function isOne(gradient: object): boolean {
   return ones.has(gradient)
 }
 
 /** Where the gradient of one input goes. */
-export interface GradientTarget {
+export interface TapeTarget<T> {
   /** False where no gradient is wanted: skip the arithmetic. */
   readonly needed: boolean
   /**
    * Calls `write(target, accumulate)`: it must store the gradient in `target` (the input's shape; its dtype, or float32
    * of a parameter), or add it to what is there if `accumulate`.
    */
-  write(write: (target: Tensor, accumulate: boolean) => void): void
+  write(write: (target: T, accumulate: boolean) => void): void
   /** The input's gradient is the output's (or a view of it) as it stands. */
-  pass(gradient: Tensor): void
+  pass(gradient: T): void
 }
 
-export type Backward = (gradient: Tensor, saved: readonly Tensor[], targets: readonly GradientTarget[]) => void
+type Backward<T> = (gradient: T, saved: readonly T[], targets: readonly TapeTarget<T>[]) => void
 
-export class TapeNode {
+export class TapeNode<T extends Taped<T>> {
   /** Later nodes have larger numbers: an order in which to walk backwards. */
   readonly order = nodesMade++
   /** Gradient of the output, while the backward pass runs. */
-  gradient: Tensor | null = null
+  gradient: T | null = null
   /** True if `gradient` is also somebody else's: it may not be written to. */
   borrowed = false
   #references = 1
-  #saved: Saved[]
+  #saved: Saved<T>[]
 
   constructor(
-    readonly inputs: readonly (TapeNode | null)[],
-    saved: readonly Tensor[],
-    readonly backward: Backward | null,
+    readonly inputs: readonly (TapeNode<T> | null)[],
+    saved: readonly T[],
+    readonly backward: Backward<T> | null,
     /** Shape and dtype of the output's gradient are those of this tensor. */
-    readonly like: Pick<Tensor, 'shape' | 'dtype' | 'device'>,
+    readonly like: Pick<T, 'shape' | 'dtype' | 'device'>,
     /** Of a parameter: receives its gradient. */
-    readonly leaf: { grad: Tensor | null } | null = null,
+    readonly leaf: { grad: T | null } | null = null,
   ) {
     for (const input of inputs) input?.retain()
     this.#saved = saved.map((tensor) => new Saved(tensor))
@@ -91,7 +101,7 @@ export class TapeNode {
     for (const input of this.inputs) input?.release()
   }
 
-  saved(): Tensor[] {
+  saved(): T[] {
     return this.#saved.map((entry) => entry.get())
   }
 
@@ -103,17 +113,17 @@ export class TapeNode {
 }
 
 /** A tensor kept for the backward pass, or the way to make it again. */
-class Saved {
-  readonly #tensor: Tensor | null
-  readonly #recipe: Recipe | null
+class Saved<T extends Taped<T>> {
+  readonly #tensor: T | null
+  readonly #recipe: Recipe<T> | null
 
-  constructor(tensor: Tensor) {
+  constructor(tensor: T) {
     this.#recipe = tensor.recipe
     this.#tensor = tensor.recipe ? null : tensor.retain()
     this.#recipe?.retain()
   }
 
-  get(): Tensor {
+  get(): T {
     return this.#tensor ?? this.#recipe!.value()
   }
 
@@ -124,18 +134,18 @@ class Saved {
 }
 
 /** Makes a cheap value again at the backward pass, once for all who saved it; it keeps what it is made from. */
-export class Recipe {
+export class Recipe<T extends Held> {
   #references = 1
-  #value: Tensor | null = null
+  #value: T | null = null
 
   constructor(
-    readonly ingredients: readonly Tensor[],
-    readonly make: () => Tensor,
+    readonly ingredients: readonly T[],
+    readonly make: () => T,
   ) {
     for (const tensor of ingredients) tensor.retain()
   }
 
-  value(): Tensor {
+  value(): T {
     this.#value ??= keep(this.make())
     return this.#value
   }
@@ -155,12 +165,12 @@ export class Recipe {
  * Puts an operation on the tape, if gradients are on and any input wants one. `inputs` are the tensors that gradients
  * flow to, in the order of `targets`; `saved` come back to `backward` in their order.
  */
-export function record(
-  output: Tensor,
-  inputs: readonly Tensor[],
-  saved: readonly Tensor[],
-  backward: Backward,
-): Tensor {
+export function record<T extends Taped<T>>(
+  output: T,
+  inputs: readonly T[],
+  saved: readonly T[],
+  backward: Backward<T>,
+): T {
   if (recording && inputs.some((input) => input.requiresGrad)) {
     const nodes = inputs.map((input) => input.node)
     output.node = new TapeNode(nodes, saved, backward, output)
@@ -169,7 +179,7 @@ export function record(
 }
 
 /** Lets the tape make `output` again from `ingredients` instead of keeping it. */
-export function recomputable(output: Tensor, ingredients: readonly Tensor[], make: () => Tensor): Tensor {
+export function recomputable<T extends Taped<T>>(output: T, ingredients: readonly T[], make: () => T): T {
   if (recording && output.requiresGrad) output.recipe = new Recipe(ingredients, make)
   return output
 }

@@ -3,7 +3,7 @@ import { type DType, isBlockDType, type NativeDevice, type NativeTensor, native 
 import { backward } from './backward.js'
 import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
 import { adopt, forget, keep } from './scope.js'
-import type { Recipe, TapeNode } from './tape.js'
+import type { Recipe, Taped, TapeNode, TapeTarget } from './tape.js'
 
 export type TypedValues = Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array
 
@@ -13,6 +13,9 @@ export interface TensorOptions {
   dtype?: DType
 }
 
+/** Where the gradient of one input of an operation goes. */
+export type GradientTarget = TapeTarget<Tensor>
+
 /**
  * A strided array on a device, and, where gradients flow, its place on the tape.
  *
@@ -20,18 +23,18 @@ export interface TensorOptions {
  * What the tape saves for the backward pass is kept alive by the tape. Values are read with `await data()`; everything
  * else enqueues work and returns at once.
  */
-export class Tensor implements Disposable {
+export class Tensor implements Disposable, Taped<Tensor> {
   readonly device: NativeDevice
   readonly dtype: DType
   readonly shape: readonly number[]
   /** In elements. */
   readonly strides: readonly number[]
   /** Where gradients of this tensor go; null for constants. */
-  node: TapeNode | null = null
+  node: TapeNode<Tensor> | null = null
   /** Of parameters: the sum of gradients so far. */
   grad: Tensor | null = null
   /** How to make this value again instead of saving it, if that is cheap. */
-  recipe: Recipe | null = null
+  recipe: Recipe<Tensor> | null = null
   #native: NativeTensor
   #references = 1
 
@@ -161,7 +164,7 @@ export class Tensor implements Disposable {
    * tape saved. Resolves when everything is enqueued.
    */
   async backward(): Promise<void> {
-    await backward(this)
+    await backward<Tensor>(this, Tensor.empty)
   }
 
   /** Keeps the memory until one more `release`. */

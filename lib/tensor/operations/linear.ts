@@ -2,8 +2,8 @@ import { type FloatDType, isBlockDType, native } from '../../native.js'
 import { type Destination, destinationOr } from '../destination.js'
 import { Parameter } from '../parameter.js'
 import { scope } from '../scope.js'
-import { type GradientTarget, record } from '../tape.js'
-import { Tensor } from '../tensor.js'
+import { record } from '../tape.js'
+import { type GradientTarget, Tensor } from '../tensor.js'
 
 /**
  * A weight as the product of `dtype` needs it: itself, a parameter's cast, or block formats as values. Products read a

@@ -1,7 +1,7 @@
 import { aNumber, instanceOf, orNull, requireArgument, requireOptionsOf } from '../../arguments.js'
 import { type FloatDType, native } from '../../native.js'
-import { type GradientTarget, isOne, isRecording, record } from '../tape.js'
-import { Tensor } from '../tensor.js'
+import { isOne, isRecording, record } from '../tape.js'
+import { type GradientTarget, Tensor } from '../tensor.js'
 import { operand, transposedOperand } from './linear.js'
 
 /** Bytes of float32 logits that exist at one time, where a device has room for no more. */

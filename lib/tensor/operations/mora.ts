@@ -1,8 +1,8 @@
 import { type BlockPlan, type FloatDType, type Grouping, native } from '../../native.js'
 import { type Destination, destinationOr } from '../destination.js'
 import type { Parameter } from '../parameter.js'
-import { type GradientTarget, record } from '../tape.js'
-import { Tensor } from '../tensor.js'
+import { record } from '../tape.js'
+import { type GradientTarget, Tensor } from '../tensor.js'
 import { factor } from './linear.js'
 
 /**
