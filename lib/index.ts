@@ -86,7 +86,6 @@ export { initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { Model } from './models/model.js'
 export type { KeyValueCache } from './models/network/key-value-cache.js'
 export type { ModelConfig, ModelSizes } from './models/network/model-config.js'
-export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './mora-layer.js'
 export type {
   BlockDType,
   DeviceFacts,
@@ -109,6 +108,7 @@ export type {
   TrainInput,
   TrainOptions,
 } from './options/index.js'
+export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './single-layer.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'
 export { crossEntropy, type LogitsForm, linearCrossEntropy } from './tensor/operations/loss.js'
 export { Parameter } from './tensor/parameter.js'

@@ -1,4 +1,4 @@
-/** The house of docs/design.md: imports between the folders of lib run downwards only. */
+/** The house of docs/design.md: imports between the folders of lib run downwards only, and none of its files in a circle. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -6,47 +6,115 @@ import { expect, test } from 'vitest'
 
 const lib = fileURLToPath(new URL('../lib', import.meta.url))
 
-/** Floors, the lowest first; a file directly under lib is a room by itself. */
-const floors = [
-  ['printable.ts', 'package-facts.ts', 'random.ts', 'time-limit.ts'],
-  ['errors.ts', 'foreign-errors.ts'],
-  ['prebuilt.ts', 'arguments.ts'],
-  ['native-binary.ts'],
-  ['native.ts'],
-  ['io'],
-  ['tensor', 'schema', 'doctor.ts'],
-  ['hub'],
-  ['nn', 'data'],
-  ['adapters', 'optim'],
-  ['options'],
-  ['models'],
-  ['generate'],
-  ['train', 'analysis', 'mora-layer.ts'],
-  ['eval', 'dashboard'],
-  ['index.ts', 'cli'],
-  ['demo'],
-]
+/** Floors of each house, the lowest first; a file directly in it is a room by itself. */
+const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  '.': [
+    ['printable.ts', 'package-facts.ts', 'random.ts', 'time-limit.ts'],
+    ['errors.ts', 'foreign-errors.ts'],
+    ['prebuilt.ts', 'arguments.ts'],
+    ['native-binary.ts'],
+    ['native.ts'],
+    ['io'],
+    ['tensor', 'schema', 'doctor.ts'],
+    ['hub'],
+    ['nn', 'data'],
+    ['adapters', 'optim'],
+    ['options'],
+    ['models'],
+    ['generate'],
+    ['train', 'analysis', 'single-layer.ts'],
+    ['eval', 'dashboard'],
+    ['index.ts', 'cli'],
+    ['demo'],
+  ],
+  adapters: [
+    ['contract'],
+    ['methods', 'tensors'],
+    ['registry.ts'],
+    ['files', 'new-adapter.ts'],
+    ['planning', 'index.ts'],
+  ],
+  models: [
+    ['network'],
+    ['gguf'],
+    ['families'],
+    ['checkpoint'],
+    ['adaptation'],
+    ['model.ts'],
+    ['load-model.ts'],
+    ['index.ts'],
+  ],
+}
 
-const roomOf = (file: string): string => file.split('/')[0]!
-const floorOf = (room: string): number => floors.findIndex((rooms) => rooms.includes(room))
-const files = (readdirSync(lib, { recursive: true }) as string[]).filter((file) => file.endsWith('.ts'))
+const everything = readdirSync(lib, { recursive: true }) as string[]
+const files = everything.filter((file) => /\.[jt]s$/.test(file))
 
+/** Types included. A `.js` of an import is a `.ts` here, except in the dashboard's page. */
 function importsOf(file: string): string[] {
   const source = readFileSync(join(lib, file), 'utf8')
   const paths = [...source.matchAll(/\b(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map(([, path]) => path!)
-  return paths.map((path) => normalize(join(dirname(file), path)).replace(/\.js$/, '.ts'))
+  return paths
+    .map((path) => normalize(join(dirname(file), path)))
+    .map((path) => (files.includes(path) ? path : path.replace(/\.js$/, '.ts')))
 }
 
-test('every room has a floor', () => {
-  expect(files.map(roomOf).filter((room) => floorOf(room) < 0)).toEqual([])
+const imports = new Map(files.map((file) => [file, importsOf(file)]))
+
+/** Files that import each other, and what lies on a way between two such circles. */
+function inCircles(imports: ReadonlyMap<string, readonly string[]>): string[] {
+  let left = [...imports.keys()]
+  for (;;) {
+    const kept = new Set(left)
+    const imported = new Set(left.flatMap((file) => imports.get(file)!))
+    const next = left.filter((file) => imported.has(file) && imports.get(file)!.some((path) => kept.has(path)))
+    if (next.length === left.length) return left
+    left = next
+  }
+}
+
+for (const [house, floors] of Object.entries(houses)) {
+  const within = (path: string) => house === '.' || path.startsWith(`${house}/`)
+  const roomOf = (path: string): string => (house === '.' ? path : path.slice(house.length + 1)).split('/')[0]!
+  const floorOf = (path: string): number => floors.findIndex((rooms) => rooms.includes(roomOf(path)))
+  const own = files.filter(within)
+  const name = join('lib', house)
+
+  test(`every room of ${name} has a floor`, () => {
+    expect(own.filter((file) => floorOf(file) < 0)).toEqual([])
+  })
+
+  test(`imports run downwards in ${name}`, () => {
+    const inside = own.flatMap((file) => imports.get(file)!.filter(within))
+    expect(inside.length).toBeGreaterThan(own.length)
+    const upwards = own.flatMap((file) =>
+      imports
+        .get(file)!
+        .filter((path) => within(path) && roomOf(path) !== roomOf(file) && floorOf(path) >= floorOf(file))
+        .map((path) => `${file} imports ${path}`),
+    )
+    expect(upwards).toEqual([])
+  })
+}
+
+test('no files import each other', () => {
+  const circle = { a: ['b'], b: ['c'], c: ['b', 'd'], d: [] }
+  expect(inCircles(new Map(Object.entries(circle)))).toEqual(['b', 'c'])
+  const knotted = new Set(inCircles(imports))
+  expect(
+    [...knotted].map(
+      (file) =>
+        `${file} imports ${imports
+          .get(file)!
+          .filter((path) => knotted.has(path))
+          .join(', ')}`,
+    ),
+  ).toEqual([])
 })
 
-test('imports run downwards', () => {
-  const upwards = files.flatMap((file) =>
-    importsOf(file)
-      .filter((path) => roomOf(path) !== roomOf(file) && floorOf(roomOf(path)) >= floorOf(roomOf(file)))
-      .map((path) => `${file} imports ${path}`),
-  )
-  expect(files.flatMap(importsOf).length).toBeGreaterThan(files.length)
-  expect(upwards).toEqual([])
+test.each(['adapters', 'models', 'nn', 'tensor'])('lib/%s has short files and small folders', (room) => {
+  const own = files.filter((file) => file.startsWith(`${room}/`))
+  const linesOf = (file: string) => readFileSync(join(lib, file), 'utf8').split('\n').length - 1
+  expect(own.filter((file) => linesOf(file) > 300)).toEqual([])
+  const folders = [...new Set(own.map(dirname))]
+  expect(folders.filter((folder) => own.filter((file) => dirname(file) === folder).length > 25)).toEqual([])
 })

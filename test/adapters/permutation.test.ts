@@ -1,6 +1,7 @@
 /** MoRA between a drawn order of inputs and one of outputs. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { MoraLayer, operators } from '../../lib/adapters/methods/mora.js'
+import { operators } from '../../lib/adapters/methods/mora.js'
+import { MoraLayer } from '../../lib/adapters/methods/mora-layer.js'
 import { Permutation, type PermutationKey } from '../../lib/adapters/methods/permutation.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { randomStream } from '../../lib/random.js'

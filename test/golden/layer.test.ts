@@ -3,7 +3,8 @@
  * shapes with padding, cuts and repeats. Expected values come from the authors' implementation, in float64.
  */
 import { afterAll, describe, expect, test } from 'vitest'
-import { MoraLayer, moraTypes, type Operator, operators } from '../../lib/adapters/methods/mora.js'
+import { moraTypes, type Operator, operators } from '../../lib/adapters/methods/mora.js'
+import { MoraLayer } from '../../lib/adapters/methods/mora-layer.js'
 import { squareSide } from '../../lib/adapters/methods/square-side.js'
 import type { FloatDType } from '../../lib/native.js'
 import { Linear } from '../../lib/nn/linear.js'

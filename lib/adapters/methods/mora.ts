@@ -1,33 +1,19 @@
 import { type Kind, optional, orNull, requireOptionsOf } from '../../arguments.js'
 import { InputError, UsageError } from '../../errors.js'
 import { isJsonObject } from '../../io/json.js'
-import { type BlockPlan, type Grouping, native } from '../../native.js'
-import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
-import type { LinearInput } from '../../nn/linear-input.js'
 import { flag, optionalChoice, optionalInteger, optionalReal } from '../../schema/option.js'
-import type { Destination } from '../../tensor/destination.js'
-import {
-  alignedSide,
-  blocks,
-  blocksMatrixGradient,
-  foldBlocks,
-  groupSpread,
-  groupSum,
-  liveBlocks,
-  squareFactor,
-} from '../../tensor/operations/mora.js'
-import type { Parameter } from '../../tensor/parameter.js'
-import { keep, scope } from '../../tensor/scope.js'
-import { type GradientTarget, Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, RestartOptions } from '../contract/adapter.js'
+import { liveBlocks } from '../../tensor/operations/mora.js'
+import type { AdapterConfigBase, AdapterMethod, LayerFacts, RestartOptions } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
-import { AdapterLayer } from '../contract/adapter-layer.js'
 import { OPERATORS, type Operator } from '../contract/mora-operators.js'
 import { rankOf } from '../contract/patterns.js'
 import { commonEntries } from '../contract/peft-entries.js'
 import { loraDropout, writeLora } from './lora-entries.js'
-import { Permutation, type PermutationKey } from './permutation.js'
+import { MoraLayer, type MoraLayerConfig, moraGeometry } from './mora-layer.js'
+import type { PermutationKey } from './permutation.js'
 import { mostRank, squareSide } from './square-side.js'
+
+export { moraGeometry } from './mora-layer.js'
 
 /** Compression and decompression of MoRA; see docs/design.md. Numbers are `mora_type` of the reference's files. */
 export const moraTypes = {
@@ -42,19 +28,13 @@ export const moraTypes = {
 export type { Operator }
 export const operators: readonly Operator[] = OPERATORS
 
-export interface MoraConfig extends AdapterConfigBase {
+export interface MoraConfig extends AdapterConfigBase, MoraLayerConfig {
   readonly method: 'mora'
-  readonly operator: Operator
-  /** ΔW is multiplied by this; 1 as in the reference. */
-  readonly scale: number
-  /** Rotation only: outputs past d are added to the first ones instead of being cut. */
-  readonly foldOutput: boolean
   /**
    * R becomes the nearest multiple of this: with 8 or 16, tensor cores of GPUs read blocks of every shape aligned. 1, the
    * default, is the reference's R; its tools cannot read adapters of another.
    */
   readonly roundRank: number
-  /** Inputs and outputs are taken in an order drawn by this; null, the default, is their own order. */
   readonly permutation: PermutationKey | null
 }
 
@@ -97,175 +77,6 @@ export function mora(options: Partial<Omit<MoraConfig, 'method'>> = {}): MoraCon
     scale,
     roundRank,
     permutation,
-  }
-}
-
-/** How an operator compresses k inputs to R values and spreads R values over d outputs: groups, or a plan of blocks. */
-export type MoraGeometry = { kind: 'groups'; input: Grouping; output: Grouping } | { kind: 'blocks'; plan: BlockPlan }
-
-export function moraGeometry(
-  operator: Operator,
-  inFeatures: number,
-  outFeatures: number,
-  side: number,
-  foldOutput = false,
-): MoraGeometry {
-  const groups = (kind: 'tile' | 'runs', width: number, wrap: boolean): Grouping => ({ kind, wrap, width, side })
-  const inRuns = operator === 'sharing-grouped' || operator === 'sharing-grouped-in'
-  const outRuns = operator === 'sharing-grouped' || operator === 'sharing-grouped-out'
-  if (operator.startsWith('sharing')) {
-    const input = inRuns ? groups('runs', inFeatures, false) : groups('tile', inFeatures, true)
-    return { kind: 'groups', input, output: groups(outRuns ? 'runs' : 'tile', outFeatures, false) }
-  }
-  const rotate = operator === 'rotation'
-  const truncate = operator === 'truncation'
-  return { kind: 'blocks', plan: { inFeatures, outFeatures, side, rotate, truncate, foldOutput } }
-}
-
-/** weight [d, k] += scale ΔW for the matrix [R, R] (float32); counts what is not finite afterwards, if asked to. */
-function mergeMatrix(
-  geometry: MoraGeometry,
-  matrix: Tensor,
-  scale: number,
-  weight: Tensor,
-  nonFinite: Tensor | null,
-): void {
-  const count = nonFinite?.native ?? null
-  if (geometry.kind === 'groups') {
-    native.mergeGroups(geometry.input, geometry.output, matrix.native, scale, weight.native, count)
-    return
-  }
-  scope(() => {
-    const folded = foldBlocks(geometry.plan, matrix, 'float32')
-    native.mergeBlocks(geometry.plan, folded.native, scale, weight.native, count)
-  })
-}
-
-/** Writes dM of a sharing operator from x [T, k] and dY [T, d]. */
-function groupsMatrixGradient(
-  { input, output }: { input: Grouping; output: Grouping },
-  x: Tensor,
-  dY: Tensor,
-  scale: number,
-  dMatrix: GradientTarget,
-): void {
-  scope(() => {
-    const sums = (of: Tensor, grouping: Grouping): Tensor => {
-      const result = Tensor.empty([of.shape[0]!, grouping.side], of)
-      native.groupSum(grouping, of.native, result.native, false)
-      return result
-    }
-    const [z, dZ] = [sums(x, input), sums(dY, output)]
-    dMatrix.write((target, add) => native.matmul(dZ.native, true, z.native, false, target.native, scale, add))
-  })
-}
-
-type MoraLayerConfig = Pick<MoraConfig, 'operator' | 'scale' | 'foldOutput' | 'dropout'> &
-  Partial<Pick<MoraConfig, 'permutation'>>
-
-export class MoraLayer extends AdapterLayer {
-  override readonly makesWeight = false
-  readonly #geometry: MoraGeometry
-  readonly #permutation: Permutation | null
-
-  constructor(
-    readonly config: MoraLayerConfig,
-    options: LayerOptions,
-    /** M [R, R], rows are outputs. */
-    readonly matrix: Parameter,
-  ) {
-    super(options, config.dropout, [matrix])
-    const { layer, device } = options
-    const { operator, foldOutput, permutation } = config
-    this.#geometry = moraGeometry(operator, layer.inFeatures, layer.outFeatures, matrix.shape[0]!, foldOutput)
-    this.#permutation = permutation ? new Permutation(permutation, layer, device) : null
-  }
-
-  override forward(input: LinearInput, scale: number, into: Destination): Tensor {
-    const seen = this.seen(input)
-    const permutation = this.#permutation
-    if (!permutation) return this.#between(seen, seen.x, '', scale, into)
-    const order = `permuted ${permutation.key.seed} ${permutation.key.cycle}`
-    const x = seen.derive(order, () => permutation.inputs(seen.x))
-    return permutation.outputs(this.#between(seen, x, order, scale), into)
-  }
-
-  /** The contribution for x in the order that groups or blocks take; `order` names it. */
-  #between(input: LinearInput, x: Tensor, order: string, scale: number, into?: Destination): Tensor {
-    const total = scale * this.config.scale
-    if (this.#geometry.kind === 'blocks') return blocks(x, this.matrix, this.#geometry.plan, total, into)
-    const { input: compress, output } = this.#geometry
-    const z = input.derive(`${compress.kind} ${compress.side} ${order}`, () =>
-      groupSum(x, compress, alignedSide(compress, x)),
-    )
-    return groupSpread(squareFactor(z, this.matrix, total), output, into)
-  }
-
-  override asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
-    return this.#geometry.kind === 'blocks' ? super.asWeightUpdate(input, scale) : null
-  }
-
-  weightUpdate(scale: number): LayerUpdate | null {
-    if (this.#permutation) return null
-    const geometry = this.#geometry
-    const total = scale * this.config.scale
-    return {
-      parameters: this.parameters,
-      addTo: (rows) => mergeMatrix(geometry, this.matrix, total, rows, null),
-      backward: (dY, x, [dMatrix]) => {
-        if (geometry.kind === 'blocks') blocksMatrixGradient(geometry.plan, x, dY, total, dMatrix!)
-        else groupsMatrixGradient(geometry, x, dY, total, dMatrix!)
-      },
-    }
-  }
-
-  override mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void {
-    if (this.#permutation) super.mergeInto(weight, scale, nonFinite)
-    else mergeMatrix(this.#geometry, this.matrix, scale * this.config.scale, weight, nonFinite)
-  }
-
-  protected override writeDelta(delta: Tensor, _: Tensor, scale: number): void {
-    mergeMatrix(this.#geometry, this.matrix, scale * this.config.scale, delta, null)
-    if (this.#permutation) delta.copyFrom(this.#permutation.delta(delta))
-  }
-
-  /**
-   * Of sharing: what the outputs of groups are spread with is B [d, R], of zeros and ones, and A [R, k] is M times what
-   * inputs are summed with. A grouping of R single columns stands for leaving one of both out.
-   */
-  override factors(): LowRankFactors | null {
-    const { layer, device } = this.options
-    const geometry = this.#geometry
-    const permutation = this.#permutation
-    const rank = this.matrix.shape[0]!
-    if (geometry.kind === 'blocks') return null
-    const single: Grouping = { kind: 'tile', wrap: false, width: rank, side: rank }
-    return {
-      rank,
-      scale: this.config.scale,
-      a: () =>
-        valuesOf(() => {
-          const a = Tensor.zeros([rank, layer.inFeatures], { device })
-          mergeMatrix({ ...geometry, output: single }, this.matrix, 1, a, null)
-          return permutation?.columns(a) ?? a
-        }),
-      b: () =>
-        valuesOf(() => {
-          const b = Tensor.zeros([layer.outFeatures, rank], { device })
-          const ones = Float32Array.from({ length: rank ** 2 }, (_, at) => (at % (rank + 1) === 0 ? 1 : 0))
-          mergeMatrix({ ...geometry, input: single }, Tensor.from(ones, [rank, rank], { device }), 1, b, null)
-          return permutation?.rows(b) ?? b
-        }),
-    }
-  }
-
-  override describe(): { squareSide: number } {
-    return { squareSide: this.matrix.shape[0]! }
-  }
-
-  override dispose(): void {
-    super.dispose()
-    this.#permutation?.dispose()
   }
 }
 
@@ -374,11 +185,6 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
     if (permutation) extra.mora_permutation = permutation
     return { ...writeLora({ dropout }), use_mora: true, mora_type: moraTypes[operator], lora_alpha: rank, ...extra }
   },
-}
-
-async function valuesOf(make: () => Tensor): Promise<Float32Array> {
-  using tensor = keep(scope(make))
-  return (await tensor.data()) as Float32Array
 }
 
 function permutationFrom(value: unknown, source: string): PermutationKey | null {

@@ -5,7 +5,7 @@ import type { AdapterConfigBase, LayerFacts, LayerMemory } from '../contract/ada
 import { memoryOfWeightForm } from '../contract/adapter-layer.js'
 import { rankOf } from '../contract/patterns.js'
 import { adapterMethod } from '../registry.js'
-import { countParameters, countValues } from '../tensors/layer-maker.js'
+import { countParameters, countValues } from '../tensors/declared-tensors.js'
 
 /** Bytes, but for `trained`. */
 export interface AdapterCost {

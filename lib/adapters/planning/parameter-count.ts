@@ -3,7 +3,7 @@ import type { AdapterConfigBase, LayerFacts } from '../contract/adapter.js'
 import { selectTargets } from '../contract/patterns.js'
 import { newAdapterConfig } from '../new-adapter.js'
 import { ADAPTER_METHODS, adapterMethod } from '../registry.js'
-import { countParameters } from '../tensors/layer-maker.js'
+import { countParameters } from '../tensors/declared-tensors.js'
 
 /** Trained values of an adapter beside layers that its targets select, without making it. */
 export function countAdapterParameters(config: AdapterConfigBase, layers: readonly LayerFacts[]): number {

@@ -1,6 +1,5 @@
-/** What follows from the tensors that a method declares: making its layers, reading, storing and counting them. */
+/** Makes an adapter's layers of the tensors that its method declares: fresh ones, and those of files. */
 import { InputError, UsageError } from '../../errors.js'
-import { elementsOf } from '../../native.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import { randomStream } from '../../random.js'
 import { Parameter } from '../../tensor/parameter.js'
@@ -13,84 +12,15 @@ import {
   type LayerOptions,
   type LayerTensors,
   type StoredTensor,
-  type TensorDeclaration,
   type TensorToStore,
   type TensorValues,
   transposed,
 } from '../contract/adapter.js'
 import { rankOf } from '../contract/patterns.js'
-
-type Method = AdapterMethod
-type Declaration = TensorDeclaration<AdapterConfigBase>
-
-/** A tensor beside one layer. */
-interface Declared {
-  readonly name: string
-  readonly shape: readonly number[]
-  readonly declaration: Declaration
-}
+import { type Declaration, declared, isTrained, isTransposed, namesInFile } from './declared-tensors.js'
 
 /** The tensors that a layer was made of, of what `makeLayer` returned. */
 const tensorsOf = new WeakMap<LayerAdapter, ReadonlyMap<string, Parameter | Int32Array>>()
-
-function declared(
-  { tensors }: Method,
-  config: AdapterConfigBase,
-  layer: LayerFacts,
-  layers: readonly LayerFacts[],
-): Declared[] {
-  return Object.entries(tensors).flatMap(([name, declaration]) => {
-    const shape = declaration.shape(config, layer, layers)
-    return shape ? [{ name, shape, declaration }] : []
-  })
-}
-
-const isTrained = ({ frozen, shared, dtype }: Declaration): boolean => !frozen && !shared && dtype !== 'int32'
-
-/** Number of trained values for a layer, without making it. */
-export function countParameters(method: Method, config: AdapterConfigBase, layer: LayerFacts): number {
-  return declared(method, config, layer, [layer]).reduce(
-    (sum, { declaration, shape }) => sum + (isTrained(declaration) ? elementsOf(shape) : 0),
-    0,
-  )
-}
-
-/** Number of values that the device keeps of a layer's tensors, trained or not; `layers` are all of the adapter. */
-export function countValues(
-  method: Method,
-  config: AdapterConfigBase,
-  layer: LayerFacts,
-  layers: readonly LayerFacts[],
-): number {
-  // What all share is counted with the first of them.
-  return declared(method, config, layer, layers)
-    .filter(({ declaration: { shared, dtype } }) => dtype !== 'int32' && (!shared || layer === layers[0]))
-    .reduce((sum, { shape }) => sum + elementsOf(shape), 0)
-}
-
-/** Names of a layer's tensor in files. */
-function namesInFile(name: string, { inFile = name, inFileOfEmbeddings }: Declaration, { role }: LayerFacts): string[] {
-  if (role === 'embeddings' && inFileOfEmbeddings !== undefined) return [inFileOfEmbeddings]
-  return typeof inFile === 'string' ? [inFile] : [...inFile]
-}
-
-/** A tensor of a method in files, apart from any layer. */
-export interface TensorKind {
-  readonly suffix: string
-  readonly shared: boolean
-  readonly dtype: 'float32' | 'int32'
-}
-
-/** The ends of names in files that are a method's. */
-export function tensorKinds({ tensors, files }: Method): TensorKind[] {
-  if (files) {
-    return Object.entries(files).map(([suffix, { dtype = 'float32' }]) => ({ suffix, shared: false, dtype }))
-  }
-  return Object.entries(tensors).flatMap(([name, declaration]) => {
-    const { inFile = name, inFileOfEmbeddings = [], shared = false, dtype = 'float32' } = declaration
-    return [inFile, inFileOfEmbeddings].flat().map((suffix) => ({ suffix, shared, dtype }))
-  })
-}
 
 /** Makes the layers of one adapter. Tensors that they share are made with the first of them. */
 export class LayerMaker {
@@ -98,7 +28,7 @@ export class LayerMaker {
   readonly #shared = new Map<string, Parameter>()
 
   constructor(
-    readonly method: Method,
+    readonly method: AdapterMethod,
     readonly config: AdapterConfigBase,
     /** All layers of the adapter. */
     readonly layers: readonly LayerFacts[],
@@ -213,7 +143,7 @@ class OwnTensors implements LayerTensors {
 
 /** What to store of a layer that a `LayerMaker` made. */
 export function tensorsToStore(
-  method: Method,
+  method: AdapterMethod,
   config: AdapterConfigBase,
   facts: LayerFacts,
   layers: readonly LayerFacts[],
@@ -242,70 +172,6 @@ export function tensorsToStore(
     const inFile = turned ? [columns, rows] : shape
     return namesInFile(name, declaration, facts).map((suffix) => ({ suffix, shared, dtype, shape: inFile, values }))
   })
-}
-
-type Find = (suffix: string) => StoredTensor | null
-
-/** What the stored tensors of a layer tell of it, from their shapes alone. */
-export interface StoredLayerFacts {
-  /** Null where no tensor has as many rows or columns. */
-  readonly inFeatures: number | null
-  readonly outFeatures: number | null
-  /** Trained values. */
-  readonly parameters: number
-}
-
-export function storedLayerFacts(
-  method: Method,
-  config: AdapterConfigBase,
-  name: string,
-  tensor: Find,
-): StoredLayerFacts {
-  const isTable = Object.values(method.tensors).some(({ inFileOfEmbeddings: end }) => end !== undefined && tensor(end))
-  const layer = { name, inFeatures: 0, outFeatures: 0, ...(isTable && { role: 'embeddings' as const }) }
-  const [inFeatures, outFeatures] = featuresInFile(method, config, layer, tensor)
-  const parameters = method.files
-    ? countParameters(method, config, { ...layer, inFeatures: inFeatures ?? 0, outFeatures: outFeatures ?? 0 })
-    : Object.entries(method.tensors)
-        .filter(([, declaration]) => isTrained(declaration))
-        .flatMap(
-          ([own, declaration]) =>
-            namesInFile(own, declaration, layer)
-              .map(tensor)
-              .find((found) => found) ?? [],
-        )
-        .reduce((sum, { shape }) => sum + elementsOf(shape), 0)
-  return { inFeatures, outFeatures, parameters }
-}
-
-/** Two sizes that no option makes. */
-const SIZES = [2 ** 22 * 45, 2 ** 22 * 77] as const
-
-/** Inputs and outputs: lengths of stored axes that the method's shapes give for either, whatever the other one is. */
-function featuresInFile(method: Method, config: AdapterConfigBase, layer: LayerFacts, tensor: Find) {
-  const axesFor = (inFeatures: number, outFeatures: number): [string, readonly number[]][] => {
-    const sized = { ...layer, inFeatures, outFeatures }
-    if (method.files) return Object.entries(method.files).map(([suffix, file]) => [suffix, file.shape(config, sized)])
-    return declared(method, config, sized, [sized]).flatMap(({ name, shape, declaration }) => {
-      if (declaration.shared) return []
-      const inFile = isTransposed(declaration, layer) ? shape.toReversed() : shape
-      return namesInFile(name, declaration, layer).map((suffix): [string, readonly number[]] => [suffix, inFile])
-    })
-  }
-  const [one, other] = [axesFor(SIZES[0], SIZES[1]), axesFor(SIZES[1], SIZES[0])]
-  const lengthOf = (first: number, second: number): number | null => {
-    for (const [at, [suffix, shape]] of one.entries()) {
-      const axis = shape.findIndex((length, i) => length === first && other[at]![1][i] === second)
-      const length = axis < 0 ? undefined : tensor(suffix)?.shape[axis]
-      if (length !== undefined) return length
-    }
-    return null
-  }
-  return [lengthOf(SIZES[0], SIZES[1]), lengthOf(SIZES[1], SIZES[0])] as const
-}
-
-function isTransposed({ transposed, inFileOfEmbeddings }: Declaration, { role }: LayerFacts): boolean {
-  return transposed === true || (role === 'embeddings' && inFileOfEmbeddings !== undefined)
 }
 
 /** The values of a stored tensor; throws an error with both shapes unless it has this one. */

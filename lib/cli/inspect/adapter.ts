@@ -1,11 +1,12 @@
 /** What an adapter is, from its files; the shapes of its layers from the model, where that is at hand. */
+
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { layerTensors, readAdapterFolder } from '../../adapters/files/adapter-folder.js'
 import { sameValues } from '../../adapters/files/modules-to-save.js'
 import type { StoredAdapter } from '../../adapters/files/stored-adapter.js'
 import { adapterMethod } from '../../adapters/registry.js'
-import { type StoredLayerFacts, storedLayerFacts } from '../../adapters/tensors/layer-maker.js'
+import { type StoredLayerFacts, storedLayerFacts } from '../../adapters/tensors/stored-layer-facts.js'
 import { UsageError } from '../../errors.js'
 import { formatHubId, type HubOptions, hubIdOf, locate } from '../../hub/index.js'
 import { readJsonObject } from '../../io/json.js'

@@ -1,4 +1,5 @@
-import { MoraLayer, mora, type Operator } from './adapters/methods/mora.js'
+import { mora, type Operator } from './adapters/methods/mora.js'
+import { MoraLayer } from './adapters/methods/mora-layer.js'
 import { squareSide } from './adapters/methods/square-side.js'
 import { aFlag, either, float32s, instanceOf, optional, requireArgument, requireOptionsOf } from './arguments.js'
 import { quoted, UsageError } from './errors.js'
