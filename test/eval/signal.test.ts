@@ -1,0 +1,72 @@
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, expect, it } from 'vitest'
+import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+import { type EvaluateOptions, evaluate } from '../../lib/eval/index.js'
+import { loadSmallTokenizer } from '../data/small-tokenizer.js'
+import { ScriptedModel } from '../generate/scripted-model.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+
+const folder = useTemporaryFolder()
+const REASON = new Error('enough')
+
+let tokenizer: Tokenizer
+beforeAll(async () => {
+  tokenizer = await loadSmallTokenizer()
+})
+
+function write(row: object): string {
+  const path = join(folder(), 'rows.jsonl')
+  writeFileSync(path, `${JSON.stringify(row)}\n`.repeat(6))
+  return path
+}
+
+const tasks: [EvaluateOptions['task'] & string, object][] = [
+  ['logprobs', { text: 'one two' }],
+  ['perplexity', { text: 'one two' }],
+  ['exact-match', { prompt: 'one', answer: '2' }],
+  ['choices', { question: 'one', choices: ['a', 'b'], answer: 0 }],
+  ['recall', { prompt: 'one', completion: 'two' }],
+]
+
+it.each(tasks)('%s ends between rows, and writes no file', async (task, row) => {
+  const model = new ScriptedModel(tokenizer, [])
+  const controller = new AbortController()
+  const done: number[] = []
+  const options = {
+    ...{ task, data: write(row), batchSize: 1, maxNewTokens: 2, template: 'none' },
+    output: join(folder(), 'lines.jsonl'),
+    signal: controller.signal,
+    onProgress: (progress: { done: number }) => {
+      done.push(progress.done)
+      if (progress.done === 2) controller.abort(REASON)
+    },
+  }
+  await expect(evaluate(model, options)).rejects.toBe(REASON)
+  expect(done).toEqual([1, 2])
+  expect(readdirSync(folder())).toEqual(['rows.jsonl'])
+  expect(model.caches.every(({ disposed }) => disposed)).toBe(true)
+})
+
+it('a long answer ends between two tokens', async () => {
+  const prompt = tokenizer.encodeText('Count:')
+  const reply = tokenizer.encodeContinuation(' one two three four five six seven')
+  const model = new ScriptedModel(tokenizer, [{ prompt, reply }])
+  const controller = new AbortController()
+  const { nextToken } = model
+  model.nextToken = async (...call) => {
+    if (model.choices.length === 2) controller.abort(REASON)
+    return nextToken.apply(model, call)
+  }
+  const data = write({ prompt: 'Count:', answer: '7' })
+  const options = { task: 'exact-match' as const, data, template: 'none', signal: controller.signal }
+  await expect(evaluate(model, options)).rejects.toBe(REASON)
+  expect(model.choices.length).toBe(3)
+})
+
+it('a signal that is aborted already ends it before data is looked for', async () => {
+  const data = join(folder(), 'absent.jsonl')
+  const options = { task: 'recall' as const, data, signal: AbortSignal.abort(REASON) }
+  await expect(evaluate(new ScriptedModel(tokenizer, []), options)).rejects.toBe(REASON)
+  expect(existsSync(data)).toBe(false)
+})
