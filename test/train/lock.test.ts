@@ -8,7 +8,7 @@ import { lockFolder } from '../../lib/train/output/lock.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 
 const folder = useTemporaryFolder()
-const library = join(import.meta.dirname, '..', '..', 'dist', 'train', 'lock.js')
+const library = join(import.meta.dirname, '..', '..', 'dist', 'train', 'output', 'lock.js')
 const dead = JSON.stringify({ ...thisProcess(), started: 'another start' })
 
 const rivals = 4
