@@ -12,6 +12,7 @@ import { parseOptions } from '../../lib/options/index.js'
 import { StandIn } from '../hub/stand-in.js'
 import { type Block, blocksOf, commandsOf, moraArguments, pages, root } from './blocks.js'
 import { fillHub, MADE, writeSamples } from './samples.js'
+import { Trackers } from './trackers.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'mora-docs-'))
 const samples = join(folder, 'samples')
@@ -21,6 +22,7 @@ const isRun = ({ treatment }: Block) => treatment.kind === 'run' || treatment.ki
 const scripts = (JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: object }).scripts
 
 let hub: StandIn
+let trackers: Trackers
 
 beforeAll(async () => {
   mkdirSync(join(folder, 'node_modules'))
@@ -29,6 +31,7 @@ beforeAll(async () => {
   mkdirSync(samples)
   writeSamples(samples)
   hub = await StandIn.start()
+  trackers = await Trackers.start(folder)
   const made = MADE.map((block) => ({
     ...block,
     page: 'test/docs/samples.ts',
@@ -40,6 +43,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await hub.stop()
+  await trackers.stop()
   rmSync(folder, { recursive: true, force: true })
 })
 
@@ -67,6 +71,7 @@ async function run(name: string, workplace: string, toRun: readonly Block[]): Pr
       HF_ENDPOINT: hub.endpoint,
       HF_HOME: join(folder, 'hub'),
       MORA_CACHE: join(folder, 'cache'),
+      ...trackers.environment,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: 100_000,
@@ -93,6 +98,46 @@ describe('blocks run', () => {
       workplace,
       runnable.filter((block) => block.page === page),
     )
+  })
+})
+
+describe('docs/tracking.md', () => {
+  const losses = () => linesOf('with-mlflow').flatMap(({ loss }) => (loss === undefined ? [] : [loss]))
+  const linesOf = (output: string) =>
+    readFileSync(join(folder, 'docs-tracking.md', output, 'metrics.jsonl'), 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, number>)
+
+  it('logs numbers of its own', () => {
+    const lines = linesOf('logged')
+    expect(lines.map(({ perplexity }) => perplexity)).toEqual(lines.map(({ loss }) => Math.exp(loss!)))
+  })
+
+  it('gives MLflow every number of the run, with its step, and the end', () => {
+    const batches = trackers.bodiesOf('/api/2.0/mlflow/runs/log-batch')
+    type Metric = { key: string; value: number; step: number; timestamp: number }
+    const metrics = batches.flatMap((body) => (body.metrics ?? []) as Metric[])
+    const told = (name: string) => metrics.flatMap(({ key, value, step }) => (key === name ? [[step, value]] : []))
+    expect(told('loss')).toEqual(losses().map((loss, i) => [i + 1, loss]))
+    expect(told('evalLoss').map(([step]) => step)).toEqual([2, 4])
+    expect(metrics.every(({ timestamp }) => Number.isInteger(timestamp))).toBe(true)
+    expect(batches[0]).toMatchObject({
+      run_id: 'a1b2',
+      params: expect.arrayContaining([{ key: 'maxSteps', value: '4' }]),
+    })
+    expect(trackers.bodiesOf('/api/2.0/mlflow/runs/update')).toMatchObject([{ run_id: 'a1b2', status: 'FINISHED' }])
+  })
+
+  it('gives trackio and W&B the same', () => {
+    const bodies = trackers.bodiesOf('/api/bulk_log') as { steps: number[]; metrics_list: Record<string, number>[] }[]
+    const steps = [1, 2, 2, 3, 4, 4]
+    expect(bodies.map(({ steps: [step] }) => step)).toEqual(steps)
+    const [first, ...calls] = trackers.wandbCalls
+    expect(first).toEqual(['init', { project: 'sums', config: expect.objectContaining({ maxSteps: 4 }) }])
+    expect(calls.pop()).toEqual(['finish', null])
+    expect(calls.map(([name, numbers]) => [name, numbers!.step])).toEqual(steps.map((step) => ['log', step]))
+    expect(calls.flatMap(([, numbers]) => (numbers!.loss === undefined ? [] : [numbers!.loss]))).toEqual(losses())
   })
 })
 

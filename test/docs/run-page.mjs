@@ -12,7 +12,9 @@ const { folder, samples, root, blocks } = JSON.parse(readFileSync(process.argv[2
 process.chdir(folder)
 const main = join(root, 'dist', 'cli', 'main.js')
 const [{ runCommandLine }, { commands }, { processTerminal }] = await Promise.all(
-  ['run-command.js', 'commands/index.js', 'terminal/terminal.js'].map((name) => import(join(root, 'dist', 'cli', name))),
+  ['run-command.js', 'commands/index.js', 'terminal/terminal.js'].map(
+    (name) => import(join(root, 'dist', 'cli', name)),
+  ),
 )
 
 for (const block of blocks) {

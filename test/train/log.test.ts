@@ -137,10 +137,10 @@ describe('numbers that are logged', () => {
     const refusals: string[] = []
     await trainFake(options, {}, (event, run) => {
       if (event.type !== 'step' || event.step !== 1) return
-      for (const wrong of [{ loss: 1 }, { time: 1 }, { '': 1 }, { reward: Number.NaN }, { reward: '1' }, [1], null]) {
+      const wrong: unknown[] = [{ loss: 1 }, { time: 1 }, { '': 1 }, { reward: Number.NaN }, { reward: '1' }]
+      for (const values of [...wrong.map((one) => ({ fine: 1, ...(one as object) })), [1], null]) {
         try {
-          run.log({ fine: 1, ...(wrong as unknown as Record<string, number>) })
-          run.log(wrong as unknown as Record<string, number>)
+          run.log(values as Record<string, number>)
         } catch (error) {
           refusals.push((error as Error).message)
         }
@@ -155,7 +155,7 @@ describe('numbers that are logged', () => {
       'Expected an object of numbers by their names for values but received [1].',
       'Expected an object of numbers by their names for values but received null.',
     ])
-    expect(metricsOf(options.output).some((line) => 'loss' in line && line.reward !== undefined)).toBe(false)
+    expect(metricsOf(options.output).some((line) => 'fine' in line || 'reward' in line)).toBe(false)
   })
 
   it('are refused once the run has ended, also while its last event is handled', async () => {
