@@ -12,7 +12,7 @@ export interface AnalyzeOptions extends HubOptions {
   adapter: string
   /** Singular values above this are counted; 0.1 as in the MoRA paper. */
   threshold?: number
-  /** Also analyse an adapter that was trained on another base. */
+  /** Allow an adapter that was trained on another base. */
   allowOtherBase?: boolean
   threads?: number
   /** Called after each layer. */

@@ -9,14 +9,14 @@ export interface LineChart {
   xLabel: string
   yLabel: string
   series: readonly Series[]
-  /** The y axis by powers of ten; values of 0 and less are left out. */
+  /** Scales the y axis by powers of ten; values of 0 and less are left out. */
   logarithmic?: boolean
 }
 
 const WIDTH = 760
 const HEIGHT = 420
 const PLOT = { left: 64, right: WIDTH - 190, top: 36, bottom: HEIGHT - 48 }
-/** Wong's palette (Nature Methods, 2011): told apart by readers who do not see all colours. */
+/** Wong's palette (Nature Methods, 2011), which colour-blind readers can tell apart. */
 const COLOURS = ['#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#000000', '#8a6d00']
 const LABEL_HEIGHT = 15
 
@@ -54,7 +54,7 @@ ${parts.join('\n')}
 
 const colour = (index: number): string => COLOURS[index % COLOURS.length]!
 
-/** Few points are marked. */
+/** Draws a line, with markers if it has few points. */
 function curve({ points }: Series, x: Place, y: Place, stroke: string): string {
   const places = points.map((point) => [x(point.x).toFixed(1), y(point.y).toFixed(1)])
   const marks = points.length > 30 ? [] : places.map(([cx, cy]) => `<circle cx="${cx}" cy="${cy}" r="2.5"/>`)
@@ -62,7 +62,7 @@ function curve({ points }: Series, x: Place, y: Place, stroke: string): string {
   return `<g fill="${stroke}"><polyline points="${line}" fill="none" stroke="${stroke}" stroke-width="1.8"/>${marks.join('')}</g>`
 }
 
-/** Beside the ends of the lines, moved apart where these are close. */
+/** Names beside the ends of the lines, moved apart where these are close. */
 function names(series: readonly Series[], y: Place): string[] {
   const labels = series
     .map(({ name, points }, i) => ({ name, fill: colour(i), at: y(points.at(-1)!.y) }))

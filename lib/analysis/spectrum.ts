@@ -1,13 +1,13 @@
 import { aNumber, requireArgument, wholeFrom } from '../arguments.js'
 import { native } from '../native.js'
 
-/** What the singular values of one matrix tell of it. */
+/** What the singular values of a matrix say about it. */
 export interface Spectrum {
-  /** Falling; as many as the shorter side. */
+  /** In descending order; as many as the shorter side. */
   readonly singularValues: Float64Array
-  /** How many are above the threshold: what the MoRA paper counts (arXiv 2405.12130, section 6.2). */
+  /** The number above the threshold, as in the MoRA paper (arXiv 2405.12130, section 6.2). */
   readonly aboveThreshold: number
-  /** exp of the entropy of the singular values as shares of their sum (Roy and Vetterli, 2007); 0 of a matrix of zeros. */
+  /** exp of the entropy of the singular values as shares of their sum (Roy and Vetterli, 2007); 0 for a zero matrix. */
   readonly effectiveRank: number
   /** The largest singular value. */
   readonly spectralNorm: number

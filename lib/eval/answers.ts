@@ -1,4 +1,4 @@
-/** Answers of worked solutions, and when two of them are the same. */
+/** Extracts answers from worked solutions and compares them. */
 
 /**
  * The answer in a text: what follows the last `####` on its line, else what is inside the last `\boxed{}`.
@@ -24,7 +24,7 @@ function lastBoxed(text: string): string | null {
   return null
 }
 
-/** The answer that a row expects: a worked solution may stand for its answer. */
+/** The answer that a row expects, which may be given as a worked solution. */
 export function expectedAnswer(answer: string): string {
   return extractAnswer(answer) ?? answer.trim()
 }
@@ -41,7 +41,7 @@ export function isSameAnswer(given: string, expected: string): boolean {
 
 const MONEY = /[$€£¥]/g
 
-/** A canonical spelling of a number, so that digits beyond float64 count too; null of what is no number. */
+/** A canonical spelling of a number, so that digits beyond float64 count too; null for anything else. */
 export function numberOf(text: string): string | null {
   const bare = text
     .replace(/\\[,!;\s]/g, '')
@@ -59,7 +59,7 @@ export function numberOf(text: string): string | null {
     return digits === '0' ? '0' : `${decimal[1] === '-' ? '-' : ''}${digits}`
   }
   if (!/^[+-]?(\d+\.?\d*|\.\d+)e[+-]?\d+$/i.test(bare)) return null
-  // Small and large numbers in full, so that 1e3 is 1000.
+  // Small and large numbers are written in full, so that 1e3 is 1000.
   const value = Number(bare)
   return Number.isFinite(value) ? (numberOf(value.toLocaleString('en', FULL)) ?? String(value)) : null
 }

@@ -1,4 +1,4 @@
-/** Rows of multiple-choice questions, and the text that a model is asked with. */
+/** Rows of multiple-choice questions, and the text that asks them. */
 import { z } from 'zod'
 import type { DataRecord } from '../data/rows/record.js'
 import { checked, malformedRow } from '../data/rows/rows.js'
@@ -60,7 +60,7 @@ export class Shots {
     return shots
   }
 
-  /** @throws InputError where the subject has too few; a question is no example of itself */
+  /** @throws InputError if the subject has too few; a question is never its own example */
   of({ question, subject }: ChoiceRow, where: string): ChoiceRow[] {
     const others = (this.#bySubject.get(subject ?? '') ?? []).filter((row) => row.question !== question)
     if (others.length >= this.count) return others.slice(0, this.count)
@@ -95,7 +95,7 @@ export function answerText({ choices }: ChoiceRow, index: number, score: Score):
   return score === 'letter' ? LETTERS[index]! : choices[index]!
 }
 
-/** The conversation up to the answer that is asked for. */
+/** The conversation up to the requested answer. */
 export function chatOf(row: ChoiceRow, shots: readonly ChoiceRow[], score: Score): Message[] {
   const turns = shots.flatMap((shot) => [
     { role: 'user', content: questionText(shot, score) },
@@ -104,7 +104,7 @@ export function chatOf(row: ChoiceRow, shots: readonly ChoiceRow[], score: Score
   return [...turns, { role: 'user', content: questionText(row, score) }]
 }
 
-/** The same as plain text. */
+/** The same conversation as plain text. */
 export function plainTextOf(row: ChoiceRow, shots: readonly ChoiceRow[], score: Score): string {
   const solved = shots.map((shot) => `${questionText(shot, score)} ${answerText(shot, shot.answer, score)}\n\n`)
   return solved.join('') + questionText(row, score)

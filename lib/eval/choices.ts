@@ -7,7 +7,7 @@ import { scoreContinuations } from './continuations.js'
 import { recordsOf } from './records.js'
 import type { ChoicesResult, TaskContext } from './task.js'
 
-/** A question is answered with the choice of the highest log-probability; of equal ones, the first. */
+/** A question is answered with the choice of the highest log-probability; the first one wins a tie. */
 export async function choices(context: TaskContext): Promise<ChoicesResult> {
   const { model, options, done, signal } = context
   requireTokenizer(model)
@@ -36,7 +36,7 @@ export async function choices(context: TaskContext): Promise<ChoicesResult> {
   }
 }
 
-/** One log-probability for each choice. */
+/** Computes one log-probability for each choice. */
 async function logprobsOf(
   row: ChoiceRow,
   shots: readonly ChoiceRow[],

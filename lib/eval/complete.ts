@@ -2,7 +2,7 @@ import { continueTokens, drain, GREEDY, type PromptCache } from '../generate/ind
 import { randomStream } from '../random.js'
 
 const NO_STOPS: ReadonlySet<number> = new Set()
-/** Greedy sampling never reads it. */
+/** A stream that greedy sampling never reads. */
 const UNUSED = randomStream(0, 'greedy')
 
 /**

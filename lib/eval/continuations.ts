@@ -29,7 +29,7 @@ export async function scoreContinuations(
   return scores
 }
 
-/** In float64. */
+/** Sums in float64. */
 function logSumExp(logits: Float32Array): number {
   let max = Number.NEGATIVE_INFINITY
   for (const logit of logits) max = Math.max(max, logit)

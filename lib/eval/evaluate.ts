@@ -117,7 +117,7 @@ class Counter {
   }
 }
 
-/** Gives `work` a function that writes a line of JSON to a file that is whole at the end, or absent; or nowhere. */
+/** Runs `work` with a function that writes a line of JSON to a file, if any; the file is complete at the end or absent. */
 async function withLines<Result>(
   path: string | undefined,
   work: (write: (line: object) => Promise<void>) => Promise<Result>,

@@ -11,7 +11,7 @@ const exactMatchRow = z.looseObject({
   answer: z.union([z.string().min(1), z.number().transform(String)]),
 })
 
-/** Generates a solution of each problem and compares its answer. A solution without one is wrong. */
+/** Generates a solution to each problem and compares its answer. A solution without an answer is wrong. */
 export async function exactMatch({
   model,
   options,

@@ -1,4 +1,4 @@
-/** How good a model is at something. */
+/** Evaluation: how good a model is at a task. */
 export { extractAnswer, isSameAnswer } from './answers.js'
 export { type EvaluateOptions, evaluate } from './evaluate.js'
 export type {

@@ -10,10 +10,10 @@ interface RecallRow {
   completion: string
 }
 
-/** What training on a row teaches: after these ids, those. */
+/** What training on a row teaches: the ids of the completion after those of the prompt. */
 interface Lesson {
   prompt: number[]
-  /** Tokens of the completion, without the one that ends it. */
+  /** Tokens of the completion, except the one that ends it. */
   expected: number[]
 }
 
@@ -63,7 +63,7 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
   return { characterAccuracy: right / characters, exactAccuracy: exact / rows }
 }
 
-/** The row as training sees it, so that the answer is asked for where it was learnt. */
+/** Encodes the row as training does, so that the question is asked as it was learnt. */
 function lessonOf(row: RecallRow, where: string, { model, template, templateContext: context }: TaskContext): Lesson {
   const { tokenizer, config } = model
   const encoded = encodeRow({ kind: 'completion', ...row }, where, {

@@ -1,9 +1,9 @@
-/** Log-probabilities of many short rows, several in a forward pass. */
+/** Log-probabilities of many short rows, several per forward pass. */
 import { countTargets, type TokenRow } from '../data/encode.js'
 import { packBatch } from '../data/packing.js'
 import type { EvaluatedModel } from './task.js'
 
-/** Tokens of a forward pass; more are no faster on a CPU, and take memory. A longer row has a pass of its own. */
+/** Tokens per forward pass: more would take memory and be no faster on a CPU. A longer row gets its own pass. */
 const TOKEN_BUDGET = 2048
 
 /** What scoring needs of a model. */
@@ -11,7 +11,7 @@ export type Scorer = Pick<EvaluatedModel, 'tokenLogProbs'>
 
 export interface Scored<Row extends TokenRow> {
   row: Row
-  /** Natural log-probability of each token that the mask marks, but for the first of the row. */
+  /** Natural log-probability of each token that the mask marks, except the row's first. */
   logprobs: Float32Array
 }
 

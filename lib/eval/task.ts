@@ -1,4 +1,4 @@
-/** What every task of an evaluation gets, and what it gives. */
+/** The interface that all evaluation tasks share: what they receive and what they return. */
 import type { Batch } from '../data/batch.js'
 import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
 import type { LanguageModel } from '../generate/index.js'
@@ -14,11 +14,11 @@ export interface EvaluatedModel extends LanguageModel {
 }
 
 export interface EvalProgress {
-  /** Rows done; of a text, windows. */
+  /** Rows done so far; for a text, windows. */
   done: number
-  /** How many there will be at most, where `limit` says so; else null. */
+  /** The most there will be, if `limit` is set; else null. */
   total: number | null
-  /** One short phrase on the result so far, such as `accuracy 0.25`; empty where there is none. */
+  /** A short phrase about the result so far, such as `accuracy 0.25`; empty if there is none. */
   summary: string
 }
 
@@ -28,7 +28,7 @@ export interface LogProbsResult {
 
 export interface PerplexityResult {
   perplexity: number
-  /** Mean negative log-probability of the targets, natural. */
+  /** Mean negative natural log-probability of the targets. */
   loss: number
   /** Tokens read. */
   tokens: number
@@ -39,20 +39,20 @@ export interface PerplexityResult {
 export interface ExactMatchResult {
   correct: number
   rows: number
-  /** A fraction, as every accuracy. */
+  /** A fraction, like every accuracy. */
   accuracy: number
 }
 
 export interface ChoicesResult {
   accuracy: number
-  /** Accuracy of each subject; empty where rows name none. */
+  /** Accuracy by subject; empty if rows name none. */
   bySubject: Record<string, number>
 }
 
 export interface RecallResult {
-  /** Characters at their right place, over all characters of all completions. */
+  /** Share of the characters of all completions that are right and in their place. */
   characterAccuracy: number
-  /** Rows whose completion came out whole. */
+  /** Share of the rows whose whole completion was recalled. */
   exactAccuracy: number
 }
 
@@ -83,17 +83,17 @@ export interface TaskContext {
   /** What `forgetting` compares the model with; null: the model without its active adapters. */
   readonly base: EvaluatedModel | null
   readonly options: EvalOptions & { readonly data: readonly string[] }
-  /** Null: prompts stand as they are. */
+  /** Null: prompts are used as they are. */
   readonly template: ChatTemplate | null
-  /** What the template is told of rows that do not say it themselves. */
+  /** Template variables for rows that do not set them themselves. */
   readonly templateContext: TemplateContext
   /** Ends the task with its reason. */
   readonly signal?: AbortSignal
   /** Tokens of a row at most. */
   readonly maxLength: number
-  /** One row (or window) is done: its line of `--output`, and how far the result is. */
+  /** Called when a row (or window) is done, with its line of `--output` and the result so far. */
   done(line: object, summary?: string): Promise<void>
-  /** A row lost a part to `maxLength`. */
+  /** Called when `maxLength` cut a row. */
   truncated(): void
 }
 

@@ -2,7 +2,7 @@ import { checkIds, encodeRow, type TokenRow } from '../data/encode.js'
 import type { Row } from '../data/rows/rows.js'
 import type { TaskContext } from './task.js'
 
-/** The token rows of a row, encoded as in training. Several where a text is longer than `maxLength`. */
+/** The token rows of a row, encoded as in training; several if a text is longer than `maxLength`. */
 export function tokenRowsOf(
   row: Row,
   where: string,

@@ -8,7 +8,7 @@ export interface WindowOptions {
 }
 
 export interface Window extends TokenRow {
-  /** Tokens that no window before had. */
+  /** Tokens that no earlier window had. */
   newTokens: number
 }
 

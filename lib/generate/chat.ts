@@ -26,7 +26,7 @@ export class Chat implements Disposable {
   readonly #extras: GenerateExtras
   readonly #cache: PromptCache
 
-  /** @throws UsageError of options that are wrong; a model without a chat template is found by the first `say` */
+  /** @throws UsageError for wrong options; the first `say` finds a model without a chat template */
   constructor(
     readonly model: LanguageModel,
     call: Omit<GenerateCall, 'prompt' | 'messages' | 'onText' | 'signal'> = {},

@@ -1,4 +1,4 @@
-/** Token after token, until a stop or a limit. */
+/** Generates token after token, until a stop or a limit. */
 
 import { UsageError } from '../errors.js'
 import type { RandomStream } from '../random.js'
@@ -15,7 +15,7 @@ export interface ContinuationRequest {
   ids: readonly number[]
   maxNewTokens: number
   sampling: Sampling
-  /** Read once for each token, and not at all at temperature 0. */
+  /** The random stream, read once per token and never at temperature 0. */
   random: RandomStream
   stopIds: ReadonlySet<number>
   /** The text ends before the first of these. */
@@ -29,13 +29,13 @@ export interface ContinuationRequest {
 export interface GenerateResult {
   /** What was generated, without control tokens. */
   text: string
-  /** Every generated token, the one that ended it included. */
+  /** Every generated token, including the one that ended it. */
   ids: number[]
   promptTokens: number
   newTokens: number
   /** `length`: `maxNewTokens` were generated, or the model has no position left. */
   finishReason: FinishReason
-  /** New tokens over the time since the prompt was handed over. */
+  /** New tokens per second since the prompt was handed over. */
   tokensPerSecond: number
 }
 
@@ -67,7 +67,7 @@ export async function* continueTokens(
   }
 }
 
-/** Generated text in pieces of whole characters; ends with what all of it is. */
+/** Generated text in pieces of whole characters; its return value is the complete result. */
 export async function* continueText(
   cache: PromptCache,
   request: ContinuationRequest,

@@ -22,15 +22,15 @@ import { promptTemplate, promptTokens } from './prompt.js'
 import { PromptCache } from './prompt-cache.js'
 import { stopTokens } from './stop-tokens.js'
 
-/** What a library call may say beside the options of the command line. */
+/** Options of a library call beyond those of the command line. */
 export interface GenerateExtras {
-  /** A conversation to go on with, instead of `prompt`. */
+  /** A conversation to continue, instead of `prompt`. */
   messages?: readonly Message[]
   /** The text ends before the first of these. */
   stop?: string | readonly string[]
   /** Called with each piece of text, whole characters only. */
   onText?: (piece: string) => void
-  /** Called with each thing that the user should know. */
+  /** Called with each notice for the user. */
   onWarning?: (message: string) => void
 }
 

@@ -1,4 +1,4 @@
-/** Text from a model. */
+/** Generating text. */
 export { GREEDY, type Sampling, type TokenChoice } from '../tensor/operations/sampling.js'
 export { Chat } from './chat.js'
 export {

@@ -7,21 +7,21 @@ export interface TokenCache {
   /** Tokens in use; lowering it forgets the last ones. */
   length: number
   readonly capacity: number
-  /** Tokens that the row will have, as far as that is known before they are read. */
+  /** The row's final number of tokens, as far as it is known before they are read. */
   rowLength?: number
   dispose(): void
 }
 
 /** What generation needs of a model. `Model` fits; so do fakes. */
 export interface LanguageModel {
-  /** Folder or file that the model was loaded from; empty for a model that was made from random numbers. */
+  /** Folder or file that the model was loaded from; empty for a randomly initialised model. */
   readonly path: string
   readonly config: {
     readonly eosIds: readonly number[]
     readonly maxPositions: number
     readonly vocabularySize: number
   }
-  /** Rows of so many tokens are computed otherwise than shorter ones, from their first token on; absent: none are. */
+  /** Rows at least this long use different rotary angles, from their first token on; absent: no rows do. */
   readonly longRowsFrom?: number
   readonly tokenizer: Tokenizer | null
   readonly adapterSet: {
@@ -29,13 +29,13 @@ export interface LanguageModel {
     provenance(name: string): { readonly templateHash?: string }
   }
   createCache(capacity: number): TokenCache
-  /** Reads `ids` after what the cache holds, and gives the logits [V] of what comes next. */
+  /** Reads `ids` after what the cache holds, and returns the logits [V] of the next token. */
   next(ids: ArrayLike<number>, cache: TokenCache): Promise<Float32Array>
-  /** Reads `ids` after what the cache holds, and chooses what comes next. */
+  /** Reads `ids` after what the cache holds, and chooses the next token. */
   nextToken(ids: ArrayLike<number>, cache: TokenCache, choice: TokenChoice): Promise<number>
 }
 
-/** What goes where a model is asked for. */
+/** The check of arguments that must be a model. */
 export const aLanguageModel = having(
   'a model (loadModel gives one)',
   'createCache',

@@ -1,12 +1,12 @@
 import type { TokenChoice } from '../tensor/operations/sampling.js'
 import type { LanguageModel, TokenCache } from './language-model.js'
 
-/** Tokens that are read in one forward pass: longer prompts would need more memory and be no faster. */
+/** Tokens read in one forward pass: more would need more memory and be no faster. */
 const CHUNK = 512
-/** Capacities are multiples of this, so that a prompt that is a little longer than the last finds room. */
+/** Capacities are multiples of this, so that a prompt a little longer than the last one fits. */
 const STEP = 256
 
-/** Reads tokens after what the cache holds and gives what is wanted of the position that follows. */
+/** Reads tokens after what the cache holds and returns a result for the next position. */
 type Step<Result> = (ids: readonly number[], cache: TokenCache) => Promise<Result>
 
 /**
@@ -21,7 +21,7 @@ export class PromptCache implements Disposable {
 
   constructor(readonly model: LanguageModel) {}
 
-  /** Tokens that are held. */
+  /** Tokens in the cache. */
   get length(): number {
     return this.#ids.length
   }
@@ -51,7 +51,7 @@ export class PromptCache implements Disposable {
     })
   }
 
-  /** Reads one more token and chooses what comes next. */
+  /** Reads one more token and chooses the next. */
   append(id: number, choice: TokenChoice): Promise<number> {
     const { length } = this.#ids
     const turns = this.#isLong(length + 1) !== this.#long
@@ -59,7 +59,7 @@ export class PromptCache implements Disposable {
     return this.#readOn([id], this.#cache, (part, cache) => this.model.nextToken(part, cache, choice))
   }
 
-  /** Forgets every token and gives the memory back. */
+  /** Forgets every token and frees the memory. */
   clear(): void {
     this.#cache?.dispose()
     this.#cache = null
@@ -80,7 +80,7 @@ export class PromptCache implements Disposable {
 
   async #readPrompt<Result>(ids: readonly number[], reserve: number, step: Step<Result>): Promise<Result> {
     const cache = this.#withRoom(ids.length + reserve)
-    // The last token is read in any case: what comes next is wanted.
+    // The last token is always read, since the next one is wanted.
     const long = this.#isLong(ids.length)
     let start = long === this.#long ? Math.min(commonPrefix(this.#ids, ids), ids.length - 1) : 0
     this.#long = long

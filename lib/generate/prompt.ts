@@ -1,4 +1,4 @@
-/** From what the user said to the ids that the model reads. */
+/** Turns what the user said into the ids that the model reads. */
 import { checkIds } from '../data/encode.js'
 import { type ChatTemplate, type Message, resolveTemplate, type TemplateContext } from '../data/templates/template.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
@@ -57,7 +57,7 @@ function plainPrompt(prompt: string | undefined, system: string | undefined): st
   )
 }
 
-/** The template of a prompt: null for `raw` and for a model without. Warns where an active adapter learned another. */
+/** The template of a prompt: null for `raw` and for a model without one. Warns if an active adapter learned another. */
 export async function promptTemplate(
   model: LanguageModel,
   { template, raw = false }: { template: string; raw?: boolean },

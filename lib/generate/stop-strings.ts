@@ -5,12 +5,12 @@ export class StopStrings {
 
   constructor(readonly stops: readonly string[]) {}
 
-  /** Whether one of the strings came; nothing is given out any more. */
+  /** Whether one of the strings came; from then on no text is handed out. */
   get found(): boolean {
     return this.#found
   }
 
-  /** What is certain not to be the beginning of a stop. */
+  /** Returns the text that cannot be the beginning of a stop string. */
   push(piece: string): string {
     const text = this.#held + piece
     const places = this.stops.map((stop) => text.indexOf(stop)).filter((at) => at >= 0)
@@ -24,7 +24,7 @@ export class StopStrings {
     return text.slice(0, safe)
   }
 
-  /** What was held back. */
+  /** Returns the text that was held back. */
   end(): string {
     const held = this.#held
     this.#held = ''
@@ -32,7 +32,7 @@ export class StopStrings {
   }
 }
 
-/** Length of the longest end of `text` that begins `stop`. */
+/** Length of the longest suffix of `text` that is a prefix of `stop`. */
 function overlap(text: string, stop: string): number {
   for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
     if (text.endsWith(stop.slice(0, length))) return length

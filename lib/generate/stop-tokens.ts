@@ -31,7 +31,7 @@ async function generationEos(modelPath: string): Promise<number[]> {
 
 const question: Message = { role: 'user', content: 'Question' }
 const called = { type: 'function', function: { name: 'name', arguments: {} } }
-/** How an answer and a call may end, and what comes next: the token that opens that ends a turn of some templates. */
+/** Ways to end an answer or a call, with the next message: in some templates its opening token ends the turn. */
 const ENDINGS: readonly { answer: Message; next: Message }[] = [
   { answer: { role: 'assistant', content: 'Answer' }, next: question },
   {
@@ -40,7 +40,7 @@ const ENDINGS: readonly { answer: Message; next: Message }[] = [
   },
 ]
 
-/** The last trained tokens of an assistant's turns; none of those that the template refuses or cannot tell apart. */
+/** The last trained tokens of an assistant's turns, except where the template refuses or cannot tell them apart. */
 function endsOfTurns(tokenizer: Tokenizer, template: ChatTemplate): number[] {
   return ENDINGS.flatMap(({ answer, next }) => {
     const masked = (...messages: Message[]) => maskChat(tokenizer, template, messages, 'a conversation')

@@ -1,6 +1,6 @@
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 
-/** Tokens of the prompt that are decoded again beside the first new ones: spaces depend on what comes before. */
+/** Tokens of the prompt that are decoded again with the first new ones, because spaces depend on what comes before. */
 const CONTEXT = 6
 /** What an unfinished character decodes to. */
 const UNFINISHED = '\ufffd'
@@ -11,7 +11,7 @@ const UNFINISHED = '\ufffd'
  */
 export class TextStream {
   readonly #ids: number[]
-  /** Tokens before `#start` are not decoded any more; those before `#told` were given out. */
+  /** Tokens before `#start` are no longer decoded; those before `#told` were handed out. */
   #start = 0
   #told: number
 
@@ -24,7 +24,7 @@ export class TextStream {
     this.#told = this.#ids.length
   }
 
-  /** The text that this token completes; empty while a character is not whole. */
+  /** The text that this token completes; empty while a character is incomplete. */
   push(id: number): string {
     this.#ids.push(id)
     const { before, all } = this.#decoded()
@@ -34,7 +34,7 @@ export class TextStream {
     return all.slice(before.length)
   }
 
-  /** What was held back. */
+  /** Returns the text that was held back. */
   end(): string {
     const { before, all } = this.#decoded()
     this.#start = this.#told
@@ -49,7 +49,7 @@ export class TextStream {
   }
 }
 
-/** The text of `ids` that go on after `prompt`. */
+/** The text of `ids`, which continue `prompt`. */
 export function continuationText(
   tokenizer: Pick<Tokenizer, 'decode'>,
   prompt: readonly number[],

@@ -24,7 +24,7 @@ export class CachedRepository {
     return join(this.folder, 'blobs', hash)
   }
 
-  /** Not the name that other programs use for theirs: they may write to it at any time. */
+  /** The partial file's name differs from other programs', which may write to theirs at any time. */
   partial(hash: string): string {
     return join(this.folder, 'blobs', `${hash}.node-mora.incomplete`)
   }
@@ -37,7 +37,7 @@ export class CachedRepository {
     return join(this.folder, 'snapshots', commit)
   }
 
-  /** The commit that a revision meant when it was last asked for. */
+  /** The commit of a revision when it was last looked up. */
   async commitOf(revision: string): Promise<string | null> {
     if (isCommit(revision)) return (await isThere(this.snapshot(revision))) ? revision : null
     const commit = await readText(join(this.folder, 'refs', revision)).catch(() => '')
@@ -46,11 +46,11 @@ export class CachedRepository {
 
   async setCommit(revision: string, commit: string): Promise<void> {
     if (revision === commit || (await this.commitOf(revision)) === commit) return
-    // Only later work without the network misses it, for instance where the cache is read-only.
+    // Writing may fail, for instance in a read-only cache; only later work without the network misses it.
     await writeFileAtomic(join(this.folder, 'refs', revision), commit).catch(() => {})
   }
 
-  /** Files of a commit that are whole, by their paths in the repository, sorted; empty of an unknown commit. */
+  /** Complete files of a commit, by their paths in the repository, sorted; empty for an unknown commit. */
   async files(commit: string): Promise<string[]> {
     const folder = this.snapshot(commit)
     const names = await readdir(folder, { recursive: true }).catch(() => [])
@@ -80,7 +80,7 @@ export class CachedRepository {
       await mkdir(dirname(path), { recursive: true })
       await symlink(target, path).catch(async (error: NodeJS.ErrnoException) => {
         if (error.code !== 'EEXIST' || (await isThere(path))) return
-        // It led to nothing.
+        // The link led to nothing.
         await rm(path, { force: true })
         await symlink(target, path)
       })
@@ -90,12 +90,12 @@ export class CachedRepository {
   }
 }
 
-/** What the hub calls a file's content: sha256 of large files, and of small ones what git calls it (sha1 with a heading). */
+/** The hub's hash of a file's content: sha256 for large files, git's hash (sha1 with a header) for small ones. */
 export function contentHash(name: string, size: number) {
   return name.length === 64 ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`)
 }
 
-/** Whether a name is such a hash; of another one, content could not be checked. */
+/** Whether a name is such a hash; otherwise content could not be verified. */
 export function isContentHash(name: string): boolean {
   return /^([0-9a-f]{40}|[0-9a-f]{64})$/.test(name)
 }

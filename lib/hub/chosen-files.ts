@@ -9,7 +9,7 @@ import type { Snapshot } from './snapshot.js'
 
 export type Wanted = 'model' | 'adapter' | 'tokenizer'
 
-/** What of a snapshot is the thing: a folder of it (null: the whole), or a GGUF file. */
+/** The part of a snapshot that an id means: a folder (null: all of it), or a GGUF file. */
 export type Place = string | null
 
 /**
@@ -74,7 +74,7 @@ class Inside {
   }
 }
 
-/** The configuration comes last: what has one is whole. */
+/** The configuration is downloaded last, so a folder that has one is complete. */
 async function fetchModel(inside: Inside, hasWeights: boolean): Promise<Place> {
   if (!inside.has('config.json') || !hasWeights) throw noModel(inside)
   const weights = inside.has(singleName) ? [singleName] : await shardsOf(inside)

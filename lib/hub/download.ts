@@ -1,4 +1,4 @@
-/** One file into the cache: gone on with where it was cut off, checked by its hash, and renamed into place when whole. */
+/** Downloads one file into the cache: resumes after an interruption, checks the hash, then renames it into place. */
 import { mkdir, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { MoraError, RunError } from '../errors.js'
@@ -15,7 +15,7 @@ import type { HubSettings } from './settings.js'
 export interface RemoteFile {
   readonly path: string
   readonly url: string
-  /** Of its content, as `contentHash` takes it; the name of its blob. */
+  /** Hash of the content, as `contentHash` takes it; the name of its blob. */
   readonly hash: string
   readonly size: number
 }
@@ -63,7 +63,7 @@ async function fetchWhole(file: RemoteFile, partial: string, context: DownloadCo
   }
 }
 
-/** Brings the partial file to its size; whether its content is then what was promised. */
+/** Completes the partial file; returns whether its content then has the promised hash. */
 async function fillUp(file: RemoteFile, partial: string, context: DownloadContext): Promise<boolean> {
   const growing = await GrowingFile.open(partial, { ...file, name: file.path })
   try {
@@ -78,7 +78,7 @@ async function fillUp(file: RemoteFile, partial: string, context: DownloadContex
   }
 }
 
-/** Asks for what is missing, once. */
+/** Requests the missing part, once. */
 async function receive(file: RemoteFile, growing: GrowingFile, context: DownloadContext): Promise<void> {
   const { settings, onBytes, signal } = context
   const subject = { ...context.subject, file: file.path }
@@ -107,7 +107,7 @@ async function receive(file: RemoteFile, growing: GrowingFile, context: Download
   }
 }
 
-/** What an answer to a request for the rest of a file is: that rest, the file from its start, or something else. */
+/** Classifies the answer to a request for the rest of a file: that rest, the file from its start, or something else. */
 function placeOf({ status, headers }: Reply, start: number): 'rest' | 'start' | 'elsewhere' {
   if (status === 200) return 'start'
   const range = headers.get('content-range') ?? ''

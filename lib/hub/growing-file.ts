@@ -3,7 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises'
 import { RunError } from '../errors.js'
 import { contentHash } from './cache.js'
 
-/** A file that is filled from its start to a known size, and hashed on the way. It begins with what an earlier attempt left. */
+/** A file that grows to a known size and is hashed as it grows. It starts with what an earlier attempt left. */
 export class GrowingFile {
   #length = 0
   #hash
@@ -34,7 +34,7 @@ export class GrowingFile {
     return this.#length
   }
 
-  /** Makes what was written survive a power cut; whether all is there, and is what the hash says. To be asked once. */
+  /** Syncs the file; returns whether it is complete and matches the hash. Call it once. */
   async finish(): Promise<boolean> {
     await this.handle.sync()
     return this.#length === this.size && this.#hash.digest('hex') === this.hash
@@ -45,7 +45,7 @@ export class GrowingFile {
     if (this.#length + bytes.length > this.size) {
       throw new RunError('damaged-download', `The hub sends more than the ${this.size} bytes that ${this.name} has.`)
     }
-    // At places, not at the end: another process that fills the same file does no harm.
+    // Writes go to positions, not to the end, so another process that fills the same file does no harm.
     for (let done = 0; done < bytes.length; ) {
       done += (await this.handle.write(bytes, done, bytes.length - done, this.#length + done)).bytesWritten
     }

@@ -43,7 +43,7 @@ export function formatHubId({ repository, revision, path, variant }: HubId): str
   return `${scheme}${repository}${at}${path === null ? '' : `/${path}`}${variant === null ? '' : `:${variant}`}`
 }
 
-/** Whether an id may mean what another one, with its commit and file, was found to be. */
+/** Whether an id may refer to the same thing as another one, which has its commit and file. */
 export function mayMean(id: HubId, found: HubId): boolean {
   const sameRevision = !isCommit(id.revision) || id.revision === found.revision
   return id.repository === found.repository && sameRevision && (id.path === null || id.path === found.path)
@@ -54,7 +54,7 @@ export function isCommit(revision: string | null): revision is string {
   return revision !== null && /^[0-9a-f]{40}$/.test(revision)
 }
 
-/** Of `@revision/path`, `/path` and nothing; null where that is none of them. */
+/** Parses the tail of an id: `@revision/path`, `/path` or nothing; null if it is none of them. */
 function revisionAndPath(tail: string): Pick<HubId, 'revision' | 'path'> | null {
   if (!tail.startsWith('@')) return pathOf(tail, null)
   const text = tail.slice(1)
@@ -82,7 +82,7 @@ function decoded(text: string): string | null {
   }
 }
 
-/** What lies before and after the first separator. */
+/** Splits a text at the first separator. */
 function cut(text: string, separator: string): [string, string] {
   const at = text.indexOf(separator)
   return at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)]

@@ -1,4 +1,4 @@
-/** Like `Promise.all` of `map`, a few at a time; after a failure nothing new is begun, and what runs is waited for. */
+/** Like `Promise.all` of `map`, a few at a time. After a failure it starts nothing new and waits for what is running. */
 export async function inParallel<Item, Result>(
   items: readonly Item[],
   atOnce: number,

@@ -1,4 +1,4 @@
-/** Models and data sets of the Hugging Face hub: ids, the cache, and downloads that go on and are checked. */
+/** Models and data sets of the Hugging Face hub: ids, the cache, and resumable, verified downloads. */
 export type { Wanted } from './chosen-files.js'
 export { formatHubId, type HubId, isCommit, mayMean, parseHubId } from './id.js'
 export { type HubOrigin, hubIdOf, type Located, locate } from './locate.js'

@@ -1,4 +1,4 @@
-/** What a revision of a repository is: its commit and its files, from the hub or, without the network, from the cache. */
+/** Lists a revision of a repository, its commit and files, from the hub or, without the network, from the cache. */
 import { InputError, quoted, RunError } from '../errors.js'
 import { isJsonObject, parseJson } from '../io/json.js'
 import { staysInside } from '../io/within.js'
@@ -9,7 +9,7 @@ import { request } from './requests.js'
 import { type Pacing, withRetries } from './retry.js'
 import type { HubSettings } from './settings.js'
 
-/** Bytes; a repository of a hundred thousand files lists itself in less. */
+/** The largest listing, in bytes; a repository of a hundred thousand files needs less. */
 const LONGEST = 2 ** 26
 
 export interface Listing {
@@ -18,7 +18,7 @@ export interface Listing {
   readonly files: readonly string[]
 }
 
-/** Listings of commits, which never change: one process asks once. */
+/** Listings of commits, which never change, so a process asks once. */
 const known = new Map<string, Listing>()
 
 /**
@@ -49,7 +49,7 @@ export async function listingOf(
   }
 }
 
-/** A path that is mistyped looks like an id. */
+/** Adds to an error that there is no such path either, since a mistyped path looks like an id. */
 function nowhere({ code, message }: RunError, { repository }: Subject): RunError {
   const path = `nothing lies at the path "${repository}", and the cache has nothing of this name`
   return new RunError(code, `${message.replace(/\.$/, '')}; ${path}.`)

@@ -1,4 +1,4 @@
-/** What a user names - a path, or an id of the hub - as files on this disk. */
+/** Turns what a user names, a path or an id of the hub, into local files. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { fetchChosen, type Wanted } from './chosen-files.js'
@@ -16,15 +16,15 @@ export interface HubOrigin {
 }
 
 export interface Located {
-  /** On this disk; of something that is nowhere, as it was given. */
+  /** The local path; if there is nothing, the text as it was given. */
   readonly path: string
-  /** Null of a path. */
+  /** Null for a path. */
   readonly origin: HubOrigin | null
-  /** What names the same thing for ever: the path, or the id with its commit. */
+  /** A permanent name: the path, or the id with its commit. */
   readonly reference: string
 }
 
-/** The id that a text is, unless something lies at that path: a path always wins. */
+/** Parses a text as an id, unless it is an existing path: a path always wins. */
 export function hubIdOf(text: string): HubId | null {
   if (existsSync(text)) return null
   const id = parseHubId(text)

@@ -1,4 +1,4 @@
-/** One download of a file at a time, among all processes that share a cache. */
+/** Allows one download of a file at a time among all processes that share a cache. */
 import { type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { writeError } from '../io/atomic.js'
@@ -7,11 +7,11 @@ import { identityIn, isAlive, thisProcess } from '../io/process-identity.js'
 import { waiting } from './retry.js'
 
 const LOOK_EVERY = 200
-/** Milliseconds without growth after which a download of another machine counts as dead. */
+/** Milliseconds without growth after which another machine's download counts as dead. */
 const DEAD_AFTER = 120_000
 
 export interface LockOptions {
-  /** The file that grows while its holder lives: all that is known of a holder on another machine. */
+  /** The file that grows while its holder lives, which is all that is known about a holder on another machine. */
   growing: string
   /** Called once when another process holds it. */
   onWait: () => void
@@ -61,7 +61,7 @@ async function take(path: string): Promise<boolean> {
   }
 }
 
-/** Null where there is one already. */
+/** Creates the lock file; null if there is one already. */
 function openNew(path: string): Promise<FileHandle | null> {
   return open(path, 'wx').catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'EEXIST') return null

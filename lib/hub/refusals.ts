@@ -1,8 +1,8 @@
-/** What the hub's answers mean for whoever asked: sentences with a way out. */
+/** Turns the hub's answers into error messages that say what to do. */
 import { type MoraError, RunError, UsageError } from '../errors.js'
 import { PassingFailure } from './retry.js'
 
-/** What is asked for, as messages name it. */
+/** The requested thing, as messages name it. */
 export interface Subject {
   readonly kind: 'model' | 'dataset'
   /** `owner/name`. */
@@ -24,7 +24,7 @@ export function nameOf({ kind, repository, file }: Subject): string {
   return file === null ? whole : `the file ${file} of ${whole}`
 }
 
-/** The error for an answer that is no success. */
+/** The error for an unsuccessful answer. */
 export function refusal(answer: Answer, subject: Subject): MoraError | PassingFailure {
   const { status, headers } = answer
   const reason = headers.get('x-error-code')
@@ -101,7 +101,7 @@ function secondsToWait(headers: Headers): number | null {
   return Number.isFinite(seconds) ? Math.max(0, Math.ceil(seconds)) : null
 }
 
-/** A sentence begins with it. */
+/** Capitalises the start of a sentence. */
 export function capital(text: string): string {
   return text.charAt(0).toUpperCase() + text.slice(1)
 }

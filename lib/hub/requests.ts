@@ -1,4 +1,4 @@
-/** One request to the hub: redirects followed by hand, so that the token stays at home; silence counts as a lost connection. */
+/** Sends a request. Redirects are followed by hand, so only the hub gets the token; silence counts as a lost connection. */
 import { RunError } from '../errors.js'
 import { packageVersion } from '../package-facts.js'
 import { type Answer, nameOf, refusal, type Subject } from './refusals.js'
@@ -7,10 +7,10 @@ import type { HubSettings } from './settings.js'
 
 const MOST_REDIRECTS = 5
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
-/** The answer where a file is shorter than the part that is asked for. */
+/** The status when a file is shorter than the requested range. */
 const RANGE_REFUSED = 416
 const SILENT = 'no answer'
-/** Reasons of a connection that was never made. */
+/** Error codes of connections that were never made. */
 const NOBODY = new Set([
   SILENT,
   'ENOTFOUND',
@@ -22,15 +22,15 @@ const NOBODY = new Set([
 ])
 
 export interface RequestOptions {
-  /** `HEAD` asks what a file is, and goes no further than the hub; `GET` follows to where the content is. */
+  /** `HEAD` asks the hub about a file; `GET` follows redirects to the content. */
   method?: 'GET' | 'HEAD'
-  /** First byte wanted. */
+  /** First requested byte. */
   from?: number
   /** Ends the request, also while its body is read, with an error; whoever asks looks at the signal for the reason. */
   signal?: AbortSignal
 }
 
-/** An answer whose body may still be on its way: read it, or `discard` it. */
+/** An answer whose body may still be arriving: read it, or `discard` it. */
 export interface Reply extends Answer {
   body(): AsyncIterable<Uint8Array>
   discard(): Promise<void>
@@ -67,7 +67,7 @@ export async function request(
   throw new RunError('hub-error', `The hub redirects in circles when asked for ${nameOf(subject)}.`)
 }
 
-/** An address that the hub sends to holds for a while: what goes wrong there may go right with a new one. */
+/** Redirect targets expire, so a failure there may go away with a new one. */
 function failure(reply: Reply, { origin, host }: URL, home: string, subject: Subject): Error {
   if (origin === home) return refusal(reply, subject)
   const { status } = reply
@@ -128,7 +128,7 @@ async function send(
   }
 }
 
-/** Aborts when nothing has come for so long. */
+/** Aborts after this much silence. */
 class Watch {
   readonly #controller = new AbortController()
   readonly #timer: NodeJS.Timeout
@@ -154,7 +154,7 @@ class Watch {
   }
 }
 
-/** `ENOTFOUND`, or whatever lies at the bottom of "fetch failed". */
+/** The cause of a "fetch failed", such as `ENOTFOUND`. */
 function reasonOf(error: unknown): string {
   const { cause, code, message } = error as { cause?: unknown; code?: unknown; message?: unknown }
   if (cause instanceof Error) return reasonOf(cause)

@@ -1,9 +1,9 @@
-/** Doing again what failed for a reason that passes: a lost connection, a busy server, a limit of requests. */
+/** Retries after transient failures: a lost connection, a busy server, a rate limit. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RunError } from '../errors.js'
 
 const ATTEMPTS = 5
-/** Seconds; a server that asks for a longer wait is taken as a refusal. */
+/** The longest wait, in seconds; a server that asks for more counts as refusing. */
 const LONGEST_WAIT = 300
 
 export interface Pacing {
@@ -15,13 +15,13 @@ export interface Pacing {
   signal?: AbortSignal
 }
 
-/** A failure that may pass. What the message says ends without a full stop. */
+/** A transient failure. Its message has no full stop. */
 export class PassingFailure extends Error {
   /** Seconds that the server asked to wait. */
   readonly wait: number | null
-  /** Whether something was gained before it failed, so that attempts count anew. */
+  /** Whether the attempt made progress, which resets the count of attempts. */
   readonly gained: boolean
-  /** Whether nobody answered at all. */
+  /** Whether there was no answer at all. */
   readonly unanswered: boolean
 
   constructor(

@@ -1,4 +1,4 @@
-/** Where the hub is, where its cache lies, and with whose rights it is asked: the variables that Hugging Face's tools read. */
+/** The hub's address, its cache and the token: from the variables that Hugging Face's tools read. */
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { UsageError } from '../errors.js'
@@ -11,7 +11,7 @@ export interface HubSettings {
   readonly cache: string
   /** Never printed, and sent to the endpoint's own host only. */
   readonly token: string | null
-  /** Take what is in the cache, and ask nobody. */
+  /** Use only the cache, without the network. */
   readonly offline: boolean
   /** Milliseconds without a byte after which a connection counts as lost. */
   readonly timeout: number

@@ -1,4 +1,4 @@
-/** A repository at one commit: what it holds, and its files on this disk. */
+/** A repository at one commit: its contents and its local files. */
 
 import { mkdir } from 'node:fs/promises'
 import { aFlag, aFunction, aSignal, optional } from '../arguments.js'
@@ -15,30 +15,30 @@ import { request } from './requests.js'
 import { type Pacing, withRetries } from './retry.js'
 import { type HubSettings, hubSettings } from './settings.js'
 
-/** Files that are asked for at the same time. */
+/** How many files are requested at the same time. */
 const AT_ONCE = 4
 
 export interface DownloadProgress {
   /** `owner/name`. */
   readonly repository: string
-  /** Bytes that were there already, of files that were cut off, count as done. */
+  /** Includes bytes that an interrupted download left. */
   readonly doneBytes: number
   readonly totalBytes: number
   readonly files: number
 }
 
 export interface HubOptions {
-  /** Take hub ids from the cache, and ask nobody; also by `HF_HUB_OFFLINE=1`. */
+  /** Look hub ids up in the cache only, without the network; `HF_HUB_OFFLINE=1` does the same. */
   offline?: boolean
   /** Called while files of the hub are downloaded. */
   onDownload?: (progress: DownloadProgress) => void
-  /** Called with each thing that the user should know. */
+  /** Called with each notice for the user. */
   onWarning?: (message: string) => void
   /** Aborting it ends the work with the signal's reason. What came of a download is kept for the next one. */
   signal?: AbortSignal
 }
 
-/** What each of them has to be. */
+/** The check of each. */
 export const hubKinds = {
   offline: optional(aFlag),
   onDownload: optional(aFunction),
@@ -46,7 +46,7 @@ export const hubKinds = {
   signal: optional(aSignal),
 } as const
 
-/** Options, and what only tests change. */
+/** Options, including those that only tests change. */
 export interface SnapshotOptions extends HubOptions, Partial<Pick<Pacing, 'pause'>> {
   settings?: HubSettings
 }
@@ -55,7 +55,7 @@ export class Snapshot {
   private constructor(
     /** With the commit as its revision. */
     readonly subject: Subject,
-    /** Paths in the repository; without the network those that are in the cache. */
+    /** Paths in the repository; without the network, those in the cache. */
     readonly files: Listing['files'],
     /** The revision that was asked for. */
     private readonly asked: string,
@@ -84,7 +84,7 @@ export class Snapshot {
     return this.subject.revision
   }
 
-  /** Where the files lie, under their paths. */
+  /** The folder that holds the files under their paths. */
   get folder(): string {
     return this.cached.snapshot(this.commit)
   }
@@ -143,7 +143,7 @@ export class Snapshot {
     await requireFreeSpace(folder, bytes, capital(this.name))
   }
 
-  /** Size and hash of a file, as the hub tells them before it redirects to where the content is. */
+  /** Size and hash of a file, which the hub states before it redirects to the content. */
   async #describe(path: string): Promise<RemoteFile> {
     const { endpoint, kind, repository } = this.subject
     const { signal } = this.options

@@ -7,7 +7,7 @@ import type { LinearInput } from './linear-input.js'
 /** What `updatedLinear` needs of an adapter beside one layer, wherever its rows lie in the weight. */
 export type LayerUpdate = Omit<WeightUpdate, 'from' | 'to'>
 
-/** ΔW = scale · B A; each factor is made when it is asked for. */
+/** ΔW = scale · B A; each factor is computed on request. */
 export interface LowRankFactors {
   readonly rank: number
   readonly scale: number
@@ -25,17 +25,17 @@ export interface LayerAdapter {
    * differentiable.
    */
   forward(input: LinearInput, scale: number, into: Destination, weight: Tensor): Tensor
-  /** The contribution without dropout as a change of the weight; null if it cannot be one. */
+  /** The contribution without dropout, as a change of the weight; null if there is no such form. */
   weightUpdate(scale: number): LayerUpdate | null
-  /** Whether ΔW is made for each product in any case: joining the weight's own product then pays however few the rows are. */
+  /** Whether ΔW is computed for every product anyway: then joining the weight's product pays with any number of rows. */
   readonly makesWeight?: boolean
-  /** The same where it is worth joining the weight's own product; null elsewhere, and with dropout on the adapter's input. */
+  /** The same if joining the weight's product pays; null otherwise, and with dropout on the adapter's input. */
   asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null
   /** weight [d, k] += scale ΔW, in place; adds the number of results that are not finite to nonFinite [1] int32. */
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void
-  /** ΔW as a product of two factors, where it is one exactly; absent or null where not. */
+  /** ΔW as a product of two factors, if that is exact; absent or null otherwise. */
   factors?(): LowRankFactors | null
-  /** For people: what `inspect` shows of a layer beside its shape. */
+  /** Text for people: what `inspect` shows of a layer beside its shape. */
   describe(): Readonly<Record<string, number>>
   dispose(): void
 }

@@ -17,11 +17,11 @@ export class LinearInput {
   constructor(
     readonly x: Tensor,
     readonly dropoutState: DropoutState | null = null,
-    /** Whether products with frozen weights are made in 8 bits. */
+    /** Whether products with frozen weights run in 8 bits. */
     readonly int8 = false,
   ) {}
 
-  /** The value of that key, computed at the first call. */
+  /** The value for that key, computed at the first call. */
   derive(key: string, make: () => Tensor): Tensor {
     const known = this.#derived.get(key)
     if (known) return known
@@ -30,7 +30,7 @@ export class LinearInput {
     return value
   }
 
-  /** Whether an adapter with this dropout sees something else than x. */
+  /** Whether an adapter with this dropout sees something other than x. */
   drops(probability: number): boolean {
     return this.dropoutState !== null && probability > 0
   }

@@ -22,7 +22,7 @@ export interface AttachedAdapter {
 
 /** y = x Wᵀ + b with adapters beside W. W [d, k] is frozen (any float dtype or block format), or a float32 Parameter. */
 export class Linear {
-  /** Adapters by name, in the order in which they were added; only active ones take part. */
+  /** Adapters by name, in the order of their addition; only active ones take part. */
   readonly adapters = new Map<string, AttachedAdapter>()
 
   constructor(
@@ -70,7 +70,7 @@ export class Linear {
 export class LinearGroup {
   constructor(
     readonly layers: readonly Linear[],
-    /** [Σ d, k]; the layers' weights are views of it. Null where they have different block formats. */
+    /** [Σ d, k]; the layers' weights are views of it. Null if they have different block formats. */
     readonly fused: Tensor | null,
   ) {}
 
@@ -110,7 +110,7 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
         placed.length > 0 ? updatedLinear(input.x, weight, placed, into) : product(input.x, weight, into),
     }
   })
-  // Adapters first where all columns have one: repeated outputs are then copies, and the base product adds to them.
+  // Adapters come first if all columns have one: repeated outputs are then copies, and the base product adds to them.
   const parts = adaptedLayers === layers.length ? [...adapted, ...base] : [...base, ...adapted]
   for (const [i, range] of columns.entries()) {
     const { bias } = layers[i]!

@@ -43,7 +43,7 @@ export interface RotaryConfig {
   readonly dtype: 'float32' | 'bfloat16'
 }
 
-/** Angle per position of each pair, [headSize / 2]; `long` of rows that LongRoPE turns as long ones. */
+/** Angle per position of each pair, [headSize / 2]; `long` selects LongRoPE's angles for long rows. */
 export function inverseFrequencies(
   { theta, headSize, scaling }: Omit<RotaryConfig, 'dtype'>,
   long = false,
@@ -82,17 +82,17 @@ export function inverseFrequencies(
   }
 }
 
-/** From how many tokens on a row is turned as a long one; infinite where all rows are turned alike. */
+/** The number of tokens from which a row uses the long angles; infinite if all rows use the same. */
 export const longRowsFrom = ({ scaling }: Pick<RotaryConfig, 'scaling'>): number =>
   scaling.type === 'longrope' ? scaling.originalPositions + 1 : Number.POSITIVE_INFINITY
 
-/** Tokens of one forward pass. */
+/** The tokens of one forward pass. */
 export interface TokenPositions {
   /** [T] */
   readonly positions: Int32Array
-  /** The same on the device. */
+  /** The positions on the device. */
   readonly onDevice: Tensor
-  /** How many tokens the row has that each token is of, [T]. */
+  /** The length of each token's row, [T]. */
   readonly rowLengths: Int32Array
 }
 
@@ -113,7 +113,7 @@ export class RotaryTables {
     this.#longFrom = longRowsFrom(config)
   }
 
-  /** The tables, and each token's place in them. */
+  /** The tables, and each token's index into them. */
   at({ positions, onDevice, rowLengths }: TokenPositions): RotaryInput {
     const isLong = (token: number) => rowLengths[token]! >= this.#longFrom
     let [short, long] = [0, 0]

@@ -14,7 +14,7 @@ import { Parameter } from '../tensor/parameter.js'
 import { allOrNothing, keep, scope } from '../tensor/scope.js'
 import { assign, Tensor } from '../tensor/tensor.js'
 
-/** What goes where parameters are asked for. */
+/** The check of arguments that must be parameters. */
 export const someParameters = listOf(instanceOf(Parameter, 'a parameter'), 'parameters')
 
 export interface AdamWOptions {
@@ -32,11 +32,11 @@ export interface AdamWStepOptions {
   learningRate: number
   /** Gradients are multiplied by this first: 1 / (target tokens of the step). Default 1. */
   scaleGradients?: number
-  /** Clip the scaled gradients' global norm to this; 0 (default) is no clipping. */
+  /** Clip the scaled gradients' global norm to this; 0 (the default) turns clipping off. */
   maxGradNorm?: number
 }
 
-/** What AdamW keeps of one parameter. */
+/** AdamW's state for one parameter. */
 interface ParameterState {
   first: Tensor
   second: Tensor
@@ -125,7 +125,7 @@ export class AdamW {
     for (const parameter of this.#states.keys()) parameter.zeroGrad()
   }
 
-  /** Of every parameter its moments, and by its name the count of updates that they hold: for a checkpoint. */
+  /** Each parameter's moments and, by its name, the number of updates in them: for a checkpoint. */
   state(): { updates: Record<string, number>; tensors: { name: string; tensor: Tensor }[] } {
     const updates: Record<string, number> = {}
     const tensors: { name: string; tensor: Tensor }[] = []
@@ -137,7 +137,7 @@ export class AdamW {
     return { updates, tensors }
   }
 
-  /** Continues from a saved state, by the names that `state` gave. Throws before it changes anything. */
+  /** Continues from a saved state, by the names that `state` returned. Throws before it changes anything. */
   load(state: { updates: Readonly<Record<string, number>>; tensors: ReadonlyMap<string, Float32Array> }): void {
     requireOptionsOf('the state of AdamW', state, {
       updates: anObject,

@@ -16,9 +16,9 @@ export interface ScheduleOptions {
   totalSteps: number
   /** Steps of linear warm-up from 0. Default 0. */
   warmupSteps?: number
-  /** Warm-up as a fraction of the total, rounded up; used where `warmupSteps` is 0. Default 0. */
+  /** Warm-up as a fraction of the total, rounded up; used if `warmupSteps` is 0. Default 0. */
   warmupRatio?: number
-  /** The decay ends at this fraction of the peak. Default 0, of `cosine-restarts` 0.1. */
+  /** The decay ends at this fraction of the peak. Default 0; 0.1 for `cosine-restarts`. */
   minLearningRateRatio?: number
   /** Period of `cosine-restarts`, in steps. */
   mergeEvery?: number

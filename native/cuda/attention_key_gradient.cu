@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(KeyGradientSizes<T, kColumns>::kThreads, kLeas
       forScores(weights, [&](int r, int n, int i) {
         const float p = weights[r][n][i];
         gradients[r][n][i] = p * (gradients[r][n][i] - deltas[columnOf(n, i)]);
-        // The score again, from its weight: keeping both would take too many registers.
+        // The score is computed again from its weight: keeping both would take too many registers.
         if (!kPlain && scoring.softcap > 0 && p > 0)
           gradients[r][n][i] *= scoring.slopeOfCap((log2f(p) + logSums[columnOf(n, i)]) / scoring.slope);
       });

@@ -135,7 +135,7 @@ __device__ __forceinline__ void addProduct(const float (&weights)[kRowTiles][kCo
       }
 #pragma unroll
       for (int c = 0; c < kColumns / 16; ++c) {
-        // Of rows 2 t, 2 t + 1, 2 t + 8, 2 t + 9: columns 2 g and 2 g + 1 of these 16.
+        // Each lane reads columns 2 g and 2 g + 1 of these 16, in rows 2 t, 2 t + 1, 2 t + 8 and 2 t + 9.
         const T* const from = b + k * 8 * kStride + c * 16;
         const uint32_t w0 = pairAt(from), w1 = pairAt(from + kStride);
         const uint32_t w8 = pairAt(from + 8 * kStride), w9 = pairAt(from + 9 * kStride);

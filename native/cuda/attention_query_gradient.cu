@@ -1,6 +1,6 @@
 // Attention backward, first half: delta, and the gradient of queries.
 //
-// Of the backward pass (Dao 2023, FlashAttention-2, algorithm 2), which computes probabilities again from lse: with
+// The backward pass (Dao 2023, FlashAttention-2, algorithm 2) computes probabilities again from lse. With
 // S = scale q k^T, P = exp(S - lse),
 //
 //   dV = P^T dOut     dP = dOut V^T     dS = P (dP - delta), delta = sum of dOut * out     dQ = scale dS K

@@ -50,7 +50,7 @@ Status adamw(Stream* stream, const AdamWTensor* tensors, int64_t count, AdamWSte
 }
 
 Status copyFromHost(Stream* stream, void* target, size_t bytes, HostSource source) {
-  // The source is let go of even if the copy never runs.
+  // The source is released even if the copy never runs.
   return stream->enqueue("copyFromHost",
                          [=, owned = std::shared_ptr<void>(source.user, source.done)](Context& context) {
                            copyToDevice(context, target, bytes, [&](std::byte* to, size_t offset, size_t count) {

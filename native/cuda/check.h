@@ -1,4 +1,4 @@
-// What the CUDA backend throws.
+// The exceptions of the CUDA backend.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -30,7 +30,7 @@ inline bool endsContext(cudaError_t error) {
   }
 }
 
-/// Such an error. Whoever is told of it first is rarely who caused it.
+/// An error that lost the device. The call that first reports it is rarely the one that caused it.
 class DeviceLost : public std::exception {
  public:
   explicit DeviceLost(cudaError_t error) : error_(error) {}

@@ -71,7 +71,7 @@ __global__ void __launch_bounds__(kThreads)
   const float overall = blockMax(maximum, maxima);
   if (maximum != overall) sum *= expf(maximum - overall);
   const double total = blockSumWide(sum, sums);
-  // Read before the barrier that parts it from the gradient, which may overwrite it.
+  // The target's logit is read before the barrier, because the gradient may overwrite it.
   const float plain = toFloat(from[target]), chosen = kCapped ? cap.at(plain) : plain;
   const double loss = log(total) - (static_cast<double>(chosen) - overall);
   __syncthreads();

@@ -26,14 +26,14 @@ void* openIn(const fs::path& folder, const std::string& version, std::string& wh
   return library;
 }
 
-/// Takes a function's address, or its name down where the library has none.
+/// Stores a function's address, or notes its name if the library lacks it.
 template <typename Function>
 void resolve(void* library, const char* name, Function& function, std::string& absent) {
   function = reinterpret_cast<Function>(dlsym(library, name));
   if (!function) absent += std::string(absent.empty() ? "" : ", ") + name;
 }
 
-/// Empty, or the names of the functions that the library lacks.
+/// The names of the functions that the library lacks; empty if it has all.
 std::string fill(CublasTable& table, void* library) {
   std::string absent;
   resolve(library, "cublasCreate_v2", table.create, absent);
@@ -66,7 +66,7 @@ std::string listOf(const std::vector<fs::path>& folders) {
 class Search {
  public:
   explicit Search(int driver) : folders_(cublasFolders()) {
-    // cuBLAS 13 needs a driver for CUDA 13; on an older one it opens all the same and then answers nothing.
+    // cuBLAS 13 needs a driver for CUDA 13; with an older one it opens but no call works.
     std::vector<std::string> versions{"13", "12"};
     if (driver < 13000) std::swap(versions[0], versions[1]);
     for (const std::string& version : versions)

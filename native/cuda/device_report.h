@@ -1,4 +1,4 @@
-// Errors that only the device knows, in the words of the CPU backend.
+// Errors that only the device can detect, worded like the CPU backend's.
 #pragma once
 #include "core/backend.h"
 #include "cuda/check.h"
@@ -6,9 +6,9 @@
 
 namespace mora::cuda {
 
-/// Status ok where nothing was reported.
+/// The reported error; status ok if there is none.
 StreamError errorOf(const DeviceReport& report);
-/// Of a device that this process has lost.
+/// The error of a device that this process has lost.
 StreamError errorOf(const DeviceLost& lost);
 
 }  // namespace mora::cuda

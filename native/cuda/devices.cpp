@@ -10,7 +10,7 @@
 namespace mora::cuda {
 namespace {
 
-/// bfloat16 products and asynchronous copies begin here.
+/// The first compute capability with bfloat16 products and asynchronous copies.
 constexpr int kOldestCapability = 8;
 
 /// As CUDA counts: 13000 is 13.0.

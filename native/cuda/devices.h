@@ -8,9 +8,9 @@
 
 namespace mora::cuda {
 
-/// Empty where at least one GPU can be used; else a sentence without its full stop.
+/// Empty if at least one GPU can be used; else a sentence without its full stop.
 std::string whatIsMissing();
-/// cuBLAS, where nothing is missing.
+/// cuBLAS, if nothing is missing.
 const CublasTable& cublas();
 /// A handle for the current device, and the library that made it: the next one that was found where the first cannot.
 /// Throws Error with what each answered.

@@ -20,7 +20,7 @@ __global__ void dropoutKernel(Rows<const T> x, const int64_t* rowKeys, DropoutKe
     const auto draw = [&](int64_t group) {
       return philox4x32(dropoutCounter(rowKeys[row], static_cast<uint32_t>(group)), key.key[0], key.key[1]);
     };
-    // A product, not a choice: what is not finite stays so, dropped or not.
+    // A product, not a selection: non-finite values stay non-finite, dropped or not.
     const auto drop = [&](float value, uint32_t word) {
       return value * (philoxUniform(word) >= key.probability ? factor : 0.0f);
     };

@@ -183,7 +183,7 @@ void layerNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc
                        TensorDesc rstd, TensorDesc dX, bool accumulate, TensorDesc dWeight, TensorDesc dBias) {
   const int64_t rows = x.shape[0], columns = columnsOf(x);
   if (rows == 0 || columns == 0) return;
-  // First of all, because dX may overwrite dY.
+  // This comes first, because dX may overwrite dY.
   if (present(dBias)) columnSums(context, dY, dBias, true);
   withFloatType(x.dtype, "layerNormBackward", [&](auto type) {
     using T = decltype(type);

@@ -8,7 +8,7 @@
 namespace mora::cuda {
 namespace {
 
-/// Segments are multiples of this, the page size of GPUs.
+/// Segments are multiples of this, the page size of a GPU.
 constexpr uint64_t kPage = uint64_t{2} << 20;
 /// A new segment is larger than what asks for it, an eighth of all that is held, within these bounds: few segments, and
 /// little memory that nobody asked for.

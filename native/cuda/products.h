@@ -6,7 +6,7 @@ namespace mora::cuda {
 
 class Products {
  public:
-  /// What NVIDIA recommends for Hopper; older devices use less of it.
+  /// The size that NVIDIA recommends for Hopper; older devices use less of it.
   static constexpr size_t kWorkspace = size_t{32} << 20;
 
   /// `handle`: of the library, for the stream's device. `workspace`: kWorkspace bytes of device memory. Throws Error.

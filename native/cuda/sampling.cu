@@ -142,7 +142,7 @@ __device__ Selected selectKey(const Row<T, N>& row, Amount target, Of&& amount) 
     __syncthreads();
     row.forEach([&](int64_t, float logit) {
       const uint32_t key = keyOf(logit);
-      // Of a number of 64 bits, for a shift by 32 must leave nothing.
+      // A 64-bit number, because a shift by 32 must leave nothing.
       if ((uint64_t{key ^ selected.key}) >> (shift + 8) != 0) return;
       const Amount added = amount(key);
       if (added > 0) bins.add(key >> shift & (kBins - 1), added);
@@ -269,7 +269,7 @@ __global__ void __launch_bounds__(kThreads, 1) sampleRows(Rows<const T> logits, 
   if (floor == 0) return locate(row, target, probability, choose);
   const Selected drawn =
       selectKey(row, target, [&](uint32_t key) { return key >= floor ? probability(key) : Amount{0}; });
-  // Of several equal ones, which?
+  // Several tokens may have this key: `number` says which of them was drawn.
   const Amount number = (target - drawn.before) / probability(drawn.key);
   locate(
       row, number, [&](uint32_t key) { return Amount{key == drawn.key}; }, choose);

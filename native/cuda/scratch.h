@@ -1,4 +1,4 @@
-// What stands behind Context::scratch and Context::upload.
+// The implementation of Context::scratch and Context::upload.
 #pragma once
 #include <functional>
 #include <map>
@@ -23,7 +23,7 @@ struct Context::Memory {
   std::map<int, Block> slots;
   std::map<KeptKey, Block> kept = {};
 
-  /// Gives all of it back; nothing may work on it.
+  /// Frees all of it; nothing may be using it.
   void releaseAll();
   void releaseKept();
 };

@@ -31,7 +31,7 @@ uint64_t useDevice(int device) {
   cuda::requireCode(device);
   size_t unused = 0, total = 0;
   check(cudaMemGetInfo(&unused, &total), "asking for the device's memory");
-  // What is shared with the host is the operating system's and everybody's too.
+  // Memory shared with the host also serves the operating system and other processes.
   return attributeOf(device, cudaDevAttrIntegrated) != 0 ? unused / 5 * 4 : total;
 }
 
@@ -66,13 +66,13 @@ Status Stream::enqueue(const char* operation, Work work, Cost cost) {
 void Stream::run(const Task& task) {
   context_.issued = issued_;
   if (lost_) {
-    // Its callback tells why.
+    // Its callback reports why.
   } else if (profile_.on()) {
     runTimed(task);
   } else {
     guarded(task.operation, [&] { task.work(context_); });
   }
-  // Which operations are done is looked at now and then: each look costs an event and wakes a thread.
+  // Completed operations are checked only now and then: each check costs an event and wakes a thread.
   constexpr uint64_t kOften = 32;
   if (++issued_ % kOften == 0) guarded("mark", [&] { mark(); });
 }
@@ -191,7 +191,7 @@ void Stream::deliver(void (*done)(void*, const StreamError*), void* user) {
     });
     return guarded("mark", [&] { mark(); });
   } catch (...) {
-    // Whoever waits must hear of it, even if nothing can be enqueued any more.
+    // Waiters must be notified even if nothing can be enqueued any more.
     guarded("synchronize", [] { throw; });
   }
   if (error.status == Status::ok) error = takeError();
@@ -210,7 +210,7 @@ Status Stream::allocate(size_t bytes, void** data) {
     // What is cached may serve in other pieces, once nothing works on it.
     auto freed = std::make_shared<std::promise<void>>();
     std::future<void> done = freed->get_future();
-    // Where it never runs, the promise goes with it and the future wakes all the same.
+    // If it never runs, the promise is destroyed with it, which wakes the future.
     const Status status =
         enqueue("trim", [work = freeing(memory_.takeUnused()), freed = std::move(freed)](Context& context) {
           work(context);
@@ -225,7 +225,7 @@ Status Stream::allocate(size_t bytes, void** data) {
 
 void Stream::release(void* data) {
 #ifdef MORA_CUDA_EMULATED
-  // What reads a block after its release, or before it is written again, finds NaN.
+  // Reads of a block after its release, or before it is written again, find NaN.
   memory_.release(data, [&](uint64_t bytes) {
     enqueue("release", [=](Context& context) { cudaMemsetAsync(data, 0xff, bytes, context.stream); });
     return enqueued_.load();

@@ -30,7 +30,7 @@ struct Stream {
   Status enqueue(const char* operation, Work work, Cost cost = Cost());
   Status callback(void (*done)(void*, const StreamError*), void* user);
   uint64_t depth() { return worker_.depth() + issued_ - finished_; }
-  /// Why the device is lost; status ok as long as it isn't.
+  /// Why the device is lost; status ok while it is not.
   StreamError failure();
   void shutdown();
 
@@ -54,7 +54,7 @@ struct Stream {
   template <typename Body>
   void guarded(const char* operation, Body&& body);
   void remember(const char* operation, Status status, std::string message);
-  /// From here on nothing is issued any more, and whoever waits or enqueues hears why.
+  /// From here on nothing is issued, and everybody who waits or enqueues is told why.
   void lose(const char* operation, const cuda::DeviceLost& lost);
   void mark();
   void deliver(void (*done)(void*, const StreamError*), void* user);
