@@ -156,10 +156,10 @@ export class AdapterSet {
     requireArgument('name', name, aText)
     requireRestartOptions(options)
     this.training.requireNoOther(`adapter ${name} would be merged and started again`)
-    const given = options.config && completeConfig(options.config)
+    const { config: given, seed = 0, merge = true } = options
+    const asGiven = given === undefined ? null : completeConfig(given)
     const adapter = this.#get(name)
-    const { seed = 0, merge = true } = options
-    const config = given ?? adapter.config
+    const config = asGiven ?? adapter.config
     if (adapter.merged) throw new UsageError('merged', `Adapter ${name} is merged; unmerge it before restarting it.`)
     if (merge) await this.#merged.changeForGood(adapter.layerEdits)
     const { baseHash, baseFormat, ...elsewhere } = adapter.provenance
