@@ -41,6 +41,36 @@ describe('comma-separated values', () => {
     expect(await values('text\na;b\n')).toEqual([{ text: 'a;b' }])
   })
 
+  it('tells quotes of a text from those around it', async () => {
+    const content =
+      'text;note\r\n"""Hi"" he said";"\n"\r\n"He said ""Hi""";\r\n"""";""\r\n"""";"é ""x"""\r\nx"y;"\r"\r\n'
+    const expected = [
+      { text: '"Hi" he said', note: '\n' },
+      { text: 'He said "Hi"', note: '' },
+      { text: '"', note: '' },
+      { text: '"', note: 'é "x"' },
+      { text: 'x"y', note: '\r' },
+    ]
+    for (const chunkBytes of [1, 7, 1000]) expect(await values(content, 'a.csv', chunkBytes)).toEqual(expected)
+    for (const line of ['"Hi" he said,x', 'x,"Hi" he said', '"a"b"c",x', '"é"" ""x",""y"']) {
+      await expect(read(`text,note\n"""é""\n",""\n${line}\n`)).rejects.toThrow(
+        /^a\.csv:4: there is text after the quote/,
+      )
+    }
+  })
+
+  it('leaves lines of spaces out, wherever they are, but not what is quoted', async () => {
+    expect(await values('\n \nprompt;completion\n1;2\n\t\n3;4')).toEqual([
+      { prompt: '1', completion: '2' },
+      { prompt: '3', completion: '4' },
+    ])
+    expect(await read('text\n  \n""\n" "\n', 'a.csv')).toEqual([
+      { value: { text: '' }, where: 'a.csv:3' },
+      { value: { text: ' ' }, where: 'a.csv:4' },
+    ])
+    expect(await read('a\tb\n\t\n\t1\n', 'a.tsv')).toEqual([{ value: { a: '', b: '1' }, where: 'a.tsv:3' }])
+  })
+
   it('reads lists from JSON, leaves empty ones and columns without a name out', async () => {
     const content = ',messages,input_ids,text\n0,"[{""role"":""user"",""content"":""x""}]",,\n1,,"[1,2]",\n2,,,words\n'
     expect(await values(content)).toEqual([

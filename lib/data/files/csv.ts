@@ -1,26 +1,20 @@
-/**
- * Comma- and tab-separated values (RFC 4180) as rows by the names in their header. Read line by line, so that errors
- * name the line where a record begins.
- */
+/** Comma- and tab-separated values (RFC 4180) as rows by the names in their header. Errors name the line where a record begins. */
+import { CsvError, type Parser, parse } from 'csv-parse'
 import { InputError, quoted } from '../../errors.js'
 import { shortened } from '../../printable.js'
 import type { DataRecord } from '../rows/record.js'
-import { type Line, readRawLines } from './lines.js'
+import { startOfText } from './json.js'
+import { readRawLines } from './lines.js'
+import type { Peekable } from './peekable.js'
 
 /** Columns whose cells hold a list, written as JSON; an empty cell has none. Every other cell is text. */
 const LISTS = new Set(['messages', 'chat_template_kwargs', 'input_ids', 'labels', 'choices'])
 
-/** A quoted field that runs on for longer than this is one whose end is missing. */
-const MAX_FIELD_LENGTH = 1 << 26
+/** A record that runs on for longer than this has a quoted field whose end is missing. */
+const MAX_RECORD_LENGTH = 1 << 26
 
 /** Of the names in a header, bytes that a message has. */
 const MOST_NAMED = 300
-
-interface CsvRecord {
-  fields: string[]
-  /** Where it begins, from 1. */
-  line: number
-}
 
 /**
  * The records after the header, as objects of text. A column without a name is left out.
@@ -29,13 +23,9 @@ interface CsvRecord {
  * @param name of the file, for errors
  * @throws InputError `malformed-csv`, `invalid-utf8` with file and line
  */
-export async function* csvRecords(
-  bytes: AsyncIterable<Uint8Array>,
-  name: string,
-  delimiter?: string,
-): AsyncGenerator<DataRecord> {
+export async function* csvRecords(bytes: Peekable, name: string, delimiter?: string): AsyncGenerator<DataRecord> {
   let header: string[] | undefined
-  for await (const { fields, line } of splitRecords(readRawLines(bytes, name), name, delimiter)) {
+  for await (const { fields, line } of splitRecords(bytes, name, delimiter ?? (await delimiterOf(bytes)))) {
     const where = `${name}:${line}`
     if (!header) {
       header = checkedHeader(fields, where)
@@ -51,97 +41,116 @@ export async function* csvRecords(
   }
 }
 
+async function delimiterOf(bytes: Peekable): Promise<string> {
+  const start = startOfText(await bytes.peek((read) => startOfText(read).includes('\n')))
+  return findDelimiter(start.split('\n', 1)[0]!)
+}
+
 /** The delimiter of a header: a comma, or where there is none outside of quotes, a semicolon or tab. */
 export function findDelimiter(header: string): string {
   const bare = header.replace(/"[^"]*"/g, '')
   return [',', ';', '\t'].find((delimiter) => bare.includes(delimiter)) ?? ','
 }
 
-async function* splitRecords(
-  lines: AsyncIterable<Line>,
-  name: string,
-  delimiter: string | undefined,
-): AsyncGenerator<CsvRecord> {
-  let splitter: RecordSplitter | undefined
-  for await (const { text, number } of lines) {
-    splitter ??= new RecordSplitter(name, delimiter ?? findDelimiter(text))
-    const record = splitter.push(text, number)
-    if (record) yield record
-  }
-  splitter?.end()
+interface CsvRecord {
+  fields: string[]
+  /** Where it begins, from 1. */
+  line: number
 }
 
-class RecordSplitter {
-  #fields: string[] = []
-  /** What a quoted field that has not ended holds so far. */
-  #open: string | null = null
-  #line = 0
+/** Records that are not blank. */
+async function* splitRecords(
+  bytes: AsyncIterable<Uint8Array>,
+  name: string,
+  delimiter: string,
+): AsyncGenerator<CsvRecord> {
+  const check = new RecordCheck(name, delimiter)
+  const parser = parse({
+    delimiter,
+    record_delimiter: ['\n', '\r\n'],
+    max_record_size: MAX_RECORD_LENGTH,
+    relax_column_count: true,
+    // Quotes may stand inside of a field that does not begin with one; what else this lets through is refused by the check.
+    relax_quotes: true,
+    cast: (field, { quoting, bytes: end }) => check.field(field, quoting, end),
+    on_record: (fields, { bytes: end }) => check.record(fields, end) as unknown as string[],
+  })
+  parser.on('error', () => {}) // It is thrown where records are taken.
+  try {
+    for await (const { text } of readRawLines(bytes, name)) {
+      parser.write(`${text}\n`)
+      yield* readyRecords(parser)
+    }
+    parser.end()
+    yield* parser as AsyncIterable<CsvRecord>
+  } catch (error) {
+    throw error instanceof CsvError ? check.unclosed(error) : error
+  }
+}
+
+/** What the lines so far make: nothing is read ahead of whoever takes records. */
+function* readyRecords(parser: Parser): Generator<CsvRecord> {
+  for (let record: unknown = parser.read(); record !== null; record = parser.read()) yield record as CsvRecord
+  if (parser.errored) throw parser.errored
+}
+
+const NEWLINES = /\n/g
+const QUOTES = /"/g
+
+/** What the parser does not tell: where a record begins, whether it is a blank line, and whether its quotes are sound. */
+class RecordCheck {
+  /** Where the record begins. */
+  #line = 1
+  /** Newlines inside of its fields so far. */
+  #newlines = 0
+  #hasQuotes = false
+  /** Bytes of the text up to the field. */
+  #start = 0
 
   constructor(
     private readonly name: string,
     private readonly delimiter: string,
   ) {}
 
-  /** The record that ends with this line, if one does. */
-  push(text: string, number: number): CsvRecord | null {
-    if (this.#open === null) {
-      if (text.trim() === '') return null
-      this.#fields = []
-      this.#line = number
-    }
-    const end = text.endsWith('\r') ? text.length - 1 : text.length
-    for (let position = 0; ; ) {
-      if (this.#open === null && text[position] === '"') {
-        this.#open = ''
-        position++
+  /** @param end bytes of the text up to the field's end */
+  field(text: string, isQuoted: boolean, end: number): string {
+    this.#newlines += text.match(NEWLINES)?.length ?? 0
+    if (isQuoted) {
+      this.#hasQuotes = true
+      const quotes = text.match(QUOTES)?.length ?? 0
+      // As it is written: with quotes around it, and each one inside twice.
+      if (quotes > 0 && end - this.#start !== Buffer.byteLength(text) + quotes + 2) {
+        throw malformed(
+          `${this.name}:${this.#line + this.#newlines}`,
+          'there is text after the quote that ends a field; inside a field a quote is written twice',
+        )
       }
-      if (this.#open !== null) {
-        const quote = this.#closingQuote(text, position)
-        if (quote < 0) return null
-        if (quote < end - 1 && text[quote + 1] !== this.delimiter) {
-          throw malformed(
-            `${this.name}:${number}`,
-            'there is text after the quote that ends a field; inside a field a quote is written twice',
-          )
-        }
-        position = quote + 1
-      } else {
-        const found = text.indexOf(this.delimiter, position)
-        const stop = found < 0 ? end : found
-        this.#fields.push(text.slice(position, stop))
-        position = stop
-      }
-      if (position >= end) return { fields: this.#fields, line: this.#line }
-      position++
     }
+    this.#start = end + this.delimiter.length
+    return text
   }
 
-  end(): void {
-    if (this.#open !== null) throw this.#unclosed('by the end of the file')
+  /** Null of a blank line. @param end bytes of the text up to the next record */
+  record(fields: string[], end: number): CsvRecord | null {
+    const record = { fields, line: this.#line }
+    const isBlank = !this.#hasQuotes && fields.every((field) => field.trim() === '') && this.#isBlankDelimiter(fields)
+    this.#line += this.#newlines + 1
+    this.#newlines = 0
+    this.#hasQuotes = false
+    this.#start = end
+    return isBlank ? null : record
   }
 
-  /** Takes text into the open field: where the quote stands that ends it, or -1 if the field goes on in the next line. */
-  #closingQuote(text: string, start: number): number {
-    for (let position = start; ; ) {
-      const quote = text.indexOf('"', position)
-      if (quote < 0) {
-        this.#open += `${text.slice(position)}\n`
-        if (this.#open!.length > MAX_FIELD_LENGTH) throw this.#unclosed(`within ${MAX_FIELD_LENGTH} characters`)
-        return -1
-      }
-      this.#open += text.slice(position, quote)
-      if (text[quote + 1] !== '"') {
-        this.#fields.push(this.#open!)
-        this.#open = null
-        return quote
-      }
-      this.#open += '"'
-      position = quote + 2
-    }
+  /** Whether there is none, or one that is itself a space. */
+  #isBlankDelimiter(fields: readonly string[]): boolean {
+    return fields.length === 1 || this.delimiter.trim() === ''
   }
 
-  #unclosed(where: string): InputError {
-    return malformed(`${this.name}:${this.#line}`, `a quoted field of this record is not closed ${where}`)
+  unclosed({ code }: CsvError): InputError {
+    const where = `${this.name}:${this.#line}`
+    return code === 'CSV_MAX_RECORD_SIZE'
+      ? malformed(where, `this record has more than ${MAX_RECORD_LENGTH} characters; is a quoted field not closed?`)
+      : malformed(where, 'a quoted field of this record is not closed by the end of the file')
   }
 }
 

@@ -41,7 +41,7 @@ export async function* recordsOf(file: DataFile, bytes: AsyncIterable<Uint8Array
 const READERS: Record<Exclude<DataFormat, 'unknown'>, (bytes: Peekable, name: string) => AsyncGenerator<DataRecord>> = {
   lines: lineRecords,
   json: jsonRecords,
-  csv: (bytes, name) => csvRecords(bytes, name),
+  csv: csvRecords,
   tsv: (bytes, name) => csvRecords(bytes, name, '\t'),
   parquet: parquetStreamRecords,
   text: textRecord,
