@@ -30,7 +30,7 @@ async function violations(page: Page): Promise<string[]> {
 /** Points of a metric's chart in the colour of the first run: blue prevails there, and nowhere else. */
 function inkOf(page: Page, metric: string): Promise<number> {
   return page.evaluate<number>(`(() => {
-    const canvas = document.querySelector('[aria-labelledby="chart-${metric}"] canvas')
+    const canvas = document.querySelector('[data-metric="${metric}"] canvas')
     const { width, height } = canvas
     const copy = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true })
     copy.drawImage(canvas, 0, 0)
@@ -76,25 +76,41 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
 
   const chart = (page: Page, title: string) =>
     page.locator('figure', { has: page.getByRole('heading', { name: title, exact: true }) })
-  const tile = (page: Page, name: string) =>
-    page.locator('.tiles > div', { has: page.getByText(name, { exact: true }) }).first()
+  const values = (page: Page) => page.locator('.values')
+  /** The rows of the latest values, each as its cells by the titles of their columns. */
+  const readValues = async (page: Page) => {
+    const titles = await values(page).locator('thead th').allInnerTexts()
+    const rows = await values(page).locator('tbody tr').all()
+    const cells = await Promise.all(rows.map((row) => row.locator('th, td').allInnerTexts()))
+    const line = (text: string) => text.replace(/\s+/g, ' ').trim()
+    return cells.map((row) => Object.fromEntries(row.map((text, i) => [line(titles[i]!), line(text)])))
+  }
+  /** Expects a value of the only run to be read there sooner or later. */
+  const eventuallyLatest = (page: Page, title: string) =>
+    expect.poll(async () => (await readValues(page))[0]?.[title], { timeout: 15_000 })
 
   it('draws a run that goes on, and asks nothing but its own server', async () => {
     const first = writeTwoRuns()
     const url = await serve()
     const { page, complaints, requests } = await visit(`${url}#first`)
-    await eventually(tile(page, 'Loss')).toContain('1.2000')
+    await eventuallyLatest(page, 'Loss').toContain('1.2000')
     expect(await read(page.getByRole('heading', { level: 1 }))).toBe('first')
-    expect(await read(page.locator('.course'))).toBe('Step 20 of 40 · epoch 2 · checkpoints at 20')
-    expect(await page.locator('figure:visible').count()).toBe(6)
-    for (const metric of ['loss', 'evalLoss', 'memoryBytes'])
-      expect(await inkOf(page, metric), metric).toBeGreaterThan(100)
+    // 120 tokens a step at 1,001 to 1,020 tokens a second: 2.4 seconds
+    expect(await read(page.locator('.course'))).toBe(
+      'running Step 20 of 40 · epoch 2 · 2.4 s so far · about 2.4 s left · checkpoints at 20',
+    )
+    expect(await page.locator('figure:visible h3').allInnerTexts()).toEqual([
+      ...['Loss', 'Gradient norm', 'Learning rate', 'Tokens per second', 'Peak memory'],
+    ])
+    for (const metric of ['loss', 'memoryBytes']) expect(await inkOf(page, metric), metric).toBeGreaterThan(100)
     const drawn = await inkOf(page, 'loss')
 
     appendMetrics(first, [stepLine(21, { loss: 0.5 }), evaluationLine(21, 1.25)])
-    await eventually(tile(page, 'Loss')).toContain('0.5000')
-    expect(await read(tile(page, 'Evaluation loss'))).toContain('1.2500 lowest 1.2500 at step 21')
-    expect(await read(chart(page, 'Loss').locator('.reading'))).toMatch(/Latest, step 21 0\.5000/)
+    await eventuallyLatest(page, 'Loss').toContain('0.5000')
+    await eventuallyLatest(page, 'Evaluation loss').toBe('1.2500 lowest 1.2500 at 21')
+    expect(await read(chart(page, 'Loss').locator('.reading'))).toBe(
+      'Latest, step 21 training 0.5000 evaluation 1.2500',
+    )
     expect(await inkOf(page, 'loss')).not.toBe(drawn)
 
     expect(complaints).toEqual([])
@@ -108,12 +124,37 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
     const { page, complaints } = await visit(`${await serve()}#first`)
     await page.getByRole('checkbox', { name: 'Compare second' }).check()
     expect(await read(page.getByRole('heading', { level: 1 }))).toBe('2 runs compared')
-    await eventually(chart(page, 'Loss').locator('.readings')).toMatch(/first 1\.2000 second 1\.1333/)
-    const method = page.getByRole('row', { name: /^method/ })
+    const readings = chart(page, 'Loss').locator('.readings')
+    await eventually(readings).toBe('first training 1.2000 evaluation 1.9000 second training 1.1333')
+    await eventuallyLatest(page, 'method').toBe('mora')
+    expect(await readValues(page)).toMatchObject([
+      {
+        Run: 'first running',
+        method: 'mora',
+        Step: '20 of 40',
+        Loss: '1.2000 lowest 1.2000 at 20',
+        'Time left': '2.4 s',
+      },
+      { Run: 'second stopped', method: 'lora', Step: '30 of 40', 'Evaluation loss': '–', 'Time left': '–' },
+    ])
+    // By a column, and the other way round.
+    const order = async () => (await readValues(page)).map(({ Run }) => Run!.split(' ')[0])
+    for (const expected of [
+      ['second', 'first'],
+      ['first', 'second'],
+    ]) {
+      await values(page).getByRole('button', { name: 'Loss', exact: true }).click()
+      expect(await order()).toEqual(expected)
+    }
+    expect(await values(page).locator('[aria-sort]').getAttribute('aria-sort')).toBe('descending')
+
+    // Of the configuration, what differs; all of it when it is asked for.
+    const configuration = page.locator('.configuration')
+    const method = configuration.getByRole('row', { name: /^method/ })
     expect(await read(method)).toMatch(/method ?differs mora lora/)
-    expect(await page.getByRole('row', { name: /^rank/ }).count()).toBe(1)
-    await page.getByRole('checkbox', { name: 'Only differences' }).check()
-    expect(await page.getByRole('row', { name: /^rank/ }).count()).toBe(0)
+    expect(await configuration.getByRole('row', { name: /^rank/ }).count()).toBe(0)
+    await page.getByRole('checkbox', { name: 'All options' }).check()
+    expect(await configuration.getByRole('row', { name: /^rank/ }).count()).toBe(1)
     expect(await method.count()).toBe(1)
     expect(await read(page.locator('#samples'))).toMatch(/What is 2 \+ 2\? Step 20 answer of step 20 Earlier \(1\)/)
     // The address names both, so that it can be kept.
@@ -167,7 +208,7 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
     for (const name of [
       'first running',
       'Compare second',
-      'Loss, chart. first: 1.2000 at step 20',
+      'Loss, chart. first, loss: 1.2000 at step 20; first, evaluation loss: 1.9000',
       'Table of Peak memory',
     ]) {
       expect(
@@ -185,14 +226,21 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
     await loss.locator('.plot').focus()
     const reading = () => read(loss.locator('.reading'))
     await page.keyboard.press('Home')
-    expect(await reading()).toMatch(/^Step 1 5\.0000$/)
+    expect(await reading()).toMatch(/^Step 1 training 5\.0000 evaluation –$/)
     await page.keyboard.press('ArrowRight')
-    expect(await reading()).toMatch(/^Step 2 3\.0000$/)
+    expect(await reading()).toMatch(/^Step 2 training 3\.0000 /)
     expect(await read(chart(page, 'Gradient norm').locator('.reading'))).toMatch(/^Step 2 1\.0000$/)
     expect(await loss.locator('.reading').getAttribute('aria-live')).toBe('polite')
     await page.keyboard.press('Shift+ArrowRight')
     await page.keyboard.press('ArrowLeft')
     expect(await reading()).toMatch(/^Step 11\s/)
+    // Plus looks at half of the steps around, minus at all of them again.
+    await page.keyboard.press('+')
+    expect(await page.getByRole('button', { name: 'Show all' }).isVisible()).toBe(true)
+    await page.keyboard.press('Home')
+    expect(await reading()).toMatch(/^Step 7\s/)
+    await page.keyboard.press('-')
+    expect(await page.getByRole('button', { name: 'Show all' }).isVisible()).toBe(false)
     await page.keyboard.press('Escape')
     expect(await reading()).toMatch(/^Latest, step 20\s/)
     expect(await read(chart(page, 'Gradient norm').locator('.reading'))).toMatch(/^Latest, step 20 /)
@@ -200,8 +248,8 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
     await loss.locator('summary').focus()
     await page.keyboard.press('Enter')
     const rows = loss.getByRole('row')
-    await eventually(rows.first()).toMatch(/Step first/)
-    expect(await read(rows.last())).toMatch(/20 1\.2000/)
+    await eventually(rows.first()).toMatch(/Step first, training first, evaluation/)
+    expect(await read(rows.last())).toMatch(/20 1\.2000 1\.9000/)
     expect(await rows.count()).toBe(21)
   })
 
@@ -219,8 +267,8 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
     await page.keyboard.press('Home')
     const first = Number(/^Step (\d+)/.exec(await read(chart(page, 'Learning rate').locator('.reading')))![1])
     expect(first).toBeGreaterThan(10)
-    await page.getByRole('button', { name: 'Show all steps' }).click()
-    expect(await page.getByRole('button', { name: 'Show all steps' }).isVisible()).toBe(false)
+    await page.getByRole('button', { name: 'Show all' }).click()
+    expect(await page.getByRole('button', { name: 'Show all' }).isVisible()).toBe(false)
     expect(await page.evaluate('document.activeElement.id')).toBe('charts-title')
     await other.focus()
     await page.keyboard.press('Home')
@@ -248,10 +296,109 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
     appendMetrics(first, [stepLine(21, { loss: 99 })])
     const { page } = await visit(`${await serve()}#first&second`, { colorScheme, viewport: { width, height: 800 } })
     await page.locator('.problems li').waitFor()
+    const toggle = page.locator('#runs-toggle:visible')
+    for (const button of await toggle.all()) await button.click()
     for (const summary of await page.locator('summary:visible').all()) await summary.click()
     expect(await violations(page)).toEqual([])
     const overflow = await page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')
     expect(overflow).toBe(0)
+  })
+
+  it('draws over tokens and time, and says what of a run is not known', async () => {
+    writeTwoRuns()
+    const foreign = stepLines(1, 5).map((line) => ({ ...line, tokens: undefined }))
+    writeRun(folder(), 'foreign', { metrics: foreign })
+    const { page, complaints } = await visit(`${await serve()}#first&foreign`)
+    await eventually(chart(page, 'Loss').locator('.readings')).toMatch(/foreign/)
+    const axis = page.getByRole('combobox', { name: 'Over' })
+    await axis.selectOption('Tokens')
+    expect(await read(chart(page, 'Loss').locator('.reading'))).toBe(
+      'Latest, tokens 2,400 training 1.2000 evaluation 1.9000',
+    )
+    expect(await inkOf(page, 'loss')).toBeGreaterThan(100)
+    expect(await read(page.locator('#charts-note'))).toBe('Not drawn, since tokens is not known: foreign.')
+    await axis.selectOption('Time')
+    expect(await read(chart(page, 'Gradient norm').locator('.reading'))).toBe('Latest, time 2.4 s 0.1000')
+    await axis.selectOption('Epoch')
+    expect(await read(chart(page, 'Loss').locator('.reading'))).toMatch(/^Latest, epoch 2 first .* foreign /)
+    expect(complaints).toEqual([])
+  })
+
+  it('has a chart for each metric of the user, which comes when the metric does', async () => {
+    const first = writeTwoRuns()
+    const { page, complaints } = await visit(`${await serve()}#first&second`)
+    await chart(page, 'Loss').locator('canvas').waitFor()
+    const evil = '<b>accuracy</b>'
+    appendMetrics(first, [{ step: 20, time: '2026-01-01T00:00:00Z', [evil]: 0.25 }, stepLine(21, { reward: -3 })])
+    await eventually(chart(page, evil).locator('.reading')).toBe('Latest, step 20 0.2500')
+    await eventually(chart(page, 'reward').locator('.reading')).toBe('Latest, step 21 -3.0000')
+    expect(await readValues(page)).toMatchObject([{ [evil]: '0.2500', reward: '-3.0000' }, { [evil]: '–' }])
+    // They stand next to the loss, and a run without them takes them away.
+    expect((await page.locator('figure h3').allInnerTexts()).slice(0, 3)).toEqual(['Loss', evil, 'reward'])
+    await page.getByRole('button', { name: /^second/ }).click()
+    await expect.poll(() => chart(page, 'reward').count()).toBe(0)
+    expect(complaints).toEqual([])
+  })
+
+  it('finds runs by words, compares all that it found, and says how many can be told apart', async () => {
+    for (let i = 1; i <= 38; i++)
+      writeRun(folder(), `run-${i}`, { options: { method: i % 2 ? 'mora' : 'lora' }, metrics: stepLines(1, 2) })
+    const { page, complaints } = await visit(`${await serve()}#run-4`)
+    const search = page.getByRole('searchbox')
+    await search.fill('LORA run-1')
+    expect(await page.getByRole('checkbox', { name: /^Compare run/ }).count()).toBe(5)
+    await page.getByRole('button', { name: 'Compare all' }).click()
+    await page.getByRole('heading', { level: 1, name: '5 runs compared' }).waitFor()
+    expect(await read(page.locator('#runs-note'))).toBe('5 of 38 runs.')
+    // A run keeps its look when another one goes.
+    const lookOf = (name: string) => page.locator('#run-list li', { hasText: name }).getAttribute('data-number')
+    const look = await lookOf('run-12')
+    await page.getByRole('checkbox', { name: 'Compare run-10' }).uncheck()
+    expect(await lookOf('run-12')).toBe(look)
+    await search.fill('')
+    await page.getByRole('button', { name: 'Compare all' }).click()
+    await page.getByRole('heading', { level: 1, name: '36 runs compared' }).waitFor()
+    expect(await read(page.locator('#runs-note'))).toMatch(/36 runs are compared at most: .* could not be told apart/)
+    expect(await page.getByRole('checkbox', { name: 'Compare run-38' }).isDisabled()).toBe(true)
+    await eventually(chart(page, 'Loss').locator('.reading')).toMatch(/and 28 more in the table$/)
+    expect((await readValues(page)).filter(({ Loss }) => Loss === '3.0000 lowest 3.0000 at 2')).toHaveLength(36)
+    expect(complaints).toEqual([])
+  })
+
+  it('is of use on a phone: nothing is wider, runs unfold, a finger reads and two look closer', async () => {
+    writeTwoRuns()
+    const { page } = await visit(`${await serve()}#second`, { viewport: { width: 390, height: 800 }, hasTouch: true })
+    await eventually(chart(page, 'Loss').locator('.reading')).toMatch(/^Latest, step 30/)
+    const overflow = () => page.evaluate('document.documentElement.scrollWidth - document.documentElement.clientWidth')
+    expect(await overflow()).toBe(0)
+    const box = page.getByRole('checkbox', { name: 'Compare first' })
+    expect(await box.isVisible()).toBe(false)
+    await page.getByRole('button', { name: 'Runs: 1 of 2' }).tap()
+    await box.tap()
+    await page.getByRole('heading', { level: 1, name: '2 runs compared' }).waitFor()
+    await eventually(chart(page, 'Loss').locator('.reading')).toMatch(/first training/)
+    expect(await overflow()).toBe(0)
+
+    const plot = chart(page, 'Loss').locator('.u-over')
+    await plot.scrollIntoViewIfNeeded()
+    const { x, y, width } = (await plot.boundingBox())!
+    const client = await page.context().newCDPSession(page)
+    const touch = (type: 'touchStart' | 'touchMove' | 'touchEnd', ...places: number[]) =>
+      client.send('Input.dispatchTouchEvent', {
+        type,
+        touchPoints: places.map((place, id) => ({ id, x: x + place * width, y: y + 50 })),
+      })
+    await touch('touchStart', 0.2)
+    await touch('touchMove', 0.5)
+    const reading = Number(/^Step (\d+)/.exec(await read(chart(page, 'Loss').locator('.reading')))![1])
+    expect(reading).toBeGreaterThan(10)
+    expect(reading).toBeLessThan(20)
+    await touch('touchEnd')
+    await touch('touchStart', 0.4, 0.6)
+    await touch('touchMove', 0.1, 0.9)
+    await touch('touchEnd')
+    await page.getByRole('button', { name: 'Show all' }).tap()
+    expect(await page.getByRole('button', { name: 'Show all' }).isVisible()).toBe(false)
   })
 
   it('announces the latest values politely', async () => {
@@ -269,7 +416,7 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
     const run = writeRun(folder(), 'first', { metrics: [], locked: true })
     await page.getByText('its first step is not done yet').waitFor()
     appendMetrics(run, stepLines(1, 2))
-    await eventually(tile(page, 'Loss')).toContain('3.0000')
+    await eventuallyLatest(page, 'Loss').toContain('3.0000')
   })
 
   it('says when its server is gone, and goes on when that is back', async () => {
@@ -283,7 +430,7 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
     appendMetrics(first, [stepLine(21, { loss: 0.25 })])
     await serve(port)
     await page.getByText('Live', { exact: true }).waitFor()
-    await eventually(tile(page, 'Loss')).toContain('0.2500')
+    await eventuallyLatest(page, 'Loss').toContain('0.2500')
   })
 
   it('shows what a run says as text, never as markup', async () => {
@@ -304,7 +451,7 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
   it('shows a hundred thousand steps', async () => {
     writeRun(folder(), 'long', { metrics: stepLines(1, 100_000) })
     const { page, complaints } = await visit(await serve())
-    await eventually(tile(page, 'Loss')).toContain('1.0000')
+    await eventuallyLatest(page, 'Loss').toContain('1.0000')
     expect(await inkOf(page, 'tokensPerSecond')).toBeGreaterThan(100)
     expect(complaints).toEqual([])
   })

@@ -47,7 +47,7 @@ export function useChromium(): (url: string, options?: BrowserContextOptions) =>
       viewport: { width: 1280, height: 900 },
       ...options,
     })
-    context.setDefaultTimeout(10_000)
+    context.setDefaultTimeout(30_000)
     const page = await context.newPage()
     const visit: Visit = { page, complaints: [], requests: [] }
     page.on('console', (message) => visit.complaints.push(`${message.type()}: ${message.text()}`))

@@ -1,9 +1,12 @@
 /** The parts of the page that need no browser. */
 import { describe, expect, it } from 'vitest'
 import { MetricTable } from '../../lib/dashboard/metric-table.ts'
-import { chartColumns, joinedBySteps, smoothed, valueAt } from '../../lib/dashboard/page/chart-data.js'
+import { chartColumns, joinedByPlaces, smoothed, valueAt } from '../../lib/dashboard/page/chart-data.js'
 import { spread } from '../../lib/dashboard/page/chart-table.js'
-import { formatBytes, formatCount, formatNumber, formatTick } from '../../lib/dashboard/page/format.js'
+import { courseOf, secondsLeft } from '../../lib/dashboard/page/course.js'
+import { formatBytes, formatCount, formatDuration, formatNumber, formatTick } from '../../lib/dashboard/page/format.js'
+import { colourOf, dashesOf, LOOKS } from '../../lib/dashboard/page/look.js'
+import { chartsOf } from '../../lib/dashboard/page/metrics.js'
 import { joined } from '../../lib/dashboard/page/source.js'
 
 describe('metrics in the page', () => {
@@ -35,29 +38,106 @@ describe('metrics in the page', () => {
   })
 })
 
+/** A run as the page knows it, with these lines of steps and of an own metric. */
+function runOf({ steps = [], at = {}, loss = { mean: [] }, evaluations = [], own = [], last, ...summary }) {
+  const lastOf = (numbers, values) => (numbers.length > 0 ? { step: numbers.at(-1), values } : null)
+  const table = (numbers, metrics, values) => ({
+    steps: numbers,
+    at: {},
+    metrics,
+    width: 1,
+    last: lastOf(numbers, values),
+  })
+  return {
+    number: 1,
+    summary: { name: 'run', status: 'running', step: steps.at(-1) ?? null, totalSteps: null, ...summary },
+    metrics: {
+      steps: { ...table(steps, { loss }, { loss: loss.mean.at(-1) ?? null, ...last }), at },
+      evaluations: table(
+        evaluations.map(([step]) => step),
+        { evalLoss: { mean: evaluations.map(([, value]) => value) } },
+        { evalLoss: evaluations.at(-1)?.[1] },
+      ),
+      own: own.map(([name, numbers, mean]) => ({
+        name,
+        ...table(numbers, { value: { mean } }, { value: mean.at(-1) }),
+      })),
+      malformed: 0,
+      hasMoreOwn: false,
+    },
+  }
+}
+
 describe('columns of a chart', () => {
-  const runOf = (steps, loss) => ({ metrics: { steps: { steps, metrics: { loss } } } })
   const metric = { name: 'loss', table: 'steps', noisy: true }
-  const plain = { smoothing: 0, logarithmic: false }
+  const plain = { axis: 'step', smoothing: 0, logarithmic: false }
+  const lossesOf = (...runs) => runs.map((run) => ({ run, metric }))
 
   it('share the steps of all runs; a step that a run has not is no gap', () => {
-    const runs = [runOf([1, 2, 3], { mean: [5, null, 3] }), runOf([2, 4], { mean: [8, 7] })]
-    const [steps, , , , first, , , , second] = chartColumns(runs, metric, plain)
+    const runs = [
+      runOf({ steps: [1, 2, 3], loss: { mean: [5, null, 3] } }),
+      runOf({ steps: [2, 4], loss: { mean: [8, 7] } }),
+    ]
+    const [steps, , , , first, , , , second] = chartColumns(lossesOf(...runs), plain)
     expect(steps).toEqual([1, 2, 3, 4])
     expect(first).toEqual([5, null, 3, undefined])
     expect(second).toEqual([undefined, 8, undefined, 7])
   })
 
+  it('have the loss of training and evaluation over the same axis, by tokens and by time too', () => {
+    const run = runOf({
+      steps: [2, 4],
+      at: { epoch: [0.2, 0.4], tokens: [100, 300], seconds: [1, 5] },
+      loss: { mean: [5, 3] },
+      evaluations: [
+        [1, 6],
+        [3, 4],
+        [9, 3],
+      ],
+    })
+    const curves = [
+      { run, metric },
+      { run, metric: { name: 'evalLoss', table: 'evaluations' } },
+    ]
+    const columnsOver = (axis) => {
+      const [places, , , , training, , , , evaluation] = chartColumns(curves, { ...plain, axis })
+      return { places, training, evaluation }
+    }
+    // Between two steps in proportion, before the first from nothing, after the last where that was.
+    expect(columnsOver('tokens')).toEqual({
+      places: [50, 100, 200, 300],
+      training: [undefined, 5, undefined, 3],
+      evaluation: [6, undefined, 4, 3],
+    })
+    expect(columnsOver('seconds').places).toEqual([0.5, 1, 3, 5])
+    expect(columnsOver('epoch').places.map((place) => place.toFixed(2))).toEqual(['0.10', '0.20', '0.30', '0.40'])
+  })
+
+  it('leave out what has no place on the axis', () => {
+    const run = runOf({ steps: [1, 2], at: { tokens: [100, null] }, loss: { mean: [5, 3] } })
+    expect(chartColumns(lossesOf(run), { ...plain, axis: 'tokens' })).toEqual([[100], [null], [null], [null], [5]])
+    expect(chartColumns(lossesOf(run), { ...plain, axis: 'seconds' })[0]).toEqual([])
+  })
+
+  it('are those of an own metric by its name', () => {
+    const run = runOf({ steps: [1], own: [['reward', [3, 6], [0.5, 0.25]]] })
+    const columns = chartColumns([{ run, metric: { name: 'reward', table: 'own' } }], plain)
+    expect([columns[0], columns[4]]).toEqual([
+      [3, 6],
+      [0.5, 0.25],
+    ])
+  })
+
   it('have a band, or the values behind a smoothed line', () => {
-    const run = runOf([1, 2], { mean: [4, 2], low: [3, 1], high: [5, 3] })
-    expect(chartColumns([run], metric, plain)).toEqual([
+    const run = runOf({ steps: [1, 2], loss: { mean: [4, 2], low: [3, 1], high: [5, 3] } })
+    expect(chartColumns(lossesOf(run), plain)).toEqual([
       [1, 2],
       [3, 1],
       [5, 3],
       [null, null],
       [4, 2],
     ])
-    const [, low, , raw, line] = chartColumns([run], metric, { ...plain, smoothing: 0.5 })
+    const [, low, , raw, line] = chartColumns(lossesOf(run), { ...plain, smoothing: 0.5 })
     expect([low, raw]).toEqual([
       [null, null],
       [4, 2],
@@ -66,8 +146,8 @@ describe('columns of a chart', () => {
   })
 
   it('by powers of ten have nothing of zero and below', () => {
-    const run = runOf([1, 2, 3], { mean: [1, 0, -1] })
-    expect(chartColumns([run], metric, { ...plain, logarithmic: true })[4]).toEqual([1, null, null])
+    const run = runOf({ steps: [1, 2, 3], loss: { mean: [1, 0, -1] } })
+    expect(chartColumns(lossesOf(run), { ...plain, logarithmic: true })[4]).toEqual([1, null, null])
   })
 
   it('are smoothed over gaps, and begin at the first value', () => {
@@ -76,21 +156,66 @@ describe('columns of a chart', () => {
 
   it('of many runs stay in the order of the steps', () => {
     const tables = [
-      [
-        [1, 10],
-        ['a', 'b'],
-      ],
-      [
-        [2, 9],
-        ['c', 'd'],
-      ],
+      { places: [1, 10], columns: [['a', 'b']] },
+      { places: [2, 9], columns: [['c', 'd']] },
     ]
-    expect(joinedBySteps(tables)[0]).toEqual([1, 2, 9, 10])
+    expect(joinedByPlaces(tables)[0]).toEqual([1, 2, 9, 10])
   })
 
   it('are read at a step, or at the last one before', () => {
     const column = [1, undefined, null, undefined]
     expect([0, 1, 2, 3, 9].map((place) => valueAt(column, place))).toEqual([1, 1, null, null, null])
+  })
+})
+
+describe('charts of runs', () => {
+  it('are one for training and evaluation loss, one for each own metric by its name, and those that are known', () => {
+    const own = [
+      ['reward', [1], [2]],
+      ['constructor', [1], [3]],
+    ]
+    const runs = [runOf({ steps: [1], loss: { mean: [5] }, own }), runOf({ evaluations: [[1, 2]], own: own.slice(1) })]
+    expect(chartsOf(runs).map(({ title, metrics }) => [title, ...metrics.map(({ name }) => name)])).toEqual([
+      ['Loss', 'loss', 'evalLoss'],
+      ['reward', 'reward'],
+      ['constructor', 'constructor'],
+      ...[
+        ['Gradient norm', 'gradNorm'],
+        ['Learning rate', 'learningRate'],
+      ],
+      ...[
+        ['Tokens per second', 'tokensPerSecond'],
+        ['Peak memory', 'memoryBytes'],
+      ],
+    ])
+    expect(chartsOf([runOf({})])).toEqual([])
+  })
+
+  it('look different for 36 runs', () => {
+    const looks = Array.from({ length: LOOKS }, (_, i) => `${colourOf(i + 1)} ${dashesOf(i + 1)}`)
+    expect([LOOKS, new Set(looks).size]).toEqual([36, 36])
+  })
+})
+
+describe('the time that is left', () => {
+  const steps = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+  // two seconds a step, and in the end three
+  const seconds = [2, 4, 6, 8, 10, 12, 14, 16, 19, 22]
+
+  it('is that of the steps to come at the pace of the latest', () => {
+    const run = runOf({ steps, at: { seconds }, totalSteps: 110, last: { seconds: 22, epoch: 0.123 } })
+    expect(secondsLeft(run)).toBe(300)
+    expect(courseOf(run)).toEqual(['Step 10 of 110', 'epoch 0.12', '22 s so far', 'about 5 min left'])
+    run.summary.totalSteps = 9
+    expect(secondsLeft(run)).toBe(0)
+  })
+
+  it('is not told of a run that has ended, has one step, or does not say its length or its times', () => {
+    const changes = [{ status: 'stopped' }, { totalSteps: null }, { at: {} }, { steps: [1], at: { seconds: [2] } }]
+    for (const change of changes) {
+      const run = runOf({ steps, at: { seconds }, totalSteps: 110, ...change })
+      expect(secondsLeft(run), JSON.stringify(change)).toBeNull()
+    }
   })
 })
 
@@ -101,6 +226,13 @@ describe('numbers of the page', () => {
     ])
     expect([999, 1000, 3.24e9, null].map(formatBytes)).toEqual(['999 B', '1.0 KB', '3.2 GB', '–'])
     expect([1234567.8, null].map(formatCount)).toEqual(['1,234,568', '–'])
+  })
+
+  it('tell durations in two units', () => {
+    const durations = [0.25, 9.96, 59, 61, 600, 3599.6, 3661, 86_400, 200_000, null]
+    expect(durations.map(formatDuration)).toEqual([
+      ...['0.3 s', '10 s', '59 s', '1 min 1 s', '10 min', '1 h', '1 h 1 min', '1 d', '2 d 7 h', '–'],
+    ])
   })
 
   it('tell ticks of an axis apart', () => {

@@ -1,32 +1,40 @@
 /** From what is known of runs to the columns that a chart draws. */
+import { placesOn } from './axes.js'
+import { pointsOf } from './metrics.js'
 
 /** @typedef {import('./state.js').ShownRun} ShownRun */
-/** @typedef {import('./format.js').Metric} Metric */
+/** @typedef {import('./metrics.js').Metric} Metric */
 /** @typedef {import('./format.js').Value} Value */
 
-/** Columns of a run in a chart: the edges of its band, its values as they are, and its line. */
-export const COLUMNS_OF_A_RUN = 4
+/**
+ * A metric of a run.
+ * @typedef {{ run: ShownRun, metric: Metric }} Curve
+ */
+
+/** Columns of a curve: the edges of its band, its values as they are, and its line. */
+export const COLUMNS_OF_A_CURVE = 4
 
 /**
- * The steps of all runs, then four columns for each: lowest, highest, as recorded (where the line is smoothed), line.
- * @param {readonly ShownRun[]} runs
- * @param {Metric} metric
- * @param {{ smoothing: number, logarithmic: boolean }} view
+ * The places of all curves on the axis, then four columns for each: lowest, highest, as recorded (where the line is
+ * smoothed), line.
+ * @param {readonly Curve[]} curves
+ * @param {{ axis: import('./axes.js').AxisName, smoothing: number, logarithmic: boolean }} view
  * @returns {(Value[] | undefined)[]}
  */
-export function chartColumns(runs, { name, table, noisy = false }, { smoothing, logarithmic }) {
+export function chartColumns(curves, { axis, smoothing, logarithmic }) {
   const drawn = (/** @type {Value[]} */ values) =>
     logarithmic ? values.map((value) => (typeof value === 'number' && value > 0 ? value : null)) : values
-  const tables = runs.map(({ metrics }) => {
-    const part = metrics?.[table]
-    const { mean = [], low, high } = part?.metrics[name] ?? {}
-    const none = mean.map(() => null)
-    const isSmooth = noisy && smoothing > 0
+  const tables = curves.map(({ run, metric }) => {
+    const { steps, mean, low, high } = pointsOf(run, metric)
+    const isSmooth = metric.noisy && smoothing > 0
     const line = isSmooth ? smoothed(mean, smoothing) : mean
-    const columns = isSmooth ? [none, none, mean, line] : [low ?? none, high ?? none, none, line]
-    return [part?.steps ?? [], ...columns.map(drawn)]
+    const columns = isSmooth ? [null, null, mean, line] : [low ?? null, high ?? null, null, line]
+    return {
+      places: steps.map(placesOn(run.metrics, axis)),
+      columns: columns.map((column) => column && drawn(column)),
+    }
   })
-  return joinedBySteps(tables)
+  return joinedByPlaces(tables)
 }
 
 /**
@@ -45,16 +53,30 @@ export function smoothed(values, share) {
 }
 
 /**
- * Tables of steps and columns as one: `undefined` where a run has no such step, which is no gap in its line.
- * @param {(Value[])[][]} tables
+ * Tables as one: `undefined` where a table has nothing at a place, which is no gap in its line. Rows without a place are
+ * left out.
+ * @param {readonly { places: readonly Value[], columns: readonly (readonly Value[] | null)[] }[]} tables a column is null
+ *   where all of its values are
+ * @returns {(Value[])[]}
  */
-export function joinedBySteps(tables) {
-  const steps = [...new Set(tables.flatMap(([own = []]) => own))].sort((a, b) => Number(a) - Number(b))
-  const columns = tables.flatMap(([own = [], ...others]) => {
-    const places = new Map(own.map((step, place) => [step, place]))
-    return others.map((column) => steps.map((step) => column[places.get(step) ?? -1]))
-  })
-  return [steps, ...columns]
+export function joinedByPlaces(tables) {
+  const known = tables.flatMap(({ places }) => places.filter((place) => typeof place === 'number'))
+  const places = [...new Set(known)].sort((a, b) => a - b)
+  const rows = new Map(places.map((place, row) => [place, row]))
+  const empty = places.map(() => null)
+  const columns = tables.flatMap((table) =>
+    table.columns.map((column) => {
+      if (column === null) return empty
+      /** @type {Value[]} */
+      const joined = Array(places.length).fill(undefined)
+      table.places.forEach((place, i) => {
+        const row = typeof place === 'number' ? rows.get(place) : undefined
+        if (row !== undefined) joined[row] = column[i]
+      })
+      return joined
+    }),
+  )
+  return [places, ...columns]
 }
 
 /**

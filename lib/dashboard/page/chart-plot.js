@@ -1,6 +1,8 @@
 /** A drawing of columns with uPlot, in the colours of the style sheet. */
-import { COLUMNS_OF_A_RUN } from './chart-data.js'
+import { AXES } from './axes.js'
+import { COLUMNS_OF_A_CURVE } from './chart-data.js'
 import { formatTick } from './format.js'
+import { colourOf, dashesOf } from './look.js'
 import { colour } from './theme.js'
 
 /** @typedef {import('uplot')} Plot */
@@ -9,37 +11,52 @@ import { colour } from './theme.js'
 /** @type {typeof import('uplot')} */
 const UPlot = /** @type {any} */ (globalThis).uPlot
 
-const HEIGHT = 230
 const FONT = '12px system-ui, sans-serif'
-/** Of the runs in turn: told apart without colour too. */
-const DASHES = [[], [8, 4], [2, 4], [12, 4, 2, 4]]
+/** Pixels from a line within which it is the one that is pointed at. */
+const NEAR = 24
+/** Pixels for each circle of a line, at least. */
+const ROOM = 14
+/** Curves from which on circles are small. */
+const MANY = 8
 
 /**
- * Steps that are looked at, the same in every chart; null for all.
+ * The part of the axis that is looked at, the same in every chart; null for all.
  * @typedef {{ range: [number, number] | null }} Zoom
+ */
+
+/**
+ * How a curve is drawn: in the colour and dashes of its run, with circles where another curve of the run has none.
+ * @typedef {{ number: number, circles: boolean }} Look
  */
 
 /**
  * @param {HTMLElement} parent
  * @param {object} options
- * @param {readonly number[]} options.numbers of the runs, for their colours
+ * @param {readonly Look[]} options.looks of the curves
+ * @param {import('./axes.js').AxisName} options.axis
  * @param {boolean} options.logarithmic
  * @param {Zoom} options.zoom
  * @param {(range: [number, number] | null) => void} options.onZoom
  * @param {(place: number | null) => void} options.onCursor
+ * @param {(curve: number | null) => void} options.onPointed at a curve
  * @param {import('uplot').AlignedData} data
  * @returns {Plot}
  */
-export function plotColumns(parent, { numbers, logarithmic, zoom, onZoom, onCursor }, data) {
+export function plotColumns(parent, { looks, axis, logarithmic, zoom, onZoom, onCursor, onPointed }, data) {
   return new UPlot(
     {
       width: Math.max(parent.clientWidth, 100),
-      height: HEIGHT,
+      height: parent.clientHeight,
       legend: { show: false },
+      focus: { alpha: 0.25 },
       cursor: {
         y: false,
         sync: { key: 'steps', scales: ['x', null] },
         drag: { x: true, y: false, setScale: false },
+        focus: {
+          prox: looks.length > 1 ? NEAR : -1,
+          dist: (_, series, _place, value, cursor) => (isLine(series) ? value - cursor : Number.POSITIVE_INFINITY),
+        },
         bind: {
           dblclick: () => () => {
             onZoom(null)
@@ -52,16 +69,17 @@ export function plotColumns(parent, { numbers, logarithmic, zoom, onZoom, onCurs
         y: logarithmic ? { distr: 3, range: (_, min, max) => UPlot.rangeLog(min, max, 10, false) } : {},
       },
       axes: [
-        { ...axisOf(Number.isInteger, false), size: 34 },
-        { ...axisOf(Number.isFinite, logarithmic), size: 58 },
+        { ...axisOf(AXES[axis].formatTick), ...incrementsOf(AXES[axis]), size: 34 },
+        { ...axisOf((value, increment) => formatTick(value, logarithmic ? 0 : increment)), size: 58 },
       ],
-      series: [{}, ...numbers.flatMap(seriesOfRun)],
-      bands: numbers.map((number, place) => {
-        const low = 1 + place * COLUMNS_OF_A_RUN
-        return { series: [low + 1, low], fill: () => faint(colour(`--run-${number}`), 0.18) }
+      series: [{}, ...looks.flatMap((look) => seriesOf(look, looks.length < MANY ? 8 : 5))],
+      bands: looks.map(({ number }, place) => {
+        const low = 1 + place * COLUMNS_OF_A_CURVE
+        return { series: [low + 1, low], fill: () => faint(colour(colourOf(number)), 0.18) }
       }),
       hooks: {
         setCursor: [(plot) => onCursor(plot.cursor.idx ?? null)],
+        setSeries: [(_, series) => onPointed(series === null ? null : Math.floor((series - 1) / COLUMNS_OF_A_CURVE))],
         setSelect: [
           (plot) => {
             const { left, width } = plot.select
@@ -78,36 +96,63 @@ export function plotColumns(parent, { numbers, logarithmic, zoom, onZoom, onCurs
   )
 }
 
+/** @param {number} series */
+function isLine(series) {
+  return series % COLUMNS_OF_A_CURVE === 0
+}
+
+/** @param {import('./axes.js').Axis} axis */
+function incrementsOf({ increments }) {
+  return increments ? { incrs: increments } : {}
+}
+
 /**
- * @param {(value: unknown) => boolean} isShown
- * @param {boolean} logarithmic
+ * @param {(value: number, increment: number) => string} format
  * @returns {import('uplot').Axis}
  */
-function axisOf(isShown, logarithmic) {
+function axisOf(format) {
   return {
     stroke: () => colour('--axis'),
     font: FONT,
     grid: { stroke: () => colour('--grid'), width: 1 },
     ticks: { show: false },
     values: (_, splits, _axis, _space, increment) =>
-      splits.map((value) => (isShown(value) ? formatTick(value, logarithmic ? 0 : increment) : '')),
+      splits.map((value) => (Number.isFinite(value) ? format(value, increment) : '')),
   }
 }
 
 /**
- * @param {number} number
+ * @param {Look} look
+ * @param {number} size of circles, in pixels
  * @returns {Series[]}
  */
-function seriesOfRun(number) {
-  const stroke = () => colour(`--run-${number}`)
+function seriesOf({ number, circles }, size) {
+  const stroke = () => colour(colourOf(number))
   const edge = { stroke: () => 'transparent', width: 0, points: { show: false } }
-  const dash = DASHES[number - 1] ?? []
+  /** @type {Series} */
+  const line = { stroke, width: 1.8, dash: dashesOf(number), points: { size: 5, fill: stroke } }
+  /** @type {Series} */
+  const circled = {
+    stroke,
+    width: 1.2,
+    dash: dashesOf(number),
+    points: { size, width: 1.8, stroke, fill: () => colour('--surface'), show: hasRoom },
+  }
   return [
     edge,
     edge,
     { stroke: () => faint(stroke(), 0.35), width: 1, points: { show: false } },
-    { stroke, width: 1.8, dash, points: { size: 5, fill: stroke } },
+    circles ? circled : line,
   ]
+}
+
+/**
+ * @param {Plot} plot
+ * @param {number} series
+ */
+function hasRoom({ data, over }, series) {
+  const count = Array.from(data[series] ?? []).filter((value) => typeof value === 'number').length
+  return count * ROOM < over.clientWidth
 }
 
 /**
@@ -116,44 +161,4 @@ function seriesOfRun(number) {
  */
 function faint(value, opacity) {
   return value.replace(/^rgba?\(([^,)]+),([^,)]+),([^,)]+).*$/, `rgba($1,$2,$3,${opacity})`)
-}
-
-/**
- * Moves the cursor of a plot by a key; returns whether the key was one of its own.
- * @param {Plot} plot
- * @param {KeyboardEvent} event
- */
-export function moveCursor(plot, event) {
-  const [steps] = plot.data
-  const { min, max } = plot.scales.x ?? {}
-  const isSeen = (/** @type {number} */ step) => step >= (min ?? step) && step <= (max ?? step)
-  const [first, last] = [steps.findIndex(isSeen), steps.length - 1 - [...steps].reverse().findIndex(isSeen)]
-  const at = plot.cursor.idx ?? null
-  const stride = event.shiftKey ? 10 : 1
-  const places = {
-    ArrowLeft: (at ?? last + 1) - stride,
-    ArrowRight: (at ?? first - 1) + stride,
-    Home: first,
-    End: last,
-  }
-  if (event.key === 'Escape') {
-    placeCursor(plot, -10)
-    return true
-  }
-  const wanted = places[/** @type {keyof typeof places} */ (event.key)]
-  const step = steps[Math.min(Math.max(wanted, first), last)]
-  if (wanted === undefined || step === undefined) return false
-  placeCursor(plot, plot.valToPos(step, 'x'))
-  return true
-}
-
-/**
- * In this plot and, as a mouse does, in all that share its cursor.
- * @param {Plot} plot
- * @param {number} left
- */
-function placeCursor(plot, left) {
-  /** @type {(place: { left: number, top: number }, fire: boolean, share: boolean) => void} its last argument has no type */
-  const place = plot.setCursor
-  place({ left, top: left < 0 ? left : plot.over.clientHeight / 2 }, true, true)
 }

@@ -1,11 +1,11 @@
 /** The values of a chart as a table. */
 
-import { COLUMNS_OF_A_RUN, valueAt } from './chart-data.js'
+import { COLUMNS_OF_A_CURVE, valueAt } from './chart-data.js'
 import { element } from './elements.js'
-import { formatCount } from './format.js'
 
-/** @typedef {import('./format.js').Metric} Metric */
+/** @typedef {import('./axes.js').Axis} Axis */
 /** @typedef {import('./format.js').Value} Value */
+/** @typedef {{ name: string, format: (value: Value) => string }} Head of a column */
 
 /** Rows of a table at most: evenly spaced, the first and the last among them. */
 const MOST_ROWS = 50
@@ -14,48 +14,50 @@ const REDRAW_INTERVAL = 10_000
 
 export class ChartTable {
   #changed = Number.NEGATIVE_INFINITY
-  /** @type {{ columns: readonly (readonly Value[])[], names: readonly string[] }} */
-  #shown = { columns: [], names: [] }
+  /** @type {{ columns: readonly (readonly Value[])[], axis: Axis | null, heads: readonly Head[] }} */
+  #shown = { columns: [], axis: null, heads: [] }
 
-  /** @param {Metric} metric */
-  constructor(metric) {
-    this.metric = metric
+  /** @param {string} title */
+  constructor(title) {
+    this.title = title
     this.place = element('div', {
       class: 'scroll',
       tabindex: 0,
       role: 'region',
-      'aria-label': `${metric.title}, table`,
+      'aria-label': `${title}, table`,
     })
-    const summary = element('summary', {}, 'Table', element('span', { class: 'unseen' }, ` of ${metric.title}`))
+    const summary = element('summary', {}, 'Table', element('span', { class: 'unseen' }, ` of ${title}`))
     this.root = element('details', { class: 'table' }, summary, this.place)
     this.root.addEventListener('toggle', () => this.#draw())
   }
 
   /**
    * @param {readonly (readonly Value[])[]} columns
-   * @param {readonly string[]} names of the runs
+   * @param {Axis} axis
+   * @param {readonly Head[]} heads of the curves
    */
-  update(columns, names) {
-    const isOther = names.join('\n') !== this.#shown.names.join('\n')
-    this.#shown = { columns, names }
+  update(columns, axis, heads) {
+    const formOf = (/** @type {readonly Head[]} */ of) => of.map(({ name }) => name).join('\n')
+    const isOther = axis !== this.#shown.axis || formOf(heads) !== formOf(this.#shown.heads)
+    this.#shown = { columns, axis, heads }
     if (isOther || performance.now() - this.#changed > REDRAW_INTERVAL) this.#draw()
   }
 
   #draw() {
-    if (!this.root.open) return
+    const { columns, axis, heads } = this.#shown
+    if (!this.root.open || !axis) return
     this.#changed = performance.now()
-    const { columns, names } = this.#shown
-    const { title, format } = this.metric
-    const [steps = []] = columns
-    const head = element('tr', {}, ...['Step', ...names].map((name) => element('th', { scope: 'col' }, name)))
-    const rows = spread(steps.length, MOST_ROWS).map((place) => {
-      const cells = names.map((_, run) => {
-        const line = columns[(run + 1) * COLUMNS_OF_A_RUN] ?? []
+    const [places = []] = columns
+    const names = [axis.title, ...heads.map(({ name }) => name)]
+    const head = element('tr', {}, ...names.map((name) => element('th', { scope: 'col' }, name)))
+    const rows = spread(places.length, MOST_ROWS).map((place) => {
+      const cells = heads.map(({ format }, curve) => {
+        const line = columns[(curve + 1) * COLUMNS_OF_A_CURVE] ?? []
         return element('td', {}, format(valueAt(line, place)))
       })
-      return element('tr', {}, element('th', { scope: 'row' }, formatCount(steps[place])), ...cells)
+      return element('tr', {}, element('th', { scope: 'row' }, axis.format(places[place])), ...cells)
     })
-    const caption = element('caption', { class: 'unseen' }, `${title} at some steps, or at the last one before`)
+    const caption = element('caption', { class: 'unseen' }, `${this.title} at some places, or at the last one before`)
     const table = element('table', {}, caption, element('thead', {}, head), element('tbody', {}, ...rows))
     this.place.replaceChildren(table)
   }

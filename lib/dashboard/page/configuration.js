@@ -17,18 +17,18 @@ const GROUPS = {
 export function startConfiguration() {
   const section = byId('configuration-section', HTMLElement)
   const place = byId('configuration', HTMLElement)
-  const choice = byId('only-differences-label', HTMLElement)
+  const choice = byId('all-options-label', HTMLElement)
   let shown = ''
   return {
     /** @param {readonly ShownRun[]} runs */
     update(runs) {
       const facts = runs.map(({ details }) => details?.facts ?? [])
-      const now = JSON.stringify([facts, state.onlyDifferences, runs.map(({ summary }) => summary.name)])
+      const now = JSON.stringify([facts, state.allOptions, runs.map(({ summary }) => summary.name)])
       if (now === shown) return
       shown = now
       section.hidden = facts.every((one) => one.length === 0)
       choice.hidden = runs.length < 2
-      place.replaceChildren(tableOf(runs, state.onlyDifferences && runs.length > 1))
+      place.replaceChildren(tableOf(runs, !state.allOptions && runs.length > 1))
     },
   }
 }

@@ -58,15 +58,17 @@ export class KeyedChildren {
 
   /**
    * @param {readonly string[]} keys
+   * @param {number} first place of these among all children
    * @returns {Kind[]}
    */
-  update(keys) {
+  update(keys, first = 0) {
     for (const [key, child] of this.#made) {
       if (keys.includes(key)) continue
       child.remove()
       this.#made.delete(key)
     }
-    return keys.map((key, place) => {
+    return keys.map((key, i) => {
+      const place = first + i
       const child = this.#made.get(key) ?? this.make(key)
       this.#made.set(key, child)
       // Moving an element would take the focus from it.

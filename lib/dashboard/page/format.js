@@ -53,23 +53,25 @@ export function formatTick(value, increment) {
   return size < 1e-3 ? shown(value).toExponential() : String(shown(value))
 }
 
-/**
- * What the charts show, by the names of metrics.jsonl.
- * @typedef {object} Metric
- * @property {string} name
- * @property {string} title
- * @property {'steps' | 'evaluations'} table
- * @property {(value: Value) => string} format
- * @property {boolean} [noisy] may be smoothed
- * @property {boolean} [logarithmic] may be shown by powers of ten
- */
-
-/** @type {readonly Metric[]} */
-export const METRICS = [
-  { name: 'loss', title: 'Loss', table: 'steps', format: formatNumber, noisy: true, logarithmic: true },
-  { name: 'evalLoss', title: 'Evaluation loss', table: 'evaluations', format: formatNumber, logarithmic: true },
-  { name: 'gradNorm', title: 'Gradient norm', table: 'steps', format: formatNumber, noisy: true, logarithmic: true },
-  { name: 'learningRate', title: 'Learning rate', table: 'steps', format: formatRate },
-  { name: 'tokensPerSecond', title: 'Tokens per second', table: 'steps', format: formatCount, noisy: true },
-  { name: 'memoryBytes', title: 'Peak memory', table: 'steps', format: formatBytes },
+/** @type {readonly (readonly [letter: string, seconds: number])[]} */
+const TIMES = [
+  ['d', 86_400],
+  ['h', 3600],
+  ['min', 60],
+  ['s', 1],
 ]
+
+/** @param {Value} value Seconds; in its two largest units. */
+export function formatDuration(value) {
+  if (value === null || value === undefined) return none
+  if (value < 10) return `${Number(value.toFixed(1))} s`
+  const rounded = value < 3600 ? Math.round(value) : Math.round(value / 60) * 60
+  const largest = TIMES.findIndex(([, seconds]) => rounded >= seconds)
+  let rest = rounded
+  const parts = TIMES.slice(largest, largest + 2).map(([letter, seconds]) => {
+    const count = Math.floor(rest / seconds)
+    rest -= count * seconds
+    return count === 0 ? '' : `${count} ${letter}`
+  })
+  return parts.filter(Boolean).join(' ')
+}

@@ -1,10 +1,11 @@
 /** The page: asks for the runs every second, and shows what is new. */
+import { AXES } from './axes.js'
 import { startCharts } from './charts.js'
 import { startConfiguration } from './configuration.js'
 import { byId, element, setText } from './elements.js'
 import { formatCount, formatNumber } from './format.js'
-import { startLatest } from './latest.js'
 import { startRunList } from './run-list.js'
+import { startCourse, startRunTable } from './run-table.js'
 import { startSamples } from './samples.js'
 import { openSource } from './source.js'
 import { chosenIds, chosenInAddress, shownRuns, state } from './state.js'
@@ -19,8 +20,9 @@ const ANNOUNCE_EVERY = 20_000
 
 const source = openSource()
 const runList = startRunList(choiceChanged)
-const latest = startLatest()
+const course = startCourse()
 const charts = startCharts()
+const runTable = startRunTable()
 const samples = startSamples()
 const configuration = startConfiguration()
 let announced = Number.NEGATIVE_INFINITY
@@ -44,16 +46,23 @@ function bindControls() {
     event.preventDefault()
     byId('main', HTMLElement).focus()
   })
+  const axis = byId('axis', HTMLSelectElement)
   const smoothing = byId('smoothing', HTMLInputElement)
+  axis.append(...Object.entries(AXES).map(([value, { title }]) => element('option', { value }, title)))
   const readViews = () => {
+    state.axis = /** @type {import('./axes.js').AxisName} */ (axis.value)
     state.smoothing = Number(smoothing.value)
     setText(byId('smoothing-value', HTMLElement), String(state.smoothing))
     state.logarithmic = byId('logarithmic', HTMLInputElement).checked
-    state.onlyDifferences = byId('only-differences', HTMLInputElement).checked
-    show()
+    state.allOptions = byId('all-options', HTMLInputElement).checked
   }
-  for (const id of ['smoothing', 'logarithmic', 'only-differences'])
-    byId(id, HTMLInputElement).addEventListener('input', readViews)
+  for (const id of ['axis', 'smoothing', 'logarithmic', 'all-options'])
+    byId(id, HTMLElement).addEventListener('input', () => {
+      readViews()
+      show()
+    })
+  // A browser may have kept what was set before.
+  readViews()
 }
 
 function choiceChanged() {
@@ -102,8 +111,9 @@ function show() {
   byId('content', HTMLElement).hidden = runs.length === 0
   showEmpty(runs.length === 0)
   runList.update()
-  latest.update(runs)
+  course.update(runs)
   charts.update(runs)
+  runTable.update(runs)
   samples.update(runs)
   configuration.update(runs)
   announce(runs)

@@ -1,38 +1,61 @@
 /** The runs of the folder: one to look at, or several to compare. */
 import { byId, element, KeyedChildren, setText } from './elements.js'
 import { formatCount, formatNumber } from './format.js'
-import { choose, chosenIds, MOST_CHOSEN, state } from './state.js'
+import { showLook, swatch } from './look.js'
+import { choose, chosenIds, MOST_CHOSEN, runNumbers, state } from './state.js'
 
 /** @typedef {import('../payload.js').RunSummary} RunSummary */
 
 export const STATUS = { running: 'running', finished: 'finished', stopped: 'stopped', empty: 'no steps yet' }
 
 /** Runs from which on a filter is of use. */
-const MANY = 9
+const MANY = 5
 
 /** @param {() => void} onChoice */
 export function startRunList(onChoice) {
   const filter = byId('filter', HTMLInputElement)
+  const tools = byId('runs-tools', HTMLElement)
+  const all = byId('compare-all', HTMLButtonElement)
+  const toggle = byId('runs-toggle', HTMLButtonElement)
   const note = byId('runs-note', HTMLElement)
   const items = new KeyedChildren(byId('run-list', HTMLElement), (id) => new Item(id, onChoice).root)
   filter.addEventListener('input', update)
+  toggle.addEventListener('click', () => {
+    toggle.setAttribute('aria-expanded', String(toggle.getAttribute('aria-expanded') !== 'true'))
+  })
+  all.addEventListener('click', () => {
+    choose(found().map(({ id }) => id))
+    onChoice()
+  })
   return { update }
+
+  /** Runs of which every word that is looked for says something. */
+  function found() {
+    const words = filter.value.toLowerCase().split(/\s+/)
+    return (state.list?.runs ?? []).filter(({ name, method, status }) => {
+      const text = [name, method, STATUS[status]].join(' ').toLowerCase()
+      return words.every((word) => text.includes(word))
+    })
+  }
 
   function update() {
     const { runs = [], complete = true } = state.list ?? {}
-    const wanted = filter.value.trim().toLowerCase()
-    const shown = runs.filter(({ name }) => name.toLowerCase().includes(wanted))
-    filter.hidden = runs.length < MANY
-    const chosen = chosenIds()
+    const shown = found()
+    const numbers = runNumbers()
+    tools.hidden = runs.length < MANY
+    all.disabled = shown.length === 0
+    setText(toggle, `Runs: ${numbers.size} of ${runs.length}`)
     items.update(shown.map(({ id }) => id)).forEach((root, place) => {
       const summary = shown[place]
-      if (summary) itemOf.get(root)?.update(summary, chosen)
+      if (summary) itemOf.get(root)?.update(summary, numbers)
     })
     const notes = []
-    if (shown.length < runs.length) notes.push(`${shown.length} of ${runs.length} runs`)
+    if (shown.length < runs.length) notes.push(`${shown.length} of ${runs.length} runs.`)
+    if (numbers.size === MOST_CHOSEN && runs.length > MOST_CHOSEN)
+      notes.push(`${MOST_CHOSEN} runs are compared at most: the lines of more could not be told apart.`)
     if (!complete) notes.push('The folder holds more than was looked at: start the dashboard in a folder below it.')
     note.hidden = notes.length === 0
-    setText(note, notes.join('. '))
+    setText(note, notes.join(' '))
   }
 }
 
@@ -47,9 +70,8 @@ class Item {
   constructor(id, onChoice) {
     this.name = element('span', { class: 'name' })
     this.facts = element('span', { class: 'facts' })
-    this.swatch = element('span', { class: 'swatch', 'aria-hidden': 'true' })
     const text = element('span', {}, this.name, this.facts)
-    this.button = element('button', { type: 'button', class: 'run' }, this.swatch, text)
+    this.button = element('button', { type: 'button', class: 'run' }, swatch(), text)
     this.box = element('input', { type: 'checkbox' })
     this.boxLabel = element('span', { class: 'unseen' })
     const compare = element('label', { class: 'compare', title: 'Compare' }, this.box, this.boxLabel)
@@ -68,10 +90,10 @@ class Item {
 
   /**
    * @param {RunSummary} summary
-   * @param {readonly string[]} chosen
+   * @param {ReadonlyMap<string, number>} numbers of the chosen runs
    */
-  update({ id, name, status, step, totalSteps, loss, method }, chosen) {
-    const place = chosen.indexOf(id)
+  update({ id, name, status, step, totalSteps, loss, method }, numbers) {
+    const isChosen = numbers.has(id)
     setText(this.name, name)
     this.button.title = name
     const steps =
@@ -79,11 +101,10 @@ class Item {
     const parts = [STATUS[status], steps, loss === null ? null : `loss ${formatNumber(loss)}`, method]
     setText(this.facts, parts.filter((part) => part !== null).join(' · '))
     this.root.dataset.status = status
-    if (place < 0) delete this.root.dataset.number
-    else this.root.dataset.number = String(place + 1)
-    this.button.setAttribute('aria-current', String(place >= 0))
+    showLook(this.root, numbers.get(id) ?? null)
+    this.button.setAttribute('aria-current', String(isChosen))
     setText(this.boxLabel, `Compare ${name}`)
-    this.box.checked = place >= 0
-    this.box.disabled = place >= 0 ? chosen.length === 1 : chosen.length >= MOST_CHOSEN
+    this.box.checked = isChosen
+    this.box.disabled = isChosen ? numbers.size === 1 : numbers.size >= MOST_CHOSEN
   }
 }

@@ -1,6 +1,7 @@
 /** What the chosen runs answered on the way. */
 import { byId, element } from './elements.js'
 import { formatCount } from './format.js'
+import { showLook, swatch } from './look.js'
 
 /** @typedef {import('./state.js').ShownRun} ShownRun */
 /** @typedef {import('../payload.js').Sample} Sample */
@@ -47,10 +48,7 @@ function promptOf(prompt, samples) {
   const columns = runs.map((run) => {
     const own = samples.filter((sample) => sample.run === run).reverse()
     const rest = own.slice(SHOWN)
-    const name =
-      runs.length > 1
-        ? [element('h4', {}, element('span', { class: 'swatch', 'aria-hidden': 'true' }), run.summary.name)]
-        : []
+    const name = runs.length > 1 ? [element('h4', {}, swatch(), run.summary.name)] : []
     const key = `${run.summary.id}\n${prompt}`
     const earlier = element(
       'details',
@@ -58,13 +56,10 @@ function promptOf(prompt, samples) {
       element('summary', {}, `Earlier (${rest.length})`),
       listOf(rest),
     )
-    return element(
-      'div',
-      { class: 'answers', 'data-number': run.number },
-      ...name,
-      listOf(own.slice(0, SHOWN)),
-      ...(rest.length > 0 ? [earlier] : []),
-    )
+    const answers = element('div', { class: 'answers' }, ...name, listOf(own.slice(0, SHOWN)))
+    if (rest.length > 0) answers.append(earlier)
+    showLook(answers, run.number)
+    return answers
   })
   return element(
     'article',

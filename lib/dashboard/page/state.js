@@ -1,12 +1,14 @@
 /** What the page shows: the runs that are chosen, what is known of them, and how charts are drawn. */
 
+import { LOOKS } from './look.js'
+
 /** @typedef {import('../payload.js').RunList} RunList */
 /** @typedef {import('../payload.js').RunSummary} RunSummary */
 /** @typedef {import('../payload.js').RunDetails} RunDetails */
 /** @typedef {import('../payload.js').RunMetrics} RunMetrics */
 
-/** As many runs as there are colours. */
-export const MOST_CHOSEN = 4
+/** As many runs as can be told apart. */
+export const MOST_CHOSEN = LOOKS
 
 /**
  * A run that is shown.
@@ -14,7 +16,7 @@ export const MOST_CHOSEN = 4
  * @property {RunSummary} summary
  * @property {RunDetails | undefined} details
  * @property {RunMetrics | undefined} metrics
- * @property {number} number from 1: its colour and dashes
+ * @property {number} number from 1: its colour and dashes, the same as long as it is shown
  */
 
 export const state = {
@@ -27,9 +29,11 @@ export const state = {
   details: new Map(),
   /** @type {Map<string, RunMetrics>} */
   metrics: new Map(),
+  /** @type {import('./axes.js').AxisName} */
+  axis: 'step',
   smoothing: 0,
   logarithmic: false,
-  onlyDifferences: false,
+  allOptions: false,
 }
 
 /** Without a choice: the run that changed last. @returns {string[]} */
@@ -43,11 +47,29 @@ export function chosenIds() {
 
 /** @returns {ShownRun[]} */
 export function shownRuns() {
-  return chosenIds().flatMap((id, place) => {
+  const numbers = runNumbers()
+  return chosenIds().flatMap((id) => {
     const summary = state.list?.runs.find((run) => run.id === id)
     if (!summary) return []
-    return [{ summary, details: state.details.get(id), metrics: state.metrics.get(id), number: place + 1 }]
+    return [{ summary, details: state.details.get(id), metrics: state.metrics.get(id), number: numbers.get(id) ?? 1 }]
   })
+}
+
+/** @type {Map<string, number>} */
+const numbers = new Map()
+
+/** The numbers of the chosen runs: each the lowest that was free when its run was chosen. */
+export function runNumbers() {
+  const ids = chosenIds()
+  for (const id of numbers.keys()) if (!ids.includes(id)) numbers.delete(id)
+  for (const id of ids) {
+    if (numbers.has(id)) continue
+    const taken = new Set(numbers.values())
+    let number = 1
+    while (taken.has(number)) number++
+    numbers.set(id, number)
+  }
+  return numbers
 }
 
 /** @param {readonly string[]} ids */

@@ -2,6 +2,8 @@
 import { byId } from './elements.js'
 
 const KEY = 'mora-theme'
+/** Colours as they were computed, which takes long; until the theme changes. @type {Map<string, string>} */
+const colours = new Map()
 const system = matchMedia('(prefers-color-scheme: dark)')
 
 /** Of this browser; a page opened as a file may have no storage. */
@@ -32,6 +34,7 @@ export function startTheme(onChange) {
     if (chosen === null) delete document.documentElement.dataset.theme
     else document.documentElement.dataset.theme = chosen
     button.setAttribute('aria-pressed', String(isDark))
+    colours.clear()
     onChange()
   }
   button.addEventListener('click', () => {
@@ -50,9 +53,12 @@ export function startTheme(onChange) {
  * @param {string} name of a custom property, as `--run-1`
  */
 export function colour(name) {
+  const known = colours.get(name)
+  if (known !== undefined) return known
   const probe = document.documentElement
   probe.style.outlineColor = `var(${name})`
   const { outlineColor } = getComputedStyle(probe)
   probe.style.outlineColor = ''
+  colours.set(name, outlineColor)
   return outlineColor
 }
