@@ -39,7 +39,8 @@ export interface Asset {
   text: string
 }
 
-const own = ['index.html', 'base.css', 'layout.css', 'parts.css', 'icon.svg', ...PAGE_MODULES]
+const own = ['index.html', 'icon.svg', ...PAGE_MODULES]
+const styles = ['base.css', 'layout.css', 'parts.css', 'charts.css']
 const uplot = ['uPlot.iife.min.js', 'uPlot.min.css']
 
 /** Every file by its name: nothing else is ever served. */
@@ -47,6 +48,7 @@ export function readAssets(): ReadonlyMap<string, Asset> {
   const { resolve } = createRequire(import.meta.url)
   const paths = [
     ...own.map((name) => [name, fileURLToPath(new URL(`page/${name}`, import.meta.url))] as const),
+    ...styles.map((name) => [name, fileURLToPath(new URL(`page/style/${name}`, import.meta.url))] as const),
     ...uplot.map((name) => [name, resolve(`uplot/dist/${name}`)] as const),
   ]
   return new Map(
