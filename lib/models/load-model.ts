@@ -93,6 +93,7 @@ export async function initModel(
   })
   const { seed = 0, tokenizer = null, ...options } = given
   checkLoadOptions(options)
+  options.signal?.throwIfAborted()
   const device = openDevice(options)
   const config = parseConfig(await readJsonObject(configPath), configPath)
   const dtype = resolveDType(options.dtype ?? 'auto', device)

@@ -1,4 +1,4 @@
-import { aSignal, either, having, optional, requireArgument } from '../arguments.js'
+import { aSignal, either, having, optional, requireArgument, requireOptionsOf } from '../arguments.js'
 import { aBatch, type Batch } from '../data/batch.js'
 import { RunError } from '../errors.js'
 import type { LossModel } from './trainable.js'
@@ -10,7 +10,7 @@ import type { LossModel } from './trainable.js'
 export async function meanLoss(
   model: LossModel,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
-  { signal }: { signal?: AbortSignal } = {},
+  options: { signal?: AbortSignal } = {},
 ): Promise<number> {
   requireArgument('model', model, having('a model', 'lossAsync', 'setDropout'))
   requireArgument(
@@ -18,7 +18,8 @@ export async function meanLoss(
     batches,
     either(having('batches', Symbol.iterator), having('a stream of them', Symbol.asyncIterator)),
   )
-  requireArgument('signal', signal, optional(aSignal))
+  requireOptionsOf('the options of meanLoss', options, { signal: optional(aSignal) })
+  const { signal } = options
   model.setDropout(null)
   let sum = 0
   let tokens = 0

@@ -136,7 +136,7 @@ beforeAll(async () => {
     of('scope', [() => {}], [['function']]),
     of('noGrad', [() => {}], [['function']]),
     of('newestIntactCheckpoint', [folder, () => {}], [['text'], ['function']]),
-    of('meanLoss', [loaded, [batch]]),
+    of('meanLoss', [loaded, [batch], {}], [[], [], [...options, 'foreign object']]),
     of('train', [loaded, { data: rows }]),
     making('AdamW', [[parameter], {}], [['empty list'], [...options, 'foreign object']]),
     making('Chat', [loaded, {}], [[], options]),
@@ -302,7 +302,7 @@ describe('the public functions', () => {
 
   it('refuse options of a wrong kind, or take them, and never fail otherwise', { timeout: 300_000 }, async () => {
     const paths = { model, adapter: join(folder, 'adapter'), output: join(folder, 'never') }
-    const hub = ['offline', 'onDownload', 'onWarning']
+    const hub = ['offline', 'onDownload', 'onWarning', 'signal']
     const device = ['device', 'threads', 'allowTf32']
     const loading = [...hub, ...device, 'dtype', 'rotaryDtype', 'quantised']
     const rowOptions = ['tokenizer', 'maxLength', 'template', 'trainOn']
@@ -385,6 +385,7 @@ describe('the public functions', () => {
           'seed',
           'onText',
           'onWarning',
+          'signal',
         ],
         { prompt: 'a', maxNewTokens: 1 },
         (given) => library.generate(loaded, given),
@@ -397,7 +398,7 @@ describe('the public functions', () => {
       ],
       [
         'train',
-        ['data', 'method', 'rank', 'learningRate', 'scheduler', 'epochs', 'saveMinutes', 'onEvent', 'resume'],
+        ['data', 'method', 'rank', 'learningRate', 'scheduler', 'epochs', 'saveMinutes', 'onEvent', 'signal', 'resume'],
         { data: rows, maxSteps: 1 },
         (given) => library.train(loaded, given),
       ],
