@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 import { planMicroBatches } from '../../dist/data/packing.js'
 import { loadModel } from '../../dist/models/index.js'
 import { AdamW } from '../../dist/optim/adamw.js'
-import { tokenBudget } from '../../dist/train/token-budget.js'
+import { tokenBudget } from '../../dist/train/setup/token-budget.js'
 import { packedBatch } from '../common/batch.mjs'
 import { trainStep } from '../common/train-step.mjs'
 

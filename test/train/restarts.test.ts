@@ -9,7 +9,7 @@ import { mora } from '../../lib/adapters/methods/mora.js'
 import { schedule } from '../../lib/optim/schedule.js'
 import type { TrainInput } from '../../lib/options/index.js'
 import type { MergeEvent } from '../../lib/train/events.js'
-import { restartPlan } from '../../lib/train/restarts.js'
+import { restartPlan } from '../../lib/train/restart-plan.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
 import { type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
 

@@ -19,8 +19,7 @@ import {
   type TrainOptions,
 } from '../../options/index.js'
 import { newAdapterFields } from '../../options/new-adapter.js'
-import type { RestartPlan } from '../restart-plan.js'
-import { restartPlan } from '../restarts.js'
+import { type RestartPlan, restartPlan } from '../restart-plan.js'
 import type { TrainableModel } from '../trainable.js'
 
 type AdapterOption = Exclude<keyof typeof newAdapterFields, 'matchParametersOf'>
