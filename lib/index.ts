@@ -6,6 +6,7 @@
  *
  * @packageDocumentation
  */
+
 export type { AdapterConfigBase, TargetModules } from './adapters/contract/adapter.js'
 export { type AsyLoraConfig, asylora } from './adapters/methods/asylora.js'
 export { type DoraConfig, dora } from './adapters/methods/dora.js'
@@ -27,12 +28,13 @@ export { squareSide } from './adapters/methods/square-side.js'
 export { type VeraConfig, vera } from './adapters/methods/vera.js'
 export { type AnalyzeOptions, analyzeAdapter, type LayerSpectrum, type Spectrum, spectrumOf } from './analysis/index.js'
 export type { Batch } from './data/batch.js'
-export { Dataset, type DatasetOptions, loadDataset } from './data/dataset.js'
+export { Dataset, type DatasetOptions, type DatasetPart, loadDataset } from './data/dataset.js'
 export type { TokenRow } from './data/encode.js'
 export type { DataPurpose } from './data/files/data-files.js'
 export { DataLoader, type LoaderOptions, type LoaderRow, type LoaderState } from './data/loader.js'
 export type { TurnCounts } from './data/masks/chat-turns.js'
 export { type PackedRow, type PackOptions, packBatch } from './data/packing.js'
+export type { DataInput, DataSource, PathSource, RecordedSource, RowSource, Rows } from './data/sources/source.js'
 export type { DataSummary } from './data/summary.js'
 export type { ContentPart } from './data/templates/messages.js'
 export type { ChatTemplate, Message, RenderOptions, TemplateContext } from './data/templates/template.js'

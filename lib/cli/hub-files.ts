@@ -1,5 +1,6 @@
 /** Ids of the hub among a command's options: brought to this disk before the work starts. */
 import type { DataPurpose } from '../data/files/data-files.js'
+import { type DataSource, pathsOf, withPaths } from '../data/sources/source.js'
 import { UsageError } from '../errors.js'
 import { type DownloadProgress, type HubOptions, hubIdOf, locate } from '../hub/index.js'
 import type { CommonOptions, OptionsSchema } from '../options/index.js'
@@ -29,15 +30,15 @@ export async function fetchHubIds(
   const given = Object.entries(options).flatMap(([key, value]) => {
     const option = schema.shape[key]
     const meaning = option && optionFacts(option).hub
-    const texts = [value].flat().filter((text) => typeof text === 'string')
-    return meaning && texts.some((text) => text !== '-' && hubIdOf(text)) ? [{ key, value, texts, meaning }] : []
+    if (meaning === undefined || value === undefined) return []
+    const sources = [value].flat() as DataSource[]
+    return pathsOf(sources).some((path) => path !== '-' && hubIdOf(path)) ? [{ key, value, sources, meaning }] : []
   })
   if (given.length === 0) return options
   const found: Record<string, unknown> = {}
   await showingDownloads(options, terminal, async (hub) => {
-    for (const { key, value, texts, meaning } of given) {
-      const references: string[] = []
-      for (const text of texts) references.push(await fetchOne(text, meaningIn(meaning, options), hub))
+    for (const { key, value, sources, meaning } of given) {
+      const references = await withPaths(sources, (path) => fetchOne(path, meaningIn(meaning, options), hub))
       found[key] = Array.isArray(value) ? references : references[0]
     }
   })

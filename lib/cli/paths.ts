@@ -1,6 +1,7 @@
 /** Missing files are found before work starts. */
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { type DataSource, pathsOf } from '../data/sources/source.js'
 import { UsageError } from '../errors.js'
 import { hubIdOf } from '../hub/index.js'
 import { whyNoAdapter, whyNoModel } from '../io/folder-kinds.js'
@@ -31,8 +32,8 @@ export function requirePathOrId(key: string, path: string | undefined, source: O
 }
 
 /** Throws unless each is there or may be an id of the hub; `-` is stdin. */
-export function requireData(key: string, paths: readonly string[] | undefined, source: OptionSource): void {
-  for (const path of paths ?? []) if (path !== '-') requirePathOrId(key, path, source)
+export function requireData(key: string, sources: readonly DataSource[] | undefined, source: OptionSource): void {
+  for (const path of pathsOf(sources)) if (path !== '-') requirePathOrId(key, path, source)
 }
 
 /** Throws unless the path is a .gguf file or a folder with config.json, or may be an id of the hub. */

@@ -1,17 +1,17 @@
 /** Tokenised data sets on disk, found by the hash of everything that decides them. */
 
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { type FileHandle, open } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
-import type { DataFile } from './files/data-files.js'
+import type { OpenSource } from './sources/open.js'
 import type { DataSummary } from './summary.js'
-import { allocate, bytesOf, hashArrays, type TokenArrays } from './token-store.js'
+import { allocate, bytesOf, hashArrays } from './token-store.js'
+import type { TokenisedData } from './tokenise.js'
 
 /** Rises whenever the same rows would be tokenised or masked otherwise. */
-const VERSION = 2
+const VERSION = 3
 
 interface Header {
   version: number
@@ -20,12 +20,7 @@ interface Header {
   tokens: number
   hash: string
   summary: DataSummary
-}
-
-export interface CachedDataset {
-  arrays: TokenArrays
-  summary: DataSummary
-  hash: string
+  sizes: number[]
 }
 
 /** `$MORA_CACHE`, else `$XDG_CACHE_HOME/node-mora`, else `~/.cache/node-mora`. */
@@ -34,13 +29,13 @@ export function defaultCacheFolder(): string {
   return MORA_CACHE || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'node-mora')
 }
 
-/** Hash of the files' content and of whatever else decides the tokens. */
-export async function cacheKey(files: readonly DataFile[], settings: object): Promise<string> {
+/** Hash of the content of sources and of whatever else decides the tokens; null of what can be read only once. */
+export async function cacheKey(sources: readonly OpenSource[], settings: object): Promise<string | null> {
   const hash = createHash('sha256').update(JSON.stringify({ version: VERSION, ...settings }))
-  for (const { path, format, compression } of files) {
-    const content = createHash('sha256')
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) content.update(chunk as Buffer)
-    hash.update(`\n${[format, compression].filter(Boolean).join(' ')} ${content.digest('hex')}`)
+  for (const source of sources) {
+    const digest = await source.digest()
+    if (digest === null) return null
+    hash.update(`\nsource\n${digest}`)
   }
   return hash.digest('hex')
 }
@@ -49,7 +44,8 @@ function pathOf(folder: string, key: string): string {
   return join(folder, 'datasets', `${key}.tokens`)
 }
 
-export async function writeCache(folder: string, key: string, { arrays, summary, hash }: CachedDataset): Promise<void> {
+export async function writeCache(folder: string, key: string, data: TokenisedData): Promise<void> {
+  const { arrays, summary, hash, sizes } = data
   const header: Header = {
     version: VERSION,
     key,
@@ -57,6 +53,7 @@ export async function writeCache(folder: string, key: string, { arrays, summary,
     tokens: arrays.ids.length,
     hash,
     summary,
+    sizes,
   }
   const text = Buffer.from(JSON.stringify(header))
   const length = Buffer.alloc(4)
@@ -67,7 +64,7 @@ export async function writeCache(folder: string, key: string, { arrays, summary,
 }
 
 /** Null where nothing whole is stored under the key: absent, cut off or changed files are all the same. */
-export async function readCache(folder: string, key: string): Promise<CachedDataset | null> {
+export async function readCache(folder: string, key: string): Promise<TokenisedData | null> {
   let handle: FileHandle | undefined
   try {
     handle = await open(pathOf(folder, key))
@@ -79,7 +76,7 @@ export async function readCache(folder: string, key: string): Promise<CachedData
   }
 }
 
-async function readFrom(handle: FileHandle, key: string): Promise<CachedDataset | null> {
+async function readFrom(handle: FileHandle, key: string): Promise<TokenisedData | null> {
   const { size } = await handle.stat()
   const length = Buffer.alloc(4)
   await fill(handle, length, 0)
@@ -96,8 +93,8 @@ async function readFrom(handle: FileHandle, key: string): Promise<CachedDataset 
     await fill(handle, bytes, position)
     position += bytes.length
   }
-  const { summary, hash } = header
-  return hashArrays(arrays) === hash ? { arrays, summary, hash } : null
+  const { summary, hash, sizes } = header
+  return hashArrays(arrays) === hash ? { arrays, summary, hash, sizes } : null
 }
 
 async function fill(handle: FileHandle, target: Uint8Array, position: number): Promise<void> {

@@ -7,7 +7,9 @@
 import { InputError, UsageError } from '../errors.js'
 import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
 import type { TurnCounts } from './masks/chat-turns.js'
-import { IGNORED_LABEL, malformedRow, type Row } from './rows/rows.js'
+import { malformedRow } from './rows/check.js'
+import { IGNORED_LABEL, type Row } from './rows/rows.js'
+import type { TextTemplate } from './rows/text-template.js'
 import { checkRoles } from './templates/roles.js'
 import type { ChatTemplate, Message, TemplateContext } from './templates/template.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
@@ -24,6 +26,8 @@ export interface EncodeOptions {
   tokenizer: Tokenizer | null
   /** Null: prompt and completion are joined. */
   template: ChatTemplate | null
+  /** What makes a text of a row's columns, whatever their names; null: a row is what its keys say. */
+  text?: TextTemplate | null
   /** Longest row, in tokens; at least 2. */
   maxLength: number
   /** `all` also trains the prompt. */

@@ -19,7 +19,7 @@ import type { Batch } from './batch.js'
 import { Dataset, encodeOptions } from './dataset.js'
 import { countTargets, type EncodeOptions, encodeRow, type TokenRow } from './encode.js'
 import { type PackedRow, packBatch } from './packing.js'
-import { parseRow } from './rows/rows.js'
+import { rowOf } from './rows/rows.js'
 import { Sampler } from './sampler.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
@@ -42,6 +42,7 @@ export interface LoaderOptions {
   /** For rows of text, as in `loadDataset`. */
   maxLength?: number
   template?: string
+  text?: string
   tools?: string | readonly unknown[]
   templateOptions?: Readonly<Record<string, unknown>>
   trainOn?: 'completion' | 'all'
@@ -75,7 +76,7 @@ export class DataLoader implements AsyncIterable<Batch> {
     requireOptionsOf('the options of DataLoader', options, {
       ...{ seed: optional(wholeFrom(0)), packing: optional(aFlag), shuffle: optional(aFlag) },
       ...{ epochs: optional(aNumber), tokenizer: optional(orNull(aTokenizer)), maxLength: optional(wholeFrom(2)) },
-      ...{ template: optional(aText), trainOn: optional(oneOf('completion', 'all')) },
+      ...{ template: optional(aText), text: optional(aText), trainOn: optional(oneOf('completion', 'all')) },
       state: optional(having('what state() returned', 'step')),
     })
     this.step = options.state?.step ?? 0
@@ -112,7 +113,8 @@ export class DataLoader implements AsyncIterable<Batch> {
   private async *sampled(rows: Dataset | readonly LoaderRow[]): AsyncGenerator<Batch> {
     if (rows.length === 0) throw new InputError('empty-data', 'The data set has no row.')
     const { seed = 0, shuffle = true, epochs = 1 } = this.options
-    const sampler = new Sampler({ rows: rows.length, batchSize: this.batchSize, seed, shuffle, epochs })
+    const parts = rows instanceof Dataset ? rows.parts : undefined
+    const sampler = new Sampler({ rows: rows.length, parts, batchSize: this.batchSize, seed, shuffle, epochs })
     const tokens = rows instanceof Dataset ? undefined : await this.tokenRows()
     for (let step = this.step; step < sampler.steps; step++) {
       const picked = sampler.rowsOfStep(step).map(({ index, row }) => ({
@@ -148,8 +150,8 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   /** Encodes rows as they are needed. A text is one row here: what exceeds `maxLength` is refused. */
   private async tokenRows(): Promise<(row: LoaderRow, index: number) => TokenRow> {
-    const { tokenizer = null, maxLength, template, tools, templateOptions, trainOn } = this.options
-    const settings = await encodeOptions({ tokenizer, maxLength, template, tools, templateOptions, trainOn })
+    const { tokenizer = null, maxLength, template, text, tools, templateOptions, trainOn } = this.options
+    const settings = await encodeOptions({ tokenizer, maxLength, template, text, tools, templateOptions, trainOn })
     return (row, index) => tokenRow(row, `row ${index + 1}`, settings)
   }
 }
@@ -173,7 +175,7 @@ function tokenRow(row: LoaderRow, where: string, settings: EncodeOptions): Token
     }
     return { ids: Int32Array.from(ids), mask: mask ? Uint8Array.from(mask) : new Uint8Array(ids.length).fill(1) }
   }
-  const { rows } = encodeRow(parseRow(row, where), where, settings)
+  const { rows } = encodeRow(rowOf({ value: row, where }, settings.text), where, settings)
   if (rows.length !== 1) {
     throw new InputError(
       'row-too-long',

@@ -1,7 +1,9 @@
 /** Rows of multiple-choice questions, and the text that asks them. */
+
 import { z } from 'zod'
+import { checked, malformedRow } from '../data/rows/check.js'
 import type { DataRecord } from '../data/rows/record.js'
-import { checked, malformedRow } from '../data/rows/rows.js'
+import type { OpenSource } from '../data/sources/open.js'
 import type { Message } from '../data/templates/template.js'
 import { quoted } from '../errors.js'
 import { recordsOf } from './records.js'
@@ -48,7 +50,7 @@ export class Shots {
   private constructor(readonly count: number) {}
 
   /** Keeps what any question can need: one more of each subject than is asked for. */
-  static async read(sources: readonly string[] | undefined, count: number, signal?: AbortSignal): Promise<Shots> {
+  static async read(sources: readonly OpenSource[] | undefined, count: number, signal?: AbortSignal): Promise<Shots> {
     const shots = new Shots(count)
     if (count === 0 || !sources) return shots
     for await (const record of recordsOf(sources, { signal })) {

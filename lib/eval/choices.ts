@@ -1,5 +1,5 @@
+import { malformedRow } from '../data/rows/check.js'
 import type { DataRecord } from '../data/rows/record.js'
-import { malformedRow } from '../data/rows/rows.js'
 import { quoted } from '../errors.js'
 import { PromptCache, promptTokens, requireTokenizer } from '../generate/index.js'
 import { answerText, type ChoiceRow, chatOf, parseChoiceRow, plainTextOf, Shots } from './choice-rows.js'
@@ -9,13 +9,13 @@ import type { ChoicesResult, TaskContext } from './task.js'
 
 /** A question is answered with the choice of the highest log-probability; the first one wins a tie. */
 export async function choices(context: TaskContext): Promise<ChoicesResult> {
-  const { model, options, done, signal } = context
+  const { model, options, data, shotsData, done, signal } = context
   requireTokenizer(model)
-  const shots = await Shots.read(options.shotsData, options.shots, signal)
+  const shots = await Shots.read(shotsData, options.shots, signal)
   const all = new Tally()
   const bySubject = new Map<string, Tally>()
   using cache = new PromptCache(model)
-  for await (const record of recordsOf(options.data, { limit: options.limit, signal })) {
+  for await (const record of recordsOf(data, { limit: options.limit, signal })) {
     const row = parseChoiceRow(record)
     const logprobs = await logprobsOf(row, shots.of(row, record.where), record, context, cache)
     const predicted = logprobs.indexOf(Math.max(...logprobs))

@@ -1,6 +1,7 @@
 import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../arguments.js'
-import { locateAllData } from '../data/files/data-files.js'
+import { TextTemplate } from '../data/rows/text-template.js'
 import { resolveTools } from '../data/rows/tools.js'
+import { openSources } from '../data/sources/open.js'
 import { UsageError } from '../errors.js'
 import { promptTemplate } from '../generate/index.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
@@ -71,13 +72,16 @@ export async function evaluate<T extends Task = Task>(
   checkEvalOptions({ ...options, base }, 'api')
   const run = TASKS[options.task as T] as RunTask<T>
   const hub = { offline: options.offline, onDownload, onWarning, signal }
-  const data = await locateAllData(options.data!, { purpose: 'evaluation', ...hub })
-  const shotsData = options.shotsData && (await locateAllData(options.shotsData, hub))
+  const data = await openSources(options.data!, { purpose: 'evaluation', ...hub })
+  const shotsData = options.shotsData && (await openSources(options.shotsData, hub))
   const settings = {
     model,
     signal,
     base: base ?? null,
-    options: { ...options, data, shotsData },
+    options,
+    data,
+    shotsData,
+    text: options.text === undefined ? null : new TextTemplate(options.text),
     templateContext: { tools: await resolveTools(options.tools), templateOptions: options.templateOptions },
     template: model.tokenizer ? await promptTemplate(model, options, onWarning) : null,
     maxLength: rowLimit(options, model.config.maxPositions),

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { checked } from '../data/rows/rows.js'
+import { checked } from '../data/rows/check.js'
 import { continuationText, PromptCache, promptTokens, requireTokenizer, stopTokens } from '../generate/index.js'
 import { expectedAnswer, extractAnswer, isSameAnswer } from './answers.js'
 import { complete } from './complete.js'
@@ -15,6 +15,7 @@ const exactMatchRow = z.looseObject({
 export async function exactMatch({
   model,
   options,
+  data,
   template,
   templateContext,
   done,
@@ -25,7 +26,7 @@ export async function exactMatch({
   const { maxNewTokens } = options
   const result: ExactMatchResult = { correct: 0, rows: 0, accuracy: 0 }
   using cache = new PromptCache(model)
-  for await (const record of recordsOf(options.data, { limit: options.limit, signal })) {
+  for await (const record of recordsOf(data, { limit: options.limit, signal })) {
     const { prompt, answer } = checked(exactMatchRow, record.value, record.where)
     const ids = promptTokens(model, template, { prompt, ...templateContext })
     const name = `${record.where}: the prompt`

@@ -1,3 +1,4 @@
+import { namesOf } from '../data/sources/open.js'
 import { InputError, UsageError } from '../errors.js'
 import { partsOf } from './perplexity.js'
 import { passesOf, type Scorer, scorePass, sum } from './score.js'
@@ -8,7 +9,7 @@ import type { EvaluatedModel, ForgettingResult, TaskContext } from './task.js'
  * read the same windows or rows, those of `perplexity`, one pass after the other.
  */
 export async function forgetting(context: TaskContext): Promise<ForgettingResult> {
-  const { model, options, signal, done } = context
+  const { model, options, data, signal, done } = context
   const earlier = modelBefore(context)
   let [before, after, tokens, targets] = [0, 0, 0, 0]
   for await (const pass of passesOf(partsOf(context), options.batchSize)) {
@@ -28,7 +29,7 @@ export async function forgetting(context: TaskContext): Promise<ForgettingResult
     }
   }
   if (targets === 0) {
-    throw new InputError('no-targets', `${options.data.join(', ')}: no token is predicted, so there is no loss.`)
+    throw new InputError('no-targets', `${namesOf(data)}: no token is predicted, so there is no loss.`)
   }
   return { forgetting: (after - before) / targets, before: before / targets, after: after / targets, tokens, targets }
 }

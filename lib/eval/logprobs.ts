@@ -6,11 +6,11 @@ import { tokenRowsOf } from './token-rows.js'
 
 /** The log-probability of each token after the first, whatever is trained of a row. */
 export async function logprobs(context: TaskContext): Promise<LogProbsResult> {
-  const { model, options, done, signal } = context
+  const { model, options, data, text, done, signal } = context
   const result: LogProbsResult = { rows: [] }
   const rows = async function* () {
-    for await (const record of recordsOf(options.data, { limit: options.limit, signal })) {
-      for (const { ids } of tokenRowsOf(rowOf(record), record.where, context)) {
+    for await (const record of recordsOf(data, { limit: options.limit, signal })) {
+      for (const { ids } of tokenRowsOf(rowOf(record, text), record.where, context)) {
         yield { ids, mask: new Uint8Array(ids.length).fill(1) }
       }
     }

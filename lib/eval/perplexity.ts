@@ -1,5 +1,6 @@
 import { checkIds, type TokenRow } from '../data/encode.js'
 import { rowOf } from '../data/rows/rows.js'
+import { namesOf } from '../data/sources/open.js'
 import { InputError, UsageError } from '../errors.js'
 import { requireTokenizer } from '../generate/index.js'
 import { recordsOf } from './records.js'
@@ -18,7 +19,7 @@ export interface Part extends TokenRow {
  * only: memory does not grow with the data.
  */
 export async function perplexity(context: TaskContext): Promise<PerplexityResult> {
-  const { model, options, done, signal } = context
+  const { model, options, data, done, signal } = context
   let total = 0
   let tokens = 0
   let targets = 0
@@ -31,7 +32,7 @@ export async function perplexity(context: TaskContext): Promise<PerplexityResult
     await done(line, `perplexity ${Math.exp(total / targets).toPrecision(5)}`)
   }
   if (targets === 0) {
-    throw new InputError('no-targets', `${options.data.join(', ')}: no token is predicted, so there is no perplexity.`)
+    throw new InputError('no-targets', `${namesOf(data)}: no token is predicted, so there is no perplexity.`)
   }
   const loss = total / targets
   return { perplexity: Math.exp(loss), loss, tokens, targets }
@@ -39,11 +40,11 @@ export async function perplexity(context: TaskContext): Promise<PerplexityResult
 
 /** Windows of texts, and token rows with a target of anything else; `limit` of them. */
 export async function* partsOf(context: TaskContext): AsyncGenerator<Part> {
-  const { options, signal } = context
+  const { options, data, text, signal } = context
   let count = 0
-  for await (const record of recordsOf(options.data, { signal })) {
+  for await (const record of recordsOf(data, { signal })) {
     const { where } = record
-    const row = rowOf(record)
+    const row = rowOf(record, text)
     const parts =
       row.kind === 'text' ? textWindows(row.text, where, context) : rowParts(tokenRowsOf(row, where, context))
     for (const part of parts) {

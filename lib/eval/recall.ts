@@ -1,5 +1,6 @@
 import { encodeRow } from '../data/encode.js'
-import { malformedRow, rowOf } from '../data/rows/rows.js'
+import { malformedRow } from '../data/rows/check.js'
+import { rowOf } from '../data/rows/rows.js'
 import { continuationText, PromptCache, requireTokenizer } from '../generate/index.js'
 import { complete } from './complete.js'
 import { recordsOf } from './records.js'
@@ -22,14 +23,14 @@ interface Lesson {
  * character, place by place.
  */
 export async function recall(context: TaskContext): Promise<RecallResult> {
-  const { model, options, done, signal } = context
+  const { model, options, data, done, signal } = context
   const tokenizer = requireTokenizer(model)
   let characters = 0
   let right = 0
   let rows = 0
   let exact = 0
   using cache = new PromptCache(model)
-  for await (const record of recordsOf(options.data, { limit: options.limit, signal })) {
+  for await (const record of recordsOf(data, { limit: options.limit, signal })) {
     const { where } = record
     const row = rowOf(record)
     if (row.kind !== 'completion' || row.completion.trim() === '') {

@@ -1,5 +1,8 @@
 /** The interface that all evaluation tasks share: what they receive and what they return. */
+
 import type { Batch } from '../data/batch.js'
+import type { TextTemplate } from '../data/rows/text-template.js'
+import type { OpenSource } from '../data/sources/open.js'
 import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
 import type { LanguageModel } from '../generate/index.js'
 import type { EvalOptions, Task } from '../options/index.js'
@@ -82,8 +85,12 @@ export interface TaskContext {
   readonly model: EvaluatedModel
   /** What `forgetting` compares the model with; null: the model without its active adapters. */
   readonly base: EvaluatedModel | null
-  readonly options: EvalOptions & { readonly data: readonly string[] }
-  /** Null: prompts are used as they are. */
+  readonly options: EvalOptions
+  readonly data: readonly OpenSource[]
+  readonly shotsData: readonly OpenSource[] | undefined
+  /** What makes a text of a row's columns; null: a row is what its keys say. */
+  readonly text: TextTemplate | null
+  /** Null: prompts stand as they are. */
   readonly template: ChatTemplate | null
   /** Template variables for rows that do not set them themselves. */
   readonly templateContext: TemplateContext

@@ -1,5 +1,7 @@
 /** Options that are fine one by one and do not fit together. */
+
 import { ADAPTER_METHODS, restartingMethods } from '../adapters/registry.js'
+import { type DataSource, pathsOf } from '../data/sources/source.js'
 import { UsageError } from '../errors.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 import type { OptionsSchema } from '../schema/option.js'
@@ -74,7 +76,7 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
 
 /** Standard input has its rows once only. */
 function requireOneReader(fit: Fit, options: object, keys: readonly string[]): void {
-  const paths = keys.flatMap((key) => (options as Readonly<Record<string, string[] | undefined>>)[key] ?? [])
+  const paths = keys.flatMap((key) => pathsOf((options as Readonly<Record<string, DataSource[] | undefined>>)[key]))
   fit.refuse(
     paths.filter((path) => path === '-').length > 1,
     `Standard input (-) can be read only once, but ${keys.map((key) => fit.name(key)).join(' and ')} name it more often.`,
@@ -172,6 +174,7 @@ export function checkEvalOptions(options: Omit<EvalOptions, 'base'> & { base?: u
       `${fit.name(key)} belongs to the task ${tasks.join(' or ')}, not to ${options.task}.`,
     )
   requireOneReader(fit, options, ['data', 'shotsData'])
+  onlyOf('text', 'perplexity', 'logprobs', 'forgetting')
   onlyOf('window', 'perplexity', 'forgetting')
   onlyOf('stride', 'perplexity', 'forgetting')
   onlyOf('base', 'forgetting')

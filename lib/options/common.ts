@@ -1,5 +1,7 @@
 /** Options that every command takes, and those that several share. */
 import { z } from 'zod'
+import { TEXT_TEMPLATE } from '../data/rows/text-template.js'
+import { type DataInput, type DataSource, sourcesOf, weightOf } from '../data/sources/source.js'
 import { MAX_THREADS } from '../native.js'
 import {
   choice,
@@ -9,9 +11,10 @@ import {
   integer,
   optionalInteger,
   optionalObject,
+  optionalPattern,
   pattern,
   text,
-  texts,
+  textsOr,
   textWithDefault,
 } from '../schema/option.js'
 
@@ -93,13 +96,34 @@ export const adapterOptions = {
   allowOtherBase: flag('use the adapter with another base model than the one that it was trained on'),
 }
 
+const filesOfRows =
+  'rows: a file (JSON lines, JSON, CSV, TSV, Parquet or text, also compressed), a folder, - for stdin, or a hub id'
+
+const readData =
+  ({ weights }: { weights: boolean }) =>
+  (value: unknown): DataSource[] | undefined => {
+    const sources = sourcesOf(value)
+    const fits = sources?.length && (weights || sources.every((source) => weightOf(source) === undefined))
+    return fits ? sources : undefined
+  }
+
+/** Rows that are each read once: they have no weights. */
+export const evaluationData = (description: string, words: { hub: HubMeaning; group?: string; adds?: boolean }) =>
+  textsOr<DataInput, DataSource[]>(description, 'D', readData({ weights: false }), {
+    expects: 'a path, rows, or a list of these without weights',
+    ...words,
+  })
+
 /** `hub`: which split an id means that names none. */
-export const dataOption = (hub: HubMeaning, split: string) =>
-  texts(
-    `rows: a file (JSON lines, JSON, CSV, TSV, Parquet or text, also compressed), a folder, - for stdin, or a hub id (owner/name:split, else ${split}); given again, it adds`,
-    'D',
-    { adds: true, hub },
-  )
+export const evaluationDataOption = (hub: HubMeaning, split: string) =>
+  evaluationData(`${filesOfRows} (owner/name:split, else ${split}); given again, it adds`, { adds: true, hub })
+
+const trainingDataOption = textsOr<DataInput, DataSource[]>(
+  `${filesOfRows} (owner/name:split, else train); given again, it adds; a YAML file may list {path, weight}`,
+  'D',
+  readData({ weights: true }),
+  { expects: 'a path, rows, or a list of these or of {path, weight}', adds: true, hub: 'training-data' },
+)
 
 /** What a chat template is told beside the messages. */
 export const contextOptions = {
@@ -121,7 +145,7 @@ export const MOST_ROWS = 2 ** 20
 
 /** How rows become tokens: the same words in training, evaluation and inspection. */
 export const rowOptions = {
-  data: dataOption('training-data', 'train'),
+  data: trainingDataOption,
   maxLength: optionalInteger('tokens of a row at most', {
     min: 2,
     defaultText: "1024, or the model's limit where that is less",
@@ -130,6 +154,12 @@ export const rowOptions = {
     "auto: the model's own; none: prompt and completion joined; or a file with a Jinja template",
     'auto|none|FILE',
     'auto',
+  ),
+  text: optionalPattern(
+    'train a text over the columns of each row, as "Question: {query}\\nAnswer: {response}", whole; {{ and }} are braces',
+    'TEXT',
+    TEXT_TEMPLATE,
+    { expects: 'a text with columns in braces, as {question}' },
   ),
   ...contextOptions,
   trainOn: choice('what is trained of a row with a prompt', ['completion', 'all'], 'completion'),

@@ -1,10 +1,11 @@
 /** Options of `mora eval` and `evaluate()`. */
 import { z } from 'zod'
-import { choice, integer, optionalChoice, optionalInteger, text, texts } from '../schema/option.js'
+import { choice, integer, optionalChoice, optionalInteger, text } from '../schema/option.js'
 import {
   adapterOptions,
   commonOptions,
-  dataOption,
+  evaluationData,
+  evaluationDataOption,
   limitOption,
   MOST_ROWS,
   modelOption,
@@ -23,7 +24,7 @@ export const EvalSchema = z.strictObject({
   quantised: quantisedOption(false),
   task: optionalChoice('what to measure', TASKS),
   ...rowOptions,
-  data: dataOption('evaluation-data', 'test, else validation'),
+  data: evaluationDataOption('evaluation-data', 'test, else validation'),
   limit: limitOption('rows (of a text, windows)'),
   batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),
   output: text('write a line of JSON per row to this file', 'FILE', { expects: 'the path of a file' }),
@@ -45,7 +46,7 @@ export const EvalSchema = z.strictObject({
   maxNewTokens: integer('exact-match: tokens to generate at most', 256, { min: 1, group: task }),
   score: choice('choices: compare the letters, or the whole choices', ['letter', 'text'], 'letter', { group: task }),
   shots: integer('choices: solved examples before each question', 0, { min: 0, group: task }),
-  shotsData: texts('choices: rows that the examples are taken from', 'D', { group: task, hub: 'training-data' }),
+  shotsData: evaluationData('choices: rows that the examples are taken from', { group: task, hub: 'training-data' }),
   ...commonOptions,
 })
 

@@ -17,7 +17,7 @@ import {
   text,
   texts,
 } from '../schema/option.js'
-import { adapterOptions, commonOptions, MOST_ROWS, modelOption, rowOptions } from './common.js'
+import { adapterOptions, commonOptions, evaluationData, MOST_ROWS, modelOption, rowOptions } from './common.js'
 import { newAdapterFields } from './new-adapter.js'
 
 export const SCHEDULERS = ['constant', 'linear', 'cosine', 'cosine-restarts'] as const
@@ -106,6 +106,7 @@ export const TrainSchema = z.strictObject({
   shuffle: flag('draw rows in a new random order each epoch', true, { group: steps }),
   trainOn: rowOptions.trainOn,
   template: rowOptions.template,
+  text: rowOptions.text,
   tools: rowOptions.tools,
   templateOptions: rowOptions.templateOptions,
   profile: flag('print where the time went, by operation, against what this machine can do', false, { group: run }),
@@ -119,7 +120,7 @@ export const TrainSchema = z.strictObject({
   ),
   gradientCheckpointing: flag('recompute activations: slower, less memory', false, { group: steps }),
 
-  evalData: texts('rows to evaluate on; of a hub id, its split validation, else test', 'D', {
+  evalData: evaluationData('rows to evaluate on; of a hub id, its split validation, else test', {
     group: run,
     hub: 'validation-data',
   }),

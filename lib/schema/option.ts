@@ -308,6 +308,20 @@ export function texts(description: string, placeholder: string, words: Words & P
   return declare(schema, { kind: 'texts', description, placeholder, expects: 'a path, or a list of paths', ...words })
 }
 
+/** Paths as in `texts`, and what else the library takes in their place: `read` gives undefined of what is neither. */
+export function textsOr<Input, Output>(
+  description: string,
+  placeholder: string,
+  read: (value: unknown) => Output | undefined,
+  words: Words & Pick<OptionFacts, 'adds'> = {},
+) {
+  const schema = z
+    .custom<Input>((value) => read(value) !== undefined)
+    .transform((value) => read(value) as Output)
+    .optional()
+  return declare(schema, { kind: 'texts', description, placeholder, expects: 'a path, or a list of paths', ...words })
+}
+
 /** A flag that may carry a value: true without, the value with it. */
 export function optionalText(description: string, placeholder: string, words: Words = {}) {
   return declare(z.union([z.boolean(), z.string().min(1)]).default(false), {

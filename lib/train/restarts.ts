@@ -2,7 +2,6 @@
 
 import { writeMerge } from './checkpoints/merge-folders.js'
 import type { MergeEvent } from './events.js'
-import type { RestartPlan } from './restart-plan.js'
 import type { Session } from './session.js'
 
 /** Whether the next step is to be taken by a fresh adapter. At the end of a run there is none, so nothing is merged. */

@@ -3,7 +3,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { parse } from 'yaml'
+import { parse, stringify } from 'yaml'
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
 import { loadTokenizer } from '../../lib/data/tokenizer/tokenizer.js'
@@ -592,6 +592,52 @@ describe('a model that reads and writes text', () => {
     expect(options).toMatchObject({ tools: at('tools.json'), templateOptions: { mood: 'glad ' } })
     const again = await mora('train', '--config', at('told/run.yaml'), '--output', at('told-again'))
     expect(again).toMatchObject({ exitCode: 0 })
+  })
+
+  it('takes a text over the columns of rows', async () => {
+    const data = ['--model', talker(), '--data', at('columns.jsonl')]
+    writeFileSync(at('columns.jsonl'), '{"query": "one", "response": 2.0}\n{"query": "two", "response": "three"}')
+    const text = ['--text', '{query}\\n{{=}} {response}']
+    const { json } = await moraJson('inspect', ...data, ...text)
+    expect(json.rows.map((row: { text: string }) => row.text)).toEqual([
+      '<|begin|>one\n{=} 2.0<|end|>',
+      '<|begin|>two\n{=} three<|end|>',
+    ])
+    expect(await moraJson('eval', '--task', 'perplexity', ...data, ...text)).toMatchObject({ exitCode: 0 })
+    for (const [argv, code, message] of [
+      [['eval', '--task', 'recall', ...text], 'unfit-options', '--text belongs to the task perplexity or logprobs or forgetting'],
+      [['inspect', '--text', 'query'], 'bad-value', 'a text with columns in braces, as {question} for --text'],
+      [['inspect', '--text', '{answer}'], 'malformed-row', 'columns.jsonl:1: the text has the column "answer"'],
+    ] as const) {
+      const { json } = await moraJson(...argv, ...data)
+      expect(json.error).toMatchObject({ code, message: expect.stringContaining(message) })
+    }
+  })
+
+  it('is trained on a mixture that a YAML file names, and goes on with it', async () => {
+    const sources = [
+      { path: at('rows.jsonl'), weight: 1 },
+      { path: at('pairs.jsonl'), weight: 3 },
+    ]
+    writeFileSync(at('pairs.jsonl'), '{"prompt": "a", "completion": "b"}\n{"prompt": "c", "completion": "d"}')
+    writeFileSync(at('mixed.yaml'), stringify({ model: talker(), data: sources, output: at('mixed'), maxSteps: 2 }))
+    const { exitCode, stderr } = await mora('train', '--config', at('mixed.yaml'), '--batch-size', '4')
+    expect({ exitCode, stderr }).toMatchObject({ exitCode: 0 })
+    expect(parse(readFileSync(at('mixed/run.yaml'), 'utf8')).options.data).toEqual(sources)
+    const again = await mora('train', '--config', at('mixed/run.yaml'), '--resume')
+    expect(again).toMatchObject({ exitCode: 0 })
+    for (const weight of [0, -1, 'much']) {
+      const data = [sources[0], { ...sources[1], weight }]
+      writeFileSync(at('odd.yaml'), stringify({ model: talker(), data, output: at('odd') }))
+      const { json } = await moraJson('train', '--config', at('odd.yaml'))
+      expect(json.error).toMatchObject({
+        code: 'bad-value',
+        message: expect.stringMatching(/\{path, weight\} for data in/),
+      })
+    }
+    writeFileSync(at('odd.yaml'), stringify({ model: talker(), data: [sources[0]], task: 'perplexity' }))
+    const { json } = await moraJson('eval', '--config', at('odd.yaml'))
+    expect(json.error).toMatchObject({ code: 'bad-value', message: expect.stringContaining('without weights') })
   })
 
   it('says where rows are longer than it was made for', async () => {

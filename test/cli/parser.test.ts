@@ -27,6 +27,7 @@ function sample({ kind, choices, expects }: ReturnType<typeof optionFacts>): str
   if (expects.startsWith('patterns')) return 'x=1'
   if (expects.startsWith('a size')) return '2GiB'
   if (expects.startsWith('a JSON object')) return '{}'
+  if (expects.startsWith('a text with columns')) return '{a}'
   return expects.includes('cuda') ? 'cuda:1' : 'x'
 }
 

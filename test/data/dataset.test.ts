@@ -2,7 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type DatasetOptions, datasetFromRows, loadDataset } from '../../lib/data/dataset.js'
+import { type DatasetOptions, loadDataset } from '../../lib/data/dataset.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { loadSmallTokenizer, templatePath } from './small-tokenizer.js'
 
@@ -63,12 +63,14 @@ describe('loadDataset', () => {
     ]
     const warnings: string[] = []
     const template = join(folder, 'no-tools.jinja')
-    const data = await datasetFromRows(rows, { tokenizer, template, onWarning: (message) => warnings.push(message) })
+    const data = await loadDataset(rows, { tokenizer, template, onWarning: (message) => warnings.push(message) })
     expect(warnings).toEqual([
       expect.stringMatching(
-        /^the rows: the chat template leaves out calls of 1 of .*\(first: row 2\).*--template FILE/,
+        /^the rows given: the chat template leaves out calls of 1 of .*\(first: row 2 of the rows given\).*--template FILE/,
       ),
-      expect.stringMatching(/^the rows: the chat template shows nothing of 1 messages \(first: row 2\)/),
+      expect.stringMatching(
+        /^the rows given: the chat template shows nothing of 1 messages \(first: row 2 of the rows given\)/,
+      ),
     ])
     expect(data.summary).toMatchObject({ droppedCalls: 1, droppedMessages: 1, openEnds: 0, foreignOpenings: 0 })
   })
@@ -101,21 +103,23 @@ describe('loadDataset', () => {
 
   it('T5 refuses data in which nothing is trained, except to look at it', async () => {
     const rows = [{ input_ids: [1, 2], labels: [-100, -100] }, { input_ids: [5] }]
-    await expect(datasetFromRows(rows, { tokenizer })).rejects.toThrow(/nothing would be trained in any of its 2 rows/)
-    const kept = await datasetFromRows(rows, { tokenizer, keepWithoutTarget: true })
+    await expect(loadDataset(rows, { tokenizer })).rejects.toThrow(/nothing would be trained in any of its 2 rows/)
+    const kept = await loadDataset(rows, { tokenizer, keepWithoutTarget: true })
     expect(kept.summary).toMatchObject({ rows: 2, withoutTarget: 2, dropped: 0, targetTokens: 0 })
-    await expect(datasetFromRows([], { tokenizer })).rejects.toThrow(/no row was found/)
+    await expect(loadDataset(new Set(), { tokenizer })).rejects.toThrow(/^the rows given: no row was found/)
   })
 
   it('names the line of an id past the vocabulary and of a malformed row', async () => {
     await expect(load({ vocabSize: 9 })).rejects.toThrow(/rows\.jsonl:\d: id \d+ at position \d+/)
-    await expect(datasetFromRows([{ text: 1 }], { tokenizer })).rejects.toThrow(/^row 1: text: expected string/)
+    await expect(loadDataset([{ text: 1 }], { tokenizer })).rejects.toThrow(
+      /^row 1 of the rows given: text: expected string/,
+    )
   })
 
   it('has a hash that follows tokens and masks only', async () => {
-    const a = await datasetFromRows([{ input_ids: [1, 2, 3] }], { tokenizer: null })
-    const b = await datasetFromRows([{ input_ids: [1, 2, 3], labels: [1, 2, 3] }], { tokenizer })
-    const c = await datasetFromRows([{ input_ids: [1, 2, 3], labels: [1, -100, 3] }], { tokenizer })
+    const a = await loadDataset([{ input_ids: [1, 2, 3] }], { tokenizer: null })
+    const b = await loadDataset([{ input_ids: [1, 2, 3], labels: [1, 2, 3] }], { tokenizer })
+    const c = await loadDataset([{ input_ids: [1, 2, 3], labels: [1, -100, 3] }], { tokenizer })
     expect(b.hash).toBe(a.hash)
     expect(c.hash).not.toBe(a.hash)
   })
@@ -131,13 +135,15 @@ describe('loadDataset', () => {
     const roles = ['user', 'assistant', 'user', 'assistant']
     const messages = roles.map((role, i) => ({ role, content: `turn ${i}` }))
     const options = { tokenizer, template: templatePath('thinking') }
-    await datasetFromRows([{ messages }], { ...options, onWarning: (message) => warnings.push(message) })
-    expect(warnings).toEqual([expect.stringMatching(/^the rows: the chat template opens 1 of the assistant's turns/)])
+    await loadDataset([{ messages }], { ...options, onWarning: (message) => warnings.push(message) })
+    expect(warnings).toEqual([
+      expect.stringMatching(/^the rows given: the chat template opens 1 of the assistant's turns/),
+    ])
   })
 
   it('keeps tens of thousands of rows whole', async () => {
     const rows = Array.from({ length: 20000 }, (_, i) => ({ input_ids: [i, i + 1, (i * 7) % 1000] }))
-    const data = await datasetFromRows(rows, { tokenizer: null })
+    const data = await loadDataset(rows, { tokenizer: null })
     expect(data.length).toBe(20000)
     for (const i of [0, 255, 256, 9999, 19999]) expect([...data.row(i).ids]).toEqual(rows[i]!.input_ids)
   })

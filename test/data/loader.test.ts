@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { Batch } from '../../lib/data/batch.js'
-import { datasetFromRows } from '../../lib/data/dataset.js'
+import { loadDataset } from '../../lib/data/dataset.js'
 import { DataLoader } from '../../lib/data/loader.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { loadSmallTokenizer } from './small-tokenizer.js'
@@ -36,7 +36,7 @@ describe('DataLoader', () => {
 
   it('takes a data set, an iterable and an async iterable of the same rows', async () => {
     const values = rows.map(({ ids }) => ({ input_ids: ids }))
-    const data = await datasetFromRows(values, { tokenizer: null })
+    const data = await loadDataset(values, { tokenizer: null })
     const async = async function* () {
       yield* values
     }

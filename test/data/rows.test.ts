@@ -39,6 +39,59 @@ describe('parseRow', () => {
     expect(parse({ messages, tools: JSON.stringify(tools) })).toEqual({ kind: 'messages', messages, tools })
   })
 
+  it('knows a prompt and a completion of messages, of which the prompt is not trained', () => {
+    const prompt = [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: 'b' },
+      { role: 'user', content: 'c' },
+    ]
+    const completion = [{ role: 'assistant', content: 'd' }]
+    const tools = [{ type: 'function', function: { name: 'f' } }]
+    expect(parse({ prompt, completion, tools, chat_template_kwargs: { deep: true } })).toEqual({
+      kind: 'messages',
+      messages: [prompt[0], { ...prompt[1], weight: 0 }, prompt[2], completion[0]],
+      tools,
+      templateOptions: { deep: true },
+    })
+  })
+
+  it("knows ShareGPT's conversations, and messages under that key", () => {
+    const conversations = [
+      { from: 'human', value: 'a' },
+      { from: 'gpt', value: 'b', weight: 0 },
+      { from: 'tool', value: 'c' },
+      { role: 'assistant', content: 'd' },
+    ]
+    const messages = [
+      { role: 'user', content: 'a' },
+      { role: 'assistant', content: 'b', weight: 0 },
+      { role: 'tool', content: 'c' },
+      { role: 'assistant', content: 'd' },
+    ]
+    expect(parse({ conversations, id: 'x' })).toEqual({ kind: 'messages', messages })
+    expect(parse({ conversations, system: 's', tools: '[]' })).toEqual({
+      kind: 'messages',
+      messages: [{ role: 'system', content: 's' }, ...messages],
+      tools: [],
+    })
+    const told = [{ from: 'system', value: 't' }, ...conversations]
+    expect(parse({ conversations: told, system: 's' })).toMatchObject({ messages: [{ content: 't' }, ...messages] })
+    expect(parse({ conversations, text: 'as before' })).toEqual({ kind: 'text', text: 'as before' })
+  })
+
+  it('keeps numbers of tools as their JSON has them, whatever the form and the other keys', () => {
+    const context = '"tools": [{"least": 2.0}], "7": 0'
+    const tools = [{ least: new Float(2) }]
+    for (const json of [
+      `{"messages": [{"role": "user", "content": "a"}], ${context}}`,
+      `{"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "user", "content": "b"}], ${context}}`,
+      `{"conversations": [{"from": "human", "value": "a"}], ${context}}`,
+    ]) {
+      const row = parseRow(JSON.parse(json), 'row 1', json)
+      expect(row).toMatchObject({ kind: 'messages', messages: { 0: { role: 'user', content: 'a' } }, tools })
+    }
+  })
+
   it('keeps numbers of calls as their JSON has them', () => {
     const json =
       '{"messages": [{"role": "user", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": {"2": 2.0, "1": 12345678901234567890, "x": 0.5}}}]}]}'
@@ -76,6 +129,12 @@ describe('parseRow', () => {
     ],
     [{ messages: [{ role: 'assistant', tool_calls: 'f()' }] }, /train\.jsonl:12: messages\[0\]\.tool_calls/],
     [{ messages: [{ role: 'user' }], tools: '{}' }, /train\.jsonl:12: tools: expected a list of schemas/],
+    [{ prompt: [{ role: 'user' }], completion: 'x' }, /train\.jsonl:12: completion: expected array/],
+    [{ prompt: 'x', completion: [{ role: 'user' }] }, /train\.jsonl:12: prompt: expected array/],
+    [
+      { conversations: [{ from: 'human' }] },
+      /train\.jsonl:12: conversations\[0\]: expected a message of from and value/,
+    ],
     [{ messages: [] }, /train\.jsonl:12: messages/],
     [{ input_ids: [1, -2] }, /train\.jsonl:12: input_ids\[1\]/],
     [{ input_ids: [1, 1.5] }, /train\.jsonl:12: input_ids\[1\]/],

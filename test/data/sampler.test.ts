@@ -56,4 +56,57 @@ describe('Sampler', () => {
       expect(together).toEqual(alone.rowsOfStep(step))
     }
   })
+
+  describe('with weights', () => {
+    const parts = [
+      { rows: 3, weight: 3 },
+      { rows: 12, weight: 1 },
+      { rows: 5, weight: 1 },
+    ]
+    const options = { rows: 20, parts, batchSize: 4, seed: 1 }
+    const partOf = (index: number) => (index < 3 ? 0 : index < 15 ? 1 : 2)
+    const counts = (taken: number[]) => [0, 1, 2].map((part) => taken.filter((index) => partOf(index) === part).length)
+
+    it.each([true, false])('gives each part its share of every epoch (shuffle: %s)', (shuffle) => {
+      const all = indices(new Sampler({ ...options, shuffle }), 15)
+      for (let epoch = 0; epoch < 3; epoch++) {
+        expect(counts(all.slice(5 * epoch, 5 * epoch + 5).flat())).toEqual([12, 4, 4])
+      }
+    })
+
+    it.each([true, false])('takes no row of a part again before all of it was taken (shuffle: %s)', (shuffle) => {
+      const all = indices(new Sampler({ ...options, shuffle }), 15).flat()
+      for (const [part, { rows }] of parts.entries()) {
+        const taken = all.filter((index) => partOf(index) === part)
+        for (const index of new Set(taken)) {
+          const times = taken.filter((other) => other === index).length
+          expect(Math.abs(times - taken.length / rows)).toBeLessThan(1)
+        }
+        expect(new Set(taken).size).toBe(rows)
+      }
+    })
+
+    it('spreads parts evenly and keeps their order without shuffling', () => {
+      const all = indices(new Sampler({ ...options, shuffle: false }), 15)
+      expect(all.flat().filter((index) => partOf(index) === 1)).toEqual([...Array(12).keys()].map((i) => 3 + i))
+      for (const step of all) expect(counts(step)[0]).toBeGreaterThanOrEqual(2)
+    })
+
+    it('T21 takes the same rows for a step whenever it is asked, and others with another seed', () => {
+      const all = indices(new Sampler({ ...options, shuffle: true }), 15)
+      const resumed = new Sampler({ ...options, shuffle: true })
+      for (const step of [14, 3, 9, 0]) expect(resumed.rowsOfStep(step).map(({ index }) => index)).toEqual(all[step])
+      expect(indices(new Sampler({ ...options, shuffle: true, seed: 2 }), 15)).not.toEqual(all)
+    })
+
+    it('counts epochs by the rows that there are, and refuses a weight that gives no row', () => {
+      const sampler = new Sampler({ ...options, shuffle: true, epochs: 2 })
+      expect(sampler.steps).toBe(10)
+      expect(sampler.epochAfter(5)).toBe(1)
+      const tiny = [...parts.slice(1), { rows: 3, weight: 1e-6 }]
+      expect(() => new Sampler({ ...options, parts: tiny, shuffle: true })).toThrow(
+        /weight 0\.000001 of source 3.*none/,
+      )
+    })
+  })
 })

@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { parse } from 'yaml'
 import type { TrainInput } from '../../lib/options/index.js'
 import { kebabCase } from '../../lib/schema/names.js'
 import { writeManifest } from '../../lib/train/checkpoints/checkpoint-files.js'
@@ -139,6 +140,44 @@ describe('a resumed run', () => {
     await expectRejection(trainFake(options), 'changed-run', message)
     const told = await trainFake({ ...options, allowChanges: [kebabCase(name)] })
     expect(notices(told).some((notice) => notice.startsWith(`${name} is`))).toBe(true)
+  })
+
+  it('T21 goes on bit for bit with rows from memory, and refuses others', async () => {
+    const { data: _, evalData: __, ...others } = optionsOf(join(folder(), 'memory'))
+    const stream = async function* (count: number) {
+      yield* rows(count)
+    }
+    const ofFile = await trainFake({ ...optionsOf(join(folder(), 'file')), evalData: undefined, evalEvery: undefined })
+    const options = { ...others, evalEvery: undefined }
+    const whole = await trainFake({ ...options, data: rows(13), output: join(folder(), 'whole') })
+    expect(course(whole)).toEqual(course(ofFile))
+    await stopAfterFive({ ...options, data: stream(13) })
+    const facts = parse(readFileSync(join(options.output!, 'run.yaml'), 'utf8')) as { options: { data: unknown } }
+    expect(facts.options.data).toEqual([{ rows: 13, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) }])
+    await expectRejection(trainFake({ ...options, data: stream(12), resume: true }), 'changed-run', /had data with/)
+    const second = await trainFake({ ...options, data: new Set(rows(13)), resume: true })
+    expect(bits(second)).toEqual(bits(whole))
+    const card = readFileSync(join(options.output!, 'README.md'), 'utf8')
+    expect(card).toMatch(/\| Data \| 13 rows from memory \(sha256 [0-9a-f]{16}\) \|/)
+  })
+
+  it('T21 goes on bit for bit with a mixture, and refuses other weights', async () => {
+    const mixture = (weight: number) => [
+      { path: writeRows(folder(), 'first.jsonl', rows(9)), weight },
+      { rows: rows(5, { first: 20 }), weight: 1 },
+    ]
+    const { evalData: _, ...others } = optionsOf(join(folder(), 'halves'))
+    const options = { ...others, evalEvery: undefined, data: mixture(3) }
+    const whole = await trainFake({ ...options, output: join(folder(), 'whole') })
+    await stopAfterFive(options)
+    await expectRejection(trainFake({ ...options, data: mixture(2), resume: true }), 'changed-run', /had data with/)
+    const second = await trainFake({ ...options, resume: true })
+    expect(bits(second)).toEqual(bits(whole))
+    const facts = parse(readFileSync(join(options.output!, 'run.yaml'), 'utf8')) as { options: { data: unknown } }
+    expect(facts.options.data).toMatchObject([
+      { path: mixture(3)[0]!.path, weight: 3 },
+      { rows: 5, weight: 1 },
+    ])
   })
 
   it('refuses changed rows, and another number of threads', async () => {

@@ -21,11 +21,11 @@ export interface DataFacts {
 
 type DataOptions = Pick<
   InspectOptions,
-  'model' | 'data' | 'maxLength' | 'template' | 'tools' | 'templateOptions' | 'trainOn' | 'offline'
+  'model' | 'data' | 'maxLength' | 'template' | 'text' | 'tools' | 'templateOptions' | 'trainOn' | 'offline'
 >
 
 export async function dataFacts(
-  { model, data, template, tools, templateOptions, trainOn, offline, ...options }: DataOptions,
+  { model, data, template, text, tools, templateOptions, trainOn, offline, ...options }: DataOptions,
   { maxPositions = Number.POSITIVE_INFINITY, warn }: { maxPositions?: number; warn: (message: string) => void },
 ): Promise<DataFacts> {
   const tokenizer = model === undefined ? null : await loadTokenizer(model, { offline })
@@ -36,6 +36,7 @@ export async function dataFacts(
     tokenizer,
     maxLength,
     template,
+    text,
     tools,
     templateOptions,
     trainOn,

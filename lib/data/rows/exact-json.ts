@@ -1,4 +1,6 @@
 /** JSON without what JSON.parse loses: how numbers are written, integers of any size, and the order of keys. */
+import { isJsonObject } from '../../io/json.js'
+import { nestsTooDeep } from '../../io/json-scan.js'
 import { Float } from './float.js'
 
 /**
@@ -7,6 +9,13 @@ import { Float } from './float.js'
  */
 export function parseExact(text: string): unknown {
   return new ExactParser(text).value()
+}
+
+/** The columns of a row as its JSON has them; undefined of a row without JSON, and of what nests too deep. */
+export function exactColumns(json: string | undefined): Record<string, unknown> | undefined {
+  const row = json === undefined || nestsTooDeep(json) ? undefined : parseExact(json)
+  if (row instanceof Map) return Object.fromEntries(row) as Record<string, unknown>
+  return isJsonObject(row) ? row : undefined
 }
 
 const TOKEN = /[ \t\n\r]*([[\]{},:]|"(?:[^"\\]|\\.)*"|[^ \t\n\r[\]{},:"]+)/y

@@ -1,12 +1,11 @@
 /** The forms that a training row may have. */
 import { z } from 'zod'
-import { InputError } from '../../errors.js'
-import { isJsonObject } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
-import { schemaProblem } from '../../io/schema-problem.js'
 import type { Message } from '../templates/messages.js'
-import { parseExact } from './exact-json.js'
+import { checked, malformedRow } from './check.js'
+import { exactColumns, parseExact } from './exact-json.js'
 import type { DataRecord } from './record.js'
+import type { TextTemplate } from './text-template.js'
 
 /** Continued text: all of it is trained. */
 export interface TextRow {
@@ -53,16 +52,30 @@ const message = z.looseObject({
 })
 const tokenId = z.int32().min(0)
 
+/** ShareGPT's, and what others put under its key: messages as everywhere else. */
+const shareGptTurn = z.union([z.looseObject({ from: z.string().min(1), value: z.string().nullable() }), message], {
+  error: 'expected a message of from and value, or of role and content',
+})
+
+const context = {
+  tools: z.union([z.array(z.unknown()), z.string()], { error: 'expected a list of schemas, or JSON of one' }).nullish(),
+  chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
+}
+
 const forms = {
   tokenised: z.looseObject({ input_ids: z.array(tokenId).min(1), labels: z.array(z.int32()).optional() }),
-  messages: z.looseObject({
-    messages: z.array(message).min(1),
-    tools: z
-      .union([z.array(z.unknown()), z.string()], { error: 'expected a list of schemas, or JSON of one' })
-      .nullish(),
-    chat_template_kwargs: z.record(z.string(), z.unknown()).nullish(),
+  messages: z.looseObject({ messages: z.array(message).min(1), ...context }),
+  conversations: z.looseObject({
+    conversations: z.array(shareGptTurn).min(1),
+    system: z.string().nullish(),
+    ...context,
   }),
   completion: z.looseObject({ prompt: z.string(), completion: z.string() }),
+  promptedMessages: z.looseObject({
+    prompt: z.array(message).min(1),
+    completion: z.array(message).min(1),
+    ...context,
+  }),
   instruction: z.looseObject({
     instruction: z.string(),
     input: z.string().nullable().optional(),
@@ -81,7 +94,11 @@ const forms = {
 export function parseRow(value: unknown, where: string, json?: string): Row {
   const row = checked(z.record(z.string(), z.unknown()), value, where)
   if ('input_ids' in row) return tokenisedRow(checked(forms.tokenised, row, where), where)
-  if ('messages' in row) return messagesRow(checked(forms.messages, row, where), where, json)
+  if ('messages' in row)
+    return messagesRow(checked(forms.messages, row, where), ({ messages }) => messages, where, json)
+  if (Array.isArray(row.prompt) || Array.isArray(row.completion)) {
+    return messagesRow(checked(forms.promptedMessages, row, where), promptedMessages, where, json)
+  }
   if ('prompt' in row || 'completion' in row) {
     const { prompt, completion } = checked(forms.completion, row, where)
     return { kind: 'completion', prompt, completion }
@@ -91,26 +108,15 @@ export function parseRow(value: unknown, where: string, json?: string): Row {
     return { kind: 'completion', prompt: input ? `${instruction}\n\n${input}` : instruction, completion: output }
   }
   if ('text' in row) return { kind: 'text', text: checked(forms.text, row, where).text }
+  if ('conversations' in row) {
+    return messagesRow(checked(forms.conversations, row, where), shareGptMessages, where, json)
+  }
   throw malformedRow(
     where,
-    `expected the keys text, prompt and completion, messages, instruction and output, or input_ids, but it has ${
+    `expected the keys text, prompt and completion, messages, conversations, instruction and output, or input_ids, but it has ${
       Object.keys(row).join(', ') || 'none'
     }`,
   )
-}
-
-/**
- * A row of the form that a schema has.
- * @throws InputError `malformed-row`
- */
-export function checked<Schema extends z.ZodType>(schema: Schema, value: unknown, where: string): z.output<Schema> {
-  const result = schema.safeParse(value)
-  if (result.success) return result.data
-  throw malformedRow(where, schemaProblem(result.error, 'the row'))
-}
-
-export function malformedRow(where: string, problem: string): InputError {
-  return new InputError('malformed-row', `${where}: ${problem}.`)
 }
 
 function tokenisedRow({ input_ids, labels }: z.output<typeof forms.tokenised>, where: string): TokenisedRow {
@@ -130,21 +136,54 @@ function tokenisedRow({ input_ids, labels }: z.output<typeof forms.tokenised>, w
   return { kind: 'tokenised', ids: input_ids, labels }
 }
 
-function messagesRow(row: z.output<typeof forms.messages>, where: string, json: string | undefined): MessagesRow {
-  const exact = hasValues(row) && json !== undefined && !nestsTooDeep(json) ? parseExact(json) : row
-  const { messages, tools, chat_template_kwargs: templateOptions } = (isJsonObject(exact) ? exact : row) as typeof row
+interface ConversationRow {
+  tools?: unknown[] | string | null
+  chat_template_kwargs?: Record<string, unknown> | null
+}
+
+/** @param messagesOf how the row has its messages */
+function messagesRow<Form extends ConversationRow>(
+  row: Form,
+  messagesOf: (row: Form) => Message[],
+  where: string,
+  json: string | undefined,
+): MessagesRow {
+  const checkedMessages = messagesOf(row)
+  const hasValues =
+    Boolean(row.tools ?? row.chat_template_kwargs) || checkedMessages.some(({ tool_calls }) => tool_calls)
+  // Values that a template may write as it likes are those of the JSON; what was checked of a message stays.
+  const written = ((hasValues && exactColumns(json)) || row) as Form
+  const { tools, chat_template_kwargs: templateOptions } = written
   const parsed = typeof tools === 'string' ? toolsOf(tools, where) : tools
   return {
     kind: 'messages',
-    messages: messages.map((message, i) => ({ ...message, ...plainKeys(row.messages[i]!) })),
+    messages: messagesOf(written).map((message, i) => ({ ...message, ...plainKeys(checkedMessages[i]!) })),
     ...(parsed && { tools: parsed }),
     ...(templateOptions && { templateOptions }),
   }
 }
 
-/** Whether a row has values that a template may write as it likes, beside texts. */
-function hasValues({ messages, tools, chat_template_kwargs }: z.output<typeof forms.messages>): boolean {
-  return Boolean(tools ?? chat_template_kwargs) || messages.some(({ tool_calls }) => tool_calls)
+/** TRL's conversational prompt and completion: turns of the prompt are not trained. */
+function promptedMessages({ prompt, completion }: z.output<typeof forms.promptedMessages>): Message[] {
+  return [
+    ...prompt.map((message) => (message.role === 'assistant' ? { ...message, weight: 0 } : message)),
+    ...completion,
+  ]
+}
+
+/** Who speaks in ShareGPT's conversations, where it is not the role's own name. */
+const SHARE_GPT_ROLES: Readonly<Record<string, string>> = {
+  human: 'user',
+  gpt: 'assistant',
+}
+
+function shareGptMessages({ conversations, system }: z.output<typeof forms.conversations>): Message[] {
+  const messages = conversations.map((turn): Message => {
+    if (!('from' in turn && 'value' in turn)) return turn as Message
+    const { from, value, ...others } = turn as { from: string; value: string | null }
+    return { ...others, role: SHARE_GPT_ROLES[from] ?? from, content: value }
+  })
+  return system && messages[0]!.role !== 'system' ? [{ role: 'system', content: system }, ...messages] : messages
 }
 
 /** What was checked of a message. */
@@ -171,5 +210,7 @@ export function parsedTools(json: string): unknown[] | undefined {
   return Array.isArray(tools) ? tools : undefined
 }
 
-/** A row of a record. */
-export const rowOf = ({ value, where, json }: DataRecord): Row => parseRow(value, where, json)
+/** The row of a record: the text that a template of one's own makes of its columns, or what its keys say. */
+export function rowOf(record: DataRecord, text?: TextTemplate | null): Row {
+  return text ? { kind: 'text', text: text.of(record) } : parseRow(record.value, record.where, record.json)
+}

@@ -1,7 +1,7 @@
 /** Who may speak in a conversation. */
 import { quoted } from '../../errors.js'
 import { nearest } from '../../schema/names.js'
-import { malformedRow } from '../rows/rows.js'
+import { malformedRow } from '../rows/check.js'
 import type { Message } from './messages.js'
 import type { ChatTemplate } from './template.js'
 

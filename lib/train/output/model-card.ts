@@ -1,5 +1,6 @@
 import { basename } from 'node:path'
 import { stringify } from 'yaml'
+import { describeSource, pathsOf, type RecordedSource } from '../../data/sources/source.js'
 import { isCommit, parseHubId } from '../../hub/index.js'
 import { sharedName } from '../../io/shared-name.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
@@ -10,9 +11,9 @@ export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boole
   const { options, hashes, trainable, versions } = facts
   const model = sharedName(String(options.model ?? 'unknown'))
   const base = repositoryOf(model) ?? model
-  const data = [options.data].flat().map((source) => sharedName(String(source)))
+  const sources = [options.data].flat() as RecordedSource[]
   const method = String(options.method)
-  const datasets = data.flatMap((source) => repositoryOf(source) ?? [])
+  const datasets = pathsOf(sources).flatMap((path) => repositoryOf(sharedName(path)) ?? [])
   // PEFT has no MoRA.
   const library = method === 'mora' ? 'node-mora' : 'peft'
   const header = {
@@ -26,7 +27,7 @@ export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boole
     ['Base model', `${model} (sha256 ${hashes.model.slice(0, 16)})`],
     ['Method', [method, options.operator, options.rank && `rank ${options.rank}`].filter(Boolean).join(', ')],
     ['Trained values', trainable.parameters.toLocaleString('en-US')],
-    ['Data', data.join(', ')],
+    ['Data', sources.map((source) => describeSource(source, sharedName)).join(', ')],
     ['Steps', state.step],
     ['Tokens', state.tokens.toLocaleString('en-US')],
     ['Learning rate', [options.learningRate, options.scheduler].filter(Boolean).join(', ')],

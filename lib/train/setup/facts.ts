@@ -45,7 +45,7 @@ export async function factsOf(
   const { device, dtype } = model
   const { name, detail, threads } = device.facts()
   return {
-    options: plainOptions({ ...options, ...resolved, model: options.model ?? model.reference }),
+    options: plainOptions({ ...options, ...resolved, ...data.sources, model: options.model ?? model.reference }),
     machine: { device: device.kind, processor: `${name} (${detail})`, threads, dtype, tokenBudget: budget },
     versions: versions(),
     hashes: { model: await modelHash(model, options), data: data.hash, evalData: data.evaluationHash },

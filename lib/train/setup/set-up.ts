@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { type DataPurpose, locateData } from '../../data/files/data-files.js'
+import { type DataSource, withPaths } from '../../data/sources/source.js'
 import { resolveTemplate } from '../../data/templates/template.js'
 import { about, UsageError } from '../../errors.js'
 import { type HubOptions, locate } from '../../hub/index.js'
@@ -163,11 +164,8 @@ async function withCommits(
   { onWarning, signal }: Pick<HubOptions, 'onWarning' | 'signal'>,
 ): Promise<TrainOptions> {
   const hub = { offline: options.offline, onWarning, signal }
-  const references = async (sources: readonly string[] | undefined, purpose: DataPurpose) => {
-    const found: string[] = []
-    for (const source of sources ?? []) found.push((await locateData(source, { purpose, ...hub })).reference)
-    return sources && found
-  }
+  const references = async (sources: readonly DataSource[] | undefined, purpose: DataPurpose) =>
+    sources && withPaths(sources, async (path) => (await locateData(path, { purpose, ...hub })).reference)
   return {
     ...options,
     ...(model.reference !== model.path && { model: model.reference }),

@@ -3,6 +3,7 @@ import { type Dataset, loadDataset } from '../../data/dataset.js'
 import type { DataPurpose } from '../../data/files/data-files.js'
 import { packBatch, planMicroBatches } from '../../data/packing.js'
 import { Sampler } from '../../data/sampler.js'
+import type { DataSource, RecordedSource } from '../../data/sources/source.js'
 import type { DataSummary } from '../../data/summary.js'
 import { maxLengthOf, pastPositions, type TrainOptions } from '../../options/index.js'
 import type { Ranks } from '../ranks.js'
@@ -16,6 +17,8 @@ export interface TrainingData {
   readonly hash: string
   readonly evaluationHash: string | null
   readonly hasEvaluation: boolean
+  /** What rows came from, for `run.yaml`. */
+  readonly sources: { readonly data: readonly RecordedSource[]; readonly evalData?: readonly RecordedSource[] }
   /** Tokens that the largest forward pass has at least: those of the longest row, or of as many as usual rows as it takes. */
   largestPass(tokenBudget: number): number
   /** Control tokens that are targets. */
@@ -39,6 +42,7 @@ type DataOptions = Pick<
   | 'evalData'
   | 'maxLength'
   | 'template'
+  | 'text'
   | 'tools'
   | 'templateOptions'
   | 'trainOn'
@@ -62,13 +66,14 @@ export async function loadTrainingData(
   const maxLength = maxLengthOf(options.maxLength, maxPositions)
   const past = pastPositions(maxLength, maxPositions)
   if (past) notice(past)
-  const load = (source: readonly string[], purpose: DataPurpose) =>
+  const load = (source: readonly DataSource[], purpose: DataPurpose) =>
     loadDataset(source, {
       purpose,
       offline: options.offline,
       tokenizer: model.tokenizer,
       maxLength,
       template: options.template,
+      text: options.text,
       tools: options.tools,
       templateOptions: options.templateOptions,
       trainOn: options.trainOn,
@@ -81,6 +86,7 @@ export async function loadTrainingData(
   const { batchSize, seed, shuffle, epochs, maxSteps, microBatchSize } = options
   const sampler = new Sampler({
     rows: rows.length,
+    parts: rows.parts,
     batchSize,
     seed,
     shuffle,
@@ -96,6 +102,7 @@ export async function loadTrainingData(
     hash: rows.hash,
     evaluationHash: evaluation?.hash ?? null,
     hasEvaluation: evaluation !== null,
+    sources: { data: sourcesOf(rows), ...(evaluation && { evalData: sourcesOf(evaluation) }) },
     largestPass(tokenBudget) {
       const usual = Math.floor((microBatchSize ?? batchSize) * (rows.summary.tokens / rows.length))
       return Math.max(longestRow(rows), microBatchSize === undefined ? Math.min(usual, tokenBudget) : usual)
@@ -116,6 +123,8 @@ export async function loadTrainingData(
     },
   }
 }
+
+const sourcesOf = ({ parts }: Dataset): RecordedSource[] => parts.map(({ source }) => source)
 
 function longestRow(rows: Dataset): number {
   let longest = 0

@@ -1,0 +1,151 @@
+/** Sources, ready to be read. */
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import { InputError, UsageError } from '../../errors.js'
+import { type DataFile, type FindOptions, findDataFiles } from '../files/data-files.js'
+import { readRecords } from '../files/readers.js'
+import type { DataRecord } from '../rows/record.js'
+import { type DataSource, type PathSource, type RecordedSource, type RowSource, weightOf } from './source.js'
+
+export interface OpenSource {
+  /** In messages. */
+  readonly name: string
+  readonly weight: number | undefined
+  /** What is known of its size, in bytes. */
+  readonly bytes: number
+  /** What its rows are known by before they are read; null of what can be read only once. */
+  digest(): Promise<string | null>
+  records(): AsyncIterable<DataRecord>
+  /** Of rows from memory, once they have been read. */
+  recorded(): RecordedSource
+}
+
+/**
+ * Finds files, downloads what is of the hub, and looks through arrays. Iterables are not touched before they are read.
+ * @throws UsageError `missing-data`, `unfit-options` of weights, and what `findDataFiles` throws
+ */
+export async function openSources(
+  sources: readonly DataSource[],
+  options: FindOptions = {},
+): Promise<readonly OpenSource[]> {
+  if (sources.length === 0) {
+    throw new UsageError('missing-data', 'No data was named; give a file, a folder, an id, - or rows.')
+  }
+  const without = sources.filter((source) => weightOf(source) === undefined).length
+  if (without > 0 && without < sources.length) {
+    throw new UsageError(
+      'unfit-options',
+      `${without} of the ${sources.length} sources of data have no weight: give each of them one, or none.`,
+    )
+  }
+  const open: OpenSource[] = []
+  for (const [i, source] of sources.entries()) {
+    if (typeof source !== 'string' && 'rows' in source) {
+      const name = sources.length === 1 ? 'the rows given' : `the rows given (source ${i + 1})`
+      open.push(Array.isArray(source.rows) ? await OpenRows.ofArray(name, source) : new OpenRows(name, source))
+    } else {
+      const path = typeof source === 'string' ? source : source.path
+      open.push(new OpenFiles(path, source, await findDataFiles(path, options)))
+    }
+  }
+  return open
+}
+
+/** The names of sources, for messages. */
+export const namesOf = (sources: readonly OpenSource[]): string => sources.map(({ name }) => name).join(', ')
+
+class OpenFiles implements OpenSource {
+  readonly weight: number | undefined
+  readonly bytes: number
+
+  constructor(
+    readonly name: string,
+    private readonly source: PathSource,
+    private readonly files: readonly DataFile[],
+  ) {
+    this.weight = weightOf(source)
+    this.bytes = files.reduce((sum, file) => sum + file.bytes, 0)
+  }
+
+  async digest(): Promise<string | null> {
+    if (this.files.some(({ path }) => path === '-')) return null
+    const digests: string[] = []
+    for (const { path, format, compression } of this.files) {
+      const content = createHash('sha256')
+      for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) content.update(chunk as Buffer)
+      digests.push([format, compression, content.digest('hex')].filter(Boolean).join(' '))
+    }
+    return digests.join('\n')
+  }
+
+  records(): AsyncIterable<DataRecord> {
+    return readRecords(this.files)
+  }
+
+  recorded(): RecordedSource {
+    return this.source
+  }
+}
+
+/** Rows from memory in a turn of the event loop. */
+const TURN_EVERY = 256
+
+/** Rows that are hashed as they come and not kept. */
+class OpenRows implements OpenSource {
+  bytes = 0
+  readonly weight: number | undefined
+  #rows = 0
+  #hash = createHash('sha256')
+  /** Of all rows, once they have been hashed. */
+  #sha256: string | undefined
+
+  constructor(
+    readonly name: string,
+    private readonly source: RowSource,
+  ) {
+    this.weight = source.weight
+  }
+
+  /** An array is hashed before it is read, so that what was made of its rows can be found again. */
+  static async ofArray(name: string, source: RowSource): Promise<OpenRows> {
+    const found = new OpenRows(name, source)
+    for await (const _ of found.records());
+    return found
+  }
+
+  async digest(): Promise<string | null> {
+    return this.#sha256 === undefined ? null : `rows ${this.#sha256}`
+  }
+
+  async *records(): AsyncGenerator<DataRecord> {
+    const isHashed = this.#sha256 !== undefined
+    let row = 0
+    for await (const value of this.source.rows) {
+      const where = `row ${++row} of ${this.name}`
+      if (!isHashed) this.#take(value, where)
+      yield { value, where }
+      // What else the process does goes on, as it does while a file is read.
+      if (row % TURN_EVERY === 0) await setImmediate()
+    }
+    if (isHashed) return
+    this.#rows = row
+    this.#sha256 = this.#hash.digest('hex')
+  }
+
+  #take(value: unknown, where: string): void {
+    let line: string
+    try {
+      line = `${JSON.stringify(value)}\n`
+    } catch (cause) {
+      throw new InputError('malformed-row', `${where}: it cannot be written as JSON.`, { cause })
+    }
+    this.#hash.update(line)
+    this.bytes += Buffer.byteLength(line)
+  }
+
+  recorded(): RecordedSource {
+    const { weight } = this
+    return { rows: this.#rows, sha256: this.#sha256 ?? '', ...(weight !== undefined && { weight }) }
+  }
+}

@@ -1,0 +1,96 @@
+/** Rows of sources to token ids, one row at a time. */
+import { about, InputError } from '../errors.js'
+import { isTooLarge } from '../foreign-errors.js'
+import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow } from './encode.js'
+import type { DataRecord } from './rows/record.js'
+import { rowOf } from './rows/rows.js'
+import type { OpenSource } from './sources/open.js'
+import { addTurns, type DataSummary, emptySummary } from './summary.js'
+import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
+
+export interface TokenisedData {
+  arrays: TokenArrays
+  summary: DataSummary
+  /** sha256, hexadecimal, of all rows and masks. */
+  hash: string
+  /** Rows of each source. */
+  sizes: number[]
+}
+
+export interface TokeniseOptions {
+  vocabSize?: number
+  keepWithoutTarget?: boolean
+  signal?: AbortSignal
+  onProgress?: (progress: { rows: number; tokens: number }) => void
+}
+
+const PROGRESS_EVERY = 256
+
+/** @throws InputError of malformed rows (file and line), and ids past `vocabSize` */
+export async function tokenise(
+  sources: readonly OpenSource[],
+  settings: EncodeOptions,
+  options: TokeniseOptions,
+): Promise<TokenisedData> {
+  const store = new TokenStore()
+  const { tokenizer } = settings
+  const specialCounts = new Map<number, number>()
+  const specialIds = tokenizer?.specialIds ?? new Set<number>()
+  const summary = emptySummary()
+  const sizes: number[] = []
+  let read = 0
+  const take = (record: DataRecord): void => {
+    const { where } = record
+    const encoded = encodedRecord(record, settings)
+    if (encoded.truncated) summary.truncated++
+    if (encoded.turns) addTurns(summary, encoded.turns, where)
+    for (const row of encoded.rows) {
+      if (options.vocabSize !== undefined) checkIds(row.ids, options.vocabSize, where)
+      const targets = countTargets(row.mask)
+      if (targets === 0) {
+        summary.withoutTarget++
+        if (!options.keepWithoutTarget) {
+          summary.dropped++
+          continue
+        }
+      }
+      store.push(row)
+      summary.tokens += row.ids.length
+      summary.targetTokens += targets
+      for (let i = 1; i < row.ids.length; i++) {
+        const id = row.ids[i]!
+        if (row.mask[i] && specialIds.has(id)) specialCounts.set(id, (specialCounts.get(id) ?? 0) + 1)
+      }
+    }
+    if (++read % PROGRESS_EVERY === 0) options.onProgress?.({ rows: read, tokens: summary.tokens })
+  }
+  for (const source of sources) {
+    const before = store.length
+    for await (const record of source.records()) {
+      options.signal?.throwIfAborted()
+      take(record)
+    }
+    sizes.push(store.length - before)
+  }
+  options.onProgress?.({ rows: read, tokens: summary.tokens })
+  summary.rows = store.length
+  summary.trainedSpecialTokens = [...specialCounts]
+    .sort(([a], [b]) => a - b)
+    .map(([id, count]) => ({ id, token: tokenizer?.tokenOf(id) ?? '', count }))
+  const arrays = store.finish()
+  return { arrays, summary, hash: hashArrays(arrays), sizes }
+}
+
+/** What is too large for the tokenizer, or for a list of ids, is named. */
+function encodedRecord(record: DataRecord, settings: EncodeOptions): EncodedRow {
+  const { where } = record
+  try {
+    return encodeRow(rowOf(record, settings.text), where, settings)
+  } catch (error) {
+    if (error instanceof InputError && error.code === 'too-large') throw about(where, error)
+    if (!isTooLarge(error)) throw error
+    throw new InputError('too-large', `${where} is larger than what can be held at a time: make it several rows.`, {
+      cause: error,
+    })
+  }
+}
