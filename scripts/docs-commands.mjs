@@ -26,7 +26,7 @@ function valueName({ kind, placeholder, choices }) {
   return ` ${choices && placeholder.length > FEW ? 'NAME' : placeholder}`
 }
 
-function defaultOf({ defaultText, kind }, schema, required) {
+function defaultOf({ defaultText, kind, required }, schema) {
   if (required) return 'required'
   const value = optionDefault(schema)
   if (defaultText) return defaultText
@@ -34,7 +34,7 @@ function defaultOf({ defaultText, kind }, schema, required) {
   return kind === 'flag' ? 'on' : String(value)
 }
 
-function row([name, schema], { required = [], argument }) {
+function row([name, schema], { argument }) {
   const facts = optionFacts(schema)
   const { description, placeholder, choices, adds } = facts
   const flag = `--${kebabCase(name)}${valueName(facts)}`
@@ -44,8 +44,8 @@ function row([name, schema], { required = [], argument }) {
   const list = choices && placeholder.length > FEW ? `: ${choices.map((choice) => `\`${choice}\``).join(', ')}` : ''
   const cells = [
     names.map((text) => `\`${text}\``).join(', '),
-    `${description}${list}${adds && !/adds/.test(description) ? '; given again, it adds' : ''}`,
-    defaultOf(facts, schema, required.includes(name)),
+    `${description}${list}${adds ? '; given again, it adds' : ''}`,
+    defaultOf(facts, schema),
   ]
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|').replaceAll('<', '&lt;')).join(' | ')} |`
 }

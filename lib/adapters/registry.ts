@@ -51,9 +51,12 @@ export function registerMethod(method: AdapterMethod): void {
   methods.push(method)
 }
 
-/** Names of methods that can be merged and restarted, with this option of that. */
-export function restartingMethods(option?: 'cycle' | 'regroup'): string[] {
-  const able = methods.filter(({ restart }) => restart && (!option || restart.options?.includes(option)))
+/** Names of methods that can be merged and restarted, and take this option of restarts. */
+export function restartingMethods(option: string): string[] {
+  const able = methods.filter(({ restart }) => {
+    const taken: readonly string[] = ['mergeEvery', ...(restart?.options ?? [])]
+    return restart && taken.includes(option)
+  })
   return able.map(({ name }) => name)
 }
 

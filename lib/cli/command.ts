@@ -25,8 +25,6 @@ export interface Command<S extends OptionsSchema = OptionsSchema> {
   /** One line for `mora --help`. */
   summary: string
   schema: S
-  /** Options that the command line cannot do without. */
-  required: readonly string[]
   /** Options of every command that make no difference to this one: taken, and not shown in its help. */
   idle?: readonly string[]
   /** The option, if any, whose value may stand without its name. */

@@ -2,7 +2,7 @@
 import { createInterface } from 'node:readline/promises'
 import { Chat } from '../generate/index.js'
 import type { Model } from '../models/index.js'
-import type { GenerateOptions } from '../options/index.js'
+import { forLibrary, type GenerateOptions, GenerateSchema } from '../options/index.js'
 import type { CommandContext } from './command.js'
 import { interruptible } from './terminal/interrupt.js'
 import { writeAnswer } from './terminal/terminal.js'
@@ -15,7 +15,10 @@ export async function converse(
 ): Promise<void> {
   const { stdin, stdout } = terminal
   log('An empty line starts a new conversation, Ctrl-C ends an answer, Ctrl-D ends.')
-  const chat = new Chat(model, { ...options, onWarning: (message) => log(`note: ${message}`) })
+  const chat = new Chat(model, {
+    ...forLibrary(GenerateSchema, options),
+    onWarning: (message) => log(`note: ${message}`),
+  })
   const lines = createInterface({ input: stdin, terminal: false })
   try {
     stdout.write('> ')

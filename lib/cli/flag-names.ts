@@ -1,7 +1,7 @@
 /** The library's sentences name options as its users write them; on the command line they are flags. */
 import * as schemas from '../options/index.js'
 import { kebabCase } from '../schema/names.js'
-import type { OptionsSchema } from '../schema/option.js'
+import type { OptionsSchema } from '../schema/option-facts.js'
 
 const isSchema = (value: unknown): value is OptionsSchema =>
   typeof value === 'object' && value !== null && 'shape' in value

@@ -2,7 +2,7 @@
 import { Command as Commander, CommanderError, Option } from 'commander'
 import { UsageError } from '../errors.js'
 import { camelCase, kebabCase, nearest } from '../schema/names.js'
-import { type OptionFacts, optionDefault, optionFacts } from '../schema/option.js'
+import { type OptionFacts, optionDefault, optionFacts } from '../schema/option-facts.js'
 import { type RawOptions, unknownOption } from '../schema/parse.js'
 import type { AnyCommand } from './command.js'
 import { helpLayout, wrappedExample } from './terminal/help-layout.js'
@@ -114,12 +114,12 @@ function addArgument(built: Commander, command: AnyCommand, key: string, onComma
   })
 }
 
-function buildOptions({ schema, required, idle = [] }: AnyCommand): Option[] {
+function buildOptions({ schema, idle = [] }: AnyCommand): Option[] {
   return Object.entries(schema.shape).flatMap(([key, option]) => {
     const facts = optionFacts(option)
     const flag = `--${kebabCase(key)}`
     const fallback = optionDefault(option)
-    const help = helpOf(facts, fallback, required.includes(key))
+    const help = helpOf(facts, fallback)
     const main = new Option(`${flag}${valueName(facts)}`, help).argParser((value, previous) =>
       convert(facts, value, previous),
     )
@@ -141,15 +141,15 @@ function valueName({ kind, placeholder, choices }: OptionFacts): string {
 }
 
 function helpOf(
-  { kind, description, placeholder, choices, defaultText }: OptionFacts,
+  { kind, description, placeholder, choices, adds, defaultText, required }: OptionFacts,
   fallback: unknown,
-  required: boolean,
 ) {
   const oneOf = choices && placeholder.length > LONGEST_PLACEHOLDER ? `: ${choices.join(', ')}` : ''
-  if (required) return `${description}${oneOf} (required)`
+  const meaning = `${description}${oneOf}${adds ? '; given again, it adds' : ''}`
+  if (required) return `${meaning} (required)`
   const silent = fallback === undefined || fallback === false
   const standard = defaultText ?? (silent ? undefined : kind === 'flag' ? 'on' : String(fallback))
-  return `${description}${oneOf}${standard === undefined ? '' : ` (default: ${standard})`}`
+  return `${meaning}${standard === undefined ? '' : ` (default: ${standard})`}`
 }
 
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i

@@ -34,7 +34,7 @@ export async function runCommandLine(
 }
 
 async function runCommand(command: AnyCommand, options: CommonOptions, terminal: Terminal): Promise<ExitCode> {
-  requireOptions(command.schema, options, command.required, 'flags')
+  requireOptions(command.schema, options, 'flags')
   command.check(options, 'flags')
   const context: CommandContext = {
     terminal,

@@ -36,7 +36,8 @@ const TASKS: { [T in Task]: RunTask<T> } = {
 const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'setDropout', 'config')
 
 export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'base'> & {
-  task?: T
+  /** What to measure. */
+  task: T
   /** Of `forgetting`: the model before. By default, `model` without its active adapters. */
   base?: EvaluatedModel
   /** Called after each row; of a text, after each window. */
@@ -68,7 +69,7 @@ export async function evaluate<T extends Task = Task>(
   const { base, onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
   signal?.throwIfAborted()
   const options = parseOptions(EvalSchema, given, { source: 'api' })
-  requireOptions(EvalSchema, options, ['task', 'data'], 'api')
+  requireOptions(EvalSchema, options, 'api')
   checkEvalOptions({ ...options, base }, 'api')
   const run = TASKS[options.task as T] as RunTask<T>
   const hub = { offline: options.offline, onDownload, onWarning, signal }

@@ -1,23 +1,24 @@
 /** Options that are fine one by one and do not fit together. */
 
-import { ADAPTER_METHODS, restartingMethods } from '../adapters/registry.js'
 import { type DataSource, pathsOf } from '../data/sources/source.js'
 import { UsageError } from '../errors.js'
 import { type OptionSource, optionName } from '../schema/names.js'
-import type { OptionsSchema } from '../schema/option.js'
+import { type OptionsSchema, optionFacts } from '../schema/option-facts.js'
 import { newAdapterOptions, scheduleOptions } from './defaults.js'
-import type { EvalOptions, Task } from './eval.js'
-import { methodsTaking, newAdapterFields } from './new-adapter.js'
-import type { TrainOptions } from './train.js'
+import { type EvalOptions, EvalSchema, type Task } from './eval.js'
+import { methodsTaking, newAdapterFields, restartFields } from './new-adapter.js'
+import { type TrainOptions, TrainSchema } from './train.js'
 
-/** Throws a `UsageError` that names the first of `required` that was left out. */
+/** Throws a `UsageError` that names the required options that were left out. */
 export function requireOptions(
-  schema: OptionsSchema,
+  { shape }: OptionsSchema,
   options: Readonly<Record<string, unknown>>,
-  required: readonly string[],
   source: OptionSource,
 ): void {
-  const missing = required.filter((key) => Object.hasOwn(schema.shape, key) && options[key] === undefined)
+  const missing = Object.keys(shape).filter((key) => {
+    const { required } = optionFacts(shape[key]!)
+    return options[key] === undefined && required !== undefined && (required === 'everywhere' || source !== 'api')
+  })
   if (missing.length === 0) return
   const list = missing.map((key) => optionName(key, source)).join(', ')
   throw new UsageError('missing-option', `Missing ${list}; ${missing.length === 1 ? 'it is' : 'they are'} required.`)
@@ -55,27 +56,33 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
   fit.exclude(options, 'init', 'adapter', 'an adapter belongs to the weights that it was trained on')
   fit.exclude(options, 'resume', 'overwrite', 'one continues the run, the other replaces it')
   fit.exclude(options, 'warmupSteps', 'warmupRatio', 'give one of them')
-  fit.refuse(
-    options.allowChanges !== undefined && options.resume === false,
-    `${fit.name('allowChanges')} needs ${fit.name('resume')}.`,
-  )
   fit.exclude(options, 'deterministic', 'allowChanges', 'after a change the run has other bits')
-  requireOneReader(fit, options, ['data', 'evalData'])
+  requireOneReader(fit, TrainSchema, options)
   fit.refuse(
     options.compute === 'int8' && newAdapterOptions(options).method === 'full',
     `${fit.name('compute')} int8 does not go with method full: only frozen weights are multiplied in 8 bits.`,
   )
   checkAdapterOptions(fit, options)
+  requireNeeded(fit, TrainSchema, options)
   checkRestarts(fit, options)
-  checkEvaluation(fit, options)
   fit.refuse(
     options.microBatchSize !== undefined && options.microBatchSize > options.batchSize,
     `${fit.name('microBatchSize')} ${options.microBatchSize} is more than the ${options.batchSize} rows of a step (${fit.name('batchSize')}).`,
   )
 }
 
+/** Refuses options without what they need. */
+function requireNeeded(fit: Fit, { shape }: OptionsSchema, options: object): void {
+  for (const [key, option] of Object.entries(shape)) {
+    if (!isGiven(options, key)) continue
+    for (const needed of optionFacts(option).needs ?? [])
+      fit.refuse(!isGiven(options, needed), `${fit.name(key)} needs ${fit.name(needed)}.`)
+  }
+}
+
 /** Standard input has its rows once only. */
-function requireOneReader(fit: Fit, options: object, keys: readonly string[]): void {
+function requireOneReader(fit: Fit, { shape }: OptionsSchema, options: object): void {
+  const keys = Object.keys(shape).filter((key) => optionFacts(shape[key]!).hub?.endsWith('-data'))
   const paths = keys.flatMap((key) => pathsOf((options as Readonly<Record<string, DataSource[] | undefined>>)[key]))
   fit.refuse(
     paths.filter((path) => path === '-').length > 1,
@@ -95,27 +102,15 @@ function checkAdapterOptions(fit: Fit, options: TrainOptions): void {
   checkNewAdapterOptions(options, fit.source)
 }
 
-/** The methods that take an option of a new adapter. */
-function methodsOf(key: string): readonly string[] {
-  if (key === 'mergeEvery') return restartingMethods()
-  if (key === 'cycle' || key === 'regroup') return restartingMethods(key)
-  return key === 'matchParametersOf' ? ADAPTER_METHODS : methodsTaking(key)
-}
-
-const OF_AN_ADAPTER = [
-  ...Object.keys(newAdapterFields).filter((key) => key !== 'method'),
-  'mergeEvery',
-  'cycle',
-  'regroup',
-]
+const { method: _, ...ofSomeMethods } = { ...newAdapterFields, ...restartFields }
 
 /** Throws a `UsageError` for options of a new adapter that its method does not have. */
 export function checkNewAdapterOptions(options: Partial<TrainOptions>, source: OptionSource): void {
   const fit = new Fit(source)
   const { method } = newAdapterOptions(options)
   fit.exclude(options, 'rank', 'matchParametersOf', 'one gives the rank, the other chooses it')
-  for (const key of OF_AN_ADAPTER) {
-    const methods = methodsOf(key)
+  for (const key of Object.keys(ofSomeMethods)) {
+    const methods = methodsTaking(key)
     fit.refuse(
       (options as Record<string, unknown>)[key] !== undefined && !methods.includes(method),
       `${fit.name(key)} does not go with method ${method}: it is an option of ${methods.join(' and ')}.`,
@@ -125,12 +120,6 @@ export function checkNewAdapterOptions(options: Partial<TrainOptions>, source: O
 
 function checkRestarts(fit: Fit, options: TrainOptions): void {
   const { mergeEvery, cycle, operator } = options
-  for (const key of ['cycle', 'regroup'] as const) {
-    fit.refuse(
-      options[key] !== undefined && mergeEvery === undefined,
-      `${fit.name(key)} needs ${fit.name('mergeEvery')}.`,
-    )
-  }
   fit.refuse(
     cycle !== undefined && operator !== undefined && !cycle.includes(operator),
     `${fit.name('operator')} ${operator} is not among the operators of ${fit.name('cycle')} (${cycle?.join(', ')}).`,
@@ -146,25 +135,6 @@ function checkRestarts(fit: Fit, options: TrainOptions): void {
   )
 }
 
-function checkEvaluation(fit: Fit, options: TrainOptions): void {
-  fit.refuse(
-    options.sampleEvery !== undefined && options.samplePrompt === undefined,
-    `${fit.name('sampleEvery')} needs ${fit.name('samplePrompt')}.`,
-  )
-  for (const key of ['evalEvery', 'keepBest', 'patience']) {
-    fit.refuse(
-      isGiven(options, key) && options.evalData === undefined,
-      `${fit.name(key)} needs ${fit.name('evalData')}.`,
-    )
-  }
-  for (const key of ['keepBest', 'patience']) {
-    fit.refuse(
-      isGiven(options, key) && options.evalEvery === undefined,
-      `${fit.name(key)} needs ${fit.name('evalEvery')}.`,
-    )
-  }
-}
-
 /** Throws a `UsageError` for options of evaluation that belong to another task. */
 export function checkEvalOptions(options: Omit<EvalOptions, 'base'> & { base?: unknown }, source: OptionSource): void {
   const fit = new Fit(source)
@@ -173,17 +143,14 @@ export function checkEvalOptions(options: Omit<EvalOptions, 'base'> & { base?: u
       isGiven(options, key) && !tasks.includes(options.task!),
       `${fit.name(key)} belongs to the task ${tasks.join(' or ')}, not to ${options.task}.`,
     )
-  requireOneReader(fit, options, ['data', 'shotsData'])
+  requireOneReader(fit, EvalSchema, options)
   onlyOf('text', 'perplexity', 'logprobs', 'forgetting')
   onlyOf('window', 'perplexity', 'forgetting')
   onlyOf('stride', 'perplexity', 'forgetting')
   onlyOf('base', 'forgetting')
   onlyOf('shots', 'choices')
   onlyOf('shotsData', 'choices')
-  fit.refuse(
-    options.shots > 0 && options.shotsData === undefined,
-    `${fit.name('shots')} needs ${fit.name('shotsData')}.`,
-  )
+  requireNeeded(fit, EvalSchema, options)
   fit.refuse(
     options.window !== undefined && options.stride !== undefined && options.stride > options.window,
     `${fit.name('stride')} ${options.stride} must not be more than ${fit.name('window')} ${options.window}.`,

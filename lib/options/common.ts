@@ -1,4 +1,5 @@
 /** Options that every command takes, and those that several share. */
+
 import { z } from 'zod'
 import { TEXT_TEMPLATE } from '../data/rows/text-template.js'
 import { type DataInput, type DataSource, sourcesOf, weightOf } from '../data/sources/source.js'
@@ -7,7 +8,6 @@ import {
   choice,
   fileOrList,
   flag,
-  type HubMeaning,
   integer,
   optionalInteger,
   optionalObject,
@@ -17,21 +17,31 @@ import {
   textsOr,
   textWithDefault,
 } from '../schema/option.js'
+import { commandLineOnly, type HubMeaning, type OptionFacts } from '../schema/option-facts.js'
 
 const group = 'Every command:'
 
 export const commonOptions = {
-  json: flag('print one JSON document on stdout and nothing else there; logs go to stderr', false, { group }),
+  json: commandLineOnly(
+    flag('print one JSON document on stdout and nothing else there; logs go to stderr', false, { group }),
+  ),
   device: pattern('where to compute', 'auto|cpu|cuda[:n]', /^(auto|cpu|cuda(:\d+)?)$/, 'auto', {
     group,
     expects: 'auto, cpu, cuda or cuda:n',
+    resume: 'free',
   }),
-  threads: optionalInteger('CPU threads', { min: 1, max: MAX_THREADS, defaultText: 'every core', group }),
+  threads: optionalInteger('CPU threads', {
+    min: 1,
+    max: MAX_THREADS,
+    defaultText: 'every core',
+    group,
+    resume: 'free',
+  }),
   dtype: choice(
     'dtype of activations and frozen weights; auto is bfloat16 where the device multiplies it fast, else float32',
     ['auto', 'float32', 'bfloat16', 'float16'],
     'auto',
-    { group },
+    { group, resume: 'free' },
   ),
   rotaryDtype: choice(
     'precision of the rotary frequencies; bfloat16 is that of a PyTorch model that was cast as a whole',
@@ -46,9 +56,15 @@ export const commonOptions = {
     group,
     expects: 'a whole number of at least 0',
   }),
-  config: text('read options from this file; flags win', 'FILE.yaml', { group, expects: 'the path of a YAML file' }),
-  offline: flag('take hub ids from the cache and download nothing; HF_HUB_OFFLINE=1 does the same', false, { group }),
-  quiet: flag('print no progress and no notices', false, { group }),
+  config: commandLineOnly(
+    text('read options from this file; flags win', 'FILE.yaml', { group, expects: 'the path of a YAML file' }),
+    'flags',
+  ),
+  offline: flag('take hub ids from the cache and download nothing; HF_HUB_OFFLINE=1 does the same', false, {
+    group,
+    scope: 'call',
+  }),
+  quiet: commandLineOnly(flag('print no progress and no notices', false, { group })),
 }
 
 export const CommonOptionsSchema = z.strictObject(commonOptions)
@@ -73,8 +89,9 @@ export const LoadSchema = z.strictObject({
 })
 
 /** Those of a command's options that say how its model is loaded. */
-export function loadOptions({ device, threads, dtype, rotaryDtype, allowTf32, offline }: CommonOptions) {
-  return { device, threads, dtype, rotaryDtype, allowTf32, offline }
+export function loadOptions<Options extends object>(options: Options) {
+  const entries = Object.entries(options).filter(([name]) => Object.hasOwn(LoadSchema.shape, name))
+  return Object.fromEntries(entries) as Pick<Options, keyof Options & keyof typeof LoadSchema.shape>
 }
 
 export const modelOption = text(
@@ -83,17 +100,21 @@ export const modelOption = text(
   {
     expects: 'the path or hub id of a model',
     hub: 'model',
+    resume: 'free',
   },
 )
 
 export const adapterOption = text('a folder with adapter_config.json, as the output of a run is, or a hub id', 'A', {
   expects: 'the path of an adapter folder, or its hub id',
   hub: 'adapter',
+  resume: 'free',
 })
 
 export const adapterOptions = {
   adapter: adapterOption,
-  allowOtherBase: flag('use the adapter with another base model than the one that it was trained on'),
+  allowOtherBase: flag('use the adapter with another base model than the one that it was trained on', false, {
+    resume: 'free',
+  }),
 }
 
 const filesOfRows =
@@ -108,7 +129,10 @@ const readData =
   }
 
 /** Rows that are each read once: they have no weights. */
-export const evaluationData = (description: string, words: { hub: HubMeaning; group?: string; adds?: boolean }) =>
+export const evaluationData = (
+  description: string,
+  words: Partial<Pick<OptionFacts, 'hub' | 'group' | 'adds' | 'resume'>>,
+) =>
   textsOr<DataInput, DataSource[]>(description, 'D', readData({ weights: false }), {
     expects: 'a path, rows, or a list of these without weights',
     ...words,
@@ -116,13 +140,22 @@ export const evaluationData = (description: string, words: { hub: HubMeaning; gr
 
 /** `hub`: which split an id means that names none. */
 export const evaluationDataOption = (hub: HubMeaning, split: string) =>
-  evaluationData(`${filesOfRows} (owner/name:split, else ${split}); given again, it adds`, { adds: true, hub })
+  evaluationData(`${filesOfRows} (owner/name:split, else ${split}); given again, it adds`, {
+    adds: true,
+    hub,
+    resume: 'free',
+  })
 
 const trainingDataOption = textsOr<DataInput, DataSource[]>(
   `${filesOfRows} (owner/name:split, else train); given again, it adds; a YAML file may list {path, weight}`,
   'D',
   readData({ weights: true }),
-  { expects: 'a path, rows, or a list of these or of {path, weight}', adds: true, hub: 'training-data' },
+  {
+    expects: 'a path, rows, or a list of these or of {path, weight}',
+    adds: true,
+    hub: 'training-data',
+    resume: 'free',
+  },
 )
 
 /** What a chat template is told beside the messages. */

@@ -4,15 +4,12 @@ import { UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
 import { readTextSync } from '../io/open.js'
 import { parseYaml } from '../io/yaml.js'
-import type { OptionsSchema } from '../schema/option.js'
+import { type OptionsSchema, optionFacts } from '../schema/option-facts.js'
 import { type RawOptions, resolveOptions } from '../schema/parse.js'
-
-/** Options of a run that say how it was called, not what it computes. */
-const OF_THE_CALL = ['config', 'resume', 'overwrite', 'allowChanges', 'json', 'profile', 'quiet', 'offline']
 
 /**
  * Reads options by name from the top of a file, or from the `run.yaml` of a run, which holds them under `options` beside
- * facts of its own. Throws a `UsageError` when the file is missing, is not YAML, or holds no mapping.
+ * facts of its own; how it was called is not read again. Throws a `UsageError` when the file is missing, is not YAML, or holds no mapping.
  */
 export function readConfigFile(path: string, schema: OptionsSchema): RawOptions {
   const content = readYaml(path) ?? {}
@@ -20,7 +17,8 @@ export function readConfigFile(path: string, schema: OptionsSchema): RawOptions 
     throw new UsageError('malformed-config', `Expected options by name in ${path} but found ${kindOf(content)}.`)
   }
   if (isJsonObject(content.options)) {
-    const isOption = (key: string) => Object.hasOwn(schema.shape, key) && !OF_THE_CALL.includes(key)
+    const isOption = (key: string) =>
+      Object.hasOwn(schema.shape, key) && optionFacts(schema.shape[key]!).scope !== 'call'
     return given(content.options, isOption)
   }
   return given(content, () => true)

@@ -2,29 +2,24 @@
 
 import type { Operator } from '../adapters/contract/mora-operators.js'
 import { operatorCycle, operatorFor } from '../adapters/methods/mora.js'
-import { type Method, newAdapterFields } from './new-adapter.js'
+import { type DescribedField, describedFields, type Method } from './new-adapter.js'
 import type { TrainOptions } from './train.js'
 
-type Described = Pick<TrainOptions, Exclude<keyof typeof newAdapterFields, 'matchParametersOf'>>
-
 /** What a new adapter is; what is left out has its method's default. */
-export interface NewAdapterOptions extends Described {
+export interface NewAdapterOptions extends Pick<TrainOptions, DescribedField> {
   method: Method
   rank: number
   operator: Operator
 }
 
-type AdapterOptions = Partial<Described> & Pick<Partial<TrainOptions>, 'init' | 'mergeEvery' | 'cycle'>
+type AdapterOptions = Pick<Partial<TrainOptions>, DescribedField | 'init' | 'mergeEvery' | 'cycle'>
 
 /** What a new adapter is when these options are given: the rest is the paper's. */
 export function newAdapterOptions(options: AdapterOptions): NewAdapterOptions {
   const { method, rank = 8, init, mergeEvery } = options
   const isFull = init !== undefined && mergeEvery === undefined
-  const described = Object.fromEntries(
-    Object.entries(options).filter(([key]) => key !== 'matchParametersOf' && Object.hasOwn(newAdapterFields, key)),
-  )
   return {
-    ...described,
+    ...Object.fromEntries(Object.entries(options).filter(([name]) => describedFields.includes(name as DescribedField))),
     method: method ?? (isFull ? 'full' : 'mora'),
     rank,
     operator: options.operator ?? (mergeEvery === undefined ? operatorFor(rank) : operatorCycle(options)[0]!),

@@ -1,6 +1,8 @@
 /** Options of `mora eval` and `evaluate()`. */
+
 import { z } from 'zod'
 import { choice, integer, optionalChoice, optionalInteger, text } from '../schema/option.js'
+import { type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
 import {
   adapterOptions,
   commonOptions,
@@ -19,12 +21,12 @@ export type Task = (typeof TASKS)[number]
 const task = 'Of one task:'
 
 export const EvalSchema = z.strictObject({
-  model: modelOption,
+  model: requiredByCommands(modelOption),
   ...adapterOptions,
   quantised: quantisedOption(false),
-  task: optionalChoice('what to measure', TASKS),
+  task: required(optionalChoice('what to measure', TASKS)),
   ...rowOptions,
-  data: evaluationDataOption('evaluation-data', 'test, else validation'),
+  data: required(evaluationDataOption('evaluation-data', 'test, else validation')),
   limit: limitOption('rows (of a text, windows)'),
   batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),
   output: text('write a line of JSON per row to this file', 'FILE', { expects: 'the path of a file' }),
@@ -45,10 +47,14 @@ export const EvalSchema = z.strictObject({
   }),
   maxNewTokens: integer('exact-match: tokens to generate at most', 256, { min: 1, group: task }),
   score: choice('choices: compare the letters, or the whole choices', ['letter', 'text'], 'letter', { group: task }),
-  shots: integer('choices: solved examples before each question', 0, { min: 0, group: task }),
+  shots: integer('choices: solved examples before each question', 0, {
+    min: 0,
+    group: task,
+    needs: ['shotsData'],
+  }),
   shotsData: evaluationData('choices: rows that the examples are taken from', { group: task, hub: 'training-data' }),
   ...commonOptions,
 })
 
 export type EvalOptions = z.output<typeof EvalSchema>
-export type EvalInput = z.input<typeof EvalSchema>
+export type EvalInput = LibraryInput<typeof EvalSchema>

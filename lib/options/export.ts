@@ -1,7 +1,8 @@
 /** Options of `mora export`. */
 import { z } from 'zod'
 import { choice, flag, optionalChoice, optionalInteger, text } from '../schema/option.js'
-import { adapterOptions, commonOptions, modelOption } from './common.js'
+import { requiredByCommands } from '../schema/option-facts.js'
+import { adapterOption, adapterOptions, commonOptions, modelOption } from './common.js'
 import { overwriteOutput, WRITTEN_DTYPES } from './model-format.js'
 
 export const EXPORT_FORMATS = ['peft', 'gguf-lora', 'gguf', 'safetensors'] as const
@@ -9,11 +10,16 @@ export const EXPORT_FORMATS = ['peft', 'gguf-lora', 'gguf', 'safetensors'] as co
 export const ExportSchema = z.strictObject({
   model: modelOption,
   ...adapterOptions,
-  format: optionalChoice(
-    'a LoRA of Hugging Face PEFT or of llama.cpp (of sharing MoRA: exact, of rank R), or the merged model as `mora merge` writes it',
-    EXPORT_FORMATS,
+  adapter: requiredByCommands(adapterOption),
+  format: requiredByCommands(
+    optionalChoice(
+      'a LoRA of Hugging Face PEFT or of llama.cpp (of sharing MoRA: exact, of rank R), or the merged model as `mora merge` writes it',
+      EXPORT_FORMATS,
+    ),
   ),
-  output: text('folder to write (peft, safetensors) or file (gguf-lora, gguf)', 'O', { expects: 'a path' }),
+  output: requiredByCommands(
+    text('folder to write (peft, safetensors) or file (gguf-lora, gguf)', 'O', { expects: 'a path' }),
+  ),
   approximateRank: optionalInteger('write the nearest LoRA of this rank of an adapter that is none; tells its error', {
     min: 1,
     defaultText: 'exact, or refused',
@@ -29,4 +35,3 @@ export const ExportSchema = z.strictObject({
 })
 
 export type ExportOptions = z.output<typeof ExportSchema>
-export type ExportInput = z.input<typeof ExportSchema>

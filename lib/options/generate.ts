@@ -1,10 +1,11 @@
 /** Options of `mora generate` and `generate()`. */
 import { z } from 'zod'
 import { flag, integer, real, text } from '../schema/option.js'
+import { type LibraryInput, requiredByCommands } from '../schema/option-facts.js'
 import { adapterOptions, commonOptions, contextOptions, modelOption, quantisedOption, rowOptions } from './common.js'
 
 export const GenerateSchema = z.strictObject({
-  model: modelOption,
+  model: requiredByCommands(modelOption),
   ...adapterOptions,
   quantised: quantisedOption(true),
   prompt: text('what to continue or answer; absent on a terminal: a chat', 'P', { expects: 'a non-empty text' }),
@@ -20,4 +21,4 @@ export const GenerateSchema = z.strictObject({
 })
 
 export type GenerateOptions = z.output<typeof GenerateSchema>
-export type GenerateInput = z.input<typeof GenerateSchema>
+export type GenerateInput = LibraryInput<typeof GenerateSchema>

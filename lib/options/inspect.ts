@@ -17,4 +17,3 @@ export const InspectSchema = z.strictObject({
 })
 
 export type InspectOptions = z.output<typeof InspectSchema>
-export type InspectInput = z.input<typeof InspectSchema>

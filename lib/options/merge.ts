@@ -1,15 +1,19 @@
 /** Options of `mora merge`. */
 import { z } from 'zod'
 import { choice, optionalChoice, text } from '../schema/option.js'
-import { adapterOptions, commonOptions, modelOption } from './common.js'
+import { requiredByCommands } from '../schema/option-facts.js'
+import { adapterOption, adapterOptions, commonOptions, modelOption } from './common.js'
 import { MODEL_FORMATS, overwriteOutput, WRITTEN_DTYPES } from './model-format.js'
 
 export const MergeSchema = z.strictObject({
-  model: modelOption,
+  model: requiredByCommands(modelOption),
   ...adapterOptions,
-  output: text('folder that the merged model is written to, or a .gguf file', 'O', {
-    expects: 'the path of a folder or .gguf file',
-  }),
+  adapter: requiredByCommands(adapterOption),
+  output: requiredByCommands(
+    text('folder that the merged model is written to, or a .gguf file', 'O', {
+      expects: 'the path of a folder or .gguf file',
+    }),
+  ),
   format: optionalChoice('a folder in the layout of Hugging Face, or one file for llama.cpp', MODEL_FORMATS, {
     defaultText: 'gguf for an output that ends with .gguf, else safetensors',
   }),
@@ -23,4 +27,3 @@ export const MergeSchema = z.strictObject({
 })
 
 export type MergeOptions = z.output<typeof MergeSchema>
-export type MergeInput = z.input<typeof MergeSchema>

@@ -9,7 +9,7 @@ export type ModelFormat = (typeof MODEL_FORMATS)[number]
 /** What weights are written as; `auto` is the source's. */
 export const WRITTEN_DTYPES = ['auto', 'float32', 'bfloat16', 'float16', 'q8_0'] as const
 
-export const overwriteOutput = flag('replace a folder that is not empty, or a file')
+export const overwriteOutput = flag('replace a folder that is not empty, or a file', false, { scope: 'call' })
 
 /** The format asked for, or that of an output's name. */
 export function formatOf(output: string, format?: ModelFormat): ModelFormat {

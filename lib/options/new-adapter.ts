@@ -1,7 +1,9 @@
 /** Options that say what a new adapter is: of training, and of counting its parameters before that. */
+
 import { newAdapterGroup as group, sharedFields } from '../adapters/contract/adapter-config.js'
-import { ADAPTER_METHODS, type AdapterMethodName, OWN_METHODS } from '../adapters/registry.js'
-import { optionalChoice, optionalPattern } from '../schema/option.js'
+import { OPERATORS } from '../adapters/contract/mora-operators.js'
+import { ADAPTER_METHODS, OWN_METHODS, restartingMethods } from '../adapters/registry.js'
+import { choices, optionalChoice, optionalInteger, optionalPattern } from '../schema/option.js'
 
 const [first, ...others] = ADAPTER_METHODS
 export const METHODS = [first!, ...others, 'full'] as const
@@ -18,7 +20,7 @@ const methodFields = Object.assign({}, ...OWN_METHODS.map(({ options }) => optio
 const { rank, ...sharedButRank } = sharedFields
 
 /**
- * They have no default in the schema, since with `adapter` they come from a file: `newAdapterOptions` in defaults.ts fills
+ * What a new adapter is, and what its rank is chosen by. They have no default in the schema, since with `adapter` they come from a file: `newAdapterOptions` in defaults.ts fills
  * them in for a new one.
  */
 export const newAdapterFields = {
@@ -37,11 +39,41 @@ export const newAdapterFields = {
   ...sharedButRank,
 }
 
-/** Names of the options that an adapter's method takes, and with which other methods they do not go. */
-export function methodsTaking(key: string): readonly AdapterMethodName[] {
+/** What an adapter is, new or not: a budget only chooses the rank. */
+const { matchParametersOf: _, ...described } = newAdapterFields
+export type DescribedField = keyof typeof described
+export const describedFields = Object.keys(described) as DescribedField[]
+
+/** How ReMoRA's restarts group inputs and outputs anew. */
+const REGROUPS = ['cycle', 'permute'] as const
+
+/** When a run merges its adapter and starts it again, and how. */
+export const restartFields = {
+  mergeEvery: optionalInteger('merge the adapter every N steps and start it again: ReMoRA; ReLoRA with lora', {
+    min: 1,
+    defaultText: 'never',
+    group,
+  }),
+  cycle: choices('operators that the restarts of --merge-every take in turn', OPERATORS, {
+    defaultText: '--operator if given, else sharing,sharing-grouped',
+    group,
+    needs: ['mergeEvery'],
+  }),
+  regroup: optionalChoice(
+    'what a restart changes: the operator only, or also a permutation of inputs and outputs',
+    REGROUPS,
+    { defaultText: 'cycle', group, needs: ['mergeEvery'] },
+  ),
+}
+export const restartOptions = Object.keys(restartFields) as (keyof typeof restartFields)[]
+
+/** Names of the methods that take an option of an adapter or of its restarts: all take what is no method's own. */
+export function methodsTaking(key: string): readonly string[] {
+  if (Object.hasOwn(restartFields, key)) return restartingMethods(key)
+  const isOwn = Object.hasOwn(methodFields, key)
   const methods = OWN_METHODS.filter(
     ({ options, lacks = [] }: (typeof OWN_METHODS)[number] & { lacks?: readonly string[] }) =>
-      Object.hasOwn(options, key) || (Object.hasOwn(sharedFields, key) && !lacks.includes(key)),
+      isOwn ? Object.hasOwn(options, key) : !lacks.includes(key),
   )
   return methods.map(({ name }) => name)
 }

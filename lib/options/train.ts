@@ -1,10 +1,9 @@
 /** Options of `mora train` and `train()`. */
+
 import { z } from 'zod'
 import { newAdapterGroup as adapter } from '../adapters/contract/adapter-config.js'
-import { OPERATORS } from '../adapters/contract/mora-operators.js'
 import {
   choice,
-  choices,
   flag,
   integer,
   names,
@@ -17,16 +16,14 @@ import {
   text,
   texts,
 } from '../schema/option.js'
+import { commandLineOnly, type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
 import { adapterOptions, commonOptions, evaluationData, MOST_ROWS, modelOption, rowOptions } from './common.js'
-import { newAdapterFields } from './new-adapter.js'
+import { newAdapterFields, restartFields } from './new-adapter.js'
 
 export const SCHEDULERS = ['constant', 'linear', 'cosine', 'cosine-restarts'] as const
 
 /** How products with frozen weights are made while training. */
 const COMPUTES = ['auto', 'int8'] as const
-
-/** How ReMoRA's restarts group inputs and outputs anew. */
-export const REGROUPS = ['cycle', 'permute'] as const
 
 const rate = 'Learning rate and AdamW:'
 const steps = 'Steps and rows:'
@@ -37,29 +34,15 @@ const run = 'Run:'
  * `newAdapterOptions` in defaults.ts fills it in for a new one.
  */
 export const TrainSchema = z.strictObject({
-  model: modelOption,
-  data: rowOptions.data,
-  output: text('folder that the run is written to', 'O', { expects: 'the path of a folder' }),
+  model: requiredByCommands(modelOption),
+  data: required(rowOptions.data),
+  output: requiredByCommands(
+    text('folder that the run is written to', 'O', { expects: 'the path of a folder', resume: 'free' }),
+  ),
 
   ...newAdapterFields,
   ...adapterOptions,
-  mergeEvery: optionalInteger('merge the adapter every N steps and start it again: ReMoRA; ReLoRA with lora', {
-    min: 1,
-    defaultText: 'never',
-    group: adapter,
-  }),
-  cycle: choices('operators that the restarts of --merge-every take in turn', OPERATORS, {
-    defaultText: '--operator if given, else sharing,sharing-grouped',
-    group: adapter,
-  }),
-  regroup: optionalChoice(
-    'what a restart changes: the operator only, or also a permutation of inputs and outputs',
-    REGROUPS,
-    {
-      defaultText: 'cycle',
-      group: adapter,
-    },
-  ),
+  ...restartFields,
   init: text('train from scratch: random weights by this configuration; --model names the tokenizer', 'config.json', {
     expects: 'the path of a config.json',
     group: adapter,
@@ -89,27 +72,31 @@ export const TrainSchema = z.strictObject({
   epsilon: real('added to the root of the second moment', 1e-8, { above: 0, group: rate }),
   maxGradNorm: real('clip the global gradient norm to this; 0 is no clipping', 1, { min: 0, group: rate }),
 
-  epochs: real('passes over the data', 1, { above: 0, group: steps }),
+  epochs: real('passes over the data', 1, { above: 0, group: steps, resume: 'free' }),
   maxSteps: optionalInteger('optimizer steps; wins over --epochs', { min: 1, group: steps }),
   batchSize: integer('rows per optimizer step', 8, { min: 1, max: MOST_ROWS, group: steps }),
   microBatchSize: optionalInteger('rows per forward pass; the result does not depend on it', {
     min: 1,
     defaultText: 'chosen to fit memory',
     group: steps,
+    resume: 'rounding',
   }),
   memory: optionalSize('most memory that the run should take: rows per forward pass are chosen to fit', {
     defaultText: 'a part of what the device has',
     group: steps,
+    resume: 'rounding',
   }),
   maxLength: rowOptions.maxLength,
-  packing: flag('arrange the rows of a step without padding', true, { group: steps }),
+  packing: flag('arrange the rows of a step without padding', true, { group: steps, resume: 'rounding' }),
   shuffle: flag('draw rows in a new random order each epoch', true, { group: steps }),
   trainOn: rowOptions.trainOn,
   template: rowOptions.template,
   text: rowOptions.text,
   tools: rowOptions.tools,
   templateOptions: rowOptions.templateOptions,
-  profile: flag('print where the time went, by operation, against what this machine can do', false, { group: run }),
+  profile: commandLineOnly(
+    flag('print where the time went, by operation, against what this machine can do', false, { group: run }),
+  ),
   compute: choice(
     'how training multiplies with frozen weights: int8 rounds to 8 bits, and is faster with VNNI',
     COMPUTES,
@@ -118,51 +105,85 @@ export const TrainSchema = z.strictObject({
       group: steps,
     },
   ),
-  gradientCheckpointing: flag('recompute activations: slower, less memory', false, { group: steps }),
+  gradientCheckpointing: flag('recompute activations: slower, less memory', false, {
+    group: steps,
+    resume: 'rounding',
+  }),
 
   evalData: evaluationData('rows to evaluate on; of a hub id, its split validation, else test', {
     group: run,
     hub: 'validation-data',
+    resume: 'free',
   }),
-  evalEvery: optionalInteger('evaluate every N steps', { min: 1, defaultText: 'at the end', group: run }),
-  saveEvery: optionalInteger('write a checkpoint every N steps', { min: 1, defaultText: 'at the end', group: run }),
+  evalEvery: optionalInteger('evaluate every N steps', {
+    min: 1,
+    defaultText: 'at the end',
+    group: run,
+    resume: 'free',
+    needs: ['evalData'],
+  }),
+  saveEvery: optionalInteger('write a checkpoint every N steps', {
+    min: 1,
+    defaultText: 'at the end',
+    group: run,
+    resume: 'free',
+    needs: ['output'],
+  }),
   saveMinutes: real(
     'also write a checkpoint where N minutes have passed since the last one; a newer one takes its place; 0: never',
     10,
-    { min: 0, placeholder: 'N', group: run },
+    { min: 0, placeholder: 'N', group: run, resume: 'free' },
   ),
   keepCheckpoints: optionalInteger('keep the newest N checkpoints, those by time aside', {
     min: 1,
     defaultText: 'all',
     group: run,
+    resume: 'free',
+    needs: ['output'],
   }),
-  keepBest: flag('keep the checkpoint with the lowest evaluation loss', false, { group: run }),
+  keepBest: flag('keep the checkpoint with the lowest evaluation loss', false, {
+    group: run,
+    resume: 'free',
+    needs: ['evalData', 'evalEvery', 'output'],
+  }),
   patience: optionalInteger('stop after N evaluations without a better one', {
     min: 1,
     defaultText: 'never',
     group: run,
+    resume: 'free',
+    needs: ['evalData', 'evalEvery'],
   }),
   samplePrompt: texts('write what the model answers to this into samples.jsonl; a YAML file may list several', 'P', {
     expects: 'a non-empty text, or a list of them',
     group: run,
+    resume: 'free',
   }),
   sampleEvery: optionalInteger('answer --sample-prompt every N steps', {
     min: 1,
     defaultText: 'before the first step and at the end',
     group: run,
+    resume: 'free',
+    needs: ['samplePrompt'],
   }),
   tensorboard: flag('also write the metrics for TensorBoard, into the folder tensorboard of --output', false, {
     group: run,
+    resume: 'free',
+    needs: ['output'],
   }),
   resume: optionalText('continue the run in --output (or DIR) from its newest intact checkpoint', 'DIR', {
     group: run,
+    scope: 'call',
+    needs: ['output'],
   }),
   allowChanges: names('what may differ from the run that is resumed: options, model, data, threads, or all', {
     group: run,
+    scope: 'call',
+    needs: ['resume'],
   }),
-  overwrite: flag('replace the run that --output holds', false, { group: run }),
+  overwrite: flag('replace the run that --output holds', false, { group: run, scope: 'call', needs: ['output'] }),
   deterministic: flag('same seed, same bits, as always; a resumed run whose bits would differ is refused', false, {
     group: run,
+    resume: 'free',
   }),
 
   ...commonOptions,
@@ -170,5 +191,5 @@ export const TrainSchema = z.strictObject({
 
 /** Options of a run, in the library as on the command line. */
 export type TrainOptions = z.output<typeof TrainSchema>
-/** What a caller may pass: everything may be left out. */
-export type TrainInput = z.input<typeof TrainSchema>
+/** What a caller of `train` may pass. */
+export type TrainInput = LibraryInput<typeof TrainSchema>

@@ -3,55 +3,11 @@
  * The command line, its help, YAML files and the library's arguments are all read from these declarations.
  */
 import { z } from 'zod'
+import { declare, type OptionFacts } from './option-facts.js'
+import { isPattern, parseJson, parsePatterns, parseSize, parseTargets, splitNames } from './option-values.js'
 
-export type OptionKind = 'flag' | 'number' | 'text' | 'choice' | 'list' | 'texts' | 'optional-text'
-
-export interface OptionFacts {
-  kind: OptionKind
-  /** One sentence for help. */
-  description: string
-  /** What a value is called in help: `N`, `FILE`. */
-  placeholder: string
-  /** What a valid value is, to follow "Expected". */
-  expects: string
-  /** The default as help shows it, where it is worked out later or a bare value would not say enough. */
-  defaultText?: string
-  choices?: readonly string[]
-  /** Whether an option that is given again adds to what it had. */
-  adds?: boolean
-  /** Heading in help. */
-  group?: string
-  /** What an id of the hub would name in its place; without, it takes none. */
-  hub?: HubMeaning
-}
-
-/** Of data, also which split an id means that names none: that depends on what the rows are for. */
-export type HubMeaning = 'model' | 'adapter' | 'training-data' | 'evaluation-data' | 'validation-data'
-
-/** A schema of named options; unknown names are errors. */
-export type OptionsSchema = z.ZodObject<Record<string, z.ZodType>>
-
-const registry = z.registry<OptionFacts>()
-
-/** What was declared beside the schema of an option. */
-export function optionFacts(schema: z.ZodType): OptionFacts {
-  const facts = registry.get(schema)
-  if (!facts) throw new TypeError('Expected a schema that was declared with lib/schema/option.ts.')
-  return facts
-}
-
-/** The default of an option, or undefined when it has none or a computed one. */
-export function optionDefault(schema: z.ZodType): unknown {
-  const parsed = schema.safeParse(undefined)
-  return parsed.success ? parsed.data : undefined
-}
-
-function declare<S extends z.ZodType>(schema: S, facts: OptionFacts): S {
-  registry.add(schema, facts)
-  return schema
-}
-
-type Words = Partial<Pick<OptionFacts, 'placeholder' | 'expects' | 'defaultText' | 'group' | 'hub'>>
+/** What may be said of an option beside what its kind says. */
+type Words = Partial<Omit<OptionFacts, 'kind' | 'description' | 'choices' | 'adds'>>
 
 export interface NumberRange extends Words {
   /** Least value allowed; with `above`, the value itself is not. */
@@ -85,13 +41,7 @@ function ranged(schema: z.ZodNumber, { min, above, max, below }: NumberRange): z
 }
 
 function numberFacts(description: string, noun: string, placeholder: string, range: NumberRange): OptionFacts {
-  return { kind: 'number', description, placeholder, expects: `${noun}${rangeText(range)}`, ...wordsOf(range) }
-}
-
-function wordsOf({ placeholder, expects, defaultText, group }: Words): Words {
-  return Object.fromEntries(
-    Object.entries({ placeholder, expects, defaultText, group }).filter(([, value]) => value !== undefined),
-  )
+  return { kind: 'number', description, placeholder, expects: `${noun}${rangeText(range)}`, ...range }
 }
 
 /** A whole number with a default. */
@@ -331,62 +281,4 @@ export function optionalText(description: string, placeholder: string, words: Wo
     expects: `nothing or a ${placeholder.toLowerCase()}`,
     ...words,
   })
-}
-
-/** Whether a text is a regular expression. */
-export function isPattern(text: string): boolean {
-  try {
-    new RegExp(text)
-    return true
-  } catch {
-    return false
-  }
-}
-
-/** Undefined of what is no JSON. */
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-const SIZE_UNITS = ['', 'K', 'M', 'G', 'T']
-
-/** Bytes, or NaN. */
-function parseSize(value: string): number {
-  const [, number, prefix = '', binary, unit] = /^(\d+(?:\.\d+)?)\s*([KMGT])?(i?)(B?)$/i.exec(value.trim()) ?? []
-  const base = unit && !binary ? 1000 : 1024
-  return Math.round(Number(number) * base ** SIZE_UNITS.indexOf(prefix.toUpperCase()))
-}
-
-function parsePatterns(value: string): Record<string, number> {
-  return Object.fromEntries(
-    splitNames(value).map((entry) => {
-      const at = entry.lastIndexOf('=')
-      return at < 0 ? [entry, Number.NaN] : [entry.slice(0, at).trim(), Number(entry.slice(at + 1))]
-    }),
-  )
-}
-
-function splitNames(value: string): string[] {
-  return value
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== '')
-}
-
-function parseTargets<Word extends string>(word: Word) {
-  return (value: string, context: z.RefinementCtx): Word | string[] | RegExp => {
-    if (value === word) return word
-    const slashes = /^\/(.+)\/([a-z]*)$/s.exec(value)
-    if (!slashes) return splitNames(value)
-    try {
-      return new RegExp(slashes[1]!, slashes[2])
-    } catch {
-      context.addIssue({ code: 'custom', message: 'no regular expression' })
-      return z.NEVER
-    }
-  }
 }

@@ -4,7 +4,7 @@ import { isObject } from '../arguments.js'
 import { quoted, UsageError } from '../errors.js'
 import { equivalentOf } from './foreign-names.js'
 import { camelCase, nearest, type OptionSource, optionName, optionPlace } from './names.js'
-import { type OptionsSchema, optionFacts } from './option.js'
+import { type LibraryInput, type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from './option-facts.js'
 
 export interface ParseContext {
   source: OptionSource
@@ -44,22 +44,33 @@ function checkIsObject(raw: unknown, source: OptionSource): RawOptions {
 }
 
 function checkOption(schema: OptionsSchema, key: string, value: unknown, source: OptionSource): void {
-  if (key === 'config' && source !== 'flags') {
+  const option = Object.hasOwn(schema.shape, key) ? schema.shape[key] : undefined
+  if (!option) throw unknownOption(schema, key, source)
+  const facts = optionFacts(option)
+  // A default asks for nothing, as in the options of a run.yaml.
+  if (!mayGive(facts, source) && value !== optionDefault(option)) {
     throw new UsageError(
       'unfit-options',
       `The option ${optionPlace(key, source)} is for the command line only; remove it.`,
     )
   }
-  const option = Object.hasOwn(schema.shape, key) ? schema.shape[key] : undefined
-  if (!option) throw unknownOption(schema, key, source)
   if (option.safeParse(value).success) return
-  const facts = optionFacts(option)
   const name = optionPlace(key, source)
   const suggestion = typeof value === 'string' ? nearest(value, facts.choices ?? []) : undefined
   throw new UsageError(
     'bad-value',
     `Expected ${facts.expects} for ${name} but received ${quoted(value)}${suggestion ? `; did you mean ${suggestion}?` : '.'}`,
   )
+}
+
+function mayGive({ only }: OptionFacts, source: OptionSource): boolean {
+  return only === undefined || source === 'flags' || (only === 'command-line' && source !== 'api')
+}
+
+/** Options of a command as the library's functions take them: without the command line's own. */
+export function forLibrary<S extends OptionsSchema>({ shape }: S, options: z.output<S>): LibraryInput<S> {
+  const entries = Object.entries(options).filter(([key]) => optionFacts(shape[key]!).only === undefined)
+  return Object.fromEntries(entries) as LibraryInput<S>
 }
 
 /** The error for a name that no option has. `key` is as the user wrote it, without leading dashes. */

@@ -1,8 +1,9 @@
 /** The restarts of ReMoRA and ReLoRA that options ask for. */
 
 import type { AdapterConfigBase, RestartOptions } from '../adapters/contract/adapter.js'
-import { adapterMethod, restartingMethods } from '../adapters/registry.js'
+import { adapterMethod } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'
+import { methodsTaking, restartOptions } from '../options/new-adapter.js'
 import { streamKey } from '../random.js'
 
 /** What an adapter is after each of its restarts. */
@@ -22,16 +23,15 @@ export function restartPlan(adapter: string, config: AdapterConfigBase, options:
   const { mergeEvery: every, seed } = options
   if (every === undefined) return null
   const { restart } = adapterMethod(config.method)
-  const refuse = (option: string, able: readonly string[]) =>
-    new UsageError(
+  for (const name of restartOptions) {
+    const able = methodsTaking(name)
+    if (options[name] === undefined || able.includes(config.method)) continue
+    throw new UsageError(
       'unfit-options',
-      `The option ${option} does not go with method ${config.method}: it is an option of ${able.join(' and ')}.`,
+      `The option ${name} does not go with method ${config.method}: it is an option of ${able.join(' and ')}.`,
     )
-  if (!restart) throw refuse('mergeEvery', restartingMethods())
-  for (const name of ['cycle', 'regroup'] as const) {
-    if (options[name] !== undefined && !restart.options?.includes(name)) throw refuse(name, restartingMethods(name))
   }
-  const plan = restart.plan(config, options)
+  const plan = restart!.plan(config, options)
   return {
     adapter,
     every,

@@ -2,7 +2,7 @@ import { aFunction, aSignal, instanceOf, optional, requireArgument, requireOptio
 import { generate } from '../generate/index.js'
 import { Model } from '../models/index.js'
 import { AdamW } from '../optim/adamw.js'
-import type { TrainInput } from '../options/index.js'
+import type { TrainInput, TrainOptions } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
 import { runTraining } from './recipe.js'
@@ -14,7 +14,7 @@ import type { TrainableModel } from './trainable.js'
 /** Tokens of a sample at most. */
 const SAMPLE_TOKENS = 64
 
-/** What a library call may say beside the options of the command line. */
+/** What the library's `train` takes beside the options of `mora train`. */
 export interface TrainExtras {
   /** A peak, as on the command line, or a function of the step in place of a schedule. */
   learningRate?: number | LearningRate
@@ -39,14 +39,22 @@ export type TrainCall = Omit<TrainInput, keyof TrainExtras> & TrainExtras
 export function train(model: Model, options: TrainCall): Run {
   requireArgument('model', model, instanceOf(Model, 'a model (loadModel and initModel give one)'))
   requireOptionsOf('the options of train', options, { onEvent: optional(aFunction) })
-  const { template, signal } = options
-  return trainWith(model, options, {
+  return trainWith(model, options, partsOf(model, options))
+}
+
+/** `train` with the options of a command, which are checked; run.yaml records them as they are. */
+export function trainByCommand(model: Model, options: TrainOptions): Run {
+  return start(model, options, partsOf(model, options))
+}
+
+function partsOf(model: Model, { template, signal }: Pick<TrainCall, 'template' | 'signal'>): TrainingParts {
+  return {
     createOptimizer: (parameters, settings) => new AdamW(parameters as readonly Parameter[], settings),
     sample: async (prompt) => {
       const { text } = await generate(model, { prompt, template, maxNewTokens: SAMPLE_TOKENS, signal })
       return text
     },
-  })
+  }
 }
 
 /** `train`, with other parts. */
@@ -57,11 +65,15 @@ export function trainWith(
 ): Run {
   requireArgument('signal', signal, optional(aSignal))
   signal?.throwIfAborted()
-  const input: TrainInput = typeof learningRate === 'function' ? others : { ...others, learningRate }
-  const ownRate = typeof learningRate === 'function' ? learningRate : undefined
-  if (ownRate) requireNoSchedule(input)
-  const options = resolveTrainOptions(input)
+  if (typeof learningRate !== 'function') {
+    return start(model, resolveTrainOptions({ ...others, learningRate }), { ...parts, signal }, onEvent)
+  }
+  requireNoSchedule(others)
+  return start(model, resolveTrainOptions(others), { ...parts, learningRate, signal }, onEvent)
+}
+
+function start(model: TrainableModel, options: TrainOptions, parts: TrainingParts, onEvent?: EventCallback): Run {
   const held = model.holdForTraining()
-  const begin = () => setUp(model, options, { ...parts, learningRate: ownRate, signal })
-  return new Run((control) => runTraining(control, held, begin).finally(held.end), onEvent, signal)
+  const begin = () => setUp(model, options, parts)
+  return new Run((control) => runTraining(control, held, begin).finally(held.end), onEvent, parts.signal)
 }

@@ -605,7 +605,11 @@ describe('a model that reads and writes text', () => {
     ])
     expect(await moraJson('eval', '--task', 'perplexity', ...data, ...text)).toMatchObject({ exitCode: 0 })
     for (const [argv, code, message] of [
-      [['eval', '--task', 'recall', ...text], 'unfit-options', '--text belongs to the task perplexity or logprobs or forgetting'],
+      [
+        ['eval', '--task', 'recall', ...text],
+        'unfit-options',
+        '--text belongs to the task perplexity or logprobs or forgetting',
+      ],
       [['inspect', '--text', 'query'], 'bad-value', 'a text with columns in braces, as {question} for --text'],
       [['inspect', '--text', '{answer}'], 'malformed-row', 'columns.jsonl:1: the text has the column "answer"'],
     ] as const) {

@@ -3,7 +3,7 @@ import { commands } from '../../lib/cli/commands/index.js'
 import { parseArguments } from '../../lib/cli/parser.js'
 import { resolveWithConfig } from '../../lib/options/index.js'
 import { kebabCase } from '../../lib/schema/names.js'
-import { optionDefault, optionFacts } from '../../lib/schema/option.js'
+import { optionDefault, optionFacts } from '../../lib/schema/option-facts.js'
 
 const parse = (...argv: string[]) => parseArguments(argv, commands, { version: '1.2.3', columns: 100 })
 
@@ -69,7 +69,7 @@ describe('T31 help and parser are both made from the schemas', () => {
       for (const choice of facts.choices ?? []) expect(help).toContain(choice)
       const standard = facts.defaultText ?? optionDefault(schema)
       const isShown = typeof standard === 'string' || typeof standard === 'number'
-      if (isShown && !command.required.includes(key)) expect(help).toContain(`(default: ${standard})`)
+      if (isShown && facts.required === undefined) expect(help).toContain(`(default: ${standard})`)
 
       if (facts.kind === 'flag') {
         expect(given(name, flag)).toEqual({ [key]: true })

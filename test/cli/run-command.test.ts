@@ -5,10 +5,11 @@ import { runCommandLine } from '../../lib/cli/run-command.js'
 import { RunError, UsageError } from '../../lib/errors.js'
 import { commonOptions } from '../../lib/options/common.js'
 import { integer, text } from '../../lib/schema/option.js'
+import { requiredByCommands } from '../../lib/schema/option-facts.js'
 import { testTerminal } from './terminal.js'
 
 const schema = z.strictObject({
-  model: text('a model', 'M'),
+  model: requiredByCommands(text('a model', 'M')),
   count: integer('a count', 1, { min: 1 }),
   ...commonOptions,
 })
@@ -19,7 +20,6 @@ async function run(argv: string[], work: () => CommandResult, environment: Recor
     name: 'work',
     summary: 'does something',
     schema,
-    required: ['model'],
     examples: [],
     check({ count }) {
       if (count === 13) throw new UsageError('unfit-options', 'Thirteen does not fit.')

@@ -298,10 +298,13 @@ describe('evaluate', () => {
   it('needs a task and data, and refuses options of another task and unknown ones', async () => {
     const model = new ScriptedModel(tokenizer, [])
     const data = write('ids.jsonl', [{ input_ids: [5, 6] }])
+    // @ts-expect-error task is required
     await expect(evaluate(model, { data })).rejects.toThrow(/Missing task/)
+    // @ts-expect-error data is required
     await expect(evaluate(model, { task: 'recall' })).rejects.toThrow(/Missing data/)
     await expect(evaluate(model, { task: 'recall', data, window: 5 })).rejects.toThrow(/window belongs to the task/)
-    await expect(evaluate(model, { task: 'logprobs', data, bach: 5 } as object)).rejects.toThrow(/Unknown option bach/)
+    const misspelt = { task: 'logprobs' as const, data, bach: 5 }
+    await expect(evaluate(model, misspelt)).rejects.toThrow(/Unknown option bach/)
     await expect(evaluate(model, { task: 'logprobs', data: write('empty.jsonl', []) })).rejects.toThrow(/no row/)
   })
 })

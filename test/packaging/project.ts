@@ -78,7 +78,7 @@ async function main() {
   const { loadModel, mora, train } = library
   const model = await loadModel(${JSON.stringify(DEMO_MODEL)}, { device: 'cpu', threads: 1, dtype: 'float32' })
   model.addAdapter('facts', mora({ rank: 2 }))
-  const options = { data: ${JSON.stringify(join(root, 'examples', 'facts.jsonl'))}, maxSteps: 2, overwrite: true, quiet: true }
+  const options = { data: ${JSON.stringify(join(root, 'examples', 'facts.jsonl'))}, maxSteps: 2, overwrite: true }
   for await (const event of train(model, { ...options, output: 'out' })) if (event.type === 'step') console.log(event.loss)
 }
 main()

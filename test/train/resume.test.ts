@@ -228,8 +228,6 @@ describe('a resumed run', () => {
       saveEvery: 1,
       evalEvery: 1,
       keepCheckpoints: 2,
-      quiet: true,
-      profile: true,
     }
     const { result } = await trainFake({ ...options, resume: true })
     expect(result.steps).toBe(10)

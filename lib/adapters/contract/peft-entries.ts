@@ -1,7 +1,8 @@
 /** Entries of `adapter_config.json` that methods share, checked. */
+
 import { InputError } from '../../errors.js'
 import { isJsonObject } from '../../io/json.js'
-import { isPattern } from '../../schema/option.js'
+import { isPattern } from '../../schema/option-values.js'
 import type { CommonEntries, TargetModules } from './adapter.js'
 
 type Json = Readonly<Record<string, unknown>>

@@ -9,7 +9,6 @@ export const analyzeCommand = defineCommand({
   name: 'analyze',
   summary: 'tell the singular values of what an adapter adds to each weight',
   schema: AnalyzeSchema,
-  required: ['adapter'],
   idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed'],
   examples: ['mora analyze --model model --adapter out --plot spectra.svg'],
   check({ model, adapter, plot }, source) {

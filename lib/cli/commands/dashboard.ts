@@ -9,7 +9,6 @@ export const dashboardCommand = defineCommand({
   name: 'dashboard',
   summary: 'show the runs of a folder in a browser, as they go on',
   schema: DashboardSchema,
-  required: [],
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
   argument: 'folder',
   examples: ['mora dashboard', 'mora dashboard runs --port 8080 --open'],

@@ -7,7 +7,6 @@ export const doctorCommand = defineCommand({
   name: 'doctor',
   summary: 'say what this machine can do: CPU features, devices, libraries, and how to get what is missing',
   schema: DoctorSchema,
-  required: [],
   idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
   examples: ['mora doctor', 'mora doctor --json'],
   check() {},

@@ -1,5 +1,5 @@
 import { UsageError } from '../../errors.js'
-import { checkEvalOptions, EvalSchema, loadOptions } from '../../options/index.js'
+import { checkEvalOptions, EvalSchema, forLibrary, loadOptions } from '../../options/index.js'
 import { optionName } from '../../schema/names.js'
 import { defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
@@ -18,7 +18,6 @@ export const evalCommand = defineCommand({
   name: 'eval',
   summary: 'measure: log-probabilities, perplexity, exact answers, multiple choice, recall, forgetting',
   schema: EvalSchema,
-  required: ['model', 'task', 'data'],
   idle: ['seed'],
   examples: [
     'mora eval --model model --task perplexity --data valid.txt',
@@ -44,7 +43,7 @@ export const evalCommand = defineCommand({
       import('../../models/index.js'),
       import('../../eval/index.js'),
     ])
-    const load = { ...loadOptions(options), quantised: options.quantised }
+    const load = loadOptions(options)
     const model = await loadModel(options.model!, load)
     let base: typeof model | undefined
     const progress = new Progress(terminal.stderr, options)
@@ -52,7 +51,7 @@ export const evalCommand = defineCommand({
       if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
       if (options.base !== undefined) base = await loadModel(options.base, load)
       const result = await evaluate(model, {
-        ...options,
+        ...forLibrary(EvalSchema, options),
         base,
         onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
         onProgress: ({ done, total, summary }) =>

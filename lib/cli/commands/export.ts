@@ -13,7 +13,6 @@ export const exportCommand = defineCommand({
   name: 'export',
   summary: 'write an adapter as a LoRA that other programs read, or merged',
   schema: ExportSchema,
-  required: ['adapter', 'format', 'output'],
   idle: ['rotaryDtype', 'seed'],
   examples: [
     'mora export --model model --adapter out --format peft --output lora',

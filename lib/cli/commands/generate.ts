@@ -1,6 +1,6 @@
 import { UsageError } from '../../errors.js'
 import type { Model } from '../../models/index.js'
-import { type GenerateOptions, GenerateSchema, loadOptions } from '../../options/index.js'
+import { forLibrary, type GenerateOptions, GenerateSchema, loadOptions } from '../../options/index.js'
 import { optionName } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { requireAdapter, requireModel, requireTemplate, requireTools } from '../paths.js'
@@ -11,7 +11,6 @@ export const generateCommand = defineCommand({
   name: 'generate',
   summary: 'write text, streamed; a chat when there is no prompt, on a terminal',
   schema: GenerateSchema,
-  required: ['model'],
   examples: [
     'mora generate --model model --adapter out --prompt "How many legs have 3 cats?"',
     'mora generate --model model --adapter out',
@@ -36,7 +35,7 @@ export const generateCommand = defineCommand({
       throw new UsageError('missing-option', 'Missing --prompt; it is required where there is no terminal to chat on.')
     }
     const { loadModel } = await import('../../models/index.js')
-    const model = await loadModel(options.model!, { ...loadOptions(options), quantised: options.quantised })
+    const model = await loadModel(options.model!, loadOptions(options))
     try {
       if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
       return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)
@@ -54,7 +53,7 @@ async function answer(
   const { generate } = await import('../../generate/index.js')
   const onText = options.json ? undefined : (text: string) => writeAnswer(terminal.stdout, text)
   const onWarning = (message: string) => log(`note: ${message}`)
-  const result = await generate(model, { ...options, onText, onWarning })
+  const result = await generate(model, { ...forLibrary(GenerateSchema, options), onText, onWarning })
   if (options.json) return { json: result, text: '' }
   terminal.stdout.write('\n')
   log(`${result.newTokens} tokens, ${formatCount(result.tokensPerSecond)} tokens/s, ${result.finishReason}`)

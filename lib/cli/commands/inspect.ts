@@ -15,7 +15,6 @@ export const inspectCommand = defineCommand({
   summary:
     'tell what a model, an adapter or data is; with a model and data, which tokens of each row are trained; with a model and --method, how many parameters',
   schema: InspectSchema,
-  required: [],
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed'],
   examples: [
     'mora inspect --model model',

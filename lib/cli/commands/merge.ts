@@ -7,7 +7,6 @@ export const mergeCommand = defineCommand({
   name: 'merge',
   summary: 'write a merged model that needs no adapter',
   schema: MergeSchema,
-  required: ['model', 'adapter', 'output'],
   idle: ['rotaryDtype', 'seed'],
   examples: [
     'mora merge --model SmolLM2-135M-Instruct.Q4_1.gguf --adapter out --output merged',

@@ -8,7 +8,6 @@ export const reportCommand = defineCommand({
   name: 'report',
   summary: 'write the runs of a folder as one HTML file that needs no network',
   schema: ReportSchema,
-  required: [],
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
   argument: 'folder',
   examples: ['mora report out', 'mora report runs --output report.html'],

@@ -29,7 +29,6 @@ export const trainCommand = defineCommand({
   name: 'train',
   summary: 'train an adapter, the whole model, or a model from scratch',
   schema: TrainSchema,
-  required: ['model', 'data', 'output'],
   examples: [
     'mora train --model SmolLM2-135M-Instruct.Q4_1.gguf --data train.jsonl --output out',
     'mora train --config out/run.yaml --resume',
@@ -39,11 +38,11 @@ export const trainCommand = defineCommand({
     checkPaths(options, source)
   },
   async run(options, context) {
-    const { train } = await import('../../train/index.js')
+    const { trainByCommand } = await import('../../train/train.js')
     const model = await openModel(options)
     try {
       model.device.profile(options.profile)
-      const result = await follow(train(model, options), options, context)
+      const result = await follow(trainByCommand(model, options), options, context)
       if (options.profile) context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
       return result
     } finally {

@@ -1,7 +1,10 @@
 /** What a run is made of, as `run.yaml` and checkpoints record it, and what may change when it is resumed. */
+
 import { z } from 'zod'
 import { UsageError } from '../../errors.js'
+import { describedFields, TrainSchema } from '../../options/index.js'
 import { camelCase } from '../../schema/names.js'
+import { type ResumeRule, resumeRule } from '../../schema/option-facts.js'
 
 export interface RunFacts {
   /** Every option as resolved, by its name; `maxSteps` is the total, the adapter's options are those in use. */
@@ -31,41 +34,6 @@ export const RunFactsSchema: z.ZodType<RunFacts> = z.object({
   trainable: z.object({ tensors: z.int(), parameters: z.int() }),
 })
 
-/** Options that do not change what is computed, or that are compared by what they lead to (hashes, machine). */
-const FREE_OPTIONS = new Set([
-  'model',
-  'data',
-  'output',
-  'evalData',
-  'evalEvery',
-  'saveEvery',
-  'saveMinutes',
-  'keepCheckpoints',
-  'keepBest',
-  'patience',
-  'samplePrompt',
-  'sampleEvery',
-  'tensorboard',
-  'resume',
-  'overwrite',
-  'allowChanges',
-  'config',
-  'json',
-  'profile',
-  'quiet',
-  'offline',
-  'device',
-  'dtype',
-  'threads',
-  'adapter',
-  'allowOtherBase',
-  'epochs',
-  'deterministic',
-])
-
-/** What changes the order of additions at most: results agree within rounding. */
-const ROUNDING = new Set(['microBatchSize', 'memory', 'gradientCheckpointing', 'packing', 'processor'])
-
 /**
  * Compares a run with the one that it continues. Throws a `UsageError` that names the first difference which is neither
  * harmless nor in `allowed` (names of options, `model`, `data`, `threads`, `dtype`, `device`, or `all`). Returns notices
@@ -74,7 +42,7 @@ const ROUNDING = new Set(['microBatchSize', 'memory', 'gradientCheckpointing', '
 export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: readonly string[]): string[] {
   requireSameParameters(before, now)
   const notices: string[] = []
-  for (const { name, was, is } of differences(before, now)) {
+  for (const { name, was, is, rule } of differences(before, now)) {
     if (name === 'maxSteps' && !lengthMatters(now.options)) continue
     if (now.options.deterministic === true) {
       throw new UsageError(
@@ -82,7 +50,7 @@ export function compareWithResumed(before: RunFacts, now: RunFacts, allowed: rea
         `The run to resume had ${name} ${was}, but now it is ${is}: its bits would differ, and the run is to be deterministic; use what it had, or leave the option deterministic out.`,
       )
     }
-    if (!ROUNDING.has(name) && !allowed.some((one) => one === 'all' || camelCase(one) === name)) {
+    if (rule !== 'rounding' && !allowed.some((one) => one === 'all' || camelCase(one) === name)) {
       throw new UsageError(
         'changed-run',
         `The run to resume had ${name} ${was}, but now it is ${is}: use what it had, start a new run, or allow the change with the option allowChanges ${name}.`,
@@ -97,20 +65,22 @@ interface Difference {
   name: string
   was: string
   is: string
+  rule: ResumeRule
 }
 
 function differences(before: RunFacts, now: RunFacts): Difference[] {
   const found: Difference[] = []
-  const compare = (name: string, was: unknown, is: unknown) => {
-    if (shown(was) !== shown(is)) found.push({ name, was: shown(was), is: shown(is) })
+  const compare = (name: string, was: unknown, is: unknown, rule: ResumeRule = 'exact') => {
+    if (rule !== 'free' && shown(was) !== shown(is)) found.push({ name, was: shown(was), is: shown(is), rule })
   }
   compare('model', hashText(before.hashes.model), hashText(now.hashes.model))
   for (const name of new Set([...Object.keys(before.options), ...Object.keys(now.options)])) {
-    if (!FREE_OPTIONS.has(name)) compare(name, before.options[name], now.options[name])
+    compare(name, before.options[name], now.options[name], resumeRule(TrainSchema, name))
   }
   compare('data', hashText(before.hashes.data), hashText(now.hashes.data))
   compare('device', before.machine.device, now.machine.device)
-  compare('processor', before.machine.processor, now.machine.processor)
+  // Another processor adds in another order.
+  compare('processor', before.machine.processor, now.machine.processor, 'rounding')
   compare('dtype', before.machine.dtype, now.machine.dtype)
   compare('threads', before.machine.threads, now.machine.threads)
   return found
@@ -119,9 +89,8 @@ function differences(before: RunFacts, now: RunFacts): Difference[] {
 /** A resumed run that trains other tensors than before has lost or thawed some: never allowed. */
 function requireSameParameters(before: RunFacts, now: RunFacts): void {
   const [was, is] = [before.trainable, now.trainable]
-  const adapterOptions = ['method', 'rank', 'operator', 'roundRank', 'targetModules', 'modulesToSave']
   if (was.tensors === is.tensors && was.parameters === is.parameters) return
-  const changed = adapterOptions.find((name) => shown(before.options[name]) !== shown(now.options[name]))
+  const changed = describedFields.find((name) => shown(before.options[name]) !== shown(now.options[name]))
   const cause = changed
     ? `${changed} was ${shown(before.options[changed])} and is ${shown(now.options[changed])}`
     : 'use the same model and adapter options'

@@ -1,6 +1,7 @@
 import { UsageError } from '../../errors.js'
 import {
   checkTrainOptions,
+  optionFacts,
   parseOptions,
   requireOptions,
   type TrainInput,
@@ -12,13 +13,14 @@ import { runFolderOf } from '../checkpoints/resume.js'
 /** Checks options of a run and fills in defaults; throws a `UsageError` that names what is wrong. */
 export function resolveTrainOptions(input: TrainInput): TrainOptions {
   const options = parseOptions(TrainSchema, input, { source: 'api' })
-  requireOptions(TrainSchema, options, ['data'], 'api')
+  requireOptions(TrainSchema, options, 'api')
   if (typeof options.resume === 'string') options.output ??= runFolderOf(options.resume)
-  checkTrainOptions(options, 'api')
-  for (const name of ['saveEvery', 'keepCheckpoints', 'keepBest', 'tensorboard', 'resume', 'overwrite'] as const) {
-    if (options[name] && options.output === undefined) {
+  for (const [name, option] of Object.entries(TrainSchema.shape)) {
+    if (options.output !== undefined || !optionFacts(option).needs?.includes('output')) continue
+    if (options[name as keyof TrainOptions]) {
       throw new UsageError('unfit-options', `The option ${name} needs a folder to write to: give output.`)
     }
   }
+  checkTrainOptions(options, 'api')
   return options
 }

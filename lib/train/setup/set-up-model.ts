@@ -12,22 +12,16 @@ import { UsageError } from '../../errors.js'
 import { bytesOf, elementsOf } from '../../native.js'
 import {
   type AdapterMethodName,
+  type DescribedField,
+  describedFields,
   fullLearningRate,
   type Method,
   newAdapterOptions,
   type Operator,
   type TrainOptions,
 } from '../../options/index.js'
-import { newAdapterFields } from '../../options/new-adapter.js'
 import { type RestartPlan, restartPlan } from '../restart-plan.js'
 import type { TrainableModel } from '../trainable.js'
-
-type AdapterOption = Exclude<keyof typeof newAdapterFields, 'matchParametersOf'>
-
-/** Options that say what an adapter is. */
-const ADAPTER_OPTIONS = (Object.keys(newAdapterFields) as (keyof typeof newAdapterFields)[]).filter(
-  (name): name is AdapterOption => name !== 'matchParametersOf',
-)
 
 export interface TrainedPart {
   /** Name of the adapter in the model; null when the whole model is trained. */
@@ -153,8 +147,8 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
       `The option matchParametersOf chooses the rank of a new adapter, but ${whose} has rank ${config.rank}: leave the option out, or start a new adapter.`,
     )
   }
-  const is: Partial<Record<AdapterOption, unknown>> = { ...config }
-  for (const option of ADAPTER_OPTIONS) {
+  const is: Partial<Record<DescribedField, unknown>> = { ...config }
+  for (const option of describedFields) {
     const given = options[option]
     if (given === undefined || given === is[option]) continue
     if (option === 'targetModules' && sameTargets(model, given as TargetModules, config.targetModules)) continue

@@ -1,0 +1,47 @@
+import { expect, it } from 'vitest'
+import { TrainSchema } from '../../lib/options/index.js'
+import { compareWithResumed, type RunFacts } from '../../lib/train/checkpoints/run-facts.js'
+
+/** What changes nothing that is computed, or is compared by what it leads to. */
+const FREE = `model data output evalData evalEvery saveEvery saveMinutes keepCheckpoints keepBest patience samplePrompt
+  sampleEvery tensorboard resume overwrite allowChanges config json profile quiet offline device dtype threads adapter
+  allowOtherBase epochs deterministic`.split(/\s+/)
+/** What changes the order of additions. */
+const ROUNDING = ['microBatchSize', 'memory', 'gradientCheckpointing', 'packing']
+
+const facts = (options: object, changes: Partial<RunFacts['machine']> = {}): RunFacts => ({
+  options: { scheduler: 'cosine', ...options },
+  machine: { device: 'cpu', processor: 'A', threads: 1, dtype: 'float32', tokenBudget: 1, ...changes },
+  versions: {},
+  hashes: { model: 'm', data: 'd', evalData: null },
+  trainable: { tensors: 1, parameters: 1 },
+})
+
+const compare = (name: string, allowed: string[] = []) =>
+  compareWithResumed(facts({ [name]: 'before' }), facts({ [name]: 'now' }), allowed)
+
+it.each(Object.keys(TrainSchema.shape))('a resumed run may change %s, or is refused', (name) => {
+  if (FREE.includes(name)) return expect(compare(name)).toEqual([])
+  const notice = `${name} is now and was before before: the run goes on, but not bit for bit as it would have.`
+  if (ROUNDING.includes(name)) return expect(compare(name)).toEqual([notice])
+  expect(() => compare(name)).toThrow(`The run to resume had ${name} before, but now it is now: use what it had`)
+  expect(compare(name, [name])).toEqual([notice])
+})
+
+it('an option of a method that the command line does not have must be the same', () => {
+  expect(() => compare('foldOutput')).toThrow('The run to resume had foldOutput before')
+})
+
+it('another processor adds in another order', () => {
+  const notices = compareWithResumed(facts({}), facts({}, { processor: 'B' }), [])
+  expect(notices).toEqual(['processor is B and was A before: the run goes on, but not bit for bit as it would have.'])
+})
+
+it.each([
+  [{ rank: 4, alpha: 8 }, { rank: 8, alpha: 16 }, 'rank was 4 and is 8'],
+  [{ modulesToSave: ['norms'] }, {}, 'modulesToSave was ["norms"] and is not given'],
+  [{}, {}, 'use the same model and adapter options'],
+])('other trained tensors are refused with the option that made them: %o', (before, now, cause) => {
+  const other: RunFacts = { ...facts(now), trainable: { tensors: 1, parameters: 2 } }
+  expect(() => compareWithResumed(facts(before), other, ['all'])).toThrow(cause)
+})
