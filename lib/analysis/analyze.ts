@@ -2,10 +2,10 @@ import { readAdapterLayers } from '../adapters/files/read-layers.js'
 import { aFlag, aFunction, aNumber, aText, optional, requireOptionsOf } from '../arguments.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { adaptableLayers, baseModelOf, ModelSource, weightChange } from '../models/index.js'
-import { openDevice } from '../tensor/device.js'
+import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { type Spectrum, spectrumOf } from './spectrum.js'
 
-export interface AnalyzeOptions extends HubOptions {
+export interface AnalyzeOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
   /** The base: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
   /** A folder in the layout of Hugging Face PEFT, or a hub id. */
@@ -14,7 +14,6 @@ export interface AnalyzeOptions extends HubOptions {
   threshold?: number
   /** Allow an adapter that was trained on another base. */
   allowOtherBase?: boolean
-  threads?: number
   /** Called after each layer. */
   onProgress?: (progress: { done: number; total: number }) => void
 }

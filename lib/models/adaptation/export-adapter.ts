@@ -1,32 +1,33 @@
 /** An adapter as a LoRA that other programs read: PEFT's files, or a GGUF adapter for llama.cpp. */
-
-import type { LayerFacts } from '../../adapters/contract/adapter.js'
-import type { BaseModel } from '../../adapters/contract/base-model.js'
-import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
-import { lora } from '../../adapters/methods/lora.js'
-import { type FactorsOfLayer, storedFactors } from '../../adapters/methods/low-rank.js'
-import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf, wholeFrom } from '../../arguments.js'
-import { RunError, UsageError } from '../../errors.js'
-import { type HubOptions, hubKinds } from '../../hub/index.js'
-import { replaceFolder } from '../../io/atomic.js'
-import type { NativeDevice } from '../../native.js'
-import type { LayerAdapter } from '../../nn/layer-adapter.js'
-import { openDevice } from '../../tensor/device.js'
-import { ModelSource } from '../checkpoint/model-source.js'
-import { adaptableLayers } from '../network/plan.js'
-import { baseModelOf } from './base-of-adapters.js'
-import { saveAdapter } from './save-adapter.js'
-import { truncatedFactors } from './truncated-factors.js'
+import { type LayerAdapter } from '../../nn/layer-adapter.js'
+import { type DeviceOptions, openDevice } from '../../tensor/device.js'
 import { weightChange } from './weight-change.js'
+import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
+import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf, wholeFrom } from '../../arguments.js'
+import { type NativeDevice } from '../../native.js'
+import { RunError, UsageError } from '../../errors.js'
+import { baseModelOf } from './base-of-adapters.js'
+import { type BaseModel } from '../../adapters/contract/base-model.js'
+import { lora } from '../../adapters/methods/lora.js'
+import { adaptableLayers } from '../network/plan.js'
+import { type HubOptions, hubKinds } from '../../hub/index.js'
 import { writeGgufLora } from './write-gguf-lora.js'
+import { truncatedFactors } from './truncated-factors.js'
+import { saveAdapter } from './save-adapter.js'
+import { type FactorsOfLayer, storedFactors } from '../../adapters/methods/low-rank.js'
+import { ModelSource } from '../checkpoint/model-source.js'
+import { replaceFolder } from '../../io/atomic.js'
+import { type LayerFacts } from '../../adapters/contract/adapter.js'
 
-export interface ExportAdapterOptions extends HubOptions {
+
+export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 'threads'> {
   /** The base: a folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
   /** A folder in the layout of Hugging Face PEFT, or a hub id. */
   adapter: string
   /** The folder (`peft`) or file (`gguf-lora`) to write; it is replaced as a whole. */
   output: string
+  /** A LoRA of PEFT, or of llama.cpp. */
   format: 'peft' | 'gguf-lora'
   /** Of an adapter that is no LoRA (or one of a higher rank): write the nearest LoRA of this rank. */
   approximateRank?: number
@@ -36,7 +37,6 @@ export interface ExportAdapterOptions extends HubOptions {
   dtype?: 'float32' | 'bfloat16' | 'float16'
   /** Also export an adapter that was trained on another base. */
   allowOtherBase?: boolean
-  threads?: number
   /** Called after each layer. */
   onProgress?: (progress: { done: number; total: number }) => void
 }

@@ -1,0 +1,83 @@
+/**
+ * Spells out the types of options in dist/options/*.d.ts, a property for each option with what its schema says of it: what it
+ * means, what is expected and the default. Editors show that, and the reference is made from it. `npm run build:lib` runs it
+ * after the compiler.
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import typescript from 'typescript'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const folder = join(root, 'dist', 'options')
+const load = (name) => import(join(root, 'dist', name))
+const [{ optionDefault, optionFacts }, { camelCase }] = await Promise.all([
+  load('schema/option-facts.js'),
+  load('schema/names.js'),
+])
+
+/** What is taken, and what becomes of it. */
+const OF_A_SCHEMA = /^(?:LibraryInput|z\.output)<typeof (\w+)>$/
+
+const paths = readdirSync(folder)
+  .filter((name) => name.endsWith('.d.ts'))
+  .map((name) => join(folder, name))
+const { NodeNext } = typescript.ModuleKind
+const program = typescript.createProgram(paths, { module: NodeNext, strict: true, skipLibCheck: true, types: ['node'] })
+const checker = program.getTypeChecker()
+const { NoTruncation, UseSingleQuotesForStringLiteralType } = typescript.TypeFormatFlags
+
+for (const path of paths) {
+  const source = program.getSourceFile(path)
+  const aliases = source.statements.filter((node) => typescript.isTypeAliasDeclaration(node))
+  let text = readFileSync(path, 'utf8')
+  // From the last to the first, so that places stay what they are.
+  for (const alias of aliases.reverse()) {
+    const schema = OF_A_SCHEMA.exec(alias.type.getText())?.[1]
+    if (schema === undefined) continue
+    const { shape } = (await import(path.replace(/\.d\.ts$/, '.js')))[schema]
+    const written = `export interface ${alias.name.text} {\n${properties(alias, shape).join('\n')}\n}`
+    text = text.slice(0, alias.getStart()) + written + text.slice(alias.end)
+  }
+  writeFileSync(path, text)
+}
+
+/** The options in the order of their schema. */
+function properties(alias, shape) {
+  const type = checker.getTypeAtLocation(alias.name)
+  return Object.entries(shape).flatMap(([name, schema]) => {
+    const property = type.getProperty(name)
+    if (!property) return []
+    const optional = property.flags & typescript.SymbolFlags.Optional ? '?' : ''
+    const value = checker.typeToString(
+      checker.getTypeOfSymbolAtLocation(property, alias),
+      alias,
+      NoTruncation | UseSingleQuotesForStringLiteralType,
+    )
+    return [comment(schema), `  ${name}${optional}: ${value}`]
+  })
+}
+
+function comment(schema) {
+  const { kind, description, expects, defaultText } = optionFacts(schema)
+  const standard = optionDefault(schema)
+  const paragraphs = [asSentence(description)]
+  // A type says by itself what flags and words are.
+  if (kind !== 'flag' && kind !== 'choice') paragraphs.push(asSentence(expects))
+  if (defaultText !== undefined) paragraphs.push(`Default: ${inTheLibrary(defaultText)}.`)
+  else if (standard !== undefined)
+    paragraphs.push(`@default ${typeof standard === 'string' ? `'${standard}'` : standard}`)
+  const lines = paragraphs.join('\n\n').replaceAll('*/', '*\\/').split('\n')
+  return ['  /**', ...lines.map((line) => `   * ${line}`.trimEnd()), '   */'].join('\n')
+}
+
+/** A text that begins with a value, as `auto: …` or `auto, cpu …`, keeps its letters. */
+function asSentence(text) {
+  const first = /^[\w-]+[:,]/.test(text) ? text[0] : text[0].toUpperCase()
+  return `${first}${inTheLibrary(text.slice(1))}.`
+}
+
+/** Options by the names that they have in the library. */
+function inTheLibrary(text) {
+  return text.replace(/--([a-z][a-z0-9-]*)/g, (_, flag) => `\`${camelCase(flag)}\``)
+}
