@@ -1,7 +1,7 @@
 /** What "npm pack" takes: what is needed to run and to build, and nothing else. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { root } from './project.js'
 
@@ -17,7 +17,9 @@ beforeAll(() => {
 
 test('every file of the package is one that it needs', () => {
   const needed = [
-    /^(LICENSE|README\.md|package\.json)$/,
+    /^(LICENSE|README\.md|CHANGELOG\.md|CONTRIBUTING\.md|package\.json)$/,
+    /^docs\/(?!api\/).+\.md$/,
+    /^examples\//,
     /^dist\/.+\.(js|cjs|d\.ts|d\.cts)$/,
     /^dist\/dashboard\/page\/[^/]+\.(html|css|js|svg)$/,
     /^(CMakeLists\.txt|binding\.gyp|native\/common\.cmake|cmake\/[^/]+\.(cmake|cpp))$/,
@@ -26,7 +28,21 @@ test('every file of the package is one that it needs', () => {
     /^native\/cuda\/(CMakeLists\.txt|compile\.sh)$/,
   ]
   expect(files.filter((file) => !needed.some((pattern) => pattern.test(file)))).toEqual([])
-  expect(files.filter((file) => /(^|[/.])(test|golden|demo|bench)/.test(file))).toEqual([])
+  const code = files.filter((file) => !file.startsWith('docs/'))
+  expect(code.filter((file) => /(^|[/.])(test|golden|demo|bench)/.test(file))).toEqual([])
+})
+
+test('links between its pages lead to files of the package', () => {
+  const pages = files.filter((file) => /^(docs\/.+|README|CONTRIBUTING|CHANGELOG)\.md$/.test(file))
+  const links = pages.flatMap((page) =>
+    [...readFileSync(join(root, page), 'utf8').matchAll(/\]\((?!https?:|#)([^)#\s]+)/g)].map(([, path]) =>
+      normalize(join(dirname(page), path!)),
+    ),
+  )
+  expect(links.length).toBeGreaterThan(100)
+  expect([
+    ...new Set(links.filter((path) => !files.some((file) => file === path || file.startsWith(`${path}/`)))),
+  ]).toEqual([])
 })
 
 test('every compiled file has its source', () => {
