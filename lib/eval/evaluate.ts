@@ -97,7 +97,7 @@ export async function evaluate<T extends Task = Task>(
     return run({ ...settings, done, truncated: () => void counter.truncated++ })
   })
   if (counter.truncated > 0) {
-    onWarning(`${counter.truncated} rows were longer than ${settings.maxLength} tokens (maxLength) and lost a part.`)
+    onWarning(`${counter.truncated} rows were longer than ${settings.maxLength} tokens (maxLength) and were truncated.`)
   }
   return result
 }

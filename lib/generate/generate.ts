@@ -96,7 +96,7 @@ export function splitCall(call: GenerateInput & GenerateExtras): { options: Gene
   if (options.raw && [system, messages, tools, templateOptions].some((value) => value !== undefined)) {
     throw new UsageError(
       'unfit-options',
-      'raw does not go with system, messages, tools or templateOptions: they need a template.',
+      'raw cannot be combined with system, messages, tools or templateOptions: they need a template.',
     )
   }
   return { options, extras: { messages, stop, onText, onWarning } }

@@ -38,7 +38,7 @@ export function promptTokens(model: LanguageModel, template: ChatTemplate | null
     ? tokenizer.encode(template.render(conversation(request), { tools, templateOptions, addGenerationPrompt: true }))
     : tokenizer.encodeText(plainPrompt(prompt, system))
   if (ids.length === 0) {
-    throw new UsageError('empty-prompt', 'The prompt has no token, so there is nothing to go on from; give a text.')
+    throw new UsageError('empty-prompt', 'The prompt has no tokens, so there is nothing to continue; enter some text.')
   }
   checkIds(Int32Array.from(ids), model.config.vocabularySize, 'the prompt')
   return ids
@@ -69,7 +69,7 @@ export async function promptTemplate(
     const { templateHash } = model.adapterSet.provenance(name)
     if (templateHash === undefined || templateHash === resolved?.hash) continue
     onWarning(
-      `The adapter ${name} was trained with ${resolved ? 'another chat template than the one' : 'a chat template, and none is'} in use, so its answers may be worse; name the template of its training.`,
+      `The adapter ${name} was trained with ${resolved ? 'another chat template than the one' : 'a chat template, and none is'} in use, so its answers may be worse; name the template it was trained with.`,
     )
   }
   return resolved

@@ -119,7 +119,7 @@ function fetchAdapter(inside: Inside): Promise<Place> {
 function fetchTokenizer(inside: Inside): Promise<Place> {
   const names = inside.companions
   if (names.length > 0) return inside.fetch(names)
-  throw new UsageError('file-not-found', `${inside.name} has no files of a tokenizer.`)
+  throw new UsageError('file-not-found', `${inside.name} has no tokenizer files.`)
 }
 
 /** The one GGUF file, or the one of a quantisation (`Q4_K_M`), whatever its case. */
@@ -127,7 +127,10 @@ async function fetchGguf(inside: Inside, variant: string | null): Promise<Place>
   const { snapshot, path } = inside
   if (inside.isFile) {
     if (variant === null && /\.gguf$/i.test(path!)) return fetchFile(snapshot, path!)
-    throw new UsageError('not-a-model', `Expected a .gguf file or a folder, but ${path} of ${snapshot.name} is none.`)
+    throw new UsageError(
+      'not-a-model',
+      `Expected a .gguf file or a folder, but ${path} of ${snapshot.name} is neither.`,
+    )
   }
   const { ggufs } = inside
   const fitting = variant === null ? ggufs : ggufs.filter((file) => isVariant(file, variant))
@@ -147,7 +150,7 @@ async function fetchFile(snapshot: Snapshot, file: string): Promise<Place> {
   if (/-\d{5}-of-\d{5}\.gguf$/i.test(file)) {
     throw new UsageError(
       'unsupported-format',
-      `${file} of ${snapshot.name} is one part of several: split GGUF files are not read.`,
+      `${file} of ${snapshot.name} is one part of a split GGUF file, which is not supported: join the parts.`,
     )
   }
   await snapshot.fetch([file])

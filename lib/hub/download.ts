@@ -71,7 +71,7 @@ async function fillUp(file: RemoteFile, partial: string, context: DownloadContex
     return await growing.finish()
   } catch (error) {
     if (!(error instanceof RunError) || error.code === 'damaged-download' || growing.length === 0) throw error
-    const way = `what came (${formatBytes(growing.length)} of ${formatBytes(file.size)}) is kept: the same command goes on from there`
+    const way = `what arrived (${formatBytes(growing.length)} of ${formatBytes(file.size)}) is kept; the same command resumes from there`
     throw new RunError(error.code, `${error.message.replace(/\.$/, '')}; ${way}.`, { cause: error })
   } finally {
     await growing.close()
@@ -92,7 +92,7 @@ async function receive(file: RemoteFile, growing: GrowingFile, context: Download
   if (placed !== 'rest' && start > 0) await growing.clear()
   if (placed === 'elsewhere') {
     await reply.discard()
-    throw cut(`The hub cannot go on at byte ${start} of ${nameOf(subject)}`)
+    throw cut(`The hub cannot resume at byte ${start} of ${nameOf(subject)}`)
   }
   try {
     for await (const chunk of reply.body()) {
@@ -117,6 +117,6 @@ function placeOf({ status, headers }: Reply, start: number): 'rest' | 'start' | 
 function damaged({ path }: RemoteFile): RunError {
   return new RunError(
     'damaged-download',
-    `${path} arrived damaged twice: its content is not what the hub's hash says; nothing of it is kept.`,
+    `${path} arrived damaged twice: its content does not match the hub's hash; nothing was kept.`,
   )
 }

@@ -51,7 +51,7 @@ export async function listingOf(
 
 /** Adds to an error that there is no such path either, since a mistyped path looks like an id. */
 function nowhere({ code, message }: RunError, { repository }: Subject): RunError {
-  const path = `nothing lies at the path "${repository}", and the cache has nothing of this name`
+  const path = `there is nothing at the path "${repository}", and the cache has nothing of this name`
   return new RunError(code, `${message.replace(/\.$/, '')}; ${path}.`)
 }
 
@@ -79,7 +79,7 @@ async function ask(subject: Subject, settings: HubSettings, pacing: Pacing): Pro
   if (odd === undefined) return { commit: sha, files: files as string[] }
   throw new InputError(
     'malformed-file',
-    `${source} is refused: it lists the file ${quoted(odd)}, which is no path inside.`,
+    `${source} is refused: it lists the file ${quoted(odd)}, which is not a path inside the repository.`,
   )
 }
 

@@ -30,19 +30,19 @@ export function refusal(answer: Answer, subject: Subject): MoraError | PassingFa
   const reason = headers.get('x-error-code')
   if (status === 429) {
     const wait = secondsToWait(headers)
-    return new PassingFailure('rate-limited', `The hub limits requests (429) and did not give ${nameOf(subject)}`, {
+    return new PassingFailure('rate-limited', `The hub's rate limit (429) blocked the request for ${nameOf(subject)}`, {
       wait,
     })
   }
   if (status === 408 || status >= 500) {
-    const message = `The hub failed (${status}) to give ${nameOf(subject)}`
+    const message = `The hub failed (${status}) to deliver ${nameOf(subject)}`
     return new PassingFailure('hub-error', message, { wait: secondsToWait(headers) })
   }
   if (reason === 'GatedRepo') return gated(subject)
   if (status === 401 && /credential|token/i.test(headers.get('x-error-message') ?? '')) {
     return new UsageError(
       'bad-token',
-      `The hub does not accept the token (401): renew it (HF_TOKEN or "hf auth login"), or remove it to ask without one.`,
+      `The hub does not accept the token (401): renew it (HF_TOKEN or "hf auth login"), or remove it to connect without one.`,
     )
   }
   if (reason === 'RevisionNotFound') return noRevision(subject)
@@ -57,7 +57,7 @@ function gated(subject: Subject): UsageError {
   const page = `${endpoint}/${kind === 'dataset' ? 'datasets/' : ''}${repository}`
   return new UsageError(
     'gated-repository',
-    `Access to ${nameOf({ ...subject, file: null })} must be asked for at ${page}; then give a token of that account (HF_TOKEN or "hf auth login").`,
+    `Access to ${nameOf({ ...subject, file: null })} must be requested at ${page}; then use a token of that account (HF_TOKEN or "hf auth login").`,
   )
 }
 
@@ -83,7 +83,7 @@ function noRepository({ kind, repository, endpoint }: Subject): UsageError {
 function forbidden({ headers }: Answer, subject: Subject): UsageError {
   return new UsageError(
     'forbidden',
-    `The hub forbids ${nameOf(subject)} (403)${told(headers)}: give a token that may read it (HF_TOKEN or "hf auth login").`,
+    `The hub forbids ${nameOf(subject)} (403)${told(headers)}: use a token with read access (HF_TOKEN or "hf auth login").`,
   )
 }
 

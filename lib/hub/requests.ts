@@ -64,7 +64,7 @@ export async function request(
     if (method === 'HEAD' && (reply.headers.has('x-linked-etag') || next.origin !== address.origin)) return reply
     address = next
   }
-  throw new RunError('hub-error', `The hub redirects in circles when asked for ${nameOf(subject)}.`)
+  throw new RunError('hub-error', `The hub redirects in a loop when asked for ${nameOf(subject)}.`)
 }
 
 /** Redirect targets expire, so a failure there may go away with a new one. */
@@ -77,7 +77,7 @@ function failure(reply: Reply, { origin, host }: URL, home: string, subject: Sub
 function nextAddress({ headers }: Reply, from: URL, subject: Subject): URL {
   const location = headers.get('location') ?? ''
   if (location === '' || !URL.canParse(location, from.href)) {
-    throw new RunError('hub-error', `The hub redirects to no address when asked for ${nameOf(subject)}.`)
+    throw new RunError('hub-error', `The hub redirects without an address when asked for ${nameOf(subject)}.`)
   }
   const next = new URL(location, from)
   if (next.protocol === from.protocol || next.protocol === 'https:') return next

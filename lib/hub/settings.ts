@@ -52,13 +52,13 @@ function endpointOf({ HF_ENDPOINT }: Environment): string {
   const endpoint = HF_ENDPOINT?.trim() || 'https://huggingface.co'
   const url = URL.canParse(endpoint) ? new URL(endpoint) : null
   if (!url || !/^https?:$/.test(url.protocol)) {
-    throw new UsageError(
-      'bad-value',
-      `Expected an address of http or https for HF_ENDPOINT but received "${endpoint}".`,
-    )
+    throw new UsageError('bad-value', `Expected an http or https address for HF_ENDPOINT but received "${endpoint}".`)
   }
   if (url.username !== '' || url.password !== '') {
-    throw new UsageError('bad-value', 'HF_ENDPOINT must not hold a user name or password: give a token with HF_TOKEN.')
+    throw new UsageError(
+      'bad-value',
+      'HF_ENDPOINT must not contain a user name or password: set a token with HF_TOKEN.',
+    )
   }
   return endpoint.replace(/\/+$/, '')
 }
@@ -70,7 +70,7 @@ function tokenOf(environment: Environment, home: string): string | null {
   const token = (HF_TOKEN || HUGGING_FACE_HUB_TOKEN || readIfThere(file)).trim()
   if (token === '') return null
   if (/^[\x21-\x7e]+$/.test(token)) return token
-  throw new UsageError('bad-value', `The token of the hub (HF_TOKEN or ${file}) has characters that no token has.`)
+  throw new UsageError('bad-value', `The hub token (HF_TOKEN or ${file}) contains invalid characters.`)
 }
 
 function readIfThere(path: string): string {
@@ -85,5 +85,8 @@ function timeoutOf({ HF_HUB_DOWNLOAD_TIMEOUT: given }: Environment): number {
   if (!given) return 30_000
   const seconds = Number(given)
   if (seconds > 0 && seconds <= 86_400) return seconds * 1000
-  throw new UsageError('bad-value', `Expected seconds above 0 for HF_HUB_DOWNLOAD_TIMEOUT but received "${given}".`)
+  throw new UsageError(
+    'bad-value',
+    `Expected a number of seconds above 0 for HF_HUB_DOWNLOAD_TIMEOUT but received "${given}".`,
+  )
 }

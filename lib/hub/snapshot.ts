@@ -157,7 +157,10 @@ export class Snapshot {
     const hash = (headers.get('x-linked-etag') ?? headers.get('etag') ?? '').replace(/^W\//, '').replaceAll('"', '')
     const size = headers.get('x-linked-size') ?? headers.get('content-length') ?? ''
     if (isContentHash(hash) && /^\d{1,15}$/.test(size)) return { path, url, hash, size: Number(size) }
-    throw new RunError('hub-error', `The hub tells no hash or no size of ${nameOf(subject)}: it could not be checked.`)
+    throw new RunError(
+      'hub-error',
+      `The hub gives no hash or no size for ${nameOf(subject)}, so it cannot be verified.`,
+    )
   }
 }
 
@@ -165,7 +168,7 @@ function notCached(subject: Subject, { cache }: HubSettings, what: string): Usag
   const { repository, revision } = subject
   return new UsageError(
     'not-cached',
-    `Nothing lies at the path "${repository}", the cache ${cache} has ${what} ${nameOf(subject)} at revision ${revision}, and nothing is downloaded in offline mode (the option offline or HF_HUB_OFFLINE).`,
+    `There is nothing at the path "${repository}", the cache ${cache} has ${what} ${nameOf(subject)} at revision ${revision}, and nothing is downloaded in offline mode (the option offline or HF_HUB_OFFLINE).`,
   )
 }
 

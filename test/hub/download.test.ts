@@ -29,7 +29,7 @@ describe('a connection that is cut', () => {
     await expectRejection(
       fetchAll(),
       'download-cut',
-      /\(5 attempts\); what came \(50 kB of 300 kB\) is kept: the same command goes on from there\.$/,
+      /\(5 attempts\); what arrived \(50 kB of 300 kB\) is kept; the same command resumes from there\.$/,
     )
     expect(hub().waits).toEqual([1, 2, 4, 8])
     expect(kept()).toEqual([PARTIAL, `blobs/${gitHash(SMALL)}`].sort())
@@ -76,7 +76,7 @@ describe('a connection that is cut', () => {
     })
     await fetchAll()
     expect(large().equals(LARGE)).toBe(true)
-    expect(hub().warnings.at(-1)).toMatch(/^The hub cannot go on at byte 100000 of the file deep\/large\.bin/)
+    expect(hub().warnings.at(-1)).toMatch(/^The hub cannot resume at byte 100000 of the file deep\/large\.bin/)
   })
 
   test('is not one that is slow', async () => {
@@ -161,7 +161,7 @@ describe('content that is not what its hash says', () => {
       response.writeHead(200, { etag: '"5f-../../x"', 'content-length': SMALL.length })
       response.end()
     })
-    await expectRejection(fetchAll(), 'hub-error', /tells no hash or no size of the file config\.json/)
+    await expectRejection(fetchAll(), 'hub-error', /gives no hash or no size for the file config\.json/)
   })
 })
 

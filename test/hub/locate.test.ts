@@ -180,7 +180,7 @@ describe('a GGUF model of the hub', () => {
     await expectRejection(
       find('owner/name/m-00001-of-00002.gguf'),
       'unsupported-format',
-      /split GGUF files are not read/,
+      /is one part of a split GGUF file, which is not supported/,
     )
   })
 
@@ -231,7 +231,7 @@ describe('a tokenizer of the hub', () => {
     add(['m.gguf'])
     expect((await find('owner/name', 'tokenizer')).path).toMatch(/m\.gguf$/)
     add(['config.json', 'model.safetensors'])
-    await expectRejection(find('owner/name', 'tokenizer'), 'file-not-found', /has no files of a tokenizer/)
+    await expectRejection(find('owner/name', 'tokenizer'), 'file-not-found', /has no tokenizer files/)
   })
 })
 

@@ -33,7 +33,7 @@ describe('the hub’s settings', () => {
 
   test('refuse a token that is none without repeating it', () => {
     expect(() => hubSettings(false, { HF_TOKEN: 'hf_se cret' })).toThrow(
-      /^The token of the hub \(HF_TOKEN or .*\) has characters/,
+      /^The hub token \(HF_TOKEN or .*\) contains invalid characters/,
     )
     expect(() => hubSettings(false, { HF_TOKEN: 'hf_se cret' })).not.toThrow(/se cret/)
   })
@@ -44,7 +44,7 @@ describe('the hub’s settings', () => {
       'https://mirror.example/hub',
     )
     expect(() => hubSettings(false, { HF_ENDPOINT: 'mirror' })).toThrow(/HF_ENDPOINT but received "mirror"/)
-    expect(() => hubSettings(false, { HF_ENDPOINT: 'https://me:pass@mirror' })).toThrow(/must not hold a user name/)
+    expect(() => hubSettings(false, { HF_ENDPOINT: 'https://me:pass@mirror' })).toThrow(/must not contain a user name/)
     expect(() => hubSettings(false, { HF_ENDPOINT: 'https://me:pass@mirror' })).not.toThrow(/me:pass/)
   })
 

@@ -130,7 +130,7 @@ describe('what the hub refuses', () => {
       'GatedRepo',
       {},
       'gated-repository',
-      /^Access to the model owner\/name must be asked for at http:\/\/127\.0\.0\.1:\d+\/owner\/name; /,
+      /^Access to the model owner\/name must be requested at http:\/\/127\.0\.0\.1:\d+\/owner\/name; /,
     ],
     [
       '404 of a revision',
@@ -146,7 +146,7 @@ describe('what the hub refuses', () => {
       '',
       { 'x-error-message': 'Storage is locked\u00e9' },
       'forbidden',
-      /^The hub forbids the model owner\/name \(403\), saying "Storage is locked": give a token/,
+      /^The hub forbids the model owner\/name \(403\), saying "Storage is locked": use a token with read access/,
     ],
     ['another status', 418, '', {}, 'hub-error', /^The hub answered 418 when asked for the model owner\/name\.$/],
   ]
@@ -187,7 +187,7 @@ describe('a busy hub', () => {
     expect(hub().waits[0]).toBe(7)
     expect(hub().waits[1]).toBeGreaterThan(15)
     expect(hub().warnings[0]).toBe(
-      'The hub limits requests (429) and did not give the model owner/name; trying again in 7 s.',
+      "The hub's rate limit (429) blocked the request for the model owner/name; trying again in 7 s.",
     )
   })
 
@@ -282,12 +282,12 @@ describe('redirects', () => {
       },
       20,
     )
-    await expectRejection(open(), 'hub-error', /redirects in circles when asked for the model owner\/name/)
+    await expectRejection(open(), 'hub-error', /redirects in a loop when asked for the model owner\/name/)
   })
 
   test.each([
     ['file:///etc/passwd', /unsafe address \(file:\)/],
-    ['', /redirects to no address/],
+    ['', /redirects without an address/],
   ])('to "%s" are refused', async (location, message) => {
     hub().standIn.fail('hub', /^GET/, (_, response) => {
       response.writeHead(302, { location })
@@ -300,7 +300,7 @@ describe('redirects', () => {
 describe('a listing', () => {
   test.each(['../outside', '/etc/passwd', 'a/../../b', 'a\\b', ''])('with the path "%s" is refused', async (path) => {
     addModel(COMMIT, { [path]: SMALL })
-    await expectRejection(open(), 'malformed-file', /lists the file .*, which is no path inside/)
+    await expectRejection(open(), 'malformed-file', /lists the file .*, which is not a path inside the repository/)
     expect(hub().namesIn()).toEqual([])
   })
 
@@ -343,7 +343,7 @@ describe('without the network', () => {
     await expectRejection(
       open(undefined, offline()),
       'not-cached',
-      /^Nothing lies at the path "owner\/name", the cache .* has nothing of the model owner\/name at revision main, and nothing is downloaded in offline mode/,
+      /^There is nothing at the path "owner\/name", the cache .* has nothing of the model owner\/name at revision main, and nothing is downloaded in offline mode/,
     )
     addModel()
     await (await open()).fetch(['config.json'])
@@ -366,7 +366,7 @@ describe('without the network', () => {
     await expectRejection(
       open(undefined, await unreachable()),
       'hub-unreachable',
-      /^127\.0\.0\.1:\d+ cannot be reached for the model owner\/name: ECONNREFUSED; nothing lies at the path "owner\/name", and the cache has nothing of this name\.$/,
+      /^127\.0\.0\.1:\d+ cannot be reached for the model owner\/name: ECONNREFUSED; there is nothing at the path "owner\/name", and the cache has nothing of this name\.$/,
     )
   })
 
