@@ -26,8 +26,8 @@ export interface LayerSpectrum extends Spectrum {
 }
 
 /**
- * Singular values of what an adapter adds to each weight: ΔW = merged weight - weight, in float32. Memory holds the adapter
- * and two weights.
+ * Computes the singular values of an adapter's change of each weight: ΔW = merged weight - weight, in float32. Memory holds
+ * the adapter and two weights.
  *
  * @throws UsageError for what is missing or does not fit together, InputError for malformed files, the reason of a `signal` that
  * is aborted

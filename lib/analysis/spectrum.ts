@@ -15,8 +15,8 @@ export interface Spectrum {
 }
 
 /**
- * The spectrum of a row-major matrix [rows, columns], in double precision and off the event loop.
- * @throws `non-finite` where a value is not finite
+ * Computes the spectrum of a row-major matrix [rows, columns], in double precision and off the event loop.
+ * @throws `non-finite` if a value is not finite
  */
 export async function spectrumOf(
   values: Float32Array,

@@ -1,8 +1,8 @@
 /** Extracts answers from worked solutions and compares them. */
 
 /**
- * The answer in a text: what follows the last `####` on its line, else what is inside the last `\boxed{}`.
- * @returns null where there is neither
+ * Extracts the answer from a text: what follows the last `####` on its line, else what is inside the last `\boxed{}`.
+ * @returns null if there is neither
  */
 export function extractAnswer(text: string): string | null {
   const mark = text.lastIndexOf('####')
@@ -30,8 +30,9 @@ export function expectedAnswer(answer: string): string {
 }
 
 /**
- * Whether an answer is the expected one: as numbers where both are (with thousands commas, signs of money and percent, a
- * trailing dot, and in the given answer a unit in letters), else as text without the space around and a trailing dot.
+ * Whether an answer is the expected one. Two numbers are compared as numbers (with thousands commas, currency and percent
+ * signs, a trailing dot, and in the given answer a unit in letters), anything else as text without surrounding space and a
+ * trailing dot.
  */
 export function isSameAnswer(given: string, expected: string): boolean {
   const number = numberOf(expected)

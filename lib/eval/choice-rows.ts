@@ -77,7 +77,7 @@ export class Shots {
 export type Score = 'letter' | 'text'
 
 /**
- * How a question is put. With `letter`, choices are listed, each after its letter:
+ * Puts a question into words. With `letter`, choices are listed, each after its letter:
  *
  *     What is 2 + 2?
  *     A. 3
@@ -85,8 +85,8 @@ export type Score = 'letter' | 'text'
  *     Answer:
  *
  * and the answer is a letter. With `text`, the question is followed by `Answer:` alone, and the answer is the choice itself.
- * In a chat, each question is a user's turn and each answer an assistant's. Without a template, an answer follows after a
- * space, and questions are divided by an empty line.
+ * In a chat, each question is a user's turn and each answer an assistant's. Without a template, a space comes before each
+ * answer and an empty line between questions.
  */
 export function questionText({ question, choices }: ChoiceRow, score: Score): string {
   const listed = score === 'letter' ? choices.map((choice, i) => `${LETTERS[i]}. ${choice}\n`) : []

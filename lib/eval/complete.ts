@@ -6,7 +6,7 @@ const NO_STOPS: ReadonlySet<number> = new Set()
 const UNUSED = randomStream(0, 'greedy')
 
 /**
- * Greedy continuation, without the token that ended it.
+ * Continues a prompt greedily; the result leaves out the token that ended it.
  * @param name names the prompt in errors
  */
 export async function complete(

@@ -4,8 +4,8 @@ import { type ScoreOptions, scoreRows, sum } from './score.js'
 import type { EvaluatedModel } from './task.js'
 
 /**
- * The log-probability of each continuation of a prompt. Where each is one token, the prompt is read once, and only as far
- * as it differs from the last one.
+ * Computes the log-probability of each continuation of a prompt. If each is one token, the prompt is read once, and only
+ * where it differs from the last one.
  */
 export async function scoreContinuations(
   model: EvaluatedModel,

@@ -51,7 +51,7 @@ export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'b
  * const { perplexity } = await evaluate(model, { task: 'perplexity', data: 'valid.txt', window: 512 })
  * ```
  *
- * With `output`, a line of JSON for each row (or window) is written there; the file appears when all is done.
+ * With `output`, it writes a line of JSON for each row (or window); the file appears when the evaluation is done.
  *
  * @throws UsageError of options that are wrong or do not fit the model
  * @throws InputError of malformed rows

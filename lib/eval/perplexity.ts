@@ -15,8 +15,8 @@ export interface Part extends TokenRow {
 }
 
 /**
- * exp of the mean negative log-probability: of texts over windows, of other rows over their target tokens. Keeps sums
- * only: memory does not grow with the data.
+ * Perplexity is exp of the mean negative log-probability, over windows of texts and target tokens of other rows. The task
+ * keeps only sums, so memory does not grow with the data.
  */
 export async function perplexity(context: TaskContext): Promise<PerplexityResult> {
   const { model, options, data, done, signal } = context

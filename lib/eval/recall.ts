@@ -19,8 +19,8 @@ interface Lesson {
 }
 
 /**
- * How well completions are known by heart: as many tokens as each has are generated, greedily, and compared character by
- * character, place by place.
+ * Measures how well completions are memorised: it generates as many tokens as each has, greedily, and compares the texts
+ * character by character, position by position.
  */
 export async function recall(context: TaskContext): Promise<RecallResult> {
   const { model, options, data, done, signal } = context
@@ -88,8 +88,8 @@ function lessonOf(row: RecallRow, where: string, { model, template, templateCont
 }
 
 /**
- * The completion as the template shows it, and what was generated in its place: there may be space, or an empty thinking
- * block, before and after it.
+ * The completion as the template renders it, and the text generated in its place: there may be space, or an empty
+ * thinking block, before and after it.
  */
 function placed(generated: string, expected: string, completion: string): { wanted: string; written: string } {
   const wanted = expected.includes(completion) ? completion : completion.trim()

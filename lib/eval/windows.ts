@@ -13,8 +13,8 @@ export interface Window extends TokenRow {
 }
 
 /**
- * Windows over a text. Each predicts the tokens that no window before had, but never its own first: that is context. With
- * a stride below the window, so are the tokens that it shares with the window before.
+ * Cuts a text into windows. Each predicts the tokens that no earlier window had, except its own first, which is context.
+ * With a stride below the window, the tokens that it shares with the window before are context too.
  */
 export function* windowsOf(ids: Int32Array, { window, stride }: WindowOptions): Generator<Window> {
   let seen = 0

@@ -12,7 +12,7 @@ import { PromptCache } from './prompt-cache.js'
 import { stopTokens } from './stop-tokens.js'
 
 /**
- * A conversation. What was read for one answer is kept for the next, as far as the rendered conversation begins alike.
+ * A conversation. Tokens read for one answer are reused for the next, as far as the rendered conversation begins alike.
  *
  * ```ts
  * const chat = new Chat(model, { system: 'Answer in one sentence.' })

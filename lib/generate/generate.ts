@@ -42,8 +42,8 @@ export interface GenerateSignal {
 export type GenerateCall = GenerateInput & GenerateExtras & GenerateSignal
 
 /**
- * Generates text after a prompt. With the model's chat template (unless `raw`) the prompt is a user's turn, and the text
- * is the assistant's answer.
+ * Generates text after a prompt. With the model's chat template (unless `raw`), the prompt is a user's turn and the text
+ * the assistant's answer.
  *
  * ```ts
  * const { text } = await generate(model, { prompt: 'How many legs have 3 cats?', maxNewTokens: 64 })
@@ -58,8 +58,8 @@ export async function generate(model: LanguageModel, call: GenerateCall): Promis
 }
 
 /**
- * Like `generate`, piece by piece: iterate for the text, whole characters at a time; the generator's return value is the
- * result. To stop early, leave the loop. `onText` is not called.
+ * Like `generate`, but yields the text in pieces of whole characters; the generator's return value is the result. To stop
+ * early, leave the loop. `onText` is not called.
  */
 export async function* generateStream(
   model: LanguageModel,

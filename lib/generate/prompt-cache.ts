@@ -10,8 +10,8 @@ const STEP = 256
 type Step<Result> = (ids: readonly number[], cache: TokenCache) => Promise<Result>
 
 /**
- * A key-value cache that knows which tokens it holds: of a prompt that begins like the last one, only the rest is read.
- * Weights and active adapters must not change between two prompts; `clear` after they did.
+ * A key-value cache that knows which tokens it holds: if a prompt begins like the last one, only the rest is read.
+ * Weights and active adapters must not change between two prompts; call `clear` if they did.
  */
 export class PromptCache implements Disposable {
   #cache: TokenCache | null = null
@@ -39,7 +39,7 @@ export class PromptCache implements Disposable {
   }
 
   /**
-   * Reads a prompt of at least one token and chooses what comes next.
+   * Reads a prompt of at least one token and chooses the next token.
    *
    * @param reserve how many tokens may follow by `append` without reading the prompt again
    * @throws the reason of an aborted signal, between parts of a long prompt

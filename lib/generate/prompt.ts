@@ -24,9 +24,9 @@ export function requireTokenizer({ tokenizer, path }: Pick<LanguageModel, 'token
 
 /**
  * With a template the prompt is a user's turn, and the ids end where the assistant's turn begins. Without one it is
- * continued as it stands, with BOS by the tokenizer's own rule.
+ * continued as it is, with BOS by the tokenizer's own rule.
  *
- * @throws UsageError of parts that do not fit together
+ * @throws UsageError for parts that do not fit together
  */
 export function promptTokens(model: LanguageModel, template: ChatTemplate | null, request: Prompt): number[] {
   const tokenizer = requireTokenizer(model)

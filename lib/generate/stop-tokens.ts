@@ -9,8 +9,8 @@ import { readJsonObject } from '../io/json.js'
 import type { LanguageModel } from './language-model.js'
 
 /**
- * EOS of the model's `config.json`, of `generation_config.json` and of the tokenizer; with a chat template also the tokens
- * that end an assistant's turn there: what training makes the model write.
+ * The EOS tokens of `config.json`, `generation_config.json` and the tokenizer. With a chat template, also the tokens that
+ * end an assistant's turn, which training makes the model write.
  */
 export async function stopTokens(
   { path, config, tokenizer }: Pick<LanguageModel, 'path' | 'config' | 'tokenizer'>,

@@ -6,8 +6,8 @@ const CONTEXT = 6
 const UNFINISHED = '\ufffd'
 
 /**
- * Token ids to text, piece by piece. A character whose bytes are spread over several tokens is held back until it is
- * whole. Control tokens have no text.
+ * Turns token ids into text, piece by piece. A character whose bytes are spread over several tokens is held back until it
+ * is complete. Control tokens have no text.
  */
 export class TextStream {
   readonly #ids: number[]

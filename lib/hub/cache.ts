@@ -1,6 +1,6 @@
 /**
- * The hub's cache folder in the layout of Python's huggingface_hub, which shares it: of each repository its contents by
- * hash (`blobs`), what branches and tags meant when last asked (`refs`), and a folder of links for each commit (`snapshots`).
+ * The hub's cache folder, shared with Python's huggingface_hub and in its layout. Each repository has its contents by hash
+ * (`blobs`), the last known commits of branches and tags (`refs`), and a folder of links for each commit (`snapshots`).
  */
 import { createHash } from 'node:crypto'
 import { mkdir, readdir, rm, stat, symlink } from 'node:fs/promises'

@@ -13,7 +13,7 @@ export type Wanted = 'model' | 'adapter' | 'tokenizer'
 export type Place = string | null
 
 /**
- * Brings what is wanted to this disk.
+ * Downloads the files of a model, an adapter or a tokenizer.
  * @throws UsageError `file-not-found`, `not-a-model`, `not-an-adapter`, `ambiguous-model`, `unsupported-format`
  */
 export async function fetchChosen(wanted: Wanted, id: HubId, snapshot: Snapshot): Promise<Place> {

@@ -29,9 +29,10 @@ export interface DownloadContext extends Pacing {
 }
 
 /**
- * Brings a blob into the cache, unless it is there or another process brings it meanwhile.
- * @throws RunError `damaged-download` where what came twice has another hash or size, `disk-full`, `write-failed`, and
- * what the hub refuses; a connection that is lost for good leaves the part that came, for the next attempt
+ * Downloads a blob into the cache, unless it is there or another process is downloading it. If the connection is lost for
+ * good, the part that arrived stays for the next attempt.
+ * @throws RunError `damaged-download` if the content twice has another hash or size, `disk-full`, `write-failed`, and the
+ * hub's refusals
  */
 export async function downloadFile(file: RemoteFile, context: DownloadContext): Promise<void> {
   const { cached, onWarning, onBytes, signal } = context

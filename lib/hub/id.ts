@@ -20,8 +20,8 @@ const REVISION_WITH_SLASHES = /^refs\/(?:pr|convert)\/[^/]+/
 const FILE_NAME = /\.(gguf|safetensors|jsonl?|ndjson|te?xt|[ct]sv|parquet|ya?ml|bin|pt|gz|gzip|br|zstd?|zip|tar)$/i
 
 /**
- * Reads an id; null of what cannot be one. A scheme `hf://` (`hf://datasets/`, as in Python's HfFileSystem) may stand in
- * front. Whether something lies at this path on disk is for the caller to ask first.
+ * Parses an id; null if the text cannot be one. It may begin with `hf://` (`hf://datasets/`, as in Python's HfFileSystem).
+ * The caller checks first whether the text is an existing path.
  */
 export function parseHubId(text: string): HubId | null {
   const scheme = SCHEME.exec(text)?.[0] ?? ''

@@ -22,8 +22,8 @@ export interface Listing {
 const known = new Map<string, Listing>()
 
 /**
- * Null where only the cache may be asked and it has nothing. Where the hub cannot be reached, the cache is asked too.
- * @throws what `request` throws; InputError `malformed-file` of an answer that is none
+ * Null if only the cache may be used and it has nothing. If the hub cannot be reached, the cache is used.
+ * @throws what `request` throws; InputError `malformed-file` for a malformed answer
  */
 export async function listingOf(
   subject: Subject,

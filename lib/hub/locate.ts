@@ -33,8 +33,8 @@ export function hubIdOf(text: string): HubId | null {
 }
 
 /**
- * Finds a model, an adapter or a tokenizer; downloads it where it is one of the hub that is not in the cache. A path is
- * given back as it is, whether or not something lies there.
+ * Finds a model, an adapter or a tokenizer, and downloads it if it is a hub id that is not in the cache. A path is returned
+ * as it is, whether or not it exists.
  * @throws what `Snapshot.open`, `Snapshot.fetch` and `fetchChosen` throw
  */
 export async function locate(text: string, wanted: Wanted, options: SnapshotOptions = {}): Promise<Located> {

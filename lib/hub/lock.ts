@@ -20,8 +20,8 @@ export interface LockOptions {
 }
 
 /**
- * Does `work` while no other process does. A dead process's lock is taken over. Two may slip in at the same moment then:
- * they write the same bytes to the same places, and what they make is checked, so that no harm comes of it.
+ * Runs `work` while no other process does. A dead process's lock is taken over. Two processes may take it at the same
+ * moment; that does no harm, because they write the same bytes to the same places and verify the result.
  */
 export async function whileLocked<Result>(
   path: string,

@@ -37,8 +37,8 @@ export interface Reply extends Answer {
 }
 
 /**
- * Asks for an address under the hub's endpoint.
- * @throws PassingFailure where another attempt may help; MoraError where the hub refuses
+ * Requests an address under the hub's endpoint.
+ * @throws PassingFailure if another attempt may help; MoraError if the hub refuses
  */
 export async function request(
   settings: HubSettings,

@@ -37,8 +37,8 @@ export class PassingFailure extends Error {
 }
 
 /**
- * Does `work` until it does not fail with a `PassingFailure`, at most 5 times in a row without gain; waits in between: as
- * long as the server says, else 1, 2, 4 and 8 seconds.
+ * Repeats `work` while it fails with a `PassingFailure`, at most 5 times in a row without progress. Between attempts it
+ * waits as long as the server says, else 1, 2, 4 and 8 seconds.
  *
  * @throws the signal's reason once it is aborted
  * @param expectAnswer give up at once where nobody answers: who has no network wants to know now

@@ -22,7 +22,7 @@ type Environment = Readonly<Record<string, string | undefined>>
 /**
  * Reads `HF_ENDPOINT`, `HF_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HUB_OFFLINE` and
  * `HF_HUB_DOWNLOAD_TIMEOUT`.
- * @throws UsageError `bad-value` that names the variable; a token itself is not repeated
+ * @throws UsageError `bad-value` that names the variable but never repeats a token
  */
 export function hubSettings(offline = false, environment: Environment = process.env): HubSettings {
   const home = homeOf(environment)

@@ -65,7 +65,7 @@ export class Snapshot {
   ) {}
 
   /**
-   * Finds out what an id means now. Where the hub cannot be reached, that is what it meant when it was last asked.
+   * Resolves an id to its current commit; if the hub cannot be reached, to the last known one.
    * @throws UsageError `repository-not-found`, `revision-not-found`, `gated-repository`, `forbidden`, `bad-token`,
    * `not-cached`; RunError `hub-unreachable`, `hub-error`, `rate-limited`
    */
@@ -95,7 +95,7 @@ export class Snapshot {
   }
 
   /**
-   * Brings files of the repository to `folder`. They appear there, in their order, when all of them are whole and checked.
+   * Downloads files of the repository to `folder`. They appear there in order, once all are complete and verified.
    * @throws RunError `disk-full` before anything is downloaded, and what `downloadFile` throws
    */
   async fetch(paths: readonly string[]): Promise<void> {

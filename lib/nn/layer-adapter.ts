@@ -21,8 +21,8 @@ export interface LowRankFactors {
 export interface LayerAdapter {
   readonly parameters: readonly Parameter[]
   /**
-   * Writes (or adds) `scale` times the adapter's contribution [T, d] for `input.x` [T, k] beside the layer's weight [d, k];
-   * differentiable.
+   * Writes (or adds) `scale` times the adapter's contribution [T, d] for `input.x` [T, k], for a layer with weight [d, k].
+   * Differentiable.
    */
   forward(input: LinearInput, scale: number, into: Destination, weight: Tensor): Tensor
   /** The contribution without dropout, as a change of the weight; null if there is no such form. */

@@ -8,8 +8,8 @@ export interface DropoutState {
 }
 
 /**
- * What several linear layers read: x [T, k], and what their adapters compute from it, made once. Projections that read
- * the same x (query, key and value; gate and up) share one of these.
+ * The input of several linear layers: x [T, k], and what their adapters compute from it once. Projections that read the
+ * same x (query, key and value; gate and up) share one.
  */
 export class LinearInput {
   readonly #derived = new Map<string, Tensor>()

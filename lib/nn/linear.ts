@@ -50,8 +50,8 @@ export class Linear {
   }
 
   /**
-   * The weight with what active adapters add to it, in float32, for what reads a weight otherwise than by one product. Costs
-   * a pass over the weight at each call; without adapters it is the weight itself.
+   * The weight with the changes of active adapters, in float32, for code that uses it other than in one product. Each call
+   * costs a pass over the weight; without adapters it is the weight itself.
    */
   adaptedWeight(): Tensor {
     const active = this.activeAdapters()
@@ -120,8 +120,8 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
 }
 
 /**
- * Where products are made in float32, adding ΔW to W for one product takes a pass over W: less than a product for ΔW
- * beside it, once there are many rows. Elsewhere W + ΔW would be rounded to 16 bits, which loses small updates.
+ * If products run in float32, adding ΔW to W for one product takes a pass over W, which is less than a separate product
+ * for ΔW once there are many rows. Otherwise W + ΔW would be rounded to 16 bits, which loses small updates.
  */
 function updatePays({ makesWeight }: LayerAdapter, { device, dtype, shape }: Tensor): boolean {
   const enoughRows = 256

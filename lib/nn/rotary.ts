@@ -97,8 +97,8 @@ export interface TokenPositions {
 }
 
 /**
- * Cosines and sines [P, headSize / 2] (float32) for positions from 0 on, made longer when a longer row comes. Long rows that
- * are turned otherwise have a table of their own, below that of short ones.
+ * Cosines and sines [P, headSize / 2] (float32) for positions from 0 on; they grow when a longer row comes. LongRoPE's long
+ * rows have their own table, below that of short ones.
  */
 export class RotaryTables {
   #cosines: Tensor | null = null

@@ -45,8 +45,9 @@ interface ParameterState {
 }
 
 /**
- * AdamW (Loshchilov and Hutter, arXiv 1711.05101) over float32 parameters, with the arithmetic order of PyTorch's. One
- * step covers all tensors of one `learningRateRatio` and as many updates in one operation. Parameters without a gradient are left alone.
+ * AdamW (Loshchilov and Hutter, arXiv 1711.05101) over float32 parameters, with PyTorch's order of arithmetic. One
+ * operation updates all tensors with equal `learningRateRatio` and update count. Parameters without a gradient do not
+ * change.
  */
 export class AdamW {
   readonly #options: Required<AdamWOptions>
@@ -62,8 +63,8 @@ export class AdamW {
   }
 
   /**
-   * Trains these from now on. Those that were there before keep their moments and their count of updates; of new ones
-   * both begin at zero, and what was kept of others is forgotten.
+   * Replaces the parameters. Those that remain keep their moments and update counts, new ones start at zero, and the state
+   * of all others is dropped.
    */
   setParameters(parameters: readonly Parameter[]): void {
     requireArgument('parameters', parameters, someParameters)
@@ -75,7 +76,7 @@ export class AdamW {
 
   /**
    * Updates every parameter that has a gradient and forgets the gradients. Returns the global norm [1] of the scaled
-   * gradients before clipping, still on the device; when it is not finite nothing was changed.
+   * gradients before clipping, still on the device; if it is not finite, nothing has changed.
    */
   step(options: AdamWStepOptions): Tensor {
     requireOptionsOf('the options of step', options, {
@@ -162,8 +163,8 @@ export class AdamW {
 }
 
 /**
- * Parameters that one operation can update: of one learning rate, and updated as often, on which the correction of their
- * moments' bias depends.
+ * Groups of parameters that one operation can update: they have the same learning rate and update count, on which the bias
+ * correction depends.
  */
 function inGroups(trained: readonly [Parameter, ParameterState][]): [Parameter, ParameterState][][] {
   const groups = new Map<string, [Parameter, ParameterState][]>()

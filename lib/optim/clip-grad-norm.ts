@@ -7,9 +7,9 @@ import { Tensor } from '../tensor/tensor.js'
 import { someParameters } from './adamw.js'
 
 /**
- * Scales the gradients in place so that their global norm is at most `maxNorm`, as PyTorch's `clip_grad_norm_`. Returns the
- * norm [1] before clipping, on the device. `AdamW.step` does the same by itself when `maxGradNorm` is given. Throws a
- * UsageError without parameters.
+ * Scales the gradients in place so that their global norm is at most `maxNorm`, like PyTorch's `clip_grad_norm_`. Returns
+ * the norm [1] before clipping, on the device. `AdamW.step` clips by itself if `maxGradNorm` is given. Throws a UsageError
+ * without parameters.
  */
 export function clipGradNorm(parameters: readonly Parameter[], maxNorm: number): Tensor {
   requireArgument('parameters', parameters, someParameters)

@@ -31,7 +31,7 @@ type Factor = (step: number) => number
 
 /**
  * Returns the learning rate of each schedule step, counted from 0: step `s` is used by optimizer step `s + 1`.
- * Throws a `UsageError` when a number is out of range or `cosine-restarts` has no period.
+ * Throws a `UsageError` if a number is out of range or `cosine-restarts` has no period.
  */
 export function schedule(options: ScheduleOptions): (step: number) => number {
   requireArgument('the options of schedule', options, anObject)
@@ -101,8 +101,8 @@ function cosine(total: number, warmup: number, minimum: number): Factor {
 }
 
 /**
- * A cosine over the whole run (padded to whole periods) which every period after the first enters with a linear
- * warm-up to where the cosine has come by then (MoRA, arXiv 2405.12130, section 5.3; ReLoRA, arXiv 2307.05695).
+ * A cosine over the whole run (padded to whole periods). Every period after the first starts with a linear warm-up that
+ * ends on the cosine (MoRA, arXiv 2405.12130, section 5.3; ReLoRA, arXiv 2307.05695).
  */
 function jaggedCosine(total: number, warmup: number, minimum: number, period: number, restart: number): Factor {
   const decay = cosine(Math.ceil(total / period) * period, warmup, minimum)
