@@ -83,7 +83,7 @@ __device__ __forceinline__ DocumentTile tileOf(int32_t count, int32_t number, Fi
   return {document, (number - start(document)) * kRows};
 }
 
-/// What a block works on that has a tile of queries of one head: blockIdx.y is the head.
+/// The work of a block that has a tile of queries of one head; blockIdx.y is the head.
 struct QueryTile {
   Document document;
   int32_t first, rows;     // queries of the document

@@ -1,4 +1,4 @@
-// What attention's kernels get, and how the launchers choose among them.
+// The arguments of attention's kernels, and how launchers choose among them.
 #pragma once
 #include <algorithm>
 #include <limits>

@@ -38,7 +38,7 @@ __device__ __forceinline__ void forScores(const float (&)[kRowTiles][kColumnTile
 /// The column of scores[r][n][i] in the block.
 __device__ __forceinline__ int32_t columnOf(int n, int i) { return n * 8 + 2 * lanePair() + i % 2; }
 
-/// What the rows of a warp see of a document's keys.
+/// Which of a document's keys the rows of a warp see.
 template <int kRowTiles>
 struct VisibleKeys {
   int32_t ofRow[kRowTiles][2];
@@ -97,7 +97,7 @@ __device__ __forceinline__ void scale(float (&results)[kRowTiles][kPieces][2][4]
   }
 }
 
-/// What the softmax of a warp's rows carries from block to block.
+/// The state that the softmax of a warp's rows carries from block to block.
 template <int kRowTiles>
 struct SoftmaxRows {
   float maximum[kRowTiles][2];  // of the scores so far

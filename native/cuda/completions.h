@@ -1,5 +1,5 @@
-// Calls functions once a stream has come past a point, in order and from a thread of their own: the stream never waits
-// for host code, and what is called may wait for locks.
+// Calls functions once a stream has passed a point, in order and from a separate thread, so the stream never waits for
+// host code, and the functions may wait for locks.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -14,12 +14,12 @@ namespace mora::cuda {
 
 class Completions {
  public:
-  /// Gets what waiting for the point returned: an error of the device, once there is one, from then on always.
+  /// Receives the result of waiting for the point; once the device has failed, always its error.
   using Function = std::function<void(cudaError_t)>;
 
   explicit Completions(int device);
   void whenReached(cudaStream_t stream, Function function);
-  /// The same with the seconds that the device worked since `start`, of `now`.
+  /// The same, with the seconds that the device worked since `start`, which `now` returned.
   void whenReached(cudaStream_t stream, cudaEvent_t start, std::function<void(double seconds)> function);
   /// Calls a function after those before it, whatever the device does.
   void afterOthers(std::function<void()> function) { worker_.enqueue(std::move(function)); }

@@ -1,5 +1,5 @@
-// What a launcher gets beside its operands: the stream that everything goes onto, the device's measures, scratch memory
-// and products. One per stream; used by one thread at a time.
+// What a launcher receives besides its operands: the stream, the device's properties, scratch memory and products. One
+// per stream; used by one thread at a time.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -34,7 +34,7 @@ enum class Operation : int32_t {
 
 class Products;
 
-/// Names what is kept: the caller's slot, and the sizes that the contents depend on.
+/// The key of kept memory: the caller's slot, and the sizes that the contents depend on.
 using KeptKey = std::array<int64_t, 3>;
 
 struct Context {
@@ -54,9 +54,9 @@ struct Context {
     bool fresh;
   };
   Kept kept(const KeptKey& key, size_t bytes);
-  /// Working memory of the device; gives up what is cached where there is no other. Throws std::bad_alloc.
+  /// Working memory of the device; frees cached memory if there is no other. Throws std::bad_alloc.
   void* allocateWorking(size_t bytes);
-  /// Copies host data into scratch memory of a slot of its own; the host data may go at once.
+  /// Copies host data into scratch memory of a slot of its own; the host data may be freed at once.
   const void* upload(const void* host, size_t bytes);
 
   struct Memory;

@@ -56,10 +56,10 @@ struct Cublas {
   std::string version() const;
 };
 
-/// The library in use, opened at the first call: newest first of those that a driver for CUDA `driver` (as 12040)
-/// serves. Null, with the reason and the places that were searched in `why`, where none can be used.
+/// The library in use, opened at the first call: the newest first, of those that a driver for CUDA `driver` (as 12040)
+/// supports. Null if none can be used, with the reason and the places that were searched in `why`.
 const Cublas* openCublas(int driver, std::string& why);
-/// The one that is tried after the one in use, and in use from then on; null where there is no other.
+/// Switches to the library that is tried after the one in use, and returns it; null if there is no other.
 const Cublas* openNextCublas();
 /// The same functions by the emulator (test/simt); linked into the emulated library only.
 const Cublas* emulatedCublas();

@@ -1,5 +1,5 @@
-// What every kernel includes. The same sources are compiled by nvcc for GPUs and, with the headers of test/simt in
-// place of CUDA's, by a C++ compiler for the emulator; these few macros and functions are all in which the two differ.
+// Every kernel includes this file. nvcc compiles the same sources for GPUs and, with the headers of test/simt in place
+// of CUDA's, a C++ compiler for the emulator; the two differ only in these few macros and functions.
 #pragma once
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
@@ -20,13 +20,13 @@
 
 namespace mora::cuda {
 
-/// Launches a kernel; a failure is seen by the caller's cudaGetLastError.
+/// Launches a kernel; the caller's cudaGetLastError reports a failure.
 template <typename Kernel, typename... Args>
 void launch(Kernel kernel, dim3 grid, dim3 block, size_t sharedBytes, cudaStream_t stream, Args... args) {
   kernel<<<grid, block, sharedBytes, stream>>>(args...);
 }
 
-/// What the next kernel moves and computes.
+/// States what the next kernel moves and computes.
 inline void expectCost(uint64_t bytesRead, uint64_t bytesWritten, uint64_t flops = 0) {
   launchCost.bytes += bytesRead + bytesWritten;
   launchCost.flops += flops;

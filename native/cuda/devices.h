@@ -12,8 +12,8 @@ namespace mora::cuda {
 std::string whatIsMissing();
 /// cuBLAS, if nothing is missing.
 const CublasTable& cublas();
-/// A handle for the current device, and the library that made it: the next one that was found where the first cannot.
-/// Throws Error with what each answered.
+/// A handle for the current device, and the library that made it: the next one found if the first cannot. Throws Error
+/// with each one's answer.
 struct CublasSession {
   const CublasTable& table;
   CublasHandle handle;
@@ -23,7 +23,7 @@ int32_t deviceCount();
 /// CUDA's own number of a device.
 int runtimeIndex(int32_t device);
 Status deviceFacts(int32_t device, DeviceFacts* facts);
-/// Throws Error where this library holds no code that the device, which is the current one, can run.
+/// Throws Error if this library has no code that the device, which must be the current one, can run.
 void requireCode(int device);
 
 }  // namespace mora::cuda

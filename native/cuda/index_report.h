@@ -1,11 +1,11 @@
-// How kernels tell the host of an index that lies outside its table: nothing is read or written there.
+// Kernels report an index outside its table to the host, and read and write nothing there.
 #pragma once
 #include "cuda/context.h"
 #include "cuda/device_code.h"
 
 namespace mora::cuda {
 
-/// Tells the host of a wrong value, unless something was reported before.
+/// Reports a wrong value to the host, unless something was reported before.
 __device__ __forceinline__ void reportIndex(DeviceReport* report, Operation operation, int64_t position, int64_t value,
                                             int64_t limit) {
   if (atomicCAS(&report->operation, 0, static_cast<int32_t>(operation)) != 0) return;

@@ -22,7 +22,7 @@ inline bool rowsAligned(TensorDesc rows, int width) {
   return rowsFit(rows, width);
 }
 
-/// Adds to a count where there is one. It stays put once it is so high that it says all: a sum could turn negative.
+/// Adds to a count, if there is one. A very high count stays as it is, because a sum could turn negative.
 __device__ __forceinline__ void addToCount(int32_t* count, int32_t added) {
   constexpr int32_t kEnough = 1 << 30;
   if (count && added > 0 && atomicAdd(count, 0) < kEnough) atomicAdd(count, added);

@@ -1,6 +1,6 @@
 // Whether this library holds code for a device: kernels are compiled for some compute capabilities, and the driver
-// compiles those of one more form, PTX, for newer devices. What neither serves fails at its first kernel, so it is
-// asked for before.
+// compiles those of one more form, PTX, for newer devices. A device without either would fail at its first kernel,
+// so this is checked before.
 #include "core/error.h"
 #include "cuda/check.h"
 #include "cuda/device_code.h"

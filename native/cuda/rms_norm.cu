@@ -192,8 +192,8 @@ void rmsNormBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc w
     constexpr int kWide = kVectorWidth<T>;
     const auto* const rstds = static_cast<const float*>(rstd.data);
     withWidth<kWide>(allRowsFit(kWide, dY, x, weight, dX), [&](auto width) {
-      // First of all, because dX may overwrite dY. Norms are seldom trained: a second reading of dY and x then is
-      // worth the simpler kernels.
+      // This comes first, because dX may overwrite dY. Norms are seldom trained, so simpler kernels are worth reading
+      // dY and x a second time.
       if (present(dWeight))
         sumColumns<width>(context, WeightGradient<T, width>{headRowsOf<const T>(dY), headRowsOf<const T>(x), rstds},
                           rows, columns, static_cast<float*>(dWeight.data), true);

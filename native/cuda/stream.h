@@ -1,5 +1,5 @@
 // A CUDA device's stream: a thread of the host issues operations in order (so that JavaScript never waits for a full
-// launch queue, a copy or a file), the device runs them, and another thread tells who waits for them.
+// launch queue, a copy or a file), the device runs them, and another thread notifies waiters.
 #pragma once
 #include <atomic>
 #include <functional>
