@@ -3,7 +3,7 @@ import { hubKinds } from '../hub/index.js'
 import { isJsonObject } from '../io/json.js'
 import { type FindOptions, findDataFiles } from './files/data-files.js'
 import { readRecords } from './files/readers.js'
-import { malformedRow } from './rows/rows.js'
+import { malformedRow } from './rows/check.js'
 
 /**
  * The rows of data as they stand there, one at a time, with whatever columns they have. A file of text is one row,
