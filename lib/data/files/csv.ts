@@ -8,7 +8,7 @@ import { readRawLines } from './lines.js'
 import type { Peekable } from './peekable.js'
 
 /** Columns whose cells hold a list, written as JSON; an empty cell has none. Every other cell is text. */
-const LISTS = new Set(['messages', 'chat_template_kwargs', 'input_ids', 'labels', 'choices'])
+const LISTS = new Set(['messages', 'conversations', 'chat_template_kwargs', 'input_ids', 'labels', 'choices'])
 
 /** A record that runs on for longer than this has a quoted field whose end is missing. */
 const MAX_RECORD_LENGTH = 1 << 26

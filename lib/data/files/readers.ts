@@ -79,7 +79,17 @@ function parsed(text: string): unknown {
   }
 }
 
-const ROW_KEYS = new Set(['text', 'prompt', 'completion', 'messages', 'instruction', 'output', 'input_ids', 'question'])
+const ROW_KEYS = new Set([
+  'text',
+  'prompt',
+  'completion',
+  'messages',
+  'conversations',
+  'instruction',
+  'output',
+  'input_ids',
+  'question',
+])
 
 /** Two or more short names, or the one name `text`, with a known key among them. */
 function isHeader(line: string): boolean {
