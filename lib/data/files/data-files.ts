@@ -50,7 +50,7 @@ export async function locateData(
 }
 
 /** The paths of several sources. */
-export async function locateAllData(sources: readonly string[], options: FindOptions = {}): Promise<string[]> {
+async function locateAllData(sources: readonly string[], options: FindOptions = {}): Promise<string[]> {
   const located: string[] = []
   for (const source of sources) located.push(...(await locateData(source, options)).files)
   return located

@@ -11,7 +11,7 @@ import { textsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
 import { type ChatTemplate, type Message, type TemplateContext, textOf } from '../templates/template.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
-import { commonPrefix, endMark, markAt, marksOf, type Span, varied } from './turn-texts.js'
+import { callsOf, commonPrefix, endMark, markAt, marksOf, type Span, stretchesOf, varied } from './turn-texts.js'
 
 /** What is trained of a turn, with its end token unless it is open. */
 export interface AnswerSpan extends Span {
@@ -293,24 +293,4 @@ export class ChatTurns {
       `${this.where}: the part of messages[${turn}] to train cannot be told from the template: ${problem}; ${WAYS_OUT}.`,
     )
   }
-}
-
-/** The stretches of each message, neighbours in one. */
-function stretchesOf(pieces: readonly Piece[], messages: number): Span[][] {
-  const stretches: Span[][] = Array.from({ length: messages }, () => [])
-  let start = 0
-  for (const { text, message } of pieces) {
-    const end = start + text.length
-    const own = message === undefined ? undefined : stretches[message]!
-    if (own && own.at(-1)?.end === start) own.at(-1)!.end = end
-    else own?.push({ start, end })
-    start = end
-  }
-  return stretches
-}
-
-/** Names of the functions that a message calls. */
-function callsOf({ tool_calls }: Message): string[] {
-  const calls = Array.isArray(tool_calls) ? (tool_calls as { name?: unknown; function?: { name?: unknown } }[]) : []
-  return calls.map((call) => call?.function?.name ?? call?.name).filter((name) => typeof name === 'string')
 }

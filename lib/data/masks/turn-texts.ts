@@ -1,5 +1,6 @@
 /** Texts of turns, compared and searched for tokens. */
 import type { ContentPart, Message } from '../templates/messages.js'
+import type { Piece } from '../templates/program.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 
 /** Characters of a text, from `start` up to `end`. */
@@ -74,4 +75,24 @@ function variedCall(call: unknown): unknown {
   const { name, function: called } = call as { name?: unknown; function?: unknown }
   if (called !== undefined) return { ...call, function: variedCall(called) }
   return typeof name === 'string' ? { ...call, name: variedText(name) } : call
+}
+
+/** The stretches of each message, neighbours in one. */
+export function stretchesOf(pieces: readonly Piece[], messages: number): Span[][] {
+  const stretches: Span[][] = Array.from({ length: messages }, () => [])
+  let start = 0
+  for (const { text, message } of pieces) {
+    const end = start + text.length
+    const own = message === undefined ? undefined : stretches[message]!
+    if (own && own.at(-1)?.end === start) own.at(-1)!.end = end
+    else own?.push({ start, end })
+    start = end
+  }
+  return stretches
+}
+
+/** Names of the functions that a message calls. */
+export function callsOf({ tool_calls }: Message): string[] {
+  const calls = Array.isArray(tool_calls) ? (tool_calls as { name?: unknown; function?: { name?: unknown } }[]) : []
+  return calls.map((call) => call?.function?.name ?? call?.name).filter((name) => typeof name === 'string')
 }

@@ -1,13 +1,14 @@
 /** Chat templates: a model's own Jinja, rendered as the model's other tools render it. */
+
 import { InputError, UsageError } from '../../errors.js'
+import { reasonOf } from '../../foreign-errors.js'
 import { readText } from '../../io/open.js'
 import { acceptedForm, type Message } from './messages.js'
+import { type Piece, TemplateProgram } from './program.js'
 
 export type { Message } from './messages.js'
 
 import { createHash } from 'node:crypto'
-import { reasonOf } from '../../foreign-errors.js'
-import { type Piece, TemplateProgram } from './program.js'
 
 /** What a template is told beside the messages. */
 export interface TemplateContext {
@@ -92,8 +93,9 @@ export class ChatTemplate {
   }
 }
 
-/** A tokenizer, as templates see it. */
+/** What a tokenizer has for templates. */
 export interface TemplateOwner {
+  /** The model's own. */
   readonly template: ChatTemplate | null
   readonly specialTokens: Readonly<Record<string, string>>
 }

@@ -1,17 +1,17 @@
 /** Text to token ids and back, from a Hugging Face folder or a GGUF file. */
 import { createHash } from 'node:crypto'
-import { Tokenizer as Engine } from '@huggingface/tokenizers'
+import type { Tokenizer as Engine } from '@huggingface/tokenizers'
 import { aText, described, having, requireArgument, requireOptionsOf } from '../../arguments.js'
 import { InputError, UsageError } from '../../errors.js'
 import { reasonOf } from '../../foreign-errors.js'
 import { type HubOptions, hubKinds, locate } from '../../hub/index.js'
 import { ChatTemplate, type Message, type RenderOptions } from '../templates/template.js'
+import { continuationOf, createEngine } from './engine.js'
 import { readTokenizerFolder } from './from-folder.js'
 import { readTokenizerGguf } from './from-gguf.js'
 import { requireQuickPatterns } from './quick-patterns.js'
 import { checkTokenizerJson } from './schema.js'
 import { checkEngineSupport, type TokenizerSource } from './source.js'
-import { tokenCuts } from './token-cuts.js'
 
 export interface DecodeOptions {
   /** Leaves out control tokens such as end-of-turn marks; false by default. */
@@ -215,89 +215,6 @@ function tokensBefore(processor: unknown): string[] {
   const items = single as { SpecialToken?: { id: string } }[]
   const sequence = items.findIndex((item) => !item.SpecialToken)
   return items.slice(0, sequence).map((item) => item.SpecialToken!.id)
-}
-
-function createEngine({ json, config, origin }: TokenizerSource): Engine {
-  let engine: Engine
-  try {
-    engine = new Engine(json, engineConfig(config))
-  } catch (cause) {
-    const reason = reasonOf(cause, 'its parts do not fit together, or a regular expression is not valid')
-    throw new InputError('malformed-tokenizer', `The tokenizer of ${origin} cannot be used: ${reason}.`, { cause })
-  }
-  // Special tokens are added here, by rule; what else a post-processor may do has no place in training.
-  engine.post_processor = null
-  engine.pre_tokenizer = shortWords(engine.pre_tokenizer, json, origin)
-  return engine
-}
-
-/** The entries of tokenizer_config.json that change ids. */
-function engineConfig({ remove_space, do_lowercase_and_remove_accent }: TokenizerSource['config']): object {
-  return {
-    remove_space: remove_space === true,
-    do_lowercase_and_remove_accent: do_lowercase_and_remove_accent === true,
-  }
-}
-
-/** True of SentencePiece BPE, where only merges decide; byte fallback keeps unknown characters apart. */
-function lacksWordSplitting(json: TokenizerSource['json']): boolean {
-  const model = json.model as { type?: string; byte_fallback?: boolean; end_of_word_suffix?: string | null }
-  const isPlain = model.type === 'BPE' && model.byte_fallback === true && !model.end_of_word_suffix
-  return isPlain && !JSON.stringify(json.pre_tokenizer ?? null).includes('"ByteLevel"')
-}
-
-type PreTokenizer = Engine['pre_tokenizer']
-type PreTokenize = (text: string, options?: object) => string[]
-
-/** Characters: the engine takes some hundred bytes for each of one word. */
-const LONGEST_WORD = 2 ** 20
-
-/** Cuts the words of a pre-tokenizer where no token goes on, if words are not what decides, and refuses what is too long then. */
-function shortWords(first: PreTokenizer, json: TokenizerSource['json'], origin: string): PreTokenizer {
-  const split = first as unknown as PreTokenize | null
-  const cut = lacksWordSplitting(json) ? tokenCuts(Object.keys((json.model as { vocab: object }).vocab)) : null
-  const words: PreTokenize = (text, options) => {
-    const found = split ? split(text, options) : [text]
-    const short = cut ? found.flatMap(cut) : found
-    const long = short.find(({ length }) => length > LONGEST_WORD)
-    if (long === undefined) return short
-    throw new InputError(
-      'too-large',
-      `The tokenizer of ${origin} makes a single word of ${long.length} characters of this text, and takes words of ${LONGEST_WORD}: give text with spaces or lines.`,
-    )
-  }
-  return words as unknown as PreTokenizer
-}
-
-/**
- * The same vocabulary and merges without the space that SentencePiece puts before a text: shares everything but the two
- * parts that may add it.
- */
-function continuationOf(engine: Engine, { json, config, origin }: TokenizerSource): Engine {
-  const withoutPrefix = { normalizer: stripPrefix(json.normalizer), pre_tokenizer: stripPrefix(json.pre_tokenizer) }
-  const changed = (['normalizer', 'pre_tokenizer'] as const).filter(
-    (part) => JSON.stringify(withoutPrefix[part]) !== JSON.stringify(json[part] ?? null),
-  )
-  if (changed.length === 0) return engine
-  const emptyModel = { type: 'BPE', vocab: {}, merges: [] }
-  const parts = new Engine({ ...json, ...withoutPrefix, added_tokens: [], model: emptyModel }, engineConfig(config))
-  const continuation = Object.create(engine) as Engine
-  continuation.normalizer = parts.normalizer
-  if (changed.includes('pre_tokenizer')) continuation.pre_tokenizer = shortWords(parts.pre_tokenizer, json, origin)
-  return continuation
-}
-
-/** A normalizer or pre-tokenizer of tokenizer.json without what it prepends. */
-function stripPrefix(part: unknown): unknown {
-  if (typeof part !== 'object' || part === null) return null
-  const fields = part as Record<string, unknown>
-  if (fields.type === 'Prepend') return { type: 'Prepend', prepend: '' }
-  if (fields.type === 'Metaspace') return { ...fields, add_prefix_space: false, prepend_scheme: 'never' }
-  if (fields.type === 'ByteLevel') return fields.add_prefix_space ? { ...fields, add_prefix_space: false } : fields
-  for (const list of ['normalizers', 'pretokenizers']) {
-    if (Array.isArray(fields[list])) return { ...fields, [list]: fields[list].map(stripPrefix) }
-  }
-  return fields
 }
 
 function vocabularyOf(engine: Engine): ArrayLike<string> {

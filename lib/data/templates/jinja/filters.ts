@@ -101,7 +101,7 @@ function orDefault({ value, args, keywords }: FilterCall): Value {
 }
 
 /** In characters, of a text. */
-export function lengthOf(value: Value): number {
+function lengthOf(value: Value): number {
   if (!isText(value)) return isMapping(value) ? value.value.size : itemsOf(value).length
   let characters = 0
   for (const _ of value.value) characters++

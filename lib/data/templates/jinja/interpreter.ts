@@ -2,28 +2,26 @@
  * Jinja as Python's library renders it. The package parses templates and knows their statements; what differs from Python
  * is done here: how values are written, compared, joined, looped over and taken apart.
  */
-import { filters, lengthOf } from './filters.js'
-import { itemsWithin, LimitedInterpreter, type Node, textWithin } from './limits.js'
-import { added, contains, equals, formatted, isLess, testOf } from './operators.js'
-import { itemsOf, mappingMethod, stringMethod } from './strings.js'
+import { filters } from './filters.js'
+import { itemsWithin, LimitedInterpreter, type Named, type Node, textWithin } from './limits.js'
+import { BreakLoop, bind, ContinueLoop, changesOf, loopValue } from './loops.js'
+import { memberOf, nameOf, sliced, valueOfName } from './members.js'
+import { operated, testOf } from './operators.js'
+import { itemsOf } from './strings.js'
 import { str } from './text.js'
 import {
   ArrayValue,
   BooleanValue,
-  FloatValue,
-  functionOf,
   IntegerValue,
   innerScope,
   isInteger,
   isList,
   isMapping,
   isNone,
-  isNumber,
   isText,
   isTruth,
   isTuple,
   isUndefined,
-  ObjectValue,
   type Scope,
   StringValue,
   TupleValue,
@@ -45,9 +43,6 @@ export const OUTPUT = 'Output'
 export const GENERATION = 'Generation'
 /** A value that is there already, where the package wants a node. */
 const GIVEN = 'Given'
-
-class BreakLoop extends Error {}
-class ContinueLoop extends Error {}
 
 export class PythonInterpreter extends LimitedInterpreter {
   readonly #messages: ReadonlyMap<Value, number>
@@ -230,45 +225,8 @@ export class PythonInterpreter extends LimitedInterpreter {
     }
     const right = this.evaluate(node.right as Node, scope)
     this.use(left, right)
-    const truth = (value: boolean) => new BooleanValue(value)
-    switch (operator) {
-      case '==':
-        return truth(equals(left, right))
-      case '!=':
-        return truth(!equals(left, right))
-      case 'in':
-        return truth(contains(right, left))
-      case 'not in':
-        return truth(!contains(right, left))
-      case '<':
-        return truth(isLess(left, right))
-      case '>':
-        return truth(isLess(right, left))
-      case '<=':
-        return truth(!isLess(right, left))
-      case '>=':
-        return truth(!isLess(left, right))
-      case '~':
-        return new StringValue(str(left) + str(right))
-      case '%':
-        if (isText(left)) return new StringValue(formatted(left.value, valuesOf(right)))
-        break
-      case '+': {
-        const sum = added(left, right)
-        if (sum) return sum
-        break
-      }
-      case '*': {
-        const repeated = repeat(left, right) ?? repeat(right, left)
-        if (repeated) return repeated
-        break
-      }
-    }
-    if (operator === '%' && isNumber(left) && isNumber(right) && right.value !== 0) {
-      const remainder = ((left.value % right.value) + right.value) % right.value
-      const isWhole = isInteger(left) && isInteger(right)
-      return isWhole ? new IntegerValue(remainder) : new FloatValue(remainder)
-    }
+    const result = operated(operator, left, right)
+    if (result) return result
     return super.compute({ ...node, left: given(numeric(left)), right: given(numeric(right)) }, scope)
   }
 
@@ -332,120 +290,6 @@ export class PythonInterpreter extends LimitedInterpreter {
   }
 }
 
-/** An identifier or an operator. */
-interface Named {
-  readonly value: string
-}
-
 const given = (value: Value): Node => ({ type: GIVEN, value })
 const bodyOf = (node: Node, part = 'body'): readonly Node[] => (node[part] ?? []) as readonly Node[]
 const numeric = (value: Value) => (isTruth(value) ? new IntegerValue(Number(value.value)) : value)
-const valuesOf = (value: Value) => (isTuple(value) ? value.value : [value])
-
-function valueOfName({ type, value }: Node): Value {
-  return type === 'IntegerLiteral' ? new IntegerValue(value as number) : new StringValue(value as string)
-}
-
-function nameOf(node: Node): string {
-  if (node.type === 'Identifier') return String(node.value)
-  if (node.type !== 'MemberExpression') return 'what is taken apart'
-  const property = node.property as Node
-  const object = nameOf(node.object as Node)
-  return node.computed ? `${object}[${JSON.stringify(property.value ?? '...')}]` : `${object}.${property.value}`
-}
-
-function bind(target: Node, item: Value, scope: Scope): void {
-  if (target.type === 'Identifier') {
-    scope.setVariable(String(target.value), item)
-    return
-  }
-  const targets = target.value as Node[]
-  const items = itemsOf(item)
-  if (targets.length !== items.length) {
-    throw new Error(`a loop expects ${targets.length} values a round, but ${items.length} came`)
-  }
-  for (const [i, one] of targets.entries()) bind(one, items[i]!, scope)
-}
-
-/** `loop.changed`: whether it is given something else than in the round before. */
-function changesOf(): Value {
-  let last: Value[] | undefined
-  return functionOf((args) => {
-    const isSame = last !== undefined && equals(new ArrayValue(last), new ArrayValue(args))
-    last = args
-    return new BooleanValue(!isSame)
-  })
-}
-
-function loopValue(items: readonly Value[], i: number, changed: Value): Value {
-  const number = (value: number) => new IntegerValue(value)
-  const truth = (value: boolean) => new BooleanValue(value)
-  return new ObjectValue(
-    new Map<string, Value>([
-      ['index', number(i + 1)],
-      ['index0', number(i)],
-      ['revindex', number(items.length - i)],
-      ['revindex0', number(items.length - i - 1)],
-      ['first', truth(i === 0)],
-      ['last', truth(i === items.length - 1)],
-      ['length', number(items.length)],
-      ['previtem', items[i - 1] ?? new UndefinedValue()],
-      ['nextitem', items[i + 1] ?? new UndefinedValue()],
-      ['changed', changed],
-      ['cycle', functionOf((args) => args[i % args.length] ?? new UndefinedValue())],
-    ]),
-  )
-}
-
-/** `object.name` finds methods before keys, `object[key]` keys before methods. */
-function memberOf(object: Value, key: Value, isSubscript: boolean): Value | undefined {
-  const name = isText(key) ? key.value : undefined
-  if (isMapping(object)) {
-    if (name === undefined) return undefined
-    const [method, item] = [mappingMethod(object.value, name), object.value.get(name)]
-    return isSubscript ? (item ?? method) : (method ?? item)
-  }
-  if (object.type === 'NamespaceValue') return (object.value as Map<string, Value>).get(name ?? '')
-  if (isList(object) || isText(object)) {
-    if (isInteger(key)) return itemsOf(object).at(key.value)
-    if (isText(object)) return name === undefined ? undefined : stringMethod(object.value, name)
-    return name === 'index' || name === 'count' ? listMethod(object.value, name) : undefined
-  }
-  return undefined
-}
-
-function listMethod(items: readonly Value[], name: 'index' | 'count'): Value {
-  return functionOf(([wanted]) => {
-    const found = [...items.keys()].filter((i) => equals(items[i]!, wanted!))
-    if (name === 'count') return new IntegerValue(found.length)
-    if (found.length === 0) throw new Error(`a list has no ${str(wanted!)}`)
-    return new IntegerValue(found[0]!)
-  })
-}
-
-/** Python's slices. */
-function sliced(items: readonly Value[], start: number | undefined, stop: number | undefined, step: number): Value[] {
-  const { length } = items
-  const clamp = (place: number, least: number, most: number) =>
-    Math.max(least, Math.min(most, place < 0 ? place + length : place))
-  const isForward = step > 0
-  const [least, most] = isForward ? [0, length] : [-1, length - 1]
-  const first = start === undefined ? (isForward ? 0 : length - 1) : clamp(start, least, most)
-  const last = stop === undefined ? (isForward ? length : -1) : clamp(stop, least, most)
-  const taken: Value[] = []
-  for (let i = first; isForward ? i < last : i > last; i += step) taken.push(items[i]!)
-  return taken
-}
-
-/** Python's `*` of a text or a list with a whole number; undefined of anything else. */
-function repeat(value: Value, times: Value): Value | undefined {
-  if (!isInteger(times)) return undefined
-  const count = Math.max(0, times.value)
-  if (isText(value)) {
-    textWithin(value.value.length * count)
-    return new StringValue(value.value.repeat(count))
-  }
-  if (!isList(value)) return undefined
-  itemsWithin(lengthOf(value) * count)
-  return new ArrayValue(Array.from({ length: count }, () => value.value).flat())
-}

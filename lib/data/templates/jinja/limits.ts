@@ -32,6 +32,11 @@ const MAX_ITEMS = 2 ** 16
 /** Of a value in parts, those of its parts included: a list that holds another twice has it twice when it is written. */
 const MAX_PARTS = 2 ** 22
 
+/** An identifier or an operator. */
+export interface Named {
+  readonly value: string
+}
+
 /** Stops programs that do too much. What a node means is for `compute`, which a subclass may replace. */
 export class LimitedInterpreter extends JinjaInterpreter {
   #steps = 0

@@ -1,8 +1,12 @@
 /** Comparisons, joins and tests of values, as Python and Jinja have them. */
+import { itemsWithin, textWithin } from './limits.js'
 import { itemsOf } from './strings.js'
 import { repr, str } from './text.js'
 import {
   ArrayValue,
+  BooleanValue,
+  FloatValue,
+  IntegerValue,
   isFloat,
   isFunction,
   isInteger,
@@ -39,7 +43,7 @@ export function equals(a: Value, b: Value): boolean {
 }
 
 /** Python's `in`. */
-export function contains(whole: Value, part: Value): boolean {
+function contains(whole: Value, part: Value): boolean {
   if (isText(whole)) {
     if (isText(part)) return whole.value.includes(part.value)
     throw new Error(`a text cannot hold ${str(part) || 'what has no value'}`)
@@ -49,14 +53,14 @@ export function contains(whole: Value, part: Value): boolean {
 }
 
 /** Python's `<`. */
-export function isLess(a: Value, b: Value): boolean {
+function isLess(a: Value, b: Value): boolean {
   const comparable = (isNumeric(a) && isNumeric(b)) || (isText(a) && isText(b))
   if (comparable) return a.value < b.value
   throw new Error(`${repr(a)} and ${repr(b)} cannot be compared`)
 }
 
 /** Python's `+` of what is not numbers; undefined of numbers. */
-export function added(a: Value, b: Value): Value | undefined {
+function added(a: Value, b: Value): Value | undefined {
   if (isNumeric(a) && isNumeric(b)) return undefined
   if (isText(a) && isText(b)) return new StringValue(`${a.value}${b.value}`)
   const areTuples = [a, b].map((value) => isTuple(value))
@@ -138,4 +142,59 @@ export const tests: Readonly<Record<string, Test>> = {
 export function testOf(name: string): Test {
   if (Object.hasOwn(tests, name)) return tests[name]!
   throw new Error(`it uses a test that is not known, ${name}`)
+}
+
+/** What an operator between two values gives where Python differs from the package; undefined elsewhere. */
+export function operated(operator: string, left: Value, right: Value): Value | undefined {
+  const truth = (value: boolean) => new BooleanValue(value)
+  switch (operator) {
+    case '==':
+      return truth(equals(left, right))
+    case '!=':
+      return truth(!equals(left, right))
+    case 'in':
+      return truth(contains(right, left))
+    case 'not in':
+      return truth(!contains(right, left))
+    case '<':
+      return truth(isLess(left, right))
+    case '>':
+      return truth(isLess(right, left))
+    case '<=':
+      return truth(!isLess(right, left))
+    case '>=':
+      return truth(!isLess(left, right))
+    case '~':
+      return new StringValue(str(left) + str(right))
+    case '%':
+      return isText(left) ? new StringValue(formatted(left.value, valuesOf(right))) : modulo(left, right)
+    case '+':
+      return added(left, right)
+    case '*':
+      return repeat(left, right) ?? repeat(right, left)
+    default:
+      return undefined
+  }
+}
+
+/** Python's `%` of numbers; undefined of anything else. */
+function modulo(left: Value, right: Value): Value | undefined {
+  if (!isNumber(left) || !isNumber(right) || right.value === 0) return undefined
+  const value = remainder(left, right.value)
+  return isInteger(left) && isInteger(right) ? new IntegerValue(value) : new FloatValue(value)
+}
+
+const valuesOf = (value: Value) => (isTuple(value) ? value.value : [value])
+
+/** Python's `*` of a text or a list with a whole number; undefined of anything else. */
+function repeat(value: Value, times: Value): Value | undefined {
+  if (!isInteger(times)) return undefined
+  const count = Math.max(0, times.value)
+  if (isText(value)) {
+    textWithin(value.value.length * count)
+    return new StringValue(value.value.repeat(count))
+  }
+  if (!isList(value)) return undefined
+  itemsWithin(value.value.length * count)
+  return new ArrayValue(Array.from({ length: count }, () => value.value).flat())
 }
