@@ -27,7 +27,8 @@ export function prebuiltFile(name: string): string {
   return require.resolve(name)
 }
 
-const PROBE = 'try { require(process.argv[1]) } catch (error) { console.log(error.message); process.exitCode = 3 }'
+// Node.js and Bun put the path first, Deno after a name for the code.
+const PROBE = 'try { require(process.argv.at(-1)) } catch (error) { console.log(error.message); process.exitCode = 3 }'
 
 /**
  * Loads an addon in a process of its own first: one that was built for another machine may end the process that loads it.
@@ -36,14 +37,14 @@ const PROBE = 'try { require(process.argv[1]) } catch (error) { console.log(erro
 export function requireLoads(path: string): void {
   // Where Node.js is part of a program, that process would be the whole program again.
   if (process.env.MORA_PROBE) return
-  const { status, signal, stdout, error } = spawnSync(process.execPath, ['-e', PROBE, path], {
+  const { pid, status, signal, stdout } = spawnSync(process.execPath, ['-e', PROBE, path], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'ignore'],
     timeout: 60_000,
     env: { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1', MORA_PROBE: '1' },
   })
   // Where no process can be started, nothing is learnt.
-  if (error && status === null && signal === null) return
+  if (!pid) return
   if (status === 3) throw new Error(stdout.trim().split('\n')[0])
   if (status !== 0) throw new Error(`a process that loaded it ended with ${signal ?? `exit code ${status}`}`)
 }

@@ -106,4 +106,4 @@ export function everythingOf(output: string): Record<string, string> {
   )
 }
 
-const ONES_OWN = /,"(tokensPerSecond|memoryBytes)":[^,}]*|^ *"?(resume|output|resumedFromStep)"?: .*\n/gm
+const ONES_OWN = /,"(tokensPerSecond|memoryBytes|time)":[^,}]*|^ *"?(resume|output|resumedFromStep)"?: .*\n/gm
