@@ -28,6 +28,7 @@ export { formatOf, MODEL_FORMATS, type ModelFormat, modelPath, WRITTEN_DTYPES } 
 export { type DescribedField, describedFields, METHODS, type Method } from './new-adapter.js'
 export {
   SCHEDULERS,
+  scheduleNames,
   type TrainInput,
   type TrainOptions,
   TrainSchema,

@@ -29,6 +29,28 @@ const rate = 'Learning rate and AdamW:'
 const steps = 'Steps and rows:'
 const run = 'Run:'
 
+/** The course of the learning rate below its peak. */
+const scheduleFields = {
+  scheduler: optionalChoice('course of the learning rate, by the formulas of Hugging Face', SCHEDULERS, {
+    defaultText: 'cosine; cosine-restarts with --merge-every',
+    group: rate,
+  }),
+  warmupSteps: integer('steps of linear warm-up', 0, { min: 0, group: rate }),
+  warmupRatio: real('warm-up as a fraction of all steps', 0, { min: 0, max: 1, group: rate }),
+  restartWarmupSteps: optionalInteger('steps of warm-up after each restart of cosine-restarts', {
+    min: 0,
+    defaultText: '50',
+    group: rate,
+  }),
+  minLearningRateRatio: optionalReal('the decay ends at this fraction of the peak', {
+    min: 0,
+    max: 1,
+    defaultText: '0; 0.1 with cosine-restarts',
+    group: rate,
+  }),
+}
+export const scheduleNames = Object.keys(scheduleFields) as (keyof typeof scheduleFields)[]
+
 /**
  * What describes the adapter has no default in the schema, since with `adapter` it comes from a file:
  * `newAdapterOptions` in defaults.ts fills it in for a new one.
@@ -49,23 +71,7 @@ export const TrainSchema = z.strictObject({
   }),
 
   learningRate: optionalReal('peak learning rate', { above: 0, defaultText: 'by method, from the paper', group: rate }),
-  scheduler: optionalChoice('course of the learning rate, by the formulas of Hugging Face', SCHEDULERS, {
-    defaultText: 'cosine; cosine-restarts with --merge-every',
-    group: rate,
-  }),
-  warmupSteps: integer('steps of linear warm-up', 0, { min: 0, group: rate }),
-  warmupRatio: real('warm-up as a fraction of all steps', 0, { min: 0, max: 1, group: rate }),
-  restartWarmupSteps: optionalInteger('steps of warm-up after each restart of cosine-restarts', {
-    min: 0,
-    defaultText: '50',
-    group: rate,
-  }),
-  minLearningRateRatio: optionalReal('the decay ends at this fraction of the peak', {
-    min: 0,
-    max: 1,
-    defaultText: '0; 0.1 with cosine-restarts',
-    group: rate,
-  }),
+  ...scheduleFields,
   weightDecay: real('decoupled weight decay', 0, { min: 0, group: rate }),
   beta1: real('decay of the first moment', 0.9, { min: 0, below: 1, group: rate }),
   beta2: real('decay of the second moment', 0.999, { min: 0, below: 1, group: rate }),

@@ -1,7 +1,7 @@
 /** The learning rate as a function of the caller's. */
 import { createHash } from 'node:crypto'
 import { quoted, UsageError } from '../errors.js'
-import type { TrainInput } from '../options/index.js'
+import { scheduleNames, type TrainInput } from '../options/index.js'
 import type { TrainerState } from './checkpoints/trainer-state.js'
 
 /** Where a run stands before a step. */
@@ -19,17 +19,8 @@ export interface LearningRateFacts {
 /** The rate of schedule step `step`, counted from 0 as `schedule` does: optimizer step `step + 1` uses it. At least 0. */
 export type LearningRate = (step: number, facts: LearningRateFacts) => number
 
-/** Options that say what the function says. */
-export const SCHEDULE_OPTIONS = [
-  'scheduler',
-  'warmupSteps',
-  'warmupRatio',
-  'minLearningRateRatio',
-  'restartWarmupSteps',
-] as const
-
 export function requireNoSchedule(options: TrainInput): void {
-  const given = SCHEDULE_OPTIONS.find((name) => options[name] !== undefined)
+  const given = scheduleNames.find((name) => options[name] !== undefined)
   if (given === undefined) return
   throw new UsageError(
     'unfit-options',

@@ -2,9 +2,9 @@
 import { createHash } from 'node:crypto'
 import { sha256File } from '../../io/atomic.js'
 import { elementsOf } from '../../native.js'
-import { plainOptions, scheduleOptions, type TrainOptions } from '../../options/index.js'
+import { plainOptions, scheduleNames, scheduleOptions, type TrainOptions } from '../../options/index.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
-import { type LearningRate, recordedAs, SCHEDULE_OPTIONS } from '../learning-rate.js'
+import { type LearningRate, recordedAs } from '../learning-rate.js'
 import type { TrainableModel, TrainedParameter } from '../trainable.js'
 import { modelFingerprint } from './fingerprint.js'
 import type { TrainedPart } from './set-up-model.js'
@@ -15,7 +15,7 @@ import { versions } from './versions.js'
 export type ResolvedOptions = Pick<TrainOptions, 'model' | 'init'> & Readonly<Record<string, unknown>>
 
 /** With a function as the learning rate, there is no schedule to record. */
-const WITHOUT_SCHEDULE = Object.fromEntries(SCHEDULE_OPTIONS.map((name) => [name, undefined]))
+const WITHOUT_SCHEDULE = Object.fromEntries(scheduleNames.map((name) => [name, undefined]))
 
 export function withDefaults(
   options: TrainOptions,
