@@ -64,7 +64,7 @@ export const commonOptions = {
     group,
     scope: 'call',
   }),
-  quiet: commandLineOnly(flag('print no progress and no notices', false, { group })),
+  quiet: flag('print no progress and no notices', false, { group, scope: 'call' }),
 }
 
 export const CommonOptionsSchema = z.strictObject(commonOptions)

@@ -17,7 +17,7 @@ train(model, { rank: 4 })
 void evaluate(model, { data: 'a.txt' })
 void evaluate(model, { task: 'perplexity' })
 void mergeModel({ model: 'm', output: 'o' })
-train(model, { data: 'rows.jsonl', quiet: true })
+train(model, { data: 'rows.jsonl', profile: true })
 `
 const options: ts.CompilerOptions = {
   ...{ module: ts.ModuleKind.NodeNext, target: ts.ScriptTarget.ES2022, strict: true, exactOptionalPropertyTypes: true },
@@ -66,7 +66,7 @@ it('what is required at run time is required by the types, and what is the comma
     [8, expect.stringContaining("'task' is missing")],
     [9, expect.stringContaining("'data' is missing")],
     [10, expect.stringContaining("'adapter' is missing")],
-    [11, expect.stringContaining("'quiet' does not exist")],
+    [11, expect.stringContaining("'profile' does not exist")],
   ])
 })
 
