@@ -24,8 +24,8 @@ const MOST_WAITING = 16
  * @throws OutOfTime
  */
 export function withinTime<Result>(milliseconds: number, work: () => Result): Result {
+  const before = process.cpuUsage()
   for (let waiting = 1; ; waiting *= 2) {
-    const before = process.cpuUsage()
     const result = withinClock(Math.ceil(milliseconds) * waiting, work)
     if (result) return result.value
     const { user, system } = process.cpuUsage(before)
