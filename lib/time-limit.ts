@@ -16,7 +16,7 @@ const context = createContext({ work: () => {} })
 const script = new Script('work()')
 
 /** A busy machine gives a process a small share of its time: the clock may go so many times as far as the processor's time. */
-const MOST_WAITING = 16
+const MOST_WAITING = 4
 
 /**
  * The result of synchronous work that may take so many milliseconds of the processor at most. Work that a busy machine kept
