@@ -49,17 +49,20 @@ export async function main(args: readonly string[]): Promise<void> {
   const started = new Date()
   const { method, output, device } = values
   const operator = values.operator ?? (method === 'mora' ? 'sharing' : undefined)
-  const adapter = { method, rank: Number(values.rank), ...(operator && { operator }) }
+  const adapter = { method, rank: positive('rank', values.rank), ...(operator && { operator }) }
   const config: TrainConfig = {
     ...PROTOCOL,
     model_id: values.model ?? PROTOCOL.model_id,
     dtype: (values.dtype as TrainConfig['dtype']) ?? PROTOCOL.dtype,
-    max_steps: Number(values.steps ?? PROTOCOL.max_steps),
-    eval_steps: Number(values['eval-steps'] ?? PROTOCOL.eval_steps),
+    max_steps: positive('steps', values.steps ?? PROTOCOL.max_steps),
+    eval_steps: positive('eval-steps', values['eval-steps'] ?? PROTOCOL.eval_steps),
     optimizer_kwargs: {
       ...PROTOCOL.optimizer_kwargs,
-      lr: Number(values['learning-rate'] ?? PROTOCOL.optimizer_kwargs.lr),
+      lr: positive('learning-rate', values['learning-rate'] ?? PROTOCOL.optimizer_kwargs.lr),
     },
+  }
+  if (config.eval_steps > config.max_steps) {
+    throw new Error(`Expected --eval-steps of at most the ${config.max_steps} steps but received ${config.eval_steps}.`)
   }
   const sources = { train: values.data, valid: values.valid, test: values.test, wiki: values.wiki ?? null }
   const say = (line: string) => console.error(line)
@@ -78,6 +81,12 @@ export async function main(args: readonly string[]): Promise<void> {
   const path = join(output, 'report.json')
   await writeFile(path, `${JSON.stringify(report, null, 2)}\n`)
   console.log(path)
+}
+
+function positive(name: string, text: string | number): number {
+  const value = Number(text)
+  if (value > 0 && (name === 'learning-rate' || Number.isInteger(value))) return value
+  throw new Error(`Expected a positive number for --${name} but received ${text}.`)
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) await main(process.argv.slice(2))

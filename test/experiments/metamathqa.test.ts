@@ -218,6 +218,14 @@ describe('the whole recipe', () => {
     const run = main([...argv, '--steps', '4', '--eval-steps', '4', '--output', join(folder, 'short')])
     await expect(run).rejects.toThrow('has rows for 3 steps, and 4 were asked for')
   })
+
+  it.each([
+    ['--steps', 'few', 'Expected a positive number for --steps but received few.'],
+    ['--rank', '1.5', 'Expected a positive number for --rank but received 1.5.'],
+    ['--steps', '100', 'Expected --eval-steps of at most the 100 steps but received 250.'],
+  ])('refuses %s %s', async (option, value, message) => {
+    await expect(main([...argv, option, value])).rejects.toThrow(message)
+  })
 })
 
 it('a tokenizer cuts a row at 768 tokens', async () => {
