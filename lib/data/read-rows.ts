@@ -1,7 +1,7 @@
 import { aText, described, either, requireArgument, requireOptionsOf, texts } from '../arguments.js'
-import { hubKinds } from '../hub/index.js'
+import { type HubOptions, hubKinds } from '../hub/index.js'
 import { isJsonObject } from '../io/json.js'
-import { type FindOptions, findDataFiles } from './files/data-files.js'
+import { type DataPurpose, findDataFiles } from './files/data-files.js'
 import { readRecords } from './files/readers.js'
 import { malformedRow } from './rows/check.js'
 
@@ -19,7 +19,7 @@ import { malformedRow } from './rows/check.js'
  */
 export async function* readRows(
   source: string | readonly string[],
-  options: FindOptions = {},
+  options: HubOptions & { purpose?: DataPurpose } = {},
 ): AsyncGenerator<Record<string, unknown>> {
   requireArgument('source', source, either(described(aText, 'a path or hub id'), described(texts, 'a list of them')))
   requireOptionsOf('the options of readRows', options, hubKinds)
