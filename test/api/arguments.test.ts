@@ -114,6 +114,17 @@ beforeAll(async () => {
         ['empty object', 'foreign object'],
       ],
     ),
+    {
+      ...of(
+        'readRows',
+        [rows, {}],
+        [
+          ['text', 'list of texts'],
+          [...options, 'foreign object'],
+        ],
+      ),
+      call: (...given) => (exported.readRows!(...given) as AsyncGenerator).next(),
+    },
     of('packBatch', [[{ ids: [1], mask: [1], row: 0 }], {}], [['empty list'], [...options, 'foreign object']]),
     of('loadTokenizer', [model, {}], [['text'], [...options, 'foreign object']]),
     of('doctor', [{}], [[...options, 'foreign object']]),
@@ -243,12 +254,9 @@ describe('calls that were tried', () => {
     expect([...loaded.adapters.keys()]).toEqual(['p'])
   })
 
-  it('rows where a source, a batch or token ids belong', async () => {
+  it('rows where a batch or token ids belong', async () => {
     using loaded = await library.loadModel(model, { device: 'cpu', dtype: 'float32' })
     const some = [{ input_ids: [1, 2, 3] }]
-    await expect(library.loadDataset(some as never, { tokenizer: null })).rejects.toThrow(
-      code('bad-value', /a path or hub id or a list of them for source/),
-    )
     expect(() => loaded.loss(some as never)).toThrow(code('bad-value', /a batch \(packBatch and DataLoader make one\)/))
     const first = (row: object) => new DataLoader([row as never])[Symbol.asyncIterator]().next()
     await expect(first({ text: 'a' })).rejects.toThrow(code('no-tokenizer', /^row 1: /))

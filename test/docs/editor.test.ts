@@ -7,7 +7,7 @@ import type { OptionsSchema } from '../../lib/schema/option-facts.js'
 import { root } from './blocks.js'
 
 const path = join(root, 'dist', 'example.mts')
-const code = `import { evaluate, generate, type Model, mergeModel, train } from '../fuzz/shapes/index.js'
+const code = `import { evaluate, generate, type Model, mergeModel, train } from './index.js'
 declare const model: Model
 train(model, { data: 'rows.jsonl', rank: 4, mergeEvery: 5, memory: '2GiB', template: 'none', learningRate: 1e-4 })
 void evaluate(model, { task: 'perplexity', data: ['a.txt'], window: 8 })
