@@ -73,7 +73,7 @@ export class Dataset {
     private readonly arrays: TokenArrays,
     readonly summary: DataSummary,
     hash: string,
-    readonly parts: readonly DatasetPart[],
+    readonly parts: readonly DatasetPart[] = [],
   ) {
     const weights = parts.map(({ rows, weight }) => [rows, weight])
     const isMixed = parts.some(({ weight }) => weight !== undefined)

@@ -272,7 +272,7 @@ describe.skipIf(!existsSync(join(root, 'dist/cli/main.js')))('several processes'
       .slice(seen)
       .map(({ path }) => path)
     expect(new Set(paths).size).toBe(paths.length)
-    expect(both.map(({ errors }) => errors()).join()).toContain('Another process is downloading')
+    expect(both.map(({ errors }) => errors()).join()).toContain('Another process downloads')
   })
 
   test('of which one is killed leave what came to the next', async () => {

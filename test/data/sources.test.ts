@@ -54,20 +54,18 @@ describe('sources of rows', () => {
     {},
     { prompt: 'x' },
     () => rows,
-    [['a', { prompt: 'x' }]],
-    [[3]],
+    ['a', { prompt: 'x' }],
+    [3],
     { path: 'a', weight: 0 },
     { path: 'a', weight: Number.NaN },
     { path: 'a', rows },
     { path: 'a', wieght: 1 },
     { rows: 'text' },
     [
-      [
-        { path: 'a', weight: 1 },
-        { path: 'b', weight: -1 },
-      ],
+      { path: 'a', weight: 1 },
+      { path: 'b', weight: -1 },
     ],
-    [[{ rows: 3, sha256: 'ab' }]],
+    [{ rows: 3, sha256: 'ab' }],
   ])('are nothing else: %j', (value) => {
     expect(sourcesOf(value)).toBeUndefined()
   })

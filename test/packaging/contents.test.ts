@@ -21,7 +21,7 @@ test('every file of the package is one that it needs', () => {
     /^docs\/(?!api\/).+\.md$/,
     /^examples\//,
     /^dist\/.+\.(js|cjs|d\.ts|d\.cts)$/,
-    /^dist\/dashboard\/page\/[^/]+\.(html|css|js|svg)$/,
+    /^dist\/dashboard\/page\/([^/]+\/)?[^/]+\.(html|css|js|svg)$/,
     /^(CMakeLists\.txt|binding\.gyp|native\/common\.cmake|cmake\/[^/]+\.(cmake|cpp))$/,
     /^scripts\/(build-native\.mjs|debian-packages\.sh|setup\.sh)$/,
     /^native\/.+\.(h|cpp|cu)$/,

@@ -51,6 +51,7 @@ export function startsOf(world) {
     analyzeAdapter: () => [{ model: paths.model, adapter: paths.adapter, threads: 2 }],
     spectrumOf: () => [Float32Array.of(1, 2, 3, 4), 2, 2, 0.1],
     loadDataset: () => [paths.rows, { tokenizer: null, cacheDir: null }],
+    readRows: () => [paths.rows, {}],
     packBatch: () => [rows(), { padTo: 4 }],
     loadTokenizer: () => [paths.model, {}],
     evaluate: () => [world.model, { task: 'perplexity', data: paths.rows }],
