@@ -21,6 +21,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['adapters', 'optim'],
     ['options'],
     ['models'],
+    ['objectives'],
     ['generate'],
     ['train', 'analysis', 'single-layer.ts'],
     ['eval', 'dashboard'],

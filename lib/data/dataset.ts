@@ -96,6 +96,11 @@ export class Dataset {
     return { ids: this.arrays.ids.subarray(start, end), mask: this.arrays.mask.subarray(start, end) }
   }
 
+  /** A row as steps take it: one document. */
+  pieces(index: number): readonly TokenRow[] {
+    return [this.row(index)]
+  }
+
   /** Tokens of a row. */
   rowLength(index: number): number {
     this.requireRow(index)

@@ -2,6 +2,8 @@
 import { type Kind, listOf, optional, requireArgument, requireOptionsOf, wholeBetween, wholes } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import type { Batch } from './batch.js'
+import type { TokenRow } from './encode.js'
+import type { SampledRow } from './sampler.js'
 
 export interface PackedRow {
   ids: ArrayLike<number>
@@ -73,11 +75,41 @@ export interface MicroBatchLimits {
   microBatchSize?: number
 }
 
+/** Rows that steps take, whatever they are made of. `Dataset` fits. */
+export interface StepRows {
+  readonly length: number
+  /** Tokens of a row: those of all its pieces. */
+  rowLength(index: number): number
+  /** The documents that a row consists of: one of a text, two of a pair of answers. */
+  pieces(index: number): readonly TokenRow[]
+}
+
+/**
+ * The forward passes of rows of a step. This is where a step is cut, and rows are not: the pieces of a row lie one after the
+ * other in one pass, and share their dropout keys. Without `packing` each piece is padded to the longest of its pass.
+ */
+export function* microBatches(
+  rows: StepRows,
+  picked: readonly SampledRow[],
+  { packing, ...limits }: MicroBatchLimits & { packing: boolean },
+): Iterable<Batch> {
+  const taken = picked.map(({ index }) => rows.pieces(index))
+  const longest = packing ? 0 : longestOf(taken)
+  const costs = taken.map((pieces) => pieces.reduce((sum, { ids }) => sum + Math.max(ids.length, longest), 0))
+  for (const pass of planMicroBatches(costs, limits)) {
+    const packed = pass.flatMap((i) => taken[i]!.map((piece) => ({ ...piece, row: picked[i]!.row })))
+    yield packBatch(packed, { padTo: packing ? 0 : longestOf(pass.map((i) => taken[i]!)) })
+  }
+}
+
+const longestOf = (rows: readonly (readonly TokenRow[])[]): number =>
+  Math.max(0, ...rows.flat().map(({ ids }) => ids.length))
+
 /**
  * Divides the rows of a step into forward passes, few and full: longest first, each into the fullest pass that still has
  * room (best fit decreasing). A function of its arguments alone.
  *
- * @param lengths tokens of each row
+ * @param lengths tokens of each row, in all its pieces
  * @returns indices into `lengths`; ascending in each pass, passes by their first index
  */
 export function planMicroBatches(lengths: ArrayLike<number>, limits: MicroBatchLimits = {}): number[][] {

@@ -12,7 +12,7 @@ import { RunError } from '../errors.js'
 import { native } from '../native.js'
 import { Parameter } from '../tensor/parameter.js'
 import { allOrNothing, keep, scope } from '../tensor/scope.js'
-import { assign, Tensor } from '../tensor/tensor.js'
+import { Tensor } from '../tensor/tensor.js'
 
 /** The check of arguments that must be parameters. */
 export const someParameters = listOf(instanceOf(Parameter, 'a parameter'), 'parameters')
@@ -154,7 +154,7 @@ export class AdamW {
       if (!Number.isInteger(updates[name])) throw unfit(`a count of updates for ${name}`, updates[name])
     }
     for (const [{ name }, state] of this.#states) state.updates = updates[name]!
-    for (const { name, tensor } of own.tensors) assign(tensor, tensors.get(name)!)
+    for (const { name, tensor } of own.tensors) tensor.assign(tensors.get(name) as Float32Array)
   }
 
   dispose(): void {

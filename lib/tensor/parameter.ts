@@ -2,7 +2,7 @@ import { anyText, instanceOf, requireArgument } from '../arguments.js'
 import { type DType, native } from '../native.js'
 import { keep } from './scope.js'
 import { TapeNode } from './tape.js'
-import { assign, Tensor } from './tensor.js'
+import { Tensor } from './tensor.js'
 
 /**
  * A trained tensor: float32, with a float32 gradient that adds up over backward passes. It lives until `dispose`, outside
@@ -49,8 +49,8 @@ export class Parameter extends Tensor {
   }
 
   /** Replaces the values. */
-  assign(values: Float32Array): void {
-    assign(this, values)
+  override assign(values: Float32Array): void {
+    super.assign(values)
     this.version++
   }
 
@@ -59,6 +59,12 @@ export class Parameter extends Tensor {
     this.node = null
     this.zeroGrad()
     return this
+  }
+
+  /** The gradient, made of zeros if no backward pass has reached the parameter since `zeroGrad`. */
+  ensureGrad(): Tensor {
+    this.grad ??= keep(Tensor.zeros(this.shape, { device: this.device }))
+    return this.grad
   }
 
   /** Forgets the gradient: the next backward pass starts a new sum. */

@@ -124,6 +124,13 @@ export class Tensor implements Disposable, Taped<Tensor> {
     native.copy(source.native, this.#native, 1)
   }
 
+  /** Replaces the values of a float32 or int32 tensor, in stream order. */
+  assign(values: Float32Array | Int32Array): void {
+    const loaded = native.fromArray(this.device, this.dtype, this.shape, values)
+    native.copy(loaded, this.#native, 1)
+    loaded.dispose()
+  }
+
   /** The values in the dtype's typed array (bfloat16 and float16 as bits); rejects with what failed on the device. */
   bits(): Promise<TypedValues> {
     return this.#native.read()
@@ -231,13 +238,6 @@ export function denseStrides(shape: readonly number[]): number[] {
 export function transposedView(matrix: Tensor): Tensor {
   const [rows, columns] = matrix.shape as [number, number]
   return matrix.view([columns, rows], [1, columns])
-}
-
-/** Replaces the values of a dense float32 or int32 tensor, in stream order. */
-export function assign(tensor: Tensor, values: Float32Array | Int32Array): void {
-  const loaded = native.fromArray(tensor.device, tensor.dtype, tensor.shape, values)
-  native.copy(loaded, tensor.native, 1)
-  loaded.dispose()
 }
 
 function encode(values: TypedValues | readonly number[], dtype: DType): ArrayBufferView {

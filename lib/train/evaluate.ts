@@ -1,14 +1,18 @@
 import { aSignal, either, having, optional, requireArgument, requireOptionsOf } from '../arguments.js'
 import { aBatch, type Batch } from '../data/batch.js'
 import { RunError } from '../errors.js'
-import type { LossModel } from './trainable.js'
+import { crossEntropy } from '../objectives/cross-entropy.js'
+import { PassSums } from './pass-sums.js'
+import { singleRank } from './ranks.js'
+import type { Session } from './session.js'
+import type { PassModel } from './trainable.js'
 
 /**
  * Mean loss over the target tokens of all batches. Keeps sums only: memory does not grow with the data. An aborted `signal` ends
  * it before the next batch with the signal's reason.
  */
 export async function meanLoss(
-  model: LossModel,
+  model: PassModel,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
   options: { signal?: AbortSignal } = {},
 ): Promise<number> {
@@ -20,22 +24,31 @@ export async function meanLoss(
   )
   requireOptionsOf('the options of meanLoss', options, { signal: optional(aSignal) })
   const { signal } = options
+  const { loss } = await evaluate({ objective: crossEntropy, model, ranks: singleRank, signal }, batches)
+  return loss
+}
+
+/** What an objective's forward passes over all batches of all ranks add up to, without dropout. */
+export async function evaluate(
+  session: Pick<Session, 'objective' | 'ranks' | 'signal'> & { readonly model: PassModel },
+  batches: Iterable<Batch> | AsyncIterable<Batch>,
+): Promise<PassSums> {
+  const { objective, model, ranks, signal } = session
   model.setDropout(null)
-  let sum = 0
-  let tokens = 0
+  const own = new PassSums(objective.metrics)
   for await (const batch of batches) {
     signal?.throwIfAborted()
     requireArgument('each of batches', batch, aBatch)
-    const { loss, targetTokens } = await model.lossAsync(batch, { gradients: false })
+    const part = await objective.loss(model, batch, { gradients: false })
     try {
-      sum += await loss.item()
+      own.add(part, await part.loss.item(), batch)
     } finally {
-      loss.dispose()
+      part.loss.dispose()
     }
-    tokens += targetTokens
   }
-  if (tokens === 0) {
+  const sums = await own.over(ranks)
+  if (sums.weight === 0) {
     throw new RunError('no-targets', 'The evaluation data has no target token, so its mean loss is undefined.')
   }
-  return sum / tokens
+  return sums
 }

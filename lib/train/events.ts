@@ -18,6 +18,8 @@ export interface StepEvent {
   tokensPerSecond: number
   /** The most in use on the device during the step. */
   memoryBytes: number
+  /** Further means over the step, of objectives that have some. */
+  metrics?: Readonly<Record<string, number>>
 }
 
 export interface EvaluationEvent {
@@ -28,6 +30,8 @@ export interface EvaluationEvent {
   evalLoss: number
   /** Whether no earlier evaluation of this run was lower. */
   best: boolean
+  /** Further means over the evaluation data, of objectives that have some. */
+  metrics?: Readonly<Record<string, number>>
 }
 
 /** What the model, as it is after the step, writes after a prompt. */

@@ -1,6 +1,6 @@
 import type { HeldForTraining } from '../models/adaptation/training-hold.js'
 import { isByTime } from './checkpoints/checkpoint.js'
-import type { EvaluationEvent, StepEvent, TrainResult } from './events.js'
+import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'
 import { Metrics } from './output/metrics.js'
 import { restartAdapter, restartIsDue } from './restarts.js'
 import type { RunControl } from './run.js'
@@ -76,16 +76,19 @@ async function takeTurns(
     }
     for (const logged of metrics.takeEvents()) await control.emit(logged)
   }
-  for (const message of session.notices) await control.emit({ type: 'notice', message })
+  const report = async (event: NoticeEvent | SampleEvent) => {
+    if (session.ranks.reportsProgress) await control.emit(event)
+  }
+  for (const message of session.notices) await report({ type: 'notice', message })
   while (!control.stopRequested) {
     if (evaluationIsDue(session)) await measured(() => evaluateSession(session))
     if (samplesAreDue(session)) {
-      for (const sample of await control.exclusive(() => takeSamples(session))) await control.emit(sample)
+      for (const sample of await control.exclusive(() => takeSamples(session))) await report(sample)
     }
     const due = dueCheckpoint(session)
     if (due) await control.emit(await control.exclusive(() => saveSession(session, due)))
     if (patienceIsOver(session)) {
-      await control.emit({ type: 'notice', message: patienceNotice(session) })
+      await report({ type: 'notice', message: patienceNotice(session) })
       break
     }
     if (session.state.step >= session.data.totalSteps) break

@@ -2,19 +2,20 @@ import { RunError, UsageError } from '../errors.js'
 import { syncAppended } from '../io/atomic.js'
 import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoints/checkpoint.js'
 import { afterEvaluation } from './checkpoints/trainer-state.js'
-import { meanLoss } from './evaluate.js'
+import { evaluate } from './evaluate.js'
 import type { CheckpointEvent, EvaluationEvent } from './events.js'
 import { modelCard } from './output/model-card.js'
 import type { Session } from './session.js'
 
 /** Measures the evaluation data. */
 export async function evaluateSession(session: Session): Promise<EvaluationEvent> {
-  const { model, data, signal } = session
-  const evalLoss = await meanLoss(model, data.evaluationBatches(session.facts.machine.tokenBudget), { signal })
+  const { data } = session
+  const { loss: evalLoss, metrics } = await evaluate(session, data.evaluationBatches(session.facts.machine.tokenBudget))
   if (!Number.isFinite(evalLoss)) throw nonFiniteEvaluation(evalLoss, session)
   session.state = afterEvaluation(session.state, evalLoss)
   const { step, best } = session.state
-  return { type: 'evaluation', step, epoch: data.epochAfter(step), evalLoss, best: best?.step === step }
+  const epoch = data.epochAfter(step)
+  return { type: 'evaluation', step, epoch, evalLoss, best: best?.step === step, ...(metrics && { metrics }) }
 }
 
 function nonFiniteEvaluation(evalLoss: number, { state, lastCheckpoint }: Session): RunError {
@@ -31,6 +32,12 @@ function nonFiniteEvaluation(evalLoss: number, { state, lastCheckpoint }: Sessio
  */
 export async function saveSession(session: Session, { byTime = false } = {}): Promise<CheckpointEvent> {
   const { output, options, state, lastCheckpoint } = session
+  if (!session.ranks.writesOutput) {
+    throw new UsageError(
+      'unfit-options',
+      `Checkpoints are written by one rank, and not by rank ${session.ranks.rank}: ask its run to save.`,
+    )
+  }
   if (!output) {
     throw new UsageError('missing-option', 'A checkpoint needs a folder: give the option output.')
   }

@@ -1,3 +1,4 @@
+import type { Objective } from '../objectives/objective.js'
 import type { TrainOptions } from '../options/index.js'
 import type { FoundCheckpoint } from './checkpoints/checkpoint.js'
 import type { RunFacts } from './checkpoints/run-facts.js'
@@ -23,6 +24,7 @@ export interface Session {
   readonly options: TrainOptions
   readonly optimizer: Optimizer
   readonly data: TrainingData
+  readonly objective: Objective
   readonly ranks: Ranks
   /** Of the step that follows a state. */
   readonly learningRate: (state: TrainerState) => number
@@ -30,7 +32,7 @@ export interface Session {
   readonly signal: AbortSignal | undefined
   readonly facts: RunFacts
   readonly result: ResultWriter
-  /** Null when nothing is written. */
+  /** Null when nothing is written, and on ranks that do not write. */
   readonly output: OutputFolder | null
   /** What the model writes after a prompt, as it is now. */
   readonly sample: (prompt: string) => Promise<string>

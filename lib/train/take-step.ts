@@ -8,7 +8,7 @@ import { type StepReport, trainStep } from './train-step.js'
  * or gradients are not finite, and its reason when the run's signal aborts it: the step is then as if it had not begun.
  */
 export async function takeStep(session: Session): Promise<StepEvent> {
-  const { model, options, data, parameters, optimizer, ranks, signal } = session
+  const { model, options, data } = session
   const before = session.state
   const step = before.step + 1
   const learningRate = session.learningRate(before)
@@ -19,13 +19,14 @@ export async function takeStep(session: Session): Promise<StepEvent> {
   model.setDropout({ seed: options.seed, step })
   const batches = data.batches(before.step, session.facts.machine.tokenBudget)
   const { maxGradNorm } = options
-  const report = await trainStep(model, parameters, optimizer, batches, ranks, { learningRate, maxGradNorm, signal })
+  const report = await trainStep(session, batches, { learningRate, maxGradNorm })
     // Whoever uses the model between steps, or afterwards, wants it whole.
     .finally(() => model.setDropout(null))
   if (report.nonFinite) throw nonFiniteStep(step, report, session)
 
   const seconds = (performance.now() - start) / 1000
-  const { loss, gradNorm, targetTokens, tokens } = report
+  const { sums, gradNorm } = report
+  const { loss, targetTokens, tokens, metrics } = sums
   session.state = {
     ...before,
     step,
@@ -47,6 +48,7 @@ export async function takeStep(session: Session): Promise<StepEvent> {
     tokens,
     tokensPerSecond: tokens / seconds,
     memoryBytes: notePeak(session),
+    ...(metrics && { metrics }),
   }
 }
 
@@ -58,7 +60,8 @@ export function notePeak(session: Session): number {
 }
 
 function nonFiniteStep(step: number, report: StepReport, { lastCheckpoint }: Session): RunError {
-  const what = Number.isFinite(report.loss) ? `the gradient norm is ${report.gradNorm}` : `the loss is ${report.loss}`
+  const { loss } = report.sums
+  const what = Number.isFinite(loss) ? `the gradient norm is ${report.gradNorm}` : `the loss is ${loss}`
   const layer = report.nonFinite?.parameter
   const where = layer ? `, first in the gradient of ${layer}` : ''
   const checkpoint = lastCheckpoint

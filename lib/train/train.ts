@@ -5,6 +5,7 @@ import { AdamW } from '../optim/adamw.js'
 import type { TrainInput, TrainOptions } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
+import { type Ranks, someRanks } from './ranks.js'
 import { runTraining } from './recipe.js'
 import { type EventCallback, Run } from './run.js'
 import { resolveTrainOptions } from './setup/resolve-options.js'
@@ -24,6 +25,11 @@ export interface TrainExtras {
    * is saved, and `finished` and the iteration reject with the signal's reason. Before the first step nothing is written.
    */
   signal?: AbortSignal
+  /**
+   * The processes that train together, each of which calls `train` with the same model and options; by default one alone. A step
+   * takes the same rows however many there are.
+   */
+  ranks?: Ranks
 }
 
 export type TrainCall = Omit<TrainInput, keyof TrainExtras> & TrainExtras
@@ -60,16 +66,17 @@ function partsOf(model: Model, { template, signal }: Pick<TrainCall, 'template' 
 /** `train`, with other parts. */
 export function trainWith(
   model: TrainableModel,
-  { onEvent, signal, learningRate, ...others }: TrainCall,
+  { onEvent, signal, learningRate, ranks, ...others }: TrainCall,
   parts: TrainingParts,
 ): Run {
   requireArgument('signal', signal, optional(aSignal))
+  requireArgument('ranks', ranks, optional(someRanks))
   signal?.throwIfAborted()
   if (typeof learningRate !== 'function') {
-    return start(model, resolveTrainOptions({ ...others, learningRate }), { ...parts, signal }, onEvent)
+    return start(model, resolveTrainOptions({ ...others, learningRate }), { ...parts, signal, ranks }, onEvent)
   }
   requireNoSchedule(others)
-  return start(model, resolveTrainOptions(others), { ...parts, learningRate, signal }, onEvent)
+  return start(model, resolveTrainOptions(others), { ...parts, learningRate, signal, ranks }, onEvent)
 }
 
 function start(model: TrainableModel, options: TrainOptions, parts: TrainingParts, onEvent?: EventCallback): Run {

@@ -2,11 +2,10 @@
 
 import type { AdapterConfigBase, LayerFacts } from '../adapters/contract/adapter.js'
 import type { BaseModel } from '../adapters/contract/base-model.js'
-import type { AdapterProvenance } from '../adapters/files/stored-adapter.js'
-import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { HeldForTraining } from '../models/adaptation/training-hold.js'
 import type { FloatDType } from '../native.js'
+import type { ForwardModel } from '../objectives/objective.js'
 import type { TrainOptions } from '../options/index.js'
 
 /** Values on a device. */
@@ -21,21 +20,22 @@ export interface HeldValues extends StoredValues {
   release(): void
 }
 
+/** Float32 values that may be replaced in place. */
+export interface WritableValues extends HeldValues {
+  assign(values: Float32Array): void
+}
+
 /** A float32 tensor that the optimizer changes. */
 export interface TrainedParameter extends StoredValues {
   readonly name: string
-  readonly grad: HeldValues | null
+  /** The sum of gradients so far; null where no backward pass has reached the parameter. */
+  readonly grad: WritableValues | null
+  /** The gradient, made of zeros if there is none. */
+  ensureGrad(): WritableValues
   /** Replaces the values. */
   assign(values: Float32Array): void
   /** Forgets the gradient. */
   zeroGrad(): void
-}
-
-/** The scalar that a forward pass ends in. */
-export interface LossTensor {
-  item(): Promise<number>
-  backward(): Promise<void>
-  dispose(): void
 }
 
 /** Where the model lives. */
@@ -47,17 +47,8 @@ export interface TrainingDevice {
   resetPeak(): void
 }
 
-/** A forward pass that ends in a loss. */
-export interface LossModel {
-  /** `loss` is the sum over the batch's target tokens, [1] float32. */
-  loss(batch: Batch): { loss: LossTensor; targetTokens: number }
-  /** The same in turns of the event loop. */
-  lossAsync(batch: Batch, options?: { gradients?: boolean }): Promise<{ loss: LossTensor; targetTokens: number }>
-  /** Keys the dropout masks of the following forward passes; null turns dropout off. */
-  setDropout(key: { seed: number; step: number } | null): void
-}
-
-export interface TrainableModel extends LossModel {
+/** What is known of a model. */
+export interface ModelFacts {
   /** On this disk; empty for a model that was made from random numbers. */
   readonly path: string
   /** The path as the user gave it, or the hub id with its commit. */
@@ -75,21 +66,24 @@ export interface TrainableModel extends LossModel {
   readonly base: BaseModel
   readonly device: TrainingDevice
   readonly dtype: FloatDType
-  readonly adapters: ReadonlyMap<string, AdapterConfigBase>
+}
+
+/** What steps and evaluations compute with. */
+export interface PassModel extends ForwardModel {
+  /** Keys the dropout masks of the following forward passes; null turns dropout off. */
+  setDropout(key: { seed: number; step: number } | null): void
+}
+
+/** A model's adapters, and the layers that they go to. */
+export interface AdaptedModel {
   readonly adapterSet: {
+    readonly configs: ReadonlyMap<string, AdapterConfigBase>
     activeNames(): string[]
-    provenance(name: string): AdapterProvenance
-    setProvenance(name: string, provenance: AdapterProvenance): void
+    /** The template of the rows that an adapter is trained on. */
+    recordTemplate(name: string, hash: string | undefined): void
   }
-  /** Keeps the model for one run; throws when another has it. */
-  holdForTraining(): HeldForTraining
-  gradientCheckpointing: boolean
-  /** How products with frozen weights are made where gradients are recorded. */
-  compute: TrainOptions['compute']
   /** Layers that adapters can go to. */
   adaptableLayers(): readonly LayerFacts[]
-  /** What names of `modulesToSave` stand for, as adapters have it. */
-  moduleNames(names: readonly string[]): readonly string[]
   addAdapter(name: string, config: AdapterConfigBase, options: { seed: number }): Promise<void> | void
   loadAdapter(
     folder: string,
@@ -102,6 +96,14 @@ export interface TrainableModel extends LossModel {
   restartAdapter(name: string, options: { config: AdapterConfigBase; seed: number; merge?: boolean }): Promise<void>
   /** Adds the ΔW of an adapter in a folder to the weights for good. */
   absorbAdapter(folder: string): Promise<void>
+}
+
+export interface TrainableModel extends ModelFacts, PassModel, AdaptedModel {
+  /** Keeps the model for one run; throws when another has it. */
+  holdForTraining(): HeldForTraining
+  gradientCheckpointing: boolean
+  /** How products with frozen weights are made where gradients are recorded. */
+  compute: TrainOptions['compute']
   trainAll(): void
   /** Those of `ids` that the model was, as it looks, never trained for. */
   untrainedTokens(ids: readonly number[]): Promise<readonly number[]>

@@ -1,4 +1,5 @@
 /** Every public function, called with every wrong kind of argument, refuses it by a MoraError. */
+
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -171,12 +172,14 @@ beforeAll(async () => {
     on(tensor(), 'Tensor', 'columns', [0, 1], [['zero'], ['zero']]),
     on(tensor(), 'Tensor', 'rows', [0, 1], [['zero'], ['zero']]),
     on(tensor(), 'Tensor', 'copyFrom', [tensor()]),
+    on(tensor(), 'Tensor', 'assign', [new Float32Array(4)], [['typed array']]),
     on(parameter, 'Parameter', 'assign', [new Float32Array(2)], [['typed array']]),
     on(optimizer, 'AdamW', 'setParameters', [[parameter]], [['empty list']]),
     on(optimizer, 'AdamW', 'step', [{ learningRate: 0 }]),
     on(optimizer, 'AdamW', 'load', [optimizer.state()]),
     on(dataset, 'Dataset', 'row', [0], [['zero']]),
     on(dataset, 'Dataset', 'rowLength', [0], [['zero']]),
+    on(dataset, 'Dataset', 'pieces', [0], [['zero']]),
     on(layer, 'MoraSingleLayer', 'forward', [x, null, M], [[], ['null'], []]),
     on(layer, 'MoraSingleLayer', 'backward', [x, null, M, x], [[], ['null'], [], []]),
     on(layer, 'MoraSingleLayer', 'delta', [M]),
@@ -406,7 +409,19 @@ describe('the public functions', () => {
       ],
       [
         'train',
-        ['data', 'method', 'rank', 'learningRate', 'scheduler', 'epochs', 'saveMinutes', 'onEvent', 'signal', 'resume'],
+        [
+          'data',
+          'method',
+          'rank',
+          'learningRate',
+          'scheduler',
+          'epochs',
+          'saveMinutes',
+          'onEvent',
+          'signal',
+          'resume',
+          'ranks',
+        ],
         { data: rows, maxSteps: 1 },
         (given) => library.train(loaded, given),
       ],

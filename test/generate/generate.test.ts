@@ -110,7 +110,9 @@ describe('generate', () => {
     await expect(generate(model, {})).rejects.toThrow(/either a prompt or messages/)
     await expect(generate(model, { messages })).rejects.toThrow(/Messages need a chat template/)
     await expect(generate(model, { prompt: 'Hi', system: 'S' })).rejects.toThrow(/system message needs a chat template/)
-    await expect(generate(model, { prompt: 'Hi', system: 'S', raw: true })).rejects.toThrow(/raw cannot be combined with/)
+    await expect(generate(model, { prompt: 'Hi', system: 'S', raw: true })).rejects.toThrow(
+      /raw cannot be combined with/,
+    )
     await expect(generate(model, { prompt: 'Hi', temperature: -1 })).rejects.toThrow(/temperature/)
     const mute = Object.assign(new ScriptedModel(tokenizer, []), { tokenizer: null })
     await expect(generate(mute, { prompt: 'Hi' })).rejects.toThrow(/has no tokenizer/)

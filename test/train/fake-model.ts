@@ -6,48 +6,12 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { AdapterConfigBase } from '../../lib/adapters/contract/adapter.js'
 import type { Batch } from '../../lib/data/batch.js'
-import { RunError } from '../../lib/errors.js'
 import { randomStream } from '../../lib/random.js'
 import { readTensors, writeTensors } from '../../lib/train/checkpoints/checkpoint-files.js'
-import type { Optimizer, StepOptions, TrainableModel, TrainedParameter } from '../../lib/train/trainable.js'
+import type { TrainableModel } from '../../lib/train/trainable.js'
+import { FakeParameter } from './fake-optimizer.js'
 
 export const VOCABULARY = 11
-
-export class FakeParameter implements TrainedParameter {
-  values: Float32Array
-  grad: { shape: readonly number[]; data(): Promise<Float32Array>; retain(): void; release(): void } | null = null
-
-  constructor(
-    readonly name: string,
-    readonly shape: readonly number[],
-    values: Float32Array,
-  ) {
-    this.values = values
-  }
-
-  data(): Promise<Float32Array> {
-    return Promise.resolve(this.values.slice())
-  }
-
-  assign(values: Float32Array): void {
-    this.values = values.slice()
-  }
-
-  addGradient(gradient: Float32Array): void {
-    const sum = gradient.slice()
-    const before = this.gradient
-    if (before) for (let i = 0; i < sum.length; i++) sum[i]! += before[i]!
-    this.gradient = sum
-    this.grad = { shape: this.shape, data: () => Promise.resolve(sum), retain() {}, release() {} }
-  }
-
-  gradient: Float32Array | null = null
-
-  zeroGrad(): void {
-    this.gradient = null
-    this.grad = null
-  }
-}
 
 export interface FakeOptions {
   /** Changes a gradient before it is added: for runs that go wrong. */
@@ -90,7 +54,7 @@ export class FakeModel implements TrainableModel {
   readonly holdForTraining = () => ({ change: <Value>(work: () => Promise<Value>) => work(), end: () => {} })
   gradientCheckpointing = false
   compute: 'auto' | 'int8' = 'auto'
-  readonly adapters = new Map<string, AdapterConfigBase>()
+  readonly #adapters = new Map<string, AdapterConfigBase>()
   #isChecked = false
   readonly base = {
     weights: new Map([['model.embed_tokens.weight', [VOCABULARY, VOCABULARY]]]),
@@ -98,11 +62,10 @@ export class FakeModel implements TrainableModel {
     transposed: new Set<string>(),
     identity: () => (this.options.format === undefined ? null : { hash: '', format: this.options.format }),
   }
-  readonly #provenance = new Map<string, object>()
   readonly adapterSet = {
-    activeNames: () => [...this.adapters.keys()],
-    provenance: (name: string) => this.#provenance.get(name) ?? {},
-    setProvenance: (name: string, provenance: object) => void this.#provenance.set(name, provenance),
+    configs: this.#adapters,
+    activeNames: () => [...this.#adapters.keys()],
+    recordTemplate: () => {},
   }
   parameters: FakeParameter[] = []
   /** What restarts merged, a table beside the layers'. */
@@ -118,10 +81,8 @@ export class FakeModel implements TrainableModel {
     return names.map((name) => ({ name, inFeatures: VOCABULARY, outFeatures: VOCABULARY }))
   }
 
-  moduleNames = (names: readonly string[]) => names
-
   addAdapter(name: string, config: AdapterConfigBase, { seed }: { seed: number }): void {
-    this.adapters.set(name, config)
+    this.#adapters.set(name, config)
     for (const layer of this.adaptableLayers()) {
       const random = randomStream(seed, 'init', layer.name)
       const values = Float32Array.from({ length: VOCABULARY ** 2 }, () => 0.2 * random.uniform() - 0.1)
@@ -136,7 +97,7 @@ export class FakeModel implements TrainableModel {
   async saveAdapter(name: string, folder: string): Promise<void> {
     const tensors = this.parameters.map((parameter) => ({ name: parameter.name, tensor: parameter }))
     await writeTensors(join(folder, 'adapter_model.safetensors'), tensors)
-    writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(this.adapters.get(name)))
+    writeFileSync(join(folder, 'adapter_config.json'), JSON.stringify(this.#adapters.get(name)))
   }
 
   async restartAdapter(
@@ -179,13 +140,13 @@ export class FakeModel implements TrainableModel {
     this.dropoutKey = key
   }
 
-  loss(batch: Batch) {
+  async lossAsync(batch: Batch) {
     const key = this.dropoutKey
     if (this.#isChecked) this.seen.push({ batch, step: key?.step ?? null })
     this.#isChecked = true
     this.options.refuse?.()
     const gradients = this.parameters.map(({ values }) => new Float32Array(values.length))
-    const probability = [...this.adapters.values()][0]?.dropout ?? 0
+    const probability = [...this.#adapters.values()][0]?.dropout ?? 0
     let sum = 0
     for (const [t, target] of batch.targets.entries()) {
       if (target < 0) continue
@@ -203,10 +164,6 @@ export class FakeModel implements TrainableModel {
       dispose: () => {},
     }
     return { loss, targetTokens: batch.targetTokens }
-  }
-
-  async lossAsync(batch: Batch) {
-    return this.loss(batch)
   }
 
   /** Cross-entropy of one token; adds its gradient. */
@@ -227,86 +184,4 @@ export class FakeModel implements TrainableModel {
 function keptWeight(key: { seed: number; step: number }, rowKey: bigint, probability: number): number {
   const kept = randomStream(key.seed, 'dropout', key.step, String(rowKey)).uniform() >= probability
   return kept ? 1 / (1 - probability) : 0
-}
-
-interface Moments {
-  first: Float32Array
-  second: Float32Array
-  updates: number
-}
-
-/** AdamW in float32, as the contract of lib/train/trainable.ts describes it. */
-export class FakeAdamW implements Optimizer {
-  #moments = new Map<FakeParameter, Moments>()
-
-  constructor(
-    parameters: readonly FakeParameter[],
-    readonly options: { beta1: number; beta2: number; epsilon: number; weightDecay: number },
-  ) {
-    this.setParameters(parameters)
-  }
-
-  setParameters(parameters: readonly TrainedParameter[]): void {
-    const before = this.#moments
-    const zeros = ({ values }: FakeParameter) => new Float32Array(values.length)
-    const fresh = (one: FakeParameter) => ({ first: zeros(one), second: zeros(one), updates: 0 })
-    this.#moments = new Map((parameters as FakeParameter[]).map((one) => [one, before.get(one) ?? fresh(one)]))
-  }
-
-  step({ learningRate, scaleGradients, maxGradNorm }: StepOptions) {
-    let squares = 0
-    for (const { gradient } of this.#moments.keys()) for (const value of gradient ?? []) squares += value * value
-    const norm = Math.sqrt(squares) * scaleGradients
-    const scale = scaleGradients * (maxGradNorm > 0 ? Math.min(1, maxGradNorm / (norm + 1e-6)) : 1)
-    if (Number.isFinite(norm)) this.#update(learningRate, scale)
-    for (const parameter of this.#moments.keys()) parameter.zeroGrad()
-    return { item: () => Promise.resolve(norm), dispose: () => {} }
-  }
-
-  #update(learningRate: number, scale: number): void {
-    const { beta1, beta2, epsilon, weightDecay } = this.options
-    for (const [{ values, gradient }, moments] of this.#moments) {
-      const { first, second } = moments
-      const step = ++moments.updates
-      for (let i = 0; i < values.length; i++) {
-        const g = gradient![i]! * scale
-        first[i] = beta1 * first[i]! + (1 - beta1) * g
-        second[i] = beta2 * second[i]! + (1 - beta2) * g * g
-        const mean = first[i]! / (1 - beta1 ** step)
-        const spread = Math.sqrt(second[i]! / (1 - beta2 ** step)) + epsilon
-        values[i] = values[i]! * (1 - learningRate * weightDecay) - (learningRate * mean) / spread
-      }
-    }
-  }
-
-  state() {
-    const updates = Object.fromEntries([...this.#moments].map(([{ name }, { updates: count }]) => [name, count]))
-    const tensors = [...this.#moments].flatMap(([{ name, shape }, { first, second }]) => {
-      const stored = (values: Float32Array) => ({ shape, data: () => Promise.resolve(values) })
-      return [
-        { name: `${name}.first_moment`, tensor: stored(first) },
-        { name: `${name}.second_moment`, tensor: stored(second) },
-      ]
-    })
-    return { updates, tensors }
-  }
-
-  load({
-    updates,
-    tensors,
-  }: {
-    updates: Readonly<Record<string, number>>
-    tensors: ReadonlyMap<string, Float32Array>
-  }) {
-    for (const [{ name }, moments] of this.#moments) {
-      const [first, second] = [tensors.get(`${name}.first_moment`), tensors.get(`${name}.second_moment`)]
-      const fit = [first, second].every((values) => values?.length === moments.first.length)
-      if (!fit || updates[name] === undefined) throw new RunError('unfit-state', `The moments of ${name} do not fit.`)
-      moments.updates = updates[name]
-      moments.first.set(first!)
-      moments.second.set(second!)
-    }
-  }
-
-  dispose(): void {}
 }

@@ -1,11 +1,12 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { TrainInput } from '../../lib/options/index.js'
+import type { Objective } from '../../lib/objectives/objective.js'
 import type { StepEvent, TrainEvent, TrainResult } from '../../lib/train/events.js'
 import type { Run } from '../../lib/train/run.js'
 import type { TrainingParts } from '../../lib/train/setup/set-up.js'
-import { trainWith } from '../../lib/train/train.js'
-import { FakeAdamW, FakeModel, type FakeOptions, type FakeParameter, VOCABULARY } from './fake-model.js'
+import { type TrainCall, trainWith } from '../../lib/train/train.js'
+import { FakeModel, type FakeOptions, VOCABULARY } from './fake-model.js'
+import { FakeAdamW, type FakeParameter } from './fake-optimizer.js'
 
 /** Ragged rows, of which some train only their end. */
 export function rows(count: number, { first = 0 } = {}): { input_ids: number[]; labels: number[] }[] {
@@ -43,14 +44,18 @@ export const notices = ({ events }: Pick<Outcome, 'events'>): string[] =>
 
 /** Trains a fresh fake model to the end; `onEvent` sees each event while the run waits. */
 export async function trainFake(
-  options: TrainInput,
-  fake: FakeOptions & { threads?: number; processor?: string; now?: () => number } = {},
+  options: TrainCall,
+  fake: FakeOptions & { threads?: number; processor?: string; now?: () => number; objective?: Objective } = {},
   onEvent?: (event: TrainEvent, run: Run) => void | Promise<void>,
 ): Promise<Outcome> {
   const model = new FakeModel(fake)
   model.threads = fake.threads ?? 1
   model.processor = fake.processor ?? 'A1'
-  const run = trainWith(model, { learningRate: 0.05, seed: 7, ...options }, { ...fakeParts, now: fake.now })
+  const run = trainWith(
+    model,
+    { learningRate: 0.05, seed: 7, ...options },
+    { ...fakeParts, now: fake.now, objective: fake.objective },
+  )
   const events: TrainEvent[] = []
   for await (const event of run) {
     events.push(event)

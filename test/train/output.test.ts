@@ -220,7 +220,7 @@ describe('the trained adapter', () => {
     model.addAdapter('mine', mora({ rank: 4 }), { seed: 1 })
     const options = optionsOf({ rank: 4 })
     await trainWith(model, options, fakeParts).finished
-    expect([...model.adapters.keys()]).toEqual(['mine'])
+    expect([...model.adapterSet.configs.keys()]).toEqual(['mine'])
     expect(existsSync(join(options.output, 'adapter_model.safetensors'))).toBe(true)
   })
 

@@ -22,8 +22,8 @@ const checkpoints = (output: string) => readdirSync(join(output, 'checkpoints'))
 function untrainedDuringWork() {
   let working = false
   const model = new FakeModel()
-  const loss = model.loss.bind(model)
-  model.loss = (batch) => {
+  const loss = model.lossAsync.bind(model)
+  model.lossAsync = (batch) => {
     expect(working).toBe(false)
     return loss(batch)
   }
@@ -55,8 +55,8 @@ describe('a run', () => {
       peak = 10
     }
     Object.assign(model, { device: { ...model.device, memory: () => ({ inUse: 10, peak, cached: 0 }), resetPeak } })
-    const loss = model.loss.bind(model)
-    model.loss = (batch) => {
+    const loss = model.lossAsync.bind(model)
+    model.lossAsync = (batch) => {
       peak = Math.max(peak, 1000 - 100 * model.seen.length)
       return loss(batch)
     }

@@ -2,6 +2,7 @@ import { getEventListeners } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import type { Batch } from '../../lib/data/batch.js'
 import type { TrainInput } from '../../lib/options/index.js'
 import type { TrainEvent } from '../../lib/train/events.js'
 import { meanLoss } from '../../lib/train/index.js'
@@ -68,8 +69,8 @@ class AbortingModel extends FakeModel {
     super()
   }
 
-  override loss(batch: Parameters<FakeModel['loss']>[0]) {
-    const result = super.loss(batch)
+  override async lossAsync(batch: Batch) {
+    const result = await super.lossAsync(batch)
     if (this.seen.length === this.pass) this.controller.abort(REASON)
     return result
   }

@@ -54,7 +54,7 @@ describe('the steps of a run', () => {
     let lossSum = 0
     let targets = 0
     for (const { batch } of model.seen) {
-      const { loss } = fresh.loss(batch)
+      const { loss } = await fresh.lossAsync(batch)
       await loss.backward()
       lossSum += await loss.item()
       targets += batch.targetTokens

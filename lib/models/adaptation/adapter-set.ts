@@ -103,8 +103,10 @@ export class AdapterSet {
     return this.#get(name).provenance
   }
 
-  setProvenance(name: string, provenance: AdapterProvenance): void {
-    this.#get(name).provenance = provenance
+  /** Remembers the template of the rows that an adapter is trained on, so that another one can be noticed later. */
+  recordTemplate(name: string, hash: string | undefined): void {
+    const adapter = this.#get(name)
+    adapter.provenance = { ...adapter.provenance, templateHash: hash }
   }
 
   /** Without `modules`, as an adapter that trains none whole. */

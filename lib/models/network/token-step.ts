@@ -1,6 +1,6 @@
 import { type NativeDevice, type NativeRecording, native } from '../../native.js'
 import { keep } from '../../tensor/scope.js'
-import { assign, Tensor } from '../../tensor/tensor.js'
+import { Tensor } from '../../tensor/tensor.js'
 
 /** What one token brings, on the device (int32). */
 export interface TokenInputs {
@@ -46,7 +46,7 @@ export class TokenStep implements Disposable {
 
   /** Logits [1, V] of what follows a token at a position. */
   next(id: number, position: number): Tensor {
-    assign(this.#values, Int32Array.of(id, position, 0, 1, 0, position + 1))
+    this.#values.assign(Int32Array.of(id, position, 0, 1, 0, position + 1))
     // What the first call makes for all later ones, such as converted weights, is no part of a token.
     if (++this.#calls === 1) return this.forward(this.#inputs)
     if (this.#recording) {

@@ -3,7 +3,7 @@ import { cp, readdir } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { InputError } from '../../errors.js'
 import { removeFolder, replaceFolder } from '../../io/atomic.js'
-import type { TrainableModel } from '../trainable.js'
+import type { AdaptedModel } from '../trainable.js'
 import { whyTorn, writeManifest } from './checkpoint-files.js'
 
 /** Of the run that a checkpoint belongs to. */
@@ -32,7 +32,7 @@ export async function writeMerge(
  * `InputError` when one is missing or not as it was written.
  */
 export async function repeatMerges(
-  model: Pick<TrainableModel, 'absorbAdapter'>,
+  model: Pick<AdaptedModel, 'absorbAdapter'>,
   merges: string,
   count: number,
 ): Promise<void> {

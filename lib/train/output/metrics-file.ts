@@ -35,7 +35,7 @@ export interface MetricsLine {
 /** What an event says in `metrics.jsonl`, at the present time. */
 export function lineOf(event: StepEvent | EvaluationEvent): MetricsLine {
   const numbers = event.type === 'step' ? picked(event, OF_STEPS) : picked(event, OF_EVALUATIONS)
-  return { ...numbers, step: event.step, time: new Date().toISOString() }
+  return { ...numbers, ...event.metrics, step: event.step, time: new Date().toISOString() }
 }
 
 function picked<Name extends string>(from: Readonly<Record<Name, number>>, names: readonly Name[]) {

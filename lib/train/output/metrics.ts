@@ -1,10 +1,10 @@
 import type { EvaluationEvent, LogEvent, StepEvent } from '../events.js'
 import type { LoggedNumbers } from './logged-numbers.js'
-import { appendMetrics, extendLastMetrics, lineOf, type MetricsLine } from './metrics-file.js'
+import { appendMetrics, extendLastMetrics, lineOf, type MetricsLine, OWN_KEYS } from './metrics-file.js'
 import type { OutputFolder } from './output-folder.js'
 import type { TensorboardFile } from './tensorboard.js'
 
-/** Numbers of events that TensorBoard shows. */
+/** Numbers of every event that TensorBoard shows, beside those of the objective and the user. */
 const SCALARS = ['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes', 'evalLoss']
 
 /** Where numbers go. */
@@ -40,7 +40,9 @@ export class Metrics {
     const own = this.#take(line.step)
     const { output, tensorboard } = this.places
     if (output) await appendMetrics(output.metrics, { ...line, ...own })
-    const shown = Object.entries(line).filter((entry): entry is [string, number] => SCALARS.includes(entry[0]))
+    const shown = Object.entries(line).filter(
+      (entry): entry is [string, number] => SCALARS.includes(entry[0]) || !OWN_KEYS.has(entry[0]),
+    )
     await tensorboard?.append(line.step, { ...Object.fromEntries(shown), ...own })
   }
 

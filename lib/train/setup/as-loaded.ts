@@ -2,10 +2,10 @@ import { resolve } from 'node:path'
 import { UsageError } from '../../errors.js'
 import { hubIdOf, mayMean, parseHubId } from '../../hub/index.js'
 import type { TrainOptions } from '../../options/index.js'
-import type { TrainableModel } from '../trainable.js'
+import type { ModelFacts } from '../trainable.js'
 
 /** A model is trained where it is: options that say otherwise are refused instead of being overlooked. */
-export function requireAsLoaded(model: TrainableModel, options: TrainOptions): void {
+export function requireAsLoaded(model: ModelFacts, options: TrainOptions): void {
   const { device, dtype, reference } = model
   const is = { device: device.kind, dtype, threads: device.facts().threads, model: reference }
   const wanted = {
@@ -24,13 +24,13 @@ export function requireAsLoaded(model: TrainableModel, options: TrainOptions): v
 }
 
 /** Whether a path or id is that of a model. A model made from random numbers has none, and any is that of its tokenizer. */
-function namesModel(name: string, { path, reference }: TrainableModel): boolean {
+function namesModel(name: string, { path, reference }: ModelFacts): boolean {
   if (path === '' || resolve(name) === resolve(path)) return true
   const [id, found] = [hubIdOf(name), reference === path ? null : parseHubId(reference)]
   return id !== null && found !== null && mayMean(id, found)
 }
 
-export function requireReadable({ tokenizer }: TrainableModel, { samplePrompt }: TrainOptions): void {
+export function requireReadable({ tokenizer }: ModelFacts, { samplePrompt }: TrainOptions): void {
   if (samplePrompt === undefined || tokenizer) return
   throw new UsageError(
     'no-tokenizer',

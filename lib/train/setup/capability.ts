@@ -1,14 +1,19 @@
 import { packBatch } from '../../data/packing.js'
 import { MoraError, UsageError } from '../../errors.js'
-import type { TrainableModel, TrainedParameter } from '../trainable.js'
+import type { BatchLoss, Objective } from '../../objectives/objective.js'
+import type { ModelFacts, PassModel, TrainedParameter } from '../trainable.js'
 
 /**
- * One forward and backward pass over two tokens, forgotten afterwards: what the device cannot compute for this model and
+ * One forward and backward pass over a small row, forgotten afterwards: what the device cannot compute for this model and
  * adapter is known before anything of an earlier run is touched and before the first step.
  * @throws UsageError `unsupported` with what cannot be computed
  */
-export async function requireCapable(model: TrainableModel, parameters: readonly TrainedParameter[]): Promise<void> {
-  const { loss } = lossOf(model)
+export async function requireCapable(
+  model: ModelFacts & PassModel,
+  objective: Objective,
+  parameters: readonly TrainedParameter[],
+): Promise<void> {
+  const { loss } = await lossOf(model, objective)
   try {
     await loss.backward()
     await loss.item()
@@ -20,16 +25,17 @@ export async function requireCapable(model: TrainableModel, parameters: readonly
   }
 }
 
-function lossOf(model: TrainableModel): ReturnType<TrainableModel['loss']> {
+async function lossOf(model: ModelFacts & PassModel, objective: Objective): Promise<BatchLoss> {
   model.setDropout(null)
   try {
-    return model.loss(packBatch([{ ids: [0, 0], mask: [1, 1], row: 0 }]))
+    const pieces = objective.smallRow.map((piece) => ({ ...piece, row: 0 }))
+    return await objective.loss(model, packBatch(pieces), { gradients: true })
   } catch (error) {
     throw explained(error, model)
   }
 }
 
-function explained(error: unknown, { path, device, dtype }: TrainableModel): unknown {
+function explained(error: unknown, { path, device, dtype }: ModelFacts): unknown {
   if (!(error instanceof MoraError) || !/not supported/.test(error.message)) return error
   const what = path === '' ? 'The model' : `The model ${path}`
   return new UsageError(

@@ -5,7 +5,7 @@ import { elementsOf } from '../../native.js'
 import { plainOptions, scheduleNames, scheduleOptions, type TrainOptions } from '../../options/index.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import { type LearningRate, recordedAs } from '../learning-rate.js'
-import type { TrainableModel, TrainedParameter } from '../trainable.js'
+import type { ModelFacts, TrainedParameter } from '../trainable.js'
 import { modelFingerprint } from './fingerprint.js'
 import type { TrainedPart } from './set-up-model.js'
 import type { TrainingData } from './training-data.js'
@@ -35,7 +35,7 @@ export function withDefaults(
 }
 
 export async function factsOf(
-  model: TrainableModel,
+  model: ModelFacts,
   options: ResolvedOptions,
   { resolved }: TrainedPart,
   parameters: readonly TrainedParameter[],
@@ -57,7 +57,7 @@ export async function factsOf(
 }
 
 /** Of the files; of a model made from random numbers, of its configuration (the seed is an option). */
-function modelHash(model: TrainableModel, options: Pick<TrainOptions, 'init'>): Promise<string> | string {
+function modelHash(model: ModelFacts, options: Pick<TrainOptions, 'init'>): Promise<string> | string {
   if (options.init !== undefined) return sha256File(options.init)
   if (model.path !== '') return modelFingerprint(model.path)
   return createHash('sha256').update(JSON.stringify(model.config.json)).digest('hex')

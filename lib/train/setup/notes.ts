@@ -19,7 +19,7 @@ export async function notesOf(
 
 function notesOfRanks(model: TrainableModel, { adapter }: TrainedPart): string[] {
   if (adapter === null) return []
-  const config = model.adapters.get(adapter)!
+  const config = model.adapterSet.configs.get(adapter)!
   return rankNotes(
     config,
     model.adaptableLayers().filter((layer) => isSelected(config.targetModules, layer)),

@@ -3,6 +3,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { AdapterConfigBase, TargetModules } from '../../adapters/contract/adapter.js'
 import { isSelected } from '../../adapters/contract/patterns.js'
+import { selectModules } from '../../adapters/files/modules-to-save.js'
 import { newAdapterConfig } from '../../adapters/new-adapter.js'
 import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'
@@ -90,7 +91,7 @@ function newAdapter(
     async make() {
       const name = freeName(model)
       await model.addAdapter(name, config, { seed })
-      return adapterPart(name, model.adapters.get(name)!, options)
+      return adapterPart(name, model.adapterSet.configs.get(name)!, options)
     },
   }
 }
@@ -134,7 +135,7 @@ function existingAdapter(model: TrainableModel, active: readonly string[], optio
       `The model has the active adapter ${name}, so the option ${option} is refused.`,
     )
   }
-  const config = model.adapters.get(name!)!
+  const config = model.adapterSet.configs.get(name!)!
   requireSameOptions(model, options, config, `the active adapter ${name}`)
   return adapterPart(name!, config, options)
 }
@@ -153,7 +154,11 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
     if (given === undefined || given === is[option]) continue
     if (option === 'targetModules' && sameTargets(model, given as TargetModules, config.targetModules)) continue
     if (isDeepStrictEqual(given, is[option])) continue
-    if (option === 'modulesToSave' && sameNames(model.moduleNames(given as string[]), config.modulesToSave)) continue
+    if (
+      option === 'modulesToSave' &&
+      sameNames(selectModules(given as string[], model.base).names, config.modulesToSave)
+    )
+      continue
     throw new UsageError(
       'unfit-options',
       `The option ${option} is ${shown(given)}, but ${whose} has ${shown(is[option])}: leave the option out, or start a new adapter.`,
@@ -192,7 +197,7 @@ function optionsOf(config: AdapterConfigBase): TrainedPart['resolved'] {
 /** `default`, or another name when the model has an inactive adapter of that name. */
 function freeName(model: TrainableModel): string {
   let name = 'default'
-  for (let i = 2; model.adapters.has(name); i++) name = `default-${i}`
+  for (let i = 2; model.adapterSet.configs.has(name); i++) name = `default-${i}`
   return name
 }
 

@@ -4,6 +4,8 @@ import { type DataSource, withPaths } from '../../data/sources/source.js'
 import { resolveTemplate } from '../../data/templates/template.js'
 import { about, UsageError } from '../../errors.js'
 import { type HubOptions, locate } from '../../hub/index.js'
+import { crossEntropy } from '../../objectives/cross-entropy.js'
+import type { Objective } from '../../objectives/objective.js'
 import { schedule } from '../../optim/schedule.js'
 import { scheduleOptions, type TrainOptions } from '../../options/index.js'
 import { loadCheckpoint, pruneCheckpoints, removeLaterCheckpoints } from '../checkpoints/checkpoint.js'
@@ -34,7 +36,10 @@ export interface TrainingParts {
   ): Optimizer
   /** What the model writes after a prompt, as it is then; asked for `samplePrompt` only. */
   sample(prompt: string): Promise<string>
+  /** One process alone by default. */
   ranks?: Ranks
+  /** `crossEntropy` by default. */
+  objective?: Objective
   /** In place of a schedule. */
   learningRate?: LearningRate
   /** Ends the run once it is aborted. */
@@ -50,7 +55,8 @@ export interface TrainingParts {
 export async function setUp(model: TrainableModel, options: TrainOptions, parts: TrainingParts): Promise<Session> {
   requireAsLoaded(model, options)
   requireReadable(model, options)
-  const { output: path, resume, overwrite } = options
+  const { resume, overwrite } = options
+  const path = parts.ranks?.writesOutput === false ? undefined : options.output
   const goesOn = resume !== false && path !== undefined && isOutput(resume, path)
   const inputs = [model.path, options.model, options.adapter, options.init].filter((input) => !!input) as string[]
   const output = path === undefined ? null : await OutputFolder.claim(path, { resume: goesOn, overwrite, inputs })
@@ -73,7 +79,8 @@ async function setUpIn(
   given: TrainOptions,
   parts: TrainingParts,
 ): Promise<Session> {
-  const { createOptimizer, sample, ranks = singleRank, now = () => performance.now(), signal } = parts
+  const { createOptimizer, sample, objective = crossEntropy, now = () => performance.now(), signal } = parts
+  const { ranks = singleRank } = parts
   const notices: string[] = []
   const notice = (message: string) => notices.push(message)
   const options = await withCommits(model, given, { onWarning: notice, signal })
@@ -83,7 +90,7 @@ async function setUpIn(
   const planned = planModel(model, options)
   // What cannot fit is refused before the time that rows may take.
   if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false))
-  const data = await loadTrainingData(model, options, { ranks, notice, signal })
+  const data = await loadTrainingData(model, options, { objective, ranks, notice, signal })
   signal?.throwIfAborted()
   const part = await planned.make()
   const demand = planned.cost ? stepDemand(planned.cost, true) : undefined
@@ -102,8 +109,10 @@ async function setUpIn(
   const parameters = parametersOf()
   const optimizer = createOptimizer(parameters, options)
   if (point) await loadCheckpoint(point.path, point.record, parameters, optimizer)
-  await requireCapable(model, parameters)
+  await requireCapable(model, objective, parameters)
   signal?.throwIfAborted()
+  // Other ranks may still read what the one that writes is about to change.
+  await ranks.barrier()
   const state = point?.record.state ?? initialState()
   if (point) notice(`The run goes on from step ${state.step} (${point.path}).`)
   if (output) notices.push(...(await beginIn(output, facts, point, options)))
@@ -116,6 +125,7 @@ async function setUpIn(
     parameters,
     optimizer,
     data,
+    objective,
     ranks,
     learningRate: learningRateOf(options, part, data, parts.learningRate),
     signal,
@@ -220,12 +230,10 @@ async function beginIn(
   return [`${output.metrics} has no line for ${missing} of the ${point?.record.state.step} steps so far.`]
 }
 
-/** The adapter remembers the template of its rows, so that another one can be noticed later. */
 async function recordTemplate(model: TrainableModel, { template }: TrainOptions, { adapter }: TrainedPart) {
   if (adapter === null || !model.tokenizer) return
   const resolved = await resolveTemplate(template, model.tokenizer)
-  const { adapterSet } = model
-  adapterSet.setProvenance(adapter, { ...adapterSet.provenance(adapter), templateHash: resolved?.hash })
+  model.adapterSet.recordTemplate(adapter, resolved?.hash)
 }
 
 /** An adapter is of use on the weights that it was trained on; where a run changed or made those, all of them are the result. */

@@ -1,13 +1,13 @@
 import type { Batch } from '../../data/batch.js'
-import { type Dataset, loadDataset } from '../../data/dataset.js'
 import type { DataPurpose } from '../../data/files/data-files.js'
-import { packBatch, planMicroBatches } from '../../data/packing.js'
-import { Sampler } from '../../data/sampler.js'
+import { microBatches, type StepRows } from '../../data/packing.js'
+import { type SampledRow, Sampler } from '../../data/sampler.js'
 import type { DataSource, RecordedSource } from '../../data/sources/source.js'
 import type { DataSummary } from '../../data/summary.js'
+import type { Objective, ObjectiveRows } from '../../objectives/objective.js'
 import { maxLengthOf, pastPositions, type TrainOptions } from '../../options/index.js'
 import type { Ranks } from '../ranks.js'
-import type { TrainableModel } from '../trainable.js'
+import type { ModelFacts } from '../trainable.js'
 
 /** Rows as the steps of a run take them. */
 export interface TrainingData {
@@ -31,6 +31,7 @@ export interface TrainingData {
 }
 
 export interface TrainingDataOptions {
+  objective: Objective
   ranks: Ranks
   notice: (message: string) => void
   signal?: AbortSignal
@@ -58,16 +59,16 @@ type DataOptions = Pick<
 
 /** Reads and tokenises the rows of a run. */
 export async function loadTrainingData(
-  model: Pick<TrainableModel, 'tokenizer' | 'config'>,
+  model: Pick<ModelFacts, 'tokenizer' | 'config'>,
   options: DataOptions,
-  { ranks, notice, signal }: TrainingDataOptions,
+  { objective, ranks, notice, signal }: TrainingDataOptions,
 ): Promise<TrainingData> {
   const { maxPositions, vocabularySize } = model.config
   const maxLength = maxLengthOf(options.maxLength, maxPositions)
   const past = pastPositions(maxLength, maxPositions)
   if (past) notice(past)
   const load = (source: readonly DataSource[], purpose: DataPurpose) =>
-    loadDataset(source, {
+    objective.load(source, {
       purpose,
       offline: options.offline,
       tokenizer: model.tokenizer,
@@ -94,8 +95,9 @@ export async function loadTrainingData(
     rank: ranks.rank,
     size: ranks.size,
   })
-  const cut = (set: Dataset, picked: readonly PickedRow[], tokenBudget: number) =>
-    microBatches(set, picked, microBatchSize === undefined ? { tokenBudget } : { microBatchSize }, options.packing)
+  const { packing } = options
+  const cut = (set: StepRows, picked: readonly SampledRow[], tokenBudget: number) =>
+    microBatches(set, picked, microBatchSize === undefined ? { tokenBudget, packing } : { microBatchSize, packing })
   return {
     totalSteps: maxSteps ?? sampler.steps,
     maxLength,
@@ -113,42 +115,19 @@ export async function loadTrainingData(
     *evaluationBatches(tokenBudget) {
       if (!evaluation) return
       for (let start = 0; start < evaluation.length; start += batchSize) {
-        const length = Math.min(batchSize, evaluation.length - start)
-        yield* cut(
-          evaluation,
-          Array.from({ length }, (_, row) => ({ index: start + row, row })),
-          tokenBudget,
-        )
+        const picked: SampledRow[] = []
+        const count = Math.min(batchSize, evaluation.length - start)
+        for (let row = ranks.rank; row < count; row += ranks.size) picked.push({ index: start + row, row })
+        yield* cut(evaluation, picked, tokenBudget)
       }
     },
   }
 }
 
-const sourcesOf = ({ parts }: Dataset): RecordedSource[] => parts.map(({ source }) => source)
+const sourcesOf = ({ parts }: ObjectiveRows): RecordedSource[] => parts.map(({ source }) => source)
 
-function longestRow(rows: Dataset): number {
+function longestRow(rows: StepRows): number {
   let longest = 0
   for (let index = 0; index < rows.length; index++) longest = Math.max(longest, rows.rowLength(index))
   return longest
-}
-
-interface PickedRow {
-  index: number
-  row: number
-}
-
-/** The rows of a step in forward passes. Without packing each row is padded to the longest of its pass. */
-function* microBatches(
-  rows: Dataset,
-  picked: readonly PickedRow[],
-  limits: { tokenBudget?: number; microBatchSize?: number },
-  packing: boolean,
-): Iterable<Batch> {
-  const lengths = picked.map(({ index }) => rows.rowLength(index))
-  const longest = Math.max(0, ...lengths)
-  for (const pass of planMicroBatches(packing ? lengths : lengths.map(() => longest), limits)) {
-    const packed = pass.map((i) => ({ ...rows.row(picked[i]!.index), row: picked[i]!.row }))
-    const padTo = packing ? 0 : Math.max(...pass.map((i) => lengths[i]!))
-    yield packBatch(packed, { padTo })
-  }
 }

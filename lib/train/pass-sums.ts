@@ -1,0 +1,51 @@
+import type { Batch } from '../data/batch.js'
+import type { BatchLoss } from '../objectives/objective.js'
+import type { Ranks } from './ranks.js'
+
+/**
+ * What forward passes add up to, in a step or an evaluation, on one rank or over all. Means are quotients of these sums, so
+ * they do not depend on how rows were cut into passes or dealt out to ranks.
+ */
+export class PassSums {
+  /** @param values loss, weight, target tokens, tokens; then sum and weight of each metric */
+  constructor(
+    private readonly metricNames: readonly string[],
+    private readonly values: Float64Array = new Float64Array(4 + 2 * metricNames.length),
+  ) {}
+
+  /** @param loss the value of the batch's loss */
+  add({ weight, metrics = {} }: BatchLoss, loss: number, { targetTokens, ids }: Batch): void {
+    const ofMetrics = this.metricNames.flatMap((name) => [metrics[name]!.sum, metrics[name]!.weight])
+    const added = [loss, weight, targetTokens, ids.length, ...ofMetrics]
+    for (const [i, value] of added.entries()) this.values[i]! += value
+  }
+
+  async over(ranks: Ranks): Promise<PassSums> {
+    return new PassSums(this.metricNames, await ranks.sum(this.values))
+  }
+
+  /** The divisor of the loss and of its gradients. */
+  get weight(): number {
+    return this.values[1]!
+  }
+
+  get loss(): number {
+    return this.values[0]! / this.weight
+  }
+
+  get targetTokens(): number {
+    return this.values[2]!
+  }
+
+  get tokens(): number {
+    return this.values[3]!
+  }
+
+  /** The mean of each metric; undefined of an objective that has none. */
+  get metrics(): Readonly<Record<string, number>> | undefined {
+    if (this.metricNames.length === 0) return undefined
+    return Object.fromEntries(
+      this.metricNames.map((name, i) => [name, this.values[4 + 2 * i]! / this.values[5 + 2 * i]!]),
+    )
+  }
+}

@@ -1,0 +1,59 @@
+/** Ranks in one process: sums go from rank 0 upwards, so that every rank gets the same bits. */
+import type { Ranks } from '../../lib/train/ranks.js'
+import type { WritableValues } from '../../lib/train/trainable.js'
+
+/** Where all ranks leave what they bring, and go on with what all have brought. */
+class Meeting {
+  #brought = new Map<number, unknown>()
+  #leave: ((all: unknown[]) => void)[] = []
+
+  constructor(private readonly size: number) {}
+
+  /** What all ranks bring, in their order. */
+  bring<Brought>(rank: number, brought: Brought): Promise<Brought[]> {
+    if (this.#brought.has(rank)) throw new Error(`Rank ${rank} came twice.`)
+    this.#brought.set(rank, brought)
+    const all = new Promise<Brought[]>((resolve) => this.#leave.push(resolve as (all: unknown[]) => void))
+    if (this.#brought.size === this.size) {
+      const inOrder = Array.from({ length: this.size }, (_, i) => this.#brought.get(i))
+      const leave = this.#leave
+      this.#brought = new Map()
+      this.#leave = []
+      for (const resolve of leave) resolve(inOrder)
+    }
+    return all
+  }
+}
+
+type Sums = { length: number; [i: number]: number }
+
+/** Adds up lists of the same length, each as it is stored. */
+function added<Values extends Sums>(into: Values, lists: readonly Sums[]): Values {
+  for (const list of lists) {
+    if (list.length !== into.length) throw new Error(`Ranks brought ${list.length} and ${into.length} values.`)
+    for (let i = 0; i < into.length; i++) into[i]! += list[i]!
+  }
+  return into
+}
+
+export function localRanks(size: number): Ranks[] {
+  const meeting = new Meeting(size)
+  return Array.from({ length: size }, (_, rank) => ({
+    rank,
+    size,
+    writesOutput: rank === 0,
+    reportsProgress: rank === 0,
+    sum: async (values) => added(new Float64Array(values.length), await meeting.bring(rank, values.slice())),
+    async sumGradients(gradients: readonly WritableValues[]) {
+      const own = await Promise.all(gradients.map((gradient) => gradient.data() as Promise<Float32Array>))
+      const all = await meeting.bring(rank, own)
+      for (const [i, gradient] of gradients.entries()) {
+        const values = all.map((ofRank) => ofRank[i]!)
+        gradient.assign(added(new Float32Array(own[i]!.length), values))
+      }
+    },
+    async barrier() {
+      await meeting.bring(rank, null)
+    },
+  }))
+}

@@ -1,0 +1,207 @@
+/** Several ranks in one process train as one does. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { train } from '../../lib/train/index.js'
+import { type Ranks, sumGradients } from '../../lib/train/ranks.js'
+import type { TrainCall } from '../../lib/train/train.js'
+import { goldenPath, largestDifference } from '../golden/files.js'
+import { loadTiny } from '../golden/tiny-models.js'
+import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
+import { testDevice } from '../operations/harness.js'
+import { FakeParameter } from './fake-optimizer.js'
+import { notices, type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
+import { localRanks } from './local-ranks.js'
+import { stepsOf } from './steps-of.js'
+
+const folder = useTemporaryFolder()
+
+/** Two passes over 13 ragged rows, 5 a step: the last step has one row. */
+function optionsOf(changes: Partial<TrainCall> = {}): TrainCall {
+  const data = writeRows(folder(), 'train.jsonl', rows(13))
+  const evalData = writeRows(folder(), 'valid.jsonl', rows(7, { first: 20 }))
+  return { data, evalData, evalEvery: 2, batchSize: 5, epochs: 2, microBatchSize: 1, dropout: 0.3, ...changes }
+}
+
+type Watch = Parameters<typeof trainFake>[2]
+
+function trainOn(size: number, options: TrainCall, fakes: Parameters<typeof trainFake>[1][] = [], watch?: Watch) {
+  return Promise.all(localRanks(size).map((ranks, rank) => trainFake({ ...options, ranks }, fakes[rank] ?? {}, watch)))
+}
+
+const bits = ({ model }: Outcome) => [model.merged, ...model.parameters.map(({ values }) => values)]
+const weights = (outcome: Outcome) => bits(outcome).flatMap((values) => [...values])
+const evaluations = ({ events }: Outcome) =>
+  events.flatMap((event) => (event.type === 'evaluation' ? [event.evalLoss] : []))
+
+function expectRelative(actual: readonly number[], expected: readonly number[], tolerance: number): void {
+  expect(actual.length).toBe(expected.length)
+  for (const [i, value] of actual.entries()) expect(Math.abs(value / expected[i]! - 1)).toBeLessThan(tolerance)
+}
+
+/** What steps of one rank say that does not depend on time. */
+const course = (outcome: Outcome) => steps(outcome).map(({ tokensPerSecond: _, memoryBytes: __, ...rest }) => rest)
+
+describe.each([2, 3])('%i ranks', (size) => {
+  it('T2 T28 get where one gets, with unlike numbers of micro-batches and ranks without a row', async () => {
+    const one = await trainFake(optionsOf())
+    const all = await trainOn(size, optionsOf())
+    const rowsOfStep = (outcome: Outcome, step: number) =>
+      outcome.model.seen.filter((pass) => pass.step === step).reduce((sum, { batch }) => sum + batch.rows, 0)
+    expect(all.map((outcome) => rowsOfStep(outcome, 1))).toEqual(size === 2 ? [3, 2] : [2, 2, 1])
+    expect(all.map((outcome) => rowsOfStep(outcome, 6))).toEqual(size === 2 ? [1, 0] : [1, 0, 0])
+
+    for (const outcome of all) {
+      expect(course(outcome)).toEqual(course(all[0]!))
+      expect(bits(outcome)).toEqual(bits(all[0]!))
+      expect(evaluations(outcome)).toEqual(evaluations(all[0]!))
+    }
+    const [first] = all as [Outcome]
+    const [mine, alone] = [steps(first), steps(one)]
+    expectRelative(
+      mine.map(({ loss }) => loss),
+      alone.map(({ loss }) => loss),
+      1e-6,
+    )
+    expectRelative(
+      mine.map(({ gradNorm }) => gradNorm),
+      alone.map(({ gradNorm }) => gradNorm),
+      1e-6,
+    )
+    expectRelative(evaluations(first), evaluations(one), 1e-6)
+    const counts = (outcome: Outcome) => steps(outcome).map(({ tokens, targetTokens }) => [tokens, targetTokens])
+    expect(counts(first)).toEqual(counts(one))
+    const apart = weights(first).map((value, i) => Math.abs(value - weights(one)[i]!))
+    expect(Math.max(...apart)).toBeLessThan(1e-6)
+  })
+
+  it('merge together', async () => {
+    const options = optionsOf({ mergeEvery: 2, output: join(folder(), 'out') })
+    const one = await trainFake({ ...options, output: undefined })
+    const all = await trainOn(size, options)
+    for (const outcome of all) expect(bits(outcome)).toEqual(bits(all[0]!))
+    const apart = weights(all[0]!).map((value, i) => Math.abs(value - weights(one)[i]!))
+    expect(Math.max(...apart)).toBeLessThan(1e-6)
+    expect(readdirSync(join(folder(), 'out', 'merges'))).toEqual(['merge-0001', 'merge-0002'])
+  })
+})
+
+describe('of several ranks', () => {
+  it('the first alone writes and reports', async () => {
+    const place = (rank: number) => join(folder(), `rank-${rank}`)
+    const untrained = { input_ids: [1, 2, 3], labels: [-100, -100, -100] }
+    const data = writeRows(folder(), 'mixed.jsonl', [...rows(13), untrained])
+    const options = optionsOf({ data, saveEvery: 2, tensorboard: true })
+    const alone = await trainFake({ ...options, output: join(folder(), 'alone') })
+    const all = await Promise.all(
+      localRanks(3).map((ranks, rank) => trainFake({ ...options, output: place(rank), ranks })),
+    )
+    expect(readdirSync(folder()).sort()).toEqual(['alone', 'mixed.jsonl', 'rank-0', 'train.jsonl', 'valid.jsonl'])
+    const files = (path: string) =>
+      (readdirSync(path, { recursive: true }) as string[]).filter((name) => !/tfevents/.test(name))
+    expect(files(place(0)).sort()).toEqual(files(join(folder(), 'alone')).sort())
+    const lines = (path: string) =>
+      readFileSync(join(path, 'metrics.jsonl'), 'utf8')
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Record<string, number>)
+    const counts = (path: string) => lines(path).map(({ step, tokens, targetTokens }) => [step, tokens, targetTokens])
+    expect(counts(place(0))).toEqual(counts(join(folder(), 'alone')))
+    expect(all.map(({ result }) => result.output)).toEqual([place(0), null, null])
+    expect(notices(alone).join()).toMatch(/left out/)
+    expect(all.map(notices)).toEqual([notices(alone), [], []])
+    expect(all.map(({ result }) => result.steps)).toEqual([6, 6, 6])
+  })
+
+  it('the others refuse to save', async () => {
+    const refusals: unknown[] = []
+    await trainOn(2, optionsOf({ output: join(folder(), 'out'), maxSteps: 2 }), [], async (event, run) => {
+      if (event.type === 'step' && event.step === 1)
+        await run.save().catch((error: Error) => refusals.push(error.message))
+    })
+    expect(refusals).toEqual(['Checkpoints are written by one rank, and not by rank 1: ask its run to save.'])
+  })
+
+  it('T21 all go on from the checkpoint of one, bit for bit', async () => {
+    const whole = await trainOn(2, optionsOf())
+    const options = optionsOf({ output: join(folder(), 'out') })
+    await trainOn(2, options, [], (event, run) => {
+      if (event.type === 'step' && event.step === 3) void run.stop()
+    })
+    const resumed = await trainOn(2, { ...options, resume: true })
+    expect(resumed.map(course)).toEqual(whole.map((outcome) => course(outcome).slice(3)))
+    expect(resumed.map(bits)).toEqual(whole.map(bits))
+    expect(existsSync(join(folder(), 'out', 'checkpoints', 'step-000006'))).toBe(true)
+  })
+
+  it('all stop before an update that one alone makes not finite', async () => {
+    const disturb = (gradient: Float32Array, step: number) => {
+      if (step === 2) gradient[3] = Number.NaN
+    }
+    const ends = localRanks(2).map((ranks, rank) =>
+      trainFake({ ...optionsOf(), ranks }, rank === 1 ? { disturb } : {}).then(
+        () => 'the end',
+        (error: Error) => error.message,
+      ),
+    )
+    const [first, second] = await Promise.all(ends)
+    expect(first).toMatch(/step 2: the gradient norm is NaN, first in the gradient of model\.layers\.0/)
+    expect(second).toBe(first)
+  })
+
+  it('are refused where they are none', async () => {
+    await expectRejection(
+      trainFake(optionsOf({ ranks: { rank: 0 } as never })),
+      'bad-value',
+      /^Expected ranks for ranks/,
+    )
+  })
+})
+
+describe('ranks on a device', () => {
+  afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
+
+  /** Losses and the final adapter of each rank. Of 48 rows the third step has two. */
+  function adaptersOf(all: readonly (Ranks | undefined)[], method: 'mora' | 'lora') {
+    const data = goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!
+    const options = { data, method, rank: 2, dropout: 0.1, learningRate: 1e-3, batchSize: 23, epochs: 2 }
+    return Promise.all(
+      all.map(async (ranks) => {
+        using model = await loadTiny('tiny-untied')
+        const losses = (await stepsOf(train(model, { ...options, ranks }))).map(({ loss }) => loss)
+        const tensors = model.trainableParameters().map(({ parameter }) => parameter.data() as Promise<Float32Array>)
+        return { losses, adapter: (await Promise.all(tensors)).flatMap((values) => [...values]) }
+      }),
+    )
+  }
+
+  it.each(['mora', 'lora'] as const)('three train %s as one does', async (method) => {
+    const [alone] = await adaptersOf([undefined], method)
+    const all = await adaptersOf(localRanks(3), method)
+    expect(alone!.losses).toHaveLength(3)
+    expect(alone!.adapter.some((value) => Math.abs(value) > 1e-3)).toBe(true)
+    for (const { losses, adapter } of all) {
+      expectRelative(losses, alone!.losses, 1e-6)
+      expect(largestDifference(adapter, alone!.adapter)).toBeLessThan(1e-6)
+      expect(adapter).toEqual(all[0]!.adapter)
+    }
+  })
+})
+
+describe('sumGradients', () => {
+  it('adds up in place, takes a rank without a gradient for zeros, and leaves what no rank has reached', async () => {
+    const made = localRanks(3).map((ranks) => ({
+      ranks,
+      parameters: ['all', 'one', 'none'].map((name) => new FakeParameter(name, [2], new Float32Array(2))),
+    }))
+    for (const [rank, { parameters }] of made.entries()) parameters[0]!.addGradient(Float32Array.of(rank, 10 * rank))
+    made[1]!.parameters[1]!.addGradient(Float32Array.of(5, -5))
+    const places = made.map(({ parameters }) => parameters[0]!.gradient)
+    await Promise.all(made.map(({ ranks, parameters }) => sumGradients(ranks, parameters)))
+    for (const [rank, { parameters }] of made.entries()) {
+      expect(parameters.map(({ gradient }) => gradient && [...gradient])).toEqual([[3, 30], [5, -5], null])
+      expect(parameters[0]!.gradient).toBe(places[rank])
+    }
+  })
+})
