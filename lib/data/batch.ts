@@ -18,7 +18,7 @@ export interface Batch {
   readonly rowKeys: BigInt64Array
   /** How many targets are not -1. */
   readonly targetTokens: number
-  /** Rows of the data set in this batch. */
+  /** Documents: rows of the data set, or the pieces of such rows. */
   readonly rows: number
 }
 

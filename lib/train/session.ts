@@ -8,7 +8,7 @@ import type { TensorboardFile } from './output/tensorboard.js'
 import type { Ranks } from './ranks.js'
 import type { RestartPlan } from './restart-plan.js'
 import type { TrainingData } from './setup/training-data.js'
-import type { Optimizer, TrainableModel, TrainedParameter } from './trainable.js'
+import type { Optimizer, SteppedModel, TrainedParameter } from './trainable.js'
 
 /** How the trained weights leave the run. */
 export interface ResultWriter {
@@ -20,7 +20,7 @@ export interface ResultWriter {
 
 /** A run that is set up: everything that its steps read, and the little that they change. */
 export interface Session {
-  readonly model: TrainableModel
+  readonly model: SteppedModel
   readonly options: TrainOptions
   readonly optimizer: Optimizer
   readonly data: TrainingData

@@ -21,7 +21,9 @@ export interface HeldValues extends StoredValues {
 }
 
 /** Float32 values that may be replaced in place. */
-export interface WritableValues extends HeldValues {
+export interface WritableValues {
+  readonly shape: readonly number[]
+  data(): Promise<ArrayLike<number> | ArrayLike<bigint>>
   assign(values: Float32Array): void
 }
 
@@ -29,7 +31,7 @@ export interface WritableValues extends HeldValues {
 export interface TrainedParameter extends StoredValues {
   readonly name: string
   /** The sum of gradients so far; null where no backward pass has reached the parameter. */
-  readonly grad: WritableValues | null
+  readonly grad: (HeldValues & WritableValues) | null
   /** The gradient, made of zeros if there is none. */
   ensureGrad(): WritableValues
   /** Replaces the values. */
@@ -110,6 +112,12 @@ export interface TrainableModel extends ModelFacts, PassModel, AdaptedModel {
   trainableParameters(): { name: string; parameter: TrainedParameter }[]
   save(folder: string, options: { dtype: FloatDType; mergeActive?: boolean }): Promise<void>
 }
+
+/** What a run needs of its model once it is set up. */
+export type SteppedModel = PassModel &
+  Pick<ModelFacts, 'device'> &
+  Pick<AdaptedModel, 'saveAdapter' | 'restartAdapter'> &
+  Pick<TrainableModel, 'trainableParameters'>
 
 export interface OptimizerState {
   /** Of the moments of each parameter, by its name. */

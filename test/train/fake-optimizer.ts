@@ -1,8 +1,8 @@
 /** Parameters and AdamW in JavaScript, as the contracts of lib/train/trainable.ts describe them. */
 import { RunError } from '../../lib/errors.js'
-import type { Optimizer, StepOptions, TrainedParameter, WritableValues } from '../../lib/train/trainable.js'
+import type { HeldValues, Optimizer, StepOptions, TrainedParameter, WritableValues } from '../../lib/train/trainable.js'
 
-class FakeGradient implements WritableValues {
+class FakeGradient implements HeldValues, WritableValues {
   constructor(
     readonly shape: readonly number[],
     private readonly values: Float32Array,

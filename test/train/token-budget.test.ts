@@ -1,12 +1,11 @@
 /** How much of a step goes into one forward pass. */
 import { describe, expect, it } from 'vitest'
-import { tokenBudget } from '../../lib/train/setup/token-budget.js'
-import type { TrainableModel } from '../../lib/train/trainable.js'
+import { type BudgetedModel, tokenBudget } from '../../lib/train/setup/token-budget.js'
 
 const MiB = 2 ** 20
 
 /** SmolLM2-135M in bfloat16 with an adapter of about a million values, as the budget sees it. */
-function model(change: { device?: string; totalMemory?: number; gradientCheckpointing?: boolean } = {}) {
+function model(change: { device?: string; totalMemory?: number; gradientCheckpointing?: boolean } = {}): BudgetedModel {
   const { device = 'cpu', totalMemory = 24 * 1024 * MiB, gradientCheckpointing = false } = change
   return {
     config: { layers: 30, hiddenSize: 576, intermediateSize: 1536, vocabularySize: 49_152 },
@@ -14,7 +13,7 @@ function model(change: { device?: string; totalMemory?: number; gradientCheckpoi
     gradientCheckpointing,
     device: { kind: device, facts: () => ({ totalMemory }), memory: () => ({ inUse: 270 * MiB, peak: 0, cached: 0 }) },
     trainableParameters: () => [{ name: 'a', parameter: { shape: [1200, 1000] } }],
-  } as unknown as TrainableModel
+  }
 }
 
 describe('the tokens of a forward pass', () => {
@@ -37,7 +36,7 @@ describe('the tokens of a forward pass', () => {
   })
 
   it('are told from what the process takes, and not from logits that a small model never has', () => {
-    const tiny = {
+    const tiny: BudgetedModel = {
       ...model(),
       config: { layers: 2, hiddenSize: 16, intermediateSize: 24, vocabularySize: 32 },
       device: {
@@ -46,7 +45,7 @@ describe('the tokens of a forward pass', () => {
         memory: () => ({ inUse: MiB, peak: 0, cached: 0 }),
       },
       trainableParameters: () => [{ name: 'a', parameter: { shape: [100, 100] } }],
-    } as unknown as TrainableModel
+    }
     expect(() => tokenBudget(tiny, MiB)).toThrow(
       /memory is 1 MiB, .* about 258 MiB for 256 tokens at a time \(2 MiB for tensors, the rest for Node\.js and libraries\)/,
     )

@@ -3,7 +3,7 @@
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { rankNotes } from '../../adapters/planning/adapter-cost.js'
 import type { TrainOptions } from '../../options/index.js'
-import type { TrainableModel } from '../trainable.js'
+import type { AdaptedModel, ModelFacts, TrainableModel } from '../trainable.js'
 import type { TrainedPart } from './set-up-model.js'
 import type { TrainingData } from './training-data.js'
 
@@ -17,7 +17,7 @@ export async function notesOf(
   return [...notesOfRanks(model, part), ...promotedBase(model), ...ofTokens]
 }
 
-function notesOfRanks(model: TrainableModel, { adapter }: TrainedPart): string[] {
+function notesOfRanks(model: AdaptedModel, { adapter }: TrainedPart): string[] {
   if (adapter === null) return []
   const config = model.adapterSet.configs.get(adapter)!
   return rankNotes(
@@ -27,7 +27,7 @@ function notesOfRanks(model: TrainableModel, { adapter }: TrainedPart): string[]
 }
 
 /** Weights in blocks are no more what their file holds once they are trained on. */
-function promotedBase({ base, dtype }: TrainableModel): string[] {
+function promotedBase({ base, dtype }: ModelFacts): string[] {
   const format = base.identity()?.format
   if (format === undefined || format === dtype || /float/i.test(format)) return []
   return [`The model's weights are stored as ${format}; training computes with them in ${dtype}.`]

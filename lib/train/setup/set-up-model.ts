@@ -22,7 +22,7 @@ import {
   type TrainOptions,
 } from '../../options/index.js'
 import { type RestartPlan, restartPlan } from '../restart-plan.js'
-import type { TrainableModel } from '../trainable.js'
+import type { AdaptedModel, ModelFacts, TrainableModel } from '../trainable.js'
 
 export interface TrainedPart {
   /** Name of the adapter in the model; null when the whole model is trained. */
@@ -104,7 +104,7 @@ async function adapterInFolder(model: TrainableModel, folder: string, options: T
   return adapterPart(name, config, options)
 }
 
-function computeOf({ device, dtype }: TrainableModel, { compute }: TrainOptions): TrainOptions['compute'] {
+function computeOf({ device, dtype }: ModelFacts, { compute }: TrainOptions): TrainOptions['compute'] {
   const { name, int8Products } = device.facts()
   if (compute === 'auto' || (int8Products && dtype !== 'float16')) return compute
   const why = int8Products
@@ -154,11 +154,7 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
     if (given === undefined || given === is[option]) continue
     if (option === 'targetModules' && sameTargets(model, given as TargetModules, config.targetModules)) continue
     if (isDeepStrictEqual(given, is[option])) continue
-    if (
-      option === 'modulesToSave' &&
-      sameNames(selectModules(given as string[], model.base).names, config.modulesToSave)
-    )
-      continue
+    if (option === 'modulesToSave' && sameModules(model, given as string[], config.modulesToSave)) continue
     throw new UsageError(
       'unfit-options',
       `The option ${option} is ${shown(given)}, but ${whose} has ${shown(is[option])}: leave the option out, or start a new adapter.`,
@@ -166,12 +162,13 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
   }
 }
 
-function sameTargets(model: TrainableModel, one: TargetModules, other: TargetModules): boolean {
+function sameTargets(model: AdaptedModel, one: TargetModules, other: TargetModules): boolean {
   return model.adaptableLayers().every((layer) => isSelected(one, layer) === isSelected(other, layer))
 }
 
-function sameNames(one: readonly string[], other: readonly string[]): boolean {
-  return one.length === other.length && one.every((name) => other.includes(name))
+function sameModules({ base }: ModelFacts, given: readonly string[], whole: readonly string[]): boolean {
+  const { names } = selectModules(given, base)
+  return names.length === whole.length && names.every((name) => whole.includes(name))
 }
 
 function optionsOf(config: AdapterConfigBase): TrainedPart['resolved'] {
@@ -195,9 +192,9 @@ function optionsOf(config: AdapterConfigBase): TrainedPart['resolved'] {
 }
 
 /** `default`, or another name when the model has an inactive adapter of that name. */
-function freeName(model: TrainableModel): string {
+function freeName({ adapterSet }: AdaptedModel): string {
   let name = 'default'
-  for (let i = 2; model.adapterSet.configs.has(name); i++) name = `default-${i}`
+  for (let i = 2; adapterSet.configs.has(name); i++) name = `default-${i}`
   return name
 }
 

@@ -2,8 +2,8 @@ import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-
 import { UsageError } from '../../errors.js'
 import { bytesOf, elementsOf } from '../../native.js'
 import { logitsBytes } from '../../tensor/operations/loss.js'
-import { binarySize, freeMemory, memoryOf, PROCESS_BYTES } from '../../tensor/room.js'
-import type { TrainableModel } from '../trainable.js'
+import { binarySize, freeMemory, type MemoryDevice, memoryOf, PROCESS_BYTES } from '../../tensor/room.js'
+import type { ModelFacts } from '../trainable.js'
 
 /** More tokens in one forward pass than this make nothing faster. */
 const MOST = { cpu: 2048, gpu: 16384 }
@@ -12,6 +12,14 @@ const LEAST = 256
 const SHARE = 0.25
 /** Logits and their gradient, which may be half as wide. */
 const LOGITS_AND_GRADIENT = 1.5
+
+/** What the tokens and bytes of a step follow from. */
+export interface BudgetedModel extends Pick<ModelFacts, 'dtype'> {
+  readonly config: Pick<ModelFacts['config'], 'layers' | 'hiddenSize' | 'intermediateSize' | 'vocabularySize'>
+  readonly device: MemoryDevice
+  readonly gradientCheckpointing: boolean
+  trainableParameters(): readonly { parameter: { readonly shape: readonly number[] } }[]
+}
 
 /** What steps hold on the device beside what is in use there, whatever the number of tokens. */
 export interface StepDemand {
@@ -30,7 +38,7 @@ export function stepDemand({ trained, values, kept, working }: AdapterCost, isMa
  * that runs on like machines cut their steps in the same way; without `memory` a power of two.
  * @throws UsageError as `requireMemory`, where few tokens are too many
  */
-export function tokenBudget(model: TrainableModel, memory?: number, demand = demandOfParameters(model)): number {
+export function tokenBudget(model: BudgetedModel, memory?: number, demand = demandOfParameters(model)): number {
   requireMemory(model, LEAST, memory, demand)
   const { device } = model
   const { totalMemory } = device.facts()
@@ -51,7 +59,7 @@ export function tokenBudget(model: TrainableModel, memory?: number, demand = dem
  * @throws UsageError `too-little-memory` with the figures
  */
 export function requireMemory(
-  model: TrainableModel,
+  model: BudgetedModel,
   tokens: number,
   memory = Number.POSITIVE_INFINITY,
   demand = demandOfParameters(model),
@@ -89,7 +97,7 @@ export function requireMemory(
 }
 
 /** Bytes that a token adds to a forward pass and its backward pass. */
-function activationBytes({ config, dtype, gradientCheckpointing }: TrainableModel): number {
+function activationBytes({ config, dtype, gradientCheckpointing }: BudgetedModel): number {
   const { layers, hiddenSize, intermediateSize } = config
   // Kept for the backward pass: of attention about 6 rows of the hidden size, of the MLP 2 of the intermediate; and once
   // more as much for the block at work.
@@ -99,22 +107,22 @@ function activationBytes({ config, dtype, gradientCheckpointing }: TrainableMode
 }
 
 /** Bytes of tensors whatever the number of tokens. */
-function fixedBytes({ device }: TrainableModel, demand: StepDemand): number {
+function fixedBytes({ device }: BudgetedModel, demand: StepDemand): number {
   return device.memory().inUse + demand.bytes
 }
 
 /** Bytes of the device that the process takes for itself. */
-function processBytes({ device }: TrainableModel): number {
+function processBytes({ device }: BudgetedModel): number {
   return device.kind === 'cpu' ? PROCESS_BYTES : 0
 }
 
-function demandOfParameters(model: TrainableModel): StepDemand {
+function demandOfParameters(model: BudgetedModel): StepDemand {
   const trained = model.trainableParameters().reduce((sum, { parameter }) => sum + elementsOf(parameter.shape), 0)
   return stepDemand(costOfValues(trained, model.dtype), true)
 }
 
 /** Bytes of a token's logits with their gradient, and of the most that exist at one time. */
-function logitsOf({ device, config: { vocabularySize } }: TrainableModel): { perToken: number; most: number } {
+function logitsOf({ device, config: { vocabularySize } }: BudgetedModel): { perToken: number; most: number } {
   const most = LOGITS_AND_GRADIENT * logitsBytes(device, vocabularySize)
   return { perToken: LOGITS_AND_GRADIENT * 4 * vocabularySize, most }
 }
