@@ -106,7 +106,7 @@ function load(path, dtype, quantised = false) {
 /** `stored` is the dtype of weights, `dtype` that of activations. */
 function linesOf(model, stored, dtype, peaks, sides, results) {
   const bandwidth = Math.max(...bandwidths)
-  const weights = [...model.linears().map(({ weight }) => weight), model.head]
+  const weights = [...model.linears().map(({ weight }) => weight.tensors[0]), model.head]
   const line = (name, key, tokens, possible) => ({
     name: `${name}, ${stored}`,
     amount: tokens,

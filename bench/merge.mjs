@@ -83,7 +83,7 @@ async function mergeLine(name, model, processes) {
   const layers = model
     .linears()
     .flatMap((linear) =>
-      linear.activeAdapters().map(({ layer }) => ({ layer, weight: model.slot(`${linear.name}.weight`).own })),
+      linear.activeAdapters().map(({ layer }) => ({ layer, weight: model.slot(`${linear.name}.weight`).own.floats })),
     )
   const bytes = layers.reduce((sum, { weight }) => sum + 2 * weight.elements * (weight.dtype === 'float32' ? 4 : 2), 0)
   const nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))

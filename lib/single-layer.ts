@@ -13,6 +13,7 @@ import { Parameter } from './tensor/parameter.js'
 import { scope } from './tensor/scope.js'
 import { noGrad } from './tensor/tape.js'
 import { Tensor } from './tensor/tensor.js'
+import { weightOf } from './tensor/weight.js'
 
 export interface MoraLayerOptions {
   inFeatures: number
@@ -107,7 +108,7 @@ export class MoraSingleLayer {
     const parts: Part[] = [{ ...columns, write: (into) => adapter.forward(new LinearInput(x), 1, into) }]
     if (W !== null) {
       const weight = this.#values(W, [this.outFeatures, this.inFeatures], 'W')
-      parts.push({ ...columns, write: (into) => linear(x, weight, into) })
+      parts.push({ ...columns, write: (into) => linear(x, weightOf(weight), into) })
     }
     return assemble([x.shape[0]!, this.outFeatures], parts, x)
   }

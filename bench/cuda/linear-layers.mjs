@@ -9,6 +9,7 @@ import { Parameter } from '../../dist/tensor/parameter.js'
 import { scope } from '../../dist/tensor/scope.js'
 import { record } from '../../dist/tensor/tape.js'
 import { Tensor } from '../../dist/tensor/tensor.js'
+import { weightOf } from '../../dist/tensor/weight.js'
 import { fillNormal, normal } from '../common/random.mjs'
 
 const dtype = 'bfloat16'
@@ -34,8 +35,8 @@ export class LinearLayers {
     const whole = normal([names.length * outFeatures, inFeatures], { device: this.device, dtype })
     const part = (i) => whole.rows(i * outFeatures, (i + 1) * outFeatures)
     return new LinearGroup(
-      names.map((name, i) => new Linear(name, part(i), null)),
-      whole,
+      names.map((name, i) => new Linear(name, weightOf(part(i)), null)),
+      weightOf(whole),
     )
   }
 
@@ -81,6 +82,6 @@ export class LinearLayers {
   }
 
   merge() {
-    for (const { linear, layer } of this.#adapters) layer.mergeInto(linear.weight, 1e-3, this.nonFinite)
+    for (const { linear, layer } of this.#adapters) layer.mergeInto(linear.weight.floats, 1e-3, this.nonFinite)
   }
 }

@@ -22,6 +22,7 @@ export { factor, type WeightUpdate } from '../tensor/operations/linear.js'
 export { Parameter } from '../tensor/parameter.js'
 export { keep, scope } from '../tensor/scope.js'
 export { type GradientTarget, Tensor, type TensorOptions } from '../tensor/tensor.js'
+export type { StorageFormat, Weight } from '../tensor/weight.js'
 export type {
   AdapterConfigBase,
   AdapterMethod,

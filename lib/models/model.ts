@@ -88,12 +88,12 @@ export class Model implements Disposable {
 
   /** The weight [V, D], without what adapters add to it. */
   get embeddings(): Tensor {
-    return this.#decoder.embeddingTable.weight
+    return this.#decoder.embeddingTable.weight.tensors[0]!
   }
 
   /** The output head's weight [V, D], without what adapters add to it: the embeddings themselves where they are tied. */
   get head(): Tensor {
-    return this.#decoder.headTable.weight
+    return this.#decoder.headTable.weight.tensors[0]!
   }
 
   /** Rows of so many tokens are computed otherwise than shorter ones, from their first token on (LongRoPE). */

@@ -2,6 +2,7 @@ import type { Destination } from '../tensor/destination.js'
 import type { WeightUpdate } from '../tensor/operations/linear.js'
 import type { Parameter } from '../tensor/parameter.js'
 import type { Tensor } from '../tensor/tensor.js'
+import type { Weight } from '../tensor/weight.js'
 import type { LinearInput } from './linear-input.js'
 
 /** What `updatedLinear` needs of an adapter beside one layer, wherever its rows lie in the weight. */
@@ -24,7 +25,7 @@ export interface LayerAdapter {
    * Writes (or adds) `scale` times the adapter's contribution [T, d] for `input.x` [T, k], for a layer with weight [d, k].
    * Differentiable.
    */
-  forward(input: LinearInput, scale: number, into: Destination, weight: Tensor): Tensor
+  forward(input: LinearInput, scale: number, into: Destination, weight: Weight): Tensor
   /** The contribution without dropout, as a change of the weight; null if there is no such form. */
   weightUpdate(scale: number): LayerUpdate | null
   /** Whether ΔW is computed for every product anyway: then joining the weight's product pays with any number of rows. */

@@ -7,8 +7,8 @@ import {
   updatedLinear,
   type WeightUpdate,
 } from '../tensor/operations/linear.js'
-import { Parameter } from '../tensor/parameter.js'
 import type { Tensor } from '../tensor/tensor.js'
+import { type Weight, weightOf } from '../tensor/weight.js'
 import type { LayerAdapter } from './layer-adapter.js'
 import type { LinearInput } from './linear-input.js'
 
@@ -20,7 +20,7 @@ export interface AttachedAdapter {
   scale: number
 }
 
-/** y = x Wᵀ + b with adapters beside W. W [d, k] is frozen (any float dtype or block format), or a float32 Parameter. */
+/** y = x Wᵀ + b with adapters beside W [d, k], which is frozen (in any storage), or a float32 Parameter. */
 export class Linear {
   /** Adapters by name, in the order of their addition; only active ones take part. */
   readonly adapters = new Map<string, AttachedAdapter>()
@@ -28,7 +28,7 @@ export class Linear {
   constructor(
     /** Module path as in Hugging Face's checkpoints, without `.weight`. */
     readonly name: string,
-    public weight: Tensor,
+    public weight: Weight,
     public bias: Tensor | null,
     readonly role?: 'embeddings' | 'head',
   ) {}
@@ -53,34 +53,32 @@ export class Linear {
    * The weight with the changes of active adapters, in float32, for code that uses it other than in one product. Each call
    * costs a pass over the weight; without adapters it is the weight itself.
    */
-  adaptedWeight(): Tensor {
+  adaptedWeight(): Weight {
     const active = this.activeAdapters()
     if (active.length === 0) return this.weight
-    return changedWeight(
-      this.weight,
-      active.map(({ layer, scale }) => layer.weightUpdate(scale)!),
-    )
+    const updates = active.map(({ layer, scale }) => layer.weightUpdate(scale)!)
+    return weightOf(changedWeight(this.weight, updates))
   }
 }
 
 /**
- * Linear layers that read the same input, as one matrix [T, Σ d]: their weights lie in one tensor, so one product serves
+ * Linear layers that read the same input, as one matrix [T, Σ d]: their weights lie in one, so one product serves
  * all of them as long as none is trained.
  */
 export class LinearGroup {
   constructor(
     readonly layers: readonly Linear[],
-    /** [Σ d, k]; the layers' weights are views of it. Null if they have different block formats. */
-    readonly fused: Tensor | null,
+    /** [Σ d, k]; the layers' weights are rows of it. Null if they are stored in different formats. */
+    readonly fused: Weight | null,
   ) {}
 
   forward(input: LinearInput): Tensor {
-    const frozen = this.layers.every(({ weight }) => !(weight instanceof Parameter))
+    const frozen = this.layers.every(({ weight }) => weight.parameter === null)
     return forwardTogether(this.layers, frozen ? this.fused : null, input)
   }
 }
 
-function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input: LinearInput): Tensor {
+function forwardTogether(layers: readonly Linear[], fused: Weight | null, input: LinearInput): Tensor {
   const columns = ranges(layers)
   const width = columns.at(-1)?.to ?? 0
   const updates: WeightUpdate[] = []
@@ -89,7 +87,7 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
   for (const [i, layer] of layers.entries()) {
     const before = adapted.length
     for (const { layer: adapter, scale } of layer.activeAdapters()) {
-      const joins = !input.int8 && updatePays(adapter, input.x) && !(layer.weight instanceof Parameter)
+      const joins = !input.int8 && updatePays(adapter, input.x) && layer.weight.parameter === null
       const update = joins ? adapter.asWeightUpdate(input, scale) : null
       if (update) updates.push({ ...columns[i]!, ...update })
       else adapted.push({ ...columns[i]!, write: (into) => adapter.forward(input, scale, into, layer.weight) })
@@ -102,7 +100,7 @@ function forwardTogether(layers: readonly Linear[], fused: Tensor | null, input:
   const base = weights.map(({ from, to, weight }): Part => {
     const own = updates.filter((update) => update.from >= from && update.to <= to)
     const placed = own.map((update) => ({ ...update, from: update.from - from, to: update.to - from }))
-    const product = input.int8 && !(weight instanceof Parameter) ? int8Linear : linear
+    const product = input.int8 && weight.parameter === null ? int8Linear : linear
     return {
       from,
       to,

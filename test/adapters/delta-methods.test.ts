@@ -13,6 +13,7 @@ import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { record } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
+import { weightOf } from '../../lib/tensor/weight.js'
 import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
@@ -46,7 +47,7 @@ test.each(cases)('%s', async (_, method, config, k, d) => {
   const larger = { name: 'b', inFeatures: k + 3, outFeatures: d + 2 }
   const weight = Tensor.from(normal(k * d), [d, k], { device })
   const options = { layer: facts, device, adapter: 'x' }
-  const layer = await new LayerMaker(method, config, [facts, larger]).create(options, 3, weight)
+  const layer = await new LayerMaker(method, config, [facts, larger]).create(options, 3, weightOf(weight))
   const deviation = method.name === 'oft' ? 0.15 : 0.5
   for (const parameter of layer.parameters) parameter.assign(normal(parameter.elements, deviation))
   const x = new Parameter('x', Tensor.from(normal(rows * k), [rows, k], { device }))
@@ -54,7 +55,7 @@ test.each(cases)('%s', async (_, method, config, k, d) => {
   const output = () =>
     scope(() => {
       const target = Tensor.empty([rows, d], { device })
-      return layer.forward(new LinearInput(x), 0.7, { target, accumulate: false }, weight)
+      return layer.forward(new LinearInput(x), 0.7, { target, accumulate: false }, weightOf(weight))
     })
   const lossOf = async (): Promise<number> => {
     using y = output()
@@ -109,7 +110,11 @@ test('the exact rotation of OFT stays one for large values', async () => {
   const weight = Tensor.from(identity, [8, 8], { device })
   const method: AdapterMethod = oftMethod
   const config = oft({ rank: 8, oftTerms: 0 })
-  const layer = await new LayerMaker(method, config, [facts]).create({ layer: facts, device, adapter: 'x' }, 3, weight)
+  const layer = await new LayerMaker(method, config, [facts]).create(
+    { layer: facts, device, adapter: 'x' },
+    3,
+    weightOf(weight),
+  )
   layer.parameters[0]!.assign(normal(28, 3))
   const nonFinite = Tensor.zeros([1], { device, dtype: 'int32' })
   layer.mergeInto(weight, 1, nonFinite)

@@ -8,6 +8,7 @@ import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { record } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
+import { weightOf } from '../../lib/tensor/weight.js'
 import { testDevice } from '../operations/harness.js'
 
 const [rows, k, d, rank, scale, total] = [5, 11, 7, 3, 0.5, -1.5]
@@ -61,7 +62,7 @@ test('gradients of x, A, B and m are those of an output whose norm is fixed', as
   const layer = new DoraLayer(options, 0, scale, a, b, m)
   const loss = scope(() => {
     const target = Tensor.empty([rows, d], { device })
-    const y = layer.forward(new LinearInput(x), total, { target, accumulate: false }, weight)
+    const y = layer.forward(new LinearInput(x), total, { target, accumulate: false }, weightOf(weight))
     const gradient = Tensor.from(counts, [rows, d], { device })
     return record(Tensor.zeros([1], { device }), [y], [gradient], (_, [of], [dY]) => dY!.pass(of!))
   })
@@ -89,7 +90,7 @@ test('a new layer changes nothing: the magnitude is the norm of the weight', asy
   const layer = (await new LayerMaker(doraMethod, dora({ rank }), [options.layer]).create(
     options,
     1,
-    weight,
+    weightOf(weight),
   )) as DoraLayer
   const norms = normsOf(weightValues)
   for (const [o, value] of ((await layer.magnitude.data()) as Float32Array).entries()) {

@@ -14,6 +14,7 @@ import { Parameter } from '../../lib/tensor/parameter.js'
 import { keep, scope } from '../../lib/tensor/scope.js'
 import { record } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
+import { weightOf } from '../../lib/tensor/weight.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { type GoldenTensor, goldenJson, goldenPath, largestDifference, largestOf, readTensors } from './files.js'
@@ -46,7 +47,7 @@ function makeLayer(
   dtype: FloatDType,
 ) {
   const weight = keep(tensorOf(tensors('W'), dtype))
-  const linear = new Linear('layer', weight, null)
+  const linear = new Linear('layer', weightOf(weight), null)
   const config = { operator: operatorOf(type), scale: 1, foldOutput: false, dropout: 0 }
   const matrix = new Parameter('M', tensorOf(tensors('M'), 'float32'))
   const layer = new MoraLayer(

@@ -44,7 +44,7 @@ const load = (path: string, quantised: boolean, dtype: FloatDType = 'float32') =
 
 const rootMeanSquare = (values: readonly number[]) =>
   Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length)
-const blocksIn = (model: Model) => model.slots.filter(({ own }) => isBlockDType(own.dtype)).length
+const blocksIn = (model: Model) => model.slots.filter(({ own }) => isBlockDType(own.storage)).length
 
 describe.runIf(onCpu).each(Object.keys(models) as (keyof typeof models)[])('a model in Q8_0 with %s', (name) => {
   const { sequences } = expectedOf('tiny-untied')
@@ -134,8 +134,8 @@ test.runIf(onCpu)('layers that read the same input may have different formats', 
   const { sequences } = expectedOf('tiny-untied')
   const source = await ModelSource.open(await asQ8('an untied head'))
   const kept = {
-    format: (name: string) => (/v_proj|up_proj/.test(name) ? null : source.blockFormat(name)),
-    load: (names: readonly string[]) => source.loadBlocks(names, device),
+    format: (name: string) => (/v_proj|up_proj/.test(name) ? null : source.keptFormat(name)),
+    load: (names: readonly string[]) => source.loadKept(names, device),
   }
   const weights = new Weights(source.config, device, 'float32', (name, into) => source.loadInto(name, into), kept)
   using mixed = new Model({ tokenizer: null, weights, source })

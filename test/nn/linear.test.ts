@@ -15,6 +15,7 @@ import { linearCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
+import { weightOf } from '../../lib/tensor/weight.js'
 import { type ActivationDType, testDevice } from '../operations/harness.js'
 
 const rows = 300
@@ -35,7 +36,7 @@ function group(dtype: ActivationDType, make: (layer: { name: string; outFeatures
   fused.copyFrom(tensor(total, inFeatures))
   let from = 0
   const layers = widths.map((width, i) => {
-    const layer = new Linear(`layer${i}`, fused.rows(from, from + width), null)
+    const layer = new Linear(`layer${i}`, weightOf(fused.rows(from, from + width)), null)
     from += width
     if (i !== 1) {
       const adapter = make({ name: layer.name, outFeatures: width })
@@ -57,8 +58,12 @@ function group(dtype: ActivationDType, make: (layer: { name: string; outFeatures
       const part = scope(() => {
         const keys = Tensor.from(BigInt64Array.from(ids, BigInt), [ids.length], { device, dtype: 'int64' })
         const dropout: DropoutState = { rowKeys: keys, key: (layer) => streamKey(3, 'dropout', 1, layer) }
-        const input = new LinearInput(embedding(x, integers(ids), dtype), probability > 0 ? dropout : null)
-        return linearCrossEntropy(new LinearGroup(layers, fused).forward(input), head, integers(ids.map((i) => i % 11)))
+        const input = new LinearInput(embedding(weightOf(x), integers(ids), dtype), probability > 0 ? dropout : null)
+        return linearCrossEntropy(
+          new LinearGroup(layers, weightOf(fused)).forward(input),
+          head,
+          integers(ids.map((i) => i % 11)),
+        )
       })
       await part.backward()
       loss += await part.item()

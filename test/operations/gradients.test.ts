@@ -22,6 +22,7 @@ import { scaled } from '../../lib/tensor/operations/scaled.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
+import { weightOf } from '../../lib/tensor/weight.js'
 import { checkGradients, type GradientCase, gradientCase } from './gradients.js'
 import { testDevice } from './harness.js'
 
@@ -46,7 +47,7 @@ const layers: GradientCase[] = [
   gradientCase({
     name: 'linear over a frozen weight',
     inputs: { x: { shape: [3, 5], kind: 'activation' } },
-    forward: ({ x }, constant) => linear(x, constant([7, 5])),
+    forward: ({ x }, constant) => linear(x, weightOf(constant([7, 5]))),
   }),
   gradientCase({
     name: 'linear over a trained weight, with a bias',
@@ -112,7 +113,7 @@ const layers: GradientCase[] = [
       norm: { shape: [6], kind: 'parameter' },
       weight: { shape: [5, 6], kind: 'parameter' },
     },
-    forward: ({ x, norm, weight }) => linear(rmsNorm(x, norm, 1e-3), weight),
+    forward: ({ x, norm, weight }) => linear(rmsNorm(x, norm, 1e-3), weightOf(weight)),
   }),
   ...[
     { what: 'each head', query: 4, key: 4 },
@@ -143,12 +144,12 @@ const layers: GradientCase[] = [
   gradientCase({
     name: 'scaled',
     inputs: { x: { shape: [3, 5], kind: 'activation' } },
-    forward: ({ x }, constant) => scaled(linear(x, constant([5, 5])), 0.3),
+    forward: ({ x }, constant) => scaled(linear(x, weightOf(constant([5, 5]))), 0.3),
   }),
   gradientCase({
     name: 'addResidual',
     inputs: { x: { shape: [3, 5], kind: 'activation' }, y: { shape: [3, 5], kind: 'activation' } },
-    forward: ({ x, y }, constant) => addResidual(linear(x, constant([5, 5])), y),
+    forward: ({ x, y }, constant) => addResidual(linear(x, weightOf(constant([5, 5]))), y),
   }),
   ...(['silu', 'gelu', 'geluTanh'] as const).flatMap((f) => [
     gradientCase({
@@ -175,7 +176,7 @@ const layers: GradientCase[] = [
   gradientCase({
     name: 'embedding of a trained table, ids repeated',
     inputs: { table: { shape: [5, 4], kind: 'parameter' } },
-    forward: ({ table }) => embedding(table, integers(1, 4, 1, 0), 'float32'),
+    forward: ({ table }) => embedding(weightOf(table), integers(1, 4, 1, 0), 'float32'),
   }),
   gradientCase({
     name: 'gatherRows',
@@ -274,7 +275,7 @@ const joined: GradientCase[] = (['rotation', 'decoupling', 'truncation'] as cons
         to: 11,
         ...adapter.asWeightUpdate(input, -0.5)!,
       }))
-      return updatedLinear(x, constant([12, 7]), updates)
+      return updatedLinear(x, weightOf(constant([12, 7])), updates)
     },
   }),
 )
@@ -287,9 +288,11 @@ const ofAdapter: GradientCase[] = [false, true].flatMap((within) => {
   const options = { layer: { name: 'layer', inFeatures: k, outFeatures: d }, device: testDevice(), adapter: 'a' }
   const product = (x: Tensor, weight: Tensor, adapter: LayerAdapter): Tensor => {
     if (within)
-      return updatedLinear(x, weight, [{ from: 0, to: d, ...adapter.asWeightUpdate!(new LinearInput(x), -0.5)! }])
+      return updatedLinear(x, weightOf(weight), [
+        { from: 0, to: d, ...adapter.asWeightUpdate!(new LinearInput(x), -0.5)! },
+      ])
     const target = Tensor.empty([rows, d], x)
-    return adapter.forward(new LinearInput(x), -0.5, { target, accumulate: false }, weight)
+    return adapter.forward(new LinearInput(x), -0.5, { target, accumulate: false }, weightOf(weight))
   }
   const x = { shape: [rows, k], kind: 'activation' } as const
   const a = { shape: [rank, k], kind: 'parameter' } as const
@@ -312,7 +315,7 @@ function withBias(x: Tensor, weight: Parameter, bias: Parameter): Tensor {
   return assemble(
     [x.shape[0]!, weight.shape[0]!],
     [
-      { from: 0, to: weight.shape[0]!, write: (into) => linear(x, weight, into) },
+      { from: 0, to: weight.shape[0]!, write: (into) => linear(x, weightOf(weight), into) },
       { from: 0, to: weight.shape[0]!, write: (into) => addBias(bias, into) },
     ],
     x,
@@ -373,7 +376,7 @@ const structure: GradientCase[] = [
         [3, 7],
         [
           { from: 0, to: 2, write: (into) => factor(x, a, 1, into) },
-          { from: 2, to: 7, write: (into) => linear(x, b, into) },
+          { from: 2, to: 7, write: (into) => linear(x, weightOf(b), into) },
           { from: 0, to: 2, write: (into) => factor(x, c, 2, into) },
         ],
         x,
@@ -382,7 +385,8 @@ const structure: GradientCase[] = [
   gradientCase({
     name: 'recomputed',
     inputs: { x: { shape: [3, 6], kind: 'activation' }, weight: { shape: [8, 6], kind: 'parameter' } },
-    forward: ({ x, weight }) => recomputed((input) => gatedActivation(linear(input, weight), 'silu'), x, [weight], []),
+    forward: ({ x, weight }) =>
+      recomputed((input) => gatedActivation(linear(input, weightOf(weight)), 'silu'), x, [weight], []),
   }),
 ]
 
@@ -399,7 +403,7 @@ test('recomputed gives the gradients of what it recomputes, bit for bit', async 
     return new Parameter(`p${seed}`, Tensor.from(values, shape, { device: testDevice() }))
   }
   const [x, weight, head] = [parameter([5, 6], 1), parameter([8, 6], 2), parameter([9, 4], 3)]
-  const body = (input: Tensor) => gatedActivation(linear(input, weight), 'silu')
+  const body = (input: Tensor) => gatedActivation(linear(input, weightOf(weight)), 'silu')
   const run = async (forward: (input: Tensor) => Tensor) => {
     const loss = scope(() => linearCrossEntropy(forward(x), head, integers(0, 8, 3, 4, 1)))
     await loss.backward()

@@ -9,6 +9,7 @@ import { Parameter } from '../../lib/tensor/parameter.js'
 import { allOrNothing, keep, scope } from '../../lib/tensor/scope.js'
 import { noGrad } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
+import { weightOf } from '../../lib/tensor/weight.js'
 import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
@@ -143,7 +144,9 @@ describe('the tape', () => {
   test('keeps what the backward pass needs, and frees it as it goes', async () => {
     const [a, b] = [parameter(6, 4), parameter(5, 3)]
     const rest = inUse()
-    const loss = scope(() => linearCrossEntropy(gatedActivation(linear(matrix(3, 4), a), 'silu'), b, targets()))
+    const loss = scope(() =>
+      linearCrossEntropy(gatedActivation(linear(matrix(3, 4), weightOf(a)), 'silu'), b, targets()),
+    )
     expect(inUse()).toBeGreaterThan(rest + 64)
     await loss.backward()
     for (const p of [a, b]) p.zeroGrad()
@@ -156,7 +159,9 @@ describe('the tape', () => {
   test('frees everything when a result is dropped without a backward pass', () => {
     const a = parameter(6, 4)
     const rest = inUse()
-    const y = scope(() => gatedActivation(linear(rmsNorm(matrix(3, 4), numbers(1, 1, 1, 1), 1e-5), a), 'silu'))
+    const y = scope(() =>
+      gatedActivation(linear(rmsNorm(matrix(3, 4), numbers(1, 1, 1, 1), 1e-5), weightOf(a)), 'silu'),
+    )
     y.dispose()
     expect(inUse()).toBe(rest)
     a.dispose()

@@ -6,6 +6,7 @@ import { updateLinear } from '../../tensor/operations/linear.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
+import type { Weight } from '../../tensor/weight.js'
 import type { LayerFacts, LayerMemory, LayerOptions } from './adapter.js'
 
 /** What a layer needs whose ΔW is made in float32 for each product: the changed weight, and what it is made of. */
@@ -37,7 +38,7 @@ export abstract class AdapterLayer implements LayerAdapter {
     return {}
   }
 
-  forward(input: LinearInput, scale: number, into: Destination, weight: Tensor): Tensor {
+  forward(input: LinearInput, scale: number, into: Destination, weight: Weight): Tensor {
     return updateLinear(this.seen(input).x, weight, this.weightUpdate(scale)!, into)
   }
 

@@ -4,6 +4,7 @@ import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { RandomStream } from '../../random.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import type { Tensor } from '../../tensor/tensor.js'
+import type { Weight } from '../../tensor/weight.js'
 import type { Operator } from './mora-operators.js'
 
 /** `all-linear` is every linear layer of the blocks, not the head; names match the end of a module path. */
@@ -61,7 +62,7 @@ export interface TensorStart<Config> {
   /** Of this seed, layer and tensor. */
   readonly random: RandomStream
   /** The layer's weight [d, k]. */
-  readonly weight: Tensor
+  readonly weight: Weight
 }
 
 /** One tensor of a method's layers. */
@@ -181,7 +182,7 @@ export interface AdapterMethod<
   /** In place of the tensors' own entries in files. */
   readonly files?: Readonly<Record<string, FileTensor<Config>>>
   /** First values that are found together, in place of the tensors' own. */
-  initial?(config: Config, layer: LayerFacts, weight: Tensor): Promise<Readonly<Record<string, TensorValues>>>
+  initial?(config: Config, layer: LayerFacts, weight: Weight): Promise<Readonly<Record<string, TensorValues>>>
   /** The part beside one layer. */
   layer(config: Config, options: LayerOptions, tensors: LayerTensors): LayerAdapter
   /** The method's configuration from `adapter_config.json`; null when the file is another method's. */

@@ -3,6 +3,7 @@ import type { LayerUpdate } from '../../nn/layer-adapter.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { type GradientTarget, Tensor } from '../../tensor/tensor.js'
+import type { Weight } from '../../tensor/weight.js'
 import type { LayerOptions } from '../contract/adapter.js'
 import { AdapterLayer, memoryOfWeightForm, weightGradient } from '../contract/adapter-layer.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
@@ -132,12 +133,11 @@ function addRowSums(matrix: Tensor, ones: Tensor, sums: Tensor, add: boolean): v
 }
 
 /** ‖·‖ [d] of the rows: ‖·‖² / ‖·‖. */
-function rowNorms(weight: Tensor): Tensor {
+function rowNorms(weight: Weight): Tensor {
   return scope(() => {
     const [rows, columns] = weight.shape as [number, number]
-    const values = Tensor.empty(weight.shape, { device: weight.device })
-    native.dequantise(weight.native, values.native)
-    const ones = onesLike(weight, columns)
+    const values = weight.values('float32')
+    const ones = onesLike(values, columns)
     const [inverse, norms] = [Tensor.empty([rows], values), Tensor.empty([rows], values)]
     writeInverseNorms(values, ones, inverse)
     native.multiply(values.native, values.native, values.native, 1, false)

@@ -4,6 +4,7 @@ import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
 import { type Destination, together } from '../../tensor/destination.js'
 import type { Tensor } from '../../tensor/tensor.js'
+import type { Weight } from '../../tensor/weight.js'
 import type { AdapterMethod, LayerFacts, TensorValues } from '../contract/adapter.js'
 import { AdapterLayer } from '../contract/adapter-layer.js'
 import { rankOf } from '../contract/patterns.js'
@@ -103,9 +104,9 @@ const atATime = 4
 const inTurn = taskLimit(atATime)
 
 /** scale · B A is the part of a weight with the largest singular values; each factor takes their square roots. */
-async function principalFactors(weight: Tensor, rank: number, scale: number): Promise<Factors> {
+async function principalFactors(weight: Weight, rank: number, scale: number): Promise<Factors> {
   const [d, k] = weight.shape as [number, number]
-  const { s, u, v } = await native.svd((await weight.data()) as Float32Array, d, k, true)
+  const { s, u, v } = await native.svd(await weight.data(), d, k, true)
   const p = s.length
   const root = (i: number): number => Math.sqrt(s[i]! / scale)
   return {

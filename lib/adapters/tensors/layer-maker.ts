@@ -5,6 +5,7 @@ import { randomStream } from '../../random.js'
 import { Parameter } from '../../tensor/parameter.js'
 import { allOrNothing } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
+import type { Weight } from '../../tensor/weight.js'
 import {
   type AdapterConfigBase,
   type AdapterMethod,
@@ -35,7 +36,7 @@ export class LayerMaker {
   ) {}
 
   /** A fresh layer beside a weight [d, k]; a promise where finding its values takes long. */
-  create(options: LayerOptions, seed: number, weight: Tensor): LayerAdapter | Promise<LayerAdapter> {
+  create(options: LayerOptions, seed: number, weight: Weight): LayerAdapter | Promise<LayerAdapter> {
     const { method, config } = this
     const { layer } = options
     method.requireFit?.(config, layer)

@@ -7,6 +7,7 @@ import { adapterMethod } from '../../adapters/registry.js'
 import { LayerMaker, tensorsToStore } from '../../adapters/tensors/layer-maker.js'
 import { aText, described, requireArgument, texts } from '../../arguments.js'
 import { quoted, UsageError } from '../../errors.js'
+import { elementsOf } from '../../native.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import type { Linear } from '../../nn/linear.js'
 import { Parameter } from '../../tensor/parameter.js'
@@ -203,8 +204,8 @@ export class AdapterSet {
     this.training.requireNoOther('its weights would become trainable')
     this.#requireOwnWeights()
     const { device, slots } = this.model
-    const frozen = slots.filter(({ own }) => !(own instanceof Parameter))
-    const bytes = frozen.reduce((sum, { own }) => sum + 4 * own.elements, 0)
+    const frozen = slots.filter(({ own }) => own.parameter === null)
+    const bytes = frozen.reduce((sum, { own }) => sum + 4 * elementsOf(own.shape), 0)
     requireRoom(device, { tensors: bytes }, 'Every weight in float32', 'train an adapter, or a smaller model')
     for (const slot of frozen) slot.replaceOwn(new Parameter(slot.name, this.#merged.values(slot)))
     for (const adapter of this.#merged.absorb()) {
@@ -272,7 +273,7 @@ export class AdapterSet {
   /** Nothing where weights have been trained or changed for good: no file is the base then. */
   #baseProvenance(): AdapterProvenance {
     const { base, slots } = this.model
-    const changed = this.#merged.changedForGood || slots.some(({ own }) => own instanceof Parameter)
+    const changed = this.#merged.changedForGood || slots.some(({ own }) => own.parameter !== null)
     const identity = changed ? null : base.identity()
     return identity ? { baseHash: identity.hash, baseFormat: identity.format } : {}
   }

@@ -1,6 +1,4 @@
 import { RunError, UsageError } from '../../errors.js'
-import { isBlockDType } from '../../native.js'
-import { Parameter } from '../../tensor/parameter.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
@@ -21,7 +19,7 @@ export class MergedWeights {
   async merge(adapter: ModelAdapter): Promise<{ merged: number }> {
     const { name, edits } = adapter
     if (adapter.merged) throw new UsageError('already-merged', `Adapter ${name} is merged already.`)
-    for (const slot of edits.keys()) requireFloats(slot)
+    for (const slot of edits.keys()) ownFloats(slot)
     adapter.merged = true
     this.#merged.push(adapter)
     try {
@@ -36,10 +34,10 @@ export class MergedWeights {
   async #edit(name: string, edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<void> {
     using nonFinite = this.#counter()
     for (const [slot, edit] of edits) {
-      const { own } = slot
+      const own = ownFloats(slot)
       if (!this.#isInFile(slot) && !this.#pristine.has(slot)) this.#pristine.set(slot, copyOf(own))
       edit(own, nonFinite)
-      if (own instanceof Parameter) own.version++
+      tellChange(slot)
     }
     const bad = await nonFinite.item()
     if (bad === 0) return
@@ -55,9 +53,8 @@ export class MergedWeights {
     const at = this.#merged.indexOf(adapter)
     if (at >= 0) this.#merged.splice(at, 1)
     for (const slot of adapter.edits.keys()) {
-      const { own } = slot
-      this.#fill(slot, own)
-      if (own instanceof Parameter) own.version++
+      this.#fill(slot, ownFloats(slot))
+      tellChange(slot)
       if (this.#editsOf(slot).length === 0 && !this.#isRounded(slot)) this.#forgetPristine(slot)
     }
     await this.model.device.synchronize()
@@ -70,15 +67,15 @@ export class MergedWeights {
    * @throws RunError `non-finite` if a result is not finite; the weights are spoilt then
    */
   async changeForGood(edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<void> {
-    for (const slot of edits.keys()) requireFloats(slot)
+    for (const slot of edits.keys()) ownFloats(slot)
     using nonFinite = this.#counter()
     for (const [slot, edit] of edits) {
-      const { own } = slot
+      const own = ownFloats(slot)
       const exact = this.#exact(slot)
       edit(exact, nonFinite)
       this.#changed.add(slot)
       if (exact !== own) this.#fill(slot, own)
-      if (own instanceof Parameter) own.version++
+      tellChange(slot)
     }
     const bad = await nonFinite.item()
     if (bad > 0) throw new RunError('non-finite', `Merging for good gives ${bad} weights that are not finite.`)
@@ -99,7 +96,7 @@ export class MergedWeights {
   /** Writes what `values` gives into float32 memory of the weight's shape. */
   fill(slot: WeightSlot, values: Tensor): void {
     if (this.#isInFile(slot) || this.#pristine.has(slot)) this.#fill(slot, values)
-    else values.copyFrom(slot.own)
+    else values.copyFrom(ownFloats(slot))
   }
 
   /** Forgets what was before: the weights are what they are now. Gives the adapters that were merged. */
@@ -111,7 +108,7 @@ export class MergedWeights {
 
   /** The float32 values that a weight is made from: itself, or a copy that is kept beside it. */
   #exact(slot: WeightSlot): Tensor {
-    const { own } = slot
+    const own = ownFloats(slot)
     const pristine = this.#pristine.get(slot)
     if (pristine?.dtype === 'float32') return pristine
     if (own.dtype === 'float32' && this.#editsOf(slot).length === 0) return own
@@ -125,7 +122,7 @@ export class MergedWeights {
 
   /** Whether a weight's values are rounded from what they were changed to. */
   #isRounded(slot: WeightSlot): boolean {
-    return slot.own.dtype !== 'float32' && this.#changed.has(slot)
+    return slot.own.storage !== 'float32' && this.#changed.has(slot)
   }
 
   #forgetPristine(slot: WeightSlot): void {
@@ -146,7 +143,7 @@ export class MergedWeights {
   }
 
   #isInFile(slot: WeightSlot): boolean {
-    return this.model.source !== null && !(slot.own instanceof Parameter) && !this.#changed.has(slot)
+    return this.model.source !== null && slot.own.parameter === null && !this.#changed.has(slot)
   }
 
   #counter(): Tensor {
@@ -154,13 +151,18 @@ export class MergedWeights {
   }
 }
 
-/** Weights that are kept as blocks cannot be changed. */
-function requireFloats({ name, own }: WeightSlot): void {
-  if (!isBlockDType(own.dtype)) return
+/** A weight to change in place: only floats can be. */
+function ownFloats({ name, own }: WeightSlot): Tensor {
+  if (own.floats) return own.floats
   throw new UsageError(
     'quantised-weights',
-    `Merging would change ${name}, which is kept in its block format ${own.dtype}: load the model without the option quantised.`,
+    `Merging would change ${name}, which is kept in its block format ${own.storage}: load the model without the option quantised.`,
   )
+}
+
+/** What was made of a trained weight before is made again. */
+function tellChange({ own: { parameter } }: WeightSlot): void {
+  if (parameter) parameter.version++
 }
 
 function copyOf(tensor: Tensor): Tensor {

@@ -99,7 +99,7 @@ export class ModelAdapter {
     const takesPart = this.#active && !this.#merged
     for (const linear of this.layers.keys()) linear.adapters.get(this.name)!.active = takesPart
     for (const [slot, parameter] of this.modules) {
-      const standsIn = slot.current === parameter
+      const standsIn = slot.current.parameter === parameter
       if (takesPart !== standsIn) slot.standIn(takesPart ? parameter : null)
     }
   }

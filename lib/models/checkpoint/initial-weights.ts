@@ -1,17 +1,19 @@
-import { type BlockDType, bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../../native.js'
+import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../../native.js'
 import { randomStream } from '../../random.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
+import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
 import type { WeightLoader } from '../network/linear-layers.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, weightShapes } from '../network/plan.js'
 import type { ModelSource } from './model-source.js'
 
-export interface KeptBlocks {
-  /** The block format that a weight stays in; null where it becomes floats. */
-  format(name: string): BlockDType | null
-  /** Weights of one block format with equally many columns, one below the other in a new tensor. */
-  load(names: readonly string[]): Tensor
+/** Matrices that stay as their file stores them. */
+export interface KeptWeights {
+  /** The format that a matrix stays in; null where it becomes floats. */
+  format(name: string): StorageFormat | null
+  /** Matrices of one format with equally many columns, one below the other as a new weight. */
+  load(names: readonly string[]): Weight
 }
 
 /** Loads weights by a function that fills memory: from a file, or with random values. */
@@ -23,39 +25,42 @@ export class Weights implements WeightLoader {
     readonly device: NativeDevice,
     readonly dtype: FloatDType,
     readonly fill: (name: string, target: Tensor) => void,
-    /** Matrices that stay in the block format of their file. */
-    readonly kept: KeptBlocks | null = null,
+    readonly kept: KeptWeights | null = null,
   ) {
     this.#shapes = weightShapes(config)
   }
 
-  weight(name: string): Tensor {
-    return this.#format(name) === null ? this.#make(name, this.dtype) : keep(this.kept!.load([name]))
+  weight(name: string): Weight {
+    return this.#format(name) === null ? weightOf(this.#make(name, this.dtype)) : kept(this.kept!.load([name]))
+  }
+
+  bias(name: string): Tensor {
+    return this.#make(name, this.dtype)
   }
 
   norm(name: string): Tensor {
     return this.#make(name, 'float32')
   }
 
-  fused(names: readonly string[]): { whole: Tensor | null; parts: Tensor[] } {
+  fused(names: readonly string[]): { whole: Weight | null; parts: Weight[] } {
     const formats = new Set(names.map((name) => this.#format(name)))
     if (formats.size > 1) return { whole: null, parts: names.map((name) => this.weight(name)) }
     const shapes = names.map((name) => this.#shapes.get(name)!)
     const rows = shapes.reduce((sum, [count]) => sum + count!, 0)
     const isKept = !formats.has(null)
-    const whole = keep(isKept ? this.kept!.load(names) : Tensor.empty([rows, shapes[0]![1]!], this))
+    const whole = kept(isKept ? this.kept!.load(names) : weightOf(Tensor.empty([rows, shapes[0]![1]!], this)))
     let from = 0
     const parts = names.map((name, i) => {
       const to = from + shapes[i]![0]!
-      const part = keep(whole.rows(from, to))
+      const part = kept(whole.rows(from, to))
       from = to
-      if (!isKept) this.fill(name, part)
+      if (!isKept) this.fill(name, part.floats!)
       return part
     })
     return { whole, parts }
   }
 
-  #format(name: string): BlockDType | null {
+  #format(name: string): StorageFormat | null {
     return this.kept?.format(name) ?? null
   }
 
@@ -64,6 +69,12 @@ export class Weights implements WeightLoader {
     this.fill(name, tensor)
     return tensor
   }
+}
+
+/** A weight that outlives the running scope. */
+function kept(weight: Weight): Weight {
+  for (const tensor of weight.tensors) keep(tensor)
+  return weight
 }
 
 /**
@@ -79,11 +90,11 @@ export function storedWeights(
   fill: Weights['fill'] = (name, target) => source.loadInto(name, target),
 ): Weights {
   source.requireWeights()
-  const kept = {
-    format: (name: string) => source.blockFormat(name),
-    load: (names: readonly string[]) => source.loadBlocks(names, device),
+  const asStored: KeptWeights = {
+    format: (name) => source.keptFormat(name),
+    load: (names) => source.loadKept(names, device),
   }
-  return new Weights(source.config, device, dtype, fill, quantised ? kept : null)
+  return new Weights(source.config, device, dtype, fill, quantised ? asStored : null)
 }
 
 /** Bytes of a device that loading a model's weights takes: themselves, and one as its file has it. */
@@ -94,7 +105,7 @@ export function bytesOfWeights(source: ModelSource, dtype: FloatDType, quantised
   for (const [name, shape] of weightShapes(config)) {
     const stored = source.weights.get(name)!.bytes
     const bytes = bytesOf(norms.has(name) ? 'float32' : dtype)
-    const stays = quantised && source.blockFormat(name) !== null
+    const stays = quantised && source.keptFormat(name) !== null
     sum += stays ? stored : bytes * elementsOf(shape)
     largest = Math.max(largest, stored)
   }

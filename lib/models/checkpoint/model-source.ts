@@ -8,38 +8,28 @@ import { whyNoModel } from '../../io/folder-kinds.js'
 import { readGguf } from '../../io/gguf.js'
 import { readJsonObject } from '../../io/json.js'
 import { readModelFolder } from '../../io/model-folder.js'
-import { blockBytes, blockValues, isComputable, type TensorLocation } from '../../io/stored-dtype.js'
-import {
-  type BlockDType,
-  type DType,
-  type FloatDType,
-  isBlockDType,
-  type NativeDevice,
-  type NativeFile,
-  type NativeTensor,
-  native,
-} from '../../native.js'
-import { keep, scope } from '../../tensor/scope.js'
-import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
+import { isComputable, type TensorLocation } from '../../io/stored-dtype.js'
+import { type FloatDType, type NativeDevice, type NativeFile, native } from '../../native.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { StorageFormat, Weight } from '../../tensor/weight.js'
 import { parseConfig } from '../families/parse-config.js'
 import { huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { configFromGguf, ggufFamily } from './gguf-config.js'
-
-interface StoredWeight extends TensorLocation {
-  /** Row r of the weight is row `rowOrder[r]` of the file; absent where they agree. */
-  readonly rowOrder?: Int32Array | null
-  /** Whether the file has the weight's transpose. */
-  readonly transposed?: boolean
-  /** What the file's values are more than the weight's. */
-  readonly excess?: number
-}
+import { keptFormat, readFloats, readKept, readValues, type StoredWeight, shapeOf } from './stored-weight.js'
 
 /** A checkpoint on disk, under Hugging Face's tensor names: a folder with safetensors, or a GGUF file. */
 export class ModelSource {
   readonly #files = new Map<string, NativeFile>()
   #identity: BaseIdentity | null = null
+  readonly #open = (path: string): NativeFile => {
+    const known = this.#files.get(path)
+    if (known) return known
+    const file = native.openFile(path)
+    this.#files.set(path, file)
+    return file
+  }
 
   private constructor(
     /** On this disk. */
@@ -117,8 +107,7 @@ export class ModelSource {
 
   /** A weight's shape; throws naming the file where it is absent. */
   shape(name: string): readonly number[] {
-    const { shape, transposed } = this.#location(name)
-    return transposed ? shape.toReversed() : shape
+    return shapeOf(this.#location(name))
   }
 
   /**
@@ -146,24 +135,13 @@ export class ModelSource {
   /** Reads a weight of the shape that the configuration asks for into `target`, converting to its dtype. */
   loadInto(name: string, target: Tensor): void {
     this.#requireWeight(name, target.shape)
-    const location = this.#location(name)
-    const { path, shape, offset } = location
-    const dtype = location.dtype as DType
-    scope(() => {
-      const raw = native.fromFile(target.device, dtype, shape, this.#file(path), offset)
-      if (location.rowOrder || location.transposed || location.excess) unpack(raw, location, target)
-      else native.dequantise(raw, target.native)
-      raw.dispose()
-    })
+    readValues(this.#location(name), target, this.#open)
   }
 
   /** A weight as it lies in its file, to be read only; null where it has another dtype or layout there. */
   asStored(name: string, shape: readonly number[], dtype: FloatDType, device: NativeDevice): Tensor | null {
     this.#requireWeight(name, shape)
-    const { path, offset, dtype: own, rowOrder, transposed, excess } = this.#location(name)
-    if (own !== dtype || rowOrder || transposed || excess) return null
-    const handle = native.fromFile(device, dtype, shape, this.#file(path), offset)
-    return keep(new Tensor(handle, device, dtype, shape, denseStrides(shape)))
+    return readFloats(this.#location(name), dtype, device, this.#open)
   }
 
   /** A weight as a new tensor. */
@@ -173,30 +151,15 @@ export class ModelSource {
     return tensor
   }
 
-  /** The block format in which a matrix can be used as it is stored; null where it has none. */
-  blockFormat(name: string): BlockDType | null {
-    const { dtype, shape, transposed, excess } = this.#location(name)
-    return isComputable(dtype) && isBlockDType(dtype) && shape.length === 2 && !transposed && !excess ? dtype : null
+  /** The format in which a matrix can be used as it is stored; null where it has none. */
+  keptFormat(name: string): StorageFormat | null {
+    return keptFormat(this.#location(name))
   }
 
-  /** Matrices of one block format and equally many columns, one below the other, as a new tensor of that format. */
-  loadBlocks(names: readonly string[], device: NativeDevice): Tensor {
-    const locations = names.map((name) => this.#location(name))
-    const { dtype, shape } = locations[0]!
-    const columns = shape[1]!
-    const rows = locations.reduce((sum, location) => sum + location.shape[0]!, 0)
-    const rowBytes = (columns / blockValues(dtype)) * blockBytes(dtype)
-    const stored = new Uint8Array(rows * rowBytes)
-    let row = 0
-    for (const { path, offset, bytes, rowOrder: order } of locations) {
-      const own = this.#file(path).bytes(offset, bytes)
-      const count = bytes / rowBytes
-      if (!order) stored.set(own, row * rowBytes)
-      else for (const [to, from] of order.entries()) stored.set(rowOf(own, from, rowBytes), (row + to) * rowBytes)
-      row += count
-    }
-    const handle = native.fromArray(device, dtype as BlockDType, [rows, columns], stored)
-    return new Tensor(handle, device, dtype as BlockDType, [rows, columns], [columns, 1])
+  /** Matrices of one such format and equally many columns, one below the other, as a new weight. */
+  loadKept(names: readonly string[], device: NativeDevice): Weight {
+    const matrices = names.map((name) => this.#location(name))
+    return readKept(matrices, device, this.#open)
   }
 
   /**
@@ -237,43 +200,6 @@ export class ModelSource {
       throw new InputError('malformed-file', `${this.path} has no tensor ${name}, which its configuration asks for.`)
     return location
   }
-
-  #file(path: string): NativeFile {
-    const known = this.#files.get(path)
-    if (known) return known
-    const file = native.openFile(path)
-    this.#files.set(path, file)
-    return file
-  }
-}
-
-/** Turns what a file holds into the weight, by way of float32. */
-function unpack(
-  raw: NativeTensor,
-  { shape, rowOrder: order, transposed, excess = 0 }: StoredWeight,
-  target: Tensor,
-): void {
-  const { device } = target
-  const values = Tensor.empty(shape, { device })
-  native.dequantise(raw, values.native)
-  if (order) {
-    const matrix = [order.length, values.elements / order.length]
-    const sorted = Tensor.empty(matrix, { device })
-    const rows = Tensor.from(order, [order.length], { device, dtype: 'int32' })
-    native.gatherRows(values.view(matrix).native, rows.native, sorted.native)
-    native.copy(sorted.view(shape).native, target.native, 1)
-  } else if (transposed) {
-    native.copy(transposedView(values).native, target.native, 1)
-  } else {
-    const ones = Tensor.empty(shape, { device })
-    native.fill(ones.native, 1)
-    native.add(ones.native, values.native, -excess)
-    native.copy(values.native, target.native, 1)
-  }
-}
-
-function rowOf(bytes: Uint8Array, row: number, rowBytes: number): Uint8Array {
-  return bytes.subarray(row * rowBytes, (row + 1) * rowBytes)
 }
 
 function floatsOf({ path, offset, bytes }: TensorLocation): Float32Array {

@@ -10,11 +10,11 @@ import { embedding, gatherRows } from '../../tensor/operations/embedding.js'
 import { logitsOf } from '../../tensor/operations/loss.js'
 import { addResidual } from '../../tensor/operations/norm.js'
 import { scaled } from '../../tensor/operations/scaled.js'
-import { Parameter } from '../../tensor/parameter.js'
 import { allOrNothing } from '../../tensor/scope.js'
 import { isRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { Parts } from '../../tensor/turns.js'
+import type { Weight } from '../../tensor/weight.js'
 import { Block } from './block.js'
 import type { ForwardContext } from './forward-context.js'
 import type { KeyValueCache } from './key-value-cache.js'
@@ -45,7 +45,7 @@ export class Decoder {
   /** [V, D] */
   readonly embeddingTable: Linear
   /** Learned positions [P, D], where there are any. */
-  positions: Tensor | null
+  positions: Weight | null
   readonly finalNorm: Norm
   /** Output head [V, D]; null where it is the embeddings. */
   readonly untiedHead: Linear | null
@@ -70,7 +70,7 @@ export class Decoder {
     this.untiedHead = config.tiedEmbeddings ? null : tableOf(network.head, weights, 'head')
     this.slots = [
       ...WeightSlot.ofLinear(this.embeddingTable),
-      ...(positions ? [WeightSlot.of(positions, this, 'positions')] : []),
+      ...(positions ? [WeightSlot.ofWeight(positions, this, 'positions')] : []),
       ...this.blocks.flatMap(({ slots }) => slots),
       ...this.finalNorm.slots,
       ...(this.untiedHead ? WeightSlot.ofLinear(this.untiedHead) : []),
@@ -87,7 +87,7 @@ export class Decoder {
   }
 
   /** The head's weight with what adapters add, for one product: of the running scope. */
-  adaptedHead(): Tensor {
+  adaptedHead(): Weight {
     return this.headTable.adaptedWeight()
   }
 
@@ -160,7 +160,7 @@ export class Decoder {
   /** What forward passes depend on besides their inputs. */
   #state(): unknown[] {
     const state: unknown[] = []
-    for (const { current } of this.slots) state.push(current, current instanceof Parameter ? current.version : 0)
+    for (const { current } of this.slots) state.push(current, current.parameter?.version)
     for (const linear of [...this.blocks.flatMap((block) => block.linears()), ...this.tables]) {
       for (const { layer, scale } of linear.activeAdapters())
         state.push(layer, scale, ...layer.parameters.map(({ version }) => version))

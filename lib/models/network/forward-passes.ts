@@ -13,7 +13,7 @@ import {
 } from '../../arguments.js'
 import { aBatch, type Batch } from '../../data/batch.js'
 import { streamKey } from '../../random.js'
-import { linearCrossEntropy, targetLogProbs } from '../../tensor/operations/loss.js'
+import { targetLogProbs, weightCrossEntropy } from '../../tensor/operations/loss.js'
 import { chooseToken, damagedModel, type TokenChoice } from '../../tensor/operations/sampling.js'
 import { leaveRoom } from '../../tensor/room.js'
 import { scope, scopeOfParts } from '../../tensor/scope.js'
@@ -102,11 +102,11 @@ export class ForwardPasses {
   }
 
   #loss(batch: Batch): Parts<Tensor> {
-    return scopeOfParts(this.#ofTargets(batch, linearCrossEntropy))
+    return scopeOfParts(this.#ofTargets(batch, weightCrossEntropy))
   }
 
   /** What a function of the head makes of the tokens that have a target; a part for each block. */
-  *#ofTargets(batch: Batch, evaluate: typeof targetLogProbs): Parts<Tensor> {
+  *#ofTargets(batch: Batch, evaluate: typeof weightCrossEntropy): Parts<Tensor> {
     const { decoder } = this
     leaveRoom(decoder.device)
     const { hidden, targets } = yield* decoder.targetStates(batch, this.#options())

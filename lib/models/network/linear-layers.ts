@@ -1,17 +1,20 @@
 import type { FloatDType, NativeDevice } from '../../native.js'
 import { Linear, LinearGroup } from '../../nn/linear.js'
 import type { Tensor } from '../../tensor/tensor.js'
+import type { Weight } from '../../tensor/weight.js'
 import type { ModelConfig } from './model-config.js'
 import type { LinearPlan } from './plan.js'
 
 /** Gives weights by their names in Hugging Face's checkpoints, in the shapes of `weightShapes`. */
 export interface WeightLoader {
-  /** A matrix or a bias, in the model's dtype or, of a matrix, in the block format that its file has. */
-  weight(name: string): Tensor
+  /** A matrix, in the model's dtype or as its file stores it. */
+  weight(name: string): Weight
+  /** Of a linear layer, in the model's dtype. */
+  bias(name: string): Tensor
   /** A norm's weight or bias, float32. */
   norm(name: string): Tensor
-  /** Matrices with equally many columns, one below the other in one tensor unless their block formats differ. */
-  fused(names: readonly string[]): { whole: Tensor | null; parts: Tensor[] }
+  /** Matrices with equally many columns, one below the other in one weight unless they are stored in different formats. */
+  fused(names: readonly string[]): { whole: Weight | null; parts: Weight[] }
 }
 
 /** What a network is made from. */
@@ -23,13 +26,13 @@ export interface NetworkWeights extends WeightLoader {
 }
 
 const biasOf = ({ name, bias }: LinearPlan, weights: WeightLoader): Tensor | null =>
-  bias ? weights.weight(`${name}.bias`) : null
+  bias ? weights.bias(`${name}.bias`) : null
 
 export function loadLinear(plan: LinearPlan, weights: WeightLoader): Linear {
   return new Linear(plan.name, weights.weight(`${plan.name}.weight`), biasOf(plan, weights))
 }
 
-/** Layers that read the same input, with their weights in one tensor where they can be. */
+/** Layers that read the same input, with their weights in one where they can be. */
 export function loadGroup(plans: readonly LinearPlan[], weights: WeightLoader): LinearGroup {
   const { whole, parts } = weights.fused(plans.map(({ name }) => `${name}.weight`))
   const layers = plans.map((plan, i) => new Linear(plan.name, parts[i]!, biasOf(plan, weights)))

@@ -17,8 +17,8 @@ export class Norm {
     const { name, kind } = plan
     this.weight = weights.norm(`${name}.weight`)
     this.bias = kind === 'layer' ? weights.norm(`${name}.bias`) : null
-    const slots = [WeightSlot.of(`${name}.weight`, this, 'weight')]
-    if (this.bias) slots.push(WeightSlot.of(`${name}.bias`, this, 'bias'))
+    const slots = [WeightSlot.ofVector(`${name}.weight`, this, 'weight')]
+    if (this.bias) slots.push(WeightSlot.ofVector(`${name}.bias`, this, 'bias'))
     this.slots = slots
   }
 

@@ -1,8 +1,7 @@
 import type { Linear } from '../../nn/linear.js'
-import { Parameter } from '../../tensor/parameter.js'
-import { keep, scope } from '../../tensor/scope.js'
+import { scope } from '../../tensor/scope.js'
 import { noGrad } from '../../tensor/tape.js'
-import type { Tensor } from '../../tensor/tensor.js'
+import type { Weight } from '../../tensor/weight.js'
 
 /** Rows that say what is usual in a table. */
 const SAMPLES = 128
@@ -13,7 +12,7 @@ const SHORT = 0.1
  * Those of `ids` whose rows of an embedding or a head [V, D] were, by their length, never trained: under a tenth of the
  * median of 128 evenly spaced rows.
  */
-async function untrainedRows(table: Tensor, ids: readonly number[]): Promise<number[]> {
+async function untrainedRows(table: Weight, ids: readonly number[]): Promise<number[]> {
   const rows = table.shape[0]!
   const count = Math.min(SAMPLES, rows)
   const sample: number[] = []
@@ -28,7 +27,7 @@ async function untrainedRows(table: Tensor, ids: readonly number[]): Promise<num
 export async function untrainedTokens(tables: ReadonlySet<Linear>, ids: readonly number[]): Promise<number[]> {
   const found = new Set<number>()
   for (const table of tables) {
-    if (table.weight instanceof Parameter) continue
+    if (table.weight.parameter) continue
     const adapted = noGrad(() => scope(() => table.adaptedWeight()))
     try {
       for (const id of await untrainedRows(adapted, ids)) found.add(id)
@@ -39,8 +38,8 @@ export async function untrainedTokens(tables: ReadonlySet<Linear>, ids: readonly
   return ids.filter((id) => found.has(id))
 }
 
-async function lengthOf(table: Tensor, row: number): Promise<number> {
-  using view = keep(table.rows(row, row + 1))
-  const values = (await view.data()) as Float32Array
+async function lengthOf(table: Weight, row: number): Promise<number> {
+  using view = table.rows(row, row + 1)
+  const values = await view.data()
   return Math.sqrt(values.reduce((sum, value) => sum + value * value, 0))
 }

@@ -1,60 +1,36 @@
-import { type FloatDType, isBlockDType, native } from '../../native.js'
+import { type FloatDType, native } from '../../native.js'
 import { type Destination, destinationOr } from '../destination.js'
-import { Parameter } from '../parameter.js'
+import type { Parameter } from '../parameter.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'
+import { floatsOf, type Weight } from '../weight.js'
 
 /**
- * A weight as the product of `dtype` needs it: itself, a parameter's cast, or block formats as values. Products read a
- * float32 weight that is no parameter as it is, since W + ΔW would lose small updates.
- */
-export function operand(weight: Tensor, dtype: FloatDType): Tensor {
-  if (weight.dtype === dtype) return weight
-  if (weight instanceof Parameter) return weight.as(dtype)
-  if (weight.dtype === 'float32') return weight
-  const values = Tensor.empty(weight.shape, { device: weight.device, dtype })
-  native.dequantise(weight.native, values.native)
-  return values
-}
-
-/** The same for y = x weightᵀ, which the CPU multiplies with blocks as they are. */
-export function transposedOperand(weight: Tensor, dtype: FloatDType): Tensor {
-  return isBlockDType(weight.dtype) && weight.device.kind === 'cpu' ? weight : operand(weight, dtype)
-}
-
-/** A weight in a float dtype: itself, or the values of its blocks in float32. */
-function floatsOf(weight: Tensor): Tensor {
-  return isBlockDType(weight.dtype) ? operand(weight, 'float32') : weight
-}
-
-/**
- * y [T, d] = x [T, k] weight [d, k]ᵀ for a frozen weight of any dtype, with products of 8-bit integers forwards and backwards
+ * y [T, d] = x [T, k] weight [d, k]ᵀ for a frozen weight, with products of 8-bit integers forwards and backwards
  * (SwitchBack, arXiv 2304.13013): rows of the weight, of x and of dY are rounded to 8 bits of their largest value; those of the
  * weight and of x after a rotation that leaves their products as they are and has values that stand out share their size.
  */
-export function int8Linear(x: Tensor, weight: Tensor, into?: Destination): Tensor {
+export function int8Linear(x: Tensor, weight: Weight, into?: Destination): Tensor {
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
   native.matmulInt8(x.native, floatsOf(weight).native, true, y.native, accumulate)
-  return record(y, [x], [weight], (dY, [w], [dX]) => {
-    dX!.write((target, add) => native.matmulInt8(dY.native, floatsOf(w!).native, false, target.native, add))
+  return record(y, [x], weight.tensors, (dY, _, [dX]) => {
+    dX!.write((target, add) => native.matmulInt8(dY.native, floatsOf(weight).native, false, target.native, add))
   })
 }
 
 /**
- * y [T, d] = x [T, k] weight [d, k]ᵀ, in x's dtype with float32 accumulation. A frozen weight of any dtype gets no
- * gradient; a Parameter's is float32.
+ * y [T, d] = x [T, k] weight [d, k]ᵀ, in x's dtype with float32 accumulation. A frozen weight gets no gradient; a
+ * Parameter's is float32.
  */
-export function linear(x: Tensor, weight: Tensor, into?: Destination): Tensor {
-  const dtype = x.dtype as FloatDType
+export function linear(x: Tensor, weight: Weight, into?: Destination): Tensor {
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
-  native.matmul(x.native, false, transposedOperand(weight, dtype).native, true, y.native, 1, accumulate)
-  const saved = weight.requiresGrad ? [weight, x] : [weight]
-  return record(y, [x, weight], saved, (dY, [w, input], [dX, dWeight]) => {
-    dX!.write((target, add) => native.matmul(dY.native, false, operand(w!, dtype).native, false, target.native, 1, add))
-    if (input) {
-      dWeight!.write((target, add) => native.matmul(dY.native, true, input.native, false, target.native, 1, add))
-    }
+  weight.multiply(x, y, 1, accumulate)
+  const { floats, tensors } = weight
+  const saved = floats?.requiresGrad ? [x, ...tensors] : tensors
+  return record(y, floats ? [x, floats] : [x], saved, (dY, [input], [dX, dWeight]) => {
+    dX!.write((target, add) => weight.multiplyGradient(dY, target, 1, add))
+    dWeight?.write((target, add) => native.matmul(dY.native, true, input!.native, false, target.native, 1, add))
   })
 }
 
@@ -74,17 +50,17 @@ export interface WeightUpdate {
 }
 
 /**
- * y [T, d] = x [T, k] (W + ΔW)ᵀ for a frozen W [d, k] of any dtype. The sum is made in float32 for each product and not
- * kept: it costs a pass over W, whatever T is.
+ * y [T, d] = x [T, k] (W + ΔW)ᵀ for a frozen W [d, k]. The sum is made in float32 for each product and not kept: it costs
+ * a pass over W, whatever T is.
  */
-export function updatedLinear(x: Tensor, weight: Tensor, updates: readonly WeightUpdate[], into?: Destination): Tensor {
+export function updatedLinear(x: Tensor, weight: Weight, updates: readonly WeightUpdate[], into?: Destination): Tensor {
   return productOfUpdates(x, weight, updates, true, into)
 }
 
 /** y [T, d] = x [T, k] ΔWᵀ alone, for a change of all rows of a frozen W [d, k]. */
 export function updateLinear(
   x: Tensor,
-  weight: Tensor,
+  weight: Weight,
   update: Omit<WeightUpdate, 'from' | 'to'>,
   into?: Destination,
 ): Tensor {
@@ -93,16 +69,16 @@ export function updateLinear(
 
 function productOfUpdates(
   x: Tensor,
-  weight: Tensor,
+  weight: Weight,
   updates: readonly WeightUpdate[],
   withWeight: boolean,
   into: Destination | undefined,
 ): Tensor {
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
-  const multiply = (a: Tensor, w: Tensor, transpose: boolean, target: Tensor, add: boolean) =>
+  const multiply = (a: Tensor, transpose: boolean, target: Tensor, add: boolean) =>
     scope(() => {
-      const sum = Tensor.empty(w.shape, { device: w.device })
-      const values = floatsOf(w)
+      const sum = Tensor.empty(weight.shape, { device: weight.device })
+      const values = floatsOf(weight)
       if (withWeight) native.dequantise(values.native, sum.native)
       else native.fill(sum.native, 0)
       for (const [i, update] of updates.entries()) {
@@ -112,11 +88,11 @@ function productOfUpdates(
       }
       native.matmul(a.native, false, sum.native, transpose, target.native, 1, add)
     })
-  multiply(x, weight, true, y, accumulate)
+  multiply(x, true, y, accumulate)
   const parameters = updates.flatMap((update) => update.parameters)
-  return record(y, [x, ...parameters], [weight, x], (dY, [w, input], [dX, ...targets]) => {
-    dX!.write((target, add) => multiply(dY, w!, false, target, add))
-    const values = floatsOf(w!)
+  return record(y, [x, ...parameters], [x, ...weight.tensors], (dY, [input], [dX, ...targets]) => {
+    dX!.write((target, add) => multiply(dY, false, target, add))
+    const values = floatsOf(weight)
     for (const update of updates) {
       const own = targets.splice(0, update.parameters.length)
       update.backward(dY.columns(update.from, update.to), input!, own, values.rows(update.from, update.to))
@@ -128,7 +104,7 @@ function productOfUpdates(
  * W + ΔW [d, k] in float32 for a frozen W, with gradients of the changes' parameters: for a weight that is looked up, or read
  * in many products.
  */
-export function changedWeight(stored: Tensor, updates: readonly Omit<WeightUpdate, 'from' | 'to'>[]): Tensor {
+export function changedWeight(stored: Weight, updates: readonly Omit<WeightUpdate, 'from' | 'to'>[]): Tensor {
   const weight = floatsOf(stored)
   const sum = Tensor.empty(weight.shape, { device: weight.device })
   native.dequantise(weight.native, sum.native)

@@ -2,7 +2,7 @@ import { aNumber, instanceOf, orNull, requireArgument, requireOptionsOf } from '
 import { type FloatDType, native } from '../../native.js'
 import { isOne, isRecording, record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'
-import { operand, transposedOperand } from './linear.js'
+import { type Weight, weightOf } from '../weight.js'
 
 /** Bytes of float32 logits that exist at one time, where a device has room for no more. */
 const logitsBudget = 48 * 2 ** 20
@@ -44,15 +44,21 @@ export function linearCrossEntropy(
 ): Tensor {
   requireTensors({ hidden, head, targets })
   requireOptionsOf('form', form, { scale: aNumber, softcap: orNull(aNumber) })
+  return weightCrossEntropy(hidden, weightOf(head), targets, form)
+}
+
+/** `linearCrossEntropy` through a head in whatever storage. */
+export function weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor, form: LogitsForm): Tensor {
   const { scale, softcap } = form
   const { device } = hidden
   const dtype = hidden.dtype as FloatDType
   const rows = hidden.shape[0]!
   const total = Tensor.zeros([1], { device })
-  const wanted = isRecording() && (hidden.requiresGrad || head.requiresGrad)
+  const isTrained = head.floats?.requiresGrad === true
+  const wanted = isRecording() && (hidden.requiresGrad || isTrained)
   const dHidden = wanted && hidden.requiresGrad ? Tensor.empty(hidden.shape, hidden) : null
-  const dHead = wanted && head.requiresGrad ? Tensor.zeros(head.shape, { device }) : null
-  const weight = wanted ? operand(head, dtype) : transposedOperand(head, dtype)
+  const dHead = wanted && isTrained ? Tensor.zeros(head.shape, { device }) : null
+  const weight = wanted ? head.unpacked(dtype) : head
   for (const [from, to] of chunks(rows, head)) {
     const x = hidden.rows(from, to)
     const logits = products(x, weight, scale)
@@ -63,14 +69,14 @@ export function linearCrossEntropy(
     native.sum(losses.native, total.native, true)
     if (dHidden) {
       const slice = dHidden.rows(from, to)
-      native.matmul(dLogits!.native, false, weight.native, false, slice.native, scale, false)
+      weight.multiplyGradient(dLogits!, slice, scale, false)
       slice.dispose()
     }
     if (dHead) native.matmul(dLogits!.native, true, x.native, false, dHead.native, scale, true)
     for (const tensor of new Set([x, logits, losses, at, ...(dLogits ? [dLogits] : [])])) tensor.dispose()
   }
   const saved = [dHidden, dHead].filter((tensor) => tensor !== null)
-  return record(total, [hidden, head], saved, (gradient, kept, [toHidden, toHead]) => {
+  return record(total, head.floats ? [hidden, head.floats] : [hidden], saved, (gradient, kept, [toHidden, toHead]) => {
     const [first, second] = dHidden ? [kept[0], kept[1]] : [undefined, kept[0]]
     if (first) scaleInto(toHidden!, gradient, first)
     if (second) scaleInto(toHead!, gradient, second)
@@ -106,24 +112,23 @@ function scaleInto(target: GradientTarget, gradient: Tensor, values: Tensor): vo
 }
 
 /** Float32 logits [N, V] of hidden states. */
-export function logitsOf(hidden: Tensor, head: Tensor, { scale, softcap }: LogitsForm = plainLogits): Tensor {
+export function logitsOf(hidden: Tensor, head: Weight, { scale, softcap }: LogitsForm = plainLogits): Tensor {
   const logits = products(hidden, head, scale)
   if (softcap !== null) native.capLogits(logits.native, softcap)
   return logits
 }
 
 /** scale · hidden headᵀ [N, V] in float32. */
-function products(hidden: Tensor, head: Tensor, scale: number): Tensor {
-  const weight = transposedOperand(head, hidden.dtype as FloatDType)
+function products(hidden: Tensor, head: Weight, scale: number): Tensor {
   const logits = Tensor.empty([hidden.shape[0]!, head.shape[0]!], { device: hidden.device })
-  native.matmul(hidden.native, false, weight.native, true, logits.native, scale, false)
+  head.multiply(hidden, logits, scale, false)
   return logits
 }
 
 /** Log-probabilities [N] (float32) of the targets, chunk by chunk like the loss. No gradients. */
 export function targetLogProbs(
   hidden: Tensor,
-  head: Tensor,
+  head: Weight,
   targets: Tensor,
   { scale, softcap }: LogitsForm = plainLogits,
 ): Tensor {
@@ -140,7 +145,7 @@ export function targetLogProbs(
   return losses
 }
 
-function* chunks(rows: number, head: Tensor): Generator<[number, number]> {
+function* chunks(rows: number, head: Weight): Generator<[number, number]> {
   const vocabulary = head.shape[0]!
   const size = Math.max(1, Math.min(rows, Math.floor(logitsBytes(head.device, vocabulary) / (4 * vocabulary))))
   for (let from = 0; from < rows; from += size) yield [from, Math.min(rows, from + size)]

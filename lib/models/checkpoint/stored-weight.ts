@@ -1,0 +1,110 @@
+/** Weights as files have them, and how those become a model's: for the whole of a checkpoint, only here. */
+import { blockBytes, blockValues, isComputable, type TensorLocation } from '../../io/stored-dtype.js'
+import {
+  type BlockDType,
+  type DType,
+  type FloatDType,
+  isBlockDType,
+  type NativeDevice,
+  type NativeFile,
+  type NativeTensor,
+  native,
+} from '../../native.js'
+import { keep, scope } from '../../tensor/scope.js'
+import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
+import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
+
+/** Where a file has a weight, and in what the two differ. */
+export interface StoredWeight extends TensorLocation {
+  /** Row r of the weight is row `rowOrder[r]` of the file; absent where they agree. */
+  readonly rowOrder?: Int32Array | null
+  /** Whether the file has the weight's transpose. */
+  readonly transposed?: boolean
+  /** What the file's values are more than the weight's. */
+  readonly excess?: number
+}
+
+/** An open file by its path. */
+export type OpenFile = (path: string) => NativeFile
+
+/** The shape of the weight, which that in the file may not be. */
+export function shapeOf({ shape, transposed }: StoredWeight): readonly number[] {
+  return transposed ? shape.toReversed() : shape
+}
+
+/** Writes a weight's values into a tensor of its shape, converting to its dtype. */
+export function readValues(stored: StoredWeight, target: Tensor, open: OpenFile): void {
+  const { path, shape, offset, rowOrder, transposed, excess } = stored
+  scope(() => {
+    const raw = native.fromFile(target.device, stored.dtype as DType, shape, open(path), offset)
+    if (rowOrder || transposed || excess) unpack(raw, stored, target)
+    else native.dequantise(raw, target.native)
+    raw.dispose()
+  })
+}
+
+/** A weight as it lies in its file, to be read only; null where it has another dtype or layout there. */
+export function readFloats(
+  stored: StoredWeight,
+  dtype: FloatDType,
+  device: NativeDevice,
+  open: OpenFile,
+): Tensor | null {
+  const { path, shape, offset, rowOrder, transposed, excess } = stored
+  if (stored.dtype !== dtype || rowOrder || transposed || excess) return null
+  const handle = native.fromFile(device, dtype, shape, open(path), offset)
+  return keep(new Tensor(handle, device, dtype, shape, denseStrides(shape)))
+}
+
+/** The format in which a matrix can be multiplied with as it is stored; null where its values must be unpacked. */
+export function keptFormat({ dtype, shape, transposed, excess }: StoredWeight): StorageFormat | null {
+  return isComputable(dtype) && isBlockDType(dtype) && shape.length === 2 && !transposed && !excess ? dtype : null
+}
+
+/** Matrices of one such format and equally many columns, one below the other, as a new weight. */
+export function readKept(matrices: readonly StoredWeight[], device: NativeDevice, open: OpenFile): Weight {
+  const { dtype, shape } = matrices[0]!
+  const columns = shape[1]!
+  const rows = matrices.reduce((sum, matrix) => sum + matrix.shape[0]!, 0)
+  const rowBytes = (columns / blockValues(dtype)) * blockBytes(dtype)
+  const stored = new Uint8Array(rows * rowBytes)
+  let row = 0
+  for (const { path, offset, bytes, rowOrder: order } of matrices) {
+    const own = open(path).bytes(offset, bytes)
+    const count = bytes / rowBytes
+    if (!order) stored.set(own, row * rowBytes)
+    else for (const [to, from] of order.entries()) stored.set(rowOf(own, from, rowBytes), (row + to) * rowBytes)
+    row += count
+  }
+  const handle = native.fromArray(device, dtype as BlockDType, [rows, columns], stored)
+  return weightOf(new Tensor(handle, device, dtype as BlockDType, [rows, columns], [columns, 1]))
+}
+
+/** Turns what a file holds into the weight, by way of float32. */
+function unpack(
+  raw: NativeTensor,
+  { shape, rowOrder: order, transposed, excess = 0 }: StoredWeight,
+  target: Tensor,
+): void {
+  const { device } = target
+  const values = Tensor.empty(shape, { device })
+  native.dequantise(raw, values.native)
+  if (order) {
+    const matrix = [order.length, values.elements / order.length]
+    const sorted = Tensor.empty(matrix, { device })
+    const rows = Tensor.from(order, [order.length], { device, dtype: 'int32' })
+    native.gatherRows(values.view(matrix).native, rows.native, sorted.native)
+    native.copy(sorted.view(shape).native, target.native, 1)
+  } else if (transposed) {
+    native.copy(transposedView(values).native, target.native, 1)
+  } else {
+    const ones = Tensor.empty(shape, { device })
+    native.fill(ones.native, 1)
+    native.add(ones.native, values.native, -excess)
+    native.copy(values.native, target.native, 1)
+  }
+}
+
+function rowOf(bytes: Uint8Array, row: number, rowBytes: number): Uint8Array {
+  return bytes.subarray(row * rowBytes, (row + 1) * rowBytes)
+}
