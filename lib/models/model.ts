@@ -86,7 +86,7 @@ export class Model implements Disposable {
     return this.source?.located.reference ?? ''
   }
 
-  /** The weight [V, D], without what adapters add to it. */
+  /** The weight [V, D] as it is stored, without what adapters add to it. */
   get embeddings(): Tensor {
     return this.#decoder.embeddingTable.weight.tensors[0]!
   }

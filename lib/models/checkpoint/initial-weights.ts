@@ -31,7 +31,7 @@ export class Weights implements WeightLoader {
   }
 
   weight(name: string): Weight {
-    return this.#format(name) === null ? weightOf(this.#make(name, this.dtype)) : kept(this.kept!.load([name]))
+    return this.#format(name) === null ? weightOf(this.#make(name, this.dtype)) : keepWeight(this.kept!.load([name]))
   }
 
   bias(name: string): Tensor {
@@ -48,11 +48,11 @@ export class Weights implements WeightLoader {
     const shapes = names.map((name) => this.#shapes.get(name)!)
     const rows = shapes.reduce((sum, [count]) => sum + count!, 0)
     const isKept = !formats.has(null)
-    const whole = kept(isKept ? this.kept!.load(names) : weightOf(Tensor.empty([rows, shapes[0]![1]!], this)))
+    const whole = keepWeight(isKept ? this.kept!.load(names) : weightOf(Tensor.empty([rows, shapes[0]![1]!], this)))
     let from = 0
     const parts = names.map((name, i) => {
       const to = from + shapes[i]![0]!
-      const part = kept(whole.rows(from, to))
+      const part = keepWeight(whole.rows(from, to))
       from = to
       if (!isKept) this.fill(name, part.floats!)
       return part
@@ -71,8 +71,8 @@ export class Weights implements WeightLoader {
   }
 }
 
-/** A weight that outlives the running scope. */
-function kept(weight: Weight): Weight {
+/** Takes a weight out of the running scope: its maker frees it. */
+function keepWeight(weight: Weight): Weight {
   for (const tensor of weight.tensors) keep(tensor)
   return weight
 }
