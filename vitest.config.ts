@@ -20,11 +20,12 @@ const patience = counting ? 900_000 : 120_000
 const exclude = ['test/cuda/**', ...(counting ? ['test/eval/real-model.test.ts'] : [])]
 
 export default defineConfig({
-  // The examples import the package by its name.
+  // Examples and benchmarks import the package by its name, and benchmarks some of its internals.
   resolve: {
     alias: [
       { find: /^node-mora$/, replacement: join(root, 'lib', 'index.ts') },
       { find: /^node-mora\/adapters$/, replacement: join(root, 'lib', 'adapters', 'index.ts') },
+      { find: /^#dist\/(.+)\.js$/, replacement: join(root, 'lib', '$1.ts') },
     ],
   },
   test: {

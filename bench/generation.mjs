@@ -3,11 +3,10 @@
 //   npm run bench -- generation [--prompt 512] [--tokens 64] [--dtypes bfloat16,float32]
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { writeModel } from '../dist/models/checkpoint/write-model.js'
-import { loadModel, ModelSource } from '../dist/models/index.js'
-import { isBlockDType } from '../dist/native.js'
+import { loadModel } from 'node-mora'
 import { textIds } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
+import { isBlockDType, ModelSource, writeModel } from './common/internals.mjs'
 import { describeMachine } from './common/machine.mjs'
 import { copyModel } from './common/model-copy.mjs'
 import { dtypeList, readOptions, whole } from './common/options.mjs'

@@ -3,9 +3,9 @@
 //   npm run bench -- kernels [--lengths 512,2048,8192] [--tokens 2048] [--dtypes bfloat16]
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { ModelSource } from '../dist/models/checkpoint/model-source.js'
-import { openDevice } from '../dist/tensor/device.js'
+import { openDevice } from 'node-mora'
 import { orUsageError } from './common/command-line.mjs'
+import { ModelSource } from './common/internals.mjs'
 import { describeMachine } from './common/machine.mjs'
 import { dtypeList, list, readOptions, whole } from './common/options.mjs'
 import { copyBandwidth, productPeaks } from './common/peaks.mjs'

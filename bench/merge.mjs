@@ -3,9 +3,8 @@
 //   npm run bench -- merge [--methods lora:8,rotation:8,sharing:8] [--dtypes bfloat16]
 import { copyFile, mkdir, open, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { loadModel, mergeModel } from '../dist/models/index.js'
-import { keep } from '../dist/tensor/scope.js'
-import { Tensor } from '../dist/tensor/tensor.js'
+import { loadModel, mergeModel, Tensor } from 'node-mora'
+import { keep } from 'node-mora/adapters'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'
 import { adapterConfig, parseMethod } from './common/methods.mjs'

@@ -1,8 +1,7 @@
 // Where the time of a training step goes: runs a few steps with the device's profile on and prints a row for each
 // operation and size, with its share, its arithmetic rate and its traffic.
 import { writeFileSync } from 'node:fs'
-import { loadModel } from '../dist/models/index.js'
-import { AdamW } from '../dist/optim/adamw.js'
+import { AdamW, loadModel } from 'node-mora'
 import { packedBatch, textIds } from './common/batch.mjs'
 import { orUsageError, parseOptions } from './common/command-line.mjs'
 import { adapterConfig, parseMethod } from './common/methods.mjs'

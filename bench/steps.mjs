@@ -1,8 +1,7 @@
 // Our own training steps beside each other, in one process and in turn: MoRA beside LoRA of the same rank, one long document
 // beside several short ones, one thread beside all, products in 8 bits beside those of the dtype:
 //   npm run bench -- steps [--ranks 8,128] [--long 8192]
-import { loadModel } from '../dist/models/index.js'
-import { AdamW } from '../dist/optim/adamw.js'
+import { AdamW, loadModel } from 'node-mora'
 import { packedBatch, textIds } from './common/batch.mjs'
 import { orUsageError } from './common/command-line.mjs'
 import { describeMachine } from './common/machine.mjs'

@@ -9,9 +9,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { randomFacts } from '../dist/demo/facts.js'
-import { AdamW, DataLoader, initModel, loadTokenizer, schedule } from '../dist/index.js'
-import { randomStream } from '../dist/random.js'
+import { AdamW, DataLoader, initModel, loadTokenizer, schedule } from 'node-mora'
+import { randomStream } from 'node-mora/adapters'
+import { randomFacts } from '../bench/common/internals.mjs'
 import { characterTokenizer } from './character-tokenizer.mjs'
 
 const output = fileURLToPath(new URL('../assets/demo-model', import.meta.url))

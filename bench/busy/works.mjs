@@ -2,8 +2,7 @@
 //   node bench/busy/works.mjs MODEL METHOD DTYPE ROWS LENGTH THREADS
 // Answers `{ work }`, one of step, token and merge, with the `seconds` of it.
 import { createInterface } from 'node:readline'
-import { loadModel } from '../../dist/models/index.js'
-import { AdamW } from '../../dist/optim/adamw.js'
+import { AdamW, loadModel } from 'node-mora'
 import { packedBatch, textIds } from '../common/batch.mjs'
 import { adapterConfig, parseMethod } from '../common/methods.mjs'
 import { trainStep } from '../common/train-step.mjs'

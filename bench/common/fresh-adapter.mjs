@@ -1,4 +1,4 @@
-import { loadModel } from '../../dist/models/index.js'
+import { loadModel } from 'node-mora'
 import { adapterConfig } from './methods.mjs'
 
 /** Writes a new adapter of a model into the folder `adapter`, from which every side of a comparison trains. */

@@ -1,5 +1,4 @@
-import { lora } from '../../dist/adapters/methods/lora.js'
-import { mora, operators } from '../../dist/adapters/methods/mora.js'
+import { lora, mora, operators } from 'node-mora'
 
 /** `lora:8` or an operator of MoRA with its rank, `rotation:8`. */
 export function parseMethod(text) {

@@ -1,4 +1,4 @@
-import { loadModel } from '../../dist/models/index.js'
+import { loadModel } from 'node-mora'
 
 /**
  * Saves a model into the folder `copy` in one dtype, as all sides of a comparison read it. Resolves with what is of use

@@ -1,5 +1,5 @@
 // What this machine can do: the speed of products at a model's own shapes, and of memory.
-import { native } from '../../dist/native.js'
+import { native } from 'node-mora/adapters'
 
 const repetitions = 3
 const secondsEach = 0.12

@@ -1,7 +1,6 @@
 // Values for measurements: a GPU multiplies zeros with less power, and so faster, than it does real numbers.
-import { native } from '../../dist/native.js'
-import { randomStream } from '../../dist/random.js'
-import { Tensor } from '../../dist/tensor/tensor.js'
+import { Tensor } from 'node-mora'
+import { native, randomStream } from 'node-mora/adapters'
 
 const sources = new Map()
 

@@ -1,5 +1,5 @@
 // What adapters cost beside the linear layers of one block, ours and the reference's.
-import { squareSide } from '../../dist/adapters/methods/square-side.js'
+import { squareSide } from 'node-mora'
 import { linears, llamaBlocks } from './llama.mjs'
 import { baseLaunches, referenceLaunches } from './reference.mjs'
 import { totalMicroseconds } from './roofline.mjs'

@@ -1,10 +1,7 @@
 // Llama-2-7B in bfloat16 with weights of no values, for traces of what runs.
 
-import { Weights } from '../../dist/models/checkpoint/initial-weights.js'
-import { parseConfig } from '../../dist/models/families/parse-config.js'
-import { Model } from '../../dist/models/model.js'
-import { Block } from '../../dist/models/network/block.js'
-import { linearsOf } from '../../dist/models/network/plan.js'
+import { Model } from 'node-mora'
+import { Block, linearsOf, parseConfig, Weights } from '../common/internals.mjs'
 
 export const llamaBlocks = 32
 

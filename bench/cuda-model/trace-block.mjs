@@ -6,17 +6,16 @@
 // that also do what is done once per optimizer step; `block` is the whole block forward; `merge` merges every adapter. An
 // operator of null is the frozen block. `windows` false: blocks are read where they lie, aligned or not.
 
-import { mora, moraMethod } from '../../dist/adapters/methods/mora.js'
-import { LayerMaker } from '../../dist/adapters/tensors/layer-maker.js'
-import { loadBinary } from '../../dist/native-binary.js'
-import { LinearInput } from '../../dist/nn/linear-input.js'
-import { RotaryTables } from '../../dist/nn/rotary.js'
-import { backwardFrom } from '../../dist/tensor/backward.js'
-import { openDevice } from '../../dist/tensor/device.js'
-import { Parameter } from '../../dist/tensor/parameter.js'
-import { scope } from '../../dist/tensor/scope.js'
-import { record } from '../../dist/tensor/tape.js'
-import { Tensor } from '../../dist/tensor/tensor.js'
+import { mora, openDevice, Parameter, scope, Tensor } from 'node-mora'
+import {
+  backwardFrom,
+  LayerMaker,
+  LinearInput,
+  loadBinary,
+  moraMethod,
+  RotaryTables,
+  record,
+} from '../common/internals.mjs'
 import { emptyBlock } from './llama.mjs'
 import { TraceReader } from './trace.mjs'
 

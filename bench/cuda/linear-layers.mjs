@@ -1,5 +1,6 @@
 // The linear layers of a Llama block, three of them and two of them on one input, with random weights in bfloat16.
 
+import { mora, Parameter, scope, Tensor } from 'node-mora'
 import { mora, moraMethod } from '../../dist/adapters/methods/mora.js'
 import { LayerMaker } from '../../dist/adapters/tensors/layer-maker.js'
 import { Linear, LinearGroup } from '../../dist/nn/linear.js'
@@ -10,6 +11,7 @@ import { scope } from '../../dist/tensor/scope.js'
 import { record } from '../../dist/tensor/tape.js'
 import { Tensor } from '../../dist/tensor/tensor.js'
 import { weightOf } from '../../dist/tensor/weight.js'
+import { backwardFrom, LayerMaker, Linear, LinearGroup, LinearInput, moraMethod, record } from '../common/internals.mjs'
 import { fillNormal, normal } from '../common/random.mjs'
 
 const dtype = 'bfloat16'

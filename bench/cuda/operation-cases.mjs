@@ -1,10 +1,8 @@
 // Every operation at the sizes of a Llama-2-7B block: `[{name, run}]`. Letters as in lib/native.ts: T tokens, D hidden,
 // F features, H heads, E head size, V vocabulary, R side of MoRA's matrix.
-import { moraGeometry } from '../../dist/adapters/methods/mora.js'
-import { squareSide } from '../../dist/adapters/methods/square-side.js'
-import { native } from '../../dist/native.js'
-import { liveBlocks } from '../../dist/tensor/operations/mora.js'
-import { Tensor } from '../../dist/tensor/tensor.js'
+import { squareSide, Tensor } from 'node-mora'
+import { native } from 'node-mora/adapters'
+import { liveBlocks, moraGeometry } from '../common/internals.mjs'
 import { normal } from '../common/random.mjs'
 
 export const llama = { T: 4096, D: 4096, F: 11008, H: 32, E: 128, V: 32000, R: 1448, ranks: [8, 256], lossRows: 1024 }

@@ -2,9 +2,8 @@
 // (each operand counted once) and arithmetic per second.
 //   node bench/cuda/operations.mjs [--tiny] [--json FILE]
 import { parseArgs } from 'node:util'
-import { native } from '../../dist/native.js'
-import { openDevice } from '../../dist/tensor/device.js'
-import { Tensor } from '../../dist/tensor/tensor.js'
+import { openDevice, Tensor } from 'node-mora'
+import { native } from 'node-mora/adapters'
 import { keep } from '../common/keep.mjs'
 import { table } from '../common/table.mjs'
 import { llama, operationCases, tiny } from './operation-cases.mjs'

@@ -3,7 +3,7 @@
 //   node bench/cuda/products.mjs [--predicted predicted.json] [--tiny] [--json FILE]
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { openDevice } from '../../dist/tensor/device.js'
+import { openDevice } from 'node-mora'
 import { keep } from '../common/keep.mjs'
 import { table } from '../common/table.mjs'
 import { LinearLayers } from './linear-layers.mjs'

@@ -3,7 +3,7 @@
 //   node bench/cuda/train-step.mjs [--predicted predicted.json] [--tiny] [--json FILE]
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { openDevice } from '../../dist/tensor/device.js'
+import { openDevice } from 'node-mora'
 import { keep } from '../common/keep.mjs'
 import { parseMethod } from '../common/methods.mjs'
 import { mebibytes, table } from '../common/table.mjs'

@@ -1,10 +1,8 @@
 // The models that training steps are measured with, with random weights, and how.
 
-import { Weights } from '../../dist/models/checkpoint/initial-weights.js'
-import { parseConfig } from '../../dist/models/families/parse-config.js'
-import { Model } from '../../dist/models/model.js'
-import { AdamW } from '../../dist/optim/adamw.js'
+import { AdamW, Model } from 'node-mora'
 import { packedBatch } from '../common/batch.mjs'
+import { parseConfig, Weights } from '../common/internals.mjs'
 import { adapterConfig } from '../common/methods.mjs'
 import { fillNormal } from '../common/random.mjs'
 import { trainStep } from '../common/train-step.mjs'

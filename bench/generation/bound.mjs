@@ -1,5 +1,5 @@
 // The least time that reading a prompt and generating can take on this machine, from what it was measured to do.
-import { storedBytes } from '../../dist/io/stored-dtype.js'
+import { storedBytes } from '../common/internals.mjs'
 import { attentionPairs, forwardBytes } from '../training/bound.mjs'
 import { productsOf } from '../training/model-sizes.mjs'
 

@@ -2,10 +2,9 @@
 // gradient of the output, [documents · length, heads, E], of values that bfloat16 has.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { native } from '../../dist/native.js'
-import { randomStream } from '../../dist/random.js'
-import { float32FromHalf, halfFromFloat32 } from '../../dist/tensor/half.js'
-import { Tensor } from '../../dist/tensor/tensor.js'
+import { Tensor } from 'node-mora'
+import { native, randomStream } from 'node-mora/adapters'
+import { float32FromHalf, halfFromFloat32 } from '../common/internals.mjs'
 
 export const inputs = ['q', 'k', 'v', 'dOut']
 export const outputs = ['out', 'dQ', 'dK', 'dV']

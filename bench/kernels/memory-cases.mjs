@@ -1,8 +1,8 @@
 // Operations that do little with what they read: `[{ name, bytes, run, dispose }]`, each operand read once and each
 // result written once. Letters: T tokens, D hidden, F features of the MLP, H heads, E head size, V vocabulary; a bytes of
 // an activation.
-import { native } from '../../dist/native.js'
-import { Tensor } from '../../dist/tensor/tensor.js'
+import { Tensor } from 'node-mora'
+import { native } from 'node-mora/adapters'
 import { normal } from '../common/random.mjs'
 
 export function memoryCases(config, T, dtype, device) {

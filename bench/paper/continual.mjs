@@ -1,5 +1,5 @@
 /** Continual pretraining on another domain, and what was forgotten of the first (the paper: biomedicine and finance). */
-import { evaluate } from '../../dist/index.js'
+import { evaluate } from 'node-mora'
 import { dora, full, lora, rotation, sharing } from './common/contestants.mjs'
 import { baseTexts } from './tasks/language.mjs'
 import { take } from './tasks/take.mjs'

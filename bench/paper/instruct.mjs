@@ -1,5 +1,5 @@
 /** Instruction tuning: conversations, judged by multiple-choice questions that were held back (the paper: Tulu v2 and MMLU). */
-import { evaluate } from '../../dist/index.js'
+import { evaluate } from 'node-mora'
 import { fineTuning } from './common/contestants.mjs'
 import { chatRows, choiceRows } from './tasks/instruct.mjs'
 

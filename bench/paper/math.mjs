@@ -1,5 +1,5 @@
 /** Word problems (the paper's mathematics: MetaMathQA, measured by GSM8K): exact answers to held-back ones. */
-import { evaluate } from '../../dist/index.js'
+import { evaluate } from 'node-mora'
 import { fineTuning } from './common/contestants.mjs'
 import { mathRows } from './tasks/math.mjs'
 

@@ -1,6 +1,6 @@
 /** Facts that nothing but memory can tell (section 4 and figure 2 of the paper): `uuid:uuid`, trained on all tokens. */
-import { randomFacts } from '../../dist/demo/facts.js'
-import { evaluate } from '../../dist/index.js'
+import { evaluate } from 'node-mora'
+import { randomFacts } from '../common/internals.mjs'
 import { changeOfWeights, linearWeights } from './common/change-of-weights.mjs'
 import { full, lora, rotation, sharing } from './common/contestants.mjs'
 

@@ -1,5 +1,5 @@
 /** Pretraining from scratch (section 5.3): full, LoRA, MoRA, ReLoRA and ReMoRA; embeddings, norms and head are always trained. */
-import { evaluate } from '../../dist/index.js'
+import { evaluate } from 'node-mora'
 import { full } from './common/contestants.mjs'
 
 const whole = { modulesToSave: ['embeddings', 'norms', 'head'] }

@@ -1,5 +1,5 @@
 /** Spectra of what was learned (section 6.2 of the paper): singular values of ΔW, of the very runs of `memory`. */
-import { lineChart } from '../../dist/analysis/index.js'
+import { lineChart } from '../common/internals.mjs'
 import { THRESHOLD } from './common/change-of-weights.mjs'
 import memory from './memory.mjs'
 

@@ -1,5 +1,5 @@
-import { squareSide } from '../../dist/adapters/methods/square-side.js'
-import { liveBlocks } from '../../dist/tensor/operations/mora.js'
+import { squareSide } from 'node-mora'
+import { liveBlocks } from '../common/internals.mjs'
 
 /** Bytes of logits that the loss holds at one time; see lib/tensor/operations/loss.ts. */
 const logitsBudget = 48 * 2 ** 20

@@ -3,11 +3,9 @@
 // optional `checkpointing`, and `memory` [bytes], which cuts a step into forward passes as `mora train` does.
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
-import { planMicroBatches } from '../../dist/data/packing.js'
-import { loadModel } from '../../dist/models/index.js'
-import { AdamW } from '../../dist/optim/adamw.js'
-import { tokenBudget } from '../../dist/train/setup/token-budget.js'
+import { AdamW, loadModel } from 'node-mora'
 import { packedBatch } from '../common/batch.mjs'
+import { planMicroBatches, tokenBudget } from '../common/internals.mjs'
 import { trainStep } from '../common/train-step.mjs'
 
 const options = JSON.parse(process.argv[2])

@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { loadModel } from '../../dist/models/index.js'
+import { loadModel } from 'node-mora'
 import { textIds } from '../common/batch.mjs'
 import { adapterConfig } from '../common/methods.mjs'
 import { copyModel } from '../common/model-copy.mjs'

@@ -7,9 +7,9 @@
  * --tiny goes the same ways at sizes for the emulator. Ends with 1 where a case failed.
  */
 import { parseArgs } from 'node:util'
+import { openDevice } from 'node-mora'
 import { keep } from '../../bench/common/keep.mjs'
 import { table } from '../../bench/common/table.mjs'
-import { openDevice } from '../../dist/tensor/device.js'
 import { Held } from './hardware/held.mjs'
 
 const { values: options, positionals } = parseArgs({

@@ -5,12 +5,10 @@
  *     node scripts/check-gpu/training.mjs [--quick] [--json result.json]
  */
 import { parseArgs } from 'node:util'
+import { AdamW, lora, mora, operators } from 'node-mora'
 import { keep } from '../../bench/common/keep.mjs'
 import { table } from '../../bench/common/table.mjs'
 import { trainStep } from '../../bench/common/train-step.mjs'
-import { lora } from '../../dist/adapters/methods/lora.js'
-import { mora, operators } from '../../dist/adapters/methods/mora.js'
-import { AdamW } from '../../dist/optim/adamw.js'
 import { batchOf, expectedOf, loadTiny, rowsOf, tinyModels } from '../../test/golden/tiny-models.js'
 
 const { values: options } = parseArgs({

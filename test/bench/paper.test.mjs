@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { loadModel, lora, Tensor } from 'node-mora'
 import { describe, expect, test } from 'vitest'
 import { changeOfWeights, linearWeights } from '../../bench/paper/common/change-of-weights.mjs'
 import { experiments } from '../../bench/paper/common/experiments.mjs'
@@ -12,8 +13,6 @@ import { chatRows, choiceRows } from '../../bench/paper/tasks/instruct.mjs'
 import { baseTexts, SKILLS } from '../../bench/paper/tasks/language.mjs'
 import { mathRows } from '../../bench/paper/tasks/math.mjs'
 import { take } from '../../bench/paper/tasks/take.mjs'
-import { loadModel, lora } from '../../dist/index.js'
-import { Tensor } from '../../dist/tensor/tensor.js'
 
 describe('tasks', () => {
   test('every step of a word problem is right, and the last one is the answer', () => {

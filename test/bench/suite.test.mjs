@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { doctor } from 'node-mora'
 import { describe, expect, test } from 'vitest'
 import { differenceReport } from '../../bench/common/difference.mjs'
 import { pytorchVersion } from '../../bench/common/pytorch.mjs'
@@ -9,7 +10,6 @@ import { agreementOf, lineTable } from '../../bench/common/report.mjs'
 import { spread, takeTurns } from '../../bench/common/turns.mjs'
 import { decodingBound } from '../../bench/generation/bound.mjs'
 import { exponentOf } from '../../bench/scaling/fit.mjs'
-import { doctor } from '../../dist/index.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 
 const folder = useTemporaryFolder()

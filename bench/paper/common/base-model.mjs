@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { AdamW, DataLoader, initModel, loadTokenizer, schedule } from '../../../dist/index.js'
+import { AdamW, DataLoader, initModel, loadTokenizer, schedule } from 'node-mora'
 import { characterTokenizer } from '../../../scripts/character-tokenizer.mjs'
 import { baseTexts } from '../tasks/language.mjs'
 

@@ -1,7 +1,7 @@
 // One run of a comparison, in a process of its own: reads its settings from the command line, prints its result as JSON.
 //   node cell.mjs '{"experiment", "scale", "contestant", "learningRate", "seed", "folder", …}'
 import { join } from 'node:path'
-import { initModel, loadModel, loadTokenizer, train } from '../../../dist/index.js'
+import { initModel, loadModel, loadTokenizer, train } from 'node-mora'
 import { experiments } from './experiments.mjs'
 
 const cell = JSON.parse(process.argv[2])

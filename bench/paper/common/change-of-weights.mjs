@@ -1,6 +1,5 @@
 /** What a run changed: the spectra of ΔW of all linear layers of the blocks. */
-import { spectrumOf } from '../../../dist/analysis/index.js'
-import { Tensor } from '../../../dist/tensor/tensor.js'
+import { spectrumOf, Tensor } from 'node-mora'
 import { mean } from './report.mjs'
 
 /** Singular values above this are counted, as in the paper. */

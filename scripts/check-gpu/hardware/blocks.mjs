@@ -1,7 +1,7 @@
 /** MoRA's block operators with sides that lie on no 16 bytes: products of windows, and of blocks, beside the CPU's. */
 
-import { native } from '../../../dist/native.js'
-import { liveBlocks } from '../../../dist/tensor/operations/mora.js'
+import { native } from 'node-mora/adapters'
+import { liveBlocks } from '../../../bench/common/internals.mjs'
 import { allowedOf, relative, uniform } from './values.mjs'
 
 export function casesOf({ tiny, device, cpu }) {

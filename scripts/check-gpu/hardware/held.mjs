@@ -1,4 +1,4 @@
-import { Tensor } from '../../../dist/tensor/tensor.js'
+import { Tensor } from 'node-mora'
 
 /** Tensors of one case, freed together. */
 export class Held {

@@ -1,7 +1,6 @@
 /** The head and its loss over a vocabulary of 262,144 tokens, beside float64. */
 
-import { linearCrossEntropy } from '../../../dist/tensor/operations/loss.js'
-import { Parameter } from '../../../dist/tensor/parameter.js'
+import { linearCrossEntropy, Parameter } from 'node-mora'
 import { relative, rounded, uniform } from './values.mjs'
 
 export function casesOf({ tiny, device }) {

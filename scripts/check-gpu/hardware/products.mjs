@@ -1,5 +1,5 @@
 /** Products that cuBLAS may take otherwise than its stand-in: interleaved batches, one row or column, TF32. */
-import { native } from '../../../dist/native.js'
+import { native } from 'node-mora/adapters'
 import { relative, uniform } from './values.mjs'
 
 export function casesOf({ tiny, device, cpu }) {

@@ -1,5 +1,5 @@
 /** What goes into cases, and how results are compared. */
-import { float32FromHalf, halfFromFloat32 } from '../../../dist/tensor/half.js'
+import { float32FromHalf, halfFromFloat32 } from '../../../bench/common/internals.mjs'
 
 /** Numbers in [-1, 1), the same for the same seed (xorshift, G. Marsaglia 2003). */
 export function uniform(count, seed) {
