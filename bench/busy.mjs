@@ -44,6 +44,7 @@ const machine = describeMachine(`${options.model}, ${rows} × ${length} tokens, 
 
 const sides = await startSides()
 const members = options.threads || sides[0].facts.threads
+/** @type {(import('./common/report.mjs').Line & { work: string, count: number })[]} */
 const lines = []
 try {
   for (const work of chosen) lines.push(...(await measure(work)))

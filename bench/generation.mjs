@@ -44,7 +44,10 @@ const ids = textIds(tokenizer, 1, prompt).slice(0, prompt)
 writeFileSync(tokenFile, ids)
 
 const bandwidths = [await readBandwidth(device)]
-const [lines, notes] = [[], new Set()]
+/** @type {import('./common/report.mjs').Line[]} */
+const lines = []
+/** @type {Set<string>} */
+const notes = new Set()
 for (const dtype of dtypes) {
   const peaks = await measurePeaks(device, dtype, readingProducts(config, prompt), ['forward'])
   bandwidths.push(peaks.bandwidth)
@@ -79,7 +82,7 @@ async function inBlocks() {
   const fill = (name, values) => source.loadInto(name, values)
   await writeModel({ config: source.config, tokenizer: null, source, device, fill }, path, { dtype: 'q8_0' })
   source.closeFiles()
-  const format = (await ModelSource.open(options.model)).storedDType()
+  const format = /** @type {import('node-mora').DType} */ ((await ModelSource.open(options.model)).storedDType())
   const own = isBlockDType(format) && format !== 'q8_0' ? [{ format, path: options.model }] : []
   return [{ format: 'q8_0', path }, ...own]
 }

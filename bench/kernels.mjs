@@ -47,7 +47,10 @@ const folder = scratchFolder()
 const documentsOf = (length) => Math.max(1, Math.floor(tokens / length))
 writeInputs(folder, config, Math.max(...lengths.map((length) => documentsOf(length) * length)))
 
-const [lines, notes] = [[], new Set()]
+/** @type {import('./common/report.mjs').Line[]} */
+const lines = []
+/** @type {Set<string>} */
+const notes = new Set()
 const bandwidth = await copyBandwidth(device)
 const peaks = {}
 for (const dtype of dtypes) {

@@ -75,6 +75,7 @@ async function contest(what, model, againstPytorch) {
       return seconds.every(Number.isFinite) ? [{ name: side.name, seconds: spread(seconds) }] : []
     }),
   })
+  /** @returns {(times: Record<string, number>) => number} */
   const between = (from, to) => (times) => times[to] - (from === undefined ? 0 : times[from])
   return [
     ...Object.entries(parts).map(([name, [from, to]]) => line(name, between(from, to))),
@@ -85,12 +86,13 @@ async function contest(what, model, againstPytorch) {
 /** The lines of progress that `mora train` writes of its first and its last step. */
 function stepStage(line) {
   const step = /^step (\d)\/2 {2}/.exec(line)?.[1]
-  return step && ['first step', 'second step'][step - 1]
+  return step && ['first step', 'second step'][Number(step) - 1]
 }
 
 /** What every side reads: the model in one dtype, a fresh adapter for it, tokens, and as many tokens as rows of text. */
 async function prepare() {
   const { tokenizer } = await copyModel(options.model, copy, { dtype, threads })
+  if (!tokenizer) throw new Error(`Expected a tokenizer beside ${options.model}.`)
   await saveFreshAdapter(copy, adapter, method, { dtype, threads })
   const ids = textIds(tokenizer, rows, length)
   writeFileSync(tokens, ids)

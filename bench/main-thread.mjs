@@ -60,8 +60,13 @@ report({
 
 /** Steps of one run: `plain` ones, and ones `watched` for delays, since watching takes time of the main thread itself. */
 async function trainedSteps() {
-  const [plain, watched] = [[], []]
-  let [before, delay] = [undefined, undefined]
+  /** @type {{ seconds: number, cpuSeconds: number }[]} */
+  const plain = []
+  /** @type {{ delay: number, idleDelay: number }[]} */
+  const watched = []
+  /** @type {ReturnType<typeof loopDelay> | undefined} */
+  let delay
+  let before = { at: 0, cpu: 0 }
   const run = train(model, {
     ...{ data, output: join(folder, 'out'), batchSize: rows, maxLength: length, maxSteps: 2 * rounds + 2 },
     ...{ scheduler: 'constant', learningRate: 1e-5, trainOn: 'all' },
@@ -74,10 +79,10 @@ async function trainedSteps() {
       plain.push({ seconds: (now.at - before.at) / 1000, cpuSeconds: now.cpu - before.cpu })
     if (event.step === rounds + 1) delay = loopDelay()
     const late = delay && { delay: delay.longest(), idleDelay: (await idle.ask({})).longest }
-    if (event.step > rounds + 2) watched.push(late)
+    if (late && event.step > rounds + 2) watched.push(late)
     before = { at: performance.now(), cpu: mainThreadSeconds() }
   }
-  delay.stop()
+  delay?.stop()
   return { plain, watched }
 }
 

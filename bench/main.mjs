@@ -45,7 +45,7 @@ const { positionals, values } = orUsageError(() =>
     blas: { type: 'string' },
   }),
 )
-const { model: givenModel, json, help: _, ...shared } = values
+const { model: givenModel, json, ...shared } = values
 const { chosen, model } = orUsageError(() => {
   const unknown = positionals.find((name) => !names.includes(name))
   if (unknown) throw new Error(`Expected names out of ${names.join(', ')} but received ${unknown}.`)

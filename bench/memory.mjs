@@ -89,7 +89,10 @@ async function measured(trainer) {
   }
 }
 
-/** The same by `mora train`, from the command to its end. */
+/**
+ * The same by `mora train`, from the command to its end.
+ * @param {{ length: number, checkpointing?: boolean, memory?: number }} settings
+ */
 async function ourCommand({ length, checkpointing, memory }) {
   const [peak, output] = [join(folder, 'peak'), join(folder, 'out')]
   const commandArguments = [

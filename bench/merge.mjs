@@ -35,7 +35,10 @@ const machine = describeMachine(options.model, options)
 const tolerances = { bfloat16: 2 ** -7, float32: 1e-6 }
 
 const folder = scratchFolder()
-const [lines, notes] = [[], new Set()]
+/** @type {import('./common/report.mjs').Line[]} */
+const lines = []
+/** @type {Set<string>} */
+const notes = new Set()
 let bandwidth = 0
 for (const dtype of dtypes) {
   // Both sides read the same rounded weights.

@@ -6,7 +6,7 @@ import { packedBatch, textIds } from './common/batch.mjs'
 import { orUsageError, parseOptions } from './common/command-line.mjs'
 import { adapterConfig, parseMethod } from './common/methods.mjs'
 import { modelPath } from './common/model-path.mjs'
-import { whole } from './common/options.mjs'
+import { dtypeOf, whole } from './common/options.mjs'
 import { mebibytes, table } from './common/table.mjs'
 import { trainStep } from './common/train-step.mjs'
 
@@ -40,9 +40,10 @@ const [steps, rows, length] = orUsageError(() =>
 
 const path = orUsageError(() => modelPath(positionals[0]))
 const method = orUsageError(() => parseMethod(options.method))
+const dtype = orUsageError(() => dtypeOf('dtype', options.dtype))
 const model = await loadModel(path, {
   device: 'cpu',
-  dtype: options.dtype,
+  dtype,
   threads: Number(options.threads),
 })
 model.addAdapter('profiled', adapterConfig(method))

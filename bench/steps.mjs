@@ -60,6 +60,7 @@ await compare(
 )
 device.setThreads(threads)
 if (device.facts().int8Products) {
+  /** @type {('auto' | 'int8')[]} */
   const computes = ['auto', 'int8']
   await compare(
     computes.map((compute) => trainer(method, usual, { compute })),
@@ -82,7 +83,11 @@ async function shapeOf(rows, length) {
 }
 
 /** A side of `takeTurns`. An adapter of each method is kept in the model, and takes part in its own steps alone. */
-function trainer(method, { name, tokens, batch, lengths, peaks }, { count = threads, compute = 'auto' } = {}) {
+function trainer(
+  method,
+  { name, tokens, batch, lengths, peaks },
+  { count = threads, compute = /** @type {'auto' | 'int8'} */ ('auto') } = {},
+) {
   const { label } = method
   const isNew = !model.adapters.has(label)
   if (isNew) model.addAdapter(label, adapterConfig(method), { seed: 1 })

@@ -57,6 +57,7 @@ const now = new Date()
 utimesSync(binary, now, now)
 if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
 
+/** @param {typeof options} given */
 function placeOf({ debug, sanitize, coverage, arm64, into }) {
   if (coverage) return { folder: join(root, 'build-coverage'), configuration: 'Debug' }
   if (arm64) return { folder: join(root, 'build-arm64'), configuration: 'Release' }
@@ -140,7 +141,7 @@ function runCMake(step) {
       '--log-level=error',
       ...Object.entries(variables).map(([name, value]) => `--CD${name}=${value}`),
     ],
-    { cwd: root, stdio: ['ignore', 2, 2], env: { ...process.env, CMAKE_BUILD_PARALLEL_LEVEL: jobs } },
+    { cwd: root, stdio: ['ignore', 2, 2], env: { ...process.env, CMAKE_BUILD_PARALLEL_LEVEL: String(jobs) } },
   )
   return child.status === 0
 }

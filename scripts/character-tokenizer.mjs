@@ -1,6 +1,7 @@
 /**
  * The files of a small tokenizer, as objects: a character is a token, and so is each pair of hexadecimal digits: a uuid has 20
  * tokens. `special` adds tokens of their own, `chatTemplate` a template.
+ * @param {{ maxLength: number, special?: string[], chatTemplate?: string }} what
  */
 export function characterTokenizer({ maxLength, special: added = [], chatTemplate }) {
   const digits = [...'0123456789abcdef']

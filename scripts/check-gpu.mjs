@@ -32,5 +32,5 @@ const child = spawn(process.execPath, [join(folder, 'scripts', 'check-gpu', 'mai
   },
 })
 // The check ends by itself then, with its report.
-for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
+for (const signal of /** @type {const} */ (['SIGINT', 'SIGTERM'])) process.on(signal, () => child.kill(signal))
 child.on('close', (status) => process.exit(status ?? 1))

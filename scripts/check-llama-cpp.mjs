@@ -26,7 +26,7 @@ const TEXTS = [
   'def fibonacci(n):\n    if n',
   'Once upon a time there was a small boat that',
 ]
-const CPU = { device: 'cpu', dtype: 'float32' }
+const CPU = { device: 'cpu', dtype: /** @type {const} */ ('float32') }
 /** The first device, be it one in software, with products in float32. */
 const VULKAN = {
   ...{ GGML_VK_VISIBLE_DEVICES: '0', GGML_VK_DISABLE_F16: '1' },
@@ -38,7 +38,7 @@ const folder = scratchFolder()
 const { onCpu, onVulkan } = await llamaCpp()
 if (!onVulkan) console.log('not compared: bfloat16 and q8_0: there is no Vulkan device')
 const base = join(folder, 'base.gguf')
-await useModel(model, null, (loaded) => loaded.save(base, { dtype: 'float32' }))
+await useModel(model, null, (loaded) => loaded.save(base, { dtype: /** @type {const} */ ('float32') }))
 
 const rotation = await randomAdapter('rotation', mora({ rank: 8, operator: 'rotation' }), 0.02)
 for (const [dtype, llama] of [
@@ -72,7 +72,7 @@ async function llamaCpp() {
     stdio: ['ignore', 'ignore', 'inherit'],
   })
   const entry = join(folder, 'node_modules', 'node-llama-cpp', 'dist', 'index.js')
-  const { getLlama } = await import(pathToFileURL(entry))
+  const { getLlama } = await import(pathToFileURL(entry).href)
   Object.assign(process.env, VULKAN)
   const open = (gpu) => getLlama({ gpu, build: 'never', logLevel: 'error' })
   return { onCpu: await open(false), onVulkan: await open('vulkan').catch(() => null) }

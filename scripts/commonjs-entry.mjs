@@ -26,9 +26,11 @@ const { SymbolFlags } = typescript
 
 for (const [i, folder] of folders.entries()) {
   const loaded = await import(join(folder, 'index.js'))
-  const values = checker
-    .getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(declarations[i])))
-    .filter(({ name }) => name in loaded)
+  const source = program.getSourceFile(declarations[i])
+  const module = source && checker.getSymbolAtLocation(source)
+  if (!module)
+    throw new Error(`Expected a module's declarations in ${declarations[i]}; "tsc -p tsconfig.build.json" writes them.`)
+  const values = checker.getExportsOfModule(module).filter(({ name }) => name in loaded)
   writeFileSync(join(folder, 'index.cjs'), `'use strict'\nmodule.exports = require('./index.js')\n`)
   writeFileSync(
     join(folder, 'index.d.cts'),

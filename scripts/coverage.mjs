@@ -29,7 +29,8 @@ const run = (command, ...given) =>
 
 for (const what of [[], ['--emulated']])
   if (!run(process.execPath, join(root, 'scripts', 'build-native.mjs'), '--coverage', ...what)) process.exit(1)
-for (const name of readdirSync(build, { recursive: true })) if (name.endsWith('.gcda')) rmSync(join(build, name))
+for (const name of readdirSync(build, { encoding: 'utf8', recursive: true }))
+  if (name.endsWith('.gcda')) rmSync(join(build, name))
 
 const passed = [runVitest(), isWhole ? runPrograms() : true]
 printFolders('TypeScript', linesOfLibrary())

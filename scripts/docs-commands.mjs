@@ -34,6 +34,7 @@ function defaultOf({ defaultText, kind, required }, schema) {
   return kind === 'flag' ? 'on' : String(value)
 }
 
+/** @param {[string, any]} option, @param {{ argument?: string }} command */
 function row([name, schema], { argument }) {
   const facts = optionFacts(schema)
   const { description, placeholder, choices, adds } = facts

@@ -12,7 +12,9 @@ import { fileURLToPath } from 'node:url'
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = process.argv[2] ?? join(root, 'build', 'cmake', 'Release')
 const logs = existsSync(folder)
-  ? readdirSync(folder, { recursive: true }).filter((name) => name.endsWith('.ptxas') && existsSync(objectOf(name)))
+  ? readdirSync(folder, { encoding: 'utf8', recursive: true }).filter(
+      (name) => name.endsWith('.ptxas') && existsSync(objectOf(name)),
+    )
   : []
 if (logs.length === 0)
   fail(`No CUDA kernel was compiled in ${folder}: "npm run build:native" does it where nvcc is found.`)
@@ -40,7 +42,7 @@ function sourceOf(name) {
 function kernelsOf(text, source) {
   const found = []
   for (const block of text.split(/^ptxas info\s*: Compiling entry function /m).slice(1)) {
-    const [, symbol, target] = /^'([^']+)' for '([^']+)'/.exec(block)
+    const [, symbol, target] = /^'([^']+)' for '([^']+)'/.exec(block) ?? []
     const number = (pattern) => Number(pattern.exec(block)?.[1] ?? 0)
     found.push({
       source,

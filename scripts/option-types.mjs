@@ -29,6 +29,7 @@ const { NoTruncation, UseSingleQuotesForStringLiteralType } = typescript.TypeFor
 
 for (const path of paths) {
   const source = program.getSourceFile(path)
+  if (!source) throw new Error(`Expected declarations in ${path}.`)
   const aliases = source.statements.filter((node) => typescript.isTypeAliasDeclaration(node))
   let text = readFileSync(path, 'utf8')
   // From the last to the first, so that places stay what they are.

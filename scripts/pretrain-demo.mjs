@@ -59,8 +59,10 @@ async function makeModel() {
   write('tokenizer.json', tokenizer)
   write('tokenizer_config.json', settings)
   write('config.json', configOf(size))
-  const options = { device: 'cpu', dtype: 'float32', threads: 1, seed: SEED, tokenizer: await loadTokenizer(folder) }
-  const model = await initModel(join(folder, 'config.json'), options)
+  const model = await initModel(join(folder, 'config.json'), {
+    ...{ device: 'cpu', dtype: 'float32', threads: 1, seed: SEED },
+    tokenizer: await loadTokenizer(folder),
+  })
   rmSync(folder, { recursive: true })
   return model
 }

@@ -57,7 +57,10 @@ function runNativeTests() {
   const folder = join(root, 'build', 'cmake', 'Release')
   // What runs on the CUDA emulator needs it built.
   const emulated = existsSync(join(root, 'build', 'Release', 'mora_cuda_emulated.so'))
-  const [built, skipped] = [[], []]
+  /** @type {string[]} */
+  const built = []
+  /** @type {string[]} */
+  const skipped = []
   for (const name of names) (emulated || !/^(cuda|simt)_/.test(name) ? built : skipped).push(name)
   const compiled = run('cmake', ['--build', folder, '--parallel', process.env.MORA_JOBS ?? '2', '--target', ...built])
   for (const name of skipped) console.log(` - test/native/${name}.cpp: skipped, "npm run build:emulated" was not run`)

@@ -5,12 +5,14 @@ import { createInterface } from 'node:readline'
 import { AdamW, loadModel } from 'node-mora'
 import { packedBatch, textIds } from '../common/batch.mjs'
 import { adapterConfig, parseMethod } from '../common/methods.mjs'
+import { dtypeOf } from '../common/options.mjs'
 import { trainStep } from '../common/train-step.mjs'
 import { secondsOf } from '../common/turns.mjs'
 
-const [path, methodName, dtype, ...numbers] = process.argv.slice(2)
+const [path, methodName, dtypeName, ...numbers] = process.argv.slice(2)
 const [rows, length, threads] = numbers.map(Number)
 const [prompt, newTokens, merges] = [32, 16, 5]
+const dtype = dtypeOf('dtype', dtypeName)
 const likeliest = { temperature: 0, topK: 0, topP: 1, uniform: 0 }
 
 const model = await loadModel(path, { device: 'cpu', dtype, threads })

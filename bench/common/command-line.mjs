@@ -1,6 +1,10 @@
 import { parseArgs } from 'node:util'
 
-/** Runs `read`; a wrong option ends the process with its message and exit code 2. */
+/**
+ * Runs `read`; a wrong option ends the process with its message and exit code 2.
+ * @template T
+ * @param {() => T} read
+ */
 export function orUsageError(read) {
   try {
     return read()
@@ -10,10 +14,30 @@ export function orUsageError(read) {
   }
 }
 
-/** What parseArgs reads; with `--help` the command says its usage and ends. */
+/**
+ * What parseArgs gives of options that are given once.
+ * @template {OptionsConfig} T
+ * @typedef {{ [K in keyof T]: Value<T[K]['type']> | (T[K] extends { default: unknown } ? never : undefined) }} ValuesOf
+ */
+/**
+ * @template {'string' | 'boolean'} T
+ * @typedef {T extends 'boolean' ? boolean : string} Value
+ */
+
+/** @typedef {NonNullable<import('node:util').ParseArgsConfig['options']>} OptionsConfig */
+
+/**
+ * What parseArgs reads; with `--help` the command says its usage and ends.
+ * @template {OptionsConfig} T
+ * @param {string} usage
+ * @param {T} options
+ * @returns {{ values: ValuesOf<T>, positionals: string[] }}
+ */
 export function parseOptions(usage, options, { allowPositionals = true } = {}) {
-  const parsed = parseArgs({ allowPositionals, options: { ...options, help: { type: 'boolean', default: false } } })
-  if (!parsed.values.help) return parsed
+  const help = /** @type {const} */ ({ type: 'boolean', default: false })
+  const parsed = /** @type {any} */ (parseArgs({ allowPositionals, options: { ...options, help } }))
+  const { help: asked, ...values } = parsed.values
+  if (!asked) return { values, positionals: parsed.positionals }
   console.log(usage)
   process.exit(0)
 }

@@ -2,14 +2,18 @@ import { orUsageError, parseOptions } from './command-line.mjs'
 import { modelPath } from './model-path.mjs'
 import { pytorchVersion } from './pytorch.mjs'
 
-const shared = {
+const shared = /** @type {const} */ ({
   rounds: { type: 'string' },
   threads: { type: 'string', default: '0' },
   python: { type: 'string', default: '/usr/bin/python3' },
   blas: { type: 'string' },
   json: { type: 'string' },
   quick: { type: 'boolean', default: false },
-}
+})
+
+/** @import { OptionsConfig, ValuesOf } from './command-line.mjs' */
+/** @typedef {{ model: any, rounds: number, threads: number, pytorch: string | null }} Read */
+/** @typedef {Omit<ValuesOf<typeof shared>, keyof Read> & Read} Shared */
 
 const sharedHelp = `  --rounds N       measured runs of each side, taken in turn after one that is not counted; default ROUNDS
   --threads N      default all cores
@@ -18,26 +22,34 @@ const sharedHelp = `  --rounds N       measured runs of each side, taken in turn
   --json FILE      also write everything as JSON
   --quick          two rounds, PyTorch in its best setting only`
 
+/** @typedef {'bfloat16' | 'float32'} ComputedDType */
+
+/** @type {ComputedDType[]} */
 const dtypes = ['bfloat16', 'float32']
 
 /**
  * What a benchmark is asked for: the shared options and its `own`, as parseArgs has them, `pytorch` (a version or null),
  * and the model, unless it `needsModel: false`. `rounds` is their default. A wrong option ends the process.
+ * @template {OptionsConfig} [T={}]
+ * @param {{ usage: string, own?: T, needsModel?: boolean, rounds?: number }} what
+ * @returns {ValuesOf<T> & Shared}
  */
-export function readOptions({ usage, own = {}, needsModel = true, rounds = 7 }) {
+export function readOptions({ usage, own = /** @type {any} */ ({}), needsModel = true, rounds = 7 }) {
   return orUsageError(() => {
     const { values, positionals } = parseOptions(
-      `${usage}\n${sharedHelp.replace('ROUNDS', rounds)}`,
-      { ...own, ...shared },
+      `${usage}\n${sharedHelp.replace('ROUNDS', String(rounds))}`,
+      /** @type {OptionsConfig} */ ({ ...own, ...shared }),
       { allowPositionals: needsModel },
     )
-    return {
+    /** @type {any} */
+    const read = {
       ...values,
       model: needsModel ? modelPath(positionals[0]) : undefined,
       rounds: whole('rounds', values.rounds ?? (values.quick ? '2' : String(rounds)), 1),
       threads: whole('threads', values.threads, 0),
-      pytorch: pytorchVersion(values.python),
+      pytorch: pytorchVersion(String(values.python)),
     }
+    return read
   })
 }
 
@@ -54,6 +66,7 @@ export const list = (text) => text.split(',').filter((part) => part !== '')
 export const dtypeList = (text) => list(text).map((name) => dtypeOf('dtypes', name))
 
 export function dtypeOf(option, name) {
-  if (dtypes.includes(name)) return name
+  const known = dtypes.find((dtype) => dtype === name)
+  if (known) return known
   throw new Error(`Expected ${dtypes.join(' or ')} for --${option} but received ${name}.`)
 }

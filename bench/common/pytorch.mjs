@@ -19,7 +19,14 @@ export function pytorchVersion(python) {
   }
 }
 
-/** `[command, arguments, environment]` of a script with its task. `tuned`: with the allocator set as PyTorch likes it. */
+/**
+ * `[command, arguments, environment]` of a script with its task. `tuned`: with the allocator set as PyTorch likes it.
+ * @param {string} script
+ * @param {object} task
+ * @param {{ python: string, blas?: string }} options
+ * @param {boolean} [tuned]
+ * @returns {import('./side-process.mjs').Command}
+ */
 export function pytorchCommand(script, task, { python, blas }, tuned) {
   const path = fileURLToPath(new URL(`../pytorch/${script}`, import.meta.url))
   return [

@@ -9,7 +9,14 @@
 import { writeFileSync } from 'node:fs'
 import { mebibytes, table } from './table.mjs'
 
-/** Prints the lines, writes them where `options.json` says, and lets the process fail where sides disagree. */
+/** @typedef {ReturnType<typeof import('./turns.mjs').spread>} Spread of seconds */
+/** @typedef {{ name: string, seconds: Spread, peakMemory?: number, agrees?: boolean, agreement?: string }} Side */
+/** @typedef {{ name: string, sides: Side[], amount?: number, unit?: string, possible?: number, limit?: number, memoryLimit?: number }} Line */
+
+/**
+ * Prints the lines, writes them where `options.json` says, and lets the process fail where sides disagree.
+ * @param {{ benchmark: string, machine: object, options: any, lines: Line[], notes?: string[], facts?: object }} what
+ */
 export function report({ benchmark, machine, options, lines, notes = [], facts = {} }) {
   console.log([`\n${lineTable(lines)}`, ...notes].join('\n\n'))
   if (options.json) {
@@ -24,6 +31,7 @@ export function report({ benchmark, machine, options, lines, notes = [], facts =
   process.exitCode = 1
 }
 
+/** @type {[string, (side: Side, line: Line) => string | number | undefined][]} */
 const columns = [
   ['line', (_, line) => line.name],
   ['side', (side) => side.name],
@@ -42,7 +50,10 @@ const columns = [
   ['agrees', ({ agreement }) => agreement],
 ]
 
-/** A row for each side of each line; columns that nothing has a value for are left out. */
+/**
+ * A row for each side of each line; columns that nothing has a value for are left out.
+ * @param {Line[]} lines
+ */
 export function lineTable(lines) {
   const rows = lines.flatMap((line) => line.sides.map((side) => columns.map(([, cell]) => cell(side, line))))
   const used = columns.map((_, i) => rows.some((row) => row[i] !== undefined))
@@ -71,8 +82,12 @@ const percent = (possible, seconds) =>
 const ratio = (side, first) =>
   side === first ? undefined : `${(side.seconds.median / first.seconds.median).toFixed(2)}×`
 
+/**
+ * @param {Side} side
+ * @param {Side} first
+ */
 const memoryRatio = ({ peakMemory }, first) =>
-  peakMemory === undefined || peakMemory === first.peakMemory
+  peakMemory === undefined || first.peakMemory === undefined || peakMemory === first.peakMemory
     ? undefined
     : `${(peakMemory / first.peakMemory).toFixed(2)}×`
 

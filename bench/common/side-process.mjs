@@ -2,6 +2,8 @@ import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
+/** @typedef {[command: string, commandArguments: string[], environment?: Record<string, string | undefined>]} Command */
+
 /**
  * One side of a comparison in a process of its own: it says a line of JSON once it is ready, and answers each request, a
  * line of JSON, with another.
@@ -43,7 +45,7 @@ export class SideProcess {
   /** The most memory [bytes] that was resident at one time. */
   peakMemory() {
     const status = readFileSync(`/proc/${this.#child.pid}/status`, 'utf8')
-    return Number(/VmHWM:\s*(\d+) kB/.exec(status)[1]) * 1024
+    return Number(/VmHWM:\s*(\d+) kB/.exec(status)?.[1]) * 1024
   }
 
   async stop() {

@@ -3,12 +3,12 @@ import { parseMethod } from './methods.mjs'
 import { dtypeOf, whole } from './options.mjs'
 
 /** What a training step is made of, for `own` of readOptions. */
-export const stepOptions = {
+export const stepOptions = /** @type {const} */ ({
   method: { type: 'string', default: 'rotation:8' },
   dtype: { type: 'string', default: 'bfloat16' },
   rows: { type: 'string', default: '4' },
   length: { type: 'string', default: '512' },
-}
+})
 
 /** `{ method, dtype, rows, length }` of options that readOptions has read. A wrong one ends the process. */
 export function stepOf({ method, dtype, rows, length }) {

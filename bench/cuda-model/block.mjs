@@ -46,7 +46,9 @@ function predictBlock(one, tokens, frozen) {
   }
 }
 
+/** @param {Record<string, any[]>} phases */
 function timesOf(phases) {
+  /** @type {any} */
   const time = Object.fromEntries(Object.entries(phases).map(([name, list]) => [name, totalMicroseconds(list)]))
   return { ...time, perStep: Math.max(0, time.first - time.forward - time.backward) }
 }

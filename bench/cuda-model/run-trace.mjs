@@ -20,6 +20,7 @@ export function traced(script, what) {
     MORA_SIMT_TRACE: join(folder, 'trace.jsonl'),
   }
   const env = { ...process.env, ...emulator }
+  /** @type {import('node:child_process').StdioOptions} */
   const stdio = ['ignore', 'pipe', 'inherit']
   const child = spawnSync(process.execPath, [path, JSON.stringify(what)], { env, stdio, maxBuffer: 2 ** 28 })
   rmSync(folder, { recursive: true })

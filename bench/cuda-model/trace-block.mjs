@@ -20,9 +20,9 @@ import { emptyBlock } from './llama.mjs'
 import { TraceReader } from './trace.mjs'
 
 const { tokens, operator, rank, merge = false, block: whole = false, windows = true } = JSON.parse(process.argv[2])
-if (!windows) loadBinary().foldedSide = ({ side }) => side
+if (!windows) Object.assign(loadBinary(), { foldedSide: ({ side }) => side })
 const device = openDevice({ device: 'cuda' })
-const options = { device, dtype: 'bfloat16' }
+const options = { device, dtype: /** @type {const} */ ('bfloat16') }
 const reader = new TraceReader(process.env.MORA_SIMT_TRACE)
 
 const block = emptyBlock(device)
@@ -31,7 +31,8 @@ const hiddenSize = attention.output.outFeatures
 if (operator) {
   const adapter = mora({ rank, operator })
   for (const linear of block.linears()) {
-    const layer = new LayerMaker(moraMethod, adapter, [linear]).create({ layer: linear, device, adapter: 'traced' }, 0)
+    const maker = new LayerMaker(moraMethod, adapter, [linear])
+    const layer = await maker.create({ layer: linear, device, adapter: 'traced' }, 0, linear.weight)
     linear.adapters.set('traced', { layer, active: true, scale: 1 })
   }
 }
@@ -41,6 +42,7 @@ const adapters = block.linears().flatMap((linear) => linear.activeAdapters().map
 const before = new Parameter('before', Tensor.zeros([1], { device }))
 const input = (width) => record(Tensor.empty([tokens, width], options), [before], [], () => {})
 
+/** @type {Record<string, any[]>} */
 const phases = { first: Object.values(await pass()).flat(), ...(await pass()) }
 if (whole) phases.block = await phase(() => block.forward(input(hiddenSize), contextOf(tokens)))
 if (merge) {
@@ -87,8 +89,9 @@ async function phase(body) {
 function contextOf(count) {
   const integers = (values) => Tensor.from(Int32Array.from(values), [values.length], { device, dtype: 'int32' })
   const { rotary } = attention.plan
+  if (!rotary) throw new Error('Expected a block with rotary embeddings.')
   const positions = Int32Array.from({ length: count }, (_, i) => i)
   const tokens = { positions, onDevice: integers(positions), rowLengths: positions.map(() => count) }
   const input = new RotaryTables({ ...rotary, dtype: 'float32' }, device).at(tokens)
-  return { rotary: new Map([[rotary, input]]), offsets: integers([0, count]), dropout: null }
+  return { rotary: new Map([[rotary, input]]), offsets: integers([0, count]), dropout: null, int8: false }
 }

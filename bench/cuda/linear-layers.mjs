@@ -29,7 +29,8 @@ export class LinearLayers {
     ]
     const width = (group) => group.layers[0].inFeatures
     this.inputs = this.groups.map((group) => normal([tokens, width(group)], { device, dtype }))
-    this.gradients = this.groups.map(({ fused }) => normal([tokens, fused.shape[0]], { device, dtype }))
+    const height = (group) => group.layers.reduce((sum, { outFeatures }) => sum + outFeatures, 0)
+    this.gradients = this.groups.map((group) => normal([tokens, height(group)], { device, dtype }))
     this.nonFinite = Tensor.zeros([1], { device, dtype: 'int32' })
   }
 
@@ -48,16 +49,17 @@ export class LinearLayers {
   }
 
   /** Puts MoRA of `{operator, rank}` beside every layer instead of what was there; null takes it away. */
-  adapt(adapter) {
+  async adapt(adapter) {
     for (const { linear, layer } of this.#adapters) {
       linear.adapters.clear()
       layer.dispose()
     }
     if (!adapter) return
     for (const linear of this.groups.flatMap((group) => group.layers)) {
-      const layer = new LayerMaker(moraMethod, mora(adapter), [linear]).create(
+      const layer = await new LayerMaker(moraMethod, mora(adapter), [linear]).create(
         { layer: linear, device: this.device, adapter: 'measured' },
         0,
+        linear.weight,
       )
       for (const parameter of layer.parameters) fillNormal(parameter, 1e-3)
       linear.adapters.set('measured', { layer, active: true, scale: 1 })
@@ -78,6 +80,7 @@ export class LinearLayers {
         return { x, y: group.forward(new LinearInput(x)) }
       })
       results.forEach(({ x, y }, i) => {
+        if (!y.node) throw new Error('Expected a layer whose input has a gradient to record itself.')
         backwardFrom(y.node, this.gradients[i].view(this.gradients[i].shape), x.node)
       })
     })

@@ -13,7 +13,8 @@ export function operationCases(device, sizes) {
   const { T, D, F, V, R } = sizes
   const bfloat16 = (...shape) => normal(shape, { device, dtype: 'bfloat16' })
   const float32 = (...shape) => normal(shape, { device })
-  const zeros = (shape, dtype = 'float32') => Tensor.zeros(shape, { device, dtype })
+  const zeros = (shape, dtype = /** @type {import('node-mora').DType} */ ('float32')) =>
+    Tensor.zeros(shape, { device, dtype })
   const integers = (count, of) =>
     Tensor.from(
       Int32Array.from({ length: count }, (_, i) => of(i)),
@@ -159,8 +160,9 @@ function attention({ sizes: { T, H, E }, bfloat16, float32, integers }, one, doc
   forward() // the backward pass reads a real lse
   const name = `${backward ? 'attentionBackward' : 'attention'}, documents of ${Math.floor(T / documents)}`
   return one(name, [dOut, q, k, v, out, lse, offsets, dQ, dK, dV], (...tensors) => {
-    const [dY, query, key, value, y, sums, bounds, ...gradients] = tensors
-    if (backward) native.attentionBackward(dY, query, key, value, y, sums, bounds, bounds, scoring, ...gradients)
+    const [dY, query, key, value, y, sums, bounds, dQuery, dKey, dValue] = tensors
+    if (backward)
+      native.attentionBackward(dY, query, key, value, y, sums, bounds, bounds, scoring, dQuery, dKey, dValue)
     else forward()
   })
 }
@@ -183,13 +185,11 @@ function optimizer({ sizes: { D }, float32, zeros }, name) {
   }
 }
 
-function geometryOf(rank, operator, inFeatures, outFeatures) {
-  const side = squareSide(inFeatures, outFeatures, rank, operator)
-  return { side, ...moraGeometry(operator, inFeatures, outFeatures, side) }
-}
-
 function blocks({ device, sizes: { T, D, F }, bfloat16, float32, zeros }, one, rank) {
-  const { side, plan } = geometryOf(rank, 'rotation', D, F)
+  const side = squareSide(D, F, rank, 'rotation')
+  const geometry = moraGeometry('rotation', D, F, side)
+  if (geometry.kind !== 'blocks') throw new Error('Expected rotation to work on blocks.')
+  const { plan } = geometry
   const matrices = [liveBlocks(plan), side, side]
   const window = native.foldedSide(plan, 'bfloat16', device)
   const folded = [liveBlocks(plan), window, window]
@@ -220,7 +220,10 @@ function blocks({ device, sizes: { T, D, F }, bfloat16, float32, zeros }, one, r
 }
 
 function merge({ sizes: { D, F }, bfloat16, float32, zeros }, one, rank, operator) {
-  const { side, input, output } = geometryOf(rank, operator, D, F)
+  const side = squareSide(D, F, rank, operator)
+  const geometry = moraGeometry(operator, D, F, side)
+  if (geometry.kind !== 'groups') throw new Error(`Expected ${operator} to work on groups.`)
+  const { input, output } = geometry
   const tensors = [float32(side, side), bfloat16(F, D), zeros([1], 'int32')]
   return one(`mergeGroups, ${operator} r=${rank}`, tensors, (matrix, weight, nonFinite) =>
     native.mergeGroups(input, output, matrix, 1e-6, weight, nonFinite),
@@ -228,6 +231,7 @@ function merge({ sizes: { D, F }, bfloat16, float32, zeros }, one, rank, operato
 }
 
 function products({ sizes: { T, D, F, V, lossRows }, bfloat16, float32 }, one) {
+  /** @type {[string, number[], number[], number[], boolean, boolean][]} */
   const shapes = [
     ['y = x Wᵀ', [T, D], [D, D], [T, D], false, true],
     ['y = x Wᵀ', [T, D], [F, D], [T, F], false, true],

@@ -63,7 +63,7 @@ console.log(
 )
 
 async function measure(adapter) {
-  layers.adapt(adapter)
+  await layers.adapt(adapter)
   const operations = await profiled(device, () => layers.pass(), { repeats })
   const clock = await clocked(device, () => layers.pass(), repeats)
   const merge = adapter && totalSeconds(await profiled(device, () => layers.merge(), { repeats })) * blocksOfModel

@@ -39,6 +39,7 @@ const outer =
     : { LD_PRELOAD: MORA_OUTER_LD_PRELOAD, LD_LIBRARY_PATH: MORA_OUTER_LD_LIBRARY_PATH }
 
 const facts = factsOf()
+/** @type {{ pytorch: any, attention: any[], steps: any[] }} */
 const result = { pytorch: facts, attention: [], steps: [] }
 if (facts.why) {
   console.log(`PyTorch is not compared with: ${facts.why}.`)

@@ -3,6 +3,9 @@
 /**
  * Runs `body` once to warm up and then `repeats` times; `between` runs before each and is not counted. Resolves with
  * what each operation took per repeat: `[{operation, label, calls, seconds, flops, bytes}]`.
+ * @param {import('node-mora').NativeDevice} device
+ * @param {() => unknown} body
+ * @param {{ repeats: number, between?: () => void, ignore?: string[] }} how
  */
 export async function profiled(device, body, { repeats, between = () => {}, ignore = [] }) {
   await body()

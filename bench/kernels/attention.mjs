@@ -23,6 +23,7 @@ export const attentionFlops = ({ heads, headSize }, documents, length, backward)
   (backward ? 5 : 2) * 2 * headSize * heads * documents * ((length * (length + 1)) / 2)
 
 export class OurAttention {
+  /** @type {Record<string, Tensor>} */
   #tensors = {}
   #scoring
 
@@ -56,8 +57,8 @@ export class OurAttention {
 
   backward() {
     const [dOut, q, k, v, out, lse, offsets] = this.#native('dOut', 'q', 'k', 'v', 'out', 'lse', 'offsets')
-    const gradients = this.#native('dQ', 'dK', 'dV')
-    native.attentionBackward(dOut, q, k, v, out, lse, offsets, offsets, this.#scoring, ...gradients)
+    const [dQ, dK, dV] = this.#native('dQ', 'dK', 'dV')
+    native.attentionBackward(dOut, q, k, v, out, lse, offsets, offsets, this.#scoring, dQ, dK, dV)
   }
 
   /** Outputs and gradients by their names. */

@@ -4,6 +4,8 @@ import { createInterface } from 'node:readline'
 /**
  * Runs a command to its end; resolves with the seconds from its start at which it wrote each stage's line, by stage.
  * `stageOf` names the stage of a line of its stdout and stderr, or gives nothing.
+ * @param {import('../common/side-process.mjs').Command} command
+ * @param {(line: string) => string | undefined} stageOf
  */
 export async function stageTimes([command, commandArguments, environment = {}], stageOf) {
   const start = performance.now()
@@ -11,7 +13,10 @@ export async function stageTimes([command, commandArguments, environment = {}], 
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
-  const [times, said] = [{}, []]
+  /** @type {Record<string, number>} */
+  const times = {}
+  /** @type {string[]} */
+  const said = []
   for (const input of [child.stdout, child.stderr]) {
     createInterface({ input }).on('line', (line) => {
       const stage = stageOf(line)

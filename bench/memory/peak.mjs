@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 
 process.on('exit', () => {
-  const peak = /VmHWM:\s*(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))[1]
-  writeFileSync(process.env.MORA_BENCH_PEAK, String(peak * 1024))
+  const { MORA_BENCH_PEAK: file } = process.env
+  const kibibytes = /VmHWM:\s*(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]
+  if (file) writeFileSync(file, String(Number(kibibytes) * 1024))
 })

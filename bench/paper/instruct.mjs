@@ -62,7 +62,7 @@ export default {
 
   async measure(model, { files }, { asked, shots, score }) {
     const { loss } = await evaluate(model, { task: 'perplexity', data: [files.held] })
-    const choices = { task: 'choices', data: [files.test], limit: asked, score }
+    const choices = { task: /** @type {const} */ ('choices'), data: [files.test], limit: asked, score }
     const zero = await evaluate(model, choices)
     const few = await evaluate(model, { ...choices, shots, shotsData: [files.shots] })
     return { zeroShot: zero.accuracy, fewShot: few.accuracy, loss }

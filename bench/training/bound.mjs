@@ -9,7 +9,10 @@
 // of an activation.
 import { adaptersOf, productsOf } from './model-sizes.mjs'
 
-/** Seconds of each part and their sum. `lengths`: tokens of each document; `targets`: tokens that have one, all if left out. */
+/**
+ * Seconds of each part and their sum. `lengths`: tokens of each document; `targets`: tokens that have one, all if left out.
+ * @param {{ config: any, linears: any[], method: any, lengths: number[], targets?: number, dtype: string, fastBfloat16: boolean, peaks: any }} what
+ */
 export function boundOf({ config, linears, method, lengths, targets, dtype, fastBfloat16, peaks }) {
   const tokens = lengths.reduce((sum, length) => sum + length, 0)
   // W + ΔW in bfloat16 would lose small updates: there, adapters are products of their own.

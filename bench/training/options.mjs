@@ -11,14 +11,14 @@ MODEL is a folder or a .gguf file; default: the first of $MORA_TEST_ASSETS/model
   --minutes N      time for all rounds together, at least one each, so that a slow machine takes fewer; default 8
   --rows N         documents of a batch, default 4; --length N: tokens of each, default 512`
 
-const own = {
+const own = /** @type {const} */ ({
   methods: { type: 'string' },
   dtypes: { type: 'string' },
   compile: { type: 'string' },
   minutes: { type: 'string', default: '8' },
   rows: { type: 'string', default: '4' },
   length: { type: 'string', default: '512' },
-}
+})
 
 /** The shared options and `cases`, a dtype and a method each; `minutes`, `rows` and `length` as numbers. */
 export function trainingOptions() {

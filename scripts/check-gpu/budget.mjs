@@ -3,6 +3,10 @@ export class Budget {
   #end
   #whole
 
+  /**
+   * @param {number} seconds
+   * @param {Budget | null} whole
+   */
   constructor(seconds, whole = null) {
     this.#end = performance.now() + seconds * 1000
     this.#whole = whole

@@ -14,6 +14,9 @@ const glanceMilliseconds = 500
 /**
  * Runs a program to its end, or to that of the budget, when it and its own children are killed. Resolves with `{status,
  * ending, cut, stdout, stderr}`; what it wrote is passed on instead unless it is `quiet`.
+ * @param {string[]} command
+ * @param {{ budget: import('./budget.mjs').Budget, environment?: Record<string, string>, quiet?: boolean, glance?: () => void }} how
+ * @returns {Promise<{ status: number | null, ending: string, cut: boolean, stdout: string, stderr: string }>}
  */
 export function runProgram(command, { budget, environment = {}, quiet = false, glance = () => {} }) {
   const [program, ...rest] = command
@@ -35,7 +38,7 @@ export function runProgram(command, { budget, environment = {}, quiet = false, g
       glance()
       if (!budget.spent || child.exitCode !== null || child.signalCode !== null) return
       cut = true
-      process.kill(-child.pid, 'SIGKILL')
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
     }, glanceMilliseconds)
     const end = (status, ending) => {
       clearInterval(timer)
@@ -49,10 +52,14 @@ export function runProgram(command, { budget, environment = {}, quiet = false, g
 /**
  * Runs a script that keeps what it has found as JSON at `--json FILE`. `note` gets that as it grows. Resolves with `{status,
  * ending, result}`: the status is that of a part, and the result null where there was none.
+ * @param {string} script
+ * @param {string[]} extra
+ * @param {{ budget: import('./budget.mjs').Budget, environment?: Record<string, string>, before?: string[], note?: (result: any) => void }} how
  */
 export async function runScript(script, extra, { environment, before = [], budget, note = () => {} }) {
   const scratch = mkdtempSync(join(tmpdir(), 'mora-gpu-'))
   const json = join(scratch, 'result.json')
+  /** @type {string | null} */
   let last = null
   const glance = () => {
     const text = textOf(json)

@@ -98,7 +98,7 @@ function found(runs, leftOut) {
 }
 
 function computeSanitizer() {
-  const homes = [process.env.CUDA_HOME, '/usr/local/cuda'].filter(Boolean)
+  const homes = [process.env.CUDA_HOME, '/usr/local/cuda'].filter((home) => home !== undefined)
   const places = [
     ...(process.env.PATH ?? '').split(delimiter),
     ...homes.flatMap((home) => [join(home, 'bin'), join(home, 'compute-sanitizer')]),

@@ -17,7 +17,10 @@ const { values: options, positionals } = parseArgs({
 })
 const [file] = positionals
 
-/** What the runner asks of its surroundings. */
+/**
+ * What the runner asks of its surroundings.
+ * @type {any}
+ */
 const runner = {
   config: {
     root: process.cwd(),

@@ -15,10 +15,11 @@ export { afterAll, afterEach, beforeAll, beforeEach, describe, it, test } from '
 
 for (const plugin of [JestExtend, JestChaiExpect, JestAsymmetricMatchers]) chai.use(plugin)
 
-export function expect(value, message) {
+const counted = (value, message) => {
   setState({ assertionCalls: getState(expect).assertionCalls + 1 }, expect)
   return chai.expect(value, message)
 }
-Object.assign(expect, chai.expect, globalThis[ASYMMETRIC_MATCHERS_OBJECT])
+/** @type {import('@vitest/expect').ExpectStatic} */
+export const expect = Object.assign(counted, chai.expect, globalThis[ASYMMETRIC_MATCHERS_OBJECT])
 setState({ assertionCalls: 0, isExpectingAssertions: false, isExpectingAssertionsError: null }, expect)
 Object.defineProperty(globalThis, GLOBAL_EXPECT, { value: expect, writable: true, configurable: true })

@@ -7,7 +7,7 @@ import { promisify } from 'node:util'
 /** For each file, how many lines and branches there are and how many have run. */
 export async function linesOfNative(root, build) {
   const files = new Map()
-  for (const name of readdirSync(build, { recursive: true })) {
+  for (const name of readdirSync(build, { encoding: 'utf8', recursive: true })) {
     if (!name.endsWith('.gcno')) continue
     const { stdout } = await promisify(execFile)('gcov', ['--json-format', '--stdout', '-b', join(build, name)], {
       cwd: build,

@@ -43,7 +43,7 @@ export function stage(folder) {
 }
 
 /** Every TypeScript file of a folder as JavaScript; types were checked by whoever ran `npm run check`. */
-function compile(source, target, wanted = () => true) {
+function compile(source, target, wanted = (/** @type {string} */ _name) => true) {
   const { ScriptTarget, ModuleKind, transpileModule } = typescript
   const compilerOptions = { target: ScriptTarget.ES2022, module: ModuleKind.ESNext, verbatimModuleSyntax: true }
   const sources = filesOf(source, (file) => file.endsWith('.ts') && !file.endsWith('.d.ts'))

@@ -1,31 +1,42 @@
 /** Changed copies of a source file, each by one token. TypeScript and C++, as their formatters lay them out. */
 
+/**
+ * Each stands for the other.
+ * @param {[string, string][]} pairs
+ * @returns {Map<string, string[]>}
+ */
 const other = (...pairs) =>
   new Map(
-    pairs.flatMap(([a, b]) => [
-      [a, [b]],
-      [b, [a]],
-    ]),
+    pairs.flatMap(
+      ([a, b]) =>
+        /** @type {[string, string[]][]} */ ([
+          [a, [b]],
+          [b, [a]],
+        ]),
+    ),
   )
 
 /** Binary operators stand between spaces, so that brackets of types and arrows are none. */
-const binary = new Map([
-  ...other(['+', '-'], ['===', '!=='], ['==', '!='], ['&&', '||'], ['+=', '-=']),
-  ...[
-    ['*', ['/']],
-    ['/', ['*']],
-    ['%', ['*']],
-    ['??', ['&&']],
-    ['*=', ['/=']],
-    ['<<', ['>>']],
-  ],
-  ...[
-    ['<', ['<=', '>=']],
-    ['<=', ['<', '>']],
-    ['>', ['>=', '<=']],
-    ['>=', ['>', '<']],
-  ],
-])
+/** @type {Map<string, string[]>} */
+const binary = new Map(
+  /** @type {[string, string[]][]} */ ([
+    ...other(['+', '-'], ['===', '!=='], ['==', '!='], ['&&', '||'], ['+=', '-=']),
+    ...[
+      ['*', ['/']],
+      ['/', ['*']],
+      ['%', ['*']],
+      ['??', ['&&']],
+      ['*=', ['/=']],
+      ['<<', ['>>']],
+    ],
+    ...[
+      ['<', ['<=', '>=']],
+      ['<=', ['<', '>']],
+      ['>', ['>=', '<=']],
+      ['>=', ['>', '<']],
+    ],
+  ]),
+)
 const words = other(['true', 'false'], ['max', 'min'], ['ceil', 'floor'], ['trimStart', 'trimEnd'], ['some', 'every'])
 const token =
   /(?<= )(?:[=!]==?|&&|\|\||\?\?|[-+*]=|<<|[<>]=?|[-+*/%])(?= |\n)|\b\d+n?\b|\b[a-zA-Z]+\b|(?<=[\s(])!(?=[\w(])/g

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
-const { MORA_MUTATED: mutated, MORA_MUTANT: mutant } = process.env
+const { MORA_MUTATED: mutated, MORA_MUTANT: mutant = '' } = process.env
 
 export default defineConfig({
   root: fileURLToPath(new URL('../..', import.meta.url)),

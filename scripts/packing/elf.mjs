@@ -27,7 +27,7 @@ export class ElfFile {
 
   /** `{library, version, symbols, at, index}` for each version that is asked of a library. */
   neededVersions() {
-    const section = this.#section(sectionTypes.neededVersions)
+    const section = this.#sections().find(({ type }) => type === sectionTypes.neededVersions)
     if (!section) return []
     const names = this.#symbolsByVersion()
     const needed = []
@@ -91,7 +91,9 @@ export class ElfFile {
   }
 
   #section(type) {
-    return this.#sections().find((section) => section.type === type)
+    const section = this.#sections().find((one) => one.type === type)
+    if (!section) throw new Error(`${this.path} has no section of type ${type}.`)
+    return section
   }
 
   #string(section, offset) {

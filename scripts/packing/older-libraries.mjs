@@ -40,7 +40,7 @@ function compare(one, other) {
 
 function isTooNew({ version }) {
   const { family, numbers } = splitVersion(version)
-  return family in oldest && compare(numbers, oldest[family]) > 0
+  return family !== undefined && family in oldest && compare(numbers, oldest[family]) > 0
 }
 
 /**

@@ -44,7 +44,7 @@ function ldd(path, sysroot) {
 }
 
 /** Every library that the files need, name → path, but those of the system, of which `isThere` may add more. */
-export function neededLibraries(paths, isThere = () => false, sysroot = '') {
+export function neededLibraries(paths, isThere = (/** @type {string} */ _name) => false, sysroot = '') {
   const needed = new Map()
   for (const path of paths) {
     for (const [, name, found] of ldd(path, sysroot).matchAll(/^\s*(\S+) => (\S+)/gm)) {

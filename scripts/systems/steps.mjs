@@ -24,7 +24,12 @@ export class Steps {
     rmSync(this.log, { force: true })
   }
 
-  /** Runs a command, and returns what it printed. `options` are those of spawn. */
+  /**
+   * Runs a command, and returns what it printed.
+   * @param {string} step
+   * @param {string[]} command
+   * @param {import('node:child_process').SpawnOptions} options
+   */
   async run(step, [command, ...parameters], options = {}) {
     console.error(`${this.name}: ${step} (${this.log})`)
     appendFileSync(this.log, `\n== ${step}: ${command} ${parameters.join(' ')}\n`)
@@ -33,8 +38,8 @@ export class Steps {
     const status = await new Promise((resolve) => {
       const child = spawn(command, parameters, { ...options, stdio: ['ignore', 'pipe', 'pipe'] })
       const file = createWriteStream(this.log, { flags: 'a' })
-      child.stdout.pipe(file, { end: false })
-      child.stderr.pipe(file, { end: false })
+      child.stdout?.pipe(file, { end: false })
+      child.stderr?.pipe(file, { end: false })
       const end = (result) => file.end(() => resolve(result))
       child.on('error', ({ message }) => end(message))
       child.on('close', (code, signal) => end(code ?? signal))

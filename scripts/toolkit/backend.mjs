@@ -33,6 +33,7 @@ function compilerOf12() {
 /**
  * Builds mora_cuda.so into `folder` and returns its path; throws where it cannot be. `toolkit` is its folder, of this
  * machine's own where it is left out. `variables` are CMake's.
+ * @param {{ folder: string, toolkit?: string, variables?: Record<string, string> }} what
  */
 export function buildBackend({ folder, toolkit, variables = {} }) {
   const ofToolkit = toolkit && {

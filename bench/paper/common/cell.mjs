@@ -24,7 +24,9 @@ async function run() {
     learningRate: cell.learningRate,
     seed: cell.seed,
   })
+  /** @type {number | null} */
   let trainableParameters = null
+  /** @type {string | null} */
   let failure = null
   try {
     for await (const event of training) {

@@ -18,38 +18,24 @@ function attention(device, { T, H, K, E }) {
     name: `attention of ${T} tokens, ${H} heads, ${K} of keys, head size ${E}`,
     bytes: 2 * 4 * T * (H + K) * E + 8 * H * T,
     async run(held) {
-      const values = {}
-      const [tensors, make] = [
-        {},
-        (name, heads, seed) => {
-          values[name] = rounded(uniform(T * heads * E, seed))
-          tensors[name] = held.from(device, dtype, [T, heads, E], values[name])
-        },
-      ]
-      make('q', H, 1)
-      make('k', K, 2)
-      make('v', K, 3)
-      make('dOut', H, 4)
-      for (const [name, heads] of [
-        ['out', H],
-        ['dQ', H],
-        ['dK', K],
-        ['dV', K],
-      ]) // prettier-ignore
-        tensors[name] = held.empty(device, dtype, [T, heads, E])
-      tensors.lse = held.empty(device, 'float32', [H, T])
-      tensors.offsets = held.from(device, 'int32', [2], Int32Array.of(0, T))
+      const values = (heads, seed) => rounded(uniform(T * heads * E, seed))
+      const given = { q: values(H, 1), k: values(K, 2), v: values(K, 3), dOut: values(H, 4) }
+      const input = (heads, numbers) => held.from(device, dtype, [T, heads, E], numbers).native
+      const output = (heads) => held.empty(device, dtype, [T, heads, E])
+      const [q, k, v, dOut] = [input(H, given.q), input(K, given.k), input(K, given.v), input(H, given.dOut)]
+      const [out, dQ, dK, dV] = [output(H), output(H), output(K), output(K)]
+      const lse = held.empty(device, 'float32', [H, T])
+      const offsets = held.from(device, 'int32', [2], Int32Array.of(0, T)).native
       const scoring = { scale: 1 / Math.sqrt(E), softcap: 0, window: 0 }
-      const of = (...names) => names.map((name) => tensors[name].native)
-      native.attention(...of('q', 'k', 'v', 'offsets', 'offsets'), scoring, ...of('out', 'lse'))
-      native.attentionBackward(
-        ...of('dOut', 'q', 'k', 'v', 'out', 'lse', 'offsets', 'offsets'),
-        scoring,
-        ...of('dQ', 'dK', 'dV'),
-      )
-      for (const name of ['out', 'lse', 'dQ', 'dK', 'dV']) values[name] = await tensors[name].data()
+      native.attention(q, k, v, offsets, offsets, scoring, out.native, lse.native)
+      const read = /** @type {const} */ ([dOut, q, k, v, out.native, lse.native, offsets, offsets])
+      native.attentionBackward(...read, scoring, dQ.native, dK.native, dV.native)
+      const found = {
+        ...{ out: await out.data(), lse: await lse.data() },
+        ...{ dQ: await dQ.data(), dK: await dK.data(), dV: await dV.data() },
+      }
       return {
-        apart: apartOf(values, { T, H, K, E }, scoring.scale),
+        apart: apartOf({ ...given, ...found }, { T, H, K, E }, scoring.scale),
         allowed: 2 ** -6,
         what: 'of rows that were drawn',
       }
