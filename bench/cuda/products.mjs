@@ -50,7 +50,7 @@ console.log(
   `\nLinear layers of a block, ${sizes.tokens} tokens: ms for forward and backward by the device's events and by the ` +
     `clock, and a merge of ${blocksOfModel} blocks\n${table(
       ['adapter', 'ms', 'by the clock', 'adds %', 'predicted %', 'merge ms', 'predicted ms'],
-      [{ label: 'none', ...frozen }, ...cases].map((one) => [
+      [/** @type {any} */ ({ label: 'none', ...frozen }), ...cases].map((one) => [
         one.label,
         milliseconds(one.seconds),
         milliseconds(one.clock),

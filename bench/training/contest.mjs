@@ -59,7 +59,8 @@ async function contest({ options, folder, dtype, sides, seconds }) {
       const plainAdapters = side.kind === 'pytorch' // they are float32
       if ((dtype === 'bfloat16' && !plainAdapters) || !lacksBlas(facts)) continue
       notes.push(lacksBlasNote(side.name, dtype))
-      await trainers.pop().stop()
+      trainers.pop()
+      await trainer.stop()
     }
     const start = performance.now()
     await takeRounds(trainers, options.rounds, seconds)

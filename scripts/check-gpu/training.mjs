@@ -43,7 +43,7 @@ console.log(
       method,
       dtype,
       gpu[0].loss.toFixed(4),
-      gpu.at(-1).loss.toFixed(4),
+      gpu[gpu.length - 1].loss.toFixed(4),
       lossApart.toExponential(1),
       normApart.toExponential(1),
       agrees ? '' : 'TOO FAR',
