@@ -80,7 +80,7 @@ async function trainer(name, sizes) {
   const batch = packedBatch(ids, rows, length)
   return {
     name,
-    parameters: model.slots.reduce((sum, { own }) => sum + own.elements, 0),
+    parameters: model.slots.reduce((sum, { own }) => sum + own.shape.reduce((product, size) => product * size, 1), 0),
     run: () => secondsOf(device, () => trainStep(model, optimizer, batch, 1e-4)),
     dispose: () => {
       optimizer.dispose()

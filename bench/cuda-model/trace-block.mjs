@@ -48,7 +48,8 @@ if (whole) phases.block = await phase(() => block.forward(input(hiddenSize), con
 if (merge) {
   const nonFinite = Tensor.zeros([1], { device, dtype: 'int32' })
   phases.merge = await phase(() => {
-    for (const { linear, layer } of adapters) layer.mergeInto(linear.weight.floats, 1, nonFinite)
+    for (const { linear, layer } of adapters)
+      layer.mergeInto(/** @type {Tensor} */ (linear.weight.floats), 1, nonFinite)
   })
 }
 console.log(JSON.stringify(phases))

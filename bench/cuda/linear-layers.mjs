@@ -1,17 +1,16 @@
 // The linear layers of a Llama block, three of them and two of them on one input, with random weights in bfloat16.
 
 import { mora, Parameter, scope, Tensor } from 'node-mora'
-import { mora, moraMethod } from '../../dist/adapters/methods/mora.js'
-import { LayerMaker } from '../../dist/adapters/tensors/layer-maker.js'
-import { Linear, LinearGroup } from '../../dist/nn/linear.js'
-import { LinearInput } from '../../dist/nn/linear-input.js'
-import { backwardFrom } from '../../dist/tensor/backward.js'
-import { Parameter } from '../../dist/tensor/parameter.js'
-import { scope } from '../../dist/tensor/scope.js'
-import { record } from '../../dist/tensor/tape.js'
-import { Tensor } from '../../dist/tensor/tensor.js'
-import { weightOf } from '../../dist/tensor/weight.js'
-import { backwardFrom, LayerMaker, Linear, LinearGroup, LinearInput, moraMethod, record } from '../common/internals.mjs'
+import {
+  backwardFrom,
+  LayerMaker,
+  Linear,
+  LinearGroup,
+  LinearInput,
+  moraMethod,
+  record,
+  weightOf,
+} from '../common/internals.mjs'
 import { fillNormal, normal } from '../common/random.mjs'
 
 const dtype = 'bfloat16'
@@ -87,6 +86,7 @@ export class LinearLayers {
   }
 
   merge() {
-    for (const { linear, layer } of this.#adapters) layer.mergeInto(linear.weight.floats, 1e-3, this.nonFinite)
+    for (const { linear, layer } of this.#adapters)
+      layer.mergeInto(/** @type {Tensor} */ (linear.weight.floats), 1e-3, this.nonFinite)
   }
 }

@@ -140,14 +140,14 @@ export const evaluationData = (
 
 /** `hub`: which split an id means that names none. */
 export const evaluationDataOption = (hub: HubMeaning, split: string) =>
-  evaluationData(`${filesOfRows} (owner/name:split, else ${split}); given again, it adds`, {
+  evaluationData(`${filesOfRows} (owner/name:split, else ${split})`, {
     adds: true,
     hub,
     resume: 'free',
   })
 
 const trainingDataOption = textsOr<DataInput, DataSource[]>(
-  `${filesOfRows} (owner/name:split, else train); given again, it adds; a YAML file may list {path, weight}`,
+  `${filesOfRows} (owner/name:split, else train); a YAML file may list {path, weight}`,
   'D',
   readData({ weights: true }),
   {
