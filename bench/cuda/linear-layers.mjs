@@ -80,7 +80,7 @@ export class LinearLayers {
       })
       results.forEach(({ x, y }, i) => {
         if (!y.node) throw new Error('Expected a layer whose input has a gradient to record itself.')
-        backwardFrom(y.node, this.gradients[i].view(this.gradients[i].shape), x.node)
+        backwardFrom(y.node, this.gradients[i].view(this.gradients[i].shape), Tensor.empty, x.node)
       })
     })
   }

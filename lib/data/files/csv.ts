@@ -1,5 +1,5 @@
 /** Comma- and tab-separated values (RFC 4180) as rows by the names in their header. Errors name the line where a record begins. */
-import { CsvError, type Parser, parse } from 'csv-parse'
+import { CsvError, parse } from 'csv-parse'
 import { InputError, quoted } from '../../errors.js'
 import { shortened } from '../../printable.js'
 import type { DataRecord } from '../rows/record.js'
@@ -58,6 +58,12 @@ interface CsvRecord {
   line: number
 }
 
+/** What the parser makes of a record, and the text that it made it of. */
+interface ParsedRecord {
+  record: string[]
+  raw: string
+}
+
 /** Records that are not blank. */
 async function* splitRecords(
   bytes: AsyncIterable<Uint8Array>,
@@ -72,73 +78,69 @@ async function* splitRecords(
     relax_column_count: true,
     // Quotes may stand inside of a field that does not begin with one; what else this lets through is refused by the check.
     relax_quotes: true,
-    cast: (field, { quoting, bytes: end }) => check.field(field, quoting, end),
-    on_record: (fields, { bytes: end }) => check.record(fields, end) as unknown as string[],
+    raw: true,
   })
   parser.on('error', () => {}) // It is thrown where records are taken.
   try {
     for await (const { text } of readRawLines(bytes, name)) {
       parser.write(`${text}\n`)
-      yield* readyRecords(parser)
+      // What the lines so far make: nothing is read ahead of whoever takes records.
+      for (let parsed = parser.read(); parsed !== null; parsed = parser.read()) {
+        const record = check.record(parsed as ParsedRecord)
+        if (record) yield record
+      }
+      if (parser.errored) throw parser.errored
     }
     parser.end()
-    yield* parser as AsyncIterable<CsvRecord>
+    for await (const parsed of parser) {
+      const record = check.record(parsed as ParsedRecord)
+      if (record) yield record
+    }
   } catch (error) {
     throw error instanceof CsvError ? check.unclosed(error) : error
   }
 }
 
-/** What the lines so far make: nothing is read ahead of whoever takes records. */
-function* readyRecords(parser: Parser): Generator<CsvRecord> {
-  for (let record: unknown = parser.read(); record !== null; record = parser.read()) yield record as CsvRecord
-  if (parser.errored) throw parser.errored
-}
-
-const NEWLINES = /\n/g
-const QUOTES = /"/g
-
 /** What the parser does not tell: where a record begins, whether it is a blank line, and whether its quotes are sound. */
 class RecordCheck {
   /** Where the record begins. */
   #line = 1
-  /** Newlines inside of its fields so far. */
-  #newlines = 0
-  #hasQuotes = false
-  /** Bytes of the text up to the field. */
-  #start = 0
 
   constructor(
     private readonly name: string,
     private readonly delimiter: string,
   ) {}
 
-  /** @param end bytes of the text up to the field's end */
-  field(text: string, isQuoted: boolean, end: number): string {
-    this.#newlines += text.match(NEWLINES)?.length ?? 0
-    if (isQuoted) {
-      this.#hasQuotes = true
-      const quotes = text.match(QUOTES)?.length ?? 0
-      // As it is written: with quotes around it, and each one inside twice.
-      if (quotes > 0 && end - this.#start !== Buffer.byteLength(text) + quotes + 2) {
+  /** Null of a blank line. */
+  record({ record: fields, raw }: ParsedRecord): CsvRecord | null {
+    const line = this.#line
+    const hasQuoted = raw.includes('"') && this.#hasQuoted(fields, raw)
+    this.#line += 1 + (hasQuoted ? newlinesOf(raw.replace(/\n$/, '')) : 0)
+    const isBlank = !hasQuoted && fields.every((field) => field.trim() === '') && this.#isBlankDelimiter(fields)
+    return isBlank ? null : { fields, line }
+  }
+
+  /** Whether a field stands in quotes. Such a field has to stand there as it would be written. */
+  #hasQuoted(fields: readonly string[], raw: string): boolean {
+    let at = 0
+    let hasQuoted = false
+    for (const field of fields) {
+      const isQuoted = raw[at] === '"'
+      const written = isQuoted ? `"${field.replaceAll('"', '""')}"` : field
+      if (isQuoted && !(raw.startsWith(written, at) && this.#endsAt(raw, at + written.length))) {
         throw malformed(
-          `${this.name}:${this.#line + this.#newlines}`,
+          `${this.name}:${this.#line + newlinesOf(raw.slice(0, at + field.length))}`,
           'there is text after the quote that ends a field; inside a field a quote is written twice',
         )
       }
+      hasQuoted ||= isQuoted
+      at += written.length + this.delimiter.length
     }
-    this.#start = end + this.delimiter.length
-    return text
+    return hasQuoted
   }
 
-  /** Null of a blank line. @param end bytes of the text up to the next record */
-  record(fields: string[], end: number): CsvRecord | null {
-    const record = { fields, line: this.#line }
-    const isBlank = !this.#hasQuotes && fields.every((field) => field.trim() === '') && this.#isBlankDelimiter(fields)
-    this.#line += this.#newlines + 1
-    this.#newlines = 0
-    this.#hasQuotes = false
-    this.#start = end
-    return isBlank ? null : record
+  #endsAt(raw: string, at: number): boolean {
+    return at >= raw.length || '\r\n'.includes(raw[at]!) || raw.startsWith(this.delimiter, at)
   }
 
   /** Whether there is none, or one that is itself a space. */
@@ -153,6 +155,8 @@ class RecordCheck {
       : malformed(where, 'a quoted field of this record is not closed by the end of the file')
   }
 }
+
+const newlinesOf = (text: string): number => text.match(/\n/g)?.length ?? 0
 
 function checkedHeader(fields: readonly string[], where: string): string[] {
   const names = fields.map((field) => field.trim())
