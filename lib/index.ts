@@ -6,7 +6,6 @@
  *
  * @packageDocumentation
  */
-
 export type { AdapterConfigBase, TargetModules } from './adapters/contract/adapter.js'
 export { type AsyLoraConfig, asylora } from './adapters/methods/asylora.js'
 export { type DoraConfig, dora } from './adapters/methods/dora.js'

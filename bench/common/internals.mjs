@@ -1,7 +1,8 @@
 // What measurements need beyond the public API: parts of a model alone, what a step is planned with, and charts. A user has
 // no use for these, so the package does not export them, and whoever renames one finds here who else reads it.
 
-export { moraGeometry, moraMethod } from '#dist/adapters/methods/mora.js'
+export { moraMethod } from '#dist/adapters/methods/mora.js'
+export { moraGeometry } from '#dist/adapters/methods/mora-layer.js'
 export { LayerMaker } from '#dist/adapters/tensors/layer-maker.js'
 export { lineChart } from '#dist/analysis/index.js'
 export { formatDuration } from '#dist/cli/terminal/format.js'

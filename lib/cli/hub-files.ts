@@ -1,5 +1,4 @@
 /** Ids of the hub among a command's options: brought to this disk before the work starts. */
-
 import type { DataPurpose } from '../data/files/data-files.js'
 import { type DataSource, pathsOf, withPaths } from '../data/sources/source.js'
 import { UsageError } from '../errors.js'

@@ -1,5 +1,4 @@
 /** Tokenised data sets on disk, found by the hash of everything that decides them. */
-
 import { createHash } from 'node:crypto'
 import { type FileHandle, open } from 'node:fs/promises'
 import { homedir } from 'node:os'

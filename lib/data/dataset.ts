@@ -1,3 +1,4 @@
+/** Data as rows of token ids, tokenised once. */
 import { createHash } from 'node:crypto'
 import {
   aFlag,
@@ -29,7 +30,6 @@ import { resolveTemplate } from './templates/template.js'
 import type { TokenArrays } from './token-store.js'
 import { type TokenisedData, tokenise } from './tokenise.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
-/** Data as rows of token ids, tokenised once. */
 
 export interface DatasetOptions extends FindOptions {
   /** Of the model; null where it has none: only `input_ids` rows can then be read. */

@@ -1,6 +1,6 @@
+/** What tokenised data is, in figures, and what a user should know of it. */
 import { InputError } from '../errors.js'
 import type { TurnCounts } from './masks/chat-turns.js'
-/** What tokenised data is, in figures, and what a user should know of it. */
 
 export interface DataSummary extends TurnCounts {
   /** Rows of the data set; a long text makes several. */

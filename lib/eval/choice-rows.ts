@@ -1,5 +1,4 @@
 /** Rows of multiple-choice questions, and the text that asks them. */
-
 import { z } from 'zod'
 import { checked, malformedRow } from '../data/rows/check.js'
 import type { DataRecord } from '../data/rows/record.js'

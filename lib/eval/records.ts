@@ -1,5 +1,4 @@
 /** Rows of the data, one at a time. */
-
 import type { DataRecord } from '../data/rows/record.js'
 import { namesOf, type OpenSource } from '../data/sources/open.js'
 import { InputError } from '../errors.js'

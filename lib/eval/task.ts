@@ -1,5 +1,4 @@
 /** The interface that all evaluation tasks share: what they receive and what they return. */
-
 import type { Batch } from '../data/batch.js'
 import type { TextTemplate } from '../data/rows/text-template.js'
 import type { OpenSource } from '../data/sources/open.js'

@@ -1,5 +1,4 @@
 /** Options that are fine one by one and do not fit together. */
-
 import { type DataSource, pathsOf } from '../data/sources/source.js'
 import { UsageError } from '../errors.js'
 import { type OptionSource, optionName } from '../schema/names.js'

@@ -1,5 +1,4 @@
 /** Options that every command takes, and those that several share. */
-
 import { z } from 'zod'
 import { TEXT_TEMPLATE } from '../data/rows/text-template.js'
 import { type DataInput, type DataSource, sourcesOf, weightOf } from '../data/sources/source.js'

@@ -1,5 +1,4 @@
 /** Options of `mora eval` and `evaluate()`. */
-
 import { z } from 'zod'
 import { choice, integer, optionalChoice, optionalInteger, text } from '../schema/option.js'
 import { type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'

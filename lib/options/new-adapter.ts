@@ -1,5 +1,4 @@
 /** Options that say what a new adapter is: of training, and of counting its parameters before that. */
-
 import { newAdapterGroup as group, sharedFields } from '../adapters/contract/adapter-config.js'
 import { OPERATORS } from '../adapters/contract/mora-operators.js'
 import { ADAPTER_METHODS, OWN_METHODS, restartingMethods } from '../adapters/registry.js'

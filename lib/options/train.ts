@@ -1,5 +1,4 @@
 /** Options of `mora train` and `train()`. */
-
 import { z } from 'zod'
 import { newAdapterGroup as adapter } from '../adapters/contract/adapter-config.js'
 import {

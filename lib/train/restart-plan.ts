@@ -1,5 +1,4 @@
 /** The restarts of ReMoRA and ReLoRA that options ask for. */
-
 import type { AdapterConfigBase, RestartOptions } from '../adapters/contract/adapter.js'
 import { adapterMethod } from '../adapters/registry.js'
 import { UsageError } from '../errors.js'

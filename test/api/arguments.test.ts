@@ -1,5 +1,4 @@
 /** Every public function, called with every wrong kind of argument, refuses it by a MoraError. */
-
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'

@@ -1,5 +1,4 @@
 /** Entries of `adapter_config.json` that methods share, checked. */
-
 import { InputError } from '../../errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { isPattern } from '../../schema/option-values.js'

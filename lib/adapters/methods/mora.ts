@@ -13,8 +13,6 @@ import { MoraLayer, type MoraLayerConfig, moraGeometry } from './mora-layer.js'
 import type { PermutationKey } from './permutation.js'
 import { mostRank, squareSide } from './square-side.js'
 
-export { moraGeometry } from './mora-layer.js'
-
 /** Compression and decompression of MoRA; see docs/design.md. Numbers are `mora_type` of the reference's files. */
 export const moraTypes = {
   sharing: 1,

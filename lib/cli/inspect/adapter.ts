@@ -1,5 +1,4 @@
 /** What an adapter is, from its files; the shapes of its layers from the model, where that is at hand. */
-
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { layerTensors, readAdapterFolder } from '../../adapters/files/adapter-folder.js'

@@ -1,5 +1,4 @@
 /** What the page shows: the runs that are chosen, what is known of them, and how charts are drawn. */
-
 import { LOOKS } from './look.js'
 
 /** @typedef {import('../payload.js').RunList} RunList */

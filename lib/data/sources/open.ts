@@ -1,8 +1,8 @@
 /** Sources, ready to be read. */
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { InputError, UsageError } from '../../errors.js'
+import { sha256File } from '../../io/atomic.js'
 import { type DataFile, type FindOptions, findDataFiles } from '../files/data-files.js'
 import { readRecords } from '../files/readers.js'
 import type { DataRecord } from '../rows/record.js'
@@ -72,9 +72,7 @@ class OpenFiles implements OpenSource {
     if (this.files.some(({ path }) => path === '-')) return null
     const digests: string[] = []
     for (const { path, format, compression } of this.files) {
-      const content = createHash('sha256')
-      for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) content.update(chunk as Buffer)
-      digests.push([format, compression, content.digest('hex')].filter(Boolean).join(' '))
+      digests.push([format, compression, await sha256File(path)].filter(Boolean).join(' '))
     }
     return digests.join('\n')
   }

@@ -1,5 +1,4 @@
 /** Chat templates: a model's own Jinja, rendered as the model's other tools render it. */
-
 import { InputError, UsageError } from '../../errors.js'
 import { reasonOf } from '../../foreign-errors.js'
 import { readText } from '../../io/open.js'

@@ -1,5 +1,4 @@
 /** What a run is made of, as `run.yaml` and checkpoints record it, and what may change when it is resumed. */
-
 import { z } from 'zod'
 import { UsageError } from '../../errors.js'
 import { describedFields, TrainSchema } from '../../options/index.js'

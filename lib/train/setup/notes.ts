@@ -1,5 +1,4 @@
 /** What the user should know of what is trained, and need not act on. */
-
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { rankNotes } from '../../adapters/planning/adapter-cost.js'
 import type { TrainOptions } from '../../options/index.js'

@@ -1,5 +1,4 @@
 /** Which tensors a run trains: the same code for a new run and a resumed one. */
-
 import { isDeepStrictEqual } from 'node:util'
 import type { AdapterConfigBase, TargetModules } from '../../adapters/contract/adapter.js'
 import { isSelected } from '../../adapters/contract/patterns.js'
