@@ -2,6 +2,7 @@
 import { Tokenizer as Engine } from '@huggingface/tokenizers'
 import { InputError } from '../../errors.js'
 import { reasonOf } from '../../foreign-errors.js'
+import { type Merge, mergesOf } from './long-words.js'
 import type { TokenizerSource } from './source.js'
 import { tokenCuts } from './token-cuts.js'
 
@@ -17,7 +18,32 @@ export function createEngine({ json, config, origin }: TokenizerSource): Engine 
   // Special tokens are added here, by rule; what else a post-processor may do has no place in training.
   engine.post_processor = null
   engine.pre_tokenizer = shortWords(engine.pre_tokenizer, json, origin)
+  mergeLongWords(engine)
   return engine
+}
+
+/** What the engine does not keep in its cache, in characters. */
+const LONG_WORD = 256
+
+function mergeLongWords({ model }: Engine): void {
+  const engine = model as unknown as Partial<BytePairs>
+  if (!engine.bpe || !engine.merges || engine.end_of_word_suffix || engine.continuing_subword_suffix) return
+  const { merges } = engine
+  const merge = engine.bpe.bind(model)
+  let mergeLong: Merge | null = null
+  engine.bpe = (word) => {
+    if (word.length < LONG_WORD) return merge(word)
+    mergeLong ??= mergesOf(merges)
+    return mergeLong(word)
+  }
+}
+
+/** What byte-pair encoding is made of in the engine. */
+interface BytePairs {
+  bpe: Merge
+  readonly merges: readonly (readonly [string, string])[]
+  readonly end_of_word_suffix: string | null
+  readonly continuing_subword_suffix: string | null
 }
 
 /** The entries of tokenizer_config.json that change ids. */
@@ -38,7 +64,7 @@ function lacksWordSplitting(json: TokenizerSource['json']): boolean {
 type PreTokenizer = Engine['pre_tokenizer']
 type PreTokenize = (text: string, options?: object) => string[]
 
-/** Characters: the engine takes some hundred bytes for each of one word. */
+/** Characters: some hundred bytes are taken for each of one word. */
 const LONGEST_WORD = 2 ** 20
 
 /** Cuts the words of a pre-tokenizer where no token goes on, if words are not what decides, and refuses what is too long then. */

@@ -1,0 +1,45 @@
+/** Merges of long words are those of the engine. */
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Tokenizer as Engine } from '@huggingface/tokenizers'
+import { describe, expect, test } from 'vitest'
+import { mergesOf } from '../../lib/data/tokenizer/long-words.js'
+import { randomStream } from '../../lib/random.js'
+import { loadSmallTokenizer, smallTokenizerFolder } from './small-tokenizer.js'
+
+const json = JSON.parse(readFileSync(join(smallTokenizerFolder, 'tokenizer.json'), 'utf8')) as {
+  model: { merges: (string | [string, string])[] }
+}
+const pairs = json.model.merges.map((merge) =>
+  typeof merge === 'string' ? (merge.split(' ') as [string, string]) : merge,
+)
+const engine = new Engine(json, {}).model as unknown as { bpe(word: string): string[] }
+
+describe('merges of long words', () => {
+  test.each(Array.from({ length: 40 }, (_, seed) => seed))('are the engine’s, seed %i', (seed) => {
+    const random = randomStream(seed, 'long words')
+    const letters = seed % 2 === 0 ? 'aehinrst' : 'abcdefghijklmnopqrstuvwxyzĠé漢😀'
+    const alphabet = Array.from(letters).slice(0, 1 + random.integer(letters.length))
+    const word = Array.from({ length: 1 + random.integer(700) }, () => alphabet[random.integer(alphabet.length)])
+    expect(mergesOf(pairs)(word.join(''))).toEqual(engine.bpe(word.join('')))
+  })
+
+  test('join the leftmost of equal pairs first', () => {
+    const merge = mergesOf([
+      ['a', 'a'],
+      ['aa', 'a'],
+    ])
+    expect(merge('aaaaa')).toEqual(['aa', 'aaa'])
+    expect(merge('aaa')).toEqual(['aaa'])
+    expect(merge('')).toEqual([])
+  })
+
+  test('are what a tokenizer gives for a long word', async () => {
+    const tokenizer = await loadSmallTokenizer()
+    const word = 'theandofto'.repeat(100)
+    const plain = new Engine(json, {})
+    expect(tokenizer.encode(word)).toEqual(plain.encode(word, { add_special_tokens: false }).ids)
+    expect(tokenizer.decode(tokenizer.encode(word))).toBe(word)
+  })
+})
