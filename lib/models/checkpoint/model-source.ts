@@ -17,12 +17,25 @@ import { huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { configFromGguf, ggufFamily } from './gguf-config.js'
-import { keptFormat, readFloats, readKept, readValues, type StoredWeight, shapeOf } from './stored-weight.js'
+import { type QuantisedTensors, quantisedWeights } from './quantised/index.js'
+import type { OpenFile } from './quantised/tensors.js'
+import {
+  isQuantised,
+  keptFormat,
+  readFloats,
+  readKept,
+  readValues,
+  type StoredTensor,
+  type StoredWeight,
+  shapeOf,
+} from './stored-weight.js'
 
 /** A checkpoint on disk, under Hugging Face's tensor names: a folder with safetensors, or a GGUF file. */
 export class ModelSource {
   readonly #files = new Map<string, NativeFile>()
   #identity: BaseIdentity | null = null
+  /** Whether the scales of all weights were found sound. */
+  #checked = false
   readonly #open = (path: string): NativeFile => {
     const known = this.#files.get(path)
     if (known) return known
@@ -59,17 +72,23 @@ export class ModelSource {
   static async #openFolder(located: Located): Promise<ModelSource> {
     const { path } = located
     const configPath = join(path, 'config.json')
-    const config = parseConfig(await readJsonObject(configPath), configPath)
+    const { quantization_config: quantisation = null, ...json } = await readJsonObject(configPath)
+    const config = parseConfig(json, configPath)
     const files = await readModelFolder(path)
     const { basePrefix, embeddings } = config.network
     const isBase = !files.has(`${embeddings}.weight`) && files.has(`${embeddings.slice(basePrefix.length)}.weight`)
     const transposed = transposedWeights(config.network)
-    const weights = new Map<string, StoredWeight>()
+    const tensors = new Map<string, TensorLocation>()
     for (const [stored, location] of files) {
-      const name = isBase && !stored.startsWith(config.network.head) ? `${basePrefix}${stored}` : stored
-      weights.set(name, { ...location, transposed: transposed.has(name) })
+      tensors.set(isBase && !stored.startsWith(config.network.head) ? `${basePrefix}${stored}` : stored, location)
     }
-    return new ModelSource(path, located, 'folder', config, weights)
+    const weights = new Map<string, StoredWeight>()
+    const source = new ModelSource(path, located, 'folder', config, weights)
+    const quantised = quantisation === null ? null : source.#quantised(quantisation, configPath, tensors)
+    for (const [name, location] of quantised?.others ?? tensors)
+      weights.set(name, { ...location, transposed: transposed.has(name) })
+    for (const weight of quantised?.weights ?? []) weights.set(weight.name, weight)
+    return source
   }
 
   static async #openGguf(located: Located): Promise<ModelSource> {
@@ -89,6 +108,20 @@ export class ModelSource {
     return new ModelSource(path, located, 'gguf', config, weights)
   }
 
+  #quantised(settings: unknown, configPath: string, tensors: ReadonlyMap<string, TensorLocation>): QuantisedTensors {
+    if (this.config.network.transposedLinears) {
+      throw new UsageError(
+        'unsupported-option',
+        `${configPath}: quantization_config is not supported for ${this.config.architecture}, whose weights are stored transposed.`,
+      )
+    }
+    try {
+      return quantisedWeights(settings, configPath, tensors, this.#open)
+    } finally {
+      this.closeFiles()
+    }
+  }
+
   /** Where it came from on the hub; null of a path. */
   get origin(): HubOrigin | null {
     return this.located.origin
@@ -98,10 +131,13 @@ export class ModelSource {
     return this.weights.has(name)
   }
 
-  /** The dtype that most values are stored in, for people and for defaults. */
+  /** The dtype that most values are stored in, or most of those that are quantised, for people and for defaults. */
   storedDType(): string {
     const counts = new Map<string, number>()
-    for (const { dtype, bytes } of this.weights.values()) counts.set(dtype, (counts.get(dtype) ?? 0) + bytes)
+    const all = [...this.weights.values()]
+    const quantised = all.filter(isQuantised)
+    for (const { dtype, bytes } of quantised.length > 0 ? quantised : all)
+      counts.set(dtype, (counts.get(dtype) ?? 0) + bytes)
     return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'float32'
   }
 
@@ -115,11 +151,35 @@ export class ModelSource {
    * cannot be: before memory is taken for what a configuration only claims.
    */
   requireWeights(): void {
-    for (const [name, shape] of weightShapes(this.config)) this.#requireWeight(name, shape)
+    const wanted = weightShapes(this.config)
+    for (const [name, shape] of wanted) this.#requireWeight(name, shape)
+    if (this.#checked) return
+    try {
+      for (const name of wanted.keys()) this.#requireSound(name, wanted)
+      this.#checked = true
+    } finally {
+      this.closeFiles()
+    }
+  }
+
+  /** Refuses a quantised weight whose scales are none, or whose layer has a bias that the configuration knows nothing of. */
+  #requireSound(name: string, wanted: ReadonlyMap<string, unknown>): void {
+    const stored = this.weights.get(name)!
+    if (!isQuantised(stored)) return
+    stored.scales(this.#open)
+    const biasName = name.replace(/weight$/, 'bias')
+    const bias = this.weights.get(biasName)
+    // Some tools write a bias of zeros to every layer.
+    if (!bias || wanted.has(biasName) || isQuantised(bias) || isZero(bias, this.#open)) return
+    throw new InputError(
+      'malformed-file',
+      `${bias.path}: ${biasName} is not zero, but the layer has no bias by its configuration.`,
+    )
   }
 
   #requireWeight(name: string, wanted: readonly number[]): void {
-    const { path, dtype } = this.#location(name)
+    const stored = this.#location(name)
+    const { path } = stored
     const shape = this.shape(name)
     if (shape.join() !== wanted.join()) {
       throw new InputError(
@@ -127,6 +187,8 @@ export class ModelSource {
         `${path}: ${name} is [${shape.join(', ')}], but the configuration asks for [${wanted.join(', ')}].`,
       )
     }
+    if (isQuantised(stored)) return
+    const { dtype } = stored
     if (!isComputable(dtype) || dtype.startsWith('int') || dtype === 'uint8') {
       throw new UsageError('unsupported-dtype', `${path}: ${name} is stored as ${dtype}, which weights here cannot be.`)
     }
@@ -158,7 +220,7 @@ export class ModelSource {
 
   /** Matrices of one such format and equally many columns, one below the other, as a new weight. */
   loadKept(names: readonly string[], device: NativeDevice): Weight {
-    const matrices = names.map((name) => this.#location(name))
+    const matrices = names.map((name) => this.#location(name) as StoredTensor)
     return readKept(matrices, device, this.#open)
   }
 
@@ -175,9 +237,7 @@ export class ModelSource {
     const { json, eosIds, initializerRange, ...meaning } = this.config
     const hash = createHash('sha256').update(JSON.stringify(meaning))
     const files = new Map<string, NativeFile>()
-    for (const [name, { path, dtype, shape, offset, bytes }] of [...this.weights].sort(([a], [b]) =>
-      a < b ? -1 : 1,
-    )) {
+    for (const [name, { path, dtype, shape, offset, bytes }] of this.#tensors()) {
       hash.update(JSON.stringify([name, dtype, shape, bytes]))
       const file = files.get(path) ?? native.openFile(path)
       files.set(path, file)
@@ -186,6 +246,14 @@ export class ModelSource {
     }
     for (const file of files.values()) file.close()
     return hash.digest('hex')
+  }
+
+  /** All that weights are made of, in the order of their names. */
+  #tensors(): [name: string, tensor: TensorLocation][] {
+    const tensors = [...this.weights].flatMap(([name, stored]): [string, TensorLocation][] =>
+      isQuantised(stored) ? stored.parts.map((part) => [part.name, part]) : [[name, stored]],
+    )
+    return tensors.sort(([a], [b]) => (a < b ? -1 : 1))
   }
 
   /** A later load opens them again. */
@@ -200,6 +268,12 @@ export class ModelSource {
       throw new InputError('malformed-file', `${this.path} has no tensor ${name}, which its configuration asks for.`)
     return location
   }
+}
+
+function isZero({ path, offset, bytes }: TensorLocation, open: OpenFile): boolean {
+  return open(path)
+    .bytes(offset, bytes)
+    .every((byte) => byte === 0)
 }
 
 function floatsOf({ path, offset, bytes }: TensorLocation): Float32Array {

@@ -6,16 +6,20 @@ import {
   type FloatDType,
   isBlockDType,
   type NativeDevice,
-  type NativeFile,
   type NativeTensor,
   native,
 } from '../../native.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
+import { unpackInPanels } from './quantised/scaled-codes.js'
+import { type OpenFile, type QuantisedWeight, readScaledCodes } from './quantised/tensors.js'
+
+/** A weight as a checkpoint has it: one tensor, or several that make it. */
+export type StoredWeight = StoredTensor | QuantisedWeight
 
 /** Where a file has a weight, and in what the two differ. */
-export interface StoredWeight extends TensorLocation {
+export interface StoredTensor extends TensorLocation {
   /** Row r of the weight is row `rowOrder[r]` of the file; absent where they agree. */
   readonly rowOrder?: Int32Array | null
   /** Whether the file has the weight's transpose. */
@@ -24,16 +28,22 @@ export interface StoredWeight extends TensorLocation {
   readonly excess?: number
 }
 
-/** An open file by its path. */
-export type OpenFile = (path: string) => NativeFile
+/** Whether a weight is made of several tensors. */
+export function isQuantised(stored: StoredWeight): stored is QuantisedWeight {
+  return 'parts' in stored
+}
 
 /** The shape of the weight, which that in the file may not be. */
-export function shapeOf({ shape, transposed }: StoredWeight): readonly number[] {
-  return transposed ? shape.toReversed() : shape
+export function shapeOf(stored: StoredWeight): readonly number[] {
+  return !isQuantised(stored) && stored.transposed ? stored.shape.toReversed() : stored.shape
 }
 
 /** Writes a weight's values into a tensor of its shape, converting to its dtype. */
 export function readValues(stored: StoredWeight, target: Tensor, open: OpenFile): void {
+  if (isQuantised(stored)) {
+    unpackCodes(stored, target, open)
+    return
+  }
   const { path, shape, offset, rowOrder, transposed, excess } = stored
   scope(() => {
     const raw = native.fromFile(target.device, stored.dtype as DType, shape, open(path), offset)
@@ -50,6 +60,7 @@ export function readFloats(
   device: NativeDevice,
   open: OpenFile,
 ): Tensor | null {
+  if (isQuantised(stored)) return null
   const { path, shape, offset, rowOrder, transposed, excess } = stored
   if (stored.dtype !== dtype || rowOrder || transposed || excess) return null
   const handle = native.fromFile(device, dtype, shape, open(path), offset)
@@ -57,12 +68,14 @@ export function readFloats(
 }
 
 /** The format in which a matrix can be multiplied with as it is stored; null where its values must be unpacked. */
-export function keptFormat({ dtype, shape, transposed, excess }: StoredWeight): StorageFormat | null {
+export function keptFormat(stored: StoredWeight): StorageFormat | null {
+  if (isQuantised(stored)) return null
+  const { dtype, shape, transposed, excess } = stored
   return isComputable(dtype) && isBlockDType(dtype) && shape.length === 2 && !transposed && !excess ? dtype : null
 }
 
 /** Matrices of one such format and equally many columns, one below the other, as a new weight. */
-export function readKept(matrices: readonly StoredWeight[], device: NativeDevice, open: OpenFile): Weight {
+export function readKept(matrices: readonly StoredTensor[], device: NativeDevice, open: OpenFile): Weight {
   const { dtype, shape } = matrices[0]!
   const columns = shape[1]!
   const rows = matrices.reduce((sum, matrix) => sum + matrix.shape[0]!, 0)
@@ -83,7 +96,7 @@ export function readKept(matrices: readonly StoredWeight[], device: NativeDevice
 /** Turns what a file holds into the weight, by way of float32. */
 function unpack(
   raw: NativeTensor,
-  { shape, rowOrder: order, transposed, excess = 0 }: StoredWeight,
+  { shape, rowOrder: order, transposed, excess = 0 }: StoredTensor,
   target: Tensor,
 ): void {
   const { device } = target
@@ -103,6 +116,19 @@ function unpack(
     native.add(ones.native, values.native, -excess)
     native.copy(values.native, target.native, 1)
   }
+}
+
+/** The values of a quantised weight, some rows after the other. */
+function unpackCodes(stored: QuantisedWeight, target: Tensor, open: OpenFile): void {
+  const { device } = target
+  const matrix = readScaledCodes(stored, open)
+  const rows = target.view([matrix.rows, matrix.columns])
+  unpackInPanels(matrix, (values, from, count) => {
+    using panel = Tensor.from(values, [count, matrix.columns], { device })
+    using place = rows.rows(from, from + count)
+    native.copy(panel.native, place.native, 1)
+  })
+  rows.dispose()
 }
 
 function rowOf(bytes: Uint8Array, row: number, rowBytes: number): Uint8Array {

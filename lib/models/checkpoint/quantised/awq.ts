@@ -1,0 +1,78 @@
+/** AWQ (arXiv 2306.00978) as AutoAWQ's version `gemm` and GPTQModel write it: words of codes along outputs, in an order. */
+import { malformed } from '../../../io/open.js'
+import type { QuantisationFormat } from './format.js'
+import {
+  bytesOfParts,
+  type CheckpointTensors,
+  countGroups,
+  matrixShape,
+  type QuantisedWeight,
+  readFinite,
+  readWords,
+  transposed,
+  transposedFloats,
+} from './tensors.js'
+
+/** Of the eight outputs of a word, which has the k-th four bits. */
+const outputOfNibble = [0, 2, 4, 6, 1, 3, 5, 7]
+
+export const awq: QuantisationFormat = {
+  method: 'awq',
+  weights(settings, tensors) {
+    const [bits, size] = ['w_bit', 'q_group_size'].map((key) => (settings.value(key) === undefined ? null : key))
+    settings.require(bits ?? 'bits', [4], undefined)
+    settings.require('version', ['gemm', 'GEMM'], 'gemm')
+    const key = size ?? 'group_size'
+    const groupSize = settings.json[key] === -1 ? null : settings.integer(key, 128)
+    return tensors.modules('.qweight').map((module) => weightOf(module, groupSize, tensors))
+  },
+}
+
+function weightOf(module: string, size: number | null, tensors: CheckpointTensors): QuantisedWeight {
+  const words = tensors.take(`${module}.qweight`, null, { dtypes: ['int32'] })
+  const [columns, rowWords] = matrixShape(words)
+  const rows = 8 * rowWords
+  const groupSize = size ?? columns
+  if (columns % 2 === 1) throw malformed(words.path, `${words.name} has ${columns} inputs, which fill no whole bytes`)
+  const groups = countGroups(columns, groupSize, words)
+  const zeros = tensors.take(`${module}.qzeros`, words, { dtypes: ['int32'], shape: [groups, rowWords] })
+  const floats = ['float16', 'bfloat16', 'float32'] as const
+  const scales = tensors.take(`${module}.scales`, words, { dtypes: floats, shape: [groups, rows] })
+  const parts = [words, scales, zeros]
+  const name = `${module}.weight`
+  return {
+    ...{ name, path: words.path, dtype: 'awq-4', shape: [rows, columns], bytes: bytesOfParts(parts), parts },
+    scales: (open) => ({
+      ...{ rows, columns, bits: 4, table: null, offset: 0, rowsPerScale: 1, groupSize, runsOn: false },
+      zeros: transposed(unpackedAlongOutputs(readWords(zeros, open)), groups, rows),
+      scales: transposedFloats(readFinite(scales, open), groups, rows),
+      groupOfColumn: null,
+    }),
+    codes: (open) => packedAlongInputs(readWords(words, open), rows, columns),
+  }
+}
+
+/** One code a byte, outputs in their order. */
+function unpackedAlongOutputs(words: Uint32Array): Uint8Array {
+  const codes = new Uint8Array(8 * words.length)
+  for (const [i, word] of words.entries()) {
+    for (const [k, output] of outputOfNibble.entries()) codes[8 * i + output] = (word >>> (4 * k)) & 15
+  }
+  return codes
+}
+
+/** From words [columns, rows / 8] to bytes [rows, columns / 2]. */
+function packedAlongInputs(words: Uint32Array, rows: number, columns: number): Uint8Array {
+  const [rowWords, rowBytes] = [rows / 8, columns / 2]
+  const codes = new Uint8Array(rows * rowBytes)
+  for (let byte = 0; byte < rowBytes; byte++) {
+    for (let i = 0; i < rowWords; i++) {
+      const [even, odd] = [words[2 * byte * rowWords + i]!, words[(2 * byte + 1) * rowWords + i]!]
+      for (let k = 0; k < 8; k++) {
+        const code = ((even >>> (4 * k)) & 15) | (((odd >>> (4 * k)) & 15) << 4)
+        codes[(8 * i + outputOfNibble[k]!) * rowBytes + byte] = code
+      }
+    }
+  }
+  return codes
+}

@@ -1,0 +1,146 @@
+/** bitsandbytes (arXiv 2305.14314 and 2208.07339): blocks of 4-bit codes, and rows of 8-bit integers. */
+import { quoted, UsageError } from '../../../errors.js'
+import { isJsonObject, type JsonObject, parseJson } from '../../../io/json.js'
+import { decodeUtf8, malformed } from '../../../io/open.js'
+import { countElements } from '../../../io/stored-dtype.js'
+import type { QuantisationFormat } from './format.js'
+import type { StoredFloats } from './scaled-codes.js'
+import {
+  bytesOfParts,
+  type CheckpointTensors,
+  type NamedTensor,
+  type QuantisedWeight,
+  readBytes,
+  readFinite,
+  requireEven,
+} from './tensors.js'
+
+export const bitsandbytes: QuantisationFormat = {
+  method: 'bitsandbytes',
+  weights(_, tensors) {
+    const suffixes = [...tensors.left.keys()].flatMap((name) => name.match(/\.quant_state\.(.+)$/)?.[1] ?? [])
+    const unknown = suffixes.find((suffix) => !/^bitsandbytes__(nf4|fp4)$/.test(suffix))
+    if (unknown) {
+      const problem = 'supported are bitsandbytes__nf4 and bitsandbytes__fp4'
+      throw new UsageError(
+        'unsupported-option',
+        `A weight has the state ${quoted(unknown)} of a quantiser: ${problem}.`,
+      )
+    }
+    const blocks = (['nf4', 'fp4'] as const).flatMap((type) => {
+      const states = tensors.modules(`.quant_state.bitsandbytes__${type}`)
+      return states.map((name) => blockedWeight(name, type, tensors))
+    })
+    return [...blocks, ...tensors.modules('.SCB').map((module) => integerWeight(module, tensors))]
+  },
+}
+
+/** Blocks of a weight, rows one after the other; a block may begin in one row and end in the next. */
+function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTensors): QuantisedWeight {
+  const stateName = `${name}.quant_state.bitsandbytes__${type}`
+  const state = tensors.take(stateName, null, { dtypes: ['uint8'] })
+  // Bytes of codes may be said to be floats, which some trainers need.
+  const codes = tensors.take(name, state, { dtypes: ['uint8', 'bfloat16', 'float16', 'float32'] })
+  const settings = parseJson(decodeUtf8(readBytes(state, tensors.open), state.path), `${stateName} in ${state.path}`)
+  if (!isJsonObject(settings)) throw malformed(state.path, `${stateName} is no JSON object`)
+  const fail = (key: string) => malformed(state.path, `${stateName} has the ${key} ${quoted(settings[key])}`)
+  if (settings.quant_type !== type) throw fail('quant_type')
+  const shape = settings.shape as number[]
+  const count = Array.isArray(shape) && shape.length === 2 ? countElements(shape) : null
+  if (!count) throw fail('shape')
+  const [rows, columns] = shape as [number, number]
+  requireEven(columns, codes)
+  if (codes.bytes !== count / 2) {
+    throw malformed(codes.path, `${name} of shape [${shape}] takes ${count / 2} bytes of codes, but has ${codes.bytes}`)
+  }
+  const groupSize = blockSize(settings, 'blocksize', fail)
+  const blocks = Math.ceil(count / groupSize)
+  const map = tensors.take(`${name}.quant_map`, codes, { dtypes: ['float32'], shape: [16] })
+  const largest = tensors.take(`${name}.absmax`, codes, { dtypes: ['float32', 'uint8'], shape: [blocks] })
+  const nested = largest.dtype === 'uint8' ? nestedScales(name, largest, blocks, settings, fail, tensors) : null
+  const parts = [codes, state, map, largest, ...(nested?.parts ?? [])]
+  return {
+    ...{ name, path: codes.path, dtype: type, shape: [rows, columns], bytes: bytesOfParts(parts), parts },
+    scales: (open) => ({
+      ...{ rows, columns, bits: 4, table: readFinite(map, open).data as Float32Array, zeros: 0, offset: 0 },
+      ...{ rowsPerScale: 1, groupSize, runsOn: true, groupOfColumn: null },
+      scales: nested ? nested.read(open) : readFinite(largest, open),
+    }),
+    codes(open) {
+      const bytes = readBytes(codes, open)
+      // The even element is in the high half there.
+      for (let i = 0; i < bytes.length; i++) bytes[i] = (bytes[i]! >> 4) | (bytes[i]! << 4)
+      return bytes
+    },
+  }
+}
+
+/** Scales that are quantised themselves, in 8 bits. */
+function nestedScales(
+  name: string,
+  codes: NamedTensor,
+  columns: number,
+  settings: JsonObject,
+  fail: (key: string) => Error,
+  tensors: CheckpointTensors,
+) {
+  const groupSize = blockSize(settings, 'nested_blocksize', fail)
+  const { nested_offset: offset } = settings
+  if (typeof offset !== 'number' || !Number.isFinite(offset)) throw fail('nested_offset')
+  const map = tensors.take(`${name}.nested_quant_map`, codes, { dtypes: ['float32'], shape: [256] })
+  const wanted = { dtypes: ['float32'] as const, shape: [Math.ceil(columns / groupSize)] }
+  const largest = tensors.take(`${name}.nested_absmax`, codes, wanted)
+  return {
+    parts: [map, largest],
+    read: (open: CheckpointTensors['open']) => ({
+      ...{ rows: 1, columns, bits: 8 as const, table: readFinite(map, open).data as Float32Array, zeros: 0, offset },
+      ...{ rowsPerScale: 1, groupSize, runsOn: false, groupOfColumn: null },
+      ...{ scales: readFinite(largest, open), codes: readBytes(codes, open) },
+    }),
+  }
+}
+
+function blockSize(settings: JsonObject, key: string, fail: (key: string) => Error): number {
+  const size = settings[key]
+  if (typeof size === 'number' && Number.isSafeInteger(size) && size > 1) return size
+  throw fail(key)
+}
+
+/** LLM.int8: w = integer · largest value of its row / 127. */
+function integerWeight(module: string, tensors: CheckpointTensors): QuantisedWeight {
+  const name = `${module}.weight`
+  const row = tensors.take(`${module}.SCB`, null, { dtypes: ['float32'] })
+  const codes = tensors.take(name, row, {
+    dtypes: ['I8'],
+    shape: [row.shape[0]!, tensors.left.get(name)?.shape[1] ?? 0],
+  })
+  const [rows, columns] = codes.shape as [number, number]
+  const format = tensors.takeIfThere(`${module}.weight_format`, codes, { dtypes: ['uint8'] })
+  const order = format ? readBytes(format, tensors.open)[0] : 0
+  if (order !== 0) {
+    throw new UsageError(
+      'unsupported-option',
+      `${codes.path}: ${format!.name} is ${order}; only rows (0) are supported.`,
+    )
+  }
+  const parts = [codes, row, ...(format ? [format] : [])]
+  return {
+    ...{ name, path: codes.path, dtype: 'llm-int8', shape: [rows, columns], bytes: bytesOfParts(parts), parts },
+    scales: (open) => ({
+      ...{ rows, columns, bits: 8, table: null, zeros: 128, offset: 0 },
+      ...{ rowsPerScale: 1, groupSize: columns, runsOn: false, groupOfColumn: null },
+      scales: dividedBy127(readFinite(row, open)),
+    }),
+    codes: (open) => unsignedCodes(readBytes(codes, open)),
+  }
+}
+
+function dividedBy127({ dtype, data }: StoredFloats): StoredFloats {
+  return { dtype, data: data.map((value) => value / 127) }
+}
+
+/** Signed bytes as codes whose zero is 128. */
+export function unsignedCodes(bytes: Uint8Array): Uint8Array {
+  for (let i = 0; i < bytes.length; i++) bytes[i]! ^= 0x80
+  return bytes
+}

@@ -1,0 +1,90 @@
+/** GPTQ (arXiv 2210.17323) as AutoGPTQ, GPTQModel and transformers write it: words of codes along inputs, groups of inputs. */
+import { malformed } from '../../../io/open.js'
+import type { QuantisationFormat } from './format.js'
+import {
+  bytesOfParts,
+  type CheckpointTensors,
+  codesOfWords,
+  countGroups,
+  matrixShape,
+  type QuantisedWeight,
+  readFinite,
+  readGroups,
+  readWords,
+  transposed,
+  transposedFloats,
+} from './tensors.js'
+
+export const gptq: QuantisationFormat = {
+  method: 'gptq',
+  weights(settings, tensors) {
+    settings.require('bits', [4, 8], undefined)
+    settings.require('pack_dtype', ['int32'], 'int32')
+    settings.require('is_marlin_format', [false], false)
+    const version = settings.value('checkpoint_format') === undefined ? 'format' : 'checkpoint_format'
+    settings.require(version, ['gptq', 'gptq_v2'], 'gptq')
+    const layout: Layout = {
+      bits: settings.integer('bits') as 4 | 8,
+      groupSize: settings.json.group_size === -1 ? null : settings.integer('group_size', 128),
+      zerosAreLess: (settings.value(version) ?? 'gptq') === 'gptq',
+      // Rules by names may give a layer other bits and groups.
+      uniform: Object.keys((settings.value('dynamic') as object) ?? {}).length === 0,
+      ordered: settings.flag('desc_act'),
+    }
+    return tensors.modules('.qweight').map((module) => weightOf(module, layout, tensors))
+  },
+}
+
+interface Layout {
+  readonly bits: 4 | 8
+  /** Null: all inputs are one group. */
+  readonly groupSize: number | null
+  /** Stored zeros are one less than the true ones. */
+  readonly zerosAreLess: boolean
+  readonly uniform: boolean
+  readonly ordered: boolean
+}
+
+function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): QuantisedWeight {
+  const words = tensors.take(`${module}.qweight`, null, { dtypes: ['int32'] })
+  const [wordRows, rows] = matrixShape(words)
+  const scales = tensors.take(`${module}.scales`, words, { dtypes: ['float16', 'bfloat16', 'float32'] })
+  const [groups] = matrixShape(scales)
+  const order = (layout.ordered ? 'take' : 'takeIfThere') as 'take'
+  const indices = tensors[order](`${module}.g_idx`, words, { dtypes: ['int32'] }) as ReturnType<
+    typeof tensors.takeIfThere
+  >
+  const columns = indices && !layout.uniform ? indices.shape[0]! : (wordRows * 32) / layout.bits
+  const bits = layout.uniform ? layout.bits : (wordRows * 32) / columns
+  if ((bits !== 4 && bits !== 8) || (indices && indices.shape.join() !== String(columns))) {
+    const described = `${layout.uniform ? `${layout.bits}-bit codes` : 'codes'} of ${indices?.shape.join() ?? columns} inputs`
+    throw malformed(words.path, `${words.name} is [${words.shape.join(', ')}], which cannot hold ${described}`)
+  }
+  const groupSize = layout.uniform ? (layout.groupSize ?? columns) : Math.ceil(columns / groups)
+  const wanted = [countGroups(columns, groupSize, words), rows]
+  if (scales.shape.join() !== wanted.join()) {
+    throw malformed(
+      words.path,
+      `${scales.name} is [${scales.shape.join(', ')}], but [${wanted.join(', ')}] fits ${words.name}`,
+    )
+  }
+  const zeros = tensors.take(`${module}.qzeros`, words, { dtypes: ['int32'], shape: [groups, (rows * bits) / 32] })
+  const parts = [words, scales, zeros, ...(indices ? [indices] : [])]
+  const name = `${module}.weight`
+  return {
+    ...{ name, path: words.path, dtype: `gptq-${bits}`, shape: [rows, columns], bytes: bytesOfParts(parts), parts },
+    scales(open) {
+      const stored = readWords(zeros, open)
+      // Tools subtract from whole words, so that a zero of 0 borrows from its neighbour.
+      if (layout.zerosAreLess)
+        for (let i = 0; i < stored.length; i++) stored[i]! += bits === 4 ? 0x11111111 : 0x01010101
+      return {
+        ...{ rows, columns, bits, table: null, offset: 0, rowsPerScale: 1, groupSize, runsOn: false },
+        zeros: transposed(codesOfWords(stored, bits), groups, rows),
+        scales: transposedFloats(readFinite(scales, open), groups, rows),
+        groupOfColumn: indices && readGroups(indices, groups, groupSize, open),
+      }
+    },
+    codes: (open) => new Uint8Array(transposed(readWords(words, open), wordRows, rows).buffer),
+  }
+}

@@ -1,0 +1,190 @@
+/** What readers of quantised formats share: finding the tensors that make a weight, checking them, reading them. */
+import { InputError, UsageError } from '../../../errors.js'
+import { malformed } from '../../../io/open.js'
+import type { StoredDType, TensorLocation } from '../../../io/stored-dtype.js'
+import type { FloatDType, NativeFile } from '../../../native.js'
+import { float16BitsToFloat32 } from '../../../tensor/half.js'
+import type { ScaledCodes, ScalesOfCodes, StoredFloats } from './scaled-codes.js'
+
+/** An open file by its path. */
+export type OpenFile = (path: string) => NativeFile
+
+export interface NamedTensor extends TensorLocation {
+  readonly name: string
+}
+
+/** A weight that several tensors of a checkpoint make together. */
+export interface QuantisedWeight {
+  /** Under Hugging Face's name of the weight. */
+  readonly name: string
+  /** The file of its codes. */
+  readonly path: string
+  /** Its format: `nf4`, `gptq-4`, … */
+  readonly dtype: string
+  /** [out, in], or [experts, out, in]. */
+  readonly shape: readonly number[]
+  /** Of all its tensors. */
+  readonly bytes: number
+  readonly parts: readonly NamedTensor[]
+  /** What belongs to the codes, checked. @throws InputError `malformed-file` */
+  scales(open: OpenFile): ScalesOfCodes
+  /** The codes in the order of `ScaledCodes`. */
+  codes(open: OpenFile): Uint8Array
+}
+
+/** A weight with its codes. @throws InputError `malformed-file` */
+export function readScaledCodes(weight: QuantisedWeight, open: OpenFile): ScaledCodes {
+  return { ...weight.scales(open), codes: weight.codes(open) }
+}
+
+type Wanted = { dtypes: readonly StoredDType[]; shape?: readonly number[] }
+
+/** The tensors of a checkpoint; a reader takes those of its weights, and the others stay what they are. */
+export class CheckpointTensors {
+  readonly #left: Map<string, TensorLocation>
+
+  constructor(
+    tensors: ReadonlyMap<string, TensorLocation>,
+    readonly open: OpenFile,
+  ) {
+    this.#left = new Map(tensors)
+  }
+
+  /** Those that no weight has taken. */
+  get left(): ReadonlyMap<string, TensorLocation> {
+    return this.#left
+  }
+
+  has(name: string): boolean {
+    return this.#left.has(name)
+  }
+
+  /** Names without a suffix, of tensors that have it. */
+  modules(suffix: string): string[] {
+    return [...this.#left.keys()].filter((name) => name.endsWith(suffix)).map((name) => name.slice(0, -suffix.length))
+  }
+
+  /** A tensor of a weight whose main tensor is `of`. @throws InputError `malformed-file` if it is absent or another */
+  take(name: string, of: NamedTensor | null, wanted: Wanted): NamedTensor {
+    const found = this.#left.get(name)
+    if (!found) throw malformed(of?.path ?? '', `it has ${of?.name}, but no ${name}, without which that means nothing`)
+    this.#left.delete(name)
+    const { path, dtype, shape } = found
+    if (!wanted.dtypes.includes(dtype)) {
+      throw new UsageError(
+        'unsupported-dtype',
+        `${path}: ${name} is stored as ${dtype}; expected ${wanted.dtypes.join(' or ')}.`,
+      )
+    }
+    if (wanted.shape && wanted.shape.join() !== shape.join()) {
+      throw malformed(
+        path,
+        `${name} is [${shape.join(', ')}], but [${wanted.shape.join(', ')}] fits ${of?.name ?? 'its kind'}`,
+      )
+    }
+    return { ...found, name }
+  }
+
+  takeIfThere(name: string, of: NamedTensor, wanted: Wanted): NamedTensor | null {
+    return this.has(name) ? this.take(name, of, wanted) : null
+  }
+}
+
+/** The number of groups of `columns` columns. @throws InputError `malformed-file` where they are not all of one size */
+export function countGroups(columns: number, groupSize: number, of: NamedTensor): number {
+  if (columns % groupSize === 0) return columns / groupSize
+  throw malformed(of.path, `groups of ${groupSize} do not divide the ${columns} inputs of ${of.name}`)
+}
+
+/** The two dimensions of a matrix. */
+export function matrixShape({ path, name, shape }: NamedTensor): [number, number] {
+  if (shape.length === 2 && shape.every((size) => size > 0)) return shape as unknown as [number, number]
+  throw malformed(path, `${name} is [${shape.join(', ')}], but a matrix was expected`)
+}
+
+/** Codes fill whole bytes of a row. */
+export function requireEven(columns: number, of: NamedTensor): void {
+  if (columns % 2 === 1) throw malformed(of.path, `${of.name} has rows of ${columns} codes, which fill no whole bytes`)
+}
+
+export function bytesOfParts(parts: readonly TensorLocation[]): number {
+  return parts.reduce((sum, { bytes }) => sum + bytes, 0)
+}
+
+export function readBytes({ path, offset, bytes }: TensorLocation, open: OpenFile): Uint8Array {
+  const copy = open(path).bytes(offset, bytes)
+  return copy.byteOffset === 0 ? copy : copy.slice()
+}
+
+export function readWords(tensor: TensorLocation, open: OpenFile): Uint32Array {
+  return new Uint32Array(readBytes(tensor, open).buffer, 0, tensor.bytes / 4)
+}
+
+export function readIndices(tensor: TensorLocation, open: OpenFile): Int32Array {
+  return new Int32Array(readBytes(tensor, open).buffer, 0, tensor.bytes / 4)
+}
+
+/** Finite floats. @throws InputError `malformed-file` */
+export function readFinite(tensor: NamedTensor, open: OpenFile): StoredFloats {
+  const bytes = readBytes(tensor, open)
+  const dtype = tensor.dtype as FloatDType
+  const data =
+    dtype === 'float32'
+      ? new Float32Array(bytes.buffer, 0, bytes.length / 4)
+      : new Uint16Array(bytes.buffer, 0, bytes.length / 2)
+  const exponent = dtype === 'float16' ? 0x7c00 : 0x7f80
+  const bad =
+    data instanceof Float32Array
+      ? data.findIndex((value) => !Number.isFinite(value))
+      : data.findIndex((bits) => (bits & exponent) === exponent)
+  if (bad >= 0) throw new InputError('malformed-file', `${tensor.path}: value ${bad} of ${tensor.name} is not finite.`)
+  return { dtype, data }
+}
+
+/** The group of each column; null where that is column / groupSize. @throws InputError `malformed-file` */
+export function readGroups(tensor: NamedTensor, groups: number, groupSize: number, open: OpenFile): Int32Array | null {
+  const indices = readIndices(tensor, open)
+  const bad = indices.findIndex((group) => group < 0 || group >= groups)
+  if (bad >= 0) {
+    throw malformed(tensor.path, `${tensor.name} puts input ${bad} into group ${indices[bad]}, of ${groups} groups`)
+  }
+  return indices.every((group, column) => group === Math.floor(column / groupSize)) ? null : indices
+}
+
+type Values = Uint8Array | Uint16Array | Uint32Array | Float32Array
+
+/** The transpose of a matrix [rows, columns]. */
+export function transposed<T extends Values>(values: T, rows: number, columns: number): T {
+  const result = values.slice() as T
+  // By tiles, so that neither side is walked across the whole of memory.
+  const tile = 32
+  for (let row = 0; row < rows; row += tile) {
+    for (let column = 0; column < columns; column += tile) {
+      const [lastRow, lastColumn] = [Math.min(rows, row + tile), Math.min(columns, column + tile)]
+      for (let r = row; r < lastRow; r++) {
+        for (let c = column; c < lastColumn; c++) result[c * rows + r] = values[r * columns + c]!
+      }
+    }
+  }
+  return result
+}
+
+export function transposedFloats({ dtype, data }: StoredFloats, rows: number, columns: number): StoredFloats {
+  return { dtype, data: transposed(data, rows, columns) }
+}
+
+/** Codes of `bits` bits in words, lowest bits first, as bytes. */
+export function codesOfWords(words: Uint32Array, bits: 4 | 8): Uint8Array {
+  const each = 32 / bits
+  const codes = new Uint8Array(words.length * each)
+  for (let i = 0; i < codes.length; i++)
+    codes[i] = (words[Math.floor(i / each)]! >>> (bits * (i % each))) & (2 ** bits - 1)
+  return codes
+}
+
+/** Values of 8-bit floats of 4 bits of exponent (bias 7) and 3 of fraction without infinities; codes 0x7f and 0xff are NaN. */
+export const e4m3Values: Float32Array = Float32Array.from({ length: 256 }, (_, code) => {
+  if ((code & 0x7f) === 0x7f) return Number.NaN
+  // The same fields as float16's, whose bias is 15.
+  return float16BitsToFloat32(((code & 0x80) << 8) | ((code & 0x7f) << 7)) * 2 ** 8
+})

@@ -1,0 +1,102 @@
+/** Quantised checkpoints as the tools of each format write them: their values, what models compute with them, and training beside them. */
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { readJsonObject } from '../../lib/io/json.js'
+import { readModelFolder } from '../../lib/io/safetensors.js'
+import { quantisedWeights } from '../../lib/models/checkpoint/quantised/index.js'
+import { unpackInPanels } from '../../lib/models/checkpoint/quantised/scaled-codes.js'
+import { readScaledCodes } from '../../lib/models/checkpoint/quantised/tensors.js'
+import { native } from '../../lib/native.js'
+import { liveBytes } from '../live-bytes.js'
+import { testDevice } from '../operations/harness.js'
+import { loadFamily } from './families.js'
+import { goldenJson, goldenLines, goldenPath, goldenPaths, largestDifference, readTensors } from './files.js'
+import { batchOf, type GoldenTraining, logProbsOf, type Row, trainOn } from './tiny-models.js'
+
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
+
+interface Expected {
+  /** How many weights are quantised. */
+  quantised: number
+  dequantised: string[]
+  sequences: number[][]
+  logprobs: number[][]
+  lora?: Omit<GoldenTraining, 'name'> & { trainable: number; logprobs: number[][] }
+}
+
+/** A few lie beside the tests, all of them in MORA_TEST_ASSETS. */
+const sets = [...new Set(goldenPaths('quantised').flatMap((folder) => readdirSync(folder)))].filter(
+  (name) => goldenPath(`quantised/${name}/config.json`) !== null,
+)
+const folderOf = (name: string) => goldenPath(`quantised/${name}`)!
+const expectedOf = (name: string) => goldenJson<Expected>(`quantised/${name}/expected.json`)
+/** Values that are products of two floats are rounded there and here; all others are exact. */
+const rounds = (name: string) => /^(bnb|fp8-block-partial)/.test(name)
+
+async function weightsIn(name: string) {
+  const { quantization_config: settings } = await readJsonObject(join(folderOf(name), 'config.json'))
+  const open = (path: string) => native.openFile(path)
+  return { open, ...quantisedWeights(settings, 'config.json', await readModelFolder(folderOf(name)), open) }
+}
+
+describe.each(sets)('%s', (name) => {
+  const { quantised, dequantised, sequences, logprobs, lora } = expectedOf(name)
+
+  test('values', async () => {
+    const { weights, open } = await weightsIn(name)
+    expect(weights.length).toBe(quantised)
+    const wanted = readTensors(join(folderOf(name), 'dequantised.safetensors'))
+    expect(dequantised.length).toBeGreaterThan(1)
+    for (const weight of dequantised) {
+      const matrix = readScaledCodes(weights.find((one) => one.name === weight)!, open)
+      const { shape, values } = wanted.get(weight)!
+      const got = new Float32Array(values.length)
+      unpackInPanels(matrix, (rows, from) => got.set(rows, from * matrix.columns))
+      // Stacks of experts are [experts, in, out] there.
+      const [experts, columns, rows] = shape.length === 3 ? shape : [1, shape[1]!, shape[0]!]
+      let largest = 0
+      for (let i = 0; i < got.length; i++) {
+        const [expert, row, column] = [
+          Math.floor(i / (rows! * columns!)),
+          Math.floor(i / columns!) % rows!,
+          i % columns!,
+        ]
+        const at = shape.length === 3 ? (expert * columns! + column) * rows! + row : i
+        largest = Math.max(largest, Math.abs(got[i]! - values[at]!) / (Math.abs(values[at]!) || 1))
+      }
+      expect(experts! * rows! * columns!).toBe(got.length)
+      expect(largest, weight).toBeLessThanOrEqual(rounds(name) ? 1.2e-7 : 0)
+    }
+  })
+
+  // Its values are read, but there are no experts to multiply with them.
+  if (name === 'mxfp4') return
+
+  test('log-probabilities', async () => {
+    using model = await loadFamily(folderOf(name))
+    const got = await logProbsOf(model, sequences)
+    expect(largestDifference(got.flat(), logprobs.flat())).toBeLessThan(5e-5)
+    const packed = await model.tokenLogProbs(batchOf(sequences.map((input_ids) => ({ input_ids }))))
+    expect(largestDifference(packed, logprobs.flat()), 'packed').toBeLessThan(5e-5)
+  })
+
+  test.runIf(lora)('LoRA beside the values, step by step', async () => {
+    using model = await loadFamily(folderOf(name))
+    await model.loadAdapter(join(folderOf(name), 'lora', 'start'), 'a')
+    expect(largestDifference((await logProbsOf(model, sequences)).flat(), lora!.logprobs.flat())).toBeLessThan(5e-5)
+    const rows = goldenLines<Row>(`quantised/${name}/lora/rows.jsonl`)
+    await trainOn(model, rows, lora!, (taken, golden) => {
+      const at = `step ${golden.step}`
+      expect(taken.targetTokens, at).toBe(golden.targetTokens)
+      expect(Math.abs(taken.loss / golden.loss - 1), `${at}: relative error of the loss`).toBeLessThan(2e-5)
+      expect(Math.abs(taken.gradNorm / golden.gradNorm - 1), `${at}: relative error of the norm`).toBeLessThan(5e-4)
+    })
+    const final = (await logProbsOf(model, sequences)).flat()
+    expect(largestDifference(final, lora!.final_logprobs.flat())).toBeLessThan(5e-5)
+  })
+})
+
+test('the sets beside the tests are there', () => {
+  for (const name of ['bnb-fp4', 'gptq-4-g32-asym-zero', 'mxfp4']) expect(existsSync(folderOf(name)), name).toBe(true)
+})
