@@ -51,6 +51,8 @@ export class ModelSource {
     readonly format: 'folder' | 'gguf',
     readonly config: ModelConfig,
     readonly weights: ReadonlyMap<string, StoredWeight>,
+    /** `quantization_config`, which says how some weights are to be read; null where there is none. */
+    readonly quantisation: unknown = null,
   ) {}
 
   /** @param model a path, or a hub id that is downloaded where the cache does not have it */
@@ -83,8 +85,8 @@ export class ModelSource {
       tensors.set(isBase && !stored.startsWith(config.network.head) ? `${basePrefix}${stored}` : stored, location)
     }
     const weights = new Map<string, StoredWeight>()
-    const source = new ModelSource(path, located, 'folder', config, weights)
-    const quantised = quantisation === null ? null : source.#quantised(quantisation, configPath, tensors)
+    const source = new ModelSource(path, located, 'folder', config, weights, quantisation)
+    const quantised = quantisation === null ? null : source.#quantised(configPath, tensors)
     for (const [name, location] of quantised?.others ?? tensors)
       weights.set(name, { ...location, transposed: transposed.has(name) })
     for (const weight of quantised?.weights ?? []) weights.set(weight.name, weight)
@@ -108,7 +110,7 @@ export class ModelSource {
     return new ModelSource(path, located, 'gguf', config, weights)
   }
 
-  #quantised(settings: unknown, configPath: string, tensors: ReadonlyMap<string, TensorLocation>): QuantisedTensors {
+  #quantised(configPath: string, tensors: ReadonlyMap<string, TensorLocation>): QuantisedTensors {
     if (this.config.network.transposedLinears) {
       throw new UsageError(
         'unsupported-option',
@@ -116,7 +118,7 @@ export class ModelSource {
       )
     }
     try {
-      return quantisedWeights(settings, configPath, tensors, this.#open)
+      return quantisedWeights(this.quantisation, configPath, tensors, this.#open)
     } finally {
       this.closeFiles()
     }
@@ -236,6 +238,7 @@ export class ModelSource {
   #hash(): string {
     const { json, eosIds, initializerRange, ...meaning } = this.config
     const hash = createHash('sha256').update(JSON.stringify(meaning))
+    if (this.quantisation !== null) hash.update(JSON.stringify(this.quantisation))
     const files = new Map<string, NativeFile>()
     for (const [name, { path, dtype, shape, offset, bytes }] of this.#tensors()) {
       hash.update(JSON.stringify([name, dtype, shape, bytes]))

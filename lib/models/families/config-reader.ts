@@ -96,6 +96,7 @@ export class ConfigReader {
   /** Refuses other values than those that are supported. */
   require(key: string, allowed: readonly unknown[], fallback: unknown): void {
     const value = this.value(key) ?? fallback
+    if (value === undefined) throw this.malformed(key, allowed.join(' or '), value)
     if (!allowed.includes(value)) throw this.unsupported(key, value, `supported: ${allowed.join(', ')}`)
   }
 

@@ -5,17 +5,19 @@ import { checkpointTarget } from './checkpoint.js'
 import { dataTarget } from './data.js'
 import { configTarget, ggufTarget, safetensorsTarget, shardsTarget, tokenizerTarget } from './model.js'
 import { optionsTarget } from './options.js'
+import { quantisedTarget } from './quantised.js'
 import { templateTarget } from './template.js'
 
 export const targets: [name: string, cases: number, make: () => Promise<Target>][] = [
   ['safetensors', 200, safetensorsTarget],
   ['shards', 50, shardsTarget],
   ['config', 200, configTarget],
-  ['gguf', 300, ggufTarget],
+  ['gguf', 250, ggufTarget],
+  ['quantised', 100, quantisedTarget],
   ['tokenizer', 250, tokenizerTarget],
   ['template', 150, templateTarget],
   ['adapter', 250, adapterTarget],
   ['checkpoint', 150, checkpointTarget],
-  ['data', 350, dataTarget],
+  ['data', 300, dataTarget],
   ['options', 100, optionsTarget],
 ]

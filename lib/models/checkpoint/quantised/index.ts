@@ -35,14 +35,15 @@ export function quantisedWeights(
   const read = new ConfigReader(isJsonObject(settings) ? settings : {}, `${source}: quantization_config`)
   if (!isJsonObject(settings)) throw read.malformed('quantization_config', 'an object', settings)
   // Older files of bitsandbytes do not name it.
-  const isUnnamed =
-    settings.quant_method === undefined && (settings.load_in_8bit === true || settings.load_in_4bit === true)
-  const format = isUnnamed ? bitsandbytes : formats.find(({ method }) => method === settings.quant_method)
+  const isUnnamed = settings.load_in_8bit === true || settings.load_in_4bit === true
+  const named = settings.quant_method ?? (isUnnamed ? bitsandbytes.method : undefined)
+  const format = formats.find(({ method }) => method === named)
   if (!format) {
     const known = formats.map(({ method }) => method).join(', ')
+    if (named === undefined) throw read.malformed('quant_method', known, named)
     throw new UsageError(
       'unsupported-option',
-      `${source}: quantization_config has the quant_method ${quoted(settings.quant_method)}, which is not supported; supported: ${known}.`,
+      `${source}: quantization_config has the quant_method ${quoted(named)}, which is not supported; supported: ${known}.`,
     )
   }
   const left = new CheckpointTensors(tensors, open)

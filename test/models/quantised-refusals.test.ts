@@ -1,0 +1,173 @@
+/** Quantised checkpoints that are refused, and by which sentence. */
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { ModelSource } from '../../lib/models/checkpoint/model-source.js'
+import { loadModel } from '../../lib/models/index.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { liveBytes } from '../live-bytes.js'
+import { testDevice } from '../operations/harness.js'
+import { type Change, changedSet, layer, nan, reshaped, setPath, spoilt, stateOf, without } from './quantised-sets.js'
+
+const at = useTemporaryFolder()
+const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
+const changed = (set: string, change: Change): string => changedSet(join(at(), 'changed'), set, change)
+
+const infinite16 = [0, 0x7c]
+const fp4 = 'weight.quant_state.bitsandbytes__fp4'
+
+const refusals: readonly [set: string, what: string, change: Change, message: RegExp][] = [
+  [
+    'bnb-fp4',
+    'an unknown method',
+    { settings: { quant_method: 'aqlm' } },
+    /quant_method "aqlm".*supported: bitsandbytes, gptq, awq/,
+  ],
+  [
+    'gptq-4-g32-asym-zero',
+    'no method',
+    { settings: { quant_method: null } },
+    /expected bitsandbytes, .* for quant_method but found none/,
+  ],
+  ['bnb-fp4', 'a missing map', without('weight.quant_map'), /q_proj\.weight, but no .*weight\.quant_map/],
+  ['bnb-fp4', 'missing scales', without('weight.absmax'), /but no .*weight\.absmax/],
+  [
+    'bnb-fp4',
+    'a missing state',
+    without(fp4),
+    /q_proj\.weight is \[4608, 1\], but the configuration asks for \[96, 96\]/,
+  ],
+  ['bnb-fp4', 'missing codes', without('weight'), /quant_state.*, but no .*q_proj\.weight,/],
+  ['bnb-fp4', 'a scale that is no number', spoilt('weight.absmax', ...nan), /value 143 of .*absmax is not finite/],
+  [
+    'bnb-fp4',
+    'a value of a code that is no number',
+    spoilt('weight.quant_map', ...nan),
+    /value 15 of .*quant_map is not finite/,
+  ],
+  ['bnb-fp4', 'fewer scales', reshaped('weight.absmax', [143]), /absmax is \[143\], but \[144\] fits/],
+  ['bnb-fp4', 'fewer codes', reshaped('weight', [4600, 1]), /takes 4608 bytes of codes, but has 4600/],
+  ['bnb-fp4', 'another type', stateOf(fp4, { quant_type: 'nf4' }), /has the quant_type "nf4"/],
+  ['bnb-fp4', 'blocks of nothing', stateOf(fp4, { blocksize: 0 }), /has the blocksize 0/],
+  ['bnb-fp4', 'an impossible shape', stateOf(fp4, { shape: [96, -96] }), /has the shape \[96,-96\]/],
+  [
+    'bnb-fp4',
+    'another shape',
+    stateOf(fp4, { shape: [48, 192] }),
+    /q_proj\.weight is \[48, 192\], but the configuration asks for \[96, 96\]/,
+  ],
+  [
+    'bnb-nf4-double',
+    'an infinite scale of scales',
+    spoilt('weight.nested_absmax', 0, 0, 0x80, 0xff),
+    /nested_absmax is not finite/,
+  ],
+  [
+    'bnb-nf4-double',
+    'no offset',
+    stateOf('weight.quant_state.bitsandbytes__nf4', { nested_offset: null }),
+    /nested_offset null/,
+  ],
+  ['bnb-int8', 'columns in another order', spoilt('weight_format', 1), /weight_format is 1; only rows/],
+  ['bnb-int8', 'a scale that is no number', spoilt('SCB', ...nan), /SCB is not finite/],
+  ['bnb-int8', 'missing scales', without('SCB'), /q_proj\.weight is stored as I8/],
+  [
+    'gptq-4-g32-asym-zero',
+    '3 bits',
+    { settings: { bits: 3 } },
+    /quantization_config: bits 3 is not supported: supported: 4, 8/,
+  ],
+  [
+    'gptq-4-g32-asym-zero',
+    'another version',
+    { settings: { checkpoint_format: 'marlin' } },
+    /checkpoint_format "marlin" is not supported: supported: gptq, gptq_v2/,
+  ],
+  [
+    'gptq-4-g32-asym-zero',
+    '8 bits of which there are 4',
+    { settings: { bits: 8 } },
+    /qweight is \[\d+, 128\], which cannot hold 8-bit codes of \d+ inputs/,
+  ],
+  [
+    'gptq-4-g32-asym-zero',
+    'groups that do not divide',
+    { settings: { group_size: 48 } },
+    /groups of 48 do not divide the 256 inputs/,
+  ],
+  [
+    'gptq-4-g32-asym-zero',
+    'groups of another size',
+    { settings: { group_size: 64 } },
+    /scales is \[8, 128\], but \[4, 128\] fits/,
+  ],
+  ['gptq-4-g32-asym-zero', 'missing zeros', without('qzeros'), /qweight, but no .*qzeros/],
+  ['gptq-4-g32-asym-zero', 'an infinite scale', spoilt('scales', ...infinite16), /value 511 of .*scales is not finite/],
+  [
+    'gptq-4-g32-asym-zero',
+    'an input of no group',
+    spoilt('g_idx', 4, 0, 0, 0),
+    /g_idx puts input 127 into group 4, of 4 groups/,
+  ],
+  [
+    'gptq-4-g32-asym-zero',
+    'an order that is promised',
+    { settings: { desc_act: true }, ...without('g_idx') },
+    /but no .*g_idx/,
+  ],
+  [
+    'gptq-4-g32-asym-zero',
+    'a bias that the configuration knows nothing of',
+    { tensors: (tensors) => tensors.set(`${layer}.bias`, { dtype: 'F16', shape: [1], bytes: Uint8Array.of(0, 60) }) },
+    /q_proj\.bias is not zero, but the layer has no bias/,
+  ],
+  ['awq-g32', 'another version', { settings: { version: 'gemv' } }, /version "gemv" is not supported/],
+  ['awq-g32', 'groups that do not divide', { settings: { group_size: 48 } }, /groups of 48 do not divide/],
+  ['awq-g32', 'an infinite scale', spoilt('scales', ...infinite16), /scales is not finite/],
+  ['ct-int4-g32-asym', 'another format', { settings: { format: 'marlin-24' } }, /format "marlin-24" is not supported/],
+  ['ct-int4-g32-asym', 'a rotation', { settings: { transform_config: { config_groups: {} } } }, /transform_config/],
+  ['ct-int4-g32-asym', 'quantised keys', { settings: { kv_cache_scheme: { num_bits: 8 } } }, /kv_cache_scheme/],
+  [
+    'ct-int4-g32-asym',
+    'other zeros',
+    reshaped('weight_zero_point', [15, 4]),
+    /weight_zero_point is \[15, 4\], but \[16, 4\] fits/,
+  ],
+  [
+    'ct-int4-g32-asym',
+    'other words',
+    reshaped('weight_packed', [128, 8]),
+    /weight_packed is \[128, 8\], which cannot hold the \[128, 128\]/,
+  ],
+  [
+    'ct-fp8-channel',
+    'other scales',
+    reshaped('weight_scale', [64, 1]),
+    /weight_scale is \[64, 1\], but \[128, 1\] fits/,
+  ],
+  ['fp8-block', 'no blocks', { settings: { weight_block_size: [128] } }, /2 positive numbers for weight_block_size/],
+  ['fp8-block', 'another kind', { settings: { fmt: 'e5m2' } }, /fmt "e5m2" is not supported/],
+  [
+    'fp8-block',
+    'smaller blocks',
+    { settings: { weight_block_size: [64, 64] } },
+    /weight_scale_inv is \[2, 3\], but \[4, 6\] fits/,
+  ],
+  ['fp8-block', 'a value that is none', spoilt('weight', 0x7f), /value 65535 of .*q_proj\.weight is not finite/],
+]
+
+test.each(refusals.filter(([set]) => setPath(set)))('%s with %s is refused', async (set, _, change, message) => {
+  const folder = changed(set, change)
+  const refused = expect.objectContaining({
+    name: expect.stringMatching(/^(Usage|Input)Error$/),
+    message: expect.stringMatching(message),
+  })
+  await expect(loadModel(folder, { device: device as 'cpu', dtype: 'float32' })).rejects.toThrow(refused)
+})
+
+test('nothing of a checkpoint with one unsound scale is loaded', async () => {
+  const source = await ModelSource.open(changed('bnb-fp4', spoilt('weight.absmax', ...nan)))
+  const before = liveBytes(testDevice())
+  testDevice().resetPeak()
+  expect(() => source.requireWeights()).toThrow('not finite')
+  expect(testDevice().memory().peak).toBeLessThanOrEqual(before)
+})
