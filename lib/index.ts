@@ -8,6 +8,7 @@
  */
 export type { AdapterConfigBase, TargetModules } from './adapters/contract/adapter.js'
 export { type AsyLoraConfig, asylora } from './adapters/methods/asylora.js'
+export { type DeloraConfig, delora } from './adapters/methods/delora.js'
 export { type DoraConfig, dora } from './adapters/methods/dora.js'
 export { type GraloraConfig, gralora } from './adapters/methods/gralora.js'
 export { type HiraConfig, hira } from './adapters/methods/hira.js'

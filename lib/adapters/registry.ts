@@ -2,6 +2,7 @@ import { UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts } from './contract/adapter.js'
 import { asyloraMethod } from './methods/asylora.js'
+import { deloraMethod } from './methods/delora.js'
 import { doraMethod } from './methods/dora.js'
 import { graloraMethod } from './methods/gralora.js'
 import { hiraMethod } from './methods/hira.js'
@@ -34,6 +35,7 @@ export const OWN_METHODS = [
   oftMethod,
   randloraMethod,
   veraMethod,
+  deloraMethod,
 ] as const
 
 export type AdapterMethodName = (typeof OWN_METHODS)[number]['name']

@@ -1,6 +1,7 @@
 /** Methods that are said by their ΔW: gradients by finite differences, over shapes that no model has. */
 import { expect, test } from 'vitest'
 import type { AdapterConfigBase, AdapterMethod } from '../../lib/adapters/contract/adapter.js'
+import { delora, deloraMethod } from '../../lib/adapters/methods/delora.js'
 import { gralora, graloraMethod } from '../../lib/adapters/methods/gralora.js'
 import { oft, oftMethod } from '../../lib/adapters/methods/oft.js'
 import { randlora, randloraMethod } from '../../lib/adapters/methods/randlora.js'
@@ -40,6 +41,8 @@ const cases: [string, AdapterMethod, AdapterConfigBase, number, number][] = [
   ['RandLoRA, more inputs', randloraMethod, randlora({ rank: 3 }), 13, 7],
   ['RandLoRA, square', randloraMethod, randlora({ rank: 5 }), 8, 8],
   ['VeRA', veraMethod, vera({ rank: 9 }), 7, 5],
+  ['DeLoRA', deloraMethod, delora({ rank: 3 }), 11, 6],
+  ['DeLoRA of one rank', deloraMethod, delora({ rank: 1 }), 4, 9],
 ]
 
 test.each(cases)('%s', async (_, method, config, k, d) => {

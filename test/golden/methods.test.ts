@@ -13,7 +13,7 @@ import { type GoldenTraining, loadTiny, logProbsOf, type Row, trainOn } from './
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
 /** PEFT's names of methods in the second set, and those of its adapters that are refused. */
-const available = ['GRALORA', 'SHIRA', 'OFT', 'RANDLORA', 'VERA']
+const available = ['GRALORA', 'SHIRA', 'OFT', 'RANDLORA', 'VERA', 'DELORA']
 const unavailable = ['oft-constrained']
 
 /** Entries that say how values were drawn which are in the file, or that belong to `coft`. */

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { AdapterConfigBase } from '../../lib/adapters/contract/adapter.js'
+import { delora } from '../../lib/adapters/methods/delora.js'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { mora } from '../../lib/adapters/methods/mora.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
@@ -26,14 +27,16 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 
 const load = (path: string) => loadModel(path, { device: 'cpu', threads, dtype: 'float32' })
 
-/** An adapter with random values, saved. */
+/** An adapter with random values, saved; single numbers, such as a bound, stay what they are at first. */
 async function randomAdapter(path: string, config: AdapterConfigBase): Promise<string> {
   const folder = join(temporary(), 'adapter')
   const random = randomStream(5, 'export')
   using model = await load(path)
   await model.addAdapter('x', config)
-  for (const { parameter } of model.trainableParameters())
+  for (const { parameter } of model.trainableParameters()) {
+    if (parameter.elements === 1) continue
     parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.1 * random.normal()))
+  }
   await model.saveAdapter('x', folder)
   return folder
 }
@@ -68,6 +71,7 @@ const exact: [string, AdapterConfigBase, number][] = [
     newAdapterConfig(method, newAdapterOptions({ method, rank: 3 })),
     3,
   ]),
+  ['delora', delora({ rank: 3, lambdaPattern: { v_proj: 2 } }), 3],
   ['pissa', newAdapterConfig('pissa', newAdapterOptions({ method: 'pissa', rank: 3 })), 6],
 ]
 

@@ -10,7 +10,7 @@ import type { Operator } from './mora-operators.js'
 /** `all-linear` is every linear layer of the blocks, not the head; names match the end of a module path. */
 export type TargetModules = 'all-linear' | readonly string[] | RegExp
 
-/** What every method's configuration has. */
+/** What every method's configuration has. Other options named `…Pattern` give numbers by patterns too, as `alphaPattern` does. */
 export interface AdapterConfigBase {
   readonly method: string
   /** The budget: as many parameters as a LoRA of this rank. */
@@ -22,8 +22,6 @@ export interface AdapterConfigBase {
   readonly rankPattern: Readonly<Record<string, number>>
   /** Modules that are trained whole beside the adapter: `embeddings`, `norms`, `head`, or names as in `targetModules`. */
   readonly modulesToSave: readonly string[]
-  /** Alphas of layers, by patterns as in `rankPattern`, of methods that have them. */
-  readonly alphaPattern?: Readonly<Record<string, number>>
 }
 
 export type LayerRole = 'embeddings' | 'head'

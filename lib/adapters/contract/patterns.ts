@@ -14,10 +14,14 @@ export function patternValue(patterns: Readonly<Record<string, number>>, name: s
   return undefined
 }
 
-/** Throws a UsageError for a pattern of ranks or alphas that fits none of an adapter's layers: it would do nothing. */
+/** What a configuration says of layers by patterns, `rankPattern` and whatever its method has: options of that ending. */
+export function patternsIn(config: AdapterConfigBase): [string, Readonly<Record<string, number>>][] {
+  return Object.entries(config).filter(([option]) => option.endsWith('Pattern'))
+}
+
+/** Throws a UsageError for a pattern of ranks or the like that fits none of an adapter's layers: it would do nothing. */
 export function requireUsedPatterns(config: AdapterConfigBase, layers: readonly LayerFacts[]): void {
-  for (const option of ['rankPattern', 'alphaPattern'] as const) {
-    const { [option]: patterns = {} } = config
+  for (const [option, patterns] of patternsIn(config)) {
     const idle = Object.keys(patterns).filter(
       (pattern) => !layers.some(({ name }) => patternValue({ [pattern]: 1 }, name) !== undefined),
     )

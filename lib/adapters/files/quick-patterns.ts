@@ -1,7 +1,7 @@
 import { InputError } from '../../errors.js'
 import { OutOfTime, withinTime } from '../../time-limit.js'
 import type { AdapterConfigBase } from '../contract/adapter.js'
-import { isTarget, patternValue } from '../contract/patterns.js'
+import { isTarget, patternsIn, patternValue } from '../contract/patterns.js'
 
 const MOST_MILLISECONDS = 2000
 
@@ -12,13 +12,13 @@ const MOST_MILLISECONDS = 2000
  * @throws InputError `slow-pattern`
  */
 export function requireQuickPatterns(config: AdapterConfigBase, names: Iterable<string>, source: string): void {
-  const { targetModules, rankPattern, alphaPattern = {} } = config
-  const patterns = { ...rankPattern, ...alphaPattern }
-  if (!(targetModules instanceof RegExp) && Object.keys(patterns).length === 0) return
+  const { targetModules } = config
+  const patterns = patternsIn(config).flatMap(([, numbers]) => Object.keys(numbers))
+  if (!(targetModules instanceof RegExp) && patterns.length === 0) return
   const matchAll = () => {
     for (const name of names) {
       isTarget(targetModules, name)
-      for (const [pattern, value] of Object.entries(patterns)) patternValue({ [pattern]: value }, name)
+      for (const pattern of patterns) patternValue({ [pattern]: 1 }, name)
     }
   }
   try {
