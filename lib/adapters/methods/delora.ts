@@ -134,12 +134,9 @@ export class DeloraLayer extends AdapterLayer {
       const { factors, excess } = limitNorms(rows, LEAST_NORM)
       return whereExceeded(product([dStrength, strength, factors, factors], LEAST_NORM ** -2), excess)
     }
-    dA!.write((target, add) => {
-      const sum = scaled(ofA, strength)
-      native.add(scaled(a, ofNorms(a)).native, sum.native, -1)
-      if (add) native.add(sum.native, target.native, 1)
-      else native.copy(sum.native, target.native, 1)
-    })
+    const sumOfA = scaled(ofA, strength)
+    native.add(scaled(a, ofNorms(a)).native, sumOfA.native, -1)
+    dA!.pass(sumOfA)
     dB!.write((target, add) => {
       native.matmul(gradient.native, false, this.#scaledA().native, true, target.native, scale, add)
       native.add(scaled(b, null, ofNorms(this.#rowsOfB())).native, target.native, -1)

@@ -3,10 +3,10 @@ import type { LayerUpdate } from '../../nn/layer-adapter.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { type GradientTarget, Tensor } from '../../tensor/tensor.js'
-import type { Weight } from '../../tensor/weight.js'
 import type { LayerOptions } from '../contract/adapter.js'
 import { AdapterLayer, memoryOfWeightForm, weightGradient } from '../contract/adapter-layer.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
+import { rowNorms } from './rows.js'
 
 export interface DoraConfig extends LowRankConfig {
   readonly method: 'dora'
@@ -132,22 +132,6 @@ function addRowSums(matrix: Tensor, ones: Tensor, sums: Tensor, add: boolean): v
   native.matmul(matrix.native, false, ones.view([matrix.shape[1]!, 1]).native, false, sums.native, 1, add)
 }
 
-/** ‖·‖ [d] of the rows: ‖·‖² / ‖·‖. */
-function rowNorms(weight: Weight): Tensor {
-  return scope(() => {
-    const [rows, columns] = weight.shape as [number, number]
-    const values = weight.values('float32')
-    const ones = onesLike(values, columns)
-    const [inverse, norms] = [Tensor.empty([rows], values), Tensor.empty([rows], values)]
-    writeInverseNorms(values, ones, inverse)
-    native.multiply(values.native, values.native, values.native, 1, false)
-    const squares = Tensor.empty([rows, 1], values)
-    addRowSums(values, ones, squares, false)
-    native.multiply(asRow(squares), asRow(inverse), asRow(norms), 1 / Math.sqrt(columns), false)
-    return norms
-  })
-}
-
 export const doraMethod = lowRankMethod<DoraConfig>({
   name: 'dora',
   options: lowRankFields,
@@ -157,7 +141,7 @@ export const doraMethod = lowRankMethod<DoraConfig>({
   further: {
     [magnitudeSuffix]: {
       shape: (_, { outFeatures }) => [outFeatures],
-      initial: ({ weight }) => rowNorms(weight),
+      initial: ({ weight }) => scope(() => rowNorms(weight.values('float32'))),
     },
   },
   layer: ({ dropout }, options, scale, { a, b }, tensors) =>

@@ -2,13 +2,14 @@ import { native } from '../../native.js'
 import type { LayerUpdate } from '../../nn/layer-adapter.js'
 import { optionalReal } from '../../schema/option.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { keep, scope } from '../../tensor/scope.js'
+import { scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
 import { AdapterLayer, weightGradient } from '../contract/adapter-layer.js'
 import { commonEntries, dropoutFrom, positiveFrom } from '../contract/peft-entries.js'
 import { kaimingUniform, rankOfProduct } from './low-rank.js'
+import { rowProducts, scaled } from './rows.js'
 
 export interface VeraConfig extends AdapterConfigBase {
   readonly method: 'vera'
@@ -42,43 +43,35 @@ interface Tensors {
 }
 
 export class VeraLayer extends AdapterLayer {
-  readonly #ones: Tensor
-
   constructor(
     options: LayerOptions,
     dropout: number,
     readonly own: Tensors,
   ) {
-    const { inFeatures } = options.layer
     const { outputs, rows, a, b } = own
-    const ones = keep(Tensor.empty([Math.max(inFeatures, rows.elements)], { device: options.device }))
-    native.fill(ones.native, 1)
-    super(options, dropout, [outputs, rows, a, b, ones])
-    this.#ones = ones
+    super(options, dropout, [outputs, rows, a, b])
   }
 
   weightUpdate(scale: number): LayerUpdate {
-    const { outputs, rows, a, b } = this.own
-    const { inFeatures, outFeatures } = this.options.layer
-    const ownA = () => a.view([rows.elements, inFeatures], [a.shape[1]!, 1])
-    const ownB = () => b.view([outFeatures, rows.elements])
+    const { outputs, rows } = this.own
+    const factors = (): [Tensor, Tensor] => [scaled(this.#b(), outputs), scaled(this.#a(), rows)]
     return {
       parameters: this.parameters,
       addTo: (target) =>
         scope(() => {
-          const [left, right] = [this.#scaled(ownB(), outputs), this.#scaled(ownA(), rows)]
+          const [left, right] = factors()
           native.matmul(left.native, false, right.native, false, target.native, scale, true)
         }),
       backward: (dY, x, [dOutputs, dRows]) =>
         scope(() => {
           const gradient = weightGradient(dY, x)
-          const [left, right] = [this.#scaled(ownB(), outputs), this.#scaled(ownA(), rows)]
+          const [left, right] = factors()
           const dLeft = Tensor.empty(left.shape, left)
           native.matmul(gradient.native, false, right.native, true, dLeft.native, scale, false)
           const dRight = Tensor.empty(right.shape, right)
           native.matmul(left.native, true, gradient.native, false, dRight.native, scale, false)
-          dOutputs!.write((target, add) => this.#addRowProducts(ownB(), dLeft, target, add))
-          dRows!.write((target, add) => this.#addRowProducts(ownA(), dRight, target, add))
+          dOutputs!.pass(rowProducts(this.#b(), dLeft))
+          dRows!.pass(rowProducts(this.#a(), dRight))
         }),
     }
   }
@@ -87,18 +80,15 @@ export class VeraLayer extends AdapterLayer {
     return { rank: this.own.rows.elements }
   }
 
-  /** diag(weights) matrix */
-  #scaled(matrix: Tensor, weights: Tensor): Tensor {
-    const result = Tensor.empty(matrix.shape, matrix)
-    native.rmsNormApply(matrix.native, this.#ones.view([matrix.shape[1]!]).native, 0, weights.native, result.native)
-    return result
+  /** The layer's part of A [rank, k] */
+  #a(): Tensor {
+    const { a, rows } = this.own
+    return a.view([rows.elements, this.options.layer.inFeatures], [a.shape[1]!, 1])
   }
 
-  /** sums [rows] (+)= the product of each row of one matrix with that of another, which is lost. */
-  #addRowProducts(one: Tensor, other: Tensor, sums: Tensor, add: boolean): void {
-    const [rows, columns] = other.shape as [number, number]
-    native.multiply(one.native, other.native, other.native, 1, false)
-    native.matmul(other.native, false, this.#ones.view([columns, 1]).native, false, sums.view([rows, 1]).native, 1, add)
+  /** The layer's part of B [d, rank] */
+  #b(): Tensor {
+    return this.own.b.view([this.options.layer.outFeatures, this.own.rows.elements])
   }
 }
 
