@@ -12,12 +12,11 @@ import { type GoldenTraining, loadTiny, logProbsOf, type Row, trainOn } from './
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
-/** PEFT's names of methods in the second set, and those of its adapters that are refused. */
+/** PEFT's names of methods in the second set. */
 const available = ['GRALORA', 'SHIRA', 'OFT', 'RANDLORA', 'VERA', 'DELORA']
-const unavailable = ['oft-constrained']
 
-/** Entries that say how values were drawn which are in the file, or that belong to `coft`. */
-const unwritten = ['target_modules', 'random_seed', 'eps', 'projection_prng_key', 'save_projection', 'sparse']
+/** Entries that say how values were drawn which are in the file. */
+const unwritten = ['target_modules', 'random_seed', 'projection_prng_key', 'save_projection', 'sparse']
 
 interface GoldenMethod {
   name: string
@@ -48,8 +47,8 @@ const methods = ['methods', 'methods2'].flatMap((set) => {
     const { sequences, methods } = JSON.parse(readFileSync(path, 'utf8')) as GoldenMethods
     return methods.map((method) => ({ ...method, set, sequences }))
   })
-  const isAvailable = ({ base, name, type }: GoldenMethod) =>
-    base === undefined && !unavailable.includes(name) && (type === undefined || available.includes(type))
+  const isAvailable = ({ base, type }: GoldenMethod) =>
+    base === undefined && (type === undefined || available.includes(type))
   return [...new Map(found.map((method) => [method.name, method])).values()].filter(isAvailable)
 })
 const folderOfTest = useTemporaryFolder()

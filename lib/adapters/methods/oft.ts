@@ -1,15 +1,16 @@
 import { UsageError } from '../../errors.js'
 import { native } from '../../native.js'
 import type { LayerUpdate } from '../../nn/layer-adapter.js'
-import { optionalFlag, optionalInteger } from '../../schema/option.js'
+import { optionalFlag, optionalInteger, optionalReal } from '../../schema/option.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
 import { AdapterLayer, memoryOfWeightForm, weightGradient } from '../contract/adapter-layer.js'
-import { commonEntries, ownDropout, wholeFrom, writeOwnDropout } from '../contract/peft-entries.js'
+import { commonEntries, ownDropout, positiveFrom, wholeFrom, writeOwnDropout } from '../contract/peft-entries.js'
 import { blocksByCayley, blocksBySeries, type Rotations } from './oft-rotations.js'
+import { limitNorms, scaled } from './rows.js'
 
 export interface OftConfig extends AdapterConfigBase {
   readonly method: 'oft'
@@ -19,6 +20,8 @@ export interface OftConfig extends AdapterConfigBase {
   readonly oftShared: boolean
   /** Terms of the Cayley–Neumann series that stands for the rotation; 0 is the exact one. */
   readonly oftTerms: number
+  /** Constrained OFT: the norm of all Q of a layer at most; null is none. */
+  readonly oftBound: number | null
 }
 
 const fields = {
@@ -33,6 +36,11 @@ const fields = {
     defaultText: '5',
     group,
   }),
+  oftBound: optionalReal('OFT: bound of the norm of what turns the inputs of a layer, shared equally by its blocks', {
+    above: 0,
+    defaultText: 'none',
+    group,
+  }),
 }
 
 /**
@@ -41,13 +49,14 @@ const fields = {
  */
 export function oft(options: Partial<Omit<OftConfig, 'method'>> = {}): OftConfig {
   requireOneRank('oft', options)
-  const { oftBlocks, ...given } = options
-  const config = checkedConfig(fields, { ...given, oftBlocks: oftBlocks ?? undefined })
+  const { oftBlocks, oftBound, ...given } = options
+  const orNone = { oftBlocks: oftBlocks ?? undefined, oftBound: oftBound ?? undefined }
+  const config = checkedConfig(fields, { ...given, ...orNone })
   const { oftTerms = 5, oftShared = false } = config
   if (oftTerms === 1) {
     throw new UsageError('bad-value', 'oftTerms 1 leaves the identity alone: give 0, or at least 2.')
   }
-  return { ...config, method: 'oft', oftBlocks: oftBlocks ?? null, oftShared, oftTerms }
+  return { ...config, method: 'oft', oftBlocks: oftBlocks ?? null, oftShared, oftTerms, oftBound: oftBound ?? null }
 }
 
 /** The side of a layer's blocks: that divisor of its inputs which is nearest to the wanted one, the smaller of two. */
@@ -78,6 +87,7 @@ export class OftLayer extends AdapterLayer {
     readonly q: Parameter,
     readonly side: number,
     readonly terms: number,
+    readonly bound: number | null,
   ) {
     const count = (side * (side - 1)) / 2
     const [above, below] = [0, 1].map(() => new Int32Array(side * side).fill(count)) as [Int32Array, Int32Array]
@@ -124,6 +134,7 @@ export class OftLayer extends AdapterLayer {
             native.gatherColumns(dSkew.native, this.#mirrored.native, mirrored.native, false)
             native.add(mirrored.native, target.native, -1)
           })
+          if (dQ!.needed) this.#keepBounded()
         }),
     }
   }
@@ -132,9 +143,24 @@ export class OftLayer extends AdapterLayer {
     return { blockSide: this.side }
   }
 
+  /** Q as far as the bound goes: a block with a larger norm is made smaller, as a whole. */
+  #bounded(): Tensor {
+    const { q, bound } = this
+    // A norm of Q is √2 times that of its upper half.
+    return bound === null ? q : scaled(q, limitNorms(q, bound / Math.sqrt(2 * q.shape[0]!)).factors)
+  }
+
+  /** As in PEFT, an optimizer steps from the bounded values, with the gradient that they have. */
+  #keepBounded(): void {
+    if (this.bound === null) return
+    native.copy(this.#bounded().native, this.q.native, 1)
+    this.q.version++
+  }
+
   /** R − I of every block, [blocks or 1, b, b], and how its gradient becomes that of Q. */
   #rotations(): Rotations {
-    const { q, side, terms } = this
+    const { side, terms } = this
+    const q = this.#bounded()
     const [blocks, count] = q.shape as [number, number]
     const padded = Tensor.zeros([blocks, count + 1], q)
     padded.columns(0, count).copyFrom(q)
@@ -211,13 +237,13 @@ export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
       tensors.parameter('oft_R'),
       blockSide(config, options.layer),
       config.oftTerms,
+      config.oftBound,
     ),
 
   fromPeft(json, source) {
     if (json.peft_type !== 'OFT') return null
-    if (json.coft === true || (json.module_dropout ?? 0) !== 0) {
-      const option = json.coft === true ? 'coft' : 'module_dropout'
-      throw new UsageError('unsupported-option', `${source} has ${option}, which is not supported.`)
+    if ((json.module_dropout ?? 0) !== 0) {
+      throw new UsageError('unsupported-option', `${source} has module_dropout, which is not supported.`)
     }
     const side = wholeFrom(json, 'oft_block_size', source, 0)
     const blocks = wholeFrom(json, 'r', source, 0)
@@ -228,14 +254,16 @@ export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
       oftBlocks: side === 0 ? blocks : null,
       oftShared: json.block_share === true,
       oftTerms: json.use_cayley_neumann === true ? terms : 0,
+      oftBound: json.coft === true ? positiveFrom(json, 'eps', source) : null,
     })
   },
 
-  toPeft: ({ dropout, rank, oftBlocks, oftShared, oftTerms }) => ({
+  toPeft: ({ dropout, rank, oftBlocks, oftShared, oftTerms, oftBound }) => ({
     ...writeOwnDropout('oft', dropout),
     bias: 'none',
     block_share: oftShared,
-    coft: false,
+    coft: oftBound !== null,
+    eps: oftBound ?? 6e-5,
     fan_in_fan_out: false,
     init_weights: true,
     module_dropout: 0,
