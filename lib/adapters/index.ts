@@ -1,6 +1,6 @@
 /**
- * What a method of one's own is made of: `AdapterMethod` describes one, `registerMethod` makes it known, and then
- * `model.addAdapter`, `train`, `saveAdapter` and `loadAdapter` know it. examples/adapters/lora-xs.ts is a whole one.
+ * What a method of one's own is made of: `AdapterMethod` describes one, `train({ method })` takes it, and
+ * `registerMethod` makes it known to `model.addAdapter` and `loadAdapter` as well. examples/adapters/lora-xs.ts is a whole one.
  *
  * @packageDocumentation
  */

@@ -1,3 +1,4 @@
+import { having, requireArgument } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts } from './contract/adapter.js'
@@ -45,12 +46,27 @@ export const ADAPTER_METHODS: readonly AdapterMethodName[] = OWN_METHODS.map(({ 
 
 const methods: AdapterMethod[] = [...OWN_METHODS]
 
-/** Adds a method that lives outside of the library: by its name in configurations, and in adapters' files. */
+/** The library's methods, and those that were registered. */
+export const allMethods = (): readonly AdapterMethod[] => methods
+
+const aMethod = having('a method of adapters', 'name', 'options', 'config', 'tensors', 'layer', 'fromPeft', 'toPeft')
+
+/**
+ * Adds a method that lives outside of the library: by its name in configurations, and in adapters' files. `train` does it
+ * with a method that it is given.
+ * @throws UsageError `bad-value` where there is a method of that name
+ */
 export function registerMethod(method: AdapterMethod): void {
-  if (methods.some(({ name }) => name === method.name)) {
+  requireArgument('method', method, aMethod)
+  if (method.name === 'full' || methods.some(({ name }) => name === method.name)) {
     throw new UsageError('bad-value', `There is a method ${method.name} already; give yours another name.`)
   }
   methods.push(method)
+}
+
+/** Registers a method unless it is known already. */
+export function makeKnown(method: AdapterMethod): void {
+  if (!methods.includes(method)) registerMethod(method)
 }
 
 /** Names of methods that can be merged and restarted, and take this option of restarts. */

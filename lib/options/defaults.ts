@@ -2,7 +2,7 @@
 
 import type { Operator } from '../adapters/contract/mora-operators.js'
 import { operatorCycle, operatorFor } from '../adapters/methods/mora.js'
-import { type DescribedField, describedFields, type Method } from './new-adapter.js'
+import { type DescribedField, describedFieldsOf, type Method } from './new-adapter.js'
 import type { TrainOptions } from './train.js'
 
 /** What a new adapter is; what is left out has its method's default. */
@@ -16,11 +16,13 @@ type AdapterOptions = Pick<Partial<TrainOptions>, DescribedField | 'init' | 'mer
 
 /** What a new adapter is when these options are given: the rest is the paper's. */
 export function newAdapterOptions(options: AdapterOptions): NewAdapterOptions {
-  const { method, rank = 8, init, mergeEvery } = options
+  const { rank = 8, init, mergeEvery } = options
   const isFull = init !== undefined && mergeEvery === undefined
+  const { method = isFull ? 'full' : 'mora' } = options
+  const described = describedFieldsOf(method)
   return {
-    ...Object.fromEntries(Object.entries(options).filter(([name]) => describedFields.includes(name as DescribedField))),
-    method: method ?? (isFull ? 'full' : 'mora'),
+    ...Object.fromEntries(Object.entries(options).filter(([name]) => described.includes(name))),
+    method,
     rank,
     operator: options.operator ?? (mergeEvery === undefined ? operatorFor(rank) : operatorCycle(options)[0]!),
   }

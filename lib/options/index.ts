@@ -25,7 +25,7 @@ export { type GenerateInput, type GenerateOptions, GenerateSchema } from './gene
 export { type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeOptions, MergeSchema } from './merge.js'
 export { formatOf, MODEL_FORMATS, type ModelFormat, modelPath, WRITTEN_DTYPES } from './model-format.js'
-export { type DescribedField, describedFields, METHODS, type Method } from './new-adapter.js'
+export { type DescribedField, describedFields, describedFieldsOf, METHODS, type Method } from './new-adapter.js'
 export {
   SCHEDULERS,
   scheduleNames,

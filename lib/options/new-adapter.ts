@@ -1,7 +1,8 @@
 /** Options that say what a new adapter is: of training, and of counting its parameters before that. */
+import type { AdapterMethod } from '../adapters/contract/adapter.js'
 import { newAdapterGroup as group, sharedFields } from '../adapters/contract/adapter-config.js'
 import { OPERATORS } from '../adapters/contract/mora-operators.js'
-import { ADAPTER_METHODS, OWN_METHODS, restartingMethods } from '../adapters/registry.js'
+import { ADAPTER_METHODS, adapterMethod, allMethods, OWN_METHODS, restartingMethods } from '../adapters/registry.js'
 import { choices, optionalChoice, optionalInteger, optionalPattern } from '../schema/option.js'
 
 const [first, ...others] = ADAPTER_METHODS
@@ -43,6 +44,12 @@ const { matchParametersOf: _, ...described } = newAdapterFields
 export type DescribedField = keyof typeof described
 export const describedFields = Object.keys(described) as DescribedField[]
 
+/** Options that say what an adapter of a method is; one from outside of the library adds its own. */
+export function describedFieldsOf(method: string): readonly string[] {
+  if (METHODS.some((name) => name === method)) return describedFields
+  return [...describedFields, ...Object.keys(adapterMethod(method).options)]
+}
+
 /** How ReMoRA's restarts group inputs and outputs anew. */
 const REGROUPS = ['cycle', 'permute'] as const
 
@@ -70,9 +77,7 @@ export const restartOptions = Object.keys(restartFields) as (keyof typeof restar
 export function methodsTaking(key: string): readonly string[] {
   if (Object.hasOwn(restartFields, key)) return restartingMethods(key)
   const isOwn = Object.hasOwn(methodFields, key)
-  const methods = OWN_METHODS.filter(
-    ({ options, lacks = [] }: (typeof OWN_METHODS)[number] & { lacks?: readonly string[] }) =>
-      isOwn ? Object.hasOwn(options, key) : !lacks.includes(key),
-  )
-  return methods.map(({ name }) => name)
+  const takes = ({ options, lacks = [] }: AdapterMethod) =>
+    isOwn ? Object.hasOwn(options, key) : !lacks.some((one) => one === key)
+  return allMethods().flatMap((method) => (takes(method) ? [method.name] : []))
 }

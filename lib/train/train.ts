@@ -1,8 +1,11 @@
+import type { z } from 'zod'
+import type { AdapterConfigBase, AdapterMethod, OptionFields } from '../adapters/contract/adapter.js'
+import { makeKnown } from '../adapters/registry.js'
 import { aFunction, aSignal, instanceOf, optional, requireArgument, requireOptionsOf } from '../arguments.js'
 import { generate } from '../generate/index.js'
 import { Model } from '../models/index.js'
 import { AdamW } from '../optim/adamw.js'
-import type { TrainInput, TrainOptions } from '../options/index.js'
+import type { Method, TrainInput, TrainOptions } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
 import { type Ranks, someRanks } from './ranks.js'
@@ -16,7 +19,15 @@ import type { TrainableModel } from './trainable.js'
 const SAMPLE_TOKENS = 64
 
 /** What the library's `train` takes beside the options of `mora train`. */
-export interface TrainExtras {
+export interface TrainExtras<Own extends OptionFields = NoFields> {
+  /**
+   * How to train: by a method's name, `full` for every weight, or a method of your own or of another package (from
+   * `node-mora/adapters`), whose options then stand beside the others. It is registered, so that adapters of it can be
+   * loaded too. A resumed run needs it again.
+   *
+   * Default: mora; full of a model that was made by `initModel`.
+   */
+  method?: Method | AdapterMethod<AdapterConfigBase, Own>
   /** A peak, as on the command line, or a function of the step in place of a schedule. */
   learningRate?: number | LearningRate
   onEvent?: EventCallback
@@ -32,7 +43,10 @@ export interface TrainExtras {
   ranks?: Ranks
 }
 
-export type TrainCall = Omit<TrainInput, keyof TrainExtras> & TrainExtras
+type NoFields = Readonly<Record<never, never>>
+
+export type TrainCall<Own extends OptionFields = NoFields> = Omit<TrainInput, keyof TrainExtras> &
+  TrainExtras<Own> & { readonly [Name in keyof NoInfer<Own>]?: z.input<NoInfer<Own>[Name]> }
 
 /**
  * Trains a model: its active adapter, a new one, the one in the folder `adapter`, or (method `full`) every weight. The
@@ -42,10 +56,10 @@ export type TrainCall = Omit<TrainInput, keyof TrainExtras> & TrainExtras
  * at once for options that are wrong in themselves, and the reason of a `signal` that is aborted already; whatever else fails
  * rejects `finished` and ends the iteration.
  */
-export function train(model: Model, options: TrainCall): Run {
+export function train<Own extends OptionFields = NoFields>(model: Model, options: TrainCall<Own>): Run {
   requireArgument('model', model, instanceOf(Model, 'a model (loadModel and initModel give one)'))
   requireOptionsOf('the options of train', options, { onEvent: optional(aFunction) })
-  return trainWith(model, options, partsOf(model, options))
+  return trainWith(model, options as TrainCall, partsOf(model, options as TrainCall))
 }
 
 /** `train` with the options of a command, which are checked; run.yaml records them as they are. */
@@ -66,17 +80,19 @@ function partsOf(model: Model, { template, signal }: Pick<TrainCall, 'template' 
 /** `train`, with other parts. */
 export function trainWith(
   model: TrainableModel,
-  { onEvent, signal, learningRate, ranks, ...others }: TrainCall,
+  { onEvent, signal, learningRate, ranks, method, ...others }: TrainCall,
   parts: TrainingParts,
 ): Run {
   requireArgument('signal', signal, optional(aSignal))
   requireArgument('ranks', ranks, optional(someRanks))
   signal?.throwIfAborted()
-  if (typeof learningRate !== 'function') {
-    return start(model, resolveTrainOptions({ ...others, learningRate }), { ...parts, signal, ranks }, onEvent)
-  }
-  requireNoSchedule(others)
-  return start(model, resolveTrainOptions(others), { ...parts, learningRate, signal, ranks }, onEvent)
+  const ownMethod = typeof method === 'object' ? method : undefined
+  if (ownMethod) makeKnown(ownMethod)
+  const ownRate = typeof learningRate === 'function' ? learningRate : undefined
+  if (ownRate) requireNoSchedule(others)
+  const byName = { ...(!ownMethod && { method }), ...(!ownRate && { learningRate }) } as TrainInput
+  const options = resolveTrainOptions({ ...others, ...byName }, ownMethod)
+  return start(model, options, { ...parts, learningRate: ownRate, signal, ranks }, onEvent)
 }
 
 function start(model: TrainableModel, options: TrainOptions, parts: TrainingParts, onEvent?: EventCallback): Run {

@@ -13,23 +13,30 @@ const example = join(root, 'examples', 'adapters', 'lora-xs.ts')
 const folder = useTemporaryFolder()
 const run = promisify(execFile)
 
-const use = `
-import { registerMethod } from 'node-mora/adapters'
+const training = `
 import { loadModel, train } from 'node-mora'
-import { loraXs, loraXsMethod } from 'lora-xs'
+import { loraXsMethod } from 'lora-xs'
 
-registerMethod(loraXsMethod)
-const [path, data, output] = process.argv.slice(2)
+const [path, data, output, maxSteps, resume] = process.argv.slice(2)
 const model = await loadModel(path, { device: 'cpu', threads: 1 })
-await model.addAdapter('a', loraXs({ rank: 4, targetModules: ['q_proj'] }))
-await train(model, { data, output, maxSteps: 2, batchSize: 1 }).finished
-const before = model.adapters.get('a')
+const options = { method: loraXsMethod, rank: 4, targetModules: ['q_proj'], batchSize: 1, scheduler: 'constant' }
+const { steps } = await train(model, { ...options, data, output, maxSteps: Number(maxSteps), resume: resume === 'resume' }).finished
+console.log(JSON.stringify({ steps, adapter: model.adapters.get('default') }))
 model.dispose()
-const again = await loadModel(path, { device: 'cpu', threads: 1 })
-const read = await again.loadAdapter(output)
-const { merged } = await again.mergeAdapter('default')
-again.dispose()
-console.log(JSON.stringify({ before, read, merged }))
+`
+
+const loading = `
+import { registerMethod } from 'node-mora/adapters'
+import { loadModel } from 'node-mora'
+import { loraXsMethod } from 'lora-xs'
+
+const [path, _, output] = process.argv.slice(2)
+registerMethod(loraXsMethod)
+const model = await loadModel(path, { device: 'cpu', threads: 1 })
+const adapter = await model.loadAdapter(output)
+const { merged } = await model.mergeAdapter('default')
+console.log(JSON.stringify({ adapter, merged }))
+model.dispose()
 `
 
 test.skipIf(!existsSync(join(root, 'dist', '.built')))(
@@ -59,14 +66,18 @@ test.skipIf(!existsSync(join(root, 'dist', '.built')))(
     const compiled = await run(process.execPath, [compiler, '-p', own]).catch((error: { stdout: string }) => error)
     expect(compiled.stdout).toBe('')
 
-    writeFileSync(join(folder(), 'use.mjs'), use)
+    writeFileSync(join(folder(), 'training.mjs'), training)
+    writeFileSync(join(folder(), 'loading.mjs'), loading)
     writeFileSync(join(folder(), 'rows.jsonl'), `${JSON.stringify({ input_ids: [1, 2, 3, 4, 5] })}\n`)
-    const argv = [join(folder(), 'use.mjs'), goldenPath('tiny-untied/model')!, join(folder(), 'rows.jsonl')]
-    const { stdout } = await run(process.execPath, [...argv, join(folder(), 'out')])
-    const { before, read, merged } = JSON.parse(stdout.trim().split('\n').at(-1)!)
-    expect(read).toEqual(before)
-    expect(read).toMatchObject({ method: 'lora-xs', rank: 4, targetModules: ['q_proj'] })
-    expect(merged).toBe(3)
+    const inputs = [goldenPath('tiny-untied/model')!, join(folder(), 'rows.jsonl'), join(folder(), 'out')]
+    const said = async (script: string, ...more: string[]) => {
+      const { stdout } = await run(process.execPath, [join(folder(), script), ...inputs, ...more])
+      return JSON.parse(stdout.trim().split('\n').at(-1)!)
+    }
+    const adapter = { method: 'lora-xs', rank: 4, targetModules: ['q_proj'] }
+    expect(await said('training.mjs', '2')).toMatchObject({ steps: 2, adapter })
+    expect(await said('training.mjs', '3', 'resume')).toMatchObject({ steps: 3, adapter })
+    expect(await said('loading.mjs')).toMatchObject({ adapter, merged: 3 })
 
     const required = `const { registerMethod } = require('node-mora/adapters'); console.log(typeof registerMethod)`
     writeFileSync(join(folder(), 'use.cjs'), required)

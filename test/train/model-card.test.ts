@@ -21,6 +21,7 @@ describe('a model card', () => {
     ['mora', true, 'node-mora'],
     ['lora', true, 'peft'],
     ['hira', true, 'peft'],
+    ['a method from elsewhere', true, 'node-mora'],
     ['full', false, 'transformers'],
   ])('of %s says which library loads it', (method, isAdapter, library) => {
     expect(card({ method }, isAdapter).head.library_name).toBe(library)

@@ -1,6 +1,9 @@
+import { z } from 'zod'
+import type { AdapterMethod } from '../../adapters/contract/adapter.js'
 import { UsageError } from '../../errors.js'
 import {
   checkTrainOptions,
+  type Method,
   optionFacts,
   parseOptions,
   requireOptions,
@@ -10,9 +13,14 @@ import {
 } from '../../options/index.js'
 import { runFolderOf } from '../checkpoints/resume.js'
 
-/** Checks options of a run and fills in defaults; throws a `UsageError` that names what is wrong. */
-export function resolveTrainOptions(input: TrainInput): TrainOptions {
-  const options = parseOptions(TrainSchema, input, { source: 'api' })
+/**
+ * Checks options of a run and fills in defaults; throws a `UsageError` that names what is wrong. With a method from outside of
+ * the library, its options are options of the run; those that the run has already mean the same to both.
+ */
+export function resolveTrainOptions(input: TrainInput, own?: AdapterMethod): TrainOptions {
+  const schema = own ? z.strictObject({ ...own.options, ...TrainSchema.shape }) : TrainSchema
+  const options: TrainOptions = parseOptions(schema, input, { source: 'api' })
+  if (own) options.method = own.name as Method
   requireOptions(TrainSchema, options, 'api')
   if (typeof options.resume === 'string') options.output ??= runFolderOf(options.resume)
   for (const [name, option] of Object.entries(TrainSchema.shape)) {

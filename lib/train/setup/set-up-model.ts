@@ -12,8 +12,7 @@ import { UsageError } from '../../errors.js'
 import { bytesOf, elementsOf } from '../../native.js'
 import {
   type AdapterMethodName,
-  type DescribedField,
-  describedFields,
+  describedFieldsOf,
   fullLearningRate,
   type Method,
   newAdapterOptions,
@@ -147,9 +146,9 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
       `The option matchParametersOf chooses the rank of a new adapter, but ${whose} has rank ${config.rank}: leave the option out, or start a new adapter.`,
     )
   }
-  const is: Partial<Record<DescribedField, unknown>> = { ...config }
-  for (const option of describedFields) {
-    const given = options[option]
+  const is: Readonly<Record<string, unknown>> = { ...config }
+  for (const option of describedFieldsOf(config.method)) {
+    const given = (options as Readonly<Record<string, unknown>>)[option]
     if (given === undefined || given === is[option]) continue
     if (option === 'targetModules' && sameTargets(model, given as TargetModules, config.targetModules)) continue
     if (isDeepStrictEqual(given, is[option])) continue
