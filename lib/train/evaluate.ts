@@ -2,8 +2,8 @@ import { aSignal, either, having, optional, requireArgument, requireOptionsOf } 
 import { aBatch, type Batch } from '../data/batch.js'
 import { RunError } from '../errors.js'
 import { crossEntropy } from '../objectives/cross-entropy.js'
+import { Meetings } from './meetings.js'
 import { PassSums } from './pass-sums.js'
-import { singleRank } from './ranks.js'
 import type { Session } from './session.js'
 import type { PassModel } from './trainable.js'
 
@@ -24,20 +24,26 @@ export async function meanLoss(
   )
   requireOptionsOf('the options of meanLoss', options, { signal: optional(aSignal) })
   const { signal } = options
-  const { loss } = await evaluate({ objective: crossEntropy, model, ranks: singleRank, signal }, batches)
-  return loss
+  const sums = await evaluate({ objective: crossEntropy, model, meetings: new Meetings(), signal }, batches)
+  if (!sums) throw signal!.reason
+  return sums.loss
 }
 
-/** What an objective's forward passes over all batches of all ranks add up to, without dropout. */
+/**
+ * What an objective's forward passes over all batches of all ranks add up to, without dropout; null when the signal of a rank was
+ * aborted meanwhile.
+ */
 export async function evaluate(
-  session: Pick<Session, 'objective' | 'ranks' | 'signal'> & { readonly model: PassModel },
+  session: Pick<Session, 'objective' | 'meetings' | 'signal'> & { readonly model: PassModel },
   batches: Iterable<Batch> | AsyncIterable<Batch>,
-): Promise<PassSums> {
-  const { objective, model, ranks, signal } = session
+): Promise<PassSums | null> {
+  const { objective, model, meetings, signal } = session
   model.setDropout(null)
   const own = new PassSums(objective.metrics)
+  let drop = false
   for await (const batch of batches) {
-    signal?.throwIfAborted()
+    drop = signal?.aborted ?? false
+    if (drop) break
     requireArgument('each of batches', batch, aBatch)
     const part = await objective.loss(model, batch, { gradients: false })
     try {
@@ -46,7 +52,9 @@ export async function evaluate(
       part.loss.dispose()
     }
   }
-  const sums = await own.over(ranks)
+  const all = await meetings.sum(own.values, { drop })
+  if (!all) return null
+  const sums = own.over(all)
   if (sums.weight === 0) {
     throw new RunError('no-targets', 'The evaluation data has no target token, so its mean loss is undefined.')
   }

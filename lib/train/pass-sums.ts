@@ -1,6 +1,5 @@
 import type { Batch } from '../data/batch.js'
 import type { BatchLoss } from '../objectives/objective.js'
-import type { Ranks } from './ranks.js'
 
 /**
  * What forward passes add up to, in a step or an evaluation, on one rank or over all. Means are quotients of these sums, so
@@ -10,7 +9,7 @@ export class PassSums {
   /** @param values loss, weight, target tokens, tokens; then sum and weight of each metric */
   constructor(
     private readonly metricNames: readonly string[],
-    private readonly values: Float64Array = new Float64Array(4 + 2 * metricNames.length),
+    readonly values: Float64Array = new Float64Array(4 + 2 * metricNames.length),
   ) {}
 
   /** @param loss the value of the batch's loss */
@@ -20,8 +19,9 @@ export class PassSums {
     for (const [i, value] of added.entries()) this.values[i]! += value
   }
 
-  async over(ranks: Ranks): Promise<PassSums> {
-    return new PassSums(this.metricNames, await ranks.sum(this.values))
+  /** The same sums of all ranks: the first of `values`. */
+  over(values: Float64Array): PassSums {
+    return new PassSums(this.metricNames, values.subarray(0, this.values.length))
   }
 
   /** The divisor of the loss and of its gradients. */

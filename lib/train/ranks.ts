@@ -1,10 +1,11 @@
 import { having } from '../arguments.js'
-import type { TrainedParameter, WritableValues } from './trainable.js'
+import type { WritableValues } from './trainable.js'
 
 /**
  * The processes that train together, as one of them sees them. Rows of a step are dealt out by `rank`, and a rank may get none.
  * `sum`, `sumGradients` and `barrier` are where ranks meet: all of them call these in the same order with as many values, and
- * get the same bits.
+ * get the same bits. Where one can no longer come, because its process or its connection is gone or it called `abort`, these
+ * reject on the others with a `RunError` `rank-failed` that names it.
  */
 export interface Ranks {
   /** From 0. */
@@ -16,10 +17,15 @@ export interface Ranks {
   readonly reportsProgress: boolean
   /** Each value added up over all ranks. */
   sum(values: Float64Array): Promise<Float64Array>
-  /** Adds up float32 gradients of all ranks in place. */
+  /**
+   * Adds up float32 gradients of all ranks in place. It may be called again before it resolves: calls go out one after the other,
+   * each as one message.
+   */
   sumGradients(gradients: readonly WritableValues[]): Promise<void>
   /** Resolves when every rank has called it. */
   barrier(): Promise<void>
+  /** Says that this rank comes to no meeting any more, and why. */
+  abort(reason: string): void
 }
 
 /** One process alone. */
@@ -31,15 +37,10 @@ export const singleRank: Ranks = {
   sum: (values) => Promise.resolve(values),
   sumGradients: () => Promise.resolve(),
   barrier: () => Promise.resolve(),
+  abort: () => {},
 }
 
 export const someRanks = having(
   'ranks',
-  ...['rank', 'size', 'writesOutput', 'reportsProgress', 'sum', 'sumGradients', 'barrier'],
+  ...['rank', 'size', 'writesOutput', 'reportsProgress', 'sum', 'sumGradients', 'barrier', 'abort'],
 )
-
-/** Adds up the gradients of all ranks. A parameter that has none on any of them stays without, as with one rank. */
-export async function sumGradients(ranks: Ranks, parameters: readonly TrainedParameter[]): Promise<void> {
-  const reached = await ranks.sum(Float64Array.from(parameters, ({ grad }) => (grad ? 1 : 0)))
-  await ranks.sumGradients(parameters.filter((_, i) => reached[i]! > 0).map((parameter) => parameter.ensureGrad()))
-}

@@ -1,7 +1,10 @@
+import { reworded } from '../errors.js'
 import type { HeldForTraining } from '../models/adaptation/training-hold.js'
 import { isByTime } from './checkpoints/checkpoint.js'
 import type { EvaluationEvent, NoticeEvent, SampleEvent, StepEvent, TrainResult } from './events.js'
+import { Meetings } from './meetings.js'
 import { Metrics } from './output/metrics.js'
+import { type Ranks, singleRank } from './ranks.js'
 import { restartAdapter, restartIsDue } from './restarts.js'
 import type { RunControl } from './run.js'
 import { samplesAreDue, takeSamples } from './samples.js'
@@ -9,35 +12,40 @@ import { evaluateSession, saveResult, saveSession } from './save-session.js'
 import type { Session } from './session.js'
 import { notePeak, takeStep } from './take-step.js'
 
+/** What a run asks of its ranks and its model. */
+interface RunParts {
+  readonly held: HeldForTraining
+  readonly ranks: Ranks | undefined
+  setUp(meetings: Meetings): Promise<Session>
+}
+
 /**
  * Training from beginning to end: set up, train, save. What its signal aborts ends as what `stop` ends, with everything
  * saved, and then rejects with the signal's reason. Every piece of work is exclusive, and events are sent between them: there
- * the reader of the run may save, pause or use the model.
+ * the reader of the run may save, pause or use the model. All ranks end together, also when one of them fails.
  */
 export async function runTraining(
   control: RunControl,
-  held: HeldForTraining,
-  setUp: () => Promise<Session>,
+  { held, ranks = singleRank, setUp }: RunParts,
 ): Promise<TrainResult> {
-  const { session, metrics } = await control.exclusive(async () => {
-    const session = await held.change(setUp)
+  const meetings = new Meetings(ranks, () => control.stopRequested)
+  const failed = (session: Session | null) => async (error: unknown) => {
+    throw await meetings.end(error, () => control.exclusive(() => savedAfter(error, session)))
+  }
+  const begin = async () => {
+    const session = await held.change(() => setUp(meetings))
     const metrics = new Metrics(session, control.logged)
     control.onSave(async () => {
       await metrics.write()
       return (await saveSession(session)).path
     })
     return { session, metrics }
-  })
+  }
+  const { session, metrics } = await control.exclusive(begin).catch(failed(null))
   try {
-    const isAborted = await abortedIn(session, () => takeTurns(session, control, held, metrics))
-    if (session.output && !hasLastingCheckpoint(session)) {
-      await control.emit(await control.exclusive(() => saveSession(session)))
-    }
-    await control.exclusive(() => saveResult(session))
-    await metrics.end(session.state.step)
-    for (const event of metrics.takeEvents()) await control.emit(event)
-    const result = resultOf(session, control.stopRequested)
-    if (isAborted || result.stopped) session.signal?.throwIfAborted()
+    const work = () => takeTurns(session, control, held, metrics)
+    const { result, isDropped } = await trainSession(session, control, metrics, work).catch(failed(session))
+    if (isDropped || result.stopped) session.signal?.throwIfAborted()
     return result
   } finally {
     session.ended = true
@@ -46,59 +54,105 @@ export async function runTraining(
   }
 }
 
-/** Whether the session's signal put an end to the work. */
-async function abortedIn({ signal }: Session, work: () => Promise<void>): Promise<boolean> {
-  try {
-    await work()
-    return false
-  } catch (error) {
+/** Whether what was being computed at the end was given up. */
+interface Trained {
+  readonly result: TrainResult
+  readonly isDropped: boolean
+}
+
+async function trainSession(
+  session: Session,
+  control: RunControl,
+  metrics: Metrics,
+  turns: () => Promise<boolean>,
+): Promise<Trained> {
+  const { meetings, signal } = session
+  const isDropped = await turns().catch(async (error: unknown) => {
     if (!signal?.aborted || error !== signal.reason) throw error
+    await meetings.meet({ drop: true })
     return true
+  })
+  if (session.output && !hasLastingCheckpoint(session)) {
+    await control.emit(await control.exclusive(() => saveSession(session)))
   }
+  await control.exclusive(() => saveResult(session))
+  await metrics.end(session.state.step)
+  for (const event of metrics.takeEvents()) await control.emit(event)
+  // Nobody ends before everything is on the disk.
+  const { stop } = await meetings.meet()
+  return { result: resultOf(session, stop), isDropped }
+}
+
+/** The failure of another rank, once what was computed before it is saved. */
+async function savedAfter(error: unknown, session: Session | null): Promise<unknown> {
+  if (!session?.output || session.state.step === 0) return error
+  const { step, path } = await saveSession(session, { byTime: true })
+  return reworded(error, (message) => `${message.replace(/\.$/, '')}; step ${step} is saved in ${path}.`)
 }
 
 /**
  * Each round first does what the steps so far call for (an evaluation, samples, a checkpoint, a restart of the adapter) and
- * then takes the next step; so a run that is resumed at any point goes on as if it had never ended.
+ * then takes the next step; so a run that is resumed at any point goes on as if it had never ended. Ranks meet in every round:
+ * they stop, save and wait together. Whether a rank gave up what was being computed.
  */
 async function takeTurns(
   session: Session,
   control: RunControl,
   held: HeldForTraining,
   metrics: Metrics,
-): Promise<void> {
-  const measured = async (work: () => Promise<StepEvent | EvaluationEvent>) => {
-    const event = await control.exclusive(async () => metrics.hold(await work()))
+): Promise<boolean> {
+  const { meetings, ranks } = session
+  /** Whether the work was done. */
+  const measured = async (work: () => Promise<StepEvent | EvaluationEvent | null>) => {
+    const event = await control.exclusive(async () => {
+      const event = await work()
+      return event && metrics.hold(event)
+    })
+    if (!event) return false
     try {
       await control.emit(event)
     } finally {
       await control.exclusive(() => metrics.write())
     }
     for (const logged of metrics.takeEvents()) await control.emit(logged)
+    return true
   }
   const report = async (event: NoticeEvent | SampleEvent) => {
-    if (session.ranks.reportsProgress) await control.emit(event)
+    if (ranks.reportsProgress) await control.emit(event)
   }
   for (const message of session.notices) await report({ type: 'notice', message })
-  while (!control.stopRequested) {
-    if (evaluationIsDue(session)) await measured(() => evaluateSession(session))
-    if (samplesAreDue(session)) {
+  for (;;) {
+    if (evaluationIsDue(session)) {
+      if ((await meetings.meet()).stop) return false
+      if (!(await measured(() => evaluateSession(session)))) return true
+    }
+    if (samplesAreDue(session) && !control.stopRequested) {
       for (const sample of await control.exclusive(() => takeSamples(session))) await report(sample)
     }
     const due = dueCheckpoint(session)
-    if (due) await control.emit(await control.exclusive(() => saveSession(session, due)))
+    const { stop, save, wait } = await meetings.meet({ save: due !== null, wait: control.isPaused })
+    if (stop) return false
+    if (save) {
+      if (due) await control.emit(await control.exclusive(() => saveSession(session, due)))
+      // Whoever waits here may want something else by the next meeting.
+      await meetings.meet()
+      continue
+    }
     if (patienceIsOver(session)) {
       await report({ type: 'notice', message: patienceNotice(session) })
-      break
+      return false
     }
-    if (session.state.step >= session.data.totalSteps) break
-    await control.whilePaused()
-    if (control.stopRequested) break
+    if (session.state.step >= session.data.totalSteps) return false
+    if (wait) {
+      await control.whilePaused()
+      await meetings.meet()
+      continue
+    }
     if (restartIsDue(session)) {
       await control.emit(await control.exclusive(() => held.change(() => restartAdapter(session))))
       continue
     }
-    await measured(() => takeStep(session))
+    if (!(await measured(() => takeStep(session)))) return true
   }
 }
 

@@ -8,6 +8,7 @@ import { LoggedNumbers } from './output/logged-numbers.js'
 /** What the training recipe sees of its run. */
 export interface RunControl {
   readonly stopRequested: boolean
+  readonly isPaused: boolean
   /** Numbers of the user's that are to be written. */
   readonly logged: LoggedNumbers
   emit(event: TrainEvent): Promise<void>
@@ -128,6 +129,9 @@ export class Run implements AsyncIterable<TrainEvent> {
       const result = await recipe({
         get stopRequested() {
           return run.#stopRequested
+        },
+        get isPaused() {
+          return run.#paused !== null
         },
         logged: this.#logged,
         emit: (event) => run.#emit(event),

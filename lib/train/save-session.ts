@@ -7,10 +7,12 @@ import type { CheckpointEvent, EvaluationEvent } from './events.js'
 import { modelCard } from './output/model-card.js'
 import type { Session } from './session.js'
 
-/** Measures the evaluation data. */
-export async function evaluateSession(session: Session): Promise<EvaluationEvent> {
+/** Measures the evaluation data; null when the signal of a rank was aborted meanwhile. */
+export async function evaluateSession(session: Session): Promise<EvaluationEvent | null> {
   const { data } = session
-  const { loss: evalLoss, metrics } = await evaluate(session, data.evaluationBatches(session.facts.machine.tokenBudget))
+  const sums = await evaluate(session, data.evaluationBatches(session.facts.machine.tokenBudget))
+  if (!sums) return null
+  const { loss: evalLoss, metrics } = sums
   if (!Number.isFinite(evalLoss)) throw nonFiniteEvaluation(evalLoss, session)
   session.state = afterEvaluation(session.state, evalLoss)
   const { step, best } = session.state

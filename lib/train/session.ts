@@ -3,6 +3,7 @@ import type { TrainOptions } from '../options/index.js'
 import type { FoundCheckpoint } from './checkpoints/checkpoint.js'
 import type { RunFacts } from './checkpoints/run-facts.js'
 import type { TrainerState } from './checkpoints/trainer-state.js'
+import type { Meetings } from './meetings.js'
 import type { OutputFolder } from './output/output-folder.js'
 import type { TensorboardFile } from './output/tensorboard.js'
 import type { Ranks } from './ranks.js'
@@ -26,6 +27,7 @@ export interface Session {
   readonly data: TrainingData
   readonly objective: Objective
   readonly ranks: Ranks
+  readonly meetings: Meetings
   /** Of the step that follows a state. */
   readonly learningRate: (state: TrainerState) => number
   /** Ends the run once it is aborted. */

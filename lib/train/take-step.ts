@@ -5,9 +5,9 @@ import { type StepReport, trainStep } from './train-step.js'
 
 /**
  * The next optimizer step of a run. Throws a `RunError` that names the step, the layer and the last good checkpoint when loss
- * or gradients are not finite, and its reason when the run's signal aborts it: the step is then as if it had not begun.
+ * or gradients are not finite. Null when the signal of a rank aborts it: the step is then as if it had not begun.
  */
-export async function takeStep(session: Session): Promise<StepEvent> {
+export async function takeStep(session: Session): Promise<StepEvent | null> {
   const { model, options, data } = session
   const before = session.state
   const step = before.step + 1
@@ -22,6 +22,7 @@ export async function takeStep(session: Session): Promise<StepEvent> {
   const report = await trainStep(session, batches, { learningRate, maxGradNorm })
     // Whoever uses the model between steps, or afterwards, wants it whole.
     .finally(() => model.setDropout(null))
+  if (!report) return null
   if (report.nonFinite) throw nonFiniteStep(step, report, session)
 
   const seconds = (performance.now() - start) / 1000

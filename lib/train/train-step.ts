@@ -1,8 +1,8 @@
 import type { Batch } from '../data/batch.js'
 import { RunError } from '../errors.js'
 import { firstNonFinite } from './finite.js'
+import { GradientSum } from './gradient-sum.js'
 import { PassSums } from './pass-sums.js'
-import { sumGradients } from './ranks.js'
 import type { Session } from './session.js'
 import type { HeldValues, StepOptions, TrainedParameter } from './trainable.js'
 
@@ -15,37 +15,27 @@ export interface StepReport {
   nonFinite: { parameter: string | null } | null
 }
 
+type StepSession = Pick<Session, 'objective' | 'model' | 'parameters' | 'optimizer' | 'meetings' | 'signal'>
+
 /**
  * One optimizer step: losses, weights and gradients of every micro-batch and rank add up, and are divided once, by the weight
  * of the whole step; so the result does not depend on how the rows were cut into micro-batches or dealt out to ranks. A signal
- * that is aborted between two micro-batches ends the step with its reason and no gradients.
+ * of any rank that is aborted between two micro-batches ends the step on all of them, with null and no gradients.
  */
 export async function trainStep(
-  session: Pick<Session, 'objective' | 'model' | 'parameters' | 'optimizer' | 'ranks' | 'signal'>,
+  session: StepSession,
   batches: Iterable<Batch>,
   options: Omit<StepOptions, 'scaleGradients'>,
-): Promise<StepReport> {
-  const { objective, model, parameters, optimizer, ranks, signal } = session
-  const own = new PassSums(objective.metrics)
-  for (const batch of batches) {
-    if (signal?.aborted) {
-      for (const parameter of parameters) parameter.zeroGrad()
-      throw signal.reason
-    }
-    const part = await objective.loss(model, batch, { gradients: true })
-    try {
-      await part.loss.backward()
-      own.add(part, await part.loss.item(), batch)
-    } finally {
-      part.loss.dispose()
-    }
+): Promise<StepReport | null> {
+  const { parameters, optimizer } = session
+  const sums = await addUp(session, batches).catch((error: unknown) => {
+    forgetGradients(parameters)
+    throw error
+  })
+  if (!sums) {
+    forgetGradients(parameters)
+    return null
   }
-
-  const sums = await own.over(ranks)
-  if (sums.weight === 0) {
-    throw new RunError('no-targets', 'The rows of this step have no token to train, so its mean loss is undefined.')
-  }
-  await sumGradients(ranks, parameters)
   const gradients = heldGradients(parameters)
   const norm = optimizer.step({ ...options, scaleGradients: 1 / sums.weight })
   try {
@@ -56,6 +46,41 @@ export async function trainStep(
     norm.dispose()
     for (const { tensor } of gradients) tensor.release()
   }
+}
+
+/** Losses and gradients of the step, over all ranks; null when a rank gave it up. */
+async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<PassSums | null> {
+  const { objective, model, parameters, meetings, signal } = session
+  const own = new PassSums(objective.metrics)
+  const gradients = new GradientSum(meetings, parameters)
+  let drop = false
+  try {
+    for (const batch of batches) {
+      drop = signal?.aborted ?? false
+      if (drop) break
+      const part = await objective.loss(model, batch, { gradients: true })
+      try {
+        await part.loss.backward()
+        own.add(part, await part.loss.item(), batch)
+      } finally {
+        part.loss.dispose()
+      }
+    }
+  } catch (error) {
+    await gradients.finish().catch(() => {})
+    throw error
+  }
+  await gradients.finish()
+  const all = await meetings.sum([...own.values, ...gradients.reached], { drop })
+  if (!all) return null
+  gradients.keepReached(all.subarray(own.values.length))
+  const sums = own.over(all)
+  if (sums.weight > 0) return sums
+  throw new RunError('no-targets', 'The rows of this step have no token to train, so its mean loss is undefined.')
+}
+
+function forgetGradients(parameters: readonly TrainedParameter[]): void {
+  for (const parameter of parameters) parameter.zeroGrad()
 }
 
 /** The gradients, kept beyond the optimizer's step: when the norm is not finite they tell where that began. */

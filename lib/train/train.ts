@@ -8,6 +8,7 @@ import { AdamW } from '../optim/adamw.js'
 import type { Method, TrainInput, TrainOptions } from '../options/index.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
+import type { Meetings } from './meetings.js'
 import { type Ranks, someRanks } from './ranks.js'
 import { runTraining } from './recipe.js'
 import { type EventCallback, Run } from './run.js'
@@ -63,8 +64,8 @@ export function train<Own extends OptionFields = NoFields>(model: Model, options
 }
 
 /** `train` with the options of a command, which are checked; run.yaml records them as they are. */
-export function trainByCommand(model: Model, options: TrainOptions): Run {
-  return start(model, options, partsOf(model, options))
+export function trainByCommand(model: Model, options: TrainOptions, ranks?: Ranks): Run {
+  return start(model, options, { ...partsOf(model, options), ranks })
 }
 
 function partsOf(model: Model, { template, signal }: Pick<TrainCall, 'template' | 'signal'>): TrainingParts {
@@ -97,6 +98,7 @@ export function trainWith(
 
 function start(model: TrainableModel, options: TrainOptions, parts: TrainingParts, onEvent?: EventCallback): Run {
   const held = model.holdForTraining()
-  const begin = () => setUp(model, options, parts)
-  return new Run((control) => runTraining(control, held, begin).finally(held.end), onEvent, parts.signal)
+  const { ranks, signal } = parts
+  const begin = (meetings: Meetings) => setUp(model, options, { ...parts, meetings })
+  return new Run((control) => runTraining(control, { held, ranks, setUp: begin }).finally(held.end), onEvent, signal)
 }

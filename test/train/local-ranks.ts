@@ -1,27 +1,39 @@
 /** Ranks in one process: sums go from rank 0 upwards, so that every rank gets the same bits. */
+import { rankFailure } from '../../lib/train/meetings.js'
 import type { Ranks } from '../../lib/train/ranks.js'
 import type { WritableValues } from '../../lib/train/trainable.js'
 
 /** Where all ranks leave what they bring, and go on with what all have brought. */
 class Meeting {
   #brought = new Map<number, unknown>()
-  #leave: ((all: unknown[]) => void)[] = []
+  #leave: { resolve: (all: unknown[]) => void; reject: (error: Error) => void }[] = []
+  #failure: Error | null = null
 
   constructor(private readonly size: number) {}
 
   /** What all ranks bring, in their order. */
   bring<Brought>(rank: number, brought: Brought): Promise<Brought[]> {
+    if (this.#failure) return Promise.reject(this.#failure)
     if (this.#brought.has(rank)) throw new Error(`Rank ${rank} came twice.`)
     this.#brought.set(rank, brought)
-    const all = new Promise<Brought[]>((resolve) => this.#leave.push(resolve as (all: unknown[]) => void))
+    const all = new Promise<Brought[]>((resolve, reject) =>
+      this.#leave.push({ resolve: resolve as (all: unknown[]) => void, reject }),
+    )
     if (this.#brought.size === this.size) {
       const inOrder = Array.from({ length: this.size }, (_, i) => this.#brought.get(i))
       const leave = this.#leave
       this.#brought = new Map()
       this.#leave = []
-      for (const resolve of leave) resolve(inOrder)
+      for (const { resolve } of leave) resolve(inOrder)
     }
     return all
+  }
+
+  /** Nobody comes any more. */
+  end(failure: Error): void {
+    this.#failure ??= failure
+    for (const { reject } of this.#leave) reject(this.#failure)
+    this.#leave = []
   }
 }
 
@@ -38,6 +50,16 @@ function added<Values extends Sums>(into: Values, lists: readonly Sums[]): Value
 
 export function localRanks(size: number): Ranks[] {
   const meeting = new Meeting(size)
+  /** What each rank has called before. */
+  const before = Array.from({ length: size }, () => Promise.resolve())
+  async function summed(rank: number, gradients: readonly WritableValues[]) {
+    const own = await Promise.all(gradients.map((gradient) => gradient.data() as Promise<Float32Array>))
+    const all = await meeting.bring(rank, own)
+    for (const [i, gradient] of gradients.entries()) {
+      const values = all.map((ofRank) => ofRank[i]!)
+      gradient.assign(added(new Float32Array(own[i]!.length), values))
+    }
+  }
   return Array.from({ length: size }, (_, rank) => ({
     rank,
     size,
@@ -45,15 +67,13 @@ export function localRanks(size: number): Ranks[] {
     reportsProgress: rank === 0,
     sum: async (values) => added(new Float64Array(values.length), await meeting.bring(rank, values.slice())),
     async sumGradients(gradients: readonly WritableValues[]) {
-      const own = await Promise.all(gradients.map((gradient) => gradient.data() as Promise<Float32Array>))
-      const all = await meeting.bring(rank, own)
-      for (const [i, gradient] of gradients.entries()) {
-        const values = all.map((ofRank) => ofRank[i]!)
-        gradient.assign(added(new Float32Array(own[i]!.length), values))
-      }
+      const turn = before[rank]!.then(() => summed(rank, gradients))
+      before[rank] = turn.catch(() => {})
+      return turn
     },
     async barrier() {
       await meeting.bring(rank, null)
     },
+    abort: (reason) => meeting.end(rankFailure(rank, reason)),
   }))
 }

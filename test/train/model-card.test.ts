@@ -7,7 +7,7 @@ import { modelCard } from '../../lib/train/output/model-card.js'
 function card(options: object, isAdapter = true): { text: string; head: Record<string, unknown> } {
   const facts: RunFacts = {
     options: { model: 'owner/base', data: ['rows.jsonl'], method: 'mora', ...options },
-    machine: { device: 'cpu', processor: 'A1', threads: 1, dtype: 'float32', tokenBudget: 256 },
+    machine: { device: 'cpu', processor: 'A1', threads: 1, dtype: 'float32', tokenBudget: 256, ranks: 1 },
     versions: {},
     hashes: { model: 'a'.repeat(64), data: 'b', evalData: null },
     trainable: { tensors: 1, parameters: 1 },

@@ -2,8 +2,10 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { GradientSum } from '../../lib/train/gradient-sum.js'
 import { train } from '../../lib/train/index.js'
-import { type Ranks, sumGradients } from '../../lib/train/ranks.js'
+import { Meetings } from '../../lib/train/meetings.js'
+import type { Ranks } from '../../lib/train/ranks.js'
 import type { TrainCall } from '../../lib/train/train.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
 import { loadTiny } from '../golden/tiny-models.js'
@@ -189,19 +191,64 @@ describe('ranks on a device', () => {
   })
 })
 
-describe('sumGradients', () => {
+describe('GradientSum', () => {
+  /** A parameter of each block on every rank, and the order in which their gradients went out. */
+  function made(size: number, blocks: number, values = 2 ** 18) {
+    return localRanks(size).map((ranks, rank) => {
+      const parameters = Array.from(
+        { length: blocks },
+        (_, i) => new FakeParameter(`layers.${i}.mora`, [values], new Float32Array(values)),
+      )
+      const order: string[] = []
+      const names = new Map(parameters.map((one) => [one.shape, one.name]))
+      const watching: Ranks = {
+        ...ranks,
+        sumGradients(gradients) {
+          order.push(gradients.map(({ shape }) => names.get(shape as number[])).join(' '))
+          return ranks.sumGradients(gradients)
+        },
+      }
+      return { rank, parameters, sum: new GradientSum(new Meetings(watching), parameters), order }
+    })
+  }
+
   it('adds up in place, takes a rank without a gradient for zeros, and leaves what no rank has reached', async () => {
-    const made = localRanks(3).map((ranks) => ({
-      ranks,
-      parameters: ['all', 'one', 'none'].map((name) => new FakeParameter(name, [2], new Float32Array(2))),
-    }))
-    for (const [rank, { parameters }] of made.entries()) parameters[0]!.addGradient(Float32Array.of(rank, 10 * rank))
-    made[1]!.parameters[1]!.addGradient(Float32Array.of(5, -5))
-    const places = made.map(({ parameters }) => parameters[0]!.gradient)
-    await Promise.all(made.map(({ ranks, parameters }) => sumGradients(ranks, parameters)))
-    for (const [rank, { parameters }] of made.entries()) {
+    const all = made(3, 3, 2)
+    for (const { rank, parameters } of all) parameters[0]!.addGradient(Float32Array.of(rank, 10 * rank))
+    all[1]!.parameters[1]!.addGradient(Float32Array.of(5, -5))
+    const places = all.map(({ parameters }) => parameters[0]!.gradient)
+    await Promise.all(all.map(({ sum }) => sum.finish()))
+    expect(all.map(({ sum }) => sum.reached)).toEqual([
+      [1, 0, 0],
+      [1, 1, 0],
+      [1, 0, 0],
+    ])
+    for (const { rank, parameters, sum } of all) {
+      sum.keepReached([3, 1, 0])
       expect(parameters.map(({ gradient }) => gradient && [...gradient])).toEqual([[3, 30], [5, -5], null])
       expect(parameters[0]!.gradient).toBe(places[rank])
     }
+  })
+
+  it('sends blocks from the last on, each once it and those behind it are final, and small ones together', async () => {
+    const [one, other] = made(2, 4)
+    const final = (of: typeof one, block: number) => of!.sum.final(of!.parameters[block]!)
+    final(one, 2)
+    expect(one!.order).toEqual([])
+    final(one, 3)
+    expect(one!.order).toEqual(['layers.3.mora', 'layers.2.mora'])
+    final(one, 0)
+    expect(one!.order.length).toBe(2)
+    await Promise.all([one!.sum.finish(), other!.sum.finish()])
+    const all = ['layers.3.mora', 'layers.2.mora', 'layers.1.mora', 'layers.0.mora']
+    expect(one!.order).toEqual(all)
+    expect(other!.order).toEqual(all)
+
+    const [small] = made(1, 3, 5)
+    await small!.sum.finish()
+    expect(small!.order).toEqual([])
+    const smalls = made(2, 3, 5)
+    await Promise.all(smalls.map(({ sum }) => sum.finish()))
+    expect(smalls[0]!.order).toEqual(['layers.2.mora layers.1.mora layers.0.mora'])
   })
 })

@@ -11,7 +11,7 @@ const ROUNDING = ['microBatchSize', 'memory', 'gradientCheckpointing', 'packing'
 
 const facts = (options: object, changes: Partial<RunFacts['machine']> = {}): RunFacts => ({
   options: { scheduler: 'cosine', ...options },
-  machine: { device: 'cpu', processor: 'A', threads: 1, dtype: 'float32', tokenBudget: 1, ...changes },
+  machine: { device: 'cpu', processor: 'A', threads: 1, dtype: 'float32', tokenBudget: 1, ranks: 1, ...changes },
   versions: {},
   hashes: { model: 'm', data: 'd', evalData: null },
   trainable: { tensors: 1, parameters: 1 },

@@ -10,9 +10,10 @@ export interface RunFacts {
   options: Record<string, unknown>
   /**
    * The device, threads and dtype in use, and the `processor` with the libraries that compute on it: results are the same
-   * bits only on the same. `tokenBudget` cuts the steps into forward passes, and stays what it was when a run is resumed.
+   * bits only on the same, and with as many `ranks`. `tokenBudget` cuts the steps into forward passes, and stays what it was when
+   * a run is resumed.
    */
-  machine: { device: string; processor: string; threads: number; dtype: string; tokenBudget: number }
+  machine: { device: string; processor: string; threads: number; dtype: string; tokenBudget: number; ranks: number }
   versions: Record<string, string>
   /** sha256 of the model's files, of the tokenised rows, and of the evaluation rows. */
   hashes: { model: string; data: string; evalData: string | null }
@@ -27,6 +28,8 @@ export const RunFactsSchema: z.ZodType<RunFacts> = z.object({
   machine: z.object({
     ...{ device: z.string(), processor: z.string(), threads: z.int(), dtype: z.string() },
     tokenBudget: z.int().min(1),
+    // Of a checkpoint that does not say, there was one.
+    ranks: z.int().min(1).default(1),
   }),
   versions: texts,
   hashes: z.object({ model: z.string(), data: z.string(), evalData: z.string().nullable() }),
@@ -80,6 +83,7 @@ function differences(before: RunFacts, now: RunFacts): Difference[] {
   compare('device', before.machine.device, now.machine.device)
   // Another processor adds in another order.
   compare('processor', before.machine.processor, now.machine.processor, 'rounding')
+  compare('ranks', before.machine.ranks, now.machine.ranks, 'rounding')
   compare('dtype', before.machine.dtype, now.machine.dtype)
   compare('threads', before.machine.threads, now.machine.threads)
   return found
@@ -108,7 +112,8 @@ function hashText(hash: string): string {
   return `with sha256 ${hash.slice(0, 12)}…`
 }
 
-function shown(value: unknown): string {
+/** A value as a message tells it. */
+export function shown(value: unknown): string {
   if (value === undefined) return 'not given'
   return typeof value === 'string' ? value : JSON.stringify(value)
 }

@@ -40,13 +40,13 @@ export async function factsOf(
   { resolved }: TrainedPart,
   parameters: readonly TrainedParameter[],
   data: TrainingData,
-  budget: number,
+  { tokenBudget, ranks }: Pick<RunFacts['machine'], 'tokenBudget' | 'ranks'>,
 ): Promise<RunFacts> {
   const { device, dtype } = model
   const { name, detail, threads } = device.facts()
   return {
     options: plainOptions({ ...options, ...resolved, ...data.sources, model: options.model ?? model.reference }),
-    machine: { device: device.kind, processor: `${name} (${detail})`, threads, dtype, tokenBudget: budget },
+    machine: { device: device.kind, processor: `${name} (${detail})`, threads, dtype, tokenBudget, ranks },
     versions: versions(),
     hashes: { model: await modelHash(model, options), data: data.hash, evalData: data.evaluationHash },
     trainable: {

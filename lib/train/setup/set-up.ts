@@ -14,6 +14,7 @@ import { findResumePoint, type ResumePoint, runFolderOf } from '../checkpoints/r
 import { compareWithResumed, type RunFacts } from '../checkpoints/run-facts.js'
 import { initialState } from '../checkpoints/trainer-state.js'
 import { checkedRate, type LearningRate } from '../learning-rate.js'
+import type { Meetings } from '../meetings.js'
 import { truncateMetrics, truncateSamples } from '../output/metrics-file.js'
 import { OutputFolder } from '../output/output-folder.js'
 import { TensorboardFile } from '../output/tensorboard.js'
@@ -24,6 +25,7 @@ import { requireAsLoaded, requireReadable } from './as-loaded.js'
 import { requireCapable } from './capability.js'
 import { factsOf, withDefaults } from './facts.js'
 import { notesOf } from './notes.js'
+import { factsOfRank } from './same-on-ranks.js'
 import { planModel, type TrainedPart } from './set-up-model.js'
 import { requireMemory, stepDemand, tokenBudget } from './token-budget.js'
 import { loadTrainingData, type TrainingData } from './training-data.js'
@@ -48,11 +50,16 @@ export interface TrainingParts {
   now?: () => number
 }
 
+/** What a run adds to its parts. */
+interface RunParts extends TrainingParts {
+  readonly meetings: Meetings
+}
+
 /**
  * Makes a run ready for its next step: claims the output folder, finds where to go on, reads the data, makes the model's
  * adapter, and loads weights and moments of the checkpoint. Nothing of an earlier run is touched before all of that is done.
  */
-export async function setUp(model: TrainableModel, options: TrainOptions, parts: TrainingParts): Promise<Session> {
+export async function setUp(model: TrainableModel, options: TrainOptions, parts: RunParts): Promise<Session> {
   requireAsLoaded(model, options)
   requireReadable(model, options)
   const { resume, overwrite } = options
@@ -77,10 +84,10 @@ async function setUpIn(
   output: OutputFolder | null,
   model: TrainableModel,
   given: TrainOptions,
-  parts: TrainingParts,
+  parts: RunParts,
 ): Promise<Session> {
   const { createOptimizer, sample, objective = crossEntropy, now = () => performance.now(), signal } = parts
-  const { ranks = singleRank } = parts
+  const { meetings, ranks = singleRank } = parts
   const notices: string[] = []
   const notice = (message: string) => notices.push(message)
   const options = await withCommits(model, given, { onWarning: notice, signal })
@@ -100,7 +107,10 @@ async function setUpIn(
   await recordTemplate(model, options, part)
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const resolved = withDefaults(options, part, data, parts.learningRate)
-  const facts = await factsOf(model, resolved, part, parametersOf(), data, budget)
+  const facts = await factsOf(model, resolved, part, parametersOf(), data, {
+    tokenBudget: budget,
+    ranks: ranks.size,
+  })
   if (point) {
     notices.push(...differencesOf(point, facts, options))
     await repeatRestarts(model, part, point)
@@ -111,9 +121,9 @@ async function setUpIn(
   if (point) await loadCheckpoint(point.path, point.record, parameters, optimizer)
   await requireCapable(model, objective, parameters)
   signal?.throwIfAborted()
-  // Other ranks may still read what the one that writes is about to change.
-  await ranks.barrier()
   const state = point?.record.state ?? initialState()
+  // Until here other ranks may still read what the one that writes is about to change.
+  await meetings.requireSame(() => factsOfRank(facts, state, parameters))
   if (point) notice(`The run goes on from step ${state.step} (${point.path}).`)
   if (output) notices.push(...(await beginIn(output, facts, point, options)))
   const tensorboard = output && options.tensorboard ? await TensorboardFile.begin(output.tensorboard, state.step) : null
@@ -127,6 +137,7 @@ async function setUpIn(
     data,
     objective,
     ranks,
+    meetings,
     learningRate: learningRateOf(options, part, data, parts.learningRate),
     signal,
     facts,

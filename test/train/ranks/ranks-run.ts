@@ -1,0 +1,86 @@
+/** Runs of fake models on several ranks of this process. */
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TrainEvent, TrainResult } from '../../../lib/train/events.js'
+import type { Ranks } from '../../../lib/train/ranks.js'
+import type { Run } from '../../../lib/train/run.js'
+import { type TrainCall, trainWith } from '../../../lib/train/train.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
+import { FakeModel } from '../fake-model.js'
+import { fakeParts, rows, writeRows } from '../fake-run.js'
+import { localRanks } from '../local-ranks.js'
+
+const folder = useTemporaryFolder()
+
+/** A path in the test's folder. */
+export const at = (name: string): string => join(folder(), name)
+
+/** Six steps of five ragged rows, a row in each pass. */
+export function optionsOf(changes: Partial<TrainCall> = {}): TrainCall & { output: string } {
+  const data = writeRows(folder(), 'train.jsonl', rows(13))
+  const common = { learningRate: 0.05, seed: 7, dropout: 0.3, batchSize: 5, maxSteps: 6, microBatchSize: 1 }
+  return { data, output: at('out'), ...common, ...changes }
+}
+
+/** The same with an evaluation every two steps. */
+export const evaluating = (changes: Partial<TrainCall> = {}) =>
+  optionsOf({ evalData: writeRows(folder(), 'valid.jsonl', rows(7, { first: 20 })), evalEvery: 2, ...changes })
+
+/** What one rank does otherwise than the others. */
+export interface Part {
+  model?: FakeModel
+  options?: Partial<TrainCall>
+  ranks?: Partial<Ranks>
+  now?: () => number
+  /** Sees each event while the run waits. */
+  onEvent?: (event: TrainEvent, run: Run) => void | Promise<void>
+}
+
+export interface Outcome {
+  model: FakeModel
+  events: TrainEvent[]
+  result: TrainResult | null
+  error: unknown
+}
+
+/** One run on every rank; `parts` says what is special about some. */
+export function trainOn(
+  size: number,
+  options: TrainCall,
+  parts: Readonly<Record<number, Part>> = {},
+): Promise<Outcome[]> {
+  return Promise.all(
+    localRanks(size).map(async (ranks, rank): Promise<Outcome> => {
+      const { model = new FakeModel(), onEvent, now, ...own } = parts[rank] ?? {}
+      const run = trainWith(
+        model,
+        { ...options, ...own.options, ranks: { ...ranks, ...own.ranks } },
+        { ...fakeParts, now },
+      )
+      const events: TrainEvent[] = []
+      try {
+        for await (const event of run) {
+          events.push(event)
+          await onEvent?.(event, run)
+        }
+        return { model, events, result: await run.finished, error: null }
+      } catch (error) {
+        return { model, events, result: null, error }
+      }
+    }),
+  )
+}
+
+export const isStep = (event: TrainEvent, step: number): boolean => event.type === 'step' && event.step === step
+export const stepsOf = ({ events }: Outcome) => events.flatMap((event) => (event.type === 'step' ? [event.step] : []))
+export const lossesOf = ({ events }: Outcome) => events.flatMap((event) => (event.type === 'step' ? [event.loss] : []))
+export const evaluatedOf = ({ events }: Outcome) =>
+  events.flatMap((event) => (event.type === 'evaluation' ? [event.step] : []))
+export const noticesOf = ({ events }: Outcome) =>
+  events.flatMap((event) => (event.type === 'notice' ? [event.message] : []))
+export const savedOf = ({ events }: Outcome) =>
+  events.flatMap((event) => (event.type === 'checkpoint' ? [event.step] : []))
+export const bitsOf = ({ model }: Outcome) =>
+  model.parameters.map(({ values }) => Buffer.from(values.buffer).toString('hex'))
+export const messageOf = ({ error }: Outcome) => (error as Error | null)?.message
+export const checkpoints = (output = at('out')) => readdirSync(join(output, 'checkpoints')).sort()
