@@ -10,8 +10,8 @@ export interface CommandResult {
   text: string
   /** Whether the text has colours, and what it quotes is printable already. */
   isPrintable?: boolean
-  /** 130 when the user stopped the work and its state is saved; 1 when the result is a failure. */
-  exitCode?: 0 | 1 | 130
+  /** 130 when the user stopped the work and its state is saved; 1 or 2 when the result is a failure. */
+  exitCode?: 0 | 1 | 2 | 130
 }
 
 export interface CommandContext {

@@ -20,7 +20,9 @@ export class GradientSum {
   readonly #bucketOf = new Map<TrainedParameter, Bucket>()
   /** Whether a backward pass of this rank has reached each parameter. */
   readonly #reached = new Map<TrainedParameter, boolean>()
-  readonly #underWay: Promise<void>[] = []
+  /** How many buckets are on their way, or have arrived, and when all of them have. */
+  #sent = 0
+  #arrived: Promise<void> = Promise.resolve()
 
   constructor(
     private readonly meetings: Meetings,
@@ -34,13 +36,13 @@ export class GradientSum {
   final(parameter: TrainedParameter): void {
     const bucket = this.#bucketOf.get(parameter)
     if (!bucket || --bucket.missing > 0) return
-    while (this.#buckets[this.#underWay.length]?.missing === 0) this.#send()
+    while (this.#buckets[this.#sent]?.missing === 0) this.#send()
   }
 
   /** Sends what is left, and resolves when all are added up. Other ranks wait for it even if this one has failed. */
   async finish(): Promise<void> {
-    while (this.#underWay.length < this.#buckets.length) this.#send()
-    await Promise.all(this.#underWay)
+    while (this.#sent < this.#buckets.length) this.#send()
+    await this.#arrived
   }
 
   /** 1 of each parameter that a backward pass of this rank has reached. */
@@ -54,11 +56,11 @@ export class GradientSum {
   }
 
   #send(): void {
-    const { parameters } = this.#buckets[this.#underWay.length]!
+    const { parameters } = this.#buckets[this.#sent++]!
     for (const parameter of parameters) this.#reached.set(parameter, parameter.grad !== null)
-    const sent = this.meetings.sumGradients(parameters.map((parameter) => parameter.ensureGrad()))
-    sent.catch(() => {}) // finish() tells
-    this.#underWay.push(sent)
+    const gradients = parameters.map((parameter) => parameter.ensureGrad())
+    this.#arrived = this.#arrived.then(() => this.meetings.sumGradients(gradients))
+    this.#arrived.catch(() => {}) // finish() tells
   }
 }
 

@@ -17,10 +17,7 @@ export interface Ranks {
   readonly reportsProgress: boolean
   /** Each value added up over all ranks. */
   sum(values: Float64Array): Promise<Float64Array>
-  /**
-   * Adds up float32 gradients of all ranks in place. It may be called again before it resolves: calls go out one after the other,
-   * each as one message.
-   */
+  /** Adds up float32 gradients of all ranks in place: they go out as one message. Backward passes may go on meanwhile. */
   sumGradients(gradients: readonly WritableValues[]): Promise<void>
   /** Resolves when every rank has called it. */
   barrier(): Promise<void>

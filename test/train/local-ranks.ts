@@ -50,16 +50,6 @@ function added<Values extends Sums>(into: Values, lists: readonly Sums[]): Value
 
 export function localRanks(size: number): Ranks[] {
   const meeting = new Meeting(size)
-  /** What each rank has called before. */
-  const before = Array.from({ length: size }, () => Promise.resolve())
-  async function summed(rank: number, gradients: readonly WritableValues[]) {
-    const own = await Promise.all(gradients.map((gradient) => gradient.data() as Promise<Float32Array>))
-    const all = await meeting.bring(rank, own)
-    for (const [i, gradient] of gradients.entries()) {
-      const values = all.map((ofRank) => ofRank[i]!)
-      gradient.assign(added(new Float32Array(own[i]!.length), values))
-    }
-  }
   return Array.from({ length: size }, (_, rank) => ({
     rank,
     size,
@@ -67,9 +57,12 @@ export function localRanks(size: number): Ranks[] {
     reportsProgress: rank === 0,
     sum: async (values) => added(new Float64Array(values.length), await meeting.bring(rank, values.slice())),
     async sumGradients(gradients: readonly WritableValues[]) {
-      const turn = before[rank]!.then(() => summed(rank, gradients))
-      before[rank] = turn.catch(() => {})
-      return turn
+      const own = await Promise.all(gradients.map((gradient) => gradient.data() as Promise<Float32Array>))
+      const all = await meeting.bring(rank, own)
+      for (const [i, gradient] of gradients.entries()) {
+        const values = all.map((ofRank) => ofRank[i]!)
+        gradient.assign(added(new Float32Array(own[i]!.length), values))
+      }
     },
     async barrier() {
       await meeting.bring(rank, null)

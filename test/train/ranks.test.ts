@@ -232,13 +232,15 @@ describe('GradientSum', () => {
 
   it('sends blocks from the last on, each once it and those behind it are final, and small ones together', async () => {
     const [one, other] = made(2, 4)
-    const final = (of: typeof one, block: number) => of!.sum.final(of!.parameters[block]!)
-    final(one, 2)
-    expect(one!.order).toEqual([])
-    final(one, 3)
-    expect(one!.order).toEqual(['layers.3.mora', 'layers.2.mora'])
-    final(one, 0)
-    expect(one!.order.length).toBe(2)
+    /** Once these blocks of both are final. */
+    const orderAfter = async (...blocks: number[]) => {
+      for (const { sum, parameters } of [one!, other!]) for (const block of blocks) sum.final(parameters[block]!)
+      await new Promise((resolve) => setTimeout(resolve))
+      return one!.order.slice()
+    }
+    expect(await orderAfter(2)).toEqual([])
+    expect(await orderAfter(3)).toEqual(['layers.3.mora', 'layers.2.mora'])
+    expect(await orderAfter(0)).toHaveLength(2)
     await Promise.all([one!.sum.finish(), other!.sum.finish()])
     const all = ['layers.3.mora', 'layers.2.mora', 'layers.1.mora', 'layers.0.mora']
     expect(one!.order).toEqual(all)

@@ -1,3 +1,4 @@
+import { MoraError } from '../../errors.js'
 import type { Model } from '../../models/index.js'
 import {
   checkTrainOptions,
@@ -7,6 +8,8 @@ import {
   TrainSchema,
 } from '../../options/index.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
+import { isKnownToAllRanks, Meetings } from '../../train/meetings.js'
+import { type Ranks, singleRank } from '../../train/ranks.js'
 import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
@@ -37,19 +40,39 @@ export const trainCommand = defineCommand({
     checkTrainOptions(options, source)
     checkPaths(options, source)
   },
-  async run(options, context) {
-    const { trainByCommand } = await import('../../train/train.js')
-    const model = await openModel(options)
-    try {
-      model.device.profile(options.profile)
-      const result = await follow(trainByCommand(model, options), options, context)
-      if (options.profile) context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
-      return result
-    } finally {
-      model.dispose()
-    }
-  },
+  run: (options, context) => trainOn(singleRank, options, context),
 })
+
+/** The command on one of several ranks: one of them prints for all, and the others only what not all know. */
+export async function trainOn(ranks: Ranks, options: TrainOptions, context: CommandContext): Promise<CommandResult> {
+  try {
+    const result = await trained(ranks, options, context)
+    return ranks.reportsProgress ? result : { ...nothingToPrint, exitCode: result.exitCode }
+  } catch (error) {
+    if (ranks.reportsProgress || !isKnownToAllRanks(error)) throw error
+    return { ...nothingToPrint, exitCode: error instanceof MoraError ? error.exitCode : 1 }
+  }
+}
+
+const nothingToPrint = { json: undefined, text: '' }
+
+async function trained(ranks: Ranks, options: TrainOptions, context: CommandContext): Promise<CommandResult> {
+  const { trainByCommand } = await import('../../train/train.js')
+  const model = await openModel(options).catch(async (error: unknown) => {
+    // The others wait for this rank where their runs begin.
+    throw await new Meetings(ranks).end(error)
+  })
+  try {
+    model.device.profile(options.profile)
+    const quiet = options.quiet || !ranks.reportsProgress
+    const result = await follow(trainByCommand(model, options, ranks), { quiet }, context)
+    if (options.profile && ranks.reportsProgress)
+      context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
+    return result
+  } finally {
+    model.dispose()
+  }
+}
 
 async function openModel(options: TrainOptions): Promise<Model> {
   const { initModel, loadModel } = await import('../../models/index.js')
@@ -75,7 +98,7 @@ function checkPaths(options: TrainOptions, source: OptionSource): void {
 }
 
 /** Shows a run until it ends; the first interruption stops it with its state saved. */
-async function follow(run: Run, { quiet }: TrainOptions, { terminal }: CommandContext): Promise<CommandResult> {
+async function follow(run: Run, { quiet }: { quiet: boolean }, { terminal }: CommandContext): Promise<CommandResult> {
   const progress = new Progress(terminal.stderr, { quiet })
   const showEvent = eventPrinter(progress, sparklineColumns(terminal))
   try {
@@ -90,8 +113,9 @@ async function follow(run: Run, { quiet }: TrainOptions, { terminal }: CommandCo
       },
     )
     progress.end()
-    const { stopped: _, ...json } = result
-    return { json, text: summary(result), exitCode: interrupted ? 130 : 0 }
+    const { stopped, ...json } = result
+    // What stopped the run may have come to another rank.
+    return { json, text: summary(result), exitCode: interrupted || stopped ? 130 : 0 }
   } finally {
     progress.end()
     // Whatever ended the loop above: the model is the run's until it has ended.

@@ -1,0 +1,90 @@
+/** `mora train` on several ranks of this process: one prints, and all end with the same code. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeEach, expect, it } from 'vitest'
+import type { CommandResult } from '../../lib/cli/command.js'
+import { trainOn } from '../../lib/cli/commands/train.js'
+import { initModel } from '../../lib/models/index.js'
+import { type TrainOptions, TrainSchema } from '../../lib/options/index.js'
+import { type TrainCall, train } from '../../lib/train/index.js'
+import type { Ranks } from '../../lib/train/ranks.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { rows, writeRows } from '../train/fake-run.js'
+import { localRanks } from '../train/local-ranks.js'
+import { testTerminal } from './terminal.js'
+
+const folder = useTemporaryFolder()
+const at = (name: string) => join(folder(), name)
+
+const CONFIG = {
+  model_type: 'llama',
+  vocab_size: 32,
+  hidden_size: 16,
+  intermediate_size: 24,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  max_position_embeddings: 64,
+}
+
+beforeEach(() => {
+  mkdirSync(at('tokenizer'))
+  writeFileSync(at('config.json'), JSON.stringify(CONFIG))
+  writeRows(folder(), 'rows.jsonl', rows(8))
+})
+
+const given = (changes: Partial<TrainOptions> = {}) => ({
+  ...{ init: at('config.json'), model: at('tokenizer'), data: at('rows.jsonl'), output: at('out') },
+  ...{ maxSteps: 4, batchSize: 4, dtype: 'float32' as const, device: 'cpu' },
+  ...changes,
+})
+
+interface Printed {
+  result: CommandResult | null
+  error: string | null
+  stdout: string
+  stderr: string
+}
+
+async function command(ranks: Ranks, changes: Partial<TrainOptions> = {}): Promise<Printed> {
+  const terminal = testTerminal()
+  const context = { terminal, log: (line: string) => terminal.stderr.write(line) }
+  return trainOn(ranks, TrainSchema.parse(given(changes)), context).then(
+    (result) => ({ result, error: null, ...terminal.written }),
+    (error: Error) => ({ result: null, error: error.message, ...terminal.written }),
+  )
+}
+
+it('one rank prints and writes', async () => {
+  const [first, second] = await Promise.all(localRanks(2).map((ranks) => command(ranks, { profile: true })))
+  expect(first!.result).toMatchObject({ json: { steps: 4, output: at('out') }, exitCode: 0 })
+  expect(first!.stderr).toMatch(/step 4/)
+  expect(second).toEqual({ result: { json: undefined, text: '', exitCode: 0 }, error: null, stdout: '', stderr: '' })
+})
+
+it('a failure of one is one sentence', async () => {
+  const [ranks, other] = localRanks(2) as [Ranks, Ranks]
+  const [first, second] = await Promise.all([command(ranks), command(other, { init: at('absent.json') })])
+  expect(first!.error).toMatch(/^Rank 1 failed: .*absent\.json/)
+  expect(second).toMatchObject({ result: { json: undefined, text: '' }, error: null, stderr: '' })
+  expect(second!.result!.exitCode).toBeGreaterThan(0)
+})
+
+it('different options are one sentence, and wrong usage on all', async () => {
+  const [ranks, other] = localRanks(2) as [Ranks, Ranks]
+  const [first, second] = await Promise.all([command(ranks), command(other, { seed: 1 })])
+  expect(first!.error).toBe('Rank 1 has seed 1, but rank 0 has 42: all ranks of a run need the same.')
+  expect(second).toMatchObject({ result: { exitCode: 2 }, error: null, stderr: '' })
+})
+
+it('a stop of another rank ends with 130 too', async () => {
+  const [ranks, other] = localRanks(2) as [Ranks, Ranks]
+  using model = await initModel(at('config.json'), { dtype: 'float32', device: 'cpu', seed: 42 })
+  const call = { ...given({ maxSteps: 400 }), ranks: other } as TrainCall
+  const run = train(model, call)
+  const stopping = (async () => {
+    for await (const event of run) if (event.type === 'step' && event.step === 2) void run.stop()
+  })()
+  const [first] = await Promise.all([command(ranks, { maxSteps: 400 }), stopping])
+  expect(first.result).toMatchObject({ json: { steps: 2 }, exitCode: 130 })
+})
