@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { arch, availableParallelism, cpus, totalmem } from 'node:os'
 import { optional, requireOptionsOf, wholeFrom } from './arguments.js'
 import { type Native, native } from './native.js'
-import { loadBinary } from './native-binary.js'
+import { loadBinary, NativeError } from './native-binary.js'
 import { packageVersion } from './package-facts.js'
 
 export interface DoctorReport {
@@ -61,8 +61,7 @@ export function doctor(options: { threads?: number; addon?: Native } = {}): Doct
     if (addon === native) loadBinary()
     examineAddon(report, addon, threads)
   } catch (error) {
-    const [problem, remedy] = (error as Error).message.split(/ Build it with: /)
-    report.problems.push({ level: 'error', problem: problem!, remedy: remedy ?? null })
+    report.problems.push({ level: 'error', ...problemOf(error) })
   }
   if (report.cpu.architecture === 'x64' && !report.cpu.features.includes('avx2')) {
     report.problems.push({ level: 'note', problem: 'This CPU has no AVX2: training will be slow.', remedy: null })
@@ -77,19 +76,23 @@ function examineAddon(report: DoctorReport, addon: Native, threads: number | und
   report.devices.push({ kind: 'cpu', index: 0, ...deviceFacts(facts) })
   const why = addon.whyUnavailable('cuda')
   if (why !== null) {
-    // The sentence says what is missing, then how to get it.
-    const end = why.lastIndexOf('; ')
-    const [missing, remedy] = end < 0 ? [why, null] : [why.slice(0, end), why.slice(end + 2)]
-    report.problems.push({ level: 'note', problem: `No CUDA device can be used: ${missing}`, remedy })
+    const { problem, remedy } = why
+    report.problems.push({ level: 'note', problem: `No CUDA device can be used: ${problem}`, remedy })
     return
   }
   for (let index = 0; index < addon.deviceCount('cuda'); index++) {
     try {
       report.devices.push({ kind: 'cuda', index, ...deviceFacts(addon.openDevice('cuda', index, 0).facts()) })
     } catch (error) {
-      report.problems.push({ level: 'note', problem: (error as Error).message, remedy: null })
+      report.problems.push({ level: 'note', ...problemOf(error) })
     }
   }
+}
+
+function problemOf(error: unknown): Pick<DoctorProblem, 'problem' | 'remedy'> {
+  if (!(error instanceof NativeError)) return { problem: (error as Error).message, remedy: null }
+  const { problem, remedy } = error
+  return { problem, remedy }
 }
 
 function deviceFacts({

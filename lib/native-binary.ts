@@ -5,6 +5,7 @@ import { isMainThread } from 'node:worker_threads'
 import { MoraError } from './errors.js'
 import { packageFolder, packageVersion } from './package-facts.js'
 import { PREBUILT_ADDON, PREBUILT_CUDA, prebuiltFile, requireLoads } from './prebuilt.js'
+import { asMessage } from './printable.js'
 
 /** What builds the addon, for messages. */
 export const BUILD_COMMAND = 'npm run build:native'
@@ -12,15 +13,31 @@ export const BUILD_COMMAND = 'npm run build:native'
 const require = createRequire(import.meta.url)
 
 interface Binary {
-  setErrorClass?(errorClass: new (code: string, message: string) => Error): void
-  /** Where the CUDA backend lies if not beside the addon, or, with an empty path, why there is none. */
-  setCudaLibrary?(path: string, whyAbsent: string): void
+  setErrorClass?(errorClass: new (code: string, message: string, facts: NativeErrorFacts) => Error): void
+  /** Where the CUDA backend lies if not beside the addon, or, with an empty path, why there is none and what helps. */
+  setCudaLibrary?(path: string, problem: string, remedy: string): void
   /** Stops every device; waits for operations that run. For the end of the process. */
   shutdown?(): void
 }
 
-/** An error of the native core: wrong arguments of an operation, a failure on a device, no memory. */
-export class NativeError extends MoraError {}
+export interface NativeErrorFacts extends ErrorOptions {
+  /** What helps, where that is known; the message has it too. */
+  remedy?: string
+  /** The message without the remedy, where it has one. */
+  problem?: string
+}
+
+/** An error of the native core: wrong arguments of an operation, a failure on a device, no memory, no addon at all. */
+export class NativeError extends MoraError {
+  readonly problem: string
+  readonly remedy: string | null
+
+  constructor(code: string, message: string, { remedy, problem, ...options }: NativeErrorFacts = {}) {
+    super(code, message, options)
+    this.problem = problem === undefined ? this.message : asMessage(problem)
+    this.remedy = remedy ?? null
+  }
+}
 
 let loaded: object | undefined
 
@@ -37,7 +54,7 @@ export function binaryCandidates(environment: NodeJS.ProcessEnv = process.env): 
 }
 
 /**
- * Loads the addon once. Throws a `MoraError` (`no-binary`) that lists each candidate with the cause why it was not taken
+ * Loads the addon once. Throws a `NativeError` (`no-binary`) that lists each candidate with the cause why it was not taken
  * and the command that builds one. `reload` looks again although it is loaded.
  */
 export function loadBinary(candidates?: readonly string[], { reload = false } = {}): object {
@@ -59,19 +76,19 @@ export function loadBinary(candidates?: readonly string[], { reload = false } = 
       causes.push(`${candidate} (${causeOf(error)})`)
     }
   }
-  throw new MoraError(
-    'no-binary',
-    `The native addon could not be loaded; tried ${causes.join(', ')}. Build it with: cd ${packageFolder} && ${BUILD_COMMAND}`,
-  )
+  const problem = `The native addon could not be loaded; tried ${causes.join(', ')}.`
+  const remedy = `cd ${packageFolder} && ${BUILD_COMMAND}`
+  throw new NativeError('no-binary', `${problem} Build it with: ${remedy}`, { problem, remedy })
 }
 
 /** An addon that was built here knows best itself why it has no CUDA backend. */
-function cudaLibrary(prebuilt: boolean): [path: string, whyAbsent: string] {
+function cudaLibrary(prebuilt: boolean): [path: string, problem: string, remedy: string] {
   try {
-    return [prebuiltFile(PREBUILT_CUDA), '']
+    return [prebuiltFile(PREBUILT_CUDA), '', '']
   } catch (error) {
-    const cause = `the CUDA backend is a package of its own, ${PREBUILT_CUDA} (${causeOf(error)})`
-    return ['', prebuilt ? `${cause}; run "npm install ${PREBUILT_CUDA}@${packageVersion()}"` : '']
+    if (!prebuilt) return ['', '', '']
+    const problem = `the CUDA backend is a package of its own, ${PREBUILT_CUDA} (${causeOf(error)})`
+    return ['', problem, `run "npm install ${PREBUILT_CUDA}@${packageVersion()}"`]
   }
 }
 

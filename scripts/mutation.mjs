@@ -26,9 +26,9 @@ const subjects = [
   { file: 'lib/data/packing.ts', tests: ['test/data/packing.test.ts'] },
   { file: 'lib/optim/schedule.ts', tests: ['test/optim/schedule.test.ts'] },
   { file: 'native/mora/geometry.h', tests: ['test/native/geometry.cpp', 'test/native/block_operations.cpp'] },
-  { file: 'native/mora/block_operations.h', tests: ['test/native/block_operations.cpp'] },
+  { file: 'native/core/block_operations.h', tests: ['test/native/block_operations.cpp'] },
   { file: 'native/mora/windows.h', tests: ['test/native/windows.cpp'] },
-  { file: 'native/mora/window_operations.h', tests: ['test/native/block_operations.cpp'] },
+  { file: 'native/core/window_operations.h', tests: ['test/native/block_operations.cpp'] },
 ]
 
 /** A mutant whose tests take this many times as long as the file's own is taken for endless, which is noticed, too. */

@@ -4,13 +4,13 @@ import { cpus, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { doctor } from '../lib/doctor.js'
-import type { Native } from '../lib/native.js'
+import type { Absence, Native } from '../lib/native.js'
 import { binaryCandidates, loadBinary } from '../lib/native-binary.js'
 
 const facts = { name: 'a CPU', totalMemory: 1e9, threads: 3, fastBfloat16: false, int8Products: false, detail: '' }
 
 /** An addon on a machine without CUDA, or with a given answer. */
-function addon(whyNoCuda: string | null): Native {
+function addon(whyNoCuda: Absence | null): Native {
   return {
     libraries: () => [{ name: 'oneDNN', version: '3.7' }],
     whyUnavailable: () => whyNoCuda,
@@ -28,12 +28,12 @@ function builtWithoutCuda(): boolean {
 
 describe('the doctor', () => {
   it('says why there is no CUDA device', () => {
-    const report = doctor({ addon: addon('there is no driver; install it') })
+    const report = doctor({ addon: addon({ problem: 'there is no driver; or it is old', remedy: 'install it' }) })
     expect(report.devices.map(({ kind }) => kind)).toEqual(['cpu'])
     expect(report.threads).toBe(3)
     expect(report.problems).toContainEqual({
       level: 'note',
-      problem: 'No CUDA device can be used: there is no driver',
+      problem: 'No CUDA device can be used: there is no driver; or it is old',
       remedy: 'install it',
     })
   })
@@ -41,7 +41,7 @@ describe('the doctor', () => {
   it('says why this build has no CUDA backend, and which build has one', () => {
     const folder = mkdtempSync(join(tmpdir(), 'mora-binary-'))
     copyFileSync(binaryCandidates()[0]!, join(folder, 'mora.node')) // and no backend beside it
-    const script = 'console.log(require(process.argv[1]).whyUnavailable("cuda"))'
+    const script = 'console.log(Object.values(require(process.argv[1]).whyUnavailable("cuda")).join("; "))'
     const { stdout } = spawnSync(process.execPath, ['-e', script, join(folder, 'mora.node')], {
       env: { ...process.env, MORA_CUDA: '' },
       encoding: 'utf8',

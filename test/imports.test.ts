@@ -1,4 +1,5 @@
 /** The house of docs/design.md: imports between the folders of lib run downwards only, and none of its files in a circle. */
+
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -13,6 +14,8 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['errors.ts', 'foreign-errors.ts'],
     ['prebuilt.ts', 'arguments.ts'],
     ['native-binary.ts'],
+    ['native-objects.ts'],
+    ['native-operations.ts'],
     ['native.ts'],
     ['io'],
     ['tensor', 'schema', 'doctor.ts'],

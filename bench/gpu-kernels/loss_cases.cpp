@@ -45,28 +45,31 @@ void sum(Bench& bench, const Shape& s) {
 /// A layer's weights, trained whole.
 struct Trained {
   explicit Trained(const Shape& s) {
-    const auto data = [](const TensorDesc& tensor) { return static_cast<float*>(tensor.data); };
-    tensor = {data(make.float32({s.F, s.D})), data(make.float32({s.F, s.D})), data(make.zeros(DType::f32, {s.F, s.D})),
-              data(make.zeros(DType::f32, {s.F, s.D})), s.F * s.D};
+    parameter = make.float32({s.F, s.D});
+    gradient = make.float32({s.F, s.D});
+    firstMoment = make.zeros(DType::f32, {s.F, s.D});
+    secondMoment = make.zeros(DType::f32, {s.F, s.D});
     scalar = make.float32({1});
   }
 
   Operands make;
-  AdamWTensor tensor;
-  TensorDesc scalar;
+  TensorDesc parameter, gradient, firstMoment, secondMoment, scalar;
 };
 
 void globalNorm(Bench& bench, const Shape& s) {
   const Trained trained(s);
-  bench.time("globalNorm", describe(s, {s.F, s.D}),
-             [&](Context& context) { cuda::globalNorm(context, &trained.tensor, 1, trained.scalar); });
+  bench.time("globalNorm", describe(s, {s.F, s.D}), [&](Context& context) {
+    cuda::globalNorm(context, {&trained.gradient, 1}, trained.scalar);
+  });
 }
 
 void adamw(Bench& bench, const Shape& s) {
   const Trained trained(s);
   const AdamWStep step{1e-3, 0.9, 0.999, 1e-8, 0, 0.1, 0.001};
-  bench.time("adamw", describe(s, {s.F, s.D}),
-             [&](Context& context) { cuda::adamw(context, &trained.tensor, 1, step, trained.scalar); });
+  bench.time("adamw", describe(s, {s.F, s.D}), [&](Context& context) {
+    cuda::adamw(context, {&trained.parameter, 1}, {&trained.gradient, 1}, {&trained.firstMoment, 1},
+                {&trained.secondMoment, 1}, step, trained.scalar);
+  });
 }
 
 constexpr Case kCases[] = {{"crossEntropy", crossEntropy}, {"argmax", argmax}, {"sample", sample}, {"sum", sum},

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { aFlag, aText, optional, requireOptionsOf } from '../arguments.js'
 import { MoraError, quoted, UsageError } from '../errors.js'
-import { MAX_THREADS, type NativeDevice, native } from '../native.js'
+import { absenceText, MAX_THREADS, type NativeDevice, native } from '../native.js'
 import { binarySize, leaveRoom, memoryOf, PROCESS_BYTES } from './room.js'
 
 export interface DeviceOptions {
@@ -35,7 +35,7 @@ export function openDevice(options: DeviceOptions = {}): NativeDevice {
   }
   const kind = match[1] === 'auto' ? kindOfThisMachine() : match[1]!
   const why = native.whyUnavailable(kind)
-  if (why !== null) throw new UsageError('device-unavailable', `Device ${kind} cannot be used: ${why}.`)
+  if (why !== null) throw new UsageError('device-unavailable', `Device ${kind} cannot be used: ${absenceText(why)}.`)
   const opened = deviceWithRoom(kind, Number(match[2] ?? 0), threads)
   leaveRoom(opened)
   if (threads > 0) opened.setThreads(threads)
@@ -71,7 +71,7 @@ function kindOfThisMachine(): 'cuda' | 'cpu' {
   const file = told ? undefined : gpuFiles.find((each) => existsSync(each))
   if (file) {
     told = true
-    process.emitWarning(`This machine has an NVIDIA GPU (${file}), but computes on the CPU: ${why}.`, {
+    process.emitWarning(`This machine has an NVIDIA GPU (${file}), but computes on the CPU: ${absenceText(why)}.`, {
       type: 'MoraWarning',
       code: 'gpu-unused',
     })

@@ -124,13 +124,14 @@ class PlainWeight extends OneTensor implements Weight {
   }
 }
 
-/** A block format of GGUF, frozen. The CPU multiplies with blocks as they are; what cannot be is done with their values. */
+/** A block format of GGUF, frozen. Some devices multiply with blocks as they are; what cannot be is done with their values. */
 class BlockWeight extends OneTensor implements Weight {
   readonly floats = null
   readonly parameter = null
 
   multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
-    const operand = this.device.kind === 'cpu' ? this.tensor : this.values(x.dtype as FloatDType)
+    const multiplies = native.supports(this.device, 'matmul', [x.dtype, this.tensor.dtype])
+    const operand = multiplies ? this.tensor : this.values(x.dtype as FloatDType)
     native.matmul(x.native, false, operand.native, true, target.native, scale, accumulate)
   }
 

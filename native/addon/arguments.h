@@ -1,47 +1,58 @@
-// Turns a checked operation of the core into a JavaScript function: arguments are converted by their C++ types.
+// Turns a checked operation into a JavaScript function: arguments are converted by their C++ types, and have the names
+// of core/operations.def.
 #pragma once
+#include <algorithm>
 #include <cmath>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "addon/objects.h"
-#include "core/operations.h"
+#include "core/operation_table.h"
+#include "operations/operations.h"
 
 namespace mora::addon {
 
+/// `name` is the parameter's, for messages.
 template <typename T>
 struct Argument;
 
 template <>
 struct Argument<Tensor> {
-  static Tensor from(const Napi::Value& value) { return TensorObject::unwrap(value); }
+  static Tensor from(const Napi::Value& value, const char*) { return TensorObject::unwrap(value); }
 };
 template <>
 struct Argument<bool> {
-  static bool from(const Napi::Value& value) { return value.ToBoolean(); }
+  static bool from(const Napi::Value& value, const char*) { return value.ToBoolean(); }
 };
 template <>
 struct Argument<double> {
-  static double from(const Napi::Value& value) {
-    if (!value.IsNumber()) throw toJavaScript(value.Env(), "invalid-argument", "Expected a number as an argument.");
+  static double from(const Napi::Value& value, const char* name) {
+    if (!value.IsNumber())
+      throw toJavaScript(value.Env(), "invalid-argument", std::string("Expected a number for ") + name + ".");
     return value.As<Napi::Number>().DoubleValue();
   }
 };
 template <>
 struct Argument<std::vector<Tensor>> {
-  static std::vector<Tensor> from(const Napi::Value& value) {
-    if (!value.IsArray()) throw toJavaScript(value.Env(), "invalid-argument", "Expected an array of tensors.");
+  static std::vector<Tensor> from(const Napi::Value& value, const char* name) {
+    if (!value.IsArray())
+      throw toJavaScript(value.Env(), "invalid-argument",
+                         std::string("Expected an array of tensors for ") + name + ".");
     const Napi::Array array = value.As<Napi::Array>();
-    std::vector<Tensor> tensors(lengthOf(array, 1 << 20, "a list of tensors"));
+    std::vector<Tensor> tensors(lengthOf(array, 1 << 20, name));
     for (uint32_t i = 0; i < tensors.size(); ++i) tensors[i] = TensorObject::unwrap(array.Get(i));
     return tensors;
   }
 };
 
-/// A field of an options object.
+/// The fields of an object.
 class Fields {
  public:
-  explicit Fields(const Napi::Value& value) : env_(value.Env()) {
-    if (!value.IsObject()) throw toJavaScript(env_, "invalid-argument", "Expected an object as an argument.");
+  Fields(const Napi::Value& value, const char* name) : env_(value.Env()) {
+    if (!value.IsObject())
+      throw toJavaScript(env_, "invalid-argument", std::string("Expected an object for ") + name + ".");
     object_ = value.As<Napi::Object>();
   }
   double number(const char* name) const {
@@ -62,27 +73,27 @@ class Fields {
 
 template <>
 struct Argument<Activation> {
-  static Activation from(const Napi::Value& value) {
-    const std::string name = value.ToString().Utf8Value();
-    if (name == "silu") return Activation::silu;
-    if (name == "gelu") return Activation::gelu;
-    if (name == "geluTanh") return Activation::geluTanh;
-    if (name == "relu") return Activation::relu;
+  static Activation from(const Napi::Value& value, const char*) {
+    const std::string function = value.ToString().Utf8Value();
+    if (function == "silu") return Activation::silu;
+    if (function == "gelu") return Activation::gelu;
+    if (function == "geluTanh") return Activation::geluTanh;
+    if (function == "relu") return Activation::relu;
     throw toJavaScript(value.Env(), "invalid-argument",
-                       "Expected silu, gelu, geluTanh or relu for an activation but received " + name + ".");
+                       "Expected silu, gelu, geluTanh or relu for an activation but received " + function + ".");
   }
 };
 template <>
 struct Argument<AttentionScoring> {
-  static AttentionScoring from(const Napi::Value& value) {
-    const Fields fields(value);
+  static AttentionScoring from(const Napi::Value& value, const char* name) {
+    const Fields fields(value, name);
     return {fields.real("scale"), fields.real("softcap"), fields.integer("window")};
   }
 };
 template <>
 struct Argument<Grouping> {
-  static Grouping from(const Napi::Value& value) {
-    const Fields fields(value);
+  static Grouping from(const Napi::Value& value, const char* name) {
+    const Fields fields(value, name);
     const bool runs = fields.value("kind").ToString().Utf8Value() == "runs";
     return {runs ? GroupKind::runs : GroupKind::tile, fields.flag("wrap"), fields.integer("width"),
             fields.integer("side")};
@@ -90,16 +101,16 @@ struct Argument<Grouping> {
 };
 template <>
 struct Argument<BlockPlan> {
-  static BlockPlan from(const Napi::Value& value) {
-    const Fields fields(value);
+  static BlockPlan from(const Napi::Value& value, const char* name) {
+    const Fields fields(value, name);
     return {fields.integer("inFeatures"), fields.integer("outFeatures"), fields.integer("side"),
             fields.flag("rotate"),        fields.flag("truncate"),       fields.flag("foldOutput")};
   }
 };
 template <>
 struct Argument<DropoutKey> {
-  static DropoutKey from(const Napi::Value& value) {
-    const Fields fields(value);
+  static DropoutKey from(const Napi::Value& value, const char* name) {
+    const Fields fields(value, name);
     const std::vector<int64_t> key = integers(fields.value("key"), "key");
     if (key.size() != 2) throw toJavaScript(value.Env(), "invalid-argument", "Expected two integers for key.");
     return {{static_cast<uint32_t>(key[0]), static_cast<uint32_t>(key[1])}, fields.real("probability")};
@@ -107,15 +118,15 @@ struct Argument<DropoutKey> {
 };
 template <>
 struct Argument<Sampling> {
-  static Sampling from(const Napi::Value& value) {
-    const Fields fields(value);
+  static Sampling from(const Napi::Value& value, const char* name) {
+    const Fields fields(value, name);
     return {fields.number("temperature"), fields.integer("topK"), fields.number("topP")};
   }
 };
 template <>
 struct Argument<AdamWStep> {
-  static AdamWStep from(const Napi::Value& value) {
-    const Fields fields(value);
+  static AdamWStep from(const Napi::Value& value, const char* name) {
+    const Fields fields(value, name);
     const double beta1 = fields.number("beta1"), beta2 = fields.number("beta2"), step = fields.number("step");
     return {fields.number("learningRate"),
             beta1,
@@ -127,17 +138,41 @@ struct Argument<AdamWStep> {
   }
 };
 
-template <auto operation>
+/// A parameter of an operation, as core/operations.def declares it.
+struct Parameter {
+  std::string kind, name;
+};
+
+/// Of "In x, Flag inverse".
+inline std::vector<Parameter> parametersOf(std::string_view declared) {
+  std::vector<Parameter> parameters;
+  while (!declared.empty()) {
+    const size_t comma = std::min(declared.find(','), declared.size());
+    const std::string_view one = declared.substr(0, comma);
+    const size_t space = one.find(' ');
+    parameters.push_back({std::string(one.substr(0, space)), std::string(one.substr(space + 1))});
+    declared.remove_prefix(std::min(declared.size(), comma + 2));
+  }
+  return parameters;
+}
+
+template <auto operation, Operation id>
 struct Exposed;
-template <typename... Args, void (*operation)(Args...)>
-struct Exposed<operation> {
+template <typename... Args, void (*operation)(Args...), Operation id>
+struct Exposed<operation, id> {
   static void call(const Napi::CallbackInfo& info) { expand(info, std::index_sequence_for<Args...>{}); }
 
  private:
+  static const std::vector<Parameter>& parameters() {
+    static const auto* const all = new std::vector<Parameter>(parametersOf(entryOf(id).parameters));
+    return *all;
+  }
+
   template <size_t... I>
   static void expand(const Napi::CallbackInfo& info, std::index_sequence<I...>) {
     guarded(info.Env(), [&] {
-      std::tuple<std::decay_t<Args>...> arguments{Argument<std::decay_t<Args>>::from(info[I])...};
+      std::tuple<std::decay_t<Args>...> arguments{
+          Argument<std::decay_t<Args>>::from(info[I], parameters()[I].name.c_str())...};
       std::apply(operation, arguments);
       if (Recording* const recording = Environment::of(info.Env()).recording)
         recording->push_back([arguments = std::move(arguments)] { std::apply(operation, arguments); });

@@ -5,6 +5,22 @@
 
 namespace mora::addon {
 
+namespace {
+
+/// The code of what failed on the stream.
+const char* codeOf(Status status) {
+  switch (status) {
+    case Status::outOfMemory:
+      return "out-of-memory";
+    case Status::unsupported:
+      return "unsupported";
+    default:
+      return "operation-failed";
+  }
+}
+
+}  // namespace
+
 struct Completions::Pending {
   Napi::Promise::Deferred deferred;
   Result result;
@@ -53,9 +69,8 @@ void Completions::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending
   Completions& owner = *pending->owner;
   if (--owner.pending_ == 0) owner.function_.Unref(env);
   if (pending->error.status != Status::ok) {
-    const bool memory = pending->error.status == Status::outOfMemory;
     const std::string message = std::string(pending->error.operation) + " failed: " + pending->error.message + ".";
-    pending->deferred.Reject(toJavaScript(env, memory ? "out-of-memory" : "operation-failed", message).Value());
+    pending->deferred.Reject(toJavaScript(env, codeOf(pending->error.status), message).Value());
   } else {
     try {
       napi_value kept = nullptr;
@@ -68,7 +83,8 @@ void Completions::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending
   if (pending->kept) napi_delete_reference(env, pending->kept);
 }
 
-Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::string& message) {
+Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::string& message,
+                         const std::string& remedy) {
   Environment& environment = Environment::of(env);
   if (environment.errorClass.IsEmpty()) {
     Napi::Error error = Napi::Error::New(env, message);
@@ -76,8 +92,10 @@ Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::stri
     return error;
   }
   try {
+    const Napi::Object fields = Napi::Object::New(env);
+    if (!remedy.empty()) fields.Set("remedy", remedy);
     const Napi::Object value =
-        environment.errorClass.New({Napi::String::New(env, code), Napi::String::New(env, message)});
+        environment.errorClass.New({Napi::String::New(env, code), Napi::String::New(env, message), fields});
     return Napi::Error(env, value);
   } catch (const Napi::Error& thrown) {
     return thrown;  // by the class itself

@@ -58,7 +58,7 @@ using Recording = std::vector<std::function<void()>>;
 
 struct Environment {
   std::shared_ptr<Completions> completions;
-  Napi::FunctionReference errorClass;  // called as new errorClass(code, message)
+  Napi::FunctionReference errorClass;  // called as new errorClass(code, message, { remedy })
   Napi::FunctionReference deviceClass, tensorClass, fileClass, recordingClass;
   DeviceMemory memory;
   Recording* recording = nullptr;  // what operations are added to as they are enqueued
@@ -66,8 +66,9 @@ struct Environment {
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 };
 
-/// Makes the JavaScript error of a core error.
-Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::string& message);
+/// Makes the JavaScript error of a core error; `remedy` is empty where nothing is known to help.
+Napi::Error toJavaScript(Napi::Env env, const std::string& code, const std::string& message,
+                         const std::string& remedy = "");
 
 /// Runs `body` and turns core errors into JavaScript errors.
 template <typename Body>
@@ -75,7 +76,7 @@ auto guarded(Napi::Env env, Body&& body) {
   try {
     return body();
   } catch (const Error& error) {
-    throw toJavaScript(env, error.code(), error.what());
+    throw toJavaScript(env, error.code(), error.what(), error.remedy());
   } catch (const std::bad_alloc&) {
     throw toJavaScript(env, "out-of-memory", "The system has no memory left for what was asked for.");
   }

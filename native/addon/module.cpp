@@ -23,14 +23,17 @@ Napi::Value openDevice(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value whyUnavailable(const Napi::CallbackInfo& info) {
-  char why[4096] = "";
-  if (findBackend(info[0].ToString().Utf8Value().c_str(), why, sizeof why)) return info.Env().Null();
-  return Napi::String::New(info.Env(), why);
+  Absence absence;
+  if (findBackend(info[0].ToString(), absence)) return info.Env().Null();
+  Napi::Object why = Napi::Object::New(info.Env());
+  why.Set("problem", absence.problem);
+  why.Set("remedy", absence.remedy.empty() ? info.Env().Null() : Napi::String::New(info.Env(), absence.remedy));
+  return why;
 }
 
 Napi::Value deviceCount(const Napi::CallbackInfo& info) {
-  char why[4096] = "";
-  const Backend* const backend = findBackend(info[0].ToString().Utf8Value().c_str(), why, sizeof why);
+  Absence absence;
+  const Backend* const backend = findBackend(info[0].ToString(), absence);
   return Napi::Number::New(info.Env(), backend ? backend->deviceCount() : 0);
 }
 
@@ -79,7 +82,9 @@ void setErrorClass(const Napi::CallbackInfo& info) {
   Environment::of(info.Env()).errorClass = Napi::Persistent(functionOf(info[0], "the class of errors"));
 }
 
-void setCudaLibraryOf(const Napi::CallbackInfo& info) { setCudaLibrary(info[0].ToString(), info[1].ToString()); }
+void setCudaLibraryOf(const Napi::CallbackInfo& info) {
+  setCudaLibrary(info[0].ToString(), {info[1].ToString(), info[2].ToString()});
+}
 
 Tensor emptyOf(const Napi::CallbackInfo& info) {
   return Tensor::empty(DeviceObject::unwrap(info[0]), dtypeFromName(info.Env(), info[1]), integers(info[2], "shape"));
@@ -122,10 +127,41 @@ Napi::Value fromFile(const Napi::CallbackInfo& info) {
 
 Napi::Value foldedSide(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
-    const int64_t side = operations::foldedSide(Argument<BlockPlan>::from(info[0]), dtypeFromName(info.Env(), info[1]),
-                                                DeviceObject::unwrap(info[2]));
+    const int64_t side = operations::foldedSide(Argument<BlockPlan>::from(info[0], "plan"),
+                                                dtypeFromName(info.Env(), info[1]), DeviceObject::unwrap(info[2]));
     return Napi::Number::New(info.Env(), static_cast<double>(side));
   });
+}
+
+Napi::Value supports(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const Device& device = DeviceObject::unwrap(info[0]);
+    if (!info[2].IsArray()) throw Error("invalid-argument", "supports: expected an array of dtypes.");
+    const Napi::Array names = info[2].As<Napi::Array>();
+    std::vector<DType> dtypes(lengthOf(names, 64, "dtypes"));
+    for (uint32_t i = 0; i < dtypes.size(); ++i) dtypes[i] = dtypeFromName(info.Env(), names.Get(i));
+    return Napi::Boolean::New(info.Env(), operations::supports(device, info[1].ToString().Utf8Value(), dtypes));
+  });
+}
+
+/// The table of operations as JavaScript sees it: { matmul: { parameters: [{ kind: 'In', name: 'a' }, ...]
+/// }, ... }.
+Napi::Object describeOperations(Napi::Env env) {
+  Napi::Object all = Napi::Object::New(env);
+  for (const OperationEntry& entry : kOperations) {
+    const std::vector<Parameter> parameters = parametersOf(entry.parameters);
+    Napi::Array list = Napi::Array::New(env);
+    for (const Parameter& parameter : parameters) {
+      Napi::Object one = Napi::Object::New(env);
+      one.Set("kind", parameter.kind);
+      one.Set("name", parameter.name);
+      list.Set(list.Length(), one);
+    }
+    Napi::Object operation = Napi::Object::New(env);
+    operation.Set("parameters", list);
+    all.Set(entry.name, operation);
+  }
+  return all;
 }
 
 Napi::Object initialise(Napi::Env env, Napi::Object exports) {
@@ -153,58 +189,14 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("fromArray", fromArray);
   function("fromFile", fromFile);
   function("foldedSide", foldedSide);
+  function("supports", supports);
   function("record", record);
   function("svd", svd);
   function("orthonormalColumns", orthonormalColumns);
 
-#define MORA_EXPOSE(name) function(#name, Exposed<&operations::name>::call)
-  MORA_EXPOSE(fill);
-  MORA_EXPOSE(copy);
-  MORA_EXPOSE(add);
-  MORA_EXPOSE(multiply);
-  MORA_EXPOSE(dequantise);
-  MORA_EXPOSE(matmul);
-  MORA_EXPOSE(matmulInt8);
-  MORA_EXPOSE(addBias);
-  MORA_EXPOSE(columnSums);
-  MORA_EXPOSE(embedding);
-  MORA_EXPOSE(embeddingBackward);
-  MORA_EXPOSE(gatherRows);
-  MORA_EXPOSE(scatterRows);
-  MORA_EXPOSE(gatherColumns);
-  MORA_EXPOSE(rmsNorm);
-  MORA_EXPOSE(rmsNormApply);
-  MORA_EXPOSE(rmsNormBackward);
-  MORA_EXPOSE(layerNorm);
-  MORA_EXPOSE(layerNormApply);
-  MORA_EXPOSE(layerNormBackward);
-  MORA_EXPOSE(rope);
-  MORA_EXPOSE(activation);
-  MORA_EXPOSE(activationBackward);
-  MORA_EXPOSE(dropout);
-  MORA_EXPOSE(attention);
-  MORA_EXPOSE(attentionBackward);
-  MORA_EXPOSE(crossEntropy);
-  MORA_EXPOSE(capLogits);
-  MORA_EXPOSE(sum);
-  MORA_EXPOSE(argmax);
-  MORA_EXPOSE(sample);
-  MORA_EXPOSE(globalNorm);
-  MORA_EXPOSE(clipScale);
-  MORA_EXPOSE(adamw);
-  MORA_EXPOSE(countNonFinite);
-  MORA_EXPOSE(largestDifference);
-  MORA_EXPOSE(groupSum);
-  MORA_EXPOSE(groupSpread);
-  MORA_EXPOSE(foldBlocks);
-  MORA_EXPOSE(unfoldBlocks);
-  MORA_EXPOSE(blocksForward);
-  MORA_EXPOSE(blocksBackwardInput);
-  MORA_EXPOSE(blocksBackwardWeight);
-  MORA_EXPOSE(mergeGroups);
-  MORA_EXPOSE(mergeBlocks);
-  MORA_EXPOSE(mergeFactors);
-#undef MORA_EXPOSE
+#define MORA_OPERATION(name, ...) function(#name, Exposed<&operations::name, Operation::name>::call);
+#include "core/operations.def"
+  exports.Set("operations", describeOperations(env));
   return exports;
 }
 

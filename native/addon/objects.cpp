@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "core/operations.h"
+#include "operations/operations.h"
 
 namespace mora::addon {
 namespace {

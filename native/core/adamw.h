@@ -1,10 +1,33 @@
-// What a step of AdamW multiplies with, the same on every backend.
+// What a step of AdamW works on and multiplies with, the same on every backend.
 #pragma once
 #include <cmath>
+#include <vector>
 
-#include "core/backend.h"
+#include "core/descriptor.h"
 
 namespace mora {
+
+/// One trained tensor; all four have `count` dense float32 elements.
+struct AdamWTensor {
+  float* parameter;
+  const float* gradient;
+  float* firstMoment;
+  float* secondMoment;
+  int64_t count;
+};
+
+/// The lists side by side; lists that are empty give null.
+inline std::vector<AdamWTensor> trainedTensors(const TensorList& parameters, const TensorList& gradients,
+                                               const TensorList& firstMoments, const TensorList& secondMoments) {
+  std::vector<AdamWTensor> list(static_cast<size_t>(gradients.count));
+  const auto data = [](const TensorList& of, size_t i) {
+    return of.count == 0 ? nullptr : static_cast<float*>(of.tensors[i].data);
+  };
+  for (size_t i = 0; i < list.size(); ++i)
+    list[i] = {data(parameters, i), data(gradients, i), data(firstMoments, i), data(secondMoments, i),
+               elementsOf(gradients.tensors[i])};
+  return list;
+}
 
 /// Rounded to f32 once: 1 - beta2 of a beta2 that was rounded before would be off by 6e-6 of itself.
 struct AdamWFactors {

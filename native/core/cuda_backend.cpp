@@ -16,13 +16,14 @@ namespace {
 
 struct Opened {
   const Backend* backend = nullptr;
-  std::string why;
+  Absence absence = {};
 };
 
 /// What setCudaLibrary was told.
 struct Elsewhere {
   std::mutex mutex;
-  std::string path, whyAbsent;
+  std::string path;
+  Absence absence;
 };
 
 Elsewhere& elsewhere() {
@@ -44,38 +45,36 @@ bool emulated() {
 }
 
 /// MORA_CUDA_ABSENT, from CMakeLists.txt, says why this build has no backend; empty where it has one.
-std::string notBuilt(const std::filesystem::path& library) {
-  if (emulated()) return library.string() + " was not built; \"npm run build:emulated\" builds it, or unset MORA_CUDA";
+Absence notBuilt(const std::filesystem::path& library) {
+  const std::string build = "run \"npm run build:native\"";
+  if (emulated())
+    return {library.string() + " was not built", "\"npm run build:emulated\" builds it, or unset MORA_CUDA"};
   const std::string cause = MORA_CUDA_ABSENT,
-                    missing = "the CUDA backend was not built (" + library.string() + " is not there)";
+                    missing = "the CUDA backend was not built (" + library.string() + " is not there): ";
   if (cause == "off")
-    return missing +
-           ": node-mora was built with MORA_CUDA=OFF; run \"MORA_BUILD_CUDA=AUTO npm run build:native\" where the CUDA "
-           "toolkit 12 or newer is";
-  if (cause == "sanitizer")
-    return missing + ": builds with a sanitizer have none; run \"npm run build:native\" and unset MORA_BUILD";
+    return {missing + "node-mora was built with MORA_CUDA=OFF",
+            "run \"MORA_BUILD_CUDA=AUTO npm run build:native\" where the CUDA toolkit 12 or newer is"};
+  if (cause == "sanitizer") return {missing + "builds with a sanitizer have none", build + " and unset MORA_BUILD"};
   if (cause == "no nvcc")
-    return missing +
-           ": nvcc was not found when node-mora was built; install the CUDA toolkit 12 or newer, then run "
-           "\"npm run build:native\"";
-  return library.string() +
-         ", the CUDA backend, is not there although it was built with the addon; run \"npm run build:native\"";
+    return {missing + "nvcc was not found when node-mora was built",
+            "install the CUDA toolkit 12 or newer, then " + build};
+  return {library.string() + ", the CUDA backend, is not there although it was built with the addon", build};
 }
 
 Opened openLibrary(const std::filesystem::path& library) {
   void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!handle) return {nullptr, std::string("the CUDA backend could not be loaded: ") + dlerror()};
-  using Entry = const Backend* (*)(char*, size_t);
-  const auto entry = reinterpret_cast<Entry>(dlsym(handle, "moraCudaBackend"));
-  if (!entry) return {nullptr, library.string() + " is not a backend of node-mora"};
-  char why[4096] = "";
-  const Backend* const backend = entry(why, sizeof why);
-  if (!backend) return {nullptr, why};
+  if (!handle) return {nullptr, {std::string("the CUDA backend could not be loaded: ") + dlerror(), ""}};
+  const auto entry = reinterpret_cast<CudaBackendEntry*>(dlsym(handle, "moraCudaBackend"));
+  if (!entry) return {nullptr, {library.string() + " is not a backend of node-mora", ""}};
+  char problem[4096] = "", remedy[4096] = "";
+  const Backend* const backend = entry(problem, sizeof problem, remedy, sizeof remedy);
+  if (!backend) return {nullptr, {problem, remedy}};
   if (backend->abi != kBackendAbi)
-    return {nullptr, library.string() + " was built for version " + std::to_string(backend->abi) +
-                         " of the backends' table and this is version " + std::to_string(kBackendAbi) +
-                         "; run \"npm run build:native\""};
-  return {backend, ""};
+    return {nullptr,
+            {library.string() + " was built for version " + std::to_string(backend->abi) +
+                 " of the backends' table and this is version " + std::to_string(kBackendAbi),
+             "run \"npm run build:native\""}};
+  return {backend};
 }
 
 Opened open() {
@@ -83,7 +82,7 @@ Opened open() {
   std::error_code ignored;
   if (!std::filesystem::exists(library, ignored)) {
     const std::lock_guard lock(elsewhere().mutex);
-    if (!emulated() && !elsewhere().whyAbsent.empty()) return {nullptr, elsewhere().whyAbsent};
+    if (!emulated() && elsewhere().absence) return {nullptr, elsewhere().absence};
     if (emulated() || elsewhere().path.empty()) return {nullptr, notBuilt(library)};
     library = elsewhere().path;
   }
@@ -96,15 +95,15 @@ Opened open() {
 
 }  // namespace
 
-void setCudaLibrary(std::string path, std::string whyAbsent) {
+void setCudaLibrary(std::string path, Absence absence) {
   const std::lock_guard lock(elsewhere().mutex);
   elsewhere().path = std::move(path);
-  elsewhere().whyAbsent = std::move(whyAbsent);
+  elsewhere().absence = std::move(absence);
 }
 
-const Backend* cudaBackend(char* why, size_t capacity) {
+const Backend* cudaBackend(Absence& absence) {
   static const Opened opened = open();
-  std::snprintf(why, capacity, "%s", opened.why.c_str());
+  absence = opened.absence;
   return opened.backend;
 }
 

@@ -8,13 +8,12 @@
 namespace mora {
 
 const Backend* cpuBackend();
-const Backend* cudaBackend(char* why, size_t capacity);
+const Backend* cudaBackend(Absence& absence);
 
-const Backend* findBackend(const char* name, char* why, size_t capacity) {
-  const std::string kind(name);
+const Backend* findBackend(const std::string& kind, Absence& absence) {
   if (kind == "cpu") return cpuBackend();
-  if (kind == "cuda") return cudaBackend(why, capacity);
-  std::snprintf(why, capacity, "there is no backend of that name; known are cpu and cuda");
+  if (kind == "cuda") return cudaBackend(absence);
+  absence = {"there is no backend of that name; known are cpu and cuda", ""};
   return nullptr;
 }
 
@@ -52,14 +51,16 @@ Device& Device::open(const std::string& kind, int32_t index, int32_t threads) {
   const std::lock_guard lock(known.mutex);
   auto& slot = known.devices[{kind, index}];
   if (slot) return *slot;
-  char why[4096] = "";
-  const Backend* backend = findBackend(kind.c_str(), why, sizeof why);
-  if (!backend) throw Error("device-unavailable", "Device " + kind + " cannot be used: " + why + ".");
+  Absence absence;
+  const Backend* const backend = findBackend(kind, absence);
+  if (!backend)
+    throw Error("device-unavailable", "Device " + kind + " cannot be used: " + absence.text() + ".", absence.remedy);
   if (index < 0 || index >= backend->deviceCount())
     throw Error("device-unavailable", "Device " + kind + ":" + std::to_string(index) +
                                           " does not exist: this machine has " +
                                           std::to_string(backend->deviceCount()) + ".");
   Stream* stream = nullptr;
+  char why[4096] = "";
   if (backend->streamCreate(index, threads, &stream, why, sizeof why) != Status::ok)
     throw Error("device-unavailable",
                 "Device " + kind + ":" + std::to_string(index) + " could not be opened: " + why + ".");

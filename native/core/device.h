@@ -11,6 +11,9 @@
 
 namespace mora {
 
+/// Looks a backend up: "cpu" is linked in; others are opened at run time. Returns null with the reason in `absence`.
+const Backend* findBackend(const std::string& kind, Absence& absence);
+
 class Device {
  public:
   /// The device of that kind and index; opened at the first call (later calls keep its threads). Throws Error with the

@@ -1,7 +1,8 @@
-// What a call of an operation costs, as the profile of every backend shows it.
+// What backends' tables make of a call: the arguments that wait for it, and its cost as the profile shows it.
 #pragma once
 #include <algorithm>
 #include <string_view>
+#include <vector>
 
 #include "core/profile.h"
 
@@ -14,6 +15,21 @@ struct Name {
   constexpr std::string_view view() const { return {value, N - 1}; }
   char value[N];
 };
+
+/// An argument as an operation that waits on the stream keeps it: lists are copied.
+template <typename T>
+T kept(const T& argument) {
+  return argument;
+}
+class KeptList {
+ public:
+  explicit KeptList(const TensorList& list) : tensors_(list.tensors, list.tensors + list.count) {}
+  operator TensorList() const { return {tensors_.data(), static_cast<int64_t>(tensors_.size())}; }
+
+ private:
+  std::vector<TensorDesc> tensors_;
+};
+inline KeptList kept(const TensorList& list) { return KeptList(list); }
 
 /// Of `name` called with these arguments of core/backend.h.
 template <Name name, typename... Args>
@@ -28,6 +44,8 @@ Cost costOfCall(const Args&... args) {
     return attentionBackwardCost(args...);
   else if constexpr (name.view().starts_with("blocks"))
     return blocksCost(args...);
+  else if constexpr (name.view() == "adamw")
+    return adamwCost(args...);
   else
     return costOf(args...);
 }

@@ -107,9 +107,10 @@ double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64
   return pairs;
 }
 
-Cost costOfList(const AdamWTensor* tensors, int64_t count, int passes) {
-  Cost cost;
-  for (int64_t i = 0; i < count; ++i) cost.bytes += 4.0 * passes * static_cast<double>(tensors[i].count);
+Cost adamwCost(const TensorList& parameters, const TensorList& gradients, const TensorList& firstMoments,
+               const TensorList& secondMoments, const AdamWStep&, const TensorDesc& scale) {
+  Cost cost = costOf(parameters, gradients, firstMoments, secondMoments, scale);
+  cost.bytes += costOf(parameters, firstMoments, secondMoments).bytes;  // written
   return cost;
 }
 

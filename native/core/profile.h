@@ -53,6 +53,11 @@ template <typename T>
 uint64_t bytesOf(const T&) {
   return 0;
 }
+inline uint64_t bytesOf(const TensorList& list) {
+  uint64_t bytes = 0;
+  for (int64_t i = 0; i < list.count; ++i) bytes += bytesOf(list.tensors[i]);
+  return bytes;
+}
 /// Bytes of every tensor among the arguments that is there.
 template <typename... Args>
 Cost costOf(const Args&... args) {
@@ -82,7 +87,7 @@ Cost blocksCost(const BlockPlan& plan, const TensorDesc& rows, const Args&... ar
 /// Pairs of a query and a key that it sees, over documents that the `count` offsets bound. window: see
 /// AttentionScoring.
 double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64_t count, int64_t window);
-/// `passes`: how often the optimizer reads or writes 4 bytes of each element.
-Cost costOfList(const AdamWTensor* tensors, int64_t count, int passes);
+Cost adamwCost(const TensorList& parameters, const TensorList& gradients, const TensorList& firstMoments,
+               const TensorList& secondMoments, const AdamWStep& step, const TensorDesc& scale);
 
 }  // namespace mora

@@ -71,18 +71,19 @@ struct Chunk {
   int64_t begin, end;
 };
 
-std::vector<Chunk> chunksOf(const AdamWTensor* tensors, int64_t count) {
+std::vector<Chunk> chunksOf(const std::vector<AdamWTensor>& tensors) {
   std::vector<Chunk> chunks;
-  for (const AdamWTensor* tensor = tensors; tensor < tensors + count; ++tensor)
-    for (int64_t begin = 0; begin < tensor->count; begin += kChunk)
-      chunks.push_back({tensor, begin, std::min(tensor->count, begin + kChunk)});
+  for (const AdamWTensor& tensor : tensors)
+    for (int64_t begin = 0; begin < tensor.count; begin += kChunk)
+      chunks.push_back({&tensor, begin, std::min(tensor.count, begin + kChunk)});
   return chunks;
 }
 
 }  // namespace
 
-void globalNorm(const AdamWTensor* tensors, int64_t count, TensorDesc norm) {
-  const std::vector<Chunk> chunks = chunksOf(tensors, count);
+void globalNorm(TensorList gradients, TensorDesc norm) {
+  const std::vector<AdamWTensor> tensors = trainedTensors({}, gradients, {}, {});
+  const std::vector<Chunk> chunks = chunksOf(tensors);
   std::vector<double> partials(chunks.size());
   parallelRanges(static_cast<int64_t>(chunks.size()), kChunk, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -103,11 +104,13 @@ void clipScale(TensorDesc norm, float gradientScale, float maxNorm, TensorDesc s
   *static_cast<float*>(scale.data) = static_cast<float>(result);
 }
 
-void adamw(const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale) {
+void adamw(TensorList parameters, TensorList gradients, TensorList firstMoments, TensorList secondMoments,
+           AdamWStep step, TensorDesc scale) {
   const float gradientScale = *static_cast<const float*>(scale.data);
   if (!std::isfinite(gradientScale)) return;
   const AdamWFactors factors(step);
-  const std::vector<Chunk> chunks = chunksOf(tensors, count);
+  const std::vector<AdamWTensor> tensors = trainedTensors(parameters, gradients, firstMoments, secondMoments);
+  const std::vector<Chunk> chunks = chunksOf(tensors);
   parallelRanges(static_cast<int64_t>(chunks.size()), kChunk, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const Chunk& chunk = chunks[static_cast<size_t>(i)];

@@ -1,13 +1,13 @@
 // The CPU backend's table: every kernel, enqueued on the stream under its own name.
 #include "core/backend.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 #include "core/operation_cost.h"
 #include "core/process_limits.h"
@@ -25,29 +25,10 @@ template <Name name, typename... Args, void (*kernel)(Args...)>
 struct Enqueue<name, kernel> {
   static Status call(Stream* stream, Args... args) {
     return stream->enqueue(
-        name.value, [=] { kernel(args...); }, stream->profile().on() ? costOfCall<name>(args...) : Cost());
+        name.value, [... kept = kept(args)] { kernel(kept...); },
+        stream->profile().on() ? costOfCall<name>(args...) : Cost());
   }
 };
-
-Status globalNorm(Stream* stream, const AdamWTensor* tensors, int64_t count, TensorDesc norm) {
-  std::vector list(tensors, tensors + count);
-  Cost cost = costOfList(tensors, count, 1);
-  return stream->enqueue(
-      "globalNorm",
-      [list = std::move(list), norm] { cpu::globalNorm(list.data(), static_cast<int64_t>(list.size()), norm); },
-      std::move(cost));
-}
-
-Status adamw(Stream* stream, const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale) {
-  std::vector list(tensors, tensors + count);
-  Cost cost = costOfList(tensors, count, 7);  // reads all four, writes all but the gradient
-  return stream->enqueue(
-      "adamw",
-      [list = std::move(list), step, scale] {
-        cpu::adamw(list.data(), static_cast<int64_t>(list.size()), step, scale);
-      },
-      std::move(cost));
-}
 
 Status copyFromHost(Stream* stream, void* target, size_t bytes, HostSource source) {
   return stream->enqueue("copyFromHost", [=, owned = std::shared_ptr<void>(source.user, source.done)] {
@@ -85,7 +66,11 @@ Status deviceFacts(int32_t, DeviceFacts* facts) {
   return Status::ok;
 }
 
-#define MORA_OPERATION(name) .name = Enqueue<#name, &cpu::name>::call
+/// Products in 8 bits have no float16, and need instructions for them.
+bool supports(int32_t, Operation operation, const DType* dtypes, int32_t count) {
+  if (operation != Operation::matmulInt8) return true;
+  return cpu::hasInt8Products() && std::find(dtypes, dtypes + count, DType::f16) == dtypes + count;
+}
 
 constexpr Backend kCpu{
     .abi = kBackendAbi,
@@ -124,53 +109,10 @@ constexpr Backend kCpu{
         },
     .profileReport = [](Stream* stream, char* json, size_t capacity,
                         size_t* needed) { return stream->profile().copyReport(json, capacity, needed); },
-    MORA_OPERATION(fill),
-    MORA_OPERATION(copy),
-    MORA_OPERATION(add),
-    MORA_OPERATION(multiply),
-    MORA_OPERATION(dequantise),
-    MORA_OPERATION(matmul),
-    MORA_OPERATION(matmulInt8),
-    MORA_OPERATION(addBias),
-    MORA_OPERATION(columnSums),
-    MORA_OPERATION(embedding),
-    MORA_OPERATION(embeddingBackward),
-    MORA_OPERATION(gatherRows),
-    MORA_OPERATION(scatterRows),
-    MORA_OPERATION(gatherColumns),
-    MORA_OPERATION(rmsNorm),
-    MORA_OPERATION(rmsNormApply),
-    MORA_OPERATION(rmsNormBackward),
-    MORA_OPERATION(layerNorm),
-    MORA_OPERATION(layerNormApply),
-    MORA_OPERATION(layerNormBackward),
-    MORA_OPERATION(rope),
-    MORA_OPERATION(activation),
-    MORA_OPERATION(activationBackward),
-    MORA_OPERATION(dropout),
-    MORA_OPERATION(attention),
-    MORA_OPERATION(attentionBackward),
-    MORA_OPERATION(crossEntropy),
-    MORA_OPERATION(capLogits),
-    MORA_OPERATION(sum),
-    MORA_OPERATION(argmax),
-    MORA_OPERATION(sample),
-    .globalNorm = globalNorm,
-    MORA_OPERATION(clipScale),
-    .adamw = adamw,
-    MORA_OPERATION(countNonFinite),
-    MORA_OPERATION(largestDifference),
-    MORA_OPERATION(groupSum),
-    MORA_OPERATION(groupSpread),
+    .supports = supports,
     .foldedSide = [](BlockPlan plan, DType) { return plan.side; },
-    MORA_OPERATION(foldBlocks),
-    MORA_OPERATION(unfoldBlocks),
-    MORA_OPERATION(blocksForward),
-    MORA_OPERATION(blocksBackwardInput),
-    MORA_OPERATION(blocksBackwardWeight),
-    MORA_OPERATION(mergeGroups),
-    MORA_OPERATION(mergeBlocks),
-    MORA_OPERATION(mergeFactors),
+#define MORA_OPERATION(name, ...) .name = Enqueue<#name, &cpu::name>::call,
+#include "core/operations.def"
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
 // Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
-// over the blocks of x and y (mora/block_operations.h), and merging gathers.
+// over the blocks of x and y (core/block_operations.h), and merging gathers.
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>
@@ -10,7 +10,7 @@
 #include "cpu/matmul.h"
 #include "cpu/merge_ranges.h"
 #include "cpu/parallel.h"
-#include "mora/block_operations.h"
+#include "core/block_operations.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/mora_blocks.cpp"
@@ -135,7 +135,7 @@ HWY_EXPORT(MergeBlockRows);
 
 namespace {
 
-/// What the plan of mora/block_operations.h is made of here.
+/// What the plan of core/block_operations.h is made of here.
 struct CpuOperations {
   static void matmul(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
                      bool accumulate) {

@@ -11,6 +11,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "core/error.h"
 #include "core/process_limits.h"
 #include "cpu/team.h"
 
@@ -69,6 +70,8 @@ void Stream::execute(const Task& task) {
     task.work();
   } catch (const std::bad_alloc&) {
     remember(task.operation, Status::outOfMemory, "the system has no memory left for working space");
+  } catch (const Unsupported& refusal) {
+    remember(task.operation, Status::unsupported, refusal.what());
   } catch (const std::exception& failure) {
     remember(task.operation, Status::failed, failure.what());
   }

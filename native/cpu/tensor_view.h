@@ -6,10 +6,10 @@
 #include <cstddef>
 #include <limits>
 #include <new>
-#include <stdexcept>
 #include <string>
 
 #include "core/descriptor.h"
+#include "core/error.h"
 
 namespace mora::cpu {
 
@@ -34,7 +34,7 @@ inline void addCount(const TensorDesc& count, int64_t added) {
 }
 
 [[noreturn]] inline void unsupported(const std::string& what) {
-  throw std::invalid_argument(what + " is not supported by the CPU backend");
+  throw Unsupported(what + " is not supported by the CPU backend");
 }
 
 /// Scratch memory of the calling thread, 64-byte aligned and grown as needed; valid until the next call with the same

@@ -23,14 +23,14 @@ struct TensorTable {
   int64_t count, chunks, elements;
 };
 
-TensorTable uploadTable(Context& context, const AdamWTensor* tensors, int64_t count) {
+TensorTable uploadTable(Context& context, const std::vector<AdamWTensor>& tensors) {
   std::vector<TableEntry> entries;
   int64_t chunks = 0, elements = 0;
-  for (const AdamWTensor* tensor = tensors; tensor < tensors + count; ++tensor) {
-    if (tensor->count == 0) continue;
-    entries.push_back({*tensor, chunks});
-    chunks += ceilDivide(tensor->count, kChunk);
-    elements += tensor->count;
+  for (const AdamWTensor& tensor : tensors) {
+    if (tensor.count == 0) continue;
+    entries.push_back({tensor, chunks});
+    chunks += ceilDivide(tensor.count, kChunk);
+    elements += tensor.count;
   }
   if (entries.empty()) return {nullptr, 0, 0, 0};
   const void* const table = context.upload(entries.data(), entries.size() * sizeof(TableEntry));
@@ -74,7 +74,7 @@ struct StoreNorm {
   __device__ void operator()(double sum) const { *norm = static_cast<float>(sqrt(sum)); }
 };
 
-/// scale [1] from norm [1], see core/backend.h. One thread.
+/// scale [1] from norm [1], see core/operations.def. One thread.
 __global__ void clipScaleKernel(const float* norm, double factor, double maxNorm, float* scale) {
   const double length = *norm;
   double result = maxNorm == 0 ? factor : factor * fmin(1.0, maxNorm / (factor * length + 1e-6));
@@ -124,8 +124,8 @@ __global__ void __launch_bounds__(kChunkThreads)
 
 }  // namespace
 
-void globalNorm(Context& context, const AdamWTensor* tensors, int64_t count, TensorDesc norm) {
-  const TensorTable table = uploadTable(context, tensors, count);
+void globalNorm(Context& context, TensorList gradients, TensorDesc norm) {
+  const TensorTable table = uploadTable(context, trainedTensors({}, gradients, {}, {}));
   double* const partials = partialSums(context, table.chunks);
   if (table.chunks > 0) {
     expectCost(static_cast<uint64_t>(table.elements) * sizeof(float),
@@ -144,8 +144,9 @@ void clipScale(Context& context, TensorDesc norm, float gradientScale, float max
   checkLaunch("clipScale");
 }
 
-void adamw(Context& context, const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale) {
-  const TensorTable table = uploadTable(context, tensors, count);
+void adamw(Context& context, TensorList parameters, TensorList gradients, TensorList firstMoments,
+           TensorList secondMoments, AdamWStep step, TensorDesc scale) {
+  const TensorTable table = uploadTable(context, trainedTensors(parameters, gradients, firstMoments, secondMoments));
   if (table.chunks == 0) return;
   const auto elements = static_cast<uint64_t>(table.elements);
   expectCost(elements * 4 * sizeof(float), elements * 3 * sizeof(float));

@@ -124,9 +124,9 @@ void launchTiles(Context& context, const char* operation, Kernel kernel, const A
                  int64_t heads) {
   if (rows == 0 || heads == 0) return;
   if (Sizes::kSharedBytes > context.sharedBytesPerBlock)
-    throw Error("unsupported", std::string(operation) + " needs " + std::to_string(Sizes::kSharedBytes) +
-                                   " bytes of shared memory per block but the device has " +
-                                   std::to_string(context.sharedBytesPerBlock) + ".");
+    throw Unsupported(std::string(operation) + " needs " + std::to_string(Sizes::kSharedBytes) +
+                      " bytes of shared memory per block but the device has " +
+                      std::to_string(context.sharedBytesPerBlock) + ".");
   constexpr size_t kAlwaysAllowed = 48 * 1024;
   if (Sizes::kSharedBytes > kAlwaysAllowed)
     cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(Sizes::kSharedBytes));

@@ -2,12 +2,12 @@
 // library exports.
 #include "core/backend.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <memory>
 #include <new>
 #include <stdexcept>
-#include <vector>
 
 #include "core/operation_cost.h"
 #include "cuda/devices.h"
@@ -26,28 +26,10 @@ template <Name name, typename... Args, void (*kernel)(Context&, Args...)>
 struct Enqueue<name, kernel> {
   static Status call(Stream* stream, Args... args) {
     return stream->enqueue(
-        name.value, [=](Context& context) { kernel(context, args...); },
+        name.value, [... kept = kept(args)](Context& context) { kernel(context, kept...); },
         stream->profile().on() ? costOfCall<name>(args...) : Cost());
   }
 };
-
-Status globalNorm(Stream* stream, const AdamWTensor* tensors, int64_t count, TensorDesc norm) {
-  return stream->enqueue(
-      "globalNorm",
-      [list = std::vector(tensors, tensors + count), norm](Context& context) {
-        cuda::globalNorm(context, list.data(), static_cast<int64_t>(list.size()), norm);
-      },
-      costOfList(tensors, count, 1));
-}
-
-Status adamw(Stream* stream, const AdamWTensor* tensors, int64_t count, AdamWStep step, TensorDesc scale) {
-  return stream->enqueue(
-      "adamw",
-      [list = std::vector(tensors, tensors + count), step, scale](Context& context) {
-        cuda::adamw(context, list.data(), static_cast<int64_t>(list.size()), step, scale);
-      },
-      costOfList(tensors, count, 7));  // reads all four, writes all but the gradient
-}
 
 Status copyFromHost(Stream* stream, void* target, size_t bytes, HostSource source) {
   // The source is released even if the copy never runs.
@@ -79,7 +61,11 @@ Status streamCreate(int32_t device, int32_t, Stream** stream, char* why, size_t 
   }
 }
 
-#define MORA_OPERATION(name) .name = Enqueue<#name, &cuda::name>::call
+/// Products have no block formats, and none are in 8 bits.
+bool supports(int32_t, Operation operation, const DType* dtypes, int32_t count) {
+  if (operation == Operation::matmulInt8) return false;
+  return operation != Operation::matmul || std::none_of(dtypes, dtypes + count, isQuantised);
+}
 
 constexpr Backend kCuda{
     .abi = kBackendAbi,
@@ -112,61 +98,22 @@ constexpr Backend kCuda{
         },
     .profileReport = [](Stream* stream, char* json, size_t capacity,
                         size_t* needed) { return stream->profile().copyReport(json, capacity, needed); },
-    MORA_OPERATION(fill),
-    MORA_OPERATION(copy),
-    MORA_OPERATION(add),
-    MORA_OPERATION(multiply),
-    MORA_OPERATION(dequantise),
-    MORA_OPERATION(matmul),
-    MORA_OPERATION(matmulInt8),
-    MORA_OPERATION(addBias),
-    MORA_OPERATION(columnSums),
-    MORA_OPERATION(embedding),
-    MORA_OPERATION(embeddingBackward),
-    MORA_OPERATION(gatherRows),
-    MORA_OPERATION(scatterRows),
-    MORA_OPERATION(gatherColumns),
-    MORA_OPERATION(rmsNorm),
-    MORA_OPERATION(rmsNormApply),
-    MORA_OPERATION(rmsNormBackward),
-    MORA_OPERATION(layerNorm),
-    MORA_OPERATION(layerNormApply),
-    MORA_OPERATION(layerNormBackward),
-    MORA_OPERATION(rope),
-    MORA_OPERATION(activation),
-    MORA_OPERATION(activationBackward),
-    MORA_OPERATION(dropout),
-    MORA_OPERATION(attention),
-    MORA_OPERATION(attentionBackward),
-    MORA_OPERATION(crossEntropy),
-    MORA_OPERATION(capLogits),
-    MORA_OPERATION(sum),
-    MORA_OPERATION(argmax),
-    MORA_OPERATION(sample),
-    .globalNorm = globalNorm,
-    MORA_OPERATION(clipScale),
-    .adamw = adamw,
-    MORA_OPERATION(countNonFinite),
-    MORA_OPERATION(largestDifference),
-    MORA_OPERATION(groupSum),
-    MORA_OPERATION(groupSpread),
+    .supports = supports,
     .foldedSide = cuda::foldedSide,
-    MORA_OPERATION(foldBlocks),
-    MORA_OPERATION(unfoldBlocks),
-    MORA_OPERATION(blocksForward),
-    MORA_OPERATION(blocksBackwardInput),
-    MORA_OPERATION(blocksBackwardWeight),
-    MORA_OPERATION(mergeGroups),
-    MORA_OPERATION(mergeBlocks),
-    MORA_OPERATION(mergeFactors),
+#define MORA_OPERATION(name, ...) .name = Enqueue<#name, &cuda::name>::call,
+#include "core/operations.def"
 };
 
 }  // namespace
 }  // namespace mora
 
-/// The table, or null with a sentence (without its full stop) that says what is missing and how to get it.
-extern "C" __attribute__((visibility("default"))) const mora::Backend* moraCudaBackend(char* why, size_t capacity) {
-  const std::string missing = mora::cuda::whatIsMissing();
-  std::snprintf(why, capacity, "%s", missing.c_str());
-  return missing.empty() ? &mora::kCuda : nullptr;
+/// See CudaBackendEntry.
+extern "C" __attribute__((visibility("default"))) const mora::Backend* moraCudaBackend(char* problem,
+                                                                                       size_t problemCapacity,
+                                                                                       char* remedy,
+                                                                                       size_t remedyCapacity) {
+  const mora::Absence& missing = mora::cuda::whatIsMissing();
+  std::snprintf(problem, problemCapacity, "%s", missing.problem.c_str());
+  std::snprintf(remedy, remedyCapacity, "%s", missing.remedy.c_str());
+  return missing ? nullptr : &mora::kCuda;
 }

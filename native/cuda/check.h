@@ -52,7 +52,7 @@ inline void check(cudaError_t error, const char* what) {
 }
 
 [[noreturn]] inline void unsupported(const std::string& what) {
-  throw Error("unsupported", what + " is not supported by the CUDA backend.");
+  throw Unsupported(what + " is not supported by the CUDA backend.");
 }
 
 }  // namespace mora::cuda

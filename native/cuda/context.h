@@ -19,19 +19,6 @@ struct DeviceReport {
   int64_t limit;  // indices lie in [0, limit)
 };
 
-enum class Operation : int32_t {
-  none = 0,
-  embedding,
-  embeddingBackward,
-  gatherRows,
-  scatterRows,
-  gatherColumns,
-  crossEntropy,
-  rope,
-  attention,
-  sample,
-};
-
 class Products;
 
 /// The key of kept memory: the caller's slot, and the sizes that the contents depend on.

@@ -87,11 +87,11 @@ class Search {
     return nullptr;
   }
 
-  std::string why() const {
-    return "cuBLAS (libcublas.so.13 or libcublas.so.12, with libcublasLt beside it) was not found in " +
-           listOf(folders_) + (failures_.empty() ? "" : " (" + failures_ + ")") +
-           "; install it, with the CUDA toolkit or with \"pip install nvidia-cublas\", or name its folder in "
-           "MORA_CUBLAS";
+  Absence absence() const {
+    return {"cuBLAS (libcublas.so.13 or libcublas.so.12, with libcublasLt beside it) was not found in " +
+                listOf(folders_) + (failures_.empty() ? "" : " (" + failures_ + ")"),
+            "install it, with the CUDA toolkit or with \"pip install nvidia-cublas\", or name its folder in "
+            "MORA_CUBLAS"};
   }
 
  private:
@@ -114,13 +114,13 @@ std::string Cublas::version() const {
   return std::to_string(major) + "." + std::to_string(minor);
 }
 
-const Cublas* openCublas(int driver, std::string& why) {
+const Cublas* openCublas(int driver, Absence& absence) {
   const std::lock_guard lock(mutex);
   if (!search) {
     search.emplace(driver);
     inUse = search->next();
   }
-  if (!inUse) why = search->why();
+  if (!inUse) absence = search->absence();
   return inUse;
 }
 

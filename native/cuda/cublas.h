@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "core/error.h"
 #include "cuda/context.h"
 
 namespace mora::cuda {
@@ -56,10 +57,10 @@ struct Cublas {
   std::string version() const;
 };
 
-/// The library in use, opened at the first call: the newest first, of those that a driver for CUDA `driver` (as 12040)
-/// supports. Null if none can be used, with the reason and the places that were searched in `why`.
-const Cublas* openCublas(int driver, std::string& why);
-/// Switches to the library that is tried after the one in use, and returns it; null if there is no other.
+/// The library in use, opened at the first call: newest first of those that a driver for CUDA `driver` (as 12040)
+/// serves. Null, with the places that were searched in `absence`, where none can be used.
+const Cublas* openCublas(int driver, Absence& absence);
+/// The one that is tried after the one in use, and in use from then on; null where there is no other.
 const Cublas* openNextCublas();
 /// The same functions by the emulator (test/simt); linked into the emulated library only.
 const Cublas* emulatedCublas();

@@ -2,37 +2,9 @@
 
 #include <cstdio>
 
+#include "core/operation_table.h"
+
 namespace mora::cuda {
-namespace {
-
-const char* nameOf(Operation operation) {
-  switch (operation) {
-    case Operation::none:
-      break;
-    case Operation::embedding:
-      return "embedding";
-    case Operation::embeddingBackward:
-      return "embeddingBackward";
-    case Operation::gatherRows:
-      return "gatherRows";
-    case Operation::scatterRows:
-      return "scatterRows";
-    case Operation::gatherColumns:
-      return "gatherColumns";
-    case Operation::crossEntropy:
-      return "crossEntropy";
-    case Operation::rope:
-      return "rope";
-    case Operation::attention:
-      return "attention";
-    case Operation::sample:
-      return "sample";
-  }
-  return "an operation";
-}
-
-}  // namespace
-
 StreamError errorOf(const DeviceReport& report) {
   StreamError error{};
   const auto operation = static_cast<Operation>(report.operation);

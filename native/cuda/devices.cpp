@@ -3,9 +3,8 @@
 #include <cuda_runtime.h>
 
 #include <cstdio>
+#include <string>
 #include <vector>
-
-#include "core/error.h"
 
 namespace mora::cuda {
 namespace {
@@ -29,10 +28,10 @@ int driverVersion() {
 }
 
 #ifdef MORA_CUDA_EMULATED
-const Cublas* libraryInUse(std::string&) { return emulatedCublas(); }
+const Cublas* libraryInUse(Absence&) { return emulatedCublas(); }
 const Cublas* nextLibrary() { return nullptr; }
 #else
-const Cublas* libraryInUse(std::string& why) { return openCublas(driverVersion(), why); }
+const Cublas* libraryInUse(Absence& absence) { return openCublas(driverVersion(), absence); }
 const Cublas* nextLibrary() { return openNextCublas(); }
 #endif
 
@@ -42,33 +41,34 @@ struct Devices {
     cudaDeviceProp properties;
   };
   std::vector<Usable> usable;
-  std::string missing;
+  Absence missing;
 
   Devices() {
     missing = findGpus();
-    if (missing.empty()) libraryInUse(missing);
+    if (!missing) libraryInUse(missing);
   }
 
  private:
-  std::string findGpus();
+  Absence findGpus();
 };
 
-std::string driverProblem(cudaError_t error) {
+Absence driverProblem(cudaError_t error) {
   int runtime = 0;
   const int driver = driverVersion();
   cudaRuntimeGetVersion(&runtime);
   cudaGetLastError();
   const std::string wanted = "install NVIDIA's driver for CUDA " + versionText(runtime) + " or newer";
-  if (error == cudaErrorNoDevice) return "no NVIDIA GPU was found, or CUDA_VISIBLE_DEVICES hides it";
+  if (error == cudaErrorNoDevice) return {"no NVIDIA GPU was found, or CUDA_VISIBLE_DEVICES hides it", ""};
   if (error != cudaErrorInsufficientDriver)
-    return std::string("the NVIDIA driver does not answer: ") + cudaGetErrorString(error) + "; nvidia-smi tells more";
+    return {std::string("the NVIDIA driver does not answer: ") + cudaGetErrorString(error), "nvidia-smi tells more"};
   if (driver == 0)
-    return "there is no NVIDIA driver, or one that is older than CUDA " + versionText(runtime) + " needs; " + wanted;
-  return "the NVIDIA driver is too old: it serves CUDA " + versionText(driver) + " and this build needs " +
-         versionText(runtime) + "; " + wanted;
+    return {"there is no NVIDIA driver, or one that is older than CUDA " + versionText(runtime) + " needs", wanted};
+  return {"the NVIDIA driver is too old: it serves CUDA " + versionText(driver) + " and this build needs " +
+              versionText(runtime),
+          wanted};
 }
 
-std::string Devices::findGpus() {
+Absence Devices::findGpus() {
   int count = 0;
   const cudaError_t error = cudaGetDeviceCount(&count);
   if (error != cudaSuccess || count == 0)
@@ -82,8 +82,9 @@ std::string Devices::findGpus() {
     else
       old += (old.empty() ? "" : ", ") + std::string(properties.name) + " has " + capabilityText(properties);
   }
-  if (!usable.empty()) return "";
-  return "a GPU of compute capability 8.0 (Ampere, 2020) or newer is needed" + (old.empty() ? "" : ", and " + old);
+  if (!usable.empty()) return {};
+  return {"a GPU of compute capability 8.0 (Ampere, 2020) or newer is needed" + (old.empty() ? "" : ", and " + old),
+          ""};
 }
 
 const Devices& devices() {
@@ -92,13 +93,13 @@ const Devices& devices() {
 }
 
 const Cublas& library() {
-  std::string why;
-  return *libraryInUse(why);
+  Absence absence;
+  return *libraryInUse(absence);
 }
 
 }  // namespace
 
-std::string whatIsMissing() { return devices().missing; }
+const Absence& whatIsMissing() { return devices().missing; }
 
 const CublasTable& cublas() { return library().table; }
 

@@ -1,16 +1,15 @@
 // The GPUs that this backend can use, and what is missing where there is none. Devices are numbered as CUDA numbers
 // those of compute capability 8.0 and above.
 #pragma once
-#include <string>
-
 #include "core/backend.h"
+#include "core/error.h"
 #include "cuda/cublas.h"
 
 namespace mora::cuda {
 
-/// Empty if at least one GPU can be used; else a sentence without its full stop.
-std::string whatIsMissing();
-/// cuBLAS, if nothing is missing.
+/// Nothing where at least one GPU can be used.
+const Absence& whatIsMissing();
+/// cuBLAS, where nothing is missing.
 const CublasTable& cublas();
 /// A handle for the current device, and the library that made it: the next one found if the first cannot. Throws Error
 /// with each one's answer.

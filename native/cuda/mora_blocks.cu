@@ -3,7 +3,7 @@
 // and merging is one pass over the weight.
 // T rows, k inputs, d outputs, R side of the matrix, W side of its window (R without windows), n live blocks. Columns
 // are counted in 32 bits.
-#include "mora/window_operations.h"
+#include "core/window_operations.h"
 
 #include <cstring>
 

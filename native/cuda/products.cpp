@@ -32,7 +32,7 @@ void Products::multiply(int64_t m, int64_t n, int64_t k, int64_t batch, const Ma
                         const Matrix& c, float alpha, bool accumulate) const {
   for (const int64_t number : {m, n, k, batch, a.leading, b.leading, c.leading})
     if (number > std::numeric_limits<int>::max())
-      throw Error("unsupported", "a product of matrices with 2^31 rows, columns or more");
+      throw Unsupported("a product of matrices with 2^31 rows, columns or more");
   expectProduct(m, n, k, batch, a, b, c, accumulate);
   const auto narrow = [](int64_t number) { return static_cast<int>(number); };
   const auto operation = [](const Matrix& matrix) {

@@ -121,6 +121,8 @@ void Stream::guarded(const char* operation, Body&& body) {
     lose(operation, lost);
   } catch (const std::bad_alloc&) {
     remember(operation, Status::outOfMemory, "the device has no memory left for working space");
+  } catch (const Unsupported& refusal) {
+    remember(operation, Status::unsupported, refusal.what());
   } catch (const std::exception& failure) {
     remember(operation, Status::failed, failure.what());
   }

@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import { openDevice } from 'node-mora'
 import { native } from 'node-mora/adapters'
 import { orUsageError } from '../../bench/common/command-line.mjs'
+import { absenceText } from '../../bench/common/internals.mjs'
 import { table } from '../../bench/common/table.mjs'
 import { benchmarks } from './benchmarks.mjs'
 import { Budget } from './budget.mjs'
@@ -36,7 +37,7 @@ const minutes = options.minutes === undefined ? Number.POSITIVE_INFINITY : Numbe
 if (!(minutes > 0)) usageError(`Expected minutes above 0 for --minutes but received ${options.minutes}.`)
 
 const why = native.whyUnavailable('cuda')
-if (why !== null) usageError(`The GPU check cannot run here: ${why}.`)
+if (why !== null) usageError(`The GPU check cannot run here: ${absenceText(why)}.`)
 
 // What was done before, in other processes, counts too.
 const secondsBefore = (Date.now() - Number(process.env.MORA_CHECK_STARTED ?? Date.now())) / 1000

@@ -36,7 +36,7 @@ export const equivalents = {
     // A run of no blocks has no product.
     'full >= 0',
   ],
-  'native/mora/block_operations.h': [
+  'native/core/block_operations.h': [
     // Folded matrices are dense: their columns are 1 apart.
     'product.column / folded.strides[2]',
     // What no product writes is whole rows or columns of a block of at least 2.
@@ -46,7 +46,7 @@ export const equivalents = {
     'whole{0, R, 0, 1, R',
     'last, 1, false}',
   ],
-  'native/mora/window_operations.h': [
+  'native/core/window_operations.h': [
     // Matrices are square.
     'window = dFolded.shape[2]',
     // Of a part of the matrices, only where it lies in them is looked at.

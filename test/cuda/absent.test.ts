@@ -5,7 +5,9 @@ import { binaryCandidates } from '../../lib/native-binary.js'
 
 /** Why CUDA cannot be used, as a process with these settings of the emulator hears it. */
 function whyOn(machine: Record<string, string>): string {
-  const script = 'console.log(require(process.argv[1]).whyUnavailable("cuda"))'
+  const script = `
+    const why = require(process.argv[1]).whyUnavailable("cuda")
+    console.log(why && [why.problem, why.remedy].filter(Boolean).join("; "))`
   const { stdout, stderr } = spawnSync(process.execPath, ['-e', script, binaryCandidates()[0]!], {
     env: { ...process.env, ...machine },
     encoding: 'utf8',

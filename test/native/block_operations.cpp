@@ -1,7 +1,7 @@
 // The block operators as products, in place (mora/block_operations.h) and in aligned windows
 // (mora/window_operations.h), with operations that are plain loops, against the definition over thousands of random
 // shapes. Values are small integers, so that sums in float are exact.
-#include "mora/block_operations.h"
+#include "core/block_operations.h"
 
 #include <cmath>
 #include <deque>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "check.h"
-#include "mora/window_operations.h"
+#include "core/window_operations.h"
 
 using namespace mora;
 

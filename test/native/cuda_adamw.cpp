@@ -29,12 +29,6 @@ struct Trained {
     return values;
   }
 
-  AdamWTensor desc() const {
-    const auto data = [](const DeviceTensor& tensor) { return static_cast<float*>(tensor.desc().data); };
-    return {data(deviceParameter), data(deviceGradient), data(deviceFirstMoment), data(deviceSecondMoment),
-            static_cast<int64_t>(parameter.size())};
-  }
-
   /// arXiv 1711.05101, Algorithm 2, with the bias corrections inside.
   void step(const AdamWStep& step, double scale) {
     for (size_t i = 0; i < parameter.size(); ++i) {
@@ -56,11 +50,24 @@ std::vector<std::unique_ptr<Trained>> trainedList() {
   return list;
 }
 
-std::vector<AdamWTensor> descsOf(const std::vector<std::unique_ptr<Trained>>& list) {
-  std::vector<AdamWTensor> descs;
-  for (const auto& trained : list) descs.push_back(trained->desc());
-  return descs;
-}
+struct Lists {
+  std::vector<TensorDesc> parameters, gradients, firstMoments, secondMoments;
+
+  explicit Lists(const std::vector<std::unique_ptr<Trained>>& list) {
+    for (const auto& trained : list) {
+      parameters.push_back(trained->deviceParameter.desc());
+      gradients.push_back(trained->deviceGradient.desc());
+      firstMoments.push_back(trained->deviceFirstMoment.desc());
+      secondMoments.push_back(trained->deviceSecondMoment.desc());
+    }
+  }
+  static TensorList of(const std::vector<TensorDesc>& tensors) {
+    return {tensors.data(), static_cast<int64_t>(tensors.size())};
+  }
+  void step(cuda::Context& context, const AdamWStep& step, const DeviceTensor& scale) const {
+    cuda::adamw(context, of(parameters), of(gradients), of(firstMoments), of(secondMoments), step, scale);
+  }
+};
 
 bool holds(const Trained& trained) {
   return close("parameter", DType::f32, trained.deviceParameter.get(), trained.parameter) &&
@@ -71,10 +78,10 @@ bool holds(const Trained& trained) {
 
 void steps(cuda::Context& context) {
   const auto list = trainedList();
-  const auto descs = descsOf(list);
+  const Lists lists(list);
   const AdamWStep step{1e-2f, 0.9f, 0.95f, 1e-8f, 0.1f, 0.271f, 0.142625f};
   const DeviceTensor scale(DType::f32, {1}, {0.25});
-  cuda::adamw(context, descs.data(), static_cast<int64_t>(descs.size()), step, scale);
+  lists.step(context, step, scale);
   for (const auto& trained : list) {
     trained->step(step, 0.25);
     CHECK(holds(*trained));
@@ -83,22 +90,22 @@ void steps(cuda::Context& context) {
     std::vector<Values> before;
     for (const auto& trained : list) before.push_back(trained->deviceParameter.get());
     scale.set({skipped});
-    cuda::adamw(context, descs.data(), static_cast<int64_t>(descs.size()), step, scale);
+    lists.step(context, step, scale);
     for (size_t i = 0; i < list.size(); ++i) CHECK(list[i]->deviceParameter.get() == before[i]);
   }
-  cuda::adamw(context, nullptr, 0, step, scale);
+  Lists({}).step(context, step, scale);
 }
 
 void norms(cuda::Context& context) {
   const auto list = trainedList();
-  const auto descs = descsOf(list);
+  const Lists lists(list);
   double squares = 0;
   for (const auto& trained : list)
     for (const double g : trained->gradient) squares += g * g;
   const DeviceTensor norm(DType::f32, {1}, {7});
-  cuda::globalNorm(context, descs.data(), static_cast<int64_t>(descs.size()), norm);
+  cuda::globalNorm(context, Lists::of(lists.gradients), norm);
   CHECK(close("norm", DType::f32, norm.get(), {std::sqrt(squares)}, 1e-9));
-  cuda::globalNorm(context, nullptr, 0, norm);
+  cuda::globalNorm(context, {}, norm);
   CHECK(norm.get()[0] == 0);
 }
 

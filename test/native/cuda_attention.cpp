@@ -273,7 +273,7 @@ void nothingIsNothing() {
     device.keyOffsets.set(wrong.keys);
     forward(test.context, right, device);
     const cuda::DeviceReport report = test.takeReport();
-    CHECK(report.operation == static_cast<int32_t>(cuda::Operation::attention));
+    CHECK(report.operation == static_cast<int32_t>(Operation::attention));
     CHECK(report.position == wrong.position && report.value == wrong.value && report.limit == wrong.limit);
     const StreamError error = cuda::errorOf(report);
     CHECK(error.status == Status::failed && std::string(error.operation) == "attention");

@@ -109,7 +109,7 @@ void reportsTargets(TestContext& test) {
   const DeviceTensor losses(DType::f32, {3}, Values(3));
   cuda::crossEntropy(test.context, deviceLogits, targets, 0, losses, deviceLogits);
   const cuda::DeviceReport report = test.takeReport();
-  CHECK(report.operation == static_cast<int32_t>(cuda::Operation::crossEntropy));
+  CHECK(report.operation == static_cast<int32_t>(Operation::crossEntropy));
   CHECK(report.position == 2 && report.value == 8 && report.limit == 8);
 }
 

@@ -1,9 +1,9 @@
 // Rotation, decoupling and truncation on the device against their definition in float64: x continued by itself, cut
 // into blocks, each through M R_b, results one after the other, tiled or cut at d (or folded onto the first outputs).
+#include "core/block_operations.h"
 #include "cuda/devices.h"
 #include "cuda/products.h"
 #include "cuda_block_plans.h"
-#include "mora/block_operations.h"
 
 using namespace mora;
 using namespace mora::test;

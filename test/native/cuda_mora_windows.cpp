@@ -2,10 +2,10 @@
 // that cuBLAS can read and write 16 bytes at a time.
 #include <utility>
 
+#include "core/window_operations.h"
 #include "cuda/devices.h"
 #include "cuda/products.h"
 #include "cuda_block_plans.h"
-#include "mora/window_operations.h"
 
 using namespace mora;
 using namespace mora::test;

@@ -24,12 +24,12 @@ void aFolderThatIsNamedIsTheOnlyOne() {
   std::ofstream(folder / "libcublas.so.12") << "not a library";
   inChild([&] {
     setenv("MORA_CUBLAS", folder.c_str(), 1);
-    std::string why;
-    CHECK(mora::cuda::openCublas(13000, why) == nullptr);
-    CHECK(contains(why, "cuBLAS (libcublas.so.13 or libcublas.so.12"));
-    CHECK(contains(why, "was not found in " + folder.string() + " ("));
-    CHECK(contains(why, (folder / "libcublas.so.12").string() + ": "));
-    CHECK(contains(why, "; install it"));
+    mora::Absence absence;
+    CHECK(mora::cuda::openCublas(13000, absence) == nullptr);
+    CHECK(contains(absence.problem, "cuBLAS (libcublas.so.13 or libcublas.so.12"));
+    CHECK(contains(absence.problem, "was not found in " + folder.string() + " ("));
+    CHECK(contains(absence.problem, (folder / "libcublas.so.12").string() + ": "));
+    CHECK(absence.remedy.starts_with("install it"));
   });
   fs::remove_all(folder);
 }
@@ -39,11 +39,11 @@ void elseItIsLookedForWhereItIsInstalled() {
     unsetenv("MORA_CUBLAS");
     setenv("CUDA_HOME", "/somewhere/cuda", 1);
     setenv("HOME", "/nobody", 1);
-    std::string why;
-    if (mora::cuda::openCublas(13000, why)) return;  // a machine that has it
+    mora::Absence absence;
+    if (mora::cuda::openCublas(13000, absence)) return;  // a machine that has it
     for (const char* place :
          {"the loader's path, ", "/somewhere/cuda/lib64, ", "/usr/local/cuda/lib64, ", "MORA_CUBLAS"})
-      CHECK(contains(why, place));
+      CHECK(contains(absence.text(), place));
   });
 }
 

@@ -49,7 +49,7 @@ void reportsPositions(TestContext& test) {
   const Values rotated = deviceX.get();
   CHECK(std::equal(x.begin() + 16, x.end(), rotated.begin() + 16));
   const cuda::DeviceReport report = test.takeReport();
-  CHECK(report.operation == static_cast<int32_t>(cuda::Operation::rope));
+  CHECK(report.operation == static_cast<int32_t>(mora::Operation::rope));
   CHECK(report.position == 2 && report.value == 2 && report.limit == 2);
 }
 

@@ -129,22 +129,22 @@ void reportsIndices(TestContext& test) {
   const DeviceTensor deviceTable(DType::f32, {5, 8}, table), y(DType::f32, {3, 8}, zeros);
   for (const double wrong : {-1.0, 5.0, 2147483647.0, -2147483648.0}) {
     const DeviceTensor ids(DType::i32, {3}, {4, wrong, 0}), grown(DType::f32, {5, 8}, table);
-    const auto reports = [&](cuda::Operation operation) {
+    const auto reports = [&](mora::Operation operation) {
       const cuda::DeviceReport report = test.takeReport();
       CHECK(report.operation == static_cast<int32_t>(operation));
       CHECK(report.position == 1 && report.value == static_cast<int64_t>(wrong) && report.limit == 5);
     };
     cuda::embedding(test.context, deviceTable, ids, y);
-    reports(cuda::Operation::embedding);
+    reports(mora::Operation::embedding);
     cuda::gatherRows(test.context, deviceTable, ids, y);
-    reports(cuda::Operation::gatherRows);
+    reports(mora::Operation::gatherRows);
     cuda::embeddingBackward(test.context, y, ids, grown);
-    reports(cuda::Operation::embeddingBackward);
+    reports(mora::Operation::embeddingBackward);
     cuda::scatterRows(test.context, y, ids, grown);
-    reports(cuda::Operation::scatterRows);
+    reports(mora::Operation::scatterRows);
     const DeviceTensor wide(DType::f32, {8, 5}, table), picked(DType::f32, {8, 3}, zeros);
     cuda::gatherColumns(test.context, wide, ids, picked, false);
-    reports(cuda::Operation::gatherColumns);
+    reports(mora::Operation::gatherColumns);
     const Values rows = y.get();
     CHECK(std::equal(rows.begin(), rows.begin() + 8, table.begin() + 4 * 8));
   }

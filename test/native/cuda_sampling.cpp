@@ -138,7 +138,7 @@ void reportsDraws(TestContext& test) {
   const DeviceTensor draws(DType::i64, {3}, {0, -1, 5});
   cuda::sample(test.context, logits, draws, {1, 0, 1}, ids);
   const cuda::DeviceReport report = test.takeReport();
-  CHECK(report.operation == static_cast<int32_t>(cuda::Operation::sample));
+  CHECK(report.operation == static_cast<int32_t>(mora::Operation::sample));
   CHECK(report.position == 1 && report.value == -1);
   draws.set({0, 3, 0x1p53});
   cuda::sample(test.context, logits, draws, {1, 0, 1}, ids);

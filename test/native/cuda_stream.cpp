@@ -117,15 +117,15 @@ void errorsSurfaceAtTheNextCallback() {
 
 void aReportOfTheDeviceReadsLikeTheCpus() {
   Stream& stream = newStream();
-  const auto report = [&](mora::cuda::Operation operation) {
+  const auto report = [&](mora::Operation operation) {
     const mora::cuda::DeviceReport value{static_cast<int32_t>(operation), 3, -7, 100};
     stream.enqueue("report", [=](Context& context) { copyToDevice(context, context.report, &value, sizeof value); });
     return wait(stream);
   };
-  const StreamError index = report(mora::cuda::Operation::gatherRows);
+  const StreamError index = report(mora::Operation::gatherRows);
   CHECK(std::strcmp(index.operation, "gatherRows") == 0);
   CHECK(std::strcmp(index.message, "gatherRows expected indices in [0, 100) but index 3 is -7") == 0);
-  const StreamError target = report(mora::cuda::Operation::crossEntropy);
+  const StreamError target = report(mora::Operation::crossEntropy);
   CHECK(std::strcmp(target.message, "crossEntropy expected targets below 100 but target 3 is -7") == 0);
   CHECK(wait(stream).status == Status::ok);
 }

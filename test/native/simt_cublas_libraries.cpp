@@ -25,9 +25,10 @@ namespace {
 std::vector<std::string> tried(const char* folder, int driver) {
   setenv("MORA_CUBLAS", folder, 1);
   std::vector<std::string> versions;
-  std::string why;
-  for (const Cublas* library = mora::cuda::openCublas(driver, why); library; library = mora::cuda::openNextCublas()) {
-    CHECK(mora::cuda::openCublas(driver, why) == library);  // the one in use
+  mora::Absence absence;
+  for (const Cublas* library = mora::cuda::openCublas(driver, absence); library;
+       library = mora::cuda::openNextCublas()) {
+    CHECK(mora::cuda::openCublas(driver, absence) == library);  // the one in use
     CHECK(fs::path(library->path).parent_path() == fs::path(folder));
     versions.push_back(library->version());
   }
@@ -43,9 +44,9 @@ void theDriverSaysWhichComesFirst() {
 void aLibraryThatLacksAFunctionIsPassedOver() {
   inChild([] {
     setenv("MORA_CUBLAS", STUBS "/old", 1);
-    std::string why;
-    CHECK(mora::cuda::openCublas(12040, why) == nullptr);
-    CHECK(why.find("old/libcublas.so.12 lacks cublasGemmStridedBatchedEx") != std::string::npos);
+    mora::Absence absence;
+    CHECK(mora::cuda::openCublas(12040, absence) == nullptr);
+    CHECK(absence.problem.find("old/libcublas.so.12 lacks cublasGemmStridedBatchedEx") != std::string::npos);
   });
 }
 

@@ -8,7 +8,6 @@ import {
   type DeviceFacts,
   type DType,
   type FloatDType,
-  type Native,
   type NativeDevice,
   type NativeTensor,
   native,
@@ -21,22 +20,6 @@ import {
   float32ToFloat16Bits,
 } from '../../lib/tensor/half.js'
 import { Host, indices } from './host.js'
-
-type NotOperations =
-  | 'version'
-  | 'openDevice'
-  | 'whyUnavailable'
-  | 'deviceCount'
-  | 'libraries'
-  | 'openFile'
-  | 'record'
-  | 'empty'
-  | 'fromArray'
-  | 'fromFile'
-  | 'foldedSide'
-  | 'svd'
-  | 'orthonormalColumns'
-export type OperationName = Exclude<keyof Native, NotOperations>
 
 export type ActivationDType = FloatDType
 export const activationDTypes = ['float32', 'bfloat16', 'float16'] as const

@@ -1,9 +1,16 @@
 /** Every operation names itself, what it expected and what came, before anything is enqueued. */
 import { afterAll, describe, expect, test } from 'vitest'
-import { type BlockPlan, type DType, type Grouping, type NativeTensor, native } from '../../lib/native.js'
+import {
+  type BlockPlan,
+  type DType,
+  type Grouping,
+  type NativeTensor,
+  native,
+  type OperationName,
+} from '../../lib/native.js'
 import { loadBinary } from '../../lib/native-binary.js'
 import { liveBytes } from '../live-bytes.js'
-import { type OperationName, testDevice } from '../operations/harness.js'
+import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
 const made: NativeTensor[] = []
@@ -323,6 +330,18 @@ describe('what only the values tell rejects the next wait, with the operation', 
       expect.objectContaining({ code: 'operation-failed', message: expect.stringMatching(message) }),
     )
     await device.synchronize()
+  })
+
+  // 255 * 127 * 2^16 is what 32 bits hold; where there are no products in 8 bits at all, that is the cause.
+  test('rows that an operation cannot take say so by their code', async () => {
+    const long = filled(1, 2 ** 16 + 1)
+    native.matmulInt8(long, long, true, filled(1, 1), false)
+    await expect(device.synchronize()).rejects.toThrow(
+      expect.objectContaining({
+        code: 'unsupported',
+        message: expect.stringMatching(/^matmulInt8 failed: .* not supp/),
+      }),
+    )
   })
 
   test('and a read of it, too', async () => {

@@ -1,7 +1,7 @@
 /** A machine whose GPU cannot be used computes on its CPU, and says so, once. */
 import { existsSync } from 'node:fs'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
-import { native } from '../../lib/native.js'
+import { absenceText, native } from '../../lib/native.js'
 
 vi.mock('node:fs', async (original) => {
   const fs = await original<typeof import('node:fs')>()
@@ -28,7 +28,7 @@ it.skipIf(cannot === null).each(['/dev/nvidia0', '/dev/nvhost-ctrl-gpu', '/usr/l
   'with %s it says why',
   async (file) => {
     expect(await openOn(file)).toEqual([
-      `This machine has an NVIDIA GPU (${file}), but computes on the CPU: ${cannot}.`,
+      `This machine has an NVIDIA GPU (${file}), but computes on the CPU: ${absenceText(cannot!)}.`,
     ])
   },
 )

@@ -13,10 +13,7 @@ const optionsOf = (): TrainInput & { output: string } => ({
 })
 
 const headTooLarge = () => {
-  throw new NativeError(
-    'operation-failed',
-    'attention failed: a head size of 999 is not supported by the CUDA backend.',
-  )
+  throw new NativeError('unsupported', 'attention failed: a head size of 999 is more than the kernels take.')
 }
 
 describe('T30 before the first step', () => {
@@ -57,6 +54,10 @@ describe('T30 before the first step', () => {
       throw new NativeError('out-of-memory', 'Out of memory on cpu: 1 MiB were asked for.')
     }
     await expectRejection(trainFake(optionsOf(), { refuse }), 'out-of-memory', /^Out of memory/)
+    const failed = () => {
+      throw new NativeError('operation-failed', 'attention failed: what came is not supported.')
+    }
+    await expectRejection(trainFake(optionsOf(), { refuse: failed }), 'operation-failed', /^attention failed/)
   })
 
   it('the check leaves no trace in what is trained', async () => {

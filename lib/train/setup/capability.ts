@@ -1,5 +1,6 @@
 import { packBatch } from '../../data/packing.js'
-import { MoraError, UsageError } from '../../errors.js'
+import { UsageError } from '../../errors.js'
+import { NativeError } from '../../native-binary.js'
 import type { BatchLoss, Objective } from '../../objectives/objective.js'
 import type { ModelFacts, PassModel, TrainedParameter } from '../trainable.js'
 
@@ -36,7 +37,7 @@ async function lossOf(model: ModelFacts & PassModel, objective: Objective): Prom
 }
 
 function explained(error: unknown, { path, device, dtype }: ModelFacts): unknown {
-  if (!(error instanceof MoraError) || !/not supported/.test(error.message)) return error
+  if (!(error instanceof NativeError) || error.code !== 'unsupported') return error
   const what = path === '' ? 'The model' : `The model ${path}`
   return new UsageError(
     'unsupported',

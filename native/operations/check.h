@@ -1,4 +1,4 @@
-// Argument checks of the operations, chained: `Check("rope").tensor("x", x).rank(3).floats()`.
+// Argument checks of the operations, chained: `Check("rope").tensor("x", x).rank(3).floats()`; then MORA_ENQUEUE.
 #pragma once
 #include <initializer_list>
 #include <string>
@@ -68,5 +68,17 @@ class Check {
   const Tensor* tensor_ = nullptr;
   Device* device_ = nullptr;
 };
+
+/// Rows of the shape and dtype of x.
+inline void checkRowsLike(Check& check, const char* name, const Tensor& tensor, const Tensor& x) {
+  check.tensor(name, tensor).sameShape(x).dtype(x.dtype()).rows();
+}
+
+/// The descriptor of a tensor that may be absent.
+inline TensorDesc optional(const Tensor& tensor) { return tensor ? tensor.desc() : TensorDesc{}; }
+
+/// Enqueues the operation `name` on the device of the tensors that were checked.
+#define MORA_ENQUEUE(check, name, ...) \
+  (check).device().check((check).device().backend().name((check).device().stream(), __VA_ARGS__), #name)
 
 }  // namespace mora

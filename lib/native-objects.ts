@@ -1,0 +1,132 @@
+/** What the addon makes: dtypes, devices, tensors, files. `native.ts` has the functions. */
+
+export type FloatDType = 'float32' | 'bfloat16' | 'float16'
+export type PlainDType = FloatDType | 'int32' | 'int64' | 'uint8'
+/** Block formats of GGUF: storage of frozen weights only. */
+export type BlockDType =
+  | 'q4_0'
+  | 'q4_1'
+  | 'q5_0'
+  | 'q5_1'
+  | 'q8_0'
+  | 'q2_k'
+  | 'q3_k'
+  | 'q4_k'
+  | 'q5_k'
+  | 'q6_k'
+  | 'iq4_nl'
+  | 'iq4_xs'
+  | 'mxfp4'
+  | 'tq1_0'
+  | 'tq2_0'
+export type DType = PlainDType | BlockDType
+
+const plainDTypes: ReadonlySet<DType> = new Set(['float32', 'bfloat16', 'float16', 'int32', 'int64', 'uint8'])
+
+export function isBlockDType(dtype: DType): dtype is BlockDType {
+  return !plainDTypes.has(dtype)
+}
+
+/** Bytes of a value. */
+export function bytesOf(dtype: FloatDType): number {
+  return dtype === 'float32' ? 4 : 2
+}
+
+/** Number of values of a shape. */
+export function elementsOf(shape: readonly number[]): number {
+  return shape.reduce((product, length) => product * length, 1)
+}
+
+/** Far more than any machine has processors. */
+export const MAX_THREADS = 1024
+
+export interface MemoryFigures {
+  /** Bytes of live tensors and of working space. */
+  inUse: number
+  /** Highest `inUse` since `resetPeak`. */
+  peak: number
+  /** Bytes held from the system and not in use. */
+  cached: number
+  /** Bytes past which an allocation fails; 0 is no limit. */
+  limit: number
+  /**
+   * Of `inUse`: what operations keep for themselves from one to the next (scratch memory, cuBLAS's workspace). 0 on the
+   * CPU, where it is the process's own.
+   */
+  working: number
+}
+
+export interface DeviceFacts {
+  name: string
+  totalMemory: number
+  threads: number
+  /** True where bfloat16 products are faster than float32 ones. */
+  fastBfloat16: boolean
+  /** True where `matmulInt8` is there: x86 processors with VNNI or AMX. */
+  int8Products: boolean
+  detail: string
+}
+
+export interface ProfileEntry {
+  operation: string
+  label: string
+  calls: number
+  seconds: number
+  flops: number
+  bytes: number
+}
+
+/** A device of this process. Opened once; later calls of `openDevice` return the same stream. */
+export interface NativeDevice {
+  readonly kind: string
+  readonly index: number
+  facts(): DeviceFacts
+  memory(): MemoryFigures
+  setMemoryLimit(bytes: number): void
+  resetPeak(): void
+  /** Gives cached memory back to the system. */
+  trim(): void
+  setThreads(threads: number): void
+  /** Whether float32 products from here on may round their inputs to TF32. A CPU has no TF32. */
+  setAllowTf32(allow: boolean): void
+  /** Operations enqueued and not finished. */
+  queueDepth(): number
+  /** Resolves when everything enqueued so far is done; rejects with the first error since the last wait. */
+  synchronize(): Promise<void>
+  profile(on: boolean): void
+  /** After `synchronize`. */
+  profileReport(): ProfileEntry[]
+}
+
+/** A strided view of device memory. Views share their storage, which is freed with the last of them. */
+export interface NativeTensor {
+  readonly device: NativeDevice
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** In elements. */
+  readonly strides: readonly number[]
+  readonly disposed: boolean
+  /** Another view of the same storage; `offset` in elements from this view's start. */
+  view(shape: readonly number[], strides: readonly number[], offset: number): NativeTensor
+  /** A dense copy of the values in a typed array of the dtype (bfloat16 and float16 as their bits in a Uint16Array). */
+  read(): Promise<Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array>
+  /** Into memory of as many bytes, which saves V8 from collecting what was read before. */
+  read(into: Uint8Array): Promise<Uint8Array>
+  dispose(): void
+}
+
+/** Operations with the tensors that they were called with, whose memory lives until `dispose`. */
+export interface NativeRecording {
+  /** Enqueues all of them again: they read what their inputs hold by then, and write into the same outputs. */
+  replay(): void
+  dispose(): void
+}
+
+/** A file to read weights from. */
+export interface NativeFile {
+  readonly size: number
+  /** A copy of bytes [offset, offset + length); throws past the end. */
+  bytes(offset: number, length: number): Uint8Array
+  /** Unmaps once every enqueued read of it is done. */
+  close(): void
+}

@@ -1,0 +1,180 @@
+/**
+ * The operations of the addon, which native/core/operations.def declares.
+ *
+ * Every operation checks shapes, dtypes and devices when it is called (a `NativeError` that names the operation, what
+ * was expected and what came), enqueues on the device's stream and returns at once. Outputs are arguments: the caller
+ * allocates them. An error on the stream rejects the next promise of that device.
+ *
+ * Letters in shapes: T tokens, D hidden, F features, H query heads, K key-value heads, E head size, V vocabulary,
+ * R side of MoRA's matrix, B documents.
+ */
+import type { NativeTensor } from './native-objects.js'
+
+export type GroupKind = 'tile' | 'runs'
+/** How `width` columns fall into `side` groups; `wrap`: the padding of `tile` repeats the start. See native/mora/geometry.h. */
+export interface Grouping {
+  kind: GroupKind
+  wrap: boolean
+  width: number
+  side: number
+}
+/** Rotation, decoupling, truncation as products of blocks. See native/mora/geometry.h. */
+export interface BlockPlan {
+  inFeatures: number
+  outFeatures: number
+  side: number
+  rotate: boolean
+  truncate: boolean
+  foldOutput: boolean
+}
+/** The mask of (row, column) depends on `key` and the row's key only. */
+export interface DropoutKey {
+  key: readonly [number, number]
+  probability: number
+}
+/** How `sample` draws; `topK` 0 and `topP` 1 leave all tokens. */
+export interface NativeSampling {
+  temperature: number
+  topK: number
+  topP: number
+}
+/** x sigmoid(x); x Φ(x); its approximation by tanh; max(x, 0). */
+export type Activation = 'silu' | 'gelu' | 'geluTanh' | 'relu'
+/** Scores are scale · q·k, with a softcap > 0 softcap · tanh of it / softcap; with a window > 0 a query sees that many keys. */
+export interface AttentionScoring {
+  scale: number
+  softcap: number
+  window: number
+}
+export interface AdamWStep {
+  learningRate: number
+  beta1: number
+  beta2: number
+  epsilon: number
+  weightDecay: number
+  /** Counted from 1. */
+  step: number
+}
+
+type T = NativeTensor
+type Optional = NativeTensor | null
+
+export interface Operations {
+  fill(target: T, value: number): void
+  /** target = scale * source, converting. */
+  copy(source: T, target: T, scale: number): void
+  /** target += scale * source */
+  add(source: T, target: T, scale: number): void
+  /** target (float32) = scale * a * b by elements (+ target), all [rows, columns]; b is float32, and may be the target. */
+  multiply(a: T, b: T, target: T, scale: number, accumulate: boolean): void
+  dequantise(source: T, target: T): void
+
+  /**
+   * c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. On the CPU, a matrix b that is transposed may be in a
+   * block format; native/cpu/few_rows.h says what becomes of a then.
+   */
+  matmul(a: T, transposeA: boolean, b: T, transposeB: boolean, c: T, alpha: number, accumulate: boolean): void
+  /**
+   * c (+)= a bᵀ or a b for a weight b [d, k], where rows of both are rounded to 8 bits of their largest value;
+   * native/cpu/rounded_rows.h says after what.
+   */
+  matmulInt8(a: T, b: T, transposeB: boolean, c: T, accumulate: boolean): void
+  addBias(bias: T, y: T): void
+  columnSums(x: T, sums: T, accumulate: boolean): void
+
+  embedding(table: T, ids: T, y: T): void
+  embeddingBackward(dY: T, ids: T, dTable: T): void
+  gatherRows(x: T, rows: T, y: T): void
+  /** y at distinct rows = x; other rows stay. */
+  scatterRows(x: T, rows: T, y: T): void
+  gatherColumns(x: T, columns: T, y: T, accumulate: boolean): void
+
+  /** x += residual in place if given; y = x rstd (weightOffset + weight); rstd [T], or [T, heads] of x [T, heads, D]. */
+  rmsNorm(x: T, residual: Optional, weight: T, weightOffset: number, epsilon: number, y: Optional, rstd: Optional): void
+  rmsNormApply(x: T, weight: T, weightOffset: number, rstd: T, y: T): void
+  rmsNormBackward(
+    dY: T,
+    x: T,
+    weight: T,
+    weightOffset: number,
+    rstd: T,
+    dX: T,
+    accumulate: boolean,
+    dWeight: Optional,
+  ): void
+  /** y = (x - mean) rstd weight + bias; mean, rstd [T]. */
+  layerNorm(x: T, weight: T, bias: Optional, epsilon: number, y: T, mean: T, rstd: T): void
+  layerNormApply(x: T, weight: T, bias: Optional, mean: T, rstd: T, y: T): void
+  layerNormBackward(
+    dY: T,
+    x: T,
+    weight: T,
+    mean: T,
+    rstd: T,
+    dX: T,
+    accumulate: boolean,
+    dWeight: Optional,
+    dBias: Optional,
+  ): void
+  /** Rotates the first 2 · columns elements of every head; cosines, sines [P, columns]. */
+  rope(x: T, positions: T, cosines: T, sines: T, inverse: boolean): void
+  /** y = f(gate) up, or f(gate). */
+  activation(f: Activation, gate: T, up: Optional, y: T): void
+  activationBackward(f: Activation, dY: T, gate: T, up: Optional, dGate: T, dUp: Optional): void
+  dropout(x: T, rowKeys: T, key: DropoutKey, y: T): void
+
+  attention(q: T, k: T, v: T, queryOffsets: T, keyOffsets: T, scoring: AttentionScoring, out: T, lse: Optional): void
+  attentionBackward(
+    dOut: T,
+    q: T,
+    k: T,
+    v: T,
+    out: T,
+    lse: T,
+    queryOffsets: T,
+    keyOffsets: T,
+    scoring: AttentionScoring,
+    dQ: T,
+    dK: T,
+    dV: T,
+  ): void
+
+  /** Of capped logits where softcap > 0; dLogits is the gradient of the logits before. */
+  crossEntropy(logits: T, targets: T, softcap: number, losses: T, dLogits: Optional): void
+  /** logits = softcap tanh(logits / softcap), in place. */
+  capLogits(logits: T, softcap: number): void
+  sum(x: T, total: T, accumulate: boolean): void
+
+  /** ids [N] = columns of the largest logits [N, V]; -1 - column of what is not finite in rows that have none. */
+  argmax(logits: T, ids: T): void
+  /** ids [N] = columns drawn with the uniform numbers draws [N] / 2^53; rows without a finite largest as in `argmax`. */
+  sample(logits: T, draws: T, sampling: NativeSampling, ids: T): void
+
+  globalNorm(gradients: readonly T[], norm: T): void
+  clipScale(norm: T, gradientScale: number, maxNorm: number, scale: T): void
+  adamw(
+    parameters: readonly T[],
+    gradients: readonly T[],
+    firstMoments: readonly T[],
+    secondMoments: readonly T[],
+    step: AdamWStep,
+    scale: T,
+  ): void
+  countNonFinite(x: T, count: T, accumulate: boolean): void
+  /** largest [1] float32 = the largest of all |a - b| (and, to `accumulate`, of itself). NaN counts as nothing. */
+  largestDifference(a: T, b: T, largest: T, accumulate: boolean): void
+
+  groupSum(grouping: Grouping, source: T, target: T, accumulate: boolean): void
+  groupSpread(grouping: Grouping, source: T, target: T, accumulate: boolean): void
+  foldBlocks(plan: BlockPlan, matrix: T, folded: T): void
+  unfoldBlocks(plan: BlockPlan, dFolded: T, dMatrix: T, accumulate: boolean): void
+  blocksForward(plan: BlockPlan, x: T, folded: T, y: T, accumulate: boolean): void
+  blocksBackwardInput(plan: BlockPlan, dY: T, folded: T, dX: T, accumulate: boolean): void
+  blocksBackwardWeight(plan: BlockPlan, x: T, dY: T, dFolded: T): void
+  mergeGroups(input: Grouping, output: Grouping, matrix: T, scale: number, weight: T, nonFinite: Optional): void
+  mergeBlocks(plan: BlockPlan, folded: T, scale: number, weight: T, nonFinite: Optional): void
+  /** weight [d, k] += scale b [d, r] a [r, k] of float32 factors, rounded once. */
+  mergeFactors(b: T, a: T, scale: number, weight: T, nonFinite: Optional): void
+}
+
+export type OperationName = keyof Operations

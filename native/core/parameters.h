@@ -1,0 +1,46 @@
+// What operations take beside tensors (core/operations.def): plain structures, which cross to backends as they are.
+// Grouping and BlockPlan, the geometry of MoRA's operators, are in mora/geometry.h.
+#pragma once
+#include <cstdint>
+
+namespace mora {
+
+/// Identity of a dropout mask: the mask of element (row, column) is a function of this and of rowKeys[row] only,
+/// so it depends neither on micro-batches nor on packing. Philox4x32-10, see core/philox.h.
+struct DropoutKey {
+  uint32_t key[2];
+  float probability;  // of dropping
+};
+
+/// How a token is drawn: from softmax(logits / temperature) over the topK likeliest tokens (0: all), and of these over
+/// the fewest likeliest that have at least topP of their probability together (1: all). Of equal ones, lower ids come
+/// first.
+struct Sampling {
+  double temperature;
+  int64_t topK;
+  double topP;
+};
+
+/// Elementwise functions f: silu(x) = x sigmoid(x), gelu(x) = x Phi(x) with the normal distribution's Phi, geluTanh its
+/// approximation x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (arXiv 1606.08415), relu(x) = max(x, 0).
+enum class Activation : int32_t { silu = 0, gelu, geluTanh, relu };
+
+/// What attention makes of the products of a query with keys, score = scale q.k: with a softcap c > 0 it becomes
+/// c tanh(score / c) (Gemma 2); with a window w > 0 a query sees its own key and the w - 1 before it only.
+struct AttentionScoring {
+  float scale, softcap;
+  int64_t window;
+
+  /// What the softmax multiplies (capped) scores with.
+  float softmaxScale() const { return softcap > 0 ? 1.0f : scale; }
+  /// The most keys that a query sees of `keys`.
+  int64_t mostVisible(int64_t keys) const { return window > 0 && window < keys ? window : keys; }
+};
+
+/// Not yet rounded to float32: 1 - beta of a rounded beta2 = 0.999 would be off by 1e-5 of itself.
+struct AdamWStep {
+  double learningRate, beta1, beta2, epsilon, weightDecay;
+  double biasCorrection1, biasCorrection2;  // 1 - beta^step
+};
+
+}  // namespace mora

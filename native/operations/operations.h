@@ -1,0 +1,31 @@
+// Every operation of core/operations.def with its arguments checked: shapes, dtypes and devices must fit, or an Error
+// names the operation, what was expected and what came. Then it is enqueued. Outputs are arguments.
+#pragma once
+#include <vector>
+
+#include "core/tensor.h"
+
+namespace mora::operations {
+
+// What the parameters of core/operations.def are here. An Optional that is absent is an empty Tensor.
+using In = const Tensor&;
+using Out = const Tensor&;
+using InOut = const Tensor&;
+using Blocks = const Tensor&;
+using Optional = const Tensor&;
+using Tensors = const std::vector<Tensor>&;
+using Flag = bool;
+using Real = double;
+using Factor = double;
+
+#define MORA_OPERATION(name, ...) void name(__VA_ARGS__);
+#include "core/operations.def"
+
+/// Whether the device computes an operation whose inputs have these float or block dtypes, in any order. Throws Error
+/// for the name of none.
+bool supports(const Device& device, std::string_view operation, const std::vector<DType>& dtypes);
+
+/// See Backend::foldedSide.
+int64_t foldedSide(BlockPlan plan, DType dtype, const Device& device);
+
+}  // namespace mora::operations

@@ -1,0 +1,64 @@
+// Matrix products, a bias and its gradient.
+#include "operations/check.h"
+#include "operations/operations.h"
+
+namespace mora::operations {
+
+void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, const Tensor& c, double alpha,
+            bool accumulate) {
+  Check check("matmul");
+  check.tensor("c", c).that(c.rank() == 2 || c.rank() == 3, "2 or 3 dimensions").floats();
+  const int64_t m = c.size(-2), n = c.size(-1);
+  check.tensor("a", a).rank(c.rank()).floats();
+  const int64_t k = a.size(transposeA ? -2 : -1);
+  const int64_t batch = c.rank() == 3 ? c.size(0) : 1;
+  const auto fits = [&](const Tensor& operand, bool transpose, int64_t rows, int64_t columns) {
+    const int64_t first = transpose ? columns : rows, second = transpose ? rows : columns;
+    if (operand.rank() == 3)
+      check.shape({batch, first, second});
+    else
+      check.shape({first, second});
+  };
+  fits(a, transposeA, m, k);
+  check.tensor("b", b).rank(c.rank());
+  const bool blocks = isQuantised(b.dtype()) && transposeB && c.rank() == 2;
+  check.that(b.dtype() == a.dtype() || b.dtype() == DType::f32 || blocks, [&] {
+    return std::string(traitsOf(a.dtype()).name) + " or float32, or blocks where a matrix is transposed";
+  });
+  fits(b, transposeB, k, n);
+  if (blocks) {
+    check.rows();
+    check.tensor("c", c).rows();
+    check.tensor("a", a).rows();
+  }
+  check.tensor("c", c).that(a.dtype() == c.dtype() || c.dtype() == DType::f32,
+                            [&] { return std::string(traitsOf(a.dtype()).name) + " or float32"; });
+  MORA_ENQUEUE(check, matmul, a.desc(), transposeA, b.desc(), transposeB, c.desc(), static_cast<float>(alpha),
+               accumulate);
+}
+
+void matmulInt8(const Tensor& a, const Tensor& b, bool transposeB, const Tensor& c, bool accumulate) {
+  Check check("matmulInt8");
+  check.tensor("b", b).rank(2).floats().rows();
+  check.tensor("a", a).rank(2).floats().rows().shape({a.size(0), b.size(transposeB ? 1 : 0)});
+  check.tensor("c", c).rank(2).rows().shape({a.size(0), b.size(transposeB ? 0 : 1)});
+  check.that(a.dtype() == c.dtype() || c.dtype() == DType::f32,
+             [&] { return std::string(traitsOf(a.dtype()).name) + " or float32"; });
+  MORA_ENQUEUE(check, matmulInt8, a.desc(), b.desc(), transposeB, c.desc(), accumulate);
+}
+
+void addBias(const Tensor& bias, const Tensor& y) {
+  Check check("addBias");
+  check.tensor("y", y).rank(2).floats().rows();
+  check.tensor("bias", bias).shape({y.size(1)}).floats().rows();
+  MORA_ENQUEUE(check, addBias, bias.desc(), y.desc());
+}
+
+void columnSums(const Tensor& x, const Tensor& sums, bool accumulate) {
+  Check check("columnSums");
+  check.tensor("x", x).rank(2).floats().rows();
+  check.tensor("sums", sums).shape({x.size(1)}).dtype(DType::f32).dense();
+  MORA_ENQUEUE(check, columnSums, x.desc(), sums.desc(), accumulate);
+}
+
+}  // namespace mora::operations
