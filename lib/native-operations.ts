@@ -1,9 +1,10 @@
 /**
- * The operations of the addon, which native/core/operations.def declares.
+ * The operations of the addon, which native/core/operations.def declares; a test holds this file against it.
  *
  * Every operation checks shapes, dtypes and devices when it is called (a `NativeError` that names the operation, what
  * was expected and what came), enqueues on the device's stream and returns at once. Outputs are arguments: the caller
- * allocates them. An error on the stream rejects the next promise of that device.
+ * allocates them. An error on the stream rejects the next promise of that device. Operations of more than five
+ * parameters, or of more than one flag, take one object; a flag that is left out is false, and a factor 1.
  *
  * Letters in shapes: T tokens, D hidden, F features, H query heads, K key-value heads, E head size, V vocabulary,
  * R side of MoRA's matrix, B documents.
@@ -73,12 +74,20 @@ export interface Operations {
    * c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. On the CPU, a matrix b that is transposed may be in a
    * block format; native/cpu/few_rows.h says what becomes of a then.
    */
-  matmul(a: T, transposeA: boolean, b: T, transposeB: boolean, c: T, alpha: number, accumulate: boolean): void
+  matmul(operands: {
+    a: T
+    transposeA?: boolean
+    b: T
+    transposeB?: boolean
+    c: T
+    alpha?: number
+    accumulate?: boolean
+  }): void
   /**
    * c (+)= a bᵀ or a b for a weight b [d, k], where rows of both are rounded to 8 bits of their largest value;
    * native/cpu/rounded_rows.h says after what.
    */
-  matmulInt8(a: T, b: T, transposeB: boolean, c: T, accumulate: boolean): void
+  matmulInt8(operands: { a: T; b: T; transposeB?: boolean; c: T; accumulate?: boolean }): void
   addBias(bias: T, y: T): void
   columnSums(x: T, sums: T, accumulate: boolean): void
 
@@ -90,54 +99,71 @@ export interface Operations {
   gatherColumns(x: T, columns: T, y: T, accumulate: boolean): void
 
   /** x += residual in place if given; y = x rstd (weightOffset + weight); rstd [T], or [T, heads] of x [T, heads, D]. */
-  rmsNorm(x: T, residual: Optional, weight: T, weightOffset: number, epsilon: number, y: Optional, rstd: Optional): void
+  rmsNorm(operands: {
+    x: T
+    residual?: Optional
+    weight: T
+    weightOffset: number
+    epsilon: number
+    y?: Optional
+    rstd?: Optional
+  }): void
   rmsNormApply(x: T, weight: T, weightOffset: number, rstd: T, y: T): void
-  rmsNormBackward(
-    dY: T,
-    x: T,
-    weight: T,
-    weightOffset: number,
-    rstd: T,
-    dX: T,
-    accumulate: boolean,
-    dWeight: Optional,
-  ): void
+  rmsNormBackward(operands: {
+    dY: T
+    x: T
+    weight: T
+    weightOffset: number
+    rstd: T
+    dX: T
+    accumulate?: boolean
+    dWeight?: Optional
+  }): void
   /** y = (x - mean) rstd weight + bias; mean, rstd [T]. */
-  layerNorm(x: T, weight: T, bias: Optional, epsilon: number, y: T, mean: T, rstd: T): void
-  layerNormApply(x: T, weight: T, bias: Optional, mean: T, rstd: T, y: T): void
-  layerNormBackward(
-    dY: T,
-    x: T,
-    weight: T,
-    mean: T,
-    rstd: T,
-    dX: T,
-    accumulate: boolean,
-    dWeight: Optional,
-    dBias: Optional,
-  ): void
+  layerNorm(operands: { x: T; weight: T; bias?: Optional; epsilon: number; y: T; mean: T; rstd: T }): void
+  layerNormApply(operands: { x: T; weight: T; bias?: Optional; mean: T; rstd: T; y: T }): void
+  layerNormBackward(operands: {
+    dY: T
+    x: T
+    weight: T
+    mean: T
+    rstd: T
+    dX: T
+    accumulate?: boolean
+    dWeight?: Optional
+    dBias?: Optional
+  }): void
   /** Rotates the first 2 · columns elements of every head; cosines, sines [P, columns]. */
   rope(x: T, positions: T, cosines: T, sines: T, inverse: boolean): void
   /** y = f(gate) up, or f(gate). */
   activation(f: Activation, gate: T, up: Optional, y: T): void
-  activationBackward(f: Activation, dY: T, gate: T, up: Optional, dGate: T, dUp: Optional): void
+  activationBackward(operands: { f: Activation; dY: T; gate: T; up?: Optional; dGate: T; dUp?: Optional }): void
   dropout(x: T, rowKeys: T, key: DropoutKey, y: T): void
 
-  attention(q: T, k: T, v: T, queryOffsets: T, keyOffsets: T, scoring: AttentionScoring, out: T, lse: Optional): void
-  attentionBackward(
-    dOut: T,
-    q: T,
-    k: T,
-    v: T,
-    out: T,
-    lse: T,
-    queryOffsets: T,
-    keyOffsets: T,
-    scoring: AttentionScoring,
-    dQ: T,
-    dK: T,
-    dV: T,
-  ): void
+  attention(operands: {
+    q: T
+    k: T
+    v: T
+    queryOffsets: T
+    keyOffsets: T
+    scoring: AttentionScoring
+    out: T
+    lse?: Optional
+  }): void
+  attentionBackward(operands: {
+    dOut: T
+    q: T
+    k: T
+    v: T
+    out: T
+    lse: T
+    queryOffsets: T
+    keyOffsets: T
+    scoring: AttentionScoring
+    dQ: T
+    dK: T
+    dV: T
+  }): void
 
   /** Of capped logits where softcap > 0; dLogits is the gradient of the logits before. */
   crossEntropy(logits: T, targets: T, softcap: number, losses: T, dLogits: Optional): void
@@ -152,14 +178,14 @@ export interface Operations {
 
   globalNorm(gradients: readonly T[], norm: T): void
   clipScale(norm: T, gradientScale: number, maxNorm: number, scale: T): void
-  adamw(
-    parameters: readonly T[],
-    gradients: readonly T[],
-    firstMoments: readonly T[],
-    secondMoments: readonly T[],
-    step: AdamWStep,
-    scale: T,
-  ): void
+  adamw(operands: {
+    parameters: readonly T[]
+    gradients: readonly T[]
+    firstMoments: readonly T[]
+    secondMoments: readonly T[]
+    step: AdamWStep
+    scale: T
+  }): void
   countNonFinite(x: T, count: T, accumulate: boolean): void
   /** largest [1] float32 = the largest of all |a - b| (and, to `accumulate`, of itself). NaN counts as nothing. */
   largestDifference(a: T, b: T, largest: T, accumulate: boolean): void
@@ -171,7 +197,14 @@ export interface Operations {
   blocksForward(plan: BlockPlan, x: T, folded: T, y: T, accumulate: boolean): void
   blocksBackwardInput(plan: BlockPlan, dY: T, folded: T, dX: T, accumulate: boolean): void
   blocksBackwardWeight(plan: BlockPlan, x: T, dY: T, dFolded: T): void
-  mergeGroups(input: Grouping, output: Grouping, matrix: T, scale: number, weight: T, nonFinite: Optional): void
+  mergeGroups(operands: {
+    input: Grouping
+    output: Grouping
+    matrix: T
+    scale?: number
+    weight: T
+    nonFinite?: Optional
+  }): void
   mergeBlocks(plan: BlockPlan, folded: T, scale: number, weight: T, nonFinite: Optional): void
   /** weight [d, k] += scale b [d, r] a [r, k] of float32 factors, rounded once. */
   mergeFactors(b: T, a: T, scale: number, weight: T, nonFinite: Optional): void

@@ -63,8 +63,8 @@ export interface Native extends Operations {
   /** The Q [m, n] of values [m, n] = Q R, m ≥ n: orthonormal columns, in double precision. Computed before it returns. */
   orthonormalColumns(values: Float32Array, rows: number, columns: number): Float64Array
 
-  /** Every operation and its parameters. */
-  readonly operations: Readonly<Record<OperationName, { parameters: readonly OperationParameter[] }>>
+  /** Every operation: its parameters, and whether it takes them as the fields of one object. */
+  readonly operations: Readonly<Record<OperationName, { named: boolean; parameters: readonly OperationParameter[] }>>
   /** Whether the device computes an operation whose inputs have these float or block dtypes, in any order. */
   supports(device: NativeDevice, operation: OperationName, dtypes: readonly DType[]): boolean
   /** Side W of the folded matrices [n, W, W] for activations of that dtype: R, or that of aligned windows. */

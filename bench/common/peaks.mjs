@@ -28,9 +28,9 @@ export async function productPeaks(device, dtype, floatOutput, [rows, inFeatures
   const dX = native.empty(device, dtype, [rows, inFeatures])
   const dW = native.empty(device, 'float32', [outFeatures, inFeatures])
   const runs = {
-    forward: () => native.matmul(x, false, weight, true, y, 1, false),
-    dX: () => native.matmul(dY, false, weight, false, dX, 1, false),
-    dW: () => native.matmul(dY, true, x, false, dW, 1, false),
+    forward: () => native.matmul({ a: x, b: weight, transposeB: true, c: y }),
+    dX: () => native.matmul({ a: dY, b: weight, c: dX }),
+    dW: () => native.matmul({ a: dY, transposeA: true, b: x, c: dW }),
   }
   const flops = 2 * rows * inFeatures * outFeatures
   const peaks = {}

@@ -55,7 +55,7 @@ export function operationCases(device, sizes) {
     () => {
       const tensors = [bfloat16(T, D), bfloat16(T, D), float32(D), bfloat16(T, D), float32(T)]
       return one('rmsNorm with residual', tensors, (x, residual, weight, y, rstd) =>
-        native.rmsNorm(x, residual, weight, 0, 1e-5, y, rstd),
+        native.rmsNorm({ x, residual, weight, weightOffset: 0, epsilon: 1e-5, y, rstd }),
       )
     },
     () => {
@@ -65,7 +65,16 @@ export function operationCases(device, sizes) {
     ...[false, true].map((trained) => () => {
       const tensors = [bfloat16(T, D), bfloat16(T, D), float32(D), float32(T), bfloat16(T, D), zeros([D])]
       return one(`rmsNormBackward${trained ? ' with dWeight' : ''}`, tensors, (dY, x, weight, rstd, dX, dWeight) =>
-        native.rmsNormBackward(dY, x, weight, 0, rstd, dX, true, trained ? dWeight : null),
+        native.rmsNormBackward({
+          dY,
+          x,
+          weight,
+          weightOffset: 0,
+          rstd,
+          dX,
+          accumulate: true,
+          dWeight: trained ? dWeight : null,
+        }),
       )
     }),
     () => rope(make, one),
@@ -76,7 +85,7 @@ export function operationCases(device, sizes) {
     () => {
       const tensors = Array.from({ length: 5 }, () => bfloat16(T, F))
       return one('SwiGLU backward', tensors, (dY, gate, up, dGate, dUp) =>
-        native.activationBackward('silu', dY, gate, up, dGate, dUp),
+        native.activationBackward({ f: 'silu', dY, gate, up, dGate, dUp }),
       )
     },
     () => {
@@ -156,13 +165,35 @@ function attention({ sizes: { T, H, E }, bfloat16, float32, integers }, one, doc
   const lse = float32(H, T)
   const scoring = { scale: 1 / Math.sqrt(E), softcap: 0, window: 0 }
   const forward = () =>
-    native.attention(q.native, k.native, v.native, offsets.native, offsets.native, scoring, out.native, lse.native)
+    native.attention({
+      q: q.native,
+      k: k.native,
+      v: v.native,
+      queryOffsets: offsets.native,
+      keyOffsets: offsets.native,
+      scoring,
+      out: out.native,
+      lse: lse.native,
+    })
   forward() // the backward pass reads a real lse
   const name = `${backward ? 'attentionBackward' : 'attention'}, documents of ${Math.floor(T / documents)}`
   return one(name, [dOut, q, k, v, out, lse, offsets, dQ, dK, dV], (...tensors) => {
     const [dY, query, key, value, y, sums, bounds, dQuery, dKey, dValue] = tensors
     if (backward)
-      native.attentionBackward(dY, query, key, value, y, sums, bounds, bounds, scoring, dQuery, dKey, dValue)
+      native.attentionBackward({
+        dOut: dY,
+        q: query,
+        k: key,
+        v: value,
+        out: y,
+        lse: sums,
+        queryOffsets: bounds,
+        keyOffsets: bounds,
+        scoring,
+        dQ: dQuery,
+        dK: dKey,
+        dV: dValue,
+      })
     else forward()
   })
 }
@@ -179,7 +210,8 @@ function optimizer({ sizes: { D }, float32, zeros }, name) {
     name: `${name} of ${parameters.length} matrices`,
     run() {
       if (name === 'globalNorm') native.globalNorm(gradients, scalar.native)
-      else native.adamw(parameters, gradients, first, second, step, scalar.native)
+      else
+        native.adamw({ parameters, gradients, firstMoments: first, secondMoments: second, step, scale: scalar.native })
     },
     dispose: () => disposeAll([...lists.flat(), scalar]),
   }
@@ -226,7 +258,7 @@ function merge({ sizes: { D, F }, bfloat16, float32, zeros }, one, rank, operato
   const { input, output } = geometry
   const tensors = [float32(side, side), bfloat16(F, D), zeros([1], 'int32')]
   return one(`mergeGroups, ${operator} r=${rank}`, tensors, (matrix, weight, nonFinite) =>
-    native.mergeGroups(input, output, matrix, 1e-6, weight, nonFinite),
+    native.mergeGroups({ input, output, matrix, scale: 1e-6, weight, nonFinite }),
   )
 }
 
@@ -241,15 +273,17 @@ function products({ sizes: { T, D, F, V, lossRows }, bfloat16, float32 }, one) {
   return [
     ...shapes.map(([name, a, b, c, transposeA, transposeB]) => () => {
       const tensors = [bfloat16(...a), bfloat16(...b), bfloat16(...c)]
-      return one(`${name}, bfloat16`, tensors, (x, w, y) => native.matmul(x, transposeA, w, transposeB, y, 1, false))
+      return one(`${name}, bfloat16`, tensors, (x, w, y) => native.matmul({ a: x, transposeA, b: w, transposeB, c: y }))
     }),
     () => {
       const tensors = [bfloat16(lossRows, D), bfloat16(V, D), float32(lossRows, V)]
-      return one('logits, bfloat16 to float32', tensors, (x, w, y) => native.matmul(x, false, w, true, y, 1, false))
+      return one('logits, bfloat16 to float32', tensors, (x, w, y) =>
+        native.matmul({ a: x, b: w, transposeB: true, c: y }),
+      )
     },
     () => {
       const tensors = [float32(T, D), float32(D, D), float32(T, D)]
-      return one('y = x Wᵀ, float32', tensors, (x, w, y) => native.matmul(x, false, w, true, y, 1, false))
+      return one('y = x Wᵀ, float32', tensors, (x, w, y) => native.matmul({ a: x, b: w, transposeB: true, c: y }))
     },
   ]
 }

@@ -52,13 +52,14 @@ export class OurAttention {
 
   forward() {
     const [q, k, v, offsets, out, lse] = this.#native('q', 'k', 'v', 'offsets', 'out', 'lse')
-    native.attention(q, k, v, offsets, offsets, this.#scoring, out, lse)
+    native.attention({ q, k, v, queryOffsets: offsets, keyOffsets: offsets, scoring: this.#scoring, out, lse })
   }
 
   backward() {
     const [dOut, q, k, v, out, lse, offsets] = this.#native('dOut', 'q', 'k', 'v', 'out', 'lse', 'offsets')
     const [dQ, dK, dV] = this.#native('dQ', 'dK', 'dV')
-    native.attentionBackward(dOut, q, k, v, out, lse, offsets, offsets, this.#scoring, dQ, dK, dV)
+    const documents = { queryOffsets: offsets, keyOffsets: offsets, scoring: this.#scoring }
+    native.attentionBackward({ dOut, q, k, v, out, lse, ...documents, dQ, dK, dV })
   }
 
   /** Outputs and gradients by their names. */

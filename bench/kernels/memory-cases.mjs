@@ -32,14 +32,16 @@ export function memoryCases(config, T, dtype, device) {
         'RMSNorm of x + residual',
         4 * T * D * a,
         [activation(T, D), activation(T, D), float32(D), activation(T, D), float32(T)],
-        (x, residual, weight, y, rstd) => native.rmsNorm(x, residual, weight, 0, 1e-5, y, rstd),
+        (x, residual, weight, y, rstd) =>
+          native.rmsNorm({ x, residual, weight, weightOffset: 0, epsilon: 1e-5, y, rstd }),
       ),
     () =>
       one(
         'RMSNorm backward',
         4 * T * D * a,
         [activation(T, D), activation(T, D), float32(D), ones([T], device), activation(T, D)],
-        (dY, x, weight, rstd, dX) => native.rmsNormBackward(dY, x, weight, 0, rstd, dX, true, null),
+        (dY, x, weight, rstd, dX) =>
+          native.rmsNormBackward({ dY, x, weight, weightOffset: 0, rstd, dX, accumulate: true }),
       ),
     () =>
       one('SwiGLU', 3 * T * F * a, [activation(T, F), activation(T, F), activation(T, F)], (gate, up, y) =>
@@ -50,7 +52,7 @@ export function memoryCases(config, T, dtype, device) {
         'SwiGLU backward',
         5 * T * F * a,
         Array.from({ length: 5 }, () => activation(T, F)),
-        (dY, gate, up, dGate, dUp) => native.activationBackward('silu', dY, gate, up, dGate, dUp),
+        (dY, gate, up, dGate, dUp) => native.activationBackward({ f: 'silu', dY, gate, up, dGate, dUp }),
       ),
     () =>
       one(
@@ -75,7 +77,14 @@ export function adamwCase(device) {
   const tensors = [...[0, 1, 2].map(() => normal([elements], { device })), ones([elements], device), ones([1], device)]
   const step = { learningRate: 1e-6, beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, step: 1 }
   return one('AdamW', 7 * 4 * elements, tensors, (parameters, gradients, first, second, scale) =>
-    native.adamw([parameters], [gradients], [first], [second], step, scale),
+    native.adamw({
+      parameters: [parameters],
+      gradients: [gradients],
+      firstMoments: [first],
+      secondMoments: [second],
+      step,
+      scale,
+    }),
   )
 }
 

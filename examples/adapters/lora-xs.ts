@@ -70,16 +70,18 @@ class LoraXsLayer extends AdapterLayer {
       addTo: (rows) =>
         scope(() => {
           const ma = Tensor.empty(a.shape, a)
-          native.matmul(m.native, false, a.native, false, ma.native, 1, false)
-          native.matmul(b.native, false, ma.native, false, rows.native, scale, true)
+          native.matmul({ a: m.native, b: a.native, c: ma.native })
+          native.matmul({ a: b.native, b: ma.native, c: rows.native, alpha: scale, accumulate: true })
         }),
       backward: (dY, x, [dM]) =>
         scope(() => {
           const [z, dZ] = [0, 1].map(() => Tensor.empty([x.shape[0]!, m.shape[0]!], x)) as [Tensor, Tensor]
           const dtype = x.dtype as FloatDType
-          native.matmul(x.native, false, a.as(dtype).native, true, z.native, 1, false)
-          native.matmul(dY.native, false, b.as(dtype).native, false, dZ.native, scale, false)
-          dM!.write((target, add) => native.matmul(dZ.native, true, z.native, false, target.native, 1, add))
+          native.matmul({ a: x.native, b: a.as(dtype).native, transposeB: true, c: z.native })
+          native.matmul({ a: dY.native, b: b.as(dtype).native, c: dZ.native, alpha: scale })
+          dM!.write((target, add) =>
+            native.matmul({ a: dZ.native, transposeA: true, b: z.native, c: target.native, accumulate: add }),
+          )
         }),
     }
   }

@@ -106,14 +106,14 @@ export class AdamW {
     for (const [, state] of trained) state.updates++
     for (const together of inGroups(trained)) {
       const [{ learningRateRatio }, { updates }] = together[0]!
-      native.adamw(
-        together.map(([parameter]) => parameter.native),
-        together.map(([{ grad }]) => grad!.native),
-        together.map(([, { first }]) => first.native),
-        together.map(([, { second }]) => second.native),
-        { ...this.#options, learningRate: learningRateRatio * learningRate, step: updates },
-        scale.native,
-      )
+      native.adamw({
+        parameters: together.map(([parameter]) => parameter.native),
+        gradients: together.map(([{ grad }]) => grad!.native),
+        firstMoments: together.map(([, { first }]) => first.native),
+        secondMoments: together.map(([, { second }]) => second.native),
+        step: { ...this.#options, learningRate: learningRateRatio * learningRate, step: updates },
+        scale: scale.native,
+      })
     }
     native.copy(sum.native, norm.native, scaleGradients)
     for (const [parameter] of trained) parameter.version++

@@ -29,7 +29,7 @@ export function clipGradNorm(parameters: readonly Parameter[], maxNorm: number):
     for (const gradient of gradients) {
       const column = gradient.view([gradient.elements, 1])
       const scaled = Tensor.empty(column.shape, { device })
-      native.matmul(column.native, false, scale.view([1, 1]).native, false, scaled.native, 1, false)
+      native.matmul({ a: column.native, b: scale.view([1, 1]).native, c: scaled.native })
       native.copy(scaled.native, column.native, 1)
     }
     return norm

@@ -100,12 +100,12 @@ class PlainWeight extends OneTensor implements Weight {
 
   multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
     const operand = this.#operand(x.dtype as FloatDType)
-    native.matmul(x.native, false, operand.native, true, target.native, scale, accumulate)
+    native.matmul({ a: x.native, b: operand.native, transposeB: true, c: target.native, alpha: scale, accumulate })
   }
 
   multiplyGradient(dY: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
     const operand = this.#operand(dY.dtype as FloatDType)
-    native.matmul(dY.native, false, operand.native, false, target.native, scale, accumulate)
+    native.matmul({ a: dY.native, b: operand.native, c: target.native, alpha: scale, accumulate })
   }
 
   unpacked(dtype: FloatDType): Weight {
@@ -132,12 +132,12 @@ class BlockWeight extends OneTensor implements Weight {
   multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
     const multiplies = native.supports(this.device, 'matmul', [x.dtype, this.tensor.dtype])
     const operand = multiplies ? this.tensor : this.values(x.dtype as FloatDType)
-    native.matmul(x.native, false, operand.native, true, target.native, scale, accumulate)
+    native.matmul({ a: x.native, b: operand.native, transposeB: true, c: target.native, alpha: scale, accumulate })
   }
 
   multiplyGradient(dY: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
     const values = this.values(dY.dtype as FloatDType)
-    native.matmul(dY.native, false, values.native, false, target.native, scale, accumulate)
+    native.matmul({ a: dY.native, b: values.native, c: target.native, alpha: scale, accumulate })
   }
 
   unpacked(dtype: FloatDType): Weight {

@@ -156,6 +156,12 @@ inline std::vector<Parameter> parametersOf(std::string_view declared) {
   return parameters;
 }
 
+/// Whether JavaScript gives an operation's arguments by name, in one object: where their places would say too little.
+inline bool takesFields(const std::vector<Parameter>& parameters) {
+  const auto isFlag = [](const Parameter& parameter) { return parameter.kind == "Flag"; };
+  return parameters.size() > 5 || std::count_if(parameters.begin(), parameters.end(), isFlag) > 1;
+}
+
 template <auto operation, Operation id>
 struct Exposed;
 template <typename... Args, void (*operation)(Args...), Operation id>
@@ -168,11 +174,26 @@ struct Exposed<operation, id> {
     return *all;
   }
 
+  static bool named() {
+    static const bool known = takesFields(parameters());
+    return known;
+  }
+
+  /// The argument for a parameter; what JavaScript may leave out has its default.
+  static Napi::Value argumentOf(const Napi::CallbackInfo& info, size_t index) {
+    const Parameter& parameter = parameters()[index];
+    const Napi::Value value = named() ? info[0].As<Napi::Object>().Get(parameter.name.c_str()) : info[index];
+    return parameter.kind == "Factor" && value.IsUndefined() ? Napi::Number::New(info.Env(), 1) : value;
+  }
+
   template <size_t... I>
   static void expand(const Napi::CallbackInfo& info, std::index_sequence<I...>) {
     guarded(info.Env(), [&] {
+      if (named() && !info[0].IsObject())
+        throw Error("invalid-argument",
+                    std::string(nameOf(id)) + ": expected an object with a field for each argument.");
       std::tuple<std::decay_t<Args>...> arguments{
-          Argument<std::decay_t<Args>>::from(info[I], parameters()[I].name.c_str())...};
+          Argument<std::decay_t<Args>>::from(argumentOf(info, I), parameters()[I].name.c_str())...};
       std::apply(operation, arguments);
       if (Recording* const recording = Environment::of(info.Env()).recording)
         recording->push_back([arguments = std::move(arguments)] { std::apply(operation, arguments); });

@@ -144,7 +144,7 @@ Napi::Value supports(const Napi::CallbackInfo& info) {
   });
 }
 
-/// The table of operations as JavaScript sees it: { matmul: { parameters: [{ kind: 'In', name: 'a' }, ...]
+/// The table of operations as JavaScript sees it: { matmul: { named: true, parameters: [{ kind: 'In', name: 'a' }, ...]
 /// }, ... }.
 Napi::Object describeOperations(Napi::Env env) {
   Napi::Object all = Napi::Object::New(env);
@@ -158,6 +158,7 @@ Napi::Object describeOperations(Napi::Env env) {
       list.Set(list.Length(), one);
     }
     Napi::Object operation = Napi::Object::New(env);
+    operation.Set("named", takesFields(parameters));
     operation.Set("parameters", list);
     all.Set(entry.name, operation);
   }

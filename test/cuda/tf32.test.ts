@@ -37,7 +37,7 @@ async function timesIdentity({ dtype = 'float32', batch = 1, size = large }: Pro
     Tensor.from(eye, shape, { device, dtype }),
     Tensor.zeros(shape, { device }),
   ]
-  native.matmul(a.native, false, b.native, false, c.native, 1, false)
+  native.matmul({ a: a.native, b: b.native, c: c.native })
   const values = await c.data()
   for (const tensor of [a, b, c]) tensor.dispose()
   return new Set(Array.from(values, Number))
@@ -96,7 +96,7 @@ test('the CPU has no TF32: allowing it changes nothing', async () => {
   const a = Tensor.from(Float32Array.of(finer), [1, 1], { device: cpu })
   const b = Tensor.from(Float32Array.of(1), [1, 1], { device: cpu })
   const c = Tensor.zeros([1, 1], { device: cpu })
-  native.matmul(a.native, false, b.native, false, c.native, 1, false)
+  native.matmul({ a: a.native, b: b.native, c: c.native })
   expect(await c.item()).toBe(finer)
   for (const tensor of [a, b, c]) tensor.dispose()
 })

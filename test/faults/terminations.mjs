@@ -47,7 +47,7 @@ function work() {
   const tensor = () => native.empty(device, 'float32', [size])
   const kept = Array.from({ length: 4 }, tensor)
   const [a, b, c] = [tensor(), tensor(), tensor()].map((one) => one.view([256, 256], [256, 1], 0))
-  const recording = native.record(() => native.matmul(a, false, b, true, c, 1, false))
+  const recording = native.record(() => native.matmul({ a, b, transposeB: true, c }))
   const ignored = () => {}
   const again = () => {
     for (const one of kept) {

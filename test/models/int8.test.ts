@@ -123,7 +123,7 @@ test('a processor whose sums of 8-bit products saturate is refused', () => {
     const device = native.openDevice('cpu', 0, 1)
     const matrix = () => native.fromArray(device, 'float32', [2, 2], new Float32Array(4))
     console.log(device.facts().int8Products)
-    native.matmulInt8(matrix(), matrix(), true, matrix(), false)
+    native.matmulInt8({ a: matrix(), b: matrix(), transposeB: true, c: matrix() })
     await device.synchronize()`
   const { stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script], {
     encoding: 'utf8',

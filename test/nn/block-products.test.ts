@@ -63,7 +63,7 @@ async function errorOfProduct(name: string, { rows, outputs, blocks, dtype, adde
   const before = new Float64Array(rows * (outputs + 3)).map(() => Math.fround(random.normal()))
   const whole = native.fromArray(device, result, [rows, outputs + 3], encode(before, result))
   const c = whole.view([rows, outputs], [outputs + 3, 1], 2)
-  native.matmul(a, false, weight, true, c, added ?? 1, added !== undefined)
+  native.matmul({ a, b: weight, transposeB: true, c, alpha: added ?? 1, accumulate: added !== undefined })
   const got = decode(await whole.read(), result)
 
   const asStored = own.includes(format) && rows <= 8
@@ -129,7 +129,7 @@ test('activations that are not finite give results that are not', async () => {
       Float32Array.from({ length: 128 }, (_, i) => (i === 40 ? odd : 1)),
     )
     const c = native.empty(device, 'float32', [2, 1])
-    native.matmul(a, false, weight, true, c, 1, false)
+    native.matmul({ a, b: weight, transposeB: true, c })
     const [first, second] = (await c.read()) as Float32Array
     expect(Number.isFinite(first), `with ${odd}`).toBe(false)
     expect(Number.isFinite(second)).toBe(true)
@@ -143,9 +143,9 @@ test('blocks are weights only: other operands and their transposes are refused',
   const a = native.empty(device, 'float32', [2, 32])
   const c = native.empty(device, 'float32', [2, 3])
   const back = native.empty(device, 'float32', [2, 32])
-  expect(() => native.matmul(weight, false, a, true, c, 1, false)).toThrow(
+  expect(() => native.matmul({ a: weight, b: a, transposeB: true, c })).toThrow(
     'expected float32, bfloat16 or float16 for a',
   )
-  expect(() => native.matmul(c, false, weight, false, back, 1, false)).toThrow('blocks where a matrix is transposed')
+  expect(() => native.matmul({ a: c, b: weight, c: back })).toThrow('blocks where a matrix is transposed')
   for (const tensor of [weight, a, c, back]) tensor.dispose()
 })

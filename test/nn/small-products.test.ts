@@ -39,7 +39,15 @@ test.each([
       }
       return 0.5 * sum + before
     })
-    native.matmul(a.tensor.native, transposeA, b.tensor.native, transposeB, c.tensor.native, 0.5, true)
+    native.matmul({
+      a: a.tensor.native,
+      transposeA,
+      b: b.tensor.native,
+      transposeB,
+      c: c.tensor.native,
+      alpha: 0.5,
+      accumulate: true,
+    })
     expect(await c.tensor.data(), `transposed: ${transposeA}, ${transposeB}`).toEqual(wanted)
     for (const { tensor } of [a, b, c]) tensor.dispose()
   }

@@ -46,7 +46,7 @@ function weightedSum(results: readonly Tensor[], weights: Float32Array): Tensor 
   for (const [i, y] of results.entries()) {
     const row = y.view([1, y.elements])
     const column = factors[i]!.view([y.elements, 1])
-    native.matmul(row.native, false, column.native, false, total.view([1, 1]).native, 1, true)
+    native.matmul({ a: row.native, b: column.native, c: total.view([1, 1]).native, accumulate: true })
   }
   return record(total, results, factors, (_, saved, targets) => {
     for (const [i, target] of targets.entries()) target.pass(saved[i]!)

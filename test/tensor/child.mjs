@@ -18,7 +18,7 @@ function filled(shape, value) {
 /** c [n, n] whose elements are n · value. */
 function product(n, value) {
   const [a, b, c] = [filled([n, n], value), filled([n, n], 1), native.empty(device, 'float32', [n, n])]
-  native.matmul(a, false, b, false, c, 1, false)
+  native.matmul({ a, b, c })
   return c
 }
 

@@ -48,11 +48,11 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     /a float or block dtype for source but received int32/,
   ],
   matmul: [
-    () => native.matmul(tensor([2, 3]), false, tensor([4, 5]), false, tensor([2, 5]), 1, false),
+    () => native.matmul({ a: tensor([2, 3]), b: tensor([4, 5]), c: tensor([2, 5]) }),
     /the shape \[3, 5\] for b but received float32 \[4, 5\]/,
   ],
   matmulInt8: [
-    () => native.matmulInt8(tensor([2, 3]), tensor([4, 3]), false, tensor([2, 3]), false),
+    () => native.matmulInt8({ a: tensor([2, 3]), b: tensor([4, 3]), c: tensor([2, 3]) }),
     /the shape \[2, 4\] for a but received float32 \[2, 3\]/,
   ],
   addBias: [() => native.addBias(tensor([3]), tensor([2, 4])), /the shape \[4\] for bias but received float32 \[3\]/],
@@ -81,7 +81,14 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     /the shape \[2, 5\] for y but received float32 \[2, 4\]/,
   ],
   rmsNorm: [
-    () => native.rmsNorm(tensor([2, 4]), null, tensor([4], 'bfloat16'), 0, 1e-5, tensor([2, 4]), null),
+    () =>
+      native.rmsNorm({
+        x: tensor([2, 4]),
+        weight: tensor([4], 'bfloat16'),
+        weightOffset: 0,
+        epsilon: 1e-5,
+        y: tensor([2, 4]),
+      }),
     /float32 for weight but received bfloat16 \[4\]/,
   ],
   rmsNormApply: [
@@ -91,7 +98,7 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
   rmsNormBackward: [
     () => {
       const [x, weight, rstd] = [tensor([2, 4]), tensor([4]), tensor([2])]
-      native.rmsNormBackward(x, x, weight, 0, rstd, tensor([2, 5]), false, null)
+      native.rmsNormBackward({ dY: x, x, weight, weightOffset: 0, rstd, dX: tensor([2, 5]) })
     },
     /the shape \[2, 4\] for dX but received float32 \[2, 5\]/,
   ],
@@ -102,21 +109,21 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
   layerNorm: [
     () => {
       const [x, weight, rows] = [tensor([2, 4]), tensor([4]), tensor([2])]
-      native.layerNorm(x, weight, tensor([5]), 1e-5, x, rows, rows)
+      native.layerNorm({ x, weight, bias: tensor([5]), epsilon: 1e-5, y: x, mean: rows, rstd: rows })
     },
     /the shape \[4\] for bias but received float32 \[5\]/,
   ],
   layerNormApply: [
     () => {
       const [x, weight] = [tensor([2, 4]), tensor([4])]
-      native.layerNormApply(x, weight, null, tensor([3]), tensor([2]), x)
+      native.layerNormApply({ x, weight, mean: tensor([3]), rstd: tensor([2]), y: x })
     },
     /the shape \[2\] for mean but received float32 \[3\]/,
   ],
   layerNormBackward: [
     () => {
       const [x, weight, rows] = [tensor([2, 4]), tensor([4]), tensor([2])]
-      native.layerNormBackward(x, x, weight, rows, rows, x, false, null, tensor([4], 'bfloat16'))
+      native.layerNormBackward({ dY: x, x, weight, mean: rows, rstd: rows, dX: x, dBias: tensor([4], 'bfloat16') })
     },
     /float32 for dBias but received bfloat16 \[4\]/,
   ],
@@ -127,7 +134,7 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
   activationBackward: [
     () => {
       const x = tensor([2, 4])
-      native.activationBackward('gelu', x, x, x, x, tensor([2, 3]))
+      native.activationBackward({ f: 'gelu', dY: x, gate: x, up: x, dGate: x, dUp: tensor([2, 3]) })
     },
     /the shape \[2, 4\] for dUp but received float32 \[2, 3\]/,
   ],
@@ -138,14 +145,35 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
   attention: [
     () => {
       const [q, kv, offsets] = [tensor([2, 3, 4]), tensor([2, 2, 4]), integers(2)]
-      native.attention(q, kv, kv, offsets, offsets, { scale: 1, softcap: 0, window: 0 }, q, null)
+      native.attention({
+        q,
+        k: kv,
+        v: kv,
+        queryOffsets: offsets,
+        keyOffsets: offsets,
+        scoring: { scale: 1, softcap: 0, window: 0 },
+        out: q,
+      })
     },
     /a divisor of 3 heads for k but received float32 \[2, 2, 4\]/,
   ],
   attentionBackward: [
     () => {
       const [q, offsets, lse] = [tensor([2, 1, 4]), integers(2), tensor([2, 2])]
-      native.attentionBackward(q, q, q, q, q, lse, offsets, offsets, { scale: 1, softcap: 0, window: 0 }, q, q, q)
+      native.attentionBackward({
+        dOut: q,
+        q,
+        k: q,
+        v: q,
+        out: q,
+        lse,
+        queryOffsets: offsets,
+        keyOffsets: offsets,
+        scoring: { scale: 1, softcap: 0, window: 0 },
+        dQ: q,
+        dK: q,
+        dV: q,
+      })
     },
     /the shape \[1, 2\] for lse but received float32 \[2, 2\]/,
   ],
@@ -166,7 +194,15 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
   ],
   clipScale: [() => native.clipScale(integers(1), 1, 1, tensor([1])), /float32 for norm but received int32 \[1\]/],
   adamw: [
-    () => native.adamw([tensor([3])], [tensor([3])], [tensor([2])], [tensor([3])], step, tensor([1])),
+    () =>
+      native.adamw({
+        parameters: [tensor([3])],
+        gradients: [tensor([3])],
+        firstMoments: [tensor([2])],
+        secondMoments: [tensor([3])],
+        step,
+        scale: tensor([1]),
+      }),
     /3 elements for firstMoments but received float32 \[2\]/,
   ],
   countNonFinite: [
@@ -206,7 +242,14 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     /the shape \[2, 6\] for dY but received float32 \[3, 6\]/,
   ],
   mergeGroups: [
-    () => native.mergeGroups(grouping, { ...grouping, width: 6 }, tensor([3, 3]), 1, tensor([8, 6]), integers(1)),
+    () =>
+      native.mergeGroups({
+        input: grouping,
+        output: { ...grouping, width: 6 },
+        matrix: tensor([3, 3]),
+        weight: tensor([8, 6]),
+        nonFinite: integers(1),
+      }),
     /the shape \[6, 8\] for weight but received float32 \[8, 6\]/,
   ],
   mergeFactors: [
@@ -236,7 +279,15 @@ describe('a wrong argument', () => {
 describe('a number that no operation can use', () => {
   const attend = (scoring: object) => {
     const [q, offsets] = [tensor([2, 1, 4]), integers(2)]
-    native.attention(q, q, q, offsets, offsets, { scale: 1, softcap: 0, window: 0, ...scoring }, q, null)
+    native.attention({
+      q,
+      k: q,
+      v: q,
+      queryOffsets: offsets,
+      keyOffsets: offsets,
+      scoring: { scale: 1, softcap: 0, window: 0, ...scoring },
+      out: q,
+    })
   }
   const sample = (sampling: object) =>
     native.sample(tensor([2, 4]), tensor([2], 'int64'), { temperature: 1, topK: 0, topP: 1, ...sampling }, integers(2))
@@ -264,7 +315,15 @@ describe('a number that no operation can use', () => {
     ],
     [
       'one moment for two gradients',
-      () => native.adamw([tensor([3]), tensor([3])], [tensor([3]), tensor([3])], [tensor([3])], [], step, tensor([1])),
+      () =>
+        native.adamw({
+          parameters: [tensor([3]), tensor([3])],
+          gradients: [tensor([3]), tensor([3])],
+          firstMoments: [tensor([3])],
+          secondMoments: [],
+          step,
+          scale: tensor([1]),
+        }),
       /^adamw: expected 2 firstMoments but received 1/,
     ],
   ])('%s', (_, call, expected) => {
@@ -310,16 +369,15 @@ describe('what only the values tell rejects the next wait, with the operation', 
     [
       'offsets that do not end at the last token',
       () =>
-        native.attention(
-          filled(3, 1, 4),
-          filled(3, 1, 4),
-          filled(3, 1, 4),
-          ids(0, 2),
-          ids(0, 2),
-          { scale: 1, softcap: 0, window: 0 },
-          filled(3, 1, 4),
-          null,
-        ),
+        native.attention({
+          q: filled(3, 1, 4),
+          k: filled(3, 1, 4),
+          v: filled(3, 1, 4),
+          queryOffsets: ids(0, 2),
+          keyOffsets: ids(0, 2),
+          scoring: { scale: 1, softcap: 0, window: 0 },
+          out: filled(3, 1, 4),
+        }),
       /^attention failed: /,
     ],
   ]
@@ -335,7 +393,7 @@ describe('what only the values tell rejects the next wait, with the operation', 
   // 255 * 127 * 2^16 is what 32 bits hold; where there are no products in 8 bits at all, that is the cause.
   test('rows that an operation cannot take say so by their code', async () => {
     const long = filled(1, 2 ** 16 + 1)
-    native.matmulInt8(long, long, true, filled(1, 1), false)
+    native.matmulInt8({ a: long, b: long, transposeB: true, c: filled(1, 1) })
     await expect(device.synchronize()).rejects.toThrow(
       expect.objectContaining({
         code: 'unsupported',

@@ -139,9 +139,21 @@ describe('arguments', () => {
   it('of a step that leaves out the parameters or their moments are refused', () => {
     const one = native.empty(device, 'float32', [1])
     const step = { learningRate: 1, beta1: 0.9, beta2: 0.9, epsilon: 1, weightDecay: 0, step: 1 }
-    expect(thrown(() => native.adamw([], [one], [one], [one], step, one))).toEqual(refused)
-    expect(thrown(() => native.adamw([one], [one], [], [one], step, one))).toEqual(refused)
-    expect(thrown(() => native.adamw([one], [one], [one], [], step, one))).toEqual(refused)
+    expect(
+      thrown(() =>
+        native.adamw({ parameters: [], gradients: [one], firstMoments: [one], secondMoments: [one], step, scale: one }),
+      ),
+    ).toEqual(refused)
+    expect(
+      thrown(() =>
+        native.adamw({ parameters: [one], gradients: [one], firstMoments: [], secondMoments: [one], step, scale: one }),
+      ),
+    ).toEqual(refused)
+    expect(
+      thrown(() =>
+        native.adamw({ parameters: [one], gradients: [one], firstMoments: [one], secondMoments: [], step, scale: one }),
+      ),
+    ).toEqual(refused)
   })
 
   it('of groups without columns, or of none, are refused', () => {
@@ -149,7 +161,11 @@ describe('arguments', () => {
     const tile = (width: number, side: number) => ({ kind: 'tile' as const, wrap: true, width, side })
     expect(thrown(() => native.groupSum(tile(0, 2), none(3, 0), none(3, 2), false))).toEqual(refused)
     expect(thrown(() => native.groupSpread(tile(0, 2), none(3, 2), none(3, 0), false))).toEqual(refused)
-    expect(thrown(() => native.mergeGroups(tile(4, 2), tile(4, 0), none(0, 2), 1, none(4, 4), null))).toEqual(refused)
+    expect(
+      thrown(() =>
+        native.mergeGroups({ input: tile(4, 2), output: tile(4, 0), matrix: none(0, 2), weight: none(4, 4) }),
+      ),
+    ).toEqual(refused)
   })
 
   it.each([2 ** 52, 2 ** 62, Number.NaN, 1.5])('of a plan with the impossible size %d are refused', (size) => {

@@ -56,7 +56,7 @@ test('products of a thousand more shapes keep no more memory', async () => {
   const multiply = async (from: number, to: number) => {
     for (let rows = from; rows < to; rows++) {
       const [input, output] = [x, y].map((tensor) => tensor.view([rows, 64], [64, 1])) as [Tensor, Tensor]
-      native.matmul(input.native, false, w.native, true, output.native, 1, false)
+      native.matmul({ a: input.native, b: w.native, transposeB: true, c: output.native })
       input.dispose()
       output.dispose()
     }

@@ -47,14 +47,14 @@ class SumOfTwo implements Weight {
 
   multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
     const [a, b] = this.tensors
-    native.matmul(x.native, false, a.native, true, target.native, scale, accumulate)
-    native.matmul(x.native, false, b.native, true, target.native, scale, true)
+    native.matmul({ a: x.native, b: a.native, transposeB: true, c: target.native, alpha: scale, accumulate })
+    native.matmul({ a: x.native, b: b.native, transposeB: true, c: target.native, alpha: scale, accumulate: true })
   }
 
   multiplyGradient(dY: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
     const [a, b] = this.tensors
-    native.matmul(dY.native, false, a.native, false, target.native, scale, accumulate)
-    native.matmul(dY.native, false, b.native, false, target.native, scale, true)
+    native.matmul({ a: dY.native, b: a.native, c: target.native, alpha: scale, accumulate })
+    native.matmul({ a: dY.native, b: b.native, c: target.native, alpha: scale, accumulate: true })
   }
 
   lookUp(ids: Tensor, y: Tensor): void {

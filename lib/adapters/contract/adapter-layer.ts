@@ -78,6 +78,6 @@ export abstract class AdapterLayer implements LayerAdapter {
 /** dYᵀ x [d, k] in float32: the gradient of a weight, from which that of whatever ΔW is made of follows. */
 export function weightGradient(dY: Tensor, x: Tensor): Tensor {
   const gradient = Tensor.empty([dY.shape[1]!, x.shape[1]!], { device: x.device })
-  native.matmul(dY.native, true, x.native, false, gradient.native, 1, false)
+  native.matmul({ a: dY.native, transposeA: true, b: x.native, c: gradient.native })
   return gradient
 }

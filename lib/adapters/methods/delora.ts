@@ -72,7 +72,9 @@ export class DeloraLayer extends AdapterLayer {
     return {
       parameters: this.parameters,
       addTo: (rows) =>
-        scope(() => native.matmul(b.native, false, this.#scaledA().native, false, rows.native, scale, true)),
+        scope(() =>
+          native.matmul({ a: b.native, b: this.#scaledA().native, c: rows.native, alpha: scale, accumulate: true }),
+        ),
       backward: (dY, x, targets) => scope(() => this.#backward(weightGradient(dY, x), targets, scale)),
     }
   }
@@ -105,7 +107,7 @@ export class DeloraLayer extends AdapterLayer {
     const factors = [a, this.#rowsOfB()].map((rows) => limitNorms(rows, LEAST_NORM).factors)
     const unit = product(factors, 1 / (rank * LEAST_NORM ** 2))
     const strength = Tensor.empty([rank, 1], a)
-    native.matmul(unit.view([rank, 1]).native, false, lambda.view([1, 1]).native, false, strength.native, 1, false)
+    native.matmul({ a: unit.view([rank, 1]).native, b: lambda.view([1, 1]).native, c: strength.native })
     return { unit, strength: strength.view([rank]) }
   }
 
@@ -126,7 +128,7 @@ export class DeloraLayer extends AdapterLayer {
     const { a, b, norms } = this.own
     const { unit, strength } = this.#directions()
     const projected = Tensor.empty(a.shape, a)
-    native.matmul(b.native, true, gradient.native, false, projected.native, scale, false)
+    native.matmul({ a: b.native, transposeA: true, b: gradient.native, c: projected.native, alpha: scale })
     const ofA = scaled(projected, null, norms)
     const dStrength = rowProducts(ofA, a)
     /** sᵢ (cᵢ · aᵢ) / ‖·‖² of each direction, and 0 where the norm counts as its least. */
@@ -138,13 +140,20 @@ export class DeloraLayer extends AdapterLayer {
     native.add(scaled(a, ofNorms(a)).native, sumOfA.native, -1)
     dA!.pass(sumOfA)
     dB!.write((target, add) => {
-      native.matmul(gradient.native, false, this.#scaledA().native, true, target.native, scale, add)
+      native.matmul({
+        a: gradient.native,
+        b: this.#scaledA().native,
+        transposeB: true,
+        c: target.native,
+        alpha: scale,
+        accumulate: add,
+      })
       native.add(scaled(b, null, ofNorms(this.#rowsOfB())).native, target.native, -1)
     })
     dLambda!.write((target, add) => {
       const rank = unit.elements
       const [row, column] = [dStrength.view([1, rank]), unit.view([rank, 1])]
-      native.matmul(row.native, false, column.native, false, target.view([1, 1]).native, 1, add)
+      native.matmul({ a: row.native, b: column.native, c: target.view([1, 1]).native, accumulate: add })
     })
   }
 }

@@ -65,7 +65,7 @@ export class DoraLayer extends AdapterLayer {
     const { a, b } = this
     const directed = untouched ? rows : Tensor.empty(weight.shape, { device: weight.device })
     if (!untouched) native.dequantise(weight.native, directed.native)
-    native.matmul(b.native, false, a.native, false, directed.native, this.scale, true)
+    native.matmul({ a: b.native, b: a.native, c: directed.native, alpha: this.scale, accumulate: true })
     writeInverseNorms(directed, this.#ones, this.#inverse)
     this.#scaleRows(directed, this.#factors(scale), directed)
     if (!untouched) native.add(directed.native, rows.native, 1)
@@ -79,12 +79,14 @@ export class DoraLayer extends AdapterLayer {
     const [dA, dB, dMagnitude] = targets
     const dWeight = weightGradient(dY, x)
     const projected = Tensor.empty(b.shape, b)
-    native.matmul(dWeight.native, false, a.native, true, projected.native, 1, false)
+    native.matmul({ a: dWeight.native, b: a.native, transposeB: true, c: projected.native })
 
     const factors = this.#factors(scale * this.scale)
     const scaled = Tensor.empty(b.shape, b)
     this.#scaleRows(b, factors, scaled)
-    dA!.write((target, add) => native.matmul(scaled.native, true, dWeight.native, false, target.native, 1, add))
+    dA!.write((target, add) =>
+      native.matmul({ a: scaled.native, transposeA: true, b: dWeight.native, c: target.native, accumulate: add }),
+    )
     this.#scaleRows(projected, factors, scaled)
     dB!.write((target, add) => (add ? native.add(scaled.native, target.native, 1) : target.copyFrom(scaled)))
 
@@ -124,12 +126,18 @@ const asRow = (tensor: Tensor) => tensor.view([1, tensor.elements]).native
 
 /** √k / ‖·‖ [d] of the rows of a float32 matrix [d, k]. */
 function writeInverseNorms(matrix: Tensor, ones: Tensor, inverse: Tensor): void {
-  native.rmsNorm(matrix.native, null, ones.view([matrix.shape[1]!]).native, 0, 0, null, inverse.native)
+  native.rmsNorm({
+    x: matrix.native,
+    weight: ones.view([matrix.shape[1]!]).native,
+    weightOffset: 0,
+    epsilon: 0,
+    rstd: inverse.native,
+  })
 }
 
 /** sums [d, 1] (+)= Σ over the columns of a matrix with d rows. */
 function addRowSums(matrix: Tensor, ones: Tensor, sums: Tensor, add: boolean): void {
-  native.matmul(matrix.native, false, ones.view([matrix.shape[1]!, 1]).native, false, sums.native, 1, add)
+  native.matmul({ a: matrix.native, b: ones.view([matrix.shape[1]!, 1]).native, c: sums.native, accumulate: add })
 }
 
 export const doraMethod = lowRankMethod<DoraConfig>({

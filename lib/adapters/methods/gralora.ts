@@ -75,9 +75,18 @@ export class GraloraLayer extends AdapterLayer {
       parameters: this.parameters,
       addTo: (rows) => {
         this.#eachBlock(rows, this.blocks, (block, a, b) =>
-          native.matmul(b.native, true, a.native, true, block.native, total, true),
+          native.matmul({
+            a: b.native,
+            transposeA: true,
+            b: a.native,
+            transposeB: true,
+            c: block.native,
+            alpha: total,
+            accumulate: true,
+          }),
         )
-        if (general) native.matmul(general.b.native, false, general.a.native, false, rows.native, total, true)
+        if (general)
+          native.matmul({ a: general.b.native, b: general.a.native, c: rows.native, alpha: total, accumulate: true })
       },
       backward: (dY, x, targets) => scope(() => this.#backward(weightGradient(dY, x), targets, total)),
     }
@@ -91,18 +100,52 @@ export class GraloraLayer extends AdapterLayer {
     const { a: ownA, b: ownB, general } = this.blocks
     dA!.write((target, add) =>
       this.#eachBlock(gradient, { a: target, b: ownB }, (block, a, b) =>
-        native.matmul(block.native, true, b.native, true, a.native, scale, add),
+        native.matmul({
+          a: block.native,
+          transposeA: true,
+          b: b.native,
+          transposeB: true,
+          c: a.native,
+          alpha: scale,
+          accumulate: add,
+        }),
       ),
     )
     dB!.write((target, add) =>
       this.#eachBlock(gradient, { a: ownA, b: target }, (block, a, b) =>
-        native.matmul(a.native, true, block.native, true, b.native, scale, add),
+        native.matmul({
+          a: a.native,
+          transposeA: true,
+          b: block.native,
+          transposeB: true,
+          c: b.native,
+          alpha: scale,
+          accumulate: add,
+        }),
       ),
     )
     if (!general) return
     const { a, b } = general
-    dGeneralA!.write((target, add) => native.matmul(b.native, true, gradient.native, false, target.native, scale, add))
-    dGeneralB!.write((target, add) => native.matmul(gradient.native, false, a.native, true, target.native, scale, add))
+    dGeneralA!.write((target, add) =>
+      native.matmul({
+        a: b.native,
+        transposeA: true,
+        b: gradient.native,
+        c: target.native,
+        alpha: scale,
+        accumulate: add,
+      }),
+    )
+    dGeneralB!.write((target, add) =>
+      native.matmul({
+        a: gradient.native,
+        b: a.native,
+        transposeB: true,
+        c: target.native,
+        alpha: scale,
+        accumulate: add,
+      }),
+    )
   }
 
   /**

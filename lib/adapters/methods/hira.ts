@@ -39,15 +39,19 @@ export class HiraLayer extends AdapterLayer {
       addTo: (rows, weight) =>
         scope(() => {
           const product = Tensor.empty(weight.shape, { device: weight.device })
-          native.matmul(b.native, false, a.native, false, product.native, 1, false)
+          native.matmul({ a: b.native, b: a.native, c: product.native })
           native.multiply(weight.native, product.native, rows.native, scale, true)
         }),
       backward: (dY, x, [dA, dB], weight) =>
         scope(() => {
           const dProduct = weightGradient(dY, x)
           native.multiply(weight.native, dProduct.native, dProduct.native, scale, false)
-          dA!.write((target, add) => native.matmul(b.native, true, dProduct.native, false, target.native, 1, add))
-          dB!.write((target, add) => native.matmul(dProduct.native, false, a.native, true, target.native, 1, add))
+          dA!.write((target, add) =>
+            native.matmul({ a: b.native, transposeA: true, b: dProduct.native, c: target.native, accumulate: add }),
+          )
+          dB!.write((target, add) =>
+            native.matmul({ a: dProduct.native, b: a.native, transposeB: true, c: target.native, accumulate: add }),
+          )
         }),
     }
   }

@@ -34,20 +34,31 @@ export class LoraLayer extends AdapterLayer {
     const total = scale * this.scale
     return {
       parameters: [a, b],
-      addTo: (rows) => native.matmul(b.native, false, a.native, false, rows.native, total, true),
+      addTo: (rows) => native.matmul({ a: b.native, b: a.native, c: rows.native, alpha: total, accumulate: true }),
       backward: (dY, x, [dA, dB]) =>
         scope(() => {
           const dtype = x.dtype as FloatDType
           const rankWide = () => Tensor.empty([x.shape[0]!, a.shape[0]!], x)
           if (dB!.needed) {
             const z = rankWide()
-            native.matmul(x.native, false, a.as(dtype).native, true, z.native, 1, false)
-            dB!.write((target, add) => native.matmul(dY.native, true, z.native, false, target.native, total, add))
+            native.matmul({ a: x.native, b: a.as(dtype).native, transposeB: true, c: z.native })
+            dB!.write((target, add) =>
+              native.matmul({
+                a: dY.native,
+                transposeA: true,
+                b: z.native,
+                c: target.native,
+                alpha: total,
+                accumulate: add,
+              }),
+            )
           }
           if (dA!.needed) {
             const dZ = rankWide()
-            native.matmul(dY.native, false, b.as(dtype).native, false, dZ.native, total, false)
-            dA!.write((target, add) => native.matmul(dZ.native, true, x.native, false, target.native, 1, add))
+            native.matmul({ a: dY.native, b: b.as(dtype).native, c: dZ.native, alpha: total })
+            dA!.write((target, add) =>
+              native.matmul({ a: dZ.native, transposeA: true, b: x.native, c: target.native, accumulate: add }),
+            )
           }
         }),
     }

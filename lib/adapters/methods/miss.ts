@@ -57,7 +57,16 @@ export class MissLayer extends AdapterLayer {
         scope(() => {
           const z = Tensor.empty([x.shape[0]!, this.#runs.side], { device: x.device, dtype: x.dtype as FloatDType })
           native.groupSum(this.#runs, x.native, z.native, false)
-          dBlock!.write((target, add) => native.matmul(dY.native, true, z.native, false, target.native, scale, add))
+          dBlock!.write((target, add) =>
+            native.matmul({
+              a: dY.native,
+              transposeA: true,
+              b: z.native,
+              c: target.native,
+              alpha: scale,
+              accumulate: add,
+            }),
+          )
         }),
     }
   }

@@ -52,7 +52,14 @@ function mergeMatrix(
 ): void {
   const count = nonFinite?.native ?? null
   if (geometry.kind === 'groups') {
-    native.mergeGroups(geometry.input, geometry.output, matrix.native, scale, weight.native, count)
+    native.mergeGroups({
+      input: geometry.input,
+      output: geometry.output,
+      matrix: matrix.native,
+      scale,
+      weight: weight.native,
+      nonFinite: count,
+    })
     return
   }
   scope(() => {
@@ -76,7 +83,9 @@ function groupsMatrixGradient(
       return result
     }
     const [z, dZ] = [sums(x, input), sums(dY, output)]
-    dMatrix.write((target, add) => native.matmul(dZ.native, true, z.native, false, target.native, scale, add))
+    dMatrix.write((target, add) =>
+      native.matmul({ a: dZ.native, transposeA: true, b: z.native, c: target.native, alpha: scale, accumulate: add }),
+    )
   })
 }
 

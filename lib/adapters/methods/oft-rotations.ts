@@ -28,7 +28,7 @@ export function blocksBySeries(q: Tensor, terms: number): Rotations {
   const inner: Tensor[] = [scaledIdentity(q, factorOf(last))]
   for (let power = last - 1; power >= 1; power--) {
     const next = scaledIdentity(q, factorOf(power))
-    native.matmul(q.native, false, inner[0]!.native, false, next.native, 1, true)
+    native.matmul({ a: q.native, b: inner[0]!.native, c: next.native, accumulate: true })
     inner.unshift(next)
   }
   return {
@@ -37,7 +37,7 @@ export function blocksBySeries(q: Tensor, terms: number): Rotations {
       const dQ = Tensor.zeros(q.shape, q)
       let gradient = dRotation
       for (const factor of inner) {
-        native.matmul(gradient.native, false, factor.native, true, dQ.native, 1, true)
+        native.matmul({ a: gradient.native, b: factor.native, transposeB: true, c: dQ.native, accumulate: true })
         gradient = product(q, true, gradient, false, 1)
       }
       return dQ
@@ -55,7 +55,7 @@ function inverseOf(q: Tensor): Tensor {
   let inverse = scaledTranspose(m, q)
   for (let i = 0; i < 16; i++) {
     const rest = scaledIdentity(q, 2)
-    native.matmul(m.native, false, inverse.native, false, rest.native, -1, true)
+    native.matmul({ a: m.native, b: inverse.native, c: rest.native, alpha: -1, accumulate: true })
     inverse = product(inverse, false, rest, false, 1)
   }
   return inverse
@@ -71,7 +71,13 @@ function scaledTranspose(m: Tensor, q: Tensor): Tensor {
   native.fill(ones.native, 1)
   // RMSNorm's 1 / √(mean of squares + ε) is b / √(1 + ‖Q‖²) with ε = 1 / b²; rows are multiplied by it twice.
   const inverse = Tensor.empty([blocks], m)
-  native.rmsNorm(q.view([blocks, width]).native, null, ones.native, 0, 1 / width, null, inverse.native)
+  native.rmsNorm({
+    x: q.view([blocks, width]).native,
+    weight: ones.native,
+    weightOffset: 0,
+    epsilon: 1 / width,
+    rstd: inverse.native,
+  })
   const half = Tensor.empty(rows.shape, m)
   native.rmsNormApply(rows.native, ones.native, 0, inverse.native, half.native)
   native.fill(ones.native, 1 / width)
@@ -81,7 +87,7 @@ function scaledTranspose(m: Tensor, q: Tensor): Tensor {
 
 function product(a: Tensor, transposeA: boolean, b: Tensor, transposeB: boolean, scale: number): Tensor {
   const result = Tensor.empty(a.shape, a)
-  native.matmul(a.native, transposeA, b.native, transposeB, result.native, scale, false)
+  native.matmul({ a: a.native, transposeA, b: b.native, transposeB, c: result.native, alpha: scale })
   return result
 }
 

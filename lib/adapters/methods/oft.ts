@@ -116,7 +116,14 @@ export class OftLayer extends AdapterLayer {
         scope(() => {
           const { change } = this.#rotations()
           this.#eachBlock(floatsOf(weight), rows, change, (w, target, turn) =>
-            native.matmul(w.native, false, turn.native, true, target.native, scale, true),
+            native.matmul({
+              a: w.native,
+              b: turn.native,
+              transposeB: true,
+              c: target.native,
+              alpha: scale,
+              accumulate: true,
+            }),
           )
         }),
       backward: (dY, x, [dQ], weight) =>
@@ -125,7 +132,14 @@ export class OftLayer extends AdapterLayer {
           const rotations = this.#rotations()
           const dChange = Tensor.zeros(rotations.change.shape, { device: x.device })
           this.#eachBlock(gradient, floatsOf(weight), dChange, (g, w, turn) =>
-            native.matmul(g.native, true, w.native, false, turn.native, scale, true),
+            native.matmul({
+              a: g.native,
+              transposeA: true,
+              b: w.native,
+              c: turn.native,
+              alpha: scale,
+              accumulate: true,
+            }),
           )
           const dSkew = rotations.backward(dChange).view([this.q.shape[0]!, this.side ** 2])
           dQ!.write((target, add) => {

@@ -96,8 +96,17 @@ export class RandloraLayer extends AdapterLayer {
       addTo: (rows) =>
         scope(() => {
           const [columns, weighted] = [this.#columns(), this.#scaled(this.#products())]
-          if (this.#isTurned) native.matmul(weighted.native, true, columns.native, true, rows.native, total, true)
-          else native.matmul(columns.native, false, weighted.native, false, rows.native, total, true)
+          if (this.#isTurned)
+            native.matmul({
+              a: weighted.native,
+              transposeA: true,
+              b: columns.native,
+              transposeB: true,
+              c: rows.native,
+              alpha: total,
+              accumulate: true,
+            })
+          else native.matmul({ a: columns.native, b: weighted.native, c: rows.native, alpha: total, accumulate: true })
         }),
       backward: (dY, x, targets) => scope(() => this.#backward(weightGradient(dY, x), targets, total)),
     }
@@ -113,12 +122,19 @@ export class RandloraLayer extends AdapterLayer {
     const [rank, bases] = lambda.shape as [number, number]
     const low = gamma.shape[1]!
     const dRows = Tensor.empty([rank * bases, low], gamma)
-    native.matmul(this.#columns().native, true, gradient.native, this.#isTurned, dRows.native, scale, false)
+    native.matmul({
+      a: this.#columns().native,
+      transposeA: true,
+      b: gradient.native,
+      transposeB: this.#isTurned,
+      c: dRows.native,
+      alpha: scale,
+    })
     dLambda!.write((target, add) => {
       const products = this.#products()
       native.multiply(products.native, dRows.native, products.native, 1, false)
       const ones = this.#ones.view([low, 1])
-      native.matmul(products.native, false, ones.native, false, target.view([rank * bases, 1]).native, 1, add)
+      native.matmul({ a: products.native, b: ones.native, c: target.view([rank * bases, 1]).native, accumulate: add })
     })
     dGamma!.write((target, add) => {
       const weighted = this.#scaled(this.#rowsOfA())

@@ -21,15 +21,7 @@ export function rowProducts(one: Tensor, other: Tensor): Tensor {
     const products = Tensor.empty(one.shape, one)
     native.multiply(one.native, other.native, products.native, 1, false)
     const sums = Tensor.empty([n], one)
-    native.matmul(
-      products.native,
-      false,
-      filled(k, 1, one).view([k, 1]).native,
-      false,
-      sums.view([n, 1]).native,
-      1,
-      false,
-    )
+    native.matmul({ a: products.native, b: filled(k, 1, one).view([k, 1]).native, c: sums.view([n, 1]).native })
     return sums
   })
 }
@@ -39,7 +31,13 @@ export function rowNorms(matrix: Tensor): Tensor {
   return scope(() => {
     const [n, k] = matrix.shape as [number, number]
     const inverse = Tensor.empty([n], matrix)
-    native.rmsNorm(matrix.native, null, filled(k, 1, matrix).native, 0, 1e-30, null, inverse.native)
+    native.rmsNorm({
+      x: matrix.native,
+      weight: filled(k, 1, matrix).native,
+      weightOffset: 0,
+      epsilon: 1e-30,
+      rstd: inverse.native,
+    })
     return product([rowProducts(matrix, matrix), inverse], 1 / Math.sqrt(k))
   })
 }
@@ -66,14 +64,20 @@ export function limitNorms(matrix: Tensor, most: number): NormLimit {
   native.add(rowNorms(matrix).native, excess.native, 1 / most)
   native.activation('relu', asRow(excess), null, asRow(over))
   native.add(over.native, ratios.native, 1)
-  native.rmsNorm(ratios.view([n, 1]).native, null, filled(1, 1, matrix).native, 0, 0, null, factors.native)
+  native.rmsNorm({
+    x: ratios.view([n, 1]).native,
+    weight: filled(1, 1, matrix).native,
+    weightOffset: 0,
+    epsilon: 0,
+    rstd: factors.native,
+  })
   return { factors, excess }
 }
 
 /** values [n], and 0 where `excess` [n] is not positive. */
 export function whereExceeded(values: Tensor, excess: Tensor): Tensor {
   const result = Tensor.empty(values.shape, values)
-  native.activationBackward('relu', asRow(values), asRow(excess), null, asRow(result), null)
+  native.activationBackward({ f: 'relu', dY: asRow(values), gate: asRow(excess), dGate: asRow(result) })
   return result
 }
 

@@ -60,16 +60,16 @@ export class VeraLayer extends AdapterLayer {
       addTo: (target) =>
         scope(() => {
           const [left, right] = factors()
-          native.matmul(left.native, false, right.native, false, target.native, scale, true)
+          native.matmul({ a: left.native, b: right.native, c: target.native, alpha: scale, accumulate: true })
         }),
       backward: (dY, x, [dOutputs, dRows]) =>
         scope(() => {
           const gradient = weightGradient(dY, x)
           const [left, right] = factors()
           const dLeft = Tensor.empty(left.shape, left)
-          native.matmul(gradient.native, false, right.native, true, dLeft.native, scale, false)
+          native.matmul({ a: gradient.native, b: right.native, transposeB: true, c: dLeft.native, alpha: scale })
           const dRight = Tensor.empty(right.shape, right)
-          native.matmul(left.native, true, gradient.native, false, dRight.native, scale, false)
+          native.matmul({ a: left.native, transposeA: true, b: gradient.native, c: dRight.native, alpha: scale })
           dOutputs!.pass(rowProducts(this.#b(), dLeft))
           dRows!.pass(rowProducts(this.#a(), dRight))
         }),

@@ -47,7 +47,7 @@ async function measurePeaks(device: NativeDevice, dtype: FloatDType): Promise<Pe
     const [from, to] = [Tensor.empty([copied], { device }), Tensor.empty([copied], { device })]
     for (const tensor of [a, b, from, to]) native.fill(tensor.native, 1)
     for (let i = 0; i < repetitions; i++) {
-      native.matmul(a.native, false, b.native, true, c.native, 1, false)
+      native.matmul({ a: a.native, b: b.native, transposeB: true, c: c.native })
       native.copy(from.native, to.native, 1)
     }
   })

@@ -23,7 +23,14 @@ export function gatedActivation(gateUp: Tensor, f: Activation): Tensor {
     const [gate, up] = halves(input!)
     writeByStoring(dInput!, (target) => {
       const [dGate, dUp] = halves(target)
-      native.activationBackward(f, dY.native, gate.native, up.native, dGate.native, dUp.native)
+      native.activationBackward({
+        f,
+        dY: dY.native,
+        gate: gate.native,
+        up: up.native,
+        dGate: dGate.native,
+        dUp: dUp.native,
+      })
     })
   })
   return recomputable(y, [gateUp], compute)
@@ -37,7 +44,9 @@ export function activation(x: Tensor, f: Activation): Tensor {
     return y
   }
   const y = record(compute(), [x], [x], (dY, [input], [dX]) => {
-    writeByStoring(dX!, (target) => native.activationBackward(f, dY.native, input!.native, null, target.native, null))
+    writeByStoring(dX!, (target) =>
+      native.activationBackward({ f, dY: dY.native, gate: input!.native, dGate: target.native }),
+    )
   })
   return recomputable(y, [x], compute)
 }

@@ -60,7 +60,16 @@ export function selfAttention(
   const lse = Tensor.empty([heads, tokens], { device: qkv.device })
   const byHead = (tensor: Tensor) => tensor.view([tokens, heads, headSize])
   const headsOut = byHead(out)
-  native.attention(q.native, k.native, v.native, offsets.native, offsets.native, scoring, headsOut.native, lse.native)
+  native.attention({
+    q: q.native,
+    k: k.native,
+    v: v.native,
+    queryOffsets: offsets.native,
+    keyOffsets: offsets.native,
+    scoring,
+    out: headsOut.native,
+    lse: lse.native,
+  })
 
   // A view: a node that held its own output would never be freed without a backward pass.
   const tables = rotary ? [rotary.positions, rotary.cosines, rotary.sines] : []
@@ -72,20 +81,20 @@ export function selfAttention(
       const views = [byHead(dOut), byHead(o!), ...forward, dQ, dK, dV]
       const [dO, oHeads, fq, fk, fv] = views.map((view) => view.native)
       const offset = starts!.native
-      native.attentionBackward(
-        dO!,
-        fq!,
-        fk!,
-        fv!,
-        oHeads!,
-        l!.native,
-        offset,
-        offset,
+      native.attentionBackward({
+        dOut: dO!,
+        q: fq!,
+        k: fk!,
+        v: fv!,
+        out: oHeads!,
+        lse: l!.native,
+        queryOffsets: offset,
+        keyOffsets: offset,
         scoring,
-        dQ.native,
-        dK.native,
-        dV.native,
-      )
+        dQ: dQ.native,
+        dK: dK.native,
+        dV: dV.native,
+      })
       if (positions) rotate(queriesAndKeys(target, shape), { positions, cosines: cosines!, sines: sines! }, true)
     })
   })
@@ -126,16 +135,15 @@ export function attentionWithCache(
     Tensor,
   ]
   const out = Tensor.empty([tokens, heads * headSize], qkv)
-  native.attention(
-    headsOf(qkv, heads, stride, 0).native,
-    keys.native,
-    values.native,
-    queryOffsets.native,
-    keyOffsets.native,
-    scoringOf(softmax),
-    out.view([tokens, heads, headSize]).native,
-    null,
-  )
+  native.attention({
+    q: headsOf(qkv, heads, stride, 0).native,
+    k: keys.native,
+    v: values.native,
+    queryOffsets: queryOffsets.native,
+    keyOffsets: keyOffsets.native,
+    scoring: scoringOf(softmax),
+    out: out.view([tokens, heads, headSize]).native,
+  })
   return out
 }
 

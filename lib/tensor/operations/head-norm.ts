@@ -19,7 +19,7 @@ export function normHeads(qkv: Tensor, shape: AttentionShape, query: HeadNorm, k
   const statistics = norms.map(({ weight, weightOffset, epsilon }, i) => {
     const [x, normed] = [rowsOf(from[i]!, weight), rowsOf(to[i]!, weight)]
     const rstd = Tensor.empty(x.shape.slice(0, -1), { device: qkv.device })
-    native.rmsNorm(x.native, null, weight.native, weightOffset, epsilon, normed.native, rstd.native)
+    native.rmsNorm({ x: x.native, weight: weight.native, weightOffset, epsilon, y: normed.native, rstd: rstd.native })
     return rstd
   })
   native.copy(from[2].native, to[2].native, 1)
@@ -34,7 +34,16 @@ export function normHeads(qkv: Tensor, shape: AttentionShape, query: HeadNorm, k
         const [weight, rstd] = [rest[i]!, rest[i + 2]!]
         const [g, xn, dXn] = [dNormed, x, dX].map((parts) => rowsOf(parts[i]!, weight).native)
         const into = weightGradients[i]!
-        native.rmsNormBackward(g!, xn!, weight.native, weightOffset, rstd.native, dXn!, accumulate, into)
+        native.rmsNormBackward({
+          dY: g!,
+          x: xn!,
+          weight: weight.native,
+          weightOffset,
+          rstd: rstd.native,
+          dX: dXn!,
+          accumulate,
+          dWeight: into,
+        })
       }
       if (accumulate) native.add(dNormed[2].native, dX[2].native, 1)
       else native.copy(dNormed[2].native, dX[2].native, 1)

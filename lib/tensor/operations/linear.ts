@@ -13,9 +13,11 @@ import { floatsOf, type Weight } from '../weight.js'
  */
 export function int8Linear(x: Tensor, weight: Weight, into?: Destination): Tensor {
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
-  native.matmulInt8(x.native, floatsOf(weight).native, true, y.native, accumulate)
+  native.matmulInt8({ a: x.native, b: floatsOf(weight).native, transposeB: true, c: y.native, accumulate })
   return record(y, [x], weight.tensors, (dY, _, [dX]) => {
-    dX!.write((target, add) => native.matmulInt8(dY.native, floatsOf(weight).native, false, target.native, add))
+    dX!.write((target, add) =>
+      native.matmulInt8({ a: dY.native, b: floatsOf(weight).native, c: target.native, accumulate: add }),
+    )
   })
 }
 
@@ -30,7 +32,9 @@ export function linear(x: Tensor, weight: Weight, into?: Destination): Tensor {
   const saved = floats?.requiresGrad ? [x, ...tensors] : tensors
   return record(y, floats ? [x, floats] : [x], saved, (dY, [input], [dX, dWeight]) => {
     dX!.write((target, add) => weight.multiplyGradient(dY, target, 1, add))
-    dWeight?.write((target, add) => native.matmul(dY.native, true, input!.native, false, target.native, 1, add))
+    dWeight?.write((target, add) =>
+      native.matmul({ a: dY.native, transposeA: true, b: input!.native, c: target.native, accumulate: add }),
+    )
   })
 }
 
@@ -86,7 +90,7 @@ function productOfUpdates(
         const untouched = withWeight && updates.findIndex((other) => other.from === from) === i
         update.addTo(sum.rows(from, to), values.rows(from, to), untouched)
       }
-      native.matmul(a.native, false, sum.native, transpose, target.native, 1, add)
+      native.matmul({ a: a.native, b: sum.native, transposeB: transpose, c: target.native, accumulate: add })
     })
   multiply(x, true, y, accumulate)
   const parameters = updates.flatMap((update) => update.parameters)
@@ -137,11 +141,22 @@ export function addBias(bias: Tensor, { target: y }: Destination): Tensor {
 export function factor(x: Tensor, a: Parameter, scale = 1, into?: Destination): Tensor {
   const dtype = x.dtype as FloatDType
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, a.shape[0]!], x)
-  native.matmul(x.native, false, a.as(dtype).native, true, y.native, scale, accumulate)
+  native.matmul({ a: x.native, b: a.as(dtype).native, transposeB: true, c: y.native, alpha: scale, accumulate })
   return record(y, [x, a], a.requiresGrad ? [x] : [], (dY, [input], [dX, dA]) => {
-    dX!.write((target, add) => native.matmul(dY.native, false, a.as(dtype).native, false, target.native, scale, add))
+    dX!.write((target, add) =>
+      native.matmul({ a: dY.native, b: a.as(dtype).native, c: target.native, alpha: scale, accumulate: add }),
+    )
     if (input) {
-      dA!.write((target, add) => native.matmul(dY.native, true, input.native, false, target.native, scale, add))
+      dA!.write((target, add) =>
+        native.matmul({
+          a: dY.native,
+          transposeA: true,
+          b: input.native,
+          c: target.native,
+          alpha: scale,
+          accumulate: add,
+        }),
+      )
     }
   })
 }

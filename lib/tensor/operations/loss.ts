@@ -72,7 +72,15 @@ export function weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor
       weight.multiplyGradient(dLogits!, slice, scale, false)
       slice.dispose()
     }
-    if (dHead) native.matmul(dLogits!.native, true, x.native, false, dHead.native, scale, true)
+    if (dHead)
+      native.matmul({
+        a: dLogits!.native,
+        transposeA: true,
+        b: x.native,
+        c: dHead.native,
+        alpha: scale,
+        accumulate: true,
+      })
     for (const tensor of new Set([x, logits, losses, at, ...(dLogits ? [dLogits] : [])])) tensor.dispose()
   }
   const saved = [dHidden, dHead].filter((tensor) => tensor !== null)
@@ -107,7 +115,7 @@ function scaleInto(target: GradientTarget, gradient: Tensor, values: Tensor): vo
     const flat = (tensor: Tensor) => tensor.view([tensor.elements, 1])
     const factor = Tensor.empty([1, 1], { device: values.device, dtype: values.dtype })
     native.copy(gradient.view([1, 1]).native, factor.native, 1)
-    native.matmul(flat(values).native, false, factor.native, false, flat(into).native, 1, accumulate)
+    native.matmul({ a: flat(values).native, b: factor.native, c: flat(into).native, accumulate })
   })
 }
 

@@ -48,12 +48,14 @@ export function squareFactor(z: Tensor, matrix: Parameter, scale: number): Tenso
     return values
   })
   const y = Tensor.empty(z.shape, z)
-  native.matmul(z.native, false, wide.native, true, y.native, scale, false)
+  native.matmul({ a: z.native, b: wide.native, transposeB: true, c: y.native, alpha: scale })
   return record(y, [z, matrix], [z, wide], (dY, [input, weight], [dZ, dMatrix]) => {
-    dZ!.write((target, add) => native.matmul(dY.native, false, weight!.native, false, target.native, scale, add))
+    dZ!.write((target, add) =>
+      native.matmul({ a: dY.native, b: weight!.native, c: target.native, alpha: scale, accumulate: add }),
+    )
     if (!dMatrix!.needed) return
     const whole = Tensor.empty([width, width], { device: dY.device })
-    native.matmul(dY.native, true, input!.native, false, whole.native, scale, false)
+    native.matmul({ a: dY.native, transposeA: true, b: input!.native, c: whole.native, alpha: scale })
     dMatrix!.write((target, add) =>
       inCorner(whole, side, (corner) => {
         if (add) native.add(corner.native, target.native, 1)

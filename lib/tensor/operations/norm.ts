@@ -11,12 +11,21 @@ import { Tensor } from '../tensor.js'
 export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number, weightOffset = 0): Tensor {
   const y = Tensor.empty(x.shape, x)
   const rstd = Tensor.empty(x.shape.slice(0, -1), { device: x.device })
-  native.rmsNorm(x.native, null, weight.native, weightOffset, epsilon, y.native, rstd.native)
+  native.rmsNorm({ x: x.native, weight: weight.native, weightOffset, epsilon, y: y.native, rstd: rstd.native })
   record(y, [x, weight], [x, weight, rstd], (dY, [input, w, r], [dX, dWeight]) => {
     const weightGradient = addingTo(dWeight!)
     writeOrDrop(dX!, input!, (target, add) => {
       const [g, xn, wn, rn] = [dY.native, input!.native, w!.native, r!.native]
-      native.rmsNormBackward(g, xn, wn, weightOffset, rn, target.native, add, weightGradient)
+      native.rmsNormBackward({
+        dY: g,
+        x: xn,
+        weight: wn,
+        weightOffset,
+        rstd: rn,
+        dX: target.native,
+        accumulate: add,
+        dWeight: weightGradient,
+      })
     })
   })
   return recomputable(y, [x, weight, rstd], () => {
@@ -34,18 +43,43 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor | null, epsilo
   const y = Tensor.empty(x.shape, x)
   const [mean, rstd] = [0, 1].map(() => Tensor.empty([x.shape[0]!], { device: x.device })) as [Tensor, Tensor]
   const shift = bias?.native ?? null
-  native.layerNorm(x.native, weight.native, shift, epsilon, y.native, mean.native, rstd.native)
+  native.layerNorm({
+    x: x.native,
+    weight: weight.native,
+    bias: shift,
+    epsilon,
+    y: y.native,
+    mean: mean.native,
+    rstd: rstd.native,
+  })
   const affine = bias ? [weight, bias] : [weight]
   record(y, [x, ...affine], [x, weight, mean, rstd], (dY, [input, w, m, r], [dX, dWeight, dBias]) => {
     const [weightGradient, biasGradient] = [addingTo(dWeight!), dBias ? addingTo(dBias) : null]
     writeOrDrop(dX!, input!, (target, add) => {
       const [g, xn, wn, mn, rn] = [dY.native, input!.native, w!.native, m!.native, r!.native]
-      native.layerNormBackward(g, xn, wn, mn, rn, target.native, add, weightGradient, biasGradient)
+      native.layerNormBackward({
+        dY: g,
+        x: xn,
+        weight: wn,
+        mean: mn,
+        rstd: rn,
+        dX: target.native,
+        accumulate: add,
+        dWeight: weightGradient,
+        dBias: biasGradient,
+      })
     })
   })
   return recomputable(y, [x, ...affine, mean, rstd], () => {
     const again = Tensor.empty(x.shape, x)
-    native.layerNormApply(x.native, weight.native, shift, mean.native, rstd.native, again.native)
+    native.layerNormApply({
+      x: x.native,
+      weight: weight.native,
+      bias: shift,
+      mean: mean.native,
+      rstd: rstd.native,
+      y: again.native,
+    })
     return again
   })
 }

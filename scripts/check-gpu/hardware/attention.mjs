@@ -27,9 +27,10 @@ function attention(device, { T, H, K, E }) {
       const lse = held.empty(device, 'float32', [H, T])
       const offsets = held.from(device, 'int32', [2], Int32Array.of(0, T)).native
       const scoring = { scale: 1 / Math.sqrt(E), softcap: 0, window: 0 }
-      native.attention(q, k, v, offsets, offsets, scoring, out.native, lse.native)
-      const read = /** @type {const} */ ([dOut, q, k, v, out.native, lse.native, offsets, offsets])
-      native.attentionBackward(...read, scoring, dQ.native, dK.native, dV.native)
+      const documents = { queryOffsets: offsets, keyOffsets: offsets, scoring }
+      const forward = { q, k, v, out: out.native, lse: lse.native, ...documents }
+      native.attention(forward)
+      native.attentionBackward({ dOut, ...forward, dQ: dQ.native, dK: dK.native, dV: dV.native })
       const found = {
         ...{ out: await out.data(), lse: await lse.data() },
         ...{ dQ: await dQ.data(), dK: await dK.data(), dV: await dV.data() },

@@ -31,7 +31,7 @@ function interleaved(device, cpu, { B, m, n, k }, dtype, accumulate) {
     const w = held.from(on, dtype, [B, n, k], uniform(B * n * k, 2))
     const y = held.from(on, dtype, [m, B * n], uniform(m * B * n, 3))
     const byBatch = (tensor, width) => held.view(tensor, [B, m, width], [width, B * width, 1]).native
-    native.matmul(byBatch(x, k), false, w.native, true, byBatch(y, n), 1, accumulate)
+    native.matmul({ a: byBatch(x, k), b: w.native, transposeB: true, c: byBatch(y, n), accumulate })
     return y.data()
   }
   return {
@@ -63,7 +63,7 @@ function column(device, length, dtype) {
       const c = held.empty(device, dtype, [length])
       native.fill(c.native, Number.NaN)
       const flat = (tensor) => held.view(tensor, [length, 1]).native
-      native.matmul(flat(a), false, b.native, false, flat(c), 1, false)
+      native.matmul({ a: flat(a), b: b.native, c: flat(c) })
       const expected = Array.from(await source.data(), (value) => Math.fround(value * factor))
       const most = repeated * 16
       let apart = 0
@@ -96,7 +96,7 @@ function tf32(device, side) {
     const b = held.from(device, 'float32', [side, side], eye)
     const c = held.empty(device, 'float32', [side, side])
     device.setAllowTf32(allow)
-    native.matmul(a.native, false, b.native, false, c.native, 1, false)
+    native.matmul({ a: a.native, b: b.native, c: c.native })
     device.setAllowTf32(false)
     return new Set(await c.data())
   }

@@ -165,11 +165,7 @@ export function startsOf(world) {
     'native.orthonormalColumns': () => [Float32Array.of(1, 2, 3, 4, 5, 6), 3, 2],
     'native.dequantise': () => [native('q8_0', [2, 32]), native('float32', [2, 32])],
     'native.matmulInt8': () => [
-      native('float32', [4, 32]),
-      native('float32', [8, 32]),
-      true,
-      native('float32', [4, 8]),
-      false,
+      { a: native('float32', [4, 32]), b: native('float32', [8, 32]), transposeB: true, c: native('float32', [4, 8]) },
     ],
     'native.largestDifference': () => [native('float32', [4]), native('float32', [4]), native('float32', [1]), false],
     'native.columnSums': () => [native('float32', [3, 4]), native('float32', [4]), false],

@@ -298,11 +298,12 @@ export class World {
     const { binary } = this
     const make = (...shape) => this.nativeTensor('float32', shape)
     const [a, b, c, weight, out] = [make(33, 64), make(17, 64), make(33, 17), make(17), make(33, 17)]
-    binary.matmul(a, false, b, true, c, 1, false)
-    binary.rmsNorm(c, null, weight, 0, 1e-5, out, null)
+    binary.matmul({ a, b, transposeB: true, c })
+    binary.rmsNorm({ x: c, weight, weightOffset: 0, epsilon: 1e-5, y: out })
     const offsets = binary.fromArray(this.device, 'int32', [2], Int32Array.of(0, 33))
     const [q, result] = [a.view([33, 4, 16], [64, 16, 1], 0), make(33, 4, 16)]
-    binary.attention(q, q, q, offsets, offsets, { scale: 0.25, softcap: 0, window: 0 }, result, null)
+    const scoring = { scale: 0.25, softcap: 0, window: 0 }
+    binary.attention({ q, k: q, v: q, queryOffsets: offsets, keyOffsets: offsets, scoring, out: result })
     const bits = await Promise.all([out.read(), result.read()])
     for (const tensor of [...this.parts.disposables, offsets, q]) tensor.dispose()
     this.parts = outer

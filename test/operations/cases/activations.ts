@@ -63,7 +63,7 @@ const activationBackward = names.flatMap((f) =>
       operationCase({
         name: `activationBackward ${f} [${tokens}, ${width}], gated`,
         operands: { ...operands, up: matrix, dUp: { ...matrix, role: 'out' } },
-        call: ({ dY, gate, up, dGate, dUp }) => native.activationBackward(f, dY, gate, up, dGate, dUp),
+        call: ({ dY, gate, up, dGate, dUp }) => native.activationBackward({ f, dY, gate, up, dGate, dUp }),
         reference: ({ dY, gate, up }) => ({
           dUp: Host.of([tokens, width], (t, j) => dY.at(t, j) * functions[f](gate.at(t, j)).value),
           dGate: Host.of([tokens, width], (t, j) => dY.at(t, j) * up.at(t, j) * functions[f](gate.at(t, j)).slope),
@@ -72,7 +72,7 @@ const activationBackward = names.flatMap((f) =>
       operationCase({
         name: `activationBackward ${f} [${tokens}, ${width}]`,
         operands,
-        call: ({ dY, gate, dGate }) => native.activationBackward(f, dY, gate, null, dGate, null),
+        call: ({ dY, gate, dGate }) => native.activationBackward({ f, dY, gate, dGate }),
         reference: ({ dY, gate }) => ({
           dGate: Host.of([tokens, width], (t, j) => dY.at(t, j) * functions[f](gate.at(t, j)).slope),
         }),

@@ -136,7 +136,8 @@ const attention = [...shapes, ...withCache].map((packed) => {
     },
     // In bfloat16 the softmax weights are rounded before they meet v.
     slack: { bfloat16: 2 ** -8 },
-    call: ({ q, k, v, starts, keyStarts, out, lse }) => native.attention(q, k, v, starts, keyStarts, scoring, out, lse),
+    call: ({ q, k, v, starts, keyStarts, out, lse }) =>
+      native.attention({ q, k, v, queryOffsets: starts, keyOffsets: keyStarts, scoring, out, lse }),
     reference: ({ q, k, v }) => {
       const [out, lse] = [new Host(q.shape), new Host([heads, queries])]
       for (const row of attend(packed, q, k, scoring.scale)) {
@@ -174,8 +175,21 @@ const attentionBackward = shapes.map((packed) => {
     // bfloat16: out comes rounded from the forward pass, softmax weights and their gradients are rounded before products.
     slack: { float32: 1e-5, bfloat16: 2 ** -6 },
     call: ({ dOut, q, k, v, starts, out, lse, dQ, dK, dV }) => {
-      native.attention(q, k, v, starts, starts, scoring, out, lse)
-      native.attentionBackward(dOut, q, k, v, out, lse, starts, starts, scoring, dQ, dK, dV)
+      native.attention({ q, k, v, queryOffsets: starts, keyOffsets: starts, scoring, out, lse })
+      native.attentionBackward({
+        dOut,
+        q,
+        k,
+        v,
+        out,
+        lse,
+        queryOffsets: starts,
+        keyOffsets: starts,
+        scoring,
+        dQ,
+        dK,
+        dV,
+      })
     },
     // dV = Pᵀ dO, dP = dO Vᵀ, dS = P (dP - Σ P dP) through the cap, dQ = scale dS K, dK = scale dSᵀ Q.
     reference: ({ dOut, q, k, v }) => {

@@ -85,7 +85,8 @@ const mergeGroups = [
       weight: { shape: [output.width, input.width], dtype: 'activation', role: 'inout' },
       nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [2] },
     },
-    call: ({ matrix, weight, nonFinite }) => native.mergeGroups(input, output, matrix, -0.5, weight, nonFinite),
+    call: ({ matrix, weight, nonFinite }) =>
+      native.mergeGroups({ input, output, matrix, scale: -0.5, weight, nonFinite }),
     reference: ({ matrix, weight, nonFinite }) => {
       const delta = deltaOfGroups(input, output, matrix)
       return {

@@ -48,7 +48,7 @@ const rmsNorm = rmsNorms.flatMap(({ shape, weightOffset, width, rowShape, name }
       y: { shape, dtype: 'activation', role: 'out' },
       rstd: { shape: rowShape, dtype: 'float32', role: 'out', layouts: 'dense' },
     },
-    call: ({ x, weight, y, rstd }) => native.rmsNorm(x, null, weight, weightOffset, epsilon, y, rstd),
+    call: ({ x, weight, y, rstd }) => native.rmsNorm({ x, weight, weightOffset, epsilon, y, rstd }),
     reference: ({ x, weight }) => {
       const rstd = rstdOf(x)
       return { rstd: new Host(rowShape, rstd.values), y: normalised(x, rstd, weight, weightOffset) }
@@ -60,7 +60,7 @@ const rmsNorm = rmsNorms.flatMap(({ shape, weightOffset, width, rowShape, name }
       x: { shape, dtype: 'activation', role: 'inout' },
       weight: { shape: [width], dtype: 'float32' },
     },
-    call: ({ x, weight }) => native.rmsNorm(x, null, weight, weightOffset, epsilon, x, null),
+    call: ({ x, weight }) => native.rmsNorm({ x, weight, weightOffset, epsilon, y: x }),
     reference: ({ x, weight }) => ({ x: normalised(x, rstdOf(x), weight, weightOffset) }),
   }),
   operationCase({
@@ -73,7 +73,7 @@ const rmsNorm = rmsNorms.flatMap(({ shape, weightOffset, width, rowShape, name }
     },
     // In bfloat16 the norm is of the sum as stored or as added: a rounding of x apart.
     slack: { bfloat16: 2 ** -8 },
-    call: ({ x, residual, weight, y }) => native.rmsNorm(x, residual, weight, weightOffset, epsilon, y, null),
+    call: ({ x, residual, weight, y }) => native.rmsNorm({ x, residual, weight, weightOffset, epsilon, y }),
     reference: ({ x, residual, weight }) => {
       const added = new Host(
         shape,
@@ -91,7 +91,7 @@ const rmsNormOfRstdOnly = operationCase({
     weight: { shape: [17], dtype: 'float32' },
     rstd: { shape: [5], dtype: 'float32', role: 'out' },
   },
-  call: ({ x, weight, rstd }) => native.rmsNorm(x, null, weight, 0, epsilon, null, rstd),
+  call: ({ x, weight, rstd }) => native.rmsNorm({ x, weight, weightOffset: 0, epsilon, rstd }),
   reference: ({ x }) => ({ rstd: rstdOf(x) }),
 })
 
@@ -125,7 +125,16 @@ const rmsNormBackward = rmsNorms.flatMap(({ shape, weightOffset, width, rowShape
       },
       slack: { float32: 1e-5, bfloat16: 1e-5 },
       call: ({ dY, x, weight, rstd, dX, dWeight }) =>
-        native.rmsNormBackward(dY, x, weight, weightOffset, rstd, dX, accumulate, accumulate ? null : dWeight),
+        native.rmsNormBackward({
+          dY,
+          x,
+          weight,
+          weightOffset,
+          rstd,
+          dX,
+          accumulate,
+          dWeight: accumulate ? null : dWeight,
+        }),
       // With n = x rstd and g = (offset + w) dY: dX = rstd (g - n mean(g n)), dWeight = Σ over rows of dY n.
       reference: ({ dY, x, weight, rstd, dX, dWeight }) => {
         const [gradients, values, before] = [asRows(dY), asRows(x), asRows(dX)]
@@ -176,7 +185,7 @@ const layerNorm = sizes.flatMap(([tokens, width]) =>
       },
       slack: layerNormSlack,
       call: ({ x, weight, bias, y, mean, rstd }) =>
-        native.layerNorm(x, weight, withBias ? bias : null, epsilon, y, mean, rstd),
+        native.layerNorm({ x, weight, bias: withBias ? bias : null, epsilon, y, mean, rstd }),
       reference: ({ x, weight, bias }) => {
         const { mean, rstd } = statisticsOf(x)
         const y = byRows(x, (t, j) => {
@@ -201,7 +210,7 @@ const layerNormApply = sizes.flatMap(([tokens, width]) =>
         y: { shape: [tokens, width], dtype: 'activation', role: 'out' },
       },
       call: ({ x, weight, bias, mean, rstd, y }) =>
-        native.layerNormApply(x, weight, withBias ? bias : null, mean, rstd, y),
+        native.layerNormApply({ x, weight, bias: withBias ? bias : null, mean, rstd, y }),
       reference: ({ x, weight, bias, mean, rstd }) => ({
         y: byRows(x, (t, j) => (x.at(t, j) - mean.at(t)) * rstd.at(t) * weight.at(j) + (withBias ? bias.at(j) : 0)),
       }),
@@ -226,7 +235,7 @@ const layerNormBackward = sizes.flatMap(([tokens, width]) =>
       slack: { float32: 1e-5, bfloat16: 1e-5 },
       call: ({ dY, x, weight, mean, rstd, dX, dWeight, dBias }) => {
         const [toWeight, toBias] = accumulate ? [null, null] : [dWeight, dBias]
-        native.layerNormBackward(dY, x, weight, mean, rstd, dX, accumulate, toWeight, toBias)
+        native.layerNormBackward({ dY, x, weight, mean, rstd, dX, accumulate, dWeight: toWeight, dBias: toBias })
       },
       // With n = (x - mean) rstd and g = w dY: dX = rstd (g - mean(g) - n mean(g n)), dWeight = Σ dY n, dBias = Σ dY.
       reference: ({ dY, x, weight, mean, rstd, dX, dWeight, dBias }) => {

@@ -46,7 +46,8 @@ function product(
         layouts: 'rows',
       },
     },
-    call: ({ a, b, c }) => native.matmul(a, transpose.a, b, transpose.b, c, alpha, accumulate),
+    call: ({ a, b, c }) =>
+      native.matmul({ a, transposeA: transpose.a, b, transposeB: transpose.b, c, alpha, accumulate }),
     reference: ({ a, b, c }) => {
       const result = new Host(resultShape)
       for (let q = 0; q < Math.max(1, batch); q++) {
@@ -91,7 +92,7 @@ const matmul = [
     // Columns of a and c are three blocks of four side by side; b [4, 4] is the same for all of them.
     call: ({ a, b, c }) => {
       const blocks = (tensor: typeof a) => tensor.view([3, 5, 4], [4, tensor.strides[0]!, 1], 0)
-      native.matmul(blocks(a), false, b.view([3, 4, 4], [0, b.strides[0]!, 1], 1), true, blocks(c), 1, false)
+      native.matmul({ a: blocks(a), b: b.view([3, 4, 4], [0, b.strides[0]!, 1], 1), transposeB: true, c: blocks(c) })
     },
     reference: ({ a, b }) => ({
       c: Host.of([5, 12], (t, j) => sum(4, (l) => a.at(t, j - (j % 4) + l) * b.at(j % 4, l + 1))),
@@ -156,7 +157,7 @@ const matmulInt8 = int8Sizes.flatMap(([m, n, k]) =>
           b: { shape: transposeB ? [n, k] : [k, n], dtype: 'activation' },
           c: { shape: [m, n], dtype: 'activation', role: accumulate ? 'inout' : 'out' },
         },
-        call: ({ a, b, c }) => native.matmulInt8(a, b, transposeB, c, accumulate),
+        call: ({ a, b, c }) => native.matmulInt8({ a, b, transposeB, c, accumulate }),
         reference: ({ a, b, c }) => {
           const [bRows, bColumns] = b.shape as [number, number]
           const weight = Array.from({ length: bRows }, (_, i) =>
@@ -201,7 +202,7 @@ const int8NonFinite = [false, true].map((transposeB) =>
       b: { shape: [3, 3], dtype: 'activation', values: [127, 0, 0, 0, 127, 0, 0, 0, 127] },
       c: { shape: [5, 3], dtype: 'activation', role: 'out' },
     },
-    call: ({ a, b, c }) => native.matmulInt8(a, b, transposeB, c, false),
+    call: ({ a, b, c }) => native.matmulInt8({ a, b, transposeB, c }),
     reference: ({ a }) => ({
       c: Host.of([5, 3], (i, j) => [Number.NaN, Number.NaN, 0, 0, 127 * a.at(i, j)][i]!),
     }),

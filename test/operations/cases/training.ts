@@ -221,7 +221,14 @@ function adamwCase(name: string, scale: number, stepNumber: number): OperationCa
       scale: { ...float32(1), values: [scale] },
     },
     call: ({ p0, g0, m0, v0, p1, g1, m1, v1, scale }) =>
-      native.adamw([p0, p1], [g0, g1], [m0, m1], [v0, v1], step, scale),
+      native.adamw({
+        parameters: [p0, p1],
+        gradients: [g0, g1],
+        firstMoments: [m0, m1],
+        secondMoments: [v0, v1],
+        step,
+        scale,
+      }),
     // Loshchilov and Hutter, Algorithm 2, with decoupled decay of learningRate · weightDecay.
     reference: (values) => {
       const result: Record<string, Host> = {}

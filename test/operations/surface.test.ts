@@ -1,0 +1,95 @@
+/** lib/native-operations.ts has the operations of native/core/operations.def, with their parameters by name and kind. */
+import { readFileSync } from 'node:fs'
+import ts from 'typescript'
+import { describe, expect, test } from 'vitest'
+import { native, type OperationName, type OperationParameter } from '../../lib/native.js'
+import { testDevice } from './harness.js'
+
+const path = new URL('../../lib/native-operations.ts', import.meta.url)
+const source = ts.createSourceFile('native-operations.ts', readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
+
+interface Written {
+  named: boolean
+  parameters: { name: string; type: string; mayBeLeftOut: boolean }[]
+}
+
+function writtenOperations(): Map<string, Written> {
+  const surface = source.statements.filter(ts.isInterfaceDeclaration).find(({ name }) => name.text === 'Operations')!
+  return new Map(surface.members.filter(ts.isMethodSignature).map((method) => [method.name.getText(), written(method)]))
+}
+
+function written({ parameters }: ts.MethodSignature): Written {
+  const [first] = parameters
+  const fields = parameters.length === 1 && first?.type && ts.isTypeLiteralNode(first.type) ? first.type.members : null
+  const all = fields?.filter(ts.isPropertySignature) ?? [...parameters]
+  return {
+    named: fields !== null,
+    parameters: all.map(({ name, type, questionToken }) => {
+      return { name: name.getText(), type: type!.getText(), mayBeLeftOut: questionToken !== undefined }
+    }),
+  }
+}
+
+/** What TypeScript calls a kind of parameter; structures have one name in both. */
+const types: Record<string, string> = {
+  ...{ In: 'T', Out: 'T', InOut: 'T', Blocks: 'T', Optional: 'Optional', Tensors: 'readonly T[]' },
+  ...{ Flag: 'boolean', Real: 'number', Factor: 'number', double: 'number', Sampling: 'NativeSampling' },
+}
+const kindsWithDefault = ['Optional', 'Flag', 'Factor']
+
+function expected(named: boolean, parameters: readonly OperationParameter[]): Written['parameters'] {
+  return parameters.map(({ kind, name }) => {
+    return { name, type: types[kind] ?? kind, mayBeLeftOut: named && kindsWithDefault.includes(kind) }
+  })
+}
+
+const operations = writtenOperations()
+
+test('operations are those of the table', () => {
+  expect([...operations.keys()].sort()).toEqual(Object.keys(native.operations).sort())
+})
+
+test.each(Object.entries(native.operations))('%s has the parameters of the table', (name, { named, parameters }) => {
+  expect(operations.get(name)).toEqual({ named, parameters: expected(named, parameters) })
+})
+
+test('an operation that has many arguments takes no list of them', () => {
+  const matrix = native.fromArray(testDevice(), 'float32', [2, 2], Float32Array.of(1, 2, 3, 4))
+  const matmul = native.matmul as (...operands: unknown[]) => void
+  expect(() => matmul(matrix, false, matrix, true, matrix, 1, false)).toThrow(/^matmul: expected a tensor for c/)
+  expect(() => matmul(1)).toThrow(/^matmul: expected an object with a field for each argument\./)
+  expect(() => native.matmul({ a: matrix, b: matrix, c: matrix, alpha: 'one' as never })).toThrow(/a number for alpha/)
+  matrix.dispose()
+})
+
+test('what is left out has its default', async () => {
+  const make = (...values: number[]) => native.fromArray(testDevice(), 'float32', [2, 2], Float32Array.from(values))
+  const [a, b, c] = [make(1, 2, 3, 4), make(5, 6, 7, 8), make(9, 9, 9, 9)]
+  native.matmul({ a, b, c })
+  expect([...(await c.read())]).toEqual([19, 22, 43, 50])
+  native.matmul({ a, b, transposeB: true, c, alpha: 2, accumulate: true })
+  expect([...(await c.read())]).toEqual([19 + 34, 22 + 46, 43 + 78, 50 + 106])
+  for (const tensor of [a, b, c]) tensor.dispose()
+})
+
+describe('what a device supports', () => {
+  const device = testDevice()
+  const supports = (operation: OperationName, ...dtypes: Parameters<typeof native.supports>[2]) =>
+    native.supports(device, operation, dtypes)
+
+  test('is asked by operation and dtypes', () => {
+    expect(supports('matmul', 'bfloat16', 'float32')).toBe(true)
+    expect(supports('matmul', 'float32', 'q4_k')).toBe(device.kind === 'cpu')
+    expect(supports('embedding', 'mxfp4')).toBe(true)
+    expect(supports('rmsNorm', 'q4_k')).toBe(false)
+    expect(supports('rope', 'int32')).toBe(false)
+    expect(supports('copy', 'int32')).toBe(true)
+    expect(supports('matmulInt8', 'bfloat16')).toBe(device.facts().int8Products)
+    expect(supports('matmulInt8', 'float16')).toBe(false)
+  })
+
+  test('is an error for the name of no operation', () => {
+    expect(() => supports('matmil' as OperationName)).toThrow('There is no operation matmil.')
+    expect(() => supports('matmul', 'float33' as never)).toThrow(/Expected a dtype/)
+  })
+})
