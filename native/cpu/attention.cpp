@@ -32,10 +32,11 @@ template <class P, typename T>
 void forwardTasks(const ForwardArguments<T>& arguments, const ForwardPlan& plan) {
   const AttentionSizes& sizes = arguments.sizes;
   const size_t bytes = ForwardBuffers<P>::bytes(sizes);
-  auto* const memory = static_cast<std::byte*>(scratch<30>(bytes * static_cast<size_t>(teamSize())));
+  Scratch scratch;
+  auto* const memory = static_cast<std::byte*>(scratch.bytes(bytes * static_cast<size_t>(teamSize())));
   Carver measure(nullptr);
   SoftmaxSums(measure, kMostSplitRows, sizes.E);
-  auto* const partials = static_cast<std::byte*>(scratch<31>(measure.used() * static_cast<size_t>(plan.partials)));
+  auto* const partials = static_cast<std::byte*>(scratch.bytes(measure.used() * static_cast<size_t>(plan.partials)));
   const auto partial = [&](int64_t index) {
     Carver carver(partials + static_cast<size_t>(index) * measure.used());
     return SoftmaxSums(carver, kMostSplitRows, sizes.E);
@@ -94,7 +95,8 @@ void backwardTasks(const BackwardArguments<T>& arguments, const std::vector<Atte
   int64_t mostKeys = 0;
   for (const AttentionTask& task : tasks) mostKeys = std::max(mostKeys, task.writesKeys ? task.keys.size() : 0);
   const size_t bytes = BackwardBuffers<P>::bytes(sizes, mostKeys);
-  auto* const memory = static_cast<std::byte*>(scratch<30>(bytes * static_cast<size_t>(teamSize())));
+  Scratch scratch;
+  auto* const memory = static_cast<std::byte*>(scratch.bytes(bytes * static_cast<size_t>(teamSize())));
   shareTasks(tasks, sizes.E, [&](const AttentionTask& task, int member) {
     const MatrixUnits<P> units;
     const BackwardBuffers<P> buffers(Carver(memory + bytes * static_cast<size_t>(member)), sizes, mostKeys);

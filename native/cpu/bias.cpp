@@ -44,7 +44,8 @@ HWY_EXPORT(SumRows);
 
 void addBias(TensorDesc bias, TensorDesc y) {
   const int64_t columns = columnsOf(y);
-  auto* const values = static_cast<float*>(scratch<0>(static_cast<size_t>(columns) * sizeof(float)));
+  Scratch scratch;
+  auto* const values = scratch.take<float>(columns);
   convertRow(bias.dtype, bias.data, DType::f32, values, columns);
   parallelRanges(y.shape[0], columns, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(AddBiasRows)(values, y, begin, end);
@@ -54,7 +55,8 @@ void addBias(TensorDesc bias, TensorDesc y) {
 void columnSums(TensorDesc x, TensorDesc sums, bool accumulate) {
   const int64_t columns = columnsOf(x);
   const RowBlocks blocks(x.shape[0]);
-  auto* const partials = static_cast<float*>(scratch<0>(static_cast<size_t>(blocks.count * columns) * sizeof(float)));
+  Scratch scratch;
+  auto* const partials = scratch.take<float>(blocks.count * columns);
   parallelRanges(blocks.count, blocks.perBlock * columns, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       float* const partial = partials + block * columns;

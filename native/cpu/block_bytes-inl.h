@@ -63,11 +63,11 @@ class ByteRows {
  public:
   const int64_t rows, groups;
 
-  ByteRows(int64_t rowCount, int64_t groupCount)
+  ByteRows(Scratch& scratch, int64_t rowCount, int64_t groupCount)
       : rows(rowCount),
         groups(groupCount),
         quads_((groupCount + kQuad - 1) / kQuad),
-        values_(static_cast<Quad*>(scratch<40>(static_cast<size_t>(count()) * sizeof(Quad)))) {}
+        values_(scratch.take<Quad>(count())) {}
 
   int64_t count() const { return rows * quads_; }
   const Quad& quad(int64_t row, int64_t quad) const { return values_[row * quads_ + quad]; }

@@ -31,11 +31,11 @@ class WordRows {
  public:
   const int64_t rows, groups;
 
-  WordRows(int64_t rowCount, int64_t groupCount)
+  WordRows(Scratch& scratch, int64_t rowCount, int64_t groupCount)
       : rows(rowCount),
         groups(groupCount),
-        codes_(static_cast<int16_t*>(scratch<40>(static_cast<size_t>(count() * kGroup) * sizeof(int16_t)))),
-        factors_(static_cast<GroupFactors*>(scratch<41>(static_cast<size_t>(count()) * sizeof(GroupFactors)))) {}
+        codes_(scratch.take<int16_t>(count() * kGroup)),
+        factors_(scratch.take<GroupFactors>(count())) {}
 
   int64_t count() const { return rows * groups; }
   const int16_t* codes(int64_t row, int64_t group) const { return codes_ + (row * groups + group) * kGroup; }

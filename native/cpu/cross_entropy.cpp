@@ -96,7 +96,8 @@ float lossOfRow(const T* logits, int32_t target, int64_t count, float softcap, G
 void LossRows(const TensorDesc& logits, const int32_t* targets, float softcap, float* losses, const TensorDesc& dLogits,
               int64_t begin, int64_t end) {
   const int64_t columns = columnsOf(logits);
-  auto* const capped = static_cast<float*>(scratch<3>(softcap > 0 ? static_cast<size_t>(columns) * sizeof(float) : 0));
+  Scratch scratch;
+  auto* const capped = softcap > 0 ? scratch.take<float>(columns) : nullptr;
   const DType gradientType = present(dLogits) ? dLogits.dtype : logits.dtype;
   withFloatType(logits.dtype, "crossEntropy", [&](auto type) HWY_ATTR {
     withFloatType(gradientType, "crossEntropy", [&](auto gradientType) HWY_ATTR {

@@ -134,7 +134,8 @@ void MultiplyBlocks(const TensorDesc& a, const TensorDesc& weight, const TensorD
   const auto run = [&](auto format) {
     using Format = decltype(format);
     const int64_t depth = a.shape[1];
-    const typename Format::Rows x(c.shape[0], depth / kGroup);
+    Scratch scratch;
+    const typename Format::Rows x(scratch, c.shape[0], depth / kGroup);
     parallelRanges(x.count(), kGroup, [&](int64_t begin, int64_t end) { x.fill(a, begin, end); });
     parallelRanges(c.shape[1], depth, [&](int64_t begin, int64_t end) {
       multiplyBlocks<Format>(x, weight, c, begin, end, alpha, accumulate);
@@ -177,8 +178,9 @@ void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const Tensor
 void multiplyOneRow(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
   const int64_t outputs = c.shape[1], depth = a.shape[1];
   const float* x = static_cast<const float*>(a.data);
+  Scratch scratch;
   if (a.dtype != DType::f32) {
-    auto* const values = static_cast<float*>(scratch<42>(static_cast<size_t>(depth) * sizeof(float)));
+    auto* const values = scratch.take<float>(depth);
     convertRow(a.dtype, a.data, DType::f32, values, depth);
     x = values;
   }

@@ -85,11 +85,11 @@ Product make(const Key& key) {
 }
 
 /// The codes of some columns of b, dense: oneDNN packs no others.
-const int8_t* panelCodes(const Key& key, const int8_t* b, const Axis& columns, int64_t column) {
+const int8_t* panelCodes(Scratch& scratch, const Key& key, const int8_t* b, const Axis& columns, int64_t column) {
   if (key.transposeB) return b + columns.begin(column) * key.depth;
   if (columns.count == 1) return b;
   const int64_t width = columns.sizeOf(column);
-  auto* const panel = static_cast<int8_t*>(scratch<54>(static_cast<size_t>(key.depth * width)));
+  auto* const panel = scratch.take<int8_t>(key.depth * width);
   for (int64_t row = 0; row < key.depth; ++row)
     std::memcpy(panel + row * width, b + row * key.columns + columns.begin(column), static_cast<size_t>(width));
   return panel;
@@ -98,14 +98,16 @@ const int8_t* panelCodes(const Key& key, const int8_t* b, const Axis& columns, i
 void multiply(const Key& key, const RoundedRows& a, const RoundedRows& b, void* c) {
   const Product& product = kept<make>(key);
   const Axis &rows = product.cut.rows, &columns = product.cut.columns;
-  auto* const packed = static_cast<std::byte*>(scratch<52>(product.panelBytes * static_cast<size_t>(columns.count)));
+  Scratch scratch;
+  auto* const packed = static_cast<std::byte*>(scratch.bytes(product.panelBytes * static_cast<size_t>(columns.count)));
   const auto at = [](const memory::desc& desc, const void* data) {
     return memory(desc, engine(), const_cast<void*>(data));
   };
   const auto panelAt = [&](int64_t column) { return packed + static_cast<size_t>(column) * product.panelBytes; };
   shareItems(columns.count, [&](int64_t column, int) {
     const Panel& panel = product.panels[columns.isLast(column)];
-    memory plain = at(panel.plain, panelCodes(key, b.codes, columns, column));
+    Scratch own;
+    memory plain = at(panel.plain, panelCodes(own, key, b.codes, columns, column));
     memory ordered = at(panel.packed, panelAt(column));
     panel.packing.execute(stream(), plain, ordered);
   });
@@ -128,11 +130,11 @@ void multiply(const Key& key, const RoundedRows& a, const RoundedRows& b, void* 
   });
 }
 
-template <int Slot>
-RoundedRows scratchRows(const TensorDesc& tensor) {
-  const auto rows = static_cast<size_t>(tensor.shape[0]), codes = static_cast<size_t>(elementsOf(tensor));
-  auto* const floats = static_cast<float*>(scratch<Slot>(2 * rows * sizeof(float) + codes));
-  return {reinterpret_cast<int8_t*>(floats + 2 * rows), floats, floats + rows};
+RoundedRows scratchRows(Scratch& scratch, const TensorDesc& tensor) {
+  const int64_t rows = tensor.shape[0];
+  auto* const codes = scratch.take<int8_t>(elementsOf(tensor));
+  auto* const scales = scratch.take<float>(rows);
+  return {codes, scales, scratch.take<float>(rows)};
 }
 
 }  // namespace
@@ -146,7 +148,8 @@ void matmulInt8(TensorDesc a, TensorDesc b, bool transposeB, TensorDesc c, bool 
   if (!hasInt8Products()) unsupported("matmulInt8 without VNNI or AMX");
   // 255 * 127 * 2^16 is what an i32 holds.
   if (a.shape[1] > 1 << 16) unsupported("matmulInt8 of rows of more than 65536 values");
-  RoundedRows weight = scratchRows<50>(b), rows = scratchRows<51>(a);
+  Scratch scratch;
+  RoundedRows weight = scratchRows(scratch, b), rows = scratchRows(scratch, a);
   rows.corrections = nullptr;
   rows.isUnsigned = transposeB;
   roundRows(b, {.spreads = transposeB}, weight);

@@ -143,7 +143,8 @@ void layerNormBackward(TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDes
   const int64_t columns = columnsOf(x);
   const RowBlocks blocks(x.shape[0]);
   const int64_t count = blocks.count * columns;
-  auto* const partials = static_cast<float*>(scratch<0>(static_cast<size_t>(2 * count) * sizeof(float)));
+  Scratch scratch;
+  auto* const partials = scratch.take<float>(2 * count);
   parallelRanges(blocks.count, blocks.perBlock * columns, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       const auto partial = [&](const TensorDesc& gradient, int64_t start) -> float* {

@@ -137,9 +137,10 @@ void multiply(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool tr
   const auto panelData = [&](int64_t batch, int64_t column) {
     return key.b.at(b.data, batches.begin(batch), 0, columns.begin(column));
   };
+  Scratch scratch;
   std::byte* packed = nullptr;
   if (packs) {
-    packed = static_cast<std::byte*>(scratch<23>(product.panelBytes * static_cast<size_t>(product.cut.panels())));
+    packed = static_cast<std::byte*>(scratch.bytes(product.panelBytes * static_cast<size_t>(product.cut.panels())));
     shareItems(product.cut.panels(), [&](int64_t item, int) {
       const int64_t batch = item / columns.count, column = item % columns.count;
       const Panel& panel = product.panels[batches.isLast(batch)][columns.isLast(column)];
@@ -163,8 +164,7 @@ void multiply(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool tr
 }
 
 /// Dense scratch memory in the shape of a tensor; a batch that repeats one matrix keeps one.
-template <int Slot>
-TensorDesc scratchLike(const TensorDesc& tensor, DType dtype) {
+TensorDesc scratchLike(Scratch& scratch, const TensorDesc& tensor, DType dtype) {
   TensorDesc dense = tensor;
   dense.dtype = dtype;
   const bool repeated = tensor.rank == 3 && tensor.strides[0] == 0;
@@ -173,22 +173,20 @@ TensorDesc scratchLike(const TensorDesc& tensor, DType dtype) {
     dense.strides[i] = i == 0 && repeated ? 0 : stride;
     stride *= i == 0 && repeated ? 1 : tensor.shape[i];
   }
-  dense.data = scratch<Slot>(static_cast<size_t>(stride * traitsOf(dtype).blockBytes));
+  dense.data = scratch.bytes(static_cast<size_t>(stride * traitsOf(dtype).blockBytes));
   return dense;
 }
 
-template <int Slot>
-TensorDesc denseCopy(const TensorDesc& tensor, DType dtype) {
-  const TensorDesc dense = scratchLike<Slot>(tensor, dtype);
+TensorDesc denseCopy(Scratch& scratch, const TensorDesc& tensor, DType dtype) {
+  const TensorDesc dense = scratchLike(scratch, tensor, dtype);
   TensorDesc from = tensor, to = dense;
   if (tensor.rank == 3 && tensor.strides[0] == 0) from.shape[0] = to.shape[0] = 1;
   copy(from, to, 1);
   return dense;
 }
 
-template <int Slot>
-TensorDesc widened(const TensorDesc& tensor) {
-  return tensor.dtype == DType::f32 ? tensor : denseCopy<Slot>(tensor, DType::f32);
+TensorDesc widened(Scratch& scratch, const TensorDesc& tensor) {
+  return tensor.dtype == DType::f32 ? tensor : denseCopy(scratch, tensor, DType::f32);
 }
 
 /// A row or a column whose elements are apart: oneDNN takes it for a dense one.
@@ -227,16 +225,19 @@ void multiplyWidened(const TensorDesc& a, bool transposeA, const TensorDesc& b, 
   const bool direct = c.dtype == DType::f32;
   for (int64_t column = 0; column < n; column += kColumns) {
     const Range columns{column, std::min(kColumns, n - column)};
+    Scratch ofColumns;
     TensorDesc wideB;
-    if (k <= kDepth) wideB = widened<21>(tileOf(b, transposeB, {0, k}, columns));
+    if (k <= kDepth) wideB = widened(ofColumns, tileOf(b, transposeB, {0, k}, columns));
     for (int64_t row = 0; row < m; row += kRows) {
       const Range rows{row, std::min(kRows, m - row)};
       const TensorDesc target = tileOf(c, false, rows, columns);
-      const TensorDesc sums = direct ? target : scratchLike<22>(target, DType::f32);
+      Scratch ofRows;
+      const TensorDesc sums = direct ? target : scratchLike(ofRows, target, DType::f32);
       for (int64_t at = 0; at < k; at += kDepth) {
         const Range depth{at, std::min(kDepth, k - at)};
-        if (k > kDepth) wideB = widened<21>(tileOf(b, transposeB, depth, columns));
-        const TensorDesc wideA = widened<20>(tileOf(a, transposeA, rows, depth));
+        Scratch ofDepth;
+        if (k > kDepth) wideB = widened(ofDepth, tileOf(b, transposeB, depth, columns));
+        const TensorDesc wideA = widened(ofDepth, tileOf(a, transposeA, rows, depth));
         multiply(wideA, transposeA, wideB, transposeB, sums, alpha, at > 0 || (direct && accumulate));
       }
       if (direct) continue;
@@ -264,11 +265,9 @@ void multiplyUnpacked(const TensorDesc& a, bool transposeA, const TensorDesc& b,
     TensorDesc source = b;
     source.data = static_cast<std::byte*>(b.data) + row * b.strides[0] / blocks.blockSize * blocks.blockBytes;
     source.shape[0] = rows.length;
-    const TensorDesc panel{scratch<24>(static_cast<size_t>(std::min(most, n) * k * values.blockBytes)),
-                           a.dtype,
-                           2,
-                           {rows.length, k},
-                           {k, 1}};
+    Scratch scratch;
+    const TensorDesc panel{
+        scratch.bytes(static_cast<size_t>(rows.length * k * values.blockBytes)), a.dtype, 2, {rows.length, k}, {k, 1}};
     dequantise(source, panel);
     matmul(a, transposeA, panel, true, tileOf(c, false, {0, c.shape[0]}, rows), alpha, accumulate);
   }
@@ -321,8 +320,9 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     return multiplyUnpacked(a, transposeA, b, c, alpha, accumulate);
   }
   if (isStridedVector(a) || isStridedVector(b) || isStridedVector(c)) {
-    const TensorDesc denseA = denseCopy<17>(a, a.dtype), denseB = denseCopy<18>(b, b.dtype);
-    const TensorDesc denseC = accumulate ? denseCopy<19>(c, c.dtype) : scratchLike<19>(c, c.dtype);
+    Scratch scratch;
+    const TensorDesc denseA = denseCopy(scratch, a, a.dtype), denseB = denseCopy(scratch, b, b.dtype);
+    const TensorDesc denseC = accumulate ? denseCopy(scratch, c, c.dtype) : scratchLike(scratch, c, c.dtype);
     matmul(denseA, transposeA, denseB, transposeB, denseC, alpha, accumulate);
     return copy(denseC, c, 1);
   }

@@ -1,16 +1,16 @@
 // Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
-// over the blocks of x and y (core/block_operations.h), and merging gathers.
+// over the blocks of x and y (mora/block_operations.h), and merging gathers.
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>
 #include <vector>
 
+#include "core/block_operations.h"
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/matmul.h"
 #include "cpu/merge_ranges.h"
 #include "cpu/parallel.h"
-#include "core/block_operations.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/mora_blocks.cpp"
@@ -149,7 +149,9 @@ struct CpuOperations {
   static void groupSum(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target) {
     cpu::groupSum(grouping, source, target, false);
   }
-  static void* scratch(size_t bytes) { return cpu::scratch<10>(bytes); }
+  void* scratch(size_t bytes) { return memory.bytes(bytes); }
+
+  Scratch memory;
 };
 
 /// Rows [begin, begin + rows) of a matrix.
@@ -215,14 +217,14 @@ void blocksBackwardWeight(BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDes
   const int64_t T = x.shape[0], k = plan.inFeatures;
   const DType dtype = x.dtype == DType::bf16 && hasFastBfloat16() ? DType::bf16 : DType::f32;
   const int64_t tile = x.dtype == dtype ? T : 512;
-  CpuOperations operations;
   if (T == 0) fill(dFolded, 0);
   for (int64_t row = 0; row < T; row += tile) {
+    CpuOperations operations;
     const int64_t rows = std::min(tile, T - row);
     const TensorDesc gradient = distinctGradient(operations, plan, rowRange(dY, row, rows), dtype);
     TensorDesc input = rowRange(x, row, rows);
     if (input.dtype != dtype) {
-      void* const memory = scratch<11>(static_cast<size_t>(rows * k * traitsOf(dtype).blockBytes));
+      void* const memory = operations.scratch(static_cast<size_t>(rows * k * traitsOf(dtype).blockBytes));
       const TensorDesc wide{memory, dtype, 2, {rows, k}, {k, 1}};
       copy(input, wide, 1);
       input = wide;

@@ -138,10 +138,10 @@ void spreadRow(const Grouping& grouping, const float* z, float* columns) {
 struct Buffers {
   float *narrow, *wide;
 
-  explicit Buffers(const Grouping& grouping) {
+  Buffers(Scratch& scratch, const Grouping& grouping) {
     const int64_t room = vectorLanes();
-    narrow = static_cast<float*>(scratch<1>(static_cast<size_t>(grouping.side + room) * sizeof(float)));
-    wide = static_cast<float*>(scratch<2>(static_cast<size_t>(grouping.width + room) * sizeof(float)));
+    narrow = scratch.take<float>(grouping.side + room);
+    wide = scratch.take<float>(grouping.width + room);
   }
 };
 
@@ -193,7 +193,8 @@ void spreadTileRow(const Grouping& grouping, const T* z, T* y, bool accumulate) 
 
 void SumGroupRows(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target, bool accumulate,
                   int64_t begin, int64_t end) {
-  const Buffers buffers(grouping);
+  Scratch scratch;
+  const Buffers buffers(scratch, grouping);
   const bool simple = hasSimpleTiles(grouping);
   withFloatType(source.dtype, "groupSum", [&](auto from) HWY_ATTR {
     const auto sumInto = [&](auto to) HWY_ATTR {
@@ -226,7 +227,8 @@ void SumGroupRows(const Grouping& grouping, const TensorDesc& source, const Tens
 
 void SpreadGroupRows(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target, bool accumulate,
                      int64_t begin, int64_t end) {
-  const Buffers buffers(grouping);
+  Scratch scratch;
+  const Buffers buffers(scratch, grouping);
   const bool simple = hasSimpleTiles(grouping);
   withFloatType(source.dtype, "groupSpread", [&](auto type) HWY_ATTR {
     using T = decltype(type);
@@ -249,7 +251,8 @@ void SpreadGroupRows(const Grouping& grouping, const TensorDesc& source, const T
 
 int64_t MergeGroupRows(const Grouping& input, const Grouping& output, const TensorDesc& matrix, float scale,
                        const TensorDesc& weight, int64_t begin, int64_t end) {
-  const Buffers buffers(input);
+  Scratch scratch;
+  const Buffers buffers(scratch, input);
   int64_t nonFinite = 0;
   withFloatType(weight.dtype, "mergeGroups", [&](auto type) HWY_ATTR {
     int64_t spread = -1;  // group whose row of the matrix is spread

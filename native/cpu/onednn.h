@@ -49,7 +49,8 @@ class OneThread {
       : primitive_(made), scratchpad_(made.scratchpad_desc()) {}
 
   void execute(std::unordered_map<int, dnnl::memory> arguments) const {
-    arguments.emplace(DNNL_ARG_SCRATCHPAD, dnnl::memory(scratchpad_, engine(), scratch<55>(scratchpad_.get_size())));
+    Scratch scratch;
+    arguments.emplace(DNNL_ARG_SCRATCHPAD, dnnl::memory(scratchpad_, engine(), scratch.bytes(scratchpad_.get_size())));
     primitive_.execute(stream(), arguments);
   }
 

@@ -138,8 +138,8 @@ void rmsNormBackward(TensorDesc dY, TensorDesc x, TensorDesc weight, float weigh
                      bool accumulate, TensorDesc dWeight) {
   const int64_t columns = columnsOf(x);
   const RowBlocks blocks(rowsIn(x));
-  const size_t partialBytes = present(dWeight) ? static_cast<size_t>(blocks.count * columns) * sizeof(float) : 0;
-  auto* const partials = static_cast<float*>(scratch<0>(partialBytes));
+  Scratch scratch;
+  auto* const partials = present(dWeight) ? scratch.take<float>(blocks.count * columns) : nullptr;
   parallelRanges(blocks.count, blocks.perBlock * columns, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
       float* const partial = present(dWeight) ? partials + block * columns : nullptr;

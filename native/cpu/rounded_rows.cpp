@@ -91,7 +91,8 @@ HWY_INLINE int32_t encodeRow(const float* HWY_RESTRICT values, int64_t count, fl
 void RoundRows(const TensorDesc& a, RowChange change, const RoundedRows& rounded, int64_t begin, int64_t end) {
   const int64_t count = a.shape[1];
   const bool spreads = change.spreads && count % kSpread == 0;
-  auto* const values = static_cast<float*>(scratch<53>(static_cast<size_t>(count) * sizeof(float)));
+  Scratch scratch;
+  auto* const values = scratch.take<float>(count);
   for (int64_t row = begin; row < end; ++row) {
     float size = 0;
     withFloatType(a.dtype, "matmulInt8", [&](auto type) HWY_ATTR {

@@ -18,10 +18,10 @@ namespace {
 constexpr int64_t kDraws = int64_t{1} << 53;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/// A row in f32: its own memory, or a copy that is valid until the next call.
-const float* valuesOf(const TensorDesc& logits, int64_t row) {
+/// A row in f32: its own memory, or a copy.
+const float* valuesOf(Scratch& scratch, const TensorDesc& logits, int64_t row) {
   if (logits.dtype == DType::f32) return rowOf<const float>(logits, row);
-  auto* const values = static_cast<float*>(scratch<0>(static_cast<size_t>(columnsOf(logits)) * sizeof(float)));
+  auto* const values = scratch.take<float>(columnsOf(logits));
   convertRow(logits.dtype, rowOf<const uint16_t>(logits, row), DType::f32, values, columnsOf(logits));
   return values;
 }
@@ -124,8 +124,11 @@ class Sampler {
 
 void argmax(TensorDesc logits, TensorDesc ids) {
   parallelRanges(logits.shape[0], columnsOf(logits), [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row)
-      static_cast<int32_t*>(ids.data)[row] = likeliest(valuesOf(logits, row), static_cast<int32_t>(columnsOf(logits)));
+    for (int64_t row = begin; row < end; ++row) {
+      Scratch scratch;
+      static_cast<int32_t*>(ids.data)[row] =
+          likeliest(valuesOf(scratch, logits, row), static_cast<int32_t>(columnsOf(logits)));
+    }
   });
 }
 
@@ -137,9 +140,11 @@ void sample(TensorDesc logits, TensorDesc draws, Sampling sampling, TensorDesc i
                               std::to_string(numbers[row]));
   parallelRanges(logits.shape[0], columnsOf(logits), [&](int64_t begin, int64_t end) {
     Sampler sampler(sampling, static_cast<int32_t>(columnsOf(logits)));
-    for (int64_t row = begin; row < end; ++row)
+    for (int64_t row = begin; row < end; ++row) {
+      Scratch scratch;
       static_cast<int32_t*>(ids.data)[row] =
-          sampler.draw(valuesOf(logits, row), static_cast<double>(numbers[row]) / static_cast<double>(kDraws));
+          sampler.draw(valuesOf(scratch, logits, row), static_cast<double>(numbers[row]) / static_cast<double>(kDraws));
+    }
   });
 }
 

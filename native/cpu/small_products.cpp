@@ -74,7 +74,8 @@ void multiplySmall(const TensorDesc& a, bool transposeA, const TensorDesc& b, bo
   const int64_t batch = c.rank == 3 ? c.shape[0] : 1;
   const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
   const int64_t length = (n + kPadding - 1) / kPadding * kPadding;
-  auto* const wide = static_cast<double*>(scratch<25>(static_cast<size_t>(k * length) * sizeof(double)));
+  Scratch scratch;
+  auto* const wide = scratch.take<double>(k * length);
   for (int64_t index = 0; index < batch; ++index) {
     const StridedMatrix left = matrixOf(a, transposeA, index), right = matrixOf(b, transposeB, index);
     const StridedMatrix result = matrixOf(c, false, index);

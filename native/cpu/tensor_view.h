@@ -1,15 +1,13 @@
 // Helpers that every kernel of the CPU backend uses beside core/descriptor.h.
 #pragma once
-#include <hwy/aligned_allocator.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <limits>
-#include <new>
 #include <string>
 
 #include "core/descriptor.h"
 #include "core/error.h"
+#include "cpu/scratch.h"
 
 namespace mora::cpu {
 
@@ -35,20 +33,6 @@ inline void addCount(const TensorDesc& count, int64_t added) {
 
 [[noreturn]] inline void unsupported(const std::string& what) {
   throw Unsupported(what + " is not supported by the CPU backend");
-}
-
-/// Scratch memory of the calling thread, 64-byte aligned and grown as needed; valid until the next call with the same
-/// slot.
-template <int Slot>
-void* scratch(size_t bytes) {
-  thread_local hwy::AlignedFreeUniquePtr<std::byte[]> memory;
-  thread_local size_t capacity = 0;
-  if (bytes > capacity) {
-    memory = hwy::AllocateAligned<std::byte>(bytes);
-    if (!memory) throw std::bad_alloc();
-    capacity = bytes;
-  }
-  return memory.get();
 }
 
 }  // namespace mora::cpu
