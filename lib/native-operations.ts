@@ -139,6 +139,18 @@ export interface Operations {
   activation(f: Activation, gate: T, up: Optional, y: T): void
   activationBackward(operands: { f: Activation; dY: T; gate: T; up?: Optional; dGate: T; dUp?: Optional }): void
   dropout(x: T, rowKeys: T, key: DropoutKey, y: T): void
+  /** y[t] = bias + Σ kernel[·, K - 1 - j] x[t - j] by channels, within documents; kernel [C, K], offsets [B + 1]. */
+  causalConvolution(x: T, kernel: T, bias: Optional, offsets: T, y: T): void
+  causalConvolutionBackward(operands: {
+    dY: T
+    x: T
+    kernel: T
+    offsets: T
+    dX: T
+    accumulate?: boolean
+    dKernel?: Optional
+    dBias?: Optional
+  }): void
 
   attention(operands: {
     q: T

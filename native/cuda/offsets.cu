@@ -1,5 +1,6 @@
 #include "cuda/offsets.h"
 
+#include "core/operation_table.h"
 #include "cuda/index_report.h"
 #include "cuda/tensor_view.h"
 
@@ -21,12 +22,12 @@ struct Offsets {
   }
 };
 
-/// Looks whether offsets [count] rise from 0 to their rows, and reports one that does not. One block for the queries,
-/// one for the keys; reads 8 bytes for each offset.
-__global__ void checkOffsets(Offsets queries, Offsets keys, DeviceReport* report) {
-  const Offsets offsets = blockIdx.x == 0 ? queries : keys;
+/// Looks whether offsets [count] rise from 0 to their rows, and reports one that does not. One block for each of up to
+/// two lists; reads 8 bytes for each offset.
+__global__ void checkOffsets(Operation operation, Offsets first, Offsets second, DeviceReport* report) {
+  const Offsets offsets = blockIdx.x == 0 ? first : second;
   for (int64_t i = threadIdx.x; i < offsets.count; i += kThreads) {
-    if (!offsets.hold(i)) reportIndex(report, Operation::attention, i, offsets.values[i], offsets.rows);
+    if (!offsets.hold(i)) reportIndex(report, operation, i, offsets.values[i], offsets.rows);
   }
 }
 
@@ -38,9 +39,16 @@ Offsets offsetsOf(const TensorDesc& tensor, int64_t rows, bool rowsMayRemain) {
 
 void requireOffsets(Context& context, TensorDesc queryOffsets, TensorDesc keyOffsets, int64_t queries, int64_t keys) {
   expectCost(bytesOf(queryOffsets) + bytesOf(keyOffsets), 0);
-  launch(checkOffsets, dim3(2), dim3(kThreads), 0, context.stream, offsetsOf(queryOffsets, queries, false),
-         offsetsOf(keyOffsets, keys, true), context.report);
+  launch(checkOffsets, dim3(2), dim3(kThreads), 0, context.stream, Operation::attention,
+         offsetsOf(queryOffsets, queries, false), offsetsOf(keyOffsets, keys, true), context.report);
   checkLaunch("attention");
+}
+
+void requireOffsets(Context& context, Operation operation, TensorDesc offsets, int64_t rows) {
+  expectCost(bytesOf(offsets), 0);
+  launch(checkOffsets, dim3(1), dim3(kThreads), 0, context.stream, operation, offsetsOf(offsets, rows, false),
+         Offsets{}, context.report);
+  checkLaunch(nameOf(operation));
 }
 
 }  // namespace mora::cuda

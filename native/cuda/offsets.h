@@ -9,4 +9,7 @@ namespace mora::cuda {
 /// may hold more). Attention's kernels stay inside their tensors anyway.
 void requireOffsets(Context& context, TensorDesc queryOffsets, TensorDesc keyOffsets, int64_t queries, int64_t keys);
 
+/// Reports, for an operation, offsets [B + 1] that do not rise from 0 to `rows`.
+void requireOffsets(Context& context, Operation operation, TensorDesc offsets, int64_t rows);
+
 }  // namespace mora::cuda

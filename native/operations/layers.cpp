@@ -1,4 +1,4 @@
-// Rotary embeddings, activations, dropout.
+// Rotary embeddings, activations, dropout, convolutions.
 #include "operations/check.h"
 #include "operations/operations.h"
 
@@ -42,6 +42,43 @@ void dropout(const Tensor& x, const Tensor& rowKeys, DropoutKey key, const Tenso
   check.tensor("rowKeys", rowKeys).shape({x.size(0)}).dtype(DType::i64).dense();
   check.tensor("y", y).sameShape(x).dtype(x.dtype()).rows();
   MORA_ENQUEUE(check, dropout, x.desc(), rowKeys.desc(), key, y.desc());
+}
+
+namespace {
+
+void checkConvolution(Check& check, In x, In kernel, In offsets) {
+  check.tensor("x", x).rank(2).floats().rows();
+  check.tensor("kernel", kernel).rank(2).dtype(DType::f32).dense();
+  check.that(kernel.size(0) == x.size(1), [&] { return std::to_string(x.size(1)) + " rows"; });
+  check.that(kernel.size(1) > 0, "at least one column");
+  check.tensor("offsets", offsets).rank(1).dtype(DType::i32).dense();
+  check.that(offsets.size(0) >= 1, "at least one offset");
+}
+
+void checkChannels(Check& check, const char* name, Optional perChannel, In x) {
+  if (perChannel) check.tensor(name, perChannel).shape({x.size(1)}).dtype(DType::f32).dense();
+}
+
+}  // namespace
+
+void causalConvolution(In x, In kernel, Optional bias, In offsets, Out y) {
+  Check check("causalConvolution");
+  checkConvolution(check, x, kernel, offsets);
+  checkChannels(check, "bias", bias, x);
+  checkRowsLike(check, "y", y, x);
+  MORA_ENQUEUE(check, causalConvolution, x.desc(), kernel.desc(), optional(bias), offsets.desc(), y.desc());
+}
+
+void causalConvolutionBackward(In dY, In x, In kernel, In offsets, Out dX, bool accumulate, Optional dKernel,
+                               Optional dBias) {
+  Check check("causalConvolutionBackward");
+  checkConvolution(check, x, kernel, offsets);
+  checkRowsLike(check, "dY", dY, x);
+  checkRowsLike(check, "dX", dX, x);
+  if (dKernel) check.tensor("dKernel", dKernel).sameShape(kernel).dtype(DType::f32).dense();
+  checkChannels(check, "dBias", dBias, x);
+  MORA_ENQUEUE(check, causalConvolutionBackward, dY.desc(), x.desc(), kernel.desc(), offsets.desc(), dX.desc(),
+               accumulate, optional(dKernel), optional(dBias));
 }
 
 }  // namespace mora::operations

@@ -11,6 +11,7 @@ import { recomputed } from '../../lib/tensor/checkpoint.js'
 import { assemble, moveInto } from '../../lib/tensor/destination.js'
 import { activation, gatedActivation } from '../../lib/tensor/operations/activation.js'
 import { selfAttention } from '../../lib/tensor/operations/attention.js'
+import { causalConvolution } from '../../lib/tensor/operations/convolution.js'
 import { dropout } from '../../lib/tensor/operations/dropout.js'
 import { embedding, gatherRows } from '../../lib/tensor/operations/embedding.js'
 import { normHeads } from '../../lib/tensor/operations/head-norm.js'
@@ -57,6 +58,20 @@ const layers: GradientCase[] = [
       bias: { shape: [4], kind: 'parameter' },
     },
     forward: ({ x, weight, bias }) => withBias(x, weight, bias),
+  }),
+  gradientCase({
+    name: 'causalConvolution of three documents',
+    inputs: {
+      x: { shape: [9, 5], kind: 'activation' },
+      kernel: { shape: [5, 4], kind: 'parameter' },
+      bias: { shape: [5], kind: 'parameter' },
+    },
+    forward: ({ x, kernel, bias }) => causalConvolution(x, kernel, bias, integers(0, 6, 6, 9)),
+  }),
+  gradientCase({
+    name: 'causalConvolution with a frozen kernel',
+    inputs: { x: { shape: [7, 8], kind: 'activation' } },
+    forward: ({ x }, constant) => causalConvolution(x, constant([8, 3], 'float32'), null, integers(0, 2, 7)),
   }),
   gradientCase({
     name: 'two factors, scaled',

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { native, type OperationName } from '../../lib/native.js'
 import { activations } from './cases/activations.js'
 import { attentionOperations } from './cases/attention.js'
+import { convolutions } from './cases/convolution.js'
 import { copies } from './cases/copies.js'
 import { layers } from './cases/layers.js'
 import { moraOperations } from './cases/mora.js'
@@ -20,6 +21,7 @@ const table: Record<OperationName, readonly OperationCase[]> = {
   ...layers,
   ...norms,
   ...activations,
+  ...convolutions,
   ...attentionOperations,
   ...samplingOperations,
   ...training,

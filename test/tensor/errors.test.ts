@@ -142,6 +142,18 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     () => native.dropout(tensor([2, 4]), tensor([2], 'int64'), { key: [1, 2], probability: 1 }, tensor([2, 4])),
     /a probability in \[0, 1\) for x/,
   ],
+  causalConvolution: [
+    () => native.causalConvolution(tensor([2, 4]), tensor([3, 4]), null, integers(2), tensor([2, 4])),
+    /4 rows for kernel but received float32 \[3, 4\]/,
+  ],
+  causalConvolutionBackward: [
+    () => {
+      const [x, kernel] = [tensor([2, 4]), tensor([4, 3])]
+      const inputs = { dY: x, x, kernel, offsets: integers(2) }
+      native.causalConvolutionBackward({ ...inputs, dX: tensor([2, 4]), dKernel: tensor([4, 3], 'bfloat16') })
+    },
+    /float32 for dKernel but received bfloat16 \[4, 3\]/,
+  ],
   attention: [
     () => {
       const [q, kv, offsets] = [tensor([2, 3, 4]), tensor([2, 2, 4]), integers(2)]
@@ -381,6 +393,16 @@ describe('what only the values tell rejects the next wait, with the operation', 
       /^attention failed: /,
     ],
   ]
+
+  test.each([[1, 3], [0, 2], [0, 2, 1, 3], [0, 4], [0]])('offsets of documents: %j, %j', async (...offsets) => {
+    const [x, kernel] = [filled(3, 4), filled(4, 2)]
+    native.causalConvolution(x, kernel, null, ids(...offsets), filled(3, 4))
+    native.causalConvolutionBackward({ dY: x, x, kernel, offsets: ids(...offsets), dX: filled(3, 4), dKernel: kernel })
+    const message =
+      /^causalConvolution failed: causalConvolution expected offsets that rise from 0 to the 3 .* but offset /
+    await expect(device.synchronize()).rejects.toThrow(message)
+    await device.synchronize()
+  })
 
   test.each(calls)('%s', async (_, call, message) => {
     call()

@@ -44,6 +44,7 @@ export function startsOf(world) {
   const rows = () => [{ ids: [1, 2, 3], mask: [0, 1, 1], row: 0 }]
   const square = () => ({ inFeatures: 8, outFeatures: 8, side: 4, rotate: true, truncate: false, foldOutput: false })
   const output = () => join(paths.outputs, `${world.next()}`)
+  const offsets = () => tensor([0, 3], [2], 'int32').native
   const greedy = () => ({ temperature: 0, topK: 0, topP: 1, uniform: 0 })
   const plain = { device: 'cpu', dtype: 'float32', threads: 2 }
   return {
@@ -174,6 +175,16 @@ export function startsOf(world) {
     'native.dropout': () => [
       ...[native('float32', [2, 4]), native('int64', [2])],
       ...[{ key: [1, 2], probability: 0.5 }, native('float32', [2, 4])],
+    ],
+    'native.causalConvolution': () => [
+      ...[native('float32', [3, 4]), native('float32', [4, 2]), native('float32', [4]), offsets()],
+      native('float32', [3, 4]),
+    ],
+    'native.causalConvolutionBackward': () => [
+      {
+        ...{ dY: native('float32', [3, 4]), x: native('float32', [3, 4]), kernel: native('float32', [4, 2]) },
+        ...{ offsets: offsets(), dX: native('float32', [3, 4]), dKernel: native('float32', [4, 2]) },
+      },
     ],
     'native.capLogits': () => [native('float32', [2, 5]), 3],
     'NativeDevice.prototype.setThreads': () => [2],
