@@ -111,6 +111,7 @@ export type {
   TrainInput,
   TrainOptions,
 } from './options/index.js'
+export * from './ranks/index.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './single-layer.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'
 export { crossEntropy, type LogitsForm, linearCrossEntropy } from './tensor/operations/loss.js'

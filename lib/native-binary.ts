@@ -16,8 +16,11 @@ interface Binary {
   setErrorClass?(errorClass: new (code: string, message: string, facts: NativeErrorFacts) => Error): void
   /** Where the CUDA backend lies if not beside the addon, or, with an empty path, why there is none and what helps. */
   setCudaLibrary?(path: string, problem: string, remedy: string): void
-  /** Stops every device; waits for operations that run. For the end of the process. */
-  shutdown?(): void
+  /**
+   * Stops every device; waits for operations that run. For the end of the process, with its exit code: ranks that are still
+   * connected say goodbye, or end the whole job where this one has failed.
+   */
+  shutdown?(exitCode: number): void
 }
 
 export interface NativeErrorFacts extends ErrorOptions {
@@ -69,7 +72,7 @@ export function loadBinary(candidates?: readonly string[], { reload = false } = 
       binary.setErrorClass?.(NativeError)
       binary.setCudaLibrary?.(...cudaLibrary(prebuilt))
       // An operation that runs while C++ libraries are torn down crashes the process.
-      if (isMainThread) process.once('exit', () => binary.shutdown?.())
+      if (isMainThread) process.once('exit', (exitCode) => binary.shutdown?.(exitCode))
       loaded = binary
       return binary
     } catch (error) {

@@ -122,6 +122,30 @@ export interface NativeRecording {
   dispose(): void
 }
 
+/**
+ * This process among the ranks of a job. Every rank makes the same calls in the same order, with as many values: otherwise they
+ * are rejected (`ranks-differ`). Once a rank is lost or has failed (`rank-failed`), all that follow are rejected for the same
+ * reason, on every rank. If the job has not ended half of the limit later, the addon prints the reason and ends it.
+ */
+export interface NativeRanks {
+  /** From 0. */
+  readonly rank: number
+  readonly size: number
+  /** The library that connects them, with its version. */
+  readonly library: string
+  /** Adds up the values of all ranks in place. Every rank gets the same bits. */
+  sum<Values extends Float32Array | Float64Array>(values: Values): Promise<Values>
+  /** Replaces bytes by those of one rank. */
+  broadcast(bytes: Uint8Array, from: number): Promise<Uint8Array>
+  /** What each rank gives, as many bytes of each, by rank. */
+  gather(bytes: Uint8Array): Promise<Uint8Array>
+  barrier(): Promise<void>
+  /** Says that this rank has failed. */
+  abort(reason: string): void
+  /** Says goodbye after all calls so far; resolves when every rank has. */
+  close(): Promise<void>
+}
+
 /** A file to read weights from. */
 export interface NativeFile {
   readonly size: number

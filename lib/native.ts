@@ -3,7 +3,7 @@
  * operations in `native-operations.ts`. `native-binary.ts` finds the binary.
  */
 import { loadBinary } from './native-binary.js'
-import type { DType, NativeDevice, NativeFile, NativeRecording, NativeTensor } from './native-objects.js'
+import type { DType, NativeDevice, NativeFile, NativeRanks, NativeRecording, NativeTensor } from './native-objects.js'
 import type { BlockPlan, OperationName, Operations } from './native-operations.js'
 
 export * from './native-objects.js'
@@ -67,6 +67,14 @@ export interface Native extends Operations {
   readonly operations: Readonly<Record<OperationName, { named: boolean; parameters: readonly OperationParameter[] }>>
   /** Whether the device computes an operation whose inputs have these float or block dtypes, in any order. */
   supports(device: NativeDevice, operation: OperationName, dtypes: readonly DType[]): boolean
+
+  /**
+   * Starts MPI in this process, by the first of these libraries that is there. Of the `limit`, in milliseconds, half is the
+   * silence after which another rank counts as lost (one that computes isn't silent), and half is left to end the job.
+   */
+  connectMpi(libraries: readonly string[], limit: number): Promise<NativeRanks>
+  /** What the first of these libraries that is there calls itself. Throws a sentence where none is. */
+  mpiVersion(libraries: readonly string[]): string
   /** Side W of the folded matrices [n, W, W] for activations of that dtype: R, or that of aligned windows. */
   foldedSide(plan: BlockPlan, dtype: DType, device: NativeDevice): number
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings a checkout to where tests and the demo run: system packages, node_modules, the addon, dist. Each only if needed.
 # --emulated: also the CUDA backend that runs on the CPU, which tests use; --browser: also the browser that tests of the
-# dashboard use. Without them, these tests are skipped.
+# dashboard use; --ranks: also the launchers that tests of many processes use. Without them, these tests are skipped.
 set -euo pipefail
 options=" $* "
 cd "$(dirname "$0")/.."
@@ -16,6 +16,9 @@ fi
 node scripts/build-native.mjs --if-needed --required
 if [[ $options == *" --browser "* ]]; then
   bash scripts/setup.sh --browser || echo 'prepare: no Chromium here, tests of the dashboard in a browser will be skipped' >&2
+fi
+if [[ $options == *" --ranks "* ]]; then
+  bash scripts/setup.sh --ranks || echo 'prepare: no Open MPI or MPICH here, tests of many processes will be skipped' >&2
 fi
 if [[ $options == *" --emulated "* ]]; then
   if bash scripts/setup.sh --emulated; then

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the native code is built with: CMake, a C++20 compiler, make and Eigen; oneDNN and Highway where the system's
 # are new enough (else the build makes them, cmake/pinned-library.cmake); ccache, which makes rebuilds fast. --emulated adds
-# what the CUDA emulator of the tests needs (Boost.Context), --browser what the tests of the dashboard need (Chromium),
-# --toolkit what CUDA 12.4 needs (GCC 13 or older).
+# what the CUDA emulator of the tests needs (Boost.Context), --browser what the tests of the dashboard need (Chromium), --ranks
+# what tests of many processes need (Open MPI, MPICH), --toolkit what CUDA 12.4 needs (GCC 13 or older).
 # Needs neither Node.js nor npm install, installs only what is missing, and may be run any number of times.
 set -euo pipefail
 options=" $* "
@@ -41,6 +41,10 @@ if [[ $options == *" --emulated "* ]]; then
 fi
 if [[ $options == *" --browser "* ]]; then
   has_command chromium || has_command chromium-browser || has_command google-chrome || missing+=(chromium)
+fi
+if [[ $options == *" --ranks "* ]]; then
+  has_command mpirun.openmpi || missing+=(openmpi-bin)
+  has_command mpirun.mpich || missing+=(mpich)
 fi
 # nvcc 12.4 refuses newer ones.
 older_gcc() {

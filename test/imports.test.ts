@@ -27,7 +27,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['objectives'],
     ['generate'],
     ['train', 'analysis', 'single-layer.ts'],
-    ['eval', 'dashboard'],
+    ['eval', 'dashboard', 'ranks'],
     ['index.ts', 'cli'],
     ['demo'],
   ],

@@ -180,6 +180,13 @@ export const TrainSchema = z.strictObject({
     scope: 'call',
     needs: ['output'],
   }),
+  rankTimeout: commandLineOnly(
+    real('under mpirun: seconds within which all processes end once one of them is lost', 30, {
+      min: 1,
+      placeholder: 'S',
+      group: run,
+    }),
+  ),
   allowChanges: names('what may differ from the run that is resumed: options, model, data, threads, or all', {
     group: run,
     scope: 'call',

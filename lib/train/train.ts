@@ -64,7 +64,7 @@ export function train<Own extends OptionFields = NoFields>(model: Model, options
 }
 
 /** `train` with the options of a command, which are checked; run.yaml records them as they are. */
-export function trainByCommand(model: Model, options: TrainOptions, ranks?: Ranks): Run {
+export function trainByCommand(model: Model, options: TrainOptions, ranks: Ranks): Run {
   return start(model, options, { ...partsOf(model, options), ranks })
 }
 

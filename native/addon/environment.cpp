@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 namespace mora::addon {
-
 namespace {
 
 /// The code of what failed on the stream.
@@ -19,14 +19,19 @@ const char* codeOf(Status status) {
   }
 }
 
+std::optional<Error> errorOf(const StreamError& error) {
+  if (error.status == Status::ok) return std::nullopt;
+  return Error(codeOf(error.status), std::string(error.operation) + " failed: " + error.message + ".");
+}
+
 }  // namespace
 
 struct Completions::Pending {
   Napi::Promise::Deferred deferred;
   Result result;
   std::shared_ptr<Completions> owner;
-  napi_ref kept = nullptr;  // no object that frees it: where the environment ends first, that is another thread's
-  StreamError error{};
+  napi_ref kept;  // no object that frees it: where the environment ends first, that is another thread's
+  std::optional<Error> error;
 };
 
 Completions::Completions(Napi::Env env) : function_(Function::New(env, "mora completions", 0, 1)) {
@@ -34,12 +39,21 @@ Completions::Completions(Napi::Env env) : function_(Function::New(env, "mora com
 }
 
 Napi::Promise Completions::whenDone(Napi::Env env, Device& device, Result result, const Napi::Value& kept) {
-  auto* const pending = new Pending{Napi::Promise::Deferred::New(env), std::move(result), shared_from_this()};
+  const auto start = [&](Done done) {
+    device.callback([done = std::move(done)](const StreamError& error) { done(errorOf(error)); });
+  };
+  return whenDone(env, start, std::move(result), kept);
+}
+
+Napi::Promise Completions::whenDone(Napi::Env env, const std::function<void(Done)>& start, Result result,
+                                    const Napi::Value& kept) {
+  auto* const pending =
+      new Pending{Napi::Promise::Deferred::New(env), std::move(result), shared_from_this(), nullptr, std::nullopt};
   if (!kept.IsEmpty()) napi_create_reference(env, kept, 1, &pending->kept);
   const Napi::Promise promise = pending->deferred.Promise();
   if (pending_++ == 0) function_.Ref(env);  // an awaited promise keeps the process alive
   try {
-    device.callback([pending](const StreamError& error) {
+    start([pending](const std::optional<Error>& error) {
       pending->error = error;
       pending->owner->deliver(pending);
     });
@@ -68,9 +82,8 @@ void Completions::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Pending
   if (static_cast<napi_env>(env) == nullptr) return;
   Completions& owner = *pending->owner;
   if (--owner.pending_ == 0) owner.function_.Unref(env);
-  if (pending->error.status != Status::ok) {
-    const std::string message = std::string(pending->error.operation) + " failed: " + pending->error.message + ".";
-    pending->deferred.Reject(toJavaScript(env, codeOf(pending->error.status), message).Value());
+  if (pending->error) {
+    pending->deferred.Reject(toJavaScript(env, pending->error->code(), pending->error->what()).Value());
   } else {
     try {
       napi_value kept = nullptr;

@@ -6,21 +6,28 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <vector>
 
 #include "core/device.h"
+#include "core/error.h"
 
 namespace mora::addon {
 
-/// Carries completions from a backend's thread to the event loop, and outlives the environment if it must.
+/// Carries completions from other threads to the event loop, and outlives the environment if it must.
 class Completions : public std::enable_shared_from_this<Completions> {
  public:
   explicit Completions(Napi::Env env);
 
   using Result = std::function<Napi::Value(Napi::Env, const Napi::Value& kept)>;
+  /// Called once, on any thread, with what went wrong.
+  using Done = std::function<void(const std::optional<Error>&)>;
 
-  /// A promise that settles once everything enqueued on the device is done: rejected with the stream's error, else
-  /// resolved with `result(env, kept)`. The collector leaves `kept`, which may be empty, alone until then.
+  /// A promise that settles once `start`, which gets `done` and returns at once, has had that called: rejected with the
+  /// error, else resolved with `result(env, kept)`. The collector leaves `kept`, which may be empty, alone until then.
+  Napi::Promise whenDone(Napi::Env env, const std::function<void(Done done)>& start, Result result,
+                         const Napi::Value& kept = {});
+  /// The same, once everything enqueued on the device is done; rejected with the stream's error.
   Napi::Promise whenDone(Napi::Env env, Device& device, Result result, const Napi::Value& kept = {});
   /// No completion is delivered from here on.
   void close();
@@ -59,7 +66,7 @@ using Recording = std::vector<std::function<void()>>;
 struct Environment {
   std::shared_ptr<Completions> completions;
   Napi::FunctionReference errorClass;  // called as new errorClass(code, message, { remedy })
-  Napi::FunctionReference deviceClass, tensorClass, fileClass, recordingClass;
+  Napi::FunctionReference deviceClass, tensorClass, fileClass, recordingClass, ranksClass;
   DeviceMemory memory;
   Recording* recording = nullptr;  // what operations are added to as they are enqueued
 

@@ -8,6 +8,7 @@
 #include "addon/decompositions.h"
 #include "addon/environment.h"
 #include "addon/objects.h"
+#include "addon/ranks.h"
 #include "core/cuda_library.h"
 #include "cpu/matmul.h"
 
@@ -37,7 +38,10 @@ Napi::Value deviceCount(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), backend ? backend->deviceCount() : 0);
 }
 
-void shutdown(const Napi::CallbackInfo&) { Device::shutdownAll(); }
+void shutdown(const Napi::CallbackInfo& info) {
+  endRanks(info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : 0);
+  Device::shutdownAll();
+}
 
 Napi::Value libraries(const Napi::CallbackInfo& info) {
   Napi::Array list = Napi::Array::New(info.Env());
@@ -175,6 +179,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   kept.tensorClass = Napi::Persistent(TensorObject::define(env));
   kept.fileClass = Napi::Persistent(FileObject::define(env));
   kept.recordingClass = Napi::Persistent(RecordingObject::define(env));
+  kept.ranksClass = Napi::Persistent(RanksObject::define(env));
 
   exports.Set("version", MORA_VERSION);
   const auto function = [&](const char* name, auto body) { exports.Set(name, Napi::Function::New(env, body, name)); };
@@ -194,6 +199,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("record", record);
   function("svd", svd);
   function("orthonormalColumns", orthonormalColumns);
+  function("connectMpi", connectMpi);
+  function("mpiVersion", mpiVersion);
 
 #define MORA_OPERATION(name, ...) function(#name, Exposed<&operations::name, Operation::name>::call);
 #include "core/operations.def"

@@ -14,14 +14,6 @@ Wrapper* unwrapArgument(const Napi::Value& value) {
                      std::string("Expected ") + Wrapper::kWhat + " but received something else.");
 }
 
-// The classes are made by the addon alone: their constructors take what only C++ can pass.
-template <typename T>
-T& fromExternal(const Napi::CallbackInfo& info, const char* maker) {
-  if (!info[0].IsExternal())
-    throw toJavaScript(info.Env(), "invalid-argument", std::string("These objects are made by ") + maker + ".");
-  return *info[0].As<Napi::External<T>>().Data();
-}
-
 template <typename Numbers>
 Napi::Array toArray(Napi::Env env, const Numbers* numbers, int32_t count) {
   Napi::Array array = Napi::Array::New(env, static_cast<size_t>(count));

@@ -44,6 +44,14 @@ class TaggedObject : public Napi::ObjectWrap<T> {
   }
 };
 
+/// The classes are made by the addon alone: their constructors take what only C++ can pass.
+template <typename T>
+T& fromExternal(const Napi::CallbackInfo& info, const char* maker) {
+  if (!info[0].IsExternal())
+    throw toJavaScript(info.Env(), "invalid-argument", std::string("These objects are made by ") + maker + ".");
+  return *info[0].As<Napi::External<T>>().Data();
+}
+
 class DeviceObject : public TaggedObject<DeviceObject> {
  public:
   static constexpr napi_type_tag kTag{0x6d6f72612d646576, 1};

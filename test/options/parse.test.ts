@@ -46,6 +46,7 @@ describe('options of training', () => {
       rotaryDtype: 'float32',
       seed: 42,
       quiet: false,
+      rankTimeout: 30,
       allowOtherBase: false,
     })
   })

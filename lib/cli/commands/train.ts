@@ -9,7 +9,7 @@ import {
 } from '../../options/index.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
 import { isKnownToAllRanks, Meetings } from '../../train/meetings.js'
-import { type Ranks, singleRank } from '../../train/ranks.js'
+import type { Ranks } from '../../train/ranks.js'
 import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
@@ -40,7 +40,13 @@ export const trainCommand = defineCommand({
     checkTrainOptions(options, source)
     checkPaths(options, source)
   },
-  run: (options, context) => trainOn(singleRank, options, context),
+  async run(options, context) {
+    const { connectRanks } = await import('../../ranks/index.js')
+    const ranks = await connectRanks({ timeout: options.rankTimeout })
+    const result = await trainOn(ranks, options, context)
+    await ranks.close()
+    return result
+  },
 })
 
 /** The command on one of several ranks: one of them prints for all, and the others only what not all know. */

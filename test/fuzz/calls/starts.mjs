@@ -23,6 +23,8 @@ export const isSlow = ({ name, owner }) => slow.has(name) || ['Model', 'Chat', '
 /** What a test must not call, and why. */
 export const excluded = {
   'native.shutdown': 'no device of the process works after it',
+  'native.connectMpi': 'what is opened becomes part of the process, and once',
+  'native.mpiVersion': 'what is opened becomes part of the process',
 }
 
 const onlyTheAddon = 'its objects are made by the addon alone'
@@ -34,6 +36,7 @@ export const refusing = {
   'new NativeTensor': onlyTheAddon,
   'new NativeFile': onlyTheAddon,
   'new NativeRecording': onlyTheAddon,
+  'new NativeRanks': onlyTheAddon,
 }
 
 /** @param {import('./world.mjs').World} world */

@@ -1,0 +1,96 @@
+import { MoraError, RunError } from '../errors.js'
+import type { NativeRanks } from '../native.js'
+import type { Ranks } from '../train/ranks.js'
+import type { WritableValues } from '../train/trainable.js'
+
+/** The ranks of this process's job; `close` them at the end. */
+export interface JobRanks extends Ranks {
+  /** Among the ranks of this machine, from 0: which of its GPUs is this rank's. */
+  readonly localRank: number
+  /** The bytes of one rank, by default 0, on all of them. Each gives as many. */
+  broadcast(bytes: Uint8Array, from?: number): Promise<Uint8Array>
+  /** What each rank gives, as many bytes of each, by rank. */
+  gather(bytes: Uint8Array): Promise<Uint8Array[]>
+  /**
+   * Says that this rank has failed: what the others wait for rejects with a `RunError` (`rank-failed`) that names this rank and
+   * the reason.
+   */
+  abort(reason: string): void
+  /**
+   * Resolves when every rank has closed. A process that ends before, or with another exit code than 0, ends the whole job with
+   * exit code 1; the first of the ranks that have not failed has some time for that, to save what can be saved.
+   */
+  close(): Promise<void>
+}
+
+/** Ranks in processes of their own. Rank 0 writes the run's files and reports its progress. */
+export class ConnectedRanks implements JobRanks {
+  readonly rank: number
+  readonly size: number
+  readonly writesOutput: boolean
+  readonly reportsProgress: boolean
+  /** What connects them, with its version. */
+  readonly library: string
+
+  constructor(
+    private readonly native: NativeRanks,
+    /** Among the ranks of this machine. */
+    readonly localRank: number,
+  ) {
+    this.rank = native.rank
+    this.size = native.size
+    this.library = native.library
+    this.writesOutput = this.rank === 0
+    this.reportsProgress = this.rank === 0
+  }
+
+  sum(values: Float64Array): Promise<Float64Array> {
+    return failing(this.native.sum(values.slice()))
+  }
+
+  async sumGradients(gradients: readonly WritableValues[]): Promise<void> {
+    const lists = await Promise.all(gradients.map((gradient) => gradient.data() as Promise<Float32Array>))
+    const flat = new Float32Array(lists.reduce((sum, { length }) => sum + length, 0))
+    let start = 0
+    for (const list of lists) {
+      flat.set(list, start)
+      start += list.length
+    }
+    await failing(this.native.sum(flat))
+    start = 0
+    for (const [i, { length }] of lists.entries()) {
+      gradients[i]!.assign(flat.subarray(start, start + length))
+      start += length
+    }
+  }
+
+  barrier(): Promise<void> {
+    return failing(this.native.barrier())
+  }
+
+  broadcast(bytes: Uint8Array, from = 0): Promise<Uint8Array> {
+    return failing(this.native.broadcast(bytes.slice(), from))
+  }
+
+  async gather(bytes: Uint8Array): Promise<Uint8Array[]> {
+    const all = await failing(this.native.gather(bytes))
+    return Array.from({ length: this.size }, (_, i) => all.subarray(i * bytes.length, (i + 1) * bytes.length))
+  }
+
+  abort(reason: string): void {
+    this.native.abort(reason)
+  }
+
+  close(): Promise<void> {
+    return failing(this.native.close())
+  }
+}
+
+async function failing<Value>(call: Promise<Value>): Promise<Value> {
+  try {
+    return await call
+  } catch (error) {
+    if (!(error instanceof MoraError)) throw error
+    throw new RunError(error.code, error.message, { cause: error })
+  }
+}

@@ -1,0 +1,3 @@
+/** Many processes that train together: what connects them. */
+export { type ConnectOptions, connectRanks } from './connect-ranks.js'
+export type { JobRanks } from './connected-ranks.js'

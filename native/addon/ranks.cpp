@@ -1,0 +1,177 @@
+#include "addon/ranks.h"
+
+#include <chrono>
+#include <cstring>
+#include <mutex>
+#include <utility>
+
+#include "ranks/mpi_library.h"
+
+namespace mora::addon {
+namespace {
+
+/// The ranks of this process, of which there are one: MPI starts once.
+struct OfProcess {
+  std::mutex mutex;
+  std::shared_ptr<ranks::Group> group;
+};
+
+OfProcess& ofProcess() {
+  static OfProcess instance;
+  return instance;
+}
+
+std::vector<std::string> textsOf(const Napi::Value& value, const char* what) {
+  if (!value.IsArray()) throw Error("invalid-argument", std::string("Expected a list of texts for ") + what + ".");
+  const Napi::Array array = value.As<Napi::Array>();
+  std::vector<std::string> texts(lengthOf(array, 100, what));
+  for (uint32_t i = 0; i < texts.size(); ++i) texts[i] = array.Get(i).ToString().Utf8Value();
+  return texts;
+}
+
+Napi::Promise connect(Napi::Env env, ranks::Group::Start start, std::chrono::milliseconds limit) {
+  OfProcess& process = ofProcess();
+  const std::lock_guard lock(process.mutex);
+  if (process.group) throw Error("ranks-twice", "The ranks of this process are connected already, which happens once.");
+  const auto begin = [&](Completions::Done done) {
+    process.group = ranks::Group::begin(std::move(start), limit, std::move(done));
+  };
+  const auto result = [](Napi::Env now, const Napi::Value&) {
+    const std::lock_guard held(ofProcess().mutex);
+    return RanksObject::create(now, ofProcess().group);
+  };
+  return Environment::of(env).completions->whenDone(env, begin, result);
+}
+
+/// Bytes that a collective works on while JavaScript may do what it likes with its own.
+using Copy = std::shared_ptr<std::vector<std::byte>>;
+
+Copy copyOf(const Napi::Value& value, const char* what) {
+  if (!value.IsTypedArray()) throw Error("invalid-argument", std::string("Expected a typed array for ") + what + ".");
+  const auto [data, count] = bytesOf(value.As<Napi::TypedArray>());
+  return std::make_shared<std::vector<std::byte>>(data, data + count);
+}
+
+/// Puts the result where the values came from, and resolves with that.
+Completions::Result into(Copy copy) {
+  return [copy](Napi::Env env, const Napi::Value& kept) -> Napi::Value {
+    const auto [data, count] = bytesOf(kept.As<Napi::TypedArray>());
+    if (count != copy->size())
+      throw toJavaScript(env, "invalid-argument", "The array of a collective has changed its size meanwhile.");
+    if (count > 0) std::memcpy(data, copy->data(), count);
+    return kept;
+  };
+}
+
+Napi::Value undefined(Napi::Env env, const Napi::Value&) { return env.Undefined(); }
+
+}  // namespace
+
+Napi::Value connectMpi(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const std::vector<std::string> libraries = textsOf(info[0], "libraries");
+    const int64_t limit = wholeNumber(info[1], "limit");
+    const auto start = [libraries](ranks::Terms terms) {
+      return ranks::startMpi(ranks::openMpi(libraries), std::move(terms));
+    };
+    return connect(info.Env(), start, std::chrono::milliseconds(limit));
+  });
+}
+
+Napi::Value mpiVersion(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(),
+                 [&] { return Napi::String::New(info.Env(), ranks::openMpi(textsOf(info[0], "libraries")).version); });
+}
+
+void endRanks(int exitCode) {
+  std::shared_ptr<ranks::Group> group;
+  {
+    const std::lock_guard lock(ofProcess().mutex);
+    group = ofProcess().group;
+  }
+  if (group) group->end(exitCode);
+}
+
+Napi::Function RanksObject::define(Napi::Env env) {
+  return DefineClass(env, "NativeRanks",
+                     {InstanceAccessor<&RanksObject::rank>("rank"), InstanceAccessor<&RanksObject::size>("size"),
+                      InstanceAccessor<&RanksObject::library>("library"), InstanceMethod<&RanksObject::sum>("sum"),
+                      InstanceMethod<&RanksObject::broadcast>("broadcast"),
+                      InstanceMethod<&RanksObject::gather>("gather"), InstanceMethod<&RanksObject::barrier>("barrier"),
+                      InstanceMethod<&RanksObject::abort>("abort"), InstanceMethod<&RanksObject::close>("close")});
+}
+
+RanksObject::RanksObject(const Napi::CallbackInfo& info)
+    : TaggedObject(info), group_(fromExternal<std::shared_ptr<ranks::Group>>(info, "connectMpi")) {
+  info.This().As<Napi::Object>().TypeTag(&kTag);
+}
+
+Napi::Object RanksObject::create(Napi::Env env, std::shared_ptr<ranks::Group> group) {
+  return Environment::of(env).ranksClass.New({Napi::External<std::shared_ptr<ranks::Group>>::New(env, &group)});
+}
+
+Napi::Value RanksObject::sum(Info info) {
+  return guarded(info.Env(), [&] {
+    const Copy copy = copyOf(info[0], "values");
+    const napi_typedarray_type type = info[0].As<Napi::TypedArray>().TypedArrayType();
+    if (type != napi_float32_array && type != napi_float64_array)
+      throw Error("invalid-argument", "Expected a Float32Array or a Float64Array for values.");
+    const ranks::Number number = type == napi_float32_array ? ranks::Number::float32 : ranks::Number::float64;
+    const auto start = [&](Completions::Done done) {
+      group_->run(
+          [copy, number](ranks::Engine& engine) { engine.sum(copy->data(), copy->size() / bytesOf(number), number); },
+          std::move(done));
+    };
+    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, into(copy), info[0]);
+  });
+}
+
+Napi::Value RanksObject::broadcast(Info info) {
+  return guarded(info.Env(), [&] {
+    const int32_t from = smallInteger(info[1], "from");
+    if (from < 0 || from >= group_->engine().size())
+      throw Error("invalid-argument", "Expected a rank for from but received " + std::to_string(from) + ".");
+    const Copy copy = copyOf(info[0], "bytes");
+    const auto start = [&](Completions::Done done) {
+      group_->run([copy, from](ranks::Engine& engine) { engine.broadcast(copy->data(), copy->size(), from); },
+                  std::move(done));
+    };
+    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, into(copy), info[0]);
+  });
+}
+
+Napi::Value RanksObject::gather(Info info) {
+  return guarded(info.Env(), [&] {
+    const Copy copy = copyOf(info[0], "bytes");
+    const Copy all =
+        std::make_shared<std::vector<std::byte>>(copy->size() * static_cast<size_t>(group_->engine().size()));
+    const auto start = [&](Completions::Done done) {
+      group_->run([copy, all](ranks::Engine& engine) { engine.gather(copy->data(), copy->size(), all->data()); },
+                  std::move(done));
+    };
+    const auto result = [all](Napi::Env env, const Napi::Value&) -> Napi::Value {
+      Napi::Uint8Array array = Napi::Uint8Array::New(env, all->size());
+      if (!all->empty()) std::memcpy(array.Data(), all->data(), all->size());
+      return array;
+    };
+    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, result);
+  });
+}
+
+Napi::Value RanksObject::barrier(Info info) {
+  return guarded(info.Env(), [&] {
+    const auto start = [&](Completions::Done done) {
+      group_->run([](ranks::Engine& engine) { engine.barrier(); }, std::move(done));
+    };
+    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, undefined);
+  });
+}
+
+Napi::Value RanksObject::close(Info info) {
+  return guarded(info.Env(), [&] {
+    const auto start = [&](Completions::Done done) { group_->close(std::move(done)); };
+    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, undefined);
+  });
+}
+
+}  // namespace mora::addon

@@ -1,0 +1,42 @@
+// Ranks that JavaScript holds. See lib/native.ts.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+
+#include "addon/objects.h"
+#include "ranks/group.h"
+
+namespace mora::addon {
+
+/// connectMpi(libraries, limit): a promise of this process's ranks.
+Napi::Value connectMpi(const Napi::CallbackInfo& info);
+/// mpiVersion(libraries): what the first of them that is there says that it is. Throws where none is.
+Napi::Value mpiVersion(const Napi::CallbackInfo& info);
+/// At the end of the process: says goodbye, or, with an exit code, ends the whole job.
+void endRanks(int exitCode);
+
+class RanksObject : public TaggedObject<RanksObject> {
+ public:
+  static constexpr napi_type_tag kTag{0x6d6f72612d72616e, 1};
+  static constexpr const char* kWhat = "ranks";
+  static Napi::Function define(Napi::Env env);
+  static Napi::Object create(Napi::Env env, std::shared_ptr<ranks::Group> group);
+  explicit RanksObject(const Napi::CallbackInfo& info);
+
+ private:
+  using Info = const Napi::CallbackInfo&;
+  Napi::Value rank(Info info) { return Napi::Number::New(info.Env(), group_->engine().rank()); }
+  Napi::Value size(Info info) { return Napi::Number::New(info.Env(), group_->engine().size()); }
+  Napi::Value library(Info info) { return Napi::String::New(info.Env(), group_->engine().library()); }
+  Napi::Value sum(Info info);
+  Napi::Value broadcast(Info info);
+  Napi::Value gather(Info info);
+  Napi::Value barrier(Info info);
+  Napi::Value close(Info info);
+  void abort(Info info) { group_->fail(info[0].ToString()); }
+
+  std::shared_ptr<ranks::Group> group_;
+};
+
+}  // namespace mora::addon

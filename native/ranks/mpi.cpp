@@ -1,0 +1,331 @@
+// Ranks that MPI connects.
+//
+// Every call is non-blocking and then polled, by one thread: MPI's own waits spin, which would take a core from another
+// rank of this machine for as long as that computes, and never end where a rank is gone. So a collective first meets: a
+// tiny reduction, polled with pauses, in which ranks also compare what they are about to do. Meanwhile each rank sends
+// a beat to the next one, and listens to the one before; one that computes for minutes still beats, one that is stopped
+// or cut off does not.
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <thread>
+#include <utility>
+
+#include "core/error.h"
+#include "ranks/mpi_library.h"
+
+namespace mora::ranks {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using namespace std::chrono_literals;
+
+/// Elements of one call, whose count is an int.
+constexpr size_t kMostElements = size_t{1} << 28;
+constexpr int kTag = 1;
+constexpr int kSuccess = 0;
+
+/// The constants of a binary interface. Handle: int or a pointer.
+template <typename Handle>
+struct Constants {
+  Handle world, float32, float64, byte, sum, max, errorsReturn;
+  void *inPlace, *statusIgnore;
+  int funneled;  // the level of threads where one thread calls MPI
+};
+
+Constants<void*> ofOpenMpi(void* library) {
+  const auto object = [library](const char* name) {
+    void* const address = dlsym(library, name);
+    if (!address) throw Error("no-mpi", std::string("This Open MPI has no ") + name + ".");
+    return address;
+  };
+  return {object("ompi_mpi_comm_world"),
+          object("ompi_mpi_float"),
+          object("ompi_mpi_double"),
+          object("ompi_mpi_byte"),
+          object("ompi_mpi_op_sum"),
+          object("ompi_mpi_op_max"),
+          object("ompi_mpi_errors_return"),
+          reinterpret_cast<void*>(intptr_t{1}),
+          nullptr,
+          1};
+}
+
+/// The common ABI of MPICH, Intel MPI, MVAPICH and Cray MPICH.
+constexpr int kMpichWorld = 0x44000000, kMpichFloat = 0x4c00040a, kMpichDouble = 0x4c00080b, kMpichByte = 0x4c00010d,
+              kMpichSum = 0x58000003, kMpichMax = 0x58000001, kMpichErrorsReturn = 0x54000001;
+
+Constants<int> ofMpich() {
+  return {kMpichWorld,
+          kMpichFloat,
+          kMpichDouble,
+          kMpichByte,
+          kMpichSum,
+          kMpichMax,
+          kMpichErrorsReturn,
+          reinterpret_cast<void*>(intptr_t{-1}),
+          reinterpret_cast<void*>(intptr_t{1}),
+          1};
+}
+
+/// MPI 5.0, chapter "Application Binary Interface".
+Constants<void*> ofStandard() {
+  const auto handle = [](intptr_t value) { return reinterpret_cast<void*>(value); };
+  return {handle(0x101), handle(0x210), handle(0x214), handle(0x247), handle(0x21),
+          handle(0x23),  handle(0x143), handle(1),     nullptr,       1024};
+}
+
+/// A collective, as ranks compare it.
+enum class Kind { sum32 = 1, sum64, broadcast, gather, barrier };
+
+template <typename Handle>
+class Mpi : public Engine {
+ public:
+  Mpi(const MpiLibrary& library, Constants<Handle> constants, Terms terms)
+      : constants_(constants), terms_(std::move(terms)), version_(library.version) {
+    resolve(library.handle);
+    int granted = 0;
+    check(initThread_(nullptr, nullptr, constants_.funneled, &granted), "MPI_Init_thread");
+    setErrhandler_(constants_.world, constants_.errorsReturn);
+    check(commDup_(constants_.world, &ranks_), "MPI_Comm_dup");
+    setErrhandler_(ranks_, constants_.errorsReturn);
+    check(commRank_(ranks_, &rank_), "MPI_Comm_rank");
+    check(commSize_(ranks_, &size_), "MPI_Comm_size");
+    if (size_ > 1) listen();
+  }
+
+  int rank() const override { return rank_; }
+  int size() const override { return size_; }
+  std::string library() const override { return version_; }
+
+  void sum(std::byte* values, size_t count, Number number) override {
+    meet(number == Number::float32 ? Kind::sum32 : Kind::sum64, count);
+    const Handle type = number == Number::float32 ? constants_.float32 : constants_.float64;
+    inParts(count, [&](size_t start, int part, Handle* request) {
+      return allReduce_(constants_.inPlace, values + start * bytesOf(number), part, type, constants_.sum, ranks_,
+                        request);
+    });
+  }
+
+  void broadcast(std::byte* bytes, size_t count, int from) override {
+    meet(Kind::broadcast, count * static_cast<size_t>(size_) + static_cast<size_t>(from));
+    inParts(count, [&](size_t start, int part, Handle* request) {
+      return broadcast_(bytes + start, part, constants_.byte, from, ranks_, request);
+    });
+  }
+
+  void gather(const std::byte* given, size_t count, std::byte* all) override {
+    if (count > kMostElements) throw Error("too-large", "Ranks gather at most 256 MiB of each at a time.");
+    meet(Kind::gather, count);
+    inParts(count, [&](size_t, int part, Handle* request) {
+      return gather_(given, part, constants_.byte, all, part, constants_.byte, ranks_, request);
+    });
+  }
+
+  void barrier() override { meet(Kind::barrier, 0); }
+
+  void tend() override {
+    if (size_ == 1) return;
+    const Clock::time_point now = Clock::now();
+    // What this process was stopped itself is no silence of another.
+    const Clock::duration passed = std::min<Clock::duration>(now - tended_, 1s);
+    if (passed < 1ms) return;
+    tended_ = now;
+    if (hasFailed_) return test(&telling_), void();
+    silence_ += passed;
+    sinceBeat_ += passed;
+    if (test(&hearing_)) heed();
+    if (sinceBeat_ >= beat() && test(&beating_)) send(Word::beat);
+    if (silence_ > terms_.silence) {
+      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(terms_.silence).count();
+      const std::string why = "it has been silent for " + std::to_string(seconds) +
+                              " s, so it was stopped, has ended or has lost its connection.";
+      fail(before(), why);
+      throw RankFailed(before(), why);
+    }
+  }
+
+  void fail(int rank, const std::string& why) override {
+    if (hasFailed_ || size_ == 1) return;
+    hasFailed_ = true;
+    told_ = {Word::failure, rank};
+    why.copy(told_.why, sizeof told_.why - 1);
+    check(send_(&told_, sizeof told_, constants_.byte, after(), kTag, ranks_, &telling_), "MPI_Isend");
+  }
+
+  void abort() noexcept override { abort_(constants_.world, 1); }
+
+  void finish() override {
+    barrier();
+    if (size_ > 1) {
+      wait(&beating_);
+      send(Word::goodbye);
+      wait(&beating_);
+      while (heard_.word != Word::goodbye) wait(&hearing_), heed();
+    }
+    check(finalize_(), "MPI_Finalize");
+  }
+
+ private:
+  enum class Word : int32_t { none, beat, failure, goodbye };
+  /// What goes around.
+  struct Message {
+    Word word = Word::none;
+    int32_t rank = 0;  // that has failed
+    char why[504] = "";
+  };
+
+  template <typename Function>
+  static void find(void* library, const char* name, Function*& function) {
+    function = reinterpret_cast<Function*>(dlsym(library, name));
+    if (!function) throw Error("no-mpi", std::string("This MPI library has no ") + name + ".");
+  }
+
+  void resolve(void* library) {
+    find(library, "MPI_Init_thread", initThread_);
+    find(library, "MPI_Comm_dup", commDup_);
+    find(library, "MPI_Comm_rank", commRank_);
+    find(library, "MPI_Comm_size", commSize_);
+    find(library, "MPI_Comm_set_errhandler", setErrhandler_);
+    find(library, "MPI_Iallreduce", allReduce_);
+    find(library, "MPI_Ibcast", broadcast_);
+    find(library, "MPI_Iallgather", gather_);
+    find(library, "MPI_Isend", send_);
+    find(library, "MPI_Irecv", receive_);
+    find(library, "MPI_Test", test_);
+    find(library, "MPI_Error_string", errorString_);
+    find(library, "MPI_Abort", abort_);
+    find(library, "MPI_Finalize", finalize_);
+  }
+
+  void check(int code, const char* call) {
+    if (code == kSuccess) return;
+    char text[1024] = "";  // MPI_MAX_ERROR_STRING is at most 512
+    int length = 0;
+    errorString_(code, text, &length);
+    throw Error("ranks-failed", std::string(call) + " failed on rank " + std::to_string(rank_) + ": " + text + ".");
+  }
+
+  /// What all ranks are about to do must be the same, which the largest and the smallest of it tell.
+  void meet(Kind kind, size_t count) {
+    if (size_ == 1) return;
+    const auto what = static_cast<double>(kind), many = static_cast<double>(count);
+    double bounds[] = {what, -what, many, -many};
+    Handle request;
+    check(allReduce_(constants_.inPlace, bounds, 4, constants_.float64, constants_.max, ranks_, &request),
+          "MPI_Iallreduce");
+    wait(&request, 20us);
+    if (bounds[0] != -bounds[1] || bounds[2] != -bounds[3])
+      throw Error("ranks-differ",
+                  "Ranks do not do the same: each has to make the same calls in the same order, with as many values.");
+  }
+
+  template <typename Start>
+  void inParts(size_t count, Start start) {
+    if (size_ == 1 && count == 0) return;
+    for (size_t begin = 0; begin < count; begin += kMostElements) {
+      Handle request;
+      check(start(begin, static_cast<int>(std::min(kMostElements, count - begin)), &request), "A collective of MPI");
+      wait(&request);
+    }
+  }
+
+  /// Polls until a request is done, with growing pauses where it may take long.
+  void wait(Handle* request, Clock::duration pause = {}) {
+    while (!test(request)) {
+      if (terms_.givesUp()) throw GivenUp{};
+      tend();
+      if (pause == Clock::duration{}) {
+        std::this_thread::yield();
+        continue;
+      }
+      std::this_thread::sleep_for(pause);
+      pause = std::min<Clock::duration>(2 * pause, 500us);
+    }
+  }
+
+  bool test(Handle* request) {
+    int done = 0;
+    check(test_(request, &done, constants_.statusIgnore), "MPI_Test");
+    return done != 0;
+  }
+
+  Clock::duration beat() const { return std::min<Clock::duration>(1s, terms_.silence / 8); }
+  int before() const { return (rank_ + size_ - 1) % size_; }
+  int after() const { return (rank_ + 1) % size_; }
+
+  void listen() {
+    tended_ = Clock::now();
+    hear();
+    send(Word::beat);
+  }
+
+  void hear() {
+    check(receive_(&heard_, sizeof heard_, constants_.byte, before(), kTag, ranks_, &hearing_), "MPI_Irecv");
+  }
+
+  void send(Word word) {
+    sent_.word = word;
+    sinceBeat_ = {};
+    check(send_(&sent_, sizeof sent_, constants_.byte, after(), kTag, ranks_, &beating_), "MPI_Isend");
+  }
+
+  /// Does what the rank before has said, and listens again unless it was the last word.
+  void heed() {
+    silence_ = {};
+    if (heard_.word == Word::goodbye) return;
+    if (heard_.word == Word::failure) {
+      heard_.why[sizeof heard_.why - 1] = '\0';
+      fail(heard_.rank, heard_.why);  // passes it on
+      throw RankFailed(heard_.rank, heard_.why);
+    }
+    hear();
+  }
+
+  Constants<Handle> constants_;
+  Terms terms_;
+  std::string version_;
+  Handle ranks_{};
+  int rank_ = 0, size_ = 1;
+
+  std::array<double, 4> bounds_{};
+
+  Handle hearing_{}, beating_{}, telling_{};
+  Message heard_, sent_, told_;
+  bool hasFailed_ = false;
+  Clock::time_point tended_;
+  Clock::duration silence_{}, sinceBeat_{};
+
+  int (*initThread_)(int*, char***, int, int*);
+  int (*commDup_)(Handle, Handle*);
+  int (*commRank_)(Handle, int*);
+  int (*commSize_)(Handle, int*);
+  int (*setErrhandler_)(Handle, Handle);
+  int (*allReduce_)(const void*, void*, int, Handle, Handle, Handle, Handle*);
+  int (*broadcast_)(void*, int, Handle, int, Handle, Handle*);
+  int (*gather_)(const void*, int, Handle, void*, int, Handle, Handle, Handle*);
+  int (*send_)(const void*, int, Handle, int, int, Handle, Handle*);
+  int (*receive_)(void*, int, Handle, int, int, Handle, Handle*);
+  int (*test_)(Handle*, int*, void*);
+  int (*errorString_)(int, char*, int*);
+  int (*abort_)(Handle, int);
+  int (*finalize_)();
+};
+
+}  // namespace
+
+std::unique_ptr<Engine> startMpi(const MpiLibrary& library, Terms terms) {
+  switch (library.abi) {
+    case MpiAbi::openMpi:
+      return std::make_unique<Mpi<void*>>(library, ofOpenMpi(library.handle), std::move(terms));
+    case MpiAbi::standard:
+      return std::make_unique<Mpi<void*>>(library, ofStandard(), std::move(terms));
+    case MpiAbi::mpich:
+      break;
+  }
+  return std::make_unique<Mpi<int>>(library, ofMpich(), std::move(terms));
+}
+
+}  // namespace mora::ranks

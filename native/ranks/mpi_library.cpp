@@ -1,0 +1,52 @@
+#include "ranks/mpi_library.h"
+
+#include <dlfcn.h>
+
+#include <vector>
+
+#include "core/error.h"
+
+namespace mora::ranks {
+namespace {
+
+/// The longest that a library of the three may write (MPI_MAX_LIBRARY_VERSION_STRING): MPICH's.
+constexpr size_t kLongestVersion = 8192;
+
+std::string versionOf(void* handle) {
+  const auto ask = reinterpret_cast<int (*)(char*, int*)>(dlsym(handle, "MPI_Get_library_version"));
+  if (!ask) return "";
+  std::vector<char> text(kLongestVersion + 1, '\0');
+  int length = 0;
+  ask(text.data(), &length);  // allowed before MPI_Init
+  std::string version(text.data());
+  version.erase(std::min(version.find_first_of("\n\r"), version.size()));
+  for (char& letter : version)
+    if (letter == '\t') letter = ' ';
+  return version;
+}
+
+}  // namespace
+
+MpiLibrary openMpi(const std::vector<std::string>& names) {
+  std::string causes;
+  for (const std::string& name : names) {
+    // Global: plug-ins of the library find its symbols.
+    void* const handle = dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);
+    if (!handle) {
+      const char* const why = dlerror();
+      causes += (causes.empty() ? "" : "; ") + std::string(why ? why : name.c_str());
+      continue;
+    }
+    MpiLibrary library{handle, MpiAbi::mpich, versionOf(handle)};
+    if (library.version.empty())
+      throw Error("not-mpi", name + " is no MPI library: it has no MPI_Get_library_version.");
+    if (dlsym(handle, "ompi_mpi_comm_world"))
+      library.abi = MpiAbi::openMpi;
+    else if (dlsym(handle, "MPI_Abi_get_version") && name.find("mpi_abi") != std::string::npos)
+      library.abi = MpiAbi::standard;
+    return library;
+  }
+  throw Error("no-mpi", "No MPI library could be opened: " + causes + ".");
+}
+
+}  // namespace mora::ranks

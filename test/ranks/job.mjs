@@ -1,0 +1,113 @@
+/**
+ * A rank of a job: `node job.mjs FOLDER WHAT`. What it sees goes to FOLDER/RANK.json, since the outputs of ranks mix.
+ */
+import { appendFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { connectRanks } from '../../dist/index.js'
+
+const [folder, what, timeout = '30'] = process.argv.slice(2)
+const ranks = await connectRanks({ timeout: Number(timeout) })
+const { rank, size, localRank } = ranks
+
+/** What a rank brings: as good as any numbers between 0 and 1. */
+const broughtBy = (of, i) => Math.fround(((((i + 1) * (of + 1) * 2_654_435_761) >>> 0) % 65_521) / 65_521)
+
+function valuesOf(of, count) {
+  const values = new Float32Array(count)
+  for (let i = 0; i < count; i++) values[i] = broughtBy(of, i)
+  return values
+}
+
+/** A gradient as training has them. */
+function gradientOf(values) {
+  let held = values
+  return { shape: [held.length], data: async () => held, assign: (next) => (held = next.slice()) }
+}
+
+const works = {
+  async collectives() {
+    const sum = await ranks.sum(Float64Array.of(1, rank, rank / 3))
+    const counts = [5, 1_100_000, 0, 600_000, 7]
+    const gradients = counts.map((count) => gradientOf(valuesOf(rank, count)))
+    await ranks.sumGradients(gradients)
+    const hash = await hashOf(gradients)
+    let farthest = 0
+    for (const gradient of gradients) {
+      const values = await gradient.data()
+      for (let i = 0; i < values.length; i += values.length > 10 ? 97 : 1) {
+        let exact = 0
+        for (let of = 0; of < size; of++) exact += broughtBy(of, i)
+        farthest = Math.max(farthest, Math.abs(values[i] - exact))
+      }
+    }
+    const bytes = await ranks.broadcast(Uint8Array.of(rank, 7), size - 1)
+    const gathered = await ranks.gather(Uint8Array.of(rank, 9))
+    await ranks.barrier()
+    return {
+      rank,
+      size,
+      localRank,
+      sum: [...sum],
+      farthest,
+      hash,
+      bytes: [...bytes],
+      gathered: gathered.map((of) => [...of]),
+    }
+  },
+
+  /** The last rank computes for longer than a silent rank would be waited for. */
+  async slow() {
+    const end = Date.now() + (rank === size - 1 ? 3000 : 0)
+    while (Date.now() < end);
+    return { sum: [...(await ranks.sum(Float64Array.of(1)))] }
+  },
+
+  async stopped() {
+    if (rank === size - 1) process.kill(process.pid, 'SIGSTOP')
+    return refusal(() => ranks.barrier())
+  },
+
+  async gone() {
+    if (rank === size - 1) process.exit(3)
+    return refusal(() => ranks.barrier())
+  },
+
+  async gaveUp() {
+    if (rank === size - 1) ranks.abort('no more rows.')
+    return refusal(() => ranks.barrier())
+  },
+
+  /** While the others wait in it already. */
+  async differs() {
+    const late = rank === size - 1
+    if (late) await new Promise((resolve) => setTimeout(resolve, 200))
+    return refusal(() => ranks.sum(new Float64Array(late ? 2 : 3)))
+  },
+}
+
+async function refusal(call) {
+  try {
+    await call()
+    return {}
+  } catch (error) {
+    process.exitCode = 1
+    return {
+      name: error.name,
+      code: error.code,
+      message: error.message,
+      again: await ranks.barrier().catch((e) => e.message),
+    }
+  }
+}
+
+async function hashOf(gradients) {
+  const { createHash } = await import('node:crypto')
+  const hash = createHash('sha256')
+  for (const gradient of gradients) hash.update(await gradient.data())
+  return hash.digest('hex')
+}
+
+appendFileSync(join(folder, 'pids'), `${process.pid}\n`)
+const seen = await works[what]()
+writeFileSync(join(folder, `${rank}.json`), JSON.stringify(seen))
+if (!process.exitCode) await ranks.close()
