@@ -9,7 +9,8 @@ import type { DataSummary } from '../data/summary.js'
 /** The scalar that a forward pass ends in. */
 export interface LossTensor {
   item(): Promise<number>
-  backward(): Promise<void>
+  /** `onGradient` is called with each parameter once nothing more is added to its gradient. */
+  backward(options?: { onGradient?: (parameter: object) => void }): Promise<void>
   dispose(): void
 }
 

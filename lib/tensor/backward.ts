@@ -11,8 +11,15 @@ const nodesAhead = 48
 /** Nodes that are enqueued in one turn of the event loop: a few tenths of a millisecond. */
 const nodesInTurn = 12
 
+/** Where the gradient of a parameter adds up. */
+type Leaf<T extends Taped<T>> = NonNullable<TapeNode<T>['leaf']>
+
 /** Walks the tape from a scalar to its parameters; see `Tensor.backward`. */
-export async function backward<T extends Taped<T>>(root: T, empty: Empty<T>): Promise<void> {
+export async function backward<T extends Taped<T>>(
+  root: T,
+  empty: Empty<T>,
+  onGradient?: (leaf: Leaf<T>) => void,
+): Promise<void> {
   if (!root.node) return
   const seed = noGrad(() => keep(empty(root.shape, root)))
   native.fill(seed.native, 1)
@@ -20,8 +27,11 @@ export async function backward<T extends Taped<T>>(root: T, empty: Empty<T>): Pr
   root.node.gradient = seed
   let reached: Promise<void> = Promise.resolve()
   let enqueued = 0
-  for (const node of laterFirst(root.node)) {
+  const nodes = laterFirst(root.node)
+  const finals = onGradient ? byLastUse(nodes) : null
+  for (const node of nodes) {
     noGrad(() => step(node, empty))
+    for (const leaf of finals?.get(node) ?? []) onGradient!(leaf)
     if (++enqueued % nodesAhead === 0) {
       const previous = reached
       reached = root.device.synchronize()
@@ -82,6 +92,15 @@ function laterFirst<T extends Taped<T>>(root: TapeNode<T>): TapeNode<T>[] {
     }
   }
   return [...seen].sort((a, b) => b.order - a.order)
+}
+
+/** Parameters by the node that is the last to add to their gradients. */
+function byLastUse<T extends Taped<T>>(nodes: readonly TapeNode<T>[]): Map<TapeNode<T>, Leaf<T>[]> {
+  const lastOf = new Map<Leaf<T>, TapeNode<T>>()
+  for (const node of nodes) for (const input of node.inputs) if (input?.leaf) lastOf.set(input.leaf, node)
+  const leavesOf = new Map<TapeNode<T>, Leaf<T>[]>()
+  for (const [leaf, node] of lastOf) leavesOf.set(node, [...(leavesOf.get(node) ?? []), leaf])
+  return leavesOf
 }
 
 const nothing = { needed: false, write: () => {}, pass: () => {} }

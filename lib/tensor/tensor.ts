@@ -1,4 +1,14 @@
-import { anObject, instanceOf, type Kind, optional, requireArgument, wholeFrom, wholes } from '../arguments.js'
+import {
+  aFunction,
+  anObject,
+  instanceOf,
+  type Kind,
+  optional,
+  requireArgument,
+  requireOptionsOf,
+  wholeFrom,
+  wholes,
+} from '../arguments.js'
 import { type DType, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native.js'
 import { backward } from './backward.js'
 import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
@@ -169,9 +179,13 @@ export class Tensor implements Disposable, Taped<Tensor> {
   /**
    * Adds d(this)/d(parameter) to `.grad` of every parameter that this scalar was computed from, and frees what the
    * tape saved. Resolves when everything is enqueued.
+   *
+   * @param options.onGradient is called with each of these parameters once everything is enqueued that this pass adds to its
+   * gradient: what is enqueued then may read it, and change it
    */
-  async backward(): Promise<void> {
-    await backward<Tensor>(this, Tensor.empty)
+  async backward(options: { onGradient?: (parameter: object) => void } = {}): Promise<void> {
+    requireOptionsOf('the options of backward', options, { onGradient: optional(aFunction) })
+    await backward<Tensor>(this, Tensor.empty, options.onGradient)
   }
 
   /** Keeps the memory until one more `release`. */

@@ -17,7 +17,7 @@ interface Bucket {
  */
 export class GradientSum {
   readonly #buckets: readonly Bucket[]
-  readonly #bucketOf = new Map<TrainedParameter, Bucket>()
+  readonly #bucketOf = new Map<object, Bucket>()
   /** Whether a backward pass of this rank has reached each parameter. */
   readonly #reached = new Map<TrainedParameter, boolean>()
   /** How many buckets are on their way, or have arrived, and when all of them have. */
@@ -32,11 +32,9 @@ export class GradientSum {
     for (const bucket of this.#buckets) for (const one of bucket.parameters) this.#bucketOf.set(one, bucket)
   }
 
-  /** Says that nothing is added to a gradient of this rank any more. */
-  final(parameter: TrainedParameter): void {
-    const bucket = this.#bucketOf.get(parameter)
-    if (!bucket || --bucket.missing > 0) return
-    while (this.#buckets[this.#sent]?.missing === 0) this.#send()
+  /** Says that nothing is added to a gradient of this rank any more; undefined where nobody waits for it. */
+  get onGradient(): ((parameter: object) => void) | undefined {
+    return this.#buckets.length > 0 ? (parameter) => this.#final(parameter) : undefined
   }
 
   /** Sends what is left, and resolves when all are added up. Other ranks wait for it even if this one has failed. */
@@ -53,6 +51,12 @@ export class GradientSum {
   /** @param reached of how many ranks; a parameter of none stays without a gradient, as with one rank */
   keepReached(reached: ArrayLike<number>): void {
     for (const [i, parameter] of this.parameters.entries()) if (reached[i] === 0) parameter.zeroGrad()
+  }
+
+  #final(parameter: object): void {
+    const bucket = this.#bucketOf.get(parameter)
+    if (!bucket || --bucket.missing > 0) return
+    while (this.#buckets[this.#sent]?.missing === 0) this.#send()
   }
 
   #send(): void {

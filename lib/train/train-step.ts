@@ -55,12 +55,13 @@ async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<Pa
   const gradients = new GradientSum(meetings, parameters)
   let drop = false
   try {
-    for (const batch of batches) {
+    for (const { batch, isLast } of markingLast(batches)) {
       drop = signal?.aborted ?? false
       if (drop) break
       const part = await objective.loss(model, batch, { gradients: true })
       try {
-        await part.loss.backward()
+        // What the last pass adds to is on its way to the other ranks while the rest is computed.
+        await part.loss.backward({ onGradient: isLast ? gradients.onGradient : undefined })
         own.add(part, await part.loss.item(), batch)
       } finally {
         part.loss.dispose()
@@ -77,6 +78,15 @@ async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<Pa
   const sums = own.over(all)
   if (sums.weight > 0) return sums
   throw new RunError('no-targets', 'The rows of this step have no token to train, so its mean loss is undefined.')
+}
+
+function* markingLast(batches: Iterable<Batch>): Iterable<{ batch: Batch; isLast: boolean }> {
+  let batch: Batch | null = null
+  for (const next of batches) {
+    if (batch) yield { batch, isLast: false }
+    batch = next
+  }
+  if (batch) yield { batch, isLast: true }
 }
 
 function forgetGradients(parameters: readonly TrainedParameter[]): void {

@@ -191,6 +191,21 @@ describe('the tape', () => {
     a.dispose()
   })
 
+  test('tells of each gradient once, when all of it is enqueued', async () => {
+    const [a, b] = [parameter(4, 4), parameter(6, 4)]
+    const seen: { one: object; values: Promise<unknown> }[] = []
+    const onGradient = (one: object) => {
+      seen.push({ one, values: (one as Parameter).grad!.data() })
+    }
+    // The same parameter twice, one after the other.
+    const loss = scope(() => linearCrossEntropy(factor(factor(matrix(3, 4), a), a), b, targets()))
+    await loss.backward({ onGradient })
+    loss.dispose()
+    expect(seen.map(({ one }) => one)).toEqual([b, a])
+    for (const [i, { grad }] of [b, a].entries()) expect(await seen[i]!.values).toEqual(await grad!.data())
+    for (const one of [a, b]) one.dispose()
+  })
+
   test('of a constant does nothing', async () => {
     const constant = numbers(1)
     await constant.backward()

@@ -155,10 +155,12 @@ export class FakeModel implements TrainableModel {
     }
     const loss = {
       item: () => Promise.resolve(sum),
-      backward: async () => {
-        for (const [i, parameter] of this.parameters.entries()) {
+      backward: async ({ onGradient }: { onGradient?: (parameter: object) => void } = {}) => {
+        for (const [i, parameter] of [...this.parameters.entries()].reverse()) {
           this.options.disturb?.(gradients[i]!, key?.step ?? 0)
           parameter.addGradient(gradients[i]!)
+          onGradient?.(parameter)
+          await null
         }
       },
       dispose: () => {},

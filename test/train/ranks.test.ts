@@ -2,17 +2,22 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
+import { packBatch } from '../../lib/data/packing.js'
+import { crossEntropy } from '../../lib/objectives/cross-entropy.js'
+import type { LossTensor, Objective } from '../../lib/objectives/objective.js'
 import { GradientSum } from '../../lib/train/gradient-sum.js'
 import { train } from '../../lib/train/index.js'
 import { Meetings } from '../../lib/train/meetings.js'
 import type { Ranks } from '../../lib/train/ranks.js'
 import type { TrainCall } from '../../lib/train/train.js'
+import { trainStep } from '../../lib/train/train-step.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
 import { loadTiny } from '../golden/tiny-models.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
-import { FakeParameter } from './fake-optimizer.js'
+import { FakeModel } from './fake-model.js'
+import { FakeAdamW, FakeParameter } from './fake-optimizer.js'
 import { notices, type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
 import { localRanks } from './local-ranks.js'
 import { stepsOf } from './steps-of.js'
@@ -234,7 +239,7 @@ describe('GradientSum', () => {
     const [one, other] = made(2, 4)
     /** Once these blocks of both are final. */
     const orderAfter = async (...blocks: number[]) => {
-      for (const { sum, parameters } of [one!, other!]) for (const block of blocks) sum.final(parameters[block]!)
+      for (const { sum, parameters } of [one!, other!]) for (const block of blocks) sum.onGradient!(parameters[block]!)
       await new Promise((resolve) => setTimeout(resolve))
       return one!.order.slice()
     }
@@ -252,5 +257,49 @@ describe('GradientSum', () => {
     const smalls = made(2, 3, 5)
     await Promise.all(smalls.map(({ sum }) => sum.finish()))
     expect(smalls[0]!.order).toEqual(['layers.2.mora layers.1.mora layers.0.mora'])
+  })
+})
+
+describe('trainStep', () => {
+  it('sends a gradient while the last backward pass of the step goes on, and not before', async () => {
+    const parameters = [0, 1].map((i) => new FakeParameter(`layers.${i}.mora`, [2 ** 18], new Float32Array(2 ** 18)))
+    const order: string[] = []
+    let passes = 0
+    const backward: LossTensor['backward'] = async ({ onGradient } = {}) => {
+      const pass = ++passes
+      for (const parameter of parameters.toReversed()) {
+        parameter.addGradient(new Float32Array(2 ** 18).fill(pass))
+        onGradient?.(parameter)
+        order.push(`pass ${pass} has reached ${parameter.name}`)
+        await new Promise((resolve) => setTimeout(resolve))
+      }
+    }
+    const objective: Objective = {
+      ...crossEntropy,
+      loss: async () => ({ loss: { item: async () => 1, backward, dispose: () => {} }, weight: 1 }),
+    }
+    const ranks: Ranks = {
+      ...localRanks(1)[0]!,
+      size: 2,
+      async sumGradients(gradients) {
+        const values = (await gradients[0]!.data()) as Float32Array
+        order.push(`${values[0]} is sent`)
+        gradients[0]!.assign(values.map((value) => 10 * value))
+      },
+    }
+    const meetings = new Meetings(ranks)
+    const optimizer = new FakeAdamW(parameters, { beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0 })
+    const session = { objective, model: new FakeModel(), parameters, optimizer, meetings, signal: undefined }
+    const batch = packBatch([{ ids: Int32Array.of(1, 2), mask: Uint8Array.of(1, 1), row: 0 }])
+    const report = await trainStep(session, [batch, batch], { learningRate: 0, maxGradNorm: 0 })
+    expect(order).toEqual([
+      'pass 1 has reached layers.1.mora',
+      'pass 1 has reached layers.0.mora',
+      'pass 2 has reached layers.1.mora',
+      '3 is sent',
+      'pass 2 has reached layers.0.mora',
+      '3 is sent',
+    ])
+    expect(report!.gradNorm).toBeCloseTo(Math.sqrt(2 * 2 ** 18) * 15, 3)
   })
 })

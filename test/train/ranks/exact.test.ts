@@ -66,6 +66,8 @@ describe('as one rank does', () => {
     ['four evaluate', 4, { evalEvery: 20, microBatchSize: 2 }],
     ['two take padded rows', 2, { packing: false, microBatchSize: 2 }],
     ['four take three rows a step, so that one of them has none', 4, { batchSize: 3, maxSteps: 50, dropout: 0.1 }],
+    ['two recompute activations', 2, { gradientCheckpointing: true, dropout: 0.1 }],
+    ['two train embeddings and head beside an adapter', 2, { modulesToSave: ['embeddings', 'head'] }],
     ['two merge', 2, { mergeEvery: 12, dropout: 0.1 }],
     ['two clip gradients', 2, { maxGradNorm: 1e-3 }],
   ])('%s', async (_, size, changes) => {
