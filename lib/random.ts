@@ -47,20 +47,20 @@ export function philox4x32(counter: Words4, key: Words2): [number, number, numbe
 
 /** A stream of random numbers, read from its start. */
 export class RandomStream {
-  private block = 0
-  private words: number[] = []
-  private spareNormal: number | undefined
+  #block = 0
+  #words: number[] = []
+  #spareNormal: number | undefined
 
   constructor(private readonly key: Words2) {}
 
   /** An unsigned 32-bit integer. */
   uint32(): number {
-    if (this.words.length === 0) {
-      const counter: Words4 = [this.block >>> 0, Math.floor(this.block / 2 ** 32), 0, 0]
-      this.words = philox4x32(counter, this.key).reverse()
-      this.block++
+    if (this.#words.length === 0) {
+      const counter: Words4 = [this.#block >>> 0, Math.floor(this.#block / 2 ** 32), 0, 0]
+      this.#words = philox4x32(counter, this.key).reverse()
+      this.#block++
     }
-    return this.words.pop()!
+    return this.#words.pop()!
   }
 
   /** Uniform in [0, 1), with 53 random bits. */
@@ -80,14 +80,14 @@ export class RandomStream {
 
   /** Standard normal, by the Box-Muller transform. */
   normal(): number {
-    if (this.spareNormal !== undefined) {
-      const spare = this.spareNormal
-      this.spareNormal = undefined
+    if (this.#spareNormal !== undefined) {
+      const spare = this.#spareNormal
+      this.#spareNormal = undefined
       return spare
     }
     const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()))
     const angle = 2 * Math.PI * this.uniform()
-    this.spareNormal = radius * Math.sin(angle)
+    this.#spareNormal = radius * Math.sin(angle)
     return radius * Math.cos(angle)
   }
 

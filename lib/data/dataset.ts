@@ -90,7 +90,7 @@ export class Dataset {
 
   /** Views of a row; valid as long as the data set, not to be written. */
   row(index: number): TokenRow {
-    this.requireRow(index)
+    this.#requireRow(index)
     const start = this.arrays.offsets[index]!
     const end = this.arrays.offsets[index + 1]!
     return { ids: this.arrays.ids.subarray(start, end), mask: this.arrays.mask.subarray(start, end) }
@@ -103,11 +103,11 @@ export class Dataset {
 
   /** Tokens of a row. */
   rowLength(index: number): number {
-    this.requireRow(index)
+    this.#requireRow(index)
     return this.arrays.offsets[index + 1]! - this.arrays.offsets[index]!
   }
 
-  private requireRow(index: number): void {
+  #requireRow(index: number): void {
     if (Number.isInteger(index) && index >= 0 && index < this.length) return
     throw new UsageError('bad-value', `Expected a row from 0 to ${this.length - 1} but received ${quoted(index)}.`)
   }

@@ -64,8 +64,8 @@ const someRows: Kind = {
 }
 
 export class DataLoader implements AsyncIterable<Batch> {
-  private step: number
-  private readonly batchSize: number
+  #step: number
+  readonly #batchSize: number
 
   /** @throws UsageError of options that do not fit the rows */
   constructor(
@@ -79,9 +79,9 @@ export class DataLoader implements AsyncIterable<Batch> {
       ...{ template: optional(aText), text: optional(aText), trainOn: optional(oneOf('completion', 'all')) },
       state: optional(having('what state() returned', 'step')),
     })
-    this.step = options.state?.step ?? 0
-    this.batchSize = options.batchSize ?? 8
-    if (!Number.isInteger(this.batchSize) || this.batchSize < 1) {
+    this.#step = options.state?.step ?? 0
+    this.#batchSize = options.batchSize ?? 8
+    if (!Number.isInteger(this.#batchSize) || this.#batchSize < 1) {
       throw new UsageError(
         'bad-option',
         `Expected a positive integer for batchSize but received ${quoted(options.batchSize)}.`,
@@ -98,36 +98,36 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   /** Where the loader stands, for the option `state` of another one over the same rows. */
   state(): LoaderState {
-    return { step: this.step }
+    return { step: this.#step }
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Batch> {
-    const batches = isCounted(this.rows) ? this.sampled(this.rows) : this.streamed(this.rows)
+    const batches = isCounted(this.rows) ? this.#sampled(this.rows) : this.#streamed(this.rows)
     for await (const batch of batches) {
-      this.step++
+      this.#step++
       yield batch
     }
-    this.step = 0
+    this.#step = 0
   }
 
-  private async *sampled(rows: Dataset | readonly LoaderRow[]): AsyncGenerator<Batch> {
+  async *#sampled(rows: Dataset | readonly LoaderRow[]): AsyncGenerator<Batch> {
     if (rows.length === 0) throw new InputError('empty-data', 'The data set has no row.')
     const { seed = 0, shuffle = true, epochs = 1 } = this.options
     const parts = rows instanceof Dataset ? rows.parts : undefined
-    const sampler = new Sampler({ rows: rows.length, parts, batchSize: this.batchSize, seed, shuffle, epochs })
-    const tokens = rows instanceof Dataset ? undefined : await this.tokenRows()
-    for (let step = this.step; step < sampler.steps; step++) {
+    const sampler = new Sampler({ rows: rows.length, parts, batchSize: this.#batchSize, seed, shuffle, epochs })
+    const tokens = rows instanceof Dataset ? undefined : await this.#tokenRows()
+    for (let step = this.#step; step < sampler.steps; step++) {
       const picked = sampler.rowsOfStep(step).map(({ index, row }) => ({
         ...(rows instanceof Dataset ? rows.row(index) : tokens!(rows[index]!, index)),
         row,
       }))
-      yield this.pack(picked)
+      yield this.#pack(picked)
     }
   }
 
-  private async *streamed(rows: Iterable<LoaderRow> | AsyncIterable<LoaderRow>): AsyncGenerator<Batch> {
-    const tokens = await this.tokenRows()
-    let skip = this.step * this.batchSize
+  async *#streamed(rows: Iterable<LoaderRow> | AsyncIterable<LoaderRow>): AsyncGenerator<Batch> {
+    const tokens = await this.#tokenRows()
+    let skip = this.#step * this.#batchSize
     let index = 0
     let picked: PackedRow[] = []
     for await (const row of rows) {
@@ -136,20 +136,20 @@ export class DataLoader implements AsyncIterable<Batch> {
         continue
       }
       picked.push({ ...tokens(row, index++), row: picked.length })
-      if (picked.length < this.batchSize) continue
-      yield this.pack(picked)
+      if (picked.length < this.#batchSize) continue
+      yield this.#pack(picked)
       picked = []
     }
-    if (picked.length > 0) yield this.pack(picked)
+    if (picked.length > 0) yield this.#pack(picked)
   }
 
-  private pack(rows: readonly PackedRow[]): Batch {
+  #pack(rows: readonly PackedRow[]): Batch {
     const longest = Math.max(...rows.map(({ ids }) => ids.length))
     return packBatch(rows, this.options.packing === false ? { padTo: longest } : {})
   }
 
   /** Encodes rows as they are needed. A text is one row here: what exceeds `maxLength` is refused. */
-  private async tokenRows(): Promise<(row: LoaderRow, index: number) => TokenRow> {
+  async #tokenRows(): Promise<(row: LoaderRow, index: number) => TokenRow> {
     const { tokenizer = null, maxLength, template, text, tools, templateOptions, trainOn } = this.options
     const settings = await encodeOptions({ tokenizer, maxLength, template, text, tools, templateOptions, trainOn })
     return (row, index) => tokenRow(row, `row ${index + 1}`, settings)

@@ -37,10 +37,10 @@ export interface SampledRow {
  * time before each was taken once.
  */
 export class Sampler {
-  private epoch = -1
-  private order: Uint32Array | undefined
+  #epoch = -1
+  #order: Uint32Array | undefined
   /** Of each part; null without weights. */
-  private readonly shares: number[] | null
+  readonly #shares: number[] | null
 
   constructor(private readonly options: SamplerOptions) {
     for (const name of ['rows', 'batchSize'] as const) {
@@ -50,17 +50,17 @@ export class Sampler {
       }
     }
     const { rows, parts = [] } = options
-    this.shares = parts.some(({ weight }) => weight !== undefined) ? sharesOf(rows, parts) : null
+    this.#shares = parts.some(({ weight }) => weight !== undefined) ? sharesOf(rows, parts) : null
   }
 
   /** Steps until the rows end; the last may have fewer rows. */
   get steps(): number {
-    return Math.ceil(this.totalRows / this.options.batchSize)
+    return Math.ceil(this.#totalRows / this.options.batchSize)
   }
 
   /** Epochs, with a fraction, that are done after `step` steps. */
   epochAfter(step: number): number {
-    return Math.min(step * this.options.batchSize, this.totalRows) / this.options.rows
+    return Math.min(step * this.options.batchSize, this.#totalRows) / this.options.rows
   }
 
   /**
@@ -72,35 +72,35 @@ export class Sampler {
     const rows: SampledRow[] = []
     for (let row = rank; row < batchSize; row += size) {
       const place = step * batchSize + row
-      if (place < this.totalRows) rows.push({ index: this.rowAt(place), row })
+      if (place < this.#totalRows) rows.push({ index: this.#rowAt(place), row })
     }
     return rows
   }
 
-  private get totalRows(): number {
+  get #totalRows(): number {
     return this.options.rows * (this.options.epochs ?? Number.POSITIVE_INFINITY)
   }
 
-  private rowAt(place: number): number {
+  #rowAt(place: number): number {
     const { rows, shuffle } = this.options
     const epoch = Math.floor(place / rows)
     const index = place % rows
-    if (!shuffle && !this.shares) return index
-    if (epoch !== this.epoch || !this.order) {
-      this.order = this.shares ? this.mixed(epoch, this.shares) : this.shuffled(inOrder(rows), 'shuffle', epoch)
-      this.epoch = epoch
+    if (!shuffle && !this.#shares) return index
+    if (epoch !== this.#epoch || !this.#order) {
+      this.#order = this.#shares ? this.#mixed(epoch, this.#shares) : this.#shuffled(inOrder(rows), 'shuffle', epoch)
+      this.#epoch = epoch
     }
-    return this.order[index]!
+    return this.#order[index]!
   }
 
-  private shuffled(order: Uint32Array, name: string, ...counters: number[]): Uint32Array {
+  #shuffled(order: Uint32Array, name: string, ...counters: number[]): Uint32Array {
     return randomStream(this.options.seed, name, ...counters).shuffle(order)
   }
 
   /** The rows of an epoch: without shuffling, those of each part in order, and parts spread evenly over the epoch. */
-  private mixed(epoch: number, shares: readonly number[]): Uint32Array {
+  #mixed(epoch: number, shares: readonly number[]): Uint32Array {
     const { rows, parts = [], shuffle } = this.options
-    const taken = shares.map((share, part) => this.rowsOfPart(part, epoch * share, share))
+    const taken = shares.map((share, part) => this.#rowsOfPart(part, epoch * share, share))
     const order = new Uint32Array(rows)
     const counts = shares.map(() => 0)
     const firsts = parts.map((_, part) => parts.slice(0, part).reduce((sum, before) => sum + before.rows, 0))
@@ -111,16 +111,16 @@ export class Sampler {
       order[place] = firsts[part]! + taken[part]![counts[part]!]!
       counts[part]!++
     }
-    return shuffle ? this.shuffled(order, 'shuffle', epoch) : order
+    return shuffle ? this.#shuffled(order, 'shuffle', epoch) : order
   }
 
   /** Rows of a part from its own place `start` on, over as many passes of the part as it takes. */
-  private rowsOfPart(part: number, start: number, count: number): Uint32Array {
+  #rowsOfPart(part: number, start: number, count: number): Uint32Array {
     const { rows } = this.options.parts![part]!
     const taken = new Uint32Array(count)
     for (let done = 0; done < count; ) {
       const [pass, from] = [Math.floor((start + done) / rows), (start + done) % rows]
-      const order = this.options.shuffle ? this.shuffled(inOrder(rows), 'part', part, pass) : inOrder(rows)
+      const order = this.options.shuffle ? this.#shuffled(inOrder(rows), 'part', part, pass) : inOrder(rows)
       const some = order.subarray(from, from + count - done)
       taken.set(some, done)
       done += some.length

@@ -11,32 +11,32 @@ export interface TokenArrays {
 
 /** Grows as rows come. */
 export class TokenStore {
-  private rows = 0
-  private tokens = 0
-  private arrays: TokenArrays = allocate(256, 1 << 16)
+  #rows = 0
+  #tokens = 0
+  #arrays: TokenArrays = allocate(256, 1 << 16)
 
   get length(): number {
-    return this.rows
+    return this.#rows
   }
 
   push({ ids, mask }: TokenRow): void {
-    const tokens = this.tokens + ids.length
-    if (this.rows + 1 >= this.arrays.offsets.length || tokens > this.arrays.ids.length) {
-      const larger = allocate(Math.max(2 * this.rows, 256), Math.max(2 * this.tokens, tokens))
-      copyInto(larger, this.arrays, this.rows, this.tokens)
-      this.arrays = larger
+    const tokens = this.#tokens + ids.length
+    if (this.#rows + 1 >= this.#arrays.offsets.length || tokens > this.#arrays.ids.length) {
+      const larger = allocate(Math.max(2 * this.#rows, 256), Math.max(2 * this.#tokens, tokens))
+      copyInto(larger, this.#arrays, this.#rows, this.#tokens)
+      this.#arrays = larger
     }
-    this.arrays.ids.set(ids, this.tokens)
-    this.arrays.mask.set(mask, this.tokens)
-    this.tokens = tokens
-    this.rows++
-    this.arrays.offsets[this.rows] = tokens
+    this.#arrays.ids.set(ids, this.#tokens)
+    this.#arrays.mask.set(mask, this.#tokens)
+    this.#tokens = tokens
+    this.#rows++
+    this.#arrays.offsets[this.#rows] = tokens
   }
 
   /** Copies of exactly the size needed. */
   finish(): TokenArrays {
-    const exact = allocate(this.rows, this.tokens)
-    copyInto(exact, this.arrays, this.rows, this.tokens)
+    const exact = allocate(this.#rows, this.#tokens)
+    copyInto(exact, this.#arrays, this.#rows, this.#tokens)
     return exact
   }
 }

@@ -10,7 +10,7 @@ export class NeedMoreBytes extends Error {
 /** Reads little-endian values from the first bytes of a file, and says where the file ends too soon. */
 export class GgufCursor {
   position = 0
-  private readonly view: DataView
+  readonly #view: DataView
 
   constructor(
     private readonly bytes: Uint8Array,
@@ -18,7 +18,7 @@ export class GgufCursor {
     /** Of the whole file. */
     readonly size: number,
   ) {
-    this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   }
 
   /** Bytes of the file after the position. */
@@ -26,16 +26,16 @@ export class GgufCursor {
     return this.size - this.position
   }
 
-  uint8 = (what: string) => this.view.getUint8(this.advance(1, what))
-  int8 = (what: string) => this.view.getInt8(this.advance(1, what))
-  uint16 = (what: string) => this.view.getUint16(this.advance(2, what), true)
-  int16 = (what: string) => this.view.getInt16(this.advance(2, what), true)
-  uint32 = (what: string) => this.view.getUint32(this.advance(4, what), true)
-  int32 = (what: string) => this.view.getInt32(this.advance(4, what), true)
-  float32 = (what: string) => this.view.getFloat32(this.advance(4, what), true)
-  float64 = (what: string) => this.view.getFloat64(this.advance(8, what), true)
-  uint64 = (what: string) => numberIfSafe(this.view.getBigUint64(this.advance(8, what), true))
-  int64 = (what: string) => numberIfSafe(this.view.getBigInt64(this.advance(8, what), true))
+  uint8 = (what: string) => this.#view.getUint8(this.#advance(1, what))
+  int8 = (what: string) => this.#view.getInt8(this.#advance(1, what))
+  uint16 = (what: string) => this.#view.getUint16(this.#advance(2, what), true)
+  int16 = (what: string) => this.#view.getInt16(this.#advance(2, what), true)
+  uint32 = (what: string) => this.#view.getUint32(this.#advance(4, what), true)
+  int32 = (what: string) => this.#view.getInt32(this.#advance(4, what), true)
+  float32 = (what: string) => this.#view.getFloat32(this.#advance(4, what), true)
+  float64 = (what: string) => this.#view.getFloat64(this.#advance(8, what), true)
+  uint64 = (what: string) => numberIfSafe(this.#view.getBigUint64(this.#advance(8, what), true))
+  int64 = (what: string) => numberIfSafe(this.#view.getBigInt64(this.#advance(8, what), true))
 
   bool = (what: string): boolean => {
     const byte = this.uint8(what)
@@ -45,7 +45,7 @@ export class GgufCursor {
 
   string = (what: string): string => {
     const length = this.count(what, 1)
-    const start = this.advance(length, what)
+    const start = this.#advance(length, what)
     try {
       return utf8.decode(this.bytes.subarray(start, start + length))
     } catch {
@@ -66,7 +66,7 @@ export class GgufCursor {
     return malformed(this.path, problem)
   }
 
-  private advance(length: number, what: string): number {
+  #advance(length: number, what: string): number {
     const start = this.position
     const end = start + length
     if (end > this.size) throw this.malformed(`it ends at byte ${this.size} inside ${what} (was it cut off?)`)

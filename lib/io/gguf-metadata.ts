@@ -4,50 +4,50 @@ import { malformed } from './open.js'
 
 /** Typed reading of a GGUF file's metadata. Remembers what was asked for, so that nothing in the file is overlooked. */
 export class MetadataReader {
-  private readonly asked = new Set<string>()
+  readonly #asked = new Set<string>()
 
   constructor(private readonly file: GgufFile) {}
 
   text(key: string, fallback?: string): string {
-    const value = this.get(key) ?? fallback
-    if (typeof value !== 'string') throw this.wrong(key, 'a string', value)
+    const value = this.#get(key) ?? fallback
+    if (typeof value !== 'string') throw this.#wrong(key, 'a string', value)
     return value
   }
 
   /** A finite number; float32 values as the shortest decimal that is the same float32. */
   number(key: string, fallback?: number): number {
-    const value = this.get(key) ?? fallback
-    if (typeof value !== 'number' || !Number.isFinite(value)) throw this.wrong(key, 'a number', value)
+    const value = this.#get(key) ?? fallback
+    if (typeof value !== 'number' || !Number.isFinite(value)) throw this.#wrong(key, 'a number', value)
     return shortestDecimal(value)
   }
 
   /** A whole number from 1 on. */
   count(key: string, fallback?: number): number {
-    return this.checkCount(key, this.get(key) ?? fallback)
+    return this.#checkCount(key, this.#get(key) ?? fallback)
   }
 
   /** A whole number from 1 on that may be given once for each layer, and must then be the same for all. */
   countOfLayers(key: string, fallback?: number): number {
-    const value = this.get(key)
-    if (!Array.isArray(value)) return this.checkCount(key, value ?? fallback)
+    const value = this.#get(key)
+    if (!Array.isArray(value)) return this.#checkCount(key, value ?? fallback)
     if (value.some((other) => other !== value[0])) throw this.unsupported(`${key} that differs between layers`)
-    return this.checkCount(key, value[0])
+    return this.#checkCount(key, value[0])
   }
 
   optionalNumber(key: string): number | null {
-    return this.get(key) === undefined ? null : this.number(key)
+    return this.#get(key) === undefined ? null : this.number(key)
   }
 
   /** Refuses a file whose `key`, if given, has another value than the only one that is supported. */
   refuseUnless(key: string, supported: GgufValue): void {
-    const value = this.get(key)
+    const value = this.#get(key)
     if (value !== undefined && value !== supported) throw this.unsupported(`${key} ${value} (only ${supported} is)`)
   }
 
   /** Refuses a file with keys under `prefix` that were not asked for and are not in `ignored`. */
   refuseOverlooked(prefix: string, ignored: readonly string[]): void {
     for (const key of this.file.metadata.keys()) {
-      if (key.startsWith(prefix) && !this.asked.has(key) && !ignored.includes(key)) throw this.unsupported(key)
+      if (key.startsWith(prefix) && !this.#asked.has(key) && !ignored.includes(key)) throw this.unsupported(key)
     }
   }
 
@@ -55,19 +55,19 @@ export class MetadataReader {
     return new UsageError('unsupported-option', `${this.file.path} has ${what}, which is not supported.`)
   }
 
-  private get(key: string): GgufValue | undefined {
-    this.asked.add(key)
+  #get(key: string): GgufValue | undefined {
+    this.#asked.add(key)
     return this.file.metadata.get(key)
   }
 
-  private checkCount(key: string, value: GgufValue | undefined): number {
+  #checkCount(key: string, value: GgufValue | undefined): number {
     if (typeof value !== 'number' || !Number.isInteger(value) || value < 1) {
-      throw this.wrong(key, 'a whole number from 1 on', value)
+      throw this.#wrong(key, 'a whole number from 1 on', value)
     }
     return value
   }
 
-  private wrong(key: string, expected: string, value: GgufValue | undefined): InputError {
+  #wrong(key: string, expected: string, value: GgufValue | undefined): InputError {
     if (value === undefined) return malformed(this.file.path, `it lacks the metadata ${key}`)
     return malformed(
       this.file.path,

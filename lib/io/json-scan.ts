@@ -76,86 +76,86 @@ const word = /true|false|null/y
 const escapeSequence = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})/y
 
 class Scanner {
-  private position = 0
+  #position = 0
 
   constructor(private readonly text: string) {}
 
   scan(): void {
-    this.value(0)
-    if (this.position < this.text.length) this.fail('there is text after the end of the value')
+    this.#value(0)
+    if (this.#position < this.text.length) this.#fail('there is text after the end of the value')
   }
 
-  private value(depth: number): void {
-    if (depth > maxDepth) this.fail(`values are nested more than ${maxDepth} deep`)
-    this.match(space)
-    const first = this.text[this.position]
-    if (first === '{') this.object(depth)
-    else if (first === '[') this.array(depth)
-    else if (first === '"') this.string('a string')
-    else if (this.match(number) === null && this.match(word) === null) this.failExpected('a value')
-    this.match(space)
+  #value(depth: number): void {
+    if (depth > maxDepth) this.#fail(`values are nested more than ${maxDepth} deep`)
+    this.#match(space)
+    const first = this.text[this.#position]
+    if (first === '{') this.#object(depth)
+    else if (first === '[') this.#array(depth)
+    else if (first === '"') this.#string('a string')
+    else if (this.#match(number) === null && this.#match(word) === null) this.#failExpected('a value')
+    this.#match(space)
   }
 
-  private object(depth: number): void {
+  #object(depth: number): void {
     const keys = new Set<string>()
-    this.position++
-    this.match(space)
-    if (this.accept('}')) return
+    this.#position++
+    this.#match(space)
+    if (this.#accept('}')) return
     do {
-      this.match(space)
-      const start = this.position
-      const key = JSON.parse(this.string('a key in double quotes')) as string
+      this.#match(space)
+      const start = this.#position
+      const key = JSON.parse(this.#string('a key in double quotes')) as string
       if (keys.has(key)) throw new Problem(start, `the key ${quoted(key)} is given twice`)
       keys.add(key)
-      this.match(space)
-      if (!this.accept(':')) this.failExpected("':'")
-      this.value(depth + 1)
-    } while (this.accept(','))
-    if (!this.accept('}')) this.failExpected("',' or '}'")
+      this.#match(space)
+      if (!this.#accept(':')) this.#failExpected("':'")
+      this.#value(depth + 1)
+    } while (this.#accept(','))
+    if (!this.#accept('}')) this.#failExpected("',' or '}'")
   }
 
-  private array(depth: number): void {
-    this.position++
-    this.match(space)
-    if (this.accept(']')) return
-    do this.value(depth + 1)
-    while (this.accept(','))
-    if (!this.accept(']')) this.failExpected("',' or ']'")
+  #array(depth: number): void {
+    this.#position++
+    this.#match(space)
+    if (this.#accept(']')) return
+    do this.#value(depth + 1)
+    while (this.#accept(','))
+    if (!this.#accept(']')) this.#failExpected("',' or ']'")
   }
 
-  private string(what: string): string {
-    if (this.text[this.position] !== '"') this.failExpected(what)
-    const start = this.position++
+  #string(what: string): string {
+    if (this.text[this.#position] !== '"') this.#failExpected(what)
+    const start = this.#position++
     for (;;) {
-      const code = this.text.charCodeAt(this.position)
-      if (code === 0x22) return this.text.slice(start, ++this.position)
+      const code = this.text.charCodeAt(this.#position)
+      if (code === 0x22) return this.text.slice(start, ++this.#position)
       if (Number.isNaN(code)) throw new Problem(start, 'a string begins that is not closed')
-      if (code < 0x20) this.fail('a string has a raw control character')
-      if (code !== 0x5c) this.position++
-      else if (this.match(escapeSequence) === null) this.fail('a string has an unknown escape')
+      if (code < 0x20) this.#fail('a string has a raw control character')
+      if (code !== 0x5c) this.#position++
+      else if (this.#match(escapeSequence) === null) this.#fail('a string has an unknown escape')
     }
   }
 
-  private accept(character: string): boolean {
-    if (this.text[this.position] !== character) return false
-    this.position++
+  #accept(character: string): boolean {
+    if (this.text[this.#position] !== character) return false
+    this.#position++
     return true
   }
 
-  private match(pattern: RegExp): string | null {
-    pattern.lastIndex = this.position
+  #match(pattern: RegExp): string | null {
+    pattern.lastIndex = this.#position
     const found = pattern.exec(this.text)
     if (!found) return null
-    this.position += found[0].length
+    this.#position += found[0].length
     return found[0]
   }
 
-  private failExpected(what: string): never {
-    const came = this.text[this.position]
-    this.fail(`${what} was expected but ${came === undefined ? 'the text ends' : `${JSON.stringify(came)} came`}`)
+  #failExpected(what: string): never {
+    const came = this.text[this.#position]
+    this.#fail(`${what} was expected but ${came === undefined ? 'the text ends' : `${JSON.stringify(came)} came`}`)
   }
 
-  private fail(problem: string): never {
-    throw new Problem(this.position, problem)
+  #fail(problem: string): never {
+    throw new Problem(this.#position, problem)
   }
 }

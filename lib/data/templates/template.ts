@@ -29,7 +29,7 @@ export const textOf = (pieces: readonly Piece[]): string => pieces.map(({ text }
 export class ChatTemplate {
   /** sha256 of the source, hexadecimal: kept beside an adapter, so that a drift of templates is seen. */
   readonly hash: string
-  private readonly program: TemplateProgram
+  readonly #program: TemplateProgram
 
   /**
    * @param source Jinja
@@ -44,7 +44,7 @@ export class ChatTemplate {
   ) {
     this.hash = createHash('sha256').update(source).digest('hex')
     try {
-      this.program = new TemplateProgram(source)
+      this.#program = new TemplateProgram(source)
     } catch (cause) {
       throw new InputError('malformed-template', `The chat template of ${origin} cannot be read: ${reason(cause)}.`, {
         cause,
@@ -74,7 +74,7 @@ export class ChatTemplate {
    */
   write(messages: readonly Message[], { addGenerationPrompt, tools, templateOptions }: RenderOptions): Piece[] {
     try {
-      return this.program.write(messages, {
+      return this.#program.write(messages, {
         ...this.specialTokens,
         documents: null,
         strftime_now: (format: string) => formatDate(TEMPLATE_DATE, format),

@@ -94,49 +94,49 @@ class EngineTokenizer implements Tokenizer {
   readonly hash: string
   readonly files: () => Map<string, string>
 
-  private readonly engine: Engine
-  private readonly continuation: Engine
-  private readonly textPrefix: readonly number[]
-  private readonly origin: string
+  readonly #engine: Engine
+  readonly #continuation: Engine
+  readonly #textPrefix: readonly number[]
+  readonly #origin: string
 
   constructor(source: TokenizerSource) {
     const { json, origin } = source
     checkTokenizerJson(json, origin)
     checkEngineSupport(source)
-    this.origin = origin
-    this.engine = createEngine(source)
+    this.#origin = origin
+    this.#engine = createEngine(source)
     requireQuickPatterns(json, (text) => this.encode(text), origin)
-    this.continuation = continuationOf(this.engine, source)
-    this.vocabSize = vocabularyOf(this.engine).length
-    const added = [...this.engine.get_added_tokens_decoder()]
+    this.#continuation = continuationOf(this.#engine, source)
+    this.vocabSize = vocabularyOf(this.#engine).length
+    const added = [...this.#engine.get_added_tokens_decoder()]
     this.addedIds = new Set(added.map(([id]) => id))
     this.specialIds = new Set(added.filter(([, token]) => token.special).map(([id]) => id))
     this.specialTokens = source.specialTokens
     this.bosToken = source.specialTokens.bos_token
     this.eosToken = source.specialTokens.eos_token
-    this.bosId = this.idOfSpecial('bos_token', source)
-    this.eosId = this.idOfSpecial('eos_token', source)
-    this.padId = this.idOfSpecial('pad_token', source)
-    this.textPrefix = this.prefixByRule(source)
+    this.bosId = this.#idOfSpecial('bos_token', source)
+    this.eosId = this.#idOfSpecial('eos_token', source)
+    this.padId = this.#idOfSpecial('pad_token', source)
+    this.#textPrefix = this.#prefixByRule(source)
     this.chatTemplate = source.chatTemplate
     this.template =
       source.chatTemplate === null ? null : new ChatTemplate(source.chatTemplate, source.specialTokens, source.origin)
     this.files = source.files
-    this.hash = hashOf(source, this.textPrefix, this.eosId)
+    this.hash = hashOf(source, this.#textPrefix, this.eosId)
   }
 
   encode(text: string): number[] {
-    return this.idsBy(this.engine, text)
+    return this.#idsBy(this.#engine, text)
   }
 
   encodeContinuation(text: string): number[] {
-    return this.idsBy(this.continuation, text)
+    return this.#idsBy(this.#continuation, text)
   }
 
   encodeText(text: string): number[] {
     const ids = this.encode(text)
-    const alreadyThere = this.textPrefix.every((id, i) => ids[i] === id)
-    return alreadyThere ? ids : [...this.textPrefix, ...ids]
+    const alreadyThere = this.#textPrefix.every((id, i) => ids[i] === id)
+    return alreadyThere ? ids : [...this.#textPrefix, ...ids]
   }
 
   decode(ids: ArrayLike<number>, { skipSpecialTokens = false }: DecodeOptions = {}): string {
@@ -144,16 +144,16 @@ class EngineTokenizer implements Tokenizer {
       (id) => this.tokenOf(id) !== undefined && !(skipSpecialTokens && this.specialIds.has(id)),
     )
     if (known.length === 0) return ''
-    const decode = () => this.engine.decode(known, { clean_up_tokenization_spaces: false })
-    return this.guarded('decode these ids', decode)
+    const decode = () => this.#engine.decode(known, { clean_up_tokenization_spaces: false })
+    return this.#guarded('decode these ids', decode)
   }
 
   idOf(token: string): number | undefined {
-    return this.engine.token_to_id(token)
+    return this.#engine.token_to_id(token)
   }
 
   tokenOf(id: number): string | undefined {
-    return this.engine.id_to_token(id)
+    return this.#engine.id_to_token(id)
   }
 
   renderChat(messages: readonly Message[], options: RenderOptions): string {
@@ -166,30 +166,30 @@ class EngineTokenizer implements Tokenizer {
     return this.template.render(messages, options)
   }
 
-  private idsBy(engine: Engine, text: string): number[] {
+  #idsBy(engine: Engine, text: string): number[] {
     const encode = () => engine.encode(text, { add_special_tokens: false }).ids
-    const ids: (number | null | undefined)[] = this.guarded('encode this text', encode)
+    const ids: (number | null | undefined)[] = this.#guarded('encode this text', encode)
     if (ids.every((id) => typeof id === 'number')) return ids
     throw new InputError(
       'malformed-tokenizer',
-      `The tokenizer of ${this.origin} has no token for a part of this text, and none for what is unknown.`,
+      `The tokenizer of ${this.#origin} has no token for a part of this text, and none for what is unknown.`,
     )
   }
 
   /** What the library does with this tokenizer: failures are the tokenizer's. */
-  private guarded<Result>(what: string, work: () => Result): Result {
+  #guarded<Result>(what: string, work: () => Result): Result {
     try {
       return work()
     } catch (cause) {
       if (cause instanceof InputError) throw cause
       const reason = reasonOf(cause, 'its files contradict each other')
-      throw new InputError('malformed-tokenizer', `The tokenizer of ${this.origin} cannot ${what}: ${reason}.`, {
+      throw new InputError('malformed-tokenizer', `The tokenizer of ${this.#origin} cannot ${what}: ${reason}.`, {
         cause,
       })
     }
   }
 
-  private idOfSpecial(name: string, source: TokenizerSource): number | undefined {
+  #idOfSpecial(name: string, source: TokenizerSource): number | undefined {
     const token = source.specialTokens[name]
     if (token === undefined) return undefined
     const id = this.idOf(token)
@@ -198,7 +198,7 @@ class EngineTokenizer implements Tokenizer {
   }
 
   /** BOS rule: `add_bos_token` where given, else what the post-processor of tokenizer.json puts before a text. */
-  private prefixByRule(source: TokenizerSource): number[] {
+  #prefixByRule(source: TokenizerSource): number[] {
     if (source.addsBos === false) return []
     if (source.addsBos === true) return this.bosId === undefined ? [] : [this.bosId]
     return tokensBefore(source.json.post_processor).flatMap((token) => this.idOf(token) ?? [])
