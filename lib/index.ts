@@ -6,6 +6,7 @@
  *
  * @packageDocumentation
  */
+
 export type { AdapterConfigBase, TargetModules } from './adapters/contract/adapter.js'
 export { type AsyLoraConfig, asylora } from './adapters/methods/asylora.js'
 export { type DeloraConfig, delora } from './adapters/methods/delora.js'
@@ -111,6 +112,7 @@ export type {
   TrainInput,
   TrainOptions,
 } from './options/index.js'
+export { type PushOptions, type PushProgress, type PushResult, pushToHub } from './push/index.js'
 export * from './ranks/index.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './single-layer.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'

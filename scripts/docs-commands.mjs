@@ -34,14 +34,14 @@ function defaultOf({ defaultText, kind, required }, schema) {
   return kind === 'flag' ? 'on' : String(value)
 }
 
-/** @param {[string, any]} option, @param {{ argument?: string }} command */
-function row([name, schema], { argument }) {
+/** @param {[string, any]} option, @param {{ positional?: readonly string[] }} command */
+function row([name, schema], { positional = [] }) {
   const facts = optionFacts(schema)
   const { description, placeholder, choices, adds } = facts
   const flag = `--${kebabCase(name)}${valueName(facts)}`
   const names = [flag]
   if (facts.kind === 'flag' && optionDefault(schema)) names.push(`--no-${kebabCase(name)}`)
-  if (name === argument) names.unshift(placeholder)
+  if (positional.includes(name)) names.unshift(placeholder)
   const list = choices && placeholder.length > FEW ? `: ${choices.map((choice) => `\`${choice}\``).join(', ')}` : ''
   const cells = [
     names.map((text) => `\`${text}\``).join(', '),

@@ -23,7 +23,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['nn', 'data'],
     ['adapters', 'optim'],
     ['options'],
-    ['models'],
+    ['models', 'push'],
     ['objectives'],
     ['generate'],
     ['train', 'analysis', 'single-layer.ts'],

@@ -27,8 +27,8 @@ export interface Command<S extends OptionsSchema = OptionsSchema> {
   schema: S
   /** Options of every command that make no difference to this one: taken, and not shown in its help. */
   idle?: readonly string[]
-  /** The option, if any, whose value may stand without its name. */
-  argument?: string
+  /** Options whose values may stand without their names, in this order. */
+  positional?: readonly string[]
   examples: readonly string[]
   /** Finds what does not fit or is missing, before anything is loaded. */
   check(options: z.output<S>, source: OptionSource): void

@@ -5,10 +5,10 @@ import { UsageError } from '../errors.js'
 import { type DownloadProgress, type HubOptions, hubIdOf, locate } from '../hub/index.js'
 import type { CommonOptions, OptionsSchema } from '../options/index.js'
 import { type HubMeaning, optionFacts } from '../schema/option-facts.js'
-import { DownloadLine } from './terminal/download-line.js'
 import { formatBytes } from './terminal/format.js'
 import { Progress } from './terminal/progress.js'
 import type { Terminal } from './terminal/terminal.js'
+import { TransferLine } from './terminal/transfer-line.js'
 
 type DownloadOptions = Pick<CommonOptions, 'quiet' | 'offline'>
 
@@ -77,12 +77,12 @@ async function showingDownloads<Result>(
   work: (hub: HubOptions) => Promise<Result>,
 ): Promise<Result> {
   const progress = new Progress(stderr, { quiet })
-  const lines = new Map<string, DownloadLine>()
+  const lines = new Map<string, TransferLine>()
   const last = new Map<string, DownloadProgress>()
   const onDownload = (now: DownloadProgress) => {
     const { repository } = now
     const isFirst = !lines.has(repository)
-    const line = lines.get(repository) ?? new DownloadLine({ bar: stderr.isTTY === true })
+    const line = lines.get(repository) ?? new TransferLine({ bar: stderr.isTTY === true })
     lines.set(repository, line)
     last.set(repository, now)
     progress.show(line.format(now), isFirst)

@@ -89,8 +89,7 @@ function buildCommand(command: AnyCommand, { columns }: ProgramFacts, onCommand:
     .description(command.summary)
     .helpOption('--help', 'print this help')
     .allowExcessArguments(false)
-  if (command.argument === undefined) built.action((given: RawOptions) => onCommand(command, { ...given }))
-  else addArgument(built, command, command.argument, onCommand)
+  addPositional(built, command, onCommand)
   for (const option of buildOptions(command)) built.addOption(option)
   if (command.examples.length > 0) {
     const examples = command.examples.map((example) => wrappedExample(example, columns))
@@ -99,18 +98,28 @@ function buildCommand(command: AnyCommand, { columns }: ProgramFacts, onCommand:
   return built
 }
 
-/** An option of which the value may also stand by itself. */
-function addArgument(built: Commander, command: AnyCommand, key: string, onCommand: OnCommand): void {
-  const { placeholder } = optionFacts(command.schema.shape[key]!)
-  const flag = `--${kebabCase(key)}`
-  built.argument(`[${placeholder}]`, `the value of ${flag}`).action((value: string | undefined, given: RawOptions) => {
-    if (value !== undefined && given[key] !== undefined) {
-      throw new UsageError(
-        'stray-argument',
-        `Expected one ${placeholder} but received ${value} and ${flag} ${given[key]}.`,
-      )
+/** The action, with options of which the value may also stand by itself. */
+function addPositional(built: Commander, command: AnyCommand, onCommand: OnCommand): void {
+  const { positional = [], schema } = command
+  for (const key of positional) {
+    const { placeholder } = optionFacts(schema.shape[key]!)
+    built.argument(`[${placeholder}]`, `the value of --${kebabCase(key)}`)
+  }
+  built.action((...parsed: unknown[]) => {
+    const given = { ...(parsed[positional.length] as RawOptions) }
+    for (const [index, key] of positional.entries()) {
+      const value = parsed[index]
+      if (value === undefined) continue
+      if (given[key] !== undefined) {
+        const { placeholder } = optionFacts(schema.shape[key]!)
+        throw new UsageError(
+          'stray-argument',
+          `Expected one ${placeholder} but received ${value} and --${kebabCase(key)} ${given[key]}.`,
+        )
+      }
+      Object.assign(given, { [key]: value })
     }
-    onCommand(command, { ...given, ...(value !== undefined && { [key]: value }) })
+    onCommand(command, given)
   })
 }
 
@@ -188,12 +197,10 @@ function usageErrorOf(error: CommanderError, command: AnyCommand | undefined): U
       `Expected ${option ? optionFacts(option).expects : 'a value'} for ${flag} but received nothing.`,
     )
   }
-  if (error.code === 'commander.excessArguments' && command?.argument !== undefined) {
-    const { placeholder } = optionFacts(command.schema.shape[command.argument]!)
-    return new UsageError(
-      'stray-argument',
-      `Expected one ${placeholder} but received more: mora ${command.name} --help`,
-    )
+  if (error.code === 'commander.excessArguments' && command?.positional !== undefined) {
+    const { schema, positional } = command
+    const expected = positional.map((key) => `one ${optionFacts(schema.shape[key]!).placeholder}`).join(' and ')
+    return new UsageError('stray-argument', `Expected ${expected} but received more: mora ${command.name} --help`)
   }
   if (error.code === 'commander.excessArguments') {
     return new UsageError(

@@ -13,7 +13,10 @@ export interface HubId {
 
 const SCHEME = /^hf:\/\/(models\/|datasets\/)?/
 /** Owner and name: letters, digits, and single `-`, `.` and `_` between them. */
-const NAME = /^(?!.*(--|\.\.))[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?$/
+const PART = /(?![^/]*(?:--|\.\.))[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?/.source
+const NAME = new RegExp(`^${PART}$`)
+/** `owner/name`, and nothing else. */
+export const REPOSITORY = new RegExp(`^${PART}/${PART}$`)
 /** The hub's own revisions that have slashes; those of users are written with %2F. */
 const REVISION_WITH_SLASHES = /^refs\/(?:pr|convert)\/[^/]+/
 /** Endings of files: `data/train.jsonl` is a path that is missing, not a repository called train.jsonl. */
@@ -60,7 +63,7 @@ function revisionAndPath(tail: string): Pick<HubId, 'revision' | 'path'> | null 
   const text = tail.slice(1)
   const written = REVISION_WITH_SLASHES.exec(text)?.[0] ?? cut(text, '/')[0]
   const revision = decoded(written)
-  return revision !== null && isRevision(revision) ? pathOf(text.slice(written.length), revision) : null
+  return revision !== null && REVISION.test(revision) ? pathOf(text.slice(written.length), revision) : null
 }
 
 function pathOf(text: string, revision: string | null): Pick<HubId, 'revision' | 'path'> | null {
@@ -70,9 +73,7 @@ function pathOf(text: string, revision: string | null): Pick<HubId, 'revision' |
 }
 
 /** Names that git allows, as far as they end up in paths. */
-function isRevision(text: string): boolean {
-  return /^[\w.+/-]{1,255}$/.test(text) && text.split('/').every((part) => part !== '' && !part.startsWith('.'))
-}
+export const REVISION = /^(?=.{1,255}$)(?!\.)[\w.+-]+(?:\/(?!\.)[\w.+-]+)*$/
 
 function decoded(text: string): string | null {
   try {

@@ -28,28 +28,78 @@ export function nameOf({ kind, repository, file }: Subject): string {
 export function refusal(answer: Answer, subject: Subject): MoraError | PassingFailure {
   const { status, headers } = answer
   const reason = headers.get('x-error-code')
-  if (status === 429) {
-    const wait = secondsToWait(headers)
-    return new PassingFailure('rate-limited', `The hub's rate limit (429) blocked the request for ${nameOf(subject)}`, {
-      wait,
-    })
-  }
-  if (status === 408 || status >= 500) {
-    const message = `The hub failed (${status}) to deliver ${nameOf(subject)}`
-    return new PassingFailure('hub-error', message, { wait: secondsToWait(headers) })
-  }
+  const passing = passingFailure(answer, 'deliver', nameOf(subject))
+  if (passing) return passing
   if (reason === 'GatedRepo') return gated(subject)
   if (status === 401 && /credential|token/i.test(headers.get('x-error-message') ?? '')) {
-    return new UsageError(
-      'bad-token',
-      `The hub does not accept the token (401): renew it (HF_TOKEN or "hf auth login"), or remove it to connect without one.`,
-    )
+    return badToken(', or remove it to connect without one')
   }
   if (reason === 'RevisionNotFound') return noRevision(subject)
   if (status === 404 && (reason === 'EntryNotFound' || subject.file !== null)) return noFile(subject)
   if (status === 401 || status === 404) return noRepository(subject)
   if (status === 403) return forbidden(answer, subject)
   return new RunError('hub-error', `The hub answered ${status} when asked for ${nameOf(subject)}${told(headers)}.`)
+}
+
+/**
+ * The error for an unsuccessful answer to what was sent.
+ * @param host who answered, where that is a storage and not the hub
+ * @param said what the body says is wrong
+ */
+export function refusalToTake(
+  answer: Answer,
+  subject: Subject,
+  { host, said }: { host: string | null; said: string },
+): MoraError | PassingFailure {
+  const { status, headers } = answer
+  const passing = passingFailure(answer, 'take', nameOf(subject), host ?? 'The hub')
+  if (passing) return passing
+  const message = told(headers, said)
+  if (host !== null) {
+    return new RunError('hub-error', `${host} answered ${status} to ${nameOf(subject)}${message}: push again.`)
+  }
+  const reason = headers.get('x-error-code')
+  if (reason === 'RevisionNotFound') return noRevision(subject)
+  const { repository, endpoint } = subject
+  if (status === 404 || reason === 'RepoNotFound') {
+    return new UsageError(
+      'repository-not-found',
+      `There is no model ${repository} at ${endpoint} that the token may see.`,
+    )
+  }
+  if (status === 401) return badToken()
+  if (status === 403) {
+    return new UsageError(
+      'forbidden',
+      `The hub forbids writing to ${nameOf({ ...subject, file: null })} (403)${message}: use a token with write access (HF_TOKEN or "hf auth login").`,
+    )
+  }
+  if (status === 409) {
+    return new RunError('push-conflict', `The hub cannot take ${nameOf(subject)} now (409)${message}: push again.`)
+  }
+  return new RunError('hub-error', `The hub does not take ${nameOf(subject)} (${status})${message}.`)
+}
+
+/** What may go away by itself; else null. */
+function passingFailure(
+  { status, headers }: Answer,
+  doing: 'deliver' | 'take',
+  name: string,
+  who = 'The hub',
+): PassingFailure | null {
+  const wait = secondsToWait(headers)
+  if (status === 429) {
+    return new PassingFailure('rate-limited', `The hub's rate limit (429) blocked the request for ${name}`, { wait })
+  }
+  if (status !== 408 && status < 500) return null
+  return new PassingFailure('hub-error', `${who} failed (${status}) to ${doing} ${name}`, { wait })
+}
+
+function badToken(alternative = ''): UsageError {
+  return new UsageError(
+    'bad-token',
+    `The hub does not accept the token (401): renew it (HF_TOKEN or "hf auth login")${alternative}.`,
+  )
 }
 
 function gated(subject: Subject): UsageError {
@@ -88,8 +138,8 @@ function forbidden({ headers }: Answer, subject: Subject): UsageError {
 }
 
 /** What the server says, on one short line. */
-function told(headers: Headers): string {
-  const message = (headers.get('x-error-message') ?? '').replace(/[^\x20-\x7e]+/g, ' ').trim()
+function told(headers: Headers, said = ''): string {
+  const message = (headers.get('x-error-message') ?? said).replace(/[^\x20-\x7e]+/g, ' ').trim()
   return message === '' ? '' : `, saying "${message.slice(0, 200)}"`
 }
 

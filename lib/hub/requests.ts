@@ -11,7 +11,7 @@ const REDIRECTS = new Set([301, 302, 303, 307, 308])
 const RANGE_REFUSED = 416
 const SILENT = 'no answer'
 /** Error codes of connections that were never made. */
-const NOBODY = new Set([
+export const NOBODY = new Set([
   SILENT,
   'ENOTFOUND',
   'EAI_AGAIN',
@@ -20,6 +20,9 @@ const NOBODY = new Set([
   'EHOSTUNREACH',
   'UND_ERR_CONNECT_TIMEOUT',
 ])
+
+/** Who asks. */
+export const userAgent = (): string => `node-mora/${packageVersion()}; node/${process.version}`
 
 export interface RequestOptions {
   /** `HEAD` asks the hub about a file; `GET` follows redirects to the content. */
@@ -49,7 +52,7 @@ export async function request(
   const home = new URL(settings.endpoint).origin
   let address = new URL(url)
   for (let redirects = 0; redirects <= MOST_REDIRECTS; redirects++) {
-    const headers: Record<string, string> = { 'user-agent': `node-mora/${packageVersion()}; node/${process.version}` }
+    const headers: Record<string, string> = { 'user-agent': userAgent() }
     // Sizes and hashes are those of the plain bytes.
     headers['accept-encoding'] = 'identity'
     if (from > 0) headers.range = `bytes=${from}-`
@@ -155,7 +158,7 @@ class Watch {
 }
 
 /** The cause of a "fetch failed", such as `ENOTFOUND`. */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   const { cause, code, message } = error as { cause?: unknown; code?: unknown; message?: unknown }
   if (cause instanceof Error) return reasonOf(cause)
   return String(code ?? message)

@@ -26,10 +26,5 @@ export { type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeOptions, MergeSchema } from './merge.js'
 export { formatOf, MODEL_FORMATS, type ModelFormat, modelPath, WRITTEN_DTYPES } from './model-format.js'
 export { type DescribedField, describedFields, describedFieldsOf, METHODS, type Method } from './new-adapter.js'
-export {
-  SCHEDULERS,
-  scheduleNames,
-  type TrainInput,
-  type TrainOptions,
-  TrainSchema,
-} from './train.js'
+export { PushCallSchema, type PushInput, PushSchema } from './push.js'
+export { SCHEDULERS, scheduleNames, type TrainInput, type TrainOptions, TrainSchema } from './train.js'

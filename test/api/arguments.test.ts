@@ -138,6 +138,7 @@ beforeAll(async () => {
     of('initModel', [join(model, 'config.json'), {}], [['text'], options]),
     of('loadModel', [model, {}], [['text'], options]),
     of('mergeModel', [paths]),
+    of('pushToHub', [{ path: folder, repository: 'owner/name' }]),
     of('moraLayer', [{ inFeatures: 2, outFeatures: 2 }]),
     of('openDevice', [{}], [[...options, 'foreign object']]),
     of('clipGradNorm', [[parameter], 1], [[], ['zero', 'fraction', 'huge']]),
@@ -338,6 +339,12 @@ describe('the public functions', () => {
         ['model', 'adapter', 'output', 'format', 'approximateRank', 'force', 'dtype', 'threads', ...hub],
         paths,
         library.exportAdapter,
+      ],
+      [
+        'pushToHub',
+        ['path', 'repository', 'private', 'revision', 'message', 'checkpoints', 'onProgress', 'onWarning', 'signal'],
+        { path: folder, repository: 'owner/name' },
+        library.pushToHub,
       ],
       [
         'analyzeAdapter',

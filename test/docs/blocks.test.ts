@@ -70,6 +70,7 @@ async function run(name: string, workplace: string, toRun: readonly Block[]): Pr
       ...environment(),
       HF_ENDPOINT: hub.endpoint,
       HF_HOME: join(folder, 'hub'),
+      HF_TOKEN: 'hf_ofThisTest',
       MORA_CACHE: join(folder, 'cache'),
       ...trackers.environment,
     },

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { TakesUploads } from './takes-uploads.js'
 
 export interface StandInRepository {
   kind: 'model' | 'dataset'
@@ -35,6 +36,11 @@ export const commitOf = (name: string): string => createHash('sha1').update(name
 
 export class StandIn {
   readonly requests: SeenRequest[] = []
+  /** What was pushed to it. */
+  readonly pushed = new TakesUploads(
+    () => this.#hub,
+    () => this.#store,
+  )
   readonly #repositories = new Map<string, StandInRepository>()
   readonly #faults: { host: 'hub' | 'store'; pattern: RegExp; times: number; fault: Fault }[] = []
   readonly #servers: Server[] = []
@@ -43,8 +49,14 @@ export class StandIn {
 
   static async start(): Promise<StandIn> {
     const standIn = new StandIn()
-    standIn.#hub = await standIn.#listen('hub', (request, response) => standIn.#answerAsHub(request, response))
-    standIn.#store = await standIn.#listen('store', (request, response) => standIn.#answerAsStore(request, response))
+    standIn.#hub = await standIn.#listen('hub', async (request, response) => {
+      if (!(await standIn.pushed.answerAsHub(request, response))) standIn.#answerAsHub(request, response)
+    })
+    standIn.#store = await standIn.#listen('store', async (request, response) => {
+      if (/^(GET|HEAD)$/.test(request.method!) && !request.url!.startsWith('/v1/'))
+        standIn.#answerAsStore(request, response)
+      else await standIn.pushed.answerAsStore(request, response)
+    })
     return standIn
   }
 
@@ -85,7 +97,7 @@ export class StandIn {
     }
   }
 
-  async #listen(host: 'hub' | 'store', answer: (request: IncomingMessage, response: ServerResponse) => void) {
+  async #listen(host: 'hub' | 'store', answer: (request: IncomingMessage, response: ServerResponse) => Promise<void>) {
     const server = createServer((request, response) => {
       const { method = '', url: path = '' } = request
       const { authorization, range } = request.headers
@@ -94,7 +106,7 @@ export class StandIn {
         (one) => one.host === host && one.times > 0 && one.pattern.test(`${method} ${path}`),
       )
       if (planned) planned.times--
-      const usual = () => answer(request, response)
+      const usual = () => void answer(request, response).catch(() => response.destroy())
       if (planned) planned.fault(request, response, usual)
       else usual()
     })

@@ -10,7 +10,7 @@ export const dashboardCommand = defineCommand({
   summary: 'show the runs of a folder in a browser, as they go on',
   schema: DashboardSchema,
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
-  argument: 'folder',
+  positional: ['folder'],
   examples: ['mora dashboard', 'mora dashboard runs --port 8080 --open'],
   check({ folder }, source) {
     requireFolder('folder', folder, source)

@@ -8,6 +8,7 @@ import { exportCommand } from './export.js'
 import { generateCommand } from './generate.js'
 import { inspectCommand } from './inspect.js'
 import { mergeCommand } from './merge.js'
+import { pushCommand } from './push.js'
 import { reportCommand } from './report.js'
 import { trainCommand } from './train.js'
 
@@ -17,6 +18,7 @@ export const commands: readonly AnyCommand[] = [
   generateCommand,
   mergeCommand,
   exportCommand,
+  pushCommand,
   inspectCommand,
   analyzeCommand,
   dashboardCommand,

@@ -9,7 +9,7 @@ export const reportCommand = defineCommand({
   summary: 'write the runs of a folder as one HTML file that needs no network',
   schema: ReportSchema,
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
-  argument: 'folder',
+  positional: ['folder'],
   examples: ['mora report out', 'mora report runs --output report.html'],
   check({ folder, output = join(folder, DEFAULT_NAME), overwrite }, source) {
     requireFolder('folder', folder, source)

@@ -31,6 +31,7 @@ const onlyTheAddon = 'its objects are made by the addon alone'
 /** What refuses everything that a test can hand over, and why. */
 export const refusing = {
   'new Model': 'its parts are made by loadModel and initModel',
+  pushToHub: 'nothing is pushed without the network',
   'Run.prototype.save': 'a run that is over has nothing to save, and one that trains is never waited for here',
   'new NativeDevice': onlyTheAddon,
   'new NativeTensor': onlyTheAddon,
@@ -55,6 +56,7 @@ export function startsOf(world) {
     analyzeAdapter: () => [{ model: paths.model, adapter: paths.adapter, threads: 2 }],
     spectrumOf: () => [Float32Array.of(1, 2, 3, 4), 2, 2, 0.1],
     loadDataset: () => [paths.rows, { tokenizer: null, cacheDir: null }],
+    pushToHub: () => [{ path: paths.adapter, repository: 'owner/name' }],
     readRows: () => [paths.rows, {}],
     packBatch: () => [rows(), { padTo: 4 }],
     loadTokenizer: () => [paths.model, {}],

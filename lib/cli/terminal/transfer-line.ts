@@ -1,10 +1,15 @@
-import type { DownloadProgress } from '../../hub/index.js'
 import { formatBytes, formatDuration } from './format.js'
 
 const BAR = 20
 
-/** Turns the progress of a download into lines, with its speed since it was first seen and the time that is left. */
-export class DownloadLine {
+interface Transfer {
+  readonly repository: string
+  readonly doneBytes: number
+  readonly totalBytes: number
+}
+
+/** Turns the progress of a download or an upload into lines, with its speed since it was first seen and the time that is left. */
+export class TransferLine {
   readonly #now: () => number
   readonly #bar: boolean
   #first: { bytes: number; time: number } | null = null
@@ -15,7 +20,7 @@ export class DownloadLine {
     this.#now = now
   }
 
-  format({ repository, doneBytes, totalBytes }: DownloadProgress): string {
+  format({ repository, doneBytes, totalBytes }: Transfer): string {
     const done = totalBytes === 0 ? 1 : doneBytes / totalBytes
     const bar = this.#bar ? `[${'#'.repeat(Math.floor(done * BAR)).padEnd(BAR, '.')}] ` : ''
     const parts = [

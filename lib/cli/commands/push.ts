@@ -1,0 +1,56 @@
+import { UsageError } from '../../errors.js'
+import { PushSchema } from '../../options/index.js'
+import type { PushProgress } from '../../push/index.js'
+import { optionName } from '../../schema/names.js'
+import { defineCommand } from '../command.js'
+import { requirePath } from '../paths.js'
+import { formatBytes, formatFacts } from '../terminal/format.js'
+import { Progress } from '../terminal/progress.js'
+import type { Output } from '../terminal/terminal.js'
+import { TransferLine } from '../terminal/transfer-line.js'
+
+export const pushCommand = defineCommand({
+  name: 'push',
+  summary: 'upload an adapter, a model or a GGUF file to the Hugging Face hub, with its model card',
+  schema: PushSchema,
+  idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed', 'offline'],
+  positional: ['path', 'repository'],
+  examples: ['mora push out owner/name --private', 'mora push merged.gguf owner/name --message "Q8_0"'],
+  check({ path, offline }, source) {
+    requirePath('path', path, source)
+    if (offline) {
+      throw new UsageError('unfit-options', `Nothing is pushed with ${optionName('offline', source)}: leave it out.`)
+    }
+  },
+  async run(options, { terminal }) {
+    const { pushToHub } = await import('../../push/index.js')
+    const { path, repository, private: isPrivate, revision, message, checkpoints, quiet } = options
+    const progress = new Progress(terminal.stderr, { quiet })
+    try {
+      const json = await pushToHub({
+        ...{ path: path!, repository: repository!, private: isPrivate, revision, message, checkpoints },
+        onProgress: lines(progress, terminal.stderr),
+        onWarning: (warning) => progress.note(`note: ${warning}`),
+      })
+      const text = formatFacts([
+        ['page', json.url],
+        ['commit', json.commit],
+        ['files', `${json.files}, ${formatBytes(json.bytes)}`],
+      ])
+      return { json, text }
+    } finally {
+      progress.end()
+    }
+  },
+})
+
+/** Each phase has a line of its own, which begins anew. */
+function lines(progress: Progress, { isTTY }: Output): (now: PushProgress) => void {
+  const started = new Map<PushProgress['phase'], TransferLine>()
+  return (now) => {
+    const isFirst = !started.has(now.phase)
+    const line = started.get(now.phase) ?? new TransferLine({ bar: isTTY === true })
+    started.set(now.phase, line)
+    progress.show(`${now.phase} ${line.format(now)}`, isFirst)
+  }
+}

@@ -1,0 +1,120 @@
+/** A `fetch` for a client of the hub that sends files: it tries again, tells how far it is, and refuses in sentences. */
+import { isJsonObject } from '../io/json.js'
+import { nameOf, refusalToTake, type Subject } from './refusals.js'
+import { NOBODY, reasonOf, userAgent } from './requests.js'
+import { type Pacing, PassingFailure, withRetries } from './retry.js'
+
+/** What `@huggingface/hub` says of a request's body: of which file it is a part, and who wants to know how far it is. */
+interface ProgressHint {
+  readonly path?: string
+  readonly part?: number
+  readonly numParts?: number
+  readonly progressCallback: (fraction: number) => void
+}
+
+type Report = (fraction: number) => void
+
+/**
+ * Answers are whole when they come: what is left of a connection cannot fail later.
+ * @throws RunError `hub-unreachable`, `upload-cut`, `rate-limited`, `hub-error`, `push-conflict`; UsageError `bad-token`,
+ * `forbidden`, `repository-not-found`, `revision-not-found`; the signal's reason once it is aborted
+ */
+export function sendingFetch(subject: Subject, pacing: Pacing): typeof fetch {
+  const reportOf = reports()
+  return (input, init = {}) => {
+    const { progressHint } = init as { progressHint?: ProgressHint }
+    const place = { ...subject, file: progressHint?.path ?? null }
+    const signal = AbortSignal.any([pacing.signal, init.signal].filter((one) => one != null))
+    const request: RequestInit = { ...init, signal, headers: withAgent(init.headers) }
+    const address = new URL(input instanceof Request ? input.url : input)
+    const isUpload = typeof init.body === 'object' && init.body !== null
+    const report = reportOf(progressHint)
+    return withRetries(() => send(address, request, place, report), { ...pacing, signal }, { expectAnswer: !isUpload })
+  }
+}
+
+async function send(address: URL, init: RequestInit, subject: Subject, report: Report): Promise<Response> {
+  const { body } = init
+  let response: Response
+  let bytes: ArrayBuffer
+  try {
+    response = await fetch(address, { ...init, body: body instanceof Blob ? counted(body, report) : body })
+    bytes = await response.arrayBuffer()
+  } catch (cause) {
+    init.signal?.throwIfAborted()
+    throw lost(cause, address, subject)
+  }
+  const { status, headers } = response
+  const isHub = address.origin === new URL(subject.endpoint).origin
+  // A storage is asked whether it has a block, and may say no.
+  const isAnswer = response.ok || (status === 404 && !isHub && (init.method ?? 'GET') === 'GET')
+  if (!isAnswer) {
+    const host = isHub ? null : address.host
+    throw refusalToTake({ status, headers }, subject, { host, said: errorIn(bytes) })
+  }
+  report(1)
+  return new Response(bytes.byteLength === 0 ? null : bytes, { status, headers })
+}
+
+/** That a file cannot be opened is no failure of the connection. */
+function lost(cause: unknown, { host }: URL, subject: Subject): unknown {
+  const reader = (cause as Error).cause ?? cause
+  if ((reader as NodeJS.ErrnoException).syscall === 'open') return reader
+  const reason = reasonOf(cause)
+  const name = nameOf(subject)
+  return NOBODY.has(reason)
+    ? new PassingFailure('hub-unreachable', `${host} cannot be reached for ${name}: ${reason}`, {
+        unanswered: true,
+        cause,
+      })
+    : new PassingFailure('upload-cut', `The connection to ${host} was lost while sending ${name}: ${reason}`, { cause })
+}
+
+/** Of an answer in JSON. */
+function errorIn(bytes: ArrayBuffer): string {
+  try {
+    const answer: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))
+    return isJsonObject(answer) && typeof answer.error === 'string' ? answer.error : ''
+  } catch {
+    return ''
+  }
+}
+
+function withAgent(given: RequestInit['headers']): Headers {
+  const headers = new Headers(given)
+  headers.set('user-agent', userAgent())
+  return headers
+}
+
+/** Who is told how far a file is, of which several parts may be on their way. */
+function reports(): (hint: ProgressHint | undefined) => Report {
+  const files = new WeakMap<Report, number[]>()
+  return (hint) => {
+    if (!hint) return () => {}
+    const { part, numParts = 1, progressCallback } = hint
+    if (part === undefined) return progressCallback
+    const parts = files.get(progressCallback) ?? []
+    files.set(progressCallback, parts)
+    return (fraction) => {
+      parts[part] = fraction
+      progressCallback(parts.reduce((sum, one) => sum + one, 0) / numParts)
+    }
+  }
+}
+
+/** A blob that tells how much of it was read. Its size is known, other than a stream's: storages want to know it first. */
+function counted(content: Blob, report: Report): Blob {
+  const { size } = content
+  const stream = () => {
+    let read = 0
+    const counting = new TransformStream<Uint8Array, Uint8Array>({
+      transform: (chunk, controller) => {
+        read += chunk.length
+        report(read / size)
+        controller.enqueue(chunk)
+      },
+    })
+    return content.stream().pipeThrough(counting)
+  }
+  return Object.defineProperties(new Blob([]), { size: { value: size }, stream: { value: stream } })
+}

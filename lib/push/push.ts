@@ -1,0 +1,110 @@
+/** Uploads an adapter, a model or a GGUF file to the hub, with its model card. */
+import { pathToFileURL } from 'node:url'
+import { aFunction, aSignal, optional, requireOptionsOf } from '../arguments.js'
+import { MoraError, RunError, UsageError } from '../errors.js'
+import { type HubSettings, hubSettings, nameOf, type Pacing, type Subject } from '../hub/index.js'
+import { PushCallSchema, type PushInput, parseOptions, requireOptions } from '../options/index.js'
+import { CARD, cardFor, newCard } from './card.js'
+import { findPushed, type Pushed } from './pushed-files.js'
+import { Target, type Upload } from './target.js'
+import { type PushProgress, UploadProgress } from './upload-progress.js'
+
+export interface PushOptions extends PushInput {
+  /** Called as files are hashed and uploaded. */
+  onProgress?: (progress: PushProgress) => void
+  /** Called with each notice for the user. */
+  onWarning?: (message: string) => void
+  /** Aborting it ends the work with the signal's reason; nothing is committed then. */
+  signal?: AbortSignal
+}
+
+export interface PushResult {
+  readonly repository: string
+  /** The branch. */
+  readonly revision: string
+  /** 40 hexadecimal digits. */
+  readonly commit: string
+  /** Page of what was uploaded. */
+  readonly url: string
+  readonly files: number
+  readonly bytes: number
+}
+
+/** What only tests change. */
+export interface PushExtras extends Partial<Pick<Pacing, 'pause'>> {
+  settings?: HubSettings
+}
+
+/**
+ * Uploads the files of a folder, or a `.gguf` file, in one commit. Large files that the hub has already are not sent again, so
+ * a push that failed may be repeated. A folder's model card goes with it; what has none, here or there, gets a short one.
+ *
+ * ```ts
+ * const { url } = await pushToHub({ path: 'out', repository: 'owner/name', private: true })
+ * ```
+ *
+ * @throws UsageError before anything is sent: `no-token`, `missing-file`, `not-an-adapter`, `not-a-model`, `unfit-options`;
+ * `bad-token`, `forbidden`, `repository-not-found` of what the hub refuses; RunError `push-conflict`, `hub-unreachable`,
+ * `hub-error`, `rate-limited`, `upload-cut`; the reason of a `signal` that is aborted
+ */
+export function pushToHub(options: PushOptions): Promise<PushResult> {
+  return pushWith(options)
+}
+
+/** `pushToHub`, with what tests change. */
+export async function pushWith(options: PushOptions, { settings, pause }: PushExtras = {}): Promise<PushResult> {
+  requireOptionsOf('the options of pushToHub', options, {
+    ...{ onProgress: optional(aFunction), onWarning: optional(aFunction), signal: optional(aSignal) },
+  })
+  const { onProgress = () => {}, onWarning = () => {}, signal, ...given } = options
+  const checked = parseOptions(PushCallSchema, given, { source: 'api' })
+  requireOptions(PushCallSchema, checked, 'api')
+  signal?.throwIfAborted()
+  const { path, repository, checkpoints } = checked as typeof checked & { path: string; repository: string }
+  const { endpoint, token, offline } = settings ?? hubSettings()
+  const pushed = await findPushed(path, { checkpoints })
+  if (offline) throw new UsageError('unfit-options', 'Nothing is pushed in offline mode (HF_HUB_OFFLINE).')
+  if (token === null) {
+    throw new UsageError('no-token', 'Pushing to the hub needs a token with write access: HF_TOKEN or "hf auth login".')
+  }
+  if (!token.startsWith('hf_'))
+    throw new UsageError('bad-token', 'A token of the hub begins with hf_, but this one does not.')
+  const library = await import('@huggingface/hub')
+  const subject = { kind: 'model', repository, revision: checked.revision ?? 'main', file: null, endpoint } as const
+  const target = new Target(library, subject, token, { onWarning, signal, ...(pause && { pause }) })
+  try {
+    const names = await target.prepare(checked)
+    const uploads = await withCard(pushed, names, repository)
+    const progress = new UploadProgress(repository, uploads)
+    const message = checked.message ?? `Upload ${pushed.kind === 'gguf' ? 'GGUF' : pushed.kind} with node-mora`
+    const commit = await target.commit(uploads, message, (...event) => onProgress(progress.after(...event)))
+    const { revision } = subject
+    const page = `${endpoint}/${repository}`
+    const url = revision === 'main' ? page : `${page}/tree/${encodeURIComponent(revision)}`
+    return { repository, revision, commit, url, files: uploads.length, bytes: progress.totalBytes }
+  } catch (error) {
+    signal?.throwIfAborted()
+    throw error instanceof MoraError || isOfSystem(error) ? error : unforeseen(error, subject)
+  }
+}
+
+const isOfSystem = (error: unknown): boolean => typeof (error as NodeJS.ErrnoException).syscall === 'string'
+
+/** Of the library: an answer of the hub that it cannot read. */
+function unforeseen(error: unknown, subject: Subject): RunError {
+  const reason = error instanceof Error ? error.message : String(error)
+  return new RunError('hub-error', `The hub did not take ${nameOf(subject)}: ${reason}`, { cause: error })
+}
+
+/** @param names what the repository has */
+async function withCard(pushed: Pushed, names: readonly string[], repository: string): Promise<Upload[]> {
+  const written = async (text: Promise<string>): Promise<Upload> => {
+    const content = new Blob([await text])
+    return { name: CARD, bytes: content.size, content }
+  }
+  const uploads = pushed.files.map(({ name, path, bytes }) =>
+    name === CARD ? written(cardFor(path, repository)) : { name, bytes, content: pathToFileURL(path) },
+  )
+  const hasCard = [...names, ...pushed.files.map(({ name }) => name)].includes(CARD)
+  return Promise.all(hasCard ? uploads : [...uploads, written(newCard(pushed, repository))])
+}

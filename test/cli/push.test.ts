@@ -1,0 +1,94 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { commands } from '../../lib/cli/commands/index.js'
+import { runCommandLine } from '../../lib/cli/run-command.js'
+import { StandIn } from '../hub/stand-in.js'
+import { testTerminal } from './terminal.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'mora-cli-push-'))
+const out = join(folder, 'out')
+const before = { ...process.env }
+let hub: StandIn
+
+beforeAll(async () => {
+  hub = await StandIn.start()
+  mkdirSync(out)
+  writeFileSync(join(out, 'adapter_config.json'), '{}')
+  writeFileSync(join(out, 'adapter_model.safetensors'), Buffer.alloc(200_000, 1))
+})
+beforeEach(() => {
+  for (const name of Object.keys(process.env)) if (/^(HF_|HUGGING|TRANSFORMERS_)/.test(name)) delete process.env[name]
+  Object.assign(process.env, { HF_ENDPOINT: hub.endpoint, HF_HOME: join(folder, 'home'), HF_TOKEN: 'hf_secret' })
+})
+afterEach(() => {
+  process.env = { ...before }
+  hub.mend()
+})
+afterAll(async () => {
+  await hub.stop()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+async function push(...argv: string[]) {
+  const terminal = testTerminal()
+  const exitCode = await runCommandLine(['push', ...argv], { commands, version: '0.0.0', terminal })
+  return { exitCode, ...terminal.written }
+}
+
+test('mora push FOLDER OWNER/NAME uploads, tells how far it is, and where it is to be seen', async () => {
+  const { exitCode, stdout, stderr } = await push(out, 'owner/name', '--private', '--message', 'The first')
+  expect(exitCode, stderr).toBe(0)
+  expect(stdout).toMatch(/^page +http:.*\/owner\/name\ncommit +[0-9a-f]{40}\nfiles +3, 200 KB\n$/)
+  expect(stderr).toMatch(/^hashing owner\/name {2}\d+ %.*\nuploading owner\/name {2}\d+ %.* of 200 KB/m)
+  expect(stderr).not.toContain('hf_secret')
+  expect(hub.pushed.repositories.get('owner/name')?.private).toBe(true)
+  expect(hub.pushed.commits.at(-1)).toMatchObject({ branch: 'main', summary: 'The first' })
+})
+
+test('--json prints what came of it', async () => {
+  const { stdout, stderr } = await push(
+    '--path',
+    out,
+    '--repository',
+    'owner/json',
+    '--revision',
+    'v2',
+    '--json',
+    '--quiet',
+  )
+  expect(JSON.parse(stdout)).toEqual({
+    ...{ repository: 'owner/json', revision: 'v2', commit: expect.stringMatching(/^[0-9a-f]{40}$/) },
+    ...{ url: `${hub.endpoint}/owner/json/tree/v2`, files: 3, bytes: expect.any(Number) },
+  })
+  expect(stderr).toBe('')
+})
+
+test('the token is that of the file where no variable has one', async () => {
+  delete process.env.HF_TOKEN
+  expect(await push(out, 'owner/file')).toMatchObject({
+    exitCode: 2,
+    stderr: expect.stringMatching(/^mora: .*HF_TOKEN/),
+  })
+  mkdirSync(join(folder, 'home'), { recursive: true })
+  writeFileSync(join(folder, 'home', 'token'), 'hf_of_the_file\n')
+  expect(await push(out, 'owner/file')).toMatchObject({ exitCode: 0 })
+  expect(hub.requests.at(-1)?.authorization).toBe('Bearer hf_of_the_file')
+})
+
+test.each([
+  [['nowhere', 'owner/name'], /^mora: --path: there is no file or folder "nowhere"\.\n$/],
+  [[out], /^mora: Missing --repository; it is required\.\n$/],
+  [[out, 'name'], /^mora: Expected owner\/name for --repository but received "name"\.\n$/],
+  [
+    [out, 'owner/name', 'more'],
+    /^mora: Expected one FOLDER and one OWNER\/NAME but received more: mora push --help\n$/,
+  ],
+  [[out, 'owner/name', '--path', 'other'], /^mora: Expected one FOLDER but received .*out and --path other\.\n$/],
+  [[out, 'owner/name', '--offline'], /^mora: Nothing is pushed with --offline: leave it out\.\n$/],
+])('mora push %j is wrong usage', async (argv, message) => {
+  const { exitCode, stderr } = await push(...argv)
+  expect(stderr).toMatch(message)
+  expect(exitCode).toBe(2)
+})
