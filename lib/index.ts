@@ -90,6 +90,7 @@ export { initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { Model } from './models/model.js'
 export type { KeyValueCache } from './models/network/key-value-cache.js'
 export type { ModelConfig, ModelSizes } from './models/network/model-config.js'
+export type { ForwardCall, ModelOutput } from './models/network/model-output.js'
 export type {
   BlockDType,
   DeviceFacts,
@@ -116,7 +117,25 @@ export { type PushOptions, type PushProgress, type PushResult, pushToHub } from 
 export * from './ranks/index.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './single-layer.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'
+export {
+  add,
+  cast,
+  div,
+  exp,
+  log,
+  mul,
+  type Operand,
+  relu,
+  sigmoid,
+  sqrt,
+  square,
+  sub,
+  tanh,
+} from './tensor/operations/arithmetic.js'
+export { gather, gatherRows, slice } from './tensor/operations/indexing.js'
 export { crossEntropy, type LogitsForm, linearCrossEntropy } from './tensor/operations/loss.js'
+export { linear, matmul } from './tensor/operations/products.js'
+export { logSoftmax, mean, softmax, sum } from './tensor/operations/reductions.js'
 export { Parameter } from './tensor/parameter.js'
 export { scope } from './tensor/scope.js'
 export { noGrad } from './tensor/tape.js'

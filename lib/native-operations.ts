@@ -41,6 +41,18 @@ export interface NativeSampling {
 }
 /** x sigmoid(x); x Φ(x); its approximation by tanh; max(x, 0). */
 export type Activation = 'silu' | 'gelu' | 'geluTanh' | 'relu'
+/** Functions of one or two elements; see `elementwise`. */
+export type Elementwise =
+  | 'exp'
+  | 'log'
+  | 'sqrt'
+  | 'tanh'
+  | 'sigmoid'
+  | 'multiply'
+  | 'divide'
+  | 'sqrtGradient'
+  | 'tanhGradient'
+  | 'sigmoidGradient'
 /** Scores are scale · q·k, with a softcap > 0 softcap · tanh of it / softcap; with a window > 0 a query sees that many keys. */
 export interface AttentionScoring {
   scale: number
@@ -68,6 +80,11 @@ export interface Operations {
   add(source: T, target: T, scale: number): void
   /** target (float32) = scale * a * b by elements (+ target), all [rows, columns]; b is float32, and may be the target. */
   multiply(a: T, b: T, target: T, scale: number, accumulate: boolean): void
+  /**
+   * y (+)= f(a, b) by elements, all dense, of one shape and dtype: e^a; ln a; √a; tanh a; 1 / (1 + e^-a) without b; a b; a / b;
+   * and of a gradient a with respect to a result b: a / (2 b); a (1 - b²); a b (1 - b).
+   */
+  elementwise(f: Elementwise, a: T, b: Optional, y: T, accumulate: boolean): void
   dequantise(source: T, target: T): void
 
   /**
@@ -181,6 +198,10 @@ export interface Operations {
   crossEntropy(logits: T, targets: T, softcap: number, losses: T, dLogits: Optional): void
   /** logits = softcap tanh(logits / softcap), in place. */
   capLogits(logits: T, softcap: number): void
+  /** y = softmax of every row of x [N, V], or its logarithm. */
+  softmaxRows(x: T, logarithm: boolean, y: T): void
+  /** dX (+)= the gradient through that, from its result y. */
+  softmaxRowsBackward(operands: { dY: T; y: T; logarithm?: boolean; dX: T; accumulate?: boolean }): void
   sum(x: T, total: T, accumulate: boolean): void
 
   /** ids [N] = columns of the largest logits [N, V]; -1 - column of what is not finite in rows that have none. */

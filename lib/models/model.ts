@@ -26,6 +26,7 @@ import { ForwardPasses } from './network/forward-passes.js'
 import type { KeyValueCache } from './network/key-value-cache.js'
 import type { NetworkWeights } from './network/linear-layers.js'
 import type { ModelConfig } from './network/model-config.js'
+import type { ForwardCall, ModelOutput } from './network/model-output.js'
 import { trainedTensors } from './network/trained-tensors.js'
 import { untrainedTokens } from './network/untrained-rows.js'
 import type { WeightSlot } from './network/weight-slot.js'
@@ -121,8 +122,6 @@ export class Model implements Disposable {
     return this.#slots.get(name)!
   }
 
-  // --- adapters ---------------------------------------------------------------------------------------------------
-
   get adapters(): ReadonlyMap<string, AdapterConfigBase> {
     return this.adapterSet.configs
   }
@@ -198,8 +197,6 @@ export class Model implements Disposable {
     this.adapterSet.setScale(name, scale)
   }
 
-  // --- training ---------------------------------------------------------------------------------------------------
-
   /**
    * Keeps the model for one run, until that lets it go: others may compute with it and save meanwhile, and not change it.
    * @throws UsageError `in-training` when a run has it
@@ -220,8 +217,7 @@ export class Model implements Disposable {
 
   /** Trained tensors: those of active adapters, and weights that `trainAll` made trainable. */
   trainableParameters(): { name: string; parameter: Parameter }[] {
-    const parameters = trainedTensors(this.slots, this.adaptableLayers())
-    return parameters.map((parameter) => ({ name: parameter.name, parameter }))
+    return trainedTensors(this.slots, this.adaptableLayers()).map((parameter) => ({ name: parameter.name, parameter }))
   }
 
   /** Those of `ids` that frozen embeddings or a frozen head were, as it looks, never trained for. */
@@ -240,18 +236,20 @@ export class Model implements Disposable {
     return this.#passes.loss(batch)
   }
 
-  /**
-   * The same, enqueued block by block in turns of the event loop, which is not held up for the whole model that way. Nothing
-   * may change the model until the promise is settled.
-   */
-  async lossAsync(
-    batch: Batch,
-    options: { gradients?: boolean } = {},
-  ): Promise<{ loss: Tensor; targetTokens: number }> {
+  /** `loss`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
+  lossAsync(batch: Batch, options: { gradients?: boolean } = {}): Promise<{ loss: Tensor; targetTokens: number }> {
     return this.#passes.lossAsync(batch, options)
   }
 
-  // --- inference --------------------------------------------------------------------------------------------------
+  /** Hidden states after the final norm and their logits, for an objective of one's own; made as those of `loss` are. */
+  forward(batch: Batch, options: ForwardCall = {}): ModelOutput {
+    return this.#passes.forward(batch, options)
+  }
+
+  /** `forward`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
+  forwardAsync(batch: Batch, options: ForwardCall & { gradients?: boolean } = {}): Promise<ModelOutput> {
+    return this.#passes.forwardAsync(batch, options)
+  }
 
   /**
    * Natural log-probability of every target of the batch, in order, from float32 logits.

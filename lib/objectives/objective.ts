@@ -5,6 +5,7 @@ import type { TokenRow } from '../data/encode.js'
 import type { StepRows } from '../data/packing.js'
 import type { DataSource } from '../data/sources/source.js'
 import type { DataSummary } from '../data/summary.js'
+import type { ForwardCall, ModelOutput } from '../models/network/model-output.js'
 
 /** The scalar that a forward pass ends in. */
 export interface LossTensor {
@@ -14,6 +15,9 @@ export interface LossTensor {
   dispose(): void
 }
 
+/** What a forward pass gave. */
+export type States = Pick<ModelOutput, keyof ModelOutput>
+
 /** What losses are made of. `Model` fits; so do fakes. */
 export interface ForwardModel {
   /**
@@ -21,6 +25,8 @@ export interface ForwardModel {
    * backward pass.
    */
   lossAsync(batch: Batch, options: { gradients: boolean }): Promise<{ loss: LossTensor; targetTokens: number }>
+  /** Hidden states and logits of the batch, for any other loss. The caller disposes of them. */
+  forwardAsync(batch: Batch, options: ForwardCall & { gradients: boolean }): Promise<States>
 }
 
 /** A mean in two parts, so that those of several forward passes add up. */

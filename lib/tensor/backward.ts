@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
+import { UsageError } from '../errors.js'
 import { type DType, type NativeDevice, native } from '../native.js'
 import { keep, scope } from './scope.js'
 import { markAsOne, noGrad, type Taped, type TapeNode, type TapeTarget } from './tape.js'
@@ -20,6 +21,13 @@ export async function backward<T extends Taped<T>>(
   empty: Empty<T>,
   onGradient?: (leaf: Leaf<T>) => void,
 ): Promise<void> {
+  if (root.shape.some((size) => size !== 1)) {
+    const came = `${root.dtype} [${root.shape.join(', ')}]`
+    throw new UsageError(
+      'unfit-shape',
+      `Expected a scalar to go backward from (sum and mean make one) but received ${came}.`,
+    )
+  }
   if (!root.node) return
   const seed = noGrad(() => keep(empty(root.shape, root)))
   native.fill(seed.native, 1)
@@ -59,6 +67,23 @@ export function backwardFrom<T extends Taped<T>>(
   for (const node of laterFirst(root)) if (node !== start) noGrad(() => step(node, empty))
 }
 
+/**
+ * The same, as far as the nodes that are no older than `since`: older ones keep their gradients, added to what they had.
+ * `prepare` gets them before the first is written.
+ */
+export function backwardSince<T extends Taped<T>>(
+  root: TapeNode<T>,
+  gradient: T,
+  empty: Empty<T>,
+  since: number,
+  prepare: (older: readonly TapeNode<T>[]) => void,
+): void {
+  const nodes = laterFirst(root, since)
+  prepare(nodes.filter(({ order }) => order < since))
+  targetOf(root, empty).pass(gradient)
+  for (const node of nodes) if (node.order >= since) noGrad(() => step(node, empty))
+}
+
 /** Runs one node whose gradient is complete, and frees what it held. */
 function step<T extends Taped<T>>(node: TapeNode<T>, empty: Empty<T>): void {
   if (node.leaf) return
@@ -80,11 +105,12 @@ function step<T extends Taped<T>>(node: TapeNode<T>, empty: Empty<T>): void {
   }
 }
 
-/** Every node that `root` depends on, each before those that it depends on. */
-function laterFirst<T extends Taped<T>>(root: TapeNode<T>): TapeNode<T>[] {
+/** Every node that `root` depends on, each before those that it depends on; of those older than `since` none further on. */
+function laterFirst<T extends Taped<T>>(root: TapeNode<T>, since = 0): TapeNode<T>[] {
   const seen = new Set([root])
   const open = [root]
   for (let node = open.pop(); node; node = open.pop()) {
+    if (node.order < since) continue
     for (const input of node.inputs) {
       if (!input || seen.has(input)) continue
       seen.add(input)

@@ -1,5 +1,6 @@
 /** For kernels that cannot choose between storing a gradient and adding to one, as `GradientTarget.write` asks. */
 import { type NativeTensor, native } from '../native.js'
+import { isOne } from './tape.js'
 import { type GradientTarget, Tensor } from './tensor.js'
 
 /** For a kernel that overwrites its output: where a gradient is there already, the new one is made beside it and added. */
@@ -33,4 +34,26 @@ export function addingTo(target: GradientTarget): NativeTensor | null {
 export function writeOrDrop(dX: GradientTarget, x: Tensor, write: (target: Tensor, accumulate: boolean) => void): void {
   if (dX.needed) dX.write(write)
   else write(Tensor.empty(x.shape, x), false)
+}
+
+/** Stores or adds gradient [1] · values. The gradient of a loss that is a root is 1; others cost a product of one row. */
+export function writeScaled(target: GradientTarget, gradient: Tensor, values: Tensor): void {
+  if (isOne(gradient)) {
+    target.pass(values)
+    return
+  }
+  target.write((into, accumulate) => {
+    const flat = (tensor: Tensor) => tensor.view([tensor.elements, 1])
+    const factor = Tensor.empty([1, 1], { device: values.device, dtype: values.dtype })
+    native.copy(gradient.view([1, 1]).native, factor.native, 1)
+    native.matmul({ a: flat(values).native, b: factor.native, c: flat(into).native, accumulate })
+  })
+}
+
+/** Stores or adds factor · values. */
+export function writeMultiple(target: GradientTarget, factor: number, values: Tensor): void {
+  target.write((into, accumulate) => {
+    if (accumulate) native.add(values.native, into.native, factor)
+    else native.copy(values.native, into.native, factor)
+  })
 }

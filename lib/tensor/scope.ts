@@ -35,8 +35,8 @@ export function keep<T extends Held>(tensor: T): T {
 }
 
 /**
- * Runs `body` and frees every tensor that was made in it, except those that it returns (alone, in an array or as the
- * values of an object) and what the tape saved. Scopes nest; what is returned belongs to the outer one. `body` must be
+ * Runs `body` and frees every tensor that was made in it, except those that it returns (alone, in an array, as the values of an
+ * object, or in its `tensors`) and what the tape saved. Scopes nest; what is returned belongs to the outer one. `body` must be
  * synchronous: read values outside.
  */
 export function scope<R>(body: () => R): R {
@@ -100,7 +100,7 @@ export function allOrNothing<R>(body: () => R): R {
 function tensorsIn(value: unknown): Held[] {
   if (isTensor(value)) return [value]
   if (typeof value !== 'object' || value === null) return []
-  return Object.values(value).filter(isTensor)
+  return Object.values('tensors' in value ? (value.tensors as object) : value).filter(isTensor)
 }
 
 function isTensor(value: unknown): value is Held {

@@ -4,6 +4,7 @@
  * what was saved for it.
  */
 import { aFunction, requireArgument } from '../arguments.js'
+import { UsageError } from '../errors.js'
 import type { DType, NativeDevice } from '../native.js'
 import { type Held, keep } from './scope.js'
 
@@ -74,7 +75,8 @@ export class TapeNode<T extends Taped<T>> {
   /** True if `gradient` is also somebody else's: it may not be written to. */
   borrowed = false
   #references = 1
-  #saved: Saved<T>[]
+  /** Null once it is forgotten. */
+  #saved: Saved<T>[] | null
 
   constructor(
     readonly inputs: readonly (TapeNode<T> | null)[],
@@ -101,14 +103,19 @@ export class TapeNode<T extends Taped<T>> {
     for (const input of this.inputs) input?.release()
   }
 
+  /** @throws UsageError `no-gradients` where it was forgotten */
   saved(): T[] {
-    return this.#saved.map((entry) => entry.get())
+    if (this.#saved) return this.#saved.map((entry) => entry.get())
+    throw new UsageError(
+      'no-gradients',
+      'A backward pass has been here already and freed what was saved for it: add losses up before one backward, or compute them again.',
+    )
   }
 
   /** Frees what was saved; the node cannot run backwards again. */
   forgetSaved(): void {
-    for (const entry of this.#saved) entry.release()
-    this.#saved = []
+    for (const entry of this.#saved ?? []) entry.release()
+    this.#saved = null
   }
 }
 

@@ -84,6 +84,19 @@ struct Argument<Activation> {
   }
 };
 template <>
+struct Argument<Elementwise> {
+  static Elementwise from(const Napi::Value& value) {
+    const std::string name = value.ToString().Utf8Value();
+    int32_t number = 0;
+    for (const char* known : {"exp", "log", "sqrt", "tanh", "sigmoid", "multiply", "divide", "sqrtGradient",
+                              "tanhGradient", "sigmoidGradient"}) {
+      if (name == known) return static_cast<Elementwise>(number);
+      ++number;
+    }
+    throw toJavaScript(value.Env(), "invalid-argument", "Expected a function of elements but received " + name + ".");
+  }
+};
+template <>
 struct Argument<AttentionScoring> {
   static AttentionScoring from(const Napi::Value& value, const char* name) {
     const Fields fields(value, name);

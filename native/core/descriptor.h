@@ -58,6 +58,28 @@ void withActivation(Activation f, Body&& body) {
   throw std::invalid_argument("there is no activation " + std::to_string(static_cast<int32_t>(f)));
 }
 
+/// Calls body(std::integral_constant<Elementwise, f>).
+template <typename Body>
+void withElementwise(Elementwise f, Body&& body) {
+  switch (f) {
+#define MORA_CASE(name)   \
+  case Elementwise::name: \
+    return body(std::integral_constant<Elementwise, Elementwise::name>());
+    MORA_CASE(exp)
+    MORA_CASE(log)
+    MORA_CASE(sqrt)
+    MORA_CASE(tanh)
+    MORA_CASE(sigmoid)
+    MORA_CASE(multiply)
+    MORA_CASE(divide)
+    MORA_CASE(sqrtGradient)
+    MORA_CASE(tanhGradient)
+    MORA_CASE(sigmoidGradient)
+#undef MORA_CASE
+  }
+  throw std::invalid_argument("there is no function of elements " + std::to_string(static_cast<int32_t>(f)));
+}
+
 /// Calls body(U{}) with the unsigned type as wide as an element of a plain dtype, for work that only moves bits.
 template <typename Body>
 void withBits(DType type, Body&& body) {

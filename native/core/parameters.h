@@ -25,6 +25,22 @@ struct Sampling {
 /// approximation x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (arXiv 1606.08415), relu(x) = max(x, 0).
 enum class Activation : int32_t { silu = 0, gelu, geluTanh, relu };
 
+/// Functions of one or two elements, with a and b in the order of the call. The last three take a gradient through
+/// sqrt, tanh and sigmoid: a is the gradient of the result, b the result.
+enum class Elementwise : int32_t {
+  exp = 0,          // e^a
+  log,              // ln a
+  sqrt,             // the square root of a
+  tanh,             // tanh a
+  sigmoid,          // 1 / (1 + e^-a)
+  multiply,         // a b
+  divide,           // a / b
+  sqrtGradient,     // a / (2 b)
+  tanhGradient,     // a (1 - b^2)
+  sigmoidGradient,  // a b (1 - b)
+};
+constexpr bool takesTwo(Elementwise f) { return f >= Elementwise::multiply; }
+
 /// What attention makes of the products of a query with keys, score = scale q.k: with a softcap c > 0 it becomes
 /// c tanh(score / c) (Gemma 2); with a window w > 0 a query sees its own key and the w - 1 before it only.
 struct AttentionScoring {

@@ -34,6 +34,17 @@ void multiply(const Tensor& a, const Tensor& b, const Tensor& target, double sca
   MORA_ENQUEUE(check, multiply, a.desc(), b.desc(), target.desc(), static_cast<float>(scale), accumulate);
 }
 
+void elementwise(Elementwise f, const Tensor& a, const Tensor& b, const Tensor& y, bool accumulate) {
+  Check check("elementwise");
+  check.tensor("a", a).floats().dense();
+  if (takesTwo(f) || b) {
+    check.tensor("b", b).sameShape(a).dtype(a.dtype()).dense();
+    check.that(takesTwo(f), "nothing");
+  }
+  check.tensor("y", y).sameShape(a).dtype(a.dtype()).dense();
+  MORA_ENQUEUE(check, elementwise, f, a.desc(), optional(b), y.desc(), accumulate);
+}
+
 void dequantise(const Tensor& source, const Tensor& target) {
   Check check("dequantise");
   check.tensor("source", source).that(isQuantised(source.dtype()) || isFloat(source.dtype()), "a float or block dtype");

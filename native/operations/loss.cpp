@@ -26,6 +26,21 @@ void capLogits(const Tensor& logits, double softcap) {
   MORA_ENQUEUE(check, capLogits, logits.desc(), static_cast<float>(softcap));
 }
 
+void softmaxRows(const Tensor& x, bool logarithm, const Tensor& y) {
+  Check check("softmaxRows");
+  check.tensor("x", x).rank(2).floats().rows();
+  checkRowsLike(check, "y", y, x);
+  MORA_ENQUEUE(check, softmaxRows, x.desc(), logarithm, y.desc());
+}
+
+void softmaxRowsBackward(const Tensor& dY, const Tensor& y, bool logarithm, const Tensor& dX, bool accumulate) {
+  Check check("softmaxRowsBackward");
+  check.tensor("y", y).rank(2).floats().rows();
+  checkRowsLike(check, "dY", dY, y);
+  checkRowsLike(check, "dX", dX, y);
+  MORA_ENQUEUE(check, softmaxRowsBackward, dY.desc(), y.desc(), logarithm, dX.desc(), accumulate);
+}
+
 void sum(const Tensor& x, const Tensor& total, bool accumulate) {
   Check check("sum");
   check.tensor("x", x).floats().dense();

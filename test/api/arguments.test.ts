@@ -49,6 +49,7 @@ interface Subject {
 }
 
 const options = ['undefined', 'empty object']
+const numbers = ['zero', 'negative', 'fraction', 'huge']
 const model = goldenPath('tiny-untied/model')!
 const folder = quickFolder()
 const rows = join(folder, 'rows.jsonl')
@@ -145,6 +146,17 @@ beforeAll(async () => {
     of('schedule', [{ learningRate: 1, totalSteps: 2 }]),
     of('crossEntropy', [tensor(), targets]),
     of('linearCrossEntropy', [tensor(), tensor(), targets, { scale: 1, softcap: null }], [[], [], [], ['undefined']]),
+    ...['add', 'sub', 'mul', 'div'].map((name) => of(name, [tensor(), tensor()], [numbers, numbers])),
+    ...['exp', 'log', 'logSoftmax', 'relu', 'sigmoid', 'softmax', 'sqrt', 'square', 'tanh'].map((name) =>
+      of(name, [tensor()]),
+    ),
+    ...['mean', 'sum'].map((name) => of(name, [tensor(), -1], [[], ['undefined', 'negative']])),
+    of('cast', [tensor(), 'float32']),
+    of('gather', [tensor(), [1, 0]], [[], ['typed array']]),
+    of('gatherRows', [tensor(), [1, 0]], [[], ['empty list', 'typed array']]),
+    of('slice', [tensor(), 0, 1], [[], ['zero'], ['zero']]),
+    of('linear', [tensor(), tensor(), Tensor.zeros([2], { device })], [[], [], ['undefined']]),
+    of('matmul', [tensor(), tensor()]),
     of('scope', [() => {}], [['function']]),
     of('noGrad', [() => {}], [['function']]),
     of('newestIntactCheckpoint', [folder, () => {}], [['text'], ['function']]),
@@ -212,6 +224,8 @@ beforeAll(async () => {
     on(loaded, 'Model', 'setDropout', [{ seed: 1, step: 1 }], [['null']]),
     on(loaded, 'Model', 'loss', [batch]),
     on(loaded, 'Model', 'lossAsync', [batch, {}], [[], [...options, 'foreign object']]),
+    on(loaded, 'Model', 'forward', [batch, {}], [[], [...options, 'foreign object']]),
+    on(loaded, 'Model', 'forwardAsync', [batch, {}], [[], [...options, 'foreign object']]),
     on(loaded, 'Model', 'tokenLogProbs', [batch]),
     on(loaded, 'Model', 'createCache', [8]),
     on(loaded, 'Model', 'next', [[1], cache], [['list of numbers', 'buffer']]),

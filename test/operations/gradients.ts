@@ -18,7 +18,7 @@ export interface GradientInput {
   /** An activation has the dtype of the run and may be overwritten; a parameter is the float32 leaf itself. */
   readonly kind: 'activation' | 'parameter'
   /** Default: standard normal numbers. */
-  readonly values?: (normal: number, index: number) => number
+  readonly values?: ((normal: number, index: number) => number) | undefined
 }
 
 export interface GradientCase<

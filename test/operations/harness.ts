@@ -3,11 +3,24 @@
  * runs it, and compares what it wrote with a float64 reference. The device comes from MORA_TEST_DEVICE (`cpu`), so that
  * every backend meets the same table.
  */
-import { type DType, type DeviceFacts, type FloatDType, type NativeDevice, type NativeTensor, native } from '../../lib/native.js'
-import { bfloat16BitsToFloat32, float16BitsToFloat32, float32ToBfloat16Bits, float32ToFloat16Bits } from '../../lib/tensor/half.js'
+
 import { expect } from 'vitest'
-import { Host, indices } from './host.js'
+import {
+  type DeviceFacts,
+  type DType,
+  type FloatDType,
+  type NativeDevice,
+  type NativeTensor,
+  native,
+} from '../../lib/native.js'
 import { type RandomStream, randomStream } from '../../lib/random.js'
+import {
+  bfloat16BitsToFloat32,
+  float16BitsToFloat32,
+  float32ToBfloat16Bits,
+  float32ToFloat16Bits,
+} from '../../lib/tensor/half.js'
+import { Host, indices } from './host.js'
 
 export type ActivationDType = FloatDType
 export const activationDTypes = ['float32', 'bfloat16', 'float16'] as const

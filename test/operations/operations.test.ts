@@ -1,21 +1,23 @@
 import { describe, expect, test } from 'vitest'
-import { type OperationName, native } from '../../lib/native.js'
-import { rowOperations } from './cases/rows.js'
-import { type OperationCase, activationDTypes, runCase, testDevice } from './harness.js'
+import { native, type OperationName } from '../../lib/native.js'
 import { activations } from './cases/activations.js'
-import { copies } from './cases/copies.js'
-import { norms } from './cases/norms.js'
+import { attentionOperations } from './cases/attention.js'
 import { convolutions } from './cases/convolution.js'
-import { products } from './cases/products.js'
+import { copies } from './cases/copies.js'
+import { elementwiseOperations } from './cases/elementwise.js'
 import { layers } from './cases/layers.js'
+import { moraOperations } from './cases/mora.js'
+import { norms } from './cases/norms.js'
+import { products } from './cases/products.js'
+import { rowOperations } from './cases/rows.js'
 import { samplingOperations } from './cases/sampling.js'
 import { training } from './cases/training.js'
-import { moraOperations } from './cases/mora.js'
-import { attentionOperations } from './cases/attention.js'
+import { activationDTypes, type OperationCase, runCase, testDevice } from './harness.js'
 
 // An operation of lib/native-operations.ts without cases does not compile here.
 const table: Record<OperationName, readonly OperationCase[]> = {
   ...copies,
+  ...elementwiseOperations,
   ...products,
   ...rowOperations,
   ...layers,

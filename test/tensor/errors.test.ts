@@ -43,6 +43,10 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     () => native.multiply(tensor([2, 3]), tensor([2, 3], 'bfloat16'), tensor([2, 3]), 1, false),
     /float32 for b but received bfloat16 \[2, 3\]/,
   ],
+  elementwise: [
+    () => native.elementwise('exp', tensor([2]), tensor([2]), tensor([2]), false),
+    /nothing for b but received float32 \[2\]/,
+  ],
   dequantise: [
     () => native.dequantise(integers(2), tensor([2])),
     /a float or block dtype for source but received int32/,
@@ -194,6 +198,14 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     /the shape \[2\] for targets but received int32 \[3\]/,
   ],
   capLogits: [() => native.capLogits(tensor([2, 4]), 0), /a positive softcap for logits/],
+  softmaxRows: [
+    () => native.softmaxRows(tensor([2, 3]), false, tensor([2, 3], 'bfloat16')),
+    /float32 for y but received bfloat16 \[2, 3\]/,
+  ],
+  softmaxRowsBackward: [
+    () => native.softmaxRowsBackward({ dY: tensor([2, 4]), y: tensor([2, 3]), logarithm: true, dX: tensor([2, 3]) }),
+    /the shape \[2, 3\] for dY but received float32 \[2, 4\]/,
+  ],
   sum: [() => native.sum(tensor([3]), tensor([2]), false), /the shape \[1\] for total but received float32 \[2\]/],
   argmax: [() => native.argmax(tensor([2, 0]), integers(2)), /1 to 2147483647 columns for logits but received/],
   sample: [

@@ -168,6 +168,11 @@ export class FakeModel implements TrainableModel {
     return { loss, targetTokens: batch.targetTokens }
   }
 
+  /** It has no hidden states. */
+  forwardAsync(): Promise<never> {
+    return Promise.reject(new Error('A fake model has no hidden states.'))
+  }
+
   /** Cross-entropy of one token; adds its gradient. */
   #token(id: number, target: number, weight: number, gradients: Float32Array[]): number {
     const at = (j: number) => id * VOCABULARY + j

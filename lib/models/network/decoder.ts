@@ -6,7 +6,8 @@ import type { DropoutState } from '../../nn/linear-input.js'
 import { longRowsFrom, RotaryTables, type TokenPositions } from '../../nn/rotary.js'
 import { recomputed } from '../../tensor/checkpoint.js'
 import { roundedTo } from '../../tensor/half.js'
-import { embedding, gatherRows } from '../../tensor/operations/embedding.js'
+import { embedding } from '../../tensor/operations/embedding.js'
+import { gatherRows } from '../../tensor/operations/indexing.js'
 import { logitsOf } from '../../tensor/operations/loss.js'
 import { addResidual } from '../../tensor/operations/norm.js'
 import { scaled } from '../../tensor/operations/scaled.js'
@@ -98,14 +99,17 @@ export class Decoder {
 
   /** Normed hidden states [N, D] of the batch's tokens that have a target, and the targets [N]; a part for each block. */
   *targetStates(batch: Batch, options: ForwardOptions = {}): Parts<{ hidden: Tensor; targets: Tensor }> {
-    const rows: number[] = []
-    for (const [i, target] of batch.targets.entries()) if (target >= 0) rows.push(i)
-    const states = yield* this.#hiddenStates(batch, options)
-    const hidden = gatherRows(states, this.#integers(Int32Array.from(rows)))
+    const rows = rowsOfTargets(batch)
     return {
-      hidden: this.finalNorm.forward(hidden),
+      hidden: yield* this.normedStates(batch, rows, options),
       targets: this.#integers(Int32Array.from(rows, (row) => batch.targets[row]!)),
     }
+  }
+
+  /** Normed hidden states of the tokens at `rows` [N, D], or of all of them; a part for each block. */
+  *normedStates(batch: Batch, rows: ArrayLike<number> | null, options: ForwardOptions = {}): Parts<Tensor> {
+    const states = yield* this.#hiddenStates(batch, options)
+    return this.finalNorm.forward(rows ? gatherRows(states, rows) : states)
   }
 
   /** Logits [1, V] of what follows `ids`, which come after what the cache holds; no gradients. */
@@ -240,6 +244,11 @@ export class Decoder {
     }
     return x
   }
+}
+
+/** The rows of a batch that have a target. */
+export function rowsOfTargets({ targets }: Batch): Int32Array {
+  return Int32Array.from(targets.keys()).filter((row) => targets[row]! >= 0)
 }
 
 /** The length of each token's document, [T]. */

@@ -2,8 +2,10 @@ import {
   aFlag,
   aNumber,
   atLeast,
+  either,
   having,
   instanceOf,
+  oneOf,
   optional,
   orNull,
   requireArgument,
@@ -20,8 +22,9 @@ import { scope, scopeOfParts } from '../../tensor/scope.js'
 import { noGrad, withRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { atOnce, inTurns, type Parts } from '../../tensor/turns.js'
-import type { Decoder, ForwardOptions } from './decoder.js'
+import { type Decoder, type ForwardOptions, rowsOfTargets } from './decoder.js'
 import { KeyValueCache } from './key-value-cache.js'
+import { type ForwardCall, ModelOutput } from './model-output.js'
 
 /** How passes that record gradients are made. */
 export interface PassSettings {
@@ -37,6 +40,7 @@ interface DropoutKey {
   readonly step: number
 }
 
+const someRows = either(oneOf('all', 'targets'), wholes)
 const aDropoutKey = having('seed and step of the dropout', 'seed', 'step')
 
 /** What a network is run for: the loss of rows, log-probabilities of their targets, and what comes next. */
@@ -59,7 +63,22 @@ export class ForwardPasses {
     return { loss: atOnce(this.#loss(batch)), targetTokens: batch.targetTokens }
   }
 
-  /** The same, enqueued block by block in turns of the event loop. */
+  /** Hidden states of the batch's tokens, and their logits. */
+  forward(batch: Batch, options: ForwardCall): ModelOutput {
+    requireArgument('batch', batch, aBatch)
+    requireOptionsOf('the options of forward', options, { rows: optional(someRows) })
+    return atOnce(this.#output(batch, options))
+  }
+
+  /** `forward`, enqueued block by block in turns of the event loop. */
+  async forwardAsync(batch: Batch, options: ForwardCall & { gradients?: boolean }): Promise<ModelOutput> {
+    requireArgument('batch', batch, aBatch)
+    requireOptionsOf('the options of forwardAsync', options, { rows: optional(someRows), gradients: optional(aFlag) })
+    const { gradients = true } = options
+    return inTurns(this.#output(batch, options), (part) => withRecording(gradients, part))
+  }
+
+  /** `loss`, enqueued block by block in turns of the event loop. */
   async lossAsync(batch: Batch, options: { gradients?: boolean }): Promise<{ loss: Tensor; targetTokens: number }> {
     requireArgument('batch', batch, aBatch)
     requireOptionsOf('the options of lossAsync', options, { gradients: optional(aFlag) })
@@ -103,6 +122,17 @@ export class ForwardPasses {
 
   #loss(batch: Batch): Parts<Tensor> {
     return scopeOfParts(this.#ofTargets(batch, weightCrossEntropy))
+  }
+
+  #output(batch: Batch, { rows = 'all' }: ForwardCall): Parts<ModelOutput> {
+    const picked = rows === 'targets' ? rowsOfTargets(batch) : rows === 'all' ? null : rows
+    return scopeOfParts(this.#ofRows(batch, picked))
+  }
+
+  *#ofRows(batch: Batch, rows: ArrayLike<number> | null): Parts<ModelOutput> {
+    const { decoder } = this
+    leaveRoom(decoder.device)
+    return new ModelOutput(yield* decoder.normedStates(batch, rows, this.#options()), decoder)
   }
 
   /** What a function of the head makes of the tokens that have a target; a part for each block. */

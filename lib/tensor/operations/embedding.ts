@@ -1,5 +1,5 @@
 import { type FloatDType, native } from '../../native.js'
-import { writeByAdding, writeByStoring } from '../gradient-writes.js'
+import { writeByAdding } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 import type { Weight } from '../weight.js'
@@ -10,17 +10,5 @@ export function embedding(table: Weight, ids: Tensor, dtype: FloatDType): Tensor
   table.lookUp(ids, y)
   return record(y, table.floats ? [table.floats] : [], [ids], (dY, [at], [dTable]) => {
     writeByAdding(dTable!, (target) => native.embeddingBackward(dY.native, at!.native, target.native))
-  })
-}
-
-/** Rows of x [T, D] at `rows` [N] (int32, distinct). */
-export function gatherRows(x: Tensor, rows: Tensor): Tensor {
-  const y = Tensor.empty([rows.shape[0]!, x.shape[1]!], x)
-  native.gatherRows(x.native, rows.native, y.native)
-  return record(y, [x], [rows], (dY, [at], [dX]) => {
-    writeByStoring(dX!, (target) => {
-      native.fill(target.native, 0)
-      native.scatterRows(dY.native, at!.native, target.native)
-    })
   })
 }

@@ -1,8 +1,10 @@
 import { aNumber, instanceOf, orNull, requireArgument, requireOptionsOf } from '../../arguments.js'
 import { type FloatDType, native } from '../../native.js'
-import { isOne, isRecording, record } from '../tape.js'
-import { type GradientTarget, Tensor } from '../tensor.js'
+import { writeScaled } from '../gradient-writes.js'
+import { isRecording, record } from '../tape.js'
+import { Tensor } from '../tensor.js'
 import { type Weight, weightOf } from '../weight.js'
+import { cast, mul } from './arithmetic.js'
 
 /** Bytes of float32 logits that exist at one time, where a device has room for no more. */
 const logitsBudget = 48 * 2 ** 20
@@ -86,8 +88,8 @@ export function weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor
   const saved = [dHidden, dHead].filter((tensor) => tensor !== null)
   return record(total, head.floats ? [hidden, head.floats] : [hidden], saved, (gradient, kept, [toHidden, toHead]) => {
     const [first, second] = dHidden ? [kept[0], kept[1]] : [undefined, kept[0]]
-    if (first) scaleInto(toHidden!, gradient, first)
-    if (second) scaleInto(toHead!, gradient, second)
+    if (first) writeScaled(toHidden!, gradient, first)
+    if (second) writeScaled(toHead!, gradient, second)
   })
 }
 
@@ -101,29 +103,44 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   native.crossEntropy(logits.native, targets.native, 0, losses.native, dLogits?.native ?? null)
   native.sum(losses.native, total.native, false)
   return record(total, [logits], dLogits ? [dLogits] : [], (gradient, [values], [toLogits]) => {
-    scaleInto(toLogits!, gradient, values!)
+    writeScaled(toLogits!, gradient, values!)
   })
 }
 
-/** Stores or adds gradient [1] · values. The gradient of a loss that is a root is 1; others cost a product of one row. */
-function scaleInto(target: GradientTarget, gradient: Tensor, values: Tensor): void {
-  if (isOne(gradient)) {
-    target.pass(values)
-    return
-  }
-  target.write((into, accumulate) => {
-    const flat = (tensor: Tensor) => tensor.view([tensor.elements, 1])
-    const factor = Tensor.empty([1, 1], { device: values.device, dtype: values.dtype })
-    native.copy(gradient.view([1, 1]).native, factor.native, 1)
-    native.matmul({ a: flat(values).native, b: factor.native, c: flat(into).native, accumulate })
-  })
-}
-
-/** Float32 logits [N, V] of hidden states. */
+/** Float32 logits [N, V] of hidden states [N, D] through the head [V, D]; a frozen head gets no gradient. */
 export function logitsOf(hidden: Tensor, head: Weight, { scale, softcap }: LogitsForm = plainLogits): Tensor {
   const logits = products(hidden, head, scale)
-  if (softcap !== null) native.capLogits(logits.native, softcap)
-  return logits
+  const { floats, tensors } = head
+  const dtype = hidden.dtype as FloatDType
+  const saved = floats?.requiresGrad ? [hidden, ...tensors] : tensors
+  record(logits, floats ? [hidden, floats] : [hidden], saved, (gradient, [input], [toHidden, toHead]) => {
+    // Products read a gradient of the activations' dtype, as in linearCrossEntropy.
+    const dLogits = cast(gradient, dtype)
+    toHidden!.write((target, add) => head.multiplyGradient(dLogits, target, scale, add))
+    toHead?.write((target, add) =>
+      native.matmul({
+        a: dLogits.native,
+        transposeA: true,
+        b: input!.native,
+        c: target.native,
+        alpha: scale,
+        accumulate: add,
+      }),
+    )
+  })
+  return softcap === null ? logits : capped(logits, softcap)
+}
+
+/** softcap tanh(logits / softcap), in the logits' memory. */
+function capped(logits: Tensor, softcap: number): Tensor {
+  native.capLogits(logits.native, softcap)
+  const result = logits.view(logits.shape)
+  return record(result, [logits], [logits.view(logits.shape)], (gradient, [values], [toLogits]) => {
+    const tanh = mul(values!, 1 / softcap)
+    toLogits!.write((target, add) =>
+      native.elementwise('tanhGradient', gradient.native, tanh.native, target.native, add),
+    )
+  })
 }
 
 /** scale · hidden headᵀ [N, V] in float32. */
@@ -153,9 +170,14 @@ export function targetLogProbs(
   return losses
 }
 
+/** How many rows of logits exist at one time. */
+export function rowsOfLogits({ device, shape }: Weight): number {
+  const vocabulary = shape[0]!
+  return Math.max(1, Math.floor(logitsBytes(device, vocabulary) / (4 * vocabulary)))
+}
+
 function* chunks(rows: number, head: Weight): Generator<[number, number]> {
-  const vocabulary = head.shape[0]!
-  const size = Math.max(1, Math.min(rows, Math.floor(logitsBytes(head.device, vocabulary) / (4 * vocabulary))))
+  const size = rowsOfLogits(head)
   for (let from = 0; from < rows; from += size) yield [from, Math.min(rows, from + size)]
 }
 

@@ -1,4 +1,5 @@
 import { native } from '../../native.js'
+import { writeMultiple } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import type { Tensor } from '../tensor.js'
 
@@ -7,10 +8,5 @@ export function scaled(x: Tensor, factor: number): Tensor {
   if (factor === 1) return x
   native.copy(x.native, x.native, factor)
   const y = x.view(x.shape, x.strides)
-  return record(y, [x], [], (dY, _, [dX]) => {
-    dX!.write((target, accumulate) => {
-      if (accumulate) native.add(dY.native, target.native, factor)
-      else native.copy(dY.native, target.native, factor)
-    })
-  })
+  return record(y, [x], [], (dY, _, [dX]) => writeMultiple(dX!, factor, dY))
 }

@@ -76,6 +76,23 @@ export function startsOf(world) {
       ...[tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2, 3, 4], [2, 2]), tensor([0, 1], [2], 'int32')],
       { scale: 1, softcap: 2 },
     ],
+    ...Object.fromEntries(
+      ['add', 'sub', 'mul', 'div'].map((name) => [name, () => [tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2], [2])]]),
+    ),
+    ...Object.fromEntries(
+      ['exp', 'log', 'sqrt', 'square', 'tanh', 'sigmoid', 'relu', 'softmax', 'logSoftmax'].map((name) => [
+        name,
+        () => [tensor([1, 2, 3, 4], [2, 2])],
+      ]),
+    ),
+    sum: () => [tensor([1, 2, 3, 4], [2, 2]), -1],
+    mean: () => [tensor([1, 2, 3, 4], [2, 2]), -1],
+    cast: () => [tensor([1, 2, 3, 4], [2, 2]), 'bfloat16'],
+    gather: () => [tensor([1, 2, 3, 4], [2, 2]), [0, 1]],
+    gatherRows: () => [tensor([1, 2, 3, 4], [2, 2]), [1]],
+    slice: () => [tensor([1, 2, 3, 4], [2, 2]), 0, 1],
+    linear: () => [tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2], [2])],
+    matmul: () => [tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2, 3, 4], [2, 2])],
     scope: () => [() => tensor([1], [1])],
     noGrad: () => [() => tensor([1], [1])],
     newestIntactCheckpoint: () => [paths.outputs, () => {}],
@@ -148,7 +165,9 @@ export function startsOf(world) {
     'Model.prototype.untrainedTokens': () => [[1, 2]],
     'Model.prototype.setDropout': () => [{ seed: 1, step: 1 }],
     'Model.prototype.loss': () => [world.batch()],
+    'Model.prototype.forward': () => [world.batch(), { rows: 'targets' }],
     'Model.prototype.lossAsync': () => [world.batch(), { gradients: true }],
+    'Model.prototype.forwardAsync': () => [world.batch(), { gradients: true }],
     'Model.prototype.tokenLogProbs': () => [world.batch()],
     'Model.prototype.createCache': () => [8],
     'Model.prototype.next': () => [[1, 2], world.cache()],
@@ -189,6 +208,14 @@ export function startsOf(world) {
       {
         ...{ dY: native('float32', [3, 4]), x: native('float32', [3, 4]), kernel: native('float32', [4, 2]) },
         ...{ offsets: offsets(), dX: native('float32', [3, 4]), dKernel: native('float32', [4, 2]) },
+      },
+    ],
+    'native.elementwise': () => ['multiply', ...[1, 2, 3].map(() => native('float32', [2, 5])), false],
+    'native.softmaxRows': () => [native('float32', [2, 5]), true, native('float32', [2, 5])],
+    'native.softmaxRowsBackward': () => [
+      {
+        ...{ dY: native('float32', [2, 5]), y: native('float32', [2, 5]), logarithm: true },
+        ...{ dX: native('float32', [2, 5]), accumulate: false },
       },
     ],
     'native.capLogits': () => [native('float32', [2, 5]), 3],

@@ -1,0 +1,77 @@
+/** Sums, means and softmax, with gradients. */
+import { type Kind, requireArgument } from '../../arguments.js'
+import { native } from '../../native.js'
+import { scope } from '../scope.js'
+import { record } from '../tape.js'
+import { type GradientTarget, Tensor } from '../tensor.js'
+import { mul } from './arithmetic.js'
+import { asRows, dense, requireFloats, rowSums, unfit, wholeSum } from './shaped.js'
+
+const anAxis: Kind = { expects: '-1 (the last axis) or nothing', fits: (value) => value === undefined || value === -1 }
+
+/** Σ of all elements of x, [1] float32; with axis -1 over the last one alone, [...] float32 of x [..., C]. */
+export function sum(x: Tensor, axis?: -1): Tensor {
+  requireFloats('x', x)
+  requireArgument('axis', axis, anAxis)
+  return scope(() => {
+    if (axis === undefined || x.shape.length < 2) {
+      const standing = x.shape.map(() => 0)
+      return record(wholeSum(x), [x], [], (dY, _, [dX]) => repeated(dX!, dY, x.shape, standing))
+    }
+    const shape = x.shape.slice(0, -1)
+    const [rows, columns] = asRows(x)
+    const sums = rowSums(x, rows).view(shape)
+    return record(sums, [x], [], (dY, _, [dX]) => repeated(dX!, dense(dY), [rows, columns], [1, 0]))
+  })
+}
+
+/** The mean of all elements of x, [1] float32; with axis -1 over the last one alone, [...] float32 of x [..., C]. */
+export function mean(x: Tensor, axis?: -1): Tensor {
+  requireFloats('x', x)
+  if (x.elements === 0) throw unfit('at least one element for x', x)
+  return scope(() => {
+    const total = sum(x, axis)
+    return mul(total, total.elements / x.elements)
+  })
+}
+
+/** The gradient [1] or [rows], repeated to `shape`. */
+function repeated(
+  target: GradientTarget,
+  gradient: Tensor,
+  shape: readonly number[],
+  strides: readonly number[],
+): void {
+  const source = gradient.view(shape, strides).native
+  target.write((into, accumulate) => {
+    if (accumulate) native.add(source, into.view(shape).native, 1)
+    else native.copy(source, into.view(shape).native, 1)
+  })
+}
+
+/** e^x / Σ e^x over the last axis of x [..., C], in its dtype. */
+export function softmax(x: Tensor): Tensor {
+  return softmaxOf(x, false)
+}
+
+/** ln of `softmax`, without its underflow: x - ln Σ e^x over the last axis. */
+export function logSoftmax(x: Tensor): Tensor {
+  return softmaxOf(x, true)
+}
+
+function softmaxOf(x: Tensor, logarithm: boolean): Tensor {
+  requireFloats('x', x)
+  return scope(() => {
+    const input = dense(x)
+    const sizes = asRows(input)
+    const rowsOf = (tensor: Tensor) => tensor.view(sizes).native
+    const y = Tensor.empty(input.shape, input)
+    native.softmaxRows(rowsOf(input), logarithm, rowsOf(y))
+    return record(y, [input], [y.view(y.shape)], (dY, [result], [dX]) => {
+      const [gradient, softmax] = [rowsOf(dense(dY)), rowsOf(result!)]
+      dX!.write((target, accumulate) =>
+        native.softmaxRowsBackward({ dY: gradient, y: softmax, logarithm, dX: rowsOf(target), accumulate }),
+      )
+    })
+  })
+}

@@ -1,0 +1,103 @@
+/** What operations on tensors of any shape share: sentences about shapes and dtypes, dense memory, broadcasting. */
+import { instanceOf, requireArgument } from '../../arguments.js'
+import { UsageError } from '../../errors.js'
+import { type DType, elementsOf, type FloatDType, isBlockDType, native } from '../../native.js'
+import { writeMultiple } from '../gradient-writes.js'
+import { record } from '../tape.js'
+import { Tensor } from '../tensor.js'
+
+const aTensor = instanceOf(Tensor, 'a Tensor')
+
+/** Refuses all but tensors of floats. */
+export function requireFloats(name: string, x: unknown): asserts x is Tensor & { dtype: FloatDType } {
+  requireArgument(name, x, aTensor)
+  const { dtype } = x as Tensor
+  if (isFloatDType(dtype)) return
+  throw unfit(`a tensor of float32, bfloat16 or float16 for ${name}`, x as Tensor)
+}
+
+function isFloatDType(dtype: DType): boolean {
+  return !isBlockDType(dtype) && dtype.includes('float')
+}
+
+/** Refuses all but tensors of floats of that many dimensions: `letters` name them. */
+export function requireShape(name: string, x: unknown, letters: string): asserts x is Tensor & { dtype: FloatDType } {
+  requireFloats(name, x)
+  const dimensions = letters.split(', ').length
+  if (x.shape.length !== dimensions) throw unfit(`${name} [${letters}]`, x)
+}
+
+/** `Expected 2 dimensions for x but received float32 [3].` */
+export function unfit(expected: string, ...came: readonly Tensor[]): UsageError {
+  const all = came.map(({ dtype, shape }) => `${dtype} [${shape.join(', ')}]`).join(' and ')
+  return new UsageError('unfit-shape', `Expected ${expected} but received ${all}.`)
+}
+
+/** x with its elements side by side: x itself, or a copy. */
+export function dense(x: Tensor): Tensor {
+  if (x.isDense) return x
+  const y = Tensor.empty(x.shape, x)
+  native.copy(x.native, y.native, 1)
+  return record(y, [x], [], (dY, _, [dX]) => dX!.pass(dY))
+}
+
+/** The sizes of x [..., C] as rows: [N, C]. */
+export function asRows({ shape }: { shape: readonly number[] }): [number, number] {
+  return [elementsOf(shape.slice(0, -1)), shape.at(-1) ?? 1]
+}
+
+/**
+ * x repeated to a larger shape: every element for [1], rows for [C] or [1, C], and the elements of a row for [..., 1].
+ * The gradient is the sum over what was repeated.
+ */
+export function broadcast(x: Tensor, shape: readonly number[]): Tensor {
+  if (x.shape.join() === shape.join()) return x
+  const aligned = [...new Array<number>(Math.max(0, shape.length - x.shape.length)).fill(1), ...x.shape]
+  const repeats = aligned.map((size, d) => size !== shape[d])
+  const [first, last] = [repeats.indexOf(true), repeats.lastIndexOf(true)]
+  const fits = aligned.length === shape.length && aligned.every((size, d) => size === 1 || size === shape[d])
+  const before = aligned.slice(0, first).every((size) => size === 1)
+  const after = aligned.slice(last + 1).every((size) => size === 1)
+  if (!fits || repeats.slice(first, last).includes(false) || !(before || after)) {
+    throw unfit(`a shape that [${shape.join(', ')}] repeats`, x)
+  }
+  const source = dense(x)
+  let stride = 1
+  const strides = aligned.map(() => 0)
+  for (let d = shape.length - 1; d >= 0; d--) {
+    if (!repeats[d]) strides[d] = stride
+    stride *= aligned[d]!
+  }
+  const y = Tensor.empty(shape, x)
+  native.copy(source.view(shape, strides).native, y.native, 1)
+  return record(y, [source], [], (dY, _, [dX]) => {
+    const sums = x.elements === 1 ? wholeSum(dY) : before ? columnSums(dY, x.elements) : rowSums(dY, x.elements)
+    writeMultiple(dX!, 1, sums.view(x.shape))
+  })
+}
+
+/** Σ of all elements, [1] float32. */
+export function wholeSum(x: Tensor): Tensor {
+  const total = Tensor.empty([1], { device: x.device })
+  native.sum(dense(x).native, total.native, false)
+  return total
+}
+
+/** x as [rows, columns], summed over rows: [columns] float32. */
+function columnSums(x: Tensor, columns: number): Tensor {
+  const sums = Tensor.empty([columns], { device: x.device })
+  native.columnSums(dense(x).view([columns && x.elements / columns, columns]).native, sums.native, false)
+  return sums
+}
+
+/** x as [rows, columns], summed over columns: [rows] float32. */
+export function rowSums(x: Tensor, rows: number): Tensor {
+  const sums = Tensor.zeros([rows, 1], { device: x.device })
+  if (x.elements > 0) {
+    const columns = x.elements / rows
+    const ones = Tensor.empty([columns, 1], x)
+    native.fill(ones.native, 1)
+    native.matmul({ a: dense(x).view([rows, columns]).native, b: ones.native, c: sums.native })
+  }
+  return sums.view([rows])
+}
