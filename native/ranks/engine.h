@@ -57,6 +57,13 @@ struct Terms {
 /// What a collective throws that waits while its rank gives up.
 struct GivenUp {};
 
+/// Ranks do not do the same, which all of them find at once.
+struct RanksDiffer : Error {
+  RanksDiffer()
+      : Error("ranks-differ",
+              "Ranks do not do the same: each has to make the same calls in the same order, with as many values.") {}
+};
+
 /// A rank cannot go on.
 class RankFailed : public Error {
  public:

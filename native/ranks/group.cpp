@@ -126,6 +126,8 @@ bool Group::attempt(const std::function<void()>& body) {
     giveUp();
   } catch (const RankFailed& error) {
     note(error, error.rank);
+  } catch (const RanksDiffer& error) {
+    note(error);
   } catch (const Error& error) {
     note(error);
     tell(error.what());

@@ -217,9 +217,7 @@ class Mpi : public Engine {
     check(allReduce_(constants_.inPlace, bounds, 4, constants_.float64, constants_.max, ranks_, &request),
           "MPI_Iallreduce");
     wait(&request, 20us);
-    if (bounds[0] != -bounds[1] || bounds[2] != -bounds[3])
-      throw Error("ranks-differ",
-                  "Ranks do not do the same: each has to make the same calls in the same order, with as many values.");
+    if (bounds[0] != -bounds[1] || bounds[2] != -bounds[3]) throw RanksDiffer();
   }
 
   template <typename Start>

@@ -87,7 +87,7 @@ describe.each(launchers)('$name', (launcher) => {
     test('ranks that do not do the same are told so', async () => {
       const { code } = await runJob(launcher, 2, [job, folder(), 'differs', '3'])
       expect(code).not.toBe(0)
-      expect(seen().map((one) => one.code)).toEqual(['ranks-differ', 'ranks-differ'])
+      expect(new Set(seen().map((one) => one.code))).toEqual(new Set(['ranks-differ']))
     })
   })
 })
