@@ -39,7 +39,8 @@ export interface TrainExtras<Own extends OptionFields = NoFields> {
   signal?: AbortSignal
   /**
    * The processes that train together, each of which calls `train` with the same model and options; by default one alone. A step
-   * takes the same rows however many there are.
+   * takes the same rows however many there are. A stop on one of them ends all after the same step; where one fails, all do,
+   * the others with a `RunError` `rank-failed`.
    */
   ranks?: Ranks
 }

@@ -38,6 +38,25 @@ describe('work that can be interrupted', () => {
     await result
   })
 
+  it('goes on at a second signal where a launcher has many of them', async () => {
+    const exit = vi.spyOn(process, 'exit').mockImplementation((() => undefined) as unknown as typeof process.exit)
+    let stops = 0
+    let release = () => {}
+    const work = new Promise<void>((resolve) => {
+      release = resolve
+    })
+    const result = interruptible(
+      () => work,
+      () => stops++,
+      { oneOfMany: true },
+    )
+    interrupt()
+    interrupt()
+    release()
+    expect(await result).toEqual({ value: undefined, interrupted: true })
+    expect([stops, exit.mock.calls.length]).toEqual([1, 0])
+  })
+
   it('of the process itself is not cut off by a signal when it is done', async () => {
     vi.resetModules()
     vi.useFakeTimers()

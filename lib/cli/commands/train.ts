@@ -71,7 +71,8 @@ async function trained(ranks: Ranks, options: TrainOptions, context: CommandCont
   try {
     model.device.profile(options.profile)
     const quiet = options.quiet || !ranks.reportsProgress
-    const result = await follow(trainByCommand(model, options, ranks), { quiet }, context)
+    const run = trainByCommand(model, options, ranks)
+    const result = await follow(run, { quiet, oneOfMany: ranks.size > 1 }, context)
     if (options.profile && ranks.reportsProgress)
       context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
     return result
@@ -104,7 +105,11 @@ function checkPaths(options: TrainOptions, source: OptionSource): void {
 }
 
 /** Shows a run until it ends; the first interruption stops it with its state saved. */
-async function follow(run: Run, { quiet }: { quiet: boolean }, { terminal }: CommandContext): Promise<CommandResult> {
+async function follow(
+  run: Run,
+  { quiet, oneOfMany }: { quiet: boolean; oneOfMany: boolean },
+  { terminal }: CommandContext,
+): Promise<CommandResult> {
   const progress = new Progress(terminal.stderr, { quiet })
   const showEvent = eventPrinter(progress, sparklineColumns(terminal))
   try {
@@ -114,9 +119,10 @@ async function follow(run: Run, { quiet }: { quiet: boolean }, { terminal }: Com
         return await run.finished
       },
       () => {
-        progress.note('stopping after this step; once more to stop at once')
+        progress.note(`stopping after this step${oneOfMany ? '' : '; once more to stop at once'}`)
         run.stop().catch(() => {}) // the loop above throws it
       },
+      { oneOfMany },
     )
     progress.end()
     const { stopped, ...json } = result

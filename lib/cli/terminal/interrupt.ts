@@ -23,16 +23,19 @@ function endSoon(): void {
 }
 
 /**
- * Runs `work`; the first signal calls `stop`, a second one ends the process at once. Where the process has a terminal and that
+ * Runs `work`; the first signal calls `stop`, a second one ends the process at once, unless it is `oneOfMany`: a launcher may send
+ * several, and knows how to kill. Where the process has a terminal and that
  * goes away (SIGHUP), this stops it too, however often it is told; without one, as under nohup, it goes on: Node.js takes a signal
  * that its parent ignored for itself. Resolves with the work's value and whether it was stopped.
  */
 export async function interruptible<Value>(
   work: () => Promise<Value>,
   stop: () => void,
+  { oneOfMany = false } = {},
 ): Promise<{ value: Value; interrupted: boolean }> {
   let interrupted = false
   const onSignal = () => {
+    if (interrupted && oneOfMany) return
     if (interrupted) process.exit(130)
     interrupted = true
     stop()
