@@ -21,9 +21,17 @@ export interface Wishes {
 /** Errors that every rank of their run has heard of. */
 const told = new WeakSet<object>()
 
-/** Whether all ranks know of what made a run fail: one of them then says it for all. */
+/** Whether all ranks know of what made a run fail. */
 export function isKnownToAllRanks(error: unknown): boolean {
   return typeof error === 'object' && error !== null && told.has(error)
+}
+
+/** Whether this rank is the one to say why a run failed, where others know of it too. */
+export function speaksOf(error: unknown, { rank, reportsProgress }: Pick<Ranks, 'rank' | 'reportsProgress'>): boolean {
+  if (isKnownToAllRanks(error)) return reportsProgress
+  // A rank that is gone says nothing any more.
+  if (isRankFailure(error)) return reportsProgress || (rank === 1 && error.message.startsWith('Rank 0 '))
+  return true
 }
 
 /**
@@ -122,11 +130,12 @@ export class Meetings {
     const { rank, size } = this.ranks
     const bytes = Buffer.from(own)
     const lengths = await this.#sum(Array.from({ length: size }, (_, i) => (i === rank ? bytes.length : 0)))
-    const start = (of: number) => lengths.subarray(0, of).reduce((sum, length) => sum + length, 0)
-    const values = new Float64Array(start(size))
-    values.set(bytes, start(rank))
+    const starts = [0]
+    for (const length of lengths) starts.push(starts.at(-1)! + length)
+    const values = new Float64Array(starts[size]!)
+    values.set(bytes, starts[rank]!)
     const all = Buffer.from(await this.#sum(values))
-    return Array.from({ length: size }, (_, i) => all.toString('utf8', start(i), start(i + 1)))
+    return Array.from({ length: size }, (_, i) => all.toString('utf8', starts[i]!, starts[i + 1]!))
   }
 
   #sum(values: ArrayLike<number>): Promise<Float64Array> {

@@ -70,6 +70,20 @@ it('a failure of one is one sentence', async () => {
   expect(second!.result!.exitCode).toBeGreaterThan(0)
 })
 
+it.each([
+  [1, 0],
+  [0, 1],
+])('that rank %i is gone is said by rank %i alone', async (gone, speaker) => {
+  const all = localRanks(3)
+  const left = all.filter(({ rank }) => rank !== gone)
+  const printed = Promise.all(left.map((ranks) => command(ranks)))
+  all[gone]!.abort('it has ended.')
+  const errors = (await printed).map(({ error, stderr }, i) => [left[i]!.rank, error, stderr])
+  expect(errors).toEqual(
+    left.map(({ rank }) => [rank, rank === speaker ? `Rank ${gone} failed: it has ended.` : null, '']),
+  )
+})
+
 it('different options are one sentence, and wrong usage on all', async () => {
   const [ranks, other] = localRanks(2) as [Ranks, Ranks]
   const [first, second] = await Promise.all([command(ranks), command(other, { seed: 1 })])

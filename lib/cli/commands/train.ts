@@ -8,7 +8,7 @@ import {
   TrainSchema,
 } from '../../options/index.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
-import { isKnownToAllRanks, Meetings } from '../../train/meetings.js'
+import { Meetings, speaksOf } from '../../train/meetings.js'
 import type { Ranks } from '../../train/ranks.js'
 import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
@@ -55,7 +55,7 @@ export async function trainOn(ranks: Ranks, options: TrainOptions, context: Comm
     const result = await trained(ranks, options, context)
     return ranks.reportsProgress ? result : { ...nothingToPrint, exitCode: result.exitCode }
   } catch (error) {
-    if (ranks.reportsProgress || !isKnownToAllRanks(error)) throw error
+    if (speaksOf(error, ranks)) throw error
     return { ...nothingToPrint, exitCode: error instanceof MoraError ? error.exitCode : 1 }
   }
 }
