@@ -178,12 +178,12 @@ describe('unpermuteRows', () => {
   })
 
   it('keeps every rotation: pair j of a head is (2j, 2j + 1) before and (j, j + half) after', () => {
-    const [headDim, half] = [64, 32]
-    const order = unpermuteRows(3, headDim)
+    const [headSize, half] = [64, 32]
+    const order = unpermuteRows(3, headSize)
     for (let head = 0; head < 3; head++) {
       for (let pair = 0; pair < half; pair++) {
-        expect(order[head * headDim + pair]).toBe(head * headDim + 2 * pair)
-        expect(order[head * headDim + pair + half]).toBe(head * headDim + 2 * pair + 1)
+        expect(order[head * headSize + pair]).toBe(head * headSize + 2 * pair)
+        expect(order[head * headSize + pair + half]).toBe(head * headSize + 2 * pair + 1)
       }
     }
   })

@@ -1,6 +1,6 @@
 /** Modules that are trained whole beside an adapter: which names stand for which weights, here and in PEFT's files. */
 import { UsageError } from '../../errors.js'
-import type { StoredTensor } from '../contract/adapter.js'
+import { type StoredTensor, transposed } from '../contract/adapter.js'
 import type { BaseModel } from '../contract/base-model.js'
 import { isTarget } from '../contract/patterns.js'
 import type { StoredAdapter } from './stored-adapter.js'
@@ -53,7 +53,7 @@ export function modulesOfAdapter(
   const tensors = new Map<string, StoredTensor>()
   for (const [name, stored] of modules) {
     const weight = base.ties.get(name) ?? name
-    const tensor = base.transposed.has(weight) ? transposed(stored) : stored
+    const tensor = base.transposed.has(weight) ? turned(stored) : stored
     const shape = base.weights.get(weight)
     if (!shape) throw unfit(`the model has no ${name}`)
     if (shape.join() !== tensor.shape.join()) {
@@ -90,10 +90,9 @@ export function isSavedModule(names: readonly string[], module: string): boolean
 }
 
 /** Rows as columns. */
-function transposed({ name, shape, values }: StoredTensor): StoredTensor {
+function turned({ name, shape, values }: StoredTensor): StoredTensor {
   const [rows, columns] = shape as [number, number]
-  const turned = Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]!)
-  return { name, shape: [columns, rows], values: turned }
+  return { name, shape: [columns, rows], values: transposed(values, rows, columns) }
 }
 
 export const moduleOf = (weight: string): string => weight.replace(/\.(weight|bias)$/, '')

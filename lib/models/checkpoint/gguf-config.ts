@@ -21,7 +21,7 @@ export function ggufFamily(file: GgufFile): { family: Family; gguf: GgufFamily }
 
 /**
  * `config.json` of the model in a GGUF file.
- * @param ropeFactors values of `rope_freqs.weight` [headDim / 2], needed if the file has that tensor
+ * @param ropeFactors values of `rope_freqs.weight` [headSize / 2], needed if the file has that tensor
  * @throws UsageError `unsupported-architecture`, `unsupported-option` with the name of what is not supported
  * @throws InputError `malformed-file` if metadata is missing, of the wrong type, or contradicts the tensors
  */

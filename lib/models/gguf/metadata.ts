@@ -21,7 +21,7 @@ export class GgufMetadata {
   readonly headSize: number
   readonly maxPositions: number
 
-  /** @param ropeFactors values of `rope_freqs.weight` [headDim / 2], needed if the file has that tensor */
+  /** @param ropeFactors values of `rope_freqs.weight` [headSize / 2], needed if the file has that tensor */
   constructor(
     readonly file: GgufFile,
     readonly architecture: string,
@@ -131,11 +131,11 @@ export class GgufMetadata {
     if (factor <= 0) throw malformed(file.path, `its ${this.key('rope.scaling.factor')} is ${factor}`)
 
     if (file.tensors.has(ropeFactorsName)) {
-      const { ropeFactors: factors, headSize: headDim } = this
+      const { ropeFactors: factors, headSize } = this
       if (type !== 'none')
         throw read.unsupported(`${this.key('rope.scaling.type')} ${type} together with ${ropeFactorsName}`)
       if (!factors) throw new UsageError('missing-argument', `The values of ${ropeFactorsName} are needed.`)
-      return ropeScalingFromFactors({ factors, theta, headDim, original, path: file.path })
+      return ropeScalingFromFactors({ factors, theta, headSize, original, path: file.path })
     }
     if (type === 'none' || (type === 'linear' && factor === 1)) return null
     if (type === 'linear') return { rope_type: 'linear', factor }

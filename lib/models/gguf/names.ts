@@ -36,7 +36,7 @@ export const llamaNamesWith = (block: Names): GgufNames => ({ ...llamaNames, blo
 export const queryKeyNorms = { attn_q_norm: 'self_attn.q_norm', attn_k_norm: 'self_attn.k_norm' }
 
 /**
- * The divisors [headDim / 2] of the rotary frequencies. Hugging Face has no such tensor: it is kept under GGUF's name,
+ * The divisors [headSize / 2] of the rotary frequencies. Hugging Face has no such tensor: it is kept under GGUF's name,
  * and `ropeScalingFromFactors` turns its values into the configuration's `rope_scaling`.
  */
 export const ropeFactorsName = 'rope_freqs.weight'
@@ -78,16 +78,16 @@ export function ggufName(name: string, { outer, block, blocks }: GgufNames): str
  * `order[r]` of GGUF's.
  *
  * Of some architectures llama.cpp rotates adjacent pairs (2j, 2j + 1) of a head, Hugging Face the pairs
- * (j, j + headDim / 2): the same rotation after the rows of each head are interleaved. Rows are whole blocks of a
+ * (j, j + headSize / 2): the same rotation after the rows of each head are interleaved. Rows are whole blocks of a
  * quantised format, so raw rows may be permuted.
  *
  * @param heads query heads for `attn_q`, key-value heads for `attn_k`
- * @returns [heads · headDim]
+ * @returns [heads · headSize]
  */
-export function unpermuteRows(heads: number, headDim: number): Int32Array {
-  const half = headDim / 2
-  return Int32Array.from({ length: heads * headDim }, (_, row) => {
-    const inHead = row % headDim
+export function unpermuteRows(heads: number, headSize: number): Int32Array {
+  const half = headSize / 2
+  return Int32Array.from({ length: heads * headSize }, (_, row) => {
+    const inHead = row % headSize
     return row - inHead + 2 * (inHead % half) + Math.floor(inHead / half)
   })
 }

@@ -13,10 +13,10 @@ export type RopeScaling =
     }
 
 interface RopeFactors {
-  /** Divisors [headDim / 2] of the rotary frequencies, as `rope_freqs.weight` gives them. */
+  /** Divisors [headSize / 2] of the rotary frequencies, as `rope_freqs.weight` gives them. */
   factors: Float32Array
   theta: number
-  headDim: number
+  headSize: number
   /** The context length of pretraining, where the file tells it. */
   original: number | null
   /** Names the file in errors. */
@@ -33,12 +33,12 @@ const highFrequencyFactor = 4
  * @returns null if every divisor is 1
  * @throws UsageError `unsupported-option` if no Llama-3 scaling gives this table
  */
-export function ropeScalingFromFactors({ factors, theta, headDim, original, path }: RopeFactors): RopeScaling | null {
+export function ropeScalingFromFactors({ factors, theta, headSize, original, path }: RopeFactors): RopeScaling | null {
   const factor = factors.reduce((largest, value) => Math.max(largest, value), 0)
-  if (factors.length === headDim / 2 && factors.every((value) => value === 1)) return null
+  if (factors.length === headSize / 2 && factors.every((value) => value === 1)) return null
   const contextLengths = original === null ? Array.from({ length: 15 }, (_, power) => 64 * 2 ** power) : [original]
   for (const contextLength of contextLengths) {
-    const expected = llama3Factors(factor, contextLength, theta, headDim)
+    const expected = llama3Factors(factor, contextLength, theta, headSize)
     if (expected.length !== factors.length) break
     if (!expected.every((value, index) => Math.abs(value - factors[index]!) <= 1e-4 * value)) continue
     return {
@@ -51,17 +51,17 @@ export function ropeScalingFromFactors({ factors, theta, headDim, original, path
   }
   throw new UsageError(
     'unsupported-option',
-    `${path} has a rope_freqs.weight that is not Llama 3's table for head size ${headDim} and base ${theta}.`,
+    `${path} has a rope_freqs.weight that is not Llama 3's table for head size ${headSize} and base ${theta}.`,
   )
 }
 
 /**
- * Divisors [headDim / 2] of the rotary frequencies: 1 for wavelengths short beside the context of pretraining, `factor`
+ * Divisors [headSize / 2] of the rotary frequencies: 1 for wavelengths short beside the context of pretraining, `factor`
  * for long ones, and between them the inverse of a mean of both inverses, weighted by the turns made in that context.
  */
-export function llama3Factors(factor: number, contextLength: number, theta: number, headDim: number): number[] {
-  return Array.from({ length: headDim / 2 }, (_, pair) => {
-    const wavelength = 2 * Math.PI * theta ** ((2 * pair) / headDim)
+export function llama3Factors(factor: number, contextLength: number, theta: number, headSize: number): number[] {
+  return Array.from({ length: headSize / 2 }, (_, pair) => {
+    const wavelength = 2 * Math.PI * theta ** ((2 * pair) / headSize)
     const turns = contextLength / wavelength
     if (turns > highFrequencyFactor) return 1
     if (turns < lowFrequencyFactor) return factor
