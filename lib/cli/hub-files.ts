@@ -1,11 +1,12 @@
 /** Ids of the hub among a command's options: brought to this disk before the work starts. */
+
 import type { DataPurpose } from '../data/files/data-files.js'
 import { type DataSource, pathsOf, withPaths } from '../data/sources/source.js'
 import { UsageError } from '../errors.js'
 import { type DownloadProgress, type HubOptions, hubIdOf, locate } from '../hub/index.js'
+import { formatBytes } from '../io/disk-space.js'
 import type { CommonOptions, OptionsSchema } from '../options/index.js'
 import { type HubMeaning, optionFacts } from '../schema/option-facts.js'
-import { formatBytes } from './terminal/format.js'
 import { Progress } from './terminal/progress.js'
 import type { Terminal } from './terminal/terminal.js'
 import { TransferLine } from './terminal/transfer-line.js'

@@ -17,14 +17,15 @@ export async function requireFreeSpace(folder: string, bytes: number, what: stri
   )
 }
 
-/** Bytes for people: `1.2 GB`. Powers of 1000, as disks are sold. */
+const UNITS = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'] as const
+
+/** `1.4 GB`, in powers of 1000, as disks are sold. */
 export function formatBytes(bytes: number): string {
-  const units = ['bytes', 'kB', 'MB', 'GB', 'TB', 'PB']
   let value = bytes
   let unit = 0
-  while (value >= 999.5 && unit < units.length - 1) {
+  while (value >= 999.5 && unit < UNITS.length - 1) {
     value /= 1000
     unit++
   }
-  return `${unit === 0 ? value : Number(value.toPrecision(3))} ${units[unit]}`
+  return `${unit > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`
 }

@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest'
-import { formatBytes, formatDuration, formatFacts, formatNumber, formatTable } from '../../lib/cli/terminal/format.js'
+import { formatDuration, formatFacts, formatNumber, formatTable } from '../../lib/cli/terminal/format.js'
+import { formatBytes } from '../../lib/io/disk-space.js'
 
 describe('figures for people', () => {
   it('shorten sizes', () => {
     expect([0, 999, 1000, 1_234_567, 999_999, 24e9].map(formatBytes)).toEqual([
       '0 B',
       '999 B',
-      '1.0 KB',
+      '1.0 kB',
       '1.2 MB',
       '1.0 MB',
       '24 GB',

@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { appendLine, replaceFolder, sha256File, writeFileAtomic, writeStreamAtomic } from '../../lib/io/atomic.js'
-import { formatBytes, requireFreeSpace } from '../../lib/io/disk-space.js'
+import { requireFreeSpace } from '../../lib/io/disk-space.js'
 import { expectRejection, fileOf, useTemporaryFolder } from './temporary.js'
 
 const folder = useTemporaryFolder()
@@ -105,8 +105,4 @@ it('T19 requireFreeSpace refuses what no disk has room for', async () => {
     'disk-full',
     /The model takes 1000 PB, but only .* are free/,
   )
-})
-
-it('formatBytes uses powers of 1000', () => {
-  expect([0, 999, 1000, 1_234_567, 5e9].map(formatBytes)).toEqual(['0 bytes', '999 bytes', '1 kB', '1.23 MB', '5 GB'])
 })

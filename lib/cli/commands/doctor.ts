@@ -1,7 +1,8 @@
 import type { DoctorReport } from '../../doctor.js'
+import { formatBytes } from '../../io/disk-space.js'
 import { DoctorSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
-import { formatBytes, formatFacts } from '../terminal/format.js'
+import { formatFacts } from '../terminal/format.js'
 
 export const doctorCommand = defineCommand({
   name: 'doctor',

@@ -1,8 +1,9 @@
 import { dirname, join } from 'node:path'
+import { formatBytes } from '../../io/disk-space.js'
 import { ReportSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { requireFolder, requireFreeFile } from '../paths.js'
-import { formatBytes, formatFacts } from '../terminal/format.js'
+import { formatFacts } from '../terminal/format.js'
 
 export const reportCommand = defineCommand({
   name: 'report',

@@ -1,4 +1,5 @@
 import { MoraError } from '../../errors.js'
+import { formatBytes } from '../../io/disk-space.js'
 import type { Model } from '../../models/index.js'
 import {
   checkTrainOptions,
@@ -22,7 +23,7 @@ import {
   requireTemplate,
   requireTools,
 } from '../paths.js'
-import { formatBytes, formatCount, formatFacts, formatNumber } from '../terminal/format.js'
+import { formatCount, formatFacts, formatNumber } from '../terminal/format.js'
 import { interruptible } from '../terminal/interrupt.js'
 import { profileTable } from '../terminal/profile.js'
 import { Progress, StepLine } from '../terminal/progress.js'

@@ -1,18 +1,5 @@
 /** Numbers, sizes, times and tables as a person reads them. */
 
-const UNITS = ['B', 'KB', 'MB', 'GB', 'TB'] as const
-
-/** `1.4 GB`, in powers of 1000. */
-export function formatBytes(bytes: number): string {
-  let value = bytes
-  let unit = 0
-  while (value >= 999.5 && unit < UNITS.length - 1) {
-    value /= 1000
-    unit++
-  }
-  return `${unit > 0 && value < 10 ? value.toFixed(1) : Math.round(value)} ${UNITS[unit]}`
-}
-
 /** `1,234,567`. */
 export function formatCount(count: number): string {
   return Math.round(count).toLocaleString('en-US')

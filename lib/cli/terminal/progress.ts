@@ -1,6 +1,8 @@
 /** How long work shows that it lives: one line that changes on a terminal, a plain line now and then elsewhere. */
+
+import { formatBytes } from '../../io/disk-space.js'
 import { asMessage } from '../../printable.js'
-import { formatBytes, formatCount, formatDuration, formatNumber } from './format.js'
+import { formatCount, formatDuration, formatNumber } from './format.js'
 import { Sparkline } from './sparkline.js'
 import type { Output } from './terminal.js'
 

@@ -1,4 +1,5 @@
-import { formatBytes, formatDuration } from './format.js'
+import { formatBytes } from '../../io/disk-space.js'
+import { formatDuration } from './format.js'
 
 const BAR = 20
 
