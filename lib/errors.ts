@@ -44,7 +44,7 @@ export function reworded(error: unknown, words: (message: string) => string): un
   return new Kind(error.code, message, { cause: error })
 }
 
-/** Of a text that a message quotes, bytes of UTF-8. */
+/** Most bytes of UTF-8 that a message quotes of a text. */
 const MOST_OF_A_TEXT = 200
 
 /** A value as a message quotes it: JSON, cut where it is long. */
@@ -58,7 +58,7 @@ export function quoted(value: unknown): string {
   return text.length > 60 ? `${text.slice(0, 57).replace(/\p{Cs}$/u, '')}...` : text
 }
 
-/** Of other objects, as a buffer with a whole file, the content would say nothing. */
+/** Whether the content of an object says something; that of others, as a buffer with a whole file, would not. */
 function isPlain(value: object): boolean {
   const prototype: unknown = Object.getPrototypeOf(value)
   return prototype === null || prototype === Object.prototype || prototype === Array.prototype

@@ -32,7 +32,7 @@ import { type TokenisedData, tokenise } from './tokenise.js'
 import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 
 export interface DatasetOptions extends FindOptions {
-  /** Of the model; null where it has none: only `input_ids` rows can then be read. */
+  /** The model's tokenizer; null where it has none: only `input_ids` rows can then be read. */
   tokenizer: Tokenizer | null
   /** Longest row, in tokens; 1024. */
   maxLength?: number

@@ -40,7 +40,7 @@ export interface EncodedRow {
   /** Several where a long text was cut. */
   rows: TokenRow[]
   truncated: boolean
-  /** Of a chat: what a template did with its turns. */
+  /** What a template did with the turns of a chat. */
   turns?: TurnCounts
 }
 

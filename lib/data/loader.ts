@@ -29,7 +29,7 @@ export type LoaderRow = { ids: ArrayLike<number>; mask?: ArrayLike<number> } | R
 export interface LoaderOptions {
   /** Rows of a batch, which is one optimizer step; 8. */
   batchSize?: number
-  /** Of the order; 0. */
+  /** The seed of the order, default 0. */
   seed?: number
   /** False pads every row to the longest of its batch; true. */
   packing?: boolean

@@ -39,7 +39,7 @@ export interface SampledRow {
 export class Sampler {
   #epoch = -1
   #order: Uint32Array | undefined
-  /** Of each part; null without weights. */
+  /** The share of each part; null without weights. */
   readonly #shares: number[] | null
 
   constructor(private readonly options: SamplerOptions) {

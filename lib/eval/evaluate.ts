@@ -38,7 +38,7 @@ const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'setDrop
 export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'base'> & {
   /** What to measure. */
   task: T
-  /** Of `forgetting`: the model before. By default, `model` without its active adapters. */
+  /** The model before, for `forgetting`. By default, `model` without its active adapters. */
   base?: EvaluatedModel
   /** Called after each row; of a text, after each window. */
   onProgress?: (progress: EvalProgress) => void

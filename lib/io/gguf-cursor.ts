@@ -15,7 +15,7 @@ export class GgufCursor {
   constructor(
     private readonly bytes: Uint8Array,
     readonly path: string,
-    /** Of the whole file. */
+    /** The size of the whole file. */
     readonly size: number,
   ) {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)

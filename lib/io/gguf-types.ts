@@ -6,10 +6,10 @@ export type GgufValue = number | bigint | boolean | string | GgufValue[]
 
 export interface GgufFile {
   path: string
-  /** Of the file, in bytes. */
+  /** The size of the file, in bytes. */
   size: number
   version: number
-  /** Of the tensors' offsets, in bytes. */
+  /** The alignment of the tensors' offsets, in bytes. */
   alignment: number
   metadata: Map<string, GgufValue>
   /** By GGUF's own names, in the file's order; shapes outermost first, the reverse of GGUF's. */

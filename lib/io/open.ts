@@ -6,7 +6,7 @@ import { InputError, UsageError } from '../errors.js'
 /** A pipe of that name would else be waited for, until somebody writes into it. */
 const WITHOUT_WAITING = constants.O_RDONLY | constants.O_NONBLOCK
 
-/** Of what is read as a whole, bytes: tokenizers of the largest vocabularies have some tens of millions. */
+/** Most bytes of what is read as a whole: tokenizers of the largest vocabularies have some tens of millions. */
 export const WHOLE = 2 ** 28
 
 /**

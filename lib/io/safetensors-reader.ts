@@ -10,7 +10,7 @@ import { countElements, type StoredDType, storedBytes, type TensorLocation } fro
 
 export interface SafetensorsFile {
   path: string
-  /** Of the file, in bytes. */
+  /** The size of the file, in bytes. */
   size: number
   /** The file's `__metadata__`; empty if it has none. */
   metadata: Record<string, string>

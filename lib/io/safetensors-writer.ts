@@ -22,9 +22,9 @@ export interface SafetensorsEntry {
 }
 
 export interface ShardOptions {
-  /** Of a file, without its header. A larger tensor gets a file of its own. 5e9. */
+  /** Most bytes of a file, without its header. A larger tensor gets a file of its own. Default 5e9. */
   maxShardBytes?: number
-  /** Of every file. `{ format: 'pt' }`, without which transformers refuses the file. */
+  /** The metadata of every file, by default `{ format: 'pt' }`, without which transformers refuses the file. */
   metadata?: Record<string, string>
 }
 

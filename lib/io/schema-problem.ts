@@ -20,7 +20,7 @@ function wordsOf(issue: Issue): string {
     .replace('received undefined', 'received nothing')
 }
 
-/** Of a value that may have several forms: all of them, or what is wrong with the one whose type it has. */
+/** What a value that may have several forms should be: one of them, or what is wrong with the one whose type it has. */
 function wordsOfUnion(forms: readonly (readonly Issue[])[]): string {
   const problems = forms.flatMap(([first]) =>
     first ? [{ words: wordsOf(first), isType: first.path.length === 0 }] : [],

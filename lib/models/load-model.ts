@@ -15,7 +15,7 @@ import { Model } from './model.js'
 import { weightShapes } from './network/plan.js'
 
 export interface LoadOptions extends DeviceOptions, HubOptions {
-  /** Of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else float32. */
+  /** The dtype of activations and frozen weights; `auto` (default) is bfloat16 where the device multiplies it fast, else float32. */
   dtype?: 'auto' | FloatDType
   /**
    * Precision of the rotary frequencies. `float32` (default) is what Hugging Face computes when it loads a checkpoint;

@@ -44,7 +44,7 @@ export class Model implements Disposable {
   readonly config: ModelConfig
   readonly tokenizer: Tokenizer | null
   readonly device: NativeDevice
-  /** Of activations and frozen weights. */
+  /** The dtype of activations and frozen weights. */
   readonly dtype: FloatDType
   readonly source: ModelSource | null
   /** The weights' names and shapes, and the checkpoint's identity. */

@@ -62,6 +62,6 @@ export interface ObjectiveRows extends StepRows {
   readonly summary: Pick<DataSummary, 'tokens' | 'trainedSpecialTokens'>
   /** The sources, one after the other. */
   readonly parts: readonly DatasetPart[]
-  /** Of all that is trained on: a resumed run must find the same. */
+  /** A hash of all that is trained on: a resumed run must find the same. */
   readonly hash: string
 }

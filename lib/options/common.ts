@@ -69,7 +69,7 @@ export const commonOptions = {
 export const CommonOptionsSchema = z.strictObject(commonOptions)
 export type CommonOptions = z.output<typeof CommonOptionsSchema>
 
-/** Of what reads weights and does not change them. */
+/** Options of commands that read weights and do not change them. */
 export const quantisedOption = (fallback: boolean) =>
   flag('on the CPU, use weights of a GGUF file in its block formats, as they are; else they become --dtype', fallback)
 
@@ -172,7 +172,7 @@ export const contextOptions = {
   ),
 }
 
-/** Of a step or a pass: lists of more take gigabytes by themselves. */
+/** Most rows of a step or a pass: lists of more take gigabytes by themselves. */
 export const MOST_ROWS = 2 ** 20
 
 /** How rows become tokens: the same words in training, evaluation and inspection. */

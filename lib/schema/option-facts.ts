@@ -38,7 +38,7 @@ export interface OptionFacts {
  */
 export type ResumeRule = 'exact' | 'rounding' | 'free'
 
-/** Of data, also which split an id means that names none: that depends on what the rows are for. */
+/** Data options also say which split an id means that names none: that depends on what the rows are for. */
 export type HubMeaning = 'model' | 'adapter' | 'training-data' | 'evaluation-data' | 'validation-data'
 
 /** A schema of named options; unknown names are errors. */

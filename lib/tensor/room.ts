@@ -42,7 +42,7 @@ export function requireRoom(
   if (!isShared && making > ofMachine) throw tooLittle(making, `this machine has ${binarySize(ofMachine)} free`)
 }
 
-/** Of the memory that tensors may have: what is free between them, in pieces that are too small. */
+/** Memory that tensors may have and cannot use: what is free between them, in pieces that are too small. */
 const FRAGMENTS = 1 / 32
 /** The limit that tensors had from here. */
 let ours = 0

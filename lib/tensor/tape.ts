@@ -84,7 +84,7 @@ export class TapeNode<T extends Taped<T>> {
     readonly backward: Backward<T> | null,
     /** Shape and dtype of the output's gradient are those of this tensor. */
     readonly like: Pick<T, 'shape' | 'dtype' | 'device'>,
-    /** Of a parameter: receives its gradient. */
+    /** A parameter, which receives its gradient. */
     readonly leaf: { grad: T | null } | null = null,
   ) {
     for (const input of inputs) input?.retain()

@@ -41,7 +41,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
   readonly strides: readonly number[]
   /** Where gradients of this tensor go; null for constants. */
   node: TapeNode<Tensor> | null = null
-  /** Of parameters: the sum of gradients so far. */
+  /** A parameter's sum of gradients so far. */
   grad: Tensor | null = null
   /** How to make this value again instead of saving it, if that is cheap. */
   recipe: Recipe<Tensor> | null = null

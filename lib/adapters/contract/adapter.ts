@@ -33,7 +33,7 @@ export interface LayerFacts {
   readonly inFeatures: number
   readonly outFeatures: number
   /**
-   * Of a layer outside the blocks, which `all-linear` does not mean. The embeddings' table [V, D] counts as a weight with D
+   * What a layer outside the blocks is, which `all-linear` does not mean. The embeddings' table [V, D] counts as a weight with D
    * inputs and V outputs.
    */
   readonly role?: LayerRole
@@ -57,7 +57,7 @@ export interface TensorStart<Config> {
   readonly config: Config
   readonly layer: LayerFacts
   readonly shape: readonly number[]
-  /** Of this seed, layer and tensor. */
+  /** The stream of this seed, layer and tensor. */
   readonly random: RandomStream
   /** The layer's weight [d, k]. */
   readonly weight: Weight

@@ -101,7 +101,7 @@ export async function readAdapterFolder(
   }
 }
 
-/** Of a folder that was written before they went into the header, those of its configuration. */
+/** The entries in the header; those of the configuration in a folder that was written before they went there. */
 function ownEntries({ path, metadata }: SafetensorsFile, json: Readonly<Record<string, unknown>>): unknown {
   const { node_mora: text } = metadata
   return text === undefined ? json.node_mora : parseJson(text, `node_mora in the header of ${path}`)

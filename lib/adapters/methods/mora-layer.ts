@@ -167,7 +167,7 @@ export class MoraLayer extends AdapterLayer {
   }
 
   /**
-   * Of sharing: what the outputs of groups are spread with is B [d, R], of zeros and ones, and A [R, k] is M times what
+   * Sharing has factors: what the outputs of groups are spread with is B [d, R], of zeros and ones, and A [R, k] is M times what
    * inputs are summed with. A grouping of R single columns stands for leaving one of both out.
    */
   override factors(): LowRankFactors | null {

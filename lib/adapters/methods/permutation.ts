@@ -9,7 +9,7 @@ import type { LayerFacts } from '../contract/adapter.js'
 /** Which permutation of inputs and outputs: a function of these two and of how many there are. */
 export interface PermutationKey {
   readonly seed: number
-  /** Of ReMoRA; from 0. */
+  /** The cycle of ReMoRA, from 0. */
   readonly cycle: number
 }
 

@@ -17,12 +17,12 @@ export interface AdapterCost {
   readonly kept: number
   /** On the device: the most working space of a product. */
   readonly working: number
-  /** Of the process: the most that is taken while a layer is made. */
+  /** The most that the process takes while a layer is made. */
   readonly making: number
 }
 
 export interface CostOptions {
-  /** Of activations. */
+  /** The dtype of activations. */
   readonly dtype: FloatDType
   /** Number of values of modules that are trained whole. */
   readonly whole?: number
@@ -30,12 +30,12 @@ export interface CostOptions {
   readonly restarts?: boolean
 }
 
-/** Of so many values that are trained as they are. */
+/** What so many values take that are trained as they are. */
 export function costOfValues(trained: number, dtype: FloatDType): AdapterCost {
   return { trained, values: 4 * trained, kept: bytesOfCopies(trained, dtype), working: 0, making: 0 }
 }
 
-/** Of an adapter beside layers. */
+/** What an adapter beside layers takes. */
 export function adapterCost(
   config: AdapterConfigBase,
   layers: readonly LayerFacts[],

@@ -25,7 +25,7 @@ const tensorsOf = new WeakMap<LayerAdapter, ReadonlyMap<string, Parameter | Int3
 
 /** Makes the layers of one adapter. Tensors that they share are made with the first of them. */
 export class LayerMaker {
-  /** Of the layer made last: those of others are views of the same memory, which goes with the last of them. */
+  /** The shared tensors of the layer made last: those of others are views of the same memory, which goes with the last of them. */
   readonly #shared = new Map<string, Parameter>()
 
   constructor(

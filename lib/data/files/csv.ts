@@ -13,7 +13,7 @@ const LISTS = new Set(['messages', 'conversations', 'chat_template_kwargs', 'inp
 /** A record that runs on for longer than this has a quoted field whose end is missing. */
 const MAX_RECORD_LENGTH = 1 << 26
 
-/** Of the names in a header, bytes that a message has. */
+/** Most bytes that a message shows of the names in a header. */
 const MOST_NAMED = 300
 
 /**

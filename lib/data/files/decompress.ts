@@ -21,7 +21,7 @@ const SIGNATURES: readonly (readonly [Compression, readonly number[]])[] = [
   ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
 ]
 
-/** Of Node.js from 22.15 (and 23.8) on. */
+/** What Node.js has from 22.15 (and 23.8) on. */
 const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform }
 
 const DECOMPRESSORS: Record<Compression, (() => Transform) | undefined> = {

@@ -68,7 +68,7 @@ async function* elementRecords(bytes: AsyncIterable<Uint8Array>, name: string): 
 
 interface Element {
   bytes: Buffer
-  /** Of the file, from 1. */
+  /** The line of the file, from 1. */
   line: number
 }
 

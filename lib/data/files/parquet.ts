@@ -33,7 +33,7 @@ export async function* parquetRecords(path: string, name: string): AsyncGenerato
 }
 
 /**
- * Of a stream. The index of a Parquet file stands at its end, so the bytes go to a temporary file first; it has no name
+ * Reads a stream. The index of a Parquet file stands at its end, so the bytes go to a temporary file first; it has no name
  * and ends with the process.
  */
 export async function* parquetStreamRecords(

@@ -17,7 +17,7 @@ export interface OpenSource {
   /** What its rows are known by before they are read; null of what can be read only once. */
   digest(): Promise<string | null>
   records(): AsyncIterable<DataRecord>
-  /** Of rows from memory, once they have been read. */
+  /** What a run records; of rows from memory, once they have been read. */
   recorded(): RecordedSource
 }
 
@@ -95,7 +95,7 @@ class OpenRows implements OpenSource {
   readonly weight: number | undefined
   #rows = 0
   #hash = createHash('sha256')
-  /** Of all rows, once they have been hashed. */
+  /** The hash of all rows, once they have been read. */
   #sha256: string | undefined
 
   constructor(

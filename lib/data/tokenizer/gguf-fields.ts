@@ -15,7 +15,7 @@ import { SPACE_MARK, TokenType, tokenizerFromGguf } from './from-gguf.js'
 import { preTokenizerName } from './pre-tokenizers.js'
 import { createTokenizer, type Tokenizer } from './tokenizer.js'
 
-/** Of tokenizer.json's model. */
+/** The entries of tokenizer.json's model. */
 interface BpeModel {
   type?: string
   vocab: Record<string, number>

@@ -6,9 +6,9 @@
 import { InputError } from '../../errors.js'
 
 export interface PreTokenizerRecipe {
-  /** Of tokenizer.json. */
+  /** Its part of tokenizer.json. */
   normalizer: object | null
-  /** Of tokenizer.json. */
+  /** Its part of tokenizer.json. */
   preTokenizer: object
   /** A word that is a token by itself is taken whole, whatever the merges say. */
   ignoreMerges: boolean
@@ -97,7 +97,7 @@ const RECIPES: Record<string, PreTokenizerRecipe> = {
   tekken,
 }
 
-/** Of names with equal recipes, the one to write. */
+/** The names to write where several have equal recipes. */
 const WRITTEN_NAMES = ['gpt-2', 'smollm', 'qwen2', 'llama-bpe', 'dbrx', 'gpt-4o', 'tekken']
 
 /** The regular expressions of all recipes: none takes long on any text. */

@@ -7,7 +7,7 @@ import type { WeightSlot } from '../network/weight-slot.js'
 /** A model as its adapters see it. */
 export interface AdaptedModel {
   readonly device: NativeDevice
-  /** Of activations. */
+  /** The dtype of activations. */
   readonly dtype: FloatDType
   readonly base: BaseModel
   /** Null for a model that was made from random numbers. */

@@ -4,7 +4,7 @@ import { aFlag, aFunction, optional, requireOptionsOf, wholeFrom } from '../../a
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 
 export interface AddAdapterOptions {
-  /** Of initial values, default 0. */
+  /** The seed of initial values, default 0. */
   seed?: number
   /** Hears of ranks that are higher than layers have a use for. */
   onWarning?: (message: string) => void
@@ -36,9 +36,9 @@ export function requireSaveOptions(options: SaveAdapterOptions): void {
 }
 
 export interface RestartOptions {
-  /** Of the adapter from then on, as it is by default; its targets and modules stay. */
+  /** What the adapter is from then on, by default what it is; its targets and modules stay. */
   config?: AdapterConfigBase
-  /** Of initial values, default 0. */
+  /** The seed of initial values, default 0. */
   seed?: number
   /** Without, what the adapter had learnt is forgotten. Default true. */
   merge?: boolean

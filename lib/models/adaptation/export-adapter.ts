@@ -29,11 +29,11 @@ export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 't
   output: string
   /** A LoRA of PEFT, or of llama.cpp. */
   format: 'peft' | 'gguf-lora'
-  /** Of an adapter that is no LoRA (or one of a higher rank): write the nearest LoRA of this rank. */
+  /** For an adapter that is no LoRA (or one of a higher rank): write the nearest LoRA of this rank. */
   approximateRank?: number
   /** Also write one that leaves out so much that it is another adapter: more than a tenth of ΔW (`relativeError` above 0.1). */
   force?: boolean
-  /** Of factors in a GGUF adapter; float32. */
+  /** The dtype of factors in a GGUF adapter; float32. */
   dtype?: 'float32' | 'bfloat16' | 'float16'
   /** Also export an adapter that was trained on another base. */
   allowOtherBase?: boolean
@@ -43,7 +43,7 @@ export interface ExportAdapterOptions extends HubOptions, Pick<DeviceOptions, 't
 
 export interface ExportAdapterResult {
   layers: number
-  /** Of the layer with the largest. */
+  /** The largest rank of a layer. */
   rank: number
   /** Whether ΔW is the adapter's own, up to rounding; else the nearest of the rank. */
   exact: boolean

@@ -22,7 +22,7 @@ export interface MergeModelOptions extends DeviceOptions, HubOptions {
   adapter: string
   /** The folder to write, or the file ending with `.gguf`; it is replaced as a whole. */
   output: string
-  /** Of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. `q8_0` with GGUF only. */
+  /** The dtype of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. `q8_0` with GGUF only. */
   dtype?: 'auto' | GgufDType
   /** By default what `output` ends with: `gguf` for `.gguf`, else `safetensors`. */
   format?: ModelFormat

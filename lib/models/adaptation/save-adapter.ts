@@ -9,7 +9,7 @@ import { baseName } from './base-of-adapters.js'
 /** An adapter on its way to its folder. */
 export interface AdapterToSave {
   readonly config: AdapterConfigBase
-  /** Of each layer, by its module path. */
+  /** The tensors of each layer, by its module path. */
   readonly tensors: ReadonlyMap<string, readonly TensorToStore[]>
   /** Modules that were trained whole, by the names of the weights that they replace. */
   readonly modules: ReadonlyMap<string, Tensor>

@@ -8,7 +8,7 @@ import type { WeightSlot } from '../network/weight-slot.js'
 import type { AdapterSet } from './adapter-set.js'
 
 export interface SaveOptions {
-  /** Of weights; default: the source's, bfloat16 where that is quantised. `q8_0` in GGUF files only. */
+  /** The dtype of weights; default: the source's, bfloat16 where that is quantised. `q8_0` in GGUF files only. */
   dtype?: GgufDType
   /** By default what the output ends with: `gguf` for `.gguf`, else `safetensors`. */
   format?: ModelFormat

@@ -20,7 +20,7 @@ export interface WritableModel {
   stored?(name: string, shape: readonly number[], dtype: FloatDType): Tensor | null
 }
 
-/** Of every weight, unless it is asked for another: the source's dtype, bfloat16 where that is quantised. */
+/** The dtype of every weight, unless it is asked for another: the source's dtype, bfloat16 where that is quantised. */
 export function defaultDType({ source }: WritableModel): FloatDType {
   const stored = source?.storedDType() ?? 'float32'
   return stored === 'float32' || stored === 'float16' || stored === 'bfloat16' ? stored : 'bfloat16'

@@ -11,7 +11,7 @@ import { transposedWeights, weightShapes } from '../network/plan.js'
 import { defaultDType, filledWeight, HostMemory, roundedBytes, type WritableModel } from './writable-model.js'
 
 export interface WriteOptions {
-  /** Of every weight; default: the source's, bfloat16 where that is quantised. */
+  /** The dtype of every weight; default: the source's, bfloat16 where that is quantised. */
   dtype?: FloatDType
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void

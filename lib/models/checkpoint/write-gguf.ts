@@ -28,7 +28,7 @@ import { quantiseQ8 } from './quantise-q8.js'
 import { defaultDType, filledWeight, HostMemory, roundedBytes, type WritableModel } from './writable-model.js'
 
 export interface WriteGgufOptions {
-  /** Of matrices; vectors are float32, as llama.cpp wants them. Default: the source's, bfloat16 where that is quantised. */
+  /** The dtype of matrices; vectors are float32, as llama.cpp wants them. Default: the source's, bfloat16 where that is quantised. */
   dtype?: GgufDType
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void

@@ -8,7 +8,7 @@ import { writeModelGguf } from './write-gguf.js'
 export interface WriteModelOptions {
   /** By default, `gguf` for an output that ends with `.gguf`, else `safetensors`. */
   format?: ModelFormat
-  /** Of weights; default: the source's, bfloat16 where that is quantised. `q8_0` in GGUF files only. */
+  /** The dtype of weights; default: the source's, bfloat16 where that is quantised. `q8_0` in GGUF files only. */
   dtype?: GgufDType
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void

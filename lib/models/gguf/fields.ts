@@ -29,7 +29,7 @@ export function modelFields(config: ModelConfig, { architecture, fields }: GgufF
   ])
 }
 
-/** Of two kinds, as Gemma 3 has them, that of the layers with full attention, which come after others. */
+/** Where there are two kinds, as in Gemma 3, that of the layers with full attention, which come after others. */
 function mainRotary({ network }: ModelConfig): RotaryPlan | null {
   return rotaryPlans(network).at(-1) ?? null
 }
@@ -48,7 +48,7 @@ function rotaryFields(rotary: RotaryPlan | null): Fields {
     : fields
 }
 
-/** Of families whose layers may have a window: its length, or what is as good as none. */
+/** The length of the window in families whose layers may have one, or what is as good as none. */
 export function windowField({ network, maxPositions }: ModelConfig): Fields {
   const windows = network.blocks.map(({ attention }) => attention.softmax.window).filter((window) => window !== null)
   return { 'attention.sliding_window': uint32(windows[0] ?? maxPositions) }

@@ -11,7 +11,7 @@ export type Fields = Record<string, GgufField>
 export interface GgufFamily {
   /** `general.architecture` */
   readonly architecture: string
-  /** Of transformers, for `architectures` in `config.json`. */
+  /** The class in transformers, for `architectures` in `config.json`. */
   readonly className: string
   /** What `config.json` would say. */
   config(metadata: GgufMetadata): JsonObject

@@ -12,7 +12,7 @@ export interface GgufNames {
   readonly blocks: string
 }
 
-/** Of families with Llama's layers. */
+/** Names in families with Llama's layers. */
 export const llamaNames: GgufNames = {
   outer: { token_embd: 'model.embed_tokens', output_norm: 'model.norm', output: 'lm_head' },
   block: {
@@ -77,7 +77,7 @@ export function ggufName(name: string, { outer, block, blocks }: GgufNames): str
  * The order that turns GGUF's query and key rows into Hugging Face's: row r of the Hugging Face weight (or bias) is row
  * `order[r]` of GGUF's.
  *
- * Of some architectures llama.cpp rotates adjacent pairs (2j, 2j + 1) of a head, Hugging Face the pairs
+ * In some architectures llama.cpp rotates adjacent pairs (2j, 2j + 1) of a head, Hugging Face the pairs
  * (j, j + headSize / 2): the same rotation after the rows of each head are interleaved. Rows are whole blocks of a
  * quantised format, so raw rows may be permuted.
  *

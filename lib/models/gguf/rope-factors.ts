@@ -23,7 +23,7 @@ interface RopeFactors {
   path: string
 }
 
-/** Of every Llama 3 model; a GGUF file does not tell them. */
+/** Every Llama 3 model has these; a GGUF file does not tell them. */
 const lowFrequencyFactor = 1
 const highFrequencyFactor = 4
 

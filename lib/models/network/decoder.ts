@@ -40,7 +40,7 @@ export class Decoder {
   readonly config: ModelConfig
   readonly network: NetworkPlan
   readonly device: NativeDevice
-  /** Of activations and frozen weights. */
+  /** The dtype of activations and frozen weights. */
   readonly dtype: FloatDType
   readonly blocks: readonly Block[]
   /** [V, D] */

@@ -14,7 +14,7 @@ export class KeyValueCache {
   isLong = false
   /** The forward pass of one token, made by the decoder when it is needed. */
   step: TokenStep | null = null
-  /** Of each layer [capacity, 2 K, E]: a token's keys, then its values. */
+  /** Each layer's [capacity, 2 K, E]: a token's keys, then its values. */
   readonly layers: readonly Tensor[]
 
   constructor(

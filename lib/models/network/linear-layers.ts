@@ -9,7 +9,7 @@ import type { LinearPlan } from './plan.js'
 export interface WeightLoader {
   /** A matrix, in the model's dtype or as its file stores it. */
   weight(name: string): Weight
-  /** Of a linear layer, in the model's dtype. */
+  /** A linear layer's bias, in the model's dtype. */
   bias(name: string): Tensor
   /** A norm's weight or bias, float32. */
   norm(name: string): Tensor
@@ -21,7 +21,7 @@ export interface WeightLoader {
 export interface NetworkWeights extends WeightLoader {
   readonly config: ModelConfig
   readonly device: NativeDevice
-  /** Of activations and frozen weights. */
+  /** The dtype of activations and frozen weights. */
   readonly dtype: FloatDType
 }
 
