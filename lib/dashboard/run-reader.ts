@@ -7,7 +7,7 @@ import type { FoundRun } from './find-runs.js'
 import { entriesInside, type OpenFile, textOf, withFileInside } from './inside.js'
 import { MetricsReader, parsed } from './metrics-reader.js'
 import type { KnownMetrics, RunDetails, RunMetrics, RunStatus, RunSummary, Sample } from './payload.js'
-import { readFacts } from './run-facts.js'
+import { readFacts } from './run-yaml.js'
 
 /** Samples that are kept of a run, the newest. */
 const MOST_SAMPLES = 500

@@ -20,7 +20,7 @@ import { targetsInFile } from '../contract/peft-entries.js'
 import { adapterMethod, configFromPeft } from '../registry.js'
 import { type TensorKind, tensorKinds } from '../tensors/declared-tensors.js'
 import { isSavedModule, moduleOf } from './modules-to-save.js'
-import { requireQuickPatterns } from './quick-patterns.js'
+import { requireQuickPatterns } from './slow-patterns.js'
 import type { AdapterProvenance, BaseName, StoredAdapter } from './stored-adapter.js'
 
 const configName = 'adapter_config.json'

@@ -12,8 +12,8 @@ import { adapterMethod, requireForm } from '../registry.js'
 import { LayerMaker } from '../tensors/layer-maker.js'
 import { layerTensors, readAdapterFolder } from './adapter-folder.js'
 import { modulesOfAdapter } from './modules-to-save.js'
-import { requireQuickPatterns } from './quick-patterns.js'
 import { requireSameBase } from './same-base.js'
+import { requireQuickPatterns } from './slow-patterns.js'
 import type { AdapterProvenance, StoredAdapter } from './stored-adapter.js'
 
 export interface LoadedAdapter<L extends LayerFacts> {
