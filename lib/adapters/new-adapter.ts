@@ -18,7 +18,10 @@ export function completeConfig(config: AdapterConfigBase): AdapterConfigBase {
   requireOptionsOf('the configuration of an adapter', config, { method: aText })
   const complete = adapterMethod(config.method).config(config)
   requireOptionsOf('the configuration of an adapter', complete, {
-    ...{ rank: wholeFrom(1), dropout: aNumber, rankPattern: anObject, modulesToSave: texts },
+    rank: wholeFrom(1),
+    dropout: aNumber,
+    rankPattern: anObject,
+    modulesToSave: texts,
     targetModules: either(aText, texts, instanceOf(RegExp, 'a regular expression')),
   })
   return complete

@@ -34,7 +34,10 @@ export interface LayerSpectrum extends Spectrum {
  */
 export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpectrum[]> {
   requireOptionsOf('the options of analyzeAdapter', options, {
-    ...{ model: aText, adapter: aText, threshold: optional(aNumber), allowOtherBase: optional(aFlag) },
+    model: aText,
+    adapter: aText,
+    threshold: optional(aNumber),
+    allowOtherBase: optional(aFlag),
     ...hubKinds,
     onProgress: optional(aFunction),
   })

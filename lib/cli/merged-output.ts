@@ -30,18 +30,16 @@ export async function runMerge(options: MergeOptions & { model: string }, termin
   try {
     progress.note(`merging ${adapter} into ${model}`)
     const json = await mergeModel({
-      ...{
-        model,
-        adapter: adapter!,
-        output: output!,
-        format,
-        allowOtherBase,
-        dtype,
-        device,
-        threads,
-        allowTf32,
-        offline,
-      },
+      model,
+      adapter: adapter!,
+      output: output!,
+      format,
+      allowOtherBase,
+      dtype,
+      device,
+      threads,
+      allowTf32,
+      offline,
       onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),
     })
     const text = formatFacts([

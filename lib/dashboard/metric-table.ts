@@ -74,7 +74,9 @@ export class MetricTable {
     for (let start = from * width; start < this.rows; start += width) ends.push(Math.min(start + width, this.rows))
     const starts = ends.map((_, i) => (from + i) * width)
     return {
-      ...{ rows: this.rows, width, from },
+      rows: this.rows,
+      width,
+      from,
       steps: ends.map((end) => this.#steps.get(end - 1)),
       at: Object.fromEntries(
         this.#positions.map(([name, column]) => [name, ends.map((end) => finite(column.get(end - 1)))]),

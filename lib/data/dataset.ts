@@ -185,11 +185,16 @@ function partsOf(sources: readonly OpenSource[], { sizes }: TokenisedData): Data
 
 function requireDatasetOptions(options: DatasetOptions): void {
   requireOptionsOf('the options of loadDataset', options, {
-    ...{ tokenizer: optional(orNull(aTokenizer)), template: optional(aText) },
-    ...{ trainOn: optional(oneOf('completion', 'all')), vocabSize: optional(wholeFrom(1)) },
-    ...{ keepWithoutTarget: optional(aFlag), cacheDir: optional(orNull(aText)), onProgress: optional(aFunction) },
+    tokenizer: optional(orNull(aTokenizer)),
+    template: optional(aText),
+    trainOn: optional(oneOf('completion', 'all')),
+    vocabSize: optional(wholeFrom(1)),
+    keepWithoutTarget: optional(aFlag),
+    cacheDir: optional(orNull(aText)),
+    onProgress: optional(aFunction),
     text: optional(aText),
-    ...{ tools: optional(either(aText, listOf(anObject, 'schemas'))), templateOptions: optional(anObject) },
+    tools: optional(either(aText, listOf(anObject, 'schemas'))),
+    templateOptions: optional(anObject),
     purpose: optional(oneOf('training', 'evaluation', 'validation')),
     ...hubKinds,
   })

@@ -74,9 +74,15 @@ export class DataLoader implements AsyncIterable<Batch> {
   ) {
     requireArgument('rows', rows, someRows)
     requireOptionsOf('the options of DataLoader', options, {
-      ...{ seed: optional(wholeFrom(0)), packing: optional(aFlag), shuffle: optional(aFlag) },
-      ...{ epochs: optional(aNumber), tokenizer: optional(orNull(aTokenizer)), maxLength: optional(wholeFrom(2)) },
-      ...{ template: optional(aText), text: optional(aText), trainOn: optional(oneOf('completion', 'all')) },
+      seed: optional(wholeFrom(0)),
+      packing: optional(aFlag),
+      shuffle: optional(aFlag),
+      epochs: optional(aNumber),
+      tokenizer: optional(orNull(aTokenizer)),
+      maxLength: optional(wholeFrom(2)),
+      template: optional(aText),
+      text: optional(aText),
+      trainOn: optional(oneOf('completion', 'all')),
       state: optional(having('what state() returned', 'step')),
     })
     this.#step = options.state?.step ?? 0

@@ -64,7 +64,8 @@ export async function evaluate<T extends Task = Task>(
   requireArgument('model', model, aModel)
   requireOptionsOf('the options of evaluate', input, {
     ...hubKinds,
-    ...{ onProgress: optional(aFunction), base: optional(aModel) },
+    onProgress: optional(aFunction),
+    base: optional(aModel),
   })
   const { base, onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
   signal?.throwIfAborted()

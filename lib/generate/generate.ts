@@ -87,8 +87,10 @@ export async function* generateStream(
 /** Checks the options and fills in defaults. */
 export function splitCall(call: GenerateInput & GenerateExtras): { options: GenerateOptions; extras: GenerateExtras } {
   requireOptionsOf('the options of generate', call, {
-    ...{ messages: optional(listOf(having('a message', 'role'), 'messages')), stop: optional(either(anyText, texts)) },
-    ...{ onText: optional(aFunction), onWarning: optional(aFunction) },
+    messages: optional(listOf(having('a message', 'role'), 'messages')),
+    stop: optional(either(anyText, texts)),
+    onText: optional(aFunction),
+    onWarning: optional(aFunction),
   })
   const { messages, stop, onText, onWarning, ...given } = call
   const options = parseOptions(GenerateSchema, given, { source: 'api' })

@@ -55,7 +55,9 @@ export class AdamW {
 
   constructor(parameters: readonly Parameter[], options: AdamWOptions = {}) {
     requireOptionsOf('the options of AdamW', options, {
-      ...{ beta1: optional(atLeast(0)), beta2: optional(atLeast(0)), epsilon: optional(atLeast(0)) },
+      beta1: optional(atLeast(0)),
+      beta2: optional(atLeast(0)),
+      epsilon: optional(atLeast(0)),
       weightDecay: optional(atLeast(0)),
     })
     this.#options = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weightDecay: 0, ...options }
@@ -80,7 +82,9 @@ export class AdamW {
    */
   step(options: AdamWStepOptions): Tensor {
     requireOptionsOf('the options of step', options, {
-      ...{ learningRate: atLeast(0), scaleGradients: optional(aNumber), maxGradNorm: optional(atLeast(0)) },
+      learningRate: atLeast(0),
+      scaleGradients: optional(aNumber),
+      maxGradNorm: optional(atLeast(0)),
     })
     const { learningRate, scaleGradients = 1, maxGradNorm = 0 } = options
     const trained = [...this.#states].filter(([{ grad }]) => grad !== null)

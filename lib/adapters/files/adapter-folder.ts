@@ -87,14 +87,12 @@ export async function readAdapterFolder(
   if (layers.size === 0)
     throw new InputError('malformed-file', `${join(folder, weightsName)} holds no adapter tensors.`)
   return {
-    ...{
-      folder,
-      config,
-      provenance: provenanceFrom(own, own === json.node_mora ? configPath : header.path),
-      layers: [...layers],
-      modules,
-      tensors,
-    },
+    folder,
+    config,
+    provenance: provenanceFrom(own, own === json.node_mora ? configPath : header.path),
+    layers: [...layers],
+    modules,
+    tensors,
     narrowed: ['layers_to_transform', 'exclude_modules'].some((key) => (json[key] ?? null) !== null),
     tiesWeights: json.ensure_weight_tying === true,
     fanInFanOut: json.fan_in_fan_out === true,

@@ -33,7 +33,8 @@ export function checkColumn(
 ): void {
   const path = getSchemaPath(schema, meta.path_in_schema)
   const column: Column = {
-    ...{ meta, compressors },
+    meta,
+    compressors,
     repetitionBits: bitsFor(getMaxRepetitionLevel(path)),
     definitionBits: bitsFor(getMaxDefinitionLevel(path)),
   }

@@ -27,7 +27,10 @@ const normalizer: z.ZodType = z.lazy(() =>
     z.looseObject({ type: z.literal('Strip'), strip_left: flag, strip_right: flag }),
     z.looseObject({
       type: z.literal('BertNormalizer'),
-      ...{ clean_text: flag, handle_chinese_chars: flag, strip_accents: flag, lowercase: flag },
+      clean_text: flag,
+      handle_chinese_chars: flag,
+      strip_accents: flag,
+      lowercase: flag,
     }),
     simple(['Precompiled', 'NFC', 'NFD', 'NFKC', 'NFKD', 'StripAccents', 'Lowercase']),
   ]),
@@ -103,8 +106,12 @@ const models: Record<string, z.ZodType> = {
   BPE: z.looseObject({
     vocab: vocabulary,
     merges: listOf(isMerge, 'pairs of tokens'),
-    ...{ unk_token: optionalToken, end_of_word_suffix: optionalToken, continuing_subword_prefix: optionalToken },
-    ...{ byte_fallback: flag, fuse_unk: flag, ignore_merges: flag },
+    unk_token: optionalToken,
+    end_of_word_suffix: optionalToken,
+    continuing_subword_prefix: optionalToken,
+    byte_fallback: flag,
+    fuse_unk: flag,
+    ignore_merges: flag,
   }),
   Unigram: z.looseObject({ vocab: listOf(isScored, 'tokens with scores'), unk_id: id.nullable().optional() }),
   WordPiece: z.looseObject({
@@ -118,7 +125,11 @@ const models: Record<string, z.ZodType> = {
 const addedToken = z.looseObject({
   id,
   content: token.min(1),
-  ...{ special: flag, normalized: flag, single_word: flag, lstrip: flag, rstrip: flag },
+  special: flag,
+  normalized: flag,
+  single_word: flag,
+  lstrip: flag,
+  rstrip: flag,
 })
 
 const parts = z.looseObject({

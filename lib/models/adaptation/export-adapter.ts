@@ -68,8 +68,13 @@ interface ExportedLayer extends FactorsOfLayer {
  */
 export async function exportAdapter(options: ExportAdapterOptions): Promise<ExportAdapterResult> {
   requireOptionsOf('the options of exportAdapter', options, {
-    ...{ model: aText, adapter: aText, output: aText, format: oneOf('peft', 'gguf-lora') },
-    ...{ approximateRank: optional(wholeFrom(1)), force: optional(aFlag), allowOtherBase: optional(aFlag) },
+    model: aText,
+    adapter: aText,
+    output: aText,
+    format: oneOf('peft', 'gguf-lora'),
+    approximateRank: optional(wholeFrom(1)),
+    force: optional(aFlag),
+    allowOtherBase: optional(aFlag),
     dtype: optional(oneOf('float32', 'bfloat16', 'float16')),
     ...hubKinds,
     onProgress: optional(aFunction),
@@ -169,7 +174,10 @@ async function writePeft(
   const pattern = (value: (layer: ExportedLayer) => number, usual: number) =>
     Object.fromEntries(layers.flatMap((layer) => (value(layer) === usual ? [] : [[layer.layer.name, value(layer)]])))
   const asLora = lora({
-    ...{ rank, alpha, targetModules: config.targetModules, modulesToSave: config.modulesToSave },
+    rank,
+    alpha,
+    targetModules: config.targetModules,
+    modulesToSave: config.modulesToSave,
     rankPattern: pattern((layer) => layer.rank, rank),
     alphaPattern: pattern(alphaOf, alpha),
   })

@@ -50,8 +50,12 @@ export interface MergeModelResult {
  */
 export async function mergeModel(options: MergeModelOptions): Promise<MergeModelResult> {
   requireOptionsOf('the options of mergeModel', options, {
-    ...{ model: aText, adapter: aText, output: aText, allowOtherBase: optional(aFlag) },
-    ...{ format: optional(oneOf(...MODEL_FORMATS)), dtype: optional(oneOf(...WRITTEN_DTYPES)) },
+    model: aText,
+    adapter: aText,
+    output: aText,
+    allowOtherBase: optional(aFlag),
+    format: optional(oneOf(...MODEL_FORMATS)),
+    dtype: optional(oneOf(...WRITTEN_DTYPES)),
     ...hubKinds,
     onProgress: optional(aFunction),
   })

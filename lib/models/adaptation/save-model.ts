@@ -29,7 +29,8 @@ export interface SavedModel extends Pick<WritableModel, 'config' | 'tokenizer' |
 export async function saveModel(model: SavedModel, output: string, options: SaveOptions): Promise<void> {
   requireArgument('output', output, described(aText, 'the path of a folder or .gguf file'))
   requireOptionsOf('the options of save', options, {
-    ...{ format: optional(oneOf(...MODEL_FORMATS)), mergeActive: optional(aFlag) },
+    format: optional(oneOf(...MODEL_FORMATS)),
+    mergeActive: optional(aFlag),
     dtype: optional(oneOf(...WRITTEN_DTYPES.filter((dtype) => dtype !== 'auto'))),
   })
   const { dtype, format, mergeActive = false } = options

@@ -146,7 +146,11 @@ function requireSameMeaning(
   factors: Float32Array | null,
 ): void {
   const file: GgufFile = {
-    ...{ path: 'the GGUF file', size: 0, version: 3, alignment: 32, metadata: plainMetadata(fields) },
+    path: 'the GGUF file',
+    size: 0,
+    version: 3,
+    alignment: 32,
+    metadata: plainMetadata(fields),
     tensors: new Map(
       entries.map(({ name, dtype, shape }) => [name, { path: '', dtype, shape, offset: 0, bytes: 0 }] as const),
     ),

@@ -114,7 +114,10 @@ export class ForwardPasses {
   /** Chooses what comes next. @throws RunError `non-finite` */
   async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
     requireOptionsOf('choice', choice, {
-      ...{ temperature: atLeast(0), topK: wholeFrom(0), topP: aNumber, uniform: atLeast(0) },
+      temperature: atLeast(0),
+      topK: wholeFrom(0),
+      topP: aNumber,
+      uniform: atLeast(0),
     })
     using logits = this.#read(ids, cache)
     return await chooseToken(logits, choice)
