@@ -12,8 +12,8 @@ export interface Upload {
 
 /** The branch that is uploaded to. */
 export class Target {
-  readonly #calls
-  readonly #repo
+  readonly #calls: { readonly accessToken: string; readonly hubUrl: string; readonly fetch: typeof fetch }
+  readonly #repo: { readonly type: 'model'; readonly name: string }
 
   constructor(
     private readonly library: Library,
@@ -22,7 +22,7 @@ export class Target {
     private readonly pacing: Pacing,
   ) {
     this.#calls = { accessToken: token, hubUrl: subject.endpoint, fetch: sendingFetch(subject, pacing) }
-    this.#repo = { type: 'model', name: subject.repository } as const
+    this.#repo = { type: 'model', name: subject.repository }
   }
 
   /** Makes repository and branch where they are not there; returns the names of files that the branch has. */
