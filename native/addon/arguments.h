@@ -85,7 +85,7 @@ struct Argument<Activation> {
 };
 template <>
 struct Argument<Elementwise> {
-  static Elementwise from(const Napi::Value& value) {
+  static Elementwise from(const Napi::Value& value, const char*) {
     const std::string name = value.ToString().Utf8Value();
     int32_t number = 0;
     for (const char* known : {"exp", "log", "sqrt", "tanh", "sigmoid", "multiply", "divide", "sqrtGradient",
