@@ -56,9 +56,15 @@ async function expectAsOne(size: number, changes: Changes): Promise<void> {
   expect(largestDifference(first.values, alone.values)).toBeLessThan(1e-6)
 }
 
+/**
+ * The first step of DeLoRA's default bound takes all of it, and such a run doubles a difference of rounding with each step: with
+ * a small bound it is like the others.
+ */
+const calm: Partial<Record<string, Changes>> = { delora: { deloraLambda: 0.1 } }
+
 describe('as one rank does', () => {
   it.each(ADAPTER_METHODS)('three train %s, with dropout and a row in each pass', async (method) => {
-    await expectAsOne(3, { method, rank: 2, dropout: 0.1, microBatchSize: 1 })
+    await expectAsOne(3, { method, rank: 2, dropout: 0.1, microBatchSize: 1, ...calm[method] })
   })
 
   it.each<[string, number, Changes]>([
