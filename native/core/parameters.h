@@ -3,6 +3,8 @@
 #pragma once
 #include <cstdint>
 
+#include "mora/geometry.h"  // MORA_HOST_DEVICE
+
 namespace mora {
 
 /// Identity of a dropout mask: the mask of element (row, column) is a function of this and of rowKeys[row] only,
@@ -39,7 +41,7 @@ enum class Elementwise : int32_t {
   tanhGradient,     // a (1 - b^2)
   sigmoidGradient,  // a b (1 - b)
 };
-constexpr bool takesTwo(Elementwise f) { return f >= Elementwise::multiply; }
+MORA_HOST_DEVICE constexpr bool takesTwo(Elementwise f) { return f >= Elementwise::multiply; }
 
 /// What attention makes of the products of a query with keys, score = scale q.k: with a softcap c > 0 it becomes
 /// c tanh(score / c) (Gemma 2); with a window w > 0 a query sees its own key and the w - 1 before it only.
