@@ -24,7 +24,6 @@ export const equivalents = {
     't <= length',
     // Past the last token there is no mask.
     't - 1 < row.ids.length',
-    't + 0 < row.ids.length',
     't + 1 <= row.ids.length',
   ],
   'native/mora/geometry.h': [

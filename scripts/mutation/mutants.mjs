@@ -1,4 +1,4 @@
-/** Changed copies of a source file, each by one token. TypeScript and C++, as their formatters lay them out. */
+/** Changed copies of a C++ source, each by one token, as the formatter lays it out. */
 
 /**
  * Each stands for the other.
@@ -20,12 +20,11 @@ const other = (...pairs) =>
 /** @type {Map<string, string[]>} */
 const binary = new Map(
   /** @type {[string, string[]][]} */ ([
-    ...other(['+', '-'], ['===', '!=='], ['==', '!='], ['&&', '||'], ['+=', '-=']),
+    ...other(['+', '-'], ['==', '!='], ['&&', '||'], ['+=', '-=']),
     ...[
       ['*', ['/']],
       ['/', ['*']],
       ['%', ['*']],
-      ['??', ['&&']],
       ['*=', ['/=']],
       ['<<', ['>>']],
     ],
@@ -37,13 +36,12 @@ const binary = new Map(
     ],
   ]),
 )
-const words = other(['true', 'false'], ['max', 'min'], ['ceil', 'floor'], ['trimStart', 'trimEnd'], ['some', 'every'])
-const token =
-  /(?<= )(?:[=!]==?|&&|\|\||\?\?|[-+*]=|<<|[<>]=?|[-+*/%])(?= |\n)|\b\d+n?\b|\b[a-zA-Z]+\b|(?<=[\s(])!(?=[\w(])/g
+const words = other(['true', 'false'], ['max', 'min'], ['ceil', 'floor'])
+const token = /(?<= )(?:[=!]=|&&|\|\||[-+*]=|<<|[<>]=?|[-+*/%])(?= |\n)|\b\d+\b|\b[a-zA-Z]+\b|(?<=[\s(])!(?=[\w(])/g
 
 /** @returns {{ source: string, line: number, text: string }[]} the line, and what it is now */
-export function mutantsOf(source, file) {
-  const code = withoutText(source, file.endsWith('.ts'))
+export function mutantsOf(source) {
+  const code = withoutText(source)
   return [...code.matchAll(token)].flatMap(({ 0: found, index }) =>
     replacements(found).map((replacement) => {
       const changed = source.slice(0, index) + replacement + source.slice(index + found.length)
@@ -60,15 +58,12 @@ function replacements(found) {
 }
 
 function constants(number) {
-  const suffix = number.endsWith('n') ? 'n' : ''
   const value = Number.parseInt(number, 10)
-  return [value + 1, ...(value > 0 ? [value - 1] : [])].map((changed) => changed + suffix)
+  return [value + 1, ...(value > 0 ? [value - 1] : [])].map(String)
 }
 
 /** Comments, directives and texts are blanks: what they say changes nothing that is computed. */
-function withoutText(source, isTypeScript) {
-  const text = isTypeScript
-    ? /\/\*[\s\S]*?\*\/|\/\/.*|'(?:[^'\\\n]|\\.)*'|`(?:[^`\\]|\\.)*`|^import .*/gm
-    : /\/\*[\s\S]*?\*\/|\/\/.*|"(?:[^"\\\n]|\\.)*"|^#.*/gm
+function withoutText(source) {
+  const text = /\/\*[\s\S]*?\*\/|\/\/.*|"(?:[^"\\\n]|\\.)*"|^#.*/gm
   return source.replace(text, (found) => found.replace(/[^\n]/g, ' '))
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { packBatch, planMicroBatches } from '../../lib/data/packing.js'
+import { microBatches, packBatch, planMicroBatches } from '../../lib/data/packing.js'
 
 const rows = [
   { ids: [5, 6, 7], mask: [0, 0, 1], row: 4 },
@@ -47,6 +47,17 @@ describe('packBatch of unusual rows', () => {
     expect(() => packBatch(rows, { padTo: 2 ** 31 })).toThrow(/a whole number from 0 to 16777216 for padTo/)
   })
 
+  it('refuses what is no row, by its kind', () => {
+    const row = { ids: [5], mask: [1], row: 0 }
+    const wrong = [{ mask: [1, 1] }, { mask: 'a' }, { mask: undefined }, { ids: [0.5] }, { ids: [] }, { row: 0.5 }]
+    for (const part of wrong) {
+      expect(() => packBatch([row, { ...row, ...part } as never]), JSON.stringify(part)).toThrow(
+        /^Expected a list of rows of ids, mask and row for rows/,
+      )
+    }
+    expect(packBatch([{ ...row, ids: Int32Array.of(5), mask: Uint8Array.of(1) }])).toEqual(packBatch([row]))
+  })
+
   it('does not cut a row that is longer than what others are padded to', () => {
     const batch = packBatch(rows, { padTo: 3 })
     expect([...batch.ids]).toEqual([5, 6, 7, 8, 9, 0])
@@ -72,6 +83,10 @@ describe('planMicroBatches', () => {
     ])
     // Longest first, so the second row comes to the third.
     expect(planMicroBatches([4, 1, 7], { tokenBudget: 8 })).toEqual([[0], [1, 2]])
+  })
+
+  it('takes the fullest of passes with room, whichever is older', () => {
+    expect(planMicroBatches([15, 8, 8, 4], { tokenBudget: 20 })).toEqual([[0], [1, 2, 3]])
   })
 
   it('gives a row past the budget a pass of its own', () => {
@@ -100,5 +115,35 @@ describe('planMicroBatches', () => {
       expect(() => planMicroBatches([1], limits)).toThrow(/at least 1/)
     expect(planMicroBatches([1, 1], { tokenBudget: 1 })).toEqual([[0], [1]])
     expect(planMicroBatches([1, 1], { microBatchSize: 1 })).toEqual([[0], [1]])
+  })
+})
+
+describe('microBatches', () => {
+  const piece = (length: number, id: number) => ({
+    ids: new Int32Array(length).fill(id),
+    mask: new Uint8Array(length).fill(1),
+  })
+  const pieces = [[piece(3, 7), piece(1, 7)], [piece(2, 8)]]
+  const rows = { length: 2, rowLength: () => 0, pieces: (index: number) => pieces[index]! }
+  const picked = [0, 1].map((index) => ({ index, row: 4 + index }))
+  const offsets = (options: Parameters<typeof microBatches>[2]) =>
+    [...microBatches(rows, picked, options)].map((batch) => [...batch.offsets])
+
+  it('keeps the pieces of a row in one pass, one after the other, with its keys', () => {
+    expect(offsets({ packing: true, tokenBudget: 6 })).toEqual([[0, 3, 4, 6]])
+    expect(offsets({ packing: true, tokenBudget: 5 })).toEqual([
+      [0, 3, 4],
+      [0, 2],
+    ])
+    const [batch] = microBatches(rows, picked, { packing: true })
+    expect([...batch!.rowKeys].map((key) => key >> 32n)).toEqual([4n, 4n, 4n, 4n, 5n, 5n])
+  })
+
+  it('pads to the longest of a pass without packing, and counts the longest of the step', () => {
+    expect(offsets({ packing: false })).toEqual([[0, 3, 6, 9]])
+    expect(offsets({ packing: false, tokenBudget: 8 })).toEqual([
+      [0, 3, 6],
+      [0, 2],
+    ])
   })
 })

@@ -95,8 +95,9 @@ describe('schedule', () => {
     expect(schedule({ ...restarts, minLearningRateRatio: 0 })(20)).toBeCloseTo(0, 12)
   })
 
-  it('refuses restarts without a period, and numbers out of range', () => {
-    expect(() => schedule({ learningRate: 1, scheduler: 'cosine-restarts', totalSteps: 10 })).toThrow(UsageError)
+  it('refuses restarts without a period, other schedulers, and numbers out of range', () => {
+    expect(() => schedule({ learningRate: 1, scheduler: 'cosine-restarts', totalSteps: 10 })).toThrow(/needs a period/)
+    expect(() => schedule({ learningRate: 1, scheduler: 'cosin' as never, totalSteps: 10 })).toThrow(UsageError)
     expect(() => schedule({ learningRate: Number.NaN, totalSteps: 10 })).toThrow(/learningRate/)
     expect(() => schedule({ learningRate: 1, totalSteps: 10, warmupSteps: -1 })).toThrow(/warmupSteps/)
   })

@@ -1,0 +1,19 @@
+/** Files that are changed, and the tests that are to notice. */
+
+const chatTests = ['chat-mask', 'chat-places', 'chat-turns'].map((name) => `test/data/${name}.test.ts`)
+
+export const typescript = [
+  { file: 'lib/data/masks/chat-turns.ts', tests: chatTests },
+  { file: 'lib/data/masks/turn-texts.ts', tests: chatTests },
+  { file: 'lib/data/masks/token-spans.ts', tests: chatTests },
+  { file: 'lib/data/packing.ts', tests: ['test/data/packing.test.ts'] },
+  { file: 'lib/optim/schedule.ts', tests: ['test/optim/schedule.test.ts'] },
+]
+
+/** Programs that need nothing but headers. */
+export const cpp = [
+  { file: 'native/mora/geometry.h', tests: ['test/native/geometry.cpp', 'test/native/block_operations.cpp'] },
+  { file: 'native/core/block_operations.h', tests: ['test/native/block_operations.cpp'] },
+  { file: 'native/mora/windows.h', tests: ['test/native/windows.cpp'] },
+  { file: 'native/core/window_operations.h', tests: ['test/native/block_operations.cpp'] },
+]
