@@ -1,5 +1,5 @@
 // The block operators in aligned windows (mora/windows.h), over folded matrices [n, W, W]; otherwise as
-// mora/block_operations.h, whose `operations` these take.
+// core/block_operations.h, whose `operations` these take.
 #pragma once
 #include "core/block_operations.h"
 #include "mora/windows.h"

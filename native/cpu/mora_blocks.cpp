@@ -1,5 +1,5 @@
 // Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
-// over the blocks of x and y (mora/block_operations.h), and merging gathers.
+// over the blocks of x and y (core/block_operations.h), and merging gathers.
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>

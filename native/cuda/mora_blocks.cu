@@ -1,5 +1,5 @@
 // Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
-// over the blocks of x and y (mora/block_operations.h), in aligned windows where that pays (mora/window_operations.h),
+// over the blocks of x and y (core/block_operations.h), in aligned windows where that pays (core/window_operations.h),
 // and merging is one pass over the weight.
 // T rows, k inputs, d outputs, R side of the matrix, W side of its window (R without windows), n live blocks. Columns
 // are counted in 32 bits.
@@ -177,7 +177,7 @@ __global__ void mergeBlockRows(const float* folded, MergeGeometry geometry, floa
   });
 }
 
-/// How the plan of mora/block_operations.h is carried out here.
+/// How the plan of core/block_operations.h is carried out here.
 struct CudaOperations {
   Context& context;
 

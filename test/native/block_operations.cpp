@@ -1,5 +1,5 @@
-// The block operators as products, in place (mora/block_operations.h) and in aligned windows
-// (mora/window_operations.h), with operations that are plain loops, against the definition over thousands of random
+// The block operators as products, in place (core/block_operations.h) and in aligned windows
+// (core/window_operations.h), with operations that are plain loops, against the definition over thousands of random
 // shapes. Values are small integers, so that sums in float are exact.
 #include "core/block_operations.h"
 
