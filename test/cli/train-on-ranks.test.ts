@@ -39,6 +39,12 @@ const given = (changes: Partial<TrainOptions> = {}) => ({
   ...changes,
 })
 
+/** Ranks that have closed, in their order. */
+let closed: number[] = []
+beforeEach(() => {
+  closed = []
+})
+
 interface Printed {
   result: CommandResult | null
   error: string | null
@@ -48,8 +54,12 @@ interface Printed {
 
 async function command(ranks: Ranks, changes: Partial<TrainOptions> = {}): Promise<Printed> {
   const terminal = testTerminal()
+  const close = async () => {
+    closed.push(ranks.rank)
+    await ranks.barrier()
+  }
   const context = { terminal, log: (line: string) => terminal.stderr.write(line) }
-  return trainOn(ranks, TrainSchema.parse(given(changes)), context).then(
+  return trainOn({ ...ranks, close }, TrainSchema.parse(given(changes)), context).then(
     (result) => ({ result, error: null, ...terminal.written }),
     (error: Error) => ({ result: null, error: error.message, ...terminal.written }),
   )
@@ -59,6 +69,7 @@ it('one rank prints and writes', async () => {
   const [first, second] = await Promise.all(localRanks(2).map((ranks) => command(ranks, { profile: true })))
   expect(first!.result).toMatchObject({ json: { steps: 4, output: at('out') }, exitCode: 0 })
   expect(first!.stderr).toMatch(/step 4/)
+  expect(closed.sort()).toEqual([0, 1])
   expect(second).toEqual({ result: { json: undefined, text: '', exitCode: 0 }, error: null, stdout: '', stderr: '' })
 })
 
@@ -68,6 +79,7 @@ it('a failure of one is one sentence', async () => {
   expect(first!.error).toMatch(/^Rank 1 failed: .*absent\.json/)
   expect(second).toMatchObject({ result: { json: undefined, text: '' }, error: null, stderr: '' })
   expect(second!.result!.exitCode).toBeGreaterThan(0)
+  expect(closed.sort()).toEqual([0, 1])
 })
 
 it.each([
@@ -78,7 +90,9 @@ it.each([
   const left = all.filter(({ rank }) => rank !== gone)
   const printed = Promise.all(left.map((ranks) => command(ranks)))
   all[gone]!.abort('it has ended.')
-  const errors = (await printed).map(({ error, stderr }, i) => [left[i]!.rank, error, stderr])
+  const ended = await printed
+  expect(closed).toEqual([])
+  const errors = ended.map(({ error, stderr }, i) => [left[i]!.rank, error, stderr])
   expect(errors).toEqual(
     left.map(({ rank }) => [rank, rank === speaker ? `Rank ${gone} failed: it has ended.` : null, '']),
   )
@@ -99,6 +113,6 @@ it('a stop of another rank ends with 130 too', async () => {
   const stopping = (async () => {
     for await (const event of run) if (event.type === 'step' && event.step === 2) void run.stop()
   })()
-  const [first] = await Promise.all([command(ranks, { maxSteps: 400 }), stopping])
+  const [first] = await Promise.all([command(ranks, { maxSteps: 400 }), stopping.then(() => other.barrier())])
   expect(first.result).toMatchObject({ json: { steps: 2 }, exitCode: 130 })
 })

@@ -8,8 +8,9 @@ import {
   type TrainOptions,
   TrainSchema,
 } from '../../options/index.js'
+import type { JobRanks } from '../../ranks/index.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
-import { Meetings, speaksOf } from '../../train/meetings.js'
+import { isKnownToAllRanks, Meetings, speaksOf } from '../../train/meetings.js'
 import type { Ranks } from '../../train/ranks.js'
 import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
@@ -43,19 +44,23 @@ export const trainCommand = defineCommand({
   },
   async run(options, context) {
     const { connectRanks } = await import('../../ranks/index.js')
-    const ranks = await connectRanks({ timeout: options.rankTimeout })
-    const result = await trainOn(ranks, options, context)
-    await ranks.close()
-    return result
+    return trainOn(await connectRanks({ timeout: options.rankTimeout }), options, context)
   },
 })
 
 /** The command on one of several ranks: one of them prints for all, and the others only what not all know. */
-export async function trainOn(ranks: Ranks, options: TrainOptions, context: CommandContext): Promise<CommandResult> {
+export async function trainOn(
+  ranks: Ranks & Pick<JobRanks, 'close'>,
+  options: TrainOptions,
+  context: CommandContext,
+): Promise<CommandResult> {
   try {
     const result = await trained(ranks, options, context)
+    await ranks.close()
     return ranks.reportsProgress ? result : { ...nothingToPrint, exitCode: result.exitCode }
   } catch (error) {
+    // Where ranks still meet, they end together, so that none takes another for lost.
+    if (isKnownToAllRanks(error)) await ranks.close().catch(() => {})
     if (speaksOf(error, ranks)) throw error
     return { ...nothingToPrint, exitCode: error instanceof MoraError ? error.exitCode : 1 }
   }
