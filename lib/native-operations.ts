@@ -69,6 +69,39 @@ export interface AdamWStep {
   step: number
 }
 
+/** How small codes become the values of a matrix; see native/core/parameters.h. */
+export interface CodeLayout {
+  columns: number
+  /** Of the codes, among all rows that have scales. */
+  firstRow: number
+  rowsPerScale: number
+  groupSize: number
+  /** Of scales that are codes themselves. */
+  scalesPerScale: number
+  scaleOffset: number
+  /** Where there are no zeros. */
+  zero: number
+  bits: 4 | 8
+  /** Whether of two codes in a byte the even column has the high bits. */
+  highFirst: boolean
+  /** Whether groups run on from row to row. */
+  runsOn: boolean
+}
+
+/** A frozen matrix of small codes: value = scale (table[code] - zero); see native/core/backend.h. */
+export interface CodedMatrix {
+  /** uint8 [rows, columns], or [rows, columns / 2] of 4-bit codes. */
+  codes: NativeTensor
+  table: NativeTensor | null
+  /** [n] floats, or uint8 codes of them. */
+  scales: NativeTensor
+  zeros: NativeTensor | null
+  groups: NativeTensor | null
+  scaleTable: NativeTensor | null
+  scaleScales: NativeTensor | null
+  layout: CodeLayout
+}
+
 type T = NativeTensor
 type Optional = NativeTensor | null
 
@@ -86,15 +119,26 @@ export interface Operations {
    */
   elementwise(f: Elementwise, a: T, b: Optional, y: T, accumulate: boolean): void
   dequantise(source: T, target: T): void
+  /** target [n, columns] = the values of all rows, or of rows [n] (int32). */
+  unpackCodes(source: CodedMatrix, rows: Optional, target: T): void
 
   /**
-   * c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. On the CPU, a matrix b that is transposed may be in a
-   * block format; native/cpu/few_rows.h says what becomes of a then.
+   * c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. A matrix b beside an a that is not transposed may be in
+   * a block format; native/cpu/few_rows.h says what the CPU makes of a then.
    */
   matmul(operands: {
     a: T
     transposeA?: boolean
     b: T
+    transposeB?: boolean
+    c: T
+    alpha?: number
+    accumulate?: boolean
+  }): void
+  /** c = alpha a op(b) (+ c) for a matrix b of small codes, which become values of a's dtype. */
+  matmulCodes(operands: {
+    a: T
+    b: CodedMatrix
     transposeB?: boolean
     c: T
     alpha?: number

@@ -2,13 +2,13 @@
  * The whole surface of the native addon: what it opens, makes and looks up here, objects in `native-objects.ts` and
  * operations in `native-operations.ts`. `native-binary.ts` finds the binary.
  */
-import type { BlockPlan, OperationName, Operations } from './native-operations.js'
-
-export * from './native-operations.js'
-
 import type { DType, NativeDevice, NativeFile, NativeRanks, NativeRecording, NativeTensor } from './native-objects.js'
 
 export * from './native-objects.js'
+
+import type { BlockPlan, OperationName, Operations } from './native-operations.js'
+
+export * from './native-operations.js'
 
 import { loadBinary } from './native-binary.js'
 

@@ -23,9 +23,10 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
    */
   rotaryDtype?: 'float32' | 'bfloat16'
   /**
-   * Use matrices of a GGUF file in the block formats that they are stored in, on the CPU: less memory, and generation is faster.
-   * False by default: they are turned into `dtype`, as they are on other devices. Adapters work beside such weights;
-   * merging into them is refused.
+   * Keep matrices as the file stores them, in blocks of GGUF or in codes of a quantised checkpoint: they take the file's memory,
+   * and products make their values in panels; the CPU generates faster on most of GGUF's blocks. False: they are turned into
+   * `dtype`. By default they are too, unless only what is kept fits the memory. Adapters work beside such weights; merging
+   * into them is refused.
    */
   quantised?: boolean
 }
@@ -49,7 +50,7 @@ export async function loadModel(model: string, options: LoadOptions = {}): Promi
   const device = openDevice(options)
   const source = await ModelSource.open(model, options)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
-  const quantised = options.quantised === true && device.kind === 'cpu'
+  const quantised = options.quantised === true
   source.requireWeights()
   const smaller = dtype === 'float32' ? 'load it in bfloat16, or a smaller one' : 'load a smaller one'
   requireRoom(device, { tensors: bytesOfWeights(source, dtype, quantised) }, `The model ${model} in ${dtype}`, smaller)

@@ -2,8 +2,19 @@ import { type BlockDType, type FloatDType, isBlockDType, type NativeDevice, nati
 import { Parameter } from './parameter.js'
 import { Tensor } from './tensor.js'
 
+/** Codes with scales, as quantised checkpoints have them. */
+export type CodeFormat =
+  | 'nf4'
+  | 'fp4'
+  | 'llm-int8'
+  | `gptq-${4 | 8}`
+  | 'awq-4'
+  | `compressed-${'int4' | 'int8' | 'fp8'}`
+  | 'fp8'
+  | 'mxfp4'
+
 /** How a weight lies in memory. */
-export type StorageFormat = FloatDType | BlockDType
+export type StorageFormat = FloatDType | BlockDType | CodeFormat
 
 /**
  * What a linear layer multiplies with, and an embedding looks up in: [d, k], whatever it is made of. Only what writes weights
@@ -124,20 +135,17 @@ class PlainWeight extends OneTensor implements Weight {
   }
 }
 
-/** A block format of GGUF, frozen. Some devices multiply with blocks as they are; what cannot be is done with their values. */
+/** A block format of GGUF, frozen. Products make its values in panels, or multiply with blocks as they are. */
 class BlockWeight extends OneTensor implements Weight {
   readonly floats = null
   readonly parameter = null
 
   multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
-    const multiplies = native.supports(this.device, 'matmul', [x.dtype, this.tensor.dtype])
-    const operand = multiplies ? this.tensor : this.values(x.dtype as FloatDType)
-    native.matmul({ a: x.native, b: operand.native, transposeB: true, c: target.native, alpha: scale, accumulate })
+    native.matmul({ a: x.native, b: this.tensor.native, transposeB: true, c: target.native, alpha: scale, accumulate })
   }
 
   multiplyGradient(dY: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
-    const values = this.values(dY.dtype as FloatDType)
-    native.matmul({ a: dY.native, b: values.native, c: target.native, alpha: scale, accumulate })
+    native.matmul({ a: dY.native, b: this.tensor.native, c: target.native, alpha: scale, accumulate })
   }
 
   unpacked(dtype: FloatDType): Weight {

@@ -104,6 +104,25 @@ struct Argument<AttentionScoring> {
   }
 };
 template <>
+struct Argument<operations::CodedTensors> {
+  static operations::CodedTensors from(const Napi::Value& value, const char* parameter) {
+    const Fields fields(value, parameter);
+    const auto tensor = [&](const char* name) { return TensorObject::unwrap(fields.value(name)); };
+    const Fields layout(fields.value("layout"), "layout");
+    return {
+        tensor("codes"),
+        tensor("table"),
+        tensor("scales"),
+        tensor("zeros"),
+        tensor("groups"),
+        tensor("scaleTable"),
+        tensor("scaleScales"),
+        {layout.integer("columns"), layout.integer("firstRow"), layout.integer("rowsPerScale"),
+         layout.integer("groupSize"), layout.integer("scalesPerScale"), layout.real("scaleOffset"), layout.real("zero"),
+         static_cast<int32_t>(layout.integer("bits")), layout.flag("highFirst"), layout.flag("runsOn")}};
+  }
+};
+template <>
 struct Argument<Grouping> {
   static Grouping from(const Napi::Value& value, const char* name) {
     const Fields fields(value, name);

@@ -31,11 +31,25 @@ struct TensorList {
   int64_t count;
 };
 
+/// A frozen matrix of small codes: value = scale * (table[code] - zero), rounded to f32 once.
+struct CodedMatrix {
+  TensorDesc codes;       // u8 [rows, columns], or [rows, columns / 2] of 4-bit codes
+  TensorDesc table;       // f32 [16] or [256]; without data, a code is its own value
+  TensorDesc scales;      // [n] of a float type, or u8 codes of them
+  TensorDesc zeros;       // u8 [n], may lack data
+  TensorDesc groups;      // i32 [columns]: the group of each; without data, column / groupSize
+  TensorDesc scaleTable;  // f32 [256], and
+  /// f32, where scales are codes: scale i = scaleScales[i / scalesPerScale] * scaleTable[code] + scaleOffset.
+  TensorDesc scaleScales;
+  CodeLayout layout;
+};
+
 // What the parameters of core/operations.def are to a backend. An Optional that is absent has a null `data`.
 using In = TensorDesc;
 using Out = TensorDesc;
 using InOut = TensorDesc;
 using Blocks = TensorDesc;
+using Coded = CodedMatrix;
 using Optional = TensorDesc;
 using Tensors = TensorList;
 using Flag = bool;
@@ -58,7 +72,7 @@ constexpr uint32_t backendAbi(uint32_t layout) {
   for (const char letter : kOperations) hash = (hash ^ static_cast<uint8_t>(letter)) * 16777619u;
   return hash;
 }
-constexpr uint32_t kBackendAbi = backendAbi(9);
+constexpr uint32_t kBackendAbi = backendAbi(10);
 
 enum class Status : int32_t { ok = 0, invalidArgument, unsupported, outOfMemory, failed };
 

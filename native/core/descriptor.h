@@ -22,6 +22,11 @@ inline uint64_t bytesOf(const TensorDesc& tensor) {
   return present(tensor) ? bytesFor(tensor.dtype, elementsOf(tensor)) : 0;
 }
 
+inline uint64_t bytesOf(const CodedMatrix& matrix) {
+  return bytesOf(matrix.codes) + bytesOf(matrix.scales) + bytesOf(matrix.zeros) + bytesOf(matrix.groups) +
+         bytesOf(matrix.scaleScales);
+}
+
 /// Width of the last dimension; 1 for a scalar.
 inline int64_t columnsOf(const TensorDesc& tensor) { return tensor.rank == 0 ? 1 : tensor.shape[tensor.rank - 1]; }
 

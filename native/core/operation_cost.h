@@ -38,6 +38,8 @@ Cost costOfCall(const Args&... args) {
     return matmulCost(args...);
   else if constexpr (name.view() == "matmulInt8")
     return matmulInt8Cost(args...);
+  else if constexpr (name.view() == "matmulCodes")
+    return matmulCodesCost(args...);
   else if constexpr (name.view() == "attention")
     return attentionCost(args...);
   else if constexpr (name.view() == "attentionBackward")

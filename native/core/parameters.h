@@ -61,4 +61,25 @@ struct AdamWStep {
   double biasCorrection1, biasCorrection2;  // 1 - beta^step
 };
 
+/// How small codes become the values of a matrix [rows, columns]; see CodedMatrix.
+struct CodeLayout {
+  int64_t columns;
+  int64_t firstRow;        // of the codes, among all rows that have scales
+  int64_t rowsPerScale;    // rows that share their scales
+  int64_t groupSize;       // columns of a group, which shares a scale
+  int64_t scalesPerScale;  // of scales that are codes themselves
+  float scaleOffset;       // the same
+  float zero;              // where there are no zeros
+  int32_t bits;            // of a code: 4 or 8
+  int32_t highFirst;       // of two 4-bit codes in a byte, the even column has the high bits
+  int32_t runsOn;          // groups run on from row to row, as if all rows were one
+
+  int64_t groupsOfRow() const { return (columns + groupSize - 1) / groupSize; }
+  /// Which scale belongs to a column of a group; `group` counts where groups do not run on.
+  int64_t scaleAt(int64_t row, int64_t column, int64_t group) const {
+    if (runsOn) return ((firstRow + row) * columns + column) / groupSize;
+    return (firstRow + row) / rowsPerScale * groupsOfRow() + group;
+  }
+};
+
 }  // namespace mora

@@ -56,6 +56,13 @@ Cost matmulInt8Cost(const TensorDesc& a, const TensorDesc& b, bool transposeB, c
   return matmulCost(a, false, b, transposeB, c, 1, accumulate);
 }
 
+Cost matmulCodesCost(const TensorDesc& a, const CodedMatrix& b, bool, const TensorDesc& c, float alpha,
+                     bool accumulate) {
+  Cost cost = matmulCost(a, false, b.codes, false, c, alpha, accumulate);
+  cost.bytes = costOf(a, b, c).bytes;
+  return cost;
+}
+
 void addBlocks(Cost& cost, const BlockPlan& plan, int64_t rows) {
   visitBlockProducts(plan, [&](const BlockProduct& product) {
     cost.flops += 2.0 * static_cast<double>(product.rows * product.depth) * static_cast<double>(product.count * rows);

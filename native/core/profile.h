@@ -69,6 +69,8 @@ Cost costOf(const Args&... args) {
 Cost matmulCost(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
                 float alpha, bool accumulate);
 Cost matmulInt8Cost(const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c, bool accumulate);
+Cost matmulCodesCost(const TensorDesc& a, const CodedMatrix& b, bool transposeB, const TensorDesc& c, float alpha,
+                     bool accumulate);
 Cost attentionCost(const TensorDesc& q, const TensorDesc& k, const TensorDesc& v, const TensorDesc& queryOffsets,
                    const TensorDesc& keyOffsets, const AttentionScoring& scoring, const TensorDesc& out,
                    const TensorDesc& lse);

@@ -9,6 +9,7 @@
 
 #include "cpu/few_rows.h"
 #include "cpu/onednn.h"
+#include "cpu/panel_products.h"
 #include "cpu/processor.h"
 #include "cpu/product_cut.h"
 #include "cpu/small_products.h"
@@ -249,30 +250,6 @@ void multiplyWidened(const TensorDesc& a, bool transposeA, const TensorDesc& b, 
   }
 }
 
-// --- weights in block formats
-// ------------------------------------------------------------------------------------------------------------------
-
-/// c = alpha a b^T for b [n, k] in a block format: some rows of b at a time become values of a's dtype, which the cache
-/// holds until they are multiplied.
-void multiplyUnpacked(const TensorDesc& a, bool transposeA, const TensorDesc& b, const TensorDesc& c, float alpha,
-                      bool accumulate) {
-  constexpr int64_t kPanelBytes = 2 << 20;
-  const DTypeTraits blocks = traitsOf(b.dtype), values = traitsOf(a.dtype);
-  const int64_t n = b.shape[0], k = b.shape[1];
-  const int64_t most = std::max<int64_t>(64, kPanelBytes / (k * values.blockBytes) / 16 * 16);
-  for (int64_t row = 0; row < n; row += most) {
-    const Range rows{row, std::min(most, n - row)};
-    TensorDesc source = b;
-    source.data = static_cast<std::byte*>(b.data) + row * b.strides[0] / blocks.blockSize * blocks.blockBytes;
-    source.shape[0] = rows.length;
-    Scratch scratch;
-    const TensorDesc panel{
-        scratch.bytes(static_cast<size_t>(rows.length * k * values.blockBytes)), a.dtype, 2, {rows.length, k}, {k, 1}};
-    dequantise(source, panel);
-    matmul(a, transposeA, panel, true, tileOf(c, false, {0, c.shape[0]}, rows), alpha, accumulate);
-  }
-}
-
 /// Whether sums in f64 take a fraction of a millisecond at most. Fewer rows do not pay for widening b.
 bool isSmall(const TensorDesc& a, const TensorDesc& b, const TensorDesc& c) {
   constexpr int64_t kRows = 8, kElements = 1 << 15;
@@ -315,9 +292,9 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     return;
   }
   if (isQuantised(b.dtype)) {
-    if (!transposeA && c.shape[0] <= kFewRows && hasBlockProduct(b.dtype))
+    if (transposeB && c.shape[0] <= kFewRows && hasBlockProduct(b.dtype))
       return multiplyFewRows(a, b, c, alpha, accumulate);
-    return multiplyUnpacked(a, transposeA, b, c, alpha, accumulate);
+    return multiplyBlocks(a, b, transposeB, c, alpha, accumulate);
   }
   if (isStridedVector(a) || isStridedVector(b) || isStridedVector(c)) {
     Scratch scratch;

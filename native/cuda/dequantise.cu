@@ -73,11 +73,10 @@ void withBlockType(DType type, Body&& body) {
   }
 }
 
-/// Unpacks dense rows into a [rows, columns] view.
-void unpack(Context& context, DType type, const uint8_t* source, const TensorDesc& target) {
-  const int64_t rows = target.shape[0], columns = target.shape[1],
-                rowBytes = static_cast<int64_t>(bytesFor(type, columns));
-  expectCost(static_cast<uint64_t>(rows * rowBytes), bytesOf(target));
+/// Unpacks rows that begin `rowBytes` apart into a [rows, columns] view.
+void unpack(Context& context, DType type, const uint8_t* source, int64_t rowBytes, const TensorDesc& target) {
+  const int64_t rows = target.shape[0], columns = target.shape[1];
+  expectCost(bytesFor(type, rows * columns), bytesOf(target));
   withBlockType(type, [&](auto blockType) {
     withFloatType(target.dtype, "dequantise", [&](auto to) {
       withWidth<kValues>(rowsFit(target, kValues), [&](auto width) {
@@ -97,14 +96,16 @@ void dequantise(Context& context, TensorDesc source, TensorDesc target) {
   if (!isQuantised(source.dtype)) return copy(context, source, target, 1);
   const int64_t columns = columnsOf(source), elements = elementsOf(source);
   if (elements == 0) return;
+  const auto* data = static_cast<const uint8_t*>(source.data);
+  const auto bytesOfRow = [&](int64_t values) { return static_cast<int64_t>(bytesFor(source.dtype, values)); };
+  if (target.rank == 2) return unpack(context, source.dtype, data, bytesOfRow(source.strides[0]), target);
   TensorDesc matrix = target;
   matrix.rank = 2;
   matrix.shape[1] = columns, matrix.strides[1] = 1;
-  const auto* data = static_cast<const uint8_t*>(source.data);
   if (target.rank < 3 || isDense(target)) {
     matrix.shape[0] = elements / columns;
-    matrix.strides[0] = target.rank == 2 ? target.strides[0] : columns;
-    return unpack(context, source.dtype, data, matrix);
+    matrix.strides[0] = columns;
+    return unpack(context, source.dtype, data, bytesOfRow(columns), matrix);
   }
   // A target of more dimensions, with gaps: matrix after matrix of its last two.
   const int64_t rows = target.shape[target.rank - 2], inner = target.rank == 4 ? target.shape[1] : 1;
@@ -112,7 +113,7 @@ void dequantise(Context& context, TensorDesc source, TensorDesc target) {
   for (int64_t i = 0; i < target.shape[0] * inner; ++i, data += bytesFor(source.dtype, rows * columns)) {
     const int64_t offset = i / inner * target.strides[0] + (target.rank == 4 ? i % inner * target.strides[1] : 0);
     matrix.data = static_cast<std::byte*>(target.data) + offset * traitsOf(target.dtype).blockBytes;
-    unpack(context, source.dtype, data, matrix);
+    unpack(context, source.dtype, data, bytesOfRow(columns), matrix);
   }
 }
 

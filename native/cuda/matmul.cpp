@@ -6,13 +6,14 @@
 
 #include "core/descriptor.h"
 #include "cuda/check.h"
+#include "cuda/codes.h"
 #include "cuda/kernels.h"
 #include "cuda/products.h"
 
 namespace mora::cuda {
 namespace {
 
-constexpr int kSlotA = 101, kSlotB = 102, kSlotC = 103;
+constexpr int kSlotA = 101, kSlotB = 102, kSlotC = 103, kSlotPanel = 104;
 
 CublasType typeOf(DType dtype) {
   switch (dtype) {
@@ -113,7 +114,50 @@ TensorDesc asRow(const TensorDesc& column) {
   return row;
 }
 
+/// c = alpha a op(b) (+ c) for b [rows, columns], of which `unpack(row, column, panel)` makes panels of a's type: some
+/// rows of b where it is transposed, else some columns, so that no sum is cut. Caches of large GPUs hold a panel.
+/// Columns of a panel start at multiples of 256, which all blocks divide.
+template <typename Unpack>
+void multiplyPanels(Context& context, const TensorDesc& a, int64_t rows, int64_t columns, bool transposeB,
+                    const TensorDesc& c, float alpha, bool accumulate, Unpack&& unpack) {
+  constexpr int64_t kPanelBytes = 32 << 20, kStep = 256;
+  const int64_t bytes = traitsOf(a.dtype).blockBytes;
+  const int64_t depth = transposeB ? columns : rows, width = transposeB ? rows : columns;
+  const int64_t most = std::max(kStep, kPanelBytes / (depth * bytes) / kStep * kStep);
+  void* const memory = context.scratch(kSlotPanel, static_cast<size_t>(std::min(most, width) * depth * bytes));
+  for (int64_t at = 0; at < width; at += most) {
+    const int64_t count = std::min(most, width - at);
+    TensorDesc panel{memory, a.dtype, 2, {count, depth}, {depth, 1}};
+    if (!transposeB) panel.shape[0] = depth, panel.shape[1] = panel.strides[0] = count;
+    unpack(transposeB ? at : 0, transposeB ? 0 : at, panel);
+    TensorDesc target = c;
+    target.data = static_cast<std::byte*>(c.data) + at * c.strides[1] * traitsOf(c.dtype).blockBytes;
+    target.shape[1] = count;
+    matmul(context, a, false, panel, transposeB, target, alpha, accumulate);
+  }
+}
+
+void multiplyBlocks(Context& context, const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c,
+                    float alpha, bool accumulate) {
+  const auto unpack = [&](int64_t row, int64_t column, const TensorDesc& panel) {
+    TensorDesc source = b;
+    source.data = static_cast<std::byte*>(b.data) + bytesFor(b.dtype, row * b.strides[0] + column);
+    source.shape[0] = panel.shape[0], source.shape[1] = panel.shape[1];
+    dequantise(context, source, panel);
+  };
+  multiplyPanels(context, a, b.shape[0], b.shape[1], transposeB, c, alpha, accumulate, unpack);
+}
+
 }  // namespace
+
+void matmulCodes(Context& context, TensorDesc a, CodedMatrix b, bool transposeB, TensorDesc c, float alpha,
+                 bool accumulate) {
+  if (elementsOf(c) == 0) return;
+  const auto unpack = [&](int64_t row, int64_t column, const TensorDesc& panel) {
+    unpackPanel(context, b, row, column, panel);
+  };
+  multiplyPanels(context, a, b.codes.shape[0], b.layout.columns, transposeB, c, alpha, accumulate, unpack);
+}
 
 void matmul(Context& context, TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, TensorDesc c, float alpha,
             bool accumulate) {
@@ -122,6 +166,7 @@ void matmul(Context& context, TensorDesc a, bool transposeA, TensorDesc b, bool 
     if (!accumulate) fill(context, c, 0);
     return;
   }
+  if (isQuantised(b.dtype)) return multiplyBlocks(context, a, b, transposeB, c, alpha, accumulate);
   if (byOneElement(a, transposeA, b, c)) return multiplyByElement(context, asRow(a), b, asRow(c), alpha, accumulate);
   const DType dtype = a.dtype == b.dtype ? a.dtype : DType::f32;
   a = suited(context, kSlotA, a, dtype);

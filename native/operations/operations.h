@@ -7,11 +7,18 @@
 
 namespace mora::operations {
 
+/// See CodedMatrix of core/backend.h.
+struct CodedTensors {
+  Tensor codes, table, scales, zeros, groups, scaleTable, scaleScales;
+  CodeLayout layout;
+};
+
 // What the parameters of core/operations.def are here. An Optional that is absent is an empty Tensor.
 using In = const Tensor&;
 using Out = const Tensor&;
 using InOut = const Tensor&;
 using Blocks = const Tensor&;
+using Coded = const CodedTensors&;
 using Optional = const Tensor&;
 using Tensors = const std::vector<Tensor>&;
 using Flag = bool;

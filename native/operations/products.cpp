@@ -21,10 +21,9 @@ void matmul(const Tensor& a, bool transposeA, const Tensor& b, bool transposeB, 
   };
   fits(a, transposeA, m, k);
   check.tensor("b", b).rank(c.rank());
-  const bool blocks = isQuantised(b.dtype()) && transposeB && c.rank() == 2;
-  check.that(b.dtype() == a.dtype() || b.dtype() == DType::f32 || blocks, [&] {
-    return std::string(traitsOf(a.dtype()).name) + " or float32, or blocks where a matrix is transposed";
-  });
+  const bool blocks = isQuantised(b.dtype()) && !transposeA && c.rank() == 2;
+  check.that(b.dtype() == a.dtype() || b.dtype() == DType::f32 || blocks,
+             [&] { return std::string(traitsOf(a.dtype()).name) + " or float32, or blocks of a matrix"; });
   fits(b, transposeB, k, n);
   if (blocks) {
     check.rows();

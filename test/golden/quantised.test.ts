@@ -5,8 +5,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { readJsonObject } from '../../lib/io/json.js'
 import { readModelFolder } from '../../lib/io/safetensors.js'
 import { quantisedWeights } from '../../lib/models/checkpoint/quantised/index.js'
-import { unpackInPanels } from '../../lib/models/checkpoint/quantised/scaled-codes.js'
-import { readScaledCodes } from '../../lib/models/checkpoint/quantised/tensors.js'
+import { readCodedWeight } from '../../lib/models/checkpoint/quantised/read-coded-weight.js'
 import { native } from '../../lib/native.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
@@ -49,10 +48,9 @@ describe.each(sets)('%s', (name) => {
     const wanted = readTensors(join(folderOf(name), 'dequantised.safetensors'))
     expect(dequantised.length).toBeGreaterThan(1)
     for (const weight of dequantised) {
-      const matrix = readScaledCodes(weights.find((one) => one.name === weight)!, open)
+      using matrix = readCodedWeight(weights.find((one) => one.name === weight)!, testDevice(), open)
       const { shape, values } = wanted.get(weight)!
-      const got = new Float32Array(values.length)
-      unpackInPanels(matrix, (rows, from) => got.set(rows, from * matrix.columns))
+      const got = await matrix.data()
       // Stacks of experts are [experts, in, out] there.
       const [experts, columns, rows] = shape.length === 3 ? shape : [1, shape[1]!, shape[0]!]
       let largest = 0

@@ -8,7 +8,7 @@ import { Weights } from '../../lib/models/checkpoint/initial-weights.js'
 import { ModelSource } from '../../lib/models/checkpoint/model-source.js'
 import { initModel, loadModel } from '../../lib/models/index.js'
 import { Model } from '../../lib/models/model.js'
-import { type FloatDType, isBlockDType } from '../../lib/native.js'
+import { type DType, type FloatDType, isBlockDType } from '../../lib/native.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../lib/options/index.js'
 import { largestDifference } from '../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../golden/tiny-models.js'
@@ -44,7 +44,7 @@ const load = (path: string, quantised: boolean, dtype: FloatDType = 'float32') =
 
 const rootMeanSquare = (values: readonly number[]) =>
   Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length)
-const blocksIn = (model: Model) => model.slots.filter(({ own }) => isBlockDType(own.storage)).length
+const blocksIn = (model: Model) => model.slots.filter(({ own }) => isBlockDType(own.storage as DType)).length
 
 describe.runIf(onCpu).each(Object.keys(models) as (keyof typeof models)[])('a model in Q8_0 with %s', (name) => {
   const { sequences } = expectedOf('tiny-untied')
@@ -155,7 +155,12 @@ test.runIf(onCpu)('generation takes the same words from blocks', async () => {
   expect(texts[1]).toEqual(texts[0])
 })
 
-test.runIf(!onCpu)('other devices turn blocks into values', async () => {
-  using model = await load(await asQ8('an untied head'), true)
-  expect(blocksIn(model)).toBe(0)
+test.runIf(!onCpu)('other devices compute with blocks too', async () => {
+  const { sequences } = expectedOf('tiny-untied')
+  const path = await asQ8('an untied head')
+  using blocks = await load(path, true)
+  using floats = await load(path, false)
+  expect(blocksIn(blocks)).toBeGreaterThan(0)
+  const [got, wanted] = [await logProbsOf(blocks, sequences), await logProbsOf(floats, sequences)]
+  for (const [i, values] of got.entries()) expect(largestDifference(values, wanted[i]!)).toBeLessThan(2e-4)
 })

@@ -2,6 +2,7 @@
  * Products with weights in GGUF's block formats, against float64 products of what the blocks hold. Blocks are drawn from
  * those of test/golden.
  */
+
 import { afterAll, describe, expect, test } from 'vitest'
 import { blockBytes, blockValues } from '../../lib/io/stored-dtype.js'
 import { type BlockDType, type FloatDType, native } from '../../lib/native.js'
@@ -118,6 +119,56 @@ describe.each(formats)('%s', (format) => {
   })
 })
 
+/** Rows for which float32 values of a weight are more than one panel of columns, at least two blocks wide. */
+const panels = { outputs: 2100, blocks: 7 }
+
+test.each(formats)('gradients of %s, in panels of columns', async (name) => {
+  const format = name.toLowerCase() as BlockDType
+  const random = randomStream(1, 'test', `gradient ${name}`)
+  const [values, size] = [blockValues(format), blockBytes(format)]
+  const [outputs, depth, stride] = [panels.outputs, panels.blocks * values, (panels.blocks + 1) * values]
+  const pool = tensors.get(`${name}.raw`)!.bytes
+  const bytes = new Uint8Array(outputs * (panels.blocks + 1) * size)
+  for (let at = 0; at < bytes.length; at += size) {
+    const from = Math.floor(random.uniform() * (pool.length / size)) * size
+    bytes.set(pool.subarray(from, from + size), at)
+  }
+  const storage = native.fromArray(device, format, [outputs, stride], bytes)
+  const weight = storage.view([outputs, depth], [stride, 1], values)
+  const exact = native.empty(device, 'float32', [outputs, stride])
+  native.dequantise(storage, exact)
+  const w = (await exact.read()) as Float32Array
+  for (const dtype of ['float32', 'bfloat16'] as const) {
+    const given = encode(
+      Float64Array.from({ length: 3 * outputs }, () => random.normal() / 64),
+      dtype,
+    )
+    const dY = native.fromArray(device, dtype, [3, outputs], given)
+    const before = Float32Array.from({ length: 3 * depth }, () => random.normal())
+    const dX = native.fromArray(device, 'float32', [3, depth], before)
+    native.matmul({ a: dY, b: weight, c: dX, alpha: 0.5, accumulate: true })
+    const got = (await dX.read()) as Float32Array
+    const numbers = decode(given, dtype)
+    const rounded = decode(encode(w, dtype), dtype)
+    let worst = 0
+    for (let row = 0; row < 3; row++) {
+      for (let column = 0; column < depth; column++) {
+        let [sum, sizes] = [0, 0]
+        for (let output = 0; output < outputs; output++) {
+          const product = numbers[row * outputs + output]! * rounded[output * stride + values + column]!
+          sum += product
+          sizes += Math.abs(product)
+        }
+        const wanted = 0.5 * sum + before[row * depth + column]!
+        worst = Math.max(worst, Math.abs(got[row * depth + column]! - wanted) / (4e-6 * sizes + 1e-6))
+      }
+    }
+    expect(worst, dtype).toBeLessThan(1)
+    for (const tensor of [dY, dX]) tensor.dispose()
+  }
+  for (const tensor of [storage, weight, exact]) tensor.dispose()
+})
+
 test('activations that are not finite give results that are not', async () => {
   const blocks = new Uint8Array(2 * 34).fill(1)
   const weight = native.fromArray(device, 'q8_0', [1, 64], blocks)
@@ -138,7 +189,7 @@ test('activations that are not finite give results that are not', async () => {
   weight.dispose()
 })
 
-test('blocks are weights only: other operands and their transposes are refused', () => {
+test('blocks are weights only: they are refused as other operands, and beside a transpose', () => {
   const weight = native.empty(device, 'q8_0', [3, 32])
   const a = native.empty(device, 'float32', [2, 32])
   const c = native.empty(device, 'float32', [2, 3])
@@ -146,6 +197,9 @@ test('blocks are weights only: other operands and their transposes are refused',
   expect(() => native.matmul({ a: weight, b: a, transposeB: true, c })).toThrow(
     'expected float32, bfloat16 or float16 for a',
   )
-  expect(() => native.matmul({ a: c, b: weight, c: back })).toThrow('blocks where a matrix is transposed')
-  for (const tensor of [weight, a, c, back]) tensor.dispose()
+  const turned = native.empty(device, 'float32', [3, 2])
+  expect(() => native.matmul({ a: turned, transposeA: true, b: weight, c: back })).toThrow(
+    'float32, or blocks of a matrix',
+  )
+  for (const tensor of [weight, a, c, back, turned]) tensor.dispose()
 })

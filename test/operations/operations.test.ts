@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { native, type OperationName } from '../../lib/native.js'
 import { activations } from './cases/activations.js'
 import { attentionOperations } from './cases/attention.js'
+import { codeOperations } from './cases/codes.js'
 import { convolutions } from './cases/convolution.js'
 import { copies } from './cases/copies.js'
 import { elementwiseOperations } from './cases/elementwise.js'
@@ -19,6 +20,7 @@ const table: Record<OperationName, readonly OperationCase[]> = {
   ...copies,
   ...elementwiseOperations,
   ...products,
+  ...codeOperations,
   ...rowOperations,
   ...layers,
   ...norms,

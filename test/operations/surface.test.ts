@@ -33,7 +33,14 @@ function written({ parameters }: ts.MethodSignature): Written {
 /** What TypeScript calls a kind of parameter; structures have one name in both. */
 const types: Record<string, string> = {
   ...{ In: 'T', Out: 'T', InOut: 'T', Blocks: 'T', Optional: 'Optional', Tensors: 'readonly T[]' },
-  ...{ Flag: 'boolean', Real: 'number', Factor: 'number', double: 'number', Sampling: 'NativeSampling' },
+  ...{
+    Flag: 'boolean',
+    Real: 'number',
+    Factor: 'number',
+    double: 'number',
+    Sampling: 'NativeSampling',
+    Coded: 'CodedMatrix',
+  },
 }
 const kindsWithDefault = ['Optional', 'Flag', 'Factor']
 
@@ -79,7 +86,7 @@ describe('what a device supports', () => {
 
   test('is asked by operation and dtypes', () => {
     expect(supports('matmul', 'bfloat16', 'float32')).toBe(true)
-    expect(supports('matmul', 'float32', 'q4_k')).toBe(device.kind === 'cpu')
+    expect(supports('matmul', 'float32', 'q4_k')).toBe(true)
     expect(supports('embedding', 'mxfp4')).toBe(true)
     expect(supports('rmsNorm', 'q4_k')).toBe(false)
     expect(supports('rope', 'int32')).toBe(false)

@@ -1,7 +1,10 @@
 /** Every operation names itself, what it expected and what came, before anything is enqueued. */
+
 import { afterAll, describe, expect, test } from 'vitest'
 import {
   type BlockPlan,
+  type CodedMatrix,
+  type CodeLayout,
   type DType,
   type Grouping,
   type NativeTensor,
@@ -27,6 +30,17 @@ const integers = (count: number) => tensor([count], 'int32')
 const grouping: Grouping = { kind: 'tile', wrap: true, width: 8, side: 3 }
 const plan: BlockPlan = { inFeatures: 8, outFeatures: 6, side: 4, rotate: true, truncate: false, foldOutput: false }
 const step = { learningRate: 1, beta1: 0.9, beta2: 0.9, epsilon: 1, weightDecay: 0, step: 1 }
+
+/** A matrix [3, 8] of 4-bit codes. */
+const coded = (layout: Partial<CodeLayout>): CodedMatrix => ({
+  ...{ codes: tensor([3, 4], 'uint8'), scales: tensor([3]), table: null, zeros: null, groups: null },
+  ...{ scaleTable: null, scaleScales: null },
+  layout: {
+    ...{ columns: 8, firstRow: 0, rowsPerScale: 1, groupSize: 8, scalesPerScale: 1, scaleOffset: 0, zero: 0, bits: 4 },
+    ...{ highFirst: false, runsOn: false },
+    ...layout,
+  },
+})
 
 /** A call with one wrong argument, and what the message says of it. */
 const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
@@ -58,6 +72,14 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
   matmulInt8: [
     () => native.matmulInt8({ a: tensor([2, 3]), b: tensor([4, 3]), c: tensor([2, 3]) }),
     /the shape \[2, 4\] for a but received float32 \[2, 3\]/,
+  ],
+  unpackCodes: [
+    () => native.unpackCodes(coded({ groupSize: 4 }), null, tensor([3, 8])),
+    /at least 6 scales for scales but received float32 \[3\]/,
+  ],
+  matmulCodes: [
+    () => native.matmulCodes({ a: tensor([2, 7]), b: coded({}), transposeB: true, c: tensor([2, 3]) }),
+    /the shape \[2, 8\] for a but received float32 \[2, 7\]/,
   ],
   addBias: [() => native.addBias(tensor([3]), tensor([2, 4])), /the shape \[4\] for bias but received float32 \[3\]/],
   columnSums: [

@@ -12,8 +12,8 @@ import type { ModelSource } from './model-source.js'
 export interface KeptWeights {
   /** The format that a matrix stays in; null where it becomes floats. */
   format(name: string): StorageFormat | null
-  /** Matrices of one format with equally many columns, one below the other as a new weight. */
-  load(names: readonly string[]): Weight
+  /** Matrices of one format with equally many columns, one below the other as a new weight; null where they cannot be. */
+  load(names: readonly string[]): Weight | null
 }
 
 /** Loads weights by a function that fills memory: from a file, or with random values. */
@@ -31,7 +31,7 @@ export class Weights implements WeightLoader {
   }
 
   weight(name: string): Weight {
-    return this.#format(name) === null ? weightOf(this.#make(name, this.dtype)) : keepWeight(this.kept!.load([name]))
+    return this.#format(name) === null ? weightOf(this.#make(name, this.dtype)) : keepWeight(this.kept!.load([name])!)
   }
 
   bias(name: string): Tensor {
@@ -44,11 +44,13 @@ export class Weights implements WeightLoader {
 
   fused(names: readonly string[]): { whole: Weight | null; parts: Weight[] } {
     const formats = new Set(names.map((name) => this.#format(name)))
-    if (formats.size > 1) return { whole: null, parts: names.map((name) => this.weight(name)) }
     const shapes = names.map((name) => this.#shapes.get(name)!)
     const rows = shapes.reduce((sum, [count]) => sum + count!, 0)
     const isKept = !formats.has(null)
-    const whole = keepWeight(isKept ? this.kept!.load(names) : weightOf(Tensor.empty([rows, shapes[0]![1]!], this)))
+    const joined =
+      formats.size > 1 ? null : isKept ? this.kept!.load(names) : weightOf(Tensor.empty([rows, shapes[0]![1]!], this))
+    if (!joined) return { whole: null, parts: names.map((name) => this.weight(name)) }
+    const whole = keepWeight(joined)
     let from = 0
     const parts = names.map((name, i) => {
       const to = from + shapes[i]![0]!

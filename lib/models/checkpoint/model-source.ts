@@ -25,7 +25,6 @@ import {
   readFloats,
   readKept,
   readValues,
-  type StoredTensor,
   type StoredWeight,
   shapeOf,
 } from './stored-weight.js'
@@ -220,9 +219,9 @@ export class ModelSource {
     return keptFormat(this.#location(name))
   }
 
-  /** Matrices of one such format and equally many columns, one below the other, as a new weight. */
-  loadKept(names: readonly string[], device: NativeDevice): Weight {
-    const matrices = names.map((name) => this.#location(name) as StoredTensor)
+  /** Matrices of one such format and equally many columns, one below the other, as a new weight; null where they cannot be. */
+  loadKept(names: readonly string[], device: NativeDevice): Weight | null {
+    const matrices = names.map((name) => this.#location(name))
     return readKept(matrices, device, this.#open)
   }
 

@@ -12,8 +12,8 @@ import {
 import { keep, scope } from '../../tensor/scope.js'
 import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
-import { unpackInPanels } from './quantised/scaled-codes.js'
-import { type OpenFile, type QuantisedWeight, readScaledCodes } from './quantised/tensors.js'
+import { readCodedWeight } from './quantised/read-coded-weight.js'
+import type { OpenFile, QuantisedWeight } from './quantised/tensors.js'
 
 /** A weight as a checkpoint has it: one tensor, or several that make it. */
 export type StoredWeight = StoredTensor | QuantisedWeight
@@ -41,7 +41,7 @@ export function shapeOf(stored: StoredWeight): readonly number[] {
 /** Writes a weight's values into a tensor of its shape, converting to its dtype. */
 export function readValues(stored: StoredWeight, target: Tensor, open: OpenFile): void {
   if (isQuantised(stored)) {
-    unpackCodes(stored, target, open)
+    scope(() => readCodedWeight(stored, target.device, open).writeValues(matrixOf(target)))
     return
   }
   const { path, shape, offset, rowOrder, transposed, excess } = stored
@@ -69,28 +69,37 @@ export function readFloats(
 
 /** The format in which a matrix can be multiplied with as it is stored; null where its values must be unpacked. */
 export function keptFormat(stored: StoredWeight): StorageFormat | null {
-  if (isQuantised(stored)) return null
+  if (isQuantised(stored)) return stored.shape.length === 2 ? stored.dtype : null
   const { dtype, shape, transposed, excess } = stored
   return isComputable(dtype) && isBlockDType(dtype) && shape.length === 2 && !transposed && !excess ? dtype : null
 }
 
-/** Matrices of one such format and equally many columns, one below the other, as a new weight. */
-export function readKept(matrices: readonly StoredTensor[], device: NativeDevice, open: OpenFile): Weight {
-  const { dtype, shape } = matrices[0]!
+/**
+ * Matrices of one such format and equally many columns, one below the other, as a new weight; null where several cannot be
+ * one, since each has scales of its own.
+ */
+export function readKept(stored: readonly StoredWeight[], device: NativeDevice, open: OpenFile): Weight | null {
+  const [first] = stored
+  if (isQuantised(first!)) return stored.length === 1 ? readCodedWeight(first, device, open) : null
+  const { dtype, shape, path, offset, rowOrder } = first!
+  const blocks = dtype as BlockDType
   const columns = shape[1]!
-  const rows = matrices.reduce((sum, matrix) => sum + matrix.shape[0]!, 0)
-  const rowBytes = (columns / blockValues(dtype)) * blockBytes(dtype)
-  const stored = new Uint8Array(rows * rowBytes)
-  let row = 0
-  for (const { path, offset, bytes, rowOrder: order } of matrices) {
-    const own = open(path).bytes(offset, bytes)
-    const count = bytes / rowBytes
-    if (!order) stored.set(own, row * rowBytes)
-    else for (const [to, from] of order.entries()) stored.set(rowOf(own, from, rowBytes), (row + to) * rowBytes)
-    row += count
+  if (stored.length === 1 && !rowOrder) {
+    const handle = native.fromFile(device, blocks, shape, open(path), offset)
+    return weightOf(new Tensor(handle, device, blocks, shape, denseStrides(shape)))
   }
-  const handle = native.fromArray(device, dtype as BlockDType, [rows, columns], stored)
-  return weightOf(new Tensor(handle, device, dtype as BlockDType, [rows, columns], [columns, 1]))
+  const rows = stored.reduce((sum, matrix) => sum + matrix.shape[0]!, 0)
+  const rowBytes = (columns / blockValues(dtype)) * blockBytes(dtype)
+  const joined = new Uint8Array(rows * rowBytes)
+  let row = 0
+  for (const { path, offset, bytes, rowOrder: order } of stored as readonly StoredTensor[]) {
+    const own = open(path).bytes(offset, bytes)
+    if (!order) joined.set(own, row * rowBytes)
+    else for (const [to, from] of order.entries()) joined.set(rowOf(own, from, rowBytes), (row + to) * rowBytes)
+    row += bytes / rowBytes
+  }
+  const handle = native.fromArray(device, blocks, [rows, columns], joined)
+  return weightOf(new Tensor(handle, device, blocks, [rows, columns], [columns, 1]))
 }
 
 /** Turns what a file holds into the weight, by way of float32. */
@@ -118,17 +127,10 @@ function unpack(
   }
 }
 
-/** The values of a quantised weight, some rows after the other. */
-function unpackCodes(stored: QuantisedWeight, target: Tensor, open: OpenFile): void {
-  const { device } = target
-  const matrix = readScaledCodes(stored, open)
-  const rows = target.view([matrix.rows, matrix.columns])
-  unpackInPanels(matrix, (values, from, count) => {
-    using panel = Tensor.from(values, [count, matrix.columns], { device })
-    using place = rows.rows(from, from + count)
-    native.copy(panel.native, place.native, 1)
-  })
-  rows.dispose()
+/** All but the last dimension as one. */
+function matrixOf(tensor: Tensor): Tensor {
+  const columns = tensor.shape.at(-1)!
+  return tensor.shape.length === 2 ? tensor : tensor.view([tensor.elements / columns, columns])
 }
 
 function rowOf(bytes: Uint8Array, row: number, rowBytes: number): Uint8Array {

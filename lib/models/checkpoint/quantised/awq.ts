@@ -11,6 +11,7 @@ import {
   readWords,
   transposed,
   transposedFloats,
+  wordsOf,
 } from './tensors.js'
 
 /** Of the eight outputs of a word, which has the k-th four bits. */
@@ -43,12 +44,13 @@ function weightOf(module: string, size: number | null, tensors: CheckpointTensor
   return {
     ...{ name, path: words.path, dtype: 'awq-4', shape: [rows, columns], bytes: bytesOfParts(parts), parts },
     scales: (open) => ({
-      ...{ rows, columns, bits: 4, table: null, offset: 0, rowsPerScale: 1, groupSize, runsOn: false },
+      ...{ rows, columns, bits: 4, highFirst: false, table: null, rowsPerScale: 1, groupSize, runsOn: false },
       zeros: transposed(unpackedAlongOutputs(readWords(zeros, open)), groups, rows),
       scales: transposedFloats(readFinite(scales, open), groups, rows),
       groupOfColumn: null,
     }),
-    codes: (open) => packedAlongInputs(readWords(words, open), rows, columns),
+    codes: words,
+    arranged: (bytes) => packedAlongInputs(wordsOf(bytes), rows, columns),
   }
 }
 

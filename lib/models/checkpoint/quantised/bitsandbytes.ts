@@ -4,7 +4,7 @@ import { isJsonObject, type JsonObject, parseJson } from '../../../io/json.js'
 import { decodeUtf8, malformed } from '../../../io/open.js'
 import { countElements } from '../../../io/stored-dtype.js'
 import type { QuantisationFormat } from './format.js'
-import type { StoredFloats } from './scaled-codes.js'
+import type { CodedScales, StoredFloats } from './scaled-codes.js'
 import {
   bytesOfParts,
   type CheckpointTensors,
@@ -62,16 +62,11 @@ function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTen
   return {
     ...{ name, path: codes.path, dtype: type, shape: [rows, columns], bytes: bytesOfParts(parts), parts },
     scales: (open) => ({
-      ...{ rows, columns, bits: 4, table: readFinite(map, open).data as Float32Array, zeros: 0, offset: 0 },
+      ...{ rows, columns, bits: 4, highFirst: true, table: readFinite(map, open).data as Float32Array, zeros: 0 },
       ...{ rowsPerScale: 1, groupSize, runsOn: true, groupOfColumn: null },
       scales: nested ? nested.read(open) : readFinite(largest, open),
     }),
-    codes(open) {
-      const bytes = readBytes(codes, open)
-      // The even element is in the high half there.
-      for (let i = 0; i < bytes.length; i++) bytes[i] = (bytes[i]! >> 4) | (bytes[i]! << 4)
-      return bytes
-    },
+    codes,
   }
 }
 
@@ -79,23 +74,22 @@ function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTen
 function nestedScales(
   name: string,
   codes: NamedTensor,
-  columns: number,
+  count: number,
   settings: JsonObject,
   fail: (key: string) => Error,
   tensors: CheckpointTensors,
 ) {
-  const groupSize = blockSize(settings, 'nested_blocksize', fail)
+  const perScale = blockSize(settings, 'nested_blocksize', fail)
   const { nested_offset: offset } = settings
   if (typeof offset !== 'number' || !Number.isFinite(offset)) throw fail('nested_offset')
   const map = tensors.take(`${name}.nested_quant_map`, codes, { dtypes: ['float32'], shape: [256] })
-  const wanted = { dtypes: ['float32'] as const, shape: [Math.ceil(columns / groupSize)] }
+  const wanted = { dtypes: ['float32'] as const, shape: [Math.ceil(count / perScale)] }
   const largest = tensors.take(`${name}.nested_absmax`, codes, wanted)
   return {
     parts: [map, largest],
-    read: (open: CheckpointTensors['open']) => ({
-      ...{ rows: 1, columns, bits: 8 as const, table: readFinite(map, open).data as Float32Array, zeros: 0, offset },
-      ...{ rowsPerScale: 1, groupSize, runsOn: false, groupOfColumn: null },
-      ...{ scales: readFinite(largest, open), codes: readBytes(codes, open) },
+    read: (open: CheckpointTensors['open']): CodedScales => ({
+      ...{ codes: readBytes(codes, open), table: readFinite(map, open).data as Float32Array },
+      ...{ scales: readFinite(largest, open).data as Float32Array, perScale, offset },
     }),
   }
 }
@@ -127,11 +121,11 @@ function integerWeight(module: string, tensors: CheckpointTensors): QuantisedWei
   return {
     ...{ name, path: codes.path, dtype: 'llm-int8', shape: [rows, columns], bytes: bytesOfParts(parts), parts },
     scales: (open) => ({
-      ...{ rows, columns, bits: 8, table: null, zeros: 128, offset: 0 },
+      ...{ rows, columns, bits: 8, highFirst: false, table: signedBytes, zeros: 0 },
       ...{ rowsPerScale: 1, groupSize: columns, runsOn: false, groupOfColumn: null },
       scales: dividedBy127(readFinite(row, open)),
     }),
-    codes: (open) => unsignedCodes(readBytes(codes, open)),
+    codes,
   }
 }
 
@@ -139,8 +133,5 @@ function dividedBy127({ dtype, data }: StoredFloats): StoredFloats {
   return { dtype, data: data.map((value) => value / 127) }
 }
 
-/** Signed bytes as codes whose zero is 128. */
-export function unsignedCodes(bytes: Uint8Array): Uint8Array {
-  for (let i = 0; i < bytes.length; i++) bytes[i]! ^= 0x80
-  return bytes
-}
+/** The values of bytes that are signed. */
+export const signedBytes = Float32Array.from({ length: 256 }, (_, code) => (code < 128 ? code : code - 256))

@@ -3,7 +3,7 @@
 import { isJsonObject, type JsonObject } from '../../../io/json.js'
 import { malformed } from '../../../io/open.js'
 import { ConfigReader } from '../../families/config-reader.js'
-import { unsignedCodes } from './bitsandbytes.js'
+import { signedBytes } from './bitsandbytes.js'
 import type { QuantisationFormat } from './format.js'
 import { e4m3Weight, requireBlocks } from './fp8.js'
 import {
@@ -116,12 +116,12 @@ function packedWeight(module: string, schemes: readonly Scheme[], tensors: Check
     ...{ name: `${module}.weight`, path: words.path, dtype: `compressed-int${bits}`, shape: [rows, columns] },
     ...{ bytes: bytesOfParts(parts), parts },
     scales: (open) => ({
-      ...{ rows, columns, bits, table: null, offset: 0, rowsPerScale, groupSize, runsOn: false },
+      ...{ rows, columns, bits, highFirst: false, table: null, rowsPerScale, groupSize, runsOn: false },
       zeros: zeros ? zerosAlongOutputs(readWords(zeros, open), bits, scaleRows, groups) : 2 ** (bits - 1),
       scales: readFinite(scales, open),
       groupOfColumn: order && readGroups(order, groups, groupSize, open),
     }),
-    codes: (open) => readBytes(words, open),
+    codes: words,
   }
 }
 
@@ -131,6 +131,9 @@ function zerosAlongOutputs(words: Uint32Array, bits: 4 | 8, rows: number, groups
   const padded = (words.length / groups) * (32 / bits)
   return transposed(codesOfWords(turned, bits), groups, padded).slice(0, rows * groups)
 }
+
+/** The values of signed bytes, 128 more. */
+const bytesFrom128 = signedBytes.map((value) => value + 128)
 
 /** Bytes [out, in]: 8-bit floats or integers. */
 function plainWeight(module: string, schemes: readonly Scheme[], tensors: CheckpointTensors): QuantisedWeight {
@@ -164,17 +167,17 @@ function plainWeight(module: string, schemes: readonly Scheme[], tensors: Checkp
         rows,
         columns,
         bits: 8,
-        table: null,
-        offset: 0,
+        highFirst: false,
+        table: zeros ? bytesFrom128 : signedBytes,
         rowsPerScale,
         groupSize,
         runsOn: false,
         groupOfColumn: null,
       },
-      zeros: zeros ? unsignedCodes(readBytes(zeros, open)) : 128,
+      zeros: zeros ? readBytes(zeros, open).map((zero) => zero ^ 0x80) : 0,
       scales: readFinite(scales, open),
     }),
-    codes: (open) => unsignedCodes(readBytes(codes, open)),
+    codes,
   }
 }
 

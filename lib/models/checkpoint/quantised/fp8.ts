@@ -8,7 +8,6 @@ import {
   matrixShape,
   type NamedTensor,
   type QuantisedWeight,
-  readBytes,
   readFinite,
 } from './tensors.js'
 
@@ -44,11 +43,11 @@ export function e4m3Weight(
   return {
     ...{ name, path: codes.path, dtype: 'fp8', shape: [rows, columns], bytes: bytesOfParts(parts), parts },
     scales: (open) => ({
-      ...{ rows, columns, bits: 8, table: e4m3Values, zeros: 0, offset: 0 },
+      ...{ rows, columns, bits: 8, highFirst: false, table: e4m3Values, zeros: 0 },
       ...{ rowsPerScale, groupSize, runsOn: false, groupOfColumn: null, scales: readFinite(scales, open) },
     }),
-    codes(open) {
-      const bytes = readBytes(codes, open)
+    codes,
+    arranged(bytes) {
       const bad = bytes.findIndex((code) => (code & 0x7f) === 0x7f)
       if (bad >= 0) throw new InputError('malformed-file', `${codes.path}: value ${bad} of ${name} is not finite.`)
       return bytes

@@ -13,6 +13,7 @@ import {
   readWords,
   transposed,
   transposedFloats,
+  wordsOf,
 } from './tensors.js'
 
 export const gptq: QuantisationFormat = {
@@ -79,12 +80,13 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): Q
       if (layout.zerosAreLess)
         for (let i = 0; i < stored.length; i++) stored[i]! += bits === 4 ? 0x11111111 : 0x01010101
       return {
-        ...{ rows, columns, bits, table: null, offset: 0, rowsPerScale: 1, groupSize, runsOn: false },
+        ...{ rows, columns, bits, highFirst: false, table: null, rowsPerScale: 1, groupSize, runsOn: false },
         zeros: transposed(codesOfWords(stored, bits), groups, rows),
         scales: transposedFloats(readFinite(scales, open), groups, rows),
         groupOfColumn: indices && readGroups(indices, groups, groupSize, open),
       }
     },
-    codes: (open) => new Uint8Array(transposed(readWords(words, open), wordRows, rows).buffer),
+    codes: words,
+    arranged: (bytes) => new Uint8Array(transposed(wordsOf(bytes), wordRows, rows).buffer),
   }
 }

@@ -35,23 +35,13 @@ function weightOf(name: string, tensors: CheckpointTensors): QuantisedWeight {
       const exponents = readBytes(scales, open)
       const bad = exponents.indexOf(255)
       if (bad >= 0) throw malformed(scales.path, `value ${bad} of ${scales.name} is not finite`)
-      const one = { dtype: 'float32' as const, data: Float32Array.of(1) }
-      const whole = { zeros: 0, offset: 0, runsOn: false, groupOfColumn: null, rowsPerScale: 1 }
-      const count = exponents.length
+      const one = { table: powersOfTwo, scales: Float32Array.of(1), perScale: exponents.length, offset: 0 }
       return {
-        ...{ ...whole, rows, columns, bits: 4, table: values, groupSize: blockSize },
-        scales: {
-          ...whole,
-          rows: 1,
-          columns: count,
-          bits: 8,
-          table: powersOfTwo,
-          groupSize: count,
-          scales: one,
-          codes: exponents,
-        },
+        ...{ rows, columns, bits: 4, highFirst: false, table: values, zeros: 0 },
+        ...{ rowsPerScale: 1, groupSize: blockSize, runsOn: false, groupOfColumn: null },
+        scales: { codes: exponents, ...one },
       }
     },
-    codes: (open) => readBytes(codes, open),
+    codes,
   }
 }

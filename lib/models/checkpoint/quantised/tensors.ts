@@ -4,7 +4,8 @@ import { malformed } from '../../../io/open.js'
 import type { StoredDType, TensorLocation } from '../../../io/stored-dtype.js'
 import type { FloatDType, NativeFile } from '../../../native.js'
 import { float16BitsToFloat32 } from '../../../tensor/half.js'
-import type { ScaledCodes, ScalesOfCodes, StoredFloats } from './scaled-codes.js'
+import type { CodeFormat } from '../../../tensor/weight.js'
+import type { ScalesOfCodes, StoredFloats } from './scaled-codes.js'
 
 /** An open file by its path. */
 export type OpenFile = (path: string) => NativeFile
@@ -19,8 +20,7 @@ export interface QuantisedWeight {
   readonly name: string
   /** The file of its codes. */
   readonly path: string
-  /** Its format: `nf4`, `gptq-4`, … */
-  readonly dtype: string
+  readonly dtype: CodeFormat
   /** [out, in], or [experts, out, in]. */
   readonly shape: readonly number[]
   /** Of all its tensors. */
@@ -28,13 +28,10 @@ export interface QuantisedWeight {
   readonly parts: readonly NamedTensor[]
   /** What belongs to the codes, checked. @throws InputError `malformed-file` */
   scales(open: OpenFile): ScalesOfCodes
-  /** The codes in the order of `ScaledCodes`. */
-  codes(open: OpenFile): Uint8Array
-}
-
-/** A weight with its codes. @throws InputError `malformed-file` */
-export function readScaledCodes(weight: QuantisedWeight, open: OpenFile): ScaledCodes {
-  return { ...weight.scales(open), codes: weight.codes(open) }
+  /** Where the codes lie. */
+  readonly codes: NamedTensor
+  /** The codes as `ScalesOfCodes` says they lie, from the file's bytes, where those differ or must be checked. */
+  readonly arranged?: (bytes: Uint8Array) => Uint8Array
 }
 
 type Wanted = { dtypes: readonly StoredDType[]; shape?: readonly number[] }
@@ -117,7 +114,12 @@ export function readBytes({ path, offset, bytes }: TensorLocation, open: OpenFil
 }
 
 export function readWords(tensor: TensorLocation, open: OpenFile): Uint32Array {
-  return new Uint32Array(readBytes(tensor, open).buffer, 0, tensor.bytes / 4)
+  return wordsOf(readBytes(tensor, open))
+}
+
+/** The same of bytes that have been read. */
+export function wordsOf({ buffer, length }: Uint8Array): Uint32Array {
+  return new Uint32Array(buffer, 0, length / 4)
 }
 
 export function readIndices(tensor: TensorLocation, open: OpenFile): Int32Array {

@@ -1,0 +1,14 @@
+// Products with a frozen matrix whose values are made when they are needed: a panel of them at a time, which the cache
+// holds until it is multiplied. The matrix is never whole in memory.
+#pragma once
+#include <cstdint>
+
+#include "core/backend.h"
+
+namespace mora::cpu {
+
+/// c = alpha a op(b) + (accumulate ? c : 0) for b [n, k] in a block format.
+void multiplyBlocks(const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c, float alpha,
+                    bool accumulate);
+
+}  // namespace mora::cpu
