@@ -13,7 +13,7 @@ const pushOptions = {
   ),
   repository: required(
     optionalPattern('where to: a model of the hub, made if it is not there', 'OWNER/NAME', REPOSITORY, {
-      expects: 'owner/name',
+      expects: 'a repository as owner/name',
     }),
   ),
   private: flag('make the repository a private one; refused if it is there and public'),

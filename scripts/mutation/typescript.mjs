@@ -26,6 +26,8 @@ const CONFIG = {
   tempDirName: join('build', 'mutation'),
   disableTypeChecks: false,
   concurrency: 1,
+  // Added to what the tests take: a busy machine is no endless loop.
+  timeoutMS: 20_000,
   // A mutant that loops may take memory without end.
   testRunnerNodeArgs: ['--max-old-space-size=2048'],
 }

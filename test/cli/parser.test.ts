@@ -28,7 +28,7 @@ function sample({ kind, choices, expects }: ReturnType<typeof optionFacts>): str
   if (expects.startsWith('a size')) return '2GiB'
   if (expects.startsWith('a JSON object')) return '{}'
   if (expects.startsWith('a text with columns')) return '{a}'
-  if (expects === 'owner/name') return 'owner/name'
+  if (expects.includes('owner/name')) return 'owner/name'
   return expects.includes('cuda') ? 'cuda:1' : 'x'
 }
 

@@ -80,7 +80,7 @@ test('the token is that of the file where no variable has one', async () => {
 test.each([
   [['nowhere', 'owner/name'], /^mora: --path: there is no file or folder "nowhere"\.\n$/],
   [[out], /^mora: Missing --repository; it is required\.\n$/],
-  [[out, 'name'], /^mora: Expected owner\/name for --repository but received "name"\.\n$/],
+  [[out, 'name'], /^mora: Expected a repository as owner\/name for --repository but received "name"\.\n$/],
   [
     [out, 'owner/name', 'more'],
     /^mora: Expected one FOLDER and one OWNER\/NAME but received more: mora push --help\n$/,

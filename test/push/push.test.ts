@@ -265,7 +265,7 @@ describe('what is refused', () => {
     await expect(push()).rejects.toMatchObject(refusal('missing-file', /neither model\.safetensors nor/))
     for (const repository of ['name', 'a/b/c', '../b', 'a/b@main']) {
       await expect(push({ repository })).rejects.toMatchObject(
-        refusal('bad-value', /Expected owner\/name for repository/),
+        refusal('bad-value', /Expected a repository as owner\/name for repository/),
       )
     }
     await expect(pushToHub({ path: folder } as never)).rejects.toMatchObject(
