@@ -18,6 +18,12 @@ export const equivalents = {
     // Past the end of one text, the other has a letter or both have ended.
     'length <= a.length',
     'length <= b.length',
+    'while (true && length < b.length',
+    'length < a.length && true',
+    // No message has the index undefined.
+    'const own = false ? undefined',
+    // Tokens of one length that are at one place are the same.
+    'token.length >= length',
   ],
   'lib/data/packing.ts': [
     // What is written one place too far is written over by the next row, and past the end there is no place.

@@ -1,6 +1,6 @@
 /** Files that are changed, and the tests that are to notice. */
 
-const chatTests = ['chat-mask', 'chat-places', 'chat-turns'].map((name) => `test/data/${name}.test.ts`)
+const chatTests = ['chat-mask', 'chat-places', 'chat-turns', 'turn-texts'].map((name) => `test/data/${name}.test.ts`)
 
 export const typescript = [
   { file: 'lib/data/masks/chat-turns.ts', tests: chatTests },

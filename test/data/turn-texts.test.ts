@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest'
+import {
+  callsOf,
+  commonPrefix,
+  endMark,
+  markAt,
+  marksOf,
+  stretchesOf,
+  varied,
+} from '../../lib/data/masks/turn-texts.js'
+import type { Message } from '../../lib/data/templates/messages.js'
+import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+
+const assistant = (parts: object): Message => ({ role: 'assistant', ...parts }) as Message
+
+it('a common prefix ends at the first difference, or where a text does', () => {
+  expect(commonPrefix('abc', 'abd')).toBe(2)
+  expect(commonPrefix('ab', 'abc')).toBe(2)
+  expect(commonPrefix('abc', 'ab')).toBe(2)
+  expect(commonPrefix('ab', 'ab')).toBe(2)
+  expect(commonPrefix('', 'a')).toBe(0)
+})
+
+describe('varied', () => {
+  const contents = (...texts: string[]) =>
+    varied(texts.map((content) => assistant({ content }))).map(({ content }) => content)
+
+  it('says something else from the first letter on, whatever that is', () => {
+    expect(contents('a', 'xylophone', '  x', 'ax')).toEqual(['xa', 'yxylophone', 'y  x', 'xax'])
+  })
+
+  it('leaves what others say, and what was left out', () => {
+    const user: Message = { role: 'user', content: 'q' }
+    expect(varied([user, assistant({})])).toStrictEqual([user, assistant({})])
+  })
+
+  it('varies parts of a content, thoughts, and the names of calls', () => {
+    const message = {
+      content: [{ type: 'text', text: 'a' }],
+      reasoning_content: 'b',
+      thinking: 'c',
+      tool_calls: [{ function: { name: 'f', arguments: {} } }, { name: 'x1' }, { id: 3 }, 'text', null, undefined],
+    }
+    expect(varied([assistant(message)])).toStrictEqual([
+      assistant({
+        content: [{ type: 'text', text: 'xa' }],
+        reasoning_content: 'xb',
+        thinking: 'xc',
+        tool_calls: [{ function: { name: 'xf', arguments: {} } }, { name: 'yx1' }, { id: 3 }, 'text', null, undefined],
+      }),
+    ])
+    expect(varied([assistant({ content: null })])).toStrictEqual([assistant({ content: undefined })])
+    const odd = { content: 'a', reasoning_content: null, thinking: 1, tool_calls: 'f()' }
+    expect(varied([assistant(odd)])).toStrictEqual([assistant({ ...odd, content: 'xa' })])
+  })
+})
+
+it('stretches of a message are its pieces, neighbours in one', () => {
+  const pieces = [
+    { text: 'ab', message: 0 },
+    { text: 'c', message: 0 },
+    { text: '--', message: undefined },
+    { text: 'd', message: 1 },
+    { text: 'e', message: 0 },
+  ].map((piece) => ({ ...piece, generated: false }))
+  expect(stretchesOf(pieces, 3)).toEqual([
+    [
+      { start: 0, end: 3 },
+      { start: 6, end: 7 },
+    ],
+    [{ start: 5, end: 6 }],
+    [],
+  ])
+})
+
+it('calls of a message are those with a name', () => {
+  const calls = [{ function: { name: 'f' } }, { name: 'g' }, {}, null, { function: { name: 3 } }, { function: {} }]
+  expect(callsOf(assistant({ tool_calls: calls }))).toEqual(['f', 'g'])
+  expect(callsOf(assistant({ tool_calls: 'f()' }))).toEqual([])
+})
+
+describe('marks', () => {
+  const tokens = ['<ab>', '<ab', '<e>']
+  /** Of a text, the ids of its tokens in their order, and of one that is written otherwise. */
+  const tokenizer = {
+    addedIds: new Set([0, 1, 2]),
+    specialIds: new Set([0, 1, 2]),
+    tokenOf: (id: number) => tokens[id],
+    encodeContinuation: (text: string) =>
+      [...text.matchAll(/<ab>|<e>|<E>|./g)].map(([found]) => ({ '<ab>': 0, '<e>': 2, '<E>': 2 })[found] ?? 9),
+  } as unknown as Tokenizer
+
+  it('are the tokens of a text that are wanted, where the text has them', () => {
+    expect(marksOf(tokenizer, 'a<ab>b<e><e>')).toEqual([
+      { start: 1, end: 5 },
+      { start: 6, end: 9 },
+      { start: 9, end: 12 },
+    ])
+    expect(marksOf(tokenizer, 'a<ab>b<e>', new Set([2]))).toEqual([{ start: 6, end: 9 }])
+    expect(marksOf(tokenizer, '<E>a')).toEqual([])
+    expect(marksOf(tokenizer, '<e>a')).toEqual([{ start: 0, end: 3 }])
+  })
+
+  it('end a text that has only space behind them', () => {
+    expect(endMark(tokenizer, 'a<e> \n', new Set([2]))).toBe(4)
+    expect(endMark(tokenizer, 'a<e>b', new Set([2]))).toBeUndefined()
+    expect(endMark(tokenizer, 'a', new Set([2]))).toBeUndefined()
+  })
+
+  it('at a place are the longest that is there', () => {
+    expect(markAt(tokenizer, 'a<ab>', 1)).toEqual({ start: 1, end: 5 })
+    expect(markAt(tokenizer, 'a<ab', 1)).toEqual({ start: 1, end: 4 })
+    expect(markAt(tokenizer, 'a<ab>', 0)).toBeUndefined()
+  })
+})
