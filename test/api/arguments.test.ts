@@ -140,7 +140,7 @@ beforeAll(async () => {
     of('loadModel', [model, {}], [['text'], options]),
     of('mergeModel', [paths]),
     of('pushToHub', [{ path: folder, repository: 'owner/name' }]),
-    of('connectRanks', [{ timeout: 30 }]),
+    of('connectRanks', [{ timeout: 30 }], [[...options, 'foreign object']]),
     of('moraLayer', [{ inFeatures: 2, outFeatures: 2 }]),
     of('openDevice', [{}], [[...options, 'foreign object']]),
     of('clipGradNorm', [[parameter], 1], [[], ['zero', 'fraction', 'huge']]),
