@@ -40,8 +40,8 @@ async function push(...argv: string[]) {
 test('mora push FOLDER OWNER/NAME uploads, tells how far it is, and where it is to be seen', async () => {
   const { exitCode, stdout, stderr } = await push(out, 'owner/name', '--private', '--message', 'The first')
   expect(exitCode, stderr).toBe(0)
-  expect(stdout).toMatch(/^page +http:.*\/owner\/name\ncommit +[0-9a-f]{40}\nfiles +3, 200 KB\n$/)
-  expect(stderr).toMatch(/^hashing owner\/name {2}\d+ %.*\nuploading owner\/name {2}\d+ %.* of 200 KB/m)
+  expect(stdout).toMatch(/^page +http:.*\/owner\/name\ncommit +[0-9a-f]{40}\nfiles +3, 200 kB\n$/)
+  expect(stderr).toMatch(/^hashing owner\/name {2}\d+ %.*\nuploading owner\/name {2}\d+ %.* of 200 kB/m)
   expect(stderr).not.toContain('hf_secret')
   expect(hub.pushed.repositories.get('owner/name')?.private).toBe(true)
   expect(hub.pushed.commits.at(-1)).toMatchObject({ branch: 'main', summary: 'The first' })
