@@ -9,7 +9,7 @@ export { type MergeModelOptions, type MergeModelResult, mergeModel } from './ada
 export type { SaveOptions } from './adaptation/save-model.js'
 export { weightChange } from './adaptation/weight-change.js'
 export { ModelSource } from './checkpoint/model-source.js'
-export { initModel, type LoadOptions, loadModel } from './load-model.js'
+export { initModel, type LoadOptions, loadForGeneration, loadModel } from './load-model.js'
 export { Model } from './model.js'
 export type { KeyValueCache } from './network/key-value-cache.js'
 export type { ModelConfig } from './network/model-config.js'

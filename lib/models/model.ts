@@ -20,6 +20,7 @@ import { AdapterSet } from './adaptation/adapter-set.js'
 import { baseModelOf } from './adaptation/base-of-adapters.js'
 import { type SaveOptions, saveModel } from './adaptation/save-model.js'
 import { type HeldForTraining, TrainingHold } from './adaptation/training-hold.js'
+import { bytesOfWeights } from './checkpoint/initial-weights.js'
 import type { ModelSource } from './checkpoint/model-source.js'
 import { Decoder } from './network/decoder.js'
 import { ForwardPasses } from './network/forward-passes.js'
@@ -85,6 +86,14 @@ export class Model implements Disposable {
   /** The path as the user gave it, or the hub id with its commit; empty for a model that was made from random numbers. */
   get reference(): string {
     return this.source?.located.reference ?? ''
+  }
+
+  /** What its file's quantised weights are here; null where it has none. */
+  get quantised(): { format: string; kept: boolean; saved: number } | null {
+    const { source, dtype } = this
+    const saved = source ? bytesOfWeights(source, dtype, false) - bytesOfWeights(source, dtype, true) : 0
+    if (saved <= 0) return null
+    return { format: source!.storedDType(), kept: this.slots.some(({ own }) => own.floats === null), saved }
   }
 
   /** The weight [V, D] as it is stored, without what adapters add to it. */

@@ -1,4 +1,5 @@
 /** Options that every command takes, and those that several share. */
+
 import { z } from 'zod'
 import { TEXT_TEMPLATE } from '../data/rows/text-template.js'
 import { type DataInput, type DataSource, sourcesOf, weightOf } from '../data/sources/source.js'
@@ -8,6 +9,7 @@ import {
   fileOrList,
   flag,
   integer,
+  optionalFlag,
   optionalInteger,
   optionalObject,
   optionalPattern,
@@ -69,9 +71,16 @@ export const commonOptions = {
 export const CommonOptionsSchema = z.strictObject(commonOptions)
 export type CommonOptions = z.output<typeof CommonOptionsSchema>
 
-/** Options of commands that read weights and do not change them. */
-export const quantisedOption = (fallback: boolean) =>
-  flag('on the CPU, use weights of a GGUF file in its block formats, as they are; else they become --dtype', fallback)
+const fits = 'where nothing else fits the memory'
+
+/** Of what reads weights and does not change them. */
+export const quantisedOption = (defaultText = fits) =>
+  optionalFlag("keep a quantised model's weights as its file has them; --no-quantised turns them into --dtype", {
+    defaultText,
+    resume: 'rounding',
+  })
+/** The same of what reads them once for each token. */
+export const quantisedForTokens = quantisedOption(`for GGUF on a CPU, and ${fits}`)
 
 const { device, dtype, rotaryDtype, allowTf32, offline } = commonOptions
 const threads = optionalInteger('CPU threads; 0 is every core', { min: 0, max: MAX_THREADS })
@@ -84,7 +93,7 @@ export const LoadSchema = z.strictObject({
   rotaryDtype,
   allowTf32,
   offline,
-  quantised: quantisedOption(false),
+  quantised: quantisedOption(),
 })
 
 /** Those of a command's options that say how its model is loaded. */

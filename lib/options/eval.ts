@@ -22,7 +22,7 @@ const task = 'Of one task:'
 export const EvalSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   ...adapterOptions,
-  quantised: quantisedOption(false),
+  quantised: quantisedOption(),
   task: required(optionalChoice('what to measure', TASKS)),
   ...rowOptions,
   data: required(evaluationDataOption('evaluation-data', 'test, else validation')),

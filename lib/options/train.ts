@@ -16,7 +16,15 @@ import {
   texts,
 } from '../schema/option.js'
 import { commandLineOnly, type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
-import { adapterOptions, commonOptions, evaluationData, MOST_ROWS, modelOption, rowOptions } from './common.js'
+import {
+  adapterOptions,
+  commonOptions,
+  evaluationData,
+  MOST_ROWS,
+  modelOption,
+  quantisedOption,
+  rowOptions,
+} from './common.js'
 import { newAdapterFields, restartFields } from './new-adapter.js'
 
 export const SCHEDULERS = ['constant', 'linear', 'cosine', 'cosine-restarts'] as const
@@ -102,6 +110,7 @@ export const TrainSchema = z.strictObject({
   profile: commandLineOnly(
     flag('print where the time went, by operation, against what this machine can do', false, { group: run }),
   ),
+  quantised: quantisedOption(),
   compute: choice(
     'how training multiplies with frozen weights: int8 rounds to 8 bits, and is faster with VNNI',
     COMPUTES,

@@ -49,6 +49,16 @@ export interface TrainingDevice {
   resetPeak(): void
 }
 
+/** What a checkpoint's quantised weights are in a model. */
+export interface QuantisedBase {
+  /** That most of them are stored in: `q4_1`, `nf4`, … */
+  readonly format: string
+  /** Whether they stay as they are stored; else they are floats. */
+  readonly kept: boolean
+  /** Bytes that they take less where they are kept. */
+  readonly saved: number
+}
+
 /** What is known of a model. */
 export interface ModelFacts {
   /** On this disk; empty for a model that was made from random numbers. */
@@ -68,6 +78,8 @@ export interface ModelFacts {
   readonly base: BaseModel
   readonly device: TrainingDevice
   readonly dtype: FloatDType
+  /** Absent or null of one whose file has none, or that no file holds. */
+  readonly quantised?: QuantisedBase | null
 }
 
 /** What steps and evaluations compute with. */

@@ -34,8 +34,8 @@ export const generateCommand = defineCommand({
     if (prompt === undefined && (json || !isTerminal)) {
       throw new UsageError('missing-option', 'Missing --prompt; it is required where there is no terminal to chat on.')
     }
-    const { loadModel } = await import('../../models/index.js')
-    const model = await loadModel(options.model!, loadOptions(options))
+    const { loadForGeneration } = await import('../../models/index.js')
+    const model = await loadForGeneration(options.model!, loadOptions(options))
     try {
       if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
       return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)

@@ -6,15 +6,23 @@ import type { ModelFacts } from '../trainable.js'
 
 /** A model is trained where it is: options that say otherwise are refused instead of being overlooked. */
 export function requireAsLoaded(model: ModelFacts, options: TrainOptions): void {
-  const { device, dtype, reference } = model
-  const is = { device: device.kind, dtype, threads: device.facts().threads, model: reference }
+  const { device, dtype, reference, quantised } = model
+  const is = {
+    device: device.kind,
+    dtype,
+    threads: device.facts().threads,
+    model: reference,
+    quantised: quantised?.kept,
+  }
   const wanted = {
     device: options.device === 'auto' ? undefined : options.device.split(':')[0],
     dtype: options.dtype === 'auto' ? undefined : options.dtype,
+    // Nothing can be kept of a model whose file has floats.
+    quantised: quantised ? options.quantised : undefined,
     threads: device.kind === 'cpu' ? options.threads : undefined,
     model: options.model === undefined || namesModel(options.model, model) ? undefined : options.model,
   }
-  for (const name of ['device', 'dtype', 'threads', 'model'] as const) {
+  for (const name of ['device', 'dtype', 'threads', 'model', 'quantised'] as const) {
     if (wanted[name] === undefined || wanted[name] === is[name]) continue
     throw new UsageError(
       'unfit-options',

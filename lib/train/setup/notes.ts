@@ -2,6 +2,7 @@
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { rankNotes } from '../../adapters/planning/adapter-cost.js'
 import type { TrainOptions } from '../../options/index.js'
+import { binarySize } from '../../tensor/room.js'
 import type { AdaptedModel, ModelFacts, TrainableModel } from '../trainable.js'
 import type { TrainedPart } from './set-up-model.js'
 import type { TrainingData } from './training-data.js'
@@ -13,7 +14,7 @@ export async function notesOf(
   { init }: TrainOptions,
 ): Promise<string[]> {
   const ofTokens = init === undefined ? await untrainedTargets(model, part, data) : []
-  return [...notesOfRanks(model, part), ...promotedBase(model), ...ofTokens]
+  return [...notesOfRanks(model, part), ...storageOfBase(model), ...ofTokens]
 }
 
 function notesOfRanks(model: AdaptedModel, { adapter }: TrainedPart): string[] {
@@ -25,11 +26,19 @@ function notesOfRanks(model: AdaptedModel, { adapter }: TrainedPart): string[] {
   )
 }
 
-/** Weights in blocks are no more what their file holds once they are trained on. */
-function promotedBase({ base, dtype }: ModelFacts): string[] {
+/** Whether quantised weights are what their file holds. */
+function storageOfBase({ base, dtype, quantised }: ModelFacts): string[] {
+  if (quantised?.kept) {
+    return [
+      `The model's weights stay in ${quantised.format}, and take ${binarySize(quantised.saved)} less than in ${dtype}.`,
+    ]
+  }
   const format = base.identity()?.format
   if (format === undefined || format === dtype || /float/i.test(format)) return []
-  return [`The model's weights are stored as ${format}; training computes with them in ${dtype}.`]
+  const saves = quantised
+    ? `; with --quantised they stay as they are, and take ${binarySize(quantised.saved)} less`
+    : ''
+  return [`The model's weights are stored as ${format}; training computes with them in ${dtype}${saves}.`]
 }
 
 /** An adapter cannot teach a model to write a token that its frozen embeddings and head never learnt (as of many base models). */

@@ -47,6 +47,7 @@ export interface PlannedPart {
 export function planModel(model: TrainableModel, options: TrainOptions): PlannedPart {
   model.gradientCheckpointing = options.gradientCheckpointing
   model.compute = computeOf(model, options)
+  if (options.mergeEvery !== undefined) requireFloats(model, 'The option mergeEvery merges into', 'train without it')
   const active = model.adapterSet.activeNames()
   if (active.length > 0) return { cost: null, make: async () => existingAdapter(model, active, options) }
   if (options.adapter !== undefined)
@@ -59,6 +60,7 @@ export function planModel(model: TrainableModel, options: TrainOptions): Planned
 
 /** Float32 values take the place of the weights. */
 function everyWeight(model: TrainableModel, { init }: TrainOptions): PlannedPart {
+  requireFloats(model, 'The method full trains', 'train an adapter')
   const { base, dtype } = model
   const count = [...base.weights.values()].reduce((sum, shape) => sum + elementsOf(shape), 0)
   const cost = costOfValues(count, dtype)
@@ -70,6 +72,15 @@ function everyWeight(model: TrainableModel, { init }: TrainOptions): PlannedPart
       return { adapter: null, resolved: { method: 'full' }, learningRate, restarts: null }
     },
   }
+}
+
+/** Refuses what changes weights that stay as they are stored. */
+function requireFloats({ quantised, dtype }: ModelFacts, what: string, instead: string): void {
+  if (!quantised?.kept) return
+  throw new UsageError(
+    'quantised-weights',
+    `${what} the weights themselves, but those of the model are kept in ${quantised.format}: turn the option quantised off (--no-quantised), so that they become ${dtype}, or ${instead}.`,
+  )
 }
 
 function newAdapter(
