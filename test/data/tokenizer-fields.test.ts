@@ -117,7 +117,7 @@ describe('a tokenizer in GGUF metadata', () => {
       files: () => new Map([['tokenizer.json', JSON.stringify({ model: { type: 'Unigram', vocab: [] } })]]),
     }) as Tokenizer
     expect(() => fieldsOf(unigram)).toThrow(/kind Unigram, not BPE/)
-    const other = Object.assign(Object.create(tokenizer), { encodeText: () => [1, 2, 3] }) as Tokenizer
+    const other = Object.assign(await small(), { encodeText: () => [1, 2, 3] })
     expect(() => fieldsOf(other)).toThrow(/what GGUF's form of it makes of text differs/)
   })
 
