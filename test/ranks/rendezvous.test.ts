@@ -1,0 +1,162 @@
+/** Ranks that find each other by an address and a secret, and strangers who come to the same address. */
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { connect, createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { afterEach, expect, test } from 'vitest'
+import { visit } from '../../lib/ranks/guest.js'
+import { host } from '../../lib/ranks/host.js'
+import { Secret, secretOfJob } from '../../lib/ranks/secret.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { freePort } from './free-port.js'
+
+const folder = useTemporaryFolder()
+const secret = new Secret('one that all ranks know')
+
+const sockets: Socket[] = []
+afterEach(() => {
+  for (const socket of sockets.splice(0)) socket.destroy()
+})
+
+/** Each brings, for each rank, its own number and that one's. */
+const meetingOf = (rank: number, size: number, port: number) => ({
+  rank,
+  size,
+  port,
+  secret,
+  address: '127.0.0.1',
+  patience: 20_000,
+  bring: (address: string) => {
+    expect(address).toBe('127.0.0.1')
+    return Uint8Array.from(Array.from({ length: size }, (_, other) => [rank, other]).flat())
+  },
+})
+
+const broughtFor = (rank: number, size: number) => Array.from({ length: size }, (_, from) => [from, rank]).flat()
+
+/** Connected to rank 0, which may not listen yet. */
+async function stranger(port: number): Promise<Socket> {
+  for (;;) {
+    const socket = connect(port, '127.0.0.1')
+    socket.on('error', () => {})
+    sockets.push(socket)
+    const came = await new Promise((resolve) => {
+      socket.once('connect', () => resolve(true)).once('close', () => resolve(false))
+    })
+    if (came) return socket
+  }
+}
+
+test('each rank gets what the others brought for it, in whichever order they come', async () => {
+  const port = await freePort()
+  const early = visit(meetingOf(2, 4, port))
+  const hosted = host(meetingOf(0, 4, port))
+  const late = [visit(meetingOf(3, 4, port)), visit(meetingOf(1, 4, port))]
+  const [of0, of2, of3, of1] = await Promise.all([hosted, early, ...late])
+  expect([of0, of1, of2, of3].map((bytes) => [...bytes!])).toEqual([0, 1, 2, 3].map((rank) => broughtFor(rank, 4)))
+})
+
+test('garbage, silence and a crowd are turned away, and the job goes on waiting', async () => {
+  const port = await freePort()
+  const hosted = host(meetingOf(0, 2, port))
+  const talker = await stranger(port)
+  const closed = once(talker, 'close')
+  talker.resume()
+  for (let i = 0; i < 16; i++) talker.write(Buffer.alloc(65_536, i))
+  await closed
+  // More than are borne at a time: the oldest make room, and no more than these stay open.
+  const crowd = await Promise.all(Array.from({ length: 200 }, () => stranger(port)))
+  for (const one of crowd) one.resume()
+  await expect.poll(() => crowd.filter(({ closed: is }) => !is).length).toBeLessThanOrEqual(64)
+  const [of0, of1] = await Promise.all([hosted, visit(meetingOf(1, 2, port))])
+  expect([[...of0], [...of1]]).toEqual([broughtFor(0, 2), broughtFor(1, 2)])
+})
+
+test('a wrong secret is refused on both sides', async () => {
+  const port = await freePort()
+  const hosted = host(meetingOf(0, 2, port))
+  await expect(visit({ ...meetingOf(1, 2, port), secret: new Secret('another secret of a job') })).rejects.toThrow(
+    `Rank 1 and rank 0 at 127.0.0.1:${port} have different secrets: MORA_JOB_SECRET has to be the same on all ranks.`,
+  )
+  await Promise.all([hosted, visit(meetingOf(1, 2, port))])
+})
+
+test('a rank tells nothing to what only says that it is rank 0', async () => {
+  const heard: Buffer[] = []
+  const server = createServer((socket) => {
+    socket.on('data', (bytes) => heard.push(bytes)).on('error', () => {})
+    socket.write(Buffer.concat([Buffer.from('node-mora ranks1'), Buffer.alloc(32), Uint8Array.of(1), Buffer.alloc(32)]))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  await expect(visit(meetingOf(1, 2, port))).rejects.toThrow('have different secrets')
+  await new Promise((resolve) => server.close(resolve))
+  // Its numbers, a challenge and a proof, but not what it brought.
+  expect(Buffer.concat(heard).length).toBe(8 + 32 + 32)
+})
+
+test('what listens there but is no rank is named', async () => {
+  const server = createServer((socket) => socket.on('error', () => {}).end('HTTP/1.1 400 Bad Request\r\n\r\n'))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as { port: number }
+  const message = `What listens at 127.0.0.1:${port} is not rank 0 of a job of node-mora.`
+  await expect(visit(meetingOf(1, 2, port))).rejects.toThrow(message)
+  server.close()
+})
+
+test('ranks that contradict each other are told so', async () => {
+  const port = await freePort()
+  const hosted = host(meetingOf(0, 3, port))
+  await expect(visit(meetingOf(1, 2, port))).rejects.toThrow(
+    'Rank 0 refuses rank 1: rank 0 was told of 3 ranks and rank 1 of 2.',
+  )
+  const first = visit(meetingOf(1, 3, port))
+  const twice = visit(meetingOf(1, 3, port))
+  const told = await Promise.race([first, twice].map((visited) => visited.catch((error: Error) => error.message)))
+  expect(told).toBe('Rank 0 refuses rank 1: two processes say that they are rank 1.')
+  await visit(meetingOf(2, 3, port))
+  await hosted
+  await Promise.allSettled([first, twice])
+})
+
+test('who has not come in time is named to those who have', async () => {
+  const port = await freePort()
+  const hosted = host({ ...meetingOf(0, 3, port), patience: 1500 })
+  const message = `Rank 2 has not come to 127.0.0.1:${port} within 2 s.`
+  const visited = visit({ ...meetingOf(1, 3, port), patience: 20_000 })
+  await Promise.all([
+    expect(hosted).rejects.toThrow(message),
+    expect(visited).rejects.toThrow(`Rank 0 refuses rank 1: ${message}`),
+  ])
+})
+
+test('a rank that left before the others came may come again', async () => {
+  const port = await freePort()
+  const hosted = host(meetingOf(0, 3, port))
+  const refused = visit({ ...meetingOf(1, 3, port), patience: 1000 })
+  await expect(refused).rejects.toThrow(`Rank 1 could not meet rank 0 at 127.0.0.1:${port} within 1 s`)
+  const all = await Promise.all([hosted, visit(meetingOf(1, 3, port)), visit(meetingOf(2, 3, port))])
+  expect(all.map((bytes) => [...bytes])).toEqual([0, 1, 2].map((rank) => broughtFor(rank, 3)))
+})
+
+test('rank 0 listens on an address of its machine only', async () => {
+  const elsewhere = { ...meetingOf(0, 2, await freePort()), address: '192.0.2.1' }
+  await expect(host(elsewhere)).rejects.toThrow('it is no address of this machine, on which rank 0 has to be started')
+})
+
+test('a job has a secret, from a variable or a file', () => {
+  const text = 'a secret of 24 characters'
+  const path = join(folder(), 'secret')
+  writeFileSync(path, `${text}\n`)
+  const ofFile = secretOfJob({ MORA_JOB_SECRET_FILE: path })
+  expect(ofFile.proof('it')).toEqual(secretOfJob({ MORA_JOB_SECRET: text }).proof('it'))
+  expect(() => secretOfJob({})).toThrow(
+    'Ranks that meet over TCP need a secret: set MORA_JOB_SECRET to the same text on all of them, for instance one from ' +
+      '`openssl rand -hex 32`, or MORA_JOB_SECRET_FILE to the path of a file with it.',
+  )
+  expect(() => secretOfJob({ MORA_JOB_SECRET: 'short' })).toThrow(
+    'Expected at least 16 characters in MORA_JOB_SECRET but received 5',
+  )
+  expect(() => secretOfJob({ MORA_JOB_SECRET_FILE: join(folder(), 'none') })).toThrow('cannot be read')
+})
