@@ -10,6 +10,7 @@ import {
   orNull,
   requireArgument,
   requireOptionsOf,
+  wholeBetween,
   wholeFrom,
   wholes,
 } from '../arguments.js'
@@ -27,8 +28,12 @@ import { aTokenizer, type Tokenizer } from './tokenizer/tokenizer.js'
 export type LoaderRow = { ids: ArrayLike<number>; mask?: ArrayLike<number> } | Record<string, unknown>
 
 export interface LoaderOptions {
-  /** Rows of a batch, which is one optimizer step; 8. */
+  /** Rows of an optimizer step, over all ranks: of a batch, where there is one rank; 8. */
   batchSize?: number
+  /** Among processes that train together, those of `connectRanks`; 0. A rank may get a batch without rows. */
+  rank?: number
+  /** How many of them there are; 1. */
+  size?: number
   /** The seed of the order, default 0. */
   seed?: number
   /** False pads every row to the longest of its batch; true. */
@@ -74,6 +79,8 @@ export class DataLoader implements AsyncIterable<Batch> {
   ) {
     requireArgument('rows', rows, someRows)
     requireOptionsOf('the options of DataLoader', options, {
+      rank: optional(wholeBetween(0, (options.size ?? 1) - 1)),
+      size: optional(wholeFrom(1)),
       seed: optional(wholeFrom(0)),
       packing: optional(aFlag),
       shuffle: optional(aFlag),
@@ -118,9 +125,10 @@ export class DataLoader implements AsyncIterable<Batch> {
 
   async *#sampled(rows: Dataset | readonly LoaderRow[]): AsyncGenerator<Batch> {
     if (rows.length === 0) throw new InputError('empty-data', 'The data set has no row.')
-    const { seed = 0, shuffle = true, epochs = 1 } = this.options
+    const { seed = 0, shuffle = true, epochs = 1, rank, size } = this.options
     const parts = rows instanceof Dataset ? rows.parts : undefined
-    const sampler = new Sampler({ rows: rows.length, parts, batchSize: this.#batchSize, seed, shuffle, epochs })
+    const batchSize = this.#batchSize
+    const sampler = new Sampler({ rows: rows.length, parts, batchSize, seed, shuffle, epochs, rank, size })
     const tokens = rows instanceof Dataset ? undefined : await this.#tokenRows()
     for (let step = this.#step; step < sampler.steps; step++) {
       const picked = sampler.rowsOfStep(step).map(({ index, row }) => ({
@@ -132,25 +140,24 @@ export class DataLoader implements AsyncIterable<Batch> {
   }
 
   async *#streamed(rows: Iterable<LoaderRow> | AsyncIterable<LoaderRow>): AsyncGenerator<Batch> {
+    const { rank = 0, size = 1 } = this.options
     const tokens = await this.#tokenRows()
-    let skip = this.#step * this.#batchSize
+    const first = this.#step * this.#batchSize
     let index = 0
     let picked: PackedRow[] = []
-    for await (const row of rows) {
-      if (skip-- > 0) {
-        index++
-        continue
-      }
-      picked.push({ ...tokens(row, index++), row: picked.length })
-      if (picked.length < this.#batchSize) continue
+    for await (const one of rows) {
+      const row = index % this.#batchSize
+      if (index >= first && row % size === rank) picked.push({ ...tokens(one, index), row })
+      index++
+      if (index <= first || row + 1 < this.#batchSize) continue
       yield this.#pack(picked)
       picked = []
     }
-    if (picked.length > 0) yield this.#pack(picked)
+    if (index > first && index % this.#batchSize > 0) yield this.#pack(picked)
   }
 
   #pack(rows: readonly PackedRow[]): Batch {
-    const longest = Math.max(...rows.map(({ ids }) => ids.length))
+    const longest = Math.max(0, ...rows.map(({ ids }) => ids.length))
     return packBatch(rows, this.options.packing === false ? { padTo: longest } : {})
   }
 

@@ -101,4 +101,20 @@ describe('DataLoader', () => {
       [2, 3],
     ])
   })
+
+  it('deals a step out to ranks, also of a stream, and gives one without a row an empty batch', async () => {
+    for (const counted of [true, false]) {
+      const of = async (rank: number, size: number) =>
+        collect(new DataLoader(counted ? rows : new Set(rows), { batchSize: 3, shuffle: false, rank, size }))
+      const [first, second] = [await of(0, 2), await of(1, 2)]
+      expect([firstIds(first), firstIds(second)]).toEqual([
+        [[0, 2], [3, 5], [6]],
+        [[1], [4], []],
+      ])
+      expect(second[2]).toMatchObject({ rows: 0, targetTokens: 0 })
+      // Dropout is keyed by the place within the step.
+      expect([...second[0]!.rowKeys]).toEqual([(1n << 32n) + 0n, (1n << 32n) + 1n, (1n << 32n) + 2n])
+    }
+    expect(() => new DataLoader(rows, { rank: 2, size: 2 })).toThrow(/rank/)
+  })
 })
