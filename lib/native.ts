@@ -78,6 +78,13 @@ export interface Native extends Operations {
   connectMpi(libraries: readonly string[], limit: number): Promise<NativeRanks>
   /** What the first of these libraries that is there calls itself. Throws a sentence where none is. */
   mpiVersion(libraries: readonly string[]): string
+  /**
+   * Listens on an address of this machine, for gloo: what other ranks have to know to connect with this one, [size, n]. Connecting
+   * may take `patience`, in milliseconds. Throws where gloo is absent.
+   */
+  openGloo(address: string, rank: number, size: number, patience: number): Uint8Array
+  /** Connects this process's ranks by gloo: `addresses` [size, n] are what each gave for this one; `limit` as of MPI. */
+  connectGloo(addresses: Uint8Array, limit: number): Promise<NativeRanks>
   /** Side W of the folded matrices [n, W, W] for activations of that dtype: R, or that of aligned windows. */
   foldedSide(plan: BlockPlan, dtype: DType, device: NativeDevice): number
 }

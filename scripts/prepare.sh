@@ -13,12 +13,12 @@ if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modu
   touch node_modules/.package-lock.json
 fi
 
+if [[ $options == *" --ranks "* ]]; then
+  bash scripts/setup.sh --ranks || echo 'prepare: no Open MPI, MPICH or gloo here, tests of many processes will be skipped' >&2
+fi
 node scripts/build-native.mjs --if-needed --required
 if [[ $options == *" --browser "* ]]; then
   bash scripts/setup.sh --browser || echo 'prepare: no Chromium here, tests of the dashboard in a browser will be skipped' >&2
-fi
-if [[ $options == *" --ranks "* ]]; then
-  bash scripts/setup.sh --ranks || echo 'prepare: no Open MPI or MPICH here, tests of many processes will be skipped' >&2
 fi
 if [[ $options == *" --emulated "* ]]; then
   if bash scripts/setup.sh --emulated; then

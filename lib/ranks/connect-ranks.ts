@@ -1,10 +1,13 @@
 import { hostname } from 'node:os'
 import { atLeast, optional, requireOptionsOf } from '../arguments.js'
-import { RunError, UsageError } from '../errors.js'
+import { RunError } from '../errors.js'
 import { type NativeRanks, native } from '../native.js'
 import { singleRank } from '../train/ranks.js'
 import { ConnectedRanks, type JobRanks } from './connected-ranks.js'
-import { type LaunchedByMpi, launched } from './launcher.js'
+import { visit } from './guest.js'
+import { host } from './host.js'
+import { type LaunchedByMpi, type LaunchedWithAddress, launched } from './launcher.js'
+import { secretOfJob } from './secret.js'
 
 export interface ConnectOptions {
   /**
@@ -12,9 +15,12 @@ export interface ConnectOptions {
    * compute for longer.
    */
   timeout?: number
+  /** Seconds within which all processes have to come, where the launcher is not one of MPI's; 600 by default. */
+  arrival?: number
 }
 
 const SECONDS = 30
+const SECONDS_OF_ARRIVAL = 600
 
 const alone: JobRanks = {
   ...singleRank,
@@ -26,18 +32,24 @@ const alone: JobRanks = {
 }
 
 /**
- * Connects this process with the others that the same launcher started: `mpirun` of Open MPI or MPICH, or `srun --mpi=pmix`. A
- * process that was started alone gets ranks of size 1, for which no library is opened; so the same program runs with and without
- * a launcher. Once in a process.
+ * Connects this process with the others that the same launcher started: `mpirun` of Open MPI or MPICH, or `srun --mpi=pmix`; by
+ * gloo where RANK, WORLD_SIZE and MASTER_ADDR are set, as by torchrun, or what Kubeflow, SkyPilot and `srun` set instead, and
+ * MORA_JOB_SECRET with them. A process that was started alone gets ranks of size 1, for which no library is opened; so the same
+ * program runs with and without a launcher. Once in a process.
  *
- * @throws UsageError where the launcher's variables make no sense, and RunError where its library is missing
+ * @throws UsageError where the launcher's variables make no sense or the secret is missing, and RunError where a library is, or
+ *   where ranks don't come
  */
 export async function connectRanks(options: ConnectOptions = {}): Promise<JobRanks> {
-  requireOptionsOf('the options of connectRanks', options, { timeout: optional(atLeast(1)) })
+  requireOptionsOf('the options of connectRanks', options, {
+    timeout: optional(atLeast(1)),
+    arrival: optional(atLeast(1)),
+  })
   const job = launched()
   if (job === null) return alone
-  if (job.by !== 'mpi') throw new UsageError('no-engine', 'RANK and WORLD_SIZE without MPI are not supported.')
-  const ranks = await connectByMpi(job, options.timeout ?? SECONDS)
+  const { timeout = SECONDS, arrival = SECONDS_OF_ARRIVAL } = options
+  const limit = Math.round(timeout * 1000)
+  const ranks = await (job.by === 'mpi' ? connectByMpi(job, limit) : connectByGloo(job, limit, arrival * 1000))
   return new ConnectedRanks(ranks, job.localRank ?? (await localRankOf(ranks)))
 }
 
@@ -47,15 +59,27 @@ export async function connectRanks(options: ConnectOptions = {}): Promise<JobRan
  */
 const surroundings = { OMPI_MCA_memory: '^patcher', UCX_MEM_MMAP_HOOK_MODE: 'none', UCX_ERROR_SIGNALS: '' }
 
-async function connectByMpi({ launcher, libraries, rank, size }: LaunchedByMpi, timeout: number): Promise<NativeRanks> {
+async function connectByMpi({ launcher, libraries, rank, size }: LaunchedByMpi, limit: number): Promise<NativeRanks> {
   for (const [name, value] of Object.entries(surroundings)) process.env[name] ??= value
-  const ranks = await native.connectMpi(libraries, Math.round(timeout * 1000))
+  const ranks = await native.connectMpi(libraries, limit)
   if (ranks.rank === rank && ranks.size === size) return ranks
   throw new RunError(
     'wrong-mpi',
     `${launcher} started this process as rank ${rank} of ${size}, but ${ranks.library} says ${ranks.rank} of ${ranks.size}: ` +
       'MORA_MPI_LIBRARY=PATH names the library that belongs to the launcher.',
   )
+}
+
+/** Ranks know an address of rank 0 and a secret; the rest they tell each other there. */
+async function connectByGloo(job: LaunchedWithAddress, limit: number, patience: number): Promise<NativeRanks> {
+  const meet = job.rank === 0 ? host : visit
+  const addresses = await meet({
+    ...job,
+    secret: secretOfJob(),
+    patience,
+    bring: (address) => native.openGloo(address, job.rank, job.size, patience),
+  })
+  return await native.connectGloo(addresses, limit)
 }
 
 /** By the names of machines. */

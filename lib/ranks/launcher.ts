@@ -79,34 +79,109 @@ function byMpi({ launcher, libraries, ...names }: Variables, environment: Enviro
   return { by: 'mpi', launcher, rank, size, localRank, libraries: isSet(given) ? [given] : libraries }
 }
 
-/** As torchrun, Kubeflow and starters by hand set them. */
+interface WithAddress {
+  readonly launcher: string
+  /** The variable that tells this launcher. */
+  readonly sign: string
+  place(environment: Environment): Place
+  /** Where rank 0 is, unless MASTER_ADDR says; null where the launcher does not. */
+  address(environment: Environment): string | null
+  port?(environment: Environment): number
+}
+
+/** Launchers that give ranks and an address; the first whose sign is set counts. */
+const launchersWithAddress: readonly WithAddress[] = [
+  {
+    launcher: 'RANK and WORLD_SIZE',
+    sign: 'RANK',
+    place: (environment) => placeOf(environment, { rank: 'RANK', size: 'WORLD_SIZE', localRank: 'LOCAL_RANK' }),
+    address: () => null,
+  },
+  {
+    launcher: 'Kubeflow (PET_NODE_RANK)',
+    sign: 'PET_NODE_RANK',
+    place: (environment) =>
+      placeByNode(environment, { node: 'PET_NODE_RANK', nodes: 'PET_NNODES', ofNode: 'PET_NPROC_PER_NODE' }),
+    address: ({ PET_MASTER_ADDR: address }) => address ?? null,
+    port: ({ PET_MASTER_PORT: port }) => (isSet(port) ? wholeOf('PET_MASTER_PORT', port, 65_535) : DEFAULT_PORT),
+  },
+  {
+    launcher: 'SkyPilot',
+    sign: 'SKYPILOT_NODE_RANK',
+    place: (environment) => placeByNode(environment, { node: 'SKYPILOT_NODE_RANK', nodes: 'SKYPILOT_NUM_NODES' }),
+    address: ({ SKYPILOT_NODE_IPS: addresses }) => addresses?.trim().split(/\s+/)[0] || null,
+  },
+  {
+    launcher: 'srun',
+    // A script of sbatch has SLURM_PROCID and SLURM_NTASKS too, but is one process.
+    sign: 'SLURM_STEP_NUM_TASKS',
+    place: (environment) =>
+      placeOf(environment, { rank: 'SLURM_PROCID', size: 'SLURM_STEP_NUM_TASKS', localRank: 'SLURM_LOCALID' }),
+    address: ({ SLURM_STEP_NODELIST, SLURM_JOB_NODELIST }) => firstHost(SLURM_STEP_NODELIST ?? SLURM_JOB_NODELIST),
+    // Two jobs may share a machine.
+    port: ({ SLURM_JOB_ID: job }) => DEFAULT_PORT + (isSet(job) ? Number.parseInt(job, 10) % 1000 || 0 : 0),
+  },
+]
+
 function withAddress(environment: Environment): LaunchedWithAddress | null {
-  const { MASTER_ADDR: address, MASTER_PORT: port } = environment
-  if (!isSet(environment.RANK) || !isSet(environment.WORLD_SIZE)) return null
-  const place = placeOf(environment, { rank: 'RANK', size: 'WORLD_SIZE', localRank: 'LOCAL_RANK' })
+  const found = launchersWithAddress.find(({ sign }) => isSet(environment[sign]))
+  if (!found || (found.sign === 'RANK' && !isSet(environment.WORLD_SIZE))) return null
+  const place = found.place(environment)
   if (place.size === 1) return null
-  if (!isSet(address)) {
+  const { MASTER_ADDR: given, MASTER_PORT: port } = environment
+  const address = isSet(given) ? given : found.address(environment)
+  if (!isSet(address ?? undefined)) {
     throw new UsageError(
       'missing-address',
-      `RANK and WORLD_SIZE say that this is one of ${place.size} ranks, but MASTER_ADDR, where rank 0 is, is not set.`,
+      `By ${found.launcher} this is one of ${place.size} ranks, but MASTER_ADDR, where rank 0 is, is not set.`,
     )
   }
   return {
     by: 'tcp',
-    launcher: 'RANK and WORLD_SIZE',
+    launcher: found.launcher,
     ...place,
-    address,
-    port: isSet(port) ? wholeOf('MASTER_PORT', port, 65_535) : DEFAULT_PORT,
+    address: address!,
+    port: isSet(port) ? wholeOf('MASTER_PORT', port, 65_535) : (found.port?.(environment) ?? DEFAULT_PORT),
   }
 }
 
-function placeOf(environment: Environment, names: Pick<Variables, 'rank' | 'size' | 'localRank'>) {
+/** `n[03-07,9],m1` begins with n03. */
+function firstHost(list: string | undefined): string | null {
+  const [, name, inBrackets, after] = /^([^[,]*)(?:\[(\w+)[^\]]*\]([^,]*))?/.exec(list ?? '') ?? []
+  return `${name ?? ''}${inBrackets ?? ''}${after ?? ''}` || null
+}
+
+type Place = Pick<Launched, 'rank' | 'size' | 'localRank'>
+
+/**
+ * Where only machines are numbered: LOCAL_RANK and LOCAL_WORLD_SIZE number the processes of one, which has one if they are not
+ * set.
+ */
+function placeByNode(environment: Environment, names: { node: string; nodes: string; ofNode?: string }): Place {
+  const nodes = wholeOf(names.nodes, environment[names.nodes] ?? '', MOST_RANKS)
+  if (nodes < 1) throw new UsageError('bad-value', `Expected at least 1 for ${names.nodes} but received ${nodes}.`)
+  const node = wholeOf(names.node, environment[names.node]!, nodes - 1)
+  const { LOCAL_RANK: local } = environment
+  const nameOfNode = isSet(environment.LOCAL_WORLD_SIZE) ? 'LOCAL_WORLD_SIZE' : names.ofNode
+  const ofNode = nameOfNode === undefined ? undefined : environment[nameOfNode]
+  const processes = isSet(ofNode) && /^\d+$/.test(ofNode) ? Math.max(1, wholeOf(nameOfNode!, ofNode, MOST_RANKS)) : 1
+  if (processes > 1 && !isSet(local)) {
+    throw new UsageError(
+      'missing-rank',
+      `${nameOfNode} says that a machine has ${processes} processes, but LOCAL_RANK, which of them this is, is not set.`,
+    )
+  }
+  const localRank = isSet(local) ? wholeOf('LOCAL_RANK', local, processes - 1) : 0
+  return { size: nodes * processes, rank: node * processes + localRank, localRank }
+}
+
+function placeOf(environment: Environment, names: Pick<Variables, 'rank' | 'size' | 'localRank'>): Place {
   const size = wholeOf(names.size, environment[names.size]!, MOST_RANKS)
   if (size < 1) throw new UsageError('bad-value', `Expected at least 1 for ${names.size} but received ${size}.`)
   const localRank = environment[names.localRank]
   return {
     size,
-    rank: wholeOf(names.rank, environment[names.rank]!, size - 1),
+    rank: wholeOf(names.rank, environment[names.rank] ?? '', size - 1),
     localRank: isSet(localRank) ? wholeOf(names.localRank, localRank, size - 1) : null,
   }
 }

@@ -201,6 +201,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("orthonormalColumns", orthonormalColumns);
   function("connectMpi", connectMpi);
   function("mpiVersion", mpiVersion);
+  function("openGloo", openGloo);
+  function("connectGloo", connectGloo);
 
 #define MORA_OPERATION(name, ...) function(#name, Exposed<&operations::name, Operation::name>::call);
 #include "core/operations.def"

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "ranks/gloo_library.h"
 #include "ranks/mpi_library.h"
 
 namespace mora::addon {
@@ -14,6 +15,8 @@ namespace {
 struct OfProcess {
   std::mutex mutex;
   std::shared_ptr<ranks::Group> group;
+  /// Between openGloo and connectGloo.
+  std::shared_ptr<ranks::GlooRank> listening;
 };
 
 OfProcess& ofProcess() {
@@ -81,6 +84,38 @@ Napi::Value connectMpi(const Napi::CallbackInfo& info) {
 Napi::Value mpiVersion(const Napi::CallbackInfo& info) {
   return guarded(info.Env(),
                  [&] { return Napi::String::New(info.Env(), ranks::openMpi(textsOf(info[0], "libraries")).version); });
+}
+
+Napi::Value openGloo(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value {
+    const std::string address = info[0].ToString();
+    const int32_t rank = smallInteger(info[1], "rank"), size = smallInteger(info[2], "size");
+    const std::chrono::milliseconds patience(wholeNumber(info[3], "patience"));
+    std::shared_ptr<ranks::GlooRank> listening = ranks::openGloo(address, rank, size, patience);
+    const std::vector<std::byte> addresses = listening->addresses();
+    Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), addresses.size());
+    std::memcpy(array.Data(), addresses.data(), addresses.size());
+    const std::lock_guard lock(ofProcess().mutex);
+    ofProcess().listening = std::move(listening);
+    return array;
+  });
+}
+
+Napi::Value connectGloo(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const Copy addresses = copyOf(info[0], "addresses");
+    const int64_t limit = wholeNumber(info[1], "limit");
+    std::shared_ptr<ranks::GlooRank> listening;
+    {
+      const std::lock_guard lock(ofProcess().mutex);
+      listening = std::exchange(ofProcess().listening, nullptr);
+    }
+    if (!listening) throw Error("invalid-argument", "connectGloo: expected openGloo before.");
+    const auto start = [listening, addresses](ranks::Terms terms) {
+      return listening->connect(*addresses, std::move(terms));
+    };
+    return connect(info.Env(), start, std::chrono::milliseconds(limit));
+  });
 }
 
 void endRanks(int exitCode) {

@@ -13,6 +13,10 @@ namespace mora::addon {
 Napi::Value connectMpi(const Napi::CallbackInfo& info);
 /// mpiVersion(libraries): what the first of them that is there says that it is. Throws where none is.
 Napi::Value mpiVersion(const Napi::CallbackInfo& info);
+/// openGloo(address, rank, size, patience): listens; what the others have to know, [size, n].
+Napi::Value openGloo(const Napi::CallbackInfo& info);
+/// connectGloo(addresses, limit): a promise of this process's ranks; what the others gave for this one, [size, n].
+Napi::Value connectGloo(const Napi::CallbackInfo& info);
 /// At the end of the process: says goodbye, or, with an exit code, ends the whole job.
 void endRanks(int exitCode);
 

@@ -10,6 +10,7 @@
 
 #include "core/backend.h"
 #include "core/cuda_library.h"
+#include "core/own_folder.h"
 
 namespace mora {
 namespace {
@@ -29,13 +30,6 @@ struct Elsewhere {
 Elsewhere& elsewhere() {
   static Elsewhere instance;
   return instance;
-}
-
-std::filesystem::path folderOfThisLibrary() {
-  static const char here = 0;
-  Dl_info info;
-  if (dladdr(&here, &info) == 0 || !info.dli_fname) return {};
-  return std::filesystem::absolute(info.dli_fname).parent_path();
 }
 
 /// MORA_CUDA=emulated takes the backend that runs on the CPU, for tests.

@@ -1,21 +1,28 @@
-/** Launchers of MPI on this machine, and jobs of theirs. */
-import { spawn, spawnSync } from 'node:child_process'
+/** Launchers on this machine, and jobs of theirs. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { binaryCandidates } from '../../lib/native-binary.js'
+import { freePort } from './free-port.js'
 
 export interface Launcher {
   readonly name: string
-  /** Null where it is not installed. */
-  readonly command: string | null
+  /** Whether it is installed. */
+  readonly isHere: boolean
+  /** Starts Node.js with these arguments on so many ranks: one process, or each. */
+  start(size: number, argv: readonly string[]): Promise<ChildProcess[]>
 }
 
-function find(name: string, commands: readonly string[], version: RegExp): Launcher {
+function mpirun(name: string, commands: readonly string[], version: RegExp): Launcher {
   const says = (command: string) => spawnSync(command, ['--version'], { encoding: 'utf8' }).stdout ?? ''
-  return { name, command: commands.find((command) => version.test(says(command))) ?? null }
+  const command = commands.find((one) => version.test(says(one)))
+  return {
+    name,
+    isHere: command !== undefined,
+    start: async (size, argv) => [started(command!, ['-np', String(size), process.execPath, ...argv], environment)],
+  }
 }
-
-export const launchers: readonly Launcher[] = [
-  find('Open MPI', ['mpirun.openmpi', 'mpirun'], /Open MPI/),
-  find('MPICH', ['mpirun.mpich', 'mpiexec.hydra'], /HYDRA/),
-]
 
 /** Tests run as root, on few cores, and on one machine. */
 const environment = {
@@ -24,28 +31,72 @@ const environment = {
   OMPI_MCA_btl: '^tcp',
   OMPI_MCA_rmaps_base_oversubscribe: '1',
   PRTE_MCA_rmaps_default_mapping_policy: ':oversubscribe',
-  NO_COLOR: '1',
 }
 
+const started = (command: string, argv: readonly string[], variables: Record<string, string>): ChildProcess =>
+  spawn(command, argv, {
+    env: { ...process.env, ...variables, NO_COLOR: '1' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+
+export const hasGloo = binaryCandidates().some((path) => existsSync(join(dirname(path), 'mora_gloo.so')))
+
+/** Processes that were told of each other as torchrun does it, started `through` a command each. */
+export function byHand(
+  name: string,
+  address: string,
+  through: (rank: number) => readonly string[] = () => [],
+): Launcher {
+  return {
+    name,
+    isHere: hasGloo,
+    async start(size, argv) {
+      const variables = {
+        WORLD_SIZE: String(size),
+        MASTER_ADDR: address,
+        MASTER_PORT: String(await freePort()),
+        MORA_JOB_SECRET: randomBytes(32).toString('hex'),
+      }
+      return Array.from({ length: size }, (_, rank) => {
+        const [command, ...rest] = [...through(rank), process.execPath, ...argv]
+        return started(command!, rest, { ...variables, RANK: String(rank) })
+      })
+    },
+  }
+}
+
+export const launchers: readonly Launcher[] = [
+  mpirun('Open MPI', ['mpirun.openmpi', 'mpirun'], /Open MPI/),
+  mpirun('MPICH', ['mpirun.mpich', 'mpiexec.hydra'], /HYDRA/),
+  byHand('gloo', '127.0.0.1'),
+]
+
 export interface JobEnding {
-  code: number | null
+  /** The highest, where there is no launcher. */
+  code: number
   /** Of all ranks and of the launcher. */
   stdout: string
   stderr: string
 }
 
 /** Runs Node.js with these arguments on so many ranks. */
-export function runJob(launcher: Launcher, size: number, argv: readonly string[]): Promise<JobEnding> {
-  const child = spawn(launcher.command!, ['-np', String(size), process.execPath, ...argv], {
-    env: { ...process.env, ...environment },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  let [stdout, stderr] = ['', '']
-  child.stdout.on('data', (text) => {
-    stdout += text
-  })
-  child.stderr.on('data', (text) => {
-    stderr += text
-  })
-  return new Promise((resolve) => child.on('close', (code) => resolve({ code, stdout, stderr })))
+export async function runJob(launcher: Launcher, size: number, argv: readonly string[]): Promise<JobEnding> {
+  const children = await launcher.start(size, argv)
+  const ending = { code: 0, stdout: '', stderr: '' }
+  await Promise.all(
+    children.map((child) => {
+      for (const stream of ['stdout', 'stderr'] as const) {
+        child[stream]!.on('data', (text) => {
+          ending[stream] += text
+        })
+      }
+      return new Promise<void>((resolve) =>
+        child.on('close', (code) => {
+          ending.code = Math.max(ending.code, code ?? 1)
+          resolve()
+        }),
+      )
+    }),
+  )
+  return ending
 }

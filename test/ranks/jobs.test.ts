@@ -1,0 +1,108 @@
+/**
+ * Ranks that the launchers of this machine start. `npm test` has each check with one of them, `npm run test:long` with all.
+ */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { hasCommand, main, start, trainInto } from '../faults/command.js'
+import { readTensors } from '../golden/files.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { launchers, runJob } from './launchers.js'
+
+const folder = useTemporaryFolder()
+const job = join(import.meta.dirname, 'job.mjs')
+
+const seen = () =>
+  readdirSync(folder())
+    .filter((name) => name.endsWith('.json'))
+    .sort()
+    .map((name) => JSON.parse(readFileSync(join(folder(), name), 'utf8')))
+
+const running = () => {
+  const started = readFileSync(join(folder(), 'pids'), 'utf8').trim().split('\n')
+  return started.filter((pid) => existsSync(`/proc/${pid}`))
+}
+
+const faults = [
+  { what: 'gaveUp', why: 'no more rows.' },
+  { what: 'gone', why: 'it ended with exit code 3.' },
+  { what: 'stopped', why: 'it has been silent for 1 s, so it was stopped, has ended or has lost its connection.' },
+]
+
+const isLong = Boolean(process.env.MORA_TEST_LONG)
+
+describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher, turn })))(
+  '$name',
+  ({ launcher, turn }) => {
+    const itsTurn = <Case>(cases: readonly Case[]) => cases.filter((_, i) => isLong || i === turn % cases.length)
+
+    describe.skipIf(!launcher.isHere || !hasCommand)('where it is installed', () => {
+      test.each(itsTurn([2, 1, 4]))('%i ranks add up, send and gather', async (size) => {
+        const ending = await runJob(launcher, size, [job, folder(), 'collectives'])
+        expect(ending).toMatchObject({ code: 0, stderr: '' })
+        const all = seen()
+        const ranks = Array.from({ length: size }, (_, rank) => rank)
+        const total = (size * (size - 1)) / 2
+        expect(all.map(({ rank, localRank }) => [rank, localRank])).toEqual(ranks.map((rank) => [rank, rank]))
+        for (const one of all) {
+          expect(one.size).toBe(size)
+          expect(one.sum.slice(0, 2)).toEqual([size, total])
+          expect(one.sum[2]).toBeCloseTo(total / 3, 14)
+          expect(one.farthest).toBeLessThan(size === 1 ? 1e-12 : size * 2 ** -23)
+          expect(one.bytes).toEqual([size - 1, 7])
+          expect(one.gathered).toEqual(ranks.map((rank) => [rank, 9]))
+        }
+        expect(new Set(all.map(({ hash }) => hash)).size).toBe(1)
+      })
+
+      test.each(itsTurn([2, 4]))('%i ranks train as one process does', async (size) => {
+        const alone = join(folder(), 'alone')
+        const together = join(folder(), 'together')
+        const [ofOne, ofMany] = [alone, together].map((output) =>
+          trainInto(output, '--dtype', 'float32', '--max-steps', '50', '--quiet'),
+        )
+        expect(await start(ofOne!).ended).toMatchObject({ code: 0, stderr: '' })
+        expect(await runJob(launcher, size, [main, ...ofMany!])).toMatchObject({ code: 0, stderr: '' })
+
+        const [one, many] = [lossesOf(alone), lossesOf(together)]
+        expect(many.length).toBe(50)
+        for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
+        const trained = readTensors(join(together, 'adapter_model.safetensors'))
+        let farthest = 0
+        for (const [name, { values }] of readTensors(join(alone, 'adapter_model.safetensors'))) {
+          const others = trained.get(name)!.values
+          for (const [i, value] of values.entries()) farthest = Math.max(farthest, Math.abs(value - others[i]!))
+        }
+        expect(farthest).toBeLessThan(1e-6)
+      })
+
+      test.runIf(isLong || turn === 2)('a rank may compute for longer than one may be silent', async () => {
+        const ending = await runJob(launcher, 2, [job, folder(), 'slow', '2'])
+        expect(ending).toMatchObject({ code: 0, stderr: '' })
+        expect(seen()).toEqual([{ sum: [2] }, { sum: [2] }])
+      })
+
+      test.each(itsTurn(faults))('all end when one is $what, and know which and why', async ({ what, why }) => {
+        const { code } = await runJob(launcher, 3, [job, folder(), what, '3'])
+        expect(code).not.toBe(0)
+        const message = `Rank 2 failed: ${why}`
+        // Rank 0 ends the job, perhaps before others have written down what they saw.
+        const all = seen()
+        expect(all.length).toBeGreaterThan(0)
+        for (const one of all) expect(one).toEqual({ name: 'RunError', code: 'rank-failed', message, again: message })
+        await expect.poll(running, { timeout: 10_000 }).toEqual([])
+      })
+
+      test.runIf(isLong || turn === 1)('ranks that do not do the same are told so', async () => {
+        const { code } = await runJob(launcher, 2, [job, folder(), 'differs', '3'])
+        expect(code).not.toBe(0)
+        expect(new Set(seen().map((one) => one.code))).toEqual(new Set(['ranks-differ']))
+      })
+    })
+  },
+)
+
+function lossesOf(output: string): number[] {
+  const lines = readFileSync(join(output, 'metrics.jsonl'), 'utf8').trim().split('\n')
+  return lines.map((line) => JSON.parse(line)).flatMap(({ loss }) => (loss === undefined ? [] : [loss as number]))
+}
