@@ -93,6 +93,8 @@ export async function runJob(launcher: Launcher, size: number, argv: readonly st
       return new Promise<void>((resolve) =>
         child.on('close', (code) => {
           ending.code = Math.max(ending.code, code ?? 1)
+          // A rank that is stopped stays until its platform ends it, as torchrun and Kubernetes do.
+          if (code !== 0) setTimeout(() => children.map((other) => other.kill('SIGKILL')), 10_000).unref()
           resolve()
         }),
       )
