@@ -20,7 +20,7 @@ import { AdapterSet } from './adaptation/adapter-set.js'
 import { baseModelOf } from './adaptation/base-of-adapters.js'
 import { type SaveOptions, saveModel } from './adaptation/save-model.js'
 import { type HeldForTraining, TrainingHold } from './adaptation/training-hold.js'
-import { bytesOfWeights } from './checkpoint/initial-weights.js'
+import { type QuantisedBase, quantisedBase } from './checkpoint/initial-weights.js'
 import type { ModelSource } from './checkpoint/model-source.js'
 import { Decoder } from './network/decoder.js'
 import { ForwardPasses } from './network/forward-passes.js'
@@ -48,6 +48,8 @@ export class Model implements Disposable {
   /** The dtype of activations and frozen weights. */
   readonly dtype: FloatDType
   readonly source: ModelSource | null
+  /** What its file's quantised weights are here; null where it has none. */
+  readonly quantised: QuantisedBase | null
   /** The weights' names and shapes, and the checkpoint's identity. */
   readonly base: BaseModel
   /** Recompute each block's activations in the backward pass: slower, less memory. */
@@ -74,6 +76,8 @@ export class Model implements Disposable {
     this.base = baseModelOf(this.config, source)
     this.#decoder = allOrNothing(() => new Decoder(weights, rotaryDtype))
     this.#slots = new Map(this.#decoder.slots.map((slot) => [slot.name, slot]))
+    const keeps = this.#decoder.slots.some(({ own }) => own.floats === null)
+    this.quantised = source && quantisedBase(source, this.dtype, keeps)
     this.#passes = new ForwardPasses(this.#decoder, this)
     this.adapterSet = new AdapterSet(this, this.#training)
   }
@@ -86,14 +90,6 @@ export class Model implements Disposable {
   /** The path as the user gave it, or the hub id with its commit; empty for a model that was made from random numbers. */
   get reference(): string {
     return this.source?.located.reference ?? ''
-  }
-
-  /** What its file's quantised weights are here; null where it has none. */
-  get quantised(): { format: string; kept: boolean; saved: number } | null {
-    const { source, dtype } = this
-    const saved = source ? bytesOfWeights(source, dtype, false) - bytesOfWeights(source, dtype, true) : 0
-    if (saved <= 0) return null
-    return { format: source!.storedDType(), kept: this.slots.some(({ own }) => own.floats === null), saved }
   }
 
   /** The weight [V, D] as it is stored, without what adapters add to it. */
@@ -260,10 +256,7 @@ export class Model implements Disposable {
     return this.#passes.forwardAsync(batch, options)
   }
 
-  /**
-   * Natural log-probability of every target of the batch, in order, from float32 logits.
-   * @throws RunError `non-finite`
-   */
+  /** Natural log-probability of every target of the batch, in order, from float32 logits. @throws RunError `non-finite` */
   async tokenLogProbs(batch: Batch): Promise<Float32Array> {
     return this.#passes.tokenLogProbs(batch)
   }

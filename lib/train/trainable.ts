@@ -4,6 +4,7 @@ import type { AdapterConfigBase, LayerFacts } from '../adapters/contract/adapter
 import type { BaseModel } from '../adapters/contract/base-model.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { HeldForTraining } from '../models/adaptation/training-hold.js'
+import type { QuantisedBase } from '../models/checkpoint/initial-weights.js'
 import type { FloatDType } from '../native.js'
 import type { ForwardModel } from '../objectives/objective.js'
 import type { TrainOptions } from '../options/index.js'
@@ -47,16 +48,6 @@ export interface TrainingDevice {
   /** Bytes. */
   memory(): { inUse: number; peak: number; cached: number }
   resetPeak(): void
-}
-
-/** What a checkpoint's quantised weights are in a model. */
-export interface QuantisedBase {
-  /** That most of them are stored in: `q4_1`, `nf4`, … */
-  readonly format: string
-  /** Whether they stay as they are stored; else they are floats. */
-  readonly kept: boolean
-  /** Bytes that they take less where they are kept. */
-  readonly saved: number
 }
 
 /** What is known of a model. */

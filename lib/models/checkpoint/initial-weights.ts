@@ -134,3 +134,19 @@ export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDTy
     values.dispose()
   })
 }
+
+/** What a checkpoint's quantised weights are in a model. */
+export interface QuantisedBase {
+  /** That most of them are stored in: `q4_1`, `nf4`, … */
+  readonly format: string
+  /** Whether they stay as they are stored; else they are floats. */
+  readonly kept: boolean
+  /** Bytes that they take less where they are kept. */
+  readonly saved: number
+}
+
+/** Null where keeping weights as the file has them saves nothing. */
+export function quantisedBase(source: ModelSource, dtype: FloatDType, kept: boolean): QuantisedBase | null {
+  const saved = bytesOfWeights(source, dtype, false) - bytesOfWeights(source, dtype, true)
+  return saved <= 0 ? null : { format: source.storedDType(), kept, saved }
+}
