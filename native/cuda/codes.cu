@@ -75,7 +75,7 @@ __device__ __forceinline__ int64_t scaleIndex(const Codes& source, int64_t row, 
 template <typename T, int N>
 __global__ void unpackCodesKernel(Codes source, const int32_t* rows, int64_t limit, Rows<T> target, int64_t count,
                                   int64_t columns, DeviceReport* report) {
-  forPieces(count, ceilDivide(columns, kValues), [&](int64_t i, int64_t piece) {
+  forPieces(count, (columns + kValues - 1) / kValues, [&](int64_t i, int64_t piece) {
     const int64_t row = rows ? rows[i] : i;
     if (rows && !indexFits(report, Operation::unpackCodes, i, row, limit)) return;
     const int64_t first = piece * kValues;
