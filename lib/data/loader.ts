@@ -79,7 +79,7 @@ export class DataLoader implements AsyncIterable<Batch> {
   ) {
     requireArgument('rows', rows, someRows)
     requireOptionsOf('the options of DataLoader', options, {
-      rank: optional(wholeBetween(0, (options.size ?? 1) - 1)),
+      rank: optional(wholeFrom(0)),
       size: optional(wholeFrom(1)),
       seed: optional(wholeFrom(0)),
       packing: optional(aFlag),
@@ -92,6 +92,7 @@ export class DataLoader implements AsyncIterable<Batch> {
       trainOn: optional(oneOf('completion', 'all')),
       state: optional(having('what state() returned', 'step')),
     })
+    requireArgument('rank', options.rank, optional(wholeBetween(0, (options.size ?? 1) - 1)))
     this.#step = options.state?.step ?? 0
     this.#batchSize = options.batchSize ?? 8
     if (!Number.isInteger(this.#batchSize) || this.#batchSize < 1) {
