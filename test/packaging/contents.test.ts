@@ -24,8 +24,8 @@ test('every file of the package is one that it needs', () => {
     /^dist\/dashboard\/page\/([^/]+\/)?[^/]+\.(html|css|js|svg)$/,
     /^(CMakeLists\.txt|binding\.gyp|native\/common\.cmake|cmake\/[^/]+\.(cmake|cpp))$/,
     /^scripts\/(build-native\.mjs|debian-packages\.sh|setup\.sh)$/,
-    /^native\/.+\.(h|cpp|cu)$/,
-    /^native\/cuda\/(CMakeLists\.txt|compile\.sh)$/,
+    /^native\/.+\.(h|cpp|cu|def)$/,
+    /^native\/(cuda\/(CMakeLists\.txt|compile\.sh)|gloo\/CMakeLists\.txt)$/,
   ]
   expect(files.filter((file) => !needed.some((pattern) => pattern.test(file)))).toEqual([])
   const code = files.filter((file) => !file.startsWith('docs/'))

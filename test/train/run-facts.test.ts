@@ -5,9 +5,9 @@ import { compareWithResumed, type RunFacts } from '../../lib/train/checkpoints/r
 /** What changes nothing that is computed, or is compared by what it leads to. */
 const FREE = `model data output evalData evalEvery saveEvery saveMinutes keepCheckpoints keepBest patience samplePrompt
   sampleEvery tensorboard resume overwrite allowChanges config json profile quiet offline device dtype threads adapter
-  allowOtherBase epochs deterministic`.split(/\s+/)
+  allowOtherBase epochs deterministic rankTimeout`.split(/\s+/)
 /** What changes the order of additions. */
-const ROUNDING = ['microBatchSize', 'memory', 'gradientCheckpointing', 'packing']
+const ROUNDING = ['microBatchSize', 'memory', 'gradientCheckpointing', 'packing', 'quantised']
 
 const facts = (options: object, changes: Partial<RunFacts['machine']> = {}): RunFacts => ({
   options: { scheduler: 'cosine', ...options },

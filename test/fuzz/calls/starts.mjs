@@ -25,6 +25,8 @@ export const excluded = {
   'native.shutdown': 'no device of the process works after it',
   'native.connectMpi': 'what is opened becomes part of the process, and once',
   'native.mpiVersion': 'what is opened becomes part of the process',
+  'native.openGloo': 'what is opened becomes part of the process, and once',
+  'native.connectGloo': 'what is opened becomes part of the process, and once',
 }
 
 const onlyTheAddon = 'its objects are made by the addon alone'
@@ -32,6 +34,7 @@ const onlyTheAddon = 'its objects are made by the addon alone'
 export const refusing = {
   'new Model': 'its parts are made by loadModel and initModel',
   pushToHub: 'nothing is pushed without the network',
+  'Tensor.prototype.backward': 'the tensors that calls are made on are no scalars',
   'Run.prototype.save': 'a run that is over has nothing to save, and one that trains is never waited for here',
   'new NativeDevice': onlyTheAddon,
   'new NativeTensor': onlyTheAddon,
@@ -49,6 +52,14 @@ export function startsOf(world) {
   const square = () => ({ inFeatures: 8, outFeatures: 8, side: 4, rotate: true, truncate: false, foldOutput: false })
   const output = () => join(paths.outputs, `${world.next()}`)
   const offsets = () => tensor([0, 3], [2], 'int32').native
+  const coded = () => ({
+    ...{ codes: native('uint8', [2, 4]), table: null, scales: native('float32', [4]), zeros: null, groups: null },
+    ...{ scaleTable: null, scaleScales: null },
+    layout: {
+      ...{ columns: 8, firstRow: 0, rowsPerScale: 1, groupSize: 4, scalesPerScale: 1, scaleOffset: 0, zero: 8 },
+      ...{ bits: 4, highFirst: false, runsOn: false },
+    },
+  })
   const greedy = () => ({ temperature: 0, topK: 0, topP: 1, uniform: 0 })
   const plain = { device: 'cpu', dtype: 'float32', threads: 2 }
   return {
@@ -188,6 +199,13 @@ export function startsOf(world) {
     'native.record': () => [() => world.binary.fill(native('float32', [4]), 1)],
     'native.svd': () => [Float32Array.of(1, 2, 3, 4, 5, 6), 3, 2, true],
     'native.orthonormalColumns': () => [Float32Array.of(1, 2, 3, 4, 5, 6), 3, 2],
+    'native.unpackCodes': () => [coded(), null, native('float32', [2, 8])],
+    'native.matmulCodes': () => [
+      {
+        ...{ a: native('float32', [3, 8]), b: coded(), transposeB: true },
+        ...{ c: native('float32', [3, 2]), alpha: 1, accumulate: false },
+      },
+    ],
     'native.dequantise': () => [native('q8_0', [2, 32]), native('float32', [2, 32])],
     'native.matmulInt8': () => [
       { a: native('float32', [4, 32]), b: native('float32', [8, 32]), transposeB: true, c: native('float32', [4, 8]) },
