@@ -86,11 +86,12 @@ export {
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './models/adaptation/merge-on-disk.js'
 export type { SaveOptions } from './models/adaptation/save-model.js'
 export type { HeldForTraining } from './models/adaptation/training-hold.js'
+export type { QuantisedBase } from './models/checkpoint/initial-weights.js'
 export { initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { Model } from './models/model.js'
 export type { KeyValueCache } from './models/network/key-value-cache.js'
 export type { ModelConfig, ModelSizes } from './models/network/model-config.js'
-export type { ForwardCall, ModelOutput } from './models/network/model-output.js'
+export type { ForwardCall, LogitsBody, ModelOutput } from './models/network/model-output.js'
 export type {
   BlockDType,
   DeviceFacts,

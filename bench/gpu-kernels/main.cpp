@@ -102,8 +102,8 @@ int main(int count, char** arguments) {
       for (const Case& one : allCases()) std::puts(one.operation);
       return 0;
     }
-    if (const std::string missing = cuda::whatIsMissing(); !missing.empty())
-      throw std::invalid_argument("Nothing can be timed here: " + missing + ".");
+    if (const Absence& missing = cuda::whatIsMissing(); missing)
+      throw std::invalid_argument("Nothing can be timed here: " + missing.text() + ".");
     time(options);
     return 0;
   } catch (const std::invalid_argument& error) {
