@@ -1,12 +1,13 @@
 /** Options of `mora inspect`. */
 import { z } from 'zod'
-import { optionalInteger } from '../schema/option.js'
+import { flag, optionalInteger } from '../schema/option.js'
 import { adapterOption, commonOptions, modelOption, rowOptions } from './common.js'
 import { newAdapterFields } from './new-adapter.js'
 
 export const InspectSchema = z.strictObject({
   model: modelOption,
   adapter: adapterOption,
+  train: flag('of a model: also the memory of its weights while training, with and without --quantised'),
   ...newAdapterFields,
   ...rowOptions,
   limit: optionalInteger('show the first N rows; the summary is of all', {

@@ -18,6 +18,7 @@ export const inspectCommand = defineCommand({
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed'],
   examples: [
     'mora inspect --model model',
+    'mora inspect --model model --train',
     'mora inspect --model model --data train.jsonl --limit 3',
     'mora inspect --model model --method dora --match-parameters-of lora:8',
   ],
@@ -27,6 +28,15 @@ export const inspectCommand = defineCommand({
       throw new UsageError('missing-option', 'Nothing to inspect; give --model, --adapter or --data.')
     }
     const option = newAdapterOption(options)
+    if (options.train && model === undefined) {
+      const [train, needed] = [optionName('train', source), optionName('model', source)]
+      throw new UsageError('missing-option', `${train} needs ${needed}.`)
+    }
+    if (options.train && (option !== undefined || data !== undefined)) {
+      const other = option === undefined ? 'data' : option
+      const [train, name] = [optionName('train', source), optionName(other, source)]
+      throw new UsageError('unfit-options', `${train} tells of a model itself, so it does not go with ${name}.`)
+    }
     if (option !== undefined) {
       if (model === undefined) {
         throw new UsageError(

@@ -1,7 +1,12 @@
 /** What a model is, from its files alone: no weight is loaded. */
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import type { HubOptions } from '../../hub/index.js'
+import { isComputable } from '../../io/stored-dtype.js'
+import { bytesOfWeights } from '../../models/checkpoint/initial-weights.js'
+import { isQuantised } from '../../models/checkpoint/stored-weight.js'
 import { ModelSource } from '../../models/index.js'
+import { bytesOf, elementsOf, isBlockDType } from '../../native.js'
+import { binarySize } from '../../tensor/room.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
 export interface ModelFacts {
@@ -25,17 +30,37 @@ export interface ModelFacts {
   dtype: string
   /** Tensors by dtype. */
   dtypes: Record<string, number>
+  /** Null where all weights are floats. */
+  quantisation: QuantisationFacts | null
+  /** With --train: bytes that loading the weights takes, by the dtype that training computes in. */
+  weightMemory?: Record<(typeof COMPUTED)[number], { floats: number; quantised: number }>
   tokenizer: { vocabularySize: number; bosToken: string | null; eosToken: string | null; chatTemplate: boolean } | null
 }
 
-export async function modelFacts(path: string, { offline }: HubOptions = {}): Promise<ModelFacts> {
+/** The quantised weights of a file, scales and all that belongs to them included. */
+export interface QuantisationFacts {
+  /** That most of their bytes are in: `q4_1`, `nf4`, … */
+  format: string
+  weights: number
+  bitsPerValue: number
+  bytes: number
+  /** Of the same values in bfloat16. */
+  bfloat16Bytes: number
+}
+
+const COMPUTED = ['float32', 'bfloat16'] as const
+
+export async function modelFacts(
+  path: string,
+  { offline, train = false }: HubOptions & { train?: boolean } = {},
+): Promise<ModelFacts> {
   const source = await ModelSource.open(path, { offline })
   const tokenizer = await loadTokenizer(source.path)
   const { config } = source
   const dtypes: Record<string, number> = {}
   let parameters = 0
   for (const { shape, dtype } of source.weights.values()) {
-    parameters += shape.reduce((product, size) => product * size, 1)
+    parameters += elementsOf(shape)
     dtypes[dtype] = (dtypes[dtype] ?? 0) + 1
   }
   return {
@@ -54,6 +79,8 @@ export async function modelFacts(path: string, { offline }: HubOptions = {}): Pr
     tiedEmbeddings: config.tiedEmbeddings,
     dtype: source.storedDType(),
     dtypes,
+    quantisation: quantisationOf(source),
+    ...(train && { weightMemory: weightMemoryOf(source) }),
     tokenizer: tokenizer && {
       vocabularySize: tokenizer.vocabSize,
       bosToken: tokenizer.bosToken ?? null,
@@ -63,12 +90,37 @@ export async function modelFacts(path: string, { offline }: HubOptions = {}): Pr
   }
 }
 
+function quantisationOf(source: ModelSource): QuantisationFacts | null {
+  const quantised = [...source.weights.values()].filter(
+    (stored) => isQuantised(stored) || (isComputable(stored.dtype) && isBlockDType(stored.dtype)),
+  )
+  if (quantised.length === 0) return null
+  const bytes = quantised.reduce((sum, stored) => sum + stored.bytes, 0)
+  const values = quantised.reduce((sum, { shape }) => sum + elementsOf(shape), 0)
+  return {
+    format: source.storedDType(),
+    weights: quantised.length,
+    bitsPerValue: (8 * bytes) / values,
+    bytes,
+    bfloat16Bytes: bytesOf('bfloat16') * values,
+  }
+}
+
+function weightMemoryOf(source: ModelSource) {
+  source.requireWeights()
+  const [float32, bfloat16] = COMPUTED.map((dtype) => ({
+    floats: bytesOfWeights(source, dtype, false),
+    quantised: bytesOfWeights(source, dtype, true),
+  }))
+  return { float32: float32!, bfloat16: bfloat16! }
+}
+
 export function describeModel(model: ModelFacts): string {
-  const { tokenizer } = model
+  const { tokenizer, quantisation, weightMemory } = model
   const dtypes = Object.entries(model.dtypes).map(([dtype, tensors]) => `${tensors} ${dtype}`)
   const vocabulary =
     tokenizer && `${formatCount(tokenizer.vocabularySize)} tokens, end ${tokenizer.eosToken ?? 'unknown'}`
-  return formatFacts([
+  const facts: [string, string][] = [
     ['model', `${model.path} (${model.format === 'gguf' ? 'GGUF' : 'safetensors'})`],
     ['architecture', model.architecture],
     ['parameters', formatCount(model.parameters)],
@@ -79,5 +131,18 @@ export function describeModel(model: ModelFacts): string {
     ['context', `${formatCount(model.maxLength)} tokens`],
     ['tensors', dtypes.join(', ')],
     ['tokenizer', tokenizer ? `${vocabulary}, ${tokenizer.chatTemplate ? 'with' : 'without'} a chat template` : 'none'],
-  ])
+  ]
+  if (quantisation) {
+    const { format, weights, bitsPerValue, bytes, bfloat16Bytes } = quantisation
+    const sizes = `${binarySize(bytes)}, as bfloat16 ${binarySize(bfloat16Bytes)}`
+    facts.push([
+      'quantised',
+      `${weights} weights, most in ${format}, ${bitsPerValue.toFixed(2)} bits a value: ${sizes}`,
+    ])
+  }
+  for (const [dtype, { floats, quantised }] of Object.entries(weightMemory ?? {})) {
+    const kept = quantised < floats ? `, with --quantised ${binarySize(quantised)}` : ''
+    facts.push([`weights in ${dtype}`, `${binarySize(floats)}${kept}`])
+  }
+  return formatFacts(facts)
 }
