@@ -1,0 +1,133 @@
+/** Commands beside weights that stay in the codes of their checkpoint. */
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, type MockInstance, test, vi } from 'vitest'
+import { commands } from '../../lib/cli/commands/index.js'
+import { runCommandLine } from '../../lib/cli/run-command.js'
+import { CodedWeight } from '../../lib/tensor/coded-weight.js'
+import { smallTokenizerFolder } from '../data/small-tokenizer.js'
+import { goldenJson, goldenPath, largestDifference, readTensors } from '../golden/files.js'
+import { readRawTensors, writeRawTensors } from '../golden/tensor-files.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { testTerminal } from './terminal.js'
+
+const temporary = useTemporaryFolder()
+const at = (name: string) => join(temporary(), name)
+
+let products: MockInstance
+beforeEach(() => {
+  products = vi.spyOn(CodedWeight.prototype, 'multiply')
+})
+afterEach(() => products.mockRestore())
+
+/** What a command prints, in float32; it must have multiplied with codes or not. */
+async function mora(codes: boolean, ...argv: string[]) {
+  products.mockClear()
+  const terminal = testTerminal()
+  const place = ['--device', process.env.MORA_TEST_DEVICE ?? 'cpu', '--threads', '2', '--json', '--quiet']
+  const exitCode = await runCommandLine([...argv, ...place], { commands, version: '0.0.0', terminal })
+  expect(exitCode, terminal.written.stdout + terminal.written.stderr).toBe(0)
+  expect(products.mock.calls.length > 0, `products with codes of ${argv.join(' ')}`).toBe(codes)
+  return JSON.parse(terminal.written.stdout)
+}
+
+/** A copy that can talk: with the tests' tokenizer, and tokens after the set's own that are never written. */
+function talker(set: string): string {
+  const [folder, vocabulary] = [at('talker'), 512]
+  cpSync(goldenPath(`quantised/${set}`)!, folder, { recursive: true })
+  cpSync(smallTokenizerFolder, folder, { recursive: true })
+  const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, vocab_size: vocabulary }))
+  const tensors = readRawTensors(join(folder, 'model.safetensors'))
+  for (const name of ['model.embed_tokens.weight', 'lm_head.weight']) {
+    const { dtype, shape, bytes } = tensors.get(name)!
+    const padded = new Uint8Array((bytes.length / shape[0]!) * vocabulary)
+    padded.set(bytes)
+    tensors.set(name, { dtype, shape: [vocabulary, shape[1]!], bytes: padded })
+  }
+  writeRawTensors(join(folder, 'model.safetensors'), tensors)
+  return folder
+}
+
+const sets = ['bnb-fp4', 'bnb-nf4', 'bnb-nf4-double', 'gptq-4-g32-asym-zero', 'gptq-4-g32-sym-act'].filter((set) =>
+  goldenPath(`quantised/${set}/config.json`),
+)
+
+describe.each(sets)('%s', (set) => {
+  const folder = goldenPath(`quantised/${set}`)!
+  const { sequences, logprobs, dequantised } = goldenJson<{
+    sequences: number[][]
+    logprobs: number[][]
+    dequantised: string[]
+  }>(`quantised/${set}/expected.json`)
+
+  /** The set's sequences as rows. */
+  function rows(): string {
+    writeFileSync(at('rows.jsonl'), sequences.map((input_ids) => JSON.stringify({ input_ids })).join('\n'))
+    return at('rows.jsonl')
+  }
+
+  test('mora generate writes the same text with --quantised, and without it makes floats', async () => {
+    const generate = ['generate', '--model', talker(set), '--raw', '--prompt', 'abc', '--max-new-tokens', '24']
+    const codes = await mora(true, ...generate, '--dtype', 'float32', '--quantised')
+    const floats = await mora(false, ...generate, '--dtype', 'float32')
+    expect(codes.text.length).toBeGreaterThan(5)
+    expect(codes).toEqual({ ...floats, tokensPerSecond: expect.any(Number) })
+    await mora(true, ...generate, '--dtype', 'bfloat16', '--quantised')
+  })
+
+  test('mora eval measures the same with --quantised', async () => {
+    const evaluate = async (...more: string[]) => {
+      const [output, data] = [at('measured.jsonl'), rows()]
+      const argv = ['eval', '--model', folder, '--data', data, '--dtype', 'float32', ...more]
+      const codes = more.includes('--quantised')
+      const { loss } = await mora(codes, ...argv, '--task', 'perplexity')
+      await mora(codes, ...argv, '--task', 'logprobs', '--output', output)
+      const lines = readFileSync(output, 'utf8').trim().split('\n')
+      return { loss: loss as number, logprobs: lines.flatMap((line) => JSON.parse(line).logprobs as number[]) }
+    }
+    const [codes, floats] = [await evaluate('--quantised'), await evaluate()]
+    expect(Math.abs(codes.loss / floats.loss - 1)).toBeLessThan(1e-5)
+    expect(largestDifference(codes.logprobs, floats.logprobs)).toBeLessThan(1e-5)
+    expect(largestDifference(codes.logprobs, logprobs.flat())).toBeLessThan(5e-5)
+  })
+
+  test('mora merge writes the values and ΔW of an adapter that was trained beside the codes, rounded once', async () => {
+    const train = ['train', '--model', folder, '--data', rows(), '--method', 'lora', '--rank', '2', '--alpha', '6']
+    const steps = ['--max-steps', '4', '--learning-rate', '0.02', '--dtype', 'float32', '--output', at('adapter')]
+    await mora(true, ...train, ...steps, '--quantised')
+    const adapter = readTensors(join(at('adapter'), 'adapter_model.safetensors'))
+    const values = readTensors(join(folder, 'dequantised.safetensors'))
+    // Without --dtype it is bfloat16, whose values have 8 bits.
+    for (const [dtype, rounding] of [
+      [['--dtype', 'float32'], 0],
+      [[], 2 ** -8],
+    ] as const) {
+      const output = at(`merged-${dtype.length}`)
+      await mora(false, 'merge', '--model', folder, '--adapter', at('adapter'), '--output', output, ...dtype)
+      const merged = readTensors(join(output, 'model.safetensors'))
+      for (const name of dequantised) {
+        const [rowCount, columns] = values.get(name)!.shape as [number, number]
+        const factor = (letter: string) =>
+          adapter.get(`base_model.model.${name.replace(/weight$/, `lora_${letter}.weight`)}`)!.values
+        const [a, b] = [factor('A'), factor('B')]
+        let [largestChange, worst] = [0, 0]
+        for (let row = 0; row < rowCount; row++) {
+          for (let column = 0; column < columns; column++) {
+            const i = row * columns + column
+            const terms = [0, 1].map((r) => 3 * b[2 * row + r]! * a[r * columns + column]!)
+            const change = terms[0]! + terms[1]!
+            const wanted = values.get(name)!.values[i]! + change
+            const size = Math.abs(wanted) + terms.reduce((sum, term) => sum + Math.abs(term), 0)
+            // In float32, W may have been rounded, and so are products and sums.
+            const bound = 4 * 2 ** -24 * (size + Math.abs(change)) + rounding * Math.abs(wanted) + 1e-30
+            worst = Math.max(worst, Math.abs(merged.get(name)!.values[i]! - wanted) / bound)
+            largestChange = Math.max(largestChange, Math.abs(change))
+          }
+        }
+        expect(largestChange, name).toBeGreaterThan(1e-3)
+        expect(worst, name).toBeLessThanOrEqual(1)
+      }
+    }
+  })
+})
