@@ -6,6 +6,7 @@ import { optional, requireOptionsOf, wholeFrom } from './arguments.js'
 import { type Native, native } from './native.js'
 import { loadBinary, NativeError } from './native-binary.js'
 import { packageVersion } from './package-facts.js'
+import { findRanksLibraries, type RanksLibrary } from './ranks/libraries.js'
 
 export interface DoctorReport {
   version: string
@@ -22,6 +23,8 @@ export interface DoctorReport {
   threads: number
   devices: DoctorDevice[]
   libraries: { name: string; version: string }[]
+  /** What can connect processes that train together: MPI, and gloo. */
+  ranks: RanksLibrary[]
   problems: DoctorProblem[]
 }
 
@@ -46,20 +49,24 @@ export interface DoctorProblem {
 }
 
 /** Looks at the machine. `threads` overrides the default as `--threads` does. */
-export function doctor(options: { threads?: number; addon?: Native } = {}): DoctorReport {
+export function doctor(
+  options: { threads?: number; addon?: Native; findRanks?: () => RanksLibrary[] } = {},
+): DoctorReport {
   requireOptionsOf('the options of doctor', options, { threads: optional(wholeFrom(0)) })
-  const { threads, addon = native } = options
+  const { threads, addon = native, findRanks = findRanksLibraries } = options
   const report: DoctorReport = {
     version: packageVersion(),
     cpu: cpuFacts(),
     threads: threads ?? availableParallelism(),
     devices: [],
     libraries: [],
+    ranks: [],
     problems: [],
   }
   try {
     if (addon === native) loadBinary()
     examineAddon(report, addon, threads)
+    examineRanks(report, findRanks)
   } catch (error) {
     report.problems.push({ level: 'error', ...problemOf(error) })
   }
@@ -87,6 +94,16 @@ function examineAddon(report: DoctorReport, addon: Native, threads: number | und
       report.problems.push({ level: 'note', ...problemOf(error) })
     }
   }
+}
+
+function examineRanks(report: DoctorReport, find: () => RanksLibrary[]): void {
+  report.ranks = find()
+  if (report.ranks.length > 0) return
+  report.problems.push({
+    level: 'note',
+    problem: 'Nothing was found that connects several processes or machines; one needs nothing.',
+    remedy: 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build:native',
+  })
 }
 
 function problemOf(error: unknown): Pick<DoctorProblem, 'problem' | 'remedy'> {

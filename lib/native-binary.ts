@@ -43,6 +43,7 @@ export class NativeError extends MoraError {
 }
 
 let loaded: object | undefined
+let loadedFrom = ''
 
 /**
  * Where the addon may be, best first: paths, and the name of a package. `MORA_BINARY` (a file) or `MORA_BUILD` (a build
@@ -74,6 +75,7 @@ export function loadBinary(candidates?: readonly string[], { reload = false } = 
       // An operation that runs while C++ libraries are torn down crashes the process.
       if (isMainThread) process.once('exit', (exitCode) => binary.shutdown?.(exitCode))
       loaded = binary
+      loadedFrom = path
       return binary
     } catch (error) {
       causes.push(`${candidate} (${causeOf(error)})`)
@@ -82,6 +84,12 @@ export function loadBinary(candidates?: readonly string[], { reload = false } = 
   const problem = `The native addon could not be loaded; tried ${causes.join(', ')}.`
   const remedy = `cd ${packageFolder} && ${BUILD_COMMAND}`
   throw new NativeError('no-binary', `${problem} Build it with: ${remedy}`, { problem, remedy })
+}
+
+/** Of the addon's file. */
+export function binaryPath(): string {
+  loadBinary()
+  return loadedFrom
 }
 
 /** An addon that was built here knows best itself why it has no CUDA backend. */

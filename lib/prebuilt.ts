@@ -2,9 +2,9 @@
  * Packages that hold what was built elsewhere: `@node-mora/linux-x64` the addon with the libraries that it needs,
  * `@node-mora/linux-x64-cuda` the CUDA backend. Both are optional dependencies of a published node-mora.
  */
-import { spawnSync } from 'node:child_process'
 import { createRequire } from 'node:module'
 import { arch, platform } from 'node:os'
+import { runApart } from './own-process.js'
 import { packageVersion } from './package-facts.js'
 
 const require = createRequire(import.meta.url)
@@ -27,7 +27,6 @@ export function prebuiltFile(name: string): string {
   return require.resolve(name)
 }
 
-// Node.js and Bun put the path first, Deno after a name for the code.
 const PROBE = 'try { require(process.argv.at(-1)) } catch (error) { console.log(error.message); process.exitCode = 3 }'
 
 /**
@@ -35,16 +34,10 @@ const PROBE = 'try { require(process.argv.at(-1)) } catch (error) { console.log(
  * Throws with what happened to that process.
  */
 export function requireLoads(path: string): void {
-  // Where Node.js is part of a program, that process would be the whole program again.
-  if (process.env.MORA_PROBE) return
-  const { pid, status, signal, stdout } = spawnSync(process.execPath, ['-e', PROBE, path], {
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'ignore'],
-    timeout: 60_000,
-    env: { ...process.env, NODE_OPTIONS: '', ELECTRON_RUN_AS_NODE: '1', MORA_PROBE: '1' },
-  })
+  const ending = runApart(PROBE, path)
   // Where no process can be started, nothing is learnt.
-  if (!pid) return
+  if (!ending) return
+  const { status, signal, stdout } = ending
   if (status === 3) throw new Error(stdout.trim().split('\n')[0])
   if (status !== 0) throw new Error(`a process that loaded it ended with ${signal ?? `exit code ${status}`}`)
 }

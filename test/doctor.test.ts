@@ -6,6 +6,8 @@ import { describe, expect, it } from 'vitest'
 import { doctor } from '../lib/doctor.js'
 import type { Absence, Native } from '../lib/native.js'
 import { binaryCandidates, loadBinary } from '../lib/native-binary.js'
+import { findRanksLibraries, fromVersionText } from '../lib/ranks/libraries.js'
+import { hasGloo, launchers } from './ranks/launchers.js'
 
 const facts = { name: 'a CPU', totalMemory: 1e9, threads: 3, fastBfloat16: false, int8Products: false, detail: '' }
 
@@ -28,7 +30,10 @@ function builtWithoutCuda(): boolean {
 
 describe('the doctor', () => {
   it('says why there is no CUDA device', () => {
-    const report = doctor({ addon: addon({ problem: 'there is no driver; or it is old', remedy: 'install it' }) })
+    const report = doctor({
+      addon: addon({ problem: 'there is no driver; or it is old', remedy: 'install it' }),
+      findRanks: () => [],
+    })
     expect(report.devices.map(({ kind }) => kind)).toEqual(['cpu'])
     expect(report.threads).toBe(3)
     expect(report.problems).toContainEqual({
@@ -64,7 +69,9 @@ describe('the doctor', () => {
   })
 
   it('lists the CUDA devices that are there', () => {
-    const devices = doctor({ addon: addon(null) }).devices.map(({ kind, index }) => `${kind}:${index}`)
+    const devices = doctor({ addon: addon(null), findRanks: () => [] }).devices.map(
+      ({ kind, index }) => `${kind}:${index}`,
+    )
     expect(devices).toEqual(['cpu:0', 'cuda:0', 'cuda:1'])
   })
 
@@ -83,6 +90,44 @@ describe('the doctor', () => {
       remedy: expect.stringMatching(/^cd .* && npm run build:native$/),
     })
   })
+})
+
+describe('what connects ranks', () => {
+  it('is each library of this machine, with its version, in one line of the report', () => {
+    const found = findRanksLibraries()
+    const names = found.map(({ name }) => name.replace(/ \(standard ABI\)$/, ''))
+    expect(names).toEqual([...new Set(names)])
+    for (const { name, isHere } of launchers) if (isHere) expect(names).toContain(name)
+    expect(names.includes('gloo')).toBe(hasGloo)
+    for (const { version } of found) expect(version).toMatch(/^\d+\.\d/)
+    expect(doctor().ranks).toEqual(found)
+    const { stdout, status } = spawnSync(process.execPath, ['dist/cli/main.js', 'doctor'], { encoding: 'utf8' })
+    expect(status).toBe(0)
+    const line = found.map(({ name, version }) => `${name} ${version}`).join(', ')
+    expect(stdout.split('\n').map((one) => one.replace(/ {2,}/, ': '))).toContain(`ranks by: ${line || 'none'}`)
+  })
+
+  it('is nothing where no library is there, which is a note', () => {
+    const whereNoneIs = findRanksLibraries([['libabsent-mpi.so.1'], ['libc.so.6']])
+    expect(whereNoneIs.map(({ name }) => name)).toEqual(hasGloo ? ['gloo'] : [])
+    const { ranks, problems } = doctor({ addon: addon(null), findRanks: () => [] })
+    expect(ranks).toEqual([])
+    expect(problems).toContainEqual({
+      level: 'note',
+      problem: 'Nothing was found that connects several processes or machines; one needs nothing.',
+      remedy: 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build:native',
+    })
+  })
+
+  it.each([
+    ['Open MPI v5.0.7, package: Debian OpenMPI, ident: 5.0.7', 'Open MPI', '5.0.7'],
+    ['MPICH Version:      4.2.1', 'MPICH', '4.2.1'],
+    ['Intel(R) MPI Library 2021.11 for Linux* OS', 'Intel(R) MPI Library', '2021.11'],
+    ['CRAY MPICH version 8.1.28.2 (ANL base 3.4a2)', 'CRAY MPICH', '8.1.28.2'],
+    ['MVAPICH2 Version      :  2.3.7', 'MVAPICH2', '2.3.7'],
+    ['gloo 0.5.0', 'gloo', '0.5.0'],
+    ['an MPI', 'an MPI', 'unknown'],
+  ])('%s', (text, name, version) => expect(fromVersionText(text)).toEqual({ name, version }))
 })
 
 describe('the addon', () => {

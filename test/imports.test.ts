@@ -10,7 +10,7 @@ const lib = fileURLToPath(new URL('../lib', import.meta.url))
 /** Floors of each house, the lowest first; a file directly in it is a room by itself. */
 const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
   '.': [
-    ['printable.ts', 'package-facts.ts', 'random.ts', 'time-limit.ts'],
+    ['printable.ts', 'package-facts.ts', 'random.ts', 'time-limit.ts', 'own-process.ts'],
     ['errors.ts', 'foreign-errors.ts'],
     ['prebuilt.ts', 'arguments.ts'],
     ['native-binary.ts'],
@@ -18,7 +18,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['native-operations.ts'],
     ['native.ts'],
     ['io'],
-    ['tensor', 'schema', 'doctor.ts'],
+    ['tensor', 'schema'],
     ['hub'],
     ['nn', 'data'],
     ['adapters', 'optim'],
@@ -28,6 +28,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['generate'],
     ['train', 'analysis', 'single-layer.ts'],
     ['eval', 'dashboard', 'ranks'],
+    ['doctor.ts'],
     ['index.ts', 'cli'],
     ['demo'],
   ],

@@ -24,9 +24,11 @@ export interface LaunchedWithAddress extends Launched {
   readonly port: number
 }
 
-const OPEN_MPI = ['libmpi.so.40', 'libmpi_abi.so.1']
-/** Intel MPI, MVAPICH and Cray MPICH have the second name. */
-const MPICH = ['libmpich.so.12', 'libmpi.so.12', 'libmpi_abi.so.1']
+/** Names of libraries. */
+export const OPEN_MPI: readonly string[] = ['libmpi.so.40']
+/** Intel MPI, MVAPICH and Cray MPICH have the second. */
+export const MPICH: readonly string[] = ['libmpich.so.12', 'libmpi.so.12']
+export const STANDARD_MPI = 'libmpi_abi.so.1'
 
 type Environment = Readonly<Record<string, string | undefined>>
 
@@ -45,7 +47,7 @@ const launchersOfMpi: readonly Variables[] = [
     rank: 'OMPI_COMM_WORLD_RANK',
     size: 'OMPI_COMM_WORLD_SIZE',
     localRank: 'OMPI_COMM_WORLD_LOCAL_RANK',
-    libraries: OPEN_MPI,
+    libraries: [...OPEN_MPI, STANDARD_MPI],
   },
   // By `srun --mpi=pmix` PMIX_RANK is set and no size with it.
   {
@@ -53,14 +55,14 @@ const launchersOfMpi: readonly Variables[] = [
     rank: 'PMIX_RANK',
     size: 'SLURM_NTASKS',
     localRank: 'SLURM_LOCALID',
-    libraries: [...OPEN_MPI, ...MPICH],
+    libraries: [...OPEN_MPI, STANDARD_MPI, ...MPICH],
   },
   {
     launcher: 'mpiexec of MPICH',
     rank: 'PMI_RANK',
     size: 'PMI_SIZE',
     localRank: 'MPI_LOCALRANKID',
-    libraries: MPICH,
+    libraries: [...MPICH, STANDARD_MPI],
   },
 ]
 

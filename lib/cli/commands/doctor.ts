@@ -19,7 +19,7 @@ export const doctorCommand = defineCommand({
   },
 })
 
-function describe({ version, cpu, threads, devices, libraries, problems }: DoctorReport): string {
+function describe({ version, cpu, threads, devices, libraries, ranks, problems }: DoctorReport): string {
   const facts = formatFacts([
     ['node-mora', version],
     ['CPU', `${cpu.name} (${cpu.architecture}, ${cpu.cores} cores)`],
@@ -37,6 +37,7 @@ function describe({ version, cpu, threads, devices, libraries, problems }: Docto
         ] as const,
     ),
     ...libraries.map(({ name, version: found }) => [name, found] as const),
+    ['ranks by', ranks.map(({ name, version: found }) => `${name} ${found}`).join(', ') || 'none'],
   ])
   const lines = problems.map(({ level, problem, remedy }) => `${level}: ${problem}${remedy ? `\n  ${remedy}` : ''}`)
   return [facts, ...(lines.length > 0 ? ['', ...lines] : [])].join('\n')
