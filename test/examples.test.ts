@@ -1,11 +1,13 @@
 /** Each example runs as it stands, for a few steps. */
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import ts from 'typescript'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { DEMO_MODEL } from '../lib/demo/demo.js'
 import { useTemporaryFolder } from './io/temporary.js'
+import { launchers, runJob } from './ranks/launchers.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const data = join(root, 'examples', 'facts.jsonl')
@@ -53,6 +55,34 @@ describe('examples', () => {
       Number(new RegExp(`^${name} {2}step ${step} {2}loss (\\S+)$`, 'm').exec(printed)![1])
     for (const name of ['distillation', 'regression']) expect(loss(name, 6), name).toBeLessThan(0.8 * loss(name, 1))
   })
+
+  const lossesOf = (printed: string) => [...printed.matchAll(/^loss (\S+)$/gm)].map(([, loss]) => Number(loss))
+  const openMpi = launchers.find(({ name }) => name === 'Open MPI')!
+
+  it.skipIf(!openMpi.isHere || !existsSync(command))(
+    'many-processes.ts trains alike on one process and on two',
+    async () => {
+      const alone = lossesOf(
+        await run(() => import('../examples/many-processes.js'), DEMO_MODEL, data, join(folder(), 'alone'), '1'),
+      )
+      expect(alone).toHaveLength(8)
+      expect(alone.at(-1)).toBeLessThan(alone[0]!)
+      const module = join(folder(), 'many-processes.mjs')
+      const source = readFileSync(join(root, 'examples', 'many-processes.ts'), 'utf8')
+      const { target, module: kind } = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext }
+      writeFileSync(module, ts.transpileModule(source, { compilerOptions: { target, module: kind } }).outputText)
+      writeFileSync(join(folder(), 'package.json'), '{}')
+    mkdirSync(join(folder(), 'node_modules'))
+      symlinkSync(root, join(folder(), 'node_modules', 'node-mora'))
+      const output = join(folder(), 'together')
+      const { code, stdout, stderr } = await runJob(openMpi, 2, [module, DEMO_MODEL, data, output, '2'])
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+      const together = lossesOf(stdout)
+      expect(together).toHaveLength(alone.length)
+      for (const [i, loss] of together.entries()) expect(Math.abs(loss / alone[i]! - 1)).toBeLessThan(1e-6)
+      expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
+    },
+  )
 
   it('one-layer.ts finds the matrix', async () => {
     const printed = await run(() => import('../examples/one-layer.js'), '100')
