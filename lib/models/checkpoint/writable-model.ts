@@ -49,6 +49,13 @@ export class HostMemory {
   }
 }
 
+/** Where a model's tensors go, one after the other. */
+export interface Writing {
+  /** The folder or file. */
+  readonly output: string
+  readonly memory: HostMemory
+}
+
 /**
  * The bytes of a tensor, rounded to a dtype unless it has that, in `memory`. Disposes the tensor as soon as it can.
  * @throws RunError `non-finite`
@@ -57,7 +64,7 @@ export async function roundedBytes(
   values: Tensor,
   dtype: FloatDType,
   name: string,
-  memory: HostMemory,
+  { output, memory }: Writing,
 ): Promise<Uint8Array> {
   const { device } = values
   using rounded = values.dtype === dtype && values.isDense ? values : roundedCopy(values, dtype)
@@ -66,7 +73,7 @@ export async function roundedBytes(
   const room = memory.of(rounded.elements * (dtype === 'float32' ? 4 : 2))
   const [bad, bytes] = await Promise.all([nonFinite.item(), rounded.bytesInto(room)])
   if (bad > 0) {
-    throw new RunError('non-finite', `${bad} values of ${name} are not finite in ${dtype}; the model is not written.`)
+    throw new RunError('non-finite', `${bad} values of ${name} are not finite in ${dtype}; ${output} is not written.`)
   }
   return bytes
 }

@@ -8,7 +8,14 @@ import type { FloatDType } from '../../native.js'
 import { keep } from '../../tensor/scope.js'
 import { transposedView } from '../../tensor/tensor.js'
 import { transposedWeights, weightShapes } from '../network/plan.js'
-import { defaultDType, filledWeight, HostMemory, roundedBytes, type WritableModel } from './writable-model.js'
+import {
+  defaultDType,
+  filledWeight,
+  HostMemory,
+  roundedBytes,
+  type WritableModel,
+  type Writing,
+} from './writable-model.js'
 
 export interface WriteOptions {
   /** The dtype of every weight; default: the source's, bfloat16 where that is quantised. */
@@ -29,7 +36,7 @@ export async function writeModelFolder(
 ): Promise<void> {
   const shapes = weightShapes(model.config)
   const transposed = transposedWeights(model.config.network)
-  const memory = new HostMemory()
+  const writing = { output: folder, memory: new HostMemory() }
   let written = 0
   const entries = [...shapes].map(
     ([name, shape]): SafetensorsEntry => ({
@@ -37,7 +44,7 @@ export async function writeModelFolder(
       dtype,
       shape: transposed.has(name) ? shape.toReversed() : shape,
       data: async () => {
-        const bytes = await bytesOf(model, name, shape, dtype, transposed.has(name), memory)
+        const bytes = await bytesOf(model, name, shape, dtype, transposed.has(name), writing)
         onTensor?.(++written, shapes.size)
         return bytes
       },
@@ -59,14 +66,14 @@ async function bytesOf(
   shape: readonly number[],
   dtype: FloatDType,
   transpose: boolean,
-  memory: HostMemory,
+  writing: Writing,
 ): Promise<Uint8Array> {
   const stored = transpose ? null : (model.stored?.(name, shape, dtype) ?? null)
   using values = stored ?? filledWeight(model, name, shape)
-  if (!transpose) return await roundedBytes(values, dtype, name, memory)
+  if (!transpose) return await roundedBytes(values, dtype, name, writing)
   const turned = keep(transposedView(values))
   values.dispose()
-  return await roundedBytes(turned, dtype, name, memory)
+  return await roundedBytes(turned, dtype, name, writing)
 }
 
 /** Tokenizer files, and the generation configuration: copied from a folder, else made from what is known. */

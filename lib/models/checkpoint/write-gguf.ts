@@ -25,7 +25,14 @@ import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, weightShapes } from '../network/plan.js'
 import { configFromGguf } from './gguf-config.js'
 import { quantiseQ8 } from './quantise-q8.js'
-import { defaultDType, filledWeight, HostMemory, roundedBytes, type WritableModel } from './writable-model.js'
+import {
+  defaultDType,
+  filledWeight,
+  HostMemory,
+  roundedBytes,
+  type WritableModel,
+  type Writing,
+} from './writable-model.js'
 
 export interface WriteGgufOptions {
   /** The dtype of matrices; vectors are float32, as llama.cpp wants them. Default: the source's, bfloat16 where that is quantised. */
@@ -50,12 +57,12 @@ export async function writeModelGguf(
   const { config } = model
   const family = ggufFamilyOf(config)
   const shapes = weightShapes(config)
-  const memory = new HostMemory()
+  const writing = { output: path, memory: new HostMemory() }
   let written = 0
   const entries = [...shapes].map(([name, shape]): GgufEntry => {
     const stored = storedDType(name, shape, dtype, config)
     const data = async () => {
-      const bytes = await storedBytes(model, family, name, shape, stored, memory)
+      const bytes = await storedBytes(model, family, name, shape, stored, writing)
       onTensor?.(++written, shapes.size)
       return bytes
     }
@@ -101,7 +108,7 @@ async function storedBytes(
   name: string,
   shape: readonly number[],
   dtype: GgufDType,
-  memory: HostMemory,
+  writing: Writing,
 ): Promise<Uint8Array> {
   const { config } = model
   using values = filledWeight(model, name, shape)
@@ -109,8 +116,8 @@ async function storedBytes(
   const isNorm = normsOf(config.network).some((norm) => `${norm.name}.weight` === name)
   if (isNorm && normOffset !== 0) addNumber(values, normOffset)
   using laidOut = order ? permutedRows(values, order) : values
-  if (dtype !== 'q8_0') return await roundedBytes(laidOut, dtype, name, memory)
-  const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', name, memory)
+  if (dtype !== 'q8_0') return await roundedBytes(laidOut, dtype, name, writing)
+  const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', name, writing)
   return quantiseQ8(new Float32Array(buffer, byteOffset, byteLength / 4))
 }
 

@@ -40,7 +40,7 @@ const NUMBERS = [
 ]
 const BIGINTS = [0n, 1n, -1n, 2n ** 31n, 2n ** 63n - 1n, -(2n ** 63n), 2n ** 64n]
 const TEXTS = [
-  ...['', 'nowhere', '.', '/', './a/b', 'float32', 'bfloat16', 'int64', 'q8_0', 'q4_k', 'cpu', 'cuda', 'runs', 'gelu'],
+  ...['', 'nowhere', '.', './a/b', 'float32', 'bfloat16', 'int64', 'q8_0', 'q4_k', 'cpu', 'cuda', 'runs', 'gelu'],
   ...[
     '__proto__',
     'constructor',
