@@ -58,31 +58,32 @@ describe('examples', () => {
 
   const lossesOf = (printed: string) => [...printed.matchAll(/^loss (\S+)$/gm)].map(([, loss]) => Number(loss))
   const openMpi = launchers.find(({ name }) => name === 'Open MPI')!
+  let alone: number[] = []
 
-  it.skipIf(!openMpi.isHere || !existsSync(command))(
-    'many-processes.ts trains alike on one process and on two',
-    async () => {
-      const alone = lossesOf(
-        await run(() => import('../examples/many-processes.js'), DEMO_MODEL, data, join(folder(), 'alone'), '1'),
-      )
-      expect(alone).toHaveLength(8)
-      expect(alone.at(-1)).toBeLessThan(alone[0]!)
-      const module = join(folder(), 'many-processes.mjs')
-      const source = readFileSync(join(root, 'examples', 'many-processes.ts'), 'utf8')
-      const { target, module: kind } = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext }
-      writeFileSync(module, ts.transpileModule(source, { compilerOptions: { target, module: kind } }).outputText)
-      writeFileSync(join(folder(), 'package.json'), '{}')
+  it('many-processes.ts trains on one process', async () => {
+    const output = join(folder(), 'out')
+    alone = lossesOf(await run(() => import('../examples/many-processes.js'), DEMO_MODEL, data, output, '1'))
+    expect(alone).toHaveLength(4) // of the last step's only row a second rank has none
+    expect(alone[2]).toBeLessThan(alone[0]!)
+    expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
+  })
+
+  it.skipIf(!openMpi.isHere || !existsSync(command))('many-processes.ts trains alike on two', async () => {
+    const module = join(folder(), 'many-processes.mjs')
+    const source = readFileSync(join(root, 'examples', 'many-processes.ts'), 'utf8')
+    const { target, module: kind } = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext }
+    writeFileSync(module, ts.transpileModule(source, { compilerOptions: { target, module: kind } }).outputText)
+    writeFileSync(join(folder(), 'package.json'), '{}')
     mkdirSync(join(folder(), 'node_modules'))
-      symlinkSync(root, join(folder(), 'node_modules', 'node-mora'))
-      const output = join(folder(), 'together')
-      const { code, stdout, stderr } = await runJob(openMpi, 2, [module, DEMO_MODEL, data, output, '2'])
-      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
-      const together = lossesOf(stdout)
-      expect(together).toHaveLength(alone.length)
-      for (const [i, loss] of together.entries()) expect(Math.abs(loss / alone[i]! - 1)).toBeLessThan(1e-6)
-      expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
-    },
-  )
+    symlinkSync(root, join(folder(), 'node_modules', 'node-mora'))
+    const output = join(folder(), 'together')
+    const { code, stdout, stderr } = await runJob(openMpi, 2, [module, DEMO_MODEL, data, output, '1'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const together = lossesOf(stdout)
+    expect(together).toHaveLength(alone.length)
+    for (const [i, loss] of together.entries()) expect(Math.abs(loss / alone[i]! - 1)).toBeLessThan(1e-6)
+    expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
+  })
 
   it('one-layer.ts finds the matrix', async () => {
     const printed = await run(() => import('../examples/one-layer.js'), '100')
