@@ -15,7 +15,9 @@ const andLeftOut = ({ length }) => (length > 0 ? `, ${length} left out` : '')
 /** Every test that runs on any device: operations, gradients, golden layers and models, memory. */
 export async function operationTests({ quick }, { budget, note }) {
   const only = quick ? ['--only', quickTests.source] : []
-  const chosen = quick ? files.filter((file) => /operations\/|golden\/(layer|tiny-inference)/.test(file)) : files
+  const chosen = quick
+    ? files.filter((file) => /operations\/(operations|gradients)\.|golden\/(layer|tiny-inference)/.test(file))
+    : files
   const count = (results, key) => results.reduce((sum, result) => sum + result[key], 0)
   const sum = (results, leftOut = []) => ({
     status: statusOf(results, leftOut),

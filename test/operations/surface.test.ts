@@ -1,64 +1,7 @@
-/** lib/native-operations.ts has the operations of native/core/operations.def, with their parameters by name and kind. */
-import { readFileSync } from 'node:fs'
-import ts from 'typescript'
+/** How operations take their arguments, and what a device says of them. */
 import { describe, expect, test } from 'vitest'
-import { native, type OperationName, type OperationParameter } from '../../lib/native.js'
+import { native, type OperationName } from '../../lib/native.js'
 import { testDevice } from './harness.js'
-
-const path = new URL('../../lib/native-operations.ts', import.meta.url)
-const source = ts.createSourceFile('native-operations.ts', readFileSync(path, 'utf8'), ts.ScriptTarget.Latest, true)
-
-interface Written {
-  named: boolean
-  parameters: { name: string; type: string; mayBeLeftOut: boolean }[]
-}
-
-function writtenOperations(): Map<string, Written> {
-  const surface = source.statements.filter(ts.isInterfaceDeclaration).find(({ name }) => name.text === 'Operations')!
-  return new Map(surface.members.filter(ts.isMethodSignature).map((method) => [method.name.getText(), written(method)]))
-}
-
-function written({ parameters }: ts.MethodSignature): Written {
-  const [first] = parameters
-  const fields = parameters.length === 1 && first?.type && ts.isTypeLiteralNode(first.type) ? first.type.members : null
-  const all = fields?.filter(ts.isPropertySignature) ?? [...parameters]
-  return {
-    named: fields !== null,
-    parameters: all.map(({ name, type, questionToken }) => {
-      return { name: name.getText(), type: type!.getText(), mayBeLeftOut: questionToken !== undefined }
-    }),
-  }
-}
-
-/** What TypeScript calls a kind of parameter; structures have one name in both. */
-const types: Record<string, string> = {
-  ...{ In: 'T', Out: 'T', InOut: 'T', Blocks: 'T', Optional: 'Optional', Tensors: 'readonly T[]' },
-  ...{
-    Flag: 'boolean',
-    Real: 'number',
-    Factor: 'number',
-    double: 'number',
-    Sampling: 'NativeSampling',
-    Coded: 'CodedMatrix',
-  },
-}
-const kindsWithDefault = ['Optional', 'Flag', 'Factor']
-
-function expected(named: boolean, parameters: readonly OperationParameter[]): Written['parameters'] {
-  return parameters.map(({ kind, name }) => {
-    return { name, type: types[kind] ?? kind, mayBeLeftOut: named && kindsWithDefault.includes(kind) }
-  })
-}
-
-const operations = writtenOperations()
-
-test('operations are those of the table', () => {
-  expect([...operations.keys()].sort()).toEqual(Object.keys(native.operations).sort())
-})
-
-test.each(Object.entries(native.operations))('%s has the parameters of the table', (name, { named, parameters }) => {
-  expect(operations.get(name)).toEqual({ named, parameters: expected(named, parameters) })
-})
 
 test('an operation that has many arguments takes no list of them', () => {
   const matrix = native.fromArray(testDevice(), 'float32', [2, 2], Float32Array.of(1, 2, 3, 4))
