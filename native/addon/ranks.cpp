@@ -90,6 +90,8 @@ Napi::Value openGloo(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::string address = info[0].ToString();
     const int32_t rank = smallInteger(info[1], "rank"), size = smallInteger(info[2], "size");
+    if (size < 2 || rank < 0 || rank >= size)
+      throw Error("invalid-argument", "openGloo: expected one of two or more ranks.");
     const std::chrono::milliseconds patience(wholeNumber(info[3], "patience"));
     std::shared_ptr<ranks::GlooRank> listening = ranks::openGloo(address, rank, size, patience);
     const std::vector<std::byte> addresses = listening->addresses();

@@ -1,5 +1,6 @@
 /** The environment tells which launcher started a process. */
 import { expect, test } from 'vitest'
+import { native } from '../../lib/native.js'
 import { launched } from '../../lib/ranks/launcher.js'
 
 test('a process that nothing launched is alone, and so is one of one', () => {
@@ -82,4 +83,12 @@ test.each([
   [{ PMI_RANK: '0', PMI_SIZE: '0' }, 'Expected at least 1 for PMI_SIZE but received 0.'],
 ])('%o is refused', (environment, message) => {
   expect(() => launched(environment)).toThrow(message)
+})
+
+test.each([
+  [0, 1],
+  [2, 2],
+  [-1, 2],
+])('gloo connects no rank %i of %i', (rank, size) => {
+  expect(() => native.openGloo('127.0.0.1', rank, size, 1000)).toThrow('expected one of two or more ranks')
 })
