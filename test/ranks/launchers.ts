@@ -10,6 +10,8 @@ export interface Launcher {
   readonly name: string
   /** Whether it is installed. */
   readonly isHere: boolean
+  /** Whether it ends the others itself as soon as one has ended, so that they may learn nothing. */
+  readonly endsOthers: boolean
   /** Starts Node.js with these arguments on so many ranks: one process, or each. */
   start(size: number, argv: readonly string[]): Promise<ChildProcess[]>
 }
@@ -20,6 +22,7 @@ function mpirun(name: string, commands: readonly string[], version: RegExp): Lau
   return {
     name,
     isHere: command !== undefined,
+    endsOthers: true,
     start: async (size, argv) => [started(command!, ['-np', String(size), process.execPath, ...argv], environment)],
   }
 }
@@ -50,6 +53,7 @@ export function byHand(
   return {
     name,
     isHere: hasGloo,
+    endsOthers: false,
     async start(size, argv) {
       const variables = {
         WORLD_SIZE: String(size),

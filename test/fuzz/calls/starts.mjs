@@ -128,6 +128,7 @@ export function startsOf(world) {
     'Tensor.empty': () => [[2, 3], { device }],
     'Tensor.zeros': () => [[2, 3], { device, dtype: 'bfloat16' }],
     'Tensor.from': () => [Float32Array.of(1, 2, 3, 4), [2, 2], { device }],
+    'Run.prototype.log': () => [{ own: 1 }],
     'Tensor.prototype.view': () => [[4], [1], 0],
     'Tensor.prototype.columns': () => [0, 1],
     'Tensor.prototype.rows': () => [0, 1],
