@@ -2,13 +2,13 @@
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
 
 /**
- * Waits for code of CommonJS; `argument` is the last of its `process.argv`, since Node.js and Bun put it first and Deno after a
+ * Waits for a script of CommonJS; `argument` is the last of its `process.argv`, since Node.js and Bun put it first and Deno after a
  * name for the code. Null where no process can be started.
  */
-export function runApart(code: string, argument: string): SpawnSyncReturns<string> | null {
+export function runApart(script: string, argument: string): SpawnSyncReturns<string> | null {
   // Where Node.js is part of a program, that process would be the whole program again.
   if (process.env.MORA_PROBE) return null
-  const ending = spawnSync(process.execPath, ['-e', code, argument], {
+  const ending = spawnSync(process.execPath, ['-e', script, argument], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'ignore'],
     timeout: 60_000,

@@ -31,9 +31,9 @@ const GLOO = `require(process.argv.at(-1)).openGloo('127.0.0.1', 0, 2, 1000)
 const maps = require('node:fs').readFileSync('/proc/self/maps', 'utf8')
 console.log('gloo', /libgloo\\.so\\.([\\d.]+)$/m.exec(maps)?.[1] ?? '')`
 
-/** The last line that code prints with the addon's path as its last argument; null where it fails. */
-function told(code: string): string | null {
-  const ending = runApart(code, binaryPath())
+/** The last line that a script prints with the addon's path as its last argument; null where it fails. */
+function told(script: string): string | null {
+  const ending = runApart(script, binaryPath())
   return ending?.status === 0 ? ending.stdout.trim().split('\n').at(-1) || null : null
 }
 

@@ -65,7 +65,7 @@ async function growth(shape: Shape): Promise<number> {
     bytes *= 2
     ratio = await ratioAt(shape, bytes)
   }
-  return ratio
+  return ratio > MOST_RATIO ? Math.min(ratio, await ratioAt(shape, bytes / 2)) : ratio
 }
 
 async function ratioAt(shape: Shape, bytes: number): Promise<number> {
