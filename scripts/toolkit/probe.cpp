@@ -1,15 +1,14 @@
 // Opens cuBLAS as the CUDA backend does, in the folder that MORA_CUBLAS names, and prints what a machine without a GPU can
 // know of it. Ends with 1 where it cannot be opened, or lacks a name of the table.
 #include <cstdio>
-#include <string>
 
 #include "cuda/cublas.h"
 
 int main() {
-  std::string why;
-  const mora::cuda::Cublas* const library = mora::cuda::openCublas(13000, why);
+  mora::Absence absence;
+  const mora::cuda::Cublas* const library = mora::cuda::openCublas(13000, absence);
   if (!library) {
-    std::fprintf(stderr, "%s\n", why.c_str());
+    std::fprintf(stderr, "%s\n", absence.text().c_str());
     return 1;
   }
   mora::cuda::CublasHandle handle = nullptr;
