@@ -2,7 +2,9 @@
 #include <memory>
 #include <utility>
 
+#include "cuda/devices.h"
 #include "cuda/kernels.h"
+#include "cuda/products.h"
 #include "cuda_fixture.h"
 
 using namespace mora;
@@ -180,6 +182,12 @@ void multipliesBlocks(cuda::Context& context) {
 int main() {
   TestContext test;
   unpacks(test.context);
+
+  void* workspace = nullptr;
+  succeed(cudaMalloc(&workspace, cuda::Products::kWorkspace));
+  const cuda::CublasSession cublas = cuda::startCublas();
+  cuda::Products products(cublas.table, cublas.handle, test.context.stream, workspace);
+  test.context.products = &products;
   multiplies(test.context);
   multipliesBlocks(test.context);
   return finish();
