@@ -1,5 +1,4 @@
-// Products with a frozen matrix whose values are made when they are needed: a panel of them at a time, which the cache
-// holds until it is multiplied. The matrix is never whole in memory.
+// Products with a frozen matrix whose values are made in panels (core/panels.h).
 #pragma once
 #include <cstdint>
 

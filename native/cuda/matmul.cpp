@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/descriptor.h"
+#include "core/panels.h"
 #include "cuda/check.h"
 #include "cuda/codes.h"
 #include "cuda/kernels.h"
@@ -114,27 +115,16 @@ TensorDesc asRow(const TensorDesc& column) {
   return row;
 }
 
-/// c = alpha a op(b) (+ c) for b [rows, columns], of which `unpack(row, column, panel)` makes panels of a's type: some
-/// rows of b where it is transposed, else some columns, so that no sum is cut. Caches of large GPUs hold a panel.
-/// Columns of a panel start at multiples of 256, which all blocks divide.
+/// c = alpha a op(b) (+ c). Caches of large GPUs hold a panel; all blocks divide 256 columns.
 template <typename Unpack>
-void multiplyPanels(Context& context, const TensorDesc& a, int64_t rows, int64_t columns, bool transposeB,
-                    const TensorDesc& c, float alpha, bool accumulate, Unpack&& unpack) {
-  constexpr int64_t kPanelBytes = 32 << 20, kStep = 256;
-  const int64_t bytes = traitsOf(a.dtype).blockBytes;
-  const int64_t depth = transposeB ? columns : rows, width = transposeB ? rows : columns;
-  const int64_t most = std::max(kStep, kPanelBytes / (depth * bytes) / kStep * kStep);
-  void* const memory = context.scratch(kSlotPanel, static_cast<size_t>(std::min(most, width) * depth * bytes));
-  for (int64_t at = 0; at < width; at += most) {
-    const int64_t count = std::min(most, width - at);
-    TensorDesc panel{memory, a.dtype, 2, {count, depth}, {depth, 1}};
-    if (!transposeB) panel.shape[0] = depth, panel.shape[1] = panel.strides[0] = count;
-    unpack(transposeB ? at : 0, transposeB ? 0 : at, panel);
-    TensorDesc target = c;
-    target.data = static_cast<std::byte*>(c.data) + at * c.strides[1] * traitsOf(c.dtype).blockBytes;
-    target.shape[1] = count;
-    matmul(context, a, false, panel, transposeB, target, alpha, accumulate);
-  }
+void multiplyUnpacked(Context& context, const TensorDesc& a, int64_t rows, int64_t columns, bool transposeB,
+                      const TensorDesc& c, float alpha, bool accumulate, Unpack&& unpack) {
+  multiplyPanels(
+      a, rows, columns, transposeB, c, {32 << 20, 256},
+      [&](size_t bytes) { return context.scratch(kSlotPanel, bytes); }, unpack,
+      [&](const TensorDesc& panel, const TensorDesc& target) {
+        matmul(context, a, false, panel, transposeB, target, alpha, accumulate);
+      });
 }
 
 void multiplyBlocks(Context& context, const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c,
@@ -145,7 +135,7 @@ void multiplyBlocks(Context& context, const TensorDesc& a, const TensorDesc& b, 
     source.shape[0] = panel.shape[0], source.shape[1] = panel.shape[1];
     dequantise(context, source, panel);
   };
-  multiplyPanels(context, a, b.shape[0], b.shape[1], transposeB, c, alpha, accumulate, unpack);
+  multiplyUnpacked(context, a, b.shape[0], b.shape[1], transposeB, c, alpha, accumulate, unpack);
 }
 
 }  // namespace
@@ -156,7 +146,7 @@ void matmulCodes(Context& context, TensorDesc a, CodedMatrix b, bool transposeB,
   const auto unpack = [&](int64_t row, int64_t column, const TensorDesc& panel) {
     unpackPanel(context, b, row, column, panel);
   };
-  multiplyPanels(context, a, b.codes.shape[0], b.layout.columns, transposeB, c, alpha, accumulate, unpack);
+  multiplyUnpacked(context, a, b.codes.shape[0], b.layout.columns, transposeB, c, alpha, accumulate, unpack);
 }
 
 void matmul(Context& context, TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, TensorDesc c, float alpha,

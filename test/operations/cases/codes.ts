@@ -49,6 +49,7 @@ const forms: Record<string, Form> = {
   'rows that begin within a block of rows': {
     ...{ rows: 5, layout: { columns: 24, bits: 8, groupSize: 8, rowsPerScale: 4, firstRow: 3 }, zeros: true },
   },
+  'no rows': { rows: 0, layout: { columns: 24, bits: 8, groupSize: 8 } },
   'many of them': { rows: 301, layout: { columns: 2304, bits: 4, groupSize: 128 }, zeros: true, scales: 'float16' },
   'many, in unordered groups': {
     ...{ rows: 301, layout: { columns: 2304, bits: 4, groupSize: 128 }, zeros: true, groups: true },
@@ -125,7 +126,7 @@ const unpackCodes = Object.entries(forms).flatMap(([name, form]): OperationCase[
   if (isLarge(form)) return []
   const { rows, layout } = form
   const parts = operandsOf(form)
-  const picked = Array.from({ length: rows + 2 }, (_, i) => (i * 5 + 1) % rows)
+  const picked = Array.from({ length: rows > 0 ? rows + 2 : 0 }, (_, i) => (i * 5 + 1) % rows)
   return [
     operationCase({
       name: `unpackCodes of ${name}`,

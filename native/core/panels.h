@@ -1,0 +1,38 @@
+// Products with a frozen matrix whose values are made when they are needed, for both backends: a panel of them at a
+// time, which a cache holds until it is multiplied. The matrix is never whole in memory.
+#pragma once
+#include <algorithm>
+
+#include "core/descriptor.h"
+
+namespace mora {
+
+struct PanelSizes {
+  int64_t bytes;  // of a panel, about
+  int64_t step;   // panels begin at multiples of it, and have at least as many rows or columns
+};
+
+/// c [m, n] = a op(b) for b [rows, columns], of which `unpack(row, column, panel)` makes panels of a's type: some rows
+/// of b where it is transposed, else some columns, so that no sum is cut. `take(bytes)` gives memory for one panel at a
+/// time; `multiply(panel, target)` does with the panel and its columns of c what the whole product would.
+template <typename Take, typename Unpack, typename Multiply>
+void multiplyPanels(const TensorDesc& a, int64_t rows, int64_t columns, bool transposeB, const TensorDesc& c,
+                    PanelSizes sizes, Take&& take, Unpack&& unpack, Multiply&& multiply) {
+  const int64_t bytes = traitsOf(a.dtype).blockBytes;
+  const int64_t depth = transposeB ? columns : rows, width = transposeB ? rows : columns;
+  const int64_t fitting = sizes.bytes / std::max<int64_t>(1, depth * bytes);
+  const int64_t most = std::max(sizes.step, fitting / sizes.step * sizes.step);
+  void* const memory = take(static_cast<size_t>(std::min(most, width) * depth * bytes));
+  for (int64_t at = 0; at < width; at += most) {
+    const int64_t count = std::min(most, width - at);
+    TensorDesc panel{memory, a.dtype, 2, {count, depth}, {depth, 1}};
+    if (!transposeB) panel.shape[0] = depth, panel.shape[1] = panel.strides[0] = count;
+    unpack(transposeB ? at : 0, transposeB ? 0 : at, panel);
+    TensorDesc target = c;
+    target.data = static_cast<std::byte*>(c.data) + at * c.strides[1] * traitsOf(c.dtype).blockBytes;
+    target.shape[1] = count;
+    multiply(panel, target);
+  }
+}
+
+}  // namespace mora
