@@ -10,6 +10,7 @@ import { loadTokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { ADAPTER_METHODS } from '../../lib/options/index.js'
 import { smallTokenizerFolder, templatePath } from '../data/small-tokenizer.js'
 import { testTerminal } from './terminal.js'
+import { CONFIG } from './tiny-config.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'mora-commands-'))
 const at = (name: string) => join(folder, name)
@@ -33,16 +34,6 @@ async function moraJson(...argv: string[]) {
   return { exitCode, json: JSON.parse(stdout) }
 }
 
-const CONFIG = {
-  model_type: 'llama',
-  vocab_size: 32,
-  hidden_size: 16,
-  intermediate_size: 24,
-  num_hidden_layers: 2,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  max_position_embeddings: 64,
-}
 /** Linear layers of the blocks: q, k, v, o, gate, up, down of both. */
 const LINEARS = 14
 

@@ -3,12 +3,13 @@ import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
 import { evaluate, loadDataset, loadModel, loadTokenizer, mora as moraAdapter, train } from '../../lib/index.js'
-import { commitOf, StandIn, sha256 } from '../hub/stand-in.js'
+import { commitOf, type StandIn, sha256 } from '../hub/stand-in.js'
+import { useStandInByVariables } from '../hub/use-stand-in.js'
 import { testTerminal } from './terminal.js'
 
 const root = join(import.meta.dirname, '../..')
@@ -30,26 +31,15 @@ const FACTS = {
   'test.jsonl': rows(5, 'product'),
 }
 
+const standIn = useStandInByVariables(at('home'))
 let hub: StandIn
-const before = { ...process.env }
 
-beforeAll(async () => {
-  hub = await StandIn.start()
+beforeAll(() => {
+  hub = standIn()
   hub.add({ kind: 'model', id: 'owner/demo', files: filesOf(demo), commit: COMMIT })
   hub.add({ kind: 'dataset', id: 'owner/facts', files: FACTS, commit: COMMIT })
 })
-beforeEach(() => {
-  for (const name of Object.keys(process.env)) if (/^(HF_|HUGGING|TRANSFORMERS_)/.test(name)) delete process.env[name]
-  Object.assign(process.env, { HF_ENDPOINT: hub.endpoint, HF_HOME: at('home'), HF_TOKEN: 'hf_secret' })
-})
-afterEach(() => {
-  process.env = { ...before }
-  hub.mend()
-})
-afterAll(async () => {
-  await hub.stop()
-  rmSync(folder, { recursive: true, force: true })
-})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 async function mora(...argv: string[]) {
   const terminal = testTerminal()

@@ -1,35 +1,25 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
-import { StandIn } from '../hub/stand-in.js'
+import type { StandIn } from '../hub/stand-in.js'
+import { useStandInByVariables } from '../hub/use-stand-in.js'
 import { testTerminal } from './terminal.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'mora-cli-push-'))
 const out = join(folder, 'out')
-const before = { ...process.env }
+const standIn = useStandInByVariables(join(folder, 'home'))
 let hub: StandIn
 
-beforeAll(async () => {
-  hub = await StandIn.start()
+beforeAll(() => {
+  hub = standIn()
   mkdirSync(out)
   writeFileSync(join(out, 'adapter_config.json'), '{}')
   writeFileSync(join(out, 'adapter_model.safetensors'), Buffer.alloc(200_000, 1))
 })
-beforeEach(() => {
-  for (const name of Object.keys(process.env)) if (/^(HF_|HUGGING|TRANSFORMERS_)/.test(name)) delete process.env[name]
-  Object.assign(process.env, { HF_ENDPOINT: hub.endpoint, HF_HOME: join(folder, 'home'), HF_TOKEN: 'hf_secret' })
-})
-afterEach(() => {
-  process.env = { ...before }
-  hub.mend()
-})
-afterAll(async () => {
-  await hub.stop()
-  rmSync(folder, { recursive: true, force: true })
-})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 async function push(...argv: string[]) {
   const terminal = testTerminal()

@@ -12,20 +12,10 @@ import { useTemporaryFolder } from '../io/temporary.js'
 import { rows, writeRows } from '../train/fake-run.js'
 import { localRanks } from '../train/local-ranks.js'
 import { testTerminal } from './terminal.js'
+import { CONFIG } from './tiny-config.js'
 
 const folder = useTemporaryFolder()
 const at = (name: string) => join(folder(), name)
-
-const CONFIG = {
-  model_type: 'llama',
-  vocab_size: 32,
-  hidden_size: 16,
-  intermediate_size: 24,
-  num_hidden_layers: 2,
-  num_attention_heads: 4,
-  num_key_value_heads: 2,
-  max_position_embeddings: 64,
-}
 
 beforeEach(() => {
   mkdirSync(at('tokenizer'))

@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach } from 'vitest'
 import type { SnapshotOptions } from '../../lib/hub/index.js'
 import type { HubSettings } from '../../lib/hub/settings.js'
 import { StandIn } from './stand-in.js'
@@ -49,4 +49,23 @@ export function useStandIn(): () => HubTest {
     rmSync(test.cache, { recursive: true, force: true })
   })
   return () => test
+}
+
+/** One stand-in for all tests of a file, to which this process's variables lead; `home` is the cache's. */
+export function useStandInByVariables(home: string): () => StandIn {
+  const before = { ...process.env }
+  let standIn: StandIn
+  beforeAll(async () => {
+    standIn = await StandIn.start()
+  })
+  beforeEach(() => {
+    for (const name of Object.keys(process.env)) if (/^(HF_|HUGGING|TRANSFORMERS_)/.test(name)) delete process.env[name]
+    Object.assign(process.env, { HF_ENDPOINT: standIn.endpoint, HF_HOME: home, HF_TOKEN: 'hf_secret' })
+  })
+  afterEach(() => {
+    process.env = { ...before }
+    standIn.mend()
+  })
+  afterAll(() => standIn.stop())
+  return () => standIn
 }
