@@ -2,8 +2,6 @@
 
 #include <hwy/cache_control.h>
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -16,6 +14,7 @@
 #include <vector>
 
 #include "core/process_limits.h"
+#include "cpu/scheduling.h"
 
 namespace mora::cpu {
 namespace {
@@ -33,26 +32,6 @@ void waitWhile(const std::atomic<uint32_t>& value, uint32_t seen) {
     }
   } while (std::chrono::steady_clock::now() < end);
   value.wait(seen, std::memory_order_acquire);
-}
-
-/// The head of Linux's `struct sched_attr`, which older C libraries lack.
-struct SchedulingAttributes {
-  uint32_t size = sizeof(SchedulingAttributes), policy = 0;
-  uint64_t flags = 0;
-  int32_t nice = 0;
-  uint32_t priority = 0;
-  uint64_t runtime = 0, deadline = 0, period = 0;  // nanoseconds
-};
-
-/// Asks for short turns on a processor that others use too, at the same share of it: while one member waits for its
-/// turn in the middle of an item, the others wait for it. Only Linux 6.12 and newer know how; others leave things as
-/// they are.
-void takeShortTurns() {
-  SchedulingAttributes attributes;
-  if (syscall(SYS_sched_getattr, 0, &attributes, sizeof(attributes), 0) != 0) return;
-  if (attributes.policy != SCHED_OTHER && attributes.policy != SCHED_BATCH) return;
-  attributes.runtime = 100'000;  // the least
-  syscall(SYS_sched_setattr, 0, &attributes, 0);
 }
 
 thread_local bool insideJob = false;
@@ -97,6 +76,7 @@ class Team {
   struct alignas(64) Part {
     std::atomic<uint64_t> left{0};
     std::atomic<int64_t> end{0};
+    std::atomic<int> processor{-1};  // where the member was when it last began
   };
 
   void work(int member) {
@@ -110,7 +90,24 @@ class Team {
     }
   }
 
+  /// Members on processors of their own: where others use these too, the system leaves two members on one of them, and
+  /// none on another.
+  void keepApart(int member) {
+    const int processor = sched_getcpu();
+    parts_[static_cast<size_t>(member)].processor.store(processor, std::memory_order_relaxed);
+    if (member == 0) return;
+    cpu_set_t taken;
+    CPU_ZERO(&taken);
+    for (int i = 0; i < size(); ++i) {
+      const int other = parts_[static_cast<size_t>(i)].processor.load(std::memory_order_relaxed);
+      if (i != member && other >= 0) CPU_SET(static_cast<size_t>(other), &taken);
+    }
+    if (processor >= 0 && CPU_ISSET(static_cast<size_t>(processor), &taken)) leaveProcessors(taken);
+  }
+
   void takeItems(int member) {
+    keepApart(member);
+    BetweenItems between;
     for (int i = 0; i < size(); ++i) {
       Part& part = parts_[static_cast<size_t>((member + i) % size())];
       uint64_t left = part.left.load(std::memory_order_acquire);
@@ -123,6 +120,7 @@ class Team {
         if (!part.left.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_acquire))
           continue;
         runItem(call, body, item, member);
+        between.pause();
         left = part.left.load(std::memory_order_acquire);
       }
     }

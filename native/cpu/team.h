@@ -3,7 +3,7 @@
 // Each thread that starts jobs has a team of its own and takes part in it. Members take items from their own part of a
 // job first, which keeps what they wrote before in their caches, then from the others': nobody waits for a member that
 // the system has set aside, unless that one is in the middle of an item. Who waits spins for a short time only, then
-// sleeps.
+// sleeps. Members keep to different processors and rest between items (scheduling.h).
 #pragma once
 #include <cstdint>
 

@@ -1,6 +1,9 @@
 // Teams of threads: every item is computed once, by one member at a time; failures; sizes; members that have fallen
-// asleep, and more members than there are processors. Also under ThreadSanitizer.
+// asleep, and more members than there are processors; which processors they may use stays as it was. Also under
+// ThreadSanitizer.
 #include "cpu/team.h"
+
+#include <sched.h>
 
 #include <atomic>
 #include <chrono>
@@ -13,6 +16,7 @@
 #include "check.h"
 #include "core/process_limits.h"
 #include "cpu/parallel.h"
+#include "cpu/scheduling.h"
 
 using mora::cpu::parallelRanges;
 using mora::cpu::setTeamSize;
@@ -132,6 +136,38 @@ void everyThreadHasItsOwnTeam() {
   CHECK(teamSize() == mora::availableProcessors());
 }
 
+/// Members leave a processor that another is on, and may be moved back to it afterwards.
+void membersMayUseAllProcessors() {
+  cpu_set_t before;
+  CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
+  for (const int members : {2, 9}) {
+    setTeamSize(members);
+    std::atomic<bool> same{true};
+    for (int job = 0; job < 200; ++job) {
+      shareItems(members, [&](int64_t, int) {
+        cpu_set_t now;
+        if (sched_getaffinity(0, sizeof(now), &now) != 0 || !CPU_EQUAL(&now, &before)) same = false;
+      });
+    }
+    CHECK(same);
+  }
+  setTeamSize(0);
+}
+
+void leavesAProcessor() {
+  cpu_set_t before, after, taken;
+  CHECK(sched_getaffinity(0, sizeof(before), &before) == 0);
+  for (int processor = 0; processor < CPU_SETSIZE; ++processor) {
+    if (!CPU_ISSET(static_cast<size_t>(processor), &before)) continue;
+    CPU_ZERO(&taken);
+    CPU_SET(static_cast<size_t>(processor), &taken);
+    mora::cpu::leaveProcessors(taken);
+  }
+  mora::cpu::leaveProcessors(before);  // there is no other
+  CHECK(sched_getaffinity(0, sizeof(after), &after) == 0);
+  CHECK(CPU_EQUAL(&before, &after));
+}
+
 void rangesCoverEverything() {
   setTeamSize(3);
   for (const int64_t multiple : {1, 16}) {
@@ -161,6 +197,8 @@ int main() {
   theFirstFailureIsThrown();
   jobsDoNotNest();
   everyThreadHasItsOwnTeam();
+  membersMayUseAllProcessors();
+  leavesAProcessor();
   rangesCoverEverything();
   return mora::test::finish();
 }
