@@ -3,7 +3,6 @@
  * then renamed into place. Whoever writes into a folder removes what killed processes left there.
  */
 import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
 import { appendFile, type FileHandle, lstat, open, readdir, realpath, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { RunError, reworded, UsageError } from '../errors.js'
@@ -138,7 +137,16 @@ export async function syncAppended(paths: readonly string[]): Promise<void> {
 /** SHA-256 of a file's content, in lower-case hexadecimal. */
 export async function sha256File(path: string): Promise<string> {
   const hash = createHash('sha256')
-  for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk as Buffer)
+  const file = await open(path)
+  try {
+    const piece = new Uint8Array(2 ** 20) // one for the whole file: a stream's many are freed late
+    for (let length = -1; length !== 0; ) {
+      length = (await file.read(piece)).bytesRead
+      hash.update(piece.subarray(0, length))
+    }
+  } finally {
+    await file.close()
+  }
   return hash.digest('hex')
 }
 

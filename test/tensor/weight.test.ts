@@ -7,13 +7,14 @@ import { pissaMethod } from '../../lib/adapters/methods/pissa.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
 import { LayerMaker } from '../../lib/adapters/tensors/layer-maker.js'
 import { MergedWeights } from '../../lib/models/adaptation/merged-weights.js'
+import { quantiseQ8 } from '../../lib/models/checkpoint/quantise-q8.js'
 import { WeightSlot } from '../../lib/models/network/weight-slot.js'
 import { type FloatDType, native } from '../../lib/native.js'
 import { Linear } from '../../lib/nn/linear.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { randomStream } from '../../lib/random.js'
 import { embedding } from '../../lib/tensor/operations/embedding.js'
-import { weightCrossEntropy } from '../../lib/tensor/operations/loss.js'
+import { rowsOfLogits, weightCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
@@ -161,6 +162,30 @@ test('layers multiply with it alone, frozen, and the head too', async () => {
     for (const tensor of [loss, x]) tensor.dispose()
   }
   for (const [i, values] of results[1]!.entries()) expect(largestDifference(values, results[0]![i]!)).toBeLessThan(1e-5)
+})
+
+test.runIf(device.kind === 'cpu').each([
+  ['never whole for a few rows', 200, 0.5],
+  ['once for many', 3000, 1],
+])('values of a head in blocks are made %s', async (_, rows, least) => {
+  const [vocabulary, width] = [9600, 96]
+  const values = normal(vocabulary * width)
+  const shape = [vocabulary, width]
+  const handle = native.fromArray(device, 'q8_0', shape, quantiseQ8(values))
+  using blocks = weightOf(new Tensor(handle, device, 'q8_0', shape, [width, 1]))
+  const x = new Parameter('x', Tensor.from(normal(rows * width), [rows, width], { device }))
+  const targets = Tensor.from(new Int32Array(rows), [rows], { device, dtype: 'int32' })
+  await device.synchronize()
+  const { inUse } = device.memory()
+  device.resetPeak()
+  const loss = scope(() => weightCrossEntropy(x, blocks, targets, { scale: 1, softcap: null }))
+  await device.synchronize()
+  const rest = 4 * (Math.min(rows, rowsOfLogits(blocks)) * vocabulary + rows * width)
+  const whole = 4 * vocabulary * width
+  const made = (device.memory().peak - inUse - rest) / whole
+  if (least < 1) expect(made).toBeLessThan(least)
+  else expect(made).toBeGreaterThanOrEqual(least)
+  for (const tensor of [loss, x, targets]) tensor.dispose()
 })
 
 test('merging refuses what is not made of floats', async () => {

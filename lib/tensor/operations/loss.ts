@@ -8,6 +8,8 @@ import { cast, mul } from './arithmetic.js'
 
 /** Bytes of float32 logits that exist at one time, where a device has room for no more. */
 const logitsBudget = 48 * 2 ** 20
+/** Chunks that are not worth the room of a head's values: a head in blocks or codes makes them in panels for each product. */
+const fewChunks = 2
 /** Rows of a GPU's chunk: with fewer, reading the head takes longer than the arithmetic. */
 const rowsOnGpu = 1024
 /** Of a GPU's memory, for those rows. */
@@ -60,7 +62,8 @@ export function weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor
   const wanted = isRecording() && (hidden.requiresGrad || isTrained)
   const dHidden = wanted && hidden.requiresGrad ? Tensor.empty(hidden.shape, hidden) : null
   const dHead = wanted && isTrained ? Tensor.zeros(head.shape, { device }) : null
-  const weight = wanted ? head.unpacked(dtype) : head
+  const inPanels = head.floats === null && rows <= fewChunks * rowsOfLogits(head)
+  const weight = wanted && !inPanels ? head.unpacked(dtype) : head
   for (const [from, to] of chunks(rows, head)) {
     const x = hidden.rows(from, to)
     const logits = products(x, weight, scale)
