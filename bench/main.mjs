@@ -20,6 +20,10 @@ const benchmarks = {
   },
   steps: { script: 'steps.mjs', summary: 'own steps: MoRA beside LoRA, long documents, threads' },
   rows: { script: 'rows.mjs', summary: 'rows of a data file, packed, against padded batches' },
+  large: {
+    script: 'large.mjs',
+    summary: 'a 7B in Q4_0 trained as its file has it: memory, and the time to its first step',
+  },
   memory: { script: 'memory.mjs', summary: 'the most memory of a process that trains' },
   busy: { script: 'busy.mjs', summary: 'a step, a token and a merge beside processes that never wait' },
   'main-thread': { script: 'main-thread.mjs', summary: "JavaScript's part of a step, delays of the event loop" },

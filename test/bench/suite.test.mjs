@@ -1,6 +1,6 @@
 /** The benchmarks run to their end on the small checkpoint, and both sides compute the same thing where PyTorch is there. */
 import { spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { doctor } from 'node-mora'
 import { describe, expect, test } from 'vitest'
@@ -60,6 +60,16 @@ describe('benchmarks', { timeout: 600_000 }, () => {
       ['generating, q8_0', ['weights in q8_0', 'weights in bfloat16']],
     ])
     expectMeasured(report)
+  })
+
+  const assets = process.env.MORA_TEST_ASSETS
+  const real = assets && join(assets, 'models', 'SmolLM2-135M-Instruct.Q4_1.gguf')
+  test.skipIf(!real || !existsSync(real))('large: a block of a 7B in Q4_0 trains (needs MORA_TEST_ASSETS)', () => {
+    const report = measured('bench/large.mjs', real, '--layers', '1', '--length', '16')
+    expectMeasured({ lines: report.lines.map(({ amount, ...line }) => line) })
+    const [{ memoryLimit, sides }] = report.lines
+    expect(sides[0].peakMemory).toBeGreaterThan(report.fileBytes)
+    expect(sides[0].peakMemory).toBeLessThan(memoryLimit)
   })
 
   test('merge: every merged weight is that of a dense ΔW', () => {
