@@ -1,18 +1,8 @@
 /** Mutants that compute the same as what they are made from, by file: what their line has, and why. */
 export const equivalents = {
   'lib/data/masks/token-spans.ts': [
-    // Spans are looked for in the slower way then, and found at the same tokens.
-    'let position = 1',
-    'let previous = 1',
-    'ids[position - i] === id',
-    'ids[position + i] !== id',
-    'if (agrees(agreed)) agreed =',
-    'position -= agreed.length',
-    'if (position === ids.length) return',
-    // Past the end of one text, the other has a letter or both have ended.
+    // Before the tokens of the answer alone, there are those of the text before it, which are others.
     'shared <= answer.length',
-    // The last token is the end token on both sides.
-    'let shared = 1',
   ],
   'lib/data/masks/turn-texts.ts': [
     // Past the end of one text, the other has a letter or both have ended.
@@ -20,6 +10,7 @@ export const equivalents = {
     'length <= b.length',
     'while (true && length < b.length',
     'length < a.length && true',
+    'length < a.length || length < b.length',
     // No message has the index undefined.
     'const own = false ? undefined',
     // Tokens of one length that are at one place are the same.

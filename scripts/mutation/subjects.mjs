@@ -1,6 +1,14 @@
 /** Files that are changed, and the tests that are to notice. */
 
-const chatTests = ['chat-mask', 'chat-places', 'chat-turns', 'turn-texts'].map((name) => `test/data/${name}.test.ts`)
+const chatTests = [
+  'chat-announcements',
+  'chat-ends',
+  'chat-mask',
+  'chat-places',
+  'chat-turns',
+  'token-spans',
+  'turn-texts',
+].map((name) => `test/data/${name}.test.ts`)
 
 export const typescript = [
   { file: 'lib/data/masks/chat-turns.ts', tests: chatTests },

@@ -1,30 +1,6 @@
 /** What is trained under templates of the kinds that models ship, each in a few words of its own. */
 import { describe, expect, it } from 'vitest'
-import { maskChat } from '../../lib/data/masks/chat-mask.js'
-import { ChatTemplate, type Message, type TemplateContext } from '../../lib/data/templates/template.js'
-import { tokenizerOf } from './visible-tokenizer.js'
-
-const tokens = ['<e>', '<u>', '<a>', '<o>', '<s>', '<b>', '<call>', '<result>', '<channel>', '<eos>']
-const tokenizer = tokenizerOf({ special: tokens, added: ['<think>', '</think>', '<tool>', '</tool>'] })
-
-const user = (content: string): Message => ({ role: 'user', content })
-const system = (content: string): Message => ({ role: 'system', content })
-const result = (content: string): Message => ({ role: 'tool', content })
-const assistant = (content: string, more: object = {}): Message => ({ role: 'assistant', content, ...more })
-const call = (name: string) => ({ type: 'function', function: { name, arguments: {} } })
-
-/** The trained stretches, each as a text, and what else is known of the conversation. */
-function trainedOf(source: string, messages: readonly Message[], context: TemplateContext = {}) {
-  const template = new ChatTemplate(source, { bos_token: '<b>', eos_token: '<eos>' }, 'test')
-  const { ids, mask, ...counts } = maskChat(tokenizer, template, messages, 'rows.jsonl:3', context)
-  const trained: string[] = []
-  for (const [i, id] of ids.entries()) {
-    if (!mask[i]) continue
-    if (!mask[i - 1]) trained.push('')
-    trained.push(trained.pop()! + tokenizer.decode([id]))
-  }
-  return { trained, ...counts }
-}
+import { assistant, call, result, system, trainedOf, user } from './conversations.js'
 
 describe('T7 what stands before an announcement is not trained', () => {
   it('a default system prompt', () => {
@@ -160,7 +136,8 @@ describe('T7 templates that do not loop over messages', () => {
   const messages = [user('q'), assistant('a'), user('p')]
 
   it('are masked by the text up to each turn', () => {
-    expect(trainedOf(written('<e>').replaceAll(/\{% (end)?generation %\}/g, ''), messages).trained).toEqual(['a<e>'])
+    const chat = trainedOf(written('<e>').replaceAll(/\{% (end)?generation %\}/g, ''), messages)
+    expect(chat).toMatchObject({ trained: ['a<e>'], foreignOpenings: 0 })
   })
 
   const unstable = written('{{ "<o>" if messages | length > 2 else "<e>" }}')

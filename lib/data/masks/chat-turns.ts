@@ -11,13 +11,18 @@ import { textsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
 import { type ChatTemplate, type Message, type TemplateContext, textOf } from '../templates/template.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
-import { callsOf, commonPrefix, endMark, markAt, marksOf, type Span, stretchesOf, varied } from './turn-texts.js'
-
-/** What is trained of a turn, with its end token unless it is open. */
-export interface AnswerSpan extends Span {
-  /** The template puts no token at its end. */
-  isOpen: boolean
-}
+import {
+  type AnswerSpan,
+  callsOf,
+  commonPrefix,
+  endMark,
+  markAt,
+  marksOf,
+  type Span,
+  sharedHead,
+  stretchesOf,
+  varied,
+} from './turn-texts.js'
 
 export interface TurnCounts {
   /** Turns whose opening in the conversation differs from the generation prompt (thinking blocks). */
@@ -99,29 +104,29 @@ export class ChatTurns {
 
   /** A turn of a template that does not loop over messages: what it adds to the text before. */
   #between(turn: number, from: number): Span | undefined {
-    const prompt = this.#prompt(this.#messages.slice(0, turn))
-    const upToTurn = this.#rendered(this.#messages.slice(0, turn + 1), false)
-    const [start, end] = [prompt, upToTurn].map((pieces) => {
-      const text = pieces && textOf(pieces)
-      return text !== undefined && this.text.startsWith(text) ? text.length : undefined
-    })
-    return start !== undefined && end !== undefined && start >= from && end > start ? { start, end } : undefined
+    const start = this.#lengthAtStart(this.#prompt(this.#messages.slice(0, turn)))
+    const end = this.#lengthAtStart(this.#rendered(this.#messages.slice(0, turn + 1), false))
+    return start >= from && end > start ? { start, end } : undefined
+  }
+
+  /** How long a text is that the conversation begins with, and -1 of another. */
+  #lengthAtStart(pieces: readonly Piece[] | undefined): number {
+    if (!pieces) return -1
+    const text = textOf(pieces)
+    return this.text.startsWith(text) ? text.length : -1
   }
 
   /** Where the announcement of a turn ends. */
   #opening(turn: number, { start, end }: Span): { end: number; isForeign: boolean } | undefined {
     const before = this.#messages.slice(0, turn)
     const prompt = this.#prompt(before)
-    const promptText = prompt && textOf(prompt)
-    if (promptText !== undefined && promptText.length >= start && promptText.length <= end) {
-      if (this.text.startsWith(promptText)) return { end: promptText.length, isForeign: false }
-    }
-    const announcements = [prompt && this.#announcement(before, prompt), this.#wholeAnnouncement()]
-    const known = announcements.filter((one) => one !== undefined && one !== '') as string[]
+    const prompted = this.#lengthAtStart(prompt)
+    if (prompted >= start && prompted <= end) return { end: prompted, isForeign: false }
+    const known = [this.#announcement(before, prompt), this.#wholeAnnouncement()].filter((one) => one !== '')
     if (known.length === 0) return { end: start, isForeign: false }
     // Nothing of what the message itself says is taken for its announcement.
     const own = this.text.slice(start, end)
-    const head = own.slice(0, commonPrefix(own, this.#varied(turn) ?? own))
+    const head = sharedHead(own, this.#varied(turn))
     for (const announcement of known) {
       const length = this.#announced(announcement, head)
       if (length !== undefined) return { end: start + length, isForeign: true }
@@ -154,35 +159,31 @@ export class ChatTurns {
   /** Whether the template announces an assistant's turn as it prompts for one at all: then a turn without goes on with the one before. */
   #announcesAnswers(): boolean {
     const answer = this.#plainAnswer()
-    const prompt = this.#prompt([QUESTION])
-    if (!answer || !prompt) return false
-    const announcement = this.#announcement([QUESTION], prompt)
-    return announcement !== '' && this.#announced(announcement, answer.own) !== undefined
+    if (answer === undefined) return false
+    const head = sharedHead(answer, this.#plainAnswer('Reply'))
+    return this.#announced(this.#announcement([QUESTION]), head) !== undefined
   }
 
   /** What the template makes of an answer to a question. */
-  #plainAnswer(): { own: string } | undefined {
-    const answered = this.#rendered([QUESTION, { role: 'assistant', content: 'Answer' }], false)
-    const [stretch] = (answered && stretchesOf(answered, 2)[1]) ?? []
-    return stretch && { own: textOf(answered!).slice(stretch.start, stretch.end) }
+  #plainAnswer(content = 'Answer'): string | undefined {
+    return this.#headsOf([QUESTION, { role: 'assistant', content }])[1]
   }
 
-  /** What a template adds to prompt for an answer. */
-  #announcement(messages: readonly Message[], prompt: readonly Piece[]): string {
+  /** What a template adds to prompt for an answer; nothing where it refuses to. */
+  #announcement(messages: readonly Message[], prompt = this.#prompt(messages)): string {
+    if (!prompt) return ''
     const last = prompt.findLastIndex(({ message }) => message !== undefined)
     if (last < 0) return ''
     const tail = textOf(prompt.slice(last + 1))
     if (tail !== '') return tail
     const unprompted = this.#rendered(messages, false)
-    const [longer, shorter] = [textOf(prompt), unprompted ? textOf(unprompted) : undefined]
-    return shorter !== undefined && longer.startsWith(shorter) ? longer.slice(shorter.length) : ''
+    if (!unprompted) return ''
+    const [longer, shorter] = [textOf(prompt), textOf(unprompted)]
+    return longer.startsWith(shorter) ? longer.slice(shorter.length) : ''
   }
 
   #wholeAnnouncement(): string {
-    if (this.#whole === undefined) {
-      const prompt = this.#prompt(this.#messages)
-      this.#whole = prompt ? this.#announcement(this.#messages, prompt) : ''
-    }
+    this.#whole ??= this.#announcement(this.#messages)
     return this.#whole
   }
 
@@ -192,6 +193,7 @@ export class ChatTurns {
     return this.#variedHeads[turn]
   }
 
+  /** The first stretch of each message. */
   #headsOf(messages: readonly Message[]): (string | undefined)[] {
     const pieces = this.#rendered(messages, false)
     if (!pieces) return []
@@ -205,15 +207,14 @@ export class ChatTurns {
     const own = text.slice(start, end)
     if (own.trim() === '') return []
     const special = endMark(tokenizer, own, tokenizer.specialIds)
-    const added = special !== undefined ? undefined : endMark(tokenizer, own, tokenizer.addedIds)
-    const next =
-      special !== undefined || (added !== undefined && this.#endsAnswersWithMarks()) ? undefined : this.#nextMark(end)
-    const last = special ?? added
+    const last = special ?? endMark(tokenizer, own, tokenizer.addedIds)
+    const isEnded = special !== undefined || (last !== undefined && this.#endsAnswersWithMarks())
+    const next = isEnded ? undefined : this.#nextMark(end)
     const ended = next?.end ?? (last === undefined ? undefined : start + last)
     if (ended !== undefined) return [{ start, end: ended, isOpen: false }]
     // The turn of such a template ends where the next begins, with the token that announces that.
-    const opensWithMark = [this.#wholeAnnouncement(), ...this.#stretches.map(([first]) => text.slice(first?.start))]
-    if (opensWithMark.some((one) => one !== '' && markAt(tokenizer, one, 0))) {
+    const openings = this.#stretches.flatMap(([first]) => (first ? [text.slice(first.start, first.end)] : []))
+    if ([this.#wholeAnnouncement(), ...openings].some((one) => markAt(tokenizer, one, 0))) {
       return [{ start, end, isOpen: true }]
     }
     throw new InputError(
@@ -236,17 +237,17 @@ export class ChatTurns {
   /** Whether an answer in plain words ends with an added token: then it is the end of turns, and nothing of a call. */
   #endsAnswersWithMarks(): boolean {
     const answer = this.#plainAnswer()
-    return answer !== undefined && endMark(this.tokenizer, answer.own, this.tokenizer.addedIds) !== undefined
+    return answer !== undefined && endMark(this.tokenizer, answer, this.tokenizer.addedIds) !== undefined
   }
 
   /** What stands between the template's own marks, each stretch with the token that follows it at once. */
   #marked(turn: number): AnswerSpan[] {
-    const spans: AnswerSpan[] = []
+    const spans: Span[] = []
     let start = 0
     for (const { text, generated } of this.#pieces) {
       const end = start + text.length
       if (generated && spans.at(-1)?.end === start) spans.at(-1)!.end = end
-      else if (generated) spans.push({ start, end, isOpen: false })
+      else if (generated) spans.push({ start, end })
       start = end
     }
     if (spans.length === 0)
@@ -257,16 +258,15 @@ export class ChatTurns {
   /** A template may leave out thinking, and much of the space; of an answer something has to be there. */
   #checkContent(turn: number, shown: string): void {
     const content = textsOf(this.#messages[turn]!).join('\n').split(THINKING_END).at(-1)!
-    const lines = content.split('\n').map((line) => line.trim())
-    const isShown = lines.every((line) => line === '') || lines.some((line) => line !== '' && shown.includes(line))
+    const lines = content.split('\n').flatMap((line) => line.trim() || [])
+    const isShown = lines.length === 0 || lines.some((line) => shown.includes(line))
     if (!isShown && shown !== '') throw this.#unmaskable(turn, 'its content is not found in the conversation')
   }
 
   #isDropped(turn: number): boolean {
     const message = this.#messages[turn]!
     if (this.#stretches[turn]!.length > 0 || this.#stretches.every((one) => one.length === 0)) return false
-    const texts = textsOf(message).map((text) => text.trim())
-    return texts.some((text) => text !== '') && !texts.some((text) => text !== '' && this.text.includes(text))
+    return textsOf(message).some((text) => !this.text.includes(text.trim()))
   }
 
   #prompt(messages: readonly Message[]): Piece[] | undefined {

@@ -1,8 +1,8 @@
 /** Spans of a rendered conversation, in characters, as spans of its tokens. */
 import { InputError } from '../../errors.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
-import { type AnswerSpan, WAYS_OUT } from './chat-turns.js'
-import type { Span } from './turn-texts.js'
+import { WAYS_OUT } from './chat-turns.js'
+import type { AnswerSpan, Span } from './turn-texts.js'
 
 /** A token may straddle the start of an answer; more than this many means that something else went wrong. */
 const MAX_STRADDLING_TOKENS = 8
@@ -15,7 +15,7 @@ export function tokenSpans(
   tokenizer: Tokenizer,
   where: string,
 ): Span[] {
-  const cuts = [...spans.flatMap(({ start, end }) => [start, end]), text.length]
+  const cuts = spans.flatMap(({ start, end }) => [start, end])
   const places: number[] = []
   let position = 0
   let previous = 0
@@ -30,7 +30,6 @@ export function tokenSpans(
     places.push(position)
     previous = cut
   }
-  if (position !== ids.length) return searchedSpans(text, ids, spans, tokenizer, where)
   const found = spans.map((_, i) => ({ start: places[2 * i]!, end: places[2 * i + 1]! }))
   return checkedEnds(found, spans, ids, tokenizer, where)
 }

@@ -9,10 +9,21 @@ export interface Span {
   end: number
 }
 
+/** What is trained of a turn, with its end token unless it is open. */
+export interface AnswerSpan extends Span {
+  /** The template puts no token at its end. */
+  isOpen: boolean
+}
+
 export function commonPrefix(a: string, b: string): number {
   let length = 0
   while (length < a.length && length < b.length && a[length] === b[length]) length++
   return length
+}
+
+/** A text as far as another one begins with it, all of it without another. */
+export function sharedHead(text: string, other = text): string {
+  return text.slice(0, commonPrefix(text, other))
 }
 
 /** The tokens of a text that are among `wanted`: of all that were added, unless it says otherwise. */

@@ -1,0 +1,32 @@
+/** Conversations under small templates, with a tokenizer whose tokens can be seen, and what is trained of them. */
+import { maskChat } from '../../lib/data/masks/chat-mask.js'
+import { ChatTemplate, type Message, type TemplateContext } from '../../lib/data/templates/template.js'
+import { tokenizerOf } from './visible-tokenizer.js'
+
+const special = ['<e>', '<u>', '<a>', '<o>', '<s>', '<b>', '<call>', '<result>', '<channel>', '<eos>']
+const visible = tokenizerOf({ special, added: ['<think>', '</think>', '<tool>', '</tool>'] })
+
+export const user = (content: string): Message => ({ role: 'user', content })
+export const system = (content: string): Message => ({ role: 'system', content })
+export const result = (content: string): Message => ({ role: 'tool', content })
+export const assistant = (content: string, more: object = {}): Message => ({ role: 'assistant', content, ...more })
+export const call = (name: string) => ({ type: 'function', function: { name, arguments: {} } })
+
+export const templateOf = (source: string) => new ChatTemplate(source, { bos_token: '<b>', eos_token: '<eos>' }, 'test')
+
+/** The trained stretches, each as a text, and what else is known of the conversation. */
+export function trainedOf(
+  source: string,
+  messages: readonly Message[],
+  context: TemplateContext = {},
+  tokenizer = visible,
+) {
+  const { ids, mask, ...counts } = maskChat(tokenizer, templateOf(source), messages, 'rows.jsonl:3', context)
+  const trained: string[] = []
+  for (const [i, id] of ids.entries()) {
+    if (!mask[i]) continue
+    if (!mask[i - 1]) trained.push('')
+    trained.push(trained.pop()! + tokenizer.decode([id]))
+  }
+  return { trained, ...counts }
+}
