@@ -93,7 +93,7 @@ function dataFile() {
 
 /** The first rows as every side takes them: a list of steps, of forward passes, of rows. Writes them for PyTorch. */
 async function readSteps() {
-  const data = await loadDataset(dataFile(), { tokenizer: model.tokenizer, vocabSize: config.vocabularySize })
+  const data = await loadDataset(dataFile(), { tokenizer: model.tokenizer, vocabularySize: config.vocabularySize })
   const count = stepCount * batchSize
   if (data.length < count) {
     console.error(`Expected ${count} rows or more in ${dataFile()} but it has ${data.length}.`)

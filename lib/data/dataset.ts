@@ -47,7 +47,7 @@ export interface DatasetOptions extends FindOptions {
   /** Variables of the template, such as `enable_thinking`; those of a row win. */
   templateOptions?: Readonly<Record<string, unknown>>
   /** Rows of the model's embedding: a larger id is refused. */
-  vocabSize?: number
+  vocabularySize?: number
   /** Keeps rows without any target, and accepts data without any: for looking, not for training. */
   keepWithoutTarget?: boolean
   /** Folder of tokenised data; null: none. By default the user's cache, from 256 KiB of data on. */
@@ -121,7 +121,7 @@ const SMALL_DATA_BYTES = 256 * 1024
  *
  * @param source a file, a folder, a hub id, `-`, rows (an array, an iterable or an async iterable), or several of these
  * @throws UsageError of missing or unfit sources
- * @throws InputError of malformed rows (file and line), ids past `vocabSize`, and data in which nothing is trained
+ * @throws InputError of malformed rows (file and line), ids past `vocabularySize`, and data in which nothing is trained
  */
 export async function loadDataset(source: DataInput, options: DatasetOptions): Promise<Dataset> {
   requireArgument('source', source, someData)
@@ -156,7 +156,7 @@ async function tokenised(
 
 /** Whatever else decides the tokens. */
 function keySettings({ template, text, maxLength, trainOn, context }: EncodeOptions, options: DatasetOptions): object {
-  const { tokenizer, vocabSize = null, keepWithoutTarget = false } = options
+  const { tokenizer, vocabularySize = null, keepWithoutTarget = false } = options
   return {
     tokenizer: tokenizer?.hash ?? null,
     template: template?.hash ?? null,
@@ -165,7 +165,7 @@ function keySettings({ template, text, maxLength, trainOn, context }: EncodeOpti
     maxLength,
     trainOn,
     context: context ? json(toValue(context)) : null,
-    vocabSize,
+    vocabularySize,
     keepWithoutTarget,
   }
 }
@@ -188,7 +188,7 @@ function requireDatasetOptions(options: DatasetOptions): void {
     tokenizer: optional(orNull(aTokenizer)),
     template: optional(aText),
     trainOn: optional(oneOf('completion', 'all')),
-    vocabSize: optional(wholeFrom(1)),
+    vocabularySize: optional(wholeFrom(1)),
     keepWithoutTarget: optional(aFlag),
     cacheDir: optional(orNull(aText)),
     onProgress: optional(aFunction),

@@ -176,8 +176,11 @@ export function countTargets(mask: Uint8Array): number {
 }
 
 /** @throws InputError of an id that the model's embedding does not have */
-export function checkIds(ids: Int32Array, vocabSize: number, where: string): void {
-  const odd = ids.findIndex((id) => id >= vocabSize)
+export function checkIds(ids: Int32Array, vocabularySize: number, where: string): void {
+  const odd = ids.findIndex((id) => id >= vocabularySize)
   if (odd < 0) return
-  throw malformedRow(where, `id ${ids[odd]} at position ${odd} is not below the model's vocabulary size ${vocabSize}`)
+  throw malformedRow(
+    where,
+    `id ${ids[odd]} at position ${odd} is not below the model's vocabulary size ${vocabularySize}`,
+  )
 }

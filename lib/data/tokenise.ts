@@ -18,7 +18,7 @@ export interface TokenisedData {
 }
 
 export interface TokeniseOptions {
-  vocabSize?: number
+  vocabularySize?: number
   keepWithoutTarget?: boolean
   signal?: AbortSignal
   onProgress?: (progress: { rows: number; tokens: number }) => void
@@ -26,7 +26,7 @@ export interface TokeniseOptions {
 
 const PROGRESS_EVERY = 256
 
-/** @throws InputError of malformed rows (file and line), and ids past `vocabSize` */
+/** @throws InputError of malformed rows (file and line), and ids past `vocabularySize` */
 export async function tokenise(
   sources: readonly OpenSource[],
   settings: EncodeOptions,
@@ -45,7 +45,7 @@ export async function tokenise(
     if (encoded.truncated) summary.truncated++
     if (encoded.turns) addTurns(summary, encoded.turns, where)
     for (const row of encoded.rows) {
-      if (options.vocabSize !== undefined) checkIds(row.ids, options.vocabSize, where)
+      if (options.vocabularySize !== undefined) checkIds(row.ids, options.vocabularySize, where)
       const targets = countTargets(row.mask)
       if (targets === 0) {
         summary.withoutTarget++

@@ -369,7 +369,7 @@ describe('the public functions', () => {
       ],
       [
         'loadDataset',
-        [...rowOptions, ...hub, 'vocabSize', 'keepWithoutTarget', 'cacheDir', 'onProgress', 'purpose'],
+        [...rowOptions, ...hub, 'vocabularySize', 'keepWithoutTarget', 'cacheDir', 'onProgress', 'purpose'],
         { tokenizer: null, cacheDir: null },
         (given) => library.loadDataset(rows, given),
       ],

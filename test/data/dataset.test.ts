@@ -110,7 +110,7 @@ describe('loadDataset', () => {
   })
 
   it('names the line of an id past the vocabulary and of a malformed row', async () => {
-    await expect(load({ vocabSize: 9 })).rejects.toThrow(/rows\.jsonl:\d: id \d+ at position \d+/)
+    await expect(load({ vocabularySize: 9 })).rejects.toThrow(/rows\.jsonl:\d: id \d+ at position \d+/)
     await expect(loadDataset([{ text: 1 }], { tokenizer })).rejects.toThrow(
       /^row 1 of the rows given: text: expected string/,
     )

@@ -64,7 +64,7 @@ describe('a tokenizer folder', () => {
     expect(tokenizer.bosToken).toBe('<|begin|>')
     expect(tokenizer.eosId).toBe(1)
     expect(tokenizer.padId).toBe(1)
-    expect(tokenizer.vocabSize).toBe(502)
+    expect(tokenizer.vocabularySize).toBe(502)
     const ids = tokenizer.encode('<|im_start|>hi<|im_end|>')
     expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe('hi')
   })

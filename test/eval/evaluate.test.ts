@@ -49,7 +49,7 @@ describe('evaluate', () => {
       ])
       const { rows } = await evaluate(model, { task: 'logprobs', data, batchSize: 3 })
       const right = Math.log(WANTED)
-      const wrong = Math.log((1 - WANTED) / (tokenizer.vocabSize - 1))
+      const wrong = Math.log((1 - WANTED) / (tokenizer.vocabularySize - 1))
       expect(rows.map(({ ids }) => ids.length - 1)).toEqual(rows.map(({ logprobs }) => logprobs.length))
       expect(rows[0]!.ids).toEqual(known)
       for (const value of rows[0]!.logprobs) expect(value).toBeCloseTo(right, 6)
@@ -203,7 +203,7 @@ describe('evaluate', () => {
       expect(model.passes).toEqual([])
       expect(model.reads).toEqual([script.prompt.length])
       const [a, b] = lines(output)[0]!.logprobs as number[]
-      expect(a).toBeCloseTo(Math.log((1 - WANTED) / (tokenizer.vocabSize - 1)), 5)
+      expect(a).toBeCloseTo(Math.log((1 - WANTED) / (tokenizer.vocabularySize - 1)), 5)
       expect(b).toBeCloseTo(Math.log(WANTED), 5)
     })
 

@@ -57,7 +57,7 @@ export class ScriptedModel {
     readonly scripts: readonly Script[],
     { maxPositions = 1024 } = {},
   ) {
-    this.config = { eosIds: [tokenizer.eosId!], maxPositions, vocabularySize: tokenizer.vocabSize }
+    this.config = { eosIds: [tokenizer.eosId!], maxPositions, vocabularySize: tokenizer.vocabularySize }
   }
 
   setDropout(): void {}

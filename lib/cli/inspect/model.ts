@@ -82,7 +82,7 @@ export async function modelFacts(
     quantisation: quantisationOf(source),
     ...(train && { weightMemory: weightMemoryOf(source) }),
     tokenizer: tokenizer && {
-      vocabularySize: tokenizer.vocabSize,
+      vocabularySize: tokenizer.vocabularySize,
       bosToken: tokenizer.bosToken ?? null,
       eosToken: tokenizer.eosToken ?? null,
       chatTemplate: tokenizer.chatTemplate !== null,

@@ -34,7 +34,8 @@ export function tokenizerFields(tokenizer: Tokenizer, rows: number, origin: stri
     new UsageError('unsupported-tokenizer', `The tokenizer of ${origin} cannot be written into a GGUF file: ${why}.`)
   const json = JSON.parse(tokenizer.files().get('tokenizer.json')!) as Record<string, unknown>
   const model = json.model as BpeModel
-  if (tokenizer.vocabSize > rows) throw unsupported(`it has ${tokenizer.vocabSize} tokens for ${rows} embeddings`)
+  if (tokenizer.vocabularySize > rows)
+    throw unsupported(`it has ${tokenizer.vocabularySize} tokens for ${rows} embeddings`)
   if (model.type !== undefined && model.type !== 'BPE') throw unsupported(`it is of the kind ${model.type}, not BPE`)
   const isByteLevel = JSON.stringify(json.pre_tokenizer ?? null).includes('"ByteLevel"')
   if (!isByteLevel && !model.byte_fallback) throw unsupported('its BPE has neither byte-level tokens nor byte fallback')

@@ -32,7 +32,7 @@ export interface Tokenizer {
   /** The spelling of a token. */
   tokenOf(id: number): string | undefined
   /** One more than the highest id; a model's embedding may have more rows. */
-  readonly vocabSize: number
+  readonly vocabularySize: number
   readonly bosToken: string | undefined
   readonly bosId: number | undefined
   readonly eosToken: string | undefined
@@ -80,7 +80,7 @@ export function createTokenizer(source: TokenizerSource): Tokenizer {
 }
 
 class EngineTokenizer implements Tokenizer {
-  readonly vocabSize: number
+  readonly vocabularySize: number
   readonly bosToken: string | undefined
   readonly bosId: number | undefined
   readonly eosToken: string | undefined
@@ -107,7 +107,7 @@ class EngineTokenizer implements Tokenizer {
     this.#engine = createEngine(source)
     requireQuickPatterns(json, (text) => this.encode(text), origin)
     this.#continuation = continuationOf(this.#engine, source)
-    this.vocabSize = vocabularyOf(this.#engine).length
+    this.vocabularySize = vocabularyOf(this.#engine).length
     const added = [...this.#engine.get_added_tokens_decoder()]
     this.addedIds = new Set(added.map(([id]) => id))
     this.specialIds = new Set(added.filter(([, token]) => token.special).map(([id]) => id))

@@ -78,7 +78,7 @@ export async function loadTrainingData(
       tools: options.tools,
       templateOptions: options.templateOptions,
       trainOn: options.trainOn,
-      vocabSize: vocabularySize,
+      vocabularySize,
       onWarning: notice,
       signal,
     })
