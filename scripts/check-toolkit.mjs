@@ -77,7 +77,7 @@ function ownVersion() {
 
 function openedCublas() {
   const probe = join(folder, 'probe')
-  const sources = ['scripts/toolkit/probe.cpp', 'native/cuda/cublas.cpp', 'native/cuda/cublas_folders.cpp']
+  const sources = ['scripts/toolkit/probe.cpp', 'native/cuda/cublas.cpp', 'native/core/nvidia_folders.cpp']
   const built = spawnSync(
     process.env.CXX ?? 'c++',
     ['-std=c++20', '-Inative', '-isystem', join(toolkit12, 'include'), ...sources, '-ldl', '-o', probe],

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "cuda/cublas_folders.h"
+#include "core/nvidia_folders.h"
 
 namespace mora::cuda {
 namespace {
@@ -55,13 +55,6 @@ std::string fileOf(void* function) {
   return dladdr(function, &info) != 0 && info.dli_fname ? info.dli_fname : "libcublas";
 }
 
-std::string listOf(const std::vector<fs::path>& folders) {
-  std::string list;
-  for (const fs::path& folder : folders)
-    list += (list.empty() ? "" : ", ") + (folder.empty() ? std::string("the loader's path") : folder.string());
-  return list;
-}
-
 /// Goes through the places where a library may be, once.
 class Search {
  public:
@@ -106,6 +99,8 @@ std::optional<Search> search;
 const Cublas* inUse = nullptr;
 
 }  // namespace
+
+std::vector<fs::path> cublasFolders() { return nvidiaFolders("MORA_CUBLAS", {"nvidia/cu13/lib", "nvidia/cublas/lib"}); }
 
 std::string Cublas::version() const {
   int major = 0, minor = 0;

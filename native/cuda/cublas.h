@@ -4,7 +4,9 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <string>
+#include <vector>
 
 #include "core/error.h"
 #include "cuda/context.h"
@@ -57,6 +59,8 @@ struct Cublas {
   std::string version() const;
 };
 
+/// Folders to look for it in, in order.
+std::vector<std::filesystem::path> cublasFolders();
 /// The library in use, opened at the first call: newest first of those that a driver for CUDA `driver` (as 12040)
 /// serves. Null, with the places that were searched in `absence`, where none can be used.
 const Cublas* openCublas(int driver, Absence& absence);

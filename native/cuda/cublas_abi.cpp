@@ -4,23 +4,14 @@
 #if __has_include(<cublas_v2.h>)
 #include <cublas_v2.h>
 
-#include <type_traits>
+#include "core/same_signature.h"
 
 namespace mora::cuda {
 namespace {
 
-// Enumerations count as 32-bit integers and pointers as addresses: what is left of a type when it is called.
-template <typename T>
-using Plain = std::conditional_t<std::is_pointer_v<T>, void*, std::conditional_t<std::is_enum_v<T>, int32_t, T>>;
-template <typename Ours, typename Theirs>
-struct Agree;
-template <typename R, typename... Args, typename S, typename... Others>
-struct Agree<R (*)(Args...), S (*)(Others...)> {
-  static constexpr bool value = std::is_same_v<Plain<R>(Plain<Args>...), Plain<S>(Plain<Others>...)>;
-};
 // The unary plus makes a pointer of a function's name and of a cast that chooses one of several alike.
 #define MORA_AGREES(member, function) \
-  static_assert(Agree<decltype(CublasTable::member), decltype(+(function))>::value, #function)
+  static_assert(SameSignature<decltype(CublasTable::member), decltype(+(function))>::value, #function)
 MORA_AGREES(create, cublasCreate_v2);
 MORA_AGREES(destroy, cublasDestroy_v2);
 MORA_AGREES(getProperty, cublasGetProperty);

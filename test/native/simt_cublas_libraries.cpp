@@ -13,7 +13,6 @@
 #include "check.h"
 #include "child.h"
 #include "cuda/cublas.h"
-#include "cuda/cublas_folders.h"
 
 namespace fs = std::filesystem;
 using mora::cuda::Cublas;

@@ -1,11 +1,11 @@
-#include "cuda/cublas_folders.h"
+#include "core/nvidia_folders.h"
 
 #include <algorithm>
 #include <cstdlib>
 #include <sstream>
 #include <string>
 
-namespace mora::cuda {
+namespace mora {
 namespace {
 
 namespace fs = std::filesystem;
@@ -60,7 +60,7 @@ Paths pythonsOnPath() {
 }
 
 /// Where pip puts NVIDIA's wheels: of environments that are active or first on PATH, the user's, the system's.
-Paths wheelFolders() {
+Paths wheelFolders(const std::vector<std::string>& inside) {
   Paths libraries;
   for (const char* name : {"VIRTUAL_ENV", "CONDA_PREFIX"})
     if (const char* value = std::getenv(name)) libraries.push_back(fs::path(value) / "lib");
@@ -72,24 +72,30 @@ Paths wheelFolders() {
   for (const fs::path& library : libraries)
     for (const fs::path& python : children(library, "python3"))
       for (const char* packages : {"site-packages", "dist-packages"})
-        for (const char* inside : {"nvidia/cu13/lib", "nvidia/cublas/lib"})
-          folders.push_back(python / packages / inside);
+        for (const std::string& folder : inside) folders.push_back(python / packages / folder);
   return folders;
 }
 
 }  // namespace
 
-Paths cublasFolders() {
+Paths nvidiaFolders(const char* variable, const std::vector<std::string>& inWheels) {
   std::error_code ignored;
-  if (const char* given = std::getenv("MORA_CUBLAS")) {
+  if (const char* given = std::getenv(variable)) {
     const fs::path path(given);
     return {fs::is_directory(path, ignored) ? path : path.parent_path()};
   }
   Paths folders{fs::path()};
   for (fs::path& folder : toolkitFolders()) folders.push_back(std::move(folder));
-  for (fs::path& folder : wheelFolders())
+  for (fs::path& folder : wheelFolders(inWheels))
     if (std::find(folders.begin(), folders.end(), folder) == folders.end()) folders.push_back(std::move(folder));
   return folders;
 }
 
-}  // namespace mora::cuda
+std::string listOf(const Paths& folders) {
+  std::string list;
+  for (const fs::path& folder : folders)
+    list += (list.empty() ? "" : ", ") + (folder.empty() ? std::string("the loader's path") : folder.string());
+  return list;
+}
+
+}  // namespace mora
