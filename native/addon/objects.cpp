@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "core/gpu.h"
 #include "operations/operations.h"
 
 namespace mora::addon {
@@ -120,6 +121,7 @@ Napi::Value DeviceObject::facts(Info info) {
   const DeviceFacts facts = guarded(info.Env(), [&] { return device_->facts(); });
   Napi::Object result = Napi::Object::New(info.Env());
   result.Set("name", facts.name);
+  result.Set("id", guarded(info.Env(), [&] { return idOf(*device_); }));
   result.Set("totalMemory", static_cast<double>(facts.totalMemory));
   result.Set("threads", facts.threads);
   result.Set("fastBfloat16", facts.fastBfloat16 != 0);

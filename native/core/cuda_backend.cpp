@@ -10,6 +10,7 @@
 
 #include "core/backend.h"
 #include "core/cuda_library.h"
+#include "core/gpu.h"
 #include "core/own_folder.h"
 
 namespace mora {
@@ -18,6 +19,7 @@ namespace {
 struct Opened {
   const Backend* backend = nullptr;
   Absence absence = {};
+  const CudaExtras* extras = nullptr;
 };
 
 /// What setCudaLibrary was told.
@@ -63,12 +65,17 @@ Opened openLibrary(const std::filesystem::path& library) {
   char problem[4096] = "", remedy[4096] = "";
   const Backend* const backend = entry(problem, sizeof problem, remedy, sizeof remedy);
   if (!backend) return {nullptr, {problem, remedy}};
-  if (backend->abi != kBackendAbi)
-    return {nullptr,
-            {library.string() + " was built for version " + std::to_string(backend->abi) +
-                 " of the backends' table and this is version " + std::to_string(kBackendAbi),
-             "run \"npm run build:native\""}};
-  return {backend};
+  const auto other = [&](uint32_t its, uint32_t ours) {
+    return Opened{nullptr,
+                  {library.string() + " was built for version " + std::to_string(its) +
+                       " of the backends' table and this is version " + std::to_string(ours),
+                   "run \"npm run build:native\""}};
+  };
+  if (backend->abi != kBackendAbi) return other(backend->abi, kBackendAbi);
+  const auto extrasEntry = reinterpret_cast<CudaExtrasEntry*>(dlsym(handle, "moraCudaExtras"));
+  const CudaExtras* const extras = extrasEntry ? extrasEntry() : nullptr;
+  if (!extras || extras->abi != kCudaExtrasAbi) return other(extras ? extras->abi : 0, kCudaExtrasAbi);
+  return {backend, {}, extras};
 }
 
 Opened open() {
@@ -95,10 +102,20 @@ void setCudaLibrary(std::string path, Absence absence) {
   elsewhere().absence = std::move(absence);
 }
 
-const Backend* cudaBackend(Absence& absence) {
-  static const Opened opened = open();
-  absence = opened.absence;
-  return opened.backend;
+namespace {
+
+const Opened& opened() {
+  static const Opened instance = open();
+  return instance;
 }
+
+}  // namespace
+
+const Backend* cudaBackend(Absence& absence) {
+  absence = opened().absence;
+  return opened().backend;
+}
+
+const CudaExtras* cudaExtras() { return opened().extras; }
 
 }  // namespace mora

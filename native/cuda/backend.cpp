@@ -9,6 +9,7 @@
 #include <new>
 #include <stdexcept>
 
+#include "core/gpu.h"
 #include "core/operation_cost.h"
 #include "cuda/devices.h"
 #include "cuda/kernels.h"
@@ -64,6 +65,12 @@ Status streamCreate(int32_t device, int32_t, Stream** stream, char* why, size_t 
 /// Products have no block formats, and none are in 8 bits.
 bool supports(int32_t, Operation operation, const DType*, int32_t) { return operation != Operation::matmulInt8; }
 
+constexpr CudaExtras kExtras{
+    .abi = kCudaExtrasAbi,
+    .identify = cuda::identify,
+    .beside = [](Stream* stream, SideWork work) { return stream->beside(work); },
+};
+
 constexpr Backend kCuda{
     .abi = kBackendAbi,
     .name = "cuda",
@@ -103,6 +110,9 @@ constexpr Backend kCuda{
 
 }  // namespace
 }  // namespace mora
+
+/// See CudaExtrasEntry.
+extern "C" __attribute__((visibility("default"))) const mora::CudaExtras* moraCudaExtras() { return &mora::kExtras; }
 
 /// See CudaBackendEntry.
 extern "C" __attribute__((visibility("default"))) const mora::Backend* moraCudaBackend(char* problem,

@@ -21,6 +21,18 @@ std::string capabilityText(const cudaDeviceProp& properties) {
   return std::to_string(properties.major) + "." + std::to_string(properties.minor);
 }
 
+/// As nvidia-smi writes it.
+std::string uuidText(const char (&bytes)[16]) {
+  std::string text = "GPU";
+  for (size_t i = 0; i < sizeof bytes; ++i) {
+    char digits[4];
+    std::snprintf(digits, sizeof digits, "%02x", static_cast<unsigned char>(bytes[i]));
+    if (i == 0 || (i >= 4 && i <= 10 && i % 2 == 0)) text += '-';
+    text += digits;
+  }
+  return text;
+}
+
 int driverVersion() {
   int version = 0;
   cudaDriverGetVersion(&version);
@@ -118,6 +130,12 @@ CublasSession startCublas() {
 int32_t deviceCount() { return static_cast<int32_t>(devices().usable.size()); }
 
 int runtimeIndex(int32_t device) { return devices().usable.at(static_cast<size_t>(device)).runtimeIndex; }
+
+Status identify(int32_t device, char* id, size_t capacity) {
+  const cudaDeviceProp& properties = devices().usable.at(static_cast<size_t>(device)).properties;
+  std::snprintf(id, capacity, "%s", uuidText(properties.uuid.bytes).c_str());
+  return Status::ok;
+}
 
 Status deviceFacts(int32_t device, DeviceFacts* facts) {
   const cudaDeviceProp& properties = devices().usable.at(static_cast<size_t>(device)).properties;

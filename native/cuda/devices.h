@@ -21,6 +21,7 @@ CublasSession startCublas();
 int32_t deviceCount();
 /// CUDA's own number of a device.
 int runtimeIndex(int32_t device);
+Status identify(int32_t device, char* id, size_t capacity);
 Status deviceFacts(int32_t device, DeviceFacts* facts);
 /// Throws Error if this library has no code that the device, which must be the current one, can run.
 void requireCode(int device);

@@ -165,6 +165,13 @@ StreamError Stream::takeError() {
   return error.status == Status::ok ? failure_ : error;
 }
 
+Status Stream::beside(SideWork work) {
+  return enqueue("beside", [this, waiter = std::make_shared<cuda::Waiter>(work)](Context& context) {
+    if (!side_) side_.emplace();
+    side_->run(context.stream, waiter);
+  });
+}
+
 Status Stream::callback(void (*done)(void*, const StreamError*), void* user) {
   return worker_.enqueue([this, done, user] { deliver(done, user); }) ? Status::ok : Status::failed;
 }
@@ -202,6 +209,7 @@ void Stream::deliver(void (*done)(void*, const StreamError*), void* user) {
 
 void Stream::shutdown() {
   worker_.close();
+  if (side_) side_->close();
   completions_.drain();
 }
 

@@ -16,6 +16,7 @@
 #include "cuda/memory.h"
 #include "cuda/products.h"
 #include "cuda/scratch.h"
+#include "cuda/side_stream.h"
 
 namespace mora {
 
@@ -28,6 +29,7 @@ struct Stream {
   ~Stream() = delete;  // lives as long as the process: at exit `shutdown` stops it
 
   Status enqueue(const char* operation, Work work, Cost cost = Cost());
+  Status beside(SideWork work);
   Status callback(void (*done)(void*, const StreamError*), void* user);
   uint64_t depth() { return worker_.depth() + issued_ - finished_; }
   /// Why the device is lost; status ok while it is not.
@@ -68,6 +70,7 @@ struct Stream {
   cuda::Context::Memory scratch_;
   std::optional<cuda::Products> products_;
   cuda::Context context_{};
+  std::optional<cuda::SideStream> side_;  // from its first use on
   Profile profile_;
 
   std::atomic<uint64_t> enqueued_ = 0, issued_ = 0, finished_ = 0;
