@@ -58,6 +58,8 @@ export interface MemoryFigures {
 
 export interface DeviceFacts {
   name: string
+  /** Tells it from all others: the UUID of a GPU; empty for a CPU. */
+  id: string
   totalMemory: number
   threads: number
   /** True where bfloat16 products are faster than float32 ones. */
@@ -139,6 +141,16 @@ export interface NativeRanks {
   broadcast(bytes: Uint8Array, from: number): Promise<Uint8Array>
   /** What each rank gives, as many bytes of each, by rank. */
   gather(bytes: Uint8Array): Promise<Uint8Array>
+  /**
+   * Connects the GPU of this process with those of the other ranks, by NCCL: resolves with null, or, the same on all ranks, with
+   * a clause that says which rank has no NCCL and why.
+   */
+  connectDevice(device: NativeDevice): Promise<string | null>
+  /**
+   * Adds up dense float32 tensors of that device over all ranks, in place, once everything enqueued before is done, and beside
+   * what is enqueued afterwards. Every rank gets the same bits. Resolves when it is done.
+   */
+  sumOnDevice(tensors: readonly NativeTensor[]): Promise<void>
   barrier(): Promise<void>
   /** Says that this rank has failed. */
   abort(reason: string): void

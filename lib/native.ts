@@ -78,6 +78,8 @@ export interface Native extends Operations {
   connectMpi(libraries: readonly string[], limit: number): Promise<NativeRanks>
   /** What the first of these libraries that is there calls itself. Throws a sentence where none is. */
   mpiVersion(libraries: readonly string[]): string
+  /** The NCCL that connects GPUs, which is opened at the first call. Throws a sentence where none can be used. */
+  ncclVersion(): { version: string; path: string }
   /**
    * Listens on an address of this machine, for gloo: what other ranks have to know to connect with this one, [size, n]. Connecting
    * may take `patience`, in milliseconds. Throws where gloo is absent.

@@ -1,5 +1,6 @@
 import { MoraError, RunError } from '../errors.js'
-import type { NativeRanks } from '../native.js'
+import type { NativeDevice, NativeRanks } from '../native.js'
+import { Tensor } from '../tensor/tensor.js'
 import type { Ranks } from '../train/ranks.js'
 import type { WritableValues } from '../train/trainable.js'
 
@@ -31,6 +32,8 @@ export class ConnectedRanks implements JobRanks {
   readonly reportsProgress: boolean
   /** What connects them, with its version. */
   readonly library: string
+  /** Whether NCCL connects the GPUs, once gradients have lain on one. */
+  #connected: Promise<boolean> | null = null
 
   constructor(
     private readonly native: NativeRanks,
@@ -49,6 +52,11 @@ export class ConnectedRanks implements JobRanks {
   }
 
   async sumGradients(gradients: readonly WritableValues[]): Promise<void> {
+    const tensors = onOneGpu(gradients)
+    if (tensors) {
+      this.#connected ??= this.#connect(tensors[0]!.device)
+      if (await this.#connected) return failing(this.native.sumOnDevice(tensors.map((tensor) => tensor.native)))
+    }
     const lists = await Promise.all(gradients.map((gradient) => gradient.data() as Promise<Float32Array>))
     const flat = new Float32Array(lists.reduce((sum, { length }) => sum + length, 0))
     let start = 0
@@ -62,6 +70,18 @@ export class ConnectedRanks implements JobRanks {
       gradients[i]!.assign(flat.subarray(start, start + length))
       start += length
     }
+  }
+
+  async #connect(device: NativeDevice): Promise<boolean> {
+    for (const [name, value] of Object.entries(surroundings)) process.env[name] ??= value
+    const why = await failing(this.native.connectDevice(device))
+    if (why !== null && this.reportsProgress) {
+      process.emitWarning(`Gradients go from GPU to GPU over the CPUs, which takes longer, without NCCL: ${why}.`, {
+        type: 'MoraWarning',
+        code: 'nccl-unused',
+      })
+    }
+    return why === null
   }
 
   barrier(): Promise<void> {
@@ -84,6 +104,18 @@ export class ConnectedRanks implements JobRanks {
   close(): Promise<void> {
     return failing(this.native.close())
   }
+}
+
+/** Switches may add up in any order; with rings and trees of GPUs, the same ranks give the same bits. */
+const surroundings = { NCCL_ALGO: 'Ring,Tree' }
+
+/** Null unless all of them are tensors of the same GPU. */
+function onOneGpu(gradients: readonly WritableValues[]): readonly Tensor[] | null {
+  const [first] = gradients
+  if (!(first instanceof Tensor) || first.device.kind !== 'cuda') return null
+  const isBeside = (one: WritableValues): one is Tensor =>
+    one instanceof Tensor && one.device.kind === 'cuda' && one.device.index === first.device.index
+  return gradients.every(isBeside) ? gradients : null
 }
 
 async function failing<Value>(call: Promise<Value>): Promise<Value> {

@@ -201,6 +201,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("orthonormalColumns", orthonormalColumns);
   function("connectMpi", connectMpi);
   function("mpiVersion", mpiVersion);
+  function("ncclVersion", ncclVersion);
   function("openGloo", openGloo);
   function("connectGloo", connectGloo);
 

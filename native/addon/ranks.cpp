@@ -7,6 +7,7 @@
 
 #include "ranks/gloo_library.h"
 #include "ranks/mpi_library.h"
+#include "ranks/nccl_library.h"
 
 namespace mora::addon {
 namespace {
@@ -86,6 +87,18 @@ Napi::Value mpiVersion(const Napi::CallbackInfo& info) {
                  [&] { return Napi::String::New(info.Env(), ranks::openMpi(textsOf(info[0], "libraries")).version); });
 }
 
+Napi::Value ncclVersion(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    Absence absence;
+    const ranks::Nccl* const library = ranks::openNccl(absence);
+    if (!library) throw Error("no-nccl", absence.problem + ".", absence.remedy);
+    Napi::Object found = Napi::Object::New(info.Env());
+    found.Set("version", ranks::ncclVersionText(library->version));
+    found.Set("path", library->path);
+    return found;
+  });
+}
+
 Napi::Value openGloo(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::string address = info[0].ToString();
@@ -130,12 +143,14 @@ void endRanks(int exitCode) {
 }
 
 Napi::Function RanksObject::define(Napi::Env env) {
-  return DefineClass(env, "NativeRanks",
-                     {InstanceAccessor<&RanksObject::rank>("rank"), InstanceAccessor<&RanksObject::size>("size"),
-                      InstanceAccessor<&RanksObject::library>("library"), InstanceMethod<&RanksObject::sum>("sum"),
-                      InstanceMethod<&RanksObject::broadcast>("broadcast"),
-                      InstanceMethod<&RanksObject::gather>("gather"), InstanceMethod<&RanksObject::barrier>("barrier"),
-                      InstanceMethod<&RanksObject::abort>("abort"), InstanceMethod<&RanksObject::close>("close")});
+  return DefineClass(
+      env, "NativeRanks",
+      {InstanceAccessor<&RanksObject::rank>("rank"), InstanceAccessor<&RanksObject::size>("size"),
+       InstanceAccessor<&RanksObject::library>("library"), InstanceMethod<&RanksObject::sum>("sum"),
+       InstanceMethod<&RanksObject::broadcast>("broadcast"), InstanceMethod<&RanksObject::gather>("gather"),
+       InstanceMethod<&RanksObject::connectDevice>("connectDevice"),
+       InstanceMethod<&RanksObject::sumOnDevice>("sumOnDevice"), InstanceMethod<&RanksObject::barrier>("barrier"),
+       InstanceMethod<&RanksObject::abort>("abort"), InstanceMethod<&RanksObject::close>("close")});
 }
 
 RanksObject::RanksObject(const Napi::CallbackInfo& info)
@@ -192,6 +207,37 @@ Napi::Value RanksObject::gather(Info info) {
       return array;
     };
     return Environment::of(info.Env()).completions->whenDone(info.Env(), start, result);
+  });
+}
+
+Napi::Value RanksObject::connectDevice(Info info) {
+  return guarded(info.Env(), [&] {
+    Device& device = DeviceObject::unwrap(info[0]);
+    const auto why = std::make_shared<std::string>();
+    const auto start = [&](Completions::Done done) {
+      group_->run([&device, why, group = group_.get()](ranks::Engine&) { *why = group->connectDevice(device); },
+                  std::move(done));
+    };
+    const auto result = [why](Napi::Env env, const Napi::Value&) -> Napi::Value {
+      return why->empty() ? env.Null() : Napi::String::New(env, *why);
+    };
+    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, result);
+  });
+}
+
+Napi::Value RanksObject::sumOnDevice(Info info) {
+  return guarded(info.Env(), [&] {
+    if (!info[0].IsArray()) throw Error("invalid-argument", "sumOnDevice: expected a list of tensors.");
+    const Napi::Array array = info[0].As<Napi::Array>();
+    std::vector<Tensor> tensors(lengthOf(array, 1u << 20, "tensors"));
+    for (uint32_t i = 0; i < tensors.size(); ++i) tensors[i] = TensorObject::unwrap(array.Get(i));
+    for (const Tensor& tensor : tensors)
+      if (!tensor || tensor.dtype() != DType::f32 || !tensor.dense())
+        throw Error("invalid-argument", "sumOnDevice: expected dense tensors of float32.");
+    const auto start = [&](Completions::Done done) {
+      group_->run([tensors, group = group_.get()](ranks::Engine&) { group->sumOnDevice(tensors); }, std::move(done));
+    };
+    return Environment::of(info.Env()).completions->whenDone(info.Env(), start, undefined);
   });
 }
 

@@ -13,6 +13,8 @@ namespace mora::addon {
 Napi::Value connectMpi(const Napi::CallbackInfo& info);
 /// mpiVersion(libraries): what the first of them that is there says that it is. Throws where none is.
 Napi::Value mpiVersion(const Napi::CallbackInfo& info);
+/// ncclVersion(): of the NCCL that is there, with its path. Throws where none can be used.
+Napi::Value ncclVersion(const Napi::CallbackInfo& info);
 /// openGloo(address, rank, size, patience): listens; what the others have to know, [size, n].
 Napi::Value openGloo(const Napi::CallbackInfo& info);
 /// connectGloo(addresses, limit): a promise of this process's ranks; what the others gave for this one, [size, n].
@@ -36,6 +38,8 @@ class RanksObject : public TaggedObject<RanksObject> {
   Napi::Value sum(Info info);
   Napi::Value broadcast(Info info);
   Napi::Value gather(Info info);
+  Napi::Value connectDevice(Info info);
+  Napi::Value sumOnDevice(Info info);
   Napi::Value barrier(Info info);
   Napi::Value close(Info info);
   void abort(Info info) { group_->fail(info[0].ToString()); }

@@ -1,7 +1,10 @@
 #include "ranks/group.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <cstring>
 #include <new>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -13,6 +16,38 @@ using Clock = std::chrono::steady_clock;
 
 /// Between two looks at the other ranks.
 constexpr auto kPause = 50ms;
+/// The same between those at a GPU.
+constexpr auto kLongestPause = 500us;
+
+/// What a rank tells of its NCCL: the version, 0 with why there is none, and of rank 0 the id of the connection.
+struct Offer {
+  int32_t version = 0;
+  NcclId id{};
+  char why[1020] = "";
+
+  void refuse(std::string_view reason) {
+    version = 0;
+    why[reason.copy(why, sizeof why - 1)] = '\0';
+  }
+};
+
+Offer offerOf(const Nccl* library, const Absence& absence, bool isFirst) {
+  Offer offer;
+  if (!library) {
+    offer.refuse(absence.text());
+    return offer;
+  }
+  offer.version = library->version;
+  if (isFirst && library->table.getUniqueId(&offer.id) != NcclResult::success)
+    offer.refuse(std::string("ncclGetUniqueId failed: ") + library->table.getLastError(nullptr));
+  return offer;
+}
+
+std::vector<Offer> gathered(Engine& engine, const Offer& own) {
+  std::vector<Offer> all(static_cast<size_t>(engine.size()));
+  engine.gather(reinterpret_cast<const std::byte*>(&own), sizeof own, reinterpret_cast<std::byte*>(all.data()));
+  return all;
+}
 
 }  // namespace
 
@@ -35,6 +70,60 @@ void Group::run(Task task, Done done) {
     }
   }
   done(Error("ranks-closed", "These ranks are closed."));
+}
+
+std::string Group::connectDevice(Device& device) {
+  Absence absence;
+  const Nccl* const library = openNccl(absence);
+  const std::vector<Offer> offers = gathered(*engine_, offerOf(library, absence, engine_->rank() == 0));
+  const auto refusal = std::find_if(offers.begin(), offers.end(), [](const Offer& one) { return one.version == 0; });
+  if (refusal != offers.end()) return "rank " + std::to_string(refusal - offers.begin()) + " has none: " + refusal->why;
+  const auto other = std::find_if(offers.begin(), offers.end(),
+                                  [&](const Offer& one) { return one.version != offers.front().version; });
+  if (other != offers.end())
+    throw Error("unlike-ranks", "Rank " + std::to_string(other - offers.begin()) + " has NCCL " +
+                                    ncclVersionText(other->version) + ", but rank 0 has " +
+                                    ncclVersionText(offers.front().version) + ": all ranks of a run need the same.");
+  withNccl([&] {
+    nccl_ = std::make_unique<NcclRanks>(*library, device, offers.front().id, engine_->rank(), engine_->size(),
+                                        [this](const auto& isDone) { wait(isDone); });
+  });
+  return "";
+}
+
+void Group::sumOnDevice(const std::vector<Tensor>& tensors) {
+  if (!nccl_) throw Error("invalid-argument", "sumOnDevice: expected connectDevice before.");
+  double count = 0;
+  for (const Tensor& tensor : tensors) count += static_cast<double>(tensor.elements());
+  // NCCL would wait for ever where ranks do not do the same.
+  std::vector<double> counts(static_cast<size_t>(engine_->size()));
+  engine_->gather(reinterpret_cast<const std::byte*>(&count), sizeof count,
+                  reinterpret_cast<std::byte*>(counts.data()));
+  if (std::any_of(counts.begin(), counts.end(), [&](double one) { return one != count; })) throw RanksDiffer();
+  withNccl([&] { nccl_->sum(tensors, [this](const auto& isDone) { wait(isDone); }); });
+}
+
+/// Tends the other ranks until the condition holds. Throws where one is lost, or this one gives up.
+void Group::wait(const std::function<bool()>& isDone) {
+  for (Clock::duration pause = 20us; !isDone(); pause = std::min<Clock::duration>(2 * pause, kLongestPause)) {
+    if (givesUp_) throw GivenUp{};
+    engine_->tend();
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+/// NCCL may say sooner than the engine that a rank is gone, but not which one and why.
+template <typename Body>
+void Group::withNccl(Body body) {
+  std::string told;
+  try {
+    return body();
+  } catch (const NcclFailed& failure) {
+    told = failure.what();
+    const Clock::time_point end = Clock::now() + (failure.another ? limit_ / 2 + 1s : 0s);
+    wait([&] { return Clock::now() >= end; });
+  }
+  throw Error("ranks-failed", "NCCL failed on rank " + std::to_string(engine_->rank()) + ": " + told + ".");
 }
 
 void Group::fail(std::string why) {
@@ -105,6 +194,7 @@ void Group::work(const Start& start, const Done& started) {
     if (isLate && !isEnding_) std::fprintf(stderr, "mora: %s\n", failure_->what());
     if (isLate || aborts_) engine_->abort();
     if (isDone || isLate || aborts_) {
+      nccl_.reset();
       const std::lock_guard lock(mutex_);
       hasEnded_ = true;
       changed_.notify_all();

@@ -11,6 +11,7 @@
 
 #include "core/error.h"
 #include "ranks/engine.h"
+#include "ranks/nccl.h"
 
 namespace mora::ranks {
 
@@ -29,6 +30,11 @@ class Group {
 
   /// Runs a collective. `done` is called on the group's thread.
   void run(Task task, Done done);
+  /// Within a task: connects the GPUs of all ranks. A sentence without its full stop that says why not, where a rank
+  /// has no NCCL, which is the same on all.
+  std::string connectDevice(Device& device);
+  /// Within a task, after that: adds up dense f32 tensors of the device in place.
+  void sumOnDevice(const std::vector<Tensor>& tensors);
   /// Gives up: collectives of all ranks fail from here on.
   void fail(std::string why);
   /// Says goodbye after all that was asked for; `done` follows.
@@ -50,13 +56,17 @@ class Group {
   void work(const Start& start, const Done& started);
   void perform(const Job& job);
   bool attempt(const std::function<void()>& body);
+  void wait(const std::function<bool()>& isDone);
+  template <typename Body>
+  void withNccl(Body body);
   void giveUp();
   void note(const Error& error, int rank = -1);
   void tell(const std::string& why);
 
   const std::chrono::milliseconds limit_;
-  std::unique_ptr<Engine> engine_;  // the group's thread's, but for what never changes
-  std::deque<Task> abandoned_;      // tasks that failed: the engine may still be at work on what they hold
+  std::unique_ptr<Engine> engine_;   // the group's thread's, but for what never changes
+  std::unique_ptr<NcclRanks> nccl_;  // the group's thread's
+  std::deque<Task> abandoned_;       // tasks that failed: the engine may still be at work on what they hold
 
   std::mutex mutex_;
   std::condition_variable wake_, changed_;

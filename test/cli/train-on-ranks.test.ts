@@ -7,10 +7,9 @@ import { trainOn } from '../../lib/cli/commands/train.js'
 import { initModel } from '../../lib/models/index.js'
 import { type TrainOptions, TrainSchema } from '../../lib/options/index.js'
 import { type TrainCall, train } from '../../lib/train/index.js'
-import type { Ranks } from '../../lib/train/ranks.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { rows, writeRows } from '../train/fake-run.js'
-import { localRanks } from '../train/local-ranks.js'
+import { type LocalRanks, localRanks } from '../train/local-ranks.js'
 import { testTerminal } from './terminal.js'
 import { CONFIG } from './tiny-config.js'
 
@@ -42,7 +41,7 @@ interface Printed {
   stderr: string
 }
 
-async function command(ranks: Ranks, changes: Partial<TrainOptions> = {}): Promise<Printed> {
+async function command(ranks: LocalRanks, changes: Partial<TrainOptions> = {}): Promise<Printed> {
   const terminal = testTerminal()
   const close = async () => {
     closed.push(ranks.rank)
@@ -64,7 +63,7 @@ it('one rank prints and writes', async () => {
 })
 
 it('a failure of one is one sentence', async () => {
-  const [ranks, other] = localRanks(2) as [Ranks, Ranks]
+  const [ranks, other] = localRanks(2) as [LocalRanks, LocalRanks]
   const [first, second] = await Promise.all([command(ranks), command(other, { init: at('absent.json') })])
   expect(first!.error).toMatch(/^Rank 1 failed: .*absent\.json/)
   expect(second).toMatchObject({ result: { json: undefined, text: '' }, error: null, stderr: '' })
@@ -89,14 +88,14 @@ it.each([
 })
 
 it('different options are one sentence, and wrong usage on all', async () => {
-  const [ranks, other] = localRanks(2) as [Ranks, Ranks]
+  const [ranks, other] = localRanks(2) as [LocalRanks, LocalRanks]
   const [first, second] = await Promise.all([command(ranks), command(other, { seed: 1 })])
   expect(first!.error).toBe('Rank 1 has seed 1, but rank 0 has 42: all ranks of a run need the same.')
   expect(second).toMatchObject({ result: { exitCode: 2 }, error: null, stderr: '' })
 })
 
 it('a stop of another rank ends with 130 too', async () => {
-  const [ranks, other] = localRanks(2) as [Ranks, Ranks]
+  const [ranks, other] = localRanks(2) as [LocalRanks, LocalRanks]
   using model = await initModel(at('config.json'), { dtype: 'float32', device: 'cpu', seed: 42 })
   const call = { ...given({ maxSteps: 400 }), ranks: other } as TrainCall
   const run = train(model, call)

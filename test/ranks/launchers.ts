@@ -6,6 +6,8 @@ import { dirname, join } from 'node:path'
 import { binaryCandidates } from '../../lib/native-binary.js'
 import { freePort } from './free-port.js'
 
+type Variables = Readonly<Record<string, string>>
+
 export interface Launcher {
   readonly name: string
   /** Whether it is installed. */
@@ -13,7 +15,7 @@ export interface Launcher {
   /** Whether it ends the others itself as soon as one has ended, so that they may learn nothing. */
   readonly endsOthers: boolean
   /** Starts Node.js with these arguments on so many ranks: one process, or each. */
-  start(size: number, argv: readonly string[]): Promise<ChildProcess[]>
+  start(size: number, argv: readonly string[], variables?: Variables): Promise<ChildProcess[]>
 }
 
 function mpirun(name: string, commands: readonly string[], version: RegExp): Launcher {
@@ -23,7 +25,9 @@ function mpirun(name: string, commands: readonly string[], version: RegExp): Lau
     name,
     isHere: command !== undefined,
     endsOthers: true,
-    start: async (size, argv) => [started(command!, ['-np', String(size), process.execPath, ...argv], environment)],
+    start: async (size, argv, variables = {}) => [
+      started(command!, ['-np', String(size), process.execPath, ...argv], { ...environment, ...variables }),
+    ],
   }
 }
 
@@ -36,7 +40,7 @@ const environment = {
   PRTE_MCA_rmaps_default_mapping_policy: ':oversubscribe',
 }
 
-const started = (command: string, argv: readonly string[], variables: Record<string, string>): ChildProcess =>
+const started = (command: string, argv: readonly string[], variables: Variables): ChildProcess =>
   spawn(command, argv, {
     env: { ...process.env, ...variables, NO_COLOR: '1' },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -54,8 +58,9 @@ export function byHand(
     name,
     isHere: hasGloo,
     endsOthers: false,
-    async start(size, argv) {
+    async start(size, argv, more = {}) {
       const variables = {
+        ...more,
         WORLD_SIZE: String(size),
         MASTER_ADDR: address,
         MASTER_PORT: String(await freePort()),
@@ -83,9 +88,14 @@ export interface JobEnding {
   stderr: string
 }
 
-/** Runs Node.js with these arguments on so many ranks. */
-export async function runJob(launcher: Launcher, size: number, argv: readonly string[]): Promise<JobEnding> {
-  const children = await launcher.start(size, argv)
+/** Runs Node.js with these arguments and variables on so many ranks. */
+export async function runJob(
+  launcher: Launcher,
+  size: number,
+  argv: readonly string[],
+  variables: Variables = {},
+): Promise<JobEnding> {
+  const children = await launcher.start(size, argv, variables)
   const ending = { code: 0, stdout: '', stderr: '' }
   await Promise.all(
     children.map((child) => {

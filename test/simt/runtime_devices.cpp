@@ -38,7 +38,8 @@ cudaError_t cudaGetDeviceCount(int* count) {
   return *count > 0 ? cudaSuccess : failed(cudaErrorNoDevice);
 }
 
-cudaError_t cudaGetDevice(int* device) {
+/// For libraries with a runtime of their own too, as stubs/nccl.cpp.
+__attribute__((visibility("default"))) cudaError_t cudaGetDevice(int* device) {
   *device = simt::currentDevice();
   return cudaSuccess;
 }

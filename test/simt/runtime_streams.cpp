@@ -68,7 +68,8 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
   return cudaSuccess;
 }
 
-cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* userData) {
+/// For libraries with a runtime of their own too, as stubs/nccl.cpp.
+__attribute__((visibility("default"))) cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t function, void* userData) {
   SIMT_ANSWER_FAULT();
   simt::enqueue(stream, {[=] { function(userData); }, nullptr});
   return cudaSuccess;

@@ -1,4 +1,5 @@
 /** Ranks in one process: sums go from rank 0 upwards, so that every rank gets the same bits. */
+import type { JobRanks } from '../../lib/ranks/index.js'
 import { rankFailure } from '../../lib/train/meetings.js'
 import type { Ranks } from '../../lib/train/ranks.js'
 import type { WritableValues } from '../../lib/train/trainable.js'
@@ -48,7 +49,10 @@ function added<Values extends Sums>(into: Values, lists: readonly Sums[]): Value
   return into
 }
 
-export function localRanks(size: number): Ranks[] {
+/** What ranks of one process have of those of a job. */
+export type LocalRanks = Ranks & Pick<JobRanks, 'localRank' | 'gather'>
+
+export function localRanks(size: number): LocalRanks[] {
   const meeting = new Meeting(size)
   return Array.from({ length: size }, (_, rank) => ({
     rank,
@@ -64,6 +68,8 @@ export function localRanks(size: number): Ranks[] {
         gradient.assign(added(new Float32Array(own[i]!.length), values))
       }
     },
+    localRank: rank,
+    gather: (bytes) => meeting.bring(rank, bytes.slice()),
     async barrier() {
       await meeting.bring(rank, null)
     },

@@ -48,9 +48,11 @@ export const trainCommand = defineCommand({
   },
 })
 
+type RanksOfCommand = Ranks & Pick<JobRanks, 'localRank' | 'gather' | 'close'>
+
 /** The command on one of several ranks: one of them prints for all, and the others only what not all know. */
 export async function trainOn(
-  ranks: Ranks & Pick<JobRanks, 'close'>,
+  ranks: RanksOfCommand,
   options: TrainOptions,
   context: CommandContext,
 ): Promise<CommandResult> {
@@ -68,9 +70,9 @@ export async function trainOn(
 
 const nothingToPrint = { json: undefined, text: '' }
 
-async function trained(ranks: Ranks, options: TrainOptions, context: CommandContext): Promise<CommandResult> {
+async function trained(ranks: RanksOfCommand, options: TrainOptions, context: CommandContext): Promise<CommandResult> {
   const { trainByCommand } = await import('../../train/train.js')
-  const model = await openModel(options).catch(async (error: unknown) => {
+  const model = await openModel(options, ranks).catch(async (error: unknown) => {
     // The others wait for this rank where their runs begin.
     throw await new Meetings(ranks).end(error)
   })
@@ -87,12 +89,14 @@ async function trained(ranks: Ranks, options: TrainOptions, context: CommandCont
   }
 }
 
-async function openModel(options: TrainOptions): Promise<Model> {
+async function openModel(options: TrainOptions, ranks: RanksOfCommand): Promise<Model> {
   const { initModel, loadModel } = await import('../../models/index.js')
-  if (options.init === undefined) return loadModel(options.model!, loadOptions(options))
+  const { deviceOfRank } = await import('../../ranks/index.js')
+  const load = { ...loadOptions(options), device: await deviceOfRank(options.device, ranks) }
+  if (options.init === undefined) return loadModel(options.model!, load)
   const { loadTokenizer } = await import('../../data/tokenizer/tokenizer.js')
   return initModel(options.init, {
-    ...loadOptions(options),
+    ...load,
     seed: options.seed,
     tokenizer: await loadTokenizer(options.model!, options),
   })

@@ -1,0 +1,102 @@
+#include "ranks/nccl_library.h"
+
+#include <dlfcn.h>
+
+#include <filesystem>
+#include <optional>
+#include <system_error>
+
+#include "core/nvidia_folders.h"
+
+namespace mora::ranks {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kOldest = 21800;
+constexpr const char* kName = "libnccl.so.2";
+constexpr const char* kRemedy =
+    "install it (Debian: libnccl2; with pip: nvidia-nccl-cu13 or nvidia-nccl-cu12), or name its folder in MORA_NCCL";
+
+template <typename Function>
+void resolve(void* library, const char* name, Function& function, std::string& absent) {
+  function = reinterpret_cast<Function>(dlsym(library, name));
+  if (!function) absent += std::string(absent.empty() ? "" : ", ") + name;
+}
+
+/// The names of the functions that the library lacks; empty if it has all.
+std::string fill(NcclTable& table, void* library) {
+  std::string absent;
+  resolve(library, "ncclGetVersion", table.getVersion, absent);
+  resolve(library, "ncclGetUniqueId", table.getUniqueId, absent);
+  resolve(library, "ncclCommInitRankConfig", table.commInitRankConfig, absent);
+  resolve(library, "ncclAllReduce", table.allReduce, absent);
+  resolve(library, "ncclGroupStart", table.groupStart, absent);
+  resolve(library, "ncclGroupEnd", table.groupEnd, absent);
+  resolve(library, "ncclCommGetAsyncError", table.commGetAsyncError, absent);
+  resolve(library, "ncclCommAbort", table.commAbort, absent);
+  resolve(library, "ncclGetErrorString", table.getErrorString, absent);
+  resolve(library, "ncclGetLastError", table.getLastError, absent);
+  return absent;
+}
+
+std::string fileOf(void* function) {
+  Dl_info info;
+  return dladdr(function, &info) != 0 && info.dli_fname ? info.dli_fname : kName;
+}
+
+int versionOf(void* library) {
+  const auto ask = reinterpret_cast<decltype(NcclTable::getVersion)>(dlsym(library, "ncclGetVersion"));
+  int version = 0;
+  return ask && ask(&version) == NcclResult::success ? version : 0;
+}
+
+struct Opened {
+  std::optional<Nccl> library;
+  Absence absence;
+};
+
+Opened open() {
+  const std::vector<fs::path> folders = nvidiaFolders("MORA_NCCL", {"nvidia/nccl/lib"});
+  std::string failures;
+  for (const fs::path& folder : folders) {
+    const fs::path path = folder / kName;
+    std::error_code ignored;
+    if (!folder.empty() && !fs::exists(path, ignored)) continue;
+    const auto note = [&](const std::string& why) { failures += (failures.empty() ? "" : "; ") + why; };
+    void* const handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!handle) {
+      if (!folder.empty()) note(dlerror());
+      continue;
+    }
+    Nccl library{};
+    // An old one lacks functions too, but what it needs is to be newer.
+    library.version = versionOf(handle);
+    const std::string absent = fill(library.table, handle);
+    library.path = fileOf(reinterpret_cast<void*>(library.table.getVersion));
+    if (library.version == 0 || (library.version >= kOldest && !absent.empty()))
+      note(path.string() + " lacks " + (absent.empty() ? "a version" : absent));
+    else if (library.version < kOldest)
+      note(library.path + " is NCCL " + ncclVersionText(library.version) + ", and 2.18 or newer is needed");
+    else
+      return {std::move(library), {}};
+  }
+  const std::string problem = failures.empty() ? std::string("NCCL (") + kName + ") was not found in " + listOf(folders)
+                                               : "NCCL cannot be used: " + failures;
+  return {std::nullopt, {problem, kRemedy}};
+}
+
+}  // namespace
+
+std::string ncclVersionText(int version) {
+  return std::to_string(version / 10000) + "." + std::to_string(version / 100 % 100) + "." +
+         std::to_string(version % 100);
+}
+
+const Nccl* openNccl(Absence& absence) {
+  static const Opened opened = open();
+  absence = opened.absence;
+  return opened.library ? &*opened.library : nullptr;
+}
+
+}  // namespace mora::ranks
