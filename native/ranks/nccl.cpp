@@ -85,7 +85,7 @@ NcclRanks::NcclRanks(const Nccl& library, Device& device, const NcclId& id, int 
     });
     communicator.settle("ncclCommInitRankConfig");
   };
-  run(connect, {}, wait);
+  run("ncclCommInitRankConfig", connect, {}, wait);
 }
 
 NcclRanks::~NcclRanks() { communicator_->abort(); }
@@ -109,11 +109,11 @@ void NcclRanks::sum(const std::vector<Tensor>& tensors, const Wait& wait) {
     // All of it has to be on the stream before anything waits for the stream.
     communicator.settle("ncclAllReduce");
   };
-  run(allReduce, tensors, wait);
+  run("ncclAllReduce", allReduce, tensors, wait);
 }
 
-void NcclRanks::run(const std::function<void(Communicator&, void*)>& issue, const std::vector<Tensor>& tensors,
-                    const Wait& wait) {
+void NcclRanks::run(const char* name, const std::function<void(Communicator&, void*)>& issue,
+                    const std::vector<Tensor>& tensors, const Wait& wait) {
   const auto outcome = std::make_shared<Outcome>();
   beside(
       device_,
@@ -139,7 +139,7 @@ void NcclRanks::run(const std::function<void(Communicator&, void*)>& issue, cons
   try {
     wait([&] {
       if (isDone()) return true;
-      communicator_->settled("a connection");  // NCCL tells here when one is lost while the GPU waits for it
+      communicator_->settled(name);  // NCCL tells here when a connection is lost that the GPU waits for
       return false;
     });
   } catch (...) {

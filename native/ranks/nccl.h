@@ -36,8 +36,8 @@ class NcclRanks {
 
  private:
   struct Communicator;
-  void run(const std::function<void(Communicator&, void* stream)>& issue, const std::vector<Tensor>& tensors,
-           const Wait& wait);
+  void run(const char* name, const std::function<void(Communicator&, void* stream)>& issue,
+           const std::vector<Tensor>& tensors, const Wait& wait);
 
   Device& device_;
   const std::shared_ptr<Communicator> communicator_;

@@ -44,6 +44,29 @@ const works = {
   },
 }
 
+/** Once GPUs are connected, the last rank does something else than the others, which wait for its gradients. */
+const failing = (fault, count = 1000) => async () => {
+  const first = tensorOf(1000)
+  await ranks.sumGradients([first])
+  if (rank === size - 1) await fault()
+  return refusal(() => ranks.sumGradients([tensorOf(rank === size - 1 ? count : 1000)]))
+}
+
+const faults = {
+  gone: failing(() => process.exit(3)),
+  stopped: failing(() => process.kill(process.pid, 'SIGSTOP')),
+  gaveUp: failing(() => ranks.abort('no more rows.')),
+  /** Its GPU never comes to where the others' wait for it. */
+  killed: failing(() => {
+    process.env.STUB_NCCL_FAIL = '7@2'
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), 500)
+  }),
+  differs: failing(() => {}, 999),
+  async refused() {
+    return refusal(() => ranks.sumGradients([tensorOf(1000)]))
+  },
+}
+
 async function refusal(call) {
   try {
     await call()
@@ -54,6 +77,6 @@ async function refusal(call) {
   }
 }
 
-const said = await works[what]()
+const said = await { ...works, ...faults }[what]()
 writeFileSync(join(folder, `${rank}.json`), JSON.stringify(said))
 if (!process.exitCode) await ranks.close()

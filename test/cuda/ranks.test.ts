@@ -40,4 +40,88 @@ describe.skipIf(!isHere)('ranks with a GPU each', () => {
     for (const { farthest } of all) expect(farthest).toBeLessThanOrEqual(size * 2 ** -23)
     expect(new Set(all.map(({ hash }) => hash)).size).toBe(1)
   })
+
+  test('two of them train as one process does', async () => {
+    const [alone, together] = [join(folder(), 'alone'), join(folder(), 'together')]
+    const [ofOne, ofMany] = [alone, together].map((output) =>
+      trainInto(output, '--device', 'cuda', '--dtype', 'float32', '--quiet', '--micro-batch-size', '1'),
+    )
+    expect(await start(ofOne!).ended).toMatchObject({ code: 0, stderr: '' })
+    expect(await run(2, [main, ...ofMany!])).toMatchObject({ code: 0, stderr: '' })
+    const [one, many] = [lossesOf(alone), lossesOf(together)]
+    expect(many.length).toBe(8)
+    for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
+    expect(farthestOf(alone, together)).toBeLessThan(1e-6)
+  })
+
+  test('without NCCL they add up over the CPUs, and one of them says so', async () => {
+    const { code, stderr } = await run(2, [job, folder(), 'sums'], { MORA_NCCL: join(folder(), 'nowhere') })
+    expect(code).toBe(0)
+    const { all, hashes } = { all: seen(), hashes: new Set(seen().map(({ hash }) => hash)) }
+    expect([all.length, hashes.size]).toEqual([2, 1])
+    expect(stderr.match(/\[nccl-unused\].*/g)).toEqual([
+      expect.stringMatching(
+        /without NCCL: rank 0 has none: NCCL \(libnccl\.so\.2\) was not found in .*; install it .*MORA_NCCL\.$/,
+      ),
+    ])
+  })
+
+  test('an NCCL that is too old is not used', async () => {
+    const { code, stderr } = await run(2, [job, folder(), 'sums'], { STUB_NCCL_VERSION: '21602' })
+    expect(code).toBe(0)
+    expect(stderr).toMatch(/libnccl\.so\.2 is NCCL 2\.16\.2, and 2\.18 or newer is needed; install/)
+  })
+
+  test('one GPU for two of them is refused, in one sentence', async () => {
+    const argv = [main, ...trainInto(join(folder(), 'out'), '--device', 'cuda')]
+    const { code, stderr } = await run(2, argv, { MORA_SIMT_DEVICES: '1' })
+    expect(code).toBe(2)
+    expect(stderr.trim().split('\n')).toEqual([
+      expect.stringMatching(
+        /^mora: Ranks 0 and 1 would share the GPU GPU-01010101-(0101-){3}010101010101, but each needs one of its own, and of \S+ they see 1: start no more ranks on a machine than it has GPUs, or give them the device cpu\.$/,
+      ),
+    ])
+  })
+
+  test.each([
+    ['gone', 'Rank 1 failed: it ended with exit code 3.'],
+    ['killed', 'Rank 1 failed: it has ended or has lost its connection.'],
+    ['stopped', 'Rank 1 failed: it has been silent for 2 s, so it was stopped, has ended or has lost its connection.'],
+    ['gaveUp', 'Rank 1 failed: no more rows.'],
+  ])('the other hears of one that is %s, and its GPU stops waiting', async (what, message) => {
+    const { code } = await run(2, [job, folder(), what])
+    expect(code).not.toBe(0)
+    expect(seen()[0]).toEqual({ code: 'rank-failed', message })
+  })
+
+  test('ranks that bring different gradients are told so', async () => {
+    await run(2, [job, folder(), 'differs'])
+    expect(seen().map(({ code }) => code)).toEqual(['ranks-differ', 'ranks-differ'])
+  })
+
+  test.each([
+    ['6@1', 'ncclAllReduce: remote process exited or there was a network error (the stand-in was told to)'],
+    ['5@1', 'ncclAllReduce: invalid usage (the stand-in was told to)'],
+  ])('an NCCL that answers %s is quoted', async (fault, told) => {
+    const { code } = await run(2, [job, folder(), 'refused'], { STUB_NCCL_FAIL: fault })
+    expect(code).not.toBe(0)
+    const messages = seen().map(({ message }) => message)
+    expect(messages).toContainEqual(expect.stringMatching(/^NCCL failed on rank \d: /))
+    expect(messages.join()).toContain(told)
+  })
 })
+
+function lossesOf(output: string): number[] {
+  const lines = readFileSync(join(output, 'metrics.jsonl'), 'utf8').trim().split('\n')
+  return lines.map((line) => JSON.parse(line)).flatMap(({ loss }) => (loss === undefined ? [] : [loss as number]))
+}
+
+function farthestOf(...outputs: [string, string]): number {
+  const [one, other] = outputs.map((output) => readTensors(join(output, 'adapter_model.safetensors')))
+  let farthest = 0
+  for (const [name, { values }] of one!) {
+    const others = other!.get(name)!.values
+    for (const [i, value] of values.entries()) farthest = Math.max(farthest, Math.abs(value - others[i]!))
+  }
+  return farthest
+}

@@ -3,7 +3,7 @@
 // there for the other ranks, or until it is aborted. Like NCCL it refuses a device that is two ranks.
 //
 //   STUB_NCCL_VERSION   as 22203; 23004 unless set
-//   STUB_NCCL_FAIL      6@3: from its third sum on, it answers with result 6
+//   STUB_NCCL_FAIL      6@3: from its third sum on, it answers with result 6; with 7 it never comes to an end
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
