@@ -114,6 +114,11 @@ export interface NativeTensor {
   read(): Promise<Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array>
   /** Into memory of as many bytes, which saves V8 from collecting what was read before. */
   read(into: Uint8Array): Promise<Uint8Array>
+  /**
+   * A copy of dense float32 values in the memory of the CPU, without waiting for what is enqueued, which must not write them;
+   * null of others.
+   */
+  readAtOnce(): Float32Array | null
   dispose(): void
 }
 

@@ -83,16 +83,23 @@ export async function writeShardedSafetensors(
   return [...names, indexName]
 }
 
+/** What stands in a file before the bytes of tensors, all of one dtype, in this order. */
+export function safetensorsHeader(entries: readonly Described[]): Uint8Array {
+  return header(sizeEntries(entries), defaultMetadata)
+}
+
 export const singleName = 'model.safetensors'
 export const indexName = 'model.safetensors.index.json'
 
-interface SizedEntry {
-  entry: SafetensorsEntry
+interface SizedEntry<Entry = SafetensorsEntry> {
+  entry: Entry
   dtypeName: string
   bytes: number
 }
 
-function sizeEntries(entries: readonly SafetensorsEntry[]): SizedEntry[] {
+type Described = Omit<SafetensorsEntry, 'data'>
+
+function sizeEntries<Entry extends Described>(entries: readonly Entry[]): SizedEntry<Entry>[] {
   const names = new Set<string>(['__metadata__'])
   return entries.map((entry) => {
     const { name, dtype, shape } = entry
@@ -170,7 +177,7 @@ function fileBytes(sized: SizedEntry[], metadata: Record<string, string>): numbe
 }
 
 /** Length and JSON, padded with spaces so that the tensors start at a multiple of 8. */
-function header(ordered: SizedEntry[], metadata: Record<string, string>): Uint8Array {
+function header(ordered: readonly SizedEntry<Described>[], metadata: Record<string, string>): Uint8Array {
   let end = 0
   const tensors = ordered.map(({ entry, dtypeName, bytes }) => {
     const begin = end

@@ -5,6 +5,7 @@ export { readSafetensorsHeader, type SafetensorsFile } from './safetensors-reade
 export {
   type SafetensorsEntry,
   type ShardOptions,
+  safetensorsHeader,
   writeSafetensors,
   writeShardedSafetensors,
 } from './safetensors-writer.js'

@@ -171,6 +171,14 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return float32FromHalf(values, this.dtype as HalfDType)
   }
 
+  /**
+   * The float32 values as they are in the CPU's memory, without waiting for what is enqueued, which must not write them; null of
+   * other dtypes and devices.
+   */
+  dataAtOnce(): Float32Array | null {
+    return this.#native.readAtOnce()
+  }
+
   /** The only value of a tensor of one element. */
   async item(): Promise<number> {
     return Number((await this.data())[0])

@@ -23,7 +23,7 @@ export async function firstNonFinite(
   return null
 }
 
-function allFinite(values: ArrayLike<number> | ArrayLike<bigint>): boolean {
+export function allFinite(values: ArrayLike<number> | ArrayLike<bigint>): boolean {
   for (let i = 0; i < values.length; i++) {
     if (!Number.isFinite(Number(values[i]))) return false
   }

@@ -8,14 +8,16 @@ import { type Ranks, singleRank } from './ranks.js'
 import { restartAdapter, restartIsDue } from './restarts.js'
 import type { RunControl } from './run.js'
 import { samplesAreDue, takeSamples } from './samples.js'
-import { evaluateSession, saveResult, saveSession } from './save-session.js'
+import { evaluateSession, saveAtOnce, saveResult, saveSession } from './save-session.js'
 import type { Session } from './session.js'
 import { notePeak, takeStep } from './take-step.js'
 
 /** What a run asks of its ranks and its model. */
-interface RunParts {
+export interface RunParts {
   readonly held: HeldForTraining
   readonly ranks: Ranks | undefined
+  /** Is told what saves the last step at once, while the next is at work. */
+  readonly onBegun?: (saveAtOnce: () => void) => void
   setUp(meetings: Meetings): Promise<Session>
 }
 
@@ -26,7 +28,7 @@ interface RunParts {
  */
 export async function runTraining(
   control: RunControl,
-  { held, ranks = singleRank, setUp }: RunParts,
+  { held, ranks = singleRank, setUp, onBegun }: RunParts,
 ): Promise<TrainResult> {
   const meetings = new Meetings(ranks, () => control.stopRequested)
   const failed = (session: Session | null) => async (error: unknown) => {
@@ -39,6 +41,7 @@ export async function runTraining(
       await metrics.write()
       return (await saveSession(session)).path
     })
+    onBegun?.(() => saveAtOnce(session))
     return { session, metrics }
   }
   const { session, metrics } = await control.exclusive(begin).catch(failed(null))
@@ -114,6 +117,7 @@ async function takeTurns(
     } finally {
       await control.exclusive(() => metrics.write())
     }
+    session.canBeSaved = true
     for (const logged of metrics.takeEvents()) await control.emit(logged)
     return true
   }

@@ -19,9 +19,11 @@ export async function restartAdapter(session: Session): Promise<MergeEvent> {
   const merges = state.merges + 1
   if (output)
     await writeMerge(output.merges, merges, (folder) => model.saveAdapter(adapter, folder, { modules: false }))
+  session.canBeSaved = false
   await model.restartAdapter(adapter, restarts.after(merges))
   session.parameters = model.trainableParameters().map(({ parameter }) => parameter)
   session.optimizer.setParameters(session.parameters)
   session.state = { ...state, merges, mergedAt: state.step }
+  session.canBeSaved = true
   return { type: 'merge', step: state.step, merges }
 }

@@ -1,6 +1,7 @@
 import { RunError, UsageError } from '../errors.js'
 import { syncAppended } from '../io/atomic.js'
 import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoints/checkpoint.js'
+import { writeCheckpointAtOnce } from './checkpoints/checkpoint-at-once.js'
 import { afterEvaluation } from './checkpoints/trainer-state.js'
 import { evaluate } from './evaluate.js'
 import type { CheckpointEvent, EvaluationEvent } from './events.js'
@@ -50,21 +51,36 @@ export async function saveSession(session: Session, { byTime = false } = {}): Pr
   if (session.ended) {
     throw new RunError('ended', `The run has ended; its last checkpoint is ${lastCheckpoint?.path ?? 'none'}.`)
   }
-  // What a checkpoint follows is on the disk before it is: a resumed run would not write it again.
-  const events = session.tensorboard ? [session.tensorboard.path] : []
-  await syncAppended([output.metrics, output.samples, ...events, output.path])
-  const path = await writeCheckpoint(output.checkpoints, {
-    parameters: session.parameters,
-    optimizer: session.optimizer,
-    state,
-    facts: session.facts,
-    saveAdapter: session.result.saveAdapter,
-    byTime,
-  })
-  session.lastCheckpoint = { step: state.step, path }
-  session.savedAt = session.now()
-  await pruneCheckpoints(output.checkpoints, options, state)
-  return { type: 'checkpoint', step: state.step, path }
+  session.canBeSaved = false
+  try {
+    // What a checkpoint follows is on the disk before it is: a resumed run would not write it again.
+    const events = session.tensorboard ? [session.tensorboard.path] : []
+    await syncAppended([output.metrics, output.samples, ...events, output.path])
+    const path = await writeCheckpoint(output.checkpoints, {
+      parameters: session.parameters,
+      optimizer: session.optimizer,
+      state,
+      facts: session.facts,
+      saveAdapter: session.result.saveAdapter,
+      byTime,
+    })
+    session.lastCheckpoint = { step: state.step, path }
+    session.savedAt = session.now()
+    await pruneCheckpoints(output.checkpoints, options, state)
+    return { type: 'checkpoint', step: state.step, path }
+  } finally {
+    session.canBeSaved = true
+  }
+}
+
+/**
+ * Writes a checkpoint by time of the last step, unless there is one, while the next step is at work, for a process that may be
+ * killed before that ends. It is written when this returns, if values can be had at once.
+ */
+export function saveAtOnce(session: Session): void {
+  const { output, state, lastCheckpoint, canBeSaved, ended } = session
+  if (!output || ended || !canBeSaved || state.step === 0 || lastCheckpoint?.step === state.step) return
+  writeCheckpointAtOnce(output.checkpoints, session)
 }
 
 /** Writes the trained adapter or model and the model card to the output folder. */

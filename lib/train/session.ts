@@ -58,5 +58,7 @@ export interface Session {
   tokens: number
   /** Most bytes in use on the device since then. */
   peakMemoryBytes: number
+  /** Whether trained values are those after the last step, whose metrics are written, and nothing is saving them. */
+  canBeSaved: boolean
   ended: boolean
 }

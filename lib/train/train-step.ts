@@ -15,12 +15,16 @@ export interface StepReport {
   nonFinite: { parameter: string | null } | null
 }
 
-type StepSession = Pick<Session, 'objective' | 'model' | 'parameters' | 'optimizer' | 'meetings' | 'signal'>
+type StepSession = Pick<
+  Session,
+  'objective' | 'model' | 'parameters' | 'optimizer' | 'meetings' | 'signal' | 'canBeSaved'
+>
 
 /**
  * One optimizer step: losses, weights and gradients of every micro-batch and rank add up, and are divided once, by the weight
  * of the whole step; so the result does not depend on how the rows were cut into micro-batches or dealt out to ranks. A signal
- * of any rank that is aborted between two micro-batches ends the step on all of them, with null and no gradients.
+ * of any rank that is aborted between two micro-batches ends the step on all of them, with null and no gradients. Otherwise
+ * the session cannot be saved until the caller has noted the step.
  */
 export async function trainStep(
   session: StepSession,
@@ -37,6 +41,7 @@ export async function trainStep(
     return null
   }
   const gradients = heldGradients(parameters)
+  session.canBeSaved = false
   const norm = optimizer.step({ ...options, scaleGradients: 1 / sums.weight })
   try {
     const gradNorm = await norm.item()

@@ -10,7 +10,7 @@ import type { Parameter } from '../tensor/parameter.js'
 import { type LearningRate, requireNoSchedule } from './learning-rate.js'
 import type { Meetings } from './meetings.js'
 import { type Ranks, someRanks } from './ranks.js'
-import { runTraining } from './recipe.js'
+import { type RunParts, runTraining } from './recipe.js'
 import { type EventCallback, Run } from './run.js'
 import { resolveTrainOptions } from './setup/resolve-options.js'
 import { setUp, type TrainingParts } from './setup/set-up.js'
@@ -65,8 +65,8 @@ export function train<Own extends OptionFields = NoFields>(model: Model, options
 }
 
 /** `train` with the options of a command, which are checked; run.yaml records them as they are. */
-export function trainByCommand(model: Model, options: TrainOptions, ranks: Ranks): Run {
-  return start(model, options, { ...partsOf(model, options), ranks })
+export function trainByCommand(model: Model, options: TrainOptions, ranks: Ranks, onBegun: RunParts['onBegun']): Run {
+  return start(model, options, { ...partsOf(model, options), ranks, onBegun })
 }
 
 function partsOf(model: Model, { template, signal }: Pick<TrainCall, 'template' | 'signal'>): TrainingParts {
@@ -83,7 +83,7 @@ function partsOf(model: Model, { template, signal }: Pick<TrainCall, 'template' 
 export function trainWith(
   model: TrainableModel,
   { onEvent, signal, learningRate, ranks, method, ...others }: TrainCall,
-  parts: TrainingParts,
+  parts: StartParts,
 ): Run {
   requireArgument('signal', signal, optional(aSignal))
   requireArgument('ranks', ranks, optional(someRanks))
@@ -97,9 +97,15 @@ export function trainWith(
   return start(model, options, { ...parts, learningRate: ownRate, signal, ranks }, onEvent)
 }
 
-function start(model: TrainableModel, options: TrainOptions, parts: TrainingParts, onEvent?: EventCallback): Run {
+type StartParts = TrainingParts & Pick<RunParts, 'onBegun'>
+
+function start(model: TrainableModel, options: TrainOptions, parts: StartParts, onEvent?: EventCallback): Run {
   const held = model.holdForTraining()
-  const { ranks, signal } = parts
+  const { ranks, signal, onBegun } = parts
   const begin = (meetings: Meetings) => setUp(model, options, { ...parts, meetings })
-  return new Run((control) => runTraining(control, { held, ranks, setUp: begin }).finally(held.end), onEvent, signal)
+  return new Run(
+    (control) => runTraining(control, { held, ranks, onBegun, setUp: begin }).finally(held.end),
+    onEvent,
+    signal,
+  )
 }

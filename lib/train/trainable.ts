@@ -13,6 +13,8 @@ import type { TrainOptions } from '../options/index.js'
 export interface StoredValues {
   readonly shape: readonly number[]
   data(): Promise<ArrayLike<number> | ArrayLike<bigint>>
+  /** The values while passes that only read them go on; absent or null where these have to end first. */
+  dataAtOnce?(): Float32Array | null
 }
 
 /** Values whose memory is given back by the last `release`. */

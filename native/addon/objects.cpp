@@ -192,7 +192,8 @@ Napi::Function TensorObject::define(Napi::Env env) {
       {InstanceAccessor<&TensorObject::device>("device"), InstanceAccessor<&TensorObject::dtype>("dtype"),
        InstanceAccessor<&TensorObject::shape>("shape"), InstanceAccessor<&TensorObject::strides>("strides"),
        InstanceAccessor<&TensorObject::disposed>("disposed"), InstanceMethod<&TensorObject::view>("view"),
-       InstanceMethod<&TensorObject::read>("read"), InstanceMethod<&TensorObject::dispose>("dispose")});
+       InstanceMethod<&TensorObject::read>("read"), InstanceMethod<&TensorObject::readAtOnce>("readAtOnce"),
+       InstanceMethod<&TensorObject::dispose>("dispose")});
 }
 
 TensorObject::TensorObject(const Napi::CallbackInfo& info)
@@ -286,6 +287,18 @@ Napi::Value TensorObject::read(Info info) {
       }
     };
     return Environment::of(env).completions->whenDone(env, device, result, into);
+  });
+}
+
+Napi::Value TensorObject::readAtOnce(Info info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&]() -> Napi::Value {
+    const Tensor& source = alive(env);
+    // Memory of another device is reached by its stream alone.
+    if (source.device().kind() != "cpu" || source.dtype() != DType::f32 || !source.dense()) return env.Null();
+    Napi::Float32Array values = Napi::Float32Array::New(env, source.bytes() / sizeof(float));
+    if (source.bytes() > 0) std::memcpy(values.Data(), source.desc().data, source.bytes());
+    return values;
   });
 }
 

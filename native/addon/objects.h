@@ -100,6 +100,7 @@ class TensorObject : public TaggedObject<TensorObject> {
   Napi::Value disposed(Info info) { return Napi::Boolean::New(info.Env(), !tensor_); }
   Napi::Value view(Info info);
   Napi::Value read(Info info);
+  Napi::Value readAtOnce(Info info);
   void dispose(Info info);
   const Tensor& alive(Napi::Env env) const;
 

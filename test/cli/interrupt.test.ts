@@ -38,23 +38,41 @@ describe('work that can be interrupted', () => {
     await result
   })
 
-  it('goes on at a second signal where a launcher has many of them', async () => {
-    const exit = vi.spyOn(process, 'exit').mockImplementation((() => undefined) as unknown as typeof process.exit)
-    let stops = 0
-    let release = () => {}
-    const work = new Promise<void>((resolve) => {
-      release = resolve
-    })
+  it.each(['SIGINT', 'SIGTERM', 'SIGUSR2'] as const)(
+    'of one of many is saved at once by %s, and goes on at a second one',
+    async (signal) => {
+      const exit = vi.spyOn(process, 'exit').mockImplementation((() => undefined) as unknown as typeof process.exit)
+      const calls: string[] = []
+      let release = () => {}
+      const work = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      const before = process.listenerCount(signal)
+      const result = interruptible(
+        () => work,
+        () => calls.push('stop'),
+        { saveAtOnce: () => calls.push('save') },
+      )
+      for (let i = 0; i < 2; i++) process.emit(signal, signal)
+      release()
+      expect(await result).toEqual({ value: undefined, interrupted: true })
+      expect(calls).toEqual(['save', 'stop'])
+      expect(exit).not.toHaveBeenCalled()
+      expect(process.listenerCount(signal)).toBe(before)
+    },
+  )
+
+  it('of one of many is saved, but goes on, when a launcher may be about to end it', async () => {
+    const before = process.listenerCount('SIGCONT')
+    let saves = 0
     const result = interruptible(
-      () => work,
-      () => stops++,
-      { oneOfMany: true },
+      async () => process.emit('SIGCONT', 'SIGCONT'),
+      () => {},
+      { saveAtOnce: () => saves++ },
     )
-    interrupt()
-    interrupt()
-    release()
-    expect(await result).toEqual({ value: undefined, interrupted: true })
-    expect([stops, exit.mock.calls.length]).toEqual([1, 0])
+    expect(await result).toEqual({ value: true, interrupted: false })
+    expect(saves).toBe(1)
+    expect(process.listenerCount('SIGCONT')).toBe(before)
   })
 
   it('of the process itself is not cut off by a signal when it is done', async () => {

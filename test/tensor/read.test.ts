@@ -1,5 +1,6 @@
 /** Values that leave the device. */
 import { expect, test } from 'vitest'
+import { native } from '../../lib/native.js'
 import { Tensor, transposedView } from '../../lib/tensor/tensor.js'
 import { testDevice } from '../operations/harness.js'
 
@@ -41,4 +42,22 @@ test.each([
 ])('memory of another length is refused, for %i values', async (length, bytes, message) => {
   using tensor = Tensor.zeros([length], { device })
   await expect(tensor.bytesInto(new Uint8Array(bytes))).rejects.toThrow(`read: ${message}`)
+})
+
+test('values in the memory of the CPU are there at once; those of other dtypes, strides and devices are not', async () => {
+  using tensor = Tensor.from([1, -2, 3, 0.5], [2, 2], { device })
+  using half = Tensor.from([1], [1], { device, dtype: 'bfloat16' })
+  using turned = transposedView(tensor)
+  await device.synchronize()
+  const onCpu = device.kind === 'cpu'
+  expect(tensor.dataAtOnce()).toEqual(onCpu ? Float32Array.of(1, -2, 3, 0.5) : null)
+  expect(half.dataAtOnce()).toBeNull()
+  expect(turned.dataAtOnce()).toBeNull()
+  if (!onCpu) return
+  // What is enqueued has not begun when it is read.
+  using large = Tensor.zeros([1024, 1024], { device })
+  using product = Tensor.zeros([1024, 1024], { device })
+  for (let i = 0; i < 40; i++) native.matmul({ a: large.native, b: large.native, transposeB: true, c: product.native })
+  expect(tensor.dataAtOnce()).toEqual(Float32Array.of(1, -2, 3, 0.5))
+  expect(device.queueDepth()).toBeGreaterThan(0)
 })

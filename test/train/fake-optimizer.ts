@@ -30,6 +30,10 @@ export class FakeParameter implements TrainedParameter {
     return Promise.resolve(this.values.slice())
   }
 
+  dataAtOnce(): Float32Array {
+    return this.values.slice()
+  }
+
   assign(values: Float32Array): void {
     this.values = values.slice()
   }
@@ -108,7 +112,11 @@ export class FakeAdamW implements Optimizer {
   state() {
     const updates = Object.fromEntries([...this.#moments].map(([{ name }, { updates: count }]) => [name, count]))
     const tensors = [...this.#moments].flatMap(([{ name, shape }, { first, second }]) => {
-      const stored = (values: Float32Array) => ({ shape, data: () => Promise.resolve(values) })
+      const stored = (values: Float32Array) => ({
+        shape,
+        data: () => Promise.resolve(values),
+        dataAtOnce: () => values.slice(),
+      })
       return [
         { name: `${name}.first_moment`, tensor: stored(first) },
         { name: `${name}.second_moment`, tensor: stored(second) },

@@ -289,7 +289,8 @@ describe('trainStep', () => {
     }
     const meetings = new Meetings(ranks)
     const optimizer = new FakeAdamW(parameters, { beta1: 0, beta2: 0, epsilon: 1, weightDecay: 0 })
-    const session = { objective, model: new FakeModel(), parameters, optimizer, meetings, signal: undefined }
+    const model = new FakeModel()
+    const session = { objective, model, parameters, optimizer, meetings, signal: undefined, canBeSaved: true }
     const batch = packBatch([{ ids: Int32Array.of(1, 2), mask: Uint8Array.of(1, 1), row: 0 }])
     const report = await trainStep(session, [batch, batch], { learningRate: 0, maxGradNorm: 0 })
     expect(order).toEqual([

@@ -25,7 +25,7 @@ import {
   requireTools,
 } from '../paths.js'
 import { formatCount, formatFacts, formatNumber } from '../terminal/format.js'
-import { interruptible } from '../terminal/interrupt.js'
+import { interruptible, type OneOfMany } from '../terminal/interrupt.js'
 import { profileTable } from '../terminal/profile.js'
 import { Progress, StepLine } from '../terminal/progress.js'
 import type { Terminal } from '../terminal/terminal.js'
@@ -79,8 +79,12 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   try {
     model.device.profile(options.profile)
     const quiet = options.quiet || !ranks.reportsProgress
-    const run = trainByCommand(model, options, ranks)
-    const result = await follow(run, { quiet, oneOfMany: ranks.size > 1 }, context)
+    let saveAtOnce = () => {}
+    const run = trainByCommand(model, options, ranks, (save) => {
+      saveAtOnce = save
+    })
+    const oneOfMany = ranks.size > 1 ? { saveAtOnce: () => saveAtOnce() } : null
+    const result = await follow(run, { quiet, oneOfMany }, context)
     if (options.profile && ranks.reportsProgress)
       context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
     return result
@@ -117,7 +121,7 @@ function checkPaths(options: TrainOptions, source: OptionSource): void {
 /** Shows a run until it ends; the first interruption stops it with its state saved. */
 async function follow(
   run: Run,
-  { quiet, oneOfMany }: { quiet: boolean; oneOfMany: boolean },
+  { quiet, oneOfMany }: { quiet: boolean; oneOfMany: OneOfMany | null },
   { terminal }: CommandContext,
 ): Promise<CommandResult> {
   const progress = new Progress(terminal.stderr, { quiet })
@@ -132,7 +136,7 @@ async function follow(
         progress.note(`stopping after this step${oneOfMany ? '' : '; once more to stop at once'}`)
         run.stop().catch(() => {}) // the loop above throws it
       },
-      { oneOfMany },
+      oneOfMany,
     )
     progress.end()
     const { stopped, ...json } = result

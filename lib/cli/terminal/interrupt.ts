@@ -22,24 +22,35 @@ function endSoon(): void {
   setTimeout(() => process.exit(130), MOST_MILLISECONDS).unref()
 }
 
+export interface OneOfMany {
+  /** Is called when the process may be killed soon. */
+  saveAtOnce(): void
+}
+
 /**
- * Runs `work`; the first signal calls `stop`, a second one ends the process at once, unless it is `oneOfMany`: a launcher may send
- * several, and knows how to kill. Where the process has a terminal and that
+ * Runs `work`; the first signal calls `stop`, and a second one ends the process at once. Where the process has a terminal and that
  * goes away (SIGHUP), this stops it too, however often it is told; without one, as under nohup, it goes on: Node.js takes a signal
  * that its parent ignored for itself. Resolves with the work's value and whether it was stopped.
+ *
+ * A launcher of many may send a signal several times, and knows how to kill. Open MPI's mpirun, when it is told to end, sends
+ * SIGCONT, SIGTERM a quarter of a second later and SIGKILL after another; SIGUSR2 it only passes on, which is how it is asked
+ * to wait.
  */
 export async function interruptible<Value>(
   work: () => Promise<Value>,
   stop: () => void,
-  { oneOfMany = false } = {},
+  oneOfMany: OneOfMany | null = null,
 ): Promise<{ value: Value; interrupted: boolean }> {
   let interrupted = false
   const onSignal = () => {
     if (interrupted && oneOfMany) return
     if (interrupted) process.exit(130)
     interrupted = true
+    oneOfMany?.saveAtOnce()
     stop()
   }
+  const signals = oneOfMany ? [...SIGNALS, 'SIGUSR2' as const] : SIGNALS
+  const onContinue = () => oneOfMany?.saveAtOnce()
   const onTerminal = [0, 2].some((descriptor) => isatty(descriptor))
   const onHangup = () => {
     if (!onTerminal || interrupted) return
@@ -47,13 +58,15 @@ export async function interruptible<Value>(
     stop()
   }
   process.on('SIGHUP', onHangup)
-  for (const signal of SIGNALS) process.on(signal, onSignal)
+  if (oneOfMany) process.on('SIGCONT', onContinue)
+  for (const signal of signals) process.on(signal, onSignal)
   try {
     const value = await work()
     return { value, interrupted }
   } finally {
     process.off('SIGHUP', onHangup)
-    for (const signal of SIGNALS) process.off(signal, onSignal)
-    if (endsWithWork) for (const signal of ['SIGHUP', ...SIGNALS] as const) process.on(signal, endSoon)
+    process.off('SIGCONT', onContinue)
+    for (const signal of signals) process.off(signal, onSignal)
+    if (endsWithWork) for (const signal of ['SIGHUP', ...signals] as const) process.on(signal, endSoon)
   }
 }

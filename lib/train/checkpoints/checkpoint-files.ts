@@ -9,7 +9,10 @@ import { readSafetensorsHeader, writeSafetensors } from '../../io/safetensors.js
 import { finiteValues } from '../finite.js'
 import type { StoredValues } from '../trainable.js'
 
-const MANIFEST = 'manifest.json'
+export const MANIFEST = 'manifest.json'
+
+/** Of each file of a checkpoint. */
+export type ManifestFiles = Record<string, { bytes: number; sha256: string }>
 
 /** Writes tensors one by one; throws a `RunError` when one holds a value that is not finite. */
 export async function writeTensors(path: string, tensors: readonly { name: string; tensor: StoredValues }[]) {
@@ -46,12 +49,16 @@ export async function* readTensors(path: string): AsyncGenerator<{ name: string;
 
 /** Lists every file of a folder with its size and hash. Written after them, it says that the folder is complete. */
 export async function writeManifest(folder: string, step: number): Promise<void> {
-  const files: Record<string, { bytes: number; sha256: string }> = {}
+  const files: ManifestFiles = {}
   for (const name of await filesIn(folder)) {
     const path = join(folder, name)
     files[name] = { bytes: (await stat(path)).size, sha256: await sha256File(path) }
   }
-  await writeFileAtomic(join(folder, MANIFEST), `${JSON.stringify({ step, files }, null, 2)}\n`)
+  await writeFileAtomic(join(folder, MANIFEST), manifestText(step, files))
+}
+
+export function manifestText(step: number, files: ManifestFiles): string {
+  return `${JSON.stringify({ step, files }, null, 2)}\n`
 }
 
 /** What is wrong with a folder that should have a manifest, or null when every file is as the manifest says. */

@@ -17,11 +17,11 @@ import { type RunFacts, RunFactsSchema } from './run-facts.js'
 import { type TrainerState, TrainerStateSchema } from './trainer-state.js'
 
 const FORMAT = 2
-const WEIGHTS = 'weights.safetensors'
-const OPTIMIZER = 'optimizer.safetensors'
-const STATE = 'state.json'
+export const WEIGHTS = 'weights.safetensors'
+export const OPTIMIZER = 'optimizer.safetensors'
+export const STATE = 'state.json'
 /** Beside the files of the manifest: says that a newer checkpoint takes this one's place. */
-const BY_TIME = 'by-time'
+export const BY_TIME = 'by-time'
 
 /** The parts of a run that a checkpoint holds. */
 export interface CheckpointParts {
@@ -64,12 +64,15 @@ export async function writeCheckpoint(checkpoints: string, parts: CheckpointPart
     const { updates, tensors } = optimizer.state()
     await writeTensors(join(folder, OPTIMIZER), tensors)
     await saveAdapter?.(folder)
-    const record = { format: FORMAT, state, updates, facts }
-    await writeFileAtomic(join(folder, STATE), `${JSON.stringify(record, null, 2)}\n`)
+    await writeFileAtomic(join(folder, STATE), recordText({ state, updates, facts }))
     await writeManifest(folder, state.step)
     if (byTime) await writeFileAtomic(join(folder, BY_TIME), '')
   })
   return path
+}
+
+export function recordText({ state, updates, facts }: CheckpointRecord): string {
+  return `${JSON.stringify({ format: FORMAT, state, updates, facts }, null, 2)}\n`
 }
 
 /** Reads what a checkpoint says of its run. */

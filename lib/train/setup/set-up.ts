@@ -155,6 +155,7 @@ async function setUpIn(
     seconds: 0,
     tokens: 0,
     peakMemoryBytes: 0,
+    canBeSaved: true,
     ended: false,
   }
 }

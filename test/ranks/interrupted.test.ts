@@ -1,0 +1,72 @@
+/**
+ * Signals to a launcher in the middle of a step that takes longer than Open MPI's mpirun waits before it kills: half a second.
+ * The others pass them on, and wait.
+ */
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { hasCommand, hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { type Launcher, launchers, runJob } from './launchers.js'
+
+const folder = useTemporaryFolder()
+const isLong = Boolean(process.env.MORA_TEST_LONG)
+const [openMpi, mpich] = launchers as readonly [Launcher, Launcher, Launcher]
+
+const argvFor = (output: string, ...more: string[]) => [
+  main,
+  ...trainInto(output, '--max-steps', '4', '--batch-size', '600', '--dtype', 'float32', ...more),
+]
+
+const metrics = (output: string) => {
+  const file = join(output, 'metrics.jsonl')
+  return existsSync(file) ? readFileSync(file, 'utf8').split('\n').slice(0, -1) : []
+}
+
+/** Two ranks whose launcher gets a signal in their third step: its exit code, and what was printed. */
+async function interrupted(launcher: Launcher, signal: NodeJS.Signals, output: string) {
+  const [child] = await launcher.start(2, argvFor(output))
+  let stderr = ''
+  child!.stderr!.on('data', (text) => {
+    stderr += text
+  })
+  await expect.poll(() => metrics(output).length, { timeout: 60_000 }).toBe(2)
+  const closed = once(child!, 'close')
+  child!.kill(signal)
+  const [code] = await closed
+  return { code, stderr }
+}
+
+const some = (...signals: NodeJS.Signals[]) => (isLong ? signals : signals.slice(0, 1))
+
+describe.skipIf(!openMpi.isHere || !hasCommand)('mpirun of Open MPI', () => {
+  test.each(some('SIGTERM', 'SIGINT'))('kills at %s, and the run goes on from its last step', async (signal) => {
+    const [whole, output] = [join(folder(), 'whole'), join(folder(), 'out')]
+    await interrupted(openMpi, signal, output)
+    const saved = readdirSync(join(output, 'checkpoints')).filter((name) => !name.startsWith('.'))
+    expect(saved).toEqual([expect.stringMatching(/^step-00000[23]$/)])
+    for (const [place, more] of [[whole], [output, '--resume']] as const) {
+      const { code, stderr } = await runJob(openMpi, 2, argvFor(place, ...(more ? [more] : [])))
+      expect(code, stderr).toBe(0)
+    }
+    expect(resultOf(output)).toEqual(resultOf(whole))
+    expect(hiddenIn(output)).toEqual([])
+  })
+})
+
+describe.each([
+  { launcher: openMpi, given: some('SIGUSR2') },
+  { launcher: mpich, given: some('SIGTERM', 'SIGINT') },
+])('$launcher.name', ({ launcher, given }) => {
+  test.skipIf(!launcher.isHere || !hasCommand).each(given)('at %s all save once and end with 130', async (signal) => {
+    const output = join(folder(), 'out')
+    const { code, stderr } = await interrupted(launcher, signal, output)
+    expect(code, stderr).toBe(130)
+    const name = `step-00000${metrics(output).length}`
+    expect(readdirSync(join(output, 'checkpoints'))).toEqual([name])
+    expect(readdirSync(join(output, 'checkpoints', name))).not.toContain('by-time')
+    expect(stderr.match(/saved .*step-/g)).toHaveLength(1)
+    expect(hiddenIn(output)).toEqual([])
+  })
+})

@@ -1,0 +1,103 @@
+/** What a process that may be killed at any moment saves while a step is at work. */
+import { cpSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { crossEntropy } from '../../lib/objectives/cross-entropy.js'
+import type { Objective } from '../../lib/objectives/objective.js'
+import type { TrainInput } from '../../lib/options/index.js'
+import { isByTime } from '../../lib/train/checkpoints/checkpoint.js'
+import { trainWith } from '../../lib/train/train.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { FakeModel } from './fake-model.js'
+import { fakeParts, rows, writeRows } from './fake-run.js'
+
+const folder = useTemporaryFolder()
+const at = (name: string) => join(folder(), name)
+
+const optionsOf = (name: string): TrainInput => ({
+  ...{ data: writeRows(folder(), 'train.jsonl', rows(13)), output: at(name), batchSize: 4, maxSteps: 6 },
+  ...{ dropout: 0.2, learningRate: 0.05, seed: 7 },
+})
+
+const checkpoints = (name: string) => readdirSync(join(at(name), 'checkpoints')).sort()
+const adapterIn = (name: string) => readFileSync(join(at(name), 'adapter_model.safetensors')).toString('hex')
+const metricsOf = (name: string) =>
+  readFileSync(join(at(name), 'metrics.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as { step: number; loss: number })
+    .map(({ step, loss }) => [step, loss])
+
+type Call = () => void
+
+/** Of the fourth step, from 0: one before the first step tries the model. */
+const PASS = 4
+
+/** A run that calls `during` in the fourth step's pass, and `after` between the update and the step's end. */
+async function trained(name: string, { during, after }: { during?: (save: Call) => void; after?: Call } = {}) {
+  let save: Call = () => {}
+  let passes = 0
+  const objective: Objective = {
+    ...crossEntropy,
+    async loss(...call) {
+      if (passes++ === PASS) during?.(save)
+      return crossEntropy.loss(...call)
+    },
+  }
+  const createOptimizer: typeof fakeParts.createOptimizer = (...made) => {
+    const optimizer = fakeParts.createOptimizer(...made)
+    const step = optimizer.step.bind(optimizer)
+    optimizer.step = (options) => {
+      const norm = step(options)
+      const item = async () => {
+        if (passes === PASS + 1) after?.()
+        return norm.item()
+      }
+      return { ...norm, item }
+    }
+    return optimizer
+  }
+  const onBegun = (saveAtOnce: Call) => {
+    save = saveAtOnce
+  }
+  const parts = { ...fakeParts, objective, createOptimizer, onBegun }
+  await trainWith(new FakeModel(), optionsOf(name), parts).finished
+}
+
+it('the last step is saved in the middle of the next one, and goes on to the same bits', async () => {
+  await trained('whole')
+  await trained('living', {
+    during(save) {
+      save()
+      save()
+      expect(checkpoints('living')).toEqual(['step-000003'])
+      expect(isByTime(join(at('living'), 'checkpoints', 'step-000003'))).toBe(true)
+      cpSync(at('living'), at('killed'), { recursive: true, filter: (path) => !path.endsWith('.lock') })
+    },
+  })
+  // What goes on by itself keeps no trace of it.
+  expect(checkpoints('living')).toEqual(['step-000006'])
+  expect(adapterIn('living')).toBe(adapterIn('whole'))
+
+  await trainWith(new FakeModel(), { ...optionsOf('killed'), resume: true }, fakeParts).finished
+  expect(adapterIn('killed')).toBe(adapterIn('whole'))
+  expect(metricsOf('killed')).toEqual(metricsOf('whole'))
+  expect(checkpoints('killed')).toEqual(['step-000006'])
+})
+
+it('nothing is saved while values are those of no step', async () => {
+  let save: Call = () => {}
+  await trained('out', {
+    during: (told) => {
+      save = told
+    },
+    after: () => {
+      save()
+      expect(() => checkpoints('out')).toThrow('ENOENT')
+    },
+  })
+  expect(checkpoints('out')).toEqual(['step-000006'])
+  // The run is over.
+  save()
+  expect(checkpoints('out')).toEqual(['step-000006'])
+})
