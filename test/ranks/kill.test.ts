@@ -1,0 +1,117 @@
+/**
+ * SIGKILL to a rank at a moment drawn from a seed: five times, 50 times in `npm run test:long`. MORA_TEST_SEED draws others. The
+ * job ends, with word of which rank it was, and goes on to the same bits.
+ */
+import { randomUUID } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { randomStream } from '../../lib/random.js'
+import { hasCommand, hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { type JobEnding, type Launcher, launchers, runJob } from './launchers.js'
+
+const folder = useTemporaryFolder()
+const seed = Number(process.env.MORA_TEST_SEED ?? 1)
+const many = process.env.MORA_TEST_LONG ? 10 : 1
+
+const argvFor = (output: string) => [
+  main,
+  ...trainInto(output, '--max-steps', '24', '--save-every', '4', '--keep-checkpoints', '2', '--dtype', 'float32'),
+  ...['--resume', '--rank-timeout', '10'],
+]
+
+/** Processes of a job, by their ranks. */
+function ranksOf(job: string): Map<number, number> {
+  const ranks = new Map<number, number>()
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8')
+      const rank = /(?:^|\0)(?:OMPI_COMM_WORLD_RANK|PMI_RANK|RANK)=(\d+)\0/.exec(environment)?.[1]
+      const isOurs = environment.includes(`MORA_TEST_JOB=${job}\0`)
+      if (isOurs && rank !== undefined && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(main)) {
+        ranks.set(Number(rank), Number(pid))
+      }
+    } catch {
+      // it has ended
+    }
+  }
+  return ranks
+}
+
+/** A job of which a rank is killed so many milliseconds after the run has begun; whether it was there to be killed. */
+async function killed(launcher: Launcher, size: number, output: string, rank: number, after: number) {
+  process.env.MORA_TEST_JOB = randomUUID()
+  const job = process.env.MORA_TEST_JOB
+  let ending: JobEnding | null = null
+  const begun = join(output, '.lock')
+  const ended = runJob(launcher, size, argvFor(output)).then((how) => {
+    ending = how
+    return how
+  })
+  while (!existsSync(begun) && !ending) await pause(20)
+  await pause(after)
+  const pid = ranksOf(job).get(rank)
+  let died = false
+  try {
+    if (pid !== undefined) died = process.kill(pid, 'SIGKILL')
+  } catch {
+    // it has ended
+  }
+  const { code, stdout, stderr } = await ended
+  await expect.poll(() => [...ranksOf(job)], { timeout: 10_000 }).toEqual([])
+  return { died, pid, code, told: stdout + stderr }
+}
+
+/** How the death of a rank is told, once, and the exit code. A launcher of MPI does both itself. */
+const ends: Record<string, { sentence: (rank: number, pid: number) => RegExp; code: number }> = {
+  'Open MPI': {
+    sentence: (rank, pid) => new RegExp(`process rank ${rank} with PID ${pid} on node \\S+ exited on\\s+signal 9`, 'g'),
+    code: 128 + 9,
+  },
+  MPICH: {
+    sentence: (_, pid) => new RegExp(`BAD TERMINATION[^]*PID ${pid} RUNNING AT`, 'g'),
+    code: 9,
+  },
+  gloo: {
+    sentence: (rank) => new RegExp(`^mora: Rank ${rank} failed: it has ended or has lost its connection`, 'gm'),
+    code: 1,
+  },
+}
+
+describe.each([
+  { launcher: launchers[0]!, size: 2, deaths: 1 },
+  { launcher: launchers[1]!, size: 2, deaths: 1 },
+  { launcher: launchers[2]!, size: 3, deaths: 3 },
+])('$launcher.name', ({ launcher, size, deaths }) => {
+  const title = `a rank is killed ${deaths * many} times, which changes nothing`
+  test.skipIf(!launcher.isHere || !hasCommand)(title, { timeout: 1_800_000 }, async () => {
+    const random = randomStream(seed, 'kill a rank', launcher.name)
+    const [whole, output] = [join(folder(), 'whole'), join(folder(), 'out')]
+    const start = Date.now()
+    const undisturbed = await runJob(launcher, size, argvFor(whole))
+    expect(undisturbed.code, undisturbed.stderr).toBe(0)
+    // Node.js takes a good part of it to start.
+    const longest = Math.round((Date.now() - start) / 2)
+    const expected = resultOf(whole)
+    for (let died = 0; died < deaths * many; ) {
+      const rank = random.integer(size)
+      const ending = await killed(launcher, size, output, rank, random.integer(longest))
+      if (ending.died && ending.code !== 0) {
+        died++
+        const { sentence, code } = ends[launcher.name]!
+        expect(ending.code, ending.told).toBe(code)
+        expect(ending.told.match(sentence(rank, ending.pid!)) ?? ending.told).toHaveLength(1)
+        continue
+      }
+      expect(ending.code, ending.told).toBe(0)
+      expect(resultOf(output)).toEqual(expected)
+      rmSync(output, { recursive: true })
+    }
+    const last = await runJob(launcher, size, argvFor(output))
+    expect(last.code, last.stderr).toBe(0)
+    expect(resultOf(output)).toEqual(expected)
+    expect(hiddenIn(output)).toEqual([])
+  })
+})
