@@ -190,7 +190,7 @@ export const TrainSchema = z.strictObject({
     needs: ['output'],
   }),
   rankTimeout: commandLineOnly(
-    real('under mpirun: seconds within which all processes end once one of them is lost', 30, {
+    real('of processes that train together: seconds within which all end once one is lost', 30, {
       min: 1,
       placeholder: 'S',
       group: run,
