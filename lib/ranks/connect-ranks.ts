@@ -1,4 +1,3 @@
-import { hostname } from 'node:os'
 import { atLeast, optional, requireOptionsOf } from '../arguments.js'
 import { RunError } from '../errors.js'
 import { type NativeRanks, native } from '../native.js'
@@ -7,6 +6,7 @@ import { ConnectedRanks, type JobRanks } from './connected-ranks.js'
 import { visit } from './guest.js'
 import { host } from './host.js'
 import { type LaunchedByMpi, type LaunchedWithAddress, launched } from './launcher.js'
+import { neighboursOf, placeOfThisProcess } from './neighbours.js'
 import { secretOfJob } from './secret.js'
 
 export interface ConnectOptions {
@@ -25,6 +25,8 @@ const SECONDS_OF_ARRIVAL = 600
 const alone: JobRanks = {
   ...singleRank,
   localRank: 0,
+  localSize: 1,
+  threads: 0,
   broadcast: (bytes) => Promise.resolve(bytes),
   gather: (bytes) => Promise.resolve([bytes]),
   abort: () => {},
@@ -50,7 +52,13 @@ export async function connectRanks(options: ConnectOptions = {}): Promise<JobRan
   const { timeout = SECONDS, arrival = SECONDS_OF_ARRIVAL } = options
   const limit = Math.round(timeout * 1000)
   const ranks = await (job.by === 'mpi' ? connectByMpi(job, limit) : connectByGloo(job, limit, arrival * 1000))
-  return new ConnectedRanks(ranks, job.localRank ?? (await localRankOf(ranks)))
+  const { localRank, localSize, sharing } = neighboursOf(ranks.rank, await ranks.gather(placeOfThisProcess()))
+  return new ConnectedRanks(ranks, job.localRank ?? localRank, localSize, threadsOf(sharing))
+}
+
+/** Of the processors that this process may use; 0, which is all of them, where it shares them with no other rank. */
+function threadsOf(sharing: number): number {
+  return sharing === 1 ? 0 : Math.max(1, Math.floor(native.openDevice('cpu', 0, 0).facts().threads / sharing))
 }
 
 /**
@@ -80,13 +88,4 @@ async function connectByGloo(job: LaunchedWithAddress, limit: number, patience: 
     bring: (address) => native.openGloo(address, job.rank, job.size, patience),
   })
   return await native.connectGloo(addresses, limit)
-}
-
-/** By the names of machines. */
-async function localRankOf(ranks: NativeRanks): Promise<number> {
-  const name = Buffer.alloc(256)
-  name.write(hostname())
-  const all = await ranks.gather(name)
-  const before = Array.from({ length: ranks.rank }, (_, i) => all.subarray(i * name.length, (i + 1) * name.length))
-  return before.filter((other) => name.equals(other)).length
 }

@@ -8,6 +8,13 @@ import type { WritableValues } from '../train/trainable.js'
 export interface JobRanks extends Ranks {
   /** Among the ranks of this machine, from 0: which of its GPUs is this rank's. */
   readonly localRank: number
+  /** Ranks of this machine. */
+  readonly localSize: number
+  /**
+   * CPU threads for `loadModel` on this rank: its share of the processors that it may use with other ranks of this machine; 0,
+   * which is all of them, where it shares them with none, since the launcher has bound each to its own.
+   */
+  readonly threads: number
   /** The bytes of one rank, by default 0, on all of them. Each gives as many. */
   broadcast(bytes: Uint8Array, from?: number): Promise<Uint8Array>
   /** What each rank gives, as many bytes of each, by rank. */
@@ -39,6 +46,8 @@ export class ConnectedRanks implements JobRanks {
     private readonly native: NativeRanks,
     /** Among the ranks of this machine. */
     readonly localRank: number,
+    readonly localSize: number,
+    readonly threads: number,
   ) {
     this.rank = native.rank
     this.size = native.size

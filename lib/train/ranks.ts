@@ -15,6 +15,8 @@ export interface Ranks {
   readonly writesOutput: boolean
   /** Whether notices and samples are events of this rank's run: of one. Steps and evaluations are events of all. */
   readonly reportsProgress: boolean
+  /** Ranks of this machine, which share its memory; 1 if absent. */
+  readonly localSize?: number
   /** Each value added up over all ranks. */
   sum(values: Float64Array): Promise<Float64Array>
   /** Adds up float32 gradients of all ranks in place: they go out as one message. Backward passes may go on meanwhile. */

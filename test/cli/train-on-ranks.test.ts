@@ -48,7 +48,7 @@ async function command(ranks: LocalRanks, changes: Partial<TrainOptions> = {}): 
     await ranks.barrier()
   }
   const context = { terminal, log: (line: string) => terminal.stderr.write(line) }
-  return trainOn({ ...ranks, close }, TrainSchema.parse(given(changes)), context).then(
+  return trainOn({ ...ranks, close, threads: 1 }, TrainSchema.parse(given(changes)), context).then(
     (result) => ({ result, error: null, ...terminal.written }),
     (error: Error) => ({ result: null, error: error.message, ...terminal.written }),
   )

@@ -7,7 +7,7 @@ import { connectRanks } from '../../dist/index.js'
 
 const [folder, what, timeout = '30'] = process.argv.slice(2)
 const ranks = await connectRanks({ timeout: Number(timeout) })
-const { rank, size, localRank } = ranks
+const { rank, size, localRank, localSize, threads } = ranks
 
 /** What a rank brings: as good as any numbers between 0 and 1. */
 const broughtBy = (of, i) => Math.fround(((((i + 1) * (of + 1) * 2_654_435_761) >>> 0) % 65_521) / 65_521)
@@ -47,6 +47,8 @@ const works = {
       rank,
       size,
       localRank,
+      localSize,
+      threads,
       sum: [...sum],
       farthest,
       hash,

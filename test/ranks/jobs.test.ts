@@ -2,6 +2,7 @@
  * Ranks that the launchers of this machine start. `npm test` has each check with one of them, `npm run test:long` with all.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { hasCommand, main, start, trainInto } from '../faults/command.js'
@@ -45,7 +46,10 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         const total = (size * (size - 1)) / 2
         expect(all.map(({ rank, localRank }) => [rank, localRank])).toEqual(ranks.map((rank) => [rank, rank]))
         for (const one of all) {
-          expect(one.size).toBe(size)
+          expect([one.size, one.localSize]).toEqual([size, size])
+          // All that Open MPI has bound it to, perhaps.
+          if (one.threads !== 0) expect(one.threads).toBe(Math.max(1, Math.floor(availableParallelism() / size)))
+          if (!launcher.endsOthers) expect(one.threads).toBeGreaterThan(0)
           expect(one.sum.slice(0, 2)).toEqual([size, total])
           expect(one.sum[2]).toBeCloseTo(total / 3, 14)
           expect(one.farthest).toBeLessThan(size === 1 ? 1e-12 : size * 2 ** -23)

@@ -37,6 +37,14 @@ it('another processor adds in another order', () => {
   expect(notices).toEqual(['processor is B and was A before: the run goes on, but not bit for bit as it would have.'])
 })
 
+it('more ranks of a machine have fewer threads each', () => {
+  const notices = compareWithResumed(facts({}, { threads: 8 }), facts({}, { threads: 4, ranks: 2 }), [])
+  expect(notices).toEqual([
+    expect.stringMatching(/^ranks is 2/),
+    expect.stringMatching(/^threads is 4 and was 8 before/),
+  ])
+})
+
 it.each([
   [{ rank: 4, alpha: 8 }, { rank: 8, alpha: 16 }, 'rank was 4 and is 8'],
   [{ modulesToSave: ['norms'] }, {}, 'modulesToSave was ["norms"] and is not given'],

@@ -24,6 +24,16 @@ describe('the tokens of a forward pass', () => {
     expect(tokenBudget(model({ device: 'cuda', totalMemory: 80 * 1024 * MiB }))).toBe(16384)
   })
 
+  it('are those of a part of a machine that ranks share, and of a whole GPU', () => {
+    const of = (change: Parameters<typeof model>[0], ranks: number) =>
+      tokenBudget(model(change), undefined, undefined, ranks)
+    expect(of({ totalMemory: 4096 * MiB }, 2)).toBe(of({ totalMemory: 2048 * MiB }, 1))
+    expect(of({ device: 'cuda', totalMemory: 80 * 1024 * MiB }, 8)).toBe(16384)
+    expect(() => of({ totalMemory: 1000 * MiB }, 2)).toThrow(
+      /^This process may have 1000 MiB .* for 2 ranks, but this model needs about \d+ MiB/,
+    )
+  })
+
   it('fit the memory that a run should take, and grow with it', () => {
     const [little, more, much] = [900, 1100, 4000].map((memory) => tokenBudget(model(), memory * MiB))
     expect(little).toBeGreaterThanOrEqual(256)

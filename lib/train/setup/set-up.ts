@@ -96,13 +96,13 @@ async function setUpIn(
 
   const planned = planModel(model, options)
   // What cannot fit is refused before the time that rows may take.
-  if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false))
+  if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false), ranks.localSize)
   const data = await loadTrainingData(model, options, { objective, ranks, notice, signal })
   signal?.throwIfAborted()
   const part = await planned.make()
   const demand = planned.cost ? stepDemand(planned.cost, true) : undefined
-  const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory, demand)
-  requireMemory(model, data.largestPass(budget), options.memory, demand)
+  const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory, demand, ranks.localSize)
+  requireMemory(model, data.largestPass(budget), options.memory, demand, ranks.localSize)
   notices.push(...(await notesOf(model, part, data, options)))
   await recordTemplate(model, options, part)
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)

@@ -34,14 +34,19 @@ export function stepDemand({ trained, values, kept, working }: AdapterCost, isMa
 }
 
 /**
- * How many tokens a forward pass may have. A function of the model, what is trained, the device and `memory` [bytes] alone, so
- * that runs on like machines cut their steps in the same way; without `memory` a power of two.
+ * How many tokens a forward pass may have. A function of the model, what is trained, the device, the ranks `sharing` a machine,
+ * and `memory` [bytes], so that runs on like machines cut their steps in the same way; without `memory` a power of two.
  * @throws UsageError as `requireMemory`, where few tokens are too many
  */
-export function tokenBudget(model: BudgetedModel, memory?: number, demand = demandOfParameters(model)): number {
-  requireMemory(model, LEAST, memory, demand)
+export function tokenBudget(
+  model: BudgetedModel,
+  memory?: number,
+  demand = demandOfParameters(model),
+  sharing = 1,
+): number {
+  requireMemory(model, LEAST, memory, demand, sharing)
   const { device } = model
-  const { totalMemory } = device.facts()
+  const totalMemory = shareOf(device, sharing)
   const most = device.kind === 'cpu' ? MOST.cpu : MOST.gpu
   const room = Math.min(memory ?? totalMemory, totalMemory) - processBytes(model) - fixedBytes(model, demand)
   // Logits of few tokens are fewer than a device has room for at one time.
@@ -63,6 +68,7 @@ export function requireMemory(
   tokens: number,
   memory = Number.POSITIVE_INFINITY,
   demand = demandOfParameters(model),
+  sharing = 1,
 ): void {
   const { device } = model
   const { perToken, most } = logitsOf(model)
@@ -71,11 +77,12 @@ export function requireMemory(
   const all = tensors + processBytes(model)
   const free = freeMemory(device)
   const isFree = tensors - device.memory().inUse <= free
-  const { totalMemory } = device.facts()
+  const totalMemory = shareOf(device, sharing)
   if (all <= Math.min(memory, totalMemory) && isFree) return
 
   const asked = memory < Math.min(all, totalMemory)
-  const has = asked ? `The option memory is ${binarySize(memory)}` : capitalised(memoryOf(device))
+  const among = sharing > 1 ? ` for ${sharing} ranks` : ''
+  const has = asked ? `The option memory is ${binarySize(memory)}` : capitalised(memoryOf(device)) + among
   const left = asked || all > totalMemory ? '' : `, of which ${binarySize(free)} are free`
   const trains = demand.bytes > tensors / 4
   const parts = [
@@ -94,6 +101,11 @@ export function requireMemory(
     `${has}${left}, but this model needs about ${binarySize(all)} for ${tokens} tokens at a time (${listed(parts)}): ` +
       `${listed(remedies, ', or ')}.`,
   )
+}
+
+/** Bytes of a machine's memory for each of the ranks on it. A GPU is one rank's. */
+function shareOf(device: MemoryDevice, sharing: number): number {
+  return device.facts().totalMemory / (device.kind === 'cpu' ? sharing : 1)
 }
 
 /** Bytes that a token adds to a forward pass and its backward pass. */
