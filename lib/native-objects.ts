@@ -27,6 +27,10 @@ export function isBlockDType(dtype: DType): dtype is BlockDType {
   return !plainDTypes.has(dtype)
 }
 
+export function isFloatDType(dtype: string): dtype is FloatDType {
+  return dtype === 'float32' || dtype === 'bfloat16' || dtype === 'float16'
+}
+
 /** Bytes of a value. */
 export function bytesOf(dtype: FloatDType): number {
   return dtype === 'float32' ? 4 : 2
@@ -110,6 +114,8 @@ export interface NativeTensor {
   readonly disposed: boolean
   /** Another view of the same storage; `offset` in elements from this view's start. */
   view(shape: readonly number[], strides: readonly number[], offset: number): NativeTensor
+  /** The same memory as a dense tensor of another dtype; `offset` in bytes from this dense tensor's start. */
+  as(dtype: DType, shape: readonly number[], offset: number): NativeTensor
   /** A dense copy of the values in a typed array of the dtype (bfloat16 and float16 as their bits in a Uint16Array). */
   read(): Promise<Float32Array | Uint16Array | Int32Array | BigInt64Array | Uint8Array>
   /** Into memory of as many bytes, which saves V8 from collecting what was read before. */
@@ -156,6 +162,11 @@ export interface NativeRanks {
    * what is enqueued afterwards. Every rank gets the same bits. Resolves when it is done.
    */
   sumOnDevice(tensors: readonly NativeTensor[]): Promise<void>
+  /**
+   * What each rank gives (uint8 [n]), by rank, into `all` (uint8 [size, n]), both on the CPU: once what was enqueued before is
+   * done. What is enqueued after `wait` finds it there, or fails.
+   */
+  gatherInto(given: NativeTensor, all: NativeTensor): { wait(): void; done: Promise<void> }
   barrier(): Promise<void>
   /** Says that this rank has failed. */
   abort(reason: string): void

@@ -116,6 +116,13 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return new Tensor(this.#native.view(shape, steps, offset), this.device, this.dtype, shape, steps)
   }
 
+  /** The same memory as a dense tensor of another dtype, from byte `offset` of this dense one on. */
+  memoryAs(dtype: DType, shape: readonly number[], offset = 0): Tensor {
+    requireArgument('shape', shape, wholes)
+    requireArgument('offset', offset, aWhole)
+    return new Tensor(this.#native.as(dtype, shape, offset), this.device, dtype, shape, denseStrides(shape))
+  }
+
   /** Columns [from, to) of a matrix, as a view that is not on the tape. */
   columns(from: number, to: number): Tensor {
     requireRange(from, to)

@@ -192,8 +192,8 @@ Napi::Function TensorObject::define(Napi::Env env) {
       {InstanceAccessor<&TensorObject::device>("device"), InstanceAccessor<&TensorObject::dtype>("dtype"),
        InstanceAccessor<&TensorObject::shape>("shape"), InstanceAccessor<&TensorObject::strides>("strides"),
        InstanceAccessor<&TensorObject::disposed>("disposed"), InstanceMethod<&TensorObject::view>("view"),
-       InstanceMethod<&TensorObject::read>("read"), InstanceMethod<&TensorObject::readAtOnce>("readAtOnce"),
-       InstanceMethod<&TensorObject::dispose>("dispose")});
+       InstanceMethod<&TensorObject::as>("as"), InstanceMethod<&TensorObject::read>("read"),
+       InstanceMethod<&TensorObject::readAtOnce>("readAtOnce"), InstanceMethod<&TensorObject::dispose>("dispose")});
 }
 
 TensorObject::TensorObject(const Napi::CallbackInfo& info)
@@ -235,6 +235,16 @@ Napi::Value TensorObject::view(Info info) {
     const std::vector<int64_t> shape = integers(info[0], "shape"), strides = integers(info[1], "strides");
     const int64_t offset = integer(info[2], "offset");
     return create(env, alive(env).view(shape, strides, offset));
+  });
+}
+
+Napi::Value TensorObject::as(Info info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    const DType dtype = dtypeFromName(env, info[0]);
+    const std::vector<int64_t> shape = integers(info[1], "shape");
+    const int64_t offset = integer(info[2], "offset");
+    return create(env, alive(env).as(dtype, shape, offset));
   });
 }
 

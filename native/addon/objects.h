@@ -99,6 +99,7 @@ class TensorObject : public TaggedObject<TensorObject> {
   Napi::Value strides(Info info);
   Napi::Value disposed(Info info) { return Napi::Boolean::New(info.Env(), !tensor_); }
   Napi::Value view(Info info);
+  Napi::Value as(Info info);
   Napi::Value read(Info info);
   Napi::Value readAtOnce(Info info);
   void dispose(Info info);

@@ -1,7 +1,9 @@
 #include "addon/ranks.h"
 
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
+#include <functional>
 #include <mutex>
 #include <utility>
 
@@ -65,6 +67,60 @@ Completions::Result into(Copy copy) {
     if (count > 0) std::memcpy(data, copy->data(), count);
     return kept;
   };
+}
+
+/// A collective of the group's thread in the midst of what a stream does: it begins when the stream has come to it, and
+/// what needs its result waits in the stream.
+class InStream {
+ public:
+  void begin() {
+    const std::lock_guard lock(mutex_);
+    hasBegun_ = true;
+    changed_.notify_all();
+  }
+
+  /// On the group's thread, which must be heard of by other ranks meanwhile.
+  void awaitBeginning(ranks::Engine& engine, const ranks::Group& group) {
+    constexpr std::chrono::milliseconds kPause(50);
+    std::unique_lock lock(mutex_);
+    while (!changed_.wait_for(lock, kPause, [this] { return hasBegun_; })) {
+      lock.unlock();
+      if (group.givesUp()) throw ranks::GivenUp{};
+      engine.tend();
+      lock.lock();
+    }
+  }
+
+  void end(const std::optional<Error>& failure) {
+    const std::lock_guard lock(mutex_);
+    hasEnded_ = true;
+    failure_ = failure;
+    changed_.notify_all();
+  }
+
+  /// On the stream's thread. Throws what went wrong.
+  void awaitEnd() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return hasEnded_; });
+    if (failure_) throw Error(*failure_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool hasBegun_ = false, hasEnded_ = false;
+  std::optional<Error> failure_;
+};
+
+/// Does something on the thread of the stream that writes a tensor, in the stream's order.
+void enqueue(const Tensor& target, std::function<void()> work) {
+  target.device().copyFromHost(target.desc().data, target.bytes(),
+                               [kept = target, work = std::move(work)](std::byte*, size_t, size_t) { work(); });
+}
+
+void requireBytes(const Tensor& tensor, const char* what) {
+  if (tensor && tensor.dtype() == DType::u8 && tensor.dense() && tensor.bytes() > 0) return;
+  throw Error("invalid-argument", std::string("gatherInto: expected bytes (uint8) without gaps for ") + what + ".");
 }
 
 Napi::Value undefined(Napi::Env env, const Napi::Value&) { return env.Undefined(); }
@@ -149,8 +205,9 @@ Napi::Function RanksObject::define(Napi::Env env) {
        InstanceAccessor<&RanksObject::library>("library"), InstanceMethod<&RanksObject::sum>("sum"),
        InstanceMethod<&RanksObject::broadcast>("broadcast"), InstanceMethod<&RanksObject::gather>("gather"),
        InstanceMethod<&RanksObject::connectDevice>("connectDevice"),
-       InstanceMethod<&RanksObject::sumOnDevice>("sumOnDevice"), InstanceMethod<&RanksObject::barrier>("barrier"),
-       InstanceMethod<&RanksObject::abort>("abort"), InstanceMethod<&RanksObject::close>("close")});
+       InstanceMethod<&RanksObject::sumOnDevice>("sumOnDevice"), InstanceMethod<&RanksObject::gatherInto>("gatherInto"),
+       InstanceMethod<&RanksObject::barrier>("barrier"), InstanceMethod<&RanksObject::abort>("abort"),
+       InstanceMethod<&RanksObject::close>("close")});
 }
 
 RanksObject::RanksObject(const Napi::CallbackInfo& info)
@@ -238,6 +295,44 @@ Napi::Value RanksObject::sumOnDevice(Info info) {
       group_->run([tensors, group = group_.get()](ranks::Engine&) { group->sumOnDevice(tensors); }, std::move(done));
     };
     return Environment::of(info.Env()).completions->whenDone(info.Env(), start, undefined);
+  });
+}
+
+Napi::Value RanksObject::gatherInto(Info info) {
+  return guarded(info.Env(), [&] {
+    const Tensor given = TensorObject::unwrap(info[0]), all = TensorObject::unwrap(info[1]);
+    requireBytes(given, "given");
+    requireBytes(all, "all");
+    const auto size = static_cast<size_t>(group_->engine().size());
+    if (all.bytes() != size * given.bytes() || &all.device() != &given.device())
+      throw Error("invalid-argument",
+                  "gatherInto: expected room for the bytes of " + std::to_string(size) + " ranks on the same device.");
+    if (all.device().kind() != "cpu")
+      throw Error("unsupported", "Ranks gather into the memory of a CPU, and not of " + all.device().describe() + ".");
+    const auto inStream = std::make_shared<InStream>();
+    enqueue(all, [inStream] { inStream->begin(); });
+    const auto start = [&](Completions::Done done) {
+      const auto task = [given, all, inStream, group = group_](ranks::Engine& engine) {
+        inStream->awaitBeginning(engine, *group);
+        engine.gather(static_cast<const std::byte*>(given.desc().data), given.bytes(),
+                      static_cast<std::byte*>(all.desc().data));
+      };
+      const auto ended = [inStream, done = std::move(done)](const std::optional<Error>& failure) {
+        done(failure);
+        inStream->end(failure);
+      };
+      group_->run(task, ended);
+    };
+    Napi::Object gathering = Napi::Object::New(info.Env());
+    gathering.Set("done", Environment::of(info.Env()).completions->whenDone(info.Env(), start, undefined));
+    const auto wait = [inStream, all](const Napi::CallbackInfo& call) {
+      return guarded(call.Env(), [&] {
+        enqueue(all, [inStream] { inStream->awaitEnd(); });
+        return call.Env().Undefined();
+      });
+    };
+    gathering.Set("wait", Napi::Function::New(info.Env(), wait, "wait"));
+    return gathering;
   });
 }
 

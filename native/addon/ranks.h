@@ -40,6 +40,7 @@ class RanksObject : public TaggedObject<RanksObject> {
   Napi::Value gather(Info info);
   Napi::Value connectDevice(Info info);
   Napi::Value sumOnDevice(Info info);
+  Napi::Value gatherInto(Info info);
   Napi::Value barrier(Info info);
   Napi::Value close(Info info);
   void abort(Info info) { group_->fail(info[0].ToString()); }

@@ -1,5 +1,6 @@
 #include "core/tensor.h"
 
+#include <cstdint>
 #include <limits>
 
 namespace mora {
@@ -10,7 +11,9 @@ std::string describeShape(const int64_t* shape, size_t rank) {
   return text + "]";
 }
 
-Tensor Tensor::empty(Device& device, DType dtype, const std::vector<int64_t>& shape) {
+namespace {
+
+TensorDesc denseDesc(DType dtype, const std::vector<int64_t>& shape, int64_t& count) {
   if (shape.size() > kMaxRank)
     throw Error("invalid-argument", "A tensor has at most 4 dimensions, not " + std::to_string(shape.size()) + ".");
   const DTypeTraits traits = traitsOf(dtype);
@@ -18,19 +21,28 @@ Tensor Tensor::empty(Device& device, DType dtype, const std::vector<int64_t>& sh
     throw Error("invalid-argument", std::string("Rows of ") + traits.name + " hold multiples of " +
                                         std::to_string(traits.blockSize) + " values, not " +
                                         describeShape(shape.data(), shape.size()) + ".");
-  Tensor tensor;
-  tensor.desc_.dtype = dtype;
-  tensor.desc_.rank = static_cast<int32_t>(shape.size());
-  int64_t count = 1;
-  for (int32_t i = tensor.desc_.rank - 1; i >= 0; --i) {
+  TensorDesc desc{};
+  desc.dtype = dtype;
+  desc.rank = static_cast<int32_t>(shape.size());
+  count = 1;
+  for (int32_t i = desc.rank - 1; i >= 0; --i) {
     const int64_t length = shape[static_cast<size_t>(i)];
     if (length < 0 || (length > 0 && count > std::numeric_limits<int64_t>::max() / 256 / length))
       throw Error("invalid-argument",
                   "A tensor cannot have the shape " + describeShape(shape.data(), shape.size()) + ".");
-    tensor.desc_.shape[i] = length;
-    tensor.desc_.strides[i] = count;
+    desc.shape[i] = length;
+    desc.strides[i] = count;
     count *= length;
   }
+  return desc;
+}
+
+}  // namespace
+
+Tensor Tensor::empty(Device& device, DType dtype, const std::vector<int64_t>& shape) {
+  Tensor tensor;
+  int64_t count = 0;
+  tensor.desc_ = denseDesc(dtype, shape, count);
   tensor.storage_ = std::make_shared<Storage>(device, bytesFor(dtype, count));
   tensor.desc_.data = tensor.storage_->data;
   return tensor;
@@ -85,6 +97,21 @@ Tensor Tensor::view(const std::vector<int64_t>& shape, const std::vector<int64_t
                                         describeShape(strides.data(), strides.size()) + " at " +
                                         std::to_string(offset) + " leaves the memory of " + describe() + ".");
   result.desc_.data = static_cast<std::byte*>(desc_.data) + bytesFor(desc_.dtype, offset);
+  return result;
+}
+
+Tensor Tensor::as(DType dtype, const std::vector<int64_t>& shape, int64_t offset) const {
+  Tensor result = *this;
+  int64_t count = 0;
+  result.desc_ = denseDesc(dtype, shape, count);
+  const size_t wanted = bytesFor(dtype, count);
+  if (!dense() || offset < 0 || wanted > bytes() || static_cast<size_t>(offset) > bytes() - wanted)
+    throw Error("invalid-argument", "as: " + result.describe() + " at byte " + std::to_string(offset) +
+                                        " leaves the memory of " + describe() + ".");
+  result.desc_.data = static_cast<std::byte*>(desc_.data) + offset;
+  if (!isQuantised(dtype) && reinterpret_cast<uintptr_t>(result.desc_.data) % bytesFor(dtype, 1) != 0)
+    throw Error("invalid-argument",
+                "as: byte " + std::to_string(offset) + " is no place for " + traitsOf(dtype).name + ".");
   return result;
 }
 

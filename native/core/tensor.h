@@ -39,6 +39,9 @@ class Tensor {
   size_t bytes() const;
   /// Throws Error when the view would leave the storage.
   Tensor view(const std::vector<int64_t>& shape, const std::vector<int64_t>& strides, int64_t offset) const;
+  /// The same memory as a dense tensor of another dtype, from that byte of this dense one on. Throws Error when it
+  /// would leave it.
+  Tensor as(DType dtype, const std::vector<int64_t>& shape, int64_t offset) const;
   void reset() { storage_.reset(); }
   /// Like "bfloat16 [4, 576]", for messages.
   std::string describe() const;

@@ -35,6 +35,8 @@ class Group {
   std::string connectDevice(Device& device);
   /// Within a task, after that: adds up dense f32 tensors of the device in place.
   void sumOnDevice(const std::vector<Tensor>& tensors);
+  /// Whether this rank gives up: a task that waits for anything else then ends with GivenUp.
+  bool givesUp() const { return givesUp_.load(std::memory_order_relaxed); }
   /// Gives up: collectives of all ranks fail from here on.
   void fail(std::string why);
   /// Says goodbye after all that was asked for; `done` follows.

@@ -117,10 +117,13 @@ class Mpi : public Engine {
   }
 
   void gather(const std::byte* given, size_t count, std::byte* all) override {
-    if (count > kMostElements) throw Error("too-large", "Ranks gather at most 256 MiB of each at a time.");
+    // In one call, so that what ranks give lies in one piece: elements are as large as their number allows.
+    const size_t width = count % sizeof(double) == 0 ? sizeof(double) : 1;
+    if (count / width > kMostElements) throw Error("too-large", "Ranks gather at most 2 GiB of each at a time.");
     meet(Kind::gather, count);
-    inParts(count, [&](size_t, int part, Handle* request) {
-      return gather_(given, part, constants_.byte, all, part, constants_.byte, ranks_, request);
+    const Handle type = width == 1 ? constants_.byte : constants_.float64;
+    inParts(count / width, [&](size_t, int part, Handle* request) {
+      return gather_(given, part, type, all, part, type, ranks_, request);
     });
   }
 
