@@ -1,5 +1,14 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { aText, described, optional, orNull, requireArgument, requireOptionsOf, wholeFrom } from '../arguments.js'
+import {
+  aText,
+  described,
+  having,
+  optional,
+  orNull,
+  requireArgument,
+  requireOptionsOf,
+  wholeFrom,
+} from '../arguments.js'
 import { aTokenizer, loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
@@ -7,9 +16,12 @@ import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../nati
 import { LoadSchema, parseOptions } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { freeMemory, requireRoom } from '../tensor/room.js'
+import type { ShardRanks } from '../tensor/shards.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { bytesOfWeights, randomWeights, storedWeights } from './checkpoint/initial-weights.js'
+import { bytesOfShards, bytesOfWeights, randomWeights, storedWeights } from './checkpoint/initial-weights.js'
+import type { ModelParts } from './checkpoint/model-parts.js'
 import { ModelSource } from './checkpoint/model-source.js'
+import { type ShardedWeights, shardedWeights } from './checkpoint/sharded-weights.js'
 import { parseConfig } from './families/parse-config.js'
 import { Model } from './model.js'
 import { weightShapes } from './network/plan.js'
@@ -29,6 +41,13 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
    * into them is refused.
    */
   quantised?: boolean
+  /**
+   * Ranks that hold the model together (`connectRanks` gives them): each of them loads it with these, reads a part of it and
+   * keeps 1 / size of every matrix, as it is used. Those of a block are gathered when a pass needs them, so all ranks make the
+   * same passes, as `train` with the same `ranks` does. Adapters work beside such weights; full training, merging and writing
+   * texts are refused.
+   */
+  shard?: ShardRanks
 }
 
 function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDType {
@@ -70,10 +89,22 @@ async function load(
   const smaller = dtype === 'float32' ? 'load it in bfloat16, or a smaller one' : 'load a smaller one'
   const remedy =
     quantised || kept >= floats ? smaller : `keep its weights as they are stored (quantised), or ${smaller}`
-  requireRoom(device, { tensors: quantised ? kept : floats }, `The model ${model} in ${dtype}`, remedy)
+  const shard = options.shard && options.shard.size > 1 ? options.shard : null
+  const tensors = shard ? bytesOfShards(source, dtype, quantised, shard.size) : quantised ? kept : floats
+  requireRoom(device, { tensors }, `The model ${model} in ${dtype}`, remedy)
   const tokenizer = await loadTokenizer(source.path)
   let loaded: Model | null = null
   try {
+    if (shard) {
+      const betweenGroups = async () => {
+        await nextTurn()
+        signal?.throwIfAborted()
+      }
+      const weights = await shardedWeights(storedWeights(source, dtype, device, quantised), shard, betweenGroups)
+      loaded = madeOf(weights, { tokenizer, source, rotaryDtype: options.rotaryDtype })
+      await device.synchronize()
+      return loaded
+    }
     // They are read one by one between turns of the event loop, in which the signal may be aborted.
     const unread: [name: string, target: Tensor][] = []
     const weights = storedWeights(source, dtype, device, quantised, (...one) => unread.push(one))
@@ -93,9 +124,20 @@ async function load(
   }
 }
 
+function madeOf(weights: ShardedWeights, others: Omit<ModelParts, 'weights'>): Model {
+  try {
+    return new Model({ ...others, weights })
+  } catch (error) {
+    weights.dispose()
+    throw error
+  }
+}
+
+const ranksOfShards = having('ranks (connectRanks gives them)', 'rank', 'size', 'broadcast', 'share')
+
 function checkLoadOptions(given: LoadOptions): void {
-  requireOptionsOf('the options of a model', given, hubKinds)
-  const { onDownload: _, onWarning: __, signal: ___, ...options } = given
+  requireOptionsOf('the options of a model', given, { ...hubKinds, shard: optional(ranksOfShards) })
+  const { onDownload: _, onWarning: __, signal: ___, shard: ____, ...options } = given
   parseOptions(LoadSchema, options, { source: 'api' })
 }
 

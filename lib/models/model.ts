@@ -4,12 +4,13 @@ import { selectModules } from '../adapters/files/modules-to-save.js'
 import { anObject, requireArgument, requireOptionsOf, texts, wholes } from '../arguments.js'
 import type { Batch } from '../data/batch.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
-import type { FloatDType, NativeDevice } from '../native.js'
+import { type FloatDType, isFloatDType, type NativeDevice } from '../native.js'
 import type { Linear } from '../nn/linear.js'
 import type { TokenChoice } from '../tensor/operations/sampling.js'
 import type { Parameter } from '../tensor/parameter.js'
 import { allOrNothing } from '../tensor/scope.js'
 import type { Tensor } from '../tensor/tensor.js'
+import { firstTensor } from '../tensor/weight.js'
 import type {
   AddAdapterOptions,
   LoadAdapterOptions,
@@ -21,24 +22,17 @@ import { baseModelOf } from './adaptation/base-of-adapters.js'
 import { type SaveOptions, saveModel } from './adaptation/save-model.js'
 import { type HeldForTraining, TrainingHold } from './adaptation/training-hold.js'
 import { type QuantisedBase, quantisedBase } from './checkpoint/initial-weights.js'
+import type { ModelParts } from './checkpoint/model-parts.js'
 import type { ModelSource } from './checkpoint/model-source.js'
 import { Decoder } from './network/decoder.js'
 import { ForwardPasses } from './network/forward-passes.js'
+import { type HeldTogether, heldTogether, requireWhole } from './network/held-together.js'
 import type { KeyValueCache } from './network/key-value-cache.js'
-import type { NetworkWeights } from './network/linear-layers.js'
 import type { ModelConfig } from './network/model-config.js'
 import type { ForwardCall, ModelOutput } from './network/model-output.js'
 import { trainedTensors } from './network/trained-tensors.js'
 import { untrainedTokens } from './network/untrained-rows.js'
 import type { WeightSlot } from './network/weight-slot.js'
-
-export interface ModelParts {
-  tokenizer: Tokenizer | null
-  weights: NetworkWeights
-  /** Where pristine weights can be read again; null for a model that was made from random numbers. */
-  source: ModelSource | null
-  rotaryDtype?: 'float32' | 'bfloat16'
-}
 
 /** A causal language model with adapters: what `loadModel` returns. */
 export class Model implements Disposable {
@@ -60,6 +54,8 @@ export class Model implements Disposable {
    */
   compute: 'auto' | 'int8' = 'auto'
   readonly adapterSet: AdapterSet
+  /** Of a model whose matrices ranks hold together; else null. */
+  readonly shards: HeldTogether | null
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
   readonly #passes: ForwardPasses
@@ -76,8 +72,9 @@ export class Model implements Disposable {
     this.base = baseModelOf(this.config, source)
     this.#decoder = allOrNothing(() => new Decoder(weights, rotaryDtype))
     this.#slots = new Map(this.#decoder.slots.map((slot) => [slot.name, slot]))
-    const keeps = this.#decoder.slots.some(({ own }) => own.floats === null)
+    const keeps = this.#decoder.slots.some(({ own }) => !isFloatDType(own.storage))
     this.quantised = source && quantisedBase(source, this.dtype, keeps)
+    this.shards = heldTogether(this.#decoder)
     this.#passes = new ForwardPasses(this.#decoder, this)
     this.adapterSet = new AdapterSet(this, this.#training)
   }
@@ -94,12 +91,12 @@ export class Model implements Disposable {
 
   /** The weight [V, D] as it is stored, without what adapters add to it. */
   get embeddings(): Tensor {
-    return this.#decoder.embeddingTable.weight.tensors[0]!
+    return firstTensor(this.#decoder.embeddingTable.weight)
   }
 
   /** The output head's weight [V, D], without what adapters add to it: the embeddings themselves where they are tied. */
   get head(): Tensor {
-    return this.#decoder.headTable.weight.tensors[0]!
+    return firstTensor(this.#decoder.headTable.weight)
   }
 
   /** Rows of so many tokens are computed otherwise than shorter ones, from their first token on (LongRoPE). */
@@ -215,6 +212,7 @@ export class Model implements Disposable {
    * of them, and are adapters no more.
    */
   trainAll(): void {
+    requireWhole(this.#decoder, 'Full training changes the weights')
     this.adapterSet.trainWeights()
     this.#decoder.disposeFused()
     this.source?.closeFiles()

@@ -1,5 +1,6 @@
 import { MoraError, RunError } from '../errors.js'
 import type { NativeDevice, NativeRanks } from '../native.js'
+import type { SharedParts } from '../tensor/shards.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Ranks } from '../train/ranks.js'
 import type { WritableValues } from '../train/trainable.js'
@@ -19,6 +20,8 @@ export interface JobRanks extends Ranks {
   broadcast(bytes: Uint8Array, from?: number): Promise<Uint8Array>
   /** What each rank gives, as many bytes of each, by rank. */
   gather(bytes: Uint8Array): Promise<Uint8Array[]>
+  /** Lets ranks gather what each holds a part of; `loadModel` does with its option `shard`. */
+  share(parts: readonly Tensor[]): Promise<SharedParts>
   /**
    * Says that this rank has failed: what the others wait for rejects with a `RunError` (`rank-failed`) that names this rank and
    * the reason.
@@ -104,6 +107,15 @@ export class ConnectedRanks implements JobRanks {
   async gather(bytes: Uint8Array): Promise<Uint8Array[]> {
     const all = await failing(this.native.gather(bytes))
     return Array.from({ length: this.size }, (_, i) => all.subarray(i * bytes.length, (i + 1) * bytes.length))
+  }
+
+  async share(parts: readonly Tensor[]): Promise<SharedParts> {
+    return {
+      gather: (index, all) => {
+        const { wait, done } = this.native.gatherInto(parts[index]!.native, all.native)
+        return { wait, done: failing(done) }
+      },
+    }
   }
 
   abort(reason: string): void {

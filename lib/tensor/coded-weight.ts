@@ -12,30 +12,26 @@ export class CodedWeight implements Weight {
   readonly floats = null
   readonly parameter = null
   readonly tensors: readonly Tensor[]
-  readonly #parts: CodedTensors
-  readonly #layout: CodeLayout
 
   /** @param parts become its own */
   constructor(
     readonly storage: CodeFormat,
-    parts: CodedTensors,
-    layout: CodeLayout,
+    readonly parts: CodedTensors,
+    readonly layout: CodeLayout,
   ) {
-    this.#parts = parts
-    this.#layout = layout
     this.tensors = Object.values(parts).filter((part): part is Tensor => part !== null)
   }
 
   get device(): NativeDevice {
-    return this.#parts.codes.device
+    return this.parts.codes.device
   }
 
   get shape(): readonly number[] {
-    return [this.#parts.codes.shape[0]!, this.#layout.columns]
+    return [this.parts.codes.shape[0]!, this.layout.columns]
   }
 
   get disposed(): boolean {
-    return this.#parts.codes.disposed
+    return this.parts.codes.disposed
   }
 
   multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
@@ -71,10 +67,10 @@ export class CodedWeight implements Weight {
   }
 
   rows(from: number, to: number): Weight {
-    const { codes, ...others } = this.#parts
+    const { codes, ...others } = this.parts
     const views = Object.entries(others).map(([name, part]) => [name, part?.view(part.shape) ?? null])
     const parts = { codes: codes.rows(from, to), ...Object.fromEntries(views) } as CodedTensors
-    return new CodedWeight(this.storage, parts, { ...this.#layout, firstRow: this.#layout.firstRow + from })
+    return new CodedWeight(this.storage, parts, { ...this.layout, firstRow: this.layout.firstRow + from })
   }
 
   dispose(): void {
@@ -86,7 +82,7 @@ export class CodedWeight implements Weight {
   }
 
   #native(): CodedMatrix {
-    const { codes, table, scales, zeros, groups, scaleTable, scaleScales } = this.#parts
+    const { codes, table, scales, zeros, groups, scaleTable, scaleScales } = this.parts
     return {
       codes: codes.native,
       table: table?.native ?? null,
@@ -95,7 +91,7 @@ export class CodedWeight implements Weight {
       groups: groups?.native ?? null,
       scaleTable: scaleTable?.native ?? null,
       scaleScales: scaleScales?.native ?? null,
-      layout: this.#layout,
+      layout: this.layout,
     }
   }
 }

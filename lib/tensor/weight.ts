@@ -162,3 +162,8 @@ export function weightOf(tensor: Tensor): Weight {
 export function floatsOf(weight: Weight): Tensor {
   return weight.floats ?? weight.values('float32')
 }
+
+/** A weight as it is stored, or the first tensor of one that is made of several. */
+export function firstTensor({ floats, tensors }: Weight): Tensor {
+  return floats ?? tensors[0]!
+}

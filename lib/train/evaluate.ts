@@ -4,6 +4,7 @@ import { RunError } from '../errors.js'
 import { crossEntropy } from '../objectives/cross-entropy.js'
 import { Meetings } from './meetings.js'
 import { PassSums } from './pass-sums.js'
+import { eachPass } from './passes.js'
 import type { Session } from './session.js'
 import type { PassModel } from './trainable.js'
 
@@ -40,18 +41,16 @@ export async function evaluate(
   const { objective, model, meetings, signal } = session
   model.setDropout(null)
   const own = new PassSums(objective.metrics)
-  let drop = false
-  for await (const batch of batches) {
-    drop = signal?.aborted ?? false
-    if (drop) break
+  const gradients = false
+  const drop = await eachPass({ model, meetings, signal }, batches, { gradients }, async (batch) => {
     requireArgument('each of batches', batch, aBatch)
-    const part = await objective.loss(model, batch, { gradients: false })
+    const part = await objective.loss(model, batch, { gradients })
     try {
       own.add(part, await part.loss.item(), batch)
     } finally {
       part.loss.dispose()
     }
-  }
+  })
   const all = await meetings.sum(own.values, { drop })
   if (!all) return null
   const sums = own.over(all)

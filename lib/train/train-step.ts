@@ -3,6 +3,7 @@ import { RunError } from '../errors.js'
 import { firstNonFinite } from './finite.js'
 import { GradientSum } from './gradient-sum.js'
 import { PassSums } from './pass-sums.js'
+import { eachPass } from './passes.js'
 import type { Session } from './session.js'
 import type { HeldValues, StepOptions, TrainedParameter } from './trainable.js'
 
@@ -58,24 +59,21 @@ async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<Pa
   const { objective, model, parameters, meetings, signal } = session
   const own = new PassSums(objective.metrics)
   const gradients = new GradientSum(meetings, parameters)
-  let drop = false
-  try {
-    for (const { batch, isLast } of markingLast(batches)) {
-      drop = signal?.aborted ?? false
-      if (drop) break
-      const part = await objective.loss(model, batch, { gradients: true })
-      try {
-        // What the last pass adds to is on its way to the other ranks while the rest is computed.
-        await part.loss.backward({ onGradient: isLast ? gradients.onGradient : undefined })
-        own.add(part, await part.loss.item(), batch)
-      } finally {
-        part.loss.dispose()
-      }
+  const marked = markingLast(batches)
+  const drop = await eachPass({ model, meetings, signal }, marked, { gradients: true }, async ({ batch, isLast }) => {
+    const part = await objective.loss(model, batch, { gradients: true })
+    try {
+      // What the last pass adds to is on its way to the other ranks while the rest is computed, unless those still gather weights.
+      const sends = isLast && !model.shards
+      await part.loss.backward({ onGradient: sends ? gradients.onGradient : undefined })
+      own.add(part, await part.loss.item(), batch)
+    } finally {
+      part.loss.dispose()
     }
-  } catch (error) {
-    await gradients.finish().catch(() => {})
+  }).catch(async (error: unknown) => {
+    if (!model.shards) await gradients.finish().catch(() => {})
     throw error
-  }
+  })
   await gradients.finish()
   const all = await meetings.sum([...own.values, ...gradients.reached], { drop })
   if (!all) return null

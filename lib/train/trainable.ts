@@ -5,6 +5,7 @@ import type { BaseModel } from '../adapters/contract/base-model.js'
 import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { HeldForTraining } from '../models/adaptation/training-hold.js'
 import type { QuantisedBase } from '../models/checkpoint/initial-weights.js'
+import type { HeldTogether } from '../models/network/held-together.js'
 import type { FloatDType } from '../native.js'
 import type { ForwardModel } from '../objectives/objective.js'
 import type { TrainOptions } from '../options/index.js'
@@ -77,6 +78,8 @@ export interface ModelFacts {
 
 /** What steps and evaluations compute with. */
 export interface PassModel extends ForwardModel {
+  /** Of a model whose weights ranks hold together; absent or null of one that each has whole. */
+  readonly shards?: HeldTogether | null
   /** Keys the dropout masks of the following forward passes; null turns dropout off. */
   setDropout(key: { seed: number; step: number } | null): void
 }

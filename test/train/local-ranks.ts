@@ -1,5 +1,9 @@
 /** Ranks in one process: sums go from rank 0 upwards, so that every rank gets the same bits. */
+
 import type { JobRanks } from '../../lib/ranks/index.js'
+import { keep } from '../../lib/tensor/scope.js'
+import type { ShardRanks } from '../../lib/tensor/shards.js'
+import type { Tensor } from '../../lib/tensor/tensor.js'
 import { rankFailure } from '../../lib/train/meetings.js'
 import type { Ranks } from '../../lib/train/ranks.js'
 import type { WritableValues } from '../../lib/train/trainable.js'
@@ -49,12 +53,33 @@ function added<Values extends Sums>(into: Values, lists: readonly Sums[]): Value
   return into
 }
 
-/** What ranks of one process have of those of a job. */
-export type LocalRanks = Ranks & Pick<JobRanks, 'localRank' | 'gather'>
+/** Ranks of one process, which have this of those of a job; what each of them gathers of a model is written down. */
+export type LocalRanks = Ranks & ShardRanks & Pick<JobRanks, 'localRank' | 'gather'> & { readonly gathered: number[] }
 
 export function localRanks(size: number): LocalRanks[] {
   const meeting = new Meeting(size)
   return Array.from({ length: size }, (_, rank) => ({
+    gathered: [] as number[],
+    async broadcast(bytes: Uint8Array, from = 0) {
+      const all = await meeting.bring(rank, bytes)
+      if (bytes.length !== all[from]!.length) throw new Error(`Ranks brought ${all.map(({ length }) => length)} bytes.`)
+      return all[from]!
+    },
+    async share(parts: readonly Tensor[]) {
+      const all = await meeting.bring(rank, parts)
+      const { gathered } = this
+      return {
+        gather(index: number, whole: Tensor) {
+          gathered.push(index)
+          for (const [from, ofRank] of all.entries()) {
+            const part = ofRank[index]!
+            using target = keep(whole.view(part.shape, [1], from * part.elements))
+            target.copyFrom(part)
+          }
+          return { wait: () => {}, done: Promise.resolve() }
+        },
+      }
+    },
     rank,
     size,
     writesOutput: rank === 0,

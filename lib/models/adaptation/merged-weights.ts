@@ -1,4 +1,5 @@
 import { RunError, UsageError } from '../../errors.js'
+import { GatheredWeight } from '../../tensor/gathered-weight.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
@@ -153,6 +154,12 @@ export class MergedWeights {
 
 /** A weight to change in place: only floats can be. */
 function ownFloats({ name, own }: WeightSlot): Tensor {
+  if (own instanceof GatheredWeight) {
+    throw new UsageError(
+      'sharded-weights',
+      `Merging would change ${name}, of which every rank holds a part: load the model without shard.`,
+    )
+  }
   if (own.floats) return own.floats
   throw new UsageError(
     'quantised-weights',

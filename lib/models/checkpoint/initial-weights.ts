@@ -6,6 +6,7 @@ import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.j
 import type { WeightLoader } from '../network/linear-layers.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, weightShapes } from '../network/plan.js'
+import { shardedUnits } from '../network/units.js'
 import type { ModelSource } from './model-source.js'
 
 /** Matrices that stay as their file stores them. */
@@ -28,6 +29,15 @@ export class Weights implements WeightLoader {
     readonly kept: KeptWeights | null = null,
   ) {
     this.#shapes = weightShapes(config)
+  }
+
+  shapeOf(name: string): readonly number[] {
+    return this.#shapes.get(name)!
+  }
+
+  /** Whether a matrix stays as its file stores it. */
+  isKept(name: string): boolean {
+    return this.#format(name) !== null
   }
 
   weight(name: string): Weight {
@@ -101,17 +111,34 @@ export function storedWeights(
 
 /** Bytes of a device that loading a model's weights takes: themselves, and one as its file has it. */
 export function bytesOfWeights(source: ModelSource, dtype: FloatDType, quantised: boolean): number {
+  const all = bytesByName(source, dtype, quantised)
+  const sum = [...all.values()].reduce((total, bytes) => total + bytes, 0)
+  return sum + Math.max(0, ...[...all.keys()].map((name) => source.weights.get(name)!.bytes))
+}
+
+/** The same of one of so many ranks that hold the matrices together: its part, and two blocks or the largest table. */
+export function bytesOfShards(source: ModelSource, dtype: FloatDType, quantised: boolean, size: number): number {
+  const all = bytesByName(source, dtype, quantised)
+  const units = shardedUnits(source.config).map(({ isBlock, groups }) => ({
+    isBlock,
+    bytes: groups.flat().reduce((sum, name) => sum + all.get(name)!, 0),
+  }))
+  const largest = (blocks: boolean) =>
+    Math.max(0, ...units.filter(({ isBlock }) => isBlock === blocks).map(({ bytes }) => bytes))
+  const matrices = units.reduce((sum, { bytes }) => sum + bytes, 0)
+  const vectors = [...all.values()].reduce((sum, bytes) => sum + bytes, 0) - matrices
+  return matrices / size + vectors + Math.max(2 * largest(true), largest(false))
+}
+
+function bytesByName(source: ModelSource, dtype: FloatDType, quantised: boolean): Map<string, number> {
   const { config } = source
   const norms = new Set(normsOf(config.network).flatMap(({ name }) => [`${name}.weight`, `${name}.bias`]))
-  let [sum, largest] = [0, 0]
-  for (const [name, shape] of weightShapes(config)) {
-    const stored = source.weights.get(name)!.bytes
-    const bytes = bytesOf(norms.has(name) ? 'float32' : dtype)
+  const bytesFor = ([name, shape]: [string, readonly number[]]): [string, number] => {
     const stays = quantised && source.keptFormat(name) !== null
-    sum += stays ? stored : bytes * elementsOf(shape)
-    largest = Math.max(largest, stored)
+    const width = bytesOf(norms.has(name) ? 'float32' : dtype)
+    return [name, stays ? source.weights.get(name)!.bytes : width * elementsOf(shape)]
   }
-  return sum + largest
+  return new Map([...weightShapes(config)].map(bytesFor))
 }
 
 /** Weights to pretrain from: normal with the configuration's deviation, norms 1, biases 0; a function of seed and name. */

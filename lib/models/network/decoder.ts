@@ -12,6 +12,7 @@ import { logitsOf } from '../../tensor/operations/loss.js'
 import { addResidual } from '../../tensor/operations/norm.js'
 import { scaled } from '../../tensor/operations/scaled.js'
 import { allOrNothing } from '../../tensor/scope.js'
+import type { Shards } from '../../tensor/shards.js'
 import { isRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { Parts } from '../../tensor/turns.js'
@@ -25,6 +26,7 @@ import { Norm } from './norm.js'
 import { type NetworkPlan, type RotaryPlan, rotaryPlans } from './plan.js'
 import { type TokenInputs, TokenStep } from './token-step.js'
 import { trainedTensors } from './trained-tensors.js'
+import { unitsOfPass } from './units.js'
 import { WeightSlot } from './weight-slot.js'
 
 export interface ForwardOptions {
@@ -52,6 +54,8 @@ export class Decoder {
   readonly untiedHead: Linear | null
   /** Every weight, in the order of the checkpoint. */
   readonly slots: readonly WeightSlot[]
+  /** What holds the matrices where ranks do so together; else null. */
+  readonly shards: Shards | null
   /** Rows of so many tokens are turned otherwise than shorter ones. */
   readonly longRowsFrom: number
   readonly #rotary: ReadonlyMap<RotaryPlan, RotaryTables>
@@ -63,6 +67,7 @@ export class Decoder {
     this.network = network
     this.device = device
     this.dtype = dtype
+    this.shards = weights.shards ?? null
     const positions = network.positions && `${network.positions}.weight`
     this.embeddingTable = tableOf(network.embeddings, weights, 'embeddings')
     this.positions = positions ? weights.weight(positions) : null
@@ -95,6 +100,11 @@ export class Decoder {
   /** Layers outside the blocks that adapters can go to: none where the head is the embeddings. */
   get tables(): readonly Linear[] {
     return this.untiedHead ? [this.embeddingTable, this.untiedHead] : []
+  }
+
+  /** Says what a pass is going to need of matrices that ranks hold together. */
+  beginPass(gradients: boolean): void {
+    this.shards?.begin(unitsOfPass(this.config, gradients ? this.#firstTrained() : null))
   }
 
   /** Normed hidden states [N, D] of the batch's tokens that have a target, and the targets [N]; a part for each block. */
@@ -172,6 +182,17 @@ export class Decoder {
     return state
   }
 
+  /** The first unit of which something is trained, or beside it. */
+  #firstTrained(): number | null {
+    const tables = [this.embeddingTable.weight, this.positions].some((table) => table?.parameter)
+    const units = [
+      tables || trainedTensors([], [this.embeddingTable]).length > 0,
+      ...this.blocks.map((block) => trainedTensors(block.slots, block.linears()).length > 0),
+    ]
+    const first = units.indexOf(true)
+    return first < 0 ? null : first
+  }
+
   /** Frees what the layers of the blocks share: their weights no longer lie in it. */
   disposeFused(): void {
     for (const block of this.blocks) block.disposeFused()
@@ -181,6 +202,7 @@ export class Decoder {
     for (const tables of this.#rotary.values()) tables.dispose()
     for (const { own } of this.slots) if (!own.disposed) own.dispose()
     this.disposeFused()
+    this.shards?.dispose()
   }
 
   #integers(values: Int32Array): Tensor {

@@ -19,10 +19,11 @@ import { targetLogProbs, weightCrossEntropy } from '../../tensor/operations/loss
 import { chooseToken, damagedModel, type TokenChoice } from '../../tensor/operations/sampling.js'
 import { leaveRoom } from '../../tensor/room.js'
 import { scope, scopeOfParts } from '../../tensor/scope.js'
-import { noGrad, withRecording } from '../../tensor/tape.js'
+import { isRecording, noGrad, withRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { atOnce, inTurns, type Parts } from '../../tensor/turns.js'
 import { type Decoder, type ForwardOptions, rowsOfTargets } from './decoder.js'
+import { requireWhole } from './held-together.js'
 import { KeyValueCache } from './key-value-cache.js'
 import { type ForwardCall, ModelOutput } from './model-output.js'
 
@@ -135,6 +136,7 @@ export class ForwardPasses {
   *#ofRows(batch: Batch, rows: ArrayLike<number> | null): Parts<ModelOutput> {
     const { decoder } = this
     leaveRoom(decoder.device)
+    decoder.beginPass(isRecording())
     return new ModelOutput(yield* decoder.normedStates(batch, rows, this.#options()), decoder)
   }
 
@@ -142,6 +144,7 @@ export class ForwardPasses {
   *#ofTargets(batch: Batch, evaluate: typeof weightCrossEntropy): Parts<Tensor> {
     const { decoder } = this
     leaveRoom(decoder.device)
+    decoder.beginPass(isRecording())
     const { hidden, targets } = yield* decoder.targetStates(batch, this.#options())
     return evaluate(hidden, decoder.adaptedHead(), targets, decoder.network.logits)
   }
@@ -150,6 +153,7 @@ export class ForwardPasses {
   #read(ids: ArrayLike<number>, cache: KeyValueCache): Tensor {
     requireArgument('ids', ids, wholes)
     requireArgument('cache', cache, instanceOf(KeyValueCache, 'a cache (createCache makes one)'))
+    requireWhole(this.decoder, 'Writing texts takes all weights for every token')
     const logits = noGrad(() => scope(() => this.decoder.nextLogits(ids, cache)))
     cache.length += ids.length
     return logits

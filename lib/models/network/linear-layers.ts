@@ -1,5 +1,6 @@
 import type { FloatDType, NativeDevice } from '../../native.js'
 import { Linear, LinearGroup } from '../../nn/linear.js'
+import type { Shards } from '../../tensor/shards.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
 import type { ModelConfig } from './model-config.js'
@@ -23,6 +24,8 @@ export interface NetworkWeights extends WeightLoader {
   readonly device: NativeDevice
   /** The dtype of activations and frozen weights. */
   readonly dtype: FloatDType
+  /** Where ranks hold the matrices together. */
+  readonly shards?: Shards
 }
 
 const biasOf = ({ name, bias }: LinearPlan, weights: WeightLoader): Tensor | null =>

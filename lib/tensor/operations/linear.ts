@@ -114,7 +114,8 @@ export function changedWeight(stored: Weight, updates: readonly Omit<WeightUpdat
   native.dequantise(weight.native, sum.native)
   for (const [i, update] of updates.entries()) update.addTo(sum, weight, i === 0)
   const parameters = updates.flatMap((update) => update.parameters)
-  return record(sum, parameters, [weight], (gradient, [w], targets) => {
+  return record(sum, parameters, [weight], (gradient, [unpacked], targets) => {
+    const w = stored.floats ?? unpacked
     // A gradient of W is what a product with x = I [k, k] and dY = gradientᵀ [k, d] gives.
     const [d, k] = w!.shape as [number, number]
     const x = Tensor.zeros([k, k], { device: w!.device })

@@ -1,7 +1,7 @@
 /** What operations on tensors of any shape share: sentences about shapes and dtypes, dense memory, broadcasting. */
 import { instanceOf, requireArgument } from '../../arguments.js'
 import { UsageError } from '../../errors.js'
-import { type DType, elementsOf, type FloatDType, isBlockDType, native } from '../../native.js'
+import { elementsOf, type FloatDType, isFloatDType, native } from '../../native.js'
 import { writeMultiple } from '../gradient-writes.js'
 import { record } from '../tape.js'
 import { Tensor } from '../tensor.js'
@@ -14,10 +14,6 @@ export function requireFloats(name: string, x: unknown): asserts x is Tensor & {
   const { dtype } = x as Tensor
   if (isFloatDType(dtype)) return
   throw unfit(`a tensor of float32, bfloat16 or float16 for ${name}`, x as Tensor)
-}
-
-function isFloatDType(dtype: DType): boolean {
-  return !isBlockDType(dtype) && dtype.includes('float')
 }
 
 /** Refuses all but tensors of floats of that many dimensions: `letters` name them. */

@@ -1,0 +1,44 @@
+/** What a pass needs of a network's matrices at one time: where ranks hold them together, that is what they gather. */
+import type { ModelConfig } from './model-config.js'
+
+/** Names of matrices that are one below the other in memory where they can be. */
+export type GroupOfShards = readonly string[]
+
+export interface NetworkUnit {
+  readonly isBlock: boolean
+  readonly groups: readonly GroupOfShards[]
+}
+
+/** The tables, then each block, then the output head where it is not the embeddings. */
+export function shardedUnits(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>): NetworkUnit[] {
+  const { network, tiedEmbeddings } = config
+  const { embeddings, positions, blocks, head } = network
+  const group = (...layers: readonly { name: string }[]) => layers.map(({ name }) => `${name}.weight`)
+  const table = (...names: readonly (string | null)[]): NetworkUnit => ({
+    isBlock: false,
+    groups: names.filter((name) => name !== null).map((name) => [`${name}.weight`]),
+  })
+  return [
+    table(embeddings, positions),
+    ...blocks.map(({ attention, mlp }) => ({
+      isBlock: true,
+      groups: [group(...attention.projections), group(attention.output), group(...mlp.projections), group(mlp.down)],
+    })),
+    ...(tiedEmbeddings ? [] : [table(head)]),
+  ]
+}
+
+/**
+ * The units in the order in which a pass needs them: forward, and backward as far as something is trained.
+ * @param first the first unit of which something is trained; null where nothing is
+ */
+export function unitsOfPass(
+  { network, tiedEmbeddings }: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>,
+  first: number | null,
+): number[] {
+  const blocks = network.blocks.map((_, i) => i + 1)
+  const forward = [0, ...blocks, tiedEmbeddings ? 0 : blocks.length + 1]
+  if (first === null) return forward
+  const backward = [...(first === 0 ? [0] : []), ...blocks.slice(Math.max(0, first - 1))]
+  return [...forward, ...backward.reverse()]
+}

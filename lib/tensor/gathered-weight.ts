@@ -1,0 +1,84 @@
+import type { FloatDType, NativeDevice } from '../native.js'
+import type { Tensor } from './tensor.js'
+import type { StorageFormat, Weight } from './weight.js'
+
+/**
+ * A frozen weight in memory that it shares with others, of which ranks hold a part each: whatever reads it has `bring` fetch
+ * it before, in stream order. It cannot be changed.
+ */
+export class GatheredWeight implements Weight {
+  readonly parameter = null
+
+  /** @param weight what lies in the memory once `bring` has returned */
+  constructor(
+    private readonly weight: Weight,
+    private readonly bring: () => void,
+  ) {}
+
+  get device(): NativeDevice {
+    return this.weight.device
+  }
+
+  get shape(): readonly number[] {
+    return this.weight.shape
+  }
+
+  get storage(): StorageFormat {
+    return this.weight.storage
+  }
+
+  get tensors(): readonly Tensor[] {
+    return this.weight.tensors
+  }
+
+  /** To be read by what is enqueued next. */
+  get floats(): Tensor | null {
+    return this.#there().floats
+  }
+
+  get disposed(): boolean {
+    return this.weight.disposed
+  }
+
+  multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
+    this.#there().multiply(x, target, scale, accumulate)
+  }
+
+  multiplyGradient(dY: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
+    this.#there().multiplyGradient(dY, target, scale, accumulate)
+  }
+
+  lookUp(ids: Tensor, y: Tensor): void {
+    this.#there().lookUp(ids, y)
+  }
+
+  unpacked(dtype: FloatDType): Weight {
+    const unpacked = this.#there().unpacked(dtype)
+    return unpacked.tensors[0] === this.weight.tensors[0] ? this : unpacked
+  }
+
+  values(dtype: FloatDType): Tensor {
+    return this.#there().values(dtype)
+  }
+
+  data(): Promise<Float32Array> {
+    return this.#there().data()
+  }
+
+  rows(from: number, to: number): Weight {
+    return new GatheredWeight(this.weight.rows(from, to), this.bring)
+  }
+
+  dispose(): void {
+    this.weight.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  #there(): Weight {
+    this.bring()
+    return this.weight
+  }
+}

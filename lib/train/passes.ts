@@ -1,0 +1,48 @@
+import type { Session } from './session.js'
+import type { PassModel } from './trainable.js'
+
+type PassSession = Pick<Session, 'meetings' | 'signal'> & { readonly model: PassModel }
+
+/**
+ * Makes a pass of each batch, until the signal is aborted. Where ranks hold the model together, all make as many passes as the
+ * one with the most batches: without a batch, a rank gives the others its part of the weights. Whether the signal, there of any
+ * rank, was aborted.
+ */
+export async function eachPass<Batch>(
+  { model, meetings, signal }: PassSession,
+  batches: Iterable<Batch> | AsyncIterable<Batch>,
+  { gradients }: { gradients: boolean },
+  pass: (batch: Batch) => Promise<void>,
+): Promise<boolean> {
+  const { shards } = model
+  if (shards) return eachPassTogether(shards, { model, meetings, signal }, batches, gradients, pass)
+  for await (const batch of batches) {
+    if (signal?.aborted) return true
+    await pass(batch)
+  }
+  return false
+}
+
+async function eachPassTogether<Batch>(
+  shards: NonNullable<PassModel['shards']>,
+  { meetings, signal }: PassSession,
+  batches: Iterable<Batch> | AsyncIterable<Batch>,
+  gradients: boolean,
+  pass: (batch: Batch) => Promise<void>,
+): Promise<boolean> {
+  const iterator = Symbol.asyncIterator in batches ? batches[Symbol.asyncIterator]() : batches[Symbol.iterator]()
+  for (;;) {
+    const next = await iterator.next()
+    const { pass: goesOn, drop } = await meetings.meet({ pass: !next.done, drop: signal?.aborted ?? false })
+    if (drop || !goesOn) return drop
+    shards.begin(gradients)
+    try {
+      if (!next.done) await pass(next.value)
+    } catch (error) {
+      throw shards.failure() ?? error
+    } finally {
+      // A rank that fails serves the others until they meet.
+      shards.end()
+    }
+  }
+}

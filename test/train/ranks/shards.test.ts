@@ -1,0 +1,130 @@
+/** Ranks that hold a model together train as ranks that each have it whole, bit for bit. */
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { loadModel } from '../../../lib/models/index.js'
+import type { LoadOptions } from '../../../lib/models/load-model.js'
+import type { Model } from '../../../lib/models/model.js'
+import { type TrainCall, train } from '../../../lib/train/index.js'
+import { goldenPath } from '../../golden/files.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
+import { liveBytes } from '../../live-bytes.js'
+import { testDevice } from '../../operations/harness.js'
+import { rows, writeRows } from '../fake-run.js'
+import { type LocalRanks, localRanks } from '../local-ranks.js'
+
+const folder = useTemporaryFolder()
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
+
+const device = testDevice()
+const load = (path: string, options: LoadOptions) =>
+  loadModel(path, { device: device.kind, threads: 2, dtype: 'float32', ...options })
+const tiny = goldenPath('tiny-untied/model')!
+
+/** Methods that read weights beside multiplying with them, and one that does not. */
+const readWeights = ['lora', 'dora', 'pissa', 'hira', 'oft', 'delora'] as const
+
+/** Six steps over 17 ragged rows, a row in each pass: three in a step, and in the last one two. */
+function optionsOf(changes: Partial<TrainCall>): TrainCall {
+  const data = writeRows(folder(), 'train.jsonl', rows(17))
+  const evalData = writeRows(folder(), 'valid.jsonl', rows(4, { first: 20 }))
+  const shared = { data, evalData, evalEvery: 2, batchSize: 3, microBatchSize: 1, seed: 3 }
+  return { ...shared, learningRate: 1e-2, dropout: 0.1, rank: 2, ...changes }
+}
+
+async function trained(model: Model, changes: Partial<TrainCall>) {
+  const losses: number[] = []
+  for await (const event of train(model, optionsOf(changes))) {
+    if (event.type === 'step') losses.push(event.loss)
+    if (event.type === 'evaluation') losses.push(event.evalLoss)
+  }
+  const values = model.trainableParameters().map(({ parameter }) => parameter.data() as Promise<Float32Array>)
+  const all = (await Promise.all(values)).flatMap((list) => [...list])
+  return {
+    losses,
+    largest: Math.max(...all.map(Math.abs)),
+    bits: Buffer.from(Float32Array.from(all).buffer).toString('hex'),
+  }
+}
+
+/** What each rank of so many gets; the models are freed once all have it. */
+async function trainedOn(
+  size: number,
+  path: string,
+  shards: boolean,
+  options: LoadOptions,
+  changes: Partial<TrainCall>,
+) {
+  const all = localRanks(size)
+  const models = await Promise.all(all.map((ranks) => load(path, { ...options, shard: shards ? ranks : undefined })))
+  try {
+    return { all, outcomes: await Promise.all(all.map((ranks, i) => trained(models[i]!, { ...changes, ranks }))) }
+  } finally {
+    for (const model of models) model.dispose()
+  }
+}
+
+async function expectSame(
+  size: number,
+  path: string,
+  options: LoadOptions,
+  changes: Partial<TrainCall>,
+): Promise<LocalRanks[]> {
+  const whole = await trainedOn(size, path, false, options, changes)
+  const { all, outcomes } = await trainedOn(size, path, true, options, changes)
+  expect(whole.outcomes[0]!.losses).toHaveLength(9)
+  expect(whole.outcomes[0]!.largest).toBeGreaterThan(1e-3)
+  expect(outcomes.map(({ losses }) => losses)).toEqual(whole.outcomes.map(({ losses }) => losses))
+  for (const [i, { bits }] of outcomes.entries())
+    expect(bits === whole.outcomes[i]!.bits, `bits of rank ${i}`).toBe(true)
+  expect(all[0]!.gathered.length).toBeGreaterThan(100)
+  for (const { gathered } of all) expect(gathered).toEqual(all[0]!.gathered)
+  return all
+}
+
+describe('ranks that hold a model together', () => {
+  it.each([2, 3])('%i train as they do with a whole one each', async (size) => {
+    await expectSame(size, tiny, {}, { method: 'mora' })
+  })
+
+  it.each(readWeights)('train %s', async (method) => {
+    await expectSame(2, tiny, {}, { method })
+  })
+
+  it('recompute blocks', async () => {
+    await expectSame(2, tiny, {}, { method: 'lora', gradientCheckpointing: true })
+  })
+
+  it('train in bfloat16, from the second block on', async () => {
+    const changes = { method: 'lora' as const, targetModules: ['layers.1.mlp.down_proj', 'layers.2.self_attn.q_proj'] }
+    await expectSame(3, tiny, { dtype: 'bfloat16' }, changes)
+  })
+
+  it.each([
+    ['lora', ['embed_tokens', 'lm_head', 'down_proj']],
+    ['hira', ['lm_head', 'down_proj']],
+  ] as const)('train %s beside untied tables', async (method, targetModules) => {
+    await expectSame(2, tiny, {}, { method, dropout: 0, targetModules: [...targetModules] })
+  })
+
+  it('train a table whole', async () => {
+    await expectSame(2, tiny, {}, { method: 'lora', modulesToSave: ['lm_head'] })
+  })
+
+  it.each(['gpt2', 'gemma3', 'phi3', 'smollm3'])('train a model of %s', async (family) => {
+    await expectSame(2, goldenPath(`families/${family}`)!, {}, { method: 'mora' })
+  })
+
+  it('train beside blocks of GGUF', async () => {
+    using model = await load(tiny, {})
+    const path = join(folder(), 'model.gguf')
+    await model.save(path, { dtype: 'q8_0' })
+    await expectSame(3, path, { quantised: true }, { method: 'mora' })
+  })
+
+  it.each(['bnb-nf4-double', 'gptq-4-g32-asym', 'awq-g32', 'ct-fp8-channel'])(
+    'train beside codes of %s',
+    async (set) => {
+      await expectSame(3, goldenPath(`quantised/${set}`)!, { quantised: true }, { method: 'lora' })
+    },
+  )
+})
