@@ -62,17 +62,23 @@ function curve({ points }: Series, x: Place, y: Place, stroke: string): string {
   return `<g fill="${stroke}"><polyline points="${line}" fill="none" stroke="${stroke}" stroke-width="1.8"/>${marks.join('')}</g>`
 }
 
-/** Names beside the ends of the lines, moved apart where these are close. */
+/** Names beside the ends of the lines, moved apart where these are close, and none below the plot. */
 function names(series: readonly Series[], y: Place): string[] {
   const labels = series
     .map(({ name, points }, i) => ({ name, fill: colour(i), at: y(points.at(-1)!.y) }))
     .sort((a, b) => a.at - b.at)
+  const places = labels.map(({ at }) => at)
   let free = PLOT.top
-  return labels.map(({ name, fill, at }) => {
-    const place = Math.max(at, free)
-    free = place + LABEL_HEIGHT
-    return text(PLOT.right + 10, place + 4, name, 'start', `fill="${fill}"`)
-  })
+  for (const [i, at] of places.entries()) {
+    places[i] = Math.max(at, free)
+    free = places[i]! + LABEL_HEIGHT
+  }
+  let room = PLOT.bottom
+  for (const i of [...places.keys()].reverse()) {
+    places[i] = Math.min(places[i]!, room)
+    room = places[i]! - LABEL_HEIGHT
+  }
+  return labels.map(({ name, fill }, i) => text(PLOT.right + 10, places[i]! + 4, name, 'start', `fill="${fill}"`))
 }
 
 function scale([low, high]: readonly [number, number], from: number, to: number): Place {

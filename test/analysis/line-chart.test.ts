@@ -38,6 +38,19 @@ test('a logarithmic chart places powers of ten at equal distances, and leaves ou
   expect(ys[0]! - ys[1]!).toBeCloseTo(ys[1]! - ys[2]!, 0)
 })
 
+test('names of lines that end together at the bottom stand above each other, within the plot', () => {
+  const ends = [0, 0.1, 0.2, 100, 0.3, 0]
+  const series = ends.map((y, i) => ({ name: `line ${i}`, points: [100, y].map((value, x) => ({ x, y: value })) }))
+  const svg = lineChart({ ...labels, series })
+  const places = [...svg.matchAll(/y="([\d.]+)"[^>]*>line (\d)</g)].map(([, y, i]) => ({ y: Number(y), i: Number(i) }))
+  const bottom = Math.max(...numbersOf(svg, 'y2'))
+  const ys = places.map(({ y }) => y).sort((a, b) => a - b)
+  expect(places).toHaveLength(ends.length)
+  expect(ys.at(-1)).toBeLessThanOrEqual(bottom + 4)
+  for (const [i, y] of ys.slice(1).entries()) expect(y - ys[i]!).toBeGreaterThanOrEqual(14.9)
+  expect(places.find(({ i }) => i === 3)!.y).toBe(ys[0])
+})
+
 test.each([
   ['no series', []],
   ['one point', [{ name: 'a', points: [{ x: 3, y: 5 }] }]],
