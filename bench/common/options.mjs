@@ -60,6 +60,13 @@ export function whole(name, text, least) {
   throw new Error(`Expected an integer of ${least} or more for --${name} but received ${text}.`)
 }
 
+/** The number of an option's text, which is more than 0. */
+export function positive(name, text) {
+  const value = Number(text)
+  if (Number.isFinite(value) && value > 0) return value
+  throw new Error(`Expected a number above 0 for --${name} but received ${text}.`)
+}
+
 export const list = (text) => text.split(',').filter((part) => part !== '')
 
 /** The dtypes of a list that computations are measured in. */
