@@ -26,6 +26,7 @@ const benchmarks = {
   },
   memory: { script: 'memory.mjs', summary: 'the most memory of a process that trains' },
   busy: { script: 'busy.mjs', summary: 'a step, a token and a merge beside processes that never wait' },
+  ranks: { script: 'ranks.mjs', summary: 'ranks beside one process, what they send, and a simulation of many' },
   'main-thread': { script: 'main-thread.mjs', summary: "JavaScript's part of a step, delays of the event loop" },
   training: { script: 'train.mjs', summary: 'training steps; its own options are in bench:train -- --help' },
 }

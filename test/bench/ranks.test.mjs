@@ -1,9 +1,15 @@
-/** The model of a step on ranks, against times that are added up by hand, against its limits, and against what training sends. */
+/**
+ * The model of a step on ranks, against times that are added up by hand, against its limits, and against what training sends.
+ * bench/ranks.mjs runs to its end on the small checkpoint, and ranks compute there what one process does.
+ */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { doctor } from 'node-mora'
 import { describe, expect, test } from 'vitest'
 import { adapterParameters, bases, blockWeights, workOf } from '../../bench/ranks/bases.mjs'
+import { whyNoMachines } from '../../bench/ranks/network.mjs'
+import { hiddenShare } from '../../bench/ranks/speed.mjs'
 import {
   bucketsOf,
   efficiencyOf,
@@ -140,12 +146,39 @@ describe('bases', () => {
   })
 })
 
+test('gradients are hidden as far as they come before the last rank has ended its backward pass', () => {
+  const answers = [
+    {
+      backward: 7,
+      sums: [
+        { ready: 1, end: 3 },
+        { ready: 5, end: 9 },
+      ],
+    },
+    {
+      backward: 8,
+      sums: [
+        { ready: 2, end: 3 },
+        { ready: 4, end: 9.5 },
+      ],
+    },
+  ]
+  // On their way from 2 to 3 and from 5 to 9.5, of which 1.5 s after 8.
+  expect(hiddenShare(answers)).toBeCloseTo(1 - 1.5 / 5.5, 12)
+  const late = answers.map((answer) => ({ ...answer, backward: 1 }))
+  expect(hiddenShare(late)).toBe(0)
+  const early = answers.map((answer) => ({ ...answer, backward: 10 }))
+  expect(hiddenShare(early)).toBe(1)
+})
+
+const run = (script, ...own) => spawnSync(process.execPath, [script, ...own], { encoding: 'utf8' })
+
 describe('simulation', () => {
-  const run = (...own) => spawnSync(process.execPath, ['bench/ranks/simulation.mjs', ...own], { encoding: 'utf8' })
+  const script = 'bench/ranks/simulation.mjs'
 
   test('has a prediction for each base, network and number of ranks, as table, JSON and plots', () => {
     const file = join(folder(), 'simulation.json')
-    const { status, stdout, stderr } = run('--plot', folder(), '--json', file)
+    const { status, stdout, stderr } = run(script, '--plot', folder(), '--json', file)
     expect([status, stderr]).toEqual([0, ''])
     const { predictions } = JSON.parse(readFileSync(file, 'utf8'))
     expect(predictions.map(({ base, gigabits, shard }) => [base, gigabits, shard])).toEqual(
@@ -167,7 +200,50 @@ describe('simulation', () => {
     [['--latency', '0'], 'Expected a number above 0 for --latency but received 0.'],
     [['--most', '1'], 'Expected an integer of 2 or more for --most but received 1.'],
   ])('refuses %j', (own, message) => {
-    const { status, stderr } = run(...own)
+    const { status, stderr } = run(script, ...own)
+    expect([status, stderr]).toEqual([2, `${message}\n`])
+  })
+})
+
+describe('benchmark', { timeout: 600_000 }, () => {
+  const script = 'bench/ranks.mjs'
+  const isHere = doctor().ranks.some(({ name }) => name === 'gloo')
+
+  test.skipIf(!isHere)('steps on ranks have the losses of one process, and send the gradients once', () => {
+    const file = join(folder(), 'bench.json')
+    const sizes = ['--dtype', 'float32', '--length', '24', '--rounds', '1', '--links', '1000']
+    const { status, stderr } = run(script, 'assets/demo-model', ...sizes, '--json', file)
+    expect(status, stderr).toBe(0)
+    const { lines, overhead, speed, network, simulation } = JSON.parse(readFileSync(file, 'utf8'))
+    const links = whyNoMachines({ mbit: 1000, milliseconds: 0 }) === null ? ['1000 Mb/s'] : []
+    const steps = (name, sizes) => sizes.map((size) => `a step on ${name}, ${size} ${size === 1 ? 'rank' : 'ranks'}`)
+    expect(lines.map(({ name }) => name)).toEqual([
+      ...['1 × 24, without ranks', '1 × 24, one rank', '4 × 24, without ranks'].map(
+        (name) => `a step, ${name}, processor's time`,
+      ),
+      'a step, 4 × 24, float32, one process of 2 threads',
+      'a step, 4 × 24, float32, 2 ranks of one thread',
+      ...steps('loopback', [1, 2, 4]),
+      ...links.flatMap((name) => steps(name, [2, 4])),
+    ])
+    expect(lines[4].sides[0]).toMatchObject({ name: 'node-mora', agrees: true })
+    expect(Number.isFinite(overhead.share)).toBe(true)
+    expect(speed.hidden >= 0 && speed.hidden <= 1).toBe(true)
+    expect(network.map(({ ranks }) => ranks)).toEqual([1, 2, 4, ...links.flatMap(() => [2, 4])])
+    for (const { ring, sent } of network.filter(({ sent }) => sent !== null)) {
+      // Headers and sums of few numbers come to it.
+      expect(sent / ring).toBeGreaterThan(1)
+      expect(sent / ring).toBeLessThan(1.5)
+    }
+    expect(simulation.predictions).toHaveLength(12)
+  })
+
+  test.each([
+    [['--parts', 'speed,all'], 'Expected some of overhead, speed, network, simulation for --parts but received all.'],
+    [['--rows', '3'], 'Expected an integer of 4 or more for --rows but received 3.'],
+    [['--links', '10/x'], 'Expected a number above 0 for --links but received x.'],
+  ])('refuses %j', (own, message) => {
+    const { status, stderr } = run(script, 'assets/demo-model', '--python', '/nonexistent/python3', ...own)
     expect([status, stderr]).toEqual([2, `${message}\n`])
   })
 })

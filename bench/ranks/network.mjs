@@ -1,0 +1,78 @@
+// Machines on this one: network namespaces, each with an address and a link of its own to a switch, as slow as it is told to be.
+// Needs root and iproute2.
+import { execFileSync } from 'node:child_process'
+
+/** @typedef {{ mbit: number, milliseconds: number }} Shape of a link: its rate, and the delay of what it sends */
+
+const prefix = `mora-bench-${process.pid}`
+const address = (i) => `10.117.${process.pid % 250}.${i + 1}`
+
+function run(...words) {
+  return execFileSync(words[0], words.slice(1), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+}
+
+/** The one rule of tc that makes a link so; a delay needs the kernel's netem. */
+const ruleOf = ({ mbit, milliseconds }) =>
+  milliseconds > 0
+    ? ['netem', 'rate', `${mbit}mbit`, 'delay', `${milliseconds}ms`, 'limit', '100000']
+    : ['tbf', 'rate', `${mbit}mbit`, 'burst', '64kb', 'latency', '1000ms']
+
+/** So many machines. `close` them at the end. */
+export class Machines {
+  #spaces = []
+
+  /**
+   * @param {number} count
+   * @param {Shape} shape of each link
+   */
+  constructor(count, shape) {
+    const hub = `${prefix}-hub`
+    try {
+      this.#add(hub)
+      run('ip', '-n', hub, 'link', 'add', 'switch', 'type', 'bridge')
+      run('ip', '-n', hub, 'link', 'set', 'switch', 'up')
+      this.places = Array.from({ length: count }, (_, i) => {
+        const space = `${prefix}-${i}`
+        this.#add(space)
+        run('ip', '-n', space, 'link', 'add', 'wire', 'type', 'veth', 'peer', 'name', `port${i}`, 'netns', hub)
+        run('ip', '-n', hub, 'link', 'set', `port${i}`, 'master', 'switch', 'up')
+        run('ip', '-n', space, 'address', 'add', `${address(i)}/24`, 'dev', 'wire')
+        run('ip', '-n', space, 'link', 'set', 'wire', 'up')
+        run('tc', '-n', space, 'qdisc', 'add', 'dev', 'wire', 'root', ...ruleOf(shape))
+        return { address: address(i), through: ['ip', 'netns', 'exec', space] }
+      })
+    } catch (error) {
+      this.close()
+      throw error
+    }
+  }
+
+  /** Bytes that each machine has sent so far. */
+  bytesSent() {
+    const read = ({ through }) => Number(run(...through, 'cat', '/sys/class/net/wire/statistics/tx_bytes'))
+    return this.places.map(read)
+  }
+
+  close() {
+    for (const space of this.#spaces.splice(0)) run('ip', 'netns', 'delete', space)
+  }
+
+  #add(space) {
+    run('ip', 'netns', 'add', space)
+    this.#spaces.push(space)
+    run('ip', '-n', space, 'link', 'set', 'lo', 'up')
+  }
+}
+
+/** Why there can be no links of this shape here, or null. */
+export function whyNoMachines(shape) {
+  try {
+    new Machines(1, shape).close()
+    return null
+  } catch (error) {
+    const said = String(error.stderr || error.message)
+      .trim()
+      .split('\n')[0]
+    return `${error.path ?? 'ip'} says: ${said}`
+  }
+}
