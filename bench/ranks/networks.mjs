@@ -5,7 +5,7 @@ import { milliseconds } from '../common/report.mjs'
 import { table } from '../common/table.mjs'
 import { median, spread } from '../common/turns.mjs'
 import { glooJob, jobOfOne, latest, onLoopback } from './job.mjs'
-import { Machines, whyNoMachines } from './network.mjs'
+import { Machines, whyNoMachines } from './machines.mjs'
 import { bucketsOf, leastBytes, ringBytes, stepTime, sumsOfStep } from './step-model.mjs'
 
 /** Between what is predicted and what is measured. */
@@ -21,7 +21,7 @@ export async function measureNetworks(context) {
     const name = `${link.mbit} Mb/s${link.milliseconds ? ` and ${link.milliseconds} ms` : ''}`
     const why = whyNoMachines(link)
     if (why) {
-      notes.push(`NOT MEASURED: links of ${name}, which need root, iproute2 and the kernel's tbf and netem (${why}).`)
+      notes.push(`NOT MEASURED: links of ${name}, which need root, iproute2 and the kernel's tbf and netem. ${why}`)
       continue
     }
     for (const size of [2, 4]) {

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { doctor } from 'node-mora'
 import { describe, expect, test } from 'vitest'
 import { adapterParameters, bases, blockWeights, workOf } from '../../bench/ranks/bases.mjs'
-import { whyNoMachines } from '../../bench/ranks/network.mjs'
+import { whyNoMachines } from '../../bench/ranks/machines.mjs'
 import { hiddenShare } from '../../bench/ranks/speed.mjs'
 import {
   bucketsOf,

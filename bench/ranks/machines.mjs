@@ -2,13 +2,18 @@
 // Needs root and iproute2.
 import { execFileSync } from 'node:child_process'
 
-/** @typedef {{ mbit: number, milliseconds: number }} Shape of a link: its rate, and the delay of what it sends */
+/** @typedef {{ mbit: number, milliseconds: number }} Shape of a link: its rate, and the delay of what is sent */
 
 const prefix = `mora-bench-${process.pid}`
-const address = (i) => `10.117.${process.pid % 250}.${i + 1}`
+/** Nobody else is on their network. */
+const address = (i) => `10.0.0.${i + 1}`
 
-function run(...words) {
-  return execFileSync(words[0], words.slice(1), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+function run(command, ...words) {
+  try {
+    return execFileSync(command, words, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  } catch (error) {
+    throw new Error(`${command} says: ${String(error.stderr || error.message).trim()}`)
+  }
 }
 
 /** The one rule of tc that makes a link so; a delay needs the kernel's netem. */
@@ -17,7 +22,7 @@ const ruleOf = ({ mbit, milliseconds }) =>
     ? ['netem', 'rate', `${mbit}mbit`, 'delay', `${milliseconds}ms`, 'limit', '100000']
     : ['tbf', 'rate', `${mbit}mbit`, 'burst', '64kb', 'latency', '1000ms']
 
-/** So many machines. `close` them at the end. */
+/** So many machines. `close` them at the end; the end of the process does it too. */
 export class Machines {
   #spaces = []
 
@@ -26,6 +31,7 @@ export class Machines {
    * @param {Shape} shape of each link
    */
   constructor(count, shape) {
+    process.once('exit', this.close)
     const hub = `${prefix}-hub`
     try {
       this.#add(hub)
@@ -47,13 +53,15 @@ export class Machines {
     }
   }
 
-  /** Bytes that each machine has sent so far. */
+  /** Bytes that each machine has sent so far, headers included. */
   bytesSent() {
-    const read = ({ through }) => Number(run(...through, 'cat', '/sys/class/net/wire/statistics/tx_bytes'))
-    return this.places.map(read)
+    return this.places.map(({ through: [command, ...words] }) =>
+      Number(run(command, ...words, 'cat', '/sys/class/net/wire/statistics/tx_bytes')),
+    )
   }
 
-  close() {
+  close = () => {
+    process.off('exit', this.close)
     for (const space of this.#spaces.splice(0)) run('ip', 'netns', 'delete', space)
   }
 
@@ -64,15 +72,15 @@ export class Machines {
   }
 }
 
-/** Why there can be no links of this shape here, or null. */
+/**
+ * Why there can be no links of this shape here, or null.
+ * @param {Shape} shape
+ */
 export function whyNoMachines(shape) {
   try {
     new Machines(1, shape).close()
     return null
   } catch (error) {
-    const said = String(error.stderr || error.message)
-      .trim()
-      .split('\n')[0]
-    return `${error.path ?? 'ip'} says: ${said}`
+    return error.message
   }
 }
