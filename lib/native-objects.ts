@@ -21,6 +21,9 @@ export type BlockDType =
   | 'tq2_0'
 export type DType = PlainDType | BlockDType
 
+/** Those that values can be quantised to. */
+export type WrittenBlocks = Exclude<BlockDType, 'q2_k' | 'q3_k' | 'tq1_0' | 'tq2_0'>
+
 const plainDTypes: ReadonlySet<DType> = new Set(['float32', 'bfloat16', 'float16', 'int32', 'int64', 'uint8'])
 
 export function isBlockDType(dtype: DType): dtype is BlockDType {

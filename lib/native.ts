@@ -2,7 +2,15 @@
  * The whole surface of the native addon: what it opens, makes and looks up here, objects in `native-objects.ts` and
  * operations in `native-operations.ts`. `native-binary.ts` finds the binary.
  */
-import type { DType, NativeDevice, NativeFile, NativeRanks, NativeRecording, NativeTensor } from './native-objects.js'
+import type {
+  DType,
+  NativeDevice,
+  NativeFile,
+  NativeRanks,
+  NativeRecording,
+  NativeTensor,
+  WrittenBlocks,
+} from './native-objects.js'
 
 export * from './native-objects.js'
 
@@ -65,6 +73,28 @@ export interface Native extends Operations {
   svd(values: Float32Array, rows: number, columns: number, vectors: boolean): Promise<SingularValues>
   /** The Q [m, n] of values [m, n] = Q R, m ≥ n: orthonormal columns, in double precision. Computed before it returns. */
   orthonormalColumns(values: Float32Array, rows: number, columns: number): Float64Array
+
+  /**
+   * Rows of `columns` values as blocks, rounded as ggml's quantisers do. Computed before it returns, on so many threads.
+   * @param columns whole blocks
+   * @param importance of each column, the mean square of what it is multiplied with; null where that is unknown
+   * @throws `non-finite` for a value that the format cannot hold
+   */
+  quantise(
+    dtype: WrittenBlocks,
+    values: Float32Array,
+    columns: number,
+    importance: Float32Array | null,
+    threads: number,
+  ): Uint8Array
+  /**
+   * An even number of values in NF4 as bitsandbytes rounds them: codes, two to a byte and the first in the high half, the largest
+   * magnitude of each 64 values, and the values of codes.
+   */
+  quantiseNf4(
+    values: Float32Array,
+    threads: number,
+  ): { codes: Uint8Array<ArrayBuffer>; scales: Float32Array<ArrayBuffer>; table: Float32Array<ArrayBuffer> }
 
   /** Every operation: its parameters, and whether it takes them as the fields of one object. */
   readonly operations: Readonly<Record<OperationName, { named: boolean; parameters: readonly OperationParameter[] }>>

@@ -8,6 +8,7 @@
 #include "addon/decompositions.h"
 #include "addon/environment.h"
 #include "addon/objects.h"
+#include "addon/quantise.h"
 #include "addon/ranks.h"
 #include "core/cuda_library.h"
 #include "cpu/matmul.h"
@@ -199,6 +200,8 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("record", record);
   function("svd", svd);
   function("orthonormalColumns", orthonormalColumns);
+  function("quantise", quantise);
+  function("quantiseNf4", quantiseNf4);
   function("connectMpi", connectMpi);
   function("mpiVersion", mpiVersion);
   function("ncclVersion", ncclVersion);

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest'
 const native = fileURLToPath(new URL('../../native', import.meta.url))
 
 /** The lowest first. */
-const floors = [['mora'], ['core'], ['operations', 'cpu', 'cuda', 'ranks'], ['addon', 'gloo']]
+const floors = [['mora'], ['core'], ['operations', 'cpu', 'cuda', 'quantise', 'ranks'], ['addon', 'gloo']]
 
 const folderOf = (file: string): string => file.split('/')[0]!
 const floorOf = (file: string): number => floors.findIndex((folders) => folders.includes(folderOf(file)))

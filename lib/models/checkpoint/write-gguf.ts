@@ -24,7 +24,6 @@ import { ggufName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, weightShapes } from '../network/plan.js'
 import { configFromGguf } from './gguf-config.js'
-import { quantiseQ8 } from './quantise-q8.js'
 import {
   defaultDType,
   filledWeight,
@@ -118,7 +117,8 @@ async function storedBytes(
   using laidOut = order ? permutedRows(values, order) : values
   if (dtype !== 'q8_0') return await roundedBytes(laidOut, dtype, name, writing)
   const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', name, writing)
-  return quantiseQ8(new Float32Array(buffer, byteOffset, byteLength / 4))
+  const floats = new Float32Array(buffer, byteOffset, byteLength / 4)
+  return native.quantise(dtype, floats, shape.at(-1)!, null, model.device.facts().threads)
 }
 
 function addNumber(values: Tensor, number: number): void {
