@@ -1,7 +1,7 @@
 import { readAdapterLayers } from '../adapters/files/read-layers.js'
 import { aFlag, aFunction, aNumber, aText, optional, requireOptionsOf } from '../arguments.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
-import { adaptableLayers, baseModelOf, ModelSource, weightChange } from '../models/index.js'
+import { adaptableLayers, baseModelOf, openBase, weightChange } from '../models/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { type Spectrum, spectrumOf } from './spectrum.js'
 
@@ -45,8 +45,7 @@ export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpec
   const { signal } = hub
   signal?.throwIfAborted()
   const device = openDevice({ device: 'cpu', threads })
-  const source = await ModelSource.open(model, hub)
-  source.requireWeights()
+  const source = await openBase(model, adapter, hub)
   const { config } = source
   const base = baseModelOf(config, source)
   const { layers, modules } = await readAdapterLayers(adapter, adaptableLayers(config), base, {

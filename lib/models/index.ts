@@ -6,6 +6,7 @@ export {
   LARGEST_ERROR,
 } from './adaptation/export-adapter.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './adaptation/merge-on-disk.js'
+export { openBase } from './adaptation/open-base.js'
 export type { SaveOptions } from './adaptation/save-model.js'
 export { weightChange } from './adaptation/weight-change.js'
 export { ModelSource } from './checkpoint/model-source.js'

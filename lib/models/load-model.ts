@@ -10,10 +10,11 @@ import {
   wholeFrom,
 } from '../arguments.js'
 import { aTokenizer, loadTokenizer, type Tokenizer } from '../data/tokenizer/tokenizer.js'
+import { UsageError } from '../errors.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { readJsonObject } from '../io/json.js'
 import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../native.js'
-import { LoadSchema, parseOptions } from '../options/index.js'
+import { checkLoadedForm, LoadSchema, parseOptions, type QuantiseFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { freeMemory, requireRoom } from '../tensor/room.js'
 import type { ShardRanks } from '../tensor/shards.js'
@@ -21,6 +22,7 @@ import type { Tensor } from '../tensor/tensor.js'
 import { bytesOfShards, bytesOfWeights, randomWeights, storedWeights } from './checkpoint/initial-weights.js'
 import type { ModelParts } from './checkpoint/model-parts.js'
 import { ModelSource } from './checkpoint/model-source.js'
+import { quantiseAhead } from './checkpoint/quantise-ahead.js'
 import { type ShardedWeights, shardedWeights } from './checkpoint/sharded-weights.js'
 import { parseConfig } from './families/parse-config.js'
 import { Model } from './model.js'
@@ -41,6 +43,12 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
    * into them is refused.
    */
   quantised?: boolean
+  /**
+   * Quantise a float model's linear layers while it is loaded, one weight after the other, so that the model is never held in
+   * floats; embeddings, head, norms and biases stay in `dtype`. NF4 is rounded as bitsandbytes does, the others as ggml's
+   * quantisers do; rows that do not fill the blocks of `q4_k` become `q5_0`. The model is another base than its floats.
+   */
+  quantise?: QuantiseFormat
   /**
    * Ranks that hold the model together (`connectRanks` gives them): each of them loads it with these, reads a part of it and
    * keeps 1 / size of every matrix, as it is used. Those of a block are gathered when a pass needs them, so all ranks make the
@@ -81,11 +89,14 @@ async function load(
   const { signal } = options
   signal?.throwIfAborted()
   const device = openDevice(options)
-  const source = await ModelSource.open(model, options)
+  const stored = await ModelSource.open(model, options)
+  const source = options.quantise === undefined ? stored : stored.quantisedTo(options.quantise)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
   source.requireWeights()
   const [floats, kept] = [false, true].map((quantised) => bytesOfWeights(source, dtype, quantised)) as [number, number]
-  const quantised = options.quantised ?? (keeps(source, device) || (kept < floats && floats > freeMemory(device)))
+  const quantised =
+    options.quantise !== undefined ||
+    (options.quantised ?? (keeps(source, device) || (kept < floats && floats > freeMemory(device))))
   const smaller = dtype === 'float32' ? 'load it in bfloat16, or a smaller one' : 'load a smaller one'
   const remedy =
     quantised || kept >= floats ? smaller : `keep its weights as they are stored (quantised), or ${smaller}`
@@ -93,6 +104,7 @@ async function load(
   const tensors = shard ? bytesOfShards(source, dtype, quantised, shard.size) : quantised ? kept : floats
   requireRoom(device, { tensors }, `The model ${model} in ${dtype}`, remedy)
   const tokenizer = await loadTokenizer(source.path)
+  const onRead = source.quantise === null ? null : await quantiseAhead(source, device, signal)
   let loaded: Model | null = null
   try {
     if (shard) {
@@ -107,7 +119,7 @@ async function load(
     }
     // They are read one by one between turns of the event loop, in which the signal may be aborted.
     const unread: [name: string, target: Tensor][] = []
-    const weights = storedWeights(source, dtype, device, quantised, (...one) => unread.push(one))
+    const weights = storedWeights(source, dtype, device, onRead ?? quantised, (...one) => unread.push(one))
     loaded = new Model({ tokenizer, weights, source, rotaryDtype: options.rotaryDtype })
     for (const [name, target] of unread) {
       await nextTurn()
@@ -120,6 +132,7 @@ async function load(
     loaded?.dispose()
     throw error
   } finally {
+    onRead?.dispose()
     source.closeFiles()
   }
 }
@@ -138,7 +151,7 @@ const ranksOfShards = having('ranks (connectRanks gives them)', 'rank', 'size', 
 function checkLoadOptions(given: LoadOptions): void {
   requireOptionsOf('the options of a model', given, { ...hubKinds, shard: optional(ranksOfShards) })
   const { onDownload: _, onWarning: __, signal: ___, shard: ____, ...options } = given
-  parseOptions(LoadSchema, options, { source: 'api' })
+  checkLoadedForm(parseOptions(LoadSchema, options, { source: 'api' }), 'api')
 }
 
 /** A model with random weights, by a `config.json`, to pretrain from scratch. */
@@ -153,6 +166,12 @@ export async function initModel(
   })
   const { seed = 0, tokenizer = null, ...options } = given
   checkLoadOptions(options)
+  if (options.quantise !== undefined) {
+    throw new UsageError(
+      'unfit-options',
+      'The option quantise is of models with trained weights: random ones are trained whole.',
+    )
+  }
   options.signal?.throwIfAborted()
   const device = openDevice(options)
   const config = parseConfig(await readJsonObject(configPath), configPath)

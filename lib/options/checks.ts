@@ -49,9 +49,23 @@ function isGiven(options: object, key: string): boolean {
   return value !== undefined && value !== false && value !== 0
 }
 
+/** Throws a `UsageError` where a model cannot be loaded as its options say. */
+export function checkLoadedForm(
+  { quantise, quantised }: { quantise?: string; quantised?: boolean },
+  source: OptionSource,
+): void {
+  const fit = new Fit(source)
+  fit.refuse(
+    quantise !== undefined && quantised === false,
+    `${fit.name('quantise')} ${quantise} does not go with ${fit.name('quantised')} turned off: what is quantised stays so.`,
+  )
+}
+
 /** Throws a `UsageError` for options of training that exclude each other. */
 export function checkTrainOptions(options: TrainOptions, source: OptionSource): void {
+  checkLoadedForm(options, source)
   const fit = new Fit(source)
+  fit.exclude(options, 'init', 'quantise', 'random weights are trained whole')
   fit.exclude(options, 'init', 'adapter', 'an adapter belongs to the weights that it was trained on')
   fit.exclude(options, 'resume', 'overwrite', 'one continues the run, the other replaces it')
   fit.exclude(options, 'warmupSteps', 'warmupRatio', 'give one of them')

@@ -9,6 +9,7 @@ import {
   fileOrList,
   flag,
   integer,
+  optionalChoice,
   optionalFlag,
   optionalInteger,
   optionalObject,
@@ -19,6 +20,7 @@ import {
   textWithDefault,
 } from '../schema/option.js'
 import { commandLineOnly, type HubMeaning, type OptionFacts } from '../schema/option-facts.js'
+import { QUANTISE_FORMATS } from './model-format.js'
 
 const group = 'Every command:'
 
@@ -82,6 +84,13 @@ export const quantisedOption = (defaultText = fits) =>
 /** The same of what reads them once for each token. */
 export const quantisedForTokens = quantisedOption(`for GGUF on a CPU, and ${fits}`)
 
+/** Of what loads a model. */
+export const quantiseOption = optionalChoice(
+  "quantise a float model's linear layers while it is loaded; embeddings, head and norms stay as they are",
+  QUANTISE_FORMATS,
+  { defaultText: 'floats stay floats' },
+)
+
 const { device, dtype, rotaryDtype, allowTf32, offline } = commonOptions
 const threads = optionalInteger('CPU threads; 0 is every core', { min: 0, max: MAX_THREADS })
 
@@ -94,6 +103,7 @@ export const LoadSchema = z.strictObject({
   allowTf32,
   offline,
   quantised: quantisedOption(),
+  quantise: quantiseOption,
 })
 
 /** Those of a command's options that say how its model is loaded. */

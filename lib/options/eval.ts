@@ -11,6 +11,7 @@ import {
   MOST_ROWS,
   modelOption,
   quantisedOption,
+  quantiseOption,
   rowOptions,
 } from './common.js'
 
@@ -23,6 +24,7 @@ export const EvalSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   ...adapterOptions,
   quantised: quantisedOption(),
+  quantise: quantiseOption,
   task: required(optionalChoice('what to measure', TASKS)),
   ...rowOptions,
   data: required(evaluationDataOption('evaluation-data', 'test, else validation')),

@@ -2,12 +2,21 @@
 import { z } from 'zod'
 import { flag, integer, real, text } from '../schema/option.js'
 import { type LibraryInput, requiredByCommands } from '../schema/option-facts.js'
-import { adapterOptions, commonOptions, contextOptions, modelOption, quantisedForTokens, rowOptions } from './common.js'
+import {
+  adapterOptions,
+  commonOptions,
+  contextOptions,
+  modelOption,
+  quantisedForTokens,
+  quantiseOption,
+  rowOptions,
+} from './common.js'
 
 export const GenerateSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   ...adapterOptions,
   quantised: quantisedForTokens,
+  quantise: quantiseOption,
   prompt: text('what to continue or answer; absent on a terminal: a chat', 'P', { expects: 'a non-empty text' }),
   system: text('the system message of the chat template', 'TEXT', { expects: 'a non-empty text' }),
   raw: flag('no template: continue the prompt as it stands'),

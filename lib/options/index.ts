@@ -6,7 +6,13 @@ export type { OptionSource } from '../schema/names.js'
 export { type OptionFacts, type OptionsSchema, optionDefault, optionFacts } from '../schema/option-facts.js'
 export { forLibrary, parseOptions, plainOptions } from '../schema/parse.js'
 export { type AnalyzeOptions, AnalyzeSchema } from './analyze.js'
-export { checkEvalOptions, checkNewAdapterOptions, checkTrainOptions, requireOptions } from './checks.js'
+export {
+  checkEvalOptions,
+  checkLoadedForm,
+  checkNewAdapterOptions,
+  checkTrainOptions,
+  requireOptions,
+} from './checks.js'
 export { type CommonOptions, CommonOptionsSchema, LoadSchema, loadOptions } from './common.js'
 export { readConfigFile, resolveWithConfig } from './config-file.js'
 export { type DashboardOptions, DashboardSchema, type ReportOptions, ReportSchema } from './dashboard.js'
@@ -24,7 +30,15 @@ export { type ExportOptions, ExportSchema } from './export.js'
 export { type GenerateInput, type GenerateOptions, GenerateSchema } from './generate.js'
 export { type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeOptions, MergeSchema } from './merge.js'
-export { formatOf, MODEL_FORMATS, type ModelFormat, modelPath, WRITTEN_DTYPES } from './model-format.js'
+export {
+  formatOf,
+  MODEL_FORMATS,
+  type ModelFormat,
+  modelPath,
+  QUANTISE_FORMATS,
+  type QuantiseFormat,
+  WRITTEN_DTYPES,
+} from './model-format.js'
 export { type DescribedField, describedFields, describedFieldsOf, METHODS, type Method } from './new-adapter.js'
 export { PushCallSchema, type PushInput, PushSchema } from './push.js'
 export { SCHEDULERS, scheduleNames, type TrainInput, type TrainOptions, TrainSchema } from './train.js'

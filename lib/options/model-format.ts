@@ -9,6 +9,10 @@ export type ModelFormat = (typeof MODEL_FORMATS)[number]
 /** What weights are written as; `auto` is the source's. */
 export const WRITTEN_DTYPES = ['auto', 'float32', 'bfloat16', 'float16', 'q8_0'] as const
 
+/** What a model's floats can be quantised to while they are loaded. */
+export const QUANTISE_FORMATS = ['nf4', 'q8_0', 'q4_0', 'q4_k', 'mxfp4'] as const
+export type QuantiseFormat = (typeof QUANTISE_FORMATS)[number]
+
 export const overwriteOutput = flag('replace a folder that is not empty, or a file', false, { scope: 'call' })
 
 /** The format asked for, or that of an output's name. */

@@ -23,6 +23,7 @@ import {
   MOST_ROWS,
   modelOption,
   quantisedOption,
+  quantiseOption,
   rowOptions,
 } from './common.js'
 import { newAdapterFields, restartFields } from './new-adapter.js'
@@ -111,6 +112,7 @@ export const TrainSchema = z.strictObject({
     flag('print where the time went, by operation, against what this machine can do', false, { group: run }),
   ),
   quantised: quantisedOption(),
+  quantise: quantiseOption,
   compute: choice(
     'how training multiplies with frozen weights: int8 rounds to 8 bits, and is faster with VNNI',
     COMPUTES,

@@ -131,3 +131,22 @@ describe.each(sets)('%s', (set) => {
     }
   })
 })
+
+test('mora train --quantise trains beside codes of floats, and what follows needs no word but that', async () => {
+  const model = goldenPath('tiny-untied/model')!
+  const lines = [1, 2, 3].map((row) => JSON.stringify({ input_ids: [row, 9, 8, 7, 6, 50 * row, 4] }))
+  writeFileSync(at('rows.jsonl'), lines.join('\n'))
+  const data = ['--data', at('rows.jsonl'), '--dtype', 'float32']
+  const train = ['train', '--model', model, ...data, '--method', 'lora', '--rank', '2', '--max-steps', '4']
+  const run = [...train, '--learning-rate', '0.02', '--quantise', 'nf4', '--output', at('run')]
+  await mora(true, ...run)
+  expect(readFileSync(join(at('run'), 'run.yaml'), 'utf8')).toContain('quantise: nf4')
+  await mora(true, ...run, '--max-steps', '6', '--resume', '--allow-changes', 'max-steps')
+  const perplexity = ['eval', ...data, '--task', 'perplexity']
+  const beside = await mora(true, ...perplexity, '--model', model, '--quantise', 'nf4', '--adapter', at('run'))
+  await mora(false, 'merge', '--model', model, '--adapter', at('run'), '--output', at('whole'), '--dtype', 'float32')
+  const whole = await mora(false, ...perplexity, '--model', at('whole'))
+  expect(Math.abs(whole.loss / beside.loss - 1)).toBeLessThan(1e-5)
+  const base = await mora(true, ...perplexity, '--model', model, '--quantise', 'nf4')
+  expect(beside.loss).toBeLessThan(0.99 * base.loss)
+})

@@ -45,12 +45,14 @@ const works = {
 }
 
 /** Once GPUs are connected, the last rank does something else than the others, which wait for its gradients. */
-const failing = (fault, count = 1000) => async () => {
-  const first = tensorOf(1000)
-  await ranks.sumGradients([first])
-  if (rank === size - 1) await fault()
-  return refusal(() => ranks.sumGradients([tensorOf(rank === size - 1 ? count : 1000)]))
-}
+const failing =
+  (fault, count = 1000) =>
+  async () => {
+    const first = tensorOf(1000)
+    await ranks.sumGradients([first])
+    if (rank === size - 1) await fault()
+    return refusal(() => ranks.sumGradients([tensorOf(rank === size - 1 ? count : 1000)]))
+  }
 
 const faults = {
   gone: failing(() => process.exit(3)),

@@ -99,6 +99,16 @@ export async function readAdapterFolder(
   }
 }
 
+/** Where an adapter says that it belongs; its tensors are not read. */
+export async function readProvenance(adapter: string, options: HubOptions = {}): Promise<AdapterProvenance> {
+  const { path: folder } = await locate(adapter, 'adapter', options)
+  const why = whyNoAdapter(folder)
+  if (why !== null) throw new UsageError('not-an-adapter', `This is no adapter: ${why}.`)
+  const json = await readJsonObject(join(folder, configName))
+  const header = await readSafetensorsHeader(join(folder, weightsName))
+  return provenanceFrom(ownEntries(header, json), header.path)
+}
+
 /** The entries in the header; those of the configuration in a folder that was written before they went there. */
 function ownEntries({ path, metadata }: SafetensorsFile, json: Readonly<Record<string, unknown>>): unknown {
   const { node_mora: text } = metadata

@@ -1,20 +1,34 @@
-import { Meetings, isKnownToAllRanks, speaksOf } from '../../train/meetings.js'
-import { type TrainEvent, type TrainResult } from '../../train/events.js'
-import { requireAdapter, requireData, requireModel, requirePath, requirePathOrId, requireTemplate, requireTools } from '../paths.js'
-import { type JobRanks } from '../../ranks/index.js'
-import { Progress, StepLine } from '../terminal/progress.js'
-import { formatCount, formatFacts, formatNumber } from '../terminal/format.js'
-import { type OptionSource, type TrainOptions, TrainSchema, checkTrainOptions, loadOptions } from '../../options/index.js'
-import { type Model } from '../../models/index.js'
-import { inFlags } from '../flag-names.js'
-import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
-import { type OneOfMany, interruptible } from '../terminal/interrupt.js'
-import { type Terminal } from '../terminal/terminal.js'
-import { type Ranks } from '../../train/ranks.js'
-import { type Run } from '../../train/run.js'
 import { MoraError } from '../../errors.js'
 import { formatBytes } from '../../io/disk-space.js'
+import type { Model } from '../../models/index.js'
+import {
+  checkTrainOptions,
+  loadOptions,
+  type OptionSource,
+  type TrainOptions,
+  TrainSchema,
+} from '../../options/index.js'
+import type { JobRanks } from '../../ranks/index.js'
+import type { TrainEvent, TrainResult } from '../../train/events.js'
+import { isKnownToAllRanks, Meetings, speaksOf } from '../../train/meetings.js'
+import type { Ranks } from '../../train/ranks.js'
+import type { Run } from '../../train/run.js'
+import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
+import { inFlags } from '../flag-names.js'
+import {
+  requireAdapter,
+  requireData,
+  requireModel,
+  requirePath,
+  requirePathOrId,
+  requireTemplate,
+  requireTools,
+} from '../paths.js'
+import { formatCount, formatFacts, formatNumber } from '../terminal/format.js'
+import { interruptible, type OneOfMany } from '../terminal/interrupt.js'
 import { profileTable } from '../terminal/profile.js'
+import { Progress, StepLine } from '../terminal/progress.js'
+import type { Terminal } from '../terminal/terminal.js'
 
 export const trainCommand = defineCommand({
   name: 'train',

@@ -12,9 +12,10 @@ import { replaceFolder } from '../../io/atomic.js'
 import type { NativeDevice } from '../../native.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import { type DeviceOptions, openDevice } from '../../tensor/device.js'
-import { ModelSource } from '../checkpoint/model-source.js'
+import type { ModelSource } from '../checkpoint/model-source.js'
 import { adaptableLayers } from '../network/plan.js'
 import { baseModelOf } from './base-of-adapters.js'
+import { openBase } from './open-base.js'
 import { saveAdapter } from './save-adapter.js'
 import { truncatedFactors } from './truncated-factors.js'
 import { weightChange } from './weight-change.js'
@@ -83,8 +84,7 @@ export async function exportAdapter(options: ExportAdapterOptions): Promise<Expo
   signal?.throwIfAborted()
   const device = openDevice({ device: 'cpu', threads: options.threads })
   const hub = { offline: options.offline, onDownload: options.onDownload, onWarning: options.onWarning, signal }
-  const source = await ModelSource.open(model, hub)
-  source.requireWeights()
+  const source = await openBase(model, adapter, hub)
   const { config } = source
   const base = baseModelOf(config, source)
   const reading = { device, adapter, allowOtherBase, ...hub }

@@ -9,11 +9,11 @@ import { type DeviceOptions, openDevice } from '../../tensor/device.js'
 import { requireRoom } from '../../tensor/room.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { ModelSource } from '../checkpoint/model-source.js'
 import { writeModel } from '../checkpoint/write-model.js'
 import { adaptableLayers, weightShapes } from '../network/plan.js'
 import { baseModelOf } from './base-of-adapters.js'
 import { editsOf } from './edits.js'
+import { openBase } from './open-base.js'
 
 export interface MergeModelOptions extends DeviceOptions, HubOptions {
   /** A folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
@@ -64,8 +64,7 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
   signal?.throwIfAborted()
   const device = openDevice(deviceOptions)
   const hub = { offline, onDownload, onWarning, signal }
-  const source = await ModelSource.open(model, hub)
-  source.requireWeights()
+  const source = await openBase(model, adapter, hub)
   const { config } = source
   // From folder to folder, the writer copies the tokenizer's files as they are.
   const copied = source.format === 'folder' && formatOf(output, format) === 'safetensors'

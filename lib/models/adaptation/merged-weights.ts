@@ -163,7 +163,7 @@ function ownFloats({ name, own }: WeightSlot): Tensor {
   if (own.floats) return own.floats
   throw new UsageError(
     'quantised-weights',
-    `Merging would change ${name}, which is kept in its block format ${own.storage}: load the model without the option quantised.`,
+    `Merging would change ${name}, which is kept in its block format ${own.storage}: load the model without the options quantised and quantise.`,
   )
 }
 

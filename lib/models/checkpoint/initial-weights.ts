@@ -90,7 +90,7 @@ function keepWeight(weight: Weight): Weight {
 }
 
 /**
- * @param quantised keep matrices in the block formats that they are stored in
+ * @param quantised keep matrices in the block formats that they are stored in, or these
  * @param fill reads a weight from the source, now or later
  * @throws as `ModelSource.requireWeights`
  */
@@ -98,7 +98,7 @@ export function storedWeights(
   source: ModelSource,
   dtype: FloatDType,
   device: NativeDevice,
-  quantised = false,
+  quantised: boolean | KeptWeights = false,
   fill: Weights['fill'] = (name, target) => source.loadInto(name, target),
 ): Weights {
   source.requireWeights()
@@ -106,7 +106,8 @@ export function storedWeights(
     format: (name) => source.keptFormat(name),
     load: (names) => source.loadKept(names, device),
   }
-  return new Weights(source.config, device, dtype, fill, quantised ? asStored : null)
+  const kept = quantised === true ? asStored : quantised || null
+  return new Weights(source.config, device, dtype, fill, kept)
 }
 
 /** Bytes of a device that loading a model's weights takes: themselves, and one as its file has it. */
@@ -170,10 +171,12 @@ export interface QuantisedBase {
   readonly kept: boolean
   /** Bytes that they take less where they are kept. */
   readonly saved: number
+  /** Whether the file has floats, which were quantised while they were loaded. */
+  readonly onLoad: boolean
 }
 
 /** Null where keeping weights as the file has them saves nothing. */
 export function quantisedBase(source: ModelSource, dtype: FloatDType, kept: boolean): QuantisedBase | null {
   const saved = bytesOfWeights(source, dtype, false) - bytesOfWeights(source, dtype, true)
-  return saved <= 0 ? null : { format: source.storedDType(), kept, saved }
+  return saved <= 0 ? null : { format: source.storedDType(), kept, saved, onLoad: source.quantise !== null }
 }

@@ -10,6 +10,7 @@ import { readJsonObject } from '../../io/json.js'
 import { readModelFolder } from '../../io/model-folder.js'
 import { isComputable, type TensorLocation } from '../../io/stored-dtype.js'
 import { type FloatDType, type NativeDevice, type NativeFile, native } from '../../native.js'
+import type { QuantiseFormat } from '../../options/index.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { StorageFormat, Weight } from '../../tensor/weight.js'
 import { parseConfig } from '../families/parse-config.js'
@@ -18,9 +19,11 @@ import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { configFromGguf, ggufFamily } from './gguf-config.js'
 import { type QuantisedTensors, quantisedWeights } from './quantised/index.js'
-import type { OpenFile } from './quantised/tensors.js'
+import { readBytes } from './quantised/tensors.js'
+import { quantisedLinears } from './quantised-linears.js'
 import {
   isQuantised,
+  isQuantisedOnRead,
   keptFormat,
   readFloats,
   readKept,
@@ -52,6 +55,8 @@ export class ModelSource {
     readonly weights: ReadonlyMap<string, StoredWeight>,
     /** `quantization_config`, which says how some weights are to be read; null where there is none. */
     readonly quantisation: unknown = null,
+    /** What its floats are quantised to while they are read; null: they stay floats. */
+    readonly quantise: QuantiseFormat | null = null,
   ) {}
 
   /** @param model a path, or a hub id that is downloaded where the cache does not have it */
@@ -109,6 +114,15 @@ export class ModelSource {
     return new ModelSource(path, located, 'gguf', config, weights)
   }
 
+  /**
+   * The same checkpoint where matrices of the blocks are quantised while they are read: another base.
+   * @throws UsageError `quantised-weights` where they are quantised already
+   */
+  quantisedTo(format: QuantiseFormat): ModelSource {
+    const weights = quantisedLinears(this.weights, this.config, format)
+    return new ModelSource(this.path, this.located, this.format, this.config, weights, this.quantisation, format)
+  }
+
   #quantised(configPath: string, tensors: ReadonlyMap<string, TensorLocation>): QuantisedTensors {
     if (this.config.network.transposedLinears) {
       throw new UsageError(
@@ -134,6 +148,7 @@ export class ModelSource {
 
   /** The dtype that most values are stored in, or most of those that are quantised, for people and for defaults. */
   storedDType(): string {
+    if (this.quantise !== null) return this.quantise
     const counts = new Map<string, number>()
     const all = [...this.weights.values()]
     const quantised = all.filter(isQuantised)
@@ -171,7 +186,8 @@ export class ModelSource {
     const biasName = name.replace(/weight$/, 'bias')
     const bias = this.weights.get(biasName)
     // Some tools write a bias of zeros to every layer.
-    if (!bias || wanted.has(biasName) || isQuantised(bias) || isZero(bias, this.#open)) return
+    if (!bias || wanted.has(biasName) || !('offset' in bias)) return
+    if (readBytes(bias, this.#open).every((byte) => byte === 0)) return
     throw new InputError(
       'malformed-file',
       `${bias.path}: ${biasName} is not zero, but the layer has no bias by its configuration.`,
@@ -189,7 +205,7 @@ export class ModelSource {
       )
     }
     if (isQuantised(stored)) return
-    const { dtype } = stored
+    const { dtype } = isQuantisedOnRead(stored) ? stored.floats : stored
     if (!isComputable(dtype) || dtype.startsWith('int') || dtype === 'uint8') {
       throw new UsageError('unsupported-dtype', `${path}: ${name} is stored as ${dtype}, which weights here cannot be.`)
     }
@@ -238,6 +254,7 @@ export class ModelSource {
     const { json, eosIds, initializerRange, ...meaning } = this.config
     const hash = createHash('sha256').update(JSON.stringify(meaning))
     if (this.quantisation !== null) hash.update(JSON.stringify(this.quantisation))
+    if (this.quantise !== null) hash.update(`quantised to ${this.quantise}`)
     const files = new Map<string, NativeFile>()
     for (const [name, { path, dtype, shape, offset, bytes }] of this.#tensors()) {
       hash.update(JSON.stringify([name, dtype, shape, bytes]))
@@ -253,7 +270,9 @@ export class ModelSource {
   /** All that weights are made of, in the order of their names. */
   #tensors(): [name: string, tensor: TensorLocation][] {
     const tensors = [...this.weights].flatMap(([name, stored]): [string, TensorLocation][] =>
-      isQuantised(stored) ? stored.parts.map((part) => [part.name, part]) : [[name, stored]],
+      isQuantised(stored)
+        ? stored.parts.map((part) => [part.name, part])
+        : [[name, isQuantisedOnRead(stored) ? stored.floats : stored]],
     )
     return tensors.sort(([a], [b]) => (a < b ? -1 : 1))
   }
@@ -270,12 +289,6 @@ export class ModelSource {
       throw new InputError('malformed-file', `${this.path} has no tensor ${name}, which its configuration asks for.`)
     return location
   }
-}
-
-function isZero({ path, offset, bytes }: TensorLocation, open: OpenFile): boolean {
-  return open(path)
-    .bytes(offset, bytes)
-    .every((byte) => byte === 0)
 }
 
 function floatsOf({ path, offset, bytes }: TensorLocation): Float32Array {

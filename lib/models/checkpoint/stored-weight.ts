@@ -1,5 +1,5 @@
 /** Weights as files have them, and how those become a model's: for the whole of a checkpoint, only here. */
-import { blockBytes, blockValues, isComputable, type TensorLocation } from '../../io/stored-dtype.js'
+import { blockBytes, blockValues, isComputable } from '../../io/stored-dtype.js'
 import {
   type BlockDType,
   type DType,
@@ -14,34 +14,34 @@ import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
 import { readCodedWeight } from './quantised/read-coded-weight.js'
 import type { OpenFile, QuantisedWeight } from './quantised/tensors.js'
+import { type QuantisedOnRead, readBlocks, readNf4 } from './quantised-on-read.js'
+import type { StoredTensor } from './stored-tensor.js'
 
-/** A weight as a checkpoint has it: one tensor, or several that make it. */
-export type StoredWeight = StoredTensor | QuantisedWeight
-
-/** Where a file has a weight, and in what the two differ. */
-export interface StoredTensor extends TensorLocation {
-  /** Row r of the weight is row `rowOrder[r]` of the file; absent where they agree. */
-  readonly rowOrder?: Int32Array | null
-  /** Whether the file has the weight's transpose. */
-  readonly transposed?: boolean
-  /** What the file's values are more than the weight's. */
-  readonly excess?: number
-}
+/** A weight as a checkpoint has it: one tensor, or several that make it; or floats that are quantised while they are read. */
+export type StoredWeight = StoredTensor | QuantisedWeight | QuantisedOnRead
 
 /** Whether a weight is made of several tensors. */
 export function isQuantised(stored: StoredWeight): stored is QuantisedWeight {
   return 'parts' in stored
 }
 
+export function isQuantisedOnRead(stored: StoredWeight): stored is QuantisedOnRead {
+  return 'floats' in stored
+}
+
 /** The shape of the weight, which that in the file may not be. */
 export function shapeOf(stored: StoredWeight): readonly number[] {
-  return !isQuantised(stored) && stored.transposed ? stored.shape.toReversed() : stored.shape
+  return 'transposed' in stored && stored.transposed ? stored.shape.toReversed() : stored.shape
 }
 
 /** Writes a weight's values into a tensor of its shape, converting to its dtype. */
 export function readValues(stored: StoredWeight, target: Tensor, open: OpenFile): void {
   if (isQuantised(stored)) {
     scope(() => readCodedWeight(stored, target.device, open).writeValues(matrixOf(target)))
+    return
+  }
+  if (isQuantisedOnRead(stored)) {
+    scope(() => target.copyFrom(readKept([stored], target.device, open)!.values('float32')))
     return
   }
   const { path, shape, offset, rowOrder, transposed, excess } = stored
@@ -60,7 +60,7 @@ export function readFloats(
   device: NativeDevice,
   open: OpenFile,
 ): Tensor | null {
-  if (isQuantised(stored)) return null
+  if (isQuantised(stored) || isQuantisedOnRead(stored)) return null
   const { path, shape, offset, rowOrder, transposed, excess } = stored
   if (stored.dtype !== dtype || rowOrder || transposed || excess) return null
   const handle = native.fromFile(device, dtype, shape, open(path), offset)
@@ -69,6 +69,7 @@ export function readFloats(
 
 /** The format in which a matrix can be multiplied with as it is stored; null where its values must be unpacked. */
 export function keptFormat(stored: StoredWeight): StorageFormat | null {
+  if (isQuantisedOnRead(stored)) return stored.dtype
   if (isQuantised(stored)) return stored.shape.length === 2 ? stored.dtype : null
   const { dtype, shape, transposed, excess } = stored
   return isComputable(dtype) && isBlockDType(dtype) && shape.length === 2 && !transposed && !excess ? dtype : null
@@ -81,10 +82,12 @@ export function keptFormat(stored: StoredWeight): StorageFormat | null {
 export function readKept(stored: readonly StoredWeight[], device: NativeDevice, open: OpenFile): Weight | null {
   const [first] = stored
   if (isQuantised(first!)) return stored.length === 1 ? readCodedWeight(first, device, open) : null
-  const { dtype, shape, path, offset, rowOrder } = first!
+  const { dtype, shape } = first!
+  if (dtype === 'nf4') return stored.length === 1 ? readNf4(first as QuantisedOnRead, device, open) : null
   const blocks = dtype as BlockDType
   const columns = shape[1]!
-  if (stored.length === 1 && !rowOrder) {
+  if (stored.length === 1 && !isQuantisedOnRead(first!) && !first!.rowOrder) {
+    const { path, offset } = first!
     const handle = native.fromFile(device, blocks, shape, open(path), offset)
     return weightOf(new Tensor(handle, device, blocks, shape, denseStrides(shape)))
   }
@@ -92,11 +95,13 @@ export function readKept(stored: readonly StoredWeight[], device: NativeDevice, 
   const rowBytes = (columns / blockValues(dtype)) * blockBytes(dtype)
   const joined = new Uint8Array(rows * rowBytes)
   let row = 0
-  for (const { path, offset, bytes, rowOrder: order } of stored as readonly StoredTensor[]) {
-    const own = open(path).bytes(offset, bytes)
-    if (!order) joined.set(own, row * rowBytes)
-    else for (const [to, from] of order.entries()) joined.set(rowOf(own, from, rowBytes), (row + to) * rowBytes)
-    row += bytes / rowBytes
+  for (const matrix of stored as readonly (StoredTensor | QuantisedOnRead)[]) {
+    const isNew = isQuantisedOnRead(matrix)
+    const own = isNew ? readBlocks(matrix, device, open) : open(matrix.path).bytes(matrix.offset, matrix.bytes)
+    if (isNew || !matrix.rowOrder) joined.set(own, row * rowBytes)
+    else
+      for (const [to, from] of matrix.rowOrder.entries()) joined.set(rowOf(own, from, rowBytes), (row + to) * rowBytes)
+    row += matrix.bytes / rowBytes
   }
   const handle = native.fromArray(device, blocks, [rows, columns], joined)
   return weightOf(new Tensor(handle, device, blocks, [rows, columns], [columns, 1]))

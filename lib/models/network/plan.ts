@@ -128,12 +128,17 @@ export function normsOf({ blocks, finalNorm }: NetworkPlan): NormPlan[] {
 }
 
 /** The linear layers of the blocks, which adapters go to, in order. */
-export function linearsOf({ blocks }: NetworkPlan): LinearPlan[] {
+export function linearsOf(network: NetworkPlan): LinearPlan[] {
+  return linearGroups(network).flat()
+}
+
+/** The same, those together that read the same input. */
+export function linearGroups({ blocks }: NetworkPlan): (readonly LinearPlan[])[] {
   return blocks.flatMap(({ attention, mlp }) => [
-    ...attention.projections,
-    attention.output,
-    ...mlp.projections,
-    mlp.down,
+    attention.projections,
+    [attention.output],
+    mlp.projections,
+    [mlp.down],
   ])
 }
 

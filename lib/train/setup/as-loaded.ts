@@ -13,16 +13,18 @@ export function requireAsLoaded(model: ModelFacts, options: TrainOptions): void 
     threads: device.facts().threads,
     model: reference,
     quantised: quantised?.kept,
+    quantise: quantised?.onLoad ? quantised.format : 'none',
   }
   const wanted = {
     device: options.device === 'auto' ? undefined : options.device.split(':')[0],
     dtype: options.dtype === 'auto' ? undefined : options.dtype,
     // Nothing can be kept of a model whose file has floats.
     quantised: quantised ? options.quantised : undefined,
+    quantise: options.quantise,
     threads: device.kind === 'cpu' ? options.threads : undefined,
     model: options.model === undefined || namesModel(options.model, model) ? undefined : options.model,
   }
-  for (const name of ['device', 'dtype', 'threads', 'model', 'quantised'] as const) {
+  for (const name of ['device', 'dtype', 'threads', 'model', 'quantised', 'quantise'] as const) {
     if (wanted[name] === undefined || wanted[name] === is[name]) continue
     throw new UsageError(
       'unfit-options',

@@ -77,9 +77,12 @@ function everyWeight(model: TrainableModel, { init }: TrainOptions): PlannedPart
 /** Refuses what changes weights that stay as they are stored. */
 function requireFloats({ quantised, dtype }: ModelFacts, what: string, instead: string): void {
   if (!quantised?.kept) return
+  const floats = quantised.onLoad
+    ? 'leave the option quantise out'
+    : `turn the option quantised off (--no-quantised), so that they become ${dtype}`
   throw new UsageError(
     'quantised-weights',
-    `${what} the weights themselves, but those of the model are kept in ${quantised.format}: turn the option quantised off (--no-quantised), so that they become ${dtype}, or ${instead}.`,
+    `${what} the weights themselves, but those of the model are kept in ${quantised.format}: ${floats}, or ${instead}.`,
   )
 }
 
