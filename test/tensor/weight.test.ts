@@ -7,7 +7,6 @@ import { pissaMethod } from '../../lib/adapters/methods/pissa.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
 import { LayerMaker } from '../../lib/adapters/tensors/layer-maker.js'
 import { MergedWeights } from '../../lib/models/adaptation/merged-weights.js'
-import { quantiseQ8 } from '../../lib/models/checkpoint/quantise-q8.js'
 import { WeightSlot } from '../../lib/models/network/weight-slot.js'
 import { type FloatDType, native } from '../../lib/native.js'
 import { Linear } from '../../lib/nn/linear.js'
@@ -171,7 +170,7 @@ test.runIf(device.kind === 'cpu').each([
   const [vocabulary, width] = [9600, 96]
   const values = normal(vocabulary * width)
   const shape = [vocabulary, width]
-  const handle = native.fromArray(device, 'q8_0', shape, quantiseQ8(values))
+  const handle = native.fromArray(device, 'q8_0', shape, native.quantise('q8_0', values, width, null, 1))
   using blocks = weightOf(new Tensor(handle, device, 'q8_0', shape, [width, 1]))
   const x = new Parameter('x', Tensor.from(normal(rows * width), [rows, width], { device }))
   const targets = Tensor.from(new Int32Array(rows), [rows], { device, dtype: 'int32' })
