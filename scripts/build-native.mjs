@@ -6,7 +6,9 @@
  *   --sanitize=address,undefined   into build-asan/RelWithDebInfo, with these sanitizers
  *   --sanitize=thread              into build-tsan/RelWithDebInfo
  *   --coverage                     into build-coverage/Debug, counting what runs (scripts/coverage.mjs)
- *   --arm64                        into build-arm64/Release, for Linux arm64 on another machine (scripts/check-arm64.mjs)
+ *   --older                        into build-older/Release, for older systems (scripts/sysroot), without the CUDA backend
+ *   --arm64                        into build-arm64/Release, the same for Linux arm64 on another machine
+ *                                  (scripts/check-arm64.mjs)
  *   --into=FOLDER                  into FOLDER/Release instead
  *   --if-needed                    nothing when the result is newer than its sources, when MORA_BINARY names an addon, or when
  *                                  the package for this platform has one that loads; where it cannot be built, a message and
@@ -32,6 +34,7 @@ const { values: options } = parseArgs({
     emulated: { type: 'boolean', default: false },
     sanitize: { type: 'string' },
     coverage: { type: 'boolean', default: false },
+    older: { type: 'boolean', default: false },
     arm64: { type: 'boolean', default: false },
     into: { type: 'string' },
     'if-needed': { type: 'boolean', default: false },
@@ -40,11 +43,14 @@ const { values: options } = parseArgs({
 })
 
 const { folder, configuration } = placeOf(options)
+/** The architecture whose sysroot it is built against; empty without one. */
+const sysroot = options.arm64 ? 'arm64' : options.older ? process.arch : ''
 const binary = join(folder, configuration, options.emulated ? 'mora_cuda_emulated.so' : 'mora.node')
 // CMake has a folder of its own: node-gyp keeps its makefile in build/ when it drives this script through binding.gyp.
 const cmakeFolder = join(folder, 'cmake', configuration)
 
 if (options['if-needed'] && (isUpToDate() || (!options.required && (await isElsewhere())))) process.exit(0)
+if (sysroot && !unpackSysroot()) giveUp('what it is linked with could not be had (see above)')
 const missing = missingTools()
 if (missing.length > 0) giveUp(`not found: ${missing.join(', ')}`)
 if (!isConfigured() || options.emulated || process.env.MORA_BUILD_CUDA) {
@@ -58,18 +64,21 @@ utimesSync(binary, now, now)
 if (options.sanitize) console.error(`Use it with MORA_BUILD=${folder} and the sanitizer's runtime in LD_PRELOAD.`)
 
 /** @param {typeof options} given */
-function placeOf({ debug, sanitize, coverage, arm64, into }) {
+function placeOf({ debug, sanitize, coverage, older, arm64, into }) {
   if (coverage) return { folder: join(root, 'build-coverage'), configuration: 'Debug' }
   if (arm64) return { folder: join(root, 'build-arm64'), configuration: 'Release' }
-  if (!sanitize)
-    return { folder: into ? resolve(into) : join(root, 'build'), configuration: debug ? 'Debug' : 'Release' }
+  if (!sanitize) {
+    const folder = into ? resolve(into) : join(root, older ? 'build-older' : 'build')
+    return { folder, configuration: debug ? 'Debug' : 'Release' }
+  }
   return { folder: join(root, sanitize === 'thread' ? 'build-tsan' : 'build-asan'), configuration: 'RelWithDebInfo' }
 }
 
 function isUpToDate() {
   if (!existsSync(binary)) return false
   const built = statSync(binary).mtimeMs
-  const folders = ['native', 'cmake', ...(options.emulated ? [join('test', 'simt')] : [])]
+  const more = options.emulated ? [join('test', 'simt')] : sysroot ? [join('scripts', 'sysroot')] : []
+  const folders = ['native', 'cmake', ...more]
   const sources = folders
     .flatMap((name) => readdirSync(join(root, name), { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
@@ -88,6 +97,11 @@ async function isElsewhere() {
   } catch {
     return false
   }
+}
+
+function unpackSysroot() {
+  const script = join(root, 'scripts', 'sysroot', 'unpack.sh')
+  return spawnSync('bash', [script, sysroot], { stdio: ['ignore', 2, 2] }).status === 0
 }
 
 function missingTools() {
@@ -122,9 +136,9 @@ function runCMake(step) {
     MORA_SANITIZE: options.sanitize ?? '',
     MORA_COVERAGE: options.coverage ? 'ON' : 'OFF',
     ...(options.emulated && { MORA_EMULATED: 'ON' }),
-    ...(options.arm64 && {
-      CMAKE_TOOLCHAIN_FILE: join(root, 'scripts', 'arm64', 'toolchain.cmake'),
-      MORA_CUDA: 'OFF',
+    ...(sysroot && {
+      CMAKE_TOOLCHAIN_FILE: join(root, 'scripts', 'sysroot', `${sysroot}.cmake`),
+      MORA_CUDA: 'OFF', // npm run build:cuda
     }),
     ...(process.env.MORA_WARNINGS === 'error' && { CMAKE_COMPILE_WARNING_AS_ERROR: 'ON' }),
     ...(process.env.MORA_BUILD_CUDA && { MORA_CUDA: process.env.MORA_BUILD_CUDA }),

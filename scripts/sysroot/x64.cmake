@@ -1,0 +1,3 @@
+set(MORA_ARCHITECTURE x64)
+set(MORA_PROCESSOR x86_64)
+include(${CMAKE_CURRENT_LIST_DIR}/debian-12.cmake)
