@@ -44,4 +44,4 @@ endif()
 
 # What backends share; the CUDA backends are libraries of their own and have their own copy.
 set(MORA_SHARED_SOURCES ${MORA_ROOT}/native/core/arena.cpp ${MORA_ROOT}/native/core/nvidia_folders.cpp
-  ${MORA_ROOT}/native/core/profile.cpp ${MORA_ROOT}/native/core/worker.cpp ${MORA_ROOT}/native/core/string_of_older_libraries.cpp)
+  ${MORA_ROOT}/native/core/profile.cpp ${MORA_ROOT}/native/core/worker.cpp)

@@ -1,21 +1,20 @@
 /**
  * Makes build/gpu-pack/mora-gpu-check and a .tar of it: the GPU check for a Linux machine with nothing but NVIDIA's driver,
- * cuBLAS and glibc 2.35 or newer. Node.js, the addon, the CUDA backend and the libraries that they need are those of
- * this machine, stripped, and bound to an old glibc (packing/older-libraries.mjs). There: `sh mora-gpu-check/run.sh`.
+ * cuBLAS, glibc 2.34 or newer and GCC's C++ library. The addon and the CUDA backend are built for older systems (sysroot), and
+ * Node.js is npm's. There: `sh mora-gpu-check/run.sh`.
  *
  *     npm run pack:gpu -- [--into FOLDER] [--emulated]
  *
- * --emulated packs the backend for the emulator instead, to try the pack without a GPU.
+ * --emulated packs the backend for the emulator instead, and the addon of build/Release, to try the pack on this machine.
  */
 import { cpSync, existsSync, mkdirSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { compileReplacements, replaced } from './gpu-pack/newer-glibc.mjs'
 import { addPredictions } from './gpu-pack/predictions.mjs'
 import { stage } from './gpu-pack/stage.mjs'
-import { lower, oldestGlibc } from './packing/older-libraries.mjs'
-import { copy, copyLibraries, fail, neededLibraries, run, strip } from './packing/tools.mjs'
+import { oldestGlibc, requireLittle } from './packing/needs.mjs'
+import { copy, fail, run, strip } from './packing/tools.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { values: options } = parseArgs({
@@ -24,53 +23,41 @@ const { values: options } = parseArgs({
     emulated: { type: 'boolean', default: false },
   },
 })
+const build = join(root, 'build', 'gpu-pack', 'build')
+const kernelTests = join(build, 'cmake', 'Release', 'gpu_kernel_tests')
 const largest = 40 * 2 ** 20
-const addon = process.env.MORA_BINARY ?? join(root, 'build', 'Release', 'mora.node')
-const backend = join(dirname(addon), options.emulated ? 'mora_cuda_emulated.so' : 'mora_cuda.so')
-const kernelTests = join(root, 'build', 'cmake', 'Release', 'gpu_kernel_tests')
-
-for (const [path, command] of [
-  [addon, 'build:native'],
-  [backend, options.emulated ? 'build:emulated' : 'build:native'],
-]) {
-  if (!existsSync(path))
-    fail(`Expected ${path}; "npm run ${command}" builds it${options.emulated ? '' : ' where nvcc is found'}.`)
-}
-
 const into = resolve(options.into)
 const pack = join(into, 'mora-gpu-check')
 const files = join(into, 'files')
+const local = join(root, 'build', 'Release')
+const addon = options.emulated ? (process.env.MORA_BINARY ?? join(local, 'mora.node')) : buildForOlder()
+const backend = join(dirname(addon), options.emulated ? 'mora_cuda_emulated.so' : 'mora_cuda.so')
+for (const path of [addon, backend])
+  if (!existsSync(path)) fail(`Expected ${path}; "npm run build:emulated" builds it.`)
+
 rmSync(pack, { recursive: true, force: true })
 mkdirSync(join(pack, 'unpack'), { recursive: true })
 
 stage(files)
-if (!options.emulated) addPredictions(files, addon)
-for (const name of ['bin', 'native', 'libraries']) mkdirSync(join(files, name))
-const programs = [
-  copy(process.execPath, join(files, 'bin', 'node')),
-  copy(addon, join(files, 'native', 'mora.node')),
-  copy(backend, join(files, 'native', basename(backend))),
-]
-if (!options.emulated) {
-  run('npm', ['run', '--silent', 'build:gpu-tests'], { cwd: root, stdio: ['ignore', 2, 2] })
-  programs.push(copy(kernelTests, join(files, 'native', 'gpu_kernel_tests')))
-}
-for (const path of programs) strip(path)
-const libraries = copyLibraries(neededLibraries([process.execPath, addon, backend]), join(files, 'libraries'))
-for (const path of libraries) strip(path)
-const lowered = new Map([...programs, ...libraries].map((path) => [basename(path), lower(path, replaced)]))
-compileReplacements(join(files, 'libraries', 'libnewer-glibc.so'))
-lower(join(files, 'libraries', 'libnewer-glibc.so'))
+if (!options.emulated) addPredictions(files, join(local, 'mora.node'))
+for (const name of ['bin', 'native']) mkdirSync(join(files, name))
+const node = copy(nodeOfNpm(), join(files, 'bin', 'node'))
+const own = [copy(addon, join(files, 'native', 'mora.node')), copy(backend, join(files, 'native', basename(backend)))]
+if (!options.emulated) own.push(copy(kernelTests, join(files, 'native', 'gpu_kernel_tests')))
+for (const path of [node, ...own]) strip(path)
 
 // The machine may have no xz.
-const xz = run('sh', ['-c', 'command -v xz']).trim()
-const unpacker = [copy(xz, join(pack, 'unpack', 'xz')), ...copyLibraries(neededLibraries([xz]), join(pack, 'unpack'))]
-for (const path of unpacker) lowered.set(basename(path), lower(path, replaced))
-copy(join(files, 'libraries', 'libnewer-glibc.so'), join(pack, 'unpack', 'libnewer-glibc.so'))
+run('bash', [join(root, 'scripts', 'sysroot', 'unpack.sh'), process.arch], { stdio: ['ignore', 2, 2] })
+const unpacker = ['usr/bin/xz', `lib/${{ x64: 'x86_64', arm64: 'aarch64' }[process.arch]}-linux-gnu/liblzma.so.5`].map(
+  (name) => copy(join(root, 'build', 'sysroot', process.arch, name), join(pack, 'unpack', basename(name))),
+)
+for (const path of unpacker) requireLittle(path, /^(liblzma|XZ_)/)
+requireLittle(node, /^(libstdc\+\+|GLIBCXX_|CXXABI_)/)
+if (!options.emulated) for (const path of own) requireLittle(path)
 cpSync(join(root, 'scripts', 'gpu-pack', 'run.sh'), join(pack, 'run.sh'))
 
 // Kernels' tests hold the backend's kernels too: in one window, without a filter that moves with the place, they are stored once.
-const kernels = programs.slice(2).map((path) => relative(files, path))
+const kernels = own.slice(1).map((path) => relative(files, path))
 compress('kernels', [], kernels)
 // Golden data is numbers of 4 bytes, of which a place tells more than what stands before it.
 compress('golden', ['lc=1', 'lp=2', 'pb=2'], ['test/golden'])
@@ -81,8 +68,6 @@ const tar = `${pack}.tar`
 run('tar', ['-C', into, '-cf', tar, basename(pack)])
 
 const bytes = statSync(tar).size
-for (const [name, symbols] of lowered)
-  if (symbols.length > 0) console.log(`${name}: stood in for ${symbols.join(', ')}`)
 console.log(`${tar}: ${(bytes / 2 ** 20).toFixed(1)} MiB; runs on glibc ${oldestGlibc} or newer, with run.sh`)
 if (bytes > largest) fail(`The pack is larger than ${largest / 2 ** 20} MiB.`)
 
@@ -91,4 +76,22 @@ function compress(name, lzma, tarArguments, filter = '') {
   const pipe = `tar -C "$1" --sort=name -cf - "\${@:3}" | xz ${filter} --lzma2=${method} > "$2"`
   const archive = join(pack, `${name}.tar.xz`)
   run('bash', ['-o', 'pipefail', '-c', pipe, 'bash', files, archive, ...tarArguments])
+}
+
+/** Builds the addon, the backend and the kernels' tests for an older system, and returns the addon. */
+function buildForOlder() {
+  const script = join(root, 'scripts', 'build-native.mjs')
+  const environment = { env: { ...process.env, MORA_BUILD_CUDA: 'ON' } }
+  run(process.execPath, [script, '--older', `--into=${build}`], environment)
+  run('cmake', ['--build', dirname(kernelTests), '--parallel', '2', '--target', 'gpu_kernel_tests'], {
+    stdio: ['ignore', 2, 2],
+  })
+  return join(build, 'Release', 'mora.node')
+}
+
+/** Node.js as npm has it: this machine's own may need a newer glibc. */
+function nodeOfNpm() {
+  const name = `node-linux-${process.arch}`
+  run('npm', ['install', '--no-save', '--silent', '--prefix', join(into, 'node'), `${name}@22`])
+  return join(into, 'node', 'node_modules', name, 'bin', 'node')
 }

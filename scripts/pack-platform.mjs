@@ -1,51 +1,47 @@
 /**
  * Lays out what is published, each as a folder and as the tarball of it, in build/packages:
  *
- *     @node-mora/linux-x64        the addon of build/Release with the libraries that a machine may lack
+ *     @node-mora/linux-x64        the addon of build-older/Release ("npm run build:older")
  *     @node-mora/linux-x64-cuda   the CUDA backend beside it, where it was built
  *     node-mora                   this package, with every package of the folder as an optional dependency
  *
- *     npm run pack:platform -- [--into FOLDER] [--folders] [--sysroot FOLDER]
+ *     npm run pack:platform -- [--into FOLDER] [--folders] [--as-built]
  *
- * Takes dist as it is; "npm run pack:platform" makes it anew. Other platforms are packed into the folder before. --folders
- * leaves the tarballs out. MORA_BINARY names another addon; one for arm64 has its libraries in the folder of --sysroot
- * (arm64/setup.sh) where this machine has another processor.
- * Binaries are lowered to an older glibc and libstdc++ (packing/older-libraries.mjs).
+ * Takes dist as it is; "npm run pack:platform" makes it and the addon anew. Other platforms are packed into the folder before.
+ * --folders leaves the tarballs out. MORA_BINARY names another addon. One that needs more than an old glibc is refused, but
+ * for --as-built: then the package is for this machine, to try it.
  */
-import { existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { ElfFile } from './packing/elf.mjs'
-import { describePackages, licenceOf, writeLicences } from './packing/licences.mjs'
 import { describeLinked, linkedInto, writeLinkedLicences } from './packing/linked-in.mjs'
-import { lower, oldestGlibc } from './packing/older-libraries.mjs'
-import { copy, copyLibraries, fail, neededLibraries, run, strip } from './packing/tools.mjs'
+import { needsOf, oldestGlibc, requireLittle } from './packing/needs.mjs'
+import { copy, fail, run, strip } from './packing/tools.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { values: options } = parseArgs({
   options: {
     into: { type: 'string', default: join(root, 'build', 'packages') },
     folders: { type: 'boolean', default: false },
-    sysroot: { type: 'string' },
+    'as-built': { type: 'boolean', default: false },
   },
 })
 const into = resolve(options.into)
 const scope = '@node-mora'
 const { version, license, engines } = read(join(root, 'package.json'))
-const addon = process.env.MORA_BINARY ?? join(root, 'build', 'Release', 'mora.node')
-const cuda = join(dirname(addon), 'mora_cuda.so')
+const addon = process.env.MORA_BINARY ?? join(root, 'build-older', 'Release', 'mora.node')
 
-if (!existsSync(addon)) fail(`Expected ${addon}; "npm run build:native" builds it.`)
-const { architecture } = new ElfFile(addon)
+if (!existsSync(addon)) fail(`Expected ${addon}; "npm run build:older" builds it.`)
+const { architecture } = needsOf(addon)
 const platform = `${process.platform}-${architecture}`
-const sysroot = options.sysroot ? realpathSync(options.sysroot) : ''
-if (!sysroot && architecture !== process.arch)
-  fail(`Expected --sysroot with the libraries of ${addon}, which is for ${architecture} and this machine is not.`)
+// The first backend is for drivers for CUDA 13, the other for those for CUDA 12.4 or newer.
+const backends = ['mora_cuda.so', 'mora_cuda_12.so'].map((name) => join(dirname(addon), name)).filter(existsSync)
+if (!options['as-built']) for (const path of [addon, ...backends]) requireLittle(path)
 const packages = [packAddon()]
 rmSync(join(into, scope, `${platform}-cuda`), { recursive: true, force: true })
-if (existsSync(cuda)) packages.push(packCuda())
-else console.error(`${scope}/${platform}-cuda is left out: ${cuda} was not built.`)
+if (backends.length > 0) packages.push(packCuda())
+else console.error(`${scope}/${platform}-cuda is left out: ${join(dirname(addon), 'mora_cuda.so')} was not built.`)
 packages.push(packMain())
 for (const folder of packages) {
   if (!options.folders)
@@ -54,29 +50,20 @@ for (const folder of packages) {
 }
 
 function packAddon() {
-  // Node.js itself needs the C++ library, so every machine has one, and only one can be loaded.
-  const libraries = neededLibraries([addon], (name) => /^lib(stdc\+\+|gcc_s)\./.test(name), sysroot)
   const linked = linkedInto(addon)
-  const licences = [...[...libraries.keys()].map(licenceOf), ...linked.map(({ licence }) => licence)]
   const folder = makeFolder(platform)
-  const binaries = [copy(addon, join(folder, 'mora.node')), ...copyLibraries(libraries, folder)]
-  writeLicences(libraries, folder, sysroot)
   writeLinkedLicences(linked, folder)
-  return finish(folder, binaries, {
+  return finish(folder, [copy(addon, join(folder, 'mora.node'))], {
     description: `The native addon of node-mora for ${platform}`,
-    license: [...new Set([license, ...licences])].join(' AND '),
-    about: `The native addon of node-mora, and libraries that it needs, taken from
-packages of Debian, whose sources are there, or built from their own; their licences are in \`licences\`:
+    license: [...new Set([license, ...linked.map(({ licence }) => licence)])].join(' AND '),
+    about: `The native addon of node-mora, with libraries linked into it, whose licences are in \`licences\`:
 
-${describePackages(libraries, sysroot)}
 ${describeLinked(linked)}`,
   })
 }
 
 function packCuda() {
   const folder = makeFolder(`${platform}-cuda`)
-  // The first is for drivers for CUDA 13, the other for those for CUDA 12.4 or newer.
-  const backends = [cuda, join(dirname(cuda), 'mora_cuda_12.so')].filter(existsSync)
   const binaries = backends.map((path) => copy(path, join(folder, basename(path))))
   return finish(folder, binaries, {
     description: `The CUDA backend of node-mora for ${platform}`,
@@ -120,10 +107,7 @@ function makeFolder(name) {
 }
 
 function finish(folder, binaries, { about, ...description }) {
-  for (const path of binaries) {
-    strip(path)
-    lower(path)
-  }
+  for (const path of binaries) strip(path, architecture)
   const described = {
     name: `${scope}/${basename(folder)}`,
     version,
@@ -141,8 +125,8 @@ function finish(folder, binaries, { about, ...description }) {
 
 ${about}
 
-Install node-mora, which takes this package where it fits. It runs with glibc ${oldestGlibc} and libstdc++ of GCC 12, or newer
-(Debian 12, Ubuntu 22.04): binaries are stripped, and bound to the oldest versions of functions that do the same.
+Install node-mora, which takes this package where it fits. It runs with glibc ${oldestGlibc} or newer (Debian 12,
+Ubuntu 22.04, Red Hat Enterprise Linux 9).
 `,
   )
   copy(join(root, 'LICENSE'), join(folder, 'LICENSE'))

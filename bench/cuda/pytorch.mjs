@@ -31,13 +31,6 @@ const repeats = options.tiny ? 1 : 10
 const rank = 8
 const tinyAttention = { heads: 4, headSize: 16, length: 24, checked: 12 }
 
-// A pack's own libraries are not for a Python of this machine.
-const { MORA_OUTER_LD_PRELOAD, MORA_OUTER_LD_LIBRARY_PATH } = process.env
-const outer =
-  MORA_OUTER_LD_PRELOAD === undefined
-    ? {}
-    : { LD_PRELOAD: MORA_OUTER_LD_PRELOAD, LD_LIBRARY_PATH: MORA_OUTER_LD_LIBRARY_PATH }
-
 const facts = factsOf()
 /** @type {{ pytorch: any, attention: any[], steps: any[] }} */
 const result = { pytorch: facts, attention: [], steps: [] }
@@ -64,7 +57,7 @@ process.exit(disagreeing.length > 0 ? 1 : 0)
 
 function factsOf() {
   const [program, [script], environment] = pytorchCommand('cuda_facts.py', {}, options)
-  const env = { ...process.env, ...outer, ...environment }
+  const env = { ...process.env, ...environment }
   const { error, status, stdout, stderr } = spawnSync(program, [script, theirDevice], { encoding: 'utf8', env })
   if (error) return { why: `there is no ${options.python}` }
   if (status !== 0) return { why: `${options.python} fails: ${stderr.trim().split('\n').at(-1)}` }
@@ -77,7 +70,7 @@ async function withSide(script, task, body) {
     { device: theirDevice, threads: 0, repeats, ...task },
     options,
   )
-  const side = new SideProcess('PyTorch', program, rest, { ...outer, ...environment })
+  const side = new SideProcess('PyTorch', program, rest, environment)
   try {
     await side.ready()
     return await body(side)

@@ -5,9 +5,8 @@ import { fileURLToPath } from 'node:url'
 
 export const inRoot = (...names) => join(fileURLToPath(new URL('../..', import.meta.url)), ...names)
 export const node = inRoot('scripts', 'arm64', 'node.sh')
-/** The packages of Debian 13, which it was built with, and the C and C++ libraries of Debian 12. */
-export const sysroot = inRoot('build', 'arm64', 'sysroot')
-export const older = inRoot('build', 'arm64', 'older')
+/** The libraries of Debian 12, with which it was built. */
+export const sysroot = inRoot('build', 'sysroot', 'arm64')
 export const addon = inRoot('build-arm64', 'Release', 'mora.node')
 
 /** What the environment says of other addons, and of how much is tested, does not count here. */

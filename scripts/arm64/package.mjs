@@ -2,7 +2,7 @@
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { addon, inRoot, node, older, run, sysroot } from './machine.mjs'
+import { addon, inRoot, node, run } from './machine.mjs'
 
 const scope = join('node_modules', '@node-mora', 'linux-arm64')
 
@@ -23,7 +23,7 @@ export function packageWorks() {
   const packages = inRoot('build-arm64', 'packages')
   rmSync(packages, { recursive: true, force: true })
   const script = inRoot('scripts', 'pack-platform.mjs')
-  run(process.execPath, [script, '--into', packages, '--sysroot', sysroot], { MORA_BINARY: addon })
+  run(process.execPath, [script, '--into', packages], { MORA_BINARY: addon })
   const tarballs = readdirSync(packages).filter((name) => name.endsWith('.tgz'))
 
   const project = mkdtempSync(join(tmpdir(), 'mora-arm64-'))
@@ -34,7 +34,7 @@ export function packageWorks() {
     const quietly = ['--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error']
     const install = ['install', '--force', ...quietly]
     run('npm', [...install, ...tarballs.map((name) => join(packages, name))], {}, project)
-    const said = run(node, [join(project, 'train.mjs')], { QEMU_LD_PREFIX: older }, project)
+    const said = run(node, [join(project, 'train.mjs')], {}, project)
     const { losses, libraries, architecture } = JSON.parse(said)
     const elsewhere = libraries.filter((path) => !path.startsWith(`${join(project, scope)}/`))
     const isWell =

@@ -11,15 +11,10 @@ files=${MORA_CHECK_FOLDER:-$here/files}
 if [ ! -e "$files/.unpacked" ]; then
   mkdir -p "$files"
   for archive in files kernels golden; do
-    LD_PRELOAD="$here/unpack/libnewer-glibc.so" LD_LIBRARY_PATH="$here/unpack" "$here/unpack/xz" -dc "$here/$archive.tar.xz" |
-      tar -xf - -C "$files"
+    LD_LIBRARY_PATH="$here/unpack" "$here/unpack/xz" -dc "$here/$archive.tar.xz" | tar -xf - -C "$files"
   done
   : >"$files/.unpacked"
 fi
-# What other programs, such as a Python, are started with.
-export MORA_OUTER_LD_PRELOAD="${LD_PRELOAD:-}" MORA_OUTER_LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}"
-export LD_PRELOAD="$files/libraries/libnewer-glibc.so${LD_PRELOAD:+:$LD_PRELOAD}"
-export LD_LIBRARY_PATH="$files/libraries${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export MORA_BINARY="$files/native/mora.node"
 export MORA_KERNEL_TESTS="$files/native/gpu_kernel_tests"
 exec "$files/bin/node" "$files/scripts/check-gpu/main.mjs" "$@"

@@ -1,4 +1,4 @@
-/** The libraries that the build made itself and linked into an addon (cmake/pinned-library.cmake), and their licences. */
+/** The libraries that the build has linked into an addon (linked-in.json, which CMake writes), and their licences. */
 import { cpSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
@@ -10,9 +10,7 @@ export function linkedInto(addon) {
 
 /** A line of Markdown for each library. */
 export function describeLinked(libraries) {
-  return libraries
-    .map(({ name, version, licence }) => `- ${name} ${version}, linked into the addon, ${licence}`)
-    .join('\n')
+  return libraries.map(({ name, version, licence }) => `- ${name} ${version}, ${licence}`).join('\n')
 }
 
 /** Copies the texts into `folder`/licences. */
