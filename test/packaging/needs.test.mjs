@@ -1,4 +1,6 @@
 /** What the packs are allowed to need of a system. */
+import { spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { lacking, needsOf, oldestGlibc } from '../../scripts/packing/needs.mjs'
 
@@ -35,4 +37,11 @@ test.runIf(process.platform === 'linux')('what a program needs is read from its 
   expect(libraries).toEqual(expect.arrayContaining(['libc.so.6', 'libstdc++.so.6']))
   expect(versions).toContainEqual(expect.stringMatching(/^GLIBC_2\.\d+$/))
   expect(versions).toContainEqual(expect.stringMatching(/^GLIBCXX_3\.4/))
+})
+
+test('libraries of an unknown processor are refused', () => {
+  const script = fileURLToPath(new URL('../../scripts/sysroot/unpack.sh', import.meta.url))
+  const { status, stderr } = spawnSync('bash', [script, 'mips'], { encoding: 'utf8' })
+  expect(stderr).toBe('sysroot: Expected x64 or arm64 but received mips.\n')
+  expect(status).toBe(3)
 })
