@@ -10,7 +10,7 @@ const lib = fileURLToPath(new URL('../lib', import.meta.url))
 /** Floors of each house, the lowest first; a file directly in it is a room by itself. */
 const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
   '.': [
-    ['printable.ts', 'package-facts.ts', 'random.ts', 'time-limit.ts', 'own-process.ts'],
+    ['printable.ts', 'package-facts.ts', 'random.ts', 'time-limit.ts', 'task-limit.ts', 'own-process.ts'],
     ['errors.ts', 'foreign-errors.ts'],
     ['prebuilt.ts', 'arguments.ts'],
     ['native-binary.ts'],

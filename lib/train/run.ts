@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { aFunction, aSignal, described, optional, requireArgument } from '../arguments.js'
 import { UsageError } from '../errors.js'
+import { taskLimit } from '../task-limit.js'
 import { EventChannel } from './event-channel.js'
 import type { TrainEvent, TrainResult } from './events.js'
 import { LoggedNumbers } from './output/logged-numbers.js'
@@ -37,7 +38,7 @@ export class Run implements AsyncIterable<TrainEvent> {
   readonly #channel: EventChannel<TrainEvent>
   #stopRequested = false
   #paused: { promise: Promise<void>; release: () => void } | null = null
-  #turn: Promise<unknown> = Promise.resolve()
+  readonly #exclusive = taskLimit(1)
   #save: (() => Promise<string>) | null = null
   readonly #logged = new LoggedNumbers()
   /** What lets the run go on without the call of `onEvent` in which it is asked for. */
@@ -171,11 +172,5 @@ export class Run implements AsyncIterable<TrainEvent> {
         reject(error)
       })
     })
-  }
-
-  #exclusive<Value>(work: () => Promise<Value>): Promise<Value> {
-    const result = this.#turn.then(work)
-    this.#turn = result.catch(() => {})
-    return result
   }
 }

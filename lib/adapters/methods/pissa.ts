@@ -2,6 +2,7 @@ import { anObject, requireArgument } from '../../arguments.js'
 import { native } from '../../native.js'
 import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
+import { taskLimit } from '../../task-limit.js'
 import { type Destination, together } from '../../tensor/destination.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { Weight } from '../../tensor/weight.js'
@@ -20,7 +21,6 @@ import {
   lowRankConfig,
   lowRankFields,
 } from './low-rank.js'
-import { taskLimit } from './task-limit.js'
 
 export interface PissaConfig extends LowRankConfig {
   readonly method: 'pissa'
