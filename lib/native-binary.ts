@@ -86,7 +86,7 @@ export function loadBinary(candidates?: readonly string[], { reload = false } = 
   throw new NativeError('no-binary', `${problem} Build it with: ${remedy}`, { problem, remedy })
 }
 
-/** Of the addon's file. */
+/** The path of the addon's file. */
 export function binaryPath(): string {
   loadBinary()
   return loadedFrom

@@ -57,7 +57,7 @@ export interface MemoryFigures {
   /** Bytes past which an allocation fails; 0 is no limit. */
   limit: number
   /**
-   * Of `inUse`: what operations keep for themselves from one to the next (scratch memory, cuBLAS's workspace). 0 on the
+   * The part of `inUse` that operations keep for themselves from one to the next (scratch memory, cuBLAS's workspace). 0 on the
    * CPU, where it is the process's own.
    */
   working: number

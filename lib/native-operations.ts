@@ -72,11 +72,11 @@ export interface AdamWStep {
 /** How small codes become the values of a matrix; see native/core/parameters.h. */
 export interface CodeLayout {
   columns: number
-  /** Of the codes, among all rows that have scales. */
+  /** The first row of the codes, among all rows that have scales. */
   firstRow: number
   rowsPerScale: number
   groupSize: number
-  /** Of scales that are codes themselves. */
+  /** How many scales share one of their own, where they are codes themselves. */
   scalesPerScale: number
   scaleOffset: number
   /** Where there are no zeros. */
@@ -238,7 +238,7 @@ export interface Operations {
     dV: T
   }): void
 
-  /** Of capped logits where softcap > 0; dLogits is the gradient of the logits before. */
+  /** The losses of logits, which are capped first where softcap > 0; dLogits is the gradient of the logits before. */
   crossEntropy(logits: T, targets: T, softcap: number, losses: T, dLogits: Optional): void
   /** logits = softcap tanh(logits / softcap), in place. */
   capLogits(logits: T, softcap: number): void

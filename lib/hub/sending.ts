@@ -70,7 +70,7 @@ function lost(cause: unknown, { host }: URL, subject: Subject): unknown {
     : new PassingFailure('upload-cut', `The connection to ${host} was lost while sending ${name}: ${reason}`, { cause })
 }
 
-/** Of an answer in JSON. */
+/** The error that an answer in JSON tells. */
 function errorIn(bytes: ArrayBuffer): string {
   try {
     const answer: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))

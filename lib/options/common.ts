@@ -75,7 +75,7 @@ export type CommonOptions = z.output<typeof CommonOptionsSchema>
 
 const fits = 'where nothing else fits the memory'
 
-/** Of what reads weights and does not change them. */
+/** The option of commands that read weights and do not change them. */
 export const quantisedOption = (defaultText = fits) =>
   optionalFlag("keep a quantised model's weights as its file has them; --no-quantised turns them into --dtype", {
     defaultText,

@@ -90,7 +90,7 @@ export async function pushWith(options: PushOptions, { settings, pause }: PushEx
 
 const isOfSystem = (error: unknown): boolean => typeof (error as NodeJS.ErrnoException).syscall === 'string'
 
-/** Of the library: an answer of the hub that it cannot read. */
+/** An error of the library: the hub gave an answer that it cannot read. */
 function unforeseen(error: unknown, subject: Subject): RunError {
   const reason = error instanceof Error ? error.message : String(error)
   return new RunError('hub-error', `The hub did not take ${nameOf(subject)}: ${reason}`, { cause: error })

@@ -3,7 +3,7 @@ export interface PushProgress {
   readonly repository: string
   /** Large files are hashed before they are uploaded. */
   readonly phase: 'hashing' | 'uploading'
-  /** Of this phase; includes what the hub has already. */
+  /** Bytes of this phase that are done, with what the hub had already. */
   readonly doneBytes: number
   readonly totalBytes: number
 }

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { RunError } from '../errors.js'
 import { PROOF_BYTES, type Secret } from './secret.js'
 
-/** Of the other end, or by `socket.destroy()`. */
+/** The other end closed the connection, or `socket.destroy()` did. */
 export class Closed extends Error {}
 
 export class Channel {

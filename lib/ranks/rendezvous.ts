@@ -19,7 +19,7 @@ export interface Meeting extends Pick<LaunchedWithAddress, 'rank' | 'size' | 'ad
 export const GREETING = Buffer.from('node-mora ranks1')
 /** Rank, size, a challenge and a proof. */
 export const HELLO_NUMBERS = 8
-/** Of a message, for each rank of the job. */
+/** The longest message, in bytes for each rank of the job. */
 export const MOST_BYTES_OF_A_RANK = 4096
 
 /** The first byte of an answer of rank 0. */

@@ -37,7 +37,7 @@ export class Secret {
 
 export const newChallenge = (): Buffer => randomBytes(CHALLENGE_BYTES)
 
-/** Of this process's job. Throws a `UsageError` that says how to make one. */
+/** The secret of this process's job. Throws a `UsageError` that says how to make one. */
 export function secretOfJob(environment: Readonly<Record<string, string | undefined>> = process.env): Secret {
   const { MORA_JOB_SECRET: text, MORA_JOB_SECRET_FILE: path } = environment
   if (text) return checked('MORA_JOB_SECRET', text)

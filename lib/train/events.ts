@@ -14,7 +14,7 @@ export interface StepEvent {
   learningRate: number
   targetTokens: number
   tokens: number
-  /** Of this step, forward to update. */
+  /** The speed of this step, from the forward pass to the update. */
   tokensPerSecond: number
   /** The most in use on the device during the step. */
   memoryBytes: number
@@ -79,7 +79,7 @@ export interface TrainResult {
   /** Loss of the last evaluation; null without evaluation data. */
   evalLoss: number | null
   trainableParameters: number
-  /** Of the whole run since it started or resumed. */
+  /** The speed of the whole run since it started or resumed. */
   tokensPerSecond: number
   peakMemoryBytes: number
   /** The output folder, or null when nothing was written. */

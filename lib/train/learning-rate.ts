@@ -10,9 +10,9 @@ export interface LearningRateFacts {
   totalSteps: number
   /** Passes over the data so far. */
   epoch: number
-  /** Of the step before; null before the first. */
+  /** The loss of the step before; null before the first. */
   loss: number | null
-  /** Of the last evaluation; null before the first. */
+  /** The loss of the last evaluation; null before the first. */
   evalLoss: number | null
 }
 

@@ -28,7 +28,7 @@ export interface Session {
   readonly objective: Objective
   readonly ranks: Ranks
   readonly meetings: Meetings
-  /** Of the step that follows a state. */
+  /** The learning rate of the step that follows a state. */
   readonly learningRate: (state: TrainerState) => number
   /** Ends the run once it is aborted. */
   readonly signal: AbortSignal | undefined

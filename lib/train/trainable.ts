@@ -128,7 +128,7 @@ export type SteppedModel = PassModel &
   Pick<TrainableModel, 'trainableParameters'>
 
 export interface OptimizerState {
-  /** Of the moments of each parameter, by its name. */
+  /** Updates of each parameter's moments, by its name. */
   updates: Record<string, number>
   tensors: { name: string; tensor: StoredValues }[]
 }

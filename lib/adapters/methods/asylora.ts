@@ -31,7 +31,7 @@ export const asyloraMethod = lowRankMethod<AsyLoraConfig>({
     of: `inputs of ${name}: asylora has no more orthonormal rows than that`,
     refused: true,
   }),
-  // Of A in float32 two copies, and in double precision as it was, what it is decomposed into, Q and Q's rows.
+  // Two copies of A in float32, and in double precision A as it was, what it is decomposed into, Q and Q's rows.
   layerMemory: (rank, { inFeatures }) => ({ making: (2 * 4 + 5 * 8) * rank * inFeatures }),
   toPeft: () => ({ node_mora: { method: 'asylora' } }),
 })

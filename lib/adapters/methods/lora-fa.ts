@@ -15,7 +15,7 @@ export const loraFaMethod = lowRankMethod<LoraFaConfig>({
   config: loraFa,
   learningRate: 2e-4,
   frozenA: true,
-  // Of a frozen A every row is an input that B can take from: more of them help up to k, whatever d is.
+  // Every row of a frozen A is an input that B can take from: more of them help up to k, whatever d is.
   rankLimit: ({ name, inFeatures }) => ({ most: inFeatures, of: `inputs of ${name}` }),
   toPeft: () => ({ node_mora: { method: 'lora-fa' } }),
 })

@@ -44,7 +44,7 @@ export interface QuantisationFacts {
   weights: number
   bitsPerValue: number
   bytes: number
-  /** Of the same values in bfloat16. */
+  /** What the same values take in bfloat16. */
   bfloat16Bytes: number
 }
 

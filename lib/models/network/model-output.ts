@@ -9,8 +9,8 @@ import type { Decoder } from './decoder.js'
 
 export interface ForwardCall {
   /**
-   * Of which tokens: `all` (default), `targets` (those that have one, as in the loss), or the rows of the batch with these
-   * numbers, in this order.
+   * The tokens to compute it of: `all` (default), `targets` (those that have one, as in the loss), or the rows of the batch
+   * with these numbers, in this order.
    */
   rows?: 'all' | 'targets' | ArrayLike<number>
 }

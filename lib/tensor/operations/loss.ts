@@ -12,7 +12,7 @@ const logitsBudget = 48 * 2 ** 20
 const fewChunks = 2
 /** Rows of a GPU's chunk: with fewer, reading the head takes longer than the arithmetic. */
 const rowsOnGpu = 1024
-/** Of a GPU's memory, for those rows. */
+/** The share of a GPU's memory for those rows. */
 const shareOnGpu = 1 / 12
 
 interface LogitsDevice {

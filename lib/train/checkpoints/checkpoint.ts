@@ -38,7 +38,7 @@ export interface CheckpointParts {
 export interface CheckpointRecord {
   state: TrainerState
   facts: RunFacts
-  /** Of the moments of each trained tensor, by its name. */
+  /** Updates of each trained tensor's moments, by its name. */
   updates: Record<string, number>
 }
 

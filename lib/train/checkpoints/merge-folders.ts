@@ -6,7 +6,7 @@ import { removeFolder, replaceFolder } from '../../io/atomic.js'
 import type { AdaptedModel } from '../trainable.js'
 import { whyTorn, writeManifest } from './checkpoint-files.js'
 
-/** Of the run that a checkpoint belongs to. */
+/** The folder of merges of the run that a checkpoint belongs to. */
 export function mergesBeside(checkpoint: string): string {
   return join(dirname(dirname(checkpoint)), 'merges')
 }

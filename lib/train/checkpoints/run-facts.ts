@@ -28,7 +28,7 @@ export const RunFactsSchema: z.ZodType<RunFacts> = z.object({
   machine: z.object({
     ...{ device: z.string(), processor: z.string(), threads: z.int(), dtype: z.string() },
     tokenBudget: z.int().min(1),
-    // Of a checkpoint that does not say, there was one.
+    // A checkpoint that does not say is of one rank.
     ranks: z.int().min(1).default(1),
   }),
   versions: texts,

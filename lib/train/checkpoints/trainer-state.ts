@@ -7,9 +7,9 @@ export interface TrainerState {
   /** Input tokens and target tokens seen so far. */
   tokens: number
   targetTokens: number
-  /** Of the last step; null before the first. */
+  /** The loss of the last step; null before the first. */
   loss: number | null
-  /** Of the last evaluation; null before the first. */
+  /** The loss of the last evaluation; null before the first. */
   evalLoss: number | null
   /** Step of the last evaluation; null before the first. */
   evaluatedAt: number | null

@@ -119,7 +119,7 @@ function contentOf(path: string): string | null {
   }
 }
 
-/** Of processes that ended while they took a lock over. */
+/** Removes the files of processes that ended while they took a lock over. */
 function removeDeadTakeovers(folder: string): void {
   for (const name of readdirSync(folder)) {
     if (!TAKEOVER.test(name)) continue

@@ -7,7 +7,7 @@ export class LoggedNumbers {
   #waiting = new Map<string, number>()
   #ended = false
 
-  /** Of a name that waits already, the newer number counts. */
+  /** The newer number counts where one waits already under its name. */
   add(values: Readonly<Record<string, number>>): void {
     if (this.#ended) {
       throw new UsageError('ended', 'The run has ended, so nothing more is logged: log before its last event.')

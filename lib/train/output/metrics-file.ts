@@ -85,7 +85,7 @@ export async function truncateSamples(path: string, { sampledAt }: Pick<TrainerS
   if (text !== null) await keepLines(path, text, ({ step }) => step <= (sampledAt ?? -1))
 }
 
-/** Of a file that is written on; null where there is none, nothing of what is no file, such as a pipe: a file takes its place. */
+/** The text of a file that is written on; null where there is none, empty of a pipe and the like: a file takes its place. */
 async function textOf(path: string): Promise<string | null> {
   const facts = await stat(path).catch(() => null)
   if (!facts?.isFile()) return facts && ''

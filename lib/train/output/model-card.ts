@@ -53,12 +53,12 @@ export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boole
   ].join('\n\n')
 }
 
-/** Of a Markdown table. */
+/** A cell of a Markdown table. */
 const cell = (value: unknown): string => oneLine(String(value)).replaceAll('|', '\\|')
 
 const oneLine = (text: string): string => text.replace(/\s+/g, ' ')
 
-/** Of an id of the hub with its commit, as runs record them; null of a path. */
+/** The repository of a hub id with its commit, as runs record them; null of a path. */
 function repositoryOf(reference: string): string | null {
   const id = parseHubId(reference)
   return id && isCommit(id.revision) ? id.repository : null

@@ -56,7 +56,7 @@ export async function factsOf(
   }
 }
 
-/** Of the files; of a model made from random numbers, of its configuration (the seed is an option). */
+/** The hash of a model's files; of a model made from random numbers, of its configuration (the seed is an option). */
 function modelHash(model: ModelFacts, options: Pick<TrainOptions, 'init'>): Promise<string> | string {
   if (options.init !== undefined) return sha256File(options.init)
   if (model.path !== '') return modelFingerprint(model.path)

@@ -173,7 +173,7 @@ function learningRateOf(
   return ({ step }) => scheduled(step)
 }
 
-/** Of a run that goes on with the memory that it had. */
+/** The token budget of a run that resumes with the memory that it had. */
 function resumedBudget(point: ResumePoint | null, { memory }: TrainOptions): number | undefined {
   if (!point || point.record.facts.options.memory !== memory) return undefined
   return point.record.facts.machine.tokenBudget

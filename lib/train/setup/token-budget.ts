@@ -28,7 +28,7 @@ export interface StepDemand {
   readonly bytes: number
 }
 
-/** Of what is trained, before it is made or afterwards. */
+/** What a step demands of what is trained, before that is made or afterwards. */
 export function stepDemand({ trained, values, kept, working }: AdapterCost, isMade: boolean): StepDemand {
   return { trained, bytes: (isMade ? 0 : values) + kept + working + 3 * 4 * trained }
 }

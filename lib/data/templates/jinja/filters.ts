@@ -108,7 +108,7 @@ function lengthOf(value: Value): number {
   return characters
 }
 
-/** Of `a.b` and `0.a` too. */
+/** An attribute by its name or its path, such as `a.b` and `0.a`. */
 function attributeOf(value: Value, path: Value): Value {
   let found = value
   for (const part of str(path).split('.')) {

@@ -12,24 +12,24 @@ export interface Node {
 }
 
 interface Interprets {
-  /** Of the first item of an empty list, undefined. */
+  /** The value of a node: undefined of the first item of an empty list. */
   evaluate(node: Node | undefined, scope: Scope): Value
 }
 const JinjaInterpreter = Interpreter as unknown as new (scope: Scope) => Interprets
 
 /**
- * Of work, in nodes that are evaluated: a few seconds. A round of a loop, 64 characters or items of a result, and every part
- * of a value that is written, compared or searched count too.
+ * The most work, in nodes that are evaluated: a few seconds. A round of a loop, 64 characters or items of a result, and
+ * every part of a value that is written, compared or searched count too.
  */
 const MAX_STEPS = 5e6
 const STEPS_OF_A_ROUND = 10
 const SIZE_OF_A_STEP = 64
-/** Of a text that is looked at as a whole. */
+/** Characters of a text, looked at as a whole, that count as one part. */
 const CHARACTERS_OF_A_PART = 32
-/** Of a text in characters, of a list in items. */
+/** The longest text in characters, and the longest list in items. */
 const MAX_TEXT = 2 ** 24
 const MAX_ITEMS = 2 ** 16
-/** Of a value in parts, those of its parts included: a list that holds another twice has it twice when it is written. */
+/** The largest value in parts, those of its parts included: a list that holds another twice has it twice when it is written. */
 const MAX_PARTS = 2 ** 22
 
 /** An identifier or an operator. */
@@ -77,7 +77,7 @@ function sizeOf(result: Value | undefined): number {
 /** Nothing changes a list or a mapping once it is there. */
 const knownParts = new WeakMap<Value, number>()
 
-/** Of a list or a mapping itself and all that it holds, as often as it holds it; 32 characters of a text are one. */
+/** Counts a list or a mapping itself and all that it holds, as often as it holds it; 32 characters of a text are one. */
 function partsOf(value: Value | undefined): number {
   if (isText(value)) return 1 + value.value.length / CHARACTERS_OF_A_PART
   if (!isList(value) && !isMapping(value)) return 1

@@ -205,7 +205,7 @@ function partition(value: string, at: number, separator: string, fromEnd = false
   return new TupleValue(parts.map(text))
 }
 
-/** Of `{}`, `{0}` and `{name}`; formats after a colon are refused. */
+/** Fills in `{}`, `{0}` and `{name}`; formats after a colon are refused. */
 function braced(value: string, args: readonly Value[], keywords: ReadonlyMap<string, Value>): string {
   let next = 0
   return value.replace(/\{\{|\}\}|\{([^{}]*)\}/g, (whole, field: string | undefined) => {

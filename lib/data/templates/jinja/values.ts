@@ -68,7 +68,7 @@ export const isList = (value?: Value): value is Value<Value[]> => value instance
 export const isMapping = (value?: Value): value is Value<Map<string, Value>> => value instanceof ObjectValue
 export const isFunction = (value?: Value): value is Value<Callable> => value instanceof FunctionValue
 
-/** Of what JSON has, bigints and `Float` included; maps are objects whose keys keep their order. */
+/** A value of what JSON has, bigints and `Float` included; maps are objects whose keys keep their order. */
 export function toValue(plain: unknown): Value {
   if (typeof plain === 'string') return new StringValue(plain)
   if (typeof plain === 'boolean') return new BooleanValue(plain)

@@ -14,7 +14,7 @@ import {
   wordsOf,
 } from './tensors.js'
 
-/** Of the eight outputs of a word, which has the k-th four bits. */
+/** The output, of the eight of a word, that has the k-th four bits. */
 const outputOfNibble = [0, 2, 4, 6, 1, 3, 5, 7]
 
 export const awq: QuantisationFormat = {

@@ -30,7 +30,7 @@ export interface ScalesOfCodes {
   /** The value of each code; null where a code is its own value. */
   readonly table: Float32Array | null
   readonly scales: StoredFloats | CodedScales
-  /** Of each scale, or the same for all. */
+  /** The zero of each scale, or the same for all. */
   readonly zeros: Uint8Array | number
   readonly rowsPerScale: number
   /** Columns of a group; groups of one row follow each other. */

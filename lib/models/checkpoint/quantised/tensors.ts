@@ -23,7 +23,7 @@ export interface QuantisedWeight {
   readonly dtype: CodeFormat
   /** [out, in], or [experts, out, in]. */
   readonly shape: readonly number[]
-  /** Of all its tensors. */
+  /** The bytes of all its tensors. */
   readonly bytes: number
   readonly parts: readonly NamedTensor[]
   /** What belongs to the codes, checked. @throws InputError `malformed-file` */
