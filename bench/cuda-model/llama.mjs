@@ -1,7 +1,7 @@
 // Llama-2-7B in bfloat16 with weights of no values, for traces of what runs.
 
 import { Model } from 'node-mora'
-import { Block, linearsOf, parseConfig, Weights } from '../common/internals.mjs'
+import { DecoderBlock, linearsOf, parseConfig, Weights } from '../common/internals.mjs'
 
 export const llamaBlocks = 32
 
@@ -29,7 +29,7 @@ export const linears = linearsOf(config.network).filter(({ name }) => name.start
 const emptyWeights = (device) => new Weights(config, device, 'bfloat16', () => {})
 
 /** One block on a device. */
-export const emptyBlock = (device) => new Block(config.network.blocks[0], emptyWeights(device))
+export const emptyBlock = (device) => new DecoderBlock(config.network.blocks[0], emptyWeights(device))
 
 /** The whole model on a device. */
 export const emptyModel = (device) => new Model({ tokenizer: null, source: null, weights: emptyWeights(device) })

@@ -6,7 +6,7 @@ const KEY = 'mora-theme'
 const colours = new Map()
 const system = matchMedia('(prefers-color-scheme: dark)')
 
-/** Of this browser; a page opened as a file may have no storage. */
+/** The storage of this browser; a page opened as a file may have no storage. */
 function remembered() {
   try {
     return localStorage.getItem(KEY)

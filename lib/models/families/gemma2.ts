@@ -1,7 +1,7 @@
 import { float32 } from '../../io/gguf-writer.js'
 import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith } from '../gguf/names.js'
-import type { BlockPlan, NormPlan } from '../network/plan.js'
+import type { DecoderBlockPlan, NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { gemmaRest, requireTanhGelu } from './gemma.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
@@ -74,7 +74,11 @@ export const gemma2: Family = {
 }
 
 /** Norms of Gemma 2 and 3: before and after attention, before and after the MLP. */
-export function gemmaNorms(block: BlockPlan, norm: (name: string, size: number) => NormPlan, index: number): BlockPlan {
+export function gemmaNorms(
+  block: DecoderBlockPlan,
+  norm: (name: string, size: number) => NormPlan,
+  index: number,
+): DecoderBlockPlan {
   const { size } = block.beforeAttention!
   const named = (name: string) => norm(`model.layers.${index}.${name}`, size)
   return {

@@ -1,5 +1,5 @@
 import type { ModelSizes } from '../network/model-config.js'
-import type { BlockPlan, LinearPlan, NormPlan } from '../network/plan.js'
+import type { DecoderBlockPlan, LinearPlan, NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
 import { llamaNetwork, requireHeads } from './parts.js'
 
@@ -80,7 +80,7 @@ function block(
   norm: (name: string) => NormPlan,
   index: number,
   activation: 'gelu' | 'geluTanh',
-): BlockPlan {
+): DecoderBlockPlan {
   const path = `transformer.h.${index}`
   const linear = (name: string, outFeatures: number, inFeatures: number): LinearPlan => {
     return { name: `${path}.${name}`, outFeatures, inFeatures, bias: true }

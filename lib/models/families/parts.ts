@@ -2,7 +2,7 @@
 import { InputError } from '../../errors.js'
 import type { Activation } from '../../native.js'
 import type { ModelSizes } from '../network/model-config.js'
-import type { BlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } from '../network/plan.js'
+import type { DecoderBlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 
 /** Sizes under the names that nearly all families use. */
@@ -77,7 +77,7 @@ export interface LlamaBlockOptions {
 }
 
 /** Block `index` of Llama under the names of its checkpoints: norms before attention and MLP, a gated MLP. */
-export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlockOptions): BlockPlan {
+export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlockOptions): DecoderBlockPlan {
   const { hiddenSize, heads, keyValueHeads, headSize, intermediateSize } = sizes
   const { norm, rotary, biases = {}, activation = 'silu', window = null, softcap = null } = options
   const path = `model.layers.${index}`
@@ -118,10 +118,10 @@ export function llamaBlock(sizes: ModelSizes, index: number, options: LlamaBlock
 
 /** The same with norms of queries and keys: over each head, or over all of them together. */
 export function withQueryKeyNorms(
-  block: BlockPlan,
+  block: DecoderBlockPlan,
   norm: (name: string, size: number) => NormPlan,
   over: 'head' | 'heads',
-): BlockPlan {
+): DecoderBlockPlan {
   const { heads, keyValueHeads, headSize } = block.attention.shape
   const [query, key] = block.attention.projections as [LinearPlan, LinearPlan]
   const named = ({ name }: LinearPlan, count: number) =>
@@ -136,7 +136,7 @@ export function withQueryKeyNorms(
 export function llamaNetwork(
   { hiddenSize, layers }: ModelSizes,
   norm: (name: string, size: number) => NormPlan,
-  block: (index: number) => BlockPlan,
+  block: (index: number) => DecoderBlockPlan,
   rest: Partial<NetworkPlan> = {},
 ): NetworkPlan {
   return {

@@ -17,7 +17,7 @@ import { isRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { Parts } from '../../tensor/turns.js'
 import type { Weight } from '../../tensor/weight.js'
-import { Block } from './block.js'
+import { DecoderBlock } from './decoder-block.js'
 import type { ForwardContext } from './forward-context.js'
 import type { KeyValueCache } from './key-value-cache.js'
 import type { NetworkWeights } from './linear-layers.js'
@@ -44,7 +44,7 @@ export class Decoder {
   readonly device: NativeDevice
   /** The dtype of activations and frozen weights. */
   readonly dtype: FloatDType
-  readonly blocks: readonly Block[]
+  readonly blocks: readonly DecoderBlock[]
   /** [V, D] */
   readonly embeddingTable: Linear
   /** Learned positions [P, D], where there are any. */
@@ -71,7 +71,7 @@ export class Decoder {
     const positions = network.positions && `${network.positions}.weight`
     this.embeddingTable = tableOf(network.embeddings, weights, 'embeddings')
     this.positions = positions ? weights.weight(positions) : null
-    this.blocks = network.blocks.map((plan) => new Block(plan, weights))
+    this.blocks = network.blocks.map((plan) => new DecoderBlock(plan, weights))
     this.finalNorm = new Norm(network.finalNorm, weights)
     this.untiedHead = config.tiedEmbeddings ? null : tableOf(network.head, weights, 'head')
     this.slots = [

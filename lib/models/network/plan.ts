@@ -44,7 +44,7 @@ export interface MlpPlan {
 }
 
 /** Attention and MLP, each with a norm before or after it (or both), around a residual. */
-export interface BlockPlan {
+export interface DecoderBlockPlan {
   readonly beforeAttention: NormPlan | null
   readonly attention: AttentionPlan
   readonly afterAttention: NormPlan | null
@@ -61,7 +61,7 @@ export interface NetworkPlan {
   readonly embeddingScale: number
   /** A table of learned positions, added to the embeddings. */
   readonly positions: string | null
-  readonly blocks: readonly BlockPlan[]
+  readonly blocks: readonly DecoderBlockPlan[]
   readonly finalNorm: NormPlan
   readonly head: string
   /** What is done to logits. */

@@ -5,7 +5,7 @@ import { malformed } from '../../../io/open.js'
 import { ConfigReader } from '../../families/config-reader.js'
 import { signedBytes } from './bitsandbytes.js'
 import type { QuantisationFormat } from './format.js'
-import { e4m3Weight, requireBlocks } from './fp8.js'
+import { e4m3Weight, requireScaleShape } from './fp8.js'
 import {
   bytesOfParts,
   type CheckpointTensors,
@@ -158,7 +158,7 @@ function plainWeight(module: string, schemes: readonly Scheme[], tensors: Checkp
   tensors.take(name, scales, { dtypes: ['I8'] })
   const groups = Math.ceil(columns / groupSize)
   const zeros = tensors.takeIfThere(`${module}.weight_zero_point`, codes, { dtypes: ['I8'] })
-  if (zeros) requireBlocks(zeros, [Math.ceil(rows / rowsPerScale), groups], codes)
+  if (zeros) requireScaleShape(zeros, [Math.ceil(rows / rowsPerScale), groups], codes)
   const parts = [codes, scales, ...(zeros ? [zeros] : [])]
   return {
     ...{ name, path: codes.path, dtype: 'compressed-int8', shape: [rows, columns], bytes: bytesOfParts(parts), parts },
@@ -200,6 +200,6 @@ function schemeFor(
   })
   const without = (shape: readonly number[]) => shape.filter((size) => size !== 1).join()
   const at = wanted.findIndex((shape) => without(shape) === without(scales.shape))
-  if (at < 0 && wanted.length > 0) requireBlocks(scales, wanted[0]!, of)
+  if (at < 0 && wanted.length > 0) requireScaleShape(scales, wanted[0]!, of)
   return sized[at] ?? null
 }

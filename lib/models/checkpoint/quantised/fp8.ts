@@ -38,7 +38,7 @@ export function e4m3Weight(
   const codes = tensors.take(name, scales, { dtypes: ['F8_E4M3'] })
   const [rows, columns] = matrixShape(codes)
   const blocks = [Math.ceil(rows / rowsPerScale), Math.ceil(columns / groupSize)]
-  requireBlocks(scales, blocks, codes)
+  requireScaleShape(scales, blocks, codes)
   const parts = [codes, scales]
   return {
     ...{ name, path: codes.path, dtype: 'fp8', shape: [rows, columns], bytes: bytesOfParts(parts), parts },
@@ -56,7 +56,7 @@ export function e4m3Weight(
 }
 
 /** Scales of a shape that may leave out dimensions of 1. */
-export function requireBlocks(scales: NamedTensor, wanted: readonly number[], of: NamedTensor): void {
+export function requireScaleShape(scales: NamedTensor, wanted: readonly number[], of: NamedTensor): void {
   const without = (shape: readonly number[]) => shape.filter((size) => size !== 1).join()
   if (without(scales.shape) === without(wanted)) return
   throw new InputError(

@@ -9,11 +9,11 @@ import type { ForwardContext } from './forward-context.js'
 import type { WeightLoader } from './linear-layers.js'
 import { Mlp } from './mlp.js'
 import { Norm } from './norm.js'
-import type { BlockPlan } from './plan.js'
+import type { DecoderBlockPlan } from './plan.js'
 import type { WeightSlot } from './weight-slot.js'
 
 /** One block: attention and an MLP, each with norms before or after it, and around a residual. */
-export class Block {
+export class DecoderBlock {
   readonly beforeAttention: Norm | null
   readonly attention: Attention
   readonly afterAttention: Norm | null
@@ -23,7 +23,7 @@ export class Block {
   readonly slots: readonly WeightSlot[]
 
   constructor(
-    readonly plan: BlockPlan,
+    readonly plan: DecoderBlockPlan,
     weights: WeightLoader,
   ) {
     this.beforeAttention = Norm.of(plan.beforeAttention, weights)
