@@ -1,7 +1,7 @@
 import { RunError } from '../errors.js'
 import type { StepEvent } from './events.js'
+import { optimizerStep, type StepReport } from './optimizer-step.js'
 import type { Session } from './session.js'
-import { type StepReport, trainStep } from './train-step.js'
 
 /**
  * The next optimizer step of a run. Throws a `RunError` that names the step, the layer and the last good checkpoint when loss
@@ -19,7 +19,7 @@ export async function takeStep(session: Session): Promise<StepEvent | null> {
   model.setDropout({ seed: options.seed, step })
   const batches = data.batches(before.step, session.facts.machine.tokenBudget)
   const { maxGradNorm } = options
-  const report = await trainStep(session, batches, { learningRate, maxGradNorm })
+  const report = await optimizerStep(session, batches, { learningRate, maxGradNorm })
     // Whoever uses the model between steps, or afterwards, wants it whole.
     .finally(() => model.setDropout(null))
   if (!report) return null

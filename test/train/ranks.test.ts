@@ -8,9 +8,9 @@ import type { LossTensor, Objective } from '../../lib/objectives/objective.js'
 import { GradientSum } from '../../lib/train/gradient-sum.js'
 import { train } from '../../lib/train/index.js'
 import { Meetings } from '../../lib/train/meetings.js'
+import { optimizerStep } from '../../lib/train/optimizer-step.js'
 import type { Ranks } from '../../lib/train/ranks.js'
 import type { TrainCall } from '../../lib/train/train.js'
-import { trainStep } from '../../lib/train/train-step.js'
 import { goldenPath, largestDifference } from '../golden/files.js'
 import { loadTiny } from '../golden/tiny-models.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
@@ -260,7 +260,7 @@ describe('GradientSum', () => {
   })
 })
 
-describe('trainStep', () => {
+describe('optimizerStep', () => {
   it('sends a gradient while the last backward pass of the step goes on, and not before', async () => {
     const parameters = [0, 1].map((i) => new FakeParameter(`layers.${i}.mora`, [2 ** 18], new Float32Array(2 ** 18)))
     const order: string[] = []
@@ -292,7 +292,7 @@ describe('trainStep', () => {
     const model = new FakeModel()
     const session = { objective, model, parameters, optimizer, meetings, signal: undefined, canBeSaved: true }
     const batch = packBatch([{ ids: Int32Array.of(1, 2), mask: Uint8Array.of(1, 1), row: 0 }])
-    const report = await trainStep(session, [batch, batch], { learningRate: 0, maxGradNorm: 0 })
+    const report = await optimizerStep(session, [batch, batch], { learningRate: 0, maxGradNorm: 0 })
     expect(order).toEqual([
       'pass 1 has reached layers.1.mora',
       'pass 1 has reached layers.0.mora',

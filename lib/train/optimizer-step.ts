@@ -27,7 +27,7 @@ type StepSession = Pick<
  * of any rank that is aborted between two micro-batches ends the step on all of them, with null and no gradients. Otherwise
  * the session cannot be saved until the caller has noted the step.
  */
-export async function trainStep(
+export async function optimizerStep(
   session: StepSession,
   batches: Iterable<Batch>,
   options: Omit<StepOptions, 'scaleGradients'>,
