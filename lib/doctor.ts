@@ -25,6 +25,8 @@ export interface DoctorReport {
   libraries: { name: string; version: string }[]
   /** What can connect processes that train together: MPI, and gloo. */
   ranks: RanksLibrary[]
+  /** What connects the GPUs of such processes; null where there is no NCCL that can be used. */
+  nccl: { version: string; path: string } | null
   problems: DoctorProblem[]
 }
 
@@ -61,12 +63,14 @@ export function doctor(
     devices: [],
     libraries: [],
     ranks: [],
+    nccl: null,
     problems: [],
   }
   try {
     if (addon === native) loadBinary()
     examineAddon(report, addon, threads)
     examineRanks(report, findRanks)
+    examineNccl(report, addon)
   } catch (error) {
     report.problems.push({ level: 'error', ...problemOf(error) })
   }
@@ -104,6 +108,16 @@ function examineRanks(report: DoctorReport, find: () => RanksLibrary[]): void {
     problem: 'Nothing was found that connects several processes or machines; one needs nothing.',
     remedy: 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build:native',
   })
+}
+
+/** One GPU and none need no NCCL. */
+function examineNccl(report: DoctorReport, addon: Native): void {
+  try {
+    report.nccl = addon.ncclVersion()
+  } catch (error) {
+    const gpus = report.devices.filter(({ kind }) => kind === 'cuda').length
+    if (gpus > 1) report.problems.push({ level: 'note', ...problemOf(error) })
+  }
 }
 
 function problemOf(error: unknown): Pick<DoctorProblem, 'problem' | 'remedy'> {

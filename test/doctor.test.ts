@@ -3,17 +3,21 @@ import { copyFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } fr
 import { cpus, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { doctor } from '../lib/doctor.js'
+import { type DoctorReport, doctor } from '../lib/doctor.js'
 import type { Absence, Native } from '../lib/native.js'
-import { binaryCandidates, loadBinary } from '../lib/native-binary.js'
+import { binaryCandidates, loadBinary, NativeError } from '../lib/native-binary.js'
 import { findRanksLibraries, fromVersionText } from '../lib/ranks/libraries.js'
 import { hasGloo, launchers } from './ranks/launchers.js'
 
 const facts = { name: 'a CPU', totalMemory: 1e9, threads: 3, fastBfloat16: false, int8Products: false, detail: '' }
 
 /** An addon on a machine without CUDA, or with a given answer. */
-function addon(whyNoCuda: Absence | null): Native {
+function addon(whyNoCuda: Absence | null, nccl?: { version: string; path: string }): Native {
   return {
+    ncclVersion: () => {
+      if (nccl) return nccl
+      throw new NativeError('no-nccl', 'NCCL was not found.', { remedy: 'install it' })
+    },
     libraries: () => [{ name: 'oneDNN', version: '3.7' }],
     whyUnavailable: () => whyNoCuda,
     deviceCount: () => 2,
@@ -117,6 +121,45 @@ describe('what connects ranks', () => {
       problem: 'Nothing was found that connects several processes or machines; one needs nothing.',
       remedy: 'apt-get install openmpi-bin, or mpich, or libgloo-dev and then npm run build:native',
     })
+  })
+
+  it('is NCCL for several GPUs, whose absence is a note where there are several', () => {
+    const nccl = { version: '2.22.3', path: '/somewhere/libnccl.so.2' }
+    expect(doctor({ addon: addon(null, nccl), findRanks: () => [] }).nccl).toEqual(nccl)
+    const ofNccl = ({ nccl, problems }: DoctorReport) => ({
+      nccl,
+      problems: problems.filter(({ problem }) => /NCCL/.test(problem)),
+    })
+    const withGpus = doctor({ addon: addon(null), findRanks: () => [] })
+    expect(ofNccl(withGpus)).toEqual({
+      nccl: null,
+      problems: [{ level: 'note', problem: 'NCCL was not found.', remedy: 'install it' }],
+    })
+    const without = doctor({ addon: addon({ problem: 'there is no driver', remedy: null }), findRanks: () => [] })
+    expect(ofNccl(without)).toEqual({ nccl: null, problems: [] })
+  })
+
+  it('is no NCCL of a folder that has none, or of a library that is too old or lacks a function', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mora-nccl-'))
+    const script =
+      'try { console.log(require(process.argv[1]).ncclVersion().version) } catch (e) { console.log(e.message) }'
+    const told = () =>
+      spawnSync(process.execPath, ['-e', script, binaryCandidates().find(existsSync)!], {
+        env: { ...process.env, MORA_NCCL: folder },
+        encoding: 'utf8',
+      }).stdout.trim()
+    expect(told()).toMatch(/^NCCL \(libnccl\.so\.2\) was not found in .*mora-nccl-/)
+    const library = (source: string) => {
+      writeFileSync(join(folder, 'nccl.c'), source)
+      const argv = ['-shared', '-fPIC', '-o', join(folder, 'libnccl.so.2'), join(folder, 'nccl.c')]
+      expect(spawnSync('cc', argv).status).toBe(0)
+    }
+    library('int ncclGetVersion(int* version) { *version = 21602; return 0; }')
+    expect(told()).toBe(`NCCL cannot be used: ${folder}/libnccl.so.2 is NCCL 2.16.2, and 2.18 or newer is needed.`)
+    library('int ncclGetVersion(int* version) { *version = 23004; return 0; }')
+    expect(told()).toMatch(/libnccl\.so\.2 lacks ncclGetUniqueId, .*, ncclGetLastError\.$/)
+    writeFileSync(join(folder, 'libnccl.so.2'), 'no library')
+    expect(told()).toMatch(/NCCL cannot be used: .*invalid ELF header|file too short/)
   })
 
   it.each([

@@ -38,6 +38,7 @@ const alone: JobRanks = {
   gather: (bytes) => Promise.resolve([bytes]),
   share: (parts) => Promise.resolve({ gather: (index, all) => gatherAlone(parts[index]!, all) }),
   abort: () => {},
+  deviceFor: (device = 'auto') => Promise.resolve(device),
   close: () => Promise.resolve(),
 }
 

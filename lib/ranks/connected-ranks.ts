@@ -1,9 +1,11 @@
+import { aText, requireArgument } from '../arguments.js'
 import { MoraError, RunError } from '../errors.js'
 import type { NativeDevice, NativeRanks } from '../native.js'
 import type { SharedParts } from '../tensor/shards.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Ranks } from '../train/ranks.js'
 import type { WritableValues } from '../train/trainable.js'
+import { deviceOfRank } from './device-of-rank.js'
 
 /** The ranks of this process's job; `close` them at the end. */
 export interface JobRanks extends Ranks {
@@ -16,6 +18,13 @@ export interface JobRanks extends Ranks {
    * which is all of them, where it shares them with none, since the launcher has bound each to its own.
    */
   readonly threads: number
+  /**
+   * The device for `openDevice` and `loadModel` where all ranks were told the same one: for `auto` (the default) and `cuda`, of
+   * the GPUs that this rank sees, the one of its place among the ranks of its machine. A launcher may as well show each rank a
+   * GPU of its own. Every rank calls this.
+   * @throws UsageError `shared-gpu`, on all ranks, where two of them would have the same GPU
+   */
+  deviceFor(device?: string): Promise<string>
   /** The bytes of one rank, by default 0, on all of them. Each gives as many. */
   broadcast(bytes: Uint8Array, from?: number): Promise<Uint8Array>
   /** What each rank gives, as many bytes of each, by rank. */
@@ -116,6 +125,11 @@ export class ConnectedRanks implements JobRanks {
         return { wait, done: failing(done) }
       },
     }
+  }
+
+  async deviceFor(device = 'auto'): Promise<string> {
+    requireArgument('device', device, aText)
+    return deviceOfRank(device, this)
   }
 
   abort(reason: string): void {

@@ -1,8 +1,6 @@
 import { hostname } from 'node:os'
-import { aText, having, requireArgument } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import { native } from '../native.js'
-import type { JobRanks } from './connected-ranks.js'
 
 /** Of what a rank tells the others of its GPU. */
 const BYTES = 512
@@ -14,18 +12,13 @@ interface GpuOfRank {
   gpus: number
 }
 
-/**
- * The device that this rank computes on where it is told `auto` or `cuda`: of the GPUs that it sees, the one of its place among
- * the ranks of its machine. A launcher may as well show each rank a GPU of its own. Every rank calls this.
- * @throws UsageError `shared-gpu`, on all ranks, where two of them have the same GPU
- */
-export async function deviceOfRank(
-  device: string,
-  ranks: Pick<JobRanks, 'size' | 'localRank' | 'gather'>,
-): Promise<string> {
-  requireArgument('device', device, aText)
-  requireArgument('ranks', ranks, having('ranks', 'size', 'localRank', 'gather'))
-  if (ranks.size === 1) return device
+interface Gathering {
+  readonly localRank: number
+  gather(bytes: Uint8Array): Promise<Uint8Array[]>
+}
+
+/** What `JobRanks.deviceFor` does. */
+export async function deviceOfRank(device: string, ranks: Gathering): Promise<string> {
   const index = gpuOf(device, ranks.localRank)
   const own = Buffer.alloc(BYTES)
   let failure: unknown

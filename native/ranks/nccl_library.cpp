@@ -81,9 +81,12 @@ Opened open() {
     else
       return {std::move(library), {}};
   }
-  const std::string problem = failures.empty() ? std::string("NCCL (") + kName + ") was not found in " + listOf(folders)
-                                               : "NCCL cannot be used: " + failures;
-  return {std::nullopt, {problem, kRemedy}};
+  const std::string searched =
+      folders.size() > 1 ? "on the loader's path, or where CUDA and pip put it" : "in " + folders.front().string();
+  return {std::nullopt,
+          {failures.empty() ? std::string("NCCL (") + kName + ") was not found " + searched
+                            : "NCCL cannot be used: " + failures,
+           kRemedy}};
 }
 
 }  // namespace

@@ -141,7 +141,6 @@ beforeAll(async () => {
     of('mergeModel', [paths]),
     of('pushToHub', [{ path: folder, repository: 'owner/name' }]),
     of('connectRanks', [{ timeout: 30 }], [[...options, 'foreign object']]),
-    of('deviceOfRank', ['cpu', { size: 1, localRank: 0, gather: null }], [['text', 'empty text'], []]),
     of('moraLayer', [{ inFeatures: 2, outFeatures: 2 }]),
     of('openDevice', [{}], [[...options, 'foreign object']]),
     of('clipGradNorm', [[parameter], 1], [[], ['zero', 'fraction', 'huge']]),

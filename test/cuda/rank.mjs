@@ -2,12 +2,12 @@
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { connectRanks, deviceOfRank, openDevice, Tensor } from '../../dist/index.js'
+import { connectRanks, openDevice, Tensor } from '../../dist/index.js'
 
 const [folder, what] = process.argv.slice(2)
 const ranks = await connectRanks({ timeout: 4 })
 const { rank, size } = ranks
-const name = await deviceOfRank('auto', ranks)
+const name = await ranks.deviceFor()
 const device = openDevice({ device: name })
 
 /** As good as any numbers between 0 and 1. */

@@ -54,7 +54,7 @@ function added<Values extends Sums>(into: Values, lists: readonly Sums[]): Value
 }
 
 /** Ranks of one process, which have this of those of a job; what each of them gathers of a model is written down. */
-export type LocalRanks = Ranks & ShardRanks & Pick<JobRanks, 'localRank' | 'gather'> & { readonly gathered: number[] }
+export type LocalRanks = Ranks & ShardRanks & Pick<JobRanks, 'deviceFor'> & { readonly gathered: number[] }
 
 export function localRanks(size: number): LocalRanks[] {
   const meeting = new Meeting(size)
@@ -93,8 +93,7 @@ export function localRanks(size: number): LocalRanks[] {
         gradient.assign(added(new Float32Array(own[i]!.length), values))
       }
     },
-    localRank: rank,
-    gather: (bytes) => meeting.bring(rank, bytes.slice()),
+    deviceFor: async (device = 'auto') => device,
     async barrier() {
       await meeting.bring(rank, null)
     },

@@ -19,7 +19,7 @@ export const doctorCommand = defineCommand({
   },
 })
 
-function describe({ version, cpu, threads, devices, libraries, ranks, problems }: DoctorReport): string {
+function describe({ version, cpu, threads, devices, libraries, ranks, nccl, problems }: DoctorReport): string {
   const facts = formatFacts([
     ['node-mora', version],
     ['CPU', `${cpu.name} (${cpu.architecture}, ${cpu.cores} cores)`],
@@ -38,6 +38,7 @@ function describe({ version, cpu, threads, devices, libraries, ranks, problems }
     ),
     ...libraries.map(({ name, version: found }) => [name, found] as const),
     ['ranks by', ranks.map(({ name, version: found }) => `${name} ${found}`).join(', ') || 'none'],
+    ['their GPUs by', nccl ? `NCCL ${nccl.version} (${nccl.path})` : 'none (NCCL)'],
   ])
   const lines = problems.map(({ level, problem, remedy }) => `${level}: ${problem}${remedy ? `\n  ${remedy}` : ''}`)
   return [facts, ...(lines.length > 0 ? ['', ...lines] : [])].join('\n')

@@ -10,7 +10,7 @@ import {
 } from '../../options/index.js'
 import type { JobRanks } from '../../ranks/index.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
-import { isKnownToAllRanks, Meetings, speaksOf } from '../../train/meetings.js'
+import { isKnownToAllRanks, isRankFailure, Meetings, speaksOf } from '../../train/meetings.js'
 import type { Ranks } from '../../train/ranks.js'
 import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
@@ -48,7 +48,7 @@ export const trainCommand = defineCommand({
   },
 })
 
-type RanksOfCommand = Ranks & Pick<JobRanks, 'localRank' | 'threads' | 'gather' | 'close'>
+type RanksOfCommand = Ranks & Pick<JobRanks, 'deviceFor' | 'threads' | 'close'>
 
 /** The command on one of several ranks: one of them prints for all, and the others only what not all know. */
 export async function trainOn(
@@ -72,7 +72,10 @@ const nothingToPrint = { json: undefined, text: '' }
 
 async function trained(ranks: RanksOfCommand, options: TrainOptions, context: CommandContext): Promise<CommandResult> {
   const { trainByCommand } = await import('../../train/train.js')
-  const model = await openModel(options, ranks).catch(async (error: unknown) => {
+  const device = await ranks.deviceFor(options.device).catch(async (error: unknown) => {
+    throw isRankFailure(error) ? error : await new Meetings(ranks).end(error)
+  })
+  const model = await openModel({ ...options, device, threads: options.threads ?? ranks.threads }).catch(async (error: unknown) => {
     // The others wait for this rank where their runs begin.
     throw await new Meetings(ranks).end(error)
   })
@@ -93,15 +96,12 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   }
 }
 
-async function openModel(options: TrainOptions, ranks: RanksOfCommand): Promise<Model> {
+async function openModel(options: TrainOptions): Promise<Model> {
   const { initModel, loadModel } = await import('../../models/index.js')
-  const { deviceOfRank } = await import('../../ranks/index.js')
-  const device = await deviceOfRank(options.device, ranks)
-  const load = { ...loadOptions(options), device, threads: options.threads ?? ranks.threads }
-  if (options.init === undefined) return loadModel(options.model!, load)
+  if (options.init === undefined) return loadModel(options.model!, loadOptions(options))
   const { loadTokenizer } = await import('../../data/tokenizer/tokenizer.js')
   return initModel(options.init, {
-    ...load,
+    ...loadOptions(options),
     seed: options.seed,
     tokenizer: await loadTokenizer(options.model!, options),
   })
