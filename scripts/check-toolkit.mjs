@@ -1,6 +1,6 @@
 /**
- * Checks the CUDA backend against real toolkits, on a machine without a GPU: headers, compilers, cuBLAS itself, and what is
- * said where a driver is absent or old. CUDA 12.4 is fetched once, from Debian's packages, into build/toolkit (1.4 GB); the
+ * Checks the CUDA backend against real toolkits, on a machine without a GPU: headers, compilers, cuBLAS and NCCL themselves, and
+ * what is said where a driver is absent or old. CUDA 12.4 is fetched once, from Debian's packages, into build/toolkit (1.4 GB); the
  * toolkit of this machine's nvcc is checked as well, as far as it goes. Needs npm run build. Ends with 1 where something is
  * wrong; where the packages cannot be had, it says that the check is skipped and ends with 0.
  *
@@ -13,9 +13,9 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { buildBackend, fetchToolkit12, toolkit12 } from './toolkit/backend.mjs'
+import { buildBackend, fetchToolkit12, nccl, toolkit12 } from './toolkit/backend.mjs'
 import { checkDrivers } from './toolkit/drivers.mjs'
-import { checkHeaders } from './toolkit/headers.mjs'
+import { checkCublasHeader, checkNcclHeader } from './toolkit/headers.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const addon = join(root, 'build', 'Release', 'mora.node')
@@ -29,11 +29,13 @@ if (!existsSync(addon)) throw new Error(`Expected ${addon}; "npm run build" buil
 const folder = mkdtempSync(join(tmpdir(), 'mora-toolkit-'))
 try {
   for (const [name, include] of includeFolders()) {
-    const checks = checkHeaders(include)
+    const checks = checkCublasHeader([include])
     if (checks.length === 0) console.log(`- ${name}: it has no header of cuBLAS, nothing is compared`)
     report(name, checks)
   }
   report('CUDA 12.4', [['libcublas.so.12 is opened', openedCublas()]])
+  report('NCCL', checkNcclHeader([join(toolkit12, 'include'), join(nccl, 'include')]))
+  report('NCCL', [['libnccl.so.2 is opened', openedNccl()]])
   const backend12 = compiled12()
   if (backend12) report('CUDA 12.4', drivers({ 'mora_cuda.so': backend12 }, '12.4'))
   if (existsSync(own)) {
@@ -76,15 +78,26 @@ function ownVersion() {
 }
 
 function openedCublas() {
+  return probed(['scripts/toolkit/probe.cpp', 'native/cuda/cublas.cpp'], { MORA_CUBLAS: join(toolkit12, 'lib64') })
+}
+
+function openedNccl() {
+  return probed(['scripts/toolkit/nccl-probe.cpp', 'native/ranks/nccl_library.cpp'], { MORA_NCCL: join(nccl, 'lib') })
+}
+
+/** Null, or why a program of these sources cannot be compiled or ends with a failure. */
+function probed(sources, variables) {
   const probe = join(folder, 'probe')
-  const sources = ['scripts/toolkit/probe.cpp', 'native/cuda/cublas.cpp', 'native/core/nvidia_folders.cpp']
   const built = spawnSync(
     process.env.CXX ?? 'c++',
-    ['-std=c++20', '-Inative', '-isystem', join(toolkit12, 'include'), ...sources, '-ldl', '-o', probe],
+    [
+      ...['-std=c++20', '-Inative', '-isystem', join(toolkit12, 'include'), ...sources],
+      ...['native/core/nvidia_folders.cpp', '-ldl', '-o', probe],
+    ],
     { cwd: root, encoding: 'utf8' },
   )
   if (built.status !== 0) return built.stderr
-  const env = { ...process.env, MORA_CUBLAS: join(toolkit12, 'lib64') }
+  const env = { ...process.env, ...variables }
   const { status, stdout, stderr } = spawnSync(probe, { encoding: 'utf8', env })
   if (status !== 0) return stderr || stdout || `it ended with ${status}`
   console.log(`  ${stdout.trim()}`)

@@ -7,6 +7,8 @@ import { fileURLToPath } from 'node:url'
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 /** Where CUDA 12.4 is laid out; see toolkit-12.sh. */
 export const toolkit12 = join(root, 'build', 'toolkit')
+/** Where NCCL is laid out beside it: include and lib. */
+export const nccl = join(toolkit12, 'nccl')
 /** nvcc 12.4 refuses newer compilers. */
 const newestGccOf12 = 13
 

@@ -1,4 +1,4 @@
-/** Whether what native/cuda declares of cuBLAS is what cuBLAS's own headers say, and whether that would be noticed. */
+/** Whether what is declared here of cuBLAS and NCCL is what their own headers say, and whether that would be noticed. */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -6,10 +6,9 @@ import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
-const header = join(root, 'native', 'cuda', 'cublas.h')
 
-/** Mistakes that a header may have, each of which has to stop the compiler. */
-const mistakes = [
+/** Mistakes that a header of native may have, each of which has to stop the compiler. */
+const mistakesOfCublas = [
   ['a leading dimension of 64 bits', 'int ldc,\n', 'int64_t ldc,\n'],
   [
     'an argument too few',
@@ -22,40 +21,68 @@ const mistakes = [
   ['another bit for full precision', 'fullPrecisionSums = 16', 'fullPrecisionSums = 8'],
 ]
 
-/** What the compiler says of cublas_abi.cpp with the headers of a toolkit; '' where all agrees. */
-function compile(include, before = []) {
+const mistakesOfNccl = [
+  ['a count of 32 bits', 'size_t count, NcclType', 'uint32_t count, NcclType'],
+  ['an id by its address', 'int size, NcclId id, int rank', 'int size, NcclId* id, int rank'],
+  ['a shorter id', 'char bytes[128]', 'char bytes[64]'],
+  ['a communicator that is a number', '(*commAbort)(NcclCommunicator communicator)', '(*commAbort)(int communicator)'],
+  ['another number for float32', 'float32 = 7', 'float32 = 6'],
+  ['another number for what is not done yet', 'inProgress = 7', 'inProgress = 8'],
+  [
+    'a configuration in another order',
+    'int minCtas = kNcclUndefined;\n  int maxCtas',
+    'int maxCtas = kNcclUndefined;\n  int minCtas',
+  ],
+  ['another magic number', '0xcafebeef', '0xcafebabe'],
+]
+
+/** What the compiler says of a comparison with the headers of such folders; '' where all agrees. */
+function compile(source, includes, before = []) {
   const { status, stderr } = spawnSync(
     process.env.CXX ?? 'c++',
     [
       ...['-std=c++20', '-fsyntax-only', '-Wall', '-Wextra', '-Wpedantic', '-Werror', ...before],
-      ...[`-I${join(root, 'native')}`, '-isystem', include, join(root, 'native', 'cuda', 'cublas_abi.cpp')],
+      ...[`-I${join(root, 'native')}`, ...includes.flatMap((include) => ['-isystem', include])],
+      join(root, 'native', source),
     ],
     { encoding: 'utf8' },
   )
   return status === 0 ? '' : stderr || 'the compiler could not be run'
 }
 
-/** One entry for the headers as they are and one for each planted mistake: what was tried, and null or what is wrong. */
-export function checkHeaders(include) {
-  if (!existsSync(join(include, 'cublas_v2.h'))) return []
-  const told = compile(include)
+/** Of cuBLAS; see `check`. */
+export const checkCublasHeader = (includes) =>
+  check('cuda/cublas.h', 'cuda/cublas_abi.cpp', 'cublas_v2.h', mistakesOfCublas, includes)
+
+/** Of NCCL; see `check`. */
+export const checkNcclHeader = (includes) =>
+  check('ranks/nccl_library.h', 'ranks/nccl_abi.cpp', 'nccl.h', mistakesOfNccl, includes)
+
+/**
+ * One entry for a header as it is and one for each planted mistake: what was tried, and null or what is wrong. None where the
+ * folders have no header of that name.
+ */
+function check(header, source, real, mistakes, includes) {
+  if (!includes.some((include) => existsSync(join(include, real)))) return []
+  const told = compile(source, includes)
   const folder = mkdtempSync(join(tmpdir(), 'mora-headers-'))
-  mkdirSync(join(folder, 'cuda'))
+  mkdirSync(dirname(join(folder, header)), { recursive: true })
+  const planted = (right, wrong) => plantedIn({ header, source, includes, folder }, right, wrong)
   try {
     return [
-      ['cublas.h agrees with the real header', told === '' ? null : told],
-      ...mistakes.map(([name, right, wrong]) => [`and would not with ${name}`, planted(include, folder, right, wrong)]),
+      [`${header} agrees with the real header`, told === '' ? null : told],
+      ...mistakes.map(([name, right, wrong]) => [`and would not with ${name}`, planted(right, wrong)]),
     ]
   } finally {
     rmSync(folder, { recursive: true })
   }
 }
 
-function planted(include, folder, right, wrong) {
-  const text = readFileSync(header, 'utf8')
-  if (!text.includes(right)) return `native/cuda/cublas.h has no ${JSON.stringify(right)} to plant a mistake in`
-  writeFileSync(join(folder, 'cuda', 'cublas.h'), text.replace(right, wrong))
-  const told = compile(include, [`-I${folder}`])
+function plantedIn({ header, source, includes, folder }, right, wrong) {
+  const text = readFileSync(join(root, 'native', header), 'utf8')
+  if (!text.includes(right)) return `native/${header} has no ${JSON.stringify(right)} to plant a mistake in`
+  writeFileSync(join(folder, header), text.replace(right, wrong))
+  const told = compile(source, includes, [`-I${folder}`])
   if (told === '') return 'the compiler did not notice'
   return told.includes('static assertion failed') ? null : told
 }

@@ -1,10 +1,23 @@
 #!/usr/bin/env bash
-# Lays out CUDA 12.4 as NVIDIA's installer does (bin, include, lib64, nvvm), with the real cuBLAS, in the folder that it is
-# given, from packages of Debian's components contrib and non-free: 1.4 GB are downloaded, and nothing is installed. What is
+# Lays out CUDA 12.4 as NVIDIA's installer does (bin, include, lib64, nvvm), with the real cuBLAS and NCCL, in the folder that it
+# is given, from packages of Debian's components contrib and non-free: 1.6 GB are downloaded, and nothing is installed. What is
 # there is kept. Ends with 3 and a sentence where the packages cannot be had.
 set -euo pipefail
 folder=$1
 here=$(cd "$(dirname "$0")" && pwd)
+
+# NCCL, with its header, in a folder of its own.
+if [ ! -e "$folder/nccl/complete" ]; then
+  echo 'toolkit: downloading libnccl2 libnccl-dev' >&2
+  bash "$here/../debian-packages.sh" --into "$folder/nccl/debian" --components 'main contrib non-free' libnccl2 libnccl-dev
+  for package in "$folder"/nccl/debian/*.deb; do
+    dpkg-deb --fsys-tarfile "$package" | tar -x -C "$folder/nccl" --exclude=./usr/share --exclude='*.a'
+  done
+  ln -sfn usr/include "$folder/nccl/include"
+  ln -sfn "usr/lib/$(cd "$folder/nccl/usr/lib" && ls -d ./*-linux-gnu)" "$folder/nccl/lib"
+  rm -rf "$folder/nccl/debian"
+  touch "$folder/nccl/complete"
+fi
 
 [ -e "$folder/complete" ] && exit 0
 packages=(nvidia-cuda-dev nvidia-cuda-toolkit libcublas12 libcublaslt12 libcudart12 libcu++-dev)
