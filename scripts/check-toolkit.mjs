@@ -1,6 +1,6 @@
 /**
  * Checks the CUDA backend against real toolkits, on a machine without a GPU: headers, compilers, cuBLAS and NCCL themselves, and
- * what is said where a driver is absent or old. CUDA 12.4 is fetched once, from Debian's packages, into build/toolkit (1.4 GB); the
+ * what is said where a driver is absent or old. CUDA 12.4 is fetched once, from Debian's packages, into build/toolkit (1.6 GB); the
  * toolkit of this machine's nvcc is checked as well, as far as it goes. Needs npm run build. Ends with 1 where something is
  * wrong; where the packages cannot be had, it says that the check is skipped and ends with 0.
  *

@@ -12,7 +12,7 @@ Waiter::~Waiter() {
 }
 
 void Waiter::issue(cudaStream_t stream) const {
-  if (const char* const why = work_.issue(work_.user, stream)) throw Error("beside", why);
+  if (const char* const why = work_.issue(work_.user, stream)) throw Error("cuda", why);
 }
 
 void Waiter::tell(Status status, const std::string& why) {

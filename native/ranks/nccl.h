@@ -13,7 +13,7 @@ namespace mora::ranks {
 
 /// What NCCL says of a failure. Where `another`, the cause may be that another rank is gone, which NCCL does not name.
 struct NcclFailed : Error {
-  NcclFailed(const std::string& what, bool another) : Error("nccl-failed", what), another(another) {}
+  NcclFailed(const std::string& what, bool another) : Error("ranks-failed", what), another(another) {}
   bool another;
 };
 
