@@ -69,6 +69,15 @@ const works = {
     return refusal(() => ranks.barrier())
   },
 
+  /** Until the test parts them. */
+  async parted() {
+    await ranks.barrier()
+    writeFileSync(join(folder, 'ready'), '')
+    return refusal(async () => {
+      for (;;) await ranks.barrier()
+    })
+  },
+
   async gone() {
     if (rank === size - 1) process.exit(3)
     return refusal(() => ranks.barrier())
