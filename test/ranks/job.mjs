@@ -49,6 +49,7 @@ const works = {
       localRank,
       localSize,
       threads,
+      library: ranks.library,
       sum: [...sum],
       farthest,
       hash,
