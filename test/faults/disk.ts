@@ -51,17 +51,24 @@ export class FailingDisk implements Disposable {
     const count = join(this.#scratch, 'count')
     rmSync(count, { force: true })
     const ending = await start(argv, {
-      LD_PRELOAD: [process.env.LD_PRELOAD, this.#library].filter(Boolean).join(':'),
-      UV_USE_IO_URING: '0',
-      MORA_FAULT_FOLDER: this.#folder,
+      ...this.variables(fault),
       MORA_FAULT_COUNT: count,
       MORA_FAULT_JOURNAL: journal,
-      ...(fault && { MORA_FAULT: fault.kind }),
-      ...(fault && 'at' in fault && { MORA_FAULT_AT: String(fault.at) }),
-      ...(fault && 'after' in fault && { MORA_FAULT_AFTER: String(fault.after) }),
     }).ended
     const [changes = 0, microseconds = 0] = existsSync(count) ? readFileSync(count, 'utf8').split(' ').map(Number) : []
     return { ...ending, changes, microseconds }
+  }
+
+  /** What a process is told of the fault that it is to meet. */
+  variables(fault?: Fault): Record<string, string> {
+    return {
+      LD_PRELOAD: [process.env.LD_PRELOAD, this.#library].filter(Boolean).join(':'),
+      UV_USE_IO_URING: '0',
+      MORA_FAULT_FOLDER: this.#folder,
+      ...(fault && { MORA_FAULT: fault.kind }),
+      ...(fault && 'at' in fault && { MORA_FAULT_AT: String(fault.at) }),
+      ...(fault && 'after' in fault && { MORA_FAULT_AFTER: String(fault.after) }),
+    }
   }
 
   /** Runs `mora` until the power is cut, at the latest when it has ended: the folder holds what may be left then. */

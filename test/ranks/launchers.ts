@@ -95,7 +95,11 @@ export async function runJob(
   argv: readonly string[],
   variables: Variables = {},
 ): Promise<JobEnding> {
-  const children = await launcher.start(size, argv, variables)
+  return collected(await launcher.start(size, argv, variables))
+}
+
+/** How processes that were started together end. */
+export async function collected(children: readonly ChildProcess[]): Promise<JobEnding> {
   const ending = { code: 0, stdout: '', stderr: '' }
   await Promise.all(
     children.map((child) => {
