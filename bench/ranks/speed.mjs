@@ -56,8 +56,7 @@ function linesOf(results, losses, { rows, length, dtype }) {
   const side = (i, name) => {
     const seconds = spread(results[i].map((step) => step.seconds))
     if (i === 0) return { name, seconds }
-    // Ranks compute what one process does, whatever the dtype.
-    const { difference, agree } = lossDifference(losses[0], losses[i], i === 1 ? 'float32' : dtype)
+    const { difference, agree } = lossDifference(losses[0], losses[i], dtype)
     const agreement = `${agree ? 'yes' : 'NO'}, ${difference.toExponential(0)} apart`
     return { name, seconds, agrees: agree, agreement }
   }
@@ -72,13 +71,15 @@ function linesOf(results, losses, { rows, length, dtype }) {
 
 /**
  * Of speeds, round by round.
- * @typedef {{ ratio: number, hidden: number, pytorchRatio?: number, overPytorch?: number, ranksOverPytorch?: number }} Ratios
+ * @typedef {{ ratio: number, cpuRatio: number, hidden: number, pytorchRatio?: number, overPytorch?: number, ranksOverPytorch?: number }} Ratios
  * @returns {Ratios}
  */
 function ratiosOf(results) {
   const speed = (i, beside) => median(results[i].map(({ seconds }, round) => results[beside][round].seconds / seconds))
+  const cpu = ({ answers }) => answers.reduce((sum, { cpuSeconds }) => sum + cpuSeconds, 0)
+  const cpuRatio = median(results[1].map((step, round) => cpu(step) / cpu(results[0][round])))
   const hidden = median(results[1].map(({ answers }) => hiddenShare(answers)))
-  const ours = { ratio: speed(1, 0), hidden }
+  const ours = { ratio: speed(1, 0), cpuRatio, hidden }
   if (results.length === 2) return ours
   return { ...ours, pytorchRatio: speed(3, 2), overPytorch: speed(0, 2), ranksOverPytorch: speed(1, 3) }
 }
@@ -101,10 +102,10 @@ export function hiddenShare(answers) {
 }
 
 /** @param {Ratios} ratios */
-function notesOf({ ratio, hidden, pytorchRatio, overPytorch, ranksOverPytorch }) {
+function notesOf({ ratio, cpuRatio, hidden, pytorchRatio, overPytorch, ranksOverPytorch }) {
   const times = (value = Number.NaN) => `${value.toFixed(3)}×`
   return [
-    `2 ranks are ${times(ratio)} as fast as one process (aim ${aims.ratio}×).`,
+    `2 ranks are ${times(ratio)} as fast as one process (aim ${aims.ratio}×), and take ${times(cpuRatio)} its processor's time.`,
     `${(100 * hidden).toFixed(1)} % of the time that gradients are on their way is hidden behind the backward pass ` +
       `(aim ${100 * aims.hidden} %).`,
     ...(pytorchRatio === undefined
