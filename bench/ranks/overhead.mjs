@@ -5,7 +5,7 @@ import { median, spread, takeTurns } from '../common/turns.mjs'
 import { jobOfOne } from './job.mjs'
 
 const aim = 0.005
-const stepsInRound = 15
+const stepsInRound = 10
 
 export async function measureOverhead({ options, script, task }) {
   const job = jobOfOne('one rank', script, task)
