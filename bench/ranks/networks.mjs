@@ -43,7 +43,6 @@ export async function measureNetworks(context) {
 /** Steps of so many ranks, each after one of the same processes that do not know of each other: their own work. */
 async function measureOn(name, size, places, { options, script, task }, machines) {
   const what = `a step on ${name}, ${size} ${size === 1 ? 'rank' : 'ranks'}`
-  console.error(`${what} …`)
   const job = size === 1 ? jobOfOne(what, script, task) : await glooJob(what, places, script, task)
   try {
     const { layers, trained } = await job.ready()
@@ -72,6 +71,7 @@ async function measureOn(name, size, places, { options, script, task }, machines
       sent: machines ? median(rounds.map(({ sent }) => sent)) : null,
     }
     const seconds = spread(rounds.map((round) => round.seconds))
+    console.error(`${what}: ${milliseconds(seconds.median)} ms, predicted ${milliseconds(facts.predicted)} ms`)
     return { line: { name: what, sides: [{ name: 'node-mora', seconds }] }, facts }
   } finally {
     await job.stop()
