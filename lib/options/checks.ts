@@ -75,12 +75,24 @@ export function checkTrainOptions(options: TrainOptions, source: OptionSource): 
     options.compute === 'int8' && newAdapterOptions(options).method === 'full',
     `${fit.name('compute')} int8 does not go with method full: only frozen weights are multiplied in 8 bits.`,
   )
+  checkShard(fit, options)
   checkAdapterOptions(fit, options)
   requireNeeded(fit, TrainSchema, options)
   checkRestarts(fit, options)
   fit.refuse(
     options.microBatchSize !== undefined && options.microBatchSize > options.batchSize,
     `${fit.name('microBatchSize')} ${options.microBatchSize} is more than the ${options.batchSize} rows of a step (${fit.name('batchSize')}).`,
+  )
+}
+
+/** What ranks hold together stays as it is, and is there for passes that all of them make. */
+function checkShard(fit: Fit, options: TrainOptions): void {
+  fit.exclude(options, 'shard', 'init', 'ranks hold together what is in a file')
+  fit.exclude(options, 'shard', 'mergeEvery', 'weights of which each rank has a part are not merged into')
+  fit.exclude(options, 'shard', 'samplePrompt', 'one rank alone cannot answer with a part of the weights')
+  fit.refuse(
+    options.shard !== undefined && newAdapterOptions(options).method === 'full',
+    `${fit.name('shard')} does not go with method full: only frozen weights are held together.`,
   )
 }
 

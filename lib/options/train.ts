@@ -33,6 +33,9 @@ export const SCHEDULERS = ['constant', 'linear', 'cosine', 'cosine-restarts'] as
 /** How products with frozen weights are made while training. */
 const COMPUTES = ['auto', 'int8'] as const
 
+/** What ranks may hold together. */
+const SHARDS = ['base'] as const
+
 const rate = 'Learning rate and AdamW:'
 const steps = 'Steps and rows:'
 const run = 'Run:'
@@ -124,6 +127,12 @@ export const TrainSchema = z.strictObject({
   gradientCheckpointing: flag('recompute activations: slower, less memory', false, {
     group: steps,
     resume: 'rounding',
+  }),
+
+  shard: optionalChoice('under mpirun: the ranks hold the base together, each a part of every matrix', SHARDS, {
+    defaultText: 'each has it whole',
+    group: steps,
+    resume: 'free',
   }),
 
   evalData: evaluationData('rows to evaluate on; of a hub id, its split validation, else test', {

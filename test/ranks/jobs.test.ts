@@ -80,6 +80,19 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         expect(farthest).toBeLessThan(1e-6)
       })
 
+      test.each(itsTurn([3, 2]))('%i ranks train a base that they hold together to the same bits', async (size) => {
+        const outputs = ['whole', 'together'].map((name) => join(folder(), name))
+        for (const [i, shard] of [[], ['--shard', 'base']].entries()) {
+          const more = ['--dtype', 'float32', '--micro-batch-size', '1', '--quiet', ...shard]
+          const ending = await runJob(launcher, size, [main, ...trainInto(outputs[i]!, ...more)])
+          expect(ending).toMatchObject({ code: 0, stderr: '' })
+        }
+        const [whole, together] = outputs as [string, string]
+        expect(lossesOf(together)).toEqual(lossesOf(whole))
+        const adapterIn = (output: string) => readFileSync(join(output, 'adapter_model.safetensors'))
+        expect(adapterIn(together).equals(adapterIn(whole))).toBe(true)
+      })
+
       test.runIf(isLong || turn === 2)('a rank may compute for longer than one may be silent', async () => {
         const ending = await runJob(launcher, 2, [job, folder(), 'slow', '2'])
         expect(ending).toMatchObject({ code: 0, stderr: '' })

@@ -48,7 +48,7 @@ export const trainCommand = defineCommand({
   },
 })
 
-type RanksOfCommand = Ranks & Pick<JobRanks, 'deviceFor' | 'threads' | 'close'>
+type RanksOfCommand = Ranks & Pick<JobRanks, 'deviceFor' | 'threads' | 'broadcast' | 'share' | 'close'>
 
 /** The command on one of several ranks: one of them prints for all, and the others only what not all know. */
 export async function trainOn(
@@ -75,7 +75,8 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   const device = await ranks.deviceFor(options.device).catch(async (error: unknown) => {
     throw isRankFailure(error) ? error : await new Meetings(ranks).end(error)
   })
-  const model = await openModel({ ...options, device, threads: options.threads ?? ranks.threads }).catch(async (error: unknown) => {
+  const own = { ...options, device, threads: options.threads ?? ranks.threads }
+  const model = await openModel(own, ranks).catch(async (error: unknown) => {
     // The others wait for this rank where their runs begin.
     throw await new Meetings(ranks).end(error)
   })
@@ -96,9 +97,10 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   }
 }
 
-async function openModel(options: TrainOptions): Promise<Model> {
+async function openModel(options: TrainOptions, ranks: RanksOfCommand): Promise<Model> {
   const { initModel, loadModel } = await import('../../models/index.js')
-  if (options.init === undefined) return loadModel(options.model!, loadOptions(options))
+  const shard = options.shard === undefined ? undefined : ranks
+  if (options.init === undefined) return loadModel(options.model!, { ...loadOptions(options), shard })
   const { loadTokenizer } = await import('../../data/tokenizer/tokenizer.js')
   return initModel(options.init, {
     ...loadOptions(options),

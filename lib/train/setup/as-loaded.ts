@@ -2,7 +2,8 @@ import { resolve } from 'node:path'
 import { UsageError } from '../../errors.js'
 import { hubIdOf, mayMean, parseHubId } from '../../hub/index.js'
 import type { TrainOptions } from '../../options/index.js'
-import type { ModelFacts } from '../trainable.js'
+import type { Ranks } from '../ranks.js'
+import type { ModelFacts, TrainableModel } from '../trainable.js'
 
 /** A model is trained where it is: options that say otherwise are refused instead of being overlooked. */
 export function requireAsLoaded(model: ModelFacts, options: TrainOptions): void {
@@ -31,6 +32,19 @@ export function requireAsLoaded(model: ModelFacts, options: TrainOptions): void 
       `The option ${name} is ${options[name]}, but the model was loaded with ${is[name]}: leave the option out, or give it to loadModel.`,
     )
   }
+}
+
+/** Ranks that hold a model together are those that train it, and nobody needs it whole. */
+export function requireRanksOf({ shards }: TrainableModel, { shard, samplePrompt }: TrainOptions, ranks: Ranks): void {
+  const refuse = (message: string) => {
+    throw new UsageError('unfit-options', message)
+  }
+  if (shards && shards.ranks !== ranks)
+    refuse('Ranks hold the model together, so the same train it: give train, as ranks, what loadModel had as shard.')
+  if (shards && samplePrompt !== undefined)
+    refuse('The option samplePrompt needs the whole model, but ranks hold it together: leave the option out.')
+  if (shard !== undefined && !shards && ranks.size > 1)
+    refuse(`The option shard is ${shard}, but each rank has the whole model: give loadModel the ranks as shard.`)
 }
 
 /** Whether a path or id is that of a model. A model made from random numbers has none, and any is that of its tokenizer. */

@@ -74,8 +74,14 @@ function everyWeight(model: TrainableModel, { init }: TrainOptions): PlannedPart
   }
 }
 
-/** Refuses what changes weights that stay as they are stored. */
-function requireFloats({ quantised, dtype }: ModelFacts, what: string, instead: string): void {
+/** Refuses what changes weights that stay as they are stored, or of which each rank has a part. */
+function requireFloats({ quantised, dtype, shards }: TrainableModel, what: string, instead: string): void {
+  if (shards) {
+    throw new UsageError(
+      'sharded-weights',
+      `${what} the weights themselves, but ranks hold those of the model together: load it without shard, or ${instead}.`,
+    )
+  }
   if (!quantised?.kept) return
   const floats = quantised.onLoad
     ? 'leave the option quantise out'

@@ -21,7 +21,7 @@ import { TensorboardFile } from '../output/tensorboard.js'
 import { type Ranks, singleRank } from '../ranks.js'
 import type { ResultWriter, Session } from '../session.js'
 import type { Optimizer, TrainableModel, TrainedParameter } from '../trainable.js'
-import { requireAsLoaded, requireReadable } from './as-loaded.js'
+import { requireAsLoaded, requireRanksOf, requireReadable } from './as-loaded.js'
 import { requireCapable } from './capability.js'
 import { factsOf, withDefaults } from './facts.js'
 import { notesOf } from './notes.js'
@@ -62,6 +62,7 @@ interface RunParts extends TrainingParts {
 export async function setUp(model: TrainableModel, options: TrainOptions, parts: RunParts): Promise<Session> {
   requireAsLoaded(model, options)
   requireReadable(model, options)
+  requireRanksOf(model, options, parts.ranks ?? singleRank)
   const { resume, overwrite } = options
   const path = parts.ranks?.writesOutput === false ? undefined : options.output
   const goesOn = resume !== false && path !== undefined && isOutput(resume, path)
@@ -99,6 +100,8 @@ async function setUpIn(
   if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false), ranks.localSize)
   const data = await loadTrainingData(model, options, { objective, ranks, notice, signal })
   signal?.throwIfAborted()
+  // From here on weights may be gathered, for which none may have failed.
+  if (model.shards) await meetings.meet()
   const part = await planned.make()
   const demand = planned.cost ? stepDemand(planned.cost, true) : undefined
   const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory, demand, ranks.localSize)

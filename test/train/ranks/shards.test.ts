@@ -5,6 +5,7 @@ import { loadModel } from '../../../lib/models/index.js'
 import type { LoadOptions } from '../../../lib/models/load-model.js'
 import type { Model } from '../../../lib/models/model.js'
 import { type TrainCall, train } from '../../../lib/train/index.js'
+import type { Ranks } from '../../../lib/train/ranks.js'
 import { goldenPath } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
@@ -127,4 +128,48 @@ describe('ranks that hold a model together', () => {
       await expectSame(3, goldenPath(`quantised/${set}`)!, { quantised: true }, { method: 'lora' })
     },
   )
+})
+
+describe('a model that ranks hold together', () => {
+  /** What the first of two ranks says of a run that is refused on both. */
+  async function refusal(changes: Partial<TrainCall>, { shards = true, others = [] as Ranks[] } = {}): Promise<string> {
+    const all = localRanks(2)
+    const models = await Promise.all(all.map((shard) => load(tiny, shards ? { shard } : {})))
+    const ends = await Promise.allSettled(
+      all.map((ranks, i) => trained(models[i]!, { ranks: others[i] ?? ranks, ...changes })),
+    )
+    for (const model of models) model.dispose()
+    return String((ends[0] as PromiseRejectedResult).reason?.message)
+  }
+
+  it('is trained by those ranks, and stays as it is', async () => {
+    const others = /^Ranks hold the model together, .* give train, as ranks, what loadModel had as shard\.$/
+    expect(await refusal({}, { others: localRanks(2) })).toMatch(others)
+    expect(await refusal({ ranks: undefined })).toMatch(others)
+    expect(await refusal({ shard: 'base' }, { shards: false })).toMatch(
+      /^The option shard is base, but each rank has the/,
+    )
+    expect(await refusal({ samplePrompt: ['a'] })).toMatch(/^The option samplePrompt needs/)
+    expect(await refusal({ method: 'full', rank: undefined, dropout: undefined })).toMatch(
+      /^The method full trains the weights themselves, but ranks hold those of the model together: load it without shard/,
+    )
+    expect(await refusal({ mergeEvery: 2 })).toMatch(/^The option mergeEvery merges into the weights themselves/)
+  })
+
+  it.each([1, 4])('ends on all ranks with what one of them fails of, in its pass %i', async (pass) => {
+    const all = localRanks(3)
+    const models = await Promise.all(all.map((shard) => load(tiny, { shard })))
+    const loss = models[2]!.lossAsync.bind(models[2])
+    let passes = 0
+    models[2]!.lossAsync = (batch, options) => {
+      // The first pass is that of the set-up.
+      if (passes++ === pass) throw new Error('It is too warm here.')
+      return loss(batch, options)
+    }
+    const ends = await Promise.allSettled(all.map((ranks, i) => trained(models[i]!, { method: 'lora', ranks })))
+    const messages = ends.map((end) => String((end as PromiseRejectedResult).reason?.message))
+    const failure = expect.stringMatching(/^Rank 2 failed: It is too warm here\.$/)
+    expect(messages).toEqual([failure, failure, 'It is too warm here.'])
+    for (const model of models) model.dispose()
+  })
 })
