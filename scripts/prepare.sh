@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Brings a checkout to where tests and the demo run: system packages, node_modules, the addon, dist. Each only if needed.
 # --emulated: also the CUDA backend that runs on the CPU, which tests use; --browser: also the browser that tests of the
-# dashboard use; --ranks: also the launchers that tests of many processes use. Without them, these tests are skipped.
+# dashboard use; --ranks: also the launchers that tests of many processes use; --slurm: also Slurm, which the long ones of these
+# use. Without them, these tests are skipped.
 set -euo pipefail
 options=" $* "
 cd "$(dirname "$0")/.."
@@ -15,6 +16,9 @@ fi
 
 if [[ $options == *" --ranks "* ]]; then
   bash scripts/setup.sh --ranks || echo 'prepare: no Open MPI, MPICH or gloo here, tests of many processes will be skipped' >&2
+fi
+if [[ $options == *" --slurm "* ]]; then
+  bash scripts/setup.sh --slurm || echo 'prepare: no Slurm here, its tests will be skipped' >&2
 fi
 node scripts/build-native.mjs --if-needed --required
 if [[ $options == *" --browser "* ]]; then

@@ -2,7 +2,8 @@
 # Installs what the native code is built with: CMake, a C++20 compiler, make and Eigen; oneDNN and Highway where the system's
 # are new enough (else the build makes them, cmake/pinned-library.cmake); ccache, which makes rebuilds fast. --emulated adds
 # what the CUDA emulator of the tests needs (Boost.Context), --browser what the tests of the dashboard need (Chromium), --ranks
-# what tests of many processes need (Open MPI, MPICH, gloo), --toolkit what CUDA 12.4 needs (GCC 13 or older).
+# what tests of many processes need (Open MPI, MPICH, gloo), --slurm what those of npm run test:long need beside that,
+# --toolkit what CUDA 12.4 needs (GCC 13 or older).
 # Needs neither Node.js nor npm install, installs only what is missing, and may be run any number of times.
 set -euo pipefail
 options=" $* "
@@ -46,6 +47,11 @@ if [[ $options == *" --ranks "* ]]; then
   has_command mpirun.openmpi || missing+=(openmpi-bin)
   has_command mpirun.mpich || missing+=(mpich)
   has_header gloo/allreduce.h || missing+=(libgloo-dev)
+fi
+if [[ $options == *" --slurm "* ]]; then
+  has_command srun || missing+=(slurm-client)
+  has_command slurmctld || missing+=(slurmctld)
+  has_command slurmd || missing+=(slurmd)
 fi
 # nvcc 12.4 refuses newer ones.
 older_gcc() {
