@@ -71,7 +71,6 @@ export {
   type TokenChoice,
 } from './generate/index.js'
 export type { DownloadProgress, HubOptions, HubOrigin } from './hub/index.js'
-export type { GgufDType } from './io/gguf-writer.js'
 export type {
   AddAdapterOptions,
   LoadAdapterOptions,
@@ -109,6 +108,7 @@ export type {
   EvalInput,
   EvalOptions,
   GenerateInput,
+  GgufDType,
   ModelFormat,
   Task,
   TrainInput,

@@ -1,6 +1,6 @@
 /** Writing a merged model: what `merge` and two formats of `export` do. */
 import { UsageError } from '../errors.js'
-import { formatOf, type MergeOptions, modelPath } from '../options/index.js'
+import { formatOf, isMixture, type MergeOptions, modelPath } from '../options/index.js'
 import { type OptionSource, optionName } from '../schema/names.js'
 import type { CommandResult } from './command.js'
 import { requireFreeFile, requireFreeOutput } from './paths.js'
@@ -15,10 +15,10 @@ export function checkMergeOutput(options: MergeOptions, source: OptionSource): v
   const around = { inputs: [model, adapter], overwrite }
   if (format === 'gguf') requireFreeFile(modelPath(output!, format), around, source)
   else requireFreeOutput(output!, around, source)
-  if (format !== 'gguf' && dtype === 'q8_0') {
+  if (format !== 'gguf' && isMixture(dtype)) {
     throw new UsageError(
       'unfit-options',
-      `${optionName('dtype', source)} q8_0 does not go with ${optionName('format', source)} ${format}: it is a type of GGUF files.`,
+      `${optionName('dtype', source)} ${dtype} does not go with ${optionName('format', source)} ${format}: it is a type of GGUF files.`,
     )
   }
 }

@@ -1,7 +1,7 @@
 /** Writes GGUF files (version 3, little-endian), tensor by tensor. */
 import { dirname, resolve } from 'node:path'
 import { RunError } from '../errors.js'
-import type { FloatDType } from '../native.js'
+import type { FloatDType, WrittenBlocks } from '../native.js'
 import { makeFolder, writeFully, writeStreamAtomic } from './atomic.js'
 import { requireFreeSpace } from './disk-space.js'
 import { dtypeOfGgmlType, type GgufValue, type ValueType, valueTypes } from './gguf-types.js'
@@ -22,12 +22,12 @@ export const text = (value: string): GgufField => ({ type: 'string', value })
 export const bool = (value: boolean): GgufField => ({ type: 'bool', value })
 export const list = (of: ScalarType, value: readonly Scalar[]): GgufField => ({ type: 'array', of, value })
 
-/** Types that weights are written in. */
-export type GgufDType = FloatDType | 'q8_0'
+/** Types that tensors are written in. */
+export type GgufTensorDType = FloatDType | WrittenBlocks
 
 export interface GgufEntry {
   name: string
-  dtype: GgufDType
+  dtype: GgufTensorDType
   /** Outermost first; the innermost is whole blocks of `dtype`. */
   shape: readonly number[]
   /** The bytes, row-major. Called once, when they are written. */
@@ -113,14 +113,14 @@ function padded(bytes: number): number {
   return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT
 }
 
-function sizeOf(name: string, dtype: GgufDType, shape: readonly number[]): number {
+function sizeOf(name: string, dtype: GgufTensorDType, shape: readonly number[]): number {
   const elements = shape.reduce((product, size) => product * size, 1)
   const bytes = (shape.at(-1) ?? 1) % blockValues(dtype) === 0 ? storedBytes(dtype, elements) : null
   if (bytes === null) throw new RangeError(`${name} of shape [${shape}] does not fill blocks of ${dtype}.`)
   return bytes
 }
 
-function ggmlTypeOf(dtype: GgufDType): number {
+function ggmlTypeOf(dtype: GgufTensorDType): number {
   return [...dtypeOfGgmlType].find(([, known]) => known === dtype)![0]
 }
 

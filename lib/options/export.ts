@@ -28,7 +28,7 @@ export const ExportSchema = z.strictObject({
   overwrite: overwriteOutput,
   ...commonOptions,
   dtype: choice(
-    "dtype of what is written; auto is float32 for a LoRA, and of a merged model the source's; q8_0 with gguf only",
+    "dtype of what is written; auto is float32 for a LoRA, and of a merged model the source's; blocks (q8_0 to q4_0) with gguf only",
     WRITTEN_DTYPES,
     'auto',
   ),

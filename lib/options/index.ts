@@ -32,6 +32,10 @@ export { type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeOptions, MergeSchema } from './merge.js'
 export {
   formatOf,
+  GGUF_MIXTURES,
+  type GgufDType,
+  type GgufMixture,
+  isMixture,
   MODEL_FORMATS,
   type ModelFormat,
   modelPath,

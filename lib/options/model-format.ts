@@ -6,8 +6,18 @@ import { flag } from '../schema/option.js'
 export const MODEL_FORMATS = ['safetensors', 'gguf'] as const
 export type ModelFormat = (typeof MODEL_FORMATS)[number]
 
+/** Block formats of GGUF files as llama.cpp names their mixtures. */
+export const GGUF_MIXTURES = ['q8_0', 'q6_k', 'q5_k_m', 'q4_k_m', 'iq4_xs', 'q4_0'] as const
+export type GgufMixture = (typeof GGUF_MIXTURES)[number]
+
 /** What weights are written as; `auto` is the source's. */
-export const WRITTEN_DTYPES = ['auto', 'float32', 'bfloat16', 'float16', 'q8_0'] as const
+export const WRITTEN_DTYPES = ['auto', 'float32', 'bfloat16', 'float16', ...GGUF_MIXTURES] as const
+/** Of a GGUF file; a folder has floats. */
+export type GgufDType = Exclude<(typeof WRITTEN_DTYPES)[number], 'auto'>
+
+export function isMixture(dtype: (typeof WRITTEN_DTYPES)[number]): dtype is GgufMixture {
+  return (GGUF_MIXTURES as readonly string[]).includes(dtype)
+}
 
 /** What a model's floats can be quantised to while they are loaded. */
 export const QUANTISE_FORMATS = ['nf4', 'q8_0', 'q4_0', 'q4_k', 'mxfp4'] as const

@@ -9,12 +9,27 @@ namespace {
 constexpr int kCount = 32, kTrials = 7;
 constexpr float kLevels[] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
+/// Codes by twice a number of units, rounded down: the middle between two levels is a half.
+struct Codes {
+  static constexpr int kLeast = -256, kMost = 255;
+  uint8_t codes[kMost - kLeast + 1];
+
+  constexpr Codes() : codes() {
+    for (int doubled = kLeast; doubled <= kMost; ++doubled) {
+      int code = 0;
+      while (code < 15 && static_cast<float>(doubled) >= kLevels[code] + kLevels[code + 1]) ++code;
+      codes[doubled - kLeast] = static_cast<uint8_t>(code);
+    }
+  }
+};
+
+constexpr Codes kCodes;
+
 /// The code of the nearest level, of two the upper one.
 int nearestCode(float units) {
-  int code = 0;
-  for (int step = 8; step > 0; step /= 2)
-    if (2 * units >= kLevels[code + step - 1] + kLevels[code + step]) code += step;
-  return code;
+  const float doubled = clamped(2 * units, Codes::kLeast, Codes::kMost);
+  const int whole = static_cast<int>(doubled);
+  return kCodes.codes[whole - (doubled < static_cast<float>(whole)) - Codes::kLeast];
 }
 
 /// The scale of 32 values of least weighted squares.

@@ -1,5 +1,5 @@
 import { UsageError } from '../../errors.js'
-import { type ExportOptions, ExportSchema } from '../../options/index.js'
+import { type ExportOptions, ExportSchema, isMixture } from '../../options/index.js'
 import { type OptionSource, optionName } from '../../schema/names.js'
 import { type CommandResult, defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
@@ -49,7 +49,7 @@ function checkFormat({ format, dtype, approximateRank, force }: ExportOptions, s
       `${optionName('force', source)} needs ${optionName('approximateRank', source)}: without it an export is exact.`,
     )
   }
-  if (isLora && dtype === 'q8_0') refuse('dtype', dtype, 'a LoRA has floats')
+  if (isLora && isMixture(dtype)) refuse('dtype', dtype, 'a LoRA has floats')
   if (format === 'peft' && dtype !== 'auto' && dtype !== 'float32') refuse('dtype', dtype, 'it is written in float32')
 }
 
@@ -71,7 +71,7 @@ async function runExport(options: LoraExport, terminal: Terminal): Promise<Comma
       allowOtherBase,
       threads,
       offline,
-      ...(dtype !== 'auto' && dtype !== 'q8_0' && { dtype }),
+      ...(dtype !== 'auto' && !isMixture(dtype) && { dtype }),
       onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
     })
     const worst = result.layerErrors.reduce((a, b) => (b.relativeError > a.relativeError ? b : a))

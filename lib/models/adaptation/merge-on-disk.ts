@@ -2,9 +2,8 @@ import { readAdapterLayers } from '../../adapters/files/read-layers.js'
 import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../../arguments.js'
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
-import type { GgufDType } from '../../io/gguf-writer.js'
 import { elementsOf, type FloatDType, native } from '../../native.js'
-import { formatOf, MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../../options/index.js'
+import { formatOf, type GgufDType, MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../../options/index.js'
 import { type DeviceOptions, openDevice } from '../../tensor/device.js'
 import { requireRoom } from '../../tensor/room.js'
 import { keep } from '../../tensor/scope.js'
@@ -22,7 +21,7 @@ export interface MergeModelOptions extends DeviceOptions, HubOptions {
   adapter: string
   /** The folder to write, or the file ending with `.gguf`; it is replaced as a whole. */
   output: string
-  /** The dtype of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. `q8_0` with GGUF only. */
+  /** The dtype of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. Mixtures of blocks (`q4_k_m`, …) with GGUF only. */
   dtype?: 'auto' | GgufDType
   /** By default what `output` ends with: `gguf` for `.gguf`, else `safetensors`. */
   format?: ModelFormat

@@ -1,6 +1,5 @@
 import { aFlag, aText, described, oneOf, optional, requireArgument, requireOptionsOf } from '../../arguments.js'
-import type { GgufDType } from '../../io/gguf-writer.js'
-import { MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../../options/index.js'
+import { type GgufDType, MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../../options/index.js'
 import type { Tensor } from '../../tensor/tensor.js'
 import type { WritableModel } from '../checkpoint/writable-model.js'
 import { writeModel } from '../checkpoint/write-model.js'
@@ -8,7 +7,7 @@ import type { WeightSlot } from '../network/weight-slot.js'
 import type { AdapterSet } from './adapter-set.js'
 
 export interface SaveOptions {
-  /** The dtype of weights; default: the source's, bfloat16 where that is quantised. `q8_0` in GGUF files only. */
+  /** The dtype of weights; default: the source's, bfloat16 where that is quantised. Mixtures of blocks (`q4_k_m`, …) in GGUF files only. */
   dtype?: GgufDType
   /** By default what the output ends with: `gguf` for `.gguf`, else `safetensors`. */
   format?: ModelFormat

@@ -3,11 +3,11 @@ import { UsageError } from '../../errors.js'
 import { blockBytes, blockValues, isComputable } from '../../io/stored-dtype.js'
 import { isBlockDType } from '../../native.js'
 import type { QuantiseFormat } from '../../options/index.js'
+import { fittingFormat } from '../gguf/fitting-format.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearsOf } from '../network/plan.js'
 import { NF4_BLOCK } from './quantised-on-read.js'
 import { isQuantised, isQuantisedOnRead, type StoredWeight, shapeOf } from './stored-weight.js'
-import { fittingFormat } from './written-formats.js'
 
 /**
  * A checkpoint's weights where those of the blocks' linear layers are quantised; norms, embeddings, head and biases stay floats,

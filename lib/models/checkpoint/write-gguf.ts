@@ -5,21 +5,23 @@ import { UsageError } from '../../errors.js'
 import { readGguf } from '../../io/gguf.js'
 import type { GgufFile } from '../../io/gguf-types.js'
 import {
-  type GgufDType,
   type GgufEntry,
   type GgufField,
+  type GgufTensorDType,
   plainMetadata,
   text,
   uint32,
   writeGguf,
 } from '../../io/gguf-writer.js'
-import { native } from '../../native.js'
+import { isBlockDType, native } from '../../native.js'
+import { type GgufDType, isMixture } from '../../options/index.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { families } from '../families/index.js'
 import { parseConfig } from '../families/parse-config.js'
 import { modelFields, ropeFactors } from '../gguf/fields.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
+import { formatInMixture } from '../gguf/mixtures.js'
 import { ggufName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, weightShapes } from '../network/plan.js'
@@ -34,14 +36,20 @@ import {
 } from './writable-model.js'
 
 export interface WriteGgufOptions {
-  /** The dtype of matrices; vectors are float32, as llama.cpp wants them. Default: the source's, bfloat16 where that is quantised. */
+  /**
+   * The dtype of matrices, or a mixture of block formats; vectors are float32, as llama.cpp wants them. Default: the source's, bfloat16
+   * where that is quantised.
+   */
   dtype?: GgufDType
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
 }
 
 /** ggml's names of what most tensors are: `general.file_type`. */
-const FILE_TYPES: Record<GgufDType, number> = { float32: 0, float16: 1, q8_0: 7, bfloat16: 32 }
+const FILE_TYPES: Record<GgufDType, number> = {
+  ...{ float32: 0, float16: 1, bfloat16: 32 },
+  ...{ q4_0: 2, q8_0: 7, q4_k_m: 15, q5_k_m: 17, q6_k: 18, iq4_xs: 30 },
+}
 
 /**
  * The file appears as a whole or not at all.
@@ -59,13 +67,14 @@ export async function writeModelGguf(
   const writing = { output: path, memory: new HostMemory() }
   let written = 0
   const entries = [...shapes].map(([name, shape]): GgufEntry => {
-    const stored = storedDType(name, shape, dtype, config)
+    const nameInFile = ggufName(name, family.names)
+    const stored = storedDType(name, nameInFile, shape, dtype, config)
     const data = async () => {
       const bytes = await storedBytes(model, family, name, shape, stored, writing)
       onTensor?.(++written, shapes.size)
       return bytes
     }
-    return { name: ggufName(name, family.names), dtype: stored, shape, data }
+    return { name: nameInFile, dtype: stored, shape, data }
   })
   const factors = ropeFactors(config)
   if (factors) {
@@ -96,9 +105,15 @@ async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
 }
 
 /** Vectors and tables of positions are float32; rows that do not fill blocks are float16. */
-function storedDType(name: string, shape: readonly number[], dtype: GgufDType, { network }: ModelConfig): GgufDType {
-  if (shape.length === 1 || name === `${network.positions}.weight`) return 'float32'
-  return dtype === 'q8_0' && shape.at(-1)! % 32 !== 0 ? 'float16' : dtype
+function storedDType(
+  name: string,
+  nameInFile: string,
+  shape: readonly number[],
+  dtype: GgufDType,
+  config: ModelConfig,
+): GgufTensorDType {
+  if (shape.length === 1 || name === `${config.network.positions}.weight`) return 'float32'
+  return isMixture(dtype) ? formatInMixture(dtype, nameInFile, shape.at(-1)!, { ...config, weighted: false }) : dtype
 }
 
 async function storedBytes(
@@ -106,7 +121,7 @@ async function storedBytes(
   { names, permuted, normOffset = 0 }: GgufFamily,
   name: string,
   shape: readonly number[],
-  dtype: GgufDType,
+  dtype: GgufTensorDType,
   writing: Writing,
 ): Promise<Uint8Array> {
   const { config } = model
@@ -115,7 +130,7 @@ async function storedBytes(
   const isNorm = normsOf(config.network).some((norm) => `${norm.name}.weight` === name)
   if (isNorm && normOffset !== 0) addNumber(values, normOffset)
   using laidOut = order ? permutedRows(values, order) : values
-  if (dtype !== 'q8_0') return await roundedBytes(laidOut, dtype, name, writing)
+  if (!isBlockDType(dtype)) return await roundedBytes(laidOut, dtype, name, writing)
   const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', name, writing)
   const floats = new Float32Array(buffer, byteOffset, byteLength / 4)
   return native.quantise(dtype, floats, shape.at(-1)!, null, model.device.facts().threads)

@@ -1,0 +1,73 @@
+/** Files of mixed block formats as llama.cpp names them, by its rules for which tensor gets which (llama-quant.cpp). */
+import type { WrittenBlocks } from '../../native.js'
+import type { GgufMixture } from '../../options/index.js'
+import type { ModelConfig } from '../network/model-config.js'
+import { fittingFormat } from './fitting-format.js'
+
+/** What most matrices are in. */
+const mainFormats: Record<GgufMixture, WrittenBlocks> = {
+  q8_0: 'q8_0',
+  q6_k: 'q6_k',
+  q5_k_m: 'q5_k',
+  q4_k_m: 'q4_k',
+  iq4_xs: 'iq4_xs',
+  q4_0: 'q4_0',
+}
+
+/** What a rule may ask for. */
+interface Facts extends Pick<ModelConfig, 'layers' | 'heads' | 'keyValueHeads' | 'tiedEmbeddings'> {
+  /** Whether the importance of columns is known. */
+  readonly weighted: boolean
+}
+
+/**
+ * The format of a matrix in a mixture: more bits for values, for the MLP's way down and for the head, since errors there cost most;
+ * shorter blocks, or float16, where rows do not fill the format's.
+ * @param name in GGUF
+ */
+export function formatInMixture(
+  mixture: GgufMixture,
+  name: string,
+  columns: number,
+  facts: Facts,
+): WrittenBlocks | 'float16' {
+  return fittingFormat(wantedFormat(mixture, name, columns, facts), columns) ?? 'float16'
+}
+
+function wantedFormat(mixture: GgufMixture, name: string, columns: number, facts: Facts): WrittenBlocks {
+  const main = mainFormats[mixture]
+  const [, layerText, stem] = /^(?:blk\.(\d+)\.)?(\w+)\.weight$/.exec(name) ?? []
+  const [layer, { layers, heads, keyValueHeads, weighted }] = [Number(layerText), facts]
+  const early = layer < Math.floor(layers / 8)
+  switch (stem) {
+    case 'output':
+      return formatOfHead(main, columns)
+    case 'token_embd':
+      return facts.tiedEmbeddings ? formatOfHead(main, columns) : main
+    case 'attn_v':
+    case 'attn_qkv': {
+      const sharing = heads / keyValueHeads
+      if (mixture === 'iq4_xs' && sharing >= 4) return 'q5_k'
+      if ((mixture === 'q4_k_m' || mixture === 'q5_k_m') && getsMoreBits(layer, layers)) return 'q6_k'
+      // Llama's 70B: there the matrix is an eighth of that of queries.
+      return main === 'q4_k' && layers === 80 && sharing === 8 ? 'q5_k' : main
+    }
+    case 'ffn_down':
+      if ((mixture === 'q4_k_m' || mixture === 'q5_k_m') && getsMoreBits(layer, layers)) return 'q6_k'
+      if (mixture === 'iq4_xs' && early && !weighted) return 'q5_k'
+      return mixture === 'q4_0' && early && weighted ? 'q4_1' : main
+    default:
+      return main
+  }
+}
+
+function formatOfHead(main: WrittenBlocks, columns: number): WrittenBlocks {
+  if (main === 'q8_0' || fittingFormat(main, columns) !== main) return 'q8_0'
+  return 'q6_k'
+}
+
+/** The first and the last eighth of the layers, and every third between them. */
+function getsMoreBits(layer: number, layers: number): boolean {
+  const eighth = Math.floor(layers / 8)
+  return layer < eighth || layer >= Math.floor((7 * layers) / 8) || (layer - eighth) % 3 === 2
+}
