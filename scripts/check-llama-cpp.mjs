@@ -1,7 +1,8 @@
 /**
  * Whether llama.cpp reads what is written for it: merges a MoRA by rotation into a GGUF file, exports a MoRA by sharing and a
  * LoRA as GGUF adapters, loads them with node-llama-cpp, and compares the probabilities of what follows some texts with
- * ours. Fetches node-llama-cpp, which is no dependency, into a temporary folder.
+ * ours. GGUF files of mixed block formats are compared with those of llama.cpp's own quantiser, byte for byte. Fetches
+ * node-llama-cpp, which is no dependency, into a temporary folder; a C compiler is needed.
  *
  * On CPUs llama.cpp rounds activations to bfloat16 or Q8_0 where the weights are; on Vulkan devices it does not, so files of
  * these are compared there. A device in software is enough (Debian: apt-get install mesa-vulkan-drivers).
@@ -18,6 +19,7 @@ import { PromptCache } from '../bench/common/internals.mjs'
 import { modelPath } from '../bench/common/model-path.mjs'
 import { fillNormal } from '../bench/common/random.mjs'
 import { scratchFolder } from '../bench/common/scratch.mjs'
+import { buildQuantiser, differingTensors, MIXTURES } from './llama-cpp/mixtures.mjs'
 
 const VERSION = '3.22.1'
 const TOLERANCE = 1e-3
@@ -39,6 +41,18 @@ const { onCpu, onVulkan } = await llamaCpp()
 if (!onVulkan) console.log('not compared: bfloat16 and q8_0: there is no Vulkan device')
 const base = join(folder, 'base.gguf')
 await useModel(model, null, (loaded) => loaded.save(base, { dtype: /** @type {const} */ ('float32') }))
+
+const quantise = buildQuantiser(folder)
+for (const [dtype, type] of Object.entries(MIXTURES)) {
+  const [ours, theirs] = [join(folder, `ours-${dtype}.gguf`), join(folder, `theirs-${dtype}.gguf`)]
+  await useModel(base, null, (loaded) => loaded.save(ours, { dtype: /** @type {keyof typeof MIXTURES} */ (dtype) }))
+  quantise(base, theirs, type)
+  const { differing, tensors } = await differingTensors(ours, theirs)
+  const agrees = differing.length === 0
+  const found = agrees ? `all ${tensors} tensors are` : `not ${differing.length} of ${tensors} tensors: ${differing[0]}`
+  console.log(`${agrees ? 'agrees' : 'DIFFERS'}: ${dtype}, bytes of llama.cpp's own quantiser: ${found}`)
+  if (!agrees) process.exitCode = 1
+}
 
 const rotation = await randomAdapter('rotation', mora({ rank: 8, operator: 'rotation' }), 0.02)
 for (const [dtype, llama] of [
