@@ -88,6 +88,7 @@ export type { HeldForTraining } from './models/adaptation/training-hold.js'
 export type { QuantisedBase } from './models/checkpoint/initial-weights.js'
 export { initModel, type LoadOptions, loadModel } from './models/load-model.js'
 export { Model } from './models/model.js'
+export type { HeldTogether } from './models/network/held-together.js'
 export type { KeyValueCache } from './models/network/key-value-cache.js'
 export type { ModelConfig, ModelSizes } from './models/network/model-config.js'
 export type { ForwardCall, LogitsBody, ModelOutput } from './models/network/model-output.js'
@@ -109,6 +110,7 @@ export type {
   EvalOptions,
   GenerateInput,
   GgufDType,
+  GgufMixture,
   ModelFormat,
   Task,
   TrainInput,
@@ -139,6 +141,7 @@ export { linear, matmul } from './tensor/operations/products.js'
 export { logSoftmax, mean, softmax, sum } from './tensor/operations/reductions.js'
 export { Parameter } from './tensor/parameter.js'
 export { scope } from './tensor/scope.js'
+export type { Gathering, ShardRanks, SharedParts } from './tensor/shards.js'
 export { noGrad } from './tensor/tape.js'
 export { Tensor, type TensorOptions, type TypedValues } from './tensor/tensor.js'
 export * from './train/index.js'

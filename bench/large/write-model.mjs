@@ -15,7 +15,7 @@ export async function writeLargeModel(path, tokenizerOf, layers) {
   const entries = tensorsOf(layers).map(({ name, shape }) => ({
     name,
     shape,
-    dtype: /** @type {gguf.GgufDType} */ (shape.length === 1 ? 'float32' : 'q4_0'),
+    dtype: /** @type {'float32' | 'q4_0'} */ (shape.length === 1 ? 'float32' : 'q4_0'),
     data: async () =>
       shape.length === 1 ? new Uint8Array(new Float32Array(shape[0]).fill(1).buffer) : blocks(pool, shape),
   }))

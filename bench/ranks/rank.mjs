@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { AdamW, connectRanks, loadModel } from 'node-mora'
 import { packedBatch } from '../common/batch.mjs'
-import { crossEntropy, Meetings, trainStep } from '../common/internals.mjs'
+import { crossEntropy, Meetings, optimizerStep } from '../common/internals.mjs'
 import { now, Watch } from './watch.mjs'
 
 const { learningRate, dtype, rows, length, threads, ...options } = JSON.parse(process.argv[2])
@@ -35,7 +35,7 @@ const watched = { ...trained, objective: watch.objective }
 /** As `mora train` takes one, from the meeting of its round on. */
 async function stepOf(session, taken) {
   await session.meetings.meet()
-  const report = await trainStep(session, [taken], { learningRate, maxGradNorm: 1 })
+  const report = await optimizerStep(session, [taken], { learningRate, maxGradNorm: 1 })
   return { loss: report?.sums.loss, gradNorm: report?.gradNorm }
 }
 
