@@ -58,6 +58,24 @@ const works = {
     }
   },
 
+  /** Trains a model that the ranks hold together; where a step is given, the last rank ends after it. */
+  async together() {
+    const [, , , , , model, rows, last] = process.argv
+    const { loadModel, openDevice, train } = await import('../../dist/index.js')
+    const device = openDevice({ device: 'cpu', threads: 1 })
+    const loaded = await loadModel(model, { device: 'cpu', threads: 1, dtype: 'float32', shard: ranks })
+    const { peak, inUse } = device.memory()
+    const options = { data: rows, method: 'lora', rank: 2, batchSize: 4, maxSteps: 6, microBatchSize: 1, ranks }
+    const run = train(loaded, options)
+    return await refusal(async () => {
+      for await (const event of run) {
+        if (event.type === 'step' && event.step === Number(last) && rank === size - 1) process.exit(3)
+      }
+      await run.finished
+      loaded.dispose()
+    }).then((refused) => ({ peak, inUse, ...refused }))
+  },
+
   /** The last rank computes for longer than a silent rank would be waited for. */
   async slow() {
     const end = Date.now() + (rank === size - 1 ? 3000 : 0)

@@ -8,6 +8,7 @@ import { describe, expect, test } from 'vitest'
 import { hasCommand, main, start, trainInto } from '../faults/command.js'
 import { readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { deepModel } from './deep-model.js'
 import { launchers, runJob } from './launchers.js'
 
 const folder = useTemporaryFolder()
@@ -91,6 +92,33 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         expect(lossesOf(together)).toEqual(lossesOf(whole))
         const adapterIn = (output: string) => readFileSync(join(output, 'adapter_model.safetensors'))
         expect(adapterIn(together).equals(adapterIn(whole))).toBe(true)
+      })
+
+      test.runIf(isLong || turn === 1)('ranks of processes hold a third of a base each, and two blocks', async () => {
+        const { path, rows, bytesOfBase, bytesOfBlock, most } = await deepModel(folder(), 3)
+        const ending = await runJob(launcher, 3, [job, folder(), 'together', '30', path, rows])
+        expect(ending).toMatchObject({ code: 0, stderr: '' })
+        const all = seen()
+        expect(all).toHaveLength(3)
+        expect(most).toBeLessThan(1.01 * (bytesOfBase / 3 + 2 * bytesOfBlock))
+        expect(most).toBeLessThan(0.7 * bytesOfBase)
+        for (const { peak, inUse } of all) {
+          expect(inUse).toBeGreaterThan(bytesOfBase / 3)
+          expect(inUse).toBeLessThanOrEqual(most)
+          // And a norm of 64 values as its file has it.
+          expect(peak).toBeLessThanOrEqual(most + 4 * 64)
+        }
+      })
+
+      test.runIf(isLong || turn === 0 || turn === 2)('all end when one is gone that holds a part', async () => {
+        const { path, rows } = await deepModel(folder(), 3)
+        const { code } = await runJob(launcher, 3, [job, folder(), 'together', '3', path, rows, '2'])
+        expect(code).not.toBe(0)
+        const message = 'Rank 2 failed: it ended with exit code 3.'
+        const all = seen()
+        if (!launcher.endsOthers) expect(all.length).toBeGreaterThan(0)
+        for (const one of all) expect(one).toMatchObject({ name: 'RunError', code: 'rank-failed', message })
+        await expect.poll(running, { timeout: 10_000 }).toEqual([])
       })
 
       test.runIf(isLong || turn === 2)('a rank may compute for longer than one may be silent', async () => {

@@ -1,0 +1,44 @@
+/** A model with more blocks than fit the memory for two, on disk. */
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ModelSource } from '../../lib/models/checkpoint/model-source.js'
+import { initModel } from '../../lib/models/index.js'
+import { shardedUnits } from '../../lib/models/network/units.js'
+import { elementsOf } from '../../lib/native.js'
+import { goldenPath } from '../golden/files.js'
+import { testDevice } from '../operations/harness.js'
+
+export interface DeepModel {
+  readonly path: string
+  /** Of all weights in float32, and of the matrices of a block. */
+  readonly bytesOfBase: number
+  readonly bytesOfBlock: number
+  /** Of a rank's part and of two blocks, all in pieces of 64 bytes, and of the vectors. */
+  readonly most: number
+  /** A file of rows for it. */
+  readonly rows: string
+}
+
+/** Eight blocks, for so many ranks. */
+export async function deepModel(folder: string, ranks: number): Promise<DeepModel> {
+  const json = JSON.parse(readFileSync(join(goldenPath('tiny-untied/model')!, 'config.json'), 'utf8'))
+  const config = join(folder, 'deep.config')
+  writeFileSync(config, JSON.stringify({ ...json, num_hidden_layers: 8 }))
+  const path = join(folder, 'deep')
+  using model = await initModel(config, { device: testDevice().kind, threads: 2, dtype: 'float32' })
+  await model.save(path)
+  const source = await ModelSource.open(path)
+  const bytesOf = (name: string) => 4 * elementsOf(source.shape(name))
+  const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
+  const units = shardedUnits(source.config).map(({ groups }) => groups.map((names) => sum(names.map(bytesOf))))
+  const partOf = (groups: readonly number[]) => sum(groups.map((bytes) => 64 * Math.ceil(bytes / (64 * ranks))))
+  const bytesOfBase = sum([...source.weights.keys()].map(bytesOf))
+  const vectors = bytesOfBase - sum(units.flat())
+  return {
+    path,
+    bytesOfBase,
+    bytesOfBlock: sum(units[1]!),
+    most: sum(units.map(partOf)) + 2 * ranks * partOf(units[1]!) + vectors,
+    rows: goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!,
+  }
+}
