@@ -68,8 +68,14 @@ async function trainedSteps() {
   let delay
   let before = { at: 0, cpu: 0 }
   const run = train(model, {
-    ...{ data, output: join(folder, 'out'), batchSize: rows, maxLength: length, maxSteps: 2 * rounds + 2 },
-    ...{ scheduler: 'constant', learningRate: 1e-5, trainOn: 'all' },
+    data,
+    output: join(folder, 'out'),
+    batchSize: rows,
+    maxLength: length,
+    maxSteps: 2 * rounds + 2,
+    scheduler: 'constant',
+    learningRate: 1e-5,
+    trainOn: 'all',
   })
   for await (const event of run) {
     if (event.type !== 'step') continue

@@ -31,8 +31,11 @@ const TEXTS = [
 const CPU = { device: 'cpu', dtype: /** @type {const} */ ('float32') }
 /** The first device, be it one in software, with products in float32. */
 const VULKAN = {
-  ...{ GGML_VK_VISIBLE_DEVICES: '0', GGML_VK_DISABLE_F16: '1' },
-  ...{ GGML_VK_DISABLE_COOPMAT: '1', GGML_VK_DISABLE_COOPMAT2: '1', GGML_VK_DISABLE_INTEGER_DOT_PRODUCT: '1' },
+  GGML_VK_VISIBLE_DEVICES: '0',
+  GGML_VK_DISABLE_F16: '1',
+  GGML_VK_DISABLE_COOPMAT: '1',
+  GGML_VK_DISABLE_COOPMAT2: '1',
+  GGML_VK_DISABLE_INTEGER_DOT_PRODUCT: '1',
 }
 
 const model = orUsageError(() => modelPath(process.argv[2]))
@@ -140,9 +143,12 @@ async function ourProbabilities(loaded) {
 async function theirProbabilities({ llama, path, adapter }, ours) {
   const loaded = await llama.loadModel({ modelPath: path, gpuLayers: 'max' })
   const context = await loaded.createContext({
-    ...{ contextSize: 256, sequences: ours.length, flashAttention: false },
+    contextSize: 256,
+    sequences: ours.length,
+    flashAttention: false,
     ...(llama.gpu && { batchSize: 1 }),
-    ...{ experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' },
+    experimentalKvCacheKeyType: 'F32',
+    experimentalKvCacheValueType: 'F32',
     ...(adapter && { lora: { adapters: [{ filePath: adapter, scale: 1 }] } }),
   })
   const results = []

@@ -92,7 +92,10 @@ function probed(sources, variables) {
     process.env.CXX ?? 'c++',
     [
       ...['-std=c++20', '-Inative', '-isystem', join(toolkit12, 'include'), ...sources],
-      ...['native/core/nvidia_folders.cpp', '-ldl', '-o', probe],
+      'native/core/nvidia_folders.cpp',
+      '-ldl',
+      '-o',
+      probe,
     ],
     { cwd: root, encoding: 'utf8' },
   )

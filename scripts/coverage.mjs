@@ -43,7 +43,10 @@ function runVitest() {
   return run(
     process.execPath,
     join(root, 'node_modules', 'vitest', 'vitest.mjs'),
-    ...['run', ...options.map((option) => `--coverage.${option}`), `--coverage.reportsDirectory=${report}`, ...extra],
+    'run',
+    ...options.map((option) => `--coverage.${option}`),
+    `--coverage.reportsDirectory=${report}`,
+    ...extra,
   )
 }
 

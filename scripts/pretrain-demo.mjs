@@ -60,7 +60,10 @@ async function makeModel() {
   write('tokenizer_config.json', settings)
   write('config.json', configOf(size))
   const model = await initModel(join(folder, 'config.json'), {
-    ...{ device: 'cpu', dtype: 'float32', threads: 1, seed: SEED },
+    device: 'cpu',
+    dtype: 'float32',
+    threads: 1,
+    seed: SEED,
     tokenizer: await loadTokenizer(folder),
   })
   rmSync(folder, { recursive: true })

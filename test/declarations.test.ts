@@ -26,9 +26,15 @@ it.each([
   ['bundler', 'preserve', ['use.ts', 'required.cts']],
 ])('resolve and compile under %s', async (moduleResolution, module, files) => {
   const compilerOptions = {
-    ...{ moduleResolution, module, target: 'es2022', lib: ['es2022', 'esnext.disposable'] },
-    ...{ strict: true, skipLibCheck: false, noEmit: true },
-    ...{ types: ['node'], typeRoots: [join(root, 'node_modules', '@types')] },
+    moduleResolution,
+    module,
+    target: 'es2022',
+    lib: ['es2022', 'esnext.disposable'],
+    strict: true,
+    skipLibCheck: false,
+    noEmit: true,
+    types: ['node'],
+    typeRoots: [join(root, 'node_modules', '@types')],
   }
   mkdirSync(join(folder(), 'node_modules'))
   symlinkSync(root, join(folder(), 'node_modules', 'node-mora'))

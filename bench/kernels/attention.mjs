@@ -43,7 +43,10 @@ export class OurAttention {
       k: load('k', key),
       v: load('v', key),
       dOut: load('dOut', query),
-      ...{ out: empty(query), dQ: empty(query), dK: empty(key), dV: empty(key) },
+      out: empty(query),
+      dQ: empty(query),
+      dK: empty(key),
+      dV: empty(key),
       lse: Tensor.empty([heads, tokens], { device }),
       offsets: Tensor.from(offsets, [documents + 1], { device, dtype: 'int32' }),
     }

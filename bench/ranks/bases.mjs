@@ -12,14 +12,7 @@ export const bases = {
 /** `[in, out]` of a block's linear layers. */
 function linearsOf({ hiddenSize: D, intermediateSize: F, heads: H, keyValueHeads: K }) {
   const keys = (D / H) * K
-  return [
-    ...[D, keys, keys, D].map((out) => [D, out]),
-    ...[
-      [D, F],
-      [D, F],
-      [F, D],
-    ],
-  ]
+  return [...[D, keys, keys, D].map((out) => [D, out]), [D, F], [D, F], [F, D]]
 }
 
 const sumOf = (values) => values.reduce((sum, value) => sum + value, 0)

@@ -65,7 +65,9 @@ async function measureOn(name, size, places, { options, script, task }, machines
       blocks.reduce((sum, bytes) => sum + bytes, 0),
     )
     const facts = {
-      ...{ network: name, ...network, ring },
+      network: name,
+      ...network,
+      ring,
       predicted: median(rounds.map(({ predicted }) => predicted)),
       ratio: median(rounds.map(({ seconds, predicted }) => predicted / seconds)),
       sent: machines ? median(rounds.map(({ sent }) => sent)) : null,

@@ -39,7 +39,10 @@ export class Watch {
   ranks(ranks) {
     const { rank, size, writesOutput, reportsProgress } = ranks
     return {
-      ...{ rank, size, writesOutput, reportsProgress },
+      rank,
+      size,
+      writesOutput,
+      reportsProgress,
       sum: (values) => ranks.sum(values),
       barrier: () => ranks.barrier(),
       abort: (reason) => ranks.abort(reason),

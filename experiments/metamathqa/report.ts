@@ -102,7 +102,11 @@ export function reportOf(run: Run): object {
       // What PEFT's settings have besides, as this engine has it.
       train_config: {
         ...run.config,
-        ...{ compile: false, use_gc: false, use_amp: false, attn_implementation: null, init_kv_cache_prefix: null },
+        compile: false,
+        use_gc: false,
+        use_amp: false,
+        attn_implementation: null,
+        init_kv_cache_prefix: null,
       },
       peft_config: run.adapter,
       error_msg: '',
@@ -113,7 +117,11 @@ export function reportOf(run: Run): object {
       dataset_info: { metamath: info(run.sources.metamath), gsm8k: info(run.sources.gsm8k) },
       package_info: { 'node-mora-version': run.engine, 'node-version': process.version },
       system_info: {
-        ...{ system: platform(), release: release(), version: version(), machine: arch(), processor: arch() },
+        system: platform(),
+        release: release(),
+        version: version(),
+        machine: arch(),
+        processor: arch(),
         accelerator: run.device,
       },
       pytorch_info: null,

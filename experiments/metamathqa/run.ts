@@ -35,14 +35,21 @@ export async function main(args: readonly string[]): Promise<void> {
   const { values } = parseArgs({
     args: [...args],
     options: {
-      ...{ help: { type: 'boolean', default: false }, output: { type: 'string', default: 'out/metamathqa' } },
-      ...{ method: { type: 'string', default: 'mora' }, rank: { type: 'string', default: '32' } },
-      ...{ operator: { type: 'string' }, 'learning-rate': { type: 'string' }, model: { type: 'string' } },
+      help: { type: 'boolean', default: false },
+      output: { type: 'string', default: 'out/metamathqa' },
+      method: { type: 'string', default: 'mora' },
+      rank: { type: 'string', default: '32' },
+      operator: { type: 'string' },
+      'learning-rate': { type: 'string' },
+      model: { type: 'string' },
       data: { type: 'string', default: 'meta-math/MetaMathQA' },
       valid: { type: 'string', default: 'openai/gsm8k:main:train' },
       test: { type: 'string', default: 'openai/gsm8k:main:test' },
-      ...{ wiki: { type: 'string' }, steps: { type: 'string' }, 'eval-steps': { type: 'string' } },
-      ...{ device: { type: 'string', default: 'auto' }, dtype: { type: 'string' } },
+      wiki: { type: 'string' },
+      steps: { type: 'string' },
+      'eval-steps': { type: 'string' },
+      device: { type: 'string', default: 'auto' },
+      dtype: { type: 'string' },
     },
   })
   if (values.help) return console.log(USAGE)

@@ -54,7 +54,9 @@ export function pushToHub(options: PushOptions): Promise<PushResult> {
 /** `pushToHub`, with what tests change. */
 export async function pushWith(options: PushOptions, { settings, pause }: PushExtras = {}): Promise<PushResult> {
   requireOptionsOf('the options of pushToHub', options, {
-    ...{ onProgress: optional(aFunction), onWarning: optional(aFunction), signal: optional(aSignal) },
+    onProgress: optional(aFunction),
+    onWarning: optional(aFunction),
+    signal: optional(aSignal),
   })
   const { onProgress = () => {}, onWarning = () => {}, signal, ...given } = options
   const checked = parseOptions(PushCallSchema, given, { source: 'api' })

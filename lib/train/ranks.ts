@@ -41,5 +41,12 @@ export const singleRank: Ranks = {
 
 export const someRanks = having(
   'ranks',
-  ...['rank', 'size', 'writesOutput', 'reportsProgress', 'sum', 'sumGradients', 'barrier', 'abort'],
+  'rank',
+  'size',
+  'writesOutput',
+  'reportsProgress',
+  'sum',
+  'sumGradients',
+  'barrier',
+  'abort',
 )

@@ -72,8 +72,22 @@ describe('a rank that is higher than a layer has a use for', () => {
   ]
   // MoRA's matrix of a side of √(128 · rank) grows up to 64.
   const most: Record<AdapterMethodName, number> = {
-    ...{ mora: 32, lora: 32, rslora: 32, 'lora-plus': 32, dora: 32, hira: 32, pissa: 32, randlora: 32, vera: 32 },
-    ...{ gralora: 32, delora: 32, shira: 21, asylora: 64, 'lora-fa': 64, miss: 64, oft: 64 },
+    mora: 32,
+    lora: 32,
+    rslora: 32,
+    'lora-plus': 32,
+    dora: 32,
+    hira: 32,
+    pissa: 32,
+    randlora: 32,
+    vera: 32,
+    gralora: 32,
+    delora: 32,
+    shira: 21,
+    asylora: 64,
+    'lora-fa': 64,
+    miss: 64,
+    oft: 64,
   }
   const refused: readonly AdapterMethodName[] = ['asylora', 'pissa', 'miss', 'shira']
 

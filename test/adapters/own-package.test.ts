@@ -52,14 +52,13 @@ test.skipIf(!existsSync(join(root, 'dist', '.built')))(
     const manifest = { name: 'lora-xs', type: 'module', exports: './index.js', peerDependencies: { 'node-mora': '*' } }
     writeFileSync(join(own, 'package.json'), JSON.stringify(manifest))
     const compilerOptions = {
-      ...{
-        module: 'nodenext',
-        target: 'es2022',
-        lib: ['es2023', 'esnext.disposable'],
-        strict: true,
-        declaration: true,
-      },
-      ...{ types: ['node'], typeRoots: [join(root, 'node_modules', '@types')] },
+      module: 'nodenext',
+      target: 'es2022',
+      lib: ['es2023', 'esnext.disposable'],
+      strict: true,
+      declaration: true,
+      types: ['node'],
+      typeRoots: [join(root, 'node_modules', '@types')],
     }
     writeFileSync(join(own, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: ['index.ts'] }))
     const compiler = join(root, 'node_modules', 'typescript', 'bin', 'tsc')

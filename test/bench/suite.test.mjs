@@ -149,7 +149,12 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     const ofRank = (rank) => methods.map((name) => `${name} r=${rank}, 2 × 24`)
     const int8 = doctor().devices[0].int8Products ? [`${usual}, int8`] : []
     expect(report.lines.map(({ name }) => name)).toEqual([
-      ...[...ofRank(2), ...ofRank(4), usual, long, usual, alone],
+      ...ofRank(2),
+      ...ofRank(4),
+      usual,
+      long,
+      usual,
+      alone,
       ...int8.flatMap((name) => [usual, name]),
     ])
     expectMeasured({ lines: report.lines.filter(({ name }) => name !== alone && !int8.includes(name)) })
@@ -158,8 +163,10 @@ describe('benchmarks', { timeout: 600_000 }, () => {
         .slice(1)
         .map((name) => `${name} beside lora r=${rank}, 2 × 24`)
     expect(report.comparisons.map(({ name }) => name)).toEqual([
-      ...[...beside(2), ...beside(4)],
-      ...[`${long} beside ${usual}, each token`, `${alone} beside ${usual}`],
+      ...beside(2),
+      ...beside(4),
+      `${long} beside ${usual}, each token`,
+      `${alone} beside ${usual}`,
       ...int8.map((name) => `${name} beside ${usual}`),
     ])
   })

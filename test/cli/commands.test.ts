@@ -46,7 +46,13 @@ beforeAll(async () => {
   }))
   writeFileSync(at('rows.jsonl'), rows.map((row) => JSON.stringify(row)).join('\n'))
   const { exitCode } = await moraJson(
-    ...['train', '--init', at('config.json'), '--model', at('empty'), '--data', at('rows.jsonl')],
+    'train',
+    '--init',
+    at('config.json'),
+    '--model',
+    at('empty'),
+    '--data',
+    at('rows.jsonl'),
     ...['--output', at('base'), '--max-steps', '2', '--dtype', 'float32'],
   )
   expect(exitCode).toBe(0)
@@ -54,7 +60,13 @@ beforeAll(async () => {
 
 const model = () => at('base/model')
 const trained = (output: string, ...more: string[]) => [
-  ...['train', '--model', model(), '--data', at('rows.jsonl'), '--output', at(output)],
+  'train',
+  '--model',
+  model(),
+  '--data',
+  at('rows.jsonl'),
+  '--output',
+  at(output),
   ...['--max-steps', '4', '--batch-size', '4', '--rank', '2', '--dtype', 'float32', ...more],
 ]
 
@@ -63,7 +75,13 @@ const talker = () => at('talker/model')
 beforeAll(async () => {
   writeFileSync(at('talker.json'), JSON.stringify({ ...CONFIG, vocab_size: 512 }))
   const { exitCode } = await moraJson(
-    ...['train', '--init', at('talker.json'), '--model', smallTokenizerFolder, '--data', at('rows.jsonl')],
+    'train',
+    '--init',
+    at('talker.json'),
+    '--model',
+    smallTokenizerFolder,
+    '--data',
+    at('rows.jsonl'),
     ...['--output', at('talker'), '--max-steps', '1', '--dtype', 'float32'],
   )
   expect(exitCode).toBe(0)
@@ -173,7 +191,15 @@ describe('mora train', () => {
     expect(lossesOf(`${output}-again`)).toEqual(losses)
     expect((await moraJson('inspect', '--adapter', output)).json).toMatchObject({ method })
     const { exitCode } = await moraJson(
-      ...[...start, '--output', `${output}-on`, '--adapter', output, '--method', method, '--max-steps', '1'],
+      ...start,
+      '--output',
+      `${output}-on`,
+      '--adapter',
+      output,
+      '--method',
+      method,
+      '--max-steps',
+      '1',
     )
     expect(exitCode).toBe(0)
   })
@@ -320,7 +346,13 @@ describe('mora merge', () => {
 
   it('sends a run that changed the whole model to its model folder', async () => {
     const { exitCode, json } = await moraJson(
-      ...['merge', '--model', model(), '--adapter', at('base'), '--output', at('no')],
+      'merge',
+      '--model',
+      model(),
+      '--adapter',
+      at('base'),
+      '--output',
+      at('no'),
     )
     expect(exitCode).toBe(2)
     expect(json.error.message).toContain(`use ${model()}`)
@@ -662,7 +694,13 @@ describe('a model that reads and writes text', () => {
   it('is measured by mora eval', async () => {
     writeFileSync(at('text.txt'), 'Some words to measure, and some more of them.')
     const { exitCode, json } = await moraJson(
-      ...['eval', '--model', talker(), '--task', 'perplexity', '--data', at('text.txt')],
+      'eval',
+      '--model',
+      talker(),
+      '--task',
+      'perplexity',
+      '--data',
+      at('text.txt'),
     )
     expect(exitCode).toBe(0)
     expect(Object.keys(json)).toEqual(['perplexity', 'loss', 'tokens', 'targets'])

@@ -53,7 +53,15 @@ async function moraJson(...argv: string[]) {
 }
 
 const training = (output: string, ...more: string[]) => [
-  ...['train', '--model', 'owner/demo', '--data', 'owner/facts', '--eval-data', 'owner/facts', '--output', at(output)],
+  'train',
+  '--model',
+  'owner/demo',
+  '--data',
+  'owner/facts',
+  '--eval-data',
+  'owner/facts',
+  '--output',
+  at(output),
   ...['--max-steps', '2', '--threads', '1', ...more],
 ]
 const adapting = (output: string, ...more: string[]) => training(output, '--rank', '1', ...more)

@@ -44,7 +44,10 @@ test.each([
     .reduce((sum, [, tensor]) => sum + 2 * tensor.bytes.length, 0)
   const { quantisation, weightMemory } = await inspected('--model', folder)
   expect(quantisation).toEqual({
-    ...{ format, weights, bytes, bfloat16Bytes: 2 * values },
+    format,
+    weights,
+    bytes,
+    bfloat16Bytes: 2 * values,
     bitsPerValue: expect.closeTo((8 * bytes) / values, 10),
   })
   expect(weightMemory).toBeUndefined()

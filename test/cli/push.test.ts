@@ -49,8 +49,12 @@ test('--json prints what came of it', async () => {
     '--quiet',
   )
   expect(JSON.parse(stdout)).toEqual({
-    ...{ repository: 'owner/json', revision: 'v2', commit: expect.stringMatching(/^[0-9a-f]{40}$/) },
-    ...{ url: `${hub.endpoint}/owner/json/tree/v2`, files: 3, bytes: expect.any(Number) },
+    repository: 'owner/json',
+    revision: 'v2',
+    commit: expect.stringMatching(/^[0-9a-f]{40}$/),
+    url: `${hub.endpoint}/owner/json/tree/v2`,
+    files: 3,
+    bytes: expect.any(Number),
   })
   expect(stderr).toBe('')
 })

@@ -23,8 +23,14 @@ beforeEach(() => {
 })
 
 const given = (changes: Partial<TrainOptions> = {}) => ({
-  ...{ init: at('config.json'), model: at('tokenizer'), data: at('rows.jsonl'), output: at('out') },
-  ...{ maxSteps: 4, batchSize: 4, dtype: 'float32' as const, device: 'cpu' },
+  init: at('config.json'),
+  model: at('tokenizer'),
+  data: at('rows.jsonl'),
+  output: at('out'),
+  maxSteps: 4,
+  batchSize: 4,
+  dtype: 'float32' as const,
+  device: 'cpu',
   ...changes,
 })
 

@@ -16,7 +16,13 @@ function trained(order: number, dtype: string): { adapter: string; steps: unknow
     model: goldenPath('tiny-untied/model')!,
     data: goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!,
     output,
-    ...{ device: 'cuda', dtype, rank: 2, dropout: 0.1, 'max-steps': 3, 'batch-size': 4, seed: 5 },
+    device: 'cuda',
+    dtype,
+    rank: 2,
+    dropout: 0.1,
+    'max-steps': 3,
+    'batch-size': 4,
+    seed: 5,
   }
   const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
   const { status, stderr } = spawnSync(process.execPath, [command, 'train', '--deterministic', ...flags], {

@@ -30,7 +30,11 @@ function trainedWith(fault: Record<string, string>): SpawnSyncReturns<string> {
     model: goldenPath('tiny-untied/model')!,
     data: goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!,
     output: join(temporary(), 'out'),
-    ...{ device: 'cuda', dtype: 'float32', rank: 2, 'max-steps': 2, 'batch-size': 4 },
+    device: 'cuda',
+    dtype: 'float32',
+    rank: 2,
+    'max-steps': 2,
+    'batch-size': 4,
   }
   const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)])
   return spawnSync(process.execPath, [command, 'train', '--overwrite', ...flags], {

@@ -100,7 +100,11 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
       'running Step 20 of 40 · epoch 2 · 2.4 s so far · about 2.4 s left · checkpoints at 20',
     )
     expect(await page.locator('figure:visible h3').allInnerTexts()).toEqual([
-      ...['Loss', 'Gradient norm', 'Learning rate', 'Tokens per second', 'Peak memory'],
+      'Loss',
+      'Gradient norm',
+      'Learning rate',
+      'Tokens per second',
+      'Peak memory',
     ])
     for (const metric of ['loss', 'memoryBytes']) expect(await inkOf(page, metric), metric).toBeGreaterThan(100)
     const drawn = await inkOf(page, 'loss')

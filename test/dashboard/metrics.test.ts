@@ -26,9 +26,7 @@ describe('metrics that are read as they grow', () => {
     const { steps, evaluations, malformed } = await reader.since(null)
     expect(steps).toMatchObject({ rows: 3, width: 1, from: 0, steps: [1, 2, 3] })
     expect(steps.metrics.loss).toEqual({ mean: [5, 3, 2.333333] })
-    expect(Object.keys(steps.metrics)).toEqual([
-      ...['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes'],
-    ])
+    expect(Object.keys(steps.metrics)).toEqual(['loss', 'gradNorm', 'learningRate', 'tokensPerSecond', 'memoryBytes'])
     expect(evaluations).toMatchObject({ rows: 1, steps: [2], metrics: { evalLoss: { mean: [2.5] } } })
     expect(steps.last).toMatchObject({ step: 3, values: { loss: 2.333333, tokensPerSecond: 1003 } })
     expect(malformed).toBe(0)

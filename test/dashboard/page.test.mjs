@@ -179,14 +179,10 @@ describe('charts of runs', () => {
       ['Loss', 'loss', 'evalLoss'],
       ['reward', 'reward'],
       ['constructor', 'constructor'],
-      ...[
-        ['Gradient norm', 'gradNorm'],
-        ['Learning rate', 'learningRate'],
-      ],
-      ...[
-        ['Tokens per second', 'tokensPerSecond'],
-        ['Peak memory', 'memoryBytes'],
-      ],
+      ['Gradient norm', 'gradNorm'],
+      ['Learning rate', 'learningRate'],
+      ['Tokens per second', 'tokensPerSecond'],
+      ['Peak memory', 'memoryBytes'],
     ])
     expect(chartsOf([runOf({})])).toEqual([])
   })
@@ -222,7 +218,14 @@ describe('the time that is left', () => {
 describe('numbers of the page', () => {
   it('are short and keep the digits that matter', () => {
     expect([1.23456, 0.0123456, 1e-5, 26719.4, 3e7, 0, null, undefined].map(formatNumber)).toEqual([
-      ...['1.2346', '0.01235', '1.000e-5', '26719', '3.000e7', '0', '–', '–'],
+      '1.2346',
+      '0.01235',
+      '1.000e-5',
+      '26719',
+      '3.000e7',
+      '0',
+      '–',
+      '–',
     ])
     expect([999, 1000, 3.24e9, null].map(formatBytes)).toEqual(['999 B', '1.0 KB', '3.2 GB', '–'])
     expect([1234567.8, null].map(formatCount)).toEqual(['1,234,568', '–'])
@@ -231,7 +234,16 @@ describe('numbers of the page', () => {
   it('tell durations in two units', () => {
     const durations = [0.25, 9.96, 59, 61, 600, 3599.6, 3661, 86_400, 200_000, null]
     expect(durations.map(formatDuration)).toEqual([
-      ...['0.3 s', '10 s', '59 s', '1 min 1 s', '10 min', '1 h', '1 h 1 min', '1 d', '2 d 7 h', '–'],
+      '0.3 s',
+      '10 s',
+      '59 s',
+      '1 min 1 s',
+      '10 min',
+      '1 h',
+      '1 h 1 min',
+      '1 d',
+      '2 d 7 h',
+      '–',
     ])
   })
 

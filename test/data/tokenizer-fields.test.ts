@@ -89,7 +89,11 @@ describe('a tokenizer in GGUF metadata', () => {
       },
     }
     const tokenizer = createTokenizer({
-      ...{ json, config: {}, addsBos: true, chatTemplate: null, origin: 'pieces' },
+      json,
+      config: {},
+      addsBos: true,
+      chatTemplate: null,
+      origin: 'pieces',
       specialTokens: { bos_token: '<s>', eos_token: '</s>', unk_token: '<unk>' },
       files: () => new Map([['tokenizer.json', JSON.stringify(json)]]),
     })

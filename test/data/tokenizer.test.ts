@@ -220,7 +220,12 @@ describe('a tokenizer.json that is not one', () => {
     const json = JSON.parse(await readFile(join(smallTokenizerFolder, 'tokenizer.json'), 'utf8')) as Json
     change(json)
     return {
-      ...{ json, config: {}, specialTokens: {}, addsBos: false, chatTemplate: null, origin: 'model-x' },
+      json,
+      config: {},
+      specialTokens: {},
+      addsBos: false,
+      chatTemplate: null,
+      origin: 'model-x',
       files: () => new Map<string, string>(),
     }
   }

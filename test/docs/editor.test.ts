@@ -20,8 +20,14 @@ void mergeModel({ model: 'm', output: 'o' })
 train(model, { data: 'rows.jsonl', profile: true })
 `
 const options: ts.CompilerOptions = {
-  ...{ module: ts.ModuleKind.NodeNext, target: ts.ScriptTarget.ES2022, strict: true, exactOptionalPropertyTypes: true },
-  ...{ lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'], types: ['node'], skipLibCheck: true, noEmit: true },
+  module: ts.ModuleKind.NodeNext,
+  target: ts.ScriptTarget.ES2022,
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts'],
+  types: ['node'],
+  skipLibCheck: true,
+  noEmit: true,
 }
 const service = ts.createLanguageService({
   ...ts.sys,

@@ -34,7 +34,11 @@ it.each(tasks)('%s ends between rows, and writes no file', async (task, row) => 
   const controller = new AbortController()
   const done: number[] = []
   const options = {
-    ...{ task, data: write(row), batchSize: 1, maxNewTokens: 2, template: 'none' },
+    task,
+    data: write(row),
+    batchSize: 1,
+    maxNewTokens: 2,
+    template: 'none',
     output: join(folder(), 'lines.jsonl'),
     signal: controller.signal,
     onProgress: (progress: { done: number }) => {

@@ -51,16 +51,44 @@ export function start(argv: readonly string[], environment: Record<string, strin
 
 /** Arguments of a run of a second; `more` may have other values of the same options. */
 export const trainInto = (output: string, ...more: string[]): string[] => [
-  ...['train', '--model', model, '--data', rows, '--output', output, '--rank', '2', '--dropout', '0.1'],
+  'train',
+  '--model',
+  model,
+  '--data',
+  rows,
+  '--output',
+  output,
+  '--rank',
+  '2',
+  '--dropout',
+  '0.1',
   ...['--max-steps', '8', '--batch-size', '4', '--threads', '1', ...more],
 ]
 
 export const mergeInto = (output: string, adapter: string, ...more: string[]): string[] => [
-  ...['merge', '--model', model, '--adapter', adapter, '--output', output, '--threads', '1', '--quiet', ...more],
+  'merge',
+  '--model',
+  model,
+  '--adapter',
+  adapter,
+  '--output',
+  output,
+  '--threads',
+  '1',
+  '--quiet',
+  ...more,
 ]
 
 export const exportInto = (output: string, adapter: string, format: string, ...more: string[]): string[] => [
-  ...['export', '--model', model, '--adapter', adapter, '--output', output, '--format', format],
+  'export',
+  '--model',
+  model,
+  '--adapter',
+  adapter,
+  '--output',
+  output,
+  '--format',
+  format,
   ...['--threads', '1', '--quiet', ...more],
 ]
 

@@ -83,7 +83,9 @@ describe('words of', () => {
 
   test('a template that refuses', () =>
     refuses(
-      ...['inspect', '--model', modelWith({ 'chat_template.jinja': `{{ raise_exception(messages[0].content) }}` })],
+      'inspect',
+      '--model',
+      modelWith({ 'chat_template.jinja': `{{ raise_exception(messages[0].content) }}` }),
       ...[
         '--data',
         file(
@@ -228,7 +230,15 @@ describe('words of', () => {
 
 describe('a run that is resumed', () => {
   const train = (...more: string[]) => [
-    ...['train', '--model', demo, '--data', at('rows.jsonl'), '--output', at('run'), '--max-steps', '2'],
+    'train',
+    '--model',
+    demo,
+    '--data',
+    at('rows.jsonl'),
+    '--output',
+    at('run'),
+    '--max-steps',
+    '2',
     ...['--save-every', '1', '--rank', '1', '--batch-size', '1', ...more],
   ]
   beforeEach(async () => {

@@ -74,7 +74,17 @@ describe.skipIf(!hasCommand)('a pipe in a run', { timeout: 240 * seconds }, () =
     return path
   }
   const train = (output: string, ...more: string[]) => [
-    ...['train', '--model', 'assets/demo-model', '--data', data(), '--output', output, '--rank', '1', '--threads', '1'],
+    'train',
+    '--model',
+    'assets/demo-model',
+    '--data',
+    data(),
+    '--output',
+    output,
+    '--rank',
+    '1',
+    '--threads',
+    '1',
     ...['--max-steps', '2', '--save-every', '1', '--batch-size', '1', ...more],
   ]
   const result = (...argv: string[]) =>

@@ -81,7 +81,16 @@ describe.skipIf(!canFail)('after a power cut', { timeout: 1_800_000 }, () => {
     )
     if (contentOf(adapter!) === null) await disk.run(train(adapter!, drawn.find(isLora)!.argv))
     const merge = (place: string, ...more: string[]) => [
-      ...['merge', '--model', disk.at('model'), '--adapter', adapter!, '--output', place, '--threads', '1', ...more],
+      'merge',
+      '--model',
+      disk.at('model'),
+      '--adapter',
+      adapter!,
+      '--output',
+      place,
+      '--threads',
+      '1',
+      ...more,
     ]
     const old = ['--dtype', 'bfloat16']
     expect((await disk.run(merge(before!, ...old))).code).toBe(0)

@@ -80,7 +80,14 @@ export async function writeTinyModel(folder: string): Promise<void> {
 }
 
 export const trainTiny = (model: string, output: string, argv: readonly string[]): string[] => [
-  ...['train', '--model', model, '--output', output, '--threads', '1', ...argv],
+  'train',
+  '--model',
+  model,
+  '--output',
+  output,
+  '--threads',
+  '1',
+  ...argv,
 ]
 
 const argumentsIn = (flags: Flags) =>

@@ -10,7 +10,10 @@ const folder = useTemporaryFolder()
 afterEach(() => void vi.useRealTimers())
 
 const optionsOf = (name: string, more: Partial<TrainInput> = {}): TrainInput & { output: string } => ({
-  ...{ data: writeRows(folder(), 'train.jsonl', rows(13)), output: join(folder(), name), batchSize: 4, maxSteps: 8 },
+  data: writeRows(folder(), 'train.jsonl', rows(13)),
+  output: join(folder(), name),
+  batchSize: 4,
+  maxSteps: 8,
   ...more,
 })
 

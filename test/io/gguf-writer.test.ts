@@ -18,7 +18,9 @@ import { expectRejection, useTemporaryFolder } from './temporary.js'
 const folder = useTemporaryFolder()
 
 const tensor = (name: string, dtype: GgufEntry['dtype'], shape: number[], bytes: number): GgufEntry => ({
-  ...{ name, dtype, shape },
+  name,
+  dtype,
+  shape,
   data: async () => new Uint8Array(bytes).fill(name.length),
 })
 

@@ -86,12 +86,15 @@ describe('rotary embeddings', () => {
     const factors = { short_factor: short, long_factor: long }
     for (const type of ['longrope', 'su']) {
       expect(rows({ original_max_position_embeddings: 256, rope_scaling: { type, ...factors } })).toEqual({
-        ...{ theta: 10000, headSize: 16, scaling: { ...wanted, attentionFactor } },
+        theta: 10000,
+        headSize: 16,
+        scaling: { ...wanted, attentionFactor },
       })
     }
     const parameters = { rope_type: 'longrope', rope_theta: 5000, original_max_position_embeddings: 256, ...factors }
     expect(rows({ rope_parameters: { ...parameters, factor: 1 } })).toMatchObject({
-      ...{ theta: 5000, scaling: { ...wanted, attentionFactor: 1 } },
+      theta: 5000,
+      scaling: { ...wanted, attentionFactor: 1 },
     })
     expect(rows({ rope_parameters: { ...parameters, attention_factor: 1.25 } })).toMatchObject({
       scaling: { attentionFactor: 1.25 },
@@ -126,8 +129,13 @@ test.each<[string, Json]>([
   [
     'GPT-2 medium and larger',
     {
-      ...{ model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 2 },
-      ...{ n_special: 0, predict_special_tokens: true, output_past: true },
+      model_type: 'gpt2',
+      n_embd: 64,
+      n_head: 4,
+      n_layer: 2,
+      n_special: 0,
+      predict_special_tokens: true,
+      output_past: true,
     },
   ],
 ])('%s has keys that nobody reads', (_, json) => {

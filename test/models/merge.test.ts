@@ -64,7 +64,9 @@ async function randomAdapter(path: string, config: ReturnType<typeof mora | type
 async function shardedModel(): Promise<string> {
   const folder = join(temporary(), 'sharded')
   const entries = [...readTensors(join(untied, 'model.safetensors'))].map(([name, { shape, values }]) => ({
-    ...{ name, shape, dtype: 'float32' as const },
+    name,
+    shape,
+    dtype: 'float32' as const,
     data: async () => new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
   }))
   const names = await writeShardedSafetensors(folder, entries, { maxShardBytes: 1e5 })

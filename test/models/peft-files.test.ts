@@ -136,10 +136,31 @@ test.each<[Json, string, RegExp]>([
 describe('the configuration of a MoRA adapter', () => {
   // Fields of LoraConfig in the authors' fork of PEFT 0.9, which refuses any other.
   const REFERENCE_KEYS = [
-    ...['peft_type', 'auto_mapping', 'base_model_name_or_path', 'revision', 'task_type', 'inference_mode'],
-    ...['r', 'target_modules', 'lora_alpha', 'lora_dropout', 'fan_in_fan_out', 'bias', 'use_rslora', 'modules_to_save'],
-    ...['init_lora_weights', 'layers_to_transform', 'layers_pattern', 'rank_pattern', 'alpha_pattern'],
-    ...['megatron_config', 'megatron_core', 'loftq_config', 'use_dora', 'use_mora', 'mora_type'],
+    'peft_type',
+    'auto_mapping',
+    'base_model_name_or_path',
+    'revision',
+    'task_type',
+    'inference_mode',
+    'r',
+    'target_modules',
+    'lora_alpha',
+    'lora_dropout',
+    'fan_in_fan_out',
+    'bias',
+    'use_rslora',
+    'modules_to_save',
+    'init_lora_weights',
+    'layers_to_transform',
+    'layers_pattern',
+    'rank_pattern',
+    'alpha_pattern',
+    'megatron_config',
+    'megatron_core',
+    'loftq_config',
+    'use_dora',
+    'use_mora',
+    'mora_type',
   ]
   const foreign = (folder: string) => Object.keys(readConfig(folder)).filter((key) => !REFERENCE_KEYS.includes(key))
 

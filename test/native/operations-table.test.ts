@@ -31,15 +31,18 @@ function written({ parameters }: ts.MethodSignature): Written {
 
 /** What TypeScript calls a kind of parameter; structures have one name in both. */
 const types: Record<string, string> = {
-  ...{ In: 'T', Out: 'T', InOut: 'T', Blocks: 'T', Optional: 'Optional', Tensors: 'readonly T[]' },
-  ...{
-    Flag: 'boolean',
-    Real: 'number',
-    Factor: 'number',
-    double: 'number',
-    Sampling: 'NativeSampling',
-    Coded: 'CodedMatrix',
-  },
+  In: 'T',
+  Out: 'T',
+  InOut: 'T',
+  Blocks: 'T',
+  Optional: 'Optional',
+  Tensors: 'readonly T[]',
+  Flag: 'boolean',
+  Real: 'number',
+  Factor: 'number',
+  double: 'number',
+  Sampling: 'NativeSampling',
+  Coded: 'CodedMatrix',
 }
 const kindsWithDefault = ['Optional', 'Flag', 'Factor']
 

@@ -109,7 +109,12 @@ describe("an option that is the command line's alone", () => {
   it('of a run is not read from its run.yaml again', () => {
     const run = file('options: { rank: 3, json: true, quiet: true, profile: true, offline: true, resume: true }\n')
     expect(resolveWithConfig(TrainSchema, { config: run })).toMatchObject({
-      ...{ rank: 3, json: false, quiet: false, profile: false, offline: false, resume: false },
+      rank: 3,
+      json: false,
+      quiet: false,
+      profile: false,
+      offline: false,
+      resume: false,
     })
   })
 })

@@ -35,8 +35,11 @@ async function run(command: string, cwd = project): Promise<void> {
   const paths = process.env.PATH!.split(':').filter((path) => !path.includes('node_modules'))
   const env = {
     ...Object.fromEntries(inherited),
-    ...{ PATH: paths.join(':'), HF_ENDPOINT: hub.endpoint, HF_HOME: join(scratch, 'hub') },
-    ...{ MORA_CACHE: join(scratch, 'cache'), MORA_BINARY: binaryCandidates().find(existsSync)! },
+    PATH: paths.join(':'),
+    HF_ENDPOINT: hub.endpoint,
+    HF_HOME: join(scratch, 'hub'),
+    MORA_CACHE: join(scratch, 'cache'),
+    MORA_BINARY: binaryCandidates().find(existsSync)!,
   }
   const child = spawn('bash', ['-euo', 'pipefail', '-c', command], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })
   let said = ''

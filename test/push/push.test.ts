@@ -116,7 +116,9 @@ describe('what is uploaded', () => {
     await push({ path: join(folder, 'model'), repository: 'owner/other' })
     const card = String(pushed().filesOf('owner/other').get('README.md'))
     expect(headOf(card)).toEqual({
-      ...{ library_name: 'transformers', pipeline_tag: 'text-generation', tags: ['node-mora'] },
+      library_name: 'transformers',
+      pipeline_tag: 'text-generation',
+      tags: ['node-mora'],
     })
   })
 

@@ -33,11 +33,24 @@ const step = { learningRate: 1, beta1: 0.9, beta2: 0.9, epsilon: 1, weightDecay:
 
 /** A matrix [3, 8] of 4-bit codes. */
 const coded = (layout: Partial<CodeLayout>): CodedMatrix => ({
-  ...{ codes: tensor([3, 4], 'uint8'), scales: tensor([3]), table: null, zeros: null, groups: null },
-  ...{ scaleTable: null, scaleScales: null },
+  codes: tensor([3, 4], 'uint8'),
+  scales: tensor([3]),
+  table: null,
+  zeros: null,
+  groups: null,
+  scaleTable: null,
+  scaleScales: null,
   layout: {
-    ...{ columns: 8, firstRow: 0, rowsPerScale: 1, groupSize: 8, scalesPerScale: 1, scaleOffset: 0, zero: 0, bits: 4 },
-    ...{ highFirst: false, runsOn: false },
+    columns: 8,
+    firstRow: 0,
+    rowsPerScale: 1,
+    groupSize: 8,
+    scalesPerScale: 1,
+    scaleOffset: 0,
+    zero: 0,
+    bits: 4,
+    highFirst: false,
+    runsOn: false,
     ...layout,
   },
 })

@@ -9,7 +9,10 @@ import { notices, rows, steps, trainFake, writeRows } from './fake-run.js'
 const folder = useTemporaryFolder()
 
 const optionsOf = (): TrainInput & { output: string } => ({
-  ...{ data: writeRows(folder(), 'train.jsonl', rows(6)), output: join(folder(), 'out'), batchSize: 4, maxSteps: 2 },
+  data: writeRows(folder(), 'train.jsonl', rows(6)),
+  output: join(folder(), 'out'),
+  batchSize: 4,
+  maxSteps: 2,
 })
 
 const headTooLarge = () => {

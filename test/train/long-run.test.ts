@@ -30,8 +30,16 @@ test('memory and files stay flat, metrics are whole, old checkpoints are gone', 
   const data = writeRows(folder, 'rows.jsonl', rows(24))
   const output = join(folder, 'out')
   const run = train(model, {
-    ...{ data, evalData: data, output, maxSteps: STEPS, batchSize: 2, learningRate: 1e-4 },
-    ...{ evalEvery: EVERY, saveEvery: EVERY, keepCheckpoints: 3, keepBest: true },
+    data,
+    evalData: data,
+    output,
+    maxSteps: STEPS,
+    batchSize: 2,
+    learningRate: 1e-4,
+    evalEvery: EVERY,
+    saveEvery: EVERY,
+    keepCheckpoints: 3,
+    keepBest: true,
   })
   const seen: { bytes: number; resident: number; files: number }[] = []
   for await (const event of run) {

@@ -43,8 +43,16 @@ const checkpointsOf = (output: string) =>
   readdirSync(join(output, 'checkpoints')).map((name) => join(output, 'checkpoints', name))
 
 const optionsOf = (output: string) => ({
-  ...{ method: xsGain, rank: 3, gain: 2.5, targetModules: ['q_proj', 'up_proj'], dropout: 0.1 },
-  ...{ data: writeRows(folder(), 'rows.jsonl', rows), output, maxSteps: 4, batchSize: 2, saveEvery: 2 },
+  method: xsGain,
+  rank: 3,
+  gain: 2.5,
+  targetModules: ['q_proj', 'up_proj'],
+  dropout: 0.1,
+  data: writeRows(folder(), 'rows.jsonl', rows),
+  output,
+  maxSteps: 4,
+  batchSize: 2,
+  saveEvery: 2,
 })
 
 async function runOf<Own extends typeof fields>(options: TrainCall<Own>) {

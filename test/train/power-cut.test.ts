@@ -29,8 +29,11 @@ afterEach(() => void vi.restoreAllMocks())
 const filesIn = (path: string) => readdirSync(path).map((name) => join(path, name))
 
 const optionsOf = () => ({
-  ...{ data: writeRows(folder(), 'train.jsonl', rows(13)), output: join(folder(), 'out') },
-  ...{ batchSize: 4, maxSteps: 6, saveEvery: 2 },
+  data: writeRows(folder(), 'train.jsonl', rows(13)),
+  output: join(folder(), 'out'),
+  batchSize: 4,
+  maxSteps: 6,
+  saveEvery: 2,
 })
 
 describe('after a power cut', () => {

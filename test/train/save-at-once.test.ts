@@ -15,8 +15,13 @@ const folder = useTemporaryFolder()
 const at = (name: string) => join(folder(), name)
 
 const optionsOf = (name: string): TrainInput => ({
-  ...{ data: writeRows(folder(), 'train.jsonl', rows(13)), output: at(name), batchSize: 4, maxSteps: 6 },
-  ...{ dropout: 0.2, learningRate: 0.05, seed: 7 },
+  data: writeRows(folder(), 'train.jsonl', rows(13)),
+  output: at(name),
+  batchSize: 4,
+  maxSteps: 6,
+  dropout: 0.2,
+  learningRate: 0.05,
+  seed: 7,
 })
 
 const checkpoints = (name: string) => readdirSync(join(at(name), 'checkpoints')).sort()

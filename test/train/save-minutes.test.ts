@@ -48,7 +48,13 @@ describe('checkpoints by time', () => {
     })
     expect(savedSteps(run)).toEqual([3, 6, 9, 10])
     expect(seen.map((names) => names.join())).toEqual([
-      ...['step-000003', 'step-000003', 'step-000003', 'step-000006', 'step-000006', 'step-000006', 'step-000009'],
+      'step-000003',
+      'step-000003',
+      'step-000003',
+      'step-000006',
+      'step-000006',
+      'step-000006',
+      'step-000009',
     ])
     expect(checkpoints(options)).toEqual(['step-000010'])
   })

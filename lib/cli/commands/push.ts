@@ -29,7 +29,12 @@ export const pushCommand = defineCommand({
     const progress = new Progress(terminal.stderr, { quiet })
     try {
       const json = await pushToHub({
-        ...{ path: path!, repository: repository!, private: isPrivate, revision, message, checkpoints },
+        path: path!,
+        repository: repository!,
+        private: isPrivate,
+        revision,
+        message,
+        checkpoints,
         onProgress: lines(progress, terminal.stderr),
         onWarning: (warning) => progress.note(`note: ${warning}`),
       })

@@ -52,11 +52,22 @@ export function readNf4({ shape, floats }: QuantisedOnRead, device: NativeDevice
     codes: Tensor.from(codes, [rows, columns / 2], { device, dtype: 'uint8' }),
     table: Tensor.from(table, [table.length], { device }),
     scales: Tensor.from(scales, [scales.length], { device }),
-    ...{ zeros: null, groups: null, scaleTable: null, scaleScales: null },
+    zeros: null,
+    groups: null,
+    scaleTable: null,
+    scaleScales: null,
   }
   return new CodedWeight('nf4', parts, {
-    ...{ columns, firstRow: 0, rowsPerScale: 1, groupSize: NF4_BLOCK, bits: 4, highFirst: true, runsOn: true, zero: 0 },
-    ...{ scalesPerScale: 1, scaleOffset: 0 },
+    columns,
+    firstRow: 0,
+    rowsPerScale: 1,
+    groupSize: NF4_BLOCK,
+    bits: 4,
+    highFirst: true,
+    runsOn: true,
+    zero: 0,
+    scalesPerScale: 1,
+    scaleOffset: 0,
   })
 }
 

@@ -47,8 +47,15 @@ export interface WriteGgufOptions {
 
 /** ggml's names of what most tensors are: `general.file_type`. */
 const FILE_TYPES: Record<GgufDType, number> = {
-  ...{ float32: 0, float16: 1, bfloat16: 32 },
-  ...{ q4_0: 2, q8_0: 7, q4_k_m: 15, q5_k_m: 17, q6_k: 18, iq4_xs: 30 },
+  float32: 0,
+  float16: 1,
+  bfloat16: 32,
+  q4_0: 2,
+  q8_0: 7,
+  q4_k_m: 15,
+  q5_k_m: 17,
+  q6_k: 18,
+  iq4_xs: 30,
 }
 
 /**

@@ -14,5 +14,16 @@ import { smollm3 } from './smollm3.js'
 
 /** Every family of models that this package knows. */
 export const families: readonly Family[] = [
-  ...[llama, mistral, smollm3, qwen2, qwen3, gemma, gemma2, gemma3, phi3, olmo2, granite, gpt2],
+  llama,
+  mistral,
+  smollm3,
+  qwen2,
+  qwen3,
+  gemma,
+  gemma2,
+  gemma3,
+  phi3,
+  olmo2,
+  granite,
+  gpt2,
 ]

@@ -121,8 +121,12 @@ export function rotaryPlans({ blocks }: NetworkPlan): RotaryPlan[] {
 /** Every norm of a network. */
 export function normsOf({ blocks, finalNorm }: NetworkPlan): NormPlan[] {
   const inBlocks = blocks.flatMap(({ attention, ...block }) => [
-    ...[block.beforeAttention, block.afterAttention, block.beforeMlp, block.afterMlp],
-    ...[attention.queryNorm, attention.keyNorm],
+    block.beforeAttention,
+    block.afterAttention,
+    block.beforeMlp,
+    block.afterMlp,
+    attention.queryNorm,
+    attention.keyNorm,
   ])
   return [...inBlocks.filter((norm) => norm !== null), finalNorm]
 }

@@ -26,7 +26,10 @@ const texts = z.record(z.string(), z.string())
 export const RunFactsSchema: z.ZodType<RunFacts> = z.object({
   options: z.record(z.string(), z.unknown()),
   machine: z.object({
-    ...{ device: z.string(), processor: z.string(), threads: z.int(), dtype: z.string() },
+    device: z.string(),
+    processor: z.string(),
+    threads: z.int(),
+    dtype: z.string(),
     tokenBudget: z.int().min(1),
     // A checkpoint that does not say is of one rank.
     ranks: z.int().min(1).default(1),

@@ -26,12 +26,17 @@ export interface TrainerState {
 const count = z.int().min(0)
 
 export const TrainerStateSchema: z.ZodType<TrainerState> = z.object({
-  ...{ step: count, tokens: count, targetTokens: count, loss: z.number().nullable() },
-  ...{ evalLoss: z.number().nullable(), evaluatedAt: count.nullable() },
+  step: count,
+  tokens: count,
+  targetTokens: count,
+  loss: z.number().nullable(),
+  evalLoss: z.number().nullable(),
+  evaluatedAt: count.nullable(),
   best: z.object({ evalLoss: z.number(), step: count }).nullable(),
   evaluationsWithoutBetter: count,
   sampledAt: count.nullable().default(null),
-  ...{ merges: count, mergedAt: count.nullable() },
+  merges: count,
+  mergedAt: count.nullable(),
 })
 
 export function initialState(): TrainerState {

@@ -7,8 +7,17 @@ import type { TrainedParameter } from '../trainable.js'
 
 /** Paths and parts of a machine, of which each rank may have its own: what they lead to is compared. */
 const OWN = new Set([
-  ...['model', 'data', 'evalData', 'output', 'adapter', 'init', 'template', 'tools'],
-  ...['device', 'threads', 'memory'],
+  'model',
+  'data',
+  'evalData',
+  'output',
+  'adapter',
+  'init',
+  'template',
+  'tools',
+  'device',
+  'threads',
+  'memory',
 ])
 
 /** By name, in the order in which a difference is worth telling. */

@@ -32,8 +32,11 @@ function attention(device, { T, H, K, E }) {
       native.attention(forward)
       native.attentionBackward({ dOut, ...forward, dQ: dQ.native, dK: dK.native, dV: dV.native })
       const found = {
-        ...{ out: await out.data(), lse: await lse.data() },
-        ...{ dQ: await dQ.data(), dK: await dK.data(), dV: await dV.data() },
+        out: await out.data(),
+        lse: await lse.data(),
+        dQ: await dQ.data(),
+        dK: await dK.data(),
+        dV: await dV.data(),
       }
       return {
         apart: apartOf({ ...given, ...found }, { T, H, K, E }, scoring.scale),

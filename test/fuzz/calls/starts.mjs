@@ -6,17 +6,20 @@ import { join } from 'node:path'
 
 /** Far slower than others: called less often. */
 export const slow = new Set([
-  ...[
-    'analyzeAdapter',
-    'evaluate',
-    'exportAdapter',
-    'generate',
-    'generateStream',
-    'initModel',
-    'loadModel',
-    'meanLoss',
-  ],
-  ...['mergeModel', 'train', 'doctor', 'loadTokenizer', 'loadDataset', 'newestIntactCheckpoint'],
+  'analyzeAdapter',
+  'evaluate',
+  'exportAdapter',
+  'generate',
+  'generateStream',
+  'initModel',
+  'loadModel',
+  'meanLoss',
+  'mergeModel',
+  'train',
+  'doctor',
+  'loadTokenizer',
+  'loadDataset',
+  'newestIntactCheckpoint',
 ])
 export const isSlow = ({ name, owner }) => slow.has(name) || ['Model', 'Chat', 'AdapterSet'].includes(owner)
 
@@ -54,11 +57,24 @@ export function startsOf(world) {
   const output = () => join(paths.outputs, `${world.next()}`)
   const offsets = () => tensor([0, 3], [2], 'int32').native
   const coded = () => ({
-    ...{ codes: native('uint8', [2, 4]), table: null, scales: native('float32', [4]), zeros: null, groups: null },
-    ...{ scaleTable: null, scaleScales: null },
+    codes: native('uint8', [2, 4]),
+    table: null,
+    scales: native('float32', [4]),
+    zeros: null,
+    groups: null,
+    scaleTable: null,
+    scaleScales: null,
     layout: {
-      ...{ columns: 8, firstRow: 0, rowsPerScale: 1, groupSize: 4, scalesPerScale: 1, scaleOffset: 0, zero: 8 },
-      ...{ bits: 4, highFirst: false, runsOn: false },
+      columns: 8,
+      firstRow: 0,
+      rowsPerScale: 1,
+      groupSize: 4,
+      scalesPerScale: 1,
+      scaleOffset: 0,
+      zero: 8,
+      bits: 4,
+      highFirst: false,
+      runsOn: false,
     },
   })
   const greedy = () => ({ temperature: 0, topK: 0, topP: 1, uniform: 0 })
@@ -85,7 +101,9 @@ export function startsOf(world) {
     schedule: () => [{ learningRate: 1, totalSteps: 2 }],
     crossEntropy: () => [tensor([1, 2, 3, 4], [2, 2]), tensor([0, 1], [2], 'int32')],
     linearCrossEntropy: () => [
-      ...[tensor([1, 2, 3, 4], [2, 2]), tensor([1, 2, 3, 4], [2, 2]), tensor([0, 1], [2], 'int32')],
+      tensor([1, 2, 3, 4], [2, 2]),
+      tensor([1, 2, 3, 4], [2, 2]),
+      tensor([0, 1], [2], 'int32'),
       { scale: 1, softcap: 2 },
     ],
     ...Object.fromEntries(
@@ -204,8 +222,12 @@ export function startsOf(world) {
     'native.unpackCodes': () => [coded(), null, native('float32', [2, 8])],
     'native.matmulCodes': () => [
       {
-        ...{ a: native('float32', [3, 8]), b: coded(), transposeB: true },
-        ...{ c: native('float32', [3, 2]), alpha: 1, accumulate: false },
+        a: native('float32', [3, 8]),
+        b: coded(),
+        transposeB: true,
+        c: native('float32', [3, 2]),
+        alpha: 1,
+        accumulate: false,
       },
     ],
     'native.dequantise': () => [native('q8_0', [2, 32]), native('float32', [2, 32])],
@@ -217,25 +239,37 @@ export function startsOf(world) {
     'native.gatherColumns': () => [native('float32', [2, 4]), native('int32', [3]), native('float32', [2, 3]), false],
     'native.embeddingBackward': () => [native('float32', [2, 4]), native('int32', [2]), native('float32', [3, 4])],
     'native.dropout': () => [
-      ...[native('float32', [2, 4]), native('int64', [2])],
-      ...[{ key: [1, 2], probability: 0.5 }, native('float32', [2, 4])],
+      native('float32', [2, 4]),
+      native('int64', [2]),
+      { key: [1, 2], probability: 0.5 },
+      native('float32', [2, 4]),
     ],
     'native.causalConvolution': () => [
-      ...[native('float32', [3, 4]), native('float32', [4, 2]), native('float32', [4]), offsets()],
+      native('float32', [3, 4]),
+      native('float32', [4, 2]),
+      native('float32', [4]),
+      offsets(),
       native('float32', [3, 4]),
     ],
     'native.causalConvolutionBackward': () => [
       {
-        ...{ dY: native('float32', [3, 4]), x: native('float32', [3, 4]), kernel: native('float32', [4, 2]) },
-        ...{ offsets: offsets(), dX: native('float32', [3, 4]), dKernel: native('float32', [4, 2]) },
+        dY: native('float32', [3, 4]),
+        x: native('float32', [3, 4]),
+        kernel: native('float32', [4, 2]),
+        offsets: offsets(),
+        dX: native('float32', [3, 4]),
+        dKernel: native('float32', [4, 2]),
       },
     ],
     'native.elementwise': () => ['multiply', ...[1, 2, 3].map(() => native('float32', [2, 5])), false],
     'native.softmaxRows': () => [native('float32', [2, 5]), true, native('float32', [2, 5])],
     'native.softmaxRowsBackward': () => [
       {
-        ...{ dY: native('float32', [2, 5]), y: native('float32', [2, 5]), logarithm: true },
-        ...{ dX: native('float32', [2, 5]), accumulate: false },
+        dY: native('float32', [2, 5]),
+        y: native('float32', [2, 5]),
+        logarithm: true,
+        dX: native('float32', [2, 5]),
+        accumulate: false,
       },
     ],
     'native.capLogits': () => [native('float32', [2, 5]), 3],

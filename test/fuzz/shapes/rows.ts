@@ -17,7 +17,10 @@ export const ofRows = shapes(
     const template = await loadTemplate('chatml', tokenizer)
     writeFileSync(join(folder, 't.jinja'), template.source)
     await loadDataset(join(folder, 'a.jsonl'), {
-      ...{ tokenizer, template: join(folder, 't.jinja'), maxLength: 2 ** 24, cacheDir: null },
+      tokenizer,
+      template: join(folder, 't.jinja'),
+      maxLength: 2 ** 24,
+      cacheDir: null,
     })
   },
   {

@@ -15,15 +15,15 @@ import { mutateSafetensors } from './safetensors-file.js'
 import { bytesOf, filesIn, jsonOf, textOf } from './tiny-model.js'
 
 const optionsIn = (folder: string) => ({
-  ...{
-    model: 'fake',
-    data: join(folder, 'rows.jsonl'),
-    output: join(folder, 'out'),
-    batchSize: 4,
-    maxSteps: 5,
-    saveEvery: 2,
-  },
-  ...{ evalData: join(folder, 'rows.jsonl'), evalEvery: 2, keepBest: true },
+  model: 'fake',
+  data: join(folder, 'rows.jsonl'),
+  output: join(folder, 'out'),
+  batchSize: 4,
+  maxSteps: 5,
+  saveEvery: 2,
+  evalData: join(folder, 'rows.jsonl'),
+  evalEvery: 2,
+  keepBest: true,
 })
 
 export async function checkpointTarget(): Promise<Target> {

@@ -23,42 +23,72 @@ interface Form {
 
 const forms: Record<string, Form> = {
   'codes of 4 bits in groups with zeros': {
-    ...{ rows: 13, layout: { columns: 96, bits: 4, groupSize: 32 }, zeros: true, scales: 'float16' },
+    rows: 13,
+    layout: { columns: 96, bits: 4, groupSize: 32 },
+    zeros: true,
+    scales: 'float16',
   },
   'a table of 16 over groups that run on from row to row': {
-    ...{ rows: 7, layout: { columns: 96, bits: 4, groupSize: 64, runsOn: true, highFirst: true }, table: true },
+    rows: 7,
+    layout: { columns: 96, bits: 4, groupSize: 64, runsOn: true, highFirst: true },
+    table: true,
   },
   'scales that are codes': {
-    ...{ rows: 9, layout: { columns: 64, bits: 4, groupSize: 16, scalesPerScale: 7, scaleOffset: 0.375 } },
-    ...{ table: true, scales: 'uint8' },
+    rows: 9,
+    layout: { columns: 64, bits: 4, groupSize: 16, scalesPerScale: 7, scaleOffset: 0.375 },
+    table: true,
+    scales: 'uint8',
   },
   'groups of columns in no order': {
-    ...{ rows: 6, layout: { columns: 70, bits: 4, groupSize: 10 }, zeros: true, groups: true, scales: 'bfloat16' },
+    rows: 6,
+    layout: { columns: 70, bits: 4, groupSize: 10 },
+    zeros: true,
+    groups: true,
+    scales: 'bfloat16',
   },
   'groups of an odd size': { rows: 5, layout: { columns: 22, bits: 4, groupSize: 7, zero: 8 } },
   'a table of 256 in blocks of rows and columns': {
-    ...{ rows: 17, layout: { columns: 43, bits: 8, groupSize: 16, rowsPerScale: 5 }, table: true },
+    rows: 17,
+    layout: { columns: 43, bits: 8, groupSize: 16, rowsPerScale: 5 },
+    table: true,
   },
   'codes of 8 bits in one group': { rows: 3, layout: { columns: 129, bits: 8, zero: 128 }, scales: 'float16' },
   'codes of 8 bits in unordered groups': {
-    ...{ rows: 4, layout: { columns: 40, bits: 8, groupSize: 8 }, zeros: true, groups: true, table: true },
+    rows: 4,
+    layout: { columns: 40, bits: 8, groupSize: 8 },
+    zeros: true,
+    groups: true,
+    table: true,
   },
   'rows that begin within those with scales': {
-    ...{ rows: 5, layout: { columns: 40, bits: 4, groupSize: 16, runsOn: true, firstRow: 3 }, table: true },
+    rows: 5,
+    layout: { columns: 40, bits: 4, groupSize: 16, runsOn: true, firstRow: 3 },
+    table: true,
   },
   'rows that begin within a block of rows': {
-    ...{ rows: 5, layout: { columns: 24, bits: 8, groupSize: 8, rowsPerScale: 4, firstRow: 3 }, zeros: true },
+    rows: 5,
+    layout: { columns: 24, bits: 8, groupSize: 8, rowsPerScale: 4, firstRow: 3 },
+    zeros: true,
   },
   'no rows': { rows: 0, layout: { columns: 24, bits: 8, groupSize: 8 } },
   'many of them': { rows: 301, layout: { columns: 2304, bits: 4, groupSize: 128 }, zeros: true, scales: 'float16' },
   'many, in unordered groups': {
-    ...{ rows: 301, layout: { columns: 2304, bits: 4, groupSize: 128 }, zeros: true, groups: true },
+    rows: 301,
+    layout: { columns: 2304, bits: 4, groupSize: 128 },
+    zeros: true,
+    groups: true,
   },
 }
 
 const layoutOf = ({ layout }: Form): CodeLayout => ({
-  ...{ firstRow: 0, rowsPerScale: 1, groupSize: layout.columns, scalesPerScale: 1, scaleOffset: 0, zero: 0 },
-  ...{ highFirst: false, runsOn: false },
+  firstRow: 0,
+  rowsPerScale: 1,
+  groupSize: layout.columns,
+  scalesPerScale: 1,
+  scaleOffset: 0,
+  zero: 0,
+  highFirst: false,
+  runsOn: false,
   ...layout,
 })
 
@@ -85,9 +115,14 @@ function operandsOf(form: Form): Operands {
 }
 
 const matrixOf = (form: Form, tensors: Readonly<Record<string, NativeTensor>>): CodedMatrix => ({
-  ...{ codes: tensors.codes!, scales: tensors.scales!, layout: layoutOf(form) },
-  ...{ table: tensors.table ?? null, zeros: tensors.zeros ?? null, groups: tensors.groups ?? null },
-  ...{ scaleTable: tensors.scaleTable ?? null, scaleScales: tensors.scaleScales ?? null },
+  codes: tensors.codes!,
+  scales: tensors.scales!,
+  layout: layoutOf(form),
+  table: tensors.table ?? null,
+  zeros: tensors.zeros ?? null,
+  groups: tensors.groups ?? null,
+  scaleTable: tensors.scaleTable ?? null,
+  scaleScales: tensors.scaleScales ?? null,
 })
 
 /** The matrix [rows, columns] that the parts make, by their definition. */

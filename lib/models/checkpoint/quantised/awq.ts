@@ -42,9 +42,21 @@ function weightOf(module: string, size: number | null, tensors: CheckpointTensor
   const parts = [words, scales, zeros]
   const name = `${module}.weight`
   return {
-    ...{ name, path: words.path, dtype: 'awq-4', shape: [rows, columns], bytes: bytesOfParts(parts), parts },
+    name,
+    path: words.path,
+    dtype: 'awq-4',
+    shape: [rows, columns],
+    bytes: bytesOfParts(parts),
+    parts,
     scales: (open) => ({
-      ...{ rows, columns, bits: 4, highFirst: false, table: null, rowsPerScale: 1, groupSize, runsOn: false },
+      rows,
+      columns,
+      bits: 4,
+      highFirst: false,
+      table: null,
+      rowsPerScale: 1,
+      groupSize,
+      runsOn: false,
       zeros: transposed(unpackedAlongOutputs(readWords(zeros, open)), groups, rows),
       scales: transposedFloats(readFinite(scales, open), groups, rows),
       groupOfColumn: null,

@@ -60,10 +60,23 @@ function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTen
   const nested = largest.dtype === 'uint8' ? nestedScales(name, largest, blocks, settings, fail, tensors) : null
   const parts = [codes, state, map, largest, ...(nested?.parts ?? [])]
   return {
-    ...{ name, path: codes.path, dtype: type, shape: [rows, columns], bytes: bytesOfParts(parts), parts },
+    name,
+    path: codes.path,
+    dtype: type,
+    shape: [rows, columns],
+    bytes: bytesOfParts(parts),
+    parts,
     scales: (open) => ({
-      ...{ rows, columns, bits: 4, highFirst: true, table: readFinite(map, open).data as Float32Array, zeros: 0 },
-      ...{ rowsPerScale: 1, groupSize, runsOn: true, groupOfColumn: null },
+      rows,
+      columns,
+      bits: 4,
+      highFirst: true,
+      table: readFinite(map, open).data as Float32Array,
+      zeros: 0,
+      rowsPerScale: 1,
+      groupSize,
+      runsOn: true,
+      groupOfColumn: null,
       scales: nested ? nested.read(open) : readFinite(largest, open),
     }),
     codes,
@@ -88,8 +101,11 @@ function nestedScales(
   return {
     parts: [map, largest],
     read: (open: CheckpointTensors['open']): CodedScales => ({
-      ...{ codes: readBytes(codes, open), table: readFinite(map, open).data as Float32Array },
-      ...{ scales: readFinite(largest, open).data as Float32Array, perScale, offset },
+      codes: readBytes(codes, open),
+      table: readFinite(map, open).data as Float32Array,
+      scales: readFinite(largest, open).data as Float32Array,
+      perScale,
+      offset,
     }),
   }
 }
@@ -119,10 +135,23 @@ function integerWeight(module: string, tensors: CheckpointTensors): QuantisedWei
   }
   const parts = [codes, row, ...(format ? [format] : [])]
   return {
-    ...{ name, path: codes.path, dtype: 'llm-int8', shape: [rows, columns], bytes: bytesOfParts(parts), parts },
+    name,
+    path: codes.path,
+    dtype: 'llm-int8',
+    shape: [rows, columns],
+    bytes: bytesOfParts(parts),
+    parts,
     scales: (open) => ({
-      ...{ rows, columns, bits: 8, highFirst: false, table: signedBytes, zeros: 0 },
-      ...{ rowsPerScale: 1, groupSize: columns, runsOn: false, groupOfColumn: null },
+      rows,
+      columns,
+      bits: 8,
+      highFirst: false,
+      table: signedBytes,
+      zeros: 0,
+      rowsPerScale: 1,
+      groupSize: columns,
+      runsOn: false,
+      groupOfColumn: null,
       scales: dividedBy127(readFinite(row, open)),
     }),
     codes,

@@ -41,10 +41,24 @@ export function e4m3Weight(
   requireScaleShape(scales, blocks, codes)
   const parts = [codes, scales]
   return {
-    ...{ name, path: codes.path, dtype: 'fp8', shape: [rows, columns], bytes: bytesOfParts(parts), parts },
+    name,
+    path: codes.path,
+    dtype: 'fp8',
+    shape: [rows, columns],
+    bytes: bytesOfParts(parts),
+    parts,
     scales: (open) => ({
-      ...{ rows, columns, bits: 8, highFirst: false, table: e4m3Values, zeros: 0 },
-      ...{ rowsPerScale, groupSize, runsOn: false, groupOfColumn: null, scales: readFinite(scales, open) },
+      rows,
+      columns,
+      bits: 8,
+      highFirst: false,
+      table: e4m3Values,
+      zeros: 0,
+      rowsPerScale,
+      groupSize,
+      runsOn: false,
+      groupOfColumn: null,
+      scales: readFinite(scales, open),
     }),
     codes,
     arranged(bytes) {

@@ -73,14 +73,26 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): Q
   const parts = [words, scales, zeros, ...(indices ? [indices] : [])]
   const name = `${module}.weight`
   return {
-    ...{ name, path: words.path, dtype: `gptq-${bits}`, shape: [rows, columns], bytes: bytesOfParts(parts), parts },
+    name,
+    path: words.path,
+    dtype: `gptq-${bits}`,
+    shape: [rows, columns],
+    bytes: bytesOfParts(parts),
+    parts,
     scales(open) {
       const stored = readWords(zeros, open)
       // Tools subtract from whole words, so that a zero of 0 borrows from its neighbour.
       if (layout.zerosAreLess)
         for (let i = 0; i < stored.length; i++) stored[i]! += bits === 4 ? 0x11111111 : 0x01010101
       return {
-        ...{ rows, columns, bits, highFirst: false, table: null, rowsPerScale: 1, groupSize, runsOn: false },
+        rows,
+        columns,
+        bits,
+        highFirst: false,
+        table: null,
+        rowsPerScale: 1,
+        groupSize,
+        runsOn: false,
         zeros: transposed(codesOfWords(stored, bits), groups, rows),
         scales: transposedFloats(readFinite(scales, open), groups, rows),
         groupOfColumn: indices && readGroups(indices, groups, groupSize, open),

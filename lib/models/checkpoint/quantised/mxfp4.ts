@@ -30,15 +30,28 @@ function weightOf(name: string, tensors: CheckpointTensors): QuantisedWeight {
   const [rows, columns] = [experts * out, blockSize * blocks]
   const parts = [codes, scales]
   return {
-    ...{ name, path: codes.path, dtype: 'mxfp4', shape: [experts, out, columns], bytes: bytesOfParts(parts), parts },
+    name,
+    path: codes.path,
+    dtype: 'mxfp4',
+    shape: [experts, out, columns],
+    bytes: bytesOfParts(parts),
+    parts,
     scales(open) {
       const exponents = readBytes(scales, open)
       const bad = exponents.indexOf(255)
       if (bad >= 0) throw malformed(scales.path, `value ${bad} of ${scales.name} is not finite`)
       const one = { table: powersOfTwo, scales: Float32Array.of(1), perScale: exponents.length, offset: 0 }
       return {
-        ...{ rows, columns, bits: 4, highFirst: false, table: values, zeros: 0 },
-        ...{ rowsPerScale: 1, groupSize: blockSize, runsOn: false, groupOfColumn: null },
+        rows,
+        columns,
+        bits: 4,
+        highFirst: false,
+        table: values,
+        zeros: 0,
+        rowsPerScale: 1,
+        groupSize: blockSize,
+        runsOn: false,
+        groupOfColumn: null,
         scales: { codes: exponents, ...one },
       }
     },

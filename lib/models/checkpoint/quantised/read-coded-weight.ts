@@ -22,7 +22,15 @@ export function readCodedWeight(weight: QuantisedWeight, device: NativeDevice, o
   const ofScales = { scalesPerScale: coded?.perScale ?? 1, scaleOffset: coded?.offset ?? 0 }
   const zero = typeof zeros === 'number' ? zeros : 0
   return new CodedWeight(weight.dtype, parts, {
-    ...{ columns, firstRow: 0, rowsPerScale, groupSize, bits, highFirst, runsOn, zero, ...ofScales },
+    columns,
+    firstRow: 0,
+    rowsPerScale,
+    groupSize,
+    bits,
+    highFirst,
+    runsOn,
+    zero,
+    ...ofScales,
   })
 }
 
