@@ -1,7 +1,7 @@
 /** Writes GGUF files (version 3, little-endian), tensor by tensor. */
 import { dirname, resolve } from 'node:path'
 import { RunError } from '../errors.js'
-import type { FloatDType, WrittenBlocks } from '../native.js'
+import { elementsOf, type FloatDType, type WrittenBlocks } from '../native.js'
 import { makeFolder, writeFully, writeStreamAtomic } from './atomic.js'
 import { requireFreeSpace } from './disk-space.js'
 import { dtypeOfGgmlType, type GgufValue, type ValueType, valueTypes } from './gguf-types.js'
@@ -114,7 +114,7 @@ function padded(bytes: number): number {
 }
 
 function sizeOf(name: string, dtype: GgufTensorDType, shape: readonly number[]): number {
-  const elements = shape.reduce((product, size) => product * size, 1)
+  const elements = elementsOf(shape)
   const bytes = (shape.at(-1) ?? 1) % blockValues(dtype) === 0 ? storedBytes(dtype, elements) : null
   if (bytes === null) throw new RangeError(`${name} of shape [${shape}] does not fill blocks of ${dtype}.`)
   return bytes

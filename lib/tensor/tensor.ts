@@ -9,7 +9,7 @@ import {
   wholeFrom,
   wholes,
 } from '../arguments.js'
-import { type DType, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native.js'
+import { type DType, elementsOf, isBlockDType, type NativeDevice, type NativeTensor, native } from '../native.js'
 import { backward } from './backward.js'
 import { float32FromHalf, type HalfDType, halfFromFloat32 } from './half.js'
 import { adopt, forget, keep } from './scope.js'
@@ -104,7 +104,7 @@ export class Tensor implements Disposable, Taped<Tensor> {
   }
 
   get elements(): number {
-    return this.shape.reduce((product, length) => product * length, 1)
+    return elementsOf(this.shape)
   }
 
   /** Another view of the same memory; constants only (it is not on the tape). */

@@ -1,3 +1,4 @@
+import { elementsOf } from '../native.js'
 import type { Meetings } from './meetings.js'
 import type { TrainedParameter } from './trainable.js'
 
@@ -81,7 +82,7 @@ function bucketsOf(parameters: readonly TrainedParameter[]): Bucket[] {
     }
     block = own
     buckets.at(-1)!.push(parameter)
-    bytes += 4 * parameter.shape.reduce((product, length) => product * length, 1)
+    bytes += 4 * elementsOf(parameter.shape)
   }
   return buckets.map((one) => ({ parameters: one, missing: one.length }))
 }

@@ -10,6 +10,7 @@ import { removeFolder, replaceFolder, syncFolder, writeError, writeFileAtomic } 
 import { readJsonObject } from '../../io/json.js'
 import { malformed } from '../../io/open.js'
 import { schemaProblem } from '../../io/schema-problem.js'
+import { elementsOf } from '../../native.js'
 import type { TrainOptions } from '../../options/index.js'
 import type { Optimizer, TrainedParameter } from '../trainable.js'
 import { readTensors, whyTorn, writeManifest, writeTensors } from './checkpoint-files.js'
@@ -103,7 +104,7 @@ export async function loadCheckpoint(
   const missing = new Map(parameters.map((parameter) => [parameter.name, parameter]))
   for await (const { name, values } of readTensors(join(path, WEIGHTS))) {
     const parameter = missing.get(name)
-    const expected = parameter?.shape.reduce((product, length) => product * length, 1)
+    const expected = parameter && elementsOf(parameter.shape)
     if (!parameter || expected !== values.length) {
       throw new InputError(
         'unfit-checkpoint',
