@@ -77,8 +77,10 @@ describe('a file', () => {
     const sizes = { hidden_size: 256, intermediate_size: 512, head_dim: 64, num_hidden_layers: 3 }
     writeFileSync(config, JSON.stringify({ ...tiny, ...sizes, initializer_range: 0.05 }))
   })
-  afterAll(() => rmSync(folder, { recursive: true }))
-  afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
+  afterAll(() => {
+    rmSync(folder, { recursive: true })
+    expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0)
+  })
 
   test.each([
     ['q8_0', 7, ['q8_0', 'q8_0', 'q8_0', 'q8_0'], 0.05],

@@ -83,10 +83,7 @@ const works = {
     return { sum: [...(await ranks.sum(Float64Array.of(1)))] }
   },
 
-  async stopped() {
-    if (rank === size - 1) process.kill(process.pid, 'SIGSTOP')
-    return refusal(() => ranks.barrier())
-  },
+  stopped: () => lostAfterMeeting(() => process.kill(process.pid, 'SIGSTOP')),
 
   /** Until the test parts them. */
   async parted() {
@@ -97,15 +94,9 @@ const works = {
     })
   },
 
-  async gone() {
-    if (rank === size - 1) process.exit(3)
-    return refusal(() => ranks.barrier())
-  },
+  gone: () => lostAfterMeeting(() => process.exit(3)),
 
-  async gaveUp() {
-    if (rank === size - 1) ranks.abort('no more rows.')
-    return refusal(() => ranks.barrier())
-  },
+  gaveUp: () => lostAfterMeeting(() => ranks.abort('no more rows.')),
 
   /** While the others wait in it already. */
   async differs() {
@@ -113,6 +104,15 @@ const works = {
     if (late) await new Promise((resolve) => setTimeout(resolve, 200))
     return refusal(() => ranks.sum(new Float64Array(late ? 2 : 3)))
   },
+}
+
+/** What ranks see where the last one does this once all are connected: that one may be so before the others. */
+async function lostAfterMeeting(act) {
+  return refusal(async () => {
+    await ranks.barrier()
+    if (rank === size - 1) act()
+    await ranks.barrier()
+  })
 }
 
 async function refusal(call) {

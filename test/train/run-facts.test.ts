@@ -5,7 +5,7 @@ import { compareWithResumed, type RunFacts } from '../../lib/train/checkpoints/r
 /** What changes nothing that is computed, or is compared by what it leads to. */
 const FREE = `model data output evalData evalEvery saveEvery saveMinutes keepCheckpoints keepBest patience samplePrompt
   sampleEvery tensorboard resume overwrite allowChanges config json profile quiet offline device dtype threads adapter
-  allowOtherBase epochs deterministic rankTimeout`.split(/\s+/)
+  allowOtherBase epochs deterministic rankTimeout shard`.split(/\s+/)
 /** What changes the order of additions. */
 const ROUNDING = ['microBatchSize', 'memory', 'gradientCheckpointing', 'packing', 'quantised']
 

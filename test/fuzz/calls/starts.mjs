@@ -149,6 +149,7 @@ export function startsOf(world) {
     'Tensor.from': () => [Float32Array.of(1, 2, 3, 4), [2, 2], { device }],
     'Run.prototype.log': () => [{ own: 1 }],
     'Tensor.prototype.view': () => [[4], [1], 0],
+    'Tensor.prototype.memoryAs': () => ['uint8', [8], 4],
     'Tensor.prototype.columns': () => [0, 1],
     'Tensor.prototype.rows': () => [0, 1],
     'Tensor.prototype.copyFrom': () => [tensor([4, 3, 2, 1], [2, 2])],
@@ -230,6 +231,8 @@ export function startsOf(world) {
         accumulate: false,
       },
     ],
+    'native.quantise': () => ['q8_0', new Float32Array(64), 32, null, 1],
+    'native.quantiseNf4': () => [new Float32Array(64), 1],
     'native.dequantise': () => [native('q8_0', [2, 32]), native('float32', [2, 32])],
     'native.matmulInt8': () => [
       { a: native('float32', [4, 32]), b: native('float32', [8, 32]), transposeB: true, c: native('float32', [4, 8]) },
@@ -278,6 +281,7 @@ export function startsOf(world) {
     'NativeDevice.prototype.setAllowTf32': () => [false],
     'NativeDevice.prototype.profile': () => [false],
     'NativeTensor.prototype.view': () => [[2], [1], 0],
+    'NativeTensor.prototype.as': () => ['uint8', [8], 0],
     'NativeTensor.prototype.read': () => [new Uint8Array(16)],
     'NativeFile.prototype.bytes': () => [0, 8],
   }
