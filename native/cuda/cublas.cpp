@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/library_functions.h"
 #include "core/nvidia_folders.h"
 
 namespace mora::cuda {
@@ -26,33 +27,20 @@ void* openIn(const fs::path& folder, const std::string& version, std::string& wh
   return library;
 }
 
-/// Stores a function's address, or notes its name if the library lacks it.
-template <typename Function>
-void resolve(void* library, const char* name, Function& function, std::string& absent) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (!function) absent += std::string(absent.empty() ? "" : ", ") + name;
-}
-
 /// The names of the functions that the library lacks; empty if it has all.
 std::string fill(CublasTable& table, void* library) {
   std::string absent;
-  resolve(library, "cublasCreate_v2", table.create, absent);
-  resolve(library, "cublasDestroy_v2", table.destroy, absent);
-  resolve(library, "cublasGetProperty", table.getProperty, absent);
-  resolve(library, "cublasSetStream_v2", table.setStream, absent);
-  resolve(library, "cublasSetWorkspace_v2", table.setWorkspace, absent);
-  resolve(library, "cublasSetMathMode", table.setMathMode, absent);
-  resolve(library, "cublasSetAtomicsMode", table.setAtomicsMode, absent);
-  resolve(library, "cublasGetStatusString", table.getStatusString, absent);
-  resolve(library, "cublasGemmEx", table.gemmEx, absent);
-  resolve(library, "cublasGemmStridedBatchedEx", table.gemmStridedBatchedEx, absent);
+  resolveFunction(library, "cublasCreate_v2", table.create, absent);
+  resolveFunction(library, "cublasDestroy_v2", table.destroy, absent);
+  resolveFunction(library, "cublasGetProperty", table.getProperty, absent);
+  resolveFunction(library, "cublasSetStream_v2", table.setStream, absent);
+  resolveFunction(library, "cublasSetWorkspace_v2", table.setWorkspace, absent);
+  resolveFunction(library, "cublasSetMathMode", table.setMathMode, absent);
+  resolveFunction(library, "cublasSetAtomicsMode", table.setAtomicsMode, absent);
+  resolveFunction(library, "cublasGetStatusString", table.getStatusString, absent);
+  resolveFunction(library, "cublasGemmEx", table.gemmEx, absent);
+  resolveFunction(library, "cublasGemmStridedBatchedEx", table.gemmStridedBatchedEx, absent);
   return absent;
-}
-
-/// The file that holds a function, as the loader found it.
-std::string fileOf(void* function) {
-  Dl_info info;
-  return dladdr(function, &info) != 0 && info.dli_fname ? info.dli_fname : "libcublas";
 }
 
 /// Goes through the places where a library may be, once.
@@ -73,7 +61,8 @@ class Search {
       if (!library) continue;
       CublasTable table{};
       const std::string absent = fill(table, library);
-      if (absent.empty()) return new Cublas{table, fileOf(reinterpret_cast<void*>(table.create))};  // never closed
+      if (absent.empty())
+        return new Cublas{table, fileOfFunction(reinterpret_cast<void*>(table.create), "libcublas")};  // never closed
       failures_ +=
           (failures_.empty() ? "" : "; ") + (folder / ("libcublas.so." + version)).string() + " lacks " + absent;
     }

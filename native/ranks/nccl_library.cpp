@@ -6,6 +6,7 @@
 #include <optional>
 #include <system_error>
 
+#include "core/library_functions.h"
 #include "core/nvidia_folders.h"
 
 namespace mora::ranks {
@@ -18,31 +19,20 @@ constexpr const char* kName = "libnccl.so.2";
 constexpr const char* kRemedy =
     "install it (Debian: libnccl2; with pip: nvidia-nccl-cu13 or nvidia-nccl-cu12), or name its folder in MORA_NCCL";
 
-template <typename Function>
-void resolve(void* library, const char* name, Function& function, std::string& absent) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (!function) absent += std::string(absent.empty() ? "" : ", ") + name;
-}
-
 /// The names of the functions that the library lacks; empty if it has all.
 std::string fill(NcclTable& table, void* library) {
   std::string absent;
-  resolve(library, "ncclGetVersion", table.getVersion, absent);
-  resolve(library, "ncclGetUniqueId", table.getUniqueId, absent);
-  resolve(library, "ncclCommInitRankConfig", table.commInitRankConfig, absent);
-  resolve(library, "ncclAllReduce", table.allReduce, absent);
-  resolve(library, "ncclGroupStart", table.groupStart, absent);
-  resolve(library, "ncclGroupEnd", table.groupEnd, absent);
-  resolve(library, "ncclCommGetAsyncError", table.commGetAsyncError, absent);
-  resolve(library, "ncclCommAbort", table.commAbort, absent);
-  resolve(library, "ncclGetErrorString", table.getErrorString, absent);
-  resolve(library, "ncclGetLastError", table.getLastError, absent);
+  resolveFunction(library, "ncclGetVersion", table.getVersion, absent);
+  resolveFunction(library, "ncclGetUniqueId", table.getUniqueId, absent);
+  resolveFunction(library, "ncclCommInitRankConfig", table.commInitRankConfig, absent);
+  resolveFunction(library, "ncclAllReduce", table.allReduce, absent);
+  resolveFunction(library, "ncclGroupStart", table.groupStart, absent);
+  resolveFunction(library, "ncclGroupEnd", table.groupEnd, absent);
+  resolveFunction(library, "ncclCommGetAsyncError", table.commGetAsyncError, absent);
+  resolveFunction(library, "ncclCommAbort", table.commAbort, absent);
+  resolveFunction(library, "ncclGetErrorString", table.getErrorString, absent);
+  resolveFunction(library, "ncclGetLastError", table.getLastError, absent);
   return absent;
-}
-
-std::string fileOf(void* function) {
-  Dl_info info;
-  return dladdr(function, &info) != 0 && info.dli_fname ? info.dli_fname : kName;
 }
 
 int versionOf(void* library) {
@@ -73,7 +63,7 @@ Opened open() {
     // An old one lacks functions too, but what it needs is to be newer.
     library.version = versionOf(handle);
     const std::string absent = fill(library.table, handle);
-    library.path = fileOf(reinterpret_cast<void*>(library.table.getVersion));
+    library.path = fileOfFunction(reinterpret_cast<void*>(library.table.getVersion), kName);
     if (library.version == 0 || (library.version >= kOldest && !absent.empty()))
       note(path.string() + " lacks " + (absent.empty() ? "a version" : absent));
     else if (library.version < kOldest)
