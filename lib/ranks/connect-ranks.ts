@@ -70,14 +70,7 @@ function threadsOf(sharing: number): number {
   return sharing === 1 ? 0 : Math.max(1, Math.floor(native.openDevice('cpu', 0, 0).facts().threads / sharing))
 }
 
-/**
- * UCX and Open MPI rewrite functions of the C library while they start, in order to hear of freed memory, and UCX replaces the
- * handler of faults that V8 needs for WebAssembly. A program with threads bears neither.
- */
-const surroundings = { OMPI_MCA_memory: '^patcher', UCX_MEM_MMAP_HOOK_MODE: 'none', UCX_ERROR_SIGNALS: '' }
-
 async function connectByMpi({ launcher, libraries, rank, size }: LaunchedByMpi, limit: number): Promise<NativeRanks> {
-  for (const [name, value] of Object.entries(surroundings)) process.env[name] ??= value
   const ranks = await native.connectMpi(libraries, limit)
   if (ranks.rank === rank && ranks.size === size) return ranks
   throw new RunError(

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "core/own_folder.h"
+#include "ranks/surroundings.h"
 
 namespace mora::ranks {
 namespace {
@@ -20,6 +21,7 @@ Opened open() {
   std::error_code ignored;
   if (!std::filesystem::exists(library, ignored))
     return {nullptr, {"node-mora was built without gloo", "install libgloo-dev (Debian, Ubuntu), then " + build}};
+  leaveProcessAlone();
   void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle)
     return {nullptr, {std::string("gloo could not be opened: ") + dlerror(), "install libgloo-dev, then " + build}};

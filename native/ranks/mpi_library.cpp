@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "ranks/surroundings.h"
 
 namespace mora::ranks {
 namespace {
@@ -28,6 +29,7 @@ std::string versionOf(void* handle) {
 }  // namespace
 
 MpiLibrary openMpi(const std::vector<std::string>& names) {
+  leaveProcessAlone();
   std::string causes;
   for (const std::string& name : names) {
     // Global: plug-ins of the library find its symbols.

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { connectRanks, openDevice, Tensor } from '../../dist/index.js'
 
 const [folder, what] = process.argv.slice(2)
-const ranks = await connectRanks({ timeout: 4 })
+// A busy machine may leave a rank without time for seconds; one that fails should be missed soon.
+const ranks = await connectRanks({ timeout: what === 'sums' ? 30 : 4 })
 const { rank, size } = ranks
 const name = await ranks.deviceFor()
 const device = openDevice({ device: name })

@@ -56,7 +56,7 @@ describe.skipIf(!isHere)('ranks with a GPU each', () => {
 
   test('without NCCL they add up over the CPUs, and one of them says so', async () => {
     const { code, stderr } = await run(2, [job, folder(), 'sums'], { MORA_NCCL: join(folder(), 'nowhere') })
-    expect(code).toBe(0)
+    expect(code, stderr).toBe(0)
     const { all, hashes } = { all: seen(), hashes: new Set(seen().map(({ hash }) => hash)) }
     expect([all.length, hashes.size]).toEqual([2, 1])
     expect(stderr.match(/\[nccl-unused\].*/g)).toEqual([
@@ -68,7 +68,7 @@ describe.skipIf(!isHere)('ranks with a GPU each', () => {
 
   test('an NCCL that is too old is not used', async () => {
     const { code, stderr } = await run(2, [job, folder(), 'sums'], { STUB_NCCL_VERSION: '21602' })
-    expect(code).toBe(0)
+    expect(code, stderr).toBe(0)
     expect(stderr).toMatch(/libnccl\.so\.2 is NCCL 2\.16\.2, and 2\.18 or newer is needed; install/)
   })
 

@@ -56,6 +56,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
           expect(one.farthest).toBeLessThan(size === 1 ? 1e-12 : size * 2 ** -23)
           expect(one.bytes).toEqual([size - 1, 7])
           expect(one.gathered).toEqual(ranks.map((rank) => [rank, 9]))
+          expect(one.done).toEqual({ rewritten: 0, catchesFaults: false })
         }
         expect(new Set(all.map(({ hash }) => hash)).size).toBe(1)
       })

@@ -44,8 +44,9 @@ describe.skipIf(!canFail || !hasGloo || !hasCommand)('a job', { timeout: 1_800_0
     const children = await gloo.start(2, argvFor(output))
     let ticks = 0
     const slowing = setInterval(() => {
-      // A tick of work and nine of rest.
-      if (existsSync(join(output, '.lock'))) children[1]!.kill(ticks++ % 10 === 0 ? 'SIGCONT' : 'SIGSTOP')
+      // A tick of work and nine of rest, from when training begins until it has ended.
+      const rests = existsSync(join(output, '.lock')) && ticks++ % 10 !== 0
+      children[1]!.kill(rests ? 'SIGSTOP' : 'SIGCONT')
     }, 50)
     try {
       expect(await collected(children)).toMatchObject({ code: 0, stderr: '' })
