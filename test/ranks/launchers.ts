@@ -83,6 +83,8 @@ export const launchers: readonly Launcher[] = [
 export interface JobEnding {
   /** The highest, where there is no launcher. */
   code: number
+  /** Of the processes that were started, by rank where there is no launcher; null of one that a signal ended. */
+  codes: readonly (number | null)[]
   /** Of all ranks and of the launcher. */
   stdout: string
   stderr: string
@@ -100,9 +102,10 @@ export async function runJob(
 
 /** How processes that were started together end. */
 export async function collected(children: readonly ChildProcess[]): Promise<JobEnding> {
-  const ending = { code: 0, stdout: '', stderr: '' }
+  const codes: (number | null)[] = children.map(() => null)
+  const ending = { code: 0, codes, stdout: '', stderr: '' }
   await Promise.all(
-    children.map((child) => {
+    children.map((child, rank) => {
       for (const stream of ['stdout', 'stderr'] as const) {
         child[stream]!.on('data', (text) => {
           ending[stream] += text
@@ -110,6 +113,7 @@ export async function collected(children: readonly ChildProcess[]): Promise<JobE
       }
       return new Promise<void>((resolve) =>
         child.on('close', (code) => {
+          codes[rank] = code
           ending.code = Math.max(ending.code, code ?? 1)
           // A rank that is stopped stays until its platform ends it, as torchrun and Kubernetes do.
           if (code !== 0) setTimeout(() => children.map((other) => other.kill('SIGKILL')), 10_000).unref()
