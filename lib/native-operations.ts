@@ -19,8 +19,8 @@ export interface Grouping {
   width: number
   side: number
 }
-/** Rotation, decoupling, truncation as products of blocks. See native/mora/geometry.h. */
-export interface BlockPlan {
+/** Rotation, decoupling, truncation as products of sections. See native/mora/geometry.h. */
+export interface SectionPlan {
   inFeatures: number
   outFeatures: number
   side: number
@@ -269,11 +269,11 @@ export interface Operations {
 
   groupSum(grouping: Grouping, source: T, target: T, accumulate: boolean): void
   groupSpread(grouping: Grouping, source: T, target: T, accumulate: boolean): void
-  foldBlocks(plan: BlockPlan, matrix: T, folded: T): void
-  unfoldBlocks(plan: BlockPlan, dFolded: T, dMatrix: T, accumulate: boolean): void
-  blocksForward(plan: BlockPlan, x: T, folded: T, y: T, accumulate: boolean): void
-  blocksBackwardInput(plan: BlockPlan, dY: T, folded: T, dX: T, accumulate: boolean): void
-  blocksBackwardWeight(plan: BlockPlan, x: T, dY: T, dFolded: T): void
+  foldSections(plan: SectionPlan, matrix: T, folded: T): void
+  unfoldSections(plan: SectionPlan, dFolded: T, dMatrix: T, accumulate: boolean): void
+  sectionsForward(plan: SectionPlan, x: T, folded: T, y: T, accumulate: boolean): void
+  sectionsBackwardInput(plan: SectionPlan, dY: T, folded: T, dX: T, accumulate: boolean): void
+  sectionsBackwardWeight(plan: SectionPlan, x: T, dY: T, dFolded: T): void
   mergeGroups(operands: {
     input: Grouping
     output: Grouping
@@ -282,7 +282,7 @@ export interface Operations {
     weight: T
     nonFinite?: Optional
   }): void
-  mergeBlocks(plan: BlockPlan, folded: T, scale: number, weight: T, nonFinite: Optional): void
+  mergeSections(plan: SectionPlan, folded: T, scale: number, weight: T, nonFinite: Optional): void
   /** weight [d, k] += scale b [d, r] a [r, k] of float32 factors, rounded once. */
   mergeFactors(b: T, a: T, scale: number, weight: T, nonFinite: Optional): void
 }

@@ -14,7 +14,7 @@ import type {
 
 export * from './native-objects.js'
 
-import type { BlockPlan, OperationName, Operations } from './native-operations.js'
+import type { OperationName, Operations, SectionPlan } from './native-operations.js'
 
 export * from './native-operations.js'
 
@@ -118,7 +118,7 @@ export interface Native extends Operations {
   /** Connects this process's ranks by gloo: `addresses` [size, n] are what each gave for this one; `limit` as of MPI. */
   connectGloo(addresses: Uint8Array, limit: number): Promise<NativeRanks>
   /** Side W of the folded matrices [n, W, W] for activations of that dtype: R, or that of aligned windows. */
-  foldedSide(plan: BlockPlan, dtype: DType, device: NativeDevice): number
+  foldedSide(plan: SectionPlan, dtype: DType, device: NativeDevice): number
 }
 
 /** The addon. Loaded at the first use, so that help and errors need no binary. */

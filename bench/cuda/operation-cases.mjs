@@ -2,7 +2,7 @@
 // F features, H heads, E head size, V vocabulary, R side of MoRA's matrix.
 import { squareSide, Tensor } from 'node-mora'
 import { native } from 'node-mora/adapters'
-import { liveBlocks, moraGeometry } from '../common/internals.mjs'
+import { liveSections, moraGeometry } from '../common/internals.mjs'
 import { normal } from '../common/random.mjs'
 
 export const llama = { T: 4096, D: 4096, F: 11008, H: 32, E: 128, V: 32000, R: 1448, ranks: [8, 256], lossRows: 1024 }
@@ -129,7 +129,7 @@ export function operationCases(device, sizes) {
         return one(`${name} ${kind}`, tensors, (source, target) => native[name](grouping, source, target, false))
       }),
     ),
-    ...sizes.ranks.flatMap((rank) => [...blocks(make, one, rank), () => merge(make, one, rank, 'sharing')]),
+    ...sizes.ranks.flatMap((rank) => [...sections(make, one, rank), () => merge(make, one, rank, 'sharing')]),
     ...products(make, one),
   ]
 }
@@ -217,36 +217,37 @@ function optimizer({ sizes: { D }, float32, zeros }, name) {
   }
 }
 
-function blocks({ device, sizes: { T, D, F }, bfloat16, float32, zeros }, one, rank) {
+function sections({ device, sizes: { T, D, F }, bfloat16, float32, zeros }, one, rank) {
   const side = squareSide(D, F, rank, 'rotation')
   const geometry = moraGeometry('rotation', D, F, side)
-  if (geometry.kind !== 'blocks') throw new Error('Expected rotation to work on blocks.')
+  if (geometry.kind !== 'sections') throw new Error('Expected rotation to work on sections.')
   const { plan } = geometry
-  const matrices = [liveBlocks(plan), side, side]
+  const matrices = [liveSections(plan), side, side]
   const window = native.foldedSide(plan, 'bfloat16', device)
-  const folded = [liveBlocks(plan), window, window]
+  const folded = [liveSections(plan), window, window]
   const named = (name) => `${name}, rotation r=${rank}`
   return [
-    () => one(named('foldBlocks'), [float32(side, side), bfloat16(...folded)], (m, w) => native.foldBlocks(plan, m, w)),
     () =>
-      one(named('unfoldBlocks'), [float32(...folded), zeros([side, side])], (dW, dM) =>
-        native.unfoldBlocks(plan, dW, dM, true),
+      one(named('foldSections'), [float32(side, side), bfloat16(...folded)], (m, w) => native.foldSections(plan, m, w)),
+    () =>
+      one(named('unfoldSections'), [float32(...folded), zeros([side, side])], (dW, dM) =>
+        native.unfoldSections(plan, dW, dM, true),
       ),
     () =>
-      one(named('blocksForward'), [bfloat16(T, D), bfloat16(...folded), bfloat16(T, F)], (x, w, y) =>
-        native.blocksForward(plan, x, w, y, false),
+      one(named('sectionsForward'), [bfloat16(T, D), bfloat16(...folded), bfloat16(T, F)], (x, w, y) =>
+        native.sectionsForward(plan, x, w, y, false),
       ),
     () =>
-      one(named('blocksBackwardInput'), [bfloat16(T, F), bfloat16(...folded), bfloat16(T, D)], (dY, w, dX) =>
-        native.blocksBackwardInput(plan, dY, w, dX, false),
+      one(named('sectionsBackwardInput'), [bfloat16(T, F), bfloat16(...folded), bfloat16(T, D)], (dY, w, dX) =>
+        native.sectionsBackwardInput(plan, dY, w, dX, false),
       ),
     () =>
-      one(named('blocksBackwardWeight'), [bfloat16(T, D), bfloat16(T, F), float32(...folded)], (x, dY, dW) =>
-        native.blocksBackwardWeight(plan, x, dY, dW),
+      one(named('sectionsBackwardWeight'), [bfloat16(T, D), bfloat16(T, F), float32(...folded)], (x, dY, dW) =>
+        native.sectionsBackwardWeight(plan, x, dY, dW),
       ),
     () =>
-      one(named('mergeBlocks'), [float32(...matrices), bfloat16(F, D), zeros([1], 'int32')], (w, weight, nonFinite) =>
-        native.mergeBlocks(plan, w, 1e-6, weight, nonFinite),
+      one(named('mergeSections'), [float32(...matrices), bfloat16(F, D), zeros([1], 'int32')], (w, weight, nonFinite) =>
+        native.mergeSections(plan, w, 1e-6, weight, nonFinite),
       ),
   ]
 }

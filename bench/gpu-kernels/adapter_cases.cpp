@@ -30,24 +30,24 @@ void groups(Bench& bench, const Shape& s) {
   }
 }
 
-void blocks(Bench& bench, const Shape& s) {
+void sections(Bench& bench, const Shape& s) {
   Operands make;
   // One side less is no multiple of 8: what cuBLAS likes least.
   for (const int64_t side : {s.side, s.side - 1}) {
-    const BlockPlan plan{s.D, s.D, side, 1, 0, 0};
-    const int64_t n = plan.liveBlocks(), window = cuda::foldedSide(plan, DType::bf16);
+    const SectionPlan plan{s.D, s.D, side, 1, 0, 0};
+    const int64_t n = plan.liveSections(), window = cuda::foldedSide(plan, DType::bf16);
     const TensorDesc x = make.bfloat16({s.T, s.D}), y = make.bfloat16({s.T, s.D}), matrix = make.float32({side, side});
     const TensorDesc folded = make.bfloat16({n, window, window}), dFolded = make.float32({n, window, window});
     const std::string shape = describe(s, {s.T, s.D, side});
-    bench.time("blocksFold", shape, [&](Context& context) { cuda::foldBlocks(context, plan, matrix, folded); });
-    bench.time("blocksForward", shape,
-               [&](Context& context) { cuda::blocksForward(context, plan, x, folded, y, false); });
-    bench.time("blocksBackwardInput", shape,
-               [&](Context& context) { cuda::blocksBackwardInput(context, plan, y, folded, x, false); });
-    bench.time("blocksBackwardWeight", shape,
-               [&](Context& context) { cuda::blocksBackwardWeight(context, plan, x, y, dFolded); });
-    bench.time("blocksUnfold", shape,
-               [&](Context& context) { cuda::unfoldBlocks(context, plan, dFolded, matrix, false); });
+    bench.time("sectionsFold", shape, [&](Context& context) { cuda::foldSections(context, plan, matrix, folded); });
+    bench.time("sectionsForward", shape,
+               [&](Context& context) { cuda::sectionsForward(context, plan, x, folded, y, false); });
+    bench.time("sectionsBackwardInput", shape,
+               [&](Context& context) { cuda::sectionsBackwardInput(context, plan, y, folded, x, false); });
+    bench.time("sectionsBackwardWeight", shape,
+               [&](Context& context) { cuda::sectionsBackwardWeight(context, plan, x, y, dFolded); });
+    bench.time("sectionsUnfold", shape,
+               [&](Context& context) { cuda::unfoldSections(context, plan, dFolded, matrix, false); });
   }
 }
 
@@ -59,16 +59,16 @@ void merge(Bench& bench, const Shape& s) {
   bench.time("mergeGroups", describe(s, {s.D, s.D, s.side}), [&](Context& context) {
     cuda::mergeGroups(context, grouping, grouping, matrix, 1e-6f, weight, nonFinite);
   });
-  const BlockPlan plan{s.D, s.D, s.side, 1, 0, 0};
-  const TensorDesc folded = make.float32({plan.liveBlocks(), s.side, s.side});
-  bench.time("mergeBlocks", describe(s, {s.D, s.D, s.side}),
-             [&](Context& context) { cuda::mergeBlocks(context, plan, folded, 1e-6f, weight, nonFinite); });
+  const SectionPlan plan{s.D, s.D, s.side, 1, 0, 0};
+  const TensorDesc folded = make.float32({plan.liveSections(), s.side, s.side});
+  bench.time("mergeSections", describe(s, {s.D, s.D, s.side}),
+             [&](Context& context) { cuda::mergeSections(context, plan, folded, 1e-6f, weight, nonFinite); });
   const TensorDesc a = make.float32({8, s.D}), b = make.float32({s.D, 8});
   bench.time("mergeFactors", describe(s, {s.D, s.D, 8}),
              [&](Context& context) { cuda::mergeFactors(context, b, a, 1e-6f, weight, nonFinite); });
 }
 
-constexpr Case kCases[] = {{"matmul", matmul}, {"group", groups}, {"blocks", blocks}, {"merge", merge}};
+constexpr Case kCases[] = {{"matmul", matmul}, {"group", groups}, {"sections", sections}, {"merge", merge}};
 
 }  // namespace
 

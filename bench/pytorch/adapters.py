@@ -60,7 +60,7 @@ class Rotation(nn.Module):
         return tiled(self.square(turned).flatten(-2), self.out_features)
 
     def delta(self):
-        """M times the rotation of each block, along the diagonal."""
+        """M times the rotation of each section, along the diagonal."""
         first, second = self.square.weight.chunk(2, dim=-1)
         swapped = torch.cat((second, -first), dim=-1)
         blocks = [self.square.weight * cosines + swapped * sines for cosines, sines in zip(self.cosines, self.sines)]

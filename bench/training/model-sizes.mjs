@@ -1,5 +1,5 @@
 import { squareSide } from 'node-mora'
-import { liveBlocks } from '../common/internals.mjs'
+import { liveSections } from '../common/internals.mjs'
 
 /** Bytes of logits that the loss holds at one time; see lib/tensor/operations/loss.ts. */
 const logitsBudget = 48 * 2 ** 20
@@ -49,11 +49,11 @@ export function adaptersOf(method, linears, joins) {
       }
     }
     const side = squareSide(inFeatures, outFeatures, method.rank, method.name)
-    const kind = method.name.startsWith('sharing') ? 'groups' : 'blocks'
+    const kind = method.name.startsWith('sharing') ? 'groups' : 'sections'
     const plan = { inFeatures, outFeatures, side, truncate: method.name === 'truncation', foldOutput: false }
-    // z Mᵀ, dM and dZ. Blocks that join W: dM alone.
-    const products = kind === 'blocks' && joins ? 1 : wantsInputGradient ? 3 : 2
-    const multiplied = products * (kind === 'groups' ? side * side : blockMultiplications(plan))
+    // z Mᵀ, dM and dZ. Sections that join W: dM alone.
+    const products = kind === 'sections' && joins ? 1 : wantsInputGradient ? 3 : 2
+    const multiplied = products * (kind === 'groups' ? side * side : sectionMultiplications(plan))
     const input = `${name.replace(/[qkv]_proj$/, 'qkv').replace(/(gate|up)_proj$/, 'gate/up')} ${side}`
     const sharesInput = compressed.has(input)
     compressed.add(input)
@@ -61,9 +61,9 @@ export function adaptersOf(method, linears, joins) {
   })
 }
 
-/** Multiplications a token of the block operators: live blocks of R × R, less the rows that are cut by d. */
-function blockMultiplications(plan) {
+/** Multiplications a token of the section operators: live sections of R × R, less the rows that are cut by d. */
+function sectionMultiplications(plan) {
   const { inFeatures, outFeatures, side, truncate } = plan
   if (truncate) return Math.min(side, inFeatures) * Math.min(side, outFeatures)
-  return Math.min(liveBlocks(plan) * side, outFeatures) * side
+  return Math.min(liveSections(plan) * side, outFeatures) * side
 }

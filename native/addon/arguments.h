@@ -132,8 +132,8 @@ struct Argument<Grouping> {
   }
 };
 template <>
-struct Argument<BlockPlan> {
-  static BlockPlan from(const Napi::Value& value, const char* name) {
+struct Argument<SectionPlan> {
+  static SectionPlan from(const Napi::Value& value, const char* name) {
     const Fields fields(value, name);
     return {fields.integer("inFeatures"), fields.integer("outFeatures"), fields.integer("side"),
             fields.flag("rotate"),        fields.flag("truncate"),       fields.flag("foldOutput")};

@@ -154,7 +154,7 @@ struct Backend {
   bool (*supports)(int32_t device, Operation operation, const DType* dtypes, int32_t count);
   /// W, the side of the folded matrices that activations of that dtype are multiplied with: R, or more where the
   /// backend computes in aligned windows (mora/windows.h). For f32 it is R.
-  int64_t (*foldedSide)(BlockPlan plan, DType dtype);
+  int64_t (*foldedSide)(SectionPlan plan, DType dtype);
 #define MORA_OPERATION(name, ...) Status (*name)(Stream*, __VA_ARGS__);
 #include "core/operations.def"
 };

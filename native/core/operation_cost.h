@@ -44,8 +44,8 @@ Cost costOfCall(const Args&... args) {
     return attentionCost(args...);
   else if constexpr (name.view() == "attentionBackward")
     return attentionBackwardCost(args...);
-  else if constexpr (name.view().starts_with("blocks"))
-    return blocksCost(args...);
+  else if constexpr (name.view().starts_with("sections"))
+    return sectionsCost(args...);
   else if constexpr (name.view() == "adamw")
     return adamwCost(args...);
   else

@@ -1,5 +1,5 @@
 // What operations take beside tensors (core/operations.def): plain structures, which cross to backends as they are.
-// Grouping and BlockPlan, the geometry of MoRA's operators, are in mora/geometry.h.
+// Grouping and SectionPlan, the geometry of MoRA's operators, are in mora/geometry.h.
 #pragma once
 #include <cstdint>
 

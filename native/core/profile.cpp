@@ -63,8 +63,8 @@ Cost matmulCodesCost(const TensorDesc& a, const CodedMatrix& b, bool, const Tens
   return cost;
 }
 
-void addBlocks(Cost& cost, const BlockPlan& plan, int64_t rows) {
-  visitBlockProducts(plan, [&](const BlockProduct& product) {
+void addSections(Cost& cost, const SectionPlan& plan, int64_t rows) {
+  visitSectionProducts(plan, [&](const SectionProduct& product) {
     cost.flops += 2.0 * static_cast<double>(product.rows * product.depth) * static_cast<double>(product.count * rows);
   });
   cost.label =

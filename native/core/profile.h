@@ -79,11 +79,11 @@ Cost attentionBackwardCost(const TensorDesc& dOut, const TensorDesc& q, const Te
                            const TensorDesc& keyOffsets, const AttentionScoring& scoring, const TensorDesc& dQ,
                            const TensorDesc& dK, const TensorDesc& dV);
 /// Arithmetic and label of a plan over `rows` rows, added to `cost`.
-void addBlocks(Cost& cost, const BlockPlan& plan, int64_t rows);
+void addSections(Cost& cost, const SectionPlan& plan, int64_t rows);
 template <typename... Args>
-Cost blocksCost(const BlockPlan& plan, const TensorDesc& rows, const Args&... args) {
+Cost sectionsCost(const SectionPlan& plan, const TensorDesc& rows, const Args&... args) {
   Cost cost = costOf(rows, args...);
-  addBlocks(cost, plan, rows.shape[0]);
+  addSections(cost, plan, rows.shape[0]);
   return cost;
 }
 /// Pairs of a query and a key that it sees, over documents that the `count` offsets bound. window: see

@@ -1,59 +1,59 @@
-// The block operators in aligned windows (mora/windows.h), over folded matrices [n, W, W]; otherwise as
-// core/block_operations.h, whose `operations` these take.
+// The section operators in aligned windows (mora/windows.h), over folded matrices [n, W, W]; otherwise as
+// core/section_operations.h, whose `operations` these take.
 #pragma once
-#include "core/block_operations.h"
+#include "core/section_operations.h"
 #include "mora/windows.h"
 
 namespace mora {
 
 /// Columns that the windows of the distinct outputs take, where these are repeated.
-inline int64_t windowedOutputs(const BlockPlan& plan) { return cellEnd(plan.distinctOutputs()); }
+inline int64_t windowedOutputs(const SectionPlan& plan) { return cellEnd(plan.distinctOutputs()); }
 
-/// y [T, d] (+)= blocks applied to x [T, k]
+/// y [T, d] (+)= sections applied to x [T, k]
 template <typename Operations>
-void multiplyWindows(Operations& operations, const BlockPlan& plan, const TensorDesc& x, const TensorDesc& folded,
+void multiplyWindows(Operations& operations, const SectionPlan& plan, const TensorDesc& x, const TensorDesc& folded,
                      const TensorDesc& y, bool accumulate) {
   const int64_t R = plan.side;
   // Repeats lie otherwise in their cells than the first outputs, so they are never products.
   const bool apart = accumulate && repeatsOf(plan) > 1;
   const TensorDesc target = apart ? scratchRows(operations, x.shape[0], windowedOutputs(plan), y.dtype) : y;
-  for (const BlockProduct& product : windowProducts(plan, target.shape[1], Written::outputs))
-    operations.matmul(inputBlocks(x, product, R), false, matrixBlocks(folded, product), true,
-                      outputBlocks(target, product, R), !product.first || (accumulate && !apart));
+  for (const SectionProduct& product : windowProducts(plan, target.shape[1], Written::outputs))
+    operations.matmul(inputSections(x, product, R), false, matrixSections(folded, product), true,
+                      outputSections(target, product, R), !product.first || (accumulate && !apart));
   if (apart)
     operations.groupSpread(repetitionOf(plan), columnRange(target, 0, plan.distinctOutputs()), y, true);
   else if (!accumulate)
     completeOutputs(operations, plan, plan.truncate ? cellEnd(R) : plan.distinctOutputs(), y);
 }
 
-/// dX [T, k] (+)= transpose of the blocks applied to dY [T, d]; past d, dY may go on with zeros up to a whole cell.
+/// dX [T, k] (+)= transpose of the sections applied to dY [T, d]; past d, dY may go on with zeros up to a whole cell.
 template <typename Operations>
-void multiplyWindowsTransposed(Operations& operations, const BlockPlan& plan, const TensorDesc& dY,
+void multiplyWindowsTransposed(Operations& operations, const SectionPlan& plan, const TensorDesc& dY,
                                const TensorDesc& folded, const TensorDesc& dX, bool accumulate) {
-  const int64_t R = plan.side, k = plan.inFeatures, written = std::min(cellEnd(plan.liveBlocks() * R), k);
+  const int64_t R = plan.side, k = plan.inFeatures, written = std::min(cellEnd(plan.liveSections() * R), k);
   const TensorDesc gradient = distinctGradient(operations, plan, dY, dY.dtype, windowedOutputs(plan));
   if (!accumulate && written < k) operations.zero(columnRange(dX, written, k - written));
-  for (const BlockProduct& product : windowProducts(plan, gradient.shape[1], Written::inputs))
-    operations.matmul(outputBlocks(gradient, product, R), false, matrixBlocks(folded, product), false,
-                      inputBlocks(dX, product, R), accumulate || !product.first);
+  for (const SectionProduct& product : windowProducts(plan, gradient.shape[1], Written::inputs))
+    operations.matmul(outputSections(gradient, product, R), false, matrixSections(folded, product), false,
+                      inputSections(dX, product, R), accumulate || !product.first);
 }
 
-/// dFolded [n, W, W] (f32) = gradient_b^T x_b for every live block where it lies in its window; around it are other
+/// dFolded [n, W, W] (f32) = gradient_b^T x_b for every live section where it lies in its window; around it are other
 /// numbers or none. dY as above.
 template <typename Operations>
-void multiplyWindowGradients(Operations& operations, const BlockPlan& plan, const TensorDesc& x, const TensorDesc& dY,
+void multiplyWindowGradients(Operations& operations, const SectionPlan& plan, const TensorDesc& x, const TensorDesc& dY,
                              const TensorDesc& dFolded) {
-  const int64_t R = plan.side, last = plan.liveBlocks() - 1, end = (last + 1) * R;
+  const int64_t R = plan.side, last = plan.liveSections() - 1, end = (last + 1) * R;
   const TensorDesc gradient = distinctGradient(operations, plan, dY, dY.dtype, windowedOutputs(plan));
-  // Only of the last block can there be rows or columns that no product writes.
+  // Only of the last section can there be rows or columns that no product writes.
   const bool cutRows = !plan.foldOutput && end > gradient.shape[1], cutColumns = plan.truncate && R > plan.inFeatures;
   if (cutRows || cutColumns) {
     const int64_t window = dFolded.shape[1];
-    operations.zero(matrixBlocks(dFolded, {0, window, 0, 0, window, 0, last, 1, true}));
+    operations.zero(matrixSections(dFolded, {0, window, 0, 0, window, 0, last, 1, true}));
   }
-  for (const BlockProduct& product : windowProducts(plan, gradient.shape[1], Written::matrices))
-    operations.matmul(outputBlocks(gradient, product, R), true, inputBlocks(x, product, R), false,
-                      matrixBlocks(dFolded, product), false);
+  for (const SectionProduct& product : windowProducts(plan, gradient.shape[1], Written::matrices))
+    operations.matmul(outputSections(gradient, product, R), true, inputSections(x, product, R), false,
+                      matrixSections(dFolded, product), false);
 }
 
 }  // namespace mora

@@ -110,7 +110,7 @@ constexpr Backend kCpu{
     .profileReport = [](Stream* stream, char* json, size_t capacity,
                         size_t* needed) { return stream->profile().copyReport(json, capacity, needed); },
     .supports = supports,
-    .foldedSide = [](BlockPlan plan, DType) { return plan.side; },
+    .foldedSide = [](SectionPlan plan, DType) { return plan.side; },
 #define MORA_OPERATION(name, ...) .name = Enqueue<#name, &cpu::name>::call,
 #include "core/operations.def"
 };

@@ -11,7 +11,7 @@ namespace mora::cuda {
 #include "core/operations.def"
 
 /// See Backend::foldedSide.
-int64_t foldedSide(BlockPlan plan, DType dtype);
+int64_t foldedSide(SectionPlan plan, DType dtype);
 /// For matmul: target [rows, columns] = (accumulate ? target : 0) + scale a b of one element b, which has the dtype of
 /// a.
 void multiplyByElement(Context& context, TensorDesc a, TensorDesc b, TensorDesc target, float scale, bool accumulate);

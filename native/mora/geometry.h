@@ -1,7 +1,7 @@
-// Where MoRA's operators read and write: index maps of the sharing operators and the product plan of the block
+// Where MoRA's operators read and write: index maps of the sharing operators and the product plan of the section
 // operators (rotation, decoupling, truncation). Pure arithmetic, shared by every backend; no device code here.
 //
-// k inputs, d outputs, R side of the square matrix, n = ceil(k / R) input blocks, pad = n R - k.
+// k inputs, d outputs, R side of the square matrix, n = ceil(k / R) input sections, pad = n R - k.
 // Paper: arXiv 2405.12130, Eq. 4, 6, 8, 9 and Appendix B.
 #pragma once
 #include <algorithm>
@@ -45,58 +45,59 @@ struct Grouping {
   }
 };
 
-/// Rotation, decoupling and truncation as products of blocks, in place in x and y.
-struct BlockPlan {
+/// Rotation, decoupling and truncation as products of sections, in place in x and y.
+struct SectionPlan {
   int64_t inFeatures, outFeatures, side;
-  int32_t rotate;      // 1: block b of the matrix is M R_b, angles b * 10000^(-2j/R) of pairs (j, j + R/2)
-  int32_t truncate;    // 1: one block, no padding, zeros after it (Eq. 4)
-  int32_t foldOutput;  // 1: block b's output is added to rows (b R + i) mod d and nothing is cut (ours)
+  int32_t rotate;      // 1: section b of the matrix is M R_b, angles b * 10000^(-2j/R) of pairs (j, j + R/2)
+  int32_t truncate;    // 1: one section, no padding, zeros after it (Eq. 4)
+  int32_t foldOutput;  // 1: section b's output is added to rows (b R + i) mod d and nothing is cut (ours)
 
-  MORA_HOST_DEVICE int64_t blocks() const { return truncate ? 1 : (inFeatures + side - 1) / side; }
-  /// Blocks whose output is kept: the rest is cut by d and never computed.
-  MORA_HOST_DEVICE int64_t liveBlocks() const {
-    if (foldOutput) return blocks();
+  MORA_HOST_DEVICE int64_t sections() const { return truncate ? 1 : (inFeatures + side - 1) / side; }
+  /// Sections whose output is kept: the rest is cut by d and never computed.
+  MORA_HOST_DEVICE int64_t liveSections() const {
+    if (foldOutput) return sections();
     const int64_t needed = (outFeatures + side - 1) / side;
-    return needed < blocks() ? needed : blocks();
+    return needed < sections() ? needed : sections();
   }
   /// Output columns before repetition starts: min(d, n R).
   MORA_HOST_DEVICE int64_t distinctOutputs() const {
-    const int64_t all = blocks() * side;
+    const int64_t all = sections() * side;
     return all < outFeatures ? all : outFeatures;
   }
 };
 
 /// One strided-batched product of the plan. For i in [0, count), with s = i step:
-/// y[:, output + s R ..+ rows) (+)= x[:, input + s R ..+ depth) * folded[block + s][row ..+ rows)[column ..+ depth)^T.
-struct BlockProduct {
+/// y[:, output + s R ..+ rows) (+)= x[:, input + s R ..+ depth) * folded[section + s][row ..+ rows)[column ..+
+/// depth)^T.
+struct SectionProduct {
   int64_t output, rows, row;
   int64_t input, depth, column;
-  int64_t block, count;
+  int64_t section, count;
   bool first;  // writes what no earlier product has written
   int64_t step = 1;
 };
 
-/// Calls `visit(BlockProduct)` for the products of the plan, in a fixed order. Each run of output rows is met by its
-/// block's own columns first, then by the wrap-around padding of the last input block, which accumulates.
+/// Calls `visit(SectionProduct)` for the products of the plan, in a fixed order. Each run of output rows is met by its
+/// section's own columns first, then by the wrap-around padding of the last input section, which accumulates.
 template <typename Visit>
-void visitBlockProducts(const BlockPlan& plan, Visit&& visit) {
+void visitSectionProducts(const SectionPlan& plan, Visit&& visit) {
   const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side;
   if (plan.truncate) {
-    visit(BlockProduct{0, std::min(R, d), 0, 0, std::min(R, k), 0, 0, 1, true});
+    visit(SectionProduct{0, std::min(R, d), 0, 0, std::min(R, k), 0, 0, 1, true});
     return;
   }
-  const int64_t n = plan.blocks(), tail = k - (n - 1) * R;  // inputs of the last block before padding
+  const int64_t n = plan.sections(), tail = k - (n - 1) * R;  // inputs of the last section before padding
 
-  // Blocks [block, block + count) produce `rows` rows each from `row` on, at `output`.
-  const auto emit = [&](int64_t output, int64_t rows, int64_t row, int64_t block, int64_t count, bool first) {
-    const bool ragged = block + count == n && tail < R;
+  // Sections [section, section + count) produce `rows` rows each from `row` on, at `output`.
+  const auto emit = [&](int64_t output, int64_t rows, int64_t row, int64_t section, int64_t count, bool first) {
+    const bool ragged = section + count == n && tail < R;
     const int64_t whole = count - (ragged ? 1 : 0);
-    if (whole > 0) visit(BlockProduct{output, rows, row, block * R, R, 0, block, whole, first});
+    if (whole > 0) visit(SectionProduct{output, rows, row, section * R, R, 0, section, whole, first});
     if (!ragged) return;
     const int64_t at = output + whole * R;
-    visit(BlockProduct{at, rows, row, (n - 1) * R, tail, 0, n - 1, 1, first});
+    visit(SectionProduct{at, rows, row, (n - 1) * R, tail, 0, n - 1, 1, first});
     for (int64_t column = tail; column < R; column += k)
-      visit(BlockProduct{at, rows, row, 0, std::min(R - column, k), column, n - 1, 1, false});
+      visit(SectionProduct{at, rows, row, 0, std::min(R - column, k), column, n - 1, 1, false});
   };
 
   if (!plan.foldOutput) {
@@ -105,10 +106,10 @@ void visitBlockProducts(const BlockPlan& plan, Visit&& visit) {
     if (distinct % R > 0) emit(full * R, distinct % R, 0, full, 1, true);
     return;
   }
-  for (int64_t block = 0; block < n; ++block) {
+  for (int64_t section = 0; section < n; ++section) {
     for (int64_t row = 0; row < R;) {
-      const int64_t at = (block * R + row) % d, rows = std::min(R - row, d - at);
-      emit(at, rows, row, block, 1, block * R + row < d);
+      const int64_t at = (section * R + row) % d, rows = std::min(R - row, d - at);
+      emit(at, rows, row, section, 1, section * R + row < d);
       row += rows;
     }
   }

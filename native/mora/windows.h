@@ -1,15 +1,15 @@
-// Blocks in aligned windows: the block operators (mora/geometry.h) as products that read and write 16-byte aligned
+// Sections in aligned windows: the section operators (mora/geometry.h) as products that read and write 16-byte aligned
 // columns only, whatever R is.
 //
-// Block b takes columns [b R, (b + 1) R) of x and makes as many of y. Where R is no multiple of 8, most blocks begin
-// where tensor cores cannot read 16-bit numbers at full rate. Here a product takes the window of whole cells (8
-// columns) that its block touches, and the folded matrices are [n, W, W]: block b's lies at row and column (b R) mod 8
-// of its window, with zeros around it, so what a window holds of its neighbours adds nothing. Only what is written
-// needs care, because neighbouring windows share a cell: a window's own cells end where the next one begins, and the
-// last rows (or columns) of a block, which lie in that shared cell, are one more product that is 8 wide and adds. So
-// nothing is zeroed beforehand and nothing is written twice but these cells.
+// Section b takes columns [b R, (b + 1) R) of x and makes as many of y. Where R is no multiple of 8, most sections
+// begin where tensor cores cannot read 16-bit numbers at full rate. Here a product takes the window of whole cells (8
+// columns) that its section touches, and the folded matrices are [n, W, W]: section b's lies at row and column (b R)
+// mod 8 of its window, with zeros around it, so what a window holds of its neighbours adds nothing. Only what is
+// written needs care, because neighbouring windows share a cell: a window's own cells end where the next one begins,
+// and the last rows (or columns) of a section, which lie in that shared cell, are one more product that is 8 wide and
+// adds. So nothing is zeroed beforehand and nothing is written twice but these cells.
 //
-// Blocks whose windows begin alike are 8 / gcd(R, 8) apart: a batch is of such blocks.
+// Sections whose windows begin alike are 8 / gcd(R, 8) apart: a batch is of such sections.
 #pragma once
 #include <algorithm>
 #include <numeric>
@@ -25,20 +25,20 @@ constexpr int64_t kCell = 8;
 constexpr int64_t cellStart(int64_t column) { return column / kCell * kCell; }
 constexpr int64_t cellEnd(int64_t column) { return cellStart(column + kCell - 1); }
 
-/// W: the side of a window that every live block of the plan fits into.
-inline int64_t windowSide(const BlockPlan& plan) {
+/// W: the side of a window that every live section of the plan fits into.
+inline int64_t windowSide(const SectionPlan& plan) {
   int64_t widest = 0;
-  for (int64_t block = 0; block < std::min(plan.liveBlocks(), kCell); ++block)
-    widest = std::max(widest, cellEnd((block + 1) * plan.side) - cellStart(block * plan.side));
+  for (int64_t section = 0; section < std::min(plan.liveSections(), kCell); ++section)
+    widest = std::max(widest, cellEnd((section + 1) * plan.side) - cellStart(section * plan.side));
   return widest;
 }
 
-/// Blocks from one to the next whose window begins alike.
-inline int64_t blocksBetweenLike(int64_t side) { return kCell / std::gcd(side, kCell); }
+/// Sections from one to the next whose window begins alike.
+inline int64_t sectionsBetweenLike(int64_t side) { return kCell / std::gcd(side, kCell); }
 
-/// Where block b lies in its window: folded matrices whose side is R have no windows.
-MORA_HOST_DEVICE inline int64_t windowOffset(int64_t side, int64_t window, int64_t block) {
-  return window == side ? 0 : block * side % kCell;
+/// Where section b lies in its window: folded matrices whose side is R have no windows.
+MORA_HOST_DEVICE inline int64_t windowOffset(int64_t side, int64_t window, int64_t section) {
+  return window == side ? 0 : section * side % kCell;
 }
 
 /// What the products of a plan write, part by part; the other side of them is read whole.
@@ -69,11 +69,11 @@ struct Side {
 };
 
 /// The product that `one` continues, if there is one.
-inline BlockProduct* findBatch(std::vector<BlockProduct>& batches, const BlockProduct& one, int64_t side) {
-  for (BlockProduct& batch : batches) {
+inline SectionProduct* findBatch(std::vector<SectionProduct>& batches, const SectionProduct& one, int64_t side) {
+  for (SectionProduct& batch : batches) {
     const int64_t ahead = batch.count * batch.step;
     if (batch.rows == one.rows && batch.row == one.row && batch.depth == one.depth && batch.column == one.column &&
-        batch.first == one.first && batch.block + ahead == one.block && batch.output + ahead * side == one.output &&
+        batch.first == one.first && batch.section + ahead == one.section && batch.output + ahead * side == one.output &&
         batch.input + ahead * side == one.input)
       return &batch;
   }
@@ -84,15 +84,15 @@ inline BlockProduct* findBatch(std::vector<BlockProduct>& batches, const BlockPr
 
 /// The products in the order in which they run; `outputs` is the width of what they have for y: d, or what the distinct
 /// outputs take before they are repeated. A product adds unless it is `first`.
-inline std::vector<BlockProduct> windowProducts(const BlockPlan& plan, int64_t outputs, Written written) {
-  const int64_t R = plan.side, last = plan.liveBlocks() - 1, step = blocksBetweenLike(R);
+inline std::vector<SectionProduct> windowProducts(const SectionPlan& plan, int64_t outputs, Written written) {
+  const int64_t R = plan.side, last = plan.liveSections() - 1, step = sectionsBetweenLike(R);
   const windows::Side x{plan.inFeatures, !plan.truncate};
-  const windows::Side y{outputs, plan.foldOutput && plan.blocks() * R > outputs};
-  std::vector<BlockProduct> ones;
-  for (int64_t block = 0; block <= last; ++block) {
-    const int64_t begin = cellStart(block * R), end = cellEnd((block + 1) * R);
+  const windows::Side y{outputs, plan.foldOutput && plan.sections() * R > outputs};
+  std::vector<SectionProduct> ones;
+  for (int64_t section = 0; section <= last; ++section) {
+    const int64_t begin = cellStart(section * R), end = cellEnd((section + 1) * R);
     const auto piecesOf = [&](const windows::Side& side, bool isWritten) {
-      const int64_t own = isWritten && block < last ? cellStart((block + 1) * R) : end;
+      const int64_t own = isWritten && section < last ? cellStart((section + 1) * R) : end;
       std::vector<windows::Piece> pieces;
       side.split(begin, own, begin, true, pieces);
       side.split(own, end, begin, false, pieces);
@@ -105,14 +105,14 @@ inline std::vector<BlockProduct> windowProducts(const BlockPlan& plan, int64_t o
                            : written == Written::outputs ? row.first && column.offset == 0
                                                          : column.first && row.offset == 0;
         ones.push_back(
-            {row.column, row.width, row.offset, column.column, column.width, column.offset, block, 1, first, step});
+            {row.column, row.width, row.offset, column.column, column.width, column.offset, section, 1, first, step});
       }
   }
   // What adds finds everything written. Products of a batch write different cells, being step * R columns apart.
-  std::stable_partition(ones.begin(), ones.end(), [](const BlockProduct& one) { return one.first; });
-  std::vector<BlockProduct> batches;
-  for (const BlockProduct& one : ones)
-    if (BlockProduct* const batch = windows::findBatch(batches, one, R))
+  std::stable_partition(ones.begin(), ones.end(), [](const SectionProduct& one) { return one.first; });
+  std::vector<SectionProduct> batches;
+  for (const SectionProduct& one : ones)
+    if (SectionProduct* const batch = windows::findBatch(batches, one, R))
       ++batch->count;
     else
       batches.push_back(one);

@@ -21,7 +21,7 @@ void requireGrouping(const char* operation, const Grouping& grouping) {
                                         std::to_string(grouping.width) + ".");
 }
 
-void requirePlan(const char* operation, const BlockPlan& plan) {
+void requirePlan(const char* operation, const SectionPlan& plan) {
   requireSide(operation, plan.side);
   constexpr int64_t kMost = std::numeric_limits<int32_t>::max();  // products of two sizes fit 64 bits
   const bool fits = plan.inFeatures <= kMost && plan.outFeatures <= kMost && plan.side <= kMost;
@@ -33,15 +33,15 @@ void requirePlan(const char* operation, const BlockPlan& plan) {
 }
 
 // Folded matrices [n, W, W] for activations of a dtype: in windows, if the backend has them, or R wide.
-void checkFolded(Check& check, const char* name, const Tensor& folded, const BlockPlan& plan, DType activations) {
+void checkFolded(Check& check, const char* name, const Tensor& folded, const SectionPlan& plan, DType activations) {
   check.tensor(name, folded).dense();
   const int64_t window = check.device().backend().foldedSide(plan, activations);
   const int64_t side = folded.rank() == 3 && folded.size(1) == window ? window : plan.side;
-  check.shape({plan.liveBlocks(), side, side});
+  check.shape({plan.liveSections(), side, side});
 }
 
 // Gradients of outputs that repeat are made with room for a whole window.
-void checkOutputGradient(Check& check, const BlockPlan& plan, const Tensor& dY) {
+void checkOutputGradient(Check& check, const SectionPlan& plan, const Tensor& dY) {
   check.tensor("dY", dY).rank(2).floats().rows();
   const int64_t d = plan.outFeatures, whole = (d + 7) / 8 * 8;
   check.that(dY.size(1) == d || dY.size(1) == whole, [&] { return std::to_string(d) + " columns"; });
@@ -73,60 +73,61 @@ void groupSpread(Grouping grouping, const Tensor& source, const Tensor& target, 
   MORA_ENQUEUE(check, groupSpread, grouping, source.desc(), target.desc(), accumulate);
 }
 
-int64_t foldedSide(BlockPlan plan, DType dtype, const Device& device) {
+int64_t foldedSide(SectionPlan plan, DType dtype, const Device& device) {
   requirePlan("foldedSide", plan);
   return device.backend().foldedSide(plan, dtype);
 }
 
-void foldBlocks(BlockPlan plan, const Tensor& matrix, const Tensor& folded) {
-  requirePlan("foldBlocks", plan);
-  Check check("foldBlocks");
+void foldSections(SectionPlan plan, const Tensor& matrix, const Tensor& folded) {
+  requirePlan("foldSections", plan);
+  Check check("foldSections");
   check.tensor("matrix", matrix).shape({plan.side, plan.side}).dtype(DType::f32).dense();
   check.tensor("folded", folded).floats();
   checkFolded(check, "folded", folded, plan, folded.dtype());
-  MORA_ENQUEUE(check, foldBlocks, plan, matrix.desc(), folded.desc());
+  MORA_ENQUEUE(check, foldSections, plan, matrix.desc(), folded.desc());
 }
 
-void unfoldBlocks(BlockPlan plan, const Tensor& dFolded, const Tensor& dMatrix, bool accumulate) {
-  requirePlan("unfoldBlocks", plan);
-  Check check("unfoldBlocks");
+void unfoldSections(SectionPlan plan, const Tensor& dFolded, const Tensor& dMatrix, bool accumulate) {
+  requirePlan("unfoldSections", plan);
+  Check check("unfoldSections");
   check.tensor("dFolded", dFolded).dtype(DType::f32);
   checkFolded(check, "dFolded", dFolded, plan, DType::bf16);
   check.tensor("dMatrix", dMatrix).shape({plan.side, plan.side}).dtype(DType::f32).dense();
-  MORA_ENQUEUE(check, unfoldBlocks, plan, dFolded.desc(), dMatrix.desc(), accumulate);
+  MORA_ENQUEUE(check, unfoldSections, plan, dFolded.desc(), dMatrix.desc(), accumulate);
 }
 
-void blocksForward(BlockPlan plan, const Tensor& x, const Tensor& folded, const Tensor& y, bool accumulate) {
-  requirePlan("blocksForward", plan);
-  Check check("blocksForward");
+void sectionsForward(SectionPlan plan, const Tensor& x, const Tensor& folded, const Tensor& y, bool accumulate) {
+  requirePlan("sectionsForward", plan);
+  Check check("sectionsForward");
   check.tensor("x", x).rank(2).floats().rows().that(x.size(1) == plan.inFeatures,
                                                     [&] { return std::to_string(plan.inFeatures) + " columns"; });
   check.tensor("folded", folded).dtype(x.dtype());
   checkFolded(check, "folded", folded, plan, x.dtype());
   check.tensor("y", y).shape({x.size(0), plan.outFeatures}).floats().rows();
-  MORA_ENQUEUE(check, blocksForward, plan, x.desc(), folded.desc(), y.desc(), accumulate);
+  MORA_ENQUEUE(check, sectionsForward, plan, x.desc(), folded.desc(), y.desc(), accumulate);
 }
 
-void blocksBackwardInput(BlockPlan plan, const Tensor& dY, const Tensor& folded, const Tensor& dX, bool accumulate) {
-  requirePlan("blocksBackwardInput", plan);
-  Check check("blocksBackwardInput");
+void sectionsBackwardInput(SectionPlan plan, const Tensor& dY, const Tensor& folded, const Tensor& dX,
+                           bool accumulate) {
+  requirePlan("sectionsBackwardInput", plan);
+  Check check("sectionsBackwardInput");
   checkOutputGradient(check, plan, dY);
   check.tensor("folded", folded).dtype(dY.dtype());
   checkFolded(check, "folded", folded, plan, dY.dtype());
   check.tensor("dX", dX).shape({dY.size(0), plan.inFeatures}).floats().rows();
-  MORA_ENQUEUE(check, blocksBackwardInput, plan, dY.desc(), folded.desc(), dX.desc(), accumulate);
+  MORA_ENQUEUE(check, sectionsBackwardInput, plan, dY.desc(), folded.desc(), dX.desc(), accumulate);
 }
 
-void blocksBackwardWeight(BlockPlan plan, const Tensor& x, const Tensor& dY, const Tensor& dFolded) {
-  requirePlan("blocksBackwardWeight", plan);
-  Check check("blocksBackwardWeight");
+void sectionsBackwardWeight(SectionPlan plan, const Tensor& x, const Tensor& dY, const Tensor& dFolded) {
+  requirePlan("sectionsBackwardWeight", plan);
+  Check check("sectionsBackwardWeight");
   check.tensor("x", x).rank(2).floats().rows().that(x.size(1) == plan.inFeatures,
                                                     [&] { return std::to_string(plan.inFeatures) + " columns"; });
   checkOutputGradient(check, plan, dY);
   check.shape({x.size(0), dY.size(1)}).dtype(x.dtype());
   check.tensor("dFolded", dFolded).dtype(DType::f32);
   checkFolded(check, "dFolded", dFolded, plan, x.dtype());
-  MORA_ENQUEUE(check, blocksBackwardWeight, plan, x.desc(), dY.desc(), dFolded.desc());
+  MORA_ENQUEUE(check, sectionsBackwardWeight, plan, x.desc(), dY.desc(), dFolded.desc());
 }
 
 void mergeGroups(Grouping input, Grouping output, const Tensor& matrix, double scale, const Tensor& weight,
@@ -140,12 +141,14 @@ void mergeGroups(Grouping input, Grouping output, const Tensor& matrix, double s
                nonFinite.desc());
 }
 
-void mergeBlocks(BlockPlan plan, const Tensor& folded, double scale, const Tensor& weight, const Tensor& nonFinite) {
-  requirePlan("mergeBlocks", plan);
-  Check check("mergeBlocks");
-  check.tensor("folded", folded).shape({plan.liveBlocks(), plan.side, plan.side}).dtype(DType::f32).dense();
+void mergeSections(SectionPlan plan, const Tensor& folded, double scale, const Tensor& weight,
+                   const Tensor& nonFinite) {
+  requirePlan("mergeSections", plan);
+  Check check("mergeSections");
+  check.tensor("folded", folded).shape({plan.liveSections(), plan.side, plan.side}).dtype(DType::f32).dense();
   checkMerge(check, weight, plan.outFeatures, plan.inFeatures, nonFinite);
-  MORA_ENQUEUE(check, mergeBlocks, plan, folded.desc(), static_cast<float>(scale), weight.desc(), optional(nonFinite));
+  MORA_ENQUEUE(check, mergeSections, plan, folded.desc(), static_cast<float>(scale), weight.desc(),
+               optional(nonFinite));
 }
 
 void mergeFactors(const Tensor& b, const Tensor& a, double scale, const Tensor& weight, const Tensor& nonFinite) {

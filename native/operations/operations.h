@@ -33,6 +33,6 @@ using Factor = double;
 bool supports(const Device& device, std::string_view operation, const std::vector<DType>& dtypes);
 
 /// See Backend::foldedSide.
-int64_t foldedSide(BlockPlan plan, DType dtype, const Device& device);
+int64_t foldedSide(SectionPlan plan, DType dtype, const Device& device);
 
 }  // namespace mora::operations

@@ -26,7 +26,7 @@ const skippedIf = (result, status) => ({ status: result?.skipped && status === '
 /** What no emulator shows, group by group, each in a process of its own. */
 async function hardware(options, { budget, note }) {
   const script = 'scripts/check-gpu/hardware.mjs'
-  const groups = ['products', 'blocks', 'loss', 'sampling', 'attention', 'large']
+  const groups = ['products', 'sections', 'loss', 'sampling', 'attention', 'large']
   const sum = (results, leftOut = []) => {
     const cases = results.flatMap((result) => result.cases)
     const count = (status) => cases.filter((one) => one.status === status).length

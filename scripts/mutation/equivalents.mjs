@@ -27,15 +27,15 @@ export const equivalents = {
     // Both formulas have the same value at the border, and the smaller of two equal numbers is either.
     'c <= split',
     'g <= longer',
-    'needed <= blocks()',
+    'needed <= sections()',
     'all <= outFeatures',
-    // A run of no blocks has no product.
+    // A run of no sections has no product.
     'full >= 0',
   ],
-  'native/core/block_operations.h': [
+  'native/core/section_operations.h': [
     // Folded matrices are dense: their columns are 1 apart.
     'product.column / folded.strides[2]',
-    // What no product writes is whole rows or columns of a block of at least 2.
+    // What no product writes is whole rows or columns of a section of at least 2.
     'unwritten > 1',
     // Of a part of the matrices, only where it lies in them is looked at.
     'whole{1, R, 0, 0, R',

@@ -20,8 +20,8 @@ export const typescript = [
 
 /** Programs that need nothing but headers. */
 export const cpp = [
-  { file: 'native/mora/geometry.h', tests: ['test/native/geometry.cpp', 'test/native/block_operations.cpp'] },
-  { file: 'native/core/block_operations.h', tests: ['test/native/block_operations.cpp'] },
+  { file: 'native/mora/geometry.h', tests: ['test/native/geometry.cpp', 'test/native/section_operations.cpp'] },
+  { file: 'native/core/section_operations.h', tests: ['test/native/section_operations.cpp'] },
   { file: 'native/mora/windows.h', tests: ['test/native/windows.cpp'] },
-  { file: 'native/core/window_operations.h', tests: ['test/native/block_operations.cpp'] },
+  { file: 'native/core/window_operations.h', tests: ['test/native/section_operations.cpp'] },
 ]

@@ -1,20 +1,20 @@
-// Rotation, decoupling and truncation in aligned windows on the device: the same results as in blocks, and products
+// Rotation, decoupling and truncation in aligned windows on the device: the same results as in sections, and products
 // that cuBLAS can read and write 16 bytes at a time.
 #include <utility>
 
 #include "core/window_operations.h"
 #include "cuda/devices.h"
 #include "cuda/products.h"
-#include "cuda_block_plans.h"
+#include "cuda_section_plans.h"
 
 using namespace mora;
 using namespace mora::test;
 
 namespace {
 
-// One block, two and three; ragged ones, whose padding starts anew; cut and repeated outputs; dead blocks; R beyond k
-// and beyond twice as much; every remainder of R by 8; a width that is not aligned.
-const BlockPlan kPlans[] = {
+// One section, two and three; ragged ones, whose padding starts anew; cut and repeated outputs; dead sections; R beyond
+// k and beyond twice as much; every remainder of R by 8; a width that is not aligned.
+const SectionPlan kPlans[] = {
     planOf(24, 24, 18, Kind::rotate),    planOf(24, 24, 22, Kind::rotate),   planOf(48, 48, 20, Kind::rotate),
     planOf(64, 48, 22, Kind::rotate),    planOf(56, 56, 14, Kind::rotate),   planOf(120, 40, 10, Kind::rotate),
     planOf(120, 40, 18, Kind::rotate),   planOf(40, 120, 18, Kind::rotate),  planOf(40, 120, 12, Kind::rotate),
@@ -27,7 +27,7 @@ const BlockPlan kPlans[] = {
     planOf(40, 120, 12, Kind::fold),     planOf(45, 51, 18, Kind::rotate),   planOf(44, 13, 10, Kind::fold),
 };
 // Of a 7B model's layers, and others that the backend computes in windows.
-const BlockPlan kWide[] = {
+const SectionPlan kWide[] = {
     planOf(696, 1064, 348, Kind::rotate),  planOf(1048, 704, 348, Kind::rotate), planOf(600, 608, 202, Kind::rotate),
     planOf(504, 240, 238, Kind::rotate),   planOf(504, 1600, 250, Kind::rotate), planOf(400, 400, 199, Kind::decouple),
     planOf(512, 304, 250, Kind::truncate), planOf(600, 304, 202, Kind::fold),
@@ -82,10 +82,10 @@ class Watch {
   inline static int operands_ = 0, unaligned_ = 0;
 };
 
-bool wholeCells(const BlockPlan& plan) { return plan.inFeatures % kCell == 0 && plan.outFeatures % kCell == 0; }
+bool wholeCells(const SectionPlan& plan) { return plan.inFeatures % kCell == 0 && plan.outFeatures % kCell == 0; }
 
 /// All products of 16-bit activations, in aligned layouts.
-void isAligned(cuda::Context& context, const BlockPlan& plan) {
+void isAligned(cuda::Context& context, const SectionPlan& plan) {
   Watch::unaligned();
   Watch::operands();
   for (const bool accumulate : {false, true})
@@ -94,7 +94,7 @@ void isAligned(cuda::Context& context, const BlockPlan& plan) {
   if (!CHECK(Watch::unaligned() == 0)) std::fprintf(stderr, "  %s\n", describe(plan).c_str());
 }
 
-/// The rule of who gets windows: 16-bit activations of whole cells, and blocks that are wide and not aligned.
+/// The rule of who gets windows: 16-bit activations of whole cells, and sections that are wide and not aligned.
 void windowsWhereTheyPay() {
   const auto side = [](int64_t k, int64_t R, DType type) {
     return cuda::foldedSide(planOf(k, 4096, R, Kind::rotate), type);
@@ -109,7 +109,7 @@ void windowsWhereTheyPay() {
 
 /// Without windows the same operands are seen unaligned: the watch works.
 void watchSees(cuda::Context& context) {
-  const BlockPlan plan = planOf(48, 48, 20, Kind::rotate);
+  const SectionPlan plan = planOf(48, 48, 20, Kind::rotate);
   Watch::unaligned();
   multiplies(context, plan, plan.side, {DType::bf16, 9, false, kLayouts[0]});
   CHECK(Watch::unaligned() > 0);
@@ -123,7 +123,7 @@ int main() {
   test.context.products =
       new cuda::Products(*Watch::over(cuda::cublas()), cuda::startCublas().handle, test.context.stream, workspace);
   int index = 0;
-  for (const BlockPlan& plan : kPlans) {
+  for (const SectionPlan& plan : kPlans) {
     const int64_t window = windowSide(plan);
     folds(test.context, plan, window);
     for (const bool accumulate : {false, true}) unfolds(test.context, plan, window, accumulate);
@@ -135,7 +135,7 @@ int main() {
     }
     if (wholeCells(plan)) isAligned(test.context, plan);
   }
-  for (const BlockPlan& plan : kWide) {
+  for (const SectionPlan& plan : kWide) {
     CHECK(cuda::foldedSide(plan, DType::bf16) == windowSide(plan));
     folds(test.context, plan, windowSide(plan));
     unfolds(test.context, plan, windowSide(plan), true);

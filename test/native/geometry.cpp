@@ -1,4 +1,4 @@
-// The plan of block products and the groupings against their definitions, over thousands of random shapes.
+// The plan of section products and the groupings against their definitions, over thousands of random shapes.
 #include "mora/geometry.h"
 
 #include <algorithm>
@@ -7,10 +7,10 @@
 
 #include "check.h"
 
-using mora::BlockPlan;
-using mora::BlockProduct;
 using mora::Grouping;
 using mora::GroupKind;
+using mora::SectionPlan;
+using mora::SectionProduct;
 
 namespace {
 
@@ -19,18 +19,18 @@ std::mt19937_64 random64(5);
 int64_t between(int64_t low, int64_t high) { return std::uniform_int_distribution<int64_t>(low, high)(random64); }
 
 /// Integers, so that sums are exact.
-std::vector<int64_t> randomBlocks(const BlockPlan& plan) {
-  std::vector<int64_t> folded(static_cast<size_t>(plan.blocks() * plan.side * plan.side));
+std::vector<int64_t> randomSections(const SectionPlan& plan) {
+  std::vector<int64_t> folded(static_cast<size_t>(plan.sections() * plan.side * plan.side));
   for (int64_t& value : folded) value = between(-1000, 1000);
   return folded;
 }
 
-/// Outputs before repetition [distinct, k] by the definition: x continued by itself, cut into blocks, results one after
-/// the other, cut at d (or folded onto what is before d). Paper, Eq. 4, 8 and 9.
-std::vector<int64_t> deltaByDefinition(const BlockPlan& plan, const std::vector<int64_t>& folded) {
+/// Outputs before repetition [distinct, k] by the definition: x continued by itself, cut into sections, results one
+/// after the other, cut at d (or folded onto what is before d). Paper, Eq. 4, 8 and 9.
+std::vector<int64_t> deltaByDefinition(const SectionPlan& plan, const std::vector<int64_t>& folded) {
   const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side;
   std::vector<int64_t> delta(static_cast<size_t>(d * k));
-  for (int64_t position = 0; position < plan.blocks() * R; ++position) {
+  for (int64_t position = 0; position < plan.sections() * R; ++position) {
     if (position >= d && !plan.foldOutput) break;
     for (int64_t column = 0; column < R; ++column) {
       const int64_t input = position / R * R + column;
@@ -42,12 +42,12 @@ std::vector<int64_t> deltaByDefinition(const BlockPlan& plan, const std::vector<
 }
 
 /// The same by the plan's products; checks that each stays inside of what it reads and writes.
-std::vector<int64_t> deltaByProducts(const BlockPlan& plan, const std::vector<int64_t>& folded) {
+std::vector<int64_t> deltaByProducts(const SectionPlan& plan, const std::vector<int64_t>& folded) {
   const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side;
   std::vector<int64_t> delta(static_cast<size_t>(d * k)), firsts(static_cast<size_t>(d));
-  mora::visitBlockProducts(plan, [&](const BlockProduct& product) {
+  mora::visitSectionProducts(plan, [&](const SectionProduct& product) {
     bool inside = product.count > 0 && product.rows > 0 && product.depth > 0;
-    inside = inside && product.block >= 0 && product.block + product.count <= plan.liveBlocks();
+    inside = inside && product.section >= 0 && product.section + product.count <= plan.liveSections();
     inside = inside && product.row >= 0 && product.row + product.rows <= R;
     inside = inside && product.column >= 0 && product.column + product.depth <= R;
     inside = inside && product.output >= 0 && product.output + (product.count - 1) * R + product.rows <= d;
@@ -60,7 +60,7 @@ std::vector<int64_t> deltaByProducts(const BlockPlan& plan, const std::vector<in
         CHECK(firsts[static_cast<size_t>(output)] == (product.first ? 0 : 1));
         firsts[static_cast<size_t>(output)] = 1;
         for (int64_t c = 0; c < product.depth; ++c) {
-          const int64_t at = ((product.block + i) * R + product.row + r) * R + product.column + c;
+          const int64_t at = ((product.section + i) * R + product.row + r) * R + product.column + c;
           delta[static_cast<size_t>(output * k + product.input + i * R + c)] += folded[static_cast<size_t>(at)];
         }
       }
@@ -70,8 +70,8 @@ std::vector<int64_t> deltaByProducts(const BlockPlan& plan, const std::vector<in
   return delta;
 }
 
-void checkPlan(const BlockPlan& plan) {
-  const std::vector<int64_t> folded = randomBlocks(plan);
+void checkPlan(const SectionPlan& plan) {
+  const std::vector<int64_t> folded = randomSections(plan);
   const bool equal = deltaByDefinition(plan, folded) == deltaByProducts(plan, folded);
   if (!CHECK(equal))
     std::fprintf(stderr, "  %lld -> %lld, side %lld, truncate %d, fold %d\n", static_cast<long long>(plan.inFeatures),
@@ -88,22 +88,22 @@ void plans() {
   }
 }
 
-void deadBlocksAreNotLive() {
-  const BlockPlan cut{100, 20, 8, 1, 0, 0};
-  CHECK(cut.blocks() == 13);
-  CHECK(cut.liveBlocks() == 3);
+void deadSectionsAreNotLive() {
+  const SectionPlan cut{100, 20, 8, 1, 0, 0};
+  CHECK(cut.sections() == 13);
+  CHECK(cut.liveSections() == 3);
   CHECK(cut.distinctOutputs() == 20);
-  const BlockPlan folded{100, 20, 8, 1, 0, 1};
-  CHECK(folded.liveBlocks() == 13);
-  const BlockPlan repeated{20, 100, 8, 1, 0, 0};
-  CHECK(repeated.liveBlocks() == 3);
+  const SectionPlan folded{100, 20, 8, 1, 0, 1};
+  CHECK(folded.liveSections() == 13);
+  const SectionPlan repeated{20, 100, 8, 1, 0, 0};
+  CHECK(repeated.liveSections() == 3);
 
-  const BlockPlan oneInputMore{21, 100, 10, 1, 0, 0}, oneInputLess{19, 100, 10, 1, 0, 0};
-  CHECK(oneInputMore.blocks() == 3);
-  CHECK(oneInputLess.blocks() == 2);
-  const BlockPlan wholeOutputs{50, 20, 10, 1, 0, 0}, oneOutputMore{50, 21, 10, 1, 0, 0};
-  CHECK(wholeOutputs.liveBlocks() == 2);
-  CHECK(oneOutputMore.liveBlocks() == 3);
+  const SectionPlan oneInputMore{21, 100, 10, 1, 0, 0}, oneInputLess{19, 100, 10, 1, 0, 0};
+  CHECK(oneInputMore.sections() == 3);
+  CHECK(oneInputLess.sections() == 2);
+  const SectionPlan wholeOutputs{50, 20, 10, 1, 0, 0}, oneOutputMore{50, 21, 10, 1, 0, 0};
+  CHECK(wholeOutputs.liveSections() == 2);
+  CHECK(oneOutputMore.liveSections() == 3);
   CHECK(repeated.distinctOutputs() == 24);
 }
 
@@ -131,7 +131,7 @@ void groupings() {
 
 int main() {
   plans();
-  deadBlocksAreNotLive();
+  deadSectionsAreNotLive();
   groupings();
   return mora::test::finish();
 }

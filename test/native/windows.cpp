@@ -1,4 +1,4 @@
-// The products in aligned windows against the definition of the block operators, over thousands of random shapes.
+// The products in aligned windows against the definition of the section operators, over thousands of random shapes.
 #include "mora/windows.h"
 
 #include <array>
@@ -19,32 +19,32 @@ int64_t between(int64_t low, int64_t high) { return std::uniform_int_distributio
 
 /// A plan, the width of what its products have for y, and folded matrices of integers, so that sums are exact.
 struct Case {
-  BlockPlan plan;
+  SectionPlan plan;
   int64_t outputs, window;
   Integers folded;  // [n, W, W]
 
-  explicit Case(const BlockPlan& of) : plan(of), outputs(of.outFeatures), window(windowSide(of)) {
+  explicit Case(const SectionPlan& of) : plan(of), outputs(of.outFeatures), window(windowSide(of)) {
     const bool repeats = !plan.truncate && plan.distinctOutputs() < plan.outFeatures;
     if (repeats) outputs = cellEnd(plan.distinctOutputs());
-    folded.assign(static_cast<size_t>(plan.liveBlocks() * window * window), 0);
-    for (int64_t position = 0; position < plan.liveBlocks() * plan.side; ++position)
+    folded.assign(static_cast<size_t>(plan.liveSections() * window * window), 0);
+    for (int64_t position = 0; position < plan.liveSections() * plan.side; ++position)
       for (int64_t column = 0; column < plan.side; ++column) folded[at(position, column)] = between(-1000, 1000);
   }
 
-  /// Where the folded matrices hold a column of row `position` of all blocks.
+  /// Where the folded matrices hold a column of row `position` of all sections.
   size_t at(int64_t position, int64_t column) const {
-    const int64_t block = position / plan.side, offset = windowOffset(plan.side, window, block);
-    const int64_t row = block * window + offset + position % plan.side;
+    const int64_t section = position / plan.side, offset = windowOffset(plan.side, window, section);
+    const int64_t row = section * window + offset + position % plan.side;
     return static_cast<size_t>(row * window + offset + column);
   }
 };
 
 /// Outputs before repetition [outputs, k] by the definition (paper, Eq. 4, 8 and 9): x continued by itself, cut into
-/// blocks, results one after the other, cut at d (or folded onto what is before d).
+/// sections, results one after the other, cut at d (or folded onto what is before d).
 Integers deltaByDefinition(const Case& of) {
   const auto [k, d, R] = std::array{of.plan.inFeatures, of.plan.outFeatures, of.plan.side};
   Integers delta(static_cast<size_t>(of.outputs * k));
-  for (int64_t position = 0; position < of.plan.liveBlocks() * R; ++position) {
+  for (int64_t position = 0; position < of.plan.liveSections() * R; ++position) {
     if (position >= d && !of.plan.foldOutput) break;
     for (int64_t column = 0; column < R; ++column) {
       const int64_t input = position / R * R + column;
@@ -60,7 +60,7 @@ class Writes {
  public:
   explicit Writes(int64_t length) : writes_(static_cast<size_t>(length)) {}
 
-  void add(const BlockProduct& product, int64_t begin, int64_t width, int64_t side) {
+  void add(const SectionProduct& product, int64_t begin, int64_t width, int64_t side) {
     const Integers before = writes_;
     for (int64_t i = 0; i < product.count; ++i)
       for (int64_t at = begin + i * product.step * side, end = at + width; at < end; ++at) {
@@ -77,16 +77,17 @@ class Writes {
   Integers writes_;
 };
 
-bool inside(const Case& of, const BlockProduct& product) {
+bool inside(const Case& of, const SectionProduct& product) {
   const int64_t last = (product.count - 1) * product.step;
-  return product.count > 0 && product.rows > 0 && product.depth > 0 && product.block >= 0 &&
-         product.block + last < of.plan.liveBlocks() && product.row >= 0 && product.row + product.rows <= of.window &&
-         product.column >= 0 && product.column + product.depth <= of.window && product.output >= 0 &&
+  return product.count > 0 && product.rows > 0 && product.depth > 0 && product.section >= 0 &&
+         product.section + last < of.plan.liveSections() && product.row >= 0 &&
+         product.row + product.rows <= of.window && product.column >= 0 &&
+         product.column + product.depth <= of.window && product.output >= 0 &&
          product.output + last * of.plan.side + product.rows <= of.outputs && product.input >= 0 &&
          product.input + last * of.plan.side + product.depth <= of.plan.inFeatures;
 }
 
-bool aligned(const Case& of, const BlockProduct& product) {
+bool aligned(const Case& of, const SectionProduct& product) {
   const int64_t stride = product.count > 1 ? product.step * of.plan.side : 0;
   for (const int64_t number :
        {product.output, product.rows, product.row, product.input, product.depth, product.column, stride})
@@ -95,10 +96,10 @@ bool aligned(const Case& of, const BlockProduct& product) {
 }
 
 void checkProducts(const Case& of, Written written) {
-  const int64_t k = of.plan.inFeatures, R = of.plan.side, live = of.plan.liveBlocks();
+  const int64_t k = of.plan.inFeatures, R = of.plan.side, live = of.plan.liveSections();
   Integers delta(static_cast<size_t>(of.outputs * k)), used(of.folded.size());
   Writes outputs(of.outputs), inputs(k);
-  for (const BlockProduct& product : windowProducts(of.plan, of.outputs, written)) {
+  for (const SectionProduct& product : windowProducts(of.plan, of.outputs, written)) {
     if (!CHECK(inside(of, product))) return;
     if (k % kCell == 0 && of.outputs % kCell == 0) CHECK(aligned(of, product));
     if (written == Written::outputs) outputs.add(product, product.output, product.rows, R);
@@ -107,7 +108,7 @@ void checkProducts(const Case& of, Written written) {
     for (int64_t i = 0; i < product.count; ++i)
       for (int64_t r = 0; r < product.rows; ++r)
         for (int64_t c = 0; c < product.depth; ++c) {
-          const int64_t ahead = i * product.step, row = (product.block + ahead) * of.window + product.row + r;
+          const int64_t ahead = i * product.step, row = (product.section + ahead) * of.window + product.row + r;
           const auto at = static_cast<size_t>(row * of.window + product.column + c);
           const int64_t output = product.output + ahead * R + r, input = product.input + ahead * R + c;
           delta[static_cast<size_t>(output * k + input)] += of.folded[at];
@@ -138,26 +139,26 @@ void products() {
   }
 }
 
-/// The folded matrices are stored in windows: these are as wide as the cells that some live block touches.
+/// The folded matrices are stored in windows: these are as wide as the cells that some live section touches.
 void windowsAreNarrow() {
   for (int64_t side = 1; side <= 40; ++side)
-    for (int64_t blocks = 1; blocks <= 2 * kCell; ++blocks) {
+    for (int64_t sections = 1; sections <= 2 * kCell; ++sections) {
       int64_t widest = 0;
-      for (int64_t block = 0; block < blocks; ++block)
-        widest = std::max(widest, ((block + 1) * side - 1) / kCell - block * side / kCell + 1);
-      CHECK(windowSide({blocks * side, blocks * side, side, 0, 0, 0}) == widest * kCell);
+      for (int64_t section = 0; section < sections; ++section)
+        widest = std::max(widest, ((section + 1) * side - 1) / kCell - section * side / kCell + 1);
+      CHECK(windowSide({sections * side, sections * side, side, 0, 0, 0}) == widest * kCell);
     }
 }
 
-/// 4096 -> 11008 at rank 8: twelve blocks of 348, every second of which begins in the middle of a cell.
+/// 4096 -> 11008 at rank 8: twelve sections of 348, every second of which begins in the middle of a cell.
 void batchesAreFew() {
-  const BlockPlan plan{4096, 11008, 348, 1, 0, 0};
+  const SectionPlan plan{4096, 11008, 348, 1, 0, 0};
   CHECK(windowSide(plan) == 352);
   const auto products = windowProducts(plan, cellEnd(plan.distinctOutputs()), Written::outputs);
-  // Even blocks; odd ones but the last, whose inputs go on with the start of x: two; the cells that neighbours share.
+  // Even sections; odd ones but the last, whose inputs go on with the start of x: two; the cells that neighbours share.
   CHECK(products.size() == 5);
   int64_t multiplications = 0;
-  for (const BlockProduct& product : products) multiplications += product.count * product.rows * product.depth;
+  for (const SectionProduct& product : products) multiplications += product.count * product.rows * product.depth;
   CHECK(static_cast<double>(multiplications) < 1.03 * 12 * 348 * 348);
   // Where all outputs end at d, there is nothing to fold: what the last cell has past d is no product.
   CHECK(windowProducts({12, 12, 6, 0, 0, 1}, 12, Written::outputs).size() ==

@@ -2,7 +2,7 @@
  * MoRA's operators as their definition has them (paper, Eq. 4, 6, 8, 9 and Appendix B): every term that an element of
  * the expanded ΔW [d, k] is made of. References of the operations and of the adapters read these and nothing else.
  */
-import type { BlockPlan, Grouping } from '../../lib/native.js'
+import type { Grouping, SectionPlan } from '../../lib/native.js'
 import { Host } from './host.js'
 
 /** Columns of the input side: index of a virtual column's group, for every virtual column. */
@@ -16,26 +16,26 @@ export function groupsOf({ kind, wrap, width, side }: Grouping): { column: numbe
   return Array.from({ length: extent }, (_, v) => ({ column: v % width, group: v % side }))
 }
 
-/** y[output] += folded[block][row][column] · x[input] */
-export interface BlockTerm {
+/** y[output] += folded[section][row][column] · x[input] */
+export interface SectionTerm {
   output: number
   input: number
-  block: number
+  section: number
   row: number
   column: number
 }
 
 /** Every term of rotation, decoupling or truncation; x̃ repeats x, results are cut, tiled or folded. */
-export function blockTerms({ inFeatures, outFeatures, side, truncate, foldOutput }: BlockPlan): BlockTerm[] {
-  const terms: BlockTerm[] = []
-  const blocks = truncate ? 1 : Math.ceil(inFeatures / side)
-  const whole = blocks * side
+export function sectionTerms({ inFeatures, outFeatures, side, truncate, foldOutput }: SectionPlan): SectionTerm[] {
+  const terms: SectionTerm[] = []
+  const sections = truncate ? 1 : Math.ceil(inFeatures / side)
+  const whole = sections * side
   const rowOf = (position: number, output: number) => {
-    const [block, row] = [Math.floor(position / side), position % side]
+    const [section, row] = [Math.floor(position / side), position % side]
     for (let column = 0; column < side; column++) {
-      const input = block * side + column
+      const input = section * side + column
       if (truncate && input >= inFeatures) continue
-      terms.push({ output, input: input % inFeatures, block, row, column })
+      terms.push({ output, input: input % inFeatures, section, row, column })
     }
   }
   if (foldOutput && whole > outFeatures) {
@@ -49,24 +49,24 @@ export function blockTerms({ inFeatures, outFeatures, side, truncate, foldOutput
   return terms
 }
 
-/** Rotation of block b as a matrix [R, R]: out_j = x_j cos - x_{j+R/2} sin, out_{j+R/2} = x_{j+R/2} cos + x_j sin. */
-export function rotationOf(block: number, { side, rotate }: Pick<BlockPlan, 'side' | 'rotate'>): Host {
+/** Rotation of section b as a matrix [R, R]: out_j = x_j cos - x_{j+R/2} sin, out_{j+R/2} = x_{j+R/2} cos + x_j sin. */
+export function rotationOf(section: number, { side, rotate }: Pick<SectionPlan, 'side' | 'rotate'>): Host {
   const half = side / 2
   return Host.of([side, side], (i, j) => {
     if (!rotate) return i === j ? 1 : 0
     if (i % half !== j % half) return 0
-    const angle = block * 10000 ** ((-2 * (i % half)) / side)
+    const angle = section * 10000 ** ((-2 * (i % half)) / side)
     if (i === j) return Math.cos(angle)
     return i < half ? -Math.sin(angle) : Math.sin(angle)
   })
 }
 
 /** Where row j and column j of a rotation are not zero. */
-export const rotatedWith = (j: number, { side, rotate }: Pick<BlockPlan, 'side' | 'rotate'>): number[] =>
+export const rotatedWith = (j: number, { side, rotate }: Pick<SectionPlan, 'side' | 'rotate'>): number[] =>
   rotate ? [j, (j + side / 2) % side] : [j]
 
-/** M R_b of the first `count` blocks, [count, R, R]. */
-export function foldedOf(plan: Pick<BlockPlan, 'side' | 'rotate'>, matrix: Host, count: number): Host {
+/** M R_b of the first `count` sections, [count, R, R]. */
+export function foldedOf(plan: Pick<SectionPlan, 'side' | 'rotate'>, matrix: Host, count: number): Host {
   const { side } = plan
   const rotations = Array.from({ length: count }, (_, b) => rotationOf(b, plan))
   const partners = Array.from({ length: side }, (_, j) => rotatedWith(j, plan))
@@ -76,11 +76,11 @@ export function foldedOf(plan: Pick<BlockPlan, 'side' | 'rotate'>, matrix: Host,
 }
 
 /** ΔW [d, k] of rotation, decoupling or truncation. */
-export function deltaOfBlocks(plan: BlockPlan, matrix: Host): Host {
-  const terms = blockTerms(plan)
-  const folded = foldedOf(plan, matrix, 1 + Math.max(0, ...terms.map(({ block }) => block)))
+export function deltaOfSections(plan: SectionPlan, matrix: Host): Host {
+  const terms = sectionTerms(plan)
+  const folded = foldedOf(plan, matrix, 1 + Math.max(0, ...terms.map(({ section }) => section)))
   const delta = new Host([plan.outFeatures, plan.inFeatures])
-  for (const { output, input, block, row, column } of terms) delta.add(folded.at(block, row, column), output, input)
+  for (const { output, input, section, row, column } of terms) delta.add(folded.at(section, row, column), output, input)
   return delta
 }
 

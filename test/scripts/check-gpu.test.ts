@@ -65,7 +65,7 @@ describe('npm run check:gpu', () => {
     expect(summaryOf('tests')).toMatch(/^[1-9]\d* passed, 0 failed, \d+ skipped$/)
     expect(summaryOf('hardware')).toMatch(/^([1-9]\d*) of \1 passed, 0 skipped$/)
     expect(summaryOf('pytorch')).toBe(why)
-    expect(stdout).toMatch(/^blocksForward, rotation/m)
+    expect(stdout).toMatch(/^sectionsForward, rotation/m)
     expect(status).toBe(0)
   })
 

@@ -13,7 +13,7 @@ import { emulatorCompiles, run } from './programs.js'
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const minutes = 60_000
 
-const short = ['cuda_attention', 'cuda_mora_blocks']
+const short = ['cuda_attention', 'cuda_mora_sections']
 const all = readdirSync(join(root, 'test', 'native'))
   .filter((file) => /^cuda_.*\.cpp$/.test(file))
   .map((file) => basename(file, '.cpp'))

@@ -2,7 +2,6 @@
 
 import { afterAll, describe, expect, test } from 'vitest'
 import {
-  type BlockPlan,
   type CodedMatrix,
   type CodeLayout,
   type DType,
@@ -10,6 +9,7 @@ import {
   type NativeTensor,
   native,
   type OperationName,
+  type SectionPlan,
 } from '../../lib/native.js'
 import { loadBinary } from '../../lib/native-binary.js'
 import { liveBytes } from '../live-bytes.js'
@@ -28,7 +28,7 @@ afterAll(() => {
 
 const integers = (count: number) => tensor([count], 'int32')
 const grouping: Grouping = { kind: 'tile', wrap: true, width: 8, side: 3 }
-const plan: BlockPlan = { inFeatures: 8, outFeatures: 6, side: 4, rotate: true, truncate: false, foldOutput: false }
+const plan: SectionPlan = { inFeatures: 8, outFeatures: 6, side: 4, rotate: true, truncate: false, foldOutput: false }
 const step = { learningRate: 1, beta1: 0.9, beta2: 0.9, epsilon: 1, weightDecay: 0, step: 1 }
 
 /** A matrix [3, 8] of 4-bit codes. */
@@ -280,24 +280,24 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     () => native.groupSpread(grouping, tensor([2, 4]), tensor([2, 8]), false),
     /the shape \[2, 3\] for source but received float32 \[2, 4\]/,
   ],
-  foldBlocks: [
-    () => native.foldBlocks({ ...plan, side: 3 }, tensor([3, 3]), tensor([2, 3, 3])),
+  foldSections: [
+    () => native.foldSections({ ...plan, side: 3 }, tensor([3, 3]), tensor([2, 3, 3])),
     /no plan for 8 -> 6 with side 3 \(rotation needs an even side\)/,
   ],
-  unfoldBlocks: [
-    () => native.unfoldBlocks(plan, tensor([3, 4, 4]), tensor([4, 4]), true),
+  unfoldSections: [
+    () => native.unfoldSections(plan, tensor([3, 4, 4]), tensor([4, 4]), true),
     /the shape \[2, 4, 4\] for dFolded but received float32 \[3, 4, 4\]/,
   ],
-  blocksForward: [
-    () => native.blocksForward(plan, tensor([2, 8]), tensor([2, 4, 4], 'bfloat16'), tensor([2, 6]), false),
+  sectionsForward: [
+    () => native.sectionsForward(plan, tensor([2, 8]), tensor([2, 4, 4], 'bfloat16'), tensor([2, 6]), false),
     /float32 for folded but received bfloat16 \[2, 4, 4\]/,
   ],
-  blocksBackwardInput: [
-    () => native.blocksBackwardInput(plan, tensor([2, 5]), tensor([2, 4, 4]), tensor([2, 8]), false),
+  sectionsBackwardInput: [
+    () => native.sectionsBackwardInput(plan, tensor([2, 5]), tensor([2, 4, 4]), tensor([2, 8]), false),
     /6 columns for dY but received float32 \[2, 5\]/,
   ],
-  blocksBackwardWeight: [
-    () => native.blocksBackwardWeight(plan, tensor([2, 8]), tensor([3, 6]), tensor([2, 4, 4])),
+  sectionsBackwardWeight: [
+    () => native.sectionsBackwardWeight(plan, tensor([2, 8]), tensor([3, 6]), tensor([2, 4, 4])),
     /the shape \[2, 6\] for dY but received float32 \[3, 6\]/,
   ],
   mergeGroups: [
@@ -315,8 +315,8 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     () => native.mergeFactors(tensor([6, 3]), tensor([2, 8]), 1, tensor([6, 8]), integers(1)),
     /3 rows for a but received float32 \[2, 8\]/,
   ],
-  mergeBlocks: [
-    () => native.mergeBlocks(plan, tensor([2, 4, 4]), 1, tensor([6, 8]), tensor([1])),
+  mergeSections: [
+    () => native.mergeSections(plan, tensor([2, 4, 4]), 1, tensor([6, 8]), tensor([1])),
     /int32 for nonFinite but received float32 \[1\]/,
   ],
 }
@@ -368,9 +368,9 @@ describe('a number that no operation can use', () => {
       /^groupSum: the side of the square matrix must be positive, not 0/,
     ],
     [
-      'blocks without outputs',
-      () => native.foldBlocks({ ...plan, outFeatures: 0 }, tensor([4, 4]), tensor([2, 4, 4])),
-      /^foldBlocks: no plan for 8 -> 0 with side 4/,
+      'sections without outputs',
+      () => native.foldSections({ ...plan, outFeatures: 0 }, tensor([4, 4]), tensor([2, 4, 4])),
+      /^foldSections: no plan for 8 -> 0 with side 4/,
     ],
     [
       'one moment for two gradients',

@@ -1,15 +1,15 @@
 /** MoRA beside one layer: how its operators read and write, and the arithmetic of the square matrix between. */
-import { type BlockPlan, type Grouping, native } from '../../native.js'
+import { type Grouping, native, type SectionPlan } from '../../native.js'
 import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { LinearInput } from '../../nn/linear-input.js'
 import type { Destination } from '../../tensor/destination.js'
 import {
   alignedSide,
-  blocks,
-  blocksMatrixGradient,
-  foldBlocks,
+  foldSections,
   groupSpread,
   groupSum,
+  sections,
+  sectionsMatrixGradient,
   squareFactor,
 } from '../../tensor/operations/mora.js'
 import type { Parameter } from '../../tensor/parameter.js'
@@ -20,8 +20,10 @@ import { AdapterLayer } from '../contract/adapter-layer.js'
 import type { Operator } from '../contract/mora-operators.js'
 import { Permutation, type PermutationKey } from './permutation.js'
 
-/** How an operator compresses k inputs to R values and spreads R values over d outputs: groups, or a plan of blocks. */
-export type MoraGeometry = { kind: 'groups'; input: Grouping; output: Grouping } | { kind: 'blocks'; plan: BlockPlan }
+/** How an operator compresses k inputs to R values and spreads R values over d outputs: groups, or a plan of sections. */
+export type MoraGeometry =
+  | { kind: 'groups'; input: Grouping; output: Grouping }
+  | { kind: 'sections'; plan: SectionPlan }
 
 export function moraGeometry(
   operator: Operator,
@@ -39,7 +41,7 @@ export function moraGeometry(
   }
   const rotate = operator === 'rotation'
   const truncate = operator === 'truncation'
-  return { kind: 'blocks', plan: { inFeatures, outFeatures, side, rotate, truncate, foldOutput } }
+  return { kind: 'sections', plan: { inFeatures, outFeatures, side, rotate, truncate, foldOutput } }
 }
 
 /** weight [d, k] += scale ΔW for the matrix [R, R] (float32); counts what is not finite afterwards, if asked to. */
@@ -63,8 +65,8 @@ function mergeMatrix(
     return
   }
   scope(() => {
-    const folded = foldBlocks(geometry.plan, matrix, 'float32')
-    native.mergeBlocks(geometry.plan, folded.native, scale, weight.native, count)
+    const folded = foldSections(geometry.plan, matrix, 'float32')
+    native.mergeSections(geometry.plan, folded.native, scale, weight.native, count)
   })
 }
 
@@ -127,10 +129,10 @@ export class MoraLayer extends AdapterLayer {
     return permutation.outputs(this.#between(seen, x, order, scale), into)
   }
 
-  /** The contribution for x in the order that groups or blocks take; `order` names it. */
+  /** The contribution for x in the order that groups or sections take; `order` names it. */
   #between(input: LinearInput, x: Tensor, order: string, scale: number, into?: Destination): Tensor {
     const total = scale * this.config.scale
-    if (this.#geometry.kind === 'blocks') return blocks(x, this.matrix, this.#geometry.plan, total, into)
+    if (this.#geometry.kind === 'sections') return sections(x, this.matrix, this.#geometry.plan, total, into)
     const { input: compress, output } = this.#geometry
     const z = input.derive(`${compress.kind} ${compress.side} ${order}`, () =>
       groupSum(x, compress, alignedSide(compress, x)),
@@ -139,7 +141,7 @@ export class MoraLayer extends AdapterLayer {
   }
 
   override asWeightUpdate(input: LinearInput, scale: number): LayerUpdate | null {
-    return this.#geometry.kind === 'blocks' ? super.asWeightUpdate(input, scale) : null
+    return this.#geometry.kind === 'sections' ? super.asWeightUpdate(input, scale) : null
   }
 
   weightUpdate(scale: number): LayerUpdate | null {
@@ -150,7 +152,7 @@ export class MoraLayer extends AdapterLayer {
       parameters: this.parameters,
       addTo: (rows) => mergeMatrix(geometry, this.matrix, total, rows, null),
       backward: (dY, x, [dMatrix]) => {
-        if (geometry.kind === 'blocks') blocksMatrixGradient(geometry.plan, x, dY, total, dMatrix!)
+        if (geometry.kind === 'sections') sectionsMatrixGradient(geometry.plan, x, dY, total, dMatrix!)
         else groupsMatrixGradient(geometry, x, dY, total, dMatrix!)
       },
     }
@@ -175,7 +177,7 @@ export class MoraLayer extends AdapterLayer {
     const geometry = this.#geometry
     const permutation = this.#permutation
     const rank = this.matrix.shape[0]!
-    if (geometry.kind === 'blocks') return null
+    if (geometry.kind === 'sections') return null
     const single: Grouping = { kind: 'tile', wrap: false, width: rank, side: rank }
     return {
       rank,

@@ -2,7 +2,7 @@ import { type Kind, optional, orNull, requireOptionsOf } from '../../arguments.j
 import { InputError, UsageError } from '../../errors.js'
 import { isJsonObject } from '../../io/json.js'
 import { flag, optionalChoice, optionalInteger, optionalReal } from '../../schema/option.js'
-import { liveBlocks } from '../../tensor/operations/mora.js'
+import { liveSections } from '../../tensor/operations/mora.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, RestartOptions } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
 import { OPERATORS, type Operator } from '../contract/mora-operators.js'
@@ -29,7 +29,7 @@ export const operators: readonly Operator[] = OPERATORS
 export interface MoraConfig extends AdapterConfigBase, MoraLayerConfig {
   readonly method: 'mora'
   /**
-   * R becomes the nearest multiple of this: with 8 or 16, tensor cores of GPUs read blocks of every shape aligned. 1, the
+   * R becomes the nearest multiple of this: with 8 or 16, tensor cores of GPUs read sections of every shape aligned. 1, the
    * default, is the reference's R; its tools cannot read adapters of another.
    */
   readonly roundRank: number
@@ -127,7 +127,9 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
     const { inFeatures, outFeatures } = layer
     const side = sideOf({ ...config, foldOutput, operator }, layer)
     const geometry = moraGeometry(operator, inFeatures, outFeatures, side, foldOutput)
-    return geometry.kind === 'blocks' ? { derived: liveBlocks(geometry.plan) * side ** 2, making: 0 } : { making: 0 }
+    return geometry.kind === 'sections'
+      ? { derived: liveSections(geometry.plan) * side ** 2, making: 0 }
+      : { making: 0 }
   },
 
   layer: (config, options, tensors) => new MoraLayer(config, options, tensors.parameter('mora')),

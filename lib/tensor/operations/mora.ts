@@ -1,4 +1,4 @@
-import { type BlockPlan, type FloatDType, type Grouping, native } from '../../native.js'
+import { type FloatDType, type Grouping, native, type SectionPlan } from '../../native.js'
 import { type Destination, destinationOr } from '../destination.js'
 import type { Parameter } from '../parameter.js'
 import { record } from '../tape.js'
@@ -106,37 +106,37 @@ export function gatherColumns(
   })
 }
 
-/** The scaled matrix with each live block's rotation folded in, W_b = s M R_b: [n, W, W]. Made once per change of M. */
-function foldedBlocks(plan: BlockPlan, matrix: Parameter, dtype: FloatDType, scale: number): Tensor {
-  return matrix.derived(`blocks ${dtype} ${scale}`, () => foldBlocks(plan, matrix.as('float32', scale), dtype))
+/** The scaled matrix with each live section's rotation folded in, W_b = s M R_b: [n, W, W]. Made once per change of M. */
+function foldedSections(plan: SectionPlan, matrix: Parameter, dtype: FloatDType, scale: number): Tensor {
+  return matrix.derived(`sections ${dtype} ${scale}`, () => foldSections(plan, matrix.as('float32', scale), dtype))
 }
 
-/** Every live block M R_b for activations of `dtype`, [n, W, W]: R wide, or the window that the device reads it in. */
-export function foldBlocks(plan: BlockPlan, matrix: Tensor, dtype: FloatDType): Tensor {
+/** Every live section M R_b for activations of `dtype`, [n, W, W]: R wide, or the window that the device reads it in. */
+export function foldSections(plan: SectionPlan, matrix: Tensor, dtype: FloatDType): Tensor {
   const { device } = matrix
   const side = native.foldedSide(plan, dtype, device)
-  const folded = Tensor.empty([liveBlocks(plan), side, side], { device, dtype })
-  native.foldBlocks(plan, matrix.native, folded.native)
+  const folded = Tensor.empty([liveSections(plan), side, side], { device, dtype })
+  native.foldSections(plan, matrix.native, folded.native)
   return folded
 }
 
 /** Rotation, decoupling and truncation: x [T, k] → [T, d] through M [R, R] (paper, Eq. 9, 8 and 4), in place in x and y. */
-export function blocks(x: Tensor, matrix: Parameter, plan: BlockPlan, scale = 1, into?: Destination): Tensor {
+export function sections(x: Tensor, matrix: Parameter, plan: SectionPlan, scale = 1, into?: Destination): Tensor {
   const dtype = x.dtype as FloatDType
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, plan.outFeatures], x)
-  native.blocksForward(plan, x.native, foldedBlocks(plan, matrix, dtype, scale).native, y.native, accumulate)
+  native.sectionsForward(plan, x.native, foldedSections(plan, matrix, dtype, scale).native, y.native, accumulate)
   return record(y, [x, matrix], [x], (dY, [input], [dX, dMatrix]) => {
     const once = dX!.needed && dMatrix!.needed ? sumRepeats(plan, dY) : { plan, dY }
     dX!.write((target, add) => {
-      const folded = foldedBlocks(plan, matrix, dtype, scale).native
-      native.blocksBackwardInput(once.plan, once.dY.native, folded, target.native, add)
+      const folded = foldedSections(plan, matrix, dtype, scale).native
+      native.sectionsBackwardInput(once.plan, once.dY.native, folded, target.native, add)
     })
-    blocksMatrixGradient(once.plan, input!, once.dY, scale, dMatrix!)
+    sectionsMatrixGradient(once.plan, input!, once.dY, scale, dMatrix!)
   })
 }
 
 /** Gradient of the outputs before they repeat, with the plan that ends there: summed once for all who need it. */
-function sumRepeats(plan: BlockPlan, dY: Tensor): { plan: BlockPlan; dY: Tensor } {
+function sumRepeats(plan: SectionPlan, dY: Tensor): { plan: SectionPlan; dY: Tensor } {
   const { inFeatures, outFeatures, side, truncate } = plan
   const distinct = Math.ceil(inFeatures / side) * side
   if (truncate || distinct >= outFeatures) return { plan, dY }
@@ -150,9 +150,9 @@ function sumRepeats(plan: BlockPlan, dY: Tensor): { plan: BlockPlan; dY: Tensor 
   return { plan: { ...plan, outFeatures: distinct }, dY: sums }
 }
 
-/** Writes dM of `blocks` from x [T, k] and dY [T, d]. */
-export function blocksMatrixGradient(
-  plan: BlockPlan,
+/** Writes dM of `sections` from x [T, k] and dY [T, d]. */
+export function sectionsMatrixGradient(
+  plan: SectionPlan,
   x: Tensor,
   dY: Tensor,
   scale: number,
@@ -160,19 +160,19 @@ export function blocksMatrixGradient(
 ): void {
   const { device } = x
   const side = native.foldedSide(plan, x.dtype, device)
-  const dFolded = Tensor.empty([liveBlocks(plan), side, side], { device })
-  native.blocksBackwardWeight(plan, x.native, dY.native, dFolded.native)
+  const dFolded = Tensor.empty([liveSections(plan), side, side], { device })
+  native.sectionsBackwardWeight(plan, x.native, dY.native, dFolded.native)
   dMatrix.write((target, accumulate) => {
-    if (scale === 1) return native.unfoldBlocks(plan, dFolded.native, target.native, accumulate)
+    if (scale === 1) return native.unfoldSections(plan, dFolded.native, target.native, accumulate)
     const unscaled = Tensor.empty(target.shape, { device })
-    native.unfoldBlocks(plan, dFolded.native, unscaled.native, false)
+    native.unfoldSections(plan, dFolded.native, unscaled.native, false)
     const write = accumulate ? native.add : native.copy
     write(unscaled.native, target.native, scale)
   })
 }
 
-/** Blocks whose output is kept; see native/mora/geometry.h. */
-export function liveBlocks({ inFeatures, outFeatures, side, truncate, foldOutput }: BlockPlan): number {
+/** Sections whose output is kept; see native/mora/geometry.h. */
+export function liveSections({ inFeatures, outFeatures, side, truncate, foldOutput }: SectionPlan): number {
   if (truncate) return 1
   const all = Math.ceil(inFeatures / side)
   return foldOutput ? all : Math.min(all, Math.ceil(outFeatures / side))

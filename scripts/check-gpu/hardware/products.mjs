@@ -23,7 +23,7 @@ export function casesOf({ tiny, device, cpu }) {
   ]
 }
 
-/** y_b = x_b w_bᵀ for batches whose rows lie side by side, as the blocks of MoRA's rotation do. */
+/** y_b = x_b w_bᵀ for batches whose rows lie side by side, as the sections of MoRA's rotation do. */
 function interleaved(device, cpu, { B, m, n, k }, dtype, accumulate) {
   const name = `${B} products ${m}x${n}x${k} side by side, ${dtype}${accumulate ? ', added' : ''}`
   const resultOf = (held, on) => {

@@ -1,6 +1,6 @@
-import { type BlockPlan, type Grouping, type NativeTensor, native } from '../../../lib/native.js'
-import { liveBlocks } from '../../../lib/tensor/operations/mora.js'
-import { blockTerms, deltaOfBlocks, deltaOfGroups, foldedOf, groupsOf, rotatedWith, rotationOf } from '../delta.js'
+import { type Grouping, type NativeTensor, native, type SectionPlan } from '../../../lib/native.js'
+import { liveSections } from '../../../lib/tensor/operations/mora.js'
+import { deltaOfGroups, deltaOfSections, foldedOf, groupsOf, rotatedWith, rotationOf, sectionTerms } from '../delta.js'
 import { decode, encode, type OperationCase, operationCase, testDevice } from '../harness.js'
 import { Host, sum } from '../host.js'
 
@@ -129,7 +129,7 @@ const plan = (
   outFeatures: number,
   side: number,
   kind: 'rotate' | 'decouple' | 'truncate' | 'fold',
-): BlockPlan => ({
+): SectionPlan => ({
   inFeatures,
   outFeatures,
   side,
@@ -138,7 +138,7 @@ const plan = (
   foldOutput: kind === 'fold',
 })
 
-// Whole blocks; ragged last block; outputs that repeat; outputs that are cut (dead blocks); R = k; R > k; R > 2k.
+// Whole sections; ragged last section; outputs that repeat; outputs that are cut (dead sections); R = k; R > k; R > 2k.
 const plans = [
   plan(12, 12, 4, 'rotate'),
   plan(13, 11, 4, 'rotate'),
@@ -162,37 +162,37 @@ const plans = [
   plan(190, 134, 36, 'rotate'),
 ]
 
-const nameOf = (of: BlockPlan) => {
+const nameOf = (of: SectionPlan) => {
   const kind = of.truncate ? 'truncation' : of.foldOutput ? 'folded rotation' : of.rotate ? 'rotation' : 'decoupling'
   return `${kind} ${of.inFeatures} to ${of.outFeatures} with side ${of.side}`
 }
-const foldedShape = (of: BlockPlan) => [liveBlocks(of), of.side, of.side]
+const foldedShape = (of: SectionPlan) => [liveSections(of), of.side, of.side]
 
-const foldBlocks = plans.map((of) =>
+const foldSections = plans.map((of) =>
   operationCase({
-    name: `foldBlocks of ${nameOf(of)}`,
+    name: `foldSections of ${nameOf(of)}`,
     operands: {
       matrix: { shape: [of.side, of.side], dtype: 'float32', layouts: 'dense' },
       folded: { shape: foldedShape(of), dtype: 'activation', role: 'out', layouts: 'dense' },
     },
-    call: ({ matrix, folded }) => native.foldBlocks(of, matrix, folded),
-    reference: ({ matrix }) => ({ folded: foldedOf(of, matrix, liveBlocks(of)) }),
+    call: ({ matrix, folded }) => native.foldSections(of, matrix, folded),
+    reference: ({ matrix }) => ({ folded: foldedOf(of, matrix, liveSections(of)) }),
   }),
 )
 
-const unfoldBlocks = plans.flatMap((of) =>
+const unfoldSections = plans.flatMap((of) =>
   [false, true].map((accumulate) =>
     operationCase({
-      name: `unfoldBlocks of ${nameOf(of)}${accumulate ? ', added' : ''}`,
+      name: `unfoldSections of ${nameOf(of)}${accumulate ? ', added' : ''}`,
       dtypes: ['float32'],
       operands: {
         dFolded: { shape: foldedShape(of), dtype: 'float32', layouts: 'dense' },
         dMatrix: { shape: [of.side, of.side], dtype: 'float32', role: accumulate ? 'inout' : 'out', layouts: 'dense' },
       },
-      call: ({ dFolded, dMatrix }) => native.unfoldBlocks(of, dFolded, dMatrix, accumulate),
+      call: ({ dFolded, dMatrix }) => native.unfoldSections(of, dFolded, dMatrix, accumulate),
       // M R_b is linear in M: dM = Σ over b of dFolded_b R_bᵀ.
       reference: ({ dFolded, dMatrix }) => {
-        const rotations = Array.from({ length: liveBlocks(of) }, (_, b) => rotationOf(b, of))
+        const rotations = Array.from({ length: liveSections(of) }, (_, b) => rotationOf(b, of))
         const added = (i: number, j: number) =>
           sum(rotations.length, (b) => sum(of.side, (l) => dFolded.at(b, i, l) * rotations[b]!.at(j, l)))
         return { dMatrix: Host.of([of.side, of.side], (i, j) => (accumulate ? dMatrix.at(i, j) : 0) + added(i, j)) }
@@ -201,53 +201,53 @@ const unfoldBlocks = plans.flatMap((of) =>
   ),
 )
 
-const forPlans = (make: (of: BlockPlan, tokens: number, accumulate: boolean) => OperationCase): OperationCase[] =>
+const forPlans = (make: (of: SectionPlan, tokens: number, accumulate: boolean) => OperationCase): OperationCase[] =>
   plans.flatMap((of) => [make(of, 5, false), make(of, 1, true), make(of, 0, false)])
 
 // With several products for one output, bfloat16 stores and reads what the earlier ones left.
 const rewritten = { bfloat16: 2 ** -7 }
 
-const blocksForward = forPlans((of, tokens, accumulate) =>
+const sectionsForward = forPlans((of, tokens, accumulate) =>
   operationCase({
-    name: `blocksForward of ${nameOf(of)}, ${tokens} tokens${accumulate ? ', added' : ''}`,
+    name: `sectionsForward of ${nameOf(of)}, ${tokens} tokens${accumulate ? ', added' : ''}`,
     operands: {
       x: { shape: [tokens, of.inFeatures], dtype: 'activation' },
       folded: { shape: foldedShape(of), dtype: 'activation', layouts: 'dense' },
       y: { shape: [tokens, of.outFeatures], dtype: 'activation', role: accumulate ? 'inout' : 'out' },
     },
     slack: rewritten,
-    call: ({ x, folded, y }) => native.blocksForward(of, x, folded, y, accumulate),
+    call: ({ x, folded, y }) => native.sectionsForward(of, x, folded, y, accumulate),
     reference: ({ x, folded, y }) => {
       const result = accumulate ? new Host(y.shape, y.values) : new Host(y.shape)
-      for (const { output, input, block, row, column } of blockTerms(of))
-        for (let t = 0; t < tokens; t++) result.add(folded.at(block, row, column) * x.at(t, input), t, output)
+      for (const { output, input, section, row, column } of sectionTerms(of))
+        for (let t = 0; t < tokens; t++) result.add(folded.at(section, row, column) * x.at(t, input), t, output)
       return { y: result }
     },
   }),
 )
 
-const blocksBackwardInput = forPlans((of, tokens, accumulate) =>
+const sectionsBackwardInput = forPlans((of, tokens, accumulate) =>
   operationCase({
-    name: `blocksBackwardInput of ${nameOf(of)}, ${tokens} tokens${accumulate ? ', added' : ''}`,
+    name: `sectionsBackwardInput of ${nameOf(of)}, ${tokens} tokens${accumulate ? ', added' : ''}`,
     operands: {
       dY: { shape: [tokens, of.outFeatures], dtype: 'activation' },
       folded: { shape: foldedShape(of), dtype: 'activation', layouts: 'dense' },
       dX: { shape: [tokens, of.inFeatures], dtype: 'activation', role: accumulate ? 'inout' : 'out' },
     },
     slack: rewritten,
-    call: ({ dY, folded, dX }) => native.blocksBackwardInput(of, dY, folded, dX, accumulate),
+    call: ({ dY, folded, dX }) => native.sectionsBackwardInput(of, dY, folded, dX, accumulate),
     reference: ({ dY, folded, dX }) => {
       const result = accumulate ? new Host(dX.shape, dX.values) : new Host(dX.shape)
-      for (const { output, input, block, row, column } of blockTerms(of))
-        for (let t = 0; t < tokens; t++) result.add(folded.at(block, row, column) * dY.at(t, output), t, input)
+      for (const { output, input, section, row, column } of sectionTerms(of))
+        for (let t = 0; t < tokens; t++) result.add(folded.at(section, row, column) * dY.at(t, output), t, input)
       return { dX: result }
     },
   }),
 )
 
-const blocksBackwardWeight = forPlans((of, tokens) =>
+const sectionsBackwardWeight = forPlans((of, tokens) =>
   operationCase({
-    name: `blocksBackwardWeight of ${nameOf(of)}, ${tokens} tokens`,
+    name: `sectionsBackwardWeight of ${nameOf(of)}, ${tokens} tokens`,
     operands: {
       x: { shape: [tokens, of.inFeatures], dtype: 'activation' },
       dY: { shape: [tokens, of.outFeatures], dtype: 'activation' },
@@ -255,19 +255,19 @@ const blocksBackwardWeight = forPlans((of, tokens) =>
     },
     // Gradients of repeated outputs are summed in the activations' dtype first: a rounding for each token.
     slack: { bfloat16: Math.max(2, tokens) * 2 ** -9 },
-    call: ({ x, dY, dFolded }) => native.blocksBackwardWeight(of, x, dY, dFolded),
+    call: ({ x, dY, dFolded }) => native.sectionsBackwardWeight(of, x, dY, dFolded),
     reference: ({ x, dY }) => {
       const result = new Host(foldedShape(of))
-      for (const { output, input, block, row, column } of blockTerms(of))
-        for (let t = 0; t < tokens; t++) result.add(dY.at(t, output) * x.at(t, input), block, row, column)
+      for (const { output, input, section, row, column } of sectionTerms(of))
+        for (let t = 0; t < tokens; t++) result.add(dY.at(t, output) * x.at(t, input), section, row, column)
       return { dFolded: result }
     },
   }),
 )
 
-const mergeBlocks = plans.map((of) =>
+const mergeSections = plans.map((of) =>
   operationCase({
-    name: `mergeBlocks of ${nameOf(of)}`,
+    name: `mergeSections of ${nameOf(of)}`,
     operands: {
       matrix: { shape: [of.side, of.side], dtype: 'float32', layouts: 'dense' },
       folded: { shape: foldedShape(of), dtype: 'float32', role: 'out', layouts: 'dense' },
@@ -276,13 +276,13 @@ const mergeBlocks = plans.map((of) =>
     },
     slack: { bfloat16: 2 ** -8 },
     call: ({ matrix, folded, weight, nonFinite }) => {
-      native.foldBlocks(of, matrix, folded)
-      native.mergeBlocks(of, folded, 2, weight, nonFinite)
+      native.foldSections(of, matrix, folded)
+      native.mergeSections(of, folded, 2, weight, nonFinite)
     },
     reference: ({ matrix, weight, nonFinite }) => {
-      const delta = deltaOfBlocks(of, matrix)
+      const delta = deltaOfSections(of, matrix)
       return {
-        folded: foldedOf(of, matrix, liveBlocks(of)),
+        folded: foldedOf(of, matrix, liveSections(of)),
         weight: new Host(
           weight.shape,
           weight.values.map((value, i) => value + 2 * delta.values[i]!),
@@ -293,8 +293,8 @@ const mergeBlocks = plans.map((of) =>
   }),
 )
 
-// Wide blocks in bfloat16, which the CUDA backend reads in aligned windows: whole, ragged with padding, cut and repeated
-// outputs, dead blocks, folded ones. How folded matrices lie then is the backend's affair, so they stay inside of a call.
+// Wide sections in bfloat16, which the CUDA backend reads in aligned windows: whole, ragged with padding, cut and repeated
+// outputs, dead sections, folded ones. How folded matrices lie then is the backend's affair, so they stay inside of a call.
 const widePlans = [
   plan(408, 408, 204, 'rotate'),
   plan(600, 608, 202, 'rotate'),
@@ -305,25 +305,25 @@ const widePlans = [
   plan(600, 304, 202, 'fold'),
 ]
 
-function withFolded(of: BlockPlan, dtype: 'bfloat16' | 'float32', body: (folded: NativeTensor) => void): void {
+function withFolded(of: SectionPlan, dtype: 'bfloat16' | 'float32', body: (folded: NativeTensor) => void): void {
   const side = native.foldedSide(of, 'bfloat16', testDevice())
-  const folded = native.empty(testDevice(), dtype, [liveBlocks(of), side, side])
+  const folded = native.empty(testDevice(), dtype, [liveSections(of), side, side])
   body(folded)
   folded.dispose()
 }
 
 /** W_b as bfloat16 holds them. */
-function roundedFolded(of: BlockPlan, matrix: Host): Host {
-  const folded = foldedOf(of, matrix, liveBlocks(of))
+function roundedFolded(of: SectionPlan, matrix: Host): Host {
+  const folded = foldedOf(of, matrix, liveSections(of))
   return new Host(folded.shape, decode(encode(folded.values, 'bfloat16'), 'bfloat16'))
 }
 
-const forWidePlans = (make: (of: BlockPlan, accumulate: boolean) => OperationCase): OperationCase[] =>
+const forWidePlans = (make: (of: SectionPlan, accumulate: boolean) => OperationCase): OperationCase[] =>
   widePlans.flatMap((of) => [make(of, false), make(of, true)])
 
 const wideForward = forWidePlans((of, accumulate) =>
   operationCase({
-    name: `blocksForward of wide ${nameOf(of)}${accumulate ? ', added' : ''}`,
+    name: `sectionsForward of wide ${nameOf(of)}${accumulate ? ', added' : ''}`,
     dtypes: ['bfloat16'],
     operands: {
       matrix: { shape: [of.side, of.side], dtype: 'float32', layouts: 'dense' },
@@ -333,14 +333,14 @@ const wideForward = forWidePlans((of, accumulate) =>
     slack: rewritten,
     call: ({ matrix, x, y }) =>
       withFolded(of, 'bfloat16', (folded) => {
-        native.foldBlocks(of, matrix, folded)
-        native.blocksForward(of, x, folded, y, accumulate)
+        native.foldSections(of, matrix, folded)
+        native.sectionsForward(of, x, folded, y, accumulate)
       }),
     reference: ({ matrix, x, y }) => {
       const folded = roundedFolded(of, matrix)
       const result = accumulate ? new Host(y.shape, y.values) : new Host(y.shape)
-      for (const { output, input, block, row, column } of blockTerms(of))
-        for (let t = 0; t < 3; t++) result.add(folded.at(block, row, column) * x.at(t, input), t, output)
+      for (const { output, input, section, row, column } of sectionTerms(of))
+        for (let t = 0; t < 3; t++) result.add(folded.at(section, row, column) * x.at(t, input), t, output)
       return { y: result }
     },
   }),
@@ -348,7 +348,7 @@ const wideForward = forWidePlans((of, accumulate) =>
 
 const wideBackwardInput = forWidePlans((of, accumulate) =>
   operationCase({
-    name: `blocksBackwardInput of wide ${nameOf(of)}${accumulate ? ', added' : ''}`,
+    name: `sectionsBackwardInput of wide ${nameOf(of)}${accumulate ? ', added' : ''}`,
     dtypes: ['bfloat16'],
     operands: {
       matrix: { shape: [of.side, of.side], dtype: 'float32', layouts: 'dense' },
@@ -358,14 +358,14 @@ const wideBackwardInput = forWidePlans((of, accumulate) =>
     slack: rewritten,
     call: ({ matrix, dY, dX }) =>
       withFolded(of, 'bfloat16', (folded) => {
-        native.foldBlocks(of, matrix, folded)
-        native.blocksBackwardInput(of, dY, folded, dX, accumulate)
+        native.foldSections(of, matrix, folded)
+        native.sectionsBackwardInput(of, dY, folded, dX, accumulate)
       }),
     reference: ({ matrix, dY, dX }) => {
       const folded = roundedFolded(of, matrix)
       const result = accumulate ? new Host(dX.shape, dX.values) : new Host(dX.shape)
-      for (const { output, input, block, row, column } of blockTerms(of))
-        for (let t = 0; t < 3; t++) result.add(folded.at(block, row, column) * dY.at(t, output), t, input)
+      for (const { output, input, section, row, column } of sectionTerms(of))
+        for (let t = 0; t < 3; t++) result.add(folded.at(section, row, column) * dY.at(t, output), t, input)
       return { dX: result }
     },
   }),
@@ -373,7 +373,7 @@ const wideBackwardInput = forWidePlans((of, accumulate) =>
 
 const wideBackwardWeight = widePlans.map((of) =>
   operationCase({
-    name: `blocksBackwardWeight and unfoldBlocks of wide ${nameOf(of)}`,
+    name: `sectionsBackwardWeight and unfoldSections of wide ${nameOf(of)}`,
     dtypes: ['bfloat16'],
     operands: {
       x: { shape: [3, of.inFeatures], dtype: 'activation' },
@@ -384,16 +384,16 @@ const wideBackwardWeight = widePlans.map((of) =>
     slack: { bfloat16: 2 ** -8 },
     call: ({ x, dY, dMatrix }) =>
       withFolded(of, 'float32', (dFolded) => {
-        native.blocksBackwardWeight(of, x, dY, dFolded)
-        native.unfoldBlocks(of, dFolded, dMatrix, true)
+        native.sectionsBackwardWeight(of, x, dY, dFolded)
+        native.unfoldSections(of, dFolded, dMatrix, true)
       }),
     // dM = Σ over b of dFolded_b R_bᵀ
     reference: ({ x, dY, dMatrix }) => {
-      const dFolded = new Host([liveBlocks(of), of.side, of.side])
-      for (const { output, input, block, row, column } of blockTerms(of))
-        for (let t = 0; t < 3; t++) dFolded.add(dY.at(t, output) * x.at(t, input), block, row, column)
+      const dFolded = new Host([liveSections(of), of.side, of.side])
+      for (const { output, input, section, row, column } of sectionTerms(of))
+        for (let t = 0; t < 3; t++) dFolded.add(dY.at(t, output) * x.at(t, input), section, row, column)
       const result = new Host(dMatrix.shape, dMatrix.values)
-      for (let b = 0; b < liveBlocks(of); b++) {
+      for (let b = 0; b < liveSections(of); b++) {
         const rotation = rotationOf(b, of)
         for (let j = 0; j < of.side; j++)
           for (const l of rotatedWith(j, of))
@@ -405,7 +405,7 @@ const wideBackwardWeight = widePlans.map((of) =>
 )
 
 const overflow = operationCase({
-  name: 'mergeBlocks counts results that are not finite, and only what blocks reach',
+  name: 'mergeSections counts results that are not finite, and only what sections reach',
   operands: {
     folded: { shape: [2, 2, 2], dtype: 'float32', layouts: 'dense', values: [1, 1, 1, 1, 1, 1, 1, 1] },
     weight: {
@@ -417,7 +417,7 @@ const overflow = operationCase({
     nonFinite: { shape: [1], dtype: 'int32', role: 'inout', values: [1] },
   },
   call: ({ folded, weight, nonFinite }) =>
-    native.mergeBlocks(plan(4, 4, 2, 'decouple'), folded, 60000, weight, nonFinite),
+    native.mergeSections(plan(4, 4, 2, 'decouple'), folded, 60000, weight, nonFinite),
   reference: ({ weight }) => {
     const merged = Host.of([4, 4], (i, j) => weight.at(i, j) + (i >> 1 === j >> 1 ? 60000 : 0))
     merged.set(Number.POSITIVE_INFINITY, 1, 0) // 65504 + 60000 is past float16
@@ -444,22 +444,22 @@ type MoraOperations =
   | 'groupSum'
   | 'groupSpread'
   | 'mergeGroups'
-  | 'foldBlocks'
-  | 'unfoldBlocks'
-  | 'blocksForward'
-  | 'blocksBackwardInput'
-  | 'blocksBackwardWeight'
-  | 'mergeBlocks'
+  | 'foldSections'
+  | 'unfoldSections'
+  | 'sectionsForward'
+  | 'sectionsBackwardInput'
+  | 'sectionsBackwardWeight'
+  | 'mergeSections'
   | 'mergeFactors'
 export const moraOperations: Record<MoraOperations, OperationCase[]> = {
   groupSum,
   groupSpread,
   mergeGroups,
-  foldBlocks,
-  unfoldBlocks,
-  blocksForward: [...blocksForward, ...wideForward],
-  blocksBackwardInput: [...blocksBackwardInput, ...wideBackwardInput],
-  blocksBackwardWeight: [...blocksBackwardWeight, ...wideBackwardWeight],
-  mergeBlocks: [...mergeBlocks, overflow],
+  foldSections,
+  unfoldSections,
+  sectionsForward: [...sectionsForward, ...wideForward],
+  sectionsBackwardInput: [...sectionsBackwardInput, ...wideBackwardInput],
+  sectionsBackwardWeight: [...sectionsBackwardWeight, ...wideBackwardWeight],
+  mergeSections: [...mergeSections, overflow],
   mergeFactors: [...mergeFactors, factorsOverflow],
 }

@@ -1,7 +1,7 @@
-/** MoRA's block operators with sides that lie on no 16 bytes: products of windows, and of blocks, beside the CPU's. */
+/** MoRA's section operators with sides that lie on no 16 bytes: products of windows, and of sections, beside the CPU's. */
 
 import { native } from 'node-mora/adapters'
-import { liveBlocks } from '../../../bench/common/internals.mjs'
+import { liveSections } from '../../../bench/common/internals.mjs'
 import { allowedOf, relative, uniform } from './values.mjs'
 
 export function casesOf({ tiny, device, cpu }) {
@@ -16,14 +16,14 @@ export function casesOf({ tiny, device, cpu }) {
         { T: 257, k: 4095, d: 4097, R: 348 },
         { T: 257, k: 576, d: 1536, R: 94 },
       ]
-  return sizes.flatMap((size) => ['bfloat16', 'float32'].map((dtype) => blocks(device, cpu, size, dtype)))
+  return sizes.flatMap((size) => ['bfloat16', 'float32'].map((dtype) => sections(device, cpu, size, dtype)))
 }
 
-function blocks(device, cpu, { T, k, d, R, rotate = true }, dtype) {
+function sections(device, cpu, { T, k, d, R, rotate = true }, dtype) {
   const plan = { inFeatures: k, outFeatures: d, side: R, rotate, truncate: false, foldOutput: false }
   return {
     name: `${rotate ? 'rotation' : 'decoupling'} ${k} to ${d} with R = ${R}, ${dtype}`,
-    bytes: 8 * (T * (k + d) + 2 * liveBlocks(plan) * (R + 16) ** 2),
+    bytes: 8 * (T * (k + d) + 2 * liveSections(plan) * (R + 16) ** 2),
     async run(held) {
       const [gpu, expected] = [await results(held, device), await results(held, cpu)]
       const apart = Math.max(...gpu.map((values, i) => relative(values, expected[i])))
@@ -34,18 +34,18 @@ function blocks(device, cpu, { T, k, d, R, rotate = true }, dtype) {
   /** Outputs, gradient of the inputs, gradient of the matrix. */
   async function results(held, on) {
     const W = native.foldedSide(plan, dtype, on)
-    const matrices = [liveBlocks(plan), W, W]
+    const matrices = [liveSections(plan), W, W]
     const matrix = held.from(on, 'float32', [R, R], uniform(R * R, 1))
     const x = held.from(on, dtype, [T, k], uniform(T * k, 2))
     const dY = held.from(on, dtype, [T, d], uniform(T * d, 3))
     const [folded, dFolded] = [held.empty(on, dtype, matrices), held.empty(on, 'float32', matrices)]
     const [y, dX] = [held.empty(on, dtype, [T, d]), held.empty(on, dtype, [T, k])]
     const dMatrix = held.empty(on, 'float32', [R, R])
-    native.foldBlocks(plan, matrix.native, folded.native)
-    native.blocksForward(plan, x.native, folded.native, y.native, false)
-    native.blocksBackwardInput(plan, dY.native, folded.native, dX.native, false)
-    native.blocksBackwardWeight(plan, x.native, dY.native, dFolded.native)
-    native.unfoldBlocks(plan, dFolded.native, dMatrix.native, false)
+    native.foldSections(plan, matrix.native, folded.native)
+    native.sectionsForward(plan, x.native, folded.native, y.native, false)
+    native.sectionsBackwardInput(plan, dY.native, folded.native, dX.native, false)
+    native.sectionsBackwardWeight(plan, x.native, dY.native, dFolded.native)
+    native.unfoldSections(plan, dFolded.native, dMatrix.native, false)
     return [await y.data(), await dX.data(), await dMatrix.data()]
   }
 }

@@ -1,5 +1,5 @@
-// Plans of the block operators, and tests of what computes them on the device against their definition in float64: x
-// continued by itself, cut into blocks, each through M R_b, results one after the other, tiled or cut at d (or folded
+// Plans of the section operators, and tests of what computes them on the device against their definition in float64: x
+// continued by itself, cut into sections, each through M R_b, results one after the other, tiled or cut at d (or folded
 // onto the first outputs). Folded matrices are [n, W, W], where W is R or the side of a window (mora/windows.h).
 #pragma once
 #include <algorithm>
@@ -12,11 +12,11 @@ namespace mora::test {
 
 enum class Kind { rotate, decouple, truncate, fold };
 
-inline BlockPlan planOf(int64_t k, int64_t d, int64_t side, Kind kind) {
+inline SectionPlan planOf(int64_t k, int64_t d, int64_t side, Kind kind) {
   return {k, d, side, kind == Kind::rotate || kind == Kind::fold, kind == Kind::truncate, kind == Kind::fold};
 }
 
-inline std::string describe(const BlockPlan& plan) {
+inline std::string describe(const SectionPlan& plan) {
   return std::to_string(plan.inFeatures) + " to " + std::to_string(plan.outFeatures) + ", side " +
          std::to_string(plan.side) +
          (plan.truncate     ? ", truncation"
@@ -25,10 +25,10 @@ inline std::string describe(const BlockPlan& plan) {
                             : ", decoupling");
 }
 
-/// Calls visit(output, input, index in the folded blocks) for every term of y = delta W x.
+/// Calls visit(output, input, index in the folded sections) for every term of y = delta W x.
 template <typename Visit>
-void forTerms(const BlockPlan& plan, Visit&& visit) {
-  const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side, whole = plan.blocks() * R;
+void forTerms(const SectionPlan& plan, Visit&& visit) {
+  const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side, whole = plan.sections() * R;
   const auto visitPosition = [&](int64_t output, int64_t position) {
     for (int64_t column = 0; column < R; ++column) {
       const int64_t input = position / R * R + column;
@@ -43,11 +43,11 @@ void forTerms(const BlockPlan& plan, Visit&& visit) {
   }
 }
 
-/// Calls visit(block, row, j, j + R/2, cosine, sine) for every pair of the folded blocks.
+/// Calls visit(section, row, j, j + R/2, cosine, sine) for every pair of the folded sections.
 template <typename Visit>
-void forPairs(const BlockPlan& plan, Visit&& visit) {
+void forPairs(const SectionPlan& plan, Visit&& visit) {
   const int64_t R = plan.side, half = R / 2;
-  for (int64_t b = 0; b < plan.liveBlocks(); ++b)
+  for (int64_t b = 0; b < plan.liveSections(); ++b)
     for (int64_t i = 0; i < R; ++i)
       for (int64_t j = 0; j < half; ++j) {
         const double angle =
@@ -57,61 +57,61 @@ void forPairs(const BlockPlan& plan, Visit&& visit) {
       }
 }
 
-/// Where an element of blocks [n, R, R] lies in [n, W, W].
-inline size_t placeOf(const BlockPlan& plan, int64_t window, size_t index) {
-  const auto R = plan.side, at = static_cast<int64_t>(index), block = at / (R * R);
-  const int64_t offset = windowOffset(R, window, block);
-  return static_cast<size_t>((block * window + offset + at / R % R) * window + offset + at % R);
+/// Where an element of sections [n, R, R] lies in [n, W, W].
+inline size_t placeOf(const SectionPlan& plan, int64_t window, size_t index) {
+  const auto R = plan.side, at = static_cast<int64_t>(index), section = at / (R * R);
+  const int64_t offset = windowOffset(R, window, section);
+  return static_cast<size_t>((section * window + offset + at / R % R) * window + offset + at % R);
 }
 
-/// Blocks [n, R, R] as [n, W, W] with `around` around them.
-inline Values placed(const BlockPlan& plan, int64_t window, const Values& blocks, double around) {
-  Values values(static_cast<size_t>(plan.liveBlocks() * window * window), around);
-  for (size_t i = 0; i < blocks.size(); ++i) values[placeOf(plan, window, i)] = blocks[i];
+/// Sections [n, R, R] as [n, W, W] with `around` around them.
+inline Values placed(const SectionPlan& plan, int64_t window, const Values& sections, double around) {
+  Values values(static_cast<size_t>(plan.liveSections() * window * window), around);
+  for (size_t i = 0; i < sections.size(); ++i) values[placeOf(plan, window, i)] = sections[i];
   return values;
 }
 
-/// Blocks [n, R, R] of [n, W, W].
-inline Values taken(const BlockPlan& plan, int64_t window, const Values& values) {
-  Values blocks(static_cast<size_t>(plan.liveBlocks() * plan.side * plan.side));
-  for (size_t i = 0; i < blocks.size(); ++i) blocks[i] = values[placeOf(plan, window, i)];
-  return blocks;
+/// Sections [n, R, R] of [n, W, W].
+inline Values taken(const SectionPlan& plan, int64_t window, const Values& values) {
+  Values sections(static_cast<size_t>(plan.liveSections() * plan.side * plan.side));
+  for (size_t i = 0; i < sections.size(); ++i) sections[i] = values[placeOf(plan, window, i)];
+  return sections;
 }
 
-inline void folds(cuda::Context& context, const BlockPlan& plan, int64_t window) {
-  const int64_t R = plan.side, n = plan.liveBlocks();
+inline void folds(cuda::Context& context, const SectionPlan& plan, int64_t window) {
+  const int64_t R = plan.side, n = plan.liveSections();
   const Values matrix = normal(DType::f32, R * R, 1);
   const DeviceTensor from(DType::f32, {R, R}, matrix);
   for (const DType type : kFloats) {
     Values expected;
     for (int64_t b = 0; b < n; ++b) expected.insert(expected.end(), matrix.begin(), matrix.end());
     if (plan.rotate)
-      forPairs(plan, [&](size_t block, size_t low, size_t high, double cosine, double sine) {
-        expected[block + low] = matrix[low] * cosine + matrix[high] * sine;
-        expected[block + high] = matrix[high] * cosine - matrix[low] * sine;
+      forPairs(plan, [&](size_t section, size_t low, size_t high, double cosine, double sine) {
+        expected[section + low] = matrix[low] * cosine + matrix[high] * sine;
+        expected[section + high] = matrix[high] * cosine - matrix[low] * sine;
       });
     expected = placed(plan, window, expected, 0);
     const DeviceTensor folded(type, {n, window, window}, Values(expected.size(), NAN));
-    cuda::foldBlocks(context, plan, from, folded);
-    CHECK(close("foldBlocks, " + describe(plan), type, folded.get(), expected));
+    cuda::foldSections(context, plan, from, folded);
+    CHECK(close("foldSections, " + describe(plan), type, folded.get(), expected));
   }
 }
 
-inline void unfolds(cuda::Context& context, const BlockPlan& plan, int64_t window, bool accumulate) {
-  const int64_t R = plan.side, n = plan.liveBlocks();
+inline void unfolds(cuda::Context& context, const SectionPlan& plan, int64_t window, bool accumulate) {
+  const int64_t R = plan.side, n = plan.liveSections();
   const Values gradient = normal(DType::f32, n * R * R, 2), before = normal(DType::f32, R * R, 3);
   Values expected = accumulate ? before : Values(before.size(), 0);
   const DeviceTensor from(DType::f32, {n, window, window}, placed(plan, window, gradient, NAN));
   const DeviceTensor dMatrix(DType::f32, {R, R}, accumulate ? before : Values(before.size(), NAN));
   if (plan.rotate)
-    forPairs(plan, [&](size_t block, size_t low, size_t high, double cosine, double sine) {
-      expected[low] += gradient[block + low] * cosine - gradient[block + high] * sine;
-      expected[high] += gradient[block + high] * cosine + gradient[block + low] * sine;
+    forPairs(plan, [&](size_t section, size_t low, size_t high, double cosine, double sine) {
+      expected[low] += gradient[section + low] * cosine - gradient[section + high] * sine;
+      expected[high] += gradient[section + high] * cosine + gradient[section + low] * sine;
     });
   else
     for (size_t i = 0; i < gradient.size(); ++i) expected[i % expected.size()] += gradient[i];
-  cuda::unfoldBlocks(context, plan, from, dMatrix, accumulate);
-  CHECK(close("unfoldBlocks, " + describe(plan), DType::f32, dMatrix.get(), expected, 3e-6));
+  cuda::unfoldSections(context, plan, from, dMatrix, accumulate);
+  CHECK(close("unfoldSections, " + describe(plan), DType::f32, dMatrix.get(), expected, 3e-6));
 }
 
 struct Operands {
@@ -124,15 +124,15 @@ struct Operands {
 /// Results pass through the type between products, so they may be off by a few of its roundings.
 inline double slackOf(DType type) { return type == DType::f32 ? 1e-5 : 0.02; }
 
-inline void multiplies(cuda::Context& context, const BlockPlan& plan, int64_t window, const Operands& of) {
+inline void multiplies(cuda::Context& context, const SectionPlan& plan, int64_t window, const Operands& of) {
   const auto [type, T, accumulate, layout] = of;
-  const int64_t k = plan.inFeatures, d = plan.outFeatures, n = plan.liveBlocks(), R = plan.side;
+  const int64_t k = plan.inFeatures, d = plan.outFeatures, n = plan.liveSections(), R = plan.side;
   const Values x = normal(type, T * k, 4), dY = normal(type, T * d, 5), folded = normal(type, n * R * R, 6);
   Values y = normal(type, T * d, 7), dX = normal(type, T * k, 8), dFolded(folded.size(), 0);
   const DeviceTensor toY(type, {T, d}, y, layout), toX(type, {T, k}, dX, layout);
   const Values windows = placed(plan, window, folded, 0);
   const DeviceTensor toFolded(DType::f32, {n, window, window}, Values(windows.size(), NAN));
-  const DeviceTensor blocks(type, {n, window, window}, windows);
+  const DeviceTensor sections(type, {n, window, window}, windows);
   const DeviceTensor fromX(type, {T, k}, x, layout), fromY(type, {T, d}, dY, layout);
   if (!accumulate) {
     std::fill(y.begin(), y.end(), 0);
@@ -145,12 +145,12 @@ inline void multiplies(cuda::Context& context, const BlockPlan& plan, int64_t wi
       dX[atX] += dY[atY] * folded[at];
       dFolded[at] += dY[atY] * x[atX];
     });
-  cuda::blocksForward(context, plan, fromX, blocks, toY, accumulate);
-  CHECK(close("blocksForward, " + describe(plan), type, toY.get(), y, slackOf(type)));
-  cuda::blocksBackwardInput(context, plan, fromY, blocks, toX, accumulate);
-  CHECK(close("blocksBackwardInput, " + describe(plan), type, toX.get(), dX, slackOf(type)));
-  cuda::blocksBackwardWeight(context, plan, fromX, fromY, toFolded);
-  CHECK(close("blocksBackwardWeight, " + describe(plan), DType::f32, taken(plan, window, toFolded.get()), dFolded,
+  cuda::sectionsForward(context, plan, fromX, sections, toY, accumulate);
+  CHECK(close("sectionsForward, " + describe(plan), type, toY.get(), y, slackOf(type)));
+  cuda::sectionsBackwardInput(context, plan, fromY, sections, toX, accumulate);
+  CHECK(close("sectionsBackwardInput, " + describe(plan), type, toX.get(), dX, slackOf(type)));
+  cuda::sectionsBackwardWeight(context, plan, fromX, fromY, toFolded);
+  CHECK(close("sectionsBackwardWeight, " + describe(plan), DType::f32, taken(plan, window, toFolded.get()), dFolded,
               slackOf(type)));
 }
 

@@ -1,17 +1,17 @@
 // Rotation, decoupling and truncation on the device against their definition in float64: x continued by itself, cut
-// into blocks, each through M R_b, results one after the other, tiled or cut at d (or folded onto the first outputs).
-#include "core/block_operations.h"
+// into sections, each through M R_b, results one after the other, tiled or cut at d (or folded onto the first outputs).
+#include "core/section_operations.h"
 #include "cuda/devices.h"
 #include "cuda/products.h"
-#include "cuda_block_plans.h"
+#include "cuda_section_plans.h"
 
 using namespace mora;
 using namespace mora::test;
 
 namespace {
 
-// Halves that are multiples of 8, 4, 2 and 1; whole and ragged blocks; repeated and cut outputs; R = k and beyond.
-const BlockPlan kPlans[] = {
+// Halves that are multiples of 8, 4, 2 and 1; whole and ragged sections; repeated and cut outputs; R = k and beyond.
+const SectionPlan kPlans[] = {
     planOf(48, 48, 16, Kind::rotate),  planOf(13, 11, 4, Kind::rotate),    planOf(13, 45, 4, Kind::rotate),
     planOf(40, 11, 6, Kind::rotate),   planOf(24, 50, 8, Kind::rotate),    planOf(5, 17, 8, Kind::rotate),
     planOf(3, 10, 8, Kind::rotate),    planOf(3, 5, 10, Kind::rotate),     planOf(1, 1, 2, Kind::rotate),
@@ -34,27 +34,27 @@ struct CountingOperations {
   void* scratch(size_t) { return nullptr; }
 };
 
-/// Dead blocks are not computed, nor repeated outputs: they are copied, and their gradients summed, once.
-void doesNothingTwice(const BlockPlan& plan) {
+/// Dead sections are not computed, nor repeated outputs: they are copied, and their gradients summed, once.
+void doesNothingTwice(const SectionPlan& plan) {
   if (plan.truncate || plan.foldOutput) return;
   constexpr int64_t T = 3;
-  const int64_t k = plan.inFeatures, d = plan.outFeatures, n = plan.liveBlocks(), R = plan.side;
+  const int64_t k = plan.inFeatures, d = plan.outFeatures, n = plan.liveSections(), R = plan.side;
   const int64_t needed = T * plan.distinctOutputs() * R, repeats = d > plan.distinctOutputs() ? 1 : 0;
   const TensorDesc x{nullptr, DType::f32, 2, {T, k}, {k, 1}}, y{nullptr, DType::f32, 2, {T, d}, {d, 1}};
   const TensorDesc folded{nullptr, DType::f32, 3, {n, R, R}, {R * R, R, 1}};
   CountingOperations forward, input, weight;
-  multiplyBlocks(forward, plan, x, folded, y, false);
+  multiplySections(forward, plan, x, folded, y, false);
   CHECK(forward.multiplications == needed && forward.copies == repeats);
-  multiplyBlocksTransposed(input, plan, y, folded, x, false);
+  multiplySectionsTransposed(input, plan, y, folded, x, false);
   CHECK(input.multiplications == needed && input.sums == repeats);
-  multiplyBlockGradients(weight, plan, x, distinctGradient(weight, plan, y, y.dtype), folded, false);
+  multiplySectionGradients(weight, plan, x, distinctGradient(weight, plan, y, y.dtype), folded, false);
   CHECK(weight.multiplications == needed && weight.sums == repeats);
 }
 
-void merges(cuda::Context& context, const BlockPlan& plan) {
-  const int64_t k = plan.inFeatures, d = plan.outFeatures, n = plan.liveBlocks(), R = plan.side;
+void merges(cuda::Context& context, const SectionPlan& plan) {
+  const int64_t k = plan.inFeatures, d = plan.outFeatures, n = plan.liveSections(), R = plan.side;
   const Values folded = normal(DType::f32, n * R * R, 9);
-  const DeviceTensor blocks(DType::f32, {n, R, R}, folded);
+  const DeviceTensor sections(DType::f32, {n, R, R}, folded);
   for (const DType type : kFloats)
     for (const Layout& layout : kLayouts) {
       Values weight = normal(type, d * k, 10);
@@ -66,10 +66,10 @@ void merges(cuda::Context& context, const BlockPlan& plan) {
         weight[index] += 0.25 * folded[at];
         reached[index] = true;
       });
-      double infinite = 0;  // of what blocks reach
+      double infinite = 0;  // of what sections reach
       for (size_t i = 0; i < weight.size(); ++i) infinite += reached[i] && std::isinf(weight[i]) ? 1 : 0;
-      cuda::mergeBlocks(context, plan, blocks, 0.25f, on, nonFinite);
-      CHECK(close("mergeBlocks, " + describe(plan), type, on.get(), weight));
+      cuda::mergeSections(context, plan, sections, 0.25f, on, nonFinite);
+      CHECK(close("mergeSections, " + describe(plan), type, on.get(), weight));
       CHECK(nonFinite.get() == Values{5.0 + infinite});
     }
   Values weight = normal(DType::f32, d * k, 11);
@@ -77,8 +77,8 @@ void merges(cuda::Context& context, const BlockPlan& plan) {
   forTerms(plan, [&](int64_t output, int64_t input, size_t at) {
     weight[static_cast<size_t>(output * k + input)] -= folded[at];
   });
-  cuda::mergeBlocks(context, plan, blocks, -1, on, TensorDesc{});
-  CHECK(close("mergeBlocks without a count, " + describe(plan), DType::f32, on.get(), weight));
+  cuda::mergeSections(context, plan, sections, -1, on, TensorDesc{});
+  CHECK(close("mergeSections without a count, " + describe(plan), DType::f32, on.get(), weight));
 }
 
 }  // namespace
@@ -89,7 +89,7 @@ int main() {
   test.context.products =
       new cuda::Products(cuda::cublas(), cuda::startCublas().handle, test.context.stream, workspace);
   int index = 0;
-  for (const BlockPlan& plan : kPlans) {
+  for (const SectionPlan& plan : kPlans) {
     folds(test.context, plan, plan.side);
     for (const bool accumulate : {false, true}) unfolds(test.context, plan, plan.side, accumulate);
     doesNothingTwice(plan);

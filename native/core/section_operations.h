@@ -1,6 +1,6 @@
-// The block operators (rotation, decoupling, truncation) as strided-batched products, in place over the blocks of x and
-// y: no padded, rotated or cut copy of an activation is made, dead blocks are skipped, and repeated outputs are copied.
-// One plan for every backend. A backend brings an object `operations` with
+// The section operators (rotation, decoupling, truncation) as strided-batched products, in place over the sections of x
+// and y: no padded, rotated or cut copy of an activation is made, dead sections are skipped, and repeated outputs are
+// copied. One plan for every backend. A backend brings an object `operations` with
 //   matmul(a, transposeA, b, transposeB, c, accumulate)  as in core/backend.h, alpha 1
 //   zero(target)
 //   groupSum(grouping, source, target)                   overwrites
@@ -24,7 +24,7 @@ inline TensorDesc columnRange(const TensorDesc& rows, int64_t column, int64_t wi
 }
 
 /// Columns [column, column + width) of rows [T, ..] as a batch of `count` matrices, `stride` columns apart.
-inline TensorDesc columnBlocks(const TensorDesc& rows, int64_t column, int64_t width, int64_t count, int64_t stride) {
+inline TensorDesc columnSections(const TensorDesc& rows, int64_t column, int64_t width, int64_t count, int64_t stride) {
   TensorDesc view = columnRange(rows, column, width);
   view.rank = 3;
   view.shape[0] = count, view.shape[1] = rows.shape[0], view.shape[2] = width;
@@ -33,20 +33,20 @@ inline TensorDesc columnBlocks(const TensorDesc& rows, int64_t column, int64_t w
 }
 
 /// What a product reads of x, or writes of its gradient: [count, T, depth].
-inline TensorDesc inputBlocks(const TensorDesc& x, const BlockProduct& product, int64_t side) {
-  return columnBlocks(x, product.input, product.depth, product.count, product.step * side);
+inline TensorDesc inputSections(const TensorDesc& x, const SectionProduct& product, int64_t side) {
+  return columnSections(x, product.input, product.depth, product.count, product.step * side);
 }
 
 /// What a product writes of y, or reads of its gradient: [count, T, rows].
-inline TensorDesc outputBlocks(const TensorDesc& y, const BlockProduct& product, int64_t side) {
-  return columnBlocks(y, product.output, product.rows, product.count, product.step * side);
+inline TensorDesc outputSections(const TensorDesc& y, const SectionProduct& product, int64_t side) {
+  return columnSections(y, product.output, product.rows, product.count, product.step * side);
 }
 
 /// The part of the folded matrices that a product uses: [count, rows, depth].
-inline TensorDesc matrixBlocks(const TensorDesc& folded, const BlockProduct& product) {
+inline TensorDesc matrixSections(const TensorDesc& folded, const SectionProduct& product) {
   TensorDesc view = folded;
   const int64_t offset =
-      product.block * folded.strides[0] + product.row * folded.strides[1] + product.column * folded.strides[2];
+      product.section * folded.strides[0] + product.row * folded.strides[1] + product.column * folded.strides[2];
   view.data = static_cast<std::byte*>(folded.data) + offset * traitsOf(folded.dtype).blockBytes;
   view.shape[0] = product.count, view.shape[1] = product.rows, view.shape[2] = product.depth;
   view.strides[0] *= product.step;
@@ -54,27 +54,27 @@ inline TensorDesc matrixBlocks(const TensorDesc& folded, const BlockProduct& pro
 }
 
 /// How often the distinct outputs occur in y, the last time perhaps cut.
-inline int64_t repeatsOf(const BlockPlan& plan) {
+inline int64_t repeatsOf(const SectionPlan& plan) {
   return plan.truncate ? 1 : (plan.outFeatures + plan.distinctOutputs() - 1) / plan.distinctOutputs();
 }
 
 /// How y repeats its distinct outputs.
-inline Grouping repetitionOf(const BlockPlan& plan) {
+inline Grouping repetitionOf(const SectionPlan& plan) {
   return {GroupKind::tile, 0, plan.outFeatures, plan.distinctOutputs()};
 }
 
 /// The product with its output moved by `shift` columns and cut at `limit`: at most two products.
 template <typename Visit>
-void visitShifted(BlockProduct product, int64_t shift, int64_t limit, int64_t side, Visit&& visit) {
+void visitShifted(SectionProduct product, int64_t shift, int64_t limit, int64_t side, Visit&& visit) {
   product.output += shift;
   int64_t whole = 0;
   while (whole < product.count && product.output + whole * side + product.rows <= limit) ++whole;
-  BlockProduct part = product;
+  SectionProduct part = product;
   part.count = whole;
   if (whole > 0) visit(part);
   if (whole == product.count || product.output + whole * side >= limit) return;
   part = product;
-  part.output += whole * side, part.input += whole * side, part.block += whole;
+  part.output += whole * side, part.input += whole * side, part.section += whole;
   part.count = 1, part.rows = limit - part.output;
   visit(part);
 }
@@ -89,7 +89,7 @@ TensorDesc scratchRows(Operations& operations, int64_t T, int64_t columns, DType
 /// Gradient of the distinct outputs in `dtype`: dY itself, or in scratch memory its sum over the repeats, followed by
 /// zeros up to `columns`.
 template <typename Operations>
-TensorDesc distinctGradient(Operations& operations, const BlockPlan& plan, const TensorDesc& dY, DType dtype,
+TensorDesc distinctGradient(Operations& operations, const SectionPlan& plan, const TensorDesc& dY, DType dtype,
                             int64_t columns) {
   if (repeatsOf(plan) == 1 && dY.dtype == dtype) return dY;
   const int64_t distinct = plan.truncate ? plan.outFeatures : plan.distinctOutputs();
@@ -100,14 +100,14 @@ TensorDesc distinctGradient(Operations& operations, const BlockPlan& plan, const
 }
 
 template <typename Operations>
-TensorDesc distinctGradient(Operations& operations, const BlockPlan& plan, const TensorDesc& dY, DType dtype) {
+TensorDesc distinctGradient(Operations& operations, const SectionPlan& plan, const TensorDesc& dY, DType dtype) {
   const int64_t distinct = plan.truncate ? plan.outFeatures : plan.distinctOutputs();
   return distinctGradient(operations, plan, dY, dtype, distinct);
 }
 
 /// Completes y after its first `reached` columns: zeros after a truncation's, and repeats of the distinct outputs.
 template <typename Operations>
-void completeOutputs(Operations& operations, const BlockPlan& plan, int64_t reached, const TensorDesc& y) {
+void completeOutputs(Operations& operations, const SectionPlan& plan, int64_t reached, const TensorDesc& y) {
   const int64_t rest = plan.outFeatures - reached;
   if (rest <= 0) return;
   if (plan.truncate) return operations.zero(columnRange(y, reached, rest));
@@ -115,53 +115,54 @@ void completeOutputs(Operations& operations, const BlockPlan& plan, int64_t reac
                          columnRange(y, reached, rest), false);
 }
 
-/// y [T, d] (+)= blocks applied to x [T, k]
+/// y [T, d] (+)= sections applied to x [T, k]
 template <typename Operations>
-void multiplyBlocks(Operations& operations, const BlockPlan& plan, const TensorDesc& x, const TensorDesc& folded,
-                    const TensorDesc& y, bool accumulate) {
+void multiplySections(Operations& operations, const SectionPlan& plan, const TensorDesc& x, const TensorDesc& folded,
+                      const TensorDesc& y, bool accumulate) {
   const int64_t R = plan.side, d = plan.outFeatures, distinct = plan.distinctOutputs(), repeats = repeatsOf(plan);
-  const auto run = [&](const BlockProduct& product) {
-    operations.matmul(inputBlocks(x, product, R), false, matrixBlocks(folded, product), true,
-                      outputBlocks(y, product, R), accumulate || !product.first);
+  const auto run = [&](const SectionProduct& product) {
+    operations.matmul(inputSections(x, product, R), false, matrixSections(folded, product), true,
+                      outputSections(y, product, R), accumulate || !product.first);
   };
   // Repeats are copies of the first outputs, unless those hold more than the adapter's part.
   for (int64_t repeat = 0; repeat < (accumulate ? repeats : 1); ++repeat)
-    visitBlockProducts(plan, [&](const BlockProduct& product) { visitShifted(product, repeat * distinct, d, R, run); });
+    visitSectionProducts(plan,
+                         [&](const SectionProduct& product) { visitShifted(product, repeat * distinct, d, R, run); });
   if (!accumulate) completeOutputs(operations, plan, plan.truncate ? R : distinct, y);
 }
 
-/// dX [T, k] (+)= transpose of the blocks applied to dY [T, d]
+/// dX [T, k] (+)= transpose of the sections applied to dY [T, d]
 template <typename Operations>
-void multiplyBlocksTransposed(Operations& operations, const BlockPlan& plan, const TensorDesc& dY,
-                              const TensorDesc& folded, const TensorDesc& dX, bool accumulate) {
+void multiplySectionsTransposed(Operations& operations, const SectionPlan& plan, const TensorDesc& dY,
+                                const TensorDesc& folded, const TensorDesc& dX, bool accumulate) {
   const int64_t R = plan.side, k = plan.inFeatures;
   const TensorDesc gradient = distinctGradient(operations, plan, dY, dY.dtype);
-  // Every live input is written once by its own block, before padding adds to it; with foldOutput more than once.
+  // Every live input is written once by its own section, before padding adds to it; with foldOutput more than once.
   const bool overwrite = !accumulate && !plan.foldOutput && !plan.truncate;
-  const int64_t written = overwrite ? std::min(plan.liveBlocks() * R, k) : 0;
+  const int64_t written = overwrite ? std::min(plan.liveSections() * R, k) : 0;
   if (!accumulate && written < k) operations.zero(columnRange(dX, written, k - written));
-  visitBlockProducts(plan, [&](const BlockProduct& product) {
-    operations.matmul(outputBlocks(gradient, product, R), false, matrixBlocks(folded, product), false,
-                      inputBlocks(dX, product, R), !(overwrite && product.column == 0));
+  visitSectionProducts(plan, [&](const SectionProduct& product) {
+    operations.matmul(outputSections(gradient, product, R), false, matrixSections(folded, product), false,
+                      inputSections(dX, product, R), !(overwrite && product.column == 0));
   });
 }
 
-/// dFolded [n, R, R] (f32) (+)= gradient_b^T x_b for every live block; `gradient` is that of the distinct outputs.
+/// dFolded [n, R, R] (f32) (+)= gradient_b^T x_b for every live section; `gradient` is that of the distinct outputs.
 template <typename Operations>
-void multiplyBlockGradients(Operations& operations, const BlockPlan& plan, const TensorDesc& x,
-                            const TensorDesc& gradient, const TensorDesc& dFolded, bool accumulate) {
-  const int64_t R = plan.side, last = plan.liveBlocks() - 1;
-  // Products write disjoint parts of dFolded; only the last block can have rows or columns that none writes.
+void multiplySectionGradients(Operations& operations, const SectionPlan& plan, const TensorDesc& x,
+                              const TensorDesc& gradient, const TensorDesc& dFolded, bool accumulate) {
+  const int64_t R = plan.side, last = plan.liveSections() - 1;
+  // Products write disjoint parts of dFolded; only the last section can have rows or columns that none writes.
   int64_t unwritten = (last + 1) * R * R;
-  visitBlockProducts(plan,
-                     [&](const BlockProduct& product) { unwritten -= product.count * product.rows * product.depth; });
+  visitSectionProducts(
+      plan, [&](const SectionProduct& product) { unwritten -= product.count * product.rows * product.depth; });
   if (unwritten > 0 && !accumulate) {
-    const BlockProduct whole{0, R, 0, 0, R, 0, last, 1, true};
-    operations.zero(matrixBlocks(dFolded, whole));
+    const SectionProduct whole{0, R, 0, 0, R, 0, last, 1, true};
+    operations.zero(matrixSections(dFolded, whole));
   }
-  visitBlockProducts(plan, [&](const BlockProduct& product) {
-    operations.matmul(outputBlocks(gradient, product, R), true, inputBlocks(x, product, R), false,
-                      matrixBlocks(dFolded, product), accumulate);
+  visitSectionProducts(plan, [&](const SectionProduct& product) {
+    operations.matmul(outputSections(gradient, product, R), true, inputSections(x, product, R), false,
+                      matrixSections(dFolded, product), accumulate);
   });
 }
 

@@ -1,7 +1,7 @@
-// The block operators as products, in place (core/block_operations.h) and in aligned windows
+// The section operators as products, in place (core/section_operations.h) and in aligned windows
 // (core/window_operations.h), with operations that are plain loops, against the definition over thousands of random
 // shapes. Values are small integers, so that sums in float are exact.
-#include "core/block_operations.h"
+#include "core/section_operations.h"
 
 #include <cmath>
 #include <deque>
@@ -96,32 +96,32 @@ struct Loops {
   void* scratch(size_t bytes) { return memory.emplace_back(bytes / sizeof(float), kUnwritten).data(); }
 };
 
-/// Folded matrices [n, side, side], each block's own [R, R] at its place in a window or, where side is R, alone. Behind
-/// them is a number that nothing may touch.
+/// Folded matrices [n, side, side], each section's own [R, R] at its place in a window or, where side is R, alone.
+/// Behind them is a number that nothing may touch.
 struct Folded {
-  BlockPlan plan;
+  SectionPlan plan;
   int64_t side;
   std::vector<float> values;
   TensorDesc desc;
 
-  Folded(const BlockPlan& of, int64_t width, float around)
-      : plan(of), side(width), values(static_cast<size_t>(of.liveBlocks() * width * width + 1), around) {
-    desc = {values.data(), DType::f32, 3, {of.liveBlocks(), width, width}, {width * width, width, 1}};
+  Folded(const SectionPlan& of, int64_t width, float around)
+      : plan(of), side(width), values(static_cast<size_t>(of.liveSections() * width * width + 1), around) {
+    desc = {values.data(), DType::f32, 3, {of.liveSections(), width, width}, {width * width, width, 1}};
   }
   Folded(Folded&& other) = delete;
 
-  /// Element (position mod R, column) of the block that position lies in.
+  /// Element (position mod R, column) of the section that position lies in.
   float& at(int64_t position, int64_t column) {
-    const int64_t block = position / plan.side, offset = windowOffset(plan.side, side, block);
-    return element(desc, block, offset + position % plan.side, offset + column, false);
+    const int64_t section = position / plan.side, offset = windowOffset(plan.side, side, section);
+    return element(desc, section, offset + position % plan.side, offset + column, false);
   }
 };
 
 /// Calls visit(output, input, position, column) for every element of the matrices that is used (paper, Eq. 4, 8, 9): x
-/// continued by itself, cut into blocks, results one after the other, cut at d (or folded), and repeated up to d.
+/// continued by itself, cut into sections, results one after the other, cut at d (or folded), and repeated up to d.
 template <typename Visit>
-void visitDefinition(const BlockPlan& plan, Visit&& visit) {
-  const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side, all = plan.blocks() * R;
+void visitDefinition(const SectionPlan& plan, Visit&& visit) {
+  const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side, all = plan.sections() * R;
   for (int64_t position = 0; position < all; ++position)
     for (int64_t column = 0; column < R; ++column) {
       const int64_t input = position / R * R + column;
@@ -133,15 +133,15 @@ void visitDefinition(const BlockPlan& plan, Visit&& visit) {
 }
 
 struct Case {
-  BlockPlan plan;
+  SectionPlan plan;
   int64_t T = between(1, 3);
   Rows x, dY;
-  std::vector<float> y, dX, dM;  // by definition: [T, d], [T, k], [live blocks * R, R]
+  std::vector<float> y, dX, dM;  // by definition: [T, d], [T, k], [live sections * R, R]
   Folded folded;
 
-  Case(const BlockPlan& of, int64_t side)
+  Case(const SectionPlan& of, int64_t side)
       : plan(of), x(T, of.inFeatures, true), dY(T, of.outFeatures, true), folded(of, side, 0) {
-    const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side, live = plan.liveBlocks() * R;
+    const int64_t k = plan.inFeatures, d = plan.outFeatures, R = plan.side, live = plan.liveSections() * R;
     for (int64_t position = 0; position < live; ++position)
       for (int64_t column = 0; column < R; ++column) folded.at(position, column) = static_cast<float>(between(-4, 4));
     y.assign(static_cast<size_t>(T * d), 0), dX.assign(static_cast<size_t>(T * k), 0);
@@ -185,14 +185,14 @@ struct Case {
   }
 };
 
-void checkBlocks(const BlockPlan& plan) {
+void checkSections(const SectionPlan& plan) {
   Case of(plan, plan.side);
   Loops loops;
   of.checkRows("y", of.y, plan.outFeatures, [&](const TensorDesc& y, bool accumulate) {
-    multiplyBlocks(loops, plan, of.x.desc, of.folded.desc, y, accumulate);
+    multiplySections(loops, plan, of.x.desc, of.folded.desc, y, accumulate);
   });
   of.checkRows("dX", of.dX, plan.inFeatures, [&](const TensorDesc& dX, bool accumulate) {
-    multiplyBlocksTransposed(loops, plan, of.dY.desc, of.folded.desc, dX, accumulate);
+    multiplySectionsTransposed(loops, plan, of.dY.desc, of.folded.desc, dX, accumulate);
   });
   const TensorDesc gradient = distinctGradient(loops, plan, of.dY.desc, DType::f32);
   for (const bool accumulate : {false, true}) {
@@ -200,12 +200,12 @@ void checkBlocks(const BlockPlan& plan) {
     std::vector<float> before(of.dM.size());
     for (float& value : before) value = accumulate ? static_cast<float>(between(-4, 4)) : 0;
     if (accumulate) std::copy(before.begin(), before.end(), gradients.values.begin());
-    multiplyBlockGradients(loops, plan, of.x.desc, gradient, gradients.desc, accumulate);
+    multiplySectionGradients(loops, plan, of.x.desc, gradient, gradients.desc, accumulate);
     of.checkMatrices("dM", gradients, before);
   }
 }
 
-void checkWindows(const BlockPlan& plan) {
+void checkWindows(const SectionPlan& plan) {
   Case of(plan, windowSide(plan));
   Loops loops;
   of.checkRows("y by windows", of.y, plan.outFeatures, [&](const TensorDesc& y, bool accumulate) {
@@ -225,8 +225,8 @@ void products() {
     const int64_t cell = i % 2 == 0 ? 1 : kCell, k = cell * between(1, 40 / cell), d = cell * between(1, 40 / cell);
     const int64_t side = i % 3 == 0 ? between(1, 6) : i % 3 == 1 ? between(1, 40) : between(2 * k, 3 * k + 3);
     for (const auto& [truncate, fold] : {std::pair{0, 0}, {1, 0}, {0, 1}}) {
-      const BlockPlan plan{k, d, side, 0, truncate, fold};
-      checkBlocks(plan);
+      const SectionPlan plan{k, d, side, 0, truncate, fold};
+      checkSections(plan);
       if (cell == kCell) checkWindows(plan);
     }
   }
@@ -240,32 +240,32 @@ void productsAreFew() {
     void zero(const TensorDesc&) { ++zeros; }
     void groupSpread(const Grouping&, const TensorDesc&, const TensorDesc&, bool) { ++copies; }
   };
-  // Two whole blocks of 8, and one of 4 inputs that goes on with the start of x; 24 outputs, three times and 16 more.
-  const BlockPlan plan{20, 88, 8, 0, 0, 0};
+  // Two whole sections of 8, and one of 4 inputs that goes on with the start of x; 24 outputs, three times and 16 more.
+  const SectionPlan plan{20, 88, 8, 0, 0, 0};
   Case of(plan, plan.side);
   CHECK(repeatsOf(plan) == 4);
   Counting once, adding, back, gradients;
-  multiplyBlocks(once, plan, of.x.desc, of.folded.desc, of.dY.desc, false);
+  multiplySections(once, plan, of.x.desc, of.folded.desc, of.dY.desc, false);
   CHECK(once.products == 3 && once.zeros == 0 && once.copies == 1);
-  multiplyBlocks(adding, plan, of.x.desc, of.folded.desc, of.dY.desc, true);
+  multiplySections(adding, plan, of.x.desc, of.folded.desc, of.dY.desc, true);
   CHECK(adding.products == 3 * 3 + 1 && adding.copies == 0);
-  multiplyBlocksTransposed(back, plan, of.dY.desc, of.folded.desc, of.x.desc, false);
+  multiplySectionsTransposed(back, plan, of.dY.desc, of.folded.desc, of.x.desc, false);
   CHECK(back.products == 3 && back.zeros == 0 && back.memory.size() == 1);
   const TensorDesc gradient = distinctGradient(gradients, plan, of.dY.desc, DType::f32);
   CHECK(gradient.shape[1] == 24);
-  multiplyBlockGradients(gradients, plan, of.x.desc, gradient, of.folded.desc, false);
+  multiplySectionGradients(gradients, plan, of.x.desc, gradient, of.folded.desc, false);
   CHECK(gradients.products == 3 && gradients.zeros == 0);
 
   // Nothing is repeated: the gradient is dY itself, unless another dtype is wanted.
-  const BlockPlan whole{16, 16, 8, 0, 0, 0};
+  const SectionPlan whole{16, 16, 8, 0, 0, 0};
   Case plain(whole, whole.side);
   Loops loops;
   Counting together;
-  multiplyBlocks(together, whole, plain.x.desc, plain.folded.desc, plain.dY.desc, false);
+  multiplySections(together, whole, plain.x.desc, plain.folded.desc, plain.dY.desc, false);
   multiplyWindows(together, whole, plain.x.desc, plain.folded.desc, plain.dY.desc, false);
   multiplyWindowsTransposed(together, whole, plain.dY.desc, plain.folded.desc, plain.x.desc, false);
   multiplyWindowGradients(together, whole, plain.x.desc, plain.dY.desc, plain.folded.desc);
-  const BlockPlan square{16, 16, 16, 0, 1, 0};
+  const SectionPlan square{16, 16, 16, 0, 1, 0};
   Case cut(square, square.side);
   multiplyWindowGradients(together, square, cut.x.desc, cut.dY.desc, cut.folded.desc);
   CHECK(together.products == 5 && together.zeros == 0 && together.copies == 0);

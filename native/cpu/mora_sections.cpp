@@ -1,11 +1,11 @@
 // Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
-// over the blocks of x and y (core/block_operations.h), and merging gathers.
+// over the sections of x and y (core/section_operations.h), and merging gathers.
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>
 #include <vector>
 
-#include "core/block_operations.h"
+#include "core/section_operations.h"
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/matmul.h"
@@ -13,7 +13,7 @@
 #include "cpu/parallel.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "cpu/mora_blocks.cpp"
+#define HWY_TARGET_INCLUDE "cpu/mora_sections.cpp"
 #include <hwy/foreach_target.h>
 
 #include "cpu/simd_float-inl.h"
@@ -21,12 +21,13 @@
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
 
-/// Rows [begin, end) of all folded blocks, one below the other: m R_b, where R_b turns column j with column j + R / 2.
-void FoldRows(const BlockPlan& plan, const float* cosines, const float* sines, const TensorDesc& matrix,
+/// Rows [begin, end) of all folded sections, one below the other: m R_b, where R_b turns column j with column j + R
+/// / 2.
+void FoldRows(const SectionPlan& plan, const float* cosines, const float* sines, const TensorDesc& matrix,
               const TensorDesc& folded, int64_t begin, int64_t end) {
   const int64_t R = plan.side, half = R / 2;
   const auto* const M = static_cast<const float*>(matrix.data);
-  withFloatType(folded.dtype, "foldBlocks", [&](auto type) HWY_ATTR {
+  withFloatType(folded.dtype, "foldSections", [&](auto type) HWY_ATTR {
     auto* const W = static_cast<decltype(type)*>(folded.data);
     for (int64_t row = begin; row < end; ++row) {
       const float *m = M + row % R * R, *c = cosines + row / R * half, *s = sines + row / R * half;
@@ -45,13 +46,13 @@ void FoldRows(const BlockPlan& plan, const float* cosines, const float* sines, c
   });
 }
 
-/// Adds to rows [begin, end) of dMatrix the folded blocks' gradients, turned back.
-void UnfoldRows(const BlockPlan& plan, const float* cosines, const float* sines, const TensorDesc& dFolded,
+/// Adds to rows [begin, end) of dMatrix the folded sections' gradients, turned back.
+void UnfoldRows(const SectionPlan& plan, const float* cosines, const float* sines, const TensorDesc& dFolded,
                 const TensorDesc& dMatrix, int64_t begin, int64_t end) {
   const int64_t R = plan.side, half = R / 2;
   for (int64_t row = begin; row < end; ++row) {
     float* const m = static_cast<float*>(dMatrix.data) + row * R;
-    for (int64_t b = 0; b < plan.liveBlocks(); ++b) {
+    for (int64_t b = 0; b < plan.liveSections(); ++b) {
       const float* const w = static_cast<const float*>(dFolded.data) + (b * R + row) * R;
       const float *c = cosines + b * half, *s = sines + b * half;
       if (!plan.rotate) {
@@ -68,21 +69,21 @@ void UnfoldRows(const BlockPlan& plan, const float* cosines, const float* sines,
   }
 }
 
-/// Values of the folded blocks that are added to `count` columns of a weight's row.
+/// Values of the folded sections that are added to `count` columns of a weight's row.
 struct Run {
   int64_t column, count;
   const float* values;
 };
 
 /// What is added to row j of the weight, by column; wrap-around padding may lie over other runs.
-void runsOfRow(const BlockPlan& plan, const std::vector<BlockProduct>& products, const float* folded, int64_t j,
+void runsOfRow(const SectionPlan& plan, const std::vector<SectionProduct>& products, const float* folded, int64_t j,
                std::vector<Run>& runs) {
   const int64_t R = plan.side, distinct = plan.truncate ? plan.outFeatures : plan.distinctOutputs();
   runs.clear();
-  for (const BlockProduct& product : products) {
+  for (const SectionProduct& product : products) {
     const int64_t distance = j % distinct - product.output, i = distance < 0 ? -1 : distance / R;
     if (i < 0 || i >= product.count || distance % R >= product.rows) continue;
-    const int64_t row = (product.block + i) * R + product.row + distance % R;
+    const int64_t row = (product.section + i) * R + product.row + distance % R;
     runs.push_back({product.input + i * R, product.depth, folded + row * R + product.column});
   }
   std::sort(runs.begin(), runs.end(), [](const Run& a, const Run& b) { return a.column < b.column; });
@@ -109,12 +110,12 @@ int64_t addRuns(const std::vector<Run>& runs, float scale, T* row, std::vector<f
   return nonFinite;
 }
 
-int64_t MergeBlockRows(const BlockPlan& plan, const std::vector<BlockProduct>& products, const float* folded,
-                       float scale, const TensorDesc& weight, int64_t begin, int64_t end) {
+int64_t MergeSectionRows(const SectionPlan& plan, const std::vector<SectionProduct>& products, const float* folded,
+                         float scale, const TensorDesc& weight, int64_t begin, int64_t end) {
   int64_t nonFinite = 0;
   std::vector<Run> runs;
   std::vector<float> delta;
-  withFloatType(weight.dtype, "mergeBlocks", [&](auto type) HWY_ATTR {
+  withFloatType(weight.dtype, "mergeSections", [&](auto type) HWY_ATTR {
     for (int64_t row = begin; row < end; ++row) {
       runsOfRow(plan, products, folded, row, runs);
       nonFinite += addRuns(runs, scale, rowOf<decltype(type)>(weight, row), delta);
@@ -131,11 +132,11 @@ namespace mora::cpu {
 
 HWY_EXPORT(FoldRows);
 HWY_EXPORT(UnfoldRows);
-HWY_EXPORT(MergeBlockRows);
+HWY_EXPORT(MergeSectionRows);
 
 namespace {
 
-/// What the plan of core/block_operations.h is made of here.
+/// What the plan of core/section_operations.h is made of here.
 struct CpuOperations {
   static void matmul(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
                      bool accumulate) {
@@ -162,20 +163,20 @@ TensorDesc rowRange(const TensorDesc& matrix, int64_t begin, int64_t rows) {
   return part;
 }
 
-/// Cosines and sines of a side's angles [blocks, R / 2].
+/// Cosines and sines of a side's angles [sections, R / 2].
 struct Rotation {
-  int64_t blocks = 0;
+  int64_t sections = 0;
   std::vector<float> cosines, sines;
 };
 
-/// Of at least the plan's live blocks. Each is made once: they are asked for with every layer of every step.
-const Rotation& rotationOf(const BlockPlan& plan) {
+/// Of at least the plan's live sections. Each is made once: they are asked for with every layer of every step.
+const Rotation& rotationOf(const SectionPlan& plan) {
   thread_local std::unordered_map<int64_t, Rotation> rotations;
   Rotation& known = rotations[plan.side];
-  for (; plan.rotate && known.blocks < plan.liveBlocks(); ++known.blocks)
+  for (; plan.rotate && known.sections < plan.liveSections(); ++known.sections)
     for (int64_t j = 0; j < plan.side / 2; ++j) {
       const double theta = std::pow(10000.0, -2.0 * static_cast<double>(j) / static_cast<double>(plan.side));
-      const double angle = static_cast<double>(known.blocks) * theta;
+      const double angle = static_cast<double>(known.sections) * theta;
       known.cosines.push_back(static_cast<float>(std::cos(angle)));
       known.sines.push_back(static_cast<float>(std::sin(angle)));
     }
@@ -184,36 +185,36 @@ const Rotation& rotationOf(const BlockPlan& plan) {
 
 }  // namespace
 
-void foldBlocks(BlockPlan plan, TensorDesc matrix, TensorDesc folded) {
+void foldSections(SectionPlan plan, TensorDesc matrix, TensorDesc folded) {
   const int64_t R = plan.side;
   const Rotation& rotation = rotationOf(plan);
-  parallelRanges(plan.liveBlocks() * R, R, [&](int64_t begin, int64_t end) {
+  parallelRanges(plan.liveSections() * R, R, [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(FoldRows)(plan, rotation.cosines.data(), rotation.sines.data(), matrix, folded, begin, end);
   });
 }
 
-void unfoldBlocks(BlockPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate) {
+void unfoldSections(SectionPlan plan, TensorDesc dFolded, TensorDesc dMatrix, bool accumulate) {
   const int64_t R = plan.side;
   const Rotation& rotation = rotationOf(plan);
   if (!accumulate) fill(dMatrix, 0);
-  parallelRanges(R, R * plan.liveBlocks(), [&](int64_t begin, int64_t end) {
+  parallelRanges(R, R * plan.liveSections(), [&](int64_t begin, int64_t end) {
     HWY_DYNAMIC_DISPATCH(UnfoldRows)
     (plan, rotation.cosines.data(), rotation.sines.data(), dFolded, dMatrix, begin, end);
   });
 }
 
-void blocksForward(BlockPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate) {
+void sectionsForward(SectionPlan plan, TensorDesc x, TensorDesc folded, TensorDesc y, bool accumulate) {
   CpuOperations operations;
-  multiplyBlocks(operations, plan, x, folded, y, accumulate);
+  multiplySections(operations, plan, x, folded, y, accumulate);
 }
 
-void blocksBackwardInput(BlockPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX, bool accumulate) {
+void sectionsBackwardInput(SectionPlan plan, TensorDesc dY, TensorDesc folded, TensorDesc dX, bool accumulate) {
   CpuOperations operations;
-  multiplyBlocksTransposed(operations, plan, dY, folded, dX, accumulate);
+  multiplySectionsTransposed(operations, plan, dY, folded, dX, accumulate);
 }
 
-void blocksBackwardWeight(BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded) {
-  // Blocks are too narrow for matmul to widen them one by one: here a tile of rows, widened once, serves all of them.
+void sectionsBackwardWeight(SectionPlan plan, TensorDesc x, TensorDesc dY, TensorDesc dFolded) {
+  // Sections are too narrow for matmul to widen them one by one: here a tile of rows, widened once, serves all of them.
   const int64_t T = x.shape[0], k = plan.inFeatures;
   const DType dtype = x.dtype == DType::bf16 && hasFastBfloat16() ? DType::bf16 : DType::f32;
   const int64_t tile = x.dtype == dtype ? T : 512;
@@ -229,16 +230,16 @@ void blocksBackwardWeight(BlockPlan plan, TensorDesc x, TensorDesc dY, TensorDes
       copy(input, wide, 1);
       input = wide;
     }
-    multiplyBlockGradients(operations, plan, input, gradient, dFolded, row > 0);
+    multiplySectionGradients(operations, plan, input, gradient, dFolded, row > 0);
   }
 }
 
-void mergeBlocks(BlockPlan plan, TensorDesc folded, float scale, TensorDesc weight, TensorDesc nonFinite) {
-  std::vector<BlockProduct> products;
-  visitBlockProducts(plan, [&](const BlockProduct& product) { products.push_back(product); });
+void mergeSections(SectionPlan plan, TensorDesc folded, float scale, TensorDesc weight, TensorDesc nonFinite) {
+  std::vector<SectionProduct> products;
+  visitSectionProducts(plan, [&](const SectionProduct& product) { products.push_back(product); });
   mergeRanges(plan.outFeatures, plan.inFeatures, nonFinite, [&](int64_t begin, int64_t end) {
-    return HWY_DYNAMIC_DISPATCH(MergeBlockRows)(plan, products, static_cast<const float*>(folded.data), scale, weight,
-                                                begin, end);
+    return HWY_DYNAMIC_DISPATCH(MergeSectionRows)(plan, products, static_cast<const float*>(folded.data), scale, weight,
+                                                  begin, end);
   });
 }
 
