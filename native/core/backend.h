@@ -3,7 +3,7 @@
 //
 // A backend executes in order on a stream. Every operation below copies its descriptors, enqueues and returns;
 // shapes, dtypes and devices were checked by operations/ before. What fails later, on the stream, is
-// reported to the next callback. Memory is stream-ordered: a released block may be handed out again at once,
+// reported to the next callback. Memory is stream-ordered: released memory may be handed out again at once,
 // because whatever uses it next is enqueued after whatever used it before.
 #pragma once
 #include <cstddef>
@@ -79,7 +79,7 @@ enum class Status : int32_t { ok = 0, invalidArgument, unsupported, outOfMemory,
 struct Stream;  // opaque, one per device: owns its queue, its allocator and its library handles
 
 struct MemoryFigures {
-  uint64_t inUse;    // bytes in live blocks and of working space
+  uint64_t inUse;    // bytes that are handed out and of working space
   uint64_t peak;     // highest inUse since the last reset
   uint64_t cached;   // bytes held from the system and not in use
   uint64_t limit;    // allocations past this fail; 0 is no limit

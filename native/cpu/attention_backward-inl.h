@@ -34,7 +34,7 @@ struct BackwardArguments {
   AttentionSizes sizes;
 };
 
-constexpr int64_t kBlockRows = 96;  // rows that a reduction over rows takes at once
+constexpr int64_t kStripRows = 96;  // rows that a reduction over rows takes at once
 
 /// Zeros after the last key that a tile of rows sees: a tile of keys may meet them, and with matrix units the tile of
 /// rows before the first that sees it.
@@ -50,7 +50,7 @@ template <class P>
 struct BackwardBuffers {
   Unit *q, *dOut, *k, *v, *kTransposed, *vTransposed;
   Unit *qPairs, *dOutPairs, *kPairs;  // bf16 only
-  Unit *p, *dS;                       // of a block of rows, by steps of a reduction over rows
+  Unit *p, *dS;                       // of a strip of rows, by steps of a reduction over rows
   float *scores, *gradients;          // bf16 only: a tile before rounding
   Unit* dSRows;                       // bf16 only: a tile of dS by rows
   float *dQ, *dK, *dV, *logSums, *deltas;
@@ -74,7 +74,7 @@ struct BackwardBuffers {
     const bool paired = kTerms<P> == 2;
     for (Unit** buffer : {&qPairs, &dOutPairs}) *buffer = carver->take<Unit>(paired ? rows / 2 * columns : 0);
     kPairs = carver->take<Unit>(paired ? keys / 2 * columns : 0);
-    for (Unit** buffer : {&p, &dS}) *buffer = carver->take<Unit>(kBlockRows / kTerms<P> * width);
+    for (Unit** buffer : {&p, &dS}) *buffer = carver->take<Unit>(kStripRows / kTerms<P> * width);
     for (float** buffer : {&scores, &gradients}) *buffer = carver->take<float>(paired ? kTileRows * width : 0);
     dSRows = carver->take<Unit>(paired ? kTileRows * width / 2 : 0);
     dQ = carver->take<float>(rows * columns);
@@ -147,10 +147,10 @@ HWY_INLINE void clearTile(const BackwardArguments<T>& arguments, const BackwardB
   for (Unit* rows : {buffers.p, buffers.dS}) clearRows(rows + from, kTileRows / kTerms<P>, rowLength);
 }
 
-/// Adds a block of rows [begin, end) of the chunk to dK and dV of the block of keys.
+/// Adds a strip of rows [begin, end) of the chunk to dK and dV of the block of keys.
 template <class P, typename T>
 HWY_INLINE void addToKeys(const BackwardArguments<T>& arguments, const BackwardBuffers<P>& buffers,
-                          const QueryRows& rows, Range block, Range keys) {
+                          const QueryRows& rows, Range strip, Range keys) {
   const int64_t E = arguments.sizes.E, group = arguments.sizes.group, columns = columnStride(E);
   const int64_t rowLength = scoreStride(arguments.sizes);
   const Unit* q = kTerms<P> == 1 ? buffers.q : buffers.qPairs;
@@ -161,11 +161,11 @@ HWY_INLINE void addToKeys(const BackwardArguments<T>& arguments, const BackwardB
     const int64_t lastKey = std::min(key + kTileRows, keys.size()) - 1;
     const int64_t firstRow = (document.firstQueryOf(keys.begin + key) - rows.queries.begin) * group;
     const int64_t endRow = (document.endQueryOf(keys.begin + lastKey) - rows.queries.begin) * group;
-    const int64_t begin = std::max(block.begin, firstRow / kRowMultiple * kRowMultiple);
-    const int64_t end = std::min(block.end, roundUp(endRow, kRowMultiple));
+    const int64_t begin = std::max(strip.begin, firstRow / kRowMultiple * kRowMultiple);
+    const int64_t end = std::min(strip.end, roundUp(endRow, kRowMultiple));
     if (begin >= end) continue;
     const int64_t steps = (end - begin) / kTerms<P>, step = begin / kTerms<P>;
-    const int64_t left = (begin - block.begin) / kTerms<P> * rowLength + key;
+    const int64_t left = (begin - strip.begin) / kTerms<P> * rowLength + key;
     const int64_t result = (keys.begin - rows.task.keys.begin + key) * columns;
     multiplyRows<P, Left::byColumns, Start::result>(buffers.p + left, rowLength, dOut + step * columns, columns, steps,
                                                     buffers.dV + result, columns, E);
@@ -188,23 +188,23 @@ HWY_INLINE void backwardBlock(const BackwardArguments<T>& arguments, const Backw
   transposeUnits(buffers.v, stride, keys.size(), steps, buffers.vTransposed, sizes.blockKeys);
   const Unit* k = reducedRows<P>(buffers.k, roundUp(keys.size(), kKeyMultiple), E, buffers.kPairs);
 
-  for (int64_t begin = 0; begin < rows.padded(); begin += kBlockRows) {
-    const Range block{begin, std::min(begin + kBlockRows, rows.padded())};
+  for (int64_t begin = 0; begin < rows.padded(); begin += kStripRows) {
+    const Range strip{begin, std::min(begin + kStripRows, rows.padded())};
     bool seen = false;
-    for (int64_t row = block.begin; row < block.end; row += kTileRows) {
+    for (int64_t row = strip.begin; row < strip.end; row += kTileRows) {
       const TileKeys tile(buffers.visible + row, keys);
       if (tile.width == 0) {
         // Its neighbour may meet these rows.
-        if constexpr (kRowMultiple > kTileRows) clearTile<P>(arguments, buffers, row - block.begin);
+        if constexpr (kRowMultiple > kTileRows) clearTile<P>(arguments, buffers, row - strip.begin);
         continue;
       }
       seen = true;
-      const auto [dS, dSStride] = differentiateTile<P>(arguments, buffers, row, tile, row - block.begin);
+      const auto [dS, dSStride] = differentiateTile<P>(arguments, buffers, row, tile, row - strip.begin);
       if (!task.writesQueries) continue;
       multiplyRows<P, Left::byRows, Start::result>(dS, dSStride, k, columns, stepsOf<P>(tile.width),
                                                    buffers.dQ + row * columns, columns, E);
     }
-    if (seen && task.writesKeys) addToKeys<P>(arguments, buffers, rows, block, keys);
+    if (seen && task.writesKeys) addToKeys<P>(arguments, buffers, rows, strip, keys);
   }
 }
 

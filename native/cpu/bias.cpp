@@ -5,7 +5,7 @@
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
-#include "cpu/row_blocks.h"
+#include "cpu/row_chunks.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/bias.cpp"
@@ -54,17 +54,17 @@ void addBias(TensorDesc bias, TensorDesc y) {
 
 void columnSums(TensorDesc x, TensorDesc sums, bool accumulate) {
   const int64_t columns = columnsOf(x);
-  const RowBlocks blocks(x.shape[0]);
+  const RowChunks chunks(x.shape[0]);
   Scratch scratch;
-  auto* const partials = scratch.take<float>(blocks.count * columns);
-  parallelRanges(blocks.count, blocks.perBlock * columns, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      float* const partial = partials + block * columns;
+  auto* const partials = scratch.take<float>(chunks.count * columns);
+  parallelRanges(chunks.count, chunks.perChunk * columns, [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      float* const partial = partials + chunk * columns;
       std::fill_n(partial, columns, 0.0f);
-      HWY_DYNAMIC_DISPATCH(SumRows)(x, blocks.begin(block), blocks.end(block), partial);
+      HWY_DYNAMIC_DISPATCH(SumRows)(x, chunks.begin(chunk), chunks.end(chunk), partial);
     }
   });
-  combineBlocks(partials, blocks.count, columns, static_cast<float*>(sums.data), accumulate);
+  combinePartials(partials, chunks.count, columns, static_cast<float*>(sums.data), accumulate);
 }
 
 }  // namespace mora::cpu

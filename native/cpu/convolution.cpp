@@ -5,7 +5,7 @@
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
-#include "cpu/row_blocks.h"
+#include "cpu/row_chunks.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/convolution.cpp"
@@ -140,19 +140,19 @@ void causalConvolutionBackward(TensorDesc dY, TensorDesc x, TensorDesc kernel, T
   });
   if (present(dBias)) columnSums(dY, dBias, true);
   if (!present(dKernel)) return;
-  const RowBlocks blocks(x.shape[0]);
+  const RowChunks chunks(x.shape[0]);
   const int64_t count = columns * length;
-  auto* const partials = scratch.take<float>(blocks.count * count);
+  auto* const partials = scratch.take<float>(chunks.count * count);
   auto* const sums = scratch.take<float>(count);
-  parallelRanges(blocks.count, blocks.perBlock * count, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      float* const partial = partials + block * count;
+  parallelRanges(chunks.count, chunks.perChunk * count, [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      float* const partial = partials + chunk * count;
       std::fill_n(partial, count, 0.0f);
       HWY_DYNAMIC_DISPATCH(AddKernelGradient)
-      (dY, x, length, documents.first, partial, blocks.begin(block), blocks.end(block));
+      (dY, x, length, documents.first, partial, chunks.begin(chunk), chunks.end(chunk));
     }
   });
-  combineBlocks(partials, blocks.count, count, sums, false);
+  combinePartials(partials, chunks.count, count, sums, false);
   add({sums, DType::f32, 2, {columns, length}, {1, columns}}, dKernel, 1);
 }
 

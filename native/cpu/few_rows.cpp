@@ -105,8 +105,8 @@ void MultiplyFloats(const float* x, const TensorDesc& weight, const TensorDesc& 
 
 /// Four rows of activations meet an unpacked block at a time; others find the block in the nearest cache.
 template <class Format>
-void multiplyBlocks(const typename Format::Rows& x, const TensorDesc& weight, const TensorDesc& c, int64_t begin,
-                    int64_t end, float alpha, bool accumulate) {
+void multiplyOutputs(const typename Format::Rows& x, const TensorDesc& weight, const TensorDesc& c, int64_t begin,
+                     int64_t end, float alpha, bool accumulate) {
   constexpr DTypeTraits traits = traitsOf(Format::kType);
   const auto* const data = static_cast<const uint8_t*>(weight.data);
   const int64_t stride = weight.strides[0] / traits.blockSize * traits.blockBytes;
@@ -130,7 +130,7 @@ void multiplyBlocks(const typename Format::Rows& x, const TensorDesc& weight, co
   });
 }
 
-void MultiplyBlocks(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
+void MultiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
   const auto run = [&](auto format) {
     using Format = decltype(format);
     const int64_t depth = a.shape[1];
@@ -138,7 +138,7 @@ void MultiplyBlocks(const TensorDesc& a, const TensorDesc& weight, const TensorD
     const typename Format::Rows x(scratch, c.shape[0], depth / kGroup);
     parallelRanges(x.count(), kGroup, [&](int64_t begin, int64_t end) { x.fill(a, begin, end); });
     parallelRanges(c.shape[1], depth, [&](int64_t begin, int64_t end) {
-      multiplyBlocks<Format>(x, weight, c, begin, end, alpha, accumulate);
+      multiplyOutputs<Format>(x, weight, c, begin, end, alpha, accumulate);
     });
   };
   switch (weight.dtype) {
@@ -163,7 +163,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace mora::cpu {
 
-HWY_EXPORT(MultiplyBlocks);
+HWY_EXPORT(MultiplyFewRows);
 HWY_EXPORT(MultiplyFloats);
 
 bool hasBlockProduct(DType type) {
@@ -172,7 +172,7 @@ bool hasBlockProduct(DType type) {
 }
 
 void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
-  HWY_DYNAMIC_DISPATCH(MultiplyBlocks)(a, weight, c, alpha, accumulate);
+  HWY_DYNAMIC_DISPATCH(MultiplyFewRows)(a, weight, c, alpha, accumulate);
 }
 
 void multiplyOneRow(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {

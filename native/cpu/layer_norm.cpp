@@ -5,7 +5,7 @@
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
-#include "cpu/row_blocks.h"
+#include "cpu/row_chunks.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/layer_norm.cpp"
@@ -141,24 +141,24 @@ void layerNormApply(TensorDesc x, TensorDesc weight, TensorDesc bias, TensorDesc
 void layerNormBackward(TensorDesc dY, TensorDesc x, TensorDesc weight, TensorDesc mean, TensorDesc rstd, TensorDesc dX,
                        bool accumulate, TensorDesc dWeight, TensorDesc dBias) {
   const int64_t columns = columnsOf(x);
-  const RowBlocks blocks(x.shape[0]);
-  const int64_t count = blocks.count * columns;
+  const RowChunks chunks(x.shape[0]);
+  const int64_t count = chunks.count * columns;
   Scratch scratch;
   auto* const partials = scratch.take<float>(2 * count);
-  parallelRanges(blocks.count, blocks.perBlock * columns, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
+  parallelRanges(chunks.count, chunks.perChunk * columns, [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
       const auto partial = [&](const TensorDesc& gradient, int64_t start) -> float* {
         if (!present(gradient)) return nullptr;
-        return std::fill_n(partials + start + block * columns, columns, 0.0f) - columns;
+        return std::fill_n(partials + start + chunk * columns, columns, 0.0f) - columns;
       };
       float *const ofWeight = partial(dWeight, 0), *const ofBias = partial(dBias, count);
       HWY_DYNAMIC_DISPATCH(BackwardRows)
-      (dY, x, floats(weight), floats(mean), floats(rstd), dX, accumulate, ofWeight, ofBias, blocks.begin(block),
-       blocks.end(block));
+      (dY, x, floats(weight), floats(mean), floats(rstd), dX, accumulate, ofWeight, ofBias, chunks.begin(chunk),
+       chunks.end(chunk));
     }
   });
-  if (present(dWeight)) combineBlocks(partials, blocks.count, columns, floats(dWeight), true);
-  if (present(dBias)) combineBlocks(partials + count, blocks.count, columns, floats(dBias), true);
+  if (present(dWeight)) combinePartials(partials, chunks.count, columns, floats(dWeight), true);
+  if (present(dBias)) combinePartials(partials + count, chunks.count, columns, floats(dBias), true);
 }
 
 }  // namespace mora::cpu

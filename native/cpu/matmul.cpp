@@ -204,12 +204,12 @@ bool isStridedVector(const TensorDesc& tensor) {
 // float32. There, tiles of the operands are widened into scratch memory that stays in the cache, and float32 products
 // run on them.
 
-struct Range {
+struct Extent {
   int64_t from, length;
 };
 
 /// The part of a matrix (or of every matrix of a batch) that a tile covers; rows and columns are those of op(tensor).
-TensorDesc tileOf(const TensorDesc& tensor, bool transposed, Range rows, Range columns) {
+TensorDesc tileOf(const TensorDesc& tensor, bool transposed, Extent rows, Extent columns) {
   TensorDesc tile = tensor;
   const int32_t row = tensor.rank - (transposed ? 1 : 2), column = tensor.rank - (transposed ? 2 : 1);
   const int64_t offset = rows.from * tensor.strides[row] + columns.from * tensor.strides[column];
@@ -225,17 +225,17 @@ void multiplyWidened(const TensorDesc& a, bool transposeA, const TensorDesc& b, 
   const int64_t m = c.shape[c.rank - 2], n = c.shape[c.rank - 1], k = a.shape[a.rank - (transposeA ? 2 : 1)];
   const bool direct = c.dtype == DType::f32;
   for (int64_t column = 0; column < n; column += kColumns) {
-    const Range columns{column, std::min(kColumns, n - column)};
+    const Extent columns{column, std::min(kColumns, n - column)};
     Scratch ofColumns;
     TensorDesc wideB;
     if (k <= kDepth) wideB = widened(ofColumns, tileOf(b, transposeB, {0, k}, columns));
     for (int64_t row = 0; row < m; row += kRows) {
-      const Range rows{row, std::min(kRows, m - row)};
+      const Extent rows{row, std::min(kRows, m - row)};
       const TensorDesc target = tileOf(c, false, rows, columns);
       Scratch ofRows;
       const TensorDesc sums = direct ? target : scratchLike(ofRows, target, DType::f32);
       for (int64_t at = 0; at < k; at += kDepth) {
-        const Range depth{at, std::min(kDepth, k - at)};
+        const Extent depth{at, std::min(kDepth, k - at)};
         Scratch ofDepth;
         if (k > kDepth) wideB = widened(ofDepth, tileOf(b, transposeB, depth, columns));
         const TensorDesc wideA = widened(ofDepth, tileOf(a, transposeA, rows, depth));
@@ -294,7 +294,7 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
   if (isQuantised(b.dtype)) {
     if (transposeB && c.shape[0] <= kFewRows && hasBlockProduct(b.dtype))
       return multiplyFewRows(a, b, c, alpha, accumulate);
-    return multiplyBlocks(a, b, transposeB, c, alpha, accumulate);
+    return multiplyQuantised(a, b, transposeB, c, alpha, accumulate);
   }
   if (isStridedVector(a) || isStridedVector(b) || isStridedVector(c)) {
     Scratch scratch;

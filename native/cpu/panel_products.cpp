@@ -28,8 +28,8 @@ void multiplyUnpacked(const TensorDesc& a, int64_t rows, int64_t columns, int64_
 
 }  // namespace
 
-void multiplyBlocks(const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c, float alpha,
-                    bool accumulate) {
+void multiplyQuantised(const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c, float alpha,
+                       bool accumulate) {
   const DTypeTraits blocks = traitsOf(b.dtype);
   const auto unpack = [&](int64_t row, int64_t column, const TensorDesc& panel) {
     TensorDesc source = b;

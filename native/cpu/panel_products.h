@@ -7,7 +7,7 @@
 namespace mora::cpu {
 
 /// c = alpha a op(b) + (accumulate ? c : 0) for b [n, k] in a block format.
-void multiplyBlocks(const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c, float alpha,
-                    bool accumulate);
+void multiplyQuantised(const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c, float alpha,
+                       bool accumulate);
 
 }  // namespace mora::cpu

@@ -5,7 +5,7 @@
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
-#include "cpu/row_blocks.h"
+#include "cpu/row_chunks.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/rms_norm.cpp"
@@ -137,19 +137,19 @@ void rmsNormApply(TensorDesc x, TensorDesc weight, float weightOffset, TensorDes
 void rmsNormBackward(TensorDesc dY, TensorDesc x, TensorDesc weight, float weightOffset, TensorDesc rstd, TensorDesc dX,
                      bool accumulate, TensorDesc dWeight) {
   const int64_t columns = columnsOf(x);
-  const RowBlocks blocks(rowsIn(x));
+  const RowChunks chunks(rowsIn(x));
   Scratch scratch;
-  auto* const partials = present(dWeight) ? scratch.take<float>(blocks.count * columns) : nullptr;
-  parallelRanges(blocks.count, blocks.perBlock * columns, [&](int64_t begin, int64_t end) {
-    for (int64_t block = begin; block < end; ++block) {
-      float* const partial = present(dWeight) ? partials + block * columns : nullptr;
+  auto* const partials = present(dWeight) ? scratch.take<float>(chunks.count * columns) : nullptr;
+  parallelRanges(chunks.count, chunks.perChunk * columns, [&](int64_t begin, int64_t end) {
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      float* const partial = present(dWeight) ? partials + chunk * columns : nullptr;
       if (partial) std::fill_n(partial, columns, 0.0f);
       HWY_DYNAMIC_DISPATCH(BackwardRows)
       (dY, x, static_cast<const float*>(weight.data), weightOffset, static_cast<const float*>(rstd.data), dX,
-       accumulate, partial, blocks.begin(block), blocks.end(block));
+       accumulate, partial, chunks.begin(chunk), chunks.end(chunk));
     }
   });
-  if (present(dWeight)) combineBlocks(partials, blocks.count, columns, static_cast<float*>(dWeight.data), true);
+  if (present(dWeight)) combinePartials(partials, chunks.count, columns, static_cast<float*>(dWeight.data), true);
 }
 
 }  // namespace mora::cpu

@@ -1,5 +1,5 @@
-// Sums over rows in an order that depends on nothing but their number: blocks of rows are summed side by side, then the
-// blocks' sums one after the other.
+// Sums over rows in an order that depends on nothing but their number: chunks of rows are summed side by side, then the
+// chunks' sums one after the other.
 #pragma once
 #include <algorithm>
 
@@ -10,23 +10,23 @@
 
 namespace mora::cuda {
 
-/// Adjacent rows [begin(i), end(i)) of block i.
-struct RowBlocks {
-  int64_t rows, perBlock, count;
+/// Adjacent rows [begin(i), end(i)) of chunk i.
+struct RowChunks {
+  int64_t rows, perChunk, count;
 
-  explicit RowBlocks(int64_t rows)
-      : rows(rows), perBlock(std::max<int64_t>(32, ceilDivide(rows, 128))), count(ceilDivide(rows, perBlock)) {}
+  explicit RowChunks(int64_t rows)
+      : rows(rows), perChunk(std::max<int64_t>(32, ceilDivide(rows, 128))), count(ceilDivide(rows, perChunk)) {}
 };
 
 constexpr unsigned kColumnThreads = 64;
 
-/// partials [blocks, columns] = the sums of term over the rows of each block; a thread has N columns of one block.
+/// partials [chunks, columns] = the sums of term over the rows of each chunk; a thread has N columns of one chunk.
 /// term(row, column, values) sets values[i] for columns column + i, each from Term::kBytes.
 template <int N, typename Term>
-__global__ void columnPartials(Term term, int64_t rows, int64_t perBlock, int64_t columns, float* partials) {
+__global__ void columnPartials(Term term, int64_t rows, int64_t perChunk, int64_t columns, float* partials) {
   const int64_t column = (static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * N;
   if (column >= columns) return;
-  const int64_t begin = blockIdx.y * perBlock, end = min(rows, begin + perBlock);
+  const int64_t begin = blockIdx.y * perChunk, end = min(rows, begin + perChunk);
   float sums[N] = {}, values[N];
   for (int64_t row = begin; row < end; ++row) {
     term(row, column, values);
@@ -38,13 +38,13 @@ __global__ void columnPartials(Term term, int64_t rows, int64_t perBlock, int64_
 
 /// sums[c] = (accumulate ? sums[c] : 0) + partials[0][c] + partials[1][c] ...
 template <typename Number>
-__global__ void combinePartials(const Number* partials, int64_t blocks, int64_t columns, Number* sums,
+__global__ void combinePartials(const Number* partials, int64_t chunks, int64_t columns, Number* sums,
                                 bool accumulate) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (column >= columns) return;
   Number sum = accumulate ? sums[column] : Number{0};
 #pragma unroll 4
-  for (int64_t block = 0; block < blocks; ++block) sum += partials[block * columns + column];
+  for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += partials[chunk * columns + column];
   sums[column] = sum;
 }
 
@@ -52,21 +52,21 @@ __global__ void combinePartials(const Number* partials, int64_t blocks, int64_t 
 template <int N, typename Term>
 void sumColumns(Context& context, Term term, int64_t rows, int64_t columns, float* sums, bool accumulate) {
   if (columns == 0 || (rows == 0 && accumulate)) return;
-  const RowBlocks blocks(rows);
+  const RowChunks chunks(rows);
   auto* const partials = static_cast<float*>(
-      context.scratch(0, static_cast<size_t>(std::max<int64_t>(1, blocks.count) * columns) * sizeof(float)));
-  const uint64_t partialBytes = static_cast<uint64_t>(blocks.count * columns) * sizeof(float);
+      context.scratch(0, static_cast<size_t>(std::max<int64_t>(1, chunks.count) * columns) * sizeof(float)));
+  const uint64_t partialBytes = static_cast<uint64_t>(chunks.count * columns) * sizeof(float);
   const uint64_t sumBytes = static_cast<uint64_t>(columns) * sizeof(float);
-  if (blocks.count > 0) {
+  if (chunks.count > 0) {
     expectCost(static_cast<uint64_t>(rows * columns) * Term::kBytes, partialBytes);
     const dim3 grid(static_cast<unsigned>(ceilDivide(columns, N * kColumnThreads)),
-                    static_cast<unsigned>(blocks.count));
-    launch(columnPartials<N, Term>, grid, dim3(kColumnThreads), 0, context.stream, term, rows, blocks.perBlock, columns,
+                    static_cast<unsigned>(chunks.count));
+    launch(columnPartials<N, Term>, grid, dim3(kColumnThreads), 0, context.stream, term, rows, chunks.perChunk, columns,
            partials);
   }
   expectCost(partialBytes + (accumulate ? sumBytes : 0), sumBytes);
   launch(combinePartials<float>, dim3(static_cast<unsigned>(ceilDivide(columns, kColumnThreads))), dim3(kColumnThreads),
-         0, context.stream, partials, blocks.count, columns, sums, accumulate);
+         0, context.stream, partials, chunks.count, columns, sums, accumulate);
 }
 
 }  // namespace mora::cuda

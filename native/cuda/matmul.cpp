@@ -127,8 +127,8 @@ void multiplyUnpacked(Context& context, const TensorDesc& a, int64_t rows, int64
       });
 }
 
-void multiplyBlocks(Context& context, const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c,
-                    float alpha, bool accumulate) {
+void multiplyQuantised(Context& context, const TensorDesc& a, const TensorDesc& b, bool transposeB, const TensorDesc& c,
+                       float alpha, bool accumulate) {
   const auto unpack = [&](int64_t row, int64_t column, const TensorDesc& panel) {
     TensorDesc source = b;
     source.data = static_cast<std::byte*>(b.data) + bytesFor(b.dtype, row * b.strides[0] + column);
@@ -156,7 +156,7 @@ void matmul(Context& context, TensorDesc a, bool transposeA, TensorDesc b, bool 
     if (!accumulate) fill(context, c, 0);
     return;
   }
-  if (isQuantised(b.dtype)) return multiplyBlocks(context, a, b, transposeB, c, alpha, accumulate);
+  if (isQuantised(b.dtype)) return multiplyQuantised(context, a, b, transposeB, c, alpha, accumulate);
   if (byOneElement(a, transposeA, b, c)) return multiplyByElement(context, asRow(a), b, asRow(c), alpha, accumulate);
   const DType dtype = a.dtype == b.dtype ? a.dtype : DType::f32;
   a = suited(context, kSlotA, a, dtype);
