@@ -171,6 +171,21 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     ])
   })
 
+  test('quantised: weights in blocks and codes take turns with their values in bfloat16', () => {
+    const own = ['--formats', 'q8_0,nf4', '--methods', 'lora:2', '--shapes', '2x24']
+    const report = measured('bench/quantised.mjs', model, ...own)
+    const names = ['q8_0, lora r=2, 2 × 24', 'nf4, lora r=2, 2 × 24']
+    const sides = (format) => [`weights in ${format}`, 'weights in bfloat16', ...theirs]
+    expect(sidesOf(report)).toEqual([
+      [names[0], sides('q8_0')],
+      [names[1], sides('nf4')],
+    ])
+    expectMeasured({ lines: report.lines.map(({ amount, ...line }) => line) })
+    for (const { sides } of report.lines)
+      expect(sides.slice(1).map(({ agrees }) => agrees)).toEqual([true, ...theirs.map(() => true)])
+    expect(report.comparisons).toEqual(names.map((name) => ({ name, time: expect.any(Number) })))
+  })
+
   test('rows: packed and padded rows have the same losses, step by step in float32', () => {
     const rows = join(folder(), 'rows.jsonl')
     const words = 'the quick brown fox jumps over the lazy dog'.split(' ')
