@@ -67,6 +67,7 @@ class LoraXsLayer extends AdapterLayer {
     const { a, m, b } = this
     return {
       parameters: this.parameters,
+      readsWeight: false,
       addTo: (rows) =>
         scope(() => {
           const ma = Tensor.empty(a.shape, a)

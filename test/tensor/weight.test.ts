@@ -5,14 +5,17 @@ import { hiraMethod } from '../../lib/adapters/methods/hira.js'
 import { loraMethod } from '../../lib/adapters/methods/lora.js'
 import { pissaMethod } from '../../lib/adapters/methods/pissa.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
+import { adapterMethod } from '../../lib/adapters/registry.js'
 import { LayerMaker } from '../../lib/adapters/tensors/layer-maker.js'
 import { MergedWeights } from '../../lib/models/adaptation/merged-weights.js'
 import { WeightSlot } from '../../lib/models/network/weight-slot.js'
 import { type FloatDType, native } from '../../lib/native.js'
 import { Linear } from '../../lib/nn/linear.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
+import { ADAPTER_METHODS } from '../../lib/options/index.js'
 import { randomStream } from '../../lib/random.js'
 import { embedding } from '../../lib/tensor/operations/embedding.js'
+import { updatedLinear, updateLinear } from '../../lib/tensor/operations/linear.js'
 import { rowsOfLogits, weightCrossEntropy } from '../../lib/tensor/operations/loss.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
@@ -34,6 +37,9 @@ class SumOfTwo implements Weight {
   readonly parameter = null
   readonly storage = 'mxfp4'
   readonly device = device
+
+  /** How often the values of such weights were asked for. */
+  static unpackings = 0
 
   constructor(readonly tensors: readonly [Tensor, Tensor]) {}
 
@@ -66,6 +72,7 @@ class SumOfTwo implements Weight {
   }
 
   values(dtype: FloatDType): Tensor {
+    SumOfTwo.unpackings++
     const sum = Tensor.empty(this.shape, { device, dtype })
     sum.copyFrom(this.tensors[0])
     native.add(this.tensors[1].native, sum.native, 1)
@@ -141,6 +148,37 @@ test.each(Object.keys(methods) as (keyof typeof methods)[])('embeddings, layers 
     expect(floats[i]!.some((value) => Math.abs(value) > 1e-3)).toBe(true)
     expect(largestDifference(values, floats[i]!)).toBeLessThan(2e-5)
   }
+})
+
+test.each(ADAPTER_METHODS)('beside %s it is unpacked only where ΔW depends on it', async (name) => {
+  // OFT's blocks and GraLoRA's parts divide it.
+  const side = 8
+  const layer = new Linear('layer', forms.sum!(normal(side ** 2), normal(side ** 2), [side, side]), null)
+  const maker = new LayerMaker(adapterMethod(name) as never, newAdapterConfig(name, { rank: 2 } as never), [layer])
+  const adapter = await maker.create({ layer, device, adapter: 'a' }, 3, layer.weight)
+  layer.adapters.set('a', { layer: adapter, active: true, scale: 1 })
+  const x = new Parameter('x', Tensor.from(normal(tokens * side), [tokens, side], { device }))
+  const unpackings = async (forward: (input: LinearInput) => Tensor) => {
+    SumOfTwo.unpackings = 0
+    const loss = scope(() => {
+      const targets = Tensor.from(new Int32Array(tokens), [tokens], { device, dtype: 'int32' })
+      return weightCrossEntropy(forward(new LinearInput(x)), layer.weight, targets, { scale: 1, softcap: null })
+    })
+    await loss.backward()
+    loss.dispose()
+    return SumOfTwo.unpackings
+  }
+  const isRead = ['dora', 'hira', 'oft'].includes(name)
+  const update = adapter.weightUpdate(1)
+  // ΔW is made by itself, as an adapter with dropout is: in the forward pass, for the gradient of x, and for its own.
+  if (update) expect(await unpackings(({ x }) => updateLinear(x, layer.weight, update))).toBe(isRead ? 3 : 0)
+  else expect(name).toBe('mora')
+  // W + ΔW in one product: W for the product, and once for its gradient.
+  if (update) {
+    const whole = { ...update, from: 0, to: side }
+    expect(await unpackings(({ x }) => updatedLinear(x, layer.weight, [whole]))).toBe(isRead ? 3 : 2)
+  }
+  for (const made of [x, adapter, layer.weight]) made.dispose()
 })
 
 test('layers multiply with it alone, frozen, and the head too', async () => {

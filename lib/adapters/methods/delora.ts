@@ -71,6 +71,7 @@ export class DeloraLayer extends AdapterLayer {
     const { b } = this.own
     return {
       parameters: this.parameters,
+      readsWeight: false,
       addTo: (rows) =>
         scope(() =>
           native.matmul({ a: b.native, b: this.#scaledA().native, c: rows.native, alpha: scale, accumulate: true }),

@@ -73,6 +73,7 @@ export class GraloraLayer extends AdapterLayer {
     const { general } = this.blocks
     return {
       parameters: this.parameters,
+      readsWeight: false,
       addTo: (rows) => {
         this.#eachBlock(rows, this.blocks, (block, a, b) =>
           native.matmul({

@@ -34,6 +34,7 @@ export class LoraLayer extends AdapterLayer {
     const total = scale * this.scale
     return {
       parameters: [a, b],
+      readsWeight: false,
       addTo: (rows) => native.matmul({ a: b.native, b: a.native, c: rows.native, alpha: total, accumulate: true }),
       backward: (dY, x, [dA, dB]) =>
         scope(() => {

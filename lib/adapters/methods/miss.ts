@@ -52,6 +52,7 @@ export class MissLayer extends AdapterLayer {
   weightUpdate(scale: number): LayerUpdate {
     return {
       parameters: this.parameters,
+      readsWeight: false,
       addTo: (rows) => native.groupSpread(this.#runs, this.block.as('float32', scale).native, rows.native, true),
       backward: (dY, x, [dBlock]) =>
         scope(() => {

@@ -150,6 +150,7 @@ export class MoraLayer extends AdapterLayer {
     const total = scale * this.config.scale
     return {
       parameters: this.parameters,
+      readsWeight: false,
       addTo: (rows) => mergeMatrix(geometry, this.matrix, total, rows, null),
       backward: (dY, x, [dMatrix]) => {
         if (geometry.kind === 'sections') sectionsMatrixGradient(geometry.plan, x, dY, total, dMatrix!)

@@ -93,6 +93,7 @@ export class RandloraLayer extends AdapterLayer {
     const total = scale * this.scale
     return {
       parameters: this.parameters,
+      readsWeight: false,
       addTo: (rows) =>
         scope(() => {
           const [columns, weighted] = [this.#columns(), this.#scaled(this.#products())]

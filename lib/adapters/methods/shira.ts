@@ -51,6 +51,7 @@ export class ShiraLayer extends AdapterLayer {
     }
     return {
       parameters: this.parameters,
+      readsWeight: false,
       addTo: (rows) =>
         scope(() => {
           const changed = at(rows)

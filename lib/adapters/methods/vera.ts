@@ -57,6 +57,7 @@ export class VeraLayer extends AdapterLayer {
     const factors = (): [Tensor, Tensor] => [scaled(this.#b(), outputs), scaled(this.#a(), rows)]
     return {
       parameters: this.parameters,
+      readsWeight: false,
       addTo: (target) =>
         scope(() => {
           const [left, right] = factors()

@@ -4,7 +4,7 @@ import type { Parameter } from '../parameter.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'
-import { floatsOf, type Weight } from '../weight.js'
+import { floatsOf, type Weight, weightOf } from '../weight.js'
 
 /**
  * y [T, d] = x [T, k] weight [d, k]ᵀ for a frozen weight, with products of 8-bit integers forwards and backwards
@@ -44,6 +44,8 @@ export interface WeightUpdate {
   readonly from: number
   readonly to: number
   readonly parameters: readonly Parameter[]
+  /** Whether ΔW or gradients depend on W (default). Without, W is not unpacked for them, and `weight` has no rows. */
+  readonly readsWeight?: boolean
   /**
    * rows [to - from, k] (float32) += ΔW, in place; `weight` has the frozen rows themselves. While they are `untouched`, the
    * rows hold its values and nothing else.
@@ -81,14 +83,14 @@ function productOfUpdates(
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
   const multiply = (a: Tensor, transpose: boolean, target: Tensor, add: boolean) =>
     scope(() => {
-      const sum = Tensor.empty(weight.shape, { device: weight.device })
-      const values = floatsOf(weight)
-      if (withWeight) native.dequantise(values.native, sum.native)
-      else native.fill(sum.native, 0)
+      const values = valuesFor(updates, weight)
+      const sum = withWeight
+        ? (values ? weightOf(values) : weight).values('float32')
+        : Tensor.zeros(weight.shape, { device: weight.device })
       for (const [i, update] of updates.entries()) {
         const { from, to } = update
         const untouched = withWeight && updates.findIndex((other) => other.from === from) === i
-        update.addTo(sum.rows(from, to), values.rows(from, to), untouched)
+        update.addTo(sum.rows(from, to), rowsOf(values, update, weight), untouched)
       }
       native.matmul({ a: a.native, b: sum.native, transposeB: transpose, c: target.native, accumulate: add })
     })
@@ -96,12 +98,21 @@ function productOfUpdates(
   const parameters = updates.flatMap((update) => update.parameters)
   return record(y, [x, ...parameters], [x, ...weight.tensors], (dY, [input], [dX, ...targets]) => {
     dX!.write((target, add) => multiply(dY, false, target, add))
-    const values = floatsOf(weight)
+    const values = valuesFor(updates, weight)
     for (const update of updates) {
       const own = targets.splice(0, update.parameters.length)
-      update.backward(dY.columns(update.from, update.to), input!, own, values.rows(update.from, update.to))
+      update.backward(dY.columns(update.from, update.to), input!, own, rowsOf(values, update, weight))
     }
   })
+}
+
+/** A weight's values for changes that read them, unpacked in float32; null where none does. */
+function valuesFor(updates: readonly Pick<WeightUpdate, 'readsWeight'>[], weight: Weight): Tensor | null {
+  return updates.some(({ readsWeight = true }) => readsWeight) ? floatsOf(weight) : null
+}
+
+function rowsOf(values: Tensor | null, { from, to }: WeightUpdate, { device, shape }: Weight): Tensor {
+  return values?.rows(from, to) ?? Tensor.empty([0, shape[1]!], { device })
 }
 
 /**
@@ -109,22 +120,22 @@ function productOfUpdates(
  * in many products.
  */
 export function changedWeight(stored: Weight, updates: readonly Omit<WeightUpdate, 'from' | 'to'>[]): Tensor {
-  const weight = floatsOf(stored)
-  const sum = Tensor.empty(weight.shape, { device: weight.device })
-  native.dequantise(weight.native, sum.native)
-  for (const [i, update] of updates.entries()) update.addTo(sum, weight, i === 0)
+  const values = valuesFor(updates, stored)
+  const sum = (values ? weightOf(values) : stored).values('float32')
+  const { shape, device } = stored
+  const [d, k] = shape as [number, number]
+  const none = values ?? Tensor.empty([0, k], { device })
+  for (const [i, update] of updates.entries()) update.addTo(sum, none, i === 0)
   const parameters = updates.flatMap((update) => update.parameters)
-  return record(sum, parameters, [weight], (gradient, [unpacked], targets) => {
-    const w = stored.floats ?? unpacked
+  return record(sum, parameters, [none], (gradient, [unpacked], targets) => {
     // A gradient of W is what a product with x = I [k, k] and dY = gradientᵀ [k, d] gives.
-    const [d, k] = w!.shape as [number, number]
-    const x = Tensor.zeros([k, k], { device: w!.device })
+    const x = Tensor.zeros([k, k], { device })
     native.fill(x.view([k], [k + 1]).native, 1)
-    const dY = Tensor.empty([k, d], { device: w!.device })
+    const dY = Tensor.empty([k, d], { device })
     dY.copyFrom(gradient.view([k, d], [1, k]))
     let at = 0
     for (const update of updates) {
-      update.backward(dY, x, targets.slice(at, at + update.parameters.length), w!)
+      update.backward(dY, x, targets.slice(at, at + update.parameters.length), stored.floats ?? unpacked!)
       at += update.parameters.length
     }
   })
