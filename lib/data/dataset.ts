@@ -19,6 +19,7 @@ import { hubKinds } from '../hub/index.js'
 import { cacheKey, defaultCacheFolder, readCache, writeCache } from './dataset-cache.js'
 import type { EncodeOptions, TokenRow } from './encode.js'
 import type { FindOptions } from './files/data-files.js'
+import { DEFAULT_MAX_LENGTH } from './rows/row-length.js'
 import { TextTemplate } from './rows/text-template.js'
 import { resolveTools } from './rows/tools.js'
 import { namesOf, type OpenSource, openSources } from './sources/open.js'
@@ -202,7 +203,7 @@ function requireDatasetOptions(options: DatasetOptions): void {
 
 /** Options with their defaults, and the template loaded. */
 export async function encodeOptions(options: DatasetOptions): Promise<EncodeOptions> {
-  const { tokenizer, maxLength = 1024, template = 'auto', trainOn = 'completion' } = options
+  const { tokenizer, maxLength = DEFAULT_MAX_LENGTH, template = 'auto', trainOn = 'completion' } = options
   if (!Number.isInteger(maxLength) || maxLength < 2) {
     throw new UsageError(
       'bad-option',

@@ -1,6 +1,7 @@
 /** Options that every command takes, and those that several share. */
 
 import { z } from 'zod'
+import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { TEXT_TEMPLATE } from '../data/rows/text-template.js'
 import { type DataInput, type DataSource, sourcesOf, weightOf } from '../data/sources/source.js'
 import { MAX_THREADS } from '../native.js'
@@ -199,7 +200,7 @@ export const rowOptions = {
   data: trainingDataOption,
   maxLength: optionalInteger('tokens of a row at most', {
     min: 2,
-    defaultText: "1024, or the model's limit where that is less",
+    defaultText: `${DEFAULT_MAX_LENGTH}, or the model's limit where that is less`,
   }),
   template: textWithDefault(
     "auto: the model's own; none: prompt and completion joined; or a file with a Jinja template",

@@ -2,6 +2,7 @@
 
 import type { Operator } from '../adapters/contract/mora-operators.js'
 import { operatorCycle, operatorFor } from '../adapters/methods/mora.js'
+import { DEFAULT_MAX_LENGTH } from '../data/rows/row-length.js'
 import { type DescribedField, describedFieldsOf, type Method } from './new-adapter.js'
 import type { TrainOptions } from './train.js'
 
@@ -52,5 +53,5 @@ export function pastPositions(maxLength: number, modelLimit: number): string | u
 
 /** Tokens of a row at most, for a model that is made for `modelLimit` positions. */
 export function maxLengthOf(maxLength: number | undefined, modelLimit: number): number {
-  return maxLength ?? Math.min(1024, modelLimit)
+  return maxLength ?? Math.min(DEFAULT_MAX_LENGTH, modelLimit)
 }

@@ -205,11 +205,6 @@ export interface TensorToStore {
   values(): Promise<TensorValues>
 }
 
-/** The transpose of a row-major matrix [rows, columns]. */
-export function transposed(values: TensorValues, rows: number, columns: number): Float32Array {
-  return Float32Array.from(values, (_, at) => values[(at % rows) * columns + Math.floor(at / rows)]!)
-}
-
 /** A tensor of an adapter file, as float32. */
 export interface StoredTensor {
   readonly name: string

@@ -1,6 +1,7 @@
 /** Modules that are trained whole beside an adapter: which names stand for which weights, here and in PEFT's files. */
 import { UsageError } from '../../errors.js'
-import { type StoredTensor, transposed } from '../contract/adapter.js'
+import { transposed } from '../../tensor/transpose.js'
+import type { StoredTensor } from '../contract/adapter.js'
 import type { BaseModel } from '../contract/base-model.js'
 import { isTarget } from '../contract/patterns.js'
 import type { StoredAdapter } from './stored-adapter.js'

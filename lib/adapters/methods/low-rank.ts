@@ -3,19 +3,19 @@ import type { LayerAdapter, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { RandomStream } from '../../random.js'
 import { numbersByPattern, optionalReal } from '../../schema/option.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import {
-  type AdapterConfigBase,
-  type AdapterMethod,
-  type LayerFacts,
-  type LayerMemory,
-  type LayerOptions,
-  type LayerTensors,
-  type OptionFields,
-  type RankLimit,
-  type TensorDeclaration,
-  type TensorStart,
-  type TensorToStore,
-  transposed,
+import { transposed } from '../../tensor/transpose.js'
+import type {
+  AdapterConfigBase,
+  AdapterMethod,
+  LayerFacts,
+  LayerMemory,
+  LayerOptions,
+  LayerTensors,
+  OptionFields,
+  RankLimit,
+  TensorDeclaration,
+  TensorStart,
+  TensorToStore,
 } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
 import { patternValue, rankOf } from '../contract/patterns.js'

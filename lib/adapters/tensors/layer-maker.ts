@@ -5,17 +5,17 @@ import { randomStream } from '../../random.js'
 import { Parameter } from '../../tensor/parameter.js'
 import { allOrNothing } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
+import { transposed } from '../../tensor/transpose.js'
 import type { Weight } from '../../tensor/weight.js'
-import {
-  type AdapterConfigBase,
-  type AdapterMethod,
-  type LayerFacts,
-  type LayerOptions,
-  type LayerTensors,
-  type StoredTensor,
-  type TensorToStore,
-  type TensorValues,
-  transposed,
+import type {
+  AdapterConfigBase,
+  AdapterMethod,
+  LayerFacts,
+  LayerOptions,
+  LayerTensors,
+  StoredTensor,
+  TensorToStore,
+  TensorValues,
 } from '../contract/adapter.js'
 import { rankOf } from '../contract/patterns.js'
 import { type Declaration, declared, isTrained, isTransposed, namesInFile } from './declared-tensors.js'

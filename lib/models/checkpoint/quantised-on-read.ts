@@ -3,7 +3,8 @@ import { type FloatDType, type NativeDevice, native, type WrittenBlocks } from '
 import { CodedWeight } from '../../tensor/coded-weight.js'
 import { float32FromHalf } from '../../tensor/half.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { type OpenFile, transposed as transposedMatrix } from './quantised/tensors.js'
+import { transposed as transposedMatrix } from '../../tensor/transpose.js'
+import type { OpenFile } from './quantised/tensors.js'
 import type { StoredTensor } from './stored-tensor.js'
 
 /** A weight that the file has in floats, and the model in blocks or codes. */

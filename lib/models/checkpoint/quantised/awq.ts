@@ -1,5 +1,6 @@
 /** AWQ (arXiv 2306.00978) as AutoAWQ's version `gemm` and GPTQModel write it: words of codes along outputs, in an order. */
 import { malformed } from '../../../io/open.js'
+import { transposed } from '../../../tensor/transpose.js'
 import type { QuantisationFormat } from './format.js'
 import {
   bytesOfParts,
@@ -9,7 +10,6 @@ import {
   type QuantisedWeight,
   readFinite,
   readWords,
-  transposed,
   transposedFloats,
   wordsOf,
 } from './tensors.js'

@@ -2,6 +2,7 @@
 
 import { isJsonObject, type JsonObject } from '../../../io/json.js'
 import { malformed } from '../../../io/open.js'
+import { transposed } from '../../../tensor/transpose.js'
 import { ConfigReader } from '../../families/config-reader.js'
 import { signedBytes } from './bitsandbytes.js'
 import type { QuantisationFormat } from './format.js'
@@ -19,7 +20,6 @@ import {
   readGroups,
   readWords,
   requireEven,
-  transposed,
 } from './tensors.js'
 
 const formats = ['pack-quantized', 'int-quantized', 'float-quantized', 'naive-quantized', 'mixed-precision']

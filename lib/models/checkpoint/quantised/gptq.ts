@@ -1,5 +1,6 @@
 /** GPTQ (arXiv 2210.17323) as AutoGPTQ, GPTQModel and transformers write it: words of codes along inputs, groups of inputs. */
 import { malformed } from '../../../io/open.js'
+import { transposed } from '../../../tensor/transpose.js'
 import type { QuantisationFormat } from './format.js'
 import {
   bytesOfParts,
@@ -11,7 +12,6 @@ import {
   readFinite,
   readGroups,
   readWords,
-  transposed,
   transposedFloats,
   wordsOf,
 } from './tensors.js'

@@ -4,6 +4,7 @@ import { malformed } from '../../../io/open.js'
 import type { StoredDType, TensorLocation } from '../../../io/stored-dtype.js'
 import type { FloatDType, NativeFile } from '../../../native.js'
 import { float16BitsToFloat32 } from '../../../tensor/half.js'
+import { transposed } from '../../../tensor/transpose.js'
 import type { CodeFormat } from '../../../tensor/weight.js'
 import type { ScalesOfCodes, StoredFloats } from './scaled-codes.js'
 
@@ -151,24 +152,6 @@ export function readGroups(tensor: NamedTensor, groups: number, groupSize: numbe
     throw malformed(tensor.path, `${tensor.name} puts input ${bad} into group ${indices[bad]}, of ${groups} groups`)
   }
   return indices.every((group, column) => group === Math.floor(column / groupSize)) ? null : indices
-}
-
-type Values = Uint8Array | Uint16Array | Uint32Array | Float32Array
-
-/** The transpose of a matrix [rows, columns]. */
-export function transposed<T extends Values>(values: T, rows: number, columns: number): T {
-  const result = values.slice() as T
-  // By tiles, so that neither side is walked across the whole of memory.
-  const tile = 32
-  for (let row = 0; row < rows; row += tile) {
-    for (let column = 0; column < columns; column += tile) {
-      const [lastRow, lastColumn] = [Math.min(rows, row + tile), Math.min(columns, column + tile)]
-      for (let r = row; r < lastRow; r++) {
-        for (let c = column; c < lastColumn; c++) result[c * rows + r] = values[r * columns + c]!
-      }
-    }
-  }
-  return result
 }
 
 export function transposedFloats({ dtype, data }: StoredFloats, rows: number, columns: number): StoredFloats {
