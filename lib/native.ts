@@ -110,6 +110,8 @@ export interface Native extends Operations {
   mpiVersion(libraries: readonly string[]): string
   /** The NCCL that connects GPUs, which is opened at the first call. Throws a sentence where none can be used. */
   ncclVersion(): { version: string; path: string }
+  /** The version of gloo, which is opened at the first call. Throws a sentence where there is none. */
+  glooVersion(): string
   /**
    * Listens on an address of this machine, for gloo: what other ranks have to know to connect with this one, [size, n]. Connecting
    * may take `patience`, in milliseconds. Throws where gloo is absent.

@@ -22,14 +22,9 @@ export function findRanksLibraries(
     const text = told(`console.log(require(process.argv.at(-1)).mpiVersion(${JSON.stringify(names)}))`)
     return text === null ? null : fromVersionText(text, names.includes(STANDARD_MPI) ? ' (standard ABI)' : '')
   })
-  const gloo = told(GLOO)
+  const gloo = told(`console.log('gloo', require(process.argv.at(-1)).glooVersion())`)
   return [...found, gloo === null ? null : fromVersionText(gloo)].filter((one) => one !== null)
 }
-
-/** gloo tells its version to ranks that it has connected only; the name of its file has it too. */
-const GLOO = `require(process.argv.at(-1)).openGloo('127.0.0.1', 0, 2, 1000)
-const maps = require('node:fs').readFileSync('/proc/self/maps', 'utf8')
-console.log('gloo', /libgloo\\.so\\.([\\d.]+)$/m.exec(maps)?.[1] ?? '')`
 
 /** The last line that a script prints with the addon's path as its last argument; null where it fails. */
 function told(script: string): string | null {

@@ -205,6 +205,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("connectMpi", connectMpi);
   function("mpiVersion", mpiVersion);
   function("ncclVersion", ncclVersion);
+  function("glooVersion", glooVersion);
   function("openGloo", openGloo);
   function("connectGloo", connectGloo);
 

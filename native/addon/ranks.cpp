@@ -155,6 +155,10 @@ Napi::Value ncclVersion(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value glooVersion(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&]() -> Napi::Value { return Napi::String::New(info.Env(), ranks::glooVersion()); });
+}
+
 Napi::Value openGloo(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&]() -> Napi::Value {
     const std::string address = info[0].ToString();

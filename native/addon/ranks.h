@@ -15,6 +15,8 @@ Napi::Value connectMpi(const Napi::CallbackInfo& info);
 Napi::Value mpiVersion(const Napi::CallbackInfo& info);
 /// ncclVersion(): of the NCCL that is there, with its path. Throws where none can be used.
 Napi::Value ncclVersion(const Napi::CallbackInfo& info);
+/// glooVersion(): of the gloo that is there. Throws where there is none.
+Napi::Value glooVersion(const Napi::CallbackInfo& info);
 /// openGloo(address, rank, size, patience): listens; what the others have to know, [size, n].
 Napi::Value openGloo(const Napi::CallbackInfo& info);
 /// connectGloo(addresses, limit): a promise of this process's ranks; what the others gave for this one, [size, n].

@@ -26,6 +26,12 @@ enum class Kind { sum32 = 1, sum64, broadcast, gather, barrier };
 
 using Reduction = void (*)(void*, const void*, const void*, size_t);
 
+const std::string& version() {
+  static const std::string text = std::to_string(GLOO_VERSION_MAJOR) + "." + std::to_string(GLOO_VERSION_MINOR) + "." +
+                                  std::to_string(GLOO_VERSION_PATCH);
+  return text;
+}
+
 class Gloo : public Engine {
  public:
   Gloo(std::shared_ptr<Mesh> mesh, std::shared_ptr<Pulse> pulse, Terms terms)
@@ -33,10 +39,7 @@ class Gloo : public Engine {
 
   int rank() const override { return mesh_->rank; }
   int size() const override { return mesh_->size; }
-  std::string library() const override {
-    return "gloo " + std::to_string(GLOO_VERSION_MAJOR) + "." + std::to_string(GLOO_VERSION_MINOR) + "." +
-           std::to_string(GLOO_VERSION_PATCH);
-  }
+  std::string library() const override { return "gloo " + version(); }
 
   void sum(std::byte* values, size_t count, Number number) override {
     meet(number == Number::float32 ? Kind::sum32 : Kind::sum64, count);
@@ -179,6 +182,10 @@ class Listening : public GlooRank {
 
 }  // namespace
 }  // namespace mora::ranks
+
+extern "C" __attribute__((visibility("default"))) const char* moraGlooVersion() {
+  return mora::ranks::version().c_str();
+}
 
 extern "C" __attribute__((visibility("default"))) mora::ranks::GlooRank* moraGlooRank(
     const char* address, int rank, int size, std::chrono::milliseconds patience) {

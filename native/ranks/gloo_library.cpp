@@ -12,6 +12,7 @@ namespace {
 
 struct Opened {
   GlooEntry* entry = nullptr;
+  GlooVersion* version = nullptr;
   Absence absence = {};
 };
 
@@ -20,14 +21,15 @@ Opened open() {
   const std::string build = "run \"npm run build:native\"";
   std::error_code ignored;
   if (!std::filesystem::exists(library, ignored))
-    return {nullptr, {"node-mora was built without gloo", "install libgloo-dev (Debian, Ubuntu), then " + build}};
+    return {.absence = {"node-mora was built without gloo", "install libgloo-dev (Debian, Ubuntu), then " + build}};
   leaveProcessAlone();
   void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle)
-    return {nullptr, {std::string("gloo could not be opened: ") + dlerror(), "install libgloo-dev, then " + build}};
+    return {.absence = {std::string("gloo could not be opened: ") + dlerror(), "install libgloo-dev, then " + build}};
   const auto entry = reinterpret_cast<GlooEntry*>(dlsym(handle, "moraGlooRank"));
-  if (!entry) return {nullptr, {library.string() + " has no moraGlooRank", build}};
-  return {entry};
+  const auto version = reinterpret_cast<GlooVersion*>(dlsym(handle, "moraGlooVersion"));
+  if (!entry || !version) return {.absence = {library.string() + " is of another node-mora", build}};
+  return {entry, version};
 }
 
 const Opened& opened() {
@@ -35,15 +37,22 @@ const Opened& opened() {
   return instance;
 }
 
+const Opened& required() {
+  const Opened& gloo = opened();
+  if (!gloo.entry)
+    throw Error("no-gloo", "These ranks meet over TCP, which takes gloo: " + gloo.absence.text() + ".",
+                gloo.absence.remedy);
+  return gloo;
+}
+
 }  // namespace
 
 Absence whyNoGloo() { return opened().absence; }
 
+std::string glooVersion() { return required().version(); }
+
 std::unique_ptr<GlooRank> openGloo(const std::string& address, int rank, int size, std::chrono::milliseconds patience) {
-  const auto& [entry, absence] = opened();
-  if (!entry)
-    throw Error("no-gloo", "These ranks meet over TCP, which takes gloo: " + absence.text() + ".", absence.remedy);
-  return std::unique_ptr<GlooRank>(entry(address.c_str(), rank, size, patience));
+  return std::unique_ptr<GlooRank>(required().entry(address.c_str(), rank, size, patience));
 }
 
 }  // namespace mora::ranks

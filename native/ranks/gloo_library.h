@@ -22,9 +22,13 @@ class GlooRank {
 
 /// Listens on an address of this machine. `patience`: how long connecting may take.
 using GlooEntry = GlooRank*(const char* address, int rank, int size, std::chrono::milliseconds patience);
+using GlooVersion = const char*();
 
 /// Why it cannot be used; empty where it can.
 Absence whyNoGloo();
+
+/// `0.5.0`. Throws as openGloo does.
+std::string glooVersion();
 
 std::unique_ptr<GlooRank> openGloo(const std::string& address, int rank, int size, std::chrono::milliseconds patience);
 

@@ -29,6 +29,7 @@ export const excluded = {
   'native.connectMpi': 'what is opened becomes part of the process, and once',
   'native.mpiVersion': 'what is opened becomes part of the process',
   'native.ncclVersion': 'what is opened becomes part of the process',
+  'native.glooVersion': 'what is opened becomes part of the process',
   'native.openGloo': 'what is opened becomes part of the process, and once',
   'native.connectGloo': 'what is opened becomes part of the process, and once',
 }
