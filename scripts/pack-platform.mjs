@@ -1,7 +1,7 @@
 /**
  * Lays out what is published, each as a folder and as the tarball of it, in build/packages:
  *
- *     @node-mora/linux-x64        the addon of build-older/Release ("npm run build:older")
+ *     @node-mora/linux-x64        the addon of build-older/Release ("npm run build:older"), and what has gloo connect ranks
  *     @node-mora/linux-x64-cuda   the CUDA backend beside it, where it was built
  *     node-mora                   this package, with every package of the folder as an optional dependency
  *
@@ -37,7 +37,9 @@ const { architecture } = needsOf(addon)
 const platform = `${process.platform}-${architecture}`
 // The first backend is for drivers for CUDA 13, the other for those for CUDA 12.4 or newer.
 const backends = ['mora_cuda.so', 'mora_cuda_12.so'].map((name) => join(dirname(addon), name)).filter(existsSync)
-if (!options['as-built']) for (const path of [addon, ...backends]) requireLittle(path)
+const gloo = join(dirname(addon), 'mora_gloo.so')
+const binaries = existsSync(gloo) ? [addon, gloo] : [addon]
+if (!options['as-built']) for (const path of [...binaries, ...backends]) requireLittle(path)
 const packages = [packAddon()]
 rmSync(join(into, scope, `${platform}-cuda`), { recursive: true, force: true })
 if (backends.length > 0) packages.push(packCuda())
@@ -53,13 +55,18 @@ function packAddon() {
   const linked = linkedInto(addon)
   const folder = makeFolder(platform)
   writeLinkedLicences(linked, folder)
-  return finish(folder, [copy(addon, join(folder, 'mora.node'))], {
-    description: `The native addon of node-mora for ${platform}`,
-    license: [...new Set([license, ...linked.map(({ licence }) => licence)])].join(' AND '),
-    about: `The native addon of node-mora, with libraries linked into it, whose licences are in \`licences\`:
+  const names = ['mora.node', basename(gloo)]
+  return finish(
+    folder,
+    binaries.map((path, i) => copy(path, join(folder, names[i]))),
+    {
+      description: `The native addon of node-mora for ${platform}`,
+      license: [...new Set([license, ...linked.map(({ licence }) => licence)])].join(' AND '),
+      about: `The native addon of node-mora, with libraries linked into it, whose licences are in \`licences\`:
 
 ${describeLinked(linked)}`,
-  })
+    },
+  )
 }
 
 function packCuda() {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { binaryCandidates } from '../../lib/native-binary.js'
 import { packageVersion } from '../../lib/package-facts.js'
 import { PREBUILT_ADDON, PREBUILT_CUDA } from '../../lib/prebuilt.js'
+import { hasGloo } from '../ranks/launchers.js'
 import { Project, pack, root, type Said, training } from './project.js'
 
 const addon = binaryCandidates().find(existsSync)!
@@ -122,6 +123,11 @@ ${training(`import * as library from 'node-mora'`)}`
       const { stdout, stderr } = project.run('node', [project.write('maps.mjs', script)], project.bare)
       expect(stdout).toBe(project.run('node', [esm()], withAddon).stdout)
       expect(/\S*\/mora\.node/.exec(stderr)?.[0]).toContain(`${place(PREBUILT_ADDON)}/`)
+    })
+
+    it.runIf(hasGloo)('brings what connects ranks where there is no MPI', () => {
+      const { stdout } = project.run('mora', ['doctor', '--json'], project.bare)
+      expect(JSON.parse(stdout).ranks).toContainEqual({ name: 'gloo', version: expect.stringMatching(/^\d+\.\d/) })
     })
 
     it('is described for npm', () => {
