@@ -3,7 +3,7 @@ import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import type { HubOptions } from '../../hub/index.js'
 import { isComputable } from '../../io/stored-dtype.js'
 import { bytesOfWeights } from '../../models/checkpoint/initial-weights.js'
-import { isQuantised, isQuantisedOnRead } from '../../models/checkpoint/stored-weight.js'
+import { isQuantised, isToQuantise } from '../../models/checkpoint/stored-weight.js'
 import { ModelSource } from '../../models/index.js'
 import { bytesOf, elementsOf, isBlockDType } from '../../native.js'
 import { binarySize } from '../../tensor/room.js'
@@ -93,7 +93,7 @@ export async function modelFacts(
 function quantisationOf(source: ModelSource): QuantisationFacts | null {
   const quantised = [...source.weights.values()].filter(
     (stored) =>
-      isQuantised(stored) || isQuantisedOnRead(stored) || (isComputable(stored.dtype) && isBlockDType(stored.dtype)),
+      isQuantised(stored) || isToQuantise(stored) || (isComputable(stored.dtype) && isBlockDType(stored.dtype)),
   )
   if (quantised.length === 0) return null
   const bytes = quantised.reduce((sum, stored) => sum + stored.bytes, 0)

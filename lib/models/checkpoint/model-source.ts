@@ -18,12 +18,12 @@ import { huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { configFromGguf, ggufFamily } from './gguf-config.js'
+import { linearsToQuantise } from './linears-to-quantise.js'
 import { type QuantisedTensors, quantisedWeights } from './quantised/index.js'
 import { readBytes } from './quantised/tensors.js'
-import { quantisedLinears } from './quantised-linears.js'
 import {
   isQuantised,
-  isQuantisedOnRead,
+  isToQuantise,
   keptFormat,
   readFloats,
   readKept,
@@ -119,7 +119,7 @@ export class ModelSource {
    * @throws UsageError `quantised-weights` where they are quantised already
    */
   quantisedTo(format: QuantiseFormat): ModelSource {
-    const weights = quantisedLinears(this.weights, this.config, format)
+    const weights = linearsToQuantise(this.weights, this.config, format)
     return new ModelSource(this.path, this.located, this.format, this.config, weights, this.quantisation, format)
   }
 
@@ -205,7 +205,7 @@ export class ModelSource {
       )
     }
     if (isQuantised(stored)) return
-    const { dtype } = isQuantisedOnRead(stored) ? stored.floats : stored
+    const { dtype } = isToQuantise(stored) ? stored.floats : stored
     if (!isComputable(dtype) || dtype.startsWith('int') || dtype === 'uint8') {
       throw new UsageError('unsupported-dtype', `${path}: ${name} is stored as ${dtype}, which weights here cannot be.`)
     }
@@ -272,7 +272,7 @@ export class ModelSource {
     const tensors = [...this.weights].flatMap(([name, stored]): [string, TensorLocation][] =>
       isQuantised(stored)
         ? stored.parts.map((part) => [part.name, part])
-        : [[name, isQuantisedOnRead(stored) ? stored.floats : stored]],
+        : [[name, isToQuantise(stored) ? stored.floats : stored]],
     )
     return tensors.sort(([a], [b]) => (a < b ? -1 : 1))
   }

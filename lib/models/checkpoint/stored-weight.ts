@@ -12,20 +12,20 @@ import {
 import { keep, scope } from '../../tensor/scope.js'
 import { denseStrides, Tensor, transposedView } from '../../tensor/tensor.js'
 import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.js'
+import { type FloatsToQuantise, readBlocks, readNf4 } from './floats-to-quantise.js'
 import { readCodedWeight } from './quantised/read-coded-weight.js'
 import type { OpenFile, QuantisedWeight } from './quantised/tensors.js'
-import { type QuantisedOnRead, readBlocks, readNf4 } from './quantised-on-read.js'
 import type { StoredTensor } from './stored-tensor.js'
 
 /** A weight as a checkpoint has it: one tensor, or several that make it; or floats that are quantised while they are read. */
-export type StoredWeight = StoredTensor | QuantisedWeight | QuantisedOnRead
+export type StoredWeight = StoredTensor | QuantisedWeight | FloatsToQuantise
 
 /** Whether a weight is made of several tensors. */
 export function isQuantised(stored: StoredWeight): stored is QuantisedWeight {
   return 'parts' in stored
 }
 
-export function isQuantisedOnRead(stored: StoredWeight): stored is QuantisedOnRead {
+export function isToQuantise(stored: StoredWeight): stored is FloatsToQuantise {
   return 'floats' in stored
 }
 
@@ -40,7 +40,7 @@ export function readValues(stored: StoredWeight, target: Tensor, open: OpenFile)
     scope(() => readCodedWeight(stored, target.device, open).writeValues(matrixOf(target)))
     return
   }
-  if (isQuantisedOnRead(stored)) {
+  if (isToQuantise(stored)) {
     scope(() => target.copyFrom(readKept([stored], target.device, open)!.values('float32')))
     return
   }
@@ -60,7 +60,7 @@ export function readFloats(
   device: NativeDevice,
   open: OpenFile,
 ): Tensor | null {
-  if (isQuantised(stored) || isQuantisedOnRead(stored)) return null
+  if (isQuantised(stored) || isToQuantise(stored)) return null
   const { path, shape, offset, rowOrder, transposed, excess } = stored
   if (stored.dtype !== dtype || rowOrder || transposed || excess) return null
   const handle = native.fromFile(device, dtype, shape, open(path), offset)
@@ -69,7 +69,7 @@ export function readFloats(
 
 /** The format in which a matrix can be multiplied with as it is stored; null where its values must be unpacked. */
 export function keptFormat(stored: StoredWeight): StorageFormat | null {
-  if (isQuantisedOnRead(stored)) return stored.dtype
+  if (isToQuantise(stored)) return stored.dtype
   if (isQuantised(stored)) return stored.shape.length === 2 ? stored.dtype : null
   const { dtype, shape, transposed, excess } = stored
   return isComputable(dtype) && isBlockDType(dtype) && shape.length === 2 && !transposed && !excess ? dtype : null
@@ -83,10 +83,10 @@ export function readKept(stored: readonly StoredWeight[], device: NativeDevice, 
   const [first] = stored
   if (isQuantised(first!)) return stored.length === 1 ? readCodedWeight(first, device, open) : null
   const { dtype, shape } = first!
-  if (dtype === 'nf4') return stored.length === 1 ? readNf4(first as QuantisedOnRead, device, open) : null
+  if (dtype === 'nf4') return stored.length === 1 ? readNf4(first as FloatsToQuantise, device, open) : null
   const blocks = dtype as BlockDType
   const columns = shape[1]!
-  if (stored.length === 1 && !isQuantisedOnRead(first!) && !first!.rowOrder) {
+  if (stored.length === 1 && !isToQuantise(first!) && !first!.rowOrder) {
     const { path, offset } = first!
     const handle = native.fromFile(device, blocks, shape, open(path), offset)
     return weightOf(new Tensor(handle, device, blocks, shape, denseStrides(shape)))
@@ -95,8 +95,8 @@ export function readKept(stored: readonly StoredWeight[], device: NativeDevice, 
   const rowBytes = (columns / blockValues(dtype)) * blockBytes(dtype)
   const joined = new Uint8Array(rows * rowBytes)
   let row = 0
-  for (const matrix of stored as readonly (StoredTensor | QuantisedOnRead)[]) {
-    const isNew = isQuantisedOnRead(matrix)
+  for (const matrix of stored as readonly (StoredTensor | FloatsToQuantise)[]) {
+    const isNew = isToQuantise(matrix)
     const own = isNew ? readBlocks(matrix, device, open) : open(matrix.path).bytes(matrix.offset, matrix.bytes)
     if (isNew || !matrix.rowOrder) joined.set(own, row * rowBytes)
     else

@@ -8,7 +8,7 @@ import type { OpenFile } from './quantised/tensors.js'
 import type { StoredTensor } from './stored-tensor.js'
 
 /** A weight that the file has in floats, and the model in blocks or codes. */
-export interface QuantisedOnRead {
+export interface FloatsToQuantise {
   /** The file of the floats. */
   readonly path: string
   readonly dtype: WrittenBlocks | 'nf4'
@@ -24,7 +24,7 @@ export const NF4_BLOCK = 64
 
 /** The bytes of the weight's blocks, row by row. */
 export function readBlocks(
-  { dtype, shape, bytes, floats }: QuantisedOnRead,
+  { dtype, shape, bytes, floats }: FloatsToQuantise,
   device: NativeDevice,
   open: OpenFile,
 ): Uint8Array {
@@ -36,7 +36,7 @@ export function readBlocks(
   return blocks
 }
 
-export function readNf4({ shape, floats }: QuantisedOnRead, device: NativeDevice, open: OpenFile): CodedWeight {
+export function readNf4({ shape, floats }: FloatsToQuantise, device: NativeDevice, open: OpenFile): CodedWeight {
   const [rows, columns] = shape as [number, number]
   const codes = new Uint8Array((rows * columns) / 2)
   const scales = new Float32Array(Math.ceil((rows * columns) / NF4_BLOCK))

@@ -6,15 +6,15 @@ import type { QuantiseFormat } from '../../options/index.js'
 import { fittingFormat } from '../gguf/fitting-format.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearsOf } from '../network/plan.js'
-import { NF4_BLOCK } from './quantised-on-read.js'
-import { isQuantised, isQuantisedOnRead, type StoredWeight, shapeOf } from './stored-weight.js'
+import { NF4_BLOCK } from './floats-to-quantise.js'
+import { isQuantised, isToQuantise, type StoredWeight, shapeOf } from './stored-weight.js'
 
 /**
  * A checkpoint's weights where those of the blocks' linear layers are quantised; norms, embeddings, head and biases stay floats,
  * and so does a matrix whose rows fill no blocks.
  * @throws UsageError `quantised-weights` where such a weight is quantised already, `unfit-options` where all stay floats
  */
-export function quantisedLinears(
+export function linearsToQuantise(
   weights: ReadonlyMap<string, StoredWeight>,
   { network }: ModelConfig,
   format: QuantiseFormat,
@@ -23,12 +23,12 @@ export function quantisedLinears(
   const all = new Map(
     [...weights].map(([name, stored]) => [name, linears.has(name) ? quantisedWeight(name, stored, format) : stored]),
   )
-  if ([...all.values()].some(isQuantisedOnRead)) return all
+  if ([...all.values()].some(isToQuantise)) return all
   throw new UsageError('unfit-options', `No linear layer of the model has rows of whole blocks of ${format}.`)
 }
 
 function quantisedWeight(name: string, stored: StoredWeight, format: QuantiseFormat): StoredWeight {
-  if (isQuantised(stored) || isQuantisedOnRead(stored) || !isComputable(stored.dtype) || isBlockDType(stored.dtype)) {
+  if (isQuantised(stored) || isToQuantise(stored) || !isComputable(stored.dtype) || isBlockDType(stored.dtype)) {
     throw new UsageError(
       'quantised-weights',
       `${stored.path}: ${name} is quantised already, as ${stored.dtype}, and cannot be quantised to ${format}: leave the option quantise out, or give the model in floats.`,
