@@ -14,7 +14,7 @@ import { stepOf, stepOptions } from './common/step-options.mjs'
 import { takeTurns, timedSides } from './common/turns.mjs'
 
 const works = { step: 'a training step', token: 'a generated token', merge: 'a merge' }
-/** Of the time that fair shares allow. */
+/** The most that any of them may take, as a share of the time that fair shares allow. */
 const limit = 1.15
 const options = readOptions({
   usage: `node bench/busy.mjs [MODEL] [options]: beside processes that never wait.

@@ -15,7 +15,7 @@ import { stepOf, stepOptions } from './common/step-options.mjs'
 import { spread } from './common/turns.mjs'
 import { loopDelay } from './main-thread/loop-delay.mjs'
 
-/** Of a step's time; seconds. */
+/** `share` is of a step's time, `delay` in seconds. */
 const limits = { share: 0.01, delay: 0.005 }
 const options = readOptions({
   usage: `node bench/main-thread.mjs [MODEL] [options]: what a run of train() leaves of JavaScript's main thread.

@@ -89,7 +89,7 @@ async function trainer(name, sizes) {
   }
 }
 
-/** Of time against the size itself and, where it changes, against the model's parameters. */
+/** Exponents of time against the size itself and, where it changes, against the model's parameters. */
 function exponents(measured) {
   const against = (key) => exponentOf(measured.map((point) => ({ x: point[key], y: point.seconds.median })))
   const [first, ...others] = measured

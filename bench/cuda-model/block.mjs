@@ -31,13 +31,13 @@ function predictBlock(one, tokens, frozen) {
     /** In percent of the frozen products. */
     referenceAdds: (100 * totalMicroseconds(reference)) / frozenMicroseconds(tokens),
     adds: added(time),
-    /** The same where blocks are read as they lie, not in aligned windows. */
+    /** The same where sections are read as they lie, not in aligned windows. */
     addsWithoutWindows: added(withoutWindows),
     forward: time.forward,
     backward: time.backward,
     /** What is done once per optimizer step. */
     perStep: time.perStep,
-    /** Of all targets of the model. */
+    /** Merging all targets of the model. */
     merge: time.merge * llamaBlocks,
     launches: { forward: phases.forward.length, backward: phases.backward.length },
     /** Launches of a whole block's forward pass that are not products. */

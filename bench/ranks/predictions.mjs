@@ -19,7 +19,7 @@ export const defaults = {
   most: 16384,
 }
 
-/** Of each base and network, with and without `--shard base`: a point for 2, 4, 8, … ranks. */
+/** Predictions for each base and network, with and without `--shard base`: a point for 2, 4, 8, … ranks. */
 export function predictionsOf(settings) {
   const counts = Array.from({ length: Math.floor(Math.log2(settings.most)) }, (_, i) => 2 ** (i + 1))
   return settings.bases.flatMap((base) =>

@@ -5,7 +5,7 @@ import { median, spread, takeTurns } from '../common/turns.mjs'
 import { lossDifference } from '../training/report.mjs'
 import { glooJob, jobOfOne, latest, onLoopback, pytorchJob } from './job.mjs'
 
-/** Of the speed of one process; of the time that gradients are on their way. */
+/** `ratio` is of the speed of one process, `hidden` of the time that gradients are on their way. */
 const aims = { ratio: 0.95, hidden: 0.9 }
 
 export async function measureSpeed({ options, folder, script, task }) {
@@ -31,7 +31,7 @@ export async function measureSpeed({ options, folder, script, task }) {
       }
     }
     /**
-     * Of all steps, the first included, which is not counted.
+     * Losses of all steps, the first included, which is not counted.
      * @type {number[][]}
      */
     const losses = all.map(() => [])
@@ -70,7 +70,7 @@ function linesOf(results, losses, { rows, length, dtype }) {
 }
 
 /**
- * Of speeds, round by round.
+ * Ratios of speeds, round by round.
  * @typedef {{ ratio: number, cpuRatio: number, hidden: number, pytorchRatio?: number, overPytorch?: number, ranksOverPytorch?: number }} Ratios
  * @returns {Ratios}
  */

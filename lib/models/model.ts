@@ -54,7 +54,7 @@ export class Model implements Disposable {
    */
   compute: 'auto' | 'int8' = 'auto'
   readonly adapterSet: AdapterSet
-  /** Of a model whose matrices ranks hold together; else null. */
+  /** The parts that ranks hold together of the model's matrices; null where they don't. */
   readonly shards: HeldTogether | null
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>

@@ -85,7 +85,7 @@ export const quantisedOption = (defaultText = fits) =>
 /** The same of what reads them once for each token. */
 export const quantisedForTokens = quantisedOption(`for GGUF on a CPU, and ${fits}`)
 
-/** Of what loads a model. */
+/** For whatever loads a model. */
 export const quantiseOption = optionalChoice(
   "quantise a float model's linear layers while it is loaded; embeddings, head and norms stay as they are",
   QUANTISE_FORMATS,

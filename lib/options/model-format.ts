@@ -12,7 +12,7 @@ export type GgufMixture = (typeof GGUF_MIXTURES)[number]
 
 /** What weights are written as; `auto` is the source's. */
 export const WRITTEN_DTYPES = ['auto', 'float32', 'bfloat16', 'float16', ...GGUF_MIXTURES] as const
-/** Of a GGUF file; a folder has floats. */
+/** What a GGUF file may hold; a folder has floats. */
 export type GgufDType = 'float32' | 'bfloat16' | 'float16' | GgufMixture
 
 export function isMixture(dtype: (typeof WRITTEN_DTYPES)[number]): dtype is GgufMixture {

@@ -65,7 +65,7 @@ export async function connectRanks(options: ConnectOptions = {}): Promise<JobRan
   return new ConnectedRanks(ranks, job.localRank ?? localRank, localSize, threadsOf(sharing))
 }
 
-/** Of the processors that this process may use; 0, which is all of them, where it shares them with no other rank. */
+/** Its share of the processors that this process may use; 0, which is all of them, where no other rank shares them. */
 function threadsOf(sharing: number): number {
   return sharing === 1 ? 0 : Math.max(1, Math.floor(native.openDevice('cpu', 0, 0).facts().threads / sharing))
 }

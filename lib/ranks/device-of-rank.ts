@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import { UsageError } from '../errors.js'
 import { native } from '../native.js'
 
-/** Of what a rank tells the others of its GPU. */
+/** The length of what a rank tells the others of its GPU. */
 const BYTES = 512
 
 interface GpuOfRank {

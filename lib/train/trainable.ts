@@ -78,7 +78,7 @@ export interface ModelFacts {
 
 /** What steps and evaluations compute with. */
 export interface PassModel extends ForwardModel {
-  /** Of a model whose weights ranks hold together; absent or null of one that each has whole. */
+  /** The parts that ranks hold together of the model's weights; absent or null where each has them whole. */
   readonly shards?: HeldTogether | null
   /** Keys the dropout masks of the following forward passes; null turns dropout off. */
   setDropout(key: { seed: number; step: number } | null): void

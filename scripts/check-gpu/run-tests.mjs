@@ -53,7 +53,7 @@ for (const { name, message } of result.failures) console.error(`${file}: ${name}
 keep(options.json, result)
 process.exit(result.failed > 0 || result.passed === 0 ? 1 : 0)
 
-/** Of the file's tests that have run or will not. */
+/** How many of the file's tests have passed, failed and been skipped. */
 function resultOf(tasks) {
   const result = { file, passed: 0, failed: 0, skipped: 0, failures: [] }
   note(result, tasks, [])

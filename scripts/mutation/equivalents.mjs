@@ -37,7 +37,7 @@ export const equivalents = {
     'product.column / folded.strides[2]',
     // What no product writes is whole rows or columns of a section of at least 2.
     'unwritten > 1',
-    // Of a part of the matrices, only where it lies in them is looked at.
+    // Only the place of a part of the matrices is looked at.
     'whole{1, R, 0, 0, R',
     'whole{0, R, 0, 1, R',
     'last, 1, false}',
@@ -45,7 +45,7 @@ export const equivalents = {
   'native/core/window_operations.h': [
     // Matrices are square.
     'window = dFolded.shape[2]',
-    // Of a part of the matrices, only where it lies in them is looked at.
+    // Only the place of a part of the matrices is looked at.
     '{1, window, 0, 0, window',
     '{0, window, 0, 1, window',
     'last, 1, false}',

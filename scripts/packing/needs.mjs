@@ -1,7 +1,7 @@
 /** What a program or library asks of the system that it runs on. Platform packages ask for glibc and GCC's runtime alone. */
 import { fail, run } from './tools.mjs'
 
-/** Of the systems that the packages are for, the oldest: Debian 12, Ubuntu 22.04 and Red Hat Enterprise Linux 9 have it. */
+/** The oldest that the packages are for: Debian 12, Ubuntu 22.04 and Red Hat Enterprise Linux 9 have it or a newer one. */
 export const oldestGlibc = '2.34'
 /** Its systems have the libraries of GCC 11 or newer. */
 const newest = { GLIBC: oldestGlibc, GCC: '11' }

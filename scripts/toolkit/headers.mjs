@@ -50,11 +50,11 @@ function compile(source, includes, before = []) {
   return status === 0 ? '' : stderr || 'the compiler could not be run'
 }
 
-/** Of cuBLAS; see `check`. */
+/** Compares cuBLAS's header; see `check`. */
 export const checkCublasHeader = (includes) =>
   check('cuda/cublas.h', 'cuda/cublas_abi.cpp', 'cublas_v2.h', mistakesOfCublas, includes)
 
-/** Of NCCL; see `check`. */
+/** Compares NCCL's header; see `check`. */
 export const checkNcclHeader = (includes) =>
   check('ranks/nccl_library.h', 'ranks/nccl_abi.cpp', 'nccl.h', mistakesOfNccl, includes)
 

@@ -45,7 +45,7 @@ const kinds = ADAPTER_METHODS.flatMap((method) =>
 )
 
 describe.each(kinds)('$method beside a model in $dtype', ({ method, dtype }) => {
-  // Of some layers shira has no 24 · (k + d) values.
+  // Some layers have fewer than the 24 · (k + d) values that shira would train.
   test.each([2, method === 'shira' ? 5 : 24])('takes what it is priced at, with rank %d', async (rank) => {
     using model = await loadTiny('tiny-untied', dtype)
     await passes(model) // tables that stay are made

@@ -10,7 +10,7 @@ import { goldenPath } from '../golden/files.js'
 
 const model = goldenPath('tiny-untied/model')!
 const adapterOf = (name: string) => goldenPath(`tiny-untied/adapters/${name}`)!
-/** Of float32 weights plus and minus ΔW. */
+/** What rounding leaves of float32 weights plus and minus ΔW. */
 const noise = 1e-5
 
 let folder: string

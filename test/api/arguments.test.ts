@@ -44,7 +44,7 @@ interface Subject {
   call: (...given: unknown[]) => unknown
   /** Arguments that are right, one for each parameter. */
   right: unknown[]
-  /** Of each parameter, kinds of values that are right too, or are refused for what they say. */
+  /** Kinds of values of each parameter that are right too, or are refused for what they say. */
   fits?: string[][]
 }
 

@@ -60,7 +60,8 @@ describe('a step', () => {
   })
 
   test('waits for sums of few numbers before and after', () => {
-    // Of 2 × 0.5 s each: one before everything, two before the optimizer. Gradients take as long, and arrive at 6 + 1 and 8 + 1.
+    // Sums take 2 × 0.5 s each: one before everything, two before the optimizer. Gradients take as long, and arrive at 6 + 1 and
+    // 8 + 1.
     const sums = { before: 1, after: 2 }
     const { seconds } = stepTime({ work, buckets, network: network(Number.POSITIVE_INFINITY, 0.5), sums })
     expect(seconds).toBe(1 + 7 + 1 + 2 + 0.5)

@@ -152,7 +152,7 @@ describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
     }
     expect(await values(page).locator('[aria-sort]').getAttribute('aria-sort')).toBe('descending')
 
-    // Of the configuration, what differs; all of it when it is asked for.
+    // The configuration shows what differs, and all of it when it is asked for.
     const configuration = page.locator('.configuration')
     const method = configuration.getByRole('row', { name: /^method/ })
     expect(await read(method)).toMatch(/method ?differs mora lora/)

@@ -81,7 +81,7 @@ it('calls of a message are those with a name', () => {
 
 describe('marks', () => {
   const tokens = ['<ab>', '<ab', '<e>']
-  /** Of a text, the ids of its tokens in their order, and of one that is written otherwise. */
+  /** Gives the ids of a text's tokens in their order, and those of one that is written otherwise. */
   const tokenizer = {
     addedIds: new Set([0, 1, 2]),
     specialIds: new Set([0, 1, 2]),

@@ -28,7 +28,7 @@ export type Treatment =
 
 export interface Block {
   page: string
-  /** Of its first line of code, from 1. */
+  /** The number of its first line of code, from 1. */
   line: number
   language: string
   code: string

@@ -93,7 +93,7 @@ export interface Shares {
   bytes: number
 }
 
-/** Of each nothing, a half or everything. */
+/** Nothing, a half or everything of each. */
 export const drawShares = (random: RandomStream): Shares => ({
   names: random.integer(3) / 2,
   bytes: random.integer(3) / 2,

@@ -12,7 +12,7 @@ const multipliesInt8 = testDevice().facts().int8Products
 /** Written in one text, or one by one where they name files. */
 type Flags = string | readonly string[]
 
-/** Of each option, or of a few that belong together, what is tried. */
+/** What is tried of each option, or of a few that belong together. */
 const tried = {
   trained: {
     rotation: '--operator rotation',

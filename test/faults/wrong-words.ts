@@ -1,6 +1,6 @@
 /** What must not be in a text that is shown: control characters, more than 2 kB of it, and words of V8 and C++. */
 
-/** Of V8, of JSON.parse, of regular expressions, of the standard library of C++. */
+/** Messages of V8, of JSON.parse, of regular expressions, of the standard library of C++. */
 const FOREIGN =
   /Unexpected (end of JSON|non-whitespace)|(in|not valid) JSON at|Unexpected token .*JSON|SyntaxError|Cannot (read|set|convert|mix|destructure)|is not (a function|iterable|defined)|Invalid (array|string|typed array|array buffer|regular expression|count)|Maximum call stack|Array buffer allocation|\bstd::|bad_alloc|bad control character|Unterminated|outside the bounds|\[object |\bat .*\.[jt]s:\d+:\d+/i
 

@@ -10,7 +10,7 @@ import { allShapes } from './shapes/index.js'
 import { type Shape, writeShape } from './shapes/shape.js'
 import { Watchdog } from './watchdog.js'
 
-/** Of all shapes, the share that is tried in every run, without megabytes; `MORA_TEST_SEED` draws others. */
+/** The share of all shapes that is tried in every run, without megabytes; `MORA_TEST_SEED` draws others. */
 const SHARE = 1 / 8
 const LEAST_BYTES = 2 ** 13
 const MOST_BYTES = 2 ** 20 - 1

@@ -30,7 +30,7 @@ interface LayerCase {
 
 const device = testDevice()
 
-/** Of the largest value. Each is a sum of at most a few hundred float32 products. */
+/** A share of the largest value. Each is a sum of at most a few hundred float32 products. */
 const tolerance = 1e-5
 /** bfloat16 has 8 bits; x, W and M are rounded, and y twice. */
 const bfloat16Tolerance = 2 ** -5

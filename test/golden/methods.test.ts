@@ -41,7 +41,7 @@ interface GoldenMethods {
   methods: GoldenMethod[]
 }
 
-/** Of the second set, the small ones lie here, all of them in MORA_TEST_ASSETS. */
+/** The small ones of the second set lie here, all of them in MORA_TEST_ASSETS. */
 const methods = ['methods', 'methods2'].flatMap((set) => {
   const found = goldenPaths(`${set}/expected.json`).flatMap((path) => {
     const { sequences, methods } = JSON.parse(readFileSync(path, 'utf8')) as GoldenMethods

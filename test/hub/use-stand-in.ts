@@ -14,7 +14,7 @@ export interface HubTest {
   /** Seconds that were waited for, without being waited. */
   waits: number[]
   warnings: string[]
-  /** Of this stand-in and cache; waits cost no time. */
+  /** Options for this stand-in and cache; waits cost no time. */
   options: SnapshotOptions & { settings: HubSettings }
   /** Names of files anywhere below a folder of the cache. */
   namesIn: (...folder: string[]) => string[]

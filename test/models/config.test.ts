@@ -200,7 +200,7 @@ test.each<[Json, RegExp]>([
   [{ model_type: 'gemma3_text', sliding_window: 0 }, /a positive integer or null for sliding_window but found 0/],
   [{ model_type: 'gemma2', query_pre_attn_scalar: 0 }, /a number above 0 for query_pre_attn_scalar but found 0/],
   [{ model_type: 'granite', logits_scaling: -8 }, /a number above 0 for logits_scaling but found -8/],
-  // Of any type, also what JavaScript cannot turn into text.
+  // A value may have any type, also one that JavaScript cannot turn into text.
   [{ model_type: 'llama', rope_scaling: { rope_type: { toString: 1 } } }, /rope_type {"toString":1} is not supported/],
   [
     { model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 1, activation_function: { toString: 1 } },

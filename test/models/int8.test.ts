@@ -43,7 +43,7 @@ async function passOver(model: Model, batches = [together]) {
 }
 
 const norm = (values: readonly number[]) => Math.hypot(...values)
-/** Of two lists, relative to the second's norm. */
+/** How far two lists are apart, relative to the second's norm. */
 const distance = (got: readonly number[], wanted: readonly number[]) =>
   norm(got.map((value, i) => value - wanted[i]!)) / norm(wanted)
 

@@ -49,7 +49,7 @@ const blocksIn = (model: Model) => model.slots.filter(({ own }) => isBlockDType(
 describe.runIf(onCpu).each(Object.keys(models) as (keyof typeof models)[])('a model in Q8_0 with %s', (name) => {
   const { sequences } = expectedOf('tiny-untied')
 
-  /** Of each token's follower: the first ids are read at once, the others one by one. */
+  /** Logits of each token's follower: the first ids are read at once, the others one by one. */
   async function logits(model: Model): Promise<number[][]> {
     const ids = sequences[0]!
     using cache = model.createCache(ids.length)

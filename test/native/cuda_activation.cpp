@@ -57,7 +57,7 @@ void agrees(cuda::Context& context, Activation f, DType type, Size size, Layout 
 
   const DeviceTensor deviceDGate(type, shape, zeros, layout), deviceDUp(type, shape, zeros, layout);
   cuda::activationBackward(context, f, deviceDY, deviceGate, {}, deviceDGate, {});
-  // Of GELU's slope, cubes of x multiply what float32 leaves of 1 - tanh².
+  // In GELU's slope, cubes of x multiply what float32 leaves of 1 - tanh².
   const double slack = 4e-6;
   CHECK(close("dX", type, deviceDGate.get(), dAlone, slack));
   cuda::activationBackward(context, f, deviceDY, deviceGate, deviceUp, deviceDGate, deviceDUp);

@@ -133,7 +133,7 @@ void unpacks(cuda::Context& context) {
 
 /// Products are those with the values, whatever panels they are made in.
 void multiplies(cuda::Context& context) {
-  // Of more rows or columns than a panel has: 256 of 32769 values and more.
+  // Those of more rows or columns than a panel has: 256 of 32769 values and more.
   std::vector<Form> all = forms();
   all.push_back({300, layoutOf(32800, 4, 32800), DType::f16, false, true, false});
   all.push_back({32801, layoutOf(300, 4, 60), DType::f16, false, true, false});

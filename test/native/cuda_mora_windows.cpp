@@ -26,7 +26,7 @@ const SectionPlan kPlans[] = {
     planOf(120, 40, 18, Kind::fold),     planOf(16, 24, 20, Kind::fold),     planOf(24, 8, 14, Kind::fold),
     planOf(40, 120, 12, Kind::fold),     planOf(45, 51, 18, Kind::rotate),   planOf(44, 13, 10, Kind::fold),
 };
-// Of a 7B model's layers, and others that the backend computes in windows.
+// Plans of a 7B model's layers, and others that the backend computes in windows.
 const SectionPlan kWide[] = {
     planOf(696, 1064, 348, Kind::rotate),  planOf(1048, 704, 348, Kind::rotate), planOf(600, 608, 202, Kind::rotate),
     planOf(504, 240, 238, Kind::rotate),   planOf(504, 1600, 250, Kind::rotate), planOf(400, 400, 199, Kind::decouple),

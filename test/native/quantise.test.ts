@@ -83,7 +83,8 @@ describe.each(formats)('%s', (format) => {
 
   test('a value moves by a step of its block at most', async () => {
     const count = blockValues(format)
-    // Of the largest value: half a step, or where levels are not alike around zero, a whole one. Scales of groups are rounded too.
+    // Shares of the largest value: half a step, or where levels are not alike around zero, a whole one. Scales of groups are
+    // rounded too.
     const share = {
       q8_0: 0.0045,
       q6_k: 0.04,

@@ -51,7 +51,7 @@ const binary = Object.entries({ add, sub, mul, div }).flatMap(([name, f]) => [
       forward: ({ a, b }) => f(a, b),
     }),
   ]),
-  // Of one sign, since 16 bits lose what cancels.
+  // Values have one sign, since 16 bits lose what cancels.
   gradientCase({
     name: `${name} with a scalar repeated`,
     inputs: { a: { ...matrix, values: positive }, b: { shape: [1], kind: 'activation', values: positive } },

@@ -133,9 +133,9 @@ async function difference(prepared: Prepared, parameter: Parameter, values: Floa
 }
 
 const mostChecked = 24
-/** Of the largest gradient: differences of float32 results over distances of 1/16 are good to about 1e-5. */
+/** A share of the largest gradient: differences of float32 results over distances of 1/16 are good to about 1e-5. */
 const differenceTolerance = 1e-3
-/** Of the largest gradient: a few roundings to 8 or 11 bits on the way. */
+/** A share of the largest gradient: a few roundings to 8 or 11 bits on the way. */
 const roundedTolerance = { bfloat16: 2 ** -5, float16: 2 ** -8 } as const
 
 export async function checkGradients(test: GradientCase): Promise<void> {

@@ -59,7 +59,7 @@ describe('schedule', () => {
 
   it('pads a run to whole periods, and enters each after the first with 50 steps of warm-up', () => {
     const rate = schedule({ learningRate: 1, scheduler: 'cosine-restarts', totalSteps: 250, mergeEvery: 100 })
-    // Of the 300 steps to which 250 are padded.
+    // A cosine of the 300 steps to which 250 are padded.
     const cosine = (step: number) => 0.1 + 0.9 * 0.5 * (1 + Math.cos((Math.PI * step) / 300))
     for (const [step, expected] of [
       ...[0, 99, 150, 199, 250, 299].map((step) => [step, cosine(step)]),

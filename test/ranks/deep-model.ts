@@ -10,10 +10,10 @@ import { testDevice } from '../operations/harness.js'
 
 export interface DeepModel {
   readonly path: string
-  /** Of all weights in float32, and of the matrices of a block. */
+  /** Bytes of all weights in float32, and of the matrices of a block. */
   readonly bytesOfBase: number
   readonly bytesOfBlock: number
-  /** Of a rank's part and of two blocks, all in pieces of 64 bytes, and of the vectors. */
+  /** Bytes of a rank's part and of two blocks, all in pieces of 64 bytes, and of the vectors. */
   readonly most: number
   /** A file of rows for it. */
   readonly rows: string

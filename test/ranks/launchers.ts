@@ -1,4 +1,5 @@
 /** Launchers on this machine, and jobs of theirs. */
+
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -85,7 +86,7 @@ export interface JobEnding {
   code: number
   /** Of the processes that were started, by rank where there is no launcher; null of one that a signal ended. */
   codes: readonly (number | null)[]
-  /** Of all ranks and of the launcher. */
+  /** What all ranks and the launcher printed. */
   stdout: string
   stderr: string
 }

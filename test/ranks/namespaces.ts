@@ -10,7 +10,7 @@ function must(...argv: string[]): void {
 
 export class Namespaces {
   readonly names = [1, 2].map((i) => `mora-test-${process.pid}-${i}`)
-  /** Of nobody's network: they are for documentation. */
+  /** Addresses in nobody's network: they are for documentation. */
   readonly addresses = ['192.0.2.1', '192.0.2.2'] as const
 
   constructor() {

@@ -55,7 +55,7 @@ void waitForDevice(int device);
 bool finished(cudaStream_t stream);
 bool finished(cudaEvent_t event);
 
-/// Of the calling thread.
+/// The device of the calling thread.
 int currentDevice();
 void setCurrentDevice(int device);
 

@@ -6,7 +6,7 @@ export interface ReadEvent {
   step: number
   fileVersion?: string
   scalars?: Record<string, number>
-  /** Of a session log; 1 is START. */
+  /** The status in a session log; 1 is START. */
   sessionStatus?: number
 }
 

@@ -35,7 +35,7 @@ const metricsOf = (name: string) =>
 
 type Call = () => void
 
-/** Of the fourth step, from 0: one before the first step tries the model. */
+/** The pass of the fourth step, from 0: one before the first step tries the model. */
 const PASS = 4
 
 /** A run that calls `during` in the fourth step's pass, and `after` between the update and the step's end. */

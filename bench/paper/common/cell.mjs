@@ -56,7 +56,7 @@ async function openModel() {
   return initModel(join(cell.model, 'config.json'), { ...options, seed: cell.seed, tokenizer })
 }
 
-/** Of all threads: what a run costs whatever else the machine does. */
+/** Seconds that all threads have computed: what a run costs whatever else the machine does. */
 function processorSeconds() {
   const { user, system } = process.cpuUsage()
   return (user + system) / 1e6

@@ -29,7 +29,7 @@ interface MatrixFacts {
 /** What one rank tells the others of a group, or why it could not be read. */
 type GroupFacts = { readonly bytes: number; readonly matrices: readonly MatrixFacts[] } | { readonly failure: string }
 
-/** Of a cache line, and of what processors read at one time. */
+/** Bytes of a cache line, and of what processors read at one time. */
 const ALIGNMENT = 64
 /** Bytes that one rank sends the others at one time. */
 const PIECE = 2 ** 24

@@ -11,7 +11,7 @@ import type { StoredValues } from '../trainable.js'
 
 export const MANIFEST = 'manifest.json'
 
-/** Of each file of a checkpoint. */
+/** Length and hash of each file of a checkpoint, by its name. */
 export type ManifestFiles = Record<string, { bytes: number; sha256: string }>
 
 /** Writes tensors one by one; throws a `RunError` when one holds a value that is not finite. */

@@ -308,7 +308,7 @@ export class Hostile {
     ])()
   }
 
-  /** Of a class: another, one of another class, or one that only looks like it. */
+  /** In place of an object: another, one of another class, or one that only looks like it. */
   #object(object) {
     return this.#pick([
       () => this.#world.variant(this.#random, object, this.parts),

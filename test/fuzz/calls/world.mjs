@@ -23,15 +23,15 @@ const SMALL = {
 }
 const THREADS = 2
 const plain = { device: 'cpu', dtype: 'float32', threads: THREADS }
-/** Of the device, so that nothing fills the machine's memory. */
+/** Bytes of the device, so that nothing fills the machine's memory. */
 const LIMIT = 2 ** 28
-/** Of the device's memory, between what calls use. */
+/** Pieces of the device's memory between those that calls use. */
 const CANARIES = { count: 48, bytes: 4096, value: 0x5a }
 
 export class World {
   /** What the arguments of this call are made of; see Hostile. */
   parts = { disposables: [], buffers: [], arrays: [] }
-  /** Of a list of holes: what JavaScript walks through ends in time. */
+  /** The longest list of holes: what JavaScript walks through ends in time. */
   longest = 1000
   #kept = new Map()
   #made = 0

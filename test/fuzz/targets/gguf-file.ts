@@ -87,7 +87,7 @@ const integerAt = (bytes: Uint8Array, at: number, width: number): bigint => {
   return value
 }
 
-/** Of a whole file. Of long arrays only the first elements are fields of their own. */
+/** The fields of a whole file. Only the first elements of long arrays are fields of their own. */
 function fieldsOf(file: Uint8Array): { fields: Field[]; entries: Entry[]; end: number } {
   const fields: Field[] = []
   let at = 0
