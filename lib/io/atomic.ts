@@ -10,7 +10,7 @@ import { makeFolders } from './folders.js'
 import { removeLeftovers, temporaryBeside } from './leftovers.js'
 
 /** `write` and FileHandle.write take at most 2^31 - 1 bytes at once. */
-const maxWrite = 2 ** 30
+const MAX_WRITE = 2 ** 30
 
 /**
  * Replaces a file's content as one step. Folders on the way are made.
@@ -53,7 +53,7 @@ export async function writeStreamAtomic(path: string, write: (handle: FileHandle
 export async function writeFully(handle: FileHandle, bytes: Uint8Array): Promise<void> {
   let written = 0
   while (written < bytes.byteLength) {
-    const length = Math.min(bytes.byteLength - written, maxWrite)
+    const length = Math.min(bytes.byteLength - written, MAX_WRITE)
     written += (await handle.write(bytes, written, length)).bytesWritten
   }
 }

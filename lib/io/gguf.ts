@@ -18,12 +18,12 @@ import { blockValues, countElements, type StoredDType, storedBytes, type TensorL
 export type { GgufFile, GgufValue } from './gguf-types.js'
 
 const magic = 'GGUF'
-const firstChunk = 4 * 2 ** 20
+const FIRST_CHUNK = 4 * 2 ** 20
 /** A tokenizer of a million entries takes a tenth of this. */
-const maxHeaderBytes = 512 * 2 ** 20
-const maxArrayDepth = 4
-const maxDimensions = 4
-const defaultAlignment = 32
+const MAX_HEADER_BYTES = 512 * 2 ** 20
+const MAX_ARRAY_DEPTH = 4
+const MAX_DIMENSIONS = 4
+const DEFAULT_ALIGNMENT = 32
 
 /**
  * The checked header of a GGUF file. Only the header is read, in growing chunks.
@@ -32,14 +32,15 @@ const defaultAlignment = 32
  */
 export async function readGguf(path: string): Promise<GgufFile> {
   return withInputFile(path, async (handle, size) => {
-    for (let chunk = firstChunk; ; ) {
+    for (let chunk = FIRST_CHUNK; ; ) {
       const bytes = await readExactly(handle, path, 0, Math.min(chunk, size))
       try {
         return parseHeader(new GgufCursor(bytes, path, size))
       } catch (error) {
         if (!(error instanceof NeedMoreBytes)) throw error
-        if (error.needed > maxHeaderBytes) throw malformed(path, `its header is longer than ${maxHeaderBytes} bytes`)
-        chunk = Math.min(Math.max(chunk * 4, error.needed), maxHeaderBytes)
+        if (error.needed > MAX_HEADER_BYTES)
+          throw malformed(path, `its header is longer than ${MAX_HEADER_BYTES} bytes`)
+        chunk = Math.min(Math.max(chunk * 4, error.needed), MAX_HEADER_BYTES)
       }
     }
   })
@@ -104,7 +105,7 @@ function readValueType(cursor: GgufCursor, what: string): ValueType {
 
 function readValue(cursor: GgufCursor, type: ValueType, what: string, depth: number): GgufValue {
   if (type !== 'array') return cursor[type](what)
-  if (depth === maxArrayDepth) throw cursor.malformed(`${what} nests arrays more than ${maxArrayDepth} deep`)
+  if (depth === MAX_ARRAY_DEPTH) throw cursor.malformed(`${what} nests arrays more than ${MAX_ARRAY_DEPTH} deep`)
   const elementType = readValueType(cursor, what)
   const count = cursor.count(what, smallestValueBytes[elementType])
   const values: GgufValue[] = []
@@ -113,7 +114,7 @@ function readValue(cursor: GgufCursor, type: ValueType, what: string, depth: num
 }
 
 function readAlignment(cursor: GgufCursor, metadata: Map<string, GgufValue>): number {
-  const alignment = metadata.get('general.alignment') ?? defaultAlignment
+  const alignment = metadata.get('general.alignment') ?? DEFAULT_ALIGNMENT
   const isPowerOfTwo = typeof alignment === 'number' && alignment > 0 && Number.isInteger(Math.log2(alignment))
   if (!isPowerOfTwo || alignment > 2 ** 30) {
     throw cursor.malformed(`general.alignment is ${alignment}, which is no power of two up to 2^30`)
@@ -137,7 +138,7 @@ function readTensorInfo(cursor: GgufCursor, position: string, alignment: number)
   const name = cursor.string(`the name of ${position}`)
   const what = `tensor ${quoted(name)}`
   const rank = cursor.uint32(what)
-  if (rank > maxDimensions) throw cursor.malformed(`${what} has ${rank} dimensions, more than ${maxDimensions}`)
+  if (rank > MAX_DIMENSIONS) throw cursor.malformed(`${what} has ${rank} dimensions, more than ${MAX_DIMENSIONS}`)
   const sizes = Array.from({ length: rank }, () => cursor.uint64(what))
   const type = cursor.uint32(what)
   const offset = cursor.uint64(what)

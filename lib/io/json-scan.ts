@@ -12,7 +12,7 @@ export interface JsonProblem {
 }
 
 /** Deeper nesting than this is refused: no file of this package's formats comes near it. */
-const maxDepth = 512
+const MAX_DEPTH = 512
 
 /** The first problem of a text, or null if it is valid JSON whose objects have no repeated keys. */
 export function findJsonProblem(text: string): JsonProblem | null {
@@ -35,7 +35,7 @@ export function nestsTooDeep(text: string): boolean {
     const code = text.charCodeAt(i)
     if (code === QUOTE) i = endOfString(text, i)
     else if (code === OPEN_LIST || code === OPEN_OBJECT) {
-      if (++depth > maxDepth) return true
+      if (++depth > MAX_DEPTH) return true
     } else if (code === CLOSE_LIST || code === CLOSE_OBJECT) depth--
   }
   return false
@@ -86,7 +86,7 @@ class Scanner {
   }
 
   #value(depth: number): void {
-    if (depth > maxDepth) this.#fail(`values are nested more than ${maxDepth} deep`)
+    if (depth > MAX_DEPTH) this.#fail(`values are nested more than ${MAX_DEPTH} deep`)
     this.#match(space)
     const first = this.text[this.#position]
     if (first === '{') this.#object(depth)

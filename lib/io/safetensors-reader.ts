@@ -19,8 +19,8 @@ export interface SafetensorsFile {
 }
 
 /** A longer header is refused, as the format's own library does. */
-const maxHeaderBytes = 100_000_000
-const lengthBytes = 8
+const MAX_HEADER_BYTES = 100_000_000
+const LENGTH_BYTES = 8
 
 /**
  * The checked header of a safetensors file. Tensor offsets are from the start of the file.
@@ -29,14 +29,14 @@ const lengthBytes = 8
  */
 export async function readSafetensorsHeader(path: string): Promise<SafetensorsFile> {
   return withInputFile(path, async (handle, size) => {
-    if (size < lengthBytes) throw malformed(path, `it has ${size} bytes, fewer than a safetensors header`)
+    if (size < LENGTH_BYTES) throw malformed(path, `it has ${size} bytes, fewer than a safetensors header`)
     const start = await readExactly(handle, path, 0, Math.min(size, 64))
     const length = start.readBigUInt64LE(0)
-    if (length > maxHeaderBytes || length > size - lengthBytes) {
-      const limit = length > maxHeaderBytes ? `at most ${maxHeaderBytes} are allowed` : `the file has ${size} bytes`
+    if (length > MAX_HEADER_BYTES || length > size - LENGTH_BYTES) {
+      const limit = length > MAX_HEADER_BYTES ? `at most ${MAX_HEADER_BYTES} are allowed` : `the file has ${size} bytes`
       throw malformed(path, `its header claims ${length} bytes, but ${limit}${impostorHint(start)}`)
     }
-    const header = await readExactly(handle, path, lengthBytes, Number(length))
+    const header = await readExactly(handle, path, LENGTH_BYTES, Number(length))
     return { path, size, ...parseHeader(header, path, size) }
   })
 }
@@ -45,7 +45,7 @@ function parseHeader(header: Buffer, path: string, size: number): Pick<Safetenso
   if (header[0] !== 0x7b) throw malformed(path, "its header does not start with '{'")
   const json = parseJson(decodeUtf8(header, path), `The header of ${path}`, { uniqueKeys: true })
   if (!isJsonObject(json)) throw malformed(path, 'its header is not an object')
-  const dataStart = lengthBytes + header.length
+  const dataStart = LENGTH_BYTES + header.length
   const entries: [string, TensorLocation][] = []
   let metadata: Record<string, string> = {}
   for (const [name, entry] of Object.entries(json)) {

@@ -8,9 +8,9 @@ import { markAsOne, noGrad, type Taped, type TapeNode, type TapeTarget } from '.
 type Empty<T> = (shape: readonly number[], options: { device: NativeDevice; dtype: DType }) => T
 
 /** Nodes that are enqueued before the loop waits for the device, so that JavaScript cannot run ahead without end. */
-const nodesAhead = 48
+const NODES_AHEAD = 48
 /** Nodes that are enqueued in one turn of the event loop: a few tenths of a millisecond. */
-const nodesInTurn = 12
+const NODES_IN_TURN = 12
 
 /** Where the gradient of a parameter adds up. */
 type Leaf<T extends Taped<T>> = NonNullable<TapeNode<T>['leaf']>
@@ -40,12 +40,12 @@ export async function backward<T extends Taped<T>>(
   for (const node of nodes) {
     noGrad(() => step(node, empty))
     for (const leaf of finals?.get(node) ?? []) onGradient!(leaf)
-    if (++enqueued % nodesAhead === 0) {
+    if (++enqueued % NODES_AHEAD === 0) {
       const previous = reached
       reached = root.device.synchronize()
       reached.catch(() => {}) // whoever awaits it next learns of the failure
       await previous
-    } else if (enqueued % nodesInTurn === 0) {
+    } else if (enqueued % NODES_IN_TURN === 0) {
       await setImmediate()
     }
   }

@@ -19,7 +19,7 @@ const foreign = [
 ]
 
 /** What PEFT takes where a file has no `lora_alpha`. */
-const peftAlpha = 8
+const PEFT_ALPHA = 8
 
 /** The method's name, or null when the file is not of a LoRA. */
 export function loraMethodOf(json: Json, source: string): string | null {
@@ -53,7 +53,7 @@ interface LoraEntries {
 
 /** What is read the same for all of them. */
 export function readLora(json: Json, source: string): LoraEntries {
-  const alpha = json.lora_alpha ?? peftAlpha
+  const alpha = json.lora_alpha ?? PEFT_ALPHA
   if (typeof alpha !== 'number' || !(alpha > 0)) {
     throw new InputError(
       'malformed-file',

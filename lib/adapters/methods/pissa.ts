@@ -100,8 +100,8 @@ interface Factors {
 }
 
 /** Decompositions at a time: the threads of libuv's pool. Each holds its matrix in double precision. */
-const atATime = 4
-const inTurn = taskLimit(atATime)
+const AT_A_TIME = 4
+const inTurn = taskLimit(AT_A_TIME)
 
 /** scale · B A is the part of a weight with the largest singular values; each factor takes their square roots. */
 async function principalFactors(weight: Weight, rank: number, scale: number): Promise<Factors> {
@@ -194,7 +194,7 @@ export const pissaMethod: AdapterMethod<PissaConfig, LowRankFields> = {
     const p = Math.min(k, d)
     // The matrix as it is and as it is decomposed; U and V twice; what divides and conquers two matrices of p.
     const doubles = 2 * d * k + 2 * p * (d + k) + 4 * p * p
-    return { making: atATime * (4 * d * k + 8 * doubles) }
+    return { making: AT_A_TIME * (4 * d * k + 8 * doubles) }
   },
 
   async initial(config, layer, weight) {

@@ -24,8 +24,8 @@ interface RopeFactors {
 }
 
 /** Every Llama 3 model has these; a GGUF file does not tell them. */
-const lowFrequencyFactor = 1
-const highFrequencyFactor = 4
+const LOW_FREQUENCY_FACTOR = 1
+const HIGH_FREQUENCY_FACTOR = 4
 
 /**
  * The Llama-3 scaling that a GGUF file holds only as a table. The table's largest divisor is the factor; the context
@@ -44,8 +44,8 @@ export function ropeScalingFromFactors({ factors, theta, headSize, original, pat
     return {
       rope_type: 'llama3',
       factor,
-      low_freq_factor: lowFrequencyFactor,
-      high_freq_factor: highFrequencyFactor,
+      low_freq_factor: LOW_FREQUENCY_FACTOR,
+      high_freq_factor: HIGH_FREQUENCY_FACTOR,
       original_max_position_embeddings: contextLength,
     }
   }
@@ -63,9 +63,9 @@ export function llama3Factors(factor: number, contextLength: number, theta: numb
   return Array.from({ length: headSize / 2 }, (_, pair) => {
     const wavelength = 2 * Math.PI * theta ** ((2 * pair) / headSize)
     const turns = contextLength / wavelength
-    if (turns > highFrequencyFactor) return 1
-    if (turns < lowFrequencyFactor) return factor
-    const smooth = (turns - lowFrequencyFactor) / (highFrequencyFactor - lowFrequencyFactor)
+    if (turns > HIGH_FREQUENCY_FACTOR) return 1
+    if (turns < LOW_FREQUENCY_FACTOR) return factor
+    const smooth = (turns - LOW_FREQUENCY_FACTOR) / (HIGH_FREQUENCY_FACTOR - LOW_FREQUENCY_FACTOR)
     return 1 / ((1 - smooth) / factor + smooth)
   })
 }

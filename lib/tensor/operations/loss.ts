@@ -7,13 +7,13 @@ import { type Weight, weightOf } from '../weight.js'
 import { cast, mul } from './arithmetic.js'
 
 /** Bytes of float32 logits that exist at one time, where a device has room for no more. */
-const logitsBudget = 48 * 2 ** 20
+const LOGITS_BUDGET = 48 * 2 ** 20
 /** Chunks that are not worth the room of a head's values: a head in blocks or codes makes them in panels for each product. */
-const fewChunks = 2
+const FEW_CHUNKS = 2
 /** Rows of a GPU's chunk: with fewer, reading the head takes longer than the arithmetic. */
-const rowsOnGpu = 1024
+const ROWS_ON_GPU = 1024
 /** The share of a GPU's memory for those rows. */
-const shareOnGpu = 1 / 12
+const SHARE_ON_GPU = 1 / 12
 
 interface LogitsDevice {
   readonly kind: string
@@ -22,8 +22,8 @@ interface LogitsDevice {
 
 /** The most bytes of float32 logits that a device holds at one time for a head of so many tokens. */
 export function logitsBytes(device: LogitsDevice, vocabulary: number): number {
-  if (device.kind === 'cpu') return logitsBudget
-  return Math.max(logitsBudget, Math.min(rowsOnGpu * 4 * vocabulary, shareOnGpu * device.facts().totalMemory))
+  if (device.kind === 'cpu') return LOGITS_BUDGET
+  return Math.max(LOGITS_BUDGET, Math.min(ROWS_ON_GPU * 4 * vocabulary, SHARE_ON_GPU * device.facts().totalMemory))
 }
 
 /** What is done to the head's products: they are multiplied, then capped. */
@@ -62,7 +62,7 @@ export function weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor
   const wanted = isRecording() && (hidden.requiresGrad || isTrained)
   const dHidden = wanted && hidden.requiresGrad ? Tensor.empty(hidden.shape, hidden) : null
   const dHead = wanted && isTrained ? Tensor.zeros(head.shape, { device }) : null
-  const inPanels = head.floats === null && rows <= fewChunks * rowsOfLogits(head)
+  const inPanels = head.floats === null && rows <= FEW_CHUNKS * rowsOfLogits(head)
   const weight = wanted && !inPanels ? head.unpacked(dtype) : head
   for (const [from, to] of chunks(rows, head)) {
     const x = hidden.rows(from, to)

@@ -10,7 +10,7 @@ const powersOfTwo = Float32Array.from({ length: 256 }, (_, exponent) =>
   exponent === 255 ? Number.NaN : 2 ** (exponent - 127),
 )
 
-const blockSize = 32
+const BLOCK_SIZE = 32
 
 export const mxfp4: QuantisationFormat = {
   method: 'mxfp4',
@@ -20,14 +20,14 @@ export const mxfp4: QuantisationFormat = {
 function weightOf(name: string, tensors: CheckpointTensors): QuantisedWeight {
   const codes = tensors.take(`${name}_blocks`, null, { dtypes: ['uint8'] })
   const [experts, out, blocks, bytes] = codes.shape as [number, number, number, number]
-  if (codes.shape.length !== 4 || bytes !== blockSize / 2 || elementsOf(codes.shape) === 0) {
+  if (codes.shape.length !== 4 || bytes !== BLOCK_SIZE / 2 || elementsOf(codes.shape) === 0) {
     throw malformed(
       codes.path,
       `${codes.name} is [${codes.shape.join(', ')}], but [experts, out, in / 32, 16] was expected`,
     )
   }
   const scales = tensors.take(`${name}_scales`, codes, { dtypes: ['uint8', 'F8_E8M0'], shape: [experts, out, blocks] })
-  const [rows, columns] = [experts * out, blockSize * blocks]
+  const [rows, columns] = [experts * out, BLOCK_SIZE * blocks]
   const parts = [codes, scales]
   return {
     name,
@@ -49,7 +49,7 @@ function weightOf(name: string, tensors: CheckpointTensors): QuantisedWeight {
         table: values,
         zeros: 0,
         rowsPerScale: 1,
-        groupSize: blockSize,
+        groupSize: BLOCK_SIZE,
         runsOn: false,
         groupOfColumn: null,
         scales: { codes: exponents, ...one },
