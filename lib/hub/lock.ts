@@ -1,4 +1,8 @@
-/** Allows one download of a file at a time among all processes that share a cache. */
+/**
+ * Allows one download of a file at a time among all processes that share a cache: whoever comes later waits. Two that hold
+ * the lock at once harm nothing here, so a holder on another machine counts as dead once its file stops growing; the lock of
+ * an output folder (`train/output/lock.ts`) promises more, and refuses instead of waiting.
+ */
 import { type FileHandle, mkdir, open, rm, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { writeError } from '../io/atomic.js'

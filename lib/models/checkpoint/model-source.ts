@@ -243,7 +243,7 @@ export class ModelSource {
 
   /**
    * Tells the checkpoint from others: by what its configuration means, and by every tensor's name, type, shape, and first
-   * and last bytes. How tensors are spread over files makes no difference.
+   * and last bytes. How tensors are spread over files makes no difference (a resumed run wants the very files).
    */
   identity(): BaseIdentity {
     this.#identity ??= { hash: this.#hash(), format: this.storedDType() }

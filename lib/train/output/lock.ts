@@ -1,3 +1,8 @@
+/**
+ * Allows one run at a time to write to an output folder: a second one is refused at once. Two that write would spoil the
+ * folder, so a lock is taken over only from a process that is known to be dead, by one of those that find it; downloads,
+ * which any number may repeat, have a lock that waits (`hub/lock.ts`).
+ */
 import { createHash } from 'node:crypto'
 import { linkSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

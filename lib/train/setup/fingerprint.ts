@@ -1,4 +1,7 @@
-/** A hash that tells whether a resumed run still has the model that it began with. */
+/**
+ * A hash of a model's files, which tells whether a resumed run still has the very bytes that it began with. An adapter's base
+ * is told by what its weights are, however files hold them: `ModelSource.identity`.
+ */
 import { createHash } from 'node:crypto'
 import { open, readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
