@@ -63,6 +63,16 @@ export interface Native extends Operations {
   /** Loads bytes of a file, in stream order: the next wait is rejected where they are not there any more. */
   fromFile(device: NativeDevice, dtype: DType, shape: readonly number[], file: NativeFile, offset: number): NativeTensor
 
+  /**
+   * The descriptor of new memory that processes of this machine may share, each as a part of its device `cpu`: others open
+   * `/proc/PID/fd/DESCRIPTOR`. It is freed when nobody has it open or mapped, however processes end.
+   */
+  createSharedMemory(): number
+  /** Bytes of it (uint8 [n]) to be written, for all who map them; it grows. `offset` is a multiple of a page. */
+  mapToWrite(device: NativeDevice, descriptor: number, offset: number, bytes: number): NativeTensor
+  /** Its first bytes (uint8 [n]), as one of so many readers, of whom each is said to use a part. What one writes is its own. */
+  mapToRead(device: NativeDevice, descriptor: number, bytes: number, readers: number): NativeTensor
+
   /** Calls `body`, which must be synchronous, and records the operations that it enqueues. */
   record(body: () => void): NativeRecording
 

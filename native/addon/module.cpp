@@ -11,6 +11,7 @@
 #include "addon/quantise.h"
 #include "addon/ranks.h"
 #include "core/cuda_library.h"
+#include "core/shared_memory.h"
 #include "cpu/matmul.h"
 
 namespace mora::addon {
@@ -130,6 +131,28 @@ Napi::Value fromFile(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value createSharedMemoryOf(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return Napi::Number::New(info.Env(), createSharedMemory()); });
+}
+
+Napi::Value mapToWriteOf(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto offset = static_cast<uint64_t>(wholeNumber(info[2], "offset"));
+    const auto bytes = static_cast<uint64_t>(wholeNumber(info[3], "bytes"));
+    return TensorObject::create(
+        info.Env(), mapToWrite(DeviceObject::unwrap(info[0]), smallInteger(info[1], "descriptor"), offset, bytes));
+  });
+}
+
+Napi::Value mapToReadOf(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] {
+    const auto bytes = static_cast<uint64_t>(wholeNumber(info[2], "bytes"));
+    const auto readers = static_cast<uint64_t>(wholeNumber(info[3], "readers"));
+    return TensorObject::create(
+        info.Env(), mapToRead(DeviceObject::unwrap(info[0]), smallInteger(info[1], "descriptor"), bytes, readers));
+  });
+}
+
 Napi::Value foldedSide(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const int64_t side = operations::foldedSide(Argument<SectionPlan>::from(info[0], "plan"),
@@ -195,6 +218,9 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("empty", empty);
   function("fromArray", fromArray);
   function("fromFile", fromFile);
+  function("createSharedMemory", createSharedMemoryOf);
+  function("mapToWrite", mapToWriteOf);
+  function("mapToRead", mapToReadOf);
   function("foldedSide", foldedSide);
   function("supports", supports);
   function("record", record);

@@ -134,8 +134,9 @@ Napi::Value DeviceObject::memory(Info info) {
   MemoryFigures figures{};
   device_->backend().memoryFigures(device_->stream(), &figures);
   Napi::Object result = Napi::Object::New(info.Env());
-  result.Set("inUse", static_cast<double>(figures.inUse));
-  result.Set("peak", static_cast<double>(figures.peak));
+  const uint64_t mapped = device_->mappedBytes();
+  result.Set("inUse", static_cast<double>(figures.inUse + mapped));
+  result.Set("peak", static_cast<double>(figures.peak + mapped));
   result.Set("cached", static_cast<double>(figures.cached));
   result.Set("limit", static_cast<double>(figures.limit));
   result.Set("working", static_cast<double>(figures.working));

@@ -134,6 +134,14 @@ void Device::copyToHost(void* host, const void* source, size_t bytes, std::share
   check(status, "copyToHost");
 }
 
+void Device::letGo(std::shared_ptr<void> memory) noexcept {
+  try {
+    copyToHost(nullptr, nullptr, 0, std::move(memory));
+  } catch (const std::exception&) {
+    // A stream that takes no more work uses it no more.
+  }
+}
+
 void Device::callback(std::function<void(const StreamError&)> done) {
   auto* const kept = new std::function<void(const StreamError&)>(std::move(done));
   const auto call = [](void* user, const StreamError* error) {

@@ -37,6 +37,11 @@ class Device {
   /// Throws Error("out-of-memory") with the figures when it cannot be met.
   void* allocate(size_t bytes);
   void release(void* data) { backend_->release(stream_, data); }
+  /// Bytes of tensors that lie in memory of other kinds, as far as they count as this process's.
+  uint64_t mappedBytes() const { return static_cast<uint64_t>(mapped_.load()); }
+  void countMapped(int64_t bytes) { mapped_ += bytes; }
+  /// Lets go of memory once everything enqueued so far is done.
+  void letGo(std::shared_ptr<void> memory) noexcept;
   /// Writes bytes [offset, offset + bytes) of what is copied to `to`; on a thread of the backend.
   using HostRead = std::function<void(std::byte* to, size_t offset, size_t bytes)>;
   /// Copies what `read` reads, in stream order, piece by piece; it is kept until then. What it throws fails the
@@ -58,6 +63,7 @@ class Device {
   const Backend* backend_;
   Stream* stream_;
   std::atomic<int32_t> threads_;
+  std::atomic<int64_t> mapped_ = 0;
 };
 
 }  // namespace mora

@@ -48,6 +48,15 @@ Tensor Tensor::empty(Device& device, DType dtype, const std::vector<int64_t>& sh
   return tensor;
 }
 
+Tensor Tensor::over(Device& device, std::shared_ptr<void> memory, size_t bytes) {
+  Tensor tensor;
+  int64_t count = 0;
+  tensor.desc_ = denseDesc(DType::u8, {static_cast<int64_t>(bytes)}, count);
+  tensor.storage_ = std::make_shared<Storage>(device, std::move(memory), bytes);
+  tensor.desc_.data = tensor.storage_->data;
+  return tensor;
+}
+
 int64_t Tensor::elements() const {
   int64_t count = 1;
   for (int32_t i = 0; i < desc_.rank; ++i) count *= desc_.shape[i];

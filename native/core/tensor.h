@@ -2,6 +2,7 @@
 #pragma once
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/device.h"
@@ -10,13 +11,17 @@ namespace mora {
 
 struct Storage {
   Storage(Device& owner, size_t size) : device(owner), data(owner.allocate(size)), bytes(size) {}
-  ~Storage() { device.release(data); }
+  /// Of memory that is not the device's own.
+  Storage(Device& owner, std::shared_ptr<void> memory, size_t size)
+      : device(owner), data(memory.get()), bytes(size), kept(std::move(memory)) {}
+  ~Storage() { kept ? device.letGo(std::move(kept)) : device.release(data); }
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
   Device& device;
   void* data;
   size_t bytes;
+  std::shared_ptr<void> kept;
 };
 
 class Tensor {
@@ -24,6 +29,8 @@ class Tensor {
   Tensor() = default;
   /// Dense and uninitialised. Throws Error for more than four dimensions, a negative one, or ragged blocks.
   static Tensor empty(Device& device, DType dtype, const std::vector<int64_t>& shape);
+  /// uint8 [bytes] over memory that is not the device's own; it is let go of once nothing enqueued uses it any more.
+  static Tensor over(Device& device, std::shared_ptr<void> memory, size_t bytes);
 
   explicit operator bool() const { return storage_ != nullptr; }
   Device& device() const { return storage_->device; }
