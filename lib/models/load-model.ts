@@ -16,14 +16,23 @@ import { readJsonObject } from '../io/json.js'
 import { bytesOf, elementsOf, type FloatDType, type NativeDevice } from '../native.js'
 import { checkLoadedForm, LoadSchema, parseOptions, type QuantiseFormat } from '../options/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
+import { HostMemory, type HostRanks } from '../tensor/host-memory.js'
 import { freeMemory, requireRoom } from '../tensor/room.js'
 import type { ShardRanks } from '../tensor/shards.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { bytesOfShards, bytesOfWeights, randomWeights, storedWeights } from './checkpoint/initial-weights.js'
+import type { GroupedWeights } from './checkpoint/grouped-weights.js'
+import {
+  bytesOfShards,
+  bytesOfWeights,
+  randomWeights,
+  storedWeights,
+  type Weights,
+} from './checkpoint/initial-weights.js'
 import type { ModelParts } from './checkpoint/model-parts.js'
 import { ModelSource } from './checkpoint/model-source.js'
 import { quantiseAhead } from './checkpoint/quantise-ahead.js'
-import { type ShardedWeights, shardedWeights } from './checkpoint/sharded-weights.js'
+import { shardedWeights } from './checkpoint/sharded-weights.js'
+import { sharedWeights } from './checkpoint/shared-weights.js'
 import { parseConfig } from './families/parse-config.js'
 import { Model } from './model.js'
 import { weightShapes } from './network/plan.js'
@@ -56,6 +65,12 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
    * texts are refused.
    */
   shard?: ShardRanks
+  /**
+   * Ranks that load the same model at the same time (`connectRanks` gives them). Those of a machine whose device is `cpu` hold
+   * its matrices once: each reads a part of them into memory that all map. What one of them changes is its own from then on. Where
+   * they cannot, a warning says why, and each has a copy.
+   */
+  ranks?: HostRanks
 }
 
 function resolveDType(dtype: 'auto' | FloatDType, device: NativeDevice): FloatDType {
@@ -104,40 +119,73 @@ async function load(
   const tensors = shard ? bytesOfShards(source, dtype, quantised, shard.size) : quantised ? kept : floats
   requireRoom(device, { tensors }, `The model ${model} in ${dtype}`, remedy)
   const tokenizer = await loadTokenizer(source.path)
+  const memory = await memoryOfHost(options, device, () => [source.identity().hash, dtype, quantised])
+  const parts = { tokenizer, source, rotaryDtype: options.rotaryDtype }
+  const betweenMatrices = async () => {
+    await nextTurn()
+    signal?.throwIfAborted()
+  }
+  try {
+    const stored = storedWeights(source, dtype, device, quantised)
+    const weights = memory
+      ? await sharedWeights(stored, memory, betweenMatrices)
+      : shard && (await shardedWeights(stored, shard, betweenMatrices))
+    const loaded = weights ? madeOf(weights, parts) : await loadWhole(stored, parts, betweenMatrices, signal)
+    try {
+      await device.synchronize()
+    } catch (error) {
+      loaded.dispose()
+      throw error
+    }
+    return loaded
+  } finally {
+    source.closeFiles()
+  }
+}
+
+/** Reads all weights one by one between turns of the event loop, in which the signal may be aborted. */
+async function loadWhole(
+  { dtype, device, kept }: Weights,
+  parts: Omit<ModelParts, 'weights'> & { source: ModelSource },
+  betweenMatrices: () => Promise<void>,
+  signal: AbortSignal | undefined,
+): Promise<Model> {
+  const { source } = parts
   const onRead = source.quantise === null ? null : await quantiseAhead(source, device, signal)
+  const unread: [name: string, target: Tensor][] = []
   let loaded: Model | null = null
   try {
-    if (shard) {
-      const betweenGroups = async () => {
-        await nextTurn()
-        signal?.throwIfAborted()
-      }
-      const weights = await shardedWeights(storedWeights(source, dtype, device, quantised), shard, betweenGroups)
-      loaded = madeOf(weights, { tokenizer, source, rotaryDtype: options.rotaryDtype })
-      await device.synchronize()
-      return loaded
-    }
-    // They are read one by one between turns of the event loop, in which the signal may be aborted.
-    const unread: [name: string, target: Tensor][] = []
-    const weights = storedWeights(source, dtype, device, onRead ?? quantised, (...one) => unread.push(one))
-    loaded = new Model({ tokenizer, weights, source, rotaryDtype: options.rotaryDtype })
+    const weights = storedWeights(source, dtype, device, onRead ?? kept ?? false, (...one) => unread.push(one))
+    loaded = new Model({ ...parts, weights })
     for (const [name, target] of unread) {
-      await nextTurn()
-      signal?.throwIfAborted()
+      await betweenMatrices()
       source.loadInto(name, target)
     }
-    await device.synchronize()
     return loaded
   } catch (error) {
     loaded?.dispose()
     throw error
   } finally {
     onRead?.dispose()
-    source.closeFiles()
   }
 }
 
-function madeOf(weights: ShardedWeights, others: Omit<ModelParts, 'weights'>): Model {
+/** Memory for what ranks of this machine load alike; null where they share none. */
+async function memoryOfHost(
+  { ranks, shard }: LoadOptions,
+  { kind }: NativeDevice,
+  what: () => unknown,
+): Promise<HostMemory | null> {
+  const all = shard ?? ranks
+  if (!all || all.size < 2) return null
+  const memory = await HostMemory.meet(all, kind === 'cpu' ? JSON.stringify(what()) : null)
+  if (!memory || !shard || memory.readers === shard.size) return memory
+  // Ranks of several machines hold the base together.
+  memory.close()
+  return null
+}
+
+function madeOf(weights: GroupedWeights, others: Omit<ModelParts, 'weights'>): Model {
   try {
     return new Model({ ...others, weights })
   } catch (error) {
@@ -146,11 +194,17 @@ function madeOf(weights: ShardedWeights, others: Omit<ModelParts, 'weights'>): M
   }
 }
 
-const ranksOfShards = having('ranks (connectRanks gives them)', 'rank', 'size', 'broadcast', 'share')
+const ofHost = ['rank', 'size', 'host', 'gather'] as const
+const ranksOfHost = having('ranks (connectRanks gives them)', ...ofHost)
+const ranksOfShards = having('ranks (connectRanks gives them)', ...ofHost, 'broadcast', 'share')
 
 function checkLoadOptions(given: LoadOptions): void {
-  requireOptionsOf('the options of a model', given, { ...hubKinds, shard: optional(ranksOfShards) })
-  const { onDownload: _, onWarning: __, signal: ___, shard: ____, ...options } = given
+  requireOptionsOf('the options of a model', given, {
+    ...hubKinds,
+    shard: optional(ranksOfShards),
+    ranks: optional(ranksOfHost),
+  })
+  const { onDownload: _, onWarning: __, signal: ___, shard: ____, ranks: _____, ...options } = given
   checkLoadedForm(parseOptions(LoadSchema, options, { source: 'api' }), 'api')
 }
 

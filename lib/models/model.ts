@@ -56,6 +56,8 @@ export class Model implements Disposable {
   readonly adapterSet: AdapterSet
   /** The parts that ranks hold together of the model's matrices; null where they don't. */
   readonly shards: HeldTogether | null
+  /** Whether its matrices lie in memory that ranks of this machine share. */
+  readonly isShared: boolean
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
   readonly #passes: ForwardPasses
@@ -75,6 +77,7 @@ export class Model implements Disposable {
     const keeps = this.#decoder.slots.some(({ own }) => !isFloatDType(own.storage))
     this.quantised = source && quantisedBase(source, this.dtype, keeps)
     this.shards = heldTogether(this.#decoder)
+    this.isShared = weights.isShared ?? false
     this.#passes = new ForwardPasses(this.#decoder, this)
     this.adapterSet = new AdapterSet(this, this.#training)
   }
@@ -269,10 +272,7 @@ export class Model implements Disposable {
     return this.#passes.next(ids, cache)
   }
 
-  /**
-   * Reads `ids` after what the cache holds, and chooses what comes next. Only the chosen id leaves the device.
-   * @throws RunError `non-finite`
-   */
+  /** `next`, and chooses a token by its logits: only the chosen id leaves the device. @throws RunError `non-finite` */
   async nextToken(ids: ArrayLike<number>, cache: KeyValueCache, choice: TokenChoice): Promise<number> {
     return this.#passes.nextToken(ids, cache, choice)
   }

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os'
 import { atLeast, optional, requireOptionsOf } from '../arguments.js'
 import { RunError } from '../errors.js'
 import { type NativeRanks, native } from '../native.js'
@@ -33,6 +34,7 @@ const alone: JobRanks = {
   ...singleRank,
   localRank: 0,
   localSize: 1,
+  host: hostname(),
   threads: 0,
   broadcast: (bytes) => Promise.resolve(bytes),
   gather: (bytes) => Promise.resolve([bytes]),

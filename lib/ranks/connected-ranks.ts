@@ -1,3 +1,4 @@
+import { hostname } from 'node:os'
 import { aText, requireArgument } from '../arguments.js'
 import { MoraError, RunError } from '../errors.js'
 import type { NativeDevice, NativeRanks } from '../native.js'
@@ -13,6 +14,8 @@ export interface JobRanks extends Ranks {
   readonly localRank: number
   /** Ranks of this machine. */
   readonly localSize: number
+  /** The name of this machine. */
+  readonly host: string
   /**
    * CPU threads for `loadModel` on this rank: its share of the processors that it may use with other ranks of this machine; 0,
    * which is all of them, where it shares them with none, since the launcher has bound each to its own.
@@ -51,6 +54,7 @@ export class ConnectedRanks implements JobRanks {
   readonly reportsProgress: boolean
   /** What connects them, with its version. */
   readonly library: string
+  readonly host = hostname()
   /** Whether NCCL connects the GPUs, once gradients have lain on one. */
   #connected: Promise<boolean> | null = null
 

@@ -1,9 +1,7 @@
 import { hostname } from 'node:os'
 import { UsageError } from '../errors.js'
 import { native } from '../native.js'
-
-/** The length of what a rank tells the others of its GPU. */
-const BYTES = 512
+import { type GatheringRanks, gatherJson } from '../tensor/gather-json.js'
 
 interface GpuOfRank {
   id: string
@@ -12,24 +10,23 @@ interface GpuOfRank {
   gpus: number
 }
 
-interface Gathering {
+interface Gathering extends GatheringRanks {
   readonly localRank: number
-  gather(bytes: Uint8Array): Promise<Uint8Array[]>
 }
 
 /** What `JobRanks.deviceFor` does. */
 export async function deviceOfRank(device: string, ranks: Gathering): Promise<string> {
   const index = gpuOf(device, ranks.localRank)
-  const own = Buffer.alloc(BYTES)
+  let own: GpuOfRank | null = null
   let failure: unknown
   try {
-    if (index !== null) own.write(JSON.stringify(gpuOfRank(index)))
+    if (index !== null) own = gpuOfRank(index)
   } catch (error) {
     failure = error // the others wait for what this rank tells
   }
-  const all = (await ranks.gather(own)).map((bytes) => Buffer.from(bytes).toString('utf8').replace(/\0+$/, ''))
+  const all = await gatherJson(ranks, own)
   if (failure) throw failure
-  requireOneEach(all.map((text) => (text ? JSON.parse(text) : null)))
+  requireOneEach(all)
   return index === null ? device : `cuda:${index}`
 }
 

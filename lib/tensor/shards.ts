@@ -1,10 +1,9 @@
+import type { HostRanks } from './host-memory.js'
 import { keep } from './scope.js'
 import { Tensor } from './tensor.js'
 
 /** What ranks that hold weights together do for each other: all of them call these in the same order. */
-export interface ShardRanks {
-  readonly rank: number
-  readonly size: number
+export interface ShardRanks extends HostRanks {
   /** The bytes of one rank, by default 0, on all of them. Each gives as many. */
   broadcast(bytes: Uint8Array, from?: number): Promise<Uint8Array>
   /** Lets all ranks gather what this one holds (uint8 [n] each). Every rank has as many parts, of the same lengths. */

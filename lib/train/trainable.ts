@@ -74,6 +74,8 @@ export interface ModelFacts {
   readonly dtype: FloatDType
   /** Absent or null of one whose file has none, or that no file holds. */
   readonly quantised?: QuantisedBase | null
+  /** Whether its matrices lie in memory that ranks of this machine share. */
+  readonly isShared?: boolean
 }
 
 /** What steps and evaluations compute with. */

@@ -4,7 +4,7 @@ import { lora } from '../../lib/adapters/methods/lora.js'
 import { ModelSource } from '../../lib/models/checkpoint/model-source.js'
 import { loadModel } from '../../lib/models/index.js'
 import type { LoadOptions } from '../../lib/models/load-model.js'
-import { shardedUnits } from '../../lib/models/network/units.js'
+import { networkUnits } from '../../lib/models/network/units.js'
 import { goldenPath } from '../golden/files.js'
 import { batchOf } from '../golden/tiny-models.js'
 import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
@@ -43,7 +43,7 @@ describe('a model that three ranks hold together', () => {
     const models = await loadOn(3, tiny)
     const names = read.mock.calls.map(([name]) => name)
     read.mockRestore()
-    const matrices = shardedUnits(models[0]!.config).flatMap(({ groups }) => groups.flat())
+    const matrices = networkUnits(models[0]!.config).flatMap(({ groups }) => groups.flat())
     for (const name of matrices)
       expect(
         names.filter((one) => one === name),

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ModelSource } from '../../lib/models/checkpoint/model-source.js'
 import { initModel } from '../../lib/models/index.js'
-import { shardedUnits } from '../../lib/models/network/units.js'
+import { networkUnits } from '../../lib/models/network/units.js'
 import { elementsOf } from '../../lib/native.js'
 import { goldenPath } from '../golden/files.js'
 import { testDevice } from '../operations/harness.js'
@@ -30,7 +30,7 @@ export async function deepModel(folder: string, ranks: number): Promise<DeepMode
   const source = await ModelSource.open(path)
   const bytesOf = (name: string) => 4 * elementsOf(source.shape(name))
   const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0)
-  const units = shardedUnits(source.config).map(({ groups }) => groups.map((names) => sum(names.map(bytesOf))))
+  const units = networkUnits(source.config).map(({ groups }) => groups.map((names) => sum(names.map(bytesOf))))
   const partOf = (groups: readonly number[]) => sum(groups.map((bytes) => 64 * Math.ceil(bytes / (64 * ranks))))
   const bytesOfBase = sum([...source.weights.keys()].map(bytesOf))
   const vectors = bytesOfBase - sum(units.flat())

@@ -56,10 +56,15 @@ function added<Values extends Sums>(into: Values, lists: readonly Sums[]): Value
 /** Ranks of one process, which have this of those of a job; what each of them gathers of a model is written down. */
 export type LocalRanks = Ranks & ShardRanks & Pick<JobRanks, 'deviceFor'> & { readonly gathered: number[] }
 
-export function localRanks(size: number): LocalRanks[] {
+/** @param hosts the machine of each rank; by default one of its own */
+export function localRanks(size: number, hosts: readonly string[] = []): LocalRanks[] {
   const meeting = new Meeting(size)
   return Array.from({ length: size }, (_, rank) => ({
     gathered: [] as number[],
+    host: hosts[rank] ?? `host ${rank}`,
+    async gather(bytes: Uint8Array) {
+      return meeting.bring(rank, bytes)
+    },
     async broadcast(bytes: Uint8Array, from = 0) {
       const all = await meeting.bring(rank, bytes)
       if (bytes.length !== all[from]!.length) throw new Error(`Ranks brought ${all.map(({ length }) => length)} bytes.`)

@@ -4,6 +4,7 @@ import type { Model } from '../../models/index.js'
 import {
   checkTrainOptions,
   loadOptions,
+  newAdapterOptions,
   type OptionSource,
   type TrainOptions,
   TrainSchema,
@@ -48,7 +49,8 @@ export const trainCommand = defineCommand({
   },
 })
 
-type RanksOfCommand = Ranks & Pick<JobRanks, 'deviceFor' | 'threads' | 'broadcast' | 'share' | 'close'>
+type RanksOfCommand = Ranks &
+  Pick<JobRanks, 'deviceFor' | 'threads' | 'host' | 'broadcast' | 'gather' | 'share' | 'close'>
 
 /** The command on one of several ranks: one of them prints for all, and the others only what not all know. */
 export async function trainOn(
@@ -99,14 +101,21 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
 
 async function openModel(options: TrainOptions, ranks: RanksOfCommand): Promise<Model> {
   const { initModel, loadModel } = await import('../../models/index.js')
-  const shard = options.shard === undefined ? undefined : ranks
-  if (options.init === undefined) return loadModel(options.model!, { ...loadOptions(options), shard })
+  if (options.init === undefined) {
+    const shard = options.shard === undefined ? undefined : ranks
+    return loadModel(options.model!, { ...loadOptions(options), shard, ranks: keepsBase(options) ? ranks : undefined })
+  }
   const { loadTokenizer } = await import('../../data/tokenizer/tokenizer.js')
   return initModel(options.init, {
     ...loadOptions(options),
     seed: options.seed,
     tokenizer: await loadTokenizer(options.model!, options),
   })
+}
+
+/** Whether the weights of a model stay as they are in its file. */
+function keepsBase(options: TrainOptions): boolean {
+  return newAdapterOptions(options).method !== 'full' && options.mergeEvery === undefined
 }
 
 function checkPaths(options: TrainOptions, source: OptionSource): void {

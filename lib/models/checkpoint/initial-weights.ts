@@ -6,7 +6,7 @@ import { type StorageFormat, type Weight, weightOf } from '../../tensor/weight.j
 import type { WeightLoader } from '../network/linear-layers.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, weightShapes } from '../network/plan.js'
-import { shardedUnits } from '../network/units.js'
+import { networkUnits } from '../network/units.js'
 import type { ModelSource } from './model-source.js'
 
 /** Matrices that stay as their file stores them. */
@@ -120,7 +120,7 @@ export function bytesOfWeights(source: ModelSource, dtype: FloatDType, quantised
 /** The same of one of so many ranks that hold the matrices together: its part, and two blocks or the largest table. */
 export function bytesOfShards(source: ModelSource, dtype: FloatDType, quantised: boolean, size: number): number {
   const all = bytesByName(source, dtype, quantised)
-  const units = shardedUnits(source.config).map(({ isBlock, groups }) => ({
+  const units = networkUnits(source.config).map(({ isBlock, groups }) => ({
     isBlock,
     bytes: groups.flat().reduce((sum, name) => sum + all.get(name)!, 0),
   }))

@@ -25,7 +25,9 @@ export interface NetworkWeights extends WeightLoader {
   /** The dtype of activations and frozen weights. */
   readonly dtype: FloatDType
   /** Where ranks hold the matrices together. */
-  readonly shards?: Shards
+  readonly shards?: Shards | undefined
+  /** Whether the matrices lie in memory that ranks of this machine share. */
+  readonly isShared?: boolean
 }
 
 const biasOf = ({ name, bias }: LinearPlan, weights: WeightLoader): Tensor | null =>

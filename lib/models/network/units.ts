@@ -1,16 +1,16 @@
-/** What a pass needs of a network's matrices at one time: where ranks hold them together, that is what they gather. */
+/** What a pass needs of a network's matrices at one time: what ranks that hold them together gather, and read in turns. */
 import type { ModelConfig } from './model-config.js'
 
 /** Names of matrices that are one below the other in memory where they can be. */
-export type GroupOfShards = readonly string[]
+export type GroupOfMatrices = readonly string[]
 
 export interface NetworkUnit {
   readonly isBlock: boolean
-  readonly groups: readonly GroupOfShards[]
+  readonly groups: readonly GroupOfMatrices[]
 }
 
 /** The tables, then each block, then the output head where it is not the embeddings. */
-export function shardedUnits(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>): NetworkUnit[] {
+export function networkUnits(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>): NetworkUnit[] {
   const { network, tiedEmbeddings } = config
   const { embeddings, positions, blocks, head } = network
   const group = (...layers: readonly { name: string }[]) => layers.map(({ name }) => `${name}.weight`)

@@ -35,7 +35,11 @@ export function requireAsLoaded(model: ModelFacts, options: TrainOptions): void 
 }
 
 /** Ranks that hold a model together are those that train it, and nobody needs it whole. */
-export function requireRanksOf({ shards }: TrainableModel, { shard, samplePrompt }: TrainOptions, ranks: Ranks): void {
+export function requireRanksOf(
+  { shards, isShared }: TrainableModel,
+  { shard, samplePrompt }: TrainOptions,
+  ranks: Ranks,
+): void {
   const refuse = (message: string) => {
     throw new UsageError('unfit-options', message)
   }
@@ -43,7 +47,7 @@ export function requireRanksOf({ shards }: TrainableModel, { shard, samplePrompt
     refuse('Ranks hold the model together, so the same train it: give train, as ranks, what loadModel had as shard.')
   if (shards && samplePrompt !== undefined)
     refuse('The option samplePrompt needs the whole model, but ranks hold it together: leave the option out.')
-  if (shard !== undefined && !shards && ranks.size > 1)
+  if (shard !== undefined && !shards && !isShared && ranks.size > 1)
     refuse(`The option shard is ${shard}, but each rank has the whole model: give loadModel the ranks as shard.`)
 }
 
