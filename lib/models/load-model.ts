@@ -68,7 +68,7 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
   /**
    * Ranks that load the same model at the same time (`connectRanks` gives them). Those of a machine whose device is `cpu` hold
    * its matrices once: each reads a part of them into memory that all map. What one of them changes is its own from then on. Where
-   * they cannot, a warning says why, and each has a copy.
+   * they cannot, a warning says why, and each has a copy. One that fails has to tell the others (`abort`), which wait for it.
    */
   ranks?: HostRanks
 }
@@ -176,7 +176,7 @@ async function memoryOfHost(
   { kind }: NativeDevice,
   what: () => unknown,
 ): Promise<HostMemory | null> {
-  const all = shard ?? ranks
+  const all = ranks ?? shard
   if (!all || all.size < 2) return null
   const memory = await HostMemory.meet(all, kind === 'cpu' ? JSON.stringify(what()) : null)
   if (!memory || !shard || memory.readers === shard.size) return memory

@@ -1,7 +1,6 @@
 /** Memory that ranks of one machine have once: each fills a part of it, and all read it. */
 import { randomBytes } from 'node:crypto'
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
-import { RunError } from '../errors.js'
 import { type NativeDevice, native } from '../native.js'
 import { type GatheringRanks, gatherJson } from './gather-json.js'
 import { keep } from './scope.js'
@@ -24,12 +23,6 @@ interface Place {
   readonly descriptor: number | null
   /** What it begins with, in hexadecimal, as no other does. */
   readonly proof: string
-}
-
-/** Bytes of a rank's part, and of the text after them. */
-interface Filled {
-  readonly bytes: number
-  readonly textBytes: number
 }
 
 export interface FilledPart {
@@ -88,25 +81,15 @@ export class HostMemory {
   }
 
   /**
-   * All parts that this rank reads, once every rank has filled its own, which it says something of. The memory lives from then on
+   * All parts that this rank reads, once every rank has filled its own, of which it says something. From then on the memory lives
    * as long as what is mapped of it.
-   * @throws RunError `rank-failed` where another rank could not fill its part
    */
-  async exchange(
-    device: NativeDevice,
-    own: { readonly text: string } | { readonly error: unknown },
-  ): Promise<FilledPart[]> {
+  async exchange(device: NativeDevice, text: string): Promise<FilledPart[]> {
     const parts: FilledPart[] = []
     try {
-      const all = await gatherJson<Filled | { failure: string }>(
-        this.ranks,
-        'text' in own ? this.#filled(own.text) : { failure: reasonOf(own.error) },
-      )
-      if ('error' in own) throw own.error
-      for (const [rank, one] of all.entries())
-        if ('failure' in one) throw new RunError('rank-failed', `Rank ${rank} failed: ${one.failure}`)
+      const all = await gatherJson(this.ranks, this.#filled(text))
       for (const [rank, descriptor] of this.#parts) {
-        const { bytes, textBytes } = all[rank] as Filled
+        const { bytes, textBytes } = all[rank]!
         const handle = native.mapToRead(device, descriptor, bytes, this.readers)
         const memory = keep(new Tensor(handle, device, 'uint8', [bytes], [1]))
         parts.push({ memory, text: readAt(descriptor, bytes, textBytes).toString() })
@@ -167,7 +150,7 @@ export class HostMemory {
     return !keys.includes(null) && new Set(keys).size < keys.length
   }
 
-  #filled(text: string): Filled {
+  #filled(text: string): { bytes: number; textBytes: number } {
     const bytes = Buffer.from(text)
     for (let done = 0; done < bytes.length; )
       done += writeSync(this.#own, bytes, done, bytes.length - done, this.#end + done)

@@ -1,12 +1,15 @@
 /** `mora train` on several ranks of this process: one prints, and all end with the same code. */
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeEach, expect, it } from 'vitest'
+import { beforeEach, expect, it, vi } from 'vitest'
 import type { CommandResult } from '../../lib/cli/command.js'
 import { trainOn } from '../../lib/cli/commands/train.js'
+import { ModelSource } from '../../lib/models/checkpoint/model-source.js'
 import { initModel } from '../../lib/models/index.js'
 import { type TrainOptions, TrainSchema } from '../../lib/options/index.js'
+import { HostMemory } from '../../lib/tensor/host-memory.js'
 import { type TrainCall, train } from '../../lib/train/index.js'
+import { Meetings } from '../../lib/train/meetings.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { rows, writeRows } from '../train/fake-run.js'
 import { type LocalRanks, localRanks } from '../train/local-ranks.js'
@@ -39,6 +42,12 @@ let closed: number[] = []
 beforeEach(() => {
   closed = []
 })
+
+async function saveModel(): Promise<void> {
+  using model = await initModel(at('config.json'), { dtype: 'float32', device: 'cpu', seed: 42 })
+  await model.save(at('model'))
+  cpSync(at('tokenizer'), at('model'), { recursive: true })
+}
 
 interface Printed {
   result: CommandResult | null
@@ -77,6 +86,42 @@ it('a failure of one is one sentence', async () => {
   expect(closed.sort()).toEqual([0, 1])
 })
 
+it('a model that one cannot load is one sentence', async () => {
+  const [ranks, other] = localRanks(2, ['a', 'a']) as [LocalRanks, LocalRanks]
+  await saveModel()
+  const [first, second] = await Promise.all([
+    command(ranks, { init: undefined, model: at('model') }),
+    command(other, { init: undefined, model: at('absent') }),
+  ])
+  expect(first!.error).toMatch(/^Rank 1 failed: .*absent/)
+  expect(second).toMatchObject({ result: { json: undefined, text: '' }, error: null, stderr: '' })
+  expect(closed.sort()).toEqual([0, 1])
+})
+
+it('a part of a model that one cannot read is one sentence', async () => {
+  const all = localRanks(2, ['a', 'a'])
+  await saveModel()
+  const read = vi.spyOn(ModelSource.prototype, 'loadInto').mockImplementation((name) => {
+    if (name.includes('layers.0.')) throw new Error('The disk is gone.')
+  })
+  const [first, second] = await Promise.all(all.map((ranks) => command(ranks, { init: undefined, model: at('model') })))
+  read.mockRestore()
+  expect(first!.error).toBe('Rank 1 failed: The disk is gone.')
+  expect(second).toMatchObject({ result: { json: undefined, text: '' }, error: null, stderr: '' })
+  expect(closed.sort()).toEqual([0, 1])
+})
+
+it('one that shares its model and one that makes its own are told apart', async () => {
+  const [ranks, other] = localRanks(2, ['a', 'a']) as [LocalRanks, LocalRanks]
+  await saveModel()
+  const [first, second] = await Promise.all([
+    command(ranks, { init: undefined, model: at('model') }),
+    command(other, { init: undefined, model: at('model'), method: 'full' }),
+  ])
+  expect(first!.error).toMatch(/^Rank 1 has learningRate 0\.00002, but rank 0 has /)
+  expect(second).toMatchObject({ result: { exitCode: 2 }, error: null, stderr: '' })
+})
+
 it.each([
   [1, 0],
   [0, 1],
@@ -104,8 +149,12 @@ it('a stop of another rank ends with 130 too', async () => {
   const [ranks, other] = localRanks(2) as [LocalRanks, LocalRanks]
   using model = await initModel(at('config.json'), { dtype: 'float32', device: 'cpu', seed: 42 })
   const call = { ...given({ maxSteps: 400 }), ranks: other } as TrainCall
-  const run = train(model, call)
+  const meetings = new Meetings(other)
+  // The command asks whether its ranks share a model.
+  const gather = (bytes: Uint8Array) => meetings.meet().then(() => other.gather(bytes))
   const stopping = (async () => {
+    await HostMemory.meet({ ...other, gather }, null)
+    const run = train(model, call)
     for await (const event of run) if (event.type === 'step' && event.step === 2) void run.stop()
   })()
   const [first] = await Promise.all([command(ranks, { maxSteps: 400 }), stopping.then(() => other.barrier())])

@@ -159,7 +159,14 @@ describe.skipIf(device.kind !== 'cpu')('a model that ranks of one machine share'
       if (name.includes('layers.0.')) throw new Error('The disk is gone.')
     })
     const all = localRanks(2, ['a', 'a'])
-    const ends = await Promise.allSettled(all.map((ranks) => loadModel(tiny, { ...common, ranks })))
+    const ends = await Promise.allSettled(
+      all.map((ranks) =>
+        loadModel(tiny, { ...common, ranks }).catch((error) => {
+          ranks.abort(error.message)
+          throw error
+        }),
+      ),
+    )
     read.mockRestore()
     // Blocks are dealt out in turns, after the embeddings.
     expect(ends.map((end) => (end as PromiseRejectedResult).reason)).toMatchObject([

@@ -10,6 +10,7 @@ import {
   TrainSchema,
 } from '../../options/index.js'
 import type { JobRanks } from '../../ranks/index.js'
+import { HostMemory, type HostRanks } from '../../tensor/host-memory.js'
 import type { TrainEvent, TrainResult } from '../../train/events.js'
 import { isKnownToAllRanks, isRankFailure, Meetings, speaksOf } from '../../train/meetings.js'
 import type { Ranks } from '../../train/ranks.js'
@@ -78,9 +79,10 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
     throw isRankFailure(error) ? error : await new Meetings(ranks).end(error)
   })
   const own = { ...options, device, threads: options.threads ?? ranks.threads }
-  const model = await openModel(own, ranks).catch(async (error: unknown) => {
-    // The others wait for this rank where their runs begin.
-    throw await new Meetings(ranks).end(error)
+  const meetings = new Meetings(ranks)
+  const model = await openModel(own, ranks, meetings).catch(async (error: unknown) => {
+    // The others wait for this rank: for a part of the model, or where their runs begin.
+    throw await meetings.end(error)
   })
   try {
     model.device.profile(options.profile)
@@ -99,12 +101,14 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   }
 }
 
-async function openModel(options: TrainOptions, ranks: RanksOfCommand): Promise<Model> {
+async function openModel(options: TrainOptions, ranks: RanksOfCommand, meetings: Meetings): Promise<Model> {
   const { initModel, loadModel } = await import('../../models/index.js')
-  if (options.init === undefined) {
-    const shard = options.shard === undefined ? undefined : ranks
-    return loadModel(options.model!, { ...loadOptions(options), shard, ranks: keepsBase(options) ? ranks : undefined })
-  }
+  const meeting = hostRanks(ranks, meetings)
+  const shared = { ...loadOptions(options), shard: options.shard === undefined ? undefined : ranks, ranks: meeting }
+  if (keepsBase(options)) return loadModel(options.model!, shared)
+  // All come there, also where their options differ.
+  if (ranks.size > 1) await HostMemory.meet(meeting, null)
+  if (options.init === undefined) return loadModel(options.model!, loadOptions(options))
   const { loadTokenizer } = await import('../../data/tokenizer/tokenizer.js')
   return initModel(options.init, {
     ...loadOptions(options),
@@ -113,9 +117,20 @@ async function openModel(options: TrainOptions, ranks: RanksOfCommand): Promise<
   })
 }
 
-/** Whether the weights of a model stay as they are in its file. */
+/** Ranks that may share a model: one that fails before can come to where the others meet for it. */
+function hostRanks(ranks: RanksOfCommand, meetings: Meetings): HostRanks {
+  const { rank, size, host } = ranks
+  const gather = async (bytes: Uint8Array) => {
+    await meetings.meet()
+    return ranks.gather(bytes)
+  }
+  return { rank, size, host, gather }
+}
+
+/** Whether a model's weights stay as they are in its file, so that ranks of a machine may share them. */
 function keepsBase(options: TrainOptions): boolean {
-  return newAdapterOptions(options).method !== 'full' && options.mergeEvery === undefined
+  const isTrained = newAdapterOptions(options).method === 'full' || options.mergeEvery !== undefined
+  return options.init === undefined && !isTrained
 }
 
 function checkPaths(options: TrainOptions, source: OptionSource): void {

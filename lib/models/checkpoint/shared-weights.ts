@@ -25,12 +25,11 @@ export async function sharedWeights(
   memory: HostMemory,
   betweenGroups: () => Promise<void>,
 ): Promise<GroupedWeights> {
-  const { device } = weights
-  const own = await shareOf(weights, memory, betweenGroups).then(
-    (facts) => ({ text: JSON.stringify(facts) }),
-    (error: unknown) => ({ error }),
-  )
-  const parts = await memory.exchange(device, own)
+  const own = await shareOf(weights, memory, betweenGroups).catch((error: unknown) => {
+    memory.close()
+    throw error
+  })
+  const parts = await memory.exchange(weights.device, JSON.stringify(own))
   try {
     const groups = parts.flatMap((part) => {
       const facts = JSON.parse(part.text) as GroupFacts[]
