@@ -161,13 +161,14 @@ export interface NativeRanks {
    */
   connectDevice(device: NativeDevice): Promise<string | null>
   /**
-   * Adds up dense float32 tensors of that device over all ranks, in place, once everything enqueued before is done, and beside
-   * what is enqueued afterwards. Every rank gets the same bits. Resolves when it is done.
+   * Adds up dense float32 tensors of one device, of the CPU or connected, over all ranks, in place, once everything enqueued before is
+   * done, and beside what is enqueued afterwards. Every rank gets the same bits. Resolves when it is done.
    */
   sumOnDevice(tensors: readonly NativeTensor[]): Promise<void>
   /**
-   * What each rank gives (uint8 [n]), by rank, into `all` (uint8 [size, n]), both on the CPU: once what was enqueued before is
-   * done. What is enqueued after `wait` finds it there, or fails.
+   * What each rank gives (uint8 [n]), by rank, into `all` (uint8 [size, n]), both on the CPU or on the connected device: once what was
+   * enqueued before is done, and beside what is enqueued afterwards. What is enqueued after `wait` finds it there; where a rank
+   * is lost it fails, or finds any bytes.
    */
   gatherInto(given: NativeTensor, all: NativeTensor): { wait(): void; done: Promise<void> }
   barrier(): Promise<void>

@@ -55,8 +55,12 @@ export class ConnectedRanks implements JobRanks {
   /** What connects them, with its version. */
   readonly library: string
   readonly host = hostname()
-  /** Whether NCCL connects the GPUs, once gradients have lain on one. */
-  #connected: Promise<boolean> | null = null
+  /** By kind of device; for GPUs once something that all ranks have lay on one. Memory of processes always is. */
+  readonly #connections = new Map<string, Connection>([['cpu', { why: null }]])
+  #connecting: Promise<Connection> | null = null
+  #hasWarned = false
+  /** The last sum that goes over this process's own memory. */
+  #onHost: Promise<void> = Promise.resolve()
 
   constructor(
     private readonly native: NativeRanks,
@@ -77,11 +81,21 @@ export class ConnectedRanks implements JobRanks {
   }
 
   async sumGradients(gradients: readonly WritableValues[]): Promise<void> {
-    const tensors = onOneGpu(gradients)
+    const tensors = onOneDevice(gradients)
     if (tensors) {
-      this.#connected ??= this.#connect(tensors[0]!.device)
-      if (await this.#connected) return failing(this.native.sumOnDevice(tensors.map((tensor) => tensor.native)))
+      const [{ device }] = tensors
+      // Where this is known it begins at once, so that all ranks begin what they do together in the order of their calls.
+      const connection = this.#connections.get(device.kind) ?? (await this.#connect(device))
+      this.#connections.set(device.kind, connection)
+      const { why } = connection
+      if (why === null) return failing(this.native.sumOnDevice(tensors.map((tensor) => tensor.native)))
+      this.#warn(why)
     }
+    this.#onHost = this.#onHost.then(() => this.#sumOnHost(gradients))
+    return this.#onHost
+  }
+
+  async #sumOnHost(gradients: readonly WritableValues[]): Promise<void> {
     const lists = await Promise.all(gradients.map((gradient) => gradient.data() as Promise<Float32Array>))
     const flat = new Float32Array(lists.reduce((sum, { length }) => sum + length, 0))
     let start = 0
@@ -97,16 +111,20 @@ export class ConnectedRanks implements JobRanks {
     }
   }
 
-  async #connect(device: NativeDevice): Promise<boolean> {
+  /** Connects the GPUs by NCCL, once. Who waits for it first goes on first, and then says that it is known. */
+  #connect(device: NativeDevice): Promise<Connection> {
     for (const [name, value] of Object.entries(surroundings)) process.env[name] ??= value
-    const why = await failing(this.native.connectDevice(device))
-    if (why !== null && this.reportsProgress) {
-      process.emitWarning(`Gradients go from GPU to GPU over the CPUs, which takes longer, without NCCL: ${why}.`, {
-        type: 'MoraWarning',
-        code: 'nccl-unused',
-      })
-    }
-    return why === null
+    this.#connecting ??= failing(this.native.connectDevice(device)).then((why) => ({ why }))
+    return this.#connecting
+  }
+
+  #warn(why: string): void {
+    if (this.#hasWarned || !this.reportsProgress) return
+    this.#hasWarned = true
+    process.emitWarning(`Gradients go from GPU to GPU over the CPUs, which takes longer, without NCCL: ${why}.`, {
+      type: 'MoraWarning',
+      code: 'nccl-unused',
+    })
   }
 
   barrier(): Promise<void> {
@@ -123,6 +141,11 @@ export class ConnectedRanks implements JobRanks {
   }
 
   async share(parts: readonly Tensor[]): Promise<SharedParts> {
+    const device = parts[0]?.device
+    const connection = device && (this.#connections.get(device.kind) ?? (await this.#connect(device)))
+    if (connection?.why) {
+      throw new RunError('no-nccl', `Ranks hold weights together on GPUs that NCCL connects, but ${connection.why}.`)
+    }
     return {
       gather: (index, all) => {
         const { wait, done } = this.native.gatherInto(parts[index]!.native, all.native)
@@ -145,16 +168,23 @@ export class ConnectedRanks implements JobRanks {
   }
 }
 
+/** Why devices are not connected; null where they are. */
+interface Connection {
+  readonly why: string | null
+}
+
 /** Switches may add up in any order; with rings and trees of GPUs, the same ranks give the same bits. */
 const surroundings = { NCCL_ALGO: 'Ring,Tree' }
 
-/** Null unless all of them are tensors of the same GPU. */
-function onOneGpu(gradients: readonly WritableValues[]): readonly Tensor[] | null {
+/** Null unless all of them are tensors of the same device, and there is one. */
+function onOneDevice(gradients: readonly WritableValues[]): readonly [Tensor, ...Tensor[]] | null {
   const [first] = gradients
-  if (!(first instanceof Tensor) || first.device.kind !== 'cuda') return null
-  const isBeside = (one: WritableValues): one is Tensor =>
-    one instanceof Tensor && one.device.kind === 'cuda' && one.device.index === first.device.index
-  return gradients.every(isBeside) ? gradients : null
+  if (!(first instanceof Tensor)) return null
+  const { kind, index } = first.device
+  const isBeside = ({ device }: Tensor) => device.kind === kind && device.index === index
+  const tensors = gradients.filter((one) => one instanceof Tensor)
+  if (tensors.length < gradients.length || !tensors.every(isBeside)) return null
+  return tensors as [Tensor, ...Tensor[]]
 }
 
 async function failing<Value>(call: Promise<Value>): Promise<Value> {

@@ -1,5 +1,6 @@
 #include "addon/ranks.h"
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -7,6 +8,7 @@
 #include <mutex>
 #include <utility>
 
+#include "core/gpu.h"
 #include "ranks/gloo_library.h"
 #include "ranks/mpi_library.h"
 #include "ranks/nccl_library.h"
@@ -116,6 +118,36 @@ class InStream {
 void enqueue(const Tensor& target, std::function<void()> work) {
   target.device().copyFromHost(target.desc().data, target.bytes(),
                                [kept = target, work = std::move(work)](std::byte*, size_t, size_t) { work(); });
+}
+
+std::byte* memoryOf(const Tensor& tensor) { return static_cast<std::byte*>(tensor.desc().data); }
+
+/// Begins when the tensor's stream has come to what is enqueued now.
+std::shared_ptr<InStream> begunIn(const Tensor& tensor) {
+  auto inStream = std::make_shared<InStream>();
+  enqueue(tensor, [inStream] { inStream->begin(); });
+  return inStream;
+}
+
+/// Adds up tensors of a CPU in place, as one message, once what was enqueued before is done.
+ranks::Group::Task sumInMemory(const std::vector<Tensor>& tensors, const std::shared_ptr<ranks::Group>& group) {
+  size_t total = 0;
+  for (const Tensor& tensor : tensors) total += tensor.bytes();
+  const auto isFilled = [](const Tensor& tensor) { return tensor.bytes() > 0; };
+  const auto filled = std::find_if(tensors.begin(), tensors.end(), isFilled);
+  const auto inStream = filled == tensors.end() ? nullptr : begunIn(*filled);
+  const auto flat = std::make_shared<std::vector<std::byte>>();
+  return [tensors, total, inStream, flat, group](ranks::Engine& engine) {
+    if (inStream) inStream->awaitBeginning(engine, *group);
+    flat->reserve(total);
+    for (const Tensor& tensor : tensors) flat->insert(flat->end(), memoryOf(tensor), memoryOf(tensor) + tensor.bytes());
+    engine.sum(flat->data(), total / sizeof(float), ranks::Number::float32);
+    auto sums = flat->cbegin();
+    for (const Tensor& tensor : tensors) {
+      std::copy_n(sums, tensor.bytes(), memoryOf(tensor));
+      sums += static_cast<ptrdiff_t>(tensor.bytes());
+    }
+  };
 }
 
 void requireBytes(const Tensor& tensor, const char* what) {
@@ -295,8 +327,13 @@ Napi::Value RanksObject::sumOnDevice(Info info) {
     for (const Tensor& tensor : tensors)
       if (!tensor || tensor.dtype() != DType::f32 || !tensor.dense())
         throw Error("invalid-argument", "sumOnDevice: expected dense tensors of float32.");
+    for (const Tensor& tensor : tensors)
+      if (&tensor.device() != &tensors.front().device())
+        throw Error("invalid-argument", "sumOnDevice: expected tensors of one device.");
+    const bool onCpu = tensors.empty() || tensors.front().device().kind() == "cpu";
     const auto start = [&](Completions::Done done) {
-      group_->run([tensors, group = group_.get()](ranks::Engine&) { group->sumOnDevice(tensors); }, std::move(done));
+      if (onCpu) return group_->run(sumInMemory(tensors, group_), std::move(done));
+      group_->runOnGpus([&](ranks::NcclRanks& gpus) { return gpus.sum(tensors); }, std::move(done));
     };
     return Environment::of(info.Env()).completions->whenDone(info.Env(), start, undefined);
   });
@@ -311,15 +348,14 @@ Napi::Value RanksObject::gatherInto(Info info) {
     if (all.bytes() != size * given.bytes() || &all.device() != &given.device())
       throw Error("invalid-argument",
                   "gatherInto: expected room for the bytes of " + std::to_string(size) + " ranks on the same device.");
-    if (all.device().kind() != "cpu")
-      throw Error("unsupported", "Ranks gather into the memory of a CPU, and not of " + all.device().describe() + ".");
-    const auto inStream = std::make_shared<InStream>();
-    enqueue(all, [inStream] { inStream->begin(); });
+    const bool onCpu = all.device().kind() == "cpu";
+    const auto inStream = onCpu ? begunIn(all) : nullptr;
     const auto start = [&](Completions::Done done) {
+      if (!onCpu)
+        return group_->runOnGpus([&](ranks::NcclRanks& gpus) { return gpus.gather(given, all); }, std::move(done));
       const auto task = [given, all, inStream, group = group_](ranks::Engine& engine) {
         inStream->awaitBeginning(engine, *group);
-        engine.gather(static_cast<const std::byte*>(given.desc().data), given.bytes(),
-                      static_cast<std::byte*>(all.desc().data));
+        engine.gather(memoryOf(given), given.bytes(), memoryOf(all));
       };
       const auto ended = [inStream, done = std::move(done)](const std::optional<Error>& failure) {
         done(failure);
@@ -331,7 +367,10 @@ Napi::Value RanksObject::gatherInto(Info info) {
     gathering.Set("done", Environment::of(info.Env()).completions->whenDone(info.Env(), start, undefined));
     const auto wait = [inStream, all](const Napi::CallbackInfo& call) {
       return guarded(call.Env(), [&] {
-        enqueue(all, [inStream] { inStream->awaitEnd(); });
+        if (inStream)
+          enqueue(all, [inStream] { inStream->awaitEnd(); });
+        else
+          join(all.device());
         return call.Env().Undefined();
       });
     };

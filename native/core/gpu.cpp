@@ -11,6 +11,12 @@ namespace {
 
 const CudaExtras* extrasOf(const Device& device) { return device.kind() == "cuda" ? cudaExtras() : nullptr; }
 
+const CudaExtras& requireExtras(const Device& device, const char* operation) {
+  const CudaExtras* const extras = extrasOf(device);
+  if (!extras) device.check(Status::unsupported, operation);
+  return *extras;
+}
+
 }  // namespace
 
 std::string idOf(const Device& device) {
@@ -41,10 +47,10 @@ void beside(Device& device, std::function<void(void*)> issue, std::function<void
     const std::unique_ptr<Work> work(static_cast<Work*>(user));
     work->done(*error);
   };
-  const CudaExtras* const extras = extrasOf(device);
-  if (!extras) device.check(Status::unsupported, "beside");
-  device.check(extras->beside(device.stream(), {start, end, new Work{std::move(issue), std::move(done), {}}}),
-               "beside");
+  const CudaExtras& extras = requireExtras(device, "beside");
+  device.check(extras.beside(device.stream(), {start, end, new Work{std::move(issue), std::move(done), {}}}), "beside");
 }
+
+void join(Device& device) { device.check(requireExtras(device, "join").join(device.stream()), "join"); }
 
 }  // namespace mora

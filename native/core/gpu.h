@@ -26,14 +26,18 @@ struct CudaExtras {
   /// Begins work once everything before it is done, on a second stream beside what is enqueued from here on, and one
   /// such work after the other. What it works on must stay as it is until `done`, which is called whatever is returned.
   Status (*beside)(Stream* stream, SideWork work);
+  /// What is enqueued from here on begins once all such work that was begun before is done, or has failed.
+  Status (*join)(Stream* stream);
 };
 /// Counted up where the structures here change.
-constexpr uint32_t kCudaExtrasAbi = 1;
+constexpr uint32_t kCudaExtrasAbi = 2;
 using CudaExtrasEntry = const CudaExtras*();
 
 /// The UUID of a GPU that is there; empty for another device.
 std::string idOf(const Device& device);
 /// See CudaExtras::beside. What `issue` throws is the error of `done`. Throws Error where the device is no GPU.
 void beside(Device& device, std::function<void(void* stream)> issue, std::function<void(const StreamError&)> done);
+/// See CudaExtras::join. Throws Error where the device is no GPU.
+void join(Device& device);
 
 }  // namespace mora

@@ -69,6 +69,7 @@ constexpr CudaExtras kExtras{
     .abi = kCudaExtrasAbi,
     .identify = cuda::identify,
     .beside = [](Stream* stream, SideWork work) { return stream->beside(work); },
+    .join = [](Stream* stream) { return stream->join(); },
 };
 
 constexpr Backend kCuda{

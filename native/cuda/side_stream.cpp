@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <future>
 
 #include "cuda/check.h"
 
@@ -24,44 +25,91 @@ void Waiter::tell(Status status, const std::string& why) {
   work_.done(work_.user, &error);
 }
 
-// The thread lives as long as the process.
-SideStream::SideStream() : worker_(*new Worker) {
+namespace {
+
+int currentDevice() {
   int device = 0;
   check(cudaGetDevice(&device), "asking for the device");
+  return device;
+}
+
+/// A point of a stream.
+class Event {
+ public:
+  Event() { check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "an event"); }
+  ~Event() { cudaEventDestroy(event_); }
+  Event(const Event&) = delete;
+  Event& operator=(const Event&) = delete;
+
+  void record(cudaStream_t stream) const { check(cudaEventRecord(event_, stream), "recording an event"); }
+  /// What is enqueued on `stream` from here on begins later than that.
+  void awaitOn(cudaStream_t stream) const { check(cudaStreamWaitEvent(stream, event_, 0), "waiting for an event"); }
+
+ private:
+  cudaEvent_t event_ = nullptr;
+};
+
+}  // namespace
+
+SideStream::SideStream() : SideStream(currentDevice()) {}
+
+// The thread lives as long as the process.
+SideStream::SideStream(int device) : worker_(*new Worker), completions_(device) {
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "a second stream");
-  check(cudaEventCreateWithFlags(&end_, cudaEventDisableTiming | cudaEventBlockingSync), "an event");
   worker_.enqueue([device] { cudaSetDevice(device); });
 }
 
 void SideStream::run(cudaStream_t main, const std::shared_ptr<Waiter>& waiter) {
-  cudaEvent_t begin = nullptr;
-  check(cudaEventCreateWithFlags(&begin, cudaEventDisableTiming), "an event");
-  const cudaError_t error = cudaEventRecord(begin, main);
-  if (error != cudaSuccess) cudaEventDestroy(begin);
-  check(error, "recording an event");
-  worker_.enqueue([this, begin, waiter] { perform(begin, *waiter); });
+  const auto begin = std::make_shared<Event>();
+  begin->record(main);
+  worker_.enqueue([this, begin, waiter] {
+    std::string why;
+    try {
+      begin->awaitOn(stream_);
+      waiter->issue(stream_);
+    } catch (const std::exception& failure) {
+      why = failure.what();
+    }
+    tellAtEnd(waiter, why);
+  });
 }
 
-void SideStream::perform(cudaEvent_t begin, Waiter& waiter) {
-  std::string why;
+// What was issued before a failure still works on what the waiter holds.
+void SideStream::tellAtEnd(const std::shared_ptr<Waiter>& waiter, const std::string& failure) {
   try {
-    check(cudaStreamWaitEvent(stream_, begin, 0), "waiting for an event");
-    waiter.issue(stream_);
-  } catch (const std::exception& failure) {
-    why = failure.what();
+    completions_.whenReached(stream_, [waiter, failure](cudaError_t error) {
+      if (!failure.empty())
+        waiter->fail(failure);
+      else if (error != cudaSuccess)
+        waiter->fail(std::string("waiting for an event: ") + cudaGetErrorString(error));
+      else
+        waiter->done();
+    });
+  } catch (const std::exception& another) {
+    waiter->fail(failure.empty() ? another.what() : failure);
   }
-  cudaEventDestroy(begin);
-  // What was issued before a failure still works on what the waiter holds.
-  try {
-    check(cudaEventRecord(end_, stream_), "recording an event");
-    check(cudaEventSynchronize(end_), "waiting for an event");
-  } catch (const std::exception& failure) {
-    if (why.empty()) why = failure.what();
-  }
-  if (why.empty())
-    waiter.done();
-  else
-    waiter.fail(why);
+}
+
+void SideStream::join(cudaStream_t main) {
+  const auto end = std::make_shared<Event>();
+  auto recorded = std::make_shared<std::promise<void>>();
+  std::future<void> isRecorded = recorded->get_future();
+  // If it never runs, the promise is destroyed with it, which wakes the future.
+  worker_.enqueue([this, end, recorded = std::move(recorded)] {
+    try {
+      end->record(stream_);
+      recorded->set_value();
+    } catch (...) {
+      recorded->set_exception(std::current_exception());
+    }
+  });
+  isRecorded.get();
+  end->awaitOn(main);
+}
+
+void SideStream::close() {
+  worker_.close();
+  completions_.drain();
 }
 
 }  // namespace mora::cuda

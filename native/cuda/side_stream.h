@@ -8,6 +8,7 @@
 
 #include "core/gpu.h"
 #include "core/worker.h"
+#include "cuda/completions.h"
 
 namespace mora::cuda {
 
@@ -38,15 +39,18 @@ class SideStream {
 
   /// Begins work when `main` has done what was enqueued on it so far.
   void run(cudaStream_t main, const std::shared_ptr<Waiter>& waiter);
+  /// What is enqueued on `main` from here on waits for all work so far. Returns once that has been issued.
+  void join(cudaStream_t main);
   /// Drops what has not begun and waits for what has.
-  void close() { worker_.close(); }
+  void close();
 
  private:
-  void perform(cudaEvent_t begin, Waiter& waiter);
+  explicit SideStream(int device);
+  void tellAtEnd(const std::shared_ptr<Waiter>& waiter, const std::string& failure);
 
   cudaStream_t stream_ = nullptr;
-  cudaEvent_t end_ = nullptr;
   Worker& worker_;
+  Completions completions_;
 };
 
 }  // namespace mora::cuda

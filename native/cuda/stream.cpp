@@ -172,6 +172,12 @@ Status Stream::beside(SideWork work) {
   });
 }
 
+Status Stream::join() {
+  return enqueue("join", [this](Context& context) {
+    if (side_) side_->join(context.stream);
+  });
+}
+
 Status Stream::callback(void (*done)(void*, const StreamError*), void* user) {
   return worker_.enqueue([this, done, user] { deliver(done, user); }) ? Status::ok : Status::failed;
 }

@@ -30,6 +30,7 @@ struct Stream {
 
   Status enqueue(const char* operation, Work work, Cost cost = Cost());
   Status beside(SideWork work);
+  Status join();
   Status callback(void (*done)(void*, const StreamError*), void* user);
   uint64_t depth() { return worker_.depth() + issued_ - finished_; }
   /// Why the device is lost; status ok while it is not.

@@ -43,8 +43,10 @@ Offer offerOf(const Nccl* library, const Absence& absence, bool isFirst) {
   return offer;
 }
 
-std::vector<Offer> gathered(Engine& engine, const Offer& own) {
-  std::vector<Offer> all(static_cast<size_t>(engine.size()));
+/// What every rank tells the others, by rank.
+template <typename Told>
+std::vector<Told> gathered(Engine& engine, const Told& own) {
+  std::vector<Told> all(static_cast<size_t>(engine.size()));
   engine.gather(reinterpret_cast<const std::byte*>(&own), sizeof own, reinterpret_cast<std::byte*>(all.data()));
   return all;
 }
@@ -72,6 +74,19 @@ void Group::run(Task task, Done done) {
   done(Error("ranks-closed", "These ranks are closed."));
 }
 
+void Group::runOnGpus(const BeginOnGpus& begin, Done done) {
+  std::shared_ptr<NcclRanks> gpus;
+  bool isClosed;
+  {
+    const std::lock_guard lock(mutex_);
+    gpus = gpus_;
+    isClosed = closed_;
+  }
+  if (isClosed) return run({}, std::move(done));
+  if (!gpus) throw Error("invalid-argument", "Expected connectDevice before what GPUs do together.");
+  run([this, gpus, work = begin(*gpus)](Engine&) { finish(*gpus, *work); }, std::move(done));
+}
+
 std::string Group::connectDevice(Device& device) {
   Absence absence;
   const Nccl* const library = openNccl(absence);
@@ -85,22 +100,19 @@ std::string Group::connectDevice(Device& device) {
                                     ncclVersionText(other->version) + ", but rank 0 has " +
                                     ncclVersionText(offers.front().version) + ": all ranks of a run need the same.");
   withNccl([&] {
-    nccl_ = std::make_unique<NcclRanks>(*library, device, offers.front().id, engine_->rank(), engine_->size(),
-                                        [this](const auto& isDone) { wait(isDone); });
+    auto gpus = std::make_shared<NcclRanks>(*library, device, offers.front().id, engine_->rank(), engine_->size(),
+                                            [this](const auto& isDone) { wait(isDone); });
+    const std::lock_guard lock(mutex_);
+    gpus_ = std::move(gpus);
   });
   return "";
 }
 
-void Group::sumOnDevice(const std::vector<Tensor>& tensors) {
-  if (!nccl_) throw Error("invalid-argument", "sumOnDevice: expected connectDevice before.");
-  double count = 0;
-  for (const Tensor& tensor : tensors) count += static_cast<double>(tensor.elements());
-  // NCCL would wait for ever where ranks do not do the same.
-  std::vector<double> counts(static_cast<size_t>(engine_->size()));
-  engine_->gather(reinterpret_cast<const std::byte*>(&count), sizeof count,
-                  reinterpret_cast<std::byte*>(counts.data()));
-  if (std::any_of(counts.begin(), counts.end(), [&](double one) { return one != count; })) throw RanksDiffer();
-  withNccl([&] { nccl_->sum(tensors, [this](const auto& isDone) { wait(isDone); }); });
+void Group::finish(NcclRanks& gpus, NcclWork& work) {
+  const NcclLikeness own = likenessOf(work);
+  const std::vector<NcclLikeness> all = gathered(*engine_, own);
+  if (std::any_of(all.begin(), all.end(), [&](const NcclLikeness& one) { return one != own; })) throw RanksDiffer();
+  withNccl([&] { gpus.finish(work, [this](const auto& isDone) { wait(isDone); }); });
 }
 
 /// Tends the other ranks until the condition holds. Throws where one is lost, or this one gives up.
@@ -119,6 +131,7 @@ void Group::withNccl(Body body) {
   try {
     return body();
   } catch (const NcclFailed& failure) {
+    endGpus();
     told = failure.what();
     const Clock::time_point end = Clock::now() + (failure.another ? limit_ / 2 + 1s : 0s);
     wait([&] { return Clock::now() >= end; });
@@ -194,7 +207,7 @@ void Group::work(const Start& start, const Done& started) {
     if (isLate && !isEnding_) std::fprintf(stderr, "mora: %s\n", failure_->what());
     if (isLate || aborts_) engine_->abort();
     if (isDone || isLate || aborts_) {
-      nccl_.reset();
+      endGpus();
       const std::lock_guard lock(mutex_);
       hasEnded_ = true;
       changed_.notify_all();
@@ -235,12 +248,20 @@ void Group::giveUp() {
 }
 
 void Group::note(const Error& error, int rank) {
-  const std::lock_guard lock(mutex_);
-  if (failure_) return;
-  failure_ = error;
-  failedRank_ = rank;
-  failedAt_ = Clock::now();
-  changed_.notify_all();
+  {
+    const std::lock_guard lock(mutex_);
+    if (failure_) return;
+    failure_ = error;
+    failedRank_ = rank;
+    failedAt_ = Clock::now();
+    changed_.notify_all();
+  }
+  endGpus();
+}
+
+/// What a GPU has begun would wait for ever for others.
+void Group::endGpus() {
+  if (gpus_) gpus_->abort();
 }
 
 void Group::tell(const std::string& why) {

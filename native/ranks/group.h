@@ -30,11 +30,12 @@ class Group {
 
   /// Runs a collective. `done` is called on the group's thread.
   void run(Task task, Done done);
+  /// Begins a collective of GPUs that are connected, at once, as `run` does others; `done` is called once it is done.
+  using BeginOnGpus = std::function<std::shared_ptr<NcclWork>(NcclRanks&)>;
+  void runOnGpus(const BeginOnGpus& begin, Done done);
   /// Within a task: connects the GPUs of all ranks. A sentence without its full stop that says why not, where a rank
   /// has no NCCL, which is the same on all.
   std::string connectDevice(Device& device);
-  /// Within a task, after that: adds up dense f32 tensors of the device in place.
-  void sumOnDevice(const std::vector<Tensor>& tensors);
   /// Whether this rank gives up: a task that waits for anything else then ends with GivenUp.
   bool givesUp() const { return givesUp_.load(std::memory_order_relaxed); }
   /// Gives up: collectives of all ranks fail from here on.
@@ -59,21 +60,23 @@ class Group {
   void perform(const Job& job);
   bool attempt(const std::function<void()>& body);
   void wait(const std::function<bool()>& isDone);
+  void finish(NcclRanks& gpus, NcclWork& work);
   template <typename Body>
   void withNccl(Body body);
   void giveUp();
   void note(const Error& error, int rank = -1);
+  void endGpus();
   void tell(const std::string& why);
 
   const std::chrono::milliseconds limit_;
-  std::unique_ptr<Engine> engine_;   // the group's thread's, but for what never changes
-  std::unique_ptr<NcclRanks> nccl_;  // the group's thread's
-  std::deque<Task> abandoned_;       // tasks that failed: the engine may still be at work on what they hold
+  std::unique_ptr<Engine> engine_;  // the group's thread's, but for what never changes
+  std::deque<Task> abandoned_;      // tasks that failed: the engine may still be at work on what they hold
 
   std::mutex mutex_;
   std::condition_variable wake_, changed_;
   std::deque<Job> jobs_;
-  std::optional<Error> failure_;  // the group's thread alone writes it and what belongs to it
+  std::shared_ptr<NcclRanks> gpus_;  // the group's thread alone writes it
+  std::optional<Error> failure_;     // the group's thread alone writes it and what belongs to it
   int failedRank_ = -1;
   std::chrono::steady_clock::time_point failedAt_;
   std::string reason_;  // why this rank gives up

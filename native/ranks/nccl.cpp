@@ -11,6 +11,12 @@
 
 namespace mora::ranks {
 
+namespace {
+
+bool isFine(NcclResult result) { return result == NcclResult::success || result == NcclResult::inProgress; }
+
+}  // namespace
+
 /// Used by the group's thread and by the device's that issues, and alive until both are done with it.
 struct NcclRanks::Communicator {
   explicit Communicator(const NcclTable& table) : table(table) {}
@@ -50,7 +56,7 @@ struct NcclRanks::Communicator {
 
  private:
   void check(const char* name, NcclResult result) const {
-    if (result == NcclResult::success || result == NcclResult::inProgress) return;
+    if (isFine(result)) return;
     const char* const said = table.getLastError(handle);
     std::string why = table.getErrorString(result);
     if (said && *said) why += std::string(" (") + said + ")";
@@ -63,40 +69,60 @@ struct NcclRanks::Communicator {
   bool aborted = false;
 };
 
-namespace {
-
 /// What the device's threads tell the one that waits.
-struct Outcome {
+struct NcclWork {
+  NcclWork(const char* function, double values) : function(function), values(values) {}
+
+  /// NCCL's.
+  const char* const function;
+  const double values;
   std::mutex mutex;
   bool isDone = false;
   std::optional<NcclFailed> ofNccl;
   std::string ofDevice;
 };
 
+namespace {
+
+constexpr const char* kConnect = "ncclCommInitRankConfig";
+constexpr const char* kSum = "ncclAllReduce";
+constexpr const char* kGather = "ncclAllGather";
+
 }  // namespace
+
+NcclLikeness likenessOf(const NcclWork& work) { return {work.function == kGather ? 1.0 : 0.0, work.values}; }
 
 NcclRanks::NcclRanks(const Nccl& library, Device& device, const NcclId& id, int rank, int size, const Wait& wait)
     : device_(device), communicator_(std::make_shared<Communicator>(library.table)) {
   const auto connect = [id, rank, size](Communicator& communicator, void*) {
-    communicator.call("ncclCommInitRankConfig", [&] {
+    communicator.call(kConnect, [&] {
       NcclConfig config;
       config.blocking = 0;
       return communicator.table.commInitRankConfig(&communicator.handle, size, id, rank, &config);
     });
-    communicator.settle("ncclCommInitRankConfig");
+    communicator.settle(kConnect);
   };
-  run("ncclCommInitRankConfig", connect, {}, wait);
+  try {
+    finish(*begin(std::make_shared<NcclWork>(kConnect, 0), connect, {}), wait);
+  } catch (...) {
+    abort();
+    throw;
+  }
 }
 
-NcclRanks::~NcclRanks() { communicator_->abort(); }
+NcclRanks::~NcclRanks() { abort(); }
 
-void NcclRanks::sum(const std::vector<Tensor>& tensors, const Wait& wait) {
+void NcclRanks::abort() { communicator_->abort(); }
+
+std::shared_ptr<NcclWork> NcclRanks::sum(const std::vector<Tensor>& tensors) {
+  double values = 0;
+  for (const Tensor& tensor : tensors) values += static_cast<double>(tensor.elements());
   const auto allReduce = [tensors](Communicator& communicator, void* stream) {
     const NcclTable& table = communicator.table;
-    communicator.call("ncclAllReduce", [&] {
+    communicator.call(kSum, [&] {
       NcclResult first = table.groupStart();
       for (const Tensor& tensor : tensors) {
-        if (first != NcclResult::success && first != NcclResult::inProgress) break;
+        if (!isFine(first)) break;
         void* const data = tensor.desc().data;
         const auto count = static_cast<size_t>(tensor.elements());
         if (count > 0)
@@ -104,49 +130,59 @@ void NcclRanks::sum(const std::vector<Tensor>& tensors, const Wait& wait) {
               table.allReduce(data, data, count, NcclType::float32, NcclOperation::sum, communicator.handle, stream);
       }
       const NcclResult last = table.groupEnd();
-      return first == NcclResult::success || first == NcclResult::inProgress ? last : first;
+      return isFine(first) ? last : first;
     });
     // All of it has to be on the stream before anything waits for the stream.
-    communicator.settle("ncclAllReduce");
+    communicator.settle(kSum);
   };
-  run("ncclAllReduce", allReduce, tensors, wait);
+  return begin(std::make_shared<NcclWork>(kSum, values), allReduce, tensors);
 }
 
-void NcclRanks::run(const char* name, const std::function<void(Communicator&, void*)>& issue,
-                    const std::vector<Tensor>& tensors, const Wait& wait) {
-  const auto outcome = std::make_shared<Outcome>();
+std::shared_ptr<NcclWork> NcclRanks::gather(const Tensor& given, const Tensor& all) {
+  const auto allGather = [given, all](Communicator& communicator, void* stream) {
+    communicator.call(kGather, [&] {
+      return communicator.table.allGather(given.desc().data, all.desc().data, given.bytes(), NcclType::uint8,
+                                          communicator.handle, stream);
+    });
+    communicator.settle(kGather);
+  };
+  return begin(std::make_shared<NcclWork>(kGather, static_cast<double>(given.bytes())), allGather, {given, all});
+}
+
+std::shared_ptr<NcclWork> NcclRanks::begin(std::shared_ptr<NcclWork> work, const Issue& issue,
+                                           const std::vector<Tensor>& tensors) {
   beside(
       device_,
-      [issue, outcome, communicator = communicator_](void* stream) {
+      [issue, work, communicator = communicator_](void* stream) {
         try {
           issue(*communicator, stream);
         } catch (const NcclFailed& failure) {
-          const std::lock_guard lock(outcome->mutex);
-          outcome->ofNccl = failure;
+          const std::lock_guard lock(work->mutex);
+          work->ofNccl = failure;
         }
       },
       // The tensors' memory is not given to others before this is called.
-      [outcome, tensors](const StreamError& error) {
-        const std::lock_guard lock(outcome->mutex);
-        outcome->isDone = true;
-        if (error.status != Status::ok) outcome->ofDevice = error.message;
+      [work, tensors](const StreamError& error) {
+        const std::lock_guard lock(work->mutex);
+        work->isDone = true;
+        if (error.status != Status::ok) work->ofDevice = error.message;
       });
+  return work;
+}
+
+void NcclRanks::finish(NcclWork& work, const Wait& wait) {
   const auto isDone = [&] {
-    const std::lock_guard lock(outcome->mutex);
-    if (outcome->ofNccl) throw NcclFailed(*outcome->ofNccl);
-    return outcome->isDone;
+    const std::lock_guard lock(work.mutex);
+    if (work.ofNccl) throw NcclFailed(*work.ofNccl);
+    return work.isDone;
   };
-  try {
-    wait([&] {
-      if (isDone()) return true;
-      communicator_->settled(name);  // NCCL tells here when a connection is lost that the GPU waits for
-      return false;
-    });
-  } catch (...) {
-    communicator_->abort();
-    throw;
-  }
-  if (!outcome->ofDevice.empty()) throw Error("operation-failed", "A sum over GPUs failed: " + outcome->ofDevice + ".");
+  wait([&] {
+    if (isDone()) return true;
+    communicator_->settled(work.function);  // NCCL tells here when a connection is lost that the GPU waits for
+    return false;
+  });
+  if (!work.ofDevice.empty())
+    throw Error("operation-failed", std::string(work.function) + " failed on the GPU: " + work.ofDevice + ".");
 }
 
 }  // namespace mora::ranks

@@ -1,5 +1,6 @@
-// Sums over the GPUs of several ranks, by NCCL.
+// What the GPUs of several ranks do together, by NCCL.
 #pragma once
+#include <array>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -17,7 +18,14 @@ struct NcclFailed : Error {
   bool another;
 };
 
-/// This process's GPU among those of all ranks. All ranks make the same calls in the same order.
+/// A collective that this rank has begun. NCCL would wait for ever where others have begun another one.
+struct NcclWork;
+/// What is the same on all ranks where they have begun the same: which collective it is, and how many values.
+using NcclLikeness = std::array<double, 2>;
+NcclLikeness likenessOf(const NcclWork& work);
+
+/// This process's GPU among those of all ranks. All ranks make the same calls in the same order. What they begin goes
+/// on beside what is enqueued on the device afterwards, once all that was enqueued before is done.
 class NcclRanks {
  public:
   /// Returns once the condition holds; throws where there is no point in waiting any more.
@@ -30,14 +38,20 @@ class NcclRanks {
   NcclRanks(const NcclRanks&) = delete;
   NcclRanks& operator=(const NcclRanks&) = delete;
 
-  /// Adds up dense f32 tensors of the device in place, beside what is enqueued afterwards; every rank gets the same
-  /// bits. Returns once all of it is done.
-  void sum(const std::vector<Tensor>& tensors, const Wait& wait);
+  /// Adds up dense f32 tensors of the device in place; every rank gets the same bits. Any thread may call this.
+  std::shared_ptr<NcclWork> sum(const std::vector<Tensor>& tensors);
+  /// all [size, n] = what each rank gives [n], both bytes of the device. Any thread may call this.
+  std::shared_ptr<NcclWork> gather(const Tensor& given, const Tensor& all);
+  /// Returns once it is done, on all ranks.
+  void finish(NcclWork& work, const Wait& wait);
+  /// Ends what is under way, and all that follows.
+  void abort();
 
  private:
   struct Communicator;
-  void run(const char* name, const std::function<void(Communicator&, void* stream)>& issue,
-           const std::vector<Tensor>& tensors, const Wait& wait);
+  using Issue = std::function<void(Communicator&, void* stream)>;
+  std::shared_ptr<NcclWork> begin(std::shared_ptr<NcclWork> work, const Issue& issue,
+                                  const std::vector<Tensor>& tensors);
 
   Device& device_;
   const std::shared_ptr<Communicator> communicator_;

@@ -26,6 +26,7 @@ std::string fill(NcclTable& table, void* library) {
   resolveFunction(library, "ncclGetUniqueId", table.getUniqueId, absent);
   resolveFunction(library, "ncclCommInitRankConfig", table.commInitRankConfig, absent);
   resolveFunction(library, "ncclAllReduce", table.allReduce, absent);
+  resolveFunction(library, "ncclAllGather", table.allGather, absent);
   resolveFunction(library, "ncclGroupStart", table.groupStart, absent);
   resolveFunction(library, "ncclGroupEnd", table.groupEnd, absent);
   resolveFunction(library, "ncclCommGetAsyncError", table.commGetAsyncError, absent);

@@ -11,7 +11,7 @@
 namespace mora::ranks {
 
 enum class NcclResult : int32_t { success = 0, systemError = 2, internalError = 3, remoteError = 6, inProgress = 7 };
-enum class NcclType : int32_t { float32 = 7 };
+enum class NcclType : int32_t { uint8 = 1, float32 = 7 };
 enum class NcclOperation : int32_t { sum = 0 };
 using NcclCommunicator = struct NcclCommunicatorOfLibrary*;
 
@@ -40,6 +40,9 @@ struct NcclTable {
   /// `stream` is a cudaStream_t.
   NcclResult (*allReduce)(const void* from, void* to, size_t count, NcclType type, NcclOperation operation,
                           NcclCommunicator communicator, void* stream);
+  /// `count` of what each rank gives.
+  NcclResult (*allGather)(const void* from, void* to, size_t count, NcclType type, NcclCommunicator communicator,
+                          void* stream);
   NcclResult (*groupStart)();
   NcclResult (*groupEnd)();
   NcclResult (*commGetAsyncError)(NcclCommunicator communicator, NcclResult* error);

@@ -23,10 +23,12 @@ const mistakesOfCublas = [
 
 const mistakesOfNccl = [
   ['a count of 32 bits', 'size_t count, NcclType', 'uint32_t count, NcclType'],
+  ['a gathering with an operation', 'NcclType type, NcclCommunicator', 'NcclType type, int, NcclCommunicator'],
   ['an id by its address', 'int size, NcclId id, int rank', 'int size, NcclId* id, int rank'],
   ['a shorter id', 'char bytes[128]', 'char bytes[64]'],
   ['a communicator that is a number', '(*commAbort)(NcclCommunicator communicator)', '(*commAbort)(int communicator)'],
   ['another number for float32', 'float32 = 7', 'float32 = 6'],
+  ['another number for bytes', 'uint8 = 1', 'uint8 = 2'],
   ['another number for what is not done yet', 'inProgress = 7', 'inProgress = 8'],
   [
     'a configuration in another order',

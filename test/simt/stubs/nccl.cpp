@@ -1,9 +1,9 @@
 // The stand-in of NCCL: connects the emulated devices of several processes of this machine, over shared memory. What is
-// asked of it begins a little later, as with a non-blocking communicator; a sum is work of the emulated stream, and waits
+// asked of it begins a little later, as with a non-blocking communicator; a collective is work of the emulated stream, and waits
 // there for the other ranks, or until it is aborted. Like NCCL it refuses a device that is two ranks.
 //
 //   STUB_NCCL_VERSION   as 22203; 23004 unless set
-//   STUB_NCCL_FAIL      6@3: from its third sum on, it answers with result 6; with 7 it never comes to an end
+//   STUB_NCCL_FAIL      6@3: from its third collective on, it answers with result 6; with 7 it never comes to an end
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
@@ -13,8 +13,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
@@ -32,14 +34,14 @@ using mora::ranks::NcclType;
 namespace {
 
 constexpr int kMostRanks = 8;
-constexpr size_t kChunk = 1 << 14;
+constexpr size_t kChunk = 1 << 16;  // bytes
 constexpr NcclResult kInvalidArgument{4}, kInvalidUsage{5};
 
 /// What all ranks see. Its memory begins as zeros.
 struct Shared {
   std::atomic<int> arrived, turn;
   std::atomic<int> devices[kMostRanks];  // and 1
-  float brought[kMostRanks][kChunk];
+  alignas(float) std::byte brought[kMostRanks][kChunk];
 };
 
 void rest() { std::this_thread::sleep_for(std::chrono::microseconds(50)); }
@@ -88,7 +90,7 @@ struct NcclCommunicatorOfLibrary {
   Shared* shared = nullptr;
   std::atomic<bool> aborted = false;
   std::atomic<NcclResult> state = NcclResult::inProgress;
-  int sums = 0;
+  int collectives = 0;
 
   /// False when it was aborted before all ranks came.
   bool meet() const {
@@ -125,19 +127,35 @@ struct NcclCommunicatorOfLibrary {
 
   void finish(NcclResult result) { state = result; }
 
-  /// On the stream.
-  void add(float* values, size_t count) {
-    std::vector<float> sum(kChunk);
-    for (size_t begin = 0; begin < count; begin += kChunk) {
-      const size_t part = std::min(kChunk, count - begin);
-      std::memcpy(shared->brought[rank], values + begin, part * sizeof(float));
-      if (!meet()) return;
-      for (size_t i = 0; i < part; ++i) {
-        sum[i] = 0;
-        for (int other = 0; other < size; ++other) sum[i] += shared->brought[other][i];
+  /// Of bytes that are floats.
+  void add(const std::byte* given, std::byte* to, size_t bytes) const {
+    bring(given, bytes, [&](size_t begin, size_t part) {
+      std::vector<float> sum(part / sizeof(float));
+      for (int other = 0; other < size; ++other) {
+        const auto* const values = reinterpret_cast<const float*>(shared->brought[other]);
+        for (size_t i = 0; i < sum.size(); ++i) sum[i] += values[i];
       }
+      std::memcpy(to + begin, sum.data(), part);
+    });
+  }
+
+  void gather(const std::byte* given, std::byte* to, size_t bytes) const {
+    bring(given, bytes, [&](size_t begin, size_t part) {
+      for (int other = 0; other < size; ++other)
+        std::memcpy(to + static_cast<size_t>(other) * bytes + begin, shared->brought[other], part);
+    });
+  }
+
+ private:
+  /// On the stream: `use` takes what all have brought, piece by piece.
+  template <typename Use>
+  void bring(const std::byte* given, size_t bytes, Use use) const {
+    for (size_t begin = 0; begin < bytes; begin += kChunk) {
+      const size_t part = std::min(kChunk, bytes - begin);
+      std::memcpy(shared->brought[rank], given + begin, part);
+      if (!meet()) return;
+      use(begin, part);
       if (!meet()) return;  // before anybody brings more
-      std::memcpy(values + begin, sum.data(), part * sizeof(float));
     }
   }
 };
@@ -148,39 +166,55 @@ namespace {
 
 using Communicator = mora::ranks::NcclCommunicatorOfLibrary;
 
-struct Sum {
+struct Collective {
+  void (Communicator::*make)(const std::byte* given, std::byte* to, size_t bytes) const;
   Communicator* communicator;
-  float* values;
-  size_t count;
+  const void* given;
+  void* to;
+  size_t bytes;
   void* stream;
 };
 
-thread_local std::optional<std::vector<Sum>> group;
+thread_local std::optional<std::vector<Collective>> group;
 
-/// What STUB_NCCL_FAIL wants, from that sum on.
-NcclResult fault(int sum) {
+/// What STUB_NCCL_FAIL wants, from that collective on.
+NcclResult fault(int collective) {
   const char* const text = std::getenv("STUB_NCCL_FAIL");
   const char* const at = text ? std::strchr(text, '@') : nullptr;
-  return at && sum >= std::atoi(at + 1) ? NcclResult{std::atoi(text)} : NcclResult::success;
+  return at && collective >= std::atoi(at + 1) ? NcclResult{std::atoi(text)} : NcclResult::success;
 }
 
-/// Enqueues sums later, so that whoever does not ask whether they were is too early.
-void begin(std::vector<Sum> sums) {
+/// Enqueues them later, so that whoever does not ask whether they were is too early.
+void begin(std::vector<Collective> all) {
   std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  Communicator& communicator = *sums.front().communicator;
+  Communicator& communicator = *all.front().communicator;
   if (communicator.aborted) return;
-  if (const NcclResult failed = fault(++communicator.sums); failed != NcclResult::success)
+  if (const NcclResult failed = fault(++communicator.collectives); failed != NcclResult::success)
     return communicator.finish(refused(failed, "the stand-in was told to"));
-  for (const Sum& sum : sums)
+  for (const Collective& one : all)
     runtime<int(void*, void (*)(void*), void*)>("cudaLaunchHostFunc")(
-        sum.stream,
+        one.stream,
         [](void* user) {
-          const auto* const work = static_cast<Sum*>(user);
-          work->communicator->add(work->values, work->count);
-          delete work;
+          const std::unique_ptr<Collective> work(static_cast<Collective*>(user));
+          (work->communicator->*work->make)(static_cast<const std::byte*>(work->given),
+                                            static_cast<std::byte*>(work->to), work->bytes);
         },
-        new Sum(sum));
+        new Collective(one));
   communicator.finish(NcclResult::success);
+}
+
+/// Begins what a thread has asked for.
+NcclResult start(std::vector<Collective> all) {
+  if (all.empty()) return NcclResult::success;
+  all.front().communicator->state = NcclResult::inProgress;
+  std::thread(begin, std::move(all)).detach();
+  return NcclResult::inProgress;
+}
+
+/// Null, or why it cannot be begun.
+const char* refusal(const Communicator& communicator) {
+  if (communicator.state != NcclResult::success) return "the communicator is not ready";
+  return currentDevice() == communicator.device ? nullptr : "another device is current";
 }
 
 }  // namespace
@@ -220,19 +254,22 @@ NcclResult ncclAllReduce(const void* from, void* to, size_t count, NcclType type
                          Communicator* communicator, void* stream) {
   if (!group || from != to || type != NcclType::float32 || operation != NcclOperation::sum)
     return refused(kInvalidArgument, "the stand-in adds up float32 in place, in groups");
-  if (communicator->state != NcclResult::success) return refused(kInvalidUsage, "the communicator is not ready");
-  if (currentDevice() != communicator->device) return refused(kInvalidUsage, "another device is current");
-  group->push_back({communicator, static_cast<float*>(to), count, stream});
+  if (const char* const why = refusal(*communicator)) return refused(kInvalidUsage, why);
+  group->push_back({&Communicator::add, communicator, from, to, count * sizeof(float), stream});
   return NcclResult::success;
 }
 
+NcclResult ncclAllGather(const void* from, void* to, size_t count, NcclType type, Communicator* communicator,
+                         void* stream) {
+  if (group || type != NcclType::uint8) return refused(kInvalidArgument, "the stand-in gathers bytes, one by one");
+  if (const char* const why = refusal(*communicator)) return refused(kInvalidUsage, why);
+  return start({{&Communicator::gather, communicator, from, to, count, stream}});
+}
+
 NcclResult ncclGroupEnd() {
-  const std::vector<Sum> sums = std::move(*group);
+  std::vector<Collective> all = std::move(*group);
   group.reset();
-  if (sums.empty()) return NcclResult::success;
-  sums.front().communicator->state = NcclResult::inProgress;
-  std::thread(begin, sums).detach();
-  return NcclResult::inProgress;
+  return start(std::move(all));
 }
 
 NcclResult ncclCommGetAsyncError(Communicator* communicator, NcclResult* error) {
