@@ -18,7 +18,7 @@ export interface SharedParts {
 export interface Gathering {
   /** What is enqueued from here on finds the bytes there. */
   wait(): void
-  /** Rejects where a rank is lost, as what was enqueued after `wait` does. */
+  /** Rejects where a rank is lost; what was enqueued after `wait` then does too, or has found any bytes. */
   readonly done: Promise<void>
 }
 
@@ -46,8 +46,11 @@ export class Shards implements Disposable {
   readonly #places: readonly Place[]
   /** What lies in the memory, or is on its way there: then how it is waited for. */
   readonly #held = new Map<Place, readonly Gathering[] | null>()
-  /** Units that the running pass still needs. */
-  #order: number[] = []
+  /** Units in the order in which the running pass needs them: how many it has used, and how many are there or on their way. */
+  #order: readonly number[] = []
+  #used = 0
+  #begun = 0
+  #onPast: ((unit: number) => void) | undefined
   #isFresh = false
   #failure: unknown = null
 
@@ -92,28 +95,40 @@ export class Shards implements Disposable {
     const place = this.#places[unit]!
     this.#isFresh = false
     if (this.#held.get(place) !== null) {
-      const at = this.#order.indexOf(unit)
-      for (const skipped of this.#order.splice(0, at < 0 ? this.#order.length : at)) this.#start(skipped)
+      const at = this.#order.indexOf(unit, this.#used)
+      this.#used = at < 0 ? this.#order.length : at
+      this.#startUpTo(at < 0 ? this.#used : at + 1)
       for (const gathering of this.#start(unit)) gathering.wait()
       this.#held.set(place, null)
     }
-    if (this.#order[0] !== unit) return
-    this.#order.shift()
-    const [next] = this.#order
-    if (next !== undefined && !overlap(place, this.#places[next]!)) this.#start(next)
+    if (this.#order[this.#used] !== unit) return
+    this.#used++
+    const next = this.#order[this.#used]
+    const isFree = next !== undefined && !overlap(place, this.#places[next]!)
+    this.#startUpTo(this.#used + Number(isFree))
   }
 
-  /** Begins a pass, which needs units in this order; once for the first use of any. One before is at its end. */
-  begin(order: readonly number[]): void {
+  /**
+   * Begins a pass, which needs units in this order; once for the first use of any. One before is at its end.
+   * @param onPast is told of each unit after its last use, between the same gatherings on all ranks
+   */
+  begin(order: readonly number[], onPast?: (unit: number) => void): void {
     if (this.#isFresh) return
     this.end()
-    this.#order = [...order]
+    this.#order = order
+    this.#onPast = onPast
     this.#isFresh = true
   }
 
   /** Gathers what the pass has not used, since other ranks may. */
   end(): void {
-    for (const unit of this.#order.splice(0)) this.#start(unit)
+    const { length } = this.#order
+    this.#startUpTo(length)
+    for (const last of [length - 2, length - 1]) this.#tellPast(last)
+    this.#order = []
+    this.#used = 0
+    this.#begun = 0
+    this.#onPast = undefined
     this.#isFresh = false
   }
 
@@ -124,6 +139,19 @@ export class Shards implements Disposable {
 
   [Symbol.dispose](): void {
     this.dispose()
+  }
+
+  /** Gathers so many units of the order. The one before the next may still be in use, those before that are not. */
+  #startUpTo(count: number): void {
+    while (this.#begun < count) {
+      this.#tellPast(this.#begun - 2)
+      this.#start(this.#order[this.#begun++]!)
+    }
+  }
+
+  #tellPast(place: number): void {
+    const unit = this.#order[place]
+    if (unit !== undefined && !this.#order.includes(unit, place + 1)) this.#onPast?.(unit)
   }
 
   /** Whatever lies there by now has been used: what reads it was enqueued before. */

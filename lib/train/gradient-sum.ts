@@ -1,6 +1,6 @@
 import { elementsOf } from '../native.js'
 import type { Meetings } from './meetings.js'
-import type { TrainedParameter } from './trainable.js'
+import type { PassModel, TrainedParameter } from './trainable.js'
 
 /** Bytes of a bucket at least, but for the last: smaller ones take longer to begin than to send. */
 const LEAST_BYTES = 2 ** 20
@@ -10,38 +10,56 @@ interface Bucket {
   readonly parameters: readonly TrainedParameter[]
   /** How many of them are not final yet. */
   missing: number
+  isSent: boolean
 }
 
 /**
  * The gradients of one step, added up over all ranks: bucket by bucket in the same order on every rank, each on its way as soon
- * as it and those before it are final.
+ * as it and those before it are final. Ranks that hold the model together send them between the same gatherings of weights.
  */
 export class GradientSum {
   readonly #buckets: readonly Bucket[]
   readonly #bucketOf = new Map<object, Bucket>()
   /** Whether a backward pass of this rank has reached each parameter. */
   readonly #reached = new Map<TrainedParameter, boolean>()
-  /** How many buckets are on their way, or have arrived, and when all of them have. */
-  #sent = 0
-  #arrived: Promise<void> = Promise.resolve()
+  /** When each bucket that is on its way has arrived. */
+  readonly #sums: Promise<void>[] = []
+  #hasBegun = false
 
+  /** @param shards of a model that ranks hold together */
   constructor(
     private readonly meetings: Meetings,
     private readonly parameters: readonly TrainedParameter[],
+    private readonly shards: PassModel['shards'] = null,
   ) {
     this.#buckets = meetings.isAlone ? [] : bucketsOf(parameters)
     for (const bucket of this.#buckets) for (const one of bucket.parameters) this.#bucketOf.set(one, bucket)
   }
 
-  /** Says that nothing is added to a gradient of this rank any more; undefined where nobody waits for it. */
+  /** Says that the last pass of ranks that hold the model together begins. */
+  begin(): void {
+    this.#hasBegun = true
+  }
+
+  get hasBegun(): boolean {
+    return this.#hasBegun
+  }
+
+  /** Says that the pass adds no more to a gradient of this rank; undefined where nobody waits for it. */
   get onGradient(): ((parameter: object) => void) | undefined {
-    return this.#buckets.length > 0 ? (parameter) => this.#final(parameter) : undefined
+    if (this.#buckets.length === 0) return undefined
+    return this.shards ? (parameter) => this.#requireUnsent(parameter) : (parameter) => this.#final(parameter)
+  }
+
+  /** Says that all ranks are beyond a unit of the model that they hold together. */
+  onPast(unit: number): void {
+    for (const one of this.parameters) if (this.shards!.unitOf(one.name) === unit) this.#final(one)
   }
 
   /** Sends what is left, and resolves when all are added up. Other ranks wait for it even if this one has failed. */
   async finish(): Promise<void> {
-    while (this.#sent < this.#buckets.length) this.#send()
-    await this.#arrived
+    while (this.#sums.length < this.#buckets.length) this.#send()
+    await Promise.all(this.#sums)
   }
 
   /** 1 of each parameter that a backward pass of this rank has reached. */
@@ -57,15 +75,23 @@ export class GradientSum {
   #final(parameter: object): void {
     const bucket = this.#bucketOf.get(parameter)
     if (!bucket || --bucket.missing > 0) return
-    while (this.#buckets[this.#sent]?.missing === 0) this.#send()
+    while (this.#buckets[this.#sums.length]?.missing === 0) this.#send()
+  }
+
+  /** Where it was sent, ranks would train with half of it. */
+  #requireUnsent(parameter: object): void {
+    if (this.#bucketOf.get(parameter)?.isSent) throw new Error('A gradient was sent before it was final.')
   }
 
   #send(): void {
-    const { parameters } = this.#buckets[this.#sent++]!
+    const bucket = this.#buckets[this.#sums.length]!
+    const { parameters } = bucket
+    bucket.isSent = true
     for (const parameter of parameters) this.#reached.set(parameter, parameter.grad !== null)
     const gradients = parameters.map((parameter) => parameter.ensureGrad())
-    this.#arrived = this.#arrived.then(() => this.meetings.sumGradients(gradients))
-    this.#arrived.catch(() => {}) // finish() tells
+    const sum = this.meetings.sumGradients(gradients)
+    sum.catch(() => {}) // finish() tells
+    this.#sums.push(sum)
   }
 }
 
@@ -84,7 +110,7 @@ function bucketsOf(parameters: readonly TrainedParameter[]): Bucket[] {
     buckets.at(-1)!.push(parameter)
     bytes += 4 * elementsOf(parameter.shape)
   }
-  return buckets.map((one) => ({ parameters: one, missing: one.length }))
+  return buckets.map((one) => ({ parameters: one, missing: one.length, isSent: false }))
 }
 
 /** The name up to the first number: `model.layers.3` of what block 3 has. */

@@ -5,7 +5,7 @@ import { type Ranks, singleRank } from './ranks.js'
 import type { WritableValues } from './trainable.js'
 
 /** What a rank may want when it comes to a meeting; all learn what any of them wants. */
-const WISHES = ['stop', 'drop', 'save', 'wait', 'pass'] as const
+const WISHES = ['stop', 'drop', 'save', 'wait', 'pass', 'more'] as const
 
 export interface Wishes {
   /** The run is to end here. */
@@ -18,6 +18,8 @@ export interface Wishes {
   readonly wait: boolean
   /** There is one more pass to make, of a model that ranks hold together. */
   readonly pass: boolean
+  /** And another one after it. */
+  readonly more: boolean
 }
 
 /** Errors that every rank of their run has heard of. */

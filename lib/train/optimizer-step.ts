@@ -56,22 +56,26 @@ export async function optimizerStep(
 
 /** Losses and gradients of the step, over all ranks; null when a rank gave it up. */
 async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<PassSums | null> {
-  const { objective, model, parameters, meetings, signal } = session
+  const { objective, model, parameters, meetings } = session
   const own = new PassSums(objective.metrics)
-  const gradients = new GradientSum(meetings, parameters)
-  const marked = markingLast(batches)
-  const drop = await eachPass({ model, meetings, signal }, marked, { gradients: true }, async ({ batch, isLast }) => {
+  const gradients = new GradientSum(meetings, parameters, model.shards)
+  const last = {
+    isOf: ({ isLast }: MarkedBatch) => isLast,
+    begin: () => gradients.begin(),
+    onPast: (unit: number) => gradients.onPast(unit),
+  }
+  const drop = await eachPass(session, markingLast(batches), { gradients: true, last }, async ({ batch, isLast }) => {
     const part = await objective.loss(model, batch, { gradients: true })
     try {
-      // What the last pass adds to is on its way to the other ranks while the rest is computed, unless those still gather weights.
-      const sends = isLast && !model.shards
-      await part.loss.backward({ onGradient: sends ? gradients.onGradient : undefined })
+      // What the last pass adds to is on its way to the other ranks while the rest is computed.
+      await part.loss.backward({ onGradient: isLast || model.shards ? gradients.onGradient : undefined })
       own.add(part, await part.loss.item(), batch)
     } finally {
       part.loss.dispose()
     }
   }).catch(async (error: unknown) => {
-    if (!model.shards) await gradients.finish().catch(() => {})
+    // Ranks with a whole model each come to the sums however many passes they make, others once all make the last.
+    if (!model.shards || gradients.hasBegun) await gradients.finish().catch(() => {})
     throw error
   })
   await gradients.finish()
@@ -83,7 +87,12 @@ async function addUp(session: StepSession, batches: Iterable<Batch>): Promise<Pa
   throw new RunError('no-targets', 'The rows of this step have no token to train, so its mean loss is undefined.')
 }
 
-function* markingLast(batches: Iterable<Batch>): Iterable<{ batch: Batch; isLast: boolean }> {
+interface MarkedBatch {
+  readonly batch: Batch
+  readonly isLast: boolean
+}
+
+function* markingLast(batches: Iterable<Batch>): Iterable<MarkedBatch> {
   let batch: Batch | null = null
   for (const next of batches) {
     if (batch) yield { batch, isLast: false }

@@ -3,6 +3,20 @@ import type { PassModel } from './trainable.js'
 
 type PassSession = Pick<Session, 'meetings' | 'signal'> & { readonly model: PassModel }
 
+/** The last pass of all ranks that hold a model together. */
+export interface LastPass<Batch> {
+  /** Whether this is the last batch of this rank. */
+  isOf(batch: Batch): boolean
+  begin(): void
+  /** See `HeldTogether.begin`. */
+  onPast(unit: number): void
+}
+
+export interface PassPurpose<Batch> {
+  readonly gradients: boolean
+  readonly last?: LastPass<Batch>
+}
+
 /**
  * Makes a pass of each batch, until the signal is aborted. Where ranks hold the model together, all make as many passes as the
  * one with the most batches: without a batch, a rank gives the others its part of the weights. Whether the signal, there of any
@@ -11,11 +25,11 @@ type PassSession = Pick<Session, 'meetings' | 'signal'> & { readonly model: Pass
 export async function eachPass<Batch>(
   { model, meetings, signal }: PassSession,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
-  { gradients }: { gradients: boolean },
+  purpose: PassPurpose<Batch>,
   pass: (batch: Batch) => Promise<void>,
 ): Promise<boolean> {
   const { shards } = model
-  if (shards) return eachPassTogether(shards, { model, meetings, signal }, batches, gradients, pass)
+  if (shards) return eachPassTogether(shards, { model, meetings, signal }, batches, purpose, pass)
   for await (const batch of batches) {
     if (signal?.aborted) return true
     await pass(batch)
@@ -27,15 +41,18 @@ async function eachPassTogether<Batch>(
   shards: NonNullable<PassModel['shards']>,
   { meetings, signal }: PassSession,
   batches: Iterable<Batch> | AsyncIterable<Batch>,
-  gradients: boolean,
+  { gradients, last }: PassPurpose<Batch>,
   pass: (batch: Batch) => Promise<void>,
 ): Promise<boolean> {
   const iterator = Symbol.asyncIterator in batches ? batches[Symbol.asyncIterator]() : batches[Symbol.iterator]()
   for (;;) {
     const next = await iterator.next()
-    const { pass: goesOn, drop } = await meetings.meet({ pass: !next.done, drop: signal?.aborted ?? false })
-    if (drop || !goesOn) return drop
-    shards.begin(gradients)
+    const more = !next.done && !last?.isOf(next.value)
+    const wishes = await meetings.meet({ pass: !next.done, more, drop: signal?.aborted ?? false })
+    if (wishes.drop || !wishes.pass) return wishes.drop
+    const isLast = last && !wishes.more
+    if (isLast) last.begin()
+    shards.begin(gradients, isLast ? (unit) => last.onPast(unit) : undefined)
     try {
       if (!next.done) await pass(next.value)
     } catch (error) {
@@ -44,5 +61,6 @@ async function eachPassTogether<Batch>(
       // A rank that fails serves the others until they meet.
       shards.end()
     }
+    if (isLast) return false
   }
 }

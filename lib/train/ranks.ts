@@ -19,7 +19,10 @@ export interface Ranks {
   readonly localSize?: number
   /** Each value added up over all ranks. */
   sum(values: Float64Array): Promise<Float64Array>
-  /** Adds up float32 gradients of all ranks in place: they go out as one message. Backward passes may go on meanwhile. */
+  /**
+   * Adds up float32 gradients of all ranks in place: they go out as one message. Backward passes may go on meanwhile, and may bring
+   * more of them.
+   */
   sumGradients(gradients: readonly WritableValues[]): Promise<void>
   /** Resolves when every rank has called it. */
   barrier(): Promise<void>

@@ -53,14 +53,21 @@ function added<Values extends Sums>(into: Values, lists: readonly Sums[]): Value
   return into
 }
 
-/** Ranks of one process, which have this of those of a job; what each of them gathers of a model is written down. */
-export type LocalRanks = Ranks & ShardRanks & Pick<JobRanks, 'deviceFor'> & { readonly gathered: number[] }
+/**
+ * Ranks of one process, which have this of those of a job; written down is what each of them gathers of a model, and how much it had
+ * gathered when it brought gradients.
+ */
+export type LocalRanks = Ranks &
+  ShardRanks &
+  Pick<JobRanks, 'deviceFor'> & { readonly gathered: number[]; readonly sums: number[] }
 
 /** @param hosts the machine of each rank; by default one of its own */
 export function localRanks(size: number, hosts: readonly string[] = []): LocalRanks[] {
   const meeting = new Meeting(size)
+  const last = Array.from({ length: size }, () => Promise.resolve())
   return Array.from({ length: size }, (_, rank) => ({
     gathered: [] as number[],
+    sums: [] as number[],
     host: hosts[rank] ?? `host ${rank}`,
     async gather(bytes: Uint8Array) {
       return meeting.bring(rank, bytes)
@@ -90,13 +97,18 @@ export function localRanks(size: number, hosts: readonly string[] = []): LocalRa
     writesOutput: rank === 0,
     reportsProgress: rank === 0,
     sum: async (values) => added(new Float64Array(values.length), await meeting.bring(rank, values.slice())),
-    async sumGradients(gradients: readonly WritableValues[]) {
-      const own = await Promise.all(gradients.map((gradient) => gradient.data() as Promise<Float32Array>))
-      const all = await meeting.bring(rank, own)
-      for (const [i, gradient] of gradients.entries()) {
-        const values = all.map((ofRank) => ofRank[i]!)
-        gradient.assign(added(new Float32Array(own[i]!.length), values))
+    sumGradients(gradients: readonly WritableValues[]) {
+      this.sums.push(this.gathered.length)
+      const sum = async () => {
+        const own = await Promise.all(gradients.map((gradient) => gradient.data() as Promise<Float32Array>))
+        const all = await meeting.bring(rank, own)
+        for (const [i, gradient] of gradients.entries()) {
+          const values = all.map((ofRank) => ofRank[i]!)
+          gradient.assign(added(new Float32Array(own[i]!.length), values))
+        }
       }
+      last[rank] = last[rank]!.then(sum)
+      return last[rank]
     },
     deviceFor: async (device = 'auto') => device,
     async barrier() {

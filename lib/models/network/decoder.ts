@@ -103,8 +103,8 @@ export class Decoder {
   }
 
   /** Says what a pass is going to need of matrices that ranks hold together. */
-  beginPass(gradients: boolean): void {
-    this.shards?.begin(unitsOfPass(this.config, gradients ? this.#firstTrained() : null))
+  beginPass(gradients: boolean, onPast?: (unit: number) => void): void {
+    this.shards?.begin(unitsOfPass(this.config, gradients ? this.#firstTrained() : null), onPast)
   }
 
   /** Normed hidden states [N, D] of the batch's tokens that have a target, and the targets [N]; a part for each block. */

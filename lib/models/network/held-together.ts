@@ -1,12 +1,18 @@
 import { UsageError } from '../../errors.js'
 import type { ShardRanks } from '../../tensor/shards.js'
 import type { Decoder } from './decoder.js'
+import { unitOfParameter } from './units.js'
 
 /** How ranks that hold a model's matrices together make a pass: each of them, at the same time. */
 export interface HeldTogether {
   readonly ranks: Pick<ShardRanks, 'rank' | 'size'>
-  /** Begins a pass, as a loss does by itself. */
-  begin(gradients: boolean): void
+  /**
+   * Begins a pass, as a loss does by itself.
+   * @param onPast is told of each unit of the network when the pass is beyond it, between the same gatherings on all ranks
+   */
+  begin(gradients: boolean, onPast?: (unit: number) => void): void
+  /** The unit that a parameter belongs to; null of one that is outside of all of them. */
+  unitOf(parameter: string): number | null
   /** Gives the others what is left of a pass: all of it where this rank has no batch. */
   end(): void
   /** Why the ranks' parts could not be gathered; null where they could. */
@@ -19,7 +25,8 @@ export function heldTogether(decoder: Decoder): HeldTogether | null {
   if (!shards) return null
   return {
     ranks: shards.ranks,
-    begin: (gradients) => decoder.beginPass(gradients),
+    begin: (gradients, onPast) => decoder.beginPass(gradients, onPast),
+    unitOf: (parameter) => unitOfParameter(decoder.config, parameter),
     end: () => shards.end(),
     failure: () => shards.failure,
   }

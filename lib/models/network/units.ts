@@ -28,6 +28,15 @@ export function networkUnits(config: Pick<ModelConfig, 'network' | 'tiedEmbeddin
   ]
 }
 
+/** The unit with the matrix that a parameter belongs to, as its name says; null of others, such as norms. */
+export function unitOfParameter(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>, name: string): number | null {
+  const units = networkUnits(config)
+  const at = units.findIndex(({ groups }) =>
+    groups.flat().some((matrix) => name.startsWith(matrix.slice(0, -'weight'.length))),
+  )
+  return at < 0 ? null : at
+}
+
 /**
  * The units in the order in which a pass needs them: forward, and backward as far as something is trained.
  * @param first the first unit of which something is trained; null where nothing is
