@@ -4,12 +4,15 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { loadModel } from '../../../lib/models/index.js'
 import type { LoadOptions } from '../../../lib/models/load-model.js'
 import type { Model } from '../../../lib/models/model.js'
+import { QUANTISE_FORMATS } from '../../../lib/options/index.js'
+import type { ShardRanks } from '../../../lib/tensor/shards.js'
 import { type TrainCall, train } from '../../../lib/train/index.js'
 import type { Ranks } from '../../../lib/train/ranks.js'
 import { goldenPath } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'
+import { deepModel } from '../../ranks/deep-model.js'
 import { rows, writeRows } from '../fake-run.js'
 import { type LocalRanks, localRanks } from '../local-ranks.js'
 
@@ -120,6 +123,25 @@ describe('ranks that hold a model together', () => {
     const path = join(folder(), 'model.gguf')
     await model.save(path, { dtype: 'q8_0' })
     await expectSame(3, path, { quantised: true }, { method: 'mora' })
+  })
+
+  it.each(QUANTISE_FORMATS)('train beside %s that they quantise', async (quantise) => {
+    await expectSame(2, tiny, { quantise }, { method: 'lora' })
+  })
+
+  it('quantise what they keep a part of, and never the whole model each', async () => {
+    const { path } = await deepModel(folder(), 3)
+    const options = { quantise: 'q8_0' as const }
+    const before = liveBytes(device)
+    const peakOf = async (loaded: (shard: ShardRanks) => LoadOptions) => {
+      device.resetPeak()
+      const models = await Promise.all(localRanks(3).map((shard) => load(path, { ...options, ...loaded(shard) })))
+      const { peak } = device.memory()
+      for (const model of models) model.dispose()
+      return peak - before
+    }
+    const whole = await peakOf(() => ({}))
+    expect(await peakOf((shard) => ({ shard }))).toBeLessThan(0.75 * whole)
   })
 
   it.each(['bnb-nf4-double', 'gptq-4-g32-asym', 'awq-g32', 'ct-fp8-channel'])(
