@@ -41,10 +41,13 @@ describe.skipIf(!isHere)('ranks with a GPU each', () => {
     expect(new Set(all.map(({ hash }) => hash)).size).toBe(1)
   })
 
-  test('two of them train as one process does', async () => {
+  test.each([
+    ['floats', []],
+    ['what they quantise', ['--quantise', 'nf4']],
+  ])('two of them train on %s as one process does', async (_, more) => {
     const [alone, together] = [join(folder(), 'alone'), join(folder(), 'together')]
     const [ofOne, ofMany] = [alone, together].map((output) =>
-      trainInto(output, '--device', 'cuda', '--dtype', 'float32', '--quiet', '--micro-batch-size', '1'),
+      trainInto(output, '--device', 'cuda', '--dtype', 'float32', '--quiet', '--micro-batch-size', '1', ...more),
     )
     expect(await start(ofOne!).ended).toMatchObject({ code: 0, stderr: '' })
     expect(await run(2, [main, ...ofMany!])).toMatchObject({ code: 0, stderr: '' })

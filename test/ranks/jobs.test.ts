@@ -95,6 +95,23 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         expect(adapterIn(together).equals(adapterIn(whole))).toBe(true)
       })
 
+      test.each(itsTurn(['q4_0', 'mxfp4', 'nf4']))('2 ranks that quantise to %s train as one does', async (format) => {
+        const outputs = ['alone', 'each', 'together'].map((name) => join(folder(), name))
+        const options = ['--dtype', 'float32', '--micro-batch-size', '1', '--quiet', '--quantise', format]
+        const [alone, each, together] = outputs as [string, string, string]
+        expect(await start(trainInto(alone, ...options)).ended).toMatchObject({ code: 0, stderr: '' })
+        for (const [output, shard] of [[each, []] as const, [together, ['--shard', 'base']] as const]) {
+          const ending = await runJob(launcher, 2, [main, ...trainInto(output, ...options, ...shard)])
+          expect(ending).toMatchObject({ code: 0, stderr: '' })
+        }
+        const [one, many] = [lossesOf(alone), lossesOf(each)]
+        expect(many).toHaveLength(8)
+        for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
+        expect(lossesOf(together)).toEqual(many)
+        const adapterIn = (output: string) => readFileSync(join(output, 'adapter_model.safetensors'))
+        expect(adapterIn(together).equals(adapterIn(each))).toBe(true)
+      })
+
       test.runIf(isLong || turn === 1)('ranks of processes hold a third of a base each, and two blocks', async () => {
         const { path, rows, bytesOfBase, bytesOfBlock, most } = await deepModel(folder(), 3)
         const ending = await runJob(launcher, 3, [job, folder(), 'together', '30', path, rows])
