@@ -19,11 +19,11 @@ export interface DeepModel {
   readonly rows: string
 }
 
-/** Eight blocks, for so many ranks. */
-export async function deepModel(folder: string, ranks: number): Promise<DeepModel> {
+/** Eight blocks, for so many ranks; its configuration may have other sizes. */
+export async function deepModel(folder: string, ranks: number, sizes: object = {}): Promise<DeepModel> {
   const json = JSON.parse(readFileSync(join(goldenPath('tiny-untied/model')!, 'config.json'), 'utf8'))
   const config = join(folder, 'deep.config')
-  writeFileSync(config, JSON.stringify({ ...json, num_hidden_layers: 8 }))
+  writeFileSync(config, JSON.stringify({ ...json, num_hidden_layers: 8, ...sizes }))
   const path = join(folder, 'deep')
   using model = await initModel(config, { device: testDevice().kind, threads: 2, dtype: 'float32' })
   await model.save(path)

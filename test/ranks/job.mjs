@@ -35,6 +35,16 @@ function doneToProcess() {
   return { rewritten, catchesFaults: Boolean((BigInt(`0x${caught[1]}`) >> BigInt(SIGILL - 1)) & 1n) }
 }
 
+/** Memory of this process with its part of what others map too; of what ranks share, that part, and copies; and what has a name. */
+function proportionalBytes() {
+  const bytesOf = (text, name) => 1024 * Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(text)[1])
+  const smaps = readFileSync('/proc/self/smaps', 'utf8')
+  const maps = smaps.match(/^.* \/memfd:mora .*\n(?:\w+:.*\n)*/gm) ?? []
+  const sumOf = (name) => maps.reduce((sum, map) => sum + bytesOf(map, name), 0)
+  const all = bytesOf(readFileSync('/proc/self/smaps_rollup', 'utf8'), 'Pss')
+  return { all, shared: sumOf('Pss'), copied: sumOf('Private_Dirty'), named: smaps.match(/\/dev\/shm\/.*/g) ?? [] }
+}
+
 const works = {
   async collectives() {
     const sum = await ranks.sum(Float64Array.of(1, rank, rank / 3))
@@ -86,6 +96,31 @@ const works = {
       await run.finished
       loaded.dispose()
     }).then((refused) => ({ peak, inUse, ...refused }))
+  },
+
+  /** Trains a model that the ranks of this machine share; where a step is given, the last rank is killed after it. */
+  async shared() {
+    const [, , , , , model, rows, last] = process.argv
+    const { loadModel, train } = await import('../../dist/index.js')
+    const start = proportionalBytes().all
+    const options = { device: 'cpu', threads: 1, dtype: 'float32' }
+    const loaded = await loadModel(model, { ...options, ranks })
+    const training = { data: rows, method: 'lora', rank: 2, batchSize: 2 * size, maxSteps: 3, ranks, seed: 1 }
+    const losses = []
+    return await refusal(async () => {
+      for await (const event of train(loaded, training)) {
+        if (event.type === 'step') losses.push(event.loss)
+        if (event.type === 'step' && event.step === Number(last) && rank === size - 1)
+          process.kill(process.pid, 'SIGKILL')
+      }
+      loaded.device.trim()
+      await loaded.device.synchronize()
+      await ranks.barrier()
+    }).then(async (refused) => {
+      const { all, ...others } = proportionalBytes()
+      if (!refused.name) await ranks.barrier()
+      return { isShared: loaded.isShared, losses, all: all - start, ...others, ...refused }
+    })
   },
 
   /** The last rank computes for longer than a silent rank would be waited for. */

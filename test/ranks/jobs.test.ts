@@ -31,6 +31,9 @@ const faults = [
   { what: 'stopped', why: 'it has been silent for 1 s, so it was stopped, has ended or has lost its connection.' },
 ]
 
+/** Lets each rank take its machine for its own. */
+const ownHosts = { NODE_OPTIONS: `--import=${join(import.meta.dirname, 'own-host.mjs')}` }
+
 const isLong = Boolean(process.env.MORA_TEST_LONG)
 
 describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher, turn })))(
@@ -82,17 +85,17 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         expect(farthest).toBeLessThan(1e-6)
       })
 
-      test.each(itsTurn([3, 2]))('%i ranks train a base that they hold together to the same bits', async (size) => {
-        const outputs = ['whole', 'together'].map((name) => join(folder(), name))
-        for (const [i, shard] of [[], ['--shard', 'base']].entries()) {
+      test.each(itsTurn([3, 2]))('%i ranks train one base to the same bits, however they hold it', async (size) => {
+        const trained = async (name: string, shard: string[], variables = {}) => {
+          const output = join(folder(), name)
           const more = ['--dtype', 'float32', '--micro-batch-size', '1', '--quiet', ...shard]
-          const ending = await runJob(launcher, size, [main, ...trainInto(outputs[i]!, ...more)])
+          const ending = await runJob(launcher, size, [main, ...trainInto(output, ...more)], variables)
           expect(ending).toMatchObject({ code: 0, stderr: '' })
+          return { losses: lossesOf(output), adapter: readFileSync(join(output, 'adapter_model.safetensors')) }
         }
-        const [whole, together] = outputs as [string, string]
-        expect(lossesOf(together)).toEqual(lossesOf(whole))
-        const adapterIn = (output: string) => readFileSync(join(output, 'adapter_model.safetensors'))
-        expect(adapterIn(together).equals(adapterIn(whole))).toBe(true)
+        const whole = await trained('whole', [], ownHosts)
+        expect(await trained('in-parts', ['--shard', 'base'], ownHosts)).toEqual(whole)
+        expect(await trained('shared', [])).toEqual(whole)
       })
 
       test.each(itsTurn(['q4_0', 'mxfp4', 'nf4']))('2 ranks that quantise to %s train as one does', async (format) => {
@@ -114,7 +117,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
 
       test.runIf(isLong || turn === 1)('ranks of processes hold a third of a base each, and two blocks', async () => {
         const { path, rows, bytesOfBase, bytesOfBlock, most } = await deepModel(folder(), 3)
-        const ending = await runJob(launcher, 3, [job, folder(), 'together', '30', path, rows])
+        const ending = await runJob(launcher, 3, [job, folder(), 'together', '30', path, rows], ownHosts)
         expect(ending).toMatchObject({ code: 0, stderr: '' })
         const all = seen()
         expect(all).toHaveLength(3)
@@ -130,7 +133,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
 
       test.runIf(isLong || turn === 0 || turn === 2)('all end when one is gone that holds a part', async () => {
         const { path, rows } = await deepModel(folder(), 3)
-        const { code } = await runJob(launcher, 3, [job, folder(), 'together', '3', path, rows, '2'])
+        const { code } = await runJob(launcher, 3, [job, folder(), 'together', '3', path, rows, '2'], ownHosts)
         expect(code).not.toBe(0)
         const message = 'Rank 2 failed: it ended with exit code 3.'
         const all = seen()

@@ -1,4 +1,4 @@
-/** Ranks that hold a model together train as ranks that each have it whole, bit for bit. */
+/** Ranks that hold a model together, or share its memory, train as ranks that each have it whole, bit for bit. */
 import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { loadModel } from '../../../lib/models/index.js'
@@ -54,12 +54,19 @@ async function trained(model: Model, changes: Partial<TrainCall>) {
 async function trainedOn(
   size: number,
   path: string,
-  shards: boolean,
+  how: 'whole' | 'parts' | 'shared',
   options: LoadOptions,
   changes: Partial<TrainCall>,
 ) {
-  const all = localRanks(size)
-  const models = await Promise.all(all.map((ranks) => load(path, { ...options, shard: shards ? ranks : undefined })))
+  const all = localRanks(size, how === 'shared' ? Array(size).fill('a') : [])
+  const models = await Promise.all(
+    all.map((ranks) =>
+      load(path, { ...options, ...(how === 'parts' ? { shard: ranks } : how === 'shared' ? { ranks } : {}) }),
+    ),
+  )
+  expect(models.map(({ isShared, shards }) => [isShared, shards !== null])).toEqual(
+    all.map(() => [how === 'shared', how === 'parts']),
+  )
   try {
     return { all, outcomes: await Promise.all(all.map((ranks, i) => trained(models[i]!, { ...changes, ranks }))) }
   } finally {
@@ -73,8 +80,8 @@ async function expectSame(
   options: LoadOptions,
   changes: Partial<TrainCall>,
 ): Promise<LocalRanks[]> {
-  const whole = await trainedOn(size, path, false, options, changes)
-  const { all, outcomes } = await trainedOn(size, path, true, options, changes)
+  const whole = await trainedOn(size, path, 'whole', options, changes)
+  const { all, outcomes } = await trainedOn(size, path, 'parts', options, changes)
   expect(whole.outcomes[0]!.losses).toHaveLength(9)
   expect(whole.outcomes[0]!.largest).toBeGreaterThan(1e-3)
   expect(outcomes.map(({ losses }) => losses)).toEqual(whole.outcomes.map(({ losses }) => losses))
@@ -150,6 +157,24 @@ describe('ranks that hold a model together', () => {
       await expectSame(3, goldenPath(`quantised/${set}`)!, { quantised: true }, { method: 'lora' })
     },
   )
+})
+
+describe.skipIf(device.kind !== 'cpu')('ranks that share the memory of a model', () => {
+  it.each([
+    ['an adapter', tiny, {}, { method: 'mora' }],
+    ['an adapter that is merged into it', tiny, {}, { method: 'mora', mergeEvery: 2 }],
+    ['what takes from its weights', tiny, { dtype: 'bfloat16' }, { method: 'pissa' }],
+    ['a table whole', tiny, {}, { method: 'lora', modulesToSave: ['lm_head'] }],
+    ['beside codes', goldenPath('quantised/awq-g32')!, { quantised: true }, { method: 'lora' }],
+  ] as const)('train %s', async (_, path, options, changes) => {
+    const given = { ...changes, ...('modulesToSave' in changes ? { modulesToSave: ['lm_head'] } : {}) }
+    const [whole, shared] = [
+      await trainedOn(3, path, 'whole', options, given as Partial<TrainCall>),
+      await trainedOn(3, path, 'shared', options, given as Partial<TrainCall>),
+    ]
+    expect(shared.outcomes).toEqual(whole.outcomes)
+    expect(whole.outcomes[0]!.largest).toBeGreaterThan(0)
+  })
 })
 
 describe('a model that ranks hold together', () => {
