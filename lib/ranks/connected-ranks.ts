@@ -55,7 +55,7 @@ export class ConnectedRanks implements JobRanks {
   /** What connects them, with its version. */
   readonly library: string
   readonly host = hostname()
-  /** By kind of device; for GPUs once something that all ranks have lay on one. Memory of processes always is. */
+  /** By kind of device: of GPUs, once something of all ranks has lain on one; memory of processes always is. */
   readonly #connections = new Map<string, Connection>([['cpu', { why: null }]])
   #connecting: Promise<Connection> | null = null
   #hasWarned = false
@@ -87,9 +87,8 @@ export class ConnectedRanks implements JobRanks {
       // Where this is known it begins at once, so that all ranks begin what they do together in the order of their calls.
       const connection = this.#connections.get(device.kind) ?? (await this.#connect(device))
       this.#connections.set(device.kind, connection)
-      const { why } = connection
-      if (why === null) return failing(this.native.sumOnDevice(tensors.map((tensor) => tensor.native)))
-      this.#warn(why)
+      if (connection.why === null) return failing(this.native.sumOnDevice(tensors.map((tensor) => tensor.native)))
+      this.#warn(connection.why)
     }
     this.#onHost = this.#onHost.then(() => this.#sumOnHost(gradients))
     return this.#onHost
@@ -142,9 +141,12 @@ export class ConnectedRanks implements JobRanks {
 
   async share(parts: readonly Tensor[]): Promise<SharedParts> {
     const device = parts[0]?.device
-    const connection = device && (this.#connections.get(device.kind) ?? (await this.#connect(device)))
-    if (connection?.why) {
-      throw new RunError('no-nccl', `Ranks hold weights together on GPUs that NCCL connects, but ${connection.why}.`)
+    if (device) {
+      const connection = this.#connections.get(device.kind) ?? (await this.#connect(device))
+      this.#connections.set(device.kind, connection)
+      if (connection.why !== null) {
+        throw new RunError('no-nccl', `Ranks hold weights together on GPUs that NCCL connects, but ${connection.why}.`)
+      }
     }
     return {
       gather: (index, all) => {

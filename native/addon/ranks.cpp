@@ -75,6 +75,9 @@ Completions::Result into(Copy copy) {
 /// what needs its result waits in the stream.
 class InStream {
  public:
+  /// @param target what it writes, in whose stream it is
+  explicit InStream(Tensor target) : target_(std::move(target)) {}
+
   void begin() {
     const std::lock_guard lock(mutex_);
     hasBegun_ = true;
@@ -97,6 +100,7 @@ class InStream {
     const std::lock_guard lock(mutex_);
     hasEnded_ = true;
     failure_ = failure;
+    if (!failure) target_.reset();
     changed_.notify_all();
   }
 
@@ -107,11 +111,18 @@ class InStream {
     if (failure_) throw Error(*failure_);
   }
 
+  /// Null once there is nothing to wait for: whoever could wait must not hold on to memory for that.
+  Tensor target() {
+    const std::lock_guard lock(mutex_);
+    return target_;
+  }
+
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   bool hasBegun_ = false, hasEnded_ = false;
   std::optional<Error> failure_;
+  Tensor target_;
 };
 
 /// Does something on the thread of the stream that writes a tensor, in the stream's order.
@@ -124,7 +135,7 @@ std::byte* memoryOf(const Tensor& tensor) { return static_cast<std::byte*>(tenso
 
 /// Begins when the tensor's stream has come to what is enqueued now.
 std::shared_ptr<InStream> begunIn(const Tensor& tensor) {
-  auto inStream = std::make_shared<InStream>();
+  auto inStream = std::make_shared<InStream>(tensor);
   enqueue(tensor, [inStream] { inStream->begin(); });
   return inStream;
 }
@@ -365,12 +376,12 @@ Napi::Value RanksObject::gatherInto(Info info) {
     };
     Napi::Object gathering = Napi::Object::New(info.Env());
     gathering.Set("done", Environment::of(info.Env()).completions->whenDone(info.Env(), start, undefined));
-    const auto wait = [inStream, all](const Napi::CallbackInfo& call) {
+    const auto wait = [inStream, device = &all.device()](const Napi::CallbackInfo& call) {
       return guarded(call.Env(), [&] {
-        if (inStream)
-          enqueue(all, [inStream] { inStream->awaitEnd(); });
-        else
-          join(all.device());
+        if (!inStream)
+          join(*device);
+        else if (const Tensor target = inStream->target())
+          enqueue(target, [inStream] { inStream->awaitEnd(); });
         return call.Env().Undefined();
       });
     };

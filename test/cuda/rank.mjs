@@ -1,12 +1,13 @@
-/** A rank with a GPU: `node rank.mjs FOLDER WHAT`. What it sees goes to FOLDER/RANK.json. */
+/** A rank with a GPU: `node rank.mjs FOLDER WHAT [MODEL ROWS]`. What it sees goes to FOLDER/RANK.json. */
 import { createHash } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { connectRanks, openDevice, Tensor } from '../../dist/index.js'
+import { setTimeout } from 'node:timers/promises'
+import { connectRanks, loadModel, openDevice, Tensor, train } from '../../dist/index.js'
 
-const [folder, what] = process.argv.slice(2)
+const [folder, what, path, data] = process.argv.slice(2)
 // A busy machine may leave a rank without time for seconds; one that fails should be missed soon.
-const ranks = await connectRanks({ timeout: what === 'sums' ? 30 : 4 })
+const ranks = await connectRanks({ timeout: ['sums', 'whole', 'together'].includes(what) ? 30 : 4 })
 const { rank, size } = ranks
 const name = await ranks.deviceFor()
 const device = openDevice({ device: name })
@@ -43,6 +44,30 @@ const works = {
     }
     return { device: name, farthest, hash: hash.digest('hex') }
   },
+  whole: () => trained({}),
+  together: () => trained({ shard: ranks }),
+}
+
+/** Three steps of three rows, a row in each pass: so one of two ranks has none in the last. At the second, the last rank is lost. */
+async function trained(how, lose = () => {}) {
+  const model = await loadModel(path, { device: name, dtype: 'float32', quantised: true, ...how })
+  await device.synchronize()
+  const { inUse, working, peak } = device.memory()
+  const seen = { loaded: inUse - working, peakOfLoading: peak - working, peak: 0, losses: [] }
+  const options = { data, method: 'lora', rank: 64, dropout: 0.1, batchSize: 3, microBatchSize: 1, maxSteps: 3, ranks }
+  for await (const event of train(model, options)) {
+    if (event.type !== 'step') continue
+    seen.losses.push(event.loss)
+    seen.peak = Math.max(seen.peak, event.memoryBytes - device.memory().working)
+    if (event.step === 2 && rank === size - 1) lose()
+  }
+  const hash = createHash('sha256')
+  for (const { parameter } of model.trainableParameters()) hash.update(await parameter.data())
+  model.dispose()
+  const live = () => device.memory().inUse - device.memory().working
+  // What ranks do together holds on to memory until it is done.
+  for (let i = 0; i < 200 && live() > 0; i++) await setTimeout(50)
+  return { ...seen, hash: hash.digest('hex'), left: live() }
 }
 
 /** Once GPUs are connected, the last rank does something else than the others, which wait for its gradients. */
@@ -60,14 +85,19 @@ const faults = {
   stopped: failing(() => process.kill(process.pid, 'SIGSTOP')),
   gaveUp: failing(() => ranks.abort('no more rows.')),
   /** Its GPU never comes to where the others' wait for it. */
-  killed: failing(() => {
-    process.env.STUB_NCCL_FAIL = '7@2'
-    setTimeout(() => process.kill(process.pid, 'SIGKILL'), 500)
-  }),
+  killed: failing(() => killAtGpu()),
   differs: failing(() => {}, 999),
+  refusedTogether: () => refusal(() => trained({ shard: ranks })),
+  goneTogether: () => refusal(() => trained({ shard: ranks }, () => process.exit(3))),
+  killedTogether: () => refusal(() => trained({ shard: ranks }, killAtGpu)),
   async refused() {
     return refusal(() => ranks.sumGradients([tensorOf(1000)]))
   },
+}
+
+function killAtGpu() {
+  process.env.STUB_NCCL_FAIL = '7@2'
+  setTimeout(500).then(() => process.kill(process.pid, 'SIGKILL'))
 }
 
 async function refusal(call) {

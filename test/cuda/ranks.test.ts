@@ -5,10 +5,12 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { loadModel } from '../../lib/models/index.js'
 import { binaryCandidates } from '../../lib/native-binary.js'
 import { hasCommand, main, start, trainInto } from '../faults/command.js'
 import { readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { deepModel } from '../ranks/deep-model.js'
 import { byHand, runJob } from '../ranks/launchers.js'
 
 const folder = useTemporaryFolder()
@@ -55,6 +57,63 @@ describe.skipIf(!isHere)('ranks with a GPU each', () => {
     expect(many.length).toBe(8)
     for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
     expect(farthestOf(alone, together)).toBeLessThan(1e-6)
+  })
+
+  test.each([
+    [2, '7', 'float32'],
+    [3, '1', 'q8_0'],
+  ] as const)(
+    '%i of them hold a base together, with streams in the order of seed %s, kept as %s',
+    async (size, seed, dtype) => {
+      const deep = await deepModel(folder(), size)
+      const path = dtype === 'float32' ? deep.path : join(folder(), 'deep.gguf')
+      if (path !== deep.path) {
+        using model = await loadModel(deep.path, { device: 'cuda', dtype: 'float32' })
+        await model.save(path, { dtype })
+      }
+      const variables = { MORA_SIMT_SEED: seed, MORA_SIMT_DEVICES: String(size) }
+      const [whole, together] = [[], []] as Seen[][]
+      for (const [what, all] of [
+        ['whole', whole!],
+        ['together', together!],
+      ] as const) {
+        expect(await run(size, [job, folder(), what, path, deep.rows], variables)).toMatchObject({
+          code: 0,
+          stderr: '',
+        })
+        all.push(...seen())
+      }
+      const [{ losses, hash, loaded }] = whole as [Seen]
+      expect(losses).toHaveLength(3)
+      // Of the matrices; the vectors are whole, and each part of a block has up to 64 bytes of each rank more.
+      const most = dtype === 'float32' ? deep.most : 0.6 * loaded
+      for (const [rank, one] of together!.entries()) {
+        expect(one).toMatchObject({ losses, hash, left: 0 })
+        expect(one.loaded).toBeLessThanOrEqual(most)
+        expect(one.peakOfLoading).toBeLessThanOrEqual(most + 4 * 64)
+        expect(one.peak).toBeLessThanOrEqual(whole![rank]!.peak - (loaded - one.loaded))
+      }
+    },
+  )
+
+  test.each(['goneTogether', 'killedTogether'])(
+    'one that holds a part of a base ends all when it is %s',
+    async (what) => {
+      const deep = await deepModel(folder(), 2)
+      const { code } = await run(2, [job, folder(), what, deep.path, deep.rows])
+      expect(code).not.toBe(0)
+      const message =
+        what === 'goneTogether' ? 'it ended with exit code 3.' : 'it has ended or has lost its connection.'
+      expect(seen()[0]).toEqual({ code: 'rank-failed', message: `Rank 1 failed: ${message}` })
+    },
+  )
+
+  test('without NCCL they hold no base together', async () => {
+    const deep = await deepModel(folder(), 2)
+    const { code } = await run(2, [job, folder(), 'refusedTogether', deep.path, deep.rows], { MORA_NCCL: folder() })
+    expect(code).not.toBe(0)
+    const message = /^Ranks hold weights together on GPUs that NCCL connects, but rank 0 has none: NCCL .* MORA_NCCL\.$/
+    for (const one of seen()) expect(one).toEqual({ code: 'no-nccl', message: expect.stringMatching(message) })
   })
 
   test('without NCCL they add up over the CPUs, and one of them says so', async () => {
@@ -127,4 +186,14 @@ function farthestOf(...outputs: [string, string]): number {
     for (const [i, value] of values.entries()) farthest = Math.max(farthest, Math.abs(value - others[i]!))
   }
   return farthest
+}
+
+/** What a rank of rank.mjs says of a run: its losses, and bytes of live tensors. */
+interface Seen {
+  readonly losses: readonly number[]
+  readonly hash: string
+  readonly loaded: number
+  readonly peakOfLoading: number
+  readonly peak: number
+  readonly left: number
 }
