@@ -1,7 +1,6 @@
 /** Writing a merged model: what `merge` and two formats of `export` do. */
-import { UsageError } from '../errors.js'
-import { formatOf, isMixture, type MergeOptions, modelPath } from '../options/index.js'
-import { type OptionSource, optionName } from '../schema/names.js'
+import { checkWrittenForm, formatOf, type MergeOptions, modelPath } from '../options/index.js'
+import type { OptionSource } from '../schema/names.js'
 import type { CommandResult } from './command.js'
 import { requireFreeFile, requireFreeOutput } from './paths.js'
 import { formatFacts, formatNumber } from './terminal/format.js'
@@ -10,22 +9,30 @@ import type { Terminal } from './terminal/terminal.js'
 
 /** Finds what stands in the way of the output before anything is read. */
 export function checkMergeOutput(options: MergeOptions, source: OptionSource): void {
-  const { model, adapter, output, overwrite, dtype } = options
+  const { model, adapter, output, overwrite } = options
   const format = formatOf(output!, options.format)
   const around = { inputs: [model, adapter], overwrite }
   if (format === 'gguf') requireFreeFile(modelPath(output!, format), around, source)
   else requireFreeOutput(output!, around, source)
-  if (format !== 'gguf' && isMixture(dtype)) {
-    throw new UsageError(
-      'unfit-options',
-      `${optionName('dtype', source)} ${dtype} does not go with ${optionName('format', source)} ${format}: it is a type of GGUF files.`,
-    )
-  }
+  checkWrittenForm({ ...options, format }, source)
 }
 
 export async function runMerge(options: MergeOptions & { model: string }, terminal: Terminal): Promise<CommandResult> {
   const { mergeModel } = await import('../models/index.js')
-  const { model, adapter, output, format, quiet, allowOtherBase, dtype, device, threads, allowTf32, offline } = options
+  const {
+    model,
+    adapter,
+    output,
+    format,
+    quiet,
+    allowOtherBase,
+    dtype,
+    quantise,
+    device,
+    threads,
+    allowTf32,
+    offline,
+  } = options
   const progress = new Progress(terminal.stderr, { quiet })
   try {
     progress.note(`merging ${adapter} into ${model}`)
@@ -36,6 +43,7 @@ export async function runMerge(options: MergeOptions & { model: string }, termin
       format,
       allowOtherBase,
       dtype,
+      quantise,
       device,
       threads,
       allowTf32,

@@ -31,10 +31,12 @@ export { type GenerateInput, type GenerateOptions, GenerateSchema } from './gene
 export { type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeOptions, MergeSchema } from './merge.js'
 export {
+  checkWrittenForm,
   formatOf,
   GGUF_MIXTURES,
   type GgufDType,
   type GgufMixture,
+  type GgufQuantiseFormat,
   isMixture,
   MODEL_FORMATS,
   type ModelFormat,
@@ -42,6 +44,8 @@ export {
   QUANTISE_FORMATS,
   type QuantiseFormat,
   WRITTEN_DTYPES,
+  WRITTEN_QUANTISE_FORMATS,
+  type WrittenQuantiseFormat,
 } from './model-format.js'
 export { type DescribedField, describedFields, describedFieldsOf, METHODS, type Method } from './new-adapter.js'
 export { PushCallSchema, type PushInput, PushSchema } from './push.js'

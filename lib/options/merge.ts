@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { choice, optionalChoice, text } from '../schema/option.js'
 import { requiredByCommands } from '../schema/option-facts.js'
 import { adapterOption, adapterOptions, commonOptions, modelOption } from './common.js'
-import { MODEL_FORMATS, overwriteOutput, WRITTEN_DTYPES } from './model-format.js'
+import { MODEL_FORMATS, overwriteOutput, quantisedOutput, WRITTEN_DTYPES } from './model-format.js'
 
 export const MergeSchema = z.strictObject({
   model: requiredByCommands(modelOption),
@@ -17,6 +17,7 @@ export const MergeSchema = z.strictObject({
   format: optionalChoice('a folder in the layout of Hugging Face, or one file for llama.cpp', MODEL_FORMATS, {
     defaultText: 'gguf for an output that ends with .gguf, else safetensors',
   }),
+  ...quantisedOutput,
   overwrite: overwriteOutput,
   ...commonOptions,
   dtype: choice(

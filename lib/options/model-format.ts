@@ -1,6 +1,8 @@
 /** How a model is written, and where. */
 import { join } from 'node:path'
-import { flag } from '../schema/option.js'
+import { UsageError } from '../errors.js'
+import { type OptionSource, optionName } from '../schema/names.js'
+import { flag, optionalChoice } from '../schema/option.js'
 
 /** A folder in Hugging Face's layout, or one GGUF file. */
 export const MODEL_FORMATS = ['safetensors', 'gguf'] as const
@@ -22,6 +24,47 @@ export function isMixture(dtype: (typeof WRITTEN_DTYPES)[number]): dtype is Gguf
 /** What a model's floats can be quantised to while they are loaded. */
 export const QUANTISE_FORMATS = ['nf4', 'q8_0', 'q4_0', 'q4_k', 'mxfp4'] as const
 export type QuantiseFormat = (typeof QUANTISE_FORMATS)[number]
+
+/** What the blocks' linear layers can be written in: one of these formats, or as one of llama.cpp's mixtures has them. */
+export const WRITTEN_QUANTISE_FORMATS = [...QUANTISE_FORMATS, 'q6_k', 'q5_k_m', 'q4_k_m', 'iq4_xs'] as const
+export type WrittenQuantiseFormat = (typeof WRITTEN_QUANTISE_FORMATS)[number]
+/** Of a GGUF file. */
+export type GgufQuantiseFormat = Exclude<WrittenQuantiseFormat, 'nf4'>
+
+/** Options of what writes a merged model. */
+export const quantisedOutput = {
+  quantise: optionalChoice(
+    'write the linear layers in this format, and all else in --dtype: nf4 into a folder, others into a GGUF file',
+    WRITTEN_QUANTISE_FORMATS,
+    { defaultText: '--dtype' },
+  ),
+}
+
+/** Refuses types that a format cannot hold. */
+export function checkWrittenForm(
+  {
+    format,
+    dtype = 'auto',
+    quantise,
+  }: {
+    format: ModelFormat
+    dtype?: (typeof WRITTEN_DTYPES)[number]
+    quantise?: WrittenQuantiseFormat
+  },
+  source: OptionSource,
+): void {
+  const refuse = (option: string, value: string, why: string) => {
+    const names = [optionName(option, source), optionName('format', source)]
+    throw new UsageError('unfit-options', `${names[0]} ${value} does not go with ${names[1]} ${format}: ${why}.`)
+  }
+  if (format === 'gguf') {
+    if (quantise === 'nf4') refuse('quantise', quantise, 'nf4 is a format of folders, and GGUF files have q4_0 or q4_k')
+  } else {
+    if (isMixture(dtype)) refuse('dtype', dtype, 'it is a type of GGUF files')
+    if (quantise !== undefined && quantise !== 'nf4')
+      refuse('quantise', quantise, 'it is a format of GGUF files, and folders have nf4')
+  }
+}
 
 export const overwriteOutput = flag('replace a folder that is not empty, or a file', false, { scope: 'call' })
 

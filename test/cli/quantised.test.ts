@@ -149,4 +149,12 @@ test('mora train --quantise trains beside codes of floats, and what follows need
   expect(Math.abs(whole.loss / beside.loss - 1)).toBeLessThan(1e-5)
   const base = await mora(true, ...perplexity, '--model', model, '--quantise', 'nf4')
   expect(beside.loss).toBeLessThan(0.99 * base.loss)
+  // Quantised again, it is what the merged floats are when they are quantised while they are loaded.
+  const merge = ['--model', model, '--adapter', at('run'), '--dtype', 'float32', '--quantise']
+  await mora(false, 'merge', ...merge, 'nf4', '--output', at('small'))
+  const small = await mora(true, ...perplexity, '--model', at('small'), '--quantised')
+  expect(small).toEqual(await mora(true, ...perplexity, '--model', at('whole'), '--quantise', 'nf4'))
+  await mora(false, 'export', ...merge, 'q8_0', '--output', at('small.gguf'), '--format', 'gguf')
+  const nearer = await mora(false, ...perplexity, '--model', at('small.gguf'))
+  expect(Math.abs(nearer.loss / beside.loss - 1)).toBeLessThan(0.01)
 })

@@ -36,7 +36,7 @@ export const exportCommand = defineCommand({
   },
 })
 
-function checkFormat({ format, dtype, approximateRank, force }: ExportOptions, source: OptionSource): void {
+function checkFormat({ format, dtype, quantise, approximateRank, force }: ExportOptions, source: OptionSource): void {
   const isLora = format === 'peft' || format === 'gguf-lora'
   const refuse = (option: string, value: unknown, why: string) => {
     const names = [optionName(option, source), optionName('format', source)]
@@ -50,6 +50,7 @@ function checkFormat({ format, dtype, approximateRank, force }: ExportOptions, s
     )
   }
   if (isLora && isMixture(dtype)) refuse('dtype', dtype, 'a LoRA has floats')
+  if (isLora && quantise !== undefined) refuse('quantise', quantise, 'a LoRA has floats')
   if (format === 'peft' && dtype !== 'auto' && dtype !== 'float32') refuse('dtype', dtype, 'it is written in float32')
 }
 

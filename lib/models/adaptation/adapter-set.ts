@@ -222,6 +222,11 @@ export class AdapterSet {
     for (const adapter of this.#active()) adapter.edits.get(slot)?.(values, nonFinite)
   }
 
+  /** Whether what `fill` writes is what the weight's file has. */
+  isAsStored(slot: WeightSlot, active: boolean): boolean {
+    return this.#merged.isAsStored(slot) && !(active && this.#active().some(({ edits }) => edits.has(slot)))
+  }
+
   dispose(): void {
     for (const adapter of this.#adapters.values()) adapter.dispose()
     this.#merged.absorb()

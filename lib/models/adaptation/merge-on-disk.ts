@@ -2,19 +2,26 @@ import { readAdapterLayers } from '../../adapters/files/read-layers.js'
 import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../../arguments.js'
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
-import { elementsOf, type FloatDType, native } from '../../native.js'
-import { formatOf, type GgufDType, MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../../options/index.js'
+import { elementsOf, type FloatDType, native, type WrittenBlocks } from '../../native.js'
+import {
+  formatOf,
+  type GgufDType,
+  MODEL_FORMATS,
+  WRITTEN_DTYPES,
+  WRITTEN_QUANTISE_FORMATS,
+} from '../../options/index.js'
 import { type DeviceOptions, openDevice } from '../../tensor/device.js'
 import { requireRoom } from '../../tensor/room.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { writeModel } from '../checkpoint/write-model.js'
+import { storedBlocks } from '../checkpoint/writable-model.js'
+import { type WrittenForm, writeModel } from '../checkpoint/write-model.js'
 import { adaptableLayers, weightShapes } from '../network/plan.js'
 import { baseModelOf } from './base-of-adapters.js'
 import { editsOf } from './edits.js'
 import { openBase } from './open-base.js'
 
-export interface MergeModelOptions extends DeviceOptions, HubOptions {
+export interface MergeModelOptions extends DeviceOptions, HubOptions, Omit<WrittenForm, 'dtype'> {
   /** A folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
   model: string
   /** A folder in the layout of Hugging Face PEFT, or a hub id. */
@@ -23,8 +30,6 @@ export interface MergeModelOptions extends DeviceOptions, HubOptions {
   output: string
   /** The dtype of the merged weights; `auto` (default) is the source's, bfloat16 where that is quantised. Mixtures of blocks (`q4_k_m`, …) with GGUF only. */
   dtype?: 'auto' | GgufDType
-  /** By default what `output` ends with: `gguf` for `.gguf`, else `safetensors`. */
-  format?: ModelFormat
   /** Also merge an adapter that was trained on another base. */
   allowOtherBase?: boolean
   /** Called after each tensor. */
@@ -55,10 +60,11 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     allowOtherBase: optional(aFlag),
     format: optional(oneOf(...MODEL_FORMATS)),
     dtype: optional(oneOf(...WRITTEN_DTYPES)),
+    quantise: optional(oneOf(...WRITTEN_QUANTISE_FORMATS)),
     ...hubKinds,
     onProgress: optional(aFunction),
   })
-  const { model, adapter, output, dtype = 'auto', format, allowOtherBase, onProgress, ...others } = options
+  const { model, adapter, output, dtype = 'auto', format, quantise, allowOtherBase, onProgress, ...others } = options
   const { offline, onDownload, onWarning, signal, ...deviceOptions } = others
   signal?.throwIfAborted()
   const device = openDevice(deviceOptions)
@@ -90,8 +96,11 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     }
     const stored = (name: string, shape: readonly number[], kept: FloatDType): Tensor | null =>
       edits.has(name) ? null : source.asStored(name, shape, kept, device)
-    const written = await writeModel({ config, tokenizer, source, device, fill, stored }, output, {
+    const blocks = (name: string, dtype: WrittenBlocks): Uint8Array | null =>
+      edits.has(name) ? null : storedBlocks(source, name, dtype)
+    const written = await writeModel({ config, tokenizer, source, device, fill, stored, blocks }, output, {
       format,
+      quantise,
       dtype: dtype === 'auto' ? undefined : dtype,
       onTensor: (done, total) => {
         signal?.throwIfAborted()

@@ -100,6 +100,11 @@ export class MergedWeights {
     else values.copyFrom(ownFloats(slot))
   }
 
+  /** Whether a weight is what its file has. */
+  isAsStored(slot: WeightSlot): boolean {
+    return this.#isInFile(slot) && this.#editsOf(slot).length === 0
+  }
+
   /** Forgets what was before: the weights are what they are now. Gives the adapters that were merged. */
   absorb(): ModelAdapter[] {
     for (const tensor of this.#pristine.values()) tensor.dispose()

@@ -1,16 +1,13 @@
 import { aFlag, aText, described, oneOf, optional, requireArgument, requireOptionsOf } from '../../arguments.js'
-import { type GgufDType, MODEL_FORMATS, type ModelFormat, WRITTEN_DTYPES } from '../../options/index.js'
+import type { WrittenBlocks } from '../../native.js'
+import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../../options/index.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import type { WritableModel } from '../checkpoint/writable-model.js'
-import { writeModel } from '../checkpoint/write-model.js'
+import { storedBlocks, type WritableModel } from '../checkpoint/writable-model.js'
+import { type WrittenForm, writeModel } from '../checkpoint/write-model.js'
 import type { WeightSlot } from '../network/weight-slot.js'
 import type { AdapterSet } from './adapter-set.js'
 
-export interface SaveOptions {
-  /** The dtype of weights; default: the source's, bfloat16 where that is quantised. Mixtures of blocks (`q4_k_m`, …) in GGUF files only. */
-  dtype?: GgufDType
-  /** By default what the output ends with: `gguf` for `.gguf`, else `safetensors`. */
-  format?: ModelFormat
+export interface SaveOptions extends WrittenForm {
   /** Add active adapters too. */
   mergeActive?: boolean
 }
@@ -18,7 +15,7 @@ export interface SaveOptions {
 /** A model in memory: its weights' places, and what its adapters add to them. */
 export interface SavedModel extends Pick<WritableModel, 'config' | 'tokenizer' | 'source' | 'device'> {
   slot(name: string): WeightSlot
-  readonly adapterSet: Pick<AdapterSet, 'fill'>
+  readonly adapterSet: Pick<AdapterSet, 'fill' | 'isAsStored'>
 }
 
 /**
@@ -30,10 +27,13 @@ export async function saveModel(model: SavedModel, output: string, options: Save
   requireOptionsOf('the options of save', options, {
     format: optional(oneOf(...MODEL_FORMATS)),
     mergeActive: optional(aFlag),
+    quantise: optional(oneOf(...WRITTEN_QUANTISE_FORMATS)),
     dtype: optional(oneOf(...WRITTEN_DTYPES.filter((dtype) => dtype !== 'auto'))),
   })
-  const { dtype, format, mergeActive = false } = options
+  const { dtype, format, quantise, mergeActive = false } = options
   const { config, tokenizer, source, device, adapterSet } = model
   const fill = (name: string, values: Tensor): void => adapterSet.fill(model.slot(name), values, mergeActive)
-  await writeModel({ config, tokenizer, source, device, fill }, output, { dtype, format })
+  const blocks = (name: string, stored: WrittenBlocks): Uint8Array | null =>
+    source && adapterSet.isAsStored(model.slot(name), mergeActive) ? storedBlocks(source, name, stored) : null
+  await writeModel({ config, tokenizer, source, device, fill, blocks }, output, { dtype, format, quantise })
 }

@@ -151,7 +151,7 @@ export class ModelSource {
     if (this.quantise !== null) return this.quantise
     const counts = new Map<string, number>()
     const all = [...this.weights.values()]
-    const quantised = all.filter(isQuantised)
+    const quantised = all.filter((stored) => isQuantised(stored) || keptFormat(stored) !== null)
     for (const { dtype, bytes } of quantised.length > 0 ? quantised : all)
       counts.set(dtype, (counts.get(dtype) ?? 0) + bytes)
     return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'float32'

@@ -1,11 +1,12 @@
 /** Weights on their way to a file: filled in float32, then rounded once, or as they are in the file that they come from. */
 import type { Tokenizer } from '../../data/tokenizer/tokenizer.js'
 import { RunError } from '../../errors.js'
-import { type FloatDType, type NativeDevice, native } from '../../native.js'
+import { type FloatDType, type NativeDevice, native, type WrittenBlocks } from '../../native.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { ModelConfig } from '../network/model-config.js'
 import type { ModelSource } from './model-source.js'
+import { readBytes } from './quantised/tensors.js'
 
 /** What of a model goes into a file or folder. */
 export interface WritableModel {
@@ -18,12 +19,26 @@ export interface WritableModel {
   fill(name: string, values: Tensor): void
   /** A weight that its file has already as it is to be written; null for another. */
   stored?(name: string, shape: readonly number[], dtype: FloatDType): Tensor | null
+  /** The blocks of a weight that a GGUF file has already as they are to be written; null of another. */
+  blocks?(name: string, dtype: WrittenBlocks): Uint8Array | null
 }
 
 /** The dtype of every weight, unless it is asked for another: the source's dtype, bfloat16 where that is quantised. */
 export function defaultDType({ source }: WritableModel): FloatDType {
   const stored = source?.storedDType() ?? 'float32'
   return stored === 'float32' || stored === 'float16' || stored === 'bfloat16' ? stored : 'bfloat16'
+}
+
+/** The bytes of a weight that a GGUF file has in these blocks, its rows in the file's order; null of another. */
+export function storedBlocks({ format, weights }: ModelSource, name: string, dtype: WrittenBlocks): Uint8Array | null {
+  const stored = weights.get(name)
+  if (format !== 'gguf' || !stored || !('offset' in stored) || stored.dtype !== dtype) return null
+  const file = native.openFile(stored.path)
+  try {
+    return readBytes(stored, () => file)
+  } finally {
+    file.close()
+  }
 }
 
 /** A weight in float32; the caller's to dispose. */

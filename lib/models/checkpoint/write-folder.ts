@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { UsageError } from '../../errors.js'
 import { replaceFolder, writeFileAtomic } from '../../io/atomic.js'
 import { companionFiles } from '../../io/model-folder.js'
 import { withInputFile } from '../../io/open.js'
@@ -7,7 +8,7 @@ import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safeten
 import type { FloatDType } from '../../native.js'
 import { keep } from '../../tensor/scope.js'
 import { transposedView } from '../../tensor/tensor.js'
-import { transposedWeights, weightShapes } from '../network/plan.js'
+import { linearsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import {
   defaultDType,
   filledWeight,
@@ -16,10 +17,13 @@ import {
   type WritableModel,
   type Writing,
 } from './writable-model.js'
+import { fitsNf4, nf4Config, nf4Entries } from './write-nf4.js'
 
 export interface WriteOptions {
-  /** The dtype of every weight; default: the source's, bfloat16 where that is quantised. */
+  /** The dtype of every weight that is not quantised; default: the source's, bfloat16 where that is quantised. */
   dtype?: FloatDType
+  /** What linear layers of the blocks are quantised to; without, to nothing. */
+  quantise?: 'nf4'
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
 }
@@ -32,32 +36,62 @@ export interface WriteOptions {
 export async function writeModelFolder(
   model: WritableModel,
   folder: string,
-  { dtype = defaultDType(model), onTensor }: WriteOptions = {},
+  { dtype = defaultDType(model), quantise, onTensor }: WriteOptions = {},
 ): Promise<void> {
   const shapes = weightShapes(model.config)
+  const { linears, config: quantisation } = quantise
+    ? nf4Linears(model, shapes, dtype)
+    : { linears: null, config: null }
   const transposed = transposedWeights(model.config.network)
   const writing = { output: folder, memory: new HostMemory() }
   let written = 0
-  const entries = [...shapes].map(
-    ([name, shape]): SafetensorsEntry => ({
-      name,
-      dtype,
-      shape: transposed.has(name) ? shape.toReversed() : shape,
-      data: async () => {
-        const bytes = await bytesOf(model, name, shape, dtype, transposed.has(name), writing)
-        onTensor?.(++written, shapes.size)
-        return bytes
-      },
-    }),
-  )
+  const entries = [...shapes].flatMap(([name, shape]): SafetensorsEntry[] => {
+    if (linears?.has(name)) {
+      const values = async (isLast: boolean) => {
+        using filled = filledWeight(model, name, shape)
+        const { buffer, byteOffset, byteLength } = await roundedBytes(filled, 'float32', name, writing)
+        if (isLast) onTensor?.(++written, shapes.size)
+        return new Float32Array(buffer, byteOffset, byteLength / 4)
+      }
+      return nf4Entries(name, shape, dtype, values, model.device.facts().threads)
+    }
+    const data = async () => {
+      const bytes = await bytesOf(model, name, shape, dtype, transposed.has(name), writing)
+      onTensor?.(++written, shapes.size)
+      return bytes
+    }
+    return [{ name, dtype, shape: transposed.has(name) ? shape.toReversed() : shape, data }]
+  })
   await replaceFolder(folder, async (temporary) => {
     await writeShardedSafetensors(temporary, entries)
     const { json: read } = model.config
     // Newer configurations call it `dtype`.
-    const json = { ...read, [Object.hasOwn(read, 'dtype') ? 'dtype' : 'torch_dtype']: dtype }
+    const json = {
+      ...read,
+      [Object.hasOwn(read, 'dtype') ? 'dtype' : 'torch_dtype']: dtype,
+      ...(quantisation && { quantization_config: quantisation }),
+    }
     await writeFileAtomic(join(temporary, 'config.json'), `${JSON.stringify(json, null, 2)}\n`)
     for (const [name, content] of await companions(model)) await writeFileAtomic(join(temporary, name), content)
   })
+}
+
+/** The weights that become NF4, and what the configuration says of them. */
+function nf4Linears(
+  { config: { network, architecture } }: WritableModel,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  dtype: FloatDType,
+) {
+  if (network.transposedLinears) {
+    throw new UsageError(
+      'unfit-options',
+      `nf4 does not go with ${architecture}, whose weights are stored transposed: write a GGUF file.`,
+    )
+  }
+  const names = linearsOf(network).map(({ name }) => name)
+  const others = names.filter((name) => !fitsNf4(shapes.get(`${name}.weight`)!))
+  const linears = new Set(names.filter((name) => !others.includes(name)).map((name) => `${name}.weight`))
+  return { linears, config: nf4Config(dtype, others.length === 0 ? null : [network.head, ...others]) }
 }
 
 async function bytesOf(

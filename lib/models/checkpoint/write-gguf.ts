@@ -14,17 +14,17 @@ import {
   writeGguf,
 } from '../../io/gguf-writer.js'
 import { isBlockDType, native } from '../../native.js'
-import { type GgufDType, isMixture } from '../../options/index.js'
+import { type GgufDType, type GgufQuantiseFormat, isMixture } from '../../options/index.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { families } from '../families/index.js'
 import { parseConfig } from '../families/parse-config.js'
 import { modelFields, ropeFactors } from '../gguf/fields.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
-import { formatInMixture } from '../gguf/mixtures.js'
+import { formatInMixture, formatOfLinear } from '../gguf/mixtures.js'
 import { ggufName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
-import { normsOf, weightShapes } from '../network/plan.js'
+import { linearsOf, normsOf, weightShapes } from '../network/plan.js'
 import { configFromGguf } from './gguf-config.js'
 import {
   defaultDType,
@@ -41,21 +41,25 @@ export interface WriteGgufOptions {
    * where that is quantised.
    */
   dtype?: GgufDType
+  /** What linear layers of the blocks are quantised to instead. */
+  quantise?: GgufQuantiseFormat
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
 }
 
 /** ggml's names of what most tensors are: `general.file_type`. */
-const FILE_TYPES: Record<GgufDType, number> = {
+const FILE_TYPES: Record<GgufDType | GgufQuantiseFormat, number> = {
   float32: 0,
   float16: 1,
   bfloat16: 32,
   q4_0: 2,
   q8_0: 7,
+  q4_k: 14,
   q4_k_m: 15,
   q5_k_m: 17,
   q6_k: 18,
   iq4_xs: 30,
+  mxfp4: 38,
 }
 
 /**
@@ -66,16 +70,17 @@ const FILE_TYPES: Record<GgufDType, number> = {
 export async function writeModelGguf(
   model: WritableModel,
   path: string,
-  { dtype = defaultDType(model), onTensor }: WriteGgufOptions = {},
+  { dtype = defaultDType(model), quantise, onTensor }: WriteGgufOptions = {},
 ): Promise<void> {
   const { config } = model
   const family = ggufFamilyOf(config)
   const shapes = weightShapes(config)
   const writing = { output: path, memory: new HostMemory() }
+  const dtypes = storedDTypes(config, family, shapes, dtype, quantise)
   let written = 0
   const entries = [...shapes].map(([name, shape]): GgufEntry => {
     const nameInFile = ggufName(name, family.names)
-    const stored = storedDType(name, nameInFile, shape, dtype, config)
+    const stored = dtypes.get(name)!
     const data = async () => {
       const bytes = await storedBytes(model, family, name, shape, stored, writing)
       onTensor?.(++written, shapes.size)
@@ -93,7 +98,7 @@ export async function writeModelGguf(
   const general: [string, GgufField][] = [
     ['general.type', text('model')],
     ['general.name', text(basename(model.source?.path ?? path).replace(/\.gguf$/i, ''))],
-    ['general.file_type', uint32(FILE_TYPES[dtype])],
+    ['general.file_type', uint32(FILE_TYPES[quantise ?? dtype])],
     ['general.quantization_version', uint32(2)],
   ]
   await writeGguf(path, new Map([...fields, ...general, ...(await fieldsOfTokenizer(model))]), entries)
@@ -111,16 +116,26 @@ async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
   return tokenizerFields(tokenizer, config.vocabularySize, source?.path ?? 'the model')
 }
 
-/** Vectors and tables of positions are float32; rows that do not fill blocks are float16. */
-function storedDType(
-  name: string,
-  nameInFile: string,
-  shape: readonly number[],
-  dtype: GgufDType,
+/** Vectors and tables of positions are float32; rows that do not fill a mixture's blocks are float16. */
+function storedDTypes(
   config: ModelConfig,
-): GgufTensorDType {
-  if (shape.length === 1 || name === `${config.network.positions}.weight`) return 'float32'
-  return isMixture(dtype) ? formatInMixture(dtype, nameInFile, shape.at(-1)!, { ...config, weighted: false }) : dtype
+  { names }: GgufFamily,
+  shapes: ReadonlyMap<string, readonly number[]>,
+  dtype: GgufDType,
+  quantise: GgufQuantiseFormat | undefined,
+): Map<string, GgufTensorDType> {
+  const facts = { ...config, weighted: false }
+  const linears = new Set(linearsOf(config.network).map(({ name }) => `${name}.weight`))
+  let quantised = 0
+  const dtypes = [...shapes].map(([name, shape]): [string, GgufTensorDType] => {
+    if (shape.length === 1 || name === `${config.network.positions}.weight`) return [name, 'float32']
+    const [nameInFile, columns] = [ggufName(name, names), shape.at(-1)!]
+    const blocks = quantise && linears.has(name) ? formatOfLinear(quantise, nameInFile, columns, facts) : null
+    if (blocks) quantised++
+    return [name, blocks ?? (isMixture(dtype) ? formatInMixture(dtype, nameInFile, columns, facts) : dtype)]
+  })
+  if (quantise === undefined || quantised > 0) return new Map(dtypes)
+  throw new UsageError('unfit-options', `No linear layer of the model has rows of whole blocks of ${quantise}.`)
 }
 
 async function storedBytes(
@@ -132,6 +147,8 @@ async function storedBytes(
   writing: Writing,
 ): Promise<Uint8Array> {
   const { config } = model
+  const blocks = isBlockDType(dtype) ? model.blocks?.(name, dtype) : null
+  if (blocks) return blocks
   using values = filledWeight(model, name, shape)
   const order = permuted ? rowOrder(ggufName(name, names), config) : null
   const isNorm = normsOf(config.network).some((norm) => `${norm.name}.weight` === name)

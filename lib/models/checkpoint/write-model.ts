@@ -1,14 +1,30 @@
-import { UsageError } from '../../errors.js'
-import { formatOf, type GgufDType, isMixture, type ModelFormat, modelPath } from '../../options/index.js'
+import type { FloatDType } from '../../native.js'
+import {
+  checkWrittenForm,
+  formatOf,
+  type GgufDType,
+  type ModelFormat,
+  modelPath,
+  type WrittenQuantiseFormat,
+} from '../../options/index.js'
 import type { WritableModel } from './writable-model.js'
 import { writeModelFolder } from './write-folder.js'
 import { writeModelGguf } from './write-gguf.js'
 
-export interface WriteModelOptions {
-  /** By default, `gguf` for an output that ends with `.gguf`, else `safetensors`. */
+/** In what form a model is written. */
+export interface WrittenForm {
+  /** By default what the output ends with: `gguf` for `.gguf`, else `safetensors`. */
   format?: ModelFormat
   /** The dtype of weights; default: the source's, bfloat16 where that is quantised. Mixtures of blocks (`q4_k_m`, …) in GGUF files only. */
   dtype?: GgufDType
+  /**
+   * What linear layers of the blocks are quantised to, while all else is written in `dtype`: `nf4` in a folder, others in a GGUF
+   * file. A mixture's rules say the format of each layer; rows that fill no blocks stay floats.
+   */
+  quantise?: WrittenQuantiseFormat
+}
+
+export interface WriteModelOptions extends WrittenForm {
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
 }
@@ -17,12 +33,13 @@ export interface WriteModelOptions {
 export async function writeModel(
   model: WritableModel,
   output: string,
-  { format: asked, dtype, onTensor }: WriteModelOptions,
+  { format: asked, dtype, quantise, onTensor }: WriteModelOptions,
 ): Promise<string> {
   const format = formatOf(output, asked)
+  checkWrittenForm({ format, dtype, quantise }, 'api')
   const path = modelPath(output, format)
-  if (format === 'gguf') await writeModelGguf(model, path, { dtype, onTensor })
-  else if (dtype === undefined || !isMixture(dtype)) await writeModelFolder(model, path, { dtype, onTensor })
-  else throw new UsageError('unfit-options', `${dtype} is a dtype of GGUF files: safetensors cannot hold it.`)
+  if (format === 'gguf' && quantise !== 'nf4') await writeModelGguf(model, path, { dtype, quantise, onTensor })
+  // What a folder cannot hold was refused.
+  else await writeModelFolder(model, path, { dtype: dtype as FloatDType, quantise: quantise as 'nf4', onTensor })
   return path
 }

@@ -1,6 +1,6 @@
 /** Files of mixed block formats as llama.cpp names them, by its rules for which tensor gets which (llama-quant.cpp). */
 import type { WrittenBlocks } from '../../native.js'
-import type { GgufMixture } from '../../options/index.js'
+import type { GgufMixture, GgufQuantiseFormat } from '../../options/index.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { fittingFormat } from './fitting-format.js'
 
@@ -32,6 +32,20 @@ export function formatInMixture(
   facts: Facts,
 ): WrittenBlocks | 'float16' {
   return fittingFormat(wantedFormat(mixture, name, columns, facts), columns) ?? 'float16'
+}
+
+/**
+ * The format of a linear layer of the blocks where these are quantised: the one format, or the layer's in a mixture; null where its
+ * rows fill no blocks.
+ */
+export function formatOfLinear(
+  quantise: GgufQuantiseFormat,
+  name: string,
+  columns: number,
+  facts: Facts,
+): WrittenBlocks | null {
+  const isMixed = quantise !== 'q4_k' && quantise !== 'mxfp4' && quantise !== 'q8_0' && quantise !== 'q4_0'
+  return fittingFormat(isMixed ? wantedFormat(quantise, name, columns, facts) : quantise, columns)
 }
 
 function wantedFormat(mixture: GgufMixture, name: string, columns: number, facts: Facts): WrittenBlocks {
