@@ -44,6 +44,7 @@ export { type DecodeOptions, loadTokenizer, type Tokenizer } from './data/tokeni
 export { type DoctorDevice, type DoctorProblem, type DoctorReport, doctor } from './doctor.js'
 export { InputError, MoraError, RunError, UsageError } from './errors.js'
 export {
+  type ChangeResult,
   type ChoicesResult,
   type EvalProgress,
   type EvalResults,

@@ -1,8 +1,11 @@
 /** Writing a merged model: what `merge` and two formats of `export` do. */
+
+import type { ChangeResult } from '../eval/index.js'
 import { checkWrittenForm, formatOf, type MergeOptions, modelPath } from '../options/index.js'
 import type { OptionSource } from '../schema/names.js'
 import type { CommandResult } from './command.js'
-import { requireFreeFile, requireFreeOutput } from './paths.js'
+import { inFlags } from './flag-names.js'
+import { requireData, requireFreeFile, requireFreeOutput } from './paths.js'
 import { formatFacts, formatNumber } from './terminal/format.js'
 import { Progress } from './terminal/progress.js'
 import type { Terminal } from './terminal/terminal.js'
@@ -15,6 +18,7 @@ export function checkMergeOutput(options: MergeOptions, source: OptionSource): v
   if (format === 'gguf') requireFreeFile(modelPath(output!, format), around, source)
   else requireFreeOutput(output!, around, source)
   checkWrittenForm({ ...options, format }, source)
+  requireData('compare', options.compare, source)
 }
 
 export async function runMerge(options: MergeOptions & { model: string }, terminal: Terminal): Promise<CommandResult> {
@@ -50,13 +54,51 @@ export async function runMerge(options: MergeOptions & { model: string }, termin
       offline,
       onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),
     })
+    const change = options.compare && (await changeOf(options, json.output, progress))
     const text = formatFacts([
       ['output', json.output],
       ['merged weights', String(json.merged)],
       ['largest change of a weight', formatNumber(json.maxAbsoluteChange)],
+      ...(change ? factsOf(change) : []),
     ])
-    return { json, text }
+    return { json: { ...json, ...(change && { change }) }, text }
   } finally {
     progress.end()
   }
+}
+
+/** How far what the written model predicts is from what the adapter on its base does, both in float32. */
+async function changeOf(
+  { model, adapter, compare, device, threads, allowTf32, allowOtherBase, offline }: MergeOptions & { model: string },
+  output: string,
+  progress: Progress,
+): Promise<ChangeResult> {
+  const [{ loadAdapted, loadModel }, { evaluate }] = await Promise.all([
+    import('../models/index.js'),
+    import('../eval/index.js'),
+  ])
+  const load = { device, threads, allowTf32, offline, dtype: 'float32', quantised: true } as const
+  using before = await loadAdapted(model, adapter!, { ...load, allowOtherBase })
+  using after = await loadModel(output, load)
+  return await evaluate(after, {
+    task: 'change',
+    base: before,
+    data: compare!,
+    offline,
+    onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
+    onProgress: ({ done, summary }) => progress.show(`compared ${done} rows  ${summary}`),
+  })
+}
+
+function factsOf(change: ChangeResult): [string, string][] {
+  const { before, after, meanAbsoluteChange, maxAbsoluteChange, klDivergence, sameTopTokens, targets } = change
+  return [
+    ['tokens compared', String(targets)],
+    ['loss of adapter on base', formatNumber(before)],
+    ['loss of what was written', formatNumber(after)],
+    ['mean change of a log-probability', formatNumber(meanAbsoluteChange)],
+    ['largest change of a log-probability', formatNumber(maxAbsoluteChange)],
+    ['KL divergence', formatNumber(klDivergence)],
+    ['same likeliest token', `${(100 * sameTopTokens).toFixed(2)} %`],
+  ]
 }

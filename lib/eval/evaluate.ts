@@ -16,6 +16,7 @@ import {
   requireOptions,
   type Task,
 } from '../options/index.js'
+import { change } from './change.js'
 import { choices } from './choices.js'
 import { exactMatch } from './exact-match.js'
 import { forgetting } from './forgetting.js'
@@ -31,6 +32,7 @@ const TASKS: { [T in Task]: RunTask<T> } = {
   choices,
   recall,
   forgetting,
+  change,
 }
 
 const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'setDropout', 'config')
@@ -38,7 +40,7 @@ const aModel = having('a model (loadModel gives one)', 'tokenLogProbs', 'setDrop
 export type EvaluateOptions<T extends Task = Task> = Omit<EvalInput, 'task' | 'base'> & {
   /** What to measure. */
   task: T
-  /** The model before, for `forgetting`. By default, `model` without its active adapters. */
+  /** The model before, for `forgetting` and `change`. By default, `model` without its active adapters. */
   base?: EvaluatedModel
   /** Called after each row; of a text, after each window. */
   onProgress?: (progress: EvalProgress) => void

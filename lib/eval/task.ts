@@ -5,14 +5,22 @@ import type { OpenSource } from '../data/sources/open.js'
 import type { ChatTemplate, TemplateContext } from '../data/templates/template.js'
 import type { LanguageModel } from '../generate/index.js'
 import type { EvalOptions, Task } from '../options/index.js'
+import type { Tensor } from '../tensor/tensor.js'
 
 /** What an evaluation needs of a model. `Model` fits; so do fakes. */
 export interface EvaluatedModel extends LanguageModel {
   /** Natural log-probability of every target of the batch, in order. */
   tokenLogProbs(batch: Batch): Promise<Float32Array>
   setDropout(key: null): void
-  /** Only these adapters take part from now on. For `forgetting` without `base`. */
+  /** Only these adapters take part from now on. For `forgetting` and `change` without `base`. */
   setActiveAdapters?(names: readonly string[]): void
+  /** Logits of the batch's targets. For `change`. */
+  forwardAsync?(batch: Batch, options: { rows: 'targets'; gradients: false }): Promise<LogitsOfTargets>
+}
+
+/** Float32 logits [to - from, V] of targets [from, to), in order. */
+export interface LogitsOfTargets extends Disposable {
+  logits(from: number, to: number): Tensor
 }
 
 export interface EvalProgress {
@@ -71,6 +79,25 @@ export interface ForgettingResult {
   targets: number
 }
 
+export interface ChangeResult {
+  /** Mean negative log-probability of the targets, natural, of the model before. */
+  before: number
+  /** The same of the model. */
+  after: number
+  /** Mean of |log-probability of a target after − before|. */
+  meanAbsoluteChange: number
+  /** The largest of these. */
+  maxAbsoluteChange: number
+  /** Mean of Σ p ln(p / q) over what may follow, p of the model before and q of the model [nats]. */
+  klDivergence: number
+  /** Share of the targets at which both models find the same token likeliest. */
+  sameTopTokens: number
+  /** Tokens read. */
+  tokens: number
+  /** Tokens predicted. */
+  targets: number
+}
+
 export interface EvalResults extends Record<Task, object> {
   logprobs: LogProbsResult
   perplexity: PerplexityResult
@@ -78,11 +105,12 @@ export interface EvalResults extends Record<Task, object> {
   choices: ChoicesResult
   recall: RecallResult
   forgetting: ForgettingResult
+  change: ChangeResult
 }
 
 export interface TaskContext {
   readonly model: EvaluatedModel
-  /** What `forgetting` compares the model with; null: the model without its active adapters. */
+  /** What `forgetting` and `change` compare the model with; null: the model without its active adapters. */
   readonly base: EvaluatedModel | null
   readonly options: EvalOptions
   readonly data: readonly OpenSource[]

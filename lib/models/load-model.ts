@@ -20,6 +20,7 @@ import { HostMemory, type HostRanks } from '../tensor/host-memory.js'
 import { freeMemory, requireRoom } from '../tensor/room.js'
 import type { ShardRanks } from '../tensor/shards.js'
 import type { Tensor } from '../tensor/tensor.js'
+import { openBase } from './adaptation/open-base.js'
 import type { GroupedWeights } from './checkpoint/grouped-weights.js'
 import {
   bytesOfShards,
@@ -91,6 +92,27 @@ export function loadModel(model: string, options: LoadOptions = {}): Promise<Mod
 /** The same to write texts with: by default, GGUF's blocks stay as they are on a CPU, which multiplies with them faster. */
 export function loadForGeneration(model: string, options: LoadOptions = {}): Promise<Model> {
   return load(model, options, ({ format }, { kind }) => format === 'gguf' && kind === 'cpu')
+}
+
+/**
+ * Loads an adapter on its base, in floats that are quantised again where it was trained on such.
+ * @throws what `loadModel` and `loadAdapter` throw
+ */
+export async function loadAdapted(
+  model: string,
+  adapter: string,
+  { allowOtherBase, ...options }: LoadOptions & { allowOtherBase?: boolean },
+): Promise<Model> {
+  const base = await openBase(model, adapter, options)
+  base.closeFiles()
+  const loaded = await loadModel(model, { ...options, quantise: base.quantise ?? options.quantise })
+  try {
+    await loaded.loadAdapter(adapter, 'default', { allowOtherBase, offline: options.offline })
+    return loaded
+  } catch (error) {
+    loaded.dispose()
+    throw error
+  }
 }
 
 /** `keeps`: whether quantised weights stay as they are where the options do not say it. */

@@ -165,6 +165,12 @@ export const evaluationDataOption = (hub: HubMeaning, split: string) =>
     resume: 'free',
   })
 
+/** Rows on which what was written is compared with what it was made of. */
+export const compareOption = evaluationData(
+  'rows on which the written model is compared with the adapter on its base, as mora eval --task change does',
+  { adds: true, hub: 'evaluation-data' },
+)
+
 const trainingDataOption = textsOr<DataInput, DataSource[]>(
   `${filesOfRows} (owner/name:split, else train); a YAML file may list {path, weight}`,
   'D',

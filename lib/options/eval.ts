@@ -15,7 +15,7 @@ import {
   rowOptions,
 } from './common.js'
 
-export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall', 'forgetting'] as const
+export const TASKS = ['logprobs', 'perplexity', 'exact-match', 'choices', 'recall', 'forgetting', 'change'] as const
 export type Task = (typeof TASKS)[number]
 
 const task = 'Of one task:'
@@ -31,17 +31,17 @@ export const EvalSchema = z.strictObject({
   limit: limitOption('rows (of a text, windows)'),
   batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),
   output: text('write a line of JSON per row to this file', 'FILE', { expects: 'the path of a file' }),
-  window: optionalInteger('perplexity and forgetting of a text: tokens that are seen at once', {
+  window: optionalInteger('perplexity, forgetting and change of a text: tokens that are seen at once', {
     min: 2,
     defaultText: '--max-length',
     group: task,
   }),
-  stride: optionalInteger('perplexity and forgetting of a text: tokens from one window to the next', {
+  stride: optionalInteger('perplexity, forgetting and change of a text: tokens from one window to the next', {
     min: 1,
     defaultText: '--window',
     group: task,
   }),
-  base: text('forgetting: the model before, where more than an adapter has changed it', 'M', {
+  base: text('forgetting and change: the model before, where more than an adapter has changed it', 'M', {
     group: task,
     expects: 'the path or hub id of a model',
     hub: 'model',

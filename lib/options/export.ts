@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { choice, flag, optionalChoice, optionalInteger, text } from '../schema/option.js'
 import { requiredByCommands } from '../schema/option-facts.js'
-import { adapterOption, adapterOptions, commonOptions, modelOption } from './common.js'
+import { adapterOption, adapterOptions, commonOptions, compareOption, modelOption } from './common.js'
 import { overwriteOutput, quantisedOutput, WRITTEN_DTYPES } from './model-format.js'
 
 export const EXPORT_FORMATS = ['peft', 'gguf-lora', 'gguf', 'safetensors'] as const
@@ -26,6 +26,7 @@ export const ExportSchema = z.strictObject({
   }),
   force: flag('write the nearest LoRA although it is another adapter: with an error above 0.1'),
   ...quantisedOutput,
+  compare: compareOption,
   overwrite: overwriteOutput,
   ...commonOptions,
   dtype: choice(

@@ -2,7 +2,7 @@
 import { z } from 'zod'
 import { choice, optionalChoice, text } from '../schema/option.js'
 import { requiredByCommands } from '../schema/option-facts.js'
-import { adapterOption, adapterOptions, commonOptions, modelOption } from './common.js'
+import { adapterOption, adapterOptions, commonOptions, compareOption, modelOption } from './common.js'
 import { MODEL_FORMATS, overwriteOutput, quantisedOutput, WRITTEN_DTYPES } from './model-format.js'
 
 export const MergeSchema = z.strictObject({
@@ -18,6 +18,7 @@ export const MergeSchema = z.strictObject({
     defaultText: 'gguf for an output that ends with .gguf, else safetensors',
   }),
   ...quantisedOutput,
+  compare: compareOption,
   overwrite: overwriteOutput,
   ...commonOptions,
   dtype: choice(

@@ -151,10 +151,19 @@ test('mora train --quantise trains beside codes of floats, and what follows need
   expect(beside.loss).toBeLessThan(0.99 * base.loss)
   // Quantised again, it is what the merged floats are when they are quantised while they are loaded.
   const merge = ['--model', model, '--adapter', at('run'), '--dtype', 'float32', '--quantise']
-  await mora(false, 'merge', ...merge, 'nf4', '--output', at('small'))
+  const compare = ['--compare', at('rows.jsonl')]
+  const { change } = await mora(true, 'merge', ...merge, 'nf4', '--output', at('small'), ...compare)
   const small = await mora(true, ...perplexity, '--model', at('small'), '--quantised')
   expect(small).toEqual(await mora(true, ...perplexity, '--model', at('whole'), '--quantise', 'nf4'))
   await mora(false, 'export', ...merge, 'q8_0', '--output', at('small.gguf'), '--format', 'gguf')
   const nearer = await mora(false, ...perplexity, '--model', at('small.gguf'))
   expect(Math.abs(nearer.loss / beside.loss - 1)).toBeLessThan(0.01)
+  // What is said to have changed is that, and of floats next to nothing.
+  expect(Math.abs(change.before / beside.loss - 1)).toBeLessThan(1e-6)
+  expect(Math.abs(change.after / small.loss - 1)).toBeLessThan(1e-6)
+  expect(change.klDivergence).toBeGreaterThan(1e-3)
+  const floats = ['merge', '--model', model, '--adapter', at('run'), '--dtype', 'float32', '--output', at('again')]
+  const exact = await mora(true, ...floats, ...compare)
+  expect(exact.change).toMatchObject({ sameTopTokens: 1, targets: change.targets })
+  expect(exact.change.maxAbsoluteChange).toBeLessThan(1e-4)
 })

@@ -16,7 +16,7 @@ import { Progress } from '../terminal/progress.js'
 
 export const evalCommand = defineCommand({
   name: 'eval',
-  summary: 'measure: log-probabilities, perplexity, exact answers, multiple choice, recall, forgetting',
+  summary: 'measure: log-probabilities, perplexity, exact answers, multiple choice, recall, forgetting, change',
   schema: EvalSchema,
   idle: ['seed'],
   examples: [
@@ -28,9 +28,11 @@ export const evalCommand = defineCommand({
     requireModel(options.model, source)
     requireAdapter(options.adapter, source)
     requireModel(options.base, source, 'base')
-    if (options.task === 'forgetting' && options.adapter === undefined && options.base === undefined) {
+    const { task } = options
+    const compares = task === 'forgetting' || task === 'change'
+    if (compares && options.adapter === undefined && options.base === undefined) {
       const [adapter, base] = [optionName('adapter', source), optionName('base', source)]
-      throw new UsageError('missing-option', `Missing ${adapter} or ${base}: the task forgetting compares two models.`)
+      throw new UsageError('missing-option', `Missing ${adapter} or ${base}: the task ${task} compares two models.`)
     }
     requireData('data', options.data, source)
     requireData('shotsData', options.shotsData, source)

@@ -1,3 +1,4 @@
+import { pathsOf } from '../../data/sources/source.js'
 import { UsageError } from '../../errors.js'
 import { type ExportOptions, ExportSchema, isMixture } from '../../options/index.js'
 import { type OptionSource, optionName } from '../../schema/names.js'
@@ -36,7 +37,10 @@ export const exportCommand = defineCommand({
   },
 })
 
-function checkFormat({ format, dtype, quantise, approximateRank, force }: ExportOptions, source: OptionSource): void {
+function checkFormat(
+  { format, dtype, quantise, compare, approximateRank, force }: ExportOptions,
+  source: OptionSource,
+): void {
   const isLora = format === 'peft' || format === 'gguf-lora'
   const refuse = (option: string, value: unknown, why: string) => {
     const names = [optionName(option, source), optionName('format', source)]
@@ -51,6 +55,7 @@ function checkFormat({ format, dtype, quantise, approximateRank, force }: Export
   }
   if (isLora && isMixture(dtype)) refuse('dtype', dtype, 'a LoRA has floats')
   if (isLora && quantise !== undefined) refuse('quantise', quantise, 'a LoRA has floats')
+  if (isLora && compare) refuse('compare', pathsOf(compare).join(' '), 'it compares a merged model')
   if (format === 'peft' && dtype !== 'auto' && dtype !== 'float32') refuse('dtype', dtype, 'it is written in float32')
 }
 
