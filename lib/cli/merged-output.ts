@@ -5,19 +5,20 @@ import { checkWrittenForm, formatOf, type MergeOptions, modelPath } from '../opt
 import type { OptionSource } from '../schema/names.js'
 import type { CommandResult } from './command.js'
 import { inFlags } from './flag-names.js'
-import { requireData, requireFreeFile, requireFreeOutput } from './paths.js'
+import { requireData, requireFreeFile, requireFreeOutput, requirePath } from './paths.js'
 import { formatFacts, formatNumber } from './terminal/format.js'
 import { Progress } from './terminal/progress.js'
 import type { Terminal } from './terminal/terminal.js'
 
 /** Finds what stands in the way of the output before anything is read. */
 export function checkMergeOutput(options: MergeOptions, source: OptionSource): void {
-  const { model, adapter, output, overwrite } = options
+  const { model, adapter, output, overwrite, imatrix } = options
   const format = formatOf(output!, options.format)
-  const around = { inputs: [model, adapter], overwrite }
+  const around = { inputs: [model, adapter, imatrix], overwrite }
   if (format === 'gguf') requireFreeFile(modelPath(output!, format), around, source)
   else requireFreeOutput(output!, around, source)
   checkWrittenForm({ ...options, format }, source)
+  requirePath('imatrix', imatrix, source)
   requireData('compare', options.compare, source)
 }
 
@@ -32,6 +33,7 @@ export async function runMerge(options: MergeOptions & { model: string }, termin
     allowOtherBase,
     dtype,
     quantise,
+    imatrix,
     device,
     threads,
     allowTf32,
@@ -48,10 +50,12 @@ export async function runMerge(options: MergeOptions & { model: string }, termin
       allowOtherBase,
       dtype,
       quantise,
+      imatrix,
       device,
       threads,
       allowTf32,
       offline,
+      onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
       onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),
     })
     const change = options.compare && (await changeOf(options, json.output, progress))

@@ -1,17 +1,10 @@
 import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../arguments.js'
-import { TextTemplate } from '../data/rows/text-template.js'
-import { resolveTools } from '../data/rows/tools.js'
-import { openSources } from '../data/sources/open.js'
-import { UsageError } from '../errors.js'
-import { promptTemplate } from '../generate/index.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
 import { writeFully, writeStreamAtomic } from '../io/atomic.js'
 import {
   checkEvalOptions,
   type EvalInput,
-  type EvalOptions,
   EvalSchema,
-  maxLengthOf,
   parseOptions,
   requireOptions,
   type Task,
@@ -21,6 +14,7 @@ import { choices } from './choices.js'
 import { exactMatch } from './exact-match.js'
 import { forgetting } from './forgetting.js'
 import { logprobs } from './logprobs.js'
+import { openTask } from './open-task.js'
 import { perplexity } from './perplexity.js'
 import { recall } from './recall.js'
 import type { EvalProgress, EvalResults, EvaluatedModel, RunTask, TaskContext } from './task.js'
@@ -75,21 +69,7 @@ export async function evaluate<T extends Task = Task>(
   requireOptions(EvalSchema, options, 'api')
   checkEvalOptions({ ...options, base }, 'api')
   const run = TASKS[options.task as T] as RunTask<T>
-  const hub = { offline: options.offline, onDownload, onWarning, signal }
-  const data = await openSources(options.data!, { purpose: 'evaluation', ...hub })
-  const shotsData = options.shotsData && (await openSources(options.shotsData, hub))
-  const settings = {
-    model,
-    signal,
-    base: base ?? null,
-    options,
-    data,
-    shotsData,
-    text: options.text === undefined ? null : new TextTemplate(options.text),
-    templateContext: { tools: await resolveTools(options.tools), templateOptions: options.templateOptions },
-    template: model.tokenizer ? await promptTemplate(model, options, onWarning) : null,
-    maxLength: rowLimit(options, model.config.maxPositions),
-  }
+  const settings = await openTask(model, options, { offline: options.offline, onDownload, onWarning, signal })
   model.setDropout(null)
   const counter = new Counter(options.limit ?? null, onProgress)
   const result = await withLines(options.output, (write) => {
@@ -97,17 +77,12 @@ export async function evaluate<T extends Task = Task>(
       await write(line)
       counter.count(summary)
     }
-    return run({ ...settings, done, truncated: () => void counter.truncated++ })
+    return run({ ...settings, base: base ?? null, done, truncated: () => void counter.truncated++ })
   })
   if (counter.truncated > 0) {
     onWarning(`${counter.truncated} rows were longer than ${settings.maxLength} tokens (maxLength) and were truncated.`)
   }
   return result
-}
-
-function rowLimit({ maxLength }: EvalOptions, maxPositions: number): number {
-  if (maxLength === undefined || maxLength <= maxPositions) return maxLengthOf(maxLength, maxPositions)
-  throw new UsageError('bad-value', `maxLength ${maxLength} exceeds the model's ${maxPositions} positions.`)
 }
 
 class Counter {

@@ -24,6 +24,8 @@ export interface AttachedAdapter {
 export class Linear {
   /** Adapters by name, in the order of their addition; only active ones take part. */
   readonly adapters = new Map<string, AttachedAdapter>()
+  /** Sees the inputs [T, k] of each product. */
+  observer: ((x: Tensor) => void) | null = null
 
   constructor(
     /** Module path as in Hugging Face's checkpoints, without `.weight`. */
@@ -81,6 +83,7 @@ export class LinearGroup {
 function forwardTogether(layers: readonly Linear[], fused: Weight | null, input: LinearInput): Tensor {
   const columns = ranges(layers)
   const width = columns.at(-1)?.to ?? 0
+  for (const { observer } of layers) observer?.(input.x)
   const updates: WeightUpdate[] = []
   const adapted: Part[] = []
   let adaptedLayers = 0

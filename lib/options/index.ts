@@ -28,6 +28,7 @@ export { type DoctorOptions, DoctorSchema } from './doctor.js'
 export { type EvalInput, type EvalOptions, EvalSchema, TASKS, type Task } from './eval.js'
 export { type ExportOptions, ExportSchema } from './export.js'
 export { type GenerateInput, type GenerateOptions, GenerateSchema } from './generate.js'
+export { type ImatrixInput, type ImatrixOptions, ImatrixSchema } from './imatrix.js'
 export { type InspectOptions, InspectSchema } from './inspect.js'
 export { type MergeOptions, MergeSchema } from './merge.js'
 export {

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { UsageError } from '../errors.js'
 import { type OptionSource, optionName } from '../schema/names.js'
-import { flag, optionalChoice } from '../schema/option.js'
+import { flag, optionalChoice, text } from '../schema/option.js'
 
 /** A folder in Hugging Face's layout, or one GGUF file. */
 export const MODEL_FORMATS = ['safetensors', 'gguf'] as const
@@ -38,6 +38,9 @@ export const quantisedOutput = {
     WRITTEN_QUANTISE_FORMATS,
     { defaultText: '--dtype' },
   ),
+  imatrix: text('importance of columns for what is quantised, as mora imatrix and llama.cpp write it', 'FILE', {
+    expects: 'the path of an importance matrix',
+  }),
 }
 
 /** Refuses types that a format cannot hold. */
@@ -46,10 +49,12 @@ export function checkWrittenForm(
     format,
     dtype = 'auto',
     quantise,
+    imatrix,
   }: {
     format: ModelFormat
     dtype?: (typeof WRITTEN_DTYPES)[number]
     quantise?: WrittenQuantiseFormat
+    imatrix?: string
   },
   source: OptionSource,
 ): void {
@@ -63,7 +68,14 @@ export function checkWrittenForm(
     if (isMixture(dtype)) refuse('dtype', dtype, 'it is a type of GGUF files')
     if (quantise !== undefined && quantise !== 'nf4')
       refuse('quantise', quantise, 'it is a format of GGUF files, and folders have nf4')
+    if (imatrix !== undefined) refuse('imatrix', imatrix, 'it is for blocks of GGUF files')
   }
+  if (imatrix === undefined || quantise !== undefined || isMixture(dtype)) return
+  const [given, ...needed] = ['imatrix', 'quantise', 'dtype'].map((name) => optionName(name, source))
+  throw new UsageError(
+    'unfit-options',
+    `${given} needs ${needed[0]}, or a mixture of blocks as ${needed[1]}: floats are not quantised.`,
+  )
 }
 
 export const overwriteOutput = flag('replace a folder that is not empty, or a file', false, { scope: 'call' })

@@ -38,7 +38,7 @@ export const exportCommand = defineCommand({
 })
 
 function checkFormat(
-  { format, dtype, quantise, compare, approximateRank, force }: ExportOptions,
+  { format, dtype, quantise, imatrix, compare, approximateRank, force }: ExportOptions,
   source: OptionSource,
 ): void {
   const isLora = format === 'peft' || format === 'gguf-lora'
@@ -55,6 +55,7 @@ function checkFormat(
   }
   if (isLora && isMixture(dtype)) refuse('dtype', dtype, 'a LoRA has floats')
   if (isLora && quantise !== undefined) refuse('quantise', quantise, 'a LoRA has floats')
+  if (isLora && imatrix !== undefined) refuse('imatrix', imatrix, 'a LoRA has floats')
   if (isLora && compare) refuse('compare', pathsOf(compare).join(' '), 'it compares a merged model')
   if (format === 'peft' && dtype !== 'auto' && dtype !== 'float32') refuse('dtype', dtype, 'it is written in float32')
 }

@@ -6,6 +6,7 @@ import { doctorCommand } from './doctor.js'
 import { evalCommand } from './eval.js'
 import { exportCommand } from './export.js'
 import { generateCommand } from './generate.js'
+import { imatrixCommand } from './imatrix.js'
 import { inspectCommand } from './inspect.js'
 import { mergeCommand } from './merge.js'
 import { pushCommand } from './push.js'
@@ -18,6 +19,7 @@ export const commands: readonly AnyCommand[] = [
   generateCommand,
   mergeCommand,
   exportCommand,
+  imatrixCommand,
   pushCommand,
   inspectCommand,
   analyzeCommand,

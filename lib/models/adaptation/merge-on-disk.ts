@@ -61,10 +61,22 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     format: optional(oneOf(...MODEL_FORMATS)),
     dtype: optional(oneOf(...WRITTEN_DTYPES)),
     quantise: optional(oneOf(...WRITTEN_QUANTISE_FORMATS)),
+    imatrix: optional(aText),
     ...hubKinds,
     onProgress: optional(aFunction),
   })
-  const { model, adapter, output, dtype = 'auto', format, quantise, allowOtherBase, onProgress, ...others } = options
+  const {
+    model,
+    adapter,
+    output,
+    dtype = 'auto',
+    format,
+    quantise,
+    imatrix,
+    allowOtherBase,
+    onProgress,
+    ...others
+  } = options
   const { offline, onDownload, onWarning, signal, ...deviceOptions } = others
   signal?.throwIfAborted()
   const device = openDevice(deviceOptions)
@@ -101,6 +113,8 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     const written = await writeModel({ config, tokenizer, source, device, fill, stored, blocks }, output, {
       format,
       quantise,
+      imatrix,
+      onWarning,
       dtype: dtype === 'auto' ? undefined : dtype,
       onTensor: (done, total) => {
         signal?.throwIfAborted()

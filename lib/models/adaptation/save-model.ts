@@ -28,12 +28,13 @@ export async function saveModel(model: SavedModel, output: string, options: Save
     format: optional(oneOf(...MODEL_FORMATS)),
     mergeActive: optional(aFlag),
     quantise: optional(oneOf(...WRITTEN_QUANTISE_FORMATS)),
+    imatrix: optional(aText),
     dtype: optional(oneOf(...WRITTEN_DTYPES.filter((dtype) => dtype !== 'auto'))),
   })
-  const { dtype, format, quantise, mergeActive = false } = options
+  const { dtype, format, quantise, imatrix, mergeActive = false } = options
   const { config, tokenizer, source, device, adapterSet } = model
   const fill = (name: string, values: Tensor): void => adapterSet.fill(model.slot(name), values, mergeActive)
   const blocks = (name: string, stored: WrittenBlocks): Uint8Array | null =>
     source && adapterSet.isAsStored(model.slot(name), mergeActive) ? storedBlocks(source, name, stored) : null
-  await writeModel({ config, tokenizer, source, device, fill, blocks }, output, { dtype, format, quantise })
+  await writeModel({ config, tokenizer, source, device, fill, blocks }, output, { dtype, format, quantise, imatrix })
 }

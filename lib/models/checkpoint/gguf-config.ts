@@ -6,6 +6,7 @@ import type { Family } from '../families/family.js'
 import { families } from '../families/index.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
 import { GgufMetadata } from '../gguf/metadata.js'
+import type { ModelConfig } from '../network/model-config.js'
 
 /** The family of a GGUF file. @throws UsageError `unsupported-architecture` */
 export function ggufFamily(file: GgufFile): { family: Family; gguf: GgufFamily } {
@@ -31,4 +32,10 @@ export function configFromGguf(file: GgufFile, ropeFactors?: Float32Array): Json
   const json = { architectures: [gguf.className], model_type: family.modelType, ...gguf.config(metadata) }
   metadata.refuseOverlooked()
   return json
+}
+
+/** How GGUF holds the models of a configuration's family. */
+export function ggufFamilyOf({ architecture }: ModelConfig): GgufFamily {
+  const family = (modelType: string) => families.find((candidate) => candidate.modelType === modelType)!
+  return (family(architecture).gguf ?? family('llama').gguf)!
 }

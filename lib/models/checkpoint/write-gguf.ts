@@ -17,7 +17,6 @@ import { isBlockDType, native } from '../../native.js'
 import { type GgufDType, type GgufQuantiseFormat, isMixture } from '../../options/index.js'
 import { keep, scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import { families } from '../families/index.js'
 import { parseConfig } from '../families/parse-config.js'
 import { modelFields, ropeFactors } from '../gguf/fields.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
@@ -25,7 +24,8 @@ import { formatInMixture, formatOfLinear } from '../gguf/mixtures.js'
 import { ggufName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearsOf, normsOf, weightShapes } from '../network/plan.js'
-import { configFromGguf } from './gguf-config.js'
+import { configFromGguf, ggufFamilyOf } from './gguf-config.js'
+import type { ImportanceOfWeights } from './importance-of-weights.js'
 import {
   defaultDType,
   filledWeight,
@@ -43,6 +43,8 @@ export interface WriteGgufOptions {
   dtype?: GgufDType
   /** What linear layers of the blocks are quantised to instead. */
   quantise?: GgufQuantiseFormat
+  /** By what errors of blocks are weighed; null: by values alone. */
+  importance?: ImportanceOfWeights | null
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
 }
@@ -70,19 +72,20 @@ const FILE_TYPES: Record<GgufDType | GgufQuantiseFormat, number> = {
 export async function writeModelGguf(
   model: WritableModel,
   path: string,
-  { dtype = defaultDType(model), quantise, onTensor }: WriteGgufOptions = {},
+  { dtype = defaultDType(model), quantise, importance = null, onTensor }: WriteGgufOptions = {},
 ): Promise<void> {
   const { config } = model
   const family = ggufFamilyOf(config)
   const shapes = weightShapes(config)
   const writing = { output: path, memory: new HostMemory() }
-  const dtypes = storedDTypes(config, family, shapes, dtype, quantise)
+  const dtypes = storedDTypes(config, family, shapes, { dtype, quantise, weighted: importance !== null })
   let written = 0
   const entries = [...shapes].map(([name, shape]): GgufEntry => {
     const nameInFile = ggufName(name, family.names)
     const stored = dtypes.get(name)!
     const data = async () => {
-      const bytes = await storedBytes(model, family, name, shape, stored, writing)
+      const columns = importance?.columns.get(nameInFile) ?? null
+      const bytes = await storedBytes(model, family, { name, shape, dtype: stored, importance: columns }, writing)
       onTensor?.(++written, shapes.size)
       return bytes
     }
@@ -101,13 +104,11 @@ export async function writeModelGguf(
     ['general.file_type', uint32(FILE_TYPES[quantise ?? dtype])],
     ['general.quantization_version', uint32(2)],
   ]
-  await writeGguf(path, new Map([...fields, ...general, ...(await fieldsOfTokenizer(model))]), entries)
-}
-
-/** How GGUF holds a family's models. */
-export function ggufFamilyOf({ architecture }: ModelConfig): GgufFamily {
-  const family = (modelType: string) => families.find((candidate) => candidate.modelType === modelType)!
-  return (family(architecture).gguf ?? family('llama').gguf)!
+  await writeGguf(
+    path,
+    new Map([...fields, ...general, ...(importance?.fields ?? []), ...(await fieldsOfTokenizer(model))]),
+    entries,
+  )
 }
 
 async function fieldsOfTokenizer({ source, tokenizer, config }: WritableModel) {
@@ -121,10 +122,9 @@ function storedDTypes(
   config: ModelConfig,
   { names }: GgufFamily,
   shapes: ReadonlyMap<string, readonly number[]>,
-  dtype: GgufDType,
-  quantise: GgufQuantiseFormat | undefined,
+  { dtype, quantise, weighted }: { dtype: GgufDType; quantise?: GgufQuantiseFormat; weighted: boolean },
 ): Map<string, GgufTensorDType> {
-  const facts = { ...config, weighted: false }
+  const facts = { ...config, weighted }
   const linears = new Set(linearsOf(config.network).map(({ name }) => `${name}.weight`))
   let quantised = 0
   const dtypes = [...shapes].map(([name, shape]): [string, GgufTensorDType] => {
@@ -138,12 +138,19 @@ function storedDTypes(
   throw new UsageError('unfit-options', `No linear layer of the model has rows of whole blocks of ${quantise}.`)
 }
 
+/** How a weight is written. */
+interface StoredWeight {
+  name: string
+  shape: readonly number[]
+  dtype: GgufTensorDType
+  /** Of its columns. */
+  importance: Float32Array | null
+}
+
 async function storedBytes(
   model: WritableModel,
   { names, permuted, normOffset = 0 }: GgufFamily,
-  name: string,
-  shape: readonly number[],
-  dtype: GgufTensorDType,
+  { name, shape, dtype, importance }: StoredWeight,
   writing: Writing,
 ): Promise<Uint8Array> {
   const { config } = model
@@ -157,7 +164,7 @@ async function storedBytes(
   if (!isBlockDType(dtype)) return await roundedBytes(laidOut, dtype, name, writing)
   const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', name, writing)
   const floats = new Float32Array(buffer, byteOffset, byteLength / 4)
-  return native.quantise(dtype, floats, shape.at(-1)!, null, model.device.facts().threads)
+  return native.quantise(dtype, floats, shape.at(-1)!, importance, model.device.facts().threads)
 }
 
 function addNumber(values: Tensor, number: number): void {

@@ -7,6 +7,7 @@ import {
   modelPath,
   type WrittenQuantiseFormat,
 } from '../../options/index.js'
+import { importanceFor } from './importance-of-weights.js'
 import type { WritableModel } from './writable-model.js'
 import { writeModelFolder } from './write-folder.js'
 import { writeModelGguf } from './write-gguf.js'
@@ -22,23 +23,33 @@ export interface WrittenForm {
    * file. A mixture's rules say the format of each layer; rows that fill no blocks stay floats.
    */
   quantise?: WrittenQuantiseFormat
+  /**
+   * A file with the importance of columns, as `importanceMatrix` and llama.cpp write it: quantising to blocks of a GGUF file then
+   * weighs errors by it.
+   */
+  imatrix?: string
 }
 
 export interface WriteModelOptions extends WrittenForm {
   /** Called after each tensor. */
   onTensor?: (written: number, total: number) => void
+  /** Told which weights' importance is missing. */
+  onWarning?: (message: string) => void
 }
 
 /** Writes a folder in Hugging Face's layout or a GGUF file, and returns its path. */
 export async function writeModel(
   model: WritableModel,
   output: string,
-  { format: asked, dtype, quantise, onTensor }: WriteModelOptions,
+  { format: asked, dtype, quantise, imatrix, onTensor, onWarning }: WriteModelOptions,
 ): Promise<string> {
   const format = formatOf(output, asked)
-  checkWrittenForm({ format, dtype, quantise }, 'api')
+  checkWrittenForm({ format, dtype, quantise, imatrix }, 'api')
   const path = modelPath(output, format)
-  if (format === 'gguf' && quantise !== 'nf4') await writeModelGguf(model, path, { dtype, quantise, onTensor })
+  if (format === 'gguf' && quantise !== 'nf4') {
+    const importance = imatrix === undefined ? null : await importanceFor(model.config, imatrix, onWarning)
+    await writeModelGguf(model, path, { dtype, quantise, importance, onTensor })
+  }
   // What a folder cannot hold was refused.
   else await writeModelFolder(model, path, { dtype: dtype as FloatDType, quantise: quantise as 'nf4', onTensor })
   return path

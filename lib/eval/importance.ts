@@ -1,0 +1,136 @@
+import { aFunction, having, optional, requireArgument, requireOptionsOf } from '../arguments.js'
+import { packBatch } from '../data/packing.js'
+import { namesOf } from '../data/sources/open.js'
+import { InputError, RunError } from '../errors.js'
+import { type HubOptions, hubKinds } from '../hub/index.js'
+import { sharedName } from '../io/shared-name.js'
+import { type Model, weightsByInput, writeImportance } from '../models/index.js'
+import { native } from '../native.js'
+import {
+  type EvalOptions,
+  EvalSchema,
+  type ImatrixInput,
+  ImatrixSchema,
+  parseOptions,
+  requireOptions,
+} from '../options/index.js'
+import { cast, square } from '../tensor/operations/arithmetic.js'
+import { keep, scope } from '../tensor/scope.js'
+import { noGrad } from '../tensor/tape.js'
+import { Tensor } from '../tensor/tensor.js'
+import { openTask } from './open-task.js'
+import { partsOf } from './perplexity.js'
+import { passesOf } from './score.js'
+import type { EvalProgress } from './task.js'
+
+const aModel = having('a model (loadModel gives one)', 'forwardAsync', 'linears', 'setDropout', 'config')
+
+export type ImportanceOptions = ImatrixInput & {
+  /** Called after each row; of a text, after each window. */
+  onProgress?: (progress: EvalProgress) => void
+} & Pick<HubOptions, 'onDownload' | 'onWarning' | 'signal'>
+
+export interface ImportanceResult {
+  /** The file that was written. */
+  output: string
+  /** Weights whose columns have an importance. */
+  weights: number
+  /** Tokens read. */
+  tokens: number
+  /** Rows read; of a text, windows. */
+  chunks: number
+}
+
+/**
+ * Measures what each linear layer of the blocks multiplies its columns with, by a model with its active adapters on the windows or
+ * rows that the task `perplexity` reads, and writes an importance matrix for `mergeModel`, `Model.save` and llama.cpp's quantiser:
+ * for each column the sum over tokens of the input's square, and the number of tokens. Squares are float32, and sums over forward
+ * passes float64.
+ *
+ * @throws UsageError of options that are wrong or do not fit the model, InputError of malformed rows, RunError `non-finite`
+ * @throws the reason of a `signal` that is aborted, between rows and forward passes
+ */
+export async function importanceMatrix(model: Model, input: ImportanceOptions): Promise<ImportanceResult> {
+  requireArgument('model', model, aModel)
+  requireOptionsOf('the options of importanceMatrix', input, { ...hubKinds, onProgress: optional(aFunction) })
+  const { onProgress, onDownload, onWarning = () => {}, signal, ...given } = input
+  signal?.throwIfAborted()
+  const options = parseOptions(ImatrixSchema, given, { source: 'api' })
+  requireOptions(ImatrixSchema, options, 'api')
+  const hub = { offline: options.offline, onDownload, onWarning, signal }
+  const reading = parseOptions(EvalSchema, { task: 'perplexity', data: given.data }, { source: 'api' })
+  const settings = await openTask(model, { ...reading, ...options } as EvalOptions, hub)
+  let truncated = 0
+  const context = { ...settings, base: null, done: async () => {}, truncated: () => void truncated++ }
+  model.setDropout(null)
+  const squares = new SquaresOfInputs(model)
+  let [chunks, tokens, longest] = [0, 0, 0]
+  try {
+    for await (const pass of passesOf(partsOf(context), options.batchSize)) {
+      signal?.throwIfAborted()
+      const batch = packBatch(pass.map(({ ids, mask }, row) => ({ ids, mask, row })))
+      using _ = await model.forwardAsync(batch, { rows: 'targets', gradients: false })
+      await squares.endPass()
+      for (const { ids } of pass) {
+        chunks++
+        tokens += ids.length
+        longest = Math.max(longest, ids.length)
+        onProgress?.({ done: chunks, total: options.limit ?? null, summary: `${tokens} tokens` })
+      }
+    }
+  } finally {
+    squares.dispose()
+  }
+  if (tokens === 0)
+    throw new InputError('no-targets', `${namesOf(settings.data)}: no token is predicted, so none is read.`)
+  if (truncated > 0)
+    onWarning(`${truncated} rows were longer than ${settings.maxLength} tokens (maxLength) and were truncated.`)
+  const sums = squares.byWeight()
+  const datasets = settings.data.map(({ name }) => sharedName(name))
+  await writeImportance(options.output, { sums, tokens, datasets, chunks, chunkSize: longest })
+  return { output: options.output, weights: sums.size, tokens, chunks }
+}
+
+/** Observes the layers of a model until it is disposed. */
+class SquaresOfInputs {
+  /** By the name of the first layer that reads an input: of the last pass, on the device, and of all. */
+  readonly #inputs = new Map<string, { ofPass: Tensor; total: Float64Array }>()
+  readonly #weights: ReadonlyMap<string, string[]>
+
+  constructor(readonly model: Model) {
+    this.#weights = weightsByInput(model.config)
+    for (const layer of model.linears()) {
+      if (!this.#weights.has(layer.name)) continue
+      const columns = layer.inFeatures
+      const ofPass = keep(Tensor.zeros([columns], { device: model.device }))
+      this.#inputs.set(layer.name, { ofPass, total: new Float64Array(columns) })
+      layer.observer = (x) =>
+        noGrad(() => scope(() => native.columnSums(square(cast(x, 'float32')).native, ofPass.native, false)))
+    }
+  }
+
+  /** Adds what the last pass gave. @throws RunError `non-finite` */
+  async endPass(): Promise<void> {
+    for (const [name, { ofPass, total }] of this.#inputs) {
+      for (const [column, value] of (await ofPass.data()).entries()) {
+        if (!Number.isFinite(Number(value)))
+          throw new RunError('non-finite', `The squares of column ${column} of what ${name} reads sum up to ${value}.`)
+        total[column]! += Number(value)
+      }
+    }
+  }
+
+  /** The sums of all passes, by the name of each weight in GGUF. */
+  byWeight(): Map<string, Float64Array> {
+    return new Map(
+      [...this.#inputs].flatMap(([layer, { total }]) =>
+        this.#weights.get(layer)!.map((name) => [name, total] as const),
+      ),
+    )
+  }
+
+  dispose(): void {
+    for (const layer of this.model.linears()) layer.observer = null
+    for (const { ofPass } of this.#inputs.values()) ofPass.dispose()
+  }
+}

@@ -1,0 +1,136 @@
+/**
+ * Importance matrices as llama.cpp has them (common/imatrix-loader.cpp): of each weight, sums over tokens of the squares of what
+ * its columns are multiplied with, and the number of tokens. GGUF files are read and written, its older files read.
+ */
+import { readGguf } from '../../io/gguf.js'
+import type { GgufFile, GgufValue } from '../../io/gguf-types.js'
+import { type GgufEntry, list, text, uint32, writeGguf } from '../../io/gguf-writer.js'
+import { decodeUtf8, malformed, readExactly, WHOLE, withInputFile } from '../../io/open.js'
+import type { TensorLocation } from '../../io/stored-dtype.js'
+
+/** What is known of the inputs of weights. */
+export interface Importance {
+  /** The mean square of what each column is multiplied with, by the weight's name in GGUF. */
+  readonly columns: ReadonlyMap<string, Float32Array>
+  /** The texts that it was made of. */
+  readonly datasets: readonly string[]
+  readonly chunks: number
+}
+
+/** Sums over tokens, by the weight's name in GGUF. */
+export interface InputSquares {
+  readonly sums: ReadonlyMap<string, Float64Array>
+  /** Tokens that are in every sum. */
+  readonly tokens: number
+  readonly datasets: readonly string[]
+  /** Rows or windows of texts, and the tokens that they have at most. */
+  readonly chunks: number
+  readonly chunkSize: number
+}
+
+const [SUMS, COUNTS] = ['.in_sum2', '.counts']
+
+/** Writes the file as a whole or not at all. */
+export async function writeImportance(path: string, squares: InputSquares): Promise<void> {
+  const { sums, tokens, datasets, chunks, chunkSize } = squares
+  const entry = (name: string, values: Float32Array): GgufEntry => ({
+    name,
+    dtype: 'float32',
+    shape: [1, values.length],
+    data: async () => new Uint8Array(values.buffer),
+  })
+  const names = [...sums.keys()].sort()
+  const entries = names.flatMap((name) => [
+    entry(`${name}${SUMS}`, Float32Array.from(sums.get(name)!)),
+    entry(`${name}${COUNTS}`, Float32Array.of(tokens)),
+  ])
+  const fields = new Map([
+    ['general.type', text('imatrix')],
+    ['imatrix.datasets', list('string', datasets)],
+    ['imatrix.chunk_count', uint32(chunks)],
+    ['imatrix.chunk_size', uint32(chunkSize)],
+  ])
+  await writeGguf(path, fields, entries)
+}
+
+/** @throws UsageError `missing-file`, InputError `malformed-file` of what is no importance matrix, or has values that are none */
+export async function readImportance(path: string): Promise<Importance> {
+  const isGguf = await withInputFile(path, async (handle, size) => {
+    if (size > WHOLE) throw malformed(path, `it has ${size} bytes, and an importance matrix at most ${WHOLE}`)
+    return (await readExactly(handle, path, 0, Math.min(4, size))).toString('latin1') === 'GGUF'
+  })
+  const importance = isGguf ? await readCurrent(path) : await readOlder(path)
+  if (importance.columns.size === 0) throw malformed(path, 'it has the importance of no weight')
+  for (const [name, values] of importance.columns) {
+    const bad = values.findIndex((value) => !(value >= 0 && value < Number.POSITIVE_INFINITY))
+    if (bad >= 0) throw malformed(path, `the importance of column ${bad} of ${name} is ${values[bad]}`)
+  }
+  return importance
+}
+
+async function readCurrent(path: string): Promise<Importance> {
+  const { metadata, tensors } = await readGguf(path)
+  const type = metadata.get('general.type')
+  if (type !== 'imatrix')
+    throw malformed(path, `it is no importance matrix: its general.type is ${type ?? 'missing'}, not imatrix`)
+  const read = (name: string) => floatsOf(path, name, tensors)
+  const columns = new Map<string, Float32Array>()
+  for (const stored of tensors.keys()) {
+    if (!stored.endsWith(SUMS)) continue
+    const name = stored.slice(0, -SUMS.length)
+    const [sums, counts] = [await read(stored), await read(`${name}${COUNTS}`)]
+    const each = sums.length / counts.length
+    if (!Number.isInteger(each)) throw malformed(path, `${name} has ${sums.length} sums and ${counts.length} counts`)
+    // What was never used is as important everywhere.
+    columns.set(
+      name,
+      sums.map((sum, i) => (counts[Math.floor(i / each)]! > 0 ? sum / counts[Math.floor(i / each)]! : 1)),
+    )
+  }
+  return { columns, datasets: textsOf(metadata), chunks: Number(metadata.get('imatrix.chunk_count') ?? 0) }
+}
+
+async function floatsOf(path: string, name: string, tensors: GgufFile['tensors']): Promise<Float32Array> {
+  const found: TensorLocation | undefined = tensors.get(name)
+  if (found?.dtype !== 'float32' || found.bytes === 0)
+    throw malformed(path, `it has no values ${name} in float32, which belong to an importance matrix`)
+  const bytes = await withInputFile(path, (handle) => readExactly(handle, path, found.offset, found.bytes))
+  return new Float32Array(Uint8Array.from(bytes).buffer)
+}
+
+function textsOf(metadata: ReadonlyMap<string, GgufValue>): string[] {
+  const datasets = metadata.get('imatrix.datasets')
+  return Array.isArray(datasets) ? datasets.map(String) : []
+}
+
+/** Numbers one after the other, little-endian: of each weight its name, a number of calls, and that many times the means. */
+async function readOlder(path: string): Promise<Importance> {
+  const file = await withInputFile(path, (handle, size) => readExactly(handle, path, 0, size))
+  const view = new DataView(file.buffer, file.byteOffset, file.byteLength)
+  let at = 0
+  const take = (bytes: number) => {
+    if (bytes < 0 || at + bytes > file.length) throw malformed(path, 'it is no importance matrix, or was cut off')
+    at += bytes
+    return at - bytes
+  }
+  const number = () => view.getInt32(take(4), true)
+  const string = () => {
+    const length = number()
+    return decodeUtf8(file.subarray(take(length), at), path)
+  }
+  const columns = new Map<string, Float32Array>()
+  const entries = number()
+  for (let entry = 0; entry < entries; entry++) {
+    const name = string()
+    const [calls, count] = [number(), number()]
+    const start = take(4 * count)
+    const value = (i: number) => view.getFloat32(start + 4 * i, true)
+    columns.set(
+      name,
+      Float32Array.from({ length: count }, (_, i) => (calls > 0 ? value(i) / calls : value(i))),
+    )
+  }
+  if (at === file.length) return { columns, datasets: [], chunks: 0 }
+  const chunks = number()
+  return { columns, datasets: at === file.length ? [] : [string()], chunks }
+}

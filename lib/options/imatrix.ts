@@ -1,0 +1,38 @@
+/** Options of `mora imatrix` and `importanceMatrix()`. */
+import { z } from 'zod'
+import { integer, optionalInteger, textWithDefault } from '../schema/option.js'
+import { type LibraryInput, required, requiredByCommands } from '../schema/option-facts.js'
+import {
+  adapterOptions,
+  commonOptions,
+  contextOptions,
+  evaluationDataOption,
+  limitOption,
+  MOST_ROWS,
+  modelOption,
+  quantisedOption,
+  rowOptions,
+} from './common.js'
+import { overwriteOutput } from './model-format.js'
+
+const { maxLength, template, text } = rowOptions
+
+export const ImatrixSchema = z.strictObject({
+  model: requiredByCommands(modelOption),
+  ...adapterOptions,
+  quantised: quantisedOption(),
+  data: required(evaluationDataOption('evaluation-data', 'test, else validation')),
+  limit: limitOption('rows (of a text, windows)'),
+  batchSize: integer('rows per forward pass', 8, { min: 1, max: MOST_ROWS }),
+  window: optionalInteger('of a text: tokens that are seen at once', { min: 2, defaultText: '--max-length' }),
+  maxLength,
+  template,
+  text,
+  ...contextOptions,
+  output: textWithDefault('file to write', 'FILE', 'imatrix.gguf', { expects: 'the path of a file' }),
+  overwrite: overwriteOutput,
+  ...commonOptions,
+})
+
+export type ImatrixOptions = z.output<typeof ImatrixSchema>
+export type ImatrixInput = LibraryInput<typeof ImatrixSchema>
