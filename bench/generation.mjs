@@ -16,6 +16,7 @@ import { report } from './common/report.mjs'
 import { scratchFolder } from './common/scratch.mjs'
 import { takeTurns, timedSides } from './common/turns.mjs'
 import { decodingBound, readingBound, readingProducts } from './generation/bound.mjs'
+import { generate } from './generation/greedy.mjs'
 
 const options = readOptions({
   usage: `node bench/generation.mjs [MODEL] [options]: tokens per second of one stream, greedy, after a prompt.
@@ -63,9 +64,9 @@ async function measure(dtype, peaks) {
   const task = { model: copy, tokens: tokenFile, prompt, newTokens, dtype, threads }
   const processes = await pytorchSides('generate.py', task, options, notes)
   try {
-    const ours = { name: 'node-mora', run: () => generate(model) }
+    const own = { name: 'node-mora', run: () => ours(model) }
     const theirs = processes.map((side) => ({ name: side.name, run: () => side.ask({ task: 'generate' }) }))
-    const sides = [ours, ...theirs]
+    const sides = [own, ...theirs]
     const results = await takeTurns(sides, options.rounds)
     return linesOf(model, dtype, dtype, peaks, sides, results)
   } finally {
@@ -91,14 +92,20 @@ async function inBlocks() {
 async function measureBlocks({ format, path }, peaks) {
   const [blocks, floats] = [await load(path, 'bfloat16', true), await load(path, 'bfloat16')]
   const sides = [
-    { name: `weights in ${format}`, run: () => generate(blocks) },
-    { name: 'weights in bfloat16', run: () => generate(floats) },
+    { name: `weights in ${format}`, run: () => ours(blocks) },
+    { name: 'weights in bfloat16', run: () => ours(floats) },
   ]
   const results = await takeTurns(sides, options.rounds)
   const lines = linesOf(blocks, format, 'bfloat16', peaks, sides, results)
   for (const model of [blocks, floats]) model.dispose()
   device.trim()
   return lines
+}
+
+/** Seconds of both parts, as PyTorch's side has them. */
+async function ours(model) {
+  const { prefill, decode, ids: chosen } = await generate(model, ids, newTokens)
+  return { prefill: prefill.seconds, decode: decode.seconds, ids: chosen }
 }
 
 function load(path, dtype, quantised = false) {
@@ -122,19 +129,6 @@ function linesOf(model, stored, dtype, peaks, sides, results) {
   const reading = readingBound({ config, tokens: prompt, dtype, peaks, bandwidth })
   const decoding = decodingBound({ config, weights, prompt, tokens: newTokens, dtype, bandwidth })
   return [line('reading the prompt', 'prefill', prompt, reading), line('generating', 'decode', newTokens, decoding)]
-}
-
-/** Seconds of choosing the first token and of choosing the others, and all of them. */
-async function generate(model) {
-  const cache = model.createCache(prompt + newTokens)
-  const likeliest = { temperature: 0, topK: 0, topP: 1, uniform: 0 }
-  const start = performance.now()
-  const chosen = [await model.nextToken(ids, cache, likeliest)]
-  const read = performance.now()
-  for (let i = 0; i < newTokens; i++) chosen.push(await model.nextToken([chosen.at(-1)], cache, likeliest))
-  const end = performance.now()
-  cache.dispose()
-  return { prefill: (read - start) / 1000, decode: (end - read) / 1000, ids: chosen }
 }
 
 /** In float32 both sides choose the same tokens; in bfloat16, rounding decides where two are about as likely. */

@@ -9,8 +9,6 @@
  *
  *   npm run check:llama-cpp -- path/to/model.gguf
  */
-import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { exportAdapter, loadModel, lora, mergeModel, mora } from 'node-mora'
@@ -19,9 +17,9 @@ import { PromptCache } from '../bench/common/internals.mjs'
 import { modelPath } from '../bench/common/model-path.mjs'
 import { fillNormal } from '../bench/common/random.mjs'
 import { scratchFolder } from '../bench/common/scratch.mjs'
+import { fetchLlamaCpp } from './llama-cpp/fetch.mjs'
 import { buildQuantiser, differingTensors, MIXTURES } from './llama-cpp/mixtures.mjs'
 
-const VERSION = '3.22.1'
 const TOLERANCE = 1e-3
 const TEXTS = [
   'The capital of France is',
@@ -81,14 +79,7 @@ for (const [name, config, deviation] of [
 
 /** Two of llama.cpp's own builds: for the CPU, and for a Vulkan device, which is null where there is none. */
 async function llamaCpp() {
-  const build = `@node-llama-cpp/linux-${process.arch}`
-  const packages = ['node-llama-cpp', build, `${build}-vulkan`].map((name) => `${name}@${VERSION}`)
-  writeFileSync(join(folder, 'package.json'), '{"private": true}')
-  execFileSync('npm', ['install', '--ignore-scripts', '--omit=optional', '--no-audit', '--no-fund', ...packages], {
-    cwd: folder,
-    stdio: ['ignore', 'ignore', 'inherit'],
-  })
-  const entry = join(folder, 'node_modules', 'node-llama-cpp', 'dist', 'index.js')
+  const entry = fetchLlamaCpp(folder, { vulkan: true })
   const { getLlama } = await import(pathToFileURL(entry).href)
   Object.assign(process.env, VULKAN)
   const open = (gpu) => getLlama({ gpu, build: 'never', logLevel: 'error' })

@@ -1,6 +1,6 @@
 /** The benchmarks run to their end on the small checkpoint, and both sides compute the same thing where PyTorch is there. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { doctor } from 'node-mora'
 import { describe, expect, test } from 'vitest'
@@ -60,6 +60,30 @@ describe('benchmarks', { timeout: 600_000 }, () => {
       ['generating, q8_0', ['weights in q8_0', 'weights in bfloat16']],
     ])
     expectMeasured(report)
+  })
+
+  test('llama-cpp: both sides choose tokens in turn, timed by the clock and by the processor', () => {
+    const packages = folder()
+    const entry = join(packages, 'node_modules', 'node-llama-cpp', 'dist')
+    mkdirSync(entry, { recursive: true })
+    writeFileSync(join(entry, 'package.json'), '{"type": "module"}')
+    // Chooses the prompt's last token again and again.
+    writeFileSync(
+      join(entry, 'index.js'),
+      `const evaluate = async function* (ids) { for (;;) yield ids.at(-1) }
+       const context = { getSequence: () => ({ clearHistory: async () => {}, evaluate }), currentThreads: 1 }
+       const loadModel = async () => ({ createContext: async () => context })
+       export const getLlama = async () => ({ loadModel, llamaCppRelease: { release: 'none' } })`,
+    )
+    const own = ['--formats', 'stored', '--prompt', '16', '--tokens', '4', '--packages', packages]
+    const report = measured('bench/llama-cpp.mjs', model, ...own)
+    const names = ['reading the prompt, stored', 'generating, stored']
+    expect(sidesOf(report)).toEqual(names.map((name) => [name, ['node-mora', 'llama.cpp']]))
+    expectMeasured({ lines: report.lines.map(({ amount, ...line }) => line) })
+    expect(report.comparisons).toEqual(
+      [1.5, 1].map((aim, i) => ({ name: names[i], speed: expect.any(Number), ofProcessor: expect.any(Number), aim })),
+    )
+    for (const { speed, ofProcessor } of report.comparisons) expect(Math.min(speed, ofProcessor)).toBeGreaterThan(0)
   })
 
   const assets = process.env.MORA_TEST_ASSETS
