@@ -11,6 +11,8 @@
 #define MORA_CPU_BLOCK_BYTES_INL_H_
 #endif
 
+#include <array>
+
 #include "cpu/fixed_point-inl.h"
 #include "cpu/prefetch.h"
 
@@ -132,6 +134,22 @@ struct FourBlocks {
     return {hn::And(both, low), hn::And(shifted, low)};
   }
 
+  /// The same with fifth bits in the 32 bits at `fifths`.
+  HWY_INLINE QuadCodes pairsWithFifths(int64_t fifths, int64_t offset) const {
+    uint64_t first = 0, last = 0;
+    for (int i = 0; i < kQuad; ++i) {
+      const uint64_t bits = wordAt(at(i) + fifths);
+      first |= (bits & 0xFFFF) << (16 * i);
+      last |= (bits >> 16) << (16 * i);
+    }
+    const auto add = [](hn::Vec<QuadBytes> codes, uint64_t bits) HWY_ATTR {
+      const auto mask = hn::LoadMaskBits(QuadBytes(), reinterpret_cast<const uint8_t*>(&bits));
+      return hn::Or(codes, hn::IfThenElseZero(mask, hn::Set(QuadBytes(), 16)));
+    };
+    const QuadCodes lower = pairs(offset);
+    return {add(lower.first, first), add(lower.last, last)};
+  }
+
   /// The two f16 numbers that each starts with.
   HWY_INLINE QuadFactors factors() const {
     const auto load = [&](int i) HWY_ATTR {
@@ -175,6 +193,46 @@ struct Q4_1 {
   template <class Blocks>
   static HWY_INLINE QuadCodes codes(const Blocks& blocks) {
     return blocks.pairs(4);
+  }
+};
+
+struct Q5_0 {
+  using Rows = ByteRows;
+  static constexpr DType kType = DType::q5_0;
+  static constexpr bool kHasOffset = false;
+  static constexpr int kCentre = 16;
+  template <class Blocks>
+  static HWY_INLINE QuadCodes codes(const Blocks& blocks) {
+    return blocks.pairsWithFifths(2, 6);
+  }
+};
+
+struct Q5_1 {
+  using Rows = ByteRows;
+  static constexpr DType kType = DType::q5_1;
+  static constexpr bool kHasOffset = true;
+  static constexpr int kCentre = 0;
+  template <class Blocks>
+  static HWY_INLINE QuadCodes codes(const Blocks& blocks) {
+    return blocks.pairsWithFifths(4, 8);
+  }
+};
+
+struct Iq4Nl {
+  using Rows = ByteRows;
+  static constexpr DType kType = DType::iq4_nl;
+  static constexpr bool kHasOffset = false;
+  static constexpr int kCentre = 128;
+  template <class Blocks>
+  static HWY_INLINE QuadCodes codes(const Blocks& blocks) {
+    alignas(16) static constexpr auto kLevels = [] {
+      std::array<uint8_t, 16> levels{};
+      for (size_t i = 0; i < 16; ++i) levels[i] = static_cast<uint8_t>(kIq4Levels[i] + 128);
+      return levels;
+    }();
+    const auto levels = hn::LoadDup128(QuadBytes(), kLevels.data());
+    const QuadCodes indices = blocks.pairs(2);
+    return {hn::TableLookupBytes(levels, indices.first), hn::TableLookupBytes(levels, indices.last)};
   }
 };
 

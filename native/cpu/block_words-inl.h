@@ -11,6 +11,8 @@
 #define MORA_CPU_BLOCK_WORDS_INL_H_
 #endif
 
+#include <array>
+
 #include "cpu/fixed_point-inl.h"
 #include "cpu/prefetch.h"
 
@@ -94,6 +96,39 @@ HWY_INLINE Words wordsOfPairs(const uint8_t* pairs, int i) {
   }
 }
 
+/// 16 where one of the 32 bits at `bits` is set, in vector `i` of words.
+HWY_INLINE Words fifthsAt(const uint8_t* bits, int i) {
+  uint8_t own[8] = {};  // as many as LoadMaskBits may read
+  std::memcpy(own, bits + i * kWords / 8, (kWords + 7) / 8);
+  return hn::IfThenElseZero(hn::LoadMaskBits(WordTag(), own), hn::Set(WordTag(), 16));
+}
+
+/// IQ4's levels of 4-bit codes.
+HWY_INLINE Words levelsOf(Words codes) {
+  const hn::Repartition<int8_t, WordTag> bytes;
+  alignas(16) static constexpr auto kLevels = [] {
+    std::array<int8_t, 16> levels{};
+    for (size_t i = 0; i < 16; ++i) levels[i] = static_cast<int8_t>(kIq4Levels[i]);
+    return levels;
+  }();
+  const auto low =
+      hn::BitCast(WordTag(), hn::TableLookupBytes(hn::LoadDup128(bytes, kLevels.data()), hn::BitCast(bytes, codes)));
+  return hn::ShiftRight<8>(hn::ShiftLeft<8>(low));  // the upper bytes looked up code 0
+}
+
+struct Iq4Xs {
+  using Rows = WordRows;
+  static constexpr DType kType = DType::iq4_xs;
+  static constexpr bool kHasOffset = false;
+  static HWY_INLINE Words words(const uint8_t* block, int group, int i) {
+    return levelsOf(wordsOfPairs(block + 8 + group * 16, i));
+  }
+  static HWY_INLINE Factors factors(const uint8_t* block, int group) {
+    const int low = block[4 + group / 2] >> (group % 2 * 4) & 15, high = (block[2] | block[3] << 8) >> (group * 2) & 3;
+    return factorsOf(halfAt(block) * static_cast<float>((low | high << 4) - 32), 0);
+  }
+};
+
 #if HWY_TARGET > HWY_AVX3_DL  // elsewhere block_bytes-inl.h has these
 struct Q8_0 {
   using Rows = WordRows;
@@ -123,6 +158,34 @@ struct Q4_1 {
   static HWY_INLINE Words words(const uint8_t* block, int, int i) { return wordsOfPairs(block + 4, i); }
   static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
 };
+
+struct Q5_0 {
+  using Rows = WordRows;
+  static constexpr DType kType = DType::q5_0;
+  static constexpr bool kHasOffset = false;
+  static HWY_INLINE Words words(const uint8_t* block, int, int i) {
+    return hn::Sub(hn::Or(wordsOfPairs(block + 6, i), fifthsAt(block + 2, i)), hn::Set(WordTag(), 16));
+  }
+  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
+};
+
+struct Q5_1 {
+  using Rows = WordRows;
+  static constexpr DType kType = DType::q5_1;
+  static constexpr bool kHasOffset = true;
+  static HWY_INLINE Words words(const uint8_t* block, int, int i) {
+    return hn::Or(wordsOfPairs(block + 8, i), fifthsAt(block + 4, i));
+  }
+  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
+};
+
+struct Iq4Nl {
+  using Rows = WordRows;
+  static constexpr DType kType = DType::iq4_nl;
+  static constexpr bool kHasOffset = false;
+  static HWY_INLINE Words words(const uint8_t* block, int, int i) { return levelsOf(wordsOfPairs(block + 2, i)); }
+  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
+};
 #endif
 
 struct Q4K {
@@ -137,6 +200,19 @@ struct Q4K {
     const ScaleAndMinimum small = groupScale(block + 4, group);
     return hn::Mul(halfPairAt(block), factorsOf(small.scale, -small.minimum));
   }
+};
+
+struct Q5K {
+  using Rows = WordRows;
+  static constexpr DType kType = DType::q5_k;
+  static constexpr bool kHasOffset = true;
+  static HWY_INLINE Words words(const uint8_t* block, int group, int i) {
+    const Words both = wordsOfBytes(block + 48 + group / 2 * 32, i);
+    const Words fifth = hn::ShiftRightSame(wordsOfBytes(block + 16, i), group);
+    const Words upper = hn::ShiftLeft<4>(hn::And(fifth, hn::Set(WordTag(), 1)));
+    return hn::Or(group % 2 == 0 ? lowHalves(both) : hn::ShiftRight<4>(both), upper);
+  }
+  static HWY_INLINE Factors factors(const uint8_t* block, int group) { return Q4K::factors(block, group); }
 };
 
 /// The scales of 16 values each are multiplied into the codes.

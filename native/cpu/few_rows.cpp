@@ -150,8 +150,18 @@ void MultiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const Tensor
       return run(Q4_1());
     case DType::q4_k:
       return run(Q4K());
+    case DType::q5_0:
+      return run(Q5_0());
+    case DType::q5_1:
+      return run(Q5_1());
+    case DType::iq4_nl:
+      return run(Iq4Nl());
+    case DType::q5_k:
+      return run(Q5K());
     case DType::q6_k:
       return run(Q6K());
+    case DType::iq4_xs:
+      return run(Iq4Xs());
     default:
       unsupported(std::string("a product with few rows of ") + traitsOf(weight.dtype).name);
   }
@@ -167,8 +177,21 @@ HWY_EXPORT(MultiplyFewRows);
 HWY_EXPORT(MultiplyFloats);
 
 bool hasBlockProduct(DType type) {
-  return type == DType::q8_0 || type == DType::q4_0 || type == DType::q4_1 || type == DType::q4_k ||
-         type == DType::q6_k;
+  switch (type) {
+    case DType::q8_0:
+    case DType::q4_0:
+    case DType::q4_1:
+    case DType::q5_0:
+    case DType::q5_1:
+    case DType::q4_k:
+    case DType::q5_k:
+    case DType::q6_k:
+    case DType::iq4_nl:
+    case DType::iq4_xs:
+      return true;
+    default:
+      return false;
+  }
 }
 
 void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {

@@ -32,7 +32,7 @@ std::vector<uint8_t> randomBlocks(DType type, int64_t count, std::mt19937& gener
       setHalf(at + 208);
     } else {
       setHalf(at);
-      if (type == DType::q4_1 || type == DType::q4_k) setHalf(at + 2);
+      if (type == DType::q4_1 || type == DType::q5_1 || type == DType::q4_k || type == DType::q5_k) setHalf(at + 2);
     }
   }
   return blocks;
@@ -77,7 +77,8 @@ double errorOf(DType type, int64_t rows, int64_t outputs, int64_t blocks, unsign
 int main() {
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     hwy::SetSupportedTargetsForTest(target);
-    for (const DType type : {DType::q8_0, DType::q4_0, DType::q4_1, DType::q4_k, DType::q6_k}) {
+    for (const DType type : {DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1, DType::q4_k, DType::q5_k,
+                             DType::q6_k, DType::iq4_nl, DType::iq4_xs}) {
       for (int64_t rows = 1; rows <= kFewRows; ++rows) {
         for (const int64_t blocks : {1, 2, 3, 4, 5, 18}) {
           const double error = errorOf(type, rows, 5, blocks, static_cast<unsigned>(rows * 100 + blocks));
