@@ -1,7 +1,7 @@
-// Llama-2-7B in bfloat16 with weights of no values, for traces of what runs.
+// Llama-2-7B with weights of no values, for traces of what runs: in bfloat16, or quantised as `mora train --quantise` does.
 
-import { Model } from 'node-mora'
-import { DecoderBlock, linearsOf, parseConfig, Weights } from '../common/internals.mjs'
+import { Model, Tensor } from 'node-mora'
+import { CodedWeight, DecoderBlock, linearsOf, parseConfig, Weights, weightOf } from '../common/internals.mjs'
 
 export const llamaBlocks = 32
 
@@ -23,13 +23,58 @@ const config = parseConfig(
   'Llama-2-7B',
 )
 
-/** The seven linear layers of a block, `{name, inFeatures, outFeatures}`. */
-export const linears = linearsOf(config.network).filter(({ name }) => name.startsWith('model.layers.0.'))
+const allLinears = linearsOf(config.network)
 
-const emptyWeights = (device) => new Weights(config, device, 'bfloat16', () => {})
+/** The seven linear layers of a block, `{name, inFeatures, outFeatures}`. */
+export const linears = allLinears.filter(({ name }) => name.startsWith('model.layers.0.'))
+
+const emptyWeights = (device, format = null) =>
+  new Weights(config, device, 'bfloat16', () => {}, format && keptIn(format, device))
 
 /** One block on a device. */
 export const emptyBlock = (device) => new DecoderBlock(config.network.blocks[0], emptyWeights(device))
 
-/** The whole model on a device. */
-export const emptyModel = (device) => new Model({ tokenizer: null, source: null, weights: emptyWeights(device) })
+/** The whole model on a device; its linear layers are in `format`, where one is given. */
+export const emptyModel = (device, format = null) =>
+  new Model({ tokenizer: null, source: null, weights: emptyWeights(device, format) })
+
+/** Linear layers in blocks of GGUF or in NF4. */
+function keptIn(format, device) {
+  const layersOf = (names) => allLinears.filter(({ name }) => names.includes(`${name}.weight`))
+  return {
+    format: (name) => (layersOf([name]).length > 0 ? format : null),
+    load(names) {
+      if (format === 'nf4' && names.length > 1) return null
+      const layers = layersOf(names)
+      const columns = layers[0]?.inFeatures ?? 0
+      const rows = layers.reduce((sum, { outFeatures }) => sum + outFeatures, 0)
+      if (format === 'nf4') return emptyNf4(rows, columns, device)
+      return weightOf(Tensor.empty([rows, columns], { device, dtype: format }))
+    },
+  }
+}
+
+function emptyNf4(rows, columns, device) {
+  const groupSize = 64
+  const parts = {
+    codes: Tensor.empty([rows, columns / 2], { device, dtype: 'uint8' }),
+    table: Tensor.empty([16], { device }),
+    scales: Tensor.empty([(rows * columns) / groupSize], { device }),
+    zeros: null,
+    groups: null,
+    scaleTable: null,
+    scaleScales: null,
+  }
+  return new CodedWeight('nf4', parts, {
+    columns,
+    firstRow: 0,
+    rowsPerScale: 1,
+    groupSize,
+    bits: 4,
+    highFirst: true,
+    runsOn: true,
+    zero: 0,
+    scalesPerScale: 1,
+    scaleOffset: 0,
+  })
+}

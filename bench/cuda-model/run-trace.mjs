@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const deviceBytes = 80 * 2 ** 30
+const H100_BYTES = 80 * 2 ** 30
 
-/** What `script`, a file of this folder, prints for `what`. */
-export function traced(script, what) {
+/** What `script`, a file of this folder, prints for `what`, on a device with so much memory. */
+export function traced(script, what, deviceBytes = H100_BYTES) {
   const folder = mkdtempSync(join(tmpdir(), 'mora-trace-'))
   const path = fileURLToPath(new URL(script, import.meta.url))
   const emulator = {

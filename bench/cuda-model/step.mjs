@@ -2,9 +2,15 @@
 import { totalMicroseconds } from './roofline.mjs'
 import { traced } from './run-trace.mjs'
 
-/** The step's launches, its time in microseconds, and the memory's peak in bytes. */
-export function predictStep(method, tokens) {
-  const { launches, peakBytes } = traced('trace-step.mjs', { method, tokens })
+/**
+ * The step's launches, its time in microseconds, and bytes: the memory's peak, and what the weights take.
+ * @param {string} method
+ * @param {number} tokens
+ * @param {{ format?: string, checkpointing?: boolean, deviceBytes?: number }} options of trace-step.mjs, and the device's memory
+ */
+export function predictStep(method, tokens, options = {}) {
+  const { deviceBytes, ...more } = options
+  const { launches, peakBytes, weightBytes } = traced('trace-step.mjs', { method, tokens, ...more }, deviceBytes)
   const time = totalMicroseconds(launches)
-  return { method, time, tokensPerSecond: (tokens * 1e6) / time, peakBytes, launches }
+  return { method, time, tokensPerSecond: (tokens * 1e6) / time, peakBytes, weightBytes, launches }
 }

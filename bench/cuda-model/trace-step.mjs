@@ -2,17 +2,21 @@
 // JSON (the first also sets up). A process of its own, because the emulator writes one trace per process:
 //   MORA_CUDA=emulated MORA_SIMT_COMPUTE=0 MORA_SIMT_MEMORY=80000000000 MORA_SIMT_TRACE=trace.jsonl \
 //     node bench/cuda-model/trace-step.mjs '{"tokens":4096,"method":"rotation:8"}'
+// `format`: nf4 or blocks of GGUF, in which linear layers stay; `checkpointing`: blocks are run again.
 import { AdamW, openDevice } from 'node-mora'
 import { packedBatch } from '../common/batch.mjs'
 import { adapterConfig, parseMethod } from '../common/methods.mjs'
 import { emptyModel } from './llama.mjs'
 import { TraceReader } from './trace.mjs'
 
-const { tokens, method } = JSON.parse(process.argv[2])
+const { tokens, method, format = null, checkpointing = false } = JSON.parse(process.argv[2])
 const device = openDevice({ device: 'cuda' })
 const reader = new TraceReader(process.env.MORA_SIMT_TRACE)
 
-const model = emptyModel(device)
+const { inUse } = device.memory()
+const model = emptyModel(device, format)
+const weightBytes = device.memory().inUse - inUse
+model.gradientCheckpointing = checkpointing
 model.addAdapter('traced', adapterConfig(parseMethod(method)))
 const optimizer = new AdamW(model.trainableParameters().map(({ parameter }) => parameter))
 const batch = packedBatch(new Int32Array(tokens + 1), 1, tokens)
@@ -21,7 +25,7 @@ await step()
 reader.next()
 device.resetPeak()
 await step()
-console.log(JSON.stringify({ launches: reader.next(), peakBytes: device.memory().peak }))
+console.log(JSON.stringify({ launches: reader.next(), peakBytes: device.memory().peak, weightBytes }))
 
 async function step() {
   const { loss } = model.loss(batch)
