@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/process_limits.h"
+
 namespace mora {
 namespace {
 
@@ -47,6 +49,11 @@ int createSharedMemory() {
 }
 
 Tensor mapToWrite(Device& device, int descriptor, uint64_t offset, uint64_t bytes) {
+  // The system would end other processes before it says that there is too little.
+  if (bytes > availableMemory()) {
+    errno = ENOMEM;
+    fail("Memory for processes to share could not be made larger");
+  }
   // A page that could not be had when it is first written would end the process.
   const int reason = posix_fallocate(descriptor, static_cast<off_t>(offset), static_cast<off_t>(bytes));
   if (reason != 0) {
