@@ -8,14 +8,18 @@
 #include <cerrno>
 #include <cstring>
 
-#include "core/process_limits.h"
-
 namespace mora {
 namespace {
 
 [[noreturn]] void fail(const char* what) {
   throw Error(errno == ENOMEM || errno == ENOSPC ? "out-of-memory" : "operation-failed",
               std::string(what) + ": " + std::strerror(errno) + ".");
+}
+
+uint64_t sizeOf(int descriptor) {
+  struct stat facts {};
+  if (fstat(descriptor, &facts) != 0) fail("Memory that processes share could not be read");
+  return static_cast<uint64_t>(facts.st_size);
 }
 
 /// @param counted of the bytes, as this process's share
@@ -49,25 +53,16 @@ int createSharedMemory() {
 }
 
 Tensor mapToWrite(Device& device, int descriptor, uint64_t offset, uint64_t bytes) {
-  // The system would end other processes before it says that there is too little.
-  if (bytes > availableMemory()) {
-    errno = ENOMEM;
+  const uint64_t end = offset + bytes;
+  if (sizeOf(descriptor) < end && ftruncate(descriptor, static_cast<off_t>(end)) != 0)
     fail("Memory for processes to share could not be made larger");
-  }
-  // A page that could not be had when it is first written would end the process.
-  const int reason = posix_fallocate(descriptor, static_cast<off_t>(offset), static_cast<off_t>(bytes));
-  if (reason != 0) {
-    errno = reason;
-    fail("Memory for processes to share could not be made larger");
-  }
   return mapped(device, descriptor, offset, bytes, MAP_SHARED, bytes);
 }
 
 Tensor mapToRead(Device& device, int descriptor, uint64_t bytes, uint64_t readers) {
-  struct stat facts {};
-  if (fstat(descriptor, &facts) != 0) fail("Memory that processes share could not be read");
-  if (static_cast<uint64_t>(facts.st_size) < bytes || readers == 0)
-    throw Error("invalid-argument", "Expected at most the " + std::to_string(facts.st_size) +
+  const uint64_t size = sizeOf(descriptor);
+  if (size < bytes || readers == 0)
+    throw Error("invalid-argument", "Expected at most the " + std::to_string(size) +
                                         " bytes that processes share, and readers, but received " +
                                         std::to_string(bytes) + " and " + std::to_string(readers) + ".");
   return mapped(device, descriptor, 0, bytes, MAP_PRIVATE | MAP_NORESERVE, bytes / readers);

@@ -11,7 +11,7 @@ namespace mora {
 int createSharedMemory();
 
 /// Bytes [offset, offset + bytes) of an object, for all that map it to be written: uint8 [bytes] of the device cpu. The
-/// object grows as needed; `offset` is a multiple of a page. Throws Error("out-of-memory") where there is no room.
+/// object grows as needed; `offset` is a multiple of a page. Throws Error with the system's reason.
 Tensor mapToWrite(Device& device, int descriptor, uint64_t offset, uint64_t bytes);
 
 /// The first bytes of an object, as one of so many readers: uint8 [bytes] of the device cpu. Pages that this process
