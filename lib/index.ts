@@ -124,6 +124,7 @@ export { type PushOptions, type PushProgress, type PushResult, pushToHub } from 
 export * from './ranks/index.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './single-layer.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'
+export type { HostRanks } from './tensor/host-memory.js'
 export {
   add,
   cast,

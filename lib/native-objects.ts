@@ -48,7 +48,7 @@ export function elementsOf(shape: readonly number[]): number {
 export const MAX_THREADS = 1024
 
 export interface MemoryFigures {
-  /** Bytes of live tensors and of working space. */
+  /** Bytes of live tensors, with this process's part of those that it shares, and of working space. */
   inUse: number
   /** Highest `inUse` since `resetPeak`. */
   peak: number

@@ -62,7 +62,8 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
   /**
    * Ranks that hold the model together (`connectRanks` gives them): each of them loads it with these, reads a part of it and
    * keeps 1 / size of every matrix, as it is used. Those of a block are gathered when a pass needs them, so all ranks make the
-   * same passes, as `train` with the same `ranks` does. Adapters work beside such weights; full training, merging and writing
+   * same passes, as `train` with the same `ranks` does. Where all are of one machine and compute on its CPUs, they share its memory
+   * instead, as with `ranks`. Adapters work beside such weights; full training, merging and writing
    * texts are refused.
    */
   shard?: ShardRanks
