@@ -26,13 +26,17 @@ export class GradientSum {
   readonly #sums: Promise<void>[] = []
   #hasBegun = false
 
-  /** @param shards of a model that ranks hold together */
+  /**
+   * @param shards of a model that ranks hold together
+   * @param leastBytes of a bucket
+   */
   constructor(
     private readonly meetings: Meetings,
     private readonly parameters: readonly TrainedParameter[],
     private readonly shards: PassModel['shards'] = null,
+    leastBytes = LEAST_BYTES,
   ) {
-    this.#buckets = meetings.isAlone ? [] : bucketsOf(parameters)
+    this.#buckets = meetings.isAlone ? [] : bucketsOf(parameters, leastBytes)
     for (const bucket of this.#buckets) for (const one of bucket.parameters) this.#bucketOf.set(one, bucket)
   }
 
@@ -96,13 +100,13 @@ export class GradientSum {
 }
 
 /** Whole blocks of the network, the last ones first: in this order backward passes reach them. */
-function bucketsOf(parameters: readonly TrainedParameter[]): Bucket[] {
+function bucketsOf(parameters: readonly TrainedParameter[], leastBytes: number): Bucket[] {
   const buckets: TrainedParameter[][] = []
   let bytes = Number.POSITIVE_INFINITY
   let block: string | null = null
   for (const parameter of [...parameters].reverse()) {
     const own = blockOf(parameter.name)
-    if (own !== block && bytes >= LEAST_BYTES) {
+    if (own !== block && bytes >= leastBytes) {
       buckets.push([])
       bytes = 0
     }
