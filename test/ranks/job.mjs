@@ -61,6 +61,7 @@ const works = {
         farthest = Math.max(farthest, Math.abs(values[i] - exact))
       }
     }
+    const tensors = await sumsOfTensors(counts)
     const bytes = await ranks.broadcast(Uint8Array.of(rank, 7), size - 1)
     const gathered = await ranks.gather(Uint8Array.of(rank, 9))
     await ranks.barrier()
@@ -74,6 +75,7 @@ const works = {
       sum: [...sum],
       farthest,
       hash,
+      tensors,
       bytes: [...bytes],
       gathered: gathered.map((of) => [...of]),
       done: doneToProcess(),
@@ -175,6 +177,19 @@ async function refusal(call) {
       again: await ranks.barrier().catch((e) => e.message),
     }
   }
+}
+
+/** The hash of the same gradients as tensors, whose sums have begun before what overwrites their sources is enqueued. */
+async function sumsOfTensors(counts) {
+  const { openDevice, Tensor } = await import('../../dist/index.js')
+  const device = openDevice({ device: 'cpu', threads: 1 })
+  const sources = counts.map((count) => Tensor.from(valuesOf(rank, count), [count], { device }))
+  const gradients = sources.map((source) => Tensor.empty(source.shape, { device }))
+  for (const [i, gradient] of gradients.entries()) gradient.copyFrom(sources[i])
+  const sent = [ranks.sumGradients(gradients), ranks.sumGradients([gradients[2]])]
+  for (const source of sources) source.assign(new Float32Array(source.elements))
+  await Promise.all(sent)
+  return hashOf(gradients)
 }
 
 async function hashOf(gradients) {

@@ -61,7 +61,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
           expect(one.gathered).toEqual(ranks.map((rank) => [rank, 9]))
           expect(one.done).toEqual({ rewritten: 0, catchesFaults: false })
         }
-        expect(new Set(all.map(({ hash }) => hash)).size).toBe(1)
+        expect(new Set(all.flatMap(({ hash, tensors }) => [hash, tensors])).size).toBe(1)
       })
 
       test.each(itsTurn([2, 4]))('%i ranks train as one process does', async (size) => {

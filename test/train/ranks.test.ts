@@ -260,6 +260,31 @@ describe('GradientSum', () => {
   })
 })
 
+describe('GradientSum, where sums take their time,', () => {
+  it('sends a bucket before those on their way have arrived, and waits for all at the end', async () => {
+    const parameters = [0, 1].map((i) => new FakeParameter(`layers.${i}.mora`, [2 ** 18], new Float32Array(2 ** 18)))
+    const arrive: (() => void)[] = []
+    const ranks = {
+      ...localRanks(1)[0]!,
+      size: 2,
+      sumGradients: () => new Promise<void>((resolve) => arrive.push(resolve)),
+    }
+    const sum = new GradientSum(new Meetings(ranks), parameters)
+    for (const parameter of parameters.toReversed()) sum.onGradient!(parameter)
+    expect(arrive).toHaveLength(2)
+    let hasFinished = false
+    const finished = sum.finish().then(() => {
+      hasFinished = true
+    })
+    for (const one of arrive.toReversed()) {
+      expect(hasFinished).toBe(false)
+      one()
+      await new Promise((resolve) => setTimeout(resolve))
+    }
+    await finished
+  })
+})
+
 describe('optimizerStep', () => {
   it('sends a gradient while the last backward pass of the step goes on, and not before', async () => {
     const parameters = [0, 1].map((i) => new FakeParameter(`layers.${i}.mora`, [2 ** 18], new Float32Array(2 ** 18)))
