@@ -25,12 +25,12 @@ const works = {
   async sums() {
     let farthest = 0
     const hash = createHash('sha256')
-    for (const counts of [[5, 40_000, 0, 16_384, 7], [1], [33_000, 2]]) {
-      const tensors = counts.map(tensorOf)
-      const sent = ranks.sumGradients(tensors)
-      // What is enqueued afterwards is none of it, and takes memory that others had.
-      const beside = Array.from({ length: 20 }, () => Tensor.zeros([1000], { device }))
-      await sent
+    const lists = [[5, 40_000, 0, 16_384, 7], [1], [33_000, 2]].map((counts) => counts.map(tensorOf))
+    const sent = lists.map((tensors) => ranks.sumGradients(tensors))
+    // What is enqueued afterwards is none of it, and takes memory that others had.
+    const beside = Array.from({ length: 20 }, () => Tensor.zeros([1000], { device }))
+    await Promise.all(sent)
+    for (const tensors of lists) {
       for (const tensor of tensors) {
         const values = await tensor.data()
         hash.update(values)
@@ -40,8 +40,9 @@ const works = {
           farthest = Math.max(farthest, Math.abs(value - exact))
         }
       }
-      for (const tensor of [...beside, ...tensors]) tensor.dispose()
+      for (const tensor of tensors) tensor.dispose()
     }
+    for (const tensor of beside) tensor.dispose()
     return { device: name, farthest, hash: hash.digest('hex') }
   },
   whole: () => trained({}),
