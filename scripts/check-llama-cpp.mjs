@@ -1,26 +1,28 @@
 /**
  * Whether llama.cpp reads what is written for it: merges a MoRA by rotation into a GGUF file, exports a MoRA by sharing and a
  * LoRA as GGUF adapters, loads them with node-llama-cpp, and compares the probabilities of what follows some texts with
- * ours. GGUF files of mixed block formats are compared with those of llama.cpp's own quantiser, byte for byte. Fetches
- * node-llama-cpp, which is no dependency, into a temporary folder; a C compiler is needed.
+ * ours. GGUF files of mixed block formats are compared with those of llama.cpp's own quantiser, byte for byte, with an importance
+ * matrix and without, and so is the perplexity of a text. Fetches node-llama-cpp, which is no dependency, into a temporary folder; a C compiler is needed.
  *
  * On CPUs llama.cpp rounds activations to bfloat16 or Q8_0 where the weights are; on Vulkan devices it does not, so files of
  * these are compared there. A device in software is enough (Debian: apt-get install mesa-vulkan-drivers).
  *
  *   npm run check:llama-cpp -- path/to/model.gguf
  */
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { exportAdapter, loadModel, lora, mergeModel, mora } from 'node-mora'
+import { evaluate, exportAdapter, importanceMatrix, loadModel, lora, mergeModel, mora } from 'node-mora'
 import { orUsageError } from '../bench/common/command-line.mjs'
 import { PromptCache } from '../bench/common/internals.mjs'
 import { modelPath } from '../bench/common/model-path.mjs'
 import { fillNormal } from '../bench/common/random.mjs'
 import { scratchFolder } from '../bench/common/scratch.mjs'
 import { fetchLlamaCpp } from './llama-cpp/fetch.mjs'
-import { buildQuantiser, differingTensors, MIXTURES } from './llama-cpp/mixtures.mjs'
+import { buildQuantiser, differingTensors, MIXTURES, writeOlderImportance } from './llama-cpp/mixtures.mjs'
 
 const TOLERANCE = 1e-3
+const PERPLEXITY_TOLERANCE = 5e-3
 const TEXTS = [
   'The capital of France is',
   'def fibonacci(n):\n    if n',
@@ -44,16 +46,16 @@ const base = join(folder, 'base.gguf')
 await useModel(model, null, (loaded) => loaded.save(base, { dtype: /** @type {const} */ ('float32') }))
 
 const quantise = buildQuantiser(folder)
-for (const [dtype, type] of Object.entries(MIXTURES)) {
-  const [ours, theirs] = [join(folder, `ours-${dtype}.gguf`), join(folder, `theirs-${dtype}.gguf`)]
-  await useModel(base, null, (loaded) => loaded.save(ours, { dtype: /** @type {keyof typeof MIXTURES} */ (dtype) }))
-  quantise(base, theirs, type)
-  const { differing, tensors } = await differingTensors(ours, theirs)
-  const agrees = differing.length === 0
-  const found = agrees ? `all ${tensors} tensors are` : `not ${differing.length} of ${tensors} tensors: ${differing[0]}`
-  console.log(`${agrees ? 'agrees' : 'DIFFERS'}: ${dtype}, bytes of llama.cpp's own quantiser: ${found}`)
-  if (!agrees) process.exitCode = 1
-}
+const text = readFileSync(new URL('../docs/how-it-works.md', import.meta.url), 'utf8')
+const imatrix = join(folder, 'imatrix.gguf')
+const older = join(folder, 'imatrix.dat')
+await useModel(base, null, (loaded) =>
+  importanceMatrix(loaded, { data: [{ text }], window: 512, limit: 4, output: imatrix }),
+)
+await writeOlderImportance(older, imatrix)
+const weighted = /** @type {const} */ (['q4_0', 'q4_k_m', 'iq4_xs'])
+for (const dtype of /** @type {(keyof typeof MIXTURES)[]} */ (Object.keys(MIXTURES))) await compareMixture(dtype, false)
+for (const dtype of weighted) await compareMixture(dtype, true)
 
 const rotation = await randomAdapter('rotation', mora({ rank: 8, operator: 'rotation' }), 0.02)
 for (const [dtype, llama] of [
@@ -75,6 +77,31 @@ for (const [name, config, deviation] of [
   const output = join(folder, `${name}.gguf`)
   await exportAdapter({ model, adapter, output, format: 'gguf-lora' })
   await compare(`${name}, as a GGUF adapter`, { llama: onCpu, path: base, adapter: output }, model, adapter)
+}
+
+async function compareMixture(/** @type {keyof typeof MIXTURES} */ dtype, /** @type {boolean} */ isWeighted) {
+  const [ours, theirs] = [join(folder, 'ours.gguf'), join(folder, 'theirs.gguf')]
+  await useModel(base, null, (loaded) => loaded.save(ours, { dtype, ...(isWeighted && { imatrix }) }))
+  quantise(base, theirs, MIXTURES[dtype], ...(isWeighted ? [older] : []))
+  const { differing, tensors } = await differingTensors(ours, theirs)
+  const [own, other] = [await perplexityOf(ours), await perplexityOf(theirs)]
+  const agrees = differing.length === 0 && Math.abs(own / other - 1) <= PERPLEXITY_TOLERANCE
+  const found =
+    differing.length === 0
+      ? `all ${tensors} tensors are`
+      : `not ${differing.length} of ${tensors} tensors: ${differing[0]}`
+  const what = `${dtype}${isWeighted ? ' with an importance matrix' : ''}`
+  const perplexities = `perplexity ${own.toFixed(3)}, of its file ${other.toFixed(3)}`
+  console.log(
+    `${agrees ? 'agrees' : 'DIFFERS'}: ${what}, bytes of llama.cpp's own quantiser: ${found}; ${perplexities}`,
+  )
+  if (!agrees) process.exitCode = 1
+}
+
+async function perplexityOf(/** @type {string} */ path) {
+  const measure = (/** @type {import('node-mora').Model} */ loaded) =>
+    evaluate(loaded, { task: 'perplexity', data: [{ text }], window: 512, limit: 2 })
+  return (await useModel(path, null, measure)).perplexity
 }
 
 /** Two of llama.cpp's own builds: for the CPU, and for a Vulkan device, which is null where there is none. */

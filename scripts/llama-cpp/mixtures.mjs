@@ -1,10 +1,10 @@
 /** GGUF files of mixed block formats beside those that llama.cpp's own quantiser makes of the same floats. */
 import { execFileSync } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { readGguf } from '../../bench/common/internals.mjs'
+import { readGguf, readImportance } from '../../bench/common/internals.mjs'
 
 /** With the numbers of llama_ftype. */
 export const MIXTURES = /** @type {const} */ ({ q4_0: 2, q8_0: 7, q4_k_m: 15, q5_k_m: 17, q6_k: 18, iq4_xs: 30 })
@@ -16,8 +16,23 @@ export function buildQuantiser(/** @type {string} */ folder) {
   execFileSync('cc', ['-O1', '-o', program, source, '-ldl'], { stdio: 'inherit' })
   const bins = join(folder, 'node_modules', '@node-llama-cpp', `linux-${process.arch}`, 'bins')
   const libraries = join(bins, readdirSync(bins)[0] ?? '')
-  return (/** @type {string} */ input, /** @type {string} */ output, /** @type {number} */ type) =>
-    execFileSync(program, [libraries, input, output, String(type)], { stdio: 'ignore' })
+  return (
+    /** @type {string} */ input,
+    /** @type {string} */ output,
+    /** @type {number} */ type,
+    /** @type {string[]} */ ...imatrix
+  ) => execFileSync(program, [libraries, input, output, String(type), ...imatrix], { stdio: 'ignore' })
+}
+
+/** An importance matrix in the format of llama.cpp's older files. */
+export async function writeOlderImportance(/** @type {string} */ path, /** @type {string} */ imatrix) {
+  const { columns } = await readImportance(imatrix)
+  const int = (/** @type {number} */ value) => Buffer.from(Int32Array.of(value).buffer)
+  const entries = [...columns].flatMap(([name, values]) => {
+    const bytes = Buffer.from(values.buffer, values.byteOffset, values.byteLength)
+    return [int(Buffer.byteLength(name)), Buffer.from(name), int(1), int(values.length), bytes]
+  })
+  writeFileSync(path, Buffer.concat([int(columns.size), ...entries]))
 }
 
 /** Names of tensors that are not the same, byte for byte, in two files; and how many there are. */

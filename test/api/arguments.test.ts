@@ -130,6 +130,7 @@ beforeAll(async () => {
     of('loadTokenizer', [model, {}], [['text'], [...options, 'foreign object']]),
     of('doctor', [{}], [[...options, 'foreign object']]),
     of('evaluate', [loaded, { task: 'perplexity', data: rows }]),
+    of('importanceMatrix', [loaded, { data: rows, output: join(folder, 'never.gguf') }]),
     of('generate', [loaded, { prompt: 'a' }]),
     {
       ...of('generateStream', [loaded, { prompt: 'a' }]),

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, type MockInstance, test, vi } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
+import { readGguf } from '../../lib/io/gguf.js'
 import { CodedWeight } from '../../lib/tensor/coded-weight.js'
 import { smallTokenizerFolder } from '../data/small-tokenizer.js'
 import { goldenJson, goldenPath, largestDifference, readTensors } from '../golden/files.js'
@@ -158,6 +159,23 @@ test('mora train --quantise trains beside codes of floats, and what follows need
   await mora(false, 'export', ...merge, 'q8_0', '--output', at('small.gguf'), '--format', 'gguf')
   const nearer = await mora(false, ...perplexity, '--model', at('small.gguf'))
   expect(Math.abs(nearer.loss / beside.loss - 1)).toBeLessThan(0.01)
+  // So it is with the importance of what the adapted model reads.
+  const imatrix = ['imatrix', '--model', model, '--adapter', at('run'), ...data, '--output', at('imatrix.gguf')]
+  expect(await mora(true, ...imatrix)).toMatchObject({ output: at('imatrix.gguf'), weights: 21, tokens: 21, chunks: 3 })
+  await mora(false, 'merge', ...merge, 'q4_0', '--output', at('plain.gguf'))
+  const matters = ['--imatrix', at('imatrix.gguf')]
+  await mora(false, 'merge', ...merge, 'q4_0', '--output', at('weighted.gguf'), ...matters)
+  const blocksOf = async (path: string) => {
+    const { metadata, tensors } = await readGguf(path)
+    const { offset, bytes } = tensors.get('blk.0.attn_q.weight')!
+    return {
+      matrix: metadata.get('quantize.imatrix.file'),
+      blocks: readFileSync(path).subarray(offset, offset + bytes),
+    }
+  }
+  const [plain, weighted] = [await blocksOf(at('plain.gguf')), await blocksOf(at('weighted.gguf'))]
+  expect([plain.matrix, weighted.matrix]).toEqual([undefined, 'imatrix.gguf'])
+  expect(weighted.blocks.equals(plain.blocks)).toBe(false)
   // What is said to have changed is that, and of floats next to nothing.
   expect(Math.abs(change.before / beside.loss - 1)).toBeLessThan(1e-6)
   expect(Math.abs(change.after / small.loss - 1)).toBeLessThan(1e-6)

@@ -6,6 +6,7 @@ import { lora } from '../../lib/adapters/methods/lora.js'
 import { importanceMatrix } from '../../lib/eval/index.js'
 import { readGguf } from '../../lib/io/gguf.js'
 import { type GgufEntry, type GgufField, list, text, writeGguf } from '../../lib/io/gguf-writer.js'
+import { importanceFor } from '../../lib/models/checkpoint/importance-of-weights.js'
 import { readImportance } from '../../lib/models/gguf/importance.js'
 import { initModel, loadModel, type Model } from '../../lib/models/index.js'
 import { native, type WrittenBlocks } from '../../lib/native.js'
@@ -184,13 +185,14 @@ describe('quantising by it', () => {
   test('weights without an importance are quantised without, and named', async () => {
     const [name, other] = ['blk.0.attn_q.weight', 'blk.0.attn_k.weight']
     const { columns } = await readImportance(at('imatrix.gguf'))
-    await writeMatrix('part.gguf', { [name]: columns.get(name)! })
-    const model = await loadModel(at('floats.gguf'), { device, dtype: 'float32' })
-    try {
-      await model.save(at('part-of.gguf'), { dtype: 'q4_0', imatrix: at('part.gguf') })
-    } finally {
-      model.dispose()
-    }
+    await writeMatrix('part.gguf', { [name]: columns.get(name)!, 'token_embd.weight': new Float32Array(7) })
+    const told: string[] = []
+    const found = await importanceFor(model.config, at('part.gguf'), (message) => told.push(message))
+    expect([...found.columns.keys()]).toEqual([name])
+    expect(told).toEqual([
+      `${at('part.gguf')} has no importance of 13 of 14 linear layers, ${other} among them; they are quantised without.`,
+    ])
+    await model.save(at('part-of.gguf'), { dtype: 'q4_0', imatrix: at('part.gguf') })
     const [part, floats] = [await blocksOf(at('part-of.gguf')), await blocksOf(at('floats.gguf'))]
     const values = (of: string) => new Float32Array(floats.bytes(of).buffer)
     expect(part.bytes(name)).toEqual(native.quantise('q4_0', values(name), 256, columns.get(name)!, 1))
