@@ -271,10 +271,10 @@ describe('files', () => {
   const malformed = (path: string) => expect(readImportance(at(path))).rejects.toMatchObject({ code: 'malformed-file' })
   test('what is none is refused by a sentence', async () => {
     await expect(readImportance(at('absent'))).rejects.toMatchObject({ code: 'missing-file' })
-    await expect(readImportance(at('floats.gguf'))).rejects.toThrow(/no importance matrix: its general.type is model/)
+    await expect(readImportance(at('floats.gguf'))).rejects.toThrow(/no importance matrix: its general.type is "model"/)
     await malformed('config.json')
     olderFile('negative.dat', [['a', 1, [1, -2]]])
-    await expect(readImportance(at('negative.dat'))).rejects.toThrow(/importance of column 1 of a is -2/)
+    await expect(readImportance(at('negative.dat'))).rejects.toThrow(/importance of column 1 of "a" is -2/)
     olderFile('endless.dat', [['a', 1, [Number.POSITIVE_INFINITY]]])
     await malformed('endless.dat')
     olderFile('empty.dat', [])
@@ -288,7 +288,7 @@ describe('files', () => {
     await writeGguf(at('sums.gguf'), new Map([['general.type', text('imatrix')]]), [
       { name: 'a.in_sum2', dtype: 'float32', shape: [1, 1], data: async () => bytesOf(Float32Array.of(1)) },
     ])
-    await expect(readImportance(at('sums.gguf'))).rejects.toThrow(/no values a.counts/)
+    await expect(readImportance(at('sums.gguf'))).rejects.toThrow(/no values "a.counts"/)
   })
 
   test('one of another model is refused, and one that nothing would use', async () => {

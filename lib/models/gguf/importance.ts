@@ -2,6 +2,7 @@
  * Importance matrices as llama.cpp has them (common/imatrix-loader.cpp): of each weight, sums over tokens of the squares of what
  * its columns are multiplied with, and the number of tokens. GGUF files are read and written, its older files read.
  */
+import { quoted } from '../../errors.js'
 import { readGguf } from '../../io/gguf.js'
 import type { GgufFile, GgufValue } from '../../io/gguf-types.js'
 import { type GgufEntry, list, text, uint32, writeGguf } from '../../io/gguf-writer.js'
@@ -63,7 +64,7 @@ export async function readImportance(path: string): Promise<Importance> {
   if (importance.columns.size === 0) throw malformed(path, 'it has the importance of no weight')
   for (const [name, values] of importance.columns) {
     const bad = values.findIndex((value) => !(value >= 0 && value < Number.POSITIVE_INFINITY))
-    if (bad >= 0) throw malformed(path, `the importance of column ${bad} of ${name} is ${values[bad]}`)
+    if (bad >= 0) throw malformed(path, `the importance of column ${bad} of ${quoted(name)} is ${values[bad]}`)
   }
   return importance
 }
@@ -72,7 +73,10 @@ async function readCurrent(path: string): Promise<Importance> {
   const { metadata, tensors } = await readGguf(path)
   const type = metadata.get('general.type')
   if (type !== 'imatrix')
-    throw malformed(path, `it is no importance matrix: its general.type is ${type ?? 'missing'}, not imatrix`)
+    throw malformed(
+      path,
+      `it is no importance matrix: its general.type is ${type === undefined ? 'missing' : quoted(type)}, not imatrix`,
+    )
   const read = (name: string) => floatsOf(path, name, tensors)
   const columns = new Map<string, Float32Array>()
   for (const stored of tensors.keys()) {
@@ -80,7 +84,8 @@ async function readCurrent(path: string): Promise<Importance> {
     const name = stored.slice(0, -SUMS.length)
     const [sums, counts] = [await read(stored), await read(`${name}${COUNTS}`)]
     const each = sums.length / counts.length
-    if (!Number.isInteger(each)) throw malformed(path, `${name} has ${sums.length} sums and ${counts.length} counts`)
+    if (!Number.isInteger(each))
+      throw malformed(path, `${quoted(name)} has ${sums.length} sums and ${counts.length} counts`)
     // What was never used is as important everywhere.
     columns.set(
       name,
@@ -93,7 +98,7 @@ async function readCurrent(path: string): Promise<Importance> {
 async function floatsOf(path: string, name: string, tensors: GgufFile['tensors']): Promise<Float32Array> {
   const found: TensorLocation | undefined = tensors.get(name)
   if (found?.dtype !== 'float32' || found.bytes === 0)
-    throw malformed(path, `it has no values ${name} in float32, which belong to an importance matrix`)
+    throw malformed(path, `it has no values ${quoted(name)} in float32, which belong to an importance matrix`)
   const bytes = await withInputFile(path, (handle) => readExactly(handle, path, found.offset, found.bytes))
   return new Float32Array(Uint8Array.from(bytes).buffer)
 }

@@ -3,6 +3,7 @@ import type { Target } from '../cases.js'
 import { adapterTarget } from './adapter.js'
 import { checkpointTarget } from './checkpoint.js'
 import { dataTarget } from './data.js'
+import { importanceTarget } from './importance.js'
 import { configTarget, ggufTarget, safetensorsTarget, shardsTarget, tokenizerTarget } from './model.js'
 import { optionsTarget } from './options.js'
 import { quantisedTarget } from './quantised.js'
@@ -14,10 +15,11 @@ export const targets: [name: string, cases: number, make: () => Promise<Target>]
   ['config', 200, configTarget],
   ['gguf', 250, ggufTarget],
   ['quantised', 100, quantisedTarget],
+  ['importance', 50, importanceTarget],
   ['tokenizer', 250, tokenizerTarget],
   ['template', 150, templateTarget],
   ['adapter', 250, adapterTarget],
   ['checkpoint', 150, checkpointTarget],
-  ['data', 300, dataTarget],
+  ['data', 250, dataTarget],
   ['options', 100, optionsTarget],
 ]
