@@ -10,6 +10,7 @@ export type {
   EvaluatedModel,
   ExactMatchResult,
   ForgettingResult,
+  LogitsOfTargets,
   LogProbsResult,
   PerplexityResult,
   RecallResult,
