@@ -135,7 +135,10 @@ export interface Operations {
     alpha?: number
     accumulate?: boolean
   }): void
-  /** c = alpha a op(b) (+ c) for a matrix b of small codes, which become values of a's dtype. */
+  /**
+   * c = alpha a op(b) (+ c) for a matrix b of small codes, which become values of a's dtype; the CPU uses them in float32 where a
+   * has at most 8 rows and b is transposed.
+   */
   matmulCodes(operands: {
     a: T
     b: CodedMatrix

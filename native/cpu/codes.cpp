@@ -103,9 +103,6 @@ HWY_EXPORT(ScaleByGroup);
 
 namespace {
 
-/// Values that are unpacked before they are rounded to the target's type: they stay in the nearest cache.
-constexpr int64_t kPiece = 2048;
-
 float scaleOf(const CodedMatrix& matrix, int64_t i) {
   const CodeLayout& layout = matrix.layout;
   if (matrix.scales.dtype == DType::u8) {
@@ -126,12 +123,23 @@ float zeroOf(const CodedMatrix& matrix, int64_t i) {
                                : matrix.layout.zero;
 }
 
-/// Values [column, column + count) of a row, at most kPiece; `column` is even where codes have 4 bits.
-void unpackRow(const CodedMatrix& matrix, int64_t row, int64_t column, int64_t count, float* values) {
+}  // namespace
+
+void readScales(const CodedMatrix& matrix, int64_t first, int64_t count, float* scales, float* zeros) {
+  const DType dtype = matrix.scales.dtype;
+  if (dtype == DType::u8)
+    for (int64_t i = 0; i < count; ++i) scales[i] = scaleOf(matrix, first + i);
+  else
+    convertRow(dtype, static_cast<const std::byte*>(matrix.scales.data) + first * traitsOf(dtype).blockBytes,
+               DType::f32, scales, count);
+  for (int64_t i = 0; i < count; ++i) zeros[i] = zeroOf(matrix, first + i);
+}
+
+void unpackCodedRow(const CodedMatrix& matrix, int64_t row, int64_t column, int64_t count, float* values) {
   const CodeLayout& layout = matrix.layout;
   const auto* const bytes = rowOf<const uint8_t>(matrix.codes, row) + column * layout.bits / 8;
   const auto* const table = static_cast<const float*>(matrix.table.data);
-  uint8_t split[kPiece + 1];
+  uint8_t split[kCodePiece + 1];
   if (layout.bits == 4) HWY_DYNAMIC_DISPATCH(SplitCodes)(bytes, layout.highFirst != 0, count + count % 2, split);
   const uint8_t* const codes = layout.bits == 4 ? split : bytes;
   if (present(matrix.groups)) {
@@ -139,7 +147,7 @@ void unpackRow(const CodedMatrix& matrix, int64_t row, int64_t column, int64_t c
     Scratch scratch;
     auto* const scales = scratch.take<float>(2 * groups);
     float* const zeros = scales + groups;
-    for (int64_t i = 0; i < groups; ++i) scales[i] = scaleOf(matrix, first + i), zeros[i] = zeroOf(matrix, first + i);
+    readScales(matrix, first, groups, scales, zeros);
     const auto* const of = static_cast<const int32_t*>(matrix.groups.data) + column;
     return HWY_DYNAMIC_DISPATCH(ScaleByGroup)(codes, table, of, scales, zeros, count, values);
   }
@@ -154,16 +162,18 @@ void unpackRow(const CodedMatrix& matrix, int64_t row, int64_t column, int64_t c
   }
 }
 
+namespace {
+
 /// target's row `to` = columns [column, column + its width) of a row.
 void unpackInto(const CodedMatrix& matrix, int64_t row, int64_t column, const TensorDesc& target, int64_t to) {
   const int64_t columns = columnsOf(target), bytes = traitsOf(target.dtype).blockBytes;
   auto* const start = static_cast<std::byte*>(target.data) + to * target.strides[0] * bytes;
-  alignas(64) float piece[kPiece];
-  for (int64_t i = 0; i < columns; i += kPiece) {
-    const int64_t count = std::min(kPiece, columns - i);
+  alignas(64) float piece[kCodePiece];
+  for (int64_t i = 0; i < columns; i += kCodePiece) {
+    const int64_t count = std::min(kCodePiece, columns - i);
     const bool direct = target.dtype == DType::f32;
     float* const values = direct ? reinterpret_cast<float*>(start) + i : piece;
-    unpackRow(matrix, row, column + i, count, values);
+    unpackCodedRow(matrix, row, column + i, count, values);
     if (!direct) convertRow(DType::f32, values, target.dtype, start + i * bytes, count);
   }
 }

@@ -72,30 +72,42 @@ HWY_INLINE void unpackQ4_1(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRIC
               [&](BlockIntegers codes) HWY_ATTR { return hn::MulAdd(scale, hn::ConvertTo(floats, codes), minimum); });
 }
 
+/// values [32] = valuesOf(codes) for 16 bytes of two lower halves of codes each, whose fifth bits are in `fifths`.
+template <class ValuesOf>
+HWY_INLINE void unpackFives(const uint8_t* HWY_RESTRICT pairs, uint32_t fifths, float* HWY_RESTRICT values,
+                            ValuesOf valuesOf) {
+  const BlockTag floats;
+  const hn::Rebind<int32_t, BlockTag> integers;
+  const hn::Rebind<uint32_t, BlockTag> words;
+  const hn::Rebind<uint8_t, BlockTag> bytes;
+  const auto with = [&](BlockIntegers lower, uint32_t bits, size_t i) HWY_ATTR {
+    const auto lane = hn::Iota(words, static_cast<uint32_t>(i));
+    const auto bit = hn::And(hn::Shr(hn::Set(words, bits), lane), hn::Set(words, 1));
+    return valuesOf(hn::Or(lower, hn::BitCast(integers, hn::ShiftLeft<4>(bit))));
+  };
+  for (size_t i = 0; i < 16; i += hn::Lanes(floats)) {
+    const BlockIntegers pair = hn::PromoteTo(integers, hn::LoadU(bytes, pairs + i));
+    hn::StoreU(with(hn::And(pair, hn::Set(integers, 15)), fifths, i), floats, values + i);
+    hn::StoreU(with(hn::ShiftRight<4>(pair), fifths >> 16, i), floats, values + 16 + i);
+  }
+}
+
 /// d, 32 fifth bits, 16 bytes of the lower four; value = d (code - 16)
 HWY_INLINE void unpackQ5_0(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const float scale = halfAt(block);
-  const uint32_t fifth = wordAt(block + 2);
-  const uint8_t* const codes = block + 6;
-  for (int i = 0; i < 16; ++i) {
-    const int low = (codes[i] & 15) | (fifth >> i & 1) << 4;
-    const int high = codes[i] >> 4 | (fifth >> (i + 16) & 1) << 4;
-    values[i] = scale * static_cast<float>(low - 16);
-    values[i + 16] = scale * static_cast<float>(high - 16);
-  }
+  const BlockTag floats;
+  const BlockVector scale = hn::Set(floats, halfAt(block));
+  const BlockIntegers middle = hn::Set(hn::Rebind<int32_t, BlockTag>(), 16);
+  unpackFives(block + 6, wordAt(block + 2), values, [&](BlockIntegers codes) HWY_ATTR {
+    return hn::Mul(scale, hn::ConvertTo(floats, hn::Sub(codes, middle)));
+  });
 }
 
 /// d, m, 32 fifth bits, 16 bytes of the lower four; value = d code + m
 HWY_INLINE void unpackQ5_1(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const float scale = halfAt(block), minimum = halfAt(block + 2);
-  const uint32_t fifth = wordAt(block + 4);
-  const uint8_t* const codes = block + 8;
-  for (int i = 0; i < 16; ++i) {
-    const int low = (codes[i] & 15) | (fifth >> i & 1) << 4;
-    const int high = codes[i] >> 4 | (fifth >> (i + 16) & 1) << 4;
-    values[i] = scale * static_cast<float>(low) + minimum;
-    values[i + 16] = scale * static_cast<float>(high) + minimum;
-  }
+  const BlockTag floats;
+  const BlockVector scale = hn::Set(floats, halfAt(block)), minimum = hn::Set(floats, halfAt(block + 2));
+  unpackFives(block + 8, wordAt(block + 4), values,
+              [&](BlockIntegers codes) HWY_ATTR { return hn::MulAdd(scale, hn::ConvertTo(floats, codes), minimum); });
 }
 
 /// d, 32 signed bytes; value = d code

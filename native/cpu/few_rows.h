@@ -21,6 +21,10 @@ bool hasBlockProduct(DType type);
 /// half of s times the sum of the weight's sizes, beside f32 sums: less than rounding activations to bf16 costs.
 void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate);
 
+/// c [m, n] = alpha a [m, k] weight [n, k]^T + (accumulate ? c : 0) for at most kFewRows rows and a matrix of codes,
+/// whose values are used in f32, with f32 sums.
+void multiplyFewRows(const TensorDesc& a, const CodedMatrix& weight, const TensorDesc& c, float alpha, bool accumulate);
+
 /// c [1, n] = alpha a [1, k] weight [n, k]^T + (accumulate ? c : 0) in f32 sums, for floats of any type whose rows are
 /// contiguous.
 void multiplyOneRow(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate);

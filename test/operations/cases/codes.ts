@@ -7,6 +7,7 @@ import {
   type Operands,
   type OperationCase,
   operationCase,
+  testDevice,
 } from '../harness.js'
 import { Host, sum } from '../host.js'
 
@@ -186,21 +187,24 @@ const unpackCodes = Object.entries(forms).flatMap(([name, form]): OperationCase[
 })
 
 const products = activationDTypes.flatMap((dtype) =>
-  [true, false].flatMap((transpose) => [1, 7].map((m) => ({ transpose, m, dtype }))),
+  [true, false].flatMap((transpose) => [1, 7, 9].map((m) => ({ transpose, m, dtype }))),
 )
+
+/** Whether values stay as they are in a product: the CPU multiplies few rows in float32, all others round values to a's dtype. */
+const isExact = (m: number, transpose: boolean) => transpose && m <= 8 && testDevice().kind === 'cpu'
 
 const matmulCodes = Object.entries(forms).flatMap(([name, form]) =>
   products.flatMap(({ transpose, m, dtype }) => {
     if (isLarge(form) && (m > 1 || dtype === 'float16')) return []
     const [depth, width] = transpose ? [form.layout.columns, form.rows] : [form.rows, form.layout.columns]
-    const accumulate = transpose === (m === 7)
-    const alpha = m === 7 ? -0.5 : 1
+    const accumulate = transpose === m > 1
+    const alpha = m > 1 ? -0.5 : 1
     return operationCase({
       name: `matmulCodes [${m}] by ${name}${transpose ? ', transposed' : ''}${accumulate ? ', added' : ''}`,
       operands: {
         ...operandsOf(form),
         a: { shape: [m, depth], dtype: 'activation' },
-        c: { shape: [m, width], dtype: m === 7 ? 'float32' : 'activation', role: accumulate ? 'inout' : 'out' },
+        c: { shape: [m, width], dtype: m > 1 ? 'float32' : 'activation', role: accumulate ? 'inout' : 'out' },
       },
       dtypes: [dtype],
       call: (tensors) =>
@@ -214,7 +218,8 @@ const matmulCodes = Object.entries(forms).flatMap(([name, form]) =>
         }),
       reference: ({ a, c, ...parts }) => {
         const exact = valuesOf(form, parts as Record<string, Host>).values
-        const [values, stride] = [decode(encode(exact, dtype), dtype), form.layout.columns]
+        const values = isExact(m, transpose) ? exact : decode(encode(exact, dtype), dtype)
+        const stride = form.layout.columns
         const read = (i: number, j: number) => values[transpose ? j * stride + i : i * stride + j]!
         const product = (i: number, j: number) => sum(depth, (l) => a!.at(i, l) * read(l, j))
         return { c: Host.of([m, width], (i, j) => alpha * product(i, j) + (accumulate ? c!.at(i, j) : 0)) }
