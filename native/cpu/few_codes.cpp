@@ -36,35 +36,36 @@ HWY_INLINE CodeVector loadBytes(const uint8_t* from, Part part) {
   return hn::PromoteTo(CodeTag(), loadRaw(hn::Rebind<uint8_t, FloatTag>(), from, part));
 }
 
-/// The codes of a group of columns, which share a scale and a zero. `table` may be null: a code is its own value.
+/// Values of codes in a group of columns, which share a scale and a zero. `table` may be null where codes have 8 bits:
+/// a code is its own value then.
 template <int kBits>
 class GroupValues;
 
 template <>
 class GroupValues<4> {
  public:
-  GroupValues(const float* table, float zero) {
-    for (int i = 0; i < 16; ++i) levels_[i] = (table ? table[i] : static_cast<float>(i)) - zero;
-  }
+  HWY_INLINE GroupValues(const float* table, float zero)
+      : table_(table), zero_(broadcast(zero)), first_(levels(0)), second_(levels(hn::Lanes(FloatTag()) == 8 ? 8 : 0)) {}
 
   HWY_INLINE FloatVector operator()(CodeVector codes) const {
     const FloatTag floats;
     const size_t lanes = hn::Lanes(floats);
-    if (lanes == 16) return hn::TableLookupLanes(hn::LoadU(floats, levels_), hn::IndicesFromVec(floats, codes));
-    if (lanes == 8)
-      return hn::TwoTablesLookupLanes(floats, hn::LoadU(floats, levels_), hn::LoadU(floats, levels_ + 8),
-                                      hn::IndicesFromVec(floats, codes));
-    return hn::GatherIndex(floats, levels_, codes);
+    if (lanes == 16) return hn::TableLookupLanes(first_, hn::IndicesFromVec(floats, codes));
+    if (lanes == 8) return hn::TwoTablesLookupLanes(floats, first_, second_, hn::IndicesFromVec(floats, codes));
+    return hn::Sub(hn::GatherIndex(floats, table_, codes), zero_);
   }
 
  private:
-  alignas(64) float levels_[16];
+  const float* table_;
+  FloatVector zero_, first_, second_;
+
+  HWY_INLINE FloatVector levels(int64_t from) const { return hn::Sub(load(table_ + from, WholeVector{}), zero_); }
 };
 
 template <>
 class GroupValues<8> {
  public:
-  GroupValues(const float* table, float zero) : table_(table), zero_(zero) {}
+  HWY_INLINE GroupValues(const float* table, float zero) : table_(table), zero_(zero) {}
 
   HWY_INLINE FloatVector operator()(CodeVector codes) const {
     const FloatTag floats;
@@ -85,9 +86,9 @@ HWY_INLINE void addGroup(const uint8_t* HWY_RESTRICT codes, const GroupValues<kB
   for (auto& own : sums)
     for (FloatVector& sum : own) sum = broadcast(0);
   const uint8_t* const bytes = codes + column / kOfByte;
+  prefetchLater(bytes, count / kOfByte);
   forVectors(count / kOfByte, [&](int64_t i, auto part) HWY_ATTR {
     const CodeVector both = loadBytes(bytes + i, part);
-    prefetchLater(bytes + i, static_cast<int64_t>(hn::Lanes(FloatTag())));
 #pragma GCC unroll 2
     for (int64_t n = 0; n < kOfByte; ++n) {
       CodeVector code = both;
@@ -120,9 +121,8 @@ struct RowGroups {
 
 /// dots [kRows] of a row of the weight with rows of x from `row`.
 template <int kBits, int kRows>
-HWY_INLINE void codeDots(const CodedMatrix& weight, const RowGroups& groups, const uint8_t* codes, const float* scales,
+HWY_INLINE void codeDots(const float* table, const RowGroups& groups, const uint8_t* codes, const float* scales,
                          const float* zeros, const CodeRows& x, int64_t row, float (&dots)[kRows]) {
-  const auto* const table = static_cast<const float*>(weight.table.data);
   FloatVector totals[kRows];
   for (FloatVector& total : totals) total = broadcast(0);
   for (int64_t group = 0; group < groups.count; ++group) {
@@ -147,6 +147,10 @@ template <int kBits>
 void multiplyGroups(const CodeRows& x, const CodedMatrix& weight, const TensorDesc& c, int64_t begin, int64_t end,
                     float alpha, bool accumulate) {
   const CodeLayout& layout = weight.layout;
+  const auto* table = static_cast<const float*>(weight.table.data);
+  float numbers[16];
+  for (int i = 0; i < 16; ++i) numbers[i] = static_cast<float>(i);
+  if (kBits == 4 && !table) table = numbers;
   const int64_t most = x.columns / layout.groupSize + 2;
   Scratch scratch;
   auto* const scales = scratch.take<float>(2 * most);
@@ -162,7 +166,7 @@ void multiplyGroups(const CodeRows& x, const CodedMatrix& weight, const TensorDe
         forRows(x.rows, [&](int64_t row, auto together) HWY_ATTR {
           constexpr int kRows = decltype(together)::value;
           float dots[kRows];
-          codeDots<kBits, kRows>(weight, groups, codes, scales, zeros, x, row, dots);
+          codeDots<kBits, kRows>(table, groups, codes, scales, zeros, x, row, dots);
           for (int r = 0; r < kRows; ++r) give(i, row + r, dots[r]);
         });
       }
