@@ -12,7 +12,14 @@ export { weightChange } from './adaptation/weight-change.js'
 export { weightsByInput } from './checkpoint/importance-of-weights.js'
 export { ModelSource } from './checkpoint/model-source.js'
 export { type InputSquares, writeImportance } from './gguf/importance.js'
-export { initModel, type LoadOptions, loadAdapted, loadForGeneration, loadModel } from './load-model.js'
+export {
+  initModel,
+  type LoadOptions,
+  loadAdapted,
+  loadForGeneration,
+  loadForTraining,
+  loadModel,
+} from './load-model.js'
 export { Model } from './model.js'
 export type { KeyValueCache } from './network/key-value-cache.js'
 export type { ModelConfig } from './network/model-config.js'

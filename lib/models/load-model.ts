@@ -29,6 +29,7 @@ import {
   storedWeights,
   type Weights,
 } from './checkpoint/initial-weights.js'
+import { staysQuantised } from './checkpoint/kept-while-training.js'
 import type { ModelParts } from './checkpoint/model-parts.js'
 import { ModelSource } from './checkpoint/model-source.js'
 import { quantiseAhead } from './checkpoint/quantise-ahead.js'
@@ -36,6 +37,7 @@ import { shardedWeights } from './checkpoint/sharded-weights.js'
 import { sharedWeights } from './checkpoint/shared-weights.js'
 import { parseConfig } from './families/parse-config.js'
 import { Model } from './model.js'
+import type { ModelConfig } from './network/model-config.js'
 import { weightShapes } from './network/plan.js'
 
 export interface LoadOptions extends DeviceOptions, HubOptions {
@@ -114,6 +116,20 @@ export async function loadAdapted(
     loaded.dispose()
     throw error
   }
+}
+
+/**
+ * The same as `loadModel` to train with: by default, quantised weights stay as they are where passes of so many tokens take hardly longer so.
+ * @param tokens of a pass; null of training that needs floats
+ */
+export function loadForTraining(
+  model: string,
+  options: LoadOptions,
+  tokens: ((config: ModelConfig, device: NativeDevice) => number) | null,
+): Promise<Model> {
+  return load(model, options, (source, device) => {
+    return tokens !== null && staysQuantised(source.storedDType(), device.kind, tokens(source.config, device))
+  })
 }
 
 /** `keeps`: whether quantised weights stay as they are where the options do not say it. */

@@ -85,6 +85,9 @@ export const quantisedOption = (defaultText = fits) =>
 /** The same of what reads them once for each token. */
 export const quantisedForTokens = quantisedOption(`for GGUF on a CPU, and ${fits}`)
 
+/** The same of what trains beside them. */
+export const quantisedForTraining = quantisedOption(`where passes take at most 1.15 times as long, and ${fits}`)
+
 /** For whatever loads a model. */
 export const quantiseOption = optionalChoice(
   "quantise a float model's linear layers while it is loaded; embeddings, head and norms stay as they are",

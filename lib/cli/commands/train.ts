@@ -102,13 +102,20 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
 }
 
 async function openModel(options: TrainOptions, ranks: RanksOfCommand, meetings: Meetings): Promise<Model> {
-  const { initModel, loadModel } = await import('../../models/index.js')
+  const { initModel, loadForTraining } = await import('../../models/index.js')
+  const { mostTokens } = await import('../../train/setup/token-budget.js')
   const meeting = hostRanks(ranks, meetings)
-  const shared = { ...loadOptions(options), shard: options.shard === undefined ? undefined : ranks, ranks: meeting }
-  if (keepsBase(options)) return loadModel(options.model!, shared)
+  const mayShare = keepsBase(options)
   // All come there, also where their options differ.
-  if (ranks.size > 1) await HostMemory.meet(meeting, null)
-  if (options.init === undefined) return loadModel(options.model!, loadOptions(options))
+  if (!mayShare && ranks.size > 1) await HostMemory.meet(meeting, null)
+  if (options.init === undefined) {
+    const tokens: Parameters<typeof loadForTraining>[2] = ({ maxPositions }, device) =>
+      mostTokens(options, maxPositions, device, ranks.size)
+    const together = { shard: options.shard === undefined ? undefined : ranks, ranks: meeting }
+    const needsFloats = !mayShare || options.compute === 'int8'
+    const loaded = { ...loadOptions(options), ...(mayShare && together) }
+    return loadForTraining(options.model!, loaded, needsFloats ? null : tokens)
+  }
   const { loadTokenizer } = await import('../../data/tokenizer/tokenizer.js')
   return initModel(options.init, {
     ...loadOptions(options),

@@ -1,20 +1,23 @@
 /** What the user should know of what is trained, and need not act on. */
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { rankNotes } from '../../adapters/planning/adapter-cost.js'
+import { slowdown } from '../../models/checkpoint/kept-while-training.js'
 import type { TrainOptions } from '../../options/index.js'
 import { binarySize } from '../../tensor/room.js'
 import type { AdaptedModel, ModelFacts, TrainableModel } from '../trainable.js'
 import type { TrainedPart } from './set-up-model.js'
 import type { TrainingData } from './training-data.js'
 
+/** @param tokens of a usual forward pass */
 export async function notesOf(
   model: TrainableModel,
   part: TrainedPart,
   data: TrainingData,
   { init }: TrainOptions,
+  tokens: number,
 ): Promise<string[]> {
   const ofTokens = init === undefined ? await untrainedTargets(model, part, data) : []
-  return [...notesOfRanks(model, part), ...storageOfBase(model), ...ofTokens]
+  return [...notesOfRanks(model, part), ...storageOfBase(model, tokens), ...ofTokens]
 }
 
 function notesOfRanks(model: AdaptedModel, { adapter }: TrainedPart): string[] {
@@ -26,19 +29,25 @@ function notesOfRanks(model: AdaptedModel, { adapter }: TrainedPart): string[] {
   )
 }
 
-/** Whether quantised weights are what their file holds. */
-function storageOfBase({ base, dtype, quantised }: ModelFacts): string[] {
-  if (quantised?.kept) {
-    return [
-      `The model's weights stay in ${quantised.format}, and take ${binarySize(quantised.saved)} less than in ${dtype}.`,
-    ]
-  }
-  const format = base.identity()?.format
+/** Whether quantised weights are what their file holds, and what that costs or would. */
+function storageOfBase({ base, device, dtype, quantised }: ModelFacts, tokens: number): string[] {
+  const format = quantised?.format ?? base.identity()?.format
   if (format === undefined || format === dtype || /float/i.test(format)) return []
-  const saves = quantised
-    ? `; with --quantised they stay as they are, and take ${binarySize(quantised.saved)} less`
-    : ''
-  return [`The model's weights are stored as ${format}; training computes with them in ${dtype}${saves}.`]
+  if (!quantised) return [`The model's weights are stored as ${format}; training computes with them in ${dtype}.`]
+  const { kept, onLoad } = quantised
+  const size = binarySize(quantised.saved)
+  const times = slowdown(format, device.kind, tokens)
+  const instead = onLoad || !kept ? '' : `; --no-quantised turns them into ${dtype}`
+  return [
+    kept
+      ? `The model's weights stay in ${format}, and take ${size} less than in ${dtype}.`
+      : `The model's weights are stored as ${format}; training computes with them in ${dtype}; with --quantised they stay as they are, and take ${size} less.`,
+    ...(times === null
+      ? []
+      : [
+          `Passes of ${tokens} tokens ${kept ? 'take' : 'would take'} about ${times.toFixed(2)} times as long with them in ${format} as in ${dtype}${instead}.`,
+        ]),
+  ]
 }
 
 /** An adapter cannot teach a model to write a token that its frozen embeddings and head never learnt (as of many base models). */

@@ -105,8 +105,9 @@ async function setUpIn(
   const part = await planned.make()
   const demand = planned.cost ? stepDemand(planned.cost, true) : undefined
   const budget = resumedBudget(point, options) ?? tokenBudget(model, options.memory, demand, ranks.localSize)
-  requireMemory(model, data.largestPass(budget), options.memory, demand, ranks.localSize)
-  notices.push(...(await notesOf(model, part, data, options)))
+  const largest = data.largestPass(budget)
+  requireMemory(model, largest, options.memory, demand, ranks.localSize)
+  notices.push(...(await notesOf(model, part, data, options, largest)))
   await recordTemplate(model, options, part)
   const parametersOf = () => model.trainableParameters().map(({ parameter }) => parameter)
   const resolved = withDefaults(options, part, data, parts.learningRate)

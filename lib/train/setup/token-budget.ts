@@ -1,6 +1,7 @@
 import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
 import { UsageError } from '../../errors.js'
 import { bytesOf, elementsOf } from '../../native.js'
+import { maxLengthOf, type TrainOptions } from '../../options/index.js'
 import { logitsBytes } from '../../tensor/operations/loss.js'
 import { binarySize, freeMemory, type MemoryDevice, memoryOf, PROCESS_BYTES } from '../../tensor/room.js'
 import type { ModelFacts } from '../trainable.js'
@@ -12,6 +13,18 @@ const LEAST = 256
 const SHARE = 0.25
 /** Logits and their gradient, which may be half as wide. */
 const LOGITS_AND_GRADIENT = 1.5
+
+/** How many tokens a forward pass has at most, whatever the memory: where rows are as long as they may be. */
+export function mostTokens(
+  { microBatchSize, batchSize, maxLength }: Pick<TrainOptions, 'microBatchSize' | 'batchSize' | 'maxLength'>,
+  maxPositions: number,
+  device: Pick<MemoryDevice, 'kind'>,
+  ranks: number,
+): number {
+  const rows = microBatchSize ?? Math.ceil(batchSize / ranks)
+  const tokens = rows * maxLengthOf(maxLength, maxPositions)
+  return microBatchSize === undefined ? Math.min(tokens, device.kind === 'cpu' ? MOST.cpu : MOST.gpu) : tokens
+}
 
 /** What the tokens and bytes of a step follow from. */
 export interface BudgetedModel extends Pick<ModelFacts, 'dtype'> {
