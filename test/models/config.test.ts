@@ -182,7 +182,11 @@ test('GPT-2’s published configuration', () => {
 })
 
 test.each<[Json, RegExp]>([
-  [{ model_type: 'qwen3_moe' }, /architecture qwen3_moe is not supported; supported: llama, mistral, /],
+  [{ model_type: 'qwen4' }, /architecture qwen4 is not supported; supported: llama, mistral, .*, gpt2\.$/],
+  [
+    { model_type: 'qwen3_moe', num_experts: 128 },
+    /architecture qwen3_moe is not supported; supported: llama, mistral, .*, all of them without experts: take a model that has none\.$/,
+  ],
   [{ model_type: 'gemma3' }, /architecture gemma3 is not supported/],
   [{ model_type: 'llama', hidden_act: 'gelu' }, /hidden_act "gelu" is not supported: supported: silu/],
   [{ model_type: 'gemma2', hidden_activation: 'gelu' }, /hidden_activation "gelu" is not supported/],

@@ -119,6 +119,10 @@ describe('configFromGguf', () => {
 
   const refused: [Record<string, GgufValue>, RegExp][] = [
     [{ 'general.architecture': 'mamba' }, /architecture mamba; supported in GGUF files: llama, smollm3, qwen2/],
+    [
+      { 'general.architecture': 'gpt-oss', 'gpt-oss.expert_count': 32 },
+      /architecture gpt-oss; supported in GGUF files: llama, .*, all of them without experts: take a model that has none\.$/,
+    ],
     [{ 'llama.expert_count': 8 }, /llama\.expert_count 8/],
     [{ 'llama.rope.dimension_count': 8 }, /llama\.rope\.dimension_count 8/],
     [{ 'llama.attention.value_length': 8 }, /value_length 8/],

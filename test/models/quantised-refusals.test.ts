@@ -164,6 +164,14 @@ test.each(refusals.filter(([set]) => setPath(set)))('%s with %s is refused', asy
   await expect(loadModel(folder, { device: device as 'cpu', dtype: 'float32' })).rejects.toThrow(refused)
 })
 
+test.runIf(setPath('mxfp4'))('experts in MXFP4 are refused by name, and the sentence says what to take', async () => {
+  const refused = expect.objectContaining({
+    code: 'unsupported-architecture',
+    message: expect.stringMatching(/architecture gpt_oss is not supported; .*take a model that has none\.$/),
+  })
+  await expect(loadModel(setPath('mxfp4')!, { device: device as 'cpu' })).rejects.toThrow(refused)
+})
+
 test('nothing of a checkpoint with one unsound scale is loaded', async () => {
   const source = await ModelSource.open(changed('bnb-fp4', spoilt('weight.absmax', ...nan)))
   const before = liveBytes(testDevice())

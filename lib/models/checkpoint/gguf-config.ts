@@ -4,6 +4,7 @@ import type { GgufFile } from '../../io/gguf-types.js'
 import type { JsonObject } from '../../io/json.js'
 import type { Family } from '../families/family.js'
 import { families } from '../families/index.js'
+import { WITHOUT_EXPERTS } from '../families/parse-config.js'
 import type { GgufFamily } from '../gguf/gguf-family.js'
 import { GgufMetadata } from '../gguf/metadata.js'
 import type { ModelConfig } from '../network/model-config.js'
@@ -14,9 +15,10 @@ export function ggufFamily(file: GgufFile): { family: Family; gguf: GgufFamily }
   const family = families.find(({ gguf }) => gguf?.architecture === architecture)
   if (family?.gguf) return { family, gguf: family.gguf }
   const known = families.flatMap(({ gguf }) => gguf?.architecture ?? [])
+  const wayOut = file.metadata.has(`${architecture}.expert_count`) ? WITHOUT_EXPERTS : ''
   throw new UsageError(
     'unsupported-architecture',
-    `${file.path} has ${architecture === undefined ? 'no general.architecture' : `the architecture ${architecture}`}; supported in GGUF files: ${known.join(', ')}.`,
+    `${file.path} has ${architecture === undefined ? 'no general.architecture' : `the architecture ${architecture}`}; supported in GGUF files: ${known.join(', ')}${wayOut}.`,
   )
 }
 

@@ -1,8 +1,14 @@
 /** Quantised checkpoints: their weights and what their configurations say of those. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { readJsonObject } from '../../../lib/io/json.js'
+import { readModelFolder } from '../../../lib/io/model-folder.js'
+import { quantisedWeights } from '../../../lib/models/checkpoint/quantised/index.js'
+import { readCodedWeight } from '../../../lib/models/checkpoint/quantised/read-coded-weight.js'
 import { loadModel } from '../../../lib/models/load-model.js'
+import { type NativeFile, native } from '../../../lib/native.js'
 import { goldenPath } from '../../golden/files.js'
+import { testDevice } from '../../operations/harness.js'
 import type { Files, Target } from '../cases.js'
 import { mutatedJson } from '../mutate-json.js'
 import { choose } from '../random.js'
@@ -17,7 +23,9 @@ const sets = [
   'bnb-int8',
   'awq-g32',
   'ct-int4-g32-act',
+  'ct-fp8-channel',
   'fp8-block',
+  'mxfp4',
 ]
 const [weights, configuration] = ['model.safetensors', 'config.json']
 
@@ -41,10 +49,32 @@ export async function quantisedTarget(): Promise<Target> {
         ],
       ]),
     async use(folder) {
+      const { model_type: family, quantization_config: settings } = await readJsonObject(join(folder, configuration))
+      // No model here has the experts of this family.
+      if (family === 'gpt_oss') return readWeights(folder, settings)
       using model = await loadModel(folder, onDevice)
       await runModel(model)
     },
     bytesInUse,
+  }
+}
+
+/** Unpacks all quantised weights, without a model. */
+async function readWeights(folder: string, settings: unknown): Promise<void> {
+  const files: NativeFile[] = []
+  const open = (path: string): NativeFile => {
+    const file = native.openFile(path)
+    files.push(file)
+    return file
+  }
+  try {
+    const tensors = await readModelFolder(folder)
+    for (const weight of quantisedWeights(settings, join(folder, configuration), tensors, open).weights) {
+      using matrix = readCodedWeight(weight, testDevice(), open)
+      await matrix.data()
+    }
+  } finally {
+    for (const file of files) file.close()
   }
 }
 
