@@ -38,6 +38,13 @@ export class Parameter extends Tensor {
     return value
   }
 
+  /** The same for one use: it belongs to the running scope, and this parameter keeps none. */
+  derivedOnce(key: string, make: () => Tensor): Tensor {
+    this.#casts.get(key)?.value.release()
+    this.#casts.delete(key)
+    return make()
+  }
+
   /** The values in another dtype, scaled; converted once per change. */
   as(dtype: DType, scale = 1): Tensor {
     if (dtype === 'float32' && scale === 1) return this

@@ -69,7 +69,7 @@ export function weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor
     const logits = products(x, weight, scale)
     const losses = Tensor.empty([to - from], { device })
     const at = targets.rows(from, to)
-    const dLogits = wanted ? (dtype === 'float32' ? logits : Tensor.empty(logits.shape, { device, dtype })) : null
+    const dLogits = wanted ? gradientBeside(logits, dtype) : null
     native.crossEntropy(logits.native, at.native, softcap ?? 0, losses.native, dLogits?.native ?? null)
     native.sum(losses.native, total.native, true)
     if (dHidden) {
@@ -94,6 +94,19 @@ export function weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor
     if (first) writeScaled(toHidden!, gradient, first)
     if (second) writeScaled(toHead!, gradient, second)
   })
+}
+
+/**
+ * Where the gradient of float32 logits [N, V] goes: their own memory, of which a 16-bit row takes the first half. The threads of
+ * a GPU share a row, and some would write where others still read.
+ */
+function gradientBeside(logits: Tensor, dtype: FloatDType): Tensor {
+  const { device, shape } = logits
+  const [rows, vocabulary] = shape as [number, number]
+  if (dtype === 'float32') return logits
+  if (device.kind !== 'cpu') return Tensor.empty(shape, { device, dtype })
+  using wide = logits.memoryAs(dtype, [rows, 2 * vocabulary])
+  return wide.columns(0, vocabulary)
 }
 
 /** Sum of cross-entropies [1] (float32) of logits [N, V] against targets [N] (int32, negative: no target). */

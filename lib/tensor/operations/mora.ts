@@ -1,6 +1,7 @@
 import { type FloatDType, type Grouping, native, type SectionPlan } from '../../native.js'
 import { type Destination, destinationOr } from '../destination.js'
 import type { Parameter } from '../parameter.js'
+import { scope } from '../scope.js'
 import { record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'
 import { factor } from './linear.js'
@@ -106,9 +107,15 @@ export function gatherColumns(
   })
 }
 
-/** The scaled matrix with each live section's rotation folded in, W_b = s M R_b: [n, W, W]. Made once per change of M. */
-function foldedSections(plan: SectionPlan, matrix: Parameter, dtype: FloatDType, scale: number): Tensor {
-  return matrix.derived(`sections ${dtype} ${scale}`, () => foldSections(plan, matrix.as('float32', scale), dtype))
+/**
+ * The scaled matrix with each live section's rotation folded in, W_b = s M R_b: [n, W, W]. For one row, a token of a text, made
+ * once per change of M; for more, for their product alone: those of all layers take R / d of the model's memory in its dtype.
+ */
+function foldedSections(plan: SectionPlan, matrix: Parameter, x: Tensor, scale: number): Tensor {
+  const dtype = x.dtype as FloatDType
+  const key = `sections ${dtype} ${scale}`
+  const make = () => foldSections(plan, matrix.as('float32', scale), dtype)
+  return x.shape[0] === 1 ? matrix.derived(key, make) : matrix.derivedOnce(key, make)
 }
 
 /** Every live section M R_b for activations of `dtype`, [n, W, W]: R wide, or the window that the device reads it in. */
@@ -122,13 +129,14 @@ export function foldSections(plan: SectionPlan, matrix: Tensor, dtype: FloatDTyp
 
 /** Rotation, decoupling and truncation: x [T, k] → [T, d] through M [R, R] (paper, Eq. 9, 8 and 4), in place in x and y. */
 export function sections(x: Tensor, matrix: Parameter, plan: SectionPlan, scale = 1, into?: Destination): Tensor {
-  const dtype = x.dtype as FloatDType
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, plan.outFeatures], x)
-  native.sectionsForward(plan, x.native, foldedSections(plan, matrix, dtype, scale).native, y.native, accumulate)
+  scope(() =>
+    native.sectionsForward(plan, x.native, foldedSections(plan, matrix, x, scale).native, y.native, accumulate),
+  )
   return record(y, [x, matrix], [x], (dY, [input], [dX, dMatrix]) => {
     const once = dX!.needed && dMatrix!.needed ? sumRepeats(plan, dY) : { plan, dY }
     dX!.write((target, add) => {
-      const folded = foldedSections(plan, matrix, dtype, scale).native
+      const folded = foldedSections(plan, matrix, once.dY, scale).native
       native.sectionsBackwardInput(once.plan, once.dY.native, folded, target.native, add)
     })
     sectionsMatrixGradient(once.plan, input!, once.dY, scale, dMatrix!)

@@ -1,0 +1,66 @@
+/** What operations take beside their inputs and results. */
+import { afterAll, expect, test } from 'vitest'
+import { native } from '../../lib/native.js'
+import { cast } from '../../lib/tensor/operations/arithmetic.js'
+import { linearCrossEntropy, logitsBytes } from '../../lib/tensor/operations/loss.js'
+import { sections } from '../../lib/tensor/operations/mora.js'
+import { Parameter } from '../../lib/tensor/parameter.js'
+import { scope } from '../../lib/tensor/scope.js'
+import { noGrad } from '../../lib/tensor/tape.js'
+import { Tensor } from '../../lib/tensor/tensor.js'
+import { liveBytes } from '../live-bytes.js'
+import { testDevice } from '../operations/harness.js'
+
+const device = testDevice()
+const values = (count: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(1 + i))
+const parameter = (...shape: [number, number]) =>
+  new Parameter('p', Tensor.from(values(shape[0] * shape[1]), shape, { device }))
+
+afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
+
+test('folded sections are kept for tokens of a text, and made for each product of several rows', () => {
+  const plan = { inFeatures: 32, outFeatures: 24, side: 8, rotate: true, truncate: false, foldOutput: false }
+  using matrix = parameter(8, 8)
+  const before = liveBytes(device)
+  const keptBy = (rows: number) => {
+    using x = Tensor.zeros([rows, 32], { device })
+    noGrad(() => sections(x, matrix, plan)).dispose()
+    return liveBytes(device) - before - x.elements * 4
+  }
+  expect(keptBy(2)).toBeLessThanOrEqual(0)
+  expect(keptBy(1)).toBeGreaterThan(0)
+  expect(keptBy(2)).toBeLessThanOrEqual(0)
+})
+
+test.each(['bfloat16', 'float16'] as const)(
+  'the gradient of %s logits is that of the same products apart, and on a CPU takes no memory beside them',
+  async (dtype) => {
+    const [rows, width, vocabulary] = [64, 8, 16_384]
+    using weights = parameter(rows, width)
+    using hidden = cast(weights, dtype)
+    using head = Tensor.from(values(vocabulary * width), [vocabulary, width], { device, dtype })
+    using targets = Tensor.from(
+      Int32Array.from({ length: rows }, (_, i) => 31 * i),
+      [rows],
+      { device, dtype: 'int32' },
+    )
+    const logitBytes = 4 * rows * vocabulary
+    expect(logitBytes).toBeLessThan(logitsBytes(device, vocabulary))
+    await device.synchronize()
+    const { inUse } = device.memory()
+    device.resetPeak()
+    const loss = scope(() => linearCrossEntropy(hidden, head, targets))
+    if (device.kind === 'cpu') expect(device.memory().peak - inUse).toBeLessThan(1.1 * logitBytes)
+    await loss.backward()
+
+    using logits = Tensor.empty([rows, vocabulary], { device })
+    using losses = Tensor.empty([rows], { device })
+    using dLogits = Tensor.empty([rows, vocabulary], { device, dtype })
+    using dHidden = Tensor.empty([rows, width], { device, dtype })
+    native.matmul({ a: hidden.native, b: head.native, transposeB: true, c: logits.native })
+    native.crossEntropy(logits.native, targets.native, 0, losses.native, dLogits.native)
+    native.matmul({ a: dLogits.native, b: head.native, c: dHidden.native })
+    expect(await weights.grad!.data()).toEqual(await dHidden.data())
+    loss.dispose()
+  },
+)
