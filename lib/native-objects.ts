@@ -93,7 +93,7 @@ export interface NativeDevice {
   memory(): MemoryFigures
   setMemoryLimit(bytes: number): void
   resetPeak(): void
-  /** Gives cached memory back to the system. */
+  /** Gives cached memory back to the system; on the CPU also what the rest of the process has freed. */
   trim(): void
   setThreads(threads: number): void
   /** Whether float32 products from here on may round their inputs to TF32. A CPU has no TF32. */

@@ -51,6 +51,8 @@ export interface TrainingDevice {
   /** Bytes. */
   memory(): { inUse: number; peak: number; cached: number }
   resetPeak(): void
+  /** Gives memory that is not in use back to the system. */
+  trim(): void
 }
 
 /** What is known of a model. */

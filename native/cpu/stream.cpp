@@ -3,6 +3,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <algorithm>
 #include <chrono>
@@ -122,7 +125,9 @@ void Stream::resetPeak() {
   arena_.resetPeak();
 }
 
-// In stream order: blocks allocated from these ranges later are first written by operations that come later.
+// In stream order: blocks allocated from these ranges later are first written by operations that come later. What the
+// rest of the process has freed goes too: glibc keeps most of it, which is a good part of what reading a model has
+// taken.
 Status Stream::trim() {
   const std::lock_guard lock(memoryMutex_);
   return enqueue("trim", [this, ranges = arena_.takeCached()] {
@@ -131,6 +136,9 @@ Status Stream::trim() {
       const uint64_t from = (offset + page - 1) / page * page, to = (offset + bytes) / page * page;
       if (to > from) madvise(base_ + from, to - from, MADV_DONTNEED);
     }
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
   });
 }
 

@@ -47,6 +47,20 @@ const scenarios = {
     }
   },
 
+  /** What the system gets back of 64 MiB of which pieces that lie apart are still in use, in MiB. */
+  async trims() {
+    let pieces = Array.from({ length: 2 ** 15 }, () => new Uint8Array(2 ** 11))
+    pieces = pieces.filter((_, i) => i % 64 === 0)
+    for (let i = 0; i < 4; i++) {
+      globalThis.gc()
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    const before = process.memoryUsage().rss
+    device.trim()
+    await device.synchronize()
+    say({ kept: pieces.length, givenBack: (before - process.memoryUsage().rss) / 2 ** 20 })
+  },
+
   exit() {
     enqueueMuch()
     product(512, 1)

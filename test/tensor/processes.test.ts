@@ -9,6 +9,7 @@ import { binaryCandidates } from '../../lib/native-binary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
+const isGlibc = 'glibcVersionRuntime' in (process.report.getReport() as { header: object }).header
 const binary = binaryCandidates().find(existsSync)!
 const child = fileURLToPath(new URL('child.mjs', import.meta.url))
 
@@ -81,6 +82,14 @@ describe('a process ends', () => {
   test('after what it awaits', async () => {
     expect(await run('awaits')).toEqual({ code: 0, signal: null, output: '256\n', errors: '' })
   })
+})
+
+// Other C libraries give back what is free by themselves, or never.
+test.runIf(isGlibc)('trimming gives back what a process has freed between pieces that it still has', async () => {
+  const { code, output } = await run('trims', '--expose-gc')
+  expect(code).toBe(0)
+  expect(JSON.parse(output)).toEqual({ kept: 512, givenBack: expect.any(Number) })
+  expect(JSON.parse(output).givenBack).toBeGreaterThan(32)
 })
 
 describe('the garbage collector', () => {

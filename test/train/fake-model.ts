@@ -50,6 +50,7 @@ export class FakeModel implements TrainableModel {
     }),
     memory: () => ({ inUse: 1000, peak: 2000, cached: 0 }),
     resetPeak: () => {},
+    trim: () => {},
   }
   readonly holdForTraining = () => ({ change: <Value>(work: () => Promise<Value>) => work(), end: () => {} })
   gradientCheckpointing = false

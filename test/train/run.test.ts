@@ -67,6 +67,20 @@ describe('a run', () => {
     expect(await run.finished).toMatchObject({ peakMemoryBytes: 1000 })
   })
 
+  it('gives back what setting up took before the first step', async () => {
+    const model = new FakeModel()
+    const order: string[] = []
+    Object.assign(model, { device: { ...model.device, trim: () => order.push('trim') } })
+    const loss = model.lossAsync.bind(model)
+    model.lossAsync = (batch) => {
+      order.push('pass')
+      return loss(batch)
+    }
+    await trainWith(model, optionsOf({ maxSteps: 2 }), fakeParts).finished
+    expect(order.slice(0, 3)).toEqual(['pass', 'trim', 'pass'])
+    expect(order.filter((what) => what === 'trim')).toHaveLength(1)
+  })
+
   it('calls onEvent with every event, waits for it, and fails with what it throws', async () => {
     const seen: TrainEvent[] = []
     const { model, work } = untrainedDuringWork()

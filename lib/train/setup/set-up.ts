@@ -131,6 +131,8 @@ async function setUpIn(
   if (point) notice(`The run goes on from step ${state.step} (${point.path}).`)
   if (output) notices.push(...(await beginIn(output, facts, point, options)))
   const tensorboard = output && options.tensorboard ? await TensorboardFile.begin(output.tensorboard, state.step) : null
+  // Reading the model and the rows has taken memory that steps do not need.
+  model.device.trim()
   model.device.resetPeak()
 
   return {
