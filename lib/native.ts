@@ -62,6 +62,11 @@ export interface Native extends Operations {
   fromArray(device: NativeDevice, dtype: DType, shape: readonly number[], values: ArrayBufferView): NativeTensor
   /** Loads bytes of a file, in stream order: the next wait is rejected where they are not there any more. */
   fromFile(device: NativeDevice, dtype: DType, shape: readonly number[], file: NativeFile, offset: number): NativeTensor
+  /**
+   * The same into a dense matrix that there is: row i is row `order[i]` of those that lie from `offset` on in the file; null is
+   * their own order.
+   */
+  readRows(target: NativeTensor, file: NativeFile, offset: number, order: Int32Array | null): void
 
   /**
    * The descriptor of new memory that processes of this machine may share, each as a part of its device `cpu`: others open

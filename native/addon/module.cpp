@@ -1,8 +1,10 @@
 // The addon's entry: classes, functions and clean-up. lib/native.ts describes this surface.
 #include <napi.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "addon/arguments.h"
 #include "addon/decompositions.h"
@@ -153,6 +155,50 @@ Napi::Value mapToReadOf(const Napi::CallbackInfo& info) {
   });
 }
 
+/// The rows of a matrix of `rowBytes` each, in another order than the file has them.
+void readInOrder(const InputFile& file, uint64_t start, const std::vector<int32_t>& order, size_t rowBytes,
+                 std::byte* to, size_t offset, size_t count) {
+  while (count > 0) {
+    const size_t row = offset / rowBytes, column = offset % rowBytes, part = std::min(count, rowBytes - column);
+    file.read(start + static_cast<uint64_t>(order[row]) * rowBytes + column, to, part);
+    offset += part, to += part, count -= part;
+  }
+}
+
+/// The order of so many rows that an Int32Array gives.
+std::vector<int32_t> orderFrom(const Napi::Value& value, int64_t rows) {
+  const bool isOrder = value.IsTypedArray() && value.As<Napi::TypedArray>().TypedArrayType() == napi_int32_array;
+  if (!isOrder) throw Error("invalid-argument", "readRows: expected null or an Int32Array for order.");
+  const auto [data, bytes] = bytesOf(value.As<Napi::TypedArray>());
+  std::vector<int32_t> order(bytes / sizeof(int32_t));
+  if (bytes > 0) std::memcpy(order.data(), data, bytes);
+  const auto isRow = [rows](int32_t row) { return row >= 0 && row < rows; };
+  if (static_cast<int64_t>(order.size()) != rows || !std::all_of(order.begin(), order.end(), isRow))
+    throw Error("invalid-argument", "readRows: expected an order of " + std::to_string(rows) + " rows.");
+  return order;
+}
+
+void readRows(const Napi::CallbackInfo& info) {
+  guarded(info.Env(), [&] {
+    const auto start = static_cast<uint64_t>(wholeNumber(info[2], "offset"));
+    const std::shared_ptr<InputFile> file = FileObject::unwrap(info[1]);
+    const Tensor target = TensorObject::unwrap(info[0]);
+    if (target.desc().rank != 2 || !target.dense())
+      throw Error("invalid-argument", "readRows: expected a dense matrix but received " + target.describe() + ".");
+    std::vector<int32_t> order;
+    if (!info[3].IsNull()) order = orderFrom(info[3], target.size(0));
+    file->require(start, target.bytes());
+    const size_t rowBytes = target.bytes() / static_cast<size_t>(std::max<int64_t>(1, target.size(0)));
+    target.device().copyFromHost(target.desc().data, target.bytes(),
+                                 [=, order = std::move(order)](std::byte* to, size_t offset, size_t count) {
+                                   if (order.empty())
+                                     file->read(start + offset, to, count);
+                                   else
+                                     readInOrder(*file, start, order, rowBytes, to, offset, count);
+                                 });
+  });
+}
+
 Napi::Value foldedSide(const Napi::CallbackInfo& info) {
   return guarded(info.Env(), [&] {
     const int64_t side = operations::foldedSide(Argument<SectionPlan>::from(info[0], "plan"),
@@ -221,6 +267,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("createSharedMemory", createSharedMemoryOf);
   function("mapToWrite", mapToWriteOf);
   function("mapToRead", mapToReadOf);
+  function("readRows", readRows);
   function("foldedSide", foldedSide);
   function("supports", supports);
   function("record", record);

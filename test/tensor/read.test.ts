@@ -1,10 +1,12 @@
-/** Values that leave the device. */
-import { expect, test } from 'vitest'
+/** Values that leave the device, and rows that come to it from files. */
+import { describe, expect, test } from 'vitest'
 import { native } from '../../lib/native.js'
 import { Tensor, transposedView } from '../../lib/tensor/tensor.js'
+import { fileOf, useTemporaryFolder } from '../io/temporary.js'
 import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
+const temporary = useTemporaryFolder()
 
 test.each(['float32', 'bfloat16', 'float16'] as const)(
   '%s: into given memory, the bytes are the same',
@@ -60,4 +62,34 @@ test('values in the memory of the CPU are there at once; those of other dtypes, 
   for (let i = 0; i < 40; i++) native.matmul({ a: large.native, b: large.native, transposeB: true, c: product.native })
   expect(tensor.dataAtOnce()).toEqual(Float32Array.of(1, -2, 3, 0.5))
   expect(device.queueDepth()).toBeGreaterThan(0)
+})
+
+describe('rows of a file', () => {
+  const written = Float32Array.of(-1, -1, 1, 2, 3, 4, 5, 6)
+  const openRows = () => native.openFile(fileOf(temporary(), 'rows', Buffer.from(written.buffer)))
+  const offset = 8
+
+  test('come into a matrix that there is, in the order that is asked for', async () => {
+    const file = openRows()
+    using whole = Tensor.zeros([4, 2], { device })
+    using rows = whole.rows(1, 4)
+    native.readRows(rows.native, file, offset, null)
+    expect(await whole.data()).toEqual(Float32Array.of(0, 0, 1, 2, 3, 4, 5, 6))
+    native.readRows(rows.native, file, offset, Int32Array.of(2, 0, 1))
+    file.close()
+    expect(await whole.data()).toEqual(Float32Array.of(0, 0, 5, 6, 1, 2, 3, 4))
+  })
+
+  test.each([
+    [[3, 2], 16, null, /rows ends at byte 32, but bytes 16 to 40 were expected/],
+    [[3, 2], offset, Int32Array.of(0, 1), /readRows: expected an order of 3 rows/],
+    [[3, 2], offset, Int32Array.of(0, 1, 3), /readRows: expected an order of 3 rows/],
+    [[3, 2], offset, Int32Array.of(0, -1, 1), /readRows: expected an order of 3 rows/],
+    [[6], offset, null, /readRows: expected a dense matrix but received float32 \[6\]/],
+  ])('into %j from byte %i in the order %j are refused', (shape, from, order, message) => {
+    const file = openRows()
+    using target = Tensor.zeros(shape, { device })
+    expect(() => native.readRows(target.native, file, from, order)).toThrow(message)
+    file.close()
+  })
 })

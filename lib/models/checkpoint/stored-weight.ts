@@ -1,5 +1,5 @@
 /** Weights as files have them, and how those become a model's: for the whole of a checkpoint, only here. */
-import { blockBytes, blockValues, isComputable } from '../../io/stored-dtype.js'
+import { isComputable } from '../../io/stored-dtype.js'
 import {
   type BlockDType,
   type DType,
@@ -92,19 +92,21 @@ export function readKept(stored: readonly StoredWeight[], device: NativeDevice, 
     return weightOf(new Tensor(handle, device, blocks, shape, denseStrides(shape)))
   }
   const rows = stored.reduce((sum, matrix) => sum + matrix.shape[0]!, 0)
-  const rowBytes = (columns / blockValues(dtype)) * blockBytes(dtype)
-  const joined = new Uint8Array(rows * rowBytes)
-  let row = 0
-  for (const matrix of stored as readonly (StoredTensor | FloatsToQuantise)[]) {
-    const isNew = isToQuantise(matrix)
-    const own = isNew ? readBlocks(matrix, device, open) : open(matrix.path).bytes(matrix.offset, matrix.bytes)
-    if (isNew || !matrix.rowOrder) joined.set(own, row * rowBytes)
-    else
-      for (const [to, from] of matrix.rowOrder.entries()) joined.set(rowOf(own, from, rowBytes), (row + to) * rowBytes)
-    row += matrix.bytes / rowBytes
-  }
-  const handle = native.fromArray(device, blocks, [rows, columns], joined)
-  return weightOf(new Tensor(handle, device, blocks, [rows, columns], [columns, 1]))
+  const joined = scope(() => {
+    const whole = Tensor.empty([rows, columns], { device, dtype: blocks })
+    let to = 0
+    for (const matrix of stored as readonly (StoredTensor | FloatsToQuantise)[]) {
+      const from = to
+      to += matrix.shape[0]!
+      const part = whole.rows(from, to)
+      if (isToQuantise(matrix)) {
+        const bytes = readBlocks(matrix, device, open)
+        part.memoryAs('uint8', [bytes.length]).copyFrom(Tensor.from(bytes, [bytes.length], { device, dtype: 'uint8' }))
+      } else native.readRows(part.native, open(matrix.path), matrix.offset, matrix.rowOrder ?? null)
+    }
+    return whole
+  })
+  return weightOf(joined)
 }
 
 /** Turns what a file holds into the weight, by way of float32. */
@@ -136,8 +138,4 @@ function unpack(
 function matrixOf(tensor: Tensor): Tensor {
   const columns = tensor.shape.at(-1)!
   return tensor.shape.length === 2 ? tensor : tensor.view([tensor.elements / columns, columns])
-}
-
-function rowOf(bytes: Uint8Array, row: number, rowBytes: number): Uint8Array {
-  return bytes.subarray(row * rowBytes, (row + 1) * rowBytes)
 }

@@ -219,6 +219,7 @@ export function startsOf(world) {
     'native.empty': () => [device, 'float32', [2, 3]],
     'native.fromArray': () => [device, 'float32', [2, 2], Float32Array.of(1, 2, 3, 4)],
     'native.fromFile': () => [device, 'float32', [2, 2], world.file(), 64],
+    'native.readRows': () => [native('float32', [2, 2]), world.file(), 64, Int32Array.of(1, 0)],
     'native.foldedSide': () => [square(), 'float32', device],
     'native.record': () => [() => world.binary.fill(native('float32', [4]), 1)],
     'native.svd': () => [Float32Array.of(1, 2, 3, 4, 5, 6), 3, 2, true],
