@@ -1,8 +1,13 @@
 /** Quantised checkpoints that are refused, and by which sentence. */
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { requireFiniteScales } from '../../lib/models/checkpoint/block-scales.js'
 import { ModelSource } from '../../lib/models/checkpoint/model-source.js'
+import type { StoredTensor } from '../../lib/models/checkpoint/stored-tensor.js'
 import { loadModel } from '../../lib/models/index.js'
+import { type BlockDType, native } from '../../lib/native.js'
+import { goldenPath } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
@@ -162,6 +167,86 @@ test.each(refusals.filter(([set]) => setPath(set)))('%s with %s is refused', asy
     message: expect.stringMatching(message),
   })
   await expect(loadModel(folder, { device: device as 'cpu', dtype: 'float32' })).rejects.toThrow(refused)
+})
+
+/** Bytes of a block, and where its scales begin. */
+const blocks: readonly [format: BlockDType, columns: number, bytes: number, places: readonly number[]][] = [
+  ['q4_0', 32, 18, [0]],
+  ['q4_1', 32, 20, [0, 2]],
+  ['q5_0', 32, 22, [0]],
+  ['q5_1', 32, 24, [0, 2]],
+  ['q8_0', 32, 34, [0]],
+  ['q2_k', 256, 84, [80, 82]],
+  ['q3_k', 256, 110, [108]],
+  ['q4_k', 256, 144, [0, 2]],
+  ['q5_k', 256, 176, [0, 2]],
+  ['q6_k', 256, 210, [208]],
+  ['iq4_nl', 32, 18, [0]],
+  ['iq4_xs', 256, 136, [0]],
+  ['tq1_0', 256, 54, [52]],
+  ['tq2_0', 256, 66, [64]],
+]
+
+test.each(blocks)(
+  'blocks of %s are refused exactly where they make values that are none',
+  async (format, columns, size, places) => {
+    const path = join(at(), 'blocks')
+    const count = 3
+    const isSound = async (bytes: Uint8Array) => {
+      const raw = native.fromArray(testDevice(), format, [count, columns], bytes)
+      const values = native.empty(testDevice(), 'float32', [count, columns])
+      native.dequantise(raw, values)
+      const all = (await values.read()) as Float32Array
+      for (const made of [raw, values]) made.dispose()
+      return all.every(Number.isFinite)
+    }
+    const check = (bytes: Uint8Array) => {
+      writeFileSync(path, bytes)
+      const file = native.openFile(path)
+      try {
+        requireFiniteScales('a.weight', { path, dtype: format, shape: [], offset: 0, bytes: bytes.length }, () => file)
+      } finally {
+        file.close()
+      }
+    }
+    // Codes of ones, and scales of 1 in float16.
+    const sound = new Uint8Array(count * size).fill(0x11)
+    for (let block = 0; block < count; block++) for (const place of places) sound.set([0, 0x3c], block * size + place)
+    expect(await isSound(sound)).toBe(true)
+    check(sound)
+    for (const place of places) {
+      for (const bits of [
+        [0, 0x7c],
+        [0, 0xfc],
+        [1, 0x7e],
+      ]) {
+        const bytes = sound.slice()
+        bytes.set(bits, 2 * size + place)
+        expect(await isSound(bytes), `a scale at ${place}`).toBe(false)
+        expect(() => check(bytes)).toThrow(`blocks: a scale of block 2 of a.weight (${format}) is not finite.`)
+      }
+    }
+  },
+)
+
+test('a GGUF file with one scale that is not finite is refused before memory is taken', async () => {
+  const path = join(at(), 'model.gguf')
+  using floats = await loadModel(goldenPath('tiny-untied/model')!, { device: device as 'cpu', dtype: 'float32' })
+  await floats.save(path, { dtype: 'q8_0' })
+  const { weights } = await ModelSource.open(path)
+  const name = 'model.layers.0.mlp.up_proj.weight'
+  const { offset, dtype } = weights.get(name) as StoredTensor
+  expect(dtype).toBe('q8_0')
+  const bytes = readFileSync(path)
+  bytes.set([0, 0x7c], offset + 34 * 5)
+  writeFileSync(path, bytes)
+  const before = liveBytes(testDevice())
+  testDevice().resetPeak()
+  for (const quantised of [true, false]) {
+    const loading = loadModel(path, { device: device as 'cpu', quantised })
+    await expect(loading).rejects.toThrow(`a scale of block 5 of ${name} (q8_0) is not finite.`)
+  }
+  expect(testDevice().memory().peak).toBeLessThanOrEqual(before)
 })
 
 test.runIf(setPath('mxfp4'))('experts in MXFP4 are refused by name, and the sentence says what to take', async () => {

@@ -17,11 +17,13 @@ import { parseConfig } from '../families/parse-config.js'
 import { huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
+import { requireFiniteScales } from './block-scales.js'
 import { configFromGguf, ggufFamily } from './gguf-config.js'
 import { linearsToQuantise } from './linears-to-quantise.js'
 import { type QuantisedTensors, quantisedWeights } from './quantised/index.js'
 import { readBytes } from './quantised/tensors.js'
 import {
+  float32In,
   isQuantised,
   isToQuantise,
   keptFormat,
@@ -102,7 +104,7 @@ export class ModelSource {
     const file = await readGguf(path)
     const factors = file.tensors.get(ropeFactorsName)
     const { names, permuted, normOffset } = ggufFamily(file).gguf
-    const config = parseConfig(configFromGguf(file, factors && floatsOf(factors)), path)
+    const config = parseConfig(configFromGguf(file, factors && float32In(factors)), path)
     const norms = new Set(normsOf(config.network).map(({ name }) => `${name}.weight`))
     const weights = new Map<string, StoredWeight>()
     for (const [stored, location] of file.tensors) {
@@ -181,12 +183,15 @@ export class ModelSource {
   /** Refuses a quantised weight whose scales are none, or whose layer has a bias that the configuration knows nothing of. */
   #requireSound(name: string, wanted: ReadonlyMap<string, unknown>): void {
     const stored = this.weights.get(name)!
-    if (!isQuantised(stored)) return
+    if (!isQuantised(stored)) {
+      requireFiniteScales(name, stored, this.#open)
+      return
+    }
     stored.scales(this.#open)
     const biasName = name.replace(/weight$/, 'bias')
     const bias = this.weights.get(biasName)
-    // Some tools write a bias of zeros to every layer.
     if (!bias || wanted.has(biasName) || !('offset' in bias)) return
+    // Some tools write a bias of zeros to every layer.
     if (readBytes(bias, this.#open).every((byte) => byte === 0)) return
     throw new InputError(
       'malformed-file',
@@ -289,11 +294,4 @@ export class ModelSource {
       throw new InputError('malformed-file', `${this.path} has no tensor ${name}, which its configuration asks for.`)
     return location
   }
-}
-
-function floatsOf({ path, offset, bytes }: TensorLocation): Float32Array {
-  const file = native.openFile(path)
-  const copy = file.bytes(offset, bytes)
-  file.close()
-  return new Float32Array(copy.buffer, copy.byteOffset, bytes / 4)
 }

@@ -1,5 +1,5 @@
 /** Weights as files have them, and how those become a model's: for the whole of a checkpoint, only here. */
-import { isComputable } from '../../io/stored-dtype.js'
+import { isComputable, type TensorLocation } from '../../io/stored-dtype.js'
 import {
   type BlockDType,
   type DType,
@@ -138,4 +138,12 @@ function unpack(
 function matrixOf(tensor: Tensor): Tensor {
   const columns = tensor.shape.at(-1)!
   return tensor.shape.length === 2 ? tensor : tensor.view([tensor.elements / columns, columns])
+}
+
+/** The values of a tensor of float32, of a file that is opened for them. */
+export function float32In({ path, offset, bytes }: TensorLocation): Float32Array {
+  const file = native.openFile(path)
+  const copy = file.bytes(offset, bytes)
+  file.close()
+  return new Float32Array(copy.buffer, copy.byteOffset, bytes / 4)
 }

@@ -1,0 +1,54 @@
+/** The scales in blocks of GGUF: what of them is no number makes every value of its block none. */
+import { InputError } from '../../errors.js'
+import { blockBytes } from '../../io/stored-dtype.js'
+import { type BlockDType, type DType, isBlockDType } from '../../native.js'
+import type { FloatsToQuantise } from './floats-to-quantise.js'
+import type { OpenFile } from './quantised/tensors.js'
+import type { StoredTensor } from './stored-tensor.js'
+
+/** Where a block has its float16 scales, in bytes from its start; MXFP4's are powers of two, all of them finite in ggml. */
+const PLACES: Readonly<Record<BlockDType, readonly number[]>> = {
+  q4_0: [0],
+  q4_1: [0, 2],
+  q5_0: [0],
+  q5_1: [0, 2],
+  q8_0: [0],
+  q2_k: [80, 82],
+  q3_k: [108],
+  q4_k: [0, 2],
+  q5_k: [0, 2],
+  q6_k: [208],
+  iq4_nl: [0],
+  iq4_xs: [0],
+  mxfp4: [],
+  tq1_0: [52],
+  tq2_0: [64],
+}
+
+/** Blocks that are read at a time. */
+const PIECE = 2 ** 15
+/** Of float16's upper byte: all ones where the value is infinite or not a number. */
+const EXPONENT = 0x7c
+
+/** Does nothing of other tensors. @throws InputError `malformed-file` that names the first block with a scale that is not finite */
+export function requireFiniteScales(name: string, stored: StoredTensor | FloatsToQuantise, open: OpenFile): void {
+  const { path, dtype, offset, bytes } = 'floats' in stored ? stored.floats : stored
+  if (!isBlockDType(dtype as DType)) return
+  const places = PLACES[dtype as BlockDType]
+  if (places.length === 0) return
+  const size = blockBytes(dtype)
+  const file = open(path)
+  for (let from = 0; from < bytes; from += PIECE * size) {
+    const piece = file.bytes(offset + from, Math.min(PIECE * size, bytes - from))
+    for (const place of places) {
+      for (let at = place + 1; at < piece.length; at += size) {
+        if ((piece[at]! & EXPONENT) !== EXPONENT) continue
+        const block = (from + at - place - 1) / size
+        throw new InputError(
+          'malformed-file',
+          `${path}: a scale of block ${block} of ${name} (${dtype}) is not finite.`,
+        )
+      }
+    }
+  }
+}
