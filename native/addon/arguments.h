@@ -175,7 +175,7 @@ struct Parameter {
   std::string kind, name;
 };
 
-/// Of "In x, Flag inverse".
+/// The parameters that are declared as in "In x, Flag inverse".
 inline std::vector<Parameter> parametersOf(std::string_view declared) {
   std::vector<Parameter> parameters;
   while (!declared.empty()) {

@@ -31,7 +31,7 @@ class KeptList {
 };
 inline KeptList kept(const TensorList& list) { return KeptList(list); }
 
-/// Of `name` called with these arguments of core/backend.h.
+/// The cost of `name` called with these arguments of core/backend.h.
 template <Name name, typename... Args>
 Cost costOfCall(const Args&... args) {
   if constexpr (name.view() == "matmul")

@@ -26,7 +26,7 @@ inline constexpr OperationEntry kOperations[] = {
 #include "core/operations.def"
 };
 
-/// Of an operation that is not `none`.
+/// The entry of an operation that is not `none`.
 constexpr const OperationEntry& entryOf(Operation operation) {
   return kOperations[static_cast<int32_t>(operation) - 1];
 }

@@ -40,7 +40,8 @@ GroupLimits limitsOfVersion1(const fs::path& group) {
           Numbers(group / "memory.limit_in_bytes").first};
 }
 
-/// Of a group and all above it. Within a container the group's own path may not be there, but the mounted one is its.
+/// Takes the limits of a group and all above it. Within a container the group's own path may not be there, but the
+/// mounted one is its.
 template <typename LimitsOf>
 void limitBy(GroupLimits& limits, const fs::path& mounted, fs::path group, LimitsOf&& limitsOf) {
   for (group = group.relative_path();; group = group.parent_path()) {

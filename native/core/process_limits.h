@@ -18,7 +18,7 @@ struct GroupLimits {
   double bytes;
 };
 
-/// Of the groups that `root`/proc/self/cgroup names, by what lies in `root`/sys/fs/cgroup.
+/// The limits of the groups that `root`/proc/self/cgroup names, by what lies in `root`/sys/fs/cgroup.
 GroupLimits groupLimits(const std::filesystem::path& root = "/");
 
 }  // namespace mora

@@ -101,7 +101,7 @@ Cost attentionBackwardCost(const TensorDesc& dOut, const TensorDesc& q, const Te
 }
 
 double causalPairs(const int32_t* queryOffsets, const int32_t* keyOffsets, int64_t count, int64_t window) {
-  // Of 1 + 2 + .. + n.
+  // 1 + 2 + .. + n.
   const auto sumTo = [](double n) { return n > 0 ? n * (n + 1) / 2 : 0; };
   double pairs = 0;
   for (int64_t i = 0; i + 1 < count; ++i) {

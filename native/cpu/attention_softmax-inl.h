@@ -90,7 +90,7 @@ HWY_INLINE void softmaxTile(float* scores, int64_t stride, const int64_t* visibl
   }
 }
 
-/// Of one row: scores q.k become probabilities p = 2^(slope score - logSum2), and gradients of p become those of the
+/// In one row, scores q.k become probabilities p = 2^(slope score - logSum2), and gradients of p become those of the
 /// scaled scores, p (dP - delta), through the cap if there is one; both 0 outside of [hidden, visible), up to `width`
 /// rounded up to whole vectors. delta is the sum of dOut * out.
 template <bool kCapped>

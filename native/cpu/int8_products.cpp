@@ -37,7 +37,7 @@ struct Piece {
   OneThread<dnnl::matmul> matmul;
 };
 
-/// Of the parts of an axis all but the last are alike: [0], and the last: [1].
+/// All parts of an axis but the last are alike: [0], and the last: [1].
 struct Product {
   ProductCut cut;
   Panel panels[2];     // of columns

@@ -35,7 +35,7 @@ struct Operand {
   }
   auto operator<=>(const Operand&) const = default;
 
-  /// Of a part with these sizes.
+  /// Describes a part with these sizes.
   memory::desc desc(int64_t batch, int64_t rows, int64_t columns) const {
     auto [batchStride, rowStride, columnStride] = strides;
     // The stride of a dimension of 1 means nothing, but oneDNN wants one that looks dense.
@@ -81,7 +81,7 @@ struct Piece {
   OneThread<dnnl::matmul> matmul;
 };
 
-/// Of the parts of an axis all but the last are alike: [0], and the last: [1].
+/// All parts of an axis but the last are alike: [0], and the last: [1].
 struct Product {
   ProductCut cut;
   Panel panels[2][2];     // of batches and columns

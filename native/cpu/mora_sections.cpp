@@ -169,7 +169,8 @@ struct Rotation {
   std::vector<float> cosines, sines;
 };
 
-/// Of at least the plan's live sections. Each is made once: they are asked for with every layer of every step.
+/// The angles of at least the plan's live sections. Each is made once: they are asked for with every layer of every
+/// step.
 const Rotation& rotationOf(const SectionPlan& plan) {
   thread_local std::unordered_map<int64_t, Rotation> rotations;
   Rotation& known = rotations[plan.side];

@@ -30,7 +30,7 @@ inline void useNoTeamOfItsOwn() {
 #endif
 }
 
-/// Of the calling thread.
+/// The stream of the calling thread.
 inline dnnl::stream& stream() {
   thread_local dnnl::stream instance = [] {
     useNoTeamOfItsOwn();

@@ -171,7 +171,7 @@ HWY_INLINE FloatVector expFloat(FloatVector x) {
 
 constexpr float kLog2E = 0x1.715476p+0f;
 
-/// Of the polynomial of degree 5 with the least relative error for 2^r, |r| <= 1/2, among those with 2^0 = 1.
+/// The polynomial of degree 5 with the least relative error for 2^r, |r| <= 1/2, among those with 2^0 = 1.
 constexpr float kExp2Coefficients[] = {1.0f,           0x1.62e42ap-1f, 0x1.ebf9bcp-3f,
                                        0x1.c6b752p-5f, 0x1.3cea88p-7f, 0x1.5bba14p-10f};
 
