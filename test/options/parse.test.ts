@@ -177,7 +177,7 @@ describe('options that do not fit together', () => {
   it('are refused in evaluation where they belong to another task', () => {
     const check = (raw: object) => () => checkEvalOptions(parseOptions(EvalSchema, raw, { source: 'flags' }), 'flags')
     expect(check({ task: 'logprobs', window: 8 })).toThrow(
-      '--window belongs to the task perplexity or forgetting, not to logprobs.',
+      '--window belongs to the task perplexity or forgetting or change, not to logprobs.',
     )
     expect(check({ task: 'perplexity', base: 'model' })).toThrow(
       '--base belongs to the task forgetting, not to perplexity.',
