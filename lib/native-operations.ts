@@ -124,7 +124,7 @@ export interface Operations {
 
   /**
    * c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. A matrix b beside an a that is not transposed may be in
-   * a block format; native/cpu/few_rows.h says what the CPU makes of a then.
+   * a block format; native/cpu/products/few_rows.h says what the CPU makes of a then.
    */
   matmul(operands: {
     a: T
@@ -149,7 +149,7 @@ export interface Operations {
   }): void
   /**
    * c (+)= a bᵀ or a b for a weight b [d, k], where rows of both are rounded to 8 bits of their largest value;
-   * native/cpu/rounded_rows.h says after what.
+   * native/cpu/products/rounded_rows.h says after what.
    */
   matmulInt8(operands: { a: T; b: T; transposeB?: boolean; c: T; accumulate?: boolean }): void
   addBias(bias: T, y: T): void

@@ -14,7 +14,7 @@
 #include "addon/ranks.h"
 #include "core/cuda_library.h"
 #include "core/shared_memory.h"
-#include "cpu/matmul.h"
+#include "cpu/products/matmul.h"
 
 namespace mora::addon {
 namespace {

@@ -12,7 +12,7 @@
 #include "core/operation_cost.h"
 #include "core/process_limits.h"
 #include "cpu/kernels.h"
-#include "cpu/matmul.h"
+#include "cpu/products/matmul.h"
 #include "cpu/stream.h"
 #include "cpu/tensor_view.h"
 

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <cstring>
 
-#include "cpu/convert.h"
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
+#include "cpu/stored/convert.h"
 #include "cpu/strided_walk.h"
 
 namespace mora::cpu {

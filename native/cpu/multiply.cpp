@@ -1,9 +1,9 @@
 // Products of elements.
 #include <algorithm>
 
-#include "cpu/convert.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
+#include "cpu/stored/convert.h"
 #include "cpu/tensor_view.h"
 
 namespace mora::cpu {

@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/convert.h"
-#include "cpu/dequantise.h"
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
+#include "cpu/stored/convert.h"
+#include "cpu/stored/dequantise.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/rows.cpp"

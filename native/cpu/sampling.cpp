@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "cpu/convert.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"
+#include "cpu/stored/convert.h"
 #include "cpu/tensor_view.h"
 
 namespace mora::cpu {

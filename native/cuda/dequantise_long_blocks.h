@@ -1,5 +1,5 @@
 // Blocks of 256 values of GGUF on the device: groups of 16 or 32 values have small integer scales, which the block's
-// f16 scales multiply. The formats are described in cpu/dequantise_long_blocks-inl.h.
+// f16 scales multiply. The formats are described in cpu/stored/dequantise_long_blocks-inl.h.
 #pragma once
 #include "cuda/dequantise_short_blocks.h"
 

@@ -1,6 +1,7 @@
 // Blocks of 32 values of GGUF on the device, and what all its blocks share. unpackEight<Type> gives eight neighbouring
 // values of a block, `first` being a multiple of 8: the work of one thread. The formats are described in
-// cpu/dequantise_short_blocks-inl.h; results are the same bits, since every product of scales and codes is exact.
+// cpu/stored/dequantise_short_blocks-inl.h; results are the same bits, since every product of scales and codes is
+// exact.
 #pragma once
 #include <cstdint>
 

@@ -1,6 +1,6 @@
 // Block formats on the device, bit for bit against the CPU's: random blocks of every type, every target type, rows of
 // one block and of several, dense and apart.
-#include "cpu/dequantise.h"
+#include "cpu/stored/dequantise.h"
 
 #include "cuda/kernels.h"
 #include "cuda_fixture.h"

@@ -1,6 +1,6 @@
 // Products of few rows with weights in block formats, for every instruction set that this machine has, against sums in
 // double precision: the addon's own tests only meet the best one.
-#include "cpu/few_rows.h"
+#include "cpu/products/few_rows.h"
 
 #include <hwy/targets.h>
 
@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cpu/dequantise.h"
+#include "cpu/stored/dequantise.h"
 
 using namespace mora;
 using namespace mora::cpu;

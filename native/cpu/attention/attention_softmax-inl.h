@@ -1,0 +1,127 @@
+// The elementwise half of attention on rows of scores: the online softmax and the gradient through it, in f32.
+// Scores are q.k before scaling, or capped; `slope` = softmaxScale * log2(e) turns them into exponents of 2.
+//
+// Include it after hwy/foreach_target.h, once per file.
+#if defined(MORA_CPU_ATTENTION_SOFTMAX_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MORA_CPU_ATTENTION_SOFTMAX_INL_H_
+#undef MORA_CPU_ATTENTION_SOFTMAX_INL_H_
+#else
+#define MORA_CPU_ATTENTION_SOFTMAX_INL_H_
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "cpu/attention/attention_rows-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+/// Writes zeros to row [from, to rounded up to whole vectors); a vector that holds earlier elements is whole already.
+HWY_INLINE void clearTail(float* row, int64_t from, int64_t to) {
+  for (int64_t i = roundUp(from, kLanes); i < to; i += kLanes) hn::StoreU(hn::Zero(FloatTag()), FloatTag(), row + i);
+}
+
+/// Products of queries and keys become capped scores: row [0, count) of c tanh(scale / c q.k).
+HWY_INLINE void capRow(float* scores, int64_t count, const AttentionScoring& scoring) {
+  const FloatVector inner = broadcast(scoring.scale / scoring.softcap), cap = broadcast(scoring.softcap);
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const FloatVector score = hn::LoadU(FloatTag(), scores + i);
+    hn::StoreU(hn::Mul(cap, tanhFloat(hn::Mul(score, inner))), FloatTag(), scores + i);
+  }
+}
+
+/// Caps the scores of a tile [kTileRows, stride], and hides keys before the rows' windows: the softmax gives them no
+/// weight.
+HWY_INLINE void prepareScores(float* scores, int64_t stride, const TileKeys& tile, const AttentionScoring& scoring) {
+  if (scoring.softcap > 0) {
+    for (int64_t row = 0; row < kTileRows; ++row) capRow(scores + row * stride, tile.visible[row], scoring);
+  }
+  if (!tile.someHidden) return;
+  for (int64_t row = 0; row < kTileRows; ++row) {
+    std::fill_n(scores + row * stride, tile.hidden[row], -std::numeric_limits<float>::infinity());
+  }
+}
+
+/// One block of the online softmax over a tile of rows. Scores [kTileRows, stride] become 2^(slope (score - maximum))
+/// for the first visible[row] of a row and 0 after that, up to `width` rounded up to whole vectors. `maxima` and the
+/// lane-wise `sums` [.., lanes] are carried from block to block; `factors` tell by how much older results shrink.
+HWY_INLINE void softmaxTile(float* scores, int64_t stride, const int64_t* visible, int64_t width, float slope,
+                            float* maxima, float* sums, float* factors) {
+  const FloatTag tag;
+  constexpr int64_t kPadded = (kTileRows + kLanes - 1) / kLanes * kLanes;
+  alignas(64) float before[kPadded] = {}, now[kPadded] = {}, shrink[kPadded];
+  for (int64_t row = 0; row < kTileRows; ++row) {
+    const float* from = scores + row * stride;
+    FloatVector largest = broadcast(maxima[row]);
+    forVectors(visible[row], [&](int64_t i, auto part) HWY_ATTR {
+      if constexpr (std::is_same_v<decltype(part), WholeVector>) {
+        largest = hn::Max(largest, hn::LoadU(tag, from + i));
+      } else {
+        largest = hn::IfThenElse(hn::FirstN(tag, part.count), hn::Max(largest, hn::LoadU(tag, from + i)), largest);
+      }
+    });
+    before[row] = maxima[row];
+    now[row] = maxima[row] = hn::ReduceMax(tag, largest);
+  }
+  for (int64_t i = 0; i < kPadded; i += kLanes) {
+    const FloatVector a = hn::Load(tag, before + i), b = hn::Load(tag, now + i);
+    // Equal maxima may be infinite: of a row that has seen no key yet.
+    const FloatVector factor = exp2Float(hn::Mul(hn::Sub(a, b), broadcast(slope)));
+    hn::Store(hn::IfThenElse(hn::Eq(a, b), broadcast(1.0f), factor), tag, shrink + i);
+  }
+  for (int64_t row = 0; row < kTileRows; ++row) {
+    float* values = scores + row * stride;
+    factors[row] = shrink[row];
+    const FloatVector offset = broadcast(-slope * now[row]);
+    FloatVector sum = hn::Mul(hn::LoadU(tag, sums + row * kLanes), broadcast(shrink[row]));
+    forVectors(visible[row], [&](int64_t i, auto part) HWY_ATTR {
+      FloatVector p = exp2Float(hn::MulAdd(hn::LoadU(tag, values + i), broadcast(slope), offset));
+      if constexpr (!std::is_same_v<decltype(part), WholeVector>) {
+        p = hn::IfThenElseZero(hn::FirstN(tag, part.count), p);
+      }
+      sum = hn::Add(sum, p);
+      hn::StoreU(p, tag, values + i);
+    });
+    hn::StoreU(sum, tag, sums + row * kLanes);
+    clearTail(values, visible[row], width);
+  }
+}
+
+/// In one row, scores q.k become probabilities p = 2^(slope score - logSum2), and gradients of p become those of the
+/// scaled scores, p (dP - delta), through the cap if there is one; both 0 outside of [hidden, visible), up to `width`
+/// rounded up to whole vectors. delta is the sum of dOut * out.
+template <bool kCapped>
+HWY_INLINE void softmaxBackwardRow(float* scores, float* gradients, int64_t hidden, int64_t visible, int64_t width,
+                                   const AttentionScoring& scoring, float logSum2, float delta) {
+  const FloatTag tag;
+  const FloatVector slope = broadcast(scoring.softmaxScale() * kLog2E), offset = broadcast(-logSum2);
+  const FloatVector inner = broadcast(kCapped ? scoring.scale / scoring.softcap : 1.0f);
+  forVectors(visible, [&](int64_t i, auto part) HWY_ATTR {
+    FloatVector score = hn::LoadU(tag, scores + i), bend = score;
+    if constexpr (kCapped) {
+      bend = tanhFloat(hn::Mul(score, inner));
+      score = hn::Mul(bend, broadcast(scoring.softcap));
+    }
+    FloatVector p = exp2Float(hn::MulAdd(score, slope, offset));
+    FloatVector gradient = hn::Mul(p, hn::Sub(hn::LoadU(tag, gradients + i), broadcast(delta)));
+    if constexpr (kCapped) gradient = hn::NegMulAdd(hn::Mul(bend, bend), gradient, gradient);
+    if constexpr (!std::is_same_v<decltype(part), WholeVector>) {
+      p = hn::IfThenElseZero(hn::FirstN(tag, part.count), p);
+      gradient = hn::IfThenElseZero(hn::FirstN(tag, part.count), gradient);
+    }
+    hn::StoreU(p, tag, scores + i);
+    hn::StoreU(gradient, tag, gradients + i);
+  });
+  for (float* row : {scores, gradients}) {
+    std::fill_n(row, hidden, 0.0f);
+    clearTail(row, visible, width);
+  }
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard per target

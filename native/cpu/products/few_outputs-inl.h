@@ -1,0 +1,63 @@
+// The outputs of products of few rows, whose weight is read as two streams, for one instruction set at a time: include
+// it after hwy/foreach_target.h, once per file.
+#if defined(MORA_CPU_FEW_OUTPUTS_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef MORA_CPU_FEW_OUTPUTS_INL_H_
+#undef MORA_CPU_FEW_OUTPUTS_INL_H_
+#else
+#define MORA_CPU_FEW_OUTPUTS_INL_H_
+#endif
+
+#include <algorithm>
+#include <type_traits>
+
+#include "cpu/float_types.h"
+#include "cpu/products/few_rows.h"
+#include "cpu/simd_float-inl.h"
+#include "cpu/tensor_view.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+/// Outputs whose sums are collected before they are stored.
+constexpr int64_t kOutputs = 32;
+
+/// c [:, begin .. end) = alpha sums [rows, kOutputs] (+ c)
+inline void storeSums(const float (*sums)[kOutputs], const TensorDesc& c, int64_t begin, int64_t end, float alpha,
+                      bool accumulate) {
+  withFloatType(c.dtype, "matmul", [&](auto type) HWY_ATTR {
+    for (int64_t row = 0; row < c.shape[0]; ++row) {
+      auto* const to = rowOf<decltype(type)>(c, row) + begin;
+      forVectors(end - begin, [&](int64_t i, auto part) HWY_ATTR {
+        const FloatVector scaled = hn::Mul(load(sums[row] + i, part), broadcast(alpha));
+        store(accumulate ? hn::Add(scaled, load(to + i, part)) : scaled, to + i, part);
+      });
+    }
+  });
+}
+
+/// Outputs [begin, begin + count) of each of kStreams parts of a weight, `apart` rows from each other:
+/// dots(output, give) computes those of that row of every part, and calls give(part, row of c, sum).
+template <int kStreams, class Dots>
+HWY_INLINE void multiplyStreams(const TensorDesc& c, int64_t begin, int64_t count, int64_t apart, float alpha,
+                                bool accumulate, Dots dots) {
+  float sums[kStreams][kFewRows][kOutputs];
+  for (int64_t from = begin; from < begin + count; from += kOutputs) {
+    const int64_t to = std::min(begin + count, from + kOutputs);
+    for (int64_t output = from; output < to; ++output)
+      dots(output, [&](int stream, int64_t row, float sum) { sums[stream][row][output - from] = sum; });
+    for (int i = 0; i < kStreams; ++i) storeSums(sums[i], c, from + i * apart, to + i * apart, alpha, accumulate);
+  }
+}
+
+/// Two runs of memory far from each other are read faster than one, and than two that are near.
+template <class Run>
+HWY_INLINE void inTwoStreams(int64_t begin, int64_t end, Run run) {
+  const int64_t half = (end - begin) / 2;
+  run(std::integral_constant<int, 2>(), begin, half, half);
+  run(std::integral_constant<int, 1>(), begin + 2 * half, end - begin - 2 * half, int64_t{0});
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard per target

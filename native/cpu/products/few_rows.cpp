@@ -1,0 +1,177 @@
+#include "cpu/products/few_rows.h"
+
+#include <type_traits>
+
+#include "cpu/float_types.h"
+#include "cpu/parallel.h"
+#include "cpu/prefetch.h"
+#include "cpu/stored/convert.h"
+#include "cpu/tensor_view.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "cpu/products/few_rows.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "cpu/products/block_words-inl.h"
+#include "cpu/products/few_outputs-inl.h"
+#include "cpu/stored/block_bytes-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace mora::cpu::HWY_NAMESPACE {
+
+/// Dots of x and kRows rows of a weight. Four sums for each, so that none waits for the one before.
+template <int kRows, typename T>
+HWY_INLINE void floatDots(const float* HWY_RESTRICT x, const T* const (&w)[kRows], int64_t k, float (&dots)[kRows]) {
+  const int64_t lanes = static_cast<int64_t>(hn::Lanes(FloatTag()));
+  FloatVector sums[kRows][4];
+  for (auto& row : sums)
+    for (FloatVector& sum : row) sum = broadcast(0);
+  const auto addTo = [&](int row, int i, int64_t at, auto part) HWY_ATTR {
+    sums[row][i] = hn::MulAdd(load(w[row] + at, part), load(x + at, part), sums[row][i]);
+  };
+  int64_t at = 0;
+  for (; at + 4 * lanes <= k; at += 4 * lanes) {
+#pragma GCC unroll 2
+    for (int row = 0; row < kRows; ++row) {
+      prefetchLater(w[row] + at, 4 * lanes * static_cast<int64_t>(sizeof(T)));
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) addTo(row, i, at + i * lanes, WholeVector{});
+    }
+  }
+#pragma GCC unroll 2
+  for (int row = 0; row < kRows; ++row) {
+    forVectors(k - at, [&](int64_t i, auto part) HWY_ATTR { addTo(row, 0, at + i, part); });
+    const FloatVector(&own)[4] = sums[row];
+    dots[row] = hn::ReduceSum(FloatTag(), hn::Add(hn::Add(own[0], own[1]), hn::Add(own[2], own[3])));
+  }
+}
+
+void MultiplyFloats(const float* x, const TensorDesc& weight, const TensorDesc& c, int64_t begin, int64_t end,
+                    float alpha, bool accumulate) {
+  withFloatType(weight.dtype, "matmul", [&](auto type) HWY_ATTR {
+    using T = decltype(type);
+    inTwoStreams(begin, end, [&](auto streams, int64_t first, int64_t count, int64_t apart) HWY_ATTR {
+      constexpr int kStreams = decltype(streams)::value;
+      multiplyStreams<kStreams>(c, first, count, apart, alpha, accumulate, [&](int64_t output, auto give) HWY_ATTR {
+        const T* rows[kStreams];
+        float dots[kStreams];
+        for (int i = 0; i < kStreams; ++i) rows[i] = rowOf<const T>(weight, output + i * apart);
+        floatDots(x, rows, weight.shape[1], dots);
+        for (int i = 0; i < kStreams; ++i) give(i, 0, dots[i]);
+      });
+    });
+  });
+}
+
+/// Four rows of activations meet an unpacked block at a time; others find the block in the nearest cache.
+template <class Format>
+void multiplyOutputs(const typename Format::Rows& x, const TensorDesc& weight, const TensorDesc& c, int64_t begin,
+                     int64_t end, float alpha, bool accumulate) {
+  constexpr DTypeTraits traits = traitsOf(Format::kType);
+  const auto* const data = static_cast<const uint8_t*>(weight.data);
+  const int64_t stride = weight.strides[0] / traits.blockSize * traits.blockBytes;
+  inTwoStreams(begin, end, [&](auto streams, int64_t first, int64_t count, int64_t apart) HWY_ATTR {
+    constexpr int kStreams = decltype(streams)::value;
+    multiplyStreams<kStreams>(c, first, count, apart, alpha, accumulate, [&](int64_t output, auto give) HWY_ATTR {
+      const uint8_t* blocks[kStreams];
+      for (int i = 0; i < kStreams; ++i) blocks[i] = data + (output + i * apart) * stride;
+      const auto dots = [&](int64_t row, auto together) HWY_ATTR {
+        constexpr int kRows = decltype(together)::value;
+        float found[kStreams][kRows];
+        blockDots<Format, kRows, kStreams>(blocks, x, row, found);
+        for (int i = 0; i < kStreams; ++i)
+          for (int r = 0; r < kRows; ++r) give(i, row + r, found[i][r]);
+      };
+      int64_t row = 0;
+      for (; row + 4 <= x.rows; row += 4) dots(row, std::integral_constant<int, 4>());
+      for (; row + 2 <= x.rows; row += 2) dots(row, std::integral_constant<int, 2>());
+      if (row < x.rows) dots(row, std::integral_constant<int, 1>());
+    });
+  });
+}
+
+void MultiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
+  const auto run = [&](auto format) {
+    using Format = decltype(format);
+    const int64_t depth = a.shape[1];
+    Scratch scratch;
+    const typename Format::Rows x(scratch, c.shape[0], depth / kGroup);
+    parallelRanges(x.count(), kGroup, [&](int64_t begin, int64_t end) { x.fill(a, begin, end); });
+    parallelRanges(c.shape[1], depth, [&](int64_t begin, int64_t end) {
+      multiplyOutputs<Format>(x, weight, c, begin, end, alpha, accumulate);
+    });
+  };
+  switch (weight.dtype) {
+    case DType::q8_0:
+      return run(Q8_0());
+    case DType::q4_0:
+      return run(Q4_0());
+    case DType::q4_1:
+      return run(Q4_1());
+    case DType::q4_k:
+      return run(Q4K());
+    case DType::q5_0:
+      return run(Q5_0());
+    case DType::q5_1:
+      return run(Q5_1());
+    case DType::iq4_nl:
+      return run(Iq4Nl());
+    case DType::q5_k:
+      return run(Q5K());
+    case DType::q6_k:
+      return run(Q6K());
+    case DType::iq4_xs:
+      return run(Iq4Xs());
+    default:
+      unsupported(std::string("a product with few rows of ") + traitsOf(weight.dtype).name);
+  }
+}
+
+}  // namespace mora::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace mora::cpu {
+
+HWY_EXPORT(MultiplyFewRows);
+HWY_EXPORT(MultiplyFloats);
+
+bool hasBlockProduct(DType type) {
+  switch (type) {
+    case DType::q8_0:
+    case DType::q4_0:
+    case DType::q4_1:
+    case DType::q5_0:
+    case DType::q5_1:
+    case DType::q4_k:
+    case DType::q5_k:
+    case DType::q6_k:
+    case DType::iq4_nl:
+    case DType::iq4_xs:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
+  HWY_DYNAMIC_DISPATCH(MultiplyFewRows)(a, weight, c, alpha, accumulate);
+}
+
+void multiplyOneRow(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
+  const int64_t outputs = c.shape[1], depth = a.shape[1];
+  const float* x = static_cast<const float*>(a.data);
+  Scratch scratch;
+  if (a.dtype != DType::f32) {
+    auto* const values = scratch.take<float>(depth);
+    convertRow(a.dtype, a.data, DType::f32, values, depth);
+    x = values;
+  }
+  parallelRanges(outputs, depth, [&](int64_t begin, int64_t end) {
+    HWY_DYNAMIC_DISPATCH(MultiplyFloats)(x, weight, c, begin, end, alpha, accumulate);
+  });
+}
+
+}  // namespace mora::cpu
+#endif  // HWY_ONCE
