@@ -9,7 +9,7 @@
  *
  *   npm run check:llama-cpp -- path/to/model.gguf
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { evaluate, exportAdapter, importanceMatrix, loadModel, lora, mergeModel, mora } from 'node-mora'
