@@ -202,12 +202,7 @@ test.each(blocks)(
     }
     const check = (bytes: Uint8Array) => {
       writeFileSync(path, bytes)
-      const file = native.openFile(path)
-      try {
-        requireFiniteScales('a.weight', { path, dtype: format, shape: [], offset: 0, bytes: bytes.length }, () => file)
-      } finally {
-        file.close()
-      }
+      requireFiniteScales('a.weight', { path, dtype: format, shape: [], offset: 0, bytes: bytes.length })
     }
     // Codes of ones, and scales of 1 in float16.
     const sound = new Uint8Array(count * size).fill(0x11)
@@ -228,6 +223,15 @@ test.each(blocks)(
     }
   },
 )
+
+test('the first of many blocks with such a scale is named, however far from the start', () => {
+  const path = join(at(), 'blocks')
+  const bytes = new Uint8Array(40_000 * 18)
+  for (const block of [39_999, 31_234]) bytes.set([0, 0x7c], block * 18)
+  writeFileSync(path, bytes)
+  const stored = { path, dtype: 'q4_0', shape: [], offset: 0, bytes: bytes.length } as const
+  expect(() => requireFiniteScales('a.weight', stored)).toThrow('a scale of block 31234 of a.weight (q4_0)')
+})
 
 test('a GGUF file with one scale that is not finite is refused before memory is taken', async () => {
   const path = join(at(), 'model.gguf')

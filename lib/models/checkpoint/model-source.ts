@@ -184,7 +184,7 @@ export class ModelSource {
   #requireSound(name: string, wanted: ReadonlyMap<string, unknown>): void {
     const stored = this.weights.get(name)!
     if (!isQuantised(stored)) {
-      requireFiniteScales(name, stored, this.#open)
+      requireFiniteScales(name, stored)
       return
     }
     stored.scales(this.#open)
