@@ -15,7 +15,7 @@ const device = testDevice()
 const tensors = readTensors(goldenPath('gguf-blocks.safetensors')!)
 const formats = [...tensors.keys()].flatMap((name) => (/^(?!B?F16).*\.raw$/.test(name) ? [name.slice(0, -4)] : []))
 /** These are multiplied as they are stored; others, and products of more than 8 rows, by values of the activations' dtype. */
-const own: readonly string[] = ['q8_0', 'q4_0', 'q4_1', 'q4_k', 'q6_k']
+const own: readonly string[] = ['q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'iq4_xs']
 /** Half of a unit in the last place. */
 const rounding = { float32: 2 ** -24, bfloat16: 2 ** -9, float16: 2 ** -11 }
 

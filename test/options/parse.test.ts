@@ -180,7 +180,7 @@ describe('options that do not fit together', () => {
       '--window belongs to the task perplexity or forgetting or change, not to logprobs.',
     )
     expect(check({ task: 'perplexity', base: 'model' })).toThrow(
-      '--base belongs to the task forgetting, not to perplexity.',
+      '--base belongs to the task forgetting or change, not to perplexity.',
     )
     expect(check({ task: 'choices', shots: 2 })).toThrow('--shots needs --shots-data.')
     expect(check({ task: 'perplexity', window: 8, stride: 9 })).toThrow('--stride 9 must not be more than --window 8.')
