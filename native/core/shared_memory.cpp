@@ -16,8 +16,12 @@ namespace {
               std::string(what) + ": " + std::strerror(errno) + ".");
 }
 
+/// Throws where it may be made smaller, as a file may: whoever reads what was cut off would be ended (SIGBUS).
 uint64_t sizeOf(int descriptor) {
   struct stat facts {};
+  const int seals = fcntl(descriptor, F_GET_SEALS);
+  if (seals >= 0 && !(seals & F_SEAL_SHRINK)) errno = EINVAL;
+  if (seals < 0 || !(seals & F_SEAL_SHRINK)) fail("Memory that processes share could not be read");
   if (fstat(descriptor, &facts) != 0) fail("Memory that processes share could not be read");
   return static_cast<uint64_t>(facts.st_size);
 }

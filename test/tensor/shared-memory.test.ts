@@ -1,5 +1,5 @@
 /** Memory that processes share: what is written for all, what is written by one reader, and what is refused. */
-import { closeSync, ftruncateSync, readSync } from 'node:fs'
+import { closeSync, ftruncateSync, openSync, readSync } from 'node:fs'
 import { afterAll, expect, it, onTestFinished } from 'vitest'
 import { type NativeTensor, native } from '../../lib/native.js'
 import { liveBytes } from '../live-bytes.js'
@@ -99,6 +99,11 @@ it('refuses what is not there, in a sentence', () => {
   expect(() => native.mapToWrite(device, descriptor, 0, 2 ** 52)).toThrow(
     'Memory that processes share could not be mapped: Cannot allocate memory.',
   )
+  const file = openSync(import.meta.filename, 'r')
+  expect(() => native.mapToRead(device, file, 16, 1)).toThrow(
+    'Memory that processes share could not be read: Invalid argument.',
+  )
+  closeSync(file)
   expect(() => native.mapToWrite(device, 999_999, 0, 16)).toThrow(
     'Memory that processes share could not be read: Bad file descriptor.',
   )

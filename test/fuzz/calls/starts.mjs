@@ -31,6 +31,9 @@ export const excluded = {
   'native.mpiVersion': 'what is opened becomes part of the process',
   'native.ncclVersion': 'what is opened becomes part of the process',
   'native.glooVersion': 'what is opened becomes part of the process',
+  'native.createSharedMemory': 'a descriptor is another file of this process once it is closed',
+  'native.mapToRead': 'descriptors are files of this process',
+  'native.mapToWrite': 'descriptors are files of this process, which it would write',
   'native.openGloo': 'what is opened becomes part of the process, and once',
   'native.connectGloo': 'what is opened becomes part of the process, and once',
 }
