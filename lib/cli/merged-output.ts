@@ -1,5 +1,4 @@
 /** Writing a merged model: what `merge` and two formats of `export` do. */
-
 import type { ChangeResult } from '../eval/index.js'
 import { checkWrittenForm, formatOf, type MergeOptions, modelPath } from '../options/index.js'
 import type { OptionSource } from '../schema/names.js'

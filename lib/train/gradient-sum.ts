@@ -20,6 +20,8 @@ interface Bucket {
 export class GradientSum {
   readonly #buckets: readonly Bucket[]
   readonly #bucketOf = new Map<object, Bucket>()
+  /** Parameters by the unit that they belong to, where ranks hold the model together. */
+  readonly #ofUnit = new Map<number | null, TrainedParameter[]>()
   /** Whether a backward pass of this rank has reached each parameter. */
   readonly #reached = new Map<TrainedParameter, boolean>()
   /** When each bucket that is on its way has arrived. */
@@ -38,6 +40,11 @@ export class GradientSum {
   ) {
     this.#buckets = meetings.isAlone ? [] : bucketsOf(parameters, leastBytes)
     for (const bucket of this.#buckets) for (const one of bucket.parameters) this.#bucketOf.set(one, bucket)
+    if (!shards) return
+    for (const one of parameters) {
+      const unit = shards.unitOf(one.name)
+      this.#ofUnit.set(unit, [...(this.#ofUnit.get(unit) ?? []), one])
+    }
   }
 
   /** Says that the last pass of ranks that hold the model together begins. */
@@ -57,7 +64,7 @@ export class GradientSum {
 
   /** Says that all ranks are beyond a unit of the model that they hold together. */
   onPast(unit: number): void {
-    for (const one of this.parameters) if (this.shards!.unitOf(one.name) === unit) this.#final(one)
+    for (const one of this.#ofUnit.get(unit) ?? []) this.#final(one)
   }
 
   /** Sends what is left, and resolves when all are added up. Other ranks wait for it even if this one has failed. */

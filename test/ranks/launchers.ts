@@ -1,5 +1,4 @@
 /** Launchers on this machine, and jobs of theirs. */
-
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'

@@ -1,5 +1,4 @@
 /** Loading a base that ranks hold together: each matrix is read by one of them, and every rank keeps 1 / size of its bytes. */
-
 import { RunError } from '../../errors.js'
 import type { NativeDevice } from '../../native.js'
 import { GatheredWeight } from '../../tensor/gathered-weight.js'

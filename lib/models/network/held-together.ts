@@ -1,7 +1,7 @@
 import { UsageError } from '../../errors.js'
 import type { ShardRanks } from '../../tensor/shards.js'
 import type { Decoder } from './decoder.js'
-import { unitOfParameter } from './units.js'
+import { unitFinder } from './units.js'
 
 /** How ranks that hold a model's matrices together make a pass: each of them, at the same time. */
 export interface HeldTogether {
@@ -26,7 +26,7 @@ export function heldTogether(decoder: Decoder): HeldTogether | null {
   return {
     ranks: shards.ranks,
     begin: (gradients, onPast) => decoder.beginPass(gradients, onPast),
-    unitOf: (parameter) => unitOfParameter(decoder.config, parameter),
+    unitOf: unitFinder(decoder.config),
     end: () => shards.end(),
     failure: () => shards.failure,
   }

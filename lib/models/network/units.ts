@@ -28,13 +28,12 @@ export function networkUnits(config: Pick<ModelConfig, 'network' | 'tiedEmbeddin
   ]
 }
 
-/** The unit with the matrix that a parameter belongs to, as its name says; null of others, such as norms. */
-export function unitOfParameter(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>, name: string): number | null {
-  const units = networkUnits(config)
-  const at = units.findIndex(({ groups }) =>
-    groups.flat().some((matrix) => name.startsWith(matrix.slice(0, -'weight'.length))),
+/** Finds the unit with the matrix that a parameter belongs to, as its name says; null of others, such as norms. */
+export function unitFinder(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>): (name: string) => number | null {
+  const layers = networkUnits(config).flatMap(({ groups }, unit) =>
+    groups.flat().map((matrix) => ({ prefix: matrix.slice(0, -'weight'.length), unit })),
   )
-  return at < 0 ? null : at
+  return (name) => layers.find(({ prefix }) => name.startsWith(prefix))?.unit ?? null
 }
 
 /**
