@@ -39,6 +39,7 @@ export {
   type GgufMixture,
   type GgufQuantiseFormat,
   isMixture,
+  isOneFormat,
   MODEL_FORMATS,
   type ModelFormat,
   modelPath,

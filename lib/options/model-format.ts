@@ -28,6 +28,12 @@ export type QuantiseFormat = (typeof QUANTISE_FORMATS)[number]
 /** What the blocks' linear layers can be written in: one of these formats, or as one of llama.cpp's mixtures has them. */
 export const WRITTEN_QUANTISE_FORMATS = [...QUANTISE_FORMATS, 'q6_k', 'q5_k_m', 'q4_k_m', 'iq4_xs'] as const
 export type WrittenQuantiseFormat = (typeof WRITTEN_QUANTISE_FORMATS)[number]
+
+/** Whether all layers get one format, and not what a mixture gives each. */
+export function isOneFormat(quantise: WrittenQuantiseFormat): quantise is QuantiseFormat {
+  return QUANTISE_FORMATS.some((format) => format === quantise)
+}
+
 /** Of a GGUF file. */
 export type GgufQuantiseFormat = Exclude<WrittenQuantiseFormat, 'nf4'>
 

@@ -1,6 +1,6 @@
 /** Files of mixed block formats as llama.cpp names them, by its rules for which tensor gets which (llama-quant.cpp). */
 import type { WrittenBlocks } from '../../native.js'
-import type { GgufMixture, GgufQuantiseFormat } from '../../options/index.js'
+import { type GgufMixture, type GgufQuantiseFormat, isOneFormat } from '../../options/index.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { fittingFormat } from './fitting-format.js'
 
@@ -44,8 +44,7 @@ export function formatOfLinear(
   columns: number,
   facts: Facts,
 ): WrittenBlocks | null {
-  const isMixed = quantise !== 'q4_k' && quantise !== 'mxfp4' && quantise !== 'q8_0' && quantise !== 'q4_0'
-  return fittingFormat(isMixed ? wantedFormat(quantise, name, columns, facts) : quantise, columns)
+  return fittingFormat(isOneFormat(quantise) ? quantise : wantedFormat(quantise, name, columns, facts), columns)
 }
 
 function wantedFormat(mixture: GgufMixture, name: string, columns: number, facts: Facts): WrittenBlocks {
