@@ -78,7 +78,9 @@ function ownVersion() {
 }
 
 function openedCublas() {
-  return probed(['scripts/toolkit/probe.cpp', 'native/cuda/cublas.cpp'], { MORA_CUBLAS: join(toolkit12, 'lib64') })
+  return probed(['scripts/toolkit/probe.cpp', 'native/cuda/products/cublas.cpp'], {
+    MORA_CUBLAS: join(toolkit12, 'lib64'),
+  })
 }
 
 function openedNccl() {

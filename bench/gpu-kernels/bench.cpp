@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
-#include "cuda/check.h"
-#include "cuda/devices.h"
 #include "cuda/kernels.h"
-#include "cuda/products.h"
+#include "cuda/products/products.h"
+#include "cuda/runtime/check.h"
+#include "cuda/runtime/devices.h"
 
 namespace mora::bench {
 

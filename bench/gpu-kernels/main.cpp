@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "cases.h"
-#include "cuda/check.h"
-#include "cuda/devices.h"
+#include "cuda/runtime/check.h"
+#include "cuda/runtime/devices.h"
 
 using namespace mora;
 using namespace mora::bench;

@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "core/descriptor.h"
-#include "cuda/check.h"
+#include "cuda/runtime/check.h"
 
 namespace mora::bench {
 

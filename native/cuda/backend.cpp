@@ -11,10 +11,10 @@
 
 #include "core/gpu.h"
 #include "core/operation_cost.h"
-#include "cuda/devices.h"
 #include "cuda/kernels.h"
-#include "cuda/products.h"
-#include "cuda/stream.h"
+#include "cuda/products/products.h"
+#include "cuda/runtime/devices.h"
+#include "cuda/runtime/stream.h"
 
 namespace mora {
 namespace {

@@ -1,7 +1,7 @@
 // Kernels report an index outside its table to the host, and read and write nothing there.
 #pragma once
-#include "cuda/context.h"
 #include "cuda/device_code.h"
+#include "cuda/runtime/context.h"
 
 namespace mora::cuda {
 

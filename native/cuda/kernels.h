@@ -3,7 +3,7 @@
 // memory.
 #pragma once
 #include "core/backend.h"
-#include "cuda/context.h"
+#include "cuda/runtime/context.h"
 
 namespace mora::cuda {
 

@@ -1,7 +1,7 @@
 // The check of a packed batch's offsets, which only the device can read.
 #pragma once
 #include "core/backend.h"
-#include "cuda/context.h"
+#include "cuda/runtime/context.h"
 
 namespace mora::cuda {
 

@@ -3,8 +3,8 @@
 #include <cstdint>
 
 #include "core/descriptor.h"
-#include "cuda/check.h"
 #include "cuda/device_code.h"
+#include "cuda/runtime/check.h"
 
 namespace mora::cuda {
 

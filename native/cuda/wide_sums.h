@@ -4,8 +4,8 @@
 #include <type_traits>
 
 #include "cuda/block_reduce.h"
-#include "cuda/context.h"
 #include "cuda/device_code.h"
+#include "cuda/runtime/context.h"
 #include "cuda/vector.h"
 
 namespace mora::cuda {

@@ -54,7 +54,7 @@ function compile(source, includes, before = []) {
 
 /** Compares cuBLAS's header; see `check`. */
 export const checkCublasHeader = (includes) =>
-  check('cuda/cublas.h', 'cuda/cublas_abi.cpp', 'cublas_v2.h', mistakesOfCublas, includes)
+  check('cuda/products/cublas.h', 'cuda/products/cublas_abi.cpp', 'cublas_v2.h', mistakesOfCublas, includes)
 
 /** Compares NCCL's header; see `check`. */
 export const checkNcclHeader = (includes) =>

@@ -2,7 +2,7 @@
 // know of it. Ends with 1 where it cannot be opened, or lacks a name of the table.
 #include <cstdio>
 
-#include "cuda/cublas.h"
+#include "cuda/products/cublas.h"
 
 int main() {
   mora::Absence absence;

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "cuda/device_report.h"
 #include "cuda/kernels.h"
+#include "cuda/runtime/device_report.h"
 #include "cuda_fixture.h"
 
 namespace mora::test {

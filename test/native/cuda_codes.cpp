@@ -2,9 +2,9 @@
 #include <memory>
 #include <utility>
 
-#include "cuda/devices.h"
 #include "cuda/kernels.h"
-#include "cuda/products.h"
+#include "cuda/products/products.h"
+#include "cuda/runtime/devices.h"
 #include "cuda_fixture.h"
 
 using namespace mora;

@@ -2,7 +2,7 @@
 #pragma once
 #include <stdexcept>
 
-#include "cuda/scratch.h"
+#include "cuda/runtime/scratch.h"
 
 namespace mora::test {
 

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "check.h"
-#include "cuda/context.h"
 #include "cuda/device_code.h"
+#include "cuda/runtime/context.h"
 #include "cuda_context.h"
 
 namespace mora::test {

@@ -1,5 +1,5 @@
 // The CUDA backend's allocator over the emulator's memory: figures, limits, segments that come and go.
-#include "cuda/memory.h"
+#include "cuda/runtime/memory.h"
 
 #include <cuda_runtime.h>
 

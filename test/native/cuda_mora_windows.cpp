@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "core/window_operations.h"
-#include "cuda/devices.h"
-#include "cuda/products.h"
+#include "cuda/products/products.h"
+#include "cuda/runtime/devices.h"
 #include "cuda_section_plans.h"
 
 using namespace mora;

@@ -9,7 +9,7 @@
 
 #include "check.h"
 #include "child.h"
-#include "cuda/cublas.h"
+#include "cuda/products/cublas.h"
 
 namespace fs = std::filesystem;
 using mora::test::inChild;

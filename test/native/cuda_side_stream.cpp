@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cuda/stream.h"
+#include "cuda/runtime/stream.h"
 #include "wait.h"
 
 using mora::Status;

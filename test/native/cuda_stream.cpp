@@ -1,6 +1,6 @@
 // The CUDA backend's stream over the emulator: copies in order, errors at the next callback, memory that runs out, and
 // the end while work is waiting.
-#include "cuda/stream.h"
+#include "cuda/runtime/stream.h"
 
 #include <algorithm>
 #include <chrono>
@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "check.h"
-#include "cuda/check.h"
+#include "cuda/runtime/check.h"
 #include "wait.h"
 
 using mora::Status;

@@ -12,7 +12,7 @@
 
 #include "check.h"
 #include "child.h"
-#include "cuda/cublas.h"
+#include "cuda/products/cublas.h"
 
 namespace fs = std::filesystem;
 using mora::cuda::Cublas;

@@ -1,6 +1,6 @@
-// The stand-in of cuBLAS behind the table of native/cuda/cublas.h: products in plain loops on the stream, sums in f32.
+// The stand-in of cuBLAS behind the table of cuda/products/cublas.h: products in plain loops on the stream, sums in f32.
 // Like cuBLAS it knows columns only, refuses leading dimensions that are too small, and with beta 0 it does not read C.
-#include "cuda/cublas.h"
+#include "cuda/products/cublas.h"
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>

@@ -1,0 +1,114 @@
+// Tiles of attention in shared memory, and how large they are.
+//
+// A block of threads owns a tile of rows: each warp has 16 * kRowTiles of them and keeps their results in registers.
+// Against them come blocks of kBlock rows of two other tensors (keys and values, or queries and gradients), double
+// buffered: while one pair of blocks is used, the next is copied.
+#pragma once
+#include <cstdint>
+
+#include "cuda/attention/attention_documents.h"
+#include "cuda/device_code.h"
+#include "cuda/vector.h"
+
+namespace mora::cuda {
+
+constexpr int kMmaRows = 16;  // of a product of multiplyTile
+
+/// Elements from row to row in shared memory: 16 bytes more than the columns, a multiple of 32 bytes, take. Rows are
+/// then an odd multiple of 16 bytes apart, and 8 of them start in different banks.
+template <typename T, int kColumns>
+constexpr int kTileStride = kColumns + kVectorWidth<T>;
+
+/// Blocks that a multiprocessor must have the registers for: 2 of 128 threads, 255 registers each.
+constexpr int kLeastBlocks = 2;
+
+/// Warps, row tiles of a warp, and rows of a block.
+struct Choice {
+  int warps, rowTiles, block;
+};
+
+/// Sizes of a kernel for head sizes up to `columns`; `tiles` is how many tensors have tiles of kRows rows.
+template <typename T, int columns, Choice choice, int tiles>
+struct TileSizes {
+  static constexpr int kColumns = columns;
+  static constexpr int kWarps = choice.warps, kThreads = kWarps * static_cast<int>(kWarp);
+  static constexpr int kRowTiles = choice.rowTiles, kWarpRows = kMmaRows * kRowTiles, kRows = kWarpRows * kWarps;
+  static constexpr int kBlock = choice.block, kColumnTiles = kBlock / 8;  // of 8 columns, in a product with a block
+  static constexpr int kStride = kTileStride<T, kColumns>;
+  static constexpr int kTileElements = kRows * kStride, kBlockElements = kBlock * kStride;
+  /// Two floats per row of a block follow the tiles (the backward pass has lse and delta there).
+  static constexpr size_t kTileBytes = sizeof(T) * (tiles * kTileElements + 2 * 2 * kBlockElements);
+  static constexpr size_t kSharedBytes = kTileBytes + sizeof(float) * 2 * 2 * kBlock;
+  static_assert(kSharedBytes <= 99 * 1024, "more shared memory than compute capability 8.6 has");
+};
+
+// Chosen so that no kernel spills (255 registers) or needs too much shared memory. Results of a warp take kRowTiles *
+// kColumns / 2 registers of a thread in the forward pass and for dQ, twice that for dK and dV together; scores of a
+// block take kRowTiles * kBlock / 2.
+
+constexpr Choice forwardChoice(bool f32, int columns) {
+  if (f32) return columns > 128 ? Choice{2, 1, 8} : Choice{4, 1, 16};
+  if (columns <= 80) return {4, 2, 64};
+  return columns <= 128 ? Choice{4, 2, 32} : Choice{4, 1, 16};
+}
+
+constexpr Choice queryGradientChoice(bool f32, int columns) {
+  if (f32) return {columns > 96 ? 2 : 4, 1, columns > 128 ? 8 : 16};
+  if (columns <= 96) return {4, 2, 32};
+  return columns <= 128 ? Choice{4, 1, 32} : Choice{2, 1, 16};
+}
+
+constexpr Choice keyGradientChoice(bool f32, int columns) {
+  if (f32) return queryGradientChoice(f32, columns);
+  if (columns <= 64) return {4, 2, 32};
+  return columns <= 128 ? Choice{4, 1, 32} : Choice{2, 1, 16};
+}
+
+template <typename T, int kColumns>
+using ForwardSizes = TileSizes<T, kColumns, forwardChoice(sizeof(T) == 4, kColumns), 1>;
+template <typename T, int kColumns>
+using QueryGradientSizes = TileSizes<T, kColumns, queryGradientChoice(sizeof(T) == 4, kColumns), 2>;
+template <typename T, int kColumns>
+using KeyGradientSizes = TileSizes<T, kColumns, keyGradientChoice(sizeof(T) == 4, kColumns), 2>;
+
+/// Starts copying `rows` rows of a head, from row `first`, to a tile [kRows, kColumns] and writes zeros around them;
+/// done after waitForCopies and a barrier. `wide`: rows start at 16-byte boundaries and are whole vectors.
+template <typename Sizes, int kRows, typename T>
+__device__ __forceinline__ void loadTile(const Heads<const T>& from, int64_t first, int32_t head, int32_t rows,
+                                         int32_t columns, bool wide, T* tile) {
+  const T* const source = from.at(first, head);
+  if (wide) {
+    constexpr int kWidth = kVectorWidth<T>, kVectors = Sizes::kColumns / kWidth;
+    for (int i = static_cast<int>(threadIdx.x); i < kRows * kVectors; i += Sizes::kThreads) {
+      const int row = i / kVectors, column = i % kVectors * kWidth;
+      T* const to = tile + row * Sizes::kStride + column;
+      if (row < rows && column < columns)
+        copyAsync16(to, source + row * from.rowStride + column);
+      else
+        *reinterpret_cast<uint4*>(to) = uint4{0, 0, 0, 0};
+    }
+  } else {
+    for (int i = static_cast<int>(threadIdx.x); i < kRows * Sizes::kColumns; i += Sizes::kThreads) {
+      const int row = i / Sizes::kColumns, column = i % Sizes::kColumns;
+      tile[row * Sizes::kStride + column] =
+          row < rows && column < columns ? source[row * from.rowStride + column] : fromFloat<T>(0);
+    }
+  }
+}
+
+/// Starts copying block `step` of the keys and values that a tile of queries sees; steps take the halves of `blocks` in
+/// turn.
+template <typename Sizes, typename Arguments, typename T>
+__device__ __forceinline__ void loadKeyValueBlock(const Arguments& arguments, const QueryTile& tile, int32_t step,
+                                                  T* blocks) {
+  const int32_t key = step * Sizes::kBlock;
+  const auto loadBlock = [&](const Heads<const T>& from, T* to) {
+    loadTile<Sizes, Sizes::kBlock>(from, tile.document.firstKey + key, tile.keyHead, tile.keys - key,
+                                   arguments.headSize, arguments.wide, to);
+  };
+  T* const to = blocks + step % 2 * 2 * Sizes::kBlockElements;
+  loadBlock(arguments.k, to);
+  loadBlock(arguments.v, to + Sizes::kBlockElements);
+}
+
+}  // namespace mora::cuda
