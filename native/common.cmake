@@ -43,5 +43,5 @@ if(MORA_COVERAGE)
 endif()
 
 # What backends share; the CUDA backends are libraries of their own and have their own copy.
-set(MORA_SHARED_SOURCES ${MORA_ROOT}/native/core/arena.cpp ${MORA_ROOT}/native/core/nvidia_folders.cpp
-  ${MORA_ROOT}/native/core/profile.cpp ${MORA_ROOT}/native/core/worker.cpp)
+set(MORA_SHARED_SOURCES ${MORA_ROOT}/native/core/arena.cpp ${MORA_ROOT}/native/core/libraries/nvidia_folders.cpp
+  ${MORA_ROOT}/native/core/profile.cpp ${MORA_ROOT}/native/core/process/worker.cpp)

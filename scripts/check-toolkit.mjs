@@ -94,7 +94,7 @@ function probed(sources, variables) {
     process.env.CXX ?? 'c++',
     [
       ...['-std=c++20', '-Inative', '-isystem', join(toolkit12, 'include'), ...sources],
-      'native/core/nvidia_folders.cpp',
+      'native/core/libraries/nvidia_folders.cpp',
       '-ldl',
       '-o',
       probe,

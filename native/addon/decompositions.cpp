@@ -5,8 +5,8 @@
 
 #include "addon/environment.h"
 #include "addon/objects.h"
-#include "core/decompositions.h"
 #include "core/error.h"
+#include "core/math/decompositions.h"
 
 namespace mora::addon {
 namespace {

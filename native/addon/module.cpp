@@ -12,7 +12,7 @@
 #include "addon/objects.h"
 #include "addon/quantise.h"
 #include "addon/ranks.h"
-#include "core/cuda_library.h"
+#include "core/libraries/cuda_library.h"
 #include "core/shared_memory.h"
 #include "cpu/products/matmul.h"
 

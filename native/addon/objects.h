@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "addon/environment.h"
-#include "core/input_file.h"
+#include "core/process/input_file.h"
 #include "core/tensor.h"
 
 namespace mora::addon {

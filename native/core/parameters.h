@@ -8,7 +8,7 @@
 namespace mora {
 
 /// Identity of a dropout mask: the mask of element (row, column) is a function of this and of rowKeys[row] only,
-/// so it depends neither on micro-batches nor on packing. Philox4x32-10, see core/philox.h.
+/// so it depends neither on micro-batches nor on packing. Philox4x32-10, see core/math/philox.h.
 struct DropoutKey {
   uint32_t key[2];
   float probability;  // of dropping

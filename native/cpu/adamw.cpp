@@ -4,7 +4,7 @@
 #include <limits>
 #include <vector>
 
-#include "core/adamw.h"
+#include "core/math/adamw.h"
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"

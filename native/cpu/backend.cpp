@@ -10,7 +10,7 @@
 #include <string>
 
 #include "core/operation_cost.h"
-#include "core/process_limits.h"
+#include "core/process/process_limits.h"
 #include "cpu/kernels.h"
 #include "cpu/products/matmul.h"
 #include "cpu/stream.h"

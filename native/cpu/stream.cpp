@@ -15,7 +15,7 @@
 #include <stdexcept>
 
 #include "core/error.h"
-#include "core/process_limits.h"
+#include "core/process/process_limits.h"
 #include "cpu/team.h"
 
 namespace mora {

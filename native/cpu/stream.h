@@ -6,8 +6,8 @@
 
 #include "core/arena.h"
 #include "core/backend.h"
+#include "core/process/worker.h"
 #include "core/profile.h"
-#include "core/worker.h"
 
 namespace mora {
 

@@ -13,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/process_limits.h"
+#include "core/process/process_limits.h"
 #include "cpu/scheduling.h"
 
 namespace mora::cpu {

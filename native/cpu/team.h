@@ -12,7 +12,7 @@ namespace mora::cpu {
 /// Members of the calling thread's team, itself included. 1 within a job: jobs don't nest.
 int teamSize();
 
-/// For the calling thread's team; 0 is availableProcessors() (core/process_limits.h).
+/// For the calling thread's team; 0 is availableProcessors() (core/process/process_limits.h).
 void setTeamSize(int members);
 
 namespace detail {

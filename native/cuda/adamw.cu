@@ -4,7 +4,7 @@
 #include <limits>
 #include <vector>
 
-#include "core/adamw.h"
+#include "core/math/adamw.h"
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
 #include "cuda/vector.h"

@@ -4,7 +4,7 @@
 
 #include <filesystem>
 
-#include "core/own_folder.h"
+#include "core/libraries/own_folder.h"
 #include "ranks/surroundings.h"
 
 namespace mora::ranks {

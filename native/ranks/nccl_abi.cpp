@@ -4,7 +4,7 @@
 #if __has_include(<nccl.h>) && __has_include(<cuda_runtime.h>)
 #include <nccl.h>
 
-#include "core/same_signature.h"
+#include "core/libraries/same_signature.h"
 
 namespace mora::ranks {
 namespace {

@@ -6,8 +6,8 @@
 #include <optional>
 #include <system_error>
 
-#include "core/library_functions.h"
-#include "core/nvidia_folders.h"
+#include "core/libraries/library_functions.h"
+#include "core/libraries/nvidia_folders.h"
 
 namespace mora::ranks {
 namespace {

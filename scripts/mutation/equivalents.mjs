@@ -32,7 +32,7 @@ export const equivalents = {
     // A run of no sections has no product.
     'full >= 0',
   ],
-  'native/core/section_operations.h': [
+  'native/core/math/section_operations.h': [
     // Folded matrices are dense: their columns are 1 apart.
     'product.column / folded.strides[2]',
     // What no product writes is whole rows or columns of a section of at least 2.
@@ -42,7 +42,7 @@ export const equivalents = {
     'whole{0, R, 0, 1, R',
     'last, 1, false}',
   ],
-  'native/core/window_operations.h': [
+  'native/core/math/window_operations.h': [
     // Matrices are square.
     'window = dFolded.shape[2]',
     // Only the place of a part of the matrices is looked at.

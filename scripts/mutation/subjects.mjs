@@ -21,7 +21,7 @@ export const typescript = [
 /** Programs that need nothing but headers. */
 export const cpp = [
   { file: 'native/mora/geometry.h', tests: ['test/native/geometry.cpp', 'test/native/section_operations.cpp'] },
-  { file: 'native/core/section_operations.h', tests: ['test/native/section_operations.cpp'] },
+  { file: 'native/core/math/section_operations.h', tests: ['test/native/section_operations.cpp'] },
   { file: 'native/mora/windows.h', tests: ['test/native/windows.cpp'] },
-  { file: 'native/core/window_operations.h', tests: ['test/native/section_operations.cpp'] },
+  { file: 'native/core/math/window_operations.h', tests: ['test/native/section_operations.cpp'] },
 ]

@@ -1,5 +1,5 @@
-// Dropout of CUDA against the definition in core/philox.h, bit for bit.
-#include "core/philox.h"
+// Dropout of CUDA against the definition in core/math/philox.h, bit for bit.
+#include "core/math/philox.h"
 #include "cuda/kernels.h"
 #include "cuda_fixture.h"
 

@@ -1,6 +1,6 @@
 // Rotation, decoupling and truncation on the device against their definition in float64: x continued by itself, cut
 // into sections, each through M R_b, results one after the other, tiled or cut at d (or folded onto the first outputs).
-#include "core/section_operations.h"
+#include "core/math/section_operations.h"
 #include "cuda/products/products.h"
 #include "cuda/runtime/devices.h"
 #include "cuda_section_plans.h"

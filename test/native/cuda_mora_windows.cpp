@@ -2,7 +2,7 @@
 // that cuBLAS can read and write 16 bytes at a time.
 #include <utility>
 
-#include "core/window_operations.h"
+#include "core/math/window_operations.h"
 #include "cuda/products/products.h"
 #include "cuda/runtime/devices.h"
 #include "cuda_section_plans.h"

@@ -1,5 +1,5 @@
 // Philox4x32-10 against the known answers of its authors, and what dropout makes of it.
-#include "core/philox.h"
+#include "core/math/philox.h"
 
 #include <set>
 #include <tuple>

@@ -1,6 +1,6 @@
 // What control groups leave a process, as their files say: versions 1 and 2, nested, unlimited, absent, as in a
 // container.
-#include "core/process_limits.h"
+#include "core/process/process_limits.h"
 
 #include <cmath>
 #include <cstdlib>

@@ -1,7 +1,7 @@
-// The section operators as products, in place (core/section_operations.h) and in aligned windows
-// (core/window_operations.h), with operations that are plain loops, against the definition over thousands of random
-// shapes. Values are small integers, so that sums in float are exact.
-#include "core/section_operations.h"
+// The section operators as products, in place (core/math/section_operations.h) and in aligned windows
+// (core/math/window_operations.h), with operations that are plain loops, against the definition over thousands of
+// random shapes. Values are small integers, so that sums in float are exact.
+#include "core/math/section_operations.h"
 
 #include <cmath>
 #include <deque>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "check.h"
-#include "core/window_operations.h"
+#include "core/math/window_operations.h"
 
 using namespace mora;
 

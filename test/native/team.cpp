@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "check.h"
-#include "core/process_limits.h"
+#include "core/process/process_limits.h"
 #include "cpu/parallel.h"
 #include "cpu/scheduling.h"
 

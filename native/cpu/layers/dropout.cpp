@@ -1,7 +1,7 @@
-// Dropout whose mask is a pure function of the key, the row's name and the column (core/philox.h).
+// Dropout whose mask is a pure function of the key, the row's name and the column (core/math/philox.h).
 #include <algorithm>
 
-#include "core/philox.h"
+#include "core/math/philox.h"
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/parallel.h"

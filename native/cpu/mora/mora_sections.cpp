@@ -1,11 +1,11 @@
 // Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
-// over the sections of x and y (core/section_operations.h), and merging gathers.
+// over the sections of x and y (core/math/section_operations.h), and merging gathers.
 #include <algorithm>
 #include <cmath>
 #include <unordered_map>
 #include <vector>
 
-#include "core/section_operations.h"
+#include "core/math/section_operations.h"
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/mora/merge_ranges.h"
@@ -136,7 +136,7 @@ HWY_EXPORT(MergeSectionRows);
 
 namespace {
 
-/// What the plan of core/section_operations.h is made of here.
+/// What the plan of core/math/section_operations.h is made of here.
 struct CpuOperations {
   static void matmul(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
                      bool accumulate) {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "core/panels.h"
+#include "core/math/panels.h"
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
 #include "cpu/products/few_rows.h"

@@ -1,4 +1,4 @@
-// Products with a frozen matrix whose values are made in panels (core/panels.h).
+// Products with a frozen matrix whose values are made in panels (core/math/panels.h).
 #pragma once
 #include <cstdint>
 

@@ -1,6 +1,6 @@
-// Dropout whose mask is a pure function of the key, the row's name and the column (core/philox.h), bit for bit that of
-// the CPU.
-#include "core/philox.h"
+// Dropout whose mask is a pure function of the key, the row's name and the column (core/math/philox.h), bit for bit
+// that of the CPU.
+#include "core/math/philox.h"
 #include "cuda/dispatch.h"
 #include "cuda/kernels.h"
 #include "cuda/vector.h"

@@ -1,8 +1,8 @@
 // Rotation, decoupling and truncation (mora/geometry.h): the rotation is folded into the matrix, products run in place
-// over the sections of x and y (core/section_operations.h), in aligned windows where that pays
-// (core/window_operations.h), and merging is one pass over the weight. T rows, k inputs, d outputs, R side of the
+// over the sections of x and y (core/math/section_operations.h), in aligned windows where that pays
+// (core/math/window_operations.h), and merging is one pass over the weight. T rows, k inputs, d outputs, R side of the
 // matrix, W side of its window (R without windows), n live sections. Columns are counted in 32 bits.
-#include "core/window_operations.h"
+#include "core/math/window_operations.h"
 
 #include <cstring>
 
@@ -180,7 +180,7 @@ __global__ void mergeSectionRows(const float* folded, MergeGeometry geometry, fl
   });
 }
 
-/// How the plan of core/section_operations.h is carried out here.
+/// How the plan of core/math/section_operations.h is carried out here.
 struct CudaOperations {
   Context& context;
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "core/library_functions.h"
-#include "core/nvidia_folders.h"
+#include "core/libraries/library_functions.h"
+#include "core/libraries/nvidia_folders.h"
 
 namespace mora::cuda {
 namespace {

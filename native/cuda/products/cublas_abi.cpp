@@ -4,7 +4,7 @@
 #if __has_include(<cublas_v2.h>)
 #include <cublas_v2.h>
 
-#include "core/same_signature.h"
+#include "core/libraries/same_signature.h"
 
 namespace mora::cuda {
 namespace {

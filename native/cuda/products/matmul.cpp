@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "core/descriptor.h"
-#include "core/panels.h"
+#include "core/math/panels.h"
 #include "cuda/kernels.h"
 #include "cuda/products/products.h"
 #include "cuda/runtime/check.h"

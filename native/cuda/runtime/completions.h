@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/worker.h"
+#include "core/process/worker.h"
 
 namespace mora::cuda {
 

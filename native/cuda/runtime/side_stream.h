@@ -7,7 +7,7 @@
 #include <string>
 
 #include "core/gpu.h"
-#include "core/worker.h"
+#include "core/process/worker.h"
 #include "cuda/runtime/completions.h"
 
 namespace mora::cuda {

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "core/backend.h"
+#include "core/process/worker.h"
 #include "core/profile.h"
-#include "core/worker.h"
 #include "cuda/products/products.h"
 #include "cuda/runtime/check.h"
 #include "cuda/runtime/memory.h"

@@ -1,4 +1,4 @@
-#include "core/own_folder.h"
+#include "core/libraries/own_folder.h"
 
 #include <dlfcn.h>
 

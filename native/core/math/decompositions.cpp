@@ -1,4 +1,4 @@
-#include "core/decompositions.h"
+#include "core/math/decompositions.h"
 
 // A decomposition runs beside the team of the CPU's stream, and several run at a time.
 #define EIGEN_DONT_PARALLELIZE

@@ -1,4 +1,4 @@
-#include "core/worker.h"
+#include "core/process/worker.h"
 
 #include <thread>
 #include <utility>

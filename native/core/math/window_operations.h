@@ -1,7 +1,7 @@
 // The section operators in aligned windows (mora/windows.h), over folded matrices [n, W, W]; otherwise as
-// core/section_operations.h, whose `operations` these take.
+// core/math/section_operations.h, whose `operations` these take.
 #pragma once
-#include "core/section_operations.h"
+#include "core/math/section_operations.h"
 #include "mora/windows.h"
 
 namespace mora {

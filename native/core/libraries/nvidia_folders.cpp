@@ -1,4 +1,4 @@
-#include "core/nvidia_folders.h"
+#include "core/libraries/nvidia_folders.h"
 
 #include <algorithm>
 #include <cstdlib>

@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "core/backend.h"
-#include "core/cuda_library.h"
 #include "core/gpu.h"
-#include "core/own_folder.h"
+#include "core/libraries/cuda_library.h"
+#include "core/libraries/own_folder.h"
 
 namespace mora {
 namespace {

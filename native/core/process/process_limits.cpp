@@ -1,4 +1,4 @@
-#include "core/process_limits.h"
+#include "core/process/process_limits.h"
 
 #include <sched.h>
 #include <unistd.h>
