@@ -70,6 +70,18 @@ export class Meetings {
     return (await this.meet({ drop })).drop ? null : this.#sum(values)
   }
 
+  /** The bytes of the rank that writes the run's files, on all ranks; those of the others are not looked at. */
+  async hand(bytes: Uint8Array): Promise<Uint8Array> {
+    await this.meet()
+    const own = this.ranks.writesOutput ? bytes : new Uint8Array(0)
+    const [length] = await this.#sum([own.length])
+    const words = new Uint32Array(Math.ceil(length! / 4))
+    new Uint8Array(words.buffer).set(own)
+    // A float64 holds each word exactly, and the others add nothing to it.
+    const all = Uint32Array.from(await this.#sum(words))
+    return new Uint8Array(all.buffer, 0, length)
+  }
+
   /** What `Ranks.sumGradients` does. It is no meeting: a rank that fails brings all of its gradients first. */
   sumGradients(gradients: readonly WritableValues[]): Promise<void> {
     return this.#guarded(() => this.ranks.sumGradients(gradients))

@@ -11,7 +11,7 @@ export function mergesBeside(checkpoint: string): string {
   return join(dirname(dirname(checkpoint)), 'merges')
 }
 
-function mergePath(merges: string, number: number): string {
+export function mergePath(merges: string, number: number): string {
   return join(merges, `merge-${String(number).padStart(4, '0')}`)
 }
 
@@ -28,8 +28,8 @@ export async function writeMerge(
 }
 
 /**
- * Merges again what a run had merged before, in order: on the same weights that gives the same bits. Throws an
- * `InputError` when one is missing or not as it was written.
+ * Merges again what a run had merged before, in order: on the same weights that gives the same bits.
+ * @throws InputError when one is missing or not as it was written
  */
 export async function repeatMerges(
   model: Pick<AdaptedModel, 'absorbAdapter'>,
@@ -38,12 +38,16 @@ export async function repeatMerges(
 ): Promise<void> {
   for (let number = 1; number <= count; number++) {
     const path = mergePath(merges, number)
-    const problem = await whyTorn(path)
-    if (problem !== null) {
-      throw new InputError('torn-checkpoint', `The run cannot go on without what it merged in ${path}: ${problem}.`)
-    }
+    await requireMerge(path)
     await model.absorbAdapter(path)
   }
+}
+
+/** @throws InputError when what was merged is missing or not as it was written */
+export async function requireMerge(path: string): Promise<void> {
+  const problem = await whyTorn(path)
+  if (problem === null) return
+  throw new InputError('torn-checkpoint', `The run cannot go on without what it merged in ${path}: ${problem}.`)
 }
 
 /** Leaves the first `count` merges of a run in the folder of the one that goes on from it. */

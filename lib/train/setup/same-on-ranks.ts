@@ -2,7 +2,6 @@
 import { createHash } from 'node:crypto'
 import { optionFacts, TrainSchema } from '../../options/index.js'
 import { type RunFacts, shown } from '../checkpoints/run-facts.js'
-import type { TrainerState } from '../checkpoints/trainer-state.js'
 import type { TrainedParameter } from '../trainable.js'
 
 /** Paths and parts of a machine, of which each rank may have its own: what they lead to is compared. */
@@ -23,7 +22,6 @@ const OWN = new Set([
 /** By name, in the order in which a difference is worth telling. */
 export async function factsOfRank(
   { versions, options, machine, hashes, trainable }: RunFacts,
-  { step, merges }: TrainerState,
   parameters: readonly TrainedParameter[],
 ): Promise<[name: string, value: string][]> {
   const hash = createHash('sha256')
@@ -37,8 +35,6 @@ export async function factsOfRank(
     'data with sha256': hashes.data,
     'evaluation data with sha256': hashes.evalData ?? 'none',
     'trained values': trainable.parameters,
-    'steps done': step,
-    'merges done': merges,
     'trained weights with sha256': hash.digest('hex'),
   }
   return Object.entries(facts)

@@ -9,8 +9,9 @@ import type { Objective } from '../../objectives/objective.js'
 import { schedule } from '../../optim/schedule.js'
 import { scheduleOptions, type TrainOptions } from '../../options/index.js'
 import { loadCheckpoint, pruneCheckpoints, removeLaterCheckpoints } from '../checkpoints/checkpoint.js'
+import { findPointOfRanks } from '../checkpoints/hand-over.js'
 import { keepMerges, mergesBeside, repeatMerges } from '../checkpoints/merge-folders.js'
-import { findResumePoint, type ResumePoint, runFolderOf } from '../checkpoints/resume.js'
+import { type ResumePoint, runFolderOf } from '../checkpoints/resume.js'
 import { compareWithResumed, type RunFacts } from '../checkpoints/run-facts.js'
 import { initialState } from '../checkpoints/trainer-state.js'
 import { checkedRate, type LearningRate } from '../learning-rate.js'
@@ -93,7 +94,7 @@ async function setUpIn(
   const notice = (message: string) => notices.push(message)
   const options = await withCommits(model, given, { onWarning: notice, signal })
   const from = options.resume === true ? options.output : options.resume
-  const point = from ? await findResumePoint(from, notice) : null
+  await using point = await findPointOfRanks(from || undefined, { meetings, ranks }, notice)
 
   const planned = planModel(model, options)
   // What cannot fit is refused before the time that rows may take.
@@ -127,7 +128,7 @@ async function setUpIn(
   signal?.throwIfAborted()
   const state = point?.record.state ?? initialState()
   // Until here other ranks may still read what the one that writes is about to change.
-  await meetings.requireSame(() => factsOfRank(facts, state, parameters))
+  await meetings.requireSame(() => factsOfRank(facts, parameters))
   if (point) notice(`The run goes on from step ${state.step} (${point.path}).`)
   if (output) notices.push(...(await beginIn(output, facts, point, options)))
   const tensorboard = output && options.tensorboard ? await TensorboardFile.begin(output.tensorboard, state.step) : null
@@ -154,7 +155,7 @@ async function setUpIn(
     restarts: part.restarts,
     notices,
     state,
-    lastCheckpoint: point ? { step: state.step, path: point.path } : null,
+    lastCheckpoint: output && point ? { step: state.step, path: point.path } : null,
     now,
     savedAt: now(),
     steppedAt: now(),

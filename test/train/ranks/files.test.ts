@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
 import type { RunFacts } from '../../../lib/train/checkpoints/run-facts.js'
-import { initialState } from '../../../lib/train/checkpoints/trainer-state.js'
 import type { TrainEvent } from '../../../lib/train/events.js'
 import { Meetings } from '../../../lib/train/meetings.js'
 import type { Run } from '../../../lib/train/run.js'
@@ -130,13 +129,6 @@ describe('unlike ranks are refused before the first step:', () => {
     expect(existsSync(at('out'))).toBe(false)
   })
 
-  it('a checkpoint that others do not have', async () => {
-    await trainOn(1, optionsOf(), { 0: stopAfter(3) })
-    const all = await trainOn(2, optionsOf({ resume: true }), { 1: { options: { output: at('elsewhere') } } })
-    expect(messageOf(all[0]!)).toMatch(/^Rank 1 has steps done 0, but rank 0 has 3:/)
-    expect(checkpoints()).toEqual(['step-000003'])
-  })
-
   it('trained weights, and paths, which may differ', async () => {
     const model = new FakeModel({ layers: 2 })
     const addAdapter = model.addAdapter.bind(model)
@@ -179,7 +171,7 @@ describe('unlike ranks are refused before the first step:', () => {
       Promise.all(
         localRanks(2).map((ranks, rank) =>
           new Meetings(ranks)
-            .requireSame(() => factsOfRank(of[rank]!, initialState(), parameters))
+            .requireSame(() => factsOfRank(of[rank]!, parameters))
             .then(
               () => 'the same',
               (error: Error) => error.message,
