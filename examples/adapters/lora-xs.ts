@@ -86,10 +86,6 @@ class LoraXsLayer extends AdapterLayer {
         }),
     }
   }
-
-  override describe(): { rank: number } {
-    return { rank: this.m.shape[0]! }
-  }
 }
 
 /** Normal numbers of variance 1 / columns. */
@@ -110,6 +106,9 @@ export const loraXsMethod: AdapterMethod<LoraXsConfig> = {
     xs_M: { shape: (config, layer) => [rankOf(config, layer), rankOf(config, layer)] },
     xs_B: { shape: (config, layer) => [layer.outFeatures, rankOf(config, layer)], frozen: true, initial: normal },
   },
+
+  /** What `inspect` shows of a layer. */
+  describeLayer: (shapeOf) => ({ innerSide: shapeOf('xs_M')[0]! }),
 
   layer({ dropout }, options, tensors) {
     const [a, m, b] = ['xs_A', 'xs_M', 'xs_B'].map((name) => tensors.parameter(name)) as [

@@ -36,7 +36,5 @@ export interface LayerAdapter {
   mergeInto(weight: Tensor, scale: number, nonFinite: Tensor): void
   /** ΔW as a product of two factors, if that is exact; absent or null otherwise. */
   factors?(): LowRankFactors | null
-  /** Text for people: what `inspect` shows of a layer beside its shape. */
-  describe(): Readonly<Record<string, number>>
   dispose(): void
 }

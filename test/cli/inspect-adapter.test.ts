@@ -1,8 +1,10 @@
 /** What `mora inspect --adapter` counts is what is trained, from the adapter's files alone. */
 import { join } from 'node:path'
+import { registerMethod } from 'node-mora/adapters'
 import { expect, test } from 'vitest'
+import { loraXs, loraXsMethod } from '../../examples/adapters/lora-xs.js'
 import { newAdapterConfig } from '../../lib/adapters/new-adapter.js'
-import { adapterFacts } from '../../lib/cli/inspect/adapter.js'
+import { adapterFacts, describeAdapter } from '../../lib/cli/inspect/adapter.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../lib/options/index.js'
 import { loadTiny, type TinyModel } from '../golden/tiny-models.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -41,4 +43,15 @@ test.each(ADAPTER_METHODS)('%s', async (method) => {
   await model.saveAdapter('a', folder)
   const trained = model.trainableParameters().reduce((sum, { parameter }) => sum + parameter.elements, 0)
   expect(await adapterFacts(folder, undefined)).toMatchObject({ method, rank: 3, parameters: trained })
+})
+
+test('the method itself tells what else there is of a layer', async () => {
+  registerMethod(loraXsMethod)
+  using model = await loadTiny('tiny-untied')
+  await model.addAdapter('a', loraXs({ rank: 3, targetModules: ['q_proj'] }))
+  const folder = join(temporary(), 'adapter')
+  await model.saveAdapter('a', folder)
+  const facts = await adapterFacts(folder, undefined)
+  expect(facts.layers[0]).toMatchObject({ squareSide: null, innerSide: 3 })
+  expect(describeAdapter(facts)).toMatch(/layer +in +out +inner side/)
 })

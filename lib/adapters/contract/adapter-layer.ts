@@ -34,10 +34,6 @@ export abstract class AdapterLayer implements LayerAdapter {
   /** `scale` times ΔW, and how the parameters get their gradients. */
   abstract weightUpdate(scale: number): LayerUpdate | null
 
-  describe(): Readonly<Record<string, number>> {
-    return {}
-  }
-
   forward(input: LinearInput, scale: number, into: Destination, weight: Weight): Tensor {
     return updateLinear(this.seen(input).x, weight, this.weightUpdate(scale)!, into)
   }

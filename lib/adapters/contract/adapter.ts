@@ -166,6 +166,10 @@ export interface AdapterMethod<
   readonly restart?: RestartRule<Config>
   /** Whether it has a form for the embeddings. */
   readonly embeddings?: boolean
+  /** Whether Hugging Face PEFT computes the same from its files; default no. Cards of outputs then name PEFT as their library. */
+  readonly readByPeft?: boolean
+  /** What `inspect` tells of a layer beside its inputs and outputs, from the shapes of its tensors in memory; default nothing. */
+  describeLayer?(shapeOf: (tensor: string) => readonly number[]): Readonly<Record<string, number>>
   /** Absent where every rank has a use. */
   rankLimit?(config: Config, layer: LayerFacts): RankLimit
   /**

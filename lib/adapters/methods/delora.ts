@@ -93,10 +93,6 @@ export class DeloraLayer extends AdapterLayer {
     }
   }
 
-  override describe(): { rank: number } {
-    return { rank: this.own.a.shape[0]! }
-  }
-
   /** diag(λ / (rank ‖aᵢ‖ ‖bᵢ‖)) A diag(‖W‖) [rank, k], which B is multiplied with. */
   #scaledA(): Tensor {
     return scaled(this.own.a, this.#directions().strength, this.own.norms)
@@ -175,6 +171,7 @@ export const deloraMethod: AdapterMethod<DeloraConfig, typeof fields> = {
   options: fields,
   config: delora,
   learningRate: () => 2e-4,
+  readByPeft: true,
   rankLimit: (_, layer) => rankOfProduct(layer),
 
   // B is zero, so ΔW is.

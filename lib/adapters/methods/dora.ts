@@ -51,10 +51,6 @@ export class DoraLayer extends AdapterLayer {
     }
   }
 
-  override describe(): { rank: number } {
-    return { rank: this.a.shape[0]! }
-  }
-
   override dispose(): void {
     super.dispose()
     this.#inverse.dispose()

@@ -93,10 +93,6 @@ export class GraloraLayer extends AdapterLayer {
     }
   }
 
-  override describe(): { rank: number } {
-    return { rank: this.blocks.a.shape[2]! }
-  }
-
   #backward(gradient: Tensor, [dA, dB, dGeneralA, dGeneralB]: readonly GradientTarget[], scale: number): void {
     const { a: ownA, b: ownB, general } = this.blocks
     dA!.write((target, add) =>
@@ -188,6 +184,7 @@ export const graloraMethod: AdapterMethod<GraloraConfig, typeof fields> = {
   lacks: ['rankPattern'],
   config: gralora,
   learningRate: () => 2e-4,
+  readByPeft: true,
   rankLimit: (_, layer) => rankOfProduct(layer),
 
   tensors: {

@@ -55,10 +55,6 @@ export class HiraLayer extends AdapterLayer {
         }),
     }
   }
-
-  override describe(): { rank: number } {
-    return { rank: this.a.shape[0]! }
-  }
 }
 
 export const hiraMethod: AdapterMethod<HiraConfig, typeof fields> = {
@@ -66,6 +62,7 @@ export const hiraMethod: AdapterMethod<HiraConfig, typeof fields> = {
   options: fields,
   config: hira,
   learningRate: () => 1e-3,
+  readByPeft: true,
   rankLimit: (_, layer) => rankOfProduct(layer),
 
   // PEFT's initialisation: A by Kaiming's rule, B is zero.

@@ -73,8 +73,4 @@ export class LoraLayer extends AdapterLayer {
     const valuesOf = async (factor: Parameter) => (await factor.data()) as Float32Array
     return { rank: this.a.shape[0]!, scale: this.scale, a: () => valuesOf(this.a), b: () => valuesOf(this.b) }
   }
-
-  override describe(): { rank: number } {
-    return { rank: this.a.shape[0]! }
-  }
 }

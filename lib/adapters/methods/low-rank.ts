@@ -140,6 +140,7 @@ export function lowRankMethod<C extends LowRankConfig, Fields extends OptionFiel
     embeddings,
     config: (given) => variant.config(given),
     learningRate: () => variant.learningRate,
+    readByPeft: true,
     rankLimit: (_, layer) => (variant.rankLimit ?? rankOfProduct)(layer),
     layerMemory: (config, layer) => variant.layerMemory?.(rankOf(config, layer), layer) ?? {},
 

@@ -71,10 +71,6 @@ export class MissLayer extends AdapterLayer {
         }),
     }
   }
-
-  override describe(): { rank: number } {
-    return { rank: this.#runs.side }
-  }
 }
 
 export const missMethod: AdapterMethod<MissConfig, typeof fields> = {
@@ -83,6 +79,7 @@ export const missMethod: AdapterMethod<MissConfig, typeof fields> = {
   lacks: ['rankPattern'],
   config: miss,
   learningRate: () => 5e-5,
+  readByPeft: true,
 
   tensors: {
     miss_block: { shape: ({ rank }, { outFeatures }) => [outFeatures, rank], transposed: true },

@@ -199,10 +199,6 @@ export class MoraLayer extends AdapterLayer {
     }
   }
 
-  override describe(): { squareSide: number } {
-    return { squareSide: this.matrix.shape[0]! }
-  }
-
   override dispose(): void {
     super.dispose()
     this.#permutation?.dispose()

@@ -118,6 +118,8 @@ export const moraMethod: AdapterMethod<MoraConfig, typeof fields> = {
     },
   },
 
+  describeLayer: (shapeOf) => ({ squareSide: shapeOf('mora')[0]! }),
+
   rankLimit: (_, { name, inFeatures, outFeatures }) => ({
     most: mostRank(inFeatures, outFeatures),
     of: `with which the square matrix of ${name} (${inFeatures} → ${outFeatures}) is as large as it can be`,

@@ -153,10 +153,6 @@ export class OftLayer extends AdapterLayer {
     }
   }
 
-  override describe(): { blockSide: number } {
-    return { blockSide: this.side }
-  }
-
   /** Q as far as the bound goes: a block with a larger norm is made smaller, as a whole. */
   #bounded(): Tensor {
     const { q, bound } = this
@@ -220,6 +216,7 @@ export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
   lacks: ['rankPattern'],
   config: oft,
   learningRate: () => 1e-3,
+  readByPeft: true,
   rankLimit: (_, { name, inFeatures }) => ({ most: inFeatures, of: `inputs of ${name}` }),
   layerMemory(config, layer) {
     const side = blockSide(config, layer)

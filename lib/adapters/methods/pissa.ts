@@ -87,10 +87,6 @@ export class PissaLayer extends AdapterLayer {
       },
     }
   }
-
-  override describe(): { rank: number } {
-    return this.trained.describe()
-  }
 }
 
 /** The values of A [rank, k] and B [d, rank]. */

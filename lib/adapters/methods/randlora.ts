@@ -113,11 +113,6 @@ export class RandloraLayer extends AdapterLayer {
     }
   }
 
-  override describe(): { rank: number; bases: number } {
-    const [rank, bases] = this.own.lambda.shape as [number, number]
-    return { rank, bases }
-  }
-
   #backward(gradient: Tensor, [dLambda, dGamma]: readonly GradientTarget[], scale: number): void {
     const { lambda, gamma } = this.own
     const [rank, bases] = lambda.shape as [number, number]
@@ -196,6 +191,7 @@ export const randloraMethod: AdapterMethod<RandloraConfig, typeof fields> = {
   lacks: ['rankPattern'],
   config: randlora,
   learningRate: () => 1e-3,
+  readByPeft: true,
   rankLimit: (_, layer) => rankOfProduct(layer),
 
   tensors: {

@@ -68,10 +68,6 @@ export class ShiraLayer extends AdapterLayer {
         }),
     }
   }
-
-  override describe(): { values: number } {
-    return { values: this.values.elements }
-  }
 }
 
 const countOf = ({ rank }: ShiraConfig, { inFeatures, outFeatures }: LayerFacts): number =>
@@ -127,6 +123,7 @@ export const shiraMethod: AdapterMethod<ShiraConfig, typeof fields> = {
   lacks: ['rankPattern'],
   config: shira,
   learningRate: () => 2e-4,
+  readByPeft: true,
 
   tensors: {
     shira_weight: { shape: (config, layer) => [countOf(config, layer)] },

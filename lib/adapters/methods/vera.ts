@@ -77,10 +77,6 @@ export class VeraLayer extends AdapterLayer {
     }
   }
 
-  override describe(): { rank: number } {
-    return { rank: this.own.rows.elements }
-  }
-
   /** The layer's part of A [rank, k] */
   #a(): Tensor {
     const { a, rows } = this.own
@@ -99,6 +95,7 @@ export const veraMethod: AdapterMethod<VeraConfig, typeof fields> = {
   lacks: ['rankPattern'],
   config: vera,
   learningRate: () => 4e-3,
+  readByPeft: true,
   rankLimit: (_, layer) => rankOfProduct(layer),
 
   tensors: {

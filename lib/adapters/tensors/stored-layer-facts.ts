@@ -1,6 +1,6 @@
 import { elementsOf } from '../../native.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, StoredTensor } from '../contract/adapter.js'
-import { countParameters, declared, isTrained, isTransposed, namesInFile } from './declared-tensors.js'
+import { declared, isTrained, isTransposed, namesInFile } from './declared-tensors.js'
 
 type Find = (suffix: string) => StoredTensor | null
 
@@ -11,6 +11,8 @@ export interface StoredLayerFacts {
   readonly outFeatures: number | null
   /** Trained values. */
   readonly parameters: number
+  /** What the method tells of the layer besides. */
+  readonly described: Readonly<Record<string, number>>
 }
 
 export function storedLayerFacts(
@@ -22,18 +24,34 @@ export function storedLayerFacts(
   const isTable = Object.values(method.tensors).some(({ inFileOfEmbeddings: end }) => end !== undefined && tensor(end))
   const layer = { name, inFeatures: 0, outFeatures: 0, ...(isTable && { role: 'embeddings' as const }) }
   const [inFeatures, outFeatures] = featuresInFile(method, config, layer, tensor)
-  const parameters = method.files
-    ? countParameters(method, config, { ...layer, inFeatures: inFeatures ?? 0, outFeatures: outFeatures ?? 0 })
-    : Object.entries(method.tensors)
-        .filter(([, declaration]) => isTrained(declaration))
-        .flatMap(
-          ([own, declaration]) =>
-            namesInFile(own, declaration, layer)
-              .map(tensor)
-              .find((found) => found) ?? [],
-        )
-        .reduce((sum, { shape }) => sum + elementsOf(shape), 0)
-  return { inFeatures, outFeatures, parameters }
+  const sized = { ...layer, inFeatures: inFeatures ?? 0, outFeatures: outFeatures ?? 0 }
+  const shapes = shapesInMemory(method, config, sized, tensor)
+  const parameters = Object.entries(method.tensors)
+    .filter(([, declaration]) => isTrained(declaration))
+    .reduce((sum, [own]) => sum + elementsOf(shapes.get(own) ?? [0]), 0)
+  const described = method.describeLayer?.((own) => shapes.get(own) ?? []) ?? {}
+  return { inFeatures, outFeatures, parameters, described }
+}
+
+/** The shapes of a layer's tensors, by the names under which the method declares them: those of the file that are there. */
+function shapesInMemory(
+  method: AdapterMethod,
+  config: AdapterConfigBase,
+  layer: LayerFacts,
+  tensor: Find,
+): Map<string, readonly number[]> {
+  if (method.files) {
+    return new Map(declared(method, config, layer, [layer]).map(({ name, shape }) => [name, shape]))
+  }
+  return new Map(
+    Object.entries(method.tensors).flatMap(([own, declaration]) => {
+      const found = namesInFile(own, declaration, layer)
+        .map(tensor)
+        .find((stored) => stored)
+      if (!found) return []
+      return [[own, isTransposed(declaration, layer) ? found.shape.toReversed() : found.shape]]
+    }),
+  )
 }
 
 /** Two sizes that no option makes. */

@@ -19,8 +19,10 @@ export interface AdapterLayerFacts {
   /** Null where neither the adapter's tensors nor a model tell. */
   inFeatures: number | null
   outFeatures: number | null
-  /** R of MoRA's matrix [R, R]; null for other methods. */
+  /** R of a square matrix [R, R]; null of methods that have none. */
   squareSide: number | null
+  /** What else the method tells of its layers. */
+  [fact: string]: string | number | null
 }
 
 export interface AdapterFacts {
@@ -59,7 +61,7 @@ export async function adapterFacts(
     dropout: config.dropout,
     parameters: [...found.values()].reduce((sum, layer) => sum + layer.parameters, numbersInModules(stored)),
     baseModel: base,
-    layers: [...found].map(([name, facts]) => layerFacts(config.method, name, facts, source)),
+    layers: [...found].map(([name, facts]) => layerFacts(name, facts, source)),
     modulesToSave: config.modulesToSave,
   }
 }
@@ -103,9 +105,8 @@ export async function existingBase(adapter: string, hub: HubOptions): Promise<st
 }
 
 function layerFacts(
-  method: string,
   name: string,
-  { inFeatures, outFeatures, parameters }: StoredLayerFacts,
+  { inFeatures, outFeatures, described }: StoredLayerFacts,
   source: ModelSource | null,
 ): AdapterLayerFacts {
   const weight = source?.has(`${name}.weight`) ? source.shape(`${name}.weight`) : null
@@ -113,7 +114,8 @@ function layerFacts(
     name,
     inFeatures: weight?.[1] ?? inFeatures,
     outFeatures: weight?.[0] ?? outFeatures,
-    squareSide: method === 'mora' ? Math.sqrt(parameters) : null,
+    squareSide: null,
+    ...described,
   }
 }
 
@@ -137,14 +139,20 @@ export function describeAdapter(adapter: AdapterFacts): string {
   if (adapter.operator !== null) facts.splice(2, 0, ['operator', adapter.operator])
   if (adapter.alpha !== null) facts.splice(2, 0, ['alpha', String(adapter.alpha)])
   if (adapter.modulesToSave.length > 0) facts.push(['trained whole', adapter.modulesToSave.join(', ')])
+  const further = [...new Set(adapter.layers.flatMap(({ name, inFeatures, outFeatures, ...rest }) => told(rest)))]
   const table = formatTable(
-    ['layer', 'in', 'out', 'R'],
-    adapter.layers.map(({ name, inFeatures, outFeatures, squareSide }) => [
-      name,
-      inFeatures ?? '?',
-      outFeatures ?? '?',
-      squareSide ?? '-',
+    ['layer', 'in', 'out', ...further.map(inWords)],
+    adapter.layers.map((layer) => [
+      layer.name,
+      layer.inFeatures ?? '?',
+      layer.outFeatures ?? '?',
+      ...further.map((fact) => layer[fact] ?? '-'),
     ]),
   )
   return `${formatFacts(facts)}\n\n${table}`
 }
+
+const told = (facts: Readonly<Record<string, unknown>>): string[] =>
+  Object.keys(facts).filter((fact) => facts[fact] !== null)
+
+const inWords = (name: string): string => name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)

@@ -1,6 +1,6 @@
 import { basename } from 'node:path'
 import { stringify } from 'yaml'
-import { ADAPTER_METHODS } from '../../adapters/registry.js'
+import { allMethods } from '../../adapters/registry.js'
 import { describeSource, pathsOf, type RecordedSource } from '../../data/sources/source.js'
 import { isCommit, parseHubId } from '../../hub/index.js'
 import { sharedName } from '../../io/shared-name.js'
@@ -15,8 +15,7 @@ export function modelCard(facts: RunFacts, state: TrainerState, isAdapter: boole
   const sources = [options.data].flat() as RecordedSource[]
   const method = String(options.method)
   const datasets = pathsOf(sources).flatMap((path) => repositoryOf(sharedName(path)) ?? [])
-  // PEFT has no MoRA, and no methods from elsewhere.
-  const isPefts = method !== 'mora' && ADAPTER_METHODS.some((name) => name === method)
+  const isPefts = allMethods().some(({ name, readByPeft }) => name === method && readByPeft)
   const library = isPefts ? 'peft' : 'node-mora'
   const header = {
     base_model: base,
