@@ -149,7 +149,7 @@ const refusals: readonly [set: string, what: string, change: Change, message: Re
     reshaped('weight_scale', [64, 1]),
     /weight_scale is \[64, 1\], but \[128, 1\] fits/,
   ],
-  ['fp8-block', 'no blocks', { settings: { weight_block_size: [128] } }, /2 positive numbers for weight_block_size/],
+  ['fp8-block', 'no blocks', { settings: { weight_block_size: [128] } }, /2 positive integers for weight_block_size/],
   ['fp8-block', 'another kind', { settings: { fmt: 'e5m2' } }, /fmt "e5m2" is not supported/],
   [
     'fp8-block',

@@ -75,6 +75,14 @@ export class ConfigReader {
     throw this.malformed(key, `${count} positive numbers`, value)
   }
 
+  /** Positive integers, so many of them. */
+  integers(key: string, count: number): readonly number[] {
+    const value = this.value(key)
+    const isFit = (entry: unknown) => Number.isInteger(entry) && (entry as number) > 0 && (entry as number) < 2 ** 31
+    if (Array.isArray(value) && value.length === count && value.every(isFit)) return value
+    throw this.malformed(key, `${count} positive integers`, value)
+  }
+
   /** A positive integer of at most `most`. */
   integer(key: string, fallback?: number, most = 2 ** 31 - 1): number {
     const value = this.number(key, fallback)

@@ -22,7 +22,7 @@ export const awq: QuantisationFormat = {
   weights(settings, tensors) {
     const [bits, size] = ['w_bit', 'q_group_size'].map((key) => (settings.value(key) === undefined ? null : key))
     settings.require(bits ?? 'bits', [4], undefined)
-    settings.require('version', ['gemm', 'GEMM'], 'gemm')
+    settings.require('version', ['gemm'], 'gemm')
     const key = size ?? 'group_size'
     const groupSize = settings.json[key] === -1 ? null : settings.integer(key, 128)
     return tensors.modules('.qweight').map((module) => weightOf(module, groupSize, tensors))

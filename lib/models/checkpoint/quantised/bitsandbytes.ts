@@ -39,8 +39,8 @@ export const bitsandbytes: QuantisationFormat = {
 function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTensors): QuantisedWeight {
   const stateName = `${name}.quant_state.bitsandbytes__${type}`
   const state = tensors.take(stateName, null, { dtypes: ['uint8'] })
-  // Bytes of codes may be said to be floats, which some trainers need.
-  const codes = tensors.take(name, state, { dtypes: ['uint8', 'bfloat16', 'float16', 'float32'] })
+  // Bytes of codes may be said to be others or floats, which some trainers need.
+  const codes = tensors.take(name, state, { dtypes: ['uint8', 'I8', 'bfloat16', 'float16', 'float32'] })
   const settings = parseJson(decodeUtf8(readBytes(state, tensors.open), state.path), `${stateName} in ${state.path}`)
   if (!isJsonObject(settings)) throw malformed(state.path, `${stateName} is no JSON object`)
   const fail = (key: string) => malformed(state.path, `${stateName} has the ${key} ${quoted(settings[key])}`)

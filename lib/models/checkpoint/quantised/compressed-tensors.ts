@@ -1,17 +1,18 @@
 /** compressed-tensors, as LLM Compressor writes it: integers in words or bytes, and 8-bit floats. Activations stay as they are. */
 
-import { isJsonObject, type JsonObject } from '../../../io/json.js'
+import { UsageError } from '../../../errors.js'
+import { isJsonObject } from '../../../io/json.js'
 import { malformed } from '../../../io/open.js'
 import { transposed } from '../../../tensor/transpose.js'
-import { ConfigReader } from '../../families/config-reader.js'
+import type { ConfigReader } from '../../families/config-reader.js'
 import { signedBytes } from './bitsandbytes.js'
+import { compressedFormats, readSchemes, type Scheme, schemeFor } from './compressed-schemes.js'
 import type { QuantisationFormat } from './format.js'
 import { e4m3Weight, requireScaleShape } from './fp8.js'
 import {
   bytesOfParts,
   type CheckpointTensors,
   codesOfWords,
-  countGroups,
   matrixShape,
   type NamedTensor,
   type QuantisedWeight,
@@ -22,14 +23,13 @@ import {
   requireEven,
 } from './tensors.js'
 
-const formats = ['pack-quantized', 'int-quantized', 'float-quantized', 'naive-quantized', 'mixed-precision']
 const floats = ['bfloat16', 'float16', 'float32'] as const
 
 export const compressedTensors: QuantisationFormat = {
   method: 'compressed-tensors',
   weights(settings, tensors) {
-    settings.require('format', formats, undefined)
-    settings.require('quantization_status', ['compressed'], 'compressed')
+    settings.require('format', compressedFormats, undefined)
+    settings.require('quantization_status', ['compressed', 'frozen'], 'compressed')
     requireNone(settings, 'kv_cache_scheme', 'keys and values are not quantised here')
     requireNone(settings, 'sparsity_config', 'only dense weights are')
     requireNone(settings, 'transform_config', 'weights are multiplied with activations as they are')
@@ -47,46 +47,6 @@ function requireNone(settings: ConfigReader, key: string, why: string): void {
   if (value === undefined || (isJsonObject(value) && (value.format === 'dense' || Object.keys(value).length === 0)))
     return
   throw settings.unsupported(key, value, why)
-}
-
-/** How the weights of some layers are quantised. */
-interface Scheme {
-  readonly type: 'int' | 'float'
-  readonly bits: 4 | 8
-  /** Rows and columns of a scale's block; null is all of them. */
-  readonly block: readonly [number | null, number | null]
-}
-
-function readSchemes(settings: ConfigReader): Scheme[] {
-  const groups = settings.value('config_groups')
-  if (!isJsonObject(groups)) throw settings.malformed('config_groups', 'an object', groups)
-  return Object.entries(groups).flatMap(([name, group]) => {
-    const weights = isJsonObject(group) ? (group.weights ?? null) : undefined
-    if (weights === null) return []
-    if (!isJsonObject(weights)) throw settings.malformed(`config_groups.${name}.weights`, 'an object', weights)
-    const { format = null } = group as JsonObject
-    const read = new ConfigReader({ ...weights, format }, `${settings.source}.config_groups.${name}.weights`)
-    read.require('format', formats, formats[0])
-    read.require('type', ['int', 'float'], 'int')
-    const type = (read.value('type') ?? 'int') as Scheme['type']
-    read.require('num_bits', type === 'int' ? [4, 8] : [8], 8)
-    read.require('strategy', ['tensor', 'channel', 'group', 'block'], undefined)
-    read.require('actorder', [false, 'group', 'weight', 'static'], false)
-    return [{ type, bits: read.integer('num_bits', 8) as 4 | 8, block: blockOf(read) }]
-  })
-}
-
-function blockOf(read: ConfigReader): Scheme['block'] {
-  switch (read.value('strategy')) {
-    case 'tensor':
-      return [null, null]
-    case 'channel':
-      return [1, null]
-    case 'group':
-      return [1, read.integer('group_size')]
-    default:
-      return read.positives('block_structure', 2) as [number, number]
-  }
 }
 
 /** Integers in words along inputs, with an offset of half their range. */
@@ -107,11 +67,10 @@ function packedWeight(module: string, schemes: readonly Scheme[], tensors: Check
   }
   const { bits, rowsPerScale, groupSize } = scheme
   if (bits === 4) requireEven(columns, words)
-  const [scaleRows, groups] = [Math.ceil(rows / rowsPerScale), columns / groupSize]
-  const wantedZeros = { dtypes: ['int32'] as const, shape: [Math.ceil((scaleRows * bits) / 32), groups] }
-  const zeros = tensors.takeIfThere(`${module}.weight_zero_point`, words, wantedZeros)
+  const [scaleRows, groups] = [Math.ceil(rows / rowsPerScale), Math.ceil(columns / groupSize)]
+  const zeros = takeZeros(module, [scaleRows, groups], bits, words, tensors)
   const order = tensors.takeIfThere(`${module}.weight_g_idx`, words, { dtypes: ['int32'], shape: [columns] })
-  const parts = [words, shape, scales, ...(zeros ? [zeros] : []), ...(order ? [order] : [])]
+  const parts = [words, shape, scales, ...zeros.parts, ...(order ? [order] : [])]
   return {
     name: `${module}.weight`,
     path: words.path,
@@ -128,11 +87,45 @@ function packedWeight(module: string, schemes: readonly Scheme[], tensors: Check
       rowsPerScale,
       groupSize,
       runsOn: false,
-      zeros: zeros ? zerosAlongOutputs(readWords(zeros, open), bits, scaleRows, groups) : 2 ** (bits - 1),
+      zeros: zeros.read(open) ?? 2 ** (bits - 1),
       scales: readFinite(scales, open),
       groupOfColumn: order && readGroups(order, groups, groupSize, open),
     }),
     codes: words,
+    // Rows are filled up to whole words.
+    ...((columns * bits) % 32 !== 0 && {
+      arranged: (bytes: Uint8Array) => firstColumns(bytes, rows, (columns * bits) / 8),
+    }),
+  }
+}
+
+/** Columns from the first on, of as many rows. */
+function firstColumns(bytes: Uint8Array, rows: number, columns: number): Uint8Array {
+  const [cut, stride] = [new Uint8Array(rows * columns), bytes.length / rows]
+  for (let row = 0; row < rows; row++) cut.set(bytes.subarray(row * stride, row * stride + columns), row * columns)
+  return cut
+}
+
+/** Zeros [rows, groups] where there are some: in words along outputs as codes are, or in a signed byte each. */
+function takeZeros(
+  module: string,
+  [rows, groups]: readonly [number, number],
+  bits: 4 | 8,
+  of: NamedTensor,
+  tensors: CheckpointTensors,
+) {
+  const name = `${module}.weight_zero_point`
+  const areBytes = tensors.left.get(name)?.dtype === 'I8'
+  const words = { dtypes: ['int32'] as const, shape: [Math.ceil((rows * bits) / 32), groups] }
+  const zeros = tensors.takeIfThere(name, of, areBytes ? { dtypes: ['I8'] } : words)
+  if (zeros && areBytes) requireScaleShape(zeros, [rows, groups], of)
+  return {
+    parts: zeros ? [zeros] : [],
+    /** Half their range more, so that none is negative. */
+    read(open: CheckpointTensors['open']): Uint8Array | null {
+      if (!zeros) return null
+      return areBytes ? zerosOfBytes(zeros, bits, open) : zerosAlongOutputs(readWords(zeros, open), bits, rows, groups)
+    },
   }
 }
 
@@ -141,6 +134,16 @@ function zerosAlongOutputs(words: Uint32Array, bits: 4 | 8, rows: number, groups
   const turned = transposed(words, words.length / groups, groups)
   const padded = (words.length / groups) * (32 / bits)
   return transposed(codesOfWords(turned, bits), groups, padded).slice(0, rows * groups)
+}
+
+/** From signed bytes to those of codes that are half their range more. */
+function zerosOfBytes(zeros: NamedTensor, bits: 4 | 8, open: CheckpointTensors['open']): Uint8Array {
+  const half = 2 ** (bits - 1)
+  return readBytes(zeros, open).map((byte, i) => {
+    const zero = signedBytes[byte]! + half
+    if (zero >= 0 && zero < 2 * half) return zero
+    throw malformed(zeros.path, `value ${i} of ${zeros.name} is ${zero - half}, which is none of ${bits} bits`)
+  })
 }
 
 /** The values of signed bytes, 128 more. */
@@ -153,7 +156,8 @@ function plainWeight(module: string, schemes: readonly Scheme[], tensors: Checkp
   const found = tensors.left.get(name)
   const codes: NamedTensor = found ? { ...found, name } : tensors.take(name, scales, { dtypes: [] })
   const type = codes.dtype === 'I8' ? 'int' : 'float'
-  const candidates = schemes.filter((scheme) => scheme.type === type && scheme.bits === 8)
+  // Integers of 4 bits may have a byte each.
+  const candidates = schemes.filter((scheme) => scheme.type === type)
   const [rows, columns] = matrixShape(codes)
   const scheme = schemeFor(scales, [rows, columns], candidates, codes)
   if (!scheme) {
@@ -164,13 +168,14 @@ function plainWeight(module: string, schemes: readonly Scheme[], tensors: Checkp
   }
   const { rowsPerScale, groupSize } = scheme
   if (type === 'float') {
-    return { ...e4m3Weight(module, scales, [rowsPerScale, groupSize], tensors), dtype: 'compressed-fp8' }
+    requireNoZeros(module, tensors)
+    return { ...e4m3Weight(module, scales, [rowsPerScale, groupSize], tensors, true), dtype: 'compressed-fp8' }
   }
   tensors.take(name, scales, { dtypes: ['I8'] })
   const groups = Math.ceil(columns / groupSize)
-  const zeros = tensors.takeIfThere(`${module}.weight_zero_point`, codes, { dtypes: ['I8'] })
-  if (zeros) requireScaleShape(zeros, [Math.ceil(rows / rowsPerScale), groups], codes)
-  const parts = [codes, scales, ...(zeros ? [zeros] : [])]
+  const zeros = takeZeros(module, [Math.ceil(rows / rowsPerScale), groups], 8, codes, tensors)
+  const order = tensors.takeIfThere(`${module}.weight_g_idx`, codes, { dtypes: ['int32'], shape: [columns] })
+  const parts = [codes, scales, ...zeros.parts, ...(order ? [order] : [])]
   return {
     name,
     path: codes.path,
@@ -183,37 +188,22 @@ function plainWeight(module: string, schemes: readonly Scheme[], tensors: Checkp
       columns,
       bits: 8,
       highFirst: false,
-      table: zeros ? bytesFrom128 : signedBytes,
+      table: zeros.parts.length > 0 ? bytesFrom128 : signedBytes,
       rowsPerScale,
       groupSize,
       runsOn: false,
-      groupOfColumn: null,
-      zeros: zeros ? readBytes(zeros, open).map((zero) => zero ^ 0x80) : 0,
+      groupOfColumn: order && readGroups(order, groups, groupSize, open),
+      zeros: zeros.read(open) ?? 0,
       scales: readFinite(scales, open),
     }),
     codes,
   }
 }
 
-/** The scheme whose scales have the shape of those there; null where there is none to choose from. */
-function schemeFor(
-  scales: NamedTensor,
-  [rows, columns]: readonly [number, number],
-  schemes: readonly Scheme[],
-  of: NamedTensor,
-) {
-  const sized = schemes.map(({ bits, block }) => ({
-    bits,
-    rowsPerScale: block[0] ?? rows,
-    groupSize: block[1] ?? columns,
-  }))
-  const wanted = sized.map(({ rowsPerScale, groupSize }) => {
-    // Blocks at the edge may be smaller where they have two dimensions.
-    const groups = rowsPerScale === 1 ? countGroups(columns, groupSize, of) : Math.ceil(columns / groupSize)
-    return [Math.ceil(rows / rowsPerScale), groups]
-  })
-  const without = (shape: readonly number[]) => shape.filter((size) => size !== 1).join()
-  const at = wanted.findIndex((shape) => without(shape) === without(scales.shape))
-  if (at < 0 && wanted.length > 0) requireScaleShape(scales, wanted[0]!, of)
-  return sized[at] ?? null
+/** Refuses 8-bit floats whose zeros are not zero. */
+function requireNoZeros(module: string, tensors: CheckpointTensors): void {
+  const name = `${module}.weight_zero_point`
+  const zeros = tensors.left.get(name)
+  if (!zeros || readBytes(zeros, tensors.open).every((byte) => (byte & 0x7f) === 0)) return
+  throw new UsageError('unsupported-option', `${zeros.path}: ${name} is not zero, which is not supported of floats.`)
 }

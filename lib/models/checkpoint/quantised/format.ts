@@ -1,3 +1,4 @@
+import type { JsonObject } from '../../../io/json.js'
 import type { ConfigReader } from '../../families/config-reader.js'
 import type { CheckpointTensors, QuantisedWeight } from './tensors.js'
 
@@ -7,8 +8,16 @@ export interface QuantisationFormat {
   readonly method: string
   /**
    * The weights that are stored so; their tensors are taken.
-   * @param settings `quantization_config`
+   * @param settings `quantization_config`, words in lower case
    * @throws UsageError `unsupported-option`, `unsupported-dtype` for what is not supported, InputError `malformed-file`
    */
   weights(settings: ConfigReader, tensors: CheckpointTensors): QuantisedWeight[]
+}
+
+/** Tools read the words of their settings in any case. */
+export function inLowerCase(settings: JsonObject): JsonObject {
+  const entries = Object.entries(settings)
+  return Object.fromEntries(
+    entries.map(([key, value]) => [key, typeof value === 'string' ? value.toLowerCase() : value]),
+  )
 }

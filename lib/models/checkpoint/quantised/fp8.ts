@@ -1,4 +1,4 @@
-/** FP8 in blocks of two dimensions with a scale each, as DeepSeek's and Qwen's checkpoints have it. */
+/** FP8 in blocks of two dimensions with a scale each, as DeepSeek's and Qwen's checkpoints have it, or with one scale. */
 import { InputError } from '../../../errors.js'
 import type { QuantisationFormat } from './format.js'
 import {
@@ -9,37 +9,56 @@ import {
   type NamedTensor,
   type QuantisedWeight,
   readFinite,
+  readGroups,
 } from './tensors.js'
 
-/** Where the configuration does not say it. */
-const usualBlock = [128, 128] as const
+/** Rows and columns that share a scale; null is all of them. */
+export type ScaleBlock = readonly [number | null, number | null]
+
+/** Names of scales, and their blocks where the configuration does not say it: transformers' and vLLM's. */
+const usualBlocks: Readonly<Record<string, ScaleBlock>> = { weight_scale_inv: [128, 128], weight_scale: [null, null] }
 
 export const fp8: QuantisationFormat = {
   method: 'fp8',
   weights(settings, tensors) {
     settings.require('fmt', ['e4m3'], 'e4m3')
-    const isUsual = settings.json.weight_block_size === undefined
-    const block = isUsual ? usualBlock : (settings.positives('weight_block_size', 2) as [number, number])
-    return tensors.modules('.weight_scale_inv').map((module) => {
-      const scales = tensors.take(`${module}.weight_scale_inv`, null, { dtypes: ['float32', 'bfloat16', 'float16'] })
-      return e4m3Weight(module, scales, block, tensors)
-    })
+    const { weight_block_size: size } = settings.json
+    const said =
+      size === undefined
+        ? null
+        : size === null
+          ? ([null, null] as const)
+          : (settings.integers('weight_block_size', 2) as [number, number])
+    return Object.entries(usualBlocks).flatMap(([suffix, usual]) =>
+      tensors.modules(`.${suffix}`).map((module) => {
+        const scales = tensors.take(`${module}.${suffix}`, null, { dtypes: ['float32', 'bfloat16', 'float16'] })
+        return e4m3Weight(module, scales, said ?? usual, tensors)
+      }),
+    )
   },
 }
 
-/** A weight of 8-bit floats with a scale for each block of rows and columns; those at the edge may be smaller. */
+/**
+ * A weight of 8-bit floats with a scale for each block of rows and columns; those at the edge may be smaller.
+ * @param ordered whether a tensor may say the group of each column
+ */
 export function e4m3Weight(
   module: string,
   scales: NamedTensor,
-  [rowsPerScale, groupSize]: readonly [number, number],
+  block: ScaleBlock,
   tensors: CheckpointTensors,
+  ordered = false,
 ): QuantisedWeight {
   const name = `${module}.weight`
   const codes = tensors.take(name, scales, { dtypes: ['F8_E4M3'] })
   const [rows, columns] = matrixShape(codes)
-  const blocks = [Math.ceil(rows / rowsPerScale), Math.ceil(columns / groupSize)]
-  requireScaleShape(scales, blocks, codes)
-  const parts = [codes, scales]
+  const [rowsPerScale, groupSize] = [block[0] ?? rows, block[1] ?? columns]
+  const groups = Math.ceil(columns / groupSize)
+  requireScaleShape(scales, [Math.ceil(rows / rowsPerScale), groups], codes)
+  const order = ordered
+    ? tensors.takeIfThere(`${module}.weight_g_idx`, codes, { dtypes: ['int32'], shape: [columns] })
+    : null
+  const parts = [codes, scales, ...(order ? [order] : [])]
   return {
     name,
     path: codes.path,
@@ -57,7 +76,7 @@ export function e4m3Weight(
       rowsPerScale,
       groupSize,
       runsOn: false,
-      groupOfColumn: null,
+      groupOfColumn: order && readGroups(order, groups, groupSize, open),
       scales: readFinite(scales, open),
     }),
     codes,

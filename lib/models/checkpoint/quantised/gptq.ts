@@ -1,6 +1,7 @@
 /** GPTQ (arXiv 2210.17323) as AutoGPTQ, GPTQModel and transformers write it: words of codes along inputs, groups of inputs. */
 import { malformed } from '../../../io/open.js'
 import { transposed } from '../../../tensor/transpose.js'
+import type { ConfigReader } from '../../families/config-reader.js'
 import type { QuantisationFormat } from './format.js'
 import {
   bytesOfParts,
@@ -8,6 +9,7 @@ import {
   codesOfWords,
   countGroups,
   matrixShape,
+  type NamedTensor,
   type QuantisedWeight,
   readFinite,
   readGroups,
@@ -26,7 +28,7 @@ export const gptq: QuantisationFormat = {
     settings.require(version, ['gptq', 'gptq_v2'], 'gptq')
     const layout: Layout = {
       bits: settings.integer('bits') as 4 | 8,
-      groupSize: settings.json.group_size === -1 ? null : settings.integer('group_size', 128),
+      groupSize: groupSizeOf(settings),
       zerosAreLess: (settings.value(version) ?? 'gptq') === 'gptq',
       // Rules by names may give a layer other bits and groups.
       uniform: Object.keys((settings.value('dynamic') as object) ?? {}).length === 0,
@@ -36,9 +38,14 @@ export const gptq: QuantisationFormat = {
   },
 }
 
+function groupSizeOf(settings: ConfigReader): number | null {
+  const size = settings.value('group_size')
+  return size === -1 ? Number.POSITIVE_INFINITY : size === undefined ? null : settings.integer('group_size')
+}
+
 interface Layout {
   readonly bits: 4 | 8
-  /** Null: all inputs are one group. */
+  /** Infinity: all inputs are one group. Null: what the scales say. */
   readonly groupSize: number | null
   /** Stored zeros are one less than the true ones. */
   readonly zerosAreLess: boolean
@@ -61,9 +68,13 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): Q
     const described = `${layout.uniform ? `${layout.bits}-bit codes` : 'codes'} of ${indices?.shape.join() ?? columns} inputs`
     throw malformed(words.path, `${words.name} is [${words.shape.join(', ')}], which cannot hold ${described}`)
   }
-  const groupSize = layout.uniform ? (layout.groupSize ?? columns) : Math.ceil(columns / groups)
-  const wanted = [countGroups(columns, groupSize, words), rows]
+  const said = layout.uniform ? layout.groupSize : null
+  const groupSize = said === null ? Math.ceil(columns / groups) : Math.min(said, columns)
+  // The last group may have fewer inputs, where a tensor says so.
+  if (!indices) countGroups(columns, groupSize, words)
+  const wanted = [Math.ceil(columns / groupSize), rows]
   if (scales.shape.join() !== wanted.join()) {
+    countGroups(columns, groupSize, words)
     throw malformed(
       words.path,
       `${scales.name} is [${scales.shape.join(', ')}], but [${wanted.join(', ')}] fits ${words.name}`,
@@ -95,10 +106,28 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): Q
         runsOn: false,
         zeros: transposed(codesOfWords(stored, bits), groups, rows),
         scales: transposedFloats(readFinite(scales, open), groups, rows),
-        groupOfColumn: indices && readGroups(indices, groups, groupSize, open),
+        groupOfColumn: indices && groupsOf(indices, groups, groupSize, words, open),
       }
     },
     codes: words,
     arranged: (bytes) => new Uint8Array(transposed(wordsOf(bytes), wordRows, rows).buffer),
   }
+}
+
+/** The group of each input, all but the last one full; null where they are in order. */
+function groupsOf(
+  indices: NamedTensor,
+  groups: number,
+  groupSize: number,
+  words: NamedTensor,
+  open: CheckpointTensors['open'],
+): Int32Array | null {
+  const [columns] = indices.shape as [number]
+  const order = readGroups(indices, groups, groupSize, open)
+  if (order !== null && columns % groupSize !== 0) {
+    const inputs = new Array<number>(groups).fill(0)
+    for (const group of order) inputs[group]!++
+    if (inputs.slice(0, -1).some((count) => count !== groupSize)) countGroups(columns, groupSize, words)
+  }
+  return order
 }

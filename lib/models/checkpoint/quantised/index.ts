@@ -6,7 +6,7 @@ import { ConfigReader } from '../../families/config-reader.js'
 import { awq } from './awq.js'
 import { bitsandbytes } from './bitsandbytes.js'
 import { compressedTensors } from './compressed-tensors.js'
-import type { QuantisationFormat } from './format.js'
+import { inLowerCase, type QuantisationFormat } from './format.js'
 import { fp8 } from './fp8.js'
 import { gptq } from './gptq.js'
 import { mxfp4 } from './mxfp4.js'
@@ -32,11 +32,11 @@ export function quantisedWeights(
   tensors: ReadonlyMap<string, TensorLocation>,
   open: OpenFile,
 ): QuantisedTensors {
-  const read = new ConfigReader(isJsonObject(settings) ? settings : {}, `${source}: quantization_config`)
+  const read = new ConfigReader(isJsonObject(settings) ? inLowerCase(settings) : {}, `${source}: quantization_config`)
   if (!isJsonObject(settings)) throw read.malformed('quantization_config', 'an object', settings)
   // Older files of bitsandbytes do not name it.
   const isUnnamed = settings.load_in_8bit === true || settings.load_in_4bit === true
-  const named = settings.quant_method ?? (isUnnamed ? bitsandbytes.method : undefined)
+  const named = read.value('quant_method') ?? (isUnnamed ? bitsandbytes.method : undefined)
   const format = formats.find(({ method }) => method === named)
   if (!format) {
     const known = formats.map(({ method }) => method).join(', ')
