@@ -8,7 +8,7 @@ const chatTests = [
   'chat-turns',
   'token-spans',
   'turn-texts',
-].map((name) => `test/data/${name}.test.ts`)
+].map((name) => `test/data/masks/${name}.test.ts`)
 
 export const typescript = [
   { file: 'lib/data/masks/chat-turns.ts', tests: chatTests },

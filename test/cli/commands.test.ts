@@ -8,7 +8,7 @@ import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
 import { loadTokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { ADAPTER_METHODS } from '../../lib/options/index.js'
-import { smallTokenizerFolder, templatePath } from '../data/small-tokenizer.js'
+import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
 import { testTerminal } from './terminal.js'
 import { CONFIG } from './tiny-config.js'
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type DatasetOptions, loadDataset } from '../../lib/data/dataset.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
-import { loadSmallTokenizer, templatePath } from './small-tokenizer.js'
+import { loadSmallTokenizer, templatePath } from './tokenizer/small-tokenizer.js'
 
 let folder: string
 let file: string

@@ -3,7 +3,7 @@ import { checkIds, countTargets, type EncodeOptions, encodeRow } from '../../lib
 import { parseRow } from '../../lib/data/rows/rows.js'
 import { ChatTemplate, type TemplateContext } from '../../lib/data/templates/template.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
-import { loadSmallTokenizer, loadTemplate } from './small-tokenizer.js'
+import { loadSmallTokenizer, loadTemplate } from './tokenizer/small-tokenizer.js'
 
 let tokenizer: Tokenizer
 let chatml: ChatTemplate

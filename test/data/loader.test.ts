@@ -3,7 +3,7 @@ import type { Batch } from '../../lib/data/batch.js'
 import { loadDataset } from '../../lib/data/dataset.js'
 import { DataLoader } from '../../lib/data/loader.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
-import { loadSmallTokenizer } from './small-tokenizer.js'
+import { loadSmallTokenizer } from './tokenizer/small-tokenizer.js'
 
 const rows = Array.from({ length: 7 }, (_, i) => ({ ids: Array.from({ length: i + 2 }, () => 10 * i) }))
 let tokenizer: Tokenizer

@@ -6,7 +6,7 @@ import { loadDataset } from '../../lib/data/dataset.js'
 import { sourcesOf } from '../../lib/data/sources/source.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { expectRejection } from '../io/temporary.js'
-import { loadSmallTokenizer, templatePath } from './small-tokenizer.js'
+import { loadSmallTokenizer, templatePath } from './tokenizer/small-tokenizer.js'
 
 const rows = [
   { prompt: 'How many boats?', completion: 'six' },

@@ -1,7 +1,7 @@
 /** The files that pages name: a tiny model in place of a real one, and rows for every task. */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { smallTokenizerFolder, templatePath } from '../data/small-tokenizer.js'
+import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
 import type { StandIn } from '../hub/stand-in.js'
 
 /** What pages call the model that they load. */

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Message } from '../../lib/data/templates/template.js'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { type EvalProgress, evaluate } from '../../lib/eval/index.js'
-import { loadSmallTokenizer, loadTemplate, templatePath } from '../data/small-tokenizer.js'
+import { loadSmallTokenizer, loadTemplate, templatePath } from '../data/tokenizer/small-tokenizer.js'
 import { type Script, ScriptedModel, WANTED } from '../generate/scripted-model.js'
 
 const chatml = templatePath('chatml')

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { beforeAll, expect, it } from 'vitest'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { type EvaluateOptions, evaluate } from '../../lib/eval/index.js'
-import { loadSmallTokenizer } from '../data/small-tokenizer.js'
+import { loadSmallTokenizer } from '../data/tokenizer/small-tokenizer.js'
 import { ScriptedModel } from '../generate/scripted-model.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 

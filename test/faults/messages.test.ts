@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
 import { testTerminal } from '../cli/terminal.js'
-import { smallTokenizerFolder } from '../data/small-tokenizer.js'
+import { smallTokenizerFolder } from '../data/tokenizer/small-tokenizer.js'
 import { StandIn } from '../hub/stand-in.js'
 import { type GgufParts, ggufBytes, text as ggufText } from '../io/gguf-bytes.js'
 import { quickFolder } from '../io/temporary.js'

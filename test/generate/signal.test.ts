@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import { beforeAll, describe, expect, it } from 'vitest'
 import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { Chat, generate, generateStream } from '../../lib/generate/index.js'
-import { loadSmallTokenizer, templatePath } from '../data/small-tokenizer.js'
+import { loadSmallTokenizer, templatePath } from '../data/tokenizer/small-tokenizer.js'
 import { ScriptedModel } from './scripted-model.js'
 
 const REASON = new Error('enough')

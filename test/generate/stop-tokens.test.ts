@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { ChatTemplate } from '../../lib/data/templates/template.js'
 import { stopTokens } from '../../lib/generate/stop-tokens.js'
-import { tokenizerOf } from '../data/visible-tokenizer.js'
+import { tokenizerOf } from '../data/tokenizer/visible-tokenizer.js'
 
 const special = ['<u>', '<a>', '<o>', '<end>', '<call>']
 const tokenizer = Object.assign(tokenizerOf({ special }), { eosId: undefined })

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadDataset } from '../../../lib/data/dataset.js'
-import { loadSmallTokenizer, loadTemplate } from '../../data/small-tokenizer.js'
+import { loadSmallTokenizer, loadTemplate } from '../../data/tokenizer/small-tokenizer.js'
 import { json, numbered, repeated, shapes } from './shape.js'
 
 export const conversation = (count: number, content: (i: number) => string) =>

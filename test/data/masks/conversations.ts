@@ -1,7 +1,7 @@
 /** Conversations under small templates, with a tokenizer whose tokens can be seen, and what is trained of them. */
-import { maskChat } from '../../lib/data/masks/chat-mask.js'
-import { ChatTemplate, type Message, type TemplateContext } from '../../lib/data/templates/template.js'
-import { tokenizerOf } from './visible-tokenizer.js'
+import { maskChat } from '../../../lib/data/masks/chat-mask.js'
+import { ChatTemplate, type Message, type TemplateContext } from '../../../lib/data/templates/template.js'
+import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 
 const special = ['<e>', '<u>', '<a>', '<o>', '<s>', '<b>', '<call>', '<result>', '<channel>', '<eos>']
 const visible = tokenizerOf({ special, added: ['<think>', '</think>', '<tool>', '</tool>'] })

@@ -1,8 +1,8 @@
 /** Jinja as Python's library renders it. Every expected text is what jinja2 3.1.6 gives, with transformers' `tojson`. */
 import { describe, expect, it } from 'vitest'
-import { Float } from '../../lib/data/rows/float.js'
-import { TemplateProgram } from '../../lib/data/templates/program.js'
-import { textOf } from '../../lib/data/templates/template.js'
+import { Float } from '../../../lib/data/rows/float.js'
+import { TemplateProgram } from '../../../lib/data/templates/program.js'
+import { textOf } from '../../../lib/data/templates/template.js'
 
 const variables = {
   none: null,

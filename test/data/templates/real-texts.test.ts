@@ -1,6 +1,6 @@
 /** Templates that models ship render as transformers renders them (needs MORA_TEST_ASSETS). */
 import { describe, expect, it } from 'vitest'
-import type { Message } from '../../lib/data/templates/template.js'
+import type { Message } from '../../../lib/data/templates/template.js'
 import { type RealConversation, type RealTemplate, realTemplates } from './real-templates.js'
 
 const assets = process.env.MORA_TEST_ASSETS

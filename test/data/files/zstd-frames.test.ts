@@ -1,6 +1,6 @@
 /** Where Zstandard data is whole: after each frame, and nowhere else. */
 import { describe, expect, it } from 'vitest'
-import { ZstdFrames } from '../../lib/data/files/zstd-frames.js'
+import { ZstdFrames } from '../../../lib/data/files/zstd-frames.js'
 
 const bytes = (hex: string) => Uint8Array.from(Buffer.from(hex, 'hex'))
 /** Three as zstd writes them, and two by hand. */

@@ -1,8 +1,8 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { findDataFiles } from '../../lib/data/files/data-files.js'
-import { readRecords } from '../../lib/data/files/readers.js'
-import type { DataRecord } from '../../lib/data/rows/record.js'
+import { findDataFiles } from '../../../lib/data/files/data-files.js'
+import { readRecords } from '../../../lib/data/files/readers.js'
+import type { DataRecord } from '../../../lib/data/rows/record.js'
 
 export async function collect(records: AsyncIterable<DataRecord>): Promise<DataRecord[]> {
   const all: DataRecord[] = []

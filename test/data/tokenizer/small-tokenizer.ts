@@ -1,10 +1,10 @@
 /** The tests' own tokenizer: byte-level BPE of 502 tokens, BOS by rule, pad equal to EOS. */
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { ChatTemplate } from '../../lib/data/templates/template.js'
-import { loadTokenizer, type Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+import { ChatTemplate } from '../../../lib/data/templates/template.js'
+import { loadTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 
-const golden = (path: string) => fileURLToPath(new URL(`../golden/${path}`, import.meta.url))
+const golden = (path: string) => fileURLToPath(new URL(`../../golden/${path}`, import.meta.url))
 
 export const smallTokenizerFolder = golden('tokenizers/small-bpe')
 

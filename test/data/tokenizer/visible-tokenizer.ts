@@ -1,5 +1,5 @@
 /** A tokenizer whose tokens can be seen: the pieces that it is given, and single characters. */
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+import type { Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 
 export interface Pieces {
   /** Special tokens: ends of turns, marks of tools. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { tokenSpans } from '../../lib/data/masks/token-spans.js'
-import { tokenizerOf } from './visible-tokenizer.js'
+import { tokenSpans } from '../../../lib/data/masks/token-spans.js'
+import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 
 const REFUSAL = /^row: the tokens of an assistant's turn cannot be told from those around it/
 

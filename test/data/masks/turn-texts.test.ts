@@ -7,9 +7,9 @@ import {
   marksOf,
   stretchesOf,
   varied,
-} from '../../lib/data/masks/turn-texts.js'
-import type { Message } from '../../lib/data/templates/messages.js'
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+} from '../../../lib/data/masks/turn-texts.js'
+import type { Message } from '../../../lib/data/templates/messages.js'
+import type { Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 
 const assistant = (parts: object): Message => ({ role: 'assistant', ...parts }) as Message
 

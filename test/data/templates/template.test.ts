@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { ChatTemplate, type Message, resolveTemplate } from '../../lib/data/templates/template.js'
-import { loadSmallTokenizer, templatePath } from './small-tokenizer.js'
+import { ChatTemplate, type Message, resolveTemplate } from '../../../lib/data/templates/template.js'
+import { loadSmallTokenizer, templatePath } from '../tokenizer/small-tokenizer.js'
 
 const messages = [
   { role: 'user', content: 'hi' },

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { rowOf } from '../../lib/data/rows/rows.js'
-import { TextTemplate } from '../../lib/data/rows/text-template.js'
+import { rowOf } from '../../../lib/data/rows/rows.js'
+import { TextTemplate } from '../../../lib/data/rows/text-template.js'
 
 const of = (template: string, value: unknown, json?: string) =>
   rowOf({ value, where: 'rows.jsonl:7', json }, new TextTemplate(template))

@@ -3,9 +3,9 @@
  * seen: the pieces that it is given, and single characters.
  */
 import { describe, expect, it } from 'vitest'
-import { maskChat } from '../../lib/data/masks/chat-mask.js'
-import { ChatTemplate, type Message } from '../../lib/data/templates/template.js'
-import { tokenizerOf } from './visible-tokenizer.js'
+import { maskChat } from '../../../lib/data/masks/chat-mask.js'
+import { ChatTemplate, type Message } from '../../../lib/data/templates/template.js'
+import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 
 const jinja = (source: string) => new ChatTemplate(source, {}, 'test')
 const user = (content: string): Message => ({ role: 'user', content })

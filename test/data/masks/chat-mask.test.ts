@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, it } from 'vitest'
-import { encodeRow } from '../../lib/data/encode.js'
-import { type MaskedChat, maskChat } from '../../lib/data/masks/chat-mask.js'
-import { ChatTemplate, type Message } from '../../lib/data/templates/template.js'
-import type { Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
-import { loadSmallTokenizer, loadTemplate } from './small-tokenizer.js'
+import { encodeRow } from '../../../lib/data/encode.js'
+import { type MaskedChat, maskChat } from '../../../lib/data/masks/chat-mask.js'
+import { ChatTemplate, type Message } from '../../../lib/data/templates/template.js'
+import type { Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
+import { loadSmallTokenizer, loadTemplate } from '../tokenizer/small-tokenizer.js'
 
 let tokenizer: Tokenizer
 beforeAll(async () => {

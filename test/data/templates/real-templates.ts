@@ -1,8 +1,8 @@
 /** Templates that models ship, and what transformers and TRL make of conversations with them: of MORA_TEST_ASSETS. */
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseExact } from '../../lib/data/rows/exact-json.js'
-import { ChatTemplate, type Message } from '../../lib/data/templates/template.js'
+import { parseExact } from '../../../lib/data/rows/exact-json.js'
+import { ChatTemplate, type Message } from '../../../lib/data/templates/template.js'
 
 export interface RealConversation {
   name: string

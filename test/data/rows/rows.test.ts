@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { Float } from '../../lib/data/rows/float.js'
-import { parseRow } from '../../lib/data/rows/rows.js'
+import { Float } from '../../../lib/data/rows/float.js'
+import { parseRow } from '../../../lib/data/rows/rows.js'
 
 const parse = (value: unknown) => parseRow(value, 'train.jsonl:12')
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { configurationsOf, splitsOf } from '../../lib/data/files/splits.js'
+import { configurationsOf, splitsOf } from '../../../lib/data/files/splits.js'
 
 const object = (splits: ReadonlyMap<string, readonly string[]>) => Object.fromEntries(splits)
 

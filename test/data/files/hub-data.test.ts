@@ -1,9 +1,9 @@
 import { basename } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { type DataPurpose, findDataFiles, locateData } from '../../lib/data/files/data-files.js'
-import { commitOf } from '../hub/stand-in.js'
-import { useStandIn } from '../hub/use-stand-in.js'
-import { expectRejection } from '../io/temporary.js'
+import { type DataPurpose, findDataFiles, locateData } from '../../../lib/data/files/data-files.js'
+import { commitOf } from '../../hub/stand-in.js'
+import { useStandIn } from '../../hub/use-stand-in.js'
+import { expectRejection } from '../../io/temporary.js'
 
 const hub = useStandIn()
 const COMMIT = commitOf('owner/rows')

@@ -2,8 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { findDataFiles } from '../../lib/data/files/data-files.js'
-import { readRecords, recordsOf } from '../../lib/data/files/readers.js'
+import { findDataFiles } from '../../../lib/data/files/data-files.js'
+import { readRecords, recordsOf } from '../../../lib/data/files/readers.js'
 import { collect, recordsOfFile, values } from './records.js'
 
 let folder: string

@@ -1,9 +1,9 @@
 /** What is trained of conversations under templates that models ship, against what TRL trains (needs MORA_TEST_ASSETS). */
 import { describe, expect, it } from 'vitest'
-import { maskChat } from '../../lib/data/masks/chat-mask.js'
-import type { ChatTemplate } from '../../lib/data/templates/template.js'
-import { type RealConversation, type RealTemplate, realTemplates } from './real-templates.js'
-import { tokenizerOf } from './visible-tokenizer.js'
+import { maskChat } from '../../../lib/data/masks/chat-mask.js'
+import type { ChatTemplate } from '../../../lib/data/templates/template.js'
+import { type RealConversation, type RealTemplate, realTemplates } from '../templates/real-templates.js'
+import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 
 const assets = process.env.MORA_TEST_ASSETS
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { recordsOf } from '../../lib/data/files/readers.js'
-import type { DataRecord } from '../../lib/data/rows/record.js'
+import { recordsOf } from '../../../lib/data/files/readers.js'
+import type { DataRecord } from '../../../lib/data/rows/record.js'
 import { collect } from './records.js'
 
 async function read(content: string | Buffer, name = 'a.csv', chunkBytes = 1): Promise<DataRecord[]> {

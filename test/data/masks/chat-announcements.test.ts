@@ -1,8 +1,8 @@
 /** Where an answer begins: what the template writes to prompt for one, compared with what it writes before one. */
 import { describe, expect, it } from 'vitest'
-import { maskChat } from '../../lib/data/masks/chat-mask.js'
+import { maskChat } from '../../../lib/data/masks/chat-mask.js'
+import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 import { assistant, system, templateOf, trainedOf, user } from './conversations.js'
-import { tokenizerOf } from './visible-tokenizer.js'
 
 /** A loop over messages, by what it writes of each, and a prompt for an answer behind it. */
 const looped = (turn: string, prompt = '') =>

@@ -2,9 +2,9 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { tokenizerFromGguf } from '../../lib/data/tokenizer/from-gguf.js'
-import type { TokenizerSource } from '../../lib/data/tokenizer/source.js'
-import { createTokenizer, loadTokenizer, type Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+import { tokenizerFromGguf } from '../../../lib/data/tokenizer/from-gguf.js'
+import type { TokenizerSource } from '../../../lib/data/tokenizer/source.js'
+import { createTokenizer, loadTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 import { loadSmallTokenizer, smallTokenizerFolder } from './small-tokenizer.js'
 
 let folder: string

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { matchesGlob } from '../../lib/data/files/glob.js'
+import { matchesGlob } from '../../../lib/data/files/glob.js'
 
 describe('a pattern of paths', () => {
   const cases: [string, string[], string[]][] = [
