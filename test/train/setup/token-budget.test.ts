@@ -1,6 +1,6 @@
 /** How much of a step goes into one forward pass. */
 import { describe, expect, it } from 'vitest'
-import { type BudgetedModel, tokenBudget } from '../../lib/train/setup/token-budget.js'
+import { type BudgetedModel, tokenBudget } from '../../../lib/train/setup/token-budget.js'
 
 const MiB = 2 ** 20
 

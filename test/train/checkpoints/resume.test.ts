@@ -12,11 +12,11 @@ import {
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parse } from 'yaml'
-import type { TrainInput } from '../../lib/options/index.js'
-import { kebabCase } from '../../lib/schema/names.js'
-import { writeManifest } from '../../lib/train/checkpoints/checkpoint-files.js'
-import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
-import { notices, type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
+import type { TrainInput } from '../../../lib/options/index.js'
+import { kebabCase } from '../../../lib/schema/names.js'
+import { writeManifest } from '../../../lib/train/checkpoints/checkpoint-files.js'
+import { expectRejection, useTemporaryFolder } from '../../io/temporary.js'
+import { notices, type Outcome, rows, steps, trainFake, writeRows } from '../fake-run.js'
 
 const folder = useTemporaryFolder()
 

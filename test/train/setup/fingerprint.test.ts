@@ -1,8 +1,8 @@
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { modelFingerprint } from '../../lib/train/setup/fingerprint.js'
-import { useTemporaryFolder } from '../io/temporary.js'
+import { modelFingerprint } from '../../../lib/train/setup/fingerprint.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
 
 const folder = useTemporaryFolder()
 const large = 2 ** 30 + 2 ** 20

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
-import { TrainSchema } from '../../lib/options/index.js'
-import { compareWithResumed, type RunFacts } from '../../lib/train/checkpoints/run-facts.js'
+import { TrainSchema } from '../../../lib/options/index.js'
+import { compareWithResumed, type RunFacts } from '../../../lib/train/checkpoints/run-facts.js'
 
 /** What changes nothing that is computed, or is compared by what it leads to. */
 const FREE = `model data output evalData evalEvery saveEvery saveMinutes keepCheckpoints keepBest patience samplePrompt

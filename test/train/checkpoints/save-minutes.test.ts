@@ -1,10 +1,10 @@
 import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { TrainInput } from '../../lib/options/index.js'
-import type { Run } from '../../lib/train/run.js'
-import { useTemporaryFolder } from '../io/temporary.js'
-import { notices, type Outcome, rows, steps, trainFake, writeRows } from './fake-run.js'
+import type { TrainInput } from '../../../lib/options/index.js'
+import type { Run } from '../../../lib/train/run.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
+import { notices, type Outcome, rows, steps, trainFake, writeRows } from '../fake-run.js'
 
 const folder = useTemporaryFolder()
 

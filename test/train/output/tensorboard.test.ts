@@ -1,11 +1,11 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { crc32c, maskedCrc32c } from '../../lib/io/tfrecord.js'
-import type { TrainInput } from '../../lib/options/index.js'
-import { expectRejection, useTemporaryFolder } from '../io/temporary.js'
+import { crc32c, maskedCrc32c } from '../../../lib/io/tfrecord.js'
+import type { TrainInput } from '../../../lib/options/index.js'
+import { expectRejection, useTemporaryFolder } from '../../io/temporary.js'
+import { rows, trainFake, writeRows } from '../fake-run.js'
 import { readEventFile } from './event-files.js'
-import { rows, trainFake, writeRows } from './fake-run.js'
 
 const folder = useTemporaryFolder()
 

@@ -2,14 +2,14 @@
 import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { crossEntropy } from '../../lib/objectives/cross-entropy.js'
-import type { Objective } from '../../lib/objectives/objective.js'
-import type { TrainInput } from '../../lib/options/index.js'
-import { isByTime } from '../../lib/train/checkpoints/checkpoint.js'
-import { trainWith } from '../../lib/train/train.js'
-import { useTemporaryFolder } from '../io/temporary.js'
-import { FakeModel } from './fake-model.js'
-import { fakeParts, rows, writeRows } from './fake-run.js'
+import { crossEntropy } from '../../../lib/objectives/cross-entropy.js'
+import type { Objective } from '../../../lib/objectives/objective.js'
+import type { TrainInput } from '../../../lib/options/index.js'
+import { isByTime } from '../../../lib/train/checkpoints/checkpoint.js'
+import { trainWith } from '../../../lib/train/train.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
+import { FakeModel } from '../fake-model.js'
+import { fakeParts, rows, writeRows } from '../fake-run.js'
 
 const folder = useTemporaryFolder()
 const at = (name: string) => join(folder(), name)

@@ -1,14 +1,14 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { TrainInput } from '../../lib/options/index.js'
-import type { TrainEvent } from '../../lib/train/events.js'
-import type { Run } from '../../lib/train/run.js'
-import { trainWith } from '../../lib/train/train.js'
-import { useTemporaryFolder } from '../io/temporary.js'
+import type { TrainInput } from '../../../lib/options/index.js'
+import type { TrainEvent } from '../../../lib/train/events.js'
+import type { Run } from '../../../lib/train/run.js'
+import { trainWith } from '../../../lib/train/train.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
+import { FakeModel } from '../fake-model.js'
+import { fakeParts, rows, trainFake, writeRows } from '../fake-run.js'
 import { readEventFile } from './event-files.js'
-import { FakeModel } from './fake-model.js'
-import { fakeParts, rows, trainFake, writeRows } from './fake-run.js'
 
 const folder = useTemporaryFolder()
 

@@ -3,9 +3,9 @@ import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { keepCheckpoint } from '../../lib/train/checkpoints/checkpoint.js'
-import { useTemporaryFolder } from '../io/temporary.js'
-import { notices, rows, trainFake, writeRows } from './fake-run.js'
+import { keepCheckpoint } from '../../../lib/train/checkpoints/checkpoint.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
+import { notices, rows, trainFake, writeRows } from '../fake-run.js'
 
 const folder = useTemporaryFolder()
 

@@ -2,10 +2,10 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { TrainInput } from '../../lib/options/index.js'
-import type { EvaluationEvent } from '../../lib/train/events.js'
-import { useTemporaryFolder } from '../io/temporary.js'
-import { notices, type Outcome, rows, trainFake, writeRows } from './fake-run.js'
+import type { TrainInput } from '../../../lib/options/index.js'
+import type { EvaluationEvent } from '../../../lib/train/events.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
+import { notices, type Outcome, rows, trainFake, writeRows } from '../fake-run.js'
 
 const folder = useTemporaryFolder()
 

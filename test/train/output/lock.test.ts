@@ -3,12 +3,12 @@ import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
-import { thisProcess } from '../../lib/io/process-identity.js'
-import { lockFolder } from '../../lib/train/output/lock.js'
-import { useTemporaryFolder } from '../io/temporary.js'
+import { thisProcess } from '../../../lib/io/process-identity.js'
+import { lockFolder } from '../../../lib/train/output/lock.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
 
 const folder = useTemporaryFolder()
-const library = join(import.meta.dirname, '..', '..', 'dist', 'train', 'output', 'lock.js')
+const library = join(import.meta.dirname, '..', '..', '..', 'dist', 'train', 'output', 'lock.js')
 const dead = JSON.stringify({ ...thisProcess(), started: 'another start' })
 
 const rivals = 4
