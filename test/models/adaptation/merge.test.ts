@@ -1,0 +1,213 @@
+/** Merging on disk gives what loading, merging and saving give, without the model in memory (T19). */
+import { createHash } from 'node:crypto'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { lora } from '../../../lib/adapters/methods/lora.js'
+import { mora } from '../../../lib/adapters/methods/mora.js'
+import type { UsageError } from '../../../lib/errors.js'
+import { writeShardedSafetensors } from '../../../lib/io/safetensors.js'
+import { loadModel, type MergeModelOptions, mergeModel } from '../../../lib/models/index.js'
+import type { FloatDType } from '../../../lib/native.js'
+import { randomStream } from '../../../lib/random.js'
+import { goldenPath, largestDifference, readTensors } from '../../golden/files.js'
+import { ggufBytes, float32 as ggufFloat32, text, uint32 } from '../../io/gguf-bytes.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
+import { liveBytes } from '../../live-bytes.js'
+import { testDevice } from '../../operations/harness.js'
+
+const temporary = useTemporaryFolder()
+const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
+const threads = 2
+const untied = goldenPath('tiny-untied/model')!
+
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
+
+const merge = (options: MergeModelOptions) => mergeModel({ device, threads, ...options })
+
+type Loaded = Pick<MergeModelOptions, 'model' | 'adapter' | 'output'> & { dtype?: FloatDType }
+
+/** What merging gives that goes through memory. */
+async function mergeLoaded({ model: path, adapter, output, dtype }: Loaded) {
+  using model = await loadModel(path, { device, threads, dtype: 'float32' })
+  await model.loadAdapter(adapter, 'x')
+  const weights = async () => (await Promise.all(model.linears().map(({ weight }) => weight.data()))) as Float32Array[]
+  const before = await weights()
+  const result = await model.mergeAdapter('x')
+  const changes = (await weights()).map((after, i) => largestDifference(after, before[i]!))
+  await model.save(output, { dtype })
+  return { ...result, maxAbsoluteChange: Math.fround(Math.max(...changes)) }
+}
+
+/** Files of a folder, and a hash of each. */
+function filesOf(folder: string): Record<string, string> {
+  const hashOf = (name: string) =>
+    createHash('sha256')
+      .update(readFileSync(join(folder, name)))
+      .digest('hex')
+  return Object.fromEntries(readdirSync(folder).map((name) => [name, hashOf(name)]))
+}
+
+/** An adapter with random values of this size beside every linear layer. */
+async function randomAdapter(path: string, config: ReturnType<typeof mora | typeof lora>, size: number) {
+  const folder = join(temporary(), `${config.method}-${size}`)
+  const random = randomStream(1, 'merge')
+  using model = await loadModel(path, { device, threads, dtype: 'float32' })
+  model.addAdapter('x', config)
+  for (const { parameter } of model.trainableParameters())
+    parameter.assign(Float32Array.from({ length: parameter.elements }, () => size * random.normal()))
+  await model.saveAdapter('x', folder)
+  return folder
+}
+
+/** The tensors of `tiny-untied` over several files. */
+async function shardedModel(): Promise<string> {
+  const folder = join(temporary(), 'sharded')
+  const entries = [...readTensors(join(untied, 'model.safetensors'))].map(([name, { shape, values }]) => ({
+    name,
+    shape,
+    dtype: 'float32' as const,
+    data: async () => new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
+  }))
+  const names = await writeShardedSafetensors(folder, entries, { maxShardBytes: 1e5 })
+  expect(names.length).toBeGreaterThan(3)
+  writeFileSync(join(folder, 'config.json'), readFileSync(join(untied, 'config.json')))
+  return folder
+}
+
+/** A Llama in GGUF with tied embeddings: matrices in Q8_0, norms in float32, all values random. */
+function ggufModel(): string {
+  const [hidden, feedForward, layers, vocabulary] = [32, 64, 2, 40]
+  const shapes: [string, number[]][] = [['token_embd.weight', [hidden, vocabulary]]]
+  for (let i = 0; i < layers; i++) {
+    const add = (name: string, ...sizes: number[]) => shapes.push([`blk.${i}.${name}.weight`, sizes])
+    for (const norm of ['attn_norm', 'ffn_norm']) add(norm, hidden)
+    for (const square of ['attn_q', 'attn_output']) add(square, hidden, hidden)
+    for (const narrow of ['attn_k', 'attn_v']) add(narrow, hidden, hidden / 2)
+    for (const wide of ['ffn_gate', 'ffn_up']) add(wide, hidden, feedForward)
+    add('ffn_down', feedForward, hidden)
+  }
+  shapes.push(['output_norm.weight', [hidden]])
+  const random = randomStream(2, 'gguf')
+  const [float, q8] = [0, 8]
+  // A block of Q8_0 is a scale in float16, here 2^-7, and 32 signed bytes.
+  const block = () => Buffer.from([0, 0x20, ...Array.from({ length: 32 }, () => random.integer(256))])
+  const data: Buffer[] = []
+  let offset = 0
+  const tensors = shapes.map(([name, sizes]) => {
+    const count = sizes.reduce((product, size) => product * size, 1)
+    const bytes =
+      sizes.length === 1
+        ? Buffer.from(Float32Array.from({ length: count }, () => 1 + random.normal() / 8).buffer)
+        : Buffer.concat(Array.from({ length: count / 32 }, block))
+    const padded = Buffer.concat([bytes, Buffer.alloc(-bytes.length & 31)])
+    data.push(padded)
+    const at = offset
+    offset += padded.length
+    return { name, sizes, type: sizes.length === 1 ? float : q8, offset: at }
+  })
+  const header = ggufBytes({
+    tensors,
+    metadata: [
+      ['general.architecture', text('llama')],
+      ['llama.block_count', uint32(layers)],
+      ['llama.context_length', uint32(64)],
+      ['llama.embedding_length', uint32(hidden)],
+      ['llama.feed_forward_length', uint32(feedForward)],
+      ['llama.attention.head_count', uint32(2)],
+      ['llama.attention.head_count_kv', uint32(1)],
+      ['llama.attention.layer_norm_rms_epsilon', ggufFloat32(1e-5)],
+    ],
+    dataBytes: offset,
+  })
+  const path = join(temporary(), 'tiny.gguf')
+  writeFileSync(path, Buffer.concat([header.subarray(0, header.length - offset), ...data]))
+  return path
+}
+
+describe('merged on disk, every file has the bytes of loading, merging and saving (T19):', () => {
+  const golden = (model: string, adapter: string) => async () => ({
+    model: goldenPath(`${model}/model`)!,
+    adapter: goldenPath(`${model}/adapters/${adapter}`)!,
+  })
+  const cases: [string, () => Promise<{ model: string; adapter: string }>][] = [
+    ...['rotation', 'rotation-attention-only', 'sharing', 'grouped', 'lora'].map(
+      (name): [string, () => Promise<{ model: string; adapter: string }>] => [
+        `a folder, ${name}`,
+        golden('tiny-untied', name),
+      ],
+    ),
+    ['tied embeddings', golden('tiny-tied-llama3-rope', 'rotation')],
+    ['shards', async () => ({ ...(await golden('tiny-untied', 'rotation')()), model: await shardedModel() })],
+    [
+      'GGUF',
+      async () => {
+        const model = ggufModel()
+        return { model, adapter: await randomAdapter(model, mora({ rank: 4 }), 0.1) }
+      },
+    ],
+  ]
+  for (const dtype of [undefined, 'float32', 'float16'] as const) {
+    test.each(cases)(`%s, in ${dtype ?? 'the dtype of the source'}`, async (_, inputs) => {
+      const { model, adapter } = await inputs()
+      const [streamed, loaded] = ['streamed', 'loaded'].map((name) => join(temporary(), name))
+      const seen: number[] = []
+      const onProgress = ({ done, total }: { done: number; total: number }) => seen.push(done / total)
+      const result = await merge({ model, adapter, output: streamed!, dtype, onProgress })
+      const expected = await mergeLoaded({ model, adapter, output: loaded!, dtype })
+      expect(result).toEqual({ ...expected, output: streamed })
+      expect(result.maxAbsoluteChange).toBeGreaterThan(0)
+      expect(filesOf(streamed!)).toEqual(filesOf(loaded!))
+      expect(seen).toEqual(seen.map((_, i) => (i + 1) / seen.length))
+    })
+  }
+})
+
+test('merging holds the adapter and one weight, not the model (T19)', async () => {
+  const model = untied
+  const adapter = await randomAdapter(model, mora({ rank: 2 }), 0.1)
+  const output = join(temporary(), 'merged')
+  const peakOf = async (work: () => Promise<unknown>): Promise<number> => {
+    const { inUse } = testDevice().memory()
+    testDevice().resetPeak()
+    await work()
+    return testDevice().memory().peak - inUse
+  }
+  const bytesOf = (path: string) => [...readTensors(path).values()].map(({ values }) => values.byteLength)
+  const weights = bytesOf(join(model, 'model.safetensors'))
+  const adapterBytes = bytesOf(join(adapter, 'adapter_model.safetensors')).reduce((sum, bytes) => sum + bytes, 0)
+  // A weight as it is stored, in float32 and rounded again: never more than three at once.
+  const bound = adapterBytes + 3 * Math.max(...weights)
+
+  const merging = await peakOf(() => merge({ model, adapter, output, dtype: 'float32' }))
+  expect(merging, 'peak of merging').toBeLessThan(bound)
+  const loading = await peakOf(async () => (await loadModel(model, { device, threads, dtype: 'float32' })).dispose())
+  expect(loading, 'peak of loading the model').toBeGreaterThan(bound)
+})
+
+describe('a merge that fails leaves nothing behind (T19):', () => {
+  const code = (expected: string) => expect.objectContaining<Partial<UsageError>>({ code: expected })
+  const overflowing = { float32: 1e30, float16: 1e3 } as const
+
+  test.each(['float32', 'float16'] as const)('values that are not finite in %s', async (dtype) => {
+    const model = untied
+    const adapter = await randomAdapter(model, lora({ rank: 2 }), overflowing[dtype])
+    const output = join(temporary(), 'out', 'merged')
+    mkdirSync(output, { recursive: true })
+    writeFileSync(join(output, 'kept'), 'as it was')
+    const before = filesOf(output)
+    await expect(merge({ model, adapter, output, dtype })).rejects.toEqual(code('non-finite'))
+    expect(readdirSync(dirname(output))).toEqual(['merged'])
+    expect(filesOf(output)).toEqual(before)
+    expect(liveBytes(testDevice()), 'bytes in use').toBe(0)
+  })
+
+  test('an adapter of another model', async () => {
+    const adapter = goldenPath('tiny-untied/adapters/rotation')!
+    const output = join(temporary(), 'merged')
+    const model = goldenPath('tiny-tied-llama3-rope/model')!
+    await expect(merge({ model, adapter, output })).rejects.toEqual(code('unfit-adapter'))
+    expect(readdirSync(temporary())).toEqual([])
+    expect(liveBytes(testDevice()), 'bytes in use').toBe(0)
+  })
+})

@@ -1,0 +1,65 @@
+/** A model that a run trains is changed by nobody else. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, expect, test } from 'vitest'
+import { mora } from '../../../lib/adapters/methods/mora.js'
+import { train } from '../../../lib/train/index.js'
+import { expectedOf, loadTiny } from '../../golden/tiny-models.js'
+import { useTemporaryFolder } from '../../io/temporary.js'
+import { liveBytes } from '../../live-bytes.js'
+import { testDevice } from '../../operations/harness.js'
+
+const temporary = useTemporaryFolder()
+const { sequences } = expectedOf('tiny-untied')
+
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
+
+function rows(): string {
+  const path = join(temporary(), 'rows.jsonl')
+  writeFileSync(path, sequences.map((input_ids) => JSON.stringify({ input_ids })).join('\n'))
+  return path
+}
+
+test('what would change it during a run is refused by name, and works after it', async () => {
+  using model = await loadTiny('tiny-untied')
+  const saved = join(temporary(), 'saved')
+  model.addAdapter('idle', mora({ rank: 2 }))
+  await model.saveAdapter('idle', saved)
+  model.setActiveAdapters([])
+  const options = { data: rows(), maxSteps: 2, batchSize: 2, method: 'mora', rank: 2 } as const
+  const changes: [string, () => unknown][] = [
+    ['a second run', () => train(model, options)],
+    ['adapter idle would be removed', () => model.removeAdapter('idle')],
+    ['adapter default would be merged', () => model.mergeAdapter('default')],
+    ['adapter default would be taken out', () => model.unmergeAdapter('default')],
+    ['adapter late would be added', () => model.addAdapter('late', mora({ rank: 2 }))],
+    ['adapter late would be added', () => model.loadAdapter(saved, 'late')],
+    ['adapter default would be merged and started again', () => model.restartAdapter('default')],
+    [`${saved} would be merged`, () => model.absorbAdapter(saved)],
+    ['its weights would become trainable', () => model.trainAll()],
+    ['dispose would free', () => model.dispose()],
+  ]
+  const run = train(model, options)
+  let steps = 0
+  for await (const { type } of run) {
+    if (type !== 'step') continue
+    steps++
+    for (const [words, change] of changes) {
+      await expect((async () => change())()).rejects.toThrow(
+        expect.objectContaining({ code: 'in-training', message: expect.stringContaining(words) }),
+      )
+    }
+    await model.saveAdapter('default', join(temporary(), 'meanwhile'))
+  }
+  expect(steps).toBe(2)
+  await run.finished
+  model.removeAdapter('idle')
+  await train(model, { data: rows(), maxSteps: 1, batchSize: 2 }).finished
+  await model.mergeAdapter('default')
+})
+
+test('a run that fails before its first step lets the model go', async () => {
+  using model = await loadTiny('tiny-untied')
+  await expect(train(model, { data: 'absent.jsonl' }).finished).rejects.toThrow(/absent\.jsonl/)
+  await train(model, { data: rows(), maxSteps: 1, batchSize: 2, method: 'lora' }).finished
+})

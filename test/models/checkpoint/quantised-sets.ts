@@ -1,0 +1,57 @@
+/** Quantised checkpoints of the golden data with something changed in them. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { goldenPath } from '../../golden/files.js'
+import { type RawTensor, readRawTensors, writeRawTensors } from '../../golden/tensor-files.js'
+
+/** Where a set lies; null where it is not at hand. */
+export const setPath = (set: string): string | null => goldenPath(`quantised/${set}`)
+
+export interface Change {
+  /** Entries of `quantization_config` that become others. */
+  settings?: object
+  /** Changes the tensors in place. */
+  tensors?: (tensors: Map<string, RawTensor>) => void
+}
+
+/** A changed copy of a set in `folder`, which it gives. */
+export function changedSet(folder: string, set: string, { settings, tensors: change }: Change): string {
+  const from = setPath(set)!
+  mkdirSync(folder, { recursive: true })
+  const config = JSON.parse(readFileSync(join(from, 'config.json'), 'utf8'))
+  config.quantization_config = { ...config.quantization_config, ...settings }
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(config))
+  const tensors = readRawTensors(join(from, 'model.safetensors'))
+  change?.(tensors)
+  writeRawTensors(join(folder, 'model.safetensors'), tensors)
+  return folder
+}
+
+export const layer = 'model.layers.0.self_attn.q_proj'
+export const without = (suffix: string): Change => ({ tensors: (tensors) => tensors.delete(`${layer}.${suffix}`) })
+/** Other bytes at the end of a tensor. */
+export const spoilt = (suffix: string, ...bytes: number[]): Change => ({
+  tensors(tensors) {
+    const { bytes: all } = tensors.get(`${layer}.${suffix}`)!
+    all.set(bytes, all.length - bytes.length)
+  },
+})
+export const reshaped = (suffix: string, shape: number[], dtype?: string): Change => ({
+  tensors(tensors) {
+    const tensor = tensors.get(`${layer}.${suffix}`)!
+    const values = (sizes: number[]) => sizes.reduce((product, size) => product * size, 1)
+    const size = tensor.bytes.length / values(tensor.shape)
+    const bytes = new Uint8Array(values(shape) * size)
+    bytes.set(tensor.bytes.subarray(0, bytes.length))
+    tensors.set(`${layer}.${suffix}`, { dtype: dtype ?? tensor.dtype, shape, bytes })
+  },
+})
+export const stateOf = (suffix: string, entries: object): Change => ({
+  tensors(tensors) {
+    const tensor = tensors.get(`${layer}.${suffix}`)!
+    const state = JSON.parse(Buffer.from(tensor.bytes).toString()) as object
+    const bytes = Buffer.from(JSON.stringify({ ...state, ...entries }))
+    tensors.set(`${layer}.${suffix}`, { dtype: 'U8', shape: [bytes.length], bytes })
+  },
+})
+export const nan = [0, 0, 0xc0, 0x7f]

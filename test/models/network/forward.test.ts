@@ -1,0 +1,215 @@
+/** Hidden states and logits for objectives of one's own, held against the loss that the model has itself. */
+import { afterAll, describe, expect, test } from 'vitest'
+import { lora } from '../../../lib/adapters/methods/lora.js'
+import { mora } from '../../../lib/adapters/methods/mora.js'
+import type { Batch } from '../../../lib/data/batch.js'
+import type { Model } from '../../../lib/models/model.js'
+import type { LogitsBody } from '../../../lib/models/network/model-output.js'
+import type { ForwardModel } from '../../../lib/objectives/objective.js'
+import { randomStream } from '../../../lib/random.js'
+import { cast, exp, mul, square, sub } from '../../../lib/tensor/operations/arithmetic.js'
+import { gather, gatherRows } from '../../../lib/tensor/operations/indexing.js'
+import { logSoftmax, sum } from '../../../lib/tensor/operations/reductions.js'
+import { scope } from '../../../lib/tensor/scope.js'
+import { noGrad } from '../../../lib/tensor/tape.js'
+import type { Tensor } from '../../../lib/tensor/tensor.js'
+import { batchOf, expectedOf, loadTiny, type TinyModel, tinyModels } from '../../golden/tiny-models.js'
+import { liveBytes } from '../../live-bytes.js'
+import { testDevice } from '../../operations/harness.js'
+
+afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
+
+function batchFrom(name: TinyModel): Batch {
+  const [first, second] = expectedOf(name).sequences as [number[], number[]]
+  const labels = second.map((id, i) => (i % 3 === 1 ? -100 : id))
+  return batchOf([{ input_ids: first }, { input_ids: second, labels }])
+}
+
+const targetsOf = ({ targets }: Batch) => targets.filter((target) => target >= 0)
+
+/** A model with adapters that are not at zero, one of them on the head where it is untied. */
+async function adapted(name: TinyModel): Promise<Model> {
+  const model = await loadTiny(name)
+  model.addAdapter('a', mora({ rank: 2, dropout: 0.3 }))
+  const modules = name === 'tiny-untied' ? ['lm_head', 'q_proj'] : ['q_proj']
+  model.addAdapter('b', lora({ rank: 2, targetModules: modules }))
+  model.setActiveAdapters(['a', 'b'])
+  const random = randomStream(5, 'test', 'forward')
+  for (const { parameter } of model.trainableParameters())
+    parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.05 * random.normal()))
+  return model
+}
+
+/** The loss and the gradients of every trained tensor, which it forgets. */
+async function lossAndGradients(model: Model, loss: Tensor): Promise<[number, ...Float32Array[]]> {
+  await loss.backward()
+  const gradients: Float32Array[] = []
+  for (const { parameter } of model.trainableParameters()) {
+    gradients.push((await parameter.grad!.data()) as Float32Array)
+    parameter.zeroGrad()
+  }
+  const value = await loss.item()
+  loss.dispose()
+  return [value, ...gradients]
+}
+
+function expectAlike([loss, ...gradients]: [number, ...Float32Array[]], wanted: [number, ...Float32Array[]]): void {
+  expect(Math.abs(loss / wanted[0] - 1)).toBeLessThan(1e-5)
+  for (const [i, values] of (wanted.slice(1) as Float32Array[]).entries()) {
+    const largest = values.reduce((most, value) => Math.max(most, Math.abs(value)), 0)
+    expect(largest).toBeGreaterThan(0)
+    const error = values.reduce((most, value, j) => Math.max(most, Math.abs(gradients[i]![j]! - value)), 0)
+    expect(error).toBeLessThan(2e-4 * largest)
+  }
+}
+
+const crossEntropyOf = (logits: Tensor, targets: Int32Array) => mul(sum(gather(logSoftmax(logits), targets)), -1)
+
+describe.each(tinyModels)('%s', (name) => {
+  const batch = batchFrom(name)
+
+  test('the logits of all tokens give the golden log-probabilities', async () => {
+    using model = await loadTiny(name)
+    const [sequence] = expectedOf(name).sequences as [number[]]
+    const whole = batchOf([{ input_ids: sequence }])
+    const logProbs = scope(() => {
+      const { hidden } = model.forward(whole)
+      expect(hidden.shape).toEqual([sequence.length, model.config.hiddenSize])
+      const logits = model.forward(whole).logits(0, sequence.length - 1)
+      return gather(logSoftmax(logits), sequence.slice(1))
+    })
+    const got = (await logProbs.data()) as Float32Array
+    for (const [i, value] of expectedOf(name).logprobs[0]!.entries()) expect(got[i]).toBeCloseTo(value, 3)
+    logProbs.dispose()
+  })
+
+  test.each([
+    { how: 'plainly', checkpointing: false, dropout: null },
+    { how: 'with gradient checkpointing and dropout', checkpointing: true, dropout: { seed: 3, step: 1 } },
+  ])(
+    'cross-entropy written by hand has the loss and gradients of model.loss, $how',
+    async ({ checkpointing, dropout }) => {
+      using model = await adapted(name)
+      model.gradientCheckpointing = checkpointing
+      model.setDropout(dropout)
+      const wanted = await lossAndGradients(model, model.loss(batch).loss)
+      const targets = targetsOf(batch)
+      const whole = () => scope(() => crossEntropyOf(model.forward(batch, { rows: 'targets' }).logits(), targets))
+      expectAlike(await lossAndGradients(model, whole()), wanted)
+      const chunked = () =>
+        scope(() =>
+          model
+            .forward(batch, { rows: 'targets' })
+            .sumOverLogits((logits, from, to) => crossEntropyOf(logits, targets.slice(from, to))),
+        )
+      expectAlike(await lossAndGradients(model, chunked()), wanted)
+    },
+  )
+})
+
+/** Cross-entropy as an objective has it that knows hidden states and logits. */
+async function lossOfStates(model: ForwardModel, batch: Batch, gradients: boolean): Promise<Tensor> {
+  const states = await model.forwardAsync(batch, { rows: 'targets', gradients })
+  const targets = targetsOf(batch)
+  const body: LogitsBody = (logits, from, to) => crossEntropyOf(logits, targets.slice(from, to))
+  const loss = gradients ? states.sumOverLogits(body) : noGrad(() => states.sumOverLogits(body))
+  states.dispose()
+  return loss
+}
+
+test('an objective gets hidden states and logits in turns of the event loop, with gradients where it wants them', async () => {
+  using model = await adapted('tiny-untied')
+  const batch = batchFrom('tiny-untied')
+  const wanted = await lossAndGradients(model, model.loss(batch).loss)
+  let turns = 0
+  const counting = setInterval(() => turns++, 0)
+  const loss = await lossOfStates(model, batch, true)
+  clearInterval(counting)
+  expect(turns).toBeGreaterThan(0)
+  expectAlike(await lossAndGradients(model, loss), wanted)
+  const plain = await lossOfStates(model, batch, false)
+  expect(plain.requiresGrad).toBe(false)
+  expect(Math.abs((await plain.item()) / wanted[0] - 1)).toBeLessThan(1e-5)
+  plain.dispose()
+  await expect(model.forwardAsync(batch, { gradients: 1 as never })).rejects.toThrow(/for gradients but received 1/)
+})
+
+test('a scope hands on what a pass gave', async () => {
+  using model = await adapted('tiny-untied')
+  const batch = batchFrom('tiny-untied')
+  const output = scope(() => model.forward(batch, { rows: [3] }))
+  const logits = output.logits()
+  expect(logits.shape).toEqual([1, model.config.vocabularySize])
+  logits.dispose()
+  output.dispose()
+})
+
+test('rows of one number are those that gatherRows picks of all', async () => {
+  using model = await adapted('tiny-untied')
+  const batch = batchFrom('tiny-untied')
+  const difference = scope(() => {
+    const picked = model.forward(batch, { rows: [5, 0, 7] }).hidden
+    return sum(square(sub(picked, gatherRows(model.forward(batch).hidden, [5, 0, 7]))))
+  })
+  expect(await difference.item()).toBeLessThan(1e-10)
+  difference.dispose()
+})
+
+test('the teacher is the base model: no divergence from itself, and a gradient of the student alone', async () => {
+  using model = await adapted('tiny-untied')
+  const batch = batchFrom('tiny-untied')
+  const divergence = (student: string[]) =>
+    scope(() => {
+      model.setActiveAdapters([])
+      const teacher = noGrad(() => model.forward(batch, { rows: 'targets' }))
+      model.setActiveAdapters(student)
+      const output = model.forward(batch, { rows: 'targets' })
+      // The head is the one of the pass, whatever is active when logits are made.
+      model.setActiveAdapters(['a', 'b'])
+      return output.sumOverLogits((logits, from, to) => {
+        const logP = logSoftmax(teacher.logits(from, to))
+        return sum(mul(exp(logP), sub(logP, logSoftmax(logits))))
+      })
+    })
+  const none = divergence([])
+  expect(Math.abs(await none.item())).toBeLessThan(1e-4)
+  expect(none.requiresGrad).toBe(false)
+  none.dispose()
+  const [value, ...gradients] = await lossAndGradients(model, divergence(['a', 'b']))
+  expect(value).toBeGreaterThan(1e-3)
+  for (const gradient of gradients) expect(gradient.some((each) => each !== 0)).toBe(true)
+})
+
+test('outside of a scope, dispose frees what a pass gave', async () => {
+  using model = await adapted('tiny-untied')
+  const batch = batchFrom('tiny-untied')
+  model.forward(batch).dispose()
+  await model.device.synchronize()
+  const before = liveBytes(model.device)
+  const output = model.forward(batch)
+  output.dispose()
+  model.setActiveAdapters([])
+  {
+    using base = model.forward(batch, { rows: 'targets' })
+    const logits = base.logits(1, 3)
+    expect(logits.shape).toEqual([2, model.config.vocabularySize])
+    logits.dispose()
+  }
+  await model.device.synchronize()
+  expect(liveBytes(model.device)).toBe(before)
+  expect(() => model.forward(batch, { rows: [1000] })).toThrow(
+    /^Expected whole numbers from 0 to \d+ for rows but received 1000/,
+  )
+  expect(() => model.forward(batch, { rows: 'none' as never })).toThrow(
+    /^Expected one of all, targets or a list of whole numbers/,
+  )
+  await model.device.synchronize()
+  expect(liveBytes(model.device)).toBe(before)
+})
+
+test('in bfloat16, hidden states are cast for arithmetic in float32', async () => {
+  using model = await loadTiny('tiny-untied', 'bfloat16')
+  const total = scope(() => sum(square(cast(model.forward(batchFrom('tiny-untied')).hidden, 'float32'))))
+  expect(await total.item()).toBeGreaterThan(0)
+  total.dispose()
+})

@@ -1,0 +1,100 @@
+/** Reading token by token, where a recorded forward pass is enqueued again, against reading rows at once. */
+import { afterAll, expect, test } from 'vitest'
+import { lora } from '../../../lib/adapters/methods/lora.js'
+import { mora } from '../../../lib/adapters/methods/mora.js'
+import type { Model } from '../../../lib/models/model.js'
+import type { KeyValueCache } from '../../../lib/models/network/key-value-cache.js'
+import { randomStream } from '../../../lib/random.js'
+import { largestDifference } from '../../golden/files.js'
+import { loadTiny } from '../../golden/tiny-models.js'
+import { liveBytes } from '../../live-bytes.js'
+import { testDevice } from '../../operations/harness.js'
+
+const device = testDevice()
+const before = liveBytes(device)
+const ids = Array.from({ length: 24 }, (_, i) => 3 + ((11 * i) % 50))
+
+afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(before))
+
+/** Logits after all of the ids, read at once. */
+async function wholeRow(model: Model, known: readonly number[]): Promise<Float32Array> {
+  using cache = model.createCache(known.length)
+  return await model.next(known, cache)
+}
+
+/** Reads one token after the other, and compares what follows each. */
+async function readOn(model: Model, cache: KeyValueCache, tokens: number): Promise<void> {
+  for (let i = 0; i < tokens; i++) {
+    const at = cache.length
+    const logits = await model.next([ids[at]!], cache)
+    expect(largestDifference(logits, await wholeRow(model, ids.slice(0, at + 1))), `token ${at}`).toBeLessThan(1e-4)
+  }
+}
+
+test.each(['tiny-untied', 'tiny-tied-llama3-rope'] as const)('%s: token by token as at once', async (name) => {
+  using model = await loadTiny(name)
+  using cache = model.createCache(ids.length)
+  await readOn(model, cache, 6)
+  cache.length = 3 // the last tokens are forgotten
+  await readOn(model, cache, ids.length - 3)
+})
+
+/** Gives all trained tensors new values. */
+function change(model: Model, seed: number): void {
+  const random = randomStream(seed, 'token-step')
+  for (const { parameter } of model.trainableParameters())
+    parameter.assign(Float32Array.from({ length: parameter.elements }, () => 0.1 * random.normal()))
+}
+
+test('what changes between two tokens is seen: adapters, their scale and values, merging, the weights themselves', async () => {
+  using model = await loadTiny('tiny-untied')
+  /** From the first token on: keys and values of the old weights would be no comparison. */
+  const check = async (cache: KeyValueCache) => {
+    cache.length = 0
+    await readOn(model, cache, 4)
+  }
+  using cache = model.createCache(ids.length)
+  await check(cache)
+  model.addAdapter('a', mora({ rank: 2 }))
+  change(model, 1)
+  await check(cache)
+  model.setAdapterScale('a', 3)
+  await check(cache)
+  change(model, 2)
+  await check(cache)
+  model.addAdapter('b', lora({ rank: 2 }))
+  model.setActiveAdapters(['b'])
+  await check(cache)
+  model.setActiveAdapters(['a'])
+  await model.mergeAdapter('a')
+  await check(cache)
+  await model.unmergeAdapter('a')
+  await check(cache)
+  model.trainAll()
+  await check(cache)
+  change(model, 3)
+  await check(cache)
+})
+
+test('more tokens than a cache has room for are refused, and it is as it was', async () => {
+  using model = await loadTiny('tiny-untied')
+  using cache = model.createCache(3)
+  await readOn(model, cache, 2)
+  const full = { code: 'too-long', message: 'A cache with room for 3 tokens cannot hold 4.' }
+  await expect(async () => model.next(ids.slice(2, 4), cache)).rejects.toMatchObject(full)
+  await readOn(model, cache, 1)
+  await expect(async () => model.next([5], cache)).rejects.toMatchObject(full)
+})
+
+test('a token that is read again gives the same bits', async () => {
+  using model = await loadTiny('tiny-untied')
+  using cache = model.createCache(8)
+  const read = async () => {
+    cache.length = 5
+    return await model.next([9], cache)
+  }
+  await model.next(ids.slice(0, 5), cache)
+  const first = await read() // as it comes
+  expect(await read()).toEqual(first) // recorded
+  expect(await read()).toEqual(first) // replayed
+})
