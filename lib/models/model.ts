@@ -58,6 +58,10 @@ export class Model implements Disposable {
   readonly shards: HeldTogether | null
   /** Whether its matrices lie in memory that ranks of this machine share. */
   readonly isShared: boolean
+  /** Every weight, in the order of the checkpoint. */
+  readonly slots: readonly WeightSlot[]
+  /** Rows of so many tokens are computed otherwise than shorter ones, from their first token on (LongRoPE). */
+  readonly longRowsFrom: number
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
   readonly #passes: ForwardPasses
@@ -73,8 +77,10 @@ export class Model implements Disposable {
     this.dtype = weights.dtype
     this.base = baseModelOf(this.config, source)
     this.#decoder = allOrNothing(() => new Decoder(weights, rotaryDtype))
-    this.#slots = new Map(this.#decoder.slots.map((slot) => [slot.name, slot]))
-    const keeps = this.#decoder.slots.some(({ own }) => !isFloatDType(own.storage))
+    this.longRowsFrom = this.#decoder.longRowsFrom
+    this.slots = this.#decoder.slots
+    this.#slots = new Map(this.slots.map((slot) => [slot.name, slot]))
+    const keeps = this.slots.some(({ own }) => !isFloatDType(own.storage))
     this.quantised = source && quantisedBase(source, this.dtype, keeps)
     this.shards = heldTogether(this.#decoder)
     this.isShared = weights.isShared ?? false
@@ -102,11 +108,6 @@ export class Model implements Disposable {
     return firstTensor(this.#decoder.headTable.weight)
   }
 
-  /** Rows of so many tokens are computed otherwise than shorter ones, from their first token on (LongRoPE). */
-  get longRowsFrom(): number {
-    return this.#decoder.longRowsFrom
-  }
-
   /** Every linear layer of the blocks, in order. */
   linears(): Linear[] {
     return this.#decoder.blocks.flatMap((block) => block.linears())
@@ -115,11 +116,6 @@ export class Model implements Disposable {
   /** Every layer that an adapter can go to: those of the blocks, and untied embeddings and head, which only names select. */
   adaptableLayers(): Linear[] {
     return [...this.linears(), ...this.#decoder.tables]
-  }
-
-  /** Every weight, in the order of the checkpoint. */
-  get slots(): readonly WeightSlot[] {
-    return this.#decoder.slots
   }
 
   /** A weight by its name in Hugging Face's checkpoints. */
@@ -255,6 +251,11 @@ export class Model implements Disposable {
   /** `forward`, enqueued in turns of the event loop. Nothing may change the model until the promise is settled. */
   forwardAsync(batch: Batch, options: ForwardCall & { gradients?: boolean } = {}): Promise<ModelOutput> {
     return this.#passes.forwardAsync(batch, options)
+  }
+
+  /** Passes through one block of each kind alone: a device that can make them can make those of the whole. */
+  trial(): Pick<ForwardPasses, 'lossAsync' | 'forwardAsync'> {
+    return this.#passes.trial()
   }
 
   /** Natural log-probability of every target of the batch, in order, from float32 logits. @throws RunError `non-finite` */

@@ -86,6 +86,8 @@ export interface PassModel extends ForwardModel {
   readonly shards?: HeldTogether | null
   /** Keys the dropout masks of the following forward passes; null turns dropout off. */
   setDropout(key: { seed: number; step: number } | null): void
+  /** What can be computed if the whole can, and takes less; absent where there is nothing of the kind. */
+  trial?(): ForwardModel
 }
 
 /** A model's adapters, and the layers that they go to. */

@@ -35,6 +35,8 @@ export interface ForwardOptions {
   recompute?: boolean
   /** Make products with the blocks' frozen weights in 8 bits where gradients are recorded. */
   int8?: boolean
+  /** Places of the blocks that the pass goes through: all by default. */
+  blocks?: readonly number[] | undefined
 }
 
 /** The network of a model: embeddings, blocks, a final norm and the output head. */
@@ -102,9 +104,9 @@ export class Decoder {
     return this.untiedHead ? [this.embeddingTable, this.untiedHead] : []
   }
 
-  /** Says what a pass is going to need of matrices that ranks hold together. */
-  beginPass(gradients: boolean, onPast?: (unit: number) => void): void {
-    this.shards?.begin(unitsOfPass(this.config, gradients ? this.#firstTrained() : null), onPast)
+  /** Says what a pass through blocks at these places, or all, is going to need of matrices that ranks hold together. */
+  beginPass(gradients: boolean, blocks?: readonly number[], onPast?: (unit: number) => void): void {
+    this.shards?.begin(unitsOfPass(this.config, gradients ? this.firstTrained() : null, blocks), onPast)
   }
 
   /** Normed hidden states [N, D] of the batch's tokens that have a target, and the targets [N]; a part for each block. */
@@ -183,7 +185,7 @@ export class Decoder {
   }
 
   /** The first unit of which something is trained, or beside it. */
-  #firstTrained(): number | null {
+  firstTrained(): number | null {
     const tables = [this.embeddingTable.weight, this.positions].some((table) => table?.parameter)
     const units = [
       tables || trainedTensors([], [this.embeddingTable]).length > 0,
@@ -247,7 +249,7 @@ export class Decoder {
     return this.positions ? addResidual(embedding(this.positions, positions, this.dtype), x) : x
   }
 
-  *#hiddenStates(batch: Batch, { dropout, recompute = false, int8 = false }: ForwardOptions): Parts<Tensor> {
+  *#hiddenStates(batch: Batch, { dropout, recompute = false, int8 = false, blocks }: ForwardOptions): Parts<Tensor> {
     const { positions } = batch
     const onDevice = this.#integers(positions)
     const context: ForwardContext = {
@@ -259,7 +261,7 @@ export class Decoder {
     const inputs = [...context.rotary.values()].flatMap((input) => [input.cosines, input.sines, input.positions])
     const constants = [...inputs, onDevice, context.offsets, ...(context.dropout ? [context.dropout.rowKeys] : [])]
     let x = this.#embedded(this.#integers(batch.ids), onDevice)
-    for (const block of this.blocks) {
+    for (const block of blocks?.map((place) => this.blocks[place]!) ?? this.blocks) {
       const forward = (input: Tensor) => block.forward(input, context)
       x = recompute ? recomputed(forward, x, trainedTensors(block.slots, block.linears()), constants) : forward(x)
       yield

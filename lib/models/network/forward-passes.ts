@@ -22,6 +22,7 @@ import { scope, scopeOfParts } from '../../tensor/scope.js'
 import { isRecording, noGrad, withRecording } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { atOnce, inTurns, type Parts } from '../../tensor/turns.js'
+import { oneOfEachKind } from './block-kinds.js'
 import { type Decoder, type ForwardOptions, rowsOfTargets } from './decoder.js'
 import { requireWhole } from './held-together.js'
 import { KeyValueCache } from './key-value-cache.js'
@@ -48,10 +49,17 @@ const aDropoutKey = having('seed and step of the dropout', 'seed', 'step')
 export class ForwardPasses {
   #dropout: DropoutKey | null = null
 
+  /** @param blocks places of those that passes with batches go through: all by default */
   constructor(
     readonly decoder: Decoder,
     readonly settings: PassSettings,
+    readonly blocks?: readonly number[],
   ) {}
+
+  /** The same through one block of each kind. */
+  trial(): ForwardPasses {
+    return new ForwardPasses(this.decoder, this.settings, oneOfEachKind(this.decoder))
+  }
 
   setDropout(key: DropoutKey | null): void {
     requireArgument('key', key, orNull(aDropoutKey))
@@ -134,17 +142,17 @@ export class ForwardPasses {
   }
 
   *#ofRows(batch: Batch, rows: ArrayLike<number> | null): Parts<ModelOutput> {
-    const { decoder } = this
+    const { decoder, blocks } = this
     leaveRoom(decoder.device)
-    decoder.beginPass(isRecording())
+    decoder.beginPass(isRecording(), blocks)
     return new ModelOutput(yield* decoder.normedStates(batch, rows, this.#options()), decoder)
   }
 
   /** What a function of the head makes of the tokens that have a target; a part for each block. */
   *#ofTargets(batch: Batch, evaluate: typeof weightCrossEntropy): Parts<Tensor> {
-    const { decoder } = this
+    const { decoder, blocks } = this
     leaveRoom(decoder.device)
-    decoder.beginPass(isRecording())
+    decoder.beginPass(isRecording(), blocks)
     const { hidden, targets } = yield* decoder.targetStates(batch, this.#options())
     return evaluate(hidden, decoder.adaptedHead(), targets, decoder.network.logits)
   }
@@ -161,7 +169,8 @@ export class ForwardPasses {
 
   #options(): ForwardOptions {
     const { gradientCheckpointing, compute } = this.settings
-    const options: ForwardOptions = { recompute: gradientCheckpointing, int8: compute === 'int8' }
+    const { blocks } = this
+    const options: ForwardOptions = { recompute: gradientCheckpointing, int8: compute === 'int8', blocks }
     const on = this.#dropout
     if (!on) return options
     const dropout = (keys: BigInt64Array) => ({

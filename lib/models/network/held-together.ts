@@ -25,7 +25,7 @@ export function heldTogether(decoder: Decoder): HeldTogether | null {
   if (!shards) return null
   return {
     ranks: shards.ranks,
-    begin: (gradients, onPast) => decoder.beginPass(gradients, onPast),
+    begin: (gradients, onPast) => decoder.beginPass(gradients, undefined, onPast),
     unitOf: unitFinder(decoder.config),
     end: () => shards.end(),
     failure: () => shards.failure,

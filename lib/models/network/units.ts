@@ -39,14 +39,16 @@ export function unitFinder(config: Pick<ModelConfig, 'network' | 'tiedEmbeddings
 /**
  * The units in the order in which a pass needs them: forward, and backward as far as something is trained.
  * @param first the first unit of which something is trained; null where nothing is
+ * @param places of the blocks that the pass goes through
  */
 export function unitsOfPass(
   { network, tiedEmbeddings }: Pick<ModelConfig, 'network' | 'tiedEmbeddings'>,
   first: number | null,
+  places: readonly number[] = [...network.blocks.keys()],
 ): number[] {
-  const blocks = network.blocks.map((_, i) => i + 1)
-  const forward = [0, ...blocks, tiedEmbeddings ? 0 : blocks.length + 1]
+  const blocks = places.map((place) => place + 1)
+  const forward = [0, ...blocks, tiedEmbeddings ? 0 : network.blocks.length + 1]
   if (first === null) return forward
-  const backward = [...(first === 0 ? [0] : []), ...blocks.slice(Math.max(0, first - 1))]
+  const backward = [...(first === 0 ? [0] : []), ...blocks.filter((unit) => unit >= first)]
   return [...forward, ...backward.reverse()]
 }

@@ -5,8 +5,8 @@ import type { BatchLoss, Objective } from '../../objectives/objective.js'
 import type { ModelFacts, PassModel, TrainedParameter } from '../trainable.js'
 
 /**
- * One forward and backward pass over a small row, forgotten afterwards: what the device cannot compute for this model and
- * adapter is known before anything of an earlier run is touched and before the first step.
+ * One forward and backward pass of a small row through a block of each kind, forgotten afterwards: what the device cannot
+ * compute for this model and adapter is known before anything of an earlier run is touched and before the first step.
  * @throws UsageError `unsupported` with what cannot be computed
  */
 export async function requireCapable(
@@ -30,7 +30,7 @@ async function lossOf(model: ModelFacts & PassModel, objective: Objective): Prom
   model.setDropout(null)
   try {
     const pieces = objective.smallRow.map((piece) => ({ ...piece, row: 0 }))
-    return await objective.loss(model, packBatch(pieces), { gradients: true })
+    return await objective.loss(model.trial?.() ?? model, packBatch(pieces), { gradients: true })
   } catch (error) {
     throw explained(error, model)
   }

@@ -224,10 +224,10 @@ describe('a model that ranks hold together', () => {
   })
 
   it.each([
-    [3, 2, 1],
-    [3, 2, 4],
+    [3, 2, 0],
+    [3, 2, 3],
+    [2, 0, 0],
     [2, 0, 1],
-    [2, 0, 2],
   ])('of %i ends on all ranks with what rank %i fails of, in its pass %i', async (size, rank, pass) => {
     const all = localRanks(size)
     const models = await Promise.all(all.map((shard) => load(tiny, { shard })))
@@ -235,7 +235,6 @@ describe('a model that ranks hold together', () => {
     const loss = model.lossAsync.bind(model)
     let passes = 0
     model.lossAsync = (batch, options) => {
-      // The first pass is that of the set-up.
       if (passes++ === pass) throw new Error('It is too warm here.')
       return loss(batch, options)
     }
