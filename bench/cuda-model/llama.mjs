@@ -1,7 +1,7 @@
 // Llama-2-7B with weights of no values, for traces of what runs: in bfloat16, or quantised as `mora train --quantise` does.
 
 import { Model, Tensor } from 'node-mora'
-import { CodedWeight, DecoderBlock, linearsOf, parseConfig, Weights, weightOf } from '../common/internals.mjs'
+import { DecoderBlock, linearsOf, NF4_BLOCK, nf4Weight, parseConfig, Weights, weightOf } from '../common/internals.mjs'
 
 export const llamaBlocks = 32
 
@@ -55,26 +55,9 @@ function keptIn(format, device) {
 }
 
 function emptyNf4(rows, columns, device) {
-  const groupSize = 64
-  const parts = {
+  return nf4Weight(columns, {
     codes: Tensor.empty([rows, columns / 2], { device, dtype: 'uint8' }),
     table: Tensor.empty([16], { device }),
-    scales: Tensor.empty([(rows * columns) / groupSize], { device }),
-    zeros: null,
-    groups: null,
-    scaleTable: null,
-    scaleScales: null,
-  }
-  return new CodedWeight('nf4', parts, {
-    columns,
-    firstRow: 0,
-    rowsPerScale: 1,
-    groupSize,
-    bits: 4,
-    highFirst: true,
-    runsOn: true,
-    zero: 0,
-    scalesPerScale: 1,
-    scaleOffset: 0,
+    scales: Tensor.empty([(rows * columns) / NF4_BLOCK], { device }),
   })
 }

@@ -23,37 +23,13 @@ export function checkMergeOutput(options: MergeOptions, source: OptionSource): v
 
 export async function runMerge(options: MergeOptions & { model: string }, terminal: Terminal): Promise<CommandResult> {
   const { mergeModel } = await import('../models/index.js')
-  const {
-    model,
-    adapter,
-    output,
-    format,
-    quiet,
-    allowOtherBase,
-    dtype,
-    quantise,
-    imatrix,
-    device,
-    threads,
-    allowTf32,
-    offline,
-  } = options
-  const progress = new Progress(terminal.stderr, { quiet })
+  const progress = new Progress(terminal.stderr, { quiet: options.quiet })
   try {
-    progress.note(`merging ${adapter} into ${model}`)
+    progress.note(`merging ${options.adapter} into ${options.model}`)
     const json = await mergeModel({
-      model,
-      adapter: adapter!,
-      output: output!,
-      format,
-      allowOtherBase,
-      dtype,
-      quantise,
-      imatrix,
-      device,
-      threads,
-      allowTf32,
-      offline,
+      ...options,
+      adapter: options.adapter!,
+      output: options.output!,
       onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
       onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),
     })

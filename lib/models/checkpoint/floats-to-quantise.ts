@@ -49,15 +49,16 @@ export function readNf4({ shape, floats }: FloatsToQuantise, device: NativeDevic
     scales.set(piece.scales, (from * columns) / NF4_BLOCK)
     table = piece.table
   }
-  const parts = {
+  return nf4Weight(columns, {
     codes: Tensor.from(codes, [rows, columns / 2], { device, dtype: 'uint8' }),
     table: Tensor.from(table, [table.length], { device }),
     scales: Tensor.from(scales, [scales.length], { device }),
-    zeros: null,
-    groups: null,
-    scaleTable: null,
-    scaleScales: null,
-  }
+  })
+}
+
+/** A weight of codes [rows, columns / 2] of 4 bits, with a table [16] and a float32 scale for every NF4_BLOCK values. */
+export function nf4Weight(columns: number, own: { codes: Tensor; table: Tensor; scales: Tensor }): CodedWeight {
+  const parts = { ...own, zeros: null, groups: null, scaleTable: null, scaleScales: null }
   return new CodedWeight('nf4', parts, {
     columns,
     firstRow: 0,

@@ -84,9 +84,7 @@ function productOfUpdates(
   const multiply = (a: Tensor, transpose: boolean, target: Tensor, add: boolean) =>
     scope(() => {
       const values = valuesFor(updates, weight)
-      const sum = withWeight
-        ? (values ? weightOf(values) : weight).values('float32')
-        : Tensor.zeros(weight.shape, { device: weight.device })
+      const sum = withWeight ? ownFloats(weight, values) : Tensor.zeros(weight.shape, { device: weight.device })
       for (const [i, update] of updates.entries()) {
         const { from, to } = update
         const untouched = withWeight && updates.findIndex((other) => other.from === from) === i
@@ -111,6 +109,11 @@ function valuesFor(updates: readonly Pick<WeightUpdate, 'readsWeight'>[], weight
   return updates.some(({ readsWeight = true }) => readsWeight) ? floatsOf(weight) : null
 }
 
+/** A weight [d, k] in float32 that may be changed, from its unpacked `values` where there are some. */
+function ownFloats(weight: Weight, values: Tensor | null): Tensor {
+  return (values ? weightOf(values) : weight).values('float32')
+}
+
 function rowsOf(values: Tensor | null, { from, to }: WeightUpdate, { device, shape }: Weight): Tensor {
   return values?.rows(from, to) ?? Tensor.empty([0, shape[1]!], { device })
 }
@@ -121,7 +124,7 @@ function rowsOf(values: Tensor | null, { from, to }: WeightUpdate, { device, sha
  */
 export function changedWeight(stored: Weight, updates: readonly Omit<WeightUpdate, 'from' | 'to'>[]): Tensor {
   const values = valuesFor(updates, stored)
-  const sum = (values ? weightOf(values) : stored).values('float32')
+  const sum = ownFloats(stored, values)
   const { shape, device } = stored
   const [d, k] = shape as [number, number]
   const none = values ?? Tensor.empty([0, k], { device })
