@@ -15,6 +15,11 @@ export interface SafetensorsEntry {
   dtype: SafetensorsDType
   shape: readonly number[]
   /**
+   * Stands where tensors stand whose elements have so many bytes, not those of its own: so tensors that are made together stay
+   * together. A file stays aligned where such a run of tensors fills whole elements of that size.
+   */
+  among?: number
+  /**
    * The bytes, row-major and little-endian. Called once, when they are written, so that one tensor at a time is in
    * memory, which may be the same for all.
    */
@@ -168,8 +173,9 @@ async function writeFile(path: string, sized: SizedEntry[], metadata: Record<str
   })
 }
 
-function inFileOrder(sized: SizedEntry[]): SizedEntry[] {
-  return sized.toSorted((a, b) => blockBytes(b.entry.dtype) - blockBytes(a.entry.dtype))
+function inFileOrder<Entry extends Described>(sized: readonly SizedEntry<Entry>[]): SizedEntry<Entry>[] {
+  const width = ({ entry: { among, dtype } }: SizedEntry<Entry>) => among ?? blockBytes(dtype)
+  return sized.toSorted((a, b) => width(b) - width(a))
 }
 
 function fileBytes(sized: SizedEntry[], metadata: Record<string, string>): number {

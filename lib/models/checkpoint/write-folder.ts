@@ -47,10 +47,10 @@ export async function writeModelFolder(
   let written = 0
   const entries = [...shapes].flatMap(([name, shape]): SafetensorsEntry[] => {
     if (linears?.has(name)) {
-      const values = async (isLast: boolean) => {
+      const values = async () => {
         using filled = filledWeight(model, name, shape)
         const { buffer, byteOffset, byteLength } = await roundedBytes(filled, 'float32', name, writing)
-        if (isLast) onTensor?.(++written, shapes.size)
+        onTensor?.(++written, shapes.size)
         return new Float32Array(buffer, byteOffset, byteLength / 4)
       }
       return nf4Entries(name, shape, dtype, values, model.device.facts().threads)

@@ -9,37 +9,53 @@ export function fitsNf4(shape: readonly number[]): boolean {
 }
 
 /**
- * The tensors that make a weight [out, in]. `values` is called for its scales and again for its codes, which lie far apart in a
- * file, so that no weight is held meanwhile.
+ * The tensors that make a weight [out, in], which follow each other in a file: `values` is called for its scales, and its codes
+ * are held until they are written.
  * @param dtype what readers turn the values into
  */
 export function nf4Entries(
   name: string,
   shape: readonly number[],
   dtype: FloatDType,
-  values: (isLast: boolean) => Promise<Float32Array>,
+  values: () => Promise<Float32Array>,
   threads: number,
 ): SafetensorsEntry[] {
   const count = elementsOf(shape)
-  const state = Buffer.from(JSON.stringify({ quant_type: 'nf4', blocksize: NF4_BLOCK, dtype, shape }))
-  const quantised = async (isLast: boolean) => native.quantiseNf4(await values(isLast), threads)
   const { table } = native.quantiseNf4(new Float32Array(0), 1)
-  return [
+  const json = JSON.stringify({ quant_type: 'nf4', blocksize: NF4_BLOCK, dtype, shape })
+  // Spaces fill the last four bytes, so that floats that follow are aligned.
+  const state = Buffer.from(json.padEnd(json.length + ((4 - ((count / 2 + json.length) % 4)) % 4)))
+  let codes: Uint8Array | null = null
+  const entries: SafetensorsEntry[] = [
     {
       name: `${name}.absmax`,
       dtype: 'float32',
       shape: [Math.ceil(count / NF4_BLOCK)],
-      data: async () => bytesOf((await quantised(false)).scales),
+      data: async () => {
+        const made = native.quantiseNf4(await values(), threads)
+        codes = made.codes
+        return bytesOf(made.scales)
+      },
     },
     { name: `${name}.quant_map`, dtype: 'float32', shape: [table.length], data: async () => bytesOf(table) },
+    {
+      name,
+      dtype: 'uint8',
+      shape: [count / 2, 1],
+      data: async () => {
+        const made = codes!
+        codes = null
+        return made
+      },
+    },
     {
       name: `${name}.quant_state.bitsandbytes__nf4`,
       dtype: 'uint8',
       shape: [state.length],
       data: async () => state,
     },
-    { name, dtype: 'uint8', shape: [count / 2, 1], data: async () => (await quantised(true)).codes },
   ]
+  return entries.map((entry) => ({ ...entry, among: 4 }))
 }
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Float32Array) => new Uint8Array(buffer, byteOffset, byteLength)

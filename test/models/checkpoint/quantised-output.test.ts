@@ -1,14 +1,20 @@
 /** Models that are written in blocks or codes: what a reader finds is what quantising the same floats while loading gives. */
+
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { readGguf } from '../../../lib/io/gguf.js'
+import { readSafetensorsHeader } from '../../../lib/io/safetensors.js'
+import { ModelSource } from '../../../lib/models/checkpoint/model-source.js'
+import { writeModelFolder } from '../../../lib/models/checkpoint/write-folder.js'
 import { formatInMixture } from '../../../lib/models/gguf/mixtures.js'
 import { initModel, loadModel, type MergeModelOptions, mergeModel } from '../../../lib/models/index.js'
 import type { Model } from '../../../lib/models/model.js'
+import { weightShapes } from '../../../lib/models/network/plan.js'
 import type { QuantiseFormat } from '../../../lib/options/index.js'
 import { randomStream } from '../../../lib/random.js'
+import type { Tensor } from '../../../lib/tensor/tensor.js'
 import { goldenJson, goldenPath, largestDifference } from '../../golden/files.js'
 import { readRawTensors } from '../../golden/tensor-files.js'
 import { quickFolder } from '../../io/temporary.js'
@@ -126,6 +132,25 @@ describe('NF4 as bitsandbytes stores it', () => {
     )
     expect(config.quantization_config).toEqual(other.quantization_config)
   })
+
+  test.each(['wide', 'narrow', 'odd'] as const)(
+    'each weight of %s is made once, and tensors are aligned',
+    async (name) => {
+      const source = await ModelSource.open(at(name))
+      const made: string[] = []
+      const fill = (weight: string, values: Tensor) => {
+        made.push(weight)
+        source.loadInto(weight, values)
+      }
+      const writable = { config: source.config, tokenizer: null, source, device: testDevice(), fill }
+      await writeModelFolder(writable, at(`once-${name}`), { quantise: 'nf4', dtype: 'bfloat16' })
+      source.closeFiles()
+      expect(made.sort()).toEqual([...weightShapes(source.config).keys()].sort())
+      const { tensors } = await readSafetensorsHeader(join(at(`once-${name}`), 'model.safetensors'))
+      for (const [tensor, { dtype, offset }] of tensors)
+        expect(offset % { float32: 4, bfloat16: 2, uint8: 1 }[dtype as 'uint8'], tensor).toBe(0)
+    },
+  )
 
   test('rows of an odd number of values stay floats, and the configuration says so', async () => {
     const output = await merged('odd', 'odd-nf4', { quantise: 'nf4' })
