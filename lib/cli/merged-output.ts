@@ -1,4 +1,5 @@
 /** Writing a merged model: what `merge` and two formats of `export` do. */
+
 import type { ChangeResult } from '../eval/index.js'
 import { checkWrittenForm, formatOf, type MergeOptions, modelPath } from '../options/index.js'
 import type { OptionSource } from '../schema/names.js'
@@ -25,6 +26,7 @@ export async function runMerge(options: MergeOptions & { model: string }, termin
   const { mergeModel } = await import('../models/index.js')
   const progress = new Progress(terminal.stderr, { quiet: options.quiet })
   try {
+    if (options.compare) await requireComparable(options)
     progress.note(`merging ${options.adapter} into ${options.model}`)
     const json = await mergeModel({
       ...options,
@@ -44,6 +46,18 @@ export async function runMerge(options: MergeOptions & { model: string }, termin
   } finally {
     progress.end()
   }
+}
+
+/** Refuses rows that cannot be compared before anything is written. */
+async function requireComparable({ model, compare, offline }: MergeOptions & { model: string }): Promise<void> {
+  const [{ ModelSource }, { requireRows }, { loadTokenizer }] = await Promise.all([
+    import('../models/index.js'),
+    import('../eval/index.js'),
+    import('../data/tokenizer/tokenizer.js'),
+  ])
+  const { path, config } = await ModelSource.open(model, { offline })
+  const adapterSet = { activeNames: () => [], provenance: () => ({}) }
+  await requireRows({ path, config, tokenizer: await loadTokenizer(path), adapterSet }, compare!, { offline })
 }
 
 /** How far what the written model predicts is from what the adapter on its base does, both in float32. */

@@ -2,6 +2,7 @@
 export { extractAnswer, isSameAnswer } from './answers.js'
 export { type EvaluateOptions, evaluate } from './evaluate.js'
 export { type ImportanceOptions, type ImportanceResult, importanceMatrix } from './importance.js'
+export { requireRows } from './require-rows.js'
 export type {
   ChangeResult,
   ChoicesResult,

@@ -5,14 +5,14 @@ import { UsageError } from '../errors.js'
 import { promptTemplate } from '../generate/index.js'
 import type { HubOptions } from '../hub/index.js'
 import { type EvalOptions, maxLengthOf } from '../options/index.js'
-import type { EvaluatedModel, TaskContext } from './task.js'
+import type { RowReader, RowsContext } from './task.js'
 
 /** What a task reads, and how rows become tokens. */
-export async function openTask(
-  model: EvaluatedModel,
+export async function openTask<Model extends RowReader>(
+  model: Model,
   options: EvalOptions,
   hub: HubOptions,
-): Promise<Omit<TaskContext, 'base' | 'done' | 'truncated'>> {
+): Promise<Omit<RowsContext, 'truncated'> & { model: Model }> {
   const data = await openSources(options.data!, { purpose: 'evaluation', ...hub })
   const shotsData = options.shotsData && (await openSources(options.shotsData, hub))
   return {

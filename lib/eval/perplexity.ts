@@ -5,7 +5,7 @@ import { InputError, UsageError } from '../errors.js'
 import { requireTokenizer } from '../generate/index.js'
 import { recordsOf } from './records.js'
 import { scoreRows, sum } from './score.js'
-import type { PerplexityResult, TaskContext } from './task.js'
+import type { PerplexityResult, RowsContext, TaskContext } from './task.js'
 import { tokenRowsOf } from './token-rows.js'
 import { type WindowOptions, windowsOf } from './windows.js'
 
@@ -39,7 +39,7 @@ export async function perplexity(context: TaskContext): Promise<PerplexityResult
 }
 
 /** Windows of texts, and token rows with a target of anything else; `limit` of them. */
-export async function* partsOf(context: TaskContext): AsyncGenerator<Part> {
+export async function* partsOf(context: RowsContext): AsyncGenerator<Part> {
   const { options, data, text, signal } = context
   let count = 0
   for await (const record of recordsOf(data, { signal })) {
@@ -54,7 +54,7 @@ export async function* partsOf(context: TaskContext): AsyncGenerator<Part> {
   }
 }
 
-function textWindows(text: string, where: string, { model, options, maxLength }: TaskContext): Iterable<Part> {
+function textWindows(text: string, where: string, { model, options, maxLength }: RowsContext): Iterable<Part> {
   const ids = Int32Array.from(requireTokenizer(model).encodeText(text))
   checkIds(ids, model.config.vocabularySize, where)
   return windowsOf(ids, windowOptions(options, maxLength, model.config.maxPositions))

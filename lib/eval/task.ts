@@ -7,6 +7,11 @@ import type { LanguageModel } from '../generate/index.js'
 import type { EvalOptions, Task } from '../options/index.js'
 import type { Tensor } from '../tensor/tensor.js'
 
+/** What rows become tokens by. */
+export type RowReader = Pick<LanguageModel, 'path' | 'tokenizer' | 'adapterSet'> & {
+  readonly config: Pick<LanguageModel['config'], 'maxPositions' | 'vocabularySize'>
+}
+
 /** What an evaluation needs of a model. `Model` fits; so do fakes. */
 export interface EvaluatedModel extends LanguageModel {
   /** Natural log-probability of every target of the batch, in order. */
@@ -108,10 +113,9 @@ export interface EvalResults extends Record<Task, object> {
   change: ChangeResult
 }
 
-export interface TaskContext {
-  readonly model: EvaluatedModel
-  /** What `forgetting` and `change` compare the model with; null: the model without its active adapters. */
-  readonly base: EvaluatedModel | null
+/** What a task reads. */
+export interface RowsContext {
+  readonly model: RowReader
   readonly options: EvalOptions
   readonly data: readonly OpenSource[]
   readonly shotsData: readonly OpenSource[] | undefined
@@ -125,10 +129,16 @@ export interface TaskContext {
   readonly signal?: AbortSignal
   /** Tokens of a row at most. */
   readonly maxLength: number
-  /** Called when a row (or window) is done, with its line of `--output` and the result so far. */
-  done(line: object, summary?: string): Promise<void>
   /** Called when `maxLength` cut a row. */
   truncated(): void
+}
+
+export interface TaskContext extends RowsContext {
+  readonly model: EvaluatedModel
+  /** What `forgetting` and `change` compare the model with; null: the model without its active adapters. */
+  readonly base: EvaluatedModel | null
+  /** Called when a row (or window) is done, with its line of `--output` and the result so far. */
+  done(line: object, summary?: string): Promise<void>
 }
 
 export type RunTask<T extends Task = Task> = (context: TaskContext) => Promise<EvalResults[T]>

@@ -59,7 +59,7 @@ function plainPrompt(prompt: string | undefined, system: string | undefined): st
 
 /** The template of a prompt: null for `raw` and for a model without one. Warns if an active adapter learned another. */
 export async function promptTemplate(
-  model: LanguageModel,
+  model: Pick<LanguageModel, 'tokenizer' | 'path' | 'adapterSet'>,
   { template, raw = false }: { template: string; raw?: boolean },
   onWarning: (message: string) => void = () => {},
 ): Promise<ChatTemplate | null> {

@@ -1,5 +1,5 @@
 /** Commands beside weights that stay in the codes of their checkpoint. */
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, type MockInstance, test, vi } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
@@ -184,4 +184,26 @@ test('mora train --quantise trains beside codes of floats, and what follows need
   const exact = await mora(true, ...floats, ...compare)
   expect(exact.change).toMatchObject({ sameTopTokens: 1, targets: change.targets })
   expect(exact.change.maxAbsoluteChange).toBeLessThan(1e-4)
+})
+
+describe('mora merge --compare refuses rows before anything is written', () => {
+  const model = goldenPath('tiny-untied/model')!
+  test.each([
+    ['a row that is none', '{"input_ids": [1, 2, 3]}\n{"input_ids": "1"}', /rows\.jsonl:2.*input_ids/],
+    ['a token of another vocabulary', '{"input_ids": [1, 2, 100000]}', /100000/],
+    ['text without a tokenizer', '{"text": "Hello"}', /has no tokenizer/],
+    ['nothing to predict', '{"input_ids": [1]}', /no token is predicted, so there is nothing to compare/],
+    ['nothing', '\n', /rows\.jsonl/],
+  ])('%s', async (_, rows, message) => {
+    writeFileSync(at('rows.jsonl'), rows)
+    const adapter = join(goldenPath('methods')!, 'lora/start')
+    const terminal = testTerminal()
+    const merge = ['merge', '--model', model, '--adapter', adapter, '--output', at('whole'), '--threads', '2']
+    const argv = [...merge, '--compare', at('rows.jsonl'), '--allow-other-base']
+    const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
+    expect(exitCode).toBeGreaterThan(0)
+    expect(terminal.written.stderr.replaceAll(/\s+/g, ' ')).toMatch(message)
+    expect(terminal.written.stderr).not.toContain('merging')
+    expect(existsSync(at('whole'))).toBe(false)
+  })
 })
