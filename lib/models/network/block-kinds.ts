@@ -36,7 +36,7 @@ function weightFacts({ current: { storage, tensors, parameter } }: WeightSlot): 
 function adapterFacts(linear: Linear): unknown {
   return linear
     .activeAdapters()
-    .map(({ layer }) => [layer.constructor.name, layer.parameters.map(({ shape }) => shape), layer.describe()])
+    .map(({ layer }) => [layer.constructor.name, layer.parameters.map(({ shape }) => shape)])
 }
 
 function withoutNames(key: string, value: unknown): unknown {
