@@ -125,9 +125,10 @@ class InStream {
   Tensor target_;
 };
 
-/// Does something on the thread of the stream that writes a tensor, in the stream's order.
+/// Does something on the thread of the stream that writes a tensor, in the stream's order: once, as a copy of one byte
+/// is in one part.
 void enqueue(const Tensor& target, std::function<void()> work) {
-  target.device().copyFromHost(target.desc().data, target.bytes(),
+  target.device().copyFromHost(target.desc().data, 1,
                                [kept = target, work = std::move(work)](std::byte*, size_t, size_t) { work(); });
 }
 

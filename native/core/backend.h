@@ -104,8 +104,8 @@ struct StreamError {
 
 /// Bytes of the host: its memory, or a file.
 struct HostSource {
-  /// Writes bytes [offset, offset + bytes) to `to`, on a thread of the backend. Null, or why it failed: a sentence
-  /// without its full stop, valid until `done`.
+  /// Writes bytes [offset, offset + bytes) to `to`; called for one part after the other, or for several at the same
+  /// time on threads of the backend. Null, or why it failed: a sentence without its full stop, valid until `done`.
   const char* (*read)(void* user, void* to, size_t offset, size_t bytes);
   /// Nothing is read any more; called even if nothing was.
   void (*done)(void* user);

@@ -109,7 +109,8 @@ void* Device::allocate(size_t bytes) {
 void Device::copyFromHost(void* target, size_t bytes, HostRead read) {
   struct Source {
     HostRead read;
-    std::string why;
+    std::mutex mutex;
+    std::string why;  // the first failure
   };
   const auto readPart = [](void* user, void* to, size_t offset, size_t count) -> const char* {
     auto& source = *static_cast<Source*>(user);
@@ -117,13 +118,14 @@ void Device::copyFromHost(void* target, size_t bytes, HostRead read) {
       source.read(static_cast<std::byte*>(to), offset, count);
       return nullptr;
     } catch (const std::exception& failure) {
-      source.why = failure.what();
+      const std::lock_guard lock(source.mutex);
+      if (source.why.empty()) source.why = failure.what();
       if (source.why.ends_with('.')) source.why.pop_back();
       return source.why.c_str();
     }
   };
   const auto done = [](void* user) { delete static_cast<Source*>(user); };
-  check(backend_->copyFromHost(stream_, target, bytes, {readPart, done, new Source{std::move(read), {}}}),
+  check(backend_->copyFromHost(stream_, target, bytes, {readPart, done, new Source{std::move(read), {}, {}}}),
         "copyFromHost");
 }
 

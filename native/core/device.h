@@ -42,7 +42,8 @@ class Device {
   void countMapped(int64_t bytes) { mapped_ += bytes; }
   /// Lets go of memory once everything enqueued so far is done.
   void letGo(std::shared_ptr<void> memory) noexcept;
-  /// Writes bytes [offset, offset + bytes) of what is copied to `to`; on a thread of the backend.
+  /// Writes bytes [offset, offset + bytes) of what is copied to `to`; threads of the backend may call it for several
+  /// parts at the same time.
   using HostRead = std::function<void(std::byte* to, size_t offset, size_t bytes)>;
   /// Copies what `read` reads, in stream order, piece by piece; it is kept until then. What it throws fails the
   /// operation.
