@@ -17,9 +17,9 @@ import { trainStep } from './common/train-step.mjs'
 import { median, secondsOf, takeTurns, timedSides } from './common/turns.mjs'
 
 const LEARNING_RATE = 1e-5
-/** Of the time on bfloat16 weights. */
+/** Times the time on bfloat16 weights. */
 const LIMIT = 1.1
-/** Of a loss before an update: what rounding to bfloat16 makes of it. */
+/** The relative error that rounding to bfloat16 makes of a loss before an update. */
 const ROUNDING = 5e-3
 const options = readOptions({
   usage: `node bench/quantised.mjs [MODEL] [options]: training steps on quantised weights, in bfloat16.

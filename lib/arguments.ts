@@ -52,7 +52,7 @@ export const oneOf = (...words: readonly string[]): Kind =>
 export const having = (expects: string, ...names: readonly (string | symbol)[]): Kind =>
   kind(expects, (value) => typeof value === 'object' && value !== null && names.every((name) => name in value))
 
-/** What is described otherwise than by its kind. */
+/** A kind whose values errors describe in other words. */
 export const described = ({ fits }: Kind, expects: string): Kind => kind(expects, fits)
 
 export const either = (...kinds: readonly Kind[]): Kind =>

@@ -75,7 +75,7 @@ export interface Native extends Operations {
   createSharedMemory(): number
   /** Bytes of it (uint8 [n]) to be written, for all who map them; it grows. `offset` is a multiple of a page. */
   mapToWrite(device: NativeDevice, descriptor: number, offset: number, bytes: number): NativeTensor
-  /** Its first bytes (uint8 [n]), as one of so many readers, of whom each is said to use a part. What one writes is its own. */
+  /** Its first bytes (uint8 [n]), as one of `readers`, each of whom is said to use a part. What one writes is its own. */
   mapToRead(device: NativeDevice, descriptor: number, bytes: number, readers: number): NativeTensor
 
   /** Calls `body`, which must be synchronous, and records the operations that it enqueues. */
@@ -90,7 +90,7 @@ export interface Native extends Operations {
   orthonormalColumns(values: Float32Array, rows: number, columns: number): Float64Array
 
   /**
-   * Rows of `columns` values as blocks, rounded as ggml's quantisers do. Computed before it returns, on so many threads.
+   * Rows of `columns` values as blocks, rounded as ggml's quantisers do. Computed before it returns, on `threads` threads.
    * @param columns whole blocks
    * @param importance of each column, the mean square of what it is multiplied with; null where that is unknown
    * @throws `non-finite` for a value that the format cannot hold

@@ -19,7 +19,7 @@ export function asMessage(text: string): string {
   return shortened(printable(line), MOST_OF_A_MESSAGE)
 }
 
-/** At most so many bytes of UTF-8: an ellipsis takes the place of the middle. Characters stay whole. */
+/** At most `bytes` of UTF-8: an ellipsis takes the place of the middle. Characters stay whole. */
 export function shortened(text: string, bytes: number): string {
   // A unit of UTF-16 is a byte at least, and three at most.
   if (text.length * 3 <= bytes) return text

@@ -15,11 +15,11 @@ export class OutOfTime extends Error {
 const context = createContext({ work: () => {} })
 const script = new Script('work()')
 
-/** A busy machine gives a process a small share of its time: the clock may go so many times as far as the processor's time. */
+/** A busy machine gives a process a small share of its time: the clock may go this many times as far as the processor's time. */
 const MOST_WAITING = 4
 
 /**
- * The result of synchronous work that may take so many milliseconds of the processor at most. Work that a busy machine kept
+ * The result of synchronous work that may take `milliseconds` of the processor's time at most. Work that a busy machine kept
  * from its time begins again with more of it. Starting the clock takes a fifth of a millisecond.
  * @throws OutOfTime
  */

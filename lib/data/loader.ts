@@ -182,10 +182,16 @@ function tokenRow(row: LoaderRow, where: string, settings: EncodeOptions): Token
       ['mask', mask ?? []],
     ] as const) {
       if (wholes.fits(values)) continue
-      throw new InputError('malformed-row', `${where}: ${name}: expected ${wholes.expects} but ${quoted(values)} came.`)
+      throw new InputError(
+        'malformed-row',
+        `${where}: ${name}: expected ${wholes.expects} but received ${quoted(values)}.`,
+      )
     }
     if (mask && mask.length !== ids.length) {
-      throw new InputError('malformed-row', `${where}: mask: expected ${ids.length} entries but ${mask.length} came.`)
+      throw new InputError(
+        'malformed-row',
+        `${where}: mask: expected ${ids.length} entries but received ${mask.length}.`,
+      )
     }
     return { ids: Int32Array.from(ids), mask: mask ? Uint8Array.from(mask) : new Uint8Array(ids.length).fill(1) }
   }

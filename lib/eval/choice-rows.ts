@@ -31,7 +31,7 @@ export function parseChoiceRow(record: DataRecord): ChoiceRow {
   if (index >= 0 && index < choices.length) return { question, choices, answer: index, subject }
   throw malformedRow(
     record.where,
-    `answer: expected an index from 0 to ${choices.length - 1} or a letter from A to ${LETTERS[choices.length - 1]} but ${quoted(answer)} came`,
+    `answer: expected an index from 0 to ${choices.length - 1} or a letter from A to ${LETTERS[choices.length - 1]} but received ${quoted(answer)}`,
   )
 }
 

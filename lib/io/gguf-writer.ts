@@ -59,7 +59,7 @@ export async function writeGguf(path: string, fields: GgufFields, entries: reado
       if (bytes.byteLength !== expected) {
         throw new RunError(
           'tensor-size',
-          `${name} of shape [${shape}] and ${dtype} takes ${expected} bytes, but ${bytes.byteLength} came.`,
+          `${name} of shape [${shape}] and ${dtype} takes ${expected} bytes, but received ${bytes.byteLength}.`,
         )
       }
       await writeFully(handle, bytes)

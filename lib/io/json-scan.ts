@@ -152,7 +152,7 @@ class Scanner {
 
   #failExpected(what: string): never {
     const came = this.text[this.#position]
-    this.#fail(`${what} was expected but ${came === undefined ? 'the text ends' : `${JSON.stringify(came)} came`}`)
+    this.#fail(`expected ${what} but ${came === undefined ? 'the text ends' : `received ${JSON.stringify(came)}`}`)
   }
 
   #fail(problem: string): never {

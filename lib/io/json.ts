@@ -23,7 +23,7 @@ export async function readJson(path: string, options: JsonOptions = {}): Promise
 /** Like `readJson`, of a file whose value must be an object. */
 export async function readJsonObject(path: string, options: JsonOptions = {}): Promise<Record<string, unknown>> {
   const value = await readJson(path, options)
-  if (!isJsonObject(value)) throw malformed(path, `a JSON object was expected but ${describe(value)} came`)
+  if (!isJsonObject(value)) throw malformed(path, `expected a JSON object but received ${describe(value)}`)
   return value
 }
 

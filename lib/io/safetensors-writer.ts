@@ -165,7 +165,7 @@ async function writeFile(path: string, sized: SizedEntry[], metadata: Record<str
       if (data.byteLength !== bytes) {
         throw new RunError(
           'tensor-size',
-          `${entry.name} of shape [${entry.shape}] and ${entry.dtype} takes ${bytes} bytes, but ${data.byteLength} came.`,
+          `${entry.name} of shape [${entry.shape}] and ${entry.dtype} takes ${bytes} bytes, but received ${data.byteLength}.`,
         )
       }
       await writeFully(handle, data)

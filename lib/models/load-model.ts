@@ -119,7 +119,8 @@ export async function loadAdapted(
 }
 
 /**
- * The same as `loadModel` to train with: by default, quantised weights stay as they are where passes of so many tokens take hardly longer so.
+ * The same as `loadModel` to train with: by default, quantised weights stay as they are where that hardly slows passes of
+ * `tokens` tokens down.
  * @param tokens of a pass; null of training that needs floats
  */
 export function loadForTraining(

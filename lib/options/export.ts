@@ -20,10 +20,13 @@ export const ExportSchema = z.strictObject({
   output: requiredByCommands(
     text('folder to write (peft, safetensors) or file (gguf-lora, gguf)', 'O', { expects: 'a path' }),
   ),
-  approximateRank: optionalInteger('write the nearest LoRA of this rank of an adapter that is none; tells its error', {
-    min: 1,
-    defaultText: 'exact, or refused',
-  }),
+  approximateRank: optionalInteger(
+    'write the nearest LoRA of this rank of an adapter that is none, and report the error',
+    {
+      min: 1,
+      defaultText: 'exact, or refused',
+    },
+  ),
   force: flag('write the nearest LoRA although it is another adapter: with an error above 0.1'),
   ...quantisedOutput,
   compare: compareOption,

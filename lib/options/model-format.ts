@@ -34,7 +34,7 @@ export function isOneFormat(quantise: WrittenQuantiseFormat): quantise is Quanti
   return QUANTISE_FORMATS.some((format) => format === quantise)
 }
 
-/** Of a GGUF file. */
+/** What weights of a GGUF file can be quantised to. */
 export type GgufQuantiseFormat = Exclude<WrittenQuantiseFormat, 'nf4'>
 
 /** Options of what writes a merged model. */

@@ -46,7 +46,7 @@ export class Channel {
     this.write(Buffer.concat([length, bytes, secret.proof(by, `${this.#sent++}`, bytes)]))
   }
 
-  /** The other end's next message of at most so many bytes. */
+  /** The other end's next message of at most `most` bytes. */
   async message(secret: Secret, by: string, most: number): Promise<Buffer> {
     const length = (await this.read(4)).readUInt32BE()
     if (length > most) throw new RunError('bad-message', `Expected a message of at most ${most} bytes, not ${length}.`)

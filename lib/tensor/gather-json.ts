@@ -3,7 +3,7 @@ export interface GatheringRanks {
   gather(bytes: Uint8Array): Promise<Uint8Array[]>
 }
 
-/** Of what a rank says. */
+/** The most bytes that a rank says. */
 const BYTES = 4096
 
 /** What each rank says, by rank: little, as JSON of at most 4096 bytes. */

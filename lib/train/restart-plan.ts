@@ -13,7 +13,7 @@ export interface RestartPlan {
   readonly every: number
   /** As run.yaml records it, beside the adapter's own options. */
   readonly options: Readonly<Record<string, unknown>>
-  /** The adapter after so many restarts, and the seed of its initial values. */
+  /** The adapter after that many restarts, and the seed of its initial values. */
   after(restarts: number): { config: AdapterConfigBase; seed: number }
 }
 

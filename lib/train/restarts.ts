@@ -1,4 +1,4 @@
-/** ReMoRA and ReLoRA: the adapter is merged for good every so many steps, and starts again. */
+/** ReMoRA and ReLoRA: the adapter is merged for good every `mergeEvery` steps, and starts again. */
 import { writeMerge } from './checkpoints/merge-folders.js'
 import type { MergeEvent } from './events.js'
 import type { Session } from './session.js'

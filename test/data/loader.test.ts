@@ -83,7 +83,7 @@ describe('DataLoader', () => {
       expect(() => new DataLoader(rows, { batchSize })).toThrow(/positive integer for batchSize/)
     await expect(collect(new DataLoader([], {}))).rejects.toThrow(/has no row/)
     for (const [row, message] of [
-      [{ ids: [1, 2], mask: [1] }, /row 1: mask: expected 2 entries but 1 came/],
+      [{ ids: [1, 2], mask: [1] }, /row 1: mask: expected 2 entries but received 1/],
       [{ text: 'one two three four' }, /row 1: its text has more than 2 tokens; use loadDataset/],
       [{ input_ids: [1, 2], labels: [-100, -100] }, /row 1: nothing in it is trained/],
     ] as const)

@@ -74,7 +74,7 @@ describe('writeGguf', () => {
     await expectRejection(
       writeGguf(path, new Map(), [whole, tensor('b', 'float32', [4], 12)]),
       'tensor-size',
-      /b of shape \[4\] and float32 takes 16 bytes, but 12 came/,
+      /b of shape \[4\] and float32 takes 16 bytes, but received 12/,
     )
     const failing = { ...whole, data: () => Promise.reject(new Error('device lost')) }
     await expect(writeGguf(path, new Map(), [failing])).rejects.toThrow('device lost')

@@ -16,7 +16,7 @@ describe('readJson', () => {
     await expectRejection(
       readJson(path),
       'malformed-json',
-      /bad\.json .*line 3, column 8 a value was expected but "t" came/,
+      /bad\.json .*line 3, column 8 expected a value but received "t"/,
     )
   })
 
@@ -27,7 +27,7 @@ describe('readJson', () => {
   })
 
   it('refuses another value than an object where one is needed', async () => {
-    await expectRejection(readJsonObject(fileOf(folder(), 'a.json', '[]')), 'malformed-file', /an array came/)
+    await expectRejection(readJsonObject(fileOf(folder(), 'a.json', '[]')), 'malformed-file', /received an array/)
   })
 
   it('refuses repeated keys only when asked', () => {

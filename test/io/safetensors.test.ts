@@ -161,7 +161,7 @@ describe('writeSafetensors', () => {
 
   it('refuses data that is not the shape’s, and leaves no file', async () => {
     const failing = writeSafetensors(join(folder(), 'x'), [entry('a', 'float32', [2], 7)])
-    await expectRejection(failing, 'tensor-size', /a of shape \[2\] and float32 takes 8 bytes, but 7 came/)
+    await expectRejection(failing, 'tensor-size', /a of shape \[2\] and float32 takes 8 bytes, but received 7/)
     expect(readdirSync(folder())).toEqual([])
   })
 

@@ -83,7 +83,7 @@ export const launchers: readonly Launcher[] = [
 export interface JobEnding {
   /** The highest, where there is no launcher. */
   code: number
-  /** Of the processes that were started, by rank where there is no launcher; null of one that a signal ended. */
+  /** Exit codes of the processes that were started, by rank where there is no launcher; null of one that a signal ended. */
   codes: readonly (number | null)[]
   /** What all ranks and the launcher printed. */
   stdout: string

@@ -34,7 +34,7 @@ export async function* csvRecords(bytes: Peekable, name: string, delimiter?: str
     if (fields.length !== header.length) {
       throw malformed(
         where,
-        `expected ${header.length} fields, as in the header (${shortened(header.join(', '), MOST_NAMED)}), but ${fields.length} came; a field that holds the delimiter, a quote or a new line is put in double quotes`,
+        `expected ${header.length} fields, as in the header (${shortened(header.join(', '), MOST_NAMED)}), but received ${fields.length}; a field that holds the delimiter, a quote or a new line is put in double quotes`,
       )
     }
     yield { value: rowOf(header, fields, where), where }

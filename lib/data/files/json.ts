@@ -123,11 +123,11 @@ class ElementSplitter {
         this.#lineOfElement = this.#line
       } else if (byte === CLOSE_LIST || byte === CLOSE_OBJECT) {
         if (--this.#depth > 0) continue
-        if (byte === CLOSE_OBJECT) throw this.#malformed("']' was expected but '}' came")
+        if (byte === CLOSE_OBJECT) throw this.#malformed("expected ']' but received '}'")
         this.#isOver = true
         const element = this.#take(chunk.subarray(start, i))
         if (!isBlank(element.bytes)) yield element
-        else if (this.#count > 0) throw this.#malformed("a value was expected after ',' but ']' came")
+        else if (this.#count > 0) throw this.#malformed("expected a value after ',' but received ']'")
       } else if (byte === COMMA && this.#depth === 1) {
         this.#count++
         yield this.#take(chunk.subarray(start, i))

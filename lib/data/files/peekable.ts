@@ -37,7 +37,7 @@ export class Peekable implements AsyncIterable<Uint8Array> {
     }
   }
 
-  /** Chunks of at least so many bytes together, unless the stream ends before. */
+  /** Chunks of at least `bytes` together, unless the stream ends before. */
   async #next(bytes: number): Promise<Uint8Array[]> {
     const chunks: Uint8Array[] = []
     for (let count = 0; count < bytes && !this.#ended; ) {

@@ -123,14 +123,14 @@ function tokenisedRow({ input_ids, labels }: z.output<typeof forms.tokenised>, w
   if (labels && labels.length !== input_ids.length) {
     throw malformedRow(
       where,
-      `labels: expected ${input_ids.length} entries, one for each id, but ${labels.length} came`,
+      `labels: expected ${input_ids.length} entries, one for each id, but received ${labels.length}`,
     )
   }
   const odd = labels?.findIndex((label, i) => label !== IGNORED_LABEL && label !== input_ids[i]) ?? -1
   if (odd >= 0) {
     throw malformedRow(
       where,
-      `labels[${odd}]: expected ${IGNORED_LABEL} or the id at its place, ${input_ids[odd]}, but ${labels![odd]} came`,
+      `labels[${odd}]: expected ${IGNORED_LABEL} or the id at its place, ${input_ids[odd]}, but received ${labels![odd]}`,
     )
   }
   return { kind: 'tokenised', ids: input_ids, labels }

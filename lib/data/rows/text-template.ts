@@ -26,7 +26,7 @@ export class TextTemplate {
 
   /** @throws InputError `malformed-row` of a record without one of the columns, or with no text or number in it */
   of({ value, where, json }: DataRecord): string {
-    if (!isJsonObject(value)) throw malformedRow(where, `expected columns by name but ${quoted(value)} came`)
+    if (!isJsonObject(value)) throw malformedRow(where, `expected columns by name but received ${quoted(value)}`)
     return this.source.replace(PIECE, (piece, column?: string) =>
       column === undefined ? WRITTEN[piece]! : columnText(value, column.trim(), where, json),
     )
@@ -46,7 +46,7 @@ function columnText(
   const value = columns[column]
   if (typeof value === 'string') return value
   if (!['number', 'bigint', 'boolean'].includes(typeof value)) {
-    throw malformedRow(where, `${column}: expected a text or a number but ${quoted(value)} came`)
+    throw malformedRow(where, `${column}: expected a text or a number but received ${quoted(value)}`)
   }
   // As it is written in its file: 2.0 stays 2.0.
   return str(toValue(exactColumns(json)?.[column] ?? value))

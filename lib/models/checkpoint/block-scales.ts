@@ -27,7 +27,7 @@ const PLACES: Readonly<Record<BlockDType, readonly number[]>> = {
 
 /** Bytes that are read at a time: they stay in the cache until they are looked at. */
 const PIECE = 2 ** 18
-/** Of a float16: all ones where it is infinite or not a number. */
+/** The exponent's bits of a float16: all ones where it is infinite or not a number. */
 const EXPONENT = 0x7c00
 
 /** Does nothing of other tensors. @throws InputError `malformed-file` that names the first block with a scale that is not finite */

@@ -30,7 +30,7 @@ export interface GroupInBytes {
   readonly all: Tensor
 }
 
-/** Gives memory for so many bytes: uint8 [n]. */
+/** Makes memory of `count` bytes: uint8 [count]. */
 type MakeBytes = (count: number) => Tensor
 
 /** Bytes of a cache line, and of what processors read at one time. */
@@ -91,7 +91,7 @@ export class GroupedWeights implements NetworkWeights {
   }
 }
 
-/** Reads a group's matrices into a multiple of so many times 64 bytes. */
+/** Reads a group's matrices into a multiple of `multiple` times 64 bytes. */
 export function readGroup(weights: Weights, names: GroupOfMatrices, multiple: number, make: MakeBytes): GroupInBytes {
   const isKept = names.some((name) => weights.isKept(name))
   return (isKept ? keptGroup : floatGroup)(weights, names, multiple * ALIGNMENT, make)

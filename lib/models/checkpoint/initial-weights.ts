@@ -117,7 +117,7 @@ export function bytesOfWeights(source: ModelSource, dtype: FloatDType, quantised
   return sum + Math.max(0, ...[...all.keys()].map((name) => source.weights.get(name)!.bytes))
 }
 
-/** The same of one of so many ranks that hold the matrices together: its part, and two blocks or the largest table. */
+/** The same of one of `size` ranks that hold the matrices together: its part, and two blocks or the largest table. */
 export function bytesOfShards(source: ModelSource, dtype: FloatDType, quantised: boolean, size: number): number {
   const all = bytesByName(source, dtype, quantised)
   const units = networkUnits(source.config).map(({ isBlock, groups }) => ({

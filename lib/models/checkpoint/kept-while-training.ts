@@ -45,7 +45,7 @@ const GPU = 230
 const MOST = 1.15
 
 /**
- * How many times as long a pass of so many tokens takes beside kept weights as beside floats; null of a format that is none of
+ * How many times as long a pass of `tokens` tokens takes beside kept weights as beside floats; null of a format that is none of
  * quantised weights.
  */
 export function slowdown(format: string, device: string, tokens: number): number | null {
@@ -53,7 +53,7 @@ export function slowdown(format: string, device: string, tokens: number): number
   return 1 + (device === 'cpu' ? CPU[format as QuantisedFormat] : GPU) / tokens
 }
 
-/** Whether weights in a format stay so by default where passes have so many tokens. */
+/** Whether weights in a format stay so by default where passes have `tokens` tokens. */
 export function staysQuantised(format: string, device: string, tokens: number): boolean {
   const times = slowdown(format, device, tokens)
   return times !== null && times <= MOST

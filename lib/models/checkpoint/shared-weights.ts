@@ -8,7 +8,7 @@ import type { Weights } from './initial-weights.js'
 
 /** Where a group lies in the part of the rank that has read it. */
 interface GroupFacts {
-  /** Of its first matrix. */
+  /** The first matrix's. */
   readonly name: string
   readonly offset: number
   readonly bytes: number

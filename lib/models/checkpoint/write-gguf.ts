@@ -143,7 +143,7 @@ interface StoredWeight {
   name: string
   shape: readonly number[]
   dtype: GgufTensorDType
-  /** Of its columns. */
+  /** The importance of each column; null where it is unknown. */
   importance: Float32Array | null
 }
 

@@ -67,7 +67,7 @@ export class ConfigReader {
     throw this.malformed(key, `a list of ${layers} values`, value)
   }
 
-  /** Positive numbers, so many of them. */
+  /** `count` positive numbers. */
   positives(key: string, count: number): readonly number[] {
     const value = this.value(key)
     const isPositive = (entry: unknown) => typeof entry === 'number' && entry > 0 && Number.isFinite(entry)
@@ -75,7 +75,7 @@ export class ConfigReader {
     throw this.malformed(key, `${count} positive numbers`, value)
   }
 
-  /** Positive integers, so many of them. */
+  /** `count` positive integers. */
   integers(key: string, count: number): readonly number[] {
     const value = this.value(key)
     const isFit = (entry: unknown) => Number.isInteger(entry) && (entry as number) > 0 && (entry as number) < 2 ** 31

@@ -58,7 +58,7 @@ export class Decoder {
   readonly slots: readonly WeightSlot[]
   /** What holds the matrices where ranks do so together; else null. */
   readonly shards: Shards | null
-  /** Rows of so many tokens are turned otherwise than shorter ones. */
+  /** Rows of at least this many tokens use different rotary angles. */
   readonly longRowsFrom: number
   readonly #rotary: ReadonlyMap<RotaryPlan, RotaryTables>
 
@@ -211,7 +211,7 @@ export class Decoder {
     return Tensor.from(values, [values.length], { device: this.device, dtype: 'int32' })
   }
 
-  /** The length of a row of which so many tokens are known; all of its tokens must be turned alike. */
+  /** The length of a row of which `known` tokens are there already; all of its tokens must be turned alike. */
   #rowLength(known: number, cache: KeyValueCache): number {
     const rowLength = Math.max(known, cache.rowLength)
     const isLong = rowLength >= this.longRowsFrom

@@ -73,7 +73,7 @@ export function tokenBudget(
 }
 
 /**
- * Refuses forward passes of so many tokens where they do not fit `memory`, the device's memory, or what is free of it.
+ * Refuses forward passes of `tokens` tokens where they do not fit `memory`, the device's memory, or what is free of it.
  * @throws UsageError `too-little-memory` with the figures
  */
 export function requireMemory(

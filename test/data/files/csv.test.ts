@@ -85,7 +85,7 @@ describe('comma-separated values', () => {
 
   it('names file and line of what is malformed', async () => {
     await expect(read('a,b\n1,2\n\n1,2,3\n')).rejects.toThrow(
-      /^a\.csv:4: expected 2 fields, as in the header \(a, b\), but 3 came/,
+      /^a\.csv:4: expected 2 fields, as in the header \(a, b\), but received 3/,
     )
     await expect(read('a,b\n"x\n"y,2\n')).rejects.toThrow(/^a\.csv:3: there is text after the quote that ends a field/)
     await expect(read('a,b\n1,2\n1,"x\n\n\n')).rejects.toThrow(
@@ -102,7 +102,7 @@ describe('comma-separated values', () => {
     expect(Object.keys(record!)).toHaveLength(names.length)
     await expect(read([...names, 'c7'].join(','), 'a.csv', 2 ** 16)).rejects.toThrow(/names the column "c7" twice/)
     await expect(read(`${names.join(',')}\n1`, 'a.csv', 2 ** 16)).rejects.toThrow(
-      /^a\.csv:2: expected 100000 fields, as in the header \(c0, c1, .*….*, c99999\), but 1 came/,
+      /^a\.csv:2: expected 100000 fields, as in the header \(c0, c1, .*….*, c99999\), but received 1/,
     )
   })
 

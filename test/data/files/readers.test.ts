@@ -41,9 +41,9 @@ describe('readRecords', () => {
   })
 
   it('says in its own words what is wrong with a line', async () => {
-    await expect(read('w.jsonl', '{"text":')).rejects.toThrow(/: at column 9 a value was expected but the text ends\.$/)
+    await expect(read('w.jsonl', '{"text":')).rejects.toThrow(/: at column 9 expected a value but the text ends\.$/)
     await expect(read('x.jsonl', '{"text": \'a\'}')).rejects.toThrow(
-      /: at column 10 a value was expected but "'" came\.$/,
+      /: at column 10 expected a value but received "'"\.$/,
     )
   })
 
@@ -77,7 +77,7 @@ describe('readRecords', () => {
     expect(values(await read('f.json', '{\n "text": "a"\n}'))).toEqual([{ text: 'a' }])
     expect(values(await read('g.json', '{"text":"a"}\n{"text":"b"}\n'))).toEqual([{ text: 'a' }, { text: 'b' }])
     await expect(read('h.json', '[{"text":"a"},\n {"text" "b"}]')).rejects.toThrow(
-      /^h\.json, row 2, is not valid JSON: at line 2 ':' was expected/,
+      /^h\.json, row 2, is not valid JSON: at line 2 expected ':'/,
     )
   })
 
@@ -94,13 +94,13 @@ describe('readRecords', () => {
 
   it('refuses lists that are malformed between their elements or at their end', async () => {
     const cases = [
-      ['[1,]', "at line 1 a value was expected after ','"],
+      ['[1,]', "at line 1 expected a value after ','"],
       ['[1,\n,2]', 'row 2, is not valid JSON: at line 2'],
       ['[1\n2]', 'row 1, is not valid JSON: at line 2'],
       ['[1,\n2', 'the file ends inside of its list'],
       ['["a', 'the file ends inside of its list'],
       ['[1]\nx', 'at line 2 there is text after the end of the list'],
-      ['[1}', "']' was expected but '}' came"],
+      ['[1}', "expected ']' but received '}'"],
       ['[{]]', 'row 1, is not valid JSON'],
     ] as const
     for (const [text, problem] of cases) await expect(read('bad.json', text), text).rejects.toThrow(problem)

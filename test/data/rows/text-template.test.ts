@@ -33,7 +33,7 @@ describe("a text of one's own", () => {
     for (const a of [null, ['x'], {}]) {
       expect(() => of('{a}', { a })).toThrow(/^rows\.jsonl:7: a: expected a text or a number but/)
     }
-    expect(() => of('{a}', 'x')).toThrow(/^rows\.jsonl:7: expected columns by name but "x" came/)
+    expect(() => of('{a}', 'x')).toThrow(/^rows\.jsonl:7: expected columns by name but received "x"/)
   })
 
   it.each(['no column', '{{a}}', '{a', 'a}', '{a} {', '{}', '{a}}', ''])('refuses %j', (template) => {

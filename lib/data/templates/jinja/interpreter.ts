@@ -248,7 +248,7 @@ export class PythonInterpreter extends LimitedInterpreter {
       const value = node[part] === undefined ? undefined : this.evaluate(node[part] as Node, scope)
       if (value === undefined || isNone(value)) return undefined
       if (isInteger(value)) return value.value
-      throw new Error(`a place of a slice was expected to be a whole number, but is ${str(value)}`)
+      throw new Error(`expected a whole number as a place of a slice but received ${str(value)}`)
     })
     if (step === 0) throw new Error('the step of a slice is 0')
     const taken = sliced(itemsOf(object), start, stop, step)

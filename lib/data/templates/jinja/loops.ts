@@ -25,7 +25,7 @@ export function bind(target: Node, item: Value, scope: Scope): void {
   const targets = target.value as Node[]
   const items = itemsOf(item)
   if (targets.length !== items.length) {
-    throw new Error(`a loop expects ${targets.length} values a round, but ${items.length} came`)
+    throw new Error(`a loop expected ${targets.length} values a round but received ${items.length}`)
   }
   for (const [i, one] of targets.entries()) bind(one, items[i]!, scope)
 }

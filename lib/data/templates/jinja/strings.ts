@@ -218,13 +218,13 @@ function braced(value: string, args: readonly Value[], keywords: ReadonlyMap<str
 
 function textOf(value: Value | undefined): string {
   if (isText(value)) return value.value
-  throw new Error(`a text was expected, but ${value ? str(value) || 'what has no value' : 'nothing'} came`)
+  throw new Error(`expected a text but received ${value ? str(value) || 'what has no value' : 'nothing'}`)
 }
 
 function countOf(value: Value | undefined): number | undefined {
   if (value === undefined || isNone(value)) return undefined
   if (isInteger(value)) return value.value
-  throw new Error(`a whole number was expected, but ${str(value)} came`)
+  throw new Error(`expected a whole number but received ${str(value)}`)
 }
 
 /** Python counts characters, not halves of them. */
