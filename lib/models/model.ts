@@ -60,7 +60,7 @@ export class Model implements Disposable {
   readonly isShared: boolean
   /** Every weight, in the order of the checkpoint. */
   readonly slots: readonly WeightSlot[]
-  /** Rows of so many tokens are computed otherwise than shorter ones, from their first token on (LongRoPE). */
+  /** Rows of at least this many tokens use different rotary angles, from their first token on (LongRoPE). */
   readonly longRowsFrom: number
   readonly #decoder: Decoder
   readonly #slots: ReadonlyMap<string, WeightSlot>
