@@ -1,6 +1,6 @@
 /**
  * A device that breaks, fills up or whose cuBLAS fails, at any moment of a run: it ends by itself, with a sentence that
- * says why. The emulator's stand-in gives the answers (test/simt/settings.h); a real device gives them when it likes.
+ * says why. The emulator's stand-in gives the answers (test/simt/runtime/settings.h); a real device gives them when it likes.
  */
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'

@@ -12,11 +12,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "simt/device_memory.h"
-#include "simt/injected_faults.h"
-#include "simt/settings.h"
-#include "simt/streams.h"
-#include "simt/trace.h"
+#include "simt/runtime/device_memory.h"
+#include "simt/runtime/injected_faults.h"
+#include "simt/runtime/settings.h"
+#include "simt/runtime/streams.h"
+#include "simt/runtime/trace.h"
 
 namespace simt {
 

@@ -8,8 +8,8 @@
 #include <functional>
 
 #include "cuda/launch_cost.h"
-#include "simt/copies.h"
-#include "simt/trace.h"
+#include "simt/kernels/copies.h"
+#include "simt/runtime/trace.h"
 
 #define MORA_SHARED(Type, name, ...)            \
   using name##SharedType = Type __VA_ARGS__;    \

@@ -3,7 +3,8 @@
 find_library(BOOST_CONTEXT boost_context REQUIRED)
 find_package(Threads REQUIRED)
 
-file(GLOB SIMT_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp)
+file(GLOB SIMT_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/*.cpp ${CMAKE_CURRENT_LIST_DIR}/kernels/*.cpp
+  ${CMAKE_CURRENT_LIST_DIR}/runtime/*.cpp)
 add_library(simt STATIC ${SIMT_SOURCES})
 target_compile_features(simt PUBLIC cxx_std_20)
 set_target_properties(simt PROPERTIES POSITION_INDEPENDENT_CODE ON)

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "simt/vector_types.h"
+#include "simt/kernels/vector_types.h"
 
 struct __nv_bfloat16 {
   unsigned short bits;

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstdint>
 
-#include "simt/vector_types.h"
+#include "simt/kernels/vector_types.h"
 
 struct __half {
   unsigned short bits;

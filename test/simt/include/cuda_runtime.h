@@ -4,11 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "simt/atomics.h"
-#include "simt/intrinsics.h"
-#include "simt/kernel_thread.h"
-#include "simt/vector_types.h"
-#include "simt/warp.h"
+#include "simt/kernels/atomics.h"
+#include "simt/kernels/intrinsics.h"
+#include "simt/kernels/kernel_thread.h"
+#include "simt/kernels/vector_types.h"
+#include "simt/kernels/warp.h"
 
 #define __global__
 #define __device__

@@ -1,4 +1,4 @@
-#include "simt/grid.h"
+#include "simt/kernels/grid.h"
 
 #include <atomic>
 #include <condition_variable>
@@ -7,9 +7,9 @@
 #include <numeric>
 #include <thread>
 
-#include "simt/faults.h"
-#include "simt/sanitizer.h"
-#include "simt/settings.h"
+#include "simt/kernels/sanitizer.h"
+#include "simt/runtime/faults.h"
+#include "simt/runtime/settings.h"
 
 namespace simt {
 

@@ -2,12 +2,12 @@
 #include <cstdio>
 #include <cstring>
 
-#include "simt/block.h"
-#include "simt/device_memory.h"
-#include "simt/errors.h"
-#include "simt/injected_faults.h"
-#include "simt/settings.h"
-#include "simt/streams.h"
+#include "simt/kernels/block.h"
+#include "simt/runtime/device_memory.h"
+#include "simt/runtime/errors.h"
+#include "simt/runtime/injected_faults.h"
+#include "simt/runtime/settings.h"
+#include "simt/runtime/streams.h"
 
 using simt::failed;
 using simt::settings;

@@ -4,7 +4,7 @@
 
 #include <boost/context/detail/fcontext.hpp>
 
-#include "simt/sanitizer.h"
+#include "simt/kernels/sanitizer.h"
 
 namespace simt {
 

@@ -1,11 +1,11 @@
-#include "simt/fiber.h"
+#include "simt/kernels/fiber.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
 
 #include <cstdlib>
 
-#include "simt/sanitizer.h"
+#include "simt/kernels/sanitizer.h"
 
 namespace simt {
 

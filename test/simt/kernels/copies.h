@@ -4,7 +4,7 @@
 #include <source_location>
 #include <span>
 
-#include "simt/vector_types.h"
+#include "simt/kernels/vector_types.h"
 
 namespace simt {
 

@@ -1,8 +1,8 @@
-#include "simt/injected_faults.h"
+#include "simt/runtime/injected_faults.h"
 
 #include <atomic>
 
-#include "simt/settings.h"
+#include "simt/runtime/settings.h"
 
 namespace simt {
 

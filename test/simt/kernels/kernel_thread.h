@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <source_location>
 
-#include "simt/vector_types.h"
+#include "simt/kernels/vector_types.h"
 
 #define SIMT_THREAD_LOCAL extern thread_local constinit __attribute__((tls_model("initial-exec")))
 

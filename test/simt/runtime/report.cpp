@@ -1,4 +1,4 @@
-#include "simt/report.h"
+#include "simt/runtime/report.h"
 
 #include <cxxabi.h>
 #include <dlfcn.h>

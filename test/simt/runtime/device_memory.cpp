@@ -1,4 +1,4 @@
-#include "simt/device_memory.h"
+#include "simt/runtime/device_memory.h"
 
 #include <sys/mman.h>
 
@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "simt/sanitizer.h"
-#include "simt/settings.h"
+#include "simt/kernels/sanitizer.h"
+#include "simt/runtime/settings.h"
 
 namespace simt {
 

@@ -1,7 +1,7 @@
 // The runtime's functions about streams, events and callbacks.
-#include "simt/errors.h"
-#include "simt/injected_faults.h"
-#include "simt/streams.h"
+#include "simt/runtime/errors.h"
+#include "simt/runtime/injected_faults.h"
+#include "simt/runtime/streams.h"
 
 using simt::failed;
 

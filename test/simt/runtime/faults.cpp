@@ -1,4 +1,4 @@
-#include "simt/faults.h"
+#include "simt/runtime/faults.h"
 
 #include <signal.h>
 #include <sys/mman.h>
@@ -8,8 +8,8 @@
 #include <cstdlib>
 #include <mutex>
 
-#include "simt/block.h"
-#include "simt/device_memory.h"
+#include "simt/kernels/block.h"
+#include "simt/runtime/device_memory.h"
 
 namespace simt {
 

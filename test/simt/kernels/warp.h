@@ -4,7 +4,7 @@
 #pragma once
 #include <cstring>
 
-#include "simt/kernel_thread.h"
+#include "simt/kernels/kernel_thread.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define SIMT_UNSEEN __attribute__((no_sanitize("thread")))

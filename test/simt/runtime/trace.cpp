@@ -1,4 +1,4 @@
-#include "simt/trace.h"
+#include "simt/runtime/trace.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -6,7 +6,7 @@
 #include <mutex>
 #include <utility>
 
-#include "simt/settings.h"
+#include "simt/runtime/settings.h"
 
 namespace simt {
 

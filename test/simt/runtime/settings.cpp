@@ -1,4 +1,4 @@
-#include "simt/settings.h"
+#include "simt/runtime/settings.h"
 
 #include <cuda_runtime.h>
 
@@ -7,7 +7,7 @@
 #include <cstring>
 #include <thread>
 
-#include "simt/sanitizer.h"
+#include "simt/kernels/sanitizer.h"
 
 namespace simt {
 

@@ -1,4 +1,4 @@
-#include "simt/errors.h"
+#include "simt/runtime/errors.h"
 
 namespace {
 

@@ -1,6 +1,6 @@
 // Runs all blocks of a launch, several at a time on a few OS threads.
 #pragma once
-#include "simt/block.h"
+#include "simt/kernels/block.h"
 
 namespace simt {
 

@@ -1,12 +1,12 @@
-#include "simt/block.h"
+#include "simt/kernels/block.h"
 
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 
-#include "simt/report.h"
-#include "simt/sanitizer.h"
+#include "simt/kernels/sanitizer.h"
+#include "simt/runtime/report.h"
 
 thread_local constinit uint3 threadIdx{};
 thread_local constinit uint3 blockIdx{};

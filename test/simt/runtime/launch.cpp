@@ -4,13 +4,13 @@
 #include <mutex>
 
 #include "simt/device_code.h"
-#include "simt/errors.h"
-#include "simt/grid.h"
-#include "simt/injected_faults.h"
-#include "simt/report.h"
-#include "simt/settings.h"
-#include "simt/streams.h"
-#include "simt/trace.h"
+#include "simt/kernels/grid.h"
+#include "simt/runtime/errors.h"
+#include "simt/runtime/injected_faults.h"
+#include "simt/runtime/report.h"
+#include "simt/runtime/settings.h"
+#include "simt/runtime/streams.h"
+#include "simt/runtime/trace.h"
 
 namespace simt {
 

@@ -1,4 +1,4 @@
-#include "simt/streams.h"
+#include "simt/runtime/streams.h"
 
 #include <algorithm>
 #include <condition_variable>
@@ -8,9 +8,9 @@
 #include <thread>
 #include <vector>
 
-#include "simt/device_memory.h"
-#include "simt/faults.h"
-#include "simt/settings.h"
+#include "simt/runtime/device_memory.h"
+#include "simt/runtime/faults.h"
+#include "simt/runtime/settings.h"
 
 namespace simt {
 

@@ -1,13 +1,13 @@
-#include "simt/shared_memory.h"
+#include "simt/kernels/shared_memory.h"
 
 #include <sys/mman.h>
 
 #include <cstdlib>
 #include <cstring>
 
-#include "simt/fiber.h"
-#include "simt/sanitizer.h"
-#include "simt/settings.h"
+#include "simt/kernels/fiber.h"
+#include "simt/kernels/sanitizer.h"
+#include "simt/runtime/settings.h"
 
 namespace simt {
 

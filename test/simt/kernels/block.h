@@ -12,11 +12,11 @@
 #include <memory>
 #include <vector>
 
-#include "simt/copies.h"
-#include "simt/fiber.h"
-#include "simt/kernel_thread.h"
-#include "simt/sanitizer.h"
-#include "simt/shared_memory.h"
+#include "simt/kernels/copies.h"
+#include "simt/kernels/fiber.h"
+#include "simt/kernels/kernel_thread.h"
+#include "simt/kernels/sanitizer.h"
+#include "simt/kernels/shared_memory.h"
 
 namespace simt {
 
