@@ -28,11 +28,23 @@ std::vector<uint8_t> randomBlocks(DType type, int64_t count, std::mt19937& gener
     std::memcpy(&blocks[static_cast<size_t>(at)], &bits, sizeof bits);
   };
   for (int64_t at = 0; at < count * size; at += size) {
-    if (type == DType::q6_k) {
-      setHalf(at + 208);
-    } else {
-      setHalf(at);
-      if (type == DType::q4_1 || type == DType::q5_1 || type == DType::q4_k || type == DType::q5_k) setHalf(at + 2);
+    switch (type) {
+      case DType::mxfp4:
+        blocks[static_cast<size_t>(at)] = static_cast<uint8_t>(118 + generator() % 6);
+        break;
+      case DType::q3_k:
+      case DType::q6_k:
+      case DType::tq1_0:
+      case DType::tq2_0:
+        setHalf(at + size - 2);
+        break;
+      case DType::q2_k:
+        setHalf(at + size - 4);
+        setHalf(at + size - 2);
+        break;
+      default:
+        setHalf(at);
+        if (type == DType::q4_1 || type == DType::q5_1 || type == DType::q4_k || type == DType::q5_k) setHalf(at + 2);
     }
   }
   return blocks;
@@ -77,8 +89,9 @@ double errorOf(DType type, int64_t rows, int64_t outputs, int64_t blocks, unsign
 int main() {
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
     hwy::SetSupportedTargetsForTest(target);
-    for (const DType type : {DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1, DType::q4_k, DType::q5_k,
-                             DType::q6_k, DType::iq4_nl, DType::iq4_xs}) {
+    for (const DType type :
+         {DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0, DType::q5_1, DType::q2_k, DType::q3_k, DType::q4_k,
+          DType::q5_k, DType::q6_k, DType::iq4_nl, DType::iq4_xs, DType::mxfp4, DType::tq1_0, DType::tq2_0}) {
       for (int64_t rows = 1; rows <= kFewRows; ++rows) {
         for (const int64_t blocks : {1, 2, 3, 4, 5, 18}) {
           const double error = errorOf(type, rows, 5, blocks, static_cast<unsigned>(rows * 100 + blocks));

@@ -14,8 +14,8 @@ import { decode, encode, testDevice } from '../operations/harness.js'
 const device = testDevice()
 const tensors = readTensors(goldenPath('gguf-blocks.safetensors')!)
 const formats = [...tensors.keys()].flatMap((name) => (/^(?!B?F16).*\.raw$/.test(name) ? [name.slice(0, -4)] : []))
-/** These are multiplied as they are stored; others, and products of more than 8 rows, by values of the activations' dtype. */
-const own: readonly string[] = ['q8_0', 'q4_0', 'q4_1', 'q5_0', 'q5_1', 'q4_k', 'q5_k', 'q6_k', 'iq4_nl', 'iq4_xs']
+/** So many rows meet blocks as they are stored; more, their values in the activations' dtype. */
+const fewRows = 8
 /** Half of a unit in the last place. */
 const rounding = { float32: 2 ** -24, bfloat16: 2 ** -9, float16: 2 ** -11 }
 
@@ -67,7 +67,7 @@ async function errorOfProduct(name: string, { rows, outputs, blocks, dtype, adde
   native.matmul({ a, b: weight, transposeB: true, c, alpha: added ?? 1, accumulate: added !== undefined })
   const got = decode(await whole.read(), result)
 
-  const asStored = own.includes(format) && rows <= 8
+  const asStored = rows <= fewRows
   const w = Float64Array.from(all)
   const rounded = asStored ? w : decode(encode(w, dtype), dtype)
   const kept = decode(encode(before, result), result)

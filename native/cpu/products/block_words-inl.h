@@ -1,9 +1,10 @@
-// Products of rows of fixed-point activations with rows of GGUF's blocks, for one instruction set at a time: include it
-// after hwy/foreach_target.h, once per file.
+// Products of rows of fixed-point activations with rows of GGUF's blocks where no instruction multiplies bytes as
+// block_bytes-inl.h needs it, for the formats of most files, one instruction set at a time: include it after
+// hwy/foreach_target.h, once per file.
 //
-// Every format is told by one struct, for groups of 32 values: value = scale code + offset, with integer codes of at
-// most 13 bits as 16-bit words. Products of words add up to 32-bit integers without loss: |code| <= 4096, |activation|
-// < 32768, and a lane gets at most 8 products of a group.
+// WordFormat<type> tells a format for groups of 32 values: value = scale code + offset, with integer codes of at most
+// 13 bits as 16-bit words. Products of words add up to 32-bit integers without loss: |code| <= 4096, |activation| <
+// 32768, and a lane gets at most 8 products of a group.
 #if defined(MORA_CPU_BLOCK_WORDS_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef MORA_CPU_BLOCK_WORDS_INL_H_
 #undef MORA_CPU_BLOCK_WORDS_INL_H_
@@ -11,10 +12,11 @@
 #define MORA_CPU_BLOCK_WORDS_INL_H_
 #endif
 
-#include <array>
-
 #include "cpu/prefetch.h"
+#include "cpu/products/block_layout.h"
 #include "cpu/products/fixed_point-inl.h"
+
+#if HWY_TARGET > HWY_AVX3_DL
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
@@ -106,94 +108,49 @@ HWY_INLINE Words fifthsAt(const uint8_t* bits, int i) {
 /// IQ4's levels of 4-bit codes.
 HWY_INLINE Words levelsOf(Words codes) {
   const hn::Repartition<int8_t, WordTag> bytes;
-  alignas(16) static constexpr auto kLevels = [] {
-    std::array<int8_t, 16> levels{};
-    for (size_t i = 0; i < 16; ++i) levels[i] = static_cast<int8_t>(kIq4Levels[i]);
-    return levels;
-  }();
   const auto low =
-      hn::BitCast(WordTag(), hn::TableLookupBytes(hn::LoadDup128(bytes, kLevels.data()), hn::BitCast(bytes, codes)));
+      hn::BitCast(WordTag(), hn::TableLookupBytes(hn::LoadDup128(bytes, kIq4Levels), hn::BitCast(bytes, codes)));
   return hn::ShiftRight<8>(hn::ShiftLeft<8>(low));  // the upper bytes looked up code 0
 }
 
-struct Iq4Xs {
-  using Rows = WordRows;
-  static constexpr DType kType = DType::iq4_xs;
-  static constexpr bool kHasOffset = false;
+/// Whether a format is multiplied as words: its groups have one scale each, or small integers as scales.
+constexpr bool hasWords(DType type) {
+  switch (type) {
+    case DType::mxfp4:
+    case DType::q2_k:
+    case DType::q3_k:
+    case DType::tq1_0:
+    case DType::tq2_0:
+      return false;
+    default:
+      return true;
+  }
+}
+
+/// Blocks of one group with a scale, and an offset or none, in f16.
+template <DType type>
+struct WordFormat : BlockFormat<type> {
+  static HWY_INLINE Words words(const uint8_t* block, int, int i) {
+    constexpr BlockLayout layout = layoutOf(type);
+    const uint8_t* const codes = block + layout.codes;
+    if constexpr (type == DType::q8_0) {
+      const auto* const own = reinterpret_cast<const int8_t*>(codes) + i * kWords;
+      return hn::PromoteTo(WordTag(), hn::LoadU(hn::Rebind<int8_t, WordTag>(), own));
+    } else if constexpr (type == DType::iq4_nl) {
+      return levelsOf(wordsOfPairs(codes, i));
+    } else {
+      Words code = wordsOfPairs(codes, i);
+      if constexpr (layout.upperBits >= 0) code = hn::Or(code, fifthsAt(block + layout.upperBits, i));
+      return hn::Sub(code, hn::Set(WordTag(), layout.centre));
+    }
+  }
+  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
+};
+
+template <>
+struct WordFormat<DType::q4_k> : BlockFormat<DType::q4_k> {
   static HWY_INLINE Words words(const uint8_t* block, int group, int i) {
-    return levelsOf(wordsOfPairs(block + 8 + group * 16, i));
-  }
-  static HWY_INLINE Factors factors(const uint8_t* block, int group) {
-    const int low = block[4 + group / 2] >> (group % 2 * 4) & 15, high = (block[2] | block[3] << 8) >> (group * 2) & 3;
-    return factorsOf(halfAt(block) * static_cast<float>((low | high << 4) - 32), 0);
-  }
-};
-
-#if HWY_TARGET > HWY_AVX3_DL  // elsewhere block_bytes-inl.h has these
-struct Q8_0 {
-  using Rows = WordRows;
-  static constexpr DType kType = DType::q8_0;
-  static constexpr bool kHasOffset = false;
-  static HWY_INLINE Words words(const uint8_t* block, int, int i) {
-    const auto* const codes = reinterpret_cast<const int8_t*>(block + 2);
-    return hn::PromoteTo(WordTag(), hn::LoadU(hn::Rebind<int8_t, WordTag>(), codes + i * kWords));
-  }
-  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
-};
-
-struct Q4_0 {
-  using Rows = WordRows;
-  static constexpr DType kType = DType::q4_0;
-  static constexpr bool kHasOffset = false;
-  static HWY_INLINE Words words(const uint8_t* block, int, int i) {
-    return hn::Sub(wordsOfPairs(block + 2, i), hn::Set(WordTag(), 8));
-  }
-  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
-};
-
-struct Q4_1 {
-  using Rows = WordRows;
-  static constexpr DType kType = DType::q4_1;
-  static constexpr bool kHasOffset = true;
-  static HWY_INLINE Words words(const uint8_t* block, int, int i) { return wordsOfPairs(block + 4, i); }
-  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
-};
-
-struct Q5_0 {
-  using Rows = WordRows;
-  static constexpr DType kType = DType::q5_0;
-  static constexpr bool kHasOffset = false;
-  static HWY_INLINE Words words(const uint8_t* block, int, int i) {
-    return hn::Sub(hn::Or(wordsOfPairs(block + 6, i), fifthsAt(block + 2, i)), hn::Set(WordTag(), 16));
-  }
-  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
-};
-
-struct Q5_1 {
-  using Rows = WordRows;
-  static constexpr DType kType = DType::q5_1;
-  static constexpr bool kHasOffset = true;
-  static HWY_INLINE Words words(const uint8_t* block, int, int i) {
-    return hn::Or(wordsOfPairs(block + 8, i), fifthsAt(block + 4, i));
-  }
-  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
-};
-
-struct Iq4Nl {
-  using Rows = WordRows;
-  static constexpr DType kType = DType::iq4_nl;
-  static constexpr bool kHasOffset = false;
-  static HWY_INLINE Words words(const uint8_t* block, int, int i) { return levelsOf(wordsOfPairs(block + 2, i)); }
-  static HWY_INLINE Factors factors(const uint8_t* block, int) { return halfPairAt(block); }
-};
-#endif
-
-struct Q4K {
-  using Rows = WordRows;
-  static constexpr DType kType = DType::q4_k;
-  static constexpr bool kHasOffset = true;
-  static HWY_INLINE Words words(const uint8_t* block, int group, int i) {
-    const Words both = wordsOfBytes(block + 16 + group / 2 * 32, i);
+    const Words both = wordsOfBytes(block + kLayout.codes + group / 2 * 32, i);
     return group % 2 == 0 ? lowHalves(both) : hn::ShiftRight<4>(both);
   }
   static HWY_INLINE Factors factors(const uint8_t* block, int group) {
@@ -202,28 +159,26 @@ struct Q4K {
   }
 };
 
-struct Q5K {
-  using Rows = WordRows;
-  static constexpr DType kType = DType::q5_k;
-  static constexpr bool kHasOffset = true;
+template <>
+struct WordFormat<DType::q5_k> : BlockFormat<DType::q5_k> {
   static HWY_INLINE Words words(const uint8_t* block, int group, int i) {
-    const Words both = wordsOfBytes(block + 48 + group / 2 * 32, i);
-    const Words fifth = hn::ShiftRightSame(wordsOfBytes(block + 16, i), group);
+    const Words both = wordsOfBytes(block + kLayout.codes + group / 2 * 32, i);
+    const Words fifth = hn::ShiftRightSame(wordsOfBytes(block + kLayout.upperBits, i), group);
     const Words upper = hn::ShiftLeft<4>(hn::And(fifth, hn::Set(WordTag(), 1)));
     return hn::Or(group % 2 == 0 ? lowHalves(both) : hn::ShiftRight<4>(both), upper);
   }
-  static HWY_INLINE Factors factors(const uint8_t* block, int group) { return Q4K::factors(block, group); }
+  static HWY_INLINE Factors factors(const uint8_t* block, int group) {
+    return WordFormat<DType::q4_k>::factors(block, group);
+  }
 };
 
 /// The scales of 16 values each are multiplied into the codes.
-struct Q6K {
-  using Rows = WordRows;
-  static constexpr DType kType = DType::q6_k;
-  static constexpr bool kHasOffset = false;
+template <>
+struct WordFormat<DType::q6_k> : BlockFormat<DType::q6_k> {
   static HWY_INLINE Words words(const uint8_t* block, int group, int i) {
     const int half = group / 4, quarter = group % 4;
-    const Words low = wordsOfBytes(block + half * 64 + quarter % 2 * 32, i);
-    const Words high = hn::ShiftRightSame(wordsOfBytes(block + 128 + half * 32, i), quarter * 2);
+    const Words low = wordsOfBytes(block + kLayout.codes + half * 64 + quarter % 2 * 32, i);
+    const Words high = hn::ShiftRightSame(wordsOfBytes(block + kLayout.upperBits + half * 32, i), quarter * 2);
     const Words upper = hn::ShiftLeft<4>(hn::And(high, hn::Set(WordTag(), 3)));
     const Words code = hn::Or(quarter < 2 ? lowHalves(low) : hn::ShiftRight<4>(low), upper);
     const auto scaleAt = [&](int n) { return static_cast<int16_t>(static_cast<int8_t>(block[192 + group * 2 + n])); };
@@ -232,9 +187,20 @@ struct Q6K {
       const hn::Half<WordTag> part;
       scales = hn::Combine(WordTag(), hn::Set(part, scaleAt(1)), hn::Set(part, scaleAt(0)));
     }
-    return hn::Mul(hn::Sub(code, hn::Set(WordTag(), 32)), scales);
+    return hn::Mul(hn::Sub(code, hn::Set(WordTag(), kLayout.centre)), scales);
   }
   static HWY_INLINE Factors factors(const uint8_t* block, int) { return hn::DupOdd(halfPairAt(block + 206)); }
+};
+
+template <>
+struct WordFormat<DType::iq4_xs> : BlockFormat<DType::iq4_xs> {
+  static HWY_INLINE Words words(const uint8_t* block, int group, int i) {
+    return levelsOf(wordsOfPairs(block + kLayout.codes + group * 16, i));
+  }
+  static HWY_INLINE Factors factors(const uint8_t* block, int group) {
+    const int low = block[4 + group / 2] >> (group % 2 * 4) & 15, high = (block[2] | block[3] << 8) >> (group * 2) & 3;
+    return factorsOf(halfAt(block) * static_cast<float>((low | high << 4) - 32), 0);
+  }
 };
 
 /// The sums of one group, by lanes: words of the weight times those of one row of activations.
@@ -252,8 +218,7 @@ HWY_INLINE SumVector groupSums(const Words (&words)[kVectors], const int16_t* HW
 template <class Format, int kRows>
 HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const WordRows& x, int64_t row,
                           float* HWY_RESTRICT sums) {
-  constexpr DTypeTraits traits = traitsOf(Format::kType);
-  constexpr int kGroups = traits.blockSize / static_cast<int>(kGroup);
+  constexpr int kGroups = Format::kGroups;
   SumVector even[kRows], odd[kRows];
   Factors offsets[kRows];
   for (int r = 0; r < kRows; ++r) {
@@ -271,28 +236,28 @@ HWY_INLINE void blockDots(const uint8_t* HWY_RESTRICT blocks, const WordRows& x,
       const Factors product = hn::Mul(factors, hn::BitCast(FactorTag(), hn::Set(hn::FixedTag<double, 2>(), both)));
       const SumVector scale = hn::Set(SumTag(), hn::GetLane(product));
       into[r] = hn::MulAdd(groupSums(words, x.codes(row + r, group)), scale, into[r]);
-      if constexpr (Format::kHasOffset) offsets[r] = hn::Add(offsets[r], product);
+      if constexpr (Format::kLayout.hasOffset) offsets[r] = hn::Add(offsets[r], product);
     }
   };
   const auto* block = blocks;
   if constexpr (kGroups == 1) {
     int64_t group = 0;
-    for (; group + 2 <= x.groups; group += 2, block += 2 * traits.blockBytes) {
+    for (; group + 2 <= x.groups; group += 2, block += 2 * Format::kBytes) {
       prefetchLater(block, kLine);  // about what two blocks are
       addGroup(block, 0, group, even);
-      addGroup(block + traits.blockBytes, 0, group + 1, odd);
+      addGroup(block + Format::kBytes, 0, group + 1, odd);
     }
     if (group < x.groups) addGroup(block, 0, group, even);
   } else {
-    for (int64_t group = 0; group < x.groups; group += kGroups, block += traits.blockBytes) {
-      prefetchLater(block, traits.blockBytes);
+    for (int64_t group = 0; group < x.groups; group += kGroups, block += Format::kBytes) {
+      prefetchLater(block, Format::kBytes);
 #pragma GCC unroll 8
       for (int part = 0; part < kGroups; ++part) addGroup(block, part, group + part, part % 2 == 0 ? even : odd);
     }
   }
   for (int r = 0; r < kRows; ++r) {
     sums[r] = hn::ReduceSum(SumTag(), hn::Add(even[r], odd[r]));
-    if constexpr (Format::kHasOffset) sums[r] += hn::ExtractLane(offsets[r], 1);
+    if constexpr (Format::kLayout.hasOffset) sums[r] += hn::ExtractLane(offsets[r], 1);
   }
 }
 
@@ -305,5 +270,7 @@ HWY_INLINE void blockDots(const uint8_t* const (&blocks)[kWeights], const WordRo
 
 }  // namespace mora::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
+
+#endif  // bytes don't multiply
 
 #endif  // include guard per target

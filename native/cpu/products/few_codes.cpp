@@ -184,26 +184,13 @@ void MultiplyGroups(const float* values, const CodedMatrix& weight, const Tensor
     multiplyGroups<8>(x, weight, c, begin, end, alpha, accumulate);
 }
 
-/// The same for any layout: a row's values are unpacked, piece by piece, into the nearest cache.
-void MultiplyUnpacked(const float* activations, const CodedMatrix& weight, const TensorDesc& c, int64_t begin,
-                      int64_t end, float alpha, bool accumulate) {
-  const CodeRows x{activations, c.shape[0], weight.layout.columns};
-  alignas(64) float values[kCodePiece];
-  multiplyStreams<1>(c, begin, end - begin, 0, alpha, accumulate, [&](int64_t output, auto give) HWY_ATTR {
-    float sums[kFewRows] = {};
-    for (int64_t column = 0; column < x.columns; column += kCodePiece) {
-      const int64_t count = std::min(kCodePiece, x.columns - column);
-      unpackCodedRow(weight, output, column, count, values);
-      for (int64_t row = 0; row < x.rows; ++row) {
-        const float* const own = x.at(row, column);
-        FloatVector sum = broadcast(0);
-        forVectors(count, [&](int64_t i, auto part)
-                              HWY_ATTR { sum = hn::MulAdd(load(values + i, part), load(own + i, part), sum); });
-        sums[row] += hn::ReduceSum(FloatTag(), sum);
-      }
-    }
-    for (int64_t row = 0; row < x.rows; ++row) give(0, row, sums[row]);
-  });
+/// The same for any layout.
+void MultiplyUnpacked(const float* values, const CodedMatrix& weight, const TensorDesc& c, int64_t begin, int64_t end,
+                      float alpha, bool accumulate) {
+  const auto unpack = [&](int64_t output, int64_t column, int64_t count, float* to) {
+    unpackCodedRow(weight, output, column, count, to);
+  };
+  multiplyUnpacked(values, weight.layout.columns, c, begin, end, alpha, accumulate, unpack);
 }
 
 }  // namespace mora::cpu::HWY_NAMESPACE

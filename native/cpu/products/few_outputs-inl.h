@@ -13,6 +13,7 @@
 #include "cpu/float_types.h"
 #include "cpu/products/few_rows.h"
 #include "cpu/simd_float-inl.h"
+#include "cpu/stored/codes.h"
 #include "cpu/tensor_view.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -47,6 +48,29 @@ HWY_INLINE void multiplyStreams(const TensorDesc& c, int64_t begin, int64_t coun
       dots(output, [&](int stream, int64_t row, float sum) { sums[stream][row][output - from] = sum; });
     for (int i = 0; i < kStreams; ++i) storeSums(sums[i], c, from + i * apart, to + i * apart, alpha, accumulate);
   }
+}
+
+/// Outputs [begin, end) for x [c.shape[0], depth] and a weight of which `unpack(output, column, count, values)` makes
+/// at most kCodePiece values of a row: they stay in the nearest cache.
+template <class Unpack>
+HWY_INLINE void multiplyUnpacked(const float* HWY_RESTRICT x, int64_t depth, const TensorDesc& c, int64_t begin,
+                                 int64_t end, float alpha, bool accumulate, Unpack unpack) {
+  alignas(64) float values[kCodePiece];
+  multiplyStreams<1>(c, begin, end - begin, 0, alpha, accumulate, [&](int64_t output, auto give) HWY_ATTR {
+    float sums[kFewRows] = {};
+    for (int64_t column = 0; column < depth; column += kCodePiece) {
+      const int64_t count = std::min(kCodePiece, depth - column);
+      unpack(output, column, count, values);
+      for (int64_t row = 0; row < c.shape[0]; ++row) {
+        const float* const own = x + row * depth + column;
+        FloatVector sum = broadcast(0);
+        forVectors(count, [&](int64_t i, auto part)
+                              HWY_ATTR { sum = hn::MulAdd(load(values + i, part), load(own + i, part), sum); });
+        sums[row] += hn::ReduceSum(FloatTag(), sum);
+      }
+    }
+    for (int64_t row = 0; row < c.shape[0]; ++row) give(0, row, sums[row]);
+  });
 }
 
 /// Two runs of memory far from each other are read faster than one, and than two that are near.

@@ -6,6 +6,7 @@
 #include "cpu/parallel.h"
 #include "cpu/prefetch.h"
 #include "cpu/stored/convert.h"
+#include "cpu/stored/dequantise.h"
 #include "cpu/tensor_view.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -13,12 +14,26 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "cpu/products/block_bytes-inl.h"
 #include "cpu/products/block_words-inl.h"
 #include "cpu/products/few_outputs-inl.h"
-#include "cpu/stored/block_bytes-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
+
+#if HWY_TARGET <= HWY_AVX3_DL
+template <DType type>
+using StoredFormat = ByteFormat<type>;
+template <class Format>
+using FixedRows = ByteRows<Format>;
+constexpr bool isMultiplied(DType) { return true; }
+#else
+template <DType type>
+using StoredFormat = WordFormat<type>;
+template <class Format>
+using FixedRows = WordRows;
+constexpr bool isMultiplied(DType type) { return hasWords(type); }
+#endif
 
 /// Dots of x and kRows rows of a weight. Four sums for each, so that none waits for the one before.
 template <int kRows, typename T>
@@ -66,11 +81,10 @@ void MultiplyFloats(const float* x, const TensorDesc& weight, const TensorDesc& 
 
 /// Four rows of activations meet an unpacked block at a time; others find the block in the nearest cache.
 template <class Format>
-void multiplyOutputs(const typename Format::Rows& x, const TensorDesc& weight, const TensorDesc& c, int64_t begin,
+void multiplyOutputs(const FixedRows<Format>& x, const TensorDesc& weight, const TensorDesc& c, int64_t begin,
                      int64_t end, float alpha, bool accumulate) {
-  constexpr DTypeTraits traits = traitsOf(Format::kType);
   const auto* const data = static_cast<const uint8_t*>(weight.data);
-  const int64_t stride = weight.strides[0] / traits.blockSize * traits.blockBytes;
+  const int64_t stride = weight.strides[0] / (Format::kGroups * kGroup) * Format::kBytes;
   inTwoStreams(begin, end, [&](auto streams, int64_t first, int64_t count, int64_t apart) HWY_ATTR {
     constexpr int kStreams = decltype(streams)::value;
     multiplyStreams<kStreams>(c, first, count, apart, alpha, accumulate, [&](int64_t output, auto give) HWY_ATTR {
@@ -91,41 +105,44 @@ void multiplyOutputs(const typename Format::Rows& x, const TensorDesc& weight, c
   });
 }
 
-void MultiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
-  const auto run = [&](auto format) {
-    using Format = decltype(format);
-    const int64_t depth = a.shape[1];
-    Scratch scratch;
-    const typename Format::Rows x(scratch, c.shape[0], depth / kGroup);
-    parallelRanges(x.count(), kGroup, [&](int64_t begin, int64_t end) { x.fill(a, begin, end); });
-    parallelRanges(c.shape[1], depth, [&](int64_t begin, int64_t end) {
-      multiplyOutputs<Format>(x, weight, c, begin, end, alpha, accumulate);
-    });
+template <class Format>
+void multiplyStored(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
+  const int64_t depth = a.shape[1];
+  Scratch scratch;
+  const FixedRows<Format> x(scratch, c.shape[0], depth / kGroup);
+  parallelRanges(x.count(), kGroup, [&](int64_t begin, int64_t end) { x.fill(a, begin, end); });
+  parallelRanges(c.shape[1], depth, [&](int64_t begin, int64_t end) {
+    multiplyOutputs<Format>(x, weight, c, begin, end, alpha, accumulate);
+  });
+}
+
+/// In f32.
+void multiplyDequantised(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha,
+                         bool accumulate) {
+  const int64_t rows = c.shape[0], depth = a.shape[1];
+  const DTypeTraits blocks = traitsOf(weight.dtype);
+  Scratch scratch;
+  auto* const x = scratch.take<float>(rows * depth);
+  for (int64_t row = 0; row < rows; ++row)
+    convertRow(a.dtype, static_cast<const std::byte*>(a.data) + row * a.strides[0] * traitsOf(a.dtype).blockBytes,
+               DType::f32, x + row * depth, depth);
+  const auto unpack = [&](int64_t output, int64_t column, int64_t count, float* values) {
+    const int64_t block = (output * weight.strides[0] + column) / blocks.blockSize;
+    dequantiseRow(weight.dtype, static_cast<const uint8_t*>(weight.data) + block * blocks.blockBytes, count, values);
   };
-  switch (weight.dtype) {
-    case DType::q8_0:
-      return run(Q8_0());
-    case DType::q4_0:
-      return run(Q4_0());
-    case DType::q4_1:
-      return run(Q4_1());
-    case DType::q4_k:
-      return run(Q4K());
-    case DType::q5_0:
-      return run(Q5_0());
-    case DType::q5_1:
-      return run(Q5_1());
-    case DType::iq4_nl:
-      return run(Iq4Nl());
-    case DType::q5_k:
-      return run(Q5K());
-    case DType::q6_k:
-      return run(Q6K());
-    case DType::iq4_xs:
-      return run(Iq4Xs());
-    default:
-      unsupported(std::string("a product with few rows of ") + traitsOf(weight.dtype).name);
-  }
+  parallelRanges(c.shape[1], depth, [&](int64_t begin, int64_t end) {
+    multiplyUnpacked(x, depth, c, begin, end, alpha, accumulate, unpack);
+  });
+}
+
+void MultiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
+  withBlockType(weight.dtype, "matmul", [&](auto constant) {
+    constexpr DType type = decltype(constant)::value;
+    if constexpr (isMultiplied(type))
+      multiplyStored<StoredFormat<type>>(a, weight, c, alpha, accumulate);
+    else
+      multiplyDequantised(a, weight, c, alpha, accumulate);
+  });
 }
 
 }  // namespace mora::cpu::HWY_NAMESPACE
@@ -136,24 +153,6 @@ namespace mora::cpu {
 
 HWY_EXPORT(MultiplyFewRows);
 HWY_EXPORT(MultiplyFloats);
-
-bool hasBlockProduct(DType type) {
-  switch (type) {
-    case DType::q8_0:
-    case DType::q4_0:
-    case DType::q4_1:
-    case DType::q5_0:
-    case DType::q5_1:
-    case DType::q4_k:
-    case DType::q5_k:
-    case DType::q6_k:
-    case DType::iq4_nl:
-    case DType::iq4_xs:
-      return true;
-    default:
-      return false;
-  }
-}
 
 void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate) {
   HWY_DYNAMIC_DISPATCH(MultiplyFewRows)(a, weight, c, alpha, accumulate);

@@ -10,11 +10,8 @@ namespace mora::cpu {
 /// The most rows that such products take.
 constexpr int64_t kFewRows = 8;
 
-/// Whether weights of this type are multiplied in the form in which they are stored: the block formats of most files.
-bool hasBlockProduct(DType type);
-
-/// c [m, n] = alpha a [m, k] weight [n, k]^T + (accumulate ? c : 0) for at most kFewRows rows and a weight whose rows
-/// are contiguous and of a type with `hasBlockProduct`.
+/// c [m, n] = alpha a [m, k] weight [n, k]^T + (accumulate ? c : 0) for at most kFewRows rows and a weight in blocks
+/// whose rows are contiguous.
 ///
 /// Activations become 16-bit fixed-point numbers with one scale for each 32 values, s = max |a| / 32639 rounded to f32,
 /// and meet the weight's integer codes in exact integer sums; sums of blocks are added in f32. So the error is at most

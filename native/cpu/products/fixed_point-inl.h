@@ -13,15 +13,13 @@
 
 #include "core/dtype.h"
 #include "cpu/float_types.h"
+#include "cpu/products/block_layout.h"
 #include "cpu/simd_float-inl.h"
 #include "cpu/stored/dequantise_long_blocks-inl.h"
 #include "cpu/tensor_view.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
-
-/// Values that share a scale.
-constexpr int64_t kGroup = 32;
 
 /// The largest code: as 256 high + low, both bytes are at most 127.
 constexpr int16_t kMostCode = 127 * 257;

@@ -292,8 +292,7 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
     return;
   }
   if (isQuantised(b.dtype)) {
-    if (transposeB && c.shape[0] <= kFewRows && hasBlockProduct(b.dtype))
-      return multiplyFewRows(a, b, c, alpha, accumulate);
+    if (transposeB && c.shape[0] <= kFewRows) return multiplyFewRows(a, b, c, alpha, accumulate);
     return multiplyQuantised(a, b, transposeB, c, alpha, accumulate);
   }
   if (isStridedVector(a) || isStridedVector(b) || isStridedVector(c)) {

@@ -117,8 +117,8 @@ HWY_INLINE void unpackIq4Xs(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRI
     const float groupScale = scale * static_cast<float>((low | high << 4) - 32);
     const uint8_t* const codes = block + 8 + group * 16;
     for (int i = 0; i < 16; ++i) {
-      values[group * 32 + i] = groupScale * kIq4Levels[codes[i] & 15];
-      values[group * 32 + i + 16] = groupScale * kIq4Levels[codes[i] >> 4];
+      values[group * 32 + i] = groupScale * static_cast<float>(kIq4Levels[codes[i] & 15]);
+      values[group * 32 + i + 16] = groupScale * static_cast<float>(kIq4Levels[codes[i] >> 4]);
     }
   }
 }

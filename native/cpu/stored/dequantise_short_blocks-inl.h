@@ -124,30 +124,34 @@ HWY_INLINE void unpackQ8_0(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRIC
 }
 
 /// Levels of the 4-bit codes of IQ4, denser near zero.
-constexpr float kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+alignas(16) constexpr int8_t kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                               1,    13,   25,  38,  53,  69,  89,  113};
 
 /// d, 16 bytes of codes; value = d level
 HWY_INLINE void unpackIq4Nl(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
   const float scale = halfAt(block);
   const uint8_t* const codes = block + 2;
   for (int i = 0; i < 16; ++i) {
-    values[i] = scale * kIq4Levels[codes[i] & 15];
-    values[i + 16] = scale * kIq4Levels[codes[i] >> 4];
+    values[i] = scale * static_cast<float>(kIq4Levels[codes[i] & 15]);
+    values[i + 16] = scale * static_cast<float>(kIq4Levels[codes[i] >> 4]);
   }
 }
 
 /// Twice the sixteen numbers of FP4 (E2M1); its negative zero is plain zero here.
-constexpr float kFp4Doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+alignas(16) constexpr int8_t kFp4Doubled[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+/// 2^(e - 128), which is subnormal for the two smallest e.
+HWY_INLINE float halfPowerOf(uint8_t e) {
+  return std::bit_cast<float>(e < 2 ? 0x00200000u << e : static_cast<uint32_t>(e - 1) << 23);
+}
 
 /// Exponent e, 16 bytes of codes; value = 2^(e - 127) fp4
 HWY_INLINE void unpackMxfp4(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  // Half of 2^(e - 127), which is subnormal for the two smallest e.
-  const uint32_t exponent = block[0];
-  const float half = std::bit_cast<float>(exponent < 2 ? 0x00200000u << exponent : (exponent - 1) << 23);
+  const float half = halfPowerOf(block[0]);
   const uint8_t* const codes = block + 1;
   for (int i = 0; i < 16; ++i) {
-    values[i] = half * kFp4Doubled[codes[i] & 15];
-    values[i + 16] = half * kFp4Doubled[codes[i] >> 4];
+    values[i] = half * static_cast<float>(kFp4Doubled[codes[i] & 15]);
+    values[i + 16] = half * static_cast<float>(kFp4Doubled[codes[i] >> 4]);
   }
 }
 
