@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { hasCommand, hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { type Launcher, launchers, runJob } from './launchers.js'
+import { type Launcher, launchers, openMpiOf, runJob } from './launchers.js'
 
 const folder = useTemporaryFolder()
 const isLong = Boolean(process.env.MORA_TEST_LONG)
@@ -55,8 +55,13 @@ describe.skipIf(!openMpi.isHere || !hasCommand)('mpirun of Open MPI', () => {
   })
 })
 
+/** What docs/scale.md puts between a platform and mpirun. */
+const page = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'scale.md'), 'utf8')
+const [lines] = /^ *trap .*\n.*exit \$code$/m.exec(page)!
+
 describe.each([
   { launcher: openMpi, given: some('SIGUSR2') },
+  { launcher: openMpiOf(lines), given: isLong ? some('SIGTERM', 'SIGINT') : [] },
   { launcher: mpich, given: some('SIGTERM', 'SIGINT') },
 ])('$launcher.name', ({ launcher, given }) => {
   test.skipIf(!launcher.isHere || !hasCommand).each(given)('at %s all save once and end with 130', async (signal) => {

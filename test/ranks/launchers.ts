@@ -18,16 +18,19 @@ export interface Launcher {
   start(size: number, argv: readonly string[], variables?: Variables): Promise<ChildProcess[]>
 }
 
-function mpirun(name: string, commands: readonly string[], version: RegExp): Launcher {
+const OPEN_MPI = ['mpirun.openmpi', 'mpirun']
+
+function mpirun(name: string, commands: readonly string[], version: RegExp, shell: readonly string[] = []): Launcher {
   const says = (command: string) => spawnSync(command, ['--version'], { encoding: 'utf8' }).stdout ?? ''
   const command = commands.find((one) => version.test(says(one)))
   return {
     name,
     isHere: command !== undefined,
     endsOthers: true,
-    start: async (size, argv, variables = {}) => [
-      started(command!, ['-np', String(size), process.execPath, ...argv], { ...environment, ...variables }),
-    ],
+    async start(size, argv, variables = {}) {
+      const [first, ...rest] = [...shell, command!, '-np', String(size), process.execPath, ...argv]
+      return [started(first!, rest, { ...environment, ...variables })]
+    },
   }
 }
 
@@ -74,8 +77,12 @@ export function byHand(
   }
 }
 
+/** Open MPI's, started by a shell as its `job`, with these lines after it. */
+export const openMpiOf = (lines: string): Launcher =>
+  mpirun('a shell', OPEN_MPI, /Open MPI/, ['sh', '-c', `"$@" & job=$!\n${lines}`, 'sh'])
+
 export const launchers: readonly Launcher[] = [
-  mpirun('Open MPI', ['mpirun.openmpi', 'mpirun'], /Open MPI/),
+  mpirun('Open MPI', OPEN_MPI, /Open MPI/),
   mpirun('MPICH', ['mpirun.mpich', 'mpiexec.hydra'], /HYDRA/),
   byHand('gloo', '127.0.0.1'),
 ]
