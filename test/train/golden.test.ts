@@ -7,6 +7,7 @@ import { loadModel } from '../../lib/models/index.js'
 import type { TrainInput } from '../../lib/options/index.js'
 import { train } from '../../lib/train/index.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { localRanks } from './local-ranks.js'
 import { stepsOf } from './steps-of.js'
 
 interface GoldenRun {
@@ -28,24 +29,32 @@ describe.skipIf(!assets)('training (needs MORA_TEST_ASSETS)', () => {
   const golden = assets && (JSON.parse(readFileSync(join(root, 'expected.json'), 'utf8')) as Golden)
   const load = () => loadModel(join(root, 'model'), { device: 'cpu', dtype: 'float32', threads: 1 })
 
-  it.each((golden || { training: [] }).training)('takes the steps of the reference: $name', async (run) => {
-    const model = await load()
-    const taken = await stepsOf(train(model, optionsOf(root, run)))
-    expect(taken.length).toBe(run.steps.length)
-    for (const [i, { loss, gradNorm, learningRate, targetTokens }] of taken.entries()) {
-      const expected = run.steps[i]!
-      expect(targetTokens).toBe(expected.targetTokens)
-      expect(Math.abs(learningRate - expected.learningRate)).toBeLessThan(1e-15)
-      expect(Math.abs(loss / expected.loss - 1)).toBeLessThan(2e-5)
-      expect(Math.abs(gradNorm / expected.gradNorm - 1)).toBeLessThan(5e-4)
+  const runs = (golden || { training: [] }).training
+  const onRanks = runs.flatMap((run) => [1, 2, 3, 4].map((size) => ({ name: run.name, size, run })))
+  it.each(onRanks)('takes the steps of the reference: $name, ranks: $size', async ({ run, size }) => {
+    const models = await Promise.all(Array.from({ length: size }, load))
+    const options = optionsOf(root, run)
+    const all = size === 1 ? [undefined] : localRanks(size)
+    const courses = await Promise.all(all.map((ranks, i) => stepsOf(train(models[i]!, { ...options, ranks }))))
+    for (const taken of courses) {
+      expect(taken.length).toBe(run.steps.length)
+      for (const [i, { loss, gradNorm, learningRate, targetTokens }] of taken.entries()) {
+        const expected = run.steps[i]!
+        expect(targetTokens).toBe(expected.targetTokens)
+        expect(Math.abs(learningRate - expected.learningRate)).toBeLessThan(1e-15)
+        expect(Math.abs(loss / expected.loss - 1)).toBeLessThan(2e-5)
+        expect(Math.abs(gradNorm / expected.gradNorm - 1)).toBeLessThan(5e-4)
+      }
     }
-    for (const [i, ids] of (golden as Golden).sequences.entries()) {
-      const logProbs = await model.tokenLogProbs(packBatch([{ ids, mask: ids.map(() => 1), row: 0 }]))
-      logProbs.forEach((value, j) => {
-        expect(Math.abs(value - run.final_logprobs[i]![j]!)).toBeLessThan(5e-5)
-      })
+    for (const model of models) {
+      for (const [i, ids] of (golden as Golden).sequences.entries()) {
+        const logProbs = await model.tokenLogProbs(packBatch([{ ids, mask: ids.map(() => 1), row: 0 }]))
+        logProbs.forEach((value, j) => {
+          expect(Math.abs(value - run.final_logprobs[i]![j]!)).toBeLessThan(5e-5)
+        })
+      }
+      model.dispose()
     }
-    model.dispose()
   })
 
   it.each(['mora', 'lora', 'full'] as const)('T21 goes on bit for bit with method %s', async (method) => {
