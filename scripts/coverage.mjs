@@ -51,7 +51,7 @@ function runVitest() {
 }
 
 function runPrograms() {
-  const names = readdirSync(join(root, 'test', 'native'))
+  const names = readdirSync(join(root, 'test', 'native'), { encoding: 'utf8', recursive: true })
     .filter((file) => file.endsWith('.cpp'))
     .map((file) => basename(file, '.cpp'))
   const folder = join(build, 'cmake', 'Debug')

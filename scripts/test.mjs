@@ -48,27 +48,24 @@ function addReport({ testResults, numPassedTests, numFailedTests, numPendingTest
 
 function runNativeTests() {
   const sources = join(root, 'test', 'native')
-  const names = existsSync(sources)
-    ? readdirSync(sources)
-        .filter((file) => file.endsWith('.cpp'))
-        .map((file) => basename(file, '.cpp'))
+  const files = existsSync(sources)
+    ? readdirSync(sources, { encoding: 'utf8', recursive: true }).filter((file) => file.endsWith('.cpp'))
     : []
-  if (names.length === 0) return
+  if (files.length === 0) return
   const folder = join(root, 'build', 'cmake', 'Release')
   // What runs on the CUDA emulator needs it built.
   const emulated = existsSync(join(root, 'build', 'Release', 'mora_cuda_emulated.so'))
-  /** @type {string[]} */
-  const built = []
-  /** @type {string[]} */
-  const skipped = []
-  for (const name of names) (emulated || !/^(cuda|simt)_/.test(name) ? built : skipped).push(name)
-  const compiled = run('cmake', ['--build', folder, '--parallel', process.env.MORA_JOBS ?? '2', '--target', ...built])
-  for (const name of skipped) console.log(` - test/native/${name}.cpp: skipped, "npm run build:emulated" was not run`)
+  const built = files.filter((file) => emulated || !file.startsWith('cuda'))
+  const skipped = files.filter((file) => !built.includes(file))
+  const nameOf = (file) => basename(file, '.cpp')
+  const targets = ['--target', ...built.map(nameOf)]
+  const compiled = run('cmake', ['--build', folder, '--parallel', process.env.MORA_JOBS ?? '2', ...targets])
+  for (const file of skipped) console.log(` - test/native/${file}: skipped, "npm run build:emulated" was not run`)
   counts.skipped += skipped.length
-  for (const name of built) {
-    const passed = compiled && run(join(folder, name), [])
+  for (const file of built) {
+    const passed = compiled && run(join(folder, nameOf(file)), [])
     counts[passed ? 'passed' : 'failed']++
-    console.log(` ${passed ? '✓' : '✗'} test/native/${name}.cpp`)
+    console.log(` ${passed ? '✓' : '✗'} test/native/${file}`)
   }
 }
 

@@ -3,7 +3,7 @@
  * backends is looked for, and nothing that is compiled reads one of their headers. `npm run test:long` compiles all of it.
  */
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { run } from '../simt/programs.js'
@@ -51,8 +51,9 @@ describe.skipIf(!nvcc)('native/cuda by itself', () => {
       expect(succeeds, text).toBe(true)
       expect(headersRead().filter((path) => ofOthers.test(path))).toEqual([])
       const tests = await run(join(folder, 'gpu_kernel_tests'), [])
-      const sources = readdirSync(join(root, 'test', 'native')).filter((name) => /^cuda_.*\.cpp$/.test(name))
-      expect(tests.text.trim().split('\n').sort()).toEqual(sources.map((name) => name.replace('.cpp', '')).sort())
+      const files = readdirSync(join(root, 'test', 'native', 'cuda'), { encoding: 'utf8', recursive: true })
+      const names = files.map((file) => basename(file)).filter((name) => /^cuda_.*\.cpp$/.test(name))
+      expect(tests.text.trim().split('\n').sort()).toEqual(names.map((name) => name.replace('.cpp', '')).sort())
       const leftOut = await run(join(folder, 'gpu_kernel_tests'), ['cuda_dequantise'])
       expect(leftOut).toEqual({ succeeds: false, text: expect.stringContaining('Highway was not found') })
       const cases = await run(join(folder, 'gpu_kernel_bench'), [])

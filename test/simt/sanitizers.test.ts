@@ -1,5 +1,5 @@
 /**
- * The tests of CUDA kernels (test/native/cuda_*.cpp) on the emulator, compiled with sanitizers: AddressSanitizer and
+ * The tests of CUDA kernels (test/native/cuda) on the emulator, compiled with sanitizers: AddressSanitizer and
  * UndefinedBehaviorSanitizer see what is out of bounds or undefined, ThreadSanitizer races between threads and blocks.
  * All of them take long, and ThreadSanitizer up to 8 GB of memory; `npm test` runs with AddressSanitizer those whose kernels share
  * most memory between threads.
@@ -14,9 +14,10 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
 const minutes = 60_000
 
 const short = ['cuda_attention', 'cuda_mora_sections']
-const all = readdirSync(join(root, 'test', 'native'))
-  .filter((file) => /^cuda_.*\.cpp$/.test(file))
-  .map((file) => basename(file, '.cpp'))
+const all = readdirSync(join(root, 'test', 'native', 'cuda'), { encoding: 'utf8', recursive: true })
+  .map((file) => basename(file))
+  .filter((name) => /^cuda_.*\.cpp$/.test(name))
+  .map((name) => basename(name, '.cpp'))
 const programs = process.env.MORA_TEST_LONG ? all : short
 const sanitizers = process.env.MORA_TEST_LONG ? ['address', 'thread'] : ['address']
 

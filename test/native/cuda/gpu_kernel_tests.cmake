@@ -1,8 +1,8 @@
 # The kernels' own tests, for a GPU: one program that runs the test whose name it is given, and lists them without one.
-file(GLOB TEST_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cuda_*.cpp)
+file(GLOB TEST_SOURCES CONFIGURE_DEPENDS ${CMAKE_CURRENT_LIST_DIR}/cuda_*.cpp ${CMAKE_CURRENT_LIST_DIR}/*/cuda_*.cpp)
 
 # One compares with the CPU's kernels, which need Highway. Where that is not, it is listed, and says so when it is run.
-include(${CMAKE_CURRENT_LIST_DIR}/cpu_dequantise.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/../cpu_dequantise.cmake)
 if(NOT TARGET cpu_dequantise)
   list(REMOVE_ITEM TEST_SOURCES ${CMAKE_CURRENT_LIST_DIR}/cuda_dequantise.cpp)
   set(TEST_ENTRIES "    {\"cuda_dequantise\", nullptr, \"it compares with the CPU's kernels, and Highway was not found\"},\n")
@@ -17,6 +17,6 @@ foreach(source ${TEST_SOURCES})
 endforeach()
 configure_file(${CMAKE_CURRENT_LIST_DIR}/gpu_kernel_tests.cpp.in gpu_kernel_tests.cpp @ONLY)
 add_executable(gpu_kernel_tests EXCLUDE_FROM_ALL ${CMAKE_CURRENT_BINARY_DIR}/gpu_kernel_tests.cpp ${TEST_SOURCES})
-target_include_directories(gpu_kernel_tests PRIVATE ${CMAKE_CURRENT_LIST_DIR})
+target_include_directories(gpu_kernel_tests PRIVATE ${MORA_ROOT}/test/native)
 set_target_properties(gpu_kernel_tests PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 target_link_libraries(gpu_kernel_tests PRIVATE mora_cuda_objects $<TARGET_NAME_IF_EXISTS:cpu_dequantise>)
