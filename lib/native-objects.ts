@@ -183,6 +183,11 @@ export interface NativeFile {
   readonly size: number
   /** A copy of bytes [offset, offset + length); throws past the end. */
   bytes(offset: number, length: number): Uint8Array
-  /** Unmaps once every enqueued read of it is done. */
+  /**
+   * The first block of [offset, offset + bytes) with a scale that is not finite, or -1. Each has `blockBytes` bytes, and float16
+   * scales so many bytes from its start.
+   */
+  firstNotFinite(offset: number, bytes: number, blockBytes: number, places: readonly number[]): number
+  /** Closes it once every enqueued read of it is done. */
   close(): void
 }

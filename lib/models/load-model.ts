@@ -107,8 +107,7 @@ export async function loadAdapted(
   { allowOtherBase, ...options }: LoadOptions & { allowOtherBase?: boolean },
 ): Promise<Model> {
   const base = await openBase(model, adapter, options)
-  base.closeFiles()
-  const loaded = await loadModel(model, { ...options, quantise: base.quantise ?? options.quantise })
+  const loaded = await load(model, { ...options, quantise: base.quantise ?? options.quantise }, () => false, base)
   try {
     await loaded.loadAdapter(adapter, 'default', { allowOtherBase, offline: options.offline })
     return loaded
@@ -133,19 +132,24 @@ export function loadForTraining(
   })
 }
 
-/** `keeps`: whether quantised weights stay as they are where the options do not say it. */
+/**
+ * @param keeps whether quantised weights stay as they are where the options do not say it
+ * @param opened the model where it is open already
+ */
 async function load(
   model: string,
   options: LoadOptions,
   keeps: (source: ModelSource, device: NativeDevice) => boolean,
+  opened?: ModelSource,
 ): Promise<Model> {
   requireArgument('model', model, described(aText, 'the path or hub id of a model'))
   checkLoadOptions(options)
   const { signal } = options
   signal?.throwIfAborted()
   const device = openDevice(options)
-  const stored = await ModelSource.open(model, options)
-  const source = options.quantise === undefined ? stored : stored.quantisedTo(options.quantise)
+  const stored = opened ?? (await ModelSource.open(model, options))
+  const { quantise = null } = options
+  const source = quantise === stored.quantise || quantise === null ? stored : stored.quantisedTo(quantise)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
   source.requireWeights()
   const [floats, kept] = [false, true].map((quantised) => bytesOfWeights(source, dtype, quantised)) as [number, number]

@@ -1,9 +1,12 @@
 #include "addon/objects.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/gpu.h"
+#include "core/process/process_limits.h"
 #include "operations/operations.h"
+#include "quantise/block_scales.h"
 
 namespace mora::addon {
 namespace {
@@ -322,9 +325,10 @@ void TensorObject::dispose(Info info) {
 // --- file -------------------------------------------------------------------------------------------------------
 
 Napi::Function FileObject::define(Napi::Env env) {
-  return DefineClass(env, "NativeFile",
-                     {InstanceAccessor<&FileObject::size>("size"), InstanceMethod<&FileObject::bytes>("bytes"),
-                      InstanceMethod<&FileObject::close>("close")});
+  return DefineClass(
+      env, "NativeFile",
+      {InstanceAccessor<&FileObject::size>("size"), InstanceMethod<&FileObject::bytes>("bytes"),
+       InstanceMethod<&FileObject::firstNotFinite>("firstNotFinite"), InstanceMethod<&FileObject::close>("close")});
 }
 
 FileObject::FileObject(const Napi::CallbackInfo& info)
@@ -361,6 +365,26 @@ Napi::Value FileObject::bytes(const Napi::CallbackInfo& info) {
     Napi::Uint8Array copy = Napi::Uint8Array::New(env, length);
     open(env).read(offset, reinterpret_cast<std::byte*>(copy.Data()), length);
     return copy;
+  });
+}
+
+Napi::Value FileObject::firstNotFinite(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  return guarded(env, [&] {
+    quantise::BlocksInFile blocks{static_cast<uint64_t>(wholeNumber(info[0], "offset")),
+                                  0,
+                                  static_cast<uint64_t>(wholeNumber(info[2], "blockBytes")),
+                                  {}};
+    const auto bytes = static_cast<uint64_t>(wholeNumber(info[1], "bytes"));
+    for (const int64_t place : integers(info[3], "places")) blocks.places.push_back(static_cast<uint64_t>(place));
+    const auto fits = [&](uint64_t place) { return place < blocks.bytesOfOne && blocks.bytesOfOne - place >= 2; };
+    if (blocks.bytesOfOne == 0 || bytes % blocks.bytesOfOne != 0 ||
+        !std::all_of(blocks.places.begin(), blocks.places.end(), fits))
+      throw Error("invalid-argument", "firstNotFinite: expected whole blocks with their scales.");
+    open(env).require(blocks.offset, bytes);
+    blocks.count = bytes / blocks.bytesOfOne;
+    const uint64_t first = quantise::firstNotFinite(open(env), blocks, availableProcessors());
+    return Napi::Number::New(env, first < blocks.count ? static_cast<double>(first) : -1);
   });
 }
 

@@ -121,6 +121,7 @@ class FileObject : public TaggedObject<FileObject> {
  private:
   Napi::Value size(const Napi::CallbackInfo& info);
   Napi::Value bytes(const Napi::CallbackInfo& info);
+  Napi::Value firstNotFinite(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo&) { file_.reset(); }
   const InputFile& open(Napi::Env env) const;
 

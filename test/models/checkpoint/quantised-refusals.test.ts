@@ -233,6 +233,24 @@ test('the first of many blocks with such a scale is named, however far from the 
   expect(() => requireFiniteScales('a.weight', stored)).toThrow('a scale of block 31234 of a.weight (q4_0)')
 })
 
+test('where threads look at parts of many blocks, the first of all of theirs is named', () => {
+  const path = join(at(), 'blocks')
+  const [count, start] = [1_000_003, 7]
+  const sound = new Uint8Array(start + count * 18)
+  const stored = { path, dtype: 'q4_0', shape: [], offset: start, bytes: count * 18 } as const
+  const check = (...blocks: readonly number[]) => {
+    const bytes = sound.slice()
+    for (const block of blocks) bytes.set([0, 0x7c], start + block * 18)
+    writeFileSync(path, bytes)
+    requireFiniteScales('a.weight', stored)
+  }
+  check()
+  for (const block of [0, 14_562, 14_563, 499_999, 500_001, count - 1])
+    expect(() => check(block, count - 1)).toThrow(`a scale of block ${block} of a.weight (q4_0)`)
+  writeFileSync(path, sound.subarray(0, -1))
+  expect(() => requireFiniteScales('a.weight', stored)).toThrow(`blocks ends at byte ${sound.length - 1}, but`)
+})
+
 test('a GGUF file with one scale that is not finite is refused before memory is taken', async () => {
   const path = join(at(), 'model.gguf')
   using floats = await loadModel(goldenPath('tiny-untied/model')!, { device: device as 'cpu', dtype: 'float32' })
