@@ -101,7 +101,8 @@ class Reception {
     const proof = await channel.read(PROOF_BYTES)
     const { secret, size } = this.meeting
     if (!secret.isProof(proof, 'guest', challenge, theirs, numbers)) {
-      channel.socket.end(Uint8Array.of(Answer.no))
+      channel.write(Uint8Array.of(Answer.no))
+      channel.socket.destroySoon() // whatever else it says, and however long it stays
       return
     }
     const accepted = secret.proof('host', theirs, challenge, numbers)
