@@ -1,6 +1,6 @@
 /**
- * Signals to a launcher in the middle of a step that takes longer than Open MPI's mpirun waits before it kills: half a second.
- * The others pass them on, and wait.
+ * Signals to a launcher or to one rank, in the middle of a step that takes longer than Open MPI's mpirun waits before it kills: half a
+ * second. The others pass them on, and wait.
  */
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
@@ -8,11 +8,11 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { hasCommand, hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { type Launcher, launchers, openMpiOf, runJob } from './launchers.js'
+import { collected, type Launcher, launchers, openMpiOf, runJob } from './launchers.js'
 
 const folder = useTemporaryFolder()
 const isLong = Boolean(process.env.MORA_TEST_LONG)
-const [openMpi, mpich] = launchers as readonly [Launcher, Launcher, Launcher]
+const [openMpi, mpich, gloo] = launchers as readonly [Launcher, Launcher, Launcher]
 
 const argvFor = (output: string, ...more: string[]) => [
   main,
@@ -71,6 +71,22 @@ describe.each([
     const name = `step-00000${metrics(output).length}`
     expect(readdirSync(join(output, 'checkpoints'))).toEqual([name])
     expect(readdirSync(join(output, 'checkpoints', name))).not.toContain('by-time')
+    expect(stderr.match(/saved .*step-/g)).toHaveLength(1)
+    expect(hiddenIn(output)).toEqual([])
+  })
+})
+
+describe.skipIf(!gloo.isHere || !hasCommand)('of ranks that nothing launched', () => {
+  const cases = [1, 0].flatMap((rank) => some('SIGTERM', 'SIGINT').map((signal) => ({ rank, signal })))
+  test.each(isLong ? cases : cases.slice(0, 1))('rank $rank at $signal stops all', async ({ rank, signal }) => {
+    const output = join(folder(), 'out')
+    const children = await gloo.start(2, argvFor(output))
+    const ended = collected(children)
+    await expect.poll(() => metrics(output).length, { timeout: 60_000 }).toBe(2)
+    children[rank]!.kill(signal)
+    const { codes, stderr } = await ended
+    expect(codes, stderr).toEqual([130, 130])
+    expect(readdirSync(join(output, 'checkpoints'))).toEqual([`step-00000${metrics(output).length}`])
     expect(stderr.match(/saved .*step-/g)).toHaveLength(1)
     expect(hiddenIn(output)).toEqual([])
   })
