@@ -6,6 +6,7 @@ import { optional, requireOptionsOf, wholeFrom } from './arguments.js'
 import { type Native, native } from './native.js'
 import { loadBinary, NativeError } from './native-binary.js'
 import { packageVersion } from './package-facts.js'
+import { type FoundLauncher, findLaunchers } from './ranks/found-launchers.js'
 import { findRanksLibraries, type RanksLibrary } from './ranks/libraries.js'
 
 export interface DoctorReport {
@@ -25,6 +26,8 @@ export interface DoctorReport {
   libraries: { name: string; version: string }[]
   /** What can connect processes that train together: MPI, and gloo. */
   ranks: RanksLibrary[]
+  /** Commands that start such processes. */
+  launchers: FoundLauncher[]
   /** What connects the GPUs of such processes; null where there is no NCCL that can be used. */
   nccl: { version: string; path: string } | null
   problems: DoctorProblem[]
@@ -63,6 +66,7 @@ export function doctor(
     devices: [],
     libraries: [],
     ranks: [],
+    launchers: findLaunchers(),
     nccl: null,
     problems: [],
   }

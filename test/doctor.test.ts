@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -24,6 +24,9 @@ function addon(whyNoCuda: Absence | null, nccl?: { version: string; path: string
     openDevice: (kind: string, index: number) => ({ kind, index, facts: () => ({ ...facts, name: kind }) }),
   } as unknown as Native
 }
+
+/** Lines of the report: a name and what it says. */
+const factsIn = (report: string) => report.split('\n').map((line) => line.replace(/ {2,}/, ': '))
 
 /** Whether CMake was told MORA_CUDA=OFF. */
 function builtWithoutCuda(): boolean {
@@ -107,8 +110,38 @@ describe('what connects ranks', () => {
     expect(doctor().ranks).toEqual(found)
     const { stdout, status } = spawnSync(process.execPath, ['dist/cli/main.js', 'doctor'], { encoding: 'utf8' })
     expect(status).toBe(0)
-    const line = found.map(({ name, version }) => `${name} ${version}`).join(', ')
-    expect(stdout.split('\n').map((one) => one.replace(/ {2,}/, ': '))).toContain(`ranks by: ${line || 'none'}`)
+    const isMpi = ({ name }: { name: string }) => name !== 'gloo'
+    const libraries = found.map(({ name, version }) => `${name} ${version}`)
+    const absent = [...(found.some(isMpi) ? [] : ['no MPI']), ...(hasGloo ? [] : ['no gloo'])]
+    expect(factsIn(stdout)).toContain(`ranks by: ${[...libraries, ...absent].join(', ')}`)
+  })
+
+  it('is started by the launchers that are in PATH', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'mora-launchers-'))
+    const [elsewhere, path] = [join(folder, 'elsewhere'), join(folder, 'path')]
+    const command = (name: string, says: string) =>
+      writeFileSync(join(path, name), `#!/bin/sh\n${says}\n`, { mode: 0o755 })
+    const found = (of: string) => {
+      const argv = ['dist/cli/main.js', 'doctor']
+      const { stdout } = spawnSync(process.execPath, argv, { encoding: 'utf8', env: { ...process.env, PATH: of } })
+      return factsIn(stdout).find((line) => line.startsWith('started by'))
+    }
+    try {
+      for (const one of [elsewhere, path]) mkdirSync(one)
+      expect(found(elsewhere)).toBe('started by: no mpirun, no srun')
+      command('srun', 'echo no cluster >&2; exit 1')
+      expect(found(path)).toBe('started by: srun (Slurm), no mpirun')
+      command('mpirun', 'echo "mpirun (Open MPI) 5.0.7"')
+      command('mpiexec', 'echo "HYDRA build details:"; echo "    Version:      4.2.1"; echo "    CC: gcc"')
+      command('srun', 'echo slurm 24.11.5')
+      expect(found(path)).toBe('started by: mpirun (Open MPI 5.0.7), mpiexec (MPICH 4.2.1), srun (Slurm 24.11.5)')
+      command('mpiexec', 'echo "mpiexec (Open MPI) 5.0.7"')
+      expect(found(path)).toBe('started by: mpirun (Open MPI 5.0.7), srun (Slurm 24.11.5)')
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+    const here = doctor({ findRanks: () => [] }).launchers.map(({ name }) => name)
+    for (const { name, isHere } of launchers.slice(0, 2)) expect(here.includes(name), name).toBe(isHere)
   })
 
   it('is nothing where no library is there, which is a note', () => {

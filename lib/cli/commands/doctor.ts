@@ -19,7 +19,8 @@ export const doctorCommand = defineCommand({
   },
 })
 
-function describe({ version, cpu, threads, devices, libraries, ranks, nccl, problems }: DoctorReport): string {
+function describe(report: DoctorReport): string {
+  const { version, cpu, threads, devices, libraries, ranks, launchers, nccl, problems } = report
   const facts = formatFacts([
     ['node-mora', version],
     ['CPU', `${cpu.name} (${cpu.architecture}, ${cpu.cores} cores)`],
@@ -37,9 +38,33 @@ function describe({ version, cpu, threads, devices, libraries, ranks, nccl, prob
         ] as const,
     ),
     ...libraries.map(({ name, version: found }) => [name, found] as const),
-    ['ranks by', ranks.map(({ name, version: found }) => `${name} ${found}`).join(', ') || 'none'],
+    [
+      'ranks by',
+      listed(
+        ranks.map(({ name, version: found }) => `${name} ${found}`),
+        { MPI: ranks.some(({ name }) => name !== 'gloo'), gloo: ranks.some(({ name }) => name === 'gloo') },
+      ),
+    ],
     ['their GPUs by', nccl ? `NCCL ${nccl.version} (${nccl.path})` : 'none (NCCL)'],
+    [
+      'started by',
+      listed(
+        launchers.map(
+          ({ command, name, version: found }) => `${command} (${found === null ? name : `${name} ${found}`})`,
+        ),
+        {
+          mpirun: launchers.some(({ name }) => name !== 'Slurm'),
+          srun: launchers.some(({ name }) => name === 'Slurm'),
+        },
+      ),
+    ],
   ])
   const lines = problems.map(({ level, problem, remedy }) => `${level}: ${problem}${remedy ? `\n  ${remedy}` : ''}`)
   return [facts, ...(lines.length > 0 ? ['', ...lines] : [])].join('\n')
+}
+
+/** What is there, and what is not. */
+function listed(there: readonly string[], has: Readonly<Record<string, boolean>>): string {
+  const absent = Object.keys(has).filter((name) => !has[name])
+  return [...there, ...absent.map((name) => `no ${name}`)].join(', ')
 }
