@@ -80,5 +80,5 @@ function asSentence(text) {
 
 /** Options by the names that they have in the library. */
 function inTheLibrary(text) {
-  return text.replace(/--([a-z][a-z0-9-]*)/g, (_, flag) => `\`${camelCase(flag)}\``)
+  return text.replace(/--(no-)?([a-z][a-z0-9-]*)/g, (_, no, flag) => `\`${camelCase(flag)}${no ? ': false' : ''}\``)
 }

@@ -16,11 +16,13 @@ const keys = [
 // Words of the language are options only where a sentence calls them so.
 const ofSeveralWords = keys.filter((key) => /[A-Z]/.test(key))
 const called = new RegExp(`\\b([Tt]he )?option (${keys.join('|')})\\b(:(?= ))?`, 'g')
+const answered = new RegExp(`\\b([Tt]he )?option (${keys.join('|')}): (true|false)\\b`, 'g')
 const standing = new RegExp(`(?<![\\w./"'-])(${ofSeveralWords.join('|')})(?![\\w/"'-]|\\.\\w)(:(?= ))?`, 'g')
 
-/** `the option resume` and `maxLength` as `--resume` and `--max-length`; what stands in quotes or paths stays. */
+/** `the option resume`, `the option packing: false` and `maxLength` as `--resume`, `--no-packing` and `--max-length`; what stands in quotes or paths stays. */
 export function inFlags(sentence: string): string {
   return sentence
+    .replace(answered, (_, __, key: string, value) => `--${value === 'true' ? '' : 'no-'}${kebabCase(key)}`)
     .replace(called, (_, __, key: string) => `--${kebabCase(key)}`)
     .replace(standing, (_, key: string) => `--${kebabCase(key)}`)
     .replaceAll('--allow-changes --', '--allow-changes ') // which takes names as its value

@@ -60,13 +60,19 @@ function explain(error: NodeJS.ErrnoException, host: string, port: number): Erro
   if (error.code === 'EADDRINUSE') {
     return refuse(
       'port-taken',
-      `Port ${port} of ${host} is taken by another program, perhaps another dashboard: choose another --port, or --port 0 for any that is free.`,
+      `Port ${port} of ${host} is taken by another program, perhaps another dashboard: choose another with the option port, or 0 for any that is free.`,
     )
   }
   if (error.code === 'EACCES') {
-    return refuse('port-refused', `The system does not allow port ${port}: choose another --port, from 1024 on.`)
+    return refuse(
+      'port-refused',
+      `The system does not allow port ${port}: choose another with the option port, from 1024 on.`,
+    )
   }
-  return refuse('bad-host', `The dashboard cannot listen on ${host} (${error.message}): choose another --host.`)
+  return refuse(
+    'bad-host',
+    `The dashboard cannot listen on ${host} (${error.message}): choose another with the option host.`,
+  )
 }
 
 /** A browser cannot go to "every address". */

@@ -70,7 +70,7 @@ export function encodeRow(row: Row, where: string, options: EncodeOptions): Enco
   if (row.kind === 'messages') {
     throw new UsageError(
       'no-chat-template',
-      `${where}: messages need a chat template, and there is none; name one with --template, or give prompt and completion.`,
+      `${where}: messages need a chat template, and there is none: name one (the option template), or give prompt and completion.`,
     )
   }
   const prompt = tokenizer.encodeText(row.prompt)

@@ -85,7 +85,7 @@ function turnNotes(summary: DataSummary): string[] {
     ],
     [
       droppedCalls,
-      `the chat template leaves out calls of ${droppedCalls} of the assistant's turns (first: ${first.droppedCalls}): what is trained of these is the rest, or their end alone; name a template that knows tools (--template FILE).`,
+      `the chat template leaves out calls of ${droppedCalls} of the assistant's turns (first: ${first.droppedCalls}): what is trained of these is the rest, or their end alone; name a template that knows tools (the option template).`,
     ],
     [
       droppedMessages,

@@ -74,7 +74,7 @@ describe('mora dashboard', () => {
       ],
       [
         [folder(), '--port', String(port)],
-        `mora: Port ${port} of 127.0.0.1 is taken by another program, perhaps another dashboard: choose another --port, or --port 0 for any that is free.\n`,
+        `mora: Port ${port} of 127.0.0.1 is taken by another program, perhaps another dashboard: choose another with --port, or 0 for any that is free.\n`,
       ],
     ]
     for (const [argv, stderr] of cases) {

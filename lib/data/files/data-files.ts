@@ -65,7 +65,7 @@ async function filesOf(path: string): Promise<DataFile[]> {
   if (!facts.isDirectory())
     throw new UsageError(
       'not-a-file',
-      `${path} is not a regular file; what comes through a pipe is read from standard input (--data -).`,
+      `${path} is not a regular file; what comes through a pipe is read from standard input, which is named -.`,
     )
   const names = (await readdir(path, { recursive: true })).filter((name) => !/(^|[/\\])\./.test(name)).sort()
   const files = names.map((name) => join(path, name)).filter((file) => isUnread(file) || formatOf(file) !== undefined)

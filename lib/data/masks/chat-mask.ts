@@ -31,7 +31,7 @@ export function maskChat(
   if (messages.length > MOST_MESSAGES) {
     throw new InputError(
       'unmaskable-template',
-      `${where}: a conversation of ${messages.length} messages is too long to find each answer in, at most ${MOST_MESSAGES} were expected: make several rows of it, or train all of it (--train-on all).`,
+      `${where}: a conversation of ${messages.length} messages is too long to find each answer in, at most ${MOST_MESSAGES} were expected: make several rows of it, or train all of it (the option trainOn: all).`,
     )
   }
   const turns = new ChatTurns(tokenizer, template, messages, context, where)

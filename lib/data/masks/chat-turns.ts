@@ -37,7 +37,7 @@ export interface TurnCounts {
 
 /** Ends the sentence of a refusal. */
 export const WAYS_OUT =
-  'train the whole text (--train-on all), name a template that says what is trained by {% generation %} marks (--template FILE), or give {input_ids, labels} rows'
+  'train the whole text (the option trainOn: all), name a template that says what is trained by {% generation %} marks (the option template), or give {input_ids, labels} rows'
 
 const THINKING_END = '</think>'
 const QUESTION: Message = { role: 'user', content: 'Question' }

@@ -37,11 +37,11 @@ function storageOfBase({ base, device, dtype, quantised }: ModelFacts, tokens: n
   const { kept, onLoad } = quantised
   const size = binarySize(quantised.saved)
   const times = slowdown(format, device.kind, tokens)
-  const instead = onLoad || !kept ? '' : `; --no-quantised turns them into ${dtype}`
+  const instead = onLoad || !kept ? '' : `; the option quantised: false turns them into ${dtype}`
   return [
     kept
       ? `The model's weights stay in ${format}, and take ${size} less than in ${dtype}.`
-      : `The model's weights are stored as ${format}; training computes with them in ${dtype}; with --quantised they stay as they are, and take ${size} less.`,
+      : `The model's weights are stored as ${format}; training computes with them in ${dtype}; with the option quantised: true they stay as they are, and take ${size} less.`,
     ...(times === null
       ? []
       : [

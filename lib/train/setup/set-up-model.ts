@@ -85,7 +85,7 @@ function requireFloats({ quantised, dtype, shards }: TrainableModel, what: strin
   if (!quantised?.kept) return
   const floats = quantised.onLoad
     ? 'leave the option quantise out'
-    : `turn the option quantised off (--no-quantised), so that they become ${dtype}`
+    : `give the option quantised: false, so that they become ${dtype}`
   throw new UsageError(
     'quantised-weights',
     `${what} the weights themselves, but those of the model are kept in ${quantised.format}: ${floats}, or ${instead}.`,

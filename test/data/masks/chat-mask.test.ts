@@ -43,7 +43,7 @@ describe('maskChat', () => {
     await expect(masked('chatml', many)).rejects.toMatchObject({
       code: 'unmaskable-template',
       message: expect.stringMatching(
-        /^rows\.jsonl:1: a conversation of 1026 messages .* at most 1024 .*\(--train-on all\)\.$/,
+        /^rows\.jsonl:1: a conversation of 1026 messages .* at most 1024 .*\(the option trainOn: all\)\.$/,
       ),
     })
     const template = await loadTemplate('chatml', tokenizer)

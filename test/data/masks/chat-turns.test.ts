@@ -150,7 +150,7 @@ describe('T7 templates that do not loop over messages', () => {
 
   it('else refused, with the ways out', () => {
     expect(() => trainedOf(unstable.replaceAll(/\{% (end)?generation %\}/g, ''), messages)).toThrow(
-      /^rows\.jsonl:3: .*messages\[1\].*--train-on all.*--template FILE.*input_ids/,
+      /^rows\.jsonl:3: .*messages\[1\].*trainOn: all.*the option template.*input_ids/,
     )
   })
 })

@@ -73,7 +73,7 @@ describe('training beside weights that stay', () => {
     expect(await notesOf(kept)).toMatch(/The model's weights stay in fp4, and take 1 MiB less than in float32\./)
     using floats = await loadModel(codes, place)
     expect(await notesOf(floats)).toMatch(
-      /stored as fp4; training computes with them in float32; with --quantised they stay as they are, and take 1 MiB less\. Passes of \d+ tokens would take/,
+      /stored as fp4; training computes with them in float32; with the option quantised: true they stay as they are, and take 1 MiB less\. Passes of \d+ tokens would take/,
     )
   })
 
