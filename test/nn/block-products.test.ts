@@ -119,54 +119,79 @@ describe.each(formats)('%s', (format) => {
   })
 })
 
-/** Rows for which float32 values of a weight are more than one panel of columns, at least two blocks wide. */
-const panels = { outputs: 2100, blocks: 7 }
+/**
+ * Weights whose values are made in more than one panel: of columns, at least two blocks wide in float32, and of rows, since
+ * panels of columns would be narrower than 256.
+ */
+const panels = [
+  { of: 'columns', names: formats, outputs: 2100, blocksOf: () => 7 },
+  { of: 'rows', names: ['Q4_1', 'Q4_K'], outputs: 9000, blocksOf: (values: number) => 256 / values },
+]
+const results = [
+  { dtype: 'float32', result: 'float32' },
+  { dtype: 'bfloat16', result: 'float32' },
+  { dtype: 'bfloat16', result: 'bfloat16' },
+] as const
 
-test.each(formats)('gradients of %s, in panels of columns', async (name) => {
-  const format = name.toLowerCase() as BlockDType
-  const random = randomStream(1, 'test', `gradient ${name}`)
-  const [values, size] = [blockValues(format), blockBytes(format)]
-  const [outputs, depth, stride] = [panels.outputs, panels.blocks * values, (panels.blocks + 1) * values]
-  const pool = tensors.get(`${name}.raw`)!.bytes
-  const bytes = new Uint8Array(outputs * (panels.blocks + 1) * size)
-  for (let at = 0; at < bytes.length; at += size) {
-    const from = Math.floor(random.uniform() * (pool.length / size)) * size
-    bytes.set(pool.subarray(from, from + size), at)
-  }
-  const storage = native.fromArray(device, format, [outputs, stride], bytes)
-  const weight = storage.view([outputs, depth], [stride, 1], values)
-  const exact = native.empty(device, 'float32', [outputs, stride])
-  native.dequantise(storage, exact)
-  const w = (await exact.read()) as Float32Array
-  for (const dtype of ['float32', 'bfloat16'] as const) {
-    const given = encode(
-      Float64Array.from({ length: 3 * outputs }, () => random.normal() / 64),
-      dtype,
-    )
-    const dY = native.fromArray(device, dtype, [3, outputs], given)
-    const before = Float32Array.from({ length: 3 * depth }, () => random.normal())
-    const dX = native.fromArray(device, 'float32', [3, depth], before)
-    native.matmul({ a: dY, b: weight, c: dX, alpha: 0.5, accumulate: true })
-    const got = (await dX.read()) as Float32Array
-    const numbers = decode(given, dtype)
-    const rounded = decode(encode(w, dtype), dtype)
-    let worst = 0
-    for (let row = 0; row < 3; row++) {
-      for (let column = 0; column < depth; column++) {
-        let [sum, sizes] = [0, 0]
-        for (let output = 0; output < outputs; output++) {
-          const product = numbers[row * outputs + output]! * rounded[output * stride + values + column]!
-          sum += product
-          sizes += Math.abs(product)
-        }
-        const wanted = 0.5 * sum + before[row * depth + column]!
-        worst = Math.max(worst, Math.abs(got[row * depth + column]! - wanted) / (4e-6 * sizes + 1e-6))
-      }
+describe.each(panels)('gradients in panels of $of', ({ names, outputs, blocksOf }) => {
+  test.each(names)('%s', async (name) => {
+    const format = name.toLowerCase() as BlockDType
+    const random = randomStream(1, 'test', `gradient ${name}`)
+    const [values, size] = [blockValues(format), blockBytes(format)]
+    const blocks = blocksOf(values)
+    const [depth, stride] = [blocks * values, (blocks + 1) * values]
+    const pool = tensors.get(`${name}.raw`)!.bytes
+    const bytes = new Uint8Array(outputs * (blocks + 1) * size)
+    for (let at = 0; at < bytes.length; at += size) {
+      const from = Math.floor(random.uniform() * (pool.length / size)) * size
+      bytes.set(pool.subarray(from, from + size), at)
     }
-    expect(worst, dtype).toBeLessThan(1)
-    for (const tensor of [dY, dX]) tensor.dispose()
-  }
-  for (const tensor of [storage, weight, exact]) tensor.dispose()
+    const storage = native.fromArray(device, format, [outputs, stride], bytes)
+    const weight = storage.view([outputs, depth], [stride, 1], values)
+    const exact = native.empty(device, 'float32', [outputs, stride])
+    native.dequantise(storage, exact)
+    const w = (await exact.read()) as Float32Array
+    for (const { dtype, result } of results) {
+      const given = encode(
+        Float64Array.from({ length: 3 * outputs }, () => random.normal() / 64),
+        dtype,
+      )
+      const dY = native.fromArray(device, dtype, [3, outputs], given)
+      const there = encode(
+        Float64Array.from({ length: 3 * depth }, () => random.normal()),
+        result,
+      )
+      const before = decode(there, result)
+      const added = native.fromArray(device, result, [3, depth], there)
+      const alone = native.empty(device, result, [3, depth])
+      native.matmul({ a: dY, b: weight, c: added, alpha: 0.5, accumulate: true })
+      native.matmul({ a: dY, b: weight, c: alone, alpha: 0.5 })
+      const [gotAdded, gotAlone] = [decode(await added.read(), result), decode(await alone.read(), result)]
+      const numbers = decode(given, dtype)
+      const rounded = dtype === 'float32' ? w : decode(encode(Float64Array.from(w), dtype), dtype)
+      let worst = 0
+      for (let row = 0; row < 3; row++) {
+        const [sums, sizes] = [new Float64Array(depth), new Float64Array(depth)]
+        for (let output = 0; output < outputs; output++) {
+          const number = numbers[row * outputs + output]!
+          for (let column = 0; column < depth; column++) {
+            const product = number * rounded[output * stride + values + column]!
+            sums[column]! += product
+            sizes[column]! += Math.abs(product)
+          }
+        }
+        for (let column = 0; column < depth; column++) {
+          const [at, wanted] = [row * depth + column, 0.5 * sums[column]!]
+          const error = (got: number, exactly: number) =>
+            Math.abs(got - exactly) / (4e-6 * sizes[column]! + 2.02 * rounding[result] * Math.abs(exactly) + 1e-6)
+          worst = Math.max(worst, error(gotAdded[at]!, wanted + before[at]!), error(gotAlone[at]!, wanted))
+        }
+      }
+      expect(worst, `${dtype}, ${result}`).toBeLessThan(1)
+      for (const tensor of [dY, added, alone]) tensor.dispose()
+    }
+    for (const tensor of [storage, weight, exact]) tensor.dispose()
+  })
 })
 
 test('activations that are not finite give results that are not', async () => {
