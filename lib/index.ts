@@ -79,6 +79,7 @@ export type { DownloadProgress, HubOptions, HubOrigin } from './hub/index.js'
 export type {
   AddAdapterOptions,
   LoadAdapterOptions,
+  MergeAdapterOptions,
   RestartOptions,
   SaveAdapterOptions,
 } from './models/adaptation/adapter-options.js'

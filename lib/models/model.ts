@@ -14,6 +14,7 @@ import { firstTensor } from '../tensor/weight.js'
 import type {
   AddAdapterOptions,
   LoadAdapterOptions,
+  MergeAdapterOptions,
   RestartOptions,
   SaveAdapterOptions,
 } from './adaptation/adapter-options.js'
@@ -153,10 +154,10 @@ export class Model implements Disposable {
   /**
    * Adds the adapter's ΔW to the weights, modules trained whole included; it stops taking part in forward passes.
    * Gives the number of weights that it changed.
-   * @throws RunError `non-finite` if a result is not finite; nothing is changed then
+   * @throws RunError `non-finite` if a result is not finite, the reason of a `signal` that is aborted; nothing is changed then
    */
-  async mergeAdapter(name: string): Promise<{ merged: number }> {
-    return this.adapterSet.merge(name)
+  async mergeAdapter(name: string, options: MergeAdapterOptions = {}): Promise<{ merged: number }> {
+    return this.adapterSet.merge(name, options)
   }
 
   /** Restores the weights bit for bit, less this adapter's part; the adapter is active again if it was. */

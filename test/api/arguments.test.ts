@@ -214,7 +214,7 @@ beforeAll(async () => {
       ['a', join(folder, 'never'), {}],
       [['text'], ['text'], [...options, 'foreign object']],
     ),
-    on(loaded, 'Model', 'mergeAdapter', ['a'], [['text']]),
+    on(loaded, 'Model', 'mergeAdapter', ['a', {}], [['text'], [...options, 'foreign object']]),
     on(loaded, 'Model', 'unmergeAdapter', ['a'], [['text']]),
     on(loaded, 'Model', 'restartAdapter', ['a', {}], [['text'], [...options, 'foreign object']]),
     on(loaded, 'Model', 'absorbAdapter', [folder], [['text']]),

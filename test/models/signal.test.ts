@@ -75,6 +75,37 @@ test('analyzeAdapter ends between two layers', async () => {
   await expectEnded(analyzeAdapter({ model: path, adapter, threads: 1, ...options }))
 })
 
+test('mergeAdapter ends between two weights, and leaves them as they were, bit for bit', async () => {
+  using model = await loadModel(path, small)
+  await model.addAdapter('x', mora({ rank: 2 }))
+  for (const { parameter } of model.trainableParameters()) {
+    parameter.assign(Float32Array.from({ length: parameter.elements }, (_, i) => Math.sin(i)))
+  }
+  const bits = async () =>
+    Promise.all(
+      model.slots.map(async ({ own }) => Buffer.from(new Uint8Array((await own.data()).buffer)).toString('hex')),
+    )
+  const before = await bits()
+  const merging = model.mergeAdapter('x', { signal: controller.signal })
+  controller.abort(REASON)
+  await expect(merging).rejects.toBe(REASON)
+  expect(await bits()).toEqual(before)
+  await expect(model.mergeAdapter('x', { signal: controller.signal })).rejects.toBe(REASON)
+  await model.mergeAdapter('x', { signal: new AbortController().signal })
+  expect(await bits()).not.toEqual(before)
+})
+
+test.each(['saved', 'saved.gguf'])('saving a model as %s ends between two tensors', async (name) => {
+  using model = await loadModel(path, small)
+  const output = join(temporary(), name)
+  const saving = model.save(output, { signal: controller.signal })
+  setImmediate(() => controller.abort(REASON))
+  await expect(saving).rejects.toBe(REASON)
+  expect(readdirSync(temporary())).toEqual([])
+  await model.save(output, { signal: new AbortController().signal })
+  expect(existsSync(output)).toBe(true)
+})
+
 test('loadModel ends between two weights', async () => {
   const { loadInto } = ModelSource.prototype
   const read: string[] = []

@@ -1,6 +1,6 @@
 /** Options of what is done with a model's adapters, and what they have to be. */
 import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
-import { aFlag, aFunction, optional, requireOptionsOf, wholeFrom } from '../../arguments.js'
+import { aFlag, aFunction, aSignal, optional, requireOptionsOf, wholeFrom } from '../../arguments.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
 
 export interface AddAdapterOptions {
@@ -33,6 +33,15 @@ export interface SaveAdapterOptions {
 
 export function requireSaveOptions(options: SaveAdapterOptions): void {
   requireOptionsOf('the options of saveAdapter', options, { modules: optional(aFlag) })
+}
+
+export interface MergeAdapterOptions {
+  /** Aborting it ends the merging between two weights, with the signal's reason; nothing is changed then. */
+  signal?: AbortSignal
+}
+
+export function requireMergeOptions(options: MergeAdapterOptions): void {
+  requireOptionsOf('the options of mergeAdapter', options, { signal: optional(aSignal) })
 }
 
 export interface RestartOptions {

@@ -19,6 +19,7 @@ import type { AdaptedModel } from './adapted-model.js'
 import {
   type AddAdapterOptions,
   type LoadAdapterOptions,
+  type MergeAdapterOptions,
   type RestartOptions,
   requireAddOptions,
   requireLoadOptions,
@@ -137,12 +138,12 @@ export class AdapterSet {
     for (const adapter of active) adapter.active = true
   }
 
-  async merge(name: string): Promise<{ merged: number }> {
+  async merge(name: string, options: MergeAdapterOptions): Promise<{ merged: number }> {
     requireArgument('name', name, aText)
     this.training.requireNone(`adapter ${name} would be merged into its weights`)
     const adapter = this.#get(name)
     requireApart([...this.#adapters.values()].filter((other) => other === adapter || other.active || other.merged))
-    return this.#merged.merge(adapter)
+    return this.#merged.merge(adapter, options)
   }
 
   async unmerge(name: string): Promise<void> {

@@ -4,6 +4,7 @@ import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { WeightSlot } from '../network/weight-slot.js'
 import type { AdaptedModel } from './adapted-model.js'
+import { type MergeAdapterOptions, requireMergeOptions } from './adapter-options.js'
 import type { WeightEdit } from './edits.js'
 import type { ModelAdapter } from './model-adapter.js'
 
@@ -17,14 +18,17 @@ export class MergedWeights {
 
   constructor(readonly model: Pick<AdaptedModel, 'device' | 'source'>) {}
 
-  async merge(adapter: ModelAdapter): Promise<{ merged: number }> {
+  async merge(adapter: ModelAdapter, options: MergeAdapterOptions): Promise<{ merged: number }> {
     const { name, edits } = adapter
+    requireMergeOptions(options)
+    const { signal } = options
+    signal?.throwIfAborted()
     if (adapter.merged) throw new UsageError('already-merged', `Adapter ${name} is merged already.`)
     for (const slot of edits.keys()) ownFloats(slot)
     adapter.merged = true
     this.#merged.push(adapter)
     try {
-      await this.#edit(name, edits)
+      await this.#edit(name, edits, signal)
       return { merged: edits.size }
     } catch (error) {
       await this.unmerge(adapter)
@@ -32,13 +36,17 @@ export class MergedWeights {
     }
   }
 
-  async #edit(name: string, edits: ReadonlyMap<WeightSlot, WeightEdit>): Promise<void> {
+  async #edit(name: string, edits: ReadonlyMap<WeightSlot, WeightEdit>, signal?: AbortSignal): Promise<void> {
     using nonFinite = this.#counter()
     for (const [slot, edit] of edits) {
       const own = ownFloats(slot)
       if (!this.#isInFile(slot) && !this.#pristine.has(slot)) this.#pristine.set(slot, copyOf(own))
       edit(own, nonFinite)
       tellChange(slot)
+      if (!signal) continue
+      // Else all weights would be in the device's queue before the signal can come.
+      await this.model.device.synchronize()
+      signal.throwIfAborted()
     }
     const bad = await nonFinite.item()
     if (bad === 0) return

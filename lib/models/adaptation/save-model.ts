@@ -1,4 +1,13 @@
-import { aFlag, aText, described, oneOf, optional, requireArgument, requireOptionsOf } from '../../arguments.js'
+import {
+  aFlag,
+  aSignal,
+  aText,
+  described,
+  oneOf,
+  optional,
+  requireArgument,
+  requireOptionsOf,
+} from '../../arguments.js'
 import type { WrittenBlocks } from '../../native.js'
 import { MODEL_FORMATS, WRITTEN_DTYPES, WRITTEN_QUANTISE_FORMATS } from '../../options/index.js'
 import type { Tensor } from '../../tensor/tensor.js'
@@ -10,6 +19,8 @@ import type { AdapterSet } from './adapter-set.js'
 export interface SaveOptions extends WrittenForm {
   /** Add active adapters too. */
   mergeActive?: boolean
+  /** Aborting it ends the writing between two tensors, with the signal's reason; nothing is written then. */
+  signal?: AbortSignal
 }
 
 /** A model in memory: its weights' places, and what its adapters add to them. */
@@ -27,14 +38,22 @@ export async function saveModel(model: SavedModel, output: string, options: Save
   requireOptionsOf('the options of save', options, {
     format: optional(oneOf(...MODEL_FORMATS)),
     mergeActive: optional(aFlag),
+    signal: optional(aSignal),
     quantise: optional(oneOf(...WRITTEN_QUANTISE_FORMATS)),
     imatrix: optional(aText),
     dtype: optional(oneOf(...WRITTEN_DTYPES.filter((dtype) => dtype !== 'auto'))),
   })
-  const { dtype, format, quantise, imatrix, mergeActive = false } = options
+  const { dtype, format, quantise, imatrix, mergeActive = false, signal } = options
+  signal?.throwIfAborted()
   const { config, tokenizer, source, device, adapterSet } = model
   const fill = (name: string, values: Tensor): void => adapterSet.fill(model.slot(name), values, mergeActive)
   const blocks = (name: string, stored: WrittenBlocks): Uint8Array | null =>
     source && adapterSet.isAsStored(model.slot(name), mergeActive) ? storedBlocks(source, name, stored) : null
-  await writeModel({ config, tokenizer, source, device, fill, blocks }, output, { dtype, format, quantise, imatrix })
+  await writeModel({ config, tokenizer, source, device, fill, blocks }, output, {
+    dtype,
+    format,
+    quantise,
+    imatrix,
+    onTensor: () => signal?.throwIfAborted(),
+  })
 }

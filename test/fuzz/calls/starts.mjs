@@ -190,7 +190,7 @@ export function startsOf(world) {
     'Model.prototype.addAdapter': () => ['b', library.mora({ rank: 1 }), { seed: 1 }],
     'Model.prototype.loadAdapter': () => [paths.adapter, 'b'],
     'Model.prototype.saveAdapter': () => ['a', output()],
-    'Model.prototype.mergeAdapter': () => ['a'],
+    'Model.prototype.mergeAdapter': () => ['a', {}],
     'Model.prototype.unmergeAdapter': async () => {
       await world.model.mergeAdapter('a').catch(() => {})
       return ['a']
