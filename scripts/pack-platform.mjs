@@ -5,11 +5,12 @@
  *     @node-mora/linux-x64-cuda   the CUDA backend beside it, where it was built
  *     node-mora                   this package, with every package of the folder as an optional dependency
  *
- *     npm run pack:platform -- [--into FOLDER] [--folders] [--as-built]
+ *     npm run pack:platform -- [--into FOLDER] [--folders] [--as-built] [--repository URL] [--homepage URL]
  *
  * Takes dist as it is; "npm run pack:platform" makes it and the addon anew. Other platforms are packed into the folder before.
  * --folders leaves the tarballs out. MORA_BINARY names another addon. One that needs more than an old glibc is refused, but
- * for --as-built: then the package is for this machine, to try it.
+ * for --as-built: then the package is for this machine, to try it. --repository and --homepage are what the packages say of
+ * where they come from; without, they say nothing of it.
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
@@ -25,10 +26,16 @@ const { values: options } = parseArgs({
     into: { type: 'string', default: join(root, 'build', 'packages') },
     folders: { type: 'boolean', default: false },
     'as-built': { type: 'boolean', default: false },
+    repository: { type: 'string' },
+    homepage: { type: 'string' },
   },
 })
 const into = resolve(options.into)
 const scope = '@node-mora'
+const origin = {
+  ...(options.repository !== undefined && { repository: { type: 'git', url: options.repository } }),
+  ...(options.homepage !== undefined && { homepage: options.homepage }),
+}
 const { version, license, engines } = read(join(root, 'package.json'))
 const addon = process.env.MORA_BINARY ?? join(root, 'build-older', 'Release', 'mora.node')
 
@@ -97,7 +104,7 @@ function packMain() {
   const other = others.find((each) => each.version !== version)
   if (other) fail(`${other.name} in ${into} is of version ${other.version}; expected ${version}.`)
   const optionalDependencies = Object.fromEntries(others.map(({ name }) => [name, version]))
-  const described = { ...read(path), optionalDependencies }
+  const described = { ...read(path), ...origin, optionalDependencies }
   writeFileSync(path, `${JSON.stringify(described, null, 2)}\n`)
   return folder
 }
@@ -119,6 +126,7 @@ function finish(folder, binaries, { about, ...description }) {
     name: `${scope}/${basename(folder)}`,
     version,
     ...description,
+    ...origin,
     main: basename(binaries[0]),
     engines,
     os: [process.platform],
