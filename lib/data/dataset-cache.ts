@@ -10,7 +10,7 @@ import { allocate, bytesOf, hashArrays } from './token-store.js'
 import type { TokenisedData } from './tokenise.js'
 
 /** Rises whenever the same rows would be tokenised or masked otherwise. */
-const VERSION = 3
+const VERSION = 4
 
 interface Header {
   version: number

@@ -6,10 +6,10 @@
  */
 import { InputError, UsageError } from '../errors.js'
 import { encodeChat, type MaskedChat, maskChat } from './masks/chat-mask.js'
-import type { TurnCounts } from './masks/chat-turns.js'
 import { malformedRow } from './rows/check.js'
 import { IGNORED_LABEL, type Row } from './rows/rows.js'
 import type { TextTemplate } from './rows/text-template.js'
+import type { ChatCounts } from './summary.js'
 import { checkRoles } from './templates/roles.js'
 import type { ChatTemplate, Message, TemplateContext } from './templates/template.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
@@ -40,8 +40,8 @@ export interface EncodedRow {
   /** Several where a long text was cut. */
   rows: TokenRow[]
   truncated: boolean
-  /** What a template did with the turns of a chat. */
-  turns?: TurnCounts
+  /** What a template did with a chat. */
+  chat?: Partial<ChatCounts>
 }
 
 /**
@@ -97,6 +97,19 @@ function chatRow(
   const messages = messagesOf(row)
   checkRoles(messages, template, where)
   const context = contextOf(row, options.context)
+  const encoded = conversation(messages, where, tokenizer, template, context, options)
+  if (!context.tools?.length || template.readsTools) return encoded
+  return { ...encoded, chat: { ...encoded.chat, droppedTools: 1 } }
+}
+
+function conversation(
+  messages: readonly Message[],
+  where: string,
+  tokenizer: Tokenizer,
+  template: ChatTemplate,
+  context: TemplateContext,
+  options: EncodeOptions,
+): EncodedRow {
   const masked = (): MaskedChat => maskChat(tokenizer, template, messages, where, context)
   if (options.trainOn === 'completion') return maskedRow(masked(), tokenizer, options)
   try {
@@ -111,8 +124,8 @@ function chatRow(
 /** Why the whole of a conversation may be trained where its answers may not. */
 const NOT_MASKED = new Set(['unmaskable-template', 'no-end-of-turn'])
 
-function maskedRow({ ids, mask, ...turns }: MaskedChat, tokenizer: Tokenizer, options: EncodeOptions): EncodedRow {
-  return { ...promptedRow(tokenRow(ids, mask), tokenizer, options), turns }
+function maskedRow({ ids, mask, ...chat }: MaskedChat, tokenizer: Tokenizer, options: EncodeOptions): EncodedRow {
+  return { ...promptedRow(tokenRow(ids, mask), tokenizer, options), chat }
 }
 
 /** What a row says itself wins. */

@@ -2,7 +2,13 @@
 import { InputError } from '../errors.js'
 import type { TurnCounts } from './masks/chat-turns.js'
 
-export interface DataSummary extends TurnCounts {
+/** What a template did with conversations. */
+export interface ChatCounts extends TurnCounts {
+  /** Conversations with functions to call, of which the template shows nothing. */
+  droppedTools: number
+}
+
+export interface DataSummary extends ChatCounts {
   /** Rows of the data set; a long text makes several. */
   rows: number
   tokens: number
@@ -15,7 +21,7 @@ export interface DataSummary extends TurnCounts {
   /** Rows left out for that. */
   dropped: number
   /** Where the first of some were found. */
-  first: Partial<Record<keyof TurnCounts, string>>
+  first: Partial<Record<keyof ChatCounts, string>>
   /** Control tokens that are trained as targets. */
   trainedSpecialTokens: { id: number; token: string; count: number }[]
 }
@@ -31,14 +37,15 @@ export const emptySummary = (): DataSummary => ({
   openEnds: 0,
   droppedCalls: 0,
   droppedMessages: 0,
+  droppedTools: 0,
   first: {},
   trainedSpecialTokens: [],
 })
 
-export function addTurns(summary: DataSummary, turns: TurnCounts, where: string): void {
-  for (const key of Object.keys(turns) as (keyof TurnCounts)[]) {
-    if (turns[key] === 0) continue
-    summary[key] += turns[key]
+export function addChat(summary: DataSummary, counts: Partial<ChatCounts>, where: string): void {
+  for (const [key, count = 0] of Object.entries(counts) as [keyof ChatCounts, number | undefined][]) {
+    if (count === 0) continue
+    summary[key] += count
     summary.first[key] ??= where
   }
 }
@@ -67,13 +74,13 @@ export function notesOf(summary: DataSummary): string[] {
           `${truncated} rows were longer than max-length and lost the start of their prompt (or the end of the answer where that alone was too long).`,
         ]
       : []),
-    ...turnNotes(summary),
+    ...chatNotes(summary),
   ]
 }
 
 /** What the user should know of how the template took the rows. */
-function turnNotes(summary: DataSummary): string[] {
-  const { foreignOpenings, openEnds, droppedCalls, droppedMessages, first } = summary
+function chatNotes(summary: DataSummary): string[] {
+  const { foreignOpenings, openEnds, droppedCalls, droppedMessages, droppedTools, first } = summary
   const notes: [count: number, note: string][] = [
     [
       foreignOpenings,
@@ -90,6 +97,10 @@ function turnNotes(summary: DataSummary): string[] {
     [
       droppedMessages,
       `the chat template shows nothing of ${droppedMessages} messages (first: ${first.droppedMessages}).`,
+    ],
+    [
+      droppedTools,
+      `the chat template shows nothing of the tools of ${droppedTools} conversations (first: ${first.droppedTools}); name a template that knows tools (the option template).`,
     ],
   ]
   return notes.filter(([count]) => count > 0).map(([, note]) => note)

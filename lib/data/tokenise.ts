@@ -5,7 +5,7 @@ import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow 
 import type { DataRecord } from './rows/record.js'
 import { rowOf } from './rows/rows.js'
 import type { OpenSource } from './sources/open.js'
-import { addTurns, type DataSummary, emptySummary } from './summary.js'
+import { addChat, type DataSummary, emptySummary } from './summary.js'
 import { hashArrays, type TokenArrays, TokenStore } from './token-store.js'
 
 export interface TokenisedData {
@@ -43,7 +43,7 @@ export async function tokenise(
     const { where } = record
     const encoded = encodedRecord(record, settings)
     if (encoded.truncated) summary.truncated++
-    if (encoded.turns) addTurns(summary, encoded.turns, where)
+    if (encoded.chat) addChat(summary, encoded.chat, where)
     for (const row of encoded.rows) {
       if (options.vocabularySize !== undefined) checkIds(row.ids, options.vocabularySize, where)
       const targets = countTargets(row.mask)

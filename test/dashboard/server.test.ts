@@ -186,7 +186,7 @@ describe('the server of the dashboard', () => {
     await expectRejection(
       serveDashboard({ folder: folder(), host: '127.0.0.1', port }),
       'port-taken',
-      new RegExp(`Port ${port} of 127\\.0\\.0\\.1 is taken.*--port 0`),
+      new RegExp(`Port ${port} of 127\\.0\\.0\\.1 is taken.*the option port, or 0`),
     )
     other.close()
     await expectRejection(

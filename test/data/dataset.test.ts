@@ -66,13 +66,36 @@ describe('loadDataset', () => {
     const data = await loadDataset(rows, { tokenizer, template, onWarning: (message) => warnings.push(message) })
     expect(warnings).toEqual([
       expect.stringMatching(
-        /^the rows given: the chat template leaves out calls of 1 of .*\(first: row 2 of the rows given\).*--template FILE/,
+        /^the rows given: the chat template leaves out calls of 1 of .*\(first: row 2 of the rows given\).*the option template/,
       ),
       expect.stringMatching(
         /^the rows given: the chat template shows nothing of 1 messages \(first: row 2 of the rows given\)/,
       ),
     ])
     expect(data.summary).toMatchObject({ droppedCalls: 1, droppedMessages: 1, openEnds: 0, foreignOpenings: 0 })
+  })
+
+  it('warns of tools that the template does not show', async () => {
+    const messages = [
+      { role: 'user', content: 'How many?' },
+      { role: 'assistant', content: 'six' },
+    ]
+    const rows = [{ messages }, { messages, tools: [] }, { messages, tools: [{ name: 'f' }] }]
+    const of = async (source: string, more = {}) => {
+      const template = join(folder, 'shown.jinja')
+      await writeFile(template, source)
+      const warnings: string[] = []
+      const onWarning = (message: string) => warnings.push(message)
+      const { summary } = await loadDataset(rows, { tokenizer, template, onWarning, ...more })
+      return { warnings, count: summary.droppedTools }
+    }
+    const shown = '{% for m in messages %}{{ m.content }}<|im_end|>{% endfor %}'
+    const warning =
+      'the rows given: the chat template shows nothing of the tools of 1 conversations (first: row 3 of the rows given); name a template that knows tools (the option template).'
+    expect(await of(shown)).toEqual({ warnings: [warning], count: 1 })
+    expect(await of(shown, { trainOn: 'all' })).toEqual({ warnings: [warning], count: 1 })
+    expect((await of(shown, { tools: [{ name: 'g' }] })).count).toBe(2)
+    expect(await of(`{{ tools | tojson }}${shown}`)).toEqual({ warnings: [], count: 0 })
   })
 
   it('tells templates of tools, also of a file, whose numbers stay as they are', async () => {

@@ -57,6 +57,11 @@ export class ChatTemplate {
     return this.source.includes(`'${word}'`) || this.source.includes(`"${word}"`)
   }
 
+  /** Whether it may show the functions that the model can call: the variable that has them is in its source. */
+  get readsTools(): boolean {
+    return /\btools\b/.test(this.source)
+  }
+
   /** @throws InputError `template-failed`, also where the template itself refuses the conversation */
   render(messages: readonly Message[], options: RenderOptions): string {
     return textOf(this.write(this.accepted(messages, options), options))
