@@ -12,55 +12,55 @@ const WEYL_0 = 0x9e3779b9
 const WEYL_1 = 0xbb67ae85
 const ROUNDS = 10
 
-/** Upper 32 bits of the product of two unsigned 32-bit numbers. */
+/** Upper 32 bits of the product of two unsigned 32-bit numbers; no sum below passes 2^32. */
 function multiplyHigh(a: number, b: number): number {
   const aLow = a & 0xffff
   const aHigh = a >>> 16
   const bLow = b & 0xffff
   const bHigh = b >>> 16
-  const middle = aHigh * bLow + ((aLow * bLow) >>> 16)
-  const carry = aLow * bHigh + (middle & 0xffff)
-  return (aHigh * bHigh + Math.floor(middle / 0x10000) + Math.floor(carry / 0x10000)) >>> 0
+  const middle = (Math.imul(aHigh, bLow) >>> 0) + (Math.imul(aLow, bLow) >>> 16)
+  const carry = (Math.imul(aLow, bHigh) >>> 0) + (middle & 0xffff)
+  return ((Math.imul(aHigh, bHigh) >>> 0) + (middle >>> 16) + (carry >>> 16)) >>> 0
 }
 
 type Words4 = readonly [number, number, number, number]
 type Words2 = readonly [number, number]
 
 /** One block: four unsigned 32-bit words from a counter of four words and a key of two. */
-export function philox4x32(counter: Words4, key: Words2): [number, number, number, number] {
-  let [c0, c1, c2, c3] = counter
-  let [k0, k1] = key
+export function philox4x32([c0, c1, c2, c3]: Words4, [k0, k1]: Words2): Words4 {
   for (let round = 0; round < ROUNDS; round++) {
     const high0 = multiplyHigh(MULTIPLIER_0, c0)
-    const low0 = Math.imul(MULTIPLIER_0, c0) >>> 0
+    const low0 = Math.imul(MULTIPLIER_0, c0)
     const high1 = multiplyHigh(MULTIPLIER_1, c2)
-    const low1 = Math.imul(MULTIPLIER_1, c2) >>> 0
-    c0 = (high1 ^ c1 ^ k0) >>> 0
+    const low1 = Math.imul(MULTIPLIER_1, c2)
+    c0 = high1 ^ c1 ^ k0
     c1 = low1
-    c2 = (high0 ^ c3 ^ k1) >>> 0
+    c2 = high0 ^ c3 ^ k1
     c3 = low0
-    k0 = (k0 + WEYL_0) >>> 0
-    k1 = (k1 + WEYL_1) >>> 0
+    k0 = (k0 + WEYL_0) | 0
+    k1 = (k1 + WEYL_1) | 0
   }
-  return [c0, c1, c2, c3]
+  return [c0 >>> 0, c1 >>> 0, c2 >>> 0, c3 >>> 0]
 }
 
 /** A stream of random numbers, read from its start. */
 export class RandomStream {
   #block = 0
-  #words: number[] = []
+  #words: Words4 = [0, 0, 0, 0]
+  /** How many of the words were read. */
+  #read = 4
   #spareNormal: number | undefined
 
   constructor(private readonly key: Words2) {}
 
   /** An unsigned 32-bit integer. */
   uint32(): number {
-    if (this.#words.length === 0) {
-      const counter: Words4 = [this.#block >>> 0, Math.floor(this.#block / 2 ** 32), 0, 0]
-      this.#words = philox4x32(counter, this.key).reverse()
+    if (this.#read === 4) {
+      this.#words = philox4x32([this.#block >>> 0, Math.floor(this.#block / 2 ** 32), 0, 0], this.key)
       this.#block++
+      this.#read = 0
     }
-    return this.#words.pop()!
+    return this.#words[this.#read++]!
   }
 
   /** Uniform in [0, 1), with 53 random bits. */

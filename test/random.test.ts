@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { philox4x32, randomStream } from '../lib/random.js'
+import { philox4x32, randomStream, streamKey } from '../lib/random.js'
 
 describe('philox4x32', () => {
   // Known answers of Random123, the reference library of the paper's authors.
@@ -24,6 +24,13 @@ describe('randomStream', () => {
     expect(words(1, 'shuffle', 0)).not.toEqual(words(1, 'shuffle', 1))
     expect(words(1, 'shuffle', 0)).not.toEqual(words(2, 'shuffle', 0))
     expect(words(1, 'shuffle', 0)).not.toEqual(words(1, 'init', 0))
+  })
+
+  it('reads one block after the other', () => {
+    const stream = randomStream(1, 'test', 'a')
+    const key = streamKey(1, 'test', 'a')
+    const blocks = [0, 1, 2].flatMap((block) => philox4x32([block, 0, 0, 0], key))
+    expect(blocks.map(() => stream.uint32())).toEqual(blocks)
   })
 
   it('gives uniform numbers in [0, 1) with mean 1/2 and variance 1/12', () => {

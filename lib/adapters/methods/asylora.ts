@@ -14,7 +14,7 @@ export function asylora(options: LowRankOptions = {}): AsyLoraConfig {
 /** rank orthonormal rows of k values: the Q of a matrix of normal numbers, transposed. */
 function orthonormalRows({ layer: { inFeatures }, shape, random }: TensorStart<AsyLoraConfig>): Float32Array {
   const rank = shape[0]!
-  const normal = Float32Array.from({ length: inFeatures * rank }, () => random.normal())
+  const normal = new Float32Array(inFeatures * rank).map(() => random.normal())
   const q = native.orthonormalColumns(normal, inFeatures, rank)
   return Float32Array.from(q, (_, at) => q[(at % inFeatures) * rank + Math.floor(at / inFeatures)]!)
 }

@@ -85,12 +85,12 @@ export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFi
 export function kaimingUniform({ shape, random }: { shape: readonly number[]; random: RandomStream }): Float32Array {
   const [rank, columns] = shape as [number, number]
   const bound = 1 / Math.sqrt(columns)
-  return Float32Array.from({ length: rank * columns }, () => (2 * random.uniform() - 1) * bound)
+  return new Float32Array(rank * columns).map(() => (2 * random.uniform() - 1) * bound)
 }
 
 /** PEFT's start of the factor with rows of an embedding's length; the other is zero. */
 function normalRows({ shape, random }: TensorStart<LowRankConfig>): Float32Array {
-  return Float32Array.from({ length: shape[0]! * shape[1]! }, () => random.normal())
+  return new Float32Array(shape[0]! * shape[1]!).map(() => random.normal())
 }
 
 /** A [rank, k] and B [d, rank] of a layer. */

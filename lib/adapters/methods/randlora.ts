@@ -180,7 +180,7 @@ function gathered(matrix: Tensor, rows: Tensor): Tensor {
 
 /** PEFT's start of the bases: uniform numbers of Kaiming's rule, divided by their deviation; which bound is then no matter. */
 function uniformOfDeviationOne({ shape, random }: TensorStart<RandloraConfig>): Float32Array {
-  return Float32Array.from({ length: elementsOf(shape) }, () => (2 * random.uniform() - 1) * Math.sqrt(3))
+  return new Float32Array(elementsOf(shape)).map(() => (2 * random.uniform() - 1) * Math.sqrt(3))
 }
 
 const basesOf = (rank: number, low: number): number => Math.ceil(low / rank)

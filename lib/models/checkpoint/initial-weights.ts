@@ -154,7 +154,7 @@ export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDTy
         : name.endsWith('bias')
           ? () => 0
           : () => random.normal() * config.initializerRange
-    const values = Tensor.from(Float32Array.from({ length: target.elements }, value), target.shape, {
+    const values = Tensor.from(new Float32Array(target.elements).map(value), target.shape, {
       device,
       dtype: 'float32',
     })
