@@ -1,7 +1,7 @@
 /** Which files of a repository make up a model, an adapter or a tokenizer. */
 import { basename, join } from 'node:path'
 import { UsageError } from '../errors.js'
-import { companionFiles, readIndex } from '../io/model-folder.js'
+import { companionFiles, quantiserFiles, readIndex } from '../io/model-folder.js'
 import { indexName, singleName } from '../io/safetensors-writer.js'
 import type { HubId } from './id.js'
 import { capital } from './refusals.js'
@@ -78,7 +78,8 @@ class Inside {
 async function fetchModel(inside: Inside, hasWeights: boolean): Promise<Place> {
   if (!inside.has('config.json') || !hasWeights) throw noModel(inside)
   const weights = inside.has(singleName) ? [singleName] : await shardsOf(inside)
-  return inside.fetch([...weights, ...inside.companions, 'config.json'])
+  const settings = quantiserFiles.filter((name) => inside.has(name))
+  return inside.fetch([...weights, ...inside.companions, ...settings, 'config.json'])
 }
 
 async function shardsOf(inside: Inside): Promise<string[]> {

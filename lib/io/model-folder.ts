@@ -27,6 +27,9 @@ export async function readModelFolder(folder: string): Promise<Map<string, Tenso
 export const companionFiles =
   /^(tokenizer[^/]*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template[^/]*|generation_config\.json)$/
 
+/** Names of files that say how a model's weights are quantised, where its configuration does not: AutoGPTQ's and AutoAWQ's. */
+export const quantiserFiles: readonly string[] = ['quantize_config.json', 'quant_config.json']
+
 /** Tensor names by shard, in the order of the index. */
 export async function readIndex(path: string): Promise<Map<string, string[]>> {
   const { weight_map: weightMap } = await readJsonObject(path, { uniqueKeys: true })

@@ -29,7 +29,7 @@ import {
   storedWeights,
   type Weights,
 } from './checkpoint/initial-weights.js'
-import { staysQuantised } from './checkpoint/kept-while-training.js'
+import { decodesAsFast, trainsAsFast } from './checkpoint/kept-by-default.js'
 import type { ModelParts } from './checkpoint/model-parts.js'
 import { ModelSource } from './checkpoint/model-source.js'
 import { quantiseAhead } from './checkpoint/quantise-ahead.js'
@@ -92,9 +92,9 @@ export function loadModel(model: string, options: LoadOptions = {}): Promise<Mod
   return load(model, options, () => false)
 }
 
-/** The same to write texts with: by default, GGUF's blocks stay as they are on a CPU, which multiplies with them faster. */
+/** The same to write texts with: by default, quantised weights stay as they are where that takes no longer for a token. */
 export function loadForGeneration(model: string, options: LoadOptions = {}): Promise<Model> {
-  return load(model, options, ({ format }, { kind }) => format === 'gguf' && kind === 'cpu')
+  return load(model, options, (source, { kind }) => decodesAsFast(source.quantisedForm(), kind))
 }
 
 /**
@@ -128,7 +128,7 @@ export function loadForTraining(
   tokens: ((config: ModelConfig, device: NativeDevice) => number) | null,
 ): Promise<Model> {
   return load(model, options, (source, device) => {
-    return tokens !== null && staysQuantised(source.storedDType(), device.kind, tokens(source.config, device))
+    return tokens !== null && trainsAsFast(source.quantisedForm(), device.kind, tokens(source.config, device))
   })
 }
 

@@ -82,8 +82,13 @@ export const quantisedOption = (defaultText = fits) =>
     defaultText,
     resume: 'rounding',
   })
+const tokens = 'where a token takes no longer so on a CPU'
+
 /** The same of what reads them once for each token. */
-export const quantisedForTokens = quantisedOption(`for GGUF on a CPU, and ${fits}`)
+export const quantisedForTokens = quantisedOption(`${tokens}, and ${fits}`)
+
+/** The same of what measures. */
+export const quantisedForTasks = quantisedOption(`of exact-match and recall ${tokens}, and ${fits}`)
 
 /** The same of what trains beside them. */
 export const quantisedForTraining = quantisedOption(`where passes take at most 1.15 times as long, and ${fits}`)

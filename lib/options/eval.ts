@@ -10,7 +10,7 @@ import {
   limitOption,
   MOST_ROWS,
   modelOption,
-  quantisedOption,
+  quantisedForTasks,
   quantiseOption,
   rowOptions,
 } from './common.js'
@@ -23,7 +23,7 @@ const task = 'Of one task:'
 export const EvalSchema = z.strictObject({
   model: requiredByCommands(modelOption),
   ...adapterOptions,
-  quantised: quantisedOption(),
+  quantised: quantisedForTasks,
   quantise: quantiseOption,
   task: required(optionalChoice('what to measure', TASKS)),
   ...rowOptions,

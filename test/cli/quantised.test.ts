@@ -1,15 +1,14 @@
 /** Commands beside weights that stay in the codes of their checkpoint. */
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, type MockInstance, test, vi } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
 import { readGguf } from '../../lib/io/gguf.js'
 import { CodedWeight } from '../../lib/tensor/coded-weight.js'
-import { smallTokenizerFolder } from '../data/tokenizer/small-tokenizer.js'
 import { goldenJson, goldenPath, largestDifference, readTensors } from '../golden/files.js'
-import { readRawTensors, writeRawTensors } from '../golden/tensor-files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { talkingSet } from '../models/checkpoint/quantised-sets.js'
 import { testTerminal } from './terminal.js'
 
 const temporary = useTemporaryFolder()
@@ -32,23 +31,7 @@ async function mora(codes: boolean, ...argv: string[]) {
   return JSON.parse(terminal.written.stdout)
 }
 
-/** A copy that can talk: with the tests' tokenizer, and tokens after the set's own that are never written. */
-function talker(set: string): string {
-  const [folder, vocabulary] = [at('talker'), 512]
-  cpSync(goldenPath(`quantised/${set}`)!, folder, { recursive: true })
-  cpSync(smallTokenizerFolder, folder, { recursive: true })
-  const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
-  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, vocab_size: vocabulary }))
-  const tensors = readRawTensors(join(folder, 'model.safetensors'))
-  for (const name of ['model.embed_tokens.weight', 'lm_head.weight']) {
-    const { dtype, shape, bytes } = tensors.get(name)!
-    const padded = new Uint8Array((bytes.length / shape[0]!) * vocabulary)
-    padded.set(bytes)
-    tensors.set(name, { dtype, shape: [vocabulary, shape[1]!], bytes: padded })
-  }
-  writeRawTensors(join(folder, 'model.safetensors'), tensors)
-  return folder
-}
+const talker = (set: string) => talkingSet(at('talker'), set)
 
 const sets = ['bnb-fp4', 'bnb-nf4', 'bnb-nf4-double', 'gptq-4-g32-asym-zero', 'gptq-4-g32-sym-act'].filter((set) =>
   goldenPath(`quantised/${set}/config.json`),
@@ -68,10 +51,10 @@ describe.each(sets)('%s', (set) => {
     return at('rows.jsonl')
   }
 
-  test('mora generate writes the same text with --quantised, and without it makes floats', async () => {
+  test('mora generate writes the same text with --quantised and with floats', async () => {
     const generate = ['generate', '--model', talker(set), '--raw', '--prompt', 'abc', '--max-new-tokens', '24']
     const codes = await mora(true, ...generate, '--dtype', 'float32', '--quantised')
-    const floats = await mora(false, ...generate, '--dtype', 'float32')
+    const floats = await mora(false, ...generate, '--dtype', 'float32', '--no-quantised')
     expect(codes.text.length).toBeGreaterThan(5)
     expect(codes).toEqual({ ...floats, tokensPerSecond: expect.any(Number) })
     await mora(true, ...generate, '--dtype', 'bfloat16', '--quantised')

@@ -7,6 +7,7 @@ import type { WeightLoader } from '../network/linear-layers.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, weightShapes } from '../network/plan.js'
 import { networkUnits } from '../network/units.js'
+import type { QuantisedForm } from './kept-by-default.js'
 import type { ModelSource } from './model-source.js'
 
 /** Matrices that stay as their file stores them. */
@@ -164,9 +165,7 @@ export function randomWeights(config: ModelConfig, seed: number, dtype: FloatDTy
 }
 
 /** What a checkpoint's quantised weights are in a model. */
-export interface QuantisedBase {
-  /** That most of them are stored in: `q4_1`, `nf4`, … */
-  readonly format: string
+export interface QuantisedBase extends QuantisedForm {
   /** Whether they stay as they are stored; else they are floats. */
   readonly kept: boolean
   /** Bytes that they take less where they are kept. */
@@ -178,5 +177,5 @@ export interface QuantisedBase {
 /** Null where keeping weights as the file has them saves nothing. */
 export function quantisedBase(source: ModelSource, dtype: FloatDType, kept: boolean): QuantisedBase | null {
   const saved = bytesOfWeights(source, dtype, false) - bytesOfWeights(source, dtype, true)
-  return saved <= 0 ? null : { format: source.storedDType(), kept, saved, onLoad: source.quantise !== null }
+  return saved <= 0 ? null : { ...source.quantisedForm(), kept, saved, onLoad: source.quantise !== null }
 }

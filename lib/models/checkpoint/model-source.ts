@@ -19,8 +19,10 @@ import type { ModelConfig } from '../network/model-config.js'
 import { normsOf, transposedWeights, weightShapes } from '../network/plan.js'
 import { requireFiniteScales } from './block-scales.js'
 import { configFromGguf, ggufFamily } from './gguf-config.js'
+import type { QuantisedForm } from './kept-by-default.js'
 import { linearsToQuantise } from './linears-to-quantise.js'
 import { type QuantisedTensors, quantisedWeights } from './quantised/index.js'
+import { quantiserSettings } from './quantised/settings.js'
 import { readBytes } from './quantised/tensors.js'
 import {
   float32In,
@@ -40,6 +42,8 @@ export class ModelSource {
   #identity: BaseIdentity | null = null
   /** Whether the scales of all weights were found sound. */
   #checked = false
+  /** Whether inputs of a weight that was found sound belong to groups in another order than their own. */
+  #ordered = false
   readonly #open = (path: string): NativeFile => {
     const known = this.#files.get(path)
     if (known) return known
@@ -80,9 +84,10 @@ export class ModelSource {
   static async #openFolder(located: Located): Promise<ModelSource> {
     const { path } = located
     const configPath = join(path, 'config.json')
-    const { quantization_config: quantisation = null, ...json } = await readJsonObject(configPath)
+    const { quantization_config: inConfig, ...json } = await readJsonObject(configPath)
     const config = parseConfig(json, configPath)
     const files = await readModelFolder(path)
+    const { settings: quantisation, path: saying } = await quantiserSettings(configPath, inConfig, files)
     const { basePrefix, embeddings } = config.network
     const isBase = !files.has(`${embeddings}.weight`) && files.has(`${embeddings.slice(basePrefix.length)}.weight`)
     const transposed = transposedWeights(config.network)
@@ -92,7 +97,7 @@ export class ModelSource {
     }
     const weights = new Map<string, StoredWeight>()
     const source = new ModelSource(path, located, 'folder', config, weights, quantisation)
-    const quantised = quantisation === null ? null : source.#quantised(configPath, tensors)
+    const quantised = quantisation === null ? null : source.#quantised(saying, tensors)
     for (const [name, location] of quantised?.others ?? tensors)
       weights.set(name, { ...location, transposed: transposed.has(name) })
     for (const weight of quantised?.weights ?? []) weights.set(weight.name, weight)
@@ -159,6 +164,11 @@ export class ModelSource {
     return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'float32'
   }
 
+  /** How most of its quantised weights are stored, once `requireWeights` has read their scales. */
+  quantisedForm(): QuantisedForm {
+    return { format: this.storedDType(), ordered: this.#ordered }
+  }
+
   /** A weight's shape; throws naming the file where it is absent. */
   shape(name: string): readonly number[] {
     return shapeOf(this.#location(name))
@@ -187,7 +197,7 @@ export class ModelSource {
       requireFiniteScales(name, stored)
       return
     }
-    stored.scales(this.#open)
+    this.#ordered ||= stored.scales(this.#open).groupOfColumn !== null
     const biasName = name.replace(/weight$/, 'bias')
     const bias = this.weights.get(biasName)
     if (!bias || wanted.has(biasName) || !('offset' in bias)) return

@@ -1,7 +1,8 @@
 /** What the user should know of what is trained, and need not act on. */
+
 import { isSelected } from '../../adapters/contract/patterns.js'
 import { rankNotes } from '../../adapters/planning/adapter-cost.js'
-import { slowdown } from '../../models/checkpoint/kept-while-training.js'
+import { slowdown } from '../../models/checkpoint/kept-by-default.js'
 import type { TrainOptions } from '../../options/index.js'
 import { binarySize } from '../../tensor/room.js'
 import type { AdaptedModel, ModelFacts, TrainableModel } from '../trainable.js'
@@ -36,7 +37,7 @@ function storageOfBase({ base, device, dtype, quantised }: ModelFacts, tokens: n
   if (!quantised) return [`The model's weights are stored as ${format}; training computes with them in ${dtype}.`]
   const { kept, onLoad } = quantised
   const size = binarySize(quantised.saved)
-  const times = slowdown(format, device.kind, tokens)
+  const times = slowdown(quantised, device.kind, tokens)
   const instead = onLoad || !kept ? '' : `; the option quantised: false turns them into ${dtype}`
   return [
     kept

@@ -1,5 +1,5 @@
 /** Checkpoints with a `quantization_config`: other ways to say the same, and what they become in other files. */
-import { cpSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
@@ -126,6 +126,28 @@ describe('a quantised checkpoint', () => {
   test('need not name bitsandbytes', async () => {
     const source = await ModelSource.open(changed(set, { settings: { quant_method: undefined } }))
     expect(source.storedDType()).toBe('fp4')
+  })
+
+  test.each([
+    ['gptq-4-g32-asym-zero', 'quantize_config.json', { checkpoint_format: undefined }],
+    [
+      'awq-g32',
+      'quant_config.json',
+      { bits: undefined, group_size: undefined, w_bit: 4, q_group_size: 32, version: 'GEMM' },
+    ],
+  ])('%s may have its settings in %s', async (other, file, change) => {
+    if (!setPath(other)) return
+    const { sequences, logprobs } = goldenJson<Golden>(`quantised/${other}/expected.json`)
+    const folder = changed(other, { settings: change })
+    const path = join(folder, 'config.json')
+    const { quantization_config: settings, ...config } = JSON.parse(readFileSync(path, 'utf8'))
+    writeFileSync(path, JSON.stringify(config))
+    await expect(loadFamily(folder)).rejects.toThrow(/has no tensor .*weight/)
+    writeFileSync(join(folder, file), JSON.stringify({ ...settings, quant_method: undefined }))
+    using model = await loadFamily(folder)
+    expect(largestDifference((await logProbsOf(model, sequences)).flat(), logprobs.flat())).toBeLessThan(5e-5)
+    writeFileSync(join(folder, file), JSON.stringify({ ...settings, quant_method: undefined, bits: 3, w_bit: 3 }))
+    await expect(loadFamily(folder)).rejects.toThrow(new RegExp(`${file}: .*3 is not supported: supported: 4`))
   })
 
   test('is shared over files', async () => {

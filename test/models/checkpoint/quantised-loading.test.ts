@@ -43,11 +43,11 @@ test('weights become floats unless they are to stay', async () => {
   expect(floats.quantised).toBeNull()
 })
 
-test('texts are written with blocks as they are on a CPU, and with values of codes', async () => {
-  using ofCodes = await loadForGeneration(codes, place)
-  expect(ofCodes.quantised!.kept).toBe(false)
-  using ofBlocks = await loadForGeneration(await blocks(), place)
-  expect(ofBlocks.quantised!.kept).toBe(device.kind === 'cpu')
+test('texts are written with codes and blocks as they are on a CPU', async () => {
+  for (const path of [codes, await blocks()]) {
+    using model = await loadForGeneration(path, place)
+    expect(model.quantised!.kept).toBe(device.kind === 'cpu')
+  }
   using asked = await loadForGeneration(await blocks(), { ...place, quantised: false })
   expect(asked.quantised!.kept).toBe(false)
 })

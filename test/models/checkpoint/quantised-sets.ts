@@ -1,6 +1,7 @@
 /** Quantised checkpoints of the golden data with something changed in them. */
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { smallTokenizerFolder } from '../../data/tokenizer/small-tokenizer.js'
 import { goldenPath } from '../../golden/files.js'
 import { type RawTensor, readRawTensors, writeRawTensors } from '../../golden/tensor-files.js'
 
@@ -23,6 +24,24 @@ export function changedSet(folder: string, set: string, { settings, tensors: cha
   writeFileSync(join(folder, 'config.json'), JSON.stringify(config))
   const tensors = readRawTensors(join(from, 'model.safetensors'))
   change?.(tensors)
+  writeRawTensors(join(folder, 'model.safetensors'), tensors)
+  return folder
+}
+
+/** A copy of a set that can talk: with the tests' tokenizer, and tokens after the set's own that are never written. */
+export function talkingSet(folder: string, set: string): string {
+  const vocabulary = 512
+  cpSync(setPath(set)!, folder, { recursive: true })
+  cpSync(smallTokenizerFolder, folder, { recursive: true })
+  const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, vocab_size: vocabulary }))
+  const tensors = readRawTensors(join(folder, 'model.safetensors'))
+  for (const name of ['model.embed_tokens.weight', 'lm_head.weight']) {
+    const { dtype, shape, bytes } = tensors.get(name)!
+    const padded = new Uint8Array((bytes.length / shape[0]!) * vocabulary)
+    padded.set(bytes)
+    tensors.set(name, { dtype, shape: [vocabulary, shape[1]!], bytes: padded })
+  }
   writeRawTensors(join(folder, 'model.safetensors'), tensors)
   return folder
 }

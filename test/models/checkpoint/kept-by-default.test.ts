@@ -1,15 +1,16 @@
-/** Whether `mora train` keeps quantised weights, where no option says it. */
+/** Whether commands keep quantised weights, where no option says it. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, test, vi } from 'vitest'
 import { commands } from '../../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../../lib/cli/run-command.js'
-import { slowdown, staysQuantised } from '../../../lib/models/checkpoint/kept-while-training.js'
-import { loadModel } from '../../../lib/models/index.js'
+import { decodesAsFast, slowdown, trainsAsFast } from '../../../lib/models/checkpoint/kept-by-default.js'
+import { loadModel, Model } from '../../../lib/models/index.js'
 import { mostTokens } from '../../../lib/train/setup/token-budget.js'
 import { testTerminal } from '../../cli/terminal.js'
 import { goldenPath } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
+import { setPath, talkingSet } from './quantised-sets.js'
 
 const folder = useTemporaryFolder()
 const codes = goldenPath('quantised/bnb-fp4')!
@@ -28,18 +29,28 @@ async function said(model: string, ...more: string[]): Promise<string> {
   return terminal.written.stderr.replaceAll(/\s+/g, ' ')
 }
 
+const inOrder = (format: string) => ({ format, ordered: false })
+
 test('a pass loses the less, the more tokens it has', () => {
-  const times = [128, 256, 512, 2048].map((tokens) => slowdown('q4_1', 'cpu', tokens)!)
+  const counts = [128, 256, 512, 2048]
+  const times = counts.map((tokens) => slowdown(inOrder('q4_1'), 'cpu', tokens)!)
   expect(times).toEqual([...times].sort((a, b) => b - a))
   expect(times.at(-1)).toBeGreaterThan(1)
-  expect(times.map((one) => one <= 1.15)).toEqual(
-    [128, 256, 512, 2048].map((tokens) => staysQuantised('q4_1', 'cpu', tokens)),
-  )
-  expect([staysQuantised('q4_1', 'cpu', 64), staysQuantised('q4_1', 'cpu', 2048)]).toEqual([false, true])
+  expect(times.map((one) => one <= 1.15)).toEqual(counts.map((tokens) => trainsAsFast(inOrder('q4_1'), 'cpu', tokens)))
+  expect([64, 2048].map((tokens) => trainsAsFast(inOrder('q4_1'), 'cpu', tokens))).toEqual([false, true])
   for (const format of ['float32', 'bfloat16', 'constructor']) {
-    expect(slowdown(format, 'cpu', 2048)).toBe(null)
-    expect(staysQuantised(format, 'cuda', 16384)).toBe(false)
+    expect(slowdown(inOrder(format), 'cpu', 2048)).toBe(null)
+    expect(trainsAsFast(inOrder(format), 'cuda', 16384)).toBe(false)
+    expect(decodesAsFast(inOrder(format), 'cpu')).toBe(false)
   }
+})
+
+test('inputs that are ordered cost more', () => {
+  const forms = [false, true].map((ordered) => ({ format: 'nf4', ordered }))
+  const [own, other] = forms.map((form) => slowdown(form, 'cpu', 512)!) as [number, number]
+  expect(other).toBeGreaterThan(own)
+  expect(forms.map((form) => decodesAsFast(form, 'cpu'))).toEqual([true, false])
+  expect(forms.map((form) => decodesAsFast(form, 'cuda'))).toEqual([false, false])
 })
 
 test('passes have as many tokens as rows may have together, and no more than one pass takes', () => {
@@ -78,5 +89,38 @@ describe('mora train', () => {
     const quantised = await said(tiny, '--quantise', 'nf4')
     expect(quantised).toMatch(/weights stay in nf4, .*with them in nf4 as in float32\./)
     expect(quantised).not.toContain('--no-quantised')
+  })
+})
+
+describe('mora generate, and eval of what writes answers', () => {
+  const loaded = vi.spyOn(Model.prototype, 'nextToken')
+  afterAll(() => loaded.mockRestore())
+
+  /** Whether a command that writes tokens keeps the weights. */
+  async function keeps(model: string, command: readonly string[]): Promise<boolean> {
+    loaded.mockClear()
+    const terminal = testTerminal()
+    const argv = [...command, '--model', model, '--device', 'cpu', '--threads', '2', '--dtype', 'float32']
+    const exitCode = await runCommandLine(argv, { commands, version: '0.0.0', terminal })
+    expect(exitCode, terminal.written.stderr).toBe(0)
+    return (loaded.mock.contexts[0] as Model).quantised!.kept
+  }
+  const sets: readonly [set: string, kept: boolean][] = [
+    ['bnb-nf4', true],
+    ['bnb-int8', false],
+    ['gptq-4-g32-asym-zero', false],
+    ['gptq-4-g32-sym-act', false],
+    ['awq-g32', false],
+    ['ct-int4-g32-asym', false],
+    ['fp8-block', false],
+  ]
+  test.each(sets.filter(([set]) => setPath(set)))('%s: %s', async (set, wanted) => {
+    const model = talkingSet(join(folder(), 'talker'), set)
+    const generate = ['generate', '--prompt', 'Hello', '--max-new-tokens', '2', '--raw']
+    expect(await keeps(model, generate)).toBe(wanted)
+    expect(await keeps(model, [...generate, wanted ? '--no-quantised' : '--quantised'])).toBe(!wanted)
+    const data = join(folder(), 'answers.jsonl')
+    writeFileSync(data, JSON.stringify({ prompt: 'Hello', completion: ' you' }))
+    expect(await keeps(model, ['eval', '--task', 'recall', '--data', data])).toBe(wanted)
   })
 })

@@ -1,0 +1,32 @@
+import { readdir } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { readJsonObject } from '../../../io/json.js'
+import { quantiserFiles } from '../../../io/model-folder.js'
+import { awq } from './awq.js'
+import { gptq } from './gptq.js'
+
+/** How a checkpoint is quantised, and the file that says so. */
+export interface QuantiserSettings {
+  readonly settings: unknown
+  readonly path: string
+}
+
+/**
+ * What a configuration says of quantised weights, or what AutoGPTQ and AutoAWQ wrote beside one that does not say it.
+ * @returns `settings` null where weights are not quantised
+ */
+export async function quantiserSettings(
+  configPath: string,
+  inConfig: unknown,
+  tensors: ReadonlyMap<string, unknown>,
+): Promise<QuantiserSettings> {
+  const own = { settings: inConfig ?? null, path: configPath }
+  if (own.settings !== null || ![...tensors.keys()].some((name) => name.endsWith('.qweight'))) return own
+  const folder = dirname(configPath)
+  const names = await readdir(folder)
+  const name = quantiserFiles.find((file) => names.includes(file))
+  if (name === undefined) return own
+  const path = join(folder, name)
+  const settings = await readJsonObject(path)
+  return { settings: { quant_method: name === 'quant_config.json' ? awq.method : gptq.method, ...settings }, path }
+}
