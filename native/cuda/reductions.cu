@@ -105,7 +105,8 @@ void countNonFinite(Context& context, TensorDesc x, TensorDesc count, bool accum
 
 void largestDifference(Context& context, TensorDesc a, TensorDesc b, TensorDesc largest, bool accumulate) {
   const int64_t count = elementsOf(a), chunks = ceilDivide(count, kChunk);
-  auto* const partials = static_cast<float*>(context.scratch(0, static_cast<size_t>(chunks + 1) * sizeof(float)));
+  auto* const partials =
+      static_cast<float*>(context.scratch(Slot::partials, static_cast<size_t>(chunks + 1) * sizeof(float)));
   if (chunks > 0) {
     expectCost(bytesOf(a) + bytesOf(b), static_cast<uint64_t>(chunks) * sizeof(float));
     withFloatType(a.dtype, "largestDifference", [&](auto type) {

@@ -110,11 +110,10 @@ TensorDesc asElements(TensorDesc table, DType element, int64_t bytes) {
 
 /// y = values of the picked rows of a block format, whose blocks are gathered first.
 void quantisedEmbedding(Context& context, TensorDesc table, TensorDesc ids, TensorDesc y) {
-  constexpr int kScratchSlot = 1;
   const int64_t tokens = y.shape[0], columns = columnsOf(y);
   const DTypeTraits traits = traitsOf(table.dtype);
-  void* const blocks = context.scratch(kScratchSlot, static_cast<size_t>(tokens * (columns / traits.blockSize)) *
-                                                         static_cast<size_t>(traits.blockBytes));
+  void* const blocks = context.scratch(Slot::intermediate, static_cast<size_t>(tokens * (columns / traits.blockSize)) *
+                                                               static_cast<size_t>(traits.blockBytes));
   const TensorDesc gathered{blocks, table.dtype, 2, {tokens, columns}, {columns, 1}};
   pickRowsOf<Pick::gather, uint8_t, uint8_t>(context, Operation::embedding, asElements(table, DType::u8, 1), ids,
                                              asElements(gathered, DType::u8, 1));

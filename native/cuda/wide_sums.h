@@ -56,7 +56,7 @@ void finishSums(Context& context, const double* partials, int64_t count, Finish 
 
 /// Memory for the sums of chunks.
 inline double* partialSums(Context& context, int64_t chunks) {
-  return static_cast<double*>(context.scratch(0, static_cast<size_t>(chunks + 1) * sizeof(double)));
+  return static_cast<double*>(context.scratch(Slot::partials, static_cast<size_t>(chunks + 1) * sizeof(double)));
 }
 
 }  // namespace mora::cuda

@@ -95,7 +95,7 @@ void attentionBackward(Context& context, TensorDesc dOut, TensorDesc q, TensorDe
                                          headsOf<const T>(out),
                                          static_cast<const float*>(lse.data),
                                          lse.strides[0],
-                                         static_cast<float*>(context.scratch(0, deltas)),
+                                         static_cast<float*>(context.scratch(Slot::partials, deltas)),
                                          headsOf<T>(dQ),
                                          headsOf<T>(dK),
                                          headsOf<T>(dV),

@@ -227,8 +227,8 @@ void attendQueries(Context& context, const ForwardArguments<T>& arguments, int64
   const int64_t possible = ceilDivide(arguments.scoring.window, kLeastSplitKeys);
   const int64_t splits = std::clamp<int64_t>(std::min(wanted, possible), 1, kMostSplits);
   const size_t floats = static_cast<size_t>(documents.queries * heads * splits * (arguments.headSize + 2));
-  const Partial partial{static_cast<float*>(context.scratch(0, sizeof(float) * floats)), static_cast<int32_t>(heads),
-                        static_cast<int32_t>(splits), arguments.headSize};
+  const Partial partial{static_cast<float*>(context.scratch(Slot::partials, sizeof(float) * floats)),
+                        static_cast<int32_t>(heads), static_cast<int32_t>(splits), arguments.headSize};
   const auto queries = static_cast<unsigned>(documents.queries);
   const AttentionCost cost(arguments, heads, sizeof(T));
   expectCost(cost.queries + 2 * cost.keys, sizeof(float) * floats, 2 * cost.product);

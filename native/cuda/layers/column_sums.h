@@ -53,8 +53,8 @@ template <int N, typename Term>
 void sumColumns(Context& context, Term term, int64_t rows, int64_t columns, float* sums, bool accumulate) {
   if (columns == 0 || (rows == 0 && accumulate)) return;
   const RowChunks chunks(rows);
-  auto* const partials = static_cast<float*>(
-      context.scratch(0, static_cast<size_t>(std::max<int64_t>(1, chunks.count) * columns) * sizeof(float)));
+  auto* const partials = static_cast<float*>(context.scratch(
+      Slot::partials, static_cast<size_t>(std::max<int64_t>(1, chunks.count) * columns) * sizeof(float)));
   const uint64_t partialBytes = static_cast<uint64_t>(chunks.count * columns) * sizeof(float);
   const uint64_t sumBytes = static_cast<uint64_t>(columns) * sizeof(float);
   if (chunks.count > 0) {

@@ -135,7 +135,6 @@ void causalConvolution(Context& context, TensorDesc x, TensorDesc kernel, Tensor
 
 void causalConvolutionBackward(Context& context, TensorDesc dY, TensorDesc x, TensorDesc kernel, TensorDesc offsets,
                                TensorDesc dX, bool accumulate, TensorDesc dKernel, TensorDesc dBias) {
-  constexpr int kSumsSlot = 1;
   const int64_t rows = x.shape[0], columns = columnsOf(x), length = kernel.shape[1];
   requireOffsets(context, Operation::causalConvolutionBackward, offsets, rows);
   if (rows == 0 || columns == 0) return;
@@ -150,8 +149,8 @@ void causalConvolutionBackward(Context& context, TensorDesc dY, TensorDesc x, Te
       launch(convolveGradient<T, width>, sizes.grid, sizes.block, 0, context.stream, rowsOf<const T>(dY),
              Taps{static_cast<const float*>(kernel.data), length}, documents, rowsOf<T>(dX), accumulate, columns);
       if (!present(dKernel)) return;
-      auto* const sums =
-          static_cast<float*>(context.scratch(kSumsSlot, static_cast<size_t>(columns * length) * sizeof(float)));
+      auto* const sums = static_cast<float*>(
+          context.scratch(Slot::intermediate, static_cast<size_t>(columns * length) * sizeof(float)));
       sumColumns<width>(context,
                         KernelGradient<T, width>{rowsOf<const T>(dY), rowsOf<const T>(x), documents, columns, length},
                         rows, columns * length, sums, false);

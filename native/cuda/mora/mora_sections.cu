@@ -14,7 +14,6 @@
 namespace mora::cuda {
 namespace {
 
-constexpr int kGradientSlot = 21;    // of scratch memory
 constexpr int64_t kRotationKey = 1;  // of kept memory
 
 /// Cosines and sines of the angles of every live section, each f32 [n, R / 2].
@@ -195,7 +194,7 @@ struct CudaOperations {
   void groupSpread(const Grouping& grouping, const TensorDesc& source, const TensorDesc& target, bool accumulate) {
     cuda::groupSpread(context, grouping, source, target, accumulate);
   }
-  void* scratch(size_t bytes) { return context.scratch(kGradientSlot, bytes); }
+  void* scratch(size_t bytes) { return context.scratch(Slot::sections, bytes); }
 };
 
 /// Whether rows of R values and their halves can be read N at a time: they begin aligned for whatever divides R.

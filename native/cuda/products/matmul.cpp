@@ -14,8 +14,6 @@
 namespace mora::cuda {
 namespace {
 
-constexpr int kSlotA = 101, kSlotB = 102, kSlotC = 103, kSlotPanel = 104;
-
 CublasType typeOf(DType dtype) {
   switch (dtype) {
     case DType::f32:
@@ -55,7 +53,7 @@ int64_t batchOf(const TensorDesc& tensor) { return tensor.rank == 3 ? tensor.sha
 bool repeats(const TensorDesc& tensor) { return tensor.rank == 3 && tensor.strides[0] == 0; }
 
 /// Dense scratch memory in the shape of a tensor; a batch that repeats one matrix keeps one.
-TensorDesc scratchLike(Context& context, int slot, const TensorDesc& tensor, DType dtype) {
+TensorDesc scratchLike(Context& context, Slot slot, const TensorDesc& tensor, DType dtype) {
   TensorDesc dense = tensor;
   dense.dtype = dtype;
   int64_t stride = 1;
@@ -69,7 +67,7 @@ TensorDesc scratchLike(Context& context, int slot, const TensorDesc& tensor, DTy
 }
 
 /// The tensor itself where cuBLAS can take it in that type, else a dense copy of it.
-TensorDesc suited(Context& context, int slot, const TensorDesc& tensor, DType dtype) {
+TensorDesc suited(Context& context, Slot slot, const TensorDesc& tensor, DType dtype) {
   if (tensor.dtype == dtype && layoutOf(tensor).fits) return tensor;
   const TensorDesc dense = scratchLike(context, slot, tensor, dtype);
   TensorDesc from = tensor, to = dense;
@@ -121,7 +119,7 @@ void multiplyUnpacked(Context& context, const TensorDesc& a, int64_t rows, int64
                       const TensorDesc& c, float alpha, bool accumulate, Unpack&& unpack) {
   multiplyPanels(
       a, rows, columns, transposeB, c, {32 << 20, 256},
-      [&](size_t bytes) { return context.scratch(kSlotPanel, bytes); }, unpack,
+      [&](size_t bytes) { return context.scratch(Slot::panel, bytes); }, unpack,
       [&](const TensorDesc& panel, const TensorDesc& target) {
         matmul(context, a, false, panel, transposeB, target, alpha, accumulate);
       });
@@ -159,12 +157,12 @@ void matmul(Context& context, TensorDesc a, bool transposeA, TensorDesc b, bool 
   if (isQuantised(b.dtype)) return multiplyQuantised(context, a, b, transposeB, c, alpha, accumulate);
   if (byOneElement(a, transposeA, b, c)) return multiplyByElement(context, asRow(a), b, asRow(c), alpha, accumulate);
   const DType dtype = a.dtype == b.dtype ? a.dtype : DType::f32;
-  a = suited(context, kSlotA, a, dtype);
-  b = suited(context, kSlotB, b, dtype);
+  a = suited(context, Slot::left, a, dtype);
+  b = suited(context, Slot::right, b, dtype);
   // f32 operands give f32; narrower ones their own type or f32.
   const bool direct = layoutOf(c).fits && (c.dtype == DType::f32 || c.dtype == dtype);
   if (direct) return multiply(context, a, transposeA, b, transposeB, c, alpha, accumulate);
-  const TensorDesc sums = scratchLike(context, kSlotC, c, DType::f32);
+  const TensorDesc sums = scratchLike(context, Slot::sums, c, DType::f32);
   multiply(context, a, transposeA, b, transposeB, sums, alpha, false);
   if (accumulate)
     add(context, sums, c, 1);

@@ -9,7 +9,7 @@
 
 namespace mora::cuda {
 
-void* Context::scratch(int slot, size_t bytes) {
+void* Context::scratch(Slot slot, size_t bytes) {
   Memory::Block& block = memory->slots[slot];
   if (bytes <= block.bytes) return block.data;
   // A quarter more than needed: batches differ in length, and growing means waiting for the stream.
@@ -49,8 +49,7 @@ Context::Kept Context::kept(const KeptKey& key, size_t bytes) {
 }
 
 const void* Context::upload(const void* host, size_t bytes) {
-  constexpr int kSlot = -1;
-  void* const data = scratch(kSlot, std::max<size_t>(bytes, 1));
+  void* const data = scratch(Slot::upload, std::max<size_t>(bytes, 1));
   copyToDevice(*this, data, host, bytes);
   return data;
 }

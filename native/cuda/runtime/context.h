@@ -21,8 +21,20 @@ struct DeviceReport {
 
 class Products;
 
-/// The key of kept memory: the caller's slot, and the sizes that the contents depend on.
+/// The key of kept memory: a number of the caller's, and the sizes that the contents depend on.
 using KeptKey = std::array<int64_t, 3>;
+
+/// What scratch memory is for. An operation that enqueues others keeps its own in another slot than theirs.
+enum class Slot {
+  partials,      // sums of rows and chunks, for the next kernel
+  intermediate,  // what an operation hands to the operations that it consists of
+  sections,      // the gradient of the sections' distinct outputs
+  left,          // a product's operands and sums, where cuBLAS cannot take the tensors themselves
+  right,
+  sums,
+  panel,   // values of a frozen matrix, for a product
+  upload,  // data of the host
+};
 
 struct Context {
   cudaStream_t stream;
@@ -33,7 +45,7 @@ struct Context {
   Products* products;
 
   /// Stream-ordered scratch memory, 256-byte aligned: valid for what is enqueued before the next call with that slot.
-  void* scratch(int slot, size_t bytes);
+  void* scratch(Slot slot, size_t bytes);
   /// Memory that keeps its contents under a key, 256-byte aligned: `fresh` where it has none yet. Valid for what is
   /// enqueued before the next call, since a full cache is emptied.
   struct Kept {

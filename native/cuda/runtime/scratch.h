@@ -20,7 +20,7 @@ struct Context::Memory {
   cuda::Memory& pool;
   Staging& staging;
   Completions& completions;
-  std::map<int, Block> slots;
+  std::map<Slot, Block> slots;
   std::map<KeptKey, Block> kept = {};
 
   /// Frees all of it; nothing may be using it.

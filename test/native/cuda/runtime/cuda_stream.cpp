@@ -18,6 +18,7 @@ using mora::Status;
 using mora::Stream;
 using mora::StreamError;
 using mora::cuda::Context;
+using mora::cuda::Slot;
 using mora::test::wait;
 
 namespace {
@@ -176,7 +177,7 @@ void aFullDeviceGivesUpWhatIsCachedForScratchToo() {
   // Released while an operation that uses it waits: its segment must not go before that has run.
   std::promise<void> opened;
   stream.enqueue("gate", [&](Context&) { opened.get_future().wait(); });
-  stream.enqueue("scratch", [&](Context& context) { context.scratch(0, unused / 2); });
+  stream.enqueue("scratch", [&](Context& context) { context.scratch(Slot::partials, unused / 2); });
   stream.enqueue("use", [=](Context& context) {
     mora::cuda::check(cudaMemsetAsync(most, 1, 1000, context.stream), "the segment");
   });
@@ -184,7 +185,7 @@ void aFullDeviceGivesUpWhatIsCachedForScratchToo() {
   opened.set_value();
   const StreamError tooSoon = wait(stream);
   CHECK(tooSoon.status == Status::outOfMemory && std::strcmp(tooSoon.operation, "scratch") == 0);
-  stream.enqueue("scratch", [&](Context& context) { context.scratch(0, unused / 2); });
+  stream.enqueue("scratch", [&](Context& context) { context.scratch(Slot::partials, unused / 2); });
   CHECK(wait(stream).status == Status::ok);
   CHECK(stream.trim() == Status::ok && wait(stream).status == Status::ok);
 }
