@@ -71,7 +71,7 @@ export function notesOf(summary: DataSummary): string[] {
     ...(dropped > 0 ? [`${dropped} rows in which nothing is trained were left out.`] : []),
     ...(truncated > 0
       ? [
-          `${truncated} rows were longer than max-length and lost the start of their prompt (or the end of the answer where that alone was too long).`,
+          `${truncated} rows were longer than maxLength and lost the start of their prompt (or the end of the answer where that alone was too long).`,
         ]
       : []),
     ...chatNotes(summary),
@@ -84,7 +84,7 @@ function chatNotes(summary: DataSummary): string[] {
   const notes: [count: number, note: string][] = [
     [
       foreignOpenings,
-      `the chat template opens ${foreignOpenings} of the assistant's turns otherwise than it prompts for one (a thinking block?).`,
+      `the chat template opens ${foreignOpenings} of the assistant's turns differently from the way it prompts for one (a thinking block?).`,
     ],
     [
       openEnds,

@@ -164,6 +164,13 @@ describe('loadDataset', () => {
     ])
   })
 
+  it('says how many rows were cut, by the name of the option', async () => {
+    const warnings: string[] = []
+    const rows = [{ input_ids: [1, 2, 3, 4] }, { input_ids: [1, 2] }]
+    await loadDataset(rows, { tokenizer: null, maxLength: 3, onWarning: (message) => warnings.push(message) })
+    expect(warnings).toEqual([expect.stringContaining('1 rows were longer than maxLength')])
+  })
+
   it('keeps tens of thousands of rows whole', async () => {
     const rows = Array.from({ length: 20000 }, (_, i) => ({ input_ids: [i, i + 1, (i * 7) % 1000] }))
     const data = await loadDataset(rows, { tokenizer: null })

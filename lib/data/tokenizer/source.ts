@@ -22,7 +22,7 @@ export interface TokenizerSource {
 const UNSUPPORTED_SPLITS = new Set(['mergedwithprevious', 'mergedwithnext', 'contiguous'])
 
 /**
- * Refuses what the tokenizer library would silently do otherwise than the model's own tokenizer. Its parts have the types
+ * Refuses what the tokenizer library would silently do differently from the model's own tokenizer. Its parts have the types
  * that `checkTokenizerJson` asks for.
  * @throws InputError `unsupported-tokenizer`
  */

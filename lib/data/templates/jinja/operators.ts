@@ -105,7 +105,7 @@ const remainder = (value: Value, by: number): number => {
   throw new Error(`${repr(value)} is no number`)
 }
 
-/** Those that the library does not have, or has otherwise than Jinja. */
+/** Those that the library does not have, or that work differently there than in Jinja. */
 export const tests: Readonly<Record<string, Test>> = {
   iterable: isCollection,
   sequence: isCollection,
