@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { appendFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, it, vi } from 'vitest'
+import { processTag } from '../../../lib/io/process-identity.js'
 import type { TrainEvent } from '../../../lib/train/events.js'
 import { Meetings } from '../../../lib/train/meetings.js'
 import type { Run } from '../../../lib/train/run.js'
@@ -64,6 +65,8 @@ describe('where only the first rank has a checkpoint,', () => {
   it.each([2, 3])('%i ranks go on as if they had never ended', async (size) => {
     const whole = await trainOn(size, optionsOf({ output: at('whole') }))
     await begun(size)
+    // A process was killed while it had some.
+    mkdirSync(at(`tmp/.mora-checkpoint.99999999-${processTag()}01234567.tmp/checkpoints`), { recursive: true })
     const resumed = await trainOn(size, optionsOf({ resume: true }), apart(size))
     await expectGoneOn(resumed, whole)
     expect(resumed.map(({ result }) => result!.output)).toEqual([at('out'), null, null].slice(0, size))
