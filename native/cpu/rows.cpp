@@ -48,20 +48,8 @@ void embedding(TensorDesc table, TensorDesc ids, TensorDesc y) {
   const int64_t columns = columnsOf(y);
   const auto* const rows = static_cast<const int32_t*>(ids.data);
   parallelRanges(y.shape[0], columns, [&](int64_t begin, int64_t end) {
-    Scratch scratch;
-    auto* const values = isQuantised(table.dtype) && y.dtype != DType::f32 ? scratch.take<float>(columns) : nullptr;
-    for (int64_t t = begin; t < end; ++t) {
-      const std::byte* const source = tableRow(table, rows[t]);
-      std::byte* const target = tableRow(y, t);
-      if (!isQuantised(table.dtype)) {
-        convertRow(table.dtype, source, y.dtype, target, columns);
-      } else if (y.dtype == DType::f32) {
-        dequantiseRow(table.dtype, source, columns, reinterpret_cast<float*>(target));
-      } else {
-        dequantiseRow(table.dtype, source, columns, values);
-        convertRow(DType::f32, values, y.dtype, target, columns);
-      }
-    }
+    for (int64_t t = begin; t < end; ++t)
+      dequantiseRow(table.dtype, tableRow(table, rows[t]), columns, y.dtype, tableRow(y, t));
   });
 }
 

@@ -58,7 +58,7 @@ double errorOf(DType type, int64_t rows, int64_t outputs, int64_t blocks, unsign
   const std::vector<uint8_t> bytes = randomBlocks(type, outputs * blocks, generator);
   std::vector<float> weight(static_cast<size_t>(outputs * depth)), a(static_cast<size_t>(rows * depth)),
       c(static_cast<size_t>(rows * outputs));
-  dequantiseRow(type, bytes.data(), outputs * depth, weight.data());
+  dequantiseRow(type, bytes.data(), outputs * depth, DType::f32, weight.data());
   for (size_t i = 0; i < a.size(); ++i) a[i] = normal(generator) * (i / 32 % 3 == 0 ? 30.0f : 1.0f);
   const TensorDesc stored{const_cast<uint8_t*>(bytes.data()), type, 2, {outputs, depth}, {depth, 1}};
   multiplyFewRows({a.data(), DType::f32, 2, {rows, depth}, {depth, 1}}, stored,

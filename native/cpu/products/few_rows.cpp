@@ -128,7 +128,8 @@ void multiplyDequantised(const TensorDesc& a, const TensorDesc& weight, const Te
                DType::f32, x + row * depth, depth);
   const auto unpack = [&](int64_t output, int64_t column, int64_t count, float* values) {
     const int64_t block = (output * weight.strides[0] + column) / blocks.blockSize;
-    dequantiseRow(weight.dtype, static_cast<const uint8_t*>(weight.data) + block * blocks.blockBytes, count, values);
+    dequantiseRow(weight.dtype, static_cast<const uint8_t*>(weight.data) + block * blocks.blockBytes, count, DType::f32,
+                  values);
   };
   parallelRanges(c.shape[1], depth, [&](int64_t begin, int64_t end) {
     multiplyUnpacked(x, depth, c, begin, end, alpha, accumulate, unpack);

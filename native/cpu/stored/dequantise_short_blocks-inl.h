@@ -1,6 +1,6 @@
-// Blocks of 32 values of GGUF, and what all its blocks share. One function unpacks one block, for one instruction set
-// at a time: include it after hwy/foreach_target.h. The formats of most files are written with vectors; the loops of
-// the others are plain, for the compiler to vectorise.
+// Blocks of 32 values of GGUF, and what all its blocks share. One function unpacks one block into f32, bf16 or f16, for
+// one instruction set at a time: include it after hwy/foreach_target.h. Most make codes of a byte first, in plain loops
+// that the compiler vectorises, or by table.
 //
 // Sixteen bytes hold 32 codes of 4 bits: the low halves are the first 16 values, the high halves the last.
 #if defined(MORA_CPU_DEQUANTISE_SHORT_BLOCKS_INL_H_) == defined(HWY_TARGET_TOGGLE)
@@ -15,6 +15,8 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+
+#include "cpu/simd_float-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {
@@ -33,94 +35,110 @@ HWY_INLINE uint32_t wordAt(const uint8_t* bytes) {
          static_cast<uint32_t>(bytes[3]) << 24;
 }
 
-namespace hn = hwy::HWY_NAMESPACE;
+using CodeTag = hn::RebindToSigned<FloatTag>;
+using CodeVector = hn::Vec<CodeTag>;
 
-/// Vectors of at most 16 values: they divide the halves of a block.
-using BlockTag = hn::CappedTag<float, 16>;
-using BlockVector = hn::Vec<BlockTag>;
-
-using BlockIntegers = hn::Vec<hn::Rebind<int32_t, BlockTag>>;
-
-/// values [32] = valuesOf(codes) for 16 bytes of two codes each; valuesOf maps a vector of integers to one of floats.
-template <class ValuesOf>
-HWY_INLINE void unpackPairs(const uint8_t* HWY_RESTRICT pairs, float* HWY_RESTRICT values, ValuesOf valuesOf) {
-  const BlockTag floats;
-  const hn::Rebind<int32_t, BlockTag> integers;
-  const hn::Rebind<uint8_t, BlockTag> bytes;
-  for (size_t i = 0; i < 16; i += hn::Lanes(floats)) {
-    const BlockIntegers pair = hn::PromoteTo(integers, hn::LoadU(bytes, pairs + i));
-    hn::StoreU(valuesOf(hn::And(pair, hn::Set(integers, 15))), floats, values + i);
-    hn::StoreU(valuesOf(hn::ShiftRight<4>(pair)), floats, values + 16 + i);
+/// values [count] = scale code (+ offset), for 16 codes or a multiple of it.
+template <typename Code, typename T>
+HWY_INLINE void scaleCodes(const Code* HWY_RESTRICT codes, int count, float scale, T* HWY_RESTRICT values) {
+  for (int i = 0; i < count; i += static_cast<int>(hn::Lanes(FloatTag()))) {
+    const CodeVector code = hn::PromoteTo(CodeTag(), hn::LoadU(hn::Rebind<Code, FloatTag>(), codes + i));
+    store(hn::Mul(broadcast(scale), hn::ConvertTo(FloatTag(), code)), values + i, WholeVector{});
+  }
+}
+template <typename Code, typename T>
+HWY_INLINE void scaleCodes(const Code* HWY_RESTRICT codes, int count, float scale, float offset,
+                           T* HWY_RESTRICT values) {
+  for (int i = 0; i < count; i += static_cast<int>(hn::Lanes(FloatTag()))) {
+    const CodeVector code = hn::PromoteTo(CodeTag(), hn::LoadU(hn::Rebind<Code, FloatTag>(), codes + i));
+    store(hn::MulAdd(broadcast(scale), hn::ConvertTo(FloatTag(), code), broadcast(offset)), values + i, WholeVector{});
   }
 }
 
+/// values [32] = valuesOf(codes) for 16 bytes of two codes each; valuesOf maps a vector of integers to one of floats.
+template <typename T, class ValuesOf>
+HWY_INLINE void unpackPairs(const uint8_t* HWY_RESTRICT pairs, T* HWY_RESTRICT values, ValuesOf valuesOf) {
+  const hn::Rebind<uint8_t, FloatTag> bytes;
+  for (size_t i = 0; i < 16; i += hn::Lanes(FloatTag())) {
+    const CodeVector pair = hn::PromoteTo(CodeTag(), hn::LoadU(bytes, pairs + i));
+    store(valuesOf(hn::And(pair, hn::Set(CodeTag(), 15))), values + i, WholeVector{});
+    store(valuesOf(hn::ShiftRight<4>(pair)), values + 16 + i, WholeVector{});
+  }
+}
+
+/// scale (code - centre), or scale code + offset
+HWY_INLINE FloatVector centred(CodeVector code, float scale, int32_t centre) {
+  return hn::Mul(broadcast(scale), hn::ConvertTo(FloatTag(), hn::Sub(code, hn::Set(CodeTag(), centre))));
+}
+HWY_INLINE FloatVector raised(CodeVector code, float scale, float offset) {
+  return hn::MulAdd(broadcast(scale), hn::ConvertTo(FloatTag(), code), broadcast(offset));
+}
+
 /// d, 16 bytes of codes; value = d (code - 8)
-HWY_INLINE void unpackQ4_0(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const BlockTag floats;
-  const BlockVector scale = hn::Set(floats, halfAt(block));
-  const BlockIntegers middle = hn::Set(hn::Rebind<int32_t, BlockTag>(), 8);
-  unpackPairs(block + 2, values, [&](BlockIntegers codes) HWY_ATTR {
-    return hn::Mul(scale, hn::ConvertTo(floats, hn::Sub(codes, middle)));
-  });
+template <typename T>
+HWY_INLINE void unpackQ4_0(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
+  const float scale = halfAt(block);
+  unpackPairs(block + 2, values, [&](CodeVector codes) HWY_ATTR { return centred(codes, scale, 8); });
 }
 
 /// d, m, 16 bytes of codes; value = d code + m
-HWY_INLINE void unpackQ4_1(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const BlockTag floats;
-  const BlockVector scale = hn::Set(floats, halfAt(block)), minimum = hn::Set(floats, halfAt(block + 2));
-  unpackPairs(block + 4, values,
-              [&](BlockIntegers codes) HWY_ATTR { return hn::MulAdd(scale, hn::ConvertTo(floats, codes), minimum); });
+template <typename T>
+HWY_INLINE void unpackQ4_1(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
+  const float scale = halfAt(block), minimum = halfAt(block + 2);
+  unpackPairs(block + 4, values, [&](CodeVector codes) HWY_ATTR { return raised(codes, scale, minimum); });
 }
 
 /// values [32] = valuesOf(codes) for 16 bytes of two lower halves of codes each, whose fifth bits are in `fifths`.
-template <class ValuesOf>
-HWY_INLINE void unpackFives(const uint8_t* HWY_RESTRICT pairs, uint32_t fifths, float* HWY_RESTRICT values,
+template <typename T, class ValuesOf>
+HWY_INLINE void unpackFives(const uint8_t* HWY_RESTRICT pairs, uint32_t fifths, T* HWY_RESTRICT values,
                             ValuesOf valuesOf) {
-  const BlockTag floats;
-  const hn::Rebind<int32_t, BlockTag> integers;
-  const hn::Rebind<uint32_t, BlockTag> words;
-  const hn::Rebind<uint8_t, BlockTag> bytes;
-  const auto with = [&](BlockIntegers lower, uint32_t bits, size_t i) HWY_ATTR {
-    const auto lane = hn::Iota(words, static_cast<uint32_t>(i));
-    const auto bit = hn::And(hn::Shr(hn::Set(words, bits), lane), hn::Set(words, 1));
-    return valuesOf(hn::Or(lower, hn::BitCast(integers, hn::ShiftLeft<4>(bit))));
+  const hn::Rebind<uint8_t, FloatTag> bytes;
+  const auto with = [&](CodeVector lower, uint32_t bits, size_t i) HWY_ATTR {
+    const auto lane = hn::Iota(BitsTag(), static_cast<uint32_t>(i));
+    const auto bit = hn::And(hn::Shr(broadcastBits(bits), lane), broadcastBits(1));
+    return valuesOf(hn::Or(lower, hn::BitCast(CodeTag(), hn::ShiftLeft<4>(bit))));
   };
-  for (size_t i = 0; i < 16; i += hn::Lanes(floats)) {
-    const BlockIntegers pair = hn::PromoteTo(integers, hn::LoadU(bytes, pairs + i));
-    hn::StoreU(with(hn::And(pair, hn::Set(integers, 15)), fifths, i), floats, values + i);
-    hn::StoreU(with(hn::ShiftRight<4>(pair), fifths >> 16, i), floats, values + 16 + i);
+  for (size_t i = 0; i < 16; i += hn::Lanes(FloatTag())) {
+    const CodeVector pair = hn::PromoteTo(CodeTag(), hn::LoadU(bytes, pairs + i));
+    store(with(hn::And(pair, hn::Set(CodeTag(), 15)), fifths, i), values + i, WholeVector{});
+    store(with(hn::ShiftRight<4>(pair), fifths >> 16, i), values + 16 + i, WholeVector{});
   }
 }
 
 /// d, 32 fifth bits, 16 bytes of the lower four; value = d (code - 16)
-HWY_INLINE void unpackQ5_0(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const BlockTag floats;
-  const BlockVector scale = hn::Set(floats, halfAt(block));
-  const BlockIntegers middle = hn::Set(hn::Rebind<int32_t, BlockTag>(), 16);
-  unpackFives(block + 6, wordAt(block + 2), values, [&](BlockIntegers codes) HWY_ATTR {
-    return hn::Mul(scale, hn::ConvertTo(floats, hn::Sub(codes, middle)));
-  });
+template <typename T>
+HWY_INLINE void unpackQ5_0(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
+  const float scale = halfAt(block);
+  unpackFives(block + 6, wordAt(block + 2), values,
+              [&](CodeVector codes) HWY_ATTR { return centred(codes, scale, 16); });
 }
 
 /// d, m, 32 fifth bits, 16 bytes of the lower four; value = d code + m
-HWY_INLINE void unpackQ5_1(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const BlockTag floats;
-  const BlockVector scale = hn::Set(floats, halfAt(block)), minimum = hn::Set(floats, halfAt(block + 2));
+template <typename T>
+HWY_INLINE void unpackQ5_1(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
+  const float scale = halfAt(block), minimum = halfAt(block + 2);
   unpackFives(block + 8, wordAt(block + 4), values,
-              [&](BlockIntegers codes) HWY_ATTR { return hn::MulAdd(scale, hn::ConvertTo(floats, codes), minimum); });
+              [&](CodeVector codes) HWY_ATTR { return raised(codes, scale, minimum); });
 }
 
 /// d, 32 signed bytes; value = d code
-HWY_INLINE void unpackQ8_0(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const BlockTag floats;
-  const hn::Rebind<int32_t, BlockTag> integers;
-  const hn::Rebind<int8_t, BlockTag> bytes;
-  const auto* const codes = reinterpret_cast<const int8_t*>(block + 2);
-  const BlockVector scale = hn::Set(floats, halfAt(block));
-  for (size_t i = 0; i < 32; i += hn::Lanes(floats)) {
-    const BlockVector code = hn::ConvertTo(floats, hn::PromoteTo(integers, hn::LoadU(bytes, codes + i)));
-    hn::StoreU(hn::Mul(scale, code), floats, values + i);
-  }
+template <typename T>
+HWY_INLINE void unpackQ8_0(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
+  scaleCodes(reinterpret_cast<const int8_t*>(block + 2), 32, halfAt(block), values);
+}
+
+/// values [32] = scale level, for the levels of 4-bit codes in 16 bytes
+template <typename T>
+HWY_INLINE void unpackLevels(const uint8_t* HWY_RESTRICT pairs, const int8_t (&levels)[16], float scale,
+                             T* HWY_RESTRICT values) {
+  const hn::FixedTag<uint8_t, 16> bytes;
+  const hn::FixedTag<int8_t, 16> level;
+  const auto table = hn::Load(level, levels);
+  const auto pair = hn::LoadU(bytes, pairs);
+  alignas(16) int8_t found[32];
+  hn::Store(hn::TableLookupBytes(table, hn::BitCast(level, hn::And(pair, hn::Set(bytes, 15)))), level, found);
+  hn::Store(hn::TableLookupBytes(table, hn::BitCast(level, hn::ShiftRight<4>(pair))), level, found + 16);
+  scaleCodes(found, 32, scale, values);
 }
 
 /// Levels of the 4-bit codes of IQ4, denser near zero.
@@ -128,13 +146,9 @@ alignas(16) constexpr int8_t kIq4Levels[16] = {-127, -104, -83, -65, -49, -35, -
                                                1,    13,   25,  38,  53,  69,  89,  113};
 
 /// d, 16 bytes of codes; value = d level
-HWY_INLINE void unpackIq4Nl(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const float scale = halfAt(block);
-  const uint8_t* const codes = block + 2;
-  for (int i = 0; i < 16; ++i) {
-    values[i] = scale * static_cast<float>(kIq4Levels[codes[i] & 15]);
-    values[i + 16] = scale * static_cast<float>(kIq4Levels[codes[i] >> 4]);
-  }
+template <typename T>
+HWY_INLINE void unpackIq4Nl(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
+  unpackLevels(block + 2, kIq4Levels, halfAt(block), values);
 }
 
 /// Twice the sixteen numbers of FP4 (E2M1); its negative zero is plain zero here.
@@ -146,13 +160,9 @@ HWY_INLINE float halfPowerOf(uint8_t e) {
 }
 
 /// Exponent e, 16 bytes of codes; value = 2^(e - 127) fp4
-HWY_INLINE void unpackMxfp4(const uint8_t* HWY_RESTRICT block, float* HWY_RESTRICT values) {
-  const float half = halfPowerOf(block[0]);
-  const uint8_t* const codes = block + 1;
-  for (int i = 0; i < 16; ++i) {
-    values[i] = half * static_cast<float>(kFp4Doubled[codes[i] & 15]);
-    values[i + 16] = half * static_cast<float>(kFp4Doubled[codes[i] >> 4]);
-  }
+template <typename T>
+HWY_INLINE void unpackMxfp4(const uint8_t* HWY_RESTRICT block, T* HWY_RESTRICT values) {
+  unpackLevels(block + 1, kFp4Doubled, halfPowerOf(block[0]), values);
 }
 
 }  // namespace mora::cpu::HWY_NAMESPACE

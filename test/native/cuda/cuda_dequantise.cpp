@@ -78,7 +78,7 @@ Values valuesOf(DType type, const std::vector<uint8_t>& blocks, DType target) {
   const DTypeTraits traits = traitsOf(type);
   std::vector<float> values(blocks.size() / static_cast<size_t>(traits.blockBytes) *
                             static_cast<size_t>(traits.blockSize));
-  cpu::dequantiseRow(type, blocks.data(), static_cast<int64_t>(values.size()), values.data());
+  cpu::dequantiseRow(type, blocks.data(), static_cast<int64_t>(values.size()), DType::f32, values.data());
   Values expected;
   for (const float value : values) expected.push_back(rounded(target, value));
   return expected;
