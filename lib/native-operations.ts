@@ -34,6 +34,12 @@ export interface DropoutKey {
   probability: number
 }
 /** How `sample` draws; `topK` 0 and `topP` 1 leave all tokens. */
+/** Some columns of logits, from `first` on, which are capped first where softcap > 0. */
+export interface LogitsPart {
+  readonly first: number
+  readonly softcap: number
+}
+
 export interface NativeSampling {
   temperature: number
   topK: number
@@ -243,6 +249,27 @@ export interface Operations {
 
   /** The losses of logits, which are capped first where softcap > 0; dLogits is the gradient of the logits before. */
   crossEntropy(logits: T, targets: T, softcap: number, losses: T, dLogits: Optional): void
+  /** One part of the columns of logits after the other; see native/core/operations.def. */
+  crossEntropyPart(operands: {
+    logits: T
+    targets: T
+    part: LogitsPart
+    values?: Optional
+    running: T
+    exponentials?: Optional
+    sums?: Optional
+    chosen?: Optional
+  }): void
+  /** The losses of all parts; dX, which has the chosen rows, becomes the gradient. */
+  crossEntropyOfParts(operands: {
+    running: T
+    targets: T
+    softcap: number
+    scale: number
+    sums?: Optional
+    losses: T
+    dX?: Optional
+  }): void
   /** logits = softcap tanh(logits / softcap), in place. */
   capLogits(logits: T, softcap: number): void
   /** y = softmax of every row of x [N, V], or its logarithm. */

@@ -149,6 +149,13 @@ struct Argument<DropoutKey> {
   }
 };
 template <>
+struct Argument<LogitsPart> {
+  static LogitsPart from(const Napi::Value& value, const char* name) {
+    const Fields fields(value, name);
+    return {fields.integer("first"), fields.real("softcap")};
+  }
+};
+template <>
 struct Argument<Sampling> {
   static Sampling from(const Napi::Value& value, const char* name) {
     const Fields fields(value, name);

@@ -14,6 +14,12 @@ struct DropoutKey {
   float probability;  // of dropping
 };
 
+/// Some columns of logits, from `first` on. With a softcap > 0 they are capped first.
+struct LogitsPart {
+  int64_t first;
+  float softcap;
+};
+
 /// How a token is drawn: from softmax(logits / temperature) over the topK likeliest tokens (0: all), and of these over
 /// the fewest likeliest that have at least topP of their probability together (1: all). Of equal ones, lower ids come
 /// first.

@@ -62,8 +62,11 @@ Status streamCreate(int32_t device, int32_t, Stream** stream, char* why, size_t 
   }
 }
 
-/// Products have no block formats, and none are in 8 bits.
-bool supports(int32_t, Operation operation, const DType*, int32_t) { return operation != Operation::matmulInt8; }
+/// Products have no block formats, and none are in 8 bits; losses take their logits whole.
+bool supports(int32_t, Operation operation, const DType*, int32_t) {
+  return operation != Operation::matmulInt8 && operation != Operation::crossEntropyPart &&
+         operation != Operation::crossEntropyOfParts;
+}
 
 constexpr CudaExtras kExtras{
     .abi = kCudaExtrasAbi,

@@ -19,6 +19,39 @@ void crossEntropy(const Tensor& logits, const Tensor& targets, double softcap, c
                optional(dLogits));
 }
 
+void crossEntropyPart(const Tensor& logits, const Tensor& targets, LogitsPart part, const Tensor& values,
+                      const Tensor& running, const Tensor& exponentials, const Tensor& sums, const Tensor& chosen) {
+  Check check("crossEntropyPart");
+  check.tensor("logits", logits).rank(2).dtype(DType::f32).rows();
+  check.that(part.softcap >= 0 && std::isfinite(part.softcap), "a softcap of 0 or more");
+  check.that(part.first >= 0, "a first column of 0 or more");
+  check.tensor("targets", targets).shape({logits.size(0)}).dtype(DType::i32).dense();
+  check.tensor("running", running).shape({logits.size(0), 4}).dtype(DType::f32).rows();
+  if (exponentials) check.tensor("exponentials", exponentials).sameShape(logits).floats().rows();
+  if (sums) check.tensor("sums", sums).rank(2).shape({logits.size(0), sums.size(1)}).dtype(DType::f32).rows();
+  if (chosen) {
+    check.tensor("chosen", chosen).rank(2).shape({logits.size(0), chosen.size(1)}).floats().rows();
+    check.tensor("values", values).shape({logits.size(1), chosen.size(1)}).floats().rows();
+  }
+  MORA_ENQUEUE(check, crossEntropyPart, logits.desc(), targets.desc(), part, optional(values), running.desc(),
+               optional(exponentials), optional(sums), optional(chosen));
+}
+
+void crossEntropyOfParts(const Tensor& running, const Tensor& targets, double softcap, double scale, const Tensor& sums,
+                         const Tensor& losses, const Tensor& dX) {
+  Check check("crossEntropyOfParts");
+  check.tensor("losses", losses).rank(1).dtype(DType::f32).dense();
+  check.that(softcap >= 0 && std::isfinite(softcap), "a softcap of 0 or more");
+  check.tensor("running", running).shape({losses.size(0), 4}).dtype(DType::f32).rows();
+  check.tensor("targets", targets).shape({losses.size(0)}).dtype(DType::i32).dense();
+  if (dX) {
+    check.tensor("dX", dX).rank(2).shape({losses.size(0), dX.size(1)}).floats().rows();
+    check.tensor("sums", sums).sameShape(dX).dtype(DType::f32).rows();
+  }
+  MORA_ENQUEUE(check, crossEntropyOfParts, running.desc(), targets.desc(), static_cast<float>(softcap),
+               static_cast<float>(scale), optional(sums), losses.desc(), optional(dX));
+}
+
 void capLogits(const Tensor& logits, double softcap) {
   Check check("capLogits");
   check.tensor("logits", logits).rank(2).floats().rows();

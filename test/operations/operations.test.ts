@@ -7,6 +7,7 @@ import { convolutions } from './cases/convolution.js'
 import { copies } from './cases/copies.js'
 import { elementwiseOperations } from './cases/elementwise.js'
 import { layers } from './cases/layers.js'
+import { lossParts } from './cases/loss-parts.js'
 import { moraOperations } from './cases/mora.js'
 import { norms } from './cases/norms.js'
 import { products } from './cases/products.js'
@@ -29,6 +30,7 @@ const table: Record<OperationName, readonly OperationCase[]> = {
   ...attentionOperations,
   ...samplingOperations,
   ...training,
+  ...lossParts,
   ...moraOperations,
 }
 

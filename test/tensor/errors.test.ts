@@ -232,6 +232,28 @@ const wrong: Record<OperationName, [call: () => void, expected: RegExp]> = {
     () => native.crossEntropy(tensor([2, 4]), integers(3), 0, tensor([2]), null),
     /the shape \[2\] for targets but received int32 \[3\]/,
   ],
+  crossEntropyPart: [
+    () =>
+      native.crossEntropyPart({
+        logits: tensor([2, 4]),
+        targets: integers(2),
+        part: { first: 0, softcap: 0 },
+        running: tensor([2, 3]),
+      }),
+    /the shape \[2, 4\] for running but received float32 \[2, 3\]/,
+  ],
+  crossEntropyOfParts: [
+    () =>
+      native.crossEntropyOfParts({
+        running: tensor([2, 4]),
+        targets: integers(2),
+        softcap: 0,
+        scale: 1,
+        losses: tensor([2]),
+        dX: tensor([2, 3]),
+      }),
+    /a tensor for sums but received nothing/,
+  ],
   capLogits: [() => native.capLogits(tensor([2, 4]), 0), /a positive softcap for logits/],
   softmaxRows: [
     () => native.softmaxRows(tensor([2, 3]), false, tensor([2, 3], 'bfloat16')),

@@ -2,12 +2,13 @@
 import { afterAll, expect, test } from 'vitest'
 import { native } from '../../lib/native.js'
 import { cast } from '../../lib/tensor/operations/arithmetic.js'
-import { linearCrossEntropy, logitsBytes } from '../../lib/tensor/operations/loss.js'
+import { linearCrossEntropy, logitsBytes, targetLogProbs } from '../../lib/tensor/operations/loss.js'
 import { sections } from '../../lib/tensor/operations/mora.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { noGrad } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
+import { weightOf } from '../../lib/tensor/weight.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
@@ -38,7 +39,8 @@ test.each(['bfloat16', 'float16'] as const)(
     const [rows, width, vocabulary] = [64, 8, 16_384]
     using weights = parameter(rows, width)
     using hidden = cast(weights, dtype)
-    using head = Tensor.from(values(vocabulary * width), [vocabulary, width], { device, dtype })
+    using head = parameter(vocabulary, width) // logits of a trained one are whole rows
+    const cast16 = head.as(dtype)
     using targets = Tensor.from(
       Int32Array.from({ length: rows }, (_, i) => 31 * i),
       [rows],
@@ -50,17 +52,40 @@ test.each(['bfloat16', 'float16'] as const)(
     const { inUse } = device.memory()
     device.resetPeak()
     const loss = scope(() => linearCrossEntropy(hidden, head, targets))
-    if (device.kind === 'cpu') expect(device.memory().peak - inUse).toBeLessThan(1.1 * logitBytes)
+    if (device.kind === 'cpu') expect(device.memory().peak - inUse).toBeLessThan(1.1 * logitBytes + 4 * head.elements)
     await loss.backward()
 
     using logits = Tensor.empty([rows, vocabulary], { device })
     using losses = Tensor.empty([rows], { device })
     using dLogits = Tensor.empty([rows, vocabulary], { device, dtype })
     using dHidden = Tensor.empty([rows, width], { device, dtype })
-    native.matmul({ a: hidden.native, b: head.native, transposeB: true, c: logits.native })
+    native.matmul({ a: hidden.native, b: cast16.native, transposeB: true, c: logits.native })
     native.crossEntropy(logits.native, targets.native, 0, losses.native, dLogits.native)
-    native.matmul({ a: dLogits.native, b: head.native, c: dHidden.native })
+    native.matmul({ a: dLogits.native, b: cast16.native, c: dHidden.native })
     expect(await weights.grad!.data()).toEqual(await dHidden.data())
     loss.dispose()
+  },
+)
+
+test.runIf(native.supports(device, 'crossEntropyPart', ['float32']))(
+  'beside a frozen head, logits are made in parts of their columns, and evaluations keep none either',
+  async () => {
+    const [rows, width, vocabulary] = [256, 8, 16_384]
+    using hidden = parameter(rows, width)
+    using head = Tensor.from(values(vocabulary * width), [vocabulary, width], { device })
+    using targets = Tensor.zeros([rows], { device, dtype: 'int32' })
+    const peakOf = async (body: () => Tensor) => {
+      await device.synchronize()
+      const { inUse } = device.memory()
+      device.resetPeak()
+      scope(body).dispose()
+      return device.memory().peak - inUse
+    }
+    const wholeBytes = 4 * rows * vocabulary
+    expect(await peakOf(() => linearCrossEntropy(hidden, head, targets))).toBeLessThan(wholeBytes / 6)
+    const form = { scale: 1, softcap: null }
+    expect(await peakOf(() => noGrad(() => targetLogProbs(hidden, weightOf(head), targets, form)))).toBeLessThan(
+      wholeBytes / 6,
+    )
   },
 )

@@ -5,6 +5,9 @@ import { isRecording, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
 import { type Weight, weightOf } from '../weight.js'
 import { cast, mul } from './arithmetic.js'
+import { gradientBeside, inParts, type LogitsForm, lossesInParts } from './loss-in-parts.js'
+
+export type { LogitsForm }
 
 /** Bytes of float32 logits that exist at one time, where a device has room for no more. */
 const LOGITS_BUDGET = 48 * 2 ** 20
@@ -26,19 +29,12 @@ export function logitsBytes(device: LogitsDevice, vocabulary: number): number {
   return Math.max(LOGITS_BUDGET, Math.min(ROWS_ON_GPU * 4 * vocabulary, SHARE_ON_GPU * device.facts().totalMemory))
 }
 
-/** What is done to the head's products: they are multiplied, then capped. */
-export interface LogitsForm {
-  readonly scale: number
-  /** Logits become softcap · tanh(logits / softcap) (Gemma 2); null: they stay. */
-  readonly softcap: number | null
-}
-
 const plainLogits: LogitsForm = { scale: 1, softcap: null }
 
 /**
  * Sum of cross-entropies [1] (float32) of hidden [N, D] through the head [V, D] against targets [N] (int32, negative: no
- * target). Logits are made in chunks of rows and never whole; with gradients on, each chunk's gradient is taken at once,
- * so the backward pass only scales. A frozen head gets no weight gradient.
+ * target). Logits are never whole, but made in parts of columns or in chunks of rows; with gradients on, those of each are
+ * taken at once, so the backward pass only scales. A frozen head gets no weight gradient.
  */
 export function linearCrossEntropy(
   hidden: Tensor,
@@ -53,15 +49,46 @@ export function linearCrossEntropy(
 
 /** `linearCrossEntropy` through a head in whatever storage. */
 export function weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor, form: LogitsForm): Tensor {
-  const { scale, softcap } = form
   const { device } = hidden
-  const dtype = hidden.dtype as FloatDType
-  const rows = hidden.shape[0]!
   const total = Tensor.zeros([1], { device })
   const isTrained = head.floats?.requiresGrad === true
   const wanted = isRecording() && (hidden.requiresGrad || isTrained)
   const dHidden = wanted && hidden.requiresGrad ? Tensor.empty(hidden.shape, hidden) : null
   const dHead = wanted && isTrained ? Tensor.zeros(head.shape, { device }) : null
+  if (inParts(hidden) && !dHead) {
+    const losses = lossesInParts(hidden, head, targets, form, dHidden)
+    native.sum(losses.native, total.native, true)
+    losses.dispose()
+  } else {
+    sumByChunks({ hidden, head, targets, form, total, dHidden, dHead })
+  }
+  const saved = [dHidden, dHead].filter((tensor) => tensor !== null)
+  return record(total, head.floats ? [hidden, head.floats] : [hidden], saved, (gradient, kept, [toHidden, toHead]) => {
+    const [first, second] = dHidden ? [kept[0], kept[1]] : [undefined, kept[0]]
+    if (first) writeScaled(toHidden!, gradient, first)
+    if (second) writeScaled(toHead!, gradient, second)
+  })
+}
+
+interface LossOfChunks {
+  readonly hidden: Tensor
+  readonly head: Weight
+  readonly targets: Tensor
+  readonly form: LogitsForm
+  /** The sum so far. */
+  readonly total: Tensor
+  /** Gradients that are wanted; the head's is added to. */
+  readonly dHidden: Tensor | null
+  readonly dHead: Tensor | null
+}
+
+/** Adds the losses, of logits in chunks of rows. */
+function sumByChunks({ hidden, head, targets, form, total, dHidden, dHead }: LossOfChunks): void {
+  const { scale, softcap } = form
+  const { device } = hidden
+  const dtype = hidden.dtype as FloatDType
+  const wanted = dHidden !== null || dHead !== null
+  const rows = hidden.shape[0]!
   const inPanels = head.floats === null && rows <= FEW_CHUNKS * rowsOfLogits(head)
   const weight = wanted && !inPanels ? head.unpacked(dtype) : head
   for (const [from, to] of chunks(rows, head)) {
@@ -88,25 +115,6 @@ export function weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor
       })
     for (const tensor of new Set([x, logits, losses, at, ...(dLogits ? [dLogits] : [])])) tensor.dispose()
   }
-  const saved = [dHidden, dHead].filter((tensor) => tensor !== null)
-  return record(total, head.floats ? [hidden, head.floats] : [hidden], saved, (gradient, kept, [toHidden, toHead]) => {
-    const [first, second] = dHidden ? [kept[0], kept[1]] : [undefined, kept[0]]
-    if (first) writeScaled(toHidden!, gradient, first)
-    if (second) writeScaled(toHead!, gradient, second)
-  })
-}
-
-/**
- * Where the gradient of float32 logits [N, V] goes: their own memory, of which a 16-bit row takes the first half. The threads of
- * a GPU share a row, and some would write where others still read.
- */
-function gradientBeside(logits: Tensor, dtype: FloatDType): Tensor {
-  const { device, shape } = logits
-  const [rows, vocabulary] = shape as [number, number]
-  if (dtype === 'float32') return logits
-  if (device.kind !== 'cpu') return Tensor.empty(shape, { device, dtype })
-  using wide = logits.memoryAs(dtype, [rows, 2 * vocabulary])
-  return wide.columns(0, vocabulary)
 }
 
 /** Sum of cross-entropies [1] (float32) of logits [N, V] against targets [N] (int32, negative: no target). */
@@ -166,13 +174,17 @@ function products(hidden: Tensor, head: Weight, scale: number): Tensor {
   return logits
 }
 
-/** Log-probabilities [N] (float32) of the targets, chunk by chunk like the loss. No gradients. */
-export function targetLogProbs(
-  hidden: Tensor,
-  head: Weight,
-  targets: Tensor,
-  { scale, softcap }: LogitsForm = plainLogits,
-): Tensor {
+/** Log-probabilities [N] (float32) of the targets, in parts like the loss. No gradients. */
+export function targetLogProbs(hidden: Tensor, head: Weight, targets: Tensor, form: LogitsForm = plainLogits): Tensor {
+  const losses = inParts(hidden)
+    ? lossesInParts(hidden, head, targets, form, null)
+    : lossesByChunks(hidden, head, targets, form)
+  native.copy(losses.native, losses.native, -1)
+  return losses
+}
+
+/** Losses [N] (float32), of logits in chunks of rows. */
+function lossesByChunks(hidden: Tensor, head: Weight, targets: Tensor, { scale, softcap }: LogitsForm): Tensor {
   const { device } = hidden
   const losses = Tensor.empty([hidden.shape[0]!], { device })
   for (const [from, to] of chunks(hidden.shape[0]!, head)) {
@@ -182,7 +194,6 @@ export function targetLogProbs(
     native.crossEntropy(logits.native, at.native, softcap ?? 0, slice.native, null)
     for (const tensor of [x, logits, at, slice]) tensor.dispose()
   }
-  native.copy(losses.native, losses.native, -1)
   return losses
 }
 

@@ -149,4 +149,13 @@ void capLogits(Context& context, TensorDesc logits, float softcap) {
   checkLaunch("capLogits");
 }
 
+void crossEntropyPart(Context&, TensorDesc, TensorDesc, LogitsPart, TensorDesc, TensorDesc, TensorDesc, TensorDesc,
+                      TensorDesc) {
+  unsupported("crossEntropyPart");
+}
+
+void crossEntropyOfParts(Context&, TensorDesc, TensorDesc, float, float, TensorDesc, TensorDesc, TensorDesc) {
+  unsupported("crossEntropyOfParts");
+}
+
 }  // namespace mora::cuda

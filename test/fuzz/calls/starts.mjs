@@ -242,6 +242,36 @@ export function startsOf(world) {
     'native.quantise': () => ['q8_0', new Float32Array(64), 32, null, 1],
     'native.quantiseNf4': () => [new Float32Array(64), 1],
     'native.dequantise': () => [native('q8_0', [2, 32]), native('float32', [2, 32])],
+    'native.crossEntropy': () => [
+      native('float32', [2, 3]),
+      native('int32', [2]),
+      2,
+      native('float32', [2]),
+      native('float32', [2, 3]),
+    ],
+    'native.crossEntropyPart': () => [
+      {
+        logits: native('float32', [2, 3]),
+        targets: native('int32', [2]),
+        part: { first: 0, softcap: 2 },
+        values: native('bfloat16', [3, 4]),
+        running: native('float32', [2, 4]),
+        exponentials: native('bfloat16', [2, 3]),
+        sums: native('float32', [2, 4]),
+        chosen: native('bfloat16', [2, 4]),
+      },
+    ],
+    'native.crossEntropyOfParts': () => [
+      {
+        running: native('float32', [2, 4]),
+        targets: native('int32', [2]),
+        softcap: 2,
+        scale: 1,
+        sums: native('float32', [2, 4]),
+        losses: native('float32', [2]),
+        dX: native('bfloat16', [2, 4]),
+      },
+    ],
     'native.matmulInt8': () => [
       { a: native('float32', [4, 32]), b: native('float32', [8, 32]), transposeB: true, c: native('float32', [4, 8]) },
     ],

@@ -1,0 +1,116 @@
+import { type FloatDType, native } from '../../native.js'
+import { scope } from '../scope.js'
+import { Tensor } from '../tensor.js'
+import { type Weight, weightOf } from '../weight.js'
+
+/** Columns of logits that exist at one time, and the most rows of them. */
+const PART_COLUMNS = 2048
+const PART_ROWS = 1024
+/** The most parts of a large vocabulary, which has wider ones: each takes a few calls. */
+const MOST_PARTS = 64
+
+/** What is done to the head's products: they are multiplied, then capped. */
+export interface LogitsForm {
+  readonly scale: number
+  /** Logits become softcap · tanh(logits / softcap) (Gemma 2); null: they stay. */
+  readonly softcap: number | null
+}
+
+/** Whether logits are made in parts of their columns: a GPU makes them in chunks of rows. */
+export function inParts({ device, dtype }: Tensor): boolean {
+  return native.supports(device, 'crossEntropyPart', [dtype])
+}
+
+/**
+ * Losses [N] (float32) of hidden [N, D], and the gradients of their sum in dHidden [N, D], from logits in parts of their
+ * columns. Each part of the head is unpacked once, for both of its products: what sums so far are multiplied with is known
+ * only up to a factor, which comes at the end.
+ */
+export function lossesInParts(
+  hidden: Tensor,
+  head: Weight,
+  targets: Tensor,
+  form: LogitsForm,
+  dHidden: Tensor | null,
+): Tensor {
+  const [count, device] = [hidden.shape[0]!, hidden.device]
+  const losses = Tensor.empty([count], { device })
+  for (let from = 0; from < count; from += PART_ROWS) {
+    scope(() => {
+      const to = Math.min(count, from + PART_ROWS)
+      const [x, at, own] = [hidden, targets, losses].map((tensor) => tensor.rows(from, to)) as [Tensor, Tensor, Tensor]
+      lossesOfRows(x, head, at, form, own, dHidden?.rows(from, to) ?? null)
+    })
+  }
+  return losses
+}
+
+function lossesOfRows(
+  x: Tensor,
+  head: Weight,
+  targets: Tensor,
+  form: LogitsForm,
+  losses: Tensor,
+  dX: Tensor | null,
+): void {
+  const { device, shape } = x
+  const rows = shape[0]!
+  const dtype = x.dtype as FloatDType
+  const [scale, softcap] = [form.scale, form.softcap ?? 0]
+  const vocabulary = head.shape[0]!
+  const size = Math.min(vocabulary, columnsOfPart(vocabulary))
+  const running = Tensor.empty([rows, 4], { device })
+  let logits = Tensor.empty([rows, size], { device })
+  let exponentials = dX ? gradientBeside(logits, dtype) : null
+  const sums = dX ? Tensor.empty(shape, { device }) : null
+  // A parameter's rows have no cast of their own.
+  const whole = head.floats ? head.unpacked(dtype) : head
+  for (let first = 0; first < vocabulary; first += size) {
+    const count = Math.min(size, vocabulary - first)
+    if (count < size) [logits, exponentials] = [logits.columns(0, count), exponentials?.columns(0, count) ?? null]
+    scope(() => {
+      const own = whole.rows(first, first + count)
+      const values = own.floats ?? own.values(dtype)
+      const part = weightOf(values)
+      part.multiply(x, logits, scale, false)
+      native.crossEntropyPart({
+        logits: logits.native,
+        targets: targets.native,
+        part: { first, softcap },
+        running: running.native,
+        values: dX && values.native,
+        exponentials: exponentials?.native ?? null,
+        sums: sums?.native ?? null,
+        chosen: dX?.native ?? null,
+      })
+      if (exponentials) part.multiplyGradient(exponentials, sums!, 1, first > 0)
+    })
+  }
+  native.crossEntropyOfParts({
+    running: running.native,
+    targets: targets.native,
+    softcap,
+    scale,
+    sums: sums?.native ?? null,
+    losses: losses.native,
+    dX: dX?.native ?? null,
+  })
+}
+
+function columnsOfPart(vocabulary: number): number {
+  const cell = 256
+  return Math.max(PART_COLUMNS, Math.ceil(vocabulary / MOST_PARTS / cell) * cell)
+}
+
+/**
+ * Where the gradient of float32 logits [N, V] goes: their own memory, of which a 16-bit row takes the first half. The threads of
+ * a GPU share a row, and some would write where others still read.
+ */
+export function gradientBeside(logits: Tensor, dtype: FloatDType): Tensor {
+  const { device, shape } = logits
+  const [rows, vocabulary] = shape as [number, number]
+  if (dtype === 'float32') return logits
+  if (device.kind !== 'cpu') return Tensor.empty(shape, { device, dtype })
+  using wide = logits.memoryAs(dtype, [rows, 2 * vocabulary])
+  return wide.columns(0, vocabulary)
+}
