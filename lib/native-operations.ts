@@ -33,13 +33,13 @@ export interface DropoutKey {
   key: readonly [number, number]
   probability: number
 }
-/** How `sample` draws; `topK` 0 and `topP` 1 leave all tokens. */
 /** Some columns of logits, from `first` on, which are capped first where softcap > 0. */
 export interface LogitsPart {
   readonly first: number
   readonly softcap: number
 }
 
+/** How `sample` draws; `topK` 0 and `topP` 1 leave all tokens. */
 export interface NativeSampling {
   temperature: number
   topK: number
