@@ -78,7 +78,7 @@ export class Meetings {
     const words = new Uint32Array(Math.ceil(length! / 4))
     new Uint8Array(words.buffer).set(own)
     // A float64 holds each word exactly, and the others add nothing to it.
-    const all = Uint32Array.from(await this.#sum(words))
+    const all = new Uint32Array(await this.#sum(words))
     return new Uint8Array(all.buffer, 0, length)
   }
 
@@ -155,7 +155,7 @@ export class Meetings {
   }
 
   #sum(values: ArrayLike<number>): Promise<Float64Array> {
-    return this.#guarded(() => this.ranks.sum(Float64Array.from(values)))
+    return this.#guarded(() => this.ranks.sum(new Float64Array(values)))
   }
 
   /** Where this fails, ranks no longer agree on what they meet for. */
