@@ -1,6 +1,6 @@
 /** Strangers come to where rank 0 of a job listens: it takes little of them, and waits for those who know the secret. */
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { connect, Server } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
@@ -31,6 +31,22 @@ test('rank 0 does not listen without a secret', async () => {
 const told = (pid: number, file: string, name: string) =>
   new RegExp(`(?:^|\\0|\\n)${name}[=:]\\s*([^\\0\\n]+)`).exec(readFileSync(`/proc/${pid}/${file}`, 'utf8'))![1]!
 
+/** Where a process listens: addresses of IPv4 with their ports, and of IPv6 in the kernel's hexadecimal. */
+function listeningOf(pid: number): string[] {
+  const links = readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
+  return ['tcp', 'tcp6'].flatMap((kind) => {
+    const lines = readFileSync(`/proc/${pid}/net/${kind}`, 'utf8').trim().split('\n').slice(1)
+    return lines.flatMap((line) => {
+      const words = line.trim().split(/\s+/)
+      const [address, port] = words[1]!.split(':') as [string, string]
+      if (words[3] !== LISTENS || !links.includes(`socket:[${words[9]}]`)) return []
+      const bytes = kind === 'tcp' ? [...Buffer.from(address, 'hex').reverse()].join('.') : address
+      return [`${bytes}:${Number.parseInt(port, 16)}`]
+    })
+  })
+}
+const LISTENS = '0A'
+
 /** Writes so many megabytes, and hears nothing, until it is turned away. */
 async function garbage(port: number, megabytes: number): Promise<void> {
   const socket = connect(port, '127.0.0.1')
@@ -53,6 +69,10 @@ describe.skipIf(!hasGloo || !hasCommand || process.platform !== 'linux')('rank 0
     const pid = children[0]!.pid!
     const port = Number(told(pid, 'environ', 'MASTER_PORT'))
     await expect.poll(() => isListening(port), { timeout: 30_000 }).toBe(true)
+    // The rendezvous and gloo, at the address that they were told of, and nowhere else.
+    await expect.poll(() => listeningOf(pid).length, { timeout: 30_000 }).toBeGreaterThan(1)
+    expect(listeningOf(pid)).toContain(`127.0.0.1:${port}`)
+    for (const place of listeningOf(pid)) expect(place).toMatch(/^127\.0\.0\.1:\d+$/)
 
     writeFileSync(`/proc/${pid}/clear_refs`, '5')
     const before = Number.parseInt(told(pid, 'status', 'VmHWM'), 10)
