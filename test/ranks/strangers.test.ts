@@ -1,9 +1,10 @@
 /** Strangers come to where rank 0 of a job listens: it takes little of them, and waits for those who know the secret. */
+import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { connect, Server } from 'node:net'
 import { join } from 'node:path'
-import { describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test, vi } from 'vitest'
 import { connectRanks } from '../../lib/ranks/index.js'
 import { hasCommand } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
@@ -60,11 +61,16 @@ async function garbage(port: number, megabytes: number): Promise<void> {
 }
 
 describe.skipIf(!hasGloo || !hasCommand || process.platform !== 'linux')('rank 0 of a job', () => {
+  let children: ChildProcess[] = []
+  afterEach(() => {
+    for (const child of children) child.kill('SIGKILL')
+  })
+
   test('keeps little of what strangers say, refuses a wrong secret, and goes on waiting', async () => {
     const isTime = join(folder(), 'is-time')
     const late = ['sh', '-c', 'until [ -e "$0" ]; do sleep 0.1; done; exec "$@"', isTime]
     const launcher = byHand('gloo', '127.0.0.1', (rank) => (rank === 1 ? late : []))
-    const children = await launcher.start(2, [job, folder(), 'slow', '5'])
+    children = await launcher.start(2, [job, folder(), 'slow', '5'])
     const ended = collected(children)
     const pid = children[0]!.pid!
     const port = Number(told(pid, 'environ', 'MASTER_PORT'))
