@@ -7,7 +7,7 @@ import { Progress } from '../terminal/progress.js'
 
 export const analyzeCommand = defineCommand({
   name: 'analyze',
-  summary: 'tell the singular values of what an adapter adds to each weight',
+  summary: 'show the singular values of what an adapter adds to each weight',
   schema: AnalyzeSchema,
   idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed'],
   examples: ['mora analyze --model model --adapter out --plot spectra.svg'],

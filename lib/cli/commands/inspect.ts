@@ -13,7 +13,7 @@ const newAdapterOption = (options: InspectOptions): string | undefined =>
 export const inspectCommand = defineCommand({
   name: 'inspect',
   summary:
-    'tell what a model, an adapter or data is; with a model and data, which tokens of each row are trained; with a model and --method, how many parameters',
+    'show what a model, an adapter or data is; with a model and data, which tokens of each row are trained; with a model and --method, how many parameters',
   schema: InspectSchema,
   idle: ['device', 'threads', 'dtype', 'rotaryDtype', 'allowTf32', 'seed'],
   examples: [
@@ -35,7 +35,7 @@ export const inspectCommand = defineCommand({
     if (options.train && (option !== undefined || data !== undefined)) {
       const other = option === undefined ? 'data' : option
       const [train, name] = [optionName('train', source), optionName(other, source)]
-      throw new UsageError('unfit-options', `${train} tells of a model itself, so it does not go with ${name}.`)
+      throw new UsageError('unfit-options', `${train} is about a model itself, so it does not go with ${name}.`)
     }
     if (option !== undefined) {
       if (model === undefined) {

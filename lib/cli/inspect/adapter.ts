@@ -21,7 +21,7 @@ export interface AdapterLayerFacts {
   outFeatures: number | null
   /** R of a square matrix [R, R]; null of methods that have none. */
   squareSide: number | null
-  /** What else the method tells of its layers. */
+  /** What else the method says of its layers. */
   [fact: string]: string | number | null
 }
 
@@ -46,7 +46,7 @@ export async function adapterFacts(
   hub: HubOptions = {},
 ): Promise<AdapterFacts> {
   const stored = await readAdapterFolder(adapter, hub)
-  const config = stored.config as StoredAdapter['config'] & { operator?: string; alpha?: number }
+  const { config } = stored
   const base = await baseOf(stored.folder)
   const source = modelPath === undefined ? await sourceAtHand(baseOfRun(stored.folder) ?? base) : await open(modelPath)
   const method = adapterMethod(config.method)
@@ -56,8 +56,8 @@ export async function adapterFacts(
   return {
     method: config.method,
     rank: config.rank,
-    operator: config.operator ?? null,
-    alpha: config.alpha ?? null,
+    operator: 'operator' in config ? String(config.operator) : null,
+    alpha: 'alpha' in config ? Number(config.alpha) : null,
     dropout: config.dropout,
     parameters: [...found.values()].reduce((sum, layer) => sum + layer.parameters, numbersInModules(stored)),
     baseModel: base,

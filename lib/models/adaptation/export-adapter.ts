@@ -123,10 +123,10 @@ async function exported(
   const exact = adapter.factors?.() ?? null
   if (exact && exact.rank <= approximateRank) return { layer, ...exact, lostSquares: 0, squares: 0 }
   if (approximateRank === Number.POSITIVE_INFINITY) {
-    const { operator } = config as { operator?: string }
+    const what = 'operator' in config ? `${config.method} with the operator ${config.operator}` : config.method
     throw new UsageError(
       'not-low-rank',
-      `${operator === undefined ? config.method : `MoRA with operator ${operator}`} is no LoRA: give approximateRank for the nearest one of a rank, or merge it into the model (the option format: gguf or safetensors).`,
+      `${what} is no LoRA: give approximateRank for the nearest one of a rank, or merge it into the model (the option format: gguf or safetensors).`,
     )
   }
   const delta = await weightChange(source, layer, adapter, device)

@@ -113,7 +113,7 @@ describe('an adapter that is no LoRA', () => {
     const adapter = await randomAdapter(untied, rotation)
     const output = join(temporary(), 'lora')
     await expect(exportAdapter({ model: untied, adapter, output, format: 'peft', threads })).rejects.toThrow(
-      /MoRA with operator rotation is no LoRA: give approximateRank/,
+      /mora with the operator rotation is no LoRA: give approximateRank/,
     )
     expect(readdirSync(temporary())).toEqual(['adapter'])
   })
