@@ -37,7 +37,7 @@ const CPU: Readonly<Record<QuantisedFormat, Cost>> = {
   q6_k: { training: 45, decoding: 0.9 },
   iq4_nl: { training: 65, decoding: 0.7 },
   iq4_xs: { training: 80, decoding: 0.6 },
-  mxfp4: { training: 30, decoding: 1 },
+  mxfp4: { training: 30, decoding: 1.1 },
   tq1_0: { training: 15, decoding: 0.6 },
   tq2_0: { training: 20, decoding: 0.5 },
   nf4: { training: 20, decoding: 1 },

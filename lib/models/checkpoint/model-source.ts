@@ -34,6 +34,7 @@ import {
   readValues,
   type StoredWeight,
   shapeOf,
+  usualDType,
 } from './stored-weight.js'
 
 /** A checkpoint on disk, under Hugging Face's tensor names: a folder with safetensors, or a GGUF file. */
@@ -155,13 +156,7 @@ export class ModelSource {
 
   /** The dtype that most values are stored in, or most of those that are quantised, for people and for defaults. */
   storedDType(): string {
-    if (this.quantise !== null) return this.quantise
-    const counts = new Map<string, number>()
-    const all = [...this.weights.values()]
-    const quantised = all.filter((stored) => isQuantised(stored) || keptFormat(stored) !== null)
-    for (const { dtype, bytes } of quantised.length > 0 ? quantised : all)
-      counts.set(dtype, (counts.get(dtype) ?? 0) + bytes)
-    return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'float32'
+    return this.quantise ?? usualDType([...this.weights.values()])
   }
 
   /** How most of its quantised weights are stored, once `requireWeights` has read their scales. */
@@ -193,10 +188,7 @@ export class ModelSource {
   /** Refuses a quantised weight whose scales are none, or whose layer has a bias that the configuration knows nothing of. */
   #requireSound(name: string, wanted: ReadonlyMap<string, unknown>): void {
     const stored = this.weights.get(name)!
-    if (!isQuantised(stored)) {
-      requireFiniteScales(name, stored)
-      return
-    }
+    if (!isQuantised(stored)) return requireFiniteScales(name, stored)
     this.#ordered ||= stored.scales(this.#open).groupOfColumn !== null
     const biasName = name.replace(/weight$/, 'bias')
     const bias = this.weights.get(biasName)

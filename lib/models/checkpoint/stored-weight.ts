@@ -75,6 +75,15 @@ export function keptFormat(stored: StoredWeight): StorageFormat | null {
   return isComputable(dtype) && isBlockDType(dtype) && shape.length === 2 && !transposed && !excess ? dtype : null
 }
 
+/** The dtype that most values are stored in, or most of those that are quantised. */
+export function usualDType(weights: readonly StoredWeight[]): string {
+  const quantised = weights.filter((stored) => isQuantised(stored) || keptFormat(stored) !== null)
+  const counts = new Map<string, number>()
+  for (const { dtype, bytes } of quantised.length > 0 ? quantised : weights)
+    counts.set(dtype, (counts.get(dtype) ?? 0) + bytes)
+  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'float32'
+}
+
 /**
  * Matrices of one such format and equally many columns, one below the other, as a new weight; null where several cannot be
  * one, since each has scales of its own.
