@@ -2,17 +2,17 @@
  * Whether llama.cpp reads what is written for it: merges a MoRA by rotation into a GGUF file, exports a MoRA by sharing and a
  * LoRA as GGUF adapters, loads them with node-llama-cpp, and compares the probabilities of what follows some texts with
  * ours. GGUF files of mixed block formats are compared with those of llama.cpp's own quantiser, byte for byte, with an importance
- * matrix and without, and so is the perplexity of a text. Fetches node-llama-cpp, which is no dependency, into a temporary folder; a C compiler is needed.
+ * matrix and without, of the model and of small ones whose sizes meet exceptions, and so is the perplexity of a text. Fetches node-llama-cpp, which is no dependency, into a temporary folder; a C compiler is needed.
  *
  * On CPUs llama.cpp rounds activations to bfloat16 or Q8_0 where the weights are; on Vulkan devices it does not, so files of
  * these are compared there. A device in software is enough (Debian: apt-get install mesa-vulkan-drivers).
  *
  *   npm run check:llama-cpp -- path/to/model.gguf
  */
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { evaluate, exportAdapter, importanceMatrix, loadModel, lora, mergeModel, mora } from 'node-mora'
+import { evaluate, exportAdapter, importanceMatrix, initModel, loadModel, lora, mergeModel, mora } from 'node-mora'
 import { orUsageError } from '../bench/common/command-line.mjs'
 import { PromptCache } from '../bench/common/internals.mjs'
 import { modelPath } from '../bench/common/model-path.mjs'
@@ -20,6 +20,7 @@ import { fillNormal } from '../bench/common/random.mjs'
 import { scratchFolder } from '../bench/common/scratch.mjs'
 import { fetchLlamaCpp } from './llama-cpp/fetch.mjs'
 import { buildQuantiser, differingTensors, MIXTURES, writeOlderImportance } from './llama-cpp/mixtures.mjs'
+import { SHAPES } from './llama-cpp/shapes.mjs'
 
 const TOLERANCE = 1e-3
 const PERPLEXITY_TOLERANCE = 5e-3
@@ -56,6 +57,8 @@ await writeOlderImportance(older, imatrix)
 const weighted = /** @type {const} */ (['q4_0', 'q4_k_m', 'iq4_xs'])
 for (const dtype of /** @type {(keyof typeof MIXTURES)[]} */ (Object.keys(MIXTURES))) await compareMixture(dtype, false)
 for (const dtype of weighted) await compareMixture(dtype, true)
+
+for (const [name, config] of Object.entries(SHAPES)) await compareShape(name, config)
 
 const rotation = await randomAdapter('rotation', mora({ rank: 8, operator: 'rotation' }), 0.02)
 for (const [dtype, llama] of [
@@ -96,6 +99,37 @@ async function compareMixture(/** @type {keyof typeof MIXTURES} */ dtype, /** @t
     `${agrees ? 'agrees' : 'DIFFERS'}: ${what}, bytes of llama.cpp's own quantiser: ${found}; ${perplexities}`,
   )
   if (!agrees) process.exitCode = 1
+}
+
+/** The same tensors of a small model with random weights, in all mixtures. */
+async function compareShape(/** @type {string} */ name, /** @type {object} */ config) {
+  const [path, floats, sums, olderSums] = ['config.json', 'floats.gguf', 'sums.gguf', 'sums.dat'].map((file) =>
+    join(folder, file),
+  )
+  writeFileSync(path, JSON.stringify(config))
+  const made = await initModel(path, CPU)
+  try {
+    await made.save(floats, { dtype: /** @type {const} */ ('float32') })
+    const rows = [1, 2, 3, 4].map((row) => ({
+      input_ids: Array.from({ length: 30 }, (_, i) => (37 * row + 11 * i) % 300),
+    }))
+    await importanceMatrix(made, { data: rows, output: sums })
+  } finally {
+    made.dispose()
+  }
+  await writeOlderImportance(olderSums, sums)
+  const [ours, theirs] = ['ours.gguf', 'theirs.gguf'].map((file) => join(folder, file))
+  const found = []
+  for (const dtype of /** @type {(keyof typeof MIXTURES)[]} */ (Object.keys(MIXTURES))) {
+    for (const isWeighted of [false, true]) {
+      await useModel(floats, null, (loaded) => loaded.save(ours, { dtype, ...(isWeighted && { imatrix: sums }) }))
+      quantise(floats, theirs, MIXTURES[dtype], ...(isWeighted ? [olderSums] : []))
+      for (const tensor of (await differingTensors(ours, theirs)).differing) found.push(`${dtype}: ${tensor}`)
+    }
+  }
+  const result = found.length === 0 ? 'agrees' : 'DIFFERS'
+  console.log(`${result}: ${name}, bytes of all mixtures: ${found[0] ?? 'all tensors are'}`)
+  if (found.length > 0) process.exitCode = 1
 }
 
 async function perplexityOf(/** @type {string} */ path) {
