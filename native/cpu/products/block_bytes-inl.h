@@ -51,9 +51,9 @@ HWY_INLINE hn::Vec<QuadFloats> quadSums(const QuadCodes& codes, const Quad<Forma
     if (kScales<Format> == 1 || i == 1) sum = addProducts(codes.last, planes[1], sum);
     return sum;
   };
-  auto sum = hn::ShiftLeft<8>(addPlane(x.planes[0], hn::Zero(QuadIntegers())));
-  if constexpr (Format::kLayout.centre != 0) sum = hn::Add(sum, hn::Load(QuadIntegers(), x.starts[i]));
-  return hn::ConvertTo(QuadFloats(), addPlane(x.planes[1], sum));
+  const auto zero = hn::Zero(QuadIntegers()), high = addPlane(x.planes[0], zero);
+  const auto start = Format::kLayout.centre == 0 ? zero : hn::Load(QuadIntegers(), x.starts[i]);
+  return hn::ConvertTo(QuadFloats(), hn::Add(hn::ShiftLeft<8>(high), addPlane(x.planes[1], start)));
 }
 
 /// Rows of activations.
