@@ -16,6 +16,7 @@ export {
   initModel,
   type LoadOptions,
   loadAdapted,
+  loadForAdapter,
   loadForGeneration,
   loadForTraining,
   loadModel,

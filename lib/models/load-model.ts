@@ -20,7 +20,7 @@ import { HostMemory, type HostRanks } from '../tensor/host-memory.js'
 import { freeMemory, requireRoom } from '../tensor/room.js'
 import type { ShardRanks } from '../tensor/shards.js'
 import type { Tensor } from '../tensor/tensor.js'
-import { openBase } from './adaptation/open-base.js'
+import { type ComingAdapter, openBase, requireBase } from './adaptation/open-base.js'
 import type { GroupedWeights } from './checkpoint/grouped-weights.js'
 import {
   bytesOfShards,
@@ -92,9 +92,18 @@ export function loadModel(model: string, options: LoadOptions = {}): Promise<Mod
   return load(model, options, () => false)
 }
 
+/** The same for an adapter, which is refused before the model takes memory where it belongs to another base. */
+export function loadForAdapter(model: string, options: LoadOptions, coming: ComingAdapter): Promise<Model> {
+  return load(model, options, () => false, { coming })
+}
+
 /** The same to write texts with: by default, quantised weights stay as they are where that takes no longer for a token. */
-export function loadForGeneration(model: string, options: LoadOptions = {}): Promise<Model> {
-  return load(model, options, (source, { kind }) => decodesAsFast(source.quantisedForm(), kind))
+export function loadForGeneration(
+  model: string,
+  options: LoadOptions = {},
+  coming: ComingAdapter = {},
+): Promise<Model> {
+  return load(model, options, (source, { kind }) => decodesAsFast(source.quantisedForm(), kind), { coming })
 }
 
 /**
@@ -107,7 +116,9 @@ export async function loadAdapted(
   { allowOtherBase, ...options }: LoadOptions & { allowOtherBase?: boolean },
 ): Promise<Model> {
   const base = await openBase(model, adapter, options)
-  const loaded = await load(model, { ...options, quantise: base.quantise ?? options.quantise }, () => false, base)
+  const quantise = base.quantise ?? options.quantise
+  const beside = { opened: base, coming: { adapter, allowOtherBase } }
+  const loaded = await load(model, { ...options, quantise }, () => false, beside)
   try {
     await loaded.loadAdapter(adapter, 'default', { allowOtherBase, offline: options.offline })
     return loaded
@@ -134,13 +145,13 @@ export function loadForTraining(
 
 /**
  * @param keeps whether quantised weights stay as they are where the options do not say it
- * @param opened the model where it is open already
+ * @param beside `opened`: the model where it is open already
  */
 async function load(
   model: string,
   options: LoadOptions,
   keeps: (source: ModelSource, device: NativeDevice) => boolean,
-  opened?: ModelSource,
+  { opened, coming = {} }: { opened?: ModelSource; coming?: ComingAdapter } = {},
 ): Promise<Model> {
   requireArgument('model', model, described(aText, 'the path or hub id of a model'))
   checkLoadOptions(options)
@@ -152,6 +163,7 @@ async function load(
   const source = quantise === stored.quantise || quantise === null ? stored : stored.quantisedTo(quantise)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
   source.requireWeights()
+  await requireBase(source, coming, options)
   const [floats, kept] = [false, true].map((quantised) => bytesOfWeights(source, dtype, quantised)) as [number, number]
   const quantised =
     options.quantise !== undefined ||

@@ -41,13 +41,13 @@ export const evalCommand = defineCommand({
     requireFileOutput('output', options.output, source)
   },
   async run(options, { terminal }) {
-    const [{ loadForGeneration, loadModel }, { evaluate }] = await Promise.all([
+    const [{ loadForAdapter, loadForGeneration, loadModel }, { evaluate }] = await Promise.all([
       import('../../models/index.js'),
       import('../../eval/index.js'),
     ])
     const load = loadOptions(options)
     const writes = options.task === 'exact-match' || options.task === 'recall'
-    const model = await (writes ? loadForGeneration : loadModel)(options.model!, load)
+    const model = await (writes ? loadForGeneration : loadForAdapter)(options.model!, load, options)
     let base: typeof model | undefined
     const progress = new Progress(terminal.stderr, options)
     try {

@@ -35,7 +35,7 @@ export const generateCommand = defineCommand({
       throw new UsageError('missing-option', 'Missing --prompt; it is required where there is no terminal to chat on.')
     }
     const { loadForGeneration } = await import('../../models/index.js')
-    const model = await loadForGeneration(options.model!, loadOptions(options))
+    const model = await loadForGeneration(options.model!, loadOptions(options), options)
     try {
       if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
       return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeEach, expect, test } from 'vitest'
 import { mora } from '../../../lib/adapters/methods/mora.js'
 import { readSafetensorsHeader, writeSafetensors } from '../../../lib/io/safetensors.js'
-import { loadModel, mergeModel } from '../../../lib/models/index.js'
+import { loadAdapted, loadForAdapter, loadForGeneration, loadModel, mergeModel } from '../../../lib/models/index.js'
 import { entriesOf, readTensors } from '../../golden/files.js'
 import { expectedOf, loadTiny, logProbsOf } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -54,6 +54,24 @@ test('T15 the same weights in another format are refused by name, and nothing is
   await expect(mergeModel(merge)).rejects.toThrow(other)
   expect(await mergeModel({ ...merge, allowOtherBase: true })).toMatchObject({ merged: model.linears().length })
 })
+
+test.each(['loadForGeneration', 'loadForAdapter', 'loadAdapted'] as const)(
+  'T15 %s refuses it before the model takes memory',
+  async (name) => {
+    const loads = { loadForGeneration, loadForAdapter, loadAdapted }
+    const coming = { adapter: at('adapter') }
+    const options = { device, dtype: 'float32' } as const
+    const load = (path: string, allowOtherBase = false) =>
+      name === 'loadAdapted'
+        ? loadAdapted(path, at('adapter'), { ...options, allowOtherBase })
+        : loads[name](path, options, { ...coming, allowOtherBase })
+    const before = liveBytes(testDevice())
+    testDevice().resetPeak()
+    await expect(load(at('rounded'))).rejects.toThrow(expect.objectContaining({ code: 'other-base' }))
+    expect(testDevice().memory().peak).toBeLessThanOrEqual(before)
+    for (const model of [await load(at('rounded'), true), await load(at('moved'))]) model.dispose()
+  },
+)
 
 test('T15 an adapter that is allowed on another base belongs to that one when it is saved', async () => {
   using model = await load(at('rounded'))
