@@ -124,6 +124,7 @@ export type {
   TrainOptions,
 } from './options/index.js'
 export { type PushOptions, type PushProgress, type PushResult, pushToHub } from './push/index.js'
+export type { FoundLauncher } from './ranks/found-launchers.js'
 export * from './ranks/index.js'
 export { type LayerValues, type MoraLayerOptions, MoraSingleLayer, moraLayer } from './single-layer.js'
 export { type DeviceOptions, openDevice } from './tensor/device.js'

@@ -10,103 +10,18 @@
  * R side of MoRA's matrix, B documents.
  */
 import type { NativeTensor } from './native-objects.js'
-
-export type GroupKind = 'tile' | 'runs'
-/** How `width` columns fall into `side` groups; `wrap`: the padding of `tile` repeats the start. See native/mora/geometry.h. */
-export interface Grouping {
-  kind: GroupKind
-  wrap: boolean
-  width: number
-  side: number
-}
-/** Rotation, decoupling, truncation as products of sections. See native/mora/geometry.h. */
-export interface SectionPlan {
-  inFeatures: number
-  outFeatures: number
-  side: number
-  rotate: boolean
-  truncate: boolean
-  foldOutput: boolean
-}
-/** The mask of (row, column) depends on `key` and the row's key only. */
-export interface DropoutKey {
-  key: readonly [number, number]
-  probability: number
-}
-/** Some columns of logits, from `first` on, which are capped first where softcap > 0. */
-export interface LogitsPart {
-  readonly first: number
-  readonly softcap: number
-}
-
-/** How `sample` draws; `topK` 0 and `topP` 1 leave all tokens. */
-export interface NativeSampling {
-  temperature: number
-  topK: number
-  topP: number
-}
-/** x sigmoid(x); x Φ(x); its approximation by tanh; max(x, 0). */
-export type Activation = 'silu' | 'gelu' | 'geluTanh' | 'relu'
-/** Functions of one or two elements; see `elementwise`. */
-export type Elementwise =
-  | 'exp'
-  | 'log'
-  | 'sqrt'
-  | 'tanh'
-  | 'sigmoid'
-  | 'multiply'
-  | 'divide'
-  | 'sqrtGradient'
-  | 'tanhGradient'
-  | 'sigmoidGradient'
-/** Scores are scale · q·k, with a softcap > 0 softcap · tanh of it / softcap; with a window > 0 a query sees that many keys. */
-export interface AttentionScoring {
-  scale: number
-  softcap: number
-  window: number
-}
-export interface AdamWStep {
-  learningRate: number
-  beta1: number
-  beta2: number
-  epsilon: number
-  weightDecay: number
-  /** Counted from 1. */
-  step: number
-}
-
-/** How small codes become the values of a matrix; see native/core/parameters.h. */
-export interface CodeLayout {
-  columns: number
-  /** The first row of the codes, among all rows that have scales. */
-  firstRow: number
-  rowsPerScale: number
-  groupSize: number
-  /** How many scales share one of their own, where they are codes themselves. */
-  scalesPerScale: number
-  scaleOffset: number
-  /** Where there are no zeros. */
-  zero: number
-  bits: 4 | 8
-  /** Whether of two codes in a byte the even column has the high bits. */
-  highFirst: boolean
-  /** Whether groups run on from row to row. */
-  runsOn: boolean
-}
-
-/** A frozen matrix of small codes: value = scale (table[code] - zero); see native/core/backend.h. */
-export interface CodedMatrix {
-  /** uint8 [rows, columns], or [rows, columns / 2] of 4-bit codes. */
-  codes: NativeTensor
-  table: NativeTensor | null
-  /** [n] floats, or uint8 codes of them. */
-  scales: NativeTensor
-  zeros: NativeTensor | null
-  groups: NativeTensor | null
-  scaleTable: NativeTensor | null
-  scaleScales: NativeTensor | null
-  layout: CodeLayout
-}
+import type {
+  Activation,
+  AdamWStep,
+  AttentionScoring,
+  CodedMatrix,
+  DropoutKey,
+  Elementwise,
+  Grouping,
+  LogitsPart,
+  NativeSampling,
+  SectionPlan,
+} from './native-parameters.js'
 
 type T = NativeTensor
 type Optional = NativeTensor | null

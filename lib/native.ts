@@ -1,6 +1,6 @@
 /**
  * The whole surface of the native addon: what it opens, makes and looks up here, objects in `native-objects.ts` and
- * operations in `native-operations.ts`. `native-binary.ts` finds the binary.
+ * operations in `native-operations.ts`, what these take in `native-parameters.ts`. `native-binary.ts` finds the binary.
  */
 import type {
   DType,
@@ -14,9 +14,11 @@ import type {
 
 export * from './native-objects.js'
 
-import type { OperationName, Operations, SectionPlan } from './native-operations.js'
+import type { OperationName, Operations } from './native-operations.js'
+import type { SectionPlan } from './native-parameters.js'
 
 export * from './native-operations.js'
+export * from './native-parameters.js'
 
 import { loadBinary } from './native-binary.js'
 

@@ -18,6 +18,7 @@ const houses: Readonly<Record<string, readonly (readonly string[])[]>> = {
     ['prebuilt.ts', 'arguments.ts'],
     ['native-binary.ts'],
     ['native-objects.ts'],
+    ['native-parameters.ts'],
     ['native-operations.ts'],
     ['native.ts'],
     ['io'],

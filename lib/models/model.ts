@@ -255,7 +255,7 @@ export class Model implements Disposable {
   }
 
   /** Passes through one block of each kind alone: a device that can make them can make those of the whole. */
-  trial(): Pick<ForwardPasses, 'lossAsync' | 'forwardAsync'> {
+  trial(): Pick<Model, 'lossAsync' | 'forwardAsync'> {
     return this.#passes.trial()
   }
 
