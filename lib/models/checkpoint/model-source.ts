@@ -41,10 +41,8 @@ import {
 export class ModelSource {
   readonly #files = new Map<string, NativeFile>()
   #identity: BaseIdentity | null = null
-  /** Whether the scales of all weights were found sound. */
-  #checked = false
-  /** Whether inputs of a weight that was found sound belong to groups in another order than their own. */
-  #ordered = false
+  /** Whether inputs of a weight belong to groups in another order than their own; null until all scales were found sound. */
+  #ordered: boolean | null = null
   readonly #open = (path: string): NativeFile => {
     const known = this.#files.get(path)
     if (known) return known
@@ -161,7 +159,7 @@ export class ModelSource {
 
   /** How most of its quantised weights are stored, once `requireWeights` has read their scales. */
   quantisedForm(): QuantisedForm {
-    return { format: this.storedDType(), ordered: this.#ordered }
+    return { format: this.storedDType(), ordered: this.#ordered === true }
   }
 
   /** A weight's shape; throws naming the file where it is absent. */
@@ -176,25 +174,28 @@ export class ModelSource {
   requireWeights(): void {
     const wanted = weightShapes(this.config)
     for (const [name, shape] of wanted) this.#requireWeight(name, shape)
-    if (this.#checked) return
+    if (this.#ordered !== null) return
     try {
-      for (const name of wanted.keys()) this.#requireSound(name, wanted)
-      this.#checked = true
+      const ordered = [...wanted.keys()].map((name) => this.#requireSound(name, wanted))
+      this.#ordered = ordered.includes(true)
     } finally {
       this.closeFiles()
     }
   }
 
-  /** Refuses a quantised weight whose scales are none, or whose layer has a bias that the configuration knows nothing of. */
-  #requireSound(name: string, wanted: ReadonlyMap<string, unknown>): void {
+  /** Refuses scales that are none, and a bias that the configuration knows nothing of; gives whether inputs are in another order. */
+  #requireSound(name: string, wanted: ReadonlyMap<string, unknown>): boolean {
     const stored = this.weights.get(name)!
-    if (!isQuantised(stored)) return requireFiniteScales(name, stored)
-    this.#ordered ||= stored.scales(this.#open).groupOfColumn !== null
+    if (!isQuantised(stored)) {
+      requireFiniteScales(name, stored)
+      return false
+    }
+    const ordered = stored.scales(this.#open).groupOfColumn !== null
     const biasName = name.replace(/weight$/, 'bias')
     const bias = this.weights.get(biasName)
-    if (!bias || wanted.has(biasName) || !('offset' in bias)) return
+    if (!bias || wanted.has(biasName) || !('offset' in bias)) return ordered
     // Some tools write a bias of zeros to every layer.
-    if (readBytes(bias, this.#open).every((byte) => byte === 0)) return
+    if (readBytes(bias, this.#open).every((byte) => byte === 0)) return ordered
     throw new InputError(
       'malformed-file',
       `${bias.path}: ${biasName} is not zero, but the layer has no bias by its configuration.`,
