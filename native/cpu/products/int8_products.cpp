@@ -37,7 +37,7 @@ struct Piece {
   OneThread<dnnl::matmul> matmul;
 };
 
-/// All parts of an axis but the last are alike: [0], and the last: [1].
+/// Parts of an axis are alike: [0], but for a last one of another size: [1].
 struct Product {
   ProductCut cut;
   Panel panels[2];     // of columns
@@ -52,12 +52,12 @@ Product make(const Key& key) {
   Product product;
   product.cut = cutOf({1, rows, columns, depth, false, true}, members);
   const ProductCut& cut = product.cut;
-  for (const auto& [lastColumn, n] : cut.columns.kinds()) {
-    Panel& panel = product.panels[lastColumn];
+  for (const auto& [otherColumn, n] : cut.columns.kinds()) {
+    Panel& panel = product.panels[otherColumn];
     panel.plain = {{1, depth, n}, type::s8, transposeB ? tag::acb : tag::abc};
     if (transposeB) panel.scales = {{n}, type::f32, tag::x};
-    for (const auto& [lastRow, m] : cut.rows.kinds()) {
-      Piece& piece = product.pieces[lastRow][lastColumn];
+    for (const auto& [otherRow, m] : cut.rows.kinds()) {
+      Piece& piece = product.pieces[otherRow][otherColumn];
       // Batches of one matrix: for those oneDNN's kernels take a factor for each row.
       // oneDNN puts b^T into its kernels' order slowly where it must also allow for signed codes of a.
       piece.a = {{1, m, depth}, transposeB ? type::u8 : type::s8, tag::abc};
@@ -105,7 +105,7 @@ void multiply(const Key& key, const RoundedRows& a, const RoundedRows& b, void* 
   };
   const auto panelAt = [&](int64_t column) { return packed + static_cast<size_t>(column) * product.panelBytes; };
   shareItems(columns.count, [&](int64_t column, int) {
-    const Panel& panel = product.panels[columns.isLast(column)];
+    const Panel& panel = product.panels[columns.differs(column)];
     Scratch own;
     memory plain = at(panel.plain, panelCodes(own, key, b.codes, columns, column));
     memory ordered = at(panel.packed, panelAt(column));
@@ -115,8 +115,8 @@ void multiply(const Key& key, const RoundedRows& a, const RoundedRows& b, void* 
   shareItems(product.cut.pieces(), [&](int64_t item, int) {
     const int64_t column = item % columns.count, row = item / columns.count;
     const int64_t firstColumn = columns.begin(column), firstRow = rows.begin(row);
-    const Panel& panel = product.panels[columns.isLast(column)];
-    const Piece& piece = product.pieces[rows.isLast(row)][columns.isLast(column)];
+    const Panel& panel = product.panels[columns.differs(column)];
+    const Piece& piece = product.pieces[rows.differs(row)][columns.differs(column)];
     std::unordered_map<int, memory> arguments{
         {DNNL_ARG_SRC, at(piece.a, a.codes + firstRow * key.depth)},
         {DNNL_ARG_WEIGHTS, at(panel.packed, panelAt(column))},

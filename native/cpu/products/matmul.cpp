@@ -81,7 +81,7 @@ struct Piece {
   OneThread<dnnl::matmul> matmul;
 };
 
-/// All parts of an axis but the last are alike: [0], and the last: [1].
+/// Parts of an axis are alike: [0], but for a last one of another size: [1].
 struct Product {
   ProductCut cut;
   Panel panels[2][2];     // of batches and columns
@@ -103,12 +103,12 @@ Product make(const Key& key) {
   Product product;
   product.cut = cutOf({batch, rows, columns, depth, copiesLeft, mayPack(key)}, key.members);
   const ProductCut& cut = product.cut;
-  for (const auto& [lastBatch, batches] : cut.batch.kinds()) {
-    for (const auto& [lastColumn, n] : cut.columns.kinds()) {
-      Panel& panel = product.panels[lastBatch][lastColumn];
+  for (const auto& [otherBatch, batches] : cut.batch.kinds()) {
+    for (const auto& [otherColumn, n] : cut.columns.kinds()) {
+      Panel& panel = product.panels[otherBatch][otherColumn];
       panel.plain = key.b.desc(batches, depth, n);
-      for (const auto& [lastRow, m] : cut.rows.kinds()) {
-        Piece& piece = product.pieces[lastBatch][lastRow][lastColumn];
+      for (const auto& [otherRow, m] : cut.rows.kinds()) {
+        Piece& piece = product.pieces[otherBatch][otherRow][otherColumn];
         piece.a = key.a.desc(batches, m, depth);
         piece.c = key.c.desc(batches, m, n);
         piece.b = panel.plain;
@@ -144,7 +144,7 @@ void multiply(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool tr
     packed = static_cast<std::byte*>(scratch.bytes(product.panelBytes * static_cast<size_t>(product.cut.panels())));
     shareItems(product.cut.panels(), [&](int64_t item, int) {
       const int64_t batch = item / columns.count, column = item % columns.count;
-      const Panel& panel = product.panels[batches.isLast(batch)][columns.isLast(column)];
+      const Panel& panel = product.panels[batches.differs(batch)][columns.differs(column)];
       memory plain(panel.plain, engine(), panelData(batch, column));
       memory ordered(panel.packed, engine(), packed + static_cast<size_t>(item) * product.panelBytes);
       panel.packing.execute(stream(), plain, ordered);
@@ -153,7 +153,7 @@ void multiply(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool tr
   shareItems(product.cut.pieces(), [&](int64_t item, int) {
     const int64_t column = item % columns.count, row = item / columns.count % rows.count;
     const int64_t batch = item / columns.count / rows.count;
-    const Piece& piece = product.pieces[batches.isLast(batch)][rows.isLast(row)][columns.isLast(column)];
+    const Piece& piece = product.pieces[batches.differs(batch)][rows.differs(row)][columns.differs(column)];
     const int64_t firstBatch = batches.begin(batch), firstRow = rows.begin(row), firstColumn = columns.begin(column);
     void* const weights = packs ? packed + static_cast<size_t>(batch * columns.count + column) * product.panelBytes
                                 : panelData(batch, column);

@@ -19,17 +19,19 @@ struct Axis {
   }
 
   int64_t begin(int64_t part) const { return part * size; }
-  bool isLast(int64_t part) const { return part + 1 == count; }
-  int64_t sizeOf(int64_t part) const { return isLast(part) ? length - begin(part) : size; }
+  int64_t sizeOf(int64_t part) const { return part + 1 == count ? length - begin(part) : size; }
+  /// Whether it is a last part of another size than the others'.
+  bool differs(int64_t part) const { return sizeOf(part) != size; }
 
   struct Kind {
-    bool last;
+    bool differs;
     int64_t size;
   };
-  /// What parts there are: those before the last, all alike, if there are any; and the last.
+  /// What parts there are: each kind takes a primitive of its own.
   std::vector<Kind> kinds() const {
-    std::vector<Kind> all{{true, sizeOf(count - 1)}};
-    if (count > 1) all.insert(all.begin(), {false, size});
+    std::vector<Kind> all;
+    if (!differs(0)) all.push_back({false, size});
+    if (differs(count - 1)) all.push_back({true, sizeOf(count - 1)});
     return all;
   }
 };
