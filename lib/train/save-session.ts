@@ -52,6 +52,7 @@ export async function saveSession(session: Session, { byTime = false } = {}): Pr
     throw new RunError('ended', `The run has ended; its last checkpoint is ${lastCheckpoint?.path ?? 'none'}.`)
   }
   session.canBeSaved = false
+  makeRoom(session)
   try {
     // What a checkpoint follows is on the disk before it is: a resumed run would not write it again.
     const events = session.tensorboard ? [session.tensorboard.path] : []
@@ -83,10 +84,16 @@ export function saveAtOnce(session: Session): void {
   writeCheckpointAtOnce(output.checkpoints, session)
 }
 
+/** What is written is copied first: on a CPU, the memory that steps have left goes back to the system for that. */
+function makeRoom({ model: { device } }: Session): void {
+  if (device.kind === 'cpu') device.trim()
+}
+
 /** Writes the trained adapter or model and the model card to the output folder. */
 export async function saveResult(session: Session): Promise<void> {
   const { output, result, facts, state } = session
   if (!output) return
+  makeRoom(session)
   await result.saveResult(output)
   await output.writeModelCard(modelCard(facts, state, result.saveAdapter !== null))
 }

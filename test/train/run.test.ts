@@ -67,7 +67,7 @@ describe('a run', () => {
     expect(await run.finished).toMatchObject({ peakMemoryBytes: 1000 })
   })
 
-  it('gives back what setting up took before the first step', async () => {
+  it('gives back what setting up took before the first step, and what steps took before values are written', async () => {
     const model = new FakeModel()
     const order: string[] = []
     Object.assign(model, { device: { ...model.device, trim: () => order.push('trim') } })
@@ -76,9 +76,16 @@ describe('a run', () => {
       order.push('pass')
       return loss(batch)
     }
+    const save = model.saveAdapter.bind(model)
+    model.saveAdapter = (...call: Parameters<typeof save>) => {
+      order.push('save')
+      return save(...call)
+    }
     await trainWith(model, optionsOf({ maxSteps: 2 }), fakeParts).finished
     expect(order.slice(0, 3)).toEqual(['pass', 'trim', 'pass'])
-    expect(order.filter((what) => what === 'trim')).toHaveLength(1)
+    const lastPass = order.lastIndexOf('pass')
+    expect(order.slice(0, lastPass).filter((what) => what === 'trim')).toHaveLength(1)
+    expect(order.slice(lastPass + 1)).toEqual(['trim', 'save', 'trim', 'save'])
   })
 
   it('calls onEvent with every event, waits for it, and fails with what it throws', async () => {
