@@ -50,7 +50,7 @@ export interface LoadOptions extends DeviceOptions, HubOptions {
   rotaryDtype?: 'float32' | 'bfloat16'
   /**
    * Keep matrices as the file stores them, in blocks of GGUF or in codes of a quantised checkpoint: they take the file's memory,
-   * and products make their values in panels; the CPU generates faster on most of GGUF's blocks. False: they are turned into
+   * and products make their values in panels; the CPU generates faster on GGUF's blocks. False: they are turned into
    * `dtype`. By default they are too, unless only what is kept fits the memory. Adapters work beside such weights; merging
    * into them is refused.
    */
