@@ -15,7 +15,8 @@ constexpr int64_t kFewRows = 8;
 ///
 /// Activations become 16-bit fixed-point numbers with one scale for each 32 values, s = max |a| / 32639 rounded to f32,
 /// and meet the weight's integer codes in exact integer sums; sums of blocks are added in f32. So the error is at most
-/// half of s times the sum of the weight's sizes, beside f32 sums: less than rounding activations to bf16 costs.
+/// half of s times the sum of the weight's sizes, beside f32 sums: less than rounding activations to bf16 costs. Where
+/// no instruction multiplies bytes, formats that few files have are multiplied in f32.
 void multiplyFewRows(const TensorDesc& a, const TensorDesc& weight, const TensorDesc& c, float alpha, bool accumulate);
 
 /// c [m, n] = alpha a [m, k] weight [n, k]^T + (accumulate ? c : 0) for at most kFewRows rows and a matrix of codes,
