@@ -103,6 +103,11 @@ export class Tensor implements Disposable, Taped<Tensor> {
     return this.#references <= 0
   }
 
+  /** Whether one hold is left, so that nobody else reads its values through it. */
+  get isHeldOnce(): boolean {
+    return this.#references === 1
+  }
+
   get elements(): number {
     return elementsOf(this.shape)
   }

@@ -1,9 +1,11 @@
 /** What operations take beside their inputs and results. */
 import { afterAll, expect, test } from 'vitest'
 import { native } from '../../lib/native.js'
-import { cast } from '../../lib/tensor/operations/arithmetic.js'
+import { gatedActivation } from '../../lib/tensor/operations/activation.js'
+import { cast, mul } from '../../lib/tensor/operations/arithmetic.js'
 import { linearCrossEntropy, logitsBytes, targetLogProbs } from '../../lib/tensor/operations/loss.js'
 import { sections } from '../../lib/tensor/operations/mora.js'
+import { sum } from '../../lib/tensor/operations/reductions.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { noGrad } from '../../lib/tensor/tape.js'
@@ -89,3 +91,31 @@ test.runIf(native.supports(device, 'crossEntropyPart', ['float32']))(
     )
   },
 )
+
+test("the gradient of a gated activation takes its input's memory, and none where that is still held", async () => {
+  const [rows, width] = [256, 128]
+  using start = parameter(rows, 2 * width)
+  const gradientOf = async (held: boolean) => {
+    const kept: Tensor[] = []
+    const loss = scope(() => {
+      const gateUp = mul(start, 2)
+      if (held) kept.push(gateUp.retain())
+      return sum(gatedActivation(gateUp, 'silu'))
+    })
+    start.ensureGrad()
+    await device.synchronize()
+    const { inUse } = device.memory()
+    device.resetPeak()
+    await loss.backward()
+    const taken = (device.memory().peak - inUse) / (4 * rows * width)
+    const before = (await kept[0]?.data()) ?? null
+    const gradient = await start.grad!.data()
+    for (const tensor of [loss, ...kept]) tensor.dispose()
+    start.zeroGrad()
+    return { taken, before, gradient }
+  }
+  const [alone, shared] = [await gradientOf(false), await gradientOf(true)]
+  expect(alone.gradient).toEqual(shared.gradient)
+  expect(shared.before).toEqual(values(2 * rows * width).map((value) => 2 * value))
+  expect(shared.taken - alone.taken).toBeGreaterThan(1.9)
+})

@@ -21,7 +21,7 @@ export function gatedActivation(gateUp: Tensor, f: Activation): Tensor {
   }
   const y = record(compute(), [gateUp], [gateUp], (dY, [input], [dInput]) => {
     const [gate, up] = halves(input!)
-    writeByStoring(dInput!, (target) => {
+    const writeTo = (target: Tensor) => {
       const [dGate, dUp] = halves(target)
       native.activationBackward({
         f,
@@ -31,7 +31,11 @@ export function gatedActivation(gateUp: Tensor, f: Activation): Tensor {
         dGate: dGate.native,
         dUp: dUp.native,
       })
-    })
+    }
+    // What only this node still has becomes its gradient: the largest activations of a block, without as much again.
+    if (!dInput!.needed || !input!.isHeldOnce) return writeByStoring(dInput!, writeTo)
+    writeTo(input!)
+    dInput!.pass(input!)
   })
   return recomputable(y, [gateUp], compute)
 }
