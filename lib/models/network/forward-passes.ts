@@ -56,9 +56,13 @@ export class ForwardPasses {
     readonly blocks?: readonly number[],
   ) {}
 
-  /** The same through one block of each kind. */
-  trial(): ForwardPasses {
-    return new ForwardPasses(this.decoder, this.settings, oneOfEachKind(this.decoder))
+  /** Passes through one block of each kind. */
+  trial(): Pick<ForwardPasses, 'lossAsync' | 'forwardAsync'> {
+    const passes = new ForwardPasses(this.decoder, this.settings, oneOfEachKind(this.decoder))
+    return {
+      lossAsync: (batch, options = {}) => passes.lossAsync(batch, options),
+      forwardAsync: (batch, options = {}) => passes.forwardAsync(batch, options),
+    }
   }
 
   setDropout(key: DropoutKey | null): void {

@@ -322,5 +322,6 @@ export function startsOf(world) {
     'NativeTensor.prototype.as': () => ['uint8', [8], 0],
     'NativeTensor.prototype.read': () => [new Uint8Array(16)],
     'NativeFile.prototype.bytes': () => [0, 8],
+    'NativeFile.prototype.firstNotFinite': () => [0, 8, 4, [0, 2]],
   }
 }
