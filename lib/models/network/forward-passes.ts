@@ -152,13 +152,13 @@ export class ForwardPasses {
     return new ModelOutput(yield* decoder.normedStates(batch, rows, this.#options()), decoder)
   }
 
-  /** What a function of the head makes of the tokens that have a target; a part for each block. */
+  /** What a function of the head makes of the tokens that have a target; a part for each block and for each of the function. */
   *#ofTargets(batch: Batch, evaluate: typeof weightCrossEntropy): Parts<Tensor> {
     const { decoder, blocks } = this
     leaveRoom(decoder.device)
     decoder.beginPass(isRecording(), blocks)
     const { hidden, targets } = yield* decoder.targetStates(batch, this.#options())
-    return evaluate(hidden, decoder.adaptedHead(), targets, decoder.network.logits)
+    return yield* evaluate(hidden, decoder.adaptedHead(), targets, decoder.network.logits)
   }
 
   /** Logits [1, V] of what comes next. */

@@ -1,6 +1,7 @@
 import { type FloatDType, native } from '../../native.js'
-import { scope } from '../scope.js'
+import { scope, scopeOfParts } from '../scope.js'
 import { Tensor } from '../tensor.js'
+import type { Parts } from '../turns.js'
 import { type Weight, weightOf } from '../weight.js'
 
 /** Columns of logits that exist at one time, and the most rows of them. */
@@ -24,35 +25,35 @@ export function inParts({ device, dtype }: Tensor): boolean {
 /**
  * Losses [N] (float32) of hidden [N, D], and the gradients of their sum in dHidden [N, D], from logits in parts of their
  * columns. Each part of the head is unpacked once, for both of its products: what sums so far are multiplied with is known
- * only up to a factor, which comes at the end.
+ * only up to a factor, which comes at the end. It stops after each part of the head.
  */
-export function lossesInParts(
+export function* lossesInParts(
   hidden: Tensor,
   head: Weight,
   targets: Tensor,
   form: LogitsForm,
   dHidden: Tensor | null,
-): Tensor {
+): Parts<Tensor> {
   const [count, device] = [hidden.shape[0]!, hidden.device]
   const losses = Tensor.empty([count], { device })
+  const ofRows = function* (from: number, to: number): Parts<void> {
+    const [x, at, own] = [hidden, targets, losses].map((tensor) => tensor.rows(from, to)) as [Tensor, Tensor, Tensor]
+    yield* lossesOfRows(x, head, at, form, own, dHidden?.rows(from, to) ?? null)
+  }
   for (let from = 0; from < count; from += PART_ROWS) {
-    scope(() => {
-      const to = Math.min(count, from + PART_ROWS)
-      const [x, at, own] = [hidden, targets, losses].map((tensor) => tensor.rows(from, to)) as [Tensor, Tensor, Tensor]
-      lossesOfRows(x, head, at, form, own, dHidden?.rows(from, to) ?? null)
-    })
+    yield* scopeOfParts(ofRows(from, Math.min(count, from + PART_ROWS)))
   }
   return losses
 }
 
-function lossesOfRows(
+function* lossesOfRows(
   x: Tensor,
   head: Weight,
   targets: Tensor,
   form: LogitsForm,
   losses: Tensor,
   dX: Tensor | null,
-): void {
+): Parts<void> {
   const { device, shape } = x
   const rows = shape[0]!
   const dtype = x.dtype as FloatDType
@@ -85,6 +86,7 @@ function lossesOfRows(
       })
       if (exponentials) part.multiplyGradient(exponentials, sums!, 1, first > 0)
     })
+    yield
   }
   native.crossEntropyOfParts({
     running: running.native,

@@ -3,6 +3,7 @@ import { type FloatDType, native } from '../../native.js'
 import { writeScaled } from '../gradient-writes.js'
 import { isRecording, record } from '../tape.js'
 import { Tensor } from '../tensor.js'
+import { atOnce, type Parts } from '../turns.js'
 import { type Weight, weightOf } from '../weight.js'
 import { cast, mul } from './arithmetic.js'
 import { gradientBeside, inParts, type LogitsForm, lossesInParts } from './loss-in-parts.js'
@@ -44,11 +45,11 @@ export function linearCrossEntropy(
 ): Tensor {
   requireTensors({ hidden, head, targets })
   requireOptionsOf('form', form, { scale: aNumber, softcap: orNull(aNumber) })
-  return weightCrossEntropy(hidden, weightOf(head), targets, form)
+  return atOnce(weightCrossEntropy(hidden, weightOf(head), targets, form))
 }
 
 /** `linearCrossEntropy` through a head in whatever storage. */
-export function weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor, form: LogitsForm): Tensor {
+export function* weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor, form: LogitsForm): Parts<Tensor> {
   const { device } = hidden
   const total = Tensor.zeros([1], { device })
   const isTrained = head.floats?.requiresGrad === true
@@ -56,7 +57,7 @@ export function weightCrossEntropy(hidden: Tensor, head: Weight, targets: Tensor
   const dHidden = wanted && hidden.requiresGrad ? Tensor.empty(hidden.shape, hidden) : null
   const dHead = wanted && isTrained ? Tensor.zeros(head.shape, { device }) : null
   if (inParts(hidden) && !dHead) {
-    const losses = lossesInParts(hidden, head, targets, form, dHidden)
+    const losses = yield* lossesInParts(hidden, head, targets, form, dHidden)
     native.sum(losses.native, total.native, true)
     losses.dispose()
   } else {
@@ -175,9 +176,14 @@ function products(hidden: Tensor, head: Weight, scale: number): Tensor {
 }
 
 /** Log-probabilities [N] (float32) of the targets, in parts like the loss. No gradients. */
-export function targetLogProbs(hidden: Tensor, head: Weight, targets: Tensor, form: LogitsForm = plainLogits): Tensor {
+export function* targetLogProbs(
+  hidden: Tensor,
+  head: Weight,
+  targets: Tensor,
+  form: LogitsForm = plainLogits,
+): Parts<Tensor> {
   const losses = inParts(hidden)
-    ? lossesInParts(hidden, head, targets, form, null)
+    ? yield* lossesInParts(hidden, head, targets, form, null)
     : lossesByChunks(hidden, head, targets, form)
   native.copy(losses.native, losses.native, -1)
   return losses
