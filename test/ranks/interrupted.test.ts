@@ -16,7 +16,7 @@ const [openMpi, mpich, gloo] = launchers as readonly [Launcher, Launcher, Launch
 
 const argvFor = (output: string, ...more: string[]) => [
   main,
-  ...trainInto(output, '--max-steps', '4', '--batch-size', '600', '--dtype', 'float32', ...more),
+  ...trainInto(output, '--max-steps', '4', '--batch-size', '2400', '--dtype', 'float32', ...more),
 ]
 
 const metrics = (output: string) => {
@@ -61,7 +61,7 @@ const [lines] = /^ *trap .*\n.*exit \$code$/m.exec(page)!
 
 describe.each([
   { launcher: openMpi, given: some('SIGUSR2') },
-  { launcher: openMpiOf(lines), given: isLong ? some('SIGTERM', 'SIGINT') : [] },
+  { launcher: openMpiOf(lines), given: some('SIGTERM', 'SIGINT') },
   { launcher: mpich, given: some('SIGTERM', 'SIGINT') },
 ])('$launcher.name', ({ launcher, given }) => {
   test.skipIf(!launcher.isHere || !hasCommand).each(given)('at %s all save once and end with 130', async (signal) => {
