@@ -69,7 +69,7 @@ function packedWeight(module: string, schemes: readonly Scheme[], tensors: Check
   if (bits === 4) requireEven(columns, words)
   const [scaleRows, groups] = [Math.ceil(rows / rowsPerScale), Math.ceil(columns / groupSize)]
   const zeros = takeZeros(module, [scaleRows, groups], bits, words, tensors)
-  const order = tensors.takeIfThere(`${module}.weight_g_idx`, words, { dtypes: ['int32'], shape: [columns] })
+  const order = tensors.takeGroups(module, words, columns)
   const parts = [words, shape, scales, ...zeros.parts, ...(order ? [order] : [])]
   return {
     name: `${module}.weight`,
@@ -174,7 +174,7 @@ function plainWeight(module: string, schemes: readonly Scheme[], tensors: Checkp
   tensors.take(name, scales, { dtypes: ['I8'] })
   const groups = Math.ceil(columns / groupSize)
   const zeros = takeZeros(module, [Math.ceil(rows / rowsPerScale), groups], 8, codes, tensors)
-  const order = tensors.takeIfThere(`${module}.weight_g_idx`, codes, { dtypes: ['int32'], shape: [columns] })
+  const order = tensors.takeGroups(module, codes, columns)
   const parts = [codes, scales, ...zeros.parts, ...(order ? [order] : [])]
   return {
     name,

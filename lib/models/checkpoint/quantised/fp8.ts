@@ -55,9 +55,7 @@ export function e4m3Weight(
   const [rowsPerScale, groupSize] = [block[0] ?? rows, block[1] ?? columns]
   const groups = Math.ceil(columns / groupSize)
   requireScaleShape(scales, [Math.ceil(rows / rowsPerScale), groups], codes)
-  const order = ordered
-    ? tensors.takeIfThere(`${module}.weight_g_idx`, codes, { dtypes: ['int32'], shape: [columns] })
-    : null
+  const order = ordered ? tensors.takeGroups(module, codes, columns) : null
   const parts = [codes, scales, ...(order ? [order] : [])]
   return {
     name,

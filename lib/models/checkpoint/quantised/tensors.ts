@@ -86,6 +86,11 @@ export class CheckpointTensors {
   takeIfThere(name: string, of: NamedTensor, wanted: Wanted): NamedTensor | null {
     return this.has(name) ? this.take(name, of, wanted) : null
   }
+
+  /** The groups of a module's inputs [columns], where a tensor says them; `readGroups` reads it. */
+  takeGroups(module: string, of: NamedTensor, columns: number): NamedTensor | null {
+    return this.takeIfThere(`${module}.weight_g_idx`, of, { dtypes: ['int32'], shape: [columns] })
+  }
 }
 
 /** The number of groups of `columns` columns. @throws InputError `malformed-file` where they are not all of one size */
