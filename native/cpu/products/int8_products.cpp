@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <compare>
 #include <cstring>
+#include <set>
 #include <unordered_map>
+#include <vector>
 
 #include "cpu/kernels.h"
 #include "cpu/products/matmul.h"
@@ -50,14 +52,14 @@ Product make(const Key& key) {
   using tag = memory::format_tag;
   const auto& [rows, columns, depth, stride, dtype, transposeB, accumulate, members] = key;
   Product product;
-  product.cut = cutOf({1, rows, columns, depth, false, true}, members);
+  product.cut = cutOf({1, rows, columns, depth, false, true, false, false, false}, members);
   const ProductCut& cut = product.cut;
   for (const auto& [otherColumn, n] : cut.columns.kinds()) {
     Panel& panel = product.panels[otherColumn];
     panel.plain = {{1, depth, n}, type::s8, transposeB ? tag::acb : tag::abc};
     if (transposeB) panel.scales = {{n}, type::f32, tag::x};
-    for (const auto& [otherRow, m] : cut.rows.kinds()) {
-      Piece& piece = product.pieces[otherRow][otherColumn];
+    for (const int64_t m : std::set{cut.rows.front().size, cut.rows.back().size}) {
+      Piece& piece = product.pieces[m != cut.rows.front().size][otherColumn];
       // Batches of one matrix: for those oneDNN's kernels take a factor for each row.
       // oneDNN puts b^T into its kernels' order slowly where it must also allow for signed codes of a.
       piece.a = {{1, m, depth}, transposeB ? type::u8 : type::s8, tag::abc};
@@ -71,7 +73,7 @@ Product make(const Key& key) {
       attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
       attributes.set_post_ops(after);
       if (transposeB) attributes.set_scales_mask(DNNL_ARG_WEIGHTS, 1 << 2);
-      // The first kind of rows chooses the order; the other takes it.
+      // The first size of rows chooses the order; the other takes it.
       const memory::desc weights = panel.packing ? panel.packed : memory::desc({1, depth, n}, type::s8, tag::any);
       const dnnl::matmul::primitive_desc chosen(engine(), piece.a, weights, piece.corrections, piece.c, attributes);
       piece.matmul = OneThread<dnnl::matmul>(chosen);
@@ -97,7 +99,8 @@ const int8_t* panelCodes(Scratch& scratch, const Key& key, const int8_t* b, cons
 
 void multiply(const Key& key, const RoundedRows& a, const RoundedRows& b, void* c) {
   const Product& product = kept<make>(key);
-  const Axis &rows = product.cut.rows, &columns = product.cut.columns;
+  const std::vector<Part>& rows = product.cut.rows;
+  const Axis& columns = product.cut.columns;
   Scratch scratch;
   auto* const packed = static_cast<std::byte*>(scratch.bytes(product.panelBytes * static_cast<size_t>(columns.count)));
   const auto at = [](const memory::desc& desc, const void* data) {
@@ -113,10 +116,11 @@ void multiply(const Key& key, const RoundedRows& a, const RoundedRows& b, void* 
   });
   const int64_t elementBytes = traitsOf(key.dtype).blockBytes;
   shareItems(product.cut.pieces(), [&](int64_t item, int) {
-    const int64_t column = item % columns.count, row = item / columns.count;
-    const int64_t firstColumn = columns.begin(column), firstRow = rows.begin(row);
+    const int64_t column = item % columns.count;
+    const Part& row = rows[static_cast<size_t>(item / columns.count)];
+    const int64_t firstColumn = columns.begin(column), firstRow = row.begin;
     const Panel& panel = product.panels[columns.differs(column)];
-    const Piece& piece = product.pieces[rows.differs(row)][columns.differs(column)];
+    const Piece& piece = product.pieces[row.size != rows.front().size][columns.differs(column)];
     std::unordered_map<int, memory> arguments{
         {DNNL_ARG_SRC, at(piece.a, a.codes + firstRow * key.depth)},
         {DNNL_ARG_WEIGHTS, at(panel.packed, panelAt(column))},

@@ -1,168 +1,20 @@
 #include "cpu/products/matmul.h"
 
-#include <dnnl.h>
 #include <hwy/targets.h>
+#include <dnnl.hpp>
 
 #include <algorithm>
-#include <array>
-#include <compare>
+#include <vector>
 
 #include "cpu/processor.h"
 #include "cpu/products/few_rows.h"
-#include "cpu/products/onednn.h"
+#include "cpu/products/float_products.h"
 #include "cpu/products/panel_products.h"
-#include "cpu/products/product_cut.h"
 #include "cpu/products/small_products.h"
-#include "cpu/team.h"
 #include "cpu/tensor_view.h"
 
 namespace mora::cpu {
 namespace {
-
-using dnnl::memory;
-
-/// One operand as oneDNN sees it: [batch, rows, columns], the last two swapped where it is transposed.
-struct Operand {
-  std::array<int64_t, 3> dims{}, strides{};
-  DType dtype{};
-
-  Operand() = default;
-  Operand(const TensorDesc& tensor, bool transpose) : dtype(tensor.dtype) {
-    const int32_t rank = tensor.rank, row = rank - (transpose ? 1 : 2), column = rank - (transpose ? 2 : 1);
-    dims = {rank == 3 ? tensor.shape[0] : 1, tensor.shape[row], tensor.shape[column]};
-    strides = {rank == 3 ? tensor.strides[0] : 1, tensor.strides[row], tensor.strides[column]};
-    if (rank == 3 && strides[0] == 0) dims[0] = 1;  // one matrix for the whole batch
-  }
-  auto operator<=>(const Operand&) const = default;
-
-  /// Describes a part with these sizes.
-  memory::desc desc(int64_t batch, int64_t rows, int64_t columns) const {
-    auto [batchStride, rowStride, columnStride] = strides;
-    // The stride of a dimension of 1 means nothing, but oneDNN wants one that looks dense.
-    if (columns == 1 && rowStride != 1) columnStride = 1;
-    if (rows == 1 && columnStride == 1) rowStride = columns;
-    if (batch == 1) return {{rows, columns}, typeOf(dtype), {rowStride, columnStride}};
-    return {{std::min(batch, dims[0]), rows, columns},
-            typeOf(dtype),
-            {dims[0] == 1 ? rows * rowStride + columns * columnStride : batchStride, rowStride, columnStride}};
-  }
-
-  void* at(void* data, int64_t batch, int64_t row, int64_t column) const {
-    const int64_t offset = (dims[0] == 1 ? 0 : batch * strides[0]) + row * strides[1] + column * strides[2];
-    return static_cast<std::byte*>(data) + offset * traitsOf(dtype).blockBytes;
-  }
-};
-
-struct Key {
-  Operand a, b, c;
-  float alpha;
-  bool accumulate;
-  int members;
-  auto operator<=>(const Key&) const = default;
-};
-
-/// Many rows are multiplied by one matrix: it is put into the order in which oneDNN's kernels read it once, instead of
-/// for each tile of rows.
-bool mayPack(const Key& key) {
-  constexpr int64_t kRows = 1024, kNarrow = 48, kBytes = 64 << 20;
-  const auto& [batch, depth, columns] = key.b.dims;
-  return batch == key.c.dims[0] && key.c.dims[1] >= kRows && std::min(depth, columns) >= kNarrow &&
-         batch * depth * columns * traitsOf(key.b.dtype).blockBytes <= kBytes;
-}
-
-/// A part of b and how it is packed.
-struct Panel {
-  memory::desc plain, packed;
-  dnnl::reorder packing;
-};
-
-struct Piece {
-  memory::desc a, b, c;
-  OneThread<dnnl::matmul> matmul;
-};
-
-/// Parts of an axis are alike: [0], but for a last one of another size: [1].
-struct Product {
-  ProductCut cut;
-  Panel panels[2][2];     // of batches and columns
-  Piece pieces[2][2][2];  // of batches, rows and columns
-  size_t panelBytes = 0;
-};
-
-Product make(const Key& key) {
-  dnnl::primitive_attr attributes;
-  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-  dnnl::post_ops after;
-  if (key.alpha != 1) after.append_eltwise(dnnl::algorithm::eltwise_linear, key.alpha, 0);
-  if (key.accumulate) after.append_sum(1);
-  attributes.set_post_ops(after);
-
-  const auto& [batch, rows, columns] = key.c.dims;
-  const int64_t depth = key.a.dims[2];
-  const bool copiesLeft = key.a.strides[2] != 1;
-  Product product;
-  product.cut = cutOf({batch, rows, columns, depth, copiesLeft, mayPack(key)}, key.members);
-  const ProductCut& cut = product.cut;
-  for (const auto& [otherBatch, batches] : cut.batch.kinds()) {
-    for (const auto& [otherColumn, n] : cut.columns.kinds()) {
-      Panel& panel = product.panels[otherBatch][otherColumn];
-      panel.plain = key.b.desc(batches, depth, n);
-      for (const auto& [otherRow, m] : cut.rows.kinds()) {
-        Piece& piece = product.pieces[otherBatch][otherRow][otherColumn];
-        piece.a = key.a.desc(batches, m, depth);
-        piece.c = key.c.desc(batches, m, n);
-        piece.b = panel.plain;
-        // The first kind of rows chooses the order; the other takes it.
-        if (panel.packing)
-          piece.b = panel.packed;
-        else if (cut.packs)
-          piece.b = {panel.plain.get_dims(), panel.plain.get_data_type(), memory::format_tag::any};
-        const dnnl::matmul::primitive_desc chosen(engine(), piece.a, piece.b, piece.c, attributes);
-        piece.matmul = OneThread<dnnl::matmul>(chosen);
-        if (!cut.packs || panel.packing) continue;
-        panel.packed = piece.b = chosen.weights_desc();
-        panel.packing = dnnl::reorder({engine(), panel.plain, engine(), panel.packed});
-        product.panelBytes = std::max(product.panelBytes, roundUp64(panel.packed.get_size()));
-      }
-    }
-  }
-  return product;
-}
-
-void multiply(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
-              float alpha, bool accumulate) {
-  const Key key{Operand(a, transposeA), Operand(b, transposeB), Operand(c, false), alpha, accumulate, teamSize()};
-  const Product& product = kept<make>(key);
-  const Axis &batches = product.cut.batch, &rows = product.cut.rows, &columns = product.cut.columns;
-  const bool packs = product.cut.packs;
-  const auto panelData = [&](int64_t batch, int64_t column) {
-    return key.b.at(b.data, batches.begin(batch), 0, columns.begin(column));
-  };
-  Scratch scratch;
-  std::byte* packed = nullptr;
-  if (packs) {
-    packed = static_cast<std::byte*>(scratch.bytes(product.panelBytes * static_cast<size_t>(product.cut.panels())));
-    shareItems(product.cut.panels(), [&](int64_t item, int) {
-      const int64_t batch = item / columns.count, column = item % columns.count;
-      const Panel& panel = product.panels[batches.differs(batch)][columns.differs(column)];
-      memory plain(panel.plain, engine(), panelData(batch, column));
-      memory ordered(panel.packed, engine(), packed + static_cast<size_t>(item) * product.panelBytes);
-      panel.packing.execute(stream(), plain, ordered);
-    });
-  }
-  shareItems(product.cut.pieces(), [&](int64_t item, int) {
-    const int64_t column = item % columns.count, row = item / columns.count % rows.count;
-    const int64_t batch = item / columns.count / rows.count;
-    const Piece& piece = product.pieces[batches.differs(batch)][rows.differs(row)][columns.differs(column)];
-    const int64_t firstBatch = batches.begin(batch), firstRow = rows.begin(row), firstColumn = columns.begin(column);
-    void* const weights = packs ? packed + static_cast<size_t>(batch * columns.count + column) * product.panelBytes
-                                : panelData(batch, column);
-    piece.matmul.execute(
-        {{DNNL_ARG_SRC, memory(piece.a, engine(), key.a.at(a.data, firstBatch, firstRow, 0))},
-         {DNNL_ARG_WEIGHTS, memory(piece.b, engine(), weights)},
-         {DNNL_ARG_DST, memory(piece.c, engine(), key.c.at(c.data, firstBatch, firstRow, firstColumn))}});
-  });
-}
 
 /// Dense scratch memory in the shape of a tensor; a batch that repeats one matrix keeps one.
 TensorDesc scratchLike(Scratch& scratch, const TensorDesc& tensor, DType dtype) {
@@ -239,7 +91,7 @@ void multiplyWidened(const TensorDesc& a, bool transposeA, const TensorDesc& b, 
         Scratch ofDepth;
         if (k > kDepth) wideB = widened(ofDepth, tileOf(b, transposeB, depth, columns));
         const TensorDesc wideA = widened(ofDepth, tileOf(a, transposeA, rows, depth));
-        multiply(wideA, transposeA, wideB, transposeB, sums, alpha, at > 0 || (direct && accumulate));
+        multiplyFloats(wideA, transposeA, wideB, transposeB, sums, alpha, at > 0 || (direct && accumulate));
       }
       if (direct) continue;
       if (accumulate)
@@ -259,18 +111,7 @@ bool isSmall(const TensorDesc& a, const TensorDesc& b, const TensorDesc& c) {
 }
 
 /// On Arm it does in plain loops, unless it was built with the Arm Compute Library, which neither Debian's is nor ours.
-bool onednnMultipliesBfloat16() {
-  static const bool supported = !HWY_ARCH_ARM && [] {
-    const Operand operand(TensorDesc{nullptr, DType::bf16, 2, {16, 16}, {16, 1}}, false);
-    try {
-      make({operand, operand, operand, 1, false, 1});
-      return true;
-    } catch (const dnnl::error&) {
-      return false;
-    }
-  }();
-  return supported;
-}
+bool onednnMultipliesBfloat16() { return !HWY_ARCH_ARM && onednnHasBfloat16(); }
 
 /// Intel's cores with AVX512-BF16 and FP16 but without AMX: VDPBF16PS does less work there than float32 FMAs (measured:
 /// 87 against 150 GFLOP/s a core). A rule, not a measurement at start-up, so that results are the same every time.
@@ -310,7 +151,7 @@ void matmul(TensorDesc a, bool transposeA, TensorDesc b, bool transposeB, Tensor
   if (widen || (a.dtype == DType::bf16 && (!onednnMultipliesBfloat16() || (slowBfloat16() && widenPays(m, n, k)))))
     multiplyWidened(a, transposeA, b, transposeB, c, alpha, accumulate);
   else
-    multiply(a, transposeA, b, transposeB, c, alpha, accumulate);
+    multiplyFloats(a, transposeA, b, transposeB, c, alpha, accumulate);
 }
 
 void prepareProducts() {

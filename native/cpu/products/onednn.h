@@ -67,11 +67,10 @@ inline dnnl::memory::data_type typeOf(DType dtype) {
 
 inline size_t roundUp64(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-/// What `make` gives for a key, made at the first call with it; of the latest keys at least kFew / 2 are kept. Packed
-/// batches bring new shapes at every step, and a primitive takes about 100 kB.
-template <auto make, typename Key>
+/// What `make` gives for a key, made at the first call with it; of the latest keys at least kFew / 2 are kept, and at
+/// most kFew: batches may bring new shapes at every step, and a primitive takes 0.1 to 0.5 MB.
+template <auto make, size_t kFew = 256, typename Key>
 const auto& kept(const Key& key) {
-  constexpr size_t kFew = 256;
   using Map = std::map<Key, decltype(make(key))>;
   static auto* const latest = new Map;
   static auto* const earlier = new Map;

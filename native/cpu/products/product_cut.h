@@ -36,21 +36,52 @@ struct Axis {
   }
 };
 
+/// A part of a dimension, which a primitive for `size` computes: where that is more than its length, zeros fill it.
+struct Part {
+  int64_t begin, length, size;
+};
+
+inline std::vector<Part> partsOf(const Axis& axis) {
+  std::vector<Part> parts;
+  for (int64_t i = 0; i < axis.count; ++i) parts.push_back({axis.begin(i), axis.sizeOf(i), axis.sizeOf(i)});
+  return parts;
+}
+
+/// Tokens, in parts of two sizes: their number differs from step to step, and a primitive for each would be made anew
+/// (3 ms, and 0.25 MB that are kept). What remains is padded.
+inline std::vector<Part> partsOfTokens(int64_t length, bool mayBeLarge) {
+  constexpr int64_t kLarge = 256, kSmall = 64;
+  std::vector<Part> parts;
+  for (int64_t begin = 0; begin < length;) {
+    const int64_t rest = length - begin, size = mayBeLarge && rest >= kLarge ? kLarge : kSmall;
+    parts.push_back({begin, std::min(rest, size), size});
+    begin += size;
+  }
+  return parts;
+}
+
 struct ProductCut {
-  Axis batch, rows, columns;
+  Axis batch, columns;
+  /// Several parts of the depth are added up, one after the other.
+  std::vector<Part> rows, depth;
   /// Whether parts of the right operand are first put into the order in which oneDNN's kernels read it, once for all
   /// pieces.
   bool packs = false;
 
   int64_t panels() const { return batch.count * columns.count; }
-  int64_t pieces() const { return panels() * rows.count; }
+  int64_t pieces() const { return panels() * static_cast<int64_t>(rows.size()); }
 };
 
 struct ProductSizes {
   int64_t batch, rows, columns, depth;
   /// Whether the left operand is transposed: its rows are then copied by each piece that reads them.
   bool copiesLeft;
+  /// Whether there is one right operand for each of the batch, of a size that may be copied.
   bool mayPack;
+  /// Whether packing is fast enough to pay for fewer rows too.
+  bool packsFast;
+  /// Whether rows of the left operand, or columns of a transposed one, are of tokens, and may be padded with zeros.
+  bool mayPadRows, mayPadDepth;
 };
 
 inline ProductCut cutOf(const ProductSizes& sizes, int members) {
@@ -58,20 +89,37 @@ inline ProductCut cutOf(const ProductSizes& sizes, int members) {
   constexpr int64_t kPiece = 1 << 23;           // of a piece: about 0.1 ms
   constexpr int64_t kMostPieces = 8;            // of a member
   constexpr int64_t kRows = 32, kColumns = 64;  // of oneDNN's blocks
-  const auto& [batch, rows, columns, depth, copiesLeft, mayPack] = sizes;
-  ProductCut cut{{batch, batch, 1}, {rows, rows, 1}, {columns, columns, 1}, mayPack};
+  constexpr int64_t kNarrow = 48;               // where packing b costs as much as what it saves, or b is small
+  constexpr int64_t kFewTokens = 64;            // have primitives of their own
+  constexpr int64_t kPackedRows = 1024, kFewPackedRows = 512;  // packing apart takes longer than what it saves of fewer
+  constexpr int64_t kSum = 1 << 17;    // values of c that stay in the cache between parts of the depth
+  constexpr int64_t kLargeRows = 128;  // of a part on average, for parts to be large where b is not packed
+  const auto& [batch, rows, columns, depth, copiesLeft, mayPack, packsFast, mayPadRows, mayPadDepth] = sizes;
+  const bool narrow = std::min(depth, columns) < kNarrow;
+  ProductCut cut{{batch, batch, 1}, {columns, columns, 1}, {{0, rows, rows}}, {{0, depth, depth}}, false};
+  cut.packs = mayPack && !narrow && rows >= (packsFast ? kFewPackedRows : kPackedRows);
+  const bool ofTokens = mayPadRows && rows >= kFewTokens && (cut.packs || narrow);
+  const bool overTokens = mayPadDepth && depth >= kFewTokens && !cut.packs && rows * columns <= kSum;
+  if (overTokens) cut.depth = partsOfTokens(depth, true);
+
   const double work = static_cast<double>(batch * rows) * static_cast<double>(columns * depth);
-  if (members == 1 || work < kSmall) return cut;
+  const bool alone = members == 1 || work < kSmall;
   const double pieces = std::clamp(work / members / kPiece, 1.0, static_cast<double>(kMostPieces));
-  int64_t wanted = members * static_cast<int64_t>(pieces);
+  int64_t wanted = alone ? 1 : members * static_cast<int64_t>(pieces);
+  if (alone && !ofTokens && !overTokens) return cut;
   if (batch > 1) {
-    cut.batch = Axis::inParts(batch, wanted, 1);
+    cut.batch = Axis::inParts(batch, ofTokens || overTokens ? batch : wanted, 1);
     wanted = (wanted + cut.batch.count - 1) / cut.batch.count;
-    if (batch >= 4 * members || wanted == 1) return cut;
+    if (!ofTokens && (batch >= 4 * members || wanted == 1)) return cut;
   }
-  if (mayPack) {
-    cut.columns = Axis::inParts(columns, members, kColumns);
-    cut.rows = Axis::inParts(rows, (wanted + cut.columns.count - 1) / cut.columns.count, kRows);
+  if (cut.packs && wanted > 1) cut.columns = Axis::inParts(columns, members, kColumns);
+  const int64_t rowParts = (wanted + cut.columns.count - 1) / cut.columns.count;
+  if (ofTokens) {
+    cut.rows = partsOfTokens(rows, cut.packs || rows / rowParts >= kLargeRows);
+    return cut;
+  }
+  if (cut.packs) {
+    cut.rows = partsOf(Axis::inParts(rows, rowParts, kRows));
     return cut;
   }
   // Each part of the rows packs the whole right operand by itself; each part of the columns may copy the left one.
@@ -83,7 +131,7 @@ inline ProductCut cutOf(const ProductSizes& sizes, int members) {
   if (enoughColumns && (!columnsCost || !enoughRows))
     cut.columns = byColumns;
   else
-    cut.rows = byRows;
+    cut.rows = partsOf(byRows);
   return cut;
 }
 

@@ -82,6 +82,15 @@ const matmul = [
   ...transposes.map((transpose) => product([700, 20, 97], transpose)),
   ...transposes.map((transpose) => product([40, 66, 130], transpose, { batch: 7, accumulate: transpose.a })),
   product([150, 90, 67], { a: true, b: true }, { batch: 3 }),
+  // Tokens in parts, of which the last is padded: rows of packed and of narrow matrices, and what is summed over.
+  ...transposes.map((transpose) => product([530, 83, 70], transpose, { accumulate: transpose.b, alpha: 0.5 })),
+  ...[false, true].map((accumulate) => product([577, 50, 49], { a: false, b: true }, { batch: 3, accumulate })),
+  product([130, 9, 70], { a: false, b: true }, { accumulate: true }),
+  product([197, 70, 9], { a: false, b: false }, { batch: 2, float32Result: true }),
+  product([37, 29, 333], { a: true, b: false }, { accumulate: true, alpha: 0.5, float32Result: true }),
+  ...[false, true].map((accumulate) =>
+    product([21, 19, 583], { a: true, b: false }, { batch: 3, accumulate, float32Result: true }),
+  ),
   operationCase({
     name: 'matmul of one matrix for a whole batch, and of interleaved batches',
     operands: {

@@ -1,0 +1,14 @@
+// Products of two matrices, or batches of them, of one float type, through oneDNN.
+#pragma once
+#include "cpu/tensor_view.h"
+
+namespace mora::cpu {
+
+/// c = alpha op(a) op(b) (+ c), summed in f32; c may be f32 too. No operand may be empty.
+void multiplyFloats(const TensorDesc& a, bool transposeA, const TensorDesc& b, bool transposeB, const TensorDesc& c,
+                    float alpha, bool accumulate);
+
+/// Whether oneDNN multiplies bf16 here.
+bool onednnHasBfloat16();
+
+}  // namespace mora::cpu
