@@ -92,6 +92,12 @@ export interface Native extends Operations {
   orthonormalColumns(values: Float32Array, rows: number, columns: number): Float64Array
 
   /**
+   * Fills `values` with numbers of U(-bound, bound): the bits of (2 · uniform() − 1) · bound, of the stream of that key from its
+   * word `first` on.
+   */
+  drawUniform(values: Float32Array, key0: number, key1: number, first: number, bound: number): void
+
+  /**
    * Rows of `columns` values as blocks, rounded as ggml's quantisers do. Computed before it returns, on `threads` threads.
    * @param columns whole blocks
    * @param importance of each column, the mean square of what it is multiplied with; null where that is unknown

@@ -51,7 +51,7 @@ export class RandomStream {
   #read = 4
   #spareNormal: number | undefined
 
-  constructor(private readonly key: Words2) {}
+  constructor(readonly key: Words2) {}
 
   /** An unsigned 32-bit integer. */
   uint32(): number {
@@ -61,6 +61,16 @@ export class RandomStream {
       this.#read = 0
     }
     return this.#words[this.#read++]!
+  }
+
+  /** Goes past words that are computed elsewhere; gives how many were before them. */
+  skip(words: number): number {
+    const before = 4 * this.#block - 4 + this.#read
+    const after = before + words
+    this.#block = Math.floor(after / 4)
+    this.#read = 4
+    for (let i = 0; i < after % 4; i++) this.uint32()
+    return before
   }
 
   /** Uniform in [0, 1), with 53 random bits. */

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { native } from '../lib/native.js'
 import { philox4x32, randomStream, streamKey } from '../lib/random.js'
 
 describe('philox4x32', () => {
@@ -42,6 +43,43 @@ describe('randomStream', () => {
     expect(Math.max(...values)).toBeLessThan(1)
     expect(Math.abs(mean - 0.5)).toBeLessThan(0.01)
     expect(Math.abs(variance - 1 / 12)).toBeLessThan(0.005)
+  })
+
+  it('gives the same after words that were skipped as after words that were read', () => {
+    for (const before of [0, 1, 2, 3, 4, 7])
+      for (const skipped of [0, 1, 3, 4, 6, 401]) {
+        const [read, skips] = [randomStream(1, 'test'), randomStream(1, 'test')]
+        for (let i = 0; i < before; i++) expect(skips.uint32()).toBe(read.uint32())
+        for (let i = 0; i < skipped; i++) read.uint32()
+        expect(skips.skip(skipped)).toBe(before)
+        expect(Array.from({ length: 9 }, () => skips.uint32())).toEqual(Array.from({ length: 9 }, () => read.uint32()))
+      }
+  })
+
+  it('gives the bits that the native core draws, from any word on', () => {
+    for (const seed of [0, 1, 42, 2 ** 53 - 1])
+      for (const before of [0, 1, 2, 3, 5])
+        for (const [count, bound] of [
+          [0, 1],
+          [1, 0.5],
+          [7, Math.sqrt(3)],
+          [1001, 1 / Math.sqrt(4097)],
+        ] as const) {
+          const stream = randomStream(seed, 'test', count)
+          for (let i = 0; i < before; i++) stream.uint32()
+          const drawn = new Float32Array(count)
+          native.drawUniform(drawn, ...stream.key, before, bound)
+          const values = Float32Array.from(drawn, () => (2 * stream.uniform() - 1) * bound)
+          expect(Buffer.from(drawn.buffer).equals(Buffer.from(values.buffer))).toBe(true)
+        }
+  })
+
+  it('goes on behind 2^32 blocks as the native core does', () => {
+    const stream = randomStream(3, 'test')
+    stream.skip(2 ** 34 - 5)
+    const drawn = new Float32Array(5)
+    native.drawUniform(drawn, ...stream.key, 2 ** 34 - 5, 1)
+    expect([...drawn]).toEqual(Array.from(drawn, () => Math.fround(2 * stream.uniform() - 1)))
   })
 
   it('gives normal numbers with mean 0, variance 1 and kurtosis 3', () => {

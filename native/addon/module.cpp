@@ -11,6 +11,7 @@
 #include "addon/environment.h"
 #include "addon/objects.h"
 #include "addon/quantise.h"
+#include "addon/random.h"
 #include "addon/ranks.h"
 #include "core/libraries/cuda_library.h"
 #include "core/shared_memory.h"
@@ -275,6 +276,7 @@ Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   function("orthonormalColumns", orthonormalColumns);
   function("quantise", quantise);
   function("quantiseNf4", quantiseNf4);
+  function("drawUniform", drawUniform);
   function("connectMpi", connectMpi);
   function("mpiVersion", mpiVersion);
   function("ncclVersion", ncclVersion);

@@ -93,6 +93,13 @@ std::pair<std::byte*, size_t> bytesOf(const Napi::TypedArray& array) {
   return {static_cast<std::byte*>(buffer.Data()) + offset, bytes};
 }
 
+std::span<float> floatsOf(const Napi::Value& value, const char* what) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
+    throw Error("invalid-argument", std::string("Expected a Float32Array for ") + what + ".");
+  const auto [data, bytes] = bytesOf(value.As<Napi::TypedArray>());
+  return {reinterpret_cast<float*>(data), bytes / sizeof(float)};
+}
+
 // --- device -----------------------------------------------------------------------------------------------------
 
 Napi::Function DeviceObject::define(Napi::Env env) {

@@ -3,6 +3,7 @@
 #include <napi.h>
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,6 +31,8 @@ uint32_t lengthOf(const Napi::Array& array, uint32_t most, const char* what);
 /// The bytes of a typed array as they lie now. Valid until JavaScript runs again: it may detach, shrink or grow a
 /// buffer. Throws where the array lies outside of its buffer.
 std::pair<std::byte*, size_t> bytesOf(const Napi::TypedArray& array);
+/// Those of a Float32Array as they lie now; valid until JavaScript runs again.
+std::span<float> floatsOf(const Napi::Value& value, const char* what);
 
 /// A class whose objects are told from all others by a tag, T::kTag; T::kWhat names them.
 template <typename T>

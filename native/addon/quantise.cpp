@@ -13,14 +13,6 @@
 namespace mora::addon {
 namespace {
 
-/// As they lie now; valid until JavaScript runs again.
-std::span<const float> floatsOf(const Napi::Value& value, const char* what) {
-  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array)
-    throw Error("invalid-argument", std::string("Expected a Float32Array for ") + what + ".");
-  const auto [data, bytes] = bytesOf(value.As<Napi::TypedArray>());
-  return {reinterpret_cast<const float*>(data), bytes / sizeof(float)};
-}
-
 /// Scales are float16 in most formats, and never larger than the values.
 void requireRange(std::span<const float> values, float most, const char* format) {
   for (const float value : values) {

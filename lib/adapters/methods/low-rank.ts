@@ -1,4 +1,5 @@
 /** What LoRA and its variants share: configuration, initial values and files. A variant says in what it differs. */
+import { native } from '../../native.js'
 import type { LayerAdapter, LowRankFactors } from '../../nn/layer-adapter.js'
 import type { RandomStream } from '../../random.js'
 import { numbersByPattern, optionalReal } from '../../schema/option.js'
@@ -81,11 +82,18 @@ export interface LowRankVariant<C extends LowRankConfig, Fields extends OptionFi
   toPeft?(config: C): Record<string, unknown>
 }
 
+/** Values of U(-bound, bound). */
+export function uniformValues(count: number, bound: number, random: RandomStream): Float32Array {
+  const values = new Float32Array(count)
+  // In a model of 7B there are tens of millions.
+  native.drawUniform(values, ...random.key, random.skip(2 * count), bound)
+  return values
+}
+
 /** PEFT's initialisation, Kaiming's uniform rule with a = √5, of a matrix with rows of k values: U(-1/√k, 1/√k). */
 export function kaimingUniform({ shape, random }: { shape: readonly number[]; random: RandomStream }): Float32Array {
   const [rank, columns] = shape as [number, number]
-  const bound = 1 / Math.sqrt(columns)
-  return new Float32Array(rank * columns).map(() => (2 * random.uniform() - 1) * bound)
+  return uniformValues(rank * columns, 1 / Math.sqrt(columns), random)
 }
 
 /** PEFT's start of the factor with rows of an embedding's length; the other is zero. */

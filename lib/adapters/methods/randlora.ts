@@ -7,7 +7,7 @@ import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, Tensor
 import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
 import { AdapterLayer, weightGradient } from '../contract/adapter-layer.js'
 import { commonEntries, dropoutFrom, positiveFrom } from '../contract/peft-entries.js'
-import { lowRankFields, rankOfProduct } from './low-rank.js'
+import { lowRankFields, rankOfProduct, uniformValues } from './low-rank.js'
 
 export interface RandloraConfig extends AdapterConfigBase {
   readonly method: 'randlora'
@@ -180,7 +180,7 @@ function gathered(matrix: Tensor, rows: Tensor): Tensor {
 
 /** PEFT's start of the bases: uniform numbers of Kaiming's rule, divided by their deviation; which bound is then no matter. */
 function uniformOfDeviationOne({ shape, random }: TensorStart<RandloraConfig>): Float32Array {
-  return new Float32Array(elementsOf(shape)).map(() => (2 * random.uniform() - 1) * Math.sqrt(3))
+  return uniformValues(elementsOf(shape), Math.sqrt(3), random)
 }
 
 const basesOf = (rank: number, low: number): number => Math.ceil(low / rank)

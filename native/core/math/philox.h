@@ -7,6 +7,7 @@
 //   ffffffff ffffffff ffffffff ffffffff | ffffffff ffffffff -> 408f276d 41c83b0e a20bc7c6 6d5451fd
 //   243f6a88 85a308d3 13198a2e 03707344 | a4093822 299f31d0 -> d16cfe09 94fdcceb 5001e420 24126ea1
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 #include "mora/geometry.h"  // MORA_HOST_DEVICE
@@ -44,5 +45,25 @@ MORA_HOST_DEVICE inline PhiloxWords dropoutCounter(int64_t rowKey, uint32_t colu
 
 /// Uniform number in [0, 1): the upper 24 bits of a word, exact in float32.
 MORA_HOST_DEVICE inline float philoxUniform(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+
+/// Uniform number in [0, 1) of 53 bits, as lib/random.ts makes it of two words.
+inline double philoxUniform(uint32_t high, uint32_t low) {
+  return ((high >> 5) * 0x1p26 + (low >> 6)) * 0x1p-53;
+}
+
+/// Numbers of U(-bound, bound), each of two words of a stream: that of (key0, key1), from its word `first` on.
+inline void philoxUniforms(float* values, size_t count, uint32_t key0, uint32_t key1, uint64_t first, double bound) {
+  PhiloxWords words{};
+  uint64_t at = first;
+  const auto next = [&] {
+    if (at == first || at % 4 == 0)
+      words = philox4x32({{static_cast<uint32_t>(at / 4), static_cast<uint32_t>(at / 4 >> 32), 0, 0}}, key0, key1);
+    return words.word[at++ % 4];
+  };
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t high = next(), low = next();
+    values[i] = static_cast<float>((2 * philoxUniform(high, low) - 1) * bound);
+  }
+}
 
 }  // namespace mora

@@ -240,6 +240,7 @@ export function startsOf(world) {
       },
     ],
     'native.quantise': () => ['q8_0', new Float32Array(64), 32, null, 1],
+    'native.drawUniform': () => [new Float32Array(3), 1, 2, 3, 0.5],
     'native.quantiseNf4': () => [new Float32Array(64), 1],
     'native.dequantise': () => [native('q8_0', [2, 32]), native('float32', [2, 32])],
     'native.crossEntropy': () => [

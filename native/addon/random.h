@@ -1,0 +1,10 @@
+// Random numbers for JavaScript, at once. See lib/native.ts.
+#pragma once
+#include <napi.h>
+
+namespace mora::addon {
+
+/// drawUniform(values, key0, key1, first, bound).
+void drawUniform(const Napi::CallbackInfo& info);
+
+}  // namespace mora::addon
