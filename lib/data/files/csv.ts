@@ -1,5 +1,5 @@
 /** Comma- and tab-separated values (RFC 4180) as rows by the names in their header. Errors name the line where a record begins. */
-import { CsvError, parse } from 'csv-parse'
+import type { CsvError } from 'csv-parse'
 import { InputError, quoted } from '../../errors.js'
 import { shortened } from '../../printable.js'
 import type { DataRecord } from '../rows/record.js'
@@ -71,6 +71,7 @@ async function* splitRecords(
   delimiter: string,
 ): AsyncGenerator<CsvRecord> {
   const check = new RecordCheck(name, delimiter)
+  const { CsvError, parse } = await import('csv-parse')
   const parser = parse({
     delimiter,
     record_delimiter: ['\n', '\r\n'],
