@@ -128,8 +128,9 @@ void DeviceMemory::found(Napi::Env env, int64_t bytes) {
 }
 
 void DeviceMemory::tell(Napi::Env env) {
-  constexpr int64_t kStep = int64_t{64} << 20;
-  if (std::abs(known_ - told_) < kStep) return;
+  // Each step may make it collect, so beside a large model they are larger.
+  constexpr int64_t kLeast = int64_t{64} << 20, kMost = int64_t{512} << 20;
+  if (std::abs(known_ - told_) < std::clamp(told_ / 4, kLeast, kMost)) return;
   Napi::MemoryManagement::AdjustExternalMemory(env, known_ - told_);
   told_ = known_;
 }
