@@ -45,7 +45,7 @@ export interface Operations {
 
   /**
    * c = alpha op(a) op(b) (+ c). Rank 2, or 3 with a leading batch. A matrix b beside an a that is not transposed may be in
-   * a block format; native/cpu/products/few_rows.h says what the CPU makes of a then.
+   * a block format; native/cpu/few_rows/few_rows.h says what the CPU makes of a then.
    */
   matmul(operands: {
     a: T

@@ -1,6 +1,6 @@
 // Products of few rows with weights in block formats, for every instruction set that this machine has, against sums in
 // double precision: the addon's own tests only meet the best one.
-#include "cpu/products/few_rows.h"
+#include "cpu/few_rows/few_rows.h"
 
 #include <hwy/targets.h>
 

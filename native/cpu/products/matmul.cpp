@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "cpu/few_rows/few_rows.h"
 #include "cpu/processor.h"
-#include "cpu/products/few_rows.h"
 #include "cpu/products/float_products.h"
 #include "cpu/products/panel_products.h"
 #include "cpu/products/small_products.h"

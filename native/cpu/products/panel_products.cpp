@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "core/math/panels.h"
+#include "cpu/few_rows/few_rows.h"
 #include "cpu/float_types.h"
 #include "cpu/kernels.h"
-#include "cpu/products/few_rows.h"
 #include "cpu/scratch.h"
 #include "cpu/stored/codes.h"
 #include "cpu/tensor_view.h"

@@ -12,8 +12,8 @@
 #include <cstring>
 
 #include "core/dtype.h"
+#include "cpu/few_rows/block_layout.h"
 #include "cpu/float_types.h"
-#include "cpu/products/block_layout.h"
 #include "cpu/simd_float-inl.h"
 #include "cpu/stored/dequantise_long_blocks-inl.h"
 #include "cpu/tensor_view.h"

@@ -7,7 +7,7 @@
 #define MORA_CPU_BYTE_LONG_BLOCKS_INL_H_
 #endif
 
-#include "cpu/products/byte_short_blocks-inl.h"
+#include "cpu/few_rows/byte_short_blocks-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {

@@ -1,4 +1,4 @@
-#include "cpu/products/few_rows.h"
+#include "cpu/few_rows/few_rows.h"
 
 #include <type_traits>
 
@@ -10,13 +10,13 @@
 #include "cpu/tensor_view.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "cpu/products/few_rows.cpp"
+#define HWY_TARGET_INCLUDE "cpu/few_rows/few_rows.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "cpu/products/block_bytes-inl.h"
-#include "cpu/products/block_words-inl.h"
-#include "cpu/products/few_outputs-inl.h"
+#include "cpu/few_rows/block_bytes-inl.h"
+#include "cpu/few_rows/block_words-inl.h"
+#include "cpu/few_rows/few_outputs-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {

@@ -1,20 +1,20 @@
 // Products of few rows with matrices of small codes (few_rows.h).
 #include <algorithm>
 
+#include "cpu/few_rows/few_rows.h"
 #include "cpu/parallel.h"
 #include "cpu/prefetch.h"
-#include "cpu/products/few_rows.h"
 #include "cpu/scratch.h"
 #include "cpu/stored/codes.h"
 #include "cpu/stored/convert.h"
 #include "cpu/tensor_view.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "cpu/products/few_codes.cpp"
+#define HWY_TARGET_INCLUDE "cpu/few_rows/few_codes.cpp"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "cpu/products/few_outputs-inl.h"
+#include "cpu/few_rows/few_outputs-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {

@@ -12,9 +12,9 @@
 #define MORA_CPU_BLOCK_WORDS_INL_H_
 #endif
 
+#include "cpu/few_rows/block_layout.h"
+#include "cpu/few_rows/fixed_point-inl.h"
 #include "cpu/prefetch.h"
-#include "cpu/products/block_layout.h"
-#include "cpu/products/fixed_point-inl.h"
 
 #if HWY_TARGET > HWY_AVX3_DL
 

@@ -13,13 +13,13 @@
 
 #include <type_traits>
 
+#include "cpu/few_rows/fixed_point-inl.h"
 #include "cpu/prefetch.h"
-#include "cpu/products/fixed_point-inl.h"
 
 #if HWY_TARGET <= HWY_AVX3_DL
 
-#include "cpu/products/byte_long_blocks-inl.h"
-#include "cpu/products/byte_short_blocks-inl.h"
+#include "cpu/few_rows/byte_long_blocks-inl.h"
+#include "cpu/few_rows/byte_short_blocks-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace mora::cpu::HWY_NAMESPACE {

@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "cpu/few_rows/few_rows.h"
 #include "cpu/float_types.h"
-#include "cpu/products/few_rows.h"
 #include "cpu/simd_float-inl.h"
 #include "cpu/stored/codes.h"
 #include "cpu/tensor_view.h"

@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "cpu/products/block_layout.h"
+#include "cpu/few_rows/block_layout.h"
 #include "cpu/stored/dequantise_short_blocks-inl.h"
 
 HWY_BEFORE_NAMESPACE();
