@@ -74,7 +74,9 @@ export async function trainOn(
 const nothingToPrint = { json: undefined, text: '' }
 
 async function trained(ranks: RanksOfCommand, options: TrainOptions, context: CommandContext): Promise<CommandResult> {
-  const { trainByCommand } = await import('../../train/train.js')
+  // Its modules come while the weights are read. A failure is met below.
+  const training = import('../../train/train.js')
+  training.catch(() => {})
   const device = await ranks.deviceFor(options.device).catch(async (error: unknown) => {
     throw isRankFailure(error) ? error : await new Meetings(ranks).end(error)
   })
@@ -85,6 +87,7 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
     throw await meetings.end(error)
   })
   try {
+    const { trainByCommand } = await training
     model.device.profile(options.profile)
     const quiet = options.quiet || !ranks.reportsProgress
     let saveAtOnce = () => {}
