@@ -8,18 +8,19 @@ options=" $* "
 cd "$(dirname "$0")/.."
 
 bash scripts/setup.sh
-
-if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
-  npm ci --no-audit --no-fund --loglevel=error
-  touch node_modules/.package-lock.json
-fi
-
+# Before the addon is built, with gloo where it is there.
 if [[ $options == *" --ranks "* ]]; then
   bash scripts/setup.sh --ranks || echo 'prepare: no Open MPI, MPICH or gloo here, tests of many processes will be skipped' >&2
 fi
 if [[ $options == *" --slurm "* ]]; then
   bash scripts/setup.sh --slurm || echo 'prepare: no Slurm here, its tests will be skipped' >&2
 fi
+
+if [ ! -e node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+  npm ci --no-audit --no-fund --loglevel=error
+  touch node_modules/.package-lock.json
+fi
+
 node scripts/build-native.mjs --if-needed --required
 if [[ $options == *" --browser "* ]]; then
   bash scripts/setup.sh --browser || echo 'prepare: no Chromium here, tests of the dashboard in a browser will be skipped' >&2
