@@ -52,7 +52,7 @@ inline void transposePairs(const RightOperand& b, int64_t firstRow, int64_t firs
   for (int64_t column = 0; column < count; column += kSide) {
     const uint16_t* const first = b.values + firstRow + (firstColumn + column) * b.columnStride;
     for (int64_t pair = 0; pair < kPairs; pair += kSide) {
-      const auto load = [&](int64_t i) {
+      const auto load = [&](int64_t i) HWY_ATTR {
         return hn::LoadU(words, reinterpret_cast<const uint32_t*>(first + i * b.columnStride + 2 * pair));
       };
       const auto c0 = load(0), c1 = load(1), c2 = load(2), c3 = load(3);
@@ -60,7 +60,7 @@ inline void transposePairs(const RightOperand& b, int64_t firstRow, int64_t firs
       const auto low23 = hn::BitCast(doubles, hn::InterleaveLower(words, c2, c3));
       const auto high01 = hn::BitCast(doubles, hn::InterleaveUpper(words, c0, c1));
       const auto high23 = hn::BitCast(doubles, hn::InterleaveUpper(words, c2, c3));
-      const auto store = [&](int64_t i, auto values) {
+      const auto store = [&](int64_t i, auto values) HWY_ATTR {
         hn::StoreU(hn::BitCast(words, values), words, to + (pair + i) * width + column);
       };
       store(0, hn::InterleaveLower(doubles, low01, low23));
@@ -93,11 +93,6 @@ HWY_AFTER_NAMESPACE();
 namespace mora::cpu {
 
 HWY_EXPORT(PackPairs);
-
-int64_t packedPairs(int64_t rows, int64_t columns, int64_t width) {
-  constexpr int64_t kBlockRows = 32;
-  return (rows + kBlockRows - 1) / kBlockRows * kBlockRows * ((columns + width - 1) / width * width);
-}
 
 void packPairs(const RightOperand& b, int64_t width, uint16_t* packed) {
   HWY_DYNAMIC_DISPATCH(PackPairs)(b, width, packed);

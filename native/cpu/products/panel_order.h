@@ -11,9 +11,6 @@ struct RightOperand {
   int64_t rows, columns, rowStride, columnStride;
 };
 
-/// Values that `packPairs` writes.
-int64_t packedPairs(int64_t rows, int64_t columns, int64_t width);
-
 /// Writes blocks of 32 rows and `width` columns (16, 32, 48 or 64), those of the same columns side by side. In a block
 /// lie pairs of rows, one after the other, and in these the two values of each column. Zeros fill what is not there.
 /// oneDNN calls that BA16a64b2a for 64 columns.
