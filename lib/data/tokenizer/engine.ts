@@ -2,15 +2,17 @@
 import { Tokenizer as Engine } from '@huggingface/tokenizers'
 import { InputError } from '../../errors.js'
 import { reasonOf } from '../../foreign-errors.js'
-import { type Merge, mergesOf } from './long-words.js'
+import { type Merge, mergesOf, type Vocabulary } from './merges.js'
 import type { TokenizerSource } from './source.js'
 import { tokenCuts } from './token-cuts.js'
 
 /** @throws InputError `malformed-tokenizer` */
 export function createEngine({ json, config, origin }: TokenizerSource): Engine {
+  const merges = mergesWithoutSuffix(json)
+  const model = merges ? { ...(json.model as object), merges: [] } : json.model
   let engine: Engine
   try {
-    engine = new Engine(json, engineConfig(config))
+    engine = new Engine({ ...json, model }, engineConfig(config))
   } catch (cause) {
     const reason = reasonOf(cause, 'its parts do not fit together, or a regular expression is not valid')
     throw new InputError('malformed-tokenizer', `The tokenizer of ${origin} cannot be used: ${reason}.`, { cause })
@@ -18,32 +20,42 @@ export function createEngine({ json, config, origin }: TokenizerSource): Engine 
   // Special tokens are added here, by rule; what else a post-processor may do has no place in training.
   engine.post_processor = null
   engine.pre_tokenizer = shortWords(engine.pre_tokenizer, json, origin)
-  mergeLongWords(engine)
+  if (merges) mergeBy(merges, engine)
   return engine
+}
+
+type Merges = Parameters<typeof mergesOf>[0]
+
+/** The merges of byte-pair encoding; null where the engine's own are needed, since tokens have suffixes there. */
+function mergesWithoutSuffix({ model }: TokenizerSource['json']): Merges | null {
+  const { merges, end_of_word_suffix, continuing_subword_suffix } = model as Record<string, unknown>
+  return Array.isArray(merges) && !end_of_word_suffix && !continuing_subword_suffix ? merges : null
 }
 
 /** What the engine does not keep in its cache, in characters. */
 const LONG_WORD = 256
 
-function mergeLongWords({ model }: Engine): void {
-  const engine = model as unknown as Partial<BytePairs>
-  if (!engine.bpe || !engine.merges || engine.end_of_word_suffix || engine.continuing_subword_suffix) return
-  const { merges } = engine
-  const merge = engine.bpe.bind(model)
-  let mergeLong: Merge | null = null
-  engine.bpe = (word) => {
-    if (word.length < LONG_WORD) return merge(word)
-    mergeLong ??= mergesOf(merges)
-    return mergeLong(word)
+/** Merges words here, and forgets what the engine keeps for it beside the vocabulary: some ten times as much memory. */
+function mergeBy(merges: Merges, engine: Engine): void {
+  const model = engine.model as unknown as BytePairs
+  if (!model.bpe) return
+  const merge = mergesOf(merges, model)
+  model.bpe = (word) => {
+    const known = model.cache.get(word)
+    if (known !== undefined) return known
+    const tokens = merge(word)
+    if (word.length < LONG_WORD) model.cache.put(word, tokens)
+    return tokens
   }
+  model.config = {}
+  Object.assign(engine, { tokenizer: {} })
 }
 
 /** What byte-pair encoding is made of in the engine. */
-interface BytePairs {
+interface BytePairs extends Vocabulary {
   bpe: Merge
-  readonly merges: readonly (readonly [string, string])[]
-  readonly end_of_word_suffix: string | null
-  readonly continuing_subword_suffix: string | null
+  config: object
+  readonly cache: { get(word: string): string[] | undefined; put(word: string, tokens: string[]): void }
 }
 
 /** The entries of tokenizer_config.json that change ids. */

@@ -22,6 +22,14 @@ export async function readTokenizerGguf(path: string): Promise<TokenizerSource |
  * @throws InputError of a kind of tokenizer that is not known, or of malformed metadata
  */
 export function tokenizerFromGguf(metadata: ReadonlyMap<string, unknown>, file: string): TokenizerSource | null {
+  const source = sourceFromGguf(metadata, file)
+  // What is rarely written is made then, since it is large.
+  return source && { ...source, files: () => filesOf(sourceFromGguf(metadata, file)!) }
+}
+
+type SourceWithoutFiles = Omit<TokenizerSource, 'files'>
+
+function sourceFromGguf(metadata: ReadonlyMap<string, unknown>, file: string): SourceWithoutFiles | null {
   const kind = metadata.get('tokenizer.ggml.model')
   if (kind === undefined || kind === 'none' || kind === 'no_vocab') return null
   const vocabulary = readVocabulary(metadata, file)
@@ -69,7 +77,7 @@ function readVocabulary(metadata: ReadonlyMap<string, unknown>, file: string): V
   }
 }
 
-function byteLevelSource(vocabulary: Vocabulary): TokenizerSource {
+function byteLevelSource(vocabulary: Vocabulary): SourceWithoutFiles {
   const { metadata, file, tokens } = vocabulary
   const merges = metadata.get('tokenizer.ggml.merges')
   if (!Array.isArray(merges)) {
@@ -97,7 +105,7 @@ function byteLevelSource(vocabulary: Vocabulary): TokenizerSource {
   })
 }
 
-function sentencePieceSource(vocabulary: Vocabulary): TokenizerSource {
+function sentencePieceSource(vocabulary: Vocabulary): SourceWithoutFiles {
   const { tokens } = vocabulary
   const addsSpace = vocabulary.flag('add_space_prefix', true)
   const unknownId = Number(vocabulary.metadata.get('tokenizer.ggml.unknown_token_id') ?? 0)
@@ -183,7 +191,7 @@ interface Parts {
   model: object
 }
 
-function finish(vocabulary: Vocabulary, parts: Parts): TokenizerSource {
+function finish(vocabulary: Vocabulary, parts: Parts): SourceWithoutFiles {
   const { metadata, tokens, types, file } = vocabulary
   const special = (name: string, otherwise?: number): string | undefined => {
     const id = metadata.get(`tokenizer.ggml.${name}_token_id`) ?? otherwise
@@ -223,13 +231,15 @@ function finish(vocabulary: Vocabulary, parts: Parts): TokenizerSource {
     addsBos: parts.addsBos,
     chatTemplate,
     origin: file,
-    files: () =>
-      new Map([
-        ['tokenizer.json', `${JSON.stringify(json, null, 1)}\n`],
-        ['tokenizer_config.json', `${JSON.stringify(config, null, 2)}\n`],
-        ['special_tokens_map.json', `${JSON.stringify(specialTokens, null, 2)}\n`],
-      ]),
   }
+}
+
+function filesOf({ json, config, specialTokens }: SourceWithoutFiles): Map<string, string> {
+  return new Map([
+    ['tokenizer.json', `${JSON.stringify(json, null, 1)}\n`],
+    ['tokenizer_config.json', `${JSON.stringify(config, null, 2)}\n`],
+    ['special_tokens_map.json', `${JSON.stringify(specialTokens, null, 2)}\n`],
+  ])
 }
 
 /** Tokens that are found in text as they stand: control tokens and unknown are special, user-defined ones are not. */
