@@ -121,7 +121,10 @@ export class Decoder {
   /** Normed hidden states of the tokens at `rows` [N, D], or of all of them; a part for each block. */
   *normedStates(batch: Batch, rows: ArrayLike<number> | null, options: ForwardOptions = {}): Parts<Tensor> {
     const states = yield* this.#hiddenStates(batch, options)
-    return this.finalNorm.forward(rows ? gatherRows(states, rows) : states)
+    if (!rows) return this.finalNorm.forward(states)
+    const picked = gatherRows(states, rows)
+    states.dispose()
+    return this.finalNorm.forward(picked)
   }
 
   /** Logits [1, V] of what follows `ids`, which come after what the cache holds; no gradients. */
@@ -263,7 +266,10 @@ export class Decoder {
     let x = this.#embedded(this.#integers(batch.ids), onDevice)
     for (const block of blocks?.map((place) => this.blocks[place]!) ?? this.blocks) {
       const forward = (input: Tensor) => block.forward(input, context)
-      x = recompute ? recomputed(forward, x, trainedTensors(block.slots, block.linears()), constants) : forward(x)
+      const next = recompute ? recomputed(forward, x, trainedTensors(block.slots, block.linears()), constants) : forward(x)
+      // What the tape keeps stays.
+      x.dispose()
+      x = next
       yield
     }
     return x

@@ -5,10 +5,10 @@ import type { Parts } from '../turns.js'
 import { type Weight, weightOf } from '../weight.js'
 
 /** Columns of logits that exist at one time, and the most rows of them. */
-const PART_COLUMNS = 2048
+const PART_COLUMNS = 1024
 const PART_ROWS = 1024
 /** The most parts of a large vocabulary, which has wider ones: each takes a few calls. */
-const MOST_PARTS = 64
+const MOST_PARTS = 128
 
 /** What is done to the head's products: they are multiplied, then capped. */
 export interface LogitsForm {
