@@ -63,7 +63,7 @@ function* lossesOfRows(
   const running = Tensor.empty([rows, 4], { device })
   let logits = Tensor.empty([rows, size], { device })
   let exponentials = dX ? gradientBeside(logits, dtype) : null
-  const sums = dX ? Tensor.empty(shape, { device }) : null
+  const sums = dX ? Tensor.zeros(shape, { device }) : null
   // A parameter's rows have no cast of their own.
   const whole = head.floats ? head.unpacked(dtype) : head
   for (let first = 0; first < vocabulary; first += size) {
@@ -84,7 +84,7 @@ function* lossesOfRows(
         sums: sums?.native ?? null,
         chosen: dX?.native ?? null,
       })
-      if (exponentials) part.multiplyGradient(exponentials, sums!, 1, first > 0)
+      if (exponentials) part.multiplyGradient(exponentials, sums!, 1, true)
     })
     yield
   }
