@@ -1,8 +1,7 @@
 /** Which files of a repository make up a model, an adapter or a tokenizer. */
 import { basename, join } from 'node:path'
 import { UsageError } from '../errors.js'
-import { companionFiles, quantiserFiles, readIndex } from '../io/model-folder.js'
-import { indexName, singleName } from '../io/safetensors-writer.js'
+import { companionFiles, isIndex, quantiserFiles, readIndex, weightsAmong } from '../io/model-folder.js'
 import type { HubId } from './id.js'
 import { capital } from './refusals.js'
 import type { Snapshot } from './snapshot.js'
@@ -23,10 +22,10 @@ export async function fetchChosen(wanted: Wanted, id: HubId, snapshot: Snapshot)
   if (variant !== null) throw new UsageError('bad-value', `An adapter has no variant, but ":${variant}" was given.`)
   if (inside.files.length === 0) throw noPlace(inside)
   if (wanted === 'adapter') return fetchAdapter(inside)
-  const hasWeights =
-    wanted === 'tokenizer' ? inside.has('tokenizer.json') : inside.has(singleName) || inside.has(indexName)
-  if (!hasWeights && inside.ggufs.length > 0) return fetchGguf(inside, null)
-  return wanted === 'tokenizer' ? fetchTokenizer(inside) : fetchModel(inside, hasWeights)
+  const weights = weightsAmong(inside.files)
+  const isThere = wanted === 'tokenizer' ? inside.has('tokenizer.json') : weights !== null
+  if (!isThere && inside.ggufs.length > 0) return fetchGguf(inside, null)
+  return wanted === 'tokenizer' ? fetchTokenizer(inside) : fetchModel(inside, weights)
 }
 
 /** The part of a repository that an id names. */
@@ -75,21 +74,21 @@ class Inside {
 }
 
 /** The configuration is downloaded last, so a folder that has one is complete. */
-async function fetchModel(inside: Inside, hasWeights: boolean): Promise<Place> {
-  if (!inside.has('config.json') || !hasWeights) throw noModel(inside)
-  const weights = inside.has(singleName) ? [singleName] : await shardsOf(inside)
+async function fetchModel(inside: Inside, weights: string | null): Promise<Place> {
+  if (!inside.has('config.json') || weights === null) throw noModel(inside)
+  const files = isIndex(weights) ? await shardsOf(inside, weights) : [weights]
   const settings = quantiserFiles.filter((name) => inside.has(name))
-  return inside.fetch([...weights, ...inside.companions, ...settings, 'config.json'])
+  return inside.fetch([...files, ...inside.companions, ...settings, 'config.json'])
 }
 
-async function shardsOf(inside: Inside): Promise<string[]> {
-  await inside.fetch([indexName])
-  const shards = [...(await readIndex(join(inside.snapshot.folder, inside.at(indexName)))).keys()]
+async function shardsOf(inside: Inside, index: string): Promise<string[]> {
+  await inside.fetch([index])
+  const shards = [...(await readIndex(join(inside.snapshot.folder, inside.at(index)))).keys()]
   const missing = shards.filter((shard) => !inside.has(shard))
-  if (missing.length === 0) return [...shards, indexName]
+  if (missing.length === 0) return [...shards, index]
   throw new UsageError(
     'missing-file',
-    `${inside.name} lacks ${missing.length} of ${shards.length} files that ${indexName} lists: ${missing.join(', ')}.`,
+    `${inside.name} lacks ${missing.length} of ${shards.length} files that ${index} lists: ${missing.join(', ')}.`,
   )
 }
 

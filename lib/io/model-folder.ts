@@ -1,5 +1,5 @@
-import { access } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, readdir } from 'node:fs/promises'
+import { basename, dirname, join } from 'node:path'
 import { quoted, UsageError } from '../errors.js'
 import { isJsonObject, readJsonObject } from './json.js'
 import { malformed } from './open.js'
@@ -8,18 +8,36 @@ import { indexName, singleName } from './safetensors-writer.js'
 import type { TensorLocation } from './stored-dtype.js'
 import { staysInside } from './within.js'
 
+/** AutoGPTQ's own names, as gptq_model-4bit-128g.safetensors. */
+const gptqName = /^gptq_model-[^/]*\.safetensors(\.index\.json)?$/
+
+/** Which of a folder's files holds its tensors, or lists the shards that do; null: none, or it cannot be told. */
+export function weightsAmong(files: readonly string[]): string | null {
+  const own = [singleName, indexName].find((name) => files.includes(name))
+  if (own !== undefined) return own
+  const others = files.filter((name) => gptqName.test(name))
+  const index = others.find(isIndex)
+  return index ?? (others.length === 1 ? others[0]! : null)
+}
+
+export const isIndex = (file: string): boolean => file.endsWith('.index.json')
+
 /**
  * Where the tensors of a model folder lie: of `model.safetensors`, or of the shards that `model.safetensors.index.json`
- * lists.
+ * lists, or of files by AutoGPTQ's names.
  * @throws UsageError `missing-file` that names every missing shard, or says what the folder has instead
  * @throws InputError `malformed-file`, also if a shard lacks tensors that the index puts there
  */
 export async function readModelFolder(folder: string): Promise<Map<string, TensorLocation>> {
-  if (await exists(join(folder, singleName))) return (await readSafetensorsHeader(join(folder, singleName))).tensors
-  if (await exists(join(folder, indexName))) return readShards(folder, await readIndex(join(folder, indexName)))
+  const files = await readdir(folder).catch((): string[] => [])
+  const weights = weightsAmong(files)
+  if (weights) {
+    const path = join(folder, weights)
+    return isIndex(weights) ? readShards(path, await readIndex(path)) : (await readSafetensorsHeader(path)).tensors
+  }
   throw new UsageError(
     'missing-file',
-    `${folder} has neither ${singleName} nor ${indexName}${await otherFormat(folder)}.`,
+    `${folder} has neither ${singleName} nor ${indexName}${await otherFormat(folder, files)}.`,
   )
 }
 
@@ -47,20 +65,21 @@ export async function readIndex(path: string): Promise<Map<string, string[]>> {
   return shards
 }
 
-async function readShards(folder: string, shards: Map<string, string[]>): Promise<Map<string, TensorLocation>> {
+async function readShards(index: string, shards: Map<string, string[]>): Promise<Map<string, TensorLocation>> {
+  const [folder, name] = [dirname(index), basename(index)]
   const present = await Promise.all([...shards.keys()].map((shard) => exists(join(folder, shard))))
   const missing = [...shards.keys()].filter((_, index) => !present[index])
   if (missing.length > 0) {
     throw new UsageError(
       'missing-file',
-      `${folder} lacks ${missing.length} of ${shards.size} files that ${indexName} lists: ${missing.join(', ')}.`,
+      `${folder} lacks ${missing.length} of ${shards.size} files that ${name} lists: ${missing.join(', ')}.`,
     )
   }
   const locations = new Map<string, TensorLocation>()
   for (const [shard, names] of shards) {
     const { path, tensors } = await readSafetensorsHeader(join(folder, shard))
     const absent = names.filter((name) => !tensors.has(name))
-    if (absent.length > 0) throw malformed(path, `${indexName} puts tensors there that it lacks: ${listSome(absent)}`)
+    if (absent.length > 0) throw malformed(path, `${name} puts tensors there that it lacks: ${listSome(absent)}`)
     for (const name of names) locations.set(name, tensors.get(name)!)
   }
   return locations
@@ -71,14 +90,13 @@ function listSome(names: string[]): string {
   return names.length > 10 ? `${shown} and ${names.length - 10} more` : shown
 }
 
-async function otherFormat(folder: string): Promise<string> {
+async function otherFormat(folder: string, files: readonly string[]): Promise<string> {
   if (!(await exists(folder))) return ': the folder does not exist'
-  for (const name of ['pytorch_model.bin', 'pytorch_model.bin.index.json']) {
-    if (await exists(join(folder, name)))
-      return ` but ${name}, a pickle that this package does not read: convert it to safetensors`
-  }
-  if (await exists(join(folder, 'adapter_model.safetensors'))) return ': it is the folder of an adapter, not of a model'
-  return ''
+  const ofGptq = files.filter((name) => gptqName.test(name)).sort()
+  if (ofGptq.length > 0) return ` but ${ofGptq.join(' and ')}: a single one of these was expected`
+  const pickle = ['pytorch_model.bin', 'pytorch_model.bin.index.json'].find((name) => files.includes(name))
+  if (pickle) return ` but ${pickle}, a pickle that this package does not read: convert it to safetensors`
+  return files.includes('adapter_model.safetensors') ? ': it is the folder of an adapter, not of a model' : ''
 }
 
 async function exists(path: string): Promise<boolean> {

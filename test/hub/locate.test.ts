@@ -62,6 +62,13 @@ describe('a model of the hub', () => {
     expect(brought()).toEqual(['config.json', ...shards, 'model.safetensors.index.json'])
   })
 
+  test('may have AutoGPTQ’s names', async () => {
+    const names = ['gptq_model-4bit-128g.safetensors', 'quantize_config.json']
+    add(['config.json', ...names, 'README.md'])
+    await find()
+    expect(brought()).toEqual(['config.json', ...names])
+  })
+
   test('whose index lists what is not there is refused before it is downloaded', async () => {
     add(['config.json', 'a.safetensors'], {
       'model.safetensors.index.json': JSON.stringify({ weight_map: { a: 'a.safetensors', b: 'b.safetensors' } }),

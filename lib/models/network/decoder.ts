@@ -266,7 +266,9 @@ export class Decoder {
     let x = this.#embedded(this.#integers(batch.ids), onDevice)
     for (const block of blocks?.map((place) => this.blocks[place]!) ?? this.blocks) {
       const forward = (input: Tensor) => block.forward(input, context)
-      const next = recompute ? recomputed(forward, x, trainedTensors(block.slots, block.linears()), constants) : forward(x)
+      const next = recompute
+        ? recomputed(forward, x, trainedTensors(block.slots, block.linears()), constants)
+        : forward(x)
       // What the tape keeps stays.
       x.dispose()
       x = next

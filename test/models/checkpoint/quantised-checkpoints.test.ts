@@ -1,5 +1,5 @@
 /** Checkpoints with a `quantization_config`: other ways to say the same, and what they become in other files. */
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
@@ -150,19 +150,32 @@ describe('a quantised checkpoint', () => {
     await expect(loadFamily(folder)).rejects.toThrow(new RegExp(`${file}: .*3 is not supported: supported: 4`))
   })
 
-  test('is shared over files', async () => {
-    const folder = join(at(), 'sharded')
+  test('may be one file by AutoGPTQ’s name, of which there are no two', async () => {
+    const folder = join(at(), 'named')
+    cpSync(setPath(set)!, folder, { recursive: true })
+    const [first, second] = ['gptq_model-4bit-128g.safetensors', 'gptq_model-4bit-32g.safetensors']
+    renameSync(join(folder, 'model.safetensors'), join(folder, first))
+    using model = await loadFamily(folder)
+    expect(largestDifference((await logProbsOf(model, sequences)).flat(), logprobs.flat())).toBeLessThan(5e-5)
+    cpSync(join(folder, first), join(folder, second))
+    await expect(loadFamily(folder)).rejects.toThrow(
+      `index.json but ${first} and ${second}: a single one of these was expected.`,
+    )
+  })
+
+  test.each(['model', 'gptq_model-4bit-128g'])('is shared over files %s-….safetensors', async (stem) => {
+    const folder = join(at(), stem)
     cpSync(setPath(set)!, folder, { recursive: true })
     const tensors = readRawTensors(join(folder, 'model.safetensors'))
     const halves = [...tensors.keys()].map(
-      (name, i) => [name, `model-0000${(i % 2) + 1}-of-00002.safetensors`] as const,
+      (name, i) => [name, `${stem}-0000${(i % 2) + 1}-of-00002.safetensors`] as const,
     )
     for (const file of new Set(halves.map(([, file]) => file))) {
       const own = halves.filter(([, other]) => other === file).map(([name]) => [name, tensors.get(name)!] as const)
       writeRawTensors(join(folder, file), new Map(own))
     }
     writeFileSync(
-      join(folder, 'model.safetensors.index.json'),
+      join(folder, `${stem}.safetensors.index.json`),
       JSON.stringify({ weight_map: Object.fromEntries(halves) }),
     )
     rmSync(join(folder, 'model.safetensors'))
