@@ -38,8 +38,8 @@ std::byte* reserve(uint64_t& capacity) {
   throw std::bad_alloc();
 }
 
-// glibc gives freed memory back to the system from 128 KiB on, until a large block was freed: then from twice its size. What
-// is freed while oneDNN makes its primitives, up to 8 MiB, would stay.
+// glibc gives freed memory back to the system from 128 KiB on, until a large block was freed: then from twice its size.
+// What is freed while oneDNN makes its primitives, up to 8 MiB, would stay.
 void keepTrimming() {
 #ifdef __GLIBC__
   static const bool kept [[maybe_unused]] = mallopt(M_TRIM_THRESHOLD, 128 << 10) == 1;
