@@ -20,6 +20,7 @@ export function weightsAmong(files: readonly string[]): string | null {
   return index ?? (others.length === 1 ? others[0]! : null)
 }
 
+/** Whether a file lists shards. */
 export const isIndex = (file: string): boolean => file.endsWith('.index.json')
 
 /**

@@ -35,7 +35,7 @@ function mergesWithoutSuffix({ model }: TokenizerSource['json']): Merges | null 
 /** What the engine does not keep in its cache, in characters. */
 const LONG_WORD = 256
 
-/** Merges words here, and forgets what the engine keeps for it beside the vocabulary: some ten times as much memory. */
+/** Merges words here. What the engine keeps beside its vocabulary, 15 MiB for 50,000 tokens, goes. */
 function mergeBy(merges: Merges, engine: Engine): void {
   const model = engine.model as unknown as BytePairs
   if (!model.bpe) return

@@ -100,18 +100,37 @@ test('dropout changes the loss, its step changes the mask, and evaluation has no
   expect((await accumulated(model, [together])).loss).toBe(plain)
 })
 
+const long = batchOf([{ input_ids: Array.from({ length: 240 }, (_, i) => i) }])
+
+/** The most bytes that `work` takes at one time. */
+async function peakOf({ device }: Model, work: () => Promise<unknown>): Promise<number> {
+  await device.synchronize()
+  device.resetPeak()
+  const start = device.memory().inUse
+  await work()
+  return device.memory().peak - start
+}
+
 test('recomputing needs less memory than keeping', async () => {
   using model = await loadTiny('tiny-untied')
   model.addAdapter('a', mora({ rank: 2 }))
-  const long = batchOf([{ input_ids: Array.from({ length: 240 }, (_, i) => i) }])
-  const peak = async (checkpointing: boolean): Promise<number> => {
+  const peak = (checkpointing: boolean): Promise<number> => {
     model.gradientCheckpointing = checkpointing
-    await model.device.synchronize()
-    model.device.resetPeak()
-    const start = model.device.memory().inUse
-    await accumulated(model, [long])
-    return model.device.memory().peak - start
+    return peakOf(model, () => accumulated(model, [long]))
   }
   await peak(false)
   expect(await peak(true)).toBeLessThan(0.7 * (await peak(false)))
+})
+
+test('without gradients, all blocks take as much memory as one', async () => {
+  using model = await loadTiny('tiny-untied')
+  const peak = (passes: Pick<Model, 'lossAsync'>) =>
+    peakOf(model, async () => {
+      using loss = (await passes.lossAsync(long, { gradients: false })).loss
+      await loss.item()
+    })
+  await peak(model)
+  const states = 240 * model.config.hiddenSize * 4
+  expect(model.config.layers).toBeGreaterThan(1)
+  expect((await peak(model)) - (await peak(model.trial()))).toBeLessThan(states / 2)
 })
