@@ -85,6 +85,12 @@ const matmul = [
   // Tokens in parts, of which the last is padded: rows of packed and of narrow matrices, and what is summed over.
   ...transposes.map((transpose) => product([530, 83, 70], transpose, { accumulate: transpose.b, alpha: 0.5 })),
   ...[false, true].map((accumulate) => product([577, 50, 49], { a: false, b: true }, { batch: 3, accumulate })),
+  // A depth of whole cache lines, and other numbers of rows with the same matrix.
+  ...[64, 150, 211, 530].flatMap((rows) =>
+    [false, true].map((b) => product([rows, 70, 128], { a: false, b }, { accumulate: b, alpha: b ? 1 : 0.5 })),
+  ),
+  product([130, 90, 192], { a: false, b: true }, { batch: 3, accumulate: true }),
+  product([577, 50, 64], { a: false, b: false }, { batch: 2, float32Result: true }),
   product([130, 9, 70], { a: false, b: true }, { accumulate: true }),
   product([197, 70, 9], { a: false, b: false }, { batch: 2, float32Result: true }),
   product([37, 29, 333], { a: true, b: false }, { accumulate: true, alpha: 0.5, float32Result: true }),
