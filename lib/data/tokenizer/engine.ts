@@ -2,7 +2,7 @@
 import { Tokenizer as Engine } from '@huggingface/tokenizers'
 import { InputError } from '../../errors.js'
 import { reasonOf } from '../../foreign-errors.js'
-import { type Merge, mergesOf, type Vocabulary } from './merges.js'
+import { type Merge, type Merges, mergesOf, type Vocabulary } from './merges.js'
 import type { TokenizerSource } from './source.js'
 import { tokenCuts } from './token-cuts.js'
 
@@ -24,16 +24,11 @@ export function createEngine({ json, config, origin }: TokenizerSource): Engine 
   return engine
 }
 
-type Merges = Parameters<typeof mergesOf>[0]
-
 /** The merges of byte-pair encoding; null where the engine's own are needed, since tokens have suffixes there. */
 function mergesWithoutSuffix({ model }: TokenizerSource['json']): Merges | null {
   const { merges, end_of_word_suffix, continuing_subword_suffix } = model as Record<string, unknown>
   return Array.isArray(merges) && !end_of_word_suffix && !continuing_subword_suffix ? merges : null
 }
-
-/** What the engine does not keep in its cache, in characters. */
-const LONG_WORD = 256
 
 /** Merges words here. What the engine keeps beside its vocabulary, 15 MiB for 50,000 tokens, goes. */
 function mergeBy(merges: Merges, engine: Engine): void {
@@ -44,7 +39,7 @@ function mergeBy(merges: Merges, engine: Engine): void {
     const known = model.cache.get(word)
     if (known !== undefined) return known
     const tokens = merge(word)
-    if (word.length < LONG_WORD) model.cache.put(word, tokens)
+    if (word.length < model.max_length_to_cache) model.cache.put(word, tokens)
     return tokens
   }
   model.config = {}
@@ -55,6 +50,8 @@ function mergeBy(merges: Merges, engine: Engine): void {
 interface BytePairs extends Vocabulary {
   bpe: Merge
   config: object
+  /** In characters. */
+  readonly max_length_to_cache: number
   readonly cache: { get(word: string): string[] | undefined; put(word: string, tokens: string[]): void }
 }
 

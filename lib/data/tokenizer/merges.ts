@@ -8,6 +8,9 @@
 
 import FlatQueue from 'flatqueue'
 
+/** Pairs, as lists or with a space between; the first has the lowest rank, and of equal pairs the last counts. */
+export type Merges = readonly (string | readonly [string, string])[]
+
 /** A word's tokens, from left to right. */
 export type Merge = (word: string) => string[]
 
@@ -17,8 +20,7 @@ export interface Vocabulary {
   readonly tokens_to_ids: ReadonlyMap<string, number>
 }
 
-/** Merges by `pairs`, the first of which has the lowest rank; of equal pairs the last counts. */
-export function mergesOf(pairs: readonly (string | readonly [string, string])[], vocabulary: Vocabulary): Merge {
+export function mergesOf(pairs: Merges, vocabulary: Vocabulary): Merge {
   const { vocab, tokens_to_ids: ids } = vocabulary
   const others = new Map<string, number>()
   const texts: string[] = []
