@@ -36,3 +36,32 @@ export async function inParallel<Item, Result>(
   if (failures.length > 0) throw failures[0]
   return results as Result[]
 }
+
+/**
+ * Yields what `work` makes of each item, in order, while it is at work on up to `ahead` of those that follow. A failure comes
+ * where its item's result would, and ends it.
+ */
+export async function* mapAhead<Item, Result>(
+  items: AsyncIterable<Item>,
+  ahead: number,
+  work: (item: Item) => Promise<Result>,
+): AsyncGenerator<Result> {
+  const results: Promise<Result>[] = []
+  const source = items[Symbol.asyncIterator]()
+  try {
+    for (let isDone = false; !isDone; ) {
+      const read = source.next().then(
+        ({ done = false, value }) => ({ done, result: done ? undefined : work(value as Item) }),
+        (error) => ({ done: true, result: Promise.reject(error) as Promise<Result> }),
+      )
+      const { done, result } = await read
+      isDone = done
+      // A failure is found where its result is awaited, which may be later.
+      result?.catch(() => {})
+      if (result) results.push(result)
+      while (results.length > (isDone ? 0 : ahead)) yield await results.shift()!
+    }
+  } finally {
+    await source.return?.()
+  }
+}

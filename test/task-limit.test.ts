@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { inParallel, taskLimit } from '../lib/task-limit.js'
+import { inParallel, mapAhead, taskLimit } from '../lib/task-limit.js'
 
 /** A task that notes when it begins, and ends when it is told to. */
 function tasks() {
@@ -65,5 +65,59 @@ describe('inParallel', () => {
     ends[0]!(new Error('second'))
     await expect(results).rejects.toThrow('first')
     expect(begun).toEqual([0, 1])
+  })
+})
+
+describe('mapAhead', () => {
+  async function* numbers(count: number, read: number[] = [], failsAt = -1) {
+    for (let i = 0; i < count; i++) {
+      read.push(i)
+      if (i === failsAt) throw new Error(`no ${i}`)
+      yield i
+    }
+  }
+  /** What comes, and how it ends. */
+  async function collected(results: AsyncIterable<number>) {
+    const got: unknown[] = []
+    try {
+      for await (const result of results) got.push(result)
+    } catch (error) {
+      got.push((error as Error).message)
+    }
+    return got
+  }
+
+  it('yields results in the order of their items, and begins those that follow', async () => {
+    const { begun, ends, task } = tasks()
+    const results = collected(mapAhead(numbers(5), 2, task))
+    await settled()
+    expect(begun).toEqual([0, 1, 2])
+    ends[2]!()
+    ends[1]!()
+    await settled()
+    expect(begun).toEqual([0, 1, 2])
+    ends[0]!()
+    await settled()
+    expect(begun).toEqual([0, 1, 2, 3, 4])
+    ends[4]!()
+    ends[3]!()
+    expect(await results).toEqual([0, 1, 2, 3, 4])
+  })
+
+  it('ends where the first of the items fails, whichever failure comes first', async () => {
+    const fail = async (i: number) => {
+      if (i === 2) await settled()
+      if (i >= 2) throw new Error(`failed ${i}`)
+      return i
+    }
+    expect(await collected(mapAhead(numbers(9), 4, fail))).toEqual([0, 1, 'failed 2'])
+    const read = mapAhead(numbers(9, [], 3), 8, async (i) => i)
+    expect(await collected(read)).toEqual([0, 1, 2, 'no 3'])
+  })
+
+  it('reads no more once nobody listens', async () => {
+    const read: number[] = []
+    for await (const i of mapAhead(numbers(9, read), 2, async (i) => i)) if (i === 1) break
+    expect(read).toEqual([0, 1, 2, 3])
   })
 })

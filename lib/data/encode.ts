@@ -34,6 +34,8 @@ export interface EncodeOptions {
   trainOn: 'completion' | 'all'
   /** What the template is told of rows that do not say it themselves. */
   context?: TemplateContext
+  /** Aborting it ends the rendering of conversations with its reason. */
+  signal?: AbortSignal
 }
 
 export interface EncodedRow {
@@ -49,7 +51,7 @@ export interface EncodedRow {
  * @throws InputError of a row that cannot be trained as it stands
  * @throws UsageError `no-tokenizer`, `no-chat-template`
  */
-export function encodeRow(row: Row, where: string, options: EncodeOptions): EncodedRow {
+export async function encodeRow(row: Row, where: string, options: EncodeOptions): Promise<EncodedRow> {
   const { maxLength } = options
   if (row.kind === 'tokenised') {
     const mask = Uint8Array.from(row.ids, (_, i) => (row.labels?.[i] === IGNORED_LABEL ? 0 : 1))
@@ -87,36 +89,37 @@ function messagesOf(row: Exclude<Row, { kind: 'text' | 'tokenised' }>): Message[
   ]
 }
 
-function chatRow(
+async function chatRow(
   row: Exclude<Row, { kind: 'text' | 'tokenised' }>,
   where: string,
   tokenizer: Tokenizer,
   template: ChatTemplate,
   options: EncodeOptions,
-): EncodedRow {
+): Promise<EncodedRow> {
   const messages = messagesOf(row)
   checkRoles(messages, template, where)
   const context = contextOf(row, options.context)
-  const encoded = conversation(messages, where, tokenizer, template, context, options)
+  const encoded = await conversation(messages, where, tokenizer, template, context, options)
   if (!context.tools?.length || template.readsTools) return encoded
   return { ...encoded, chat: { ...encoded.chat, droppedTools: 1 } }
 }
 
-function conversation(
+async function conversation(
   messages: readonly Message[],
   where: string,
   tokenizer: Tokenizer,
   template: ChatTemplate,
   context: TemplateContext,
   options: EncodeOptions,
-): EncodedRow {
-  const masked = (): MaskedChat => maskChat(tokenizer, template, messages, where, context)
-  if (options.trainOn === 'completion') return maskedRow(masked(), tokenizer, options)
+): Promise<EncodedRow> {
+  const masked = (): Promise<MaskedChat> => maskChat(tokenizer, template, messages, where, context, options.signal)
+  if (options.trainOn === 'completion') return maskedRow(await masked(), tokenizer, options)
   try {
-    return maskedRow(masked(), tokenizer, options)
+    return maskedRow(await masked(), tokenizer, options)
   } catch (error) {
     if (!(error instanceof InputError && NOT_MASKED.has(error.code))) throw error
-    const ids = encodeChat(tokenizer, template.render(messages, { ...context, addGenerationPrompt: false }), where)
+    const text = await template.render(messages, { ...context, addGenerationPrompt: false }, options.signal)
+    const ids = encodeChat(tokenizer, text, where)
     return promptedRow(tokenRow(ids, new Uint8Array(ids.length).fill(1)), tokenizer, options)
   }
 }

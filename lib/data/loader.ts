@@ -132,11 +132,11 @@ export class DataLoader implements AsyncIterable<Batch> {
     const sampler = new Sampler({ rows: rows.length, parts, batchSize, seed, shuffle, epochs, rank, size })
     const tokens = rows instanceof Dataset ? undefined : await this.#tokenRows()
     for (let step = this.#step; step < sampler.steps; step++) {
-      const picked = sampler.rowsOfStep(step).map(({ index, row }) => ({
-        ...(rows instanceof Dataset ? rows.row(index) : tokens!(rows[index]!, index)),
+      const picked = sampler.rowsOfStep(step).map(async ({ index, row }) => ({
+        ...(rows instanceof Dataset ? rows.row(index) : await tokens!(rows[index]!, index)),
         row,
       }))
-      yield this.#pack(picked)
+      yield this.#pack(await Promise.all(picked))
     }
   }
 
@@ -148,7 +148,7 @@ export class DataLoader implements AsyncIterable<Batch> {
     let picked: PackedRow[] = []
     for await (const one of rows) {
       const row = index % this.#batchSize
-      if (index >= first && row % size === rank) picked.push({ ...tokens(one, index), row })
+      if (index >= first && row % size === rank) picked.push({ ...(await tokens(one, index)), row })
       index++
       if (index <= first || row + 1 < this.#batchSize) continue
       yield this.#pack(picked)
@@ -163,7 +163,7 @@ export class DataLoader implements AsyncIterable<Batch> {
   }
 
   /** Encodes rows as they are needed. A text is one row here: what exceeds `maxLength` is refused. */
-  async #tokenRows(): Promise<(row: LoaderRow, index: number) => TokenRow> {
+  async #tokenRows(): Promise<(row: LoaderRow, index: number) => Promise<TokenRow>> {
     const { tokenizer = null, maxLength, template, text, tools, templateOptions, trainOn } = this.options
     const settings = await encodeOptions({ tokenizer, maxLength, template, text, tools, templateOptions, trainOn })
     return (row, index) => tokenRow(row, `row ${index + 1}`, settings)
@@ -174,7 +174,7 @@ function isCounted(rows: unknown): rows is Dataset | readonly LoaderRow[] {
   return rows instanceof Dataset || Array.isArray(rows)
 }
 
-function tokenRow(row: LoaderRow, where: string, settings: EncodeOptions): TokenRow {
+async function tokenRow(row: LoaderRow, where: string, settings: EncodeOptions): Promise<TokenRow> {
   if (isJsonObject(row) && 'ids' in row) {
     const { ids, mask } = row as { ids: ArrayLike<number>; mask?: ArrayLike<number> }
     for (const [name, values] of [
@@ -195,7 +195,7 @@ function tokenRow(row: LoaderRow, where: string, settings: EncodeOptions): Token
     }
     return { ids: Int32Array.from(ids), mask: mask ? Uint8Array.from(mask) : new Uint8Array(ids.length).fill(1) }
   }
-  const { rows } = encodeRow(rowOf({ value: row, where }, settings.text), where, settings)
+  const { rows } = await encodeRow(rowOf({ value: row, where }, settings.text), where, settings)
   if (rows.length !== 1) {
     throw new InputError(
       'row-too-long',

@@ -1,6 +1,8 @@
 /** Rows of sources to token ids, one row at a time. */
+import { setMaxListeners } from 'node:events'
 import { about, InputError } from '../errors.js'
 import { isTooLarge } from '../foreign-errors.js'
+import { mapAhead } from '../task-limit.js'
 import { checkIds, countTargets, type EncodedRow, type EncodeOptions, encodeRow } from './encode.js'
 import type { DataRecord } from './rows/record.js'
 import { rowOf } from './rows/rows.js'
@@ -25,6 +27,8 @@ export interface TokeniseOptions {
 }
 
 const PROGRESS_EVERY = 256
+/** Rows that are rendered while those before them are tokenised. */
+const ROWS_AHEAD = 16
 
 /** @throws InputError of malformed rows (file and line), and ids past `vocabularySize` */
 export async function tokenise(
@@ -39,9 +43,7 @@ export async function tokenise(
   const summary = emptySummary()
   const sizes: number[] = []
   let read = 0
-  const take = (record: DataRecord): void => {
-    const { where } = record
-    const encoded = encodedRecord(record, settings)
+  const take = (encoded: EncodedRow, where: string): void => {
     if (encoded.truncated) summary.truncated++
     if (encoded.chat) addChat(summary, encoded.chat, where)
     for (const row of encoded.rows) {
@@ -64,13 +66,26 @@ export async function tokenise(
     }
     if (++read % PROGRESS_EVERY === 0) options.onProgress?.({ rows: read, tokens: summary.tokens })
   }
-  for (const source of sources) {
-    const before = store.length
-    for await (const record of source.records()) {
-      options.signal?.throwIfAborted()
-      take(record)
+  const ending = new AbortController()
+  const signal = AbortSignal.any([ending.signal, ...(options.signal ? [options.signal] : [])])
+  // Rows that are rendered together listen to it.
+  setMaxListeners(0, signal)
+  const encode = async (record: DataRecord) => ({
+    encoded: await encodedRecord(record, { ...settings, signal }),
+    record,
+  })
+  try {
+    for (const source of sources) {
+      const before = store.length
+      for await (const { encoded, record } of mapAhead(source.records(), source.readsAhead ? ROWS_AHEAD : 0, encode)) {
+        signal.throwIfAborted()
+        take(encoded, record.where)
+      }
+      sizes.push(store.length - before)
     }
-    sizes.push(store.length - before)
+  } finally {
+    // After a failure nobody waits for the rows behind it.
+    ending.abort()
   }
   options.onProgress?.({ rows: read, tokens: summary.tokens })
   summary.rows = store.length
@@ -82,10 +97,10 @@ export async function tokenise(
 }
 
 /** What is too large for the tokenizer, or for a list of ids, is named. */
-function encodedRecord(record: DataRecord, settings: EncodeOptions): EncodedRow {
+async function encodedRecord(record: DataRecord, settings: EncodeOptions): Promise<EncodedRow> {
   const { where } = record
   try {
-    return encodeRow(rowOf(record, settings.text), where, settings)
+    return await encodeRow(rowOf(record, settings.text), where, settings)
   } catch (error) {
     if (error instanceof InputError && error.code === 'too-large') throw about(where, error)
     if (!isTooLarge(error)) throw error

@@ -46,8 +46,8 @@ async function logprobsOf(
 ): Promise<number[]> {
   const { score, batchSize } = options
   const prompt = template
-    ? promptTokens(model, template, { messages: chatOf(row, shots, score), ...templateContext })
-    : promptTokens(model, template, { prompt: plainTextOf(row, shots, score) })
+    ? await promptTokens(model, template, { messages: chatOf(row, shots, score), ...templateContext }, signal)
+    : await promptTokens(model, template, { prompt: plainTextOf(row, shots, score) })
   const tokenizer = requireTokenizer(model)
   const continuations = row.choices.map((choice, i) => {
     const ids = tokenizer.encodeContinuation(`${template ? '' : ' '}${answerText(row, i, score)}`)

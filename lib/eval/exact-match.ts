@@ -28,7 +28,7 @@ export async function exactMatch({
   using cache = new PromptCache(model)
   for await (const record of recordsOf(data, { limit: options.limit, signal })) {
     const { prompt, answer } = checked(exactMatchRow, record.value, record.where)
-    const ids = promptTokens(model, template, { prompt, ...templateContext })
+    const ids = await promptTokens(model, template, { prompt, ...templateContext }, signal)
     const name = `${record.where}: the prompt`
     const completion = await complete(cache, ids, { maxNewTokens, stopIds, name, signal })
     const generated = continuationText(tokenizer, ids, completion)

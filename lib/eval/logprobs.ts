@@ -10,7 +10,7 @@ export async function logprobs(context: TaskContext): Promise<LogProbsResult> {
   const result: LogProbsResult = { rows: [] }
   const rows = async function* () {
     for await (const record of recordsOf(data, { limit: options.limit, signal })) {
-      for (const { ids } of tokenRowsOf(rowOf(record, text), record.where, context)) {
+      for (const { ids } of await tokenRowsOf(rowOf(record, text), record.where, context)) {
         yield { ids, mask: new Uint8Array(ids.length).fill(1) }
       }
     }

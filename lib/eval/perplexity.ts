@@ -46,7 +46,7 @@ export async function* partsOf(context: RowsContext): AsyncGenerator<Part> {
     const { where } = record
     const row = rowOf(record, text)
     const parts =
-      row.kind === 'text' ? textWindows(row.text, where, context) : rowParts(tokenRowsOf(row, where, context))
+      row.kind === 'text' ? textWindows(row.text, where, context) : rowParts(await tokenRowsOf(row, where, context))
     for (const part of parts) {
       yield part
       if (++count === options.limit) return

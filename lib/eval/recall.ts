@@ -36,7 +36,7 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
     if (row.kind !== 'completion' || row.completion.trim() === '') {
       throw malformedRow(where, 'recall needs rows of a prompt and a completion that is not empty')
     }
-    const { prompt, expected } = lessonOf(row, where, context)
+    const { prompt, expected } = await lessonOf(row, where, context)
     const name = `${where}: the prompt`
     const ids = await complete(cache, prompt, { maxNewTokens: expected.length, name, signal })
     const { wanted, written } = placed(
@@ -65,14 +65,19 @@ export async function recall(context: TaskContext): Promise<RecallResult> {
 }
 
 /** Encodes the row as training does, so that the question is asked as it was learnt. */
-function lessonOf(row: RecallRow, where: string, { model, template, templateContext: context }: TaskContext): Lesson {
+async function lessonOf(
+  row: RecallRow,
+  where: string,
+  { model, template, templateContext: context, signal }: TaskContext,
+): Promise<Lesson> {
   const { tokenizer, config } = model
-  const encoded = encodeRow({ kind: 'completion', ...row }, where, {
+  const encoded = await encodeRow({ kind: 'completion', ...row }, where, {
     tokenizer,
     template,
     maxLength: Number.MAX_SAFE_INTEGER,
     trainOn: 'completion',
     context,
+    signal,
   })
   const { ids, mask } = encoded.rows[0]!
   if (ids.length > config.maxPositions) {

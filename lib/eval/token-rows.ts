@@ -3,13 +3,20 @@ import type { Row } from '../data/rows/rows.js'
 import type { RowsContext } from './task.js'
 
 /** The token rows of a row, encoded as in training; several if a text is longer than `maxLength`. */
-export function tokenRowsOf(
+export async function tokenRowsOf(
   row: Row,
   where: string,
-  { model, options, template, templateContext: context, maxLength, truncated }: RowsContext,
-): TokenRow[] {
+  { model, options, template, templateContext: context, maxLength, truncated, signal }: RowsContext,
+): Promise<TokenRow[]> {
   const { tokenizer, config } = model
-  const encoded = encodeRow(row, where, { tokenizer, template, maxLength, trainOn: options.trainOn, context })
+  const encoded = await encodeRow(row, where, {
+    tokenizer,
+    template,
+    maxLength,
+    trainOn: options.trainOn,
+    context,
+    signal,
+  })
   for (const { ids } of encoded.rows) checkIds(ids, config.vocabularySize, where)
   if (encoded.truncated) truncated()
   return encoded.rows

@@ -62,7 +62,7 @@ export class Chat implements Disposable {
     const messages = [...this.messages, { role: 'user', content: text }]
     const { system, templateOptions } = options
     const tools = await resolveTools(options.tools)
-    const ids = promptTokens(this.model, template, { messages, system, tools, templateOptions })
+    const ids = await promptTokens(this.model, template, { messages, system, tools, templateOptions }, signal)
     const random = randomStream(options.seed, 'generate', this.messages.length / 2)
     const stopIds = await stopTokens(this.model, template)
     const request = { ...limitsOf(options, this.#extras), ids, random, stopIds, signal }

@@ -73,7 +73,12 @@ export async function* generateStream(
   const template = await promptTemplate(model, options, extras.onWarning)
   const { prompt, system, templateOptions } = options
   const tools = await resolveTools(options.tools)
-  const ids = promptTokens(model, template, { prompt, system, messages: extras.messages, tools, templateOptions })
+  const ids = await promptTokens(
+    model,
+    template,
+    { prompt, system, messages: extras.messages, tools, templateOptions },
+    signal,
+  )
   const cache = new PromptCache(model)
   try {
     const random = randomStream(options.seed, 'generate')

@@ -28,14 +28,21 @@ export function requireTokenizer({ tokenizer, path }: Pick<LanguageModel, 'token
  *
  * @throws UsageError for parts that do not fit together
  */
-export function promptTokens(model: LanguageModel, template: ChatTemplate | null, request: Prompt): number[] {
+export async function promptTokens(
+  model: LanguageModel,
+  template: ChatTemplate | null,
+  request: Prompt,
+  signal?: AbortSignal,
+): Promise<number[]> {
   const tokenizer = requireTokenizer(model)
   const { prompt, messages, system, tools, templateOptions } = request
   if ((prompt === undefined) === (messages === undefined)) {
     throw new UsageError('unfit-options', 'Expected either a prompt or messages to generate from.')
   }
   const ids = template
-    ? tokenizer.encode(template.render(conversation(request), { tools, templateOptions, addGenerationPrompt: true }))
+    ? tokenizer.encode(
+        await template.render(conversation(request), { tools, templateOptions, addGenerationPrompt: true }, signal),
+      )
     : tokenizer.encodeText(plainPrompt(prompt, system))
   if (ids.length === 0) {
     throw new UsageError('empty-prompt', 'The prompt has no tokens, so there is nothing to continue; enter some text.')

@@ -18,7 +18,7 @@ export async function stopTokens(
 ): Promise<ReadonlySet<number>> {
   const stops = new Set([...config.eosIds, ...(await generationEos(path))])
   if (tokenizer?.eosId !== undefined) stops.add(tokenizer.eosId)
-  if (tokenizer && template) for (const end of endsOfTurns(tokenizer, template)) stops.add(end)
+  if (tokenizer && template) for (const end of await endsOfTurns(tokenizer, template)) stops.add(end)
   return stops
 }
 
@@ -41,17 +41,19 @@ const ENDINGS: readonly { answer: Message; next: Message }[] = [
 ]
 
 /** The last trained tokens of an assistant's turns, except where the template refuses or cannot tell them apart. */
-function endsOfTurns(tokenizer: Tokenizer, template: ChatTemplate): number[] {
-  return ENDINGS.flatMap(({ answer, next }) => {
-    const masked = (...messages: Message[]) => maskChat(tokenizer, template, messages, 'a conversation')
+async function endsOfTurns(tokenizer: Tokenizer, template: ChatTemplate): Promise<number[]> {
+  const masked = (...messages: Message[]) => maskChat(tokenizer, template, messages, 'a conversation')
+  const ends: number[] = []
+  for (const { answer, next } of ENDINGS) {
     try {
-      const alone = masked(question, answer)
-      if (alone.droppedCalls > 0) return []
-      const { ids, mask } = alone.openEnds > 0 ? masked(question, answer, next) : alone
-      return ids[mask.lastIndexOf(1)] ?? []
+      const alone = await masked(question, answer)
+      if (alone.droppedCalls > 0) continue
+      const { ids, mask } = alone.openEnds > 0 ? await masked(question, answer, next) : alone
+      const last = ids[mask.lastIndexOf(1)]
+      if (last !== undefined) ends.push(last)
     } catch (error) {
-      if (error instanceof InputError) return []
-      throw error
+      if (!(error instanceof InputError)) throw error
     }
-  })
+  }
+  return ends
 }

@@ -44,7 +44,7 @@ export async function readModelFolder(folder: string): Promise<Map<string, Tenso
 
 /** Names of files beside a model's weights: those of its tokenizer, and how it generates. */
 export const companionFiles =
-  /^(tokenizer[^/]*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template[^/]*|generation_config\.json)$/
+  /^(tokenizer[^/]*|special_tokens_map\.json|vocab\.(json|txt)|merges\.txt|added_tokens\.json|chat_template[^/]*|additional_chat_templates\/[^/]+\.jinja|generation_config\.json)$/
 
 /** Names of files that say how a model's weights are quantised, where its configuration does not: AutoGPTQ's and AutoAWQ's. */
 export const quantiserFiles: readonly string[] = ['quantize_config.json', 'quant_config.json']

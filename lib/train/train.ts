@@ -65,8 +65,12 @@ export function train<Own extends OptionFields = NoFields>(model: Model, options
 }
 
 /** `train` with the options of a command, which are checked; run.yaml records them as they are. */
-export function trainByCommand(model: Model, options: TrainOptions, ranks: Ranks, onBegun: RunParts['onBegun']): Run {
-  return start(model, options, { ...partsOf(model, options), ranks, onBegun })
+export function trainByCommand(
+  model: Model,
+  options: TrainOptions,
+  parts: Pick<StartParts, 'ranks' | 'signal' | 'onBegun'>,
+): Run {
+  return start(model, options, { ...partsOf(model, { ...options, signal: parts.signal }), ...parts })
 }
 
 function partsOf(model: Model, { template, signal }: Pick<TrainCall, 'template' | 'signal'>): TrainingParts {

@@ -33,7 +33,9 @@ describe('evaluate', () => {
     reply: tokenizer.encodeContinuation(reply),
   })
   const chat = async (messages: Message[], reply: string): Promise<Script> => ({
-    prompt: tokenizer.encode((await loadTemplate('chatml', tokenizer)).render(messages, { addGenerationPrompt: true })),
+    prompt: tokenizer.encode(
+      await (await loadTemplate('chatml', tokenizer)).render(messages, { addGenerationPrompt: true }),
+    ),
     reply: tokenizer.encode(reply),
   })
 
@@ -282,7 +284,7 @@ describe('evaluate', () => {
         { role: 'user', content: 'key?' },
         { role: 'assistant', content: 'abcd 🦊' },
       ]
-      const ids = tokenizer.encode(template.render(turns, { addGenerationPrompt: false }))
+      const ids = tokenizer.encode(await template.render(turns, { addGenerationPrompt: false }))
       const model = new ScriptedModel(tokenizer, [{ prompt: ids.slice(0, 1), reply: ids.slice(1) }])
       const result = await evaluate(model, { task: 'recall', data, template: templatePath(name) })
       expect(result).toEqual({ characterAccuracy: 1, exactAccuracy: 1 })

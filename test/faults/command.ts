@@ -20,6 +20,7 @@ export interface Ending {
 }
 
 export interface Started {
+  readonly pid: number
   readonly ended: Promise<Ending>
   kill(signal: NodeJS.Signals): void
   /** Resolves when stderr has such a text; rejects when the process ends before. */
@@ -46,7 +47,7 @@ export function start(argv: readonly string[], environment: Record<string, strin
       ended.then(() => reject(new Error(`The process ended: ${stderr}`)))
       look()
     })
-  return { ended, until, kill: (signal) => void child.kill(signal) }
+  return { pid: child.pid!, ended, until, kill: (signal) => void child.kill(signal) }
 }
 
 /** Arguments of a run of a second; `more` may have other values of the same options. */

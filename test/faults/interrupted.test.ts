@@ -1,7 +1,8 @@
 /** A run that is stopped from outside, and one that meets another. */
-import { existsSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { hasCommand, resultOf, start, trainInto } from './command.js'
@@ -12,6 +13,18 @@ const at = useTemporaryFolder()
 const STEPS = 150
 const long = (output: string, ...more: string[]) => trainInto(output, '--max-steps', String(STEPS), ...more)
 const firstStep = /step 1\//
+
+const demo = resolve('assets/demo-model')
+
+/** Waits until a process has one in which templates are rendered. */
+async function renderProcessOf(pid: number): Promise<void> {
+  const read = (path: string) => readFileSync(`/proc/${path}`, 'utf8')
+  for (;;) {
+    const children = read(`${pid}/task/${pid}/children`).trim().split(' ').filter(Boolean)
+    if (children.some((child) => read(`${child}/cmdline`).includes('render-process'))) return
+    await setTimeout(20)
+  }
+}
 
 describe.skipIf(!hasCommand)('a run that is stopped', { timeout: 300_000 }, () => {
   const whole = mkdtempSync(join(tmpdir(), 'mora-whole-'))
@@ -41,6 +54,24 @@ describe.skipIf(!hasCommand)('a run that is stopped', { timeout: 300_000 }, () =
       expect(resultOf(output)).toEqual(resultOf(whole))
     },
   )
+
+  it.each([
+    ['that is slow', '{% for i in range(20000) %}{% for j in range(9) %}{% endfor %}{% endfor %}'],
+    ['inside an operation of JavaScript', "{% set p = 'a' * 400000 %}{{ (p ~ 'b' ~ p) in p * 8 }}"],
+  ])('amid a template %s ends with 130 and nothing written', async (_, source) => {
+    const [template, rows] = [join(at(), 'slow.jinja'), join(at(), 'rows.jsonl')]
+    writeFileSync(template, `${source}{% for m in messages %}${'<|im_start|>{{ m.content }}<|im_end|>'}{% endfor %}`)
+    writeFileSync(rows, `${JSON.stringify({ prompt: 'a', completion: 'b' })}\n`.repeat(500))
+    const output = join(at(), 'out')
+    const argv = ['train', '--model', demo, '--data', rows, '--template', template, '--output', output, '--json']
+    const run = start(argv)
+    await renderProcessOf(run.pid)
+    run.kill('SIGTERM')
+    const { code, stdout, stderr } = await run.ended
+    expect(code, stderr).toBe(130)
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'stopped' } })
+    expect(existsSync(output)).toBe(false)
+  })
 
   it('by a second signal ends at once', async () => {
     const run = start(long(join(at(), 'out')))

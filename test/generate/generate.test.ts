@@ -14,7 +14,7 @@ describe('generate', () => {
 
   const chatml = templatePath('chatml')
   const chatIds = async (messages: Message[]) =>
-    tokenizer.encode((await loadTemplate('chatml', tokenizer)).render(messages, { addGenerationPrompt: true }))
+    tokenizer.encode(await (await loadTemplate('chatml', tokenizer)).render(messages, { addGenerationPrompt: true }))
 
   it('continues a prompt as it stands where there is no template, with BOS', async () => {
     const prompt = tokenizer.encodeText('The sea')

@@ -8,7 +8,7 @@ const tokenizer = Object.assign(tokenizerOf({ special }), { eosId: undefined })
 const model = { path: '', config: { eosIds: [] }, tokenizer } as unknown as Parameters<typeof stopTokens>[0]
 
 async function stopsOf(source: string): Promise<(string | undefined)[]> {
-  const stops = await stopTokens(model, new ChatTemplate(source, {}, 'test'))
+  const stops = await stopTokens(model, new ChatTemplate({ source, specialTokens: {}, origin: 'test' }))
   return [...stops].map((id) => tokenizer.tokenOf(id)).sort()
 }
 

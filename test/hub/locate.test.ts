@@ -29,6 +29,7 @@ const brought = () =>
 describe('a model of the hub', () => {
   test('is its configuration, its safetensors, and the files of its tokenizer', async () => {
     const wanted = [
+      'additional_chat_templates/tool_use.jinja',
       'chat_template.jinja',
       'config.json',
       'generation_config.json',

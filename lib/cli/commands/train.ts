@@ -1,4 +1,4 @@
-import { MoraError } from '../../errors.js'
+import { MoraError, RunError } from '../../errors.js'
 import { formatBytes } from '../../io/disk-space.js'
 import type { Model } from '../../models/index.js'
 import {
@@ -91,11 +91,21 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
     model.device.profile(options.profile)
     const quiet = options.quiet || !ranks.reportsProgress
     let saveAtOnce = () => {}
-    const run = trainByCommand(model, options, ranks, (save) => {
+    const setUp = new AbortController()
+    let hasBegun = false
+    const onBegun = (save: () => void) => {
       saveAtOnce = save
-    })
+      hasBegun = true
+    }
+    const run = trainByCommand(model, options, { ranks, signal: setUp.signal, onBegun })
     const oneOfMany = ranks.size > 1 ? { saveAtOnce: () => saveAtOnce() } : null
-    const result = await follow(run, { quiet, oneOfMany }, context)
+    // Ranks end together; one alone has nothing to save before it has begun.
+    const giveUp = () => {
+      if (oneOfMany || hasBegun) return false
+      setUp.abort(NOTHING_BEGUN)
+      return true
+    }
+    const result = await follow(run, { quiet, oneOfMany, giveUp }, context)
     if (options.profile && ranks.reportsProgress)
       context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
     return result
@@ -155,10 +165,12 @@ function checkPaths(options: TrainOptions, source: OptionSource): void {
   requireTools(options.tools, source)
 }
 
+const NOTHING_BEGUN = new RunError('stopped', 'Stopped before the first step; nothing was written.')
+
 /** Shows a run until it ends; the first interruption stops it with its state saved. */
 async function follow(
   run: Run,
-  { quiet, oneOfMany }: { quiet: boolean; oneOfMany: OneOfMany | null },
+  { quiet, oneOfMany, giveUp }: { quiet: boolean; oneOfMany: OneOfMany | null; giveUp: () => boolean },
   { terminal }: CommandContext,
 ): Promise<CommandResult> {
   const progress = new Progress(terminal.stderr, { quiet })
@@ -170,8 +182,8 @@ async function follow(
         return await run.finished
       },
       () => {
-        progress.note(`stopping after this step${oneOfMany ? '' : '; once more to stop at once'}`)
         run.stop().catch(() => {}) // the loop above throws it
+        if (!giveUp()) progress.note(`stopping after this step${oneOfMany ? '' : '; once more to stop at once'}`)
       },
       oneOfMany,
     )
@@ -179,6 +191,11 @@ async function follow(
     const { stopped, ...json } = result
     // What stopped the run may have come to another rank.
     return { json, text: summary(result), exitCode: interrupted || stopped ? 130 : 0 }
+  } catch (error) {
+    if (error !== NOTHING_BEGUN) throw error
+    progress.note(NOTHING_BEGUN.message)
+    const { code, message } = NOTHING_BEGUN
+    return { json: { error: { code, message } }, text: '', exitCode: 130 }
   } finally {
     progress.end()
     // Whatever ended the loop above: the model is the run's until it has ended.

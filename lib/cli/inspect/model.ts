@@ -85,7 +85,7 @@ export async function modelFacts(
       vocabularySize: tokenizer.vocabularySize,
       bosToken: tokenizer.bosToken ?? null,
       eosToken: tokenizer.eosToken ?? null,
-      chatTemplate: tokenizer.chatTemplate !== null,
+      chatTemplate: tokenizer.template !== null,
     },
   }
 }

@@ -5,7 +5,8 @@
 import { InputError } from '../../errors.js'
 import type { ChatTemplate, Message, TemplateContext } from '../templates/template.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
-import { ChatTurns, type TurnCounts } from './chat-turns.js'
+import type { ChatAnswers, TurnCounts } from './chat-turns.js'
+import type { AddedToken } from './token-marks.js'
 import { tokenSpans } from './token-spans.js'
 
 export interface MaskedChat extends TurnCounts {
@@ -21,25 +22,42 @@ const MOST_MESSAGES = 1024
  * @param where names the row in errors
  * @throws InputError `template-failed`, `unmaskable-template`, `double-bos`, `no-end-of-turn`
  */
-export function maskChat(
+export async function maskChat(
   tokenizer: Tokenizer,
   template: ChatTemplate,
   messages: readonly Message[],
   where: string,
   context: TemplateContext = {},
-): MaskedChat {
+  signal?: AbortSignal,
+): Promise<MaskedChat> {
   if (messages.length > MOST_MESSAGES) {
     throw new InputError(
       'unmaskable-template',
       `${where}: a conversation of ${messages.length} messages is too long to find each answer in, at most ${MOST_MESSAGES} were expected: make several rows of it, or train all of it (the option trainOn: all).`,
     )
   }
-  const turns = new ChatTurns(tokenizer, template, messages, context, where)
-  const ids = encodeChat(tokenizer, turns.text, where)
+  const answers = await template.answers(addedTokens(tokenizer), messages, context, where, signal)
+  return maskAnswers(tokenizer, answers, where)
+}
+
+/** @throws InputError `unmaskable-template`, `double-bos` */
+export function maskAnswers(tokenizer: Tokenizer, { text, spans, counts }: ChatAnswers, where: string): MaskedChat {
+  const ids = encodeChat(tokenizer, text, where)
   const mask = new Uint8Array(ids.length)
-  const { spans, counts } = turns.answers()
-  for (const span of tokenSpans(turns.text, ids, spans, tokenizer, where)) mask.fill(1, span.start, span.end)
+  for (const span of tokenSpans(text, ids, spans, tokenizer, where)) mask.fill(1, span.start, span.end)
   return { ids, mask, ...counts }
+}
+
+const tokensOfTokenizers = new WeakMap<Tokenizer, readonly AddedToken[]>()
+
+/** Returns the same list for the same tokenizer. */
+export function addedTokens(tokenizer: Tokenizer): readonly AddedToken[] {
+  const known = tokensOfTokenizers.get(tokenizer)
+  if (known) return known
+  const { addedIds, specialIds } = tokenizer
+  const tokens = [...addedIds].map((id) => ({ text: tokenizer.tokenOf(id)!, isSpecial: specialIds.has(id) }))
+  tokensOfTokenizers.set(tokenizer, tokens)
+  return tokens
 }
 
 /** @throws InputError `double-bos` */

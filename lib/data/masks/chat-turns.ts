@@ -7,22 +7,11 @@
  * say what is trained.
  */
 import { InputError } from '../../errors.js'
-import { textsOf } from '../templates/messages.js'
+import { type CompiledTemplate, type TemplateContext, textOf } from '../templates/compiled-template.js'
+import { type Message, textsOf } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
-import { type ChatTemplate, type Message, type TemplateContext, textOf } from '../templates/template.js'
-import type { Tokenizer } from '../tokenizer/tokenizer.js'
-import {
-  type AnswerSpan,
-  callsOf,
-  commonPrefix,
-  endMark,
-  markAt,
-  marksOf,
-  type Span,
-  sharedHead,
-  stretchesOf,
-  varied,
-} from './turn-texts.js'
+import type { TokenMarks } from './token-marks.js'
+import { type AnswerSpan, callsOf, commonPrefix, type Span, sharedHead, stretchesOf, varied } from './turn-texts.js'
 
 export interface TurnCounts {
   /** Turns whose opening in the conversation differs from the generation prompt (thinking blocks). */
@@ -33,6 +22,13 @@ export interface TurnCounts {
   droppedCalls: number
   /** Messages, of any role, of which the template shows nothing. */
   droppedMessages: number
+}
+
+/** A rendered conversation, and what of it the model has to write. */
+export interface ChatAnswers {
+  text: string
+  spans: AnswerSpan[]
+  counts: TurnCounts
 }
 
 /** Ends the sentence of a refusal. */
@@ -56,8 +52,8 @@ export class ChatTurns {
    * @throws InputError `template-failed`
    */
   constructor(
-    private readonly tokenizer: Tokenizer,
-    private readonly template: ChatTemplate,
+    private readonly template: CompiledTemplate,
+    private readonly marks: TokenMarks,
     messages: readonly Message[],
     private readonly context: TemplateContext,
     private readonly where: string,
@@ -69,7 +65,7 @@ export class ChatTurns {
   }
 
   /** @throws InputError `unmaskable-template`, `no-end-of-turn` */
-  answers(): { spans: AnswerSpan[]; counts: TurnCounts } {
+  answers(): Pick<ChatAnswers, 'spans' | 'counts'> {
     const counts: TurnCounts = { foreignOpenings: 0, openEnds: 0, droppedCalls: 0, droppedMessages: 0 }
     const spans: AnswerSpan[] = []
     for (const [turn, message] of this.#messages.entries()) {
@@ -137,7 +133,7 @@ export class ChatTurns {
   /** How much of a turn's head is its announcement, or what the template writes before that. */
   #announced(announcement: string, head: string): number | undefined {
     const shared = this.#sharedWithOthers(announcement)
-    const marks = marksOf(this.tokenizer, announcement).map((mark) => mark.end)
+    const marks = this.marks.of(announcement).map((mark) => mark.end)
     const lines = [...announcement.matchAll(/\n/g)].map(({ index }) => index + 1)
     const lengths = [...new Set([...marks, ...lines, announcement.length])].sort((a, b) => b - a)
     for (const length of lengths) {
@@ -145,7 +141,7 @@ export class ChatTurns {
       if (at >= 0) return at + length
     }
     const alike = commonPrefix(announcement, head)
-    const isCut = marksOf(this.tokenizer, head).some((mark) => mark.start < alike && alike < mark.end)
+    const isCut = this.marks.of(head).some((mark) => mark.start < alike && alike < mark.end)
     return alike > shared && !isCut ? alike : undefined
   }
 
@@ -203,18 +199,18 @@ export class ChatTurns {
 
   /** A stretch up to the token that ends it; nothing of one that is blank. */
   #ended({ start, end }: Span, turn: number): AnswerSpan[] {
-    const { text, tokenizer } = this
+    const { text, marks } = this
     const own = text.slice(start, end)
     if (own.trim() === '') return []
-    const special = endMark(tokenizer, own, tokenizer.specialIds)
-    const last = special ?? endMark(tokenizer, own, tokenizer.addedIds)
+    const special = marks.end(own, { onlySpecial: true })
+    const last = special ?? marks.end(own, { onlySpecial: false })
     const isEnded = special !== undefined || (last !== undefined && this.#endsAnswersWithMarks())
     const next = isEnded ? undefined : this.#nextMark(end)
     const ended = next?.end ?? (last === undefined ? undefined : start + last)
     if (ended !== undefined) return [{ start, end: ended, isOpen: false }]
     // The turn of such a template ends where the next begins, with the token that announces that.
     const openings = this.#stretches.flatMap(([first]) => (first ? [text.slice(first.start, first.end)] : []))
-    if ([this.#wholeAnnouncement(), ...openings].some((one) => markAt(tokenizer, one, 0))) {
+    if ([this.#wholeAnnouncement(), ...openings].some((one) => marks.specialAt(one, 0))) {
       return [{ start, end, isOpen: true }]
     }
     throw new InputError(
@@ -225,7 +221,7 @@ export class ChatTurns {
 
   /** The special token that comes after a turn, unless that is for the assistant again. */
   #nextMark(end: number): Span | undefined {
-    const mark = markAt(this.tokenizer, this.text, end)
+    const mark = this.marks.specialAt(this.text, end)
     const announcement = this.#wholeAnnouncement()
     const isAssistants =
       mark &&
@@ -237,7 +233,7 @@ export class ChatTurns {
   /** Whether an answer in plain words ends with an added token: then it is the end of turns, and nothing of a call. */
   #endsAnswersWithMarks(): boolean {
     const answer = this.#plainAnswer()
-    return answer !== undefined && endMark(this.tokenizer, answer, this.tokenizer.addedIds) !== undefined
+    return answer !== undefined && this.marks.end(answer, { onlySpecial: false }) !== undefined
   }
 
   /** What stands between the template's own marks, each stretch with the token that follows it at once. */

@@ -1,7 +1,6 @@
-/** Texts of turns, compared and searched for tokens. */
+/** Texts of turns, compared. */
 import type { ContentPart, Message } from '../templates/messages.js'
 import type { Piece } from '../templates/program.js'
-import type { Tokenizer } from '../tokenizer/tokenizer.js'
 
 /** Characters of a text, from `start` up to `end`. */
 export interface Span {
@@ -24,37 +23,6 @@ export function commonPrefix(a: string, b: string): number {
 /** A text as far as another one begins with it, all of it without another. */
 export function sharedHead(text: string, other = text): string {
   return text.slice(0, commonPrefix(text, other))
-}
-
-/** The tokens of a text that are among `wanted`: of all that were added, unless it says otherwise. */
-export function marksOf(tokenizer: Tokenizer, text: string, wanted = tokenizer.addedIds): Span[] {
-  const marks: Span[] = []
-  let position = 0
-  for (const id of tokenizer.encodeContinuation(text)) {
-    if (!wanted.has(id)) continue
-    const token = tokenizer.tokenOf(id)!
-    const at = text.indexOf(token, position)
-    if (at < 0) continue
-    position = at + token.length
-    marks.push({ start: at, end: position })
-  }
-  return marks
-}
-
-/** Where the token of a text ends that nothing but space follows; undefined where there is none. */
-export function endMark(tokenizer: Tokenizer, text: string, wanted: ReadonlySet<number>): number | undefined {
-  const mark = marksOf(tokenizer, text, wanted).at(-1)
-  return mark && text.slice(mark.end).trim() === '' ? mark.end : undefined
-}
-
-/** The special token that a text has at a place. */
-export function markAt(tokenizer: Tokenizer, text: string, at: number): Span | undefined {
-  let length = 0
-  for (const id of tokenizer.specialIds) {
-    const token = tokenizer.tokenOf(id)!
-    if (token.length > length && text.startsWith(token, at)) length = token.length
-  }
-  return length > 0 ? { start: at, end: at + length } : undefined
 }
 
 /** The conversation with other words in what the assistant says, from the first character on. */

@@ -1,10 +1,9 @@
 /** JSON without what JSON.parse loses: how numbers are written, integers of any size, and the order of keys. */
 import { isJsonObject } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
-import { Float } from './float.js'
 
 /**
- * The value of a text that JSON.parse accepts. Whole numbers that are written with a fraction or an exponent are `Float`,
+ * The value of a text that JSON.parse accepts. Whole numbers that are written with a fraction or an exponent are `Number` objects,
  * integers past 2^53 are bigints, and an object with keys that JavaScript would put first, such as "2", is a `Map`.
  */
 export function parseExact(text: string): unknown {
@@ -58,8 +57,8 @@ class ExactParser {
   }
 }
 
-function numberOf(token: string): number | bigint | Float {
+function numberOf(token: string): number | bigint | number {
   const value = Number(token)
-  if (/[.eE]/.test(token)) return Number.isInteger(value) ? new Float(value) : value
+  if (/[.eE]/.test(token)) return Number.isInteger(value) ? Object(value) : value
   return Number.isSafeInteger(value) ? value : BigInt(token)
 }

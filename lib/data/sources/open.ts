@@ -14,6 +14,8 @@ export interface OpenSource {
   readonly weight: number | undefined
   /** What is known of its size, in bytes. */
   readonly bytes: number
+  /** Whether rows may be read before they are used: those of an iterable are not, which may be somebody's program. */
+  readonly readsAhead: boolean
   /** What its rows are known by before they are read; null of what can be read only once. */
   digest(): Promise<string | null>
   records(): AsyncIterable<DataRecord>
@@ -58,6 +60,7 @@ export const namesOf = (sources: readonly OpenSource[]): string => sources.map((
 class OpenFiles implements OpenSource {
   readonly weight: number | undefined
   readonly bytes: number
+  readonly readsAhead = true
 
   constructor(
     readonly name: string,
@@ -93,6 +96,7 @@ const TURN_EVERY = 256
 class OpenRows implements OpenSource {
   bytes = 0
   readonly weight: number | undefined
+  readonly readsAhead: boolean
   #rows = 0
   #hash = createHash('sha256')
   /** The hash of all rows, once they have been read. */
@@ -103,6 +107,7 @@ class OpenRows implements OpenSource {
     private readonly source: RowSource,
   ) {
     this.weight = source.weight
+    this.readsAhead = Array.isArray(source.rows)
   }
 
   /** An array is hashed before it is read, so that what was made of its rows can be found again. */

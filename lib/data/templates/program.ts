@@ -1,24 +1,18 @@
-/** Jinja programs, as transformers runs them, with limits. */
+/** Jinja programs, as transformers runs them. */
 import { parse, tokenize } from '@huggingface/jinja'
 import { GENERATION, OUTPUT, type Piece, PythonInterpreter } from './jinja/interpreter.js'
-import { itemsWithin, type Node } from './jinja/limits.js'
+import type { Node } from './jinja/node.js'
 import { ArrayValue, NewScope, toValue } from './jinja/values.js'
 
 export type { Piece } from './jinja/interpreter.js'
 
-/** The library looks from each space to the end of them whether a mark that strips them follows. */
-const MOST_SPACES = 512
-
-/** A template that was parsed. Throws the library's errors, and its own that say which limit was reached. */
+/** A template that was parsed. Throws the library's errors. */
 export class TemplateProgram {
   readonly #program: Node
 
   /** @param source Jinja */
   constructor(source: string) {
     const lines = source.replace(/\r\n?/g, '\n')
-    for (const [{ length }] of lines.matchAll(/\s+/g)) {
-      if (length > MOST_SPACES) throw new Error(`it has ${length} spaces in a row, more than ${MOST_SPACES}`)
-    }
     this.#program = parse(tokenize(withMarks(lines), { lstrip_blocks: true, trim_blocks: true })) as unknown as Node
     completeBlocks(this.#program)
   }
@@ -91,6 +85,5 @@ function range(first: number, second?: number, step = 1): number[] {
   const [start, stop] = second === undefined ? [0, first] : [first, second]
   const count = Math.max(0, Math.ceil((stop - start) / step))
   if (!Number.isFinite(count)) throw new Error('a range is not one of whole numbers')
-  itemsWithin(count)
   return Array.from({ length: count }, (_, i) => start + i * step)
 }

@@ -1,6 +1,6 @@
 /** Reads the tokenizer files of a model folder in Hugging Face's layout. */
-import { access, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, readdir, stat } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { InputError, UsageError } from '../../errors.js'
 import { isJsonObject, parseJson } from '../../io/json.js'
 import { readText } from '../../io/open.js'
@@ -8,6 +8,9 @@ import type { TokenizerSource } from './source.js'
 
 /** Files that only exist where there is a tokenizer, in formats that are not read. */
 const OTHER_FORMATS = ['tokenizer.model', 'vocab.json', 'vocab.txt', 'tekken.json', 'spiece.model']
+
+/** Folder of templates that have a name. */
+const NAMED_TEMPLATES = 'additional_chat_templates'
 
 const SPECIAL_TOKEN_NAMES = [
   'bos_token',
@@ -31,6 +34,11 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerSour
     if (text !== undefined) files.set(name, text)
   }
   if (!files.has('tokenizer.json')) return noTokenizer(folder)
+  const named = await readdir(join(folder, NAMED_TEMPLATES)).catch((): string[] => [])
+  for (const name of named.filter((file) => file.endsWith('.jinja')).sort()) {
+    const text = await readIfThere(join(folder, NAMED_TEMPLATES, name))
+    if (text !== undefined) files.set(`${NAMED_TEMPLATES}/${name}`, text)
+  }
 
   const object = (name: string): Record<string, unknown> => {
     const text = files.get(name)
@@ -45,7 +53,7 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerSour
     config,
     specialTokens: specialTokensOf({ ...object('special_tokens_map.json'), ...withoutNulls(config) }),
     addsBos: typeof config.add_bos_token === 'boolean' ? config.add_bos_token : undefined,
-    chatTemplate: files.get('chat_template.jinja') ?? templateOf(config.chat_template),
+    chatTemplates: new Map([...templatesOf(config.chat_template), ...templateFiles(files)]),
     origin: folder,
     files: () => new Map(files),
   }
@@ -111,10 +119,18 @@ function specialTokensOf(fields: Record<string, unknown>): Record<string, string
   return tokens
 }
 
-/** `chat_template` is a string, or a list of named templates of which `default` is the one for plain conversations. */
-function templateOf(value: unknown): string | null {
-  if (typeof value === 'string') return value
-  const named = Array.isArray(value) ? value.filter(isJsonObject) : []
-  const { template } = named.find((entry) => entry.name === 'default') ?? named[0] ?? {}
-  return typeof template === 'string' ? template : null
+/** `chat_template` is a string, or a list of named templates. */
+function templatesOf(value: unknown): [name: string, source: string][] {
+  if (typeof value === 'string') return [['default', value]]
+  const entries = Array.isArray(value) ? value.filter(isJsonObject) : []
+  return entries.flatMap(({ name, template }) =>
+    typeof name === 'string' && typeof template === 'string' ? [[name, template]] : [],
+  )
+}
+
+function templateFiles(files: ReadonlyMap<string, string>): [name: string, source: string][] {
+  return [...files].flatMap(([path, source]) => {
+    if (path === 'chat_template.jinja') return [['default', source]]
+    return path.startsWith(NAMED_TEMPLATES) ? [[basename(path, '.jinja'), source]] : []
+  })
 }

@@ -203,8 +203,7 @@ function finish(vocabulary: Vocabulary, parts: Parts): SourceWithoutFiles {
     unk_token: special('unknown', parts.idDefaults.unknown),
     pad_token: special('padding'),
   })
-  const template = metadata.get('tokenizer.chat_template')
-  const chatTemplate = typeof template === 'string' ? template : null
+  const chatTemplates = templatesOf(metadata)
   const json = {
     version: '1.0',
     truncation: null,
@@ -222,16 +221,32 @@ function finish(vocabulary: Vocabulary, parts: Parts): SourceWithoutFiles {
     add_eos_token: vocabulary.flag('add_eos_token', false),
     ...specialTokens,
     clean_up_tokenization_spaces: false,
-    ...(chatTemplate === null ? {} : { chat_template: chatTemplate }),
+    ...(chatTemplates.size > 0 && { chat_template: templateField(chatTemplates) }),
   }
   return {
     json,
     config,
     specialTokens,
     addsBos: parts.addsBos,
-    chatTemplate,
+    chatTemplates,
     origin: file,
   }
+}
+
+/** `tokenizer.chat_template` is the default one, `tokenizer.chat_template.NAME` another. */
+function templatesOf(metadata: ReadonlyMap<string, unknown>): Map<string, string> {
+  const templates = new Map<string, string>()
+  for (const [key, value] of metadata) {
+    const found = /^tokenizer\.chat_template(?:\.(.+))?$/.exec(key)
+    if (found && typeof value === 'string') templates.set(found[1] ?? 'default', value)
+  }
+  return templates
+}
+
+/** As tokenizer_config.json has them: one text, or a list with names. */
+function templateField(templates: ReadonlyMap<string, string>): unknown {
+  const entries = [...templates].map(([name, template]) => ({ name, template }))
+  return entries.length === 1 && entries[0]!.name === 'default' ? entries[0]!.template : entries
 }
 
 function filesOf({ json, config, specialTokens }: SourceWithoutFiles): Map<string, string> {

@@ -73,7 +73,9 @@ export function tokenizerFields(tokenizer: Tokenizer, rows: number, origin: stri
   for (const [key, id] of Object.entries(ids)) if (id !== undefined) set(`${key}_token_id`, uint32(id))
   set('add_bos_token', bool(tokenizer.bosId !== undefined && tokenizer.encodeText('').includes(tokenizer.bosId)))
   set('add_eos_token', bool(false))
-  if (tokenizer.chatTemplate !== null) fields.set('tokenizer.chat_template', text(tokenizer.chatTemplate))
+  for (const [name, source] of tokenizer.chatTemplates) {
+    fields.set(`tokenizer.chat_template${name === 'default' ? '' : `.${name}`}`, text(source))
+  }
 
   const source = tokenizerFromGguf(plainMetadata(fields), origin)
   const again = source && createTokenizer(source)

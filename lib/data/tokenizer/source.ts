@@ -10,8 +10,8 @@ export interface TokenizerSource {
   specialTokens: Readonly<Record<string, string>>
   /** Whether BOS goes before a text; undefined: the post-processor of tokenizer.json decides. */
   addsBos: boolean | undefined
-  /** Jinja. */
-  chatTemplate: string | null
+  /** Jinja by name: `default` and `tool_use` (for conversations in which functions can be called) are used. */
+  chatTemplates: ReadonlyMap<string, string>
   /** Names the folder or file in errors. */
   origin: string
   /** Files to write beside a saved model. */

@@ -5,6 +5,7 @@ import { aText, described, having, requireArgument, requireOptionsOf } from '../
 import { InputError, UsageError } from '../../errors.js'
 import { reasonOf } from '../../foreign-errors.js'
 import { type HubOptions, hubKinds, locate } from '../../hub/index.js'
+import type { TemplateDefinition } from '../templates/compiled-template.js'
 import { ChatTemplate, type Message, type RenderOptions } from '../templates/template.js'
 import { continuationOf, createEngine } from './engine.js'
 import { readTokenizerFolder } from './from-folder.js'
@@ -44,12 +45,12 @@ export interface Tokenizer {
   readonly addedIds: ReadonlySet<number>
   /** `bos_token`, `eos_token`, ... as a chat template names them. */
   readonly specialTokens: Readonly<Record<string, string>>
-  /** Source of the model's own chat template. */
-  readonly chatTemplate: string | null
-  /** The model's own chat template, compiled. */
+  /** Sources of the model's own chat templates by name; most have one, `default`. */
+  readonly chatTemplates: ReadonlyMap<string, string>
+  /** The model's own chat template. */
   readonly template: ChatTemplate | null
   /** @throws UsageError `no-chat-template` */
-  renderChat(messages: readonly Message[], options: RenderOptions): string
+  renderChat(messages: readonly Message[], options: RenderOptions): Promise<string>
   /** sha256, hexadecimal, of everything that decides ids. */
   readonly hash: string
   /** Files to write beside a saved model: name to content. */
@@ -89,7 +90,7 @@ class EngineTokenizer implements Tokenizer {
   readonly specialIds: ReadonlySet<number>
   readonly addedIds: ReadonlySet<number>
   readonly specialTokens: Readonly<Record<string, string>>
-  readonly chatTemplate: string | null
+  readonly chatTemplates: ReadonlyMap<string, string>
   readonly template: ChatTemplate | null
   readonly hash: string
   readonly files: () => Map<string, string>
@@ -118,9 +119,8 @@ class EngineTokenizer implements Tokenizer {
     this.eosId = this.#idOfSpecial('eos_token', source)
     this.padId = this.#idOfSpecial('pad_token', source)
     this.#textPrefix = this.#prefixByRule(source)
-    this.chatTemplate = source.chatTemplate
-    this.template =
-      source.chatTemplate === null ? null : new ChatTemplate(source.chatTemplate, source.specialTokens, source.origin)
+    this.chatTemplates = source.chatTemplates
+    this.template = this.chatTemplates.size === 0 ? null : new ChatTemplate(templateOf(source))
     this.files = source.files
     this.hash = hashOf(source, this.#textPrefix, this.eosId)
   }
@@ -156,7 +156,7 @@ class EngineTokenizer implements Tokenizer {
     return this.#engine.id_to_token(id)
   }
 
-  renderChat(messages: readonly Message[], options: RenderOptions): string {
+  async renderChat(messages: readonly Message[], options: RenderOptions): Promise<string> {
     if (!this.template) {
       throw new UsageError(
         'no-chat-template',
@@ -203,6 +203,11 @@ class EngineTokenizer implements Tokenizer {
     if (source.addsBos === true) return this.bosId === undefined ? [] : [this.bosId]
     return tokensBefore(source.json.post_processor).flatMap((token) => this.idOf(token) ?? [])
   }
+}
+
+function templateOf({ chatTemplates, specialTokens, origin }: TokenizerSource): TemplateDefinition {
+  const [source = null, toolSource] = ['default', 'tool_use'].map((name) => chatTemplates.get(name))
+  return { source, toolSource, specialTokens, origin }
 }
 
 /** Tokens that a post-processor puts before a single text. */

@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { UsageError } from '../../errors.js'
-import { replaceFolder, writeFileAtomic } from '../../io/atomic.js'
+import { makeFolder, replaceFolder, writeFileAtomic } from '../../io/atomic.js'
 import { companionFiles } from '../../io/model-folder.js'
 import { withInputFile } from '../../io/open.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safetensors.js'
@@ -72,7 +72,11 @@ export async function writeModelFolder(
       ...(quantisation && { quantization_config: quantisation }),
     }
     await writeFileAtomic(join(temporary, 'config.json'), `${JSON.stringify(json, null, 2)}\n`)
-    for (const [name, content] of await companions(model)) await writeFileAtomic(join(temporary, name), content)
+    for (const [name, content] of await companions(model)) {
+      const path = join(temporary, name)
+      await makeFolder(dirname(path))
+      await writeFileAtomic(path, content)
+    }
   })
 }
 

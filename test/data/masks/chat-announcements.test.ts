@@ -1,6 +1,6 @@
 /** Where an answer begins: what the template writes to prompt for one, compared with what it writes before one. */
 import { describe, expect, it } from 'vitest'
-import { maskChat } from '../../../lib/data/masks/chat-mask.js'
+import { maskChat } from '../templates/compiled.js'
 import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 import { assistant, system, templateOf, trainedOf, user } from './conversations.js'
 

@@ -48,14 +48,14 @@ describe('maskChat', () => {
     })
     const template = await loadTemplate('chatml', tokenizer)
     const options = { tokenizer, template, maxLength: 2 ** 20, trainOn: 'all' as const }
-    const [row] = encodeRow({ kind: 'messages', messages: many }, 'rows.jsonl:1', options).rows
-    expect(tokenizer.decode(row!.ids)).toContain('assistant\n1025<|im_end|>')
+    const { rows } = await encodeRow({ kind: 'messages', messages: many }, 'rows.jsonl:1', options)
+    expect(tokenizer.decode(rows[0]!.ids)).toContain('assistant\n1025<|im_end|>')
   })
 
   it('T7 keeps the ids of the whole rendered text', async () => {
     const messages = turns('what is two and two?', 'four', 'and three?', 'seven\n')
     const template = await loadTemplate('chatml', tokenizer)
-    const text = template.render(messages, { addGenerationPrompt: false })
+    const text = await template.render(messages, { addGenerationPrompt: false })
     expect((await masked('chatml', messages)).ids).toEqual(tokenizer.encode(text))
   })
 
@@ -93,22 +93,25 @@ describe('maskChat', () => {
     expect(trained(chat)).toEqual(['answer<|im_end|>'])
   })
 
-  it('T8 fails loudly where the answer cannot be placed', () => {
-    const shouting = new ChatTemplate(
-      '{% for m in messages %}<|im_start|>{{ m.content | upper }}<|im_end|>{% endfor %}',
-      {},
-      'shouting',
+  it('T8 fails loudly where the answer cannot be placed', async () => {
+    const shouting = new ChatTemplate({
+      source: '{% for m in messages %}<|im_start|>{{ m.content | upper }}<|im_end|>{% endfor %}',
+      specialTokens: {},
+      origin: 'shouting',
+    })
+    await expect(maskChat(tokenizer, shouting, turns('a', 'b'), 'rows.jsonl:7')).rejects.toThrow(
+      /rows\.jsonl:7.*messages\[1\]/,
     )
-    expect(() => maskChat(tokenizer, shouting, turns('a', 'b'), 'rows.jsonl:7')).toThrow(/rows\.jsonl:7.*messages\[1\]/)
   })
 
   it('T9 ends each trained turn on its end token, also before a further EOS', async () => {
-    const template = new ChatTemplate(
-      "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% else %}<|end|>{% endif %}",
-      {},
-      'with-eos',
-    )
-    expect(trained(maskChat(tokenizer, template, turns('a', 'b'), 'row'))).toEqual(['b<|im_end|>'])
+    const template = new ChatTemplate({
+      source:
+        "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% else %}<|end|>{% endif %}",
+      specialTokens: {},
+      origin: 'with-eos',
+    })
+    expect(trained(await maskChat(tokenizer, template, turns('a', 'b'), 'row'))).toEqual(['b<|im_end|>'])
   })
 
   it('T9 refuses a template without an end of turn', async () => {
@@ -121,14 +124,15 @@ describe('maskChat', () => {
     expect(trained(await masked('chatml', turns('a', '')))).toEqual(['<|im_end|>'])
   })
 
-  it('T10 trains EOS as an end token although it is the pad token', () => {
+  it('T10 trains EOS as an end token although it is the pad token', async () => {
     expect(tokenizer.padId).toBe(tokenizer.eosId)
-    const template = new ChatTemplate(
-      '{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}',
-      tokenizer.specialTokens,
-      'eos',
-    )
-    const chat = maskChat(tokenizer, template, turns('a', 'b'), 'row')
+    const template = new ChatTemplate({
+      source:
+        '{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}',
+      specialTokens: tokenizer.specialTokens,
+      origin: 'eos',
+    })
+    const chat = await maskChat(tokenizer, template, turns('a', 'b'), 'row')
     expect(chat.mask[chat.ids.lastIndexOf(tokenizer.eosId!)]).toBe(1)
   })
 
@@ -138,9 +142,13 @@ describe('maskChat', () => {
     expect(ids[0]).toBe(tokenizer.bosId)
   })
 
-  it('T11 refuses a double BOS', () => {
-    const twice = new ChatTemplate('{{ bos_token }}<|begin|>', tokenizer.specialTokens, 'twice')
-    expect(() => maskChat(tokenizer, twice, [{ role: 'user', content: 'x' }], 'row 3')).toThrow(
+  it('T11 refuses a double BOS', async () => {
+    const twice = new ChatTemplate({
+      source: '{{ bos_token }}<|begin|>',
+      specialTokens: tokenizer.specialTokens,
+      origin: 'twice',
+    })
+    await expect(maskChat(tokenizer, twice, [{ role: 'user', content: 'x' }], 'row 3')).rejects.toThrow(
       /row 3.*<\|begin\|> twice/,
     )
   })

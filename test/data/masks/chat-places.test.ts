@@ -3,16 +3,17 @@
  * seen: the pieces that it is given, and single characters.
  */
 import { describe, expect, it } from 'vitest'
-import { maskChat } from '../../../lib/data/masks/chat-mask.js'
-import { ChatTemplate, type Message } from '../../../lib/data/templates/template.js'
+import type { CompiledTemplate } from '../../../lib/data/templates/compiled-template.js'
+import type { Message } from '../../../lib/data/templates/template.js'
+import { compiled, maskChat } from '../templates/compiled.js'
 import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 
-const jinja = (source: string) => new ChatTemplate(source, {}, 'test')
+const jinja = (source: string) => compiled(source)
 const user = (content: string): Message => ({ role: 'user', content })
 const assistant = (content: string, more: object = {}): Message => ({ role: 'assistant', content, ...more })
 
 /** The trained stretches as text, and how many openings were foreign. */
-function places(template: ChatTemplate, messages: readonly Message[], tokenizer = tokenizerOf()) {
+function places(template: CompiledTemplate, messages: readonly Message[], tokenizer = tokenizerOf()) {
   const { ids, mask, foreignOpenings } = maskChat(tokenizer, template, messages, 'row 1')
   const marked = ids.map((id, i) => (mask[i] === 1 ? tokenizer.decode([id]) : '\n'))
   expect(mask.every((one) => one <= 1)).toBe(true)
@@ -171,7 +172,7 @@ describe('T8 a token across the start of an answer', () => {
   it('is refused where the end of a turn is no token of its own', () => {
     const messages = [user(''), assistant('a'), user('')]
     const alone = tokenizerOf({ pieces: ['a<e>'] })
-    expect(() => places(template, messages, alone)).toThrow(/no special token after messages\[1\]/)
+    expect(() => places(template, messages, alone)).toThrow(/cannot be told from those around/)
     // Together with what follows it is another token, though one that was added.
     const goesOn = tokenizerOf({ added: ['<e>Q'] })
     expect(() => places(template, messages, goesOn)).toThrow(/cannot be told from those around/)

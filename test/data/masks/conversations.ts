@@ -1,6 +1,6 @@
 /** Conversations under small templates, with a tokenizer whose tokens can be seen, and what is trained of them. */
-import { maskChat } from '../../../lib/data/masks/chat-mask.js'
-import { ChatTemplate, type Message, type TemplateContext } from '../../../lib/data/templates/template.js'
+import type { Message, TemplateContext } from '../../../lib/data/templates/template.js'
+import { compiled, maskChat } from '../templates/compiled.js'
 import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 
 const special = ['<e>', '<u>', '<a>', '<o>', '<s>', '<b>', '<call>', '<result>', '<channel>', '<eos>']
@@ -12,7 +12,7 @@ export const result = (content: string): Message => ({ role: 'tool', content })
 export const assistant = (content: string, more: object = {}): Message => ({ role: 'assistant', content, ...more })
 export const call = (name: string) => ({ type: 'function', function: { name, arguments: {} } })
 
-export const templateOf = (source: string) => new ChatTemplate(source, { bos_token: '<b>', eos_token: '<eos>' }, 'test')
+export const templateOf = (source: string) => compiled(source, { bos_token: '<b>', eos_token: '<eos>' })
 
 /** The trained stretches, each as a text, and what else is known of the conversation. */
 export function trainedOf(

@@ -1,7 +1,7 @@
 /** What is trained of conversations under templates that models ship, against what TRL trains (needs MORA_TEST_ASSETS). */
 import { describe, expect, it } from 'vitest'
-import { maskChat } from '../../../lib/data/masks/chat-mask.js'
-import type { ChatTemplate } from '../../../lib/data/templates/template.js'
+import type { CompiledTemplate } from '../../../lib/data/templates/compiled-template.js'
+import { maskChat } from '../templates/compiled.js'
 import { type RealConversation, type RealTemplate, realTemplates } from '../templates/real-templates.js'
 import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
 
@@ -16,7 +16,7 @@ interface Masked {
 
 function masked(
   { specialTokens, addedTokens }: RealTemplate,
-  template: ChatTemplate,
+  template: CompiledTemplate,
   conversation: RealConversation,
 ): Masked {
   const tokenizer = tokenizerOf({ special: specialTokens, added: addedTokens })

@@ -1,15 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import {
-  callsOf,
-  commonPrefix,
-  endMark,
-  markAt,
-  marksOf,
-  stretchesOf,
-  varied,
-} from '../../../lib/data/masks/turn-texts.js'
+import { callsOf, commonPrefix, stretchesOf, varied } from '../../../lib/data/masks/turn-texts.js'
 import type { Message } from '../../../lib/data/templates/messages.js'
-import type { Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 
 const assistant = (parts: object): Message => ({ role: 'assistant', ...parts }) as Message
 
@@ -77,39 +68,4 @@ it('calls of a message are those with a name', () => {
   const calls = [{ function: { name: 'f' } }, { name: 'g' }, {}, null, { function: { name: 3 } }, { function: {} }]
   expect(callsOf(assistant({ tool_calls: calls }))).toEqual(['f', 'g'])
   expect(callsOf(assistant({ tool_calls: 'f()' }))).toEqual([])
-})
-
-describe('marks', () => {
-  const tokens = ['<ab>', '<ab', '<e>']
-  /** Gives the ids of a text's tokens in their order, and those of one that is written otherwise. */
-  const tokenizer = {
-    addedIds: new Set([0, 1, 2]),
-    specialIds: new Set([0, 1, 2]),
-    tokenOf: (id: number) => tokens[id],
-    encodeContinuation: (text: string) =>
-      [...text.matchAll(/<ab>|<e>|<E>|./g)].map(([found]) => ({ '<ab>': 0, '<e>': 2, '<E>': 2 })[found] ?? 9),
-  } as unknown as Tokenizer
-
-  it('are the tokens of a text that are wanted, where the text has them', () => {
-    expect(marksOf(tokenizer, 'a<ab>b<e><e>')).toEqual([
-      { start: 1, end: 5 },
-      { start: 6, end: 9 },
-      { start: 9, end: 12 },
-    ])
-    expect(marksOf(tokenizer, 'a<ab>b<e>', new Set([2]))).toEqual([{ start: 6, end: 9 }])
-    expect(marksOf(tokenizer, '<E>a')).toEqual([])
-    expect(marksOf(tokenizer, '<e>a')).toEqual([{ start: 0, end: 3 }])
-  })
-
-  it('end a text that has only space behind them', () => {
-    expect(endMark(tokenizer, 'a<e> \n', new Set([2]))).toBe(4)
-    expect(endMark(tokenizer, 'a<e>b', new Set([2]))).toBeUndefined()
-    expect(endMark(tokenizer, 'a', new Set([2]))).toBeUndefined()
-  })
-
-  it('at a place are the longest that is there', () => {
-    expect(markAt(tokenizer, 'a<ab>', 1)).toEqual({ start: 1, end: 5 })
-    expect(markAt(tokenizer, 'a<ab', 1)).toEqual({ start: 1, end: 4 })
-    expect(markAt(tokenizer, 'a<ab>', 0)).toBeUndefined()
-  })
 })

@@ -1,8 +1,7 @@
 /** Jinja as Python's library renders it. Every expected text is what jinja2 3.1.6 gives, with transformers' `tojson`. */
 import { describe, expect, it } from 'vitest'
-import { Float } from '../../../lib/data/rows/float.js'
+import { textOf } from '../../../lib/data/templates/compiled-template.js'
 import { TemplateProgram } from '../../../lib/data/templates/program.js'
-import { textOf } from '../../../lib/data/templates/template.js'
 
 const variables = {
   none: null,
@@ -14,9 +13,9 @@ const variables = {
     { role: 'tool', n: 2 },
     { role: 'user', n: 3 },
   ],
-  two: new Float(2),
+  two: Object(2),
   small: 1e-7,
-  large: new Float(1e16),
+  large: Object(1e16),
   wide: 12345678901234567890n,
   quoted: `it's "so"`,
   single: "it's",

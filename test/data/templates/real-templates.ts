@@ -2,7 +2,9 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseExact } from '../../../lib/data/rows/exact-json.js'
-import { ChatTemplate, type Message } from '../../../lib/data/templates/template.js'
+import type { CompiledTemplate } from '../../../lib/data/templates/compiled-template.js'
+import type { Message } from '../../../lib/data/templates/template.js'
+import { compiled } from './compiled.js'
 
 export interface RealConversation {
   name: string
@@ -20,9 +22,9 @@ export interface RealConversation {
 
 export interface RealTemplate {
   name: string
-  template: ChatTemplate
+  template: CompiledTemplate
   /** The same with `{% generation %}` marks. */
-  trainingTemplate: ChatTemplate | null
+  trainingTemplate: CompiledTemplate | null
   specialTokens: string[]
   addedTokens: string[]
   eosToken: string
@@ -52,8 +54,8 @@ export function realTemplates(assets: string): RealTemplate[] {
     }
     return {
       name,
-      template: new ChatTemplate(readFileSync(join(folder, `${name}.jinja`), 'utf8'), tokens, name),
-      trainingTemplate: trainingTemplate === null ? null : new ChatTemplate(trainingTemplate, tokens, name),
+      template: compiled(readFileSync(join(folder, `${name}.jinja`), 'utf8'), tokens, name),
+      trainingTemplate: trainingTemplate === null ? null : compiled(trainingTemplate, tokens, name),
       specialTokens,
       addedTokens,
       eosToken: eosToken ?? '',

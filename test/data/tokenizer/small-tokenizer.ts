@@ -17,5 +17,9 @@ export function templatePath(name: string): string {
 }
 
 export async function loadTemplate(name: string, tokenizer: Tokenizer): Promise<ChatTemplate> {
-  return new ChatTemplate(await readFile(templatePath(name), 'utf8'), tokenizer.specialTokens, name)
+  return new ChatTemplate({
+    source: await readFile(templatePath(name), 'utf8'),
+    specialTokens: tokenizer.specialTokens,
+    origin: name,
+  })
 }

@@ -45,10 +45,23 @@ describe('a tokenizer in GGUF metadata', () => {
     for (const text of texts) expect(copy.encodeText(text)).toEqual(tokenizer.encodeText(text))
     expect([...copy.specialIds].sort()).toEqual([...tokenizer.specialIds].sort())
     expect(copy).toMatchObject({ bosId: tokenizer.bosId, eosId: tokenizer.eosId, padId: tokenizer.padId })
-    expect(copy.chatTemplate).toBe(tokenizer.chatTemplate)
+    expect(copy.chatTemplates).toEqual(tokenizer.chatTemplates)
     const tokens = fields.get('tokenizer.ggml.tokens')!.value as string[]
     expect(tokens).toHaveLength(512)
     expect(tokens.slice(502)).toEqual(Array.from({ length: 10 }, (_, i) => `[PAD${502 + i}]`))
+  })
+
+  it('keeps templates by their names, also in the files of a folder', async () => {
+    await small()
+    const templates = { default: 'plain', tool_use: 'tools' }
+    const list = Object.entries(templates).map(([name, template]) => ({ name, template }))
+    const path = join(folder, 'tokenizer_config.json')
+    const config = await readFile(path, 'utf8')
+    await writeFile(path, JSON.stringify({ ...JSON.parse(config), chat_template: list }))
+    const copy = again(tokenizerFields((await loadTokenizer(folder))!, 512, 'small'))
+    expect(Object.fromEntries(copy.chatTemplates)).toEqual(templates)
+    expect(JSON.parse(copy.files().get('tokenizer_config.json')!).chat_template).toEqual(list)
+    await writeFile(path, config)
   })
 
   it('of SentencePiece ranks tokens as its merges do', () => {
@@ -92,7 +105,7 @@ describe('a tokenizer in GGUF metadata', () => {
       json,
       config: {},
       addsBos: true,
-      chatTemplate: null,
+      chatTemplates: new Map(),
       origin: 'pieces',
       specialTokens: { bos_token: '<s>', eos_token: '</s>', unk_token: '<unk>' },
       files: () => new Map([['tokenizer.json', JSON.stringify(json)]]),

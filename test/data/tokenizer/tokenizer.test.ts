@@ -1,4 +1,4 @@
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -105,6 +105,28 @@ describe('a tokenizer folder', () => {
     await writeFile(join(folder, 'chat_template.jinja'), 'file {{ messages[0].content }}')
     expect(await render()).toBe('file x')
     await rm(join(folder, 'chat_template.jinja'))
+  })
+
+  it('takes the template called tool_use for conversations with tools, of a list or a file of that name', async () => {
+    await cp(smallTokenizerFolder, folder, { recursive: true })
+    const path = join(folder, 'tokenizer_config.json')
+    const config = JSON.parse(await readFile(path, 'utf8'))
+    const render = async (tools?: unknown[]) =>
+      (await loadTokenizer(folder))!.renderChat([{ role: 'user', content: 'x' }], { tools, addGenerationPrompt: false })
+    const named = (...names: string[]) => names.map((name) => ({ name, template: `${name} {{ tools | tojson }}` }))
+    await writeFile(path, JSON.stringify({ ...config, chat_template: named('tool_use', 'rag', 'default') }))
+    expect([await render(), await render([1])]).toEqual(['default null', 'tool_use [1]'])
+    await writeFile(path, JSON.stringify({ ...config, chat_template: named('tool_use', 'rag') }))
+    expect(await render([1])).toBe('tool_use [1]')
+    await expect(render()).rejects.toThrow(/has several chat templates and none named default.*name a template file/)
+    await writeFile(path, JSON.stringify({ ...config, chat_template: 'one' }))
+    expect(await render([1])).toBe('one')
+    await mkdir(join(folder, 'additional_chat_templates'))
+    await writeFile(join(folder, 'additional_chat_templates', 'tool_use.jinja'), 'file')
+    expect([await render(), await render([1])]).toEqual(['one', 'file'])
+    const tokenizer = (await loadTokenizer(folder))!
+    expect([...tokenizer.files().keys()]).toContain('additional_chat_templates/tool_use.jinja')
+    await rm(join(folder, 'additional_chat_templates'), { recursive: true })
   })
 
   it('refuses what the tokenizer library would do otherwise', async () => {
@@ -224,7 +246,7 @@ describe('a tokenizer.json that is not one', () => {
       config: {},
       specialTokens: {},
       addsBos: false,
-      chatTemplate: null,
+      chatTemplates: new Map(),
       origin: 'model-x',
       files: () => new Map<string, string>(),
     }
@@ -277,7 +299,9 @@ describe('a tokenizer.json that is not one', () => {
 
   it('is told of when a conversation has no template', async () => {
     const made = createTokenizer(await sourceOf(() => {}))
-    expect(() => made.renderChat([], { addGenerationPrompt: false })).toThrow(/has no chat template; name a template/)
+    await expect(made.renderChat([], { addGenerationPrompt: false })).rejects.toThrow(
+      /has no chat template; name a template/,
+    )
   })
 
   it('is told of when a text cannot be encoded with it', async () => {

@@ -15,7 +15,7 @@ export const ofRows = shapes(
   async (folder) => {
     const tokenizer = await loadSmallTokenizer()
     const template = await loadTemplate('chatml', tokenizer)
-    writeFileSync(join(folder, 't.jinja'), template.source)
+    writeFileSync(join(folder, 't.jinja'), template.source!)
     await loadDataset(join(folder, 'a.jsonl'), {
       tokenizer,
       template: join(folder, 't.jinja'),

@@ -8,8 +8,12 @@ export const ofTemplates = shapes(
   'template',
   'a.jinja',
   async (folder) => {
-    const template = new ChatTemplate(readFileSync(join(folder, 'a.jinja'), 'utf8'), {}, 'a.jinja')
-    template.render(
+    const template = new ChatTemplate({
+      source: readFileSync(join(folder, 'a.jinja'), 'utf8'),
+      specialTokens: {},
+      origin: 'a.jinja',
+    })
+    await template.render(
       conversation(4, () => 'x'),
       { addGenerationPrompt: true },
     )

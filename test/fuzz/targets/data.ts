@@ -78,7 +78,7 @@ export async function dataTarget(): Promise<Target> {
       ([name, content]) =>
         new Map([
           [name, content],
-          ['template.jinja', template.source],
+          ['template.jinja', template.source!],
         ]),
     ),
     mutate: (random, sample) => {

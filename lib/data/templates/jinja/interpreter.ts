@@ -3,9 +3,9 @@
  * is done here: how values are written, compared, joined, looped over and taken apart.
  */
 import { filters } from './filters.js'
-import { itemsWithin, LimitedInterpreter, type Named, type Node, textWithin } from './limits.js'
 import { BreakLoop, bind, ContinueLoop, changesOf, loopValue } from './loops.js'
 import { memberOf, nameOf, sliced, valueOfName } from './members.js'
+import type { Named, Node } from './node.js'
 import { operated, testOf } from './operators.js'
 import { itemsOf } from './strings.js'
 import { str } from './text.js'
@@ -13,6 +13,7 @@ import {
   ArrayValue,
   BooleanValue,
   IntegerValue,
+  Interpreter,
   innerScope,
   isInteger,
   isList,
@@ -44,10 +45,9 @@ export const GENERATION = 'Generation'
 /** A value that is there already, where the package wants a node. */
 const GIVEN = 'Given'
 
-export class PythonInterpreter extends LimitedInterpreter {
+export class PythonInterpreter extends Interpreter {
   readonly #messages: ReadonlyMap<Value, number>
   #pieces: Piece[] = []
-  #length = 0
   #message: number | undefined
   #generated = false
   /** Inside a loop over anything but messages: a variable may be set to the message that a round is about. */
@@ -70,7 +70,6 @@ export class PythonInterpreter extends LimitedInterpreter {
 
   #execute(statements: readonly Node[], scope: Scope): void {
     for (const node of statements) {
-      this.count(1)
       switch (node.type) {
         case 'Program':
           this.#execute(bodyOf(node), scope)
@@ -102,7 +101,6 @@ export class PythonInterpreter extends LimitedInterpreter {
 
   #emit(text: string): void {
     if (text === '') return
-    this.#length = textWithin(this.#length + text.length)
     const last = this.#pieces.at(-1)
     const [message, generated] = [this.#message, this.#generated]
     if (last && last.message === message && last.generated === generated) last.text += text
@@ -111,15 +109,13 @@ export class PythonInterpreter extends LimitedInterpreter {
 
   /** What statements write, as a text. */
   #captured(statements: readonly Node[], scope: Scope): Value {
-    const [pieces, length] = [this.#pieces, this.#length]
+    const pieces = this.#pieces
     this.#pieces = []
-    this.#length = 0
     try {
       this.#execute(statements, scope)
       return new StringValue(this.#pieces.map(({ text }) => text).join(''))
     } finally {
       this.#pieces = pieces
-      this.#length = length
     }
   }
 
@@ -134,12 +130,10 @@ export class PythonInterpreter extends LimitedInterpreter {
     }
     let items = itemsOf(this.evaluate((select?.lhs as Node | undefined) ?? iterable, scope))
     if (select) items = items.filter((item) => this.#isTrue(select.test, bound(item)))
-    itemsWithin(items.length)
     if (items.length === 0) this.#execute(bodyOf(node, 'defaultBlock'), scope)
     const outer = [this.#message, this.#findsMessage] as const
     const changes = changesOf()
     for (const [i, item] of items.entries()) {
-      this.countRound()
       const message = this.#messages.get(item)
       this.#message = message ?? outer[0]
       this.#findsMessage = message === undefined
@@ -155,12 +149,12 @@ export class PythonInterpreter extends LimitedInterpreter {
     ;[this.#message, this.#findsMessage] = outer
   }
 
-  protected override compute(node: Node | undefined, scope: Scope): Value {
+  override evaluate(node: Node | undefined, scope: Scope): Value {
     switch (node?.type) {
       case GIVEN:
         return node.value as Value
       case OUTPUT:
-        return new StringValue(str(this.#used(node.expression, scope)))
+        return new StringValue(str(this.evaluate(node.expression as Node, scope)))
       case 'Program':
       case 'If':
       case 'For':
@@ -178,29 +172,24 @@ export class PythonInterpreter extends LimitedInterpreter {
         return this.#member(node, scope)
       case 'TestExpression': {
         const test = testOf((node.test as Named).value)
-        return new BooleanValue(test(this.#used(node.operand, scope)) !== node.negate)
+        return new BooleanValue(test(this.evaluate(node.operand as Node, scope)) !== node.negate)
       }
       case 'FilterExpression':
         return this.#filter(node.filter as Node, this.evaluate(node.operand as Node, scope), scope)
       case 'FilterStatement':
         return this.#filter(node.filter as Node, this.#captured(bodyOf(node), scope), scope)
       case 'CallExpression':
-        return super.compute({ ...node, args: (node.args as Node[]).map((arg) => this.#argument(arg, scope)) }, scope)
+        return super.evaluate({ ...node, args: (node.args as Node[]).map((arg) => this.#argument(arg, scope)) }, scope)
       default:
-        return super.compute(node, scope)
+        return super.evaluate(node, scope)
     }
   }
 
-  /** A value that is then looked at as a whole. */
-  #used(node: unknown, scope: Scope): Value {
-    const value = this.evaluate(node as Node, scope)
-    this.use(value)
-    return value
-  }
-
   #argument(node: Node, scope: Scope): Node {
-    if (node.type === 'KeywordArgumentExpression') return { ...node, value: given(this.#used(node.value, scope)) }
-    return node.type.endsWith('SpreadExpression') ? node : given(this.#used(node, scope))
+    if (node.type === 'KeywordArgumentExpression') {
+      return { ...node, value: given(this.evaluate(node.value as Node, scope)) }
+    }
+    return node.type.endsWith('SpreadExpression') ? node : given(this.evaluate(node, scope))
   }
 
   #isTrue(node: unknown, scope: Scope): boolean {
@@ -208,7 +197,7 @@ export class PythonInterpreter extends LimitedInterpreter {
   }
 
   #set(node: Node, scope: Scope): Value {
-    const done = super.compute(node, scope)
+    const done = super.evaluate(node, scope)
     const assignee = node.assignee as Node
     if (this.#findsMessage && assignee.type === 'Identifier') {
       const message = this.#messages.get(scope.lookupVariable((assignee as unknown as Named).value))
@@ -224,10 +213,9 @@ export class PythonInterpreter extends LimitedInterpreter {
       return left.__bool__().value === (operator === 'and') ? this.evaluate(node.right as Node, scope) : left
     }
     const right = this.evaluate(node.right as Node, scope)
-    this.use(left, right)
     const result = operated(operator, left, right)
     if (result) return result
-    return super.compute({ ...node, left: given(numeric(left)), right: given(numeric(right)) }, scope)
+    return super.evaluate({ ...node, left: given(numeric(left)), right: given(numeric(right)) }, scope)
   }
 
   #member(node: Node, scope: Scope): Value {
@@ -236,13 +224,10 @@ export class PythonInterpreter extends LimitedInterpreter {
     if (isUndefined(object)) throw new Error(`${nameOf(node.object as Node)} has no value`)
     if (property.type === 'SliceExpression') return this.#slice(object, property, scope)
     const key = node.computed ? this.evaluate(property, scope) : valueOfName(property)
-    // A method may go through all of it, and so does a place in a text.
-    if (isText(object) || (isList(object) && !isInteger(key))) this.use(object)
     return memberOf(object, key, node.computed === true) ?? new UndefinedValue()
   }
 
   #slice(object: Value, node: Node, scope: Scope): Value {
-    this.use(object)
     if (!isText(object) && !isList(object)) throw new Error('a slice was asked of what is no text and no list')
     const [start, stop, step = 1] = ['start', 'stop', 'step'].map((part) => {
       const value = node[part] === undefined ? undefined : this.evaluate(node[part] as Node, scope)
@@ -260,9 +245,8 @@ export class PythonInterpreter extends LimitedInterpreter {
     const isCall = filter.type === 'CallExpression'
     const name = ((isCall ? filter.callee : filter) as Named).value
     const { args, keywords } = this.#arguments(isCall ? (filter.args as Node[]) : [], scope)
-    this.use(value, ...args, ...keywords.values())
     if (!Object.hasOwn(filters, name)) {
-      return super.compute({ type: 'FilterExpression', operand: given(value), filter }, scope)
+      return super.evaluate({ type: 'FilterExpression', operand: given(value), filter }, scope)
     }
     const apply = (other: string, item: Value, more: Value[]): Value => {
       const callee = { type: 'Identifier', value: other }

@@ -1,5 +1,5 @@
 /** What a template knows of the loop that it is in. */
-import type { Node } from './limits.js'
+import type { Node } from './node.js'
 import { equals } from './operators.js'
 import { itemsOf } from './strings.js'
 import {

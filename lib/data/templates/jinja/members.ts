@@ -1,5 +1,5 @@
 /** What can be taken out of a value: keys, methods, places and slices. */
-import type { Node } from './limits.js'
+import type { Node } from './node.js'
 import { equals } from './operators.js'
 import { itemsOf, mappingMethod, stringMethod } from './strings.js'
 import { str } from './text.js'

@@ -1,6 +1,6 @@
 /** Values of a Jinja program: the library's classes, made from what JavaScript and JSON have. */
-import { Environment, Interpreter } from '@huggingface/jinja'
-import { Float } from '../../rows/float.js'
+import { Environment, Interpreter as PackageInterpreter } from '@huggingface/jinja'
+import type { Node } from './node.js'
 
 /** What an expression gives. */
 export interface Value<T = unknown> {
@@ -41,8 +41,12 @@ export const ArrayValue = classOf([]) as ValueClass<Value[]>
 export const ObjectValue = classOf({}) as ValueClass<Map<string, Value>>
 export const FunctionValue = classOf(() => null) as ValueClass<Callable>
 
-const Evaluator = Interpreter as unknown as new (scope: Scope) => { evaluate(node: object): Value }
-export const TupleValue = new Evaluator(new NewScope()).evaluate({ type: 'TupleLiteral', value: [] })
+/** Runs the statements that are the same in Python and the package. */
+export const Interpreter = PackageInterpreter as unknown as new (
+  scope: Scope,
+) => { evaluate(node: Node | undefined, scope: Scope): Value }
+
+export const TupleValue = new Interpreter(new NewScope()).evaluate({ type: 'TupleLiteral', value: [] }, new NewScope())
   .constructor as ValueClass<Value[]>
 
 /** An integer that a float64 does not hold: it is written as it is, and computed with as the nearest float64. */
@@ -68,14 +72,14 @@ export const isList = (value?: Value): value is Value<Value[]> => value instance
 export const isMapping = (value?: Value): value is Value<Map<string, Value>> => value instanceof ObjectValue
 export const isFunction = (value?: Value): value is Value<Callable> => value instanceof FunctionValue
 
-/** A value of what JSON has, bigints and `Float` included; maps are objects whose keys keep their order. */
+/** A value of what JSON has, bigints and `Number` objects (floats that are whole) included; maps are objects whose keys keep their order. */
 export function toValue(plain: unknown): Value {
   if (typeof plain === 'string') return new StringValue(plain)
   if (typeof plain === 'boolean') return new BooleanValue(plain)
   if (typeof plain === 'bigint') return new WideInteger(plain)
   if (typeof plain === 'number') return Number.isInteger(plain) ? new IntegerValue(plain) : new FloatValue(plain)
   if (plain === null) return new NullValue()
-  if (plain instanceof Float) return new FloatValue(plain.value)
+  if (plain instanceof Number) return new FloatValue(plain.valueOf())
   if (Array.isArray(plain)) return new ArrayValue(plain.map(toValue))
   if (typeof plain === 'object') {
     const entries = plain instanceof Map ? [...(plain as Map<string, unknown>)] : Object.entries(plain)

@@ -1,0 +1,155 @@
+/** A chat template that was parsed: a model's own Jinja, rendered as the model's other tools render it. */
+import { InputError, UsageError } from '../../errors.js'
+import { reasonOf } from '../../foreign-errors.js'
+import { acceptedForm, type Message } from './messages.js'
+import { type Piece, TemplateProgram } from './program.js'
+
+/** What a chat template is made of. */
+export interface TemplateDefinition {
+  /** Jinja; null where a model names several templates and none of them `default`. */
+  source: string | null
+  /** Jinja for conversations in which functions can be called; undefined: `source` is for these too. */
+  toolSource?: string
+  /** What the template may name: `bos_token`, `eos_token`, ... */
+  specialTokens: Readonly<Record<string, string>>
+  /** Names the template in errors. */
+  origin: string
+}
+
+/** What a template is told beside the messages. */
+export interface TemplateContext {
+  /** JSON schemas of the functions that the model may call. An empty list is another thing than none for some templates. */
+  tools?: readonly unknown[] | null
+  /** Further variables of the template, such as `enable_thinking`. */
+  templateOptions?: Readonly<Record<string, unknown>>
+}
+
+export interface RenderOptions extends TemplateContext {
+  /** Ends with the opening of an assistant's turn, for the model to go on. */
+  addGenerationPrompt: boolean
+}
+
+/** A rendered text may be this long [characters], and as many times longer than what it was made from. */
+const MOST_CHARACTERS = 2 ** 18
+const MOST_GROWTH = 8
+
+/** The text of all stretches. */
+export const textOf = (pieces: readonly Piece[]): string => pieces.map(({ text }) => text).join('')
+
+/**
+ * Renders at once, in this process, for as long as it takes and with as much memory as it takes. `ChatTemplate` renders where
+ * that does no harm.
+ */
+export class CompiledTemplate {
+  readonly #program: TemplateProgram | null
+  readonly #toolProgram: TemplateProgram | null
+
+  /** @throws InputError `malformed-template` */
+  constructor(private readonly definition: TemplateDefinition) {
+    const { source, toolSource, origin } = definition
+    try {
+      this.#program = source === null ? null : new TemplateProgram(source)
+      this.#toolProgram = toolSource === undefined ? this.#program : new TemplateProgram(toolSource)
+    } catch (cause) {
+      throw new InputError('malformed-template', `The chat template of ${origin} cannot be read: ${reason(cause)}.`, {
+        cause,
+      })
+    }
+  }
+
+  /** @throws InputError `template-failed`, also where the template itself refuses the conversation */
+  render(messages: readonly Message[], options: RenderOptions): string {
+    return textOf(this.write(this.accepted(messages, options), options))
+  }
+
+  /** Returns the messages in the form that the template takes, for `write`. */
+  accepted(messages: readonly Message[], context: TemplateContext = {}): Message[] {
+    const render = (form: readonly Message[]) => textOf(this.write(form, { ...context, addGenerationPrompt: false }))
+    return acceptedForm(messages, render)
+  }
+
+  /**
+   * Returns what the template makes of messages as they are, in stretches that know which message wrote them.
+   * @throws InputError `template-failed`
+   * @throws UsageError `no-chat-template` where there is none for this conversation
+   */
+  write(messages: readonly Message[], options: RenderOptions): Piece[] {
+    const { addGenerationPrompt, tools, templateOptions } = options
+    const { specialTokens, origin } = this.definition
+    const program = tools ? this.#toolProgram : this.#program
+    if (!program) {
+      throw new UsageError(
+        'no-chat-template',
+        `${origin} has several chat templates and none named default, so none is for this conversation; name a template file (the option template).`,
+      )
+    }
+    try {
+      const pieces = program.write(messages, {
+        ...specialTokens,
+        documents: null,
+        strftime_now: (format: string) => formatDate(TEMPLATE_DATE, format),
+        ...templateOptions,
+        tools: tools ?? null,
+        add_generation_prompt: addGenerationPrompt,
+      })
+      requireModest(pieces, [messages, tools, templateOptions])
+      return pieces
+    } catch (cause) {
+      throw new InputError(
+        'template-failed',
+        `The chat template of ${origin} does not accept this conversation: ${reason(cause)}.`,
+        { cause },
+      )
+    }
+  }
+}
+
+/** What a template makes is then tokenised, which takes about 2 s a million characters. */
+function requireModest(pieces: readonly Piece[], given: unknown): void {
+  const length = pieces.reduce((sum, { text }) => sum + text.length, 0)
+  if (length <= MOST_CHARACTERS || length <= MOST_CHARACTERS + MOST_GROWTH * sizeOf(given)) return
+  throw new Error(`it makes ${length} characters of it, more than ${MOST_GROWTH} times as many as were given`)
+}
+
+/** In characters of JSON. */
+function sizeOf(given: unknown): number {
+  const plain = (_: string, value: unknown) =>
+    value instanceof Map ? [...value] : typeof value === 'bigint' ? String(value) : value
+  return JSON.stringify(given, plain).length
+}
+
+/**
+ * "Today" of templates that print a date: the day that Llama's own templates fall back to. A real clock would change
+ * the tokens, and with them the hash of a data set, from one day to the next.
+ */
+const TEMPLATE_DATE = new Date(Date.UTC(2024, 6, 26))
+
+const MONTHS = 'January February March April May June July August September October November December'.split(' ')
+const DAYS = 'Sunday Monday Tuesday Wednesday Thursday Friday Saturday'.split(' ')
+
+/** The part of strftime that templates use. */
+function formatDate(date: Date, format: string): string {
+  const two = (value: number) => String(value).padStart(2, '0')
+  const month = MONTHS[date.getUTCMonth()]!
+  const day = DAYS[date.getUTCDay()]!
+  const values: Record<string, string> = {
+    d: two(date.getUTCDate()),
+    m: two(date.getUTCMonth() + 1),
+    y: two(date.getUTCFullYear() % 100),
+    Y: String(date.getUTCFullYear()),
+    b: month.slice(0, 3),
+    B: month,
+    a: day.slice(0, 3),
+    A: day,
+    H: two(date.getUTCHours()),
+    M: two(date.getUTCMinutes()),
+    S: two(date.getUTCSeconds()),
+    '%': '%',
+  }
+  return format.replace(/%([a-zA-Z%])/g, (whole, letter: string) => values[letter] ?? whole)
+}
+
+function reason(cause: unknown): string {
+  if (cause instanceof RangeError) return 'it nests too deep, or makes too much text'
+  return reasonOf(cause, 'it is not the Jinja that chat templates are written in, or is cut off')
+}

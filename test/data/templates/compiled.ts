@@ -1,0 +1,22 @@
+/** Templates and masks in the process of the test, where mutations and coverage reach them. */
+import { addedTokens, type MaskedChat, maskAnswers } from '../../../lib/data/masks/chat-mask.js'
+import { ChatTurns } from '../../../lib/data/masks/chat-turns.js'
+import { TokenMarks } from '../../../lib/data/masks/token-marks.js'
+import { CompiledTemplate, type TemplateContext } from '../../../lib/data/templates/compiled-template.js'
+import type { Message } from '../../../lib/data/templates/messages.js'
+import type { Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
+
+export function compiled(source: string, specialTokens = {}, origin = 'test'): CompiledTemplate {
+  return new CompiledTemplate({ source, specialTokens, origin })
+}
+
+export function maskChat(
+  tokenizer: Tokenizer,
+  template: CompiledTemplate,
+  messages: readonly Message[],
+  where: string,
+  context: TemplateContext = {},
+): MaskedChat {
+  const turns = new ChatTurns(template, new TokenMarks(addedTokens(tokenizer)), messages, context, where)
+  return maskAnswers(tokenizer, { text: turns.text, ...turns.answers() }, where)
+}
