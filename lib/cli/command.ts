@@ -18,6 +18,8 @@ export interface CommandContext {
   terminal: Terminal
   /** Prints a line for a person on stderr, unless `--quiet`. */
   log(line: string): void
+  /** The same of what is worth knowing. */
+  note(message: string): void
 }
 
 export interface Command<S extends OptionsSchema = OptionsSchema> {

@@ -11,14 +11,11 @@ import { writeAnswer } from './terminal/terminal.js'
 export async function converse(
   model: Model,
   options: GenerateOptions,
-  { terminal, log }: CommandContext,
+  { terminal, log, note: onWarning }: CommandContext,
 ): Promise<void> {
   const { stdin, stdout } = terminal
   log('An empty line starts a new conversation, Ctrl-C ends an answer, Ctrl-D ends.')
-  const chat = new Chat(model, {
-    ...forLibrary(GenerateSchema, options),
-    onWarning: (message) => log(`note: ${message}`),
-  })
+  const chat = new Chat(model, { ...forLibrary(GenerateSchema, options), onWarning })
   const lines = createInterface({ input: stdin, terminal: false })
   try {
     stdout.write('> ')

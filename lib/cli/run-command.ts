@@ -3,7 +3,7 @@ import { MoraError } from '../errors.js'
 import { foreignFailure } from '../foreign-errors.js'
 import { type CommonOptions, type OptionsSchema, requireOptions, resolveWithConfig } from '../options/index.js'
 import { asMessage, printable } from '../printable.js'
-import type { AnyCommand, CommandContext, CommandResult } from './command.js'
+import type { AnyCommand, CommandResult } from './command.js'
 import { inFlags } from './flag-names.js'
 import { fetchHubIds } from './hub-files.js'
 import { tooManyOpenFiles } from './open-files.js'
@@ -36,12 +36,10 @@ export async function runCommandLine(
 async function runCommand(command: AnyCommand, options: CommonOptions, terminal: Terminal): Promise<ExitCode> {
   requireOptions(command.schema, options, 'flags')
   command.check(options, 'flags')
-  const context: CommandContext = {
-    terminal,
-    log: (line) => {
-      if (!options.quiet) terminal.stderr.write(`${asMessage(inFlags(line))}\n`)
-    },
+  const log = (line: string) => {
+    if (!options.quiet) terminal.stderr.write(`${asMessage(inFlags(line))}\n`)
   }
+  const context = { terminal, log, note: (message: string) => log(`note: ${message}`) }
   const result = await command.run(await fetchHubIds(command.schema, options, terminal), context)
   const unwritten = await print(result, options.json, terminal)
   if (unwritten !== null) terminal.stderr.write(`mora: ${unwritten}\n`)

@@ -284,7 +284,7 @@ export async function initModel(
   }
   options.signal?.throwIfAborted()
   const device = openDevice(options)
-  const config = parseConfig(await readJsonObject(configPath), configPath)
+  const config = parseConfig(await readJsonObject(configPath), configPath, options.onWarning)
   const dtype = resolveDType(options.dtype ?? 'auto', device)
   const sizes = [...weightShapes(config).values()].map(elementsOf)
   const [all, largest] = [sizes.reduce((sum, size) => sum + size, 0), Math.max(...sizes)]

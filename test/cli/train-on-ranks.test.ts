@@ -62,7 +62,8 @@ async function command(ranks: LocalRanks, changes: Partial<TrainOptions> = {}): 
     closed.push(ranks.rank)
     await ranks.barrier()
   }
-  const context = { terminal, log: (line: string) => terminal.stderr.write(line) }
+  const log = (line: string) => terminal.stderr.write(line)
+  const context = { terminal, log, note: log }
   return trainOn({ ...ranks, close, threads: 1 }, TrainSchema.parse(given(changes)), context).then(
     (result) => ({ result, error: null, ...terminal.written }),
     (error: Error) => ({ result: null, error: error.message, ...terminal.written }),

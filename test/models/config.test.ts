@@ -1,7 +1,9 @@
 /** What configurations of model families mean, in the forms in which published checkpoints have them. */
 import { describe, expect, test } from 'vitest'
+import { families } from '../../lib/models/families/index.js'
 import { parseConfig } from '../../lib/models/families/parse-config.js'
 import { linearsOf, weightShapes } from '../../lib/models/network/plan.js'
+import golden from '../golden/config-keys.json' with { type: 'json' }
 
 type Json = Record<string, unknown>
 
@@ -121,26 +123,90 @@ test('what is not written has the value that the family’s configurations leave
   expect(uncapped.logits.softcap).toBeNull()
 })
 
-test.each<[string, Json]>([
-  ['SmolLM3 3B', { model_type: 'smollm3', max_window_layers: 28, sliding_window: null, use_sliding_window: false }],
-  ['Gemma 2 as first published', { model_type: 'gemma2', sliding_window: 4096, sliding_window_size: 4096 }],
-  ['Phi-4 mini', { model_type: 'phi3', full_attn_mod: 1, interpolate_factor: 1, lm_head_bias: false }],
-  ['DistilGPT-2', { model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 2, _num_labels: 1 }],
-  [
-    'GPT-2 medium and larger',
-    {
-      model_type: 'gpt2',
-      n_embd: 64,
-      n_head: 4,
-      n_layer: 2,
-      n_special: 0,
-      predict_special_tokens: true,
-      output_past: true,
-    },
-  ],
-])('%s has keys that nobody reads', (_, json) => {
-  const own = json.model_type === 'gpt2' ? { vocab_size: 500 } : sizes
-  expect(parseConfig({ ...own, ...json }, 'config.json').network.blocks.length).toBeGreaterThan(0)
+const base = (type: string): Json =>
+  type === 'gpt2'
+    ? { vocab_size: 500, n_embd: 64, n_head: 4, n_layer: 2, model_type: type }
+    : { ...sizes, model_type: type }
+
+/** What loading says of a configuration. */
+function warnings(json: Json): string[] {
+  const heard: string[] = []
+  parseConfig(json, 'config.json', (message) => heard.push(message))
+  return heard
+}
+
+describe('keys that transformers ignores', () => {
+  test.each<[string, string, Json, string | null]>([
+    ['the MoRA authors’ Llama', 'llama', { max_sequence_length: 1024 }, 'max_sequence_length'],
+    ['a Llama without dropout', 'llama', { hidden_dropout: 0, use_flash_attn: false, embd_pdrop: null }, null],
+    ['a Llama with a dropout that it has not', 'llama', { hidden_dropout: 0.1 }, 'hidden_dropout'],
+    ['Qwen2, whose biases are fixed', 'qwen2', { attention_bias: true }, 'attention_bias'],
+    ['Mistral, which has no biases', 'mistral', { attention_bias: true }, 'attention_bias'],
+    [
+      'YaRN of its authors',
+      'llama',
+      { rope_scaling: { type: 'yarn', factor: 4, finetuned: true, attn_factor: 1.5 } },
+      'finetuned, attn_factor',
+    ],
+    ['who made it', 'llama', { author: 'A', license: 'mit', created_date: '2024' }, 'author, license, created_date'],
+    [
+      'long rows of another program',
+      'qwen2',
+      {
+        model_name: 'q',
+        use_flash_attn: true,
+        dual_chunk_attention_config: { chunk_size: 8 },
+        _model_name_or_path: 'q',
+      },
+      'model_name, use_flash_attn, dual_chunk_attention_config, _model_name_or_path',
+    ],
+    ['a quantiser, of random weights', 'llama', { quantization_config: { quant_algo: 'FP8' } }, 'quantization_config'],
+    ['SmolLM2', 'llama', { is_llama_config: true, rope_interleaved: false, 'transformers.js_config': {} }, null],
+    ['SmolLM3 3B', 'smollm3', { max_window_layers: 28, sliding_window: null }, 'max_window_layers'],
+    ['Gemma 2 as first published', 'gemma2', { sliding_window_size: 4096 }, 'sliding_window_size'],
+    ['Phi-4 mini', 'phi3', { full_attn_mod: 1, lm_head_bias: false }, 'full_attn_mod'],
+    ['GPT-2 medium', 'gpt2', { n_special: 0, output_past: true, n_ctx: 1024 }, 'output_past'],
+  ])('%s', (_, type, json, ignored) => {
+    const wanted = `config.json: keys are ignored, as transformers ignores them for ${type}: ${ignored}.`
+    expect(warnings({ ...base(type), ...json })).toEqual(ignored === null ? [] : [wanted])
+    const without = json.rope_scaling ? { rope_scaling: { type: 'yarn', factor: 4 } } : {}
+    const [one, other] = [json, without].map((more) => parseConfig({ ...base(type), ...more }, 'config.json').network)
+    expect(one).toEqual(other)
+  })
+
+  test('have a name that steers no terminal, and an end', () => {
+    const [message] = warnings({
+      ...base('llama'),
+      '\u001b[2J': 1,
+      ...Object.fromEntries(
+        Array(900)
+          .fill(0)
+          .map((_, i) => [`key${i}`, 1]),
+      ),
+    })
+    expect(message).toMatch(/\\u001b\[2J, key0, .*…/)
+    expect(Buffer.byteLength(message!)).toBeLessThanOrEqual(2000)
+  })
+})
+
+describe('keys that transformers reads', () => {
+  const types = Object.entries(golden.types).map(([type, keys]) => [type, [...golden.every, ...keys]] as const)
+
+  test.each(types)('of %s have a meaning here, or change nothing', (type, keys) => {
+    const ignored = keys.filter((key) => {
+      try {
+        return key !== 'model_type' && warnings({ ...base(type), [key]: 'strange' }).length > 0
+      } catch (error) {
+        expect(String(error)).toContain(key)
+        return false
+      }
+    })
+    expect(ignored).toEqual([])
+  })
+
+  test('are those of every family', () => {
+    expect(Object.keys(golden.types).toSorted()).toEqual(families.map(({ modelType }) => modelType).toSorted())
+  })
 })
 
 test('GPT-2’s published configuration', () => {
@@ -187,13 +253,25 @@ test.each<[Json, RegExp]>([
     { model_type: 'qwen3_moe', num_experts: 128 },
     /architecture qwen3_moe is not supported; supported: llama, mistral, .*, all of them without experts: take a model that has none\.$/,
   ],
-  [{ model_type: 'gemma3' }, /architecture gemma3 is not supported/],
+  [
+    { model_type: 'gemma3', text_config: { model_type: 'gemma3_text' } },
+    /architecture gemma3 is not supported yet: it wraps a text model \("gemma3_text", in text_config\); supported: llama/,
+  ],
+  [
+    { model_type: 'mistral3', text_config: { model_type: 'mistral' } },
+    /mistral3 .* text model \("mistral", in text_config\)/,
+  ],
   [{ model_type: 'llama', hidden_act: 'gelu' }, /hidden_act "gelu" is not supported: supported: silu/],
   [{ model_type: 'gemma2', hidden_activation: 'gelu' }, /hidden_activation "gelu" is not supported/],
   [{ model_type: 'gemma2', use_bidirectional_attention: true }, /use_bidirectional_attention true/],
   [{ model_type: 'qwen2', layer_types: ['full_attention'] }, /expected a list of 6 values for layer_types/],
   [{ model_type: 'qwen2', layer_types: Array(6).fill('chunked_attention') }, /layer_types "chunked_attention"/],
-  [{ model_type: 'llama', embedding_multiplier: 12 }, /embedding_multiplier 12 is not supported: it is not known/],
+  [{ model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 1, add_cross_attention: true }, /add_cross_attention true/],
+  [{ model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 1, hidden_size: 32 }, /hidden_size 32 is not supported/],
+  [
+    { model_type: 'qwen3', rope_parameters: { full_attention: { rope_theta: 1 } } },
+    /rope settings: full_attention {"rope_theta":1} is not supported: these layers have no settings of their own/,
+  ],
   [
     { model_type: 'phi3', rope_scaling: { type: 'longrope', long_factor: [1], short_factor: [1] } },
     /expected 8 positive numbers for short_factor but found \[1\]/,
@@ -210,7 +288,7 @@ test.each<[Json, RegExp]>([
     { model_type: 'gpt2', n_embd: 64, n_head: 4, n_layer: 1, activation_function: { toString: 1 } },
     /activation_function {"toString":1} is not supported/,
   ],
-  [{ model_type: 'llama', more: Array(40).fill(0) }, /^config\.json: more \[.{56}\.\.\. is not supported/],
+  [{ model_type: 'llama', hidden_act: Array(40).fill(0) }, /^config\.json: hidden_act \[.{56}\.\.\. is not supported/],
   [JSON.parse('{ "model_type": "llama", "rms_norm_eps": 1e999 }'), /a number for rms_norm_eps but found Infinity/],
   [{ model_type: 'llama', num_key_value_heads: 3 }, /4 heads, 3 key-value heads and head size 16 do not fit/],
   [

@@ -63,6 +63,23 @@ describe('a checkpoint whose files do not fit together', () => {
     expect(peak).toBe(inUse)
   })
 
+  test.each<[object, string[]]>([
+    [{ max_sequence_length: 1024, author: 'A' }, ['max_sequence_length, author']],
+    [{ hidden_dropout: 0 }, []],
+  ])('%j: keys that transformers ignores change nothing, and are told', async (entries, told) => {
+    const folder = await changed(entries)
+    const heard: string[] = []
+    const options = { device, dtype: 'float32', onWarning: (message: string) => heard.push(message) } as const
+    using model = await loadModel(folder, options)
+    using base = await loadTiny('tiny-untied')
+    expect(await logProbsOf(model, sequences)).toEqual(await logProbsOf(base, sequences))
+    expect(model.base.identity()).toEqual(base.base.identity())
+    using _ = await initModel(join(folder, 'config.json'), options)
+    const path = join(folder, 'config.json')
+    const wanted = told.map((keys) => `${path}: keys are ignored, as transformers ignores them for llama: ${keys}.`)
+    expect(heard).toEqual([...wanted, ...wanted])
+  })
+
   test('gives all memory back where it fails on the way', async () => {
     const before = liveBytes(testDevice())
     const { limit } = testDevice().memory()

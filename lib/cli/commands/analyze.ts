@@ -16,7 +16,7 @@ export const analyzeCommand = defineCommand({
     requireAdapter(adapter, source)
     requireFileOutput('plot', plot, source)
   },
-  async run(options, { terminal }) {
+  async run(options, { terminal, note: onWarning }) {
     const { model, adapter, plot, threshold, allowOtherBase, threads, quiet, offline } = options
     const [{ analyzeAdapter, lineChart }, { describeSpectra, meanSpectra }] = await Promise.all([
       import('../../analysis/index.js'),
@@ -32,6 +32,7 @@ export const analyzeCommand = defineCommand({
         allowOtherBase,
         threads,
         offline,
+        onWarning,
         onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
       })
       if (plot !== undefined) {

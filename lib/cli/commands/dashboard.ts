@@ -26,7 +26,7 @@ export const dashboardCommand = defineCommand({
       ? JSON.stringify({ url, folder: shown, port: chosen })
       : `The runs in ${shown} are at ${url} until Ctrl-C`
     stdout.write(`${printable(started)}\n`)
-    if (dashboard.isPublic) context.log(`note: whoever reaches ${host} over the network can read these runs`)
+    if (dashboard.isPublic) context.note(`whoever reaches ${host} over the network can read these runs`)
     if (open) openInBrowser(url, context)
     let end = () => {}
     const ended = new Promise<void>((resolve) => {
@@ -39,13 +39,13 @@ export const dashboardCommand = defineCommand({
 })
 
 /** With what each system opens an address; a browser that does not come is no reason to fail. */
-function openInBrowser(url: string, { log }: CommandContext): void {
+function openInBrowser(url: string, { note }: CommandContext): void {
   const openers: Partial<Record<NodeJS.Platform, [string, ...string[]]>> = {
     darwin: ['open'],
     win32: ['cmd', '/c', 'start', ''],
   }
   const [command, ...before] = openers[process.platform] ?? ['xdg-open']
   const child = spawn(command, [...before, url], { detached: true, stdio: 'ignore' })
-  child.on('error', () => log(`note: no browser could be opened (${command} is missing): go to ${url}`))
+  child.on('error', () => note(`no browser could be opened (${command} is missing): go to ${url}`))
   child.unref()
 }

@@ -40,18 +40,18 @@ export const evalCommand = defineCommand({
     requireTools(options.tools, source)
     requireFileOutput('output', options.output, source)
   },
-  async run(options, { terminal }) {
+  async run(options, { terminal, note: onWarning }) {
     const [{ loadForAdapter, loadForGeneration, loadModel }, { evaluate }] = await Promise.all([
       import('../../models/index.js'),
       import('../../eval/index.js'),
     ])
-    const load = loadOptions(options)
+    const load = { ...loadOptions(options), onWarning }
     const writes = options.task === 'exact-match' || options.task === 'recall'
     const model = await (writes ? loadForGeneration : loadForAdapter)(options.model!, load, options)
     let base: typeof model | undefined
     const progress = new Progress(terminal.stderr, options)
     try {
-      if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
+      if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', { ...options, onWarning })
       if (options.base !== undefined) base = await loadModel(options.base, load)
       const result = await evaluate(model, {
         ...forLibrary(EvalSchema, options),

@@ -29,10 +29,10 @@ export const exportCommand = defineCommand({
     else checkMergeOutput({ ...options, format }, source)
     checkFormat(options, source)
   },
-  async run(options, { terminal }) {
+  async run(options, { terminal, note }) {
     const model = options.model ?? (await fetchBase(options.adapter!, options, terminal))
     const { format } = options
-    if (format === 'peft' || format === 'gguf-lora') return runExport({ ...options, model, format }, terminal)
+    if (format === 'peft' || format === 'gguf-lora') return runExport({ ...options, model, format }, terminal, note)
     return runMerge({ ...options, model, format }, terminal)
   },
 })
@@ -62,7 +62,11 @@ function checkFormat(
 
 type LoraExport = ExportOptions & { model: string; format: 'peft' | 'gguf-lora' }
 
-async function runExport(options: LoraExport, terminal: Terminal): Promise<CommandResult> {
+async function runExport(
+  options: LoraExport,
+  terminal: Terminal,
+  onWarning: (message: string) => void,
+): Promise<CommandResult> {
   const { exportAdapter, LARGEST_ERROR } = await import('../../models/index.js')
   const { model, adapter, output, format, dtype, approximateRank, force, allowOtherBase, threads, quiet, offline } =
     options
@@ -78,6 +82,7 @@ async function runExport(options: LoraExport, terminal: Terminal): Promise<Comma
       allowOtherBase,
       threads,
       offline,
+      onWarning,
       ...(dtype !== 'auto' && !isMixture(dtype) && { dtype }),
       onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
     })

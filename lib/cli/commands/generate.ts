@@ -35,9 +35,10 @@ export const generateCommand = defineCommand({
       throw new UsageError('missing-option', 'Missing --prompt; it is required where there is no terminal to chat on.')
     }
     const { loadForGeneration } = await import('../../models/index.js')
-    const model = await loadForGeneration(options.model!, loadOptions(options), options)
+    const { note: onWarning } = context
+    const model = await loadForGeneration(options.model!, { ...loadOptions(options), onWarning }, options)
     try {
-      if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', options)
+      if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', { ...options, onWarning })
       return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)
     } finally {
       model.dispose()
@@ -48,11 +49,10 @@ export const generateCommand = defineCommand({
 async function answer(
   model: Model,
   options: GenerateOptions,
-  { terminal, log }: CommandContext,
+  { terminal, log, note: onWarning }: CommandContext,
 ): Promise<CommandResult> {
   const { generate } = await import('../../generate/index.js')
   const onText = options.json ? undefined : (text: string) => writeAnswer(terminal.stdout, text)
-  const onWarning = (message: string) => log(`note: ${message}`)
   const result = await generate(model, { ...forLibrary(GenerateSchema, options), onText, onWarning })
   if (options.json) return { json: result, text: '' }
   terminal.stdout.write('\n')

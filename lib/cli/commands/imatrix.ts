@@ -22,13 +22,13 @@ export const imatrixCommand = defineCommand({
     requireTools(tools, source)
     requireFreeFile(output, { inputs: [model], overwrite }, source)
   },
-  async run(options, { terminal }) {
+  async run(options, { terminal, note: onWarning }) {
     const [{ loadAdapted, loadModel }, { importanceMatrix }] = await Promise.all([
       import('../../models/index.js'),
       import('../../eval/index.js'),
     ])
     const { adapter, allowOtherBase, ...others } = options
-    const load = loadOptions(others)
+    const load = { ...loadOptions(others), onWarning }
     using model =
       adapter === undefined
         ? await loadModel(options.model!, load)

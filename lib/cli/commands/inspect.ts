@@ -58,15 +58,15 @@ export const inspectCommand = defineCommand({
     requireTemplate(options.template, source)
     requireTools(options.tools, source)
   },
-  async run(options, { terminal, log }): Promise<CommandResult> {
+  async run(options, { terminal, log, note: onWarning }): Promise<CommandResult> {
     const [{ describeModel, modelFacts }, { adapterFacts, describeAdapter }, { dataFacts, describeData }] =
       await Promise.all([import('../inspect/model.js'), import('../inspect/adapter.js'), import('../inspect/data.js')])
     if (options.model !== undefined && newAdapterOption(options) !== undefined) {
       const { describeNewAdapter, newAdapterFacts } = await import('../inspect/new-adapter.js')
-      const facts = await newAdapterFacts(options.model, options, log)
+      const facts = await newAdapterFacts(options.model, options, onWarning)
       return { json: facts, text: describeNewAdapter(facts) }
     }
-    const model = options.model === undefined ? null : await modelFacts(options.model, options)
+    const model = options.model === undefined ? null : await modelFacts(options.model, { ...options, onWarning })
     const adapter = options.adapter === undefined ? null : await adapterFacts(options.adapter, options.model, options)
     if (options.data === undefined) {
       const texts = [model && describeModel(model), adapter && describeAdapter(adapter)]

@@ -17,10 +17,10 @@ export const reportCommand = defineCommand({
     const inputs = RUN_FILES.map((name) => join(dirname(output), name))
     requireFreeFile(output, { inputs, overwrite }, source)
   },
-  async run({ folder, output = join(folder, DEFAULT_NAME) }, { log }) {
+  async run({ folder, output = join(folder, DEFAULT_NAME) }, { note }) {
     const { writeReport } = await import('../../dashboard/index.js')
     const { runs, leftOut, bytes } = await writeReport({ folder, output })
-    if (leftOut > 0) log(`note: ${leftOut} more runs are left out; give a folder below for a report of them`)
+    if (leftOut > 0) note(`${leftOut} more runs are left out; give a folder below for a report of them`)
     const text = formatFacts([
       ['output', output],
       ['runs', String(runs)],

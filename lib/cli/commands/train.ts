@@ -82,7 +82,8 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   })
   const own = { ...options, device, threads: options.threads ?? ranks.threads }
   const meetings = new Meetings(ranks)
-  const model = await openModel(own, ranks, meetings).catch(async (error: unknown) => {
+  const onWarning = ranks.reportsProgress ? context.note : undefined
+  const model = await openModel(own, ranks, meetings, onWarning).catch(async (error: unknown) => {
     // The others wait for this rank: for a part of the model, or where their runs begin.
     throw await meetings.end(error)
   })
@@ -114,7 +115,12 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   }
 }
 
-async function openModel(options: TrainOptions, ranks: RanksOfCommand, meetings: Meetings): Promise<Model> {
+async function openModel(
+  options: TrainOptions,
+  ranks: RanksOfCommand,
+  meetings: Meetings,
+  onWarning?: (message: string) => void,
+): Promise<Model> {
   const { initModel, loadForTraining } = await import('../../models/index.js')
   const { mostTokens } = await import('../../train/setup/token-budget.js')
   const meeting = hostRanks(ranks, meetings)
@@ -126,12 +132,13 @@ async function openModel(options: TrainOptions, ranks: RanksOfCommand, meetings:
       mostTokens(options, maxPositions, device, ranks.size)
     const together = { shard: options.shard === undefined ? undefined : ranks, ranks: meeting }
     const needsFloats = !mayShare || options.compute === 'int8'
-    const loaded = { ...loadOptions(options), ...(mayShare && together) }
+    const loaded = { ...loadOptions(options), onWarning, ...(mayShare && together) }
     return loadForTraining(options.model!, loaded, needsFloats ? null : tokens)
   }
   const { loadTokenizer } = await import('../../data/tokenizer/tokenizer.js')
   return initModel(options.init, {
     ...loadOptions(options),
+    onWarning,
     seed: options.seed,
     tokenizer: await loadTokenizer(options.model!, options),
   })

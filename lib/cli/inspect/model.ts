@@ -52,9 +52,9 @@ const COMPUTED = ['float32', 'bfloat16'] as const
 
 export async function modelFacts(
   path: string,
-  { offline, train = false }: HubOptions & { train?: boolean } = {},
+  { offline, onWarning, train = false }: HubOptions & { train?: boolean } = {},
 ): Promise<ModelFacts> {
-  const source = await ModelSource.open(path, { offline })
+  const source = await ModelSource.open(path, { offline, onWarning })
   const tokenizer = await loadTokenizer(source.path)
   const { config } = source
   const dtypes: Record<string, number> = {}

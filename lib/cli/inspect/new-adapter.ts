@@ -28,9 +28,9 @@ export interface NewAdapterFacts {
 export async function newAdapterFacts(
   path: string,
   options: InspectOptions,
-  warn: (message: string) => void,
+  onWarning: (message: string) => void,
 ): Promise<NewAdapterFacts> {
-  const source = await ModelSource.open(path, { offline: options.offline })
+  const source = await ModelSource.open(path, { offline: options.offline, onWarning })
   const base = baseModelOf(source.config, source)
   const modelParameters = [...base.weights.values()].reduce((sum, shape) => sum + elementsOf(shape), 0)
   const { method, rank: given } = newAdapterOptions(options)
@@ -43,7 +43,7 @@ export async function newAdapterFacts(
   const rank = budget === undefined ? given : matchingRank(budget, method, options, linears)
   const config = newAdapterConfig(method, newAdapterOptions({ ...options, method, rank }))
   const { targets, modules, cost, notes } = planAdapter(config, linears, base, { dtype: 'float32' })
-  for (const note of notes) warn(note)
+  for (const note of notes) onWarning(note)
   const layers = targets.map((layer) => ({
     name: layer.name,
     inFeatures: layer.inFeatures,

@@ -77,14 +77,14 @@ export class ModelSource {
     }
     const why = whyNoModel(path)
     if (why !== null) throw new UsageError('not-a-model', `This is no model: ${why}.`)
-    return facts.isDirectory() ? ModelSource.#openFolder(located) : ModelSource.#openGguf(located)
+    return facts.isDirectory() ? ModelSource.#openFolder(located, options) : ModelSource.#openGguf(located)
   }
 
-  static async #openFolder(located: Located): Promise<ModelSource> {
+  static async #openFolder(located: Located, { onWarning }: HubOptions): Promise<ModelSource> {
     const { path } = located
     const configPath = join(path, 'config.json')
     const { quantization_config: inConfig, ...json } = await readJsonObject(configPath)
-    const config = parseConfig(json, configPath)
+    const config = parseConfig(json, configPath, onWarning)
     const files = await readModelFolder(path)
     const { settings: quantisation, path: saying } = await quantiserSettings(configPath, inConfig, files)
     const { basePrefix, embeddings } = config.network

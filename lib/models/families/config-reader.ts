@@ -1,28 +1,21 @@
 import { InputError, quoted, UsageError } from '../../errors.js'
 import type { JsonObject } from '../../io/json.js'
 
-// Keys that change nothing here: bookkeeping, generation defaults and what only other programs read.
-const ignored = new Set(
+// Keys that change nothing here and are nothing to tell: read by classes of transformers, or written by common tools.
+const quiet = new Set(
   (
-    'architectures attention_dropout auto_map bos_token_id dtype eos_token_id initializer_range is_llama_config ' +
-    'model_type pad_token_id pretraining_tp return_dict torch_dtype transformers_version transformers.js_config use_cache ' +
-    '_name_or_path unk_token_id sep_token_id tokenizer_class task_specific_params unsloth_version unsloth_fixed ' +
-    '_attn_implementation_autoset _commit_hash max_length min_length do_sample temperature top_k top_p num_beams ' +
-    'num_beam_groups diversity_penalty repetition_penalty length_penalty typical_p num_return_sequences id2label label2id ' +
-    'problem_type finetuning_task chunk_size_feed_forward return_dict_in_generate early_stopping no_repeat_ngram_size ' +
-    'encoder_no_repeat_ngram_size output_attentions output_hidden_states output_scores prefix pruned_heads torchscript ' +
-    'use_bfloat16 tf_legacy_loss tie_encoder_decoder is_encoder_decoder is_decoder cross_attention_hidden_size ' +
-    'add_cross_attention remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens ' +
-    'forced_bos_token_id forced_eos_token_id bad_words_ids decoder_start_token_id cache_implementation ' +
-    'attn_pdrop embd_pdrop resid_pdrop summary_activation summary_first_dropout summary_proj_to_labels summary_type ' +
-    'summary_use_proj attn_implementation _attn_implementation gradient_checkpointing num_labels _num_labels n_special ' +
-    'predict_special_tokens output_past'
+    '_name_or_path architectures attention_dropout attn_pdrop bos_token_id chunk_size_feed_forward dtype embd_pdrop ' +
+    'eos_token_id id2label is_encoder_decoder label2id model_type output_attentions output_hidden_states pad_token_id ' +
+    'pretraining_tp problem_type resid_pdrop return_dict summary_activation summary_first_dropout ' +
+    'summary_proj_to_labels summary_type summary_use_proj transformers_version use_cache ' +
+    'auto_map is_llama_config torch_dtype transformers.js_config unsloth_fixed unsloth_version'
   ).split(' '),
 )
 
 /** Reads the values of a configuration and remembers which keys were asked for. */
 export class ConfigReader {
   readonly #seen = new Set<string>()
+  readonly #inner: ConfigReader[] = []
 
   constructor(
     readonly json: JsonObject,
@@ -35,9 +28,11 @@ export class ConfigReader {
     return this.json[key] ?? undefined
   }
 
-  /** Accepts keys that a family's checkpoints have and transformers does not read. */
-  ignore(...keys: readonly string[]): void {
-    for (const key of keys) this.#seen.add(key)
+  /** A reader of an object in the configuration; `what` names it in errors. */
+  inside(json: JsonObject, what: string): ConfigReader {
+    const inner = new ConfigReader(json, `${this.source}, ${what}`)
+    this.#inner.push(inner)
+    return inner
   }
 
   number(key: string, fallback?: number): number {
@@ -108,11 +103,10 @@ export class ConfigReader {
     if (!allowed.includes(value)) throw this.unsupported(key, value, `supported: ${allowed.join(', ')}`)
   }
 
-  refuseUnknown(): void {
-    for (const [key, value] of Object.entries(this.json)) {
-      if (this.#seen.has(key) || ignored.has(key) || value === null || value === false) continue
-      throw this.unsupported(key, value, 'it is not known here, and guessing could change results')
-    }
+  /** Keys with a value, in the objects inside too, that nobody asked for and that people should hear of. */
+  unread(): string[] {
+    const own = Object.keys(this.json).filter((key) => this.json[key] && !this.#seen.has(key) && !quiet.has(key))
+    return [...new Set([...own, ...this.#inner.flatMap((inner) => inner.unread())])]
   }
 
   malformed(key: string, expected: string, value: unknown): InputError {

@@ -11,7 +11,7 @@ export const gemma: Family = {
   modelType: 'gemma',
 
   read(read) {
-    requireTanhGelu(read)
+    requireGemma(read)
     const sizes = readSizes(read, { headSize: 256, maxPositions: 8192 })
     const rotary = readRotary(read, sizes)
     const norm = rmsNorms(read.number('rms_norm_eps', 1e-6), 1)
@@ -34,8 +34,9 @@ export const gemma: Family = {
   },
 }
 
-/** Gemma's activation; its first configurations call it `gelu`. */
-export function requireTanhGelu(read: ConfigReader): void {
+/** Gemma's activation, which its first configurations call `gelu`, and its causal mask. */
+export function requireGemma(read: ConfigReader): void {
+  read.require('use_bidirectional_attention', [false], false)
   read.require('hidden_act', ['gelu', 'gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
   read.require('hidden_activation', ['gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
 }

@@ -3,7 +3,7 @@ import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith } from '../gguf/names.js'
 import type { DecoderBlockPlan, NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
-import { gemmaRest, requireTanhGelu } from './gemma.js'
+import { gemmaRest, requireGemma } from './gemma.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 
@@ -22,8 +22,7 @@ export const gemma2: Family = {
   modelType: 'gemma2',
 
   read(read) {
-    requireTanhGelu(read)
-    read.ignore('sliding_window_size')
+    requireGemma(read)
     const sizes = readSizes(read, { headSize: 256, maxPositions: 8192 })
     const norm = rmsNorms(read.number('rms_norm_eps', 1e-6), 1)
     const attention = read.flag('attention_bias')

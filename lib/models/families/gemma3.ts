@@ -6,7 +6,7 @@ import type { ModelSizes } from '../network/model-config.js'
 import type { RotaryPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { gemmaRest, requireTanhGelu } from './gemma.js'
+import { gemmaRest, requireGemma } from './gemma.js'
 import { gemmaNorms, normNames } from './gemma2.js'
 import { layerWindows, llamaBlock, llamaNetwork, readSizes, rmsNorms, withQueryKeyNorms } from './parts.js'
 import { readRotary, rotaryFrom } from './rotary-settings.js'
@@ -19,7 +19,7 @@ export const gemma3: Family = {
   modelType: 'gemma3_text',
 
   read(read) {
-    requireTanhGelu(read)
+    requireGemma(read)
     const sizes = readSizes(read, { headSize: 256, maxPositions: 131072 })
     const norm = rmsNorms(read.number('rms_norm_eps', 1e-6), 1)
     const attention = read.flag('attention_bias')

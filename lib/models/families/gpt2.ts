@@ -13,6 +13,7 @@ export const gpt2: Family = {
     read.require('scale_attn_weights', [true], true)
     read.require('scale_attn_by_inverse_layer_idx', [false], false)
     read.require('reorder_and_upcast_attn', [false], false)
+    read.require('add_cross_attention', [false], false)
     const hiddenSize = read.integer('n_embd')
     const heads = read.integer('n_head')
     const maxPositions = read.integer('n_positions', read.integer('n_ctx', 1024))
@@ -27,6 +28,10 @@ export const gpt2: Family = {
       maxPositions,
     }
     requireHeads(read, sizes)
+    // Transformers takes these for the same.
+    const others = { hidden_size: hiddenSize, num_hidden_layers: sizes.layers, num_attention_heads: heads }
+    for (const [key, value] of Object.entries(others)) read.require(key, [value], value)
+    read.require('max_position_embeddings', [maxPositions], maxPositions)
     const epsilon = read.number('layer_norm_epsilon', 1e-5)
     const norm = (name: string): NormPlan => ({ name, kind: 'layer', size: hiddenSize, epsilon, weightOffset: 0 })
     return {

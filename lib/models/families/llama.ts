@@ -9,7 +9,6 @@ export const llama: Family = {
 
   read(read) {
     requireSilu(read)
-    read.require('rope_interleaved', [false], false)
     const sizes = readSizes(read)
     const rotary = readRotary(read, sizes)
     const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))

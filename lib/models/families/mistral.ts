@@ -11,15 +11,11 @@ export const mistral: Family = {
     const sizes = readSizes(read, { maxPositions: 131072 })
     const rotary = readRotary(read, sizes)
     const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
-    const attention = read.flag('attention_bias')
-    const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: read.flag('mlp_bias') }
     const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window', 4096), () => true)
     return {
       sizes,
       tiedEmbeddings: read.flag('tie_word_embeddings'),
-      network: llamaNetwork(sizes, norm, (i) =>
-        llamaBlock(sizes, i, { norm, rotary, biases, window: windows[i] ?? null }),
-      ),
+      network: llamaNetwork(sizes, norm, (i) => llamaBlock(sizes, i, { norm, rotary, window: windows[i] ?? null })),
     }
   },
 

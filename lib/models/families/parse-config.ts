@@ -1,5 +1,6 @@
-import { UsageError } from '../../errors.js'
-import type { JsonObject } from '../../io/json.js'
+import { quoted, UsageError } from '../../errors.js'
+import { isJsonObject, type JsonObject } from '../../io/json.js'
+import { asMessage } from '../../printable.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { ConfigReader } from './config-reader.js'
 import { families } from './index.js'
@@ -7,17 +8,27 @@ import { families } from './index.js'
 /** Ends the list of families for who has a model of another kind. */
 export const WITHOUT_EXPERTS = ', all of them without experts: take a model that has none'
 
-/** Reads and checks a configuration; what it does not know it refuses by name. `source` names the file in errors. */
-export function parseConfig(json: JsonObject, source: string): ModelConfig {
+/**
+ * Reads and checks a configuration. What transformers reads for its `model_type` and this package does not have is refused
+ * by name; `onWarning` hears of keys that neither reads. `source` names the file.
+ */
+export function parseConfig(
+  json: JsonObject,
+  source: string,
+  onWarning: (message: string) => void = () => {},
+): ModelConfig {
   const family = families.find((candidate) => candidate.modelType === json.model_type)
   if (!family) {
     const known = families.map((candidate) => candidate.modelType).join(', ')
-    const { model_type: named = 'without model_type' } = json
+    const { model_type: named = 'without model_type', text_config: wrapped } = json
     const hasExperts = Object.keys(json).some((name) => /_experts$/.test(name))
     const wayOut = hasExperts ? WITHOUT_EXPERTS : ''
+    const inside = isJsonObject(wrapped)
+      ? ` yet: it wraps a text model (${quoted(wrapped.model_type)}, in text_config)`
+      : ''
     throw new UsageError(
       'unsupported-architecture',
-      `${source}: architecture ${typeof named === 'string' ? named : JSON.stringify(named)} is not supported; supported: ${known}${wayOut}.`,
+      `${source}: architecture ${typeof named === 'string' ? named : JSON.stringify(named)} is not supported${inside}; supported: ${known}${wayOut}.`,
     )
   }
   const read = new ConfigReader(json, source)
@@ -31,6 +42,10 @@ export function parseConfig(json: JsonObject, source: string): ModelConfig {
     eosIds: [json.eos_token_id].flat().filter((id): id is number => typeof id === 'number'),
     json,
   }
-  read.refuseUnknown()
+  const unread = read.unread()
+  if (unread.length > 0) {
+    const how = `keys are ignored, as transformers ignores them for ${family.modelType}`
+    onWarning(asMessage(`${source}: ${how}: ${unread.join(', ')}.`))
+  }
   return config
 }

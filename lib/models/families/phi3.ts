@@ -11,7 +11,6 @@ export const phi3: Family = {
 
   read(read) {
     requireSilu(read)
-    read.ignore('full_attn_mod', 'interpolate_factor')
     const sizes = readSizes(read, { maxPositions: 4096 })
     const rotary = readRotary(read, sizes)
     const norm = rmsNorms(read.number('rms_norm_eps', 1e-5))

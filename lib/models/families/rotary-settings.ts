@@ -1,7 +1,7 @@
-import type { JsonObject } from '../../io/json.js'
+import { isJsonObject, type JsonObject } from '../../io/json.js'
 import type { RotaryScaling } from '../../nn/rotary.js'
 import type { RotaryPlan } from '../network/plan.js'
-import { ConfigReader } from './config-reader.js'
+import type { ConfigReader } from './config-reader.js'
 
 export interface RotaryDefaults {
   readonly headSize: number
@@ -12,8 +12,8 @@ export interface RotaryDefaults {
 /** Rotary settings from the newer `rope_parameters` or the older `rope_theta` and `rope_scaling`. */
 export function readRotary(read: ConfigReader, defaults: RotaryDefaults): RotaryPlan {
   const parameters = read.value('rope_parameters') ?? read.value('rope_scaling') ?? {}
-  if (typeof parameters !== 'object') throw read.malformed('rope_parameters', 'an object', parameters)
-  return rotaryFrom(read, parameters as JsonObject, {
+  if (!isJsonObject(parameters)) throw read.malformed('rope_parameters', 'an object', parameters)
+  return rotaryFrom(read, parameters, {
     ...defaults,
     theta: read.number('rope_theta', defaults.theta ?? 10000),
   })
@@ -25,7 +25,7 @@ export function rotaryFrom(
   parameters: JsonObject,
   { headSize, maxPositions, theta: usualTheta }: RotaryDefaults,
 ): RotaryPlan {
-  const options = new ConfigReader(parameters, `${read.source}, rope settings`)
+  const options = read.inside(parameters, 'rope settings')
   const theta = options.number('rope_theta', usualTheta)
   const part = options.number('partial_rotary_factor', read.number('partial_rotary_factor', 1))
   const type = options.value('rope_type') ?? options.value('type') ?? 'default'
@@ -37,7 +37,8 @@ export function rotaryFrom(
   const original = () =>
     options.integer('original_max_position_embeddings', read.integer('original_max_position_embeddings', maxPositions))
   const scaling = readScaling(options, type, { original, maxPositions, pairs: rotated / 2 })
-  options.refuseUnknown()
+  const ofLayers = options.unread().find((key) => isJsonObject(parameters[key]))
+  if (ofLayers) throw options.unsupported(ofLayers, parameters[ofLayers], 'these layers have no settings of their own')
   return { theta, headSize: rotated, scaling }
 }
 

@@ -9,7 +9,6 @@ export const smollm3: Family = {
 
   read(read) {
     requireSilu(read)
-    read.ignore('max_window_layers')
     const sizes = readSizes(read, { maxPositions: 32768 })
     const rotary = readRotary(read, { ...sizes, theta: 2_000_000 })
     const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
