@@ -66,6 +66,7 @@ describe('a checkpoint whose files do not fit together', () => {
   test.each<[object, string[]]>([
     [{ max_sequence_length: 1024, author: 'A' }, ['max_sequence_length, author']],
     [{ hidden_dropout: 0 }, []],
+    [{ quantization_config: { quant_algo: 'FP8', producer: { name: 'modelopt' } } }, ['quantization_config']],
   ])('%j: keys that transformers ignores change nothing, and are told', async (entries, told) => {
     const folder = await changed(entries)
     const heard: string[] = []
@@ -76,9 +77,13 @@ describe('a checkpoint whose files do not fit together', () => {
     expect(model.base.identity()).toEqual(base.base.identity())
     using _ = await initModel(join(folder, 'config.json'), options)
     const path = join(folder, 'config.json')
-    const wanted = told.map((keys) => `${path}: keys are ignored, as transformers ignores them for llama: ${keys}.`)
-    expect(heard).toEqual([...wanted, ...wanted])
+    const wanted = (keys: string) => `${path}: keys are ignored, as transformers ignores them for llama: ${keys}.`
+    const ofWeights = (keys: string) => (keys.startsWith('quant') ? unnamed(path) : wanted(keys))
+    expect(heard).toEqual([...told.map(ofWeights), ...told.map(wanted)])
   })
+
+  const unnamed = (path: string) =>
+    `${path}: quantization_config is ignored, since it has no quant_method and all tensors are floats.`
 
   test('gives all memory back where it fails on the way', async () => {
     const before = liveBytes(testDevice())

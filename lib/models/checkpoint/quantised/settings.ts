@@ -1,9 +1,13 @@
 import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { readJsonObject } from '../../../io/json.js'
+import { isJsonObject, readJsonObject } from '../../../io/json.js'
 import { quantiserFiles } from '../../../io/model-folder.js'
+import type { TensorLocation } from '../../../io/stored-dtype.js'
 import { awq } from './awq.js'
 import { gptq } from './gptq.js'
+
+/** One of them has a value where `quantization_config` says how weights are to be read. */
+const namingKeys = ['quant_method', 'load_in_8bit', 'load_in_4bit']
 
 /** How a checkpoint is quantised, and the file that says so. */
 export interface QuantiserSettings {
@@ -13,14 +17,16 @@ export interface QuantiserSettings {
 
 /**
  * What a configuration says of quantised weights, or what AutoGPTQ and AutoAWQ wrote beside one that does not say it.
- * @returns `settings` null where weights are not quantised
+ * @returns `settings` null where weights are not quantised, as where a configuration names no method and all tensors are floats
  */
 export async function quantiserSettings(
   configPath: string,
   inConfig: unknown,
-  tensors: ReadonlyMap<string, unknown>,
+  tensors: ReadonlyMap<string, TensorLocation>,
 ): Promise<QuantiserSettings> {
-  const own = { settings: inConfig ?? null, path: configPath }
+  const isNamed = !isJsonObject(inConfig) || namingKeys.some((key) => inConfig[key])
+  const isOfCodes = isNamed || [...tensors.values()].some(({ dtype }) => !dtype.includes('float'))
+  const own = { settings: isOfCodes ? (inConfig ?? null) : null, path: configPath }
   if (own.settings !== null || ![...tensors.keys()].some((name) => name.endsWith('.qweight'))) return own
   const folder = dirname(configPath)
   const names = await readdir(folder)
