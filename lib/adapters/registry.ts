@@ -89,21 +89,22 @@ export function adapterMethod(name: string): AdapterMethod {
 
 /** Refuses an adapter beside a layer that its method has no form for. */
 export function requireForm(config: AdapterConfigBase, { name, role }: LayerFacts): void {
-  if (role === undefined) return
-  if (role === 'embeddings' && !adapterMethod(config.method).embeddings) {
-    const able = methods.filter(({ embeddings }) => embeddings).map((method) => method.name)
-    throw new UsageError(
-      'no-form',
-      `Method ${config.method} has no form for the embeddings (${name}), only ${able.join(' and ')} have; ` +
-        'leave them out, or train them whole (modulesToSave).',
-    )
-  }
-  if (config.dropout > 0) {
-    throw new UsageError(
-      'no-form',
-      `An adapter of ${name} has no dropout: leave it out of the targets, or give dropout 0.`,
-    )
-  }
+  if (role !== 'embeddings' || adapterMethod(config.method).embeddings) return
+  const able = methods.filter(({ embeddings }) => embeddings).map((method) => method.name)
+  throw new UsageError(
+    'no-form',
+    `Method ${config.method} has no form for the embeddings (${name}), only ${able.join(' and ')} have; ` +
+      'leave them out, or train them whole (modulesToSave).',
+  )
+}
+
+/** Refuses to train an adapter with dropout beside an embedding or the head, whose inputs are never dropped. */
+export function requireNoDropout({ dropout }: AdapterConfigBase, { name, role }: LayerFacts): void {
+  if (dropout === 0 || role === undefined) return
+  throw new UsageError(
+    'no-form',
+    `An adapter of ${name} is trained without dropout: leave it out of the targets, or give dropout 0 (of an adapter that exists, in its adapter_config.json).`,
+  )
 }
 
 /** The method and configuration that an `adapter_config.json` describes. */

@@ -1,6 +1,7 @@
 /** Which files of a repository make up a model, an adapter or a tokenizer. */
 import { basename, join } from 'node:path'
 import { UsageError } from '../errors.js'
+import { pickledAdapter } from '../io/folder-kinds.js'
 import { companionFiles, isIndex, quantiserFiles, readIndex, weightsAmong } from '../io/model-folder.js'
 import type { HubId } from './id.js'
 import { capital } from './refusals.js'
@@ -110,9 +111,7 @@ function fetchAdapter(inside: Inside): Promise<Place> {
   const names = ['adapter_model.safetensors', 'adapter_config.json']
   const missing = names.filter((name) => !inside.has(name))
   if (missing.length === 0) return inside.fetch(names)
-  const hint = inside.has('adapter_model.bin')
-    ? ' but adapter_model.bin, a pickle that this package does not read: convert it to safetensors'
-    : elsewhere(inside, 'adapter_config.json')
+  const hint = inside.has('adapter_model.bin') ? ` but ${pickledAdapter}` : elsewhere(inside, 'adapter_config.json')
   throw new UsageError('not-an-adapter', `${inside.name} has no ${missing.join(' and no ')}${hint}.`)
 }
 

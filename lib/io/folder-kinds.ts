@@ -15,9 +15,18 @@ export function whyNoModel(path: string): string | null {
   return `expected a .gguf file or a folder with config.json but "${path}" has none${hint}`
 }
 
-/** Null of a folder with adapter_config.json, and of what is not there. */
+/** What to do with an adapter in a file that can run code. */
+export const pickledAdapter =
+  'adapter_model.bin, a pickle that this package does not read: load it with PEFT and write it again (save_pretrained)'
+
+/** Null of a folder with adapter_config.json and safetensors, and of what is not there. */
 export function whyNoAdapter(path: string): string | null {
-  if (!existsSync(path) || existsSync(join(path, 'adapter_config.json'))) return null
+  const has = (name: string) => existsSync(join(path, name))
+  if (!existsSync(path)) return null
+  if (has('adapter_config.json')) {
+    const isPickled = has('adapter_model.bin') && !has('adapter_model.safetensors')
+    return isPickled ? `"${path}" has its tensors as ${pickledAdapter}` : null
+  }
   const inside = join(path, 'model')
   return existsSync(join(inside, 'config.json'))
     ? `the run in "${path}" changed the whole model and has no adapter; use ${inside} as the model`

@@ -120,7 +120,8 @@ export async function loadAdapted(
   const beside = { opened: base, coming: { adapter, allowOtherBase } }
   const loaded = await load(model, { ...options, quantise }, () => false, beside)
   try {
-    await loaded.loadAdapter(adapter, 'default', { allowOtherBase, offline: options.offline })
+    const { offline, onWarning } = options
+    await loaded.loadAdapter(adapter, 'default', { allowOtherBase, offline, onWarning })
     return loaded
   } catch (error) {
     loaded.dispose()

@@ -104,7 +104,7 @@ export interface AdaptedModel {
   loadAdapter(
     folder: string,
     name: string,
-    options: { allowOtherBase: boolean; offline: boolean },
+    options: { allowOtherBase: boolean; offline: boolean; onWarning?: (message: string) => void },
   ): Promise<AdapterConfigBase>
   /** Without `modules`, as an adapter that trains none whole. */
   saveAdapter(name: string, folder: string, options?: { modules?: boolean }): Promise<void>

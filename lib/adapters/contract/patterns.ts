@@ -49,12 +49,17 @@ export function isSelected(targets: TargetModules, { name, role }: LayerFacts): 
   return targets === 'all-linear' ? role === undefined : isTarget(targets, name)
 }
 
+/** Names that fit no layer, and targets without them unless none fits. */
+export function fittingTargets(targets: TargetModules, layers: readonly LayerFacts[]) {
+  if (targets === 'all-linear' || targets instanceof RegExp) return { fitting: targets, unmatched: [] }
+  const fits = (target: string) => layers.some(({ name }) => isTarget([target], name))
+  const [fitting, unmatched] = [targets.filter(fits), targets.filter((target) => !fits(target))]
+  return { fitting: fitting.length > 0 ? fitting : targets, unmatched }
+}
+
 /** The layers that an adapter goes to; throws a UsageError with the candidates when a name or pattern fits none. */
 export function selectTargets<L extends LayerFacts>(targets: TargetModules, layers: readonly L[]): L[] {
-  const unmatched =
-    targets === 'all-linear' || targets instanceof RegExp
-      ? []
-      : targets.filter((target) => !layers.some(({ name }) => isTarget([target], name)))
+  const { unmatched } = fittingTargets(targets, layers)
   const selected = layers.filter((layer) => isSelected(targets, layer))
   if (unmatched.length === 0 && selected.length > 0) return selected
   const candidates = [...new Set(layers.map(lastSegment))]

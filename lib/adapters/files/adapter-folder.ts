@@ -25,6 +25,8 @@ import type { AdapterProvenance, BaseName, StoredAdapter } from './stored-adapte
 
 const configName = 'adapter_config.json'
 const weightsName = 'adapter_model.safetensors'
+/** Tasks with a head of their own, which PEFT trains whole. */
+const headTasks = ['SEQ_CLS', 'TOKEN_CLS', 'QUESTION_ANS']
 const root = 'base_model.'
 const prefix = `${root}model.`
 
@@ -49,6 +51,13 @@ export async function readAdapterFolder(
     throw new UsageError(
       'unsupported-option',
       `${configPath} has bias ${JSON.stringify(json.bias)}; only "none" is supported.`,
+    )
+  }
+  const { task_type: task, modules_to_save: heads } = json
+  if (Array.isArray(heads) && headTasks.some((known) => known === task)) {
+    throw new UsageError(
+      'unsupported-option',
+      `${configPath} has the task_type ${quoted(task)}: it trained a head other than a language model's (${heads.join(', ')}), which is not supported.`,
     )
   }
   const header = await readSafetensorsHeader(join(folder, weightsName))

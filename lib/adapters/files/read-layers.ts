@@ -2,12 +2,13 @@ import { about, UsageError } from '../../errors.js'
 import type { HubOptions } from '../../hub/index.js'
 import type { NativeDevice } from '../../native.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
+import { asMessage } from '../../printable.js'
 import { Parameter } from '../../tensor/parameter.js'
 import { allOrNothing } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, LayerFacts, StoredTensor } from '../contract/adapter.js'
 import { type BaseModel, requireUntied } from '../contract/base-model.js'
-import { selectTargets } from '../contract/patterns.js'
+import { fittingTargets, selectTargets } from '../contract/patterns.js'
 import { adapterMethod, requireForm } from '../registry.js'
 import { LayerMaker } from '../tensors/layer-maker.js'
 import { layerTensors, readAdapterFolder } from './adapter-folder.js'
@@ -56,7 +57,7 @@ function layersOf<L extends LayerFacts>(
   stored: StoredAdapter,
   linears: readonly L[],
   base: BaseModel,
-  { device, adapter, allowOtherBase = false }: ReadAdapterOptions,
+  { device, adapter, allowOtherBase = false, onWarning }: ReadAdapterOptions,
 ): LoadedAdapter<L> {
   const { folder } = stored
   requireQuickPatterns(
@@ -80,16 +81,20 @@ function layersOf<L extends LayerFacts>(
     )
   }
   const { names, tensors } = modulesOfAdapter(stored, base)
-  const missing = selectTargets(stored.config.targetModules, linears).filter(
+  // As for PEFT, one target that fits is enough.
+  const { fitting, unmatched } = fittingTargets(stored.config.targetModules, linears)
+  const missing = selectTargets(fitting, linears).filter(
     ({ name }) => !stored.layers.includes(name) && !tensors.has(`${name}.weight`),
   )
-  if (stored.config.targetModules !== 'all-linear' && missing.length > 0 && !stored.narrowed) {
+  if (fitting !== 'all-linear' && missing.length > 0 && !stored.narrowed) {
     throw new UsageError(
       'unfit-adapter',
       `The adapter ${folder} does not fit the model: it targets ${missing.length} layers for which it has no tensors, such as ${missing[0]!.name}.`,
     )
   }
-  const targetModules = missing.length > 0 ? stored.layers : stored.config.targetModules
+  if (unmatched.length > 0)
+    onWarning?.(asMessage(`The adapter ${folder} also targets ${unmatched.join(', ')}, which the model lacks.`))
+  const targetModules = missing.length > 0 ? stored.layers : fitting
   const config: AdapterConfigBase = { ...stored.config, targetModules, modulesToSave: names }
   if (!allowOtherBase) requireSameBase(folder, stored.provenance, base)
   const layerFacts = stored.layers.map((name) => byName.get(name)!)

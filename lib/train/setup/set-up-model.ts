@@ -7,7 +7,7 @@ import { newAdapterConfig } from '../../adapters/new-adapter.js'
 import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'
 import { matchingRank } from '../../adapters/planning/parameter-count.js'
-import { adapterMethod } from '../../adapters/registry.js'
+import { adapterMethod, requireNoDropout } from '../../adapters/registry.js'
 import { UsageError } from '../../errors.js'
 import { bytesOf, elementsOf } from '../../native.js'
 import {
@@ -44,14 +44,18 @@ export interface PlannedPart {
  * Plans what is to be trained: the adapter that is active already, the one in the folder `adapter`, a new one, or every weight.
  * Throws a `UsageError` when options contradict an adapter that exists.
  */
-export function planModel(model: TrainableModel, options: TrainOptions): PlannedPart {
+export function planModel(
+  model: TrainableModel,
+  options: TrainOptions,
+  notice: (message: string) => void,
+): PlannedPart {
   model.gradientCheckpointing = options.gradientCheckpointing
   model.compute = computeOf(model, options)
   if (options.mergeEvery !== undefined) requireFloats(model, 'The option mergeEvery merges into', 'train without it')
   const active = model.adapterSet.activeNames()
   if (active.length > 0) return { cost: null, make: async () => existingAdapter(model, active, options) }
   if (options.adapter !== undefined)
-    return { cost: null, make: () => adapterInFolder(model, options.adapter!, options) }
+    return { cost: null, make: () => adapterInFolder(model, options.adapter!, options, notice) }
   const wanted = newAdapterOptions(options)
   return wanted.method === 'full'
     ? everyWeight(model, options)
@@ -114,10 +118,15 @@ function newAdapter(
   }
 }
 
-async function adapterInFolder(model: TrainableModel, folder: string, options: TrainOptions): Promise<TrainedPart> {
+async function adapterInFolder(
+  model: TrainableModel,
+  folder: string,
+  options: TrainOptions,
+  onWarning: (message: string) => void,
+): Promise<TrainedPart> {
   const { allowOtherBase, offline } = options
   const name = freeName(model)
-  const config = await model.loadAdapter(folder, name, { allowOtherBase, offline })
+  const config = await model.loadAdapter(folder, name, { allowOtherBase, offline, onWarning })
   requireSameOptions(model, options, config, `the adapter ${folder}`)
   return adapterPart(name, config, options)
 }
@@ -158,7 +167,7 @@ function existingAdapter(model: TrainableModel, active: readonly string[], optio
   return adapterPart(name!, config, options)
 }
 
-/** Options that were given must be what the adapter is. */
+/** Options that were given must be what the adapter is, and it must be one that trains. */
 function requireSameOptions(model: TrainableModel, options: TrainOptions, config: AdapterConfigBase, whose: string) {
   if (options.matchParametersOf !== undefined) {
     throw new UsageError(
@@ -166,6 +175,8 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
       `The option matchParametersOf chooses the rank of a new adapter, but ${whose} has rank ${config.rank}: leave the option out, or start a new adapter.`,
     )
   }
+  for (const layer of model.adaptableLayers())
+    if (isSelected(config.targetModules, layer)) requireNoDropout(config, layer)
   const is: Readonly<Record<string, unknown>> = { ...config }
   for (const option of describedFieldsOf(config.method)) {
     const given = (options as Readonly<Record<string, unknown>>)[option]

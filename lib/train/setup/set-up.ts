@@ -96,7 +96,7 @@ async function setUpIn(
   const from = options.resume === true ? options.output : options.resume
   await using point = await findPointOfRanks(from || undefined, { meetings, ranks }, notice)
 
-  const planned = planModel(model, options)
+  const planned = planModel(model, options, notice)
   // What cannot fit is refused before the time that rows may take.
   if (planned.cost) tokenBudget(model, options.memory, stepDemand(planned.cost, false), ranks.localSize)
   const data = await loadTrainingData(model, options, { objective, ranks, notice, signal })

@@ -1,5 +1,5 @@
 /** Adapter folders as PEFT and others leave them: optional keys missing, layers left out, targets by expression. */
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
@@ -8,7 +8,7 @@ import { newAdapterConfig } from '../../../lib/adapters/new-adapter.js'
 import { loadModel } from '../../../lib/models/index.js'
 import { OPERATORS } from '../../../lib/options/index.js'
 import { goldenPath } from '../../golden/files.js'
-import { loadTiny } from '../../golden/tiny-models.js'
+import { loadTiny, logProbsOf } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'
@@ -77,6 +77,36 @@ describe('layers that PEFT left out', () => {
   })
 })
 
+describe('targets that the model lacks', () => {
+  const named = ['q_proj', 'v_proj', 'W_pack', 'query_key_value']
+
+  test('are told of, where another one fits', async () => {
+    using model = await loadTiny('tiny-untied')
+    const heard: string[] = []
+    const folder = edited(golden, { target_modules: named })
+    const { targetModules } = await model.loadAdapter(folder, 'a', { onWarning: (message) => heard.push(message) })
+    expect(targetModules).toEqual(['q_proj', 'v_proj'])
+    expect(heard).toEqual([`The adapter ${folder} also targets W_pack, query_key_value, which the model lacks.`])
+    using other = await loadTiny('tiny-untied')
+    await other.loadAdapter(golden, 'a')
+    const sequence = [[3, 1, 4, 1, 5]]
+    expect(await logProbsOf(model, sequence)).toEqual(await logProbsOf(other, sequence))
+  })
+
+  test('are refused where none fits, where tensors belong to them, and of a new adapter', async () => {
+    using model = await loadTiny('tiny-untied')
+    const none = edited(golden, { target_modules: named.slice(2) })
+    await expect(model.loadAdapter(none)).rejects.toThrow(code('no-target', /W_pack, query_key_value match no linear/))
+    expect(() => model.addAdapter('a', lora({ rank: 4, targetModules: named }))).toThrow(
+      code('no-target', /W_pack, query_key_value match no linear layer .* candidates: q_proj/),
+    )
+    const foreign = edited(golden, { target_modules: named })
+    const path = join(foreign, 'adapter_model.safetensors')
+    writeFileSync(path, readFileSync(path, 'latin1').replaceAll('.v_proj.', '.W_pack.'), 'latin1')
+    await expect(model.loadAdapter(foreign)).rejects.toThrow(code('unfit-adapter', /layers that the model lacks, such/))
+  })
+})
+
 describe('targets by a regular expression', () => {
   // What `re.fullmatch` of Python selects, which is how PEFT reads a string.
   const selected = (expression: string, names: string[]) =>
@@ -125,6 +155,11 @@ test.each<[Json, string, RegExp]>([
   [{ init_lora_weights: 'pissa_niter_4' }, 'unsupported-option', /path_initial_model_for_weight_conversion/],
   [{ use_dora: true, use_rslora: true }, 'unsupported-option', /use_dora and use_rslora together/],
   [{ node_mora: { method: 'lora-x' } }, 'unknown-method', /has the method "lora-x", which is not available/],
+  [
+    { task_type: 'SEQ_CLS', modules_to_save: ['classifier', 'score'] },
+    'unsupported-option',
+    /has the task_type "SEQ_CLS": it trained a head other than a language model's \(classifier, score\), which is not/,
+  ],
   [{ peft_type: 'ADALORA' }, 'unknown-method', /peft_type "ADALORA"/],
   [{ peft_type: 'LILY' }, 'unknown-method', /"LILY", which is not available: its router averages over all tokens/],
 ])('%j is refused by name', async (entries, expected, message) => {
@@ -234,6 +269,14 @@ describe('folders that are something else', () => {
     )
     await expect(loadModel(run)).rejects.toThrow(code('not-a-model', new RegExp(`"${run}" has none; use ${inside}`)))
     await expect(loadModel(golden)).rejects.toThrow(code('not-a-model', /it holds an adapter: give it as the adapter/))
+    const pickled = edited(golden, {})
+    renameSync(join(pickled, 'adapter_model.safetensors'), join(pickled, 'adapter_model.bin'))
+    await expect(model.loadAdapter(pickled)).rejects.toThrow(
+      code(
+        'not-an-adapter',
+        new RegExp(`"${pickled}" has its tensors as adapter_model.bin, a pickle .*save_pretrained`),
+      ),
+    )
     await expect(model.loadAdapter(join(run, 'absent'))).rejects.toThrow(code('missing-file', /There is no file/))
   })
 })

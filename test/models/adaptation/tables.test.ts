@@ -1,5 +1,5 @@
 /** Adapters beside the output head and the embeddings' table. */
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { newAdapterConfig } from '../../../lib/adapters/new-adapter.js'
@@ -7,6 +7,7 @@ import { mergeModel } from '../../../lib/models/index.js'
 import type { Model } from '../../../lib/models/model.js'
 import { ADAPTER_METHODS, type AdapterMethodName, newAdapterOptions } from '../../../lib/options/index.js'
 import { Tensor } from '../../../lib/tensor/tensor.js'
+import { train as trainRun } from '../../../lib/train/train.js'
 import { goldenPath, largestDifference, readTensors } from '../../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
@@ -171,6 +172,27 @@ test('all-linear means neither', async () => {
   expect(model.trainableParameters().some(({ name }) => /lm_head|embed_tokens/.test(name))).toBe(false)
 })
 
+test('dropout, which only trains, does not keep an adapter of the tables from being used', async () => {
+  const folder = join(temporary(), 'adapter')
+  using model = await loadTiny('tiny-untied')
+  await model.addAdapter('a', configOf('lora', ['embed_tokens', 'lm_head', 'q_proj']))
+  await train(model)
+  await model.saveAdapter('a', folder)
+  const path = join(folder, 'adapter_config.json')
+  const config = { ...JSON.parse(readFileSync(path, 'utf8')), lora_dropout: 0.05 }
+  writeFileSync(path, JSON.stringify(config))
+  using again = await loadTiny('tiny-untied')
+  expect(await again.loadAdapter(folder, 'a')).toMatchObject({ dropout: 0.05 })
+  expect(await logProbs(again)).toEqual(await logProbs(model))
+  await Promise.all([model, again].map((one) => one.mergeAdapter('a')))
+  expect(await logProbs(again)).toEqual(await logProbs(model))
+  await again.unmergeAdapter('a')
+  const data = rows.map(({ input_ids }) => ({ input_ids }))
+  await expect(trainRun(again, { data, output: join(temporary(), 'run'), maxSteps: 1 }).finished).rejects.toThrow(
+    /An adapter of (lm_head|model\.embed_tokens) is trained without dropout: .*give dropout 0 \(of an adapter that exists,/,
+  )
+})
+
 test('what cannot be is refused by name', async () => {
   using model = await loadTiny('tiny-untied')
   using tied = await loadTiny('tiny-tied-llama3-rope')
@@ -180,6 +202,6 @@ test('what cannot be is refused by name', async () => {
       `Method ${method} has no form for the embeddings (model.embed_tokens)`,
     )
   }
-  expect(() => model.addAdapter('a', configOf('lora', ['lm_head'], { dropout: 0.5 }))).toThrow('no dropout')
+  expect(() => model.addAdapter('a', configOf('lora', ['lm_head'], { dropout: 0.5 }))).toThrow('without dropout')
   expect(() => tied.addAdapter('a', configOf('lora', ['lm_head']))).toThrow('lm_head is tied')
 })
