@@ -52,6 +52,27 @@ export function parseJson(text: string, source: string, options: JsonOptions = {
   })
 }
 
+/** What is declared `float` by the configurations of transformers, of bitsandbytes' settings in it, and of PEFT. */
+const floats = [
+  'rms_norm_eps layer_norm_epsilon initializer_range attention_dropout attn_pdrop embd_pdrop resid_pdrop',
+  'summary_first_dropout attention_multiplier embedding_multiplier residual_multiplier logits_scaling',
+  'attn_logit_softcapping final_logit_softcapping',
+  'rope_theta rope_local_base_freq partial_rotary_factor factor low_freq_factor high_freq_factor attention_factor',
+  'beta_fast beta_slow mscale mscale_all_dim short_factor long_factor',
+  'llm_int8_threshold',
+  'lora_dropout module_dropout gralora_dropout hira_dropout miss_dropout randlora_dropout vera_dropout d_initial eps',
+]
+const key = floats.join(' ').replaceAll(' ', '|')
+// A text has no raw newline, so a line that begins with a key is an entry.
+const entries = new RegExp(`^ *"(?:${key})": (?:-?\\d+|\\[[^\\]]*\\])(?=,?$)`, 'gm')
+const wholeNumber = /(?<=^ *|": )-?\d+(?=,?$)/gm
+
+/** An object as a file for other programs, of which some take 6.0 for a float and refuse 6. */
+export function foreignJson(value: object): string {
+  const text = JSON.stringify(value, null, 2)
+  return `${text.replace(entries, (entry) => entry.replace(wholeNumber, '$&.0'))}\n`
+}
+
 /** True of `{…}`, not of arrays and null. */
 export function isJsonObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

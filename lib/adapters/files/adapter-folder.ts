@@ -3,7 +3,7 @@ import { about, InputError, quoted, UsageError } from '../../errors.js'
 import { type HubOptions, locate } from '../../hub/index.js'
 import { writeFileAtomic } from '../../io/atomic.js'
 import { whyNoAdapter } from '../../io/folder-kinds.js'
-import { isJsonObject, parseJson, readJsonObject } from '../../io/json.js'
+import { foreignJson, isJsonObject, parseJson, readJsonObject } from '../../io/json.js'
 import { readExactly, withInputFile } from '../../io/open.js'
 import {
   readSafetensorsHeader,
@@ -232,7 +232,7 @@ export async function writeAdapterFolder(
     ...('fan_in_fan_out' in entriesOfMethod && { fan_in_fan_out: fanInFanOut }),
   }
   const sorted = Object.fromEntries(Object.entries(json).sort(([a], [b]) => (a < b ? -1 : 1)))
-  await writeFileAtomic(join(folder, configName), `${JSON.stringify(sorted, null, 2)}\n`)
+  await writeFileAtomic(join(folder, configName), foreignJson(sorted))
 }
 
 /** The place of the first value that is not finite, or -1. A loop: adapters have millions of values. */

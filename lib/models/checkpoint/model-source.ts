@@ -86,12 +86,7 @@ export class ModelSource {
     const { quantization_config: inConfig, ...json } = await readJsonObject(configPath)
     const config = parseConfig(json, configPath, onWarning)
     const files = await readModelFolder(path)
-    const { settings: quantisation, path: saying } = await quantiserSettings(configPath, inConfig, files)
-    if (inConfig && quantisation === null) {
-      onWarning?.(
-        `${configPath}: quantization_config is ignored, since it has no quant_method and all tensors are floats.`,
-      )
-    }
+    const { settings: quantisation, path: saying } = await quantiserSettings(configPath, inConfig, files, onWarning)
     const { basePrefix, embeddings } = config.network
     const isBase = !files.has(`${embeddings}.weight`) && files.has(`${embeddings.slice(basePrefix.length)}.weight`)
     const transposed = transposedWeights(config.network)

@@ -2,6 +2,7 @@ import { readdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { UsageError } from '../../errors.js'
 import { makeFolder, replaceFolder, writeFileAtomic } from '../../io/atomic.js'
+import { foreignJson } from '../../io/json.js'
 import { companionFiles } from '../../io/model-folder.js'
 import { withInputFile } from '../../io/open.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safetensors.js'
@@ -71,7 +72,7 @@ export async function writeModelFolder(
       [Object.hasOwn(read, 'dtype') ? 'dtype' : 'torch_dtype']: dtype,
       ...(quantisation && { quantization_config: quantisation }),
     }
-    await writeFileAtomic(join(temporary, 'config.json'), `${JSON.stringify(json, null, 2)}\n`)
+    await writeFileAtomic(join(temporary, 'config.json'), foreignJson(json))
     for (const [name, content] of await companions(model)) {
       const path = join(temporary, name)
       await makeFolder(dirname(path))
@@ -126,7 +127,7 @@ async function companions({ config, tokenizer, source }: WritableModel): Promise
   if (!files.has('generation_config.json')) {
     const { bos_token_id, eos_token_id, pad_token_id } = config.json
     const ids = { bos_token_id, eos_token_id, pad_token_id }
-    files.set('generation_config.json', `${JSON.stringify({ _from_model_config: true, ...ids }, null, 2)}\n`)
+    files.set('generation_config.json', foreignJson({ _from_model_config: true, ...ids }))
   }
   return files
 }

@@ -23,10 +23,14 @@ export async function quantiserSettings(
   configPath: string,
   inConfig: unknown,
   tensors: ReadonlyMap<string, TensorLocation>,
+  onWarning: (message: string) => void = () => {},
 ): Promise<QuantiserSettings> {
+  const own = { settings: inConfig ?? null, path: configPath }
   const isNamed = !isJsonObject(inConfig) || namingKeys.some((key) => inConfig[key])
-  const isOfCodes = isNamed || [...tensors.values()].some(({ dtype }) => !dtype.includes('float'))
-  const own = { settings: isOfCodes ? (inConfig ?? null) : null, path: configPath }
+  if (!isNamed && [...tensors.values()].every(({ dtype }) => dtype.includes('float'))) {
+    onWarning(`${configPath}: quantization_config is ignored, since it has no quant_method and all tensors are floats.`)
+    return { ...own, settings: null }
+  }
   if (own.settings !== null || ![...tensors.keys()].some((name) => name.endsWith('.qweight'))) return own
   const folder = dirname(configPath)
   const names = await readdir(folder)
