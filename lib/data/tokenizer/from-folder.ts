@@ -52,7 +52,6 @@ export async function readTokenizerFolder(folder: string): Promise<TokenizerSour
     json: completeJson(object('tokenizer.json'), config),
     config,
     specialTokens: specialTokensOf({ ...object('special_tokens_map.json'), ...withoutNulls(config) }),
-    addsBos: typeof config.add_bos_token === 'boolean' ? config.add_bos_token : undefined,
     chatTemplates: new Map([...templatesOf(config.chat_template), ...templateFiles(files)]),
     origin: folder,
     files: () => new Map(files),

@@ -227,7 +227,6 @@ function finish(vocabulary: Vocabulary, parts: Parts): SourceWithoutFiles {
     json,
     config,
     specialTokens,
-    addsBos: parts.addsBos,
     chatTemplates,
     origin: file,
   }

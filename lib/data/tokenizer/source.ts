@@ -8,8 +8,6 @@ export interface TokenizerSource {
   config: Record<string, unknown>
   /** `bos_token`, `eos_token`, `pad_token`, ...: those that the tokenizer has. */
   specialTokens: Readonly<Record<string, string>>
-  /** Whether BOS goes before a text; undefined: the post-processor of tokenizer.json decides. */
-  addsBos: boolean | undefined
   /** Jinja by name: `default` and `tool_use` (for conversations in which functions can be called) are used. */
   chatTemplates: ReadonlyMap<string, string>
   /** Names the folder or file in errors. */

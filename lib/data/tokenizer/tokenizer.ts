@@ -118,7 +118,7 @@ class EngineTokenizer implements Tokenizer {
     this.bosId = this.#idOfSpecial('bos_token', source)
     this.eosId = this.#idOfSpecial('eos_token', source)
     this.padId = this.#idOfSpecial('pad_token', source)
-    this.#textPrefix = this.#prefixByRule(source)
+    this.#textPrefix = tokensBefore(json.post_processor).flatMap((token) => this.idOf(token) ?? [])
     this.chatTemplates = source.chatTemplates
     this.template = this.chatTemplates.size === 0 ? null : new ChatTemplate(templateOf(source))
     this.files = source.files
@@ -195,13 +195,6 @@ class EngineTokenizer implements Tokenizer {
     const id = this.idOf(token)
     if (id !== undefined) return id
     throw new InputError('malformed-tokenizer', `${source.origin}: its ${name} "${token}" is not in the vocabulary.`)
-  }
-
-  /** BOS rule: `add_bos_token` where given, else what the post-processor of tokenizer.json puts before a text. */
-  #prefixByRule(source: TokenizerSource): number[] {
-    if (source.addsBos === false) return []
-    if (source.addsBos === true) return this.bosId === undefined ? [] : [this.bosId]
-    return tokensBefore(source.json.post_processor).flatMap((token) => this.idOf(token) ?? [])
   }
 }
 

@@ -84,7 +84,7 @@ describe('a tokenizer in GGUF metadata', () => {
         ],
       },
       pre_tokenizer: null,
-      post_processor: null,
+      post_processor: { type: 'RobertaProcessing', sep: ['</s>', 2], cls: ['<s>', 1] },
       decoder: null,
       model: {
         type: 'BPE',
@@ -104,7 +104,6 @@ describe('a tokenizer in GGUF metadata', () => {
     const tokenizer = createTokenizer({
       json,
       config: {},
-      addsBos: true,
       chatTemplates: new Map(),
       origin: 'pieces',
       specialTokens: { bos_token: '<s>', eos_token: '</s>', unk_token: '<unk>' },

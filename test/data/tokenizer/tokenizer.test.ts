@@ -50,15 +50,24 @@ describe('a tokenizer folder', () => {
     expect(tokenizer.encodeText('<|begin|>river')).toEqual([tokenizer.bosId, ...ids])
   })
 
-  it('follows add_bos_token of tokenizer_config.json before the post-processor', async () => {
-    await cp(smallTokenizerFolder, folder, { recursive: true })
-    const path = join(folder, 'tokenizer_config.json')
-    const config = JSON.parse(await readFile(path, 'utf8'))
-    await writeFile(path, JSON.stringify({ ...config, add_bos_token: false }))
-    const other = (await loadTokenizer(folder))!
-    expect(other.encodeText('river')).toEqual(tokenizer.encode('river'))
-    expect(other.hash).not.toBe(tokenizer.hash)
-  })
+  // DeepSeek V3 has add_bos_token: true and a post-processor that adds none.
+  it.each([true, false])(
+    'does not follow add_bos_token (%s) of a folder, as transformers 5 does not',
+    async (added) => {
+      await cp(smallTokenizerFolder, folder, { recursive: true })
+      const edit = async (name: string, entries: object) => {
+        const path = join(folder, name)
+        await writeFile(path, JSON.stringify({ ...JSON.parse(await readFile(path, 'utf8')), ...entries }))
+      }
+      await edit('tokenizer_config.json', { add_bos_token: added })
+      const other = (await loadTokenizer(folder))!
+      expect(other.encodeText('river')).toEqual(tokenizer.encodeText('river'))
+      await edit('tokenizer.json', { post_processor: null })
+      const without = (await loadTokenizer(folder))!
+      expect(without.encodeText('river')).toEqual(tokenizer.encode('river'))
+      expect(without.hash).not.toBe(tokenizer.hash)
+    },
+  )
 
   it('knows its special tokens', () => {
     expect(tokenizer.bosToken).toBe('<|begin|>')
@@ -245,7 +254,6 @@ describe('a tokenizer.json that is not one', () => {
       json,
       config: {},
       specialTokens: {},
-      addsBos: false,
       chatTemplates: new Map(),
       origin: 'model-x',
       files: () => new Map<string, string>(),
@@ -288,7 +296,7 @@ describe('a tokenizer.json that is not one', () => {
   it('puts before a text what its post-processor puts there, of whichever kind', async () => {
     const first = async (processor: Json) => {
       const source = await sourceOf((json) => Object.assign(json, { post_processor: processor }))
-      const made = createTokenizer({ ...source, addsBos: undefined })
+      const made = createTokenizer(source)
       return made.encodeText('river').length - made.encode('river').length
     }
     const roberta = { type: 'RobertaProcessing', sep: ['<|end|>', 1], cls: ['<|begin|>', 0] }
