@@ -98,12 +98,13 @@ export function requireForm(config: AdapterConfigBase, { name, role }: LayerFact
   )
 }
 
-/** Refuses to train an adapter with dropout beside an embedding or the head, whose inputs are never dropped. */
-export function requireNoDropout({ dropout }: AdapterConfigBase, { name, role }: LayerFacts): void {
-  if (dropout === 0 || role === undefined) return
+/** The same, and dropout beside the embeddings or the head, whose inputs are never dropped. */
+export function requireTrainable(config: AdapterConfigBase, layer: LayerFacts): void {
+  requireForm(config, layer)
+  if (config.dropout === 0 || layer.role === undefined) return
   throw new UsageError(
     'no-form',
-    `An adapter of ${name} is trained without dropout: leave it out of the targets, or give dropout 0 (of an adapter that exists, in its adapter_config.json).`,
+    `An adapter of ${layer.name} is trained without dropout: leave it out of the targets, or give dropout 0 (of an adapter that exists, in its adapter_config.json).`,
   )
 }
 

@@ -39,29 +39,17 @@ export async function readAdapterFolder(
   options: HubOptions = {},
   device?: NativeDevice,
 ): Promise<StoredAdapter> {
-  const { path: folder } = await locate(adapter, 'adapter', options)
-  const why = whyNoAdapter(folder)
-  if (why !== null) throw new UsageError('not-an-adapter', `This is no adapter: ${why}.`)
+  const { folder, json, header, own } = await openFolder(adapter, options)
   const configPath = join(folder, configName)
-  const json = await readJsonObject(configPath)
-  for (const option of ['trainable_token_indices', 'layer_replication']) {
-    if (json[option]) throw new UsageError('unsupported-option', `${configPath} has ${option}, which is not supported.`)
-  }
-  if ((json.bias ?? 'none') !== 'none') {
-    throw new UsageError(
-      'unsupported-option',
-      `${configPath} has bias ${JSON.stringify(json.bias)}; only "none" is supported.`,
-    )
-  }
-  const { task_type: task, modules_to_save: heads } = json
+  const unsupported = (what: string) => new UsageError('unsupported-option', `${configPath} has ${what}.`)
+  for (const option of ['trainable_token_indices', 'layer_replication'])
+    if (json[option]) throw unsupported(`${option}, which is not supported`)
+  const { bias, task_type: task, modules_to_save: heads } = json
+  if ((bias ?? 'none') !== 'none') throw unsupported(`bias ${quoted(bias)}; only "none" is supported`)
   if (Array.isArray(heads) && headTasks.some((known) => known === task)) {
-    throw new UsageError(
-      'unsupported-option',
-      `${configPath} has the task_type ${quoted(task)}: it trained a head other than a language model's (${heads.join(', ')}), which is not supported.`,
-    )
+    const what = `the task_type ${quoted(task)}: it trained a head other than a language model's (${heads.join(', ')})`
+    throw unsupported(`${what}, which is not supported`)
   }
-  const header = await readSafetensorsHeader(join(folder, weightsName))
-  const own = ownEntries(header, json)
   const config = configIn({ ...json, node_mora: own }, configPath)
   const kinds = tensorKinds(adapterMethod(config.method))
   const values = [...header.tensors.values()].reduce((sum, { shape }) => sum + elementsOf(shape), 0)
@@ -110,18 +98,20 @@ export async function readAdapterFolder(
 
 /** Where an adapter says that it belongs; its tensors are not read. */
 export async function readProvenance(adapter: string, options: HubOptions = {}): Promise<AdapterProvenance> {
+  const { header, own } = await openFolder(adapter, options)
+  return provenanceFrom(own, header.path)
+}
+
+/** `own`: the entries in the header, or of the configuration in a folder that was written before they went there. */
+async function openFolder(adapter: string, options: HubOptions) {
   const { path: folder } = await locate(adapter, 'adapter', options)
   const why = whyNoAdapter(folder)
   if (why !== null) throw new UsageError('not-an-adapter', `This is no adapter: ${why}.`)
   const json = await readJsonObject(join(folder, configName))
   const header = await readSafetensorsHeader(join(folder, weightsName))
-  return provenanceFrom(ownEntries(header, json), header.path)
-}
-
-/** The entries in the header; those of the configuration in a folder that was written before they went there. */
-function ownEntries({ path, metadata }: SafetensorsFile, json: Readonly<Record<string, unknown>>): unknown {
-  const { node_mora: text } = metadata
-  return text === undefined ? json.node_mora : parseJson(text, `node_mora in the header of ${path}`)
+  const { node_mora: text } = header.metadata
+  const own = text === undefined ? json.node_mora : parseJson(text, `node_mora in the header of ${header.path}`)
+  return { folder, json, header, own }
 }
 
 function configIn(json: Record<string, unknown>, path: string): AdapterConfigBase {

@@ -4,7 +4,7 @@ import { transposed } from '../../tensor/transpose.js'
 import type { StoredTensor } from '../contract/adapter.js'
 import type { BaseModel } from '../contract/base-model.js'
 import { isTarget } from '../contract/patterns.js'
-import type { StoredAdapter } from './stored-adapter.js'
+import { type StoredAdapter, unfit } from './stored-adapter.js'
 
 const words: Readonly<Record<string, (module: string) => boolean>> = {
   embeddings: (module) => isTarget(['embed_tokens', 'wte', 'wpe'], module),
@@ -46,33 +46,33 @@ export function selectModules(names: readonly string[], base: BaseModel): Select
  * model lacks a module, a module is incomplete, or tied weights were trained apart.
  */
 export function modulesOfAdapter(
-  { folder, modules, tiesWeights }: StoredAdapter,
+  adapter: StoredAdapter,
   base: BaseModel,
 ): SelectedModules & { readonly tensors: ReadonlyMap<string, StoredTensor> } {
-  const unfit = (why: string) =>
-    new UsageError('unfit-adapter', `The adapter ${folder} does not fit the model: ${why}.`)
+  const { modules, tiesWeights } = adapter
   const tensors = new Map<string, StoredTensor>()
   for (const [name, stored] of modules) {
     const weight = base.ties.get(name) ?? name
     const tensor = base.transposed.has(weight) ? turned(stored) : stored
     const shape = base.weights.get(weight)
-    if (!shape) throw unfit(`the model has no ${name}`)
+    if (!shape) throw unfit(adapter, `the model has no ${name}`)
     if (shape.join() !== tensor.shape.join()) {
-      throw unfit(`${tensor.name} is [${tensor.shape.join(', ')}], and the model's [${shape.join(', ')}]`)
+      throw unfit(adapter, `${tensor.name} is [${tensor.shape.join(', ')}], and the model's [${shape.join(', ')}]`)
     }
     const other = tensors.get(weight)
-    if (other && !sameValues(other, tensor)) throw unfit(`${other.name} and ${tensor.name} differ, but are tied in it`)
+    if (other && !sameValues(other, tensor))
+      throw unfit(adapter, `${other.name} and ${tensor.name} differ, but are tied in it`)
     tensors.set(weight, tensor)
   }
   for (const [name, weight] of base.ties) {
     const [present, absent] = modules.has(name) ? [name, weight] : [weight, name]
     if (modules.has(present) && !modules.has(absent) && !tiesWeights) {
-      throw unfit(`it trained ${present} apart from ${absent}, but they are tied in it`)
+      throw unfit(adapter, `it trained ${present} apart from ${absent}, but they are tied in it`)
     }
   }
   const selected = described([...tensors.keys()].map(moduleOf), base)
   const missing = selected.weights.find((weight) => !tensors.has(weight))
-  if (missing) throw unfit(`it has a part of ${moduleOf(missing)} but not ${missing}`)
+  if (missing) throw unfit(adapter, `it has a part of ${moduleOf(missing)} but not ${missing}`)
   return { ...selected, tensors }
 }
 

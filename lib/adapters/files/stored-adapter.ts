@@ -1,4 +1,5 @@
 /** What an adapter's folder holds. */
+import { UsageError } from '../../errors.js'
 import type { AdapterConfigBase, StoredTensor } from '../contract/adapter.js'
 
 /**
@@ -30,6 +31,10 @@ export interface StoredAdapter {
   readonly fanInFanOut: boolean
   /** Every tensor by its full name. */
   readonly tensors: ReadonlyMap<string, StoredTensor>
+}
+
+export function unfit({ folder }: StoredAdapter, why: string): UsageError {
+  return new UsageError('unfit-adapter', `The adapter ${folder} does not fit the model: ${why}.`)
 }
 
 /** How an adapter's file names its base model. */

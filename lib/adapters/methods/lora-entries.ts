@@ -1,7 +1,7 @@
 /** Configuration files of PEFT's `LORA`: which method one describes, and what all methods of that type write. */
-import { InputError, UsageError } from '../../errors.js'
+import { UsageError } from '../../errors.js'
 import { isJsonObject } from '../../io/json.js'
-import { dropoutFrom, patternsFrom } from '../contract/peft-entries.js'
+import { dropoutFrom, patternsFrom, positiveFrom } from '../contract/peft-entries.js'
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -53,13 +53,7 @@ interface LoraEntries {
 
 /** What is read the same for all of them. */
 export function readLora(json: Json, source: string): LoraEntries {
-  const alpha = json.lora_alpha ?? PEFT_ALPHA
-  if (typeof alpha !== 'number' || !(alpha > 0)) {
-    throw new InputError(
-      'malformed-file',
-      `${source}: expected a positive number for lora_alpha but found ${JSON.stringify(alpha)}.`,
-    )
-  }
+  const alpha = positiveFrom({ lora_alpha: json.lora_alpha ?? PEFT_ALPHA }, 'lora_alpha', source)
   return { alpha, alphaPattern: patternsFrom(json, 'alpha_pattern', source), dropout: loraDropout(json, source) }
 }
 

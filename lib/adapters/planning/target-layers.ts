@@ -2,7 +2,7 @@ import { UsageError } from '../../errors.js'
 import type { AdapterConfigBase, LayerFacts } from '../contract/adapter.js'
 import { type BaseModel, requireUntied } from '../contract/base-model.js'
 import { requireUsedPatterns, selectTargets } from '../contract/patterns.js'
-import { requireForm, requireNoDropout } from '../registry.js'
+import { requireTrainable } from '../registry.js'
 
 /**
  * The layers that a new adapter goes to: those that its targets select, less those whose weights are among `whole`, which
@@ -20,10 +20,7 @@ export function targetLayers<L extends LayerFacts>(
   if (targets.length === 0) {
     throw new UsageError('no-target', 'Every target module is among those that are trained whole.')
   }
-  for (const layer of targets) {
-    requireForm(config, layer)
-    requireNoDropout(config, layer)
-  }
+  for (const layer of targets) requireTrainable(config, layer)
   requireUsedPatterns(config, targets)
   return targets
 }

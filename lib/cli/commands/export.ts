@@ -2,13 +2,12 @@ import { pathsOf } from '../../data/sources/source.js'
 import { UsageError } from '../../errors.js'
 import { type ExportOptions, ExportSchema, isMixture } from '../../options/index.js'
 import { type OptionSource, optionName } from '../../schema/names.js'
-import { type CommandResult, defineCommand } from '../command.js'
+import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
 import { checkMergeOutput, runMerge } from '../merged-output.js'
 import { requireAdapter, requireFreeFile, requireFreeOutput, requireModel } from '../paths.js'
 import { formatFacts, formatNumber } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
-import type { Terminal } from '../terminal/terminal.js'
 
 export const exportCommand = defineCommand({
   name: 'export',
@@ -29,11 +28,11 @@ export const exportCommand = defineCommand({
     else checkMergeOutput({ ...options, format }, source)
     checkFormat(options, source)
   },
-  async run(options, { terminal, note }) {
-    const model = options.model ?? (await fetchBase(options.adapter!, options, terminal))
+  async run(options, context) {
+    const model = options.model ?? (await fetchBase(options.adapter!, options, context.terminal))
     const { format } = options
-    if (format === 'peft' || format === 'gguf-lora') return runExport({ ...options, model, format }, terminal, note)
-    return runMerge({ ...options, model, format }, terminal)
+    if (format === 'peft' || format === 'gguf-lora') return runExport({ ...options, model, format }, context)
+    return runMerge({ ...options, model, format }, context.terminal)
   },
 })
 
@@ -62,11 +61,7 @@ function checkFormat(
 
 type LoraExport = ExportOptions & { model: string; format: 'peft' | 'gguf-lora' }
 
-async function runExport(
-  options: LoraExport,
-  terminal: Terminal,
-  onWarning: (message: string) => void,
-): Promise<CommandResult> {
+async function runExport(options: LoraExport, { terminal, note }: CommandContext): Promise<CommandResult> {
   const { exportAdapter, LARGEST_ERROR } = await import('../../models/index.js')
   const { model, adapter, output, format, dtype, approximateRank, force, allowOtherBase, threads, quiet, offline } =
     options
@@ -82,7 +77,7 @@ async function runExport(
       allowOtherBase,
       threads,
       offline,
-      onWarning,
+      onWarning: note,
       ...(dtype !== 'auto' && !isMixture(dtype) && { dtype }),
       onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
     })

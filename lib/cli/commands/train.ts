@@ -1,6 +1,5 @@
 import { MoraError, RunError } from '../../errors.js'
 import { formatBytes } from '../../io/disk-space.js'
-import type { Model } from '../../models/index.js'
 import {
   checkTrainOptions,
   loadOptions,
@@ -82,8 +81,7 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   })
   const own = { ...options, device, threads: options.threads ?? ranks.threads }
   const meetings = new Meetings(ranks)
-  const onWarning = ranks.reportsProgress ? context.note : undefined
-  const model = await openModel(own, ranks, meetings, onWarning).catch(async (error: unknown) => {
+  const model = await openModel(own, ranks, meetings, context).catch(async (error: unknown) => {
     // The others wait for this rank: for a part of the model, or where their runs begin.
     throw await meetings.end(error)
   })
@@ -115,14 +113,10 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   }
 }
 
-async function openModel(
-  options: TrainOptions,
-  ranks: RanksOfCommand,
-  meetings: Meetings,
-  onWarning?: (message: string) => void,
-): Promise<Model> {
+async function openModel(options: TrainOptions, ranks: RanksOfCommand, meetings: Meetings, { note }: CommandContext) {
   const { initModel, loadForTraining } = await import('../../models/index.js')
   const { mostTokens } = await import('../../train/setup/token-budget.js')
+  const onWarning = ranks.reportsProgress ? note : undefined
   const meeting = hostRanks(ranks, meetings)
   const mayShare = keepsBase(options)
   // All come there, also where their options differ.

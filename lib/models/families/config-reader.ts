@@ -63,18 +63,17 @@ export class ConfigReader {
   }
 
   /** `count` positive numbers. */
-  positives(key: string, count: number): readonly number[] {
+  positives(key: string, count: number, what = 'numbers'): readonly number[] {
     const value = this.value(key)
     const isPositive = (entry: unknown) => typeof entry === 'number' && entry > 0 && Number.isFinite(entry)
     if (Array.isArray(value) && value.length === count && value.every(isPositive)) return value
-    throw this.malformed(key, `${count} positive numbers`, value)
+    throw this.malformed(key, `${count} positive ${what}`, value)
   }
 
   /** `count` positive integers. */
   integers(key: string, count: number): readonly number[] {
-    const value = this.value(key)
-    const isFit = (entry: unknown) => Number.isInteger(entry) && (entry as number) > 0 && (entry as number) < 2 ** 31
-    if (Array.isArray(value) && value.length === count && value.every(isFit)) return value
+    const value = this.positives(key, count, 'integers')
+    if (value.every((entry) => Number.isInteger(entry) && entry < 2 ** 31)) return value
     throw this.malformed(key, `${count} positive integers`, value)
   }
 

@@ -28,10 +28,6 @@ export const gpt2: Family = {
       maxPositions,
     }
     requireHeads(read, sizes)
-    // Transformers takes these for the same.
-    const others = { hidden_size: hiddenSize, num_hidden_layers: sizes.layers, num_attention_heads: heads }
-    for (const [key, value] of Object.entries(others)) read.require(key, [value], value)
-    read.require('max_position_embeddings', [maxPositions], maxPositions)
     const epsilon = read.number('layer_norm_epsilon', 1e-5)
     const norm = (name: string): NormPlan => ({ name, kind: 'layer', size: hiddenSize, epsilon, weightOffset: 0 })
     return {

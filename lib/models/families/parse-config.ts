@@ -12,23 +12,19 @@ export const WITHOUT_EXPERTS = ', all of them without experts: take a model that
  * Reads and checks a configuration. What transformers reads for its `model_type` and this package does not have is refused
  * by name; `onWarning` hears of keys that neither reads. `source` names the file.
  */
-export function parseConfig(
-  json: JsonObject,
-  source: string,
-  onWarning: (message: string) => void = () => {},
-): ModelConfig {
+export function parseConfig(json: JsonObject, source: string, onWarning?: (message: string) => void): ModelConfig {
   const family = families.find((candidate) => candidate.modelType === json.model_type)
   if (!family) {
     const known = families.map((candidate) => candidate.modelType).join(', ')
     const { model_type: named = 'without model_type', text_config: wrapped } = json
     const hasExperts = Object.keys(json).some((name) => /_experts$/.test(name))
     const wayOut = hasExperts ? WITHOUT_EXPERTS : ''
-    const inside = isJsonObject(wrapped)
-      ? ` yet: it wraps a text model (${quoted(wrapped.model_type)}, in text_config)`
+    const why = isJsonObject(wrapped)
+      ? ` yet: it wraps ${quoted(wrapped.model_type)}, a text model, in text_config`
       : ''
     throw new UsageError(
       'unsupported-architecture',
-      `${source}: architecture ${typeof named === 'string' ? named : JSON.stringify(named)} is not supported${inside}; supported: ${known}${wayOut}.`,
+      `${source}: architecture ${typeof named === 'string' ? named : JSON.stringify(named)} is not supported${why}; supported: ${known}${wayOut}.`,
     )
   }
   const read = new ConfigReader(json, source)
@@ -45,7 +41,7 @@ export function parseConfig(
   const unread = read.unread()
   if (unread.length > 0) {
     const how = `keys are ignored, as transformers ignores them for ${family.modelType}`
-    onWarning(asMessage(`${source}: ${how}: ${unread.join(', ')}.`))
+    onWarning?.(asMessage(`${source}: ${how}: ${unread.join(', ')}.`))
   }
   return config
 }

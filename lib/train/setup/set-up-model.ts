@@ -7,7 +7,7 @@ import { newAdapterConfig } from '../../adapters/new-adapter.js'
 import { type AdapterCost, costOfValues } from '../../adapters/planning/adapter-cost.js'
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'
 import { matchingRank } from '../../adapters/planning/parameter-count.js'
-import { adapterMethod, requireNoDropout } from '../../adapters/registry.js'
+import { adapterMethod, requireTrainable } from '../../adapters/registry.js'
 import { UsageError } from '../../errors.js'
 import { bytesOf, elementsOf } from '../../native.js'
 import {
@@ -21,6 +21,8 @@ import {
 } from '../../options/index.js'
 import { type RestartPlan, restartPlan } from '../restart-plan.js'
 import type { AdaptedModel, ModelFacts, TrainableModel } from '../trainable.js'
+
+type Notice = (message: string) => void
 
 export interface TrainedPart {
   /** Name of the adapter in the model; null when the whole model is trained. */
@@ -44,18 +46,13 @@ export interface PlannedPart {
  * Plans what is to be trained: the adapter that is active already, the one in the folder `adapter`, a new one, or every weight.
  * Throws a `UsageError` when options contradict an adapter that exists.
  */
-export function planModel(
-  model: TrainableModel,
-  options: TrainOptions,
-  notice: (message: string) => void,
-): PlannedPart {
+export function planModel(model: TrainableModel, options: TrainOptions, notice: Notice): PlannedPart {
   model.gradientCheckpointing = options.gradientCheckpointing
   model.compute = computeOf(model, options)
   if (options.mergeEvery !== undefined) requireFloats(model, 'The option mergeEvery merges into', 'train without it')
   const active = model.adapterSet.activeNames()
   if (active.length > 0) return { cost: null, make: async () => existingAdapter(model, active, options) }
-  if (options.adapter !== undefined)
-    return { cost: null, make: () => adapterInFolder(model, options.adapter!, options, notice) }
+  if (options.adapter !== undefined) return { cost: null, make: () => adapterInFolder(model, options, notice) }
   const wanted = newAdapterOptions(options)
   return wanted.method === 'full'
     ? everyWeight(model, options)
@@ -118,13 +115,9 @@ function newAdapter(
   }
 }
 
-async function adapterInFolder(
-  model: TrainableModel,
-  folder: string,
-  options: TrainOptions,
-  onWarning: (message: string) => void,
-): Promise<TrainedPart> {
+async function adapterInFolder(model: TrainableModel, options: TrainOptions, onWarning: Notice): Promise<TrainedPart> {
   const { allowOtherBase, offline } = options
+  const folder = options.adapter!
   const name = freeName(model)
   const config = await model.loadAdapter(folder, name, { allowOtherBase, offline, onWarning })
   requireSameOptions(model, options, config, `the adapter ${folder}`)
@@ -176,7 +169,7 @@ function requireSameOptions(model: TrainableModel, options: TrainOptions, config
     )
   }
   for (const layer of model.adaptableLayers())
-    if (isSelected(config.targetModules, layer)) requireNoDropout(config, layer)
+    if (isSelected(config.targetModules, layer)) requireTrainable(config, layer)
   const is: Readonly<Record<string, unknown>> = { ...config }
   for (const option of describedFieldsOf(config.method)) {
     const given = (options as Readonly<Record<string, unknown>>)[option]
