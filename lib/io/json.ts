@@ -58,8 +58,7 @@ const floats = [
   'summary_first_dropout attention_multiplier embedding_multiplier residual_multiplier logits_scaling',
   'attn_logit_softcapping final_logit_softcapping',
   'rope_theta rope_local_base_freq partial_rotary_factor factor low_freq_factor high_freq_factor attention_factor',
-  'beta_fast beta_slow mscale mscale_all_dim short_factor long_factor',
-  'llm_int8_threshold',
+  'beta_fast beta_slow mscale mscale_all_dim short_factor long_factor llm_int8_threshold',
   'lora_dropout module_dropout gralora_dropout hira_dropout miss_dropout randlora_dropout vera_dropout d_initial eps',
 ]
 const key = floats.join(' ').replaceAll(' ', '|')

@@ -120,8 +120,7 @@ export async function loadAdapted(
   const beside = { opened: base, coming: { adapter, allowOtherBase } }
   const loaded = await load(model, { ...options, quantise }, () => false, beside)
   try {
-    const { offline, onWarning } = options
-    await loaded.loadAdapter(adapter, 'default', { allowOtherBase, offline, onWarning })
+    await loaded.loadAdapter(adapter, 'default', { ...options, allowOtherBase })
     return loaded
   } catch (error) {
     loaded.dispose()

@@ -126,8 +126,8 @@ async function companions({ config, tokenizer, source }: WritableModel): Promise
   }
   if (!files.has('generation_config.json')) {
     const { bos_token_id, eos_token_id, pad_token_id } = config.json
-    const ids = { bos_token_id, eos_token_id, pad_token_id }
-    files.set('generation_config.json', foreignJson({ _from_model_config: true, ...ids }))
+    const ids = { _from_model_config: true, bos_token_id, eos_token_id, pad_token_id }
+    files.set('generation_config.json', foreignJson(ids))
   }
   return files
 }

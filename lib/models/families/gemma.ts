@@ -11,13 +11,8 @@ export const gemma: Family = {
   modelType: 'gemma',
 
   read(read) {
-    requireGemma(read)
-    const sizes = readSizes(read, { headSize: 256, maxPositions: 8192 })
-    const rotary = readRotary(read, sizes)
-    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6), 1)
-    const attention = read.flag('attention_bias')
-    const biases = { queryKeyValue: attention, attentionOutput: attention }
-    const options = { norm, rotary, biases, activation: 'geluTanh' } as const
+    const { sizes, norm, ...alike } = readGemma(read, 8192)
+    const options = { ...alike, norm, rotary: readRotary(read, sizes) }
     return {
       sizes,
       tiedEmbeddings: read.flag('tie_word_embeddings', true),
@@ -34,11 +29,18 @@ export const gemma: Family = {
   },
 }
 
-/** Gemma's activation, which its first configurations call `gelu`, and its causal mask. */
-export function requireGemma(read: ConfigReader): void {
+/** What all Gemmas read alike; first configurations call the activation `gelu`. */
+export function readGemma(read: ConfigReader, maxPositions: number) {
   read.require('use_bidirectional_attention', [false], false)
   read.require('hidden_act', ['gelu', 'gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
   read.require('hidden_activation', ['gelu_pytorch_tanh'], 'gelu_pytorch_tanh')
+  const attention = read.flag('attention_bias')
+  return {
+    sizes: readSizes(read, { headSize: 256, maxPositions }),
+    norm: rmsNorms(read.number('rms_norm_eps', 1e-6), 1),
+    biases: { queryKeyValue: attention, attentionOutput: attention },
+    activation: 'geluTanh',
+  } as const
 }
 
 /** Gemma's embeddings are multiplied by √hidden. */

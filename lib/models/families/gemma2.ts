@@ -3,8 +3,8 @@ import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith } from '../gguf/names.js'
 import type { DecoderBlockPlan, NormPlan } from '../network/plan.js'
 import type { Family } from './family.js'
-import { gemmaRest, requireGemma } from './gemma.js'
-import { layerWindows, llamaBlock, llamaNetwork, readSizes, rmsNorms } from './parts.js'
+import { gemmaRest, readGemma } from './gemma.js'
+import { layerWindows, llamaBlock, llamaNetwork } from './parts.js'
 import { readRotary } from './rotary-settings.js'
 
 /** Where GGUF names the norms of Gemma 2 and 3 otherwise. */
@@ -22,19 +22,15 @@ export const gemma2: Family = {
   modelType: 'gemma2',
 
   read(read) {
-    requireGemma(read)
-    const sizes = readSizes(read, { headSize: 256, maxPositions: 8192 })
-    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6), 1)
-    const attention = read.flag('attention_bias')
+    const { sizes, norm, ...alike } = readGemma(read, 8192)
     const windows = layerWindows(read, sizes, read.number('sliding_window', 4096), (i) => i % 2 === 0)
     const options = {
+      ...alike,
       norm,
       rotary: readRotary(read, sizes),
-      biases: { queryKeyValue: attention, attentionOutput: attention },
-      activation: 'geluTanh',
       softcap: read.optionalNumber('attn_logit_softcapping', 50),
       scale: read.positive('query_pre_attn_scalar', 256) ** -0.5,
-    } as const
+    }
     return {
       sizes,
       tiedEmbeddings: read.flag('tie_word_embeddings', true),

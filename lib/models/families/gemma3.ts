@@ -6,9 +6,9 @@ import type { ModelSizes } from '../network/model-config.js'
 import type { RotaryPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { gemmaRest, requireGemma } from './gemma.js'
+import { gemmaRest, readGemma } from './gemma.js'
 import { gemmaNorms, normNames } from './gemma2.js'
-import { layerWindows, llamaBlock, llamaNetwork, readSizes, rmsNorms, withQueryKeyNorms } from './parts.js'
+import { layerWindows, llamaBlock, llamaNetwork, withQueryKeyNorms } from './parts.js'
 import { readRotary, rotaryFrom } from './rotary-settings.js'
 
 /**
@@ -19,21 +19,17 @@ export const gemma3: Family = {
   modelType: 'gemma3_text',
 
   read(read) {
-    requireGemma(read)
-    const sizes = readSizes(read, { headSize: 256, maxPositions: 131072 })
-    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6), 1)
-    const attention = read.flag('attention_bias')
+    const { sizes, norm, ...alike } = readGemma(read, 131072)
     const pattern = read.integer('sliding_window_pattern', read.integer('_sliding_window_pattern', 6))
     const isLocal = layerTypes(read, sizes, pattern)
     const windows = layerWindows(read, sizes, read.number('sliding_window', 4096), isLocal)
     const { global, local } = readRotaries(read, sizes)
     const options = {
+      ...alike,
       norm,
-      biases: { queryKeyValue: attention, attentionOutput: attention },
-      activation: 'geluTanh',
       softcap: read.optionalNumber('attn_logit_softcapping'),
       scale: read.positive('query_pre_attn_scalar', 256) ** -0.5,
-    } as const
+    }
     return {
       sizes,
       tiedEmbeddings: read.flag('tie_word_embeddings', true),

@@ -11,9 +11,8 @@ export const gpt2: Family = {
     const activation = read.value('activation_function') ?? 'gelu_new'
     read.require('activation_function', ['gelu_new', 'gelu_pytorch_tanh', 'gelu'], 'gelu_new')
     read.require('scale_attn_weights', [true], true)
-    read.require('scale_attn_by_inverse_layer_idx', [false], false)
-    read.require('reorder_and_upcast_attn', [false], false)
-    read.require('add_cross_attention', [false], false)
+    for (const key of ['scale_attn_by_inverse_layer_idx', 'reorder_and_upcast_attn', 'add_cross_attention'])
+      read.require(key, [false], false)
     const hiddenSize = read.integer('n_embd')
     const heads = read.integer('n_head')
     const maxPositions = read.integer('n_positions', read.integer('n_ctx', 1024))

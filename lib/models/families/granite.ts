@@ -1,18 +1,14 @@
 import { float32 } from '../../io/gguf-writer.js'
 import { llamaNames } from '../gguf/names.js'
 import type { Family } from './family.js'
-import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
-import { readRotary } from './rotary-settings.js'
+import { llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
 /** Granite 3 (dense): Llama with multipliers of embeddings, attention scores, residuals and logits (muP, arXiv 2203.03466). */
 export const granite: Family = {
   modelType: 'granite',
 
   read(read) {
-    requireSilu(read)
-    const sizes = readSizes(read)
-    const rotary = readRotary(read, sizes)
-    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const { sizes, rotary, norm } = readLlama(read)
     const attention = read.flag('attention_bias')
     const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: read.flag('mlp_bias') }
     const scale = read.number('attention_multiplier', 1)

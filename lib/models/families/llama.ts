@@ -1,17 +1,13 @@
 import { llamaNames } from '../gguf/names.js'
 import type { Family } from './family.js'
-import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
-import { readRotary } from './rotary-settings.js'
+import { llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
 /** Llama 1 to 3.x and what is made alike (arXiv 2302.13971): SmolLM2, TinyLlama, … */
 export const llama: Family = {
   modelType: 'llama',
 
   read(read) {
-    requireSilu(read)
-    const sizes = readSizes(read)
-    const rotary = readRotary(read, sizes)
-    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const { sizes, rotary, norm } = readLlama(read)
     const attention = read.flag('attention_bias')
     const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: read.flag('mlp_bias') }
     return {

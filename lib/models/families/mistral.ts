@@ -1,16 +1,12 @@
 import type { Family } from './family.js'
-import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
-import { readRotary } from './rotary-settings.js'
+import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
 /** Mistral 7B and its kin (arXiv 2310.06825): Llama with a sliding window. In GGUF files it is `llama`. */
 export const mistral: Family = {
   modelType: 'mistral',
 
   read(read) {
-    requireSilu(read)
-    const sizes = readSizes(read, { maxPositions: 131072 })
-    const rotary = readRotary(read, sizes)
-    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const { sizes, rotary, norm } = readLlama(read, { maxPositions: 131072 })
     const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window', 4096), () => true)
     return {
       sizes,

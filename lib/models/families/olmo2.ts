@@ -1,17 +1,13 @@
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
 import type { Family } from './family.js'
-import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms, withQueryKeyNorms } from './parts.js'
-import { readRotary } from './rotary-settings.js'
+import { llamaBlock, llamaNetwork, readLlama, withQueryKeyNorms } from './parts.js'
 
 /** OLMo 2 (arXiv 2501.00656): norms after attention and MLP, and of all queries and all keys of a token together. */
 export const olmo2: Family = {
   modelType: 'olmo2',
 
   read(read) {
-    requireSilu(read)
-    const sizes = readSizes(read)
-    const rotary = readRotary(read, sizes)
-    const norm = rmsNorms(read.number('rms_norm_eps', 1e-5))
+    const { sizes, rotary, norm } = readLlama(read, { epsilon: 1e-5 })
     const attention = read.flag('attention_bias')
     const biases = { queryKeyValue: attention, attentionOutput: attention }
     return {

@@ -39,9 +39,7 @@ export function parseConfig(json: JsonObject, source: string, onWarning?: (messa
     json,
   }
   const unread = read.unread()
-  if (unread.length > 0) {
-    const how = `keys are ignored, as transformers ignores them for ${family.modelType}`
-    onWarning?.(asMessage(`${source}: ${how}: ${unread.join(', ')}.`))
-  }
+  const how = `keys are ignored, as transformers ignores them for ${family.modelType}`
+  if (unread.length > 0) onWarning?.(asMessage(`${source}: ${how}: ${unread.join(', ')}.`))
   return config
 }

@@ -4,9 +4,18 @@ import type { Activation } from '../../native.js'
 import type { ModelSizes } from '../network/model-config.js'
 import type { DecoderBlockPlan, LinearPlan, NetworkPlan, NormPlan, RotaryPlan } from '../network/plan.js'
 import type { ConfigReader } from './config-reader.js'
+import { readRotary } from './rotary-settings.js'
+
+/** What a family's configurations leave out. */
+interface Defaults {
+  readonly headSize?: number
+  readonly maxPositions?: number
+  readonly theta?: number
+  readonly epsilon?: number
+}
 
 /** Sizes under the names that nearly all families use. */
-export function readSizes(read: ConfigReader, defaults: { headSize?: number; maxPositions?: number } = {}): ModelSizes {
+export function readSizes(read: ConfigReader, defaults: Defaults = {}): ModelSizes {
   const hiddenSize = read.integer('hidden_size')
   const heads = read.integer('num_attention_heads')
   const sizes: ModelSizes = {
@@ -31,9 +40,12 @@ export function requireHeads({ source }: ConfigReader, { heads, keyValueHeads, h
   )
 }
 
-/** Llama's activation, and the only one of its kin. */
-export function requireSilu(read: ConfigReader): void {
+/** What is read alike of all that is made like Llama, whose activation is the only one of its kin. */
+export function readLlama(read: ConfigReader, defaults: Defaults = {}) {
   read.require('hidden_act', ['silu', 'swish'], 'silu')
+  const sizes = readSizes(read, defaults)
+  const rotary = readRotary(read, { ...sizes, theta: defaults.theta })
+  return { sizes, rotary, norm: rmsNorms(read.number('rms_norm_eps', defaults.epsilon ?? 1e-6)) }
 }
 
 /**

@@ -2,18 +2,14 @@ import { windowField } from '../gguf/fields.js'
 import { llamaNamesWith } from '../gguf/names.js'
 import type { LinearPlan } from '../network/plan.js'
 import type { Family } from './family.js'
-import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
-import { readRotary } from './rotary-settings.js'
+import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
 /** Phi-3 and Phi-4 mini (arXiv 2404.14219): Llama with query, key and value in one layer, gate and up in another. */
 export const phi3: Family = {
   modelType: 'phi3',
 
   read(read) {
-    requireSilu(read)
-    const sizes = readSizes(read, { maxPositions: 4096 })
-    const rotary = readRotary(read, sizes)
-    const norm = rmsNorms(read.number('rms_norm_eps', 1e-5))
+    const { sizes, rotary, norm } = readLlama(read, { maxPositions: 4096, epsilon: 1e-5 })
     const windows = layerWindows(read, sizes, read.optionalNumber('sliding_window'), () => true)
     read.optionalNumber('original_max_position_embeddings')
     return {

@@ -2,18 +2,14 @@ import { llamaNames } from '../gguf/names.js'
 import type { ModelSizes } from '../network/model-config.js'
 import type { ConfigReader } from './config-reader.js'
 import type { Family } from './family.js'
-import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
-import { readRotary } from './rotary-settings.js'
+import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
 /** Qwen2 and Qwen2.5 (arXiv 2407.10671): Llama with biases of query, key and value. */
 export const qwen2: Family = {
   modelType: 'qwen2',
 
   read(read) {
-    requireSilu(read)
-    const sizes = readSizes(read, { maxPositions: 32768 })
-    const rotary = readRotary(read, sizes)
-    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const { sizes, rotary, norm } = readLlama(read, { maxPositions: 32768 })
     const windows = qwenWindows(read, sizes)
     const biases = { queryKeyValue: true }
     return {

@@ -1,18 +1,14 @@
 import { llamaNamesWith, queryKeyNorms } from '../gguf/names.js'
 import type { Family } from './family.js'
-import { llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms, withQueryKeyNorms } from './parts.js'
+import { llamaBlock, llamaNetwork, readLlama, withQueryKeyNorms } from './parts.js'
 import { qwenWindows } from './qwen2.js'
-import { readRotary } from './rotary-settings.js'
 
 /** Qwen3 (arXiv 2505.09388), without experts: Llama with a norm of each head's query and key. */
 export const qwen3: Family = {
   modelType: 'qwen3',
 
   read(read) {
-    requireSilu(read)
-    const sizes = readSizes(read, { headSize: 128, maxPositions: 32768 })
-    const rotary = readRotary(read, sizes)
-    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const { sizes, rotary, norm } = readLlama(read, { headSize: 128, maxPositions: 32768 })
     const windows = qwenWindows(read, sizes)
     const attention = read.flag('attention_bias')
     const biases = { queryKeyValue: attention, attentionOutput: attention }

@@ -1,17 +1,13 @@
 import { llamaNames } from '../gguf/names.js'
 import type { Family } from './family.js'
-import { layerWindows, llamaBlock, llamaNetwork, readSizes, requireSilu, rmsNorms } from './parts.js'
-import { readRotary } from './rotary-settings.js'
+import { layerWindows, llamaBlock, llamaNetwork, readLlama } from './parts.js'
 
 /** SmolLM3: Llama in which every fourth layer has no rotary embedding (NoPE, arXiv 2501.18795). */
 export const smollm3: Family = {
   modelType: 'smollm3',
 
   read(read) {
-    requireSilu(read)
-    const sizes = readSizes(read, { maxPositions: 32768 })
-    const rotary = readRotary(read, { ...sizes, theta: 2_000_000 })
-    const norm = rmsNorms(read.number('rms_norm_eps', 1e-6))
+    const { sizes, rotary, norm } = readLlama(read, { maxPositions: 32768, theta: 2_000_000 })
     const attention = read.flag('attention_bias')
     const biases = { queryKeyValue: attention, attentionOutput: attention, mlp: read.flag('mlp_bias') }
     const interval = read.integer('no_rope_layer_interval', 4)
