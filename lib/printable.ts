@@ -11,6 +11,19 @@ export function printable(text: string): string {
   return text.replace(UNSEEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }
 
+/** What finds the secrets of this process. */
+const secrets = new Map<string, RegExp>()
+
+/** Keeps a secret out of every message from now on, also where somebody repeats it with characters as `%41`. */
+export function keepSecret(secret: string): void {
+  if (secrets.has(secret)) return
+  const characters = [...Buffer.from(secret)].map((byte) => {
+    const hex = byte.toString(16).padStart(2, '0')
+    return `(?:\\x${hex}|%(?:${hex}|${hex.toUpperCase()}))`
+  })
+  secrets.set(secret, new RegExp(characters.join(''), 'g'))
+}
+
 /** As a message: printable, one line, and without its middle where it is longer than 2 kB. */
 export function asMessage(text: string): string {
   const line = shortened(text, MOST_OF_A_MESSAGE)
@@ -19,8 +32,10 @@ export function asMessage(text: string): string {
   return shortened(printable(line), MOST_OF_A_MESSAGE)
 }
 
-/** At most `bytes` of UTF-8: an ellipsis takes the place of the middle. Characters stay whole. */
-export function shortened(text: string, bytes: number): string {
+/** Without secrets, and at most `bytes` of UTF-8: an ellipsis takes the place of the middle. Characters stay whole. */
+export function shortened(given: string, bytes: number): string {
+  // Before it is cut: a part of a secret would not be found.
+  const text = [...secrets.values()].reduce((rest, secret) => rest.replace(secret, '(secret)'), given)
   // A unit of UTF-16 is a byte at least, and three at most.
   if (text.length * 3 <= bytes) return text
   const whole = text.length > 2 * bytes ? text.slice(0, bytes) + text.slice(-bytes) : text

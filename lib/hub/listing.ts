@@ -5,12 +5,9 @@ import { staysInside } from '../io/within.js'
 import type { CachedRepository } from './cache.js'
 import { isCommit } from './id.js'
 import { nameOf, type Subject } from './refusals.js'
-import { request } from './requests.js'
+import { request, wholeBody } from './requests.js'
 import { type Pacing, withRetries } from './retry.js'
 import type { HubSettings } from './settings.js'
-
-/** The largest listing, in bytes; a repository of a hundred thousand files needs less. */
-const LONGEST = 2 ** 26
 
 export interface Listing {
   readonly commit: string
@@ -65,8 +62,9 @@ async function ask(subject: Subject, settings: HubSettings, pacing: Pacing): Pro
   const { endpoint, kind, repository, revision } = subject
   const url = `${endpoint}/api/${kind}s/${repository}/revision/${encodeURIComponent(revision)}`
   const source = `The answer of ${endpoint} on ${nameOf(subject)}`
-  const receive = async () => textOf((await request(settings, url, subject, { signal: pacing.signal })).body(), source)
-  const answer = parseJson(await withRetries(receive, pacing, { expectAnswer: true }), source)
+  const receive = async () =>
+    wholeBody((await request(settings, url, subject, { signal: pacing.signal })).body(), source)
+  const answer = parseJson(String(await withRetries(receive, pacing, { expectAnswer: true })), source)
   const { sha, siblings } = isJsonObject(answer) ? answer : {}
   if (typeof sha !== 'string' || !isCommit(sha) || !Array.isArray(siblings)) {
     throw new InputError(
@@ -81,15 +79,4 @@ async function ask(subject: Subject, settings: HubSettings, pacing: Pacing): Pro
     'malformed-file',
     `${source} is refused: it lists the file ${quoted(odd)}, which is not a path inside the repository.`,
   )
-}
-
-async function textOf(body: AsyncIterable<Uint8Array>, source: string): Promise<string> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  for await (const chunk of body) {
-    chunks.push(chunk)
-    length += chunk.length
-    if (length > LONGEST) throw new InputError('malformed-file', `${source} is longer than ${LONGEST} bytes.`)
-  }
-  return Buffer.concat(chunks).toString('utf8')
 }

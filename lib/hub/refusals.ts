@@ -1,5 +1,6 @@
 /** Turns the hub's answers into error messages that say what to do. */
 import { type MoraError, RunError, UsageError } from '../errors.js'
+import { shortened } from '../printable.js'
 import { PassingFailure } from './retry.js'
 
 /** The requested thing, as messages name it. */
@@ -140,7 +141,7 @@ function forbidden({ headers }: Answer, subject: Subject): UsageError {
 /** What the server says, on one short line. */
 function told(headers: Headers, said = ''): string {
   const message = (headers.get('x-error-message') ?? said).replace(/[^\x20-\x7e]+/g, ' ').trim()
-  return message === '' ? '' : `, saying "${message.slice(0, 200)}"`
+  return message === '' ? '' : `, saying "${shortened(message, 200)}"`
 }
 
 /** `Retry-After`, in seconds or as a date. */

@@ -1,6 +1,7 @@
 /** Sends a request. Redirects are followed by hand, so only the hub gets the token; silence counts as a lost connection. */
-import { RunError } from '../errors.js'
+import { InputError, RunError } from '../errors.js'
 import { packageVersion } from '../package-facts.js'
+import { keepSecret } from '../printable.js'
 import { type Answer, nameOf, refusal, type Subject } from './refusals.js'
 import { PassingFailure } from './retry.js'
 import type { HubSettings } from './settings.js'
@@ -9,7 +10,10 @@ const MOST_REDIRECTS = 5
 const REDIRECTS = new Set([301, 302, 303, 307, 308])
 /** The status when a file is shorter than the requested range. */
 const RANGE_REFUSED = 416
-const SILENT = 'no answer'
+/** Why a connection counts as lost that brings nothing. */
+export const SILENT = 'no answer'
+/** The most bytes of an answer that is held whole; a listing of a hundred thousand files needs less. */
+const LONGEST = 2 ** 26
 /** Error codes of connections that were never made. */
 export const NOBODY = new Set([
   SILENT,
@@ -56,7 +60,10 @@ export async function request(
     // Sizes and hashes are those of the plain bytes.
     headers['accept-encoding'] = 'identity'
     if (from > 0) headers.range = `bytes=${from}-`
-    if (settings.token !== null && address.origin === home) headers.authorization = `Bearer ${settings.token}`
+    if (settings.token !== null && address.origin === home) {
+      keepSecret(settings.token)
+      headers.authorization = `Bearer ${settings.token}`
+    }
     const reply = await send(address, { method, headers }, { timeout: settings.timeout, signal }, subject)
     const isFinal = reply.status < 300 || (reply.status === RANGE_REFUSED && from > 0)
     if (isFinal && method === 'GET') return reply
@@ -114,10 +121,7 @@ async function send(
     headers: response.headers,
     async *body() {
       try {
-        for await (const chunk of response.body ?? []) {
-          watch.extend()
-          yield chunk
-        }
+        yield* watch.over(response.body)
       } catch (cause) {
         throw lost(cause, 'download-cut', 'The connection was lost while receiving')
       } finally {
@@ -131,8 +135,24 @@ async function send(
   }
 }
 
-/** Aborts after this much silence. */
-class Watch {
+/**
+ * The bytes of an answer.
+ * @param source who answers on what, at the start of a sentence
+ * @throws InputError `malformed-file` if there are too many
+ */
+export async function wholeBody(body: AsyncIterable<Uint8Array>, source: string): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of body) {
+    chunks.push(chunk)
+    length += chunk.length
+    if (length > LONGEST) throw new InputError('malformed-file', `${source} is longer than ${LONGEST} bytes.`)
+  }
+  return Buffer.concat(chunks)
+}
+
+/** Aborts after so many milliseconds of silence. */
+export class Watch {
   readonly #controller = new AbortController()
   readonly #timer: NodeJS.Timeout
   expired = false
@@ -150,6 +170,14 @@ class Watch {
 
   extend(): void {
     this.#timer.refresh()
+  }
+
+  /** The chunks of a body, each of which ends a silence. */
+  async *over(body: AsyncIterable<Uint8Array> | null): AsyncIterable<Uint8Array> {
+    for await (const chunk of body ?? []) {
+      this.extend()
+      yield chunk
+    }
   }
 
   end(): void {

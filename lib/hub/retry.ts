@@ -1,6 +1,7 @@
 /** Retries after transient failures: a lost connection, a busy server, a rate limit. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { RunError } from '../errors.js'
+import { asMessage } from '../printable.js'
 
 const ATTEMPTS = 5
 /** The longest wait, in seconds; a server that asks for more counts as refusing. */
@@ -29,7 +30,7 @@ export class PassingFailure extends Error {
     message: string,
     { wait = null, gained = false, unanswered = false, cause }: Partial<PassingFailure> = {},
   ) {
-    super(message, { cause })
+    super(asMessage(message), { cause })
     this.wait = wait
     this.gained = gained
     this.unanswered = unanswered

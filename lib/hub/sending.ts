@@ -1,7 +1,8 @@
 /** A `fetch` for a client of the hub that sends files: it tries again, tells how far it is, and refuses in sentences. */
+import { MoraError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
 import { nameOf, refusalToTake, type Subject } from './refusals.js'
-import { NOBODY, reasonOf, userAgent } from './requests.js'
+import { NOBODY, reasonOf, SILENT, userAgent, Watch, wholeBody } from './requests.js'
 import { type Pacing, PassingFailure, withRetries } from './retry.js'
 
 /** What `@huggingface/hub` says of a request's body: of which file it is a part, and who wants to know how far it is. */
@@ -14,35 +15,57 @@ interface ProgressHint {
 
 type Report = (fraction: number) => void
 
+/** An answer to what was sent may take so many times as long as one to a question: a hub ends a commit after a minute. */
+const PATIENCE = 2
+
 /**
  * Answers are whole when they come: what is left of a connection cannot fail later.
- * @throws RunError `hub-unreachable`, `upload-cut`, `rate-limited`, `hub-error`, `push-conflict`; UsageError `bad-token`,
- * `forbidden`, `repository-not-found`, `revision-not-found`; the signal's reason once it is aborted
+ * @param timeout milliseconds without a byte after which a connection that only asks counts as lost
+ * @throws InputError `malformed-file` of an answer that is too long; RunError `hub-unreachable`, `upload-cut`, `rate-limited`,
+ * `hub-error`, `push-conflict`; UsageError `bad-token`, `forbidden`, `repository-not-found`, `revision-not-found`; the signal's
+ * reason once it is aborted
  */
-export function sendingFetch(subject: Subject, pacing: Pacing): typeof fetch {
+export function sendingFetch(subject: Subject, pacing: Pacing, timeout: number): typeof fetch {
   const reportOf = reports()
   return (input, init = {}) => {
     const { progressHint } = init as { progressHint?: ProgressHint }
     const place = { ...subject, file: progressHint?.path ?? null }
     const signal = AbortSignal.any([pacing.signal, init.signal].filter((one) => one != null))
-    const request: RequestInit = { ...init, signal, headers: withAgent(init.headers) }
+    const request = { ...init, signal, headers: withAgent(init.headers) }
     const address = new URL(input instanceof Request ? input.url : input)
     const isUpload = typeof init.body === 'object' && init.body !== null
     const report = reportOf(progressHint)
-    return withRetries(() => send(address, request, place, report), { ...pacing, signal }, { expectAnswer: !isUpload })
+    return withRetries(
+      () => send(address, request, place, { timeout, report }),
+      { ...pacing, signal },
+      { expectAnswer: !isUpload },
+    )
   }
 }
 
-async function send(address: URL, init: RequestInit, subject: Subject, report: Report): Promise<Response> {
-  const { body } = init
+async function send(
+  address: URL,
+  init: RequestInit & { signal: AbortSignal },
+  subject: Subject,
+  { timeout, report }: { timeout: number; report: Report },
+): Promise<Response> {
+  const watch = new Watch(PATIENCE * timeout)
+  const onSent: Report = (fraction) => {
+    watch.extend()
+    report(fraction)
+  }
+  const signal = AbortSignal.any([init.signal, watch.signal])
+  const source = `The answer of ${address.origin} on ${nameOf(subject)}`
   let response: Response
-  let bytes: ArrayBuffer
+  let bytes: Buffer
   try {
-    response = await fetch(address, { ...init, body: body instanceof Blob ? counted(body, report) : body })
-    bytes = await response.arrayBuffer()
+    response = await fetch(address, { ...init, signal, body: counted(init.body, onSent) })
+    bytes = await wholeBody(watch.over(response.body), source)
   } catch (cause) {
-    init.signal?.throwIfAborted()
-    throw lost(cause, address, subject)
+    init.signal.throwIfAborted()
+    throw cause instanceof MoraError ? cause : lost(watch.expired ? new Error(SILENT) : cause, address, subject)
+  } finally {
+    watch.end()
   }
   const { status, headers } = response
   const isHub = address.origin === new URL(subject.endpoint).origin
@@ -71,9 +94,9 @@ function lost(cause: unknown, { host }: URL, subject: Subject): unknown {
 }
 
 /** The error that an answer in JSON tells. */
-function errorIn(bytes: ArrayBuffer): string {
+function errorIn(bytes: Buffer): string {
   try {
-    const answer: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'))
+    const answer: unknown = JSON.parse(String(bytes))
     return isJsonObject(answer) && typeof answer.error === 'string' ? answer.error : ''
   } catch {
     return ''
@@ -102,8 +125,10 @@ function reports(): (hint: ProgressHint | undefined) => Report {
   }
 }
 
-/** A blob that tells how much of it was read. Its size is known, other than a stream's: storages want to know it first. */
-function counted(content: Blob, report: Report): Blob {
+/** A body that tells how much of it was read. Its size is known, other than a stream's: storages want to know it first. */
+function counted(body: RequestInit['body'], report: Report): RequestInit['body'] {
+  if (body == null) return body
+  const content = body instanceof Blob ? body : new Blob([body as string | ArrayBuffer])
   const { size } = content
   const stream = () => {
     let read = 0

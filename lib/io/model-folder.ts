@@ -86,7 +86,8 @@ async function readShards(index: string, shards: Map<string, string[]>): Promise
   return locations
 }
 
-function listSome(names: string[]): string {
+/** Names in a sentence, at most ten of them. */
+export function listSome(names: readonly string[]): string {
   const shown = names.slice(0, 10).join(', ')
   return names.length > 10 ? `${shown} and ${names.length - 10} more` : shown
 }

@@ -1,7 +1,7 @@
 /** Options of `mora push`. */
 import { z } from 'zod'
 import { REPOSITORY, REVISION } from '../hub/index.js'
-import { flag, optionalPattern, text } from '../schema/option.js'
+import { flag, names, optionalPattern, text } from '../schema/option.js'
 import { type LibraryInput, required } from '../schema/option-facts.js'
 import { commonOptions } from './common.js'
 
@@ -23,6 +23,7 @@ const pushOptions = {
   }),
   message: text('first line of the commit', 'TEXT', { defaultText: 'what is uploaded' }),
   checkpoints: flag("upload checkpoints too, with the optimizer's state"),
+  include: names('files and folders to upload beside those of an adapter, a model or a run'),
 }
 
 export const PushSchema = z.strictObject({ ...pushOptions, ...commonOptions })

@@ -2,7 +2,9 @@
 import { pathToFileURL } from 'node:url'
 import { aFunction, aSignal, optional, requireOptionsOf } from '../arguments.js'
 import { MoraError, RunError, UsageError } from '../errors.js'
+import { reasonOf } from '../foreign-errors.js'
 import { type HubSettings, hubSettings, nameOf, type Pacing, type Subject } from '../hub/index.js'
+import { listSome } from '../io/model-folder.js'
 import { PushCallSchema, type PushInput, parseOptions, requireOptions } from '../options/index.js'
 import { CARD, cardFor, newCard } from './card.js'
 import { findPushed, type Pushed } from './pushed-files.js'
@@ -12,6 +14,11 @@ import { type PushProgress, UploadProgress } from './upload-progress.js'
 export interface PushOptions extends PushInput {
   /** Called as files are hashed and uploaded. */
   onProgress?: (progress: PushProgress) => void
+  /**
+   * Asked before anything is sent whether these files and folders go too, which are no part of an adapter, a model or a run.
+   * Without it they stay, with a notice.
+   */
+  confirm?: (others: readonly string[]) => boolean | Promise<boolean>
   /** Called with each notice for the user. */
   onWarning?: (message: string) => void
   /** Aborting it ends the work with the signal's reason; nothing is committed then. */
@@ -36,15 +43,15 @@ export interface PushExtras extends Partial<Pick<Pacing, 'pause'>> {
 }
 
 /**
- * Uploads the files of a folder, or a `.gguf` file, in one commit. Large files that the hub has already are not sent again, so
+ * Uploads an adapter, a model, a run or a `.gguf` file in one commit. Large files that the hub has already are not sent again, so
  * a push that failed may be repeated. A folder's model card goes with it; what has none, here or there, gets a short one.
  *
  * ```ts
  * const { url } = await pushToHub({ path: 'out', repository: 'owner/name', private: true })
  * ```
  *
- * @throws UsageError before anything is sent: `no-token`, `missing-file`, `not-an-adapter`, `not-a-model`, `unfit-options`;
- * `bad-token`, `forbidden`, `repository-not-found` of what the hub refuses; RunError `push-conflict`, `hub-unreachable`,
+ * @throws UsageError before anything is sent: `no-token`, `missing-file`, `not-an-adapter`, `not-a-model`, `linked-file`,
+ * `unfit-options`; `bad-token`, `forbidden`, `repository-not-found` of what the hub refuses; RunError `push-conflict`, `hub-unreachable`,
  * `hub-error`, `rate-limited`, `upload-cut`; the reason of a `signal` that is aborted
  */
 export function pushToHub(options: PushOptions): Promise<PushResult> {
@@ -55,16 +62,23 @@ export function pushToHub(options: PushOptions): Promise<PushResult> {
 export async function pushWith(options: PushOptions, { settings, pause }: PushExtras = {}): Promise<PushResult> {
   requireOptionsOf('the options of pushToHub', options, {
     onProgress: optional(aFunction),
+    confirm: optional(aFunction),
     onWarning: optional(aFunction),
     signal: optional(aSignal),
   })
-  const { onProgress = () => {}, onWarning = () => {}, signal, ...given } = options
+  const { onProgress = () => {}, confirm, onWarning = () => {}, signal, ...given } = options
   const checked = parseOptions(PushCallSchema, given, { source: 'api' })
   requireOptions(PushCallSchema, checked, 'api')
   signal?.throwIfAborted()
-  const { path, repository, checkpoints } = checked as typeof checked & { path: string; repository: string }
-  const { endpoint, token, offline } = settings ?? hubSettings()
-  const pushed = await findPushed(path, { checkpoints })
+  const { path, repository, include = [] } = checked as typeof checked & { path: string; repository: string }
+  const { endpoint, token, offline, timeout } = settings ?? hubSettings()
+  let pushed = await findPushed(path, checked)
+  const { others } = pushed
+  if (others.length > 0 && (await confirm?.(others))) {
+    pushed = await findPushed(path, { ...checked, include: [...include, ...others] })
+  } else if (others.length > 0) {
+    onWarning(`Left out: ${listSome(others)}. What else is to be uploaded can be named with the option include.`)
+  }
   if (offline) throw new UsageError('unfit-options', 'Nothing is pushed in offline mode (HF_HUB_OFFLINE).')
   if (token === null) {
     throw new UsageError('no-token', 'Pushing to the hub needs a token with write access: HF_TOKEN or "hf auth login".')
@@ -73,7 +87,7 @@ export async function pushWith(options: PushOptions, { settings, pause }: PushEx
     throw new UsageError('bad-token', 'A token of the hub begins with hf_, but this one does not.')
   const library = await import('@huggingface/hub')
   const subject = { kind: 'model', repository, revision: checked.revision ?? 'main', file: null, endpoint } as const
-  const target = new Target(library, subject, token, { onWarning, signal, ...(pause && { pause }) })
+  const target = new Target(library, subject, token, { onWarning, signal, timeout, ...(pause && { pause }) })
   try {
     const names = await target.prepare(checked)
     const uploads = await withCard(pushed, names, repository)
@@ -94,8 +108,8 @@ const isOfSystem = (error: unknown): boolean => typeof (error as NodeJS.ErrnoExc
 
 /** An error of the library: the hub gave an answer that it cannot read. */
 function unforeseen(error: unknown, subject: Subject): RunError {
-  const reason = error instanceof Error ? error.message : String(error)
-  return new RunError('hub-error', `The hub did not take ${nameOf(subject)}: ${reason}`, { cause: error })
+  const reason = reasonOf(error, 'its answer is not one of a hub')
+  return new RunError('hub-error', `The hub did not take ${nameOf(subject)}: ${reason}.`, { cause: error })
 }
 
 /** @param names what the repository has */

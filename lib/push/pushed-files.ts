@@ -1,9 +1,9 @@
 /** Which files of a folder make up an adapter, a model or a run that others can use. */
 import { existsSync, statSync } from 'node:fs'
-import { readdir, stat } from 'node:fs/promises'
+import { lstat, readdir, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { UsageError } from '../errors.js'
-import { readModelFolder } from '../io/model-folder.js'
+import { companionFiles, quantiserFiles, readModelFolder } from '../io/model-folder.js'
 
 export interface PushedFile {
   /** In the repository. */
@@ -15,39 +15,56 @@ export interface PushedFile {
 export interface Pushed {
   readonly kind: 'adapter' | 'model' | 'gguf'
   readonly files: readonly PushedFile[]
+  /** Names in the folder that are no part of an adapter, a model or a run; folders end in a slash. */
+  readonly others: readonly string[]
 }
 
 const CONFIG = 'adapter_config.json'
 const WEIGHTS = 'adapter_model.safetensors'
+
+/** Files that adapters, models and runs consist of beside those of a tokenizer. */
+const CONTENT =
+  /^(README\.md|LICEN[CS]E[^/]*|NOTICE[^/]*|run\.yaml|(metrics|samples)\.jsonl|report\.html|(adapter_)?config\.json|[^/]+\.safetensors(\.index\.json)?|[^/]+\.gguf)$/i
+const EVENTS = /^tensorboard\/events\.out\.tfevents\.[^/]+$/
+/** Folders that hold some of these files. */
+const PARTS = /^(model|tensorboard)$/
 
 /** Folders that only a run that goes on needs: those of this package, of Hugging Face's Trainer and of DeepSpeed. */
 const STATE_FOLDER = /^(checkpoints|merges|checkpoint-\d+|global_step\d+|__pycache__)$/
 /** The same of files. */
 const STATE_FILE = /^(optimizer\.(safetensors|pt|bin)|scheduler\.pt|scaler\.pt|rng_state[^/]*\.pth)$/
 
+interface Choice {
+  /** Whether what only a run that goes on needs is taken too. */
+  readonly checkpoints?: boolean | undefined
+  /** Other files and folders to take, by their names in the folder. */
+  readonly include?: readonly string[] | undefined
+}
+
 /**
  * Finds the files of an adapter, a model or a GGUF file. Of a run that changed the whole model, those of the model come to
  * the top. Hidden files are left out, and so are checkpoints unless they are asked for.
- * @throws UsageError `missing-file`, `not-an-adapter`, `not-a-model`; InputError `malformed-file` of a model's index
+ * @throws UsageError `missing-file`, `not-an-adapter`, `not-a-model`, `linked-file`; InputError `malformed-file` of a model's
+ * index
  */
-export async function findPushed(path: string, { checkpoints = false } = {}): Promise<Pushed> {
+export async function findPushed(path: string, choice: Choice = {}): Promise<Pushed> {
   if (!existsSync(path)) throw new UsageError('missing-file', `There is no file or folder "${path}" to push.`)
-  if (!statSync(path).isDirectory()) return { kind: 'gguf', files: [await ggufFile(path)] }
+  if (!statSync(path).isDirectory()) return { kind: 'gguf', files: [await ggufFile(path)], others: [] }
   const inside = (name: string) => existsSync(join(path, name))
-  const files = await filesBelow(path, checkpoints)
+  const { files, others } = await chosenFiles(path, choice)
   if (inside(CONFIG)) {
-    if (inside(WEIGHTS)) return { kind: 'adapter', files }
+    if (inside(WEIGHTS)) return { kind: 'adapter', files, others }
     throw new UsageError('not-an-adapter', `The adapter in "${path}" has no ${WEIGHTS}.`)
   }
   if (inside('config.json')) {
     await readModelFolder(path)
-    return { kind: 'model', files }
+    return { kind: 'model', files, others }
   }
   if (inside('model/config.json')) {
     await readModelFolder(join(path, 'model'))
-    return { kind: 'model', files: files.map((file) => ({ ...file, name: file.name.replace(/^model\//, '') })) }
+    return { kind: 'model', files: files.map((file) => ({ ...file, name: file.name.replace(/^model\//, '') })), others }
   }
-  if (files.some(({ name }) => /^[^/]+\.gguf$/i.test(name))) return { kind: 'gguf', files }
+  if (files.some(({ name }) => /^[^/]+\.gguf$/i.test(name))) return { kind: 'gguf', files, others }
   throw new UsageError(
     'not-a-model',
     `Expected a folder with ${CONFIG}, config.json or a .gguf file to push, but "${path}" has none.`,
@@ -61,18 +78,45 @@ async function ggufFile(path: string): Promise<PushedFile> {
   return { name: basename(path), path, bytes: (await stat(path)).size }
 }
 
-/** In the order of their names. */
-async function filesBelow(folder: string, checkpoints: boolean, above = ''): Promise<PushedFile[]> {
-  const found: PushedFile[] = []
-  for (const entry of (await readdir(folder)).sort()) {
-    const path = join(folder, entry)
-    const facts = await stat(path).catch(() => null)
-    // A link may lead to nothing.
-    if (!facts) continue
-    const isState = (facts.isDirectory() ? STATE_FOLDER : STATE_FILE).test(entry)
-    if (entry.startsWith('.') || (isState && !checkpoints)) continue
-    if (facts.isDirectory()) found.push(...(await filesBelow(path, checkpoints, `${above}${entry}/`)))
-    else if (facts.isFile()) found.push({ name: `${above}${entry}`, path, bytes: facts.size })
+/** In the order of their names. Links are not followed: they may lead out of the folder. */
+async function chosenFiles(root: string, { checkpoints = false, include = [] }: Choice) {
+  const asked = include.map((name) => name.replace(/\/+$/, ''))
+  const files: PushedFile[] = []
+  const others: string[] = []
+  const walk = async (above: string, all: boolean): Promise<void> => {
+    for (const entry of (await readdir(join(root, above), { withFileTypes: true })).sort(byName)) {
+      const name = `${above}${entry.name}`
+      if (entry.name.startsWith('.')) continue
+      const isState = STATE_FOLDER.test(entry.name) || STATE_FILE.test(entry.name)
+      if (isState && !checkpoints) continue
+      const isAsked = all || isState || asked.includes(name)
+      if (entry.isSymbolicLink() && (isAsked || isContent(name) || PARTS.test(name))) throw linked(join(root, name))
+      if (entry.isDirectory()) {
+        if (isAsked || PARTS.test(name)) await walk(`${name}/`, isAsked)
+        else others.push(`${name}/`)
+      } else if (entry.isFile() && (isAsked || isContent(name))) {
+        const path = join(root, name)
+        files.push({ name, path, bytes: (await lstat(path)).size })
+      } else others.push(name)
+    }
   }
-  return found
+  await walk('', false)
+  const missing = asked.find((one) => !files.some(({ name }) => name === one || name.startsWith(`${one}/`)))
+  if (missing === undefined) return { files, others }
+  throw new UsageError('missing-file', `There is no file or folder "${missing}" in "${root}" that could be included.`)
+}
+
+const byName = (a: { name: string }, b: { name: string }): number => (a.name < b.name ? -1 : 1)
+
+/** Whether a file is part of an adapter, a model or a run. */
+function isContent(path: string): boolean {
+  const name = path.replace(/^model\//, '')
+  return CONTENT.test(name) || companionFiles.test(name) || quantiserFiles.includes(name) || EVENTS.test(path)
+}
+
+function linked(path: string): UsageError {
+  return new UsageError(
+    'linked-file',
+    `"${path}" is a link, and links are not uploaded, since they may lead out of the folder: put a copy in its place, or remove it.`,
+  )
 }

@@ -1,5 +1,7 @@
-import { MoraError, UsageError } from '../errors.js'
-import { type Pacing, type Subject, sendingFetch } from '../hub/index.js'
+import { MoraError, quoted, RunError, UsageError } from '../errors.js'
+import { isCommit, nameOf, type Pacing, type Subject, sendingFetch } from '../hub/index.js'
+import { formatBytes } from '../io/disk-space.js'
+import { keepSecret } from '../printable.js'
 
 type Library = typeof import('@huggingface/hub')
 
@@ -10,6 +12,9 @@ export interface Upload {
   readonly content: URL | Blob
 }
 
+/** Most bytes of files that go into a commit itself, which is held in memory; large ones are uploaded before. */
+const MOST_IN_COMMIT = 2 ** 27
+
 /** The branch that is uploaded to. */
 export class Target {
   readonly #calls: { readonly accessToken: string; readonly hubUrl: string; readonly fetch: typeof fetch }
@@ -19,9 +24,11 @@ export class Target {
     private readonly library: Library,
     private readonly subject: Subject,
     token: string,
-    private readonly pacing: Pacing,
+    private readonly pacing: Pacing & { readonly timeout: number },
   ) {
-    this.#calls = { accessToken: token, hubUrl: subject.endpoint, fetch: sendingFetch(subject, pacing) }
+    keepSecret(token)
+    const send = sendingFetch(subject, pacing, pacing.timeout)
+    this.#calls = { accessToken: token, hubUrl: subject.endpoint, fetch: send }
     this.#repo = { type: 'model', name: subject.repository }
   }
 
@@ -58,7 +65,10 @@ export class Target {
     return this.library.modelInfo({ ...this.#calls, name, additionalFields: ['filePaths'], ...at })
   }
 
-  /** Uploads and commits; returns the commit's hash. */
+  /**
+   * Uploads and commits; returns the commit's hash.
+   * @throws RunError `hub-error` also where the hub wants large files inside the commit, or names no commit
+   */
   async commit(
     uploads: readonly Upload[],
     message: string,
@@ -67,6 +77,7 @@ export class Target {
     const { signal } = this.pacing
     const events = this.library.commitIter({
       ...this.#calls,
+      fetch: this.#boundedFetch(),
       repo: this.#repo,
       branch: this.subject.revision,
       title: message,
@@ -79,7 +90,34 @@ export class Target {
       const event = next.value
       if (event.event === 'fileProgress' && event.state !== 'error') onProgress(event.state, event.path, event.progress)
     }
-    return next.value!.commit.oid
+    const oid: unknown = next.value?.commit.oid
+    if (typeof oid === 'string' && isCommit(oid)) return oid
+    const { subject } = this
+    throw new RunError(
+      'hub-error',
+      `The hub's answer to the commit to ${nameOf(subject)} names no commit, but ${quoted(oid)}: see ${subject.endpoint}/${subject.repository} for whether it is there.`,
+    )
+  }
+
+  /** Looks at which files the hub wants inside the commit. The library puts those there that are not named as large. */
+  #boundedFetch(): typeof fetch {
+    const { fetch: send } = this.#calls
+    let inside = 0
+    return async (input, init) => {
+      const response = await send(input, init)
+      if (!/\/preupload\/[^/]+$/.test(String(input))) return response
+      const { files: asked } = JSON.parse(String(init?.body)) as { files: { path: string; size: number }[] }
+      const { files } = (await response.clone().json()) as { files: { path: string; uploadMode: string }[] }
+      const large = new Set(files.filter(({ uploadMode }) => uploadMode === 'lfs').map(({ path }) => path))
+      const small = asked.filter(({ path }) => !large.has(path)).sort((a, b) => b.size - a.size)
+      inside += small.reduce((sum, { size }) => sum + size, 0)
+      if (inside <= MOST_IN_COMMIT) return response
+      const [{ path, size }] = small as [(typeof small)[number]]
+      throw new RunError(
+        'hub-error',
+        `The hub wants ${formatBytes(inside)} inside the commit itself, with ${quoted(path)} of ${formatBytes(size)}, but only ${formatBytes(MOST_IN_COMMIT)} go there: this hub does not take large files.`,
+      )
+    }
   }
 }
 

@@ -86,3 +86,33 @@ test.each([
   expect(stderr).toMatch(message)
   expect(exitCode).toBe(2)
 })
+
+const withKey = () => {
+  const folder = join(out, '..', 'with-key')
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(join(folder, 'm.gguf'), 'x')
+  writeFileSync(join(folder, 'id_rsa'), 'key')
+  return folder
+}
+const filesOf = (id: string) => [...hub.pushed.filesOf(id).keys()].sort()
+
+test.each([
+  ['y', ['README.md', 'id_rsa', 'm.gguf']],
+  ['n', ['README.md', 'm.gguf']],
+  ['', ['README.md', 'm.gguf']],
+])('on a terminal it asks about what is no part of a model; the answer is "%s"', async (answer, files) => {
+  const terminal = testTerminal({ isTTY: true, input: answer === '' ? '' : `${answer}\n` })
+  const argv = ['push', withKey(), `owner/asked${answer}`]
+  expect(await runCommandLine(argv, { commands, version: '0.0.0', terminal })).toBe(0)
+  expect(terminal.written.stderr).toMatch(/^id_rsa\nThese are no part of .* Upload them too\? \[y\/N\] /)
+  expect(filesOf(`owner/asked${answer}`)).toEqual(files)
+})
+
+test('without a terminal such a file stays, and the line about it names the flag that takes it along', async () => {
+  const { exitCode, stderr } = await push(withKey(), 'owner/key')
+  expect(exitCode).toBe(0)
+  expect(stderr).toMatch(/^note: Left out: id_rsa\. What else is to be uploaded can be named with --include\.\n/)
+  expect(filesOf('owner/key')).not.toContain('id_rsa')
+  await push(withKey(), 'owner/key', '--include', 'id_rsa')
+  expect(filesOf('owner/key')).toContain('id_rsa')
+})

@@ -1,13 +1,16 @@
+import { createInterface } from 'node:readline'
 import { UsageError } from '../../errors.js'
 import { formatBytes } from '../../io/disk-space.js'
 import { PushSchema } from '../../options/index.js'
+import { asMessage } from '../../printable.js'
 import type { PushProgress } from '../../push/index.js'
 import { optionName } from '../../schema/names.js'
 import { defineCommand } from '../command.js'
+import { inFlags } from '../flag-names.js'
 import { requirePath } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
-import type { Output } from '../terminal/terminal.js'
+import type { Output, Terminal } from '../terminal/terminal.js'
 import { TransferLine } from '../terminal/transfer-line.js'
 
 export const pushCommand = defineCommand({
@@ -25,7 +28,8 @@ export const pushCommand = defineCommand({
   },
   async run(options, { terminal }) {
     const { pushToHub } = await import('../../push/index.js')
-    const { path, repository, private: isPrivate, revision, message, checkpoints, quiet } = options
+    const { path, repository, private: isPrivate, revision, message, checkpoints, include, quiet } = options
+    const hasReader = terminal.stdin.isTTY === true && terminal.stderr.isTTY === true
     const progress = new Progress(terminal.stderr, { quiet })
     try {
       const json = await pushToHub({
@@ -35,8 +39,10 @@ export const pushCommand = defineCommand({
         revision,
         message,
         checkpoints,
+        include,
+        ...(hasReader && { confirm: (others) => askFor(others, terminal) }),
         onProgress: lines(progress, terminal.stderr),
-        onWarning: (warning) => progress.note(`note: ${warning}`),
+        onWarning: (warning) => progress.note(`note: ${inFlags(warning)}`),
       })
       const text = formatFacts([
         ['page', json.url],
@@ -49,6 +55,19 @@ export const pushCommand = defineCommand({
     }
   },
 })
+
+/** Whether what is no part of an adapter, a model or a run is to be uploaded too; whatever is not a yes is a no. */
+async function askFor(others: readonly string[], { stdin, stderr }: Terminal): Promise<boolean> {
+  for (const name of others) stderr.write(`${asMessage(name)}\n`)
+  stderr.write('These are no part of an adapter, a model or a run. Upload them too? [y/N] ')
+  const lines = createInterface({ input: stdin, terminal: false })
+  try {
+    for await (const line of lines) return /^y(es)?$/i.test(line.trim())
+    return false
+  } finally {
+    lines.close()
+  }
+}
 
 /** Each phase has a line of its own, which begins anew. */
 function lines(progress: Progress, { isTTY }: Output): (now: PushProgress) => void {
