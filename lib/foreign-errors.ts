@@ -65,14 +65,15 @@ export function foreignFailure(error: unknown): { code: string; message: string 
   const isTold = error instanceof Error && !isOfTheProgram(error)
   return {
     code: typeof code === 'string' ? code.toLowerCase() : 'unexpected',
-    message: isTold ? error.message : faultOf(error),
+    message: isTold
+      ? error.message
+      : `This is a fault of node-mora (${placeOf(error)}), please report it; MORA_DEBUG=1 shows more.`,
   }
 }
 
 /** The kind of an error and where it was thrown: enough to tell one fault from another. */
-function faultOf(error: unknown): string {
+export function placeOf(error: unknown): string {
   const kind = error instanceof Error ? error.name : typeof error
   const [place] = /[^\s(]+:\d+(?=:\d+\)?$)/m.exec((error as Partial<Error> | null)?.stack ?? '') ?? []
-  const where = place === undefined ? '' : ` at ${basename(place)}`
-  return `This is a fault of node-mora (${kind}${where}), please report it; MORA_DEBUG=1 shows more.`
+  return place === undefined ? kind : `${kind} at ${basename(place)}`
 }

@@ -2,6 +2,7 @@ import { having, requireArgument } from '../arguments.js'
 import { UsageError } from '../errors.js'
 import { isJsonObject } from '../io/json.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts } from './contract/adapter.js'
+import { checkedMethod } from './contract/checked-method.js'
 import { asyloraMethod } from './methods/asylora.js'
 import { deloraMethod } from './methods/delora.js'
 import { doraMethod } from './methods/dora.js'
@@ -44,7 +45,9 @@ export type AdapterMethodName = (typeof OWN_METHODS)[number]['name']
 /** The names of `OWN_METHODS`. */
 export const ADAPTER_METHODS: readonly AdapterMethodName[] = OWN_METHODS.map(({ name }) => name)
 
-const methods: AdapterMethod[] = [...OWN_METHODS]
+/** As they were given. */
+const registered = new Set<AdapterMethod>(OWN_METHODS)
+const methods: AdapterMethod[] = [...registered].map(checkedMethod)
 
 /** The library's methods, and those that were registered. */
 export const allMethods = (): readonly AdapterMethod[] => methods
@@ -61,12 +64,16 @@ export function registerMethod(method: AdapterMethod): void {
   if (method.name === 'full' || methods.some(({ name }) => name === method.name)) {
     throw new UsageError('bad-value', `There is a method ${method.name} already; give yours another name.`)
   }
-  methods.push(method)
+  for (const [name, declaration] of Object.entries(method.tensors)) {
+    requireArgument(`tensors.${name}`, declaration, having('a declaration with a shape', 'shape'))
+  }
+  registered.add(method)
+  methods.push(checkedMethod(method))
 }
 
 /** Registers a method unless it is known already. */
 export function makeKnown(method: AdapterMethod): void {
-  if (!methods.includes(method)) registerMethod(method)
+  if (!registered.has(method)) registerMethod(method)
 }
 
 /** Names of methods that can be merged and restarted, and take this option of restarts. */

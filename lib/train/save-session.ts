@@ -1,4 +1,5 @@
-import { RunError, UsageError } from '../errors.js'
+import { MoraError, RunError, reworded, UsageError } from '../errors.js'
+import { foreignFailure } from '../foreign-errors.js'
 import { syncAppended } from '../io/atomic.js'
 import { keepCheckpoint, pruneCheckpoints, writeCheckpoint } from './checkpoints/checkpoint.js'
 import { writeCheckpointAtOnce } from './checkpoints/checkpoint-at-once.js'
@@ -57,7 +58,7 @@ export async function saveSession(session: Session, { byTime = false } = {}): Pr
     // What a checkpoint follows is on the disk before it is: a resumed run would not write it again.
     const events = session.tensorboard ? [session.tensorboard.path] : []
     await syncAppended([output.metrics, output.samples, ...events, output.path])
-    const path = await writeCheckpoint(output.checkpoints, {
+    const { path, failure } = await writeCheckpoint(output.checkpoints, {
       parameters: session.parameters,
       optimizer: session.optimizer,
       state,
@@ -68,6 +69,7 @@ export async function saveSession(session: Session, { byTime = false } = {}): Pr
     session.lastCheckpoint = { step: state.step, path }
     session.savedAt = session.now()
     await pruneCheckpoints(output.checkpoints, options, state)
+    if (failure !== null) throw afterCheckpoint(failure, session)
     return { type: 'checkpoint', step: state.step, path }
   } finally {
     session.canBeSaved = true
@@ -89,11 +91,28 @@ function makeRoom({ model: { device } }: Session): void {
   if (device.kind === 'cpu') device.trim()
 }
 
-/** Writes the trained adapter or model and the model card to the output folder. */
+/**
+ * Writes the trained adapter or model and the model card to the output folder. Throws errors that say where the trained values
+ * are.
+ */
 export async function saveResult(session: Session): Promise<void> {
   const { output, result, facts, state } = session
   if (!output) return
   makeRoom(session)
-  await result.saveResult(output)
-  await output.writeModelCard(modelCard(facts, state, result.saveAdapter !== null))
+  try {
+    await result.saveResult(output)
+    await output.writeModelCard(modelCard(facts, state, result.saveAdapter !== null))
+  } catch (error) {
+    throw afterCheckpoint(error, session)
+  }
+}
+
+/** What failed once the trained values were on the disk, with the place where they are. */
+function afterCheckpoint(error: unknown, { lastCheckpoint }: Session): unknown {
+  if (!lastCheckpoint) return error
+  const { step, path } = lastCheckpoint
+  const { code, message } = foreignFailure(error)
+  const told = error instanceof MoraError ? error : new RunError(code, message, { cause: error })
+  const end = `step ${step} is saved in ${path}, where the run goes on once it is resumed`
+  return reworded(told, (message) => `${message.replace(/\.$/, '')}; ${end}.`)
 }

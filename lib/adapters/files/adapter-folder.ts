@@ -202,7 +202,7 @@ export async function writeAdapterFolder(
     }
   }
   const inOrder = [...entries.values()].sort((a, b) => (a.name < b.name ? -1 : 1))
-  const { lacks = [], ...method } = adapterMethod(config.method)
+  const method = adapterMethod(config.method)
   const { node_mora: ofMethod, ...entriesOfMethod } = method.toPeft(config)
   const own = JSON.stringify({ ...(isJsonObject(ofMethod) && ofMethod), ...provenance })
   await writeSafetensors(join(folder, weightsName), inOrder, { format: 'pt', node_mora: own })
@@ -214,7 +214,7 @@ export async function writeAdapterFolder(
     layers_to_transform: null,
     modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
     r: config.rank,
-    rank_pattern: lacks.includes('rankPattern') ? undefined : config.rankPattern,
+    rank_pattern: method.lacks?.includes('rankPattern') ? undefined : config.rankPattern,
     revision: base.revision,
     target_modules: targetsInFile(config.targetModules, [...layers.keys()]),
     task_type: 'CAUSAL_LM',

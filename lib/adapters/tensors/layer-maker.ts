@@ -1,5 +1,6 @@
 /** Makes an adapter's layers of the tensors that its method declares: fresh ones, and those of files. */
-import { InputError, UsageError } from '../../errors.js'
+import { InputError, RunError, UsageError } from '../../errors.js'
+import { elementsOf } from '../../native.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import { randomStream } from '../../random.js'
 import { Parameter } from '../../tensor/parameter.js'
@@ -17,6 +18,7 @@ import type {
   TensorToStore,
   TensorValues,
 } from '../contract/adapter.js'
+import { requireValues } from '../contract/checked-method.js'
 import { rankOf } from '../contract/patterns.js'
 import { type Declaration, declared, isTrained, isTransposed, namesInFile } from './declared-tensors.js'
 
@@ -77,6 +79,7 @@ export class LayerMaker {
           `The adapter's ${names.join(' and ')} of ${layer.name} differ, but are one tensor of ${method.name}.`,
         )
       }
+      if (declaration.dtype === 'int32') return Int32Array.from(first!)
       return turned ? transposed(first!, inFile[0]!, inFile[1]!) : first!
     })
   }
@@ -90,15 +93,18 @@ export class LayerMaker {
       const tensors = new Map<string, Parameter | Int32Array>()
       for (const { name, shape, declaration } of declared(method, config, options.layer, this.layers)) {
         const shared = this.#shared.get(name)
-        const first = () => (shared ? shared.view(shape) : values(name, declaration, shape))
-        if (declaration.dtype === 'int32') tensors.set(name, Int32Array.from(first() as TensorValues))
+        const { dtype } = declaration
+        const given = shared ? shared.view(shape) : values(name, declaration, shape)
+        const place = `its tensor ${name} beside ${options.layer.name}`
+        const first = given === undefined ? given : requireValues(given, method.name, place, { shape, dtype })
+        if (dtype === 'int32') tensors.set(name, (first as Int32Array | undefined) ?? new Int32Array(elementsOf(shape)))
         else {
-          const tensor = this.#parameter(name, declaration, options, shape, first())
+          const tensor = this.#parameter(name, declaration, options, shape, first)
           if (declaration.shared) this.#shared.set(name, tensor)
           tensors.set(name, tensor)
         }
       }
-      const made = method.layer(config, options, new OwnTensors(method.name, tensors))
+      const made = method.layer(config, options, new OwnTensors(method.name, options.layer.name, tensors))
       tensorsOf.set(made, tensors)
       return made
     })
@@ -122,6 +128,7 @@ export class LayerMaker {
 class OwnTensors implements LayerTensors {
   constructor(
     readonly method: string,
+    readonly layer: string,
     readonly tensors: ReadonlyMap<string, Parameter | Int32Array>,
   ) {}
 
@@ -132,13 +139,21 @@ class OwnTensors implements LayerTensors {
   parameter(name: string): Parameter {
     const tensor = this.tensors.get(name)
     if (tensor instanceof Parameter) return tensor
-    throw new TypeError(`The method ${this.method} declares no tensor ${name} of float32 for this layer.`)
+    throw this.#undeclared(name, 'float32')
   }
 
   integers(name: string): Int32Array {
     const values = this.tensors.get(name)
     if (values instanceof Int32Array) return values
-    throw new TypeError(`The method ${this.method} declares no tensor ${name} of int32 for this layer.`)
+    throw this.#undeclared(name, 'int32')
+  }
+
+  #undeclared(name: string, dtype: string): RunError {
+    const declared = [...this.tensors.keys()].join(', ')
+    return new RunError(
+      'faulty-method',
+      `The method ${this.method} declares no tensor ${name} of ${dtype} beside ${this.layer}; it declares ${declared}.`,
+    )
   }
 }
 
@@ -161,7 +176,9 @@ export function tensorsToStore(
       shape: file.shape(config, facts),
       async values() {
         const all = await Promise.all([...tensors.keys()].map(async (name) => [name, await valuesOf(name)]))
-        return file.join(Object.fromEntries(all), config, facts)
+        const joined = file.join(Object.fromEntries(all), config, facts)
+        const { dtype } = file
+        return requireValues(joined, method.name, `files.${suffix}.join`, { shape: file.shape(config, facts), dtype })
       },
     }))
   }

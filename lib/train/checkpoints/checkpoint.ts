@@ -53,10 +53,17 @@ export function checkpointPath(checkpoints: string, step: number): string {
   return join(checkpoints, `step-${String(step).padStart(6, '0')}`)
 }
 
-/** Writes a checkpoint, as a whole or not at all. Throws a `RunError` when a value is not finite. */
-export async function writeCheckpoint(checkpoints: string, parts: CheckpointParts): Promise<string> {
+export interface WrittenCheckpoint {
+  path: string
+  /** Why the adapter's own files are not in it, if they are not: a run can go on from it all the same. */
+  failure: unknown
+}
+
+/** Writes what a run needs to go on, as a whole or not at all. Throws a `RunError` when a value is not finite. */
+export async function writeCheckpoint(checkpoints: string, parts: CheckpointParts): Promise<WrittenCheckpoint> {
   const { parameters, optimizer, state, facts, saveAdapter, byTime } = parts
   const path = checkpointPath(checkpoints, state.step)
+  let failure: unknown = null
   await replaceFolder(path, async (folder) => {
     await writeTensors(
       join(folder, WEIGHTS),
@@ -64,12 +71,14 @@ export async function writeCheckpoint(checkpoints: string, parts: CheckpointPart
     )
     const { updates, tensors } = optimizer.state()
     await writeTensors(join(folder, OPTIMIZER), tensors)
-    await saveAdapter?.(folder)
+    await saveAdapter?.(folder).catch((error: unknown) => {
+      failure = error
+    })
     await writeFileAtomic(join(folder, STATE), recordText({ state, updates, facts }))
     await writeManifest(folder, state.step)
     if (byTime) await writeFileAtomic(join(folder, BY_TIME), '')
   })
-  return path
+  return { path, failure }
 }
 
 export function recordText({ state, updates, facts }: CheckpointRecord): string {

@@ -1,0 +1,134 @@
+/** What a method gives, checked: where one of somebody's own is wrong, a sentence says in which of its functions. */
+import { isObject, type Kind, optional, orNull, wholeFrom } from '../../arguments.js'
+import { MoraError, quoted, RunError } from '../../errors.js'
+import { placeOf, reasonOf } from '../../foreign-errors.js'
+import { elementsOf } from '../../native.js'
+import { Tensor } from '../../tensor/tensor.js'
+import type { AdapterMethod } from './adapter.js'
+
+type Kinds<Whole> = { readonly [Key in keyof Whole]?: Kind }
+
+const isAmount = (value: unknown): value is number => Number.isFinite(value) && (value as number) >= 0
+const hasAll = (value: unknown, names: readonly string[]): boolean => names.every((name) => name in Object(value))
+
+const anything: Kind = { expects: 'anything', fits: () => true }
+const anAmount: Kind = { expects: 'a finite number of at least 0', fits: isAmount }
+const amounts: Kind = {
+  expects: 'finite numbers of at least 0 by name',
+  fits: (value) => isObject(value) && Object.values(value).every((one) => one === undefined || isAmount(one)),
+}
+const aShape: Kind = {
+  expects: 'a list of whole numbers, or null',
+  fits: (value) => value === null || (Array.isArray(value) && value.every(wholeFrom(0).fits)),
+}
+const aLimit: Kind = {
+  expects: 'an object with a number "most" and a text "of"',
+  fits: (value) => isObject(value) && isAmount(value.most) && typeof value.of === 'string',
+}
+const aPlan: Kind = { expects: 'an object with a function "after"', fits: (value) => hasAll(value, ['after']) }
+const LAYER_PARTS = ['parameters', 'forward', 'weightUpdate', 'asWeightUpdate', 'mergeInto', 'dispose']
+const aLayer: Kind = {
+  expects: `an object with ${LAYER_PARTS.join(', ')}`,
+  fits: (value) => hasAll(value, LAYER_PARTS),
+}
+const entries: Kind = {
+  expects: 'an object that JSON can hold',
+  fits(value) {
+    try {
+      return isObject(value) && JSON.stringify(value) !== undefined
+    } catch {
+      return false
+    }
+  },
+}
+
+/**
+ * A method whose functions throw a RunError `faulty-method` where they fail, or give what they should not. Values of tensors are
+ * left to `requireValues`.
+ */
+export function checkedMethod(method: AdapterMethod): AdapterMethod {
+  const { name, tensors, files, restart } = method
+  const aConfig: Kind = {
+    expects: `an object with method "${name}"`,
+    fits: (value) => isObject(value) && value.method === name,
+  }
+  const ofTensors: Kind = {
+    expects: `an object with values of ${Object.keys(tensors).join(', ')}`,
+    fits: (value) => isObject(value) && hasAll(tensors, Object.keys(value)),
+  }
+  const checked = <Whole extends object>(whole: Whole, at: string, kinds: Kinds<Whole>): Whole => {
+    const parts = Object.entries<Kind | undefined>(kinds).filter(([part]) => whole[part as keyof Whole] !== undefined)
+    const calls = parts.map(([part, wanted]) => [part, checkedCall(name, whole, [at, part], wanted!)])
+    return Object.assign(Object.create(whole), Object.fromEntries(calls))
+  }
+  const each = <Part extends object>(parts: Readonly<Record<string, Part>>, at: string, kinds: Kinds<Part>) =>
+    Object.fromEntries(Object.entries(parts).map(([key, part]) => [key, checked(part, `${at}${key}.`, kinds)]))
+  const whole = checked(method, '', {
+    config: aConfig,
+    learningRate: anAmount,
+    describeLayer: amounts,
+    rankLimit: optional(aLimit),
+    layerMemory: amounts,
+    requireFit: anything,
+    initial: ofTensors,
+    layer: aLayer,
+    fromPeft: orNull(aConfig),
+    toPeft: entries,
+  })
+  return Object.assign(whole, {
+    tensors: each(tensors, 'tensors.', { shape: aShape, learningRateRatio: anAmount, initial: anything }),
+    ...(files && { files: each(files, 'files.', { shape: aShape, split: ofTensors, join: anything }) }),
+    ...(restart && { restart: checked(restart, 'restart.', { first: aConfig, plan: aPlan }) }),
+  })
+}
+
+/** A function of a method, or of a part of it; it is looked up at each call. */
+function checkedCall(method: string, whole: object, path: readonly string[], wanted: Kind) {
+  return (...args: readonly unknown[]): unknown => {
+    const place = `${path.join('')}${besideOf(args)}`
+    const accepted = (value: unknown) => {
+      if (!wanted.fits(value)) throw unfit(method, place, value, wanted)
+      return value
+    }
+    const failed = (error: unknown): never => {
+      if (error instanceof MoraError) throw error
+      const reason = reasonOf(error, placeOf(error))
+      throw new RunError('faulty-method', `The method ${method} failed in ${place}: ${reason}.`, { cause: error })
+    }
+    try {
+      const value: unknown = Reflect.apply(whole[path.at(-1) as never], whole, args)
+      return value instanceof Promise ? value.catch(failed).then(accepted) : accepted(value)
+    } catch (error) {
+      return failed(error)
+    }
+  }
+}
+
+/** @throws RunError `faulty-method` unless a method gave the values of its tensor as that is declared */
+export function requireValues<Values>(
+  values: Values,
+  method: string,
+  place: string,
+  { shape, dtype = 'float32' }: { shape: readonly number[]; dtype?: 'float32' | 'int32' | undefined },
+): Values {
+  const length = elementsOf(shape)
+  const [Class, name] = dtype === 'int32' ? [Int32Array, 'an Int32Array'] : [Float32Array, 'a Float32Array']
+  const isFit =
+    values instanceof Tensor
+      ? values.dtype === dtype && values.shape.join() === shape.join()
+      : values instanceof Class && values.length === length
+  if (isFit) return values
+  throw unfit(method, place, values, { expects: `${name} of length ${length} (${shape.join(' × ')})` })
+}
+
+function unfit(method: string, place: string, value: unknown, { expects }: Pick<Kind, 'expects'>): RunError {
+  const length = ArrayBuffer.isView(value) ? ` of length ${(value as Float32Array).length}` : ''
+  const given = `${quoted(value)}${length}`
+  return new RunError('faulty-method', `The method ${method} gave ${given} for ${place}: expected ${expects}.`)
+}
+
+/** The layer that a call is about, as part of a sentence. */
+function besideOf(args: readonly unknown[]): string {
+  const facts = args.map((one) => Object(Object(one).layer ?? one)).find((one) => 'inFeatures' in one)
+  return facts ? ` beside ${facts.name}` : ''
+}

@@ -1,0 +1,175 @@
+/** Methods of somebody's own that go wrong: what was trained is kept, and sentences say what is wrong. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import type { AdapterMethod } from 'node-mora/adapters'
+import { describe, expect, test } from 'vitest'
+import { type LoraXsConfig, loraXsMethod } from '../../examples/adapters/lora-xs.js'
+import { newestIntactCheckpoint } from '../../lib/train/checkpoints/checkpoint.js'
+import { type TrainCall, train } from '../../lib/train/train.js'
+import { readTensors } from '../golden/files.js'
+import { expectedOf, loadTiny } from '../golden/tiny-models.js'
+import { useTemporaryFolder } from '../io/temporary.js'
+import { writeRows } from './fake-run.js'
+
+type Method = AdapterMethod<LoraXsConfig>
+
+const folder = useTemporaryFolder()
+const rows = expectedOf('tiny-untied').sequences.map((input_ids) => ({ input_ids }))
+let names = 0
+
+/** LoRA-XS by another name, with changes. */
+function changed(changes: (own: Method) => Partial<Method>): Method {
+  const name = `faulty-${names++}` as 'lora-xs'
+  const config: Method['config'] = (options) => ({ ...loraXsMethod.config(options), method: name })
+  const own = { ...loraXsMethod, name, config, fromPeft: () => null }
+  return { ...own, ...changes(own) }
+}
+
+async function run(method: Method, more: Partial<TrainCall> = {}): Promise<void> {
+  using model = await loadTiny('tiny-untied')
+  const data = writeRows(folder(), 'rows.jsonl', rows)
+  const output = join(folder(), 'out')
+  const options = { data, output, maxSteps: 4, batchSize: 2, rank: 3, targetModules: ['q_proj', 'up_proj'], ...more }
+  await train(model, { ...options, method }).finished
+}
+
+const failing = () => {
+  throw new TypeError("Cannot read properties of undefined (reading 'x')")
+}
+
+describe('what was trained', () => {
+  test.each([
+    ['fails', failing, /^The method faulty-\d+ failed in toPeft: TypeError at faulty-method\.test\.ts:\d+; step 4 is/],
+    [
+      'gives no object',
+      () => null,
+      /^The method .* gave null for toPeft: expected an object that JSON can hold; step 4 is/,
+    ],
+    [
+      'gives what JSON cannot hold',
+      () => ({ n: 1n }),
+      /^The method .* for toPeft: expected an object that JSON can hold/,
+    ],
+  ])('is on the disk when toPeft %s, and a resumed run writes the adapter', async (_, toPeft, message) => {
+    const method = changed(() => ({ toPeft: toPeft as never }))
+    const output = join(folder(), 'out')
+    await expect(run(method)).rejects.toMatchObject({ code: 'faulty-method', message: expect.stringMatching(message) })
+    const checkpoint = join(output, 'checkpoints', 'step-000004')
+    expect(await newestIntactCheckpoint(join(output, 'checkpoints'), () => {})).toBe(checkpoint)
+    await expect(run(method, { resume: true })).rejects.toThrow(
+      `step 4 is saved in ${checkpoint}, where the run goes on once it is resumed.`,
+    )
+    expect(existsSync(join(output, 'adapter_config.json'))).toBe(false)
+
+    Object.assign(method, { toPeft: loraXsMethod.toPeft })
+    await run(method, { resume: true })
+    const whole = join(folder(), 'whole')
+    await run(
+      changed(() => ({})),
+      { output: whole },
+    )
+    const trained = (path: string) => readTensors(join(path, 'adapter_model.safetensors'))
+    expect(trained(output)).toEqual(trained(whole))
+  })
+
+  test('is on the disk when a later checkpoint fails so, and the steps before are not computed again', async () => {
+    let calls = 0
+    const method = changed(() => ({ toPeft: (config) => (++calls === 2 ? failing() : loraXsMethod.toPeft(config)) }))
+    await expect(run(method, { saveEvery: 1 })).rejects.toThrow(
+      /step 2 is saved in .*step-000002, where the run goes on/,
+    )
+    const seen: string[] = []
+    await run(method, { saveEvery: 1, resume: true, onEvent: (event) => void seen.push(event.type) })
+    expect(seen.filter((type) => type === 'step')).toHaveLength(2)
+  })
+})
+
+describe('what a method gives is checked, in words that name it', () => {
+  const at = /beside model\.layers\.0\.self_attn\.q_proj/.source
+  const tensors = (name: string, part: object) => ({ tensors: { ...loraXsMethod.tensors, [name]: part } as never })
+  const shape = loraXsMethod.tensors.xs_M!.shape
+  const cases: [string, Partial<Method>, string][] = [
+    [
+      'a shape',
+      tensors('xs_M', { shape: () => [Number.NaN, 3] }),
+      `gave \\[null,3\\] for tensors\\.xs_M\\.shape ${at}: expected a list of whole numbers`,
+    ],
+    ['no shape', tensors('xs_M', { shape: () => undefined }), `gave undefined for tensors\\.xs_M\\.shape ${at}`],
+    [
+      'values of another length',
+      tensors('xs_M', { shape, initial: () => new Float32Array(4) }),
+      `gave an object of Float32Array of length 4 for its tensor xs_M ${at}: expected a Float32Array of length 9 \\(3 × 3\\)`,
+    ],
+    [
+      'values of another kind',
+      tensors('xs_M', { shape, initial: () => [1, 2] }),
+      `gave \\[1,2\\] for its tensor xs_M ${at}`,
+    ],
+    [
+      'a rate',
+      tensors('xs_M', { shape, learningRateRatio: () => 'fast' }),
+      'gave "fast" for tensors\\.xs_M\\.learningRateRatio: expected a finite number',
+    ],
+    [
+      'first values that fail',
+      tensors('xs_M', { shape, initial: failing }),
+      `failed in tensors\\.xs_M\\.initial ${at}: TypeError at faulty-method\\.test\\.ts`,
+    ],
+    [
+      'values found together',
+      { initial: async () => ({ xs_Q: new Float32Array(9) }) },
+      `gave .* for initial ${at}: expected an object with values of xs_A, xs_M, xs_B`,
+    ],
+    ['a rejection', { initial: async () => failing() }, `failed in initial ${at}: TypeError`],
+    [
+      'costs',
+      { layerMemory: () => ({ working: Number.NaN }) },
+      `gave .* for layerMemory ${at}: expected finite numbers`,
+    ],
+    ['a limit', { rankLimit: () => 8 as never }, `gave 8 for rankLimit ${at}`],
+    [
+      'a learning rate',
+      { learningRate: () => Number.NaN },
+      'gave NaN for learningRate: expected a finite number of at least 0',
+    ],
+    [
+      'a configuration',
+      { config: () => undefined as never },
+      'gave undefined for config: expected an object with method "faulty-',
+    ],
+    [
+      'no layer',
+      { layer: () => ({ parameters: [] }) as never },
+      `gave .* for layer ${at}: expected an object with parameters, forward`,
+    ],
+    [
+      'a misspelt tensor',
+      { layer: (_, __, tensors) => tensors.parameter('xs_Q') as never },
+      `declares no tensor xs_Q of float32 ${at}; it declares xs_A, xs_M, xs_B`,
+    ],
+    ['a fit that fails', { requireFit: failing }, `failed in requireFit ${at}: TypeError`],
+  ]
+  test.each(cases)('%s', async (_, changes, message) => {
+    const error: unknown = await run(changed(() => changes)).catch((error: unknown) => error)
+    expect(error).toMatchObject({
+      code: 'faulty-method',
+      message: expect.stringMatching(`^The method faulty-\\d+ ${message}`),
+    })
+  })
+
+  test('a configuration that is read', async () => {
+    const method = changed(() => ({}))
+    await run(method)
+    Object.assign(method, { fromPeft: () => 3 })
+    using model = await loadTiny('tiny-untied')
+    await expect(model.loadAdapter(join(folder(), 'out'))).rejects.toThrow(
+      /gave 3 for fromPeft: expected an object with method/,
+    )
+  })
+
+  test('a declaration, when it is registered', async () => {
+    await expect(run(changed(() => tensors('xs_M', null as never)))).rejects.toThrow(
+      'Expected a declaration with a shape for tensors.xs_M but received null.',
+    )
+  })
+})
