@@ -1,4 +1,5 @@
 /** Floats of a file that become quantised weights while they are read, a few rows at a time. */
+import { about } from '../../errors.js'
 import { type FloatDType, type NativeDevice, native, type WrittenBlocks } from '../../native.js'
 import { CodedWeight } from '../../tensor/coded-weight.js'
 import { float32FromHalf } from '../../tensor/half.js'
@@ -9,6 +10,7 @@ import type { StoredTensor } from './stored-tensor.js'
 
 /** A weight that the file has in floats, and the model in blocks or codes. */
 export interface FloatsToQuantise {
+  readonly name: string
   /** The file of the floats. */
   readonly path: string
   readonly dtype: WrittenBlocks | 'nf4'
@@ -24,26 +26,28 @@ export const NF4_BLOCK = 64
 
 /** The bytes of the weight's blocks, row by row. */
 export function readBlocks(
-  { dtype, shape, bytes, floats }: FloatsToQuantise,
+  { name, dtype, shape, bytes, floats }: FloatsToQuantise,
   device: NativeDevice,
   open: OpenFile,
 ): Uint8Array {
   const [rows, columns] = shape as [number, number]
   const blocks = new Uint8Array(bytes)
   const { threads } = device.facts()
-  for (const { from, values } of pieces(floats, open))
-    blocks.set(native.quantise(dtype as WrittenBlocks, values, columns, null, threads), (from / rows) * bytes)
+  for (const { from, values } of pieces(floats, open)) {
+    const piece = quantised(name, () => native.quantise(dtype as WrittenBlocks, values, columns, null, threads))
+    blocks.set(piece, (from / rows) * bytes)
+  }
   return blocks
 }
 
-export function readNf4({ shape, floats }: FloatsToQuantise, device: NativeDevice, open: OpenFile): CodedWeight {
+export function readNf4({ name, shape, floats }: FloatsToQuantise, device: NativeDevice, open: OpenFile): CodedWeight {
   const [rows, columns] = shape as [number, number]
   const codes = new Uint8Array((rows * columns) / 2)
   const scales = new Float32Array(Math.ceil((rows * columns) / NF4_BLOCK))
   const { threads } = device.facts()
   let table = new Float32Array(16)
   for (const { from, values } of pieces(floats, open)) {
-    const piece = native.quantiseNf4(values, threads)
+    const piece = quantised(name, () => native.quantiseNf4(values, threads))
     codes.set(piece.codes, (from * columns) / 2)
     // Pieces are whole blocks, whatever the length of a row.
     scales.set(piece.scales, (from * columns) / NF4_BLOCK)
@@ -54,6 +58,15 @@ export function readNf4({ shape, floats }: FloatsToQuantise, device: NativeDevic
     table: Tensor.from(table, [table.length], { device }),
     scales: Tensor.from(scales, [scales.length], { device }),
   })
+}
+
+/** What quantising a weight gives; that a value is too large for it or no number is told with the weight's name. */
+export function quantised<Result>(name: string, quantise: () => Result): Result {
+  try {
+    return quantise()
+  } catch (error) {
+    throw about(name, error)
+  }
 }
 
 /** A weight of codes [rows, columns / 2] of 4 bits, with a table [16] and a float32 scale for every NF4_BLOCK values. */

@@ -41,10 +41,10 @@ function quantisedWeight(name: string, stored: StoredWeight, format: QuantiseFor
   if (format === 'nf4') {
     if (columns % 2 !== 0) return stored
     const bytes = count / 2 + 4 * Math.ceil(count / NF4_BLOCK)
-    return { path: stored.path, dtype: 'nf4', shape, bytes, floats: stored }
+    return { name, path: stored.path, dtype: 'nf4', shape, bytes, floats: stored }
   }
   const dtype = fittingFormat(format, columns)
   if (dtype === null) return stored
   const bytes = (count / blockValues(dtype)) * blockBytes(dtype)
-  return { path: stored.path, dtype, shape, bytes, floats: stored }
+  return { name, path: stored.path, dtype, shape, bytes, floats: stored }
 }

@@ -24,6 +24,7 @@ import { formatInMixture, formatOfLinear } from '../gguf/mixtures.js'
 import { ggufName, ropeFactorsName, rowOrder } from '../gguf/names.js'
 import type { ModelConfig } from '../network/model-config.js'
 import { linearsOf, normsOf, weightShapes } from '../network/plan.js'
+import { quantised } from './floats-to-quantise.js'
 import { configFromGguf, ggufFamilyOf } from './gguf-config.js'
 import type { ImportanceOfWeights } from './importance-of-weights.js'
 import {
@@ -164,7 +165,8 @@ async function storedBytes(
   if (!isBlockDType(dtype)) return await roundedBytes(laidOut, dtype, name, writing)
   const { buffer, byteOffset, byteLength } = await roundedBytes(laidOut, 'float32', name, writing)
   const floats = new Float32Array(buffer, byteOffset, byteLength / 4)
-  return native.quantise(dtype, floats, shape.at(-1)!, importance, model.device.facts().threads)
+  const { threads } = model.device.facts()
+  return quantised(name, () => native.quantise(dtype, floats, shape.at(-1)!, importance, threads))
 }
 
 function addNumber(values: Tensor, number: number): void {
