@@ -49,7 +49,7 @@ async function send(
   subject: Subject,
   { timeout, report }: { timeout: number; report: Report },
 ): Promise<Response> {
-  const watch = new Watch(PATIENCE * timeout)
+  const watch = new Watch(init.body == null ? timeout : PATIENCE * timeout)
   const onSent: Report = (fraction) => {
     watch.extend()
     report(fraction)

@@ -106,10 +106,10 @@ export async function pushWith(options: PushOptions, { settings, pause }: PushEx
 
 const isOfSystem = (error: unknown): boolean => typeof (error as NodeJS.ErrnoException).syscall === 'string'
 
-/** An error of the library: the hub gave an answer that it cannot read. */
+/** An error of the library: the hub gave an answer that it cannot read. It is no cause: the hub's words may be in it. */
 function unforeseen(error: unknown, subject: Subject): RunError {
   const reason = reasonOf(error, 'its answer is not one of a hub')
-  return new RunError('hub-error', `The hub did not take ${nameOf(subject)}: ${reason}.`, { cause: error })
+  return new RunError('hub-error', `The hub did not take ${nameOf(subject)}: ${reason}.`)
 }
 
 /** @param names what the repository has */

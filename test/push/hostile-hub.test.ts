@@ -1,5 +1,6 @@
 import { truncateSync } from 'node:fs'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import { expect, test } from 'vitest'
 import { pushWith } from '../../lib/push/push.js'
 import { answerWith, type Fault, sha256 } from '../hub/stand-in.js'
@@ -140,7 +141,8 @@ test.each([
   ]
   for (const [where, fault] of faults) {
     hub().standIn.fail('hub', new RegExp(where), fault)
-    const { message } = await refusal()
+    const error = await refusal()
+    const message = inspect(error)
     expect(decodeURIComponent(message)).not.toContain(TOKEN.slice(0, 10))
   }
   hub()

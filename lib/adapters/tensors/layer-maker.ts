@@ -104,7 +104,7 @@ export class LayerMaker {
           tensors.set(name, tensor)
         }
       }
-      const made = method.layer(config, options, new OwnTensors(method.name, options.layer.name, tensors))
+      const made = method.layer(config, options, ownTensors(method.name, options.layer.name, tensors))
       tensorsOf.set(made, tensors)
       return made
     })
@@ -125,35 +125,20 @@ export class LayerMaker {
   }
 }
 
-class OwnTensors implements LayerTensors {
-  constructor(
-    readonly method: string,
-    readonly layer: string,
-    readonly tensors: ReadonlyMap<string, Parameter | Int32Array>,
-  ) {}
-
-  has(name: string): boolean {
-    return this.tensors.has(name)
-  }
-
-  parameter(name: string): Parameter {
-    const tensor = this.tensors.get(name)
-    if (tensor instanceof Parameter) return tensor
-    throw this.#undeclared(name, 'float32')
-  }
-
-  integers(name: string): Int32Array {
-    const values = this.tensors.get(name)
-    if (values instanceof Int32Array) return values
-    throw this.#undeclared(name, 'int32')
-  }
-
-  #undeclared(name: string, dtype: string): RunError {
-    const declared = [...this.tensors.keys()].join(', ')
-    return new RunError(
+function ownTensors(method: string, layer: string, tensors: ReadonlyMap<string, Parameter | Int32Array>): LayerTensors {
+  const own = <Kind>(name: string, Class: abstract new (...args: never) => Kind, dtype: string): Kind => {
+    const tensor = tensors.get(name)
+    if (tensor instanceof Class) return tensor
+    const declared = [...tensors.keys()].join(', ')
+    throw new RunError(
       'faulty-method',
-      `The method ${this.method} declares no tensor ${name} of ${dtype} beside ${this.layer}; it declares ${declared}.`,
+      `The method ${method} declares no tensor ${name} of ${dtype} beside ${layer}; it declares ${declared}.`,
     )
+  }
+  return {
+    has: (name) => tensors.has(name),
+    parameter: (name) => own(name, Parameter, 'float32'),
+    integers: (name) => own(name, Int32Array, 'int32'),
   }
 }
 
