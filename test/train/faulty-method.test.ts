@@ -157,6 +157,28 @@ describe('what a method gives is checked, in words that name it', () => {
     })
   })
 
+  const layerWith = (part: object) => ({
+    layer: (...args: Parameters<Method['layer']>) => Object.assign(loraXsMethod.layer(...args), part),
+  })
+  test.each([
+    [
+      'forward',
+      layerWith({ forward: () => undefined }),
+      /gave undefined for layer\.forward beside .*: expected a tensor/,
+    ],
+    ['forward that fails', layerWith({ forward: failing }), /failed in layer\.forward beside .*: TypeError at faulty/],
+    [
+      'asWeightUpdate',
+      layerWith({ makesWeight: true, asWeightUpdate: () => 3 }),
+      /gave 3 for layer\.asWeightUpdate beside .*: expected an/,
+    ],
+  ])('what its layer gives: %s', async (_, changes, message) => {
+    await expect(run(changed(() => changes))).rejects.toMatchObject({
+      code: 'faulty-method',
+      message: expect.stringMatching(message),
+    })
+  })
+
   test('a configuration that is read', async () => {
     const method = changed(() => ({}))
     await run(method)

@@ -26,7 +26,20 @@ const aLimit: Kind = {
   fits: (value) => isObject(value) && isAmount(value.most) && typeof value.of === 'string',
 }
 const aPlan: Kind = { expects: 'an object with a function "after"', fits: (value) => hasAll(value, ['after']) }
-const LAYER_PARTS = ['parameters', 'forward', 'weightUpdate', 'asWeightUpdate', 'mergeInto', 'dispose']
+const UPDATE_PARTS = ['parameters', 'addTo', 'backward']
+const anUpdate: Kind = {
+  expects: `an object with ${UPDATE_PARTS.join(', ')}, or null`,
+  fits: (value) => value === null || hasAll(value, UPDATE_PARTS),
+}
+const aTensor: Kind = { expects: 'a tensor', fits: (value) => value instanceof Tensor }
+const LAYER_CALLS: Readonly<Record<string, Kind>> = {
+  forward: aTensor,
+  weightUpdate: anUpdate,
+  asWeightUpdate: anUpdate,
+  mergeInto: anything,
+  dispose: anything,
+}
+const LAYER_PARTS = ['parameters', ...Object.keys(LAYER_CALLS)]
 const aLayer: Kind = {
   expects: `an object with ${LAYER_PARTS.join(', ')}`,
   fits: (value) => hasAll(value, LAYER_PARTS),
@@ -58,7 +71,9 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
   }
   const checked = <Whole extends object>(whole: Whole, at: string, kinds: Kinds<Whole>): Whole => {
     const parts = Object.entries<Kind | undefined>(kinds).filter(([part]) => whole[part as keyof Whole] !== undefined)
-    const calls = parts.map(([part, wanted]) => [part, checkedCall(name, whole, [at, part], wanted!)])
+    // What a part is may change: it is looked up at each call.
+    const callOf = (part: string) => (args: readonly unknown[]) => Reflect.apply(whole[part as never], whole, args)
+    const calls = parts.map(([part, wanted]) => [part, checkedCall(name, `${at}${part}`, callOf(part), wanted!)])
     return Object.assign(Object.create(whole), Object.fromEntries(calls))
   }
   const each = <Part extends object>(parts: Readonly<Record<string, Part>>, at: string, kinds: Kinds<Part>) =>
@@ -75,28 +90,38 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
     fromPeft: orNull(aConfig),
     toPeft: entries,
   })
-  return Object.assign(whole, {
+  const layer: AdapterMethod['layer'] = (config, options, own) => {
+    const made = whole.layer(config, options, own)
+    const calls = Object.entries(LAYER_CALLS).map(([part, wanted]) => {
+      const call: (...args: unknown[]) => unknown = made[part as never]
+      const place = `layer.${part} beside ${options.layer.name}`
+      return [part, checkedCall(name, place, (args) => Reflect.apply(call, made, args), wanted)]
+    })
+    return Object.assign(made, Object.fromEntries(calls))
+  }
+  return Object.assign(Object.create(whole), {
+    layer,
     tensors: each(tensors, 'tensors.', { shape: aShape, learningRateRatio: anAmount, initial: anything }),
     ...(files && { files: each(files, 'files.', { shape: aShape, split: ofTensors, join: anything }) }),
     ...(restart && { restart: checked(restart, 'restart.', { first: aConfig, plan: aPlan }) }),
   })
 }
 
-/** A function of a method, or of a part of it; it is looked up at each call. */
-function checkedCall(method: string, whole: object, path: readonly string[], wanted: Kind) {
+/** A function of a method, of a part of it, or of its layer. */
+function checkedCall(method: string, name: string, call: (args: readonly unknown[]) => unknown, wanted: Kind) {
   return (...args: readonly unknown[]): unknown => {
-    const place = `${path.join('')}${besideOf(args)}`
     const accepted = (value: unknown) => {
-      if (!wanted.fits(value)) throw unfit(method, place, value, wanted)
+      if (!wanted.fits(value)) throw unfit(method, name + besideOf(args), value, wanted)
       return value
     }
     const failed = (error: unknown): never => {
       if (error instanceof MoraError) throw error
       const reason = reasonOf(error, placeOf(error))
+      const place = name + besideOf(args)
       throw new RunError('faulty-method', `The method ${method} failed in ${place}: ${reason}.`, { cause: error })
     }
     try {
-      const value: unknown = Reflect.apply(whole[path.at(-1) as never], whole, args)
+      const value = call(args)
       return value instanceof Promise ? value.catch(failed).then(accepted) : accepted(value)
     } catch (error) {
       return failed(error)
