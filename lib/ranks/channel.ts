@@ -46,6 +46,12 @@ export class Channel {
     this.write(Buffer.concat([length, bytes, secret.proof(by, `${this.#sent++}`, bytes)]))
   }
 
+  /** A message after which nothing is sent; resolves when it is on its way. */
+  sendLast(kind: number, bytes: Uint8Array, secret: Secret, by: string): Promise<void> {
+    this.sendMessage(Buffer.concat([Uint8Array.of(kind), bytes]), secret, by)
+    return new Promise((resolve) => this.socket.end(() => resolve()).once('close', () => resolve()))
+  }
+
   /** The other end's next message of at most `most` bytes. */
   async message(secret: Secret, by: string, most: number): Promise<Buffer> {
     const length = (await this.read(4)).readUInt32BE()

@@ -89,6 +89,7 @@ async function connectByGloo(job: LaunchedWithAddress, limit: number, patience: 
     ...job,
     secret: secretOfJob(),
     patience,
+    limit,
     bring: (address) => native.openGloo(address, job.rank, job.size, patience),
   })
   return await native.connectGloo(addresses, limit)

@@ -59,7 +59,14 @@ async function meet(meeting: Meeting, socket: Socket): Promise<Uint8Array> {
     )
   }
   const session = secret.derived(challenge, own, numbers)
-  channel.sendMessage(meeting.bring(socket.localAddress!), session, 'guest')
+  let brings: Uint8Array
+  try {
+    brings = meeting.bring(socket.localAddress!)
+  } catch (error) {
+    await channel.sendLast(Answer.no, Buffer.from((error as Error).message), session, 'guest')
+    throw error
+  }
+  channel.sendMessage(Buffer.concat([Uint8Array.of(Answer.yes), brings]), session, 'guest')
   const answer = await channel.message(session, 'host', 1 + size * MOST_BYTES_OF_A_RANK)
   if (answer[0] === Answer.yes) return answer.subarray(1)
   throw new RunError('refused-rank', `Rank 0 refuses rank ${rank}: ${answer.subarray(1)}`)

@@ -2,7 +2,7 @@
 import { lookup } from 'node:dns/promises'
 import { createServer, type Server, type Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
-import { RunError } from '../errors.js'
+import { RunError, reworded } from '../errors.js'
 import { Channel } from './channel.js'
 import {
   Answer,
@@ -18,6 +18,8 @@ import { CHALLENGE_BYTES, newChallenge, PROOF_BYTES, type Secret } from './secre
 /** Connections that have not proved anything yet; where more come, the oldest is closed. */
 const MOST_STRANGERS = 64
 const PATIENCE_WITH_STRANGERS = 10_000
+const BETWEEN_LOOKS = 20
+const OTHER_VERSION = 'it has another version of gloo than rank 0.'
 
 interface Guest {
   channel: Channel
@@ -29,11 +31,10 @@ interface Guest {
 export async function host(meeting: Meeting): Promise<Uint8Array> {
   const deadline = Date.now() + meeting.patience
   const server = createServer()
-  const address = await listen(server, meeting, deadline)
-  const reception = new Reception(meeting, meeting.bring(address))
+  const reception = new Reception(meeting, await listen(server, meeting, deadline), deadline)
   server.on('connection', (socket) => void reception.welcome(socket))
   try {
-    return await reception.whenAllAreHere(deadline)
+    return await reception.whenAllAreHere()
   } finally {
     reception.close()
     server.close()
@@ -69,13 +70,29 @@ async function listen(server: Server, meeting: Meeting, deadline: number): Promi
 class Reception {
   readonly #strangers = new Set<Socket>()
   readonly #guests = new Map<number, Guest>()
+  #own: Uint8Array = new Uint8Array()
   #isOver = false
-  #arrived = () => {}
+  /** Why the job cannot start. */
+  #failure: Error | null = null
 
   constructor(
     private readonly meeting: Meeting,
-    private readonly own: Uint8Array,
-  ) {}
+    address: string,
+    private deadline: number,
+  ) {
+    try {
+      this.#own = meeting.bring(address)
+    } catch (error) {
+      this.#fail(reworded(error, (message) => `Rank 0 cannot start: ${message}`) as Error)
+    }
+  }
+
+  /** All hear of the first failure who come before the deadline, which is closer from then on. */
+  #fail(error: Error): void {
+    if (this.#failure !== null) return
+    this.#failure = error
+    this.deadline = Math.min(this.deadline, Date.now() + this.meeting.limit)
+  }
 
   async welcome(socket: Socket): Promise<void> {
     const [oldest] = this.#strangers
@@ -108,48 +125,52 @@ class Reception {
     const accepted = secret.proof('host', theirs, challenge, numbers)
     channel.write(Buffer.concat([Uint8Array.of(Answer.yes), accepted]))
     const session = secret.derived(challenge, theirs, numbers)
-    const brings = await channel.message(session, 'guest', size * MOST_BYTES_OF_A_RANK)
+    const message = await channel.message(session, 'guest', 1 + size * MOST_BYTES_OF_A_RANK)
     this.#strangers.delete(channel.socket)
     const [rank, sizeThere] = [numbers.readUInt32BE(0), numbers.readUInt32BE(4)]
-    const why = this.#whyNot(rank, sizeThere, brings)
-    if (why !== null) return refuse({ channel, secret: session, brings }, why)
+    const brings = message.subarray(1)
     const guest = { channel, secret: session, brings }
+    const why = this.#whyNot(rank, sizeThere)
+    if (why !== null) return refuse(guest, why)
     this.#guests.set(rank, guest)
-    this.#arrived()
+    const cannot = message[0] === Answer.no ? brings : brings.length !== this.#own.length && OTHER_VERSION
+    if (cannot) return this.#fail(new RunError('rank-failed', `Rank ${rank} cannot start: ${cannot}`))
     // One that leaves before the others have come, may come again.
     channel.read(1).catch(() => this.#guests.get(rank) === guest && this.#guests.delete(rank))
   }
 
-  #whyNot(rank: number, size: number, brings: Uint8Array): string | null {
+  #whyNot(rank: number, size: number): string | null {
     if (size !== this.meeting.size) return `rank 0 was told of ${this.meeting.size} ranks and rank ${rank} of ${size}.`
     if (rank < 1 || rank >= size || this.#guests.has(rank)) return `two processes say that they are rank ${rank}.`
-    if (brings.length !== this.own.length) return 'it has another version of gloo than rank 0.'
     return null
   }
 
-  async whenAllAreHere(deadline: number): Promise<Uint8Array> {
-    const { size, patience } = this.meeting
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, deadline - Date.now())
-      this.#arrived = () => {
-        if (this.#guests.size < size - 1) return
-        clearTimeout(timer)
-        resolve()
-      }
-      this.#arrived()
-    })
-    const missing = Array.from({ length: size - 1 }, (_, i) => i + 1).filter((rank) => !this.#guests.has(rank))
-    if (missing.length > 0) {
-      const who = missing.length === 1 ? `Rank ${missing[0]} has` : `Ranks ${listed(missing)} have`
-      const problem = `${who} not come to ${placeText(this.meeting)} within ${seconds(patience)}.`
-      await Promise.all([...this.#guests.values()].map((guest) => refuse(guest, problem)))
-      throw new RunError('ranks-missing', problem)
+  async whenAllAreHere(): Promise<Uint8Array> {
+    const { size } = this.meeting
+    while (this.#guests.size < size - 1 && Date.now() < this.deadline) await pause(BETWEEN_LOOKS)
+    const problem = this.#failure ?? this.#absence()
+    if (problem !== null) {
+      await Promise.all([...this.#guests.values()].map((guest) => refuse(guest, problem.message)))
+      throw problem
     }
-    const all = [this.own, ...Array.from({ length: size - 1 }, (_, i) => this.#guests.get(i + 1)!.brings)]
-    const bytes = this.own.length / size
+    const all = [this.#own, ...Array.from({ length: size - 1 }, (_, i) => this.#guests.get(i + 1)!.brings)]
+    const bytes = this.#own.length / size
     const forRank = (rank: number) => Buffer.concat(all.map((one) => one.subarray(rank * bytes, (rank + 1) * bytes)))
-    await Promise.all([...this.#guests].map(([rank, guest]) => answer(guest, Answer.yes, forRank(rank))))
+    await Promise.all(
+      [...this.#guests].map(([rank, { channel, secret }]) =>
+        channel.sendLast(Answer.yes, forRank(rank), secret, 'host'),
+      ),
+    )
     return forRank(0)
+  }
+
+  /** Names who is missing. */
+  #absence(): RunError | null {
+    const { size, patience } = this.meeting
+    const missing = Array.from({ length: size - 1 }, (_, i) => i + 1).filter((rank) => !this.#guests.has(rank))
+    if (missing.length === 0) return null
+    const who = missing.length === 1 ? `Rank ${missing[0]} has` : `Ranks ${listed(missing)} have`
+    return new RunError('ranks-missing', `${who} not come to ${placeText(this.meeting)} within ${seconds(patience)}.`)
   }
 
   close(): void {
@@ -161,10 +182,6 @@ class Reception {
 const listed = (ranks: readonly number[]): string =>
   ranks.length > 8 ? `${ranks.slice(0, 8).join(', ')} and ${ranks.length - 8} more` : ranks.join(', ')
 
-const refuse = (guest: Guest, why: string): Promise<void> => answer(guest, Answer.no, Buffer.from(why))
-
-/** The last word, sent before this resolves. */
-function answer({ channel, secret }: Guest, kind: number, bytes: Uint8Array): Promise<void> {
-  channel.sendMessage(Buffer.concat([Uint8Array.of(kind), bytes]), secret, 'host')
-  return new Promise((resolve) => channel.socket.end(() => resolve()).once('close', () => resolve()))
-}
+/** Resolves when it has been sent. */
+const refuse = ({ channel, secret }: Guest, why: string): Promise<void> =>
+  channel.sendLast(Answer.no, Buffer.from(why), secret, 'host')

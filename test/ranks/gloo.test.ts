@@ -1,9 +1,10 @@
 /** Ranks that gloo connects: between addresses, and what becomes of one that its platform stops. */
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
+import { binaryPath } from '../../lib/native-binary.js'
 import { hasCommand, main, resultOf, start, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { byHand, hasGloo, runJob } from './launchers.js'
@@ -62,4 +63,16 @@ describe.skipIf(!hasGloo || !hasCommand)('a rank that is stopped', () => {
     children[1]!.kill('SIGCONT')
     expect(await last).toEqual([1, null])
   })
+})
+
+test.skipIf(!hasGloo || !hasCommand)('a rank 0 without gloo ends the job, and says why on all ranks', async () => {
+  const without = join(folder(), 'Release')
+  mkdirSync(without)
+  copyFileSync(binaryPath(), join(without, 'mora.node'))
+  const launcher = byHand('gloo', '127.0.0.1', (rank) => (rank === 0 ? ['env', `MORA_BUILD=${folder()}`] : []))
+  const { codes, stderr } = await runJob(launcher, 2, [main, ...trainInto(join(folder(), 'out'))])
+  expect(codes).toEqual([1, 1])
+  const why = 'Rank 0 cannot start: These ranks meet over TCP, which takes gloo: '
+  expect(stderr).toContain(`mora: ${why}`)
+  expect(stderr).toContain(`mora: Rank 0 refuses rank 1: ${why}`)
 })

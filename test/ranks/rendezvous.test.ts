@@ -3,9 +3,11 @@ import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
-import { afterEach, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
+import { RunError } from '../../lib/errors.js'
 import { visit } from '../../lib/ranks/guest.js'
 import { host } from '../../lib/ranks/host.js'
+import { GREETING } from '../../lib/ranks/rendezvous.js'
 import { Secret, secretOfJob } from '../../lib/ranks/secret.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { freePort } from './free-port.js'
@@ -26,6 +28,7 @@ const meetingOf = (rank: number, size: number, port: number) => ({
   secret,
   address: '127.0.0.1',
   patience: 20_000,
+  limit: 20_000,
   bring: (address: string) => {
     expect(address).toBe('127.0.0.1')
     return Uint8Array.from(Array.from({ length: size }, (_, other) => [rank, other]).flat())
@@ -85,7 +88,7 @@ test('a rank tells nothing to what only says that it is rank 0', async () => {
   const heard: Buffer[] = []
   const server = createServer((socket) => {
     socket.on('data', (bytes) => heard.push(bytes)).on('error', () => {})
-    socket.write(Buffer.concat([Buffer.from('node-mora ranks1'), Buffer.alloc(32), Uint8Array.of(1), Buffer.alloc(32)]))
+    socket.write(Buffer.concat([GREETING, Buffer.alloc(32), Uint8Array.of(1), Buffer.alloc(32)]))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as { port: number }
@@ -129,6 +132,62 @@ test('who has not come in time is named to those who have', async () => {
     expect(hosted).rejects.toThrow(message),
     expect(visited).rejects.toThrow(`Rank 0 refuses rank 1: ${message}`),
   ])
+})
+
+describe('where a rank cannot start', () => {
+  const cannot = (meeting: ReturnType<typeof meetingOf>) => ({
+    ...meeting,
+    bring: () => {
+      throw new RunError('no-gloo', 'There is no gloo.')
+    },
+  })
+
+  test('rank 0 tells those who come, and stops listening', async () => {
+    const port = await freePort()
+    const hosted = host(cannot(meetingOf(0, 3, port)))
+    const visited = [1, 2].map((rank) => visit(meetingOf(rank, 3, port)))
+    const message = 'Rank 0 cannot start: There is no gloo.'
+    await expect(hosted).rejects.toThrow(expect.objectContaining({ code: 'no-gloo', message }))
+    for (const [i, one] of visited.entries())
+      await expect(one).rejects.toThrow(`Rank 0 refuses rank ${i + 1}: ${message}`)
+    await host({ ...meetingOf(0, 1, port) })
+  })
+
+  test('rank 0 waits no longer than the limit for those who do not come', async () => {
+    const port = await freePort()
+    const hosted = host({ ...cannot(meetingOf(0, 3, port)), patience: 3_600_000, limit: 500 })
+    const visited = visit(meetingOf(1, 3, port))
+    const message = 'Rank 0 cannot start: There is no gloo.'
+    await Promise.all([
+      expect(hosted).rejects.toThrow(message),
+      expect(visited).rejects.toThrow(`Rank 0 refuses rank 1: ${message}`),
+    ])
+  })
+
+  test('the others learn of another rank, and which', async () => {
+    const port = await freePort()
+    const [of0, of1, of2] = [
+      host(meetingOf(0, 3, port)),
+      visit(cannot(meetingOf(1, 3, port))),
+      visit(meetingOf(2, 3, port)),
+    ]
+    const message = 'Rank 1 cannot start: There is no gloo.'
+    await Promise.all([
+      expect(of0).rejects.toThrow(expect.objectContaining({ code: 'rank-failed', message })),
+      expect(of1).rejects.toThrow(expect.objectContaining({ code: 'no-gloo', message: 'There is no gloo.' })),
+      expect(of2).rejects.toThrow(`Rank 0 refuses rank 2: ${message}`),
+    ])
+  })
+
+  test('rank 0 refuses one with another version of gloo, and ends', async () => {
+    const port = await freePort()
+    const other = { ...meetingOf(1, 2, port), bring: () => new Uint8Array(6) }
+    const message = 'Rank 1 cannot start: it has another version of gloo than rank 0.'
+    await Promise.all([
+      expect(host(meetingOf(0, 2, port))).rejects.toThrow(message),
+      expect(visit(other)).rejects.toThrow(message),
+    ])
+  })
 })
 
 test('a rank that left before the others came may come again', async () => {
