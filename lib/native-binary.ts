@@ -13,6 +13,7 @@ export const BUILD_COMMAND = 'npm run build:native'
 const require = createRequire(import.meta.url)
 
 interface Binary {
+  openDevice?: unknown
   setErrorClass?(errorClass: new (code: string, message: string, facts: NativeErrorFacts) => Error): void
   /** Where the CUDA backend lies if not beside the addon, or, with an empty path, why there is none and what helps. */
   setCudaLibrary?(path: string, problem: string, remedy: string): void
@@ -69,7 +70,8 @@ export function loadBinary(candidates?: readonly string[], { reload = false } = 
       const prebuilt = !isAbsolute(candidate)
       const path = prebuilt ? prebuiltFile(candidate) : candidate
       if (prebuilt) requireLoads(path)
-      const binary = require(path) as Binary
+      const binary = require(path) as Binary | null
+      if (typeof binary?.openDevice !== 'function') throw new Error('it is no addon of node-mora')
       binary.setErrorClass?.(NativeError)
       binary.setCudaLibrary?.(...cudaLibrary(prebuilt))
       // An operation that runs while C++ libraries are torn down crashes the process.

@@ -27,17 +27,27 @@ export function prebuiltFile(name: string): string {
   return require.resolve(name)
 }
 
-const PROBE = 'try { require(process.argv.at(-1)) } catch (error) { console.log(error.message); process.exitCode = 3 }'
+const LOADED = 'node-mora loaded it'
+/** What a package does may end the process too, whatever the code, so the last line is what counts. */
+const PROBE = `
+  let [says, code] = ['${LOADED}', 0]
+  try { require(process.argv.at(-1)) } catch (error) { [says, code] = [error.message.split('\\n')[0], 3] }
+  console.log('\\n' + says)
+  process.exit(code)`
 
 /**
  * Loads an addon in a process of its own first: one that was built for another machine may end the process that loads it.
  * Throws with what happened to that process.
+ * @param patience milliseconds
  */
-export function requireLoads(path: string): void {
-  const ending = runApart(PROBE, path)
+export function requireLoads(path: string, patience?: number): void {
+  const ending = runApart(PROBE, path, patience)
   // Where no process can be started, nothing is learnt.
   if (!ending) return
-  const { status, signal, stdout } = ending
-  if (status === 3) throw new Error(stdout.trim().split('\n')[0])
-  if (status !== 0) throw new Error(`a process that loaded it ended with ${signal ?? `exit code ${status}`}`)
+  const { error, status, signal, stdout } = ending
+  const says = stdout.trim().split('\n').at(-1)
+  if (status === 0 && says === LOADED) return
+  const isLate = (error as NodeJS.ErrnoException | undefined)?.code === 'ETIMEDOUT'
+  const end = isLate ? 'did not end in time' : `ended with ${signal ?? `exit code ${status}`}`
+  throw new Error((status === 3 && says) || `a process that was to load it ${end}`)
 }

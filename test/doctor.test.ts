@@ -6,6 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { type DoctorReport, doctor } from '../lib/doctor.js'
 import type { Absence, Native } from '../lib/native.js'
 import { binaryCandidates, loadBinary, NativeError } from '../lib/native-binary.js'
+import { requireLoads } from '../lib/prebuilt.js'
 import { findRanksLibraries, fromVersionText } from '../lib/ranks/libraries.js'
 import { hasGloo, launchers } from './ranks/launchers.js'
 
@@ -217,5 +218,31 @@ describe('the addon', () => {
     const path = join(mkdtempSync(join(tmpdir(), 'mora-binary-')), 'mora.node')
     writeFileSync(path, 'not a library')
     expect(() => loadBinary([path], { reload: true })).toThrow(/tried .*mora\.node \(.+\)\. Build it with: cd /)
+  })
+
+  const packageOf = (main: string): string => {
+    const path = join(mkdtempSync(join(tmpdir(), 'mora-binary-')), 'main.cjs')
+    writeFileSync(path, main)
+    return path
+  }
+
+  it.each(['', 'module.exports = null'])('that has nothing of an addon is named: %j', (main) => {
+    expect(() => loadBinary([packageOf(main)], { reload: true })).toThrow(
+      /tried .*main\.cjs \(it is no addon of node-mora\)\./,
+    )
+  })
+
+  it.each([
+    ['process.exit(0)', 'a process that was to load it ended with exit code 0'],
+    ['console.log("node-mora loaded it"); process.exit(1)', 'a process that was to load it ended with exit code 1'],
+    ['process.kill(process.pid, "SIGSEGV")', 'a process that was to load it ended with SIGSEGV'],
+    ['process.on("SIGTERM", () => {}); for (;;);', 'a process that was to load it did not end in time'],
+    ['throw new Error("built for another machine")', 'built for another machine'],
+  ])('of a package is loaded by another process first, in vain where it does this: %s', (main, message) => {
+    expect(() => requireLoads(packageOf(main), 2000)).toThrow(message)
+  })
+
+  it('of a package may leave work behind that keeps a process alive', () => {
+    requireLoads(packageOf('setInterval(() => {}, 1000)'))
   })
 })

@@ -166,7 +166,10 @@ function placeByNode(environment: Environment, names: { node: string; nodes: str
   const { LOCAL_RANK: local } = environment
   const nameOfNode = isSet(environment.LOCAL_WORLD_SIZE) ? 'LOCAL_WORLD_SIZE' : names.ofNode
   const ofNode = nameOfNode === undefined ? undefined : environment[nameOfNode]
-  const processes = isSet(ofNode) && /^\d+$/.test(ofNode) ? Math.max(1, wholeOf(nameOfNode!, ofNode, MOST_RANKS)) : 1
+  const processes =
+    isSet(ofNode) && /^\d+$/.test(ofNode)
+      ? Math.max(1, wholeOf(nameOfNode!, ofNode, Math.floor(MOST_RANKS / nodes)))
+      : 1
   if (processes > 1 && !isSet(local)) {
     throw new UsageError(
       'missing-rank',
@@ -188,8 +191,8 @@ function placeOf(environment: Environment, names: Pick<Variables, 'rank' | 'size
   }
 }
 
-/** Far more than any job has. */
-const MOST_RANKS = 2 ** 20
+/** Far more than any job has; rank 0 takes some memory for each pair of them. */
+const MOST_RANKS = 2 ** 12
 
 function wholeOf(name: string, text: string, most: number): number {
   const value = Number(text)

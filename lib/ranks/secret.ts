@@ -1,7 +1,8 @@
 /** What proves that a process belongs to a job: a text that all of its processes were given, which never goes over the network. */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { type Stats, statSync } from 'node:fs'
 import { UsageError } from '../errors.js'
+import { readTextSync } from '../io/open.js'
 
 /** Bytes of a proof and of what it is about. */
 export const PROOF_BYTES = 32
@@ -49,12 +50,19 @@ export function secretOfJob(environment: Readonly<Record<string, string | undefi
 }
 
 function contentOf(path: string): string {
+  const refused = (problem: string, cause?: unknown) =>
+    new UsageError('no-secret', `${path}, of MORA_JOB_SECRET_FILE, ${problem}.`, { cause })
+  let text: string
+  let facts: Stats
   try {
-    return readFileSync(path, 'utf8').trim()
+    text = readTextSync(path).trim()
+    facts = statSync(path)
   } catch (error) {
-    const { message } = error as Error
-    throw new UsageError('no-secret', `${path}, of MORA_JOB_SECRET_FILE, cannot be read: ${message}.`, { cause: error })
+    throw refused(`cannot be read: ${(error as Error).message}`, error)
   }
+  // As ssh does of keys: files of other owners are what a platform has mounted.
+  if (facts.uid !== process.getuid?.() || (facts.mode & 0o077) === 0) return text
+  throw refused(`may be used by others than its owner: run \`chmod 600 ${path}\``)
 }
 
 function checked(what: string, text: string): Secret {

@@ -1,6 +1,6 @@
 /** Ranks that find each other by an address and a secret, and strangers who come to the same address. */
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { chmodSync, writeFileSync } from 'node:fs'
 import { connect, createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
@@ -207,7 +207,7 @@ test('rank 0 listens on an address of its machine only', async () => {
 test('a job has a secret, from a variable or a file', () => {
   const text = 'a secret of 24 characters'
   const path = join(folder(), 'secret')
-  writeFileSync(path, `${text}\n`)
+  writeFileSync(path, `${text}\n`, { mode: 0o600 })
   const ofFile = secretOfJob({ MORA_JOB_SECRET_FILE: path })
   expect(ofFile.proof('it')).toEqual(secretOfJob({ MORA_JOB_SECRET: text }).proof('it'))
   expect(() => secretOfJob({})).toThrow(
@@ -218,4 +218,16 @@ test('a job has a secret, from a variable or a file', () => {
     'Expected at least 16 characters in MORA_JOB_SECRET but received 5',
   )
   expect(() => secretOfJob({ MORA_JOB_SECRET_FILE: join(folder(), 'none') })).toThrow('cannot be read')
+})
+
+test('a file that others may use, or that is none, holds no secret', () => {
+  const path = join(folder(), 'secret')
+  writeFileSync(path, 'a secret of 24 characters')
+  for (const mode of [0o640, 0o604, 0o620]) {
+    chmodSync(path, mode)
+    expect(() => secretOfJob({ MORA_JOB_SECRET_FILE: path })).toThrow(
+      `${path}, of MORA_JOB_SECRET_FILE, may be used by others than its owner: run \`chmod 600 ${path}\`.`,
+    )
+  }
+  expect(() => secretOfJob({ MORA_JOB_SECRET_FILE: '/dev/zero' })).toThrow('it is not a regular file')
 })
