@@ -13,7 +13,7 @@ import {
   valueTypes,
 } from './gguf-types.js'
 import { impostorHint, malformed, readExactly, withInputFile } from './open.js'
-import { blockValues, countElements, type StoredDType, storedBytes, type TensorLocation } from './stored-dtype.js'
+import { blockValues, countElements, MOST_TENSORS, type StoredDType, storedBytes, type TensorLocation } from './stored-dtype.js'
 
 export type { GgufFile, GgufValue } from './gguf-types.js'
 
@@ -60,6 +60,7 @@ function parseHeader(cursor: GgufCursor): GgufFile {
   // A tensor takes at least the length of its name, its rank, type and offset; a metadata entry the length of its key,
   // its type and a byte.
   const tensorCount = cursor.count('the number of tensors', 24)
+  if (tensorCount > MOST_TENSORS) throw cursor.malformed(`it has more than ${MOST_TENSORS} tensors`)
   const metadataCount = cursor.count('the number of metadata entries', 13)
   const metadata = readMetadata(cursor, metadataCount)
   const alignment = readAlignment(cursor, metadata)

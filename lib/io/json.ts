@@ -1,7 +1,7 @@
 import { InputError } from '../errors.js'
 import { reasonOf } from '../foreign-errors.js'
 import { findJsonProblem, lineAndColumn, nestsTooDeep } from './json-scan.js'
-import { decodeUtf8, malformed, readExactly, withInputFile } from './open.js'
+import { decodeUtf8, malformed, readWhole } from './open.js'
 
 export type JsonObject = Readonly<Record<string, unknown>>
 
@@ -10,14 +10,16 @@ export interface JsonOptions {
   uniqueKeys?: boolean
 }
 
+/** Most bytes of a file: an index of all tensors of a large model has some tens of millions. */
+const MOST_BYTES = 2 ** 26
+
 /**
  * The value of a JSON file.
  * @throws UsageError `missing-file`
  * @throws InputError `malformed-json` with the file, line and column
  */
 export async function readJson(path: string, options: JsonOptions = {}): Promise<unknown> {
-  const bytes = await withInputFile(path, (handle, size) => readExactly(handle, path, 0, size))
-  return parseJson(decodeUtf8(bytes, path), path, options)
+  return parseJson(decodeUtf8(await readWhole(path, MOST_BYTES), path), path, options)
 }
 
 /** Like `readJson`, of a file whose value must be an object. */

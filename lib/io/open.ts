@@ -40,6 +40,17 @@ export async function readExactly(handle: FileHandle, path: string, offset: numb
 }
 
 /**
+ * The bytes of a file.
+ * @throws InputError `malformed-file` where there are more than `most`, and as `withInputFile`
+ */
+export function readWhole(path: string, most = WHOLE): Promise<Buffer> {
+  return withInputFile(path, async (handle, size) => {
+    if (size > most) throw malformed(path, `it has ${size} bytes, and ${most} are read at most`)
+    return readExactly(handle, path, 0, size)
+  })
+}
+
+/**
  * The text of a file that is read as a whole; bytes that are not UTF-8 are replaced.
  * @throws Error of the system where it cannot be opened; of what is no regular file, or too large
  */

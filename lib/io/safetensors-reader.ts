@@ -6,7 +6,7 @@ import { quoted } from '../errors.js'
 import { isJsonObject, parseJson } from './json.js'
 import { decodeUtf8, impostorHint, malformed, readExactly, withInputFile } from './open.js'
 import { dtypeOfSafetensorsName } from './safetensors-dtype.js'
-import { countElements, type StoredDType, storedBytes, type TensorLocation } from './stored-dtype.js'
+import { countElements, MOST_TENSORS, type StoredDType, storedBytes, type TensorLocation } from './stored-dtype.js'
 
 export interface SafetensorsFile {
   path: string
@@ -45,10 +45,12 @@ function parseHeader(header: Buffer, path: string, size: number): Pick<Safetenso
   if (header[0] !== 0x7b) throw malformed(path, "its header does not start with '{'")
   const json = parseJson(decodeUtf8(header, path), `The header of ${path}`, { uniqueKeys: true })
   if (!isJsonObject(json)) throw malformed(path, 'its header is not an object')
+  const described = Object.entries(json)
+  if (described.length > MOST_TENSORS) throw malformed(path, `it has more than ${MOST_TENSORS} tensors`)
   const dataStart = LENGTH_BYTES + header.length
   const entries: [string, TensorLocation][] = []
   let metadata: Record<string, string> = {}
-  for (const [name, entry] of Object.entries(json)) {
+  for (const [name, entry] of described) {
     if (name === '__metadata__') metadata = checkMetadata(entry, path)
     else entries.push([name, checkTensor(name, entry, path, dataStart, size)])
   }

@@ -115,3 +115,6 @@ export function storedBytes(dtype: StoredDType, count: number): number | null {
 function layoutOf(dtype: StoredDType): Layout {
   return isComputable(dtype) ? computableLayouts[dtype] : foreignLayouts[dtype]
 }
+
+/** Tensors of a file: twice as many as an adapter of the models with most experts has. */
+export const MOST_TENSORS = 2 ** 18

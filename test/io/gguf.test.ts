@@ -87,6 +87,7 @@ describe('readGguf', () => {
     ['version 1', { version: 1 }, /version 1, and only versions 2 and 3/],
     ['a big-endian file', { version: 0x03000000 }, /big-endian/],
     ['more tensors than fit', { tensorCount: 2n ** 40n }, /number of tensors claims/],
+    ['more tensors than any has', { tensorCount: 2n ** 18n + 1n, dataBytes: 2 ** 23 }, /more than 262144 tensors/],
     ['more metadata than fits', { metadataCount: 2n ** 63n }, /number of metadata entries claims/],
     [
       'a string past the end',

@@ -1,3 +1,4 @@
+import { truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { parseJson, readJson, readJsonObject } from '../../lib/io/json.js'
@@ -24,6 +25,12 @@ describe('readJson', () => {
     await expectRejection(readJson(join(folder(), 'none.json')), 'missing-file', /none\.json/)
     await expectRejection(readJson(folder()), 'not-a-file', /not a regular file/)
     await expectRejection(readJson(fileOf(folder(), 'x', Uint8Array.of(0x22, 0xff, 0x22))), 'malformed-file', /UTF-8/)
+  })
+
+  it('reads no more than any file of that kind has', async () => {
+    const path = fileOf(folder(), 'config.json', '{}')
+    truncateSync(path, 3 * 2 ** 30)
+    await expectRejection(readJson(path), 'malformed-file', /it has 3221225472 bytes, and 67108864 are read at most/)
   })
 
   it('refuses another value than an object where one is needed', async () => {

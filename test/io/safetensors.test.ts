@@ -47,6 +47,13 @@ describe('readSafetensorsHeader', () => {
     expect((await readSafetensorsHeader(fileOf(folder(), 'x', safetensorsBytes('{}  ', 0)))).tensors.size).toBe(0)
   })
 
+  it('refuses more tensors than any file has', async () => {
+    const none = { dtype: 'F32', shape: [0], data_offsets: [0, 0] }
+    const many = Object.fromEntries(Array.from({ length: 2 ** 18 + 1 }, (_, i) => [`t${i}`, none]))
+    const path = fileOf(folder(), 'x', safetensorsBytes(many, 0))
+    await expectRejection(readSafetensorsHeader(path), 'malformed-file', /it has more than 262144 tensors/)
+  })
+
   const malformed: [string, Uint8Array, RegExp][] = [
     ['an empty file', new Uint8Array(), /0 bytes/],
     [

@@ -64,22 +64,22 @@ export async function* decompress(
   name: string,
 ): AsyncGenerator<Uint8Array> {
   refuseUnreadable(compression, name)
-  const stream = DECOMPRESSORS[compression]!()
+  const stream = DECOMPRESSORS[compression]!() as Transform & { bytesWritten: number }
   const frames = compression === 'zstd' ? new ZstdFrames() : null
-  let [stored, whole] = [0, 0]
-  const counted = async function* () {
+  const seen = async function* () {
     for await (const chunk of bytes) {
-      stored += chunk.length
       frames?.read(chunk)
       yield chunk
     }
   }
   // A failure of either side destroys the stream with its error, which the loop below then throws.
-  pipeline(counted, stream, () => {})
+  pipeline(seen, stream, () => {})
+  let whole = 0
   try {
     for await (const chunk of stream as AsyncIterable<Uint8Array>) {
       whole += chunk.length
-      if (whole > Math.max(UNSUSPECTED_BYTES, MOST_EXPANSION * stored)) throw isBomb(name)
+      // What has been decompressed, not what has been read ahead.
+      if (whole > Math.max(UNSUSPECTED_BYTES, MOST_EXPANSION * stream.bytesWritten)) throw isBomb(name)
       yield chunk
     }
   } catch (cause) {

@@ -9,6 +9,11 @@ const MAX_ID = 2 ** 24
 /** Longer tokens than any tokenizer has; what is made of each takes the square of its length. */
 export const MAX_TOKEN_LENGTH = 4096
 
+/** More steps than any part of a tokenizer has. */
+const MAX_STEPS = 256
+/** Characters of all added tokens; those of the largest vocabularies have some hundred thousand. */
+const MAX_ADDED = 2 ** 20
+
 const id = z.int().min(0).max(MAX_ID)
 const token = z.string().max(MAX_TOKEN_LENGTH)
 const text = token.optional()
@@ -132,12 +137,27 @@ const addedToken = z.looseObject({
   rstrip: flag,
 })
 
+const partOf = (steps: z.ZodType) =>
+  steps
+    .nullable()
+    .refine(
+      (part) => JSON.stringify(part).split('"type"').length <= MAX_STEPS + 1,
+      `expected at most ${MAX_STEPS} steps`,
+    )
+
+const addedTokens = z
+  .array(addedToken)
+  .refine(
+    (tokens) => tokens.reduce((sum, { content }) => sum + content.length, 0) <= MAX_ADDED,
+    `expected at most ${MAX_ADDED} characters in all`,
+  )
+
 const parts = z.looseObject({
-  added_tokens: z.array(addedToken),
-  normalizer: normalizer.nullable(),
-  pre_tokenizer: preTokenizer.nullable(),
-  post_processor: postProcessor.nullable(),
-  decoder: decoder.nullable(),
+  added_tokens: addedTokens,
+  normalizer: partOf(normalizer),
+  pre_tokenizer: partOf(preTokenizer),
+  post_processor: partOf(postProcessor),
+  decoder: partOf(decoder),
   model: z.looseObject({ type: z.enum(['BPE', 'Unigram', 'WordPiece']).optional() }),
 })
 

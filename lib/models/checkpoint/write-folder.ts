@@ -4,7 +4,7 @@ import { UsageError } from '../../errors.js'
 import { makeFolder, replaceFolder, writeFileAtomic } from '../../io/atomic.js'
 import { foreignJson } from '../../io/json.js'
 import { companionFiles } from '../../io/model-folder.js'
-import { withInputFile } from '../../io/open.js'
+import { readWhole } from '../../io/open.js'
 import { type SafetensorsEntry, writeShardedSafetensors } from '../../io/safetensors.js'
 import type { FloatDType } from '../../native.js'
 import { keep } from '../../tensor/scope.js'
@@ -120,8 +120,7 @@ async function companions({ config, tokenizer, source }: WritableModel): Promise
   const files = new Map<string, string | Uint8Array>(tokenizer?.files() ?? [])
   if (source?.format === 'folder') {
     for (const name of await readdir(source.path)) {
-      const read = () => withInputFile(join(source.path, name), (handle) => handle.readFile())
-      if (companionFiles.test(name)) files.set(name, await read())
+      if (companionFiles.test(name)) files.set(name, await readWhole(join(source.path, name)))
     }
   }
   if (!files.has('generation_config.json')) {

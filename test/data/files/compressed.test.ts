@@ -103,6 +103,16 @@ describe('compressed files', () => {
     expect(await values(await written('repetitive.jsonl.gz', zlib.gzipSync(repetitive)))).toHaveLength(20_000)
   })
 
+  it('are refused soon where they become too many rows', async () => {
+    const bomb = zlib.gzipSync('{"text":"a"}\n'.repeat(2 ** 23))
+    const read: unknown[] = []
+    const reading = async () => {
+      for await (const row of readRecords(await findDataFiles(await written('rows.jsonl.gz', bomb)))) read.push(row)
+    }
+    await expect(reading()).rejects.toThrow(/^rows\.jsonl\.gz becomes more than 200 times as large/)
+    expect(read.length).toBeLessThan(2 ** 18)
+  })
+
   it.runIf(zstdCompressSync)('with Zstandard are read where Node.js can', async () => {
     expect(await values(await written('a.jsonl.zst', zstdCompressSync!(lines)))).toEqual(rows)
     const cut = await written('cut.jsonl.zst', zstdCompressSync!(lines).subarray(0, -20))
