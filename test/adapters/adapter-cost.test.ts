@@ -107,12 +107,28 @@ describe('a rank that is higher than a layer has a use for', () => {
     ])
   })
 
+  test.each([
+    ['lora', 64],
+    ['dora', 64],
+    ['mora', 126],
+  ] as const)('of %s is refused where it would train more than the weights themselves', async (method, rank) => {
+    using model = await loadTiny('tiny-untied')
+    const add = (rank: number) => model.addAdapter('a', configOf(method, { rank }))
+    const sentence = new RegExp(
+      `^Rank 100000 would train \\d+ values in place of the \\d+ of the layers it is for: use a rank of at most ${rank}, or`,
+    )
+    expect(() => add(100_000)).toThrow(
+      expect.objectContaining({ code: 'invalid-rank', message: expect.stringMatching(sentence) }),
+    )
+    await add(rank)
+  })
+
   test('is told of by whoever adds an adapter, and by a run', async () => {
     using model = await loadTiny('tiny-untied')
     const heard: string[] = []
     const onWarning = (message: string) => void heard.push(message)
-    await model.addAdapter('a', configOf('lora', { rank: 65 }), { onWarning })
-    expect(heard).toEqual([expect.stringMatching(/^Rank 65 is more than the \d+ that the change of model\.layers/)])
+    await model.addAdapter('a', configOf('lora', { rank: 64 }), { onWarning })
+    expect(heard).toEqual([expect.stringMatching(/^Rank 64 is more than the \d+ that the change of model\.layers/)])
     const noticed: string[] = []
     const onEvent = (event: TrainEvent) => void (event.type === 'notice' && noticed.push(event.message))
     const data = writeRows(temporary(), 'rows.jsonl', rows)

@@ -81,5 +81,18 @@ export function rankNotes(config: AdapterConfigBase, layers: readonly LayerFacts
   return [`${sentence(first)}; ${beyond.length} of ${layers.length} layers gain nothing by a rank like that.`]
 }
 
+/** @throws UsageError `invalid-rank` where no layer has a use for its rank, and together they would have fewer values */
+export function requireFewerThanWeights(config: AdapterConfigBase, layers: readonly LayerFacts[]): void {
+  const method = adapterMethod(config.method)
+  const limits = layers.map((layer) => method.rankLimit?.(config, layer).most ?? Number.POSITIVE_INFINITY)
+  const trained = layers.reduce((sum, layer) => sum + countParameters(method, config, layer), 0)
+  const weights = layers.reduce((sum, { inFeatures, outFeatures }) => sum + inFeatures * outFeatures, 0)
+  if (trained <= weights || layers.some((layer, i) => rankOf(config, layer) <= limits[i]!)) return
+  throw new UsageError(
+    'invalid-rank',
+    `Rank ${config.rank} would train ${trained} values in place of the ${weights} of the layers it is for: use a rank of at most ${Math.max(...limits)}, or the method full.`,
+  )
+}
+
 /** Values are float32: products of 16-bit activations read copies. */
 const bytesOfCopies = (values: number, dtype: FloatDType): number => (dtype === 'float32' ? 0 : 2 * values)

@@ -2,6 +2,7 @@ import type { AdapterConfigBase } from '../../adapters/contract/adapter.js'
 import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
 import type { AdapterProvenance } from '../../adapters/files/stored-adapter.js'
 import { completeConfig } from '../../adapters/new-adapter.js'
+import { requireFewerThanWeights } from '../../adapters/planning/adapter-cost.js'
 import { planAdapter } from '../../adapters/planning/adapter-plan.js'
 import { adapterMethod } from '../../adapters/registry.js'
 import { LayerMaker, tensorsToStore } from '../../adapters/tensors/layer-maker.js'
@@ -77,6 +78,7 @@ export class AdapterSet {
     const what = `Adapter ${name} (${config.method}, rank ${config.rank})`
     const bytes = { tensors: cost.values, making: cost.making }
     requireRoom(model.device, bytes, what, 'give it a lower rank, or fewer targetModules')
+    requireFewerThanWeights(config, targets)
     for (const note of notes) onWarning?.(note)
     return this.#makeLayers(name, config, targets, seed, (layers) => {
       const modules = new Map(
