@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { aFlag, aText, optional, requireOptionsOf } from '../arguments.js'
 import { MoraError, quoted, UsageError } from '../errors.js'
 import { absenceText, MAX_THREADS, type NativeDevice, native } from '../native.js'
-import { binarySize, leaveRoom, memoryOf, PROCESS_BYTES } from './room.js'
+import { binarySize, freeAddresses, leaveRoom, memoryOf, PROCESS_BYTES } from './room.js'
 
 export interface DeviceOptions {
   /** `auto` (default: a GPU where there is one), `cpu`, `cuda` or `cuda:n`. */
@@ -43,11 +43,23 @@ export function openDevice(options: DeviceOptions = {}): NativeDevice {
   return opened
 }
 
+/** Addresses that the CPU takes half of for tensors; where oneDNN finds too few of the rest, it crashes. */
+const LEAST_ADDRESSES = 1.5 * 2 ** 30
+let hasAddresses = false
+
 /** Refuses a process that could not hold a model. */
 function deviceWithRoom(kind: string, index: number, threads: number): NativeDevice {
   const tooLittle = (has: string) => {
     const needs = `Node.js and libraries take about ${binarySize(PROCESS_BYTES)} before there is a model`
     return new UsageError('too-little-memory', `${needs}, but ${has}: give it more.`)
+  }
+  hasAddresses ||= freeAddresses() >= LEAST_ADDRESSES
+  if (!hasAddresses) {
+    const needs = `Tensors and libraries need ${binarySize(LEAST_ADDRESSES)} of addresses`
+    throw new UsageError(
+      'too-little-memory',
+      `${needs}, but ulimit -v leaves ${binarySize(freeAddresses())}: raise it.`,
+    )
   }
   let device: NativeDevice
   try {

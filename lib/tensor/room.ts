@@ -77,6 +77,17 @@ export function binarySize(bytes: number): string {
   return mebibytes < 10_000 ? `${Math.ceil(mebibytes)} MiB` : `${(mebibytes / 1024).toFixed(1)} GiB`
 }
 
+/** Bytes of addresses that `ulimit -v` leaves to this process; where there is no limit, any number. */
+export function freeAddresses(): number {
+  try {
+    const limit = /^Max address space +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))
+    const taken = /^VmSize:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))
+    return limit && taken ? Number(limit[1]) - 1024 * Number(taken[1]) : Number.POSITIVE_INFINITY
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
+}
+
 /** What the kernel thinks can be had without taking it from others, swap included; where it does not say, anything. */
 function freeOfMachine(): number {
   let facts: string

@@ -1,4 +1,4 @@
-/** Few files may be open at a time. */
+/** Few files may be open at a time, or a process may have few addresses. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -7,15 +7,17 @@ import { hasCommand, main, trainInto } from './command.js'
 
 const at = useTemporaryFolder()
 
-/** Runs `mora` where so many files may be open. */
-function withOpenFiles(count: number, argv: readonly string[]) {
-  const script = `ulimit -n ${count} && exec "$@"`
+/** Runs `mora` with a limit. */
+function limited(limit: string, argv: readonly string[]) {
+  const script = `ulimit ${limit} && exec "$@"`
   return spawnSync('bash', ['-c', script, 'bash', process.execPath, main, ...argv], { encoding: 'utf8' })
 }
 
+const training = () => trainInto(join(at(), 'out'), '--quiet', '--max-steps', '1')
+
 describe.skipIf(!hasCommand)('with so many files that may be open', () => {
   it.each([24, 32, 40, 64, 96, 128, 192])('%d: a run ends well, or with one sentence', (count) => {
-    const { status, stderr, stdout } = withOpenFiles(count, trainInto(join(at(), 'out'), '--quiet', '--max-steps', '1'))
+    const { status, stderr, stdout } = limited(`-n ${count}`, training())
     if (status === 0) return
     expect(status).toBe(1)
     expect(stderr).toMatch(/^mora: [^\n]+\n$/)
@@ -23,3 +25,13 @@ describe.skipIf(!hasCommand)('with so many files that may be open', () => {
     if (count <= 40) expect(stderr).toContain('allow more of them, as "ulimit -n 1024" does')
   })
 })
+
+// With fewer, Node.js itself ends.
+it.skipIf(!hasCommand || process.platform !== 'linux').each([1_400_000, 1_600_000, 1_800_000])(
+  'with %d KiB of addresses a run is refused with one sentence',
+  (kibibytes) => {
+    const { status, stderr } = limited(`-v ${kibibytes}`, training())
+    expect(stderr).toMatch(/^mora: [^\n]+\n$/)
+    expect([1, 2]).toContain(status)
+  },
+)
