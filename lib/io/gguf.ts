@@ -13,7 +13,14 @@ import {
   valueTypes,
 } from './gguf-types.js'
 import { impostorHint, malformed, readExactly, withInputFile } from './open.js'
-import { blockValues, countElements, MOST_TENSORS, type StoredDType, storedBytes, type TensorLocation } from './stored-dtype.js'
+import {
+  blockValues,
+  countElements,
+  MOST_TENSORS,
+  type StoredDType,
+  storedBytes,
+  type TensorLocation,
+} from './stored-dtype.js'
 
 export type { GgufFile, GgufValue } from './gguf-types.js'
 

@@ -1,6 +1,6 @@
 /** What proves that a process belongs to a job: a text that all of its processes were given, which never goes over the network. */
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto'
-import { type Stats, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { UsageError } from '../errors.js'
 import { readTextSync } from '../io/open.js'
 
@@ -50,19 +50,16 @@ export function secretOfJob(environment: Readonly<Record<string, string | undefi
 }
 
 function contentOf(path: string): string {
-  const refused = (problem: string, cause?: unknown) =>
-    new UsageError('no-secret', `${path}, of MORA_JOB_SECRET_FILE, ${problem}.`, { cause })
-  let text: string
-  let facts: Stats
   try {
-    text = readTextSync(path).trim()
-    facts = statSync(path)
+    const text = readTextSync(path).trim()
+    const { uid, mode } = statSync(path)
+    // As ssh has it of keys. Files of other owners are what a platform mounts.
+    if (uid !== process.getuid?.() || (mode & 0o077) === 0) return text
+    throw new Error(`others than its owner may use it; run \`chmod 600 ${path}\``)
   } catch (error) {
-    throw refused(`cannot be read: ${(error as Error).message}`, error)
+    const { message } = error as Error
+    throw new UsageError('no-secret', `${path}, of MORA_JOB_SECRET_FILE, is refused: ${message}.`, { cause: error })
   }
-  // As ssh does of keys: files of other owners are what a platform has mounted.
-  if (facts.uid !== process.getuid?.() || (facts.mode & 0o077) === 0) return text
-  throw refused(`may be used by others than its owner: run \`chmod 600 ${path}\``)
 }
 
 function checked(what: string, text: string): Secret {

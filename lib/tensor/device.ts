@@ -43,7 +43,7 @@ export function openDevice(options: DeviceOptions = {}): NativeDevice {
   return opened
 }
 
-/** Addresses that the CPU takes half of for tensors; where oneDNN finds too few of the rest, it crashes. */
+/** A CPU reserves half of the addresses for tensors, and oneDNN crashes where it finds too few of the rest. */
 const LEAST_ADDRESSES = 1.5 * 2 ** 30
 let hasAddresses = false
 
@@ -55,11 +55,9 @@ function deviceWithRoom(kind: string, index: number, threads: number): NativeDev
   }
   hasAddresses ||= freeAddresses() >= LEAST_ADDRESSES
   if (!hasAddresses) {
-    const needs = `Tensors and libraries need ${binarySize(LEAST_ADDRESSES)} of addresses`
-    throw new UsageError(
-      'too-little-memory',
-      `${needs}, but ulimit -v leaves ${binarySize(freeAddresses())}: raise it.`,
-    )
+    const [needed, left] = [LEAST_ADDRESSES, freeAddresses()].map(binarySize)
+    const problem = `Tensors and libraries need ${needed} of addresses, but ulimit -v leaves ${left}: raise it.`
+    throw new UsageError('too-little-memory', problem)
   }
   let device: NativeDevice
   try {

@@ -79,23 +79,22 @@ export function binarySize(bytes: number): string {
 
 /** Bytes of addresses that `ulimit -v` leaves to this process; where there is no limit, any number. */
 export function freeAddresses(): number {
-  try {
-    const limit = /^Max address space +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))
-    const taken = /^VmSize:\s+(\d+) kB/m.exec(readFileSync('/proc/self/status', 'utf8'))
-    return limit && taken ? Number(limit[1]) - 1024 * Number(taken[1]) : Number.POSITIVE_INFINITY
-  } catch {
-    return Number.POSITIVE_INFINITY
-  }
+  const [limit, taken] = [told('self/limits', 'Max address space'), told('self/status', 'VmSize:')]
+  return limit === null || taken === null ? Number.POSITIVE_INFINITY : limit - 1024 * taken
 }
 
 /** What the kernel thinks can be had without taking it from others, swap included; where it does not say, anything. */
 function freeOfMachine(): number {
-  let facts: string
+  const [available, swap] = [told('meminfo', 'MemAvailable:'), told('meminfo', 'SwapFree:')]
+  return available === null ? Number.POSITIVE_INFINITY : 1024 * (available + (swap ?? 0))
+}
+
+/** A number that the kernel tells in a file; null where it does not. */
+function told(file: string, name: string): number | null {
   try {
-    facts = readFileSync('/proc/meminfo', 'utf8')
+    const [, number] = new RegExp(`^${name}\\s+(\\d+)`, 'm').exec(readFileSync(`/proc/${file}`, 'utf8')) ?? []
+    return number === undefined ? null : Number(number)
   } catch {
-    return Number.POSITIVE_INFINITY
+    return null
   }
-  const bytes = (name: string) => 1024 * Number(new RegExp(`^${name}: +(\\d+) kB`, 'm').exec(facts)?.[1] ?? 0)
-  return bytes('MemAvailable') + bytes('SwapFree')
 }

@@ -217,7 +217,7 @@ test('a job has a secret, from a variable or a file', () => {
   expect(() => secretOfJob({ MORA_JOB_SECRET: 'short' })).toThrow(
     'Expected at least 16 characters in MORA_JOB_SECRET but received 5',
   )
-  expect(() => secretOfJob({ MORA_JOB_SECRET_FILE: join(folder(), 'none') })).toThrow('cannot be read')
+  expect(() => secretOfJob({ MORA_JOB_SECRET_FILE: join(folder(), 'none') })).toThrow('is refused: ENOENT')
 })
 
 test('a file that others may use, or that is none, holds no secret', () => {
@@ -226,7 +226,7 @@ test('a file that others may use, or that is none, holds no secret', () => {
   for (const mode of [0o640, 0o604, 0o620]) {
     chmodSync(path, mode)
     expect(() => secretOfJob({ MORA_JOB_SECRET_FILE: path })).toThrow(
-      `${path}, of MORA_JOB_SECRET_FILE, may be used by others than its owner: run \`chmod 600 ${path}\`.`,
+      `${path}, of MORA_JOB_SECRET_FILE, is refused: others than its owner may use it; run \`chmod 600 ${path}\`.`,
     )
   }
   expect(() => secretOfJob({ MORA_JOB_SECRET_FILE: '/dev/zero' })).toThrow('it is not a regular file')

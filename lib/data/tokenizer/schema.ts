@@ -137,6 +137,9 @@ const addedToken = z.looseObject({
   rstrip: flag,
 })
 
+const haveBoundedLength = (tokens: readonly { content: string }[]) =>
+  tokens.reduce((sum, { content }) => sum + content.length, 0) <= MAX_ADDED
+
 const partOf = (steps: z.ZodType) =>
   steps
     .nullable()
@@ -145,15 +148,8 @@ const partOf = (steps: z.ZodType) =>
       `expected at most ${MAX_STEPS} steps`,
     )
 
-const addedTokens = z
-  .array(addedToken)
-  .refine(
-    (tokens) => tokens.reduce((sum, { content }) => sum + content.length, 0) <= MAX_ADDED,
-    `expected at most ${MAX_ADDED} characters in all`,
-  )
-
 const parts = z.looseObject({
-  added_tokens: addedTokens,
+  added_tokens: z.array(addedToken).refine(haveBoundedLength, `expected at most ${MAX_ADDED} characters in all`),
   normalizer: partOf(normalizer),
   pre_tokenizer: partOf(preTokenizer),
   post_processor: partOf(postProcessor),
