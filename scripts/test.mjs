@@ -1,74 +1,92 @@
 /**
  * Runs the TypeScript tests and the C++ tests under test/native, and ends with one line that counts both:
- * `N passed, N failed, N skipped`. Arguments go to vitest; with a file among them, only vitest runs.
+ * `N passed, N failed, N skipped`. Before it stands what was skipped for want of what.
+ *
+ *   npm test -- [--keep FILE] [ARGUMENTS OF VITEST]   with a file among these, only vitest runs; FILE gets each test's outcome
+ *   npm test -- --added-to FILE                       only files that lacked data in the run that FILE has, counted with it
  */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { closingLine, filesForData, outcomesOf, whatWasMissing, withAdded } from './test/outcomes.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const extra = process.argv.slice(2)
-const counts = { passed: 0, failed: 0, skipped: 0 }
+const [keep, addedTo] = [optionOf('--keep'), optionOf('--added-to')]
+const assets = process.env.MORA_TEST_ASSETS
 
-runVitest()
-if (extra.length === 0) runNativeTests()
-if (counts.passed + counts.failed === 0) {
-  console.error('No test ran.')
-  counts.failed++
+const outcomes = run()
+if (keep) writeFileSync(keep, JSON.stringify(outcomes))
+for (const sentence of whatWasMissing(outcomes)) console.log(sentence)
+console.log(closingLine(outcomes))
+process.exitCode = outcomes.some(({ status }) => status === 'failed') ? 1 : 0
+
+/** Takes an option of this script, with its value, from those of vitest. */
+function optionOf(name) {
+  const at = extra.indexOf(name)
+  return at < 0 ? undefined : extra.splice(at, 2)[1]
 }
-console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
-process.exitCode = counts.failed > 0 ? 1 : 0
 
-function runVitest() {
+function run() {
+  if (assets && !statSync(assets, { throwIfNoEntry: false })?.isDirectory())
+    return failed(`Expected a folder in MORA_TEST_ASSETS but ${assets} is none.`)
+  if (addedTo) {
+    const first = JSON.parse(readFileSync(addedTo, 'utf8'))
+    const files = filesForData(first)
+    return files.length === 0 ? first : withAdded(first, runVitest(files.map((file) => join(root, file))))
+  }
+  const all = [...runVitest(extra), ...(extra.length === 0 ? runNativeTests() : [])]
+  return all.some(({ status }) => status !== 'skipped') ? all : [...all, ...failed('No test ran.')]
+}
+
+/** @returns {import('./test/outcomes.mjs').Outcome[]} */
+function failed(sentence) {
+  console.error(sentence)
+  return [{ file: '', name: sentence, status: 'failed' }]
+}
+
+function runVitest(parameters) {
   const scratch = mkdtempSync(join(tmpdir(), 'mora-test-'))
   const report = join(scratch, 'report.json')
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
   const { status } = spawnSync(
     process.execPath,
-    [vitest, 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...extra],
+    [vitest, 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...parameters],
     { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
   )
-  const failedBefore = counts.failed
-  if (existsSync(report)) addReport(JSON.parse(readFileSync(report, 'utf8')))
-  // A crash, or an error outside of every test, is a failure too.
-  if (status !== 0 && counts.failed === failedBefore) counts.failed++
+  const outcomes = existsSync(report) ? outcomesOf(JSON.parse(readFileSync(report, 'utf8')), root) : []
   rmSync(scratch, { recursive: true, force: true })
+  // A crash, or an error outside of every test, is a failure too.
+  const isKnown = status === 0 || outcomes.some((outcome) => outcome.status === 'failed')
+  return isKnown ? outcomes : [...outcomes, ...failed(`vitest ended with ${status}.`)]
 }
 
-function addReport({ testResults, numPassedTests, numFailedTests, numPendingTests, numTodoTests }) {
-  counts.passed += numPassedTests
-  counts.failed += numFailedTests
-  counts.skipped += numPendingTests + numTodoTests
-  // A file that cannot be loaded has no tests to count.
-  const broken = testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0)
-  counts.failed += broken.length
-}
-
+/** @returns {import('./test/outcomes.mjs').Outcome[]} */
 function runNativeTests() {
   const sources = join(root, 'test', 'native')
   const files = existsSync(sources)
     ? readdirSync(sources, { encoding: 'utf8', recursive: true }).filter((file) => file.endsWith('.cpp'))
     : []
-  if (files.length === 0) return
+  if (files.length === 0) return []
   const folder = join(root, 'build', 'cmake', 'Release')
   // What runs on the CUDA emulator needs it built.
   const emulated = existsSync(join(root, 'build', 'Release', 'mora_cuda_emulated.so'))
   const built = files.filter((file) => emulated || !file.startsWith('cuda'))
-  const skipped = files.filter((file) => !built.includes(file))
   const nameOf = (file) => basename(file, '.cpp')
   const targets = ['--target', ...built.map(nameOf)]
-  const compiled = run('cmake', ['--build', folder, '--parallel', process.env.MORA_JOBS ?? '2', ...targets])
-  for (const file of skipped) console.log(` - test/native/${file}: skipped, "npm run build:emulated" was not run`)
-  counts.skipped += skipped.length
-  for (const file of built) {
-    const passed = compiled && run(join(folder, nameOf(file)), [])
-    counts[passed ? 'passed' : 'failed']++
-    console.log(` ${passed ? '✓' : '✗'} test/native/${file}`)
-  }
+  const compiled = succeeds('cmake', ['--build', folder, '--parallel', process.env.MORA_JOBS ?? '2', ...targets])
+  return files.map((name) => {
+    const file = `test/native/${name}`
+    if (!built.includes(name))
+      return { file, name: '', status: 'skipped', needs: 'the emulator of CUDA (npm run build:emulated)' }
+    const status = compiled && succeeds(join(folder, nameOf(name)), []) ? 'passed' : 'failed'
+    console.log(` ${status === 'passed' ? '✓' : '✗'} ${file}`)
+    return { file, name: '', status }
+  })
 }
 
-function run(command, commandArguments) {
-  return spawnSync(command, commandArguments, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] }).status === 0
+function succeeds(command, parameters) {
+  return spawnSync(command, parameters, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] }).status === 0
 }

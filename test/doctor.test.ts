@@ -8,6 +8,7 @@ import type { Absence, Native } from '../lib/native.js'
 import { binaryCandidates, loadBinary, NativeError } from '../lib/native-binary.js'
 import { requireLoads } from '../lib/prebuilt.js'
 import { findRanksLibraries, fromVersionText } from '../lib/ranks/libraries.js'
+import { lack, needing } from './needs.js'
 import { hasGloo, launchers } from './ranks/launchers.js'
 
 const facts = { name: 'a CPU', totalMemory: 1e9, threads: 3, fastBfloat16: false, int8Products: false, detail: '' }
@@ -66,15 +67,18 @@ describe('the doctor', () => {
     expect(stdout).toContain(join(folder, 'mora_cuda.so'))
   })
 
-  const canBind = spawnSync('taskset', ['-c', '0', 'true']).status === 0
-  it.skipIf(!canBind || cpus().length === 1)('uses the processors that the process is bound to', () => {
-    const mora = (...more: string[]) =>
-      spawnSync('taskset', ['-c', '0', process.execPath, 'dist/cli/main.js', 'doctor', ...more], { encoding: 'utf8' })
-        .stdout
-    const { cpu, threads } = JSON.parse(mora('--json'))
-    expect([cpu.cores, threads]).toEqual([cpus().length, 1])
-    expect(mora()).toMatch(/^threads +1 \(--threads, affinity or the quota of a control group\)$/m)
-  })
+  const lacksTaskset = lack('taskset', spawnSync('taskset', ['-c', '0', 'true']).status === 0)
+  needing(lacksTaskset, lack('several processors', cpus().length > 1)).it(
+    'uses the processors that the process is bound to',
+    () => {
+      const mora = (...more: string[]) =>
+        spawnSync('taskset', ['-c', '0', process.execPath, 'dist/cli/main.js', 'doctor', ...more], { encoding: 'utf8' })
+          .stdout
+      const { cpu, threads } = JSON.parse(mora('--json'))
+      expect([cpu.cores, threads]).toEqual([cpus().length, 1])
+      expect(mora()).toMatch(/^threads +1 \(--threads, affinity or the quota of a control group\)$/m)
+    },
+  )
 
   it('lists the CUDA devices that are there', () => {
     const devices = doctor({ addon: addon(null), findRanks: () => [] }).devices.map(

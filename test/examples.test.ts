@@ -7,11 +7,11 @@ import ts from 'typescript'
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { DEMO_MODEL } from '../lib/demo/demo.js'
 import { useTemporaryFolder } from './io/temporary.js'
-import { launchers, runJob } from './ranks/launchers.js'
+import { lacksBuild, needing } from './needs.js'
+import { lacksLauncher, launchers, runJob } from './ranks/launchers.js'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const data = join(root, 'examples', 'facts.jsonl')
-const command = join(root, 'dist', 'cli', 'main.js')
 const folder = useTemporaryFolder()
 
 /** Runs an example with arguments; gives what it printed. */
@@ -68,7 +68,7 @@ describe('examples', () => {
     expect(existsSync(join(output, 'adapter_model.safetensors'))).toBe(true)
   })
 
-  it.skipIf(!openMpi.isHere || !existsSync(command))('many-processes.ts trains alike on two', async () => {
+  needing(lacksLauncher(openMpi)).it('many-processes.ts trains alike on two', async () => {
     const module = join(folder(), 'many-processes.mjs')
     const source = readFileSync(join(root, 'examples', 'many-processes.ts'), 'utf8')
     const { target, module: kind } = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext }
@@ -93,7 +93,7 @@ describe('examples', () => {
     expect(printed).toMatch(/^ΔW is \[64, 96\]$/m)
   })
 
-  it.skipIf(!existsSync(command))('cli.sh runs each command (needs npm run build)', () => {
+  needing(lacksBuild).it('cli.sh runs each command', () => {
     const output = join(folder(), 'out')
     const script = join(root, 'examples', 'cli.sh')
     const printed = execFileSync('bash', [script, DEMO_MODEL, data, output, '3'], { encoding: 'utf8', stdio: 'pipe' })

@@ -1,6 +1,7 @@
 /** A native core that a sanitizer watches, for tests of `npm run test:long`. */
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
+import { lacksLinux, lacksLong } from './needs.js'
 import { run } from './simt/programs.js'
 
 const root = join(import.meta.dirname, '..')
@@ -23,8 +24,8 @@ const sanitizers = {
 
 export type Sanitizer = keyof typeof sanitizers
 
-/** Whether this run has the minutes that a build and what it runs take. */
-export const sanitized = Boolean(process.env.MORA_TEST_LONG) && process.platform === 'linux'
+/** A build and what it runs take minutes. */
+export const lacksSanitizers = lacksLong ?? lacksLinux
 
 /** Builds the addon with a sanitizer where it has changed, and gives the environment of a Node.js that uses it. */
 export async function sanitizedEnvironment(sanitizer: Sanitizer): Promise<Record<string, string>> {

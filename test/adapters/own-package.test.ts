@@ -1,12 +1,13 @@
 /** The example of a method as a package of its own, which knows node-mora by its names alone: built and run outside of here. */
 import { execFile } from 'node:child_process'
-import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { goldenPath } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lacksBuild, needing } from '../needs.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const example = join(root, 'examples', 'adapters', 'lora-xs.ts')
@@ -39,7 +40,7 @@ console.log(JSON.stringify({ adapter, merged }))
 model.dispose()
 `
 
-test.skipIf(!existsSync(join(root, 'dist', '.built')))(
+needing(lacksBuild).test(
   'imports node-mora/adapters only, and works',
   async () => {
     const source = readFileSync(example, 'utf8')
@@ -68,7 +69,7 @@ test.skipIf(!existsSync(join(root, 'dist', '.built')))(
     writeFileSync(join(folder(), 'training.mjs'), training)
     writeFileSync(join(folder(), 'loading.mjs'), loading)
     writeFileSync(join(folder(), 'rows.jsonl'), `${JSON.stringify({ input_ids: [1, 2, 3, 4, 5] })}\n`)
-    const inputs = [goldenPath('tiny-untied/model')!, join(folder(), 'rows.jsonl'), join(folder(), 'out')]
+    const inputs = [goldenPath('tiny-untied/model'), join(folder(), 'rows.jsonl'), join(folder(), 'out')]
     const said = async (script: string, ...more: string[]) => {
       const { stdout } = await run(process.execPath, [join(folder(), script), ...inputs, ...more])
       return JSON.parse(stdout.trim().split('\n').at(-1)!)

@@ -8,8 +8,8 @@ import { runCommandLine } from '../../lib/cli/run-command.js'
 import { testTerminal } from '../cli/terminal.js'
 import { goldenPath } from '../golden/files.js'
 
-const model = goldenPath('tiny-untied/model')!
-const adapterOf = (name: string) => goldenPath(`tiny-untied/adapters/${name}`)!
+const model = goldenPath('tiny-untied/model')
+const adapterOf = (name: string) => goldenPath(`tiny-untied/adapters/${name}`)
 /** What rounding leaves of float32 weights plus and minus ΔW. */
 const noise = 1e-5
 

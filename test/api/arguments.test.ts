@@ -50,7 +50,7 @@ interface Subject {
 
 const options = ['undefined', 'empty object']
 const numbers = ['zero', 'negative', 'fraction', 'huge']
-const model = goldenPath('tiny-untied/model')!
+const model = goldenPath('tiny-untied/model')
 const folder = quickFolder()
 const rows = join(folder, 'rows.jsonl')
 let subjects: Subject[] = []

@@ -1,13 +1,12 @@
 /** The model of the CUDA backend's launches on a GPU (bench/cuda-model.mjs), from traces of the emulator. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { expect, test } from 'vitest'
-import { binaryCandidates } from '../../lib/native-binary.js'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect } from 'vitest'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lacksEmulated, needing } from '../needs.js'
 
 const root = join(import.meta.dirname, '..', '..')
-const emulator = join(dirname(binaryCandidates().find(existsSync) ?? ''), 'mora_cuda_emulated.so')
 const temporary = useTemporaryFolder()
 
 interface Predicted {
@@ -16,7 +15,7 @@ interface Predicted {
   quantised: { format: string; method: string; weightBytes: number; peakBytes: number; launches: { bytes: number }[] }[]
 }
 
-test.skipIf(!existsSync(emulator))(
+needing(lacksEmulated).test(
   'predicts what adapters add to a block, within its goals, and that 8 GB cards train a model of 7B',
   { timeout: 300_000 },
   () => {

@@ -21,6 +21,7 @@ import {
 } from '../../bench/ranks/step-model.mjs'
 import { GradientSum } from '../../lib/train/gradient-sum.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lack, needing } from '../needs.ts'
 
 const folder = useTemporaryFolder()
 
@@ -208,9 +209,13 @@ describe('simulation', () => {
 
 describe('benchmark', { timeout: 600_000 }, () => {
   const script = 'bench/ranks.mjs'
-  const isHere = doctor().ranks.some(({ name }) => name === 'gloo')
 
-  test.skipIf(!isHere)('steps on ranks have the losses of one process, and send the gradients once', () => {
+  needing(
+    lack(
+      'gloo',
+      doctor().ranks.some(({ name }) => name === 'gloo'),
+    ),
+  ).test('steps on ranks have the losses of one process, and send the gradients once', () => {
     const file = join(folder(), 'bench.json')
     const sizes = ['--dtype', 'float32', '--length', '24', '--rounds', '1', '--links', '1000']
     const { status, stderr } = run(script, 'assets/demo-model', ...sizes, '--json', file)

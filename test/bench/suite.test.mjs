@@ -1,6 +1,6 @@
 /** The benchmarks run to their end on the small checkpoint, and both sides compute the same thing where PyTorch is there. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { doctor } from 'node-mora'
 import { describe, expect, test } from 'vitest'
@@ -10,7 +10,9 @@ import { agreementOf, lineTable } from '../../bench/common/report.mjs'
 import { spread, takeTurns } from '../../bench/common/turns.mjs'
 import { decodingBound } from '../../bench/generation/bound.mjs'
 import { exponentOf } from '../../bench/scaling/fit.mjs'
+import { assetPath, lacksRealModel, REAL_MODEL } from '../assets.ts'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { needing } from '../needs.ts'
 
 const folder = useTemporaryFolder()
 const pytorch = pytorchVersion('/usr/bin/python3') !== null
@@ -86,10 +88,8 @@ describe('benchmarks', { timeout: 600_000 }, () => {
     for (const { speed, ofProcessor } of report.comparisons) expect(Math.min(speed, ofProcessor)).toBeGreaterThan(0)
   })
 
-  const assets = process.env.MORA_TEST_ASSETS
-  const real = assets && join(assets, 'models', 'SmolLM2-135M-Instruct.Q4_1.gguf')
-  test.skipIf(!real || !existsSync(real))('large: a block of a 7B in Q4_0 trains (needs MORA_TEST_ASSETS)', () => {
-    const report = measured('bench/large.mjs', real, '--layers', '1', '--length', '16')
+  needing(lacksRealModel).test('large: a block of a 7B in Q4_0 trains', () => {
+    const report = measured('bench/large.mjs', assetPath(REAL_MODEL), '--layers', '1', '--length', '16')
     expectMeasured({ lines: report.lines.map(({ amount, ...line }) => line) })
     const [{ memoryLimit, sides }] = report.lines
     expect(sides[0].peakMemory).toBeGreaterThan(report.fileBytes)

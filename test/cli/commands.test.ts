@@ -9,6 +9,7 @@ import { runCommandLine } from '../../lib/cli/run-command.js'
 import { loadTokenizer } from '../../lib/data/tokenizer/tokenizer.js'
 import { ADAPTER_METHODS } from '../../lib/options/index.js'
 import { smallTokenizerFolder, templatePath } from '../data/tokenizer/small-tokenizer.js'
+import { lacksBuild, needing } from '../needs.js'
 import { testTerminal } from './terminal.js'
 import { CONFIG } from './tiny-config.js'
 
@@ -732,7 +733,7 @@ describe('mora doctor', () => {
     expect((await mora('doctor')).stdout).toMatch(/^device cpu:0 /m)
   })
 
-  it.skipIf(!existsSync(command))('fails where the addon cannot be loaded', () => {
+  needing(lacksBuild).it('fails where the addon cannot be loaded', () => {
     const environment = { ...process.env, MORA_BINARY: at('absent.node') }
     const { status, stdout } = spawnSync(process.execPath, [command, 'doctor'], { env: environment, encoding: 'utf8' })
     expect(stdout).toContain('error: The native addon could not be loaded')

@@ -7,8 +7,9 @@ import { describe, expect, it } from 'vitest'
 import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
 import { writeRun } from '../dashboard/run-folders.js'
-import { hasCommand, main } from '../faults/command.js'
+import { main } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lacksBuild, needing } from '../needs.js'
 import { testTerminal } from './terminal.js'
 
 const folder = useTemporaryFolder()
@@ -84,7 +85,7 @@ describe('mora dashboard', () => {
   })
 })
 
-describe.skipIf(!hasCommand)('the process of a dashboard', () => {
+needing(lacksBuild).describe('the process of a dashboard', () => {
   it('answers and ends beside files of any size, also while it reads one', async () => {
     for (const [name, bytes] of [
       ['large', 20e9],

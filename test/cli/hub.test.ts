@@ -10,6 +10,7 @@ import { runCommandLine } from '../../lib/cli/run-command.js'
 import { evaluate, loadDataset, loadModel, loadTokenizer, mora as moraAdapter, train } from '../../lib/index.js'
 import { commitOf, type StandIn, sha256 } from '../hub/stand-in.js'
 import { useStandInByVariables } from '../hub/use-stand-in.js'
+import { lacksBuild, needing } from '../needs.js'
 import { testTerminal } from './terminal.js'
 
 const root = join(import.meta.dirname, '../..')
@@ -243,7 +244,7 @@ describe('the library with hub ids', () => {
   })
 })
 
-describe.skipIf(!existsSync(join(root, 'dist/cli/main.js')))('several processes', () => {
+needing(lacksBuild).describe('several processes', () => {
   const start = (home: string) => {
     const env = { ...process.env, HF_HOME: at(home) }
     const child = spawn(

@@ -34,7 +34,7 @@ test.each([
   ['bnb-fp4', 'fp4', /\.weight(\.absmax|\.quant_map|\.quant_state.*)?$/],
   ['gptq-4-g32-asym-zero', 'gptq-4', /\.(qweight|qzeros|scales|g_idx)$/],
 ])('%s', async (set, format, part) => {
-  const folder = goldenPath(`quantised/${set}`)!
+  const folder = goldenPath(`quantised/${set}`)
   const { quantised: weights } = goldenJson<{ quantised: number }>(`quantised/${set}/expected.json`)
   const tensors = [...readRawTensors(join(folder, 'model.safetensors'))]
   const codes = tensors.filter(([name]) => /_proj\./.test(name) && part.test(name))
@@ -61,7 +61,7 @@ test('blocks of GGUF take 34 bytes for 32 values', async () => {
 })
 
 test('weights that are floats are not quantised', async () => {
-  const folder = goldenPath('tiny-untied/model')!
+  const folder = goldenPath('tiny-untied/model')
   const { quantisation, weightMemory } = await inspected('--model', folder, '--train')
   expect(quantisation).toBeNull()
   expect(weightMemory.float32.quantised).toBe(weightMemory.float32.floats)
@@ -71,7 +71,7 @@ test('weights that are floats are not quantised', async () => {
 })
 
 test.each(['codes', 'blocks'])('--train tells what loading takes of %s', async (kind) => {
-  const path = kind === 'codes' ? goldenPath('quantised/bnb-fp4')! : await blocks()
+  const path = kind === 'codes' ? goldenPath('quantised/bnb-fp4') : await blocks()
   const { weightMemory } = await inspected('--model', path, '--train')
   for (const dtype of ['float32', 'bfloat16'] as const) {
     for (const quantised of [false, true]) {
@@ -89,7 +89,7 @@ test.each(['codes', 'blocks'])('--train tells what loading takes of %s', async (
 })
 
 test('--train is of a model alone', async () => {
-  const folder = goldenPath('tiny-untied/model')!
+  const folder = goldenPath('tiny-untied/model')
   for (const [code, ...argv] of [
     ['missing-option', '--adapter', folder],
     ['unfit-options', '--model', folder, '--method', 'lora'],

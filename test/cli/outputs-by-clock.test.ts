@@ -7,9 +7,10 @@ import { mkdtempSync, openSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { randomStream } from '../../lib/random.js'
-import { hasCommand, hiddenIn, main, resultOf, start, trainInto } from '../faults/command.js'
+import { hiddenIn, main, resultOf, start, trainInto } from '../faults/command.js'
+import { lacksBuild, lacksLinux, needing } from '../needs.js'
 import { hasTerminals, withLostTerminal } from './lost-terminal.js'
 
 const times = process.env.MORA_TEST_LONG ? 34 : 1
@@ -74,7 +75,7 @@ const happenings: [string, Code[], Happening][] = [
     : []),
 ]
 
-describe.skipIf(!hasCommand || process.platform !== 'linux')('a run', { timeout: 1_800_000 }, () => {
+needing(lacksBuild, lacksLinux).describe('a run', { timeout: 1_800_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), 'mora-happening-'))
   const [whole, output] = [join(folder, 'whole'), join(folder, 'out')]
   const argvFor = (place: string) => trainInto(place, '--max-steps', String(STEPS))

@@ -2,9 +2,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { existsSync, openSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
-import { hasCommand, main, trainInto } from '../faults/command.js'
+import { expect, test } from 'vitest'
+import { main, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lack, lacksBuild, lacksLinux, needing } from '../needs.js'
 import { hasTerminals, withLostTerminal } from './lost-terminal.js'
 
 const temporary = useTemporaryFolder()
@@ -19,7 +20,7 @@ const shell = (line: string, steps: number) =>
 
 const hasAdapter = () => existsSync(join(output(), 'adapter_model.safetensors'))
 
-describe.skipIf(!hasCommand || process.platform !== 'linux')('a run', () => {
+needing(lacksBuild, lacksLinux).describe('a run', () => {
   test('whose reader has gone trains to its end', () => {
     const { stdout } = shell('"$@" 2>&1 | head -n 1; echo "$PIPESTATUS"', 20)
     expect(stdout.trim().split('\n').at(-1)).toBe('0')
@@ -64,7 +65,7 @@ describe.skipIf(!hasCommand || process.platform !== 'linux')('a run', () => {
     expect(hasAdapter()).toBe(true)
   })
 
-  test.skipIf(!hasTerminals)('whose terminal goes away saves its state and ends with 130', async () => {
+  needing(lack('script', hasTerminals)).test('whose terminal goes away saves its state and ends with 130', async () => {
     const isTraining = async () => {
       while (!existsSync(join(output(), 'metrics.jsonl'))) await new Promise((resolve) => setTimeout(resolve, 20))
     }

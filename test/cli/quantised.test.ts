@@ -6,7 +6,7 @@ import { commands } from '../../lib/cli/commands/index.js'
 import { runCommandLine } from '../../lib/cli/run-command.js'
 import { readGguf } from '../../lib/io/gguf.js'
 import { CodedWeight } from '../../lib/tensor/coded-weight.js'
-import { goldenJson, goldenPath, largestDifference, readTensors } from '../golden/files.js'
+import { describeGolden, goldenJson, goldenPath, largestDifference, readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { talkingSet } from '../models/checkpoint/quantised-sets.js'
 import { testTerminal } from './terminal.js'
@@ -33,12 +33,9 @@ async function mora(codes: boolean, ...argv: string[]) {
 
 const talker = (set: string) => talkingSet(at('talker'), set)
 
-const sets = ['bnb-fp4', 'bnb-nf4', 'bnb-nf4-double', 'gptq-4-g32-asym-zero', 'gptq-4-g32-sym-act'].filter((set) =>
-  goldenPath(`quantised/${set}/config.json`),
-)
+const sets = ['bnb-fp4', 'bnb-nf4', 'bnb-nf4-double', 'gptq-4-g32-asym-zero', 'gptq-4-g32-sym-act']
 
-describe.each(sets)('%s', (set) => {
-  const folder = goldenPath(`quantised/${set}`)!
+describeGolden('quantised', sets, (set, folder) => {
   const { sequences, logprobs, dequantised } = goldenJson<{
     sequences: number[][]
     logprobs: number[][]
@@ -117,7 +114,7 @@ describe.each(sets)('%s', (set) => {
 })
 
 test('mora train --quantise trains beside codes of floats, and what follows needs no word but that', async () => {
-  const model = goldenPath('tiny-untied/model')!
+  const model = goldenPath('tiny-untied/model')
   const lines = [1, 2, 3].map((row) => JSON.stringify({ input_ids: [row, 9, 8, 7, 6, 50 * row, 4] }))
   writeFileSync(at('rows.jsonl'), lines.join('\n'))
   const data = ['--data', at('rows.jsonl'), '--dtype', 'float32']
@@ -170,7 +167,7 @@ test('mora train --quantise trains beside codes of floats, and what follows need
 })
 
 describe('mora merge --compare refuses rows before anything is written', () => {
-  const model = goldenPath('tiny-untied/model')!
+  const model = goldenPath('tiny-untied/model')
   test.each([
     ['a row that is none', '{"input_ids": [1, 2, 3]}\n{"input_ids": "1"}', /rows\.jsonl:2.*input_ids/],
     ['a token of another vocabulary', '{"input_ids": [1, 2, 100000]}', /100000/],
@@ -179,7 +176,7 @@ describe('mora merge --compare refuses rows before anything is written', () => {
     ['nothing', '\n', /rows\.jsonl/],
   ])('%s', async (_, rows, message) => {
     writeFileSync(at('rows.jsonl'), rows)
-    const adapter = join(goldenPath('methods')!, 'lora/start')
+    const adapter = join(goldenPath('methods'), 'lora/start')
     const terminal = testTerminal()
     const merge = ['merge', '--model', model, '--adapter', adapter, '--output', at('whole'), '--threads', '2']
     const argv = [...merge, '--compare', at('rows.jsonl'), '--allow-other-base']

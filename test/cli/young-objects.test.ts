@@ -1,9 +1,9 @@
 /** The memory that Node.js takes for objects that were just made. */
 import { spawnSync } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { packageFolder } from '../../lib/package-facts.js'
+import { lacksBuild, needing } from '../needs.js'
 
 const command = join(packageFolder, 'dist/cli/main.js')
 
@@ -16,7 +16,7 @@ process.on('exit', () => {
   process.stdout.write(JSON.stringify({ kept: kept.length, size: space.space_size / 2 ** 20 }))
 })`
 
-test.skipIf(!existsSync(command))('stays as it is at the start of a command', () => {
+needing(lacksBuild).test('stays as it is at the start of a command', () => {
   const hook = `data:text/javascript,${encodeURIComponent(manyObjects)}`
   const { stdout } = spawnSync(process.execPath, ['--import', hook, command, '--version'], { encoding: 'utf8' })
   const { kept, size } = JSON.parse(stdout.slice(stdout.indexOf('{')))

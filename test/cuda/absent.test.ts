@@ -1,7 +1,8 @@
 /** What is said where no GPU can be used, and how to get one: on the emulator, which can play each of these machines. */
 import { spawnSync } from 'node:child_process'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { binaryCandidates } from '../../lib/native-binary.js'
+import { lacksEmulation, needing } from '../needs.js'
 
 /** Why CUDA cannot be used, as a process with these settings of the emulator hears it. */
 function whyOn(machine: Record<string, string>): string {
@@ -16,7 +17,7 @@ function whyOn(machine: Record<string, string>): string {
   return stdout.trim()
 }
 
-describe.skipIf(process.env.MORA_CUDA !== 'emulated')('a machine', () => {
+needing(lacksEmulation).describe('a machine', () => {
   test.each([
     [
       'without a driver',

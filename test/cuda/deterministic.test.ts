@@ -1,10 +1,11 @@
 /** Same seed, same bits: whatever order a device takes threads, blocks and streams in. */
 import { spawnSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { goldenPath } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lacksBuild, needing } from '../needs.js'
 
 const command = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
 const temporary = useTemporaryFolder()
@@ -13,8 +14,8 @@ const temporary = useTemporaryFolder()
 function trained(order: number, dtype: string): { adapter: string; steps: unknown[] } {
   const output = join(temporary(), `${dtype}-${order}`)
   const options = {
-    model: goldenPath('tiny-untied/model')!,
-    data: goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!,
+    model: goldenPath('tiny-untied/model'),
+    data: goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl'),
     output,
     device: 'cuda',
     dtype,
@@ -37,7 +38,7 @@ function trained(order: number, dtype: string): { adapter: string; steps: unknow
   }
 }
 
-describe.skipIf(!existsSync(command))('a run on a GPU', () => {
+needing(lacksBuild).describe('a run on a GPU', () => {
   test.each(['float32', 'bfloat16', 'float16'])('T24 has the same bits in any order of the device, in %s', (dtype) => {
     const [first, ...others] = [1, 2, 3].map((order) => trained(order, dtype))
     expect(first!.steps).toHaveLength(3)

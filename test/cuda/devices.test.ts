@@ -10,6 +10,7 @@ import { Tensor } from '../../lib/tensor/tensor.js'
 import { batchOf } from '../golden/tiny-models.js'
 import { fileOf, useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
+import { lack, needing } from '../needs.js'
 import { tinyLlama } from './tiny-llama.js'
 
 const temporary = useTemporaryFolder()
@@ -56,17 +57,20 @@ describe('devices', () => {
     expect(() => openDevice({ device: `cuda:${count}` })).toThrow(`cuda:${count} does not exist`)
   })
 
-  test.skipIf(native.deviceCount('cuda') < 2)('work side by side, and do not take each other’s tensors', async () => {
-    const [first, second] = [openDevice({ device: 'cuda:0' }), openDevice({ device: 'cuda:1' })]
-    const before = liveBytes(first)
-    const there = Tensor.zeros([1000], { device: second })
-    expect(liveBytes(first)).toBe(before)
-    const here = Tensor.zeros([1000], { device: first })
-    expect(() => native.add(here.native, there.native, 1)).toThrow(/on cuda:0 .*on cuda:1/)
-    for (const tensor of [here, there]) tensor.dispose()
-    const [a, b] = await Promise.all([train('cuda:0', 3), train('cuda:1', 3)])
-    expect(a).toEqual(b)
-  })
+  needing(lack('two GPUs', native.deviceCount('cuda') >= 2)).test(
+    'work side by side, and do not take each other’s tensors',
+    async () => {
+      const [first, second] = [openDevice({ device: 'cuda:0' }), openDevice({ device: 'cuda:1' })]
+      const before = liveBytes(first)
+      const there = Tensor.zeros([1000], { device: second })
+      expect(liveBytes(first)).toBe(before)
+      const here = Tensor.zeros([1000], { device: first })
+      expect(() => native.add(here.native, there.native, 1)).toThrow(/on cuda:0 .*on cuda:1/)
+      for (const tensor of [here, there]) tensor.dispose()
+      const [a, b] = await Promise.all([train('cuda:0', 3), train('cuda:1', 3)])
+      expect(a).toEqual(b)
+    },
+  )
 })
 
 describe('training', () => {

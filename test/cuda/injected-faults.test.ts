@@ -5,14 +5,14 @@
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { randomStream } from '../../lib/random.js'
 import { goldenPath } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lacksBuild, lacksEmulation, needing } from '../needs.js'
 
 const command = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
 const temporary = useTemporaryFolder()
-const emulated = process.env.MORA_CUDA === 'emulated'
 
 /** Calls at which something fails: the first few, and others up to the last of a run, drawn by the seed. */
 function moments(first: number, last: number, drawn: number): number[] {
@@ -27,8 +27,8 @@ function moments(first: number, last: number, drawn: number): number[] {
 /** A short run on the emulated device with that fault. Where it hangs it is killed, and then has no exit code. */
 function trainedWith(fault: Record<string, string>): SpawnSyncReturns<string> {
   const options = {
-    model: goldenPath('tiny-untied/model')!,
-    data: goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!,
+    model: goldenPath('tiny-untied/model'),
+    data: goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl'),
     output: join(temporary(), 'out'),
     device: 'cuda',
     dtype: 'float32',
@@ -55,7 +55,7 @@ function expectFailure({ status, signal, stderr }: SpawnSyncReturns<string>, sen
   expect(written).not.toContain('.lock')
 }
 
-describe.skipIf(!emulated || !existsSync(command))('a run whose device', () => {
+needing(lacksEmulation, lacksBuild).describe('a run whose device', () => {
   test('has no fault makes as many calls as the faults below are spread over', () => {
     const { status, stderr } = trainedWith({ MORA_SIMT_FAULT: '700@20000' })
     expect(status, stderr).toBe(0)

@@ -5,7 +5,7 @@ import { mora } from '../../lib/adapters/methods/mora.js'
 import { loadModel } from '../../lib/models/index.js'
 import type { LoadOptions } from '../../lib/models/load-model.js'
 import { QUANTISE_FORMATS } from '../../lib/options/index.js'
-import { goldenPath, largestDifference, largestOf } from '../golden/files.js'
+import { describeGolden, goldenPath, largestDifference, largestOf } from '../golden/files.js'
 import { batchOf, logProbsOf } from '../golden/tiny-models.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
@@ -15,17 +15,8 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 // The sets have 320 tokens. CPUs round activations that 8 rows and fewer of blocks are multiplied with.
 const sequences = [13, 9].map((length) => Array.from({ length }, (_, i) => (37 * i * i + 11 * length) % 320))
 const batch = batchOf(sequences.map((input_ids) => ({ input_ids })))
-const tiny = goldenPath('tiny-untied/model')!
 const kinds = ['nf4-double', 'int8'].map((name) => `bnb-${name}`)
 const sets = [...kinds, 'bnb-fp4', 'gptq-4-g32-asym-zero', 'awq-g32', 'ct-int4-g32-act', 'ct-fp8-channel', 'fp8-block']
-
-const subjects: readonly [name: string, path: string, options: LoadOptions][] = [
-  ...QUANTISE_FORMATS.map((quantise) => [quantise, tiny, { quantise }] as [string, string, LoadOptions]),
-  ...sets.flatMap((set) => {
-    const path = goldenPath(`quantised/${set}`)
-    return path === null ? [] : [[set, path, { quantised: true }] as [string, string, LoadOptions]]
-  }),
-]
 
 /** Log-probabilities, the loss and each parameter's gradient beside two adapters that have learnt something. */
 async function computed(device: 'cpu' | 'cuda', path: string, options: LoadOptions): Promise<Float32Array[]> {
@@ -45,7 +36,10 @@ async function computed(device: 'cpu' | 'cuda', path: string, options: LoadOptio
   return results
 }
 
-describe.each(subjects)('%s', (_, path, options) => {
+describe.each(QUANTISE_FORMATS)('%s', (quantise) => losses(goldenPath('tiny-untied/model'), { quantise }))
+describeGolden('quantised', sets, (_, path) => losses(path, { quantised: true }))
+
+function losses(path: string, options: LoadOptions): void {
   test.each([
     ['float32', 1e-5],
     ['bfloat16', 5e-2],
@@ -59,4 +53,4 @@ describe.each(subjects)('%s', (_, path, options) => {
       expect(largestDifference(onGpu[i]!, values) / largest, `values of ${i}`).toBeLessThan(most)
     }
   })
-})
+}

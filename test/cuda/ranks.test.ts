@@ -4,20 +4,20 @@
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { loadModel } from '../../lib/models/index.js'
 import { binaryCandidates } from '../../lib/native-binary.js'
-import { hasCommand, main, start, trainInto } from '../faults/command.js'
+import { main, start, trainInto } from '../faults/command.js'
 import { readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lack, lacksEmulation, needing } from '../needs.js'
 import { deepModel } from '../ranks/deep-model.js'
-import { byHand, runJob } from '../ranks/launchers.js'
+import { byHand, lacksLauncher, runJob } from '../ranks/launchers.js'
 
 const folder = useTemporaryFolder()
 const job = join(import.meta.dirname, 'rank.mjs')
 const standIn = join(dirname(binaryCandidates().find(existsSync) ?? ''), 'stub_nccl')
 const launcher = byHand('gloo', '127.0.0.1')
-const isHere = process.env.MORA_CUDA === 'emulated' && launcher.isHere && hasCommand && existsSync(standIn)
 
 /** Ranks with these variables, and the stand-in of NCCL unless they say otherwise. */
 const run = (size: number, argv: readonly string[], variables: Record<string, string> = {}) =>
@@ -29,149 +29,156 @@ const seen = () =>
     .sort()
     .map((name) => JSON.parse(readFileSync(join(folder(), name), 'utf8')))
 
-describe.skipIf(!isHere)('ranks with a GPU each', () => {
-  test.each([
-    [2, '1'],
-    [2, '7'],
-    [3, '0'],
-  ])('%i of them add up on their GPUs, with streams in the order of seed %s', async (size, seed) => {
-    const ending = await run(size, [job, folder(), 'sums'], { MORA_SIMT_SEED: seed, MORA_SIMT_DEVICES: String(size) })
-    expect(ending).toMatchObject({ code: 0, stderr: '' })
-    const all = seen()
-    expect(all.map(({ device }) => device)).toEqual(Array.from({ length: size }, (_, rank) => `cuda:${rank}`))
-    for (const { farthest } of all) expect(farthest).toBeLessThanOrEqual(size * 2 ** -23)
-    expect(new Set(all.map(({ hash }) => hash)).size).toBe(1)
-  })
+needing(lacksEmulation, lacksLauncher(launcher), lack('the stand-in of NCCL', existsSync(standIn))).describe(
+  'ranks with a GPU each',
+  () => {
+    test.each([
+      [2, '1'],
+      [2, '7'],
+      [3, '0'],
+    ])('%i of them add up on their GPUs, with streams in the order of seed %s', async (size, seed) => {
+      const ending = await run(size, [job, folder(), 'sums'], { MORA_SIMT_SEED: seed, MORA_SIMT_DEVICES: String(size) })
+      expect(ending).toMatchObject({ code: 0, stderr: '' })
+      const all = seen()
+      expect(all.map(({ device }) => device)).toEqual(Array.from({ length: size }, (_, rank) => `cuda:${rank}`))
+      for (const { farthest } of all) expect(farthest).toBeLessThanOrEqual(size * 2 ** -23)
+      expect(new Set(all.map(({ hash }) => hash)).size).toBe(1)
+    })
 
-  test.each([
-    ['floats', []],
-    ['what they quantise', ['--quantise', 'nf4']],
-  ])('two of them train on %s as one process does', async (_, more) => {
-    const [alone, together] = [join(folder(), 'alone'), join(folder(), 'together')]
-    const [ofOne, ofMany] = [alone, together].map((output) =>
-      trainInto(output, '--device', 'cuda', '--dtype', 'float32', '--quiet', '--micro-batch-size', '1', ...more),
+    test.each([
+      ['floats', []],
+      ['what they quantise', ['--quantise', 'nf4']],
+    ])('two of them train on %s as one process does', async (_, more) => {
+      const [alone, together] = [join(folder(), 'alone'), join(folder(), 'together')]
+      const [ofOne, ofMany] = [alone, together].map((output) =>
+        trainInto(output, '--device', 'cuda', '--dtype', 'float32', '--quiet', '--micro-batch-size', '1', ...more),
+      )
+      expect(await start(ofOne!).ended).toMatchObject({ code: 0, stderr: '' })
+      expect(await run(2, [main, ...ofMany!])).toMatchObject({ code: 0, stderr: '' })
+      const [one, many] = [lossesOf(alone), lossesOf(together)]
+      expect(many.length).toBe(8)
+      for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
+      expect(farthestOf(alone, together)).toBeLessThan(1e-6)
+    })
+
+    test.each([
+      [2, '7', 'float32'],
+      [3, '1', 'q8_0'],
+    ] as const)(
+      '%i of them hold a base together, with streams in the order of seed %s, kept as %s',
+      async (size, seed, dtype) => {
+        const deep = await deepModel(folder(), size)
+        const path = dtype === 'float32' ? deep.path : join(folder(), 'deep.gguf')
+        if (path !== deep.path) {
+          using model = await loadModel(deep.path, { device: 'cuda', dtype: 'float32' })
+          await model.save(path, { dtype })
+        }
+        const variables = { MORA_SIMT_SEED: seed, MORA_SIMT_DEVICES: String(size) }
+        const [whole, together] = [[], []] as Seen[][]
+        for (const [what, all] of [
+          ['whole', whole!],
+          ['together', together!],
+        ] as const) {
+          expect(await run(size, [job, folder(), what, path, deep.rows], variables)).toMatchObject({
+            code: 0,
+            stderr: '',
+          })
+          all.push(...seen())
+        }
+        const [{ losses, hash, loaded }] = whole as [Seen]
+        expect(losses).toHaveLength(3)
+        // Of the matrices; the vectors are whole, and each part of a block has up to 64 bytes of each rank more.
+        const most = dtype === 'float32' ? deep.most : 0.6 * loaded
+        for (const [rank, one] of together!.entries()) {
+          expect(one).toMatchObject({ losses, hash, left: 0 })
+          expect(one.loaded).toBeLessThanOrEqual(most)
+          expect(one.peakOfLoading).toBeLessThanOrEqual(most + 4 * 64)
+          expect(one.peak).toBeLessThanOrEqual(whole![rank]!.peak - (loaded - one.loaded))
+        }
+      },
     )
-    expect(await start(ofOne!).ended).toMatchObject({ code: 0, stderr: '' })
-    expect(await run(2, [main, ...ofMany!])).toMatchObject({ code: 0, stderr: '' })
-    const [one, many] = [lossesOf(alone), lossesOf(together)]
-    expect(many.length).toBe(8)
-    for (const [i, loss] of many.entries()) expect(Math.abs(loss / one[i]! - 1)).toBeLessThan(1e-6)
-    expect(farthestOf(alone, together)).toBeLessThan(1e-6)
-  })
 
-  test.each([
-    [2, '7', 'float32'],
-    [3, '1', 'q8_0'],
-  ] as const)(
-    '%i of them hold a base together, with streams in the order of seed %s, kept as %s',
-    async (size, seed, dtype) => {
-      const deep = await deepModel(folder(), size)
-      const path = dtype === 'float32' ? deep.path : join(folder(), 'deep.gguf')
-      if (path !== deep.path) {
-        using model = await loadModel(deep.path, { device: 'cuda', dtype: 'float32' })
-        await model.save(path, { dtype })
-      }
-      const variables = { MORA_SIMT_SEED: seed, MORA_SIMT_DEVICES: String(size) }
-      const [whole, together] = [[], []] as Seen[][]
-      for (const [what, all] of [
-        ['whole', whole!],
-        ['together', together!],
-      ] as const) {
-        expect(await run(size, [job, folder(), what, path, deep.rows], variables)).toMatchObject({
-          code: 0,
-          stderr: '',
-        })
-        all.push(...seen())
-      }
-      const [{ losses, hash, loaded }] = whole as [Seen]
-      expect(losses).toHaveLength(3)
-      // Of the matrices; the vectors are whole, and each part of a block has up to 64 bytes of each rank more.
-      const most = dtype === 'float32' ? deep.most : 0.6 * loaded
-      for (const [rank, one] of together!.entries()) {
-        expect(one).toMatchObject({ losses, hash, left: 0 })
-        expect(one.loaded).toBeLessThanOrEqual(most)
-        expect(one.peakOfLoading).toBeLessThanOrEqual(most + 4 * 64)
-        expect(one.peak).toBeLessThanOrEqual(whole![rank]!.peak - (loaded - one.loaded))
-      }
-    },
-  )
+    test.each(['goneTogether', 'killedTogether'])(
+      'one that holds a part of a base ends all when it is %s',
+      async (what) => {
+        const deep = await deepModel(folder(), 2)
+        const { code } = await run(2, [job, folder(), what, deep.path, deep.rows])
+        expect(code).not.toBe(0)
+        const message =
+          what === 'goneTogether' ? 'it ended with exit code 3.' : 'it has ended or has lost its connection.'
+        expect(seen()[0]).toEqual({ code: 'rank-failed', message: `Rank 1 failed: ${message}` })
+      },
+    )
 
-  test.each(['goneTogether', 'killedTogether'])(
-    'one that holds a part of a base ends all when it is %s',
-    async (what) => {
+    test('without NCCL they hold no base together', async () => {
       const deep = await deepModel(folder(), 2)
-      const { code } = await run(2, [job, folder(), what, deep.path, deep.rows])
+      const { code } = await run(2, [job, folder(), 'refusedTogether', deep.path, deep.rows], { MORA_NCCL: folder() })
       expect(code).not.toBe(0)
       const message =
-        what === 'goneTogether' ? 'it ended with exit code 3.' : 'it has ended or has lost its connection.'
-      expect(seen()[0]).toEqual({ code: 'rank-failed', message: `Rank 1 failed: ${message}` })
-    },
-  )
+        /^Ranks hold weights together on GPUs that NCCL connects, but rank 0 has none: NCCL .* MORA_NCCL\.$/
+      for (const one of seen()) expect(one).toEqual({ code: 'no-nccl', message: expect.stringMatching(message) })
+    })
 
-  test('without NCCL they hold no base together', async () => {
-    const deep = await deepModel(folder(), 2)
-    const { code } = await run(2, [job, folder(), 'refusedTogether', deep.path, deep.rows], { MORA_NCCL: folder() })
-    expect(code).not.toBe(0)
-    const message = /^Ranks hold weights together on GPUs that NCCL connects, but rank 0 has none: NCCL .* MORA_NCCL\.$/
-    for (const one of seen()) expect(one).toEqual({ code: 'no-nccl', message: expect.stringMatching(message) })
-  })
+    test('without NCCL they add up over the CPUs, and one of them says so', async () => {
+      const { code, stderr } = await run(2, [job, folder(), 'sums'], { MORA_NCCL: join(folder(), 'nowhere') })
+      expect(code, stderr).toBe(0)
+      const { all, hashes } = { all: seen(), hashes: new Set(seen().map(({ hash }) => hash)) }
+      expect([all.length, hashes.size]).toEqual([2, 1])
+      expect(stderr.match(/\[nccl-unused\].*/g)).toEqual([
+        expect.stringMatching(
+          /without NCCL: rank 0 has none: NCCL \(libnccl\.so\.2\) was not found in .*; install it .*MORA_NCCL\.$/,
+        ),
+      ])
+    })
 
-  test('without NCCL they add up over the CPUs, and one of them says so', async () => {
-    const { code, stderr } = await run(2, [job, folder(), 'sums'], { MORA_NCCL: join(folder(), 'nowhere') })
-    expect(code, stderr).toBe(0)
-    const { all, hashes } = { all: seen(), hashes: new Set(seen().map(({ hash }) => hash)) }
-    expect([all.length, hashes.size]).toEqual([2, 1])
-    expect(stderr.match(/\[nccl-unused\].*/g)).toEqual([
-      expect.stringMatching(
-        /without NCCL: rank 0 has none: NCCL \(libnccl\.so\.2\) was not found in .*; install it .*MORA_NCCL\.$/,
-      ),
-    ])
-  })
+    test('an NCCL that is too old is not used', async () => {
+      const { code, stderr } = await run(2, [job, folder(), 'sums'], { STUB_NCCL_VERSION: '21602' })
+      expect(code, stderr).toBe(0)
+      expect(stderr).toMatch(/libnccl\.so\.2 is NCCL 2\.16\.2, and 2\.18 or newer is needed; install/)
+    })
 
-  test('an NCCL that is too old is not used', async () => {
-    const { code, stderr } = await run(2, [job, folder(), 'sums'], { STUB_NCCL_VERSION: '21602' })
-    expect(code, stderr).toBe(0)
-    expect(stderr).toMatch(/libnccl\.so\.2 is NCCL 2\.16\.2, and 2\.18 or newer is needed; install/)
-  })
+    test('one GPU for two of them is refused, in one sentence', async () => {
+      const argv = [main, ...trainInto(join(folder(), 'out'), '--device', 'cuda')]
+      const { code, stderr } = await run(2, argv, { MORA_SIMT_DEVICES: '1' })
+      expect(code).toBe(2)
+      expect(stderr.trim().split('\n')).toEqual([
+        expect.stringMatching(
+          /^mora: Ranks 0 and 1 would share the GPU GPU-01010101-(0101-){3}010101010101, but each needs one of its own, and of \S+ they see 1: start no more ranks on a machine than it has GPUs, or give them the device cpu\.$/,
+        ),
+      ])
+    })
 
-  test('one GPU for two of them is refused, in one sentence', async () => {
-    const argv = [main, ...trainInto(join(folder(), 'out'), '--device', 'cuda')]
-    const { code, stderr } = await run(2, argv, { MORA_SIMT_DEVICES: '1' })
-    expect(code).toBe(2)
-    expect(stderr.trim().split('\n')).toEqual([
-      expect.stringMatching(
-        /^mora: Ranks 0 and 1 would share the GPU GPU-01010101-(0101-){3}010101010101, but each needs one of its own, and of \S+ they see 1: start no more ranks on a machine than it has GPUs, or give them the device cpu\.$/,
-      ),
-    ])
-  })
+    test.each([
+      ['gone', 'Rank 1 failed: it ended with exit code 3.'],
+      ['killed', 'Rank 1 failed: it has ended or has lost its connection.'],
+      [
+        'stopped',
+        'Rank 1 failed: it has been silent for 2 s, so it was stopped, has ended or has lost its connection.',
+      ],
+      ['gaveUp', 'Rank 1 failed: no more rows.'],
+    ])('the other hears of one that is %s, and its GPU stops waiting', async (what, message) => {
+      const { code } = await run(2, [job, folder(), what])
+      expect(code).not.toBe(0)
+      expect(seen()[0]).toEqual({ code: 'rank-failed', message })
+    })
 
-  test.each([
-    ['gone', 'Rank 1 failed: it ended with exit code 3.'],
-    ['killed', 'Rank 1 failed: it has ended or has lost its connection.'],
-    ['stopped', 'Rank 1 failed: it has been silent for 2 s, so it was stopped, has ended or has lost its connection.'],
-    ['gaveUp', 'Rank 1 failed: no more rows.'],
-  ])('the other hears of one that is %s, and its GPU stops waiting', async (what, message) => {
-    const { code } = await run(2, [job, folder(), what])
-    expect(code).not.toBe(0)
-    expect(seen()[0]).toEqual({ code: 'rank-failed', message })
-  })
+    test('ranks that bring different gradients are told so', async () => {
+      await run(2, [job, folder(), 'differs'])
+      expect(seen().map(({ code }) => code)).toEqual(['ranks-differ', 'ranks-differ'])
+    })
 
-  test('ranks that bring different gradients are told so', async () => {
-    await run(2, [job, folder(), 'differs'])
-    expect(seen().map(({ code }) => code)).toEqual(['ranks-differ', 'ranks-differ'])
-  })
-
-  test.each([
-    ['6@1', 'ncclAllReduce: remote process exited or there was a network error (the stand-in was told to)'],
-    ['5@1', 'ncclAllReduce: invalid usage (the stand-in was told to)'],
-  ])('an NCCL that answers %s is quoted', async (fault, told) => {
-    const { code } = await run(2, [job, folder(), 'refused'], { STUB_NCCL_FAIL: fault })
-    expect(code).not.toBe(0)
-    const messages = seen().map(({ message }) => message)
-    expect(messages).toContainEqual(expect.stringMatching(/^NCCL failed on rank \d: /))
-    expect(messages.join()).toContain(told)
-  })
-})
+    test.each([
+      ['6@1', 'ncclAllReduce: remote process exited or there was a network error (the stand-in was told to)'],
+      ['5@1', 'ncclAllReduce: invalid usage (the stand-in was told to)'],
+    ])('an NCCL that answers %s is quoted', async (fault, told) => {
+      const { code } = await run(2, [job, folder(), 'refused'], { STUB_NCCL_FAIL: fault })
+      expect(code).not.toBe(0)
+      const messages = seen().map(({ message }) => message)
+      expect(messages).toContainEqual(expect.stringMatching(/^NCCL failed on rank \d: /))
+      expect(messages.join()).toContain(told)
+    })
+  },
+)
 
 function lossesOf(output: string): number[] {
   const lines = readFileSync(join(output, 'metrics.jsonl'), 'utf8').trim().split('\n')

@@ -7,6 +7,7 @@ import { openDevice } from '../../lib/tensor/device.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { batchOf } from '../golden/tiny-models.js'
 import { fileOf, useTemporaryFolder } from '../io/temporary.js'
+import { lack, needing } from '../needs.js'
 import { tinyLlama } from './tiny-llama.js'
 
 const temporary = useTemporaryFolder()
@@ -65,11 +66,14 @@ describe('float32 products', () => {
     expect(await timesIdentity({ dtype: 'bfloat16' })).toEqual(before)
   })
 
-  test.skipIf(native.deviceCount('cuda') < 2)('of one device leave those of another alone', async () => {
-    openDevice({ device: 'cuda:1', allowTf32: true })
-    expect(await timesIdentity()).toEqual(new Set([finer]))
-    openDevice({ device: 'cuda:1', allowTf32: false })
-  })
+  needing(lack('two GPUs', native.deviceCount('cuda') >= 2)).test(
+    'of one device leave those of another alone',
+    async () => {
+      openDevice({ device: 'cuda:1', allowTf32: true })
+      expect(await timesIdentity()).toEqual(new Set([finer]))
+      openDevice({ device: 'cuda:1', allowTf32: false })
+    },
+  )
 
   test('of a model follow the option that it was loaded with', async () => {
     const path = fileOf(temporary(), 'config.json', JSON.stringify(tinyLlama))

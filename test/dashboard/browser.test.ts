@@ -4,10 +4,11 @@ import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Locator, Page } from 'playwright-core'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, expect, it } from 'vitest'
 import { writeReport } from '../../lib/dashboard/report.js'
 import { type Dashboard, serveDashboard } from '../../lib/dashboard/serve.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lack, needing } from '../needs.js'
 import { chromiumPath, useChromium } from './chromium.js'
 import { appendMetrics, evaluationLine, stepLine, stepLines, writeRun } from './run-folders.js'
 
@@ -45,7 +46,7 @@ const read = async (place: Locator) => (await place.allInnerTexts()).join(' ').r
 /** Expects it to be read there sooner or later. */
 const eventually = (place: Locator) => expect.poll(() => read(place), { timeout: 15_000 })
 
-describe.skipIf(!chromiumPath)('the dashboard in Chromium', () => {
+needing(lack('Chromium', chromiumPath)).describe('the dashboard in Chromium', () => {
   const folder = useTemporaryFolder()
   const visit = useChromium()
   let dashboard: Dashboard | null = null

@@ -1,25 +1,27 @@
 /** The real model's tokenizer and template against the reference (golden/smollm2-135m.json of MORA_TEST_ASSETS). */
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { loadDataset } from '../../lib/data/dataset.js'
 import { maskChat } from '../../lib/data/masks/chat-mask.js'
 import type { Message } from '../../lib/data/templates/template.js'
 import { loadTokenizer, type Tokenizer } from '../../lib/data/tokenizer/tokenizer.js'
+import { assetPath, lacksAsset, lacksRealModel, REAL_MODEL } from '../assets.js'
+import { goldenPath } from '../golden/files.js'
+import { needing } from '../needs.js'
 
 interface Golden {
   tokenisation: { text: string; ids: number[] }[]
   chat: { messages: Message[]; rendered: string; ids: number[]; mask: number[] }[]
 }
 
-const assets = process.env.MORA_TEST_ASSETS
+const conversations = 'data/gsm-symbolic/chat.jsonl'
 
-describe.skipIf(!assets)('SmolLM2 from GGUF (needs MORA_TEST_ASSETS)', () => {
+needing(lacksRealModel).describe('SmolLM2 from GGUF', () => {
   let tokenizer: Tokenizer
   let golden: Golden
   beforeAll(async () => {
-    tokenizer = (await loadTokenizer(join(assets!, 'models/SmolLM2-135M-Instruct.Q4_1.gguf')))!
-    golden = JSON.parse(await readFile(join(assets!, 'golden/smollm2-135m.json'), 'utf8'))
+    tokenizer = (await loadTokenizer(assetPath(REAL_MODEL)))!
+    golden = JSON.parse(await readFile(goldenPath('smollm2-135m.json'), 'utf8'))
   })
 
   it('tokenises as the reference and decodes back', () => {
@@ -40,12 +42,14 @@ describe.skipIf(!assets)('SmolLM2 from GGUF (needs MORA_TEST_ASSETS)', () => {
     }
   })
 
-  it('reads a data set of conversations, and finds every one trained', async () => {
-    const file = join(assets!, 'data/gsm-symbolic/chat.jsonl')
-    const data = await loadDataset(file, { tokenizer, cacheDir: null })
-    expect(data.length).toBe(300)
-    expect(data.summary).toMatchObject({ truncated: 0, withoutTarget: 0, dropped: 0, foreignOpenings: 0 })
-    expect(data.summary.trainedSpecialTokens.map(({ token }) => token)).toEqual(['<|im_end|>'])
-    expect(data.summary.trainedSpecialTokens[0]!.count).toBeGreaterThanOrEqual(300)
-  })
+  needing(lacksAsset(conversations, 'data sets')).it(
+    'reads a data set of conversations, and finds every one trained',
+    async () => {
+      const data = await loadDataset(assetPath(conversations), { tokenizer, cacheDir: null })
+      expect(data.length).toBe(300)
+      expect(data.summary).toMatchObject({ truncated: 0, withoutTarget: 0, dropped: 0, foreignOpenings: 0 })
+      expect(data.summary.trainedSpecialTokens.map(({ token }) => token)).toEqual(['<|im_end|>'])
+      expect(data.summary.trainedSpecialTokens[0]!.count).toBeGreaterThanOrEqual(300)
+    },
+  )
 })

@@ -2,10 +2,13 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { evaluate } from '../../lib/eval/index.js'
 import { generate } from '../../lib/generate/index.js'
 import { loadModel, type Model } from '../../lib/models/index.js'
+import { assetPath, lacksAsset, lacksRealModel, REAL_MODEL } from '../assets.js'
+import { goldenPath } from '../golden/files.js'
+import { needing } from '../needs.js'
 
 interface Golden {
   logprobs: { ids: number[]; logprobs: number[] }[]
@@ -13,16 +16,15 @@ interface Golden {
   perplexity: { tokens: number; window: number; stride: number; targets: number; perplexity: number }
 }
 
-const assets = process.env.MORA_TEST_ASSETS
+const text = 'data/shakespeare/valid.txt'
 
-describe.skipIf(!assets)('SmolLM2 from GGUF (needs MORA_TEST_ASSETS)', () => {
+needing(lacksRealModel).describe('SmolLM2 from GGUF', () => {
   let model: Model
   let golden: Golden
   const folder = mkdtempSync(join(tmpdir(), 'mora-real-'))
   beforeAll(async () => {
-    golden = JSON.parse(readFileSync(join(assets!, 'golden/smollm2-135m.json'), 'utf8'))
-    const path = join(assets!, 'models/SmolLM2-135M-Instruct.Q4_1.gguf')
-    model = await loadModel(path, { device: 'cpu', dtype: 'float32' })
+    golden = JSON.parse(readFileSync(goldenPath('smollm2-135m.json'), 'utf8'))
+    model = await loadModel(assetPath(REAL_MODEL), { device: 'cpu', dtype: 'float32' })
   })
   afterAll(() => {
     model?.dispose()
@@ -39,9 +41,9 @@ describe.skipIf(!assets)('SmolLM2 from GGUF (needs MORA_TEST_ASSETS)', () => {
     }
   })
 
-  it('has the perplexity of the reference', async () => {
+  needing(lacksAsset(text, 'data sets')).it('has the perplexity of the reference', async () => {
     const { tokens, window, stride, targets, perplexity } = golden.perplexity
-    const data = join(assets!, 'data/shakespeare/valid.txt')
+    const data = assetPath(text)
     const result = await evaluate(model, { task: 'perplexity', data, window, stride, limit: tokens / window })
     expect(result).toMatchObject({ tokens, targets })
     expect(Math.abs(result.perplexity / perplexity - 1)).toBeLessThan(1e-3)

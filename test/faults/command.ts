@@ -6,8 +6,8 @@ import { basename, join } from 'node:path'
 import { goldenPath } from '../golden/files.js'
 
 export const main = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js')
-const model = goldenPath('tiny-untied/model')!
-const rows = goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!
+const model = goldenPath('tiny-untied/model')
+const rows = goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')
 
 /** Whether the command was built. */
 export const hasCommand = existsSync(main)

@@ -1,20 +1,19 @@
 /** Whatever memory a container has: a command ends well, or says that it has too little. Nothing is killed for it. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
+import { assetPath, lacksAsset, lacksRealModel, REAL_MODEL } from '../assets.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { hasCommand, trainInto } from './command.js'
-import { type GroupEnding, runWithin, whyNoGroups } from './containers.js'
+import { lacksBuild, lacksLong, needing } from '../needs.js'
+import { trainInto } from './command.js'
+import { type GroupEnding, lacksGroups, runWithin } from './containers.js'
 
 const at = useTemporaryFolder()
-const why = hasCommand ? whyNoGroups() : 'the command is not built'
-if (why !== null) console.warn(`Control groups are not tested: ${why}`)
+const lacksContainers = lacksBuild ?? lacksGroups()
 const MiB = 2 ** 20
 
-const assets = process.env.MORA_TEST_ASSETS
-const model = join(assets ?? '', 'models', 'SmolLM2-135M-Instruct.Q4_1.gguf')
-const data = join(assets ?? '', 'data', 'gsm-symbolic', 'train.jsonl')
-const isLong = Boolean(process.env.MORA_TEST_LONG && assets)
+const data = 'data/gsm-symbolic/train.jsonl'
+const lacksLarge = lacksLong ?? lacksRealModel ?? lacksAsset(data, 'data sets')
 
 const lastLine = ({ stderr }: GroupEnding) => stderr.trim().split('\n').at(-1)
 
@@ -34,7 +33,7 @@ function fits(ending: GroupEnding, limit: number): boolean {
 function fitting(limits: readonly number[], argv: (limit: number) => string[]): number[] {
   const enough = limits.filter((limit) => {
     const ending = runWithin(limit * MiB, argv(limit))
-    if (isLong)
+    if (lacksLarge === null)
       console.info(`${limit} MiB: ${ending.code}, ${Math.ceil(ending.peak / MiB)} MiB taken; ${lastLine(ending)}`)
     return fits(ending, limit)
   })
@@ -42,22 +41,33 @@ function fitting(limits: readonly number[], argv: (limit: number) => string[]): 
   return enough
 }
 
-describe.skipIf(why !== null)('within the memory of a container', () => {
+needing(lacksContainers).describe('within the memory of a container', () => {
   it('a run of a small model is refused in words, or ends well', () => {
     const enough = fitting([112, 192, 288], (limit) => trainInto(join(at(), `${limit}`), '--quiet', '--max-steps', '2'))
     expect(enough).toEqual([288])
   })
 })
 
-describe.skipIf(why !== null || !isLong)(
+needing(lacksContainers, lacksLarge).describe(
   'within the memory of a container, a model of 135 M',
   { timeout: 1_800_000 },
   () => {
     const limits = [112, 192, 256, 320, 400, 480, 560, 640, 800, 1000, 1600, 4000]
     const training = (output: string, ...more: string[]) => {
       const rows = join(at(), 'rows.jsonl')
-      writeFileSync(rows, readFileSync(data, 'utf8').split('\n').slice(0, 4).join('\n'))
-      return ['train', '--model', model, '--data', rows, '--output', output, '--max-steps', '2', ...more]
+      writeFileSync(rows, readFileSync(assetPath(data), 'utf8').split('\n').slice(0, 4).join('\n'))
+      return [
+        'train',
+        '--model',
+        assetPath(REAL_MODEL),
+        '--data',
+        rows,
+        '--output',
+        output,
+        '--max-steps',
+        '2',
+        ...more,
+      ]
     }
 
     it.each([
@@ -75,7 +85,7 @@ describe.skipIf(why !== null || !isLong)(
     it('is merged, and generates', () => {
       const adapter = join(at(), 'adapter')
       expect(fits(runWithin(4096 * MiB, training(adapter)), 4096)).toBe(true)
-      const both = ['--model', model, '--adapter', adapter]
+      const both = ['--model', assetPath(REAL_MODEL), '--adapter', adapter]
       const merging = (limit: number) => ['merge', ...both, '--output', join(at(), `m${limit}`)]
       expect(fitting(limits, merging)).toContain(4000)
       const generating = () => ['generate', ...both, '--prompt', 'Two and two', '--max-new-tokens', '8']
@@ -86,7 +96,7 @@ describe.skipIf(why !== null || !isLong)(
       const rows = join(at(), 'long-rows.jsonl')
       const row = JSON.stringify({ input_ids: Array.from({ length: 512 }, (_, i) => (i * 7919) % 49_152) })
       writeFileSync(rows, `${row}\n`.repeat(8))
-      const run = ['--model', model, '--data', rows, '--max-steps', '1']
+      const run = ['--model', assetPath(REAL_MODEL), '--data', rows, '--max-steps', '1']
       const all = (limit: number) => ['train', ...run, '--output', join(at(), `${limit}`)]
       expect(fitting([600, 800, 1000, 1600], all)).toContain(1000)
       const inOnePass = (limit: number) => [...all(limit), '--micro-batch-size', '8', '--overwrite']

@@ -2,6 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Lack } from '../needs.js'
 import { main } from './command.js'
 
 const mounted = '/sys/fs/cgroup'
@@ -23,12 +24,11 @@ function withGroup<R>(limit: number, use: (group: string) => R): R {
   }
 }
 
-/** Why there are no groups here; null where there are. */
-export function whyNoGroups(): string | null {
+export function lacksGroups(): Lack {
   try {
     return withGroup(2 ** 30, () => null)
   } catch (error) {
-    return (error as Error).message
+    return `control groups: ${(error as Error).message}`
   }
 }
 

@@ -1,8 +1,9 @@
 /** A disk that is full, broken or read-only from some moment on: a sentence, and nothing that was there before is lost. */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { randomStream } from '../../lib/random.js'
+import { needing } from '../needs.js'
 import { contentOf, mergeInto, resultOf, trainInto } from './command.js'
-import { canFail, FailingDisk, type Fault } from './disk.js'
+import { FailingDisk, type Fault, lacksDisk } from './disk.js'
 
 const saving = ['--save-every', '2', '--quiet']
 const moments = process.env.MORA_TEST_LONG ? 20 : 2
@@ -13,7 +14,7 @@ const reasons: Record<Exclude<Fault['kind'], 'kill'>, RegExp> = {
   EROFS: /EROFS/,
 }
 
-describe.skipIf(!canFail)('on a disk that fails', { timeout: 1_800_000 }, () => {
+needing(lacksDisk).describe('on a disk that fails', { timeout: 1_800_000 }, () => {
   let disk: FailingDisk
   let changes = 0
   beforeAll(async () => {

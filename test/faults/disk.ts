@@ -6,13 +6,14 @@ import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { RandomStream } from '../../lib/random.js'
 import { quickFolder } from '../io/temporary.js'
-import { type Ending, hasCommand, start } from './command.js'
+import { lack, lacksBuild, lacksLinux } from '../needs.js'
+import { type Ending, start } from './command.js'
 import { drawShares, JournalledFolder, readTree, writeTree } from './power-cut.js'
 
 const compiler = ['c++', 'g++', 'clang++'].find((name) => spawnSync(name, ['--version']).status === 0)
 
-/** Whether these tests can run: what they need is there wherever the addon was built. */
-export const canFail = process.platform === 'linux' && compiler !== undefined && hasCommand
+/** What these tests need is there wherever the addon was built. */
+export const lacksDisk = lacksLinux ?? lack('a C++ compiler', compiler) ?? lacksBuild
 
 /** Which change of files below the folder is the first that fails, from 1; or microseconds after the first one. */
 export type Moment = { at: number } | { after: number }

@@ -3,9 +3,10 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { hasCommand, resultOf, start, trainInto } from './command.js'
+import { lacksBuild, needing } from '../needs.js'
+import { resultOf, start, trainInto } from './command.js'
 
 const at = useTemporaryFolder()
 
@@ -26,7 +27,7 @@ async function renderProcessOf(pid: number): Promise<void> {
   }
 }
 
-describe.skipIf(!hasCommand)('a run that is stopped', { timeout: 300_000 }, () => {
+needing(lacksBuild).describe('a run that is stopped', { timeout: 300_000 }, () => {
   const whole = mkdtempSync(join(tmpdir(), 'mora-whole-'))
   beforeAll(async () => {
     expect((await start(long(whole)).ended).code).toBe(0)
@@ -83,7 +84,7 @@ describe.skipIf(!hasCommand)('a run that is stopped', { timeout: 300_000 }, () =
   })
 })
 
-describe.skipIf(!hasCommand)('two processes on one output folder', { timeout: 300_000 }, () => {
+needing(lacksBuild).describe('two processes on one output folder', { timeout: 300_000 }, () => {
   it('the second is refused, until the first is dead', async () => {
     const output = join(at(), 'out')
     const first = start(long(output))

@@ -1,8 +1,9 @@
 /** SIGKILL at any time, over options of which any two meet: 6 times, 1,000 times in `npm run test:long`. MORA_TEST_SEED draws others. */
-import { afterAll, beforeAll, describe, it } from 'vitest'
+import { afterAll, beforeAll, it } from 'vitest'
 import { randomStream } from '../../lib/random.js'
+import { needing } from '../needs.js'
 import { expectSameEnd } from './again-and-again.js'
-import { canFail, FailingDisk } from './disk.js'
+import { FailingDisk, lacksDisk } from './disk.js'
 import { combinations, titled, trainTiny, writeTinyModel } from './run-options.js'
 
 const isLong = Boolean(process.env.MORA_TEST_LONG)
@@ -11,7 +12,7 @@ const all = randomStream(seed, 'combinations').shuffle(combinations(seed))
 const some = isLong ? all : all.slice(0, 3)
 const deaths = isLong ? Math.ceil(1000 / all.length) : 2
 
-describe.skipIf(!canFail)('a run that is killed by the clock', { timeout: 1_800_000 }, () => {
+needing(lacksDisk).describe('a run that is killed by the clock', { timeout: 1_800_000 }, () => {
   let disk: FailingDisk
   beforeAll(async () => {
     disk = new FailingDisk()

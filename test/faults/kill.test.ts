@@ -1,16 +1,17 @@
 /** SIGKILL in the middle of a change of files, at moments drawn from a seed: 11 of them, 110 in `npm run test:long`. */
 import { cpSync, existsSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { randomStream } from '../../lib/random.js'
+import { needing } from '../needs.js'
 import { expectSameEnd } from './again-and-again.js'
 import { contentOf, everythingOf, exportInto, hiddenIn, mergeInto, trainInto } from './command.js'
-import { canFail, FailingDisk } from './disk.js'
+import { FailingDisk, lacksDisk } from './disk.js'
 
 const saving = ['--save-every', '2', '--quiet']
 const times = process.env.MORA_TEST_LONG ? 10 : 1
 
-describe.skipIf(!canFail)('a process that is killed', { timeout: 1_800_000 }, () => {
+needing(lacksDisk).describe('a process that is killed', { timeout: 1_800_000 }, () => {
   let disk: FailingDisk
   beforeAll(() => {
     disk = new FailingDisk()

@@ -1,9 +1,10 @@
 /** Few files may be open at a time, or a process may have few addresses. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { hasCommand, main, trainInto } from './command.js'
+import { lacksBuild, lacksLinux, needing } from '../needs.js'
+import { main, trainInto } from './command.js'
 
 const at = useTemporaryFolder()
 
@@ -15,7 +16,7 @@ function limited(limit: string, argv: readonly string[]) {
 
 const training = () => trainInto(join(at(), 'out'), '--quiet', '--max-steps', '1')
 
-describe.skipIf(!hasCommand)('with so many files that may be open', () => {
+needing(lacksBuild).describe('with so many files that may be open', () => {
   it.each([24, 32, 40, 64, 96, 128, 192])('%d: a run ends well, or with one sentence', (count) => {
     const { status, stderr, stdout } = limited(`-n ${count}`, training())
     if (status === 0) return
@@ -27,7 +28,7 @@ describe.skipIf(!hasCommand)('with so many files that may be open', () => {
 })
 
 // With fewer, Node.js itself ends.
-it.skipIf(!hasCommand || process.platform !== 'linux').each([1_400_000, 1_600_000, 1_800_000])(
+needing(lacksBuild, lacksLinux).it.each([1_400_000, 1_600_000, 1_800_000])(
   'with %d KiB of addresses a run is refused with one sentence',
   (kibibytes) => {
     const { status, stderr } = limited(`-v ${kibibytes}`, training())

@@ -2,13 +2,14 @@
 import { spawnSync } from 'node:child_process'
 import { cpSync, lstatSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { goldenPath } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { hasCommand, main } from './command.js'
+import { lacksBuild, needing } from '../needs.js'
+import { main } from './command.js'
 
 const temporary = useTemporaryFolder()
-const rows = goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!
+const rows = goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')
 const seconds = 1000
 
 function pipe(path: string): string {
@@ -39,7 +40,7 @@ function said(...argv: string[]): string {
 const weights = readdirSync('assets/demo-model').find((name) => name.endsWith('.safetensors'))!
 const notAFile = /not a regular file/
 
-describe.skipIf(!hasCommand)('a pipe in the place of', { timeout: 120 * seconds }, () => {
+needing(lacksBuild).describe('a pipe in the place of', { timeout: 120 * seconds }, () => {
   test.each(['config.json', 'tokenizer.json', 'tokenizer_config.json', weights])('%s', (name) => {
     expect(said('generate', '--model', modelWithPipe(name), '--prompt', 'x', '--max-new-tokens', '1')).toMatch(notAFile)
   })
@@ -67,7 +68,7 @@ describe.skipIf(!hasCommand)('a pipe in the place of', { timeout: 120 * seconds 
   })
 })
 
-describe.skipIf(!hasCommand)('a pipe in a run', { timeout: 240 * seconds }, () => {
+needing(lacksBuild).describe('a pipe in a run', { timeout: 240 * seconds }, () => {
   const data = () => {
     const path = join(temporary(), 'rows.jsonl')
     writeFileSync(path, '{"prompt":"a","completion":"b"}\n')
@@ -115,7 +116,7 @@ describe.skipIf(!hasCommand)('a pipe in a run', { timeout: 240 * seconds }, () =
   })
 })
 
-test.skipIf(!hasCommand)('a file that is too large to be read as a whole', () => {
+needing(lacksBuild).test('a file that is too large to be read as a whole', () => {
   const file = join(temporary(), 'template.jinja')
   writeFileSync(file, '')
   truncateSync(file, 2 ** 34) // sparse

@@ -2,12 +2,13 @@
  * The power is cut at any change of a file, and what was not synced may be lost: 10 times, 200 times in `npm run test:long`.
  * MORA_TEST_SEED draws others.
  */
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { removeLeftovers } from '../../lib/io/leftovers.js'
 import { randomStream } from '../../lib/random.js'
+import { lacksLong, needing } from '../needs.js'
 import { expectSameEnd } from './again-and-again.js'
 import { contentOf, type Ending, everythingOf } from './command.js'
-import { canFail, FailingDisk } from './disk.js'
+import { FailingDisk, lacksDisk } from './disk.js'
 import { type Combination, combinations, titled, trainTiny, writeTinyModel } from './run-options.js'
 
 const isLong = Boolean(process.env.MORA_TEST_LONG)
@@ -29,7 +30,7 @@ function believing(): (ending: Ending) => void {
   }
 }
 
-describe.skipIf(!canFail)('after a power cut', { timeout: 1_800_000 }, () => {
+needing(lacksDisk).describe('after a power cut', { timeout: 1_800_000 }, () => {
   let disk: FailingDisk
   beforeAll(async () => {
     disk = new FailingDisk()
@@ -65,7 +66,7 @@ describe.skipIf(!canFail)('after a power cut', { timeout: 1_800_000 }, () => {
     expect(contentOf(merged)).toEqual(contentOf(disk.at('merged, undisturbed')))
   })
 
-  it.runIf(isLong)('the lock of a run is taken over, wherever another was at that', async () => {
+  needing(lacksLong).it('the lock of a run is taken over, wherever another was at that', async () => {
     const random = randomStream(seed, 'lock')
     const argv = [...train(disk.at('locked'), drawn.find(isLora)!.argv), '--resume']
     await disk.run(argv, { kind: 'kill', at: 8 })

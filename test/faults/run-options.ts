@@ -5,8 +5,8 @@ import { writeFiles } from '../io/temporary.js'
 import { testDevice } from '../operations/harness.js'
 import { allPairs } from './pairs.js'
 
-const rows = goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!
-const others = goldenPath('tiny-untied/training/lora-constant/rows.jsonl')!
+const rows = goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')
+const others = goldenPath('tiny-untied/training/lora-constant/rows.jsonl')
 const multipliesInt8 = testDevice().facts().int8Products
 
 /** Written in one text, or one by one where they name files. */

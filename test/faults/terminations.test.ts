@@ -1,12 +1,10 @@
-/** Worker threads that are terminated with work pending leave the process, and the device, to the others. */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
-import { type Sanitizer, sanitized, sanitizedEnvironment } from '../sanitizers.js'
+import { beforeAll, expect, it } from 'vitest'
+import { lacksBuild, needing } from '../needs.js'
+import { lacksSanitizers, type Sanitizer, sanitizedEnvironment } from '../sanitizers.js'
 import { run } from '../simt/programs.js'
 
 const program = join(import.meta.dirname, 'terminations.mjs')
-const library = join(import.meta.dirname, '..', '..', 'dist', 'index.js')
 const seed = Number(process.env.MORA_TEST_SEED ?? 1)
 const minutes = 60_000
 
@@ -17,11 +15,11 @@ async function terminate(rounds: number, of: number, environment: Record<string,
   expect(after).toBe(before)
 }
 
-describe.skipIf(!existsSync(library))('workers that are terminated with work pending', () => {
+needing(lacksBuild).describe('workers that are terminated with work pending', () => {
   it('leave the process whole, and their memory', { timeout: 5 * minutes }, () => terminate(12, seed))
 })
 
-describe.runIf(sanitized).each<Sanitizer>(['address', 'thread'])(
+needing(lacksSanitizers).describe.each<Sanitizer>(['address', 'thread'])(
   '1,000 terminations, with the %s sanitizer',
   (sanitizer) => {
     let environment: Record<string, string>

@@ -6,13 +6,13 @@
 import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, expect, it } from 'vitest'
 import { quickFolder } from '../io/temporary.js'
-import { sanitized, sanitizedEnvironment } from '../sanitizers.js'
+import { lacksBuild, needing } from '../needs.js'
+import { lacksSanitizers, sanitizedEnvironment } from '../sanitizers.js'
 
 const child = join(import.meta.dirname, 'calls', 'child.mjs')
 const golden = join(import.meta.dirname, '..', 'golden')
-const library = join(import.meta.dirname, '..', '..', 'dist', 'index.js')
 const seed = Number(process.env.MORA_TEST_SEED ?? 1)
 const minutes = 60_000
 
@@ -60,7 +60,7 @@ function tell({ calls, succeeded, targets }: Report): void {
   )
 }
 
-describe.skipIf(!existsSync(library))('calls of everything that is exported, with hostile arguments', () => {
+needing(lacksBuild).describe('calls of everything that is exported, with hostile arguments', () => {
   it('give a result or a JavaScript error', { timeout: 10 * minutes }, async () => {
     const report = await callsOf(seed, 2000, {})
     tell(report)
@@ -70,7 +70,7 @@ describe.skipIf(!existsSync(library))('calls of everything that is exported, wit
   })
 })
 
-describe.runIf(sanitized)('100,000 calls, under sanitizers', () => {
+needing(lacksSanitizers).describe('100,000 calls, under sanitizers', () => {
   let environment: Record<string, string>
   beforeAll(async () => {
     environment = await sanitizedEnvironment('address')

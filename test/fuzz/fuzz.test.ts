@@ -1,5 +1,6 @@
 /** Files of every kind that is read, changed by chance but by what their formats mean. See docs/trust.md. */
-import { describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
+import { needing } from '../needs.js'
 import { runCases } from './cases.js'
 import { targets } from './targets/index.js'
 
@@ -9,16 +10,13 @@ const [only, onlySeed, onlyIndex] = (process.env.MORA_FUZZ ?? '').split(':')
 const seed = Number(onlySeed ?? process.env.MORA_FUZZ_SEED ?? 1)
 
 describe('damaged and hostile files are used, or refused with a sentence that names them', () => {
-  test.each(targets.filter(([name]) => !only || name === only))(
-    '%s',
-    { timeout: 3_600_000 },
-    async (name, cases, make) => {
+  for (const [name, cases, make, lacks = null] of targets.filter(([name]) => !only || name === only))
+    needing(lacks).test(name, { timeout: 3_600_000 }, async () => {
       const indices = onlyIndex === undefined ? Array.from({ length: cases * times }, (_, i) => i) : [Number(onlyIndex)]
       const target = await make()
       const { accepted, problems } = await runCases(target, seed, indices)
       target.dispose?.()
       console.log(`${name}, seed ${seed}: ${indices.length} cases, ${accepted} of them used`)
       expect(problems).toEqual([])
-    },
-  )
+    })
 })

@@ -1,7 +1,7 @@
 /** Every family of models: log-probabilities against transformers, training beside and of its weights, and its own layout. */
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { lora } from '../../lib/adapters/methods/lora.js'
 import { mora } from '../../lib/adapters/methods/mora.js'
 import { initModel, mergeModel } from '../../lib/models/index.js'
@@ -11,9 +11,10 @@ import type { Parameter } from '../../lib/tensor/parameter.js'
 import { safetensorsBytes } from '../io/safetensors-bytes.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
+import { lacksCpu, needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
 import { familyExpected, familyFolder, familyNames, layoutOf, loadFamily } from './families.js'
-import { largestDifference, largestOf } from './files.js'
+import { describeGolden, largestDifference, largestOf } from './files.js'
 import { batchOf, logProbsOf, takeSteps } from './tiny-models.js'
 
 const tolerance = 1e-4
@@ -29,9 +30,8 @@ const methods = [
   { method: 'MoRA by sharing', config: mora({ rank: 3, operator: 'sharing' }) },
 ]
 
-describe.each(familyNames)('%s', (name) => {
+describeGolden('families', familyNames, (name, folder) => {
   const { sequences, logprobs } = familyExpected(name)
-  const folder = familyFolder(name)
   const rows = sequences.map((input_ids) => ({ input_ids }))
   const batch = batchOf(rows)
   const largestError = (got: readonly number[][], wanted = logprobs): number =>
@@ -73,8 +73,7 @@ describe.each(familyNames)('%s', (name) => {
   })
 
   // Elsewhere kernels are checked one by one, and this would take long on the emulator.
-  const onCpu = testDevice().kind === 'cpu'
-  test.runIf(onCpu).each(methods)('$method: gradients are those of finite differences', async ({ config }) => {
+  needing(lacksCpu).test.each(methods)('$method: gradients are those of finite differences', async ({ config }) => {
     using model = await loadFamily(folder)
     addRandom(model, config)
     const gradients = await gradientsOf(model)

@@ -2,28 +2,40 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { describe } from 'vitest'
 import type { SafetensorsEntry } from '../../lib/io/safetensors.js'
 import { bfloat16BitsToFloat32 } from '../../lib/tensor/half.js'
+import { assetPath, lacksAsset } from '../assets.js'
+import { type Lack, needing } from '../needs.js'
 
-const folders = [dirname(fileURLToPath(import.meta.url))]
-if (process.env.MORA_TEST_ASSETS) folders.push(join(process.env.MORA_TEST_ASSETS, 'golden'))
+const own = dirname(fileURLToPath(import.meta.url))
 
-/** Where a file or folder of the golden data lies, or null where it is not at hand. */
-export function goldenPath(name: string): string | null {
-  return folders.map((folder) => join(folder, name)).find((path) => existsSync(path)) ?? null
+/** Where a file or folder of the golden data lies; throws where it is not at hand, so tests of large ones ask `lacksGolden` first. */
+export function goldenPath(name: string): string {
+  const path = join(own, name)
+  return existsSync(path) ? path : assetPath(join('golden', name))
 }
 
-/** Every place where a file of the golden data lies. */
-export function goldenPaths(name: string): string[] {
-  return folders.map((folder) => join(folder, name)).filter((path) => existsSync(path))
+export const lacksGolden = (name: string): Lack =>
+  existsSync(join(own, name)) ? null : lacksAsset(join('golden', name), 'golden data')
+
+/** Calls `body` for each of these parts of a folder of the golden data. One that is not at hand has one test, which is skipped. */
+export function describeGolden(
+  folder: string,
+  parts: readonly string[],
+  body: (part: string, path: string) => void,
+): void {
+  for (const part of parts) {
+    const lacking = lacksGolden(join(folder, part))
+    if (lacking === null) describe(part, () => body(part, goldenPath(join(folder, part))))
+    else needing(lacking).test(part, () => {})
+  }
 }
 
-export function goldenJson<T>(name: string): T {
-  return JSON.parse(readFileSync(goldenPath(name)!, 'utf8')) as T
-}
+export const goldenJson = <T>(name: string): T => JSON.parse(readFileSync(goldenPath(name), 'utf8')) as T
 
 export function goldenLines<T>(name: string): T[] {
-  const lines = readFileSync(goldenPath(name)!, 'utf8').trim().split('\n')
+  const lines = readFileSync(goldenPath(name), 'utf8').trim().split('\n')
   return lines.map((line) => JSON.parse(line) as T)
 }
 

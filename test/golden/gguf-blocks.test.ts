@@ -7,7 +7,7 @@ import { goldenPath, readTensors } from './files.js'
 
 const plain: Record<string, DType> = { F16: 'float16', BF16: 'bfloat16' }
 const device = testDevice()
-const tensors = readTensors(goldenPath('gguf-blocks.safetensors')!)
+const tensors = readTensors(goldenPath('gguf-blocks.safetensors'))
 const types = [...tensors.keys()].flatMap((name) => (name.endsWith('.raw') ? [name.slice(0, -4)] : []))
 
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))

@@ -1,13 +1,13 @@
 /** GGUF files made of the families' checkpoints as llama.cpp's converter lays them out give what the checkpoints give. */
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { float32, type GgufParts, ggufBytes, type TypedValue, text, uint32 } from '../io/gguf-bytes.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 import { familyExpected, familyFolder, familyNames, familyPath, loadFamily } from './families.js'
-import { type GoldenTensor, goldenJson, largestDifference, readTensors } from './files.js'
+import { describeGolden, type GoldenTensor, goldenJson, largestDifference, readTensors } from './files.js'
 import { logProbsOf } from './tiny-models.js'
 
 type Json = Record<string, number | null>
@@ -113,7 +113,8 @@ const layouts: Record<string, Layout> = {
   },
 }
 
-describe.each(familyNames.filter((name) => name in layouts))('%s', (name) => {
+const named = familyNames.filter((name) => name in layouts)
+describeGolden('families', named, (name) => {
   const { sequences, logprobs } = familyExpected(name)
 
   test('log-probabilities', async () => {

@@ -5,9 +5,10 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { readGguf } from '../../lib/io/gguf.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { liveBytes } from '../live-bytes.js'
+import { needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
-import { familyExpected, familyFolder, familyNames, loadFamily } from './families.js'
-import { largestDifference } from './files.js'
+import { familyExpected, familyFolder, familyNames, familyPath, loadFamily } from './families.js'
+import { describeGolden, lacksGolden, largestDifference } from './files.js'
 import { expectedOf, loadTiny, logProbsOf, tinyModels } from './tiny-models.js'
 
 const at = useTemporaryFolder()
@@ -16,11 +17,12 @@ afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0
 /** Mistral's window has no place in GGUF's `llama`. */
 const windowed = new Set(['mistral'])
 
-describe.each(familyNames.filter((name) => !windowed.has(name)))('T16 %s', (name) => {
+const written = familyNames.filter((name) => !windowed.has(name))
+describeGolden('families', written, (name, folder) => {
   const { sequences, logprobs } = familyExpected(name)
 
-  test('in float32 computes the same, and in Q8_0 nearly', async () => {
-    using model = await loadFamily(familyFolder(name))
+  test('T16 in float32 computes the same, and in Q8_0 nearly', async () => {
+    using model = await loadFamily(folder)
     const path = join(at(), 'model.gguf')
     await model.save(path, { dtype: 'float32' })
     using again = await loadFamily(path)
@@ -37,7 +39,7 @@ describe.each(familyNames.filter((name) => !windowed.has(name)))('T16 %s', (name
   })
 })
 
-test.runIf(familyNames.includes('olmo2'))(
+needing(lacksGolden(familyPath('olmo2'))).test(
   "OLMo 2's norms have the names that llama.cpp knows, not Llama's",
   async () => {
     using model = await loadFamily(familyFolder('olmo2'))
@@ -49,13 +51,16 @@ test.runIf(familyNames.includes('olmo2'))(
   },
 )
 
-test.runIf(familyNames.includes('mistral'))('a configuration that GGUF cannot say is refused by name', async () => {
-  using model = await loadFamily(familyFolder('mistral'))
-  await expect(model.save(join(at(), 'model.gguf'))).rejects.toThrow(
-    /architecture llama cannot say what the model's configuration says: .*window is \d+ and would be null/,
-  )
-  expect(readdirSync(at())).toEqual([])
-})
+needing(lacksGolden(familyPath('mistral'))).test(
+  'a configuration that GGUF cannot say is refused by name',
+  async () => {
+    using model = await loadFamily(familyFolder('mistral'))
+    await expect(model.save(join(at(), 'model.gguf'))).rejects.toThrow(
+      /architecture llama cannot say what the model's configuration says: .*window is \d+ and would be null/,
+    )
+    expect(readdirSync(at())).toEqual([])
+  },
+)
 
 describe.each(tinyModels)('T16 %s', (name) => {
   const { sequences } = expectedOf(name)

@@ -1,16 +1,16 @@
 /** Quantised checkpoints as the tools of each format write them: their values, what models compute with them, and training beside them. */
-import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { readJsonObject } from '../../lib/io/json.js'
 import { readModelFolder } from '../../lib/io/safetensors.js'
 import { quantisedWeights } from '../../lib/models/checkpoint/quantised/index.js'
 import { readCodedWeight } from '../../lib/models/checkpoint/quantised/read-coded-weight.js'
 import { native } from '../../lib/native.js'
 import { liveBytes } from '../live-bytes.js'
+import { quantisedSets } from '../models/checkpoint/quantised-sets.js'
 import { testDevice } from '../operations/harness.js'
 import { loadFamily } from './families.js'
-import { goldenJson, goldenLines, goldenPath, goldenPaths, largestDifference, readTensors } from './files.js'
+import { describeGolden, goldenJson, goldenLines, largestDifference, readTensors } from './files.js'
 import { batchOf, type GoldenTraining, logProbsOf, type Row, trainOn } from './tiny-models.js'
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
@@ -24,28 +24,23 @@ interface Expected {
   lora?: Omit<GoldenTraining, 'name'> & { trainable: number; logprobs: number[][] }
 }
 
-/** A few lie beside the tests, all of them in MORA_TEST_ASSETS. */
-const sets = [...new Set(goldenPaths('quantised').flatMap((folder) => readdirSync(folder)))].filter(
-  (name) => goldenPath(`quantised/${name}/config.json`) !== null,
-)
-const folderOf = (name: string) => goldenPath(`quantised/${name}`)!
 const expectedOf = (name: string) => goldenJson<Expected>(`quantised/${name}/expected.json`)
 /** Values that are products of two floats are rounded there and here; all others are exact. */
 const rounds = (name: string) => /^(bnb|fp8-block-partial)/.test(name)
 
-async function weightsIn(name: string) {
-  const { quantization_config: settings } = await readJsonObject(join(folderOf(name), 'config.json'))
+async function weightsIn(folder: string) {
+  const { quantization_config: settings } = await readJsonObject(join(folder, 'config.json'))
   const open = (path: string) => native.openFile(path)
-  return { open, ...quantisedWeights(settings, 'config.json', await readModelFolder(folderOf(name)), open) }
+  return { open, ...quantisedWeights(settings, 'config.json', await readModelFolder(folder), open) }
 }
 
-describe.each(sets)('%s', (name) => {
+describeGolden('quantised', quantisedSets, (name, folder) => {
   const { quantised, dequantised, sequences, logprobs, lora } = expectedOf(name)
 
   test('values', async () => {
-    const { weights, open } = await weightsIn(name)
+    const { weights, open } = await weightsIn(folder)
     expect(weights.length).toBe(quantised)
-    const wanted = readTensors(join(folderOf(name), 'dequantised.safetensors'))
+    const wanted = readTensors(join(folder, 'dequantised.safetensors'))
     expect(dequantised.length).toBeGreaterThan(1)
     for (const weight of dequantised) {
       using matrix = readCodedWeight(weights.find((one) => one.name === weight)!, testDevice(), open)
@@ -72,29 +67,26 @@ describe.each(sets)('%s', (name) => {
   if (name === 'mxfp4') return
 
   test('log-probabilities', async () => {
-    using model = await loadFamily(folderOf(name))
+    using model = await loadFamily(folder)
     const got = await logProbsOf(model, sequences)
     expect(largestDifference(got.flat(), logprobs.flat())).toBeLessThan(5e-5)
     const packed = await model.tokenLogProbs(batchOf(sequences.map((input_ids) => ({ input_ids }))))
     expect(largestDifference(packed, logprobs.flat()), 'packed').toBeLessThan(5e-5)
   })
 
-  test.runIf(lora)('LoRA beside the values, step by step', async () => {
-    using model = await loadFamily(folderOf(name))
-    await model.loadAdapter(join(folderOf(name), 'lora', 'start'), 'a')
-    expect(largestDifference((await logProbsOf(model, sequences)).flat(), lora!.logprobs.flat())).toBeLessThan(5e-5)
-    const rows = goldenLines<Row>(`quantised/${name}/lora/rows.jsonl`)
-    await trainOn(model, rows, lora!, (taken, golden) => {
-      const at = `step ${golden.step}`
-      expect(taken.targetTokens, at).toBe(golden.targetTokens)
-      expect(Math.abs(taken.loss / golden.loss - 1), `${at}: relative error of the loss`).toBeLessThan(2e-5)
-      expect(Math.abs(taken.gradNorm / golden.gradNorm - 1), `${at}: relative error of the norm`).toBeLessThan(5e-4)
+  if (lora)
+    test('LoRA beside the values, step by step', async () => {
+      using model = await loadFamily(folder)
+      await model.loadAdapter(join(folder, 'lora', 'start'), 'a')
+      expect(largestDifference((await logProbsOf(model, sequences)).flat(), lora.logprobs.flat())).toBeLessThan(5e-5)
+      const rows = goldenLines<Row>(`quantised/${name}/lora/rows.jsonl`)
+      await trainOn(model, rows, lora, (taken, golden) => {
+        const at = `step ${golden.step}`
+        expect(taken.targetTokens, at).toBe(golden.targetTokens)
+        expect(Math.abs(taken.loss / golden.loss - 1), `${at}: relative error of the loss`).toBeLessThan(2e-5)
+        expect(Math.abs(taken.gradNorm / golden.gradNorm - 1), `${at}: relative error of the norm`).toBeLessThan(5e-4)
+      })
+      const final = (await logProbsOf(model, sequences)).flat()
+      expect(largestDifference(final, lora.final_logprobs.flat())).toBeLessThan(5e-5)
     })
-    const final = (await logProbsOf(model, sequences)).flat()
-    expect(largestDifference(final, lora!.final_logprobs.flat())).toBeLessThan(5e-5)
-  })
-})
-
-test('the sets beside the tests are there', () => {
-  for (const name of ['bnb-fp4', 'gptq-4-g32-asym-zero', 'mxfp4']) expect(existsSync(folderOf(name)), name).toBe(true)
 })

@@ -3,8 +3,9 @@ import { createHash } from 'node:crypto'
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Model } from '../../lib/models/model.js'
 import { liveBytes } from '../live-bytes.js'
+import { needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
-import { goldenPath, largestDifference, readTensors } from './files.js'
+import { goldenPath, lacksGolden, largestDifference, readTensors } from './files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, tinyModels } from './tiny-models.js'
 
 const float32Tolerance = 5e-5
@@ -68,7 +69,7 @@ for (const name of tinyModels) {
 
       test('log-probabilities beside the weights', async () => {
         using model = await loadTiny(name)
-        await model.loadAdapter(goldenPath(folder)!, 'x')
+        await model.loadAdapter(goldenPath(folder), 'x')
         expect(await largestError(model, adapted)).toBeLessThan(float32Tolerance)
         model.setActiveAdapters([])
         expect(await largestError(model, logprobs)).toBeLessThan(float32Tolerance)
@@ -77,7 +78,7 @@ for (const name of tinyModels) {
       test('merged, then restored bit for bit', async () => {
         using model = await loadTiny(name)
         const pristine = await weightHashes(model)
-        await model.loadAdapter(goldenPath(folder)!, 'x')
+        await model.loadAdapter(goldenPath(folder), 'x')
         const { merged } = await model.mergeAdapter('x')
         expect(merged).toBe(model.linears().filter(({ adapters: beside }) => beside.has('x')).length)
         expect(await weightHashes(model)).not.toEqual(pristine)
@@ -93,7 +94,7 @@ for (const name of tinyModels) {
       ] as const)('merged into %s weights, then restored bit for bit', async (dtype, allowed) => {
         using model = await loadTiny(name, dtype)
         const pristine = await weightHashes(model)
-        await model.loadAdapter(goldenPath(folder)!, 'x')
+        await model.loadAdapter(goldenPath(folder), 'x')
         expect(await largestError(model, adapted)).toBeLessThan(allowed)
         await model.mergeAdapter('x')
         expect(await largestError(model, adapted)).toBeLessThan(allowed)
@@ -102,13 +103,13 @@ for (const name of tinyModels) {
         expect(await weightHashes(model)).toEqual(pristine)
       })
 
-      const mergedFile = goldenPath(`${folder}/merged_float32.safetensors`)
+      const mergedFile = `${folder}/merged_float32.safetensors`
       if (!config.merged) return
-      test.skipIf(mergedFile === null)('merged weights', async () => {
+      needing(lacksGolden(mergedFile)).test('merged weights', async () => {
         using model = await loadTiny(name)
-        await model.loadAdapter(goldenPath(folder)!, 'x')
+        await model.loadAdapter(goldenPath(folder), 'x')
         await model.mergeAdapter('x')
-        const wanted = readTensors(mergedFile!)
+        const wanted = readTensors(goldenPath(mergedFile))
         for (const linear of model.linears()) {
           const values = (await linear.weight.data()) as Float32Array
           const error = largestDifference(values, wanted.get(`${linear.name}.weight`)!.values)

@@ -9,6 +9,9 @@ import {
   writeSafetensors,
   writeShardedSafetensors,
 } from '../../lib/io/safetensors.js'
+import { assetPath, lacksAsset } from '../assets.js'
+import { goldenPath } from '../golden/files.js'
+import { needing } from '../needs.js'
 import { safetensorsBytes } from './safetensors-bytes.js'
 import { expectRejection, fileOf, useTemporaryFolder } from './temporary.js'
 
@@ -263,24 +266,20 @@ describe('model folders', () => {
   })
 })
 
-const assets = process.env.MORA_TEST_ASSETS
-describe.skipIf(!assets)('files that other tools wrote (MORA_TEST_ASSETS)', () => {
-  const files = assets
-    ? readdirSync(join(assets, 'golden'), { recursive: true, encoding: 'utf8' }).filter((name) =>
-        name.endsWith('.safetensors'),
-      )
-    : []
-
-  it('are all accepted', async () => {
+describe('files that other tools wrote', () => {
+  needing(lacksAsset('golden', 'golden data')).it('are all accepted', async () => {
+    const golden = assetPath('golden')
+    const names = readdirSync(golden, { recursive: true, encoding: 'utf8' })
+    const files = names.filter((name) => name.endsWith('.safetensors'))
     expect(files.length).toBeGreaterThan(0)
     for (const name of files) {
-      const { tensors } = await readSafetensorsHeader(join(assets!, 'golden', name))
+      const { tensors } = await readSafetensorsHeader(join(golden, name))
       expect(tensors.size, name).toBeGreaterThan(0)
     }
   })
 
   it('have the tensors of a bfloat16 checkpoint where its configuration says so', async () => {
-    const tensors = await readModelFolder(join(assets!, 'golden/tiny-tied-llama3-rope/model'))
+    const tensors = await readModelFolder(goldenPath('tiny-tied-llama3-rope/model'))
     expect(tensors.get('model.embed_tokens.weight')).toMatchObject({
       dtype: 'bfloat16',
       shape: [300, 48],

@@ -17,7 +17,7 @@ import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
 
 const temporary = useTemporaryFolder()
-const path = goldenPath('tiny-untied/model')!
+const path = goldenPath('tiny-untied/model')
 const REASON = new Error('enough')
 const small = { device: 'cpu', threads: 1, dtype: 'float32' } as const
 

@@ -12,7 +12,7 @@ import { liveBytes } from '../live-bytes.js'
 import { decode, encode, testDevice } from '../operations/harness.js'
 
 const device = testDevice()
-const tensors = readTensors(goldenPath('gguf-blocks.safetensors')!)
+const tensors = readTensors(goldenPath('gguf-blocks.safetensors'))
 const formats = [...tensors.keys()].flatMap((name) => (/^(?!B?F16).*\.raw$/.test(name) ? [name.slice(0, -4)] : []))
 /** So many rows meet blocks as they are stored; more, their values in the activations' dtype. */
 const fewRows = 8

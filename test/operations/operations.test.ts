@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { native, type OperationName } from '../../lib/native.js'
+import { lack, needing } from '../needs.js'
 import { activations } from './cases/activations.js'
 import { attentionOperations } from './cases/attention.js'
 import { codeOperations } from './cases/codes.js'
@@ -45,7 +46,9 @@ describe.each(Object.entries(table))('%s', (_, cases) => {
   for (const description of cases) {
     const { needs = () => true } = description
     for (const dtype of description.dtypes ?? activationDTypes) {
-      test.skipIf(!needs(facts))(`${description.name} in ${dtype}`, () => runCase(description, dtype))
+      needing(lack('another device', needs(facts))).test(`${description.name} in ${dtype}`, () =>
+        runCase(description, dtype),
+      )
     }
   }
 })

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { binaryCandidates } from '../../lib/native-binary.js'
 import { packageVersion } from '../../lib/package-facts.js'
 import { PREBUILT_ADDON, PREBUILT_CUDA } from '../../lib/prebuilt.js'
-import { hasGloo } from '../ranks/launchers.js'
+import { lacksEmulated, needing } from '../needs.js'
+import { lacksGloo } from '../ranks/launchers.js'
 import { Project, pack, root, type Said, training } from './project.js'
 
 const addon = binaryCandidates().find(existsSync)!
@@ -125,7 +126,7 @@ ${training(`import * as library from 'node-mora'`)}`
       expect(/\S*\/mora\.node/.exec(stderr)?.[0]).toContain(`${place(PREBUILT_ADDON)}/`)
     })
 
-    it.runIf(hasGloo)('brings what connects ranks where there is no MPI', () => {
+    needing(lacksGloo).it('brings what connects ranks where there is no MPI', () => {
       const { stdout } = project.run('mora', ['doctor', '--json'], project.bare)
       expect(JSON.parse(stdout).ranks).toContainEqual({ name: 'gloo', version: expect.stringMatching(/^\d+\.\d/) })
     })
@@ -170,7 +171,7 @@ console.log(JSON.stringify({ kinds: devices.map(({ kind }) => kind), problems })
       })
     })
 
-    it.skipIf(!existsSync(emulatedCuda))('takes the CUDA backend from its package', () => {
+    needing(lacksEmulated).it('takes the CUDA backend from its package', () => {
       fake(PREBUILT_CUDA, packageVersion(), 'mora_cuda.so', '')
       cpSync(emulatedCuda, join(place(PREBUILT_CUDA), 'mora_cuda.so'))
       expect(cuda().kinds).toContain('cuda')

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { lacking, needsOf, oldestGlibc } from '../../scripts/packing/needs.mjs'
+import { lacksLinux, needing } from '../needs.ts'
 
 const nothing = { libraries: [], versions: [] }
 
@@ -31,7 +32,7 @@ test('it has the libraries of glibc and the one of GCC that Node.js needs, and l
   expect(lacking(needs, /^(liblzma|XZ_)/)).toEqual(['GLIBC_2.35'])
 })
 
-test.runIf(process.platform === 'linux')('what a program needs is read from its file', () => {
+needing(lacksLinux).test('what a program needs is read from its file', () => {
   const { architecture, libraries, versions } = needsOf(process.execPath)
   expect(architecture).toBe(process.arch)
   expect(libraries).toEqual(expect.arrayContaining(['libc.so.6', 'libstdc++.so.6']))

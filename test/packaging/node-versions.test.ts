@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { PREBUILT_ADDON } from '../../lib/prebuilt.js'
 import { randomStream } from '../../lib/random.js'
+import { lacksLinux, lacksLong, lacksX64, needing } from '../needs.js'
 import { Project, pack, root, training } from './project.js'
 
 let scratch: string
@@ -46,7 +47,7 @@ function someTests(count: number): string[] {
   )
 }
 
-describe.runIf(process.env.MORA_TEST_LONG && process.platform === 'linux' && process.arch === 'x64')('Node.js', () => {
+needing(lacksLong, lacksLinux, lacksX64).describe('Node.js', () => {
   let expected: string
   let ofPackages: string | undefined
   const { MORA_BINARY, ...env } = process.env

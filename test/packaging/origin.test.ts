@@ -1,15 +1,16 @@
 /** Packages name the repository and the page that whoever packs them gives, and none otherwise. */
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, existsSync, readFileSync } from 'node:fs'
+import { copyFileSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lacksBuild, needing } from '../needs.js'
 import { root } from './project.js'
 
 const folder = useTemporaryFolder()
 const [repository, homepage] = ['https://example.org/node-mora.git', 'https://example.org/']
 
-test.skipIf(!existsSync(join(root, 'dist', '.built')))('the repository and the page of packages are given', () => {
+needing(lacksBuild).test('the repository and the page of packages are given', () => {
   // Any small program stands for the addon: what it is linked with does not matter here.
   const addon = join(folder(), 'mora.node')
   copyFileSync('/bin/sh', addon)

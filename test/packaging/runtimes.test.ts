@@ -3,11 +3,12 @@ import { spawnSync } from 'node:child_process'
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { DEMO_MODEL } from '../../lib/demo/demo.js'
 import { binaryCandidates } from '../../lib/native-binary.js'
 import { packageVersion } from '../../lib/package-facts.js'
 import { PREBUILT_ADDON } from '../../lib/prebuilt.js'
+import { lacksLinux, lacksLong, needing, skipFor } from '../needs.js'
 import { Project, pack, root, type Said } from './project.js'
 
 const VERSIONS = { bun: '1.4.5', deno: '2.9.6' }
@@ -44,7 +45,7 @@ function programOf(name: keyof typeof VERSIONS): string | null {
   return null
 }
 
-describe.runIf(process.env.MORA_TEST_LONG && process.platform === 'linux')('an addon of a package', () => {
+needing(lacksLong, lacksLinux).describe('an addon of a package', () => {
   const scratch = mkdtempSync(join(tmpdir(), 'mora-runtimes-'))
   const project = new Project()
   const place = join(project.folder, 'node_modules', PREBUILT_ADDON)
@@ -71,15 +72,15 @@ describe.runIf(process.env.MORA_TEST_LONG && process.platform === 'linux')('an a
     expect(expected.stdout).toMatch(/^(\d+\.\d+\n){3}(\d+ ?)+\n$/)
   })
 
-  it.for(RUNTIMES)('does the same, bit for bit, by $name $run', ({ name, run }, { skip }) => {
+  it.for(RUNTIMES)('does the same, bit for bit, by $name $run', ({ name, run }, context) => {
     const program = programOf(name)
-    if (program === null) return skip(`npm has no ${name}`)
+    if (program === null) return skipFor(`${name}: npm has none`, context)
     expect(project.run(program, [...run, path])).toEqual(expected)
   })
 
-  it.for(['bun', 'deno'] as const)('is not taken by %s if it cannot be loaded, with the cause', (name, { skip }) => {
+  it.for(['bun', 'deno'] as const)('is not taken by %s if it cannot be loaded, with the cause', (name, context) => {
     const program = programOf(name)
-    if (program === null) return skip(`npm has no ${name}`)
+    if (program === null) return skipFor(`${name}: npm has none`, context)
     writeFileSync(join(place, 'crash.cjs'), 'process.exit(7)')
     writeFileSync(
       join(place, 'package.json'),

@@ -1,20 +1,21 @@
 /** The README's commands on bare systems, and the build under other compilers ("npm run check:systems"). */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
-import { describe, expect, it } from 'vitest'
+import { expect, it } from 'vitest'
+import { lacksLinux, lacksLong, needing, skipFor } from '../needs.js'
 import { root } from './project.js'
 
 const systems = ['debian-12', 'gcc-12', 'gcc-14', 'clang-19']
 const script = join(root, 'scripts', 'check-systems.mjs')
 
-describe.runIf(process.env.MORA_TEST_LONG && process.platform === 'linux')('node-mora', () => {
-  it.for(systems)('is built and passes its tests on %s', { timeout: 7_200_000 }, (system, { skip }) => {
+needing(lacksLong, lacksLinux).describe('node-mora', () => {
+  it.for(systems)('is built and passes its tests on %s', { timeout: 7_200_000 }, (system, context) => {
     const { MORA_TEST_LONG, ...env } = process.env
     const { status, stdout, stderr } = spawnSync(process.execPath, [script, '--only', system], {
       encoding: 'utf8',
       env,
     })
-    if (status === 3) skip(stdout)
+    if (status === 3) skipFor(`another system: ${stdout.trim()}`, context)
     expect(status, stdout + stderr).toBe(0)
   })
 })

@@ -21,7 +21,7 @@ export interface DeepModel {
 
 /** Eight blocks, for so many ranks; its configuration may have other sizes. */
 export async function deepModel(folder: string, ranks: number, sizes: object = {}): Promise<DeepModel> {
-  const json = JSON.parse(readFileSync(join(goldenPath('tiny-untied/model')!, 'config.json'), 'utf8'))
+  const json = JSON.parse(readFileSync(join(goldenPath('tiny-untied/model'), 'config.json'), 'utf8'))
   const config = join(folder, 'deep.config')
   writeFileSync(config, JSON.stringify({ ...json, num_hidden_layers: 8, ...sizes }))
   const path = join(folder, 'deep')
@@ -39,6 +39,6 @@ export async function deepModel(folder: string, ranks: number, sizes: object = {
     bytesOfBase,
     bytesOfBlock: sum(units[1]!),
     most: sum(units.map(partOf)) + 2 * ranks * partOf(units[1]!) + vectors,
-    rows: goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')!,
+    rows: goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl'),
   }
 }

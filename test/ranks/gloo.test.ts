@@ -3,12 +3,13 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { binaryPath } from '../../lib/native-binary.js'
-import { hasCommand, main, resultOf, start, trainInto } from '../faults/command.js'
+import { main, resultOf, start, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { byHand, hasGloo, runJob } from './launchers.js'
-import { Namespaces, whyNoNamespaces } from './namespaces.js'
+import { lacksBuild, needing } from '../needs.js'
+import { byHand, lacksGloo, runJob } from './launchers.js'
+import { lacksNamespaces, Namespaces } from './namespaces.js'
 
 const folder = useTemporaryFolder()
 const job = join(import.meta.dirname, 'job.mjs')
@@ -18,10 +19,7 @@ const seen = () => {
   return names.sort().map((name) => JSON.parse(readFileSync(join(folder(), name), 'utf8')))
 }
 
-const why = whyNoNamespaces()
-if (why !== null) console.warn(`Tests between network namespaces are skipped: ${why.trim()}`)
-
-describe.skipIf(why !== null || !hasGloo || !hasCommand)('between two addresses', () => {
+needing(lacksNamespaces(), lacksGloo, lacksBuild).describe('between two addresses', () => {
   const between = (machines: Namespaces) => byHand('gloo', machines.addresses[0], machines.through)
 
   test('ranks train as one process does', async () => {
@@ -50,7 +48,7 @@ describe.skipIf(why !== null || !hasGloo || !hasCommand)('between two addresses'
   })
 })
 
-describe.skipIf(!hasGloo || !hasCommand)('a rank that is stopped', () => {
+needing(lacksGloo, lacksBuild).describe('a rank that is stopped', () => {
   let children: ChildProcess[] = []
   afterEach(() => {
     for (const child of children) child.kill('SIGKILL')
@@ -65,7 +63,7 @@ describe.skipIf(!hasGloo || !hasCommand)('a rank that is stopped', () => {
   })
 })
 
-test.skipIf(!hasGloo || !hasCommand)('a rank 0 without gloo ends the job, and says why on all ranks', async () => {
+needing(lacksGloo, lacksBuild).test('a rank 0 without gloo ends the job, and says why on all ranks', async () => {
   const without = join(folder(), 'Release')
   mkdirSync(without)
   copyFileSync(binaryPath(), join(without, 'mora.node'))

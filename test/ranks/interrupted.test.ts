@@ -6,9 +6,10 @@ import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { hasCommand, hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
+import { hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { collected, type Launcher, launchers, openMpiOf, runJob } from './launchers.js'
+import { needing } from '../needs.js'
+import { collected, type Launcher, lacksLauncher, launchers, openMpiOf, runJob } from './launchers.js'
 
 const folder = useTemporaryFolder()
 const isLong = Boolean(process.env.MORA_TEST_LONG)
@@ -40,7 +41,7 @@ async function interrupted(launcher: Launcher, signal: NodeJS.Signals, output: s
 
 const some = (...signals: NodeJS.Signals[]) => (isLong ? signals : signals.slice(0, 1))
 
-describe.skipIf(!openMpi.isHere || !hasCommand)('mpirun of Open MPI', () => {
+needing(lacksLauncher(openMpi)).describe('mpirun of Open MPI', () => {
   test.each(some('SIGTERM', 'SIGINT'))('kills at %s, and the run goes on from its last step', async (signal) => {
     const [whole, output] = [join(folder(), 'whole'), join(folder(), 'out')]
     await interrupted(openMpi, signal, output)
@@ -64,7 +65,7 @@ describe.each([
   { launcher: openMpiOf(lines), given: some('SIGTERM', 'SIGINT') },
   { launcher: mpich, given: some('SIGTERM', 'SIGINT') },
 ])('$launcher.name', ({ launcher, given }) => {
-  test.skipIf(!launcher.isHere || !hasCommand).each(given)('at %s all save once and end with 130', async (signal) => {
+  needing(lacksLauncher(launcher)).test.each(given)('at %s all save once and end with 130', async (signal) => {
     const output = join(folder(), 'out')
     const { code, stderr } = await interrupted(launcher, signal, output)
     expect(code, stderr).toBe(130)
@@ -76,7 +77,7 @@ describe.each([
   })
 })
 
-describe.skipIf(!gloo.isHere || !hasCommand)('of ranks that nothing launched', () => {
+needing(lacksLauncher(gloo)).describe('of ranks that nothing launched', () => {
   const cases = [1, 0].flatMap((rank) => some('SIGTERM', 'SIGINT').map((signal) => ({ rank, signal })))
   test.each(isLong ? cases : cases.slice(0, 1))('rank $rank at $signal stops all', async ({ rank, signal }) => {
     const output = join(folder(), 'out')

@@ -5,11 +5,12 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { hasCommand, main, start, trainInto } from '../faults/command.js'
+import { main, start, trainInto } from '../faults/command.js'
 import { readTensors } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
+import { lacksLong, needing } from '../needs.js'
 import { deepModel } from './deep-model.js'
-import { launchers, runJob } from './launchers.js'
+import { lacksLauncher, launchers, runJob } from './launchers.js'
 
 const folder = useTemporaryFolder()
 const job = join(import.meta.dirname, 'job.mjs')
@@ -39,9 +40,10 @@ const isLong = Boolean(process.env.MORA_TEST_LONG)
 describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher, turn })))(
   '$name',
   ({ launcher, turn }) => {
+    const onTurn = (...turns: number[]) => needing(turns.includes(turn) ? null : lacksLong)
     const itsTurn = <Case>(cases: readonly Case[]) => cases.filter((_, i) => isLong || i === turn % cases.length)
 
-    describe.skipIf(!launcher.isHere || !hasCommand)('where it is installed', () => {
+    needing(lacksLauncher(launcher)).describe('where it is installed', () => {
       test.each(itsTurn([2, 1, 4]))('%i ranks add up, send and gather', async (size) => {
         const ending = await runJob(launcher, size, [job, folder(), 'collectives'])
         expect(ending).toMatchObject({ code: 0, stderr: '' })
@@ -115,7 +117,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         expect(adapterIn(together).equals(adapterIn(each))).toBe(true)
       })
 
-      test.runIf(isLong || turn === 1)('ranks of processes hold a third of a base each, and two blocks', async () => {
+      onTurn(1).test('ranks of processes hold a third of a base each, and two blocks', async () => {
         const { path, rows, bytesOfBase, bytesOfBlock, most } = await deepModel(folder(), 3)
         const ending = await runJob(launcher, 3, [job, folder(), 'together', '30', path, rows], ownHosts)
         expect(ending).toMatchObject({ code: 0, stderr: '' })
@@ -131,7 +133,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         }
       })
 
-      test.runIf(isLong || turn === 0 || turn === 2)('all end when one is gone that holds a part', async () => {
+      onTurn(0, 2).test('all end when one is gone that holds a part', async () => {
         const { path, rows } = await deepModel(folder(), 3)
         const { code } = await runJob(launcher, 3, [job, folder(), 'together', '3', path, rows, '2'], ownHosts)
         expect(code).not.toBe(0)
@@ -142,7 +144,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         await expect.poll(running, { timeout: 10_000 }).toEqual([])
       })
 
-      test.runIf(isLong || turn === 2)('a rank may compute for longer than one may be silent', async () => {
+      onTurn(2).test('a rank may compute for longer than one may be silent', async () => {
         const ending = await runJob(launcher, 2, [job, folder(), 'slow', '2'])
         expect(ending).toMatchObject({ code: 0, stderr: '' })
         expect(seen()).toEqual([{ sum: [2] }, { sum: [2] }])
@@ -159,7 +161,7 @@ describe.each(launchers.map((launcher, turn) => ({ name: launcher.name, launcher
         await expect.poll(running, { timeout: 10_000 }).toEqual([])
       })
 
-      test.runIf(isLong || turn === 1)('ranks that do not do the same are told so', async () => {
+      onTurn(1).test('ranks that do not do the same are told so', async () => {
         const { code } = await runJob(launcher, 2, [job, folder(), 'differs', '3'])
         expect(code).not.toBe(0)
         expect(new Set(seen().map((one) => one.code))).toEqual(new Set(['ranks-differ']))

@@ -6,11 +6,12 @@ import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
-import { describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import { randomStream } from '../../lib/random.js'
-import { hasCommand, hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
+import { hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { type JobEnding, type Launcher, launchers, runJob } from './launchers.js'
+import { needing } from '../needs.js'
+import { type JobEnding, type Launcher, lacksLauncher, launchers, runJob } from './launchers.js'
 
 const folder = useTemporaryFolder()
 const seed = Number(process.env.MORA_TEST_SEED ?? 1)
@@ -90,7 +91,7 @@ describe.each([
   { launcher: launchers[2]!, size: 3, deaths: 3 },
 ])('$launcher.name', ({ launcher, size, deaths }) => {
   const title = `a rank is killed ${deaths * many} times, which changes nothing`
-  test.skipIf(!launcher.isHere || !hasCommand)(title, { timeout: 1_800_000 }, async () => {
+  needing(lacksLauncher(launcher)).test(title, { timeout: 1_800_000 }, async () => {
     const random = randomStream(seed, 'kill a rank', launcher.name)
     const [whole, output] = [join(folder(), 'whole'), join(folder(), 'out')]
     const start = Date.now()

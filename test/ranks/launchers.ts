@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { binaryCandidates } from '../../lib/native-binary.js'
+import { type Lack, lack, lacksBuild } from '../needs.js'
 import { freePort } from './free-port.js'
 
 type Variables = Readonly<Record<string, string>>
@@ -49,7 +50,11 @@ const started = (command: string, argv: readonly string[], variables: Variables)
     stdio: ['ignore', 'pipe', 'pipe'],
   })
 
+/** What a launcher's job needs: it, and the command that it runs. */
+export const lacksLauncher = ({ name, isHere }: Launcher): Lack => lack(name, isHere) ?? lacksBuild
+
 export const hasGloo = binaryCandidates().some((path) => existsSync(join(dirname(path), 'mora_gloo.so')))
+export const lacksGloo = lack('gloo', hasGloo)
 
 /** Processes that were told of each other as torchrun does it, started `through` a command each. */
 export function byHand(

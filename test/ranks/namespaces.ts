@@ -1,5 +1,6 @@
 /** Two network namespaces with a cable between them: as two machines, each with an address of its own. */
 import { spawnSync } from 'node:child_process'
+import type { Lack } from '../needs.js'
 
 const ip = (...argv: string[]) => spawnSync('ip', argv, { encoding: 'utf8' })
 
@@ -41,12 +42,11 @@ export class Namespaces {
   }
 }
 
-/** Why there are none here; null where there are. */
-export function whyNoNamespaces(): string | null {
+export function lacksNamespaces(): Lack {
   try {
     new Namespaces()[Symbol.dispose]()
     return null
   } catch (error) {
-    return (error as Error).message
+    return `network namespaces: ${(error as Error).message.trim()}`
   }
 }

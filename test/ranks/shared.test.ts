@@ -2,17 +2,15 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
-import { hasCommand } from '../faults/command.js'
+import { expect, test } from 'vitest'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { testDevice } from '../operations/harness.js'
+import { lack, lacksCpu, needing } from '../needs.js'
 import { deepModel } from './deep-model.js'
-import { byHand, hasGloo, runJob } from './launchers.js'
+import { byHand, lacksLauncher, runJob } from './launchers.js'
 
 const folder = useTemporaryFolder()
 const job = join(import.meta.dirname, 'job.mjs')
 const launcher = byHand('gloo', '127.0.0.1')
-const isHere = hasGloo && hasCommand && testDevice().kind === 'cpu'
 
 const seen = () =>
   readdirSync(folder())
@@ -22,12 +20,12 @@ const seen = () =>
 
 /** Starts a command where processes have other numbers, as in another container. */
 const otherNumbers = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc']
-const whyNoOtherNumbers = spawnSync('unshare', [...otherNumbers.slice(1), 'true']).status !== 0
+const lacksOtherNumbers = lack('unshare', spawnSync('unshare', [...otherNumbers.slice(1), 'true']).status === 0)
 
 /** A base of 100 MB, beside which a process's own memory is little. */
 const made = () => deepModel(folder(), 1, { hidden_size: 512, intermediate_size: 2048 })
 
-describe.skipIf(!isHere)('ranks of one machine', () => {
+needing(lacksLauncher(launcher), lacksCpu).describe('ranks of one machine', () => {
   test.each([2, 3])('%i hold a base once', async (size) => {
     const { path, rows, bytesOfBase } = await made()
     const ending = await runJob(launcher, size, [job, folder(), 'shared', '30', path, rows])
@@ -54,7 +52,7 @@ describe.skipIf(!isHere)('ranks of one machine', () => {
     await expect.poll(running, { timeout: 10_000 }).toEqual([])
   })
 
-  test.skipIf(whyNoOtherNumbers)('have a copy each where one does not see the processes of the others', async () => {
+  needing(lacksOtherNumbers).test('have a copy each where one does not see the processes of the others', async () => {
     const { path, rows } = await deepModel(folder(), 1)
     const argv = (more: string[]) => [job, folder(), 'shared', '30', path, rows, ...more]
     expect(await runJob(launcher, 2, argv([]))).toMatchObject({ code: 0, stderr: '' })

@@ -2,20 +2,18 @@
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { hasCommand, hiddenIn, main, resultOf, start, trainInto } from '../faults/command.js'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { hiddenIn, main, resultOf, start, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { hasGloo, launchers, runJob } from './launchers.js'
-import { Slurm, whyNoSlurm } from './slurm.js'
+import { lacksBuild, lacksLong, needing } from '../needs.js'
+import { hasGloo, lacksLauncher, launchers, runJob } from './launchers.js'
+import { lacksSlurm, Slurm } from './slurm.js'
 
 const folder = useTemporaryFolder()
-const isLong = Boolean(process.env.MORA_TEST_LONG)
-const why = isLong ? whyNoSlurm() : 'they are long'
-if (isLong && why !== null) console.warn(`Tests with Slurm are skipped: ${why}`)
 
 const environment = { MORA_JOB_SECRET: 'one that all ranks of the job know' }
 
-describe.skipIf(why !== null || !hasCommand)('by srun', { timeout: 600_000 }, () => {
+needing(lacksLong ?? lacksSlurm(), lacksBuild).describe('by srun', { timeout: 600_000 }, () => {
   let slurm: Slurm
   beforeAll(async () => {
     slurm = await Slurm.start()
@@ -43,7 +41,7 @@ describe.skipIf(why !== null || !hasCommand)('by srun', { timeout: 600_000 }, ()
     },
   )
 
-  test.skipIf(!launchers[0]!.isHere)('a job that is cancelled saves once, and ends with 130', async () => {
+  needing(lacksLauncher(launchers[0]!)).test('a job that is cancelled saves once, and ends with 130', async () => {
     const output = join(folder(), 'out')
     const argv = [main, ...trainInto(output, '--max-steps', '100000')]
     const [child] = await slurm.launcher('pmix').start(2, argv)

@@ -5,16 +5,16 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import type { Lack } from '../needs.js'
 import { freePort } from './free-port.js'
 import type { Launcher } from './launchers.js'
 
 const commands = ['slurmctld', 'slurmd', 'srun', 'scancel', 'sinfo']
 
-/** Why there is none here; null where there is. */
-export function whyNoSlurm(): string | null {
-  if (process.getuid?.() !== 0) return 'slurmd needs root'
+export function lacksSlurm(): Lack {
+  if (process.getuid?.() !== 0) return 'Slurm: slurmd needs root'
   const absent = commands.find((command) => spawnSync(command, ['-V']).error)
-  return absent === undefined ? null : `no ${absent} (bash scripts/setup.sh --slurm)`
+  return absent === undefined ? null : `Slurm: there is no ${absent} (bash scripts/setup.sh --slurm)`
 }
 
 export class Slurm implements AsyncDisposable {

@@ -2,18 +2,18 @@
 import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { STANDARD_MPI } from '../../lib/ranks/launcher.js'
 import { findRanksLibraries } from '../../lib/ranks/libraries.js'
-import { hasCommand } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { launchers, runJob } from './launchers.js'
+import { lack, needing } from '../needs.js'
+import { lacksLauncher, launchers, runJob } from './launchers.js'
 
 const folder = useTemporaryFolder()
 const openMpi = launchers[0]!
 const compiler = ['cc', 'gcc', 'clang'].find((name) => spawnSync(name, ['--version']).status === 0)
 
-describe.skipIf(!openMpi.isHere || !hasCommand || compiler === undefined)('the ABI of the standard', () => {
+needing(lacksLauncher(openMpi), lack('a C compiler', compiler)).describe('the ABI of the standard', () => {
   const { MORA_MPI_LIBRARY: before, LD_LIBRARY_PATH: paths } = process.env
   beforeEach(() => {
     const library = join(folder(), STANDARD_MPI)

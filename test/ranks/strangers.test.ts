@@ -4,11 +4,11 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { connect, Server } from 'node:net'
 import { join } from 'node:path'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, expect, test, vi } from 'vitest'
 import { connectRanks } from '../../lib/ranks/index.js'
-import { hasCommand } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { byHand, collected, hasGloo } from './launchers.js'
+import { lacksBuild, lacksLinux, needing } from '../needs.js'
+import { byHand, collected, lacksGloo } from './launchers.js'
 
 const folder = useTemporaryFolder()
 const job = join(import.meta.dirname, 'job.mjs')
@@ -60,7 +60,7 @@ async function garbage(port: number, megabytes: number): Promise<void> {
   await closed
 }
 
-describe.skipIf(!hasGloo || !hasCommand || process.platform !== 'linux')('rank 0 of a job', () => {
+needing(lacksGloo, lacksBuild, lacksLinux).describe('rank 0 of a job', () => {
   let children: ChildProcess[] = []
   afterEach(() => {
     for (const child of children) child.kill('SIGKILL')

@@ -1,11 +1,12 @@
 /** One rank has its troubles: a disk that is full, or a tenth of the others' speed. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { randomStream } from '../../lib/random.js'
-import { hasCommand, hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
-import { canFail, FailingDisk } from '../faults/disk.js'
-import { byHand, collected, hasGloo, runJob } from './launchers.js'
+import { hiddenIn, main, resultOf, trainInto } from '../faults/command.js'
+import { FailingDisk, lacksDisk } from '../faults/disk.js'
+import { needing } from '../needs.js'
+import { byHand, collected, lacksGloo, runJob } from './launchers.js'
 
 const gloo = byHand('gloo', '127.0.0.1')
 const times = process.env.MORA_TEST_LONG ? 10 : 2
@@ -14,7 +15,7 @@ const argvFor = (output: string) => [
   ...trainInto(output, '--save-every', '2', '--dtype', 'float32', '--quiet', '--resume', '--rank-timeout', '10'),
 ]
 
-describe.skipIf(!canFail || !hasGloo || !hasCommand)('a job', { timeout: 1_800_000 }, () => {
+needing(lacksDisk, lacksGloo).describe('a job', { timeout: 1_800_000 }, () => {
   let disk: FailingDisk
   beforeAll(async () => {
     disk = new FailingDisk()

@@ -2,13 +2,12 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, test } from 'vitest'
+import { lacksEmulated, lacksLong, needing } from '../needs.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-const addon = process.env.MORA_BINARY ?? join(root, 'build', 'Release', 'mora.node')
-const emulated = existsSync(join(dirname(addon), 'mora_cuda_emulated.so'))
 const folder = mkdtempSync(join(tmpdir(), 'mora-check-gpu-'))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -57,7 +56,7 @@ const env = {
 const check = (...extra: string[]) => spawnSync(process.execPath, [...command, ...extra], { encoding: 'utf8', env })
 
 describe('npm run check:gpu', () => {
-  test.skipIf(!emulated)('passes on the emulator, part by part', { timeout: 600_000 }, () => {
+  needing(lacksEmulated).test('passes on the emulator, part by part', { timeout: 600_000 }, () => {
     const { status, stdout, stderr } = check('--quick')
     expect(stderr, 'what failed').not.toMatch(/Error|TOO FAR/)
     expect(statuses(report())).toEqual(onTheEmulator)
@@ -77,7 +76,7 @@ describe('npm run check:gpu', () => {
     expect([parts.status, minutes.status]).toEqual([2, 2])
   })
 
-  test.skipIf(!emulated)('says what it leaves out for lack of time, and that nothing was checked', () => {
+  needing(lacksEmulated).test('says what it leaves out for lack of time, and that nothing was checked', () => {
     const { status, stdout, stderr } = check('--only', 'step,tests', '--minutes', '0.001')
     expect(statuses(report())).toEqual({ tests: 'left out', step: 'left out' })
     expect(stdout).toContain('For lack of time left out: tests, step.')
@@ -85,7 +84,7 @@ describe('npm run check:gpu', () => {
     expect(status).toBe(1)
   })
 
-  test.skipIf(!emulated)('that is ended keeps what it has found so far', { timeout: 600_000 }, async () => {
+  needing(lacksEmulated).test('that is ended keeps what it has found so far', { timeout: 600_000 }, async () => {
     rmSync(join(folder, 'report.json'))
     const child = spawn(process.execPath, [...command, '--quick', '--only', 'hardware,tests,step'], { env })
     const ended = new Promise((resolve) => child.on('close', resolve))
@@ -97,7 +96,7 @@ describe('npm run check:gpu', () => {
   })
 })
 
-describe.runIf(process.env.MORA_TEST_LONG && emulated)('npm run pack:gpu', () => {
+needing(lacksLong, lacksEmulated).describe('npm run pack:gpu', () => {
   const run = (environment: NodeJS.ProcessEnv, ...extra: string[]) =>
     spawnSync('sh', [join(folder, 'mora-gpu-check', 'run.sh'), '--json', join(folder, 'report.json'), ...extra], {
       cwd: folder,

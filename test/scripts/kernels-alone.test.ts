@@ -5,7 +5,8 @@
 import { readdirSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { beforeAll, describe, expect, test } from 'vitest'
+import { beforeAll, expect, test } from 'vitest'
+import { lack, lacksLong, needing } from '../needs.js'
 import { run } from '../simt/programs.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -27,7 +28,7 @@ function headersRead(): string[] {
 
 const ofOthers = /\/(hwy|oneapi|dnnl|[Ee]igen3?|node|node-addon-api|node_api)[./]|\/(dnnl|omp|napi)[^/]*\.h/
 
-describe.skipIf(!nvcc)('native/cuda by itself', () => {
+needing(lack('nvcc', nvcc)).describe('native/cuda by itself', () => {
   beforeAll(async () => {
     rmSync(join(folder, 'CMakeCache.txt'), { force: true })
     const hidden = absent.map((name) => `-DCMAKE_DISABLE_FIND_PACKAGE_${name}=ON`)
@@ -43,21 +44,17 @@ describe.skipIf(!nvcc)('native/cuda by itself', () => {
     expect(headersRead().filter((path) => ofOthers.test(path))).toEqual([])
   })
 
-  test.runIf(process.env.MORA_TEST_LONG)(
-    'has programs that test and time them',
-    { timeout: 60 * minutes },
-    async () => {
-      const { succeeds, text } = await build('gpu_kernel_tests', 'gpu_kernel_bench')
-      expect(succeeds, text).toBe(true)
-      expect(headersRead().filter((path) => ofOthers.test(path))).toEqual([])
-      const tests = await run(join(folder, 'gpu_kernel_tests'), [])
-      const files = readdirSync(join(root, 'test', 'native', 'cuda'), { encoding: 'utf8', recursive: true })
-      const names = files.map((file) => basename(file)).filter((name) => /^cuda_.*\.cpp$/.test(name))
-      expect(tests.text.trim().split('\n').sort()).toEqual(names.map((name) => name.replace('.cpp', '')).sort())
-      const leftOut = await run(join(folder, 'gpu_kernel_tests'), ['cuda_dequantise'])
-      expect(leftOut).toEqual({ succeeds: false, text: expect.stringContaining('Highway was not found') })
-      const cases = await run(join(folder, 'gpu_kernel_bench'), [])
-      expect(cases.text.split('\n')).toContain('attentionBackward')
-    },
-  )
+  needing(lacksLong).test('has programs that test and time them', { timeout: 60 * minutes }, async () => {
+    const { succeeds, text } = await build('gpu_kernel_tests', 'gpu_kernel_bench')
+    expect(succeeds, text).toBe(true)
+    expect(headersRead().filter((path) => ofOthers.test(path))).toEqual([])
+    const tests = await run(join(folder, 'gpu_kernel_tests'), [])
+    const files = readdirSync(join(root, 'test', 'native', 'cuda'), { encoding: 'utf8', recursive: true })
+    const names = files.map((file) => basename(file)).filter((name) => /^cuda_.*\.cpp$/.test(name))
+    expect(tests.text.trim().split('\n').sort()).toEqual(names.map((name) => name.replace('.cpp', '')).sort())
+    const leftOut = await run(join(folder, 'gpu_kernel_tests'), ['cuda_dequantise'])
+    expect(leftOut).toEqual({ succeeds: false, text: expect.stringContaining('Highway was not found') })
+    const cases = await run(join(folder, 'gpu_kernel_bench'), [])
+    expect(cases.text.split('\n')).toContain('attentionBackward')
+  })
 })

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { emulatorCompiles, run } from './programs.js'
+import { needing } from '../needs.js'
+import { lacksFibers, run } from './programs.js'
 
 type Sanitizer = 'none' | 'address' | 'thread'
 
@@ -24,7 +25,7 @@ async function expectStopped(fault: string, reason: RegExp, sanitizer: Sanitizer
   expect(succeeds).toBe(false)
 }
 
-describe.skipIf(!emulatorCompiles)('the CUDA emulator', () => {
+needing(lacksFibers).describe('the CUDA emulator', () => {
   beforeAll(async () => {
     const source = fileURLToPath(new URL('faults', import.meta.url))
     const configured = await run('cmake', ['-S', source, '-B', folder, '-DCMAKE_BUILD_TYPE=Release'])

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { lack, lacksLinux } from '../needs.js'
 
-/** Whether the emulator can be compiled here: it needs Boost.Context. */
-export const emulatorCompiles =
-  process.platform === 'linux' &&
-  ['/usr/include', '/usr/local/include'].some((folder) => existsSync(`${folder}/boost/context/detail/fcontext.hpp`))
+const boost = ['/usr/include', '/usr/local/include'].map((folder) => `${folder}/boost/context/detail/fcontext.hpp`)
+/** What the emulator compiles with. */
+export const lacksFibers = lacksLinux ?? lack('Boost.Context', boost.some(existsSync))
 
 export interface ProgramResult {
   readonly succeeds: boolean

@@ -7,8 +7,9 @@
 import { readdirSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { beforeAll, describe, expect, it } from 'vitest'
-import { emulatorCompiles, run } from './programs.js'
+import { beforeAll, expect, it } from 'vitest'
+import { needing } from '../needs.js'
+import { lacksFibers, run } from './programs.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const minutes = 60_000
@@ -21,7 +22,7 @@ const all = readdirSync(join(root, 'test', 'native', 'cuda'), { encoding: 'utf8'
 const programs = process.env.MORA_TEST_LONG ? all : short
 const sanitizers = process.env.MORA_TEST_LONG ? ['address', 'thread'] : ['address']
 
-describe.skipIf(!emulatorCompiles).each(sanitizers)('CUDA kernels with the %s sanitizer', (sanitizer) => {
+needing(lacksFibers).describe.each(sanitizers)('CUDA kernels with the %s sanitizer', (sanitizer) => {
   const folder = join(root, 'build', 'sanitized', sanitizer)
 
   beforeAll(async () => {

@@ -1,7 +1,8 @@
 /** A machine whose GPU cannot be used computes on its CPU, and says so, once. */
 import { existsSync } from 'node:fs'
-import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { afterEach, beforeEach, expect, vi } from 'vitest'
 import { absenceText, native } from '../../lib/native.js'
+import { lack, needing } from '../needs.js'
 
 vi.mock('node:fs', async (original) => {
   const fs = await original<typeof import('node:fs')>()
@@ -24,15 +25,16 @@ afterEach(() => vi.restoreAllMocks())
 
 const cannot = native.whyUnavailable('cuda')
 
-it.skipIf(cannot === null).each(['/dev/nvidia0', '/dev/nvhost-ctrl-gpu', '/usr/lib/wsl/lib/libcuda.so.1'])(
-  'with %s it says why',
-  async (file) => {
-    expect(await openOn(file)).toEqual([
-      `This machine has an NVIDIA GPU (${file}), but computes on the CPU: ${absenceText(cannot!)}.`,
-    ])
-  },
-)
+needing(lack('a machine without a GPU', cannot !== null)).it.each([
+  '/dev/nvidia0',
+  '/dev/nvhost-ctrl-gpu',
+  '/usr/lib/wsl/lib/libcuda.so.1',
+])('with %s it says why', async (file) => {
+  expect(await openOn(file)).toEqual([
+    `This machine has an NVIDIA GPU (${file}), but computes on the CPU: ${absenceText(cannot!)}.`,
+  ])
+})
 
-it.skipIf(cannot === null)('says nothing where there is no GPU', async () => {
+needing(lack('a machine without a GPU', cannot !== null)).it('says nothing where there is no GPU', async () => {
   expect(await openOn(null)).toEqual([])
 })

@@ -24,6 +24,7 @@ import { atOnce } from '../../lib/tensor/turns.js'
 import { type Weight, weightOf } from '../../lib/tensor/weight.js'
 import { largestDifference } from '../golden/files.js'
 import { liveBytes } from '../live-bytes.js'
+import { lacksCpu, needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
@@ -203,7 +204,7 @@ test('layers multiply with it alone, frozen, and the head too', async () => {
   for (const [i, values] of results[1]!.entries()) expect(largestDifference(values, results[0]![i]!)).toBeLessThan(1e-5)
 })
 
-test.runIf(device.kind === 'cpu').each([200, 3000])(
+needing(lacksCpu).test.each([200, 3000])(
   'neither values of a head in blocks nor the logits of %i rows are ever whole',
   async (rows) => {
     const [vocabulary, width] = [9600, 96]

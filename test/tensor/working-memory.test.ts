@@ -13,6 +13,7 @@ import { Tensor } from '../../lib/tensor/tensor.js'
 import { atOnce } from '../../lib/tensor/turns.js'
 import { weightOf } from '../../lib/tensor/weight.js'
 import { liveBytes } from '../live-bytes.js'
+import { lack, needing } from '../needs.js'
 import { testDevice } from '../operations/harness.js'
 
 const device = testDevice()
@@ -70,7 +71,7 @@ test.each(['bfloat16', 'float16'] as const)(
   },
 )
 
-test.runIf(native.supports(device, 'crossEntropyPart', ['float32']))(
+needing(lack('a device with crossEntropyPart', native.supports(device, 'crossEntropyPart', ['float32']))).test(
   'beside a frozen head, logits are made in parts of their columns, and evaluations keep none either',
   async () => {
     const [rows, width, vocabulary] = [256, 8, 16_384]

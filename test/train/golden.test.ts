@@ -1,11 +1,11 @@
-/** Whole runs on the native core, against runs of the reference implementation (golden/tiny-untied of MORA_TEST_ASSETS). */
-import { readFileSync } from 'node:fs'
+/** Whole runs on the native core, against runs of the reference implementation. */
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { packBatch } from '../../lib/data/packing.js'
 import { loadModel } from '../../lib/models/index.js'
 import type { TrainInput } from '../../lib/options/index.js'
 import { train } from '../../lib/train/index.js'
+import { goldenJson, goldenPath } from '../golden/files.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { localRanks } from './local-ranks.js'
 import { stepsOf } from './steps-of.js'
@@ -21,16 +21,14 @@ interface Golden {
   training: GoldenRun[]
 }
 
-const assets = process.env.MORA_TEST_ASSETS
 const folder = useTemporaryFolder()
 
-describe.skipIf(!assets)('training (needs MORA_TEST_ASSETS)', () => {
-  const root = join(assets ?? '', 'golden', 'tiny-untied')
-  const golden = assets && (JSON.parse(readFileSync(join(root, 'expected.json'), 'utf8')) as Golden)
+describe('training', () => {
+  const root = goldenPath('tiny-untied')
+  const { sequences, training } = goldenJson<Golden>('tiny-untied/expected.json')
   const load = () => loadModel(join(root, 'model'), { device: 'cpu', dtype: 'float32', threads: 1 })
 
-  const runs = (golden || { training: [] }).training
-  const onRanks = runs.flatMap((run) => [1, 2, 3, 4].map((size) => ({ name: run.name, size, run })))
+  const onRanks = training.flatMap((run) => [1, 2, 3, 4].map((size) => ({ name: run.name, size, run })))
   it.each(onRanks)('takes the steps of the reference: $name, ranks: $size', async ({ run, size }) => {
     const models = await Promise.all(Array.from({ length: size }, load))
     const options = optionsOf(root, run)
@@ -47,7 +45,7 @@ describe.skipIf(!assets)('training (needs MORA_TEST_ASSETS)', () => {
       }
     }
     for (const model of models) {
-      for (const [i, ids] of (golden as Golden).sequences.entries()) {
+      for (const [i, ids] of sequences.entries()) {
         const logProbs = await model.tokenLogProbs(packBatch([{ ids, mask: ids.map(() => 1), row: 0 }]))
         logProbs.forEach((value, j) => {
           expect(Math.abs(value - run.final_logprobs[i]![j]!)).toBeLessThan(5e-5)

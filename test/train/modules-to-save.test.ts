@@ -17,7 +17,7 @@ const at = (name: string) => join(folder(), name)
 const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
 
 const base = (name: TinyModel): TrainInput => ({
-  data: goldenPath(`${name}/training/rotation-cosine/rows.jsonl`)!,
+  data: goldenPath(`${name}/training/rotation-cosine/rows.jsonl`),
   modulesToSave: ['embeddings', 'norms'],
   rank: 2,
   dropout: 0.1,
@@ -66,7 +66,7 @@ describe.each(['tiny-untied', 'tiny-tied-llama3-rope'] as const)('modules to sav
       await model.mergeAdapter('default')
       await model.save(at('saved'), { dtype: 'float32' })
     }
-    const model = goldenPath(`${name}/model`)!
+    const model = goldenPath(`${name}/model`)
     await mergeModel({ model, adapter: at('out'), output: at('merged'), dtype: 'float32', device })
     const tensors = (path: string) => readFileSync(join(at(path), 'model.safetensors'))
     expect(tensors('merged').equals(tensors('saved'))).toBe(true)

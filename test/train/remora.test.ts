@@ -13,7 +13,7 @@ import { stepsOf } from './steps-of.js'
 
 const folder = useTemporaryFolder()
 const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
-const path = goldenPath('tiny-untied/model')!
+const path = goldenPath('tiny-untied/model')
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
@@ -35,7 +35,7 @@ const cases: [string, Partial<TrainInput>, number, (() => Promise<Model>)?][] = 
 describe.each(cases)('%s, merged on the way', (_, changes, tolerance, make) => {
   const load = make ?? (() => loadModel(path, { device, threads: 2, dtype: 'float32' }))
   const optionsOf = (output: string): TrainInput => ({
-    data: goldenPath('remora/remora-adapter.jsonl')!,
+    data: goldenPath('remora/remora-adapter.jsonl'),
     output: join(folder(), output),
     mergeEvery: 3,
     restartWarmupSteps: 1,

@@ -1,11 +1,11 @@
-/** What is trained of conversations under templates that models ship, against what TRL trains (needs MORA_TEST_ASSETS). */
-import { describe, expect, it } from 'vitest'
+/** What is trained of conversations under templates that models ship, against what TRL trains of MORA_TEST_ASSETS. */
+import { expect, it } from 'vitest'
 import type { CompiledTemplate } from '../../../lib/data/templates/compiled-template.js'
+import { lacksTemplates } from '../../assets.js'
+import { needing } from '../../needs.js'
 import { maskChat } from '../templates/compiled.js'
 import { type RealConversation, type RealTemplate, realTemplates } from '../templates/real-templates.js'
 import { tokenizerOf } from '../tokenizer/visible-tokenizer.js'
-
-const assets = process.env.MORA_TEST_ASSETS
 
 type Stretch = [start: number, end: number]
 
@@ -52,8 +52,8 @@ function leftOut([start, end]: Stretch, trained: readonly Stretch[]): string[][]
 /** Pieces of a text, of places. */
 const cut = (text: string, places: unknown): string[] => (places as Stretch[]).map(([from, to]) => text.slice(from, to))
 
-describe.skipIf(!assets)('what is trained (needs MORA_TEST_ASSETS)', () => {
-  const templates = assets ? realTemplates(assets) : []
+needing(lacksTemplates).describe('what is trained', () => {
+  const templates = lacksTemplates === null ? realTemplates() : []
   const count = { compared: 0, otherText: 0, withoutSpans: 0 }
 
   it.each(templates.map((real) => [real.name, real] as const))(

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parseExact } from '../../../lib/data/rows/exact-json.js'
 import type { CompiledTemplate } from '../../../lib/data/templates/compiled-template.js'
 import type { Message } from '../../../lib/data/templates/template.js'
+import { assetPath } from '../../assets.js'
 import { compiled } from './compiled.js'
 
 export interface RealConversation {
@@ -40,8 +41,8 @@ interface File {
   conversations: RealConversation[]
 }
 
-export function realTemplates(assets: string): RealTemplate[] {
-  const folder = join(assets, 'templates')
+export function realTemplates(): RealTemplate[] {
+  const folder = assetPath('templates')
   const names = readdirSync(folder).filter((file) => file.endsWith('.json'))
   return names.map((file) => {
     const name = file.replace('.json', '')

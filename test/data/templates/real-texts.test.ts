@@ -1,9 +1,9 @@
-/** Templates that models ship render as transformers renders them (needs MORA_TEST_ASSETS). */
-import { describe, expect, it } from 'vitest'
+/** Templates that models ship render as transformers renders them of MORA_TEST_ASSETS. */
+import { expect, it } from 'vitest'
 import type { Message } from '../../../lib/data/templates/template.js'
+import { lacksTemplates } from '../../assets.js'
+import { needing } from '../../needs.js'
 import { type RealConversation, type RealTemplate, realTemplates } from './real-templates.js'
-
-const assets = process.env.MORA_TEST_ASSETS
 
 /** What is given where a template does not take a conversation as it is. */
 function plainer(messages: readonly Message[], rounds: (call: unknown) => unknown): Message[] {
@@ -42,8 +42,8 @@ function renderAll({ template }: RealTemplate, conversation: RealConversation, m
   })
 }
 
-describe.skipIf(!assets)('real templates (need MORA_TEST_ASSETS)', () => {
-  const templates = assets ? realTemplates(assets) : []
+needing(lacksTemplates).describe('real templates', () => {
+  const templates = lacksTemplates === null ? realTemplates() : []
   const count = { equal: 0, better: 0, refused: 0 }
 
   it.each(templates.map((real) => [real.name, real] as const))('%s: the texts of transformers', (_, real) => {

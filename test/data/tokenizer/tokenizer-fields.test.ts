@@ -1,4 +1,3 @@
-import { existsSync } from 'node:fs'
 import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +7,8 @@ import { copiedTokenizerFields, tokenizerFields } from '../../../lib/data/tokeni
 import { createTokenizer, loadTokenizer, type Tokenizer } from '../../../lib/data/tokenizer/tokenizer.js'
 import { readGguf } from '../../../lib/io/gguf.js'
 import { plainMetadata } from '../../../lib/io/gguf-writer.js'
+import { assetPath, lacksRealModel, REAL_MODEL } from '../../assets.js'
+import { needing } from '../../needs.js'
 import { smallTokenizerFolder } from './small-tokenizer.js'
 
 const texts = [
@@ -137,8 +138,8 @@ describe('a tokenizer in GGUF metadata', () => {
     expect(() => fieldsOf(other)).toThrow(/what GGUF's form of it makes of text differs/)
   })
 
-  const path = join(process.env.MORA_TEST_ASSETS ?? '', 'models/SmolLM2-135M-Instruct.Q4_1.gguf')
-  it.runIf(existsSync(path))('is the same made anew or copied from a real file', async () => {
+  needing(lacksRealModel).it('is the same made anew or copied from a real file', async () => {
+    const path = assetPath(REAL_MODEL)
     const tokenizer = (await loadTokenizer(path))!
     const made = tokenizerFields(tokenizer, 49152, 'SmolLM2')
     const { metadata } = await readGguf(path)

@@ -1,4 +1,5 @@
 /** All kinds of files that are read, and how many cases each has by default: 2,000 together. */
+import type { Lack } from '../../needs.js'
 import type { Target } from '../cases.js'
 import { adapterTarget } from './adapter.js'
 import { checkpointTarget } from './checkpoint.js'
@@ -6,15 +7,16 @@ import { dataTarget } from './data.js'
 import { importanceTarget } from './importance.js'
 import { configTarget, ggufTarget, safetensorsTarget, shardsTarget, tokenizerTarget } from './model.js'
 import { optionsTarget } from './options.js'
-import { quantisedTarget } from './quantised.js'
+import { lacksOtherSets, otherQuantisedTarget, quantisedTarget } from './quantised.js'
 import { templateTarget } from './template.js'
 
-export const targets: [name: string, cases: number, make: () => Promise<Target>][] = [
+export const targets: [name: string, cases: number, make: () => Promise<Target>, lacks?: Lack][] = [
   ['safetensors', 200, safetensorsTarget],
   ['shards', 50, shardsTarget],
   ['config', 200, configTarget],
   ['gguf', 250, ggufTarget],
-  ['quantised', 100, quantisedTarget],
+  ['quantised', 40, quantisedTarget],
+  ['quantised-others', 60, otherQuantisedTarget, lacksOtherSets],
   ['importance', 50, importanceTarget],
   ['tokenizer', 250, tokenizerTarget],
   ['template', 150, templateTarget],

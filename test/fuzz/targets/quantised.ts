@@ -7,7 +7,7 @@ import { quantisedWeights } from '../../../lib/models/checkpoint/quantised/index
 import { readCodedWeight } from '../../../lib/models/checkpoint/quantised/read-coded-weight.js'
 import { loadModel } from '../../../lib/models/load-model.js'
 import { type NativeFile, native } from '../../../lib/native.js'
-import { goldenPath } from '../../golden/files.js'
+import { goldenPath, lacksGolden } from '../../golden/files.js'
 import { testDevice } from '../../operations/harness.js'
 import type { Files, Target } from '../cases.js'
 import { mutatedJson } from '../mutate-json.js'
@@ -15,24 +15,21 @@ import { choose } from '../random.js'
 import { mutateSafetensors } from './safetensors-file.js'
 import { bytesInUse, bytesOf, changed, jsonOf, onDevice, runModel } from './tiny-model.js'
 
-/** One of each reader; those that are not at hand are left out. */
-const sets = [
-  'bnb-fp4',
-  'gptq-4-g32-asym-zero',
-  'bnb-nf4-double',
-  'bnb-int8',
-  'awq-g32',
-  'ct-int4-g32-act',
-  'ct-fp8-channel',
-  'fp8-block',
-  'mxfp4',
-]
+/** One of each reader: those beside the tests, and the others. */
+const sets = ['bnb-fp4', 'gptq-4-g32-asym-zero', 'mxfp4']
+const otherSets = ['bnb-nf4-double', 'bnb-int8', 'awq-g32', 'ct-int4-g32-act', 'ct-fp8-channel', 'fp8-block']
+export const lacksOtherSets =
+  otherSets.map((set) => lacksGolden(`quantised/${set}`)).find((one) => one !== null) ?? null
+
+export const quantisedTarget = (): Promise<Target> => targetOf('quantised', sets)
+export const otherQuantisedTarget = (): Promise<Target> => targetOf('quantised-others', otherSets)
+
 const [weights, configuration] = ['model.safetensors', 'config.json']
 
-export async function quantisedTarget(): Promise<Target> {
-  const folders = sets.flatMap((set) => goldenPath(`quantised/${set}`) ?? [])
+async function targetOf(name: string, names: readonly string[]): Promise<Target> {
+  const folders = names.map((set) => goldenPath(`quantised/${set}`))
   return {
-    name: 'quantised',
+    name,
     samples: folders.map(
       (folder): Files => new Map([weights, configuration].map((name) => [name, readFileSync(join(folder, name))])),
     ),

@@ -20,7 +20,7 @@ const temporary = useTemporaryFolder()
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
-const adapterFolder = (name: string): string => goldenPath(`tiny-untied/adapters/${name}`)!
+const adapterFolder = (name: string): string => goldenPath(`tiny-untied/adapters/${name}`)
 const goldenOf = (name: string): number[] => adapters.find((adapter) => adapter.name === name)!.logprobs[0]!
 
 async function differenceTo(model: Model, wanted: number[]): Promise<number> {

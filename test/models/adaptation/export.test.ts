@@ -13,7 +13,7 @@ import { exportAdapter } from '../../../lib/models/adaptation/export-adapter.js'
 import { loadModel } from '../../../lib/models/index.js'
 import { newAdapterOptions } from '../../../lib/options/index.js'
 import { randomStream } from '../../../lib/random.js'
-import { familyFolder, familyNames } from '../../golden/families.js'
+import { familyFolder } from '../../golden/families.js'
 import { goldenPath, largestDifference, largestOf } from '../../golden/files.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
@@ -21,7 +21,7 @@ import { testDevice } from '../../operations/harness.js'
 
 const temporary = useTemporaryFolder()
 const threads = 2
-const untied = goldenPath('tiny-untied/model')!
+const untied = goldenPath('tiny-untied/model')
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
@@ -176,49 +176,46 @@ function interleaved(rows: number, headSize: number): number[] {
   })
 }
 
-describe.each(['tiny-untied', ...familyNames.filter((name) => ['gpt2', 'phi3', 'gemma2'].includes(name))])(
-  '%s in GGUF',
-  (name) => {
-    const path = name === 'tiny-untied' ? untied : familyFolder(name)
+describe.each(['tiny-untied', 'gpt2', 'phi3', 'gemma2'])('%s in GGUF', (name) => {
+  const path = name === 'tiny-untied' ? untied : familyFolder(name)
 
-    test.each(['float32', 'float16'] as const)('factors in %s multiply to ΔW', async (dtype) => {
-      const config = mora({ rank: 2, operator: 'sharing-grouped-in', scale: 2 })
-      const adapter = await randomAdapter(path, config)
-      const output = join(temporary(), 'lora.gguf')
-      await exportAdapter({ model: path, adapter, output, format: 'gguf-lora', dtype, threads })
-      const { metadata, tensors } = await readGguf(output)
-      expect(metadata.get('general.type')).toBe('adapter')
-      expect(metadata.get('adapter.type')).toBe('lora')
-      const alpha = metadata.get('adapter.lora.alpha') as number
-      const bytes = readFileSync(output)
-      const valuesOf = (tensor: string) => {
-        const { offset, bytes: length, shape, dtype: stored } = tensors.get(tensor)!
-        expect(stored).toBe(dtype)
-        const raw = Uint8Array.from(bytes.subarray(offset, offset + length)).buffer
-        return { shape, values: dtype === 'float32' ? new Float32Array(raw) : halves(new Uint16Array(raw)) }
-      }
-      using model = await load(path)
-      const deltas = await changes(path, adapter)
-      expect(tensors.size).toBe(2 * deltas.size)
-      const [key] = ['blk.1.attn_q.weight', 'blk.1.attn_qkv.weight'].filter((one) => tensors.has(`${one}.lora_a`))
-      const layer = model.linears().find((one) => /1\.(self_attn\.(q|qkv)_proj|attn\.c_attn)$/.test(one.name))!.name
-      const [a, b] = [valuesOf(`${key}.lora_a`), valuesOf(`${key}.lora_b`)]
-      const [rank, width] = a.shape as [number, number]
-      const rows = b.shape[0]!
-      const order = name === 'tiny-untied' ? interleaved(rows, model.config.headSize) : undefined
-      const scale = alpha === 0 ? 1 : alpha / rank
-      const product = Float32Array.from({ length: rows * width }, (_, at) => {
-        const row = Math.floor(at / width)
-        const stored = order ? order[row]! : row
-        let sum = 0
-        for (let i = 0; i < rank; i++) sum += b.values[stored * rank + i]! * a.values[i * width + (at % width)]!
-        return scale * sum
-      })
-      const tolerance = dtype === 'float32' ? 1e-5 : 2e-3
-      expect(largestDifference(product, deltas.get(layer)!)).toBeLessThan(tolerance)
+  test.each(['float32', 'float16'] as const)('factors in %s multiply to ΔW', async (dtype) => {
+    const config = mora({ rank: 2, operator: 'sharing-grouped-in', scale: 2 })
+    const adapter = await randomAdapter(path, config)
+    const output = join(temporary(), 'lora.gguf')
+    await exportAdapter({ model: path, adapter, output, format: 'gguf-lora', dtype, threads })
+    const { metadata, tensors } = await readGguf(output)
+    expect(metadata.get('general.type')).toBe('adapter')
+    expect(metadata.get('adapter.type')).toBe('lora')
+    const alpha = metadata.get('adapter.lora.alpha') as number
+    const bytes = readFileSync(output)
+    const valuesOf = (tensor: string) => {
+      const { offset, bytes: length, shape, dtype: stored } = tensors.get(tensor)!
+      expect(stored).toBe(dtype)
+      const raw = Uint8Array.from(bytes.subarray(offset, offset + length)).buffer
+      return { shape, values: dtype === 'float32' ? new Float32Array(raw) : halves(new Uint16Array(raw)) }
+    }
+    using model = await load(path)
+    const deltas = await changes(path, adapter)
+    expect(tensors.size).toBe(2 * deltas.size)
+    const [key] = ['blk.1.attn_q.weight', 'blk.1.attn_qkv.weight'].filter((one) => tensors.has(`${one}.lora_a`))
+    const layer = model.linears().find((one) => /1\.(self_attn\.(q|qkv)_proj|attn\.c_attn)$/.test(one.name))!.name
+    const [a, b] = [valuesOf(`${key}.lora_a`), valuesOf(`${key}.lora_b`)]
+    const [rank, width] = a.shape as [number, number]
+    const rows = b.shape[0]!
+    const order = name === 'tiny-untied' ? interleaved(rows, model.config.headSize) : undefined
+    const scale = alpha === 0 ? 1 : alpha / rank
+    const product = Float32Array.from({ length: rows * width }, (_, at) => {
+      const row = Math.floor(at / width)
+      const stored = order ? order[row]! : row
+      let sum = 0
+      for (let i = 0; i < rank; i++) sum += b.values[stored * rank + i]! * a.values[i * width + (at % width)]!
+      return scale * sum
     })
-  },
-)
+    const tolerance = dtype === 'float32' ? 1e-5 : 2e-3
+    expect(largestDifference(product, deltas.get(layer)!)).toBeLessThan(tolerance)
+  })
+})
 
 function halves(bits: Uint16Array): Float32Array {
   return Float32Array.from(bits, (value) => {

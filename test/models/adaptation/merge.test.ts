@@ -19,7 +19,7 @@ import { testDevice } from '../../operations/harness.js'
 const temporary = useTemporaryFolder()
 const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
 const threads = 2
-const untied = goldenPath('tiny-untied/model')!
+const untied = goldenPath('tiny-untied/model')
 
 afterAll(() => expect(liveBytes(testDevice()), 'bytes in use at the end').toBe(0))
 
@@ -127,8 +127,8 @@ function ggufModel(): string {
 
 describe('merged on disk, every file has the bytes of loading, merging and saving (T19):', () => {
   const golden = (model: string, adapter: string) => async () => ({
-    model: goldenPath(`${model}/model`)!,
-    adapter: goldenPath(`${model}/adapters/${adapter}`)!,
+    model: goldenPath(`${model}/model`),
+    adapter: goldenPath(`${model}/adapters/${adapter}`),
   })
   const cases: [string, () => Promise<{ model: string; adapter: string }>][] = [
     ...['rotation', 'rotation-attention-only', 'sharing', 'grouped', 'lora'].map(
@@ -203,9 +203,9 @@ describe('a merge that fails leaves nothing behind (T19):', () => {
   })
 
   test('an adapter of another model', async () => {
-    const adapter = goldenPath('tiny-untied/adapters/rotation')!
+    const adapter = goldenPath('tiny-untied/adapters/rotation')
     const output = join(temporary(), 'merged')
-    const model = goldenPath('tiny-tied-llama3-rope/model')!
+    const model = goldenPath('tiny-tied-llama3-rope/model')
     await expect(merge({ model, adapter, output })).rejects.toEqual(code('unfit-adapter'))
     expect(readdirSync(temporary())).toEqual([])
     expect(liveBytes(testDevice()), 'bytes in use').toBe(0)

@@ -185,7 +185,7 @@ describe('a restarted adapter', () => {
 
   test('belongs to no file any more', async () => {
     using model = await loadTiny('tiny-untied')
-    await model.loadAdapter(goldenPath('tiny-untied/adapters/sharing')!, 'a')
+    await model.loadAdapter(goldenPath('tiny-untied/adapters/sharing'), 'a')
     await model.restartAdapter('a')
     await model.saveAdapter('a', join(temporary(), 'a'))
     using other = await loadTiny('tiny-untied')

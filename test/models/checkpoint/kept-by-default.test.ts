@@ -13,8 +13,8 @@ import { useTemporaryFolder } from '../../io/temporary.js'
 import { setPath, talkingSet } from './quantised-sets.js'
 
 const folder = useTemporaryFolder()
-const codes = goldenPath('quantised/bnb-fp4')!
-const tiny = goldenPath('tiny-untied/model')!
+const codes = goldenPath('quantised/bnb-fp4')
+const tiny = goldenPath('tiny-untied/model')
 
 /** What `mora train` says of its weights. */
 async function said(model: string, ...more: string[]): Promise<string> {

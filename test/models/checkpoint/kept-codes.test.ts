@@ -1,5 +1,4 @@
 /** Models whose weights stay in the codes of their checkpoint, against the same models with the codes' values. */
-import { readdirSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { newAdapterConfig } from '../../../lib/adapters/new-adapter.js'
@@ -12,19 +11,18 @@ import { AdamW } from '../../../lib/optim/adamw.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../../lib/options/index.js'
 import type { Tensor } from '../../../lib/tensor/tensor.js'
 import { weightOf } from '../../../lib/tensor/weight.js'
-import { goldenJson, goldenPath, goldenPaths, largestDifference, largestOf } from '../../golden/files.js'
+import { describeGolden, goldenJson, goldenPath, largestDifference, largestOf } from '../../golden/files.js'
 import { batchOf, logProbsOf, takeSteps } from '../../golden/tiny-models.js'
 import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'
+import { quantisedSets } from './quantised-sets.js'
 
 const device = testDevice()
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
 // No model here has the experts of mxfp4.
-const sets = [...new Set(goldenPaths('quantised').flatMap((folder) => readdirSync(folder)))].filter(
-  (name) => name !== 'mxfp4' && goldenPath(`quantised/${name}/config.json`) !== null,
-)
-const folderOf = (set: string) => goldenPath(`quantised/${set}`)!
+const sets = quantisedSets.filter((name) => name !== 'mxfp4')
+const folderOf = (set: string) => goldenPath(`quantised/${set}`)
 const sequencesOf = (set: string) => goldenJson<{ sequences: number[][] }>(`quantised/${set}/expected.json`).sequences
 
 const load = (set: string, quantised: boolean, dtype: FloatDType = 'float32') =>
@@ -64,7 +62,7 @@ async function train(model: Model, set: string): Promise<Float32Array[][]> {
   return steps
 }
 
-describe.each(sets)('%s', (set) => {
+describeGolden('quantised', sets, (set) => {
   test('losses and gradients of 20 steps are those of its values', async () => {
     using floats = await load(set, false)
     const taken = liveBytes(device)

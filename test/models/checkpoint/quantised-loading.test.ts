@@ -20,7 +20,7 @@ const at = useTemporaryFolder()
 const device = testDevice()
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
-const codes = goldenPath('quantised/bnb-fp4')!
+const codes = goldenPath('quantised/bnb-fp4')
 const place = { device: device.kind as 'cpu' | 'cuda', threads: 2, dtype: 'float32' } as const
 const rows = [{ input_ids: [1, 2, 3, 4, 5, 6] }, { input_ids: [7, 8, 9] }]
 

@@ -2,11 +2,41 @@
 import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { smallTokenizerFolder } from '../../data/tokenizer/small-tokenizer.js'
-import { goldenPath } from '../../golden/files.js'
+import { goldenPath, lacksGolden } from '../../golden/files.js'
 import { type RawTensor, readRawTensors, writeRawTensors } from '../../golden/tensor-files.js'
+import type { Lack } from '../../needs.js'
 
-/** Where a set lies; null where it is not at hand. */
-export const setPath = (set: string): string | null => goldenPath(`quantised/${set}`)
+/** A few lie beside the tests, the others in MORA_TEST_ASSETS only. */
+export const quantisedSets = [
+  'awq-g128',
+  'awq-g32',
+  'bnb-fp4',
+  'bnb-fp4-double',
+  'bnb-int8',
+  'bnb-nf4',
+  'bnb-nf4-double',
+  'bnb-nf4-skip',
+  'ct-fp8-channel',
+  'ct-int4-g128-sym',
+  'ct-int4-g32-act',
+  'ct-int4-g32-asym',
+  'ct-int8-channel',
+  'fp8-block',
+  'fp8-block-partial',
+  'gptq-4-column-sym-v2',
+  'gptq-4-g128-asym-act-v2',
+  'gptq-4-g128-sym',
+  'gptq-4-g32-asym',
+  'gptq-4-g32-asym-zero',
+  'gptq-4-g32-sym-act',
+  'gptq-8-column-asym',
+  'gptq-8-g128-asym-v2',
+  'gptq-8-g32-sym-act',
+  'mxfp4',
+]
+
+export const setPath = (set: string): string => goldenPath(`quantised/${set}`)
+export const lacksSet = (set: string): Lack => lacksGolden(`quantised/${set}`)
 
 export interface Change {
   /** Entries of `quantization_config` that become others. */
@@ -17,7 +47,7 @@ export interface Change {
 
 /** A changed copy of a set in `folder`, which it gives. */
 export function changedSet(folder: string, set: string, { settings, tensors: change }: Change): string {
-  const from = setPath(set)!
+  const from = setPath(set)
   mkdirSync(folder, { recursive: true })
   const config = JSON.parse(readFileSync(join(from, 'config.json'), 'utf8'))
   config.quantization_config = { ...config.quantization_config, ...settings }
@@ -31,7 +61,7 @@ export function changedSet(folder: string, set: string, { settings, tensors: cha
 /** A copy of a set that can talk: with the tests' tokenizer, and tokens after the set's own that are never written. */
 export function talkingSet(folder: string, set: string): string {
   const vocabulary = 512
-  cpSync(setPath(set)!, folder, { recursive: true })
+  cpSync(setPath(set), folder, { recursive: true })
   cpSync(smallTokenizerFolder, folder, { recursive: true })
   const config = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'))
   writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, vocab_size: vocabulary }))

@@ -1,7 +1,7 @@
 /** Models whose weights stay in the block formats of their GGUF file, against the same models with the blocks' values. */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { newAdapterConfig } from '../../../lib/adapters/new-adapter.js'
 import { generate } from '../../../lib/generate/index.js'
 import { Weights } from '../../../lib/models/checkpoint/initial-weights.js'
@@ -14,6 +14,7 @@ import { largestDifference } from '../../golden/files.js'
 import { batchOf, expectedOf, loadTiny, logProbsOf, takeSteps } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
+import { lack, lacksCpu, needing } from '../../needs.js'
 import { testDevice } from '../../operations/harness.js'
 
 const at = useTemporaryFolder()
@@ -46,7 +47,7 @@ const rootMeanSquare = (values: readonly number[]) =>
   Math.sqrt(values.reduce((sum, value) => sum + value * value, 0) / values.length)
 const blocksIn = (model: Model) => model.slots.filter(({ own }) => isBlockDType(own.storage as DType)).length
 
-describe.runIf(onCpu).each(Object.keys(models) as (keyof typeof models)[])('a model in Q8_0 with %s', (name) => {
+needing(lacksCpu).describe.each(Object.keys(models) as (keyof typeof models)[])('a model in Q8_0 with %s', (name) => {
   const { sequences } = expectedOf('tiny-untied')
 
   /** Logits of each token's follower: the first ids are read at once, the others one by one. */
@@ -90,7 +91,7 @@ describe.runIf(onCpu).each(Object.keys(models) as (keyof typeof models)[])('a mo
   })
 })
 
-describe.runIf(onCpu)('adapters beside blocks', () => {
+needing(lacksCpu).describe('adapters beside blocks', () => {
   const { sequences } = expectedOf('tiny-untied')
   const rows = sequences.slice(1).map((input_ids) => ({ input_ids }))
 
@@ -130,7 +131,7 @@ describe.runIf(onCpu)('adapters beside blocks', () => {
   })
 })
 
-test.runIf(onCpu)('layers that read the same input may have different formats', async () => {
+needing(lacksCpu).test('layers that read the same input may have different formats', async () => {
   const { sequences } = expectedOf('tiny-untied')
   const source = await ModelSource.open(await asQ8('an untied head'))
   const kept = {
@@ -144,7 +145,7 @@ test.runIf(onCpu)('layers that read the same input may have different formats', 
   for (const [i, values] of got.entries()) expect(largestDifference(values, wanted[i]!)).toBeLessThan(2e-4)
 })
 
-test.runIf(onCpu)('generation takes the same words from blocks', async () => {
+needing(lacksCpu).test('generation takes the same words from blocks', async () => {
   const path = await asQ8('an untied head')
   const texts: number[][] = []
   for (const quantised of [false, true]) {
@@ -155,7 +156,7 @@ test.runIf(onCpu)('generation takes the same words from blocks', async () => {
   expect(texts[1]).toEqual(texts[0])
 })
 
-test.runIf(!onCpu)('other devices compute with blocks too', async () => {
+needing(lack('a device that is no CPU', !onCpu)).test('other devices compute with blocks too', async () => {
   const { sequences } = expectedOf('tiny-untied')
   const path = await asQ8('an untied head')
   using blocks = await load(path, true)

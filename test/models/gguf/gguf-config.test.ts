@@ -1,10 +1,11 @@
-import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { readGguf } from '../../../lib/io/gguf.js'
 import type { GgufFile, GgufValue } from '../../../lib/io/gguf-types.js'
 import { configFromGguf } from '../../../lib/models/checkpoint/gguf-config.js'
 import { huggingFaceName, llamaNames, rowOrder, unpermuteRows } from '../../../lib/models/gguf/names.js'
 import { llama3Factors } from '../../../lib/models/gguf/rope-factors.js'
+import { assetPath, lacksRealModel, REAL_MODEL } from '../../assets.js'
+import { needing } from '../../needs.js'
 
 const layers = 2
 const projections = ['attn_q', 'attn_k', 'attn_v', 'attn_output', 'ffn_gate', 'ffn_up', 'ffn_down']
@@ -201,10 +202,9 @@ describe('unpermuteRows', () => {
   })
 })
 
-const assets = process.env.MORA_TEST_ASSETS
-describe.skipIf(!assets)('SmolLM2-135M-Instruct (MORA_TEST_ASSETS)', () => {
+needing(lacksRealModel).describe('SmolLM2-135M-Instruct', () => {
   it('has the configuration and tensors of its model card', async () => {
-    const file = await readGguf(join(assets!, 'models/SmolLM2-135M-Instruct.Q4_1.gguf'))
+    const file = await readGguf(assetPath(REAL_MODEL))
     expect(configFromGguf(file)).toMatchObject({
       hidden_size: 576,
       intermediate_size: 1536,

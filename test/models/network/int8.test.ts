@@ -1,7 +1,7 @@
 /** Training passes whose products with frozen weights are made in 8 bits (`compute`). */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, expect, test } from 'vitest'
 import { dora } from '../../../lib/adapters/methods/dora.js'
 import { lora } from '../../../lib/adapters/methods/lora.js'
 import { mora } from '../../../lib/adapters/methods/mora.js'
@@ -11,6 +11,7 @@ import { randomStream } from '../../../lib/random.js'
 import { batchOf, loadTiny, type Row } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
+import { lack, needing } from '../../needs.js'
 import { testDevice } from '../../operations/harness.js'
 import { accumulated } from './sums.js'
 
@@ -47,7 +48,7 @@ const norm = (values: readonly number[]) => Math.hypot(...values)
 const distance = (got: readonly number[], wanted: readonly number[]) =>
   norm(got.map((value, i) => value - wanted[i]!)) / norm(wanted)
 
-describe.runIf(device.facts().int8Products)('with compute int8', () => {
+needing(lack('products in 8 bits', device.facts().int8Products)).describe('with compute int8', () => {
   test.each(['float32', 'bfloat16'] as const)('a pass in %s is near that without, and not the same', async (dtype) => {
     using model = await loadTiny('tiny-untied', dtype)
     addAdapters(model)

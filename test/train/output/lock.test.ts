@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process'
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { describe, expect, it } from 'vitest'
 import { thisProcess } from '../../../lib/io/process-identity.js'
 import { lockFolder } from '../../../lib/train/output/lock.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
+import { lacksBuild, needing } from '../../needs.js'
 
 const folder = useTemporaryFolder()
 const library = join(import.meta.dirname, '..', '..', '..', 'dist', 'train', 'output', 'lock.js')
@@ -54,22 +55,19 @@ describe('the lock of a folder', () => {
     lock.release()
   })
 
-  it.skipIf(!existsSync(library))(
-    'of a worker that was terminated is taken over, of one that lives it is not',
-    async () => {
-      const script = `
+  needing(lacksBuild).it('of a worker that was terminated is taken over, of one that lives it is not', async () => {
+    const script = `
       const { parentPort, workerData } = require('node:worker_threads')
       import(workerData.library).then(({ lockFolder }) => parentPort.postMessage(lockFolder(workerData.folder) && 'mine'))
       setInterval(() => {}, 1000)
     `
-      const worker = new Worker(script, { eval: true, workerData: { library, folder: folder() } })
-      expect(await new Promise((resolve) => worker.once('message', resolve))).toBe('mine')
-      expect(() => lockFolder(folder())).toThrow(/is being written by process/)
-      await worker.terminate()
-      lockFolder(folder()).release()
-      expect(readdirSync(folder())).toEqual([])
-    },
-  )
+    const worker = new Worker(script, { eval: true, workerData: { library, folder: folder() } })
+    expect(await new Promise((resolve) => worker.once('message', resolve))).toBe('mine')
+    expect(() => lockFolder(folder())).toThrow(/is being written by process/)
+    await worker.terminate()
+    lockFolder(folder()).release()
+    expect(readdirSync(folder())).toEqual([])
+  })
 
   it('goes with what its dead takers left', () => {
     writeFileSync(join(folder(), '.lock.0123abcd'), dead)
@@ -78,7 +76,7 @@ describe('the lock of a folder', () => {
     expect(readdirSync(folder())).toEqual(['.lock.4567abcd'])
   })
 
-  it.skipIf(!existsSync(library))(
+  needing(lacksBuild).it(
     'of a dead process is taken over by one of several that find it at the same moment',
     async () => {
       for (let round = 0; round < rounds; round++) {
