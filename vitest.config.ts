@@ -15,7 +15,10 @@ const env = { HF_HUB_OFFLINE: '1' }
 // Where lines are counted, a real model and finite differences of whole models take most of the time, and run no line that
 // others do not.
 const counting = Boolean(process.env.MORA_COVERAGE)
-const setupFiles = counting ? [join(root, 'scripts', 'coverage', 'exit.mjs')] : []
+const setupFiles = [
+  ...(counting ? [join(root, 'scripts', 'coverage', 'exit.mjs')] : []),
+  ...(process.env.MORA_TEST_OUTCOMES ? [join(root, 'scripts', 'test', 'only-added.mjs')] : []),
+]
 const patience = counting ? 900_000 : 120_000
 const exclude = ['test/cuda/**', ...(counting ? ['test/eval/real-model.test.ts'] : [])]
 

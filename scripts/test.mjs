@@ -3,12 +3,12 @@
  * `N passed, N failed, N skipped`. Before it stands what was skipped for want of what.
  *
  *   npm test -- [--keep FILE] [ARGUMENTS OF VITEST]   with a file among these, only vitest runs; FILE gets each test's outcome
- *   npm test -- --added-to FILE                       only files that lacked data in the run that FILE has, counted with it
+ *   npm test -- --added-to FILE [ARGUMENTS OF VITEST]   only tests that lacked data in the run that FILE has, counted with it
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { closingLine, filesForData, outcomesOf, whatWasMissing, withAdded } from './test/outcomes.mjs'
 
@@ -35,7 +35,10 @@ function run() {
   if (addedTo) {
     const first = JSON.parse(readFileSync(addedTo, 'utf8'))
     const files = filesForData(first)
-    return files.length === 0 ? first : withAdded(first, runVitest(files.map((file) => join(root, file))))
+    const parameters = [...files.map((file) => join(root, file)), ...extra]
+    return files.length === 0
+      ? first
+      : withAdded(first, runVitest(parameters, { MORA_TEST_OUTCOMES: resolve(addedTo) }))
   }
   const all = [...runVitest(extra), ...(extra.length === 0 ? runNativeTests() : [])]
   return all.some(({ status }) => status !== 'skipped') ? all : [...all, ...failed('No test ran.')]
@@ -47,14 +50,14 @@ function failed(sentence) {
   return [{ file: '', name: sentence, status: 'failed' }]
 }
 
-function runVitest(parameters) {
+function runVitest(parameters, environment = {}) {
   const scratch = mkdtempSync(join(tmpdir(), 'mora-test-'))
   const report = join(scratch, 'report.json')
   const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs')
   const { status } = spawnSync(
     process.execPath,
     [vitest, 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...parameters],
-    { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] },
+    { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, ...environment } },
   )
   const outcomes = existsSync(report) ? outcomesOf(JSON.parse(readFileSync(report, 'utf8')), root) : []
   rmSync(scratch, { recursive: true, force: true })

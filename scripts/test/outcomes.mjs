@@ -38,29 +38,21 @@ export const filesForData = (outcomes) => [
   ),
 ]
 
+/** A test of a run and of another, wherever it ran. */
+export const keyOf = ({ file, name }) => `${file}\n${name}`
+export const passedIn = (outcomes) => new Set(outcomes.filter(({ status }) => status === 'passed').map(keyOf))
+
 /**
- * A run, and what a later run of some of its files, with more data, adds: tests that did not run before, and what fails or is
- * still skipped.
+ * A run, and what a later run of some of its files, with more data, adds: tests that had not passed before.
  * @param {Outcome[]} first
  * @param {Outcome[]} second
  */
 export function withAdded(first, second) {
   const again = new Set(second.map(({ file }) => file))
+  const before = passedIn(first)
   const kept = first.filter(({ file, status }) => status !== 'skipped' || !again.has(file))
-  const before = tally(
-    kept.filter(({ status }) => status === 'passed'),
-    keyOf,
-  )
-  const added = second.filter((outcome) => {
-    if (outcome.status !== 'passed') return true
-    const left = before.get(keyOf(outcome)) ?? 0
-    before.set(keyOf(outcome), left - 1)
-    return left <= 0
-  })
-  return [...kept, ...added]
+  return [...kept, ...second.filter((outcome) => outcome.status === 'failed' || !before.has(keyOf(outcome)))]
 }
-
-const keyOf = ({ file, name }) => `${file}\n${name}`
 
 /** Sentences that say what was skipped for want of what, most first. */
 export function whatWasMissing(outcomes) {

@@ -35,10 +35,10 @@ for (const name of tinyModels) {
     let learnt: Promise<Model> | undefined
     /** The model after the steps of the reference, each of which was like its own. */
     const model = () => {
-      learnt ??= afterSteps()
+      learnt ??= takeSteps()
       return learnt
     }
-    const afterSteps = async () => {
+    const takeSteps = async () => {
       const model = await loadTiny(name)
       await addStart(model, name, run)
       await trainLike(model, name, run, (taken, golden) => {
