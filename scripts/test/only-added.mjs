@@ -8,7 +8,9 @@ import { keyOf, passedIn } from './outcomes.mjs'
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 const passed = passedIn(JSON.parse(readFileSync(process.env.MORA_TEST_OUTCOMES ?? '', 'utf8')))
 
-const nameOf = ({ suite, name }) => (suite ? `${nameOf(suite)} ${name}` : name)
+/** @returns {string} as a report has it */
+const nameOf = (/** @type {{ suite?: any, name: string }} */ { suite, name }) =>
+  suite ? `${nameOf(suite)} ${name}` : name
 
 beforeEach(({ task, skip }) => {
   if (passed.has(keyOf({ file: relative(root, task.file.filepath), name: nameOf(task) }))) skip('passed before')
