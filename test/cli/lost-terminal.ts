@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { main } from '../faults/command.js'
+import { lack } from '../needs.js'
 
-export const hasTerminals = spawnSync('script', ['-qec', 'true', '/dev/null']).status === 0
+export const lacksTerminals = lack('script', spawnSync('script', ['-qec', 'true', '/dev/null']).status === 0)
 
 /**
  * Runs `mora` in a terminal that goes away at a moment. Its shell passes that on, and resolves with the exit code; of a signal,

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { main, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
-import { lack, lacksBuild, lacksLinux, needing } from '../needs.js'
-import { hasTerminals, withLostTerminal } from './lost-terminal.js'
+import { lacksBuild, lacksLinux, needing } from '../needs.js'
+import { lacksTerminals, withLostTerminal } from './lost-terminal.js'
 
 const temporary = useTemporaryFolder()
 const output = () => join(temporary(), 'out')
@@ -65,7 +65,7 @@ needing(lacksBuild, lacksLinux).describe('a run', () => {
     expect(hasAdapter()).toBe(true)
   })
 
-  needing(lack('script', hasTerminals)).test('whose terminal goes away saves its state and ends with 130', async () => {
+  needing(lacksTerminals).test('whose terminal goes away saves its state and ends with 130', async () => {
     const isTraining = async () => {
       while (!existsSync(join(output(), 'metrics.jsonl'))) await new Promise((resolve) => setTimeout(resolve, 20))
     }

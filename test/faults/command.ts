@@ -9,9 +9,6 @@ export const main = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.j
 const model = goldenPath('tiny-untied/model')
 const rows = goldenPath('tiny-untied/training/rotation-cosine/rows.jsonl')
 
-/** Whether the command was built. */
-export const hasCommand = existsSync(main)
-
 export interface Ending {
   code: number | null
   signal: NodeJS.Signals | null

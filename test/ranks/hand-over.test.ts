@@ -13,55 +13,51 @@ import { lacksNamespaces, Namespaces } from './namespaces.js'
 
 const folder = useTemporaryFolder()
 const isLong = Boolean(process.env.MORA_TEST_LONG)
-const lacking = lacksNamespaces()
+const lacksMachines = lacksNamespaces() ?? lacksGloo
 
 const launcherOn = (machines: Namespaces): Launcher => byHand('gloo', machines.addresses[0], machines.through)
 
 describe.each([
-  ...launchers.map(({ name }, i) => ({ name, i })).filter(({ i }) => isLong || i === (lacking === null ? -1 : 2)),
-  ...(lacking === null ? [{ name: 'gloo between namespaces', i: -1 }] : []),
+  ...launchers.map(({ name }, i) => ({ name, i })).filter(({ i }) => isLong || i === (lacksMachines === null ? -1 : 2)),
+  { name: 'gloo between namespaces', i: -1 },
 ])('$name', ({ i }) => {
-  needing(launchers[i] ? lacksLauncher(launchers[i]) : lacksGloo, lacksBuild).test(
-    'hands a checkpoint over',
-    async () => {
-      using machines = i < 0 ? new Namespaces() : null
-      const launcher = machines ? launcherOn(machines) : launchers[i]!
-      const first = join(folder(), 'rank-0')
-      /** Two ranks that write into `output` of their folders. */
-      const train = (output: string, ...more: string[]) => {
-        const options = ['--save-every', '3', '--merge-every', '2', '--dtype', 'float32', '--quiet', ...more]
-        const variables = {
-          MORA_TEST_FOLDERS: folder(),
-          TMPDIR: folder(),
-          NODE_OPTIONS: `--import=${join(import.meta.dirname, 'own-folder.mjs')}`,
-        }
-        return runJob(launcher, 2, [main, ...trainInto(output, ...options)], variables)
+  const lacks = launchers[i] ? lacksLauncher(launchers[i]) : lacksMachines
+  needing(lacks, lacksBuild).test('hands a checkpoint over', async () => {
+    using machines = i < 0 ? new Namespaces() : null
+    const launcher = machines ? launcherOn(machines) : launchers[i]!
+    const first = join(folder(), 'rank-0')
+    /** Two ranks that write into `output` of their folders. */
+    const train = (output: string, ...more: string[]) => {
+      const options = ['--save-every', '3', '--merge-every', '2', '--dtype', 'float32', '--quiet', ...more]
+      const variables = {
+        MORA_TEST_FOLDERS: folder(),
+        TMPDIR: folder(),
+        NODE_OPTIONS: `--import=${join(import.meta.dirname, 'own-folder.mjs')}`,
       }
-      /** What a run that had come to its third step has left. */
-      const begun = (name: string) => {
-        cpSync(join(first, 'whole'), join(first, name), { recursive: true })
-        for (const step of [6, 8]) rmSync(join(first, name, 'checkpoints', `step-00000${step}`), { recursive: true })
-        rmSync(join(first, name, 'model'), { recursive: true })
-      }
-      expect(await train('whole')).toMatchObject({ code: 0, stderr: '' })
+      return runJob(launcher, 2, [main, ...trainInto(output, ...options)], variables)
+    }
+    /** What a run that had come to its third step has left. */
+    const begun = (name: string) => {
+      cpSync(join(first, 'whole'), join(first, name), { recursive: true })
+      for (const step of [6, 8]) rmSync(join(first, name, 'checkpoints', `step-00000${step}`), { recursive: true })
+      rmSync(join(first, name, 'model'), { recursive: true })
+    }
+    expect(await train('whole')).toMatchObject({ code: 0, stderr: '' })
 
-      begun('out')
-      expect(await train('out', '--resume')).toMatchObject({ code: 0, stderr: '' })
-      expect(resultOf(join(first, 'out'))).toEqual(resultOf(join(first, 'whole')))
+    begun('out')
+    expect(await train('out', '--resume')).toMatchObject({ code: 0, stderr: '' })
+    expect(resultOf(join(first, 'out'))).toEqual(resultOf(join(first, 'whole')))
 
-      begun('damaged')
-      const checkpoint = join('damaged', 'checkpoints', 'step-000003')
-      appendFileSync(join(first, checkpoint, 'weights.safetensors'), 'more')
-      const { code, stderr } = await train('damaged', '--resume', checkpoint)
-      expect(code).toBe(1)
-      const sentence = `mora: The checkpoint ${checkpoint} cannot be resumed from: weights.safetensors has`
-      expect(stderr.split('\n').filter((line) => line.startsWith('mora: '))).toEqual([
-        expect.stringContaining(sentence),
-      ])
+    begun('damaged')
+    const checkpoint = join('damaged', 'checkpoints', 'step-000003')
+    appendFileSync(join(first, checkpoint, 'weights.safetensors'), 'more')
+    const { code, stderr } = await train('damaged', '--resume', checkpoint)
+    expect(code).toBe(1)
+    const sentence = `mora: The checkpoint ${checkpoint} cannot be resumed from: weights.safetensors has`
+    expect(stderr.split('\n').filter((line) => line.startsWith('mora: '))).toEqual([expect.stringContaining(sentence)])
 
-      expect(readdirSync(folder()).sort()).toEqual(['rank-0', 'rank-1'])
-      expect(readdirSync(join(folder(), 'rank-1'))).toEqual([])
-      expect(hiddenIn(first)).toEqual([])
-    },
-  )
+    expect(readdirSync(folder()).sort()).toEqual(['rank-0', 'rank-1'])
+    expect(readdirSync(join(folder(), 'rank-1'))).toEqual([])
+    expect(hiddenIn(first)).toEqual([])
+  })
 })

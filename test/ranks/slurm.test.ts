@@ -2,11 +2,11 @@
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { afterAll, beforeAll, expect } from 'vitest'
 import { hiddenIn, main, resultOf, start, trainInto } from '../faults/command.js'
 import { useTemporaryFolder } from '../io/temporary.js'
 import { lacksBuild, lacksLong, needing } from '../needs.js'
-import { hasGloo, lacksLauncher, launchers, runJob } from './launchers.js'
+import { lacksGloo, lacksLauncher, launchers, runJob } from './launchers.js'
 import { lacksSlurm, Slurm } from './slurm.js'
 
 const folder = useTemporaryFolder()
@@ -21,12 +21,11 @@ needing(lacksLong ?? lacksSlurm(), lacksBuild).describe('by srun', { timeout: 60
   afterAll(() => slurm?.[Symbol.asyncDispose]())
 
   const kinds = [
-    { mpi: 'pmix' as const, isHere: launchers[0]!.isHere },
-    { mpi: 'none' as const, isHere: hasGloo },
-  ]
-  test.each(kinds.filter(({ isHere }) => isHere))(
-    '--mpi=$mpi, two ranks train as one process does',
-    async ({ mpi }) => {
+    { mpi: 'pmix', lacks: lacksLauncher(launchers[0]!) },
+    { mpi: 'none', lacks: lacksGloo },
+  ] as const
+  for (const { mpi, lacks } of kinds)
+    needing(lacks).test(`--mpi=${mpi}, two ranks train as one process does`, async () => {
       const [alone, together] = [join(folder(), 'alone'), join(folder(), 'together')]
       const argvFor = (output: string) => trainInto(output, '--dtype', 'float32', '--quiet')
       expect(await start(argvFor(alone)).ended).toMatchObject({ code: 0, stderr: '' })
@@ -38,8 +37,7 @@ needing(lacksLong ?? lacksSlurm(), lacksBuild).describe('by srun', { timeout: 60
         expect(step).toBe(i + 1)
         expect(Math.abs(loss! / one[i]![1]! - 1)).toBeLessThan(1e-6)
       }
-    },
-  )
+    })
 
   needing(lacksLauncher(launchers[0]!)).test('a job that is cancelled saves once, and ends with 130', async () => {
     const output = join(folder(), 'out')
