@@ -94,7 +94,8 @@ class Renderer {
       cwd: '/',
       env,
     })
-    this.#child.channel?.unref()
+    // Bun has no such method, and needs none.
+    this.#child.channel?.unref?.()
     this.#child.on('message', (message: Answer | 'started') => {
       if (message === 'started') this.#isStarted = true
       else this.#settle(message)
