@@ -5,7 +5,8 @@ import { describe, expect, test } from 'vitest'
 import { newAdapterConfig } from '../../../lib/adapters/new-adapter.js'
 import { initModel, loadModel, mergeModel } from '../../../lib/models/index.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../../lib/options/index.js'
-import { familyFolder, familyNames, loadFamily } from '../../golden/families.js'
+import { familyNames, loadFamily } from '../../golden/families.js'
+import { describeGolden } from '../../golden/files.js'
 import { loadTiny } from '../../golden/tiny-models.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 
@@ -69,9 +70,11 @@ describe('a model', () => {
     using again = await loadModel(at('whole'), { device, dtype: 'float32' })
     expect(again.config).toEqual(model.config)
   })
+})
 
-  test.each(familyNames)('of %s, also out of a GGUF file', async (name) => {
-    using model = await loadFamily(familyFolder(name))
+describeGolden('families', familyNames, (name, folder) => {
+  test('is written with floats, also out of a GGUF file', async () => {
+    using model = await loadFamily(folder)
     await model.save(at('folder'), { dtype: 'float32' })
     expect(checkTypes(at('folder'))).toBeGreaterThan(1)
     if (name === 'mistral') return // written as Llama
