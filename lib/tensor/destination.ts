@@ -1,4 +1,3 @@
-import { native } from '../native.js'
 import { record } from './tape.js'
 import { Tensor, type TensorOptions } from './tensor.js'
 
@@ -61,11 +60,4 @@ export function together(into: Destination, writes: readonly ((part: Destination
   return record(target, pieces, [], (gradient, _, targets) => {
     for (const part of targets) part.pass(gradient)
   })
-}
-
-/** Adds `source` to a destination (or stores it there). */
-export function moveInto(source: Tensor, into: Destination): Tensor {
-  if (into.accumulate) native.add(source.native, into.target.native, 1)
-  else native.copy(source.native, into.target.native, 1)
-  return record(into.target, [source], [], (gradient, _, [target]) => target!.pass(gradient))
 }

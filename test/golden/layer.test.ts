@@ -9,7 +9,6 @@ import { squareSide } from '../../lib/adapters/methods/square-side.js'
 import type { FloatDType } from '../../lib/native.js'
 import { Linear } from '../../lib/nn/linear.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
-import { moveInto } from '../../lib/tensor/destination.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { keep, scope } from '../../lib/tensor/scope.js'
 import { record } from '../../lib/tensor/tape.js'
@@ -17,6 +16,7 @@ import { Tensor } from '../../lib/tensor/tensor.js'
 import { weightOf } from '../../lib/tensor/weight.js'
 import { liveBytes } from '../live-bytes.js'
 import { testDevice } from '../operations/harness.js'
+import { recordedCopy } from '../operations/recorded-copy.js'
 import { describeGolden, type GoldenTensor, goldenJson, largestDifference, largestOf, readTensors } from './files.js'
 
 interface LayerCase {
@@ -74,7 +74,7 @@ async function computed(golden: LayerCase, tensors: Tensors, dtype: FloatDType) 
   const { linear, layer, matrix, weight } = makeLayer(golden, tensors, dtype)
   const x = new Parameter('x', tensorOf(tensors('x'), 'float32'))
   const { loss, y } = scope(() => {
-    const input = moveInto(x, { target: Tensor.empty(x.shape, { device, dtype }), accumulate: false })
+    const input = recordedCopy(x, Tensor.empty(x.shape, { device, dtype }))
     const output = linear.forward(new LinearInput(input))
     return { y: output, loss: against(output, tensorOf(tensors('dY'), dtype)) }
   })

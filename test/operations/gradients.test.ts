@@ -8,7 +8,7 @@ import type { PermutationKey } from '../../lib/adapters/methods/permutation.js'
 import type { LayerAdapter } from '../../lib/nn/layer-adapter.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { recomputed } from '../../lib/tensor/checkpoint.js'
-import { assemble, moveInto } from '../../lib/tensor/destination.js'
+import { assemble } from '../../lib/tensor/destination.js'
 import { activation, gatedActivation } from '../../lib/tensor/operations/activation.js'
 import { selfAttention } from '../../lib/tensor/operations/attention.js'
 import { causalConvolution } from '../../lib/tensor/operations/convolution.js'
@@ -27,6 +27,7 @@ import { Tensor } from '../../lib/tensor/tensor.js'
 import { weightOf } from '../../lib/tensor/weight.js'
 import { checkGradients, type GradientCase, gradientCase } from './gradients.js'
 import { testDevice } from './harness.js'
+import { recordedCopy } from './recorded-copy.js'
 
 const integers = (...values: number[]): Tensor =>
   Tensor.from(Int32Array.from(values), [values.length], { device: testDevice(), dtype: 'int32' })
@@ -203,7 +204,7 @@ const layers: GradientCase[] = [
     name: 'selfAttention of two documents',
     inputs: { qkv: { shape: [7, (2 + 2 * 1) * 6], kind: 'activation' } },
     forward: ({ qkv }) => {
-      const own = moveInto(qkv, { target: Tensor.empty(qkv.shape, qkv), accumulate: false })
+      const own = recordedCopy(qkv, Tensor.empty(qkv.shape, qkv))
       const shape = { heads: 2, keyValueHeads: 1, headSize: 6 }
       return selfAttention(own, shape, rotary(6, 0, 1, 2, 0, 1, 2, 3), integers(0, 3, 7))
     },
@@ -217,7 +218,7 @@ const layers: GradientCase[] = [
       name: `selfAttention ${name}`,
       inputs: { qkv: { shape: [7, (2 + 2 * 1) * 6], kind: 'activation' } },
       forward: ({ qkv }) => {
-        const own = moveInto(qkv, { target: Tensor.empty(qkv.shape, qkv), accumulate: false })
+        const own = recordedCopy(qkv, Tensor.empty(qkv.shape, qkv))
         const shape = { heads: 2, keyValueHeads: 1, headSize: 6 }
         const turns = rotated > 0 ? rotary(rotated, 0, 1, 2, 0, 1, 2, 3) : null
         return selfAttention(own, shape, turns, integers(0, 3, 7), softmax)

@@ -5,13 +5,13 @@
 import { expect } from 'vitest'
 import { native } from '../../lib/native.js'
 import { randomStream } from '../../lib/random.js'
-import { moveInto } from '../../lib/tensor/destination.js'
 import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { noGrad, record } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { liveBytes } from '../live-bytes.js'
 import { type ActivationDType, testDevice } from './harness.js'
+import { recordedCopy } from './recorded-copy.js'
 
 export interface GradientInput {
   readonly shape: readonly number[]
@@ -72,7 +72,7 @@ function prepare(test: GradientCase): Prepared {
     const inputs = Object.entries(parameters).map(([name, parameter]) => {
       if (test.inputs[name]!.kind === 'parameter') return [name, parameter] as const
       const target = Tensor.empty(parameter.shape, { device: testDevice(), dtype })
-      return [name, moveInto(parameter, { target, accumulate: false })] as const
+      return [name, recordedCopy(parameter, target)] as const
     })
     return Array.from({ length: times }, () => {
       const constants = randomStream(3, 'test', test.name)
