@@ -11,7 +11,6 @@ export type CodeFormat =
   | 'awq-4'
   | `compressed-${'int4' | 'int8' | 'fp8'}`
   | 'fp8'
-  | 'mxfp4'
 
 /** How a weight lies in memory. */
 export type StorageFormat = FloatDType | BlockDType | CodeFormat

@@ -37,7 +37,7 @@ export function shapeOf(stored: StoredWeight): readonly number[] {
 /** Writes a weight's values into a tensor of its shape, converting to its dtype. */
 export function readValues(stored: StoredWeight, target: Tensor, open: OpenFile): void {
   if (isQuantised(stored)) {
-    scope(() => readCodedWeight(stored, target.device, open).writeValues(matrixOf(target)))
+    scope(() => readCodedWeight(stored, target.device, open).writeValues(target))
     return
   }
   if (isToQuantise(stored)) {
@@ -69,8 +69,7 @@ export function readFloats(
 
 /** The format in which a matrix can be multiplied with as it is stored; null where its values must be unpacked. */
 export function keptFormat(stored: StoredWeight): StorageFormat | null {
-  if (isToQuantise(stored)) return stored.dtype
-  if (isQuantised(stored)) return stored.shape.length === 2 ? stored.dtype : null
+  if (isToQuantise(stored) || isQuantised(stored)) return stored.dtype
   const { dtype, shape, transposed, excess } = stored
   return isComputable(dtype) && isBlockDType(dtype) && shape.length === 2 && !transposed && !excess ? dtype : null
 }
@@ -141,12 +140,6 @@ function unpack(
     native.add(ones.native, values.native, -excess)
     native.copy(values.native, target.native, 1)
   }
-}
-
-/** All but the last dimension as one. */
-function matrixOf(tensor: Tensor): Tensor {
-  const columns = tensor.shape.at(-1)!
-  return tensor.shape.length === 2 ? tensor : tensor.view([tensor.elements / columns, columns])
 }
 
 /** The values of a tensor of float32, of a file that is opened for them. */

@@ -20,8 +20,6 @@ import { quantisedSets } from './quantised-sets.js'
 const device = testDevice()
 afterAll(() => expect(liveBytes(device), 'bytes in use at the end').toBe(0))
 
-// No model here has the experts of mxfp4.
-const sets = quantisedSets.filter((name) => name !== 'mxfp4')
 const folderOf = (set: string) => goldenPath(`quantised/${set}`)
 const sequencesOf = (set: string) => goldenJson<{ sequences: number[][] }>(`quantised/${set}/expected.json`).sequences
 
@@ -62,7 +60,7 @@ async function train(model: Model, set: string): Promise<Float32Array[][]> {
   return steps
 }
 
-describeGolden('quantised', sets, (set) => {
+describeGolden('quantised', quantisedSets, (set) => {
   test('losses and gradients of 20 steps are those of its values', async () => {
     using floats = await load(set, false)
     const taken = liveBytes(device)

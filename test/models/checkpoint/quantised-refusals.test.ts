@@ -12,18 +12,7 @@ import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
 import { needing } from '../../needs.js'
 import { testDevice } from '../../operations/harness.js'
-import {
-  type Change,
-  changedSet,
-  lacksSet,
-  layer,
-  nan,
-  reshaped,
-  setPath,
-  spoilt,
-  stateOf,
-  without,
-} from './quantised-sets.js'
+import { type Change, changedSet, lacksSet, layer, nan, reshaped, spoilt, stateOf, without } from './quantised-sets.js'
 
 const at = useTemporaryFolder()
 const device = process.env.MORA_TEST_DEVICE ?? 'cpu'
@@ -285,11 +274,13 @@ test('a GGUF file with one scale that is not finite is refused before memory is 
 })
 
 test('experts in MXFP4 are refused by name, and the sentence says what to take', async () => {
+  const config = { model_type: 'gpt_oss', num_local_experts: 4, quantization_config: { quant_method: 'mxfp4' } }
+  writeFileSync(join(at(), 'config.json'), JSON.stringify(config))
   const refused = expect.objectContaining({
     code: 'unsupported-architecture',
     message: expect.stringMatching(/architecture gpt_oss is not supported; .*take a model that has none\.$/),
   })
-  await expect(loadModel(setPath('mxfp4'), { device: device as 'cpu' })).rejects.toThrow(refused)
+  await expect(loadModel(at(), { device: device as 'cpu' })).rejects.toThrow(refused)
 })
 
 test('nothing of a checkpoint with one unsound scale is loaded', async () => {

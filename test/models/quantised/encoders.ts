@@ -374,28 +374,3 @@ export function fp8(random: RandomStream, options: Fp8): Encoded {
     }),
   }
 }
-
-const fp4Values = [0, 0.5, 1, 1.5, 2, 3, 4, 6]
-
-/** Stacks of experts [experts, out, in], their rows one below the other. */
-export function mxfp4(
-  random: RandomStream,
-  { experts, out, blocks }: { experts: number; out: number; blocks: number },
-): Encoded {
-  const [rows, columns] = [experts * out, 32 * blocks]
-  const codes = listOf(rows * columns, () => whole(random, 16))
-  const exponents = listOf(rows * blocks, () => 120 + whole(random, 16))
-  const packed = Uint8Array.from({ length: codes.length / 2 }, (_, i) => codes[2 * i]! | (codes[2 * i + 1]! << 4))
-  return {
-    settings: { quant_method: 'mxfp4', modules_to_not_convert: ['lm_head'] },
-    tensors: named({
-      gate_up_proj_blocks: tensor('U8', [experts, out, blocks, 16], packed),
-      gate_up_proj_scales: tensor('U8', [experts, out, blocks], Uint8Array.from(exponents)),
-    }),
-    ...valuesOf({ rows, columns }, (row, column) => {
-      const code = codes[row * columns + column]!
-      const value = fp4Values[code & 7]! * (code < 8 ? 1 : -1)
-      return value * 2 ** (exponents[row * blocks + Math.floor(column / 32)]! - 127)
-    }),
-  }
-}

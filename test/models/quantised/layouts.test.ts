@@ -6,7 +6,7 @@ import { Tensor } from '../../../lib/tensor/tensor.js'
 import { useTemporaryFolder } from '../../io/temporary.js'
 import { liveBytes } from '../../live-bytes.js'
 import { testDevice } from '../../operations/harness.js'
-import { awq, bnb4, compressed, type Encoded, fp8, gptq, llmInt8, mxfp4 } from './encoders.js'
+import { awq, bnb4, compressed, type Encoded, fp8, gptq, llmInt8 } from './encoders.js'
 import { readEncoded } from './read-encoded.js'
 
 const device = testDevice()
@@ -94,10 +94,6 @@ const cases: readonly Case[] = [
     { rows: 96, columns: 96, block: [64, 32] },
     { rows: 9, columns: 33, block: null },
     { rows: 9, columns: 33, block: null, scale: 'BF16', name: 'weight_scale' },
-  ]),
-  ...casesOf('MXFP4', mxfp4, [
-    { experts: 3, out: 10, blocks: 3 },
-    { experts: 1, out: 1, blocks: 1 },
   ]),
 ]
 

@@ -3,8 +3,8 @@ import { malformed } from '../../../io/open.js'
 import { transposed } from '../../../tensor/transpose.js'
 import type { QuantisationFormat } from './format.js'
 import {
-  bytesOfParts,
   type CheckpointTensors,
+  codedWeight,
   countGroups,
   matrixShape,
   type QuantisedWeight,
@@ -41,29 +41,20 @@ function weightOf(module: string, size: number | null, tensors: CheckpointTensor
   const scales = tensors.take(`${module}.scales`, words, { dtypes: floats, shape: [groups, rows] })
   const parts = [words, scales, zeros]
   const name = `${module}.weight`
-  return {
+  return codedWeight({
     name,
-    path: words.path,
     dtype: 'awq-4',
     shape: [rows, columns],
-    bytes: bytesOfParts(parts),
     parts,
     scales: (open) => ({
-      rows,
-      columns,
       bits: 4,
-      highFirst: false,
-      table: null,
-      rowsPerScale: 1,
       groupSize,
-      runsOn: false,
       zeros: transposed(unpackedAlongOutputs(readWords(zeros, open)), groups, rows),
       scales: transposedFloats(readFinite(scales, open), groups, rows),
-      groupOfColumn: null,
     }),
     codes: words,
     arranged: (bytes) => packedAlongInputs(wordsOf(bytes), rows, columns),
-  }
+  })
 }
 
 /** One code a byte, outputs in their order. */

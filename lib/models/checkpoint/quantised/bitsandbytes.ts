@@ -6,8 +6,8 @@ import { countElements } from '../../../io/stored-dtype.js'
 import type { QuantisationFormat } from './format.js'
 import type { CodedScales, StoredFloats } from './scaled-codes.js'
 import {
-  bytesOfParts,
   type CheckpointTensors,
+  codedWeight,
   type NamedTensor,
   type QuantisedWeight,
   readBytes,
@@ -59,28 +59,21 @@ function blockedWeight(name: string, type: 'nf4' | 'fp4', tensors: CheckpointTen
   const largest = tensors.take(`${name}.absmax`, codes, { dtypes: ['float32', 'uint8'], shape: [blocks] })
   const nested = largest.dtype === 'uint8' ? nestedScales(name, largest, blocks, settings, fail, tensors) : null
   const parts = [codes, state, map, largest, ...(nested?.parts ?? [])]
-  return {
+  return codedWeight({
     name,
-    path: codes.path,
     dtype: type,
     shape: [rows, columns],
-    bytes: bytesOfParts(parts),
     parts,
     scales: (open) => ({
-      rows,
-      columns,
       bits: 4,
       highFirst: true,
       table: readFinite(map, open).data as Float32Array,
-      zeros: 0,
-      rowsPerScale: 1,
       groupSize,
       runsOn: true,
-      groupOfColumn: null,
       scales: nested ? nested.read(open) : readFinite(largest, open),
     }),
     codes,
-  }
+  })
 }
 
 /** Scales that are quantised themselves, in 8 bits. */
@@ -134,28 +127,19 @@ function integerWeight(module: string, tensors: CheckpointTensors): QuantisedWei
     )
   }
   const parts = [codes, row, ...(format ? [format] : [])]
-  return {
+  return codedWeight({
     name,
-    path: codes.path,
     dtype: 'llm-int8',
     shape: [rows, columns],
-    bytes: bytesOfParts(parts),
     parts,
     scales: (open) => ({
-      rows,
-      columns,
       bits: 8,
-      highFirst: false,
       table: signedBytes,
-      zeros: 0,
-      rowsPerScale: 1,
       groupSize: columns,
-      runsOn: false,
-      groupOfColumn: null,
       scales: dividedBy127(readFinite(row, open)),
     }),
     codes,
-  }
+  })
 }
 
 function dividedBy127({ dtype, data }: StoredFloats): StoredFloats {

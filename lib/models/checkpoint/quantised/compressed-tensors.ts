@@ -10,8 +10,8 @@ import { compressedFormats, readSchemes, type Scheme, schemeFor } from './compre
 import type { QuantisationFormat } from './format.js'
 import { e4m3Weight, requireScaleShape } from './fp8.js'
 import {
-  bytesOfParts,
   type CheckpointTensors,
+  codedWeight,
   codesOfWords,
   matrixShape,
   type NamedTensor,
@@ -71,22 +71,15 @@ function packedWeight(module: string, schemes: readonly Scheme[], tensors: Check
   const zeros = takeZeros(module, [scaleRows, groups], bits, words, tensors)
   const order = tensors.takeGroups(module, words, columns)
   const parts = [words, shape, scales, ...zeros.parts, ...(order ? [order] : [])]
-  return {
+  return codedWeight({
     name: `${module}.weight`,
-    path: words.path,
     dtype: `compressed-int${bits}`,
     shape: [rows, columns],
-    bytes: bytesOfParts(parts),
     parts,
     scales: (open) => ({
-      rows,
-      columns,
       bits,
-      highFirst: false,
-      table: null,
       rowsPerScale,
       groupSize,
-      runsOn: false,
       zeros: zeros.read(open) ?? 2 ** (bits - 1),
       scales: readFinite(scales, open),
       groupOfColumn: order && readGroups(order, groups, groupSize, open),
@@ -96,7 +89,7 @@ function packedWeight(module: string, schemes: readonly Scheme[], tensors: Check
     ...((columns * bits) % 32 !== 0 && {
       arranged: (bytes: Uint8Array) => firstColumns(bytes, rows, (columns * bits) / 8),
     }),
-  }
+  })
 }
 
 /** Columns from the first on, of as many rows. */
@@ -176,28 +169,22 @@ function plainWeight(module: string, schemes: readonly Scheme[], tensors: Checkp
   const zeros = takeZeros(module, [Math.ceil(rows / rowsPerScale), groups], 8, codes, tensors)
   const order = tensors.takeGroups(module, codes, columns)
   const parts = [codes, scales, ...zeros.parts, ...(order ? [order] : [])]
-  return {
+  return codedWeight({
     name,
-    path: codes.path,
     dtype: 'compressed-int8',
     shape: [rows, columns],
-    bytes: bytesOfParts(parts),
     parts,
     scales: (open) => ({
-      rows,
-      columns,
       bits: 8,
-      highFirst: false,
       table: zeros.parts.length > 0 ? bytesFrom128 : signedBytes,
       rowsPerScale,
       groupSize,
-      runsOn: false,
       groupOfColumn: order && readGroups(order, groups, groupSize, open),
       zeros: zeros.read(open) ?? 0,
       scales: readFinite(scales, open),
     }),
     codes,
-  }
+  })
 }
 
 /** Refuses 8-bit floats whose zeros are not zero. */

@@ -2,8 +2,8 @@
 import { InputError } from '../../../errors.js'
 import type { QuantisationFormat } from './format.js'
 import {
-  bytesOfParts,
   type CheckpointTensors,
+  codedWeight,
   e4m3Values,
   matrixShape,
   type NamedTensor,
@@ -57,23 +57,16 @@ export function e4m3Weight(
   requireScaleShape(scales, [Math.ceil(rows / rowsPerScale), groups], codes)
   const order = ordered ? tensors.takeGroups(module, codes, columns) : null
   const parts = [codes, scales, ...(order ? [order] : [])]
-  return {
+  return codedWeight({
     name,
-    path: codes.path,
     dtype: 'fp8',
     shape: [rows, columns],
-    bytes: bytesOfParts(parts),
     parts,
     scales: (open) => ({
-      rows,
-      columns,
       bits: 8,
-      highFirst: false,
       table: e4m3Values,
-      zeros: 0,
       rowsPerScale,
       groupSize,
-      runsOn: false,
       groupOfColumn: order && readGroups(order, groups, groupSize, open),
       scales: readFinite(scales, open),
     }),
@@ -83,7 +76,7 @@ export function e4m3Weight(
       if (bad >= 0) throw new InputError('malformed-file', `${codes.path}: value ${bad} of ${name} is not finite.`)
       return bytes
     },
-  }
+  })
 }
 
 /** Scales of a shape that may leave out dimensions of 1. */

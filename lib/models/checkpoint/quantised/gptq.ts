@@ -4,8 +4,8 @@ import { transposed } from '../../../tensor/transpose.js'
 import type { ConfigReader } from '../../families/config-reader.js'
 import type { QuantisationFormat } from './format.js'
 import {
-  bytesOfParts,
   type CheckpointTensors,
+  codedWeight,
   codesOfWords,
   countGroups,
   matrixShape,
@@ -83,12 +83,10 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): Q
   const zeros = tensors.take(`${module}.qzeros`, words, { dtypes: ['int32'], shape: [groups, (rows * bits) / 32] })
   const parts = [words, scales, zeros, ...(indices ? [indices] : [])]
   const name = `${module}.weight`
-  return {
+  return codedWeight({
     name,
-    path: words.path,
     dtype: `gptq-${bits}`,
     shape: [rows, columns],
-    bytes: bytesOfParts(parts),
     parts,
     scales(open) {
       const stored = readWords(zeros, open)
@@ -96,14 +94,8 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): Q
       if (layout.zerosAreLess)
         for (let i = 0; i < stored.length; i++) stored[i]! += bits === 4 ? 0x11111111 : 0x01010101
       return {
-        rows,
-        columns,
         bits,
-        highFirst: false,
-        table: null,
-        rowsPerScale: 1,
         groupSize,
-        runsOn: false,
         zeros: transposed(codesOfWords(stored, bits), groups, rows),
         scales: transposedFloats(readFinite(scales, open), groups, rows),
         groupOfColumn: indices && groupsOf(indices, groups, groupSize, words, open),
@@ -111,7 +103,7 @@ function weightOf(module: string, layout: Layout, tensors: CheckpointTensors): Q
     },
     codes: words,
     arranged: (bytes) => new Uint8Array(transposed(wordsOf(bytes), wordRows, rows).buffer),
-  }
+  })
 }
 
 /** The group of each input, all but the last one full; null where they are in order. */

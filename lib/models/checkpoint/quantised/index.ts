@@ -9,11 +9,10 @@ import { compressedTensors } from './compressed-tensors.js'
 import { inLowerCase, type QuantisationFormat } from './format.js'
 import { fp8 } from './fp8.js'
 import { gptq } from './gptq.js'
-import { mxfp4 } from './mxfp4.js'
 import { CheckpointTensors, type OpenFile, type QuantisedWeight } from './tensors.js'
 
 /** A format brings a reader; nothing else in this package knows of it. */
-const formats: readonly QuantisationFormat[] = [bitsandbytes, gptq, awq, compressedTensors, fp8, mxfp4]
+const formats: readonly QuantisationFormat[] = [bitsandbytes, gptq, awq, compressedTensors, fp8]
 
 /** What a checkpoint's tensors make: quantised weights, and others that are what they are. */
 export interface QuantisedTensors {

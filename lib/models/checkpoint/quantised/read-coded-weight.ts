@@ -3,10 +3,11 @@ import { CodedWeight } from '../../../tensor/coded-weight.js'
 import { denseStrides, Tensor } from '../../../tensor/tensor.js'
 import { type OpenFile, type QuantisedWeight, readBytes } from './tensors.js'
 
-/** A quantised weight on a device, its experts' rows one below the other. @throws InputError `malformed-file` */
+/** A quantised weight on a device. @throws InputError `malformed-file` */
 export function readCodedWeight(weight: QuantisedWeight, device: NativeDevice, open: OpenFile): CodedWeight {
-  const form = weight.scales(open)
-  const { rows, columns, bits, highFirst, table, scales, zeros, rowsPerScale, groupSize, runsOn, groupOfColumn } = form
+  const [rows, columns] = weight.shape as [number, number]
+  const { bits, table, scales, zeros = 0, groupSize, groupOfColumn, ...layout } = weight.scales(open)
+  const { highFirst = false, runsOn = false, rowsPerScale = 1 } = layout
   const coded = 'codes' in scales ? scales : null
   const vector = (dtype: DType, values: Float32Array | Uint16Array | Uint8Array | Int32Array | null | undefined) =>
     values ? Tensor.from(values, [values.length], { device, dtype }) : null

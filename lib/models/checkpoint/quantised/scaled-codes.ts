@@ -17,26 +17,25 @@ export interface CodedScales {
 }
 
 /**
- * What belongs to a matrix [rows, columns] of small codes: w = scale · (value of the code - zero), rounded to float32 once.
+ * What belongs to a matrix of small codes: w = scale · (value of the code - zero), rounded to float32 once.
  * Scale and zero of (row, column) are entry `row / rowsPerScale` (rounded down) and the column's group of
  * [⌈rows / rowsPerScale⌉, groups]. Codes lie row after row, each from a byte on.
  */
 export interface ScalesOfCodes {
-  readonly rows: number
-  readonly columns: number
   readonly bits: 4 | 8
   /** Whether of two 4-bit codes in a byte the even column has the high half. */
-  readonly highFirst: boolean
-  /** The value of each code; null where a code is its own value. */
-  readonly table: Float32Array | null
+  readonly highFirst?: boolean
+  /** The value of each code; absent where a code is its own value. */
+  readonly table?: Float32Array
   readonly scales: StoredFloats | CodedScales
-  /** The zero of each scale, or the same for all. */
-  readonly zeros: Uint8Array | number
-  readonly rowsPerScale: number
+  /** The zero of each scale, or the same for all, by default 0. */
+  readonly zeros?: Uint8Array | number
+  /** By default 1. */
+  readonly rowsPerScale?: number
   /** Columns of a group; groups of one row follow each other. */
   readonly groupSize: number
   /** Whether groups run on from row to row, as if all rows were one. */
-  readonly runsOn: boolean
+  readonly runsOn?: boolean
   /** The group of each column, where that is not column / groupSize. */
-  readonly groupOfColumn: Int32Array | null
+  readonly groupOfColumn?: Int32Array | null
 }

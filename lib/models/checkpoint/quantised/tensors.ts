@@ -22,7 +22,7 @@ export interface QuantisedWeight {
   /** The file of its codes. */
   readonly path: string
   readonly dtype: CodeFormat
-  /** [out, in], or [experts, out, in]. */
+  /** [out, in] */
   readonly shape: readonly number[]
   /** The bytes of all its tensors. */
   readonly bytes: number
@@ -110,8 +110,10 @@ export function requireEven(columns: number, of: NamedTensor): void {
   if (columns % 2 === 1) throw malformed(of.path, `${of.name} has rows of ${columns} codes, which fill no whole bytes`)
 }
 
-export function bytesOfParts(parts: readonly TensorLocation[]): number {
-  return parts.reduce((sum, { bytes }) => sum + bytes, 0)
+/** The weight whose codes lie in `codes`. */
+export function codedWeight(weight: Omit<QuantisedWeight, 'path' | 'bytes'>): QuantisedWeight {
+  const { codes, parts } = weight
+  return { ...weight, path: codes.path, bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0) }
 }
 
 export function readBytes({ path, offset, bytes }: TensorLocation, open: OpenFile): Uint8Array {
@@ -128,7 +130,7 @@ export function wordsOf({ buffer, length }: Uint8Array): Uint32Array {
   return new Uint32Array(buffer, 0, length / 4)
 }
 
-export function readIndices(tensor: TensorLocation, open: OpenFile): Int32Array {
+function readIndices(tensor: TensorLocation, open: OpenFile): Int32Array {
   return new Int32Array(readBytes(tensor, open).buffer, 0, tensor.bytes / 4)
 }
 
