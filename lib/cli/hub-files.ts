@@ -60,7 +60,7 @@ export async function fetchBase(adapter: string, options: DownloadOptions, termi
 }
 
 /** With random weights by a configuration, a model is there for its tokenizer only. */
-function meaningIn(meaning: HubMeaning, options: object): HubMeaning | 'tokenizer' {
+export function meaningIn(meaning: HubMeaning, options: object): HubMeaning | 'tokenizer' {
   return meaning === 'model' && (options as { init?: string }).init !== undefined ? 'tokenizer' : meaning
 }
 
@@ -77,7 +77,7 @@ async function showingDownloads<Result>(
   { stderr }: Terminal,
   work: (hub: HubOptions) => Promise<Result>,
 ): Promise<Result> {
-  const progress = new Progress(stderr, { quiet })
+  using progress = new Progress(stderr, { quiet })
   const lines = new Map<string, TransferLine>()
   const last = new Map<string, DownloadProgress>()
   const onDownload = (now: DownloadProgress) => {
@@ -88,13 +88,9 @@ async function showingDownloads<Result>(
     last.set(repository, now)
     progress.show(line.format(now), isFirst)
   }
-  try {
-    const result = await work({ offline, onDownload, onWarning: (message) => progress.note(`note: ${message}`) })
-    for (const { repository, files, totalBytes } of last.values()) {
-      progress.note(`downloaded ${repository}: ${files} ${files === 1 ? 'file' : 'files'}, ${formatBytes(totalBytes)}`)
-    }
-    return result
-  } finally {
-    progress.end()
+  const result = await work({ offline, onDownload, onWarning: (message) => progress.note(`note: ${message}`) })
+  for (const { repository, files, totalBytes } of last.values()) {
+    progress.note(`downloaded ${repository}: ${files} ${files === 1 ? 'file' : 'files'}, ${formatBytes(totalBytes)}`)
   }
+  return result
 }

@@ -5,7 +5,7 @@ import { checkWrittenForm, formatOf, type MergeOptions, modelPath } from '../opt
 import type { OptionSource } from '../schema/names.js'
 import type { CommandResult } from './command.js'
 import { inFlags } from './flag-names.js'
-import { requireData, requireFreeFile, requireFreeOutput, requirePath } from './paths.js'
+import { requireFreeFile, requireFreeOutput, requirePath } from './paths.js'
 import { formatFacts, formatNumber } from './terminal/format.js'
 import { Progress } from './terminal/progress.js'
 import type { Terminal } from './terminal/terminal.js'
@@ -19,33 +19,28 @@ export function checkMergeOutput(options: MergeOptions, source: OptionSource): v
   else requireFreeOutput(output!, around, source)
   checkWrittenForm({ ...options, format }, source)
   requirePath('imatrix', imatrix, source)
-  requireData('compare', options.compare, source)
 }
 
 export async function runMerge(options: MergeOptions & { model: string }, terminal: Terminal): Promise<CommandResult> {
   const { mergeModel } = await import('../models/index.js')
-  const progress = new Progress(terminal.stderr, { quiet: options.quiet })
-  try {
-    if (options.compare) await requireComparable(options)
-    progress.note(`merging ${options.adapter} into ${options.model}`)
-    const json = await mergeModel({
-      ...options,
-      adapter: options.adapter!,
-      output: options.output!,
-      onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
-      onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),
-    })
-    const change = options.compare && (await changeOf(options, json.output, progress))
-    const text = formatFacts([
-      ['output', json.output],
-      ['merged weights', String(json.merged)],
-      ['largest change of a weight', formatNumber(json.maxAbsoluteChange)],
-      ...(change ? factsOf(change) : []),
-    ])
-    return { json: { ...json, ...(change && { change }) }, text }
-  } finally {
-    progress.end()
-  }
+  using progress = new Progress(terminal.stderr, { quiet: options.quiet })
+  if (options.compare) await requireComparable(options)
+  progress.note(`merging ${options.adapter} into ${options.model}`)
+  const json = await mergeModel({
+    ...options,
+    adapter: options.adapter!,
+    output: options.output!,
+    onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
+    onProgress: ({ done, total }) => progress.show(`${done}/${total} tensors`),
+  })
+  const change = options.compare && (await changeOf(options, json.output, progress))
+  const text = formatFacts([
+    ['output', json.output],
+    ['merged weights', String(json.merged)],
+    ['largest change of a weight', formatNumber(json.maxAbsoluteChange)],
+    ...(change ? factsOf(change) : []),
+  ])
+  return { json: { ...json, ...(change && { change }) }, text }
 }
 
 /** Refuses rows that cannot be compared before anything is written. */

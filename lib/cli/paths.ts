@@ -6,7 +6,11 @@ import { UsageError } from '../errors.js'
 import { hubIdOf } from '../hub/index.js'
 import { whyNoAdapter, whyNoModel } from '../io/folder-kinds.js'
 import { isWithin } from '../io/within.js'
+import type { OptionsSchema } from '../options/index.js'
 import { type OptionSource, optionName } from '../schema/names.js'
+import { optionFacts } from '../schema/option-facts.js'
+import type { RawOptions } from '../schema/parse.js'
+import { meaningIn } from './hub-files.js'
 
 /** Throws unless something lies at the path. */
 export function requirePath(key: string, path: string | undefined, source: OptionSource): void {
@@ -22,8 +26,8 @@ export function requireFolder(key: string, path: string, source: OptionSource): 
 }
 
 /** Throws unless something lies at the path, or it may be an id of the hub. */
-export function requirePathOrId(key: string, path: string | undefined, source: OptionSource): void {
-  if (path === undefined || existsSync(path) || hubIdOf(path)) return
+function requirePathOrId(key: string, path: string, source: OptionSource): void {
+  if (existsSync(path) || hubIdOf(path)) return
   const name = optionName(key, source)
   throw new UsageError(
     'missing-file',
@@ -32,22 +36,27 @@ export function requirePathOrId(key: string, path: string | undefined, source: O
 }
 
 /** Throws unless each is there or may be an id of the hub; `-` is stdin. */
-export function requireData(key: string, sources: readonly DataSource[] | undefined, source: OptionSource): void {
+function requireData(key: string, sources: readonly DataSource[], source: OptionSource): void {
   for (const path of pathsOf(sources)) if (path !== '-') requirePathOrId(key, path, source)
 }
 
-/** Throws unless the path is a .gguf file or a folder with config.json, or may be an id of the hub. */
-export function requireModel(path: string | undefined, source: OptionSource, key = 'model'): void {
-  if (path === undefined) return
-  requirePathOrId(key, path, source)
-  refuse('not-a-model', key, whyNoModel(path), source)
-}
-
-/** Throws unless the path is a folder with adapter_config.json, or may be an id of the hub. */
-export function requireAdapter(path: string | undefined, source: OptionSource): void {
-  if (path === undefined) return
-  requirePathOrId('adapter', path, source)
-  refuse('not-an-adapter', 'adapter', whyNoAdapter(path), source)
+/**
+ * Throws unless all that options name to be read is there: models (a .gguf file or a folder with config.json), adapters (a folder
+ * with adapter_config.json), data, each of which may be an id of the hub, and files with a template or tools.
+ */
+export function requireInputs({ shape }: OptionsSchema, options: RawOptions, source: OptionSource): void {
+  for (const [key, value] of Object.entries(options)) {
+    const { hub } = optionFacts(shape[key]!)
+    if (hub === undefined || value === undefined) continue
+    const meaning = meaningIn(hub, options)
+    if (meaning.endsWith('-data')) requireData(key, value as DataSource[], source)
+    else requirePathOrId(key, value as string, source)
+    if (meaning === 'model') refuse('not-a-model', key, whyNoModel(value as string), source)
+    if (meaning === 'adapter') refuse('not-an-adapter', key, whyNoAdapter(value as string), source)
+  }
+  const { template, tools } = options as { template?: string; tools?: string | readonly unknown[] }
+  if (template !== 'auto' && template !== 'none') requirePath('template', template, source)
+  if (typeof tools === 'string') requirePath('tools', tools, source)
 }
 
 function refuse(code: string, key: string, why: string | null, source: OptionSource): void {
@@ -105,14 +114,4 @@ export function requireFreeFile(
     'output-exists',
     `${name}: "${output}" is there already; choose another file or give ${optionName('overwrite', source)}.`,
   )
-}
-
-/** Throws when a file with tools is missing. */
-export function requireTools(tools: string | readonly unknown[] | undefined, source: OptionSource): void {
-  if (typeof tools === 'string') requirePath('tools', tools, source)
-}
-
-/** Throws when a template that is a file is missing. */
-export function requireTemplate(template: string, source: OptionSource): void {
-  if (template !== 'auto' && template !== 'none') requirePath('template', template, source)
 }

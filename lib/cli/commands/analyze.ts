@@ -2,7 +2,7 @@ import { writeFileAtomic } from '../../io/atomic.js'
 import { AnalyzeSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
-import { requireAdapter, requireFileOutput, requireModel } from '../paths.js'
+import { requireFileOutput, requireInputs } from '../paths.js'
 import { Progress } from '../terminal/progress.js'
 
 export const analyzeCommand = defineCommand({
@@ -11,10 +11,9 @@ export const analyzeCommand = defineCommand({
   schema: AnalyzeSchema,
   idle: ['device', 'dtype', 'rotaryDtype', 'allowTf32', 'seed'],
   examples: ['mora analyze --model model --adapter out --plot spectra.svg'],
-  check({ model, adapter, plot }, source) {
-    requireModel(model, source)
-    requireAdapter(adapter, source)
-    requireFileOutput('plot', plot, source)
+  check(options, source) {
+    requireInputs(AnalyzeSchema, options, source)
+    requireFileOutput('plot', options.plot, source)
   },
   async run(options, { terminal, note: onWarning }) {
     const { model, adapter, plot, threshold, allowOtherBase, threads, quiet, offline } = options
@@ -23,30 +22,26 @@ export const analyzeCommand = defineCommand({
       import('../terminal/spectra.js'),
     ])
     const base = model ?? (await fetchBase(adapter!, options, terminal))
-    const progress = new Progress(terminal.stderr, { quiet })
-    try {
-      const spectra = await analyzeAdapter({
-        model: base,
-        adapter: adapter!,
-        threshold,
-        allowOtherBase,
-        threads,
-        offline,
-        onWarning,
-        onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
-      })
-      if (plot !== undefined) {
-        const series = meanSpectra(spectra)
-        const labels = { xLabel: 'singular value, from the largest', yLabel: 'mean over layers' }
-        await writeFileAtomic(plot, lineChart({ title: `ΔW of ${adapter}`, ...labels, series, logarithmic: true }))
-      }
-      const layers = spectra.map((layer) => ({ ...layer, singularValues: [...layer.singularValues] }))
-      return {
-        json: { threshold, layers, ...(plot !== undefined && { plot }) },
-        text: describeSpectra(spectra, threshold),
-      }
-    } finally {
-      progress.end()
+    using progress = new Progress(terminal.stderr, { quiet })
+    const spectra = await analyzeAdapter({
+      model: base,
+      adapter: adapter!,
+      threshold,
+      allowOtherBase,
+      threads,
+      offline,
+      onWarning,
+      onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
+    })
+    if (plot !== undefined) {
+      const series = meanSpectra(spectra)
+      const labels = { xLabel: 'singular value, from the largest', yLabel: 'mean over layers' }
+      await writeFileAtomic(plot, lineChart({ title: `ΔW of ${adapter}`, ...labels, series, logarithmic: true }))
+    }
+    const layers = spectra.map((layer) => ({ ...layer, singularValues: [...layer.singularValues] }))
+    return {
+      json: { threshold, layers, ...(plot !== undefined && { plot }) },
+      text: describeSpectra(spectra, threshold),
     }
   },
 })

@@ -3,14 +3,7 @@ import { checkEvalOptions, EvalSchema, forLibrary, loadOptions } from '../../opt
 import { optionName } from '../../schema/names.js'
 import { defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
-import {
-  requireAdapter,
-  requireData,
-  requireFileOutput,
-  requireModel,
-  requireTemplate,
-  requireTools,
-} from '../paths.js'
+import { requireFileOutput, requireInputs } from '../paths.js'
 import { formatFacts, formatNumber } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
 
@@ -25,19 +18,13 @@ export const evalCommand = defineCommand({
   ],
   check(options, source) {
     checkEvalOptions(options, source)
-    requireModel(options.model, source)
-    requireAdapter(options.adapter, source)
-    requireModel(options.base, source, 'base')
     const { task } = options
     const compares = task === 'forgetting' || task === 'change'
     if (compares && options.adapter === undefined && options.base === undefined) {
       const [adapter, base] = [optionName('adapter', source), optionName('base', source)]
       throw new UsageError('missing-option', `Missing ${adapter} or ${base}: the task ${task} compares two models.`)
     }
-    requireData('data', options.data, source)
-    requireData('shotsData', options.shotsData, source)
-    requireTemplate(options.template, source)
-    requireTools(options.tools, source)
+    requireInputs(EvalSchema, options, source)
     requireFileOutput('output', options.output, source)
   },
   async run(options, { terminal, note: onWarning }) {
@@ -47,25 +34,18 @@ export const evalCommand = defineCommand({
     ])
     const load = { ...loadOptions(options), onWarning }
     const writes = options.task === 'exact-match' || options.task === 'recall'
-    const model = await (writes ? loadForGeneration : loadForAdapter)(options.model!, load, options)
-    let base: typeof model | undefined
-    const progress = new Progress(terminal.stderr, options)
-    try {
-      if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', { ...options, onWarning })
-      if (options.base !== undefined) base = await loadModel(options.base, load)
-      const result = await evaluate(model, {
-        ...forLibrary(EvalSchema, options),
-        base,
-        onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
-        onProgress: ({ done, total, summary }) =>
-          progress.show(`${done}${total === null ? '' : `/${total}`}  ${summary}`),
-      })
-      return { json: result, text: describe(result as unknown as Record<string, unknown>) }
-    } finally {
-      progress.end()
-      base?.dispose()
-      model.dispose()
-    }
+    using model = await (writes ? loadForGeneration : loadForAdapter)(options.model!, load, options)
+    using progress = new Progress(terminal.stderr, options)
+    if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', { ...options, onWarning })
+    using base = options.base === undefined ? undefined : await loadModel(options.base, load)
+    const result = await evaluate(model, {
+      ...forLibrary(EvalSchema, options),
+      base,
+      onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
+      onProgress: ({ done, total, summary }) =>
+        progress.show(`${done}${total === null ? '' : `/${total}`}  ${summary}`),
+    })
+    return { json: result, text: describe(result as unknown as Record<string, unknown>) }
   },
 })
 

@@ -5,7 +5,7 @@ import { type OptionSource, optionName } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { fetchBase } from '../hub-files.js'
 import { checkMergeOutput, runMerge } from '../merged-output.js'
-import { requireAdapter, requireFreeFile, requireFreeOutput, requireModel } from '../paths.js'
+import { requireFreeFile, requireFreeOutput, requireInputs } from '../paths.js'
 import { formatFacts, formatNumber } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
 
@@ -19,9 +19,8 @@ export const exportCommand = defineCommand({
     'mora export --model model --adapter out --format gguf-lora --output lora.gguf --approximate-rank 64',
   ],
   check(options, source) {
+    requireInputs(ExportSchema, options, source)
     const { model, adapter, format, output, overwrite } = options
-    requireModel(model, source)
-    requireAdapter(adapter, source)
     const around = { inputs: [model, adapter], overwrite }
     if (format === 'peft') requireFreeOutput(output!, around, source)
     else if (format === 'gguf-lora') requireFreeFile(output!, around, source)
@@ -65,36 +64,32 @@ async function runExport(options: LoraExport, { terminal, note }: CommandContext
   const { exportAdapter, LARGEST_ERROR } = await import('../../models/index.js')
   const { model, adapter, output, format, dtype, approximateRank, force, allowOtherBase, threads, quiet, offline } =
     options
-  const progress = new Progress(terminal.stderr, { quiet })
-  try {
-    const result = await exportAdapter({
-      model,
-      adapter: adapter!,
-      output: output!,
-      format,
-      approximateRank,
-      force,
-      allowOtherBase,
-      threads,
-      offline,
-      onWarning: note,
-      ...(dtype !== 'auto' && !isMixture(dtype) && { dtype }),
-      onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
-    })
-    const worst = result.layerErrors.reduce((a, b) => (b.relativeError > a.relativeError ? b : a))
-    const text = formatFacts([
-      ['output', output!],
-      ['layers', String(result.layers)],
-      ['rank', String(result.rank)],
-      ['relative error', result.exact ? 'none: exact' : formatNumber(result.relativeError)],
-      ...(result.exact
-        ? []
-        : [['largest of a layer', `${formatNumber(worst.relativeError)} (${worst.name})`] as [string, string]]),
-    ])
-    const isAnother = result.relativeError > LARGEST_ERROR
-    const warning = `This is another adapter: ${formatNumber(result.relativeError)} of what the given one adds is left out.`
-    return { json: { output, format, ...result }, text: isAnother ? `${text}\n\n${warning}` : text }
-  } finally {
-    progress.end()
-  }
+  using progress = new Progress(terminal.stderr, { quiet })
+  const result = await exportAdapter({
+    model,
+    adapter: adapter!,
+    output: output!,
+    format,
+    approximateRank,
+    force,
+    allowOtherBase,
+    threads,
+    offline,
+    onWarning: note,
+    ...(dtype !== 'auto' && !isMixture(dtype) && { dtype }),
+    onProgress: ({ done, total }) => progress.show(`${done}/${total} layers`),
+  })
+  const worst = result.layerErrors.reduce((a, b) => (b.relativeError > a.relativeError ? b : a))
+  const text = formatFacts([
+    ['output', output!],
+    ['layers', String(result.layers)],
+    ['rank', String(result.rank)],
+    ['relative error', result.exact ? 'none: exact' : formatNumber(result.relativeError)],
+    ...(result.exact
+      ? []
+      : [['largest of a layer', `${formatNumber(worst.relativeError)} (${worst.name})`] as [string, string]]),
+  ])
+  const isAnother = result.relativeError > LARGEST_ERROR
+  const warning = `This is another adapter: ${formatNumber(result.relativeError)} of what the given one adds is left out.`
+  return { json: { output, format, ...result }, text: isAnother ? `${text}\n\n${warning}` : text }
 }

@@ -3,7 +3,7 @@ import type { Model } from '../../models/index.js'
 import { forLibrary, type GenerateOptions, GenerateSchema, loadOptions } from '../../options/index.js'
 import { optionName } from '../../schema/names.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
-import { requireAdapter, requireModel, requireTemplate, requireTools } from '../paths.js'
+import { requireInputs } from '../paths.js'
 import { formatCount } from '../terminal/format.js'
 import { writeAnswer } from '../terminal/terminal.js'
 
@@ -15,7 +15,8 @@ export const generateCommand = defineCommand({
     'mora generate --model model --adapter out --prompt "How many legs have 3 cats?"',
     'mora generate --model model --adapter out',
   ],
-  check({ model, adapter, template, tools, templateOptions, raw, system }, source) {
+  check(options, source) {
+    const { tools, templateOptions, raw, system } = options
     const unfit = Object.entries({ system, tools, templateOptions }).find(([, value]) => value !== undefined)
     if (raw && unfit) {
       throw new UsageError(
@@ -23,10 +24,7 @@ export const generateCommand = defineCommand({
         `--raw does not go with ${optionName(unfit[0], source)}: without a template it means nothing.`,
       )
     }
-    requireModel(model, source)
-    requireAdapter(adapter, source)
-    requireTemplate(template, source)
-    requireTools(tools, source)
+    requireInputs(GenerateSchema, options, source)
   },
   async run(options, context) {
     const { prompt, json } = options
@@ -36,13 +34,9 @@ export const generateCommand = defineCommand({
     }
     const { loadForGeneration } = await import('../../models/index.js')
     const { note: onWarning } = context
-    const model = await loadForGeneration(options.model!, { ...loadOptions(options), onWarning }, options)
-    try {
-      if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', { ...options, onWarning })
-      return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)
-    } finally {
-      model.dispose()
-    }
+    using model = await loadForGeneration(options.model!, { ...loadOptions(options), onWarning }, options)
+    if (options.adapter !== undefined) await model.loadAdapter(options.adapter, 'default', { ...options, onWarning })
+    return prompt === undefined ? await chatOn(model, options, context) : await answer(model, options, context)
   },
 })
 

@@ -1,7 +1,7 @@
 import { forLibrary, ImatrixSchema, loadOptions } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
-import { requireAdapter, requireData, requireFreeFile, requireModel, requireTemplate, requireTools } from '../paths.js'
+import { requireFreeFile, requireInputs } from '../paths.js'
 import { formatFacts } from '../terminal/format.js'
 import { Progress } from '../terminal/progress.js'
 
@@ -14,12 +14,9 @@ export const imatrixCommand = defineCommand({
     'mora imatrix --model model --data train.jsonl',
     'mora imatrix --model model --adapter out --data valid.txt --window 512 --output imatrix.gguf',
   ],
-  check({ model, adapter, data, template, tools, output, overwrite }, source) {
-    requireModel(model, source)
-    requireAdapter(adapter, source)
-    requireData('data', data, source)
-    requireTemplate(template, source)
-    requireTools(tools, source)
+  check(options, source) {
+    requireInputs(ImatrixSchema, options, source)
+    const { model, output, overwrite } = options
     requireFreeFile(output, { inputs: [model], overwrite }, source)
   },
   async run(options, { terminal, note: onWarning }) {
@@ -33,22 +30,18 @@ export const imatrixCommand = defineCommand({
       adapter === undefined
         ? await loadModel(options.model!, load)
         : await loadAdapted(options.model!, adapter, { ...load, allowOtherBase })
-    const progress = new Progress(terminal.stderr, options)
-    try {
-      const result = await importanceMatrix(model, {
-        ...forLibrary(ImatrixSchema, options),
-        onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
-        onProgress: ({ done, total, summary }) =>
-          progress.show(`${done}${total === null ? '' : `/${total}`}  ${summary}`),
-      })
-      const text = formatFacts([
-        ['output', result.output],
-        ['weights', String(result.weights)],
-        ['tokens', String(result.tokens)],
-      ])
-      return { json: result, text }
-    } finally {
-      progress.end()
-    }
+    using progress = new Progress(terminal.stderr, options)
+    const result = await importanceMatrix(model, {
+      ...forLibrary(ImatrixSchema, options),
+      onWarning: (message) => progress.note(`note: ${inFlags(message)}`),
+      onProgress: ({ done, total, summary }) =>
+        progress.show(`${done}${total === null ? '' : `/${total}`}  ${summary}`),
+    })
+    const text = formatFacts([
+      ['output', result.output],
+      ['weights', String(result.weights)],
+      ['tokens', String(result.tokens)],
+    ])
+    return { json: result, text }
   },
 })

@@ -3,7 +3,7 @@ import { checkNewAdapterOptions, type InspectOptions, InspectSchema } from '../.
 import { newAdapterFields } from '../../options/new-adapter.js'
 import { optionName } from '../../schema/names.js'
 import { type CommandResult, defineCommand } from '../command.js'
-import { requireAdapter, requireData, requireModel, requireTemplate, requireTools } from '../paths.js'
+import { requireInputs } from '../paths.js'
 import { hasColours } from '../terminal/terminal.js'
 
 /** The first option that describes an adapter that is not there yet. */
@@ -52,11 +52,7 @@ export const inspectCommand = defineCommand({
       }
       checkNewAdapterOptions(options, source)
     }
-    requireModel(model, source)
-    requireAdapter(adapter, source)
-    requireData('data', data, source)
-    requireTemplate(options.template, source)
-    requireTools(options.tools, source)
+    requireInputs(InspectSchema, options, source)
   },
   async run(options, { terminal, log, note: onWarning }): Promise<CommandResult> {
     const [{ describeModel, modelFacts }, { adapterFacts, describeAdapter }, { dataFacts, describeData }] =

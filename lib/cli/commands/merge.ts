@@ -1,7 +1,7 @@
 import { MergeSchema } from '../../options/index.js'
 import { defineCommand } from '../command.js'
 import { checkMergeOutput, runMerge } from '../merged-output.js'
-import { requireAdapter, requireModel } from '../paths.js'
+import { requireInputs } from '../paths.js'
 
 export const mergeCommand = defineCommand({
   name: 'merge',
@@ -13,8 +13,7 @@ export const mergeCommand = defineCommand({
     'mora merge --model model --adapter out --output merged.gguf --dtype q8_0',
   ],
   check(options, source) {
-    requireModel(options.model, source)
-    requireAdapter(options.adapter, source)
+    requireInputs(MergeSchema, options, source)
     checkMergeOutput(options, source)
   },
   run: (options, { terminal }) => runMerge({ ...options, model: options.model! }, terminal),

@@ -30,29 +30,25 @@ export const pushCommand = defineCommand({
     const { pushToHub } = await import('../../push/index.js')
     const { path, repository, private: isPrivate, revision, message, checkpoints, include, quiet } = options
     const hasReader = terminal.stdin.isTTY === true && terminal.stderr.isTTY === true
-    const progress = new Progress(terminal.stderr, { quiet })
-    try {
-      const json = await pushToHub({
-        path: path!,
-        repository: repository!,
-        private: isPrivate,
-        revision,
-        message,
-        checkpoints,
-        include,
-        ...(hasReader && { confirm: (others) => askFor(others, terminal) }),
-        onProgress: lines(progress, terminal.stderr),
-        onWarning: (warning) => progress.note(`note: ${inFlags(warning)}`),
-      })
-      const text = formatFacts([
-        ['page', json.url],
-        ['commit', json.commit],
-        ['files', `${json.files}, ${formatBytes(json.bytes)}`],
-      ])
-      return { json, text }
-    } finally {
-      progress.end()
-    }
+    using progress = new Progress(terminal.stderr, { quiet })
+    const json = await pushToHub({
+      path: path!,
+      repository: repository!,
+      private: isPrivate,
+      revision,
+      message,
+      checkpoints,
+      include,
+      ...(hasReader && { confirm: (others) => askFor(others, terminal) }),
+      onProgress: lines(progress, terminal.stderr),
+      onWarning: (warning) => progress.note(`note: ${inFlags(warning)}`),
+    })
+    const text = formatFacts([
+      ['page', json.url],
+      ['commit', json.commit],
+      ['files', `${json.files}, ${formatBytes(json.bytes)}`],
+    ])
+    return { json, text }
   },
 })
 

@@ -4,7 +4,6 @@ import {
   checkTrainOptions,
   loadOptions,
   newAdapterOptions,
-  type OptionSource,
   type TrainOptions,
   TrainSchema,
 } from '../../options/index.js'
@@ -16,15 +15,7 @@ import type { Ranks } from '../../train/ranks.js'
 import type { Run } from '../../train/run.js'
 import { type CommandContext, type CommandResult, defineCommand } from '../command.js'
 import { inFlags } from '../flag-names.js'
-import {
-  requireAdapter,
-  requireData,
-  requireModel,
-  requirePath,
-  requirePathOrId,
-  requireTemplate,
-  requireTools,
-} from '../paths.js'
+import { requireInputs, requirePath } from '../paths.js'
 import { formatCount, formatFacts, formatNumber } from '../terminal/format.js'
 import { interruptible, type OneOfMany } from '../terminal/interrupt.js'
 import { profileTable } from '../terminal/profile.js'
@@ -41,7 +32,8 @@ export const trainCommand = defineCommand({
   ],
   check(options, source) {
     checkTrainOptions(options, source)
-    checkPaths(options, source)
+    requireInputs(TrainSchema, options, source)
+    requirePath('init', options.init, source)
   },
   async run(options, context) {
     const { connectRanks } = await import('../../ranks/index.js')
@@ -81,36 +73,32 @@ async function trained(ranks: RanksOfCommand, options: TrainOptions, context: Co
   })
   const own = { ...options, device, threads: options.threads ?? ranks.threads }
   const meetings = new Meetings(ranks)
-  const model = await openModel(own, ranks, meetings, context).catch(async (error: unknown) => {
+  using model = await openModel(own, ranks, meetings, context).catch(async (error: unknown) => {
     // The others wait for this rank: for a part of the model, or where their runs begin.
     throw await meetings.end(error)
   })
-  try {
-    const { trainByCommand } = await training
-    model.device.profile(options.profile)
-    const quiet = options.quiet || !ranks.reportsProgress
-    let saveAtOnce = () => {}
-    const setUp = new AbortController()
-    let hasBegun = false
-    const onBegun = (save: () => void) => {
-      saveAtOnce = save
-      hasBegun = true
-    }
-    const run = trainByCommand(model, options, { ranks, signal: setUp.signal, onBegun })
-    const oneOfMany = ranks.size > 1 ? { saveAtOnce: () => saveAtOnce() } : null
-    // Ranks end together; one alone has nothing to save before it has begun.
-    const giveUp = () => {
-      if (oneOfMany || hasBegun) return false
-      setUp.abort(NOTHING_BEGUN)
-      return true
-    }
-    const result = await follow(run, { quiet, oneOfMany, giveUp }, context)
-    if (options.profile && ranks.reportsProgress)
-      context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
-    return result
-  } finally {
-    model.dispose()
+  const { trainByCommand } = await training
+  model.device.profile(options.profile)
+  const quiet = options.quiet || !ranks.reportsProgress
+  let saveAtOnce = () => {}
+  const setUp = new AbortController()
+  let hasBegun = false
+  const onBegun = (save: () => void) => {
+    saveAtOnce = save
+    hasBegun = true
   }
+  const run = trainByCommand(model, options, { ranks, signal: setUp.signal, onBegun })
+  const oneOfMany = ranks.size > 1 ? { saveAtOnce: () => saveAtOnce() } : null
+  // Ranks end together; one alone has nothing to save before it has begun.
+  const giveUp = () => {
+    if (oneOfMany || hasBegun) return false
+    setUp.abort(NOTHING_BEGUN)
+    return true
+  }
+  const result = await follow(run, { quiet, oneOfMany, giveUp }, context)
+  if (options.profile && ranks.reportsProgress)
+    context.terminal.stderr.write(`${await profileTable(model.device, model.dtype)}\n`)
+  return result
 }
 
 async function openModel(options: TrainOptions, ranks: RanksOfCommand, meetings: Meetings, { note }: CommandContext) {
@@ -152,18 +140,6 @@ function hostRanks(ranks: RanksOfCommand, meetings: Meetings): HostRanks {
 function keepsBase(options: TrainOptions): boolean {
   const isTrained = newAdapterOptions(options).method === 'full' || options.mergeEvery !== undefined
   return options.init === undefined && !isTrained
-}
-
-function checkPaths(options: TrainOptions, source: OptionSource): void {
-  // With random weights, the model's folder is there for its tokenizer only.
-  if (options.init === undefined) requireModel(options.model, source)
-  else requirePathOrId('model', options.model, source)
-  requirePath('init', options.init, source)
-  requireAdapter(options.adapter, source)
-  requireData('data', options.data, source)
-  requireData('evalData', options.evalData, source)
-  requireTemplate(options.template, source)
-  requireTools(options.tools, source)
 }
 
 const NOTHING_BEGUN = new RunError('stopped', 'Stopped before the first step; nothing was written.')

@@ -18,7 +18,7 @@ export interface ProgressOptions {
 }
 
 /** Writes to one output, where nothing else may be written while a live line stands. */
-export class Progress {
+export class Progress implements Disposable {
   readonly #output: Output
   readonly #quiet: boolean
   readonly #now: () => number
@@ -58,6 +58,10 @@ export class Progress {
     this.#pending = null
     if (this.#standing) this.#output.write('\n')
     this.#standing = false
+  }
+
+  [Symbol.dispose](): void {
+    this.end()
   }
 
   #write(text: string): void {
