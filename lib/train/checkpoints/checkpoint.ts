@@ -36,18 +36,14 @@ export interface CheckpointParts {
   byTime: boolean
 }
 
-export interface CheckpointRecord {
-  state: TrainerState
-  facts: RunFacts
-  /** Updates of each trained tensor's moments, by its name. */
-  updates: Record<string, number>
-}
-
-const CheckpointRecordSchema: z.ZodType<CheckpointRecord> = z.object({
+const CheckpointRecordSchema = z.object({
   state: TrainerStateSchema,
   facts: RunFactsSchema,
+  /** Updates of each trained tensor's moments, by its name. */
   updates: z.record(z.string(), z.int().min(0)),
 })
+
+export type CheckpointRecord = z.output<typeof CheckpointRecordSchema>
 
 export function checkpointPath(checkpoints: string, step: number): string {
   return join(checkpoints, `step-${String(step).padStart(6, '0')}`)

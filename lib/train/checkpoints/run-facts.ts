@@ -5,26 +5,16 @@ import { describedFields, TrainSchema } from '../../options/index.js'
 import { camelCase } from '../../schema/names.js'
 import { type ResumeRule, resumeRule } from '../../schema/option-facts.js'
 
-export interface RunFacts {
+const texts = z.record(z.string(), z.string())
+
+export const RunFactsSchema = z.object({
   /** Every option as resolved, by its name; `maxSteps` is the total, the adapter's options are those in use. */
-  options: Record<string, unknown>
+  options: z.record(z.string(), z.unknown()),
   /**
    * The device, threads and dtype in use, and the `processor` with the libraries that compute on it: results are the same
    * bits only on the same, and with as many `ranks`. `tokenBudget` cuts the steps into forward passes, and stays what it was when
    * a run is resumed.
    */
-  machine: { device: string; processor: string; threads: number; dtype: string; tokenBudget: number; ranks: number }
-  versions: Record<string, string>
-  /** sha256 of the model's files, of the tokenised rows, and of the evaluation rows. */
-  hashes: { model: string; data: string; evalData: string | null }
-  /** Numbers of trained tensors and values. */
-  trainable: { tensors: number; parameters: number }
-}
-
-const texts = z.record(z.string(), z.string())
-
-export const RunFactsSchema: z.ZodType<RunFacts> = z.object({
-  options: z.record(z.string(), z.unknown()),
   machine: z.object({
     device: z.string(),
     processor: z.string(),
@@ -35,9 +25,13 @@ export const RunFactsSchema: z.ZodType<RunFacts> = z.object({
     ranks: z.int().min(1).default(1),
   }),
   versions: texts,
+  /** sha256 of the model's files, of the tokenised rows, and of the evaluation rows. */
   hashes: z.object({ model: z.string(), data: z.string(), evalData: z.string().nullable() }),
+  /** Numbers of trained tensors and values. */
   trainable: z.object({ tensors: z.int(), parameters: z.int() }),
 })
+
+export type RunFacts = z.output<typeof RunFactsSchema>
 
 /**
  * Compares a run with the one that it continues. Throws a `UsageError` that names the first difference which is neither

@@ -1,43 +1,31 @@
 import { z } from 'zod'
 
-/** Where a run stands: what a checkpoint needs besides weights and moments. */
-export interface TrainerState {
-  /** Optimizer steps done. */
-  step: number
-  /** Input tokens and target tokens seen so far. */
-  tokens: number
-  targetTokens: number
-  /** The loss of the last step; null before the first. */
-  loss: number | null
-  /** The loss of the last evaluation; null before the first. */
-  evalLoss: number | null
-  /** Step of the last evaluation; null before the first. */
-  evaluatedAt: number | null
-  /** Lowest evaluation loss and its step; null before the first evaluation. */
-  best: { evalLoss: number; step: number } | null
-  evaluationsWithoutBetter: number
-  /** Step of the last samples; null before the first. */
-  sampledAt: number | null
-  /** How often the adapter was merged for good, and the step of the last time; null before the first. */
-  merges: number
-  mergedAt: number | null
-}
-
 const count = z.int().min(0)
 
-export const TrainerStateSchema: z.ZodType<TrainerState> = z.object({
+/** Where a run stands: what a checkpoint needs besides weights and moments. */
+export const TrainerStateSchema = z.object({
+  /** Optimizer steps done. */
   step: count,
+  /** Input tokens and target tokens seen so far. */
   tokens: count,
   targetTokens: count,
+  /** The loss of the last step; null before the first. */
   loss: z.number().nullable(),
+  /** The loss of the last evaluation; null before the first. */
   evalLoss: z.number().nullable(),
+  /** Step of the last evaluation; null before the first. */
   evaluatedAt: count.nullable(),
+  /** Lowest evaluation loss and its step; null before the first evaluation. */
   best: z.object({ evalLoss: z.number(), step: count }).nullable(),
   evaluationsWithoutBetter: count,
+  /** Step of the last samples; null before the first. */
   sampledAt: count.nullable().default(null),
+  /** How often the adapter was merged for good, and the step of the last time; null before the first. */
   merges: count,
   mergedAt: count.nullable(),
 })
+
+export type TrainerState = z.output<typeof TrainerStateSchema>
 
 export function initialState(): TrainerState {
   return {
