@@ -1,6 +1,6 @@
 /** `metrics.jsonl` of a run, read as it grows. */
 import { randomUUID } from 'node:crypto'
-import { isJsonObject } from '../io/json.js'
+import { isJsonObject, jsonIn } from '../io/json.js'
 import { AppendedLines } from './appended-lines.js'
 import { MetricTable } from './metric-table.js'
 import type { KnownMetrics, RunMetrics } from './payload.js'
@@ -128,10 +128,6 @@ export class MetricsReader {
 
 /** The object of a line; null when it is none. */
 export function parsed(line: string): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(line)
-    return isJsonObject(value) ? value : null
-  } catch {
-    return null
-  }
+  const value = jsonIn(line)
+  return isJsonObject(value) ? value : null
 }

@@ -1,6 +1,6 @@
 /** A `fetch` for a client of the hub that sends files: it tries again, tells how far it is, and refuses in sentences. */
 import { MoraError } from '../errors.js'
-import { isJsonObject } from '../io/json.js'
+import { isJsonObject, jsonIn } from '../io/json.js'
 import { nameOf, refusalToTake, type Subject } from './refusals.js'
 import { NOBODY, reasonOf, SILENT, userAgent, Watch, wholeBody } from './requests.js'
 import { type Pacing, PassingFailure, withRetries } from './retry.js'
@@ -95,12 +95,8 @@ function lost(cause: unknown, { host }: URL, subject: Subject): unknown {
 
 /** The error that an answer in JSON tells. */
 function errorIn(bytes: Buffer): string {
-  try {
-    const answer: unknown = JSON.parse(String(bytes))
-    return isJsonObject(answer) && typeof answer.error === 'string' ? answer.error : ''
-  } catch {
-    return ''
-  }
+  const answer = jsonIn(String(bytes))
+  return isJsonObject(answer) && typeof answer.error === 'string' ? answer.error : ''
 }
 
 function withAgent(given: RequestInit['headers']): Headers {

@@ -16,26 +16,11 @@ export interface GgufFile {
   tensors: Map<string, TensorLocation>
 }
 
-/** Types of metadata values by their number. */
-export const valueTypes = [
-  'uint8',
-  'int8',
-  'uint16',
-  'int16',
-  'uint32',
-  'int32',
-  'float32',
-  'bool',
-  'string',
-  'array',
-  'uint64',
-  'int64',
-  'float64',
-] as const
-export type ValueType = (typeof valueTypes)[number]
-
-/** The fewest bytes that a value takes: a string is at least its length, an array its element type and length. */
-export const smallestValueBytes: Record<ValueType, number> = {
+/**
+ * Types of metadata values in the order of their numbers, with the fewest bytes that a value takes: a string is at least its
+ * length, an array its element type and length.
+ */
+export const smallestValueBytes = {
   uint8: 1,
   int8: 1,
   uint16: 2,
@@ -50,6 +35,9 @@ export const smallestValueBytes: Record<ValueType, number> = {
   int64: 8,
   float64: 8,
 }
+export type ValueType = keyof typeof smallestValueBytes
+/** By their number. */
+export const valueTypes = Object.keys(smallestValueBytes) as ValueType[]
 
 /** Types of tensors by ggml's number; the gaps are types that ggml gave up. */
 export const dtypeOfGgmlType: ReadonlyMap<number, StoredDType> = new Map<number, StoredDType>([

@@ -29,6 +29,15 @@ export async function readJsonObject(path: string, options: JsonOptions = {}): P
   return value
 }
 
+/** The value of a text; undefined of what is no JSON. */
+export function jsonIn(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
 /** Parses a text; `source` names it in errors. */
 export function parseJson(text: string, source: string, options: JsonOptions = {}): unknown {
   let value: unknown

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { jsonIn } from './json.js'
 
 /** One thread of a process: also told from a later one with the same number. */
 export interface ProcessIdentity {
@@ -21,15 +22,11 @@ export function thisProcess(): ProcessIdentity {
 
 /** The identity in a text that `JSON.stringify` made of one; null of what is none, or not whole. */
 export function identityIn(text: string): ProcessIdentity | null {
-  try {
-    const found = JSON.parse(text) as Partial<ProcessIdentity> | null
-    if (typeof found?.pid !== 'number' || typeof found.host !== 'string') return null
-    const { pid, host, started, thread } = found
-    const isThread = typeof thread?.id === 'number' && typeof thread.started === 'string'
-    return { pid, host, started: started ?? null, thread: isThread ? thread : null }
-  } catch {
-    return null
-  }
+  const found = jsonIn(text) as Partial<ProcessIdentity> | null | undefined
+  if (typeof found?.pid !== 'number' || typeof found.host !== 'string') return null
+  const { pid, host, started, thread } = found
+  const isThread = typeof thread?.id === 'number' && typeof thread.started === 'string'
+  return { pid, host, started: started ?? null, thread: isThread ? thread : null }
 }
 
 /** Whether that very thread still runs on this machine. Throws nothing; of another machine nothing is known: null. */

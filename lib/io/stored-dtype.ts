@@ -75,6 +75,8 @@ const foreignLayouts = {
   IQ3_S: block(256, 110),
 }
 
+export const foreignDTypes = Object.keys(foreignLayouts) as ForeignDType[]
+
 /** True of types that tensors of this package can have. */
 export function isComputable(dtype: StoredDType): dtype is DType {
   return dtype in computableLayouts

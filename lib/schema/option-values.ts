@@ -11,15 +11,6 @@ export function isPattern(text: string): boolean {
   }
 }
 
-/** Undefined of what is no JSON. */
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
 const SIZE_UNITS = ['', 'K', 'M', 'G', 'T']
 
 /** Bytes, or NaN. */

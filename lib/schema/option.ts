@@ -3,8 +3,9 @@
  * The command line, its help, YAML files and the library's arguments are all read from these declarations.
  */
 import { z } from 'zod'
+import { jsonIn } from '../io/json.js'
 import { declare, type OptionFacts } from './option-facts.js'
-import { isPattern, parseJson, parsePatterns, parseSize, parseTargets, splitNames } from './option-values.js'
+import { isPattern, parsePatterns, parseSize, parseTargets, splitNames } from './option-values.js'
 
 /** What may be said of an option beside what its kind says. */
 type Words = Partial<Omit<OptionFacts, 'kind' | 'description' | 'choices' | 'adds'>>
@@ -16,6 +17,17 @@ export interface NumberRange extends Words {
   max?: number
   /** Values must be less than this. */
   below?: number
+}
+
+/** The facts of an option: what its kind says, and what else is said of it. */
+function facts(
+  kind: OptionFacts['kind'],
+  description: string,
+  placeholder: string,
+  expects: string,
+  words: Words & Pick<OptionFacts, 'choices' | 'adds'>,
+): OptionFacts {
+  return { kind, description, placeholder, expects, ...words }
 }
 
 function rangeText({ min, above, max, below }: NumberRange): string {
@@ -67,104 +79,65 @@ export function optionalReal(description: string, range: NumberRange = {}) {
 
 /** True or false, with a default. */
 export function flag(description: string, fallback = false, words: Words = {}) {
-  return declare(z.boolean().default(fallback), {
-    kind: 'flag',
-    description,
-    placeholder: '',
-    expects: 'true or false',
-    ...words,
-  })
+  return declare(z.boolean().default(fallback), facts('flag', description, '', 'true or false', words))
 }
 
 /** True or false, or left out. */
 export function optionalFlag(description: string, words: Words = {}) {
-  return declare(z.boolean().optional(), {
-    kind: 'flag',
-    description,
-    placeholder: '',
-    expects: 'true or false',
-    ...words,
-  })
+  return declare(z.boolean().optional(), facts('flag', description, '', 'true or false', words))
 }
 
 /** A string that may be left out: a path, a name, a text. */
 export function text(description: string, placeholder: string, words: Words = {}) {
-  return declare(z.string().min(1).optional(), {
-    kind: 'text',
-    description,
-    placeholder,
-    expects: `a non-empty ${placeholder.toLowerCase()}`,
-    ...words,
-  })
+  return declare(
+    z.string().min(1).optional(),
+    facts('text', description, placeholder, `a non-empty ${placeholder.toLowerCase()}`, words),
+  )
 }
 
 /** A string with a default; `schema` may narrow it. */
 export function textWithDefault(description: string, placeholder: string, fallback: string, words: Words = {}) {
-  return declare(z.string().min(1).default(fallback), {
-    kind: 'text',
-    description,
-    placeholder,
-    expects: `a non-empty ${placeholder.toLowerCase()}`,
-    ...words,
-  })
+  return declare(
+    z.string().min(1).default(fallback),
+    facts('text', description, placeholder, `a non-empty ${placeholder.toLowerCase()}`, words),
+  )
 }
 
 /** An object by name, or JSON of one, that may be left out. `reserved` names are not its own. */
 export function optionalObject(description: string, reserved: readonly string[], words: Words = {}) {
   const object = z.record(z.string(), z.unknown()).refine((value) => !reserved.some((name) => name in value))
-  const schema = z.union([z.string().transform(parseJson).pipe(object), object]).optional()
-  return declare(schema, { kind: 'text', description, placeholder: 'JSON', expects: 'a JSON object', ...words })
+  const schema = z.union([z.string().transform(jsonIn).pipe(object), object]).optional()
+  return declare(schema, facts('text', description, 'JSON', 'a JSON object', words))
 }
 
 /** The path of a file, or the list that is in it, that may be left out. */
 export function fileOrList(description: string, words: Words = {}) {
   const schema = z.union([z.string().min(1), z.array(z.unknown())]).optional()
-  return declare(schema, { kind: 'text', description, placeholder: 'FILE', expects: 'the path of a file', ...words })
+  return declare(schema, facts('text', description, 'FILE', 'the path of a file', words))
 }
 
 /** A size of memory [bytes] that may be left out: a number, or a text as `2GiB`, `1.5 GB` or `800M` (binary without B). */
 export function optionalSize(description: string, words: Words = {}) {
   const bytes = z.int().min(1)
-  return declare(z.union([bytes, z.string().transform(parseSize).pipe(bytes)]).optional(), {
-    kind: 'text',
-    description,
-    placeholder: 'SIZE',
-    expects: 'a size as 2GiB or 800MB',
-    ...words,
-  })
+  return declare(
+    z.union([bytes, z.string().transform(parseSize).pipe(bytes)]).optional(),
+    facts('text', description, 'SIZE', 'a size as 2GiB or 800MB', words),
+  )
 }
 
 /** A string of a given pattern, with a default. */
 export function pattern(description: string, placeholder: string, form: RegExp, fallback: string, words: Words) {
-  return declare(z.string().regex(form).default(fallback), {
-    kind: 'text',
-    description,
-    placeholder,
-    expects: placeholder,
-    ...words,
-  })
+  return declare(z.string().regex(form).default(fallback), facts('text', description, placeholder, placeholder, words))
 }
 
 /** A string of a given pattern that may be left out. */
 export function optionalPattern(description: string, placeholder: string, form: RegExp, words: Words) {
-  return declare(z.string().regex(form).optional(), {
-    kind: 'text',
-    description,
-    placeholder,
-    expects: placeholder,
-    ...words,
-  })
+  return declare(z.string().regex(form).optional(), facts('text', description, placeholder, placeholder, words))
 }
 
 function choiceFacts(description: string, values: readonly string[], words: Words): OptionFacts {
-  return {
-    kind: 'choice',
-    description,
-    placeholder: values.join('|'),
-    expects: `one of ${values.join(', ')}`,
-    choices: values,
-    ...words,
-  }
+  const expects = `one of ${values.join(', ')}`
+  return facts('choice', description, values.join('|'), expects, { choices: values, ...words })
 }
 
 /** What `choice` declares: spelt out, because what TypeScript infers cannot be read back from its declarations. */
@@ -199,7 +172,7 @@ export function optionalChoice<const Values extends readonly [string, ...string[
 /** Names, with commas between them on the command line; the last occurrence counts. */
 export function names(description: string, words: Words = {}) {
   const schema = z.union([z.string().min(1).transform(splitNames), z.array(z.string().min(1))]).optional()
-  return declare(schema, { kind: 'list', description, placeholder: 'NAMES', expects: 'names with commas', ...words })
+  return declare(schema, facts('list', description, 'NAMES', 'names with commas', words))
 }
 
 /** Words out of a few, with commas between them on the command line, in an order that counts. */
@@ -223,13 +196,10 @@ export function namesOrPattern<const Word extends string>(description: string, w
       z.array(z.string().min(1)).min(1),
     ])
     .optional()
-  return declare(schema, {
-    kind: 'list',
-    description,
-    placeholder: 'NAMES',
-    expects: `${word}, names with commas, or a regular expression between slashes`,
-    ...words,
-  })
+  return declare(
+    schema,
+    facts('list', description, 'NAMES', `${word}, names with commas, or a regular expression between slashes`, words),
+  )
 }
 
 /** Positive numbers by patterns: an object, or `PATTERN=NUMBER` with commas between them. */
@@ -240,13 +210,16 @@ export function numbersByPattern(
   const number = integers ? z.int().positive() : z.number().positive()
   const numbers = z.record(z.string().min(1).refine(isPattern), number)
   const schema = z.union([numbers, z.string().min(1).transform(parsePatterns).pipe(numbers)]).optional()
-  return declare(schema, {
-    kind: 'list',
-    description,
-    placeholder: 'PATTERN=N,…',
-    expects: `patterns with positive ${integers ? 'whole ' : ''}numbers, as down_proj=16,q_proj=4`,
-    ...words,
-  })
+  return declare(
+    schema,
+    facts(
+      'list',
+      description,
+      'PATTERN=N,…',
+      `patterns with positive ${integers ? 'whole ' : ''}numbers, as down_proj=16,q_proj=4`,
+      words,
+    ),
+  )
 }
 
 /** Paths: one on the command line, of which the last occurrence counts; with `adds`, each occurrence adds one. */
@@ -255,7 +228,7 @@ export function texts(description: string, placeholder: string, words: Words & P
     .union([z.string().min(1), z.array(z.string().min(1)).min(1)])
     .transform((value) => (typeof value === 'string' ? [value] : value))
     .optional()
-  return declare(schema, { kind: 'texts', description, placeholder, expects: 'a path, or a list of paths', ...words })
+  return declare(schema, facts('texts', description, placeholder, 'a path, or a list of paths', words))
 }
 
 /** Paths as in `texts`, and what else the library takes in their place: `read` gives undefined of what is neither. */
@@ -269,16 +242,13 @@ export function textsOr<Input, Output>(
     .custom<Input>((value) => read(value) !== undefined)
     .transform((value) => read(value) as Output)
     .optional()
-  return declare(schema, { kind: 'texts', description, placeholder, expects: 'a path, or a list of paths', ...words })
+  return declare(schema, facts('texts', description, placeholder, 'a path, or a list of paths', words))
 }
 
 /** A flag that may carry a value: true without, the value with it. */
 export function optionalText(description: string, placeholder: string, words: Words = {}) {
-  return declare(z.union([z.boolean(), z.string().min(1)]).default(false), {
-    kind: 'optional-text',
-    description,
-    placeholder,
-    expects: `nothing or a ${placeholder.toLowerCase()}`,
-    ...words,
-  })
+  return declare(
+    z.union([z.boolean(), z.string().min(1)]).default(false),
+    facts('optional-text', description, placeholder, `nothing or a ${placeholder.toLowerCase()}`, words),
+  )
 }

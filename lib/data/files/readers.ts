@@ -1,6 +1,7 @@
 /** Records of data files, one after the other. Files are streamed; what is held whole is one record, or a text. */
 import { createReadStream } from 'node:fs'
 import { basename } from 'node:path'
+import { jsonIn } from '../../io/json.js'
 import type { DataRecord } from '../rows/record.js'
 import { csvRecords, findDelimiter } from './csv.js'
 import type { DataFile } from './data-files.js'
@@ -64,19 +65,11 @@ async function sniff(bytes: Peekable, named: 'json' | 'unknown'): Promise<Exclud
     await bytes.peek((read) => /^(\ufeff|\xef\xbb\xbf)?\s*(\[|\S[^\n]*\n)/.test(read.toString('latin1'))),
   )
   const firstLine = start.split('\n', 1)[0]!
-  const value = start.startsWith('{') ? parsed(firstLine) : undefined
+  const value = start.startsWith('{') ? jsonIn(firstLine) : undefined
   if (value !== undefined && !isRowList(value)) return 'lines'
   if (named === 'json' || start.startsWith('[') || /^\{\s*$/.test(firstLine) || value !== undefined) return 'json'
   if (start.startsWith('{')) return 'lines'
   return isHeader(firstLine) ? 'csv' : 'text'
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 const ROW_KEYS = new Set([

@@ -1,5 +1,6 @@
 /** The forms that a training row may have. */
 import { z } from 'zod'
+import { jsonIn } from '../../io/json.js'
 import { nestsTooDeep } from '../../io/json-scan.js'
 import type { Message } from '../templates/messages.js'
 import { checked, malformedRow } from './check.js'
@@ -201,12 +202,7 @@ function toolsOf(json: string, where: string): unknown[] | undefined {
 
 /** A list of schemas from its JSON; undefined of anything else. */
 export function parsedTools(json: string): unknown[] | undefined {
-  try {
-    JSON.parse(json)
-  } catch {
-    return undefined
-  }
-  const tools = nestsTooDeep(json) ? undefined : parseExact(json)
+  const tools = jsonIn(json) === undefined || nestsTooDeep(json) ? undefined : parseExact(json)
   return Array.isArray(tools) ? tools : undefined
 }
 
