@@ -1,7 +1,6 @@
-import { readAdapterLayers } from '../adapters/files/read-layers.js'
 import { aFlag, aFunction, aNumber, aText, optional, requireOptionsOf } from '../arguments.js'
 import { type HubOptions, hubKinds } from '../hub/index.js'
-import { adaptableLayers, baseModelOf, openBase, weightChange } from '../models/index.js'
+import { openAdapter, weightChange } from '../models/index.js'
 import { type DeviceOptions, openDevice } from '../tensor/device.js'
 import { type Spectrum, spectrumOf } from './spectrum.js'
 
@@ -41,31 +40,18 @@ export async function analyzeAdapter(options: AnalyzeOptions): Promise<LayerSpec
     ...hubKinds,
     onProgress: optional(aFunction),
   })
-  const { model, adapter, threshold = 0.1, allowOtherBase, threads, onProgress, ...hub } = options
-  const { signal } = hub
+  const { model, threshold = 0.1, threads, onProgress, signal } = options
   signal?.throwIfAborted()
   const device = openDevice({ device: 'cpu', threads })
-  const source = await openBase(model, adapter, hub)
-  const { config } = source
-  const base = baseModelOf(config, source)
-  const { layers, modules } = await readAdapterLayers(adapter, adaptableLayers(config), base, {
-    device,
-    adapter,
-    allowOtherBase,
-    ...hub,
-  })
+  using loaded = await openAdapter(model, device, options)
+  const { source, layers } = loaded
   const spectra: LayerSpectrum[] = []
-  try {
-    for (const [facts, layer] of layers) {
-      signal?.throwIfAborted()
-      const { name, inFeatures, outFeatures } = facts
-      const values = await weightChange(source, facts, layer, device)
-      spectra.push({ name, inFeatures, outFeatures, ...(await spectrumOf(values, outFeatures, inFeatures, threshold)) })
-      onProgress?.({ done: spectra.length, total: layers.size })
-    }
-  } finally {
-    for (const part of [...layers.values(), ...modules.values()]) part.dispose()
-    source.closeFiles()
+  for (const [facts, layer] of layers) {
+    signal?.throwIfAborted()
+    const { name, inFeatures, outFeatures } = facts
+    const values = await weightChange(source, facts, layer, device)
+    spectra.push({ name, inFeatures, outFeatures, ...(await spectrumOf(values, outFeatures, inFeatures, threshold)) })
+    onProgress?.({ done: spectra.length, total: layers.size })
   }
   return spectra
 }

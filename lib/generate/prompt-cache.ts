@@ -21,11 +21,6 @@ export class PromptCache implements Disposable {
 
   constructor(readonly model: LanguageModel) {}
 
-  /** Tokens in the cache. */
-  get length(): number {
-    return this.#ids.length
-  }
-
   /**
    * Reads a prompt of at least one token and gives the logits [V] of what comes next.
    *

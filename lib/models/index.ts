@@ -1,4 +1,3 @@
-export { baseModelOf } from './adaptation/base-of-adapters.js'
 export {
   type ExportAdapterOptions,
   type ExportAdapterResult,
@@ -6,7 +5,7 @@ export {
   LARGEST_ERROR,
 } from './adaptation/export-adapter.js'
 export { type MergeModelOptions, type MergeModelResult, mergeModel } from './adaptation/merge-on-disk.js'
-export { openBase } from './adaptation/open-base.js'
+export { openAdapter } from './adaptation/open-base.js'
 export type { SaveOptions } from './adaptation/save-model.js'
 export { weightChange } from './adaptation/weight-change.js'
 export { weightsByInput } from './checkpoint/importance-of-weights.js'
@@ -24,4 +23,3 @@ export {
 export { Model } from './model.js'
 export type { KeyValueCache } from './network/key-value-cache.js'
 export type { ModelConfig } from './network/model-config.js'
-export { adaptableLayers } from './network/plan.js'

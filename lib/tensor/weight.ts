@@ -51,6 +51,9 @@ export interface Weight extends Disposable {
 abstract class OneTensor {
   readonly tensors: readonly Tensor[]
 
+  /** As a product of that dtype needs it. */
+  protected abstract operand(dtype: FloatDType): Tensor
+
   constructor(readonly tensor: Tensor) {
     this.tensors = [tensor]
   }
@@ -69,6 +72,16 @@ abstract class OneTensor {
 
   get disposed(): boolean {
     return this.tensor.disposed
+  }
+
+  multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
+    const operand = this.operand(x.dtype as FloatDType)
+    native.matmul({ a: x.native, b: operand.native, transposeB: true, c: target.native, alpha: scale, accumulate })
+  }
+
+  multiplyGradient(dY: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
+    const operand = this.operand(dY.dtype as FloatDType)
+    native.matmul({ a: dY.native, b: operand.native, c: target.native, alpha: scale, accumulate })
   }
 
   lookUp(ids: Tensor, y: Tensor): void {
@@ -108,25 +121,15 @@ class PlainWeight extends OneTensor implements Weight {
     return this.tensor instanceof Parameter ? this.tensor : null
   }
 
-  multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
-    const operand = this.#operand(x.dtype as FloatDType)
-    native.matmul({ a: x.native, b: operand.native, transposeB: true, c: target.native, alpha: scale, accumulate })
-  }
-
-  multiplyGradient(dY: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
-    const operand = this.#operand(dY.dtype as FloatDType)
-    native.matmul({ a: dY.native, b: operand.native, c: target.native, alpha: scale, accumulate })
-  }
-
   unpacked(dtype: FloatDType): Weight {
-    return new PlainWeight(this.#operand(dtype))
+    return new PlainWeight(this.operand(dtype))
   }
 
   /**
    * As a product of that dtype needs it: itself, a parameter's cast, or converted. Products read a float32 weight that is no
    * parameter as it is, since W + ΔW would lose small updates.
    */
-  #operand(dtype: FloatDType): Tensor {
+  protected operand(dtype: FloatDType): Tensor {
     const { tensor } = this
     if (tensor.dtype === dtype) return tensor
     if (tensor instanceof Parameter) return tensor.as(dtype)
@@ -139,16 +142,12 @@ class BlockWeight extends OneTensor implements Weight {
   readonly floats = null
   readonly parameter = null
 
-  multiply(x: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
-    native.matmul({ a: x.native, b: this.tensor.native, transposeB: true, c: target.native, alpha: scale, accumulate })
-  }
-
-  multiplyGradient(dY: Tensor, target: Tensor, scale: number, accumulate: boolean): void {
-    native.matmul({ a: dY.native, b: this.tensor.native, c: target.native, alpha: scale, accumulate })
-  }
-
   unpacked(dtype: FloatDType): Weight {
     return new PlainWeight(this.values(dtype))
+  }
+
+  protected operand(): Tensor {
+    return this.tensor
   }
 }
 

@@ -5,22 +5,22 @@ import { type Ranks, singleRank } from './ranks.js'
 import type { WritableValues } from './trainable.js'
 
 /** What a rank may want when it comes to a meeting; all learn what any of them wants. */
-const WISHES = ['stop', 'drop', 'save', 'wait', 'pass', 'more'] as const
-
-export interface Wishes {
+const WISHES = [
   /** The run is to end here. */
-  readonly stop: boolean
+  'stop',
   /** What was being computed is to be forgotten, and the run is to end. */
-  readonly drop: boolean
+  'drop',
   /** A checkpoint is to be written. */
-  readonly save: boolean
+  'save',
   /** The run is paused. */
-  readonly wait: boolean
+  'wait',
   /** There is one more pass to make, of a model that ranks hold together. */
-  readonly pass: boolean
+  'pass',
   /** And another one after it. */
-  readonly more: boolean
-}
+  'more',
+] as const
+
+type Wishes = Readonly<Record<(typeof WISHES)[number], boolean>>
 
 /** Errors that every rank of their run has heard of. */
 const told = new WeakSet<object>()
@@ -62,7 +62,7 @@ export class Meetings {
     const own = { ...wishes, stop: this.wantsToStop() }
     const [failed, ...wanted] = await this.#sum([0, ...WISHES.map((wish) => Number(own[wish] ?? false))])
     if (failed! > 0) throw await this.#hear('')
-    return Object.fromEntries(WISHES.map((wish, i) => [wish, wanted[i]! > 0])) as unknown as Wishes
+    return Object.fromEntries(WISHES.map((wish, i) => [wish, wanted[i]! > 0])) as Wishes
   }
 
   /** Each value added up over all ranks; null when one of them gives up what they have computed. */

@@ -6,6 +6,7 @@ import type { Tokenizer } from '../data/tokenizer/tokenizer.js'
 import type { HeldForTraining } from '../models/adaptation/training-hold.js'
 import type { QuantisedBase } from '../models/checkpoint/initial-weights.js'
 import type { HeldTogether } from '../models/network/held-together.js'
+import type { ModelConfig } from '../models/network/model-config.js'
 import type { FloatDType } from '../native.js'
 import type { ForwardModel } from '../objectives/objective.js'
 import type { TrainOptions } from '../options/index.js'
@@ -61,14 +62,10 @@ export interface ModelFacts {
   readonly path: string
   /** The path as the user gave it, or the hub id with its commit. */
   readonly reference: string
-  readonly config: {
-    readonly maxPositions: number
-    readonly vocabularySize: number
-    readonly layers: number
-    readonly hiddenSize: number
-    readonly intermediateSize: number
-    readonly json: Readonly<Record<string, unknown>>
-  }
+  readonly config: Pick<
+    ModelConfig,
+    'maxPositions' | 'vocabularySize' | 'layers' | 'hiddenSize' | 'intermediateSize' | 'json'
+  >
   readonly tokenizer: Tokenizer | null
   /** Its weights' names and shapes, and what they are. */
   readonly base: BaseModel

@@ -109,7 +109,7 @@ function layerFacts(
   { inFeatures, outFeatures, described }: StoredLayerFacts,
   source: ModelSource | null,
 ): AdapterLayerFacts {
-  const weight = source?.has(`${name}.weight`) ? source.shape(`${name}.weight`) : null
+  const weight = source?.weights.has(`${name}.weight`) ? source.shape(`${name}.weight`) : null
   return {
     name,
     inFeatures: weight?.[1] ?? inFeatures,

@@ -2,7 +2,7 @@
 
 import type { LayerFacts } from '../../adapters/contract/adapter.js'
 import type { BaseModel } from '../../adapters/contract/base-model.js'
-import { type LoadedAdapter, readAdapterLayers } from '../../adapters/files/read-layers.js'
+import type { LoadedAdapter } from '../../adapters/files/read-layers.js'
 import { lora } from '../../adapters/methods/lora.js'
 import { type FactorsOfLayer, storedFactors } from '../../adapters/methods/low-rank.js'
 import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf, wholeFrom } from '../../arguments.js'
@@ -13,9 +13,7 @@ import type { NativeDevice } from '../../native.js'
 import type { LayerAdapter } from '../../nn/layer-adapter.js'
 import { type DeviceOptions, openDevice } from '../../tensor/device.js'
 import type { ModelSource } from '../checkpoint/model-source.js'
-import { adaptableLayers } from '../network/plan.js'
-import { baseModelOf } from './base-of-adapters.js'
-import { openBase } from './open-base.js'
+import { openAdapter } from './open-base.js'
 import { saveAdapter } from './save-adapter.js'
 import { truncatedFactors } from './truncated-factors.js'
 import { weightChange } from './weight-change.js'
@@ -80,36 +78,27 @@ export async function exportAdapter(options: ExportAdapterOptions): Promise<Expo
     ...hubKinds,
     onProgress: optional(aFunction),
   })
-  const { model, adapter, output, format, allowOtherBase, onProgress, signal } = options
+  const { model, output, format, onProgress, signal } = options
   signal?.throwIfAborted()
   const device = openDevice({ device: 'cpu', threads: options.threads })
-  const hub = { offline: options.offline, onDownload: options.onDownload, onWarning: options.onWarning, signal }
-  const source = await openBase(model, adapter, hub)
-  const { config } = source
-  const base = baseModelOf(config, source)
-  const reading = { device, adapter, allowOtherBase, ...hub }
-  const loaded = await readAdapterLayers(adapter, adaptableLayers(config), base, reading)
-  try {
-    const layers: ExportedLayer[] = []
-    for (const [facts, layer] of loaded.layers) {
-      signal?.throwIfAborted()
-      layers.push(await exported(facts, layer, loaded, source, device, options))
-      onProgress?.({ done: layers.length, total: loaded.layers.size })
-    }
+  using loaded = await openAdapter(model, device, options)
+  const { source, base } = loaded
+  const layers: ExportedLayer[] = []
+  for (const [facts, layer] of loaded.layers) {
     signal?.throwIfAborted()
-    const result = report(layers)
-    if (!options.force) requireNear(result)
-    if (format === 'peft') {
-      await replaceFolder(output, (folder) => writePeft(folder, loaded, layers, source, base))
-    } else {
-      requireNothingElse(loaded, layers)
-      await writeGgufLora(output, config, layers, options.dtype ?? 'float32')
-    }
-    return result
-  } finally {
-    for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
-    source.closeFiles()
+    layers.push(await exported(facts, layer, loaded, source, device, options))
+    onProgress?.({ done: layers.length, total: loaded.layers.size })
   }
+  signal?.throwIfAborted()
+  const result = report(layers)
+  if (!options.force) requireNear(result)
+  if (format === 'peft') {
+    await replaceFolder(output, (folder) => writePeft(folder, loaded, layers, source, base))
+  } else {
+    requireNothingElse(loaded, layers)
+    await writeGgufLora(output, source.config, layers, options.dtype ?? 'float32')
+  }
+  return result
 }
 
 async function exported(

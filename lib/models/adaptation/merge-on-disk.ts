@@ -1,4 +1,3 @@
-import { readAdapterLayers } from '../../adapters/files/read-layers.js'
 import { aFlag, aFunction, aText, oneOf, optional, requireOptionsOf } from '../../arguments.js'
 import { loadTokenizer } from '../../data/tokenizer/tokenizer.js'
 import { type HubOptions, hubKinds } from '../../hub/index.js'
@@ -16,10 +15,9 @@ import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import { storedBlocks } from '../checkpoint/writable-model.js'
 import { type WrittenForm, writeModel } from '../checkpoint/write-model.js'
-import { adaptableLayers, weightShapes } from '../network/plan.js'
-import { baseModelOf } from './base-of-adapters.js'
+import { weightShapes } from '../network/plan.js'
 import { editsOf } from './edits.js'
-import { openBase } from './open-base.js'
+import { openAdapter } from './open-base.js'
 
 export interface MergeModelOptions extends DeviceOptions, HubOptions, Omit<WrittenForm, 'dtype'> {
   /** A folder with `config.json` and safetensors, a `.gguf` file, or a hub id. */
@@ -65,65 +63,45 @@ export async function mergeModel(options: MergeModelOptions): Promise<MergeModel
     ...hubKinds,
     onProgress: optional(aFunction),
   })
-  const {
-    model,
-    adapter,
-    output,
-    dtype = 'auto',
-    format,
-    quantise,
-    imatrix,
-    allowOtherBase,
-    onProgress,
-    ...others
-  } = options
-  const { offline, onDownload, onWarning, signal, ...deviceOptions } = others
+  const { model, output, dtype = 'auto', format, quantise, imatrix, onProgress, onWarning, signal } = options
   signal?.throwIfAborted()
-  const device = openDevice(deviceOptions)
-  const hub = { offline, onDownload, onWarning, signal }
-  const source = await openBase(model, adapter, hub)
+  const device = openDevice({ device: options.device, threads: options.threads, allowTf32: options.allowTf32 })
+  using loaded = await openAdapter(model, device, options)
+  const { source } = loaded
   const { config } = source
   // From folder to folder, the writer copies the tokenizer's files as they are.
   const copied = source.format === 'folder' && formatOf(output, format) === 'safetensors'
   const tokenizer = copied ? null : await loadTokenizer(source.path)
-  const base = baseModelOf(config, source)
-  const reading = { device, adapter, allowOtherBase, ...hub }
-  const loaded = await readAdapterLayers(adapter, adaptableLayers(config), base, reading)
   const edits = editsOf(loaded)
-  try {
-    // In float32: a weight, what it was, and ΔW with what that is made of; then rounded, and its bytes on their way to the file.
-    const sizes = [...weightShapes(config)].map(([name, shape]) => (edits.has(name) ? 4 : 2) * 4 * elementsOf(shape))
-    const bytes = { tensors: Math.max(...sizes), making: Math.max(...sizes) / 4 }
-    requireRoom(device, bytes, 'Writing the largest weight', 'give it more, or use a smaller model')
-    using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
-    using largestChange = keep(Tensor.zeros([1], { device }))
-    const fill = (name: string, values: Tensor): void => {
-      source.loadInto(name, values)
-      const edit = edits.get(name)
-      if (!edit) return
-      using before = keep(Tensor.empty(values.shape, values))
-      before.copyFrom(values)
-      edit(values, nonFinite)
-      native.largestDifference(before.native, values.native, largestChange.native, true)
-    }
-    const stored = (name: string, shape: readonly number[], kept: FloatDType): Tensor | null =>
-      edits.has(name) ? null : source.asStored(name, shape, kept, device)
-    const blocks = (name: string, dtype: WrittenBlocks): Uint8Array | null =>
-      edits.has(name) ? null : storedBlocks(source, name, dtype)
-    const written = await writeModel({ config, tokenizer, source, device, fill, stored, blocks }, output, {
-      format,
-      quantise,
-      imatrix,
-      onWarning,
-      dtype: dtype === 'auto' ? undefined : dtype,
-      onTensor: (done, total) => {
-        signal?.throwIfAborted()
-        onProgress?.({ done, total })
-      },
-    })
-    return { merged: edits.size, maxAbsoluteChange: await largestChange.item(), output: written }
-  } finally {
-    for (const part of [...loaded.layers.values(), ...loaded.modules.values()]) part.dispose()
-    source.closeFiles()
+  // In float32: a weight, what it was, and ΔW with what that is made of; then rounded, and its bytes on their way to the file.
+  const sizes = [...weightShapes(config)].map(([name, shape]) => (edits.has(name) ? 4 : 2) * 4 * elementsOf(shape))
+  const bytes = { tensors: Math.max(...sizes), making: Math.max(...sizes) / 4 }
+  requireRoom(device, bytes, 'Writing the largest weight', 'give it more, or use a smaller model')
+  using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' }))
+  using largestChange = keep(Tensor.zeros([1], { device }))
+  const fill = (name: string, values: Tensor): void => {
+    source.loadInto(name, values)
+    const edit = edits.get(name)
+    if (!edit) return
+    using before = keep(Tensor.empty(values.shape, values))
+    before.copyFrom(values)
+    edit(values, nonFinite)
+    native.largestDifference(before.native, values.native, largestChange.native, true)
   }
+  const stored = (name: string, shape: readonly number[], kept: FloatDType): Tensor | null =>
+    edits.has(name) ? null : source.asStored(name, shape, kept, device)
+  const blocks = (name: string, dtype: WrittenBlocks): Uint8Array | null =>
+    edits.has(name) ? null : storedBlocks(source, name, dtype)
+  const written = await writeModel({ config, tokenizer, source, device, fill, stored, blocks }, output, {
+    format,
+    quantise,
+    imatrix,
+    onWarning,
+    dtype: dtype === 'auto' ? undefined : dtype,
+    onTensor: (done, total) => {
+      signal?.throwIfAborted()
+      onProgress?.({ done, total })
+    },
+  })
+  return { merged: edits.size, maxAbsoluteChange: await largestChange.item(), output: written }
 }

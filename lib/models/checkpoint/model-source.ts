@@ -148,10 +148,6 @@ export class ModelSource {
     return this.located.origin
   }
 
-  has(name: string): boolean {
-    return this.weights.has(name)
-  }
-
   /** The dtype that most values are stored in, or most of those that are quantised, for people and for defaults. */
   storedDType(): string {
     return this.quantise ?? usualDType([...this.weights.values()])

@@ -40,23 +40,14 @@ export class DecoderBlock {
     return [...this.attention.linears(), ...this.mlp.linears()]
   }
 
-  /** x [T, D] → [T, D] */
-  forward(x: Tensor, context: ForwardContext): Tensor {
-    return this.#forward(x, context, null)
-  }
-
-  /** The same for new tokens of one document that follow seen ones; no gradients. */
-  forwardCached(x: Tensor, context: ForwardContext, seen: SeenTokens): Tensor {
-    return this.#forward(x, context, seen)
-  }
-
   /** Frees what layers share: their weights no longer lie in it. */
   disposeFused(): void {
     for (const { fused } of [this.attention.projections, this.mlp.projections])
       if (fused?.disposed === false) fused.dispose()
   }
 
-  #forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null): Tensor {
+  /** x [T, D] → [T, D]; with seen tokens, x is what follows them in one document, and there are no gradients. */
+  forward(x: Tensor, context: ForwardContext, seen: SeenTokens | null = null): Tensor {
     const { residualScale } = this.plan
     const around = (before: Norm | null, body: (normed: Tensor) => Tensor, after: Norm | null, residual: Tensor) => {
       const y = body(before ? before.forward(residual) : residual)

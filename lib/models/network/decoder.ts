@@ -170,7 +170,7 @@ export class Decoder {
     const context: ForwardContext = { rotary, offsets: queryOffsets, dropout: null, int8: false }
     let x = this.#embedded(ids, positions)
     for (const [i, block] of this.blocks.entries())
-      x = block.forwardCached(x, context, { store: cache.layers[i]!, positions, queryOffsets, keyOffsets })
+      x = block.forward(x, context, { store: cache.layers[i]!, positions, queryOffsets, keyOffsets })
     const tokens = ids.shape[0]!
     const last = this.finalNorm.forward(x.rows(tokens - 1, tokens))
     return logitsOf(last, this.adaptedHead(), this.network.logits)

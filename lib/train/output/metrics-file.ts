@@ -42,10 +42,6 @@ function picked<Name extends string>(from: Readonly<Record<Name, number>>, names
   return Object.fromEntries(names.map((name) => [name, from[name]]))
 }
 
-export function appendMetrics(path: string, line: MetricsLine): Promise<void> {
-  return appendLine(path, JSON.stringify(line))
-}
-
 /** Adds numbers to the last line, if there is one. */
 export async function extendLastMetrics(path: string, numbers: Readonly<Record<string, number>>): Promise<void> {
   const lines = ((await textOf(path)) ?? '').trimEnd().split('\n')

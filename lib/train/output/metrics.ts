@@ -1,6 +1,7 @@
+import { appendLine } from '../../io/atomic.js'
 import type { EvaluationEvent, LogEvent, StepEvent } from '../events.js'
 import type { LoggedNumbers } from './logged-numbers.js'
-import { appendMetrics, extendLastMetrics, lineOf, type MetricsLine, OWN_KEYS } from './metrics-file.js'
+import { extendLastMetrics, lineOf, type MetricsLine, OWN_KEYS } from './metrics-file.js'
 import type { OutputFolder } from './output-folder.js'
 import type { TensorboardFile } from './tensorboard.js'
 
@@ -39,7 +40,7 @@ export class Metrics {
     this.#held = null
     const own = this.#take(line.step)
     const { output, tensorboard } = this.places
-    if (output) await appendMetrics(output.metrics, { ...line, ...own })
+    if (output) await appendLine(output.metrics, JSON.stringify({ ...line, ...own }))
     const shown = Object.entries(line).filter(
       (entry): entry is [string, number] => SCALARS.includes(entry[0]) || !OWN_KEYS.has(entry[0]),
     )

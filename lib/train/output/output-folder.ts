@@ -24,10 +24,24 @@ const RUN_NAMES = [
 ]
 
 export class OutputFolder {
+  readonly checkpoints: string
+  readonly merges: string
+  readonly metrics: string
+  readonly samples: string
+  readonly tensorboard: string
+  readonly model: string
+
   private constructor(
     readonly path: string,
     readonly lock: Lock,
-  ) {}
+  ) {
+    this.checkpoints = join(path, 'checkpoints')
+    this.merges = join(path, 'merges')
+    this.metrics = join(path, 'metrics.jsonl')
+    this.samples = join(path, 'samples.jsonl')
+    this.tensorboard = join(path, 'tensorboard')
+    this.model = join(path, 'model')
+  }
 
   /**
    * Locks the folder, which is made if absent. Throws a `UsageError` when it is a file, when a run in it would write over
@@ -54,30 +68,6 @@ export class OutputFolder {
       )
     }
     return folder
-  }
-
-  get checkpoints(): string {
-    return join(this.path, 'checkpoints')
-  }
-
-  get merges(): string {
-    return join(this.path, 'merges')
-  }
-
-  get metrics(): string {
-    return join(this.path, 'metrics.jsonl')
-  }
-
-  get samples(): string {
-    return join(this.path, 'samples.jsonl')
-  }
-
-  get tensorboard(): string {
-    return join(this.path, 'tensorboard')
-  }
-
-  get model(): string {
-    return join(this.path, 'model')
   }
 
   /** Removes what an earlier run left, and nothing else. */
