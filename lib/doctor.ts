@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { arch, availableParallelism, cpus, totalmem } from 'node:os'
 import { optional, requireOptionsOf, wholeFrom } from './arguments.js'
-import { type Native, native } from './native.js'
+import { type DeviceFacts, type Native, native } from './native.js'
 import { loadBinary, NativeError } from './native-binary.js'
 import { packageVersion } from './package-facts.js'
 import { type FoundLauncher, findLaunchers } from './ranks/found-launchers.js'
@@ -130,13 +130,7 @@ function problemOf(error: unknown): Pick<DoctorProblem, 'problem' | 'remedy'> {
   return { problem, remedy }
 }
 
-function deviceFacts({
-  name,
-  detail,
-  totalMemory,
-  fastBfloat16,
-  int8Products,
-}: ReturnType<ReturnType<Native['openDevice']>['facts']>) {
+function deviceFacts({ name, detail, totalMemory, fastBfloat16, int8Products }: DeviceFacts) {
   return { name, detail, totalMemory, fastBfloat16, int8Products }
 }
 

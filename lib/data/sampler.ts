@@ -1,13 +1,14 @@
 /** Which rows an optimizer step takes. */
 import { UsageError } from '../errors.js'
 import { randomStream } from '../random.js'
+import type { DatasetPart } from './dataset.js'
 
 export interface SamplerOptions {
   /** Rows of the data set; at least 1. */
   rows: number
   /** Rows one after the other, whose weights say which share of an epoch's rows they have; without weights all are alike. */
   parts?: readonly SampledPart[]
-  /** Rows of an optimizer step, over all ranks. */
+  /** Rows of an optimizer step, over all ranks; at least 1. */
   batchSize: number
   seed: number | bigint
   /** A new order in every epoch; else rows in order, and from the start again after the last. */
@@ -18,10 +19,7 @@ export interface SamplerOptions {
   size?: number
 }
 
-export interface SampledPart {
-  rows: number
-  weight: number | undefined
-}
+export type SampledPart = Pick<DatasetPart, 'rows' | 'weight'>
 
 export interface SampledRow {
   /** Row of the data set. */
@@ -43,12 +41,6 @@ export class Sampler {
   readonly #shares: number[] | null
 
   constructor(private readonly options: SamplerOptions) {
-    for (const name of ['rows', 'batchSize'] as const) {
-      const value = options[name]
-      if (!Number.isInteger(value) || value < 1) {
-        throw new UsageError('bad-option', `Expected a positive integer for ${name} but received ${value}.`)
-      }
-    }
     const { rows, parts = [] } = options
     this.#shares = parts.some(({ weight }) => weight !== undefined) ? sharesOf(rows, parts) : null
   }

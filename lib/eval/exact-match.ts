@@ -12,15 +12,8 @@ const exactMatchRow = z.looseObject({
 })
 
 /** Generates a solution to each problem and compares its answer. A solution without an answer is wrong. */
-export async function exactMatch({
-  model,
-  options,
-  data,
-  template,
-  templateContext,
-  done,
-  signal,
-}: TaskContext): Promise<ExactMatchResult> {
+export async function exactMatch(context: TaskContext): Promise<ExactMatchResult> {
+  const { model, options, data, template, templateContext, done, signal } = context
   const tokenizer = requireTokenizer(model)
   const stopIds = await stopTokens(model, template)
   const { maxNewTokens } = options

@@ -76,7 +76,7 @@ export interface ForgettingResult {
   forgetting: number
   /** Mean negative log-probability of the targets, natural, of the model before. */
   before: number
-  /** The same of the model with its active adapters. */
+  /** The same of the model, with its active adapters. */
   after: number
   /** Tokens read. */
   tokens: number
@@ -84,11 +84,7 @@ export interface ForgettingResult {
   targets: number
 }
 
-export interface ChangeResult {
-  /** Mean negative log-probability of the targets, natural, of the model before. */
-  before: number
-  /** The same of the model. */
-  after: number
+export interface ChangeResult extends Omit<ForgettingResult, 'forgetting'> {
   /** Mean of |log-probability of a target after − before|. */
   meanAbsoluteChange: number
   /** The largest of these. */
@@ -97,10 +93,6 @@ export interface ChangeResult {
   klDivergence: number
   /** Share of the targets at which both models find the same token likeliest. */
   sameTopTokens: number
-  /** Tokens read. */
-  tokens: number
-  /** Tokens predicted. */
-  targets: number
 }
 
 export interface EvalResults extends Record<Task, object> {

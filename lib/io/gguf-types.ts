@@ -6,11 +6,6 @@ export type GgufValue = number | bigint | boolean | string | GgufValue[]
 
 export interface GgufFile {
   path: string
-  /** The size of the file, in bytes. */
-  size: number
-  version: number
-  /** The alignment of the tensors' offsets, in bytes. */
-  alignment: number
   metadata: Map<string, GgufValue>
   /** By GGUF's own names, in the file's order; shapes outermost first, the reverse of GGUF's. */
   tensors: Map<string, TensorLocation>

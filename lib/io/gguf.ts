@@ -63,7 +63,7 @@ interface TensorInfo {
 }
 
 function parseHeader(cursor: GgufCursor): GgufFile {
-  const version = readVersion(cursor)
+  requireVersion(cursor)
   // A tensor takes at least the length of its name, its rank, type and offset; a metadata entry the length of its key,
   // its type and a byte.
   const tensorCount = cursor.count('the number of tensors', 24)
@@ -78,17 +78,17 @@ function parseHeader(cursor: GgufCursor): GgufFile {
     name,
     { path: cursor.path, dtype, shape, offset: dataStart + offset, bytes },
   ])
-  return { path: cursor.path, size: cursor.size, version, alignment, metadata, tensors: new Map(tensors) }
+  return { path: cursor.path, metadata, tensors: new Map(tensors) }
 }
 
-function readVersion(cursor: GgufCursor): number {
+function requireVersion(cursor: GgufCursor): void {
   const start = new Uint8Array(Math.min(64, cursor.size)).map(() => cursor.uint8('the magic'))
   cursor.position = 0
   const found = Buffer.from(start.subarray(0, 4)).toString('latin1')
   if (found !== magic) throw cursor.malformed(`it does not start with "${magic}"${impostorHint(start)}`)
   cursor.position = 4
   const version = cursor.uint32('the version')
-  if (version === 2 || version === 3) return version
+  if (version === 2 || version === 3) return
   if ((version & 0xffff) === 0) throw cursor.malformed('it is big-endian, and only little-endian files can be read')
   throw cursor.malformed(`it has version ${version}, and only versions 2 and 3 can be read`)
 }

@@ -10,8 +10,6 @@ import { countElements, MOST_TENSORS, type StoredDType, storedBytes, type Tensor
 
 export interface SafetensorsFile {
   path: string
-  /** The size of the file, in bytes. */
-  size: number
   /** The file's `__metadata__`; empty if it has none. */
   metadata: Record<string, string>
   /** In the order of their bytes. */
@@ -37,7 +35,7 @@ export async function readSafetensorsHeader(path: string): Promise<SafetensorsFi
       throw malformed(path, `its header claims ${length} bytes, but ${limit}${impostorHint(start)}`)
     }
     const header = await readExactly(handle, path, LENGTH_BYTES, Number(length))
-    return { path, size, ...parseHeader(header, path, size) }
+    return { path, ...parseHeader(header, path, size) }
   })
 }
 

@@ -2,20 +2,18 @@ import { hostname } from 'node:os'
 import { aText, requireArgument } from '../arguments.js'
 import { MoraError, RunError } from '../errors.js'
 import type { NativeDevice, NativeRanks } from '../native.js'
-import type { SharedParts } from '../tensor/shards.js'
+import type { ShardRanks, SharedParts } from '../tensor/shards.js'
 import { Tensor } from '../tensor/tensor.js'
 import type { Ranks } from '../train/ranks.js'
 import type { WritableValues } from '../train/trainable.js'
 import { deviceOfRank } from './device-of-rank.js'
 
 /** The ranks of this process's job; `close` them at the end. */
-export interface JobRanks extends Ranks {
+export interface JobRanks extends Ranks, ShardRanks {
   /** Among the ranks of this machine, from 0: which of its GPUs is this rank's. */
   readonly localRank: number
   /** Ranks of this machine. */
   readonly localSize: number
-  /** The name of this machine. */
-  readonly host: string
   /**
    * CPU threads for `loadModel` on this rank: its share of the processors that it may use with other ranks of this machine; 0,
    * which is all of them, where it shares them with none, since the launcher has bound each to its own.
@@ -28,17 +26,6 @@ export interface JobRanks extends Ranks {
    * @throws UsageError `shared-gpu`, on all ranks, where two of them would have the same GPU
    */
   deviceFor(device?: string): Promise<string>
-  /** The bytes of one rank, by default 0, on all of them. Each gives as many. */
-  broadcast(bytes: Uint8Array, from?: number): Promise<Uint8Array>
-  /** What each rank gives, as many bytes of each, by rank. */
-  gather(bytes: Uint8Array): Promise<Uint8Array[]>
-  /** Lets ranks gather what each holds a part of; `loadModel` does with its option `shard`. */
-  share(parts: readonly Tensor[]): Promise<SharedParts>
-  /**
-   * Says that this rank has failed: what the others wait for rejects with a `RunError` (`rank-failed`) that names this rank and
-   * the reason.
-   */
-  abort(reason: string): void
   /**
    * Resolves when every rank has closed. A process that ends before, or with another exit code than 0, ends the whole job with
    * exit code 1; the first of the ranks that have not failed has some time for that, to save what can be saved.

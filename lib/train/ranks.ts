@@ -26,7 +26,7 @@ export interface Ranks {
   sumGradients(gradients: readonly WritableValues[]): Promise<void>
   /** Resolves when every rank has called it. */
   barrier(): Promise<void>
-  /** Says that this rank comes to no meeting any more, and why. */
+  /** Says that this rank has failed and comes to no meeting any more, and why: what the others wait for rejects with the reason. */
   abort(reason: string): void
 }
 
@@ -42,14 +42,4 @@ export const singleRank: Ranks = {
   abort: () => {},
 }
 
-export const someRanks = having(
-  'ranks',
-  'rank',
-  'size',
-  'writesOutput',
-  'reportsProgress',
-  'sum',
-  'sumGradients',
-  'barrier',
-  'abort',
-)
+export const someRanks = having('ranks', ...Object.keys(singleRank))

@@ -5,24 +5,18 @@ import { isComputable } from '../../io/stored-dtype.js'
 import { bytesOfWeights } from '../../models/checkpoint/initial-weights.js'
 import { isQuantised, isToQuantise } from '../../models/checkpoint/stored-weight.js'
 import { ModelSource } from '../../models/index.js'
+import type { ModelSizes } from '../../models/network/model-config.js'
 import { bytesOf, elementsOf, isBlockDType } from '../../native.js'
 import { binarySize } from '../../tensor/room.js'
 import { formatCount, formatFacts } from '../terminal/format.js'
 
-export interface ModelFacts {
+export interface ModelFacts extends Omit<ModelSizes, 'maxPositions'> {
   /** Or the hub id, with its commit. */
   path: string
   format: 'folder' | 'gguf'
   architecture: string
   /** Numbers in all tensors; a tied head counts once. */
   parameters: number
-  layers: number
-  hiddenSize: number
-  intermediateSize: number
-  heads: number
-  keyValueHeads: number
-  headSize: number
-  vocabularySize: number
   /** Positions that the model is made for. */
   maxLength: number
   tiedEmbeddings: boolean

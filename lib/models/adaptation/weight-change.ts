@@ -16,8 +16,8 @@ export async function weightChange(
   using nonFinite = keep(Tensor.zeros([1], { device, dtype: 'int32' })) // no one reads it: values that are not finite show
   using change = keep(
     scope(() => {
-      const weight = source.load(`${name}.weight`, shape, 'float32', device)
-      const merged = Tensor.empty(shape, { device, dtype: 'float32' })
+      const [weight, merged] = [Tensor.empty(shape, { device }), Tensor.empty(shape, { device })]
+      source.loadInto(`${name}.weight`, weight)
       merged.copyFrom(weight)
       layer.mergeInto(merged, 1, nonFinite)
       native.add(weight.native, merged.native, -1)

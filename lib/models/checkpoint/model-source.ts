@@ -11,7 +11,7 @@ import { readModelFolder } from '../../io/model-folder.js'
 import { isComputable, type TensorLocation } from '../../io/stored-dtype.js'
 import { type FloatDType, type NativeDevice, type NativeFile, native } from '../../native.js'
 import type { QuantiseFormat } from '../../options/index.js'
-import { Tensor } from '../../tensor/tensor.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import type { StorageFormat, Weight } from '../../tensor/weight.js'
 import { parseConfig } from '../families/parse-config.js'
 import { huggingFaceName, ropeFactorsName, rowOrder } from '../gguf/names.js'
@@ -225,13 +225,6 @@ export class ModelSource {
   asStored(name: string, shape: readonly number[], dtype: FloatDType, device: NativeDevice): Tensor | null {
     this.#requireWeight(name, shape)
     return readFloats(this.#location(name), dtype, device, this.#open)
-  }
-
-  /** A weight as a new tensor. */
-  load(name: string, shape: readonly number[], dtype: FloatDType, device: NativeDevice): Tensor {
-    const tensor = Tensor.empty(shape, { device, dtype })
-    this.loadInto(name, tensor)
-    return tensor
   }
 
   /** The format in which a matrix can be used as it is stored; null where it has none. */

@@ -202,9 +202,6 @@ function requireSameMeaning(
 ): void {
   const file: GgufFile = {
     path: 'the GGUF file',
-    size: 0,
-    version: 3,
-    alignment: 32,
     metadata: plainMetadata(fields),
     tensors: new Map(
       entries.map(({ name, dtype, shape }) => [name, { path: '', dtype, shape, offset: 0, bytes: 0 }] as const),

@@ -3,13 +3,13 @@ import { createHash } from 'node:crypto'
 import { sha256File } from '../../io/atomic.js'
 import { elementsOf } from '../../native.js'
 import { plainOptions, scheduleNames, scheduleOptions, type TrainOptions } from '../../options/index.js'
+import { packageVersion } from '../../package-facts.js'
 import type { RunFacts } from '../checkpoints/run-facts.js'
 import { type LearningRate, recordedAs } from '../learning-rate.js'
 import type { ModelFacts, TrainedParameter } from '../trainable.js'
 import { modelFingerprint } from './fingerprint.js'
 import type { TrainedPart } from './set-up-model.js'
 import type { TrainingData } from './training-data.js'
-import { versions } from './versions.js'
 
 /** Options with their defaults, as they are recorded. */
 export type ResolvedOptions = Pick<TrainOptions, 'model' | 'init'> & Readonly<Record<string, unknown>>
@@ -47,7 +47,11 @@ export async function factsOf(
   return {
     options: plainOptions({ ...options, ...resolved, ...data.sources, model: options.model ?? model.reference }),
     machine: { device: device.kind, processor: `${name} (${detail})`, threads, dtype, tokenBudget, ranks },
-    versions: versions(),
+    versions: {
+      'node-mora': packageVersion(),
+      node: process.versions.node,
+      platform: `${process.platform}-${process.arch}`,
+    },
     hashes: { model: await modelHash(model, options), data: data.hash, evalData: data.evaluationHash },
     trainable: {
       tensors: parameters.length,

@@ -9,7 +9,7 @@ import { Model } from '../../../lib/models/model.js'
 import type { FloatDType } from '../../../lib/native.js'
 import { AdamW } from '../../../lib/optim/adamw.js'
 import { ADAPTER_METHODS, newAdapterOptions } from '../../../lib/options/index.js'
-import type { Tensor } from '../../../lib/tensor/tensor.js'
+import { Tensor } from '../../../lib/tensor/tensor.js'
 import { weightOf } from '../../../lib/tensor/weight.js'
 import { describeGolden, goldenJson, goldenPath, largestDifference, largestOf } from '../../golden/files.js'
 import { batchOf, logProbsOf, takeSteps } from '../../golden/tiny-models.js'
@@ -29,10 +29,14 @@ const load = (set: string, quantised: boolean, dtype: FloatDType = 'float32') =>
 /** The values of what is kept elsewhere, in products of their own as that has. */
 async function withValues(set: string): Promise<Model> {
   const source = await ModelSource.open(folderOf(set))
-  const load = (names: readonly string[]) =>
-    names.length > 1 ? null : weightOf(source.load(names[0]!, source.shape(names[0]!), 'float32', device))
-  const kept = { format: (name: string) => source.keptFormat(name), load }
   const fill = (name: string, into: Tensor) => source.loadInto(name, into)
+  const load = ([name, ...others]: readonly string[]) => {
+    if (others.length > 0) return null
+    const values = Tensor.empty(source.shape(name!), { device })
+    fill(name!, values)
+    return weightOf(values)
+  }
+  const kept = { format: (name: string) => source.keptFormat(name), load }
   const weights = new Weights(source.config, device, 'float32', fill, kept)
   return new Model({ tokenizer: null, weights, source })
 }
