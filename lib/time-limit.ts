@@ -4,13 +4,6 @@
  */
 import { createContext, Script } from 'node:vm'
 
-/** Thrown by `withinTime`. */
-export class OutOfTime extends Error {
-  constructor(readonly milliseconds: number) {
-    super(`it took longer than ${Math.round(milliseconds / 1000)} s`)
-  }
-}
-
 // The time limit of a script holds for whatever it calls, in whichever context that was made.
 const context = createContext({ work: () => {} })
 const script = new Script('work()')
@@ -21,15 +14,20 @@ const MOST_WAITING = 4
 /**
  * The result of synchronous work that may take `milliseconds` of the processor's time at most. Work that a busy machine kept
  * from its time begins again with more of it. Starting the clock takes a fifth of a millisecond.
- * @throws OutOfTime
+ * @param refusal the error where it takes longer, for a reason
  */
-export function withinTime<Result>(milliseconds: number, work: () => Result): Result {
+export function withinTime<Result>(
+  milliseconds: number,
+  work: () => Result,
+  refusal: (reason: string) => Error,
+): Result {
   const before = process.cpuUsage()
   for (let waiting = 1; ; waiting *= 2) {
     const result = withinClock(Math.ceil(milliseconds) * waiting, work)
     if (result) return result.value
     const { user, system } = process.cpuUsage(before)
-    if ((user + system) / 1000 >= 0.9 * milliseconds || waiting >= MOST_WAITING) throw new OutOfTime(milliseconds)
+    if ((user + system) / 1000 >= 0.9 * milliseconds || waiting >= MOST_WAITING)
+      throw refusal(`it took longer than ${Math.round(milliseconds / 1000)} s`)
   }
 }
 

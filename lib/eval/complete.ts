@@ -1,5 +1,7 @@
-import { continueTokens, drain, GREEDY, type PromptCache } from '../generate/index.js'
+import { type ContinuationRequest, continueTokens, drain, GREEDY, type PromptCache } from '../generate/index.js'
 import { randomStream } from '../random.js'
+
+type Stops = Partial<Pick<ContinuationRequest, 'stopIds'>>
 
 const NO_STOPS: ReadonlySet<number> = new Set()
 /** A stream that greedy sampling never reads. */
@@ -7,20 +9,14 @@ const UNUSED = randomStream(0, 'greedy')
 
 /**
  * Continues a prompt greedily; the result leaves out the token that ended it.
- * @param name names the prompt in errors
  */
 export async function complete(
   cache: PromptCache,
   ids: readonly number[],
-  {
-    maxNewTokens,
-    stopIds = NO_STOPS,
-    name,
-    signal,
-  }: { maxNewTokens: number; stopIds?: ReadonlySet<number>; name: string; signal: AbortSignal | undefined },
+  { stopIds = NO_STOPS, ...limits }: Pick<ContinuationRequest, 'maxNewTokens' | 'name' | 'signal'> & Stops,
 ): Promise<number[]> {
   const generated: number[] = []
-  const request = { ids, maxNewTokens, stopIds, sampling: GREEDY, random: UNUSED, name, signal }
+  const request = { ids, ...limits, stopIds, sampling: GREEDY, random: UNUSED }
   await drain(continueTokens(cache, request), (id) => generated.push(id))
   if (stopIds.has(generated.at(-1)!)) generated.pop()
   return generated

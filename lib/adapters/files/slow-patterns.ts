@@ -1,5 +1,5 @@
 import { InputError } from '../../errors.js'
-import { OutOfTime, withinTime } from '../../time-limit.js'
+import { withinTime } from '../../time-limit.js'
 import type { AdapterConfigBase } from '../contract/adapter.js'
 import { isTarget, patternsIn, patternValue } from '../contract/patterns.js'
 
@@ -21,13 +21,8 @@ export function requireQuickPatterns(config: AdapterConfigBase, names: Iterable<
       for (const pattern of patterns) patternValue({ [pattern]: 1 }, name)
     }
   }
-  try {
-    withinTime(MOST_MILLISECONDS, matchAll)
-  } catch (error) {
-    if (!(error instanceof OutOfTime)) throw error
-    throw new InputError(
-      'slow-pattern',
-      `${source}: its regular expressions are not matched with the names of layers in time (${error.message}); write names instead.`,
-    )
-  }
+  withinTime(MOST_MILLISECONDS, matchAll, (reason) => {
+    const problem = `its regular expressions are not matched with the names of layers in time (${reason})`
+    return new InputError('slow-pattern', `${source}: ${problem}; write names instead.`)
+  })
 }
