@@ -44,7 +44,7 @@ export type {
   TensorValues,
 } from './contract/adapter.js'
 export { checkedConfig } from './contract/adapter-config.js'
-export { AdapterLayer, weightGradient } from './contract/adapter-layer.js'
+export { AdapterLayer, DeltaLayer } from './contract/adapter-layer.js'
 export { patternValue, rankOf } from './contract/patterns.js'
 export { commonEntries, dropoutFrom, patternsFrom } from './contract/peft-entries.js'
 export { factorShapes, kaimingUniform } from './methods/low-rank.js'

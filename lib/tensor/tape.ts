@@ -91,8 +91,9 @@ export class TapeNode<T extends Taped<T>> {
     this.#saved = saved.map((tensor) => new Saved(tensor))
   }
 
-  retain(): void {
+  retain(): this {
     this.#references++
+    return this
   }
 
   release(): void {

@@ -1,17 +1,19 @@
-import { native } from '../../native.js'
-import type { LayerUpdate, LowRankFactors } from '../../nn/layer-adapter.js'
+import type { LowRankFactors } from '../../nn/layer-adapter.js'
 import { numbersByPattern, optionalReal } from '../../schema/option.js'
+import { div, mul } from '../../tensor/operations/arithmetic.js'
+import { scaleRows, transpose } from '../../tensor/operations/factors.js'
+import { matmul } from '../../tensor/operations/products.js'
+import { norms } from '../../tensor/operations/reductions.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { scope } from '../../tensor/scope.js'
-import { type GradientTarget, Tensor } from '../../tensor/tensor.js'
-import type { Weight } from '../../tensor/weight.js'
+import { noGrad } from '../../tensor/tape.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
-import { AdapterLayer, weightGradient } from '../contract/adapter-layer.js'
+import { DeltaLayer } from '../contract/adapter-layer.js'
 import { patternValue } from '../contract/patterns.js'
 import { commonEntries, dropoutFrom, numberFrom, patternsFrom } from '../contract/peft-entries.js'
 import { factorShapes, kaimingUniform, rankOfProduct } from './low-rank.js'
-import { limitNorms, product, rowNorms, rowProducts, scaled, whereExceeded } from './rows.js'
 
 export interface DeloraConfig extends AdapterConfigBase {
   readonly method: 'delora'
@@ -49,15 +51,7 @@ interface Tensors {
   readonly norms: Parameter
 }
 
-/** What the factors make of each rank's direction, [rank] each. */
-interface Directions {
-  /** 1 / (rank · ‖aᵢ‖ · ‖bᵢ‖) */
-  readonly unit: Tensor
-  /** λ times that. */
-  readonly strength: Tensor
-}
-
-export class DeloraLayer extends AdapterLayer {
+export class DeloraLayer extends DeltaLayer {
   constructor(
     options: LayerOptions,
     dropout: number,
@@ -67,17 +61,8 @@ export class DeloraLayer extends AdapterLayer {
     super(options, dropout, [a, b, lambda, norms])
   }
 
-  weightUpdate(scale: number): LayerUpdate {
-    const { b } = this.own
-    return {
-      parameters: this.parameters,
-      readsWeight: false,
-      addTo: (rows) =>
-        scope(() =>
-          native.matmul({ a: b.native, b: this.#scaledA().native, c: rows.native, alpha: scale, accumulate: true }),
-        ),
-      backward: (dY, x, targets) => scope(() => this.#backward(weightGradient(dY, x), targets, scale)),
-    }
+  protected delta(): Tensor {
+    return matmul(this.own.b, this.#scaledA())
   }
 
   override factors(): LowRankFactors {
@@ -86,7 +71,7 @@ export class DeloraLayer extends AdapterLayer {
       rank: a.shape[0]!,
       scale: 1,
       a: async () => {
-        using values = scope(() => this.#scaledA())
+        using values = noGrad(() => scope(() => this.#scaledA()))
         return (await values.data()) as Float32Array
       },
       b: async () => (await b.data()) as Float32Array,
@@ -95,75 +80,10 @@ export class DeloraLayer extends AdapterLayer {
 
   /** diag(λ / (rank ‖aᵢ‖ ‖bᵢ‖)) A diag(‖W‖) [rank, k], which B is multiplied with. */
   #scaledA(): Tensor {
-    return scaled(this.own.a, this.#directions().strength, this.own.norms)
+    const { a, b, lambda, norms: columns } = this.own
+    const lengths = mul(norms(a, LEAST_NORM), norms(transpose(b), LEAST_NORM))
+    return mul(scaleRows(a, div(lambda, mul(lengths, a.shape[0]!))), columns)
   }
-
-  #directions(): Directions {
-    const { a, lambda } = this.own
-    const rank = a.shape[0]!
-    const factors = [a, this.#rowsOfB()].map((rows) => limitNorms(rows, LEAST_NORM).factors)
-    const unit = product(factors, 1 / (rank * LEAST_NORM ** 2))
-    const strength = Tensor.empty([rank, 1], a)
-    native.matmul({ a: unit.view([rank, 1]).native, b: lambda.view([1, 1]).native, c: strength.native })
-    return { unit, strength: strength.view([rank]) }
-  }
-
-  /** Bᵀ [rank, d] */
-  #rowsOfB(): Tensor {
-    const { b } = this.own
-    const [d, rank] = b.shape as [number, number]
-    const rows = Tensor.empty([rank, d], b)
-    rows.copyFrom(b.view([rank, d], [1, rank]))
-    return rows
-  }
-
-  /**
-   * From the gradient G [d, k] of the weight. With C = Bᵀ G diag(‖W‖) [rank, k], strength sᵢ has the gradient cᵢ · aᵢ, and a
-   * norm ‖aᵢ‖ takes −sᵢ (cᵢ · aᵢ) / ‖aᵢ‖² aᵢ from the gradient sᵢ cᵢ of aᵢ; of B likewise.
-   */
-  #backward(gradient: Tensor, [dA, dB, dLambda]: readonly GradientTarget[], scale: number): void {
-    const { a, b, norms } = this.own
-    const { unit, strength } = this.#directions()
-    const projected = Tensor.empty(a.shape, a)
-    native.matmul({ a: b.native, transposeA: true, b: gradient.native, c: projected.native, alpha: scale })
-    const ofA = scaled(projected, null, norms)
-    const dStrength = rowProducts(ofA, a)
-    /** sᵢ (cᵢ · aᵢ) / ‖·‖² of each direction, and 0 where the norm counts as its least. */
-    const ofNorms = (rows: Tensor): Tensor => {
-      const { factors, excess } = limitNorms(rows, LEAST_NORM)
-      return whereExceeded(product([dStrength, strength, factors, factors], LEAST_NORM ** -2), excess)
-    }
-    const sumOfA = scaled(ofA, strength)
-    native.add(scaled(a, ofNorms(a)).native, sumOfA.native, -1)
-    dA!.pass(sumOfA)
-    dB!.write((target, add) => {
-      native.matmul({
-        a: gradient.native,
-        b: this.#scaledA().native,
-        transposeB: true,
-        c: target.native,
-        alpha: scale,
-        accumulate: add,
-      })
-      native.add(scaled(b, null, ofNorms(this.#rowsOfB())).native, target.native, -1)
-    })
-    dLambda!.write((target, add) => {
-      const rank = unit.elements
-      const [row, column] = [dStrength.view([1, rank]), unit.view([rank, 1])]
-      native.matmul({ a: row.native, b: column.native, c: target.view([1, 1]).native, accumulate: add })
-    })
-  }
-}
-
-/** ‖·‖ [k] of a weight's columns. */
-function columnNorms(weight: Weight): Tensor {
-  return scope(() => {
-    const [d, k] = weight.shape as [number, number]
-    const values = weight.values('float32')
-    const columns = Tensor.empty([k, d], values)
-    columns.copyFrom(values.view([k, d], [1, k]))
-    return rowNorms(columns)
-  })
 }
 
 export const deloraMethod: AdapterMethod<DeloraConfig, typeof fields> = {
@@ -186,7 +106,7 @@ export const deloraMethod: AdapterMethod<DeloraConfig, typeof fields> = {
     delora_w_norm: {
       shape: (_, { inFeatures }) => [inFeatures],
       frozen: true,
-      initial: ({ weight }) => columnNorms(weight),
+      initial: ({ weight }) => scope(() => norms(transpose(weight.values('float32')))),
     },
   },
 

@@ -1,13 +1,13 @@
 import { UsageError } from '../../errors.js'
-import { native } from '../../native.js'
-import type { LayerUpdate } from '../../nn/layer-adapter.js'
 import { optionalInteger } from '../../schema/option.js'
+import { mul } from '../../tensor/operations/arithmetic.js'
+import { onDiagonal } from '../../tensor/operations/factors.js'
+import { product } from '../../tensor/operations/products.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { scope } from '../../tensor/scope.js'
-import type { GradientTarget, Tensor } from '../../tensor/tensor.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, TensorStart } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
-import { AdapterLayer, weightGradient } from '../contract/adapter-layer.js'
+import { DeltaLayer } from '../contract/adapter-layer.js'
 import { commonEntries, dropoutFrom, numberFrom } from '../contract/peft-entries.js'
 import { kaimingUniform, lowRankFields, rankOfProduct } from './low-rank.js'
 
@@ -57,7 +57,7 @@ interface Factors {
   readonly general: { readonly a: Parameter; readonly b: Parameter } | null
 }
 
-export class GraloraLayer extends AdapterLayer {
+export class GraloraLayer extends DeltaLayer {
   constructor(
     options: LayerOptions,
     dropout: number,
@@ -68,107 +68,15 @@ export class GraloraLayer extends AdapterLayer {
     super(options, dropout, general ? [a, b, general.a, general.b] : [a, b])
   }
 
-  weightUpdate(scale: number): LayerUpdate {
-    const total = scale * this.scale
-    const { general } = this.blocks
-    return {
-      parameters: this.parameters,
-      readsWeight: false,
-      addTo: (rows) => {
-        this.#eachBlock(rows, this.blocks, (block, a, b) =>
-          native.matmul({
-            a: b.native,
-            transposeA: true,
-            b: a.native,
-            transposeB: true,
-            c: block.native,
-            alpha: total,
-            accumulate: true,
-          }),
-        )
-        if (general)
-          native.matmul({ a: general.b.native, b: general.a.native, c: rows.native, alpha: total, accumulate: true })
-      },
-      backward: (dY, x, targets) => scope(() => this.#backward(weightGradient(dY, x), targets, total)),
-    }
-  }
-
-  #backward(gradient: Tensor, [dA, dB, dGeneralA, dGeneralB]: readonly GradientTarget[], scale: number): void {
-    const { a: ownA, b: ownB, general } = this.blocks
-    dA!.write((target, add) =>
-      this.#eachBlock(gradient, { a: target, b: ownB }, (block, a, b) =>
-        native.matmul({
-          a: block.native,
-          transposeA: true,
-          b: b.native,
-          transposeB: true,
-          c: a.native,
-          alpha: scale,
-          accumulate: add,
-        }),
-      ),
-    )
-    dB!.write((target, add) =>
-      this.#eachBlock(gradient, { a: ownA, b: target }, (block, a, b) =>
-        native.matmul({
-          a: a.native,
-          transposeA: true,
-          b: block.native,
-          transposeB: true,
-          c: b.native,
-          alpha: scale,
-          accumulate: add,
-        }),
-      ),
-    )
-    if (!general) return
-    const { a, b } = general
-    dGeneralA!.write((target, add) =>
-      native.matmul({
-        a: b.native,
-        transposeA: true,
-        b: gradient.native,
-        c: target.native,
-        alpha: scale,
-        accumulate: add,
-      }),
-    )
-    dGeneralB!.write((target, add) =>
-      native.matmul({
-        a: gradient.native,
-        b: a.native,
-        transposeB: true,
-        c: target.native,
-        alpha: scale,
-        accumulate: add,
-      }),
-    )
-  }
-
   /**
-   * Every block [d / parts, k / parts] of a matrix, with its own columns of `a` [k / parts, s] and rows of `b` [s, d / parts]:
-   * of output part j and input part n columns j of A's part n and rows n of B's part j, so that no two blocks share any.
+   * Of output part j and input part n columns j of A's part n and rows n of B's part j make a block of ΔW, so that no two blocks
+   * share any: a product for each n, with all rows n of B in a diagonal of blocks.
    */
-  #eachBlock(
-    matrix: Tensor,
-    { a, b }: { a: Tensor; b: Tensor },
-    visit: (block: Tensor, a: Tensor, b: Tensor) => void,
-  ): void {
-    const [parts, width, rank] = a.shape as [number, number, number]
-    const height = b.shape[2]!
-    const share = rank / parts
-    const stride = matrix.strides[0]!
-    scope(() => {
-      for (let j = 0; j < parts; j++) {
-        for (let n = 0; n < parts; n++) {
-          visit(
-            matrix.view([height, width], [stride, 1], j * height * stride + n * width),
-            a.view([width, share], [rank, 1], n * width * rank + j * share),
-            b.view([share, height], [height, 1], (j * rank + n * share) * height),
-          )
-        }
-      }
-    })
+  protected delta(): Tensor {
+    const { a, b, general } = this.blocks
+    const wide = onDiagonal(mul(b, this.scale))
+    const blocks = product(wide, a, { transposeA: true, transposeB: true, sideBySide: true })
+    return general ? product(mul(general.b, this.scale), general.a, { onto: blocks }) : blocks
   }
 }
 

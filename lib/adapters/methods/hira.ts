@@ -1,11 +1,10 @@
-import { native } from '../../native.js'
-import type { LayerUpdate } from '../../nn/layer-adapter.js'
+import { weighted } from '../../tensor/operations/factors.js'
+import { matmul } from '../../tensor/operations/products.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { scope } from '../../tensor/scope.js'
-import { Tensor } from '../../tensor/tensor.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract/adapter.js'
 import { checkedConfig } from '../contract/adapter-config.js'
-import { AdapterLayer, weightGradient } from '../contract/adapter-layer.js'
+import { DeltaLayer } from '../contract/adapter-layer.js'
 import { commonEntries, dropoutFrom } from '../contract/peft-entries.js'
 import { factorShapes, kaimingUniform, rankOfProduct } from './low-rank.js'
 
@@ -20,7 +19,9 @@ export function hira(options: Partial<Omit<HiraConfig, 'method'>> = {}): HiraCon
   return { method: 'hira', ...checkedConfig(fields, options) }
 }
 
-export class HiraLayer extends AdapterLayer {
+export class HiraLayer extends DeltaLayer {
+  protected override readonly readsWeight = true
+
   constructor(
     options: LayerOptions,
     dropout: number,
@@ -32,28 +33,8 @@ export class HiraLayer extends AdapterLayer {
     super(options, dropout, [a, b])
   }
 
-  weightUpdate(scale: number): LayerUpdate {
-    const { a, b } = this
-    return {
-      parameters: this.parameters,
-      addTo: (rows, weight) =>
-        scope(() => {
-          const product = Tensor.empty(weight.shape, { device: weight.device })
-          native.matmul({ a: b.native, b: a.native, c: product.native })
-          native.multiply(weight.native, product.native, rows.native, scale, true)
-        }),
-      backward: (dY, x, [dA, dB], weight) =>
-        scope(() => {
-          const dProduct = weightGradient(dY, x)
-          native.multiply(weight.native, dProduct.native, dProduct.native, scale, false)
-          dA!.write((target, add) =>
-            native.matmul({ a: b.native, transposeA: true, b: dProduct.native, c: target.native, accumulate: add }),
-          )
-          dB!.write((target, add) =>
-            native.matmul({ a: dProduct.native, b: a.native, transposeB: true, c: target.native, accumulate: add }),
-          )
-        }),
-    }
+  protected delta(weight: Tensor): Tensor {
+    return weighted(matmul(this.b, this.a), weight)
   }
 }
 

@@ -11,8 +11,6 @@ import { AdapterLayer } from '../contract/adapter-layer.js'
 
 /** ΔW = scale · B A beside one layer. A may be frozen. */
 export class LoraLayer extends AdapterLayer {
-  override readonly makesWeight = false
-
   constructor(
     options: LayerOptions,
     dropout: number,

@@ -29,7 +29,6 @@ export function miss(options: Partial<Omit<MissConfig, 'method'>> = {}): MissCon
 }
 
 export class MissLayer extends AdapterLayer {
-  override readonly makesWeight = false
   /** How columns of x fall into the values that are summed. */
   readonly #runs: Grouping
 

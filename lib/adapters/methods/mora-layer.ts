@@ -103,7 +103,6 @@ export interface MoraLayerConfig {
 }
 
 export class MoraLayer extends AdapterLayer {
-  override readonly makesWeight = false
   readonly #geometry: MoraGeometry
   readonly #permutation: Permutation | null
 

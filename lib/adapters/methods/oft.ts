@@ -1,16 +1,19 @@
 import { UsageError } from '../../errors.js'
-import { native } from '../../native.js'
-import type { LayerUpdate } from '../../nn/layer-adapter.js'
+import { elementsOf, native } from '../../native.js'
 import { optionalFlag, optionalInteger, optionalReal } from '../../schema/option.js'
+import { cast, div, sub } from '../../tensor/operations/arithmetic.js'
+import { reshape, scaleRows, scatter, transpose } from '../../tensor/operations/factors.js'
+import { product } from '../../tensor/operations/products.js'
+import { norms } from '../../tensor/operations/reductions.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { keep, scope } from '../../tensor/scope.js'
+import { keep } from '../../tensor/scope.js'
+import { noGrad, record } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
-import { AdapterLayer, memoryOfWeightForm, weightGradient } from '../contract/adapter-layer.js'
+import { DeltaLayer, memoryOfWeightForm } from '../contract/adapter-layer.js'
 import { commonEntries, ownDropout, positiveFrom, wholeFrom, writeOwnDropout } from '../contract/peft-entries.js'
-import { blocksByCayley, blocksBySeries, type Rotations } from './oft-rotations.js'
-import { limitNorms, scaled } from './rows.js'
+import { rotationChange } from './oft-rotations.js'
 
 export interface OftConfig extends AdapterConfigBase {
   readonly method: 'oft'
@@ -72,13 +75,15 @@ export function blockSide({ rank, oftBlocks }: OftConfig, { inFeatures }: LayerF
   return oftBlocks === null ? nearest(rank) : inFeatures / nearest(oftBlocks)
 }
 
-export class OftLayer extends AdapterLayer {
-  /** [1, b²] columns of (q, 0): where an element of Q and one of Qᵀ are found, as far as they lie above the diagonal. */
-  readonly #above: Tensor
-  readonly #below: Tensor
-  /** [n] places in b² of the values of q, and of their mirror images. */
+function shapeOfQ(config: OftConfig, layer: LayerFacts): [number, number] {
+  const side = blockSide(config, layer)
+  return [config.oftShared ? 1 : layer.inFeatures / side, (side * (side - 1)) / 2]
+}
+
+export class OftLayer extends DeltaLayer {
+  protected override readonly readsWeight = true
+  /** Where the values of q lie in the blocks of Q. */
   readonly #places: Tensor
-  readonly #mirrored: Tensor
 
   constructor(
     options: LayerOptions,
@@ -89,125 +94,47 @@ export class OftLayer extends AdapterLayer {
     readonly terms: number,
     readonly bound: number | null,
   ) {
-    const count = (side * (side - 1)) / 2
-    const [above, below] = [0, 1].map(() => new Int32Array(side * side).fill(count)) as [Int32Array, Int32Array]
-    const [places, mirrored] = [0, 1].map(() => new Int32Array(count)) as [Int32Array, Int32Array]
+    const places = new Int32Array(q.elements)
     let at = 0
-    for (let row = 0; row < side; row++) {
-      for (let column = row + 1; column < side; column++, at++) {
-        const [one, other] = [row * side + column, column * side + row]
-        above[one] = at
-        below[other] = at
-        places[at] = one
-        mirrored[at] = other
-      }
+    for (let row = 0; at < places.length; row++) {
+      for (let column = (row % side) + 1; column < side; column++) places[at++] = row * side + column
     }
-    const tensors = [above, below, places, mirrored].map((values) =>
-      keep(Tensor.from(values, [values.length], { device: options.device, dtype: 'int32' })),
-    ) as [Tensor, Tensor, Tensor, Tensor]
-    super(options, dropout, [q, ...tensors])
-    ;[this.#above, this.#below, this.#places, this.#mirrored] = tensors
+    const stored = keep(Tensor.from(places, [at], { device: options.device, dtype: 'int32' }))
+    super(options, dropout, [q, stored])
+    this.#places = stored
   }
 
-  weightUpdate(scale: number): LayerUpdate {
-    return {
-      parameters: this.parameters,
-      addTo: (rows, weight) =>
-        scope(() => {
-          const { change } = this.#rotations()
-          this.#eachBlock(floatsOf(weight), rows, change, (w, target, turn) =>
-            native.matmul({
-              a: w.native,
-              b: turn.native,
-              transposeB: true,
-              c: target.native,
-              alpha: scale,
-              accumulate: true,
-            }),
-          )
-        }),
-      backward: (dY, x, [dQ], weight) =>
-        scope(() => {
-          const gradient = weightGradient(dY, x)
-          const rotations = this.#rotations()
-          const dChange = Tensor.zeros(rotations.change.shape, { device: x.device })
-          this.#eachBlock(gradient, floatsOf(weight), dChange, (g, w, turn) =>
-            native.matmul({
-              a: g.native,
-              transposeA: true,
-              b: w.native,
-              c: turn.native,
-              alpha: scale,
-              accumulate: true,
-            }),
-          )
-          const dSkew = rotations.backward(dChange).view([this.q.shape[0]!, this.side ** 2])
-          dQ!.write((target, add) => {
-            native.gatherColumns(dSkew.native, this.#places.native, target.native, add)
-            const mirrored = Tensor.empty(target.shape, target)
-            native.gatherColumns(dSkew.native, this.#mirrored.native, mirrored.native, false)
-            native.add(mirrored.native, target.native, -1)
-          })
-          if (dQ!.needed) this.#keepBounded()
-        }),
+  /** W (R − I)ᵀ by blocks of columns. */
+  protected delta(weight: Tensor): Tensor {
+    const { side, terms } = this
+    const w = cast(weight, 'float32')
+    const [rows, columns] = w.shape as [number, number]
+    const above = scatter(this.#bounded(), this.#places, [this.q.shape[0]!, side, side])
+    const turn = rotationChange(sub(above, transpose(above)), terms)
+    if (turn.shape[0] === 1) {
+      const every = w.view([(rows * columns) / side, side])
+      return reshape(product(every, reshape(turn, [side, side]), { transposeB: true }), w.shape)
     }
+    const blocks = w.view([columns / side, rows, side], [side, columns, 1])
+    return product(blocks, turn, { transposeB: true, sideBySide: true })
   }
 
-  /** Q as far as the bound goes: a block with a larger norm is made smaller, as a whole. */
+  /**
+   * Q as far as the bound goes: a block with a larger norm is made smaller, as a whole. As in PEFT, an optimizer steps from the
+   * bounded values, with the gradient that they have.
+   */
   #bounded(): Tensor {
     const { q, bound } = this
+    if (bound === null) return q
     // A norm of Q is √2 times that of its upper half.
-    return bound === null ? q : scaled(q, limitNorms(q, bound / Math.sqrt(2 * q.shape[0]!)).factors)
+    const most = bound / Math.sqrt(2 * q.shape[0]!)
+    const values = noGrad(() => scaleRows(q, div(most, norms(q, most))))
+    return record(values, [q], [values.view(q.shape)], (gradient, [bounded], [dQ]) => {
+      dQ!.pass(gradient)
+      native.copy(bounded!.native, q.native, 1)
+      q.version++
+    })
   }
-
-  /** As in PEFT, an optimizer steps from the bounded values, with the gradient that they have. */
-  #keepBounded(): void {
-    if (this.bound === null) return
-    native.copy(this.#bounded().native, this.q.native, 1)
-    this.q.version++
-  }
-
-  /** R − I of every block, [blocks or 1, b, b], and how its gradient becomes that of Q. */
-  #rotations(): Rotations {
-    const { side, terms } = this
-    const q = this.#bounded()
-    const [blocks, count] = q.shape as [number, number]
-    const padded = Tensor.zeros([blocks, count + 1], q)
-    padded.columns(0, count).copyFrom(q)
-    const [skew, mirrored] = [0, 1].map(() => Tensor.empty([blocks, side ** 2], q)) as [Tensor, Tensor]
-    native.gatherColumns(padded.native, this.#above.native, skew.native, false)
-    native.gatherColumns(padded.native, this.#below.native, mirrored.native, false)
-    native.add(mirrored.native, skew.native, -1)
-    const matrices = skew.view([blocks, side, side])
-    return terms === 0 ? blocksByCayley(matrices) : blocksBySeries(matrices, terms)
-  }
-
-  /** Blocks of columns [blocks, d, b] of two matrices [d, k] with their rotation [blocks, b, b]: all at once, or one by one. */
-  #eachBlock(
-    one: Tensor,
-    other: Tensor,
-    rotation: Tensor,
-    visit: (one: Tensor, other: Tensor, rotation: Tensor) => void,
-  ): void {
-    const { side } = this
-    const [rows, columns] = one.shape as [number, number]
-    const blocks = columns / side
-    const cut = (matrix: Tensor) => matrix.view([blocks, rows, side], [side, matrix.strides[0]!, 1])
-    if (rotation.shape[0] === blocks) {
-      visit(cut(one), cut(other), rotation)
-      return
-    }
-    const shared = rotation.view([side, side])
-    for (let at = 0; at < columns; at += side) visit(one.columns(at, at + side), other.columns(at, at + side), shared)
-  }
-}
-
-/** The values of a weight in float32. */
-function floatsOf(weight: Tensor): Tensor {
-  if (weight.dtype === 'float32') return weight
-  const values = Tensor.empty(weight.shape, { device: weight.device })
-  native.dequantise(weight.native, values.native)
-  return values
 }
 
 export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
@@ -218,19 +145,10 @@ export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
   learningRate: () => 1e-3,
   readByPeft: true,
   rankLimit: (_, { name, inFeatures }) => ({ most: inFeatures, of: `inputs of ${name}` }),
-  layerMemory(config, layer) {
-    const side = blockSide(config, layer)
-    return { ...memoryOfWeightForm(layer), tables: 2 * side ** 2 + side * (side - 1) }
-  },
+  layerMemory: (config, layer) => ({ ...memoryOfWeightForm(layer), tables: elementsOf(shapeOfQ(config, layer)) }),
 
   tensors: {
-    oft_R: {
-      shape(config, layer) {
-        const side = blockSide(config, layer)
-        return [config.oftShared ? 1 : layer.inFeatures / side, (side * (side - 1)) / 2]
-      },
-      inFile: 'oft_R.weight',
-    },
+    oft_R: { shape: shapeOfQ, inFile: 'oft_R.weight' },
   },
 
   requireFit(config, layer) {

@@ -37,8 +37,6 @@ export function pissa(options: LowRankOptions = {}): PissaConfig {
 
 /** W stays as it is and ΔW = s (B A − B₀ A₀): the same sum, and the base can be used without the adapter. */
 export class PissaLayer extends AdapterLayer {
-  override readonly makesWeight = false
-
   constructor(
     readonly trained: LoraLayer,
     /** What A and B were at first: frozen. */

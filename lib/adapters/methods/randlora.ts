@@ -1,11 +1,13 @@
-import { elementsOf, native } from '../../native.js'
-import type { LayerUpdate } from '../../nn/layer-adapter.js'
+import { elementsOf } from '../../native.js'
+import { mul } from '../../tensor/operations/arithmetic.js'
+import { reshape, scaleRows } from '../../tensor/operations/factors.js'
+import { product } from '../../tensor/operations/products.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { keep, scope } from '../../tensor/scope.js'
-import { type GradientTarget, Tensor } from '../../tensor/tensor.js'
+import { scope } from '../../tensor/scope.js'
+import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, TensorStart } from '../contract/adapter.js'
 import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
-import { AdapterLayer, weightGradient } from '../contract/adapter-layer.js'
+import { DeltaLayer } from '../contract/adapter-layer.js'
 import { commonEntries, dropoutFrom, positiveFrom } from '../contract/peft-entries.js'
 import { lowRankFields, rankOfProduct, uniformValues } from './low-rank.js'
 
@@ -56,13 +58,7 @@ interface Tensors {
  * With p = (k, b) a row of Ā [r n, low] is λ[k, b] A[k] ⊙ γ[b], and C [high, r n] are the first columns of B as they lie, so
  * that each row meets a column of another basis. C Ā is ΔW, or its transpose where there are fewer outputs than inputs.
  */
-export class RandloraLayer extends AdapterLayer {
-  /** [r n] int32: the row of A, and that of γ, that each row of Ā is made of. */
-  readonly #ofA: Tensor
-  readonly #ofGamma: Tensor
-  /** [low] */
-  readonly #ones: Tensor
-
+export class RandloraLayer extends DeltaLayer {
   constructor(
     options: LayerOptions,
     dropout: number,
@@ -70,112 +66,25 @@ export class RandloraLayer extends AdapterLayer {
     readonly own: Tensors,
   ) {
     const { lambda, gamma, a, b } = own
-    const { device } = options
-    const [rank, bases] = lambda.shape as [number, number]
-    const indices = (of: (p: number) => number): Tensor =>
-      keep(
-        Tensor.from(
-          Int32Array.from({ length: rank * bases }, (_, p) => of(p)),
-          [rank * bases],
-          { device, dtype: 'int32' },
-        ),
-      )
-    const [ofA, ofGamma] = [indices((p) => Math.floor(p / bases)), indices((p) => p % bases)]
-    const ones = keep(Tensor.empty([gamma.shape[1]!], { device }))
-    native.fill(ones.native, 1)
-    super(options, dropout, [lambda, gamma, a, b, ofA, ofGamma, ones])
-    this.#ofA = ofA
-    this.#ofGamma = ofGamma
-    this.#ones = ones
+    super(options, dropout, [lambda, gamma, a, b])
   }
 
-  weightUpdate(scale: number): LayerUpdate {
-    const total = scale * this.scale
-    return {
-      parameters: this.parameters,
-      readsWeight: false,
-      addTo: (rows) =>
-        scope(() => {
-          const [columns, weighted] = [this.#columns(), this.#scaled(this.#products())]
-          if (this.#isTurned)
-            native.matmul({
-              a: weighted.native,
-              transposeA: true,
-              b: columns.native,
-              transposeB: true,
-              c: rows.native,
-              alpha: total,
-              accumulate: true,
-            })
-          else native.matmul({ a: columns.native, b: weighted.native, c: rows.native, alpha: total, accumulate: true })
-        }),
-      backward: (dY, x, targets) => scope(() => this.#backward(weightGradient(dY, x), targets, total)),
-    }
-  }
-
-  #backward(gradient: Tensor, [dLambda, dGamma]: readonly GradientTarget[], scale: number): void {
-    const { lambda, gamma } = this.own
-    const [rank, bases] = lambda.shape as [number, number]
-    const low = gamma.shape[1]!
-    const dRows = Tensor.empty([rank * bases, low], gamma)
-    native.matmul({
-      a: this.#columns().native,
-      transposeA: true,
-      b: gradient.native,
-      transposeB: this.#isTurned,
-      c: dRows.native,
-      alpha: scale,
-    })
-    dLambda!.write((target, add) => {
-      const products = this.#products()
-      native.multiply(products.native, dRows.native, products.native, 1, false)
-      const ones = this.#ones.view([low, 1])
-      native.matmul({ a: products.native, b: ones.native, c: target.view([rank * bases, 1]).native, accumulate: add })
-    })
-    dGamma!.write((target, add) => {
-      const weighted = this.#scaled(this.#rowsOfA())
-      native.multiply(weighted.native, dRows.native, weighted.native, 1, false)
-      native.columnSums(weighted.view([rank, bases * low]).native, target.view([bases * low]).native, add)
-    })
-  }
-
-  get #isTurned(): boolean {
+  protected delta(): Tensor {
+    const { lambda, gamma, a, b } = this.own
     const { inFeatures, outFeatures } = this.options.layer
+    const { low, high } = sizesOf(this.options.layer)
+    const [rank, bases] = lambda.shape as [number, number]
+    const columns = b.view([high, rank * bases], [b.strides[0]!, 1])
+    const rows = scope(() => {
+      const repeated = Tensor.empty([rank, bases, low], a)
+      repeated.copyFrom(a.view([rank, bases, low], [a.strides[0]!, 0, 1]))
+      const weighted = scaleRows(mul(repeated, gamma), mul(lambda, this.scale))
+      return reshape(weighted, [rank * bases, low])
+    })
     return inFeatures > outFeatures
+      ? product(rows, columns, { transposeA: true, transposeB: true })
+      : product(columns, rows)
   }
-
-  /** C [high, r n], a view of B. */
-  #columns(): Tensor {
-    const { b, lambda } = this.own
-    return b.view([sizesOf(this.options.layer).high, lambda.elements], [b.strides[0]!, 1])
-  }
-
-  /** A[k] for every p [r n, low] */
-  #rowsOfA(): Tensor {
-    const { a, gamma } = this.own
-    return gathered(a.view([a.shape[0]!, gamma.shape[1]!], [a.shape[2]!, 1]), this.#ofA)
-  }
-
-  /** A[k] ⊙ γ[b] for every p [r n, low] */
-  #products(): Tensor {
-    const [rows, weights] = [this.#rowsOfA(), gathered(this.own.gamma, this.#ofGamma)]
-    native.multiply(rows.native, weights.native, rows.native, 1, false)
-    return rows
-  }
-
-  /** Rows times λ. */
-  #scaled(rows: Tensor): Tensor {
-    const { lambda } = this.own
-    const result = Tensor.empty(rows.shape, rows)
-    native.rmsNormApply(rows.native, this.#ones.native, 0, lambda.view([lambda.elements]).native, result.native)
-    return result
-  }
-}
-
-function gathered(matrix: Tensor, rows: Tensor): Tensor {
-  const result = Tensor.empty([rows.shape[0]!, matrix.shape[1]!], matrix)
-  native.gatherRows(matrix.native, rows.native, result.native)
-  return result
 }
 
 /** PEFT's start of the bases: uniform numbers of Kaiming's rule, divided by their deviation; which bound is then no matter. */

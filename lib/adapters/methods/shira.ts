@@ -1,13 +1,12 @@
 import { InputError } from '../../errors.js'
-import { native } from '../../native.js'
-import type { LayerUpdate } from '../../nn/layer-adapter.js'
 import type { RandomStream } from '../../random.js'
+import { scatter } from '../../tensor/operations/factors.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { keep, scope } from '../../tensor/scope.js'
+import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, TensorStart } from '../contract/adapter.js'
 import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
-import { AdapterLayer, memoryOfWeightForm, weightGradient } from '../contract/adapter-layer.js'
+import { DeltaLayer, memoryOfWeightForm } from '../contract/adapter-layer.js'
 import { commonEntries, ownDropout, writeOwnDropout } from '../contract/peft-entries.js'
 
 export interface ShiraConfig extends AdapterConfigBase {
@@ -25,7 +24,7 @@ export function shira(options: Partial<Omit<ShiraConfig, 'method'>> = {}): Shira
   return { method: 'shira', ...checkedConfig(fields, options) }
 }
 
-export class ShiraLayer extends AdapterLayer {
+export class ShiraLayer extends DeltaLayer {
   /** [n] int32: row · k + column of each value. */
   readonly #places: Tensor
 
@@ -41,32 +40,9 @@ export class ShiraLayer extends AdapterLayer {
     this.#places = positions
   }
 
-  weightUpdate(scale: number): LayerUpdate {
-    const places = this.#places
-    const column = (tensor: Tensor): Tensor => tensor.view([tensor.elements, 1])
-    const at = (matrix: Tensor): Tensor => {
-      const found = Tensor.empty([places.shape[0]!, 1], { device: matrix.device })
-      native.gatherRows(column(matrix).native, places.native, found.native)
-      return found
-    }
-    return {
-      parameters: this.parameters,
-      readsWeight: false,
-      addTo: (rows) =>
-        scope(() => {
-          const changed = at(rows)
-          native.add(column(this.values).native, changed.native, scale)
-          native.scatterRows(changed.native, places.native, column(rows).native)
-        }),
-      backward: (dY, x, [dValues]) =>
-        scope(() => {
-          const gradient = at(weightGradient(dY, x))
-          dValues!.write((target, add) => {
-            if (!add) native.fill(target.native, 0)
-            native.add(gradient.native, column(target).native, scale)
-          })
-        }),
-    }
+  protected delta(): Tensor {
+    const { inFeatures, outFeatures } = this.options.layer
+    return scatter(this.values, this.#places, [outFeatures, inFeatures])
   }
 }
 

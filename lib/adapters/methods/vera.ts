@@ -1,15 +1,13 @@
-import { native } from '../../native.js'
-import type { LayerUpdate } from '../../nn/layer-adapter.js'
 import { optionalReal } from '../../schema/option.js'
+import { scaleRows } from '../../tensor/operations/factors.js'
+import { matmul } from '../../tensor/operations/products.js'
 import type { Parameter } from '../../tensor/parameter.js'
-import { scope } from '../../tensor/scope.js'
-import { Tensor } from '../../tensor/tensor.js'
+import type { Tensor } from '../../tensor/tensor.js'
 import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
-import { AdapterLayer, weightGradient } from '../contract/adapter-layer.js'
+import { DeltaLayer } from '../contract/adapter-layer.js'
 import { commonEntries, dropoutFrom, positiveFrom } from '../contract/peft-entries.js'
 import { kaimingUniform, rankOfProduct } from './low-rank.js'
-import { rowProducts, scaled } from './rows.js'
 
 export interface VeraConfig extends AdapterConfigBase {
   readonly method: 'vera'
@@ -42,7 +40,7 @@ interface Tensors {
   readonly b: Parameter
 }
 
-export class VeraLayer extends AdapterLayer {
+export class VeraLayer extends DeltaLayer {
   constructor(
     options: LayerOptions,
     dropout: number,
@@ -52,40 +50,12 @@ export class VeraLayer extends AdapterLayer {
     super(options, dropout, [outputs, rows, a, b])
   }
 
-  weightUpdate(scale: number): LayerUpdate {
-    const { outputs, rows } = this.own
-    const factors = (): [Tensor, Tensor] => [scaled(this.#b(), outputs), scaled(this.#a(), rows)]
-    return {
-      parameters: this.parameters,
-      readsWeight: false,
-      addTo: (target) =>
-        scope(() => {
-          const [left, right] = factors()
-          native.matmul({ a: left.native, b: right.native, c: target.native, alpha: scale, accumulate: true })
-        }),
-      backward: (dY, x, [dOutputs, dRows]) =>
-        scope(() => {
-          const gradient = weightGradient(dY, x)
-          const [left, right] = factors()
-          const dLeft = Tensor.empty(left.shape, left)
-          native.matmul({ a: gradient.native, b: right.native, transposeB: true, c: dLeft.native, alpha: scale })
-          const dRight = Tensor.empty(right.shape, right)
-          native.matmul({ a: left.native, transposeA: true, b: gradient.native, c: dRight.native, alpha: scale })
-          dOutputs!.pass(rowProducts(this.#b(), dLeft))
-          dRows!.pass(rowProducts(this.#a(), dRight))
-        }),
-    }
-  }
-
-  /** The layer's part of A [rank, k] */
-  #a(): Tensor {
-    const { a, rows } = this.own
-    return a.view([rows.elements, this.options.layer.inFeatures], [a.shape[1]!, 1])
-  }
-
-  /** The layer's part of B [d, rank] */
-  #b(): Tensor {
-    return this.own.b.view([this.options.layer.outFeatures, this.own.rows.elements])
+  protected delta(): Tensor {
+    const { outputs, rows, a, b } = this.own
+    const { inFeatures, outFeatures } = this.options.layer
+    // The layer's parts of B and A.
+    const [left, right] = [b.rows(0, outFeatures), a.columns(0, inFeatures)]
+    return matmul(scaleRows(left, outputs), scaleRows(right, rows))
   }
 }
 

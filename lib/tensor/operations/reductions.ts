@@ -4,7 +4,7 @@ import { native } from '../../native.js'
 import { scope } from '../scope.js'
 import { record } from '../tape.js'
 import { type GradientTarget, Tensor } from '../tensor.js'
-import { mul } from './arithmetic.js'
+import { add, mul, relu, sqrt, square, sub } from './arithmetic.js'
 import { asRows, dense, requireFloats, rowSums, unfit, wholeSum } from './shaped.js'
 
 const anAxis: Kind = { expects: '-1 (the last axis) or nothing', fits: (value) => value === undefined || value === -1 }
@@ -33,6 +33,12 @@ export function mean(x: Tensor, axis?: -1): Tensor {
     const total = sum(x, axis)
     return mul(total, total.elements / x.elements)
   })
+}
+
+/** √Σ x² over the last axis of x [..., C]: [...]. What is less than `least` counts as that, and has no gradient. */
+export function norms(x: Tensor, least = 0): Tensor {
+  const limit = Math.fround(least) ** 2
+  return scope(() => sqrt(add(relu(sub(sum(square(x), -1), limit)), limit)))
 }
 
 /** The gradient [1] or [rows], repeated to `shape`. */
