@@ -4,22 +4,19 @@
  */
 import {
   type AdapterConfigBase,
-  AdapterLayer,
   type AdapterMethod,
   checkedConfig,
   commonEntries,
+  DeltaLayer,
   type Destination,
   dropoutFrom,
-  type FloatDType,
   factor,
   type LayerOptions,
-  type LayerUpdate,
   type LinearInput,
-  native,
+  matmul,
   type Parameter,
   rankOf,
-  scope,
-  Tensor,
+  type Tensor,
   type TensorStart,
 } from 'node-mora/adapters'
 
@@ -36,7 +33,7 @@ export function loraXs(options: Partial<Omit<LoraXsConfig, 'method'>> = {}): Lor
 }
 
 /** The part that sits beside one linear layer. */
-class LoraXsLayer extends AdapterLayer {
+class LoraXsLayer extends DeltaLayer {
   override readonly makesWeight = false
 
   constructor(
@@ -49,7 +46,8 @@ class LoraXsLayer extends AdapterLayer {
     /** [d, r], frozen */
     readonly b: Parameter,
   ) {
-    super(options, dropout, [a, m, b])
+    // Gradients, merging, saving and tables follow from ΔW.
+    super(options, dropout, [a, m, b], { delta: () => matmul(b, matmul(m, a)) })
   }
 
   /** y += scale · B M A x: three thin products, recorded on the tape by `factor`. */
@@ -60,31 +58,6 @@ class LoraXsLayer extends AdapterLayer {
   /** Beside the weight's own product, three thin ones cost less than joining it. */
   override asWeightUpdate(): null {
     return null
-  }
-
-  /** rows [d, k] += scale · B M A, and M's gradient: merging, saving and tables follow from it. */
-  weightUpdate(scale: number): LayerUpdate {
-    const { a, m, b } = this
-    return {
-      parameters: this.parameters,
-      readsWeight: false,
-      addTo: (rows) =>
-        scope(() => {
-          const ma = Tensor.empty(a.shape, a)
-          native.matmul({ a: m.native, b: a.native, c: ma.native })
-          native.matmul({ a: b.native, b: ma.native, c: rows.native, alpha: scale, accumulate: true })
-        }),
-      backward: (dY, x, [dM]) =>
-        scope(() => {
-          const [z, dZ] = [0, 1].map(() => Tensor.empty([x.shape[0]!, m.shape[0]!], x)) as [Tensor, Tensor]
-          const dtype = x.dtype as FloatDType
-          native.matmul({ a: x.native, b: a.as(dtype).native, transposeB: true, c: z.native })
-          native.matmul({ a: dY.native, b: b.as(dtype).native, c: dZ.native, alpha: scale })
-          dM!.write((target, add) =>
-            native.matmul({ a: dZ.native, transposeA: true, b: z.native, c: target.native, accumulate: add }),
-          )
-        }),
-    }
   }
 }
 

@@ -18,7 +18,24 @@ export {
   optionalReal,
 } from '../schema/option.js'
 export type { Destination } from '../tensor/destination.js'
+export {
+  add,
+  cast,
+  div,
+  exp,
+  log,
+  mul,
+  relu,
+  sigmoid,
+  sqrt,
+  square,
+  sub,
+  tanh,
+} from '../tensor/operations/arithmetic.js'
+export { onDiagonal, reshape, scaleRows, scatter, transpose, weighted } from '../tensor/operations/factors.js'
 export { factor, type WeightUpdate } from '../tensor/operations/linear.js'
+export { matmul, type ProductOptions, product } from '../tensor/operations/products.js'
+export { mean, norms, sum } from '../tensor/operations/reductions.js'
 export { Parameter } from '../tensor/parameter.js'
 export { keep, scope } from '../tensor/scope.js'
 export { type GradientTarget, Tensor, type TensorOptions } from '../tensor/tensor.js'
@@ -44,7 +61,7 @@ export type {
   TensorValues,
 } from './contract/adapter.js'
 export { checkedConfig } from './contract/adapter-config.js'
-export { AdapterLayer, DeltaLayer } from './contract/adapter-layer.js'
+export { AdapterLayer, type DeltaForm, DeltaLayer } from './contract/adapter-layer.js'
 export { patternValue, rankOf } from './contract/patterns.js'
 export { commonEntries, dropoutFrom, patternsFrom } from './contract/peft-entries.js'
 export { factorShapes, kaimingUniform } from './methods/low-rank.js'

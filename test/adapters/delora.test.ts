@@ -1,5 +1,6 @@
 /** DeLoRA's own rules: first bounds by patterns, the norms that it keeps of W, and norms that count as more than they are. */
 import { expect, test } from 'vitest'
+import type { DeltaLayer } from '../../lib/adapters/contract/adapter-layer.js'
 import { delora, deloraMethod } from '../../lib/adapters/methods/delora.js'
 import { LayerMaker } from '../../lib/adapters/tensors/layer-maker.js'
 import type { Parameter } from '../../lib/tensor/parameter.js'
@@ -18,8 +19,9 @@ async function layerOf(config: ReturnType<typeof delora>, values: Float32Array, 
     3,
     weightOf(weight),
   )
-  const layer = made as unknown as { own: Record<'a' | 'b' | 'lambda' | 'norms', Parameter> } & typeof made
-  return { layer, weight }
+  const layer = made as DeltaLayer
+  const [a, b, lambda, norms] = layer.tensors as [Parameter, Parameter, Parameter, Parameter]
+  return { layer, own: { a, b, lambda, norms }, weight }
 }
 
 const numbers = async (tensor: Tensor) => (await tensor.data()) as Float32Array
@@ -31,10 +33,10 @@ test('the bound of a layer starts as its pattern says, and the norms are those o
     await layerOf(config, values),
     await layerOf(config, values, 'model.layers.0.mlp.down_proj'),
   ]
-  expect(await numbers(matched.layer.own.lambda)).toEqual(Float32Array.of(2.5))
-  expect(await numbers(other.layer.own.lambda)).toEqual(Float32Array.of(4))
-  expect(matched.layer.parameters).not.toContain(matched.layer.own.norms)
-  for (const [column, norm] of (await numbers(matched.layer.own.norms)).entries()) {
+  expect(await numbers(matched.own.lambda)).toEqual(Float32Array.of(2.5))
+  expect(await numbers(other.own.lambda)).toEqual(Float32Array.of(4))
+  expect(matched.layer.parameters).not.toContain(matched.own.norms)
+  for (const [column, norm] of (await numbers(matched.own.norms)).entries()) {
     const wanted = Math.hypot(...[0, 1, 2].map((row) => values[row * k + column]!))
     expect(Math.abs(norm - wanted)).toBeLessThan(1e-6)
   }
@@ -42,8 +44,8 @@ test('the bound of a layer starts as its pattern says, and the norms are those o
 })
 
 test('norms below 1e-4 count as 1e-4, and so does that of a zero column', async () => {
-  const { layer, weight } = await layerOf(delora({ rank: 3, deloraLambda: 6 }), new Float32Array(d * k).fill(1))
-  const { a, b, norms } = layer.own
+  const { layer, own, weight } = await layerOf(delora({ rank: 3, deloraLambda: 6 }), new Float32Array(d * k).fill(1))
+  const { a, b, norms } = own
   const ofA = Float32Array.from({ length: 3 * k }, (_, at) => Math.sin(1 + at))
   // Columns of B: one of usual length, one of length 2e-5, one of zeros.
   const ofB = Float32Array.from({ length: d * 3 }, (_, at) => [Math.cos(at), 2e-5 / Math.sqrt(3), 0][at % 3]!)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { DoraLayer } from '../../lib/adapters/methods/dora.js'
-import { HiraLayer } from '../../lib/adapters/methods/hira.js'
+import { dora as doraConfig, doraMethod } from '../../lib/adapters/methods/dora.js'
+import { hira as hiraConfig, hiraMethod } from '../../lib/adapters/methods/hira.js'
 import { LoraLayer } from '../../lib/adapters/methods/lora.js'
 import { MissLayer } from '../../lib/adapters/methods/miss.js'
 import { operators } from '../../lib/adapters/methods/mora.js'
@@ -16,6 +16,7 @@ import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { weightOf } from '../../lib/tensor/weight.js'
+import { layerOf } from '../adapters/layer-of.js'
 import { type ActivationDType, testDevice } from '../operations/harness.js'
 
 const rows = 300
@@ -98,13 +99,14 @@ const lora =
   (layer: Layer) =>
     new LoraLayer(optionsOf(layer), dropout, 0.5, a(), b(layer))
 const loraFa = (layer: Layer) => new LoraLayer(optionsOf(layer), 0, 0.5, a().freeze(), b(layer))
-const hira = (layer: Layer) => new HiraLayer(optionsOf(layer), 0, a(), b(layer))
+const hira = (layer: Layer) => layerOf(hiraMethod, hiraConfig(), optionsOf(layer), { hira_A: a(), hira_B: b(layer) })
 const miss = (layer: Layer) => new MissLayer(optionsOf(layer), 0, new Parameter('block', tensor(layer.outFeatures, 5)))
 const dora =
   (dropout = 0) =>
   (layer: Layer) => {
     const magnitude = new Parameter('m', Tensor.from(values(layer.outFeatures), [layer.outFeatures], { device }))
-    return new DoraLayer(optionsOf(layer), dropout, 0.5, a(), b(layer), magnitude)
+    const factors = { lora_A: a(), lora_B: b(layer), lora_magnitude_vector: magnitude }
+    return layerOf(doraMethod, doraConfig({ rank: 3, alpha: 1.5, dropout }), optionsOf(layer), factors)
   }
 const pissa = (layer: Layer) =>
   new PissaLayer(lora()(layer), new LoraLayer(optionsOf(layer), 0, 0.5, a().freeze(), b(layer).freeze()))

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { HiraLayer } from '../../lib/adapters/methods/hira.js'
+import { hira, hiraMethod } from '../../lib/adapters/methods/hira.js'
 import { LoraLayer } from '../../lib/adapters/methods/lora.js'
 import { MissLayer } from '../../lib/adapters/methods/miss.js'
 import { type Operator, operators } from '../../lib/adapters/methods/mora.js'
@@ -25,6 +25,7 @@ import { Parameter } from '../../lib/tensor/parameter.js'
 import { scope } from '../../lib/tensor/scope.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { weightOf } from '../../lib/tensor/weight.js'
+import { layerOf } from '../adapters/layer-of.js'
 import { checkGradients, type GradientCase, gradientCase } from './gradients.js'
 import { testDevice } from './harness.js'
 import { recordedCopy } from './recorded-copy.js'
@@ -318,7 +319,12 @@ const ofAdapter: GradientCase[] = [false, true].flatMap((within) => {
     gradientCase({
       name: `HiRA, ${where}`,
       inputs: { x, a, b },
-      forward: (inputs, constant) => product(inputs.x, constant([d, k]), new HiraLayer(options, 0, inputs.a, inputs.b)),
+      forward: (inputs, constant) =>
+        product(
+          inputs.x,
+          constant([d, k]),
+          layerOf(hiraMethod, hira(), options, { hira_A: inputs.a, hira_B: inputs.b }),
+        ),
     }),
     gradientCase({
       name: `MiSS, ${where}`,

@@ -66,42 +66,62 @@ export abstract class AdapterLayer implements LayerAdapter {
 
   /** delta [d, k], zeros, becomes `scale` times ΔW. */
   protected writeDelta(delta: Tensor, weight: Tensor, scale: number): void {
-    this.weightUpdate(scale)!.addTo(delta, weight, false)
+    this.weightUpdate(scale)!.addTo(delta, weight)
   }
 }
 
+/** How a ΔW is made. */
+export interface DeltaForm {
+  /** ΔW [d, k] in float32, dense, by differentiable operations; `weight` [d, k] has floats of any dtype and is frozen. */
+  delta(weight: Tensor): Tensor
+  /** Whether ΔW depends on W; default no: then a quantised weight is not unpacked for it, and `delta` gets none of its rows. */
+  readonly readsWeight?: boolean
+  /** ΔW as a product of two factors, if that is exact. */
+  factors?(): LowRankFactors
+}
+
 /**
- * An adapter that says its ΔW by differentiable operations; gradients of what it is made of follow from that of ΔW. It is made
- * in float32 for each product; a method with a shorter way overrides `forward`, and `makesWeight`.
+ * An adapter that is its ΔW: gradients follow from the tape. ΔW is made in float32 for each product; a method with a shorter way
+ * overrides `forward`, and `makesWeight`.
  */
-export abstract class DeltaLayer extends AdapterLayer {
+export class DeltaLayer extends AdapterLayer {
   override readonly makesWeight: boolean = true
-  /** Whether ΔW depends on W. Without, a quantised weight is not unpacked for it, and `delta` gets none of its rows. */
-  protected readonly readsWeight: boolean = false
 
-  /** ΔW [d, k] in float32, dense; `weight` [d, k] has floats of any dtype and is frozen. */
-  protected abstract delta(weight: Tensor): Tensor
-
-  weightUpdate(scale: number): LayerUpdate {
-    return {
-      parameters: this.parameters,
-      readsWeight: this.readsWeight,
-      addTo: (rows, weight) => scope(() => native.add(noGrad(() => this.delta(weight)).native, rows.native, scale)),
-      backward: (dY, x, _, weight) => scope(() => this.#backward(dY, x, weight, scale)),
-    }
+  constructor(
+    options: LayerOptions,
+    dropout: number,
+    tensors: readonly Tensor[],
+    readonly form: DeltaForm,
+  ) {
+    super(options, dropout, tensors)
   }
 
-  #backward(dY: Tensor, x: Tensor, weight: Tensor, scale: number): void {
-    const delta = withRecording(true, () => scope(() => this.delta(weight)))
-    const node = delta.node?.retain()
-    delta.dispose() // the tape keeps what it needs, before dYᵀ x takes as much memory
-    if (!node) return
-    try {
-      const gradient = Tensor.empty(delta.shape, delta)
-      native.matmul({ a: dY.native, transposeA: true, b: x.native, c: gradient.native, alpha: scale })
-      backwardFrom(node, gradient, Tensor.empty)
-    } finally {
-      node.release()
+  override factors(): LowRankFactors | null {
+    return this.form.factors?.() ?? null
+  }
+
+  weightUpdate(scale: number): LayerUpdate {
+    const { form, parameters } = this
+    const addTraced = (rows: Tensor | null, weight: Tensor): Tensor =>
+      scope(() => {
+        const delta = withRecording(true, () => form.delta(weight))
+        if (rows) native.add(delta.native, rows.native, scale)
+        const trace = Tensor.empty([0], { device: delta.device })
+        trace.node = delta.node?.retain() ?? null
+        return trace
+      })
+    return {
+      parameters,
+      readsWeight: form.readsWeight ?? false,
+      addTraced,
+      addTo: (rows, weight) => scope(() => native.add(noGrad(() => form.delta(weight)).native, rows.native, scale)),
+      backward: (dY, x, _, weight, { node } = addTraced(null, weight)) =>
+        scope(() => {
+          if (!node) return
+          const gradient = Tensor.empty([dY.shape[1]!, x.shape[1]!], { device: x.device })
+          native.matmul({ a: dY.native, transposeA: true, b: x.native, c: gradient.native, alpha: scale })
+          backwardFrom(node, gradient, Tensor.empty)
+        }),
     }
   }
 }

@@ -1,14 +1,11 @@
-import type { LowRankFactors } from '../../nn/layer-adapter.js'
 import { numbersByPattern, optionalReal } from '../../schema/option.js'
 import { div, mul } from '../../tensor/operations/arithmetic.js'
 import { scaleRows, transpose } from '../../tensor/operations/factors.js'
 import { matmul } from '../../tensor/operations/products.js'
 import { norms } from '../../tensor/operations/reductions.js'
-import type { Parameter } from '../../tensor/parameter.js'
 import { scope } from '../../tensor/scope.js'
 import { noGrad } from '../../tensor/tape.js'
-import type { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract/adapter.js'
+import type { AdapterConfigBase, AdapterMethod } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group } from '../contract/adapter-config.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
 import { patternValue } from '../contract/patterns.js'
@@ -40,52 +37,6 @@ export function delora(options: Partial<Omit<DeloraConfig, 'method'>> = {}): Del
 /** Norms count as at least this, as in PEFT. */
 const LEAST_NORM = 1e-4
 
-interface Tensors {
-  /** [rank, k] */
-  readonly a: Parameter
-  /** [d, rank] */
-  readonly b: Parameter
-  /** [1] */
-  readonly lambda: Parameter
-  /** Norms of W's columns [k], frozen. */
-  readonly norms: Parameter
-}
-
-export class DeloraLayer extends DeltaLayer {
-  constructor(
-    options: LayerOptions,
-    dropout: number,
-    readonly own: Tensors,
-  ) {
-    const { a, b, lambda, norms } = own
-    super(options, dropout, [a, b, lambda, norms])
-  }
-
-  protected delta(): Tensor {
-    return matmul(this.own.b, this.#scaledA())
-  }
-
-  override factors(): LowRankFactors {
-    const { a, b } = this.own
-    return {
-      rank: a.shape[0]!,
-      scale: 1,
-      a: async () => {
-        using values = noGrad(() => scope(() => this.#scaledA()))
-        return (await values.data()) as Float32Array
-      },
-      b: async () => (await b.data()) as Float32Array,
-    }
-  }
-
-  /** diag(λ / (rank ‖aᵢ‖ ‖bᵢ‖)) A diag(‖W‖) [rank, k], which B is multiplied with. */
-  #scaledA(): Tensor {
-    const { a, b, lambda, norms: columns } = this.own
-    const lengths = mul(norms(a, LEAST_NORM), norms(transpose(b), LEAST_NORM))
-    return mul(scaleRows(a, div(lambda, mul(lengths, a.shape[0]!))), columns)
-  }
-}
-
 export const deloraMethod: AdapterMethod<DeloraConfig, typeof fields> = {
   name: 'delora',
   options: fields,
@@ -112,8 +63,25 @@ export const deloraMethod: AdapterMethod<DeloraConfig, typeof fields> = {
 
   layer({ dropout }, options, tensors) {
     const [a, b] = [tensors.parameter('delora_A'), tensors.parameter('delora_B')]
-    const [lambda, norms] = [tensors.parameter('delora_lambda'), tensors.parameter('delora_w_norm')]
-    return new DeloraLayer(options, dropout, { a, b, lambda, norms })
+    const [lambda, ofColumns] = [tensors.parameter('delora_lambda'), tensors.parameter('delora_w_norm')]
+    const rank = a.shape[0]!
+    /** diag(λ / (rank ‖aᵢ‖ ‖bᵢ‖)) A diag(‖W‖) [rank, k], which B is multiplied with. */
+    const scaledA = () => {
+      const lengths = mul(norms(a, LEAST_NORM), norms(transpose(b), LEAST_NORM))
+      return mul(scaleRows(a, div(lambda, mul(lengths, rank))), ofColumns)
+    }
+    return new DeltaLayer(options, dropout, [a, b, lambda, ofColumns], {
+      delta: () => matmul(b, scaledA()),
+      factors: () => ({
+        rank,
+        scale: 1,
+        a: async () => {
+          using values = noGrad(() => scope(scaledA))
+          return (await values.data()) as Float32Array
+        },
+        b: async () => (await b.data()) as Float32Array,
+      }),
+    })
   },
 
   fromPeft(json, source) {

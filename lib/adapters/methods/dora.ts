@@ -6,7 +6,6 @@ import { norms } from '../../tensor/operations/reductions.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { LayerOptions } from '../contract/adapter.js'
 import { DeltaLayer, memoryOfWeightForm } from '../contract/adapter-layer.js'
 import { type LowRankConfig, type LowRankOptions, lowRankConfig, lowRankFields, lowRankMethod } from './low-rank.js'
 
@@ -24,45 +23,20 @@ export function dora(options: LowRankOptions = {}): DoraConfig {
 
 const magnitudeSuffix = 'lora_magnitude_vector'
 
-export class DoraLayer extends DeltaLayer {
-  protected override readonly readsWeight = true
-
-  constructor(
-    options: LayerOptions,
-    dropout: number,
-    readonly scale: number,
-    /** [rank, k] */
-    readonly a: Parameter,
-    /** [d, rank] */
-    readonly b: Parameter,
-    /** [d] */
-    readonly magnitude: Parameter,
-  ) {
-    super(options, dropout, [a, b, magnitude])
-  }
-
-  protected delta(weight: Tensor): Tensor {
-    const { a, b, magnitude, scale } = this
-    const factors = mul(magnitude, this.#inverseNorms(weight))
-    const changed = scaleRows(weight, sub(factors, 1))
-    return product(scaleRows(b, mul(factors, scale)), a, { onto: changed })
-  }
-
-  /** 1 / ‖W + ΔW‖ [d], a constant. */
-  #inverseNorms(weight: Tensor): Tensor {
-    const { a, b, magnitude, scale } = this
-    const [inverse, ones] = [Tensor.empty(magnitude.shape, magnitude), Tensor.empty([a.shape[1]!], a)]
-    native.fill(ones.native, 1)
-    scope(() => {
-      const directed = Tensor.empty(weight.shape, a)
-      directed.copyFrom(weight)
-      native.matmul({ a: b.native, b: a.native, c: directed.native, alpha: scale, accumulate: true })
-      // √k times that is what RMSNorm multiplies rows by.
-      native.rmsNorm({ x: directed.native, weight: ones.native, weightOffset: 0, epsilon: 0, rstd: inverse.native })
-    })
-    native.copy(inverse.native, inverse.native, 1 / Math.sqrt(a.shape[1]!))
-    return inverse
-  }
+/** 1 / ‖W + s B A‖ [d], a constant. */
+function inverseNorms(weight: Tensor, a: Parameter, b: Parameter, scale: number): Tensor {
+  const [d, k] = weight.shape as [number, number]
+  const [inverse, ones] = [Tensor.empty([d], a), Tensor.empty([k], a)]
+  native.fill(ones.native, 1)
+  scope(() => {
+    const directed = Tensor.empty([d, k], a)
+    directed.copyFrom(weight)
+    native.matmul({ a: b.native, b: a.native, c: directed.native, alpha: scale, accumulate: true })
+    // √k times that is what RMSNorm multiplies rows by.
+    native.rmsNorm({ x: directed.native, weight: ones.native, weightOffset: 0, epsilon: 0, rstd: inverse.native })
+  })
+  native.copy(inverse.native, inverse.native, 1 / Math.sqrt(k))
+  return inverse
 }
 
 export const doraMethod = lowRankMethod<DoraConfig>({
@@ -77,7 +51,15 @@ export const doraMethod = lowRankMethod<DoraConfig>({
       initial: ({ weight }) => scope(() => norms(weight.values('float32'))),
     },
   },
-  layer: ({ dropout }, options, scale, { a, b }, tensors) =>
-    new DoraLayer(options, dropout, scale, a, b, tensors.parameter(magnitudeSuffix)),
+  layer({ dropout }, options, scale, { a, b }, tensors) {
+    const magnitude = tensors.parameter(magnitudeSuffix)
+    return new DeltaLayer(options, dropout, [a, b, magnitude], {
+      readsWeight: true,
+      delta(weight) {
+        const factors = mul(magnitude, inverseNorms(weight, a, b, scale))
+        return product(scaleRows(b, mul(factors, scale)), a, { onto: scaleRows(weight, sub(factors, 1)) })
+      },
+    })
+  },
   toPeft: () => ({ use_dora: true }),
 })

@@ -3,9 +3,8 @@ import { optionalInteger } from '../../schema/option.js'
 import { mul } from '../../tensor/operations/arithmetic.js'
 import { onDiagonal } from '../../tensor/operations/factors.js'
 import { product } from '../../tensor/operations/products.js'
-import type { Parameter } from '../../tensor/parameter.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, TensorStart } from '../contract/adapter.js'
+import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorStart } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
 import { commonEntries, dropoutFrom, numberFrom } from '../contract/peft-entries.js'
@@ -48,36 +47,13 @@ export function gralora(options: Partial<Omit<GraloraConfig, 'method'>> = {}): G
   return { ...config, method: 'gralora', alpha, graloraParts, hybridRank }
 }
 
-interface Factors {
-  /** [parts, k / parts, rank] */
-  readonly a: Parameter
-  /** [parts, rank, d / parts] */
-  readonly b: Parameter
-  /** A plain LoRA's [hybridRank, k] and [d, hybridRank]. */
-  readonly general: { readonly a: Parameter; readonly b: Parameter } | null
-}
-
-export class GraloraLayer extends DeltaLayer {
-  constructor(
-    options: LayerOptions,
-    dropout: number,
-    readonly scale: number,
-    readonly blocks: Factors,
-  ) {
-    const { a, b, general } = blocks
-    super(options, dropout, general ? [a, b, general.a, general.b] : [a, b])
-  }
-
-  /**
-   * Of output part j and input part n columns j of A's part n and rows n of B's part j make a block of ΔW, so that no two blocks
-   * share any: a product for each n, with all rows n of B in a diagonal of blocks.
-   */
-  protected delta(): Tensor {
-    const { a, b, general } = this.blocks
-    const wide = onDiagonal(mul(b, this.scale))
-    const blocks = product(wide, a, { transposeA: true, transposeB: true, sideBySide: true })
-    return general ? product(mul(general.b, this.scale), general.a, { onto: blocks }) : blocks
-  }
+/**
+ * ΔW [d, k] of A [parts, k / parts, rank] and B [parts, rank, d / parts]. Of output part j and input part n columns j of A's part n
+ * and rows n of B's part j make a block, so that no two blocks share any: a product for each n, with all rows n of B in a diagonal
+ * of blocks.
+ */
+function deltaOfBlocks(a: Tensor, b: Tensor): Tensor {
+  return product(onDiagonal(b), a, { transposeA: true, transposeB: true, sideBySide: true })
 }
 
 /** Each part's A is drawn as a LoRA's [rank, k / parts]. */
@@ -121,11 +97,13 @@ export const graloraMethod: AdapterMethod<GraloraConfig, typeof fields> = {
   },
 
   layer({ dropout, alpha, rank, hybridRank }, options, tensors) {
-    const general = tensors.has('gralora_A_general')
-      ? { a: tensors.parameter('gralora_A_general'), b: tensors.parameter('gralora_B_general') }
-      : null
-    const factors = { a: tensors.parameter('gralora_A'), b: tensors.parameter('gralora_B'), general }
-    return new GraloraLayer(options, dropout, alpha / (rank + hybridRank), factors)
+    const scale = alpha / (rank + hybridRank)
+    const [a, b] = [tensors.parameter('gralora_A'), tensors.parameter('gralora_B')]
+    const blocks = () => deltaOfBlocks(a, mul(b, scale))
+    if (!tensors.has('gralora_A_general')) return new DeltaLayer(options, dropout, [a, b], { delta: blocks })
+    const general = [tensors.parameter('gralora_A_general'), tensors.parameter('gralora_B_general')] as const
+    const delta = () => product(mul(general[1], scale), general[0], { onto: blocks() })
+    return new DeltaLayer(options, dropout, [a, b, ...general], { delta })
   },
 
   fromPeft(json, source) {

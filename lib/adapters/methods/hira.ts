@@ -1,8 +1,7 @@
 import { weighted } from '../../tensor/operations/factors.js'
 import { matmul } from '../../tensor/operations/products.js'
-import type { Parameter } from '../../tensor/parameter.js'
 import type { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract/adapter.js'
+import type { AdapterConfigBase, AdapterMethod } from '../contract/adapter.js'
 import { checkedConfig } from '../contract/adapter-config.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
 import { commonEntries, dropoutFrom } from '../contract/peft-entries.js'
@@ -19,25 +18,6 @@ export function hira(options: Partial<Omit<HiraConfig, 'method'>> = {}): HiraCon
   return { method: 'hira', ...checkedConfig(fields, options) }
 }
 
-export class HiraLayer extends DeltaLayer {
-  protected override readonly readsWeight = true
-
-  constructor(
-    options: LayerOptions,
-    dropout: number,
-    /** [rank, k] */
-    readonly a: Parameter,
-    /** [d, rank] */
-    readonly b: Parameter,
-  ) {
-    super(options, dropout, [a, b])
-  }
-
-  protected delta(weight: Tensor): Tensor {
-    return weighted(matmul(this.b, this.a), weight)
-  }
-}
-
 export const hiraMethod: AdapterMethod<HiraConfig, typeof fields> = {
   name: 'hira',
   options: fields,
@@ -52,8 +32,11 @@ export const hiraMethod: AdapterMethod<HiraConfig, typeof fields> = {
     hira_B: { shape: factorShapes.b },
   },
 
-  layer: ({ dropout }, options, tensors) =>
-    new HiraLayer(options, dropout, tensors.parameter('hira_A'), tensors.parameter('hira_B')),
+  layer({ dropout }, options, tensors) {
+    const [a, b] = [tensors.parameter('hira_A'), tensors.parameter('hira_B')]
+    const delta = (weight: Tensor) => weighted(matmul(b, a), weight)
+    return new DeltaLayer(options, dropout, [a, b], { delta, readsWeight: true })
+  },
 
   fromPeft(json, source) {
     if (json.peft_type !== 'HIRA') return null

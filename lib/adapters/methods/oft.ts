@@ -9,7 +9,7 @@ import type { Parameter } from '../../tensor/parameter.js'
 import { keep } from '../../tensor/scope.js'
 import { noGrad, record } from '../../tensor/tape.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions } from '../contract/adapter.js'
+import type { AdapterConfigBase, AdapterMethod, LayerFacts } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer, memoryOfWeightForm } from '../contract/adapter-layer.js'
 import { commonEntries, ownDropout, positiveFrom, wholeFrom, writeOwnDropout } from '../contract/peft-entries.js'
@@ -80,61 +80,42 @@ function shapeOfQ(config: OftConfig, layer: LayerFacts): [number, number] {
   return [config.oftShared ? 1 : layer.inFeatures / side, (side * (side - 1)) / 2]
 }
 
-export class OftLayer extends DeltaLayer {
-  protected override readonly readsWeight = true
-  /** Where the values of q lie in the blocks of Q. */
-  readonly #places: Tensor
-
-  constructor(
-    options: LayerOptions,
-    dropout: number,
-    /** [blocks or 1, b (b − 1) / 2]: Q above the diagonal, row by row. */
-    readonly q: Parameter,
-    readonly side: number,
-    readonly terms: number,
-    readonly bound: number | null,
-  ) {
-    const places = new Int32Array(q.elements)
-    let at = 0
-    for (let row = 0; at < places.length; row++) {
-      for (let column = (row % side) + 1; column < side; column++) places[at++] = row * side + column
-    }
-    const stored = keep(Tensor.from(places, [at], { device: options.device, dtype: 'int32' }))
-    super(options, dropout, [q, stored])
-    this.#places = stored
+/** Where values above the diagonals of Q [blocks, side, side], row by row, lie in it. */
+function placesAbove(blocks: number, side: number): Int32Array {
+  const places = new Int32Array((blocks * side * (side - 1)) / 2)
+  let at = 0
+  for (let row = 0; row < blocks * side; row++) {
+    for (let column = (row % side) + 1; column < side; column++) places[at++] = row * side + column
   }
+  return places
+}
 
-  /** W (R − I)ᵀ by blocks of columns. */
-  protected delta(weight: Tensor): Tensor {
-    const { side, terms } = this
-    const w = cast(weight, 'float32')
-    const [rows, columns] = w.shape as [number, number]
-    const above = scatter(this.#bounded(), this.#places, [this.q.shape[0]!, side, side])
-    const turn = rotationChange(sub(above, transpose(above)), terms)
-    if (turn.shape[0] === 1) {
-      const every = w.view([(rows * columns) / side, side])
-      return reshape(product(every, reshape(turn, [side, side]), { transposeB: true }), w.shape)
-    }
-    const blocks = w.view([columns / side, rows, side], [side, columns, 1])
-    return product(blocks, turn, { transposeB: true, sideBySide: true })
-  }
+/**
+ * q as far as the bound goes: a block with a larger norm is made smaller, as a whole. As in PEFT, an optimizer steps from the
+ * bounded values, with the gradient that they have.
+ */
+function bounded(q: Parameter, bound: number): Tensor {
+  // A norm of Q is √2 times that of its upper half.
+  const most = bound / Math.sqrt(2 * q.shape[0]!)
+  const values = noGrad(() => scaleRows(q, div(most, norms(q, most))))
+  return record(values, [q], [values.view(q.shape)], (gradient, [own], [dQ]) => {
+    dQ!.pass(gradient)
+    native.copy(own!.native, q.native, 1)
+    q.version++
+  })
+}
 
-  /**
-   * Q as far as the bound goes: a block with a larger norm is made smaller, as a whole. As in PEFT, an optimizer steps from the
-   * bounded values, with the gradient that they have.
-   */
-  #bounded(): Tensor {
-    const { q, bound } = this
-    if (bound === null) return q
-    // A norm of Q is √2 times that of its upper half.
-    const most = bound / Math.sqrt(2 * q.shape[0]!)
-    const values = noGrad(() => scaleRows(q, div(most, norms(q, most))))
-    return record(values, [q], [values.view(q.shape)], (gradient, [bounded], [dQ]) => {
-      dQ!.pass(gradient)
-      native.copy(bounded!.native, q.native, 1)
-      q.version++
-    })
+/** W (R − I)ᵀ [d, k] by blocks of columns, for R − I [blocks or 1, b, b]. */
+function turned(weight: Tensor, change: Tensor): Tensor {
+  const w = cast(weight, 'float32')
+  const [rows, columns] = w.shape as [number, number]
+  const [count, side] = change.shape as [number, number]
+  if (count === 1) {
+    const every = w.view([(rows * columns) / side, side])
+    return reshape(product(every, reshape(change, [side, side]), { transposeB: true }), w.shape)
   }
+  const blocks = w.view([count, rows, side], [side, columns, 1])
+  return product(blocks, change, { transposeB: true, sideBySide: true })
 }
 
 export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
@@ -159,15 +140,22 @@ export const oftMethod: AdapterMethod<OftConfig, typeof fields> = {
     )
   },
 
-  layer: (config, options, tensors) =>
-    new OftLayer(
-      options,
-      config.dropout,
-      tensors.parameter('oft_R'),
-      blockSide(config, options.layer),
-      config.oftTerms,
-      config.oftBound,
-    ),
+  layer(config, options, tensors) {
+    const { dropout, oftBound: bound, oftTerms } = config
+    const q = tensors.parameter('oft_R')
+    const side = blockSide(config, options.layer)
+    const shape = [q.shape[0]!, side, side]
+    const places = keep(
+      Tensor.from(placesAbove(shape[0]!, side), [q.elements], { device: options.device, dtype: 'int32' }),
+    )
+    return new DeltaLayer(options, dropout, [q, places], {
+      readsWeight: true,
+      delta(weight) {
+        const above = scatter(bound === null ? q : bounded(q, bound), places, shape)
+        return turned(weight, rotationChange(sub(above, transpose(above)), oftTerms))
+      },
+    })
+  },
 
   fromPeft(json, source) {
     if (json.peft_type !== 'OFT') return null

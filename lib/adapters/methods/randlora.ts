@@ -1,11 +1,12 @@
 import { elementsOf } from '../../native.js'
 import { mul } from '../../tensor/operations/arithmetic.js'
-import { reshape, scaleRows } from '../../tensor/operations/factors.js'
+import { reshape, scaleRows, weighted } from '../../tensor/operations/factors.js'
 import { product } from '../../tensor/operations/products.js'
+import { broadcast } from '../../tensor/operations/shaped.js'
 import type { Parameter } from '../../tensor/parameter.js'
 import { scope } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, TensorStart } from '../contract/adapter.js'
+import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorStart } from '../contract/adapter.js'
 import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
 import { commonEntries, dropoutFrom, positiveFrom } from '../contract/peft-entries.js'
@@ -58,33 +59,20 @@ interface Tensors {
  * With p = (k, b) a row of Ā [r n, low] is λ[k, b] A[k] ⊙ γ[b], and C [high, r n] are the first columns of B as they lie, so
  * that each row meets a column of another basis. C Ā is ΔW, or its transpose where there are fewer outputs than inputs.
  */
-export class RandloraLayer extends DeltaLayer {
-  constructor(
-    options: LayerOptions,
-    dropout: number,
-    readonly scale: number,
-    readonly own: Tensors,
-  ) {
-    const { lambda, gamma, a, b } = own
-    super(options, dropout, [lambda, gamma, a, b])
-  }
-
-  protected delta(): Tensor {
-    const { lambda, gamma, a, b } = this.own
-    const { inFeatures, outFeatures } = this.options.layer
-    const { low, high } = sizesOf(this.options.layer)
-    const [rank, bases] = lambda.shape as [number, number]
-    const columns = b.view([high, rank * bases], [b.strides[0]!, 1])
-    const rows = scope(() => {
-      const repeated = Tensor.empty([rank, bases, low], a)
-      repeated.copyFrom(a.view([rank, bases, low], [a.strides[0]!, 0, 1]))
-      const weighted = scaleRows(mul(repeated, gamma), mul(lambda, this.scale))
-      return reshape(weighted, [rank * bases, low])
-    })
-    return inFeatures > outFeatures
-      ? product(rows, columns, { transposeA: true, transposeB: true })
-      : product(columns, rows)
-  }
+function deltaOf({ lambda, gamma, a, b }: Tensors, scale: number, layer: LayerFacts): Tensor {
+  const { low, high } = sizesOf(layer)
+  const [rank, bases] = lambda.shape as [number, number]
+  const columns = b.view([high, rank * bases], [b.strides[0]!, 1])
+  const rows = scope(() => {
+    const repeated = Tensor.empty([rank, bases, low], a)
+    repeated.copyFrom(a.view([rank, bases, low], [a.strides[0]!, 0, 1]))
+    const wide = [rank, bases * low]
+    const products = weighted(broadcast(reshape(gamma, [bases * low]), wide), repeated.view(wide))
+    return scaleRows(reshape(products, [rank * bases, low]), reshape(mul(lambda, scale), [rank * bases]))
+  })
+  return layer.inFeatures > layer.outFeatures
+    ? product(rows, columns, { transposeA: true, transposeB: true })
+    : product(columns, rows)
 }
 
 /** PEFT's start of the bases: uniform numbers of Kaiming's rule, divided by their deviation; which bound is then no matter. */
@@ -124,7 +112,9 @@ export const randloraMethod: AdapterMethod<RandloraConfig, typeof fields> = {
   layer({ dropout, alpha, rank }, options, tensors) {
     const [lambda, gamma] = [tensors.parameter('randlora_lambda'), tensors.parameter('randlora_gamma')]
     const [a, b] = [tensors.parameter('randlora_A'), tensors.parameter('randlora_B')]
-    return new RandloraLayer(options, dropout, alpha / rank, { lambda, gamma, a, b })
+    return new DeltaLayer(options, dropout, [lambda, gamma, a, b], {
+      delta: () => deltaOf({ lambda, gamma, a, b }, alpha / rank, options.layer),
+    })
   },
 
   fromPeft(json, source) {

@@ -1,10 +1,9 @@
 import { InputError } from '../../errors.js'
 import type { RandomStream } from '../../random.js'
 import { scatter } from '../../tensor/operations/factors.js'
-import type { Parameter } from '../../tensor/parameter.js'
 import { keep } from '../../tensor/scope.js'
 import { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerFacts, LayerOptions, TensorStart } from '../contract/adapter.js'
+import type { AdapterConfigBase, AdapterMethod, LayerFacts, TensorStart } from '../contract/adapter.js'
 import { checkedConfig, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer, memoryOfWeightForm } from '../contract/adapter-layer.js'
 import { commonEntries, ownDropout, writeOwnDropout } from '../contract/peft-entries.js'
@@ -22,28 +21,6 @@ const fields = {}
 export function shira(options: Partial<Omit<ShiraConfig, 'method'>> = {}): ShiraConfig {
   requireOneRank('shira', options)
   return { method: 'shira', ...checkedConfig(fields, options) }
-}
-
-export class ShiraLayer extends DeltaLayer {
-  /** [n] int32: row · k + column of each value. */
-  readonly #places: Tensor
-
-  constructor(
-    options: LayerOptions,
-    dropout: number,
-    /** [n] */
-    readonly values: Parameter,
-    places: Int32Array,
-  ) {
-    const positions = keep(Tensor.from(places, [places.length], { device: options.device, dtype: 'int32' }))
-    super(options, dropout, [values, positions])
-    this.#places = positions
-  }
-
-  protected delta(): Tensor {
-    const { inFeatures, outFeatures } = this.options.layer
-    return scatter(this.values, this.#places, [outFeatures, inFeatures])
-  }
 }
 
 const countOf = ({ rank }: ShiraConfig, { inFeatures, outFeatures }: LayerFacts): number =>
@@ -113,13 +90,15 @@ export const shiraMethod: AdapterMethod<ShiraConfig, typeof fields> = {
   }),
   layerMemory: (config, layer) => ({ ...memoryOfWeightForm(layer), tables: countOf(config, layer) }),
 
-  layer: ({ dropout }, options, tensors) =>
-    new ShiraLayer(
-      options,
-      dropout,
-      tensors.parameter('shira_weight'),
-      placesOf(tensors.integers('shira_indices'), options.layer),
-    ),
+  layer({ dropout }, options, tensors) {
+    const { layer, device } = options
+    const values = tensors.parameter('shira_weight')
+    const found = placesOf(tensors.integers('shira_indices'), layer)
+    const places = keep(Tensor.from(found, [found.length], { device, dtype: 'int32' }))
+    return new DeltaLayer(options, dropout, [values, places], {
+      delta: () => scatter(values, places, [layer.outFeatures, layer.inFeatures]),
+    })
+  },
 
   fromPeft(json, source) {
     if (json.peft_type !== 'SHIRA') return null

@@ -1,9 +1,7 @@
 import { optionalReal } from '../../schema/option.js'
 import { scaleRows } from '../../tensor/operations/factors.js'
 import { matmul } from '../../tensor/operations/products.js'
-import type { Parameter } from '../../tensor/parameter.js'
-import type { Tensor } from '../../tensor/tensor.js'
-import type { AdapterConfigBase, AdapterMethod, LayerOptions } from '../contract/adapter.js'
+import type { AdapterConfigBase, AdapterMethod } from '../contract/adapter.js'
 import { checkedConfig, newAdapterGroup as group, requireOneRank } from '../contract/adapter-config.js'
 import { DeltaLayer } from '../contract/adapter-layer.js'
 import { commonEntries, dropoutFrom, positiveFrom } from '../contract/peft-entries.js'
@@ -27,36 +25,6 @@ export function vera(options: Partial<Omit<VeraConfig, 'method'>> = {}): VeraCon
   requireOneRank('vera', options)
   const config = checkedConfig(fields, options)
   return { ...config, method: 'vera', veraInitial: config.veraInitial ?? 0.1 }
-}
-
-interface Tensors {
-  /** λ_b [d] */
-  readonly outputs: Parameter
-  /** λ_d [rank] */
-  readonly rows: Parameter
-  /** [rank, largest k], frozen */
-  readonly a: Parameter
-  /** [largest d, rank], frozen */
-  readonly b: Parameter
-}
-
-export class VeraLayer extends DeltaLayer {
-  constructor(
-    options: LayerOptions,
-    dropout: number,
-    readonly own: Tensors,
-  ) {
-    const { outputs, rows, a, b } = own
-    super(options, dropout, [outputs, rows, a, b])
-  }
-
-  protected delta(): Tensor {
-    const { outputs, rows, a, b } = this.own
-    const { inFeatures, outFeatures } = this.options.layer
-    // The layer's parts of B and A.
-    const [left, right] = [b.rows(0, outFeatures), a.columns(0, inFeatures)]
-    return matmul(scaleRows(left, outputs), scaleRows(right, rows))
-  }
 }
 
 export const veraMethod: AdapterMethod<VeraConfig, typeof fields> = {
@@ -88,11 +56,10 @@ export const veraMethod: AdapterMethod<VeraConfig, typeof fields> = {
 
   layer({ dropout }, options, tensors) {
     const [outputs, rows] = [tensors.parameter('vera_lambda_b'), tensors.parameter('vera_lambda_d')]
-    return new VeraLayer(options, dropout, {
-      outputs,
-      rows,
-      a: tensors.parameter('vera_A'),
-      b: tensors.parameter('vera_B'),
+    const [a, b] = [tensors.parameter('vera_A'), tensors.parameter('vera_B')]
+    const { inFeatures, outFeatures } = options.layer
+    return new DeltaLayer(options, dropout, [outputs, rows, a, b], {
+      delta: () => matmul(scaleRows(b.rows(0, outFeatures), outputs), scaleRows(a.columns(0, inFeatures), rows)),
     })
   },
 

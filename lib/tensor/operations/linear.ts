@@ -46,13 +46,15 @@ export interface WeightUpdate {
   readonly parameters: readonly Parameter[]
   /** Whether ΔW or gradients depend on W (default). Without, W is not unpacked for them, and `weight` has no rows. */
   readonly readsWeight?: boolean
+  /** rows [to - from, k] (float32) += ΔW, in place; `weight` has the frozen rows themselves. */
+  addTo(rows: Tensor, weight: Tensor): void
   /**
-   * rows [to - from, k] (float32) += ΔW, in place; `weight` has the frozen rows themselves. While they are `untouched`, the
-   * rows hold its values and nothing else.
+   * The same where gradients follow from the tape: returns a tensor without values at ΔW's place there, so that `backward` need not
+   * make ΔW again.
    */
-  addTo(rows: Tensor, weight: Tensor, untouched: boolean): void
+  addTraced?(rows: Tensor, weight: Tensor): Tensor
   /** Writes the parameters' gradients, from dY [T, to - from], x [T, k] and the frozen rows. */
-  backward(dY: Tensor, x: Tensor, targets: readonly GradientTarget[], weight: Tensor): void
+  backward(dY: Tensor, x: Tensor, targets: readonly GradientTarget[], weight: Tensor, trace?: Tensor): void
 }
 
 /**
@@ -81,25 +83,30 @@ function productOfUpdates(
   into: Destination | undefined,
 ): Tensor {
   const { target: y, accumulate } = destinationOr(into, [x.shape[0]!, weight.shape[0]!], x)
-  const multiply = (a: Tensor, transpose: boolean, target: Tensor, add: boolean) =>
+  const multiply = (a: Tensor, target: Tensor, accumulate: boolean, values: Tensor | null, backwards: boolean) =>
     scope(() => {
-      const values = valuesFor(updates, weight)
       const sum = withWeight ? ownFloats(weight, values) : Tensor.zeros(weight.shape, { device: weight.device })
-      for (const [i, update] of updates.entries()) {
-        const { from, to } = update
-        const untouched = withWeight && updates.findIndex((other) => other.from === from) === i
-        update.addTo(sum.rows(from, to), rowsOf(values, update, weight), untouched)
-      }
-      native.matmul({ a: a.native, b: sum.native, transposeB: transpose, c: target.native, accumulate: add })
+      const traces = updates.map((update) => {
+        const [rows, own] = [sum.rows(update.from, update.to), rowsOf(values, update, weight)]
+        if (backwards && update.addTraced) return update.addTraced(rows, own)
+        update.addTo(rows, own)
+        return undefined
+      })
+      native.matmul({ a: a.native, b: sum.native, transposeB: !backwards, c: target.native, accumulate })
+      return traces
     })
-  multiply(x, true, y, accumulate)
+  scope(() => void multiply(x, y, accumulate, valuesFor(updates, weight), false))
   const parameters = updates.flatMap((update) => update.parameters)
   return record(y, [x, ...parameters], [x, ...weight.tensors], (dY, [input], [dX, ...targets]) => {
-    dX!.write((target, add) => multiply(dY, false, target, add))
     const values = valuesFor(updates, weight)
-    for (const update of updates) {
+    let traces: readonly (Tensor | undefined)[] = []
+    dX!.write((target, add) => {
+      traces = multiply(dY, target, add, values, true)
+    })
+    for (const [i, update] of updates.entries()) {
       const own = targets.splice(0, update.parameters.length)
-      update.backward(dY.columns(update.from, update.to), input!, own, rowsOf(values, update, weight))
+      const rows = rowsOf(values, update, weight)
+      update.backward(dY.columns(update.from, update.to), input!, own, rows, traces[i])
     }
   })
 }
@@ -128,7 +135,7 @@ export function changedWeight(stored: Weight, updates: readonly Omit<WeightUpdat
   const { shape, device } = stored
   const [d, k] = shape as [number, number]
   const none = values ?? Tensor.empty([0, k], { device })
-  for (const [i, update] of updates.entries()) update.addTo(sum, none, i === 0)
+  for (const update of updates) update.addTo(sum, none)
   const parameters = updates.flatMap((update) => update.parameters)
   return record(sum, parameters, [none], (gradient, [unpacked], targets) => {
     // A gradient of W is what a product with x = I [k, k] and dY = gradientᵀ [k, d] gives.
