@@ -1,7 +1,7 @@
 /** Methods of somebody's own that go wrong: what was trained is kept, and sentences say what is wrong. */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import type { AdapterMethod } from 'node-mora/adapters'
+import { type AdapterMethod, DeltaLayer, type Tensor } from 'node-mora/adapters'
 import { describe, expect, test } from 'vitest'
 import { type LoraXsConfig, loraXsMethod } from '../../examples/adapters/lora-xs.js'
 import { newestIntactCheckpoint } from '../../lib/train/checkpoints/checkpoint.js'
@@ -171,6 +171,19 @@ describe('what a method gives is checked, in words that name it', () => {
       'asWeightUpdate',
       layerWith({ makesWeight: true, asWeightUpdate: () => 3 }),
       /gave 3 for layer\.asWeightUpdate beside .*: expected an/,
+    ],
+    [
+      'delta of another shape',
+      layerWith({
+        form: { readsWeight: true, delta: (weight: Tensor) => weight.rows(0, 1) },
+        forward: DeltaLayer.prototype.forward,
+      }),
+      /gave .* for layer\.delta beside .*: expected a float32 tensor \[\d+, \d+\]/,
+    ],
+    [
+      'delta that fails',
+      layerWith({ form: { delta: failing }, forward: DeltaLayer.prototype.forward }),
+      /failed in layer\.delta beside .*: TypeError at faulty/,
     ],
   ])('what its layer gives: %s', async (_, changes, message) => {
     await expect(run(changed(() => changes))).rejects.toMatchObject({

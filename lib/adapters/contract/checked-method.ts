@@ -5,6 +5,7 @@ import { placeOf, reasonOf } from '../../foreign-errors.js'
 import { elementsOf } from '../../native.js'
 import { Tensor } from '../../tensor/tensor.js'
 import type { AdapterMethod } from './adapter.js'
+import { DeltaLayer } from './adapter-layer.js'
 
 type Kinds<Whole> = { readonly [Key in keyof Whole]?: Kind }
 
@@ -92,9 +93,25 @@ export function checkedMethod(method: AdapterMethod): AdapterMethod {
   })
   const layer: AdapterMethod['layer'] = (config, options, own) => {
     const made = whole.layer(config, options, own)
+    const { name: beside, inFeatures, outFeatures } = options.layer
+    if (made instanceof DeltaLayer) {
+      const { form } = made
+      const aDelta: Kind = {
+        expects: `a float32 tensor [${outFeatures}, ${inFeatures}]`,
+        fits: (value) =>
+          value instanceof Tensor && value.dtype === 'float32' && value.shape.join() === `${outFeatures},${inFeatures}`,
+      }
+      const delta = checkedCall(
+        name,
+        `layer.delta beside ${beside}`,
+        (args) => Reflect.apply(form.delta, form, args),
+        aDelta,
+      )
+      Object.assign(made, { form: Object.assign(Object.create(form), { delta }) })
+    }
     const calls = Object.entries(LAYER_CALLS).map(([part, wanted]) => {
       const call: (...args: unknown[]) => unknown = made[part as never]
-      const place = `layer.${part} beside ${options.layer.name}`
+      const place = `layer.${part} beside ${beside}`
       return [part, checkedCall(name, place, (args) => Reflect.apply(call, made, args), wanted)]
     })
     return Object.assign(made, Object.fromEntries(calls))
