@@ -1,6 +1,6 @@
 /** DoRA's gradients against differences in float64 of its output with the norm held fixed, and its start. */
 import { expect, test } from 'vitest'
-import { dora, doraMethod } from '../../lib/adapters/methods/dora.js'
+import { DoraLayer, dora, doraMethod } from '../../lib/adapters/methods/dora.js'
 import { LayerMaker } from '../../lib/adapters/tensors/layer-maker.js'
 import { LinearInput } from '../../lib/nn/linear-input.js'
 import { randomStream } from '../../lib/random.js'
@@ -10,7 +10,6 @@ import { record } from '../../lib/tensor/tape.js'
 import { Tensor } from '../../lib/tensor/tensor.js'
 import { weightOf } from '../../lib/tensor/weight.js'
 import { testDevice } from '../operations/harness.js'
-import { layerOf } from './layer-of.js'
 
 const [rows, k, d, rank, scale, total] = [5, 11, 7, 3, 0.5, -1.5]
 const device = testDevice()
@@ -60,8 +59,7 @@ test('gradients of x, A, B and m are those of an output whose norm is fixed', as
     parameter('m', [d]),
   ]
   const weight = Tensor.from(weightValues, [d, k], { device })
-  const tensors = { lora_A: a, lora_B: b, lora_magnitude_vector: m }
-  const layer = layerOf(doraMethod, dora({ rank, alpha: scale * rank }), options, tensors)
+  const layer = new DoraLayer(options, 0, scale, a, b, m)
   const loss = scope(() => {
     const target = Tensor.empty([rows, d], { device })
     const y = layer.forward(new LinearInput(x), total, { target, accumulate: false }, weightOf(weight))
@@ -89,9 +87,13 @@ test('gradients of x, A, B and m are those of an output whose norm is fixed', as
 test('a new layer changes nothing: the magnitude is the norm of the weight', async () => {
   const weightValues = normal(d * k)
   const weight = Tensor.from(weightValues, [d, k], { device })
-  const layer = await new LayerMaker(doraMethod, dora({ rank }), [options.layer]).create(options, 1, weightOf(weight))
+  const layer = (await new LayerMaker(doraMethod, dora({ rank }), [options.layer]).create(
+    options,
+    1,
+    weightOf(weight),
+  )) as DoraLayer
   const norms = normsOf(weightValues)
-  for (const [o, value] of ((await layer.parameters.at(-1)!.data()) as Float32Array).entries()) {
+  for (const [o, value] of ((await layer.magnitude.data()) as Float32Array).entries()) {
     expect(Math.abs(value / norms[o]! - 1)).toBeLessThan(1e-6)
   }
   const merged = Tensor.from(weightValues, [d, k], { device })
@@ -101,4 +103,24 @@ test('a new layer changes nothing: the magnitude is the norm of the weight', asy
     expect(Math.abs(value - weightValues[i]!)).toBeLessThan(1e-6)
   }
   for (const part of [weight, merged, nonFinite, layer]) part.dispose()
+})
+
+test('rows that hold the weight become what the sum of weight and change is', async () => {
+  const parameter = (name: string, shape: [number, number]) =>
+    new Parameter(name, Tensor.from(normal(shape[0] * shape[1]), shape, { device }))
+  const magnitude = new Parameter('m', Tensor.from(normal(d), [d], { device }))
+  const layer = new DoraLayer(options, 0, scale, parameter('a', [rank, k]), parameter('b', [d, rank]), magnitude)
+  const weight = Tensor.from(normal(d * k), [d, k], { device })
+  for (const factor of [1, total]) {
+    const [untouched, change] = [Tensor.empty([d, k], { device }), Tensor.zeros([d, k], { device })]
+    untouched.copyFrom(weight)
+    layer.weightUpdate(factor).addTo(untouched, weight, true)
+    layer.weightUpdate(factor).addTo(change, weight, false)
+    const [sum, base, added] = (await Promise.all([untouched, weight, change].map((of) => of.data()))) as Float32Array[]
+    for (const [i, value] of sum!.entries()) expect(Math.abs(value - base![i]! - added![i]!)).toBeLessThan(1e-5)
+    expect(added!.some((value) => Math.abs(value) > 0.1)).toBe(true)
+    untouched.dispose()
+    change.dispose()
+  }
+  for (const part of [weight, layer]) part.dispose()
 })

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { dora as doraConfig, doraMethod } from '../../lib/adapters/methods/dora.js'
+import { DoraLayer } from '../../lib/adapters/methods/dora.js'
 import { hira as hiraConfig, hiraMethod } from '../../lib/adapters/methods/hira.js'
 import { LoraLayer } from '../../lib/adapters/methods/lora.js'
 import { MissLayer } from '../../lib/adapters/methods/miss.js'
@@ -105,8 +105,7 @@ const dora =
   (dropout = 0) =>
   (layer: Layer) => {
     const magnitude = new Parameter('m', Tensor.from(values(layer.outFeatures), [layer.outFeatures], { device }))
-    const factors = { lora_A: a(), lora_B: b(layer), lora_magnitude_vector: magnitude }
-    return layerOf(doraMethod, doraConfig({ rank: 3, alpha: 1.5, dropout }), optionsOf(layer), factors)
+    return new DoraLayer(optionsOf(layer), dropout, 0.5, a(), b(layer), magnitude)
   }
 const pissa = (layer: Layer) =>
   new PissaLayer(lora()(layer), new LoraLayer(optionsOf(layer), 0, 0.5, a().freeze(), b(layer).freeze()))

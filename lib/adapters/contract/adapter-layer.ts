@@ -66,7 +66,7 @@ export abstract class AdapterLayer implements LayerAdapter {
 
   /** delta [d, k], zeros, becomes `scale` times ΔW. */
   protected writeDelta(delta: Tensor, weight: Tensor, scale: number): void {
-    this.weightUpdate(scale)!.addTo(delta, weight)
+    this.weightUpdate(scale)!.addTo(delta, weight, false)
   }
 }
 

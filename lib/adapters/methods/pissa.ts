@@ -55,9 +55,9 @@ export class PissaLayer extends AdapterLayer {
   weightUpdate(scale: number): LayerUpdate {
     const [trained, initial] = [this.trained.weightUpdate(scale), this.initial.weightUpdate(-scale)]
     const { parameters } = this
-    const addTo = (rows: Tensor, weight: Tensor): void => {
-      trained.addTo(rows, weight)
-      initial.addTo(rows, weight)
+    const addTo = (rows: Tensor, weight: Tensor, untouched: boolean): void => {
+      trained.addTo(rows, weight, untouched)
+      initial.addTo(rows, weight, false)
     }
     return { ...trained, parameters, addTo }
   }

@@ -14,9 +14,10 @@ export function scaleRows(x: Tensor, factors: Tensor): Tensor {
       const y = Tensor.empty(x.shape, { device: x.device })
       const ones = Tensor.empty([columns], y)
       native.fill(ones.native, 1)
-      native.copy(matrix.native, y.native, 1)
       const target = y.view([rows, columns]).native
-      native.rmsNormApply(target, ones.native, 0, by.view([rows]).native, target)
+      const isRead = matrix.dtype === 'float32' && matrix.shape.length === 2
+      if (!isRead) native.copy(matrix.native, y.native, 1)
+      native.rmsNormApply(isRead ? matrix.native : target, ones.native, 0, by.view([rows]).native, target)
       return y
     })
   return record(scaled(x, factors), [x, factors], [x, factors], (dY, [matrix, own], [dX, dFactors]) => {

@@ -46,8 +46,11 @@ export interface WeightUpdate {
   readonly parameters: readonly Parameter[]
   /** Whether ΔW or gradients depend on W (default). Without, W is not unpacked for them, and `weight` has no rows. */
   readonly readsWeight?: boolean
-  /** rows [to - from, k] (float32) += ΔW, in place; `weight` has the frozen rows themselves. */
-  addTo(rows: Tensor, weight: Tensor): void
+  /**
+   * rows [to - from, k] (float32) += ΔW, in place; `weight` has the frozen rows themselves. While they are `untouched`, the
+   * rows hold its values and nothing else.
+   */
+  addTo(rows: Tensor, weight: Tensor, untouched: boolean): void
   /**
    * The same where gradients follow from the tape: returns a tensor without values at ΔW's place there, so that `backward` need not
    * make ΔW again.
@@ -86,10 +89,10 @@ function productOfUpdates(
   const multiply = (a: Tensor, target: Tensor, accumulate: boolean, values: Tensor | null, backwards: boolean) =>
     scope(() => {
       const sum = withWeight ? ownFloats(weight, values) : Tensor.zeros(weight.shape, { device: weight.device })
-      const traces = updates.map((update) => {
+      const traces = updates.map((update, i) => {
         const [rows, own] = [sum.rows(update.from, update.to), rowsOf(values, update, weight)]
         if (backwards && update.addTraced) return update.addTraced(rows, own)
-        update.addTo(rows, own)
+        update.addTo(rows, own, withWeight && updates.findIndex(({ from }) => from === update.from) === i)
         return undefined
       })
       native.matmul({ a: a.native, b: sum.native, transposeB: !backwards, c: target.native, accumulate })
@@ -135,7 +138,7 @@ export function changedWeight(stored: Weight, updates: readonly Omit<WeightUpdat
   const { shape, device } = stored
   const [d, k] = shape as [number, number]
   const none = values ?? Tensor.empty([0, k], { device })
-  for (const update of updates) update.addTo(sum, none)
+  for (const [i, update] of updates.entries()) update.addTo(sum, none, i === 0)
   const parameters = updates.flatMap((update) => update.parameters)
   return record(sum, parameters, [none], (gradient, [unpacked], targets) => {
     // A gradient of W is what a product with x = I [k, k] and dY = gradientᵀ [k, d] gives.
