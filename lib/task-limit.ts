@@ -50,12 +50,12 @@ export async function* mapAhead<Item, Result>(
   const source = items[Symbol.asyncIterator]()
   try {
     for (let isDone = false; !isDone; ) {
-      const read = source.next().then(
+      const read = await source.next().then(
         ({ done = false, value }) => ({ done, result: done ? undefined : work(value as Item) }),
         (error) => ({ done: true, result: Promise.reject(error) as Promise<Result> }),
       )
-      const { done, result } = await read
-      isDone = done
+      const { result } = read
+      isDone = read.done
       // A failure is found where its result is awaited, which may be later.
       result?.catch(() => {})
       if (result) results.push(result)

@@ -1,5 +1,4 @@
 /** Rows of sources to token ids, one row at a time. */
-import { setMaxListeners } from 'node:events'
 import { about, InputError } from '../errors.js'
 import { isTooLarge } from '../foreign-errors.js'
 import { mapAhead } from '../task-limit.js'
@@ -68,8 +67,6 @@ export async function tokenise(
   }
   const ending = new AbortController()
   const signal = AbortSignal.any([ending.signal, ...(options.signal ? [options.signal] : [])])
-  // Rows that are rendered together listen to it.
-  setMaxListeners(0, signal)
   const encode = async (record: DataRecord) => ({
     encoded: await encodedRecord(record, { ...settings, signal }),
     record,

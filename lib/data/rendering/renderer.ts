@@ -25,11 +25,6 @@ interface Waiting {
   reject(error: unknown): void
 }
 
-/** Of which the process knows. */
-interface Asking extends Waiting {
-  onAbort(): void
-}
-
 /** A request without what says which template and tokens it is about. */
 type Unshared<R> = R extends unknown ? Omit<R, 'template' | 'tokens'> : never
 
@@ -77,8 +72,9 @@ let renderer: Renderer | undefined
 class Renderer {
   readonly #child: ChildProcess
   /** What was asked and is not answered, the oldest first. */
-  readonly #waiting: Asking[] = []
+  readonly #waiting: Waiting[] = []
   readonly #sent = new Set<number>()
+  readonly #heard = new WeakSet<AbortSignal>()
   #outbox: Buffer[] = []
   #isStarted = false
   #idle: NodeJS.Timeout | undefined
@@ -116,9 +112,11 @@ class Renderer {
       return
     }
     for (const { id } of shared) this.#sent.add(id)
-    const onAbort = () => this.#abandon(waiting)
-    waiting.signal?.addEventListener('abort', onAbort)
-    this.#waiting.push({ ...waiting, onAbort })
+    if (waiting.signal && !this.#heard.has(waiting.signal)) {
+      this.#heard.add(waiting.signal)
+      waiting.signal.addEventListener('abort', () => this.#abandon(), { once: true })
+    }
+    this.#waiting.push(waiting)
     clearTimeout(this.#idle)
     this.#child.ref()
     // What is asked in one turn of the event loop goes together: a message costs as much as rendering a short conversation.
@@ -132,8 +130,7 @@ class Renderer {
   }
 
   #settle(answer: Answer): void {
-    const { resolve, reject, signal, onAbort } = this.#waiting.shift()!
-    signal?.removeEventListener('abort', onAbort)
+    const { resolve, reject } = this.#waiting.shift()!
     if (this.#waiting.length === 0) this.#rest()
     if ('value' in answer) resolve(answer.value)
     else if ('fault' in answer) reject(new Error(answer.fault))
@@ -152,17 +149,17 @@ class Renderer {
     if (renderer === this) renderer = undefined
   }
 
-  /** Nobody waits for an aborted request, but the process is at work on it, maybe without end. */
-  #abandon({ signal, reject }: Waiting): void {
-    reject(signal!.reason)
-    if (this.#waiting.every(({ signal }) => signal?.aborted)) this.#child.kill('SIGKILL')
+  /** Nobody waits for aborted requests, but the process is at work on them, maybe without end. */
+  #abandon(): void {
+    const aborted = this.#waiting.filter(({ signal }) => signal?.aborted)
+    for (const { signal, reject } of aborted) reject(signal!.reason)
+    if (aborted.length > 0 && aborted.length === this.#waiting.length) this.#child.kill('SIGKILL')
   }
 
   /** The process is gone, because of the request that it worked at; the others are asked again. */
   #fail(reason: string): void {
     this.#retire()
     const [culprit, ...others] = this.#waiting.splice(0)
-    for (const { signal, onAbort } of others) signal?.removeEventListener('abort', onAbort)
     if (!this.#isStarted) {
       const sentence = `The process that renders chat templates cannot be started (${reason}).`
       for (const { reject } of culprit ? [culprit, ...others] : []) reject(new RunError('no-process', sentence))

@@ -107,15 +107,11 @@ export class CompiledTemplate {
 /** What a template makes is then tokenised, which takes about 2 s a million characters. */
 function requireModest(pieces: readonly Piece[], given: unknown): void {
   const length = pieces.reduce((sum, { text }) => sum + text.length, 0)
-  if (length <= MOST_CHARACTERS || length <= MOST_CHARACTERS + MOST_GROWTH * sizeOf(given)) return
-  throw new Error(`it makes ${length} characters of it, more than ${MOST_GROWTH} times as many as were given`)
-}
-
-/** In characters of JSON. */
-function sizeOf(given: unknown): number {
+  if (length <= MOST_CHARACTERS) return
   const plain = (_: string, value: unknown) =>
     value instanceof Map ? [...value] : typeof value === 'bigint' ? String(value) : value
-  return JSON.stringify(given, plain).length
+  if (length <= MOST_CHARACTERS + MOST_GROWTH * JSON.stringify(given, plain).length) return
+  throw new Error(`it makes ${length} characters of it, more than ${MOST_GROWTH} times as many as were given`)
 }
 
 /**

@@ -80,10 +80,6 @@ export class PythonInterpreter extends Interpreter {
         case 'For':
           this.#loop(node, scope)
           break
-        case 'Break':
-          throw new BreakLoop()
-        case 'Continue':
-          throw new ContinueLoop()
         case GENERATION: {
           const outer = this.#generated
           this.#generated = true
@@ -178,18 +174,9 @@ export class PythonInterpreter extends Interpreter {
         return this.#filter(node.filter as Node, this.evaluate(node.operand as Node, scope), scope)
       case 'FilterStatement':
         return this.#filter(node.filter as Node, this.#captured(bodyOf(node), scope), scope)
-      case 'CallExpression':
-        return super.evaluate({ ...node, args: (node.args as Node[]).map((arg) => this.#argument(arg, scope)) }, scope)
       default:
         return super.evaluate(node, scope)
     }
-  }
-
-  #argument(node: Node, scope: Scope): Node {
-    if (node.type === 'KeywordArgumentExpression') {
-      return { ...node, value: given(this.evaluate(node.value as Node, scope)) }
-    }
-    return node.type.endsWith('SpreadExpression') ? node : given(this.evaluate(node, scope))
   }
 
   #isTrue(node: unknown, scope: Scope): boolean {
