@@ -186,7 +186,7 @@ export class ModelSource {
       requireFiniteScales(name, stored)
       return false
     }
-    const ordered = stored.scales(this.#open).groupOfColumn !== null
+    const ordered = Boolean(stored.scales(this.#open).groupOfColumn)
     const biasName = name.replace(/weight$/, 'bias')
     const bias = this.weights.get(biasName)
     if (!bias || wanted.has(biasName) || !('offset' in bias)) return ordered
