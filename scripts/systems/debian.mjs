@@ -33,7 +33,12 @@ export function tryDebian(name, suite, { parts, shareCcache }) {
     }).map(([key, value]) => `${key}=${value}`)
     // Its mounts and processes end with the command.
     const own = ['unshare', '--mount', '--pid', '--fork', '--kill-child', `--root=${system}`, '--mount-proc=/proc']
-    const inside = (command) => [...own, '--wd=/root/node-mora', 'env', '-i', ...environment, 'sh', '-c', command]
+    // Without /sys, MPI's launchers warn that they do not know the processors.
+    const withSys = (command) => `mount -t sysfs sysfs /sys && ${command}`
+    const inside = (command) => [
+      ...own,
+      ...['--wd=/root/node-mora', 'env', '-i', ...environment, 'sh', '-c', withSys(command)],
+    ]
     if (shareCcache)
       await steps.run('ccache', ['cp', '-a', says('ccache', '-k', 'cache_dir'), join(system, 'root', '.ccache')])
     await steps.run('clone', [
