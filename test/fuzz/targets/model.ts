@@ -30,7 +30,7 @@ async function useModel(path: string): Promise<void> {
   tokenizer.decode(tokenizer.encodeText('Hello, wörld!  12345\n'))
   tokenizer.encodeContinuation(' and more')
   tokenizer.decode([0, 1, 5, 1e9], { skipSpecialTokens: true })
-  if (tokenizer.template) tokenizer.renderChat([{ role: 'user', content: 'Hi' }], { addGenerationPrompt: true })
+  if (tokenizer.template) await tokenizer.renderChat([{ role: 'user', content: 'Hi' }], { addGenerationPrompt: true })
 }
 
 const useFolder = (folder: string): Promise<void> => useModel(join(folder, 'model'))
