@@ -67,10 +67,8 @@ export async function tokenise(
   }
   const ending = new AbortController()
   const signal = AbortSignal.any([ending.signal, ...(options.signal ? [options.signal] : [])])
-  const encode = async (record: DataRecord) => ({
-    encoded: await encodedRecord(record, { ...settings, signal }),
-    record,
-  })
+  const own = { ...settings, signal }
+  const encode = async (record: DataRecord) => ({ encoded: await encodedRecord(record, own), record })
   try {
     for (const source of sources) {
       const before = store.length
